@@ -1,0 +1,112 @@
+package pipeline
+
+import (
+	"context"
+	"slices"
+)
+
+// aggregate is step 4: the fold over the jobs of the plan becomes video.playable when a manifest is out, and the one
+// end of the video when every job is terminal. The end waits for optional jobs too, so that its warnings are whole.
+func (c *Coordinator) aggregate(ctx context.Context, v *Video) error {
+	if v.Finished.Sequence != 0 {
+		return nil
+	}
+	if err := c.playable(ctx, v); err != nil {
+		return err
+	}
+	switch {
+	case v.Inspect.State == JobStateErrored && v.Inspected.Sequence == 0:
+		return c.finish(ctx, v, v.Inspect.Last, Finish{State: VideoStateErrored, Problem: v.Inspect.Data.Problem})
+	case v.Inspected.Sequence == 0:
+		return nil
+	case v.Verdict.Verdict == VerdictReject:
+		return c.finish(ctx, v, v.Inspected, Finish{State: VideoStateRejected, Problem: v.Verdict.Reason})
+	case v.settled():
+		return c.finish(ctx, v, v.lastJobEvent(), v.outcome())
+	}
+	return nil
+}
+
+// playable appends video.playable once a completed job has a manifest among its outputs.
+func (c *Coordinator) playable(ctx context.Context, v *Video) error {
+	if v.Playable.Sequence != 0 {
+		return nil
+	}
+	for _, j := range v.Plan {
+		f := v.Jobs[j.Name]
+		if f.State != JobStateCompleted || f.Data.Result == nil {
+			continue
+		}
+		i := slices.IndexFunc(f.Data.Result.Outputs, func(o Output) bool { return o.Kind == KindManifest })
+		if i < 0 {
+			continue
+		}
+		data := Playable{Path: f.Data.Result.Outputs[i].Path, Job: j.Name}
+		e, err := c.append(ctx, v, VideoPlayable, PlayableSubject(v.Project, v.ID), f.Last, data, 0)
+		v.Playable = e
+		return err
+	}
+	return nil
+}
+
+// Playable is the data of video.playable.
+type Playable struct {
+	Path string `json:"path"` // of the manifest, below the video
+	Job  string `json:"job"`
+}
+
+// outcome judges a settled video: errored by its first required job that is not completed, else ready, with a warning
+// for each optional job that failed.
+func (v *Video) outcome() Finish {
+	end := Finish{State: VideoStateReady}
+	for _, j := range v.Plan {
+		f := v.Jobs[j.Name]
+		if f.State == JobStateCompleted {
+			continue
+		}
+		problem := f.Data.Problem
+		if problem == nil {
+			continue // skipped or canceled: the job that caused it has the problem
+		}
+		if j.Optional {
+			end.Warnings = append(end.Warnings, *problem)
+			continue
+		}
+		if end.Problem == nil {
+			end.State, end.Problem = VideoStateErrored, problem
+		}
+	}
+	if end.State == VideoStateReady && !v.requiredCompleted() {
+		end.State = VideoStateErrored
+		end.Problem = ProblemOf(Fail(CodeInternal, "a required job was skipped or canceled"))
+	}
+	return end
+}
+
+func (v *Video) requiredCompleted() bool {
+	return !slices.ContainsFunc(v.Plan, func(j Job) bool {
+		return !j.Optional && v.Jobs[j.Name].State != JobStateCompleted
+	})
+}
+
+// lastJobEvent returns the latest event of the jobs of the plan; the verdict when there is none.
+func (v *Video) lastJobEvent() Event {
+	last := v.Inspected
+	for _, f := range v.Jobs {
+		if f.Last.Sequence > last.Sequence {
+			last = f.Last
+		}
+	}
+	return last
+}
+
+// finish appends the one end of the video.
+func (c *Coordinator) finish(ctx context.Context, v *Video, cause Event, end Finish) error {
+	if v.Finished.Sequence != 0 {
+		return nil
+	}
+	end.Notify = v.Upload.Webhook != nil
+	e, err := c.append(ctx, v, end.State.finishType(), FinishedSubject(v.Project, v.ID), cause, end, 0)
+	v.Finished = e
+	return err
+}

@@ -1,0 +1,39 @@
+// Package pipeline is the story of ReelMill, told with the standard library only: what a video goes through from
+// upload to ready, in five steps, one file each.
+//
+//  1. upload   (upload.go)    the source is whole in the store: video.uploaded is appended, and only then answered.
+//  2. inspect  (inspect.go)   an inspect job says what the file is; its verdict and the frozen plan become video.inspected.
+//  3. fan out  (fanout.go)    every job of the plan whose `after` jobs are completed is enqueued for its worker type.
+//  4. aggregate(aggregate.go) a fold over the jobs of the plan: video.playable, then one video.ready, errored, rejected.
+//  5. notify   (notify.go)    the end of a video becomes a webhook job, retried like any other job.
+//
+// flow.go holds the table that says which event leads to which step, and the Coordinator that runs it.
+//
+// # Truth
+//
+// The event log is the truth, and the last event of a subject is the state of its thing: a subject is written with
+// compare-and-swap (Log.Append), so a state has one successor, whoever tries. Nothing here counts, locks or remembers:
+// the Coordinator folds the last events of a video (Video) and does what is missing, on every delivery, whole. Doing it
+// twice does nothing the second time.
+//
+// # Guarantees
+//
+//   - A video that Accept answered is in the log; nothing that happens later removes it but Delete.
+//   - A video ends once per generation: the swap chain of its video.finished subject admits one end.
+//   - The plan in video.inspected never changes; a video is judged by it and by nothing else.
+//
+// Not guaranteed: that a job runs once (it completes once), that a webhook is sent once (its id is stable), and the
+// order of events of different videos.
+//
+// # Glossary
+//
+//   - video: one uploaded source and all that is made of it. Its id is vid_ and a ULID.
+//   - project: the owner of videos; a name token. Today there is one, DefaultProject.
+//   - step: an entry of a pipeline document: a worker type, its parameters, and what must come before it.
+//   - plan: the list of jobs, frozen into video.inspected.
+//   - job: one unit of work for one worker type, named by step and part, such as transcode-0000.
+//   - attempt: one try at a job; its token is the sequence of the job.started event that opened it.
+//   - task: the message that brings a job to a worker; its cause is the job event that it was made for.
+//   - output: what a completed job leaves in the store: a rendition, playlist, poster, file.
+//   - rendition, rung, ladder, segment, manifest: as in HLS and DASH.
+package pipeline

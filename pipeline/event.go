@@ -1,0 +1,154 @@
+package pipeline
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// EventType is the type of an event: the same word in the log, in SSE, in webhooks and in the API.
+type EventType string
+
+// The event types. Each has a JSON Schema in schemas/ of the same name.
+const (
+	VideoUploaded  EventType = "video.uploaded"  // the source is whole in the store
+	VideoInspected EventType = "video.inspected" // verdict, media facts, and the plan
+	VideoPlayable  EventType = "video.playable"  // a manifest with one verified rendition is out
+	VideoReady     EventType = "video.ready"     // every job is done and every output verified
+	VideoErrored   EventType = "video.errored"   // a required job failed for good
+	VideoRejected  EventType = "video.rejected"  // inspection refused it
+	VideoCanceled  EventType = "video.canceled"  // somebody stopped it
+	VideoDeleted   EventType = "video.deleted"   // its objects go; nothing follows
+
+	JobStarted     EventType = "job.started"     // an attempt begins; its sequence is the attempt's token
+	JobCompleted   EventType = "job.completed"   // the outputs of the winning attempt
+	JobRetrying    EventType = "job.retrying"    // an attempt failed; another is scheduled
+	JobInterrupted EventType = "job.interrupted" // an attempt was given back, unspent
+	JobErrored     EventType = "job.errored"     // no attempt is left, or none would help
+	JobCanceled    EventType = "job.canceled"    // nobody wants it any more
+)
+
+// EventTypes lists every event type, in the order of the story.
+var EventTypes = []EventType{
+	VideoUploaded, VideoInspected, JobStarted, JobCompleted, JobRetrying, JobInterrupted, JobErrored, JobCanceled,
+	VideoPlayable, VideoReady, VideoErrored, VideoRejected, VideoCanceled, VideoDeleted,
+}
+
+// Event is one immutable fact. On the wire it is a CloudEvents 1.0 document in structured JSON
+// (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md) with the extensions
+// eventversion, correlationid, causationid and traceparent.
+type Event struct {
+	ID            string          `json:"id"`
+	Source        string          `json:"source"` // a URI reference: /reelmill/<role>
+	SpecVersion   string          `json:"specversion"`
+	Type          EventType       `json:"type"`
+	Subject       string          `json:"subject"` // the subject of the log that the event was written to
+	Time          time.Time       `json:"time"`
+	ContentType   string          `json:"datacontenttype"`
+	Version       int             `json:"eventversion"`  // of the data's schema; it grows only when a reader would break
+	CorrelationID string          `json:"correlationid"` // the video
+	CausationID   string          `json:"causationid"`   // the id of the event that led to this one; its own for the first
+	TraceParent   string          `json:"traceparent"`   // W3C Trace Context
+	Data          json.RawMessage `json:"data"`
+
+	// Sequence is where the log put the event. It is not part of the document.
+	Sequence uint64 `json:"-"`
+}
+
+// NewEvent returns an event about video on subject, caused by cause, with data encoded as JSON. The cause hands on its
+// trace; the zero cause begins one.
+func NewEvent(role string, t EventType, subject, video string, cause Event, data any) (Event, error) {
+	raw, err := json.Marshal(data)
+	if err != nil {
+		return Event{}, fmt.Errorf("encode %s: %w", t, err)
+	}
+	e := Event{
+		ID: NewID("evt"), Source: "/reelmill/" + role, SpecVersion: "1.0", Type: t, Subject: subject,
+		Time: time.Now().UTC().Truncate(time.Microsecond), ContentType: "application/json", Version: 1,
+		CorrelationID: video, CausationID: cause.ID, TraceParent: ChildTrace(cause.TraceParent), Data: raw,
+	}
+	if e.CausationID == "" {
+		e.CausationID = e.ID
+	}
+	return e, nil
+}
+
+// Decode decodes the event's data into v. Unknown fields are ignored: within a version data only grows.
+func (e Event) Decode(v any) error {
+	if err := json.Unmarshal(e.Data, v); err != nil {
+		return fmt.Errorf("decode %s %s: %w", e.Type, e.ID, err)
+	}
+	return nil
+}
+
+// ChildTrace returns a traceparent (https://www.w3.org/TR/trace-context/) of a new span in the trace of parent, or of
+// a new, sampled trace when parent is not one.
+func ChildTrace(parent string) string {
+	var b [24]byte
+	rand.Read(b[:])
+	span := hex.EncodeToString(b[16:])
+	parts := strings.Split(parent, "-")
+	if len(parts) == 4 && parts[0] == "00" && isTraceID(parts[1]) && len(parts[3]) == 2 {
+		return "00-" + parts[1] + "-" + span + "-" + parts[3]
+	}
+	return "00-" + hex.EncodeToString(b[:16]) + "-" + span + "-01"
+}
+
+func isTraceID(s string) bool {
+	_, err := hex.DecodeString(s)
+	return len(s) == 32 && err == nil && s == strings.ToLower(s) && strings.Trim(s, "0") != ""
+}
+
+// Log is the event log: an append-only sequence of events, each on a subject.
+type Log interface {
+	// Append writes e to e.Subject if the last event of that subject has sequence after (0: there is none) and
+	// returns the new sequence. When the subject has moved on it returns ErrConflict, unless the last event is e
+	// itself (same ID): then an earlier try arrived and its answer was lost, and that sequence is returned.
+	// The event is on disk when Append returns.
+	Append(ctx context.Context, e Event, after uint64) (uint64, error)
+
+	// Last returns the last event of each subject, in order; a zero Event (Sequence 0) where there is none. It sees
+	// every Append that returned before it was called.
+	Last(ctx context.Context, subjects ...string) ([]Event, error)
+}
+
+// UploadedSubject is where video.uploaded of a video stands: once.
+func UploadedSubject(project, video string) string { return "video.uploaded." + project + "." + video }
+
+// InspectedSubject is where video.inspected of a video stands: once.
+func InspectedSubject(project, video string) string {
+	return "video.inspected." + project + "." + video
+}
+
+// PlayableSubject is where video.playable of a video stands: once.
+func PlayableSubject(project, video string) string { return "video.playable." + project + "." + video }
+
+// FinishedSubject is the swap chain of a video's end: ready, errored, rejected or canceled.
+func FinishedSubject(project, video string) string { return "video.finished." + project + "." + video }
+
+// DeletedSubject is where video.deleted of a video stands: once.
+func DeletedSubject(project, video string) string { return "video.deleted." + project + "." + video }
+
+// JobSubject is the swap chain of a job.
+func JobSubject(project, video, job string) string { return "job." + project + "." + video + "." + job }
+
+// ProgressSubject is where the attempts of a job say how far they are; not part of the log.
+func ProgressSubject(project, video, job string) string {
+	return "progress." + project + "." + video + "." + job
+}
+
+// Address returns the project, video and job that a subject of the log belongs to; job is empty for a video's.
+func Address(subject string) (project, video, job string, err error) {
+	parts := strings.Split(subject, ".")
+	switch {
+	case len(parts) == 4 && parts[0] == "video":
+		return parts[2], parts[3], "", nil
+	case len(parts) == 4 && parts[0] == "job":
+		return parts[1], parts[2], parts[3], nil
+	}
+	return "", "", "", fmt.Errorf("subject %q is of no video and no job", subject)
+}

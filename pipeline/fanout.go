@@ -1,0 +1,33 @@
+package pipeline
+
+import "context"
+
+// fanOut is step 3: every job of the plan that is pending and whose `after` jobs are completed is enqueued. A job that
+// is enqueued already is enqueued once: the task's subject admits one message, and a late duplicate is dropped by the
+// worker loop because its cause is stale.
+func (c *Coordinator) fanOut(ctx context.Context, v *Video) error {
+	if v.Finished.Sequence != 0 {
+		return nil
+	}
+	for _, j := range v.Plan {
+		// A job with an event was enqueued once; what it needs next comes from its worker loop.
+		if f := v.Jobs[j.Name]; f.State != JobPending || f.Last.Sequence != 0 || !v.completed(j.After) {
+			continue
+		}
+		if err := c.Tasks.Enqueue(ctx, v.task(j, v.unblockedBy(j))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unblockedBy returns the event that made j runnable: the completion of the last of the jobs before it, or the verdict.
+func (v *Video) unblockedBy(j Job) Event {
+	cause := v.Inspected
+	for _, a := range j.After {
+		if last := v.Jobs[a].Last; last.Sequence > cause.Sequence {
+			cause = last
+		}
+	}
+	return cause
+}

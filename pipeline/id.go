@@ -1,0 +1,56 @@
+package pipeline
+
+import (
+	"crypto/rand"
+	"encoding/base32"
+	"encoding/binary"
+	"time"
+)
+
+// crockford is the alphabet of a ULID (https://github.com/ulid/spec), in lower case.
+var crockford = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
+
+// NewID returns prefix, an underscore and a new ULID: 48 bits of Unix milliseconds and 80 random bits, in 26
+// characters of Crockford's base 32, so ids of one kind sort by time. Prefixes are vid, evt, job, out and so on.
+func NewID(prefix string) string {
+	var entropy [10]byte
+	rand.Read(entropy[:]) // never fails: crypto/rand.Read ends the program instead
+	return idFrom(prefix, time.Now(), entropy)
+}
+
+// DerivedID returns an id of the form of NewID made from a hash alone: the same sum gives the same id, so a request
+// that is repeated with the same idempotency key names the same thing. Such ids do not sort by time.
+func DerivedID(prefix string, sum [32]byte) string {
+	ms := int64(binary.BigEndian.Uint64(sum[16:24]) >> 17) // 47 bits: what a ULID's time can hold
+	return idFrom(prefix, time.UnixMilli(ms), [10]byte(sum[:10]))
+}
+
+// idFrom encodes 48 bits of time and 80 bits of entropy. A ULID is 128 bits in 26 characters, that is 130 bits: the
+// two missing bits stand in front, as zeros.
+func idFrom(prefix string, t time.Time, entropy [10]byte) string {
+	var b [16]byte
+	binary.BigEndian.PutUint64(b[:8], uint64(t.UnixMilli())<<16)
+	copy(b[6:], entropy[:])
+	var raw [17]byte // b, two bits to the right
+	for i, v := range b {
+		raw[i] |= v >> 2
+		raw[i+1] = v << 6
+	}
+	return prefix + "_" + crockford.EncodeToString(raw[:])[:26]
+}
+
+// ValidName reports whether s may stand as one token of a subject, an object key and a URL: 1 to 64 characters of
+// A-Z, a-z, 0-9, underscore and hyphen.
+func ValidName(s string) bool {
+	if s == "" || len(s) > 64 {
+		return false
+	}
+	for _, c := range []byte(s) {
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '_', c == '-':
+		default:
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,248 @@
+package pipeline
+
+import (
+	"encoding/json"
+	"fmt"
+	"hash/fnv"
+	"strconv"
+	"time"
+)
+
+// Priority orders the tasks of one worker type.
+type Priority string
+
+// The priorities. High is for what somebody waits for: inspection, thumbnails, packaging.
+const (
+	High   Priority = "high"
+	Normal Priority = "normal"
+	Bulk   Priority = "bulk"
+)
+
+// Priorities lists them in the order in which they are served.
+var Priorities = []Priority{High, Normal, Bulk}
+
+// Job is one unit of work for one worker type, as a worker's Plan returns it and the plan of a video holds it.
+type Job struct {
+	// Name is unique in the plan and derived, so planning twice gives the same names: the step's name, or the
+	// step's name, a hyphen and the part (transcode-0003). A worker's Plan returns the part alone, or nothing.
+	Name   string `json:"name"`
+	Step   string `json:"step"`   // the pipeline's step that planned it
+	Worker string `json:"worker"` // the worker type that runs it
+
+	// Params are the step's parameters, as the pipeline and the upload gave them.
+	Params json.RawMessage `json:"params,omitempty"`
+	// Part is what Plan tells Work about this one job; nobody else looks inside.
+	Part json.RawMessage `json:"part,omitempty"`
+
+	// After names what must be completed first: jobs of the same step by part, or other steps by name, meaning all
+	// their jobs. A step that the plan does not hold is no obstacle. In a frozen plan only job names are left.
+	After []string `json:"after,omitempty"`
+
+	Priority Priority `json:"priority,omitempty"` // Normal when empty
+	Optional bool     `json:"optional,omitempty"` // its failure leaves a warning, and the video can be ready
+	Weight   int      `json:"weight,omitempty"`   // its share of the planned work, for progress; 1 when 0
+	Timeout  Seconds  `json:"timeout,omitempty"`  // of one attempt; 0: the worker loop's default
+	// Retry holds the delays before the second, third, ... attempt, and so how many there are; empty: the worker
+	// loop's default.
+	Retry []Seconds `json:"retry,omitempty"`
+}
+
+// Seconds is a duration that is a number of seconds in JSON.
+type Seconds float64
+
+// Duration returns s as a time.Duration.
+func (s Seconds) Duration() time.Duration { return time.Duration(float64(s) * float64(time.Second)) }
+
+// JobState is the state of a job, drawn once:
+//
+//	pending -> processing -> completed
+//	              |  ^  \--> errored
+//	              v  |
+//	           retrying            canceled from any state that is not terminal; skipped when a job before it failed
+type JobState string
+
+// The states of a job. Completed, errored, canceled and skipped are terminal.
+const (
+	JobPending        JobState = "pending"
+	JobProcessing     JobState = "processing"
+	JobAwaitingRetry  JobState = "retrying"
+	JobStateCompleted JobState = "completed"
+	JobStateErrored   JobState = "errored"
+	JobStateCanceled  JobState = "canceled"
+	JobStateSkipped   JobState = "skipped"
+)
+
+// Terminal reports whether a job in this state changes no more.
+func (s JobState) Terminal() bool {
+	switch s {
+	case JobStateCompleted, JobStateErrored, JobStateCanceled, JobStateSkipped:
+		return true
+	}
+	return false
+}
+
+// JobStateOf returns the state that the last event of a job leaves it in; empty for a type that is not a job's.
+func JobStateOf(t EventType) JobState {
+	switch t {
+	case "", JobInterrupted:
+		return JobPending
+	case JobStarted:
+		return JobProcessing
+	case JobRetrying:
+		return JobAwaitingRetry
+	case JobCompleted:
+		return JobStateCompleted
+	case JobErrored:
+		return JobStateErrored
+	case JobCanceled:
+		return JobStateCanceled
+	}
+	return ""
+}
+
+// JobEvent is the data of every job.* event.
+type JobEvent struct {
+	Job     string `json:"job"`
+	Step    string `json:"step"`
+	Worker  string `json:"worker"`  // the worker type
+	Process string `json:"process"` // the process that wrote the event
+
+	Attempt int    `json:"attempt"`          // from 1; counts every start that was not given back
+	Failed  int    `json:"failed,omitempty"` // attempts that ended in an error
+	Lost    int    `json:"lost,omitempty"`   // attempts that ended without a word
+	Owner   uint64 `json:"owner,omitempty"`  // the task message, by its stream sequence, that the attempt belongs to
+	Token   uint64 `json:"token,omitempty"`  // the sequence of the attempt's job.started; 0 in job.started itself
+
+	Result  *Result    `json:"result,omitempty"`   // of job.completed
+	Problem *Problem   `json:"problem,omitempty"`  // of job.retrying and job.errored
+	RetryAt *time.Time `json:"retry_at,omitempty"` // of job.retrying
+}
+
+// Result is what a completed job leaves behind.
+type Result struct {
+	Outputs []Output `json:"outputs,omitempty"`
+	// Inspection is the finding of an inspect job, and of no other.
+	Inspection *Inspection `json:"inspection,omitempty"`
+	// Facts are for people: numbers and words that a worker wants shown with its job.
+	Facts map[string]any `json:"facts,omitempty"`
+}
+
+// OutputKind says what an output is for.
+type OutputKind string
+
+// The kinds of output. A worker type may add its own.
+const (
+	KindManifest       OutputKind = "manifest"        // what a player opens: master.m3u8
+	KindPlaylist       OutputKind = "playlist"        // an HLS media playlist
+	KindRendition      OutputKind = "rendition"       // the video segments of one rung
+	KindAudioRendition OutputKind = "audio_rendition" // the audio segments of one track
+	KindInit           OutputKind = "init"            // a CMAF header (EXT-X-MAP)
+	KindIndex          OutputKind = "index"           // what a worker wrote for a later job
+	KindAudio          OutputKind = "audio"           // a progressive audio file
+	KindVideo          OutputKind = "video"           // a progressive video file
+	KindPoster         OutputKind = "poster"
+	KindStoryboard     OutputKind = "storyboard"
+)
+
+// Output is one thing in the store that a completed job stands for. It was verified before the job was completed.
+type Output struct {
+	Name string     `json:"name"` // for people, and to tell outputs of a kind apart: 720p, poster, audio-eng
+	Kind OutputKind `json:"kind"`
+	// Path is where the output is played from, below the video: master.m3u8, 720p/init.mp4. With Segments it holds
+	// the verb of SegmentName, as 720p/seg_%05d.m4s.
+	Path string `json:"path"`
+	// Key is the object's key, with the same verb where Path has one.
+	Key         string    `json:"key"`
+	ContentType string    `json:"content_type"`
+	Size        int64     `json:"size"`               // bytes, of all segments together
+	SHA256      string    `json:"sha256,omitempty"`   // hex; of the one object, empty with Segments
+	Segments    *Segments `json:"segments,omitempty"` // set when the output is a run of numbered objects
+
+	Duration         float64 `json:"duration,omitempty"` // seconds
+	Width            int     `json:"width,omitempty"`
+	Height           int     `json:"height,omitempty"`
+	FrameRate        float64 `json:"frame_rate,omitempty"`
+	Codecs           string  `json:"codecs,omitempty"`            // RFC 6381
+	Bandwidth        int64   `json:"bandwidth,omitempty"`         // bits/s, peak over segments
+	AverageBandwidth int64   `json:"average_bandwidth,omitempty"` // bits/s
+	Language         string  `json:"language,omitempty"`          // BCP 47 or ISO 639, und when unknown
+	Channels         int     `json:"channels,omitempty"`
+}
+
+// Segments is a run of numbered objects.
+type Segments struct {
+	First int `json:"first"`
+	Count int `json:"count"`
+}
+
+// SegmentVerb is the one verb of a path or key with Segments.
+const SegmentVerb = "%05d"
+
+// Task is the message that brings a job to a worker. It holds what the attempt needs to know, so that a worker in any
+// language can do without the log's history.
+type Task struct {
+	Project string `json:"project"`
+	Video   string `json:"video"`
+	Job     Job    `json:"job"`
+	// Cause is the sequence of the job event that the task was made for: 0 for the first, later the job.retrying.
+	// A task is valid only for the state it was made for.
+	Cause   uint64            `json:"cause"`
+	Source  Object            `json:"source"`
+	Assets  map[string]Object `json:"assets,omitempty"` // further objects of the upload, by name: watermark
+	Media   *Media            `json:"media,omitempty"`  // nil for the inspect job
+	EventID string            `json:"event_id"`         // of the event that led to the task: the causation of the attempt
+	Trace   string            `json:"traceparent"`
+}
+
+// Subject is where the task stands: task.<type>.<priority>.<lane>.<project>.<video>.<job>.
+func (t Task) Subject() string {
+	return "task." + t.Job.Worker + "." + string(t.Job.priority()) + "." + Lane(t.Project) + "." +
+		t.Project + "." + t.Video + "." + t.Job.Name
+}
+
+// JobSubject is the subject of the task's job in the log.
+func (t Task) JobSubject() string { return JobSubject(t.Project, t.Video, t.Job.Name) }
+
+// Lanes is how many lanes the tasks of one priority are spread over.
+const Lanes = 8
+
+// Lane returns the lane of a project: a project fills at most its own.
+func Lane(project string) string {
+	h := fnv.New32a()
+	h.Write([]byte(project))
+	return strconv.Itoa(int(h.Sum32() % Lanes))
+}
+
+func (j Job) priority() Priority {
+	if j.Priority == "" {
+		return Normal
+	}
+	return j.Priority
+}
+
+// DeadLetter is a task that nobody will try again by itself, with all that is needed to see why and to redrive it.
+type DeadLetter struct {
+	Task     Task              `json:"task"`
+	Subject  string            `json:"subject"` // of the task message
+	Headers  map[string]string `json:"headers,omitempty"`
+	Problem  Problem           `json:"problem"`
+	Attempts int               `json:"attempts"`
+	Token    uint64            `json:"token"` // the sequence of the job.errored event
+	Time     time.Time         `json:"time"`
+}
+
+// Subject is where the dead letter stands: once per generation of the job, which is its cause.
+func (d DeadLetter) DeadSubject() string {
+	t := d.Task
+	return fmt.Sprintf("dead.%s.%s.%s.%s.%d", t.Job.Worker, t.Project, t.Video, t.Job.Name, d.Token)
+}
+
+// Progress is how far an attempt is. It is told live, at most twice a second, and never kept.
+type Progress struct {
+	Video    string  `json:"video"`
+	Job      string  `json:"job"`
+	Attempt  int     `json:"attempt"`
+	Fraction float64 `json:"fraction"`        // 0 to 1; never falls within an attempt
+	Speed    float64 `json:"speed,omitempty"` // seconds of video per second
+	Note     string  `json:"note,omitempty"`
+}

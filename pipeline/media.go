@@ -1,0 +1,85 @@
+package pipeline
+
+// Object is one object in the store.
+type Object struct {
+	Key         string `json:"key"`
+	Size        int64  `json:"size"` // bytes
+	SHA256      string `json:"sha256,omitempty"`
+	ContentType string `json:"content_type,omitempty"`
+	Filename    string `json:"filename,omitempty"` // as the user called it; never part of a path
+}
+
+// Verdict is what inspection says of a video.
+type Verdict string
+
+// The verdicts.
+const (
+	VerdictAccept Verdict = "accept"
+	VerdictReject Verdict = "reject"
+)
+
+// Inspection is the finding of the inspect job.
+type Inspection struct {
+	Verdict Verdict  `json:"verdict"`
+	Reason  *Problem `json:"reason,omitempty"` // why it is rejected
+	Media   *Media   `json:"media,omitempty"`  // what it is; nil when it could not be read
+}
+
+// Media holds the facts about a source that plans are made of. Strings in it are printable and short.
+type Media struct {
+	Container string       `json:"container"` // ffmpeg's demuxer: mov, matroska, avi, mpegts, ...
+	Duration  float64      `json:"duration"`  // seconds, of the picture
+	Bitrate   int64        `json:"bitrate"`   // bits/s, of the whole file
+	Size      int64        `json:"size"`      // bytes
+	Video     VideoTrack   `json:"video"`
+	Audio     []AudioTrack `json:"audio"`
+	Damaged   bool         `json:"damaged,omitempty"` // parts of it cannot be read; what can is used
+	Warnings  []string     `json:"warnings,omitempty"`
+}
+
+// VideoTrack is the one picture track that is used.
+type VideoTrack struct {
+	Stream      int     `json:"stream"` // ffmpeg's stream index
+	Codec       string  `json:"codec"`
+	Profile     string  `json:"profile,omitempty"`
+	PixelFormat string  `json:"pixel_format"`
+	BitDepth    int     `json:"bit_depth"`
+	CodedWidth  int     `json:"coded_width"` // pixels, as stored
+	CodedHeight int     `json:"coded_height"`
+	Width       int     `json:"width"` // pixels, as shown: square and upright
+	Height      int     `json:"height"`
+	SampleRatio float64 `json:"sample_aspect_ratio"` // width of a stored pixel by its height
+	Rotation    int     `json:"rotation"`            // degrees clockwise to turn the stored picture: 0, 90, 180, 270
+	// FrameRateNum and FrameRateDen are the average frame rate in frames/s, limited to what a player can show.
+	FrameRateNum int     `json:"frame_rate_num"`
+	FrameRateDen int     `json:"frame_rate_den"`
+	Variable     bool    `json:"variable_frame_rate,omitempty"`
+	Interlaced   bool    `json:"interlaced,omitempty"`
+	HDR          string  `json:"hdr,omitempty"` // hdr10, hlg, or empty
+	Alpha        bool    `json:"alpha,omitempty"`
+	Primaries    string  `json:"color_primaries,omitempty"`
+	Transfer     string  `json:"color_transfer,omitempty"`
+	Matrix       string  `json:"color_matrix,omitempty"`
+	Range        string  `json:"color_range,omitempty"`
+	Start        float64 `json:"start"` // seconds, presentation time of the first frame
+}
+
+// FrameRate returns frames per second; 0 when unknown.
+func (v VideoTrack) FrameRate() float64 {
+	if v.FrameRateDen == 0 {
+		return 0
+	}
+	return float64(v.FrameRateNum) / float64(v.FrameRateDen)
+}
+
+// AudioTrack is one sound track.
+type AudioTrack struct {
+	Stream     int     `json:"stream"` // ffmpeg's stream index
+	Codec      string  `json:"codec"`
+	Channels   int     `json:"channels"`
+	SampleRate int     `json:"sample_rate"` // Hz
+	Language   string  `json:"language"`    // ISO 639, und when unknown
+	Default    bool    `json:"default,omitempty"`
+	Start      float64 `json:"start"`    // seconds, presentation time of the first sample
+	Duration   float64 `json:"duration"` // seconds; the media's when the track does not say
+}

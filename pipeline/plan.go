@@ -1,0 +1,226 @@
+package pipeline
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// DefaultProject is the project of every video until there are several.
+const DefaultProject = "default"
+
+// DefaultPipeline is the name of the pipeline of an upload that names none.
+const DefaultPipeline = "default"
+
+// Pipeline is a named, versioned document: what is made of a video once it is accepted. A copy is frozen into
+// video.uploaded, so a change of the document touches later uploads only.
+type Pipeline struct {
+	Name    string `json:"name" yaml:"name"`
+	Version int    `json:"version" yaml:"version"` // from 1
+	Steps   []Step `json:"steps" yaml:"steps"`
+}
+
+// Step is one entry of a pipeline.
+type Step struct {
+	Name   string `json:"name" yaml:"name"`     // unique in the pipeline; the worker's name when empty
+	Worker string `json:"worker" yaml:"worker"` // a worker type
+	// With holds the worker's parameters, validated against its schema.
+	With  map[string]any `json:"with,omitempty" yaml:"with"`
+	After []string       `json:"after,omitempty" yaml:"after"` // steps that must be completed first
+	// When is empty (always) or WhenRequested.
+	When     string    `json:"when,omitempty" yaml:"when"`
+	Optional bool      `json:"optional,omitempty" yaml:"optional"` // its failure is a warning
+	Timeout  Seconds   `json:"timeout,omitempty" yaml:"timeout"`   // of one attempt, in seconds
+	Retry    []Seconds `json:"retry,omitempty" yaml:"retry"`       // delays before further attempts, in seconds
+}
+
+// WhenRequested makes a step run only for uploads that give it parameters of their own.
+const WhenRequested = "requested"
+
+// Default is the pipeline `default`: an adaptive ladder, audio, thumbnails, and a watermarked copy where one is asked
+// for.
+func Default() Pipeline {
+	return Pipeline{Name: DefaultPipeline, Version: 1, Steps: []Step{
+		{Name: "thumbnail", Worker: "thumbnail"},
+		{Name: "audio", Worker: "audio"},
+		{Name: "transcode", Worker: "transcode"},
+		{Name: "watermark", Worker: "watermark", When: WhenRequested},
+	}}
+}
+
+// Planner knows the worker types: the registry of workers.
+type Planner interface {
+	// Plan returns the jobs that worker makes of media with the parameters params, named by part. An error with
+	// CodeWorkerTypeUnknown or CodeParameters says that the pipeline is at fault.
+	Plan(worker string, params json.RawMessage, media Media) ([]Job, error)
+	// Check validates params against the worker's schema.
+	Check(worker string, params json.RawMessage) error
+}
+
+// Validate reports what is wrong with the document, naming the step; nil when planner knows every worker and every
+// parameter fits.
+func (p Pipeline) Validate(planner Planner) error {
+	if !ValidName(p.Name) {
+		return fmt.Errorf("pipeline name %q: use 1 to 64 of A-Z a-z 0-9 _ -", p.Name)
+	}
+	if len(p.Steps) == 0 {
+		return fmt.Errorf("pipeline %s has no steps", p.Name)
+	}
+	seen := map[string]bool{}
+	for i, s := range p.Steps {
+		if err := s.validate(seen, planner); err != nil {
+			return fmt.Errorf("pipeline %s, step %d: %w", p.Name, i+1, err)
+		}
+		seen[s.name()] = true
+	}
+	return nil
+}
+
+// validate checks one step; `after` may name earlier steps only, so no cycle can be written down.
+func (s Step) validate(earlier map[string]bool, planner Planner) error {
+	switch name := s.name(); {
+	case !ValidName(name):
+		return fmt.Errorf("name %q: use 1 to 64 of A-Z a-z 0-9 _ -", name)
+	case earlier[name]:
+		return fmt.Errorf("name %q is taken", name)
+	case name == inspectJob || name == notifyJob:
+		return fmt.Errorf("name %q is the pipeline's own", name)
+	case s.When != "" && s.When != WhenRequested:
+		return fmt.Errorf("when %q: leave it out or use %q", s.When, WhenRequested)
+	}
+	for _, a := range s.After {
+		if !earlier[a] {
+			return fmt.Errorf("after %q: no earlier step has that name", a)
+		}
+	}
+	params, err := s.params(nil)
+	if err != nil {
+		return err
+	}
+	if s.When == WhenRequested {
+		return nil // its parameters are whole only with those of an upload
+	}
+	return planner.Check(s.Worker, params)
+}
+
+func (s Step) name() string {
+	if s.Name == "" {
+		return s.Worker
+	}
+	return s.Name
+}
+
+// params returns the step's parameters with those of the upload laid over them, field by field.
+func (s Step) params(requested map[string]any) (json.RawMessage, error) {
+	merged := maps.Clone(s.With)
+	if merged == nil {
+		merged = map[string]any{}
+	}
+	maps.Copy(merged, requested)
+	raw, err := json.Marshal(merged)
+	if err != nil {
+		return nil, fmt.Errorf("encode parameters of step %s: %w", s.name(), err)
+	}
+	return raw, nil
+}
+
+// NewPlan returns the jobs of the pipeline for media: every step that applies is planned by its worker, names are made
+// whole and every edge is resolved to job names. requested holds the upload's own parameters, by step.
+func NewPlan(p Pipeline, requested map[string]map[string]any, media Media, planner Planner) ([]Job, error) {
+	var plan []Job
+	for _, s := range p.Steps {
+		with, asked := requested[s.name()]
+		if s.When == WhenRequested && !asked {
+			continue
+		}
+		jobs, err := planStep(s, with, media, planner)
+		if err != nil {
+			return nil, err
+		}
+		plan = append(plan, jobs...)
+	}
+	return plan, resolveEdges(plan)
+}
+
+func planStep(s Step, requested map[string]any, media Media, planner Planner) ([]Job, error) {
+	params, err := s.params(requested)
+	if err != nil {
+		return nil, err
+	}
+	jobs, err := planner.Plan(s.Worker, params, media)
+	if err != nil {
+		return nil, fmt.Errorf("plan step %s: %w", s.name(), err)
+	}
+	for i := range jobs {
+		j := &jobs[i]
+		j.Name = jobName(s.name(), j.Name)
+		j.Step, j.Worker, j.Params = s.name(), s.Worker, params
+		j.Optional = j.Optional || s.Optional
+		j.After = slices.Concat(j.After, s.After)
+		if s.Timeout > 0 {
+			j.Timeout = s.Timeout
+		}
+		if len(s.Retry) > 0 {
+			j.Retry = s.Retry
+		}
+	}
+	return jobs, nil
+}
+
+func jobName(step, part string) string {
+	if part == "" {
+		return step
+	}
+	return step + "-" + part
+}
+
+// resolveEdges turns the `after` of each job, parts and step names, into names of jobs of the plan.
+func resolveEdges(plan []Job) error {
+	byName, byStep := map[string]bool{}, map[string][]string{}
+	for _, j := range plan {
+		if byName[j.Name] || !ValidName(j.Name) {
+			return Fail(CodeParameters, "worker %s planned job %q twice or with an unusable name", j.Worker, j.Name)
+		}
+		byName[j.Name] = true
+		byStep[j.Step] = append(byStep[j.Step], j.Name)
+	}
+	for i := range plan {
+		var after []string
+		for _, a := range plan[i].After {
+			own := jobName(plan[i].Step, a)
+			switch {
+			case byName[own] && own != plan[i].Name:
+				after = append(after, own)
+			case a != plan[i].Step:
+				after = append(after, byStep[a]...) // nothing when the step is absent or planned no job
+			default:
+				return Fail(CodeParameters, "job %s waits for itself", plan[i].Name)
+			}
+		}
+		slices.Sort(after)
+		plan[i].After = slices.Compact(after)
+	}
+	return acyclic(plan)
+}
+
+// acyclic reports a cycle among the edges, by taking away jobs with no edge left until none is.
+func acyclic(plan []Job) error {
+	waiting := map[string][]string{}
+	for _, j := range plan {
+		waiting[j.Name] = j.After
+	}
+	for len(waiting) > 0 {
+		free := 0
+		for name, after := range waiting {
+			if !slices.ContainsFunc(after, func(a string) bool { _, ok := waiting[a]; return ok }) {
+				delete(waiting, name)
+				free++
+			}
+		}
+		if free == 0 {
+			return Fail(CodeParameters, "jobs wait for each other: %v", slices.Sorted(maps.Keys(waiting)))
+		}
+	}
+	return nil
+}

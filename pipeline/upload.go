@@ -1,0 +1,103 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+)
+
+// Upload is the data of video.uploaded: what was asked for, frozen.
+type Upload struct {
+	Source   Object            `json:"source"`
+	Assets   map[string]Object `json:"assets,omitempty"` // further objects, by the name that parameters use
+	Pipeline Pipeline          `json:"pipeline"`         // the document as it was at upload
+	// Requested holds the upload's own parameters, by step; they are laid over those of the pipeline.
+	Requested   map[string]map[string]any `json:"requested,omitempty"`
+	Metadata    map[string]string         `json:"metadata,omitempty"`    // the user's, returned as given
+	Passthrough string                    `json:"passthrough,omitempty"` // the user's, in webhooks too
+	// Webhook is set when the end of the video is to be told.
+	Webhook *Webhook `json:"webhook,omitempty"`
+}
+
+// Webhook says where the end of a video is told.
+type Webhook struct {
+	URL string `json:"url,omitempty"` // the upload's own; the server's when empty
+}
+
+// ErrReused says that a video of this id was uploaded before with other contents or parameters.
+var ErrReused = errors.New("the id belongs to another upload")
+
+// Accept is step 1: it appends video.uploaded for an upload whose source is whole in the store, and returns the event.
+// From then on the video is never lost. Accepting the same upload again returns the first event with replayed true; an
+// id that belongs to another upload gives ErrReused. parent is the traceparent of the request, or empty.
+func Accept(ctx context.Context, log Log, project, video string, up Upload, parent string) (e Event, replayed bool, err error) {
+	if !ValidName(project) || !ValidName(video) {
+		return Event{}, false, fmt.Errorf("accept video %q of project %q: unusable name", video, project)
+	}
+	subject := UploadedSubject(project, video)
+	e, err = NewEvent("upload", VideoUploaded, subject, video, Event{TraceParent: parent}, up)
+	if err != nil {
+		return Event{}, false, err
+	}
+	e.Sequence, err = log.Append(ctx, e, 0)
+	if !errors.Is(err, ErrConflict) {
+		return e, false, err
+	}
+	first, err := log.Last(ctx, subject)
+	if err != nil {
+		return Event{}, false, err
+	}
+	var before Upload
+	if err := first[0].Decode(&before); err != nil {
+		return Event{}, false, err
+	}
+	if !sameUpload(before, e) {
+		return Event{}, false, ErrReused
+	}
+	return first[0], true, nil
+}
+
+// sameUpload compares what was asked for. Keys differ between two tries of one upload; hashes do not.
+func sameUpload(before Upload, again Event) bool {
+	var after Upload
+	if again.Decode(&after) != nil {
+		return false
+	}
+	withoutKeys := func(u Upload) Upload {
+		u.Source.Key = ""
+		assets := make(map[string]Object, len(u.Assets))
+		for name, o := range u.Assets {
+			o.Key = ""
+			assets[name] = o
+		}
+		u.Assets, u.Pipeline = assets, Pipeline{Name: u.Pipeline.Name}
+		return u
+	}
+	return reflect.DeepEqual(withoutKeys(before), withoutKeys(after))
+}
+
+// Delete appends video.deleted: its open jobs are canceled, its objects go, and reads answer that there is no such
+// video. Deleting again does nothing.
+func Delete(ctx context.Context, log Log, project, video string) (Event, error) {
+	events, err := log.Last(ctx, UploadedSubject(project, video), DeletedSubject(project, video))
+	if err != nil {
+		return Event{}, err
+	}
+	switch uploaded, deleted := events[0], events[1]; {
+	case uploaded.Sequence == 0:
+		return Event{}, ErrNotFound
+	case deleted.Sequence != 0:
+		return deleted, nil
+	default:
+		e, err := NewEvent("upload", VideoDeleted, DeletedSubject(project, video), video, uploaded, struct{}{})
+		if err != nil {
+			return Event{}, err
+		}
+		e.Sequence, err = log.Append(ctx, e, 0)
+		if errors.Is(err, ErrConflict) {
+			return e, nil
+		}
+		return e, err
+	}
+}

@@ -1,0 +1,196 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+)
+
+// Video is the fold of a video's last events: all that the coordinator knows, read anew for every decision.
+type Video struct {
+	Project string
+	ID      string
+
+	Uploaded  Event
+	Upload    Upload
+	Inspect   JobFold
+	Inspected Event
+	Plan      []Job
+	Verdict   Inspection
+	Jobs      map[string]JobFold // by name, of the plan
+	Playable  Event
+	Finished  Event
+	Notify    JobFold
+	Deleted   Event
+}
+
+// JobFold is the last event of a job and what it says.
+type JobFold struct {
+	Last  Event
+	Data  JobEvent
+	State JobState
+}
+
+// Inspected is the data of video.inspected: the finding, and the plan that the video is judged by.
+type Inspected struct {
+	Inspection
+	Plan []Job `json:"plan"`
+}
+
+// Finish is the data of video.ready, video.errored, video.rejected and video.canceled.
+type Finish struct {
+	State    VideoState `json:"state"`
+	Problem  *Problem   `json:"problem,omitempty"`  // why it is not ready
+	Warnings []Problem  `json:"warnings,omitempty"` // of optional jobs that failed
+	Notify   bool       `json:"notify,omitempty"`   // whether a webhook is owed
+}
+
+// VideoState is the state of a video, drawn once:
+//
+//	queued -> inspecting -> processing -> ready | errored
+//	               \-> rejected | errored             canceled from any state that is not terminal
+type VideoState string
+
+// The states of a video. Ready, errored, rejected and canceled are terminal.
+const (
+	VideoQueued        VideoState = "queued"
+	VideoInspecting    VideoState = "inspecting"
+	VideoProcessing    VideoState = "processing"
+	VideoStateReady    VideoState = "ready"
+	VideoStateErrored  VideoState = "errored"
+	VideoStateRejected VideoState = "rejected"
+	VideoStateCanceled VideoState = "canceled"
+)
+
+// Terminal reports whether a video in this state changes no more.
+func (s VideoState) Terminal() bool {
+	switch s {
+	case VideoStateReady, VideoStateErrored, VideoStateRejected, VideoStateCanceled:
+		return true
+	}
+	return false
+}
+
+// finishType is the event that brings a video into a terminal state.
+func (s VideoState) finishType() EventType { return EventType("video." + string(s)) }
+
+// Fold reads the last events of a video. A video that was never uploaded folds to one whose Uploaded is zero.
+func Fold(ctx context.Context, log Log, project, video string) (*Video, error) {
+	v := &Video{Project: project, ID: video, Jobs: map[string]JobFold{}}
+	events, err := log.Last(ctx,
+		UploadedSubject(project, video), InspectedSubject(project, video), PlayableSubject(project, video),
+		FinishedSubject(project, video), DeletedSubject(project, video),
+		JobSubject(project, video, inspectJob), JobSubject(project, video, notifyJob))
+	if err != nil {
+		return nil, fmt.Errorf("fold video %s: %w", video, err)
+	}
+	v.Uploaded, v.Inspected, v.Playable, v.Finished, v.Deleted = events[0], events[1], events[2], events[3], events[4]
+	if v.Uploaded.Sequence == 0 {
+		return v, nil
+	}
+	if err := v.Uploaded.Decode(&v.Upload); err != nil {
+		return nil, err
+	}
+	if v.Inspect, err = FoldJob(events[5]); err != nil {
+		return nil, err
+	}
+	if v.Notify, err = FoldJob(events[6]); err != nil {
+		return nil, err
+	}
+	if v.Inspected.Sequence == 0 {
+		return v, nil
+	}
+	return v, v.foldPlan(ctx, log)
+}
+
+// foldPlan reads the plan and the last event of each of its jobs.
+func (v *Video) foldPlan(ctx context.Context, log Log) error {
+	var data Inspected
+	if err := v.Inspected.Decode(&data); err != nil {
+		return err
+	}
+	v.Plan, v.Verdict = data.Plan, data.Inspection
+	subjects := make([]string, len(v.Plan))
+	for i, j := range v.Plan {
+		subjects[i] = JobSubject(v.Project, v.ID, j.Name)
+	}
+	if len(subjects) == 0 {
+		return nil
+	}
+	events, err := log.Last(ctx, subjects...)
+	if err != nil {
+		return fmt.Errorf("fold jobs of %s: %w", v.ID, err)
+	}
+	for i, j := range v.Plan {
+		if v.Jobs[j.Name], err = FoldJob(events[i]); err != nil {
+			return err
+		}
+	}
+	v.skipBlocked()
+	return nil
+}
+
+// FoldJob reads the last event of a job; the zero event folds to a pending job.
+func FoldJob(last Event) (JobFold, error) {
+	f := JobFold{Last: last, State: JobStateOf(last.Type)}
+	if last.Sequence == 0 {
+		return f, nil
+	}
+	return f, last.Decode(&f.Data)
+}
+
+// skipBlocked marks the jobs that can never run, because one that they wait for ended without completing. Edges have
+// no cycle, so as many passes as there are jobs reach the end of every chain.
+func (v *Video) skipBlocked() {
+	for range v.Plan {
+		changed := false
+		for _, j := range v.Plan {
+			f := v.Jobs[j.Name]
+			if f.State != JobPending || !v.blocked(j) {
+				continue
+			}
+			f.State = JobStateSkipped
+			v.Jobs[j.Name] = f
+			changed = true
+		}
+		if !changed {
+			return
+		}
+	}
+}
+
+func (v *Video) blocked(j Job) bool {
+	for _, a := range j.After {
+		if s := v.Jobs[a].State; s.Terminal() && s != JobStateCompleted {
+			return true
+		}
+	}
+	return false
+}
+
+// completed reports whether every job named is completed.
+func (v *Video) completed(jobs []string) bool {
+	for _, name := range jobs {
+		if v.Jobs[name].State != JobStateCompleted {
+			return false
+		}
+	}
+	return true
+}
+
+// settled reports whether every job of the plan is terminal.
+func (v *Video) settled() bool {
+	for _, j := range v.Plan {
+		if !v.Jobs[j.Name].State.Terminal() {
+			return false
+		}
+	}
+	return true
+}
+
+// task returns the task of a job of this video, made for its first state.
+func (v *Video) task(j Job, cause Event) Task {
+	return Task{
+		Project: v.Project, Video: v.ID, Job: j, Source: v.Upload.Source, Assets: v.Upload.Assets,
+		Media: v.Verdict.Media, EventID: cause.ID, Trace: cause.TraceParent,
+	}
+}

@@ -1,0 +1,216 @@
+package pipeline
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// VideoView is a video as the read model keeps it and the API answers it. It is a pure function of the video's events
+// in order: Apply, and nothing else, writes it.
+type VideoView struct {
+	ID          string            `json:"id" doc:"vid_ and a ULID"`
+	Project     string            `json:"project" doc:"The owner"`
+	Status      VideoState        `json:"status" enum:"queued,inspecting,processing,ready,errored,rejected,canceled" doc:"The state"`
+	Playable    bool              `json:"playable" doc:"True once a manifest with one verified rendition is out"`
+	Progress    int               `json:"progress" minimum:"0" maximum:"100" doc:"Percent of the planned work that is done"`
+	Pipeline    string            `json:"pipeline" doc:"Name of the pipeline"`
+	Filename    string            `json:"filename" doc:"As the uploader called it"`
+	Size        int64             `json:"size" doc:"Bytes of the source"`
+	SHA256      string            `json:"sha256" doc:"Of the source, in hex"`
+	Metadata    map[string]string `json:"metadata" doc:"As given at upload"`
+	Passthrough string            `json:"passthrough" doc:"As given at upload; it is in webhooks too"`
+	Media       *Media            `json:"media" doc:"What inspection found; null before"`
+	Problem     *Problem          `json:"error" doc:"Why it is not ready; null otherwise"`
+	Warnings    []Problem         `json:"warnings" doc:"Optional jobs that failed"`
+	Manifest    string            `json:"manifest,omitempty" doc:"Path of the HLS manifest below /play/{id}/; set when playable"`
+	TraceID     string            `json:"trace_id" doc:"W3C trace id of everything done for the video"`
+	CreatedAt   time.Time         `json:"created_at"`
+	InspectedAt *time.Time        `json:"inspected_at"`
+	PlayableAt  *time.Time        `json:"playable_at"`
+	ReadyAt     *time.Time        `json:"ready_at"`
+	FinishedAt  *time.Time        `json:"finished_at" doc:"When it became ready, errored, rejected or canceled"`
+
+	// Deleted marks a view that is to be removed; it is never answered.
+	Deleted bool `json:"-"`
+	// PlannedWeight and DoneWeight are the sums that Progress comes from.
+	PlannedWeight int `json:"-"`
+	DoneWeight    int `json:"-"`
+}
+
+// JobView is a job as the read model keeps it and the API answers it.
+type JobView struct {
+	ID         string         `json:"id" doc:"The video's id, a slash, the job's name"`
+	Video      string         `json:"video_id"`
+	Name       string         `json:"name"`
+	Step       string         `json:"step"`
+	Worker     string         `json:"worker" doc:"Worker type"`
+	Status     JobState       `json:"status" enum:"pending,processing,retrying,completed,errored,canceled,skipped"`
+	After      []string       `json:"after" doc:"Jobs that must be completed before"`
+	Optional   bool           `json:"optional"`
+	Weight     int            `json:"weight" doc:"Share of the planned work"`
+	Attempt    int            `json:"attempt" doc:"Attempts so far"`
+	Problem    *Problem       `json:"error" doc:"Of the last failed attempt; null when none failed"`
+	Facts      map[string]any `json:"facts,omitempty" doc:"What the worker tells of the job"`
+	CreatedAt  time.Time      `json:"created_at"`
+	StartedAt  *time.Time     `json:"started_at" doc:"Of the last attempt"`
+	RetryAt    *time.Time     `json:"retry_at" doc:"When the next attempt is due; null when none is"`
+	FinishedAt *time.Time     `json:"finished_at"`
+}
+
+// OutputView is an output as the API answers it.
+type OutputView struct {
+	Output
+	ID    string `json:"id"`
+	Video string `json:"video_id"`
+	Job   string `json:"job"`
+	URL   string `json:"url" doc:"Where it is played from; with segments, a template whose %05d is the number"`
+}
+
+// Apply brings the view up to e, an event of the video itself.
+func (v *VideoView) Apply(e Event) error {
+	at := e.Time
+	switch e.Type {
+	case VideoUploaded:
+		return v.applyUploaded(e)
+	case VideoInspected:
+		var data Inspected
+		if err := e.Decode(&data); err != nil {
+			return err
+		}
+		v.Status, v.Media, v.InspectedAt = VideoProcessing, data.Media, &at
+		for _, j := range data.Plan {
+			v.PlannedWeight += j.weight()
+		}
+	case VideoPlayable:
+		var data Playable
+		if err := e.Decode(&data); err != nil {
+			return err
+		}
+		v.Playable, v.PlayableAt, v.Manifest = true, &at, data.Path
+	case VideoReady, VideoErrored, VideoRejected, VideoCanceled:
+		return v.applyFinish(e)
+	case VideoDeleted:
+		v.Deleted = true
+	}
+	return nil
+}
+
+func (v *VideoView) applyUploaded(e Event) error {
+	var up Upload
+	if err := e.Decode(&up); err != nil {
+		return err
+	}
+	project, video, _, err := Address(e.Subject)
+	if err != nil {
+		return err
+	}
+	*v = VideoView{
+		ID: video, Project: project, Status: VideoQueued, Pipeline: up.Pipeline.Name,
+		Filename: up.Source.Filename, Size: up.Source.Size, SHA256: up.Source.SHA256,
+		Metadata: up.Metadata, Passthrough: up.Passthrough, Warnings: []Problem{}, CreatedAt: e.Time,
+	}
+	if v.Metadata == nil {
+		v.Metadata = map[string]string{}
+	}
+	if parts := strings.Split(e.TraceParent, "-"); len(parts) == 4 {
+		v.TraceID = parts[1]
+	}
+	return nil
+}
+
+func (v *VideoView) applyFinish(e Event) error {
+	var end Finish
+	if err := e.Decode(&end); err != nil {
+		return err
+	}
+	at := e.Time
+	v.Status, v.Problem, v.FinishedAt = end.State, end.Problem, &at
+	v.Warnings = slices.Concat([]Problem{}, end.Warnings)
+	if end.State == VideoStateReady {
+		v.ReadyAt, v.Progress = &at, 100
+	}
+	return nil
+}
+
+// ApplyJob brings the view up to e, an event of one of the video's jobs; job is that job's view after e.
+func (v *VideoView) ApplyJob(e Event, job JobView) {
+	if job.Step == inspectJob && e.Type == JobStarted && v.Status == VideoQueued {
+		v.Status = VideoInspecting
+	}
+	if e.Type != JobCompleted || job.Step == inspectJob || job.Step == notifyJob {
+		return
+	}
+	v.DoneWeight += job.Weight
+	if v.PlannedWeight > 0 && !v.Status.Terminal() {
+		v.Progress = min(99, 100*v.DoneWeight/v.PlannedWeight) // 100 is said by video.ready alone
+	}
+}
+
+// PlannedJobs returns the views of the jobs that a video.inspected event plans, all pending.
+func PlannedJobs(e Event) ([]JobView, error) {
+	_, video, _, err := Address(e.Subject)
+	if err != nil {
+		return nil, err
+	}
+	var data Inspected
+	if err := e.Decode(&data); err != nil {
+		return nil, err
+	}
+	jobs := make([]JobView, len(data.Plan))
+	for i, j := range data.Plan {
+		jobs[i] = JobView{
+			ID: video + "/" + j.Name, Video: video, Name: j.Name, Step: j.Step, Worker: j.Worker, Status: JobPending,
+			After: slices.Concat([]string{}, j.After), Optional: j.Optional, Weight: j.weight(), CreatedAt: e.Time,
+		}
+	}
+	return jobs, nil
+}
+
+// Apply brings the view up to e, an event of the job, and returns the outputs that e publishes. A job outside the plan
+// (inspect, notify) begins with its first event, from a zero view.
+func (j *JobView) Apply(e Event) ([]Output, error) {
+	var data JobEvent
+	if err := e.Decode(&data); err != nil {
+		return nil, err
+	}
+	at := e.Time
+	if j.ID == "" {
+		_, video, name, err := Address(e.Subject)
+		if err != nil {
+			return nil, err
+		}
+		*j = JobView{
+			ID: video + "/" + name, Video: video, Name: name, Step: data.Step, Worker: data.Worker,
+			After: []string{}, Weight: 1, CreatedAt: at,
+		}
+	}
+	j.Status, j.Attempt, j.RetryAt = JobStateOf(e.Type), max(j.Attempt, data.Attempt), data.RetryAt
+	if data.Problem != nil {
+		j.Problem = data.Problem
+	}
+	if e.Type == JobStarted {
+		j.StartedAt = &at
+	}
+	if j.Status.Terminal() {
+		j.FinishedAt = &at
+	}
+	if data.Result == nil {
+		return nil, nil
+	}
+	j.Facts = data.Result.Facts
+	return data.Result.Outputs, nil
+}
+
+// Settle marks a job that has not run when its video ended as skipped, and reports whether it did; e is the event of
+// that end.
+func (j *JobView) Settle(e Event) bool {
+	if j.Status != JobPending || j.Step == notifyJob {
+		return false
+	}
+	at := e.Time
+	j.Status, j.FinishedAt = JobStateSkipped, &at
+	return true
+}
+
+func (j Job) weight() int { return max(1, j.Weight) }

@@ -1,0 +1,104 @@
+package workers
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"strings"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/storage"
+)
+
+// Media returns the facts of the source; the zero Media in an inspect job.
+func (a Attempt) Media() pipeline.Media {
+	if a.Task.Media == nil {
+		return pipeline.Media{}
+	}
+	return *a.Task.Media
+}
+
+// Input returns the path of the source, to read only. Its name says nothing of its format.
+func (a Attempt) Input(ctx context.Context) (string, error) {
+	p, err := a.files.Local(ctx, a.Task.Source.Key, a.Dir)
+	if err != nil {
+		return "", pipeline.Fail(pipeline.CodeFetchFailed, "read source: %w", err)
+	}
+	return p, nil
+}
+
+// Asset returns the path of a further object of the upload, by the name that the parameters use, to read only.
+func (a Attempt) Asset(ctx context.Context, name string) (string, error) {
+	o, ok := a.Task.Assets[name]
+	if !ok {
+		return "", pipeline.Fail(pipeline.CodeParameters, "the upload has no asset %q", name)
+	}
+	p, err := a.files.Local(ctx, o.Key, a.Dir)
+	if err != nil {
+		return "", pipeline.Fail(pipeline.CodeFetchFailed, "read asset %s: %w", name, err)
+	}
+	return p, nil
+}
+
+// Fetch returns the path of an output of an earlier job (see Results), to read only. Not for outputs with Segments.
+func (a Attempt) Fetch(ctx context.Context, o pipeline.Output) (string, error) {
+	p, err := a.files.Local(ctx, o.Key, a.Dir)
+	if err != nil {
+		return "", pipeline.Fail(pipeline.CodeFetchFailed, "read output %s: %w", o.Path, err)
+	}
+	return p, nil
+}
+
+// Publish stores a local file as an output and returns it whole: o with key, size, SHA-256 and content type. o.Path is
+// where it is played from. The worker has verified the file. Nobody sees it before the job is completed.
+//
+// With o.Segments, file and o.Path hold pipeline.SegmentVerb, and the numbered files First to First+Count-1 are stored.
+func (a Attempt) Publish(ctx context.Context, file string, o pipeline.Output) (pipeline.Output, error) {
+	o.Key = storage.OutputPrefix(a.Task.Video, a.Task.Job.Name, a.Token) + o.Path
+	if o.ContentType == "" {
+		o.ContentType = storage.ContentType(o.Path)
+	}
+	if o.Segments == nil {
+		size, sum, err := a.upload(ctx, o.Key, file)
+		o.Size, o.SHA256 = size, sum
+		return o, err
+	}
+	if strings.Count(o.Path, pipeline.SegmentVerb) != 1 || strings.Count(file, pipeline.SegmentVerb) != 1 {
+		return o, fmt.Errorf("publish %s: a run of segments needs %s in path and file", o.Path, pipeline.SegmentVerb)
+	}
+	o.Size = 0
+	for n := o.Segments.First; n < o.Segments.First+o.Segments.Count; n++ {
+		size, _, err := a.upload(ctx, SegmentName(o.Key, n), SegmentName(file, n))
+		if err != nil {
+			return o, err
+		}
+		o.Size += size
+	}
+	return o, nil
+}
+
+func (a Attempt) upload(ctx context.Context, key, file string) (int64, string, error) {
+	size, sum, err := a.files.Upload(ctx, key, file)
+	if err != nil {
+		return 0, "", pipeline.Fail(pipeline.CodeStorageFailed, "store %s: %w", path.Base(key), err)
+	}
+	if size == 0 {
+		return 0, "", pipeline.Fail(pipeline.CodeVerification, "output %s is empty", path.Base(key))
+	}
+	return size, sum, nil
+}
+
+// Progress says that the attempt is done to fraction (0 to 1) at speed seconds of video per second (0: unknown). It
+// may be called as often as one likes.
+func (a Attempt) Progress(fraction, speed float64) {
+	if a.progress != nil {
+		a.progress(pipeline.Progress{
+			Video: a.Task.Video, Job: a.Task.Job.Name, Attempt: a.Number, Fraction: fraction, Speed: speed,
+		})
+	}
+}
+
+// SegmentName puts number n in the place of pipeline.SegmentVerb.
+func SegmentName(template string, n int) string {
+	return strings.Replace(template, pipeline.SegmentVerb, fmt.Sprintf(pipeline.SegmentVerb, n), 1)
+}

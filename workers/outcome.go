@@ -1,0 +1,140 @@
+package workers
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/storage"
+)
+
+// swap writes the next event of the task's job, if its last one has sequence after.
+func (l *Loop) swap(ctx context.Context, task pipeline.Task, t pipeline.EventType, cause pipeline.Event,
+	data pipeline.JobEvent, after uint64,
+) (pipeline.Event, error) {
+	e, err := pipeline.NewEvent("worker", t, task.JobSubject(), task.Video, cause, data)
+	if err != nil {
+		return pipeline.Event{}, err
+	}
+	e.Sequence, err = l.Log.Append(ctx, e, after)
+	return e, err
+}
+
+// completed publishes the result: from now on the outputs of this token are the job's. Those of earlier attempts go.
+func (l *Loop) completed(ctx context.Context, d Delivery, started pipeline.Event, data pipeline.JobEvent,
+	r pipeline.Result,
+) error {
+	data.Result = &r
+	if _, err := l.swap(ctx, d.Task(), pipeline.JobCompleted, started, data, started.Sequence); err != nil {
+		return err
+	}
+	if data.Attempt > 1 {
+		l.removeLosers(ctx, d.Task(), started.Sequence)
+	}
+	return d.Ack(ctx)
+}
+
+// removeLosers deletes what attempts other than the winner left in the store. What stays is waste, not harm: nothing
+// refers to it, and deleting the video takes it along.
+func (l *Loop) removeLosers(ctx context.Context, task pipeline.Task, winner uint64) {
+	keep := outputPrefix(task, winner)
+	for info, err := range l.Store.List(ctx, storage.VideoPrefix(task.Video)+task.Job.Name+"/") {
+		if err == nil && len(info.Key) >= len(keep) && info.Key[:len(keep)] == keep {
+			continue
+		}
+		if err == nil {
+			err = l.Store.Delete(ctx, info.Key)
+		}
+		if err != nil {
+			l.Logger.Warn("remove outputs of lost attempts", "job", task.Job.Name, "error", err)
+			return
+		}
+	}
+}
+
+// interrupted gives the attempt back, unspent.
+func (l *Loop) interrupted(ctx context.Context, d Delivery, started pipeline.Event, data pipeline.JobEvent) error {
+	data.Attempt--
+	if _, err := l.swap(ctx, d.Task(), pipeline.JobInterrupted, started, data, started.Sequence); err != nil {
+		return err
+	}
+	if err := l.dropOutput(ctx, d.Task(), started.Sequence); err != nil {
+		return err
+	}
+	return d.Return(ctx)
+}
+
+// failed schedules another attempt, or ends the job.
+func (l *Loop) failed(ctx context.Context, d Delivery, started pipeline.Event, data pipeline.JobEvent, cause error) error {
+	task := d.Task()
+	if err := l.dropOutput(ctx, task, started.Sequence); err != nil {
+		l.Logger.Warn("remove outputs of a failed attempt", "job", task.Job.Name, "error", err)
+	}
+	data.Failed++
+	data.Problem = l.problem(task, data.Attempt, cause)
+	delay, again := nextTry(task.Job, data.Problem, data.Failed)
+	if !again {
+		return l.errored(ctx, d, started, data)
+	}
+	at := time.Now().Add(delay).UTC()
+	data.RetryAt = &at
+	retrying, err := l.swap(ctx, task, pipeline.JobRetrying, started, data, started.Sequence)
+	if err != nil {
+		return err
+	}
+	return l.rearm(ctx, d, retrying, data)
+}
+
+// rearm stores the timer that a job.retrying event announces; it is the same however often it is stored.
+func (l *Loop) rearm(ctx context.Context, d Delivery, retrying pipeline.Event, data pipeline.JobEvent) error {
+	task := d.Task()
+	task.Cause, task.EventID, task.Trace = retrying.Sequence, retrying.ID, retrying.TraceParent
+	at := time.Now()
+	if data.RetryAt != nil {
+		at = *data.RetryAt
+	}
+	if err := l.Tasks.Schedule(ctx, task, at); err != nil {
+		return err
+	}
+	return d.Ack(ctx)
+}
+
+// errored ends the job: the event first, then the dead letter, then the acknowledgement. Each can be repeated.
+func (l *Loop) errored(ctx context.Context, d Delivery, last pipeline.Event, data pipeline.JobEvent) error {
+	e, err := l.swap(ctx, d.Task(), pipeline.JobErrored, last, data, last.Sequence)
+	if err != nil {
+		return err
+	}
+	return l.bury(ctx, d, e.Sequence, data)
+}
+
+// bury keeps the dead letter of an errored job, then acknowledges.
+func (l *Loop) bury(ctx context.Context, d Delivery, errored uint64, data pipeline.JobEvent) error {
+	task := d.Task()
+	letter := pipeline.DeadLetter{
+		Task: task, Subject: task.Subject(), Attempts: data.Attempt, Token: errored, Time: time.Now().UTC(),
+	}
+	if data.Problem != nil {
+		letter.Problem = *data.Problem
+	}
+	if err := l.Tasks.DeadLetter(ctx, letter); err != nil {
+		return err
+	}
+	return d.Ack(ctx)
+}
+
+func (l *Loop) dropOutput(ctx context.Context, task pipeline.Task, token uint64) error {
+	_, err := storage.DeletePrefix(ctx, l.Store, outputPrefix(task, token))
+	return err
+}
+
+// problem is err as the world sees it, placed in its job.
+func (l *Loop) problem(task pipeline.Task, attempt int, err error) *pipeline.Problem {
+	if errors.Is(err, storage.ErrFull) {
+		err = pipeline.Fail(pipeline.CodeDiskFull, "%w", err)
+	}
+	p := pipeline.ProblemOf(err)
+	p.Step, p.Job, p.Attempt = task.Job.Step, task.Job.Name, attempt
+	return p
+}

@@ -1,0 +1,143 @@
+package workers
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+// Type is a registered worker type with its parameter type erased.
+type Type struct {
+	Name   string
+	Schema json.RawMessage // JSON Schema of its parameters
+	check  func(ctx context.Context) error
+	valid  func(raw json.RawMessage) error
+	plan   func(raw json.RawMessage, m pipeline.Media) ([]pipeline.Job, error)
+	work   func(ctx context.Context, a Attempt) (pipeline.Result, error)
+}
+
+// Registry holds the worker types of this process. It is a pipeline.Planner. Fill it before use.
+type Registry struct {
+	types map[string]Type
+}
+
+// NewRegistry returns an empty registry.
+func NewRegistry() *Registry { return &Registry{types: map[string]Type{}} }
+
+// Add registers w as the worker type name. A name that is unusable or taken is a mistake in the program: it panics.
+func Add[P any](r *Registry, name string, w Worker[P]) {
+	if _, taken := r.types[name]; taken || !pipeline.ValidName(name) {
+		panic(fmt.Sprintf("worker type %q is taken or unusable", name))
+	}
+	schema := huma.NewMapRegistry("#/$defs/", huma.DefaultSchemaNamer)
+	params := huma.SchemaFromType(schema, reflect.TypeFor[P]())
+	decode := func(raw json.RawMessage) (P, error) { return decodeParams[P](name, raw, schema, params) }
+	t := Type{Name: name}
+	t.Schema, _ = json.Marshal(params)
+	t.check = func(ctx context.Context) error {
+		if c, ok := any(w).(Checker); ok {
+			return c.Check(ctx)
+		}
+		return nil
+	}
+	t.valid = func(raw json.RawMessage) error { _, err := decode(raw); return err }
+	t.plan = func(raw json.RawMessage, m pipeline.Media) ([]pipeline.Job, error) {
+		p, err := decode(raw)
+		if err != nil {
+			return nil, err
+		}
+		return w.Plan(p, m)
+	}
+	t.work = func(ctx context.Context, a Attempt) (pipeline.Result, error) {
+		p, err := decode(a.Task.Job.Params)
+		if err != nil {
+			return pipeline.Result{}, err
+		}
+		return w.Work(ctx, Job[P]{Params: p, Attempt: a})
+	}
+	r.types[name] = t
+}
+
+// decodeParams validates raw (an object; empty means {}) against the schema and decodes it.
+func decodeParams[P any](worker string, raw json.RawMessage, defs huma.Registry, schema *huma.Schema) (P, error) {
+	var params P
+	if len(raw) == 0 {
+		raw = json.RawMessage("{}")
+	}
+	var value any
+	if err := json.Unmarshal(raw, &value); err != nil {
+		return params, pipeline.Fail(pipeline.CodeParameters, "parameters of %s: %w", worker, err)
+	}
+	result := &huma.ValidateResult{}
+	huma.Validate(defs, schema, huma.NewPathBuffer([]byte{}, 0), huma.ModeWriteToServer, value, result)
+	if len(result.Errors) > 0 {
+		return params, pipeline.Fail(pipeline.CodeParameters, "parameters of %s: %w", worker, result.Errors[0])
+	}
+	if err := json.Unmarshal(raw, &params); err != nil {
+		return params, pipeline.Fail(pipeline.CodeParameters, "parameters of %s: %w", worker, err)
+	}
+	return params, nil
+}
+
+// Types returns the registered types in the order of their names.
+func (r *Registry) Types() []Type {
+	types := make([]Type, 0, len(r.types))
+	for _, name := range slices.Sorted(maps.Keys(r.types)) {
+		types = append(types, r.types[name])
+	}
+	return types
+}
+
+// Plan implements pipeline.Planner.
+func (r *Registry) Plan(worker string, params json.RawMessage, m pipeline.Media) ([]pipeline.Job, error) {
+	t, err := r.lookup(worker)
+	if err != nil {
+		return nil, err
+	}
+	return t.plan(params, m)
+}
+
+// Check implements pipeline.Planner.
+func (r *Registry) Check(worker string, params json.RawMessage) error {
+	t, err := r.lookup(worker)
+	if err != nil {
+		return err
+	}
+	return t.valid(params)
+}
+
+// Work runs one attempt. The conformance kit calls it, and the worker loop.
+func (r *Registry) Work(ctx context.Context, a Attempt) (pipeline.Result, error) {
+	t, err := r.lookup(a.Task.Job.Worker)
+	if err != nil {
+		return pipeline.Result{}, err
+	}
+	return t.work(ctx, a)
+}
+
+// CheckMachine asks every worker that can tell what it misses on this machine, and returns the answers by type; none
+// when all is well.
+func (r *Registry) CheckMachine(ctx context.Context) map[string]error {
+	missing := map[string]error{}
+	for name, t := range r.types {
+		if err := t.check(ctx); err != nil {
+			missing[name] = err
+		}
+	}
+	return missing
+}
+
+func (r *Registry) lookup(worker string) (Type, error) {
+	t, ok := r.types[worker]
+	if !ok {
+		return Type{}, pipeline.Fail(pipeline.CodeWorkerTypeUnknown, "no worker of type %q is registered", worker)
+	}
+	return t, nil
+}

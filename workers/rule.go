@@ -1,0 +1,81 @@
+package workers
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+// action is what the attempt rule makes of a delivered task.
+type action int
+
+const (
+	drop  action = iota // acknowledge: there is nothing to do, or it is somebody else's
+	bury                // see that the dead letter of the errored job exists, then acknowledge
+	rearm               // store the retry timer again, then acknowledge
+	spend               // no attempt is left: the job becomes errored
+	run                 // begin an attempt
+)
+
+// decide is the attempt rule up to the start of work: a task message is valid only for the state it was made for.
+// me is the message's own stream sequence, cause the state it was made for, last the job's last event.
+func decide(me, cause uint64, last pipeline.JobFold, maxLost int) action {
+	switch last.State {
+	case pipeline.JobStateCompleted, pipeline.JobStateCanceled:
+		return drop
+	case pipeline.JobStateErrored:
+		return bury
+	}
+	if cause != last.Last.Sequence {
+		if last.Data.Owner != me {
+			return drop // a stale duplicate never touches a live run
+		}
+		if last.State == pipeline.JobAwaitingRetry {
+			return rearm // the timer was stored, or not; the acknowledgement was lost
+		}
+		// else started or interrupted by this very message: its own lease ran out, or it was given back
+	}
+	if attemptsLost(last) >= maxLost {
+		return spend
+	}
+	return run
+}
+
+// attemptsLost counts the attempts that ended without a word, a start that this delivery finds unfinished included.
+func attemptsLost(last pipeline.JobFold) int {
+	if last.State == pipeline.JobProcessing {
+		return last.Data.Lost + 1
+	}
+	return last.Data.Lost
+}
+
+// begun returns the data of the job.started event that follows last.
+func begun(task pipeline.Task, last pipeline.JobFold, me uint64, process string) pipeline.JobEvent {
+	return pipeline.JobEvent{
+		Job: task.Job.Name, Step: task.Job.Step, Worker: task.Job.Worker, Process: process,
+		Attempt: last.Data.Attempt + 1, Failed: last.Data.Failed, Lost: attemptsLost(last), Owner: me,
+	}
+}
+
+// defaultRetry holds the delays before attempts 2 to 5.
+var defaultRetry = []pipeline.Seconds{2, 10, 60, 300}
+
+// crashAttempts is how many attempts an input gets that brings its encoder down.
+const crashAttempts = 2
+
+// nextTry returns the delay before another attempt after problem, the failed-th failure; ok is false when there is to
+// be none. Delays vary by a fifth, so that what failed together does not return together.
+func nextTry(job pipeline.Job, problem *pipeline.Problem, failed int) (delay time.Duration, ok bool) {
+	delays := job.Retry
+	if len(delays) == 0 {
+		delays = defaultRetry
+	}
+	switch {
+	case !problem.Retryable, failed > len(delays):
+		return 0, false
+	case problem.Code == pipeline.CodeOutOfMemory && failed >= crashAttempts:
+		return 0, false
+	}
+	return time.Duration(float64(delays[failed-1].Duration()) * (0.8 + 0.4*rand.Float64())), true
+}
