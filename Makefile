@@ -1,0 +1,57 @@
+# Everything a contributor types. `make help` lists the targets.
+
+SHELL := bash
+.SHELLFLAGS := -o errexit -o nounset -o pipefail -c
+.DEFAULT_GOAL := help
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
+LDFLAGS := -s -w $(if $(VERSION),-X main.version=$(VERSION))
+FUZZTIME ?= 20s
+
+# The folders, as ./a/b, of the test files below the top that have a function whose name begins with $(1).
+tests_with = $(shell grep --recursive --files-with-matches --include='*_test.go' '^func $(1)' \
+	cmd pipeline storage workers 2>/dev/null | xargs --no-run-if-empty dirname | sort --unique | sed 's,^,./,')
+
+.PHONY: help build demo test race lint fuzz bench
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build ./bin/reelmill, a static binary
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/reelmill ./cmd/reelmill
+
+demo: ## install what is missing, build, start a server, process a clip (KEEP=1: leave the server running until Ctrl-C)
+	@.ci/install
+	@$(MAKE) --no-print-directory build
+	@deploy/demo.sh bin/reelmill
+
+test: ## install what is missing, vet, and run every test; a skipped test is a failure
+	@.ci/install
+	go vet ./...
+	.ci/test
+
+race: ## run every test under the race detector (needs gcc)
+	@.ci/install
+	go test -race -timeout 30m ./...
+
+lint: ## check formatting, vet, and run golangci-lint when it is installed
+	@unformatted=$$(gofmt -l cmd pipeline storage workers); \
+		[ -z "$$unformatted" ] || { printf 'gofmt -w %s\n' $$unformatted; exit 1; }
+	go vet ./...
+	@if command -v golangci-lint >/dev/null; then golangci-lint run ./...; \
+		else echo 'golangci-lint is not installed: checked gofmt and go vet only'; fi
+
+fuzz: ## run each fuzz target for FUZZTIME (20s)
+	@.ci/install
+	@for dir in $(call tests_with,Fuzz); do \
+		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$dir/*_test.go); do \
+			echo "$$dir $$target"; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$dir; \
+		done; \
+	done
+
+bench: ## run the benchmarks
+	@.ci/install
+	@dirs='$(call tests_with,Benchmark)'; \
+		[ -n "$$dirs" ] || { echo 'there are no benchmarks'; exit 0; }; \
+		go test -run '^$$' -bench . -benchmem $$dirs

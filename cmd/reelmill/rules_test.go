@@ -1,0 +1,540 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/fstest"
+)
+
+// TestRules holds this repository to the rules of its architecture. It parses the sources in the test process: what a
+// child process such as `go list` reads is hidden from the test cache, so a breach could pass as "(cached)".
+func TestRules(t *testing.T) {
+	root, err := ruleModuleRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	breaches, err := ruleBreaches(os.DirFS(root))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range breaches {
+		t.Error(b)
+	}
+}
+
+// ruleModuleRoot returns the nearest folder upwards that has a go.mod.
+func ruleModuleRoot() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir, nil
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return "", fmt.Errorf("no go.mod in %s or above", dir)
+		}
+		dir = parent
+	}
+}
+
+// ruleThirdParty says which modules of others a package may import.
+type ruleThirdParty []string
+
+var (
+	ruleAnyModule = ruleThirdParty{"*"}
+	ruleNoModule  = ruleThirdParty{}
+)
+
+func (r ruleThirdParty) allow(imported string) bool {
+	return slices.ContainsFunc(r, func(m string) bool { return m == "*" || ruleWithin(imported, m) })
+}
+
+// ruleImports says, for the packages that the pattern dir matches, which packages of this module (patterns too) and
+// of other modules their code may import. The standard library is free. In a pattern * is one path element, and /...
+// at the end is the folder and all below.
+var ruleImports = []struct {
+	dir   string
+	ours  []string
+	third ruleThirdParty
+}{ // the first match counts
+	{"cmd/...", []string{"pipeline/...", "workers/...", "storage/..."}, ruleAnyModule},
+
+	{"pipeline", nil, ruleNoModule},
+	{"pipeline/api/...", []string{"pipeline", "pipeline/api/...", "pipeline/console", "storage", "storage/catalog"}, ruleAnyModule},
+	{"pipeline/bus/embedded", []string{"pipeline", "pipeline/bus"}, ruleAnyModule},
+	{"pipeline/bus", []string{"pipeline"}, ruleThirdParty{"github.com/nats-io/nats.go", "golang.org/x/sync"}},
+	{"pipeline/client", []string{"pipeline"}, ruleAnyModule},
+	{"pipeline/*", []string{"pipeline"}, ruleAnyModule},
+
+	{"workers", []string{"pipeline", "storage"}, ruleAnyModule},
+	{"workers/all", []string{"pipeline", "storage", "workers", "workers/*", "workers/internal/*"}, ruleAnyModule},
+	{"workers/workertest", []string{"pipeline", "storage/...", "workers", "workers/internal/*"}, ruleAnyModule},
+	{"workers/internal/ffmpeg", nil, ruleAnyModule},
+	{"workers/internal/*", []string{"pipeline", "workers/internal/ffmpeg"}, ruleAnyModule},
+	{"workers/*", []string{"pipeline", "workers", "storage", "workers/internal/*"}, ruleAnyModule},
+
+	{"storage", nil, ruleNoModule},
+	{"storage/catalog/...", []string{"pipeline", "storage", "storage/catalog/..."}, ruleAnyModule},
+	{"storage/s3/...", []string{"storage", "storage/s3/..."}, ruleAnyModule},
+	{"storage/*", []string{"storage"}, ruleAnyModule},
+
+	{"deploy/...", nil, ruleAnyModule},
+}
+
+// ruleSole names modules and packages that only one folder may import, in code and in tests.
+var ruleSole = []struct{ imported, folder string }{
+	{"github.com/u2takey/ffmpeg-go", "workers/internal/ffmpeg"},
+}
+
+// ruleTopFolders are the folders at the top. Names with a dot in front, and bin, are no part of the project's layout.
+var ruleTopFolders = []string{"cmd", "deploy", "pipeline", "storage", "workers"}
+
+// ruleNames are package names that say nothing.
+var ruleNames = []string{"common", "helper", "helpers", "misc", "models", "types", "util", "utils"}
+
+// ruleNoWorker are the folders below workers/ that are no worker.
+var ruleNoWorker = []string{"all", "internal", "workertest"}
+
+// ruleFile is one parsed Go file.
+type ruleFile struct {
+	path, dir string
+	test      bool // its name ends in _test.go
+	ast       *ast.File
+	fset      *token.FileSet
+	imports   map[string]string // path of each import to the name it has in the file; "." and "_" included
+}
+
+// at is the position of a node, for a message.
+func (f ruleFile) at(n ast.Node) string { return f.fset.Position(n.Pos()).String() }
+
+// ruleBreaches checks the module whose root is fsys and returns one line for each breach, sorted.
+func ruleBreaches(fsys fs.FS) ([]string, error) {
+	module, err := ruleModule(fsys)
+	if err != nil {
+		return nil, err
+	}
+	files, breaches, err := ruleParse(fsys)
+	if err != nil {
+		return nil, err
+	}
+	top, err := ruleTop(fsys)
+	if err != nil {
+		return nil, err
+	}
+	breaches = append(breaches, top...)
+	for _, f := range files {
+		breaches = append(breaches, ruleCheckImports(f, module)...)
+		breaches = append(breaches, ruleCheckCode(f)...)
+	}
+	breaches = append(breaches, ruleCheckPackages(files)...)
+	breaches = append(breaches, ruleCheckRegistry(files, module)...)
+	slices.Sort(breaches)
+	return breaches, nil
+}
+
+// ruleModule returns the module's path.
+func ruleModule(fsys fs.FS) (string, error) {
+	f, err := fsys.Open("go.mod")
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		if name, ok := strings.CutPrefix(lines.Text(), "module "); ok {
+			return strings.TrimSpace(name), nil
+		}
+	}
+	return "", fmt.Errorf("go.mod has no module line")
+}
+
+// ruleParse parses every Go file of the module. Folders that the go command passes over, and modules inside, are left
+// out. A folder called docs is a breach by itself.
+func ruleParse(fsys fs.FS) (files []ruleFile, breaches []string, err error) {
+	fset := token.NewFileSet()
+	err = fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			if d.Name() == "docs" {
+				breaches = append(breaches, name+": a docs folder; documents stand beside what they describe")
+			}
+			if ruleSkipFolder(fsys, name) {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		if !strings.HasSuffix(name, ".go") {
+			return nil
+		}
+		source, err := fs.ReadFile(fsys, name)
+		if err != nil {
+			return err
+		}
+		parsed, err := parser.ParseFile(fset, name, source, parser.ParseComments|parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		files = append(files, newRuleFile(name, parsed, fset))
+		return nil
+	})
+	return files, breaches, err
+}
+
+func ruleSkipFolder(fsys fs.FS, name string) bool {
+	if name == "." {
+		return false
+	}
+	base := path.Base(name)
+	if strings.HasPrefix(base, ".") || strings.HasPrefix(base, "_") || base == "testdata" || name == "bin" {
+		return true
+	}
+	_, err := fs.Stat(fsys, name+"/go.mod")
+	return err == nil
+}
+
+func newRuleFile(name string, parsed *ast.File, fset *token.FileSet) ruleFile {
+	f := ruleFile{
+		path: name, dir: path.Dir(name), test: strings.HasSuffix(name, "_test.go"),
+		ast: parsed, fset: fset, imports: map[string]string{},
+	}
+	for _, i := range parsed.Imports {
+		imported, err := strconv.Unquote(i.Path.Value)
+		if err != nil {
+			continue // the parser has seen to it
+		}
+		f.imports[imported] = path.Base(imported)
+		if i.Name != nil {
+			f.imports[imported] = i.Name.Name
+		}
+	}
+	return f
+}
+
+// ruleTop checks that the folders at the top are the five, no more and no fewer.
+func ruleTop(fsys fs.FS) ([]string, error) {
+	entries, err := fs.ReadDir(fsys, ".")
+	if err != nil {
+		return nil, err
+	}
+	var found, breaches []string
+	for _, e := range entries {
+		if !e.IsDir() || strings.HasPrefix(e.Name(), ".") || e.Name() == "bin" {
+			continue
+		}
+		found = append(found, e.Name())
+		if !slices.Contains(ruleTopFolders, e.Name()) {
+			breaches = append(breaches, e.Name()+": a folder at the top besides "+strings.Join(ruleTopFolders, ", "))
+		}
+	}
+	for _, name := range ruleTopFolders {
+		if !slices.Contains(found, name) {
+			breaches = append(breaches, name+": the folder is missing at the top")
+		}
+	}
+	return breaches, nil
+}
+
+// ruleCheckImports checks the imports of one file. Tests may import more: every module, and every package of this
+// one but cmd and, in a worker's folder, other workers.
+func ruleCheckImports(f ruleFile, module string) []string {
+	var breaches []string
+	breach := func(imported, why string) {
+		breaches = append(breaches, fmt.Sprintf("%s imports %s: %s", f.path, imported, why))
+	}
+	ours, third, known := ruleFor(f.dir)
+	if !known {
+		breaches = append(breaches, f.path+": no rule of ruleImports says what this package may import")
+	}
+	for imported := range f.imports {
+		own, isOurs := strings.CutPrefix(imported, module+"/")
+		for _, s := range ruleSole {
+			if ruleWithin(imported, s.imported) && f.dir != s.folder {
+				breach(imported, "only "+s.folder+" may")
+			}
+		}
+		switch {
+		case isOurs && ruleWithin(own, "cmd"):
+			breach(imported, "nothing imports the program")
+		case isOurs && f.test:
+			if ruleIsWorker(f.dir) && ruleIsWorker(own) && ruleWorker(own) != ruleWorker(f.dir) {
+				breach(imported, "a worker knows no other worker")
+			}
+		case isOurs && own == "pipeline/bus/embedded" && !ruleWithin(f.dir, "cmd"):
+			breach(imported, "only cmd and tests may")
+		case isOurs && !slices.ContainsFunc(ours, func(p string) bool { return ruleMatch(p, own) }):
+			if ruleIsWorker(f.dir) && ruleWithin(own, ruleWorker(f.dir)) {
+				continue // its own folder
+			}
+			breach(imported, "of this module it may import only: "+strings.Join(ours, " "))
+		case !isOurs && !f.test && ruleHasHost(imported) && !third.allow(imported):
+			breach(imported, "of other modules it may import only: "+strings.Join(third, " "))
+		}
+	}
+	return breaches
+}
+
+func ruleFor(dir string) (ours []string, third ruleThirdParty, known bool) {
+	for _, r := range ruleImports {
+		if ruleMatch(r.dir, dir) {
+			return r.ours, r.third, true
+		}
+	}
+	if ruleIsWorker(dir) { // a package inside a worker's folder
+		return ruleFor(ruleWorker(dir))
+	}
+	return nil, nil, false
+}
+
+// ruleMatch reports whether dir is one that pattern means.
+func ruleMatch(pattern, dir string) bool {
+	tree, below := strings.CutSuffix(pattern, "/...")
+	want, have := strings.Split(tree, "/"), strings.Split(dir, "/")
+	if len(have) < len(want) || len(have) > len(want) && !below {
+		return false
+	}
+	for i, w := range want {
+		if w != "*" && w != have[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// ruleWithin reports whether the package is root or below it.
+func ruleWithin(pkg, root string) bool { return pkg == root || strings.HasPrefix(pkg, root+"/") }
+
+// ruleHasHost reports whether the import path is of another module: its first element has a dot.
+func ruleHasHost(imported string) bool {
+	first, _, _ := strings.Cut(imported, "/")
+	return strings.Contains(first, ".")
+}
+
+// ruleIsWorker reports whether dir is a worker's folder or below one.
+func ruleIsWorker(dir string) bool {
+	parts := strings.Split(dir, "/")
+	return len(parts) > 1 && parts[0] == "workers" && !slices.Contains(ruleNoWorker, parts[1])
+}
+
+// ruleWorker is the worker's folder that dir is in.
+func ruleWorker(dir string) string { return path.Join(strings.Split(dir, "/")[:2]...) }
+
+// ruleCheckCode checks what stands in one file: no init function, and in tests neither skips nor sleeps. In a
+// testing/synctest bubble time is not real, and time.Sleep is the way to let it pass.
+func ruleCheckCode(f ruleFile) []string {
+	var breaches []string
+	_, tests := f.imports["testing"]
+	bubble := f.imports["testing/synctest"]
+	clock := f.imports["time"]
+	ast.Inspect(f.ast, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.FuncDecl:
+			if n.Recv == nil && n.Name.Name == "init" {
+				breaches = append(breaches, f.at(n)+": func init; list it in a function that is called")
+			}
+		case *ast.CallExpr:
+			on, method := ruleCall(n)
+			switch {
+			case on != "" && on == bubble && method == "Test":
+				return false
+			case tests && on == clock && on != "" && method == "Sleep":
+				breaches = append(breaches, f.at(n)+": time.Sleep in a test; use testing/synctest or wait for a signal")
+			case tests && ruleIsTB(on) && slices.Contains([]string{"Skip", "Skipf", "SkipNow"}, method):
+				breaches = append(breaches, f.at(n)+": a test that skips; have .ci/install bring what it needs")
+			}
+		}
+		return true
+	})
+	return breaches
+}
+
+// ruleCall splits a call of the form on.method(); both are empty for any other.
+func ruleCall(c *ast.CallExpr) (on, method string) {
+	s, ok := c.Fun.(*ast.SelectorExpr)
+	if !ok {
+		return "", ""
+	}
+	x, ok := s.X.(*ast.Ident)
+	if !ok {
+		return "", ""
+	}
+	return x.Name, s.Sel.Name
+}
+
+// ruleIsTB reports whether a variable is called what variables of type testing.TB are called.
+func ruleIsTB(name string) bool { return slices.Contains([]string{"t", "b", "f", "tb"}, name) }
+
+// ruleCheckPackages checks the names of packages and that each has its comment.
+func ruleCheckPackages(files []ruleFile) []string {
+	var breaches []string
+	described, names := map[string]bool{}, map[string]string{}
+	for _, f := range files {
+		name := f.ast.Name.Name
+		if slices.Contains(ruleNames, strings.TrimSuffix(name, "_test")) {
+			breaches = append(breaches, f.path+": package "+name+"; name it after what it does")
+		}
+		if f.test {
+			continue
+		}
+		names[f.dir] = name
+		opening := "Package " + name + " "
+		if name == "main" {
+			opening = "Command "
+		}
+		described[f.dir] = described[f.dir] || strings.HasPrefix(f.ast.Doc.Text(), opening)
+	}
+	for dir, name := range names {
+		if !described[dir] {
+			breaches = append(breaches, fmt.Sprintf("%s: package %s has no comment that begins `// Package %[2]s ` "+
+				"(of a program: `// Command `)", dir, name))
+		}
+	}
+	return breaches
+}
+
+// ruleCheckRegistry checks that workers/all imports every worker, by a name that it can use.
+func ruleCheckRegistry(files []ruleFile, module string) []string {
+	listed, workers := map[string]bool{}, map[string]bool{}
+	for _, f := range files {
+		if f.test {
+			continue
+		}
+		if ruleIsWorker(f.dir) {
+			workers[ruleWorker(f.dir)] = true
+		}
+		if f.dir != "workers/all" {
+			continue
+		}
+		for imported, name := range f.imports {
+			if own, ok := strings.CutPrefix(imported, module+"/"); ok && name != "_" {
+				listed[own] = true
+			}
+		}
+	}
+	var breaches []string
+	for w := range workers {
+		if !listed[w] {
+			breaches = append(breaches, w+": the worker is not registered in workers/all")
+		}
+	}
+	return breaches
+}
+
+// ruleSound is a module that keeps every rule; the cases of TestRulesCanFail spoil it.
+func ruleSound() fstest.MapFS {
+	files := map[string]string{
+		"go.mod":                       "module example.org/m\n\ngo 1.26\n",
+		"cmd/m/main.go":                "// Command m is m.\npackage main\n\nimport _ \"example.org/m/pipeline/bus/embedded\"\n",
+		"deploy/tools/go.mod":          "module example.org/m/deploy/tools\n",
+		"deploy/tools/x.go":            "package util\n\nfunc init() {}\n",
+		"bin/x.go":                     "package util\n",
+		".ci/x.go":                     "package util\n",
+		"pipeline/doc.go":              "// Package pipeline is the story.\npackage pipeline\n",
+		"pipeline/p_test.go":           "package pipeline\n\nimport _ \"github.com/google/go-cmp/cmp\"\n",
+		"pipeline/bus/bus.go":          "// Package bus is\npackage bus\n\nimport _ \"github.com/nats-io/nats.go/jetstream\"\n",
+		"pipeline/bus/embedded/e.go":   "// Package embedded is\npackage embedded\n",
+		"storage/doc.go":               "// Package storage is\npackage storage\n",
+		"storage/catalog/c.go":         "// Package catalog is\npackage catalog\n\nimport _ \"example.org/m/pipeline\"\n",
+		"workers/worker.go":            "// Package workers is\npackage workers\n\nimport _ \"example.org/m/storage\"\n",
+		"workers/all/all.go":           "// Package all is\npackage all\n\nimport \"example.org/m/workers/audio\"\n",
+		"workers/audio/audio.go":       "// Package audio is\npackage audio\n\nimport _ \"example.org/m/workers/internal/ffmpeg\"\n",
+		"workers/audio/a_test.go":      "package audio\n\nimport _ \"example.org/m/workers/workertest\"\n",
+		"workers/internal/ffmpeg/f.go": "// Package ffmpeg is\npackage ffmpeg\n\nimport _ \"github.com/u2takey/ffmpeg-go\"\n",
+		"workers/workertest/w.go":      "// Package workertest is\npackage workertest\n",
+		"workers/clock_test.go": "package workers\n\nimport (\n\t\"testing\"\n\t\"testing/synctest\"\n\t\"time\"\n)\n\n" +
+			"func TestBubble(t *testing.T) { synctest.Test(t, func(t *testing.T) { time.Sleep(1) }) }\n",
+	}
+	fsys := fstest.MapFS{}
+	for name, source := range files {
+		fsys[name] = &fstest.MapFile{Data: []byte(source)}
+	}
+	return fsys
+}
+
+func TestRulesHoldForASoundModule(t *testing.T) {
+	breaches, err := ruleBreaches(ruleSound())
+	if err != nil || len(breaches) > 0 {
+		t.Fatalf("breaches %q, error %v; want none", breaches, err)
+	}
+}
+
+// TestRulesCanFail adds one file to a sound module, or takes one away, and looks for the one breach that follows.
+func TestRulesCanFail(t *testing.T) {
+	imports := func(pkg, imported string) string {
+		return "// Package " + pkg + " is\npackage " + pkg + "\n\nimport _ \"" + imported + "\"\n"
+	}
+	test := func(body string) string {
+		return "package p\n\nimport (\n\t\"testing\"\n\tclock \"time\"\n)\n\nvar _ = clock.Now\n\n" +
+			"func TestX(t *testing.T) { " + body + " }\n"
+	}
+	const ours, theirs = "example.org/m/", "github.com/x/y"
+	for _, c := range []struct{ name, file, source, want string }{
+		{"story imports a module", "pipeline/x.go", imports("pipeline", theirs), "pipeline/x.go imports " + theirs},
+		{"story imports ours", "pipeline/x.go", imports("pipeline", ours+"storage"), "imports " + ours + "storage"},
+		{"bus imports a module", "pipeline/bus/x.go", imports("bus", theirs), "github.com/nats-io/nats.go"},
+		{"bus imports the store", "pipeline/bus/x.go", imports("bus", ours+"storage"), "imports " + ours + "storage"},
+		{"api imports workers", "pipeline/api/x.go", imports("api", ours+"workers"), "imports " + ours + "workers"},
+		{"api imports a store", "pipeline/api/x.go", imports("api", ours+"storage/disk"), "imports " + ours + "storage/disk"},
+		{"client imports the api", "pipeline/client/x.go", imports("client", ours+"pipeline/api"), "pipeline/api"},
+		{"broker outside cmd", "workers/x.go", imports("workers", ours+"pipeline/bus/embedded"), "only cmd and tests"},
+		{"contract imports the bus", "workers/x.go", imports("workers", ours+"pipeline/bus"), "imports " + ours + "pipeline/bus"},
+		{"worker imports a worker", "workers/audio/x.go", imports("audio", ours+"workers/all"), "workers/all"},
+		{"worker's test imports a worker", "workers/audio/x_test.go", imports("audio", ours+"workers/video"), "no other worker"},
+		{"worker imports a store", "workers/audio/x.go", imports("audio", ours+"storage/s3"), "storage/s3"},
+		{"ffmpeg imports ours", "workers/internal/ffmpeg/x.go", imports("ffmpeg", ours+"pipeline"), "imports " + ours + "pipeline"},
+		{"internal imports workers", "workers/internal/hls/x.go", imports("hls", ours+"workers"), "imports " + ours + "workers"},
+		{"ffmpeg-go elsewhere", "workers/audio/x_test.go", imports("audio", "github.com/u2takey/ffmpeg-go"), "only workers/internal"},
+		{"store imports a module", "storage/x.go", imports("storage", theirs), "storage/x.go imports " + theirs},
+		{"store imports a store", "storage/s3/x.go", imports("s3", ours+"storage/disk"), "storage/disk"},
+		{"test imports the program", "workers/x_test.go", imports("workers", ours+"cmd/m"), "nothing imports the program"},
+		{"package without a rule", "pipeline/a/b/x.go", "// Package b is\npackage b\n", "no rule"},
+		{"package without a comment", "pipeline/client/x.go", "package client\n", "package client has no comment"},
+		{"comment of another form", "pipeline/client/x.go", "// The client.\npackage client\n", "no comment"},
+		{"program without a comment", "cmd/other/x.go", "package main\n", "Command"},
+		{"worker not registered", "workers/video/x.go", "// Package video is\npackage video\n", "not registered"},
+		{"worker listed blank", "workers/all/all.go", imports("all", ours+"workers/audio"), "not registered"},
+		{"folder at the top", "internal/x.go", "// Package internal is\npackage internal\n", "a folder at the top"},
+		{"folder missing", "-storage/", "", "storage: the folder is missing"},
+		{"docs folder", "pipeline/docs/x.md", "", "a docs folder"},
+		{"init", "pipeline/x.go", "package pipeline\n\nfunc init() {}\n", "func init"},
+		{"empty name", "pipeline/util/x.go", "// Package util is\npackage util\n", "package util; name it"},
+		{"sleep", "pipeline/x_test.go", test("clock.Sleep(1)"), "time.Sleep in a test"},
+		{"sleep in a kit", "storage/storagetest/x.go", "// Package p is\n" + test("clock.Sleep(1)"), "time.Sleep in a test"},
+		{"skip", "pipeline/x_test.go", test("t.Skip()"), "a test that skips"},
+		{"skip in a subtest", "pipeline/x_test.go", test(`t.Run("", func(t *testing.T) { t.Skipf("") })`), "a test that skips"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			fsys := ruleSound()
+			if folder, remove := strings.CutPrefix(c.file, "-"); remove {
+				for name := range fsys {
+					if strings.HasPrefix(name, folder) {
+						delete(fsys, name)
+					}
+				}
+			} else {
+				fsys[c.file] = &fstest.MapFile{Data: []byte(c.source)}
+			}
+			breaches, err := ruleBreaches(fsys)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.ContainsFunc(breaches, func(b string) bool { return strings.Contains(b, c.want) }) {
+				t.Errorf("breaches %q; want one with %q", breaches, c.want)
+			}
+		})
+	}
+}
