@@ -1,0 +1,183 @@
+package ffmpeg
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+)
+
+// Limits of one probe (security.md, probe gate).
+const (
+	probeJSON = 1 << 20
+	probeWall = 30 * time.Second
+	probeCPU  = 15 * time.Second
+)
+
+// ProbeOptions tunes Probe. The zero value is right for uploads whose container is not known.
+type ProbeOptions struct {
+	Demuxer      string        // forced container parser, best from Sniff
+	Trusted      bool          // the file was written by us: images are allowed too (see Input.Trusted)
+	CountPackets bool          // read the whole file and fill Stream.Packets
+	Timeout      time.Duration // wall time; CPU time gets half of it. Default 30 s (DurationByDecode: 5 min)
+}
+
+// ProbeResult is what ffprobe found. All text is valid UTF-8 without control characters, at most 256
+// characters, and still untrusted.
+type ProbeResult struct {
+	Format  Format
+	Streams []Stream
+}
+
+// Format holds the facts of the container.
+type Format struct {
+	Name          string  // ffmpeg's demuxer names, such as "mov,mp4,m4a,3gp,3g2,mj2"
+	Duration      float64 // seconds; 0 unless DurationKnown
+	DurationKnown bool    // the file says, or ffmpeg could tell, how long it is
+	StartTime     float64 // seconds
+	BitRate       int64   // bit/s of the whole file, 0 when unknown
+	Size          int64   // bytes
+	NbStreams     int
+}
+
+// Stream holds the facts of one stream. Zero means unknown unless said otherwise.
+type Stream struct {
+	Index            int
+	CodecType        string // "video", "audio", "subtitle", "data", "attachment"
+	CodecName        string // "h264"; empty when ffmpeg does not know it
+	CodecTag         string // "avc1", the container's own name
+	Profile          string
+	Level            int
+	Width, Height    int // coded for display, before rotation and SAR
+	PixFmt           string
+	BitsPerRawSample int
+	SAR, DAR         Rational // sample and display aspect ratio; 0/1 when unknown
+	FieldOrder       string   // "progressive", "tt", "bb", "tb", "bt" or empty
+	RFrameRate       Rational // lowest rate that all timestamps fit
+	AvgFrameRate     Rational // frames divided by duration
+	StartTime        float64  // seconds
+	Duration         float64  // seconds, 0 when unknown
+	NbFrames         int64    // as the container claims
+	Packets          int64    // counted, with ProbeOptions.CountPackets only
+	BitRate          int64    // bit/s
+	Channels         int
+	ChannelLayout    string
+	SampleRate       int
+	Language         string // tags.language, such as "eng" or "und"
+	// Rotation is how far the picture must be turned clockwise to stand upright: 0, 90, 180, 270, or odd values
+	// from hostile files, in [0,360). ffprobe's "rotation" counts the other way: a phone held upright says -90
+	// there and 90 here. ffmpeg turns the picture itself on decoding (autorotate).
+	Rotation int
+	// RotationBad marks a display matrix without a finite rotation. Rotation is 0 then.
+	RotationBad bool
+	// Mirrored marks a display matrix that also flips: Rotation then holds for the flipped picture.
+	Mirrored bool
+
+	ColorSpace, ColorTransfer, ColorPrimaries, ColorRange string
+	Disposition                                           Disposition
+}
+
+// Disposition says what a stream is for.
+type Disposition struct {
+	Default, AttachedPic, StillImage, TimedThumbnails bool
+}
+
+// IsPicture reports a video stream that is no video: cover art, a still image, thumbnails.
+func (s Stream) IsPicture() bool {
+	return s.Disposition.AttachedPic || s.Disposition.StillImage || s.Disposition.TimedThumbnails
+}
+
+// Videos returns the real video streams, in order.
+func (r ProbeResult) Videos() []Stream {
+	return r.pick(func(s Stream) bool { return s.CodecType == "video" && !s.IsPicture() })
+}
+
+// Audios returns the audio streams, in order.
+func (r ProbeResult) Audios() []Stream {
+	return r.pick(func(s Stream) bool { return s.CodecType == "audio" })
+}
+
+func (r ProbeResult) pick(want func(Stream) bool) []Stream {
+	var out []Stream
+	for _, s := range r.Streams {
+		if want(s) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// probeEntries names every field read, so that hostile tags do not fill the answer.
+const probeEntries = "format=format_name,duration,bit_rate,start_time,size,nb_streams" +
+	":stream=index,codec_type,codec_name,codec_tag_string,profile,level,width,height,pix_fmt," +
+	"bits_per_raw_sample,sample_aspect_ratio,display_aspect_ratio,field_order,r_frame_rate," +
+	"avg_frame_rate,start_time,duration,nb_frames,nb_read_packets,bit_rate,channels,channel_layout," +
+	"sample_rate,color_space,color_transfer,color_primaries,color_range" +
+	":stream_tags=language:stream_disposition=default,attached_pic,still_image,timed_thumbnails" +
+	":stream_side_data=side_data_type,rotation,displaymatrix"
+
+// Probe asks a hardened ffprobe about one file. Failures of ffprobe are *Error, without the path: BadInput
+// says that the file is no media we take; ErrTimeout and ErrOutput that it passed a limit of the probe.
+func (t Tools) Probe(ctx context.Context, path string, o ProbeOptions) (ProbeResult, error) {
+	args := []string{"-of", "json", "-show_entries", probeEntries}
+	if o.CountPackets {
+		args = append(args, "-count_packets")
+	}
+	var out bytes.Buffer
+	if err := t.ffprobe(ctx, path, o, args, &out, probeJSON); err != nil {
+		return ProbeResult{}, err
+	}
+	return parseProbe(out.Bytes())
+}
+
+// ffprobe runs the program over one file, with every limit, and lets at most limit bytes into out.
+func (t Tools) ffprobe(
+	ctx context.Context, path string, o ProbeOptions, extra []string, out io.Writer, limit int64,
+) error {
+	in := Input{Path: path, Demuxer: o.Demuxer, Trusted: o.Trusted}
+	if err := in.check(); err != nil {
+		return fmt.Errorf("ffprobe command: %w", err)
+	}
+	program, err := lookup(t.FFprobe, "ffprobe")
+	if err != nil {
+		return err
+	}
+	args := []string{"-hide_banner", "-v", "error", "-max_alloc", strconv.Itoa(maxAlloc)}
+	for _, opt := range hardenedInput(in.Trusted) {
+		args = appendOption(args, opt)
+	}
+	if in.Demuxer != "" {
+		args = append(args, "-f", in.Demuxer)
+	}
+	args = append(append(args, extra...), "-i", "file:"+path)
+
+	wall, cpu := probeWall, probeCPU
+	if o.Timeout > 0 {
+		wall, cpu = o.Timeout, max(o.Timeout/2, time.Second)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	alarm := time.AfterFunc(wall, func() { cancel(fmt.Errorf("%w: %v", ErrTimeout, wall)) })
+	defer alarm.Stop()
+	over := func() { cancel(fmt.Errorf("%w: %d bytes", ErrOutput, limit)) }
+
+	stderr := newTail(defaultTail)
+	stderr.hide(path, "<in0>")
+	res := execute(ctx, launch{
+		path: program, args: args, stdout: &capped{w: out, left: limit, over: over}, stderr: stderr,
+		limits: Limits{CPU: cpu, FileSize: 1}, // it has no file to write
+	})
+	return newError(ctx, "ffprobe", args, res, stderr)
+}
+
+// parseProbe turns ffprobe's JSON into facts.
+func parseProbe(data []byte) (ProbeResult, error) {
+	var raw probeDoc
+	if err := json.Unmarshal(data, &raw); err != nil {
+		return ProbeResult{}, fmt.Errorf("read ffprobe's answer: %w", err)
+	}
+	return raw.result(), nil
+}

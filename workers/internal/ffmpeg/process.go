@@ -1,0 +1,107 @@
+package ffmpeg
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"syscall"
+	"time"
+)
+
+// Limits are resource limits of one process. Zero fields leave what we inherited. Linux only; elsewhere they
+// are ignored.
+type Limits struct {
+	CPU      time.Duration // CPU time, rounded up to seconds; past it the kernel kills (KindTimeout)
+	FileSize int64         // bytes of any one file written
+	Memory   int64         // bytes of address space
+}
+
+// launch is one process to start. This file is the only place that starts processes.
+type launch struct {
+	path    string
+	args    []string
+	dir     string
+	env     []string
+	stdout  io.Writer
+	stderr  io.Writer
+	extra   *os.File // becomes fd 3; closed here once the child has it
+	limits  Limits
+	nice    int
+	started func(pid int)
+}
+
+type result struct {
+	started bool
+	err     error // nil: exit status 0
+}
+
+// killGrace is how long pipes may stay open after the group was killed, before they are closed by force.
+const killGrace = 5 * time.Second
+
+// execute runs a process to its end. When ctx ends, the whole process group gets SIGKILL. It returns after
+// the process was waited for.
+//
+// The parent-death signal belongs to the OS thread that forked, so a goroutine keeps that thread locked
+// until Wait returns. The thread's niceness is what the child inherits; a thread made nice is not given back
+// but dies with its goroutine.
+func execute(ctx context.Context, l launch) result {
+	done := make(chan result, 1)
+	go func() {
+		runtime.LockOSThread()
+		if l.nice > 0 && setNice(l.nice) == nil {
+			done <- l.run(ctx)
+			return // still locked: the runtime ends this thread
+		}
+		defer runtime.UnlockOSThread()
+		done <- l.run(ctx)
+	}()
+	return <-done
+}
+
+func (l launch) run(ctx context.Context) result {
+	cmd := exec.CommandContext(ctx, l.path, l.args...)
+	cmd.Dir = l.dir
+	cmd.Env = append([]string{}, l.env...) // never nil: nil would hand our own environment over
+	cmd.Stdout, cmd.Stderr = l.stdout, l.stderr
+	cmd.SysProcAttr = processAttributes()
+	cmd.WaitDelay = killGrace
+	cmd.Cancel = func() error {
+		if err := cmd.Process.Signal(syscall.Signal(0)); errors.Is(err, os.ErrProcessDone) {
+			return err // waited for already: the group id may be someone else's by now
+		}
+		return killGroup(cmd.Process.Pid)
+	}
+	if l.extra != nil {
+		cmd.ExtraFiles = []*os.File{l.extra}
+		defer l.extra.Close()
+	}
+	if err := cmd.Start(); err != nil {
+		return result{err: err}
+	}
+	if l.extra != nil {
+		_ = l.extra.Close() // the child has its copy; a second Close above only reports ErrClosed
+	}
+	limitErr := setLimits(cmd.Process.Pid, l.limits)
+	if limitErr != nil && !errors.Is(limitErr, syscall.ESRCH) {
+		_ = killGroup(cmd.Process.Pid)
+		_ = cmd.Wait() // its status is our own kill
+		return result{started: false, err: limitErr}
+	}
+	if l.started != nil {
+		l.started(cmd.Process.Pid)
+	}
+	return result{started: true, err: cmd.Wait()}
+}
+
+// killGroup ends a process and everything it started. Call it only before the leader was waited for: until
+// then its id cannot belong to anyone else.
+func killGroup(pid int) error {
+	err := syscall.Kill(-pid, syscall.SIGKILL)
+	if errors.Is(err, syscall.ESRCH) {
+		return os.ErrProcessDone
+	}
+	return err
+}

@@ -1,0 +1,148 @@
+package ffmpeg
+
+import "bytes"
+
+// SniffLen is how many bytes from the start of a file Sniff can make use of.
+const SniffLen = 4 << 10
+
+// asfGUID opens every ASF file: the header object's GUID. Source: ASF specification, 3.1.
+var asfGUID = []byte("\x30\x26\xB2\x75\x8E\x66\xCF\x11\xA6\xD9\x00\xAA\x00\x62\xCE\x6C")
+
+// mxfKey opens an MXF header partition, after a run-in of at most 64 KiB that is not looked for here.
+// Source: SMPTE ST 377-1, 7.1.
+var mxfKey = []byte("\x06\x0E\x2B\x34\x02\x05\x01\x01\x0D\x01\x02\x01\x01\x02")
+
+// Sniff names ffmpeg's demuxer for a file by its first bytes (up to SniffLen are used, fewer are fine). Only
+// containers of the allow list are known. Text (playlists, SDP, XML, subtitles), images and anything doubtful
+// are not: the caller should refuse those, since ffmpeg's own guess is what attackers aim at. A known answer
+// says how to parse the file, not that it is whole.
+func Sniff(head []byte) (demuxer string, known bool) {
+	head = head[:min(len(head), SniffLen)]
+	for _, m := range magics {
+		if m.match(head) {
+			return m.demuxer, true
+		}
+	}
+	return "", false
+}
+
+// magics in order: the sure ones first, bare elementary streams (a two-byte sync word) last.
+var magics = []struct {
+	demuxer string
+	match   func(h []byte) bool
+}{
+	{"mov", isMP4},
+	{"matroska", isMatroska},
+	{"ogg", startsWith("OggS\x00")},
+	{"avi", isRIFF("AVI ")},
+	{"wav", isRIFF("WAVE")},
+	{"flv", startsWith("FLV\x01")},
+	{"asf", func(h []byte) bool { return bytes.HasPrefix(h, asfGUID) }},
+	{"mxf", func(h []byte) bool { return bytes.HasPrefix(h, mxfKey) }},
+	{"flac", startsWith("fLaC")},
+	{"mpeg", startsWith("\x00\x00\x01\xBA")},
+	{"mpegts", isMPEGTS},
+	{"mp3", isMP3},
+	{"aac", isADTS},
+}
+
+func startsWith(magic string) func([]byte) bool {
+	return func(h []byte) bool { return bytes.HasPrefix(h, []byte(magic)) }
+}
+
+// isMP4 accepts the top-level boxes that ISO base media and QuickTime files begin with.
+func isMP4(h []byte) bool {
+	if len(h) < 8 {
+		return false
+	}
+	switch string(h[4:8]) {
+	case "ftyp", "styp", "moov", "mdat", "wide", "free", "skip", "pnot":
+		size := uint32(h[0])<<24 | uint32(h[1])<<16 | uint32(h[2])<<8 | uint32(h[3])
+		return size <= 1 || size >= 8 // 0: to the end of the file; 1: a 64-bit size follows
+	}
+	return false
+}
+
+// isMatroska wants the EBML magic and a document type that we take.
+func isMatroska(h []byte) bool {
+	if !bytes.HasPrefix(h, []byte("\x1A\x45\xDF\xA3")) {
+		return false
+	}
+	h = h[:min(len(h), 128)]
+	return bytes.Contains(h, []byte("matroska")) || bytes.Contains(h, []byte("webm"))
+}
+
+func isRIFF(form string) func([]byte) bool {
+	return func(h []byte) bool {
+		return len(h) >= 12 && (string(h[:4]) == "RIFF" || string(h[:4]) == "RF64") && string(h[8:12]) == form
+	}
+}
+
+// isMPEGTS wants five sync bytes in a row, at a distance of 188 (plain), 192 (M2TS, a timecode before each
+// packet) or 204 (with error correction). A shorter file must hold what fits, at least two.
+func isMPEGTS(h []byte) bool {
+	for _, layout := range []struct{ start, step int }{{0, 188}, {4, 192}, {0, 204}} {
+		n := 0
+		for at := layout.start; at < len(h) && n < 5 && h[at] == 0x47; at += layout.step {
+			n++
+		}
+		if n == 5 || n >= 2 && layout.start+n*layout.step >= len(h) {
+			return true
+		}
+	}
+	return false
+}
+
+// isMP3 accepts an ID3v2 tag (only MP3 among our containers is expected behind one) or two layer III frames.
+func isMP3(h []byte) bool {
+	if len(h) >= 10 && string(h[:3]) == "ID3" && h[3] < 5 && h[6]|h[7]|h[8]|h[9] < 0x80 {
+		return true
+	}
+	size, ok := mp3Frame(h)
+	if !ok || size >= len(h) {
+		return false
+	}
+	_, ok = mp3Frame(h[size:])
+	return ok
+}
+
+// mp3Frame reads one MPEG audio layer III frame header. Source: ISO 11172-3, 2.4.1.3, and 13818-3.
+func mp3Frame(h []byte) (size int, ok bool) {
+	if len(h) < 4 || h[0] != 0xFF || h[1]&0xE6 != 0xE2 {
+		return 0, false
+	}
+	v1 := [...]int{0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 0}
+	v2 := [...]int{0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 0}
+	rates := [...]int{44100, 48000, 32000, 0}
+	version, kbit, hz := h[1]>>3&3, 0, rates[h[2]>>2&3]
+	slot := 144
+	switch version {
+	case 3: // MPEG-1
+		kbit = v1[h[2]>>4]
+	case 2: // MPEG-2
+		kbit, hz, slot = v2[h[2]>>4], hz/2, 72
+	case 0: // MPEG-2.5
+		kbit, hz, slot = v2[h[2]>>4], hz/4, 72
+	}
+	if kbit == 0 || hz == 0 {
+		return 0, false
+	}
+	return slot*kbit*1000/hz + int(h[2]>>1&1), true
+}
+
+// isADTS wants two ADTS frames in a row. Source: ISO 14496-3, 1.A.2.2.
+func isADTS(h []byte) bool {
+	frame := func(h []byte) (int, bool) {
+		if len(h) < 7 || h[0] != 0xFF || h[1]&0xF6 != 0xF0 {
+			return 0, false
+		}
+		size := int(h[3]&3)<<11 | int(h[4])<<3 | int(h[5])>>5
+		return size, size >= 7
+	}
+	size, ok := frame(h)
+	if !ok || size >= len(h) {
+		return false
+	}
+	_, ok = frame(h[size:])
+	return ok
+}

@@ -1,0 +1,106 @@
+package ffmpeg
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"strings"
+	"time"
+)
+
+// ErrNotInstalled means that ffmpeg or ffprobe is not in PATH. The message carries the remedy.
+var ErrNotInstalled = errors.New("ffmpeg and ffprobe are not installed: apt-get install ffmpeg")
+
+// Tools holds the paths of the two programs. The zero value looks both up in PATH at each call; Find does it
+// once and says what is missing. Tools is immutable and safe for concurrent use.
+type Tools struct {
+	FFmpeg  string // absolute path, or a name to look up; default "ffmpeg"
+	FFprobe string // the same for ffprobe; default "ffprobe"
+}
+
+// Find looks both programs up in PATH. Errors match ErrNotInstalled.
+func Find() (Tools, error) {
+	ffmpeg, err := lookup("", "ffmpeg")
+	if err != nil {
+		return Tools{}, err
+	}
+	ffprobe, err := lookup("", "ffprobe")
+	if err != nil {
+		return Tools{}, err
+	}
+	return Tools{FFmpeg: ffmpeg, FFprobe: ffprobe}, nil
+}
+
+func lookup(configured, name string) (string, error) {
+	if configured == "" {
+		configured = name
+	}
+	path, err := exec.LookPath(configured)
+	if err != nil {
+		return "", fmt.Errorf("%w (%w)", ErrNotInstalled, err)
+	}
+	return path, nil
+}
+
+// Version returns ffmpeg's version word, such as "5.1.9-0+deb12u1".
+func (t Tools) Version(ctx context.Context) (string, error) {
+	out, err := t.ask(ctx, "-version")
+	if err != nil {
+		return "", err
+	}
+	words := strings.Fields(out) // "ffmpeg version 5.1.9-0+deb12u1 Copyright ..."
+	if len(words) < 3 || words[1] != "version" {
+		return "", fmt.Errorf("ffmpeg -version: unknown answer %q", clean(out, 80))
+	}
+	return clean(words[2], 80), nil
+}
+
+// Encoders returns the names of all encoders built into ffmpeg, such as "libx264".
+func (t Tools) Encoders(ctx context.Context) (map[string]bool, error) {
+	return t.list(ctx, "-encoders")
+}
+
+// Filters returns the names of all filters built into ffmpeg, such as "zscale".
+func (t Tools) Filters(ctx context.Context) (map[string]bool, error) {
+	return t.list(ctx, "-filters")
+}
+
+// list reads "flags name description" lines. Legends ("V..... = Video") have "=" in the second place.
+func (t Tools) list(ctx context.Context, flag string) (map[string]bool, error) {
+	out, err := t.ask(ctx, "-hide_banner", flag)
+	if err != nil {
+		return nil, err
+	}
+	names := make(map[string]bool)
+	for line := range strings.Lines(out) {
+		words := strings.Fields(line)
+		if len(words) >= 3 && words[1] != "=" {
+			names[words[1]] = true
+		}
+	}
+	if len(names) == 0 {
+		return nil, fmt.Errorf("ffmpeg %s: empty answer", flag)
+	}
+	return names, nil
+}
+
+// ask runs ffmpeg for a question that reads no media.
+func (t Tools) ask(ctx context.Context, args ...string) (string, error) {
+	path, err := lookup(t.FFmpeg, "ffmpeg")
+	if err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	var out bytes.Buffer
+	tail := newTail(defaultTail)
+	res := execute(ctx, launch{
+		path: path, args: args, stdout: &capped{w: &out, left: 1 << 20}, stderr: tail,
+	})
+	if e := newError(ctx, "ffmpeg", args, res, tail); e != nil {
+		return "", e
+	}
+	return out.String(), nil
+}

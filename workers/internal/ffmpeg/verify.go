@@ -1,0 +1,252 @@
+package ffmpeg
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"time"
+)
+
+// Presence says whether a kind of stream must be there.
+type Presence int
+
+// Values of Presence.
+const (
+	Any     Presence = iota // no opinion
+	Present                 // at least one
+	Absent                  // none
+)
+
+// Expect is what an output was planned to be. Zero fields are not checked, but decoding always is.
+type Expect struct {
+	// Duration is the planned length; Tolerance how far off it may be. Default max(0.5 s, 2% of Duration).
+	Duration, Tolerance    time.Duration
+	Width, Height          int      // of every video stream, before SAR
+	VideoCodec, AudioCodec string   // ffprobe names, such as "h264" and "aac", of every such stream
+	HasVideo, HasAudio     Presence // attached pictures are no video
+	FullDecode             bool     // decode everything, not only head and tail
+	// Scratch is an existing directory for joined segments (VerifyHLS), about twice the largest segment. They
+	// are removed again. Default: the system's temporary directory.
+	Scratch string
+	// Root is the directory that a playlist's files must stay in. Default: the playlist's own.
+	Root string
+	// Demuxer forces the container parser; default: guessed within the allow list.
+	Demuxer string
+}
+
+// VerifyError says which check an output failed. The caller maps it to output_verification_failed.
+type VerifyError struct {
+	// Check is the rule: "missing", "empty", "probe", "streams", "dimensions", "video_codec", "audio_codec",
+	// "duration", "decode", "frames", "playlist", "segment", "timing".
+	Check string
+	// Detail is one line for people; it holds no directory names.
+	Detail string
+	// Err is the failure of ffmpeg behind "probe" and "decode", else nil.
+	Err error
+}
+
+// Error is "verify duration: ...".
+func (e *VerifyError) Error() string { return "verify " + e.Check + ": " + e.Detail }
+
+// Unwrap gives the failure of ffmpeg, so that errors.As finds its *Error.
+func (e *VerifyError) Unwrap() error { return e.Err }
+
+func failed(check, format string, args ...any) error {
+	return &VerifyError{Check: check, Detail: clean(fmt.Sprintf(format, args...), 500)}
+}
+
+// blame turns a failure of ffmpeg into a VerifyError when the file is the reason. A canceled context, a full
+// disk, a kill from outside and a missing program say nothing about the file and stay what they are.
+func blame(check string, err error) error {
+	var e *Error
+	if errors.As(err, &e) && !e.DiskFull() {
+		switch e.Kind {
+		case KindExit, KindOutput, KindTimeout:
+			return &VerifyError{Check: check, Detail: clean(err.Error(), 500), Err: err}
+		}
+	}
+	return err
+}
+
+// Decoding windows: how much of the head and the tail is decoded.
+const (
+	headWindow = 2 * time.Second
+	tailWindow = 3 * time.Second
+)
+
+// VerifyFile is the gate before a single media file is published. It
+//
+//  1. wants a regular file that is not empty,
+//  2. probes it, hardened as for uploads,
+//  3. compares streams, codecs, dimensions and duration with e,
+//  4. decodes head and tail (all of it when short or FullDecode), any decoder error being fatal, and wants
+//     frames out of each stream kind, up to the time that the container claims.
+//
+// A *VerifyError says that the file is not fit; other errors that it could not be judged (see blame).
+func (t Tools) VerifyFile(ctx context.Context, path string, e Expect) (ProbeResult, error) {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return ProbeResult{}, failed("missing", "no such file")
+	case err != nil:
+		return ProbeResult{}, fmt.Errorf("stat output: %w", err)
+	case !info.Mode().IsRegular():
+		return ProbeResult{}, failed("missing", "not a regular file")
+	case info.Size() == 0:
+		return ProbeResult{}, failed("empty", "0 bytes")
+	}
+	r, err := t.Probe(ctx, path, ProbeOptions{Demuxer: e.Demuxer})
+	if err != nil {
+		return r, blame("probe", err)
+	}
+	if err := e.checkStreams(r); err != nil {
+		return r, err
+	}
+	if !r.Format.DurationKnown {
+		return r, failed("duration", "unknown")
+	}
+	if err := e.checkDuration(r.Format.Duration); err != nil {
+		return r, err
+	}
+	for _, s := range r.Videos() { // audio may end early, as it does in many sources
+		if s.Duration > 0 {
+			if err := e.checkDuration(s.Duration); err != nil {
+				return r, err
+			}
+		}
+	}
+	for _, s := range append(r.Videos(), r.Audios()...) {
+		if err := t.verifyStream(ctx, path, e, r, s); err != nil {
+			return r, err
+		}
+	}
+	return r, nil
+}
+
+// checkStreams compares the facts of all streams with the plan.
+func (e Expect) checkStreams(r ProbeResult) error {
+	videos, audios := r.Videos(), r.Audios()
+	if len(videos)+len(audios) == 0 {
+		return failed("streams", "no video and no audio")
+	}
+	if err := checkPresence("video", e.HasVideo, len(videos)); err != nil {
+		return err
+	}
+	if err := checkPresence("audio", e.HasAudio, len(audios)); err != nil {
+		return err
+	}
+	for _, s := range videos {
+		if e.Width != 0 && s.Width != e.Width || e.Height != 0 && s.Height != e.Height {
+			return failed("dimensions", "%dx%d, want %dx%d", s.Width, s.Height, e.Width, e.Height)
+		}
+		if e.VideoCodec != "" && s.CodecName != e.VideoCodec {
+			return failed("video_codec", "%s, want %s", s.CodecName, e.VideoCodec)
+		}
+	}
+	for _, s := range audios {
+		if e.AudioCodec != "" && s.CodecName != e.AudioCodec {
+			return failed("audio_codec", "%s, want %s", s.CodecName, e.AudioCodec)
+		}
+	}
+	return nil
+}
+
+func checkPresence(what string, want Presence, n int) error {
+	switch {
+	case want == Present && n == 0:
+		return failed("streams", "no %s", what)
+	case want == Absent && n > 0:
+		return failed("streams", "%d %s streams, want none", n, what)
+	}
+	return nil
+}
+
+// checkDuration compares a measured length, in seconds, with the plan.
+func (e Expect) checkDuration(got float64) error {
+	if e.Duration <= 0 {
+		return nil
+	}
+	tolerance := e.Tolerance
+	if tolerance <= 0 {
+		tolerance = max(500*time.Millisecond, e.Duration/50)
+	}
+	if math.Abs(got-e.Duration.Seconds()) > tolerance.Seconds() {
+		return failed("duration", "%.3f s, want %.3f s within %v", got, e.Duration.Seconds(), tolerance)
+	}
+	return nil
+}
+
+// verifyStream decodes the head and the tail of one stream, or all of it. Each stream goes by itself, so that
+// one cannot cover for the other.
+func (t Tools) verifyStream(ctx context.Context, path string, e Expect, r ProbeResult, s Stream) error {
+	end := streamEnd(r, s)
+	in := Input{Path: path, Demuxer: e.Demuxer}
+	if e.FullDecode || end <= headWindow+tailWindow {
+		return t.verifyWindow(ctx, in, s, "whole", end)
+	}
+	head, tail := in, in
+	head.Limit = headWindow
+	tail.Seek = end - tailWindow
+	if err := t.verifyWindow(ctx, head, s, "head", headWindow); err != nil {
+		return err
+	}
+	return t.verifyWindow(ctx, tail, s, "tail", tailWindow)
+}
+
+// streamEnd is where a stream claims to end, counted from the start of the file.
+func streamEnd(r ProbeResult, s Stream) time.Duration {
+	end := r.Format.Duration
+	if s.Duration > 0 {
+		end = min(end, max(0, s.StartTime-r.Format.StartTime)+s.Duration)
+	}
+	return time.Duration(end * float64(time.Second))
+}
+
+// verifyWindow decodes one window of a stream and wants frames up to its end.
+func (t Tools) verifyWindow(ctx context.Context, in Input, s Stream, name string, want time.Duration) error {
+	in.Options = append(in.Options, Option{"err_detect", "explode"})
+	var last Progress
+	err := t.Run(ctx, decodeCommand(in, s), RunOptions{Progress: func(p Progress) { last = p }})
+	if err != nil {
+		return blame("decode", fmt.Errorf("%s of stream %d: %w", name, s.Index, err))
+	}
+	if s.CodecType == "video" && last.Frame == 0 || last.OutTime == 0 {
+		return failed("frames", "%s of stream %d: nothing decoded", name, s.Index)
+	}
+	if !variableRate(s) && want-slack(s) > last.OutTime {
+		return failed("frames", "%s of stream %d: ends at %v of %v", name, s.Index, last.OutTime, want)
+	}
+	short := s.NbFrames - last.Frame
+	if name == "whole" && s.CodecType == "video" && short > max(2, s.NbFrames/50) {
+		return failed("frames", "%d decoded, the container claims %d", last.Frame, s.NbFrames)
+	}
+	return nil
+}
+
+// variableRate reports a video whose last frame may stand for long, so that its time says nothing.
+func variableRate(s Stream) bool {
+	r, avg := s.RFrameRate.Float(), s.AvgFrameRate.Float()
+	return s.CodecType == "video" && r > 0 && avg > 0 && math.Abs(r-avg) > 0.1*avg
+}
+
+// decodeCommand decodes one stream to nowhere and stops at the first error.
+func decodeCommand(in Input, s Stream) Command {
+	out := Output{Format: "null", Maps: []string{fmt.Sprintf("0:%d", s.Index)}}
+	if s.CodecType == "video" {
+		out.Options = []Option{{"fps_mode", "passthrough"}}
+	}
+	return Command{
+		Inputs: []Input{in}, Outputs: []Output{out}, Global: []Option{{"xerror", ""}}, LogLevel: "error",
+	}
+}
+
+// slack is how much a decoded window may fall short: half a second and two frames.
+func slack(s Stream) time.Duration {
+	d := 500 * time.Millisecond
+	if fps := s.AvgFrameRate.Float(); fps > 0 {
+		d += time.Duration(2 * float64(time.Second) / fps)
+	}
+	return d
+}
