@@ -5,8 +5,9 @@ import (
 	"slices"
 )
 
-// aggregate is step 4: the fold over the jobs of the plan becomes video.playable when a manifest is out, and the one
-// end of the video when every job is terminal. The end waits for optional jobs too, so that its warnings are whole.
+// aggregate is step 4: the fold over the jobs of the plan becomes video.playable when a manifest is out, and
+// the one end of the video when every job is terminal. The end waits for optional jobs too, so that its
+// warnings are whole.
 func (c *Coordinator) aggregate(ctx context.Context, v *Video) error {
 	if v.Finished.Sequence != 0 {
 		return nil
@@ -55,8 +56,8 @@ type Playable struct {
 	Job  string `json:"job"`
 }
 
-// outcome judges a settled video: errored by its first required job that is not completed, else ready, with a warning
-// for each optional job that failed.
+// outcome judges a settled video: errored by its first required job that is not completed, else ready, with a
+// warning for each optional job that failed.
 func (v *Video) outcome() Finish {
 	end := Finish{State: VideoStateReady}
 	for _, j := range v.Plan {

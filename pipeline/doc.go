@@ -1,20 +1,20 @@
-// Package pipeline is the story of ReelMill, told with the standard library only: what a video goes through from
-// upload to ready, in five steps, one file each.
+// Package pipeline is the story of ReelMill, told with the standard library only: what a video goes through
+// from upload to ready, in five steps, one file each.
 //
-//  1. upload   (upload.go)    the source is whole in the store: video.uploaded is appended, and only then answered.
-//  2. inspect  (inspect.go)   an inspect job says what the file is; its verdict and the frozen plan become video.inspected.
-//  3. fan out  (fanout.go)    every job of the plan whose `after` jobs are completed is enqueued for its worker type.
-//  4. aggregate(aggregate.go) a fold over the jobs of the plan: video.playable, then one video.ready, errored, rejected.
-//  5. notify   (notify.go)    the end of a video becomes a webhook job, retried like any other job.
+//  1. upload (upload.go): the source is whole in the store; video.uploaded is appended, then answered.
+//  2. inspect (inspect.go): a job says what the file is; verdict and frozen plan become video.inspected.
+//  3. fan out (fanout.go): every job of the plan whose `after` jobs are completed is enqueued for its worker.
+//  4. aggregate (aggregate.go): the fold of the plan's jobs becomes video.playable, then the video's end.
+//  5. notify (notify.go): the end of a video becomes a webhook job, retried like any other job.
 //
 // flow.go holds the table that says which event leads to which step, and the Coordinator that runs it.
 //
 // # Truth
 //
-// The event log is the truth, and the last event of a subject is the state of its thing: a subject is written with
-// compare-and-swap (Log.Append), so a state has one successor, whoever tries. Nothing here counts, locks or remembers:
-// the Coordinator folds the last events of a video (Video) and does what is missing, on every delivery, whole. Doing it
-// twice does nothing the second time.
+// The event log is the truth, and the last event of a subject is the state of its thing: a subject is written
+// with compare-and-swap (Log.Append), so a state has one successor, whoever tries. Nothing here counts, locks
+// or remembers: the Coordinator folds the last events of a video (Video) and does what is missing, on every
+// delivery, whole. Doing it twice does nothing the second time.
 //
 // # Guarantees
 //
@@ -22,8 +22,8 @@
 //   - A video ends once per generation: the swap chain of its video.finished subject admits one end.
 //   - The plan in video.inspected never changes; a video is judged by it and by nothing else.
 //
-// Not guaranteed: that a job runs once (it completes once), that a webhook is sent once (its id is stable), and the
-// order of events of different videos.
+// Not guaranteed: that a job runs once (it completes once), that a webhook is sent once (its id is stable),
+// and the order of events of different videos.
 //
 // # Glossary
 //

@@ -42,8 +42,8 @@ type Problem struct {
 	Stderr    string `json:"stderr,omitempty" doc:"The end of what the failing program said"`
 }
 
-// Error is an error with a code. A worker returns one to say what its failure means; any other error counts as
-// CodeInternal, which is transient.
+// Error is an error with a code. A worker returns one to say what its failure means; any other error counts
+// as CodeInternal, which is transient.
 type Error struct {
 	Code   Code
 	Detail string // for people; the message of Err when empty
@@ -51,7 +51,8 @@ type Error struct {
 	Err    error  // the cause; may be nil
 }
 
-// Fail returns an Error with code and a formatted detail; an error among the arguments of a %w verb becomes its cause.
+// Fail returns an Error with code and a formatted detail; an error among the arguments of a %w verb becomes
+// its cause.
 func Fail(code Code, format string, args ...any) *Error {
 	err := fmt.Errorf(format, args...)
 	return &Error{Code: code, Detail: err.Error(), Err: errors.Unwrap(err)}

@@ -34,7 +34,8 @@ const (
 
 // EventTypes lists every event type, in the order of the story.
 var EventTypes = []EventType{
-	VideoUploaded, VideoInspected, JobStarted, JobCompleted, JobRetrying, JobInterrupted, JobErrored, JobCanceled,
+	VideoUploaded, VideoInspected,
+	JobStarted, JobCompleted, JobRetrying, JobInterrupted, JobErrored, JobCanceled,
 	VideoPlayable, VideoReady, VideoErrored, VideoRejected, VideoCanceled, VideoDeleted,
 }
 
@@ -49,9 +50,9 @@ type Event struct {
 	Subject       string          `json:"subject"` // the subject of the log that the event was written to
 	Time          time.Time       `json:"time"`
 	ContentType   string          `json:"datacontenttype"`
-	Version       int             `json:"eventversion"`  // of the data's schema; it grows only when a reader would break
+	Version       int             `json:"eventversion"`  // of the data's schema; grows when a reader would break
 	CorrelationID string          `json:"correlationid"` // the video
-	CausationID   string          `json:"causationid"`   // the id of the event that led to this one; its own for the first
+	CausationID   string          `json:"causationid"`   // the event that led to this one; itself for the first
 	TraceParent   string          `json:"traceparent"`   // W3C Trace Context
 	Data          json.RawMessage `json:"data"`
 
@@ -59,8 +60,8 @@ type Event struct {
 	Sequence uint64 `json:"-"`
 }
 
-// NewEvent returns an event about video on subject, caused by cause, with data encoded as JSON. The cause hands on its
-// trace; the zero cause begins one.
+// NewEvent returns an event about video on subject, caused by cause, with data encoded as JSON. The cause
+// hands on its trace; the zero cause begins one.
 func NewEvent(role string, t EventType, subject, video string, cause Event, data any) (Event, error) {
 	raw, err := json.Marshal(data)
 	if err != nil {
@@ -85,23 +86,26 @@ func (e Event) Decode(v any) error {
 	return nil
 }
 
-// ChildTrace returns a traceparent (https://www.w3.org/TR/trace-context/) of a new span in the trace of parent, or of
-// a new, sampled trace when parent is not one.
+// ChildTrace returns a traceparent (https://www.w3.org/TR/trace-context/) of a new span in the trace of
+// parent, or of a new, sampled trace when parent is not one.
 func ChildTrace(parent string) string {
 	var b [24]byte
 	rand.Read(b[:])
 	span := hex.EncodeToString(b[16:])
 	parts := strings.Split(parent, "-")
-	if len(parts) == 4 && parts[0] == "00" && isTraceID(parts[1]) && len(parts[3]) == 2 {
+	if len(parts) == 4 && parts[0] == "00" && isHexID(parts[1], 32) && isHexID(parts[2], 16) &&
+		len(parts[3]) == 2 && isHex(parts[3]) {
 		return "00-" + parts[1] + "-" + span + "-" + parts[3]
 	}
 	return "00-" + hex.EncodeToString(b[:16]) + "-" + span + "-01"
 }
 
-func isTraceID(s string) bool {
-	_, err := hex.DecodeString(s)
-	return len(s) == 32 && err == nil && s == strings.ToLower(s) && strings.Trim(s, "0") != ""
+// isHexID reports whether s is n lower-case hex digits, not all of them 0.
+func isHexID(s string, n int) bool {
+	return len(s) == n && isHex(s) && strings.Trim(s, "0") != ""
 }
+
+func isHex(s string) bool { return strings.Trim(s, "0123456789abcdef") == "" }
 
 // Log is the event log: an append-only sequence of events, each on a subject.
 type Log interface {
@@ -111,8 +115,8 @@ type Log interface {
 	// The event is on disk when Append returns.
 	Append(ctx context.Context, e Event, after uint64) (uint64, error)
 
-	// Last returns the last event of each subject, in order; a zero Event (Sequence 0) where there is none. It sees
-	// every Append that returned before it was called.
+	// Last returns the last event of each subject, in order; a zero Event (Sequence 0) where there is none. It
+	// sees every Append that returned before it was called.
 	Last(ctx context.Context, subjects ...string) ([]Event, error)
 }
 
@@ -141,7 +145,8 @@ func ProgressSubject(project, video, job string) string {
 	return "progress." + project + "." + video + "." + job
 }
 
-// Address returns the project, video and job that a subject of the log belongs to; job is empty for a video's.
+// Address returns the project, video and job that a subject of the log belongs to; job is empty for a
+// video's.
 func Address(subject string) (project, video, job string, err error) {
 	parts := strings.Split(subject, ".")
 	switch {

@@ -2,9 +2,9 @@ package pipeline
 
 import "context"
 
-// fanOut is step 3: every job of the plan that is pending and whose `after` jobs are completed is enqueued. A job that
-// is enqueued already is enqueued once: the task's subject admits one message, and a late duplicate is dropped by the
-// worker loop because its cause is stale.
+// fanOut is step 3: every job of the plan that is pending and whose `after` jobs are completed is enqueued. A
+// job that is enqueued already is enqueued once: the task's subject admits one message, and a late duplicate
+// is dropped by the worker loop because its cause is stale.
 func (c *Coordinator) fanOut(ctx context.Context, v *Video) error {
 	if v.Finished.Sequence != 0 {
 		return nil
@@ -21,7 +21,8 @@ func (c *Coordinator) fanOut(ctx context.Context, v *Video) error {
 	return nil
 }
 
-// unblockedBy returns the event that made j runnable: the completion of the last of the jobs before it, or the verdict.
+// unblockedBy returns the event that made j runnable: the completion of the last of the jobs before it, or
+// the verdict.
 func (v *Video) unblockedBy(j Job) Event {
 	cause := v.Inspected
 	for _, a := range j.After {

@@ -32,8 +32,8 @@ func Leads(t EventType) bool {
 
 // Tasks is where the coordinator leaves work.
 type Tasks interface {
-	// Enqueue stores t for its worker type. A task of the same job and cause that still waits is not stored twice.
-	// The task is on disk when Enqueue returns.
+	// Enqueue stores t for its worker type. A task of the same job and cause that still waits is not stored
+	// twice. The task is on disk when Enqueue returns.
 	Enqueue(ctx context.Context, t Task) error
 }
 
@@ -51,9 +51,9 @@ type Coordinator struct {
 	Planner Planner
 }
 
-// Handle does all that is missing for the video that e belongs to. The event only says that there may be something: the
-// whole table is evaluated against the fold each time, so a crash after any line is repaired by the next delivery.
-// An error means that e must be delivered again.
+// Handle does all that is missing for the video that e belongs to. The event only says that there may be
+// something: the whole table is evaluated against the fold each time, so a crash after any line is repaired
+// by the next delivery. An error means that e must be delivered again.
 func (c *Coordinator) Handle(ctx context.Context, e Event) error {
 	if !Leads(e.Type) {
 		return nil
@@ -74,12 +74,13 @@ func (c *Coordinator) Handle(ctx context.Context, e Event) error {
 	return nil
 }
 
-// maxConflicts bounds how often one delivery is evaluated anew because another coordinator was faster. Each conflict
-// means that the video has moved on, so a fold that is not contended comes soon.
+// maxConflicts bounds how often one delivery is evaluated anew because another coordinator was faster. Each
+// conflict means that the video has moved on, so a fold that is not contended comes soon.
 const maxConflicts = 8
 
-// evaluate folds the video and runs the table over it once. ErrConflict says that the fold was out of date: what the
-// other coordinator saw may be older than what this one knows, so giving up here could leave the last step undone.
+// evaluate folds the video and runs the table over it once. ErrConflict says that the fold was out of date:
+// what the other coordinator saw may be older than what this one knows, so giving up here could leave the
+// last step undone.
 func (c *Coordinator) evaluate(ctx context.Context, project, video string) error {
 	v, err := Fold(ctx, c.Log, project, video)
 	if err != nil || v.Uploaded.Sequence == 0 {
@@ -100,8 +101,8 @@ func (c *Coordinator) evaluate(ctx context.Context, project, video string) error
 // errForgotten ends the evaluation of a deleted video.
 var errForgotten = errors.New("the video is deleted")
 
-// forget cancels the open jobs of a deleted video and deletes its objects. A worker that still runs one loses its
-// token with the cancellation, and removes its own output.
+// forget cancels the open jobs of a deleted video and deletes its objects. A worker that still runs one loses
+// its token with the cancellation, and removes its own output.
 func (c *Coordinator) forget(ctx context.Context, v *Video) error {
 	if v.Deleted.Sequence == 0 {
 		return nil
@@ -136,8 +137,8 @@ func (c *Coordinator) forget(ctx context.Context, v *Video) error {
 }
 
 // append writes the next event of a subject of v, caused by cause.
-func (c *Coordinator) append(ctx context.Context, v *Video, t EventType, subject string, cause Event, data any,
-	after uint64,
+func (c *Coordinator) append(ctx context.Context, v *Video, t EventType, subject string, cause Event,
+	data any, after uint64,
 ) (Event, error) {
 	e, err := NewEvent("coordinator", t, subject, v.ID, cause, data)
 	if err != nil {

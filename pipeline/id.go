@@ -11,22 +11,23 @@ import (
 var crockford = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
 
 // NewID returns prefix, an underscore and a new ULID: 48 bits of Unix milliseconds and 80 random bits, in 26
-// characters of Crockford's base 32, so ids of one kind sort by time. Prefixes are vid, evt, job, out and so on.
+// characters of Crockford's base 32, so ids of one kind sort by time. Prefixes are vid, evt, job, out and so
+// on.
 func NewID(prefix string) string {
 	var entropy [10]byte
 	rand.Read(entropy[:]) // never fails: crypto/rand.Read ends the program instead
 	return idFrom(prefix, time.Now(), entropy)
 }
 
-// DerivedID returns an id of the form of NewID made from a hash alone: the same sum gives the same id, so a request
-// that is repeated with the same idempotency key names the same thing. Such ids do not sort by time.
+// DerivedID returns an id of the form of NewID made from a hash alone: the same sum gives the same id, so a
+// request that is repeated with the same idempotency key names the same thing. Such ids do not sort by time.
 func DerivedID(prefix string, sum [32]byte) string {
 	ms := int64(binary.BigEndian.Uint64(sum[16:24]) >> 17) // 47 bits: what a ULID's time can hold
 	return idFrom(prefix, time.UnixMilli(ms), [10]byte(sum[:10]))
 }
 
-// idFrom encodes 48 bits of time and 80 bits of entropy. A ULID is 128 bits in 26 characters, that is 130 bits: the
-// two missing bits stand in front, as zeros.
+// idFrom encodes 48 bits of time and 80 bits of entropy. A ULID is 128 bits in 26 characters, that is 130
+// bits: the two missing bits stand in front, as zeros.
 func idFrom(prefix string, t time.Time, entropy [10]byte) string {
 	var b [16]byte
 	binary.BigEndian.PutUint64(b[:8], uint64(t.UnixMilli())<<16)
@@ -39,8 +40,8 @@ func idFrom(prefix string, t time.Time, entropy [10]byte) string {
 	return prefix + "_" + crockford.EncodeToString(raw[:])[:26]
 }
 
-// ValidName reports whether s may stand as one token of a subject, an object key and a URL: 1 to 64 characters of
-// A-Z, a-z, 0-9, underscore and hyphen.
+// ValidName reports whether s may stand as one token of a subject, an object key and a URL: 1 to 64
+// characters of A-Z, a-z, 0-9, underscore and hyphen.
 func ValidName(s string) bool {
 	if s == "" || len(s) > 64 {
 		return false

@@ -1,13 +1,16 @@
 package pipeline
 
-import "context"
+import (
+	"context"
+	"slices"
+)
 
 // inspectJob is the name of the job, and the worker type, that every video begins with.
 const inspectJob = "inspect"
 
 // inspect is step 2, first half: an uploaded video gets its inspect job.
 func (c *Coordinator) inspect(ctx context.Context, v *Video) error {
-	if v.Inspect.Last.Sequence != 0 {
+	if v.Inspect.Last.Sequence != 0 || v.Finished.Sequence != 0 {
 		return nil // enqueued once; what it needs next comes from its worker loop
 	}
 	return c.Tasks.Enqueue(ctx, v.task(Job{
@@ -15,23 +18,19 @@ func (c *Coordinator) inspect(ctx context.Context, v *Video) error {
 	}, v.Uploaded))
 }
 
-// judge is step 2, second half: the finding of the inspect job becomes the verdict and the plan, once and for all.
+// judge is step 2, second half: the finding of the inspect job becomes the verdict and the plan, once and for
+// all.
 func (c *Coordinator) judge(ctx context.Context, v *Video) error {
 	if v.Inspect.State != JobStateCompleted || v.Inspected.Sequence != 0 || v.Finished.Sequence != 0 {
 		return nil
 	}
-	var data Inspected
-	if r := v.Inspect.Data.Result; r != nil && r.Inspection != nil {
-		data.Inspection = *r.Inspection
-	} else {
-		data.Inspection = Inspection{Verdict: VerdictReject, Reason: ProblemOf(Fail(CodeInternal, "the inspection has no finding"))}
-	}
+	data := Inspected{Inspection: v.finding(), Plan: []Job{}}
 	if data.Verdict == VerdictAccept {
 		plan, err := NewPlan(v.Upload.Pipeline, v.Upload.Requested, *data.Media, c.Planner)
 		if err != nil {
 			return c.finish(ctx, v, v.Inspect.Last, Finish{State: VideoStateErrored, Problem: ProblemOf(err)})
 		}
-		data.Plan = plan
+		data.Plan = slices.Concat(data.Plan, plan)
 	}
 	e, err := c.append(ctx, v, VideoInspected, InspectedSubject(v.Project, v.ID), v.Inspect.Last, data, 0)
 	if err != nil {
@@ -42,4 +41,20 @@ func (c *Coordinator) judge(ctx context.Context, v *Video) error {
 		v.Jobs[j.Name] = JobFold{State: JobPending}
 	}
 	return nil
+}
+
+// finding returns what the inspect job found. A finding that says nothing, or accepts what it knows no facts
+// of, is a mistake of its worker, and rejects the video: nothing could be planned from it.
+func (v *Video) finding() Inspection {
+	r := v.Inspect.Data.Result
+	switch {
+	case r == nil || r.Inspection == nil:
+	case r.Inspection.Verdict == VerdictReject:
+		return *r.Inspection
+	case r.Inspection.Verdict == VerdictAccept && r.Inspection.Media != nil:
+		return *r.Inspection
+	}
+	return Inspection{
+		Verdict: VerdictReject, Reason: ProblemOf(Fail(CodeInternal, "the inspection has no finding")),
+	}
 }

@@ -21,7 +21,8 @@ const (
 // Priorities lists them in the order in which they are served.
 var Priorities = []Priority{High, Normal, Bulk}
 
-// Job is one unit of work for one worker type, as a worker's Plan returns it and the plan of a video holds it.
+// Job is one unit of work for one worker type, as a worker's Plan returns it and the plan of a video holds
+// it.
 type Job struct {
 	// Name is unique in the plan and derived, so planning twice gives the same names: the step's name, or the
 	// step's name, a hyphen and the part (transcode-0003). A worker's Plan returns the part alone, or nothing.
@@ -34,8 +35,9 @@ type Job struct {
 	// Part is what Plan tells Work about this one job; nobody else looks inside.
 	Part json.RawMessage `json:"part,omitempty"`
 
-	// After names what must be completed first: jobs of the same step by part, or other steps by name, meaning all
-	// their jobs. A step that the plan does not hold is no obstacle. In a frozen plan only job names are left.
+	// After names what must be completed first: jobs of the same step by part, or other steps by name, meaning
+	// all their jobs. A step that the plan does not hold is no obstacle. In a frozen plan only job names are
+	// left.
 	After []string `json:"after,omitempty"`
 
 	Priority Priority `json:"priority,omitempty"` // Normal when empty
@@ -58,7 +60,9 @@ func (s Seconds) Duration() time.Duration { return time.Duration(float64(s) * fl
 //	pending -> processing -> completed
 //	              |  ^  \--> errored
 //	              v  |
-//	           retrying            canceled from any state that is not terminal; skipped when a job before it failed
+//	           retrying
+//
+// Canceled comes from any state that is not terminal, skipped from pending when a job before it failed.
 type JobState string
 
 // The states of a job. Completed, errored, canceled and skipped are terminal.
@@ -81,7 +85,8 @@ func (s JobState) Terminal() bool {
 	return false
 }
 
-// JobStateOf returns the state that the last event of a job leaves it in; empty for a type that is not a job's.
+// JobStateOf returns the state that the last event of a job leaves it in; empty for a type that is not a
+// job's.
 func JobStateOf(t EventType) JobState {
 	switch t {
 	case "", JobInterrupted:
@@ -110,8 +115,8 @@ type JobEvent struct {
 	Attempt int    `json:"attempt"`          // from 1; counts every start that was not given back
 	Failed  int    `json:"failed,omitempty"` // attempts that ended in an error
 	Lost    int    `json:"lost,omitempty"`   // attempts that ended without a word
-	Owner   uint64 `json:"owner,omitempty"`  // the task message, by its stream sequence, that the attempt belongs to
-	Token   uint64 `json:"token,omitempty"`  // the sequence of the attempt's job.started; 0 in job.started itself
+	Owner   uint64 `json:"owner,omitempty"`  // stream sequence of the task message that the attempt belongs to
+	Token   uint64 `json:"token,omitempty"`  // sequence of the attempt's job.started; 0 in job.started itself
 
 	Result  *Result    `json:"result,omitempty"`   // of job.completed
 	Problem *Problem   `json:"problem,omitempty"`  // of job.retrying and job.errored
@@ -144,12 +149,13 @@ const (
 	KindStoryboard     OutputKind = "storyboard"
 )
 
-// Output is one thing in the store that a completed job stands for. It was verified before the job was completed.
+// Output is one thing in the store that a completed job stands for. It was verified before the job was
+// completed.
 type Output struct {
 	Name string     `json:"name"` // for people, and to tell outputs of a kind apart: 720p, poster, audio-eng
 	Kind OutputKind `json:"kind"`
-	// Path is where the output is played from, below the video: master.m3u8, 720p/init.mp4. With Segments it holds
-	// the verb of SegmentName, as 720p/seg_%05d.m4s.
+	// Path is where the output is played from, below the video: master.m3u8, 720p/init.mp4. With Segments it
+	// holds the verb of SegmentName, as 720p/seg_%05d.m4s.
 	Path string `json:"path"`
 	// Key is the object's key, with the same verb where Path has one.
 	Key         string    `json:"key"`
@@ -178,19 +184,19 @@ type Segments struct {
 // SegmentVerb is the one verb of a path or key with Segments.
 const SegmentVerb = "%05d"
 
-// Task is the message that brings a job to a worker. It holds what the attempt needs to know, so that a worker in any
-// language can do without the log's history.
+// Task is the message that brings a job to a worker. It holds what the attempt needs to know, so that a
+// worker in any language can do without the log's history.
 type Task struct {
 	Project string `json:"project"`
 	Video   string `json:"video"`
 	Job     Job    `json:"job"`
-	// Cause is the sequence of the job event that the task was made for: 0 for the first, later the job.retrying.
-	// A task is valid only for the state it was made for.
+	// Cause is the sequence of the job event that the task was made for: 0 for the first, later the
+	// job.retrying. A task is valid only for the state it was made for.
 	Cause   uint64            `json:"cause"`
 	Source  Object            `json:"source"`
 	Assets  map[string]Object `json:"assets,omitempty"` // further objects of the upload, by name: watermark
 	Media   *Media            `json:"media,omitempty"`  // nil for the inspect job
-	EventID string            `json:"event_id"`         // of the event that led to the task: the causation of the attempt
+	EventID string            `json:"event_id"`         // of the event that led to the task
 	Trace   string            `json:"traceparent"`
 }
 
@@ -220,7 +226,8 @@ func (j Job) priority() Priority {
 	return j.Priority
 }
 
-// DeadLetter is a task that nobody will try again by itself, with all that is needed to see why and to redrive it.
+// DeadLetter is a task that nobody will try again by itself, with all that is needed to see why and to
+// redrive it.
 type DeadLetter struct {
 	Task     Task              `json:"task"`
 	Subject  string            `json:"subject"` // of the task message

@@ -49,7 +49,7 @@ type VideoTrack struct {
 	Width       int     `json:"width"` // pixels, as shown: square and upright
 	Height      int     `json:"height"`
 	SampleRatio float64 `json:"sample_aspect_ratio"` // width of a stored pixel by its height
-	Rotation    int     `json:"rotation"`            // degrees clockwise to turn the stored picture: 0, 90, 180, 270
+	Rotation    int     `json:"rotation"`            // degrees clockwise to turn it: 0, 90, 180, 270
 	// FrameRateNum and FrameRateDen are the average frame rate in frames/s, limited to what a player can show.
 	FrameRateNum int     `json:"frame_rate_num"`
 	FrameRateDen int     `json:"frame_rate_den"`

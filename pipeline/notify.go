@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// notifyJob is the name of the job that tells of a video's end, and NotifyWorker the worker type that runs it.
+// notifyJob is the name of the job that tells of a video's end, and NotifyWorker the worker type that runs
+// it.
 const notifyJob = "notify"
 
 // NotifyWorker is the worker type of webhook deliveries.
@@ -23,15 +24,16 @@ type Delivery struct {
 	Body Message `json:"body"`
 }
 
-// Message is the body of a webhook (https://github.com/standard-webhooks/standard-webhooks: type, timestamp, data).
+// Message is the body of a webhook (https://github.com/standard-webhooks/standard-webhooks: type, timestamp,
+// data).
 type Message struct {
 	Type      EventType `json:"type"`
 	Timestamp time.Time `json:"timestamp"`
 	Data      VideoView `json:"data"` // the video as the API answers it, at its end
 }
 
-// notify is step 5: a finished video whose upload asked for it gets a notify job, with tries and dead letter like any
-// other.
+// notify is step 5: a finished video whose upload asked for it gets a notify job, with tries and dead letter
+// like any other.
 func (c *Coordinator) notify(ctx context.Context, v *Video) error {
 	if v.Finished.Sequence == 0 || v.Upload.Webhook == nil || v.Notify.Last.Sequence != 0 {
 		return nil

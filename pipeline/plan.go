@@ -38,8 +38,8 @@ type Step struct {
 // WhenRequested makes a step run only for uploads that give it parameters of their own.
 const WhenRequested = "requested"
 
-// Default is the pipeline `default`: an adaptive ladder, audio, thumbnails, and a watermarked copy where one is asked
-// for.
+// Default is the pipeline `default`: an adaptive ladder, audio, thumbnails, and a watermarked copy where one
+// is asked for.
 func Default() Pipeline {
 	return Pipeline{Name: DefaultPipeline, Version: 1, Steps: []Step{
 		{Name: "thumbnail", Worker: "thumbnail"},
@@ -58,8 +58,8 @@ type Planner interface {
 	Check(worker string, params json.RawMessage) error
 }
 
-// Validate reports what is wrong with the document, naming the step; nil when planner knows every worker and every
-// parameter fits.
+// Validate reports what is wrong with the document, naming the step; nil when planner knows every worker and
+// every parameter fits.
 func (p Pipeline) Validate(planner Planner) error {
 	if !ValidName(p.Name) {
 		return fmt.Errorf("pipeline name %q: use 1 to 64 of A-Z a-z 0-9 _ -", p.Name)
@@ -125,8 +125,9 @@ func (s Step) params(requested map[string]any) (json.RawMessage, error) {
 	return raw, nil
 }
 
-// NewPlan returns the jobs of the pipeline for media: every step that applies is planned by its worker, names are made
-// whole and every edge is resolved to job names. requested holds the upload's own parameters, by step.
+// NewPlan returns the jobs of the pipeline for media: every step that applies is planned by its worker, names
+// are made whole and every edge is resolved to job names. requested holds the upload's own parameters, by
+// step.
 func NewPlan(p Pipeline, requested map[string]map[string]any, media Media, planner Planner) ([]Job, error) {
 	var plan []Job
 	for _, s := range p.Steps {
@@ -152,6 +153,7 @@ func planStep(s Step, requested map[string]any, media Media, planner Planner) ([
 	if err != nil {
 		return nil, fmt.Errorf("plan step %s: %w", s.name(), err)
 	}
+	jobs = slices.Clone(jobs) // the planner may keep what it returned
 	for i := range jobs {
 		j := &jobs[i]
 		j.Name = jobName(s.name(), j.Name)
@@ -190,12 +192,12 @@ func resolveEdges(plan []Job) error {
 		for _, a := range plan[i].After {
 			own := jobName(plan[i].Step, a)
 			switch {
-			case byName[own] && own != plan[i].Name:
-				after = append(after, own)
-			case a != plan[i].Step:
-				after = append(after, byStep[a]...) // nothing when the step is absent or planned no job
-			default:
+			case own == plan[i].Name || a == plan[i].Step && !byName[own]:
 				return Fail(CodeParameters, "job %s waits for itself", plan[i].Name)
+			case byName[own]:
+				after = append(after, own)
+			default:
+				after = append(after, byStep[a]...) // nothing when the step is absent or planned no job
 			}
 		}
 		slices.Sort(after)

@@ -28,10 +28,13 @@ type Webhook struct {
 // ErrReused says that a video of this id was uploaded before with other contents or parameters.
 var ErrReused = errors.New("the id belongs to another upload")
 
-// Accept is step 1: it appends video.uploaded for an upload whose source is whole in the store, and returns the event.
-// From then on the video is never lost. Accepting the same upload again returns the first event with replayed true; an
-// id that belongs to another upload gives ErrReused. parent is the traceparent of the request, or empty.
-func Accept(ctx context.Context, log Log, project, video string, up Upload, parent string) (e Event, replayed bool, err error) {
+// Accept is step 1: it appends video.uploaded for an upload whose source is whole in the store, and returns
+// the event. From then on the video is never lost. Accepting the same upload again returns the first event
+// with replayed true; an id that belongs to another upload gives ErrReused. parent is the traceparent of the
+// request, or empty.
+func Accept(ctx context.Context, log Log, project, video string, up Upload, parent string) (
+	e Event, replayed bool, err error,
+) {
 	if !ValidName(project) || !ValidName(video) {
 		return Event{}, false, fmt.Errorf("accept video %q of project %q: unusable name", video, project)
 	}
@@ -77,8 +80,8 @@ func sameUpload(before Upload, again Event) bool {
 	return reflect.DeepEqual(withoutKeys(before), withoutKeys(after))
 }
 
-// Delete appends video.deleted: its open jobs are canceled, its objects go, and reads answer that there is no such
-// video. Deleting again does nothing.
+// Delete appends video.deleted: its open jobs are canceled, its objects go, and reads answer that there is no
+// such video. Deleting again does nothing.
 func Delete(ctx context.Context, log Log, project, video string) (Event, error) {
 	events, err := log.Last(ctx, UploadedSubject(project, video), DeletedSubject(project, video))
 	if err != nil {
@@ -96,7 +99,7 @@ func Delete(ctx context.Context, log Log, project, video string) (Event, error) 
 		}
 		e.Sequence, err = log.Append(ctx, e, 0)
 		if errors.Is(err, ErrConflict) {
-			return e, nil
+			return Delete(ctx, log, project, video) // somebody else was faster; theirs is the event
 		}
 		return e, err
 	}

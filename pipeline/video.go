@@ -83,7 +83,8 @@ func Fold(ctx context.Context, log Log, project, video string) (*Video, error) {
 	if err != nil {
 		return nil, fmt.Errorf("fold video %s: %w", video, err)
 	}
-	v.Uploaded, v.Inspected, v.Playable, v.Finished, v.Deleted = events[0], events[1], events[2], events[3], events[4]
+	v.Uploaded, v.Inspected, v.Playable = events[0], events[1], events[2]
+	v.Finished, v.Deleted = events[3], events[4]
 	if v.Uploaded.Sequence == 0 {
 		return v, nil
 	}
@@ -138,8 +139,8 @@ func FoldJob(last Event) (JobFold, error) {
 	return f, last.Decode(&f.Data)
 }
 
-// skipBlocked marks the jobs that can never run, because one that they wait for ended without completing. Edges have
-// no cycle, so as many passes as there are jobs reach the end of every chain.
+// skipBlocked marks the jobs that can never run, because one that they wait for ended without completing.
+// Edges have no cycle, so as many passes as there are jobs reach the end of every chain.
 func (v *Video) skipBlocked() {
 	for range v.Plan {
 		changed := false

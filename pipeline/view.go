@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// VideoView is a video as the read model keeps it and the API answers it. It is a pure function of the video's events
-// in order: Apply, and nothing else, writes it.
+// VideoView is a video as the read model keeps it and the API answers it. It is a pure function of the
+// video's events in order: Apply, and nothing else, writes it.
 type VideoView struct {
 	ID          string            `json:"id" doc:"vid_ and a ULID"`
 	Project     string            `json:"project" doc:"The owner"`
-	Status      VideoState        `json:"status" enum:"queued,inspecting,processing,ready,errored,rejected,canceled" doc:"The state"`
+	Status      VideoState        `json:"status" enum:"queued,inspecting,processing,ready,errored,rejected,canceled"`
 	Playable    bool              `json:"playable" doc:"True once a manifest with one verified rendition is out"`
-	Progress    int               `json:"progress" minimum:"0" maximum:"100" doc:"Percent of the planned work that is done"`
+	Progress    int               `json:"progress" minimum:"0" maximum:"100" doc:"Percent of the work that is done"`
 	Pipeline    string            `json:"pipeline" doc:"Name of the pipeline"`
 	Filename    string            `json:"filename" doc:"As the uploader called it"`
 	Size        int64             `json:"size" doc:"Bytes of the source"`
@@ -23,7 +23,7 @@ type VideoView struct {
 	Media       *Media            `json:"media" doc:"What inspection found; null before"`
 	Problem     *Problem          `json:"error" doc:"Why it is not ready; null otherwise"`
 	Warnings    []Problem         `json:"warnings" doc:"Optional jobs that failed"`
-	Manifest    string            `json:"manifest,omitempty" doc:"Path of the HLS manifest below /play/{id}/; set when playable"`
+	Manifest    string            `json:"manifest,omitempty" doc:"HLS manifest below /play/{id}/; set when playable"`
 	TraceID     string            `json:"trace_id" doc:"W3C trace id of everything done for the video"`
 	CreatedAt   time.Time         `json:"created_at"`
 	InspectedAt *time.Time        `json:"inspected_at"`
@@ -78,7 +78,10 @@ func (v *VideoView) Apply(e Event) error {
 		if err := e.Decode(&data); err != nil {
 			return err
 		}
-		v.Status, v.Media, v.InspectedAt = VideoProcessing, data.Media, &at
+		v.Media, v.InspectedAt = data.Media, &at
+		if data.Verdict == VerdictAccept {
+			v.Status = VideoProcessing
+		}
 		for _, j := range data.Plan {
 			v.PlannedWeight += j.weight()
 		}
@@ -167,8 +170,8 @@ func PlannedJobs(e Event) ([]JobView, error) {
 	return jobs, nil
 }
 
-// Apply brings the view up to e, an event of the job, and returns the outputs that e publishes. A job outside the plan
-// (inspect, notify) begins with its first event, from a zero view.
+// Apply brings the view up to e, an event of the job, and returns the outputs that e publishes. A job outside
+// the plan (inspect, notify) begins with its first event, from a zero view.
 func (j *JobView) Apply(e Event) ([]Output, error) {
 	var data JobEvent
 	if err := e.Decode(&data); err != nil {
@@ -185,7 +188,10 @@ func (j *JobView) Apply(e Event) ([]Output, error) {
 			After: []string{}, Weight: 1, CreatedAt: at,
 		}
 	}
-	j.Status, j.Attempt, j.RetryAt = JobStateOf(e.Type), max(j.Attempt, data.Attempt), data.RetryAt
+	j.Status, j.RetryAt = JobStateOf(e.Type), data.RetryAt
+	if e.Type != JobCanceled { // written by the coordinator, which runs no attempts
+		j.Attempt = data.Attempt
+	}
 	if data.Problem != nil {
 		j.Problem = data.Problem
 	}
@@ -202,8 +208,8 @@ func (j *JobView) Apply(e Event) ([]Output, error) {
 	return data.Result.Outputs, nil
 }
 
-// Settle marks a job that has not run when its video ended as skipped, and reports whether it did; e is the event of
-// that end.
+// Settle marks a job that has not run when its video ended as skipped, and reports whether it did; e is the
+// event of that end.
 func (j *JobView) Settle(e Event) bool {
 	if j.Status != JobPending || j.Step == notifyJob {
 		return false

@@ -27,7 +27,8 @@ func (a Attempt) Input(ctx context.Context) (string, error) {
 	return p, nil
 }
 
-// Asset returns the path of a further object of the upload, by the name that the parameters use, to read only.
+// Asset returns the path of a further object of the upload, by the name that the parameters use, to read
+// only.
 func (a Attempt) Asset(ctx context.Context, name string) (string, error) {
 	o, ok := a.Task.Assets[name]
 	if !ok {
@@ -40,7 +41,8 @@ func (a Attempt) Asset(ctx context.Context, name string) (string, error) {
 	return p, nil
 }
 
-// Fetch returns the path of an output of an earlier job (see Results), to read only. Not for outputs with Segments.
+// Fetch returns the path of an output of an earlier job (see Results), to read only. Not for outputs with
+// Segments.
 func (a Attempt) Fetch(ctx context.Context, o pipeline.Output) (string, error) {
 	p, err := a.files.Local(ctx, o.Key, a.Dir)
 	if err != nil {
@@ -49,10 +51,12 @@ func (a Attempt) Fetch(ctx context.Context, o pipeline.Output) (string, error) {
 	return p, nil
 }
 
-// Publish stores a local file as an output and returns it whole: o with key, size, SHA-256 and content type. o.Path is
-// where it is played from. The worker has verified the file. Nobody sees it before the job is completed.
+// Publish stores a local file as an output and returns it whole: o with key, size, SHA-256 and content type.
+// o.Path is where it is played from. The worker has verified the file. Nobody sees it before the job is
+// completed.
 //
-// With o.Segments, file and o.Path hold pipeline.SegmentVerb, and the numbered files First to First+Count-1 are stored.
+// With o.Segments, file and o.Path hold pipeline.SegmentVerb, and the numbered files First to First+Count-1
+// are stored.
 func (a Attempt) Publish(ctx context.Context, file string, o pipeline.Output) (pipeline.Output, error) {
 	o.Key = storage.OutputPrefix(a.Task.Video, a.Task.Job.Name, a.Token) + o.Path
 	if o.ContentType == "" {
@@ -64,7 +68,8 @@ func (a Attempt) Publish(ctx context.Context, file string, o pipeline.Output) (p
 		return o, err
 	}
 	if strings.Count(o.Path, pipeline.SegmentVerb) != 1 || strings.Count(file, pipeline.SegmentVerb) != 1 {
-		return o, fmt.Errorf("publish %s: a run of segments needs %s in path and file", o.Path, pipeline.SegmentVerb)
+		return o, fmt.Errorf("publish %s: a run of segments needs %s in path and file",
+			o.Path, pipeline.SegmentVerb)
 	}
 	o.Size = 0
 	for n := o.Segments.First; n < o.Segments.First+o.Segments.Count; n++ {
@@ -88,8 +93,8 @@ func (a Attempt) upload(ctx context.Context, key, file string) (int64, string, e
 	return size, sum, nil
 }
 
-// Progress says that the attempt is done to fraction (0 to 1) at speed seconds of video per second (0: unknown). It
-// may be called as often as one likes.
+// Progress says that the attempt is done to fraction (0 to 1) at speed seconds of video per second (0:
+// unknown). It may be called as often as one likes.
 func (a Attempt) Progress(fraction, speed float64) {
 	if a.progress != nil {
 		a.progress(pipeline.Progress{

@@ -23,8 +23,8 @@ type storeFiles struct {
 // scratchReserve is the free space that a copy leaves on the scratch disk.
 const scratchReserve = 256 << 20
 
-// Local returns the object's own path where the store has one, else a copy below dir: made once per attempt, no larger
-// than the object is said to be, and only when the disk has room.
+// Local returns the object's own path where the store has one, else a copy below dir: made once per attempt,
+// no larger than the object is said to be, and only when the disk has room.
 func (f storeFiles) Local(ctx context.Context, key, dir string) (string, error) {
 	if local, ok := f.store.(storage.LocalPather); ok {
 		if p, ok := local.LocalPath(key); ok {

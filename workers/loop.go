@@ -90,8 +90,8 @@ func (c Config) validate() error {
 	return nil
 }
 
-// Loop runs the workers of a registry: it takes tasks, one for each free slot, and carries each through the attempt
-// rule (rule.go, and step by step in run.go). Nothing else acknowledges, retries or heartbeats.
+// Loop runs the workers of a registry: it takes tasks, one for each free slot, and carries each through the
+// attempt rule (rule.go, and step by step in run.go). Nothing else acknowledges, retries or heartbeats.
 type Loop struct {
 	Config
 }
@@ -111,8 +111,8 @@ func NewLoop(c Config) (*Loop, error) {
 	return &Loop{Config: c}, nil
 }
 
-// Run takes and does work until ctx ends; then it takes no more, and running attempts are stopped and given back,
-// unspent. It leaves no goroutine and no process behind.
+// Run takes and does work until ctx ends; then it takes no more, and running attempts are stopped and given
+// back, unspent. It leaves no goroutine and no process behind.
 func (l *Loop) Run(ctx context.Context) error {
 	var slots errgroup.Group
 	for _, t := range l.Registry.Types() {
@@ -135,13 +135,13 @@ func (l *Loop) slot(ctx context.Context, worker string) {
 	for ctx.Err() == nil {
 		d, err := l.Tasks.Next(ctx, worker)
 		switch {
-		case ctx.Err() != nil:
-			if d != nil {
-				l.settle("return", d, d.Return)
-			}
+		case err != nil && ctx.Err() != nil:
+			return
 		case err != nil:
 			l.Logger.Warn("take task", "worker", worker, "error", err)
 			pause(ctx, time.Second)
+		case ctx.Err() != nil:
+			l.settle("return", d, d.Return)
 		default:
 			l.deliver(ctx, d)
 		}
@@ -158,8 +158,8 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// settle runs one last step on a delivery, which must happen although work is being stopped. When it fails the message
-// is delivered again, and the attempt rule sees what to do.
+// settle runs one last step on a delivery, which must happen although work is being stopped. When it fails
+// the message is delivered again, and the attempt rule sees what to do.
 func (l *Loop) settle(what string, d Delivery, step func(context.Context) error) {
 	ctx, cancel := lastWrites(context.Background())
 	defer cancel()

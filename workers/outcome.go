@@ -5,6 +5,8 @@ import (
 	"errors"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/storage"
 )
@@ -21,7 +23,8 @@ func (l *Loop) swap(ctx context.Context, task pipeline.Task, t pipeline.EventTyp
 	return e, err
 }
 
-// completed publishes the result: from now on the outputs of this token are the job's. Those of earlier attempts go.
+// completed publishes the result: from now on the outputs of this token are the job's. Those of earlier
+// attempts go.
 func (l *Loop) completed(ctx context.Context, d Delivery, started pipeline.Event, data pipeline.JobEvent,
 	r pipeline.Result,
 ) error {
@@ -35,8 +38,8 @@ func (l *Loop) completed(ctx context.Context, d Delivery, started pipeline.Event
 	return d.Ack(ctx)
 }
 
-// removeLosers deletes what attempts other than the winner left in the store. What stays is waste, not harm: nothing
-// refers to it, and deleting the video takes it along.
+// removeLosers deletes what attempts other than the winner left in the store. What stays is waste, not harm:
+// nothing refers to it, and deleting the video takes it along.
 func (l *Loop) removeLosers(ctx context.Context, task pipeline.Task, winner uint64) {
 	keep := outputPrefix(task, winner)
 	for info, err := range l.Store.List(ctx, storage.VideoPrefix(task.Video)+task.Job.Name+"/") {
@@ -54,23 +57,22 @@ func (l *Loop) removeLosers(ctx context.Context, task pipeline.Task, winner uint
 }
 
 // interrupted gives the attempt back, unspent.
-func (l *Loop) interrupted(ctx context.Context, d Delivery, started pipeline.Event, data pipeline.JobEvent) error {
+func (l *Loop) interrupted(ctx context.Context, d Delivery, started pipeline.Event,
+	data pipeline.JobEvent,
+) error {
 	data.Attempt--
 	if _, err := l.swap(ctx, d.Task(), pipeline.JobInterrupted, started, data, started.Sequence); err != nil {
 		return err
 	}
-	if err := l.dropOutput(ctx, d.Task(), started.Sequence); err != nil {
-		return err
-	}
+	l.dropOutput(ctx, d.Task(), started.Sequence)
 	return d.Return(ctx)
 }
 
 // failed schedules another attempt, or ends the job.
-func (l *Loop) failed(ctx context.Context, d Delivery, started pipeline.Event, data pipeline.JobEvent, cause error) error {
+func (l *Loop) failed(ctx context.Context, d Delivery, started pipeline.Event, data pipeline.JobEvent,
+	cause error,
+) error {
 	task := d.Task()
-	if err := l.dropOutput(ctx, task, started.Sequence); err != nil {
-		l.Logger.Warn("remove outputs of a failed attempt", "job", task.Job.Name, "error", err)
-	}
 	data.Failed++
 	data.Problem = l.problem(task, data.Attempt, cause)
 	delay, again := nextTry(task.Job, data.Problem, data.Failed)
@@ -83,6 +85,7 @@ func (l *Loop) failed(ctx context.Context, d Delivery, started pipeline.Event, d
 	if err != nil {
 		return err
 	}
+	l.dropOutput(ctx, task, started.Sequence)
 	return l.rearm(ctx, d, retrying, data)
 }
 
@@ -100,12 +103,14 @@ func (l *Loop) rearm(ctx context.Context, d Delivery, retrying pipeline.Event, d
 	return d.Ack(ctx)
 }
 
-// errored ends the job: the event first, then the dead letter, then the acknowledgement. Each can be repeated.
+// errored ends the job: the event first, then the dead letter, then the acknowledgement. Each can be
+// repeated.
 func (l *Loop) errored(ctx context.Context, d Delivery, last pipeline.Event, data pipeline.JobEvent) error {
 	e, err := l.swap(ctx, d.Task(), pipeline.JobErrored, last, data, last.Sequence)
 	if err != nil {
 		return err
 	}
+	l.removeLosers(ctx, d.Task(), e.Sequence) // which has no outputs: all of them go
 	return l.bury(ctx, d, e.Sequence, data)
 }
 
@@ -124,14 +129,17 @@ func (l *Loop) bury(ctx context.Context, d Delivery, errored uint64, data pipeli
 	return d.Ack(ctx)
 }
 
-func (l *Loop) dropOutput(ctx context.Context, task pipeline.Task, token uint64) error {
-	_, err := storage.DeletePrefix(ctx, l.Store, outputPrefix(task, token))
-	return err
+// dropOutput deletes what an attempt stored that ended without completing. What stays is removed with the
+// losers.
+func (l *Loop) dropOutput(ctx context.Context, task pipeline.Task, token uint64) {
+	if _, err := storage.DeletePrefix(ctx, l.Store, outputPrefix(task, token)); err != nil {
+		l.Logger.Warn("remove outputs of an attempt", "job", task.Job.Name, "token", token, "error", err)
+	}
 }
 
 // problem is err as the world sees it, placed in its job.
 func (l *Loop) problem(task pipeline.Task, attempt int, err error) *pipeline.Problem {
-	if errors.Is(err, storage.ErrFull) {
+	if errors.Is(err, storage.ErrFull) || errors.Is(err, unix.ENOSPC) {
 		err = pipeline.Fail(pipeline.CodeDiskFull, "%w", err)
 	}
 	p := pipeline.ProblemOf(err)

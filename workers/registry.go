@@ -16,7 +16,7 @@ import (
 // Type is a registered worker type with its parameter type erased.
 type Type struct {
 	Name   string
-	Schema json.RawMessage // JSON Schema of its parameters
+	Schema json.RawMessage // JSON Schema of its parameters, standing alone
 	check  func(ctx context.Context) error
 	valid  func(raw json.RawMessage) error
 	plan   func(raw json.RawMessage, m pipeline.Media) ([]pipeline.Job, error)
@@ -31,7 +31,8 @@ type Registry struct {
 // NewRegistry returns an empty registry.
 func NewRegistry() *Registry { return &Registry{types: map[string]Type{}} }
 
-// Add registers w as the worker type name. A name that is unusable or taken is a mistake in the program: it panics.
+// Add registers w as the worker type name. A name that is unusable or taken is a mistake in the program: it
+// panics.
 func Add[P any](r *Registry, name string, w Worker[P]) {
 	if _, taken := r.types[name]; taken || !pipeline.ValidName(name) {
 		panic(fmt.Sprintf("worker type %q is taken or unusable", name))
@@ -39,8 +40,7 @@ func Add[P any](r *Registry, name string, w Worker[P]) {
 	schema := huma.NewMapRegistry("#/$defs/", huma.DefaultSchemaNamer)
 	params := huma.SchemaFromType(schema, reflect.TypeFor[P]())
 	decode := func(raw json.RawMessage) (P, error) { return decodeParams[P](name, raw, schema, params) }
-	t := Type{Name: name}
-	t.Schema, _ = json.Marshal(params)
+	t := Type{Name: name, Schema: schemaDocument(name, params, schema)}
 	t.check = func(ctx context.Context) error {
 		if c, ok := any(w).(Checker); ok {
 			return c.Check(ctx)
@@ -65,8 +65,23 @@ func Add[P any](r *Registry, name string, w Worker[P]) {
 	r.types[name] = t
 }
 
+// schemaDocument encodes schema as a document that stands alone: what it refers to is in its $defs.
+func schemaDocument(worker string, schema *huma.Schema, defs huma.Registry) json.RawMessage {
+	document := *schema
+	if all := defs.Map(); len(all) > 0 {
+		document.Extensions = map[string]any{"$defs": all}
+	}
+	raw, err := json.Marshal(&document)
+	if err != nil {
+		panic(fmt.Sprintf("schema of worker type %q: %v", worker, err))
+	}
+	return raw
+}
+
 // decodeParams validates raw (an object; empty means {}) against the schema and decodes it.
-func decodeParams[P any](worker string, raw json.RawMessage, defs huma.Registry, schema *huma.Schema) (P, error) {
+func decodeParams[P any](worker string, raw json.RawMessage, defs huma.Registry, schema *huma.Schema) (
+	P, error,
+) {
 	var params P
 	if len(raw) == 0 {
 		raw = json.RawMessage("{}")
@@ -122,8 +137,8 @@ func (r *Registry) Work(ctx context.Context, a Attempt) (pipeline.Result, error)
 	return t.work(ctx, a)
 }
 
-// CheckMachine asks every worker that can tell what it misses on this machine, and returns the answers by type; none
-// when all is well.
+// CheckMachine asks every worker that can tell what it misses on this machine, and returns the answers by
+// type; none when all is well.
 func (r *Registry) CheckMachine(ctx context.Context) map[string]error {
 	missing := map[string]error{}
 	for name, t := range r.types {

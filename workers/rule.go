@@ -18,8 +18,8 @@ const (
 	run                 // begin an attempt
 )
 
-// decide is the attempt rule up to the start of work: a task message is valid only for the state it was made for.
-// me is the message's own stream sequence, cause the state it was made for, last the job's last event.
+// decide is the attempt rule up to the start of work: a task message is valid only for the state it was made
+// for. me is the message's own stream sequence, cause the state it was made for, last the job's last event.
 func decide(me, cause uint64, last pipeline.JobFold, maxLost int) action {
 	switch last.State {
 	case pipeline.JobStateCompleted, pipeline.JobStateCanceled:
@@ -42,7 +42,8 @@ func decide(me, cause uint64, last pipeline.JobFold, maxLost int) action {
 	return run
 }
 
-// attemptsLost counts the attempts that ended without a word, a start that this delivery finds unfinished included.
+// attemptsLost counts the attempts that ended without a word, a start that this delivery finds unfinished
+// included.
 func attemptsLost(last pipeline.JobFold) int {
 	if last.State == pipeline.JobProcessing {
 		return last.Data.Lost + 1
@@ -64,8 +65,8 @@ var defaultRetry = []pipeline.Seconds{2, 10, 60, 300}
 // crashAttempts is how many attempts an input gets that brings its encoder down.
 const crashAttempts = 2
 
-// nextTry returns the delay before another attempt after problem, the failed-th failure; ok is false when there is to
-// be none. Delays vary by a fifth, so that what failed together does not return together.
+// nextTry returns the delay before another attempt after problem, the failed-th failure; ok is false when
+// there is to be none. Delays vary by a fifth, so that what failed together does not return together.
 func nextTry(job pipeline.Job, problem *pipeline.Problem, failed int) (delay time.Duration, ok bool) {
 	delays := job.Retry
 	if len(delays) == 0 {

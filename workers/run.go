@@ -2,6 +2,7 @@ package workers
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -15,7 +16,8 @@ import (
 	"github.com/reelmill/reelmill/storage"
 )
 
-// errTokenLost says that the job has a later event than this attempt's start: somebody else has it, or nobody wants it.
+// errTokenLost says that the job has a later event than this attempt's start: somebody else has it, or nobody
+// wants it.
 var errTokenLost = errors.New("the attempt lost its token")
 
 // errStopping says that the loop is asked to stop.
@@ -28,7 +30,8 @@ var errTimeout = errors.New("the attempt ran past its timeout")
 // delivery: nothing is acknowledged before it is done.
 func (l *Loop) deliver(ctx context.Context, d Delivery) {
 	if err := l.apply(ctx, d); err != nil {
-		l.Logger.Warn("leave task to its next delivery", "video", d.Task().Video, "job", d.Task().Job.Name, "error", err)
+		l.Logger.Warn("leave task to its next delivery",
+			"video", d.Task().Video, "job", d.Task().Job.Name, "error", err)
 	}
 }
 
@@ -47,7 +50,8 @@ func (l *Loop) apply(ctx context.Context, d Delivery) error {
 		return l.rearm(ctx, d, last.Last, last.Data)
 	case spend:
 		data := begun(task, last, d.Sequence(), l.Process)
-		data.Attempt, data.Problem = last.Data.Attempt, l.problem(task, last.Data.Attempt,
+		data.Attempt, data.Token = last.Data.Attempt, last.Last.Sequence
+		data.Problem = l.problem(task, last.Data.Attempt,
 			pipeline.Fail(pipeline.CodeWorkerLost, "%d attempts ended without a word", attemptsLost(last)))
 		return l.errored(ctx, d, last.Last, data)
 	default:
@@ -79,21 +83,21 @@ func (l *Loop) attempt(ctx context.Context, d Delivery, last pipeline.JobFold) e
 
 	result, err := l.work(ctx, d, started, data)
 
-	last2, cancel := lastWrites(ctx)
+	writes, cancel := lastWrites(ctx)
 	defer cancel()
 	switch {
 	case err == nil:
-		err = l.completed(last2, d, started, data, result)
+		err = l.completed(writes, d, started, data, result)
 	case errors.Is(err, errTokenLost):
 		log.Warn("attempt dropped", "error", err)
 	case errors.Is(err, errStopping):
-		err = l.interrupted(last2, d, started, data)
+		err = l.interrupted(writes, d, started, data)
 	default:
 		log.Warn("attempt failed", "error", err)
-		err = l.failed(last2, d, started, data, err)
+		err = l.failed(writes, d, started, data, err)
 	}
 	if errors.Is(err, errTokenLost) || errors.Is(err, pipeline.ErrConflict) {
-		_, dropErr := storage.DeletePrefix(last2, l.Store, outputPrefix(task, started.Sequence))
+		_, dropErr := storage.DeletePrefix(writes, l.Store, outputPrefix(task, started.Sequence))
 		return errors.Join(errTokenLost, dropErr)
 	}
 	return err
@@ -103,16 +107,22 @@ func outputPrefix(t pipeline.Task, token uint64) string {
 	return storage.OutputPrefix(t.Video, t.Job.Name, token)
 }
 
-// work runs the worker in a scratch directory of its own, under a heartbeat, and passes its result through the gate.
-// The context that the worker gets ends, with the reason as its cause, when the loop stops, the token is lost or the
-// time is up.
-func (l *Loop) work(ctx context.Context, d Delivery, started pipeline.Event, data pipeline.JobEvent) (pipeline.Result, error) {
+// work runs the worker in a scratch directory of its own, under a heartbeat, and passes its result through
+// the gate. The context that the worker gets ends, with the reason as its cause, when the loop stops, the
+// token is lost or the time is up.
+func (l *Loop) work(ctx context.Context, d Delivery, started pipeline.Event, data pipeline.JobEvent) (
+	result pipeline.Result, err error,
+) {
 	task := d.Task()
 	dir := filepath.Join(l.Scratch, task.Job.Name+"-"+strconv.FormatUint(started.Sequence, 10))
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return pipeline.Result{}, fmt.Errorf("make scratch: %w", err)
 	}
-	defer os.RemoveAll(dir)
+	defer func() {
+		if err := os.RemoveAll(dir); err != nil {
+			l.Logger.Warn("remove scratch", "job", task.Job.Name, "error", err)
+		}
+	}()
 
 	timeout := l.Timeout
 	if task.Job.Timeout > 0 {
@@ -128,7 +138,7 @@ func (l *Loop) work(ctx context.Context, d Delivery, started pipeline.Event, dat
 	defer cancel(nil)
 	beat.Go(func() { l.heartbeat(work, cancel, d, started.Sequence) })
 
-	result, err := l.call(work, task, started.Sequence, data.Attempt, dir)
+	result, err = l.call(work, task, started.Sequence, data.Attempt, dir)
 	if cause := context.Cause(work); cause != nil && err != nil {
 		if errors.Is(cause, errTimeout) {
 			return result, pipeline.Fail(pipeline.CodeJobTimeout, "no result within %s", timeout)
@@ -138,7 +148,9 @@ func (l *Loop) work(ctx context.Context, d Delivery, started pipeline.Event, dat
 	if err != nil {
 		return result, err
 	}
-	return result, l.gate(work, task, started.Sequence, result)
+	last, stop := lastWrites(ctx) // work that is done is not thrown away because the loop stops just now
+	defer stop()
+	return result, l.gate(last, task, started.Sequence, result)
 }
 
 // call runs the registered worker. A panic is an error of class bug.
@@ -197,7 +209,9 @@ func (l *Loop) teller(ctx context.Context, project string) func(pipeline.Progres
 	return func(p pipeline.Progress) {
 		mu.Lock()
 		defer mu.Unlock()
-		highest = min(1, max(highest, p.Fraction))
+		if p.Fraction > highest { // false for NaN
+			highest = min(1, p.Fraction)
+		}
 		if time.Since(told) < 500*time.Millisecond {
 			return
 		}
@@ -208,8 +222,8 @@ func (l *Loop) teller(ctx context.Context, project string) func(pipeline.Progres
 	}
 }
 
-// heartbeat renews the lease and checks that the token is still the last event of the job, until ctx ends. A beat that
-// cannot be sent is no reason to stop: the token is checked again before anything is written.
+// heartbeat renews the lease and checks that the token is still the last event of the job, until ctx ends. A
+// beat that cannot be sent is no reason to stop: the token is checked again before anything is written.
 func (l *Loop) heartbeat(ctx context.Context, cancel context.CancelCauseFunc, d Delivery, token uint64) {
 	tick := time.NewTicker(l.Heartbeat)
 	defer tick.Stop()
@@ -233,9 +247,12 @@ func (l *Loop) heartbeat(ctx context.Context, cancel context.CancelCauseFunc, d 
 	}
 }
 
-// gate is the last check before job.completed: every output is in the store, below this attempt's token, with the size
-// that was written.
+// gate is the last check before job.completed: the result can be written down, and every output is in the
+// store, below this attempt's token, with the size that was written.
 func (l *Loop) gate(ctx context.Context, task pipeline.Task, token uint64, r pipeline.Result) error {
+	if _, err := json.Marshal(r); err != nil {
+		return pipeline.Fail(pipeline.CodeVerification, "result: %w", err)
+	}
 	if len(r.Outputs) == 0 {
 		return nil
 	}

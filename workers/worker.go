@@ -7,23 +7,25 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// Worker makes one kind of output. P is its parameter struct: the `with` of a pipeline step decodes into it, and its
-// JSON Schema (by json, doc, enum, minimum, maximum, default tags) is derived from it and validates `with` before P is
-// decoded. The zero P must be usable: defaults are a worker's own.
+// Worker makes one kind of output. P is its parameter struct: the `with` of a pipeline step decodes into it,
+// and its JSON Schema (by json, doc, enum, minimum, maximum, default tags) is derived from it and validates
+// `with` before P is decoded; a field whose json tag has no omitempty must be given. The zero P must be usable:
+// defaults are a worker's own.
 type Worker[P any] interface {
-	// Plan says which jobs the worker makes of media: pure, so the same arguments give the same jobs. It returns jobs
-	// named by part (empty for a single job), with edges, priority, weight and part data; the pipeline adds step,
-	// worker, and parameters. No job at all is a fine answer: an audio worker plans none for a silent video.
+	// Plan says which jobs the worker makes of media: pure, so the same arguments give the same jobs. It returns
+	// jobs named by part (empty for a single job), with edges, priority, weight and part data; the pipeline adds
+	// step, worker, and parameters. No job at all is a fine answer: an audio worker plans none for a silent
+	// video.
 	Plan(params P, media pipeline.Media) ([]pipeline.Job, error)
 
-	// Work does one job. It reads through job.Input, job.Asset and job.Fetch, writes below job.Dir, verifies what it
-	// made, and publishes it by job.Publish. It returns soon after ctx ends. Its error says what happens next: a
-	// *pipeline.Error by the class of its code, any other is transient.
+	// Work does one job. It reads through job.Input, job.Asset and job.Fetch, writes below job.Dir, verifies
+	// what it made, and publishes it by job.Publish. It returns soon after ctx ends. Its error says what happens
+	// next: a *pipeline.Error by the class of its code, any other is transient.
 	Work(ctx context.Context, job Job[P]) (pipeline.Result, error)
 }
 
-// Checker is an extra ability of a worker: Check reports what the worker misses on this machine, such as a program or
-// an encoder, with the remedy. It is called at start and by `reelmill doctor`.
+// Checker is an extra ability of a worker: Check reports what the worker misses on this machine, such as a
+// program or an encoder, with the remedy. It is called at start and by `reelmill doctor`.
 type Checker interface {
 	Check(ctx context.Context) error
 }
@@ -55,7 +57,8 @@ type Files interface {
 	Upload(ctx context.Context, key, path string) (size int64, sha256 string, err error)
 }
 
-// NewAttempt returns an attempt on files; progress may be nil. The worker loop and the conformance kit make them.
+// NewAttempt returns an attempt on files; progress may be nil. The worker loop and the conformance kit make
+// them.
 func NewAttempt(a Attempt, files Files, progress func(pipeline.Progress)) Attempt {
 	a.files, a.progress = files, progress
 	if a.Log == nil {

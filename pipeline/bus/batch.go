@@ -1,0 +1,100 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// batchSize is how many subjects one request asks for; the server answers at most 1,024.
+const batchSize = 256
+
+// lastBatched reads the last messages of subjects by batched direct get
+// (https://github.com/nats-io/nats-architecture-and-design/blob/main/adr/ADR-31.md, multi_last).
+func (b *Bus) lastBatched(ctx context.Context, subjects []string) (map[string]stored, error) {
+	found := make(map[string]stored, len(subjects))
+	for chunk := range slices.Chunk(subjects, batchSize) {
+		for left := chunk; len(left) > 0; {
+			var part map[string]stored
+			var more bool
+			err := b.patiently(ctx, func(ctx context.Context) (err error) {
+				part, more, err = b.lastBatch(ctx, left)
+				return err
+			})
+			if err != nil {
+				return nil, err
+			}
+			maps.Copy(found, part)
+			if !more {
+				break
+			}
+			if len(part) == 0 {
+				return nil, fmt.Errorf("read last messages: the server promised more and sent none")
+			}
+			left = slices.DeleteFunc(slices.Clone(left), func(s string) bool { _, ok := part[s]; return ok })
+		}
+	}
+	return found, nil
+}
+
+// lastBatch makes one request and collects its answers. More says that the server stopped early, by size.
+func (b *Bus) lastBatch(ctx context.Context, subjects []string,
+) (found map[string]stored, more bool, err error) {
+	request, err := json.Marshal(map[string]any{"multi_last": subjects})
+	if err != nil {
+		return nil, false, err
+	}
+	inbox := b.nc.NewInbox()
+	sub, err := b.nc.SubscribeSync(inbox)
+	if err != nil {
+		return nil, false, err
+	}
+	defer sub.Unsubscribe() //nolint:errcheck // it fails when the connection is closed, and then is gone too
+	// A message dropped here would read as a subject without a message.
+	if err := sub.SetPendingLimits(-1, -1); err != nil {
+		return nil, false, err
+	}
+	if err := b.nc.PublishRequest("$JS.API.DIRECT.GET."+streamEvents, inbox, request); err != nil {
+		return nil, false, err
+	}
+	found = make(map[string]stored, len(subjects))
+	for {
+		m, err := sub.NextMsgWithContext(ctx)
+		if err != nil {
+			return nil, false, err
+		}
+		switch status := m.Header.Get("Status"); status {
+		case "":
+			seq, err := strconv.ParseUint(m.Header.Get(jetstream.SequenceHeader), 10, 64)
+			if err != nil {
+				return nil, false, fmt.Errorf("read last messages: sequence of an answer: %w", err)
+			}
+			found[m.Header.Get(jetstream.SubjectHeader)] = stored{m.Data, seq}
+		default:
+			more, err := batchEnd(m, status)
+			return found, more, err
+		}
+	}
+}
+
+// batchEnd reads the message that ends the answers. A 404 is "none" only when it says No Results: the server
+// answers 404 for a message that it has and cannot load, too.
+func batchEnd(m *nats.Msg, status string) (more bool, err error) {
+	description := m.Header.Get("Description")
+	switch {
+	case status == "204":
+		pending := m.Header.Get("Nats-Num-Pending")
+		return pending != "" && pending != "0", nil
+	case status == "404" && description == "No Results":
+		return false, nil
+	case status == "503":
+		return false, nats.ErrNoResponders
+	}
+	return false, fmt.Errorf("read last messages: %s %s", status, description)
+}

@@ -1,0 +1,222 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Config says how the bus uses its broker. The zero value is that of a single server.
+type Config struct {
+	// Replicas is how many servers of a cluster keep each message: 1 (the default), 3 or 5.
+	Replicas int
+	// EventsMaxBytes is how large the event log may become; when it is full, appends fail with ErrFull and
+	// nothing is lost. 0 takes whatever an existing log has, and for a new one 8 GiB, or half of what the
+	// account may store.
+	EventsMaxBytes int64
+	// AckWait is how long a task or event stays with who took it, without a sign of life; 60 s when 0.
+	AckWait time.Duration
+	// Exclusive says that no other process uses the broker, as with the embedded server. Leases that an earlier
+	// process left behind are then void: what they held is delivered at once instead of after AckWait.
+	Exclusive bool
+	// Coordinators is how many events Coordinate handles at once; 4 when 0.
+	Coordinators int
+	// PublishTimeout bounds one try to store or read a message; 5 s when 0. Tries are repeated a few times.
+	PublishTimeout time.Duration
+	// DrainTimeout bounds how long Coordinate lets running handlers finish after its context has ended; 10 s
+	// when 0.
+	DrainTimeout time.Duration
+	// Logger gets what is retried or dropped; nothing is logged when nil.
+	Logger *slog.Logger
+}
+
+func (c Config) withDefaults() Config {
+	if c.Replicas == 0 {
+		c.Replicas = 1
+	}
+	if c.AckWait == 0 {
+		c.AckWait = 60 * time.Second
+	}
+	if c.Coordinators == 0 {
+		c.Coordinators = 4
+	}
+	if c.PublishTimeout == 0 {
+		c.PublishTimeout = 5 * time.Second
+	}
+	if c.DrainTimeout == 0 {
+		c.DrainTimeout = 10 * time.Second
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+func (c Config) validate() error {
+	switch {
+	case c.Replicas != 1 && c.Replicas != 3 && c.Replicas != 5:
+		return fmt.Errorf("Replicas is %d, want 1, 3 or 5", c.Replicas)
+	case c.EventsMaxBytes < 0:
+		return errors.New("EventsMaxBytes is negative")
+	case c.AckWait < 100*time.Millisecond:
+		return fmt.Errorf("AckWait is %s, want at least 100ms", c.AckWait)
+	case c.Coordinators < 1:
+		return errors.New("Coordinators is negative")
+	case c.PublishTimeout < 0, c.DrainTimeout < 0:
+		return errors.New("a timeout is negative")
+	case c.Exclusive && c.Replicas != 1:
+		return errors.New("Exclusive makes no sense with replicas: a cluster has many processes")
+	}
+	return nil
+}
+
+// ErrFull says that the broker refused a message for want of room: the log has reached EventsMaxBytes, or the
+// disk is full. Nothing that is stored is dropped to make room.
+var ErrFull = errors.New("the broker has no room")
+
+// Bus is the messaging of one process. It is a pipeline.Log and a pipeline.Tasks, and safe for concurrent
+// use.
+type Bus struct {
+	cfg Config
+	nc  *nats.Conn
+	js  jetstream.JetStream
+	log *slog.Logger
+	// direct says that the log is read by direct get: with replicas, one that lags could answer.
+	direct bool
+	poll   time.Duration // of Next, when no bell rings
+
+	mu     sync.Mutex
+	queues map[string]*queue // by worker type
+}
+
+// Open creates or checks the streams on nc's server and returns a Bus that uses nc. A stream that exists with
+// another retention, discard policy or limit is an error that names the difference: it may hold somebody
+// else's messages, or drop ours. Other settings are brought up to date.
+//
+// The Bus starts nothing in the background but subscriptions, which end with nc; the caller closes nc.
+func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Bus, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, fmt.Errorf("open bus: %w", err)
+	}
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return nil, fmt.Errorf("open bus: %w", err)
+	}
+	b := &Bus{
+		cfg: cfg, nc: nc, js: js, log: cfg.Logger, direct: cfg.Replicas == 1, poll: pollInterval,
+		queues: map[string]*queue{},
+	}
+	for _, want := range b.streams() {
+		if err := b.ensureStream(ctx, want); err != nil {
+			return nil, err
+		}
+	}
+	if err := b.ensurePresence(ctx); err != nil {
+		return nil, err
+	}
+	if cfg.Exclusive {
+		if err := b.voidLeases(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return b, nil
+}
+
+// voidLeases takes back what an earlier process holds. A work queue keeps a message until it is acknowledged,
+// so its consumers can be deleted, and are created again when asked for. The coordinator's place in the log
+// must not be lost: it is reset to its first event that is not acknowledged.
+func (b *Bus) voidLeases(ctx context.Context) error {
+	stream, err := b.js.Stream(ctx, streamTasks)
+	if err != nil {
+		return fmt.Errorf("open bus: read stream %s: %w", streamTasks, err)
+	}
+	names := stream.ConsumerNames(ctx)
+	var old []string
+	for name := range names.Name() {
+		old = append(old, name)
+	}
+	if err := names.Err(); err != nil {
+		return fmt.Errorf("open bus: list consumers of %s: %w", streamTasks, err)
+	}
+	for _, name := range old {
+		if err := stream.DeleteConsumer(ctx, name); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+			return fmt.Errorf("open bus: delete consumer %s: %w", name, err)
+		}
+	}
+	return b.resetCoordinator(ctx)
+}
+
+// resetCoordinator sets the coordinator back to its first event that is not acknowledged, if it exists: of a
+// consumer that does not, the server would leave the request to reset it without an answer.
+func (b *Bus) resetCoordinator(ctx context.Context) error {
+	_, err := b.js.Consumer(ctx, streamEvents, coordinator)
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return nil
+	}
+	if err == nil {
+		_, err = b.js.ResetConsumer(ctx, streamEvents, coordinator)
+	}
+	if err != nil {
+		return fmt.Errorf("open bus: reset consumer %s: %w", coordinator, err)
+	}
+	return nil
+}
+
+// Healthy reports whether the broker answers, and has the log and the queue. It does not show a full disk:
+// the embedded server's own Healthy does.
+func (b *Bus) Healthy(ctx context.Context) error {
+	if !b.nc.IsConnected() {
+		return fmt.Errorf("broker: %s", b.nc.Status())
+	}
+	ctx, cancel := context.WithTimeout(ctx, b.cfg.PublishTimeout)
+	defer cancel()
+	for _, name := range []string{streamEvents, streamTasks} {
+		if _, err := b.js.Stream(ctx, name); err != nil {
+			return fmt.Errorf("broker: stream %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// connected waits for the connection and returns a context that ends with ctx, and earlier when the
+// connection is lost: what was asked over a lost connection gets no answer.
+func (b *Bus) connected(ctx context.Context) (context.Context, context.CancelFunc, error) {
+	changes := b.nc.StatusChanged(nats.CONNECTED, nats.RECONNECTING, nats.CLOSED)
+	for !b.nc.IsConnected() {
+		err := ctx.Err()
+		if b.nc.IsClosed() {
+			err = nats.ErrConnectionClosed
+		}
+		if err != nil {
+			b.nc.RemoveStatusListener(changes)
+			return nil, nil, err
+		}
+		select {
+		case <-changes:
+		case <-ctx.Done():
+		}
+	}
+	linked, cancel := context.WithCancel(ctx)
+	go func() {
+		defer b.nc.RemoveStatusListener(changes)
+		defer cancel()
+		for {
+			select {
+			case s := <-changes:
+				if s != nats.CONNECTED {
+					return
+				}
+			case <-linked.Done():
+				return
+			}
+		}
+	}()
+	return linked, cancel, nil
+}

@@ -1,0 +1,148 @@
+package embedded
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func start(t *testing.T, dir string) *Server {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	s, err := Start(ctx, Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Shutdown)
+	return s
+}
+
+func TestServerKeepsWhatItAcknowledged(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "broker")
+	for round := range uint64(3) {
+		s := start(t, dir)
+		if err := s.Healthy(); err != nil {
+			t.Error(err)
+		}
+		if c := s.server.JetStreamConfig(); !c.SyncAlways || c.MaxStore != maxStore {
+			t.Errorf("JetStream runs with %+v", c)
+		}
+		nc, err := s.Conn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if nc.MaxPayload() != MaxPayload {
+			t.Errorf("payload of %d bytes", nc.MaxPayload())
+		}
+		js, err := jetstream.New(nc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "S", Subjects: []string{"s"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ack, err := js.Publish(t.Context(), "s", bytes.Repeat([]byte("x"), MaxPayload-1024))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ack.Sequence != round+1 {
+			t.Errorf("sequence %d in round %d", ack.Sequence, round)
+		}
+		nc.Close()
+		s.Shutdown()
+		s.Shutdown()
+		if err := s.Healthy(); err == nil {
+			t.Error("healthy after Shutdown")
+		}
+	}
+}
+
+func TestServerHasNoPort(t *testing.T) {
+	if a := start(t, t.TempDir()).server.Addr(); a != nil {
+		t.Errorf("listens on %s", a)
+	}
+}
+
+func TestFolderIsOfOneServer(t *testing.T) {
+	dir := t.TempDir()
+	s := start(t, dir)
+	_, err := Start(t.Context(), Config{Dir: dir})
+	if !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), "data folder of its own") {
+		t.Errorf("second start: %v", err)
+	}
+	s.Shutdown()
+	start(t, dir)
+}
+
+func TestStartSaysWhyNot(t *testing.T) {
+	if _, err := Start(t.Context(), Config{}); err == nil {
+		t.Error("started without a folder")
+	}
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Start(t.Context(), Config{Dir: file}); err == nil {
+		t.Error("started in a file")
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "jetstream"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var log lockedBuffer
+	_, err := Start(t.Context(), Config{Dir: dir, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	if err == nil || !strings.Contains(err.Error(), "JetStream") {
+		t.Errorf("start beside a file in the way: %v", err)
+	}
+	if !strings.Contains(log.String(), "level=ERROR") {
+		t.Errorf("log %q lacks the reason", log.String())
+	}
+	if err := os.Remove(filepath.Join(dir, "jetstream")); err != nil {
+		t.Fatal(err)
+	}
+	start(t, dir) // the failed start let go of the folder
+}
+
+func TestStartEndsWithItsContext(t *testing.T) {
+	dir := t.TempDir()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if s, err := Start(ctx, Config{Dir: dir}); err == nil {
+		s.Shutdown() // it was ready before it looked
+	} else if !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	start(t, dir)
+}
+
+// lockedBuffer is a buffer that the server's goroutines may write to.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}

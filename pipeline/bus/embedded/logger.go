@@ -1,0 +1,33 @@
+package embedded
+
+import (
+	"fmt"
+	"log/slog"
+)
+
+// logger hands the server's warnings and errors to slog. It keeps the first fatal message: an embedded server
+// does not end the process for it, so Start must.
+type logger struct {
+	log   *slog.Logger
+	fatal chan string
+}
+
+func (*logger) Noticef(string, ...any) {}
+func (*logger) Debugf(string, ...any)  {}
+func (*logger) Tracef(string, ...any)  {}
+
+func (l *logger) Warnf(format string, v ...any) {
+	l.log.Warn(fmt.Sprintf(format, v...), "from", "nats-server")
+}
+func (l *logger) Errorf(format string, v ...any) {
+	l.log.Error(fmt.Sprintf(format, v...), "from", "nats-server")
+}
+
+func (l *logger) Fatalf(format string, v ...any) {
+	why := fmt.Sprintf(format, v...)
+	l.log.Error(why, "from", "nats-server")
+	select {
+	case l.fatal <- why:
+	default:
+	}
+}

@@ -1,0 +1,177 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+// followBatch is the most events that one apply gets.
+const followBatch = 256
+
+// Follow hands the events after a sequence to apply, in order, each once, in batches of what is there (1 to
+// 256). The caller keeps where it is, with what it makes of the events: apply returns nil when they are kept.
+// A batch whose apply failed is applied again, after a pause that grows to 5 s; nothing is skipped but a
+// document that cannot be read, which is logged.
+//
+// Follow blocks until ctx ends and then returns nil. It returns an error when the connection is closed for
+// good, and when after lies beyond the log: then what the caller keeps belongs to another log.
+func (b *Bus) Follow(ctx context.Context, after uint64,
+	apply func(context.Context, []pipeline.Event) error,
+) error {
+	last, err := b.LastSequence(ctx)
+	if err != nil {
+		return fmt.Errorf("follow: %w", err)
+	}
+	if after > last {
+		return fmt.Errorf("follow: asked for events after %d, and the log ends at %d: the read model is "+
+			"of another log; rebuild it", after, last)
+	}
+	f := &follower{bus: b, next: after + 1, apply: apply}
+	pause := firstDelay
+	for ctx.Err() == nil && !b.nc.IsClosed() {
+		at := f.next
+		err := f.run(ctx)
+		if ctx.Err() != nil || b.nc.IsClosed() {
+			break
+		}
+		b.log.Warn("follow the log: begin anew", "at", f.next, "error", err)
+		if f.next != at {
+			pause = firstDelay
+		}
+		_ = wait(ctx, pause)
+		pause = min(2*pause, maxBackoff)
+	}
+	if ctx.Err() == nil {
+		return fmt.Errorf("follow: %w", nats.ErrConnectionClosed)
+	}
+	return nil
+}
+
+// follower is a place in the log.
+type follower struct {
+	bus   *Bus
+	next  uint64 // the first sequence that is not applied
+	apply func(context.Context, []pipeline.Event) error
+}
+
+// run follows on one consumer until anything is odd. The consumer lives in the server's memory and holds no
+// state that matters: another takes over at next. (jetstream's own ordered consumer does the same, but does
+// not end with a context while it is cut off.)
+func (f *follower) run(ctx context.Context) error {
+	ctx, cancel, err := f.bus.connected(ctx)
+	if err != nil {
+		return err
+	}
+	defer cancel()
+	c, err := f.consumer(ctx)
+	if err != nil {
+		return err
+	}
+	defer f.forget(ctx, c)
+	delivered := uint64(0)
+	for {
+		batch, err := c.Fetch(followBatch, jetstream.FetchContext(ctx), jetstream.FetchHeartbeat(fetchHeartbeat))
+		if err != nil {
+			return err
+		}
+		if err := f.drain(ctx, batch.Messages(), &delivered); err != nil {
+			return err
+		}
+		if err := batch.Error(); err != nil {
+			return err
+		}
+	}
+}
+
+// consumer creates a consumer that delivers from next on.
+func (f *follower) consumer(ctx context.Context) (jetstream.Consumer, error) {
+	limited, cancel := context.WithTimeout(ctx, f.bus.cfg.PublishTimeout)
+	defer cancel()
+	c, err := f.bus.js.CreateConsumer(limited, streamEvents, jetstream.ConsumerConfig{
+		Description: "Feed of a read model", AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1,
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: f.next,
+		InactiveThreshold: time.Minute,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("create consumer: %w", err)
+	}
+	return c, nil
+}
+
+// forget deletes the consumer, if that is quickly done; else the server does when nobody asks for it.
+func (f *follower) forget(ctx context.Context, c jetstream.Consumer) {
+	if !f.bus.nc.IsConnected() {
+		return
+	}
+	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	err := f.bus.js.DeleteConsumer(limited, streamEvents, c.CachedInfo().Name)
+	if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+		f.bus.log.Debug("delete consumer of a feed", "error", err)
+	}
+}
+
+// drain applies the messages of one fetch, as many at a time as are there. Delivered is the consumer's own
+// count: a number that is not the next one means that a message was lost on the way.
+func (f *follower) drain(ctx context.Context, messages <-chan jetstream.Msg, delivered *uint64) error {
+	for m := range messages {
+		var events []pipeline.Event
+		end := f.next
+		for more := true; more; {
+			meta, err := m.Metadata()
+			if err != nil {
+				return err
+			}
+			if meta.Sequence.Consumer != *delivered+1 {
+				return fmt.Errorf("delivery %d came after %d", meta.Sequence.Consumer, *delivered)
+			}
+			*delivered, end = meta.Sequence.Consumer, meta.Sequence.Stream+1
+			e, err := decodeEvent(m.Data(), meta.Sequence.Stream)
+			if err != nil {
+				f.bus.log.Error("skip an event that cannot be read", "subject", m.Subject(), "error", err)
+			} else {
+				events = append(events, e)
+			}
+			more = false
+			if len(events) < followBatch {
+				select {
+				case m, more = <-messages:
+				default:
+				}
+			}
+		}
+		if err := f.applyAll(ctx, events); err != nil {
+			return err
+		}
+		f.next = end
+	}
+	return ctx.Err()
+}
+
+// applyAll applies a batch until it succeeds or ctx ends.
+func (f *follower) applyAll(ctx context.Context, events []pipeline.Event) error {
+	if len(events) == 0 {
+		return nil
+	}
+	for pause := firstDelay; ; pause = min(2*pause, maxBackoff) {
+		err := f.apply(ctx, events)
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		f.bus.log.Warn("apply events", "from", events[0].Sequence, "count", len(events), "again", pause,
+			"error", err)
+		if err := wait(ctx, pause); err != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,169 @@
+package bus
+
+import (
+	"context"
+	"maps"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+func TestDoorbellRingsForItsVideo(t *testing.T) {
+	bus := newBus(t, Config{})
+	bell, err := bus.Doorbell(t.Context(), "default", "vid_1")
+	must(t, err)
+	other, err := bus.Doorbell(t.Context(), "default", "vid_2")
+	must(t, err)
+	appendJobs(t, bus, 0, 1)
+	receive(t, bell)
+	subject := pipeline.UploadedSubject("default", "vid_1")
+	e, err := pipeline.NewEvent("test", pipeline.VideoUploaded, subject, "vid_1",
+		pipeline.Event{}, pipeline.Upload{})
+	must(t, err)
+	_, err = bus.Append(soon(t), e, 0)
+	must(t, err)
+	receive(t, bell)
+	_, err = bus.Append(soon(t), event(t, "vid_2", "a"), 0)
+	must(t, err)
+	receive(t, other) // the ring for vid_2 came after those for vid_1
+	select {
+	case <-bell:
+		t.Error("rang for another video")
+	case <-other:
+		t.Error("rang for another video")
+	default:
+	}
+	if _, err := bus.Doorbell(t.Context(), "default", "*"); err == nil {
+		t.Error("watched every video")
+	}
+}
+
+func TestProgressIsWatchedAndKept(t *testing.T) {
+	bus := newBus(t, Config{})
+	ctx, cancel := context.WithCancel(t.Context())
+	reports, err := bus.WatchProgress(ctx, "default", "vid_1")
+	must(t, err)
+	for i := 1; i <= 3; i++ {
+		p := pipeline.Progress{Video: "vid_1", Job: "a", Attempt: 1, Fraction: float64(i) / 4}
+		must(t, bus.Progress(soon(t), "default", p))
+		if got := receive(t, reports); got != p {
+			t.Errorf("report %+v, want %+v", got, p)
+		}
+	}
+	waitForProgress(t, bus, 0.75)
+	if _, ok, err := bus.LastProgress(soon(t), "default", "vid_1", "b"); ok || err != nil {
+		t.Errorf("report on a job that never ran: %t, %v", ok, err)
+	}
+	cancel()
+	if _, open := <-reports; open {
+		t.Error("a report after the end")
+	}
+}
+
+func TestProgressKeepsTheNewestForASlowReader(t *testing.T) {
+	bus := newBus(t, Config{})
+	reports, err := bus.WatchProgress(t.Context(), "default", "vid_1")
+	must(t, err)
+	done, err := bus.WatchProgress(t.Context(), "default", "vid_1")
+	must(t, err)
+	const many = 3 * progressBuffer
+	for i := 1; i <= many; i++ {
+		must(t, bus.Progress(soon(t), "default", pipeline.Progress{Video: "vid_1", Job: "a", Attempt: i}))
+		if got := receive(t, done); got.Attempt != i {
+			t.Fatalf("report %d, want %d", got.Attempt, i)
+		}
+	}
+	first := receive(t, reports).Attempt
+	last := first
+	for last < many {
+		if p := receive(t, reports); p.Attempt > last {
+			last = p.Attempt
+		}
+	}
+	if first == 1 && len(reports) > progressBuffer {
+		t.Error("nothing was dropped")
+	}
+}
+
+func TestProgressChannelClosesWithTheConnection(t *testing.T) {
+	bus := newBus(t, Config{})
+	reports, err := bus.WatchProgress(t.Context(), "default", "vid_1")
+	must(t, err)
+	bus.nc.Close()
+	select {
+	case _, open := <-reports:
+		if open {
+			t.Error("a report without a connection")
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("the channel stays open")
+	}
+}
+
+func TestPresence(t *testing.T) {
+	b := newBroker(t)
+	bus := b.open(Config{})
+	workers, err := bus.Workers(soon(t))
+	must(t, err)
+	if len(workers) != 0 {
+		t.Errorf("workers %v", workers)
+	}
+	must(t, bus.Announce(soon(t), "host-1", []byte("old")))
+	must(t, bus.Announce(soon(t), "host-1", []byte("new")))
+	must(t, bus.Announce(soon(t), "host-2", []byte("{}")))
+	workers, err = bus.Workers(soon(t))
+	must(t, err)
+	if len(workers) != 2 || string(workers["host-1"]) != "new" {
+		t.Errorf("workers %q", maps.Collect(maps.All(workers)))
+	}
+	if err := bus.Announce(soon(t), "host.1", nil); err == nil {
+		t.Error("announced an unusable name")
+	}
+}
+
+// A server that restarts under a living bus forgets what it kept in memory; the next Announce brings it back.
+func TestAnnounceBringsBackWhatARestartForgot(t *testing.T) {
+	b := newBroker(t)
+	bus := b.open(Config{})
+	b.stop()
+	b.start()
+	js, err := jetstream.New(b.connect())
+	must(t, err)
+	if _, err := js.Stream(soon(t), streamProgress); err == nil {
+		t.Log("the server kept a stream in memory over its restart")
+	}
+	receiveConnected(t, bus)
+	if _, ok, err := bus.LastProgress(soon(t), "default", "vid_1", "a"); ok || err != nil {
+		t.Errorf("progress %t, %v", ok, err)
+	}
+	if workers, err := bus.Workers(soon(t)); err != nil || len(workers) != 0 {
+		t.Errorf("workers %v, %v", workers, err)
+	}
+	must(t, bus.Announce(soon(t), "host-1", []byte("{}")))
+	if workers, err := bus.Workers(soon(t)); err != nil || len(workers) != 1 {
+		t.Errorf("workers %v, %v", workers, err)
+	}
+	must(t, bus.Progress(soon(t), "default", pipeline.Progress{Video: "vid_1", Job: "a"}))
+	waitForProgress(t, bus, 0)
+}
+
+// waitForProgress returns when the report on job a is stored: reports are stored after they are told.
+func waitForProgress(t *testing.T, bus *Bus, fraction float64) {
+	t.Helper()
+	for ctx := soon(t); ; {
+		last, ok, err := bus.LastProgress(ctx, "default", "vid_1", "a")
+		must(t, err)
+		if ok && last.Fraction == fraction {
+			return
+		}
+	}
+}
+
+// receiveConnected returns when the bus has its connection back.
+func receiveConnected(t *testing.T, bus *Bus) {
+	t.Helper()
+	must(t, bus.nc.FlushTimeout(10*time.Second))
+}

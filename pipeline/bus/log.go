@@ -1,0 +1,166 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+// contentType is the media type of an event in the log
+// (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/nats-protocol-binding.md, structured
+// mode).
+const contentType = "application/cloudevents+json"
+
+// Append implements pipeline.Log. An error other than pipeline.ErrConflict does not say that the event is not
+// stored: the same event may be appended again, and then counts as this one.
+func (b *Bus) Append(ctx context.Context, e pipeline.Event, after uint64) (uint64, error) {
+	if err := checkSubject(e.Subject); err != nil {
+		return 0, fmt.Errorf("append %s: %w", e.Type, err)
+	}
+	doc, err := json.Marshal(e)
+	if err != nil {
+		return 0, fmt.Errorf("append %s: %w", e.Type, err)
+	}
+	m := &nats.Msg{Subject: e.Subject, Data: doc, Header: nats.Header{"content-type": {contentType}}}
+	ack, err := b.publish(ctx, m, jetstream.WithMsgID(e.ID), jetstream.WithExpectLastSequencePerSubject(after),
+		jetstream.WithExpectStream(streamEvents))
+	if err == nil {
+		return ack.Sequence, nil // that of the first try, when the server knows the id (ack.Duplicate)
+	}
+	if !isWrongSequence(err) {
+		return 0, fmt.Errorf("append %s to %s: %w", e.Type, e.Subject, err)
+	}
+	last, err := b.Last(ctx, e.Subject)
+	if err != nil {
+		return 0, fmt.Errorf("append %s: %w", e.Type, err)
+	}
+	if last[0].Sequence != 0 && last[0].ID == e.ID {
+		return last[0].Sequence, nil
+	}
+	return 0, fmt.Errorf("append %s to %s: %w", e.Type, e.Subject, pipeline.ErrConflict)
+}
+
+// checkSubject refuses subjects that are not of the log, or would mean more than one subject.
+func checkSubject(subject string) error {
+	if _, _, _, err := pipeline.Address(subject); err != nil {
+		return err
+	}
+	for token := range strings.SplitSeq(subject, ".") {
+		if !pipeline.ValidName(token) {
+			return fmt.Errorf("subject %q has an unusable name", subject)
+		}
+	}
+	return nil
+}
+
+// Last implements pipeline.Log.
+func (b *Bus) Last(ctx context.Context, subjects ...string) ([]pipeline.Event, error) {
+	for _, s := range subjects {
+		if err := checkSubject(s); err != nil {
+			return nil, fmt.Errorf("read log: %w", err)
+		}
+	}
+	found, err := b.lastMessages(ctx, subjects)
+	if err != nil {
+		return nil, fmt.Errorf("read log: %w", err)
+	}
+	events := make([]pipeline.Event, len(subjects))
+	for i, s := range subjects {
+		m, ok := found[s]
+		if !ok {
+			continue
+		}
+		if events[i], err = decodeEvent(m.data, m.sequence); err != nil {
+			return nil, fmt.Errorf("read log: %s: %w", s, err)
+		}
+	}
+	return events, nil
+}
+
+// stored is a message of the log.
+type stored struct {
+	data     []byte
+	sequence uint64
+}
+
+// lastMessages reads the last message of each subject from the stream's leader: one batched request when the
+// log is not replicated, else one request each.
+func (b *Bus) lastMessages(ctx context.Context, subjects []string) (map[string]stored, error) {
+	if b.direct {
+		return b.lastBatched(ctx, subjects)
+	}
+	stream, err := b.js.Stream(ctx, streamEvents)
+	if err != nil {
+		return nil, err
+	}
+	found := make([]stored, len(subjects))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(16)
+	for i, s := range subjects {
+		g.Go(func() error {
+			m, err := b.last(ctx, stream, s)
+			if err == nil && m != nil {
+				found[i] = stored{m.Data, m.Sequence}
+			}
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	all := make(map[string]stored, len(subjects))
+	for i, s := range subjects {
+		if found[i].sequence != 0 {
+			all[s] = found[i]
+		}
+	}
+	return all, nil
+}
+
+// last reads the last message of a subject; nil when there is none.
+func (b *Bus) last(ctx context.Context, stream jetstream.Stream, subject string,
+) (*jetstream.RawStreamMsg, error) {
+	var m *jetstream.RawStreamMsg
+	err := b.patiently(ctx, func(ctx context.Context) (err error) {
+		m, err = stream.GetLastMsgForSubject(ctx, subject)
+		return err
+	})
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, nil
+	}
+	return m, err
+}
+
+// LastSequence returns the sequence of the last event of the log; 0 when it has none.
+func (b *Bus) LastSequence(ctx context.Context) (uint64, error) {
+	var last uint64
+	err := b.patiently(ctx, func(ctx context.Context) error {
+		stream, err := b.js.Stream(ctx, streamEvents)
+		if err == nil {
+			last = stream.CachedInfo().State.LastSeq
+		}
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("read log: %w", err)
+	}
+	return last, nil
+}
+
+// decodeEvent reads a document of the log.
+func decodeEvent(doc []byte, sequence uint64) (pipeline.Event, error) {
+	var e pipeline.Event
+	if err := json.Unmarshal(doc, &e); err != nil {
+		return pipeline.Event{}, fmt.Errorf("decode event %d: %w", sequence, err)
+	}
+	e.Sequence = sequence
+	return e, nil
+}

@@ -1,0 +1,194 @@
+package bus
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+func TestAppendHasOneWinner(t *testing.T) {
+	bus := newBus(t, Config{})
+	const many = 16
+	events := make([]pipeline.Event, many)
+	for i := range events {
+		events[i] = event(t, "vid_1", "inspect")
+	}
+	won := make([]uint64, many)
+	var wg sync.WaitGroup
+	for i, e := range events {
+		wg.Go(func() {
+			seq, err := bus.Append(soon(t), e, 0)
+			if err != nil && !errors.Is(err, pipeline.ErrConflict) {
+				t.Error(err)
+			}
+			won[i] = seq
+		})
+	}
+	wg.Wait()
+	last, err := bus.Last(soon(t), events[0].Subject)
+	must(t, err)
+	winners := 0
+	for i, seq := range won {
+		if seq != 0 {
+			winners++
+			if last[0].ID != events[i].ID || last[0].Sequence != seq {
+				t.Errorf("%s won with %d, and the last event is %+v", events[i].ID, seq, last[0])
+			}
+		}
+	}
+	if winners != 1 {
+		t.Errorf("%d winners", winners)
+	}
+}
+
+func TestAppendSwaps(t *testing.T) {
+	bus := newBus(t, Config{})
+	first, second := event(t, "vid_1", "inspect"), event(t, "vid_1", "inspect")
+	seq, err := bus.Append(soon(t), first, 0)
+	must(t, err)
+	if _, err := bus.Append(soon(t), second, 0); !errors.Is(err, pipeline.ErrConflict) {
+		t.Errorf("append to a subject that has an event: %v", err)
+	}
+	next, err := bus.Append(soon(t), second, seq)
+	must(t, err)
+	if next <= seq {
+		t.Errorf("sequence %d after %d", next, seq)
+	}
+	if _, err := bus.Append(soon(t), event(t, "vid_1", "inspect"), seq); !errors.Is(err, pipeline.ErrConflict) {
+		t.Errorf("append after an event that is not the last: %v", err)
+	}
+}
+
+// An answer that was lost: the event is stored, and the same Append comes again.
+func TestAppendFindsItsOwnEvent(t *testing.T) {
+	bus := newBus(t, Config{})
+	e := event(t, "vid_1", "inspect")
+	seq, err := bus.Append(soon(t), e, 0)
+	must(t, err)
+	again, err := bus.Append(soon(t), e, 0) // the compare fails, and the event there is e
+	must(t, err)
+	if again != seq {
+		t.Errorf("sequence %d, want %d", again, seq)
+	}
+	duplicate, err := bus.Append(soon(t), e, seq) // the compare holds, and the server knows the id
+	must(t, err)
+	if duplicate != seq {
+		t.Errorf("sequence %d of a duplicate, want %d", duplicate, seq)
+	}
+	if last, err := bus.LastSequence(soon(t)); err != nil || last != seq {
+		t.Errorf("log ends at %d, %v, want %d", last, err, seq)
+	}
+}
+
+func TestAppendIsACloudEvent(t *testing.T) {
+	bus := newBus(t, Config{})
+	seen := make(chan *nats.Msg, 1)
+	_, err := bus.nc.ChanSubscribe("live.>", seen)
+	must(t, err)
+	e := event(t, "vid_1", "inspect")
+	seq, err := bus.Append(soon(t), e, 0)
+	must(t, err)
+	m := receive(t, seen)
+	if m.Subject != "live."+e.Subject || m.Header.Get("content-type") != contentType ||
+		m.Header.Get("Nats-Sequence") != fmt.Sprint(seq) ||
+		!strings.Contains(string(m.Data), `"specversion":"1.0"`) {
+		t.Errorf("%s %v %s", m.Subject, m.Header, m.Data)
+	}
+}
+
+func TestAppendRefusesUnusableSubjects(t *testing.T) {
+	bus := newBus(t, Config{})
+	for _, subject := range []string{
+		"", "task.a.b.c", "job.default.vid_1.>", "job.*.vid_1.a", "video.uploaded.a b.vid_1",
+	} {
+		e := event(t, "vid_1", "inspect")
+		e.Subject = subject
+		if _, err := bus.Append(soon(t), e, 0); err == nil {
+			t.Errorf("appended to %q", subject)
+		}
+		if _, err := bus.Last(soon(t), subject); err == nil {
+			t.Errorf("read %q", subject)
+		}
+	}
+}
+
+func TestAppendToAFullLog(t *testing.T) {
+	bus := newBus(t, Config{EventsMaxBytes: 4096})
+	var err error
+	for i := 0; err == nil && i < 100; i++ {
+		_, err = bus.Append(soon(t), event(t, "vid_1", fmt.Sprint("job-", i)), 0)
+	}
+	if !errors.Is(err, ErrFull) {
+		t.Errorf("append to a full log: %v", err)
+	}
+	last, err := bus.Last(soon(t), pipeline.JobSubject("default", "vid_1", "job-0"))
+	must(t, err)
+	if last[0].Sequence != 1 {
+		t.Error("a full log dropped its first event")
+	}
+}
+
+func TestLastReadsYourWrites(t *testing.T) {
+	for name, direct := range map[string]bool{"batched": true, "one by one": false} {
+		t.Run(name, func(t *testing.T) {
+			bus := newBus(t, Config{})
+			bus.direct = direct
+			var subjects []string
+			for i := range 300 { // more than one batch
+				e := event(t, "vid_1", fmt.Sprint("job-", i))
+				subjects = append(subjects, e.Subject)
+				if i%3 == 0 {
+					continue
+				}
+				seq, err := bus.Append(soon(t), e, 0)
+				must(t, err)
+				last, err := bus.Last(soon(t), e.Subject, pipeline.JobSubject("default", "vid_1", "none"))
+				must(t, err)
+				if last[0].Sequence != seq || last[0].ID != e.ID || last[1].Sequence != 0 {
+					t.Fatalf("last is %+v, want %s at %d", last, e.ID, seq)
+				}
+			}
+			last, err := bus.Last(soon(t), subjects...)
+			must(t, err)
+			for i, e := range last {
+				if (e.Sequence == 0) != (i%3 == 0) || e.Sequence != 0 && e.Subject != subjects[i] {
+					t.Errorf("%d: %+v", i, e)
+				}
+			}
+			none, err := bus.Last(soon(t), pipeline.UploadedSubject("default", "vid_2"))
+			must(t, err)
+			if none[0].Sequence != 0 {
+				t.Errorf("%+v of a subject without events", none[0])
+			}
+		})
+	}
+}
+
+// The answer of the server is cut at 64 MiB: what was left out is asked for again.
+func TestLastReadsLargeEvents(t *testing.T) {
+	bus := newBus(t, Config{})
+	large := make([]byte, 6<<20)
+	var subjects []string
+	for i := range 12 {
+		subject := pipeline.JobSubject("default", "vid_1", fmt.Sprint("job-", i))
+		_, err := bus.js.Publish(soon(t), subject, large)
+		must(t, err)
+		subjects = append(subjects, subject)
+	}
+	_, more, err := bus.lastBatch(soon(t), subjects)
+	must(t, err)
+	if !more {
+		t.Error("the answer was not cut: this test shows nothing")
+	}
+	found, err := bus.lastBatched(soon(t), subjects)
+	must(t, err)
+	if len(found) != len(subjects) {
+		t.Errorf("%d messages, want %d", len(found), len(subjects))
+	}
+}

@@ -1,0 +1,407 @@
+package pipeline_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"testing"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+// ladder is a step of two chunks and a job that waits for both and makes the manifest, beside a single
+// thumbnail.
+func ladder() planner {
+	return planner{
+		"transcode": {{Name: "0000"}, {Name: "0001"}, {Name: "package", After: []string{"0000", "0001"}}},
+		"thumbnail": {{Optional: true}},
+	}
+}
+
+func (w *world) want(names ...string) {
+	w.t.Helper()
+	slices.Sort(names)
+	if got := w.tasks.names(); !slices.Equal(got, names) {
+		w.t.Fatalf("tasks %v, want %v", got, names)
+	}
+}
+
+func TestStoryToReady(t *testing.T) {
+	p := ladder()
+	w := newWorld(t, p)
+	uploaded := w.accept(uploadOf(p.pipeline()))
+	w.want("inspect")
+	w.run("inspect", accepted())
+	w.want("thumbnail", "transcode-0000", "transcode-0001")
+	w.run("transcode-0000", pipeline.Result{})
+	w.want("thumbnail", "transcode-0001")
+	w.run("transcode-0001", pipeline.Result{})
+	w.want("thumbnail", "transcode-package")
+	if len(w.log.of(pipeline.VideoPlayable)) != 0 {
+		t.Fatal("playable before there is a manifest")
+	}
+	w.run("transcode-package", manifest("master.m3u8"))
+	playable := w.log.of(pipeline.VideoPlayable)
+	if len(playable) != 1 || len(w.log.of(pipeline.VideoReady)) != 0 {
+		t.Fatalf("playable %d times; the video waits for its thumbnail", len(playable))
+	}
+	w.run("thumbnail", pipeline.Result{})
+	if end := w.finish(); end.State != pipeline.VideoStateReady || len(end.Warnings) != 0 || !end.Notify {
+		t.Fatalf("end %+v", end)
+	}
+	w.want("notify")
+	w.run("notify", pipeline.Result{})
+	w.want()
+	mustBeValid(t, w.log.events...)
+	for _, e := range w.log.events {
+		if e.CorrelationID != video || e.CausationID == "" ||
+			e.TraceParent[:35] != uploaded.TraceParent[:35] {
+			t.Errorf("%s: correlation %q, causation %q, trace %q", e.Type, e.CorrelationID, e.CausationID,
+				e.TraceParent)
+		}
+	}
+	for name, n := range w.tasks.stored {
+		if n != 1 {
+			t.Errorf("%s was enqueued %d times", name, n)
+		}
+	}
+}
+
+func TestPlayableOnce(t *testing.T) {
+	p := planner{"a": {{}}, "b": {{}}}
+	w := newWorld(t, p)
+	w.accept(uploadOf(p.pipeline()))
+	w.run("inspect", accepted())
+	w.run("b", manifest("b.m3u8"))
+	w.run("a", manifest("a.m3u8"))
+	found := w.log.of(pipeline.VideoPlayable)
+	var data pipeline.Playable
+	if len(found) != 1 || found[0].Decode(&data) != nil || data.Path != "b.m3u8" || data.Job != "b" {
+		t.Fatalf("playable %d times, %+v", len(found), data)
+	}
+}
+
+func TestRejected(t *testing.T) {
+	w := newWorld(t, ladder())
+	w.accept(uploadOf(ladder().pipeline()))
+	reason := pipeline.ProblemOf(pipeline.Fail(pipeline.CodeNotVideo, "it is a text"))
+	w.run("inspect", pipeline.Result{Inspection: &pipeline.Inspection{
+		Verdict: pipeline.VerdictReject, Reason: reason,
+	}})
+	if end := w.finish(); end.State != pipeline.VideoStateRejected || end.Problem.Code != pipeline.CodeNotVideo {
+		t.Fatalf("end %+v", end)
+	}
+	w.want("notify")
+	mustBeValid(t, w.log.events...)
+}
+
+func TestInspectionWithoutFinding(t *testing.T) {
+	for name, r := range map[string]pipeline.Result{
+		"nothing":              {},
+		"no verdict":           {Inspection: &pipeline.Inspection{Media: &pipeline.Media{}}},
+		"accepted, no media":   {Inspection: &pipeline.Inspection{Verdict: pipeline.VerdictAccept}},
+		"verdict of no reader": {Inspection: &pipeline.Inspection{Verdict: "maybe", Media: &pipeline.Media{}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, ladder())
+			w.accept(uploadOf(ladder().pipeline()))
+			w.run("inspect", r)
+			if end := w.finish(); end.State != pipeline.VideoStateRejected ||
+				end.Problem.Code != pipeline.CodeInternal {
+				t.Fatalf("end %+v", end)
+			}
+			mustBeValid(t, w.log.events...)
+		})
+	}
+}
+
+func TestInspectErrored(t *testing.T) {
+	w := newWorld(t, ladder())
+	w.accept(uploadOf(ladder().pipeline()))
+	w.fail("inspect", pipeline.CodeFetchFailed)
+	if end := w.finish(); end.State != pipeline.VideoStateErrored ||
+		end.Problem.Code != pipeline.CodeFetchFailed {
+		t.Fatalf("end %+v", end)
+	}
+	w.want("notify")
+	mustBeValid(t, w.log.events...)
+}
+
+func TestPlanErrored(t *testing.T) {
+	w := newWorld(t, ladder())
+	up := uploadOf(pipeline.Pipeline{Name: "p", Version: 1, Steps: []pipeline.Step{{Worker: "unheard"}}})
+	w.accept(up)
+	w.run("inspect", accepted())
+	if end := w.finish(); end.State != pipeline.VideoStateErrored ||
+		end.Problem.Code != pipeline.CodeWorkerTypeUnknown {
+		t.Fatalf("end %+v", end)
+	}
+	w.want("notify")
+}
+
+func TestRequiredJobErrored(t *testing.T) {
+	w := newWorld(t, ladder())
+	w.accept(uploadOf(ladder().pipeline()))
+	w.run("inspect", accepted())
+	w.fail("transcode-0001", pipeline.CodeEncodeFailed)
+	if n := len(w.log.of(pipeline.VideoErrored)); n != 0 {
+		t.Fatal("the end waits for the siblings")
+	}
+	w.run("transcode-0000", pipeline.Result{})
+	w.want("thumbnail") // the package is skipped: it is never enqueued
+	w.run("thumbnail", pipeline.Result{})
+	end := w.finish()
+	if end.State != pipeline.VideoStateErrored || end.Problem.Job != "transcode-0001" {
+		t.Fatalf("end %+v", end)
+	}
+	v, err := pipeline.Fold(context.Background(), w.log, project, video)
+	if err != nil || v.Jobs["transcode-package"].State != pipeline.JobStateSkipped {
+		t.Fatalf("package is %s, %v", v.Jobs["transcode-package"].State, err)
+	}
+}
+
+func TestOptionalFailureIsAWarning(t *testing.T) {
+	w := newWorld(t, ladder())
+	w.accept(uploadOf(ladder().pipeline()))
+	w.run("inspect", accepted())
+	w.fail("thumbnail", pipeline.CodeEncodeFailed)
+	w.run("transcode-0000", pipeline.Result{})
+	w.run("transcode-0001", pipeline.Result{})
+	w.run("transcode-package", manifest("master.m3u8"))
+	end := w.finish()
+	if end.State != pipeline.VideoStateReady || len(end.Warnings) != 1 || end.Warnings[0].Job != "thumbnail" {
+		t.Fatalf("end %+v", end)
+	}
+	mustBeValid(t, w.log.events...)
+}
+
+func TestRequiredBehindOptional(t *testing.T) {
+	p := planner{"x": {{Name: "a", Optional: true}, {Name: "b", After: []string{"a"}}, {Name: "c",
+		After: []string{"b"}}}}
+	w := newWorld(t, p)
+	w.accept(uploadOf(p.pipeline()))
+	w.run("inspect", accepted())
+	w.fail("x-a", pipeline.CodeEncodeFailed)
+	if end := w.finish(); end.State != pipeline.VideoStateErrored || end.Problem == nil {
+		t.Fatalf("end %+v: b and c are required and were skipped", end)
+	}
+}
+
+func TestEmptyPlanIsReady(t *testing.T) {
+	p := planner{"audio": {}}
+	w := newWorld(t, p)
+	w.accept(uploadOf(p.pipeline()))
+	w.run("inspect", accepted())
+	if end := w.finish(); end.State != pipeline.VideoStateReady {
+		t.Fatalf("end %+v", end)
+	}
+	mustBeValid(t, w.log.events...)
+}
+
+func TestWebhookJob(t *testing.T) {
+	p := planner{"a": {{}}}
+	w := newWorld(t, p)
+	w.accept(uploadOf(p.pipeline()))
+	w.run("inspect", accepted())
+	w.run("a", manifest("m.m3u8"))
+	ready := w.log.of(pipeline.VideoReady)[0]
+	for range 2 { // its task is lost, and stored again with the same id
+		task, ok := w.tasks.take("notify")
+		if !ok || task.Job.Worker != pipeline.NotifyWorker || len(task.Job.Retry) == 0 {
+			t.Fatalf("task %+v", task)
+		}
+		var told pipeline.Delivery
+		if err := json.Unmarshal(task.Job.Part, &told); err != nil {
+			t.Fatal(err)
+		}
+		if told.ID != ready.ID || told.URL != "https://example.com/hook" || told.Body.Type != pipeline.VideoReady {
+			t.Fatalf("delivery %+v", told)
+		}
+		if d := told.Body.Data; d.Status != pipeline.VideoStateReady || d.Progress != 100 ||
+			d.Manifest != "m.m3u8" ||
+			d.Passthrough != "pass" || d.ID != video {
+			t.Fatalf("webhook says %+v", d)
+		}
+		w.handle(ready)
+	}
+
+	up := uploadOf(p.pipeline())
+	up.Webhook = nil
+	w = newWorld(t, p)
+	w.accept(up)
+	w.fail("inspect", pipeline.CodeMalformed)
+	w.want()
+	if w.finish().Notify {
+		t.Fatal("a webhook is owed to nobody")
+	}
+}
+
+func TestDelete(t *testing.T) {
+	ctx := context.Background()
+	w := newWorld(t, ladder())
+	if _, err := pipeline.Delete(ctx, w.log, project, video); !errors.Is(err, pipeline.ErrNotFound) {
+		t.Fatalf("deleting nothing: %v", err)
+	}
+	w.accept(uploadOf(ladder().pipeline()))
+	w.run("inspect", accepted())
+	w.run("transcode-0000", pipeline.Result{})
+	task, _ := w.tasks.take("transcode-0001")
+	w.write(pipeline.JobStarted, task, pipeline.JobEvent{Attempt: 1, Owner: 1})
+	first, err := pipeline.Delete(ctx, w.log, project, video)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := pipeline.Delete(ctx, w.log, project, video)
+	if err != nil || again.ID != first.ID || again.Sequence != first.Sequence {
+		t.Fatalf("deleted again: %+v, %v", again, err)
+	}
+	w.settle()
+	v, err := pipeline.Fold(ctx, w.log, project, video)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]pipeline.JobState{
+		"transcode-0000": pipeline.JobStateCompleted, "transcode-0001": pipeline.JobStateCanceled,
+		"transcode-package": pipeline.JobStateCanceled, "thumbnail": pipeline.JobStateCanceled,
+	} {
+		if got := v.Jobs[name].State; got != want {
+			t.Errorf("%s is %s, want %s", name, got, want)
+		}
+	}
+	if len(w.objects.deleted) == 0 || w.objects.deleted[0] != "videos/"+video+"/" {
+		t.Errorf("deleted %v", w.objects.deleted)
+	}
+	if n := len(w.log.of(pipeline.VideoReady, pipeline.VideoErrored)); n != 0 {
+		t.Error("a deleted video ends no more")
+	}
+	mustBeValid(t, w.log.events...)
+}
+
+// raced is a log to which somebody else appends just before the first Append.
+type raced struct {
+	*memLog
+	before func()
+}
+
+func (r *raced) Append(ctx context.Context, e pipeline.Event, after uint64) (uint64, error) {
+	if r.before != nil {
+		r.before()
+		r.before = nil
+	}
+	return r.memLog.Append(ctx, e, after)
+}
+
+func TestDeleteRaced(t *testing.T) {
+	ctx := context.Background()
+	w := newWorld(t, ladder())
+	w.accept(uploadOf(ladder().pipeline()))
+	var first pipeline.Event
+	log := &raced{w.log, func() { first, _ = pipeline.Delete(ctx, w.log, project, video) }}
+	second, err := pipeline.Delete(ctx, log, project, video)
+	if err != nil || second.ID != first.ID || second.Sequence != first.Sequence || first.Sequence == 0 {
+		t.Fatalf("got %s at %d, want %s at %d: %v", second.ID, second.Sequence, first.ID, first.Sequence, err)
+	}
+}
+
+func TestAccept(t *testing.T) {
+	ctx := context.Background()
+	log := newLog()
+	up := uploadOf(ladder().pipeline())
+	up.Requested = map[string]map[string]any{"watermark": {"opacity": 0.5, "size": 3}}
+	up.Assets = map[string]pipeline.Object{"logo": {Key: "k1", Size: 3, SHA256: "cd"}}
+	parent := "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
+	first, replayed, err := pipeline.Accept(ctx, log, project, video, up, parent)
+	if err != nil || replayed || first.Sequence == 0 || first.TraceParent[3:35] != parent[3:35] {
+		t.Fatalf("%+v %v %v", first, replayed, err)
+	}
+	again := up
+	again.Source.Key, again.Pipeline.Version = "elsewhere", 2 // the document changed between two tries
+	again.Assets = map[string]pipeline.Object{"logo": {Key: "k2", Size: 3, SHA256: "cd"}}
+	e, replayed, err := pipeline.Accept(ctx, log, project, video, again, "")
+	if err != nil || !replayed || e.ID != first.ID || e.Sequence != first.Sequence {
+		t.Fatalf("again: %+v %v %v", e, replayed, err)
+	}
+	for name, change := range map[string]func(*pipeline.Upload){
+		"contents":   func(u *pipeline.Upload) { u.Source.SHA256 = "ef" },
+		"asset":      func(u *pipeline.Upload) { u.Assets = nil },
+		"pipeline":   func(u *pipeline.Upload) { u.Pipeline.Name = "other" },
+		"parameters": func(u *pipeline.Upload) { u.Requested = nil },
+		"metadata":   func(u *pipeline.Upload) { u.Metadata = nil },
+		"webhook":    func(u *pipeline.Upload) { u.Webhook = nil },
+	} {
+		other := up
+		change(&other)
+		if _, _, err := pipeline.Accept(ctx, log, project, video, other, ""); !errors.Is(err, pipeline.ErrReused) {
+			t.Errorf("other %s: %v", name, err)
+		}
+	}
+	if _, _, err := pipeline.Accept(ctx, log, "a.b", video, up, ""); err == nil {
+		t.Error("a project with a dot")
+	}
+	if len(log.events) != 1 {
+		t.Errorf("%d events", len(log.events))
+	}
+	mustBeValid(t, log.events...)
+}
+
+func TestHandleOfUnknown(t *testing.T) {
+	w := newWorld(t, ladder())
+	e, err := pipeline.NewEvent("test", pipeline.VideoInspected, pipeline.InspectedSubject(project, "vid_02"),
+		"vid_02",
+		pipeline.Event{}, struct{}{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.handle(e) // a video that was never uploaded: nothing to do
+	e.Subject = "nonsense"
+	if err := w.coord.Handle(context.Background(), e); err == nil {
+		t.Error("an event of no video is handled")
+	}
+	e.Type = pipeline.JobStarted
+	w.handle(e) // leads to nothing, whatever its subject
+	if pipeline.Leads(pipeline.JobStarted) || !pipeline.Leads(pipeline.JobErrored) {
+		t.Error("what leads to something")
+	}
+}
+
+// contended conflicts on every Append.
+type contended struct{ *memLog }
+
+func (contended) Append(context.Context, pipeline.Event, uint64) (uint64, error) {
+	return 0, pipeline.ErrConflict
+}
+
+func TestHandleGivesUpOnContention(t *testing.T) {
+	w := newWorld(t, ladder())
+	w.accept(uploadOf(ladder().pipeline()))
+	task, _ := w.tasks.take("inspect")
+	r := accepted()
+	done := w.write(pipeline.JobCompleted, task, pipeline.JobEvent{Attempt: 1, Result: &r})
+	c := *w.coord
+	c.Log = contended{w.log}
+	if err := c.Handle(context.Background(), done); !errors.Is(err, pipeline.ErrConflict) {
+		t.Errorf("got %v; the event must be delivered again", err)
+	}
+}
+
+func TestCanceledBeforeInspection(t *testing.T) {
+	w := newWorld(t, ladder())
+	up := uploadOf(ladder().pipeline())
+	e, _, err := pipeline.Accept(context.Background(), w.log, project, video, up, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	end, err := pipeline.NewEvent("api", pipeline.VideoCanceled, pipeline.FinishedSubject(project, video), video,
+		e,
+		pipeline.Finish{State: pipeline.VideoStateCanceled})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.log.Append(context.Background(), end, 0); err != nil {
+		t.Fatal(err)
+	}
+	w.settle()
+	w.want("notify")
+	mustBeValid(t, w.log.events...)
+}

@@ -1,0 +1,157 @@
+package pipeline_test
+
+import (
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+func TestValidate(t *testing.T) {
+	p := planner{"a": {{}}, "b": {{}}}
+	ok := pipeline.Step{Worker: "a"}
+	for name, test := range map[string]struct {
+		doc   pipeline.Pipeline
+		fault string // in the error; empty: none
+	}{
+		"fine": {pipeline.Pipeline{Name: "p", Steps: []pipeline.Step{ok, {Worker: "b", After: []string{"a"}}}}, ""},
+		"asked for only": {pipeline.Pipeline{Name: "p", Steps: []pipeline.Step{
+			{Worker: "a", When: pipeline.WhenRequested, With: map[string]any{"bad": 1}}}}, ""},
+		"no name":        {pipeline.Pipeline{Steps: []pipeline.Step{ok}}, "pipeline name"},
+		"name of tokens": {pipeline.Pipeline{Name: "a.b", Steps: []pipeline.Step{ok}}, "pipeline name"},
+		"no steps":       {pipeline.Pipeline{Name: "p"}, "no steps"},
+		"step's name":    {steps(ok, pipeline.Step{Name: "x y", Worker: "a"}), "step 2"},
+		"no worker":      {steps(pipeline.Step{}), "step 1"},
+		"twice":          {steps(ok, ok), `"a" is taken`},
+		"inspect":        {steps(pipeline.Step{Name: "inspect", Worker: "a"}), "own"},
+		"notify":         {steps(pipeline.Step{Name: "notify", Worker: "a"}), "own"},
+		"when":           {steps(pipeline.Step{Worker: "a", When: "full moon"}), "full moon"},
+		"after later": {steps(pipeline.Step{Worker: "a", After: []string{"b"}}, pipeline.Step{Worker: "b"}),
+			`after "b"`},
+		"after itself":   {steps(pipeline.Step{Worker: "a", After: []string{"a"}}), `after "a"`},
+		"unknown worker": {steps(pipeline.Step{Worker: "zzz"}), "zzz"},
+		"parameters": {steps(pipeline.Step{Worker: "a", With: map[string]any{"bad": 1}}),
+			"bad is no parameter"},
+		"not JSON": {steps(pipeline.Step{Worker: "a", With: map[string]any{"f": func() {}}}), "encode"},
+	} {
+		err := test.doc.Validate(p)
+		if (err == nil) != (test.fault == "") || err != nil && !strings.Contains(err.Error(), test.fault) {
+			t.Errorf("%s: %v, want %q", name, err, test.fault)
+		}
+	}
+	doc := pipeline.Default()
+	if err := doc.Validate(planner{"thumbnail": nil, "audio": nil, "transcode": nil,
+		"watermark": nil}); err != nil {
+		t.Errorf("the default pipeline: %v", err)
+	}
+}
+
+func steps(s ...pipeline.Step) pipeline.Pipeline {
+	return pipeline.Pipeline{Name: "p", Version: 1, Steps: s}
+}
+
+// edges returns the `after` of each job by name.
+func edges(plan []pipeline.Job) map[string][]string {
+	m := map[string][]string{}
+	for _, j := range plan {
+		m[j.Name] = j.After
+	}
+	return m
+}
+
+func TestPlanEdges(t *testing.T) {
+	p := planner{
+		"transcode": {{Name: "0"}, {Name: "1"}, {Name: "package", After: []string{"0", "1", "0", "audio",
+			"subtitles"}}},
+		"audio": {{}},
+		"copy":  {{Name: "x"}},
+		"none":  {},
+	}
+	plan, err := pipeline.NewPlan(steps(
+		pipeline.Step{Worker: "audio"}, pipeline.Step{Worker: "none"},
+		pipeline.Step{Name: "video", Worker: "transcode"},
+		pipeline.Step{Worker: "copy", After: []string{"video", "none"}},
+	), nil, pipeline.Media{}, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string][]string{
+		"audio": nil, "video-0": nil, "video-1": nil, "video-package": {"audio", "video-0", "video-1"},
+		"copy-x": {"video-0", "video-1", "video-package"},
+	}
+	if got := edges(plan); !reflect.DeepEqual(got, want) {
+		t.Errorf("edges %v, want %v", got, want)
+	}
+}
+
+func TestPlanFaults(t *testing.T) {
+	for name, jobs := range map[string][]pipeline.Job{
+		"twice":          {{Name: "0"}, {Name: "0"}},
+		"unusable name":  {{Name: "a.b"}},
+		"too long":       {{Name: strings.Repeat("x", 64)}},
+		"itself by part": {{Name: "0", After: []string{"0"}}},
+		"itself, single": {{After: []string{""}}},
+		"its whole step": {{Name: "0"}, {Name: "1", After: []string{"x"}}},
+		"each other":     {{Name: "0", After: []string{"1"}}, {Name: "1", After: []string{"0"}}},
+		"a ring behind a job": {{Name: "a"}, {Name: "b", After: []string{"a", "d"}}, {Name: "c",
+			After: []string{"b"}}, {Name: "d", After: []string{"c"}}},
+	} {
+		_, err := pipeline.NewPlan(steps(pipeline.Step{Worker: "x"}), nil, pipeline.Media{}, planner{"x": jobs})
+		var e *pipeline.Error
+		if !errors.As(err, &e) || e.Code != pipeline.CodeParameters {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	_, err := pipeline.NewPlan(steps(pipeline.Step{Worker: "gone"}), nil, pipeline.Media{}, planner{})
+	if p := pipeline.ProblemOf(err); p == nil || p.Code != pipeline.CodeWorkerTypeUnknown {
+		t.Errorf("unknown worker: %v", err)
+	}
+	// A step cannot be made to wait for a later one by its worker, either.
+	_, err = pipeline.NewPlan(steps(pipeline.Step{Worker: "a"}, pipeline.Step{Worker: "b",
+		After: []string{"a"}}), nil,
+		pipeline.Media{}, planner{"a": {{After: []string{"b"}}}, "b": {{}}})
+	if err == nil {
+		t.Error("two steps wait for each other")
+	}
+}
+
+func TestPlanParameters(t *testing.T) {
+	p := planner{"a": {{Name: "0", Timeout: 1, Retry: []pipeline.Seconds{9}, Optional: true}, {Name: "1"}},
+		"w": {{}}}
+	with := map[string]any{"height": 720, "crf": 23}
+	doc := steps(
+		pipeline.Step{Worker: "a", With: with},
+		pipeline.Step{Name: "again", Worker: "a", Timeout: 7, Retry: []pipeline.Seconds{1, 2}, Optional: true},
+		pipeline.Step{Worker: "w", When: pipeline.WhenRequested},
+	)
+	requested := map[string]map[string]any{"a": {"crf": 18}}
+	plan, err := pipeline.NewPlan(doc, requested, pipeline.Media{}, p)
+	if err != nil || len(plan) != 4 {
+		t.Fatalf("%d jobs, %v: nobody asked for w", len(plan), err)
+	}
+	first, again := plan[0], plan[2]
+	if string(first.Params) != `{"crf":18,"height":720}` || with["crf"] != 23 {
+		t.Errorf("parameters %s; the document has %v", first.Params, with)
+	}
+	if first.Step != "a" || first.Worker != "a" || first.Timeout != 1 || len(first.Retry) != 1 ||
+		!first.Optional {
+		t.Errorf("what the worker said: %+v", first)
+	}
+	if again.Name != "again-0" || again.Worker != "a" || again.Timeout != 7 || len(again.Retry) != 2 ||
+		!plan[3].Optional {
+		t.Errorf("what the step says counts: %+v", again)
+	}
+	if string(again.Params) != "{}" || plan[1].Optional {
+		t.Errorf("without parameters %s", again.Params)
+	}
+	requested["w"] = nil // asked for, with nothing to add
+	asked, err := pipeline.NewPlan(doc, requested, pipeline.Media{}, p)
+	if err != nil || len(asked) != 5 || asked[4].Name != "w" {
+		t.Errorf("asked: %v, %v", edges(asked), err)
+	}
+	if p["a"][0].Name != "0" || !reflect.DeepEqual(asked[:4], plan) {
+		t.Error("planning twice gives the same jobs, and leaves those of the planner alone")
+	}
+}

@@ -1,0 +1,282 @@
+package pipeline_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+	"strconv"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+// errCrash is what a coordinator sees of a write that was stored although its answer was lost.
+var errCrash = errors.New("crashed after the write")
+
+// storm is a world in which two coordinators get events in any order and more than once, take turns in the
+// middle of their work, and lose the answers to their writes.
+type storm struct {
+	*world
+	rt        *rapid.T
+	plan      map[string]pipeline.Job
+	doomed    map[string]bool // jobs that will fail
+	delivered int             // events that were put into pending
+	pending   []pipeline.Event
+	running   [2]*handling
+	crashes   int // left to happen
+	webhooks  map[string]bool
+}
+
+// handling is a delivery that a coordinator is in the middle of: a coroutine that yields before every call.
+type handling struct {
+	event pipeline.Event
+	step  func() (struct{}, bool)
+	stop  func()
+	yield func(struct{}) bool
+	err   error
+	s     *storm
+}
+
+func (h *handling) Last(ctx context.Context, subjects ...string) ([]pipeline.Event, error) {
+	h.yield(struct{}{})
+	return h.s.log.Last(ctx, subjects...)
+}
+
+func (h *handling) Append(ctx context.Context, e pipeline.Event, after uint64) (uint64, error) {
+	h.yield(struct{}{})
+	seq, err := h.s.log.Append(ctx, e, after)
+	return seq, errors.Join(err, h.s.crash())
+}
+
+func (h *handling) Enqueue(ctx context.Context, t pipeline.Task) error {
+	h.yield(struct{}{})
+	h.s.mayRun(t)
+	err := h.s.tasks.Enqueue(ctx, t)
+	return errors.Join(err, h.s.crash())
+}
+
+func (s *storm) crash() error {
+	if s.crashes == 0 || rapid.IntRange(0, 3).Draw(s.rt, "crash") != 0 {
+		return nil
+	}
+	s.crashes--
+	return errCrash
+}
+
+// mayRun checks that a task is enqueued for a job whose time has come.
+func (s *storm) mayRun(t pipeline.Task) {
+	if t.Job.Name == "notify" {
+		var told pipeline.Delivery
+		if err := json.Unmarshal(t.Job.Part, &told); err != nil {
+			s.rt.Fatal(err)
+		}
+		s.webhooks[told.ID] = true
+	}
+	for _, a := range s.plan[t.Job.Name].After {
+		last, err := s.log.Last(context.Background(), pipeline.JobSubject(project, video, a))
+		if err != nil || last[0].Type != pipeline.JobCompleted {
+			s.rt.Fatalf("%s is enqueued while %s is %q: %v", t.Job.Name, a, last[0].Type, err)
+		}
+	}
+}
+
+// collect makes new events of the log deliverable.
+func (s *storm) collect() {
+	s.pending = append(s.pending, s.log.events[s.delivered:]...)
+	s.delivered = len(s.log.events)
+}
+
+// begin starts the delivery of a pending event to coordinator i. It stays pending until it was handled.
+func (s *storm) begin(i int, e pipeline.Event) {
+	h := &handling{event: e, s: s}
+	c := &pipeline.Coordinator{Log: h, Tasks: h, Objects: s.objects, Planner: s.coord.Planner}
+	h.step, h.stop = iter.Pull(func(yield func(struct{}) bool) {
+		h.yield = yield
+		h.err = c.Handle(context.Background(), e)
+	})
+	s.running[i] = h
+}
+
+// advance lets coordinator i do one call, and settles its delivery when it returns.
+func (s *storm) advance(i int) {
+	h := s.running[i]
+	if _, more := h.step(); more {
+		return
+	}
+	s.running[i] = nil
+	switch {
+	case h.err == nil:
+		at := slices.IndexFunc(s.pending, func(e pipeline.Event) bool { return e.Sequence == h.event.Sequence })
+		if at >= 0 {
+			s.pending = slices.Delete(s.pending, at, at+1)
+		}
+	case !errors.Is(h.err, errCrash) && !errors.Is(h.err, pipeline.ErrConflict):
+		s.rt.Fatalf("handle %s: %v", h.event.Type, h.err)
+	}
+}
+
+// work does what a worker does with the i-th waiting task, by the attempt rule, and takes the task out.
+func (s *storm) work(i int) {
+	t := s.tasks.waiting[i]
+	last, err := s.log.Last(context.Background(), t.JobSubject())
+	if err != nil {
+		s.rt.Fatal(err)
+	}
+	switch last[0].Type {
+	case "":
+		s.put(pipeline.JobStarted, t, pipeline.JobEvent{Attempt: 1, Owner: 1})
+		return // it holds the task while it works
+	case pipeline.JobStarted:
+		switch {
+		case s.doomed[t.Job.Name]:
+			p := pipeline.ProblemOf(pipeline.Fail(pipeline.CodeEncodeFailed, "doomed"))
+			p.Job = t.Job.Name
+			s.put(pipeline.JobErrored, t, pipeline.JobEvent{Attempt: 1, Failed: 1, Problem: p})
+		case t.Job.Name == "inspect":
+			r := accepted()
+			s.put(pipeline.JobCompleted, t, pipeline.JobEvent{Attempt: 1, Result: &r})
+		default:
+			r := manifest(t.Job.Name + ".m3u8")
+			s.put(pipeline.JobCompleted, t, pipeline.JobEvent{Attempt: 1, Result: &r})
+		}
+	}
+	s.tasks.waiting = slices.Delete(s.tasks.waiting, i, i+1) // done, or a late duplicate
+}
+
+func (s *storm) put(t pipeline.EventType, task pipeline.Task, data pipeline.JobEvent) {
+	if _, err := nextOf(s.log, t, task, data); err != nil {
+		s.rt.Fatal(err)
+	}
+}
+
+// turn does one thing that can happen, whichever is drawn; false when nothing is left to happen.
+func (s *storm) turn() bool {
+	s.collect()
+	var can []func()
+	for i, h := range s.running {
+		switch {
+		case h != nil:
+			can = append(can, func() { s.advance(i) })
+		case len(s.pending) > 0:
+			can = append(can, func() {
+				e := rapid.SampledFrom(s.pending).Draw(s.rt, "deliver")
+				if rapid.IntRange(0, 4).Draw(s.rt, "duplicate") == 0 {
+					s.pending = append(s.pending, e)
+				}
+				s.begin(i, e)
+			})
+		}
+	}
+	if n := len(s.tasks.waiting); n > 0 {
+		can = append(can, func() { s.work(rapid.IntRange(0, n-1).Draw(s.rt, "task")) })
+	}
+	if len(can) == 0 {
+		return false
+	}
+	can[rapid.IntRange(0, len(can)-1).Draw(s.rt, "turn")]()
+	return true
+}
+
+// draw makes a plan of up to six jobs with edges to earlier ones.
+func (s *storm) draw() planner {
+	var jobs []pipeline.Job
+	for i := range rapid.IntRange(0, 6).Draw(s.rt, "jobs") {
+		j := pipeline.Job{Name: strconv.Itoa(i), Optional: rapid.Bool().Draw(s.rt, "optional")}
+		for before := range i {
+			if rapid.IntRange(0, 2).Draw(s.rt, "edge") == 0 {
+				j.After = append(j.After, strconv.Itoa(before))
+			}
+		}
+		s.doomed["x-"+j.Name] = rapid.IntRange(0, 5).Draw(s.rt, "doomed") == 0
+		jobs = append(jobs, j)
+	}
+	s.doomed["inspect"] = rapid.IntRange(0, 19).Draw(s.rt, "inspect") == 0
+	return planner{"x": jobs}
+}
+
+// outcome says what must have come of the plan: which jobs ran, and how the video ended.
+func (s *storm) outcome(plan []pipeline.Job) (ran map[string]bool, end pipeline.VideoState) {
+	ran, end = map[string]bool{}, pipeline.VideoStateReady
+	if s.doomed["inspect"] {
+		return ran, pipeline.VideoStateErrored
+	}
+	for _, j := range plan { // edges lead to earlier jobs only
+		ran[j.Name] = !slices.ContainsFunc(j.After, func(a string) bool { return !ran[a] || s.doomed[a] })
+		if !j.Optional && (!ran[j.Name] || s.doomed[j.Name]) {
+			end = pipeline.VideoStateErrored
+		}
+	}
+	return ran, end
+}
+
+// TestStorm: whatever the order, the duplicates, the races and the crashes, a video comes to its one right
+// end.
+func TestStorm(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		s := &storm{
+			rt: rt, plan: map[string]pipeline.Job{}, doomed: map[string]bool{}, webhooks: map[string]bool{},
+			crashes: rapid.IntRange(0, 12).Draw(rt, "crashes"),
+		}
+		p := s.draw()
+		s.world = newWorld(t, p)
+		s.t = rt
+		plan, err := pipeline.NewPlan(p.pipeline(), nil, pipeline.Media{}, p)
+		if err != nil {
+			rt.Fatal(err)
+		}
+		for _, j := range plan {
+			s.plan[j.Name] = j
+		}
+		defer func() {
+			for _, h := range s.running {
+				if h != nil {
+					h.stop()
+				}
+			}
+		}()
+		if _, _, err := pipeline.Accept(context.Background(), s.log, project, video, uploadOf(p.pipeline()),
+			""); err != nil {
+			rt.Fatal(err)
+		}
+		for turns := 0; s.turn(); turns++ {
+			if turns > 20_000 {
+				rt.Fatalf("no end in sight: %d pending, tasks %v", len(s.pending), s.tasks.names())
+			}
+		}
+		s.check(plan)
+	})
+}
+
+func (s *storm) check(plan []pipeline.Job) {
+	ran, state := s.outcome(plan)
+	if end := s.finish(); end.State != state {
+		s.rt.Fatalf("the video is %s, want %s: %+v", end.State, state, end)
+	}
+	for name, r := range ran {
+		if enqueued := s.tasks.stored[name] > 0; enqueued != r {
+			s.rt.Fatalf("%s enqueued %d times, want it to run: %v", name, s.tasks.stored[name], r)
+		}
+	}
+	if len(s.webhooks) != 1 || s.tasks.stored["notify"] == 0 {
+		s.rt.Fatalf("webhook ids %v", slices.Collect(maps.Keys(s.webhooks)))
+	}
+	if n := len(s.log.of(pipeline.VideoInspected, pipeline.VideoPlayable)); n > 2 {
+		s.rt.Fatalf("%d events that happen once", n)
+	}
+	seen := map[string]int{}
+	for _, e := range s.log.events {
+		seen[fmt.Sprint(e.Type, e.Subject)]++
+	}
+	for what, n := range seen {
+		if n != 1 {
+			s.rt.Fatalf("%s happened %d times", what, n)
+		}
+	}
+	mustBeValid(s.rt, s.log.events...)
+}

@@ -1,0 +1,242 @@
+package pipeline_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+// views is a read model of one video in memory.
+type views struct {
+	video pipeline.VideoView
+	jobs  map[string]*pipeline.JobView
+	outs  int
+}
+
+// apply does what a projector does with an event.
+func (m *views) apply(t *testing.T, e pipeline.Event) {
+	t.Helper()
+	_, _, job, err := pipeline.Address(e.Subject)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if job != "" {
+		if m.jobs[job] == nil {
+			m.jobs[job] = &pipeline.JobView{}
+		}
+		outputs, err := m.jobs[job].Apply(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.outs += len(outputs)
+		m.video.ApplyJob(e, *m.jobs[job])
+		return
+	}
+	if err := m.video.Apply(e); err != nil {
+		t.Fatal(err)
+	}
+	switch {
+	case e.Type == pipeline.VideoInspected:
+		planned, err := pipeline.PlannedJobs(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, j := range planned {
+			m.jobs[j.Name] = &j
+		}
+	case m.video.Status.Terminal():
+		for _, j := range m.jobs {
+			j.Settle(e)
+		}
+	}
+}
+
+func TestViewToReady(t *testing.T) {
+	p := planner{"a": {{Name: "0", Weight: 5}, {Name: "1", Weight: 4}}, "b": {{Optional: true}}}
+	w := newWorld(t, p)
+	m := &views{jobs: map[string]*pipeline.JobView{}}
+	told, progress := 0, 0
+	follow := func(status pipeline.VideoState, percent int) {
+		t.Helper()
+		for ; told < len(w.log.events); told++ {
+			m.apply(t, w.log.events[told])
+			if m.video.Progress < progress {
+				t.Fatalf("progress fell from %d to %d", progress, m.video.Progress)
+			}
+			progress = m.video.Progress
+			if (progress == 100) != (m.video.Status == pipeline.VideoStateReady) {
+				t.Fatalf("%d%% while %s", progress, m.video.Status)
+			}
+		}
+		if m.video.Status != status || m.video.Progress != percent {
+			t.Fatalf("%s at %d%%, want %s at %d%%", m.video.Status, m.video.Progress, status, percent)
+		}
+	}
+	e := w.accept(uploadOf(p.pipeline()))
+	follow(pipeline.VideoQueued, 0)
+	if v := m.video; v.ID != video || v.Project != project || v.Size != 7 || v.TraceID != e.TraceParent[3:35] ||
+		v.Metadata["title"] != "A" || v.Warnings == nil || !v.CreatedAt.Equal(e.Time) {
+		t.Errorf("uploaded: %+v", v)
+	}
+	w.run("inspect", accepted())
+	follow(pipeline.VideoProcessing, 0)
+	w.run("a-0", manifest("m.m3u8"))
+	follow(pipeline.VideoProcessing, 50)
+	if !m.video.Playable || m.video.Manifest != "m.m3u8" || m.video.PlayableAt == nil || m.outs != 1 {
+		t.Errorf("playable: %+v", m.video)
+	}
+	w.run("a-1", pipeline.Result{})
+	follow(pipeline.VideoProcessing, 90)
+	w.fail("b", pipeline.CodeEncodeFailed)
+	follow(pipeline.VideoStateReady, 100)
+	if v := m.video; v.ReadyAt == nil || v.FinishedAt == nil || len(v.Warnings) != 1 || v.Problem != nil {
+		t.Errorf("ready: %+v", v)
+	}
+	w.run("notify", pipeline.Result{})
+	follow(pipeline.VideoStateReady, 100)
+}
+
+func TestViewOfRejected(t *testing.T) {
+	w := newWorld(t, ladder())
+	m := &views{jobs: map[string]*pipeline.JobView{}}
+	w.accept(uploadOf(ladder().pipeline()))
+	reason := pipeline.ProblemOf(pipeline.Fail(pipeline.CodeTooLong, "9 h"))
+	w.run("inspect", pipeline.Result{Inspection: &pipeline.Inspection{Verdict: pipeline.VerdictReject,
+		Reason: reason}})
+	want := []pipeline.VideoState{
+		pipeline.VideoQueued, pipeline.VideoInspecting, pipeline.VideoInspecting, pipeline.VideoInspecting,
+		pipeline.VideoStateRejected,
+	}
+	for i, e := range w.log.events {
+		m.apply(t, e)
+		if m.video.Status != want[i] {
+			t.Errorf("after %s it is %s, want %s", e.Type, m.video.Status, want[i])
+		}
+	}
+	if m.video.Problem == nil || m.video.Problem.Code != pipeline.CodeTooLong || m.video.ReadyAt != nil {
+		t.Errorf("%+v", m.video)
+	}
+}
+
+func TestViewSettles(t *testing.T) {
+	w := newWorld(t, ladder())
+	m := &views{jobs: map[string]*pipeline.JobView{}}
+	w.accept(uploadOf(ladder().pipeline()))
+	w.run("inspect", accepted())
+	w.fail("transcode-0000", pipeline.CodeEncodeFailed)
+	w.run("transcode-0001", pipeline.Result{})
+	w.run("thumbnail", pipeline.Result{})
+	for _, e := range w.log.events {
+		m.apply(t, e)
+	}
+	for name, want := range map[string]pipeline.JobState{
+		"inspect": pipeline.JobStateCompleted, "transcode-0000": pipeline.JobStateErrored,
+		"transcode-0001": pipeline.JobStateCompleted, "transcode-package": pipeline.JobStateSkipped,
+	} {
+		if j := m.jobs[name]; j.Status != want || j.FinishedAt == nil || j.ID != video+"/"+name {
+			t.Errorf("%s: %+v, want %s", name, j, want)
+		}
+	}
+	if m.video.Status != pipeline.VideoStateErrored || m.video.Progress >= 100 ||
+		m.jobs["transcode-package"].Settle(pipeline.Event{}) {
+		t.Errorf("%s at %d", m.video.Status, m.video.Progress)
+	}
+	waiting := pipeline.JobView{Step: "notify", Status: pipeline.JobPending}
+	if waiting.Settle(pipeline.Event{}) {
+		t.Error("the webhook runs after the end")
+	}
+	if _, err := pipeline.Delete(context.Background(), w.log, project, video); err != nil {
+		t.Fatal(err)
+	}
+	w.settle()
+	for _, e := range w.log.of(pipeline.VideoDeleted) {
+		m.apply(t, e)
+	}
+	if !m.video.Deleted {
+		t.Error("a deleted video is removed")
+	}
+}
+
+func TestJobView(t *testing.T) {
+	w := newWorld(t, planner{"a": {{}}})
+	task := pipeline.Task{Project: project, Video: video, Job: pipeline.Job{Name: "a", Step: "s", Worker: "wk"}}
+	var j pipeline.JobView
+	next := func(et pipeline.EventType, data pipeline.JobEvent) pipeline.JobView {
+		t.Helper()
+		e := w.write(et, task, data)
+		mustBeValid(t, e)
+		if _, err := j.Apply(e); err != nil {
+			t.Fatal(err)
+		}
+		return j
+	}
+	if v := next(pipeline.JobStarted, pipeline.JobEvent{Attempt: 1}); v.Status != pipeline.JobProcessing ||
+		v.Attempt != 1 || v.StartedAt == nil || v.Step != "s" || v.Worker != "wk" || v.ID != video+"/a" {
+		t.Errorf("started: %+v", v)
+	}
+	if v := next(pipeline.JobInterrupted, pipeline.JobEvent{Attempt: 0}); v.Status != pipeline.JobPending ||
+		v.Attempt != 0 {
+		t.Errorf("interrupted, unspent: %+v", v)
+	}
+	next(pipeline.JobStarted, pipeline.JobEvent{Attempt: 1})
+	if v := next(pipeline.JobRetrying, retrying()); v.Status != pipeline.JobAwaitingRetry || v.RetryAt == nil ||
+		v.Problem == nil {
+		t.Errorf("retrying: %+v", v)
+	}
+	if v := next(pipeline.JobStarted, pipeline.JobEvent{Attempt: 2}); v.RetryAt != nil || v.Problem == nil ||
+		v.Attempt != 2 {
+		t.Errorf("started again: %+v", v)
+	}
+	if v := next(pipeline.JobCanceled, pipeline.JobEvent{}); v.Attempt != 2 ||
+		v.Status != pipeline.JobStateCanceled || v.FinishedAt == nil {
+		t.Errorf("canceled: %+v", v)
+	}
+	if v := next(pipeline.JobCompleted, pipeline.JobEvent{Attempt: 3, Result: &pipeline.Result{
+		Facts: map[string]any{"fps": 2.5},
+	}}); v.Facts["fps"] != 2.5 {
+		t.Errorf("completed: %+v", v)
+	}
+	broken := pipeline.Event{Type: pipeline.JobStarted, Data: []byte("[")}
+	if _, err := j.Apply(broken); err == nil {
+		t.Error("a broken event is applied")
+	}
+}
+
+// failing is a log that cannot be read.
+type failing struct{ *memLog }
+
+var errLog = errors.New("log is down")
+
+func (failing) Last(context.Context, ...string) ([]pipeline.Event, error) { return nil, errLog }
+
+func TestFold(t *testing.T) {
+	ctx := context.Background()
+	w := newWorld(t, ladder())
+	v, err := pipeline.Fold(ctx, w.log, project, video)
+	if err != nil || v.Uploaded.Sequence != 0 {
+		t.Fatalf("of nothing: %+v, %v", v, err)
+	}
+	w.accept(uploadOf(ladder().pipeline()))
+	w.run("inspect", accepted())
+	task, _ := w.tasks.take("transcode-0000")
+	w.write(pipeline.JobStarted, task, pipeline.JobEvent{Attempt: 1})
+	w.write(pipeline.JobRetrying, task, retrying())
+	v, err = pipeline.Fold(ctx, w.log, project, video)
+	if err != nil || v.Upload.Passthrough != "pass" || v.Verdict.Media == nil || len(v.Plan) != 4 ||
+		len(v.Jobs) != 4 ||
+		v.Inspect.State != pipeline.JobStateCompleted || v.Notify.State != pipeline.JobPending {
+		t.Fatalf("%+v, %v", v, err)
+	}
+	if f := v.Jobs["transcode-0000"]; f.State != pipeline.JobAwaitingRetry || f.Data.Failed != 1 {
+		t.Errorf("%+v", f)
+	}
+	if _, err := pipeline.Fold(ctx, failing{}, project, video); !errors.Is(err, errLog) {
+		t.Errorf("a log that is down: %v", err)
+	}
+	if pipeline.JobStateOf(pipeline.VideoReady) != "" || !pipeline.JobStateSkipped.Terminal() ||
+		pipeline.JobAwaitingRetry.Terminal() || pipeline.VideoProcessing.Terminal() {
+		t.Error("states")
+	}
+}

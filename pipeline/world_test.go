@@ -1,0 +1,303 @@
+package pipeline_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+// memLog is a Log in memory with the semantics that the interface states, compare-and-swap included.
+type memLog struct {
+	events []pipeline.Event
+	last   map[string]int // index into events, by subject
+}
+
+func newLog() *memLog { return &memLog{last: map[string]int{}} }
+
+func (l *memLog) Append(_ context.Context, e pipeline.Event, after uint64) (uint64, error) {
+	var last pipeline.Event
+	if i, ok := l.last[e.Subject]; ok {
+		last = l.events[i]
+	}
+	if last.Sequence != after {
+		if last.Sequence != 0 && last.ID == e.ID {
+			return last.Sequence, nil
+		}
+		return 0, fmt.Errorf("append %s: %w", e.Subject, pipeline.ErrConflict)
+	}
+	// As a log on the wire does it: what is read is what was encoded.
+	document, err := json.Marshal(e)
+	if err != nil {
+		return 0, err
+	}
+	var stored pipeline.Event
+	if err := json.Unmarshal(document, &stored); err != nil {
+		return 0, err
+	}
+	stored.Sequence = uint64(len(l.events) + 1)
+	l.last[e.Subject] = len(l.events)
+	l.events = append(l.events, stored)
+	return stored.Sequence, nil
+}
+
+func (l *memLog) Last(_ context.Context, subjects ...string) ([]pipeline.Event, error) {
+	events := make([]pipeline.Event, len(subjects))
+	for i, s := range subjects {
+		if at, ok := l.last[s]; ok {
+			events[i] = l.events[at]
+		}
+	}
+	return events, nil
+}
+
+func (l *memLog) of(types ...pipeline.EventType) []pipeline.Event {
+	var found []pipeline.Event
+	for _, e := range l.events {
+		if slices.Contains(types, e.Type) {
+			found = append(found, e)
+		}
+	}
+	return found
+}
+
+// memTasks is a queue in memory: a task waits once, until it is taken out.
+type memTasks struct {
+	waiting []pipeline.Task
+	stored  map[string]int // how often a task was stored, by job
+}
+
+func (q *memTasks) Enqueue(_ context.Context, t pipeline.Task) error {
+	for _, w := range q.waiting {
+		if w.Subject() == t.Subject() && w.Cause >= t.Cause {
+			return nil
+		}
+	}
+	q.waiting = append(q.waiting, t)
+	q.stored[t.Job.Name]++
+	return nil
+}
+
+func (q *memTasks) take(job string) (pipeline.Task, bool) {
+	i := slices.IndexFunc(q.waiting, func(t pipeline.Task) bool { return t.Job.Name == job })
+	if i < 0 {
+		return pipeline.Task{}, false
+	}
+	t := q.waiting[i]
+	q.waiting = slices.Delete(q.waiting, i, i+1)
+	return t, true
+}
+
+func (q *memTasks) names() []string {
+	names := make([]string, len(q.waiting))
+	for i, t := range q.waiting {
+		names[i] = t.Job.Name
+	}
+	slices.Sort(names)
+	return names
+}
+
+// memObjects records the prefixes that were deleted.
+type memObjects struct{ deleted []string }
+
+func (o *memObjects) DeletePrefix(_ context.Context, prefix string) error {
+	o.deleted = append(o.deleted, prefix)
+	return nil
+}
+
+// planner plans the jobs it is given, by worker type.
+type planner map[string][]pipeline.Job
+
+func (p planner) Plan(worker string, params json.RawMessage, _ pipeline.Media) ([]pipeline.Job, error) {
+	if err := p.Check(worker, params); err != nil {
+		return nil, err
+	}
+	return p[worker], nil
+}
+
+func (p planner) Check(worker string, params json.RawMessage) error {
+	if _, ok := p[worker]; !ok {
+		return pipeline.Fail(pipeline.CodeWorkerTypeUnknown, "no worker %q", worker)
+	}
+	if strings.Contains(string(params), `"bad"`) {
+		return pipeline.Fail(pipeline.CodeParameters, "bad is no parameter")
+	}
+	return nil
+}
+
+// world is a log, a queue and a coordinator, and the one video they are about.
+type world struct {
+	t       fataler
+	log     *memLog
+	tasks   *memTasks
+	objects *memObjects
+	coord   *pipeline.Coordinator
+	seen    int // events that the coordinator has handled
+}
+
+const project, video = "acme", "vid_01"
+
+func newWorld(t fataler, p planner) *world {
+	w := &world{t: t, log: newLog(), tasks: &memTasks{stored: map[string]int{}}, objects: &memObjects{}}
+	w.coord = &pipeline.Coordinator{Log: w.log, Tasks: w.tasks, Objects: w.objects, Planner: p}
+	return w
+}
+
+// steps is a pipeline of one step for each worker type, in the order of their names.
+func (p planner) pipeline() pipeline.Pipeline {
+	doc := pipeline.Pipeline{Name: "test", Version: 1}
+	for _, worker := range slices.Sorted(maps.Keys(p)) {
+		doc.Steps = append(doc.Steps, pipeline.Step{Name: worker, Worker: worker})
+	}
+	return doc
+}
+
+func uploadOf(p pipeline.Pipeline) pipeline.Upload {
+	return pipeline.Upload{
+		Source: pipeline.Object{Key: "videos/vid_01/source/original.mp4", Size: 7, SHA256: "ab",
+			Filename: "a.mp4"},
+		Pipeline: p, Webhook: &pipeline.Webhook{URL: "https://example.com/hook"},
+		Metadata: map[string]string{"title": "A"}, Passthrough: "pass",
+	}
+}
+
+func (w *world) accept(up pipeline.Upload) pipeline.Event {
+	w.t.Helper()
+	e, _, err := pipeline.Accept(context.Background(), w.log, project, video, up, "")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.settle()
+	return e
+}
+
+// settle delivers every event that was not, in order, and then all of them once more: which must change
+// nothing.
+func (w *world) settle() {
+	w.t.Helper()
+	for ; w.seen < len(w.log.events); w.seen++ {
+		w.handle(w.log.events[w.seen])
+	}
+	events, waiting := len(w.log.events), w.tasks.names()
+	for _, e := range w.log.events {
+		w.handle(e)
+	}
+	if len(w.log.events) != events || !slices.Equal(w.tasks.names(), waiting) {
+		w.t.Fatalf("the second delivery did something: %v %v", w.log.events[events:], w.tasks.names())
+	}
+}
+
+func (w *world) handle(e pipeline.Event) {
+	w.t.Helper()
+	if err := w.coord.Handle(context.Background(), e); err != nil {
+		w.t.Fatalf("handle %s: %v", e.Type, err)
+	}
+}
+
+// write appends the next event of a job, as its worker loop does, whatever its last one is.
+func (w *world) write(t pipeline.EventType, task pipeline.Task, data pipeline.JobEvent) pipeline.Event {
+	w.t.Helper()
+	e, err := nextOf(w.log, t, task, data)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return e
+}
+
+func nextOf(log *memLog, t pipeline.EventType, task pipeline.Task, data pipeline.JobEvent) (pipeline.Event,
+	error) {
+	ctx := context.Background()
+	last, err := log.Last(ctx, task.JobSubject())
+	if err != nil {
+		return pipeline.Event{}, err
+	}
+	data.Job, data.Step, data.Worker, data.Process = task.Job.Name, task.Job.Step, task.Job.Worker, "test"
+	cause := pipeline.Event{ID: task.EventID, TraceParent: task.Trace}
+	e, err := pipeline.NewEvent("worker", t, task.JobSubject(), task.Video, cause, data)
+	if err != nil {
+		return pipeline.Event{}, err
+	}
+	e.Sequence, err = log.Append(ctx, e, last[0].Sequence)
+	return e, err
+}
+
+// run takes the task of a job out of the queue, and starts and completes it.
+func (w *world) run(job string, r pipeline.Result) {
+	w.t.Helper()
+	task, ok := w.tasks.take(job)
+	if !ok {
+		w.t.Fatalf("no task of %s; there are %v", job, w.tasks.names())
+	}
+	started := w.write(pipeline.JobStarted, task, pipeline.JobEvent{Attempt: 1, Owner: 1})
+	w.write(pipeline.JobCompleted, task, pipeline.JobEvent{Attempt: 1, Token: started.Sequence, Result: &r})
+	w.settle()
+}
+
+// fail takes the task of a job out of the queue, and starts and ends it.
+func (w *world) fail(job string, code pipeline.Code) {
+	w.t.Helper()
+	task, ok := w.tasks.take(job)
+	if !ok {
+		w.t.Fatalf("no task of %s; there are %v", job, w.tasks.names())
+	}
+	started := w.write(pipeline.JobStarted, task, pipeline.JobEvent{Attempt: 1, Owner: 1})
+	problem := pipeline.ProblemOf(pipeline.Fail(code, "%s failed", job))
+	problem.Job = job
+	w.write(pipeline.JobErrored, task, pipeline.JobEvent{
+		Attempt: 1, Failed: 1, Token: started.Sequence, Problem: problem,
+	})
+	w.settle()
+}
+
+func accepted() pipeline.Result {
+	return pipeline.Result{Inspection: &pipeline.Inspection{
+		Verdict: pipeline.VerdictAccept,
+		Media: &pipeline.Media{
+			Container: "mov", Duration: 4, Audio: []pipeline.AudioTrack{{Codec: "aac", Channels: 2, Language: "und"}},
+		},
+	}}
+}
+
+func manifest(path string) pipeline.Result {
+	return pipeline.Result{Outputs: []pipeline.Output{
+		{Name: "master", Kind: pipeline.KindManifest, Path: path, Key: "videos/vid_01/x/1/" + path, Size: 1},
+	}}
+}
+
+// finish returns the one end of the video.
+func (w *world) finish() pipeline.Finish {
+	w.t.Helper()
+	ends := w.log.of(pipeline.VideoReady, pipeline.VideoErrored, pipeline.VideoRejected, pipeline.VideoCanceled)
+	if len(ends) != 1 {
+		w.t.Fatalf("the video has %d ends", len(ends))
+	}
+	var end pipeline.Finish
+	if err := ends[0].Decode(&end); err != nil {
+		w.t.Fatal(err)
+	}
+	if ends[0].Type != pipeline.EventType("video."+string(end.State)) {
+		w.t.Fatalf("%s says %s", ends[0].Type, end.State)
+	}
+	return end
+}
+
+// retrying is the data of a failed attempt that has another.
+func retrying() pipeline.JobEvent {
+	at := time.Now()
+	problem := pipeline.ProblemOf(errors.New("passing"))
+	return pipeline.JobEvent{Attempt: 1, Failed: 1, Problem: problem, RetryAt: &at}
+}
+
+// fataler is what a *testing.T and a *rapid.T have in common here.
+type fataler interface {
+	Helper()
+	Errorf(format string, args ...any)
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+}

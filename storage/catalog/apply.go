@@ -1,0 +1,260 @@
+package catalog
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"unicode/utf8"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+// Apply folds events, which stand in ascending sequence, into the catalog, all or none. Those at or below
+// the catalog's sequence are left out, so a batch may be given again, whole or in part. It fails with
+// ErrOrder for an event without a sequence, and for a late one: below an event before it in the batch and
+// not applied yet. When another process moved the sequence meanwhile it fails with pipeline.ErrConflict;
+// giving the batch again helps.
+func (c *Catalog) Apply(ctx context.Context, events []pipeline.Event) error {
+	if len(events) == 0 {
+		return nil
+	}
+	var b *batch
+	err := c.writer.transact(ctx, func(tx *sql.Tx) error {
+		b = newBatch(c.writer, tx)
+		return b.run(ctx, events)
+	})
+	if err != nil {
+		return fmt.Errorf("apply events %d to %d: %w",
+			events[0].Sequence, events[len(events)-1].Sequence, explain(err))
+	}
+	for _, p := range b.poison {
+		slog.WarnContext(ctx, "catalog left out an event that it cannot decode", "sequence", p.event.Sequence,
+			"type", string(p.event.Type), "subject", p.event.Subject, "error", p.err)
+	}
+	if b.moved {
+		c.broadcast()
+	}
+	return nil
+}
+
+func (b *batch) run(ctx context.Context, events []pipeline.Event) error {
+	var stored int64
+	if err := b.stmt(ctx, sqlSequence).QueryRowContext(ctx).Scan(&stored); err != nil {
+		return err
+	}
+	fresh, err := unapplied(events, uint64(stored))
+	if err != nil || len(fresh) == 0 {
+		return err
+	}
+	for _, e := range fresh {
+		err := b.apply(ctx, e)
+		if p, ok := errors.AsType[poisoned](err); ok {
+			b.poison = append(b.poison, p)
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("event %d: %w", e.Sequence, err)
+		}
+	}
+	if err := b.flush(ctx); err != nil {
+		return err
+	}
+	return b.moveOn(ctx, uint64(stored), fresh[len(fresh)-1].Sequence)
+}
+
+// unapplied returns the events above stored, each once.
+func unapplied(events []pipeline.Event, stored uint64) ([]pipeline.Event, error) {
+	var fresh []pipeline.Event
+	bySequence := func(e pipeline.Event, seq uint64) int {
+		switch {
+		case e.Sequence < seq:
+			return -1
+		case e.Sequence > seq:
+			return 1
+		}
+		return 0
+	}
+	for _, e := range events {
+		switch {
+		case e.Sequence == 0 || e.Sequence > maxSequence:
+			return nil, fmt.Errorf("%w: %s %s has sequence %d", ErrOrder, e.Type, e.ID, e.Sequence)
+		case e.Sequence <= stored:
+			continue
+		case len(fresh) == 0 || e.Sequence > fresh[len(fresh)-1].Sequence:
+			fresh = append(fresh, e)
+			continue
+		}
+		if _, again := slices.BinarySearchFunc(fresh, e.Sequence, bySequence); !again {
+			last := fresh[len(fresh)-1].Sequence
+			return nil, fmt.Errorf("%w: %d comes after %d", ErrOrder, e.Sequence, last)
+		}
+	}
+	return fresh, nil
+}
+
+// maxSequence is what the columns hold.
+const maxSequence = 1<<63 - 1
+
+// moveOn is the guard: the sequence moves from where this batch found it, or the batch is void.
+func (b *batch) moveOn(ctx context.Context, from, to uint64) error {
+	result, err := b.stmt(ctx, sqlMoveOn).ExecContext(ctx, int64(to), len(b.poison), int64(from))
+	if err != nil {
+		return err
+	}
+	n, err := result.RowsAffected()
+	if err != nil {
+		return err
+	}
+	if n != 1 {
+		return fmt.Errorf("another projector is at work: %w", pipeline.ErrConflict)
+	}
+	b.moved = true
+	return nil
+}
+
+// apply folds one event. It returns a poisoned error, having changed nothing, for one that cannot be decoded.
+func (b *batch) apply(ctx context.Context, e pipeline.Event) error {
+	project, video, job, err := pipeline.Address(e.Subject)
+	if err != nil {
+		return poisoned{e, err}
+	}
+	doc, err := json.Marshal(e)
+	if err != nil {
+		return poisoned{e, err}
+	}
+	if !utf8.Valid(doc) {
+		return poisoned{e, errors.New("the data is not UTF-8")}
+	}
+	v, err := b.video(ctx, video)
+	if err != nil {
+		return err
+	}
+	if v.known && v.view.Project != project || !v.known && e.Type != pipeline.VideoUploaded {
+		return nil // of no video that is known: it was deleted, or is another project's
+	}
+	if job == "" {
+		err = b.applyVideo(ctx, v, e)
+	} else if pipeline.JobStateOf(e.Type) != "" && e.Type != "" {
+		err = b.applyJob(ctx, v, job, e)
+	}
+	if err != nil || !v.known {
+		return err
+	}
+	return b.exec(ctx, sqlPutEvent, video, int64(e.Sequence), project, string(doc))
+}
+
+func (b *batch) applyVideo(ctx context.Context, v *videoEntry, e pipeline.Event) error {
+	var planned []pipeline.JobView
+	if e.Type == pipeline.VideoInspected {
+		var err error
+		if planned, err = pipeline.PlannedJobs(e); err != nil {
+			return poisoned{e, err}
+		}
+	}
+	over := v.view.Status.Terminal()
+	if err := v.view.Apply(e); err != nil {
+		return poisoned{e, err}
+	}
+	if v.view.Deleted {
+		return b.remove(ctx, v)
+	}
+	v.known, v.dirty = true, true
+	for i, view := range planned {
+		j, err := b.job(ctx, v, view.Name)
+		if err != nil {
+			return err
+		}
+		if j.view.ID == "" { // an event of the job that came before its plan has told more
+			*j = jobEntry{view: view, born: e.Sequence, position: i, dirty: true}
+		}
+	}
+	// A plan that comes after the end, by a race with a cancellation, is never run.
+	if over && e.Type == pipeline.VideoInspected || slices.Contains(ends, e.Type) {
+		return b.settle(ctx, v, e)
+	}
+	return nil
+}
+
+// ends are the events that end a video.
+var ends = []pipeline.EventType{
+	pipeline.VideoReady, pipeline.VideoErrored, pipeline.VideoRejected, pipeline.VideoCanceled,
+}
+
+// applyJob folds an event of a job. Outputs stand in the catalog while the job is completed.
+func (b *batch) applyJob(ctx context.Context, v *videoEntry, name string, e pipeline.Event) error {
+	j, err := b.job(ctx, v, name)
+	if err != nil {
+		return err
+	}
+	had := j.view.Status == pipeline.JobStateCompleted
+	if j.view.ID == "" {
+		j.born = e.Sequence
+	}
+	outputs, err := j.view.Apply(e)
+	if err != nil {
+		return poisoned{e, err}
+	}
+	v.view.ApplyJob(e, j.view)
+	v.dirty, j.dirty = true, true
+	if had {
+		if err := b.exec(ctx, sqlDropOutputs, v.view.ID, name); err != nil {
+			return err
+		}
+	}
+	if e.Type != pipeline.JobCompleted {
+		return nil
+	}
+	for i, o := range outputs {
+		doc, err := json.Marshal(outputView(v.view.ID, name, o))
+		if err != nil {
+			return err
+		}
+		err = b.exec(ctx, sqlPutOutput, v.view.ID, name, o.Path, int64(e.Sequence), i, string(doc))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// settle marks the jobs that are pending at the end of their video.
+func (b *batch) settle(ctx context.Context, v *videoEntry, e pipeline.Event) error {
+	rows, err := b.stmt(ctx, sqlPendingJobs).QueryContext(ctx, v.view.ID)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		name, j, err := scanJob(rows)
+		if err != nil {
+			return err
+		}
+		if v.jobs[name] == nil {
+			v.jobs[name] = j
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	for _, j := range v.jobs {
+		if j.view.ID != "" && j.view.Settle(e) {
+			j.dirty = true
+		}
+	}
+	return nil
+}
+
+// remove deletes all that is kept of a video.
+func (b *batch) remove(ctx context.Context, v *videoEntry) error {
+	for _, text := range []string{sqlDropVideo, sqlDropVideoJobs, sqlDropVideoOutputs, sqlDropVideoEvents} {
+		if err := b.exec(ctx, text, v.view.ID); err != nil {
+			return err
+		}
+	}
+	*v = videoEntry{jobs: map[string]*jobEntry{}}
+	return nil
+}

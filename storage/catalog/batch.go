@@ -1,0 +1,151 @@
+package catalog
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+// batch is one Apply: its transaction, and the views that it has touched and not written yet.
+type batch struct {
+	pool   *pool
+	tx     *sql.Tx
+	stmts  map[string]*sql.Stmt
+	videos map[string]*videoEntry
+	poison []poisoned
+	moved  bool
+}
+
+// poisoned is an event that was left out, and why.
+type poisoned struct {
+	event pipeline.Event
+	err   error
+}
+
+func (p poisoned) Error() string { return p.err.Error() }
+
+// videoEntry is a video in a batch, with those of its jobs that the batch has touched.
+type videoEntry struct {
+	view  pipeline.VideoView
+	known bool // whether there is such a video
+	dirty bool
+	jobs  map[string]*jobEntry
+}
+
+// jobEntry is a job in a batch. An empty ID of the view means that there is no such job yet.
+type jobEntry struct {
+	view     pipeline.JobView
+	born     uint64 // sequence of the event that it came with
+	position int    // in the plan
+	dirty    bool
+}
+
+func newBatch(p *pool, tx *sql.Tx) *batch {
+	return &batch{pool: p, tx: tx, stmts: map[string]*sql.Stmt{}, videos: map[string]*videoEntry{}}
+}
+
+func (b *batch) stmt(ctx context.Context, text string) *sql.Stmt {
+	s, ok := b.stmts[text]
+	if !ok {
+		s = b.tx.StmtContext(ctx, b.pool.stmt(text))
+		b.stmts[text] = s
+	}
+	return s
+}
+
+func (b *batch) exec(ctx context.Context, text string, args ...any) error {
+	_, err := b.stmt(ctx, text).ExecContext(ctx, args...)
+	return err
+}
+
+// video returns the entry of a video, from the file when this batch meets it first.
+func (b *batch) video(ctx context.Context, id string) (*videoEntry, error) {
+	if v := b.videos[id]; v != nil {
+		return v, nil
+	}
+	var doc string
+	var planned, done int
+	v := &videoEntry{jobs: map[string]*jobEntry{}}
+	err := b.stmt(ctx, sqlVideoRow).QueryRowContext(ctx, id).Scan(&doc, &planned, &done)
+	switch {
+	case err == nil:
+		if err := json.Unmarshal([]byte(doc), &v.view); err != nil {
+			return nil, fmt.Errorf("decode video %s: %w", id, err)
+		}
+		v.known, v.view.PlannedWeight, v.view.DoneWeight = true, planned, done
+	case !errors.Is(err, sql.ErrNoRows):
+		return nil, err
+	}
+	b.videos[id] = v
+	return v, nil
+}
+
+// job returns the entry of a job, from the file when this batch meets it first.
+func (b *batch) job(ctx context.Context, v *videoEntry, name string) (*jobEntry, error) {
+	if j := v.jobs[name]; j != nil {
+		return j, nil
+	}
+	_, j, err := scanJob(b.stmt(ctx, sqlJobRow).QueryRowContext(ctx, v.view.ID, name))
+	if errors.Is(err, sql.ErrNoRows) {
+		j, err = &jobEntry{}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	v.jobs[name] = j
+	return j, nil
+}
+
+func scanJob(row interface{ Scan(...any) error }) (name string, j *jobEntry, err error) {
+	var doc string
+	var born int64
+	j = &jobEntry{}
+	if err := row.Scan(&name, &doc, &born, &j.position); err != nil {
+		return "", nil, err
+	}
+	j.born = uint64(born)
+	if err := json.Unmarshal([]byte(doc), &j.view); err != nil {
+		return "", nil, fmt.Errorf("decode job %s: %w", name, err)
+	}
+	return name, j, nil
+}
+
+// flush writes the views that the batch has changed.
+func (b *batch) flush(ctx context.Context) error {
+	for id, v := range b.videos {
+		for name, j := range v.jobs {
+			if err := b.putJob(ctx, id, name, j); err != nil {
+				return err
+			}
+		}
+		if !v.dirty {
+			continue
+		}
+		doc, err := json.Marshal(v.view)
+		if err != nil {
+			return fmt.Errorf("encode video %s: %w", id, err)
+		}
+		err = b.exec(ctx, sqlPutVideo, id, v.view.Project, string(v.view.Status),
+			v.view.CreatedAt.UnixMicro(), v.view.PlannedWeight, v.view.DoneWeight, string(doc))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *batch) putJob(ctx context.Context, video, name string, j *jobEntry) error {
+	if !j.dirty {
+		return nil
+	}
+	doc, err := json.Marshal(j.view)
+	if err != nil {
+		return fmt.Errorf("encode job %s/%s: %w", video, name, err)
+	}
+	return b.exec(ctx, sqlPutJob, video, name, string(j.view.Status), j.view.CreatedAt.UnixMicro(),
+		int64(j.born), j.position, string(doc))
+}

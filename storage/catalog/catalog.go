@@ -1,0 +1,162 @@
+package catalog
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"sync"
+)
+
+// Errors of Open and of the methods. A missing video or object is pipeline.ErrNotFound.
+var (
+	// ErrSchema says that a later version of ReelMill wrote the file. Remedy: that version, or a rebuild.
+	ErrSchema = errors.New("the catalog is of a later version of ReelMill")
+	// ErrDamaged says that the file is no SQLite database, or a broken one. Remedy: a rebuild.
+	ErrDamaged = errors.New("the catalog is damaged")
+	// ErrOrder says that events came in an order in which one would be lost. Nothing of the batch is applied.
+	ErrOrder = errors.New("events out of order")
+	// ErrCursor says that a cursor is none that Videos returned.
+	ErrCursor = errors.New("invalid cursor")
+	// ErrClosed says that the catalog was closed meanwhile.
+	ErrClosed = errors.New("the catalog is closed")
+)
+
+// remedy ends the messages of ErrSchema and ErrDamaged.
+const remedy = "run `reelmill rebuild`: it makes the catalog anew from the event log"
+
+// Catalog is the read model in one file. All methods may be called from many goroutines.
+type Catalog struct {
+	writer *pool // one connection, so one Apply at a time
+	reader *pool
+
+	mu      sync.Mutex
+	changed chan struct{} // closed and replaced when the sequence has moved
+	closed  chan struct{}
+	once    sync.Once
+}
+
+// Open opens the catalog in the file path and brings its schema up to date. A missing file, or one of no
+// bytes, is a new catalog at sequence 0; so are the folders to it, with mode 0700, the file with 0600. It
+// fails with ErrSchema or ErrDamaged for a file that must be rebuilt. The caller closes the catalog; ctx
+// bounds opening only.
+func Open(ctx context.Context, path string) (*Catalog, error) {
+	c := &Catalog{changed: make(chan struct{}), closed: make(chan struct{})}
+	if err := c.open(ctx, path); err != nil {
+		return nil, errors.Join(fmt.Errorf("open catalog %s: %w", path, explain(err)), c.Close())
+	}
+	return c, nil
+}
+
+func (c *Catalog) open(ctx context.Context, path string) error {
+	file, err := prepareFile(path)
+	if err != nil {
+		return err
+	}
+	if c.writer, err = newPool(file, true); err != nil {
+		return err
+	}
+	if err := migrate(ctx, c.writer.db); err != nil {
+		return err
+	}
+	if err := c.writer.prepare(ctx, writerStatements); err != nil {
+		return err
+	}
+	if c.reader, err = newPool(file, false); err != nil {
+		return err
+	}
+	return c.reader.prepare(ctx, readerStatements)
+}
+
+// Close waits for running statements and closes the file. WaitFor returns ErrClosed.
+func (c *Catalog) Close() error {
+	var err error
+	c.once.Do(func() {
+		close(c.closed)
+		err = errors.Join(c.reader.close(), c.writer.close()) // the last to close folds in the WAL
+	})
+	return err
+}
+
+// Sequence returns the sequence of the last event applied; 0 in a new file.
+func (c *Catalog) Sequence(ctx context.Context) (uint64, error) {
+	return c.number(ctx, sqlSequence)
+}
+
+// Poisoned returns how many events were left out because they could not be decoded, since the last Reset.
+func (c *Catalog) Poisoned(ctx context.Context) (uint64, error) {
+	return c.number(ctx, sqlPoisoned)
+}
+
+func (c *Catalog) number(ctx context.Context, text string) (uint64, error) {
+	var n int64
+	if err := c.reader.stmt(text).QueryRowContext(ctx).Scan(&n); err != nil {
+		return 0, fmt.Errorf("read state of the catalog: %w", explain(err))
+	}
+	return uint64(n), nil
+}
+
+// Changed returns a channel that is closed when an Apply or Reset of this process next moves the sequence.
+func (c *Catalog) Changed() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.changed
+}
+
+func (c *Catalog) broadcast() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	close(c.changed)
+	c.changed = make(chan struct{})
+}
+
+// WaitFor returns nil once the catalog has applied the event seq: reads that begin then see it. It returns
+// the error of ctx when that ends first, and ErrClosed after Close.
+func (c *Catalog) WaitFor(ctx context.Context, seq uint64) error {
+	for {
+		changed := c.Changed() // before the look, so no change falls between
+		applied, err := c.Sequence(ctx)
+		switch {
+		case c.isClosed():
+			return ErrClosed
+		case err != nil:
+			return err
+		case applied >= seq:
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-c.closed:
+			return ErrClosed
+		case <-ctx.Done():
+			return fmt.Errorf("wait for event %d, catalog is at %d: %w", seq, applied, ctx.Err())
+		}
+	}
+}
+
+func (c *Catalog) isClosed() bool {
+	select {
+	case <-c.closed:
+		return true
+	default:
+		return false
+	}
+}
+
+// Reset empties the catalog and sets its sequence to 0, in one transaction. Whoever projects must begin
+// again at the first event of the log, and no other projector may run meanwhile.
+func (c *Catalog) Reset(ctx context.Context) error {
+	err := c.writer.transact(ctx, func(tx *sql.Tx) error {
+		for _, text := range resetStatements {
+			if _, err := tx.ExecContext(ctx, text); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("reset catalog: %w", explain(err))
+	}
+	c.broadcast()
+	return nil
+}

@@ -1,0 +1,210 @@
+package catalog
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+func TestOpenMakesAPrivateFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "data", "catalog.db")
+	c := open(t, path)
+	if seq := must(c.Sequence(t.Context())); seq != 0 {
+		t.Errorf("sequence %d of a new file", seq)
+	}
+	for _, suffix := range []string{"", "-wal", "-shm"} {
+		info, err := os.Stat(path + suffix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Mode().Perm() != 0o600 {
+			t.Errorf("%s has mode %v", info.Name(), info.Mode())
+		}
+	}
+}
+
+func TestOpenSetsTheFileUp(t *testing.T) {
+	c := fresh(t)
+	for pragma, want := range map[string]string{
+		"journal_mode": "wal", "synchronous": "1", "busy_timeout": "10000", "cache_size": "-512",
+	} {
+		for name, p := range map[string]*pool{"writer": c.writer, "reader": c.reader} {
+			var got string
+			err := p.db.QueryRowContext(t.Context(), "PRAGMA "+pragma).Scan(&got)
+			if err != nil || got != want {
+				t.Errorf("%s of the %s is %s (%v), want %s", pragma, name, got, err, want)
+			}
+		}
+	}
+	if _, err := c.reader.db.ExecContext(t.Context(), `DELETE FROM videos`); err == nil {
+		t.Error("a reader can write")
+	}
+}
+
+func TestAnEmptyFileIsANewCatalog(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "catalog.db")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if seq := must(open(t, path).Sequence(t.Context())); seq != 0 {
+		t.Errorf("sequence %d", seq)
+	}
+}
+
+func TestOpenTellsTheRemedy(t *testing.T) {
+	var s story
+	s.ready("p", "vid_a")
+	for name, test := range map[string]struct {
+		spoil func(path string) error
+		want  error
+	}{
+		"no database": {func(path string) error {
+			letter := strings.Repeat("this is a letter, not a database. ", 200)
+			return os.WriteFile(path, []byte(letter), 0o600)
+		}, ErrDamaged},
+		"pages overwritten": {func(path string) error {
+			b, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			for i := 100; i < len(b); i++ { // the header stays, so it looks like a database
+				b[i] = 0xa5
+			}
+			return os.WriteFile(path, b, 0o600)
+		}, ErrDamaged},
+		"later schema": {func(path string) error {
+			return rawExec(path, `INSERT INTO goose_db_version (version_id, is_applied) VALUES (9000, 1)`)
+		}, ErrSchema},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "catalog.db")
+			c := must(Open(t.Context(), path))
+			apply(t, c, s.events...)
+			if err := errors.Join(c.Close(), test.spoil(path)); err != nil {
+				t.Fatal(err)
+			}
+			_, err := Open(t.Context(), path)
+			if !errors.Is(err, test.want) || !strings.Contains(err.Error(), "`reelmill rebuild`") {
+				t.Fatalf("got %v", err)
+			}
+			if err := Remove(path); err != nil {
+				t.Fatal(err)
+			}
+			apply(t, open(t, path), s.events...)
+		})
+	}
+}
+
+// rawExec runs a statement on the file, behind the catalog's back.
+func rawExec(path, text string) error {
+	p, err := newPool(path, true)
+	if err != nil {
+		return err
+	}
+	_, err = p.db.Exec(text)
+	return errors.Join(err, p.close())
+}
+
+func TestDamageMetByAStatementIsTold(t *testing.T) {
+	var s story
+	s.ready("p", "vid_a")
+	path := filepath.Join(t.TempDir(), "catalog.db")
+	c := open(t, path)
+	apply(t, c, s.events...)
+	// A schema that SQLite cannot believe: a table whose root is no page of the file.
+	for _, text := range []string{
+		`PRAGMA writable_schema = 1`, `UPDATE sqlite_schema SET rootpage = 99999 WHERE name = 'videos'`,
+		`PRAGMA schema_version = 99`, // every connection reads it anew
+	} {
+		if _, err := c.writer.db.ExecContext(t.Context(), text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := c.Video(t.Context(), "p", "vid_a"); !errors.Is(err, ErrDamaged) {
+		t.Errorf("Video: %v", err)
+	}
+	if _, err := c.Videos(t.Context(), Query{Project: "p"}); !errors.Is(err, ErrDamaged) {
+		t.Errorf("Videos: %v", err)
+	}
+	s.ready("p", "vid_b")
+	if err := c.Apply(t.Context(), s.events); !errors.Is(err, ErrDamaged) {
+		t.Errorf("Apply: %v", err)
+	}
+}
+
+func TestOpenFailsWhereThereIsNoFile(t *testing.T) {
+	if _, err := Open(t.Context(), t.TempDir()); err == nil {
+		t.Error("a folder was opened")
+	}
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(t.Context(), filepath.Join(file, "catalog.db")); err == nil {
+		t.Error("a file was taken for a folder")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Open(ctx, filepath.Join(t.TempDir(), "c.db")); !errors.Is(err, context.Canceled) {
+		t.Errorf("canceled: %v", err)
+	}
+}
+
+func TestRemoveOfNothing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "catalog.db")
+	c := must(Open(t.Context(), path))
+	if err := errors.Join(c.Close(), c.Close(), Remove(path), Remove(path)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
+}
+
+// TestManyOpenANewFile is several processes that start at once.
+func TestManyOpenANewFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "catalog.db")
+	var wg sync.WaitGroup
+	for range 6 {
+		wg.Go(func() {
+			c, err := Open(t.Context(), path)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if err := c.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestMigrationsGoDownAndUpAgain(t *testing.T) {
+	raw, err := migrations.ReadFile("migrations/00001_read_model.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, down, _ := strings.Cut(string(raw), "-- +goose Down")
+	path := filepath.Join(t.TempDir(), "catalog.db")
+	if err := must(Open(t.Context(), path)).Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := rawExec(path, down+`DELETE FROM goose_db_version WHERE version_id > 0`); err != nil {
+		t.Fatal(err)
+	}
+	var s story
+	s.ready("p", "vid_a")
+	c := open(t, path)
+	apply(t, c, s.events...)
+	if v := must(c.Video(t.Context(), "p", "vid_a")); v.Status != pipeline.VideoStateReady {
+		t.Errorf("status %s", v.Status)
+	}
+}

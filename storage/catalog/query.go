@@ -1,0 +1,237 @@
+package catalog
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+// Limits of a list: what a limit of 0 means, and the most that is answered.
+const (
+	DefaultLimit = 50
+	MaxLimit     = 1000
+)
+
+// Query selects videos. The zero value of a field but Project selects all.
+type Query struct {
+	Project       string
+	Status        pipeline.VideoState
+	CreatedAfter  time.Time // at this time or later, to the microsecond
+	CreatedBefore time.Time // before this time
+	Limit         int       // of one page; DefaultLimit when 0 or less, at most MaxLimit
+	Cursor        string    // the NextCursor of the page before; empty for the first
+}
+
+// Page is a part of a list.
+type Page[T any] struct {
+	Data       []T    // never nil
+	NextCursor string // where the next page begins; empty on the last
+}
+
+// Video returns a video of project, or pipeline.ErrNotFound.
+func (c *Catalog) Video(ctx context.Context, project, id string) (pipeline.VideoView, error) {
+	var view pipeline.VideoView
+	err := scanDoc(c.reader.stmt(sqlVideo).QueryRowContext(ctx, project, id), &view)
+	if err != nil {
+		return pipeline.VideoView{}, fmt.Errorf("video %s: %w", id, err)
+	}
+	return view, nil
+}
+
+// scanDoc decodes the one document of a row; no row is pipeline.ErrNotFound.
+func scanDoc(row *sql.Row, v any) error {
+	var doc string
+	err := row.Scan(&doc)
+	if errors.Is(err, sql.ErrNoRows) {
+		return pipeline.ErrNotFound
+	}
+	if err != nil {
+		return explain(err)
+	}
+	return json.Unmarshal([]byte(doc), v)
+}
+
+// Videos returns one page of the videos that q selects, newest first; of the same microsecond, the greater
+// id first. Pages are positions and not snapshots: a video that was there when the first page was read is
+// on one page, once, and what is uploaded meanwhile is on none. A cursor of other making is ErrCursor.
+func (c *Catalog) Videos(ctx context.Context, q Query) (Page[pipeline.VideoView], error) {
+	page := Page[pipeline.VideoView]{Data: []pipeline.VideoView{}}
+	limit := clampLimit(q.Limit)
+	text, args, err := listSQL(q, limit+1)
+	if err != nil {
+		return page, err
+	}
+	rows, err := c.reader.db.QueryContext(ctx, text, args...)
+	if err != nil {
+		return page, fmt.Errorf("list videos: %w", explain(err))
+	}
+	views, err := scanDocs[pipeline.VideoView](rows)
+	if err != nil {
+		return page, fmt.Errorf("list videos: %w", err)
+	}
+	if len(views) > limit {
+		views = views[:limit]
+		page.NextCursor = cursorOf(views[limit-1])
+	}
+	page.Data = views
+	return page, nil
+}
+
+func clampLimit(limit int) int {
+	if limit <= 0 {
+		return DefaultLimit
+	}
+	return min(limit, MaxLimit)
+}
+
+// listSQL writes the query; each condition walks the index videos_newest or videos_newest_by_status.
+func listSQL(q Query, limit int) (text string, args []any, err error) {
+	var b strings.Builder
+	arg := func(v any) string {
+		args = append(args, v)
+		return "$" + strconv.Itoa(len(args))
+	}
+	b.WriteString(`SELECT doc FROM videos WHERE project = ` + arg(q.Project))
+	if q.Status != "" {
+		b.WriteString(` AND status = ` + arg(string(q.Status)))
+	}
+	if !q.CreatedAfter.IsZero() {
+		b.WriteString(` AND created_at >= ` + arg(q.CreatedAfter.UnixMicro()))
+	}
+	if !q.CreatedBefore.IsZero() {
+		b.WriteString(` AND created_at < ` + arg(q.CreatedBefore.UnixMicro()))
+	}
+	if q.Cursor != "" {
+		at, id, err := parseCursor(q.Cursor)
+		if err != nil {
+			return "", nil, err
+		}
+		b.WriteString(` AND (created_at, id) < (` + arg(at) + `, ` + arg(id) + `)`)
+	}
+	b.WriteString(` ORDER BY created_at DESC, id DESC LIMIT ` + arg(limit))
+	return b.String(), args, nil
+}
+
+// cursorOf returns the place behind v: its time in microseconds, a dot and its id, in base 64.
+func cursorOf(v pipeline.VideoView) string {
+	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%d.%s", v.CreatedAt.UnixMicro(), v.ID))
+}
+
+func parseCursor(cursor string) (at int64, id string, err error) {
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(cursor)
+	if err != nil {
+		return 0, "", ErrCursor
+	}
+	micros, id, _ := strings.Cut(string(raw), ".")
+	at, err = strconv.ParseInt(micros, 10, 64)
+	if err != nil || !pipeline.ValidName(id) {
+		return 0, "", ErrCursor
+	}
+	return at, id, nil
+}
+
+// scanDocs decodes a document of each row, and closes rows. It returns an empty list, not nil, for none.
+func scanDocs[T any](rows *sql.Rows) ([]T, error) {
+	defer rows.Close()
+	list := []T{}
+	for rows.Next() {
+		var doc sql.RawBytes
+		if err := rows.Scan(&doc); err != nil {
+			return nil, explain(err)
+		}
+		var v T
+		if err := json.Unmarshal(doc, &v); err != nil {
+			return nil, err
+		}
+		list = append(list, v)
+	}
+	return list, explain(rows.Err())
+}
+
+// Jobs returns the jobs of a video in the order of their creation, those of the plan in the plan's order.
+// An unknown video is pipeline.ErrNotFound; one that no worker has touched has none.
+func (c *Catalog) Jobs(ctx context.Context, project, video string) ([]pipeline.JobView, error) {
+	return listOf[pipeline.JobView](ctx, c, "jobs", sqlJobs, project, video)
+}
+
+// Outputs returns the outputs of the completed jobs of a video in the order in which they came. An unknown
+// video is pipeline.ErrNotFound.
+func (c *Catalog) Outputs(ctx context.Context, project, video string) ([]pipeline.OutputView, error) {
+	return listOf[pipeline.OutputView](ctx, c, "outputs", sqlOutputs, project, video)
+}
+
+func listOf[T any](ctx context.Context, c *Catalog, what, text, project, video string) ([]T, error) {
+	rows, err := c.reader.stmt(text).QueryContext(ctx, project, video)
+	if err != nil {
+		return nil, fmt.Errorf("%s of %s: %w", what, video, explain(err))
+	}
+	list, err := scanDocs[T](rows)
+	if err != nil {
+		return nil, fmt.Errorf("%s of %s: %w", what, video, err)
+	}
+	if len(list) > 0 {
+		return list, nil
+	}
+	_, err = c.Video(ctx, project, video)
+	return list, err
+}
+
+// outputView returns the output o of a job as it is answered. Its id depends on video, job and path alone.
+func outputView(video, job string, o pipeline.Output) pipeline.OutputView {
+	sum := sha256.Sum256([]byte(video + "\n" + job + "\n" + o.Path))
+	return pipeline.OutputView{
+		Output: o, ID: pipeline.DerivedID("out", sum), Video: video, Job: job,
+		URL: "/play/" + video + "/" + o.Path,
+	}
+}
+
+// Events returns the events of a video and its jobs above the sequence after, in the order of the log,
+// limit of them at most (DefaultLimit when 0 or less, MaxLimit at most). Data is as it was, but for the
+// spaces between its tokens. An unknown video is pipeline.ErrNotFound.
+func (c *Catalog) Events(ctx context.Context, project, video string, after uint64, limit int) (
+	[]pipeline.Event, error,
+) {
+	from := int64(min(after, math.MaxInt64))
+	rows, err := c.reader.stmt(sqlEvents).QueryContext(ctx, project, video, from, clampLimit(limit))
+	if err != nil {
+		return nil, fmt.Errorf("events of %s: %w", video, explain(err))
+	}
+	events, err := scanEvents(rows)
+	if err != nil {
+		return nil, fmt.Errorf("events of %s: %w", video, err)
+	}
+	if len(events) > 0 {
+		return events, nil
+	}
+	_, err = c.Video(ctx, project, video)
+	return events, err
+}
+
+func scanEvents(rows *sql.Rows) ([]pipeline.Event, error) {
+	defer rows.Close()
+	events := []pipeline.Event{}
+	for rows.Next() {
+		var sequence int64
+		var doc sql.RawBytes
+		if err := rows.Scan(&sequence, &doc); err != nil {
+			return nil, explain(err)
+		}
+		var e pipeline.Event
+		if err := json.Unmarshal(doc, &e); err != nil {
+			return nil, fmt.Errorf("decode event %d: %w", sequence, err)
+		}
+		e.Sequence = uint64(sequence)
+		events = append(events, e)
+	}
+	return events, explain(rows.Err())
+}

@@ -1,0 +1,264 @@
+package catalog
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+// shelf is a story of eleven videos of p, the even ones ready, and one of q; frozen lets all have one time.
+func shelf(frozen bool) story {
+	s := story{frozen: frozen}
+	for i := range 11 {
+		id := fmt.Sprintf("vid_%02d", i)
+		if i%2 == 0 {
+			s.ready("p", id)
+		} else {
+			s.uploaded("p", id)
+		}
+	}
+	s.uploaded("q", "vid_other")
+	return s
+}
+
+// pages reads all pages and returns the ids.
+func pages(t *testing.T, c *Catalog, q Query) []string {
+	t.Helper()
+	var ids []string
+	for {
+		page, err := c.Videos(t.Context(), q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, v := range page.Data {
+			ids = append(ids, v.ID)
+		}
+		if page.NextCursor == "" {
+			return ids
+		}
+		if len(page.Data) != q.Limit {
+			t.Fatalf("a page of %d that is not the last, limit %d", len(page.Data), q.Limit)
+		}
+		q.Cursor = page.NextCursor
+	}
+}
+
+func TestVideosPageByPage(t *testing.T) {
+	for _, frozen := range []bool{false, true} {
+		s := shelf(frozen)
+		c := fresh(t, s.events...)
+		var all, ready []string
+		for i := range 11 {
+			id := fmt.Sprintf("vid_%02d", 10-i)
+			all = append(all, id)
+			if i%2 == 0 {
+				ready = append(ready, id)
+			}
+		}
+		for limit := 1; limit <= 12; limit++ {
+			if diff := cmp.Diff(all, pages(t, c, Query{Project: "p", Limit: limit})); diff != "" {
+				t.Errorf("frozen %v, limit %d: %s", frozen, limit, diff)
+			}
+			got := pages(t, c, Query{Project: "p", Status: pipeline.VideoStateReady, Limit: limit})
+			if diff := cmp.Diff(ready, got); diff != "" {
+				t.Errorf("frozen %v, ready, limit %d: %s", frozen, limit, diff)
+			}
+		}
+	}
+}
+
+func TestVideosUploadedMeanwhileDoNotShiftPages(t *testing.T) {
+	s := shelf(false)
+	c := fresh(t, s.events...)
+	first := must(c.Videos(t.Context(), Query{Project: "p", Limit: 4}))
+	s.uploaded("p", "vid_new")
+	s.deleted("p", "vid_07") // the one that the cursor stands on
+	apply(t, c, s.events...)
+	rest := pages(t, c, Query{Project: "p", Limit: 4, Cursor: first.NextCursor})
+	if len(rest) != 7 || rest[0] != "vid_06" {
+		t.Errorf("got %v", rest)
+	}
+}
+
+func TestVideosByTime(t *testing.T) {
+	s := shelf(false)
+	c := fresh(t, s.events...)
+	v := must(c.Video(t.Context(), "p", "vid_04"))
+	q := Query{Project: "p", CreatedAfter: v.CreatedAt, Limit: 50}
+	if ids := pages(t, c, q); len(ids) != 7 || ids[6] != "vid_04" {
+		t.Errorf("after: %v", ids)
+	}
+	q = Query{Project: "p", CreatedBefore: v.CreatedAt, Limit: 50}
+	if ids := pages(t, c, q); len(ids) != 4 || ids[0] != "vid_03" {
+		t.Errorf("before: %v", ids)
+	}
+}
+
+func TestVideosOfNobody(t *testing.T) {
+	c := fresh(t)
+	page, err := c.Videos(t.Context(), Query{Project: "p"})
+	if err != nil || page.Data == nil || len(page.Data) != 0 || page.NextCursor != "" {
+		t.Errorf("%+v, %v", page, err)
+	}
+}
+
+func TestLimits(t *testing.T) {
+	for limit, want := range map[int]int{
+		-1: DefaultLimit, 0: DefaultLimit, 1: 1, MaxLimit: MaxLimit, math.MaxInt: MaxLimit,
+	} {
+		if got := clampLimit(limit); got != want {
+			t.Errorf("limit %d gives %d, want %d", limit, got, want)
+		}
+	}
+}
+
+func TestCursorsOfOthersAreRefused(t *testing.T) {
+	c := fresh(t)
+	encode := base64.RawURLEncoding.EncodeToString
+	for _, cursor := range []string{
+		"x", "=", "12.vid_a", encode([]byte("12")), encode([]byte("12.")), encode([]byte("x.vid_a")),
+		encode([]byte("12.vid a")), encode([]byte("99999999999999999999.vid_a")), strings.Repeat("A", 1<<16),
+	} {
+		if _, err := c.Videos(t.Context(), Query{Project: "p", Cursor: cursor}); !errors.Is(err, ErrCursor) {
+			t.Errorf("%.40q: %v", cursor, err)
+		}
+	}
+}
+
+func FuzzParseCursor(f *testing.F) {
+	f.Add(cursorOf(pipeline.VideoView{ID: "vid_a"}))
+	f.Add("MTIudmlkX2E")
+	f.Fuzz(func(t *testing.T, cursor string) {
+		at, id, err := parseCursor(cursor)
+		if err != nil {
+			return
+		}
+		if again := fmt.Sprintf("%d.%s", at, id); !pipeline.ValidName(id) || len(again) > 90 {
+			t.Errorf("%q was taken for %s", cursor, again)
+		}
+	})
+}
+
+func TestJobsKeepThePlansOrder(t *testing.T) {
+	s := story{frozen: true}
+	s.uploaded("p", "vid_a")
+	s.job(pipeline.JobStarted, "p", "vid_a", "inspect", nil)
+	s.inspected("p", "vid_a", planned("z", 1), planned("a", 1), planned("m", 1))
+	s.job(pipeline.JobStarted, "p", "vid_a", "m", nil)
+	s.job(pipeline.JobStarted, "p", "vid_a", "notify", nil)
+	want := "inspect processing, z pending, a pending, m processing, notify processing"
+	if diff := cmp.Diff(want, statuses(t, fresh(t, s.events...), "vid_a")); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestEmptyListsOfAKnownVideo(t *testing.T) {
+	var s story
+	s.uploaded("p", "vid_a")
+	c := fresh(t, s.events...)
+	jobs := must(c.Jobs(t.Context(), "p", "vid_a"))
+	outputs := must(c.Outputs(t.Context(), "p", "vid_a"))
+	events := must(c.Events(t.Context(), "p", "vid_a", 1, 0))
+	if jobs == nil || outputs == nil || events == nil || len(jobs)+len(outputs)+len(events) != 0 {
+		t.Errorf("%v %v %v", jobs, outputs, events)
+	}
+}
+
+func TestEventsFromASequenceOn(t *testing.T) {
+	var s story
+	s.uploaded("p", "vid_b")
+	s.ready("p", "vid_a")
+	s.uploaded("p", "vid_c")
+	c := fresh(t, s.events...)
+	for _, test := range []struct {
+		after uint64
+		limit int
+		want  []uint64
+	}{
+		{0, 3, []uint64{2, 3, 4}}, {4, 2, []uint64{5, 6}}, {9, 0, []uint64{10, 11}},
+		{11, 5, nil}, {math.MaxUint64, 5, nil},
+	} {
+		var got []uint64
+		for _, e := range must(c.Events(t.Context(), "p", "vid_a", test.after, test.limit)) {
+			got = append(got, e.Sequence)
+		}
+		if !slices.Equal(got, test.want) {
+			t.Errorf("after %d, limit %d: %v, want %v", test.after, test.limit, got, test.want)
+		}
+	}
+}
+
+func TestOutputIDsAreDerived(t *testing.T) {
+	o := manifest("vid_a")
+	a := outputView("vid_a", "package", o)
+	if a.ID != outputView("vid_a", "package", o).ID {
+		t.Error("the same output has two ids")
+	}
+	for _, b := range []pipeline.OutputView{
+		outputView("vid_b", "package", o), outputView("vid_a", "pack", o),
+	} {
+		if a.ID == b.ID {
+			t.Errorf("%+v has the id of another", b)
+		}
+	}
+}
+
+// TestQueriesUseIndexes asks SQLite how it would run each query: none may scan a table or sort a list of
+// videos.
+func TestQueriesUseIndexes(t *testing.T) {
+	c := fresh(t)
+	list := func(q Query) string {
+		text, _, err := listSQL(q, 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	cursor := cursorOf(pipeline.VideoView{ID: "vid_a"})
+	texts := slices.Concat(readerStatements, writerStatements, []string{
+		list(Query{Project: "p"}), list(Query{Project: "p", Cursor: cursor}),
+		list(Query{Project: "p", Status: "ready"}),
+		list(Query{Project: "p", Status: "ready", Cursor: cursor}),
+	})
+	for _, text := range texts {
+		plan := explainPlan(t, c, text)
+		sorts := strings.Contains(plan, "TEMP B-TREE")
+		if strings.Contains(plan, "SCAN ") || sorts && text != sqlJobs && text != sqlOutputs {
+			t.Errorf("%s\n%s", text, plan)
+		}
+	}
+}
+
+func explainPlan(t *testing.T, c *Catalog, text string) string {
+	t.Helper()
+	args := make([]any, strings.Count(text, "$"))
+	for i := range args {
+		args[i] = 1
+	}
+	rows, err := c.writer.db.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+text, args...)
+	if err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+	defer rows.Close()
+	var plan strings.Builder
+	for rows.Next() {
+		var id, parent, unused int
+		var detail string
+		if err := rows.Scan(&id, &parent, &unused, &detail); err != nil {
+			t.Fatal(err)
+		}
+		plan.WriteString(detail + "\n")
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return plan.String()
+}

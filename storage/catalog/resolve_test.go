@@ -1,0 +1,109 @@
+package catalog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+func TestResolve(t *testing.T) {
+	var s story
+	s.ready("p", "vid_a")
+	long := segments("vid_a", "12345/00007", 1000000)
+	s.completed("p", "vid_a", "long", long)
+	c := fresh(t, s.events...)
+	segment := func(rung, number string) pipeline.Object {
+		return pipeline.Object{
+			Key:         "videos/vid_a/transcode-0000/5/" + rung + "/seg_" + number + ".m4s",
+			ContentType: "video/iso.segment",
+		}
+	}
+	m := manifest("vid_a")
+	for path, want := range map[string]pipeline.Object{
+		"master.m3u8": {
+			Key: m.Key, Size: m.Size, SHA256: m.SHA256, ContentType: m.ContentType,
+		},
+		"720p/seg_00003.m4s":         segment("720p", "00003"), // the first
+		"720p/seg_00014.m4s":         segment("720p", "00014"), // the last
+		"12345/00007/seg_00099.m4s":  segment("12345/00007", "00099"),
+		"12345/00007/seg_123456.m4s": segment("12345/00007", "123456"),
+	} {
+		got, err := c.Resolve(t.Context(), "vid_a", path)
+		if err != nil {
+			t.Errorf("%s: %v", path, err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: %s", path, diff)
+		}
+	}
+}
+
+func TestResolveNamesNothingElse(t *testing.T) {
+	var s story
+	s.ready("p", "vid_a")
+	s.job(pipeline.JobStarted, "p", "vid_a", "poster", nil)
+	c := fresh(t, s.events...)
+	for _, path := range []string{
+		"", "/", ".", "..", "master.m3u8/", "/master.m3u8", "./master.m3u8", "x/../master.m3u8",
+		"MASTER.M3U8", "../vid_a/master.m3u8", "master.m3u8\x00", "master.m3u8\n", "master%", "%",
+		"_aster.m3u8", "' OR 1=1 --", "720p/seg_%05d.m4s", "720p/seg_00002.m4s", "720p/seg_00015.m4s",
+		"720p/seg_3.m4s", "720p/seg_000003.m4s", "720p/seg_0003.m4s", "720p/seg_00003.ts",
+		"720p/seg_-0003.m4s", "720p/seg_+0003.m4s", "1080p/seg_00003.m4s", "720p/seg_٠٠٠٠٣.m4s",
+		"720p/seg_99999999999999999999.m4s", "\xff\xfe", strings.Repeat("00003/", 1<<12),
+		"videos/vid_a/package/7/master.m3u8",
+	} {
+		if o, err := c.Resolve(t.Context(), "vid_a", path); !errors.Is(err, pipeline.ErrNotFound) {
+			t.Errorf("%.60q: %+v, %v", path, o, err)
+		}
+	}
+	for _, video := range []string{"", "vid_b", "vid_a'", "*"} {
+		if _, err := c.Resolve(t.Context(), video, "master.m3u8"); !errors.Is(err, pipeline.ErrNotFound) {
+			t.Errorf("video %q: %v", video, err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := c.Resolve(ctx, "vid_a", "master.m3u8"); !errors.Is(err, context.Canceled) {
+		t.Errorf("an error was taken for absence: %v", err)
+	}
+}
+
+func TestTheLaterOfTwoOutputsHasThePath(t *testing.T) {
+	var s story
+	s.ready("p", "vid_a")
+	later := manifest("vid_a")
+	later.Key = "videos/vid_a/repackage/12/master.m3u8"
+	s.completed("p", "vid_a", "repackage", later)
+	c := fresh(t, s.events...)
+	if o := must(c.Resolve(t.Context(), "vid_a", "master.m3u8")); o.Key != later.Key {
+		t.Errorf("got %s", o.Key)
+	}
+}
+
+func FuzzSegmentRuns(f *testing.F) {
+	for _, path := range []string{
+		"720p/seg_00012.m4s", "00000", "123456", "000001", "12345/00012/99999", "ä00001",
+	} {
+		f.Add(path)
+	}
+	f.Fuzz(func(t *testing.T, path string) {
+		runs := segmentRuns(path)
+		if len(runs) > maxRuns {
+			t.Fatalf("%d runs", len(runs))
+		}
+		for _, r := range runs {
+			if fmt.Sprintf("%05d", r.number) != path[r.from:r.to] {
+				t.Errorf("%q: %+v", path, r)
+			}
+			if r.from > 0 && isDigit(path[r.from-1]) || r.to < len(path) && isDigit(path[r.to]) {
+				t.Errorf("%q: %+v is part of a longer run", path, r)
+			}
+		}
+	})
+}

@@ -1,0 +1,66 @@
+package catalog
+
+// The statements, all of them but the list of videos, which query.go puts together. They are prepared once.
+const (
+	sqlSequence = `SELECT sequence FROM projection WHERE id = 1`
+	sqlPoisoned = `SELECT poisoned FROM projection WHERE id = 1`
+	sqlMoveOn   = `
+		UPDATE projection SET sequence = $1, poisoned = poisoned + $2 WHERE id = 1 AND sequence = $3`
+
+	sqlVideoRow = `SELECT doc, planned_weight, done_weight FROM videos WHERE id = $1`
+	sqlPutVideo = `
+		INSERT INTO videos (id, project, status, created_at, planned_weight, done_weight, doc)
+		VALUES ($1, $2, $3, $4, $5, $6, $7)
+		ON CONFLICT (id) DO UPDATE SET status = excluded.status, created_at = excluded.created_at,
+			planned_weight = excluded.planned_weight, done_weight = excluded.done_weight, doc = excluded.doc`
+
+	sqlJobRow      = `SELECT name, doc, born, position FROM jobs WHERE video = $1 AND name = $2`
+	sqlPendingJobs = `SELECT name, doc, born, position FROM jobs WHERE video = $1 AND status = 'pending'`
+	sqlPutJob      = `
+		INSERT INTO jobs (video, name, status, created_at, born, position, doc)
+		VALUES ($1, $2, $3, $4, $5, $6, $7)
+		ON CONFLICT (video, name) DO UPDATE SET status = excluded.status, doc = excluded.doc`
+
+	sqlPutOutput = `
+		INSERT INTO outputs (video, job, path, sequence, position, doc) VALUES ($1, $2, $3, $4, $5, $6)
+		ON CONFLICT (video, job, path) DO UPDATE SET
+			sequence = excluded.sequence, position = excluded.position, doc = excluded.doc`
+	sqlDropOutputs = `DELETE FROM outputs WHERE video = $1 AND job = $2`
+
+	sqlPutEvent = `INSERT INTO events (video, sequence, project, doc) VALUES ($1, $2, $3, $4)`
+
+	sqlDropVideo        = `DELETE FROM videos WHERE id = $1`
+	sqlDropVideoJobs    = `DELETE FROM jobs WHERE video = $1`
+	sqlDropVideoOutputs = `DELETE FROM outputs WHERE video = $1`
+	sqlDropVideoEvents  = `DELETE FROM events WHERE video = $1`
+
+	sqlVideo = `SELECT doc FROM videos WHERE project = $1 AND id = $2`
+	sqlJobs  = `
+		SELECT j.doc FROM jobs j JOIN videos v ON v.id = j.video WHERE v.project = $1 AND v.id = $2
+		ORDER BY j.created_at, j.born, j.position`
+	sqlOutputs = `
+		SELECT o.doc FROM outputs o JOIN videos v ON v.id = o.video WHERE v.project = $1 AND v.id = $2
+		ORDER BY o.sequence, o.position`
+	sqlEvents = `
+		SELECT sequence, doc FROM events WHERE project = $1 AND video = $2 AND sequence > $3
+		ORDER BY sequence LIMIT $4`
+	// Should two jobs have claimed one path, the later one has it.
+	sqlOutputAt = `
+		SELECT doc FROM outputs WHERE video = $1 AND path = $2
+		ORDER BY sequence DESC, position DESC LIMIT 1`
+)
+
+var (
+	writerStatements = []string{
+		sqlSequence, sqlMoveOn, sqlVideoRow, sqlPutVideo, sqlJobRow, sqlPendingJobs, sqlPutJob, sqlPutOutput,
+		sqlDropOutputs, sqlPutEvent, sqlDropVideo, sqlDropVideoJobs, sqlDropVideoOutputs, sqlDropVideoEvents,
+	}
+	readerStatements = []string{
+		sqlSequence, sqlPoisoned, sqlVideo, sqlJobs, sqlOutputs, sqlEvents, sqlOutputAt,
+	}
+	// resetStatements empty the catalog.
+	resetStatements = []string{
+		`DELETE FROM events`, `DELETE FROM outputs`, `DELETE FROM jobs`, `DELETE FROM videos`,
+		`UPDATE projection SET sequence = 0, poisoned = 0 WHERE id = 1`,
+	}
+)

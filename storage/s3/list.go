@@ -1,0 +1,113 @@
+package s3
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+
+	"github.com/reelmill/reelmill/storage"
+)
+
+// List implements storage.Store, a thousand keys a request. Its Info tells the content type that the key
+// suggests: a listing does not say the one that was put. What is no valid key (the "folders" that web
+// consoles make) is passed over.
+func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[storage.Info, error] {
+	return func(yield func(storage.Info, error) bool) {
+		if err := storage.ValidPrefix(prefix); err != nil {
+			yield(storage.Info{}, fmt.Errorf("list: %w", err))
+			return
+		}
+		options := minio.ListObjectsOptions{Prefix: s.prefix + prefix, Recursive: true}
+		for object := range s.core.ListObjectsIter(ctx, s.config.Bucket, options) {
+			if object.Err != nil {
+				yield(storage.Info{}, fmt.Errorf("list %q: %w", prefix, s.mapError(object.Err)))
+				return
+			}
+			info := s.info(object)
+			if storage.ValidKey(info.Key) == nil && !yield(info, nil) {
+				return
+			}
+		}
+		if err := ctx.Err(); err != nil { // the library may end a listing without a word then
+			yield(storage.Info{}, fmt.Errorf("list %q: %w", prefix, err))
+		}
+	}
+}
+
+// Delete implements storage.Store.
+func (s *Store) Delete(ctx context.Context, key string) error {
+	err := check(ctx, key)
+	if err == nil {
+		err = s.core.RemoveObject(ctx, s.config.Bucket, s.prefix+key, minio.RemoveObjectOptions{})
+	}
+	if err != nil && response(err).Code != minio.NoSuchKey {
+		return fmt.Errorf("delete %s: %w", shown(key), s.mapError(err))
+	}
+	return nil
+}
+
+// DeletePrefix implements storage.PrefixDeleter, a thousand keys a request.
+func (s *Store) DeletePrefix(ctx context.Context, prefix string) (int, error) {
+	var listErr error
+	objects := func(yield func(minio.ObjectInfo) bool) {
+		for info, err := range s.List(ctx, prefix) {
+			if err != nil {
+				listErr = err
+				return
+			}
+			if !yield(minio.ObjectInfo{Key: s.prefix + info.Key}) {
+				return
+			}
+		}
+	}
+	results, err := s.core.RemoveObjectsWithIter(ctx, s.config.Bucket, objects, minio.RemoveObjectsOptions{})
+	if err != nil {
+		return 0, fmt.Errorf("delete prefix %q: %w", prefix, err)
+	}
+	n := 0
+	var deleteErr error
+	for result := range results {
+		switch {
+		case result.Err == nil:
+			n++
+		case deleteErr == nil: // one tells enough, the others are tried all the same
+			deleteErr = fmt.Errorf("%s: %w", result.ObjectName, s.mapError(result.Err))
+		}
+	}
+	if err := errors.Join(listErr, deleteErr, ctx.Err()); err != nil {
+		return n, fmt.Errorf("delete prefix %q: %w", prefix, err)
+	}
+	return n, nil
+}
+
+// Reclaim implements storage.Reclaimer: it aborts uploads begun below the store's prefix that long ago.
+func (s *Store) Reclaim(ctx context.Context, olderThan time.Duration) (int, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	uploads := s.core.ListIncompleteUploads(ctx, s.config.Bucket, s.prefix, true)
+	defer func() {
+		cancel()
+		for range uploads { // the lister's goroutine ends before we do
+		}
+	}()
+	n := 0
+	for upload := range uploads {
+		if upload.Err != nil {
+			return n, fmt.Errorf("reclaim: %w", s.mapError(upload.Err))
+		}
+		if time.Since(upload.Initiated) < olderThan {
+			continue
+		}
+		if err := s.abort(ctx, upload.Key, upload.UploadID); err != nil {
+			return n, fmt.Errorf("reclaim %s: %w", upload.Key, err)
+		}
+		n++
+	}
+	if err := ctx.Err(); err != nil {
+		return n, fmt.Errorf("reclaim: %w", err)
+	}
+	return n, nil
+}

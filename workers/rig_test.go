@@ -1,0 +1,260 @@
+package workers_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/bus"
+	"github.com/reelmill/reelmill/pipeline/bus/embedded"
+	"github.com/reelmill/reelmill/storage/disk"
+	"github.com/reelmill/reelmill/workers"
+)
+
+// Leases of these tests: patient never runs out on a busy machine, brief is for tests that wait for its end.
+const (
+	patient = 30 * time.Second
+	brief   = 500 * time.Millisecond
+)
+
+// rig is a real broker and a real store, and what loops do to them.
+type rig struct {
+	t     *testing.T
+	bus   *bus.Bus
+	store *disk.Store
+
+	mu      sync.Mutex
+	acts    []string // what was done to the queue, in order
+	changed chan struct{}
+	letters []pipeline.DeadLetter
+	task    pipeline.Task // of the last delivery
+	broken  map[string]error
+}
+
+func newRig(t *testing.T, lease time.Duration) *rig {
+	t.Helper()
+	server, err := embedded.Start(t.Context(), embedded.Config{Dir: t.TempDir()})
+	must(t, err)
+	t.Cleanup(server.Shutdown)
+	closed := make(chan struct{})
+	conn, err := server.Conn(nats.ClosedHandler(func(*nats.Conn) { close(closed) }))
+	must(t, err)
+	t.Cleanup(func() { conn.Close(); <-closed })
+	b, err := bus.Open(t.Context(), conn, bus.Config{AckWait: lease})
+	must(t, err)
+	store, err := disk.Open(t.TempDir())
+	must(t, err)
+	t.Cleanup(func() { must(t, store.Close()) })
+	return &rig{t: t, bus: b, store: store, changed: make(chan struct{}), broken: map[string]error{}}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// queue is the bus as a loop's Tasks, under watch.
+type queue struct{ *rig }
+
+func (q queue) Next(ctx context.Context, worker string) (workers.Delivery, error) {
+	d, err := q.bus.Next(ctx, worker)
+	if err != nil {
+		return d, err
+	}
+	q.mu.Lock()
+	q.task = d.Task()
+	q.mu.Unlock()
+	return watched{d, q.rig}, q.act("next")
+}
+
+func (q queue) Schedule(ctx context.Context, t pipeline.Task, at time.Time) error {
+	return errors.Join(q.bus.Schedule(ctx, t, at), q.act("schedule"))
+}
+
+func (q queue) DeadLetter(ctx context.Context, d pipeline.DeadLetter) error {
+	q.mu.Lock()
+	q.letters = append(q.letters, d)
+	q.mu.Unlock()
+	return errors.Join(q.bus.DeadLetter(ctx, d), q.act("bury"))
+}
+
+func (q queue) Progress(ctx context.Context, project string, p pipeline.Progress) error {
+	return q.bus.Progress(ctx, project, p)
+}
+
+type watched struct {
+	*bus.Delivery
+	r *rig
+}
+
+func (d watched) Extend(ctx context.Context) error {
+	return errors.Join(d.Delivery.Extend(ctx), d.r.act("extend"))
+}
+
+func (d watched) Ack(ctx context.Context) error {
+	if err := d.r.act("ack"); err != nil {
+		return err // lost on its way
+	}
+	return d.Delivery.Ack(ctx)
+}
+
+func (d watched) Return(ctx context.Context) error {
+	return errors.Join(d.Delivery.Return(ctx), d.r.act("return"))
+}
+
+// act notes what was done; the error is one that a test asked for, once.
+func (r *rig) act(what string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.acts = append(r.acts, what)
+	close(r.changed)
+	r.changed = make(chan struct{})
+	err := r.broken[what]
+	delete(r.broken, what)
+	return err
+}
+
+// done waits until what was done without the heartbeats is want.
+func (r *rig) done(want ...string) {
+	r.t.Helper()
+	r.until(strings.Join(want, " "), func(acts []string) bool {
+		acts = slices.DeleteFunc(acts, func(a string) bool { return a == "extend" })
+		return slices.Equal(acts, want)
+	})
+}
+
+// until waits for the acts to be as ok wants them.
+func (r *rig) until(what string, ok func(acts []string) bool) {
+	r.t.Helper()
+	limit := time.After(20 * time.Second)
+	for {
+		r.mu.Lock()
+		acts, changed := slices.Clone(r.acts), r.changed
+		r.mu.Unlock()
+		if ok(slices.Clone(acts)) {
+			return
+		}
+		select {
+		case <-changed:
+		case <-limit:
+			r.t.Fatalf("did %v, want %s", acts, what)
+		}
+	}
+}
+
+// start runs a loop with the worker; stop stops it, waits for it, and checks that its scratch is empty.
+func (r *rig) start(w worker, change ...func(*workers.Config)) (stop func()) {
+	r.t.Helper()
+	var log bytes.Buffer
+	c := workers.Config{
+		Log: r.bus, Tasks: queue{r}, Store: r.store, Registry: registryOf(w),
+		Scratch: filepath.Join(r.t.TempDir(), "scratch"), Slots: map[string]int{"test": 1},
+		Process: "rig", Heartbeat: 50 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+	}
+	for _, f := range change {
+		f(&c)
+	}
+	l, err := workers.NewLoop(c)
+	must(r.t, err)
+	ctx, cancel := context.WithCancel(r.t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- l.Run(ctx) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			r.t.Error(err)
+		}
+		if left, err := os.ReadDir(c.Scratch); err != nil || len(left) != 0 {
+			r.t.Errorf("scratch holds %v, %v", left, err)
+		}
+		if r.t.Failed() {
+			r.t.Log(log.String())
+		}
+	})
+	r.t.Cleanup(stop)
+	return stop
+}
+
+// enqueue stores the first task of a job.
+func (r *rig) enqueue(change ...func(*pipeline.Job)) pipeline.Task {
+	r.t.Helper()
+	j := pipeline.Job{Name: "j", Step: "s", Worker: "test", Retry: []pipeline.Seconds{0.1, 0.1, 0.1}}
+	for _, f := range change {
+		f(&j)
+	}
+	t := pipeline.Task{
+		Project: "p", Video: "v", Job: j, EventID: "evt_cause",
+		Trace: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+	}
+	must(r.t, r.bus.Enqueue(r.t.Context(), t))
+	return t
+}
+
+// last returns the last event of the task's job, which must be of type want.
+func (r *rig) last(want pipeline.EventType) (pipeline.Event, pipeline.JobEvent) {
+	r.t.Helper()
+	events, err := r.bus.Last(r.t.Context(), pipeline.JobSubject("p", "v", "j"))
+	must(r.t, err)
+	if events[0].Type != want {
+		r.t.Fatalf("the job is %s, want %s: %s", events[0].Type, want, events[0].Data)
+	}
+	var data pipeline.JobEvent
+	must(r.t, events[0].Decode(&data))
+	return events[0], data
+}
+
+// append writes the next event of the task's job, as somebody else would.
+func (r *rig) append(t pipeline.EventType, task pipeline.Task, after uint64, data pipeline.JobEvent) uint64 {
+	r.t.Helper()
+	data.Job = task.Job.Name
+	e, err := pipeline.NewEvent("test", t, task.JobSubject(), task.Video, pipeline.Event{}, data)
+	must(r.t, err)
+	seq, err := r.bus.Append(r.t.Context(), e, after)
+	must(r.t, err)
+	return seq
+}
+
+// queued reports whether the job has a task or a schedule.
+func (r *rig) queued() bool {
+	r.t.Helper()
+	r.mu.Lock()
+	task := r.task
+	r.mu.Unlock()
+	is, err := r.bus.Queued(r.t.Context(), task)
+	must(r.t, err)
+	return is
+}
+
+// keys returns what the store holds of the video.
+func (r *rig) keys() []string {
+	r.t.Helper()
+	var keys []string
+	for info, err := range r.store.List(r.t.Context(), "videos/v/") {
+		must(r.t, err)
+		keys = append(keys, info.Key)
+	}
+	return keys
+}
+
+// publish makes and publishes one output, as a good worker does.
+func publish(ctx context.Context, j workers.Job[params]) (pipeline.Result, error) {
+	file := filepath.Join(j.Dir, "out")
+	if err := os.WriteFile(file, []byte("film"), 0o600); err != nil {
+		return pipeline.Result{}, err
+	}
+	o, err := j.Publish(ctx, file, pipeline.Output{Name: "film", Kind: pipeline.KindVideo, Path: "film.mp4"})
+	return pipeline.Result{Outputs: []pipeline.Output{o}}, err
+}

@@ -1,0 +1,114 @@
+package workers
+
+import (
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// fold is a job whose last event has the sequence seq.
+func fold(seq uint64, t pipeline.EventType, data pipeline.JobEvent) pipeline.JobFold {
+	return pipeline.JobFold{
+		Last: pipeline.Event{Sequence: seq, Type: t}, Data: data, State: pipeline.JobStateOf(t),
+	}
+}
+
+// TestDecide is the attempt rule of messaging.md, branch by branch.
+func TestDecide(t *testing.T) {
+	const me, other = 7, 8
+	owned := pipeline.JobEvent{Owner: me}
+	foreign := pipeline.JobEvent{Owner: other}
+	lost := func(owner uint64, n int) pipeline.JobEvent { return pipeline.JobEvent{Owner: owner, Lost: n} }
+	for name, test := range map[string]struct {
+		cause uint64
+		last  pipeline.JobFold
+		want  action
+	}{
+		"first task of a job that nobody began":     {0, pipeline.JobFold{State: pipeline.JobPending}, run},
+		"completed":                                 {0, fold(5, pipeline.JobCompleted, owned), drop},
+		"completed, by another message":             {3, fold(5, pipeline.JobCompleted, foreign), drop},
+		"completed, even the state it was made for": {5, fold(5, pipeline.JobCompleted, owned), drop},
+		"canceled": {0, fold(5, pipeline.JobCanceled, owned), drop},
+		"errored: its dead letter may be missing": {0, fold(5, pipeline.JobErrored, owned), bury},
+		"errored, by another message":             {3, fold(5, pipeline.JobErrored, foreign), bury},
+
+		"the retry it was made for":                  {5, fold(5, pipeline.JobRetrying, foreign), run},
+		"started by me: my lease ran out":            {0, fold(5, pipeline.JobStarted, owned), run},
+		"a retry, started by me: my lease ran out":   {3, fold(5, pipeline.JobStarted, owned), run},
+		"interrupted by me: I was given back":        {0, fold(5, pipeline.JobInterrupted, owned), run},
+		"retrying, by me: my ack was lost":           {0, fold(5, pipeline.JobRetrying, owned), rearm},
+		"started by another: a stale duplicate":      {0, fold(5, pipeline.JobStarted, foreign), drop},
+		"interrupted by another: a stale duplicate":  {0, fold(5, pipeline.JobInterrupted, foreign), drop},
+		"retrying, by another: a stale duplicate":    {0, fold(5, pipeline.JobRetrying, foreign), drop},
+		"an older retry than the job's":              {3, fold(5, pipeline.JobRetrying, foreign), drop},
+		"a state that this job never had":            {9, pipeline.JobFold{State: pipeline.JobPending}, drop},
+		"lost twice before, and now: none is left":   {0, fold(5, pipeline.JobStarted, lost(me, 2)), spend},
+		"lost once before, and now: one is left":     {0, fold(5, pipeline.JobStarted, lost(me, 1)), run},
+		"lost often, but a stale duplicate":          {0, fold(5, pipeline.JobStarted, lost(other, 9)), drop},
+		"lost twice, then given back":                {0, fold(5, pipeline.JobInterrupted, lost(me, 2)), run},
+		"lost thrice, and the retry it was made for": {5, fold(5, pipeline.JobRetrying, lost(other, 3)), spend},
+		"lost thrice, then retrying: the ack is due": {0, fold(5, pipeline.JobRetrying, lost(me, 3)), rearm},
+	} {
+		if got := decide(me, test.cause, test.last, 3); got != test.want {
+			t.Errorf("%s: action %d, want %d", name, got, test.want)
+		}
+	}
+}
+
+func TestBegun(t *testing.T) {
+	task := pipeline.Task{Job: pipeline.Job{Name: "j", Step: "s", Worker: "w"}}
+	for name, test := range map[string]struct {
+		last          pipeline.JobFold
+		attempt, lost int
+	}{
+		"first":             {pipeline.JobFold{State: pipeline.JobPending}, 1, 0},
+		"after a failure":   {fold(5, pipeline.JobRetrying, pipeline.JobEvent{Attempt: 1, Failed: 1}), 2, 0},
+		"after a loss":      {fold(5, pipeline.JobStarted, pipeline.JobEvent{Attempt: 2, Lost: 1}), 3, 2},
+		"after giving back": {fold(5, pipeline.JobInterrupted, pipeline.JobEvent{Attempt: 1, Lost: 1}), 2, 1},
+	} {
+		got := begun(task, test.last, 7, "p")
+		if got.Attempt != test.attempt || got.Lost != test.lost || got.Failed != test.last.Data.Failed ||
+			got.Owner != 7 || got.Process != "p" || got.Job != "j" || got.Step != "s" || got.Worker != "w" {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
+
+func TestNextTry(t *testing.T) {
+	problem := func(c pipeline.Code) *pipeline.Problem { return pipeline.ProblemOf(pipeline.Fail(c, "x")) }
+	own := pipeline.Job{Retry: []pipeline.Seconds{1, 100}}
+	for name, test := range map[string]struct {
+		job    pipeline.Job
+		code   pipeline.Code
+		failed int
+		delay  time.Duration // 0: no further attempt
+	}{
+		"first failure":            {pipeline.Job{}, pipeline.CodeStorageFailed, 1, 2 * time.Second},
+		"fourth failure":           {pipeline.Job{}, pipeline.CodeStorageFailed, 4, 5 * time.Minute},
+		"fifth failure":            {pipeline.Job{}, pipeline.CodeStorageFailed, 5, 0},
+		"the job's own delays":     {own, pipeline.CodeInternal, 2, 100 * time.Second},
+		"the job's own end":        {own, pipeline.CodeInternal, 3, 0},
+		"a full disk":              {own, pipeline.CodeDiskFull, 1, time.Second},
+		"the input's fault":        {own, pipeline.CodeMalformed, 1, 0},
+		"a bug":                    {own, pipeline.CodeEncodeFailed, 1, 0},
+		"out of memory":            {own, pipeline.CodeOutOfMemory, 1, time.Second},
+		"out of memory once again": {own, pipeline.CodeOutOfMemory, 2, 0},
+	} {
+		var least, most time.Duration = time.Hour, 0
+		for range 200 {
+			delay, ok := nextTry(test.job, problem(test.code), test.failed)
+			if ok != (test.delay > 0) {
+				t.Fatalf("%s: another attempt: %v", name, ok)
+			}
+			least, most = min(least, delay), max(most, delay)
+		}
+		if test.delay > 0 && (least < test.delay*8/10 || most > test.delay*12/10 || most-least < test.delay/10) {
+			t.Errorf("%s: delays from %s to %s, want %s give or take a fifth", name, least, most, test.delay)
+		}
+	}
+}
