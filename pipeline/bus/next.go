@@ -64,10 +64,10 @@ func (b *Bus) Next(ctx context.Context, worker string) (*Delivery, error) {
 	return nil, ctx.Err()
 }
 
-// echoes are the pauses before looking again after a bell, and at first. The server rings before its consumers
-// have counted the message (stream.go, processJetStreamMsgWithBatch: the copy goes out, then another goroutine
-// signals the consumers), so a look that follows the bell closely may find nothing.
-var echoes = []time.Duration{}
+// echoes are the pauses before looking again after a bell, and at first. The server rings before its
+// consumers have counted the task (stream.go, processJetStreamMsgWithBatch: the copy goes out, then another
+// goroutine signals the consumers), so a look that follows the bell closely may find nothing.
+var echoes = []time.Duration{5 * time.Millisecond, 50 * time.Millisecond}
 
 // queue is the tasks of one worker type.
 type queue struct {

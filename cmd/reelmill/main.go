@@ -1,0 +1,143 @@
+// Command reelmill is the program: it reads flags, environment and configuration file, wires the packages
+// together, and ends with an exit code that scripts can use.
+//
+// Exit codes: 0 done, 1 failure, 2 wrong usage, 3 not found, 4 the video did not become ready, 5 timed out,
+// 130 interrupted.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/reelmill/reelmill/pipeline/client"
+)
+
+// version is set by the linker.
+var version = "devel"
+
+// The exit codes.
+const (
+	exitFailure     = 1
+	exitUsage       = 2
+	exitNotFound    = 3
+	exitProcessing  = 4
+	exitTimeout     = 5
+	exitInterrupted = 130
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "reelmill:", err)
+	}
+	os.Exit(exitCode(err))
+}
+
+// commands is the command line.
+type commands struct {
+	Config   string `help:"YAML file with settings and pipelines." env:"REELMILL_CONFIG" placeholder:"FILE"`
+	LogLevel string `help:"${enum}." default:"info" enum:"debug,info,warn,error" env:"REELMILL_LOG_LEVEL"`
+
+	Serve   serveCommand   `cmd:"" help:"Run everything in one process: API, broker, coordinator and workers."`
+	Upload  uploadCommand  `cmd:"" help:"Upload videos to a server, and wait for them if asked."`
+	Run     runCommand     `cmd:"" help:"Process one file without a server."`
+	Rebuild rebuildCommand `cmd:"" help:"Make the read model anew while the server is stopped."`
+	Doctor  doctorCommand  `cmd:"" help:"Check that this machine has what ReelMill needs."`
+	Version versionCommand `cmd:"" help:"Print the version."`
+}
+
+// streams are where a command writes: data to out, everything for people to err.
+type streams struct {
+	out, err io.Writer
+}
+
+// usageError is a mistake in what was typed.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// errDone is what --help leaves.
+var errDone = errors.New("done")
+
+// run is the program.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
+	var c commands
+	defer func() {
+		if p := recover(); p != nil {
+			if p != any(errDone) {
+				panic(p)
+			}
+			err = nil
+		}
+	}()
+	parser, err := kong.New(&c, kong.Name("reelmill"), kong.Writers(stdout, stderr),
+		kong.Description("Turns an uploaded video into everything a site needs to play it.\n\n"+
+			"  reelmill serve\n  reelmill upload film.mp4 --wait=ready\n  reelmill run film.mp4 --out film"),
+		kong.Exit(func(int) { panic(errDone) }), kong.ConfigureHelp(kong.HelpOptions{Compact: true}), helpTexts)
+	if err != nil {
+		return err
+	}
+	settings, err := loadSettings(args)
+	if err != nil {
+		return usageError{err}
+	}
+	if err := settings.check(parser.Model); err != nil {
+		return usageError{err}
+	}
+	if err := kong.Resolvers(settings).Apply(parser); err != nil {
+		return err
+	}
+	parsed, err := parser.Parse(args)
+	if err != nil {
+		return usageError{err}
+	}
+	parsed.BindTo(ctx, (*context.Context)(nil))
+	parsed.Bind(streams{stdout, stderr}, settings, newLogger(stderr, c.LogLevel))
+	err = parsed.Run()
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return errInterrupted
+	}
+	return err
+}
+
+// errInterrupted says that the user stopped the program.
+var errInterrupted = errors.New("interrupted")
+
+// exitCode maps an error of run to the exit code that the package comment lists.
+func exitCode(err error) int {
+	var usage usageError
+	var answer *client.Error
+	var failed *notReadyError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &usage):
+		return exitUsage
+	case errors.Is(err, errInterrupted):
+		return exitInterrupted
+	case errors.As(err, &failed):
+		return exitProcessing
+	case errors.Is(err, context.DeadlineExceeded):
+		return exitTimeout
+	case errors.As(err, &answer) && answer.Status == 404:
+		return exitNotFound
+	}
+	return exitFailure
+}
+
+type versionCommand struct{}
+
+// Run prints the version.
+func (versionCommand) Run(s streams) error {
+	_, err := fmt.Fprintln(s.out, "reelmill", version)
+	return err
+}

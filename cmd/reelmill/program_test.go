@@ -1,0 +1,209 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/client"
+)
+
+// The tests below run the program as a process, because what they are about is processes: TestMain builds it
+// once.
+
+var binary string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "reelmill-test-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	binary = filepath.Join(dir, "reelmill")
+	if err := build(binary, ""); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// build compiles the program into path, with the overlay file of `go build` when one is named.
+func build(path, overlay string) error {
+	args := []string{"build", "-o", path}
+	if overlay != "" {
+		args = append(args, "-overlay", overlay)
+	}
+	out, err := exec.Command("go", append(args, ".")...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return nil
+}
+
+// process is a running `reelmill serve`.
+type process struct {
+	cmd    *exec.Cmd
+	url    string
+	stderr *lockedBuffer
+	exited chan error
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// startServe starts the program and waits for its ready line. The test ends it.
+func startServe(t testing.TB, program, data string, args ...string) *process {
+	t.Helper()
+	args = append([]string{"serve", "--data", data, "--listen", "127.0.0.1:0"}, args...)
+	p := &process{cmd: exec.Command(program, args...), stderr: &lockedBuffer{}, exited: make(chan error, 1)}
+	p.cmd.Stderr = p.stderr
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	stdout, err := p.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, readErr := bufio.NewReader(stdout).ReadBytes('\n')
+	go func() { p.exited <- p.cmd.Wait() }()
+	t.Cleanup(func() { p.kill() })
+	var ready readyLine
+	if err := json.Unmarshal(line, &ready); err != nil || !ready.Ready {
+		t.Fatalf("ready line %q: %v, %v\n%s", line, readErr, err, p.stderr)
+	}
+	p.url = ready.URL
+	return p
+}
+
+// kill ends the process as a power cut would, and waits until it is gone.
+func (p *process) kill() {
+	if p.exited == nil {
+		return
+	}
+	p.cmd.Process.Kill()
+	<-p.exited
+	p.exited = nil
+}
+
+// stop asks the process to end, and waits until it has.
+func (p *process) stop(t testing.TB) {
+	t.Helper()
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-p.exited:
+		if err != nil && !strings.Contains(err.Error(), "130") {
+			t.Fatalf("stop: %v\n%s", err, p.stderr)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatalf("the process does not stop\n%s", p.stderr)
+	}
+	p.exited = nil
+}
+
+func (p *process) client() *client.Client { return client.New(p.url, http.DefaultClient) }
+
+// clip makes a short video with picture and sound.
+func clip(t testing.TB, name string, seconds int, size string, rate int) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	ffmpeg(t, "-f", "lavfi", "-i", fmt.Sprintf("testsrc2=size=%s:rate=%d:duration=%d", size, rate, seconds),
+		"-f", "lavfi", "-i", fmt.Sprintf("sine=frequency=440:sample_rate=48000:duration=%d", seconds),
+		"-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-c:a", "aac", "-shortest", path)
+	return path
+}
+
+func ffmpeg(t testing.TB, args ...string) {
+	t.Helper()
+	out, err := exec.Command("ffmpeg", append([]string{"-v", "error", "-nostdin", "-y"}, args...)...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("ffmpeg %v: %v\n%s", args, err, out)
+	}
+}
+
+// get fetches a URL whole and expects 200.
+func get(t testing.TB, url string) []byte {
+	t.Helper()
+	answer, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	if err != nil || answer.StatusCode != http.StatusOK {
+		t.Fatalf("GET %s: %s, %v\n%s", url, answer.Status, err, body)
+	}
+	return body
+}
+
+// awaitEnd waits until the video has come to an end.
+func awaitEnd(t testing.TB, c *client.Client, id string) pipeline.VideoView {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	defer cancel()
+	view, err := c.Wait(ctx, id, "ready")
+	if err != nil {
+		t.Fatalf("wait for %s: %v", id, err)
+	}
+	return view
+}
+
+// events returns all events of a finished video, in order.
+func events(t testing.TB, c *client.Client, id string) []pipeline.Event {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var all []pipeline.Event
+	if err := c.Events(ctx, id, 0, func(e client.Event) error {
+		if e.Log != nil {
+			all = append(all, *e.Log)
+		}
+		return nil
+	}); err != nil {
+		t.Fatalf("events of %s: %v", id, err)
+	}
+	return all
+}
+
+// emptyScratch fails the test when an attempt left something behind.
+func emptyScratch(t testing.TB, data string) {
+	t.Helper()
+	entries, err := os.ReadDir(filepath.Join(data, "scratch"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		t.Errorf("left in scratch: %s", e.Name())
+	}
+}

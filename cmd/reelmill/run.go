@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/client"
+	"github.com/reelmill/reelmill/workers/webhook"
+)
+
+// runCommand processes one file in a node of its own, which lives in a temporary folder and listens on
+// loopback for itself alone.
+type runCommand struct {
+	File      string         `arg:"" help:"A video file." type:"existingfile"`
+	Out       string         `help:"Folder for the outputs, empty or absent." required:"" type:"path" placeholder:"DIR"`
+	Pipeline  string         `help:"Pipeline to use." placeholder:"NAME"`
+	Watermark string         `help:"${watermark_help}" placeholder:"FILE|text:WORDS"`
+	Timeout   time.Duration  `help:"How long to wait." default:"6h"`
+	Slots     map[string]int `help:"${slots_help}" env:"REELMILL_SLOTS"`
+	JSON      bool           `help:"Print the video as a JSON line."`
+	Timeline  bool           `help:"Print the events."`
+}
+
+// Run processes the file and copies its outputs into --out.
+func (c runCommand) Run(ctx context.Context, s streams, set *settings, log *slog.Logger) (err error) {
+	if entries, err := os.ReadDir(c.Out); err == nil && len(entries) > 0 {
+		return usageError{fmt.Errorf("%s is not empty: name a new folder", c.Out)}
+	}
+	data, err := os.MkdirTemp("", "reelmill-run-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(data)) }()
+	secret, err := webhookSecret("", data)
+	if err != nil {
+		return err
+	}
+	n, err := newNode(ctx, nodeConfig{
+		data: data, slots: c.Slots, maxUpload: 1 << 40, webhook: webhook.Config{Secret: webhook.Secret(secret)},
+		pipelines: set.pipelines, minFreeSpace: 1 << 28, log: log,
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, n.close()) }()
+	listener, url, err := listen("127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	var g errgroup.Group
+	runCtx, stop := context.WithCancel(ctx)
+	g.Go(func() error { defer stop(); return n.run(runCtx, listener) })
+	g.Go(func() error { defer stop(); return c.process(runCtx, s, n, url) })
+	return g.Wait()
+}
+
+func (c runCommand) process(ctx context.Context, s streams, n *node, url string) error {
+	upload := uploadCommand{
+		Server: url, Pipeline: c.Pipeline, Watermark: c.Watermark, Wait: "ready", Timeout: c.Timeout,
+	}
+	api := client.New(url, http.DefaultClient)
+	bars := newBars(s.err, "")
+	defer bars.close()
+	view, err := api.Upload(ctx, client.Upload{
+		Path: c.File, Pipeline: c.Pipeline, Watermark: c.Watermark, Progress: bars.sent,
+	})
+	if err != nil {
+		return err
+	}
+	if view, err = upload.await(ctx, api, view, bars); err != nil {
+		return err
+	}
+	bars.close()
+	if c.Timeline {
+		if err := printTimeline(ctx, s.out, api, view.ID); err != nil {
+			return err
+		}
+	}
+	if !reached(view, "ready") {
+		return &notReadyError{view}
+	}
+	outputs, err := n.catalog.Outputs(ctx, view.Project, view.ID)
+	if err != nil {
+		return err
+	}
+	if err := n.copyOutputs(ctx, outputs, c.Out); err != nil {
+		return fmt.Errorf("copy outputs: %w", err)
+	}
+	return c.print(s, view, outputs)
+}
+
+func (c runCommand) print(s streams, view pipeline.VideoView, outputs []pipeline.OutputView) error {
+	if c.JSON {
+		return json.NewEncoder(s.out).Encode(struct {
+			pipeline.VideoView
+			Outputs []pipeline.OutputView `json:"outputs"`
+		}{view, outputs})
+	}
+	for _, o := range outputs {
+		if o.Kind == pipeline.KindIndex {
+			continue
+		}
+		path := filepath.Join(c.Out, filepath.FromSlash(o.Path))
+		fmt.Fprintf(s.out, "%-16s %10d bytes  %s\n", o.Kind, o.Size, path)
+	}
+	return nil
+}

@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kong"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/reelmill/reelmill/workers/webhook"
+)
+
+// dataFlags are the flags of every command that opens a data folder.
+type dataFlags struct {
+	Data string `help:"Folder of everything that ReelMill keeps." default:"reelmill-data" env:"REELMILL_DATA" type:"path"`
+
+	Store       string `help:"${store_help}" env:"REELMILL_STORE" placeholder:"s3://..."`
+	S3AccessKey string `help:"Access key of the store." env:"REELMILL_S3_ACCESS_KEY" hidden:""`
+	S3SecretKey string `help:"Secret key of the store." env:"REELMILL_S3_SECRET_KEY" hidden:""`
+}
+
+// helpTexts are the help texts that do not fit into a tag.
+var helpTexts = kong.Vars{
+	"store_help": "Where objects are kept: a folder below --data by default, or " +
+		"s3://bucket/prefix?endpoint=URL&region=R, with REELMILL_S3_ACCESS_KEY and REELMILL_S3_SECRET_KEY.",
+	"slots_help":       "Jobs at once by worker type, as transcode=2;audio=1. Default: half the cores each.",
+	"webhook_url_help": "Where the end of every video is told that names no webhook of its own.",
+	"webhook_secret_help": "Signing secret, whsec_ and base64; give it by environment or file. " +
+		"Default: made once and kept below --data.",
+	"webhook_private_help": "Let webhooks of uploads lead to private addresses.",
+	"public_help":          "Listen beyond loopback although there is no authentication yet.",
+	"watermark_help":       "An image FILE, or text:WORDS, for a watermarked copy.",
+	"wait_help":            "Wait until each video is playable or ready.",
+}
+
+// serveCommand runs everything in one process.
+type serveCommand struct {
+	dataFlags
+	Listen    string         `help:"Address of the API." default:"127.0.0.1:8080" env:"REELMILL_LISTEN"`
+	MaxUpload size           `help:"Largest upload." default:"10GiB" env:"REELMILL_MAX_UPLOAD"`
+	Slots     map[string]int `help:"${slots_help}" env:"REELMILL_SLOTS"`
+
+	WebhookURL          string `help:"${webhook_url_help}" env:"REELMILL_WEBHOOK_URL"`
+	WebhookSecret       string `help:"${webhook_secret_help}" env:"REELMILL_WEBHOOK_SECRET"`
+	WebhookAllowPrivate bool   `help:"${webhook_private_help}" env:"REELMILL_WEBHOOK_ALLOW_PRIVATE"`
+	AllowPublic         bool   `help:"${public_help}" env:"REELMILL_ALLOW_PUBLIC"`
+}
+
+// readyLine is what serve prints on stdout once it is ready: the contract with scripts.
+type readyLine struct {
+	Ready bool   `json:"ready"`
+	URL   string `json:"url"`
+}
+
+// Run serves until ctx ends.
+func (c serveCommand) Run(ctx context.Context, s streams, set *settings, log *slog.Logger) error {
+	config, err := c.node(set, log)
+	if err != nil {
+		return err
+	}
+	listener, url, err := listen(c.Listen)
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+	if !loopback(listener.Addr().String()) && !c.AllowPublic {
+		return usageError{fmt.Errorf("%s is reachable from other machines and there is no authentication yet: "+
+			"listen on 127.0.0.1 behind a proxy that has it, or say --allow-public", c.Listen)}
+	}
+	n, err := newNode(ctx, config)
+	if err != nil {
+		return err
+	}
+	var g errgroup.Group
+	runCtx, stop := context.WithCancel(ctx)
+	defer stop()
+	g.Go(func() error { defer stop(); return n.run(runCtx, listener) })
+	g.Go(func() error {
+		err := announce(runCtx, s, url)
+		if err != nil {
+			stop()
+		}
+		return ignoreCanceled(err)
+	})
+	return errors.Join(g.Wait(), n.close())
+}
+
+// node turns the flags into a node's configuration.
+func (c serveCommand) node(set *settings, log *slog.Logger) (nodeConfig, error) {
+	secret, err := webhookSecret(c.WebhookSecret, c.Data)
+	if err != nil {
+		return nodeConfig{}, err
+	}
+	return nodeConfig{
+		data: c.Data, store: c.Store, s3AccessKey: c.S3AccessKey, s3SecretKey: c.S3SecretKey,
+		slots: c.Slots, maxUpload: int64(c.MaxUpload),
+		webhook: webhook.Config{
+			URL: c.WebhookURL, Secret: webhook.Secret(secret), AllowPrivate: c.WebhookAllowPrivate,
+		},
+		pipelines: set.pipelines, minFreeSpace: 1 << 30, log: log,
+	}, nil
+}
+
+// webhookSecret returns the secret given, or the one kept below data, made on first use.
+func webhookSecret(given, data string) (string, error) {
+	if given != "" {
+		return given, nil
+	}
+	path := filepath.Join(data, "webhook.secret")
+	raw, err := os.ReadFile(path)
+	if err == nil {
+		return strings.TrimSpace(string(raw)), nil
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		return "", fmt.Errorf("read webhook secret: %w", err)
+	}
+	var key [32]byte
+	rand.Read(key[:])
+	secret := "whsec_" + base64.StdEncoding.EncodeToString(key[:])
+	if err := os.MkdirAll(data, 0o700); err != nil {
+		return "", fmt.Errorf("make data folder: %w", err)
+	}
+	if err := os.WriteFile(path, []byte(secret+"\n"), 0o600); err != nil {
+		return "", fmt.Errorf("keep webhook secret: %w", err)
+	}
+	return secret, nil
+}
+
+// announce prints the ready line when /readyz is green, and for people what to type next.
+func announce(ctx context.Context, s streams, url string) error {
+	for {
+		ok, err := probe(ctx, url+"/readyz")
+		if ok {
+			break
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		wait := time.NewTimer(20 * time.Millisecond)
+		select {
+		case <-ctx.Done():
+			return errors.Join(ctx.Err(), err)
+		case <-wait.C:
+		}
+	}
+	fmt.Fprintf(s.err, "ReelMill %s serves %s\nNext: reelmill upload FILE --server %s --wait=ready\n", version, url, url)
+	return json.NewEncoder(s.out).Encode(readyLine{Ready: true, URL: url})
+}
+
+func probe(ctx context.Context, url string) (bool, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return false, err
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return false, err
+	}
+	defer answer.Body.Close()
+	_, err = io.Copy(io.Discard, answer.Body)
+	return answer.StatusCode == http.StatusOK, err
+}

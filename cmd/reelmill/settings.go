@@ -1,0 +1,174 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/alecthomas/kong"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+// settings is the configuration file: flags by name, and pipelines. It is kong's resolver of last resort, so
+// that flag > environment > file > default.
+type settings struct {
+	path      string
+	values    map[string]any
+	Pipelines []pipeline.Pipeline
+}
+
+// loadSettings reads the file named by --config or REELMILL_CONFIG; without one the settings are empty. It
+// looks for the flag itself, because the file must be read before the flags are.
+func loadSettings(args []string) (*settings, error) {
+	s := &settings{path: os.Getenv("REELMILL_CONFIG")}
+	for i, a := range args {
+		if value, ok := strings.CutPrefix(a, "--config="); ok {
+			s.path = value
+		} else if a == "--config" && i+1 < len(args) {
+			s.path = args[i+1]
+		}
+	}
+	if s.path == "" {
+		return s, nil
+	}
+	raw, err := os.ReadFile(s.path)
+	if err != nil {
+		return nil, fmt.Errorf("read configuration: %w", err)
+	}
+	return s, s.parse(raw)
+}
+
+func (s *settings) parse(raw []byte) error {
+	if err := yaml.Unmarshal(raw, &s.values); err != nil {
+		return fmt.Errorf("configuration %s: %w", s.path, err)
+	}
+	var file struct {
+		Pipelines []pipeline.Pipeline `yaml:"pipelines"`
+		Rest      map[string]any      `yaml:",inline"`
+	}
+	d := yaml.NewDecoder(bytes.NewReader(raw))
+	d.KnownFields(true)
+	if err := d.Decode(&file); err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("configuration %s: %w", s.path, err)
+	}
+	s.Pipelines = file.Pipelines
+	delete(s.values, "pipelines")
+	return nil
+}
+
+// check refuses keys that no flag has: a misspelt key that is ignored is a setting that silently does not
+// hold.
+func (s *settings) check(model *kong.Application) error {
+	known := map[string]bool{}
+	collect := func(flags []*kong.Flag) {
+		for _, f := range flags {
+			known[f.Name] = true
+		}
+	}
+	collect(model.Flags)
+	for _, c := range model.Children {
+		collect(c.Flags)
+	}
+	for _, key := range slices.Sorted(maps.Keys(s.values)) {
+		if !known[flagName(key)] {
+			return fmt.Errorf("configuration %s: unknown key %q; `reelmill serve --help` lists the flags, "+
+				"and each is a key", s.path, key)
+		}
+	}
+	return nil
+}
+
+// flagName is the flag of a key: both webhook_url and webhook-url are --webhook-url.
+func flagName(key string) string { return strings.ReplaceAll(key, "_", "-") }
+
+// Validate implements kong.Resolver.
+func (s *settings) Validate(*kong.Application) error { return nil }
+
+// Resolve implements kong.Resolver. A flag whose environment variable is set is not the file's to decide.
+func (s *settings) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+	for _, name := range flag.Envs {
+		if _, set := os.LookupEnv(name); set {
+			return nil, nil
+		}
+	}
+	for key, value := range s.values {
+		if flagName(key) == flag.Name {
+			return flagValue(value), nil
+		}
+	}
+	return nil, nil
+}
+
+// flagValue turns a YAML value into what kong's mappers take: maps as k=v;k=v, everything else as it is.
+func flagValue(value any) any {
+	m, ok := value.(map[string]any)
+	if !ok {
+		return value
+	}
+	var pairs []string
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		pairs = append(pairs, fmt.Sprintf("%s=%v", k, m[k]))
+	}
+	return strings.Join(pairs, ";")
+}
+
+// pipelines returns the pipelines by name: the default and those of the file, which may replace it.
+func (s *settings) pipelines(planner pipeline.Planner) (map[string]pipeline.Pipeline, error) {
+	byName := map[string]pipeline.Pipeline{pipeline.DefaultPipeline: pipeline.Default()}
+	for _, p := range s.Pipelines {
+		if p.Version == 0 {
+			p.Version = 1
+		}
+		byName[p.Name] = p
+	}
+	for _, p := range byName {
+		if err := p.Validate(planner); err != nil {
+			return nil, usageError{err}
+		}
+	}
+	return byName, nil
+}
+
+func newLogger(w io.Writer, level string) *slog.Logger {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		l = slog.LevelInfo
+	}
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: l}))
+}
+
+// size is a number of bytes on the command line: 500MB, 10GiB, 1024.
+type size int64
+
+var units = []struct {
+	suffix string
+	bytes  int64
+}{
+	{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", 1 << 40},
+	{"kB", 1e3}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}, {"B", 1},
+}
+
+// UnmarshalText parses a number with an optional unit.
+func (s *size) UnmarshalText(text []byte) error {
+	number, unit := strings.TrimSpace(string(text)), int64(1)
+	for _, u := range units {
+		if n, ok := strings.CutSuffix(number, u.suffix); ok {
+			number, unit = strings.TrimSpace(n), u.bytes
+			break
+		}
+	}
+	var n float64
+	if _, err := fmt.Sscanf(number+"\n", "%g\n", &n); err != nil || n < 0 {
+		return fmt.Errorf("%q is not a size; write 10GiB, 500MB or a number of bytes", text)
+	}
+	*s = size(n * float64(unit))
+	return nil
+}

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/alecthomas/kong"
+)
+
+// TestPrecedence checks flag > environment > file > default, at the example of --listen.
+func TestPrecedence(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "config.yaml")
+	if err := os.WriteFile(file, []byte("listen: from-file:1\nslots:\n  transcode: 3\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name string
+		env  string
+		args []string
+		want string
+	}{
+		{"default", "", []string{"serve"}, "127.0.0.1:8080"},
+		{"file beats default", "", []string{"serve", "--config", file}, "from-file:1"},
+		{"environment beats file", "from-env:1", []string{"serve", "--config=" + file}, "from-env:1"},
+		{"flag beats all", "from-env:1", []string{"serve", "--config", file, "--listen", "from-flag:1"}, "from-flag:1"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if c.env != "" {
+				t.Setenv("REELMILL_LISTEN", c.env)
+			}
+			got := parse(t, c.args)
+			if got.Serve.Listen != c.want {
+				t.Errorf("listen %q, want %q", got.Serve.Listen, c.want)
+			}
+			if strings.Contains(strings.Join(c.args, " "), file) && got.Serve.Slots["transcode"] != 3 {
+				t.Errorf("slots %v", got.Serve.Slots)
+			}
+		})
+	}
+}
+
+func parse(t *testing.T, args []string) commands {
+	t.Helper()
+	var c commands
+	parser, err := kong.New(&c, helpTexts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := loadSettings(args)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.check(parser.Model); err != nil {
+		t.Fatal(err)
+	}
+	if err := kong.Resolvers(s).Apply(parser); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := parser.Parse(args); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// TestUsage checks that mistakes are named, with the exit code of wrong usage.
+func TestUsage(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, body string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(body), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	for _, c := range []struct {
+		name string
+		args []string
+		want string
+	}{
+		{"unknown command", []string{"srve"}, "srve"},
+		{"unknown flag", []string{"serve", "--lissten", "x"}, "--listen"},
+		{"unknown key", []string{"serve", "--config", write("a.yaml", "lissten: x\n")}, "lissten"},
+		{"unknown key of a pipeline", []string{"serve", "--config",
+			write("b.yaml", "pipelines:\n- name: a\n  stepps: []\n")}, "stepps"},
+		{"no yaml", []string{"serve", "--config", write("c.yaml", "a: [")}, "c.yaml"},
+		{"missing file", []string{"serve", "--config", filepath.Join(dir, "none")}, "none"},
+		{"bad size", []string{"serve", "--max-upload", "ten"}, "ten"},
+		{"public", []string{"serve", "--data", dir, "--listen", "0.0.0.0:0"}, "authentication"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var out, errOut bytes.Buffer
+			err := run(context.Background(), c.args, &out, &errOut)
+			if exitCode(err) != exitUsage || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("exit code %d, error %v; want 2 and %q", exitCode(err), err, c.want)
+			}
+		})
+	}
+}
+
+func TestHelpAndVersion(t *testing.T) {
+	for _, args := range [][]string{{"--help"}, {"serve", "--help"}, {"upload", "--help"}, {"version"}} {
+		var out, errOut bytes.Buffer
+		if err := run(context.Background(), args, &out, &errOut); err != nil || out.Len() == 0 {
+			t.Errorf("%v: %v, %d bytes on stdout", args, err, out.Len())
+		}
+	}
+}
+
+func TestSize(t *testing.T) {
+	for text, want := range map[string]size{"0": 0, "1024": 1024, "10GiB": 10 << 30, "500MB": 5e8, "1.5 KiB": 1536} {
+		var got size
+		if err := got.UnmarshalText([]byte(text)); err != nil || got != want {
+			t.Errorf("%q: %d, %v; want %d", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"", "GiB", "-1", "1x", "1 2"} {
+		var got size
+		if err := got.UnmarshalText([]byte(text)); err == nil {
+			t.Errorf("%q was taken for %d", text, got)
+		}
+	}
+}

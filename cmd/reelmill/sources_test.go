@@ -1,0 +1,247 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/Eyevinn/mp4ff/mp4"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/client"
+)
+
+var corpus = flag.String("corpus", "", "folder of videos that TestSources processes instead of those it makes")
+
+// TestSources uploads videos of many codecs and containers and decodes every rendition of every one that is accepted.
+// With -corpus DIR it takes all files of a folder and prints a table.
+func TestSources(t *testing.T) {
+	files := madeSources(t)
+	if *corpus != "" {
+		var err error
+		if files, err = filepath.Glob(filepath.Join(*corpus, "*.*")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := startServe(t, binary, t.TempDir())
+	api := p.client()
+	var ids []string
+	for _, file := range files {
+		view, err := api.Upload(t.Context(), client.Upload{Path: file})
+		if err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		ids = append(ids, view.ID)
+	}
+	ready := 0
+	for i, id := range ids {
+		end := awaitEnd(t, api, id)
+		name := filepath.Base(files[i])
+		switch {
+		case end.Status == pipeline.VideoStateReady:
+			ready++
+			tracks := checkTracks(t, p.url+"/play/"+id+"/"+end.Manifest, end)
+			t.Logf("%-55s ready     %7.2f s  %s", name, end.Media.Duration, tracks)
+		case end.Status == pipeline.VideoStateErrored || *corpus == "":
+			t.Errorf("%-55s %s %+v", name, end.Status, end.Problem)
+		default:
+			t.Logf("%-55s %s  %s: %s", name, end.Status, end.Problem.Code, end.Problem.Detail)
+		}
+	}
+	t.Logf("%d of %d ready", ready, len(files))
+}
+
+// madeSources makes one short video for each of the codecs, containers and shapes that differ most.
+func madeSources(t *testing.T) []string {
+	t.Helper()
+	dir := t.TempDir()
+	picture := []string{"-f", "lavfi", "-i", "testsrc2=size=426x240:rate=25:duration=3"}
+	sound := []string{"-f", "lavfi", "-i", "sine=frequency=440:duration=3", "-shortest"}
+	x264 := []string{"-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p"}
+	var files []string
+	for _, s := range []struct {
+		name string
+		args [][]string
+	}{
+		{"h264_aac.mp4", [][]string{picture, sound, x264, {"-c:a", "aac"}}},
+		{"silent.mkv", [][]string{picture, x264}},
+		{"vp9_opus.webm", [][]string{picture, sound, {"-c:v", "libvpx-vp9", "-deadline", "realtime", "-c:a", "libopus"}}},
+		{"mpeg2_mp2.mpg", [][]string{picture, sound, {"-c:v", "mpeg2video", "-c:a", "mp2"}}},
+		{"mpeg4_mp3.avi", [][]string{picture, sound, {"-c:v", "mpeg4", "-c:a", "libmp3lame"}}},
+		{"transport.ts", [][]string{picture, sound, x264, {"-c:a", "aac"}}},
+		{"interlaced.mov", [][]string{picture, {"-c:v", "mpeg2video", "-flags", "+ildct+ilme", "-top", "1"}}},
+		{"square_not.mp4", [][]string{picture, {"-vf", "setsar=3/2"}, x264}},
+		{"odd.webm", [][]string{{"-f", "lavfi", "-i", "testsrc2=size=319x241:rate=15:duration=2"}, {"-c:v", "libvpx"}}},
+		{"tiny.mp4", [][]string{{"-f", "lavfi", "-i", "testsrc2=size=16x16:rate=10:duration=1"}, x264}},
+	} {
+		path := filepath.Join(dir, s.name)
+		var args []string
+		for _, a := range s.args {
+			args = append(args, a...)
+		}
+		ffmpeg(t, append(args, path)...)
+		files = append(files, path)
+	}
+	return files
+}
+
+// track is what ffprobe says of one playlist.
+type track struct {
+	url             string
+	start, duration float64
+}
+
+// checkTracks decodes every media playlist of a master playlist whole; each must last as long as the source, and
+// sound and picture must begin together, as far as the source's own tracks do.
+func checkTracks(t *testing.T, manifest string, end pipeline.VideoView) string {
+	t.Helper()
+	base := manifest[:strings.LastIndex(manifest, "/")+1]
+	var names []string
+	for line := range strings.Lines(string(get(t, manifest))) {
+		line = strings.TrimSpace(line)
+		uri := line
+		if _, attribute, ok := strings.Cut(line, `URI="`); ok && strings.HasPrefix(line, "#EXT-X-MEDIA:") {
+			uri, _, _ = strings.Cut(attribute, `"`)
+		} else if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		tr := probeTrack(t, base+uri)
+		want, slack := end.Media.Duration, max(0.5, end.Media.Duration*0.02)
+		if line != uri && tr.duration < want+slack {
+			want = tr.duration // a sound track may be shorter than the picture
+		}
+		if math.Abs(tr.duration-want) > slack {
+			t.Errorf("%s: %s lasts %.3f s, the source %.3f s", end.Filename, uri, tr.duration, want)
+		}
+		if math.Abs(tr.start) > 0.05 && len(end.Media.Audio) == 0 {
+			t.Errorf("%s: %s begins at %.3f s", end.Filename, uri, tr.start)
+		}
+		out, err := exec.Command("ffmpeg", "-v", "error", "-xerror", "-i", tr.url, "-f", "null", "-").CombinedOutput()
+		if err != nil || len(out) > 0 {
+			t.Errorf("%s: decode %s: %v\n%s", end.Filename, uri, err, out)
+		}
+		names = append(names, fmt.Sprintf("%s %.2fs", strings.TrimSuffix(uri, "/index.m3u8"), tr.duration))
+	}
+	return strings.Join(names, ", ")
+}
+
+func probeTrack(t *testing.T, url string) track {
+	t.Helper()
+	raw, err := exec.Command("ffprobe", "-v", "error", "-of", "json", "-show_entries",
+		"format=start_time,duration", url).Output()
+	if err != nil {
+		t.Fatalf("probe %s: %v", url, err)
+	}
+	var answer struct {
+		Format struct {
+			Start    string `json:"start_time"`
+			Duration string `json:"duration"`
+		} `json:"format"`
+	}
+	if err := json.Unmarshal(raw, &answer); err != nil {
+		t.Fatal(err)
+	}
+	start, _ := strconv.ParseFloat(answer.Format.Start, 64)
+	duration, err := strconv.ParseFloat(answer.Format.Duration, 64)
+	if err != nil {
+		t.Fatalf("probe %s: %s", url, raw)
+	}
+	return track{url, start, duration}
+}
+
+// TestAudioInSync sends a flash and a beep at the same moment through the pipeline, once with tracks that begin
+// together and once with sound that begins later, and looks for both in the master playlist.
+func TestAudioInSync(t *testing.T) {
+	p := startServe(t, binary, t.TempDir())
+	for _, late := range []float64{0, 0.7} {
+		source := filepath.Join(t.TempDir(), "sync.mkv")
+		ffmpeg(t, "-f", "lavfi", "-i", "color=black:size=320x240:rate=25:duration=5,geq=lum='if(gte(T,2),235,16)':cb=128:cr=128",
+			"-itsoffset", fmt.Sprint(late),
+			"-f", "lavfi", "-i", fmt.Sprintf("aevalsrc='if(gte(t,%f),sin(2*PI*1000*t),0)':s=44100:d=4", 2-late),
+			"-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-c:a", "aac", source)
+		view, err := p.client().Upload(t.Context(), client.Upload{Path: source, Watermark: "text:x"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		end := awaitEnd(t, p.client(), view.ID)
+		if end.Status != pipeline.VideoStateReady {
+			t.Fatalf("end: %+v", end.Problem)
+		}
+		base := p.url + "/play/" + view.ID + "/"
+		// ffmpeg shows frames with negative composition offsets later than they are, by the largest offset; players
+		// do not. So the flash counts from the first frame, which the boxes say is presented at 0.
+		rung := firstRung(t, base, end.Manifest)
+		if at := firstPresentation(t, base+rung+"/init.mp4", base+rung+"/seg_00000.m4s"); at != 0 {
+			t.Errorf("the first frame is presented at %d ticks", at)
+		}
+		for _, path := range []string{end.Manifest, "watermarked.mp4"} {
+			first, flash := moments(t, base+path, "blackdetect=d=0.1:pix_th=0.3", `black_start:(\S+) black_end:(\S+)`, "-vf")
+			beep, _ := moments(t, base+path, "silencedetect=n=-40dB:d=0.1", `silence_end: (\S+)()`, "-af")
+			if math.Abs(flash-first-beep) > 0.04 {
+				t.Errorf("sound %.1f s late, %s: flash at %.3f s, beep at %.3f s", late, path, flash-first, beep)
+			}
+		}
+	}
+}
+
+// firstRung returns the folder of the first variant of a master playlist.
+func firstRung(t *testing.T, base, manifest string) string {
+	t.Helper()
+	for line := range strings.Lines(string(get(t, base+manifest))) {
+		if folder, ok := strings.CutSuffix(strings.TrimSpace(line), "/index.m3u8"); ok && !strings.HasPrefix(folder, "#") {
+			return folder
+		}
+	}
+	t.Fatal("no variant in the manifest")
+	return ""
+}
+
+// firstPresentation returns the earliest presentation time in a segment, in ticks, as its boxes say it: decode time
+// (tfdt, and durations so far) plus composition offset.
+func firstPresentation(t *testing.T, initURL, segmentURL string) int64 {
+	t.Helper()
+	file, err := mp4.DecodeFile(bytes.NewReader(append(get(t, initURL), get(t, segmentURL)...)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	earliest := int64(math.MaxInt64)
+	for _, fragment := range file.Segments[0].Fragments {
+		samples, err := fragment.GetFullSamples(file.Init.Moov.Mvex.Trex)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range samples {
+			earliest = min(earliest, s.PresentationTime())
+		}
+	}
+	return earliest
+}
+
+// moments returns the first two numbers that a detecting filter prints in the form of pattern.
+func moments(t *testing.T, url, filter, pattern, kind string) (first, second float64) {
+	t.Helper()
+	cmd := exec.Command("ffmpeg", "-nostdin", "-v", "info", "-i", url, kind, filter, "-f", "null", "-")
+	cmd.Env = append(os.Environ(), "AV_LOG_FORCE_NOCOLOR=1")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s of %s: %v\n%s", filter, url, err, out)
+	}
+	m := regexp.MustCompile(pattern).FindSubmatch(out)
+	if m == nil {
+		t.Fatalf("%s finds nothing in %s\n%s", filter, url, out)
+	}
+	if first, err = strconv.ParseFloat(string(m[1]), 64); err != nil {
+		t.Fatal(err)
+	}
+	second, _ = strconv.ParseFloat(string(m[2]), 64) // empty where one number is asked for
+	return first, second
+}

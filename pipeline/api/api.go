@@ -1,0 +1,167 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+// server answers the requests of one handler.
+type server struct {
+	cfg     Config
+	mux     *http.ServeMux
+	api     huma.API
+	openapi []byte
+	uploads chan struct{} // one token for each upload under way
+	streams chan struct{} // one token for each open event stream
+}
+
+// New returns the handler of the whole API. It starts nothing; the handler may be used at once, by any
+// number of servers. A server made by Server ends its event streams when it is shut down.
+func New(cfg Config) (http.Handler, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, fmt.Errorf("api config: %w", err)
+	}
+	cfg = cfg.withDefaults()
+	s := &server{
+		cfg: cfg, mux: http.NewServeMux(),
+		uploads: make(chan struct{}, cfg.Limits.MaxOpenUploads),
+		streams: make(chan struct{}, cfg.Limits.MaxStreams),
+	}
+	s.api = humago.New(s.mux, describe(cfg))
+	s.routes()
+	s.finishDescription()
+	doc, err := json.Marshal(s.api.OpenAPI())
+	if err != nil {
+		return nil, fmt.Errorf("encode OpenAPI document: %w", err)
+	}
+	s.openapi = doc
+	return s.edge(http.HandlerFunc(s.route)), nil
+}
+
+// routes is the list of everything that is answered. Those that huma answers describe themselves; the
+// others, which stream, are described in openapi.go.
+func (s *server) routes() {
+	s.mux.HandleFunc("POST /v1/videos", s.postVideo)
+	handle(s, opListVideos, s.listVideos)
+	handle(s, opGetVideo, s.getVideo)
+	handle(s, opDeleteVideo, s.deleteVideo)
+	handle(s, opListOutputs, s.listOutputs)
+	handle(s, opListJobs, s.listJobs)
+	s.mux.HandleFunc("GET /v1/videos/{id}/events", s.getEvents)
+	handle(s, opListPipelines, s.listPipelines)
+	s.mux.HandleFunc("GET /play/{id}/{path...}", s.play)
+	s.mux.HandleFunc("OPTIONS /play/{id}/{path...}", s.playPreflight)
+	handle(s, opHealth, s.health)
+	handle(s, opReady, s.ready)
+	s.mux.HandleFunc("GET /openapi.json", s.getOpenAPI)
+}
+
+// handle registers an operation whose errors become problem documents.
+func handle[I, O any](s *server, op huma.Operation, do func(context.Context, *I) (*O, error)) {
+	huma.Register(s.api, op, func(ctx context.Context, in *I) (*O, error) {
+		out, err := do(ctx, in)
+		if err != nil {
+			return nil, s.problem(ctx, err)
+		}
+		return out, nil
+	})
+}
+
+// route answers a request, and with a problem document one that no route takes.
+func (s *server) route(w http.ResponseWriter, r *http.Request) {
+	h, pattern := s.mux.Handler(r)
+	if pattern != "" {
+		s.mux.ServeHTTP(w, r) // and not h, which would lack the path's values
+		return
+	}
+	probe := &headerProbe{header: http.Header{}}
+	h.ServeHTTP(probe, r)
+	if probe.status == http.StatusMethodNotAllowed {
+		w.Header().Set("Allow", probe.header.Get("Allow"))
+		s.refuse(w, r, fail(codeMethod, "%s is not allowed here.", r.Method))
+		return
+	}
+	s.refuse(w, r, fail(codeNotFound, "There is nothing at this address."))
+}
+
+// headerProbe keeps what the mux would answer, but for the body.
+type headerProbe struct {
+	header http.Header
+	status int
+}
+
+func (p *headerProbe) Header() http.Header         { return p.header }
+func (p *headerProbe) Write(b []byte) (int, error) { return len(b), nil }
+func (p *headerProbe) WriteHeader(status int)      { p.status = status }
+
+// project returns whose request it is.
+func (s *server) project(r *http.Request) (string, error) {
+	p, err := s.cfg.Project(r)
+	if err != nil {
+		if f := classify(err); f.code == codeNotFound {
+			return "", f
+		}
+		return "", fail(codeUnauthorized, "The request has no project.").because(err)
+	}
+	return p, nil
+}
+
+// caught waits, briefly, until reads see the event of sequence seq, and reports whether they do.
+func (s *server) caught(ctx context.Context, seq uint64) bool {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Limits.ReadYourWrites)
+	defer cancel()
+	err := s.cfg.Catalog.WaitFor(ctx, seq)
+	if err != nil {
+		s.cfg.Logger.DebugContext(ctx, "catalog is late", "sequence", seq, "error", err)
+	}
+	return err == nil
+}
+
+// Bounds of a server by Server.
+const (
+	readHeaderTimeout = 10 * time.Second
+	idleTimeout       = 2 * time.Minute
+	maxHeaderBytes    = 64 << 10
+)
+
+// Server returns an http.Server for h on addr, with bounds on headers and idle connections. Bodies and
+// answers have no bound as a whole, since they stream; h, made by New, bounds how long each may stand
+// still. Shutdown ends event streams and waiting reads at once, and waits for uploads and playback.
+func Server(addr string, h http.Handler) *http.Server {
+	closing := make(chan struct{})
+	srv := &http.Server{
+		Addr: addr, Handler: h,
+		ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+		BaseContext: func(net.Listener) context.Context {
+			return context.WithValue(context.Background(), closingKey{}, (<-chan struct{})(closing))
+		},
+	}
+	srv.RegisterOnShutdown(func() { close(closing) })
+	return srv
+}
+
+type closingKey struct{}
+
+// closing returns a channel that is closed when the server of ctx begins to shut down; nil when it cannot
+// tell.
+func closing(ctx context.Context) <-chan struct{} {
+	c, _ := ctx.Value(closingKey{}).(<-chan struct{})
+	return c
+}
+
+// checkVideo refuses what cannot be the id of a video, as if it were missing.
+func checkVideo(id string) error {
+	if !pipeline.ValidName(id) {
+		return pipeline.ErrNotFound
+	}
+	return nil
+}

@@ -1,0 +1,168 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/storage"
+	"github.com/reelmill/reelmill/storage/catalog"
+)
+
+// Catalog is the read model as the API uses it; catalog.Catalog is one. An unknown video, also one of another
+// project, is pipeline.ErrNotFound.
+type Catalog interface {
+	Video(ctx context.Context, project, id string) (pipeline.VideoView, error)
+	Videos(ctx context.Context, q catalog.Query) (catalog.Page[pipeline.VideoView], error)
+	Jobs(ctx context.Context, project, video string) ([]pipeline.JobView, error)
+	Outputs(ctx context.Context, project, video string) ([]pipeline.OutputView, error)
+	// Events returns the events of a video above the sequence after, in the order of the log, limit of them at
+	// most.
+	Events(ctx context.Context, project, video string, after uint64, limit int) ([]pipeline.Event, error)
+	// Resolve returns the object that is played at path below a video.
+	Resolve(ctx context.Context, video, path string) (pipeline.Object, error)
+	// WaitFor returns nil once reads see the event of sequence seq.
+	WaitFor(ctx context.Context, seq uint64) error
+	// Changed returns a channel that is closed at the next change; ask before reading.
+	Changed() <-chan struct{}
+}
+
+// Progress tells how far running jobs are; bus.Bus is one.
+type Progress interface {
+	// WatchProgress returns the reports on the jobs of a video from now on, until ctx ends.
+	WatchProgress(ctx context.Context, project, video string) (<-chan pipeline.Progress, error)
+	// LastProgress returns the last report on a job, and whether there is one.
+	LastProgress(ctx context.Context, project, video, job string) (pipeline.Progress, bool, error)
+}
+
+// Config is what the API is made of. Store, Log, Catalog and Planner are required.
+type Config struct {
+	Store   storage.Store
+	Log     pipeline.Log
+	Catalog Catalog
+	// Planner checks the watermark parameters of an upload.
+	Planner pipeline.Planner
+	// Progress may be nil: then progress moves when a job is completed, and streams have no job.progress.
+	Progress Progress
+	// Pipelines are the pipelines by name; pipeline.Default alone when empty.
+	Pipelines map[string]pipeline.Pipeline
+	Limits    Limits
+
+	// WebhookDefault says that the server has a webhook address of its own, which is told of every video.
+	WebhookDefault bool
+	// CheckWebhookURL says why an upload's webhook address is refused; when nil, any http(s) address is fine.
+	CheckWebhookURL func(address string) error
+	// Ready answers the checks of /readyz by name, nil for those that are well; no check when nil.
+	Ready func(ctx context.Context) map[string]error
+	// FreeSpace says why there is no room for an upload; not asked when nil.
+	FreeSpace func() error
+	// Project says whose request it is; pipeline.DefaultProject when nil. Its error refuses the request: a
+	// pipeline.ErrNotFound with 404, any other with 401.
+	Project func(r *http.Request) (string, error)
+	// Logger gets requests at debug level, and errors that are the server's; slog.Default when nil.
+	Logger *slog.Logger
+	// PublicURL is where users reach the server, as https://video.example.com; it stands before the Location of
+	// a new video and in the OpenAPI document. Empty: paths without a host.
+	PublicURL string
+	// Version is the program's, for the OpenAPI document; "dev" when empty.
+	Version string
+}
+
+// Limits bound what one request may cost. A zero is the default.
+type Limits struct {
+	MaxUpload      int64         // bytes of a source; 10 GiB
+	MaxWatermark   int64         // bytes of a watermark image; 10 MiB
+	MaxMetadata    int64         // bytes of the metadata field; 64 KiB
+	MaxOpenUploads int           // at once; 64. More get 503
+	MaxStreams     int           // event streams at once; 256. More get 503
+	UploadIdle     time.Duration // an upload without a byte for so long is given up; 60 s
+	WriteIdle      time.Duration // an answer of which the client takes no byte for so long is given up; 60 s
+	Heartbeat      time.Duration // of a silent event stream; 15 s
+	ReadYourWrites time.Duration // wait for the catalog after a write; 2 s
+}
+
+func (c Config) withDefaults() Config {
+	if len(c.Pipelines) == 0 {
+		c.Pipelines = map[string]pipeline.Pipeline{pipeline.DefaultPipeline: pipeline.Default()}
+	}
+	if c.CheckWebhookURL == nil {
+		c.CheckWebhookURL = func(string) error { return nil }
+	}
+	if c.Ready == nil {
+		c.Ready = func(context.Context) map[string]error { return nil }
+	}
+	if c.FreeSpace == nil {
+		c.FreeSpace = func() error { return nil }
+	}
+	if c.Project == nil {
+		c.Project = func(*http.Request) (string, error) { return pipeline.DefaultProject, nil }
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.Version == "" {
+		c.Version = "dev"
+	}
+	c.PublicURL = strings.TrimSuffix(c.PublicURL, "/")
+	c.Limits = c.Limits.withDefaults()
+	return c
+}
+
+func (l Limits) withDefaults() Limits {
+	l.MaxUpload = defaulted(l.MaxUpload, 10<<30)
+	l.MaxWatermark = defaulted(l.MaxWatermark, 10<<20)
+	l.MaxMetadata = defaulted(l.MaxMetadata, 64<<10)
+	l.MaxOpenUploads = defaulted(l.MaxOpenUploads, 64)
+	l.MaxStreams = defaulted(l.MaxStreams, 256)
+	l.UploadIdle = defaulted(l.UploadIdle, 60*time.Second)
+	l.WriteIdle = defaulted(l.WriteIdle, 60*time.Second)
+	l.Heartbeat = defaulted(l.Heartbeat, 15*time.Second)
+	l.ReadYourWrites = defaulted(l.ReadYourWrites, 2*time.Second)
+	return l
+}
+
+// defaulted returns v, or otherwise when v is zero.
+func defaulted[T int | int64 | time.Duration](v, otherwise T) T {
+	if v == 0 {
+		return otherwise
+	}
+	return v
+}
+
+func (c Config) validate() error {
+	switch {
+	case c.Store == nil:
+		return errors.New("Store is missing")
+	case c.Log == nil:
+		return errors.New("Log is missing")
+	case c.Catalog == nil:
+		return errors.New("Catalog is missing")
+	case c.Planner == nil:
+		return errors.New("Planner is missing")
+	}
+	if u, err := url.Parse(c.PublicURL); err != nil || c.PublicURL != "" && (u.Host == "" || !isWeb(u)) {
+		return fmt.Errorf("PublicURL %q is not an http(s) address", c.PublicURL)
+	}
+	for name, p := range c.Pipelines {
+		if name != p.Name {
+			return fmt.Errorf("Pipelines[%q] is called %q", name, p.Name)
+		}
+	}
+	return c.Limits.validate()
+}
+
+func isWeb(u *url.URL) bool { return u.Scheme == "http" || u.Scheme == "https" }
+
+func (l Limits) validate() error {
+	if l.MaxUpload < 0 || l.MaxWatermark < 0 || l.MaxMetadata < 0 || l.MaxOpenUploads < 0 || l.MaxStreams < 0 ||
+		l.UploadIdle < 0 || l.WriteIdle < 0 || l.Heartbeat < 0 || l.ReadYourWrites < 0 {
+		return errors.New("a limit is negative")
+	}
+	return nil
+}

@@ -1,0 +1,151 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+// bodyTimeout bounds the body of a request that needs none.
+const bodyTimeout = 10 * time.Second
+
+// deadlineStep is how often a deadline is moved while bytes flow.
+const deadlineStep = time.Second
+
+type requestIDKey struct{}
+
+// requestID returns the id of the request of ctx.
+func requestID(ctx context.Context) string {
+	id, _ := ctx.Value(requestIDKey{}).(string)
+	return id
+}
+
+type projectKey struct{}
+
+// projectOf returns the project of the request of ctx.
+func projectOf(ctx context.Context) string {
+	p, _ := ctx.Value(projectKey{}).(string)
+	return p
+}
+
+// edge is what every request passes: an id, deadlines, a project, the log, and an answer to panics.
+func (s *server) edge(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		began := time.Now()
+		id := r.Header.Get("X-Request-Id")
+		if !pipeline.ValidName(id) {
+			id = pipeline.NewID("req")
+		}
+		w.Header().Set("X-Request-Id", id)
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		aw := newAnswer(w, s.cfg.Limits.WriteIdle)
+		defer aw.finish()
+		if r.Body != http.NoBody {
+			aw.setReadDeadline(began.Add(bodyTimeout)) // uploads move it
+		}
+		r = r.WithContext(context.WithValue(r.Context(), requestIDKey{}, id))
+		defer func() {
+			s.cfg.Logger.DebugContext(r.Context(), "request", "request_id", id, "method", r.Method,
+				"path", r.URL.Path, "status", aw.status, "bytes", aw.bytes, "took", time.Since(began))
+		}()
+		defer s.recover(aw, r)
+		s.enter(aw, r, next)
+	})
+}
+
+// enter finds the project of a request of the API proper. Playback and health are nobody's.
+func (s *server) enter(w http.ResponseWriter, r *http.Request, next http.Handler) {
+	if len(r.URL.Path) >= 4 && r.URL.Path[:4] == "/v1/" {
+		project, err := s.project(r)
+		if err != nil {
+			s.refuse(w, r, err)
+			return
+		}
+		r = r.WithContext(context.WithValue(r.Context(), projectKey{}, project))
+	}
+	next.ServeHTTP(w, r)
+}
+
+// recover answers a panic with a problem document, or cuts the connection when an answer has begun.
+func (s *server) recover(w *answer, r *http.Request) {
+	v := recover()
+	if v == nil {
+		return
+	}
+	if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+		panic(v)
+	}
+	if r.Context().Err() != nil {
+		panic(http.ErrAbortHandler) // huma panics when it cannot write to a client that is gone
+	}
+	s.cfg.Logger.ErrorContext(r.Context(), "panic", "request_id", requestID(r.Context()), "panic", fmt.Sprint(v),
+		"stack", string(debug.Stack()))
+	if w.status != 0 {
+		panic(http.ErrAbortHandler)
+	}
+	s.refuse(w, r, fail(codeInternal, "The server has a mistake that this request brings out."))
+}
+
+// answer is a ResponseWriter that counts, and that gives up a client which takes no byte for too long.
+type answer struct {
+	http.ResponseWriter
+	control *http.ResponseController
+	idle    time.Duration
+	moved   time.Time // when the write deadline was last moved
+	status  int       // 0 before the header
+	bytes   int64
+}
+
+func newAnswer(w http.ResponseWriter, idle time.Duration) *answer {
+	return &answer{ResponseWriter: w, control: http.NewResponseController(w), idle: idle}
+}
+
+// Unwrap lets http.ResponseController find the connection.
+func (w *answer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// WriteHeader implements http.ResponseWriter.
+func (w *answer) WriteHeader(status int) {
+	if w.status != 0 {
+		return
+	}
+	w.status = status
+	w.move()
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements http.ResponseWriter.
+func (w *answer) Write(p []byte) (int, error) {
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	w.move()
+	n, err := w.ResponseWriter.Write(p)
+	w.bytes += int64(n)
+	return n, err
+}
+
+// move sets the write deadline anew, at most once a second.
+func (w *answer) move() {
+	now := time.Now()
+	if now.Sub(w.moved) < min(deadlineStep, w.idle/4) {
+		return
+	}
+	w.moved = now
+	// A writer without deadlines, as in tests, has no connection that could stall.
+	_ = w.control.SetWriteDeadline(now.Add(w.idle))
+}
+
+// finish bounds the last flush, which is the server's.
+func (w *answer) finish() {
+	w.moved = time.Time{}
+	w.move()
+}
+
+func (w *answer) setReadDeadline(at time.Time) {
+	_ = w.control.SetReadDeadline(at) // as in move
+}

@@ -1,0 +1,396 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"mime/multipart"
+	"net/http"
+	"net/http/httptest"
+	"net/textproto"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/bus"
+	"github.com/reelmill/reelmill/pipeline/bus/embedded"
+	"github.com/reelmill/reelmill/storage"
+	"github.com/reelmill/reelmill/storage/catalog"
+	"github.com/reelmill/reelmill/storage/disk"
+)
+
+// seenCodes are the codes of all problems that any test was answered.
+var seenCodes sync.Map
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	status := m.Run()
+	if whole := flag.Lookup("test.run").Value.String() == "" && flag.Lookup("test.fuzz").Value.String() == "" &&
+		flag.Lookup("test.list").Value.String() == "" && flag.Lookup("test.skip").Value.String() == ""; status == 0 && whole {
+		for c := range codes {
+			if _, seen := seenCodes.Load(c); !seen {
+				fmt.Printf("no test was answered the code %s\n", c)
+				status = 1
+			}
+		}
+	}
+	if err := goleak.Find(); status == 0 && err != nil {
+		fmt.Println(err)
+		status = 1
+	}
+	os.Exit(status)
+}
+
+// env is a whole server on the real broker, catalog and store.
+type env struct {
+	t       *testing.T
+	url     string
+	handler http.Handler
+	srv     *httptest.Server
+	store   *disk.Store
+	bus     *bus.Bus
+	catalog *catalog.Catalog
+	client  *http.Client
+	served  chan string // method and path of each request that was answered
+}
+
+// planner knows the worker watermark only, and wants an image or a text.
+type planner struct{}
+
+func (planner) Plan(string, json.RawMessage, pipeline.Media) ([]pipeline.Job, error) { return nil, nil }
+
+func (planner) Check(worker string, params json.RawMessage) error {
+	if worker != "watermark" {
+		return pipeline.Fail(pipeline.CodeWorkerTypeUnknown, "no worker of type %q is registered", worker)
+	}
+	var p struct {
+		Image, Text, Position string
+		Opacity               *float64
+	}
+	if err := json.Unmarshal(params, &p); err != nil {
+		return pipeline.Fail(pipeline.CodeParameters, "%s", err)
+	}
+	if p.Image == "" && p.Text == "" {
+		return pipeline.Fail(pipeline.CodeParameters, "neither image nor text")
+	}
+	return nil
+}
+
+func newEnv(t *testing.T, change func(*Config)) *env {
+	t.Helper()
+	dir := t.TempDir()
+	quiet := slog.New(slog.DiscardHandler)
+	server, err := embedded.Start(t.Context(), embedded.Config{Dir: filepath.Join(dir, "broker")})
+	must(t, err)
+	t.Cleanup(server.Shutdown)
+	nc, err := server.Conn()
+	must(t, err)
+	t.Cleanup(nc.Close)
+	e := &env{t: t, served: make(chan string, 1000)}
+	e.bus, err = bus.Open(t.Context(), nc, bus.Config{Logger: quiet})
+	must(t, err)
+	e.store, err = disk.Open(filepath.Join(dir, "objects"))
+	must(t, err)
+	t.Cleanup(func() { must(t, e.store.Close()) })
+	e.catalog, err = catalog.Open(t.Context(), filepath.Join(dir, "catalog.db"))
+	must(t, err)
+	t.Cleanup(func() { must(t, e.catalog.Close()) })
+	e.follow()
+	cfg := Config{
+		Store: e.store, Log: e.bus, Catalog: e.catalog, Progress: e.bus, Planner: planner{}, Logger: quiet,
+		Limits: Limits{MaxUpload: 1 << 20, ReadYourWrites: 10 * time.Second},
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	e.serve(cfg)
+	return e
+}
+
+// follow projects the log into the catalog until the test ends.
+func (e *env) follow() {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- e.bus.Follow(ctx, 0, e.catalog.Apply) }()
+	e.t.Cleanup(func() {
+		cancel()
+		must(e.t, <-done)
+	})
+}
+
+func (e *env) serve(cfg Config) {
+	h, err := New(cfg)
+	must(e.t, err)
+	e.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() { e.served <- r.Method + " " + r.URL.Path }()
+		h.ServeHTTP(w, r)
+	})
+	e.srv = httptest.NewUnstartedServer(e.handler)
+	e.srv.Config = Server("", e.handler)
+	e.srv.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	e.srv.Start()
+	e.url, e.client = e.srv.URL, e.srv.Client()
+	e.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	e.t.Cleanup(e.srv.Close)
+}
+
+// part is one part of a form.
+type part struct {
+	name, filename string // a field without a filename
+	body           io.Reader
+}
+
+func field(name, value string) part { return part{name, "", strings.NewReader(value)} }
+
+func file(name, body string) part { return part{"file", name, strings.NewReader(body)} }
+
+// writeParts writes a form, and its end.
+func writeParts(w *multipart.Writer, parts ...part) error {
+	for _, p := range parts {
+		disposition := fmt.Sprintf(`form-data; name="%s"`, p.name)
+		if p.filename != "" {
+			disposition += fmt.Sprintf(`; filename="%s"`, p.filename)
+		}
+		dst, err := w.CreatePart(textproto.MIMEHeader{"Content-Disposition": {disposition}})
+		if err != nil {
+			return err
+		}
+		if _, err := io.Copy(dst, p.body); err != nil {
+			return err
+		}
+	}
+	return w.Close()
+}
+
+// post uploads a form; headers come in pairs.
+func (e *env) post(parts []part, headers ...string) (*http.Response, []byte) {
+	e.t.Helper()
+	var body bytes.Buffer
+	w := multipart.NewWriter(&body)
+	must(e.t, writeParts(w, parts...))
+	return e.do("POST", "/v1/videos", &body, append([]string{"Content-Type", w.FormDataContentType()}, headers...)...)
+}
+
+func (e *env) do(method, path string, body io.Reader, headers ...string) (*http.Response, []byte) {
+	e.t.Helper()
+	req, err := http.NewRequestWithContext(e.t.Context(), method, e.url+path, body)
+	must(e.t, err)
+	for i := 0; i < len(headers); i += 2 {
+		req.Header.Set(headers[i], headers[i+1])
+	}
+	resp, err := e.client.Do(req)
+	must(e.t, err)
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(resp.Body)
+	must(e.t, err)
+	return resp, raw
+}
+
+func (e *env) get(path string, headers ...string) (*http.Response, []byte) {
+	e.t.Helper()
+	return e.do("GET", path, nil, headers...)
+}
+
+// read decodes the answer to a GET that must be 200.
+func read[T any](e *env, path string) T {
+	e.t.Helper()
+	resp, raw := e.get(path)
+	if resp.StatusCode != 200 {
+		e.t.Fatalf("GET %s: %s: %s", path, resp.Status, raw)
+	}
+	return decode[T](e.t, raw)
+}
+
+func decode[T any](t *testing.T, raw []byte) T {
+	t.Helper()
+	var v T
+	if err := json.Unmarshal(raw, &v); err != nil {
+		t.Fatalf("decode %s: %v", raw, err)
+	}
+	return v
+}
+
+// uploaded uploads a small video and returns it.
+func (e *env) uploaded(headers ...string) pipeline.VideoView {
+	e.t.Helper()
+	resp, raw := e.post([]part{file("cat.mp4", "meow")}, headers...)
+	if resp.StatusCode != 201 {
+		e.t.Fatalf("upload: %s: %s", resp.Status, raw)
+	}
+	return decode[pipeline.VideoView](e.t, raw)
+}
+
+// wantProblem checks that an answer is the whole problem document of c.
+func wantProblem(t *testing.T, resp *http.Response, raw []byte, c code) problemDocument {
+	t.Helper()
+	p := decode[problemDocument](t, raw)
+	entry := codes[c]
+	if p.Code != c {
+		t.Fatalf("%s: code %q (%s), want %q", resp.Status, p.Code, p.Detail, c)
+	}
+	seenCodes.Store(c, true)
+	if resp.StatusCode != entry.status || p.Status != entry.status {
+		t.Errorf("%s: status %d and %d, want %d", c, resp.StatusCode, p.Status, entry.status)
+	}
+	if ct := resp.Header.Get("Content-Type"); ct != "application/problem+json" {
+		t.Errorf("%s: Content-Type %q", c, ct)
+	}
+	if p.Type != "urn:reelmill:problem:"+string(c) || p.Title != entry.title || p.Detail == "" || p.Remedy == "" ||
+		p.Retryable != entry.retryable {
+		t.Errorf("%s: incomplete: %s", c, raw)
+	}
+	if p.RequestID == "" || p.RequestID != resp.Header.Get("X-Request-Id") {
+		t.Errorf("%s: request_id %q, header %q", c, p.RequestID, resp.Header.Get("X-Request-Id"))
+	}
+	if after := resp.Header.Get("Retry-After"); (after != "") != (entry.status == 503 || entry.status == 507) {
+		t.Errorf("%s: Retry-After %q", c, after)
+	}
+	return p
+}
+
+// objects lists the keys in the store.
+func (e *env) objects() []string {
+	e.t.Helper()
+	keys := []string{}
+	for info, err := range e.store.List(e.t.Context(), "") {
+		must(e.t, err)
+		keys = append(keys, info.Key)
+	}
+	return keys
+}
+
+// tell appends an event on a subject, and waits until the catalog has it.
+func (e *env) tell(t pipeline.EventType, subject string, data any) pipeline.Event {
+	e.t.Helper()
+	ctx := e.t.Context()
+	_, video, _, err := pipeline.Address(subject)
+	must(e.t, err)
+	last, err := e.bus.Last(ctx, subject)
+	must(e.t, err)
+	ev, err := pipeline.NewEvent("test", t, subject, video, pipeline.Event{}, data)
+	must(e.t, err)
+	ev.Sequence, err = e.bus.Append(ctx, ev, last[0].Sequence)
+	must(e.t, err)
+	must(e.t, e.catalog.WaitFor(ctx, ev.Sequence))
+	return ev
+}
+
+const project = pipeline.DefaultProject
+
+// inspected plans two jobs of weights 1 and 3 for a video.
+func (e *env) inspected(video string) {
+	e.t.Helper()
+	e.tell(pipeline.VideoInspected, pipeline.InspectedSubject(project, video), pipeline.Inspected{
+		Inspection: pipeline.Inspection{Verdict: pipeline.VerdictAccept, Media: &pipeline.Media{Container: "mov"}},
+		Plan: []pipeline.Job{
+			{Name: "thumbnail", Step: "thumbnail", Worker: "thumbnail", Weight: 1},
+			{Name: "transcode-0000", Step: "transcode", Worker: "transcode", Weight: 3},
+		},
+	})
+}
+
+// job tells an event of a job.
+func (e *env) job(t pipeline.EventType, video, job string, outputs ...pipeline.Output) pipeline.Event {
+	e.t.Helper()
+	step, _, _ := strings.Cut(job, "-")
+	data := pipeline.JobEvent{Job: job, Step: step, Worker: step, Process: "test", Attempt: 1}
+	if t == pipeline.JobCompleted {
+		data.Result = &pipeline.Result{Outputs: outputs}
+	}
+	return e.tell(t, pipeline.JobSubject(project, video, job), data)
+}
+
+// finished tells the end of a video.
+func (e *env) finished(video string) pipeline.Event {
+	e.t.Helper()
+	return e.tell(pipeline.VideoReady, pipeline.FinishedSubject(project, video),
+		pipeline.Finish{State: pipeline.VideoStateReady})
+}
+
+// put stores an object and returns the output that it is.
+func (e *env) put(video, job, path, body string) pipeline.Output {
+	e.t.Helper()
+	key := storage.OutputPrefix(video, job, 1) + path
+	info, err := e.store.Put(e.t.Context(), key, strings.NewReader(body), storage.PutOptions{})
+	must(e.t, err)
+	return pipeline.Output{
+		Name: path, Kind: "test", Path: path, Key: key, Size: info.Size, SHA256: info.SHA256,
+		ContentType: info.ContentType,
+	}
+}
+
+// storeFault is a store with faults.
+type storeFault struct {
+	storage.Store
+	put  func(ctx context.Context, key string, r io.Reader) error                      // instead of Put, when set
+	get  func(ctx context.Context, key string, r storage.Range) (io.ReadCloser, error) // instead of Get
+	stat func() error                                                                  // before Stat
+}
+
+func (s *storeFault) Put(ctx context.Context, key string, r io.Reader, o storage.PutOptions) (storage.Info, error) {
+	if s.put != nil {
+		if err := s.put(ctx, key, r); err != nil {
+			return storage.Info{}, err
+		}
+	}
+	return s.Store.Put(ctx, key, r, o)
+}
+
+func (s *storeFault) Get(ctx context.Context, key string, r storage.Range) (io.ReadCloser, storage.Info, error) {
+	if s.get != nil {
+		rc, err := s.get(ctx, key, r)
+		return rc, storage.Info{}, err
+	}
+	return s.Store.Get(ctx, key, r)
+}
+
+func (s *storeFault) Stat(ctx context.Context, key string) (storage.Info, error) {
+	if s.stat != nil {
+		if err := s.stat(); err != nil {
+			return storage.Info{}, err
+		}
+	}
+	return s.Store.Stat(ctx, key)
+}
+
+// logFault is a log whose Append fails after it may have written.
+type logFault struct {
+	pipeline.Log
+	err error
+}
+
+func (l *logFault) Append(ctx context.Context, e pipeline.Event, after uint64) (uint64, error) {
+	if l.err != nil {
+		return 0, l.err
+	}
+	return l.Log.Append(ctx, e, after)
+}
+
+var errFault = errors.New("a fault")
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// equal compares two lists of words.
+func equal(t *testing.T, what string, got []string, want ...string) {
+	t.Helper()
+	if !slices.Equal(got, want) {
+		t.Errorf("%s: got %q, want %q", what, got, want)
+	}
+}

@@ -1,0 +1,236 @@
+package api
+
+import (
+	"maps"
+	"net/http"
+	"reflect"
+	"strconv"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+// describe returns the frame of the OpenAPI document. There is no page that shows it: huma's loads from a
+// CDN.
+func describe(cfg Config) huma.Config {
+	doc := &huma.OpenAPI{
+		OpenAPI: "3.1.0",
+		Info: &huma.Info{
+			Title: "ReelMill", Version: cfg.Version,
+			Description: "Upload a video, follow what is made of it, play it.\n\nErrors are problem documents (RFC 9457) " +
+				"with a `code`. Times are RFC 3339 in UTC. Lists have `limit`, `cursor`, `next_cursor` and `has_more`.",
+			License: &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"},
+		},
+		Components: &huma.Components{
+			Schemas: huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer),
+		},
+		Tags: []*huma.Tag{
+			{Name: "videos"},
+			{Name: "events", Description: "One vocabulary: the type of an event is the name of the SSE event and of the webhook."},
+			{Name: "pipelines"},
+			{Name: "playback", Description: "Public to whoever knows the id of the video."},
+			{Name: "health"},
+		},
+	}
+	if cfg.PublicURL != "" {
+		doc.Servers = []*huma.Server{{URL: cfg.PublicURL}}
+	}
+	c := huma.Config{
+		OpenAPI: doc, Formats: huma.DefaultFormats, DefaultFormat: "application/json",
+		RejectUnknownQueryParameters: true, Transformers: []huma.Transformer{fromHuma},
+	}
+	c.AllowAdditionalPropertiesByDefault = true // answers grow; readers ignore what they do not know
+	return c
+}
+
+// finishDescription adds what huma does not see: the operations that stream, and the form of errors.
+func (s *server) finishDescription() {
+	doc := s.api.OpenAPI()
+	for _, op := range []*huma.Operation{s.describeUpload(), s.describeEvents(), describeOpenAPI()} {
+		doc.AddOperation(op)
+	}
+	for _, method := range []string{http.MethodGet, http.MethodHead} {
+		doc.AddOperation(describePlay(method))
+	}
+	schemas := doc.Components.Schemas
+	problem := schemas.Schema(reflect.TypeFor[problemDocument](), true, "")
+	for _, item := range doc.Paths {
+		for _, op := range []*huma.Operation{item.Get, item.Post, item.Delete, item.Head} {
+			if op != nil {
+				finishOperation(op, problem)
+			}
+		}
+	}
+	for _, unused := range []string{"ErrorModel", "ErrorDetail"} { // huma's own form of errors
+		delete(schemas.Map(), unused)
+	}
+	nullable(schemas, "VideoView", "media", "error")
+	nullable(schemas, "JobView", "error")
+	ready := doc.Paths["/readyz"].Get
+	ready.Responses["503"] = &huma.Response{
+		Description: "A check failed", Content: ready.Responses["200"].Content,
+	}
+}
+
+// nullable lets properties be null that are pointers to structs; huma knows null for other pointers only.
+func nullable(schemas huma.Registry, name string, properties ...string) {
+	for _, p := range properties {
+		ref := schemas.Map()[name].Properties[p]
+		schemas.Map()[name].Properties[p] = &huma.Schema{
+			Description: ref.Description, AnyOf: []*huma.Schema{{Ref: ref.Ref}, {Type: "null"}},
+		}
+	}
+}
+
+// finishOperation documents the errors and the headers that every operation has.
+func finishOperation(op *huma.Operation, problem *huma.Schema) {
+	for status := range op.Responses {
+		if n, err := strconv.Atoi(status); err != nil || n >= 400 {
+			delete(op.Responses, status)
+		}
+	}
+	op.Responses["default"] = &huma.Response{
+		Description: "An error", Content: map[string]*huma.MediaType{problemType: {Schema: problem}},
+	}
+	for _, r := range op.Responses {
+		headers := map[string]*huma.Param{"X-Request-Id": {Schema: text("Also in the server's log")}}
+		maps.Copy(headers, r.Headers)
+		r.Headers = headers
+	}
+}
+
+func text(description string) *huma.Schema {
+	return &huma.Schema{Type: huma.TypeString, Description: description}
+}
+
+func (s *server) describeUpload() *huma.Operation {
+	l := s.cfg.Limits
+	binary := func(doc string) *huma.Schema {
+		return &huma.Schema{Type: huma.TypeString, Format: "binary", Description: doc}
+	}
+	form := &huma.Schema{
+		Type: huma.TypeObject, Required: []string{"file"}, AdditionalProperties: false,
+		Properties: map[string]*huma.Schema{
+			"file":        binary("The video, at most " + strconv.FormatInt(l.MaxUpload, 10) + " bytes"),
+			"pipeline":    text("Name of the pipeline; default when left out"),
+			"metadata":    text("A JSON object of strings, returned as given"),
+			"passthrough": text("Returned as given, in webhooks too"),
+			"watermark": {
+				Description: "A JPEG, PNG or WebP image as a file part, or text:..., or a JSON object of the parameters of " +
+					"the worker watermark. An image and a JSON object may both come.",
+				OneOf: []*huma.Schema{binary("The image"), text("text:... or a JSON object")},
+			},
+			"webhook_url": {Type: huma.TypeString, Format: "uri", Description: "Told of the end of the video"},
+		},
+	}
+	view := s.api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[pipeline.VideoView](), true, "")
+	return &huma.Operation{
+		OperationID: "upload-video", Method: http.MethodPost, Path: "/v1/videos", Tags: []string{"videos"},
+		Summary: "Upload a video",
+		Description: "Streams the form into the store. Fields may come before or after the file; mistakes in those before " +
+			"it are told before it is read. A 201 is durable.",
+		Parameters: []*huma.Param{
+			{
+				Name: "Idempotency-Key", In: "header", Schema: text(""),
+				Description: "One key for every try of one upload: it becomes one video, whose answer is repeated with " +
+					"Idempotency-Replayed. With other contents it is refused.",
+			},
+			{Name: "traceparent", In: "header", Schema: text(""), Description: "W3C Trace Context"},
+		},
+		RequestBody: &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
+			"multipart/form-data": {Schema: form},
+		}},
+		Responses: map[string]*huma.Response{"201": {
+			Description: "Created",
+			Headers: map[string]*huma.Param{
+				"Location":             {Schema: text("Where the video is read")},
+				"Idempotency-Replayed": {Schema: text("true when the answer is a repeated one")},
+			},
+			Content: map[string]*huma.MediaType{"application/json": {Schema: view}},
+		}},
+	}
+}
+
+func idParam() *huma.Param {
+	return &huma.Param{Name: "id", In: "path", Required: true, Description: "The video's id", Schema: text("")}
+}
+
+func (s *server) describeEvents() *huma.Operation {
+	sequence := func(name, in, doc string) *huma.Param {
+		return &huma.Param{
+			Name: name, In: in, Description: doc, Schema: &huma.Schema{Type: huma.TypeString, Pattern: "^[0-9]+$"},
+		}
+	}
+	events := s.api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[list[pipeline.Event]](), true, "EventList")
+	one, most := 1.0, float64(maxEvents)
+	return &huma.Operation{
+		OperationID: "list-events", Method: http.MethodGet, Path: "/v1/videos/{id}/events", Tags: []string{"events"},
+		Summary: "Follow the events of a video, or list them",
+		Description: "A stream of server-sent events: `id` is the sequence in the log, `event` the type, `data` the " +
+			"CloudEvents document. job.progress events have no id. After the end of the video, `event: end` closes the " +
+			"stream; a client that comes back gets what was added, or 204.\n\nWith `Accept: application/json`, a list.",
+		Parameters: []*huma.Param{
+			idParam(),
+			sequence("Last-Event-ID", "header", "Sequence of the last event that is known"),
+			sequence("after", "query", "The same, for clients that cannot set headers"),
+			sequence("cursor", "query", "The same, from next_cursor of a list"),
+			{Name: "limit", In: "query", Description: "Events on a page of the list", Schema: &huma.Schema{
+				Type: huma.TypeInteger, Minimum: &one, Maximum: &most, Default: 50,
+			}},
+		},
+		Responses: map[string]*huma.Response{
+			"200": {Description: "The events", Content: map[string]*huma.MediaType{
+				"text/event-stream": {Schema: text("Server-sent events")},
+				"application/json":  {Schema: events},
+			}},
+			"204": {Description: "The video has ended, and everything was sent"},
+		},
+	}
+}
+
+func describePlay(method string) *huma.Operation {
+	media := map[string]*huma.MediaType{"*/*": {Schema: &huma.Schema{
+		Type: huma.TypeString, Format: "binary",
+	}}}
+	id := "play"
+	if method == http.MethodHead {
+		id, media = "play-head", nil
+	}
+	return &huma.Operation{
+		OperationID: id, Method: method, Path: "/play/{id}/{path}", Tags: []string{"playback"},
+		Summary: "Play an output: a manifest, a segment, a poster",
+		Parameters: []*huma.Param{
+			idParam(),
+			{
+				Name: "path", In: "path", Required: true, Schema: text(""), Example: "master.m3u8",
+				Description: "Path of an output; it may have slashes",
+			},
+			{Name: "Range", In: "header", Schema: text(""), Example: "bytes=0-1023"},
+			{Name: "If-Range", In: "header", Schema: text("")},
+			{Name: "If-None-Match", In: "header", Schema: text("")},
+		},
+		Responses: map[string]*huma.Response{
+			"200": {Description: "The output", Content: media},
+			"206": {Description: "A part of it", Content: media},
+			"304": {Description: "It has not changed"},
+		},
+	}
+}
+
+func describeOpenAPI() *huma.Operation {
+	return &huma.Operation{
+		OperationID: "openapi", Method: http.MethodGet, Path: "/openapi.json", Tags: []string{"health"},
+		Summary: "This document",
+		Responses: map[string]*huma.Response{"200": {Description: "OpenAPI 3.1", Content: map[string]*huma.MediaType{
+			"application/openapi+json": {Schema: &huma.Schema{Type: huma.TypeObject}},
+		}}},
+	}
+}
+
+func (s *server) getOpenAPI(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "application/openapi+json")
+	if _, err := w.Write(s.openapi); err != nil {
+		s.cfg.Logger.DebugContext(r.Context(), "write answer", "request_id", requestID(r.Context()), "error", err)
+	}
+}

@@ -1,0 +1,187 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+// openAPI is what the tests look at of the document.
+type openAPI struct {
+	OpenAPI string
+	Info    struct{ Title, Version string }
+	Paths   map[string]map[string]struct {
+		OperationID string
+		Summary     string
+		Parameters  []struct {
+			Name, In string
+			Required bool
+			Schema   json.RawMessage
+		}
+		RequestBody *struct {
+			Content map[string]struct{ Schema json.RawMessage }
+		}
+		Responses map[string]struct {
+			Description string
+			Content     map[string]struct{ Schema json.RawMessage }
+		}
+	}
+	Components struct{ Schemas map[string]json.RawMessage }
+}
+
+func document(e *env) (openAPI, []byte) {
+	e.t.Helper()
+	resp, raw := e.get("/openapi.json")
+	if ct := resp.Header.Get("Content-Type"); ct != "application/openapi+json" {
+		e.t.Errorf("Content-Type %q", ct)
+	}
+	return decode[openAPI](e.t, raw), raw
+}
+
+// routes is every route, as the document should have it.
+var documented = []string{
+	"DELETE /v1/videos/{id}", "GET /healthz", "GET /openapi.json", "GET /play/{id}/{path}", "GET /readyz",
+	"GET /v1/pipelines", "GET /v1/videos", "GET /v1/videos/{id}", "GET /v1/videos/{id}/events",
+	"GET /v1/videos/{id}/jobs", "GET /v1/videos/{id}/outputs", "HEAD /play/{id}/{path}", "POST /v1/videos",
+}
+
+var inPath = regexp.MustCompile(`\{(\w+)\}`)
+
+func TestOpenAPI(t *testing.T) {
+	e := newEnv(t, nil)
+	doc, raw := document(e)
+	if !strings.HasPrefix(doc.OpenAPI, "3.1.") || doc.Info.Title == "" || doc.Info.Version == "" {
+		t.Errorf("%s %+v", doc.OpenAPI, doc.Info)
+	}
+	var routes, ids []string
+	for path, item := range doc.Paths {
+		for method, op := range item {
+			route := strings.ToUpper(method) + " " + path
+			routes, ids = append(routes, route), append(ids, op.OperationID)
+			if op.OperationID == "" || op.Summary == "" {
+				t.Errorf("%s: no id or summary", route)
+			}
+			for _, name := range inPath.FindAllStringSubmatch(path, -1) {
+				found := false
+				for _, p := range op.Parameters {
+					found = found || p.Name == name[1] && p.In == "path" && p.Required && p.Schema != nil
+				}
+				if !found {
+					t.Errorf("%s: parameter %s is not described", route, name[1])
+				}
+			}
+			for status, r := range op.Responses {
+				if r.Description == "" {
+					t.Errorf("%s %s: no description", route, status)
+				}
+			}
+			if _, ok := op.Responses["default"].Content[problemType]; !ok {
+				t.Errorf("%s: its errors are not described", route)
+			}
+		}
+	}
+	slices.Sort(routes)
+	equal(t, "routes", routes, documented...)
+	slices.Sort(ids)
+	if n := len(slices.Compact(ids)); n != len(routes) {
+		t.Errorf("%d operation ids for %d routes", n, len(routes))
+	}
+	for _, ref := range regexp.MustCompile(`"\$ref":"([^"]*)"`).FindAllSubmatch(raw, -1) {
+		name, ok := strings.CutPrefix(string(ref[1]), "#/components/schemas/")
+		if _, known := doc.Components.Schemas[name]; !ok || !known {
+			t.Errorf("%s leads nowhere", ref[1])
+		}
+	}
+	form := doc.Paths["/v1/videos"]["post"].RequestBody.Content["multipart/form-data"].Schema
+	for _, name := range []string{"file", "pipeline", "metadata", "passthrough", "watermark", "webhook_url"} {
+		if !bytes.Contains(form, []byte(`"`+name+`":`)) {
+			t.Errorf("the form has no %s", name)
+		}
+	}
+}
+
+// Every route that is registered by hand is described by hand.
+func TestOpenAPIHasEveryRoute(t *testing.T) {
+	src, err := os.ReadFile("api.go")
+	must(t, err)
+	routes := regexp.MustCompile(`HandleFunc\("([^"]+)"`).FindAllSubmatch(src, -1)
+	if len(routes) < 4 {
+		t.Fatalf("found %d routes in api.go", len(routes))
+	}
+	for _, r := range routes {
+		route := strings.Replace(string(r[1]), "...}", "}", 1)
+		if !strings.HasPrefix(route, "OPTIONS ") && !slices.Contains(documented, route) {
+			t.Errorf("%s is not described", route)
+		}
+	}
+}
+
+// Every path of the document is answered, by something else than "there is nothing here".
+func TestOpenAPIHasNoGhosts(t *testing.T) {
+	e := newEnv(t, nil)
+	for _, route := range documented {
+		method, path, _ := strings.Cut(route, " ")
+		resp, raw := e.do(method, inPath.ReplaceAllString(path, "x"), nil)
+		if resp.StatusCode == http.StatusMethodNotAllowed || bytes.Contains(raw, []byte("nothing at this address")) {
+			t.Errorf("%s: %s", route, raw)
+		}
+	}
+}
+
+// What is answered is what the document says.
+func TestAnswersFitTheirSchemas(t *testing.T) {
+	e := newEnv(t, nil)
+	doc, raw := document(e)
+	compiler := jsonschema.NewCompiler()
+	parsed, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
+	must(t, err)
+	must(t, compiler.AddResource("file:///openapi.json", parsed))
+	fits := func(schema string, answer []byte) {
+		t.Helper()
+		if _, ok := doc.Components.Schemas[schema]; !ok {
+			t.Fatalf("no schema %s", schema)
+		}
+		compiled, err := compiler.Compile("file:///openapi.json#/components/schemas/" + schema)
+		must(t, err)
+		v, err := jsonschema.UnmarshalJSON(bytes.NewReader(answer))
+		must(t, err)
+		if err := compiled.Validate(v); err != nil {
+			t.Errorf("%s: %v\n%s", schema, err, answer)
+		}
+	}
+	get := func(path string) []byte {
+		_, raw := e.get(path, "Accept", "application/json")
+		return raw
+	}
+	resp, raw := e.post([]part{file("cat.mp4", "meow"), field("metadata", `{"a":"b"}`)})
+	if resp.StatusCode != 201 {
+		t.Fatal(resp.Status)
+	}
+	fits("VideoView", raw)
+	id := decode[pipeline.VideoView](t, raw).ID
+	fits("ListJobView", get("/v1/videos/"+id+"/jobs"))
+	e.inspected(id)
+	e.job(pipeline.JobStarted, id, "thumbnail")
+	e.job(pipeline.JobCompleted, id, "thumbnail", e.put(id, "thumbnail", "thumbnail.jpg", "x"))
+	e.tell(pipeline.VideoErrored, pipeline.FinishedSubject(project, id), pipeline.Finish{
+		State: pipeline.VideoStateErrored, Problem: pipeline.ProblemOf(errFault),
+	})
+	fits("VideoView", get("/v1/videos/"+id))
+	fits("ListVideoView", get("/v1/videos"))
+	fits("ListJobView", get("/v1/videos/"+id+"/jobs"))
+	fits("ListOutputView", get("/v1/videos/"+id+"/outputs"))
+	fits("ListPipeline", get("/v1/pipelines"))
+	fits("ListEvent", get("/v1/videos/"+id+"/events"))
+	fits("HealthBody", get("/readyz"))
+	fits("ProblemDocument", get("/nope"))
+	fits("ProblemDocument", get("/v1/videos?limit=x"))
+}

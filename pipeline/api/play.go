@@ -1,0 +1,225 @@
+package api
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/storage"
+)
+
+const (
+	// playCache is short: a path can come to stand for another object, when a job is made again. The ETag then
+	// tells, and a revalidation is cheap.
+	playCache = "public, max-age=60"
+	// playPolicy lets a browser show the one file that it was led to, and nothing else run or load.
+	playPolicy = "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; sandbox"
+	// maxRanges is how many ranges one request may ask for; with more, it gets the whole object.
+	maxRanges = 8
+	// window is how much is asked of the store at a time: a client that leaves costs no more.
+	window = 8 << 20
+)
+
+// play serves one output, whole or in ranges (RFC 9110, 14). Whoever knows the id may play.
+func (s *server) play(w http.ResponseWriter, r *http.Request) {
+	video, path := r.PathValue("id"), r.PathValue("path")
+	h := w.Header()
+	h.Set("Access-Control-Allow-Origin", "*")
+	h.Set("Access-Control-Expose-Headers", "Content-Length, Content-Range, Accept-Ranges, ETag, X-Request-Id")
+	h.Set("Cross-Origin-Resource-Policy", "cross-origin")
+	object, info, err := s.locate(r.Context(), video, path)
+	if err != nil {
+		s.refuse(w, r, err)
+		return
+	}
+	h.Set("Content-Type", playType(object))
+	h.Set("Content-Security-Policy", playPolicy)
+	h.Set("Cache-Control", playCache)
+	h.Set("ETag", etag(object))
+	if strings.Count(r.Header.Get("Range"), ",") >= maxRanges {
+		r.Header.Del("Range")
+	}
+	content := &objectReader{ctx: r.Context(), store: s.cfg.Store, key: object.Key, size: info.Size}
+	http.ServeContent(&rangeProblem{ResponseWriter: w, s: s, r: r}, r, "", info.Modified, content)
+	if err := content.close(); err != nil && r.Context().Err() == nil {
+		// The header is out, so the client learns of it by a body that ends early.
+		s.cfg.Logger.ErrorContext(r.Context(), "read object", "request_id", requestID(r.Context()), "key", object.Key,
+			"error", err)
+	}
+}
+
+// locate finds the object at path of video in catalog and store.
+func (s *server) locate(ctx context.Context, video, path string) (pipeline.Object, storage.Info, error) {
+	missing := fail(codeNotFound, "There is no such output.")
+	if checkVideo(video) != nil {
+		return pipeline.Object{}, storage.Info{}, missing
+	}
+	object, err := s.cfg.Catalog.Resolve(ctx, video, path)
+	if errors.Is(err, pipeline.ErrNotFound) {
+		return object, storage.Info{}, missing
+	}
+	if err != nil {
+		return object, storage.Info{}, err
+	}
+	info, err := s.cfg.Store.Stat(ctx, object.Key)
+	if errors.Is(err, storage.ErrNotFound) { // deleted a moment ago
+		return object, info, missing
+	}
+	if err != nil {
+		return object, info, fail(codeStorageFailed, "The object store did not answer.").because(err)
+	}
+	return object, info, nil
+}
+
+func playType(o pipeline.Object) string {
+	if o.ContentType != "" {
+		return o.ContentType
+	}
+	return storage.ContentType(o.Key)
+}
+
+// etag is strong: an object never changes under its key, and its hash is known or its key stands for it.
+func etag(o pipeline.Object) string {
+	if o.SHA256 != "" {
+		return `"` + o.SHA256 + `"`
+	}
+	sum := sha256.Sum256([]byte(o.Key))
+	return `"k` + hex.EncodeToString(sum[:16]) + `"`
+}
+
+// playPreflight answers a browser that asks whether a page elsewhere may play.
+func (s *server) playPreflight(w http.ResponseWriter, _ *http.Request) {
+	h := w.Header()
+	h.Set("Access-Control-Allow-Origin", "*")
+	h.Set("Access-Control-Allow-Methods", "GET, HEAD")
+	h.Set("Access-Control-Allow-Headers", "Range, If-Range, If-None-Match, If-Modified-Since, X-Request-Id")
+	h.Set("Access-Control-Max-Age", "86400")
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// rangeProblem turns the plain answers of http.ServeContent into problem documents.
+type rangeProblem struct {
+	http.ResponseWriter
+	s       *server
+	r       *http.Request
+	refused bool
+}
+
+func (w *rangeProblem) WriteHeader(status int) {
+	switch status {
+	case http.StatusRequestedRangeNotSatisfiable:
+		w.refused = true
+		w.s.refuse(w.ResponseWriter, w.r, fail(codeRange, "The range is outside the object or malformed."))
+	case http.StatusInternalServerError:
+		w.refused = true
+		w.s.refuse(w.ResponseWriter, w.r, fail(codeInternal, "The object could not be read."))
+	default:
+		w.ResponseWriter.WriteHeader(status)
+	}
+}
+
+func (w *rangeProblem) Write(p []byte) (int, error) {
+	if w.refused {
+		return len(p), nil
+	}
+	return w.ResponseWriter.Write(p)
+}
+
+// objectReader is an object as an io.ReadSeeker. It asks the store for bytes when they are read, a window
+// at a time.
+type objectReader struct {
+	ctx   context.Context
+	store storage.Store
+	key   string
+	size  int64
+	at    int64 // where the next byte is read
+	open  io.ReadCloser
+	left  int64 // bytes of the window that is open
+	err   error // the first error of the store
+}
+
+// Seek implements io.Seeker; it reads nothing.
+func (o *objectReader) Seek(offset int64, whence int) (int64, error) {
+	switch whence {
+	case io.SeekCurrent:
+		offset += o.at
+	case io.SeekEnd:
+		offset += o.size
+	}
+	if offset < 0 {
+		return 0, errors.New("seek before the beginning")
+	}
+	if offset != o.at {
+		o.drop()
+	}
+	o.at = offset
+	return offset, nil
+}
+
+// Read implements io.Reader.
+func (o *objectReader) Read(p []byte) (int, error) {
+	for len(p) > 0 {
+		if o.err == nil && o.at >= o.size {
+			return 0, io.EOF
+		}
+		o.openWindow()
+		if o.err != nil {
+			return 0, o.err
+		}
+		n, err := o.open.Read(p)
+		o.at, o.left = o.at+int64(n), o.left-int64(n)
+		if err != nil || o.left == 0 {
+			o.endWindow(err)
+		}
+		if n > 0 {
+			return n, nil
+		}
+	}
+	return 0, nil
+}
+
+func (o *objectReader) openWindow() {
+	if o.open != nil || o.err != nil {
+		return
+	}
+	o.left = min(window, o.size-o.at)
+	rc, _, err := o.store.Get(o.ctx, o.key, storage.Range{Offset: o.at, Length: o.left})
+	if err != nil {
+		o.err = err
+		return
+	}
+	o.open = rc
+}
+
+// endWindow closes a window that is read, or that broke.
+func (o *objectReader) endWindow(err error) {
+	switch {
+	case errors.Is(err, io.EOF) && o.left > 0:
+		o.err = io.ErrUnexpectedEOF
+	case err != nil && !errors.Is(err, io.EOF):
+		o.err = err
+	}
+	o.drop()
+}
+
+// drop closes the window that is open.
+func (o *objectReader) drop() {
+	if o.open == nil {
+		return
+	}
+	if err := o.open.Close(); err != nil && o.err == nil {
+		o.err = err
+	}
+	o.open = nil
+}
+
+// close closes what is open, and returns the first error of the store.
+func (o *objectReader) close() error {
+	o.drop()
+	return o.err
+}

@@ -1,0 +1,271 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/storage"
+	"github.com/reelmill/reelmill/storage/catalog"
+)
+
+// code names a kind of error of the API. Codes never change their meaning.
+type code string
+
+// The codes that the API adds to those of package pipeline.
+const (
+	codeNotFound        code = "not_found"
+	codeMethod          code = "method_not_allowed"
+	codeUnauthorized    code = "unauthorized"
+	codeInvalid         code = "request_invalid"
+	codeCursor          code = "cursor_invalid"
+	codeRange           code = "range_not_satisfiable"
+	codeMediaType       code = "media_type_unsupported"
+	codeUploadMalformed code = "upload_malformed"
+	codeUploadBroken    code = "upload_interrupted"
+	codeUploadTimeout   code = "upload_timeout"
+	codeUploadTooLarge  code = "upload_too_large"
+	codeUploadEmpty     code = "upload_empty"
+	codeUploadFile      code = "upload_file_missing"
+	codeFieldUnknown    code = "field_unknown"
+	codeFieldRepeated   code = "field_repeated"
+	codeFieldTooLarge   code = "field_too_large"
+	codeMetadata        code = "metadata_invalid"
+	codePipelineUnknown code = "pipeline_unknown"
+	codeWatermark       code = "watermark_invalid"
+	codeWatermarkNone   code = "watermark_unsupported"
+	codeKeyReused       code = "idempotency_key_reused"
+	codeVideoDeleted    code = "video_deleted"
+	codeTooManyUploads  code = "too_many_uploads"
+	codeTooManyStreams  code = "too_many_streams"
+	codeUnavailable     code = "unavailable"
+	codeWebhookRefused       = code(pipeline.CodeWebhookRefused)
+	codeParameters           = code(pipeline.CodeParameters)
+	codeDiskFull             = code(pipeline.CodeDiskFull)
+	codeStorageFailed        = code(pipeline.CodeStorageFailed)
+	codeInternal             = code(pipeline.CodeInternal)
+)
+
+// codeEntry says what a code means on HTTP.
+type codeEntry struct {
+	status    int
+	title     string
+	retryable bool // whether the same request may succeed later
+	remedy    string
+}
+
+// codes is the table of all errors that the API answers.
+var codes = map[code]codeEntry{
+	codeNotFound: {404, "Not found", false, "Check the address and the id; a deleted video is gone."},
+	codeMethod:   {405, "The method is not allowed here", false, "The Allow header lists those that are."},
+	codeUnauthorized: {401, "Not authorized", false,
+		"Send the credentials of a project."},
+	codeInvalid: {422, "The request is invalid", false, "Correct what errors[] names."},
+	codeCursor:  {422, "The cursor is invalid", false, "Use next_cursor of the page before, unchanged, or none."},
+	codeRange: {416, "The range is not satisfiable", false,
+		"Ask for a range within the size that Content-Range tells."},
+	codeMediaType: {415, "The media type is not supported", false,
+		"Send multipart/form-data with the video in a part named file."},
+	codeUploadMalformed: {400, "The form is malformed", false, "Send a multipart/form-data body (RFC 7578)."},
+	codeUploadBroken: {400, "The upload was cut short", true,
+		"Send it again; with the same Idempotency-Key it is one video."},
+	codeUploadTimeout: {408, "The upload stalled", true,
+		"Send it again over a steadier connection; with the same Idempotency-Key it is one video."},
+	codeUploadTooLarge: {413, "The upload is too large", false, "Compress it, or have the limit raised."},
+	codeUploadEmpty:    {422, "The file is empty", false, "Check the file; it has no bytes."},
+	codeUploadFile:     {422, "There is no file", false, "Send the video in a part named file, with a filename."},
+	codeFieldUnknown: {422, "A field is unknown", false,
+		"Use file, pipeline, metadata, passthrough, watermark and webhook_url."},
+	codeFieldRepeated: {422, "A field is there twice", false, "Send it once."},
+	codeFieldTooLarge: {413, "A field is too large", false, "Shorten it."},
+	codeMetadata: {422, "The metadata is invalid", false,
+		`Send a JSON object of strings, as {"title":"Cats"}.`},
+	codePipelineUnknown: {422, "The pipeline is unknown", false, "Use one that GET /v1/pipelines lists."},
+	codeWatermark: {422, "The watermark is invalid", false,
+		"Send a JPEG, PNG or WebP image, text:..., or a JSON object of parameters."},
+	codeWatermarkNone: {422, "The pipeline has no watermark", false,
+		"Use a pipeline with a step of the worker watermark, or leave the watermark out."},
+	codeKeyReused: {422, "The Idempotency-Key belongs to another upload", false,
+		"Use a new key for each upload, and the same for each try of it."},
+	codeVideoDeleted: {410, "The video was deleted", false,
+		"Use a new Idempotency-Key to upload it again."},
+	codeTooManyUploads: {503, "Too many uploads are under way", true, "Try again after Retry-After seconds."},
+	codeTooManyStreams: {503, "Too many event streams are open", true, "Try again after Retry-After seconds."},
+	codeUnavailable: {503, "The server cannot do that now", true,
+		"Try again; the log of the server names the part that failed."},
+	codeWebhookRefused: {422, "The webhook address is refused", false,
+		"Send an http(s) address that the server may call."},
+	codeParameters:    {422, "The parameters are invalid", false, "The detail names the field."},
+	codeDiskFull:      {507, "The disk is full", true, "Free space on the server; uploads are taken again then."},
+	codeStorageFailed: {503, "The object store failed", true, "Try again; check the object store."},
+	codeInternal:      {500, "Internal error", true, "The log of the server has the error under this request_id."},
+}
+
+// fieldError says what is wrong with one part of a request.
+type fieldError struct {
+	Pointer string `json:"pointer" doc:"Where: a JSON pointer into the request, as /query/limit or /form/metadata"`
+	Code    string `json:"code"`
+	Detail  string `json:"detail"`
+}
+
+// problemDocument is the body of every error (RFC 9457).
+type problemDocument struct {
+	Type      string       `json:"type" doc:"A URI that stands for the code"`
+	Title     string       `json:"title" doc:"The code in words; the same for every occurrence"`
+	Status    int          `json:"status" doc:"The HTTP status"`
+	Detail    string       `json:"detail" doc:"What happened this time"`
+	Code      code         `json:"code" doc:"What failed"`
+	Retryable bool         `json:"retryable" doc:"Whether the same request may succeed later"`
+	RequestID string       `json:"request_id" doc:"Also in X-Request-Id and in the server's log"`
+	Remedy    string       `json:"remedy,omitempty" doc:"What to do about it"`
+	Errors    []fieldError `json:"errors,omitempty" doc:"What is wrong, part by part"`
+}
+
+// Error implements error.
+func (p *problemDocument) Error() string { return string(p.Code) + ": " + p.Detail }
+
+// GetStatus implements huma.StatusError.
+func (p *problemDocument) GetStatus() int { return p.Status }
+
+// ContentType implements huma.ContentTypeFilter.
+func (p *problemDocument) ContentType(string) string { return problemType }
+
+// GetHeaders implements huma.HeadersError.
+func (p *problemDocument) GetHeaders() http.Header {
+	h := http.Header{"Cache-Control": {"no-store"}}
+	if p.Status == http.StatusServiceUnavailable || p.Status == http.StatusInsufficientStorage {
+		h.Set("Retry-After", strconv.Itoa(retryAfter))
+	}
+	return h
+}
+
+const (
+	problemType = "application/problem+json"
+	retryAfter  = 5 // seconds
+)
+
+// failure is an error whose words are for the client.
+type failure struct {
+	code    code
+	detail  string
+	pointer string // of the one part of the request that is wrong; may be empty
+	err     error  // the cause, for the log; may be nil
+}
+
+func (f *failure) Error() string {
+	if f.err != nil {
+		return fmt.Sprintf("%s: %s: %v", f.code, f.detail, f.err)
+	}
+	return string(f.code) + ": " + f.detail
+}
+
+func (f *failure) Unwrap() error { return f.err }
+
+func fail(c code, format string, args ...any) *failure {
+	return &failure{code: c, detail: fmt.Sprintf(format, args...)}
+}
+
+// failAt is fail for one part of the request.
+func failAt(pointer string, c code, format string, args ...any) *failure {
+	f := fail(c, format, args...)
+	f.pointer = pointer
+	return f
+}
+
+// because gives the failure its cause.
+func (f *failure) because(err error) *failure {
+	f.err = err
+	return f
+}
+
+// classify turns any error into a failure. What it does not know is internal: named in the log, not outside.
+func classify(err error) *failure {
+	if f, ok := errors.AsType[*failure](err); ok {
+		return f
+	}
+	if p, ok := errors.AsType[*pipeline.Error](err); ok {
+		if _, known := codes[code(p.Code)]; known && code(p.Code) != codeInternal {
+			return fail(code(p.Code), "%s", p.Detail).because(err)
+		}
+	}
+	switch {
+	case errors.Is(err, pipeline.ErrNotFound):
+		return fail(codeNotFound, "There is no such video.")
+	case errors.Is(err, pipeline.ErrReused):
+		return fail(codeKeyReused, "An upload with this key had other contents or fields.")
+	case errors.Is(err, catalog.ErrCursor):
+		return failAt("/query/cursor", codeCursor, "The cursor is none that this list returned.")
+	case errors.Is(err, storage.ErrFull):
+		return fail(codeDiskFull, "The object store has no room.").because(err)
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, catalog.ErrClosed):
+		return fail(codeUnavailable, "The request was not answered in time.").because(err)
+	}
+	return fail(codeInternal, "Something failed that has no code of its own.").because(err)
+}
+
+// document returns the failure as it is answered to the request of ctx.
+func (f *failure) document(ctx context.Context) *problemDocument {
+	entry := codes[f.code]
+	p := &problemDocument{
+		Type: "urn:reelmill:problem:" + string(f.code), Title: entry.title, Status: entry.status, Detail: f.detail,
+		Code: f.code, Retryable: entry.retryable, RequestID: requestID(ctx), Remedy: entry.remedy,
+	}
+	if f.pointer != "" {
+		p.Errors = []fieldError{{f.pointer, string(f.code), f.detail}}
+	}
+	return p
+}
+
+// fromHuma turns what huma found wrong with a request into a problem document; other values pass.
+func fromHuma(ctx huma.Context, _ string, v any) (any, error) {
+	m, ok := v.(*huma.ErrorModel)
+	if !ok {
+		return v, nil
+	}
+	p := fail(codeInvalid, "%s", m.Detail).document(ctx.Context())
+	p.Detail = "The request does not fit the description at /openapi.json."
+	for _, e := range m.Errors {
+		p.Errors = append(p.Errors, fieldError{
+			Pointer: "/" + strings.ReplaceAll(e.Location, ".", "/"), Code: "invalid", Detail: e.Message,
+		})
+	}
+	return p, nil
+}
+
+// refuse answers err to a request that no huma handler answers.
+func (s *server) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	p := s.problem(r.Context(), err)
+	for name, values := range p.GetHeaders() {
+		w.Header()[name] = values
+	}
+	doc, err := json.Marshal(p)
+	if err != nil {
+		panic(err) // it is strings and numbers
+	}
+	w.Header().Set("Content-Type", problemType)
+	w.Header().Set("Content-Length", strconv.Itoa(len(doc)))
+	w.WriteHeader(p.Status)
+	if r.Method == http.MethodHead {
+		return
+	}
+	if _, err := w.Write(doc); err != nil {
+		s.cfg.Logger.DebugContext(r.Context(), "write problem", "request_id", p.RequestID, "error", err)
+	}
+}
+
+// problem returns err as it is answered, and logs it when it is the server's own.
+func (s *server) problem(ctx context.Context, err error) *problemDocument {
+	f := classify(err)
+	p := f.document(ctx)
+	if p.Status >= 500 && f.err != nil {
+		s.cfg.Logger.ErrorContext(ctx, "request failed", "request_id", p.RequestID, "code", p.Code, "error", f.err)
+	}
+	return p
+}

@@ -1,0 +1,253 @@
+package api
+
+import (
+	"context"
+	"maps"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/storage/catalog"
+)
+
+// maxWait bounds how long a read waits for a state; longer waits are cut to it.
+const maxWait = 60 * time.Second
+
+var (
+	opListVideos = huma.Operation{
+		OperationID: "list-videos", Method: http.MethodGet, Path: "/v1/videos", Tags: []string{"videos"},
+		Summary: "List videos, newest first",
+	}
+	opGetVideo = huma.Operation{
+		OperationID: "get-video", Method: http.MethodGet, Path: "/v1/videos/{id}", Tags: []string{"videos"},
+		Summary: "Read a video, or wait for its state",
+		Description: "With `wait`, answers when the video is playable or ready, as `until` says, or has come to another " +
+			"end, or when the time is over: always 200, with the state as it is then.",
+	}
+	opDeleteVideo = huma.Operation{
+		OperationID: "delete-video", Method: http.MethodDelete, Path: "/v1/videos/{id}", Tags: []string{"videos"},
+		Summary:     "Delete a video",
+		Description: "Its jobs are canceled, its objects go. Deleting again answers 204 again.",
+	}
+	opListOutputs = huma.Operation{
+		OperationID: "list-outputs", Method: http.MethodGet, Path: "/v1/videos/{id}/outputs", Tags: []string{"videos"},
+		Summary: "List the outputs of a video",
+	}
+	opListJobs = huma.Operation{
+		OperationID: "list-jobs", Method: http.MethodGet, Path: "/v1/videos/{id}/jobs", Tags: []string{"videos"},
+		Summary: "List the jobs of a video",
+	}
+	opListPipelines = huma.Operation{
+		OperationID: "list-pipelines", Method: http.MethodGet, Path: "/v1/pipelines", Tags: []string{"pipelines"},
+		Summary: "List the pipelines",
+	}
+)
+
+// list is the body of every list.
+type list[T any] struct {
+	Data       []T     `json:"data" nullable:"false"`
+	NextCursor *string `json:"next_cursor" doc:"The cursor of the next page; null on the last"`
+	HasMore    bool    `json:"has_more"`
+}
+
+func newList[T any](data []T, next string) list[T] {
+	l := list[T]{Data: data, HasMore: next != ""}
+	if next != "" {
+		l.NextCursor = &next
+	}
+	if l.Data == nil {
+		l.Data = []T{}
+	}
+	return l
+}
+
+type listVideosInput struct {
+	Limit  int    `query:"limit" minimum:"1" maximum:"1000" default:"50" doc:"Videos on a page"`
+	Cursor string `query:"cursor" maxLength:"512" doc:"The next_cursor of the page before"`
+	Status string `query:"status" enum:"queued,inspecting,processing,ready,errored,rejected,canceled" doc:"Only these"`
+}
+
+type videosOutput struct{ Body list[pipeline.VideoView] }
+
+func (s *server) listVideos(ctx context.Context, in *listVideosInput) (*videosOutput, error) {
+	page, err := s.cfg.Catalog.Videos(ctx, catalog.Query{
+		Project: projectOf(ctx), Status: pipeline.VideoState(in.Status), Limit: in.Limit, Cursor: in.Cursor,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &videosOutput{newList(page.Data, page.NextCursor)}, nil
+}
+
+type videoInput struct {
+	ID string `path:"id" doc:"The video's id"`
+}
+
+type getVideoInput struct {
+	ID    string `path:"id" doc:"The video's id"`
+	Wait  string `query:"wait" doc:"How long to wait for the state, as 30s; at most 60s" example:"30s"`
+	Until string `query:"until" enum:"playable,ready" default:"ready" doc:"ready stands for every end of a video"`
+}
+
+type videoOutput struct{ Body pipeline.VideoView }
+
+func (s *server) getVideo(ctx context.Context, in *getVideoInput) (*videoOutput, error) {
+	wait, err := parseWait(in.Wait)
+	if err != nil {
+		return nil, err
+	}
+	v, err := s.await(ctx, in.ID, wait, in.Until == "playable")
+	if err != nil {
+		return nil, err
+	}
+	if err := s.addLiveProgress(ctx, &v); err != nil {
+		return nil, err
+	}
+	return &videoOutput{v}, nil
+}
+
+func parseWait(text string) (time.Duration, error) {
+	if text == "" {
+		return 0, nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d < 0 {
+		return 0, failAt("/query/wait", codeInvalid, "wait is %.40q; write a duration such as 30s.", text)
+	}
+	return min(d, maxWait), nil
+}
+
+// await reads the video until it is in the state asked for, or the time is over.
+func (s *server) await(ctx context.Context, id string, wait time.Duration, playable bool) (pipeline.VideoView, error) {
+	if err := checkVideo(id); err != nil {
+		return pipeline.VideoView{}, err
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	for {
+		changed := s.cfg.Catalog.Changed() // before the look, so no change falls between
+		v, err := s.cfg.Catalog.Video(ctx, projectOf(ctx), id)
+		if err != nil || wait == 0 || v.Status.Terminal() || playable && v.Playable {
+			return v, err
+		}
+		select {
+		case <-changed:
+		case <-timer.C:
+			return v, nil
+		case <-closing(ctx):
+			return v, nil
+		case <-ctx.Done():
+			return v, ctx.Err()
+		}
+	}
+}
+
+// addLiveProgress counts what running jobs have done, over what completed ones have. 100 is said by
+// video.ready alone.
+func (s *server) addLiveProgress(ctx context.Context, v *pipeline.VideoView) error {
+	if s.cfg.Progress == nil || v.Status != pipeline.VideoProcessing {
+		return nil
+	}
+	jobs, err := s.cfg.Catalog.Jobs(ctx, v.Project, v.ID)
+	if err != nil {
+		return err
+	}
+	var planned, done float64
+	for _, j := range jobs {
+		if j.Step == inspectStep || j.Step == notifyStep {
+			continue
+		}
+		weight := float64(j.Weight)
+		planned += weight
+		switch j.Status {
+		case pipeline.JobStateCompleted:
+			done += weight
+		case pipeline.JobProcessing:
+			done += weight * s.fraction(ctx, v.Project, j)
+		}
+	}
+	if planned > 0 {
+		v.Progress = max(v.Progress, min(99, int(100*done/planned)))
+	}
+	return nil
+}
+
+// The pipeline's own jobs, which no plan has; pipeline.Step refuses their names.
+const (
+	inspectStep = "inspect"
+	notifyStep  = "notify"
+)
+
+// fraction returns how far the running attempt of a job is. Live progress is a nicety: without it, the job
+// has done nothing yet.
+func (s *server) fraction(ctx context.Context, project string, j pipeline.JobView) float64 {
+	p, ok, err := s.cfg.Progress.LastProgress(ctx, project, j.Video, j.Name)
+	if err != nil {
+		s.cfg.Logger.WarnContext(ctx, "read progress", "request_id", requestID(ctx), "job", j.ID, "error", err)
+		return 0
+	}
+	if !ok || p.Attempt != j.Attempt {
+		return 0
+	}
+	return min(max(p.Fraction, 0), 1)
+}
+
+func (s *server) deleteVideo(ctx context.Context, in *videoInput) (*struct{}, error) {
+	if err := checkVideo(in.ID); err != nil {
+		return nil, err
+	}
+	e, err := pipeline.Delete(ctx, s.cfg.Log, projectOf(ctx), in.ID)
+	if err != nil {
+		return nil, orUnavailable(err)
+	}
+	s.caught(ctx, e.Sequence)
+	return nil, nil
+}
+
+// orUnavailable marks an error of the log that has no meaning of its own as one that may pass.
+func orUnavailable(err error) error {
+	if f := classify(err); f.code != codeInternal {
+		return f
+	}
+	return fail(codeUnavailable, "The event log did not take or give the event.").because(err)
+}
+
+type outputsOutput struct{ Body list[pipeline.OutputView] }
+
+func (s *server) listOutputs(ctx context.Context, in *videoInput) (*outputsOutput, error) {
+	if err := checkVideo(in.ID); err != nil {
+		return nil, err
+	}
+	outputs, err := s.cfg.Catalog.Outputs(ctx, projectOf(ctx), in.ID)
+	if err != nil {
+		return nil, err
+	}
+	return &outputsOutput{newList(outputs, "")}, nil
+}
+
+type jobsOutput struct{ Body list[pipeline.JobView] }
+
+func (s *server) listJobs(ctx context.Context, in *videoInput) (*jobsOutput, error) {
+	if err := checkVideo(in.ID); err != nil {
+		return nil, err
+	}
+	jobs, err := s.cfg.Catalog.Jobs(ctx, projectOf(ctx), in.ID)
+	if err != nil {
+		return nil, err
+	}
+	return &jobsOutput{newList(jobs, "")}, nil
+}
+
+type pipelinesOutput struct{ Body list[pipeline.Pipeline] }
+
+func (s *server) listPipelines(context.Context, *struct{}) (*pipelinesOutput, error) {
+	names := slices.Sorted(maps.Keys(s.cfg.Pipelines))
+	pipelines := make([]pipeline.Pipeline, len(names))
+	for i, name := range names {
+		pipelines[i] = s.cfg.Pipelines[name]
+	}
+	return &pipelinesOutput{newList(pipelines, "")}, nil
+}

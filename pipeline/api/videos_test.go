@@ -1,0 +1,411 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+func TestListVideos(t *testing.T) {
+	e := newEnv(t, nil)
+	var want []string
+	for range 5 {
+		want = append([]string{e.uploaded().ID}, want...)
+	}
+	var got []string
+	path := "/v1/videos?limit=2"
+	for pages := 0; ; pages++ {
+		l := read[list[pipeline.VideoView]](e, path)
+		for _, v := range l.Data {
+			got = append(got, v.ID)
+		}
+		if l.HasMore != (l.NextCursor != nil) {
+			t.Errorf("has_more %v, next_cursor %v", l.HasMore, l.NextCursor)
+		}
+		if !l.HasMore {
+			break
+		}
+		path = "/v1/videos?limit=2&cursor=" + *l.NextCursor
+	}
+	equal(t, "videos", got, want...)
+	if l := read[list[pipeline.VideoView]](e, "/v1/videos?status=ready"); len(l.Data) != 0 {
+		t.Errorf("ready: %+v", l.Data)
+	}
+	e.finished(want[2])
+	if l := read[list[pipeline.VideoView]](e, "/v1/videos?status=ready"); len(l.Data) != 1 || l.Data[0].ID != want[2] {
+		t.Errorf("ready: %+v", l.Data)
+	}
+}
+
+func TestInvalidQueries(t *testing.T) {
+	e := newEnv(t, nil)
+	id := e.uploaded().ID
+	for path, want := range map[string]struct {
+		code    code
+		pointer string
+	}{
+		"/v1/videos?limit=0":                        {codeInvalid, "/query/limit"},
+		"/v1/videos?limit=x":                        {codeInvalid, "/query/limit"},
+		"/v1/videos?status=done":                    {codeInvalid, "/query/status"},
+		"/v1/videos?stauts=ready":                   {codeInvalid, "/query/stauts"},
+		"/v1/videos?cursor=!":                       {codeCursor, "/query/cursor"},
+		"/v1/videos/" + id + "?wait=soon":           {codeInvalid, "/query/wait"},
+		"/v1/videos/" + id + "?wait=-1s":            {codeInvalid, "/query/wait"},
+		"/v1/videos/" + id + "?until=done":          {codeInvalid, "/query/until"},
+		"/v1/videos/" + id + "/events?after=x":      {codeInvalid, "/query/after"},
+		"/v1/videos/" + id + "/events?cursor=-1":    {codeInvalid, "/query/cursor"},
+		"/v1/videos/" + id + "/events?limit=100000": {codeInvalid, "/query/limit"},
+	} {
+		resp, raw := e.get(path, "Accept", "application/json")
+		p := wantProblem(t, resp, raw, want.code)
+		if len(p.Errors) != 1 || p.Errors[0].Pointer != want.pointer || p.Errors[0].Detail == "" {
+			t.Errorf("%s: errors %+v", path, p.Errors)
+		}
+	}
+}
+
+// A foreign id and a missing id answer the same, but for the request's own id.
+func TestMissingVideos(t *testing.T) {
+	e := newEnv(t, func(c *Config) {
+		c.Project = func(r *http.Request) (string, error) {
+			if p := r.Header.Get("X-Project"); p != "" {
+				return p, nil
+			}
+			return project, nil
+		}
+	})
+	id := e.uploaded().ID
+	for _, path := range []string{"", "/jobs", "/outputs", "/events"} {
+		if resp, raw := e.get("/v1/videos/"+id+path, "Accept", "application/json"); resp.StatusCode != 200 {
+			t.Errorf("%s: %s: %s", path, resp.Status, raw)
+		}
+		var answers [][]byte
+		for _, c := range [][2]string{{id, "other"}, {"vid_missing", project}, {"a.b%20c", project}, {"*", project}} {
+			resp, raw := e.get("/v1/videos/"+c[0]+path, "Accept", "application/json", "X-Project", c[1], "X-Request-Id", "same")
+			wantProblem(t, resp, raw, codeNotFound)
+			answers = append(answers, bytes.TrimSpace(raw))
+		}
+		for _, a := range answers[1:] {
+			if !bytes.Equal(a, answers[0]) {
+				t.Errorf("%s: %s\n%s", path, a, answers[0])
+			}
+		}
+	}
+	for _, c := range [][2]string{{id, "other"}, {"vid_missing", project}, {"a.b", project}} {
+		resp, raw := e.do("DELETE", "/v1/videos/"+c[0], nil, "X-Project", c[1])
+		wantProblem(t, resp, raw, codeNotFound)
+	}
+	if l := read[list[pipeline.VideoView]](e, "/v1/videos"); len(l.Data) != 1 {
+		t.Errorf("%+v", l)
+	}
+}
+
+func TestDeleteVideo(t *testing.T) {
+	e := newEnv(t, nil)
+	id := e.uploaded().ID
+	for range 2 {
+		if resp, raw := e.do("DELETE", "/v1/videos/"+id, nil); resp.StatusCode != 204 || len(raw) != 0 {
+			t.Fatalf("%s: %s", resp.Status, raw)
+		}
+		resp, raw := e.get("/v1/videos/" + id)
+		wantProblem(t, resp, raw, codeNotFound)
+	}
+}
+
+func TestDeleteWithoutALog(t *testing.T) {
+	e := newEnv(t, func(c *Config) { c.Log = failingLog{} })
+	resp, raw := e.do("DELETE", "/v1/videos/vid_x", nil)
+	wantProblem(t, resp, raw, codeUnavailable)
+}
+
+type failingLog struct{ pipeline.Log }
+
+func (failingLog) Last(context.Context, ...string) ([]pipeline.Event, error) { return nil, errFault }
+
+// waiting is a catalog that says when somebody begins to wait for a change.
+type waiting struct {
+	Catalog
+	looked chan struct{}
+}
+
+func (w *waiting) Video(ctx context.Context, project, id string) (pipeline.VideoView, error) {
+	v, err := w.Catalog.Video(ctx, project, id)
+	select {
+	case w.looked <- struct{}{}:
+	default:
+	}
+	return v, err
+}
+
+func TestWait(t *testing.T) {
+	var w *waiting
+	e := newEnv(t, func(c *Config) {
+		w = &waiting{c.Catalog, make(chan struct{})}
+		c.Catalog = w
+	})
+	id := e.uploaded().ID
+	var wg sync.WaitGroup
+	answers := map[string]pipeline.VideoView{}
+	var mu sync.Mutex
+	for _, until := range []string{"playable", "ready"} {
+		wg.Go(func() {
+			v := read[pipeline.VideoView](e, "/v1/videos/"+id+"?wait=60s&until="+until)
+			mu.Lock()
+			defer mu.Unlock()
+			answers[until] = v
+		})
+	}
+	<-w.looked
+	<-w.looked
+	e.inspected(id)
+	e.tell(pipeline.VideoPlayable, pipeline.PlayableSubject(project, id), pipeline.Playable{Path: "master.m3u8"})
+	e.finished(id)
+	wg.Wait()
+	if v := answers["playable"]; !v.Playable || v.Manifest != "master.m3u8" {
+		t.Errorf("playable: %+v", v)
+	}
+	if v := answers["ready"]; v.Status != "ready" || v.Progress != 100 {
+		t.Errorf("ready: %+v", v)
+	}
+}
+
+func TestWaitEndsWithItsTime(t *testing.T) {
+	e := newEnv(t, nil)
+	id := e.uploaded().ID
+	if v := read[pipeline.VideoView](e, "/v1/videos/"+id+"?wait=10ms"); v.Status != "queued" {
+		t.Errorf("%+v", v)
+	}
+	if d, err := parseWait("10h"); d != maxWait || err != nil {
+		t.Errorf("10h: %s %v", d, err)
+	}
+}
+
+func TestWaitEndsWithTheServer(t *testing.T) {
+	var w *waiting
+	e := newEnv(t, func(c *Config) {
+		w = &waiting{c.Catalog, make(chan struct{})}
+		c.Catalog = w
+	})
+	id := e.uploaded().ID
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if v := read[pipeline.VideoView](e, "/v1/videos/"+id+"?wait=60s"); v.Status != "queued" {
+			t.Errorf("%+v", v)
+		}
+	})
+	<-w.looked
+	began := time.Now()
+	must(t, e.srv.Config.Shutdown(t.Context()))
+	wg.Wait()
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("shutdown took %s", took)
+	}
+}
+
+func TestLiveProgress(t *testing.T) {
+	e := newEnv(t, nil)
+	id := e.uploaded().ID
+	progress := func(want int) {
+		t.Helper()
+		if v := read[pipeline.VideoView](e, "/v1/videos/"+id); v.Progress != want {
+			t.Errorf("progress %d, want %d", v.Progress, want)
+		}
+	}
+	tell := func(p pipeline.Progress, visible bool) {
+		t.Helper()
+		p.Video = id
+		must(t, e.bus.Progress(t.Context(), project, p))
+		for last, ok, err := e.bus.LastProgress(t.Context(), project, id, p.Job); visible && (!ok || last != p); {
+			must(t, err)
+			last, ok, err = e.bus.LastProgress(t.Context(), project, id, p.Job)
+		}
+	}
+	e.job(pipeline.JobStarted, id, "inspect")
+	e.job(pipeline.JobCompleted, id, "inspect")
+	e.inspected(id)
+	progress(0)
+	e.job(pipeline.JobStarted, id, "transcode-0000")
+	tell(pipeline.Progress{Job: "transcode-0000", Attempt: 1, Fraction: 0.5}, true)
+	progress(37) // 3 of 4 weights, half done
+	e.job(pipeline.JobStarted, id, "thumbnail")
+	e.job(pipeline.JobCompleted, id, "thumbnail")
+	progress(62)
+	tell(pipeline.Progress{Job: "transcode-0000", Attempt: 1, Fraction: 1}, true)
+	progress(99)
+	tell(pipeline.Progress{Job: "transcode-0000", Attempt: 2, Fraction: 1}, true) // of an attempt that the catalog does not know
+	progress(25)
+	e.finished(id)
+	progress(100)
+}
+
+func TestJobsAndOutputs(t *testing.T) {
+	e := newEnv(t, nil)
+	id := e.uploaded().ID
+	if l := read[list[pipeline.JobView]](e, "/v1/videos/"+id+"/jobs"); l.Data == nil || len(l.Data) != 0 {
+		t.Errorf("%+v", l)
+	}
+	e.inspected(id)
+	e.job(pipeline.JobStarted, id, "thumbnail")
+	out := e.put(id, "thumbnail", "thumbnail.jpg", "jpeg")
+	e.job(pipeline.JobCompleted, id, "thumbnail", out)
+	jobs := read[list[pipeline.JobView]](e, "/v1/videos/"+id+"/jobs")
+	if len(jobs.Data) != 2 || jobs.Data[0].Status != "completed" || jobs.Data[1].Status != "pending" {
+		t.Errorf("%+v", jobs)
+	}
+	outputs := read[list[pipeline.OutputView]](e, "/v1/videos/"+id+"/outputs")
+	if len(outputs.Data) != 1 {
+		t.Fatalf("%+v", outputs)
+	}
+	if diff := cmp.Diff(out, outputs.Data[0].Output); diff != "" {
+		t.Error(diff)
+	}
+	if resp, raw := e.get(outputs.Data[0].URL); string(raw) != "jpeg" {
+		t.Errorf("%s: %s", resp.Status, raw)
+	}
+}
+
+func TestPipelines(t *testing.T) {
+	e := newEnv(t, nil)
+	l := read[list[pipeline.Pipeline]](e, "/v1/pipelines")
+	if diff := cmp.Diff([]pipeline.Pipeline{pipeline.Default()}, l.Data); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestHealth(t *testing.T) {
+	checks := map[string]error{"store": nil, "log": nil}
+	e := newEnv(t, func(c *Config) { c.Ready = func(context.Context) map[string]error { return checks } })
+	if b := read[healthBody](e, "/healthz"); b.Status != "ok" {
+		t.Errorf("%+v", b)
+	}
+	if b := read[healthBody](e, "/readyz"); b.Status != "ok" || b.Checks["store"] != "ok" || b.Checks["log"] != "ok" {
+		t.Errorf("%+v", b)
+	}
+	checks["log"] = errFault
+	resp, raw := e.get("/readyz")
+	b := decode[healthBody](t, raw)
+	if resp.StatusCode != 503 || b.Status != "unavailable" || b.Checks["log"] != "a fault" || b.Checks["store"] != "ok" {
+		t.Errorf("%s %+v", resp.Status, b)
+	}
+}
+
+func TestRoutesThatAreNone(t *testing.T) {
+	e := newEnv(t, nil)
+	for _, path := range []string{"/", "/nope", "/v1", "/v1/videos/a/b", "/v2/videos", "/play/x/"} {
+		resp, raw := e.get(path)
+		wantProblem(t, resp, raw, codeNotFound)
+	}
+	for _, c := range [][3]string{
+		{"PATCH", "/v1/videos", "GET, HEAD, POST"},
+		{"POST", "/v1/videos/x", "DELETE, GET, HEAD"},
+		{"DELETE", "/healthz", "GET, HEAD"},
+		{"PUT", "/play/x/y.mp4", "GET, HEAD, OPTIONS"},
+	} {
+		resp, raw := e.do(c[0], c[1], nil)
+		wantProblem(t, resp, raw, codeMethod)
+		if got := resp.Header.Get("Allow"); got != c[2] {
+			t.Errorf("%s %s: Allow %q, want %q", c[0], c[1], got, c[2])
+		}
+	}
+	if resp, raw := e.do("HEAD", "/nope", nil); resp.StatusCode != 404 || len(raw) != 0 {
+		t.Errorf("%s %q", resp.Status, raw)
+	}
+}
+
+func TestRequestID(t *testing.T) {
+	e := newEnv(t, nil)
+	if resp, _ := e.get("/healthz", "X-Request-Id", "mine-1"); resp.Header.Get("X-Request-Id") != "mine-1" {
+		t.Error(resp.Header)
+	}
+	resp, raw := e.get("/nope", "X-Request-Id", "not mine <script>")
+	if p := wantProblem(t, resp, raw, codeNotFound); p.RequestID[:4] != "req_" {
+		t.Error(p.RequestID)
+	}
+}
+
+// brokenCatalog fails and panics.
+type brokenCatalog struct{ Catalog }
+
+func (brokenCatalog) Video(_ context.Context, _, id string) (pipeline.VideoView, error) {
+	if id == "panic" {
+		panic("at the disco")
+	}
+	return pipeline.VideoView{}, fmt.Errorf("secret path: %w", errFault)
+}
+
+func (brokenCatalog) Resolve(context.Context, string, string) (pipeline.Object, error) {
+	return pipeline.Object{}, errFault
+}
+
+func TestInternalErrors(t *testing.T) {
+	e := newEnv(t, func(c *Config) { c.Catalog = brokenCatalog{c.Catalog} })
+	for _, path := range []string{"/v1/videos/x", "/v1/videos/panic", "/v1/videos/x/events", "/v1/videos/panic/events", "/play/x/y"} {
+		resp, raw := e.get(path)
+		wantProblem(t, resp, raw, codeInternal)
+		if bytes.Contains(raw, []byte("secret")) || bytes.Contains(raw, []byte("disco")) {
+			t.Errorf("%s tells too much: %s", path, raw)
+		}
+	}
+}
+
+func TestUnauthorized(t *testing.T) {
+	var err error
+	e := newEnv(t, func(c *Config) { c.Project = func(*http.Request) (string, error) { return "", err } })
+	err = errFault
+	resp, raw := e.get("/v1/videos")
+	wantProblem(t, resp, raw, codeUnauthorized)
+	err = pipeline.ErrNotFound
+	resp, raw = e.get("/v1/videos")
+	wantProblem(t, resp, raw, codeNotFound)
+	if resp, _ := e.get("/healthz"); resp.StatusCode != 200 {
+		t.Error(resp.Status)
+	}
+}
+
+func TestClassifyCodesOfThePipeline(t *testing.T) {
+	w := httptest.NewRecorder()
+	s := &server{cfg: Config{}.withDefaults()}
+	s.refuse(w, httptest.NewRequest("GET", "/", nil), pipeline.Fail(pipeline.CodeParameters, "x"))
+	if f := classify(pipeline.Fail(pipeline.CodeParameters, "x")); f.code != codeParameters || w.Code != 422 {
+		t.Errorf("%+v %d", f, w.Code)
+	}
+	seenCodes.Store(codeParameters, true)
+	if f := classify(errors.Join(context.Canceled)); f.code != codeUnavailable {
+		t.Errorf("%+v", f)
+	}
+	if f := classify(pipeline.Fail(pipeline.CodeEncodeFailed, "x")); f.code != codeInternal {
+		t.Errorf("%+v", f)
+	}
+}
+
+func TestConfig(t *testing.T) {
+	whole := Config{Store: discardStore{}, Log: failingLog{}, Catalog: lateCatalog{}, Planner: planner{}}
+	for name, change := range map[string]func(*Config){
+		"Store":     func(c *Config) { c.Store = nil },
+		"Log":       func(c *Config) { c.Log = nil },
+		"Catalog":   func(c *Config) { c.Catalog = nil },
+		"Planner":   func(c *Config) { c.Planner = nil },
+		"PublicURL": func(c *Config) { c.PublicURL = "video.example" },
+		"Pipelines": func(c *Config) { c.Pipelines = map[string]pipeline.Pipeline{"a": {Name: "b"}} },
+		"limit":     func(c *Config) { c.Limits.MaxUpload = -1 },
+	} {
+		cfg := whole
+		change(&cfg)
+		if _, err := New(cfg); err == nil || !bytes.Contains([]byte(err.Error()), []byte(name)) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := New(whole); err != nil {
+		t.Error(err)
+	}
+}

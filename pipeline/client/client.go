@@ -1,0 +1,314 @@
+// Package client talks to the API of a ReelMill server. It owns the transport: requests, problem documents
+// as errors, the upload with its retries, and the event stream with its resumption. What it returns are the
+// types of package pipeline.
+//
+// It does not promise that a failed call did nothing: an answer may be lost on the way back. Upload repeats
+// itself under one idempotency key, so that a video is never there twice; the other calls that change
+// something may be repeated by the caller.
+package client
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+// Client is a client of one server. Its methods may be called from many goroutines.
+type Client struct {
+	base string
+	http *http.Client
+	// retry says how long to wait before try n (from 1) of an upload or a stream; tests make it short.
+	retry func(n int) time.Duration
+}
+
+// New returns a client of the server at base, such as http://localhost:8080. hc may be nil: then a client
+// without an overall timeout is used, as uploads and streams have none. Contexts bound the calls.
+func New(base string, hc *http.Client) *Client {
+	if hc == nil {
+		hc = &http.Client{}
+	}
+	return &Client{base: strings.TrimRight(base, "/"), http: hc, retry: backoff}
+}
+
+// Error is what the server answered instead of what was asked for: its problem document (RFC 9457).
+type Error struct {
+	Status    int    `json:"status"` // the HTTP status
+	Code      string `json:"code"`   // empty when the answer was no problem document, as from a proxy
+	Title     string `json:"title"`
+	Detail    string `json:"detail"`
+	Remedy    string `json:"remedy"`
+	RequestID string `json:"request_id"` // in the server's log
+	Retryable bool   `json:"retryable"`
+	Errors    []struct {
+		Pointer string `json:"pointer"`
+		Code    string `json:"code"`
+		Detail  string `json:"detail"`
+	} `json:"errors"`
+
+	// RetryAfter is how long the server asks to wait; 0 when it does not say.
+	RetryAfter time.Duration `json:"-"`
+}
+
+// errBase is how a request to no usable address fails.
+var errBase = errors.New("the server's address must begin with http:// or https://")
+
+func (e *Error) Error() string {
+	s := e.Title
+	if e.Code != "" {
+		s = e.Code + ": " + s
+	}
+	if e.Detail != "" {
+		s += ": " + e.Detail
+	}
+	for _, f := range e.Errors {
+		if f.Detail != e.Detail {
+			s += fmt.Sprintf(" (%s: %s)", f.Pointer, f.Detail)
+		}
+	}
+	return s
+}
+
+// Is makes errors.Is(err, pipeline.ErrNotFound) true for a missing thing.
+func (e *Error) Is(target error) bool {
+	return target == pipeline.ErrNotFound && e.Code == "not_found"
+}
+
+// passing reports whether the same request may succeed later. Whoever asks has looked at the context before.
+func passing(err error) bool {
+	if e, ok := errors.AsType[*Error](err); ok {
+		switch e.Status {
+		case http.StatusInsufficientStorage, http.StatusNotImplemented:
+			return false // somebody must do something first
+		case http.StatusTooManyRequests:
+			return true
+		}
+		return e.Retryable || e.Status >= 500
+	}
+	_, local := errors.AsType[*localError](err)
+	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
+	return !local && !untrusted && !errors.Is(err, errBase)
+}
+
+// Until says what Wait waits for.
+type Until string
+
+// What Wait waits for.
+const (
+	Playable Until = "playable" // a manifest with one verified rendition is out, or the video has ended
+	Ready    Until = "ready"    // the video has ended: ready, errored, rejected or canceled
+)
+
+// longPoll is how long one request of Wait lasts.
+const longPoll = 30 * time.Second
+
+// Video returns a video as it is now.
+func (c *Client) Video(ctx context.Context, id string) (pipeline.VideoView, error) {
+	var v pipeline.VideoView
+	err := c.get(ctx, "/v1/videos/"+url.PathEscape(id), nil, &v)
+	return v, err
+}
+
+// Wait returns the video when it is in the state asked for, however it ended: look at its Status. It rides
+// over lost connections and restarts of the server; ctx bounds it.
+func (c *Client) Wait(ctx context.Context, id string, until Until) (pipeline.VideoView, error) {
+	q := url.Values{"wait": {longPoll.String()}, "until": {string(until)}}
+	for failed := 0; ; {
+		var v pipeline.VideoView
+		began := time.Now()
+		// A connection that died unnoticed must not hold this up for ever.
+		once, cancel := context.WithTimeout(ctx, longPoll+silence)
+		err := c.get(once, "/v1/videos/"+url.PathEscape(id), q, &v)
+		cancel()
+		switch {
+		case err == nil && (v.Status.Terminal() || until == Playable && v.Playable):
+			return v, nil
+		case ctx.Err() != nil:
+			return v, context.Cause(ctx)
+		case err == nil && time.Since(began) >= longPoll/2:
+			failed = 0
+			continue
+		case err == nil: // a server that shuts down answers early; do not spin
+			failed = max(failed, 1)
+		case !passing(err) || failed == maxFailures:
+			return v, err
+		default:
+			failed++
+		}
+		if err := pause(ctx, c.retry(failed)); err != nil {
+			return v, err
+		}
+	}
+}
+
+// Outputs returns the outputs of a video that are there now.
+func (c *Client) Outputs(ctx context.Context, id string) ([]pipeline.OutputView, error) {
+	var l page[pipeline.OutputView]
+	err := c.get(ctx, "/v1/videos/"+url.PathEscape(id)+"/outputs", nil, &l)
+	return l.Data, err
+}
+
+// Jobs returns the jobs of a video.
+func (c *Client) Jobs(ctx context.Context, id string) ([]pipeline.JobView, error) {
+	var l page[pipeline.JobView]
+	err := c.get(ctx, "/v1/videos/"+url.PathEscape(id)+"/jobs", nil, &l)
+	return l.Data, err
+}
+
+// ListOptions select and page videos; zero values select all, from the first page on.
+type ListOptions struct {
+	Status pipeline.VideoState
+	Limit  int    // of a page; the server's default when 0
+	Cursor string // the NextCursor of the page before
+}
+
+// VideoPage is a page of videos, newest first.
+type VideoPage struct {
+	Data       []pipeline.VideoView
+	NextCursor string // empty on the last page
+}
+
+// List returns one page of videos.
+func (c *Client) List(ctx context.Context, o ListOptions) (VideoPage, error) {
+	q := url.Values{}
+	if o.Status != "" {
+		q.Set("status", string(o.Status))
+	}
+	if o.Limit != 0 {
+		q.Set("limit", strconv.Itoa(o.Limit))
+	}
+	if o.Cursor != "" {
+		q.Set("cursor", o.Cursor)
+	}
+	var l page[pipeline.VideoView]
+	err := c.get(ctx, "/v1/videos", q, &l)
+	return VideoPage{Data: l.Data, NextCursor: l.NextCursor}, err
+}
+
+// Pipelines returns the pipelines of the server.
+func (c *Client) Pipelines(ctx context.Context) ([]pipeline.Pipeline, error) {
+	var l page[pipeline.Pipeline]
+	err := c.get(ctx, "/v1/pipelines", nil, &l)
+	return l.Data, err
+}
+
+// Delete deletes a video. One that is deleted already is no error; one that never was is
+// pipeline.ErrNotFound.
+func (c *Client) Delete(ctx context.Context, id string) error {
+	return c.do(ctx, http.MethodDelete, "/v1/videos/"+url.PathEscape(id), nil, nil)
+}
+
+// Readiness is what a server says of itself.
+type Readiness struct {
+	Status string            `json:"status"` // ok or unavailable
+	Checks map[string]string `json:"checks"` // by name: ok, or what is wrong
+}
+
+// Ready asks the server whether it can do its work. A server that answers no is an *Error with status 503,
+// beside the checks.
+func (c *Client) Ready(ctx context.Context) (Readiness, error) {
+	var r Readiness
+	resp, err := c.send(ctx, http.MethodGet, "/readyz", nil, "application/json")
+	if err != nil {
+		return r, err
+	}
+	defer drain(resp.Body)
+	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusServiceUnavailable {
+		return r, errorOf(resp)
+	}
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(&r); err != nil {
+		return r, fmt.Errorf("decode readiness: %w", err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		return r, &Error{Status: resp.StatusCode, Code: "unavailable", Title: "The server is not ready", Retryable: true,
+			RequestID: resp.Header.Get("X-Request-Id")}
+	}
+	return r, nil
+}
+
+// page is the body of every list.
+type page[T any] struct {
+	Data       []T    `json:"data"`
+	NextCursor string `json:"next_cursor"` // null, on the last page, decodes to nothing
+}
+
+// maxAnswer bounds what is read of an answer that is decoded.
+const maxAnswer = 64 << 20
+
+func (c *Client) get(ctx context.Context, path string, q url.Values, into any) error {
+	return c.do(ctx, http.MethodGet, path, q, into)
+}
+
+// do sends a request without a body and decodes the answer; into may be nil.
+func (c *Client) do(ctx context.Context, method, path string, q url.Values, into any) error {
+	resp, err := c.send(ctx, method, path, q, "application/json")
+	if err != nil {
+		return err
+	}
+	defer drain(resp.Body)
+	if resp.StatusCode/100 != 2 {
+		return errorOf(resp)
+	}
+	if into == nil {
+		return nil
+	}
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(into); err != nil {
+		return fmt.Errorf("decode answer to %s %s: %w", method, path, err)
+	}
+	return nil
+}
+
+func (c *Client) send(ctx context.Context, method, path string, q url.Values, accept string) (*http.Response, error) {
+	if len(q) > 0 {
+		path += "?" + q.Encode()
+	}
+	req, err := c.request(ctx, method, path, nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Accept", accept)
+	return c.http.Do(req)
+}
+
+// request returns a request to path, which begins with a slash and may have a query.
+func (c *Client) request(ctx context.Context, method, path string, body io.Reader) (*http.Request, error) {
+	if !strings.HasPrefix(c.base, "http://") && !strings.HasPrefix(c.base, "https://") {
+		return nil, fmt.Errorf("%w, not %q", errBase, c.base)
+	}
+	return http.NewRequestWithContext(ctx, method, c.base+path, body)
+}
+
+// errorOf returns the problem that resp holds.
+func errorOf(resp *http.Response) error {
+	e := &Error{}
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	if err != nil || json.Unmarshal(raw, e) != nil {
+		e = &Error{}
+	}
+	e.Status = resp.StatusCode
+	if e.Title == "" {
+		e.Title = "the server answered " + resp.Status
+	}
+	if e.RequestID == "" {
+		e.RequestID = resp.Header.Get("X-Request-Id")
+	}
+	if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && s > 0 {
+		e.RetryAfter = time.Duration(s) * time.Second
+	}
+	return e
+}
+
+// drain reads what is left of a short body, so that the connection can be used again, and closes it.
+func drain(body io.ReadCloser) {
+	_, _ = io.CopyN(io.Discard, body, 64<<10) // the answer was taken or refused; what is left says nothing
+	_ = body.Close()
+}

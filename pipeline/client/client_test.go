@@ -1,0 +1,541 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/api"
+	"github.com/reelmill/reelmill/pipeline/bus"
+	"github.com/reelmill/reelmill/pipeline/bus/embedded"
+	"github.com/reelmill/reelmill/storage/catalog"
+	"github.com/reelmill/reelmill/storage/disk"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const project = pipeline.DefaultProject
+
+// env is a real server, with faults in front of it.
+type env struct {
+	t       *testing.T
+	client  *Client
+	bus     *bus.Bus
+	catalog *catalog.Catalog
+	store   *disk.Store
+	srv     *httptest.Server
+	// fault may answer a request instead of the server; it reports whether it did.
+	fault atomic.Pointer[func(http.ResponseWriter, *http.Request) bool]
+}
+
+type planner struct{}
+
+func (planner) Plan(string, json.RawMessage, pipeline.Media) ([]pipeline.Job, error) { return nil, nil }
+func (planner) Check(string, json.RawMessage) error                                  { return nil }
+
+func newEnv(t *testing.T) *env {
+	t.Helper()
+	dir := t.TempDir()
+	quiet := slog.New(slog.DiscardHandler)
+	server, err := embedded.Start(t.Context(), embedded.Config{Dir: filepath.Join(dir, "broker")})
+	must(t, err)
+	t.Cleanup(server.Shutdown)
+	nc, err := server.Conn()
+	must(t, err)
+	t.Cleanup(nc.Close)
+	e := &env{t: t}
+	e.bus, err = bus.Open(t.Context(), nc, bus.Config{Logger: quiet})
+	must(t, err)
+	e.store, err = disk.Open(filepath.Join(dir, "objects"))
+	must(t, err)
+	t.Cleanup(func() { must(t, e.store.Close()) })
+	e.catalog, err = catalog.Open(t.Context(), filepath.Join(dir, "catalog.db"))
+	must(t, err)
+	t.Cleanup(func() { must(t, e.catalog.Close()) })
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- e.bus.Follow(ctx, 0, e.catalog.Apply) }()
+	t.Cleanup(func() {
+		cancel()
+		must(t, <-done)
+	})
+	h, err := api.New(api.Config{
+		Store: e.store, Log: e.bus, Catalog: e.catalog, Progress: e.bus, Planner: planner{}, Logger: quiet,
+		Ready:  func(context.Context) map[string]error { return map[string]error{"log": nil} },
+		Limits: api.Limits{ReadYourWrites: 10 * time.Second},
+	})
+	must(t, err)
+	front := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if f := e.fault.Load(); f == nil || !(*f)(w, r) {
+			h.ServeHTTP(w, r)
+		}
+	})
+	e.srv = httptest.NewUnstartedServer(front)
+	e.srv.Config = api.Server("", front)
+	e.srv.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	e.srv.Start()
+	t.Cleanup(e.srv.Close)
+	e.client = New(e.srv.URL+"/", e.srv.Client())
+	e.client.retry = func(int) time.Duration { return time.Millisecond }
+	return e
+}
+
+// break_ puts a fault in front of the server: on is called for each request.
+func (e *env) breakWith(on func(w http.ResponseWriter, r *http.Request) bool) { e.fault.Store(&on) }
+
+func (e *env) tell(t pipeline.EventType, subject string, data any) {
+	e.t.Helper()
+	_, video, _, err := pipeline.Address(subject)
+	must(e.t, err)
+	last, err := e.bus.Last(e.t.Context(), subject)
+	must(e.t, err)
+	ev, err := pipeline.NewEvent("test", t, subject, video, pipeline.Event{}, data)
+	must(e.t, err)
+	seq, err := e.bus.Append(e.t.Context(), ev, last[0].Sequence)
+	must(e.t, err)
+	must(e.t, e.catalog.WaitFor(e.t.Context(), seq))
+}
+
+func (e *env) finish(id string) {
+	e.t.Helper()
+	e.tell(pipeline.VideoReady, pipeline.FinishedSubject(project, id), pipeline.Finish{State: pipeline.VideoStateReady})
+}
+
+// write writes a file and returns its path.
+func write(t *testing.T, name, body string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	must(t, os.WriteFile(path, []byte(body), 0o600))
+	return path
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestUpload(t *testing.T) {
+	e := newEnv(t)
+	body := strings.Repeat("meow", 100_000)
+	var sent []int64
+	var mu sync.Mutex
+	v, err := e.client.Upload(t.Context(), Upload{
+		Path: write(t, `c"at.mp4`, body), Pipeline: "default", Metadata: map[string]string{"title": "Cat"},
+		Passthrough: "p", Watermark: write(t, "logo.png", "\x89PNG\r\n\x1a\n...."), WebhookURL: "https://hooks.example/",
+		Progress: func(n, total int64) {
+			mu.Lock()
+			defer mu.Unlock()
+			sent = append(sent, n)
+			if total != int64(len(body)) {
+				t.Errorf("total %d", total)
+			}
+		},
+	})
+	must(t, err)
+	sum := sha256.Sum256([]byte(body))
+	if v.Size != int64(len(body)) || v.SHA256 != hex.EncodeToString(sum[:]) || v.Metadata["title"] != "Cat" ||
+		v.Passthrough != "p" || !strings.HasSuffix(v.Filename, "at.mp4") {
+		t.Errorf("%+v", v)
+	}
+	if !slices.IsSorted(sent) || sent[len(sent)-1] != int64(len(body)) {
+		t.Errorf("progress %v", sent)
+	}
+	last, err := e.bus.Last(t.Context(), pipeline.UploadedSubject(project, v.ID))
+	must(t, err)
+	var up pipeline.Upload
+	must(t, last[0].Decode(&up))
+	if up.Assets["watermark"].Size != 12 || up.Requested["watermark"]["image"] != "watermark" ||
+		up.Webhook.URL != "https://hooks.example/" {
+		t.Errorf("%+v", up)
+	}
+}
+
+func TestUploadWatermarkParameters(t *testing.T) {
+	e := newEnv(t)
+	for _, w := range []string{"text:cat", ` {"text":"cat"}`} {
+		v, err := e.client.Upload(t.Context(), Upload{Reader: strings.NewReader("x"), Name: "x.mp4", Watermark: w})
+		must(t, err)
+		last, err := e.bus.Last(t.Context(), pipeline.UploadedSubject(project, v.ID))
+		must(t, err)
+		var up pipeline.Upload
+		must(t, last[0].Decode(&up))
+		if up.Requested["watermark"]["text"] != "cat" {
+			t.Errorf("%+v", up.Requested)
+		}
+	}
+}
+
+// Whatever breaks, there is one video.
+func TestUploadIsTriedAgain(t *testing.T) {
+	for name, fault := range map[string]func(e *env, n int, w http.ResponseWriter, r *http.Request) bool{
+		"503 before": func(_ *env, n int, w http.ResponseWriter, _ *http.Request) bool {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return n < 3
+		},
+		"cut in the middle": func(_ *env, n int, _ http.ResponseWriter, r *http.Request) bool {
+			if n < 3 {
+				_, _ = io.CopyN(io.Discard, r.Body, 100_000)
+				panic(http.ErrAbortHandler)
+			}
+			return false
+		},
+		"answer lost": func(e *env, n int, _ http.ResponseWriter, r *http.Request) bool {
+			if n < 3 {
+				f := e.fault.Swap(nil)
+				e.srv.Config.Handler.ServeHTTP(httptest.NewRecorder(), r)
+				e.fault.Store(f)
+				panic(http.ErrAbortHandler)
+			}
+			return false
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := newEnv(t)
+			n := 0
+			e.breakWith(func(w http.ResponseWriter, r *http.Request) bool {
+				if r.Method != http.MethodPost {
+					return false
+				}
+				if n++; n >= 3 {
+					return false
+				}
+				return fault(e, n, w, r)
+			})
+			body := strings.Repeat("meow", 500_000)
+			for _, u := range []Upload{
+				{Path: write(t, "cat.mp4", body)},
+				{Reader: strings.NewReader(body), Name: "cat.mp4", Size: int64(len(body))},
+			} {
+				n = 0
+				v, err := e.client.Upload(t.Context(), u)
+				must(t, err)
+				if v.Size != int64(len(body)) || n != 3 {
+					t.Errorf("size %d after %d tries", v.Size, n)
+				}
+			}
+			if p, err := e.client.List(t.Context(), ListOptions{}); err != nil || len(p.Data) != 2 {
+				t.Errorf("%d videos, %v; want 2", len(p.Data), err)
+			}
+		})
+	}
+}
+
+func TestUploadGivesUp(t *testing.T) {
+	e := newEnv(t)
+	var n int
+	status := 0
+	e.breakWith(func(w http.ResponseWriter, r *http.Request) bool {
+		n++
+		w.Header().Set("X-Request-Id", "req_x")
+		w.WriteHeader(status)
+		return true
+	})
+	path := write(t, "cat.mp4", "meow")
+	for _, c := range []struct {
+		status, tries int
+		u             Upload
+	}{
+		{502, maxFailures + 1, Upload{Path: path}},
+		{507, 1, Upload{Path: path}},
+		{422, 1, Upload{Path: path}},
+		{502, 1, Upload{Reader: io.MultiReader(strings.NewReader("x")), Name: "x"}}, // cannot be read again
+	} {
+		n, status = 0, c.status
+		_, err := e.client.Upload(t.Context(), c.u)
+		failed, ok := errors.AsType[*Error](err)
+		if !ok || failed.Status != c.status || failed.RequestID != "req_x" || n != c.tries {
+			t.Errorf("%d: %d tries, %v", c.status, n, err)
+		}
+	}
+}
+
+func TestUploadRefused(t *testing.T) {
+	e := newEnv(t)
+	_, err := e.client.Upload(t.Context(), Upload{Path: write(t, "big.mp4", strings.Repeat("x", 8<<20)), Pipeline: "nope"})
+	failed, ok := errors.AsType[*Error](err)
+	if !ok || failed.Code != "pipeline_unknown" || failed.Status != 422 || failed.Remedy == "" || failed.RequestID == "" ||
+		!strings.Contains(err.Error(), "nope") {
+		t.Errorf("%#v", err)
+	}
+}
+
+func TestUploadOfNothing(t *testing.T) {
+	e := newEnv(t)
+	broken := io.MultiReader(strings.NewReader("x"), errReader{})
+	for name, u := range map[string]Upload{
+		"no source":       {},
+		"no name":         {Reader: strings.NewReader("x")},
+		"missing":         {Path: filepath.Join(t.TempDir(), "nope.mp4")},
+		"folder":          {Path: t.TempDir()},
+		"no watermark":    {Reader: strings.NewReader("x"), Name: "x", Watermark: "/nope.png"},
+		"broken reader":   {Reader: broken, Name: "x"},
+		"empty file":      {Path: write(t, "empty.mp4", "")},
+		"invalid address": {Path: write(t, "a.mp4", "x"), WebhookURL: "x"},
+	} {
+		if _, err := e.client.Upload(t.Context(), u); err == nil {
+			t.Errorf("%s: no error", name)
+		} else if name == "broken reader" && !errors.Is(err, errBroken) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := New("localhost:8080", nil).Upload(t.Context(), Upload{Reader: strings.NewReader("x"), Name: "x"}); !errors.Is(err, errBase) {
+		t.Error(err)
+	}
+}
+
+var errBroken = errors.New("broken")
+
+type errReader struct{}
+
+func (errReader) Read([]byte) (int, error) { return 0, errBroken }
+
+func TestUploadEndsWithItsContext(t *testing.T) {
+	e := newEnv(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	_, err := e.client.Upload(ctx, Upload{
+		Path: write(t, "big.mp4", strings.Repeat("x", 8<<20)), Progress: func(int64, int64) { cancel() },
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
+func TestReads(t *testing.T) {
+	e := newEnv(t)
+	ctx := t.Context()
+	if r, err := e.client.Ready(ctx); err != nil || r.Checks["log"] != "ok" {
+		t.Errorf("%+v %v", r, err)
+	}
+	var ids []string
+	for range 3 {
+		v, err := e.client.Upload(ctx, Upload{Reader: strings.NewReader("x"), Name: "x.mp4"})
+		must(t, err)
+		ids = append([]string{v.ID}, ids...)
+	}
+	var got []string
+	for o := (ListOptions{Limit: 2, Status: pipeline.VideoQueued}); ; {
+		p, err := e.client.List(ctx, o)
+		must(t, err)
+		for _, v := range p.Data {
+			got = append(got, v.ID)
+		}
+		if o.Cursor = p.NextCursor; o.Cursor == "" {
+			break
+		}
+	}
+	if !slices.Equal(got, ids) {
+		t.Errorf("listed %v, want %v", got, ids)
+	}
+	if v, err := e.client.Video(ctx, ids[0]); err != nil || v.ID != ids[0] {
+		t.Errorf("%+v %v", v, err)
+	}
+	if jobs, err := e.client.Jobs(ctx, ids[0]); err != nil || len(jobs) != 0 {
+		t.Errorf("%+v %v", jobs, err)
+	}
+	if outputs, err := e.client.Outputs(ctx, ids[0]); err != nil || len(outputs) != 0 {
+		t.Errorf("%+v %v", outputs, err)
+	}
+	if p, err := e.client.Pipelines(ctx); err != nil || p[0].Name != "default" {
+		t.Errorf("%+v %v", p, err)
+	}
+	must(t, e.client.Delete(ctx, ids[0]))
+	if _, err := e.client.Video(ctx, ids[0]); !errors.Is(err, pipeline.ErrNotFound) {
+		t.Error(err)
+	}
+	if err := e.client.Delete(ctx, "vid_nope"); !errors.Is(err, pipeline.ErrNotFound) {
+		t.Error(err)
+	}
+}
+
+func TestReadyIsNot(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(503)
+		fmt.Fprint(w, `{"status":"unavailable","checks":{"log":"down"}}`)
+	}))
+	defer srv.Close()
+	r, err := New(srv.URL, srv.Client()).Ready(t.Context())
+	if failed, ok := errors.AsType[*Error](err); !ok || failed.Status != 503 || r.Checks["log"] != "down" {
+		t.Errorf("%+v %v", r, err)
+	}
+}
+
+func TestWait(t *testing.T) {
+	e := newEnv(t)
+	v, err := e.client.Upload(t.Context(), Upload{Reader: strings.NewReader("x"), Name: "x.mp4"})
+	must(t, err)
+	var n atomic.Int32
+	asked := make(chan struct{})
+	e.breakWith(func(w http.ResponseWriter, _ *http.Request) bool {
+		if n.Add(1) <= 2 { // a server that starts again
+			w.WriteHeader(502)
+			return true
+		}
+		close(asked)
+		return false
+	})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if v, err := e.client.Wait(t.Context(), v.ID, Ready); err != nil || v.Status != "ready" {
+			t.Errorf("%+v %v", v, err)
+		}
+	})
+	<-asked
+	e.finish(v.ID)
+	wg.Wait()
+	e.breakWith(func(http.ResponseWriter, *http.Request) bool { return false })
+	if _, err := e.client.Wait(t.Context(), "vid_nope", Playable); !errors.Is(err, pipeline.ErrNotFound) {
+		t.Error(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := e.client.Wait(ctx, v.ID, Ready); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
+func TestEventsOverBrokenConnections(t *testing.T) {
+	e := newEnv(t)
+	v, err := e.client.Upload(t.Context(), Upload{Reader: strings.NewReader("x"), Name: "x.mp4"})
+	must(t, err)
+	var resumed []string
+	e.breakWith(func(_ http.ResponseWriter, r *http.Request) bool {
+		resumed = append(resumed, r.Header.Get("Last-Event-ID"))
+		return false
+	})
+	var got []string
+	err = e.client.Events(t.Context(), v.ID, 0, func(ev Event) error {
+		got = append(got, ev.Type)
+		switch ev.Type {
+		case "video.uploaded":
+			if ev.Sequence != 1 || ev.Log == nil || ev.Log.Sequence != 1 || ev.Log.CorrelationID != v.ID {
+				t.Errorf("%+v", ev)
+			}
+			e.srv.CloseClientConnections()
+			go e.tell(pipeline.VideoInspected, pipeline.InspectedSubject(project, v.ID), pipeline.Inspected{})
+		case "video.inspected":
+			must(t, e.bus.Progress(t.Context(), project, pipeline.Progress{Video: v.ID, Job: "j", Fraction: 0.5}))
+		case "job.progress":
+			if ev.Progress.Fraction != 0.5 || ev.Sequence != 0 || ev.Log != nil {
+				t.Errorf("%+v", ev)
+			}
+			go e.finish(v.ID)
+		}
+		return nil
+	})
+	must(t, err)
+	want := []string{"video.uploaded", "video.inspected", "job.progress", "video.ready"}
+	if !slices.Equal(got, want) || !slices.Equal(resumed, []string{"", "1"}) {
+		t.Errorf("events %v, resumed after %q", got, resumed)
+	}
+	e.fault.Store(nil)
+	must(t, e.client.Events(t.Context(), v.ID, 3, func(ev Event) error { return fmt.Errorf("%v", ev) }))
+	stop := errors.New("enough")
+	if err := e.client.Events(t.Context(), v.ID, 0, func(Event) error { return stop }); err != stop {
+		t.Error(err)
+	}
+	if err := e.client.Events(t.Context(), "vid_nope", 0, nil); !errors.Is(err, pipeline.ErrNotFound) {
+		t.Error(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	other, err := e.client.Upload(ctx, Upload{Reader: strings.NewReader("y"), Name: "y.mp4"})
+	must(t, err)
+	err = e.client.Events(ctx, other.ID, 0, func(Event) error { cancel(); return nil })
+	if !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
+func TestEventsGiveUp(t *testing.T) {
+	n := 0
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		n++
+		w.Header().Set("Content-Type", "text/event-stream")
+	}))
+	defer srv.Close()
+	c := New(srv.URL, srv.Client())
+	c.retry = func(int) time.Duration { return 0 }
+	if err := c.Events(t.Context(), "x", 0, nil); !errors.Is(err, errCut) || n != maxFailures+1 {
+		t.Errorf("%d tries: %v", n, err)
+	}
+}
+
+func TestBackoff(t *testing.T) {
+	for n := 1; n < 100; n++ {
+		if d := backoff(n); d < firstPause/2 || d > 2*maxPause {
+			t.Errorf("pause %d is %s", n, d)
+		}
+	}
+}
+
+func frames(t *testing.T, stream string) (all []frame) {
+	t.Helper()
+	p := newParser(strings.NewReader(stream))
+	for {
+		f, err := p.next()
+		if errors.Is(err, io.EOF) {
+			return all
+		}
+		must(t, err)
+		all = append(all, f)
+	}
+}
+
+func TestParser(t *testing.T) {
+	for stream, want := range map[string][]frame{
+		"":                                       nil,
+		"data: a\n":                              nil, // cut short
+		"data: a\n\n":                            {{"", "message", []byte("a")}},
+		"\ufeffdata:a\r\n\r\n":                   {{"", "message", []byte("a")}},
+		"id: 7\revent: x\rdata: a\rdata:  b\r\r": {{"7", "x", []byte("a\n b")}},
+		": hi\n\nevent: x\n\ndata\n\n":           {{"", "message", []byte("")}},
+		"id: 1\ndata: a\n\ndata: b\n\n":          {{"1", "message", []byte("a")}, {"", "message", []byte("b")}},
+		"id: a\x00b\ndata: a\nother: x\n\n":      {{"", "message", []byte("a")}},
+	} {
+		got := frames(t, stream)
+		if fmt.Sprintf("%q", got) != fmt.Sprintf("%q", want) {
+			t.Errorf("%q: %q, want %q", stream, got, want)
+		}
+	}
+}
+
+// Any stream is read without a panic, and what is written as a frame is read as that frame.
+func FuzzParser(f *testing.F) {
+	f.Add([]byte("id: 1\nevent: x\ndata: {}\n\n: beat\n\n"), []byte("{}"))
+	f.Add([]byte("\ufeff\r\r\n\rdata"), []byte("x: y"))
+	f.Fuzz(func(t *testing.T, stream, data []byte) {
+		p := newParser(bytes.NewReader(stream))
+		for {
+			if _, err := p.next(); err != nil {
+				break
+			}
+		}
+		if bytes.ContainsAny(data, "\r\n") {
+			return
+		}
+		p = newParser(bytes.NewReader(fmt.Appendf(nil, "id: 5\nevent: e\ndata: %s\n\n", data)))
+		if got, err := p.next(); err != nil || got.id != "5" || got.event != "e" || !bytes.Equal(got.data, data) {
+			t.Errorf("%q: %+v %v", data, got, err)
+		}
+	})
+}

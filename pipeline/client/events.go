@@ -1,0 +1,275 @@
+package client
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+// Event is one event of a video's stream: of the log, or live progress.
+type Event struct {
+	Type string // the type of the event, as video.ready; job.progress for progress
+	// Sequence is the place in the log; 0 for progress. It resumes a stream.
+	Sequence uint64
+	// Log is the event of the log; nil for progress.
+	Log *pipeline.Event
+	// Progress is how far an attempt is; nil for events of the log.
+	Progress *pipeline.Progress
+}
+
+// progressType is the type of live progress, which is not in the log.
+const progressType = "job.progress"
+
+// endType closes a stream.
+const endType = "end"
+
+// Events calls fn with each event of a video after a sequence (0: all), each once and in order, then as
+// they come, until the video has ended; then it returns nil. A connection that breaks is opened again where
+// it was. An error of fn ends it and is returned.
+func (c *Client) Events(ctx context.Context, id string, after uint64, fn func(Event) error) error {
+	s := &stream{client: c, id: id, after: after, fn: fn}
+	for failed := 0; ; {
+		before := s.seen
+		ended, err := s.run(ctx)
+		if stopped, ok := errors.AsType[*stopError](err); ok {
+			return stopped.err
+		}
+		switch {
+		case ended:
+			return nil
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case err != nil && !passing(err):
+			return err
+		case s.seen != before:
+			failed = 0
+		}
+		if failed++; failed > maxFailures {
+			return fmt.Errorf("follow events of %s: %w", id, err)
+		}
+		if err := pause(ctx, c.retry(failed)); err != nil {
+			return err
+		}
+	}
+}
+
+// errCut is how a stream ends that the server did not end.
+var errCut = errors.New("the event stream was cut")
+
+// silence is how long a connection may say nothing, not even the heartbeat of every 15 s, before it counts
+// as dead.
+const silence = time.Minute
+
+// fed is a body whose bytes keep the watchdog quiet.
+type fed struct {
+	body     io.Reader
+	watchdog *time.Timer
+	seen     *int64
+}
+
+// Read implements io.Reader.
+func (f *fed) Read(p []byte) (int, error) {
+	n, err := f.body.Read(p)
+	if n > 0 {
+		f.watchdog.Reset(silence)
+		*f.seen += int64(n)
+	}
+	return n, err
+}
+
+// stopError is an error that ends a stream for good: of the caller, or of events that make no sense.
+type stopError struct{ err error }
+
+func (e *stopError) Error() string { return e.err.Error() }
+func (e *stopError) Unwrap() error { return e.err }
+
+// stream is one call of Events, over any number of connections.
+type stream struct {
+	client *Client
+	id     string
+	after  uint64 // sequence of the last event that fn got
+	seen   int64  // bytes, so also heartbeats
+	fn     func(Event) error
+}
+
+// run reads one connection. ended says that the server has no more to say.
+func (s *stream) run(ctx context.Context) (ended bool, err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	watchdog := time.AfterFunc(silence, func() { cancel(errCut) })
+	defer watchdog.Stop()
+	req, err := s.client.request(ctx, http.MethodGet, "/v1/videos/"+url.PathEscape(s.id)+"/events", nil)
+	if err != nil {
+		return false, err
+	}
+	req.Header.Set("Accept", "text/event-stream")
+	if s.after > 0 {
+		req.Header.Set("Last-Event-ID", strconv.FormatUint(s.after, 10))
+	}
+	resp, err := s.client.http.Do(req)
+	if err != nil {
+		return false, err
+	}
+	defer resp.Body.Close()
+	switch resp.StatusCode {
+	case http.StatusOK:
+	case http.StatusNoContent:
+		return true, nil
+	default:
+		return false, errorOf(resp)
+	}
+	p := newParser(&fed{resp.Body, watchdog, &s.seen})
+	for {
+		f, err := p.next()
+		if errors.Is(err, io.EOF) {
+			return false, errCut
+		}
+		if err != nil {
+			return false, err
+		}
+		if f.event == endType {
+			return true, nil
+		}
+		if err := s.take(f); err != nil {
+			return false, &stopError{err}
+		}
+	}
+}
+
+// take hands one frame to the caller. Frames of kinds that a later server may add are left out.
+func (s *stream) take(f frame) error {
+	if f.event == progressType {
+		var p pipeline.Progress
+		if err := json.Unmarshal(f.data, &p); err != nil {
+			return fmt.Errorf("decode progress: %w", err)
+		}
+		return s.fn(Event{Type: progressType, Progress: &p})
+	}
+	if f.id == "" {
+		return nil
+	}
+	sequence, err := strconv.ParseUint(f.id, 10, 64)
+	if err != nil {
+		return fmt.Errorf("event %s: its id %.40q is no sequence", f.event, f.id)
+	}
+	if sequence <= s.after {
+		return nil
+	}
+	var e pipeline.Event
+	if err := json.Unmarshal(f.data, &e); err != nil {
+		return fmt.Errorf("decode event %d: %w", sequence, err)
+	}
+	e.Sequence = sequence
+	if err := s.fn(Event{Type: string(e.Type), Sequence: sequence, Log: &e}); err != nil {
+		return err
+	}
+	s.after = sequence
+	return nil
+}
+
+// maxLine bounds a line of a stream: the plan of a long video is the longest event.
+const maxLine = 16 << 20
+
+// frame is one event of a stream as it is on the wire.
+type frame struct {
+	id    string // of this event; empty when it has none of its own
+	event string // "message" when the stream does not say
+	data  []byte
+}
+
+// parser reads server-sent events (https://html.spec.whatwg.org/#event-stream-interpretation). It differs
+// in one thing: an id holds for its own event only, so that events without a place in the log are told from
+// those with one.
+type parser struct{ lines *bufio.Scanner }
+
+func newParser(r io.Reader) *parser {
+	lines := bufio.NewScanner(r)
+	lines.Buffer(make([]byte, 0, 64<<10), maxLine)
+	first := true
+	lines.Split(func(data []byte, atEOF bool) (int, []byte, error) {
+		if first && len(data) < len(bom) && !atEOF {
+			return 0, nil, nil
+		}
+		if first {
+			first = false
+			if bytes.HasPrefix(data, bom) {
+				return len(bom), nil, nil
+			}
+		}
+		return splitLine(data, atEOF)
+	})
+	return &parser{lines}
+}
+
+// bom may stand before a stream, and is not part of it.
+var bom = []byte("\ufeff")
+
+// splitLine splits at CRLF, LF or CR. A line that the end of the stream cuts short is none.
+func splitLine(data []byte, atEOF bool) (advance int, line []byte, err error) {
+	i := bytes.IndexAny(data, "\r\n")
+	switch {
+	case i < 0 && atEOF:
+		return len(data), nil, nil
+	case i < 0:
+		return 0, nil, nil
+	case data[i] == '\n':
+		return i + 1, data[:i], nil
+	case i+1 < len(data) && data[i+1] == '\n':
+		return i + 2, data[:i], nil
+	case i+1 < len(data) || atEOF:
+		return i + 1, data[:i], nil
+	}
+	return 0, nil, nil // a CR at the end of what is there: the LF may follow
+}
+
+// next returns the next event that has data; io.EOF at the end of the stream. An event that the end cuts
+// short is dropped.
+func (p *parser) next() (frame, error) {
+	f := frame{}
+	hasData := false
+	for p.lines.Scan() {
+		line := p.lines.Bytes()
+		if len(line) == 0 {
+			if !hasData {
+				f = frame{}
+				continue
+			}
+			if f.event == "" {
+				f.event = "message"
+			}
+			return f, nil
+		}
+		name, value, _ := bytes.Cut(line, []byte(":"))
+		value = bytes.TrimPrefix(value, []byte(" "))
+		switch string(name) {
+		case "id":
+			if !bytes.ContainsRune(value, 0) {
+				f.id = string(value)
+			}
+		case "event":
+			f.event = string(value)
+		case "data":
+			if hasData {
+				f.data = append(f.data, '\n')
+			}
+			f.data, hasData = append(f.data, value...), true
+			if len(f.data) > maxLine {
+				return frame{}, bufio.ErrTooLong
+			}
+		}
+	}
+	if err := p.lines.Err(); err != nil {
+		return frame{}, fmt.Errorf("read event stream: %w", err)
+	}
+	return frame{}, io.EOF
+}

@@ -1,0 +1,35 @@
+package client
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+)
+
+// maxFailures is how many tries in a row may fail for reasons that may pass.
+const maxFailures = 6
+
+// Bounds of the pause between two tries.
+const (
+	firstPause = 500 * time.Millisecond
+	maxPause   = 15 * time.Second
+)
+
+// backoff returns the pause after n failures: it doubles, and is spread by half so that many clients do not
+// come at once.
+func backoff(n int) time.Duration {
+	d := min(firstPause<<min(n-1, 10), maxPause)
+	return d/2 + rand.N(d)
+}
+
+// pause waits for d or for the end of ctx.
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

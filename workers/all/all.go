@@ -1,0 +1,65 @@
+package all
+
+import (
+	"context"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/workers"
+	"github.com/reelmill/reelmill/workers/audio"
+	"github.com/reelmill/reelmill/workers/inspect"
+	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
+	"github.com/reelmill/reelmill/workers/thumbnail"
+	"github.com/reelmill/reelmill/workers/transcode"
+	"github.com/reelmill/reelmill/workers/watermark"
+	"github.com/reelmill/reelmill/workers/webhook"
+)
+
+// Config is what workers cannot know by themselves. The zero Config is usable.
+type Config struct {
+	// FFmpeg and FFprobe are paths of the programs; looked up in PATH when empty.
+	FFmpeg, FFprobe string
+	Webhook         webhook.Config
+	Limits          inspect.Limits // of what is accepted; zero fields have their defaults
+}
+
+// New returns a registry with every worker. It fails when ffmpeg or ffprobe is missing; what else a machine lacks,
+// Registry.CheckMachine tells.
+func New(c Config) (*workers.Registry, error) {
+	tools, err := c.tools()
+	if err != nil {
+		return nil, err
+	}
+	r := workers.NewRegistry()
+	workers.Add(r, "audio", audio.New(tools))
+	workers.Add(r, "inspect", inspect.New(tools, c.Limits))
+	workers.Add(r, "thumbnail", thumbnail.New(tools))
+	workers.Add(r, "transcode", transcode.New(tools))
+	workers.Add(r, "watermark", watermark.New(tools))
+	workers.Add(r, pipeline.NotifyWorker, webhook.New(c.Webhook))
+	return r, nil
+}
+
+// tools finds what is not configured.
+func (c Config) tools() (ffmpeg.Tools, error) {
+	if c.FFmpeg != "" && c.FFprobe != "" {
+		return ffmpeg.Tools{FFmpeg: c.FFmpeg, FFprobe: c.FFprobe}, nil
+	}
+	found, err := ffmpeg.Find()
+	if c.FFmpeg != "" {
+		found.FFmpeg = c.FFmpeg
+	}
+	if c.FFprobe != "" {
+		found.FFprobe = c.FFprobe
+	}
+	return found, err
+}
+
+// Versions returns the versions of the programs that workers run, by name; a program that does not answer is left
+// out.
+func Versions(ctx context.Context) map[string]string {
+	versions := map[string]string{}
+	if v, err := (ffmpeg.Tools{}).Version(ctx); err == nil {
+		versions["ffmpeg"] = v
+	}
+	return versions
+}

@@ -1,0 +1,15 @@
+// Package inspect is the worker that every video begins with: it says whether a file is a video that ReelMill
+// takes, and what is in it. It makes no outputs, its finding is the result.
+//
+//  1. The first bytes must be of a container on the list (sniff); ffmpeg's own guess is never asked.
+//  2. A hardened ffprobe, bound to that container, reads the facts, which must lie within Limits.
+//  3. The one picture track that counts is chosen, a few of its frames are decoded, and sound that cannot be
+//     decoded is left out.
+//  4. The packets are read through, without decoding, to measure how much picture there really is. Of a file
+//     above 1 GiB only the end is looked at, unless that is missing.
+//
+// A refusal is a finding: a completed job with VerdictReject. A fault of the machine is an error. A source of
+// which a part cannot be read is accepted with Damaged set as long as one frame decodes.
+//
+// It does not decode the whole file, so damage in the middle shows only when a later worker meets it.
+package inspect

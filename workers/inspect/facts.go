@@ -1,0 +1,200 @@
+package inspect
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
+	"github.com/reelmill/reelmill/workers/internal/picture"
+)
+
+// choose returns the picture track that is used: of several real ones the default, else the first.
+func choose(r ffmpeg.ProbeResult) (ffmpeg.Stream, []string, error) {
+	var videos []ffmpeg.Stream
+	for _, s := range r.Videos() {
+		if !stillBeside(s, r) {
+			videos = append(videos, s)
+		}
+	}
+	if len(videos) == 0 {
+		return ffmpeg.Stream{}, nil, pipeline.Fail(pipeline.CodeNoVideoStream,
+			"%d streams, none of them a video", len(r.Streams))
+	}
+	chosen := videos[0]
+	for i := len(videos) - 1; i >= 0; i-- {
+		if videos[i].Disposition.Default {
+			chosen = videos[i]
+		}
+	}
+	var warnings []string
+	if len(videos) > 1 {
+		warnings = append(warnings, fmt.Sprintf("%d video tracks: only stream %d is used", len(videos), chosen.Index))
+	}
+	if chosen.CodecName == "" || chosen.CodecName == "unknown" || chosen.CodecName == "none" {
+		return chosen, nil, pipeline.Fail(pipeline.CodeCodec, "the video codec %q is not known", chosen.CodecTag)
+	}
+	return chosen, warnings, nil
+}
+
+// stillBeside reports a single image beside something else: a cover that nobody marked as one.
+func stillBeside(s ffmpeg.Stream, r ffmpeg.ProbeResult) bool {
+	switch s.CodecName {
+	case "mjpeg", "png", "bmp", "gif", "webp":
+		return s.NbFrames == 1 && len(r.Streams) > 1
+	}
+	return false
+}
+
+// facts turns what ffprobe found into the facts that plans are made of. Lengths are as the file claims.
+func facts(r ffmpeg.ProbeResult, s ffmpeg.Stream, container string, size int64) *pipeline.Media {
+	m := &pipeline.Media{Container: container, Size: size, Bitrate: r.Format.BitRate, Audio: []pipeline.AudioTrack{}}
+	m.Duration = claimed(r, s)
+	m.Video = videoTrack(s)
+	if s.Rotation%90 != m.Video.Rotation%90 {
+		m.Warnings = append(m.Warnings, fmt.Sprintf("a rotation by %d degrees: only quarter turns are shown", s.Rotation))
+	}
+	for _, a := range r.Audios() {
+		if a.CodecName == "" || a.Channels == 0 || a.SampleRate == 0 {
+			m.Warnings = append(m.Warnings, fmt.Sprintf("audio stream %d is of no known kind and left out", a.Index))
+			continue
+		}
+		m.Audio = append(m.Audio, pipeline.AudioTrack{
+			Stream: a.Index, Codec: a.CodecName, Channels: a.Channels, SampleRate: a.SampleRate,
+			Language: language(a.Language), Default: a.Disposition.Default, Start: a.StartTime, Duration: a.Duration,
+		})
+	}
+	return m
+}
+
+// claimed is when the picture ends, in seconds from the start of the file, as the file says; 0 when it does not.
+func claimed(r ffmpeg.ProbeResult, s ffmpeg.Stream) float64 {
+	if s.Duration > 0 {
+		return math.Max(0, s.StartTime-r.Format.StartTime) + s.Duration
+	}
+	return r.Format.Duration
+}
+
+func videoTrack(s ffmpeg.Stream) pipeline.VideoTrack {
+	rate := frameRate(s)
+	v := pipeline.VideoTrack{
+		Stream: s.Index, Codec: s.CodecName, Profile: s.Profile, PixelFormat: s.PixFmt, BitDepth: bitDepth(s),
+		CodedWidth: s.Width, CodedHeight: s.Height, SampleRatio: sampleRatio(s), Rotation: quarter(s.Rotation),
+		FrameRateNum: rate.Num, FrameRateDen: rate.Den, Variable: variable(s), Interlaced: interlaced(s),
+		HDR: hdr(s.ColorTransfer), Alpha: alphaFormat(s.PixFmt),
+		Primaries: s.ColorPrimaries, Transfer: s.ColorTransfer, Matrix: s.ColorSpace, Range: s.ColorRange,
+		Start: s.StartTime,
+	}
+	v.Width, v.Height = max(1, int(math.Round(float64(s.Width)*v.SampleRatio))), s.Height
+	if v.Rotation%180 != 0 {
+		v.Width, v.Height = v.Height, v.Width
+	}
+	return v
+}
+
+func sampleRatio(s ffmpeg.Stream) float64 {
+	if f := s.SAR.Float(); f > 0 {
+		return f
+	}
+	return 1
+}
+
+// quarter is the quarter turn that ffmpeg makes of a rotation: it takes angles within a degree of one, and does not
+// change the frame's edges for any other.
+func quarter(degrees int) int {
+	nearest := int(math.Round(float64(degrees)/90)) * 90
+	if abs(degrees-nearest) > 1 {
+		return 0
+	}
+	return nearest % 360
+}
+
+func abs(n int) int { return max(n, -n) }
+
+// frameRate is the average rate; where the file has none, the rate of its clock if that can be one of frames.
+func frameRate(s ffmpeg.Stream) picture.Rate {
+	if s.AvgFrameRate.Float() > 0 {
+		return picture.NewRate(s.AvgFrameRate.Num, s.AvgFrameRate.Den)
+	}
+	if f := s.RFrameRate.Float(); f > 0 && f <= picture.MaxFacts {
+		return picture.NewRate(s.RFrameRate.Num, s.RFrameRate.Den)
+	}
+	return picture.NewRate(0, 1)
+}
+
+// variable reports frames at uneven distances: the clock that all fit on is not the average. A clock of twice the
+// rate is that of fields.
+func variable(s ffmpeg.Stream) bool {
+	clock, average := s.RFrameRate.Float(), s.AvgFrameRate.Float()
+	if clock <= 0 || average <= 0 {
+		return clock != average
+	}
+	return math.Abs(clock/average-1) > 0.01 && math.Abs(clock/average-2) > 0.01
+}
+
+func interlaced(s ffmpeg.Stream) bool {
+	switch s.FieldOrder {
+	case "tt", "bb", "tb", "bt":
+		return true
+	}
+	return false
+}
+
+func hdr(transfer string) string {
+	switch transfer {
+	case "smpte2084":
+		return picture.HDR10
+	case "arib-std-b67":
+		return picture.HLG
+	}
+	return ""
+}
+
+var depth = regexp.MustCompile(`(9|10|12|14|16)(le|be)$`)
+
+func bitDepth(s ffmpeg.Stream) int {
+	if m := depth.FindStringSubmatch(s.PixFmt); m != nil {
+		n, _ := strconv.Atoi(m[1]) // the expression admits numbers only
+		return n
+	}
+	if s.BitsPerRawSample > 0 && s.BitsPerRawSample <= 16 {
+		return s.BitsPerRawSample
+	}
+	return 8
+}
+
+// alphaFormat reports a pixel format with an alpha plane or component (libavutil/pixdesc.c).
+func alphaFormat(format string) bool {
+	for _, prefix := range []string{"yuva", "argb", "rgba", "abgr", "bgra", "gbrap", "ya8", "ya16", "ayuv"} {
+		if strings.HasPrefix(format, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// alphaMode reports a VP8 or VP9 track whose alpha is a second stream beside each frame: ffprobe shows the colour
+// only. Source: Matroska's AlphaMode (RFC 9559, 5.1.4.1.28.4), id 0x53C0, here with the value 1. The headers end
+// where the first cluster begins.
+func alphaMode(s ffmpeg.Stream, head []byte) bool {
+	if s.CodecName != "vp8" && s.CodecName != "vp9" {
+		return false
+	}
+	header, _, _ := bytes.Cut(head, []byte{0x1f, 0x43, 0xb6, 0x75})
+	return bytes.Contains(header, []byte{0x53, 0xc0, 0x81, 0x01})
+}
+
+var languageTag = regexp.MustCompile(`^[a-z]{2,3}$`)
+
+// language is the track's language as ISO 639 writes it, und when it says none.
+func language(tag string) string {
+	primary, _, _ := strings.Cut(strings.ToLower(tag), "-")
+	if !languageTag.MatchString(primary) {
+		return "und"
+	}
+	return primary
+}

@@ -1,0 +1,174 @@
+package inspect
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"strings"
+	"syscall"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/workers"
+	"github.com/reelmill/reelmill/workers/internal/encode"
+	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
+)
+
+// Params are none: what is allowed is the server's decision, not the pipeline's.
+type Params struct{}
+
+// Worker is the worker type "inspect".
+type Worker struct {
+	tools  ffmpeg.Tools
+	limits Limits
+}
+
+// New returns the worker; the zero Limits are the defaults.
+func New(tools ffmpeg.Tools, limits Limits) *Worker {
+	return &Worker{tools: tools, limits: limits.withDefaults()}
+}
+
+// Check implements workers.Checker.
+func (w *Worker) Check(ctx context.Context) error {
+	_, err := w.tools.Version(ctx)
+	return err
+}
+
+// Plan implements workers.Worker: one job. Pipelines do not name this worker; the coordinator makes its task.
+func (w *Worker) Plan(Params, pipeline.Media) ([]pipeline.Job, error) {
+	return []pipeline.Job{{Priority: pipeline.High}}, nil
+}
+
+// Work implements workers.Worker. The result holds the finding and no outputs.
+func (w *Worker) Work(ctx context.Context, job workers.Job[Params]) (pipeline.Result, error) {
+	path, err := job.Input(ctx)
+	if err != nil {
+		return pipeline.Result{}, err
+	}
+	media, err := w.look(ctx, path, job.Dir)
+	finding := pipeline.Inspection{Verdict: pipeline.VerdictAccept, Media: media}
+	if err != nil {
+		if finding.Reason = refusal(ctx, err); finding.Reason == nil {
+			return pipeline.Result{}, encode.Fault(ctx, err)
+		}
+		finding.Verdict = pipeline.VerdictReject
+	}
+	return pipeline.Result{Inspection: &finding}, nil
+}
+
+// look returns the facts, or why the file is refused with as many facts as were found.
+func (w *Worker) look(ctx context.Context, path, dir string) (*pipeline.Media, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, pipeline.Fail(pipeline.CodeFetchFailed, "read source: %w", err)
+	}
+	if err := w.limits.checkSize(info.Size()); err != nil {
+		return nil, err
+	}
+	head, err := readHead(path)
+	if err != nil {
+		return nil, pipeline.Fail(pipeline.CodeFetchFailed, "read source: %w", err)
+	}
+	demuxer, known := ffmpeg.Sniff(head)
+	if !known {
+		return nil, foreign(head)
+	}
+	probe, err := w.tools.Probe(ctx, path, ffmpeg.ProbeOptions{Demuxer: demuxer})
+	if err != nil {
+		return nil, err
+	}
+	stream, warnings, err := choose(probe)
+	if err != nil {
+		return nil, err
+	}
+	media := facts(probe, stream, demuxer, info.Size())
+	media.Warnings = append(media.Warnings, warnings...)
+	media.Video.Alpha = media.Video.Alpha || alphaMode(stream, head)
+	for _, check := range []func() error{
+		func() error { return w.limits.checkProbe(probe) },
+		func() error { return w.limits.checkVideo(stream) },
+	} {
+		if err := check(); err != nil {
+			return media, err
+		}
+	}
+	m := measurement{tools: w.tools, path: path, dir: dir, probe: probe, stream: stream, media: media}
+	if err := m.run(ctx); err != nil {
+		return media, err
+	}
+	return media, w.limits.checkMedia(media)
+}
+
+// headSize is how much of a file is looked at by ourselves: the magic bytes, and the track headers of Matroska.
+const headSize = 256 << 10
+
+func readHead(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, headSize))
+}
+
+// otherMedia are first bytes of media in containers that may not see untrusted input.
+var otherMedia = []struct{ magic, name string }{
+	{"#!AMR", "AMR"}, {".RMF", "RealMedia"}, {"caff", "Core Audio"}, {"FORM", "AIFF"}, {"DKIF", "IVF"},
+	{"nut/multimedia container", "NUT"}, {"YUV4MPEG2", "YUV4MPEG"}, {"\x00\x00\x01\xb3", "an MPEG elementary stream"},
+	{"\x00\x00\x00\x01", "an H.264 or HEVC elementary stream"}, {"\x00\x00\x01\x67", "an H.264 elementary stream"},
+	{"DVDVIDEO", "a DVD index"}, {"MThd", "MIDI"},
+}
+
+// foreign says why a file without a known container is refused.
+func foreign(head []byte) error {
+	for _, m := range otherMedia {
+		if strings.HasPrefix(string(head[:min(len(head), 32)]), m.magic) {
+			return pipeline.Fail(pipeline.CodeContainer, "the file is %s", m.name)
+		}
+	}
+	return pipeline.Fail(pipeline.CodeNotVideo, "the first bytes are of no video container")
+}
+
+// refusal turns an error that the file is to blame for into the reason of a rejection; nil for all others.
+func refusal(ctx context.Context, err error) *pipeline.Problem {
+	if ctx.Err() != nil {
+		return nil
+	}
+	var coded *pipeline.Error
+	var run *ffmpeg.Error
+	switch {
+	case errors.As(err, &coded):
+	case errors.As(err, &run):
+		coded = blame(run)
+	}
+	if coded == nil || pipeline.Describe(coded.Code).Class != pipeline.Input {
+		return nil
+	}
+	problem := pipeline.ProblemOf(coded)
+	problem.Step = "inspect"
+	return problem
+}
+
+// blame reads a failure of ffmpeg or ffprobe. nil: it does not speak of the file.
+func blame(e *ffmpeg.Error) *pipeline.Error {
+	refused := &pipeline.Error{Code: pipeline.CodeMalformed, Detail: e.Error(), Stderr: e.Tail, Err: e}
+	words := strings.ToLower(e.Tail)
+	switch {
+	case e.DiskFull():
+		return nil
+	case strings.Contains(words, "format not on whitelist"):
+		refused.Code = pipeline.CodeContainer
+	case strings.Contains(words, "not on whitelist"), strings.Contains(words, "unknown decoder"),
+		strings.Contains(words, "not found for input stream"):
+		refused.Code = pipeline.CodeCodec
+	case e.Kind == ffmpeg.KindExit && e.BadInput(), e.Kind == ffmpeg.KindOutput:
+	case e.Kind == ffmpeg.KindTimeout && e.Signal == syscall.SIGXCPU:
+		refused.Detail = "reading the file takes too much time"
+	case e.Kind == ffmpeg.KindSignal && e.Signal != syscall.SIGKILL && e.Signal != syscall.SIGTERM:
+		refused.Detail = "the file crashes the reader"
+	case e.Kind == ffmpeg.KindExit && e.Program == "ffprobe":
+	default:
+		return nil
+	}
+	return refused
+}

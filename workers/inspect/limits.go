@@ -1,0 +1,96 @@
+package inspect
+
+import (
+	"math"
+	"time"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
+)
+
+// Limits are what a source may be at most. A zero field has the default named beside it.
+type Limits struct {
+	Size        int64         // bytes; 10 GiB
+	Duration    time.Duration // 6 h
+	Long, Short int           // pixels of the picture's edges, as stored; 8192 and 4320
+	FrameRate   float64       // frames/s, on average; 240
+	Streams     int           // of any kind; 32
+	Channels    int           // of one sound track; 16
+	MinBitrate  int64         // bits/s of the whole file; 1,000
+	MaxBitrate  int64         // 1,000,000,000
+	SampleRatio float64       // of a pixel's edges, either way; 16
+}
+
+func (l Limits) withDefaults() Limits {
+	return Limits{
+		Size: or(l.Size, 10<<30), Duration: or(l.Duration, 6*time.Hour),
+		Long: or(l.Long, 8192), Short: or(l.Short, 4320), FrameRate: or(l.FrameRate, 240),
+		Streams: or(l.Streams, 32), Channels: or(l.Channels, 16),
+		MinBitrate: or(l.MinBitrate, 1000), MaxBitrate: or(l.MaxBitrate, 1e9), SampleRatio: or(l.SampleRatio, 16),
+	}
+}
+
+func or[T comparable](value, fallback T) T {
+	var zero T
+	if value == zero {
+		return fallback
+	}
+	return value
+}
+
+func (l Limits) checkSize(size int64) error {
+	switch {
+	case size == 0:
+		return pipeline.Fail(pipeline.CodeNotVideo, "the file is empty")
+	case size > l.Size:
+		return pipeline.Fail(pipeline.CodeTooLarge, "%d bytes, at most %d are accepted", size, l.Size)
+	}
+	return nil
+}
+
+// checkProbe judges what the container says of itself.
+func (l Limits) checkProbe(r ffmpeg.ProbeResult) error {
+	if n := max(r.Format.NbStreams, len(r.Streams)); n > l.Streams {
+		return pipeline.Fail(pipeline.CodeLimits, "%d streams, at most %d are accepted", n, l.Streams)
+	}
+	for _, a := range r.Audios() {
+		if a.Channels > l.Channels {
+			return pipeline.Fail(pipeline.CodeLimits, "%d audio channels, at most %d are accepted",
+				a.Channels, l.Channels)
+		}
+	}
+	return nil
+}
+
+// checkVideo judges the picture track that was chosen.
+func (l Limits) checkVideo(s ffmpeg.Stream) error {
+	long, short := max(s.Width, s.Height), min(s.Width, s.Height)
+	sar := sampleRatio(s)
+	switch fps := s.AvgFrameRate.Float(); {
+	case long > l.Long || short > l.Short:
+		return pipeline.Fail(pipeline.CodeLimits, "%dx%d pixels, at most %dx%d are accepted",
+			s.Width, s.Height, l.Long, l.Short)
+	case fps > l.FrameRate:
+		return pipeline.Fail(pipeline.CodeLimits, "%.4g frames a second, at most %g are accepted", fps, l.FrameRate)
+	case sar > l.SampleRatio || sar < 1/l.SampleRatio:
+		return pipeline.Fail(pipeline.CodeLimits, "pixels of %s, at most 1:%g either way is accepted", s.SAR, l.SampleRatio)
+	case s.RotationBad:
+		return pipeline.Fail(pipeline.CodeLimits, "the rotation is no number")
+	}
+	return nil
+}
+
+// checkMedia judges what is known only when everything was measured.
+func (l Limits) checkMedia(m *pipeline.Media) error {
+	// A single frame has a length of next to nothing and would have any bit rate.
+	bitrate := int64(float64(m.Size*8) / math.Max(1, m.Duration))
+	switch {
+	case m.Duration > l.Duration.Seconds():
+		return pipeline.Fail(pipeline.CodeTooLong, "%.0f seconds, at most %.0f are accepted",
+			m.Duration, l.Duration.Seconds())
+	case bitrate < l.MinBitrate || bitrate > l.MaxBitrate:
+		return pipeline.Fail(pipeline.CodeLimits, "%d bits a second, between %d and %d are accepted",
+			bitrate, l.MinBitrate, l.MaxBitrate)
+	}
+	return nil
+}

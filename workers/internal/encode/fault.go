@@ -1,0 +1,70 @@
+package encode
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"syscall"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
+)
+
+// Fault gives a failure of ffmpeg, of the verify gate or of the scratch disk its code:
+//
+//	the context ended         the context's error, as it is
+//	no space left             disk_full
+//	killed from outside       out_of_memory: the kernel's killer is who does that
+//	no sign of life           job_stalled
+//	the input is at fault     input_malformed
+//	an output is not fit      output_verification_failed
+//	anything else of ffmpeg   encode_failed
+//
+// An error that has a code, or is of none of these, stays what it is. nil is nil.
+func Fault(ctx context.Context, err error) error {
+	var coded *pipeline.Error
+	var run *ffmpeg.Error
+	var verify *ffmpeg.VerifyError
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case errors.As(err, &coded):
+		return err
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return pipeline.Fail(pipeline.CodeDiskFull, "%w", withoutPath(err))
+	case errors.As(err, &verify):
+		e := &pipeline.Error{Code: pipeline.CodeVerification, Detail: verify.Error(), Err: err}
+		if errors.As(err, &run) {
+			e.Stderr = run.Tail
+		}
+		return e
+	case errors.As(err, &run):
+		return &pipeline.Error{Code: code(run), Detail: run.Error(), Stderr: run.Tail, Err: err}
+	}
+	return err
+}
+
+// withoutPath leaves directory names of this machine out of what a user may read.
+func withoutPath(err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
+}
+
+func code(e *ffmpeg.Error) pipeline.Code {
+	switch {
+	case e.DiskFull():
+		return pipeline.CodeDiskFull
+	case e.Kind == ffmpeg.KindSignal && e.Signal == syscall.SIGKILL:
+		return pipeline.CodeOutOfMemory
+	case e.Kind == ffmpeg.KindStalled:
+		return pipeline.CodeJobStalled
+	case e.BadInput():
+		return pipeline.CodeMalformed
+	}
+	return pipeline.CodeEncodeFailed
+}

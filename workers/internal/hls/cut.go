@@ -1,0 +1,162 @@
+package hls
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/Eyevinn/mp4ff/mp4"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+// Names of a track's files in its folder.
+const (
+	InitName     = "init.mp4"
+	SegmentName  = "seg_" + pipeline.SegmentVerb + ".m4s"
+	PlaylistName = "index.m3u8"
+)
+
+// SegmentSeconds is the length of a segment, and FragmentSeconds of the fragments it is made of.
+const (
+	SegmentSeconds  = 6
+	FragmentSeconds = 2
+	perSegment      = SegmentSeconds / FragmentSeconds
+)
+
+// Track is a cut track.
+type Track struct {
+	Codecs   string    `json:"codecs"` // RFC 6381
+	InitSize int64     `json:"init_size"`
+	First    int       `json:"first"` // number of the first segment
+	Segments []Segment `json:"segments"`
+}
+
+// Segment is one numbered file of a track.
+type Segment struct {
+	Duration float64 `json:"duration"` // seconds
+	Size     int64   `json:"size"`     // bytes
+}
+
+// Duration is the length of the whole track, in seconds.
+func (t Track) Duration() float64 {
+	var sum float64
+	for _, s := range t.Segments {
+		sum += s.Duration
+	}
+	return sum
+}
+
+// Size is the bytes of all segments.
+func (t Track) Size() int64 {
+	var sum int64
+	for _, s := range t.Segments {
+		sum += s.Size
+	}
+	return sum
+}
+
+// Limits of what is read into memory at once; our own files are far below.
+const (
+	maxInit = 4 << 20
+	maxMoof = 16 << 20
+)
+
+// Cut cuts file, a fragmented MP4 of one track with a fragment each FragmentSeconds, into init.mp4 and segments
+// from number first on, in dir, which must exist. The fragments must follow on each other without a hole, and
+// begin at 0 when first is 0.
+func Cut(ctx context.Context, file, dir string, first int) (Track, error) {
+	in, err := os.Open(file)
+	if err != nil {
+		return Track{}, err
+	}
+	defer in.Close()
+	info, err := in.Stat()
+	if err != nil {
+		return Track{}, err
+	}
+	c := cutter{in: in, size: info.Size(), dir: dir, track: Track{First: first}}
+	for c.at < c.size {
+		if err := ctx.Err(); err != nil {
+			return Track{}, errors.Join(err, c.closeSegment())
+		}
+		if err := c.box(); err != nil {
+			return Track{}, errors.Join(fmt.Errorf("cut %s: %w", filepath.Base(file), err), c.closeSegment())
+		}
+	}
+	if err := c.closeSegment(); err != nil {
+		return Track{}, fmt.Errorf("cut %s: %w", filepath.Base(file), err)
+	}
+	if len(c.track.Segments) == 0 {
+		return Track{}, pipeline.Fail(pipeline.CodeVerification, "nothing was encoded")
+	}
+	return c.track, nil
+}
+
+// cutter walks the top-level boxes of a file. Source: ISO/IEC 14496-12, 8.8.
+type cutter struct {
+	in    *os.File
+	size  int64
+	at    int64 // of the next box
+	dir   string
+	track Track
+
+	header    []byte // ftyp and moov
+	timescale float64
+	defaults  *mp4.TrexBox
+
+	out       *os.File // the segment being written
+	fragments int      // in out
+	next      uint64   // decode time at which the next fragment must begin
+	started   bool
+}
+
+func (c *cutter) box() error {
+	h, err := mp4.DecodeHeader(io.NewSectionReader(c.in, c.at, c.size-c.at))
+	if err != nil {
+		return fmt.Errorf("box at %d: %w", c.at, err)
+	}
+	size := int64(h.Size)
+	if size < int64(h.Hdrlen) || size > c.size-c.at {
+		return fmt.Errorf("box %q at %d has %d bytes, %d are left", h.Name, c.at, h.Size, c.size-c.at)
+	}
+	defer func() { c.at += size }()
+	switch h.Name {
+	case "ftyp", "moov":
+		return c.head(h.Name, size)
+	case "moof":
+		return c.fragment(size)
+	case "mdat":
+		return c.copy(size)
+	}
+	return nil // mfra and such: an index into a file that is no more
+}
+
+func (c *cutter) read(size, limit int64) ([]byte, error) {
+	if size > limit {
+		return nil, fmt.Errorf("box at %d has %d bytes", c.at, size)
+	}
+	data := make([]byte, size)
+	_, err := c.in.ReadAt(data, c.at)
+	return data, err
+}
+
+// head collects the init section, and writes it once it is whole.
+func (c *cutter) head(name string, size int64) error {
+	data, err := c.read(size, maxInit)
+	if err != nil {
+		return err
+	}
+	c.header = append(c.header, data...)
+	if name != "moov" {
+		return nil
+	}
+	if err := c.readTrack(); err != nil {
+		return fmt.Errorf("init section: %w", err)
+	}
+	c.track.InitSize = int64(len(c.header))
+	return os.WriteFile(filepath.Join(c.dir, InitName), c.header, 0o600)
+}

@@ -1,0 +1,19 @@
+// Package picture owns the rules that hold for every picture that leaves ReelMill, so that a ladder, a
+// watermarked copy and a thumbnail of one video look alike: upright, square pixels, even sizes, progressive,
+// SDR BT.709 in limited range, no alpha, and a constant frame rate.
+//
+// What it decides, from the media facts alone:
+//
+//  1. Rate: the constant frame rate of the outputs.
+//  2. Size: the size of an output by its short edge, never larger than the source.
+//  3. Nodes: the filter chain from decoded frames to those.
+//  4. Source: how the file is opened; a VP8 or VP9 with alpha needs another decoder than ffmpeg's own.
+//  5. H264: the encoder's options by quality.
+//
+// The origin of time is ffmpeg's: the earliest start of the file's streams is 0, for picture and sound alike. A
+// picture that starts later is preceded by copies of its first frame (constant frame rate mode at the encoder),
+// a sound by silence (the audio worker), so both keep their distance.
+//
+// It does not promise colours to the last bit: differences between the BT.601 and BT.709 primaries are left
+// alone, only matrix and range are converted.
+package picture

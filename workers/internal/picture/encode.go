@@ -1,0 +1,69 @@
+package picture
+
+import (
+	"strconv"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
+)
+
+// Qualities are the encoder settings that a pipeline can ask for, from fast to small (design, media.md).
+const (
+	Basic   = "basic"   // x264 veryfast, CRF 23; the default
+	Plus    = "plus"    // medium, CRF 21
+	Premium = "premium" // slow, CRF 19
+)
+
+// preset returns x264's speed and quality; anything unknown is Basic.
+func preset(quality string) (name, crf string) {
+	switch quality {
+	case Plus:
+		return "medium", "21"
+	case Premium:
+		return "slow", "19"
+	}
+	return "veryfast", "23"
+}
+
+// KeyframeSeconds is the distance of keyframes.
+const KeyframeSeconds = 2
+
+// H264 returns the options of an x264 encoder: High profile, CRF with a cap of maxrate kbit/s over a buffer of
+// two seconds of it, closed groups of pictures with an IDR frame each KeyframeSeconds and nowhere else, and a
+// constant frame rate that also fills the time before the first frame.
+func H264(quality string, maxrate int, r Rate) []ffmpeg.Option {
+	speed, crf := preset(quality)
+	group := itoa(r.Frames(KeyframeSeconds))
+	return []ffmpeg.Option{
+		option("c:v", "libx264"), option("preset", speed), option("crf", crf),
+		option("maxrate", itoa(maxrate)+"k"), option("bufsize", itoa(2*maxrate)+"k"),
+		option("profile:v", "high"), option("pix_fmt", "yuv420p"),
+		option("r:v", r.String()), option("fps_mode:v", "cfr"),
+		option("g", group), option("keyint_min", group), option("sc_threshold", "0"),
+		option("force_key_frames", "expr:eq(mod(n,"+group+"),0)"), option("forced-idr", "1"),
+		option("flags:v", "+cgop"),
+		option("color_primaries", "bt709"), option("color_trc", "bt709"), option("colorspace", "bt709"),
+		option("color_range", "tv"),
+	}
+}
+
+// Source returns the input that reads m's file. The container is the one that inspection found, and a VP8 or VP9
+// track with alpha is given to libvpx, since ffmpeg's own decoders drop the alpha.
+func Source(path string, m pipeline.Media) ffmpeg.Input {
+	in := ffmpeg.Input{Path: path, Demuxer: m.Container}
+	if m.Video.Alpha {
+		stream := "c:" + itoa(m.Video.Stream)
+		switch m.Video.Codec {
+		case "vp8":
+			in.Options = append(in.Options, option(stream, "libvpx"))
+		case "vp9":
+			in.Options = append(in.Options, option(stream, "libvpx-vp9"))
+		}
+	}
+	return in
+}
+
+// Stream is the picture track of m, as a label of a filter graph or a map: "0:3".
+func Stream(m pipeline.Media) string { return "0:" + itoa(m.Video.Stream) }
+
+func itoa(n int) string { return strconv.Itoa(n) }

@@ -1,0 +1,111 @@
+package picture
+
+import (
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
+)
+
+// Values of pipeline.VideoTrack.HDR.
+const (
+	HDR10 = "hdr10" // SMPTE ST 2084
+	HLG   = "hlg"   // ARIB STD-B67
+)
+
+// Nodes returns the chain that turns decoded frames of v, which ffmpeg has rotated, into pictures of size s at
+// rate r; the zero Rate keeps the frames' own times. The first step that can drop frames comes first, and what
+// costs much runs on the small picture.
+func Nodes(v pipeline.VideoTrack, s Size, r Rate) string {
+	return ffmpeg.Chain(deinterlace(v), fps(r), colours(v, s), tags())
+}
+
+// Resize returns the chain from a picture made by Nodes to a smaller one at rate r, a divisor of the first.
+func Resize(s Size, r Rate) string {
+	return ffmpeg.Chain(fps(r), ffmpeg.Node("scale", width(s), height(s)), ffmpeg.Node("setsar", flag("1")))
+}
+
+// deinterlace touches only frames that are marked as interlaced: many files mix both.
+func deinterlace(v pipeline.VideoTrack) string {
+	if !v.Interlaced {
+		return ""
+	}
+	return ffmpeg.Node("bwdif", option("mode", "send_frame"), option("deint", "interlaced"))
+}
+
+func fps(r Rate) string {
+	if r.Num == 0 {
+		return ""
+	}
+	return ffmpeg.Node("fps", option("fps", r.String()))
+}
+
+// colours scales, and brings matrix, range, dynamic range and alpha to the one form of all outputs.
+func colours(v pipeline.VideoTrack, s Size) string {
+	from := option("in_color_matrix", matrix(v))
+	to := []ffmpeg.Option{option("out_color_matrix", "bt709"), option("out_range", "tv")}
+	yuv := ffmpeg.Node("format", flag("yuv420p"))
+	switch {
+	case v.HDR != "":
+		return toneMap(v, s)
+	case v.Alpha:
+		// Multiplied by alpha, a picture is what it looks like on black.
+		return ffmpeg.Chain(
+			ffmpeg.Node("scale", width(s), height(s), from), ffmpeg.Node("format", flag("gbrap")),
+			ffmpeg.Node("premultiply", option("inplace", "1")),
+			ffmpeg.Node("scale", to...), yuv,
+		)
+	}
+	return ffmpeg.Chain(ffmpeg.Node("scale", append([]ffmpeg.Option{width(s), height(s), from}, to...)...), yuv)
+}
+
+// toneMap is the usual way from PQ or HLG to SDR: linear light, BT.709 primaries, a curve that keeps highlights.
+// Everything about the input is said, since zscale refuses to guess and files often leave it out.
+func toneMap(v pipeline.VideoTrack, s Size) string {
+	transfer := "smpte2084"
+	if v.HDR == HLG {
+		transfer = "arib-std-b67"
+	}
+	return ffmpeg.Chain(
+		ffmpeg.Node("scale", width(s), height(s)), ffmpeg.Node("format", flag("yuv420p10le")),
+		ffmpeg.Node("zscale", option("tin", transfer), option("min", "2020_ncl"), option("pin", "2020"),
+			option("rin", "limited"), option("t", "linear"), option("npl", "100")),
+		ffmpeg.Node("format", flag("gbrpf32le")), ffmpeg.Node("zscale", option("p", "709")),
+		ffmpeg.Node("tonemap", option("tonemap", "hable"), option("desat", "0")),
+		ffmpeg.Node("zscale", option("t", "709"), option("m", "709"), option("r", "limited")),
+		ffmpeg.Node("format", flag("yuv420p")),
+	)
+}
+
+// matrix names how the source's YUV was made, in the words of the scale filter. Untagged video is BT.709 when HD
+// and BT.601 below, as every player assumes.
+func matrix(v pipeline.VideoTrack) string {
+	switch v.Matrix {
+	case "bt709":
+		return "bt709"
+	case "smpte170m", "bt470bg":
+		return "smpte170m"
+	case "fcc", "smpte240m":
+		return v.Matrix
+	case "bt2020nc", "bt2020c":
+		return "bt2020"
+	}
+	if min(v.CodedWidth, v.CodedHeight) >= 720 {
+		return "bt709"
+	}
+	return "smpte170m"
+}
+
+// tags writes on the frames what they are now, for the encoder and for whoever converts them on.
+func tags() string {
+	return ffmpeg.Chain(
+		ffmpeg.Node("setsar", flag("1")),
+		ffmpeg.Node("setparams", option("range", "tv"), option("color_primaries", "bt709"),
+			option("color_trc", "bt709"), option("colorspace", "bt709"), option("field_mode", "prog")),
+	)
+}
+
+func width(s Size) ffmpeg.Option  { return option("w", itoa(s.Width)) }
+func height(s Size) ffmpeg.Option { return option("h", itoa(s.Height)) }
+func flag(v string) ffmpeg.Option { return ffmpeg.Option{Value: v} }
+func option(key, value string) ffmpeg.Option {
+	return ffmpeg.Option{Key: key, Value: value}
+}

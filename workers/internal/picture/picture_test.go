@@ -1,0 +1,139 @@
+package picture
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+func TestNewRate(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		num, den int64
+		want     Rate
+	}{
+		{"plain", 25, 1, Rate{25, 1}},
+		{"NTSC", 30000, 1001, Rate{30000, 1001}},
+		{"not reduced", 60000, 2002, Rate{30000, 1001}},
+		{"odd but plain", 8797, 1000, Rate{8797, 1000}},
+		{"half of NTSC", 15000, 1001, Rate{15000, 1001}},
+		{"average near 29.97", 2997500, 100003, Rate{30000, 1001}},
+		{"average near 24", 2400500, 100003, Rate{24, 1}},
+		{"average of its own", 3628800, 502589, Rate{361, 50}},
+		{"clock", 90000, 1, Rate{120, 1}},
+		{"slow", 1, 10, Rate{1, 1}},
+		{"unknown", 0, 0, Rate{25, 1}},
+		{"negative", -25, 1, Rate{25, 1}},
+	} {
+		if got := NewRate(c.num, c.den); got != c.want {
+			t.Errorf("%s: NewRate(%d, %d) = %v, want %v", c.name, c.num, c.den, got, c.want)
+		}
+	}
+}
+
+func TestRateAtMost(t *testing.T) {
+	for _, c := range []struct {
+		rate  Rate
+		limit float64
+		want  Rate
+	}{
+		{Rate{25, 1}, 30, Rate{25, 1}},
+		{Rate{30, 1}, 30, Rate{30, 1}},
+		{Rate{50, 1}, 30, Rate{25, 1}},
+		{Rate{60000, 1001}, 30, Rate{30000, 1001}},
+		{Rate{120, 1}, 60, Rate{60, 1}},
+		{Rate{120, 1}, 30, Rate{30, 1}},
+		{Rate{31, 1}, 30, Rate{31, 2}},
+	} {
+		if got := c.rate.AtMost(c.limit); got != c.want {
+			t.Errorf("%v at most %g = %v, want %v", c.rate, c.limit, got, c.want)
+		}
+	}
+}
+
+// A frame must last a whole number of ticks, or the chunks of a video would drift apart.
+func TestTimescale(t *testing.T) {
+	for _, r := range append(standards, Rate{8797, 1000}, Rate{361, 50}, Rate{31, 2}) {
+		scale := r.Timescale()
+		if scale < 10000 || scale*r.Den%r.Num != 0 {
+			t.Errorf("%v: timescale %d", r, scale)
+		}
+	}
+}
+
+func TestKeyframesOfDividedRatesMeet(t *testing.T) {
+	for _, r := range []Rate{{50, 1}, {60000, 1001}, {60, 1}, {48, 1}} {
+		low := r.AtMost(30)
+		high, slow := float64(r.Frames(2))/r.Float(), float64(low.Frames(2))/low.Float()
+		if high != slow {
+			t.Errorf("%v: keyframes each %g s and %g s", r, high, slow)
+		}
+	}
+}
+
+func TestFit(t *testing.T) {
+	for _, c := range []struct {
+		w, h, short int
+		want        Size
+	}{
+		{1920, 1080, 720, Size{1280, 720}},
+		{1080, 1920, 720, Size{720, 1280}},
+		{640, 360, 720, Size{640, 360}},
+		{559, 442, 1080, Size{558, 442}},
+		{1, 1, 240, Size{2, 2}},
+		{16, 16, 240, Size{16, 16}},
+		{8192, 16, 240, Size{8192, 16}},
+		{427, 240, 240, Size{426, 240}},
+		{853, 480, 360, Size{640, 360}},
+		{0, 0, 360, Size{2, 2}},
+	} {
+		got := Fit(pipeline.VideoTrack{Width: c.w, Height: c.h}, c.short)
+		if got != c.want {
+			t.Errorf("%dx%d to %d: %v, want %v", c.w, c.h, c.short, got, c.want)
+		}
+	}
+}
+
+func TestNodes(t *testing.T) {
+	const tail = ",setsar=1,setparams=range=tv:color_primaries=bt709:color_trc=bt709:colorspace=bt709:field_mode=prog"
+	size, rate := Size{640, 360}, Rate{25, 1}
+	for _, c := range []struct {
+		name  string
+		track pipeline.VideoTrack
+		want  string
+	}{
+		{"SD without tags", pipeline.VideoTrack{CodedWidth: 720, CodedHeight: 576},
+			"fps=fps=25/1,scale=w=640:h=360:in_color_matrix=smpte170m:out_color_matrix=bt709:out_range=tv,format=yuv420p"},
+		{"HD without tags", pipeline.VideoTrack{CodedWidth: 1280, CodedHeight: 720},
+			"fps=fps=25/1,scale=w=640:h=360:in_color_matrix=bt709:out_color_matrix=bt709:out_range=tv,format=yuv420p"},
+		{"interlaced", pipeline.VideoTrack{Matrix: "bt470bg", Interlaced: true},
+			"bwdif=mode=send_frame:deint=interlaced,fps=fps=25/1,scale=w=640:h=360:in_color_matrix=smpte170m:" +
+				"out_color_matrix=bt709:out_range=tv,format=yuv420p"},
+		{"alpha", pipeline.VideoTrack{Matrix: "bt709", Alpha: true},
+			"fps=fps=25/1,scale=w=640:h=360:in_color_matrix=bt709,format=gbrap,premultiply=inplace=1," +
+				"scale=out_color_matrix=bt709:out_range=tv,format=yuv420p"},
+	} {
+		if got := Nodes(c.track, size, rate); got != c.want+tail {
+			t.Errorf("%s:\n got %s\nwant %s", c.name, got, c.want+tail)
+		}
+	}
+	for _, hdr := range []string{HDR10, HLG} {
+		got := Nodes(pipeline.VideoTrack{HDR: hdr}, size, Rate{})
+		if !strings.Contains(got, "tonemap=tonemap=hable") || strings.Contains(got, "fps=") {
+			t.Errorf("%s: %s", hdr, got)
+		}
+	}
+}
+
+func TestSourceOfAlpha(t *testing.T) {
+	m := pipeline.Media{Container: "matroska", Video: pipeline.VideoTrack{Stream: 1, Codec: "vp9", Alpha: true}}
+	in := Source("x", m)
+	if in.Demuxer != "matroska" || len(in.Options) != 1 || in.Options[0].Key != "c:1" || in.Options[0].Value != "libvpx-vp9" {
+		t.Errorf("source %+v", in)
+	}
+	m.Video.Codec = "qtrle"
+	if in := Source("x", m); len(in.Options) != 0 {
+		t.Errorf("source of another codec: %+v", in)
+	}
+}

@@ -1,0 +1,196 @@
+package thumbnail
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"image"
+	"math"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/disintegration/imaging"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/workers/internal/encode"
+	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
+	"github.com/reelmill/reelmill/workers/internal/picture"
+)
+
+// Geometry of a storyboard.
+const (
+	cellHeight   = 160 // pixels
+	maxCellWidth = 480 // of a very wide picture, whose cells are lower then
+	maxCells     = 100
+	columns      = 10
+	minInterval  = 1.0 // seconds
+	keyInterval  = 5.0 // seconds; from here on key frames are near enough
+)
+
+// board is a storyboard, planned. It is the JSON, too.
+type board struct {
+	URL        string  `json:"url"` // relative to the JSON
+	TileWidth  int     `json:"tile_width"`
+	TileHeight int     `json:"tile_height"`
+	Columns    int     `json:"columns"`
+	Duration   float64 `json:"duration"` // seconds
+	Interval   float64 `json:"interval"` // seconds a tile stands for
+	Tiles      []tile  `json:"tiles"`
+}
+
+// tile is one cell: from Start on it is the one to show.
+type tile struct {
+	Start float64 `json:"start"` // seconds
+	X     int     `json:"x"`     // pixels from the left of the sheet
+	Y     int     `json:"y"`     // from the top
+}
+
+// newBoard plans the cells of a video.
+func newBoard(m pipeline.Media) board {
+	cell := cellSize(m.Video)
+	b := board{
+		URL: sheetName + ".jpg", TileWidth: cell.Width, TileHeight: cell.Height, Duration: m.Duration,
+		Interval: math.Max(minInterval, m.Duration/maxCells),
+	}
+	n := min(maxCells, max(1, int(math.Ceil(m.Duration/b.Interval-1e-6))))
+	b.Columns = min(columns, n)
+	for i := range n {
+		b.Tiles = append(b.Tiles, tile{
+			Start: float64(i) * b.Interval, X: i % b.Columns * cell.Width, Y: i / b.Columns * cell.Height,
+		})
+	}
+	return b
+}
+
+// cellSize is 160 pixels high, with the picture's aspect. It is the one picture that may be enlarged.
+func cellSize(v pipeline.VideoTrack) picture.Size {
+	aspect := float64(max(1, v.Width)) / float64(max(1, v.Height))
+	if cellHeight*aspect > maxCellWidth {
+		return picture.Size{Width: maxCellWidth, Height: picture.Even(maxCellWidth / aspect)}
+	}
+	return picture.Size{Width: picture.Even(cellHeight * aspect), Height: cellHeight}
+}
+
+func (b board) size() picture.Size {
+	rows := (len(b.Tiles) + b.Columns - 1) / b.Columns
+	return picture.Size{Width: b.Columns * b.TileWidth, Height: rows * b.TileHeight}
+}
+
+// vtt writes a cue for each tile. Source: WebVTT, and Media Fragments URI 1.0, 4.2.2 (spatial dimension).
+func (b board) vtt() string {
+	var s strings.Builder
+	s.WriteString("WEBVTT\n")
+	for i, t := range b.Tiles {
+		end := b.Duration
+		if i+1 < len(b.Tiles) {
+			end = b.Tiles[i+1].Start
+		}
+		end = math.Max(end, t.Start+0.001) // a cue must last
+		fmt.Fprintf(&s, "\n%s --> %s\n%s#xywh=%d,%d,%d,%d\n",
+			timestamp(t.Start), timestamp(end), b.URL, t.X, t.Y, b.TileWidth, b.TileHeight)
+	}
+	return s.String()
+}
+
+// timestamp writes seconds as WebVTT does: 01:02:03.004.
+func timestamp(s float64) string {
+	ms := int64(math.Round(s * 1000))
+	return fmt.Sprintf("%02d:%02d:%02d.%03d", ms/3600000, ms/60000%60, ms/1000%60, ms%1000)
+}
+
+func (r run) storyboard(ctx context.Context) ([]pipeline.Output, error) {
+	b := newBoard(r.media)
+	if err := r.cells(ctx, b); err != nil {
+		return nil, err
+	}
+	sheet, err := r.assemble(b)
+	if err != nil {
+		return nil, err
+	}
+	out := func(extension string) pipeline.Output {
+		return pipeline.Output{Name: sheetName, Kind: pipeline.KindStoryboard, Path: sheetName + extension}
+	}
+	image, err := r.save(ctx, sheet, out(".jpg"))
+	if err != nil {
+		return nil, err
+	}
+	description, err := json.Marshal(b)
+	if err != nil {
+		return nil, fmt.Errorf("encode storyboard: %w", err)
+	}
+	outputs := []pipeline.Output{image}
+	for extension, text := range map[string][]byte{".vtt": []byte(b.vtt()), ".json": description} {
+		o := out(extension)
+		if err := os.WriteFile(r.file(o.Path), text, 0o600); err != nil {
+			return nil, err
+		}
+		if o, err = r.job.Publish(ctx, r.file(o.Path), o); err != nil {
+			return nil, err
+		}
+		outputs = append(outputs, o)
+	}
+	return outputs, nil
+}
+
+// cells writes one picture for each tile: the one in the middle of its interval. The fps filter rounds to the
+// nearest slot and keeps the last frame of each.
+func (r run) cells(ctx context.Context, b board) error {
+	in := picture.Source(r.input, r.media)
+	if b.Interval >= keyInterval {
+		in.Options = append(in.Options, ffmpeg.Option{Key: "skip_frame", Value: "nokey"})
+	}
+	chain := ffmpeg.Chain(
+		ffmpeg.Node("fps", ffmpeg.Option{Key: "fps", Value: strconv.FormatFloat(1/b.Interval, 'f', 9, 64)},
+			ffmpeg.Option{Key: "start_time", Value: "0"}),
+		picture.Nodes(r.media.Video, picture.Size{Width: b.TileWidth, Height: b.TileHeight}, picture.Rate{}),
+	)
+	step := encode.Step{
+		Tools: r.tools, Dir: r.job.Dir, Duration: r.media.Duration, Progress: r.job.Progress, From: 0.4, To: 0.9,
+	}
+	return step.Run(ctx, ffmpeg.Command{
+		Inputs: []ffmpeg.Input{in}, Filter: ffmpeg.Link([]string{picture.Stream(r.media)}, chain, []string{"v"}),
+		Outputs: []ffmpeg.Output{{
+			Path: r.file("cell-%05d.png"), Format: "image2", Maps: []string{"[v]"},
+			Options: pngs(strconv.Itoa(max(2, len(b.Tiles)))),
+		}},
+		Global: []ffmpeg.Option{{Key: "max_error_rate", Value: "1"}},
+	})
+}
+
+// assemble lays the cells out. A tile without a frame of its own shows the one before it; the first must be there.
+func (r run) assemble(b board) (image.Image, error) {
+	size := b.size()
+	sheet := imaging.New(size.Width, size.Height, black)
+	var last image.Image
+	for i, t := range b.Tiles {
+		cell, err := imaging.Open(r.file(fmt.Sprintf("cell-%05d.png", i+1)))
+		switch {
+		case err == nil:
+			last = cell
+		case !os.IsNotExist(err):
+			return nil, pipeline.Fail(pipeline.CodeVerification, "read a cell of the storyboard: %w", err)
+		}
+		if last == nil {
+			if last, err = imaging.Open(r.file("poster.png")); err != nil {
+				return nil, pipeline.Fail(pipeline.CodeVerification, "read the poster: %w", err)
+			}
+			last = imaging.Fill(last, b.TileWidth, b.TileHeight, imaging.Center, imaging.Box)
+		}
+		sheet = pasteInto(sheet, last, image.Pt(t.X, t.Y))
+	}
+	return sheet, nil
+}
+
+// pasteInto draws onto sheet itself: imaging.Paste copies the whole sheet for each cell.
+func pasteInto(sheet *image.NRGBA, cell image.Image, at image.Point) *image.NRGBA {
+	c := imaging.Clone(cell)
+	for y := range c.Bounds().Dy() {
+		to := sheet.PixOffset(at.X, at.Y+y)
+		copy(sheet.Pix[to:to+4*c.Bounds().Dx()], c.Pix[y*c.Stride:])
+	}
+	return sheet
+}
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }

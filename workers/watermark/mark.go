@@ -1,0 +1,168 @@
+package watermark
+
+import (
+	"bytes"
+	"fmt"
+	"image"
+	"image/color"
+	"image/draw"
+	_ "image/jpeg" // the three kinds of image that are taken
+	_ "image/png"
+	"io"
+	"math"
+	"os"
+	"sync"
+
+	"github.com/disintegration/imaging"
+	"golang.org/x/image/font"
+	"golang.org/x/image/font/gofont/goregular"
+	"golang.org/x/image/font/opentype"
+	"golang.org/x/image/font/sfnt"
+	"golang.org/x/image/math/fixed"
+	_ "golang.org/x/image/webp"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+// Limits of a user's image.
+const (
+	maxPixels    = 40 << 20 // 40 megapixels
+	maxImageSize = 64 << 20 // bytes
+)
+
+// readImage decodes a user's image to NRGBA, or says with CodeParameters why not.
+func readImage(path string) (img *image.NRGBA, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, pipeline.Fail(pipeline.CodeFetchFailed, "read the watermark: %w", err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxImageSize+1))
+	if err != nil {
+		return nil, pipeline.Fail(pipeline.CodeFetchFailed, "read the watermark: %w", err)
+	}
+	if len(data) > maxImageSize {
+		return nil, refused("more than %d bytes", maxImageSize)
+	}
+	return decodeImage(data)
+}
+
+func decodeImage(data []byte) (img *image.NRGBA, err error) {
+	want := kind(data)
+	if want == "" {
+		return nil, refused("neither JPEG, PNG nor WebP")
+	}
+	defer func() { // the decoders are fuzzed, but the file is a stranger's
+		if r := recover(); r != nil {
+			img, err = nil, refused("damaged (%v)", r)
+		}
+	}()
+	config, format, err := image.DecodeConfig(bytes.NewReader(data))
+	switch {
+	case err != nil || format != want:
+		return nil, refused("damaged")
+	case config.Width < 1 || config.Height < 1 || int64(config.Width)*int64(config.Height) > maxPixels:
+		return nil, refused("%dx%d pixels, at most %d million are accepted", config.Width, config.Height, maxPixels>>20)
+	}
+	decoded, _, err := image.Decode(bytes.NewReader(data))
+	if err != nil {
+		return nil, refused("damaged")
+	}
+	b := decoded.Bounds()
+	img = image.NewNRGBA(image.Rect(0, 0, b.Dx(), b.Dy()))
+	draw.Draw(img, img.Bounds(), decoded, b.Min, draw.Src) // not imaging's: it panics where nobody can recover
+	return img, nil
+}
+
+func refused(format string, args ...any) error {
+	return pipeline.Fail(pipeline.CodeParameters, "the watermark image is refused: %s", fmt.Sprintf(format, args...))
+}
+
+// kind names the image format by its first bytes, as the image package calls it; empty for all others.
+func kind(data []byte) string {
+	switch {
+	case bytes.HasPrefix(data, []byte("\xff\xd8\xff")):
+		return "jpeg"
+	case bytes.HasPrefix(data, []byte("\x89PNG\r\n\x1a\n")):
+		return "png"
+	case len(data) >= 12 && string(data[:4]) == "RIFF" && string(data[8:12]) == "WEBP":
+		return "webp"
+	}
+	return ""
+}
+
+// scaleInto resizes img to the width of the box, or less where the box is too low for that, aspect kept.
+func scaleInto(img *image.NRGBA, width, height int) *image.NRGBA {
+	b := img.Bounds()
+	factor := math.Min(float64(width)/float64(b.Dx()), float64(height)/float64(b.Dy()))
+	w, h := max(1, int(math.Round(factor*float64(b.Dx())))), max(1, int(math.Round(factor*float64(b.Dy()))))
+	return imaging.Resize(img, min(w, width), min(h, height), imaging.Lanczos)
+}
+
+// fade multiplies alpha by opacity.
+func fade(img *image.NRGBA, opacity float64) {
+	for i := 3; i < len(img.Pix); i += 4 {
+		img.Pix[i] = uint8(math.Round(float64(img.Pix[i]) * opacity))
+	}
+}
+
+var goRegular = sync.OnceValues(func() (*sfnt.Font, error) { return opentype.Parse(goregular.TTF) })
+
+// checkLetters refuses a text with a letter that the font has not.
+func checkLetters(text string) error {
+	f, err := goRegular()
+	if err != nil {
+		return fmt.Errorf("read the font: %w", err)
+	}
+	var buffer sfnt.Buffer
+	for _, r := range text {
+		if i, err := f.GlyphIndex(&buffer, r); err != nil || i == 0 {
+			return pipeline.Fail(pipeline.CodeParameters, "text: the letter %q (%U) cannot be drawn", r, r)
+		}
+	}
+	return nil
+}
+
+// drawText sets text in white over a dark shadow, as wide as the box or less where the box is too low for that.
+func drawText(text string, width, height int) (*image.NRGBA, error) {
+	f, err := goRegular()
+	if err != nil {
+		return nil, fmt.Errorf("read the font: %w", err)
+	}
+	// Measured large, then set at the size that fits: widths of a scalable font are nearly proportional.
+	const reference = 100
+	face, err := newFace(f, reference)
+	if err != nil {
+		return nil, err
+	}
+	advance := float64(font.MeasureString(face, text)) / 64
+	line := float64(face.Metrics().Height) / 64
+	// The shadow takes a twentieth of the size on the right and below, as much is left free on the left.
+	size := math.Min(float64(width)/(advance/reference+0.1), float64(height)/(line/reference+0.1))
+	size = math.Max(1, size)
+	if face, err = newFace(f, size); err != nil {
+		return nil, err
+	}
+	shadow := max(1, int(math.Round(size/20)))
+	w := font.MeasureString(face, text).Ceil() + 2*shadow
+	h := face.Metrics().Ascent.Ceil() + face.Metrics().Descent.Ceil() + 2*shadow
+	img := image.NewNRGBA(image.Rect(0, 0, max(1, min(w, width)), max(1, min(h, height))))
+	base := fixed.P(shadow, face.Metrics().Ascent.Ceil())
+	for _, layer := range []struct {
+		color color.Color
+		shift int
+	}{{color.NRGBA{A: 160}, shadow}, {color.White, 0}} {
+		d := font.Drawer{Dst: img, Src: image.NewUniform(layer.color), Face: face, Dot: base}
+		d.Dot = d.Dot.Add(fixed.P(layer.shift, layer.shift))
+		d.DrawString(text)
+	}
+	return img, nil
+}
+
+func newFace(f *sfnt.Font, size float64) (font.Face, error) {
+	face, err := opentype.NewFace(f, &opentype.FaceOptions{Size: size, DPI: 72, Hinting: font.HintingNone})
+	if err != nil {
+		return nil, fmt.Errorf("set the font: %w", err)
+	}
+	return face, nil
+}

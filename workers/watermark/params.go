@@ -1,0 +1,91 @@
+package watermark
+
+import (
+	"math"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/workers/internal/picture"
+)
+
+// Params are the `with` of a watermark step. Exactly one of Image and Text is given.
+type Params struct {
+	Image    string   `json:"image,omitempty" maxLength:"64" doc:"Name of the asset of the upload that is the mark: a JPEG, PNG or WebP"`
+	Text     string   `json:"text,omitempty" maxLength:"200" doc:"One line of text, in Latin, Greek or Cyrillic letters"`
+	Position string   `json:"position,omitempty" enum:"top-left,top,top-right,left,center,right,bottom-left,bottom,bottom-right" doc:"Where it stands; bottom-right when left out"`
+	Padding  *float64 `json:"padding,omitempty" minimum:"0" maximum:"0.5" doc:"Distance from the edges, as a share of the width; 0.05 when left out"`
+	Scale    *float64 `json:"scale,omitempty" minimum:"0.01" maximum:"1" doc:"Width of the mark, as a share of the picture's; 0.15 when left out"`
+	Opacity  *float64 `json:"opacity,omitempty" minimum:"0" maximum:"1" doc:"0 is invisible, 1 (when left out) is solid"`
+}
+
+// Defaults of Params.
+const (
+	defaultPosition = "bottom-right"
+	defaultPadding  = 0.05
+	defaultScale    = 0.15
+	defaultOpacity  = 1
+)
+
+func (p Params) check() error {
+	switch {
+	case (p.Image == "") == (p.Text == ""):
+		return pipeline.Fail(pipeline.CodeParameters, "give exactly one of image and text")
+	case p.Image != "" && !pipeline.ValidName(p.Image):
+		return pipeline.Fail(pipeline.CodeParameters, "image: %q is no name of an asset", p.Image)
+	case !utf8.ValidString(p.Text):
+		return pipeline.Fail(pipeline.CodeParameters, "text: not UTF-8")
+	case p.Text != "" && strings.TrimSpace(p.Text) == "":
+		return pipeline.Fail(pipeline.CodeParameters, "text: only spaces")
+	}
+	if p.Text != "" {
+		return checkLetters(p.Text)
+	}
+	return nil
+}
+
+func (p Params) padding() float64 { return or(p.Padding, defaultPadding) }
+func (p Params) scale() float64   { return or(p.Scale, defaultScale) }
+func (p Params) opacity() float64 { return or(p.Opacity, defaultOpacity) }
+
+func or(value *float64, fallback float64) float64 {
+	if value == nil {
+		return fallback
+	}
+	return *value
+}
+
+// box is how large the mark may be in a picture: its width by scale, and never into the padding.
+func (p Params) box(s picture.Size) (width, height int) {
+	pad := p.pixels(s)
+	width = int(math.Round(p.scale() * float64(s.Width)))
+	return max(1, min(width, s.Width-2*pad)), max(1, s.Height-2*pad)
+}
+
+// pixels is the padding in a picture, at most what leaves room for a pixel.
+func (p Params) pixels(s picture.Size) int {
+	return min(int(math.Round(p.padding()*float64(s.Width))), (s.Short()-1)/2)
+}
+
+// place returns the upper left corner of a mark of w by h pixels.
+func (p Params) place(s picture.Size, w, h int) (x, y int) {
+	position := p.Position
+	if position == "" {
+		position = defaultPosition
+	}
+	pad := p.pixels(s)
+	x, y = (s.Width-w)/2, (s.Height-h)/2
+	switch {
+	case strings.HasSuffix(position, "left"):
+		x = pad
+	case strings.HasSuffix(position, "right"):
+		x = s.Width - w - pad
+	}
+	switch {
+	case strings.HasPrefix(position, "top"):
+		y = pad
+	case strings.HasPrefix(position, "bottom"):
+		y = s.Height - h - pad
+	}
+	return x, y
+}

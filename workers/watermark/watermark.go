@@ -1,0 +1,191 @@
+package watermark
+
+import (
+	"context"
+	"errors"
+	"image"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"github.com/disintegration/imaging"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/workers"
+	"github.com/reelmill/reelmill/workers/internal/encode"
+	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
+	"github.com/reelmill/reelmill/workers/internal/picture"
+)
+
+// Worker is the worker type "watermark".
+type Worker struct{ tools ffmpeg.Tools }
+
+// New returns the worker.
+func New(tools ffmpeg.Tools) *Worker { return &Worker{tools: tools} }
+
+// Check implements workers.Checker. No font is needed: one is built in.
+func (w *Worker) Check(ctx context.Context) error {
+	encoders, err := w.tools.Encoders(ctx)
+	if err == nil && !(encoders["libx264"] && encoders["aac"]) {
+		err = errors.New("ffmpeg has no libx264 or aac: install a full build, such as apt-get install ffmpeg")
+	}
+	return err
+}
+
+// Plan implements workers.Worker.
+func (w *Worker) Plan(p Params, m pipeline.Media) ([]pipeline.Job, error) {
+	if err := p.check(); err != nil {
+		return nil, err
+	}
+	return []pipeline.Job{{
+		Weight: 5 + int(m.Duration/15), Timeout: pipeline.Seconds(600 + 20*m.Duration),
+	}}, nil
+}
+
+// Form of the output.
+const (
+	shortEdge  = 1080
+	maxrate    = 9000 // kbit/s
+	outputName = "watermarked"
+	sampleRate = "48000"
+)
+
+// Work implements workers.Worker.
+func (w *Worker) Work(ctx context.Context, job workers.Job[Params]) (pipeline.Result, error) {
+	if err := job.Params.check(); err != nil {
+		return pipeline.Result{}, err
+	}
+	r := run{tools: w.tools, job: job.Attempt, params: job.Params, media: job.Media()}
+	r.size = picture.Fit(r.media.Video, shortEdge)
+	out, err := r.run(ctx)
+	if err != nil {
+		return pipeline.Result{}, encode.Fault(ctx, err)
+	}
+	return pipeline.Result{Outputs: []pipeline.Output{out}}, nil
+}
+
+// run is one attempt.
+type run struct {
+	tools  ffmpeg.Tools
+	job    workers.Attempt
+	params Params
+	media  pipeline.Media
+	size   picture.Size
+}
+
+func (r run) run(ctx context.Context) (pipeline.Output, error) {
+	mark, err := r.mark(ctx)
+	if err != nil {
+		return pipeline.Output{}, err
+	}
+	if err := imaging.Save(mark, r.file("mark.png")); err != nil {
+		return pipeline.Output{}, err
+	}
+	input, err := r.job.Input(ctx)
+	if err != nil {
+		return pipeline.Output{}, err
+	}
+	step := encode.Step{
+		Tools: r.tools, Dir: r.job.Dir, Duration: r.media.Duration, Progress: r.job.Progress, To: 0.95,
+	}
+	if err := step.Run(ctx, r.command(input, mark.Bounds())); err != nil {
+		return pipeline.Output{}, err
+	}
+	return r.publish(ctx)
+}
+
+// mark draws the image or the text at the size that it has in the picture.
+func (r run) mark(ctx context.Context) (*image.NRGBA, error) {
+	width, height := r.params.box(r.size)
+	var img *image.NRGBA
+	if r.params.Text != "" {
+		text, err := drawText(r.params.Text, width, height)
+		if err != nil {
+			return nil, err
+		}
+		img = text
+	} else {
+		path, err := r.job.Asset(ctx, r.params.Image)
+		if err != nil {
+			return nil, err
+		}
+		original, err := readImage(path)
+		if err != nil {
+			return nil, err
+		}
+		img = scaleInto(original, width, height)
+	}
+	fade(img, r.params.opacity())
+	return img, nil
+}
+
+// command overlays the mark on the upright picture; the default sound goes with it.
+func (r run) command(input string, mark image.Rectangle) ffmpeg.Command {
+	x, y := r.params.place(r.size, mark.Dx(), mark.Dy())
+	rate := picture.SourceRate(r.media.Video)
+	links := []string{
+		ffmpeg.Link([]string{picture.Stream(r.media)}, picture.Nodes(r.media.Video, r.size, rate), []string{"p"}),
+		ffmpeg.Link([]string{"1:0"}, ffmpeg.Chain(
+			ffmpeg.Node("scale", option("out_color_matrix", "bt709"), option("out_range", "tv")),
+			ffmpeg.Node("format", option("", "yuva444p")),
+		), []string{"m"}),
+		ffmpeg.Link([]string{"p", "m"}, ffmpeg.Chain(
+			ffmpeg.Node("overlay", option("x", strconv.Itoa(x)), option("y", strconv.Itoa(y)),
+				option("eof_action", "repeat"), option("format", "yuv420")),
+			ffmpeg.Node("format", option("", "yuv420p")),
+		), []string{"v"}),
+	}
+	out := ffmpeg.Output{
+		Path: r.file(outputName + ".mp4"), Format: "mp4", Maps: []string{"[v]"},
+		Options: append(picture.H264(picture.Basic, maxrate, rate), option("video_track_timescale", strconv.Itoa(rate.Timescale())),
+			option("movflags", "+faststart")),
+	}
+	if a, ok := r.sound(); ok {
+		links = append(links, ffmpeg.Link([]string{"0:" + strconv.Itoa(a.Stream)}, ffmpeg.Chain(
+			ffmpeg.Node("aresample", option("", sampleRate), option("async", "1"), option("first_pts", "0")),
+			ffmpeg.Node("aformat", option("sample_fmts", "fltp"), option("channel_layouts", "stereo")),
+		), []string{"a"}))
+		out.Maps = append(out.Maps, "[a]")
+		out.Options = append(out.Options, option("c:a", "aac"), option("b:a", "128k"), option("ac", "2"))
+	}
+	return ffmpeg.Command{
+		Inputs: []ffmpeg.Input{
+			picture.Source(input, r.media), {Path: r.file("mark.png"), Demuxer: "png_pipe", Trusted: true},
+		},
+		Filter: ffmpeg.Graph(links...), Outputs: []ffmpeg.Output{out},
+		Global: []ffmpeg.Option{option("max_error_rate", "1")},
+	}
+}
+
+// sound is the default track, else the first.
+func (r run) sound() (pipeline.AudioTrack, bool) {
+	tracks := r.media.Audio
+	if len(tracks) == 0 {
+		return pipeline.AudioTrack{}, false
+	}
+	i := slices.IndexFunc(tracks, func(a pipeline.AudioTrack) bool { return a.Default })
+	return tracks[max(0, i)], true
+}
+
+func (r run) publish(ctx context.Context) (pipeline.Output, error) {
+	file := r.file(outputName + ".mp4")
+	e := encode.Expect(r.media)
+	e.Width, e.Height, e.VideoCodec, e.HasVideo = r.size.Width, r.size.Height, "h264", ffmpeg.Present
+	e.HasAudio = ffmpeg.Absent
+	if _, ok := r.sound(); ok {
+		e.AudioCodec, e.HasAudio = "aac", ffmpeg.Present
+	}
+	probe, err := r.tools.VerifyFile(ctx, file, e)
+	if err != nil {
+		return pipeline.Output{}, err
+	}
+	return r.job.Publish(ctx, file, pipeline.Output{
+		Name: outputName, Kind: pipeline.KindVideo, Path: outputName + ".mp4", Duration: probe.Format.Duration,
+		Width: r.size.Width, Height: r.size.Height, FrameRate: picture.SourceRate(r.media.Video).Float(),
+		AverageBandwidth: probe.Format.BitRate,
+	})
+}
+
+func (r run) file(name string) string { return filepath.Join(r.job.Dir, name) }
+
+func option(key, value string) ffmpeg.Option { return ffmpeg.Option{Key: key, Value: value} }

@@ -1,0 +1,187 @@
+package webhook
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/workers"
+)
+
+// Secret is a signing secret. It prints as ***.
+type Secret string
+
+const hidden = "***"
+
+func (Secret) String() string               { return hidden }
+func (Secret) GoString() string             { return hidden }
+func (Secret) MarshalText() ([]byte, error) { return []byte(hidden), nil }
+
+// Config says how to deliver. The zero Config delivers nothing: without a secret nothing can be signed.
+type Config struct {
+	// URL is where deliveries go that name no address of their own. It is the operator's, so it may be private.
+	URL string
+	// Secret signs: whsec_ and 24 to 64 bytes in base64.
+	Secret Secret
+	// AllowPrivate turns the guard off for users' addresses, too.
+	AllowPrivate bool
+}
+
+// Bounds of one delivery.
+const (
+	timeout     = 15 * time.Second
+	maxResponse = 16 << 10 // bytes of a body that are read
+	maxHeader   = 16 << 10
+)
+
+// Params are none: what is sent, and to whom, is the job's part.
+type Params struct{}
+
+// Worker is the worker type "webhook".
+type Worker struct {
+	config Config
+	// guarded and trusted differ in whom they dial only.
+	guarded, trusted *http.Client
+}
+
+// New returns the worker.
+func New(c Config) *Worker {
+	return &Worker{config: c, guarded: client(!c.AllowPrivate), trusted: client(false)}
+}
+
+// client keeps no connections: deliveries are rare, and their receivers many.
+func client(guarded bool) *http.Client {
+	return &http.Client{
+		Timeout: timeout,
+		Transport: &http.Transport{
+			DialContext: dialer(guarded), DisableKeepAlives: true, TLSHandshakeTimeout: timeout,
+			ResponseHeaderTimeout: timeout, MaxResponseHeaderBytes: maxHeader,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// Check implements workers.Checker: an unusable secret is found before the first delivery.
+func (w *Worker) Check(context.Context) error {
+	if w.config.Secret == "" {
+		return nil
+	}
+	_, err := w.signer()
+	return err
+}
+
+// Plan implements workers.Worker: none. Pipelines do not name this worker; the coordinator makes its task.
+func (w *Worker) Plan(Params, pipeline.Media) ([]pipeline.Job, error) { return nil, nil }
+
+// Work implements workers.Worker: one try of one delivery.
+func (w *Worker) Work(ctx context.Context, job workers.Job[Params]) (pipeline.Result, error) {
+	var d pipeline.Delivery
+	if err := json.Unmarshal(job.Task.Job.Part, &d); err != nil {
+		return pipeline.Result{}, pipeline.Fail(pipeline.CodeParameters, "part of the job: %w", err)
+	}
+	status, err := w.deliver(ctx, d)
+	if err != nil {
+		return pipeline.Result{}, err
+	}
+	return pipeline.Result{Facts: map[string]any{"status": status}}, nil
+}
+
+// deliver returns the status of an accepted delivery.
+func (w *Worker) deliver(ctx context.Context, d pipeline.Delivery) (int, error) {
+	client, address := w.guarded, d.URL
+	if address == "" || address == w.config.URL {
+		client, address = w.trusted, w.config.URL
+	}
+	if err := CheckURL(address); err != nil {
+		return 0, err
+	}
+	request, err := w.request(ctx, address, d)
+	if err != nil {
+		return 0, err
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return 0, failure(ctx, err)
+	}
+	defer response.Body.Close()
+	// The answer is not looked at; a little of it is read so that the receiver can finish.
+	_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, maxResponse))
+	switch {
+	case response.StatusCode >= 200 && response.StatusCode < 300:
+		return response.StatusCode, nil
+	case response.StatusCode == http.StatusGone:
+		return 0, pipeline.Fail(pipeline.CodeWebhookRefused, "the receiver answered 410 Gone")
+	}
+	return 0, pipeline.Fail(pipeline.CodeWebhookFailed, "the receiver answered %d", response.StatusCode)
+}
+
+func (w *Worker) request(ctx context.Context, address string, d pipeline.Delivery) (*http.Request, error) {
+	body, err := json.Marshal(d.Body)
+	if err != nil {
+		return nil, fmt.Errorf("encode webhook: %w", err)
+	}
+	signer, err := w.signer()
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	signature, err := signer.Sign(d.ID, now, body)
+	if err != nil {
+		return nil, fmt.Errorf("sign webhook: %w", err)
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(body))
+	if err != nil {
+		return nil, pipeline.Fail(pipeline.CodeWebhookRefused, "the URL cannot be used")
+	}
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("User-Agent", "ReelMill")
+	r.Header.Set(standardwebhooks.HeaderWebhookID, d.ID)
+	r.Header.Set(standardwebhooks.HeaderWebhookTimestamp, strconv.FormatInt(now.Unix(), 10))
+	r.Header.Set(standardwebhooks.HeaderWebhookSignature, signature)
+	return r, nil
+}
+
+// signer never puts the secret into its error.
+func (w *Worker) signer() (*standardwebhooks.Webhook, error) {
+	if w.config.Secret == "" {
+		return nil, pipeline.Fail(pipeline.CodeInternal, "no webhook secret is configured")
+	}
+	s, err := standardwebhooks.NewWebhook(string(w.config.Secret))
+	if err != nil {
+		return nil, pipeline.Fail(pipeline.CodeInternal, "the webhook secret is not whsec_ and base64")
+	}
+	return s, nil
+}
+
+// failure gives an error of the connection its code. The URL stays out of the detail: it may hold a token.
+func failure(ctx context.Context, err error) error {
+	var refused refusedAddress
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case errors.As(err, &refused):
+		return pipeline.Fail(pipeline.CodeWebhookRefused, "the URL leads to an address that is not public")
+	}
+	return pipeline.Fail(pipeline.CodeWebhookFailed, "the receiver did not answer: %s", reason(err))
+}
+
+// reason drops what http.Client puts around an error: the method and the URL.
+func reason(err error) string {
+	for next := errors.Unwrap(err); next != nil; next = errors.Unwrap(err) {
+		var timed interface{ Timeout() bool }
+		if errors.As(err, &timed) && timed.Timeout() {
+			return "no answer within " + timeout.String()
+		}
+		err = next
+	}
+	return err.Error()
+}

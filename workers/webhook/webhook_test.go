@@ -1,0 +1,218 @@
+package webhook
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/workers"
+)
+
+const secret = Secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+
+func delivery(url string) pipeline.Delivery {
+	return pipeline.Delivery{ID: "evt_1", URL: url, Body: pipeline.Message{
+		Type: "video.ready", Timestamp: time.Unix(1700000000, 0).UTC(), Data: pipeline.VideoView{ID: "vid_1"},
+	}}
+}
+
+// deliver goes the way of the worker loop: through the registry, with the delivery as the job's part.
+func deliver(t *testing.T, c Config, d pipeline.Delivery) (pipeline.Result, error) {
+	t.Helper()
+	part, err := json.Marshal(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := workers.NewRegistry()
+	workers.Add(r, pipeline.NotifyWorker, New(c))
+	task := pipeline.Task{Job: pipeline.Job{Name: "notify", Worker: pipeline.NotifyWorker, Part: part}}
+	return r.Work(t.Context(), workers.NewAttempt(workers.Attempt{Task: task, Dir: t.TempDir()}, nil, nil))
+}
+
+func code(err error) pipeline.Code {
+	var e *pipeline.Error
+	if !errors.As(err, &e) {
+		return ""
+	}
+	return e.Code
+}
+
+func TestDelivery(t *testing.T) {
+	verifier, err := standardwebhooks.NewWebhook(string(secret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make(chan error, 1)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		err = errors.Join(err, verifier.Verify(body, r.Header))
+		var m pipeline.Message
+		err = errors.Join(err, json.Unmarshal(body, &m))
+		if r.Method != http.MethodPost || r.Header.Get("webhook-id") != "evt_1" || m.Data.ID != "vid_1" ||
+			r.Header.Get("Content-Type") != "application/json" {
+			err = errors.Join(err, fmt.Errorf("%s %v %s", r.Method, r.Header, body))
+		}
+		got <- err
+		w.WriteHeader(http.StatusAccepted)
+	}))
+	defer server.Close()
+	result, err := deliver(t, Config{Secret: secret, AllowPrivate: true}, delivery(server.URL))
+	if err != nil || result.Facts["status"] != http.StatusAccepted {
+		t.Errorf("result %v, %v", result, err)
+	}
+	if err := <-got; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAnswers(t *testing.T) {
+	for status, want := range map[int]pipeline.Code{
+		200: "", 204: "", 299: "",
+		301: pipeline.CodeWebhookFailed, 302: pipeline.CodeWebhookFailed, 307: pipeline.CodeWebhookFailed,
+		400: pipeline.CodeWebhookFailed, 404: pipeline.CodeWebhookFailed, 410: pipeline.CodeWebhookRefused,
+		429: pipeline.CodeWebhookFailed, 500: pipeline.CodeWebhookFailed, 503: pipeline.CodeWebhookFailed,
+	} {
+		requests := 0
+		var server *httptest.Server
+		server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			requests++
+			w.Header().Set("Location", server.URL+"/elsewhere")
+			w.WriteHeader(status)
+		}))
+		if _, err := deliver(t, Config{Secret: secret, AllowPrivate: true}, delivery(server.URL)); code(err) != want {
+			t.Errorf("%d: %v, want %q", status, err, want)
+		}
+		server.Close()
+		if requests != 1 {
+			t.Errorf("%d: %d requests", status, requests)
+		}
+	}
+}
+
+// An endless answer is not read to its end.
+func TestEndlessAnswer(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for r.Context().Err() == nil {
+			if _, err := w.Write(make([]byte, 4096)); err != nil {
+				return
+			}
+		}
+	}))
+	defer server.Close()
+	if _, err := deliver(t, Config{Secret: secret, AllowPrivate: true}, delivery(server.URL)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestGuard(t *testing.T) {
+	asked := 0
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked++ }))
+	defer server.Close()
+	port := server.URL[strings.LastIndex(server.URL, ":"):]
+	for _, host := range []string{"127.0.0.1", "localhost", "127.1", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0", "[::]"} {
+		_, err := deliver(t, Config{Secret: secret}, delivery("http://"+host+port))
+		if c := code(err); c != pipeline.CodeWebhookRefused && (host != "127.1" || c != pipeline.CodeWebhookFailed) {
+			t.Errorf("%s: %v", host, err)
+		}
+	}
+	if asked != 0 {
+		t.Fatalf("the guard let %d requests through", asked)
+	}
+	// The operator's own server may stand in the same network.
+	own := Config{Secret: secret, URL: server.URL}
+	for _, d := range []pipeline.Delivery{delivery(""), delivery(server.URL)} {
+		if _, err := deliver(t, own, d); err != nil {
+			t.Errorf("the operator's own server: %v", err)
+		}
+	}
+	if _, err := deliver(t, own, delivery(server.URL+"/other")); code(err) != pipeline.CodeWebhookRefused {
+		t.Errorf("another address of the operator's server: %v", err)
+	}
+}
+
+func TestPublic(t *testing.T) {
+	for _, a := range []string{
+		"0.0.0.0", "10.0.0.1", "100.64.0.1", "127.0.0.1", "127.255.255.254", "169.254.169.254", "172.16.0.1",
+		"172.31.255.255", "192.0.0.1", "192.0.2.1", "192.88.99.1", "192.168.1.1", "198.18.0.1", "198.19.255.255",
+		"198.51.100.1", "203.0.113.1", "224.0.0.1", "239.255.255.255", "240.0.0.1", "255.255.255.255", "168.63.129.16",
+		"::", "::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "::ffff:169.254.169.254", "::127.0.0.1", "::10.0.0.1",
+		"64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "64:ff9b:1::1", "100::1", "2001::1", "2001:2::1", "2001:10::1",
+		"2001:20::1", "2001:db8::1", "2002:7f00:1::1", "2002:a00:1::1", "3fff::1", "5f00::1", "fc00::1", "fd00:ec2::254",
+		"fe80::1", "fe80::1%eth0", "fec0::1", "ff02::1", "2620:4f:8000::1",
+	} {
+		if public(netip.MustParseAddr(a)) {
+			t.Errorf("%s counts as public", a)
+		}
+	}
+	for _, a := range []string{
+		"1.1.1.1", "8.8.8.8", "93.184.216.34", "100.63.255.255", "100.128.0.1", "172.15.255.255", "172.32.0.1",
+		"::ffff:8.8.8.8", "2606:4700:4700::1111", "2a00:1450:4001::1",
+	} {
+		if !public(netip.MustParseAddr(a)) {
+			t.Errorf("%s counts as private", a)
+		}
+	}
+	if public(netip.Addr{}) {
+		t.Error("no address counts as public")
+	}
+}
+
+func TestCheckURL(t *testing.T) {
+	for _, u := range []string{
+		"", "example.org", "ftp://example.org", "file:///etc/passwd", "http://", "https:///x", "http:example.org",
+		"https://user:pass@example.org", "https://example.org/#x", "https://exa mple.org", "gopher://x", "unix:/x",
+		"https://example.org/" + strings.Repeat("x", 2048), "javascript:alert(1)", "https://\x00",
+	} {
+		if err := CheckURL(u); code(err) != pipeline.CodeWebhookRefused {
+			t.Errorf("%q: %v", u, err)
+		}
+	}
+	for _, u := range []string{"https://example.org", "http://example.org:8080/hook?x=1", "https://[2606:4700::1]/"} {
+		if err := CheckURL(u); err != nil {
+			t.Errorf("%q: %v", u, err)
+		}
+	}
+}
+
+func TestUnreachable(t *testing.T) {
+	server := httptest.NewServer(http.NotFoundHandler())
+	address := server.URL + "/hook?token=hidden"
+	server.Close()
+	_, err := deliver(t, Config{Secret: secret, AllowPrivate: true}, delivery(address))
+	if code(err) != pipeline.CodeWebhookFailed || strings.Contains(err.Error(), "hidden") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestSecretIsHidden(t *testing.T) {
+	c := Config{Secret: secret}
+	data, err := json.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{fmt.Sprint(c), fmt.Sprintf("%+v %#v %s %q", c, c, c.Secret, c.Secret), string(data)} {
+		if strings.Contains(text, "MfKQ") {
+			t.Errorf("the secret is in %s", text)
+		}
+	}
+	for _, bad := range []Secret{"whsec_not base64!", ""} {
+		if _, err := deliver(t, Config{Secret: bad, AllowPrivate: true}, delivery("http://127.0.0.1:1")); code(err) != pipeline.CodeInternal {
+			t.Errorf("secret %d bytes: %v", len(bad), err)
+		} else if strings.Contains(err.Error(), "not base64!") {
+			t.Errorf("the secret is in %v", err)
+		}
+	}
+	if New(Config{Secret: "whsec_not base64!"}).Check(t.Context()) == nil || New(c).Check(t.Context()) != nil {
+		t.Error("Check does not tell a good secret from a bad one")
+	}
+}

@@ -1,0 +1,249 @@
+package workertest
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/storage"
+	"github.com/reelmill/reelmill/storage/disk"
+	"github.com/reelmill/reelmill/workers"
+)
+
+// patience is how long Work may take to return after its context ended. The machine may be busy.
+const patience = 10 * time.Second
+
+// Store is a store on disk with one video in it.
+type Store struct {
+	*disk.Store
+	Video string
+	dir   string
+	token uint64
+}
+
+// NewStore returns an empty store that goes away with the test.
+func NewStore(t *testing.T) *Store {
+	t.Helper()
+	dir := t.TempDir()
+	s, err := disk.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Errorf("close store: %v", err)
+		}
+	})
+	return &Store{Store: s, Video: pipeline.NewID("vid"), dir: dir}
+}
+
+// Add stores the file at path as a source object of the video.
+func (s *Store) Add(t *testing.T, name, path string) pipeline.Object {
+	t.Helper()
+	key := storage.SourceKey(s.Video, name)
+	if info, err := s.Stat(t.Context(), key); err == nil {
+		return pipeline.Object{Key: key, Size: info.Size}
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	info, err := s.Put(t.Context(), key, f, storage.PutOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pipeline.Object{Key: key, Size: info.Size, SHA256: info.SHA256}
+}
+
+// Keys lists every object.
+func (s *Store) Keys(t *testing.T) []string {
+	t.Helper()
+	var keys []string
+	for info, err := range s.List(t.Context(), "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys = append(keys, info.Key)
+	}
+	return keys
+}
+
+// Local returns where an output lies on disk; with Segments, the template of them.
+func (s *Store) Local(o pipeline.Output) string {
+	return filepath.Join(s.dir, filepath.FromSlash(o.Key))
+}
+
+// Tree copies the outputs to where they are played from, below a new folder, and returns it.
+func (s *Store) Tree(t *testing.T, results map[string]pipeline.Result) string {
+	t.Helper()
+	root := t.TempDir()
+	place := func(from, to string) {
+		to = filepath.Join(root, filepath.FromSlash(to))
+		if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Link(from, to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, r := range results {
+		for _, o := range r.Outputs {
+			for _, n := range numbers(o) {
+				place(workers.SegmentName(s.Local(o), n), workers.SegmentName(o.Path, n))
+			}
+		}
+	}
+	return root
+}
+
+// numbers are those of an output's segments; one of no matter for a single object.
+func numbers(o pipeline.Output) []int {
+	if o.Segments == nil {
+		return []int{0}
+	}
+	var all []int
+	for n := range o.Segments.Count {
+		all = append(all, o.Segments.First+n)
+	}
+	return all
+}
+
+// Work runs one attempt that must succeed, checks it, and returns its result.
+func (s *Store) Work(t *testing.T, r *workers.Registry, task pipeline.Task, results map[string]pipeline.Result,
+	progress func(pipeline.Progress),
+) pipeline.Result {
+	t.Helper()
+	source := ""
+	if task.Source.Key != "" {
+		source = sum(t, s, task.Source.Key)
+	}
+	result, err := s.attempt(t, t.Context(), r, task, results, progress)
+	if err != nil {
+		t.Fatalf("job %s: %v", task.Job.Name, err)
+	}
+	s.checkOutputs(t, task, result)
+	if source != "" && sum(t, s, task.Source.Key) != source {
+		t.Errorf("job %s changed the source", task.Job.Name)
+	}
+	return result
+}
+
+// attempt runs one attempt under a new token.
+func (s *Store) attempt(t *testing.T, ctx context.Context, r *workers.Registry, task pipeline.Task,
+	results map[string]pipeline.Result, progress func(pipeline.Progress),
+) (pipeline.Result, error) {
+	t.Helper()
+	dir, check := scratch(t)
+	defer check()
+	s.token++
+	waited := map[string]pipeline.Result{}
+	for _, name := range task.Job.After {
+		if before, ok := results[name]; ok {
+			waited[name] = before
+		}
+	}
+	a := workers.Attempt{Task: task, Token: s.token, Number: 1, Results: waited, Dir: dir}
+	return r.Work(ctx, workers.NewAttempt(a, files{s}, progress))
+}
+
+// checkOutputs compares what the result says with what is stored.
+func (s *Store) checkOutputs(t *testing.T, task pipeline.Task, r pipeline.Result) {
+	t.Helper()
+	prefix := storage.OutputPrefix(s.Video, task.Job.Name, s.token)
+	said := map[string]bool{}
+	for _, o := range r.Outputs {
+		if o.Key != prefix+o.Path || o.Name == "" || o.Kind == "" || o.ContentType == "" {
+			t.Errorf("output %+v: no name, kind or content type, or its key is not its path under the token", o)
+		}
+		if path.Clean(o.Path) != o.Path || strings.HasPrefix(o.Path, "/") {
+			t.Errorf("output path %q is not clean", o.Path)
+		}
+		var size int64
+		for _, n := range numbers(o) {
+			key := workers.SegmentName(o.Key, n)
+			said[key] = true
+			info, err := s.Stat(t.Context(), key)
+			if err != nil || info.Size == 0 || storage.ValidKey(key) != nil {
+				t.Errorf("output %s: %v, %d bytes", key, err, info.Size)
+			}
+			size += info.Size
+			if o.Segments == nil && sum(t, s, key) != o.SHA256 {
+				t.Errorf("output %s: the SHA-256 is not that of the object", key)
+			}
+		}
+		if size != o.Size {
+			t.Errorf("output %s: says %d bytes, has %d", o.Path, o.Size, size)
+		}
+	}
+	for _, key := range s.Keys(t) {
+		if strings.HasPrefix(key, prefix) && !said[key] {
+			t.Errorf("%s was stored but is no output", key)
+		}
+	}
+}
+
+// files is the store as an attempt sees it.
+type files struct{ s *Store }
+
+func (f files) Local(ctx context.Context, key, _ string) (string, error) {
+	if err := ctx.Err(); err != nil {
+		return "", err
+	}
+	p, ok := f.s.LocalPath(key)
+	if !ok {
+		return "", fmt.Errorf("%s: %w", key, storage.ErrNotFound)
+	}
+	return p, nil
+}
+
+func (f files) Upload(ctx context.Context, key, path string) (int64, string, error) {
+	r, err := os.Open(path)
+	if err != nil {
+		return 0, "", err
+	}
+	defer r.Close()
+	info, err := f.s.Put(ctx, key, r, storage.PutOptions{IfAbsent: true})
+	return info.Size, info.SHA256, err
+}
+
+// stopwatch measures from its first start.
+type stopwatch struct {
+	once  sync.Once
+	begun time.Time
+}
+
+func newStopwatch() *stopwatch { return &stopwatch{} }
+
+func (w *stopwatch) start() { w.once.Do(func() { w.begun = time.Now() }) }
+
+func (w *stopwatch) passed() time.Duration {
+	if w.begun.IsZero() {
+		return 0
+	}
+	return time.Since(w.begun)
+}
+
+// Paths lists the paths of a result's outputs, sorted.
+func Paths(r pipeline.Result) []string {
+	var paths []string
+	for _, o := range r.Outputs {
+		paths = append(paths, o.Path)
+	}
+	slices.Sort(paths)
+	return paths
+}
+
+// Try runs one attempt that may fail, and checks nothing but its folder.
+func (s *Store) Try(t *testing.T, ctx context.Context, r *workers.Registry, task pipeline.Task) (pipeline.Result, error) {
+	t.Helper()
+	return s.attempt(t, ctx, r, task, nil, nil)
+}
