@@ -79,13 +79,30 @@ func (l *Loop) failed(ctx context.Context, d Delivery, started pipeline.Event, d
 	if !again {
 		return l.errored(ctx, d, started, data)
 	}
+	return l.retry(ctx, d, started, data, delay)
+}
+
+// lostData is the data of the event that follows when the attempt that last began has ended without a word.
+func (l *Loop) lostData(d Delivery, last pipeline.JobFold) pipeline.JobEvent {
+	task := d.Task()
+	data := begun(task, last, d.Sequence(), l.Process)
+	data.Attempt, data.Token = last.Data.Attempt, last.Last.Sequence
+	data.Problem = l.problem(task, last.Data.Attempt,
+		pipeline.Fail(pipeline.CodeWorkerLost, "%d attempts ended without a word", data.Lost))
+	return data
+}
+
+// retry has the job tried again after delay, instead of the attempt that started began.
+func (l *Loop) retry(ctx context.Context, d Delivery, started pipeline.Event, data pipeline.JobEvent,
+	delay time.Duration,
+) error {
 	at := time.Now().Add(delay).UTC()
 	data.RetryAt = &at
-	retrying, err := l.swap(ctx, task, pipeline.JobRetrying, started, data, started.Sequence)
+	retrying, err := l.swap(ctx, d.Task(), pipeline.JobRetrying, started, data, started.Sequence)
 	if err != nil {
 		return err
 	}
-	l.dropOutput(ctx, task, started.Sequence)
+	l.dropOutput(ctx, d.Task(), started.Sequence)
 	return l.rearm(ctx, d, retrying, data)
 }
 

@@ -105,14 +105,23 @@ func (d watched) Extend(ctx context.Context) error {
 }
 
 func (d watched) Ack(ctx context.Context) error {
-	if err := d.r.act("ack"); err != nil {
-		return err // lost on its way
+	if err := d.r.loses("ack"); err != nil {
+		return errors.Join(err, d.r.act("ack")) // on its way
 	}
-	return d.Delivery.Ack(ctx)
+	return errors.Join(d.Delivery.Ack(ctx), d.r.act("ack"))
 }
 
 func (d watched) Return(ctx context.Context) error {
 	return errors.Join(d.Delivery.Return(ctx), d.r.act("return"))
+}
+
+// loses returns the error that a test asked for, once, before what is done.
+func (r *rig) loses(what string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	err := r.broken[what]
+	delete(r.broken, what)
+	return err
 }
 
 // act notes what was done; the error is one that a test asked for, once.

@@ -11,11 +11,12 @@ import (
 type action int
 
 const (
-	drop  action = iota // acknowledge: there is nothing to do, or it is somebody else's
-	bury                // see that the dead letter of the errored job exists, then acknowledge
-	rearm               // store the retry timer again, then acknowledge
-	spend               // no attempt is left: the job becomes errored
-	run                 // begin an attempt
+	drop   action = iota // acknowledge: there is nothing to do, or it is somebody else's
+	bury                 // see that the dead letter of the errored job exists, then acknowledge
+	rearm                // store the retry timer again, then acknowledge
+	spend                // no attempt is left: the job becomes errored
+	shelve               // it was lost again: let others go first, and try later
+	run                  // begin an attempt
 )
 
 // decide is the attempt rule up to the start of work: a task message is valid only for the state it was made
@@ -36,10 +37,24 @@ func decide(me, cause uint64, last pipeline.JobFold, maxLost int) action {
 		}
 		// else started or interrupted by this very message: its own lease ran out, or it was given back
 	}
-	if attemptsLost(last) >= maxLost {
+	switch lost := attemptsLost(last); {
+	case lost >= maxLost:
 		return spend
+	case lost >= shelveAfter && last.State == pipeline.JobProcessing:
+		return shelve
 	}
 	return run
+}
+
+// shelveAfter is how many lost attempts a job may have and still be begun at once. A process that dies takes all its
+// jobs with it, and which of them is to blame cannot be known. What is lost again and again waits longer each time: a
+// job that is only unlucky, always first in the queue when the process is killed, gets out of the way of the kills,
+// and one that is to blame cannot take the others down with it for long.
+const shelveAfter = 3
+
+// shelfTime is how long a job waits that was lost for the lost-th time: 2 s, doubled each time, 5 minutes at most.
+func shelfTime(lost int) time.Duration {
+	return min(2*time.Second<<min(lost-shelveAfter, 16), 5*time.Minute)
 }
 
 // attemptsLost counts the attempts that ended without a word, a start that this delivery finds unfinished

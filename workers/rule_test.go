@@ -47,16 +47,29 @@ func TestDecide(t *testing.T) {
 		"retrying, by another: a stale duplicate":    {0, fold(5, pipeline.JobRetrying, foreign), drop},
 		"an older retry than the job's":              {3, fold(5, pipeline.JobRetrying, foreign), drop},
 		"a state that this job never had":            {9, pipeline.JobFold{State: pipeline.JobPending}, drop},
-		"lost twice before, and now: none is left":   {0, fold(5, pipeline.JobStarted, lost(me, 2)), spend},
+		"lost four times before, and now: none left": {0, fold(5, pipeline.JobStarted, lost(me, 4)), spend},
+		"lost twice before, and now: others first":   {0, fold(5, pipeline.JobStarted, lost(me, 2)), shelve},
+		"shelved, and the retry it was made for":     {5, fold(5, pipeline.JobRetrying, lost(other, 3)), run},
 		"lost once before, and now: one is left":     {0, fold(5, pipeline.JobStarted, lost(me, 1)), run},
 		"lost often, but a stale duplicate":          {0, fold(5, pipeline.JobStarted, lost(other, 9)), drop},
 		"lost twice, then given back":                {0, fold(5, pipeline.JobInterrupted, lost(me, 2)), run},
-		"lost thrice, and the retry it was made for": {5, fold(5, pipeline.JobRetrying, lost(other, 3)), spend},
+		"none left, and the retry it was made for":   {5, fold(5, pipeline.JobRetrying, lost(other, 5)), spend},
 		"lost thrice, then retrying: the ack is due": {0, fold(5, pipeline.JobRetrying, lost(me, 3)), rearm},
 	} {
-		if got := decide(me, test.cause, test.last, 3); got != test.want {
+		if got := decide(me, test.cause, test.last, 5); got != test.want {
 			t.Errorf("%s: action %d, want %d", name, got, test.want)
 		}
+	}
+}
+
+// TestShelfTime checks that what is lost again waits twice as long, and never longer than five minutes.
+func TestShelfTime(t *testing.T) {
+	want := 2 * time.Second
+	for lost := shelveAfter; lost < 100; lost++ {
+		if got := shelfTime(lost); got != want {
+			t.Errorf("lost %d times: %s, want %s", lost, got, want)
+		}
+		want = min(2*want, 5*time.Minute)
 	}
 }
 

@@ -49,11 +49,10 @@ func (l *Loop) apply(ctx context.Context, d Delivery) error {
 	case rearm:
 		return l.rearm(ctx, d, last.Last, last.Data)
 	case spend:
-		data := begun(task, last, d.Sequence(), l.Process)
-		data.Attempt, data.Token = last.Data.Attempt, last.Last.Sequence
-		data.Problem = l.problem(task, last.Data.Attempt,
-			pipeline.Fail(pipeline.CodeWorkerLost, "%d attempts ended without a word", attemptsLost(last)))
-		return l.errored(ctx, d, last.Last, data)
+		return l.errored(ctx, d, last.Last, l.lostData(d, last))
+	case shelve:
+		data := l.lostData(d, last)
+		return l.retry(ctx, d, last.Last, data, shelfTime(data.Lost))
 	default:
 		return l.attempt(ctx, d, last)
 	}
