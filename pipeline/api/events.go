@@ -157,10 +157,7 @@ func (st *eventStream) run(ctx context.Context, resumed bool) error {
 			return err
 		}
 	}
-	progress, err := st.watch(ctx)
-	if err != nil {
-		return err
-	}
+	progress := st.watch(ctx)
 	st.begin()
 	if err := st.follow(ctx, progress); err != nil {
 		return err
@@ -168,12 +165,18 @@ func (st *eventStream) run(ctx context.Context, resumed bool) error {
 	return st.flush()
 }
 
-// watch subscribes to live progress, before the first look at the log. A finished video has none.
-func (st *eventStream) watch(ctx context.Context) (<-chan pipeline.Progress, error) {
+// watch subscribes to live progress, before the first look at the log. A finished video has none, and a
+// stream without it is better than no stream.
+func (st *eventStream) watch(ctx context.Context) <-chan pipeline.Progress {
 	if st.s.cfg.Progress == nil || st.finished {
-		return nil, nil
+		return nil
 	}
-	return st.s.cfg.Progress.WatchProgress(ctx, st.project, st.video)
+	progress, err := st.s.cfg.Progress.WatchProgress(ctx, st.project, st.video)
+	if err != nil {
+		st.s.cfg.Logger.WarnContext(ctx, "watch progress", "request_id", requestID(ctx), "error", err)
+		return nil
+	}
+	return progress
 }
 
 func (st *eventStream) begin() {

@@ -52,7 +52,9 @@ type form struct {
 }
 
 func newForm(s *server, video string, body io.Reader, boundary string) *form {
-	return &form{s: s, video: video, body: body, parts: multipart.NewReader(body, boundary), seen: map[string]bool{}}
+	return &form{
+		s: s, video: video, body: body, parts: multipart.NewReader(body, boundary), seen: map[string]bool{},
+	}
 }
 
 // read reads the whole form, to its closing boundary, and returns the upload. On an error, what is in the
@@ -154,12 +156,13 @@ func (f *form) store(ctx context.Context, key string, body io.Reader, limit int6
 	pipeline.Object, error,
 ) {
 	capped := &cappedReader{r: body, left: limit, over: tooLarge}
-	info, err := f.s.cfg.Store.Put(ctx, key, capped, storage.PutOptions{ContentType: storage.ContentType(key)})
+	media := storage.ContentType(key)
+	info, err := f.s.cfg.Store.Put(ctx, key, capped, storage.PutOptions{ContentType: media})
 	if err != nil {
 		return pipeline.Object{}, err
 	}
 	f.stored = append(f.stored, key)
-	return pipeline.Object{Key: key, Size: info.Size, SHA256: info.SHA256, ContentType: storage.ContentType(key)}, nil
+	return pipeline.Object{Key: key, Size: info.Size, SHA256: info.SHA256, ContentType: media}, nil
 }
 
 // cappedReader fails with over when there is more than left.
@@ -231,9 +234,8 @@ func (f *form) takeField(name string, part *multipart.Part) error {
 	case "webhook_url":
 		limit = maxWebhookURL
 	}
-	raw, err := io.ReadAll(&cappedReader{
-		r: part, left: limit, over: failAt("/form/"+name, codeFieldTooLarge, "%s has more than %d bytes.", name, limit),
-	})
+	over := failAt("/form/"+name, codeFieldTooLarge, "%s has more than %d bytes.", name, limit)
+	raw, err := io.ReadAll(&cappedReader{r: part, left: limit, over: over})
 	if err != nil {
 		return err
 	}
@@ -284,7 +286,8 @@ func parseWatermark(value string) (map[string]any, error) {
 	}
 	var params map[string]any
 	if err := json.Unmarshal([]byte(value), &params); err != nil || params == nil {
-		return nil, failAt("/form/watermark", codeWatermark, "watermark is no image, no text:... and no JSON object.")
+		return nil, failAt("/form/watermark", codeWatermark,
+			"watermark is no image, no text:... and no JSON object.")
 	}
 	if _, ok := params["image"]; ok {
 		return nil, failAt("/form/watermark/image", codeWatermark, "Send the image as a file part named watermark.")
@@ -350,7 +353,8 @@ func (f *form) document() (pipeline.Pipeline, error) {
 	doc, ok := f.s.cfg.Pipelines[name]
 	if !ok {
 		known := strings.Join(slices.Sorted(maps.Keys(f.s.cfg.Pipelines)), ", ")
-		return doc, failAt("/form/pipeline", codePipelineUnknown, "There is no pipeline %.64q; known are: %s.", name, known)
+		return doc, failAt("/form/pipeline", codePipelineUnknown,
+			"There is no pipeline %.64q; known are: %s.", name, known)
 	}
 	return doc, nil
 }

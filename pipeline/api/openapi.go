@@ -18,8 +18,9 @@ func describe(cfg Config) huma.Config {
 		OpenAPI: "3.1.0",
 		Info: &huma.Info{
 			Title: "ReelMill", Version: cfg.Version,
-			Description: "Upload a video, follow what is made of it, play it.\n\nErrors are problem documents (RFC 9457) " +
-				"with a `code`. Times are RFC 3339 in UTC. Lists have `limit`, `cursor`, `next_cursor` and `has_more`.",
+			Description: "Upload a video, follow what is made of it, play it.\n\n" +
+				"Errors are problem documents (RFC 9457) with a `code`. Times are RFC 3339 in UTC. " +
+				"Lists have `limit`, `cursor`, `next_cursor` and `has_more`.",
 			License: &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"},
 		},
 		Components: &huma.Components{
@@ -27,7 +28,10 @@ func describe(cfg Config) huma.Config {
 		},
 		Tags: []*huma.Tag{
 			{Name: "videos"},
-			{Name: "events", Description: "One vocabulary: the type of an event is the name of the SSE event and of the webhook."},
+			{
+				Name:        "events",
+				Description: "One vocabulary: the type of an event is the name of the SSE event and of the webhook.",
+			},
 			{Name: "pipelines"},
 			{Name: "playback", Description: "Public to whoever knows the id of the video."},
 			{Name: "health"},
@@ -117,8 +121,8 @@ func (s *server) describeUpload() *huma.Operation {
 			"metadata":    text("A JSON object of strings, returned as given"),
 			"passthrough": text("Returned as given, in webhooks too"),
 			"watermark": {
-				Description: "A JPEG, PNG or WebP image as a file part, or text:..., or a JSON object of the parameters of " +
-					"the worker watermark. An image and a JSON object may both come.",
+				Description: "A JPEG, PNG or WebP image as a file part, or text:..., or a JSON object of the " +
+					"parameters of the worker watermark. An image and a JSON object may both come.",
 				OneOf: []*huma.Schema{binary("The image"), text("text:... or a JSON object")},
 			},
 			"webhook_url": {Type: huma.TypeString, Format: "uri", Description: "Told of the end of the video"},
@@ -128,8 +132,8 @@ func (s *server) describeUpload() *huma.Operation {
 	return &huma.Operation{
 		OperationID: "upload-video", Method: http.MethodPost, Path: "/v1/videos", Tags: []string{"videos"},
 		Summary: "Upload a video",
-		Description: "Streams the form into the store. Fields may come before or after the file; mistakes in those before " +
-			"it are told before it is read. A 201 is durable.",
+		Description: "Streams the form into the store. Fields may come before or after the file; mistakes in " +
+			"those before it are told before it is read. A 201 is durable.",
 		Parameters: []*huma.Param{
 			{
 				Name: "Idempotency-Key", In: "header", Schema: text(""),
@@ -162,14 +166,15 @@ func (s *server) describeEvents() *huma.Operation {
 			Name: name, In: in, Description: doc, Schema: &huma.Schema{Type: huma.TypeString, Pattern: "^[0-9]+$"},
 		}
 	}
-	events := s.api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[list[pipeline.Event]](), true, "EventList")
+	events := s.api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[list[pipeline.Event]](), true, "")
 	one, most := 1.0, float64(maxEvents)
 	return &huma.Operation{
-		OperationID: "list-events", Method: http.MethodGet, Path: "/v1/videos/{id}/events", Tags: []string{"events"},
-		Summary: "Follow the events of a video, or list them",
-		Description: "A stream of server-sent events: `id` is the sequence in the log, `event` the type, `data` the " +
-			"CloudEvents document. job.progress events have no id. After the end of the video, `event: end` closes the " +
-			"stream; a client that comes back gets what was added, or 204.\n\nWith `Accept: application/json`, a list.",
+		OperationID: "list-events", Method: http.MethodGet, Path: "/v1/videos/{id}/events",
+		Tags: []string{"events"}, Summary: "Follow the events of a video, or list them",
+		Description: "A stream of server-sent events: `id` is the sequence in the log, `event` the type, `data` " +
+			"the CloudEvents document. job.progress events have no id. After the end of the video, `event: end` " +
+			"closes the stream; a client that comes back gets what was added, or 204.\n\n" +
+			"With `Accept: application/json`, a list.",
 		Parameters: []*huma.Param{
 			idParam(),
 			sequence("Last-Event-ID", "header", "Sequence of the last event that is known"),
@@ -222,9 +227,11 @@ func describeOpenAPI() *huma.Operation {
 	return &huma.Operation{
 		OperationID: "openapi", Method: http.MethodGet, Path: "/openapi.json", Tags: []string{"health"},
 		Summary: "This document",
-		Responses: map[string]*huma.Response{"200": {Description: "OpenAPI 3.1", Content: map[string]*huma.MediaType{
-			"application/openapi+json": {Schema: &huma.Schema{Type: huma.TypeObject}},
-		}}},
+		Responses: map[string]*huma.Response{"200": {
+			Description: "OpenAPI 3.1", Content: map[string]*huma.MediaType{
+				"application/openapi+json": {Schema: &huma.Schema{Type: huma.TypeObject}},
+			},
+		}},
 	}
 }
 

@@ -48,8 +48,8 @@ func (s *server) play(w http.ResponseWriter, r *http.Request) {
 	http.ServeContent(&rangeProblem{ResponseWriter: w, s: s, r: r}, r, "", info.Modified, content)
 	if err := content.close(); err != nil && r.Context().Err() == nil {
 		// The header is out, so the client learns of it by a body that ends early.
-		s.cfg.Logger.ErrorContext(r.Context(), "read object", "request_id", requestID(r.Context()), "key", object.Key,
-			"error", err)
+		s.cfg.Logger.ErrorContext(r.Context(), "read object", "request_id", requestID(r.Context()),
+			"key", object.Key, "error", err)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strconv"
 	"strings"
@@ -68,7 +69,8 @@ var codes = map[code]codeEntry{
 	codeUnauthorized: {401, "Not authorized", false,
 		"Send the credentials of a project."},
 	codeInvalid: {422, "The request is invalid", false, "Correct what errors[] names."},
-	codeCursor:  {422, "The cursor is invalid", false, "Use next_cursor of the page before, unchanged, or none."},
+	codeCursor: {422, "The cursor is invalid", false,
+		"Use next_cursor of the page before, unchanged, or none."},
 	codeRange: {416, "The range is not satisfiable", false,
 		"Ask for a range within the size that Content-Range tells."},
 	codeMediaType: {415, "The media type is not supported", false,
@@ -80,7 +82,8 @@ var codes = map[code]codeEntry{
 		"Send it again over a steadier connection; with the same Idempotency-Key it is one video."},
 	codeUploadTooLarge: {413, "The upload is too large", false, "Compress it, or have the limit raised."},
 	codeUploadEmpty:    {422, "The file is empty", false, "Check the file; it has no bytes."},
-	codeUploadFile:     {422, "There is no file", false, "Send the video in a part named file, with a filename."},
+	codeUploadFile: {422, "There is no file", false,
+		"Send the video in a part named file, with a filename."},
 	codeFieldUnknown: {422, "A field is unknown", false,
 		"Use file, pipeline, metadata, passthrough, watermark and webhook_url."},
 	codeFieldRepeated: {422, "A field is there twice", false, "Send it once."},
@@ -102,15 +105,17 @@ var codes = map[code]codeEntry{
 		"Try again; the log of the server names the part that failed."},
 	codeWebhookRefused: {422, "The webhook address is refused", false,
 		"Send an http(s) address that the server may call."},
-	codeParameters:    {422, "The parameters are invalid", false, "The detail names the field."},
-	codeDiskFull:      {507, "The disk is full", true, "Free space on the server; uploads are taken again then."},
+	codeParameters: {422, "The parameters are invalid", false, "The detail names the field."},
+	codeDiskFull: {507, "The disk is full", true,
+		"Free space on the server; uploads are taken again then."},
 	codeStorageFailed: {503, "The object store failed", true, "Try again; check the object store."},
-	codeInternal:      {500, "Internal error", true, "The log of the server has the error under this request_id."},
+	codeInternal: {500, "Internal error", true,
+		"The log of the server has the error under this request_id."},
 }
 
 // fieldError says what is wrong with one part of a request.
 type fieldError struct {
-	Pointer string `json:"pointer" doc:"Where: a JSON pointer into the request, as /query/limit or /form/metadata"`
+	Pointer string `json:"pointer" doc:"A JSON pointer into the request, as /query/limit or /form/metadata"`
 	Code    string `json:"code"`
 	Detail  string `json:"detail"`
 }
@@ -204,7 +209,8 @@ func classify(err error) *failure {
 		return failAt("/query/cursor", codeCursor, "The cursor is none that this list returned.")
 	case errors.Is(err, storage.ErrFull):
 		return fail(codeDiskFull, "The object store has no room.").because(err)
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, catalog.ErrClosed):
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded),
+		errors.Is(err, catalog.ErrClosed):
 		return fail(codeUnavailable, "The request was not answered in time.").because(err)
 	}
 	return fail(codeInternal, "Something failed that has no code of its own.").because(err)
@@ -260,12 +266,14 @@ func (s *server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	}
 }
 
-// problem returns err as it is answered, and logs it when it is the server's own.
+// problem returns err as it is answered, and logs it whole; as an error when it is the server's own.
 func (s *server) problem(ctx context.Context, err error) *problemDocument {
 	f := classify(err)
 	p := f.document(ctx)
-	if p.Status >= 500 && f.err != nil {
-		s.cfg.Logger.ErrorContext(ctx, "request failed", "request_id", p.RequestID, "code", p.Code, "error", f.err)
+	level := slog.LevelDebug // the client's own, or one that left
+	if p.Status >= 500 && ctx.Err() == nil {
+		level = slog.LevelError
 	}
+	s.cfg.Logger.Log(ctx, level, "request failed", "request_id", p.RequestID, "code", p.Code, "error", f)
 	return p
 }

@@ -119,7 +119,8 @@ type upload struct {
 func (s *server) openUpload(r *http.Request, body *uploadBody) (*upload, error) {
 	media, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || media != "multipart/form-data" {
-		return nil, failAt("/header/Content-Type", codeMediaType, "Content-Type is %.80q.", r.Header.Get("Content-Type"))
+		return nil, failAt("/header/Content-Type", codeMediaType,
+			"Content-Type is %.80q.", r.Header.Get("Content-Type"))
 	}
 	if params["boundary"] == "" {
 		return nil, failAt("/header/Content-Type", codeUploadMalformed, "Content-Type has no boundary.")
@@ -150,7 +151,8 @@ func videoID(project, key string) (string, error) {
 		return pipeline.NewID("vid"), nil
 	}
 	if len(key) > 255 {
-		return "", failAt("/header/Idempotency-Key", codeInvalid, "The key has %d characters; 255 are allowed.", len(key))
+		return "", failAt("/header/Idempotency-Key", codeInvalid,
+			"The key has %d characters; 255 are allowed.", len(key))
 	}
 	return pipeline.DerivedID("vid", sha256.Sum256([]byte(project+"\n"+key))), nil
 }

@@ -24,8 +24,8 @@ var (
 	opGetVideo = huma.Operation{
 		OperationID: "get-video", Method: http.MethodGet, Path: "/v1/videos/{id}", Tags: []string{"videos"},
 		Summary: "Read a video, or wait for its state",
-		Description: "With `wait`, answers when the video is playable or ready, as `until` says, or has come to another " +
-			"end, or when the time is over: always 200, with the state as it is then.",
+		Description: "With `wait`, answers when the video is playable or ready, as `until` says, or has come to " +
+			"another end, or when the time is over: always 200, with the state as it is then.",
 	}
 	opDeleteVideo = huma.Operation{
 		OperationID: "delete-video", Method: http.MethodDelete, Path: "/v1/videos/{id}", Tags: []string{"videos"},
@@ -33,8 +33,8 @@ var (
 		Description: "Its jobs are canceled, its objects go. Deleting again answers 204 again.",
 	}
 	opListOutputs = huma.Operation{
-		OperationID: "list-outputs", Method: http.MethodGet, Path: "/v1/videos/{id}/outputs", Tags: []string{"videos"},
-		Summary: "List the outputs of a video",
+		OperationID: "list-outputs", Method: http.MethodGet, Path: "/v1/videos/{id}/outputs",
+		Tags: []string{"videos"}, Summary: "List the outputs of a video",
 	}
 	opListJobs = huma.Operation{
 		OperationID: "list-jobs", Method: http.MethodGet, Path: "/v1/videos/{id}/jobs", Tags: []string{"videos"},
@@ -67,7 +67,7 @@ func newList[T any](data []T, next string) list[T] {
 type listVideosInput struct {
 	Limit  int    `query:"limit" minimum:"1" maximum:"1000" default:"50" doc:"Videos on a page"`
 	Cursor string `query:"cursor" maxLength:"512" doc:"The next_cursor of the page before"`
-	Status string `query:"status" enum:"queued,inspecting,processing,ready,errored,rejected,canceled" doc:"Only these"`
+	Status string `query:"status" enum:"queued,inspecting,processing,ready,errored,rejected,canceled"`
 }
 
 type videosOutput struct{ Body list[pipeline.VideoView] }
@@ -89,7 +89,7 @@ type videoInput struct {
 type getVideoInput struct {
 	ID    string `path:"id" doc:"The video's id"`
 	Wait  string `query:"wait" doc:"How long to wait for the state, as 30s; at most 60s" example:"30s"`
-	Until string `query:"until" enum:"playable,ready" default:"ready" doc:"ready stands for every end of a video"`
+	Until string `query:"until" enum:"playable,ready" default:"ready" doc:"ready: any end of a video"`
 }
 
 type videoOutput struct{ Body pipeline.VideoView }
@@ -121,7 +121,9 @@ func parseWait(text string) (time.Duration, error) {
 }
 
 // await reads the video until it is in the state asked for, or the time is over.
-func (s *server) await(ctx context.Context, id string, wait time.Duration, playable bool) (pipeline.VideoView, error) {
+func (s *server) await(ctx context.Context, id string, wait time.Duration, playable bool) (
+	pipeline.VideoView, error,
+) {
 	if err := checkVideo(id); err != nil {
 		return pipeline.VideoView{}, err
 	}

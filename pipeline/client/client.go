@@ -229,8 +229,10 @@ func (c *Client) Ready(ctx context.Context) (Readiness, error) {
 		return r, fmt.Errorf("decode readiness: %w", err)
 	}
 	if resp.StatusCode != http.StatusOK {
-		return r, &Error{Status: resp.StatusCode, Code: "unavailable", Title: "The server is not ready", Retryable: true,
-			RequestID: resp.Header.Get("X-Request-Id")}
+		return r, &Error{
+			Status: resp.StatusCode, Code: "unavailable", Title: "The server is not ready", Retryable: true,
+			RequestID: resp.Header.Get("X-Request-Id"),
+		}
 	}
 	return r, nil
 }
@@ -267,7 +269,9 @@ func (c *Client) do(ctx context.Context, method, path string, q url.Values, into
 	return nil
 }
 
-func (c *Client) send(ctx context.Context, method, path string, q url.Values, accept string) (*http.Response, error) {
+func (c *Client) send(ctx context.Context, method, path string, q url.Values, accept string) (
+	*http.Response, error,
+) {
 	if len(q) > 0 {
 		path += "?" + q.Encode()
 	}

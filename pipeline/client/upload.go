@@ -182,7 +182,9 @@ func writeForm(form *multipart.Writer, u Upload, src source) error {
 }
 
 func writeFields(form *multipart.Writer, u Upload) error {
-	fields := [][2]string{{"pipeline", u.Pipeline}, {"passthrough", u.Passthrough}, {"webhook_url", u.WebhookURL}}
+	fields := [][2]string{
+		{"pipeline", u.Pipeline}, {"passthrough", u.Passthrough}, {"webhook_url", u.WebhookURL},
+	}
 	if len(u.Metadata) > 0 {
 		raw, err := json.Marshal(u.Metadata)
 		if err != nil {
