@@ -26,6 +26,9 @@ func (b *Bus) Follow(ctx context.Context, after uint64,
 	apply func(context.Context, []pipeline.Event) error,
 ) error {
 	last, err := b.LastSequence(ctx)
+	if ctx.Err() != nil {
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("follow: %w", err)
 	}
