@@ -22,8 +22,8 @@ type Config struct {
 	Limits          inspect.Limits // of what is accepted; zero fields have their defaults
 }
 
-// New returns a registry with every worker. It fails when ffmpeg or ffprobe is missing; what else a machine lacks,
-// Registry.CheckMachine tells.
+// New returns a registry with every worker. It fails when ffmpeg or ffprobe is missing; what else a machine
+// lacks, Registry.CheckMachine tells.
 func New(c Config) (*workers.Registry, error) {
 	tools, err := c.tools()
 	if err != nil {
@@ -54,8 +54,8 @@ func (c Config) tools() (ffmpeg.Tools, error) {
 	return found, err
 }
 
-// Versions returns the versions of the programs that workers run, by name; a program that does not answer is left
-// out.
+// Versions returns the versions of the programs that workers run, by name; a program that does not answer
+// is left out.
 func Versions(ctx context.Context) map[string]string {
 	versions := map[string]string{}
 	if v, err := (ffmpeg.Tools{}).Version(ctx); err == nil {

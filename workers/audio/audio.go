@@ -52,7 +52,8 @@ func (w *Worker) Plan(_ Params, m pipeline.Media) ([]pipeline.Job, error) {
 			return nil, fmt.Errorf("encode part: %w", err)
 		}
 		jobs = append(jobs, pipeline.Job{
-			Name: fmt.Sprint(i), Part: raw, Weight: 1 + int(m.Duration/60), Timeout: pipeline.Seconds(300 + 2*m.Duration),
+			Name: fmt.Sprint(i), Part: raw, Weight: 1 + int(m.Duration/60),
+			Timeout: pipeline.Seconds(300 + 2*m.Duration),
 		})
 	}
 	return jobs, nil

@@ -11,6 +11,7 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/encode"
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 	"github.com/reelmill/reelmill/workers/internal/hls"
+	"github.com/reelmill/reelmill/workers/internal/picture"
 )
 
 // Form of every sound.
@@ -57,7 +58,8 @@ func (r run) run(ctx context.Context) (pipeline.Result, error) {
 // command decodes the track once, and encodes it for the segments and, of the main track, for the file.
 func (r run) command(input string) ffmpeg.Command {
 	chain := ffmpeg.Chain(
-		ffmpeg.Node("aresample", option("", strconv.Itoa(sampleRate)), option("async", "1"), option("first_pts", "0")),
+		ffmpeg.Node("aresample",
+			option("", strconv.Itoa(sampleRate)), option("async", "1"), option("first_pts", "0")),
 		ffmpeg.Node("aformat", option("sample_fmts", "fltp"), option("channel_layouts", "stereo")),
 		ffmpeg.Node("apad", option("whole_dur", strconv.FormatFloat(r.media.Duration, 'f', 6, 64))),
 	)
@@ -66,10 +68,11 @@ func (r run) command(input string) ffmpeg.Command {
 	segments := ffmpeg.Output{
 		Path: r.file(fragmented), Format: "mp4", Maps: []string{"[s]"},
 		Options: append(aac(), option("avoid_negative_ts", "disabled"),
-			option("frag_duration", strconv.Itoa(hls.FragmentSeconds*1000000)), option("movflags", "cmaf+frag_discont")),
+			option("frag_duration", strconv.Itoa(hls.FragmentSeconds*1000000)),
+			option("movflags", "cmaf+frag_discont")),
 	}
 	c := ffmpeg.Command{
-		Inputs:  []ffmpeg.Input{{Path: input, Demuxer: r.media.Container}},
+		Inputs:  []ffmpeg.Input{picture.Source(input, r.media)},
 		Filter:  ffmpeg.Link(source, ffmpeg.Chain(chain, cut), []string{"s"}),
 		Outputs: []ffmpeg.Output{segments},
 		Global:  []ffmpeg.Option{option("max_error_rate", "1")},
@@ -121,7 +124,8 @@ func (r run) rendition(ctx context.Context) ([]pipeline.Output, error) {
 	r.job.Progress(0.95, 0)
 	peak, average := hls.Rates(track.Segments)
 	base := pipeline.Output{
-		Name: r.part.Name, Duration: track.Duration(), Codecs: track.Codecs, Language: r.part.Language, Channels: channels,
+		Name: r.part.Name, Duration: track.Duration(), Codecs: track.Codecs,
+		Language: r.part.Language, Channels: channels,
 	}
 	header, segments, playlist := base, base, base
 	header.Kind, header.Path = pipeline.KindInit, r.part.Name+"/"+hls.InitName

@@ -33,7 +33,8 @@ func choose(r ffmpeg.ProbeResult) (ffmpeg.Stream, []string, error) {
 	}
 	var warnings []string
 	if len(videos) > 1 {
-		warnings = append(warnings, fmt.Sprintf("%d video tracks: only stream %d is used", len(videos), chosen.Index))
+		warnings = append(warnings,
+			fmt.Sprintf("%d video tracks: only stream %d is used", len(videos), chosen.Index))
 	}
 	if chosen.CodecName == "" || chosen.CodecName == "unknown" || chosen.CodecName == "none" {
 		return chosen, nil, pipeline.Fail(pipeline.CodeCodec, "the video codec %q is not known", chosen.CodecTag)
@@ -52,11 +53,14 @@ func stillBeside(s ffmpeg.Stream, r ffmpeg.ProbeResult) bool {
 
 // facts turns what ffprobe found into the facts that plans are made of. Lengths are as the file claims.
 func facts(r ffmpeg.ProbeResult, s ffmpeg.Stream, container string, size int64) *pipeline.Media {
-	m := &pipeline.Media{Container: container, Size: size, Bitrate: r.Format.BitRate, Audio: []pipeline.AudioTrack{}}
+	m := &pipeline.Media{
+		Container: container, Size: size, Bitrate: r.Format.BitRate, Audio: []pipeline.AudioTrack{},
+	}
 	m.Duration = claimed(r, s)
 	m.Video = videoTrack(s)
 	if s.Rotation%90 != m.Video.Rotation%90 {
-		m.Warnings = append(m.Warnings, fmt.Sprintf("a rotation by %d degrees: only quarter turns are shown", s.Rotation))
+		m.Warnings = append(m.Warnings,
+			fmt.Sprintf("a rotation by %d degrees: only quarter turns are shown", s.Rotation))
 	}
 	for _, a := range r.Audios() {
 		if a.CodecName == "" || a.Channels == 0 || a.SampleRate == 0 {
@@ -71,7 +75,8 @@ func facts(r ffmpeg.ProbeResult, s ffmpeg.Stream, container string, size int64) 
 	return m
 }
 
-// claimed is when the picture ends, in seconds from the start of the file, as the file says; 0 when it does not.
+// claimed is when the picture ends, in seconds from the start of the file, as the file says; 0 when it does
+// not.
 func claimed(r ffmpeg.ProbeResult, s ffmpeg.Stream) float64 {
 	if s.Duration > 0 {
 		return math.Max(0, s.StartTime-r.Format.StartTime) + s.Duration
@@ -103,8 +108,8 @@ func sampleRatio(s ffmpeg.Stream) float64 {
 	return 1
 }
 
-// quarter is the quarter turn that ffmpeg makes of a rotation: it takes angles within a degree of one, and does not
-// change the frame's edges for any other.
+// quarter is the quarter turn that ffmpeg makes of a rotation: it takes angles within a degree of one, and
+// does not change the frame's edges for any other.
 func quarter(degrees int) int {
 	nearest := int(math.Round(float64(degrees)/90)) * 90
 	if abs(degrees-nearest) > 1 {
@@ -126,8 +131,8 @@ func frameRate(s ffmpeg.Stream) picture.Rate {
 	return picture.NewRate(0, 1)
 }
 
-// variable reports frames at uneven distances: the clock that all fit on is not the average. A clock of twice the
-// rate is that of fields.
+// variable reports frames at uneven distances: the clock that all fit on is not the average. A clock of
+// twice the rate is that of fields.
 func variable(s ffmpeg.Stream) bool {
 	clock, average := s.RFrameRate.Float(), s.AvgFrameRate.Float()
 	if clock <= 0 || average <= 0 {
@@ -177,9 +182,9 @@ func alphaFormat(format string) bool {
 	return false
 }
 
-// alphaMode reports a VP8 or VP9 track whose alpha is a second stream beside each frame: ffprobe shows the colour
-// only. Source: Matroska's AlphaMode (RFC 9559, 5.1.4.1.28.4), id 0x53C0, here with the value 1. The headers end
-// where the first cluster begins.
+// alphaMode reports a VP8 or VP9 track whose alpha is a second stream beside each frame: ffprobe shows the
+// colour only. Source: Matroska's AlphaMode (RFC 9559, 5.1.4.1.28.4), id 0x53C0, here with the value 1. The
+// headers end where the first cluster begins.
 func alphaMode(s ffmpeg.Stream, head []byte) bool {
 	if s.CodecName != "vp8" && s.CodecName != "vp9" {
 		return false

@@ -99,7 +99,8 @@ func (w *Worker) look(ctx context.Context, path, dir string) (*pipeline.Media, e
 	return media, w.limits.checkMedia(media)
 }
 
-// headSize is how much of a file is looked at by ourselves: the magic bytes, and the track headers of Matroska.
+// headSize is how much of a file is looked at by ourselves: the magic bytes, and the track headers of
+// Matroska.
 const headSize = 256 << 10
 
 func readHead(path string) ([]byte, error) {
@@ -114,8 +115,10 @@ func readHead(path string) ([]byte, error) {
 // otherMedia are first bytes of media in containers that may not see untrusted input.
 var otherMedia = []struct{ magic, name string }{
 	{"#!AMR", "AMR"}, {".RMF", "RealMedia"}, {"caff", "Core Audio"}, {"FORM", "AIFF"}, {"DKIF", "IVF"},
-	{"nut/multimedia container", "NUT"}, {"YUV4MPEG2", "YUV4MPEG"}, {"\x00\x00\x01\xb3", "an MPEG elementary stream"},
-	{"\x00\x00\x00\x01", "an H.264 or HEVC elementary stream"}, {"\x00\x00\x01\x67", "an H.264 elementary stream"},
+	{"nut/multimedia container", "NUT"}, {"YUV4MPEG2", "YUV4MPEG"},
+	{"\x00\x00\x01\xb3", "an MPEG elementary stream"},
+	{"\x00\x00\x00\x01", "an H.264 or HEVC elementary stream"},
+	{"\x00\x00\x01\x67", "an H.264 elementary stream"},
 	{"DVDVIDEO", "a DVD index"}, {"MThd", "MIDI"},
 }
 

@@ -73,7 +73,8 @@ func (l Limits) checkVideo(s ffmpeg.Stream) error {
 	case fps > l.FrameRate:
 		return pipeline.Fail(pipeline.CodeLimits, "%.4g frames a second, at most %g are accepted", fps, l.FrameRate)
 	case sar > l.SampleRatio || sar < 1/l.SampleRatio:
-		return pipeline.Fail(pipeline.CodeLimits, "pixels of %s, at most 1:%g either way is accepted", s.SAR, l.SampleRatio)
+		return pipeline.Fail(pipeline.CodeLimits, "pixels of %s, at most 1:%g either way is accepted",
+			s.SAR, l.SampleRatio)
 	case s.RotationBad:
 		return pipeline.Fail(pipeline.CodeLimits, "the rotation is no number")
 	}

@@ -50,8 +50,11 @@ type reading struct {
 	errors []string
 }
 
-// read runs ffmpeg over in with the null muxer. A run that fails but got something counts as damage, not as failure.
-func (m *measurement) read(ctx context.Context, in ffmpeg.Input, maps []string, o ...ffmpeg.Option) (reading, error) {
+// read runs ffmpeg over in with the null muxer. A run that fails but got something counts as damage, not as
+// failure.
+func (m *measurement) read(ctx context.Context, in ffmpeg.Input, maps []string,
+	o ...ffmpeg.Option,
+) (reading, error) {
 	var r reading
 	log := &lines{limit: 20, hide: in.Path}
 	err := m.tools.Run(ctx, ffmpeg.Command{
@@ -71,7 +74,9 @@ func (m *measurement) read(ctx context.Context, in ffmpeg.Input, maps []string, 
 
 // decodeHead wants at least one frame of picture.
 func (m *measurement) decodeHead(ctx context.Context) error {
-	options := []ffmpeg.Option{{Key: "frames:v", Value: fmt.Sprint(headFrames)}, {Key: "fps_mode", Value: "passthrough"}}
+	options := []ffmpeg.Option{
+		{Key: "frames:v", Value: fmt.Sprint(headFrames)}, {Key: "fps_mode", Value: "passthrough"},
+	}
 	read := func() (reading, error) {
 		return m.read(ctx, picture.Source(m.path, *m.media), []string{picture.Stream(*m.media)}, options...)
 	}
@@ -124,8 +129,8 @@ func (m *measurement) length(ctx context.Context) error {
 	return nil
 }
 
-// copied reads the packets of the picture without decoding them. ffmpeg tells the decode time of the last packet,
-// so decode times are set to presentation times, and the length of a frame is added.
+// copied reads the packets of the picture without decoding them. ffmpeg tells the decode time of the last
+// packet, so decode times are set to presentation times, and the length of a frame is added.
 func (m *measurement) copied(ctx context.Context, in ffmpeg.Input) (reading, error) {
 	r, err := m.read(ctx, in, []string{picture.Stream(*m.media)},
 		ffmpeg.Option{Key: "c", Value: "copy"}, ffmpeg.Option{Key: "bsf", Value: "setts=ts=PTS"})
@@ -137,7 +142,7 @@ func (m *measurement) copied(ctx context.Context, in ffmpeg.Input) (reading, err
 
 // settle decides between the length that the file claims and the one that was measured.
 func (m *measurement) settle(claim float64, r reading) {
-	tolerance := math.Max(0.5, claim/50)
+	tolerance := max(0.5, claim/50, 1.5/m.media.Video.FrameRate()) // a last frame may count or not
 	short := claim - r.end
 	whole := m.stream.NbFrames > 0 && r.frames >= m.stream.NbFrames
 	switch {
@@ -265,7 +270,8 @@ func (l *lines) Write(p []byte) (int, error) {
 
 func (l *lines) add(line string) {
 	// The null muxer complains about timestamps that matter to nobody, and a repetition is no news.
-	if len(l.kept) == l.limit || strings.HasPrefix(line, "[null @") || strings.Contains(line, "Last message repeated") {
+	if len(l.kept) == l.limit || strings.HasPrefix(line, "[null @") ||
+		strings.Contains(line, "Last message repeated") {
 		return
 	}
 	if text := printable(strings.ReplaceAll(line, l.hide, "<in0>")); text != "" {

@@ -134,16 +134,18 @@ func (r run) storyboard(ctx context.Context) ([]pipeline.Output, error) {
 	return outputs, nil
 }
 
-// cells writes one picture for each tile: the one in the middle of its interval. The fps filter rounds to the
-// nearest slot and keeps the last frame of each.
+// cells writes one picture for each tile: the one in the middle of its interval. The fps filter rounds to
+// the nearest slot and keeps the last frame of each; the constant rate at the encoder fills slots before
+// the first frame. Both would be lost by a start time at the filter, which begins anew whenever the source
+// changes its size.
 func (r run) cells(ctx context.Context, b board) error {
 	in := picture.Source(r.input, r.media)
 	if b.Interval >= keyInterval {
 		in.Options = append(in.Options, ffmpeg.Option{Key: "skip_frame", Value: "nokey"})
 	}
+	rate := strconv.FormatFloat(1/b.Interval, 'f', 9, 64)
 	chain := ffmpeg.Chain(
-		ffmpeg.Node("fps", ffmpeg.Option{Key: "fps", Value: strconv.FormatFloat(1/b.Interval, 'f', 9, 64)},
-			ffmpeg.Option{Key: "start_time", Value: "0"}),
+		ffmpeg.Node("fps", ffmpeg.Option{Key: "fps", Value: rate}),
 		picture.Nodes(r.media.Video, picture.Size{Width: b.TileWidth, Height: b.TileHeight}, picture.Rate{}),
 	)
 	step := encode.Step{
@@ -153,13 +155,15 @@ func (r run) cells(ctx context.Context, b board) error {
 		Inputs: []ffmpeg.Input{in}, Filter: ffmpeg.Link([]string{picture.Stream(r.media)}, chain, []string{"v"}),
 		Outputs: []ffmpeg.Output{{
 			Path: r.file("cell-%05d.png"), Format: "image2", Maps: []string{"[v]"},
-			Options: pngs(strconv.Itoa(max(2, len(b.Tiles)))),
+			Options: append(pngs(strconv.Itoa(max(2, len(b.Tiles)))),
+				ffmpeg.Option{Key: "r:v", Value: rate}, ffmpeg.Option{Key: "fps_mode", Value: "cfr"}),
 		}},
 		Global: []ffmpeg.Option{{Key: "max_error_rate", Value: "1"}},
 	})
 }
 
-// assemble lays the cells out. A tile without a frame of its own shows the one before it; the first must be there.
+// assemble lays the cells out. A tile without a frame of its own shows the one before it; the first must be
+// there.
 func (r run) assemble(b board) (image.Image, error) {
 	size := b.size()
 	sheet := imaging.New(size.Width, size.Height, black)

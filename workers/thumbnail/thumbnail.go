@@ -121,7 +121,9 @@ func (r run) webp(ctx context.Context) ([]pipeline.Output, error) {
 		Inputs: []ffmpeg.Input{{Path: r.file("poster.png"), Demuxer: "png_pipe", Trusted: true}},
 		Outputs: []ffmpeg.Output{{
 			Path: r.file(posterName + ".webp"), Format: "webp", Maps: []string{"0:0"},
-			Options: []ffmpeg.Option{{Key: "c:v", Value: "libwebp"}, {Key: "quality", Value: "82"}, {Key: "frames:v", Value: "1"}},
+			Options: []ffmpeg.Option{
+				{Key: "c:v", Value: "libwebp"}, {Key: "quality", Value: "82"}, {Key: "frames:v", Value: "1"},
+			},
 		}},
 	})
 	if err != nil {
@@ -133,8 +135,8 @@ func (r run) webp(ctx context.Context) ([]pipeline.Output, error) {
 	return []pipeline.Output{out}, err
 }
 
-// candidates decodes one frame near each of some times around 25% of the video. Where a seek finds none, as in a
-// video of one frame, the first frame is the candidate.
+// candidates decodes one frame near each of some times around 25% of the video. Where a seek finds none, as
+// in a video of one frame, the first frame is the candidate.
 func (r run) candidates(ctx context.Context) ([]string, error) {
 	size := picture.Fit(r.media.Video, posterEdge)
 	var frames []string
@@ -168,10 +170,10 @@ func (r run) candidates(ctx context.Context) ([]string, error) {
 func pngs(n string) []ffmpeg.Option {
 	o := []ffmpeg.Option{
 		{Key: "c:v", Value: "png"}, {Key: "pix_fmt", Value: "rgb24"}, {Key: "frames:v", Value: n},
-		{Key: "fps_mode", Value: "passthrough"},
 	}
 	if n == "1" {
-		o = append(o, ffmpeg.Option{Key: "update", Value: "1"})
+		o = append(o, ffmpeg.Option{Key: "update", Value: "1"},
+			ffmpeg.Option{Key: "fps_mode", Value: "passthrough"})
 	}
 	return o
 }
@@ -182,8 +184,8 @@ const (
 	compareAt  = 480 // pixels: the width at which pictures are compared
 )
 
-// sharpness is the variance of the Laplacian of a picture's luma; next to nothing for a black one, so that such a
-// picture wins only when there is no other.
+// sharpness is the variance of the Laplacian of a picture's luma; next to nothing for a black one, so that
+// such a picture wins only when there is no other.
 func sharpness(img image.Image) float64 {
 	gray := imaging.Grayscale(img)
 	if gray.Bounds().Dx() > compareAt {

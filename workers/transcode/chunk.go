@@ -74,8 +74,8 @@ func (c chunkRun) run(ctx context.Context) (pipeline.Result, error) {
 	return result, nil
 }
 
-// command decodes once and encodes every rung. The chain of the source runs at the largest size and rate, and the
-// smaller rungs are made from its frames.
+// command decodes once and encodes every rung. The chain of the source runs at the largest size and rate,
+// and the smaller rungs are made from its frames.
 func command(input, dir string, m pipeline.Media, quality string, rungs []rung) ffmpeg.Command {
 	best := rungs[0]
 	split := make([]string, len(rungs))
@@ -83,7 +83,8 @@ func command(input, dir string, m pipeline.Media, quality string, rungs []rung) 
 		split[i] = "s" + strconv.Itoa(i)
 	}
 	chain := ffmpeg.Chain(
-		picture.Nodes(m.Video, best.Size, best.Rate), ffmpeg.Node("split", ffmpeg.Option{Value: strconv.Itoa(len(rungs))}),
+		picture.Nodes(m.Video, best.Size, best.Rate),
+		ffmpeg.Node("split", ffmpeg.Option{Value: strconv.Itoa(len(rungs))}),
 	)
 	links := []string{ffmpeg.Link([]string{picture.Stream(m)}, chain, split)}
 	var outputs []ffmpeg.Output
@@ -105,7 +106,8 @@ func command(input, dir string, m pipeline.Media, quality string, rungs []rung) 
 	}
 	return ffmpeg.Command{
 		Inputs: []ffmpeg.Input{picture.Source(input, m)}, Filter: ffmpeg.Graph(links...), Outputs: outputs,
-		Global: []ffmpeg.Option{{Key: "max_error_rate", Value: "1"}}, // what decodes is used; the verify gate judges
+		// What decodes is used; the verify gate judges.
+		Global: []ffmpeg.Option{{Key: "max_error_rate", Value: "1"}},
 	}
 }
 

@@ -24,8 +24,8 @@ type step struct {
 	fps     float64 // at most
 }
 
-// steps of H.264. The two above 1080p are taken only when a pipeline asks for them; their caps are those of 1080p by
-// the number of pixels to the power of 0.75, as the others stand to each other.
+// steps of H.264. The two above 1080p are taken only when a pipeline asks for them; their caps are those of
+// 1080p by the number of pixels to the power of 0.75, as the others stand to each other.
 var steps = []step{
 	{240, 400, 30}, {360, 900, 30}, {432, 1650, 30}, {540, 3000, 60}, {720, 4500, 60}, {1080, 9000, 60},
 	{1440, 13800, 60}, {2160, 25400, 60},
@@ -45,8 +45,8 @@ const (
 	nearly = 0.95
 )
 
-// ladder returns the rungs of v, largest first. wanted holds short edges instead of those of the quality; those
-// above the source are dropped, and when none is left there is one rung of the source's own size.
+// ladder returns the rungs of v, largest first. wanted holds short edges instead of those of the quality;
+// those above the source are dropped, and when none is left there is one rung of the source's own size.
 func ladder(v pipeline.VideoTrack, quality string, wanted []int) []rung {
 	edges := wanted
 	if len(edges) == 0 {

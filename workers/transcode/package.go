@@ -57,7 +57,9 @@ func (p packageRun) run(ctx context.Context) (pipeline.Result, error) {
 		return pipeline.Result{}, err
 	}
 	// The manifest is written last: with it the video is playable.
-	out, err := p.publish(ctx, text, pipeline.Output{Name: "master", Kind: pipeline.KindManifest, Path: "master.m3u8"})
+	out, err := p.publish(ctx, text, pipeline.Output{
+		Name: "master", Kind: pipeline.KindManifest, Path: "master.m3u8",
+	})
 	if err != nil {
 		return pipeline.Result{}, encode.Fault(ctx, err)
 	}
@@ -65,7 +67,8 @@ func (p packageRun) run(ctx context.Context) (pipeline.Result, error) {
 	return result, nil
 }
 
-// tracks joins the indexes of the chunks, one track for each rung, and checks them against what the chunks published.
+// tracks joins the indexes of the chunks, one track for each rung, and checks them against what the chunks
+// published.
 func (p packageRun) tracks(ctx context.Context) ([]hls.Track, error) {
 	indexes, err := p.indexes(ctx)
 	if err != nil {
@@ -74,13 +77,13 @@ func (p packageRun) tracks(ctx context.Context) ([]hls.Track, error) {
 	tracks := make([]hls.Track, len(p.rungs))
 	for _, idx := range indexes {
 		if len(idx.Rungs) != len(p.rungs) {
-			return nil, pipeline.Fail(pipeline.CodeVerification, "a chunk has %d of %d rungs", len(idx.Rungs), len(p.rungs))
+			return nil, unfit("a chunk has %d of %d rungs", len(idx.Rungs), len(p.rungs))
 		}
 		for i, r := range idx.Rungs {
 			t := &tracks[i]
 			if r.Name != p.rungs[i].Name || r.Track.First != len(t.Segments) ||
 				t.Codecs != "" && t.Codecs != r.Track.Codecs {
-				return nil, pipeline.Fail(pipeline.CodeVerification, "rung %s: its chunks do not follow on each other", r.Name)
+				return nil, unfit("rung %s: its chunks do not follow on each other", r.Name)
 			}
 			t.Codecs, t.InitSize = r.Track.Codecs, r.Track.InitSize
 			t.Segments = append(t.Segments, r.Track.Segments...)
@@ -88,7 +91,7 @@ func (p packageRun) tracks(ctx context.Context) ([]hls.Track, error) {
 	}
 	for i, t := range tracks {
 		if count, size := p.published(p.rungs[i].Name); count == 0 || count != len(t.Segments) || size != t.Size() {
-			return nil, pipeline.Fail(pipeline.CodeVerification, "rung %s: %d segments of %d bytes are stored, want %d of %d",
+			return nil, unfit("rung %s: %d segments of %d bytes are stored, want %d of %d",
 				p.rungs[i].Name, count, size, len(t.Segments), t.Size())
 		}
 	}
@@ -112,14 +115,20 @@ func (p packageRun) indexes(ctx context.Context) ([]index, error) {
 		}
 		var idx index
 		if err := json.Unmarshal(data, &idx); err != nil {
-			return nil, pipeline.Fail(pipeline.CodeVerification, "read %s: %w", o.Path, err)
+			return nil, unfit("read %s: %w", o.Path, err)
 		}
 		if len(idx.Rungs) > 0 {
 			all = append(all, idx)
 		}
 	}
-	slices.SortFunc(all, func(a, b index) int { return cmp.Compare(a.Rungs[0].Track.First, b.Rungs[0].Track.First) })
+	slices.SortFunc(all, func(a, b index) int {
+		return cmp.Compare(a.Rungs[0].Track.First, b.Rungs[0].Track.First)
+	})
 	return all, nil
+}
+
+func unfit(format string, args ...any) error {
+	return pipeline.Fail(pipeline.CodeVerification, format, args...)
 }
 
 // outputs returns the outputs of a kind of all jobs before this one, in the order of the jobs' names.
@@ -145,7 +154,8 @@ func (p packageRun) published(name string) (count int, size int64) {
 	return count, size
 }
 
-// sounds returns the audio renditions that have a playlist, in the order of their jobs: the first is the default.
+// sounds returns the audio renditions that have a playlist, in the order of their jobs: the first is the
+// default.
 func (p packageRun) sounds() []hls.Audio {
 	playlists := map[string]string{}
 	for _, o := range p.outputs(pipeline.KindPlaylist) {
@@ -170,7 +180,8 @@ func (p packageRun) sounds() []hls.Audio {
 	return sounds
 }
 
-// languageOf returns the BCP 47 tag of an ISO 639 code (eng is en), and its name in English; no tag when unknown.
+// languageOf returns the BCP 47 tag of an ISO 639 code (eng is en), and its name in English; no tag when
+// unknown.
 func languageOf(code string) (tag, name string) {
 	t, err := language.Parse(code)
 	if err != nil || t == language.Und {

@@ -13,8 +13,11 @@ import (
 
 // Params are the `with` of a transcode step.
 type Params struct {
-	Quality string `json:"quality,omitempty" enum:"basic,plus,premium" doc:"basic (default): fastest; plus: medium, with a 432p rung; premium: slow and best"`
-	Ladder  []int  `json:"ladder,omitempty" minItems:"1" maxItems:"10" uniqueItems:"true" doc:"Short edges of the rungs in pixels, 16 to 2160, instead of those of the quality; those above the source are left out"`
+	// Quality is basic (fastest), plus (medium, with a 432p rung) or premium (slow and best).
+	Quality string `json:"quality,omitempty" enum:"basic,plus,premium" doc:"Default basic"`
+	// Ladder holds the short edges of the rungs in pixels, 16 to 2160, instead of those of the quality. Those
+	// above the source are left out.
+	Ladder []int `json:"ladder,omitempty" minItems:"1" maxItems:"10" doc:"Short edges, 16 to 2160 pixels"`
 }
 
 // Bounds of an edge in Params.Ladder.
@@ -70,7 +73,8 @@ const (
 func (w *Worker) Plan(p Params, m pipeline.Media) ([]pipeline.Job, error) {
 	for _, edge := range p.Ladder {
 		if edge < minEdge || edge > maxEdge {
-			return nil, pipeline.Fail(pipeline.CodeParameters, "ladder: %d is not within %d to %d", edge, minEdge, maxEdge)
+			return nil, pipeline.Fail(pipeline.CodeParameters, "ladder: %d is not within %d to %d",
+				edge, minEdge, maxEdge)
 		}
 	}
 	rungs := ladder(m.Video, p.Quality, p.Ladder)

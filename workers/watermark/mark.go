@@ -26,7 +26,7 @@ import (
 
 // Limits of a user's image.
 const (
-	maxPixels    = 40 << 20 // 40 megapixels
+	maxPixels    = 40000000
 	maxImageSize = 64 << 20 // bytes
 )
 
@@ -62,7 +62,8 @@ func decodeImage(data []byte) (img *image.NRGBA, err error) {
 	case err != nil || format != want:
 		return nil, refused("damaged")
 	case config.Width < 1 || config.Height < 1 || int64(config.Width)*int64(config.Height) > maxPixels:
-		return nil, refused("%dx%d pixels, at most %d million are accepted", config.Width, config.Height, maxPixels>>20)
+		return nil, refused("%dx%d pixels, at most %d million are accepted",
+			config.Width, config.Height, maxPixels/1000000)
 	}
 	decoded, _, err := image.Decode(bytes.NewReader(data))
 	if err != nil {
@@ -75,7 +76,8 @@ func decodeImage(data []byte) (img *image.NRGBA, err error) {
 }
 
 func refused(format string, args ...any) error {
-	return pipeline.Fail(pipeline.CodeParameters, "the watermark image is refused: %s", fmt.Sprintf(format, args...))
+	reason := fmt.Sprintf(format, args...)
+	return pipeline.Fail(pipeline.CodeParameters, "the watermark image is refused: %s", reason)
 }
 
 // kind names the image format by its first bytes, as the image package calls it; empty for all others.
@@ -123,7 +125,8 @@ func checkLetters(text string) error {
 	return nil
 }
 
-// drawText sets text in white over a dark shadow, as wide as the box or less where the box is too low for that.
+// drawText sets text in white over a dark shadow, as wide as the box or less where the box is too low for
+// that.
 func drawText(text string, width, height int) (*image.NRGBA, error) {
 	f, err := goRegular()
 	if err != nil {

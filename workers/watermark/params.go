@@ -5,18 +5,40 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/danielgtaylor/huma/v2"
+
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/workers/internal/picture"
 )
 
 // Params are the `with` of a watermark step. Exactly one of Image and Text is given.
 type Params struct {
-	Image    string   `json:"image,omitempty" maxLength:"64" doc:"Name of the asset of the upload that is the mark: a JPEG, PNG or WebP"`
-	Text     string   `json:"text,omitempty" maxLength:"200" doc:"One line of text, in Latin, Greek or Cyrillic letters"`
-	Position string   `json:"position,omitempty" enum:"top-left,top,top-right,left,center,right,bottom-left,bottom,bottom-right" doc:"Where it stands; bottom-right when left out"`
-	Padding  *float64 `json:"padding,omitempty" minimum:"0" maximum:"0.5" doc:"Distance from the edges, as a share of the width; 0.05 when left out"`
-	Scale    *float64 `json:"scale,omitempty" minimum:"0.01" maximum:"1" doc:"Width of the mark, as a share of the picture's; 0.15 when left out"`
-	Opacity  *float64 `json:"opacity,omitempty" minimum:"0" maximum:"1" doc:"0 is invisible, 1 (when left out) is solid"`
+	// Image is the name of the asset of the upload that is the mark: a JPEG, PNG or WebP.
+	Image string `json:"image,omitempty" maxLength:"64" doc:"Name of an asset: a JPEG, PNG or WebP"`
+	Text  string `json:"text,omitempty" maxLength:"200" doc:"One line in Latin, Greek or Cyrillic letters"`
+	// Position is one of nine anchors: top-left, top, ... bottom-right, which is the default.
+	Position Position `json:"position,omitempty" doc:"Where it stands; default bottom-right"`
+	// Padding is the distance from the edges, and Scale the width of the mark, as shares of the picture's width.
+	Padding *float64 `json:"padding,omitempty" minimum:"0" maximum:"0.5" doc:"Share of the width; default 0.05"`
+	Scale   *float64 `json:"scale,omitempty" minimum:"0.01" maximum:"1" doc:"Share of the width; default 0.15"`
+	Opacity *float64 `json:"opacity,omitempty" minimum:"0" maximum:"1" doc:"0 is invisible, 1 (default) solid"`
+}
+
+// Position is an anchor.
+type Position string
+
+var positions = []Position{
+	"top-left", "top", "top-right", "left", "center", "right", "bottom-left", "bottom", "bottom-right",
+}
+
+// Schema implements huma.SchemaProvider: the list is too long for a tag.
+func (Position) Schema(huma.Registry) *huma.Schema {
+	s := &huma.Schema{Type: huma.TypeString}
+	for _, p := range positions {
+		s.Enum = append(s.Enum, string(p))
+	}
+	s.PrecomputeMessages()
+	return s
 }
 
 // Defaults of Params.
@@ -69,7 +91,7 @@ func (p Params) pixels(s picture.Size) int {
 
 // place returns the upper left corner of a mark of w by h pixels.
 func (p Params) place(s picture.Size, w, h int) (x, y int) {
-	position := p.Position
+	position := string(p.Position)
 	if position == "" {
 		position = defaultPosition
 	}

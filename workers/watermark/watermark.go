@@ -137,8 +137,8 @@ func (r run) command(input string, mark image.Rectangle) ffmpeg.Command {
 	}
 	out := ffmpeg.Output{
 		Path: r.file(outputName + ".mp4"), Format: "mp4", Maps: []string{"[v]"},
-		Options: append(picture.H264(picture.Basic, maxrate, rate), option("video_track_timescale", strconv.Itoa(rate.Timescale())),
-			option("movflags", "+faststart")),
+		Options: append(picture.H264(picture.Basic, maxrate, rate), option("movflags", "+faststart"),
+			option("video_track_timescale", strconv.Itoa(rate.Timescale()))),
 	}
 	if a, ok := r.sound(); ok {
 		links = append(links, ffmpeg.Link([]string{"0:" + strconv.Itoa(a.Stream)}, ffmpeg.Chain(

@@ -11,8 +11,9 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// reserved are the networks that are not of the public internet, or that lead to others by translation. Sources:
-// IANA's special-purpose address registries for IPv4 (RFC 6890 and successors) and IPv6, as of 2025.
+// reserved are the networks that are not of the public internet, or that lead to others by translation.
+// Sources: IANA's special-purpose address registries for IPv4 (RFC 6890 and successors) and IPv6, as of
+// 2025.
 var reserved = prefixes(
 	"0.0.0.0/8",        // this network
 	"10.0.0.0/8",       // private
@@ -56,9 +57,9 @@ func prefixes(list ...string) []netip.Prefix {
 	return all
 }
 
-// public reports whether an address is of the public internet. IPv4 addresses in the clothes of IPv6 (::ffff:0:0/96)
-// are judged as IPv4; every other form of IPv6 outside 2000::/3 is none: loopback, ULA, link-local, multicast,
-// NAT64 (64:ff9b::/96 and 64:ff9b:1::/48), IPv4-compatible.
+// public reports whether an address is of the public internet. IPv4 addresses in the clothes of IPv6
+// (::ffff:0:0/96) are judged as IPv4; every other form of IPv6 outside 2000::/3 is none: loopback, ULA,
+// link-local, multicast, NAT64 (64:ff9b::/96 and 64:ff9b:1::/48), IPv4-compatible.
 func public(a netip.Addr) bool {
 	a = a.Unmap()
 	if !a.IsValid() || a.Zone() != "" {
@@ -92,9 +93,9 @@ type refusedAddress string
 
 func (e refusedAddress) Error() string { return "the address is not public" }
 
-// CheckURL reports why u cannot be a webhook's address, with CodeWebhookRefused: it must be http or https with a
-// host, no user and no fragment, at most 2,048 bytes. Where the host leads is checked when it is dialled, since a
-// name can lead elsewhere by then.
+// CheckURL reports why u cannot be a webhook's address, with CodeWebhookRefused: it must be http or https
+// with a host, no user and no fragment, at most 2,048 bytes. Where the host leads is checked when it is
+// dialled, since a name can lead elsewhere by then.
 func CheckURL(u string) error {
 	if len(u) > maxURL {
 		return pipeline.Fail(pipeline.CodeWebhookRefused, "the URL has more than %d bytes", maxURL)

@@ -9,9 +9,9 @@ import (
 	"testing"
 )
 
-// Clip makes a file with ffmpeg's own test sources and returns its path: Clip(t, "a.mp4", "-f", "lavfi", "-i",
-// "testsrc2=d=1:s=320x180:r=10"). It is for inputs of tests, which nobody is hostile in; workers run ffmpeg through
-// workers/internal/ffmpeg.
+// Clip makes a file with ffmpeg's own test sources and returns its path: Clip(t, "a.mp4", "-f", "lavfi",
+// "-i", "testsrc2=d=1:s=320x180:r=10"). It is for inputs of tests, which nobody is hostile in; workers run
+// ffmpeg through workers/internal/ffmpeg.
 func Clip(t testing.TB, name string, args ...string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
@@ -33,8 +33,8 @@ func Pattern(size, rate, seconds string) []string {
 // Tone are the arguments of a tone for Clip.
 func Tone(seconds string) []string { return []string{"-f", "lavfi", "-i", "sine=f=440:d=" + seconds} }
 
-// Rotate writes a quarter turn, in degrees clockwise, into the first track of an MP4. Source: ISO/IEC 14496-12, 8.3.2:
-// the matrix lies 40 bytes into a version 0 track header.
+// Rotate writes a quarter turn, in degrees clockwise, into the first track of an MP4. Source: ISO/IEC
+// 14496-12, 8.3.2: the matrix lies 40 bytes into a version 0 track header.
 func Rotate(t testing.TB, path string, degrees int) string {
 	t.Helper()
 	data, err := os.ReadFile(path)
@@ -45,7 +45,9 @@ func Rotate(t testing.TB, path string, degrees int) string {
 	if at < 0 || data[at+4] != 0 {
 		t.Fatalf("%s has no track header of version 0", path)
 	}
-	turn := map[int][4]int32{0: {1, 0, 0, 1}, 90: {0, 1, -1, 0}, 180: {-1, 0, 0, -1}, 270: {0, -1, 1, 0}}[degrees]
+	turn := map[int][4]int32{
+		0: {1, 0, 0, 1}, 90: {0, 1, -1, 0}, 180: {-1, 0, 0, -1}, 270: {0, -1, 1, 0},
+	}[degrees]
 	for i, offset := range []int{0, 4, 12, 16} {
 		binary.BigEndian.PutUint32(data[at+44+offset:], uint32(turn[i]<<16))
 	}

@@ -118,32 +118,33 @@ func numbers(o pipeline.Output) []int {
 }
 
 // Work runs one attempt that must succeed, checks it, and returns its result.
-func (s *Store) Work(t *testing.T, r *workers.Registry, task pipeline.Task, results map[string]pipeline.Result,
-	progress func(pipeline.Progress),
+func (s *Store) Work(t *testing.T, r *workers.Registry, task pipeline.Task,
+	results map[string]pipeline.Result, progress func(pipeline.Progress),
 ) pipeline.Result {
 	t.Helper()
-	source := ""
-	if task.Source.Key != "" {
-		source = sum(t, s, task.Source.Key)
-	}
 	result, err := s.attempt(t, t.Context(), r, task, results, progress)
 	if err != nil {
 		t.Fatalf("job %s: %v", task.Job.Name, err)
 	}
 	s.checkOutputs(t, task, result)
-	if source != "" && sum(t, s, task.Source.Key) != source {
-		t.Errorf("job %s changed the source", task.Job.Name)
-	}
 	return result
 }
 
-// attempt runs one attempt under a new token.
+// attempt runs one attempt under a new token, and checks that it leaves everything but its outputs alone.
 func (s *Store) attempt(t *testing.T, ctx context.Context, r *workers.Registry, task pipeline.Task,
 	results map[string]pipeline.Result, progress func(pipeline.Progress),
 ) (pipeline.Result, error) {
 	t.Helper()
 	dir, check := scratch(t)
 	defer check()
+	if key := task.Source.Key; key != "" {
+		before := sum(t, s, key)
+		defer func() {
+			if sum(t, s, key) != before {
+				t.Errorf("job %s changed the source", task.Job.Name)
+			}
+		}()
+	}
 	s.token++
 	waited := map[string]pipeline.Result{}
 	for _, name := range task.Job.After {
@@ -243,7 +244,9 @@ func Paths(r pipeline.Result) []string {
 }
 
 // Try runs one attempt that may fail, and checks nothing but its folder.
-func (s *Store) Try(t *testing.T, ctx context.Context, r *workers.Registry, task pipeline.Task) (pipeline.Result, error) {
+func (s *Store) Try(t *testing.T, ctx context.Context, r *workers.Registry,
+	task pipeline.Task,
+) (pipeline.Result, error) {
 	t.Helper()
 	return s.attempt(t, ctx, r, task, nil, nil)
 }

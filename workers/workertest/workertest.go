@@ -188,7 +188,8 @@ func checkAgain(t *testing.T, job string, first, again pipeline.Result) {
 	}
 }
 
-// canceled runs the job under a context that has ended, and under one that ends at its first word of progress.
+// canceled runs the job under a context that has ended, and under one that ends at its first word of
+// progress.
 func canceled(t *testing.T, c Case, store *Store, task pipeline.Task, results map[string]pipeline.Result) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -199,7 +200,10 @@ func canceled(t *testing.T, c Case, store *Store, task pipeline.Task, results ma
 	ctx, cancel = context.WithCancel(t.Context())
 	defer cancel()
 	late := newStopwatch()
-	_, err := store.attempt(t, ctx, c.Registry, task, results, func(pipeline.Progress) { late.start(); cancel() })
+	_, err := store.attempt(t, ctx, c.Registry, task, results, func(pipeline.Progress) {
+		late.start()
+		cancel()
+	})
 	if late.passed() > patience {
 		t.Errorf("job %s: Work returned %v after its context ended (%v)", task.Job.Name, late.passed(), err)
 	}

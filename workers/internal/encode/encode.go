@@ -27,7 +27,8 @@ type Step struct {
 	From, To float64                       // the share of the job's progress that this run is
 }
 
-// Run runs c and reports its progress. Its error has a code (Fault). It says nothing of the output: verify it.
+// Run runs c and reports its progress. Its error has a code (Fault). It says nothing of the output: verify
+// it.
 func (s Step) Run(ctx context.Context, c ffmpeg.Command) error {
 	if c.Threads == 0 {
 		c.Threads = Threads()
@@ -41,12 +42,16 @@ func (s Step) Run(ctx context.Context, c ffmpeg.Command) error {
 	return Fault(ctx, s.Tools.Run(ctx, c, options))
 }
 
-// Expect returns what an output of m must be, length included: m's, within max(0.5 s, 2%). A damaged source may
-// fall short by 10%, since what cannot be decoded at its end is missing.
+// Expect returns what an output of m must be, length included: m's, within max(0.5 s, 2%, 1.5 frames). A
+// damaged source may fall short by 10%, since what cannot be decoded at its end is missing.
 func Expect(m pipeline.Media) ffmpeg.Expect {
 	e := ffmpeg.Expect{Duration: seconds(m.Duration), Demuxer: "mov"}
+	e.Tolerance = max(500*time.Millisecond, e.Duration/50)
+	if fps := m.Video.FrameRate(); fps > 0 {
+		e.Tolerance = max(e.Tolerance, seconds(1.5/fps))
+	}
 	if m.Damaged {
-		e.Tolerance = max(time.Second, e.Duration/10)
+		e.Tolerance = max(e.Tolerance, time.Second, e.Duration/10)
 	}
 	return e
 }

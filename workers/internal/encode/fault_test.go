@@ -58,8 +58,12 @@ func TestFaultOfAnEndedContext(t *testing.T) {
 
 func TestExpect(t *testing.T) {
 	m := pipeline.Media{Duration: 100}
-	if e := Expect(m); e.Duration != 100*time.Second || e.Tolerance != 0 {
+	if e := Expect(m); e.Duration != 100*time.Second || e.Tolerance != 2*time.Second {
 		t.Errorf("sound source: %+v", e)
+	}
+	slow := pipeline.Media{Duration: 5, Video: pipeline.VideoTrack{FrameRateNum: 1, FrameRateDen: 1}}
+	if e := Expect(slow); e.Tolerance != 1500*time.Millisecond {
+		t.Errorf("one frame a second: %+v", e)
 	}
 	m.Damaged = true
 	if e := Expect(m); e.Tolerance != 10*time.Second {

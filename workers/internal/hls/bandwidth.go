@@ -2,9 +2,9 @@ package hls
 
 import "math"
 
-// Rates returns the peak and the average bit rate of consecutive segments, in bits/s, rounded up. The peak is the
-// largest rate of any run of segments that together last 0.5 to 1.5 times the target duration, and the average
-// when no run does. Source: RFC 8216, 4.1, and Apple's HLS Authoring Specification, 9.
+// Rates returns the peak and the average bit rate of consecutive segments, in bits/s, rounded up. The peak
+// is the largest rate of any run of segments that together last 0.5 to 1.5 times the target duration, and
+// the average when no run does. Source: RFC 8216, 4.1, and Apple's HLS Authoring Specification, 9.
 func Rates(segments []Segment) (peak, average int64) {
 	target, seconds, size := 0.0, 0.0, int64(0)
 	for _, s := range segments {

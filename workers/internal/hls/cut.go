@@ -65,9 +65,9 @@ const (
 	maxMoof = 16 << 20
 )
 
-// Cut cuts file, a fragmented MP4 of one track with a fragment each FragmentSeconds, into init.mp4 and segments
-// from number first on, in dir, which must exist. The fragments must follow on each other without a hole, and
-// begin at 0 when first is 0.
+// Cut cuts file, a fragmented MP4 of one track with a fragment each FragmentSeconds, into init.mp4 and
+// segments from number first on, in dir, which must exist. The fragments must follow on each other without
+// a hole, and begin at 0 when first is 0.
 func Cut(ctx context.Context, file, dir string, first int) (Track, error) {
 	in, err := os.Open(file)
 	if err != nil {

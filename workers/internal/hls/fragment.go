@@ -21,7 +21,8 @@ func (c *cutter) readTrack() error {
 		return errors.New("not a fragmented movie of one track")
 	}
 	media := f.Moov.Trak.Mdia
-	if media == nil || media.Mdhd == nil || media.Mdhd.Timescale == 0 || media.Minf == nil || media.Minf.Stbl == nil {
+	if media == nil || media.Mdhd == nil || media.Mdhd.Timescale == 0 ||
+		media.Minf == nil || media.Minf.Stbl == nil {
 		return errors.New("incomplete track")
 	}
 	c.timescale, c.defaults = float64(media.Mdhd.Timescale), f.Moov.Mvex.Trex
@@ -29,14 +30,15 @@ func (c *cutter) readTrack() error {
 	return err
 }
 
-// codecs names a track's codec as RFC 6381 has it: from the avcC of H.264, and mp4a.40.2 for the AAC-LC that we
-// write.
+// codecs names a track's codec as RFC 6381 has it: from the avcC of H.264, and mp4a.40.2 for the AAC-LC
+// that we write.
 func codecs(stsd *mp4.StsdBox) (string, error) {
 	switch {
 	case stsd == nil:
 	case stsd.AvcX != nil && stsd.AvcX.AvcC != nil:
 		a := stsd.AvcX.AvcC
-		return fmt.Sprintf("avc1.%02X%02X%02X", a.AVCProfileIndication, a.ProfileCompatibility, a.AVCLevelIndication), nil
+		profile := []byte{a.AVCProfileIndication, a.ProfileCompatibility, a.AVCLevelIndication}
+		return fmt.Sprintf("avc1.%X", profile), nil
 	case stsd.Mp4a != nil:
 		return "mp4a.40.2", nil
 	}

@@ -53,7 +53,8 @@ func checkMedia(text []byte, t Track) error {
 		return pipeline.Fail(pipeline.CodeVerification, "media playlist does not read back: %v", err)
 	}
 	segments := media.GetAllSegments()
-	declared := fmt.Sprintf("\n#EXT-X-TARGETDURATION:%d\n", target(t)) // not asked of the library, which recomputes it
+	// The library recomputes the target duration as it reads, so the text is asked.
+	declared := fmt.Sprintf("\n#EXT-X-TARGETDURATION:%d\n", target(t))
 	if len(segments) != len(t.Segments) || media.Map == nil || media.Map.URI != InitName || !media.Closed ||
 		!bytes.Contains(text, []byte(declared)) {
 		return pipeline.Fail(pipeline.CodeVerification, "media playlist lists %d of %d segments",
@@ -91,8 +92,9 @@ type Audio struct {
 // audioGroup is the one group that every variant plays with.
 const audioGroup = "audio"
 
-// Master returns the master playlist of variants, in order, with audio as renditions beside them; the first is
-// the default (the library lists them by name). The bit rates of a variant contain those of the largest sound.
+// Master returns the master playlist of variants, in order, with audio as renditions beside them; the first
+// is the default (the library lists them by name). The bit rates of a variant contain those of the largest
+// sound.
 func Master(variants []Variant, audio []Audio) ([]byte, error) {
 	p := m3u8.NewMasterPlaylist()
 	p.SetVersion(7)

@@ -10,9 +10,9 @@
 //  4. Source: how the file is opened; a VP8 or VP9 with alpha needs another decoder than ffmpeg's own.
 //  5. H264: the encoder's options by quality.
 //
-// The origin of time is ffmpeg's: the earliest start of the file's streams is 0, for picture and sound alike. A
-// picture that starts later is preceded by copies of its first frame (constant frame rate mode at the encoder),
-// a sound by silence (the audio worker), so both keep their distance.
+// The origin of time is ffmpeg's: the earliest start of the file's streams is 0, for picture and sound
+// alike. A picture that starts later is preceded by copies of its first frame (constant frame rate mode at
+// the encoder), a sound by silence (the audio worker), so both keep their distance.
 //
 // It does not promise colours to the last bit: differences between the BT.601 and BT.709 primaries are left
 // alone, only matrix and range are converted.

@@ -1,7 +1,9 @@
 package picture
 
 import (
+	"math"
 	"strconv"
+	"time"
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
@@ -28,9 +30,9 @@ func preset(quality string) (name, crf string) {
 // KeyframeSeconds is the distance of keyframes.
 const KeyframeSeconds = 2
 
-// H264 returns the options of an x264 encoder: High profile, CRF with a cap of maxrate kbit/s over a buffer of
-// two seconds of it, closed groups of pictures with an IDR frame each KeyframeSeconds and nowhere else, and a
-// constant frame rate that also fills the time before the first frame.
+// H264 returns the options of an x264 encoder: High profile, CRF with a cap of maxrate kbit/s over a buffer
+// of two seconds of it, closed groups of pictures with an IDR frame each KeyframeSeconds and nowhere else,
+// and a constant frame rate that also fills the time before the first frame.
 func H264(quality string, maxrate int, r Rate) []ffmpeg.Option {
 	speed, crf := preset(quality)
 	group := itoa(r.Frames(KeyframeSeconds))
@@ -47,10 +49,12 @@ func H264(quality string, maxrate int, r Rate) []ffmpeg.Option {
 	}
 }
 
-// Source returns the input that reads m's file. The container is the one that inspection found, and a VP8 or VP9
-// track with alpha is given to libvpx, since ffmpeg's own decoders drop the alpha.
+// Source returns the input that reads m's file. The container is the one that inspection found, and a VP8
+// or VP9 track with alpha is given to libvpx, since ffmpeg's own decoders drop the alpha. Reading ends
+// somewhat after everything that the facts speak of: hostile timestamps beyond would fill the disk with
+// copies of a frame.
 func Source(path string, m pipeline.Media) ffmpeg.Input {
-	in := ffmpeg.Input{Path: path, Demuxer: m.Container}
+	in := ffmpeg.Input{Path: path, Demuxer: m.Container, Limit: limit(m)}
 	if m.Video.Alpha {
 		stream := "c:" + itoa(m.Video.Stream)
 		switch m.Video.Codec {
@@ -61,6 +65,18 @@ func Source(path string, m pipeline.Media) ffmpeg.Input {
 		}
 	}
 	return in
+}
+
+// limit is the length of m with a tenth and 10 s to spare; 0, for none, when the length is not known.
+func limit(m pipeline.Media) time.Duration {
+	longest := m.Duration
+	for _, a := range m.Audio {
+		longest = max(longest, math.Abs(a.Start-m.Video.Start)+a.Duration)
+	}
+	if longest <= 0 {
+		return 0
+	}
+	return time.Duration((1.1*longest + 10) * float64(time.Second))
 }
 
 // Stream is the picture track of m, as a label of a filter graph or a map: "0:3".

@@ -11,9 +11,9 @@ const (
 	HLG   = "hlg"   // ARIB STD-B67
 )
 
-// Nodes returns the chain that turns decoded frames of v, which ffmpeg has rotated, into pictures of size s at
-// rate r; the zero Rate keeps the frames' own times. The first step that can drop frames comes first, and what
-// costs much runs on the small picture.
+// Nodes returns the chain that turns decoded frames of v, which ffmpeg has rotated, into pictures of size s
+// at rate r; the zero Rate keeps the frames' own times. The first step that can drop frames comes first,
+// and what costs much runs on the small picture.
 func Nodes(v pipeline.VideoTrack, s Size, r Rate) string {
 	return ffmpeg.Chain(deinterlace(v), fps(r), colours(v, s), tags())
 }
@@ -57,8 +57,9 @@ func colours(v pipeline.VideoTrack, s Size) string {
 	return ffmpeg.Chain(ffmpeg.Node("scale", append([]ffmpeg.Option{width(s), height(s), from}, to...)...), yuv)
 }
 
-// toneMap is the usual way from PQ or HLG to SDR: linear light, BT.709 primaries, a curve that keeps highlights.
-// Everything about the input is said, since zscale refuses to guess and files often leave it out.
+// toneMap is the usual way from PQ or HLG to SDR: linear light, BT.709 primaries, a curve that keeps
+// highlights. Everything about the input is said, since zscale refuses to guess and files often leave it
+// out.
 func toneMap(v pipeline.VideoTrack, s Size) string {
 	transfer := "smpte2084"
 	if v.HDR == HLG {
@@ -75,8 +76,8 @@ func toneMap(v pipeline.VideoTrack, s Size) string {
 	)
 }
 
-// matrix names how the source's YUV was made, in the words of the scale filter. Untagged video is BT.709 when HD
-// and BT.601 below, as every player assumes.
+// matrix names how the source's YUV was made, in the words of the scale filter. Untagged video is BT.709
+// when HD and BT.601 below, as every player assumes.
 func matrix(v pipeline.VideoTrack) string {
 	switch v.Matrix {
 	case "bt709":

@@ -3,6 +3,7 @@ package picture
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/reelmill/reelmill/pipeline"
 )
@@ -135,5 +136,19 @@ func TestSourceOfAlpha(t *testing.T) {
 	m.Video.Codec = "qtrle"
 	if in := Source("x", m); len(in.Options) != 0 {
 		t.Errorf("source of another codec: %+v", in)
+	}
+}
+
+func TestSourceIsBounded(t *testing.T) {
+	m := pipeline.Media{Duration: 100}
+	if in := Source("x", m); in.Limit != 120*time.Second {
+		t.Errorf("limit %v", in.Limit)
+	}
+	m.Audio = []pipeline.AudioTrack{{Start: 5, Duration: 195}}
+	if in := Source("x", m); in.Limit != 230*time.Second {
+		t.Errorf("limit with a longer sound %v", in.Limit)
+	}
+	if in := Source("x", pipeline.Media{}); in.Limit != 0 {
+		t.Errorf("limit of an unknown length %v", in.Limit)
 	}
 }

@@ -27,8 +27,8 @@ var standards = []Rate{
 	{50, 1}, {60000, 1001}, {60, 1}, {100, 1}, {120000, 1001}, {120, 1},
 }
 
-// NewRate returns a rate that a player can show near num/den: a plain fraction as it is, else the standard rate
-// within 0.2%, else thousandths; at least 1 and at most MaxFacts. An unknown rate becomes 25.
+// NewRate returns a rate that a player can show near num/den: a plain fraction as it is, else the standard
+// rate within 0.2%, else thousandths; at least 1 and at most MaxFacts. An unknown rate becomes 25.
 func NewRate(num, den int64) Rate {
 	if num <= 0 || den <= 0 {
 		return Rate{defaultRate, 1}
@@ -69,8 +69,8 @@ func SourceRate(v pipeline.VideoTrack) Rate {
 	return NewRate(int64(v.FrameRateNum), int64(v.FrameRateDen)).AtMost(MaxRate)
 }
 
-// AtMost divides r by the smallest whole number that brings it to fps or below, so that keyframes of both rates
-// fall on the same times.
+// AtMost divides r by the smallest whole number that brings it to fps or below, so that keyframes of both
+// rates fall on the same times.
 func (r Rate) AtMost(fps float64) Rate {
 	n := int(math.Ceil(r.Float()/fps - 1e-9))
 	if n <= 1 {
@@ -96,7 +96,8 @@ func (r Rate) Frames(seconds float64) int {
 	return max(1, int(math.Round(seconds*r.Float())))
 }
 
-// Timescale is a track timescale of at least 10,000 ticks/s in which each frame lasts a whole number of ticks.
+// Timescale is a track timescale of at least 10,000 ticks/s in which each frame lasts a whole number of
+// ticks.
 func (r Rate) Timescale() int {
 	n := max(1, r.Num)
 	for n < 10000 {

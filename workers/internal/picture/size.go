@@ -19,8 +19,8 @@ func (s Size) Short() int { return min(s.Width, s.Height) }
 // String is "640x360".
 func (s Size) String() string { return strconv.Itoa(s.Width) + "x" + strconv.Itoa(s.Height) }
 
-// Fit returns the size of v with its short edge brought down to short, aspect kept. Nothing is enlarged, except
-// a 1 pixel edge to 2.
+// Fit returns the size of v with its short edge brought down to short, aspect kept. Nothing is enlarged,
+// except a 1 pixel edge to 2.
 func Fit(v pipeline.VideoTrack, short int) Size {
 	edge := min(v.Width, v.Height)
 	if edge <= 0 {

@@ -1,0 +1,192 @@
+package thumbnail
+
+import (
+	"encoding/json"
+	"image"
+	"image/color"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/disintegration/imaging"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/workers"
+	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
+	"github.com/reelmill/reelmill/workers/workertest"
+)
+
+func registry() *workers.Registry {
+	r := workers.NewRegistry()
+	workers.Add(r, "thumbnail", New(ffmpeg.Tools{}))
+	return r
+}
+
+var x264 = []string{"-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p"}
+
+func media(w, h, rate int, seconds float64) pipeline.Media {
+	return pipeline.Media{Container: "mov", Duration: seconds, Video: pipeline.VideoTrack{
+		Codec: "h264", Width: w, Height: h, CodedWidth: w, CodedHeight: h, FrameRateNum: rate, FrameRateDen: 1,
+	}}
+}
+
+func TestConformance(t *testing.T) {
+	out := workertest.Run(t, workertest.Case{
+		Registry: registry(), Worker: "thumbnail", Media: media(320, 180, 10, 3),
+		Source: workertest.Clip(t, "a.mp4", slices.Concat(workertest.Pattern("320x180", "10", "3"), x264)...),
+	})
+	want := []string{"storyboard.jpg", "storyboard.json", "storyboard.vtt", "thumbnail.jpg", "thumbnail.webp"}
+	if got := workertest.Paths(out.Results["thumbnail"]); !slices.Equal(got, want) {
+		t.Errorf("outputs %v", got)
+	}
+	root := out.Store.Tree(t, out.Results)
+	var b board
+	data, err := os.ReadFile(filepath.Join(root, "storyboard.json"))
+	if err == nil {
+		err = json.Unmarshal(data, &b)
+	}
+	if err != nil || len(b.Tiles) != 3 || b.TileWidth != 284 || b.TileHeight != 160 || b.Tiles[2].X != 568 {
+		t.Errorf("storyboard %+v, %v", b, err)
+	}
+	sheet, err := imaging.Open(filepath.Join(root, "storyboard.jpg"))
+	if err != nil || sheet.Bounds().Dx() != 852 || sheet.Bounds().Dy() != 160 {
+		t.Fatalf("sheet %v, %v", sheet, err)
+	}
+	for _, tile := range b.Tiles { // no cell is left black
+		if sharpness(imaging.Crop(sheet, image.Rect(tile.X, tile.Y, tile.X+284, tile.Y+160))) < 1 {
+			t.Errorf("tile %+v is empty", tile)
+		}
+	}
+}
+
+// A black start and end are no poster.
+func TestPosterIsNotBlack(t *testing.T) {
+	source := workertest.Clip(t, "a.mp4", slices.Concat(workertest.Pattern("64x64", "10", "4"),
+		[]string{"-vf", "drawbox=c=black:t=fill:enable='lt(t,1.1)'"}, x264)...)
+	root := video(t, source, media(64, 64, 10, 4))
+	img, err := imaging.Open(filepath.Join(root, "thumbnail.jpg"))
+	if err != nil || sharpness(img) < 1 {
+		t.Errorf("the poster is black, %v", err)
+	}
+}
+
+func video(t *testing.T, source string, m pipeline.Media) string {
+	t.Helper()
+	store := workertest.NewStore(t)
+	p := pipeline.Pipeline{Name: "x", Steps: []pipeline.Step{{Worker: "thumbnail"}}}
+	return store.Tree(t, workertest.Video(t, registry(), store, source, m, p, nil))
+}
+
+func TestOneFrameAndTiny(t *testing.T) {
+	for _, size := range []int{2, 64} {
+		source := workertest.Clip(t, "a.mp4", slices.Concat([]string{"-f", "lavfi", "-i",
+			"testsrc2=r=25:d=0.04:s=64x64", "-vf", "scale=" + map[int]string{2: "2:2", 64: "64:64"}[size]}, x264)...)
+		root := video(t, source, media(size, size, 25, 0.04))
+		for name, edge := range map[string]int{"thumbnail.jpg": size, "storyboard.jpg": 160} {
+			img, err := imaging.Open(filepath.Join(root, name))
+			if err != nil || img.Bounds().Dx() != edge {
+				t.Errorf("%d pixels: %s %v", size, name, err)
+			}
+		}
+	}
+}
+
+func TestBoard(t *testing.T) {
+	for _, c := range []struct {
+		name              string
+		w, h              int
+		seconds, interval float64
+		tiles, columns    int
+		cell              image.Point
+	}{
+		{"short", 1920, 1080, 0.5, 1, 1, 1, image.Pt(284, 160)},
+		{"ten seconds", 1920, 1080, 10, 1, 10, 10, image.Pt(284, 160)},
+		{"an hour", 1080, 1920, 3600, 36, 100, 10, image.Pt(90, 160)},
+		{"a rope", 8192, 16, 20, 1, 20, 10, image.Pt(480, 2)},
+		{"a pixel", 1, 1, 2.5, 1, 3, 3, image.Pt(160, 160)},
+	} {
+		b := newBoard(media(c.w, c.h, 25, c.seconds))
+		if b.Interval != c.interval || len(b.Tiles) != c.tiles || b.Columns != c.columns || image.Pt(b.TileWidth, b.TileHeight) != c.cell {
+			t.Errorf("%s: %+v", c.name, b)
+		}
+	}
+}
+
+func TestVTT(t *testing.T) {
+	want := `WEBVTT
+
+00:00:00.000 --> 00:00:01.000
+storyboard.jpg#xywh=0,0,284,160
+
+00:00:01.000 --> 00:00:01.500
+storyboard.jpg#xywh=284,0,284,160
+`
+	if got := newBoard(media(1920, 1080, 25, 1.5)).vtt(); got != want {
+		t.Errorf("got\n%s", got)
+	}
+	if got := timestamp(3723.0049); got != "01:02:03.005" {
+		t.Errorf("timestamp %s", got)
+	}
+}
+
+func TestSharpness(t *testing.T) {
+	checks := imaging.New(64, 64, color.White)
+	for i := range 64 * 64 {
+		if (i/64+i%64)%2 == 0 {
+			checks.Set(i%64, i/64, color.Black)
+		}
+	}
+	blurred := imaging.Blur(checks, 2)
+	black := imaging.New(64, 64, color.Black)
+	if a, b, c := sharpness(checks), sharpness(blurred), sharpness(black); !(a > b && b >= c && c == 0) {
+		t.Errorf("checks %g, blurred %g, black %g", a, b, c)
+	}
+	if sharpness(imaging.New(1, 1, color.White)) != 0 {
+		t.Error("a pixel is sharp")
+	}
+}
+
+// TestTimesOfCells: cells stand for their times although the picture starts late, or changes its size.
+func TestTimesOfCells(t *testing.T) {
+	color := func(name, source string, more ...string) string {
+		return workertest.Clip(t, name, slices.Concat([]string{"-f", "lavfi", "-i", "color=" + source}, x264, more)...)
+	}
+	var changing []byte
+	for _, part := range []string{color("a.ts", "red:s=64x64:r=10:d=3"), color("b.ts", "blue:s=96x48:r=10:d=3", "-output_ts_offset", "3")} {
+		data, err := os.ReadFile(part)
+		if err != nil {
+			t.Fatal(err)
+		}
+		changing = append(changing, data...)
+	}
+	file := filepath.Join(t.TempDir(), "changing.ts")
+	if err := os.WriteFile(file, changing, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	late := workertest.Clip(t, "late.mkv", slices.Concat(workertest.Tone("5"), []string{"-itsoffset", "2", "-f", "lavfi", "-i",
+		"color=red:s=64x64:r=10:d=3,drawbox=c=blue:t=fill:enable='gte(t,1.95)'", "-c:a", "pcm_s16le"}, x264)...)
+	for _, c := range []struct {
+		source, container string
+		seconds           float64
+		want              string
+	}{{file, "mpegts", 6, "rrrbbb"}, {late, "matroska", 5, "rrrrb"}} {
+		m := media(64, 64, 10, c.seconds)
+		m.Container = c.container
+		sheet, err := imaging.Open(filepath.Join(video(t, c.source, m), "storyboard.jpg"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		for i := range c.want {
+			if r, _, b, _ := sheet.At(i*160+80, 80).RGBA(); r > b {
+				got += "r"
+			} else {
+				got += "b"
+			}
+		}
+		if got != c.want {
+			t.Errorf("%s: cells %s, want %s", c.container, got, c.want)
+		}
+	}
+}

@@ -1,0 +1,278 @@
+package transcode
+
+import (
+	"encoding/json"
+	"image"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/disintegration/imaging"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/workers"
+	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
+	"github.com/reelmill/reelmill/workers/workertest"
+)
+
+func registry() *workers.Registry {
+	r := workers.NewRegistry()
+	workers.Add(r, "transcode", New(ffmpeg.Tools{}))
+	return r
+}
+
+var x264 = []string{"-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p"}
+
+func args(lists ...[]string) []string { return slices.Concat(lists...) }
+
+func media(w, h, rate int, seconds float64) pipeline.Media {
+	return pipeline.Media{Container: "mov", Duration: seconds, Video: pipeline.VideoTrack{
+		Codec: "h264", Width: w, Height: h, CodedWidth: w, CodedHeight: h, FrameRateNum: rate, FrameRateDen: 1,
+	}}
+}
+
+// sound is the result of an audio job, as far as the package job looks at it.
+func sound() map[string]pipeline.Result {
+	return map[string]pipeline.Result{"audio-0": {Outputs: []pipeline.Output{
+		{Kind: pipeline.KindAudioRendition, Path: "audio-eng/seg_%05d.m4s", Language: "eng", Channels: 2,
+			Codecs: "mp4a.40.2", Bandwidth: 130000, AverageBandwidth: 128000},
+		{Kind: pipeline.KindPlaylist, Path: "audio-eng/index.m3u8"},
+	}}}
+}
+
+// TestConformance runs chunk and package over 7 s in two rungs, and plays the tree that comes out.
+func TestConformance(t *testing.T) {
+	out := workertest.Run(t, workertest.Case{
+		Registry: registry(), Worker: "transcode", Params: `{"ladder":[90,180]}`, Media: media(320, 180, 10, 7),
+		Source: workertest.Clip(t, "a.mp4", args(workertest.Pattern("320x180", "10", "7"), x264)...),
+	})
+	want := "index/transcode-0000.json master.m3u8 180p/index.m3u8 180p/init.mp4 180p/seg_%05d.m4s " +
+		"90p/index.m3u8 90p/init.mp4 90p/seg_%05d.m4s"
+	var got []string
+	for _, r := range out.Results {
+		got = append(got, workertest.Paths(r)...)
+	}
+	slices.Sort(got)
+	wanted := strings.Fields(want)
+	slices.Sort(wanted)
+	if !slices.Equal(got, wanted) {
+		t.Errorf("outputs %v", got)
+	}
+	for _, o := range out.Results["transcode-0000"].Outputs {
+		if o.Kind != pipeline.KindRendition {
+			continue
+		}
+		if o.Segments.Count != 2 || o.Duration < 6.95 || o.Duration > 7.05 || o.FrameRate != 10 || o.Bandwidth < o.AverageBandwidth ||
+			!strings.HasPrefix(o.Codecs, "avc1.64") {
+			t.Errorf("rendition %+v %+v", o, o.Segments)
+		}
+	}
+	verifyTree(t, out.Store.Tree(t, out.Results), map[string][2]int{"180p": {320, 180}, "90p": {160, 90}})
+}
+
+// verifyTree plays every rung from a tree of files, decoding each segment.
+func verifyTree(t *testing.T, root string, rungs map[string][2]int) {
+	t.Helper()
+	for name, size := range rungs {
+		_, err := (ffmpeg.Tools{}).VerifyHLS(t.Context(), filepath.Join(root, name, "index.m3u8"), ffmpeg.Expect{
+			Width: size[0], Height: size[1], VideoCodec: "h264", FullDecode: true, Scratch: t.TempDir(),
+		})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if text, err := os.ReadFile(filepath.Join(root, "master.m3u8")); err != nil || strings.Count(string(text), "#EXT-X-STREAM-INF") != len(rungs) {
+		t.Errorf("master %s %v", text, err)
+	}
+}
+
+// run makes both jobs of a video and returns the tree.
+func run(t *testing.T, params, source string, m pipeline.Media, before map[string]pipeline.Result) string {
+	t.Helper()
+	store, results := workertest.NewStore(t), map[string]pipeline.Result{}
+	for name, r := range before {
+		results[name] = r
+	}
+	jobs, err := New(ffmpeg.Tools{}).Plan(decode(t, params), m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	made := map[string]pipeline.Result{}
+	for _, j := range jobs {
+		j.Worker, j.Params = "transcode", json.RawMessage(params)
+		j.After = append(j.After, "audio-0")
+		task := pipeline.Task{Video: store.Video, Job: j, Media: &m, Source: store.Add(t, "original", source)}
+		made[j.Name] = store.Work(t, registry(), task, results, nil)
+		results[j.Name] = made[j.Name]
+	}
+	return store.Tree(t, made)
+}
+
+func decode(t *testing.T, params string) (p Params) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(params), &p); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func TestMasterNamesTheSound(t *testing.T) {
+	source := workertest.Clip(t, "a.mp4", args(workertest.Pattern("64x64", "10", "1"), x264)...)
+	root := run(t, "{}", source, media(64, 64, 10, 1), sound())
+	text, err := os.ReadFile(filepath.Join(root, "master.m3u8"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`NAME="English"`, `LANGUAGE="en"`, `URI="audio-eng/index.m3u8"`, `AUDIO="audio"`, `,mp4a.40.2"`, "64p/index.m3u8"} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("the master lacks %s:\n%s", want, text)
+		}
+	}
+}
+
+// TestShapes has sources that break encoders: tiny, odd, slow, turned, with a changing size.
+func TestShapes(t *testing.T) {
+	turned := media(48, 64, 5, 2)
+	turned.Video.Rotation, turned.Video.CodedWidth, turned.Video.CodedHeight = 90, 64, 48
+	wide := media(96, 64, 5, 1)
+	wide.Video.SampleRatio = 1.5
+	clip := func(name, size, rate, seconds string, more ...string) string {
+		return workertest.Clip(t, name, args(workertest.Pattern(size, rate, seconds), x264, more)...)
+	}
+	for _, c := range []struct {
+		name   string
+		source string
+		media  pipeline.Media
+		rung   string
+		size   [2]int
+	}{
+		{"2x2", clip("a.mp4", "2x2", "5", "1"), media(2, 2, 5, 1), "2p", [2]int{2, 2}},
+		{"odd", workertest.Clip(t, "a.mov", args(workertest.Pattern("51x37", "5", "1"), []string{"-c:v", "qtrle"})...), media(51, 37, 5, 1), "37p", [2]int{50, 36}},
+		{"1 frame/s", clip("b.mp4", "64x64", "1", "5"), media(64, 64, 1, 5), "64p", [2]int{64, 64}},
+		{"one frame", clip("c.mp4", "64x64", "25", "0.04"), media(64, 64, 25, 0.04), "64p", [2]int{64, 64}},
+		{"turned", workertest.Rotate(t, clip("d.mp4", "64x48", "5", "2"), 90), turned, "48p", [2]int{48, 64}},
+		{"wide pixels", clip("e.mp4", "64x64", "5", "1", "-vf", "setsar=3/2"), wide, "64p", [2]int{96, 64}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			verifyTree(t, run(t, "{}", c.source, c.media, nil), map[string][2]int{c.rung: c.size})
+		})
+	}
+}
+
+// TestTurned: the four corners are where a viewer expects them.
+func TestTurned(t *testing.T) {
+	// Red above, blue below; a quarter turn clockwise brings red to the right.
+	source := workertest.Clip(t, "a.mp4", args([]string{"-f", "lavfi", "-i", "color=red:s=64x32:d=1:r=5",
+		"-f", "lavfi", "-i", "color=blue:s=64x32:d=1:r=5", "-filter_complex", "[0][1]vstack"}, x264)...)
+	m := media(64, 64, 5, 1)
+	m.Video.Rotation = 90
+	img := frame(t, run(t, "{}", workertest.Rotate(t, source, 90), m, nil), "64p")
+	if !isColor(img.At(8, 32), 0, 0, 255) || !isColor(img.At(56, 32), 255, 0, 0) {
+		t.Errorf("left %v, right %v", img.At(8, 32), img.At(56, 32))
+	}
+}
+
+func TestAlphaIsBlackBehind(t *testing.T) {
+	source := workertest.Clip(t, "a.mov", "-f", "lavfi", "-i", "color=white@0.5:s=64x64:d=1:r=5,format=argb", "-c:v", "qtrle")
+	m := media(64, 64, 5, 1)
+	m.Video.Alpha, m.Video.Codec = true, "qtrle"
+	if c := frame(t, run(t, "{}", source, m, nil), "64p").At(32, 32); !isColor(c, 128, 128, 128) {
+		t.Errorf("white at half strength became %v", c)
+	}
+}
+
+// frame decodes the first picture of a rung.
+func frame(t *testing.T, root, rung string) image.Image { return frameAt(t, root, rung, "0") }
+
+// frameAt decodes the picture of a rung's first segment that is shown at a time.
+func frameAt(t *testing.T, root, rung, second string) image.Image {
+	t.Helper()
+	var data []byte
+	for _, name := range []string{"init.mp4", "seg_00000.m4s"} {
+		part, err := os.ReadFile(filepath.Join(root, rung, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		data = append(data, part...)
+	}
+	file := filepath.Join(t.TempDir(), "a.mp4")
+	if err := os.WriteFile(file, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	img, err := imaging.Open(workertest.Clip(t, "a.png", "-ss", second, "-i", file, "-frames:v", "1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return img
+}
+
+func isColor(c interface{ RGBA() (r, g, b, a uint32) }, red, green, blue int) bool {
+	r, g, b, _ := c.RGBA()
+	near := func(got uint32, want int) bool { return max(int(got>>8)-want, want-int(got>>8)) < 24 }
+	return near(r, red) && near(g, green) && near(b, blue)
+}
+
+// TestChangingSize: recordings of windows and calls change their size; the rendition does not, and lasts as long.
+func TestChangingSize(t *testing.T) {
+	var joined []byte
+	for _, part := range [][]string{{"red:s=64x64:r=10:d=2", "0"}, {"blue:s=96x48:r=10:d=2", "2"}} {
+		name := workertest.Clip(t, "a.ts", args([]string{"-f", "lavfi", "-i", "color=" + part[0]}, x264,
+			[]string{"-output_ts_offset", part[1]})...)
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		joined = append(joined, data...)
+	}
+	source := filepath.Join(t.TempDir(), "a.ts")
+	if err := os.WriteFile(source, joined, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m := media(64, 64, 10, 4)
+	m.Container = "mpegts"
+	root := run(t, "{}", source, m, nil)
+	verifyTree(t, root, map[string][2]int{"64p": {64, 64}})
+	for second, blue := range map[string]bool{"0": false, "1.8": false, "2.2": true, "3.8": true} {
+		if img := frameAt(t, root, "64p", second); isColor(img.At(32, 32), 0, 0, 255) != blue {
+			t.Errorf("%s s: %v", second, img.At(32, 32))
+		}
+	}
+}
+
+// TestWrongPlanFails: an output that is not as the media say is never published.
+func TestWrongPlanFails(t *testing.T) {
+	store, m := workertest.NewStore(t), media(64, 64, 10, 9)
+	source := workertest.Clip(t, "a.mp4", args(workertest.Pattern("64x64", "10", "2"), x264)...)
+	jobs, err := New(ffmpeg.Tools{}).Plan(Params{}, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	jobs[0].Worker = "transcode"
+	task := pipeline.Task{Video: store.Video, Job: jobs[0], Media: &m, Source: store.Add(t, "original", source)}
+	_, err = store.Try(t, t.Context(), registry(), task)
+	if p := pipeline.ProblemOf(err); p == nil || p.Code != pipeline.CodeVerification {
+		t.Errorf("2 s for 9: %v", err)
+	}
+	for _, key := range store.Keys(t) {
+		if !strings.Contains(key, "source") {
+			t.Errorf("%s was published", key)
+		}
+	}
+}
+
+// TestLatePicture: a picture that starts half a second after the sound keeps its distance.
+func TestLatePicture(t *testing.T) {
+	source := workertest.Clip(t, "a.mkv", args(workertest.Tone("2"), []string{"-itsoffset", "0.5", "-f", "lavfi", "-i",
+		"color=black:s=64x64:r=10:d=1,drawbox=c=white:t=fill:enable='gte(t,0.45)'", "-c:a", "pcm_s16le"}, x264)...)
+	m := media(64, 64, 10, 1.5)
+	m.Container, m.Video.Start = "matroska", 0.5
+	root := run(t, "{}", source, m, nil)
+	for second, white := range map[string]bool{"0": false, "0.9": false, "1.0": true, "1.4": true} {
+		img := frameAt(t, root, "64p", second)
+		if isColor(img.At(32, 32), 255, 255, 255) != white {
+			t.Errorf("%s s: %v", second, img.At(32, 32))
+		}
+	}
+}

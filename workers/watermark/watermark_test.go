@@ -1,0 +1,240 @@
+package watermark
+
+import (
+	"bytes"
+	"encoding/binary"
+	"hash/crc32"
+	"image"
+	"image/color"
+	"image/jpeg"
+	"image/png"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/disintegration/imaging"
+	"golang.org/x/image/bmp"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/workers"
+	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
+	"github.com/reelmill/reelmill/workers/internal/picture"
+	"github.com/reelmill/reelmill/workers/workertest"
+)
+
+func registry() *workers.Registry {
+	r := workers.NewRegistry()
+	workers.Add(r, "watermark", New(ffmpeg.Tools{}))
+	return r
+}
+
+func media(w, h int, seconds float64) pipeline.Media {
+	return pipeline.Media{Container: "mov", Duration: seconds, Video: pipeline.VideoTrack{
+		Codec: "h264", Width: w, Height: h, CodedWidth: w, CodedHeight: h, FrameRateNum: 5, FrameRateDen: 1,
+	}}
+}
+
+var x264 = []string{"-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p"}
+
+// gray is a plain video of w by h, with sound.
+func gray(t *testing.T, size string) string {
+	t.Helper()
+	return workertest.Clip(t, "a.mp4", slices.Concat([]string{"-f", "lavfi", "-i", "color=gray:r=5:d=1:s=" + size},
+		workertest.Tone("1"), x264, []string{"-c:a", "aac"})...)
+}
+
+// red writes a red PNG of w by h.
+func red(t *testing.T, w, h int) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "mark.png")
+	if err := imaging.Save(imaging.New(w, h, color.NRGBA{R: 255, A: 255}), path); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func withSound(m pipeline.Media) pipeline.Media {
+	m.Audio = []pipeline.AudioTrack{{Stream: 1, Codec: "aac", Channels: 1, Duration: m.Duration}}
+	return m
+}
+
+func TestConformance(t *testing.T) {
+	out := workertest.Run(t, workertest.Case{
+		Registry: registry(), Worker: "watermark", Params: `{"image":"mark"}`, Source: gray(t, "320x180"),
+		Assets: map[string]string{"mark": red(t, 100, 50)}, Media: withSound(media(320, 180, 1)),
+	})
+	o := out.Results["watermark"].Outputs
+	if len(o) != 1 || o[0].Path != "watermarked.mp4" || o[0].Kind != pipeline.KindVideo || o[0].Width != 320 {
+		t.Fatalf("outputs %+v", o)
+	}
+	// 15% of the width is 48, the padding 16: the mark covers 256..304 by 140..164.
+	img := frame(t, out.Store.Local(o[0]))
+	for _, at := range []struct {
+		x, y int
+		red  bool
+	}{{280, 152, true}, {260, 144, true}, {300, 160, true}, {250, 152, false}, {310, 152, false}, {280, 134, false}, {280, 172, false}, {40, 40, false}} {
+		if r, _, b, _ := img.At(at.x, at.y).RGBA(); (int(r>>8)-int(b>>8) > 100) != at.red {
+			t.Errorf("%d,%d is %v", at.x, at.y, img.At(at.x, at.y))
+		}
+	}
+}
+
+func frame(t *testing.T, file string) image.Image {
+	t.Helper()
+	img, err := imaging.Open(workertest.Clip(t, "f.png", "-i", file, "-frames:v", "1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return img
+}
+
+func TestText(t *testing.T) {
+	source := workertest.Clip(t, "a.mp4", slices.Concat([]string{"-f", "lavfi", "-i", "color=gray:r=5:d=1:s=320x180"}, x264)...)
+	store := workertest.NewStore(t)
+	p := pipeline.Pipeline{Name: "x", Steps: []pipeline.Step{{Worker: "watermark", With: map[string]any{
+		"text": `ReelMill: [50%] 'x' \;,`, "position": "top-left", "scale": 0.5,
+	}}}}
+	r := workertest.Video(t, registry(), store, source, media(320, 180, 1), p, nil)
+	img := frame(t, store.Local(r["watermark"].Outputs[0]))
+	bright := 0
+	for x := range 320 {
+		for y := range 180 {
+			r, g, b, _ := img.At(x, y).RGBA()
+			lit := r>>8 > 200 && g>>8 > 200 && b>>8 > 200
+			if lit && (x < 14 || x > 180 || y < 14 || y > 60) {
+				t.Fatalf("white at %d,%d", x, y)
+			}
+			if lit {
+				bright++
+			}
+		}
+	}
+	if bright < 50 {
+		t.Errorf("%d white pixels", bright)
+	}
+}
+
+func encoded(t *testing.T, encode func(*bytes.Buffer) error) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := encode(&b); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// TestImageGate: what is no JPEG, PNG or WebP, or too large, or damaged, never reaches a decoder or imaging.
+func TestImageGate(t *testing.T) {
+	small := imaging.New(4, 4, color.NRGBA{G: 255, A: 128})
+	good := encoded(t, func(b *bytes.Buffer) error { return png.Encode(b, small) })
+	huge := bytes.Clone(good) // the header says 20000x20000
+	binary.BigEndian.PutUint32(huge[16:], 20000)
+	binary.BigEndian.PutUint32(huge[20:], 20000)
+	binary.BigEndian.PutUint32(huge[29:], crc32.ChecksumIEEE(huge[12:29]))
+	palette := encoded(t, func(b *bytes.Buffer) error {
+		p := image.NewPaletted(image.Rect(0, 0, 4, 4), color.Palette{color.White, color.Black})
+		return png.Encode(b, p)
+	})
+	for name, c := range map[string]struct {
+		data []byte
+		ok   bool
+	}{
+		"png":              {good, true},
+		"jpeg":             {encoded(t, func(b *bytes.Buffer) error { return jpeg.Encode(b, small, nil) }), true},
+		"palette":          {palette, true},
+		"bmp":              {encoded(t, func(b *bytes.Buffer) error { return bmp.Encode(b, small) }), false},
+		"huge":             {huge, false},
+		"cut short":        {good[:40], false},
+		"header alone":     {good[:8], false},
+		"svg":              {[]byte("<svg xmlns='http://www.w3.org/2000/svg'/>"), false},
+		"gif":              {[]byte("GIF89a\x01\x00\x01\x00\x00\x00\x00;"), false},
+		"video":            {[]byte("\x00\x00\x00\x18ftypmp42"), false},
+		"RIFF but no WebP": {[]byte("RIFF\x10\x00\x00\x00WAVEfmt "), false},
+		"empty":            {nil, false},
+	} {
+		path := filepath.Join(t.TempDir(), "x")
+		if err := os.WriteFile(path, c.data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		img, err := readImage(path)
+		if c.ok != (err == nil) || c.ok && img.Bounds() != image.Rect(0, 0, 4, 4) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if p := pipeline.ProblemOf(err); p != nil && p.Code != pipeline.CodeParameters {
+			t.Errorf("%s: code %s", name, p.Code)
+		}
+	}
+}
+
+func FuzzDecodeImage(f *testing.F) {
+	var b bytes.Buffer
+	if err := png.Encode(&b, image.NewNRGBA(image.Rect(0, 0, 3, 3))); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b.Bytes())
+	f.Add([]byte("RIFF\x1a\x00\x00\x00WEBPVP8L"))
+	f.Add([]byte("\xff\xd8\xff\xe0"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		img, err := decodeImage(data)
+		if (img == nil) == (err == nil) {
+			t.Errorf("image %v, error %v", img, err)
+		}
+	})
+}
+
+func TestParams(t *testing.T) {
+	w, planner := New(ffmpeg.Tools{}), registry()
+	for raw, ok := range map[string]bool{
+		`{"text":"a"}`: true, `{"image":"mark"}`: true, `{"text":"a","opacity":0,"padding":0,"scale":1}`: true,
+		`{"text":"Ελλάς Россия é"}`: true, `{"text":"a","position":"center"}`: true,
+		`{}`: false, `{"text":"a","image":"b"}`: false, `{"image":"../x"}`: false, `{"text":"  "}`: false,
+		`{"text":"日本"}`: false, `{"text":"a\nb"}`: false, `{"text":"a","scale":2}`: false, `{"text":"a","opacity":-1}`: false,
+		`{"text":"a","position":"middle"}`: false, `{"text":"a","padding":0.9}`: false, `{"text":"a","size":1}`: false,
+		`{"text":"` + strings.Repeat("x", 201) + `"}`: false,
+	} {
+		if _, err := planner.Plan("watermark", []byte(raw), media(64, 64, 1)); (err == nil) != ok {
+			t.Errorf("%s: %v", raw, err)
+		}
+	}
+	if _, err := w.Plan(Params{Text: "\xff"}, pipeline.Media{}); err == nil {
+		t.Error("broken UTF-8 passed")
+	}
+}
+
+// TestPlace: every anchor keeps the mark inside of every picture.
+func TestPlace(t *testing.T) {
+	one := 1.0
+	half := 0.5
+	for _, size := range []picture.Size{{Width: 2, Height: 2}, {Width: 1920, Height: 1080}, {Width: 64, Height: 1920}, {Width: 8192, Height: 16}} {
+		for _, p := range []Params{{}, {Scale: &one}, {Padding: &half}, {Scale: &one, Padding: &half}} {
+			for _, position := range append([]Position{""}, positions...) {
+				p.Position = position
+				maxW, maxH := p.box(size)
+				img := scaleInto(imaging.New(300, 200, color.White), maxW, maxH)
+				w, h := img.Bounds().Dx(), img.Bounds().Dy()
+				x, y := p.place(size, w, h)
+				if w < 1 || h < 1 || x < 0 || y < 0 || x+w > size.Width || y+h > size.Height {
+					t.Errorf("%v %+v: %dx%d at %d,%d", size, p, w, h, x, y)
+				}
+				text, err := drawText("ReelMill", maxW, maxH)
+				if err != nil || text.Bounds().Dx() > maxW || text.Bounds().Dy() > maxH {
+					t.Errorf("%v %+v: text %v %v", size, p, text.Bounds(), err)
+				}
+			}
+		}
+	}
+	p := Params{}
+	if x, y := p.place(picture.Size{Width: 1000, Height: 500}, 150, 50); x != 800 || y != 400 {
+		t.Errorf("default place %d,%d", x, y)
+	}
+}
+
+func TestFade(t *testing.T) {
+	img := imaging.New(1, 1, color.NRGBA{R: 9, A: 200})
+	fade(img, 0.5)
+	if img.Pix[3] != 100 || img.Pix[0] != 9 {
+		t.Errorf("pixel %v", img.Pix)
+	}
+}
