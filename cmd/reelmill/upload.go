@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/vbauerster/mpb/v8"
@@ -64,6 +65,10 @@ func (c uploadCommand) one(ctx context.Context, s streams, file string) error {
 		Path: file, Pipeline: c.Pipeline, Watermark: c.Watermark, Metadata: c.Metadata,
 		IdempotencyKey: pipeline.NewID("upl"), Progress: bars.sent,
 	})
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return fmt.Errorf("upload %s: no server answers at %s: start one with `reelmill serve`, or name it with "+
+			"--server: %w", file, c.Server, err)
+	}
 	if err != nil {
 		return fmt.Errorf("upload %s: %w", file, err)
 	}
