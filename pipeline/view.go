@@ -1,7 +1,6 @@
 package pipeline
 
 import (
-	"slices"
 	"strings"
 	"time"
 )
@@ -129,7 +128,7 @@ func (v *VideoView) applyFinish(e Event) error {
 	}
 	at := e.Time
 	v.Status, v.Problem, v.FinishedAt = end.State, end.Problem, &at
-	v.Warnings = slices.Concat([]Problem{}, end.Warnings)
+	v.Warnings = append([]Problem{}, end.Warnings...)
 	if end.State == VideoStateReady {
 		v.ReadyAt, v.Progress = &at, 100
 	}
@@ -164,7 +163,7 @@ func PlannedJobs(e Event) ([]JobView, error) {
 	for i, j := range data.Plan {
 		jobs[i] = JobView{
 			ID: video + "/" + j.Name, Video: video, Name: j.Name, Step: j.Step, Worker: j.Worker, Status: JobPending,
-			After: slices.Concat([]string{}, j.After), Optional: j.Optional, Weight: j.weight(), CreatedAt: e.Time,
+			After: append([]string{}, j.After...), Optional: j.Optional, Weight: j.weight(), CreatedAt: e.Time,
 		}
 	}
 	return jobs, nil

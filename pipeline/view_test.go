@@ -240,3 +240,24 @@ func TestFold(t *testing.T) {
 		t.Error("states")
 	}
 }
+
+// TestViewListsAreNeverNull: an empty list is [] in JSON, in every state.
+func TestViewListsAreNeverNull(t *testing.T) {
+	finish, err := pipeline.NewEvent("coordinator", pipeline.VideoReady, pipeline.FinishedSubject("p", "v"), "v",
+		pipeline.Event{}, pipeline.Finish{State: pipeline.VideoStateReady})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var view pipeline.VideoView
+	if err := view.Apply(finish); err != nil || view.Warnings == nil {
+		t.Errorf("warnings %v, %v", view.Warnings, err)
+	}
+	inspected, err := pipeline.NewEvent("coordinator", pipeline.VideoInspected, pipeline.InspectedSubject("p", "v"),
+		"v", pipeline.Event{}, pipeline.Inspected{Plan: []pipeline.Job{{Name: "a"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if jobs, err := pipeline.PlannedJobs(inspected); err != nil || jobs[0].After == nil {
+		t.Errorf("jobs %+v, %v", jobs, err)
+	}
+}
