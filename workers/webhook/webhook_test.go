@@ -16,6 +16,7 @@ import (
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/workers"
+	"github.com/reelmill/reelmill/workers/workertest"
 )
 
 const secret = Secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
@@ -215,4 +216,18 @@ func TestSecretIsHidden(t *testing.T) {
 	if New(Config{Secret: "whsec_not base64!"}).Check(t.Context()) == nil || New(c).Check(t.Context()) != nil {
 		t.Error("Check does not tell a good secret from a bad one")
 	}
+}
+
+func TestConformance(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer server.Close()
+	part, err := json.Marshal(delivery(server.URL))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := workers.NewRegistry()
+	workers.Add(r, pipeline.NotifyWorker, New(Config{Secret: secret, AllowPrivate: true}))
+	workertest.Run(t, workertest.Case{
+		Registry: r, Worker: pipeline.NotifyWorker, Jobs: []pipeline.Job{{Name: "notify", Part: part}},
+	})
 }

@@ -45,7 +45,9 @@ func TestRateAtMost(t *testing.T) {
 		{Rate{60000, 1001}, 30, Rate{30000, 1001}},
 		{Rate{120, 1}, 60, Rate{60, 1}},
 		{Rate{120, 1}, 30, Rate{30, 1}},
-		{Rate{31, 1}, 30, Rate{31, 2}},
+		{Rate{1000, 33}, 30, Rate{1000, 33}},
+		{Rate{31, 1}, 30, Rate{31, 1}},
+		{Rate{32, 1}, 30, Rate{16, 1}},
 	} {
 		if got := c.rate.AtMost(c.limit); got != c.want {
 			t.Errorf("%v at most %g = %v, want %v", c.rate, c.limit, got, c.want)

@@ -70,9 +70,10 @@ func SourceRate(v pipeline.VideoTrack) Rate {
 }
 
 // AtMost divides r by the smallest whole number that brings it to fps or below, so that keyframes of both
-// rates fall on the same times.
+// rates fall on the same times. A rate up to 5% above fps is meant to be fps, as a screen recording of 30.3
+// frames/s is, and stays: half of it would be seen.
 func (r Rate) AtMost(fps float64) Rate {
-	n := int(math.Ceil(r.Float()/fps - 1e-9))
+	n := int(math.Ceil(r.Float()/fps - 0.05))
 	if n <= 1 {
 		return r
 	}
