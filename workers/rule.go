@@ -46,13 +46,14 @@ func decide(me, cause uint64, last pipeline.JobFold, maxLost int) action {
 	return run
 }
 
-// shelveAfter is how many lost attempts a job may have and still be begun at once. A process that dies takes all its
-// jobs with it, and which of them is to blame cannot be known. What is lost again and again waits longer each time: a
-// job that is only unlucky, always first in the queue when the process is killed, gets out of the way of the kills,
-// and one that is to blame cannot take the others down with it for long.
+// shelveAfter is how many lost attempts a job may have and still be begun at once. A process that dies
+// takes all its jobs with it, and which of them is to blame cannot be known. What is lost again and again
+// waits longer each time: a job that is only unlucky, always first in the queue when the process is killed,
+// gets out of the way of the kills, and one that is to blame cannot take the others down with it for long.
 const shelveAfter = 3
 
-// shelfTime is how long a job waits that was lost for the lost-th time: 2 s, doubled each time, 5 minutes at most.
+// shelfTime is how long a job waits that was lost for the lost-th time: 2 s, doubled each time, 5 minutes at
+// most.
 func shelfTime(lost int) time.Duration {
 	return min(2*time.Second<<min(lost-shelveAfter, 16), 5*time.Minute)
 }

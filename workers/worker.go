@@ -9,8 +9,8 @@ import (
 
 // Worker makes one kind of output. P is its parameter struct: the `with` of a pipeline step decodes into it,
 // and its JSON Schema (by json, doc, enum, minimum, maximum, default tags) is derived from it and validates
-// `with` before P is decoded; a field whose json tag has no omitempty must be given. The zero P must be usable:
-// defaults are a worker's own.
+// `with` before P is decoded; a field whose json tag has no omitempty must be given. The zero P must be
+// usable: defaults are a worker's own.
 type Worker[P any] interface {
 	// Plan says which jobs the worker makes of media: pure, so the same arguments give the same jobs. It returns
 	// jobs named by part (empty for a single job), with edges, priority, weight and part data; the pipeline adds

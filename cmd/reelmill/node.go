@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -117,12 +116,14 @@ func (n *node) openStore(ctx context.Context) error {
 }
 
 func (n *node) openCatalog(ctx context.Context) (err error) {
-	if n.catalog, err = catalog.Open(ctx, filepath.Join(n.data, "catalog.db")); err != nil {
+	if n.catalog, err = catalog.Open(ctx, n.catalogPath()); err != nil {
 		return err
 	}
 	n.closers = append(n.closers, n.catalog.Close)
 	return nil
 }
+
+func (n *node) catalogPath() string { return filepath.Join(n.data, "catalog.db") }
 
 func (n *node) openWorkers(ctx context.Context) (err error) {
 	if n.registry, err = all.New(all.Config{Webhook: n.webhook}); err != nil {
@@ -241,7 +242,7 @@ func (n *node) serve(ctx context.Context, listener net.Listener) error {
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	if err := server.Shutdown(grace); err != nil {
-		server.Close()
+		n.log.Debug("close open requests", "error", errors.Join(err, server.Close()))
 	}
 	if err := <-done; !errors.Is(err, http.ErrServerClosed) {
 		return err
@@ -350,17 +351,17 @@ func (n *node) copyObject(ctx context.Context, key, name string) error {
 }
 
 // listen opens the API's listener.
-func listen(address string) (net.Listener, string, error) {
-	l, err := net.Listen("tcp", address)
+func listen(ctx context.Context, address string) (net.Listener, string, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {
 		return nil, "", fmt.Errorf("listen: %w", err)
 	}
-	host, port, _ := strings.Cut(l.Addr().String(), ":")
-	if tcp, ok := l.Addr().(*net.TCPAddr); ok {
-		host, port = tcp.IP.String(), fmt.Sprint(tcp.Port)
-		if tcp.IP.IsUnspecified() {
-			host = "127.0.0.1"
-		}
+	host, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		return nil, "", errors.Join(err, l.Close())
+	}
+	if net.ParseIP(host).IsUnspecified() {
+		host = "127.0.0.1"
 	}
 	return l, "http://" + net.JoinHostPort(host, port), nil
 }

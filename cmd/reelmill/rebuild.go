@@ -7,6 +7,7 @@ import (
 	"log/slog"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/storage/catalog"
 )
 
 // rebuildCommand makes the read model anew.
@@ -21,7 +22,14 @@ func (c rebuildCommand) Run(ctx context.Context, s streams, log *slog.Logger) (e
 	if err := n.openBroker(ctx); err != nil {
 		return err
 	}
-	if err := n.openCatalog(ctx); err != nil {
+	err = n.openCatalog(ctx)
+	if errors.Is(err, catalog.ErrSchema) || errors.Is(err, catalog.ErrDamaged) {
+		if err := catalog.Remove(n.catalogPath()); err != nil {
+			return err
+		}
+		err = n.openCatalog(ctx)
+	}
+	if err != nil {
 		return err
 	}
 	if err := n.catalog.Reset(ctx); err != nil {

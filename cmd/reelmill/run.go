@@ -53,7 +53,7 @@ func (c runCommand) Run(ctx context.Context, s streams, set *settings, log *slog
 		return err
 	}
 	defer func() { err = errors.Join(err, n.close()) }()
-	listener, url, err := listen("127.0.0.1:0")
+	listener, url, err := listen(ctx, "127.0.0.1:0")
 	if err != nil {
 		return err
 	}

@@ -69,7 +69,7 @@ func (c serveCommand) Run(ctx context.Context, s streams, set *settings, log *sl
 	if err != nil {
 		return err
 	}
-	listener, url, err := listen(c.Listen)
+	listener, url, err := listen(ctx, c.Listen)
 	if err != nil {
 		return err
 	}
@@ -154,7 +154,8 @@ func announce(ctx context.Context, s streams, url string) error {
 		case <-wait.C:
 		}
 	}
-	fmt.Fprintf(s.err, "ReelMill %s serves %s\nNext: reelmill upload FILE --server %s --wait=ready\n", version, url, url)
+	fmt.Fprintf(s.err, "ReelMill %s serves %s\nNext: reelmill upload FILE --server %s --wait=ready\n",
+		version, url, url)
 	return json.NewEncoder(s.out).Encode(readyLine{Ready: true, URL: url})
 }
 

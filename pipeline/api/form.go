@@ -62,7 +62,7 @@ func newForm(s *server, video string, body io.Reader, boundary string) *form {
 func (f *form) read(ctx context.Context) (pipeline.Upload, error) {
 	for n := 0; ; n++ {
 		part, err := f.parts.NextPart()
-		if err == io.EOF { //nolint:errorlint // only the bare EOF is the closing boundary
+		if err == io.EOF { // only the bare EOF is the closing boundary
 			break
 		}
 		if err != nil {
@@ -137,7 +137,7 @@ func (f *form) takeFile(ctx context.Context, part *multipart.Part) error {
 		return err
 	}
 	body := bufio.NewReader(part)
-	if _, err := body.Peek(1); err == io.EOF { //nolint:errorlint // only the bare EOF is the part's end
+	if _, err := body.Peek(1); err == io.EOF { // only the bare EOF is the part's end
 		return failAt("/form/file", codeUploadEmpty, "The file has no bytes.")
 	}
 	filename := cleanFilename(part.FileName())

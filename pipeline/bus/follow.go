@@ -26,10 +26,10 @@ func (b *Bus) Follow(ctx context.Context, after uint64,
 	apply func(context.Context, []pipeline.Event) error,
 ) error {
 	last, err := b.LastSequence(ctx)
-	if ctx.Err() != nil {
-		return nil
-	}
-	if err != nil {
+	switch {
+	case ctx.Err() != nil:
+		return nil //nolint:nilerr // it was asked to stop
+	case err != nil:
 		return fmt.Errorf("follow: %w", err)
 	}
 	if after > last {

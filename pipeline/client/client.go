@@ -191,7 +191,7 @@ func (c *Client) List(ctx context.Context, o ListOptions) (VideoPage, error) {
 	}
 	var l page[pipeline.VideoView]
 	err := c.get(ctx, "/v1/videos", q, &l)
-	return VideoPage{Data: l.Data, NextCursor: l.NextCursor}, err
+	return VideoPage(l), err
 }
 
 // Pipelines returns the pipelines of the server.

@@ -232,7 +232,7 @@ func (s *source) Read(p []byte) (int, error) {
 	if err == nil && s.want > 0 && s.n > s.want {
 		err = s.checkEnd()
 	}
-	if err != io.EOF {
+	if err != io.EOF { //nolint:errorlint // a reader ends with the bare io.EOF; a wrapped one is a fault
 		s.err = err
 	}
 	return n, err

@@ -135,7 +135,7 @@ func foreign(head []byte) error {
 // refusal turns an error that the file is to blame for into the reason of a rejection; nil for all others.
 func refusal(ctx context.Context, err error) *pipeline.Problem {
 	if ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // whatever err is, the file is not to blame for it
 	}
 	var coded *pipeline.Error
 	var run *ffmpeg.Error

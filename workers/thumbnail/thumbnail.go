@@ -31,7 +31,7 @@ func New(tools ffmpeg.Tools) *Worker { return &Worker{tools: tools} }
 // Check implements workers.Checker.
 func (w *Worker) Check(ctx context.Context) error {
 	encoders, err := w.tools.Encoders(ctx)
-	if err == nil && (!encoders["png"]) {
+	if err == nil && !encoders["png"] {
 		err = fmt.Errorf("ffmpeg has no png encoder: install a full build, such as apt-get install ffmpeg")
 	}
 	return err

@@ -26,7 +26,7 @@ func New(tools ffmpeg.Tools) *Worker { return &Worker{tools: tools} }
 // Check implements workers.Checker. No font is needed: one is built in.
 func (w *Worker) Check(ctx context.Context) error {
 	encoders, err := w.tools.Encoders(ctx)
-	if err == nil && !(encoders["libx264"] && encoders["aac"]) {
+	if err == nil && (!encoders["libx264"] || !encoders["aac"]) {
 		err = errors.New("ffmpeg has no libx264 or aac: install a full build, such as apt-get install ffmpeg")
 	}
 	return err
