@@ -147,7 +147,22 @@ func (s *Store) get(ctx context.Context, key string, rng storage.Range) (io.Read
 			return nil, storage.Info{}, errors.Join(err, body.Close())
 		}
 	}
-	return body, s.info(object), nil
+	return contextBody{ctx, body}, s.info(object), nil
+}
+
+// contextBody is the body of an answer that ends with its context. The transport's own may go on for as long as it
+// has bytes in its buffers.
+type contextBody struct {
+	ctx context.Context
+	io.ReadCloser
+}
+
+// Read implements io.Reader.
+func (b contextBody) Read(p []byte) (int, error) {
+	if err := b.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return b.ReadCloser.Read(p)
 }
 
 // rangeHeader is the range as HTTP has it, with the last byte included.
