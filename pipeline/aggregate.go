@@ -101,13 +101,14 @@ func (v *Video) lastJobEvent() Event {
 	return last
 }
 
-// finish appends the one end of the video.
+// finish appends the one end of the video, or of its generation.
 func (c *Coordinator) finish(ctx context.Context, v *Video, cause Event, end Finish) error {
 	if v.Finished.Sequence != 0 {
 		return nil
 	}
-	end.Notify = v.Upload.Webhook != nil
-	e, err := c.append(ctx, v, end.State.finishType(), FinishedSubject(v.Project, v.ID), cause, end, 0)
-	v.Finished = e
+	end.Notify, end.Generation = v.Upload.Webhook != nil, v.Generation
+	subject := FinishedSubject(v.Project, v.ID)
+	e, err := c.append(ctx, v, end.State.finishType(), subject, cause, end, v.Reopened.Sequence)
+	v.Finished, v.End = e, end
 	return err
 }

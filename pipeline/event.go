@@ -22,7 +22,9 @@ const (
 	VideoErrored   EventType = "video.errored"   // a required job failed for good
 	VideoRejected  EventType = "video.rejected"  // inspection refused it
 	VideoCanceled  EventType = "video.canceled"  // somebody stopped it
-	VideoDeleted   EventType = "video.deleted"   // its objects go; nothing follows
+	VideoReopened  EventType = "video.reopened"  // it has ended, and a job of it is tried again
+	VideoDeleted   EventType = "video.deleted"   // its objects and events go
+	VideoPurged    EventType = "video.purged"    // they are gone; what statistics need of them
 
 	JobStarted     EventType = "job.started"     // an attempt begins; its sequence is the attempt's token
 	JobCompleted   EventType = "job.completed"   // the outputs of the winning attempt
@@ -30,13 +32,15 @@ const (
 	JobInterrupted EventType = "job.interrupted" // an attempt was given back, unspent
 	JobErrored     EventType = "job.errored"     // no attempt is left, or none would help
 	JobCanceled    EventType = "job.canceled"    // nobody wants it any more
+	JobRequeued    EventType = "job.requeued"    // errored, and somebody has it tried again: a new generation
 )
 
 // EventTypes lists every event type, in the order of the story.
 var EventTypes = []EventType{
 	VideoUploaded, VideoInspected,
-	JobStarted, JobCompleted, JobRetrying, JobInterrupted, JobErrored, JobCanceled,
-	VideoPlayable, VideoReady, VideoErrored, VideoRejected, VideoCanceled, VideoDeleted,
+	JobStarted, JobCompleted, JobRetrying, JobInterrupted, JobErrored, JobCanceled, JobRequeued,
+	VideoPlayable, VideoReady, VideoErrored, VideoRejected, VideoCanceled, VideoReopened,
+	VideoDeleted, VideoPurged,
 }
 
 // Event is one immutable fact. On the wire it is a CloudEvents 1.0 document in structured JSON
@@ -131,10 +135,11 @@ func InspectedSubject(project, video string) string {
 // PlayableSubject is where video.playable of a video stands: once.
 func PlayableSubject(project, video string) string { return "video.playable." + project + "." + video }
 
-// FinishedSubject is the swap chain of a video's end: ready, errored, rejected or canceled.
+// FinishedSubject is the swap chain of a video's end: ready, errored, rejected or canceled, and reopened in
+// between.
 func FinishedSubject(project, video string) string { return "video.finished." + project + "." + video }
 
-// DeletedSubject is where video.deleted of a video stands: once.
+// DeletedSubject is where video.deleted of a video stands, and then video.purged: all that is left of it.
 func DeletedSubject(project, video string) string { return "video.deleted." + project + "." + video }
 
 // JobSubject is the swap chain of a job.

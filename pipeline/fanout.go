@@ -10,16 +10,19 @@ func (c *Coordinator) fanOut(ctx context.Context, v *Video) error {
 		return nil
 	}
 	for _, j := range v.Plan {
-		// A job with an event was enqueued once; what it needs next comes from its worker loop.
-		if f := v.Jobs[j.Name]; f.State != JobPending || f.Last.Sequence != 0 || !v.completed(j.After) {
-			continue
+		f := v.Jobs[j.Name]
+		if f.State != JobPending || !f.fresh() || !v.completed(j.After) {
+			continue // what a job needs that has begun comes from its worker loop
 		}
-		if err := c.Tasks.Enqueue(ctx, v.task(j, v.unblockedBy(j))); err != nil {
+		if err := c.Tasks.Enqueue(ctx, v.task(j, f.Last, v.unblockedBy(j))); err != nil {
 			return err
 		}
 	}
 	return nil
 }
+
+// fresh reports whether the coordinator is to enqueue the job: it was never begun, in this generation.
+func (f JobFold) fresh() bool { return f.Last.Sequence == 0 || f.Last.Type == JobRequeued }
 
 // unblockedBy returns the event that made j runnable: the completion of the last of the jobs before it, or
 // the verdict.

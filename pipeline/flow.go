@@ -12,12 +12,14 @@ var flow = []struct {
 	on    []EventType
 	react func(*Coordinator, context.Context, *Video) error
 }{
-	{[]EventType{VideoDeleted}, (*Coordinator).forget},
-	{[]EventType{VideoUploaded}, (*Coordinator).inspect},
+	{[]EventType{VideoDeleted, VideoPurged}, (*Coordinator).forget},
+	{[]EventType{VideoCanceled, VideoInspected, JobCanceled}, (*Coordinator).stop},
+	{[]EventType{JobRequeued}, (*Coordinator).reopen},
+	{[]EventType{VideoUploaded, JobRequeued}, (*Coordinator).inspect},
 	{[]EventType{JobCompleted}, (*Coordinator).judge},
-	{[]EventType{VideoInspected, JobCompleted}, (*Coordinator).fanOut},
+	{[]EventType{VideoInspected, JobCompleted, JobRequeued}, (*Coordinator).fanOut},
 	{[]EventType{VideoInspected, JobCompleted, JobErrored, JobCanceled}, (*Coordinator).aggregate},
-	{[]EventType{VideoReady, VideoErrored, VideoRejected, VideoCanceled}, (*Coordinator).notify},
+	{[]EventType{VideoReady, VideoErrored, VideoRejected, VideoCanceled, JobRequeued}, (*Coordinator).notify},
 }
 
 // Leads reports whether an event of type t leads to anything. The others are told, not acted on.
@@ -35,6 +37,17 @@ type Tasks interface {
 	// Enqueue stores t for its worker type. A task of the same job and cause that still waits is not stored
 	// twice. The task is on disk when Enqueue returns.
 	Enqueue(ctx context.Context, t Task) error
+	// Withdraw removes the tasks and schedules of the jobs named, those that a worker holds included. None is no
+	// error.
+	Withdraw(ctx context.Context, project, video string, jobs ...string) error
+}
+
+// Archive is the event log as deletion sees it.
+type Archive interface {
+	// History returns every event of a video, in order.
+	History(ctx context.Context, project, video string) ([]Event, error)
+	// Purge removes every event of a video but those on its DeletedSubject.
+	Purge(ctx context.Context, project, video string) error
 }
 
 // Objects is the store as the coordinator sees it.
@@ -46,6 +59,7 @@ type Objects interface {
 // Coordinator runs the flow. It holds no state: any number may run, anywhere.
 type Coordinator struct {
 	Log     Log
+	Archive Archive
 	Tasks   Tasks
 	Objects Objects
 	Planner Planner
@@ -62,6 +76,12 @@ func (c *Coordinator) Handle(ctx context.Context, e Event) error {
 	if err != nil {
 		return err
 	}
+	return c.Evaluate(ctx, project, video)
+}
+
+// Evaluate does all that is missing for a video, whatever led to it. Doing it again does nothing.
+func (c *Coordinator) Evaluate(ctx context.Context, project, video string) error {
+	var err error
 	for range maxConflicts {
 		err = c.evaluate(ctx, project, video)
 		if !errors.Is(err, ErrConflict) {
@@ -83,7 +103,7 @@ const maxConflicts = 8
 // last step undone.
 func (c *Coordinator) evaluate(ctx context.Context, project, video string) error {
 	v, err := Fold(ctx, c.Log, project, video)
-	if err != nil || v.Uploaded.Sequence == 0 {
+	if err != nil || v.Uploaded.Sequence == 0 && v.Deleted.Sequence == 0 {
 		return err
 	}
 	for _, row := range flow {
@@ -96,44 +116,6 @@ func (c *Coordinator) evaluate(ctx context.Context, project, video string) error
 		}
 	}
 	return nil
-}
-
-// errForgotten ends the evaluation of a deleted video.
-var errForgotten = errors.New("the video is deleted")
-
-// forget cancels the open jobs of a deleted video and deletes its objects. A worker that still runs one loses
-// its token with the cancellation, and removes its own output.
-func (c *Coordinator) forget(ctx context.Context, v *Video) error {
-	if v.Deleted.Sequence == 0 {
-		return nil
-	}
-	open := []struct {
-		job  Job
-		fold JobFold
-	}{
-		{Job{Name: inspectJob, Step: inspectJob, Worker: inspectJob}, v.Inspect},
-		{Job{Name: notifyJob, Step: notifyJob, Worker: NotifyWorker}, v.Notify},
-	}
-	for _, j := range v.Plan {
-		open = append(open, struct {
-			job  Job
-			fold JobFold
-		}{j, v.Jobs[j.Name]})
-	}
-	for _, o := range open {
-		if JobStateOf(o.fold.Last.Type).Terminal() {
-			continue
-		}
-		data := JobEvent{Job: o.job.Name, Step: o.job.Step, Worker: o.job.Worker}
-		subject := JobSubject(v.Project, v.ID, o.job.Name)
-		if _, err := c.append(ctx, v, JobCanceled, subject, v.Deleted, data, o.fold.Last.Sequence); err != nil {
-			return err
-		}
-	}
-	if err := c.Objects.DeletePrefix(ctx, "videos/"+v.ID+"/"); err != nil {
-		return err
-	}
-	return errForgotten
 }
 
 // append writes the next event of a subject of v, caused by cause.

@@ -10,12 +10,14 @@ const inspectJob = "inspect"
 
 // inspect is step 2, first half: an uploaded video gets its inspect job.
 func (c *Coordinator) inspect(ctx context.Context, v *Video) error {
-	if v.Inspect.Last.Sequence != 0 || v.Finished.Sequence != 0 {
-		return nil // enqueued once; what it needs next comes from its worker loop
+	if !v.Inspect.fresh() || v.Finished.Sequence != 0 {
+		return nil // what it needs next comes from its worker loop
 	}
-	return c.Tasks.Enqueue(ctx, v.task(Job{
-		Name: inspectJob, Step: inspectJob, Worker: inspectJob, Priority: High, Timeout: 120,
-	}, v.Uploaded))
+	return c.Tasks.Enqueue(ctx, v.task(v.inspectJob(), v.Inspect.Last, v.Uploaded))
+}
+
+func (v *Video) inspectJob() Job {
+	return Job{Name: inspectJob, Step: inspectJob, Worker: inspectJob, Priority: High, Timeout: 120}
 }
 
 // judge is step 2, second half: the finding of the inspect job becomes the verdict and the plan, once and for

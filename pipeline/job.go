@@ -63,6 +63,7 @@ func (s Seconds) Duration() time.Duration { return time.Duration(float64(s) * fl
 //	           retrying
 //
 // Canceled comes from any state that is not terminal, skipped from pending when a job before it failed.
+// A requeued job is pending again: its next generation.
 type JobState string
 
 // The states of a job. Completed, errored, canceled and skipped are terminal.
@@ -89,7 +90,7 @@ func (s JobState) Terminal() bool {
 // job's.
 func JobStateOf(t EventType) JobState {
 	switch t {
-	case "", JobInterrupted:
+	case "", JobInterrupted, JobRequeued:
 		return JobPending
 	case JobStarted:
 		return JobProcessing
@@ -117,6 +118,9 @@ type JobEvent struct {
 	Lost    int    `json:"lost,omitempty"`   // attempts that ended without a word
 	Owner   uint64 `json:"owner,omitempty"`  // stream sequence of the task message that the attempt belongs to
 	Token   uint64 `json:"token,omitempty"`  // sequence of the attempt's job.started; 0 in job.started itself
+	// Generation counts how often the job was requeued after it had errored. Attempt counts on, Failed and Lost
+	// begin anew.
+	Generation int `json:"generation,omitempty"`
 
 	Result  *Result    `json:"result,omitempty"`   // of job.completed
 	Problem *Problem   `json:"problem,omitempty"`  // of job.retrying and job.errored
@@ -191,7 +195,7 @@ type Task struct {
 	Video   string `json:"video"`
 	Job     Job    `json:"job"`
 	// Cause is the sequence of the job event that the task was made for: 0 for the first, later the
-	// job.retrying. A task is valid only for the state it was made for.
+	// job.retrying or job.requeued. A task is valid only for the state it was made for.
 	Cause   uint64            `json:"cause"`
 	Source  Object            `json:"source"`
 	Assets  map[string]Object `json:"assets,omitempty"` // further objects of the upload, by name: watermark
@@ -204,6 +208,12 @@ type Task struct {
 func (t Task) Subject() string {
 	return "task." + t.Job.Worker + "." + string(t.Job.priority()) + "." + Lane(t.Project) + "." +
 		t.Project + "." + t.Video + "." + t.Job.Name
+}
+
+// Fences returns the subjects whose next event may end an attempt at the task: those of its job, and of the
+// end and the deletion of its video.
+func (t Task) Fences() []string {
+	return []string{t.JobSubject(), FinishedSubject(t.Project, t.Video), DeletedSubject(t.Project, t.Video)}
 }
 
 // JobSubject is the subject of the task's job in the log.
@@ -229,6 +239,8 @@ func (j Job) priority() Priority {
 // DeadLetter is a task that nobody will try again by itself, with all that is needed to see why and to
 // redrive it.
 type DeadLetter struct {
+	// ID names the letter to those who redrive or discard it; set by the queue when it is read.
+	ID       string            `json:"id,omitempty"`
 	Task     Task              `json:"task"`
 	Subject  string            `json:"subject"` // of the task message
 	Headers  map[string]string `json:"headers,omitempty"`
@@ -236,12 +248,23 @@ type DeadLetter struct {
 	Attempts int               `json:"attempts"`
 	Token    uint64            `json:"token"` // the sequence of the job.errored event
 	Time     time.Time         `json:"time"`
+	// Raw holds a message that was no task, as it was; Task is zero then, and nothing can redrive it.
+	Raw []byte `json:"raw,omitempty"`
 }
 
 // Subject is where the dead letter stands: once per generation of the job, which is its cause.
 func (d DeadLetter) DeadSubject() string {
 	t := d.Task
 	return fmt.Sprintf("dead.%s.%s.%s.%s.%d", t.Job.Worker, t.Project, t.Video, t.Job.Name, d.Token)
+}
+
+// Place is where the queue has a job.
+type Place struct {
+	Queued bool // a task waits, or is held by the worker that took it
+	Taken  bool // a worker has it; false while it waits
+	// Ahead is how many tasks of the same worker type, priority and lane wait before this one; 0 when Taken.
+	Ahead int
+	DueAt *time.Time // when its retry becomes a task; nil when none is scheduled
 }
 
 // Progress is how far an attempt is. It is told live, at most twice a second, and never kept.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"time"
 )
 
@@ -35,24 +36,41 @@ type Message struct {
 // notify is step 5: a finished video whose upload asked for it gets a notify job, with tries and dead letter
 // like any other.
 func (c *Coordinator) notify(ctx context.Context, v *Video) error {
-	if v.Finished.Sequence == 0 || v.Upload.Webhook == nil || v.Notify.Last.Sequence != 0 {
+	if v.Finished.Sequence == 0 || v.Upload.Webhook == nil || !v.Notify.fresh() {
 		return nil
 	}
-	view, err := v.view()
+	job, err := v.notification()
 	if err != nil {
 		return err
+	}
+	return c.Tasks.Enqueue(ctx, v.task(job, v.Notify.Last, v.Finished))
+}
+
+// notification returns the job that tells of the video's end.
+func (v *Video) notification() (Job, error) {
+	view, err := v.view()
+	if err != nil {
+		return Job{}, err
 	}
 	part, err := json.Marshal(Delivery{
 		ID: v.Finished.ID, URL: v.Upload.Webhook.URL,
 		Body: Message{Type: v.Finished.Type, Timestamp: v.Finished.Time, Data: view},
 	})
 	if err != nil {
-		return fmt.Errorf("encode webhook of %s: %w", v.ID, err)
+		return Job{}, fmt.Errorf("encode webhook of %s: %w", v.ID, err)
 	}
-	return c.Tasks.Enqueue(ctx, v.task(Job{
-		Name: notifyJob, Step: notifyJob, Worker: NotifyWorker, Priority: High, Part: part, Optional: true,
-		Timeout: 30, Retry: notifyDelays,
-	}, v.Finished))
+	return Job{
+		Name: notifyName(v.Generation), Step: notifyJob, Worker: NotifyWorker, Priority: High, Part: part,
+		Optional: true, Timeout: 30, Retry: notifyDelays,
+	}, nil
+}
+
+// notifyName is the name of the job that tells of the end of a generation of a video.
+func notifyName(generation int) string {
+	if generation == 0 {
+		return notifyJob
+	}
+	return notifyJob + "-" + strconv.Itoa(generation)
 }
 
 // view replays the fold's own events into the view of the video.

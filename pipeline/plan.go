@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 )
 
 // DefaultProject is the project of every video until there are several.
@@ -84,7 +85,7 @@ func (s Step) validate(earlier map[string]bool, planner Planner) error {
 		return fmt.Errorf("name %q: use 1 to 64 of A-Z a-z 0-9 _ -", name)
 	case earlier[name]:
 		return fmt.Errorf("name %q is taken", name)
-	case name == inspectJob || name == notifyJob:
+	case name == inspectJob, name == notifyJob, strings.HasPrefix(name, notifyJob+"-"):
 		return fmt.Errorf("name %q is the pipeline's own", name)
 	case s.When != "" && s.When != WhenRequested:
 		return fmt.Errorf("when %q: leave it out or use %q", s.When, WhenRequested)

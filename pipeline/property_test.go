@@ -61,6 +61,11 @@ func (h *handling) Enqueue(ctx context.Context, t pipeline.Task) error {
 	return errors.Join(err, h.s.crash())
 }
 
+func (h *handling) Withdraw(ctx context.Context, p, v string, jobs ...string) error {
+	h.yield(struct{}{})
+	return errors.Join(h.s.tasks.Withdraw(ctx, p, v, jobs...), h.s.crash())
+}
+
 func (s *storm) crash() error {
 	if s.crashes == 0 || rapid.IntRange(0, 3).Draw(s.rt, "crash") != 0 {
 		return nil
@@ -95,7 +100,7 @@ func (s *storm) collect() {
 // begin starts the delivery of a pending event to coordinator i. It stays pending until it was handled.
 func (s *storm) begin(i int, e pipeline.Event) {
 	h := &handling{event: e, s: s}
-	c := &pipeline.Coordinator{Log: h, Tasks: h, Objects: s.objects, Planner: s.coord.Planner}
+	c := &pipeline.Coordinator{Log: h, Archive: s.log, Tasks: h, Objects: s.objects, Planner: s.coord.Planner}
 	h.step, h.stop = iter.Pull(func(yield func(struct{}) bool) {
 		h.yield = yield
 		h.err = c.Handle(context.Background(), e)

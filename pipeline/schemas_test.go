@@ -32,13 +32,16 @@ var schemaOf = map[pipeline.EventType]struct {
 	pipeline.VideoErrored:   {pipeline.Finish{}, []string{"problem"}},
 	pipeline.VideoRejected:  {pipeline.Finish{}, []string{"problem"}},
 	pipeline.VideoCanceled:  {pipeline.Finish{}, nil},
+	pipeline.VideoReopened:  {pipeline.Finish{}, nil},
 	pipeline.VideoDeleted:   {struct{}{}, nil},
+	pipeline.VideoPurged:    {pipeline.Purged{}, nil},
 	pipeline.JobStarted:     {pipeline.JobEvent{}, nil},
 	pipeline.JobCompleted:   {pipeline.JobEvent{}, []string{"result"}},
 	pipeline.JobRetrying:    {pipeline.JobEvent{}, []string{"problem", "retry_at"}},
 	pipeline.JobInterrupted: {pipeline.JobEvent{}, nil},
 	pipeline.JobErrored:     {pipeline.JobEvent{}, []string{"problem"}},
 	pipeline.JobCanceled:    {pipeline.JobEvent{}, nil},
+	pipeline.JobRequeued:    {pipeline.JobEvent{}, nil},
 }
 
 type object = map[string]any
@@ -57,7 +60,7 @@ func generate(t *testing.T, et pipeline.EventType) []byte {
 		data["required"] = required
 	}
 	properties := envelope["properties"].(object)
-	if state, ok := strings.CutPrefix(string(et), "video."); ok && reflect.TypeOf(schemaOf[et].data) ==
+	if state, ok := strings.CutPrefix(string(et), "video."); ok && et != pipeline.VideoReopened && reflect.TypeOf(schemaOf[et].data) ==
 		reflect.TypeFor[pipeline.Finish]() {
 		data["properties"].(object)["state"] = object{"const": state}
 	}

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +19,9 @@ type Upload struct {
 	Passthrough string                    `json:"passthrough,omitempty"` // the user's, in webhooks too
 	// Webhook is set when the end of the video is to be told.
 	Webhook *Webhook `json:"webhook,omitempty"`
+	// Priority is that of the video among others: Normal when empty, Bulk for what can wait, High for what
+	// somebody waits for. It moves all of its jobs.
+	Priority Priority `json:"priority,omitempty"`
 }
 
 // Webhook says where the end of a video is told.
@@ -30,13 +34,17 @@ var ErrReused = errors.New("the id belongs to another upload")
 
 // Accept is step 1: it appends video.uploaded for an upload whose source is whole in the store, and returns
 // the event. From then on the video is never lost. Accepting the same upload again returns the first event
-// with replayed true; an id that belongs to another upload gives ErrReused. parent is the traceparent of the
+// with replayed true; an id that belongs to another upload gives ErrReused, one of a deleted video
+// ErrDeleted. parent is the traceparent of the
 // request, or empty.
 func Accept(ctx context.Context, log Log, project, video string, up Upload, parent string) (
 	e Event, replayed bool, err error,
 ) {
 	if !ValidName(project) || !ValidName(video) {
 		return Event{}, false, fmt.Errorf("accept video %q of project %q: unusable name", video, project)
+	}
+	if deleted, err := log.Last(ctx, DeletedSubject(project, video)); err != nil || deleted[0].Sequence != 0 {
+		return Event{}, false, cmp.Or(err, ErrDeleted)
 	}
 	subject := UploadedSubject(project, video)
 	e, err = NewEvent("upload", VideoUploaded, subject, video, Event{TraceParent: parent}, up)
@@ -61,6 +69,9 @@ func Accept(ctx context.Context, log Log, project, video string, up Upload, pare
 	return first[0], true, nil
 }
 
+// ErrDeleted says that the video of this id was deleted. Its id is never used again.
+var ErrDeleted = errors.New("the video was deleted")
+
 // sameUpload compares what was asked for. Keys differ between two tries of one upload; hashes do not.
 func sameUpload(before Upload, again Event) bool {
 	var after Upload
@@ -78,29 +89,4 @@ func sameUpload(before Upload, again Event) bool {
 		return u
 	}
 	return reflect.DeepEqual(withoutKeys(before), withoutKeys(after))
-}
-
-// Delete appends video.deleted: its open jobs are canceled, its objects go, and reads answer that there is no
-// such video. Deleting again does nothing.
-func Delete(ctx context.Context, log Log, project, video string) (Event, error) {
-	events, err := log.Last(ctx, UploadedSubject(project, video), DeletedSubject(project, video))
-	if err != nil {
-		return Event{}, err
-	}
-	switch uploaded, deleted := events[0], events[1]; {
-	case uploaded.Sequence == 0:
-		return Event{}, ErrNotFound
-	case deleted.Sequence != 0:
-		return deleted, nil
-	default:
-		e, err := NewEvent("upload", VideoDeleted, DeletedSubject(project, video), video, uploaded, struct{}{})
-		if err != nil {
-			return Event{}, err
-		}
-		e.Sequence, err = log.Append(ctx, e, 0)
-		if errors.Is(err, ErrConflict) {
-			return Delete(ctx, log, project, video) // somebody else was faster; theirs is the event
-		}
-		return e, err
-	}
 }

@@ -18,9 +18,14 @@ type Video struct {
 	Verdict   Inspection
 	Jobs      map[string]JobFold // by name, of the plan
 	Playable  Event
-	Finished  Event
-	Notify    JobFold
-	Deleted   Event
+	Finished  Event   // zero while the video has not ended, also when it was reopened
+	End       Finish  // the data of Finished
+	Reopened  Event   // the last video.reopened, when nothing came after it
+	Notify    JobFold // of the generation's notify job
+	Deleted   Event   // video.deleted or video.purged
+
+	// Generation counts how often the video was reopened.
+	Generation int
 }
 
 // JobFold is the last event of a job and what it says.
@@ -42,12 +47,16 @@ type Finish struct {
 	Problem  *Problem   `json:"problem,omitempty"`  // why it is not ready
 	Warnings []Problem  `json:"warnings,omitempty"` // of optional jobs that failed
 	Notify   bool       `json:"notify,omitempty"`   // whether a webhook is owed
+	// Generation counts how often the video was reopened before.
+	Generation int `json:"generation,omitempty"`
 }
 
 // VideoState is the state of a video, drawn once:
 //
 //	queued -> inspecting -> processing -> ready | errored
 //	               \-> rejected | errored             canceled from any state that is not terminal
+//
+// A video that is ready or errored is processing again when a job of it is tried again (video.reopened).
 type VideoState string
 
 // The states of a video. Ready, errored, rejected and canceled are terminal.
@@ -88,19 +97,42 @@ func Fold(ctx context.Context, log Log, project, video string) (*Video, error) {
 	if v.Uploaded.Sequence == 0 {
 		return v, nil
 	}
+	if err := v.foldEnd(ctx, log, events[6]); err != nil {
+		return nil, err
+	}
 	if err := v.Uploaded.Decode(&v.Upload); err != nil {
 		return nil, err
 	}
 	if v.Inspect, err = FoldJob(events[5]); err != nil {
 		return nil, err
 	}
-	if v.Notify, err = FoldJob(events[6]); err != nil {
-		return nil, err
-	}
 	if v.Inspected.Sequence == 0 {
 		return v, nil
 	}
 	return v, v.foldPlan(ctx, log)
+}
+
+// foldEnd reads how the video ended, and the notify job of that end; first is that of the first end.
+func (v *Video) foldEnd(ctx context.Context, log Log, first Event) (err error) {
+	if v.Finished.Sequence != 0 {
+		if err := v.Finished.Decode(&v.End); err != nil {
+			return err
+		}
+		v.Generation = v.End.Generation
+	}
+	if v.Finished.Type == VideoReopened {
+		v.Reopened, v.Finished, v.End = v.Finished, Event{}, Finish{}
+		return nil
+	}
+	if v.Generation > 0 {
+		last, err := log.Last(ctx, JobSubject(v.Project, v.ID, notifyName(v.Generation)))
+		if err != nil {
+			return fmt.Errorf("fold video %s: %w", v.ID, err)
+		}
+		first = last[0]
+	}
+	v.Notify, err = FoldJob(first)
+	return err
 }
 
 // foldPlan reads the plan and the last event of each of its jobs.
@@ -128,6 +160,18 @@ func (v *Video) foldPlan(ctx context.Context, log Log) error {
 	}
 	v.skipBlocked()
 	return nil
+}
+
+// FoldTask reads what an attempt at t must know: the fold of its job, and whether it is still wanted. A task
+// of a deleted video is not, nor is one of a canceled video that is not to tell of it.
+func FoldTask(ctx context.Context, log Log, t Task) (f JobFold, wanted bool, err error) {
+	events, err := log.Last(ctx, t.Fences()...)
+	if err != nil {
+		return JobFold{}, false, err
+	}
+	f, err = FoldJob(events[0])
+	canceled := events[1].Type == VideoCanceled && t.Job.Step != notifyJob
+	return f, events[2].Sequence == 0 && !canceled, err
 }
 
 // FoldJob reads the last event of a job; the zero event folds to a pending job.
@@ -188,9 +232,17 @@ func (v *Video) settled() bool {
 	return true
 }
 
-// task returns the task of a job of this video, made for its first state.
-func (v *Video) task(j Job, cause Event) Task {
+// task returns the task of a job of this video, made for its first state or, when it was requeued, for that.
+func (v *Video) task(j Job, last, cause Event) Task {
+	switch {
+	case v.Upload.Priority == Bulk, v.Upload.Priority == High && j.priority() == Normal:
+		j.Priority = v.Upload.Priority
+	}
+	if last.Sequence > cause.Sequence {
+		cause = last
+	}
 	return Task{
+		Cause:   last.Sequence,
 		Project: v.Project, Video: v.ID, Job: j, Source: v.Upload.Source, Assets: v.Upload.Assets,
 		Media: v.Verdict.Media, EventID: cause.ID, Trace: cause.TraceParent,
 	}

@@ -35,7 +35,12 @@ type VideoView struct {
 	// PlannedWeight and DoneWeight are the sums that Progress comes from.
 	PlannedWeight int `json:"-"`
 	DoneWeight    int `json:"-"`
+	// Owed says that the end is to be told by webhook and the telling has not ended.
+	Owed bool `json:"-"`
 }
+
+// Open reports whether something is still to happen to the video.
+func (v *VideoView) Open() bool { return !v.Status.Terminal() || v.Owed }
 
 // JobView is a job as the read model keeps it and the API answers it.
 type JobView struct {
@@ -92,10 +97,28 @@ func (v *VideoView) Apply(e Event) error {
 		v.Playable, v.PlayableAt, v.Manifest = true, &at, data.Path
 	case VideoReady, VideoErrored, VideoRejected, VideoCanceled:
 		return v.applyFinish(e)
-	case VideoDeleted:
+	case VideoReopened:
+		v.reopen()
+	case VideoDeleted, VideoPurged:
 		v.Deleted = true
 	}
 	return nil
+}
+
+// reopen takes the end back. ReadyAt stays: it was ready then.
+func (v *VideoView) reopen() {
+	v.Status, v.Problem, v.Warnings, v.FinishedAt, v.Owed = VideoProcessing, nil, []Problem{}, nil, false
+	if v.InspectedAt == nil {
+		v.Status = VideoQueued
+	}
+	v.progress()
+}
+
+// progress is 100 by video.ready alone.
+func (v *VideoView) progress() {
+	if v.PlannedWeight > 0 && !v.Status.Terminal() {
+		v.Progress = min(99, 100*v.DoneWeight/v.PlannedWeight)
+	}
 }
 
 func (v *VideoView) applyUploaded(e Event) error {
@@ -127,7 +150,7 @@ func (v *VideoView) applyFinish(e Event) error {
 		return err
 	}
 	at := e.Time
-	v.Status, v.Problem, v.FinishedAt = end.State, end.Problem, &at
+	v.Status, v.Problem, v.FinishedAt, v.Owed = end.State, end.Problem, &at, end.Notify
 	v.Warnings = append([]Problem{}, end.Warnings...)
 	if end.State == VideoStateReady {
 		v.ReadyAt, v.Progress = &at, 100
@@ -140,13 +163,14 @@ func (v *VideoView) ApplyJob(e Event, job JobView) {
 	if job.Step == inspectJob && e.Type == JobStarted && v.Status == VideoQueued {
 		v.Status = VideoInspecting
 	}
+	if job.Step == notifyJob && JobStateOf(e.Type).Terminal() {
+		v.Owed = false
+	}
 	if e.Type != JobCompleted || job.Step == inspectJob || job.Step == notifyJob {
 		return
 	}
 	v.DoneWeight += job.Weight
-	if v.PlannedWeight > 0 && !v.Status.Terminal() {
-		v.Progress = min(99, 100*v.DoneWeight/v.PlannedWeight) // 100 is said by video.ready alone
-	}
+	v.progress()
 }
 
 // PlannedJobs returns the views of the jobs that a video.inspected event plans, all pending.
@@ -194,8 +218,11 @@ func (j *JobView) Apply(e Event) ([]Output, error) {
 	if data.Problem != nil {
 		j.Problem = data.Problem
 	}
-	if e.Type == JobStarted {
+	switch e.Type {
+	case JobStarted:
 		j.StartedAt = &at
+	case JobRequeued:
+		j.StartedAt, j.FinishedAt = nil, nil
 	}
 	if j.Status.Terminal() {
 		j.FinishedAt = &at
@@ -215,6 +242,16 @@ func (j *JobView) Settle(e Event) bool {
 	}
 	at := e.Time
 	j.Status, j.FinishedAt = JobStateSkipped, &at
+	return true
+}
+
+// Unsettle makes a job that Settle marked pending again, because its video was reopened, and reports whether
+// it did.
+func (j *JobView) Unsettle() bool {
+	if j.Status != JobStateSkipped {
+		return false
+	}
+	j.Status, j.FinishedAt = JobPending, nil
 	return true
 }
 

@@ -15,17 +15,15 @@ import (
 
 // memLog is a Log in memory with the semantics that the interface states, compare-and-swap included.
 type memLog struct {
-	events []pipeline.Event
-	last   map[string]int // index into events, by subject
+	events   []pipeline.Event
+	last     map[string]pipeline.Event // by subject
+	sequence uint64
 }
 
-func newLog() *memLog { return &memLog{last: map[string]int{}} }
+func newLog() *memLog { return &memLog{last: map[string]pipeline.Event{}} }
 
 func (l *memLog) Append(_ context.Context, e pipeline.Event, after uint64) (uint64, error) {
-	var last pipeline.Event
-	if i, ok := l.last[e.Subject]; ok {
-		last = l.events[i]
-	}
+	last := l.last[e.Subject]
 	if last.Sequence != after {
 		if last.Sequence != 0 && last.ID == e.ID {
 			return last.Sequence, nil
@@ -41,8 +39,9 @@ func (l *memLog) Append(_ context.Context, e pipeline.Event, after uint64) (uint
 	if err := json.Unmarshal(document, &stored); err != nil {
 		return 0, err
 	}
-	stored.Sequence = uint64(len(l.events) + 1)
-	l.last[e.Subject] = len(l.events)
+	l.sequence++
+	stored.Sequence = l.sequence
+	l.last[e.Subject] = stored
 	l.events = append(l.events, stored)
 	return stored.Sequence, nil
 }
@@ -50,11 +49,21 @@ func (l *memLog) Append(_ context.Context, e pipeline.Event, after uint64) (uint
 func (l *memLog) Last(_ context.Context, subjects ...string) ([]pipeline.Event, error) {
 	events := make([]pipeline.Event, len(subjects))
 	for i, s := range subjects {
-		if at, ok := l.last[s]; ok {
-			events[i] = l.events[at]
-		}
+		events[i] = l.last[s]
 	}
 	return events, nil
+}
+
+// History and Purge are about the one video that there is.
+func (l *memLog) History(context.Context, string, string) ([]pipeline.Event, error) {
+	return slices.Clone(l.events), nil
+}
+
+func (l *memLog) Purge(_ context.Context, p, v string) error {
+	keep := pipeline.DeletedSubject(p, v)
+	l.events = slices.DeleteFunc(slices.Clone(l.events), func(e pipeline.Event) bool { return e.Subject != keep })
+	maps.DeleteFunc(l.last, func(subject string, _ pipeline.Event) bool { return subject != keep })
+	return nil
 }
 
 func (l *memLog) of(types ...pipeline.EventType) []pipeline.Event {
@@ -81,6 +90,13 @@ func (q *memTasks) Enqueue(_ context.Context, t pipeline.Task) error {
 	}
 	q.waiting = append(q.waiting, t)
 	q.stored[t.Job.Name]++
+	return nil
+}
+
+func (q *memTasks) Withdraw(_ context.Context, _, _ string, jobs ...string) error {
+	q.waiting = slices.DeleteFunc(q.waiting, func(t pipeline.Task) bool {
+		return slices.Contains(jobs, t.Job.Name)
+	})
 	return nil
 }
 
@@ -138,14 +154,16 @@ type world struct {
 	tasks   *memTasks
 	objects *memObjects
 	coord   *pipeline.Coordinator
-	seen    int // events that the coordinator has handled
+	seen    uint64 // the last event that the coordinator has handled
 }
 
 const project, video = "acme", "vid_01"
 
 func newWorld(t fataler, p planner) *world {
 	w := &world{t: t, log: newLog(), tasks: &memTasks{stored: map[string]int{}}, objects: &memObjects{}}
-	w.coord = &pipeline.Coordinator{Log: w.log, Tasks: w.tasks, Objects: w.objects, Planner: p}
+	w.coord = &pipeline.Coordinator{
+		Log: w.log, Archive: w.log, Tasks: w.tasks, Objects: w.objects, Planner: p,
+	}
 	return w
 }
 
@@ -181,15 +199,22 @@ func (w *world) accept(up pipeline.Upload) pipeline.Event {
 // nothing.
 func (w *world) settle() {
 	w.t.Helper()
-	for ; w.seen < len(w.log.events); w.seen++ {
-		w.handle(w.log.events[w.seen])
+	var all []pipeline.Event
+	for w.seen < w.log.sequence {
+		for _, e := range slices.Clone(w.log.events) {
+			if e.Sequence > w.seen {
+				w.handle(e)
+				w.seen = e.Sequence
+				all = append(all, e)
+			}
+		}
 	}
-	events, waiting := len(w.log.events), w.tasks.names()
-	for _, e := range w.log.events {
+	sequence, waiting := w.log.sequence, w.tasks.names()
+	for _, e := range append(all, w.log.events...) {
 		w.handle(e)
 	}
-	if len(w.log.events) != events || !slices.Equal(w.tasks.names(), waiting) {
-		w.t.Fatalf("the second delivery did something: %v %v", w.log.events[events:], w.tasks.names())
+	if w.log.sequence != sequence || !slices.Equal(w.tasks.names(), waiting) {
+		w.t.Fatalf("the second delivery did something: %v %v", w.log.events, w.tasks.names())
 	}
 }
 

@@ -1,0 +1,101 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// ErrState says that a video or job is in a state in which that cannot be done.
+var ErrState = errors.New("not in this state")
+
+// Cancel appends video.canceled: its running jobs are stopped, waiting ones are withdrawn, and what they had
+// stored goes. Outputs of jobs that were completed stay until the video is deleted. Canceling again does
+// nothing; a video that has ended otherwise gives ErrState.
+func Cancel(ctx context.Context, log Log, project, video string) (Event, error) {
+	for range maxConflicts {
+		v, err := Fold(ctx, log, project, video)
+		switch {
+		case err != nil:
+			return Event{}, err
+		case v.Uploaded.Sequence == 0, v.Deleted.Sequence != 0:
+			return Event{}, ErrNotFound
+		case v.Finished.Type == VideoCanceled:
+			return v.Finished, nil
+		case v.Finished.Sequence != 0:
+			return Event{}, fmt.Errorf("the video is %s: %w", v.End.State, ErrState)
+		}
+		end := Finish{State: VideoStateCanceled, Generation: v.Generation, Notify: v.Upload.Webhook != nil}
+		e, err := NewEvent("upload", VideoCanceled, FinishedSubject(project, video), video, v.Uploaded, end)
+		if err != nil {
+			return Event{}, err
+		}
+		e.Sequence, err = log.Append(ctx, e, v.Reopened.Sequence)
+		if !errors.Is(err, ErrConflict) {
+			return e, err
+		}
+	}
+	return Event{}, ErrConflict
+}
+
+// stop cancels the open jobs of a canceled video. It is looked at after video.inspected too: a plan that was
+// written while the video was being canceled is never run.
+func (c *Coordinator) stop(ctx context.Context, v *Video) error {
+	if v.Finished.Type != VideoCanceled {
+		return nil
+	}
+	return c.cancelJobs(ctx, v, v.Finished, v.openJobs())
+}
+
+// openJob is a job that has not ended, and where its subject stands.
+type openJob struct {
+	Job
+	last Event
+}
+
+// openJobs returns the jobs that may run or be about to: those that have an event and no end, and those that
+// may have been enqueued.
+func (v *Video) openJobs() []openJob {
+	var open []openJob
+	if !v.Inspect.State.Terminal() {
+		open = append(open, openJob{v.inspectJob(), v.Inspect.Last})
+	}
+	for _, j := range v.Plan {
+		f := v.Jobs[j.Name]
+		if !f.State.Terminal() && (f.Last.Sequence != 0 || v.completed(j.After)) {
+			open = append(open, openJob{j, f.Last})
+		}
+	}
+	return open
+}
+
+// openNotify returns the notify job when it may run or be about to.
+func (v *Video) openNotify() ([]openJob, error) {
+	if v.Finished.Sequence == 0 || v.Upload.Webhook == nil || v.Notify.State.Terminal() {
+		return nil, nil
+	}
+	j, err := v.notification()
+	return []openJob{{j, v.Notify.Last}}, err
+}
+
+// cancelJobs ends jobs because of cause, then takes their tasks back and deletes what they had stored.
+func (c *Coordinator) cancelJobs(ctx context.Context, v *Video, cause Event, jobs []openJob) error {
+	var names []string
+	var failed error
+	for _, j := range jobs {
+		data := JobEvent{Job: j.Name, Step: j.Step, Worker: j.Worker}
+		_, failed = c.append(ctx, v, JobCanceled, JobSubject(v.Project, v.ID, j.Name), cause, data, j.last.Sequence)
+		if failed != nil {
+			break
+		}
+		names = append(names, j.Name)
+	}
+	if len(names) == 0 {
+		return failed
+	}
+	failed = errors.Join(failed, c.Tasks.Withdraw(ctx, v.Project, v.ID, names...))
+	for _, name := range names {
+		failed = errors.Join(failed, c.Objects.DeletePrefix(ctx, "videos/"+v.ID+"/"+name+"/"))
+	}
+	return failed
+}

@@ -1,0 +1,140 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// StoredObject is an object as the janitor sees it.
+type StoredObject struct {
+	Key      string
+	Modified time.Time
+}
+
+// Shelf is the object store as the janitor sees it.
+type Shelf interface {
+	// Objects yields the objects whose key begins with prefix, in the order of their keys.
+	Objects(ctx context.Context, prefix string) iter.Seq2[StoredObject, error]
+	Delete(ctx context.Context, key string) error
+}
+
+// Owners tells whose a video is.
+type Owners interface {
+	// Owner returns the project that a video belongs or belonged to; ErrNotFound when the log knows no such
+	// video.
+	Owner(ctx context.Context, video string) (string, error)
+}
+
+// Janitor deletes objects that nobody will ever read: uploads that were stored and never accepted, and what
+// attempts left that did not win. The loop removes what it can itself; the janitor comes after those that
+// were killed. What it finds young may still be written, and stays.
+type Janitor struct {
+	Log    Log
+	Owners Owners
+	Shelf  Shelf
+	// Uploads is the age at which objects without a video go; 24 hours when 0.
+	Uploads time.Duration
+	// Losers is the age at which outputs of attempts go that neither run nor won; 1 hour when 0.
+	Losers time.Duration
+}
+
+// Clean goes over the whole store once and returns how many objects it deleted.
+func (j *Janitor) Clean(ctx context.Context) (deleted int, err error) {
+	var now *shelved
+	for o, err := range j.Shelf.Objects(ctx, "videos/") {
+		if err != nil {
+			return deleted, fmt.Errorf("list objects: %w", err)
+		}
+		parts := strings.Split(o.Key, "/")
+		if len(parts) < 3 || !ValidName(parts[1]) {
+			continue // none of ours
+		}
+		if now == nil || now.id != parts[1] {
+			if now, err = j.look(ctx, parts[1]); err != nil {
+				return deleted, err
+			}
+		}
+		if age := time.Since(o.Modified); o.Modified.IsZero() || age < now.patience(j, o.Key, parts) {
+			continue
+		}
+		if err := j.Shelf.Delete(ctx, o.Key); err != nil {
+			return deleted, fmt.Errorf("delete %s: %w", o.Key, err)
+		}
+		deleted++
+	}
+	return deleted, nil
+}
+
+// shelved is what the log says of the video whose objects are being looked at.
+type shelved struct {
+	id    string
+	video *Video // nil when the log knows none
+}
+
+func (j *Janitor) look(ctx context.Context, id string) (*shelved, error) {
+	project, err := j.Owners.Owner(ctx, id)
+	if errors.Is(err, ErrNotFound) {
+		return &shelved{id: id}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	v, err := Fold(ctx, j.Log, project, id)
+	return &shelved{id, v}, err
+}
+
+// forever is the age that no object reaches.
+const forever = time.Duration(1<<63 - 1)
+
+// patience returns the age at which the object of key, which has these parts, goes.
+func (s *shelved) patience(j *Janitor, key string, parts []string) time.Duration {
+	uploads, losers := j.Uploads, j.Losers
+	if uploads == 0 {
+		uploads = 24 * time.Hour
+	}
+	if losers == 0 {
+		losers = time.Hour
+	}
+	switch {
+	case s.video == nil:
+		return uploads
+	case s.video.Deleted.Sequence != 0:
+		return losers
+	case len(parts) < 5: // not videos/<video>/<job>/<token>/<path>
+		if s.video.Upload.uses(key) {
+			return forever
+		}
+		return uploads // of a try whose answer was another's
+	}
+	token, err := strconv.ParseUint(parts[3], 10, 64)
+	f, known := s.video.Jobs[parts[2]]
+	if parts[2] == inspectJob {
+		f, known = s.video.Inspect, true
+	}
+	switch {
+	case err != nil, !known:
+		return forever
+	case f.State == JobStateCompleted && f.Data.Token == token:
+		return forever // the winner's
+	case f.State == JobProcessing && f.Last.Sequence == token:
+		return forever // it runs
+	case token > f.Last.Sequence:
+		return forever // it began since the fold
+	}
+	return losers
+}
+
+// uses reports whether the object of key is the source or an asset of the upload.
+func (u Upload) uses(key string) bool {
+	for _, o := range u.Assets {
+		if o.Key == key {
+			return true
+		}
+	}
+	return u.Source.Key == key
+}

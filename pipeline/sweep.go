@@ -1,0 +1,219 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// VideoRef names a video.
+type VideoRef struct{ Project, ID string }
+
+// Unfinished lists videos of which something is still to happen.
+type Unfinished interface {
+	// Unfinished returns open videos that were uploaded before a time, those after the video of id after, in the
+	// order of their ids, limit of them at most.
+	Unfinished(ctx context.Context, before time.Time, after string, limit int) ([]VideoRef, error)
+}
+
+// Queue tells whether a job is on its way to a worker.
+type Queue interface {
+	// Queued reports whether a job has a task that is not acknowledged, or a schedule. t may have any cause.
+	Queued(ctx context.Context, t Task) (bool, error)
+}
+
+// Sweeper is the guarantee that nothing sticks: what stands still is evaluated again. All that it does can be
+// done by any number of sweepers at once. It looks at each open video in two rounds: one that has not moved
+// between them is evaluated, and its jobs that neither a task nor a schedule would bring to a worker are
+// enqueued. In a pipeline without mistakes it never finds anything, so Repairs above 0 says that there is
+// one, or that the queue lost a message.
+type Sweeper struct {
+	Coordinator *Coordinator
+	Videos      Unfinished
+	Queue       Queue
+	Every       time.Duration // between rounds; 1 minute when 0
+	Age         time.Duration // of videos that are looked at; 2 minutes when 0
+	Logger      *slog.Logger  // slog.Default when nil
+
+	mu      sync.Mutex
+	seen    map[string]uint64 // of the last round: how far each open video was
+	repairs map[string]uint64
+}
+
+// The kinds of repair.
+const (
+	RepairEvent = "event_missed" // an event had not led to what follows from it
+	RepairTask  = "task_lost"    // an open job had neither task nor schedule
+)
+
+// Repairs returns how often each kind of repair was made.
+func (s *Sweeper) Repairs() map[string]uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return map[string]uint64{RepairEvent: s.repairs[RepairEvent], RepairTask: s.repairs[RepairTask]}
+}
+
+// Run sweeps until ctx ends.
+func (s *Sweeper) Run(ctx context.Context) error {
+	every := s.Every
+	if every == 0 {
+		every = time.Minute
+	}
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if err := s.Sweep(ctx); err != nil && ctx.Err() == nil {
+			s.log().Warn("sweep", "error", err)
+		}
+	}
+}
+
+func (s *Sweeper) log() *slog.Logger {
+	if s.Logger == nil {
+		return slog.Default()
+	}
+	return s.Logger
+}
+
+// sweepPage is how many videos are listed at once.
+const sweepPage = 100
+
+// Sweep makes one round. A video that cannot be swept is tried again in the next; the error tells of all.
+func (s *Sweeper) Sweep(ctx context.Context) error {
+	age := s.Age
+	if age == 0 {
+		age = 2 * time.Minute
+	}
+	before, after := time.Now().Add(-age), ""
+	now := map[string]uint64{}
+	var failed error
+	for {
+		page, err := s.Videos.Unfinished(ctx, before, after, sweepPage)
+		if err != nil {
+			return errors.Join(failed, fmt.Errorf("list unfinished videos: %w", err))
+		}
+		for _, v := range page {
+			if err := s.look(ctx, v, now); err != nil {
+				failed = errors.Join(failed, fmt.Errorf("sweep video %s: %w", v.ID, err))
+			}
+		}
+		if len(page) < sweepPage {
+			break
+		}
+		after = page[len(page)-1].ID
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seen = now
+	return failed
+}
+
+// look notes how far a video is, and repairs it when it was there in the last round already.
+func (s *Sweeper) look(ctx context.Context, ref VideoRef, now map[string]uint64) error {
+	v, err := Fold(ctx, s.Coordinator.Log, ref.Project, ref.ID)
+	if err != nil {
+		return err
+	}
+	at := v.last()
+	now[ref.ID] = at
+	s.mu.Lock()
+	still := s.seen[ref.ID] == at
+	s.mu.Unlock()
+	if !still || at == 0 {
+		return nil
+	}
+	lost, err := s.lost(ctx, v)
+	if err != nil {
+		return err
+	}
+	if err := s.Coordinator.Evaluate(ctx, ref.Project, ref.ID); err != nil {
+		return err
+	}
+	again, err := Fold(ctx, s.Coordinator.Log, ref.Project, ref.ID)
+	if err != nil {
+		return err
+	}
+	if again.last() != at {
+		if len(lost) == 0 {
+			s.repaired(RepairEvent, ref, "")
+		}
+		return nil // it moves again
+	}
+	for _, t := range lost {
+		if err := s.Coordinator.Tasks.Enqueue(ctx, t); err != nil {
+			return err
+		}
+		s.repaired(RepairTask, ref, t.Job.Name)
+	}
+	return nil
+}
+
+// lost returns the tasks of jobs that would have one, and have none.
+func (s *Sweeper) lost(ctx context.Context, v *Video) ([]Task, error) {
+	var lost []Task
+	due, err := v.due()
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range due {
+		queued, err := s.Queue.Queued(ctx, t)
+		if err != nil {
+			return nil, err
+		}
+		if !queued {
+			lost = append(lost, t)
+		}
+	}
+	return lost, nil
+}
+
+func (s *Sweeper) repaired(kind string, v VideoRef, job string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.repairs == nil {
+		s.repairs = map[string]uint64{}
+	}
+	s.repairs[kind]++
+	s.log().Error("the sweeper repaired a video that stood still; this is a bug, or the queue lost a message",
+		"kind", kind, "video", v.ID, "project", v.Project, "job", job)
+}
+
+// last returns the sequence of the last event that the fold has seen.
+func (v *Video) last() uint64 {
+	last := max(v.Uploaded.Sequence, v.Inspected.Sequence, v.Playable.Sequence, v.Finished.Sequence,
+		v.Reopened.Sequence, v.Deleted.Sequence, v.Inspect.Last.Sequence, v.Notify.Last.Sequence)
+	for _, f := range v.Jobs {
+		last = max(last, f.Last.Sequence)
+	}
+	return last
+}
+
+// due returns the tasks of the jobs that must be on their way to a worker, or with one.
+func (v *Video) due() ([]Task, error) {
+	if v.Uploaded.Sequence == 0 || v.Deleted.Sequence != 0 {
+		return nil, nil
+	}
+	open, cause, err := v.openJobs(), v.Uploaded, error(nil)
+	if v.Finished.Sequence != 0 {
+		cause = v.Finished
+		if open, err = v.openNotify(); err != nil {
+			return nil, err
+		}
+	}
+	due := make([]Task, len(open))
+	for i, j := range open {
+		if len(j.After) > 0 {
+			cause = v.unblockedBy(j.Job)
+		}
+		due[i] = v.task(j.Job, j.last, cause)
+	}
+	return due, nil
+}

@@ -1,0 +1,90 @@
+package pipeline_test
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+// open is a world with one open video, as a sweeper sees it.
+type open struct{ *world }
+
+func (o open) Unfinished(_ context.Context, _ time.Time, after string, _ int) ([]pipeline.VideoRef, error) {
+	if after != "" {
+		return nil, nil
+	}
+	return []pipeline.VideoRef{{Project: project, ID: video}}, nil
+}
+
+func (o open) Queued(_ context.Context, t pipeline.Task) (bool, error) {
+	return slices.Contains(o.tasks.names(), t.Job.Name), nil
+}
+
+func TestSweeper(t *testing.T) {
+	begun := func(w *world, job string, e pipeline.EventType) { // and its task is lost
+		task, _ := w.tasks.take(job)
+		w.write(pipeline.JobStarted, task, pipeline.JobEvent{Attempt: 1, Owner: 1})
+		if e == pipeline.JobRetrying {
+			w.write(e, task, retrying())
+		}
+		w.settle()
+	}
+	missed := func(w *world, job string) { // its completion leads to nothing
+		task, _ := w.tasks.take(job)
+		w.write(pipeline.JobStarted, task, pipeline.JobEvent{Attempt: 1, Owner: 1})
+		w.write(pipeline.JobCompleted, task, pipeline.JobEvent{Attempt: 1, Result: &pipeline.Result{}})
+	}
+	for name, c := range map[string]struct {
+		lose func(w *world)
+		want []string // jobs that are enqueued after it
+		kind string
+	}{
+		"nothing": {func(*world) {}, []string{"a", "b"}, ""},
+		"task":    {func(w *world) { w.tasks.take("a") }, []string{"a", "b"}, pipeline.RepairTask},
+		"task of a begun job": {
+			func(w *world) { begun(w, "a", "") }, []string{"a", "b"}, pipeline.RepairTask,
+		},
+		"timer": {
+			func(w *world) { begun(w, "a", pipeline.JobRetrying) }, []string{"a", "b"}, pipeline.RepairTask,
+		},
+		"event": {
+			func(w *world) { w.run("a", pipeline.Result{}); missed(w, "b") }, []string{"notify"}, pipeline.RepairEvent,
+		},
+		"notification": {
+			func(w *world) {
+				w.run("a", pipeline.Result{})
+				w.run("b", pipeline.Result{})
+				w.tasks.take("notify")
+			}, []string{"notify"}, pipeline.RepairTask,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := planner{"a": {{}}, "b": {{}}}
+			w := newWorld(t, p)
+			w.accept(uploadOf(p.pipeline()))
+			w.run("inspect", accepted())
+			c.lose(w)
+			s := &pipeline.Sweeper{Coordinator: w.coord, Videos: open{w}, Queue: open{w}}
+			for range 3 {
+				if err := s.Sweep(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			w.want(c.want...)
+			for kind, n := range s.Repairs() {
+				if want := map[bool]uint64{true: 1}[kind == c.kind]; n != want {
+					t.Errorf("%s repaired %d times, want %d", kind, n, want)
+				}
+			}
+			if task, ok := w.tasks.take(c.want[0]); ok && c.kind == pipeline.RepairTask {
+				last, err := w.log.Last(t.Context(), task.JobSubject())
+				if err != nil || task.Cause != last[0].Sequence {
+					t.Errorf("the task is made for %d, the job is at %d", task.Cause, last[0].Sequence)
+				}
+			}
+		})
+	}
+}
