@@ -24,6 +24,9 @@ var (
 	ErrSize = errors.New("object size differs from the declared size")
 	// ErrFull: the medium has no room. It may have some later: retry, and answer 507.
 	ErrFull = errors.New("storage is full")
+	// ErrUnavailable: the store was not asked, since it failed too often just now (package guard). Retry, and
+	// answer 503.
+	ErrUnavailable = errors.New("storage is unavailable")
 )
 
 // Store keeps objects under keys. Every method refuses a key that fails ValidKey with ErrKey, and stops

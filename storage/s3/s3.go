@@ -58,6 +58,10 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	return s, nil
 }
 
+// maxRetries of one request. The library's own default of 10 would hide from package guard, which tries again
+// too, how often the server fails.
+const maxRetries = 3
+
 func newClient(c Config, endpoint string) (*minio.Client, error) {
 	u, err := parseEndpoint(endpoint)
 	if err != nil {
@@ -73,6 +77,7 @@ func newClient(c Config, endpoint string) (*minio.Client, error) {
 		Transport:    c.Transport,
 		Region:       c.Region,
 		BucketLookup: lookup,
+		MaxRetries:   maxRetries,
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"net/url"
 	"syscall"
+	"time"
 
 	"github.com/reelmill/reelmill/pipeline"
 )
@@ -119,7 +120,9 @@ func CheckURL(u string) error {
 const maxURL = 2048
 
 // dialer returns a dial function; guarded says that only public addresses are dialled.
-func dialer(guarded bool) func(ctx context.Context, network, address string) (net.Conn, error) {
+func dialer(
+	guarded bool, timeout time.Duration,
+) func(ctx context.Context, network, address string) (net.Conn, error) {
 	d := &net.Dialer{Timeout: timeout}
 	if guarded {
 		d.Control = guard

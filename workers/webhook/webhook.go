@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -34,13 +35,27 @@ type Config struct {
 	Secret Secret
 	// AllowPrivate turns the guard off for users' addresses, too.
 	AllowPrivate bool
+	// Timeout of one delivery, from the connection to the end of the answer. Default, also below zero: 15 s,
+	// which Standard Webhooks recommends.
+	Timeout time.Duration
+	// Breakers of the hosts, for a program that wants to watch them. Default: new ones with the zero
+	// BreakerConfig.
+	Breakers *Breakers
+}
+
+func (c Config) withDefaults() Config {
+	c.Timeout = cmp.Or(max(c.Timeout, 0), defaultTimeout)
+	if c.Breakers == nil {
+		c.Breakers = newBreakers(BreakerConfig{}.withDefaults())
+	}
+	return c
 }
 
 // Bounds of one delivery.
 const (
-	timeout     = 15 * time.Second
-	maxResponse = 16 << 10 // bytes of a body that are read
-	maxHeader   = 16 << 10
+	defaultTimeout = 15 * time.Second
+	maxResponse    = 16 << 10 // bytes of a body that are read
+	maxHeader      = 16 << 10
 )
 
 // Params are none: what is sent, and to whom, is the job's part.
@@ -48,22 +63,23 @@ type Params struct{}
 
 // Worker is the worker type "webhook".
 type Worker struct {
-	config Config
+	config Config // with defaults
 	// guarded and trusted differ in whom they dial only.
 	guarded, trusted *http.Client
 }
 
 // New returns the worker.
 func New(c Config) *Worker {
-	return &Worker{config: c, guarded: client(!c.AllowPrivate), trusted: client(false)}
+	c = c.withDefaults()
+	return &Worker{config: c, guarded: client(!c.AllowPrivate, c.Timeout), trusted: client(false, c.Timeout)}
 }
 
 // client keeps no connections: deliveries are rare, and their receivers many.
-func client(guarded bool) *http.Client {
+func client(guarded bool, timeout time.Duration) *http.Client {
 	return &http.Client{
 		Timeout: timeout,
 		Transport: &http.Transport{
-			DialContext: dialer(guarded), DisableKeepAlives: true, TLSHandshakeTimeout: timeout,
+			DialContext: dialer(guarded, timeout), DisableKeepAlives: true, TLSHandshakeTimeout: timeout,
 			ResponseHeaderTimeout: timeout, MaxResponseHeaderBytes: maxHeader,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -108,20 +124,25 @@ func (w *Worker) deliver(ctx context.Context, d pipeline.Delivery) (int, error) 
 	if err != nil {
 		return 0, err
 	}
-	response, err := client.Do(request)
-	if err != nil {
-		return 0, failure(ctx, err)
-	}
-	defer response.Body.Close()
-	// The answer is not looked at; a little of it is read so that the receiver can finish.
-	_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, maxResponse))
-	switch {
-	case response.StatusCode >= 200 && response.StatusCode < 300:
+	status, err := w.config.Breakers.of(address).send(ctx, func() (int, error) {
+		response, err := client.Do(request)
+		if err != nil {
+			return 0, err
+		}
+		defer response.Body.Close()
+		// The answer is not looked at; a little of it is read so that the receiver can finish.
+		_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, maxResponse))
 		return response.StatusCode, nil
-	case response.StatusCode == http.StatusGone:
-		return 0, pipeline.Fail(pipeline.CodeWebhookRefused, "the receiver answered 410 Gone")
+	})
+	switch {
+	case err != nil:
+		return 0, w.failure(ctx, err)
+	case status >= 200 && status < 300:
+		return status, nil
+	case status == http.StatusGone:
+		return 0, pipeline.Fail(pipeline.CodeWebhookRefused, "the receiver answered 410 Gone: it wants no more")
 	}
-	return 0, pipeline.Fail(pipeline.CodeWebhookFailed, "the receiver answered %d", response.StatusCode)
+	return 0, pipeline.Fail(pipeline.CodeWebhookFailed, "the receiver answered %d", status)
 }
 
 func (w *Worker) request(ctx context.Context, address string, d pipeline.Delivery) (*http.Request, error) {
@@ -163,23 +184,26 @@ func (w *Worker) signer() (*standardwebhooks.Webhook, error) {
 }
 
 // failure gives an error of the connection its code. The URL stays out of the detail: it may hold a token.
-func failure(ctx context.Context, err error) error {
+func (w *Worker) failure(ctx context.Context, err error) error {
 	var refused refusedAddress
+	var known *pipeline.Error
 	switch {
+	case errors.As(err, &known):
+		return err
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case errors.As(err, &refused):
 		return pipeline.Fail(pipeline.CodeWebhookRefused, "the URL leads to an address that is not public")
 	}
-	return pipeline.Fail(pipeline.CodeWebhookFailed, "the receiver did not answer: %s", reason(err))
+	return pipeline.Fail(pipeline.CodeWebhookFailed, "the receiver did not answer: %s", w.reason(err))
 }
 
 // reason drops what http.Client puts around an error: the method and the URL.
-func reason(err error) string {
+func (w *Worker) reason(err error) string {
 	for next := errors.Unwrap(err); next != nil; next = errors.Unwrap(err) {
 		var timed interface{ Timeout() bool }
 		if errors.As(err, &timed) && timed.Timeout() {
-			return "no answer within " + timeout.String()
+			return "no answer within " + w.config.Timeout.String()
 		}
 		err = next
 	}

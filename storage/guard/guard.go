@@ -1,0 +1,241 @@
+package guard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"github.com/sony/gobreaker/v2"
+
+	"github.com/reelmill/reelmill/storage"
+)
+
+// ErrOpen: the breaker is open, and the store was not tried. It comes wrapped, with the name of the store,
+// the last failure and what to do; test with errors.Is. It passes by itself: answer 503, retry the job.
+var ErrOpen = fmt.Errorf("circuit breaker is open: %w", storage.ErrUnavailable)
+
+// Guard stands before one store. Its methods may be called from many goroutines.
+type Guard struct {
+	config  Config // with defaults
+	breaker *gobreaker.CircuitBreaker[struct{}]
+	store   storage.Store // the guarded one
+	probe   func(context.Context) error
+
+	opened, retries, failures atomic.Uint64
+	lastFailure               atomic.Pointer[string]
+}
+
+// New guards s. The caller still closes s, when nobody uses the guarded store any more. An error names the
+// field of c that is wrong.
+func New(s storage.Store, c Config) (*Guard, error) {
+	c = c.withDefaults()
+	if err := c.validate(); err != nil {
+		return nil, fmt.Errorf("guard %s: %w", c.Name, err)
+	}
+	g := &Guard{config: c}
+	g.breaker = gobreaker.NewCircuitBreaker[struct{}](gobreaker.Settings{
+		Name:         c.Name,
+		MaxRequests:  uint32(c.Probes),
+		Interval:     c.Window,
+		BucketPeriod: c.Window / 10,
+		Timeout:      c.Pause,
+		ReadyToTrip: func(n gobreaker.Counts) bool {
+			ended := n.TotalSuccesses + n.TotalFailures // Requests are those under way, too
+			return int(ended) >= c.MinTries && float64(n.TotalFailures) >= c.FailureRatio*float64(ended)
+		},
+		IsExcluded:    func(err error) bool { return errors.Is(err, errCallers) },
+		OnStateChange: g.changed,
+	})
+	g.store = abilities(&guarded{g, s})
+	g.probe = func(ctx context.Context) error {
+		_, err := s.Stat(ctx, probeKey)
+		return err
+	}
+	return g, nil
+}
+
+// probeKey is looked for while the breaker is half-open. It need not be there.
+const probeKey = "probe"
+
+// Store is the guarded store. It is a LocalPather, or a Presigner, if and only if the wrapped store is; these
+// abilities make no request, and pass unguarded. It is always a PrefixDeleter and a Reclaimer, since both can
+// be done for any store.
+//
+// A Put with IfAbsent may store the object and fail all the same, when the answer is lost. So the guard looks
+// for the object before the first try, and says ErrExists when it is there. When a later try finds it, after
+// a failed one, it is read back: same size and SHA-256 as what was to be put is success, anything else
+// ErrExists. Of two that put the same bytes at the same moment, both may hear that they did it. If the reader
+// cannot be rewound, the only try's answer stands.
+func (g *Guard) Store() storage.Store { return g.store }
+
+// State is "closed" (all is well), "open" (nothing is tried) or "half-open" (probes decide).
+func (g *Guard) State() string { return g.breaker.State().String() }
+
+// Opened is how often the breaker has opened.
+func (g *Guard) Opened() uint64 { return g.opened.Load() }
+
+// Retries is how many tries followed a failed one, resumed readers included.
+func (g *Guard) Retries() uint64 { return g.retries.Load() }
+
+// Failures is how many tries failed by the store's fault, broken readers and probes included.
+func (g *Guard) Failures() uint64 { return g.failures.Load() }
+
+// changed is called with the breaker's lock held: it must not ask the breaker anything.
+func (g *Guard) changed(_ string, from, to gobreaker.State) {
+	if to == gobreaker.StateOpen {
+		g.opened.Add(1)
+	}
+	g.config.Logger.Warn("the store's circuit breaker changed its state",
+		"store", g.config.Name, "from", from.String(), "to", to.String(), "last_failure", g.last())
+}
+
+func (g *Guard) last() string {
+	if s := g.lastFailure.Load(); s != nil {
+		return *s
+	}
+	return "none"
+}
+
+// retry tries until there is a result, an answer, an end of the context, or no try left.
+func retry[T any](ctx context.Context, g *Guard, tries int, try func() (T, error)) (T, error) {
+	var last error
+	var firstFailure time.Time
+	n := 0
+	result, err := backoff.Retry(ctx, func() (got T, _ error) {
+		if n++; n > 1 {
+			g.retries.Add(1)
+		}
+		last = g.guard(ctx, func() (err error) {
+			got, err = try()
+			return err
+		})
+		if n == 1 {
+			firstFailure = time.Now()
+		}
+		final := errors.Is(last, ErrOpen) || judge(ctx, last) != failed
+		if final || time.Since(firstFailure) >= g.config.Patience {
+			return got, backoff.Permanent(last)
+		}
+		return got, last
+	}, backoff.WithBackOff(g.delays()), backoff.WithMaxTries(uint(tries)), backoff.WithMaxElapsedTime(0))
+	if err == nil {
+		return result, nil
+	}
+	var none T
+	if ended := ctx.Err(); ended != nil && judge(ctx, last) != answered && !errors.Is(last, ended) {
+		return none, fmt.Errorf("%w, after: %w", ended, last)
+	}
+	return none, withoutMark(last)
+}
+
+func (g *Guard) delays() backoff.BackOff {
+	return &backoff.ExponentialBackOff{
+		InitialInterval: g.config.FirstDelay, MaxInterval: g.config.MaxDelay, Multiplier: 2,
+		RandomizationFactor: 0.5,
+	}
+}
+
+// guard makes one try, if the breaker lets it. Only probes ever run in the half-open state.
+func (g *Guard) guard(ctx context.Context, try func() error) error {
+	for range g.config.Probes {
+		if g.breaker.State() != gobreaker.StateHalfOpen {
+			break
+		}
+		err := g.execute(ctx, func() error { return g.probe(ctx) })
+		switch judge(ctx, err) {
+		case callers:
+			return err
+		case failed:
+			return g.open()
+		}
+	}
+	if g.breaker.State() != gobreaker.StateClosed { // still half-open: others probe
+		return g.open()
+	}
+	return g.execute(ctx, try)
+}
+
+// execute runs one try within the breaker, and counts.
+func (g *Guard) execute(ctx context.Context, try func() error) (err error) {
+	ran := false
+	_, _ = g.breaker.Execute(func() (struct{}, error) {
+		ran = true
+		err = try()
+		return struct{}{}, g.note(ctx, err)
+	})
+	if !ran {
+		return g.open()
+	}
+	return err
+}
+
+// note counts a failure, and is what the breaker is told of the error.
+func (g *Guard) note(ctx context.Context, err error) error {
+	switch judge(ctx, err) {
+	case answered:
+		return nil
+	case callers:
+		return errCallers
+	}
+	g.failures.Add(1)
+	text := err.Error()
+	g.lastFailure.Store(&text)
+	return err
+}
+
+func (g *Guard) open() error {
+	return fmt.Errorf("%s: %w, the last failure was %q: check that the store is up, reachable and allows "+
+		"access; it is tried again by itself within %s", g.config.Name, ErrOpen, g.last(), g.config.Pause)
+}
+
+// verdict is what an error says of the store.
+type verdict int
+
+const (
+	answered verdict = iota // the store did its part: a result, or an error of the contract
+	callers                 // the caller ended it: nothing is known of the store
+	failed                  // the store, or the way to it
+)
+
+// contract is what a store answers when it works.
+var contract = [...]error{
+	storage.ErrNotFound, storage.ErrExists, storage.ErrRange, storage.ErrKey, storage.ErrSize, storage.ErrFull,
+}
+
+func judge(ctx context.Context, err error) verdict {
+	if err == nil {
+		return answered
+	}
+	if _, theirs := errors.AsType[callersError](err); theirs {
+		return callers
+	}
+	for _, ours := range contract {
+		if errors.Is(err, ours) {
+			return answered
+		}
+	}
+	if ctx.Err() != nil {
+		return callers
+	}
+	return failed
+}
+
+// errCallers tells the breaker to count nothing.
+var errCallers = errors.New("ended by the caller")
+
+// callersError marks an error that came of the caller's own reader.
+type callersError struct{ error }
+
+// Unwrap returns the error.
+func (e callersError) Unwrap() error { return e.error }
+
+// withoutMark is the error as the store gave it.
+func withoutMark(err error) error {
+	if marked, ok := err.(callersError); ok { //nolint:errorlint // put on outermost, taken off there
+		return marked.error
+	}
+	return err
+}

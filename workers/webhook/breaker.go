@@ -1,0 +1,206 @@
+package webhook
+
+import (
+	"cmp"
+	"container/list"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sony/gobreaker/v2"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+// BreakerConfig says when a host is spared. The zero BreakerConfig is usable.
+type BreakerConfig struct {
+	// Failures in a row that open a host's breaker: connections that fail, time-outs, answers of 500 and above.
+	// Default: 5.
+	Failures int
+	// Pause between opening and the one delivery that probes. Default: 30 s.
+	Pause time.Duration
+	// Hosts that are remembered; the one that was used longest ago is forgotten first. Default: 1,024.
+	Hosts int
+}
+
+func (c BreakerConfig) withDefaults() BreakerConfig {
+	c.Failures = cmp.Or(c.Failures, 5)
+	c.Pause = cmp.Or(c.Pause, 30*time.Second)
+	c.Hosts = cmp.Or(c.Hosts, 1024)
+	return c
+}
+
+// validate is asked after withDefaults.
+func (c BreakerConfig) validate() error {
+	switch {
+	case c.Failures < 0:
+		return fmt.Errorf("Failures is %d, want at least 1", c.Failures)
+	case c.Pause < 0:
+		return fmt.Errorf("Pause is %s, want more than 0", c.Pause)
+	case c.Hosts < 0:
+		return fmt.Errorf("Hosts is %d, want at least 1", c.Hosts)
+	}
+	return nil
+}
+
+// BreakerStatus is what is known of one host.
+type BreakerStatus struct {
+	Host     string // scheme, host and port, such as "https://example.org:443"
+	State    string // closed, half-open (the next delivery probes, or one does) or open
+	Failures uint32 // in a row, up to now
+	Opened   uint64 // how often the breaker opened since the host is remembered
+}
+
+// Breakers are the circuit breakers of the hosts that deliveries go to, one for each scheme, host and port.
+// They are safe for use by many goroutines. NewBreakers makes them.
+type Breakers struct {
+	config BreakerConfig // with defaults
+	opened atomic.Uint64
+
+	mu     sync.Mutex
+	hosts  map[string]*list.Element // of *breaker
+	recent *list.List               // the one used last is in front
+}
+
+// NewBreakers returns breakers that know no host yet. An error names the field of c that is wrong.
+func NewBreakers(c BreakerConfig) (*Breakers, error) {
+	c = c.withDefaults()
+	if err := c.validate(); err != nil {
+		return nil, fmt.Errorf("webhook breakers: %w", err)
+	}
+	return newBreakers(c), nil
+}
+
+func newBreakers(c BreakerConfig) *Breakers {
+	return &Breakers{config: c, hosts: map[string]*list.Element{}, recent: list.New()}
+}
+
+// Status lists the hosts that are remembered, by name.
+func (b *Breakers) Status() []BreakerStatus {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	all := make([]BreakerStatus, 0, len(b.hosts))
+	for e := b.recent.Front(); e != nil; e = e.Next() {
+		h := e.Value.(*breaker)
+		all = append(all, BreakerStatus{
+			Host: h.host, State: h.State().String(), Failures: h.failures.Load(), Opened: h.opened.Load(),
+		})
+	}
+	slices.SortFunc(all, func(x, y BreakerStatus) int { return cmp.Compare(x.Host, y.Host) })
+	return all
+}
+
+// Opened is how often any breaker opened, those of forgotten hosts included. It never falls.
+func (b *Breakers) Opened() uint64 { return b.opened.Load() }
+
+// breaker is the one of a host.
+type breaker struct {
+	*gobreaker.CircuitBreaker[int]
+	host     string
+	failures atomic.Uint32
+	opened   atomic.Uint64
+	until    atomic.Int64 // when the next probe may begin, in Unix nanoseconds
+}
+
+// of returns the breaker of the host that address, which CheckURL has seen, leads to.
+func (b *Breakers) of(address string) *breaker {
+	host := hostOf(address)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if e, ok := b.hosts[host]; ok {
+		b.recent.MoveToFront(e)
+		return e.Value.(*breaker)
+	}
+	if b.recent.Len() >= b.config.Hosts {
+		oldest := b.recent.Remove(b.recent.Back()).(*breaker)
+		delete(b.hosts, oldest.host)
+	}
+	h := b.add(host)
+	b.hosts[host] = b.recent.PushFront(h)
+	return h
+}
+
+func (b *Breakers) add(host string) *breaker {
+	h := &breaker{host: host}
+	h.CircuitBreaker = gobreaker.NewCircuitBreaker[int](gobreaker.Settings{
+		Timeout: b.config.Pause,
+		ReadyToTrip: func(n gobreaker.Counts) bool {
+			return int(n.ConsecutiveFailures) >= b.config.Failures
+		},
+		IsExcluded: func(err error) bool { return errors.As(err, new(unrelated)) },
+		OnStateChange: func(_ string, _, to gobreaker.State) {
+			if to == gobreaker.StateOpen {
+				h.until.Store(time.Now().Add(b.config.Pause).UnixNano())
+				h.opened.Add(1)
+				b.opened.Add(1)
+			}
+		},
+	})
+	return h
+}
+
+// hostOf is the key of a breaker: names are the same in any case of letters and with a dot at the end.
+func hostOf(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return address
+	}
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	host := strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	return u.Scheme + "://" + host + ":" + port
+}
+
+// send makes one request, if the breaker lets it: the status of the answer, or the error of the connection.
+// While the breaker is open the error is webhook_failed.
+func (h *breaker) send(ctx context.Context, request func() (status int, err error)) (int, error) {
+	status, err := h.Execute(func() (int, error) {
+		status, err := request()
+		switch {
+		case err != nil && (ctx.Err() != nil || errors.As(err, new(refusedAddress))):
+			return 0, unrelated{err}
+		case err != nil:
+			h.failures.Add(1)
+			return 0, err
+		case status >= http.StatusInternalServerError:
+			h.failures.Add(1)
+			return status, errServer
+		}
+		h.failures.Store(0)
+		return status, nil
+	})
+	switch {
+	case errors.Is(err, gobreaker.ErrOpenState):
+		return 0, pipeline.Fail(pipeline.CodeWebhookFailed,
+			"%s failed %d times in a row; nothing is sent there before %s",
+			h.host, h.failures.Load(), time.Unix(0, h.until.Load()).UTC().Format(time.RFC3339))
+	case errors.Is(err, gobreaker.ErrTooManyRequests):
+		return 0, pipeline.Fail(pipeline.CodeWebhookFailed,
+			"%s failed %d times in a row; another delivery is just trying whether it is back",
+			h.host, h.failures.Load())
+	case errors.Is(err, errServer):
+		return status, nil
+	}
+	return status, err
+}
+
+// errServer tells the breaker of an answer that is the host's failure.
+var errServer = errors.New("the receiver answered 500 or above")
+
+// unrelated marks an error that says nothing of the host: the delivery was given up, or is forbidden.
+type unrelated struct{ error }
+
+// Unwrap returns the error.
+func (e unrelated) Unwrap() error { return e.error }
