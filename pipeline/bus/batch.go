@@ -50,24 +50,28 @@ func (b *Bus) lastBatch(ctx context.Context, subjects []string,
 	if err != nil {
 		return nil, false, err
 	}
+	// One answer for each subject and one at the end: nothing is dropped for want of room, which would read as a
+	// subject without a message. (SubscribeSync would make a channel of half a million.)
+	answers := make(chan *nats.Msg, len(subjects)+1)
 	inbox := b.nc.NewInbox()
-	sub, err := b.nc.SubscribeSync(inbox)
+	sub, err := b.nc.ChanSubscribe(inbox, answers)
 	if err != nil {
 		return nil, false, err
 	}
 	defer sub.Unsubscribe() //nolint:errcheck // it fails when the connection is closed, and then is gone too
-	// A message dropped here would read as a subject without a message.
-	if err := sub.SetPendingLimits(-1, -1); err != nil {
-		return nil, false, err
-	}
 	if err := b.nc.PublishRequest("$JS.API.DIRECT.GET."+streamEvents, inbox, request); err != nil {
 		return nil, false, err
 	}
 	found = make(map[string]stored, len(subjects))
 	for {
-		m, err := sub.NextMsgWithContext(ctx)
-		if err != nil {
-			return nil, false, err
+		var m *nats.Msg
+		select {
+		case m = <-answers:
+		case <-ctx.Done():
+			return nil, false, ctx.Err()
+		}
+		if m == nil {
+			return nil, false, nats.ErrConnectionClosed
 		}
 		switch status := m.Header.Get("Status"); status {
 		case "":

@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
 )
 
 // Config says how the bus uses its broker. The zero value is that of a single server.
@@ -77,7 +78,8 @@ func (c Config) validate() error {
 }
 
 // ErrFull says that the broker refused a message for want of room: the log has reached EventsMaxBytes, or the
-// disk is full. Nothing that is stored is dropped to make room.
+// disk is full. Nothing that is stored is dropped to make room. An error that is ErrFull also holds a
+// *pipeline.Error with pipeline.CodeDiskFull.
 var ErrFull = errors.New("the broker has no room")
 
 // Bus is the messaging of one process. It is a pipeline.Log and a pipeline.Tasks, and safe for concurrent
@@ -145,10 +147,19 @@ func (b *Bus) voidLeases(ctx context.Context) error {
 	if err := names.Err(); err != nil {
 		return fmt.Errorf("open bus: list consumers of %s: %w", streamTasks, err)
 	}
+	g, limited := errgroup.WithContext(ctx)
+	g.SetLimit(8)
 	for _, name := range old {
-		if err := stream.DeleteConsumer(ctx, name); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
-			return fmt.Errorf("open bus: delete consumer %s: %w", name, err)
-		}
+		g.Go(func() error {
+			err := stream.DeleteConsumer(limited, name)
+			if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+				return fmt.Errorf("open bus: delete consumer %s: %w", name, err)
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
 	}
 	return b.resetCoordinator(ctx)
 }

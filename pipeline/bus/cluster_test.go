@@ -92,6 +92,7 @@ func TestCluster(t *testing.T) {
 			t.Errorf("%d messages in %s, want %d", n, stream, want)
 		}
 	}
+	readCluster(t, two, e)
 	must(t, next(t, two).Ack(soon(t)))
 	raceInCluster(t, one, two)
 
@@ -107,6 +108,31 @@ func TestCluster(t *testing.T) {
 	d, err := one.Next(within(t, time.Minute), "transcode")
 	must(t, err)
 	must(t, d.Ack(within(t, time.Minute)))
+}
+
+// readCluster reads what is there, from another process than the one that wrote it.
+func readCluster(t *testing.T, bus *Bus, e pipeline.Event) {
+	t.Helper()
+	history, err := bus.History(soon(t), "default", "vid_1")
+	must(t, err)
+	if len(history) != 1 || history[0].ID != e.ID {
+		t.Errorf("history %+v", history)
+	}
+	place, err := bus.Place(soon(t), task("a", "", 0))
+	must(t, err)
+	if !place.Queued || place.Taken || place.Ahead != 0 {
+		t.Errorf("place %+v", place)
+	}
+	depth, err := bus.Depth(soon(t))
+	must(t, err)
+	if depth["transcode"][pipeline.Normal] != 1 {
+		t.Errorf("depth %v", depth)
+	}
+	letters, _, err := bus.DeadLetters(soon(t), "default", "", 2)
+	must(t, err)
+	if len(letters) != 1 {
+		t.Errorf("dead letters %+v", letters)
+	}
 }
 
 // raceInCluster appends to one subject from two processes at once: the losers meet proposals that are in

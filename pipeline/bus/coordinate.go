@@ -22,15 +22,24 @@ const (
 	firstNak       = 250 * time.Millisecond
 	maxNak         = 30 * time.Second
 	maxBackoff     = 5 * time.Second
+
+	coordinateBatch = 256 // events that are asked for at once
+	coordinateLease = 15 * time.Second
 )
 
-// Coordinate hands every event of the log to handle, Config.Coordinators at a time, shared with every other
-// process that coordinates. An event whose handle returned an error is delivered again, after a delay that
-// grows to 30 s, and one whose process died after AckWait. While a handle runs its event stays with it.
+// Coordinate has handle do what follows from the events of the log, Config.Coordinators at a time, shared
+// with every other process that coordinates. Events that lead to nothing (pipeline.Leads) are left out; of
+// several that wait for the same video, handle gets the last, since it looks at the whole video anyway, and
+// no video is handled twice at a time in one process. Projects take turns: one with a thousand events does
+// not hold up another's one.
 //
-// Coordinate blocks until ctx ends; then it takes nothing new, lets running handles finish (their context
-// ends Config.DrainTimeout later), and returns nil. It returns an error when the connection is closed for
-// good.
+// Events whose handle returned an error are delivered again, after a delay that grows to 30 s, and those
+// whose process died after a lease of 15 s or AckWait, whichever is shorter. While an event waits here or is
+// handled, it stays here.
+//
+// Coordinate blocks until ctx ends; then it takes nothing new, gives back what waits, lets running handles
+// finish (their context ends Config.DrainTimeout later), and returns nil. It returns an error when the
+// connection is closed for good.
 //
 // Not given: order, and delivery once.
 func (b *Bus) Coordinate(ctx context.Context, handle func(context.Context, pipeline.Event) error) error {
@@ -41,10 +50,25 @@ func (b *Bus) Coordinate(ctx context.Context, handle func(context.Context, pipel
 			stop()
 		}
 	})()
+	d := newDesk()
+	defer context.AfterFunc(ctx, d.close)()
 	var wg sync.WaitGroup
 	for range b.cfg.Coordinators {
-		wg.Go(func() { b.coordinateOne(ctx, work, handle) })
+		wg.Go(func() {
+			for f := d.take(); f != nil; f = d.take() {
+				b.coordinateVideo(work, f, handle)
+				d.done(f)
+			}
+		})
 	}
+	wg.Go(func() { b.keepAll(work, d) })
+	b.takeEvents(ctx, d)
+	d.close()
+	for _, m := range d.abandon() {
+		b.settle(m.Nak())
+	}
+	stopKeeping := d.idle
+	wg.Go(func() { <-stopKeeping; stop() })
 	wg.Wait()
 	if ctx.Err() == nil {
 		return fmt.Errorf("coordinate: %w", nats.ErrConnectionClosed)
@@ -52,30 +76,33 @@ func (b *Bus) Coordinate(ctx context.Context, handle func(context.Context, pipel
 	return nil
 }
 
-// coordinateOne takes events one by one until ctx ends or the connection is closed.
-func (b *Bus) coordinateOne(ctx, work context.Context, handle func(context.Context, pipeline.Event) error) {
+// takeEvents puts events on the desk until ctx ends or the connection is closed.
+func (b *Bus) takeEvents(ctx context.Context, d *desk) {
 	var consumer jetstream.Consumer
 	pause := firstDelay
 	for ctx.Err() == nil && !b.nc.IsClosed() {
-		m, err := b.nextEvent(ctx, &consumer)
-		switch {
-		case m != nil:
+		n := d.room(ctx)
+		if n == 0 {
+			continue
+		}
+		took, err := b.takeBatch(ctx, &consumer, min(n, coordinateBatch), d)
+		if took {
 			pause = firstDelay
-			b.coordinateEvent(work, m, handle)
-		case err != nil && ctx.Err() == nil:
+		}
+		if err != nil && ctx.Err() == nil {
 			consumer = nil
-			b.log.Warn("take an event", "consumer", coordinator, "error", err)
+			b.log.Warn("take events", "consumer", coordinator, "error", err)
 			_ = wait(ctx, pause)
 			pause = min(2*pause, maxBackoff)
 		}
 	}
 }
 
-// nextEvent waits for an event for a while; nil when none came.
-func (b *Bus) nextEvent(ctx context.Context, consumer *jetstream.Consumer) (jetstream.Msg, error) {
+// takeBatch puts up to n events on the desk, each as it comes, and returns after a while if fewer come.
+func (b *Bus) takeBatch(ctx context.Context, consumer *jetstream.Consumer, n int, d *desk) (took bool, err error) {
 	linked, unlink, err := b.connected(ctx)
 	if err != nil {
-		return nil, err
+		return false, err
 	}
 	defer unlink()
 	limited, cancel := context.WithTimeout(linked, fetchWait)
@@ -84,30 +111,33 @@ func (b *Bus) nextEvent(ctx context.Context, consumer *jetstream.Consumer) (jets
 		c, err := b.js.CreateOrUpdateConsumer(limited, streamEvents, jetstream.ConsumerConfig{
 			Name: coordinator, Durable: coordinator, Description: "What follows from each event",
 			AckPolicy: jetstream.AckExplicitPolicy, DeliverPolicy: jetstream.DeliverAllPolicy,
-			AckWait: b.cfg.AckWait, MaxDeliver: -1, MaxAckPending: -1,
+			AckWait: b.coordinatorLease(), MaxDeliver: -1, MaxAckPending: -1,
 		})
 		if err != nil {
-			return nil, fmt.Errorf("create consumer: %w", err)
+			return false, fmt.Errorf("create consumer: %w", err)
 		}
 		*consumer = c
 	}
-	batch, err := (*consumer).Fetch(1, jetstream.FetchContext(limited), jetstream.FetchHeartbeat(fetchHeartbeat))
+	batch, err := (*consumer).Fetch(n, jetstream.FetchContext(limited), jetstream.FetchHeartbeat(fetchHeartbeat))
 	if err != nil {
-		return nil, err
+		return false, err
 	}
-	if m, ok := <-batch.Messages(); ok { // it ends with limited
-		return m, nil
+	for m := range batch.Messages() { // it ends with limited
+		took = true
+		b.putOnDesk(m, d)
 	}
 	if err := batch.Error(); err != nil && !errors.Is(err, context.DeadlineExceeded) {
-		return nil, err
+		return took, err
 	}
-	return nil, nil
+	return took, nil
 }
 
-// coordinateEvent handles one event and settles its message.
-func (b *Bus) coordinateEvent(ctx context.Context, m jetstream.Msg,
-	handle func(context.Context, pipeline.Event) error,
-) {
+// coordinatorLease is how long an event stays with a process that says nothing. It is short, because a
+// process holds many, and none takes long.
+func (b *Bus) coordinatorLease() time.Duration { return min(b.cfg.AckWait, coordinateLease) }
+
+// putOnDesk puts an event where it waits to be handled, or settles it when nothing follows from it.
+func (b *Bus) putOnDesk(m jetstream.Msg, d *desk) {
 	log := b.log.With("subject", m.Subject())
 	meta, err := m.Metadata()
 	if err != nil {
@@ -115,22 +145,35 @@ func (b *Bus) coordinateEvent(ctx context.Context, m jetstream.Msg,
 		return
 	}
 	e, err := decodeEvent(m.Data(), meta.Sequence.Stream)
-	if err != nil {
+	if err == nil {
+		_, _, _, err = pipeline.Address(e.Subject)
+	}
+	switch {
+	case err != nil:
 		log.Error("skip an event that cannot be read", "error", err)
 		b.settle(m.Term())
+	case !pipeline.Leads(e.Type):
+		b.settle(m.Ack())
+	case !d.put(m, e, meta.NumDelivered):
+		b.settle(m.Nak())
+	}
+}
+
+// coordinateVideo handles the events of a video that wait, and settles their messages.
+func (b *Bus) coordinateVideo(ctx context.Context, f *file, handle func(context.Context, pipeline.Event) error) {
+	err := handle(ctx, f.event)
+	if err == nil {
+		for _, m := range f.taken {
+			b.settle(m.Ack())
+		}
 		return
 	}
-	stop := b.keep(ctx, m)
-	err = handle(ctx, e)
-	stop()
-	if err != nil {
-		delay := nakDelay(meta.NumDelivered)
-		log.Warn("handle event", "type", e.Type, "event", e.ID, "delivery", meta.NumDelivered,
-			"again", delay, "error", err)
+	delay := nakDelay(f.delivered)
+	b.log.Warn("handle event", "subject", f.event.Subject, "type", f.event.Type, "event", f.event.ID,
+		"delivery", f.delivered, "again", delay, "error", err)
+	for _, m := range f.taken {
 		b.settle(m.NakWithDelay(delay))
-		return
 	}
-	b.settle(m.Ack())
 }
 
 // settle logs what became of an ack; without it the event comes again, which does no harm.
@@ -140,16 +183,13 @@ func (b *Bus) settle(err error) {
 	}
 }
 
-// keep extends the lease of m until stop is called, which waits for it.
-func (b *Bus) keep(ctx context.Context, m jetstream.Msg) (stop func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for wait(ctx, b.cfg.AckWait/3) == nil {
+// keepAll extends the leases of all that is on the desk until ctx ends.
+func (b *Bus) keepAll(ctx context.Context, d *desk) {
+	for wait(ctx, b.coordinatorLease()/3) == nil {
+		for _, m := range d.all() {
 			b.settle(m.InProgress())
 		}
-	})
-	return func() { cancel(); wg.Wait() }
+	}
 }
 
 // nakDelay is the delay after the n-th delivery failed: 250 ms, doubled each time, at most 30 s.

@@ -37,7 +37,9 @@ func background(t *testing.T, f func(ctx context.Context) error) (stop func()) {
 func appendJobs(t *testing.T, bus *Bus, from, to int) {
 	t.Helper()
 	for i := from; i < to; i++ {
-		_, err := bus.Append(soon(t), event(t, "vid_1", fmt.Sprint("job-", i)), 0)
+		e := event(t, fmt.Sprint("vid_", i), "job")
+		e.Type = pipeline.JobCompleted
+		_, err := bus.Append(soon(t), e, 0)
 		must(t, err)
 	}
 }

@@ -11,9 +11,16 @@
 //     looking at what is stored, so a lost answer never shows as a failure.
 //  3. Tasks stand in a work queue: an ack removes them. Retries are scheduled messages in the same stream,
 //     which the server turns into tasks when they are due.
-//  4. One durable pull consumer per worker type and priority. Stored tasks are republished, headers only, to
-//     bell.>: a doorbell, so that nobody polls faster than once a second.
-//  5. Events are republished to live.>, for those who watch.
+//  4. A priority has eight lanes, and a project stands in one. There is one durable pull consumer per worker
+//     type, priority and lane, made when something is first known to wait there. Within a priority each
+//     process takes from the lanes in turn.
+//  5. Stored tasks are republished, headers only, to bell.>: a doorbell that names the lane, and that a task
+//     which is given back rings, too. What rings none (a lease that ran out, a return with a delay, a task
+//     that was there before) is found by a look at the queue every two seconds. So a lane is pulled only when
+//     something may wait in it, and an idle worker type costs one small request in two seconds.
+//  6. Events are republished to live.>, for those who watch.
+//  7. Dead letters are a stream of their own; the id of one is its place there. A message of the queue that
+//     is no task goes there as it is.
 //
 // # Guarantees
 //
@@ -22,10 +29,14 @@
 //   - Last sees every Append that returned before it was called, by whichever process. In a cluster, a leader
 //     that is cut off may answer from the past for the seconds until it steps down; what is decided on that
 //     fails its compare-and-swap.
-//   - A task is delivered again until it is acknowledged.
-//   - Follow hands over every event once per run, in order, without gaps.
+//   - A task is delivered again until it is acknowledged or withdrawn.
+//   - Between two tasks that a process takes from a lane which is not empty, it takes at most one from each
+//     other lane of the priority.
+//   - Follow hands over every event that was not purged, once per run, in order.
+//   - Who calls Watch, reads, and reads again at every ring, misses no last event of what it watches.
+//   - History and what Purge leaves are those of one video, and read nothing of others.
 //
 // Not given: delivery once (a lease that runs out, a lost ack and a restart all deliver again, so handlers
-// are idempotent); order between tasks; fairness between the lanes of a priority, which are served by age;
+// are idempotent); order between tasks; fairness between projects that share a lane, which is served by age;
 // doorbells, progress and presence after a crash (they are hints, and are polled for or said again).
 package bus

@@ -77,7 +77,7 @@ func (f *follower) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer f.forget(ctx, c)
+	defer f.bus.forget(ctx, c)
 	delivered := uint64(0)
 	for {
 		batch, err := c.Fetch(followBatch, jetstream.FetchContext(ctx), jetstream.FetchHeartbeat(fetchHeartbeat))
@@ -109,15 +109,15 @@ func (f *follower) consumer(ctx context.Context) (jetstream.Consumer, error) {
 }
 
 // forget deletes the consumer, if that is quickly done; else the server does when nobody asks for it.
-func (f *follower) forget(ctx context.Context, c jetstream.Consumer) {
-	if !f.bus.nc.IsConnected() {
+func (b *Bus) forget(ctx context.Context, c jetstream.Consumer) {
+	if !b.nc.IsConnected() {
 		return
 	}
 	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
-	err := f.bus.js.DeleteConsumer(limited, streamEvents, c.CachedInfo().Name)
+	err := b.js.DeleteConsumer(limited, streamEvents, c.CachedInfo().Name)
 	if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
-		f.bus.log.Debug("delete consumer of a feed", "error", err)
+		b.log.Debug("delete consumer of a feed", "error", err)
 	}
 }
 

@@ -44,7 +44,7 @@ func (b *Bus) WatchProgress(ctx context.Context, project, video string) (<-chan 
 	}
 	subject = subject[:len(subject)-len("any")] + "*"
 	out := make(chan pipeline.Progress, progressBuffer)
-	err = b.listen(ctx, func() { close(out) }, func(m *nats.Msg) {
+	on := func(m *nats.Msg) {
 		var p pipeline.Progress
 		if err := json.Unmarshal(m.Data, &p); err != nil {
 			b.log.Warn("drop a report of progress", "subject", m.Subject, "error", err)
@@ -61,7 +61,8 @@ func (b *Bus) WatchProgress(ctx context.Context, project, video string) (<-chan 
 			default:
 			}
 		}
-	}, subject)
+	}
+	err = b.listen(ctx, listener{on: on, back: func() {}, end: func() { close(out) }}, subject)
 	if err != nil {
 		return nil, fmt.Errorf("watch progress of %s: %w", video, err)
 	}
@@ -69,8 +70,7 @@ func (b *Bus) WatchProgress(ctx context.Context, project, video string) (<-chan 
 }
 
 // LastProgress returns the last report on a job that was stored, and whether there is one; a report is stored
-// a moment after it was told. Reports are forgotten after 15
-// minutes, and when the server stops.
+// a moment after it was told. Reports are forgotten after 15 minutes, and when the server stops.
 func (b *Bus) LastProgress(ctx context.Context, project, video, job string) (pipeline.Progress, bool, error) {
 	var p pipeline.Progress
 	subject, err := progressSubject(project, video, job)
@@ -94,25 +94,40 @@ func (b *Bus) LastProgress(ctx context.Context, project, video, job string) (pip
 	return p, true, nil
 }
 
-// Doorbell returns a channel that rings when an event of a video was stored. Rings that nobody waited for are
-// one ring. The channel is never closed; it is silent when ctx has ended.
-func (b *Bus) Doorbell(ctx context.Context, project, video string) (<-chan struct{}, error) {
-	if !pipeline.ValidName(project) || !pipeline.ValidName(video) {
-		return nil, fmt.Errorf("watch video %q of project %q: unusable name", video, project)
+// Watch returns a channel that rings when an event was stored on one of the subjects of the log, which have
+// no wildcards, and when the connection was lost and is back, because events may have been missed. Rings that
+// nobody waited for are one ring. The channel is never closed; it is silent when ctx has ended.
+//
+// Who watches reads what there is after Watch has returned, and again at every ring.
+func (b *Bus) Watch(ctx context.Context, subjects ...string) (<-chan struct{}, error) {
+	live := make([]string, len(subjects))
+	for i, subject := range subjects {
+		if err := checkSubject(subject); err != nil {
+			return nil, fmt.Errorf("watch: %w", err)
+		}
+		live[i] = livePrefix + subject
 	}
 	bell := make(chan struct{}, 1)
-	err := b.listen(ctx, func() {}, func(*nats.Msg) { ring(bell) },
-		livePrefix+"video.*."+project+"."+video, livePrefix+pipeline.JobSubject(project, video, "*"))
+	err := b.listen(ctx, listener{
+		on: func(*nats.Msg) { ring(bell) }, back: func() { ring(bell) }, end: func() {},
+	}, live...)
 	if err != nil {
-		return nil, fmt.Errorf("watch video %s: %w", video, err)
+		return nil, fmt.Errorf("watch: %w", err)
 	}
 	return bell, nil
 }
 
-// listen calls on for every message of the subjects until ctx ends or the connection is closed, and then
-// calls end. When it returns the server knows of it. It never blocks the connection: messages that on is too
-// slow for are dropped.
-func (b *Bus) listen(ctx context.Context, end func(), on func(*nats.Msg), subjects ...string) error {
+// listener is what listen calls, one at a time.
+type listener struct {
+	on   func(*nats.Msg) // a message came
+	back func()          // the connection was lost, and what came meanwhile; the server knows of us again
+	end  func()          // nothing follows
+}
+
+// listen listens to the subjects until ctx ends or the connection is closed. When it returns the server knows
+// of it. It never blocks the connection: messages that the listener is too slow for are dropped.
+func (b *Bus) listen(ctx context.Context, l listener, subjects ...string) error {
+	status := b.nc.StatusChanged(nats.CONNECTED, nats.CLOSED)
 	messages := make(chan *nats.Msg, 256)
 	var subs []*nats.Subscription
 	unsubscribe := func() {
@@ -126,6 +141,7 @@ func (b *Bus) listen(ctx context.Context, end func(), on func(*nats.Msg), subjec
 		s, err := b.nc.ChanSubscribe(subject, messages)
 		if err != nil {
 			unsubscribe()
+			b.nc.RemoveStatusListener(status)
 			return err
 		}
 		subs = append(subs, s)
@@ -134,12 +150,12 @@ func (b *Bus) listen(ctx context.Context, end func(), on func(*nats.Msg), subjec
 	defer cancel()
 	if err := b.nc.FlushWithContext(limited); err != nil {
 		unsubscribe()
+		b.nc.RemoveStatusListener(status)
 		return err
 	}
-	closed := b.nc.StatusChanged(nats.CLOSED)
 	go func() {
-		defer end()
-		defer b.nc.RemoveStatusListener(closed)
+		defer l.end()
+		defer b.nc.RemoveStatusListener(status)
 		defer unsubscribe()
 		for {
 			select {
@@ -147,9 +163,12 @@ func (b *Bus) listen(ctx context.Context, end func(), on func(*nats.Msg), subjec
 				if m == nil {
 					return
 				}
-				on(m)
-			case <-closed:
-				return
+				l.on(m)
+			case s := <-status:
+				if s != nats.CONNECTED {
+					return
+				}
+				l.back()
 			case <-ctx.Done():
 				return
 			}

@@ -9,6 +9,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/reelmill/reelmill/pipeline"
 )
 
@@ -127,6 +129,11 @@ func TestAppendToAFullLog(t *testing.T) {
 	if !errors.Is(err, ErrFull) {
 		t.Errorf("append to a full log: %v", err)
 	}
+	var coded *pipeline.Error
+	if !errors.As(err, &coded) || coded.Code != pipeline.CodeDiskFull ||
+		!strings.Contains(err.Error(), "maximum") {
+		t.Errorf("append to a full log: %v", err)
+	}
 	last, err := bus.Last(soon(t), pipeline.JobSubject("default", "vid_1", "job-0"))
 	must(t, err)
 	if last[0].Sequence != 1 {
@@ -190,5 +197,19 @@ func TestLastReadsLargeEvents(t *testing.T) {
 	must(t, err)
 	if len(found) != len(subjects) {
 		t.Errorf("%d messages, want %d", len(found), len(subjects))
+	}
+}
+
+func TestRefusalsForWantOfRoom(t *testing.T) {
+	for code, want := range map[jetstream.ErrorCode]bool{
+		codeStoreFailed: true, codeAccountFull: true, codeNoResources: true, codeNoMemory: true,
+		codeNoStorage: true, jetstream.JSErrCodeStreamWrongLastSequence: false, codeDuplicateInProcess: false,
+	} {
+		if got := isFull(fmt.Errorf("publish: %w", &jetstream.APIError{ErrorCode: code})); got != want {
+			t.Errorf("code %d: %t, want %t", code, got, want)
+		}
+	}
+	if isFull(nil) || isFull(nats.ErrTimeout) {
+		t.Error("silence says nothing of room")
 	}
 }

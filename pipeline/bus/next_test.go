@@ -113,7 +113,7 @@ func TestReturnDeliversAtOnce(t *testing.T) {
 	must(t, bus.Enqueue(soon(t), task("a", "", 0)))
 	d := next(t, bus)
 	none(t, bus)
-	must(t, d.Return(soon(t)))
+	must(t, d.Return(soon(t), 0))
 	begin := time.Now()
 	again := next(t, bus)
 	if again.Sequence() != d.Sequence() {
@@ -272,8 +272,10 @@ func TestSharedKeepsLeases(t *testing.T) {
 // A consumer that somebody deleted is created again.
 func TestNextSurvivesADeletedConsumer(t *testing.T) {
 	bus := newBus(t, Config{})
-	none(t, bus)
-	must(t, bus.js.DeleteConsumer(soon(t), streamTasks, "transcode_normal"))
+	must(t, bus.Enqueue(soon(t), task("first", "", 0)))
+	must(t, next(t, bus).Ack(soon(t)))
+	name := laneName("transcode", pipeline.Normal, pipeline.Lane("default"))
+	must(t, bus.js.DeleteConsumer(soon(t), streamTasks, name))
 	must(t, bus.Enqueue(soon(t), task("a", "", 0)))
 	next(t, bus)
 }

@@ -8,6 +8,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/reelmill/reelmill/pipeline"
 )
 
 // tries and the first delay between them, which doubles: with timeouts of 5 s a caller that has no deadline
@@ -21,6 +23,11 @@ const (
 // (https://github.com/nats-io/nats-server/blob/v2.15.2/server/errors.json).
 const (
 	codeStoreFailed        jetstream.ErrorCode = 10077
+	codeFilterNotUnique    jetstream.ErrorCode = 10100
+	codeAccountFull        jetstream.ErrorCode = 10002
+	codeNoResources        jetstream.ErrorCode = 10023
+	codeNoMemory           jetstream.ErrorCode = 10028
+	codeNoStorage          jetstream.ErrorCode = 10047
 	codeDuplicateInProcess jetstream.ErrorCode = 10158
 )
 
@@ -33,10 +40,22 @@ func (b *Bus) publish(ctx context.Context, m *nats.Msg, opts ...jetstream.Publis
 		ack, err = b.js.PublishMsg(ctx, m, opts...)
 		return err
 	})
-	if isAPI(err, codeStoreFailed) {
-		err = fmt.Errorf("%w: %w", ErrFull, err)
+	if isFull(err) {
+		err = &pipeline.Error{Code: pipeline.CodeDiskFull, Err: fmt.Errorf("%w: %w", ErrFull, err)}
 	}
 	return ack, err
+}
+
+// isFull reports whether the server refused a message for want of room.
+func isFull(err error) bool {
+	for _, code := range []jetstream.ErrorCode{
+		codeStoreFailed, codeAccountFull, codeNoResources, codeNoMemory, codeNoStorage,
+	} {
+		if isAPI(err, code) {
+			return true
+		}
+	}
+	return false
 }
 
 // patiently does a request, and again, a few times within ctx, when it met nothing worse than silence.

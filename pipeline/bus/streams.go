@@ -48,6 +48,7 @@ func (b *Bus) streams() []jetstream.StreamConfig {
 	tasks.Retention = jetstream.WorkQueuePolicy
 	tasks.AllowMsgSchedules = true
 	tasks.AllowRollup = true // a schedule replaces the one before on its subject
+	tasks.AllowDirect = true // only counts are read so, and may lag
 	tasks.RePublish = &jetstream.RePublish{
 		Source: "task.>", Destination: bellPrefix + "task.>", HeadersOnly: true,
 	}

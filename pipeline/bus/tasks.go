@@ -27,7 +27,7 @@ func (b *Bus) Enqueue(ctx context.Context, t pipeline.Task) error {
 	if err != nil {
 		return fmt.Errorf("enqueue: %w", err)
 	}
-	err = b.swapTask(ctx, m, func(_ *jetstream.RawStreamMsg, there pipeline.Task) bool {
+	err = b.swapTask(ctx, m, func(_ *message, there pipeline.Task) bool {
 		return there.Cause >= t.Cause
 	})
 	if err != nil {
@@ -50,7 +50,7 @@ func (b *Bus) Schedule(ctx context.Context, t pipeline.Task, at time.Time) error
 	pattern := "@at " + at.UTC().Format(time.RFC3339Nano)
 	m.Header.Set(jetstream.ScheduleHeader, pattern)
 	m.Header.Set(jetstream.ScheduleTargetHeader, t.Subject())
-	err = b.swapTask(ctx, m, func(stored *jetstream.RawStreamMsg, there pipeline.Task) bool {
+	err = b.swapTask(ctx, m, func(stored *message, there pipeline.Task) bool {
 		same := there.Cause == t.Cause && stored.Header.Get(jetstream.ScheduleHeader) == pattern
 		return same || there.Cause > t.Cause
 	})
@@ -62,7 +62,7 @@ func (b *Bus) Schedule(ctx context.Context, t pipeline.Task, at time.Time) error
 
 // swapTask stores m as the next message of its subject, unless the one that is there serves.
 func (b *Bus) swapTask(ctx context.Context, m *nats.Msg,
-	serves func(stored *jetstream.RawStreamMsg, there pipeline.Task) bool,
+	serves func(stored *message, there pipeline.Task) bool,
 ) error {
 	after := uint64(0)
 	for range maxConflicts {
@@ -89,50 +89,8 @@ func (b *Bus) swapTask(ctx context.Context, m *nats.Msg,
 }
 
 // lastTask reads the last message of a subject of TASKS; nil when there is none.
-func (b *Bus) lastTask(ctx context.Context, subject string) (*jetstream.RawStreamMsg, error) {
-	stream, err := b.js.Stream(ctx, streamTasks)
-	if err != nil {
-		return nil, err
-	}
-	return b.last(ctx, stream, subject)
-}
-
-// Queued reports whether a job has a task that is not acknowledged, or a schedule. t may have any cause.
-func (b *Bus) Queued(ctx context.Context, t pipeline.Task) (bool, error) {
-	if err := checkTask(t); err != nil {
-		return false, err
-	}
-	for _, subject := range []string{t.Subject(), retrySubject(t)} {
-		m, err := b.lastTask(ctx, subject)
-		if err != nil {
-			return false, fmt.Errorf("look for %s: %w", subject, err)
-		}
-		if m != nil {
-			return true, nil
-		}
-	}
-	return false, nil
-}
-
-// DeadLetter stores d, once: when its subject has one, nothing is done.
-func (b *Bus) DeadLetter(ctx context.Context, d pipeline.DeadLetter) error {
-	if err := checkTask(d.Task); err != nil {
-		return fmt.Errorf("store dead letter: %w", err)
-	}
-	doc, err := json.Marshal(d)
-	if err != nil {
-		return fmt.Errorf("store dead letter of %s: %w", d.Subject, err)
-	}
-	return b.publishDead(ctx, documentOn(d.DeadSubject(), doc))
-}
-
-func (b *Bus) publishDead(ctx context.Context, m *nats.Msg) error {
-	_, err := b.publish(ctx, m, jetstream.WithExpectLastSequencePerSubject(0),
-		jetstream.WithExpectStream(streamDead))
-	if err != nil && !isWrongSequence(err) {
-		return fmt.Errorf("store dead letter %s: %w", m.Subject, err)
-	}
-	return nil
+func (b *Bus) lastTask(ctx context.Context, subject string) (*message, error) {
+	return b.message(ctx, streamTasks, want{LastOf: subject})
 }
 
 // taskMessage encodes t for subject.
@@ -154,6 +112,14 @@ func documentOn(subject string, doc []byte) *nats.Msg {
 // retrySubject is where the schedule of t's job stands.
 func retrySubject(t pipeline.Task) string {
 	return "retry." + t.Project + "." + t.Video + "." + t.Job.Name
+}
+
+// checkVideo refuses names that would not be one token of a subject.
+func checkVideo(project, video string) error {
+	if !pipeline.ValidName(project) || !pipeline.ValidName(video) {
+		return fmt.Errorf("video %q of project %q: unusable name", video, project)
+	}
+	return nil
 }
 
 // checkTask refuses names that would not be one token of a subject.

@@ -40,6 +40,7 @@ func none(t *testing.T, bus *Bus) {
 	t.Helper()
 	q, err := bus.queue("transcode")
 	must(t, err)
+	q.looked = time.Time{}
 	if d, err := bus.take(soon(t), q); d != nil || err != nil {
 		t.Fatalf("took %+v, %v", d, err)
 	}

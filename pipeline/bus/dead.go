@@ -1,0 +1,249 @@
+package bus
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+// MaxDeadLetters is the most letters that one call of DeadLetters returns.
+const MaxDeadLetters = 1000
+
+// deadPrefix stands before the stream sequence in the id of a dead letter.
+const deadPrefix = "dead_"
+
+// DeadLetter stores d, once: when its subject has one, nothing is done. Without Headers it gets those of the
+// task message, if that is still there.
+func (b *Bus) DeadLetter(ctx context.Context, d pipeline.DeadLetter) error {
+	if err := checkTask(d.Task); err != nil {
+		return fmt.Errorf("store dead letter: %w", err)
+	}
+	if d.Headers == nil {
+		m, err := b.lastTask(ctx, d.Task.Subject())
+		if err != nil {
+			b.log.Warn("read the headers of a task that is dead", "subject", d.Task.Subject(), "error", err)
+		}
+		if m != nil && causeOf(m) == d.Task.Cause {
+			d.Headers = plainHeaders(m.Header)
+		}
+	}
+	d.ID = "" // it follows from where the letter is stored
+	doc, err := json.Marshal(d)
+	if err != nil {
+		return fmt.Errorf("store dead letter of %s: %w", d.Subject, err)
+	}
+	return b.publishDead(ctx, documentOn(d.DeadSubject(), doc))
+}
+
+// plainHeaders returns the first value of each header that is not NATS's own.
+func plainHeaders(header nats.Header) map[string]string {
+	plain := map[string]string{}
+	for name, values := range header {
+		if !isOwn(name) && len(values) > 0 {
+			plain[name] = values[0]
+		}
+	}
+	return plain
+}
+
+// isOwn reports whether a header means something to NATS, and so must not be copied.
+func isOwn(header string) bool { return strings.HasPrefix(strings.ToLower(header), "nats-") }
+
+// DeadLetters returns a page of the dead letters of a project, oldest first: at most limit, which is brought
+// into the range from 1 to MaxDeadLetters. After is the id of the last letter of the page before, "" for the
+// first page; that letter may be gone. Next is the after of the next page, "" when this is the last.
+//
+// It is one request for each letter.
+func (b *Bus) DeadLetters(ctx context.Context, project, after string, limit int,
+) (letters []pipeline.DeadLetter, next string, err error) {
+	sequence, ok := uint64(0), true
+	if after != "" {
+		sequence, ok = deadSequence(after)
+	}
+	if !ok || !pipeline.ValidName(project) {
+		return nil, "", fmt.Errorf("list dead letters after %q: %w", after, pipeline.ErrNotFound)
+	}
+	limit = min(max(limit, 1), MaxDeadLetters)
+	for {
+		m, err := b.message(ctx, streamDead, want{Sequence: sequence + 1, NextOf: "dead.*." + project + ".>"})
+		switch {
+		case err != nil:
+			return nil, "", fmt.Errorf("list dead letters: %w", err)
+		case m == nil:
+			return letters, "", nil
+		case len(letters) == limit:
+			return letters, letters[limit-1].ID, nil
+		}
+		letters = append(letters, decodeLetter(m))
+		sequence = m.Sequence
+	}
+}
+
+// DeadLetterByID returns the dead letter of a project with an id. An id that is malformed, of no letter, or
+// of another project's is pipeline.ErrNotFound.
+func (b *Bus) DeadLetterByID(ctx context.Context, project, id string) (pipeline.DeadLetter, error) {
+	m, err := b.letter(ctx, project, id)
+	if err != nil {
+		return pipeline.DeadLetter{}, fmt.Errorf("read dead letter %q: %w", id, err)
+	}
+	return decodeLetter(m), nil
+}
+
+// Discard removes a dead letter of a project; ids are as in DeadLetterByID. When it has returned nil for an
+// id, every later call returns pipeline.ErrNotFound.
+func (b *Bus) Discard(ctx context.Context, project, id string) error {
+	m, err := b.letter(ctx, project, id)
+	if err != nil {
+		return fmt.Errorf("discard dead letter %q: %w", id, err)
+	}
+	removed, err := b.remove(ctx, streamDead, m.Sequence)
+	if err == nil && !removed {
+		err = pipeline.ErrNotFound
+	}
+	if err != nil {
+		return fmt.Errorf("discard dead letter %q: %w", id, err)
+	}
+	return nil
+}
+
+// letter reads the message of a dead letter.
+func (b *Bus) letter(ctx context.Context, project, id string) (*message, error) {
+	sequence, ok := deadSequence(id)
+	if !ok {
+		return nil, pipeline.ErrNotFound
+	}
+	m, err := b.message(ctx, streamDead, want{Sequence: sequence})
+	if err != nil {
+		return nil, err
+	}
+	if m == nil {
+		return nil, pipeline.ErrNotFound
+	}
+	if parts := strings.Split(m.Subject, "."); len(parts) < 3 || parts[2] != project {
+		return nil, pipeline.ErrNotFound
+	}
+	return m, nil
+}
+
+// deadID is the id of the dead letter with a stream sequence.
+func deadID(sequence uint64) string { return deadPrefix + strconv.FormatUint(sequence, 10) }
+
+// deadSequence returns the stream sequence that an id names; it has no other spelling.
+func deadSequence(id string) (uint64, bool) {
+	digits, _ := strings.CutPrefix(id, deadPrefix)
+	n, err := strconv.ParseUint(digits, 10, 64)
+	return n, err == nil && n > 0 && id == deadID(n)
+}
+
+// decodeLetter reads a dead letter. A message that was buried as it was comes back in Raw, and so does a
+// letter that cannot be read.
+func decodeLetter(m *message) pipeline.DeadLetter {
+	why, buried := m.Header[headerProblem]
+	if !buried {
+		var d pipeline.DeadLetter
+		err := json.Unmarshal(m.Data, &d)
+		if err == nil {
+			d.ID = deadID(m.Sequence)
+			return d
+		}
+		why = []string{fmt.Sprintf("decode dead letter: %v", err)}
+	}
+	problem := why[0]
+	if plain, err := strconv.Unquote(problem); err == nil {
+		problem = plain
+	}
+	d := pipeline.DeadLetter{
+		ID: deadID(m.Sequence), Subject: m.Header.Get(headerSubject), Headers: plainHeaders(m.Header),
+		Problem: *pipeline.ProblemOf(pipeline.Fail(pipeline.CodeInternal, "the message is no task: %s", problem)),
+		Time:    m.Time, Raw: m.Data,
+	}
+	if !buried {
+		d.Subject = m.Subject
+	}
+	delete(d.Headers, headerProblem)
+	delete(d.Headers, headerSubject)
+	return d
+}
+
+func (b *Bus) publishDead(ctx context.Context, m *nats.Msg) error {
+	_, err := b.publish(ctx, m, jetstream.WithExpectLastSequencePerSubject(0),
+		jetstream.WithExpectStream(streamDead))
+	if err != nil && !isWrongSequence(err) {
+		return fmt.Errorf("store dead letter %s: %w", m.Subject, err)
+	}
+	return nil
+}
+
+// Headers of a message that was moved to the dead letters as it was.
+const (
+	headerProblem = "Reelmill-Problem" // why it is no task
+	headerSubject = "Reelmill-Subject" // where it stood
+)
+
+// bury moves a message that is no task to the dead letters, and removes it.
+func (b *Bus) bury(ctx context.Context, m jetstream.Msg, why error) error {
+	meta, err := m.Metadata()
+	if err != nil {
+		return err
+	}
+	if err := b.buryAs(ctx, m.Subject(), meta.Sequence.Stream, m.Headers(), m.Data(), why); err != nil {
+		return err
+	}
+	return m.DoubleAck(ctx)
+}
+
+// buryStray moves the messages of a task subject that no consumer will match to the dead letters.
+func (b *Bus) buryStray(ctx context.Context, subject string) error {
+	m, err := b.lastTask(ctx, subject)
+	for ; m != nil && err == nil; m, err = b.lastTask(ctx, subject) {
+		why := errors.New("the subject is in no lane")
+		if err := b.buryAs(ctx, subject, m.Sequence, m.Header, m.Data, why); err != nil {
+			return err
+		}
+		if _, err := b.remove(ctx, streamTasks, m.Sequence); err != nil {
+			return fmt.Errorf("remove %s: %w", subject, err)
+		}
+	}
+	return err
+}
+
+// buryAs stores a message that is no task, unchanged but for two headers, as a dead letter.
+func (b *Bus) buryAs(ctx context.Context, subject string, sequence uint64, header nats.Header, data []byte,
+	why error,
+) error {
+	dead := nats.NewMsg(buriedSubject(subject, sequence))
+	dead.Data = data
+	for name, values := range header {
+		if !isOwn(name) { // those would act on this stream
+			dead.Header[name] = values
+		}
+	}
+	dead.Header.Set(headerProblem, strconv.QuoteToASCII(why.Error()))
+	dead.Header.Set(headerSubject, subject)
+	if err := b.publishDead(ctx, dead); err != nil {
+		return err
+	}
+	b.log.Error("a message of the task queue is no task; moved to the dead letters",
+		"subject", subject, "dead", dead.Subject, "error", why)
+	return nil
+}
+
+// buriedSubject is dead.<type>.<project>.<video>.<job>.<sequence>, from the tokens of the message's subject;
+// one that has other tokens is kept whole, encoded, in the job's place.
+func buriedSubject(subject string, sequence uint64) string {
+	n := strconv.FormatUint(sequence, 10)
+	parts := strings.Split(subject, ".")
+	if len(parts) == 7 {
+		return strings.Join([]string{"dead", parts[1], parts[4], parts[5], parts[6], n}, ".")
+	}
+	return "dead.unknown.unknown.unknown." + base64.RawURLEncoding.EncodeToString([]byte(subject)) + "." + n
+}

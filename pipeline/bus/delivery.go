@@ -1,0 +1,92 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+// Delivery is a task that this process holds until AckWait has passed since it was taken or last extended.
+type Delivery struct {
+	nc       *nats.Conn
+	msg      jetstream.Msg
+	task     pipeline.Task
+	sequence uint64
+}
+
+func (b *Bus) decodeDelivery(m jetstream.Msg) (*Delivery, error) {
+	meta, err := m.Metadata()
+	if err != nil {
+		return nil, err
+	}
+	d := &Delivery{nc: b.nc, msg: m, sequence: meta.Sequence.Stream}
+	if err := json.Unmarshal(m.Data(), &d.task); err != nil {
+		return nil, fmt.Errorf("decode task: %w", err)
+	}
+	if err := checkTask(d.task); err != nil {
+		return nil, err
+	}
+	if s := d.task.Subject(); s != m.Subject() {
+		return nil, fmt.Errorf("a task of %s stands on %s", s, m.Subject())
+	}
+	return d, nil
+}
+
+// Task returns what is to be done.
+func (d *Delivery) Task() pipeline.Task { return d.task }
+
+// Sequence returns the message's place in the stream. It is the same when the message is delivered again, and
+// no other message has it.
+func (d *Delivery) Sequence() uint64 { return d.sequence }
+
+// Extend begins the lease anew. It does not wait for the server, so nil does not say that the lease was still
+// held.
+func (d *Delivery) Extend(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return d.msg.InProgress()
+}
+
+// Ack removes the task, and returns when the server has confirmed it. The server takes the ack of a lease
+// that has run out, too: who must know that it is still in charge compares and swaps first. Acking again does
+// nothing.
+func (d *Delivery) Ack(ctx context.Context) error {
+	err := d.msg.DoubleAck(ctx)
+	if err != nil && !errors.Is(err, jetstream.ErrMsgAlreadyAckd) {
+		return fmt.Errorf("ack task %d: %w", d.sequence, err)
+	}
+	return nil
+}
+
+// Return gives the task back: after the delay, at once when it is 0, it is delivered again to whoever asks
+// first. With no delay a bell rings, so that an idle process asks at once; else within two seconds after the
+// delay. It does not wait for the server, and of a task that was withdrawn, or acknowledged by another
+// holder, it does nothing.
+func (d *Delivery) Return(ctx context.Context, delay time.Duration) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	err := d.giveBack(delay)
+	if err != nil && !errors.Is(err, jetstream.ErrMsgAlreadyAckd) {
+		return fmt.Errorf("return task %d: %w", d.sequence, err)
+	}
+	return nil
+}
+
+func (d *Delivery) giveBack(delay time.Duration) error {
+	if delay > 0 {
+		return d.msg.NakWithDelay(delay)
+	}
+	if err := d.msg.Nak(); err != nil {
+		return err
+	}
+	return d.nc.Publish(bellPrefix+d.msg.Subject(), nil)
+}

@@ -1,0 +1,198 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+// Queued reports whether a job has a task that is not acknowledged, or a schedule. t may have any cause.
+func (b *Bus) Queued(ctx context.Context, t pipeline.Task) (bool, error) {
+	schedule, task, err := b.standing(ctx, t)
+	return schedule != nil || task != nil, err
+}
+
+// standing reads the schedule of t's job and then its task: a schedule that becomes the task in between is
+// seen as one or the other, or both. Each is nil when there is none.
+func (b *Bus) standing(ctx context.Context, t pipeline.Task) (schedule, task *message, err error) {
+	if err := checkTask(t); err != nil {
+		return nil, nil, err
+	}
+	if schedule, err = b.lastTask(ctx, retrySubject(t)); err != nil {
+		return nil, nil, fmt.Errorf("look for %s: %w", retrySubject(t), err)
+	}
+	if task, err = b.lastTask(ctx, t.Subject()); err != nil {
+		return nil, nil, fmt.Errorf("look for %s: %w", t.Subject(), err)
+	}
+	return schedule, task, nil
+}
+
+// Place returns where the queue has t's job. t has the worker type and priority that its task was made with,
+// and any cause. It costs at most five requests and reads no other task, however many wait.
+//
+// Not given: a task that was returned, or whose lease ran out, is Taken until somebody takes it again; and
+// tasks that were enqueued or taken meanwhile may be counted or not.
+func (b *Bus) Place(ctx context.Context, t pipeline.Task) (pipeline.Place, error) {
+	var place pipeline.Place
+	schedule, task, err := b.standing(ctx, t)
+	if err != nil {
+		return place, err
+	}
+	if schedule != nil && (task == nil || causeOf(task) < causeOf(schedule)) { // else it has become the task
+		due, err := dueAt(schedule)
+		if err != nil {
+			return place, err
+		}
+		place.DueAt = &due
+	}
+	if task == nil {
+		return place, nil
+	}
+	place.Queued = true
+	untaken, err := b.untaken(ctx, t)
+	if err != nil {
+		return place, fmt.Errorf("place of %s: %w", t.Subject(), err)
+	}
+	if place.Taken = task.Sequence < untaken; place.Taken {
+		return place, nil
+	}
+	_, p, lane := splitTask(t.Subject())
+	filter := laneFilter(t.Job.Worker, p, lane)
+	waiting, err := b.countFrom(ctx, streamTasks, filter, untaken)
+	if err != nil {
+		return place, fmt.Errorf("place of %s: %w", t.Subject(), err)
+	}
+	rest, err := b.countFrom(ctx, streamTasks, filter, task.Sequence) // the task and what is behind it
+	if err != nil {
+		return place, fmt.Errorf("place of %s: %w", t.Subject(), err)
+	}
+	place.Ahead = max(waiting-rest, 0)
+	return place, nil
+}
+
+// untaken returns the first sequence that nobody was given of the lane that t stands in.
+func (b *Bus) untaken(ctx context.Context, t pipeline.Task) (uint64, error) {
+	worker, p, lane := splitTask(t.Subject())
+	var c jetstream.Consumer
+	err := b.patiently(ctx, func(ctx context.Context) (err error) {
+		c, err = b.js.Consumer(ctx, streamTasks, laneName(worker, p, lane))
+		return err
+	})
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return 1, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	return c.CachedInfo().Delivered.Stream + 1, nil
+}
+
+// splitTask returns the worker type, priority and lane of a task's subject.
+func splitTask(subject string) (worker string, p pipeline.Priority, lane string) {
+	parts := strings.SplitN(subject, ".", 5)
+	return parts[1], pipeline.Priority(parts[2]), parts[3]
+}
+
+// causeOf returns the cause of a stored task; 0 for what is none.
+func causeOf(m *message) uint64 {
+	var t pipeline.Task
+	if json.Unmarshal(m.Data, &t) != nil {
+		return 0
+	}
+	return t.Cause
+}
+
+// dueAt returns when a schedule becomes a task.
+func dueAt(schedule *message) (time.Time, error) {
+	at, ok := strings.CutPrefix(schedule.Header.Get(jetstream.ScheduleHeader), "@at ")
+	due, err := time.Parse(time.RFC3339Nano, at)
+	if !ok || err != nil {
+		return due, fmt.Errorf("%s: the schedule %q has no time", schedule.Subject, at)
+	}
+	return due, nil
+}
+
+// Withdraw removes the tasks of jobs, waiting or taken, and their schedules; that there are none is no error.
+// A worker that has such a task may acknowledge, extend or return it: nothing happens.
+//
+// Not given: that a task which is enqueued, or falls due, while Withdraw runs is removed. Whoever takes it
+// sees in the log that nobody wants it.
+func (b *Bus) Withdraw(ctx context.Context, project, video string, jobs ...string) error {
+	if err := checkVideo(project, video); err != nil {
+		return fmt.Errorf("withdraw: %w", err)
+	}
+	unwanted := map[string]bool{}
+	for _, job := range jobs {
+		if !pipeline.ValidName(job) {
+			return fmt.Errorf("withdraw: unusable name %q of a job", job)
+		}
+		unwanted[job] = true
+	}
+	of := project + "." + video + ".*"
+	for _, filter := range []string{"retry." + of, "task.*.*.*." + of} { // a schedule may yet become a task
+		there, err := b.subjects(ctx, streamTasks, filter)
+		if err != nil {
+			return fmt.Errorf("withdraw jobs of %s: %w", video, err)
+		}
+		for subject := range there {
+			if !unwanted[subject[strings.LastIndexByte(subject, '.')+1:]] {
+				continue
+			}
+			if err := b.purge(ctx, streamTasks, subject); err != nil {
+				return fmt.Errorf("withdraw %s: %w", subject, err)
+			}
+		}
+	}
+	return nil
+}
+
+// Depth returns how many tasks there are, waiting or taken, by worker type and priority. It is one request,
+// whose answer names every task's subject: some 30 ms for 10,000 tasks.
+func (b *Bus) Depth(ctx context.Context) (map[string]map[pipeline.Priority]int, error) {
+	there, err := b.subjects(ctx, streamTasks, "task.>")
+	if err != nil {
+		return nil, fmt.Errorf("count tasks: %w", err)
+	}
+	depth := map[string]map[pipeline.Priority]int{}
+	for subject, n := range there {
+		if _, _, ok := laneOf(subject); !ok {
+			continue // no task: it will be moved to the dead letters
+		}
+		worker, p, _ := splitTask(subject)
+		if depth[worker] == nil {
+			depth[worker] = map[pipeline.Priority]int{}
+		}
+		depth[worker][p] += int(n)
+	}
+	return depth, nil
+}
+
+// DeadCount returns how many dead letters there are.
+func (b *Bus) DeadCount(ctx context.Context) (int, error) {
+	var got struct {
+		refusal
+		State struct {
+			Messages int `json:"messages"`
+		} `json:"state"`
+	}
+	if err := b.request(ctx, "STREAM.INFO."+streamDead, struct{}{}, &got); err != nil {
+		return 0, fmt.Errorf("count dead letters: %w", err)
+	}
+	return got.State.Messages, nil
+}
+
+// ScheduledCount returns how many jobs have a retry that is not yet due.
+func (b *Bus) ScheduledCount(ctx context.Context) (int, error) {
+	n, err := b.countFrom(ctx, streamTasks, "retry.>", 1)
+	if err != nil {
+		return 0, fmt.Errorf("count schedules: %w", err)
+	}
+	return n, nil
+}

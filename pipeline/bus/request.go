@@ -1,0 +1,167 @@
+package bus
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// request asks the server's JetStream API
+// (https://docs.nats.io/reference/reference-protocols/nats_api_reference) and decodes the answer, patiently.
+// It is for what nats.go asks in two requests, or of any replica when the leader is meant.
+func (b *Bus) request(ctx context.Context, subject string, ask any, into answer) error {
+	doc, err := json.Marshal(ask)
+	if err != nil {
+		return err
+	}
+	return b.patiently(ctx, func(ctx context.Context) error {
+		m, err := b.nc.RequestWithContext(ctx, "$JS.API."+subject, doc)
+		if err != nil {
+			return err
+		}
+		if err := json.Unmarshal(m.Data, into); err != nil {
+			return fmt.Errorf("decode the answer of %s: %w", subject, err)
+		}
+		return into.failure()
+	})
+}
+
+// answer is an answer of the server's API.
+type answer interface{ failure() error }
+
+// refusal is the part of an answer that says why it is none.
+type refusal struct {
+	Error *jetstream.APIError `json:"error"`
+}
+
+func (r *refusal) failure() error {
+	if r.Error == nil {
+		return nil
+	}
+	return r.Error
+}
+
+// want says which message of a stream is meant: the one with a sequence, the last of a subject, or the first
+// from a sequence on whose subject matches a filter.
+type want struct {
+	Sequence uint64 `json:"seq,omitempty"`
+	LastOf   string `json:"last_by_subj,omitempty"`
+	NextOf   string `json:"next_by_subj,omitempty"`
+	Batch    int    `json:"batch,omitempty"` // of a direct get only
+}
+
+// message is a stored message as the stream's leader has it.
+type message struct {
+	Subject  string      `json:"subject"`
+	Sequence uint64      `json:"seq"`
+	Data     []byte      `json:"data"`
+	RawHead  string      `json:"hdrs"`
+	Time     time.Time   `json:"time"`
+	Header   nats.Header `json:"-"`
+}
+
+// message reads one message from the leader of a stream; nil when there is none.
+func (b *Bus) message(ctx context.Context, stream string, w want) (*message, error) {
+	var got struct {
+		refusal
+		Message message `json:"message"`
+	}
+	err := b.request(ctx, "STREAM.MSG.GET."+stream, w, &got)
+	if isAPI(err, jetstream.JSErrCodeMessageNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	m := &got.Message
+	if m.RawHead != "" {
+		raw, err := base64.StdEncoding.DecodeString(m.RawHead)
+		if err == nil {
+			m.Header, err = nats.DecodeHeadersMsg(raw)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("decode the headers of message %d: %w", m.Sequence, err)
+		}
+	}
+	return m, nil
+}
+
+// subjects returns how many messages a stream has on each subject that matches the filter. It is one request
+// for every 100,000 subjects, and costs the server a walk over those that match.
+func (b *Bus) subjects(ctx context.Context, stream, filter string) (map[string]uint64, error) {
+	counts := map[string]uint64{}
+	for {
+		var got struct {
+			refusal
+			Total int `json:"total"`
+			State struct {
+				Subjects map[string]uint64 `json:"subjects"`
+			} `json:"state"`
+		}
+		ask := map[string]any{"subjects_filter": filter, "offset": len(counts)}
+		if err := b.request(ctx, "STREAM.INFO."+stream, ask, &got); err != nil {
+			return nil, err
+		}
+		for s, n := range got.State.Subjects {
+			counts[s] = n
+		}
+		if len(got.State.Subjects) == 0 || len(counts) >= got.Total {
+			return counts, nil
+		}
+	}
+}
+
+// countFrom returns how many messages from a sequence on match the filter. The server answers that with any
+// batched read (Nats-Num-Pending, ADR-31), from its index and not from the messages; with replicas, one that
+// lags may answer.
+func (b *Bus) countFrom(ctx context.Context, stream, filter string, sequence uint64) (int, error) {
+	doc, err := json.Marshal(want{Sequence: max(sequence, 1), NextOf: filter, Batch: 1})
+	if err != nil {
+		return 0, err
+	}
+	var m *nats.Msg
+	err = b.patiently(ctx, func(ctx context.Context) (err error) {
+		m, err = b.nc.RequestWithContext(ctx, "$JS.API.DIRECT.GET."+stream, doc)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	switch status := m.Header.Get("Status"); status {
+	case "":
+		after, err := strconv.Atoi(m.Header.Get("Nats-Num-Pending"))
+		if err != nil {
+			return 0, fmt.Errorf("count messages on %s: %w", filter, err)
+		}
+		return after + 1, nil
+	case strconv.Itoa(http.StatusNotFound):
+		return 0, nil
+	default:
+		return 0, fmt.Errorf("count messages on %s: %s %s", filter, status, m.Header.Get("Description"))
+	}
+}
+
+// purge removes the messages on subjects that match the filter.
+func (b *Bus) purge(ctx context.Context, stream, filter string) error {
+	return b.request(ctx, "STREAM.PURGE."+stream, map[string]any{"filter": filter}, &refusal{})
+}
+
+// remove deletes a message, and reports whether it was there.
+func (b *Bus) remove(ctx context.Context, stream string, sequence uint64) (bool, error) {
+	err := b.request(ctx, "STREAM.MSG.DELETE."+stream, map[string]any{"seq": sequence}, &refusal{})
+	if err == nil {
+		return true, nil
+	}
+	m, missing := b.message(ctx, stream, want{Sequence: sequence})
+	if missing == nil && m == nil {
+		return false, nil // an earlier try, or somebody else, has removed it
+	}
+	return false, err
+}
