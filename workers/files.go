@@ -26,10 +26,8 @@ const scratchReserve = 256 << 20
 // Local returns the object's own path where the store has one, else a copy below dir: made once per attempt,
 // no larger than the object is said to be, and only when the disk has room.
 func (f storeFiles) Local(ctx context.Context, key, dir string) (string, error) {
-	if local, ok := f.store.(storage.LocalPather); ok {
-		if p, ok := local.LocalPath(key); ok {
-			return p, nil
-		}
+	if p, ok := f.inPlace(key); ok {
+		return p, nil
 	}
 	sum := sha256.Sum256([]byte(key))
 	name := filepath.Join(dir, "in-"+hex.EncodeToString(sum[:8])+filepath.Ext(key))
@@ -37,6 +35,15 @@ func (f storeFiles) Local(ctx context.Context, key, dir string) (string, error) 
 		return name, nil
 	}
 	return name, f.copy(ctx, key, name)
+}
+
+// inPlace returns where the store itself has the object as a file.
+func (f storeFiles) inPlace(key string) (string, bool) {
+	local, ok := f.store.(storage.LocalPather)
+	if !ok {
+		return "", false
+	}
+	return local.LocalPath(key)
 }
 
 func (f storeFiles) copy(ctx context.Context, key, name string) (err error) {
@@ -65,14 +72,23 @@ func (f storeFiles) copy(ctx context.Context, key, name string) (err error) {
 
 // room says storage.ErrFull when dir's disk has not size bytes and the reserve to spare.
 func room(dir string, size int64) error {
-	var fs unix.Statfs_t
-	if err := unix.Statfs(dir, &fs); err != nil {
-		return fmt.Errorf("measure %s: %w", dir, err)
+	free, _, err := diskSpace(dir)
+	if err != nil {
+		return err
 	}
-	if free := int64(fs.Bavail) * int64(fs.Bsize); free < size+scratchReserve {
+	if free < size+scratchReserve {
 		return fmt.Errorf("copy of %d bytes with %d free: %w", size, free, storage.ErrFull)
 	}
 	return nil
+}
+
+// diskSpace returns the bytes of dir's disk that are free for us, and all that it has.
+func diskSpace(dir string) (free, total int64, err error) {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(dir, &fs); err != nil {
+		return 0, 0, fmt.Errorf("measure %s: %w", dir, err)
+	}
+	return int64(fs.Bavail) * int64(fs.Bsize), int64(fs.Blocks) * int64(fs.Bsize), nil
 }
 
 // Upload stores the file at path under key.

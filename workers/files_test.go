@@ -10,6 +10,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -349,6 +350,77 @@ func TestNewLoop(t *testing.T) {
 		if _, err := NewLoop(c); err == nil {
 			t.Errorf("%s missing: no error", name)
 		}
+	}
+}
+
+// waiter is a worker that says how many slots it wants.
+type waiter struct{ Worker[struct{}] }
+
+func (waiter) Slots(cores int) int { return 10 * cores }
+
+// TestSlots: what the configuration says comes first, then what the worker says.
+func TestSlots(t *testing.T) {
+	r := NewRegistry()
+	Add(r, "plain", struct{ Worker[struct{}] }{})
+	Add(r, "waiter", waiter{})
+	Add(r, "told", waiter{})
+	l := &Loop{Config: Config{Registry: r, Slots: map[string]int{"told": 3}}}
+	for name, want := range map[string]int{
+		"plain": max(1, runtime.NumCPU()/2), "waiter": 10 * runtime.NumCPU(), "told": 3,
+	} {
+		if got := l.slots(name); got != want {
+			t.Errorf("%s has %d slots, want %d", name, got, want)
+		}
+	}
+	if s := l.Stats(); len(s) != 3 || s["plain"] != (Counts{}) {
+		t.Errorf("stats %+v", s)
+	}
+}
+
+// TestScratchOf: a source that must be copied is added to what the job asks for.
+func TestScratchOf(t *testing.T) {
+	s := newStore(t)
+	put(t, s, "videos/v/source/original.mp4", "film")
+	task := pipeline.Task{
+		Job: pipeline.Job{Scratch: 100}, Source: pipeline.Object{Key: "videos/v/source/original.mp4", Size: 4},
+	}
+	if got := (&Loop{Config: Config{Store: s}}).scratchOf(task); got != 100 {
+		t.Errorf("%d bytes, want 100: the source is a file", got)
+	}
+	if got := (&Loop{Config: Config{Store: &remote{Store: s}}}).scratchOf(task); got != 104 {
+		t.Errorf("%d bytes, want 104", got)
+	}
+}
+
+func TestReservations(t *testing.T) {
+	const gib = 1 << 30
+	broken := errors.New("no disk")
+	for name, test := range map[string]struct {
+		held, need, free, total int64
+		disk                    error
+		ok                      bool
+		err                     error
+	}{
+		"fits":                     {0, gib, 2 * gib, 9 * gib, nil, true, nil},
+		"the reserve is in need":   {0, gib, gib + scratchReserve - 1, 9 * gib, nil, false, nil},
+		"others hold it":           {gib, gib, 2 * gib, 9 * gib, nil, false, nil},
+		"never":                    {0, 9 * gib, 2 * gib, 9 * gib, nil, false, storage.ErrFull},
+		"the disk does not answer": {0, gib, 2 * gib, 9 * gib, broken, false, broken},
+	} {
+		r := reservations{held: test.held}
+		ok, err := r.hold(test.need, func() (int64, int64, error) { return test.free, test.total, test.disk })
+		if ok != test.ok || !errors.Is(err, test.err) {
+			t.Errorf("%s: %v, %v", name, ok, err)
+		}
+		if ok {
+			r.release(test.need)
+		}
+		if r.held != test.held {
+			t.Errorf("%s: %d held", name, r.held)
+		}
+	}
+	if free, total, err := diskSpace(t.TempDir()); err != nil || free <= 0 || total < free {
+		t.Errorf("%d of %d, %v", free, total, err)
 	}
 }
 

@@ -7,9 +7,11 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/storage"
@@ -23,6 +25,9 @@ type Tasks interface {
 	Schedule(ctx context.Context, t pipeline.Task, at time.Time) error
 	// DeadLetter keeps d. Keeping it again does nothing.
 	DeadLetter(ctx context.Context, d pipeline.DeadLetter) error
+	// Watch returns a bell that rings when an event is stored on one of the subjects, until ctx ends. It may
+	// ring for nothing.
+	Watch(ctx context.Context, subjects ...string) (<-chan struct{}, error)
 	// Progress tells how far an attempt is, to whoever listens.
 	Progress(ctx context.Context, project string, p pipeline.Progress) error
 }
@@ -33,7 +38,8 @@ type Delivery interface {
 	Sequence() uint64                 // of the message; the same in every delivery of it
 	Extend(ctx context.Context) error // begins the lease anew
 	Ack(ctx context.Context) error    // removes the message, and knows that it is removed
-	Return(ctx context.Context) error // gives the message back, to be delivered again at once
+	// Return gives the message back, to be delivered again after the delay; at once when it is 0.
+	Return(ctx context.Context, delay time.Duration) error
 }
 
 // Config configures a Loop. Log, Tasks, Store, Registry and Scratch are required.
@@ -43,13 +49,23 @@ type Config struct {
 	Store    storage.Store
 	Registry *Registry
 	Scratch  string         // a directory of this process alone; what it holds at start is removed
-	Slots    map[string]int // attempts at once, by worker type; default: half the cores, at least 1
+	Slots    map[string]int // attempts at once, by worker type; default: the worker's, see Slotter
 	Process  string         // names this process in events; default: host and process id
 
 	Heartbeat time.Duration // between renewals of a lease; default 20 s, a third of the lease
 	Timeout   time.Duration // of an attempt whose job sets none; default 4 h
 	MaxLost   int           // attempts that may end without a word before the job is given up; default 10
 	Logger    *slog.Logger  // default: slog.Default()
+
+	// CrashOutput is a file of this process alone, kept from one start to the next. NewLoop makes it the Go
+	// runtime's crash output, after it has read what a crash of the process before left there: see crash.go.
+	// Default: none, and attempts that a crash ends count as lost.
+	CrashOutput string
+	// Admit says why no task may be taken now, nil when one may: a store that is down, a full disk. A slot asks
+	// before it takes a task, and again after a second. It must answer soon. Default: always.
+	Admit func(ctx context.Context) error
+	// FreeScratch measures the disk of Scratch, in bytes. Default: statfs.
+	FreeScratch func() (free, total int64, err error)
 }
 
 func (c Config) withDefaults() Config {
@@ -68,6 +84,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
+	}
+	if c.FreeScratch == nil {
+		c.FreeScratch = func() (free, total int64, err error) { return diskSpace(c.Scratch) }
 	}
 	return c
 }
@@ -94,13 +113,32 @@ func (c Config) validate() error {
 // attempt rule (rule.go, and step by step in run.go). Nothing else acknowledges, retries or heartbeats.
 type Loop struct {
 	Config
+	suspects []note // attempts that a crash of the process before us ended
+	crash    string // what it said
+	scratch  reservations
+	crew     *semaphore.Weighted // an attempt holds one, or all when it must run alone
+
+	mu      sync.Mutex
+	counts  Stats
+	refused bool // Admit's last answer
 }
 
-// NewLoop returns a loop with an empty scratch directory.
+// NewLoop returns a loop with an empty scratch directory. With CrashOutput there is one loop in a process.
 func NewLoop(c Config) (*Loop, error) {
 	c = c.withDefaults()
 	if err := c.validate(); err != nil {
 		return nil, err
+	}
+	l := &Loop{Config: c, crew: semaphore.NewWeighted(everyone)}
+	if c.CrashOutput != "" {
+		var err error
+		if l.crash, err = readCrash(c.CrashOutput); err != nil {
+			return nil, err
+		}
+		if l.crash != "" {
+			l.suspects = readNotes(c.Scratch)
+			l.Logger.Error("the process before this one crashed", "attempts", len(l.suspects), "output", l.crash)
+		}
 	}
 	if err := os.RemoveAll(c.Scratch); err != nil {
 		return nil, fmt.Errorf("empty scratch: %w", err)
@@ -108,12 +146,18 @@ func NewLoop(c Config) (*Loop, error) {
 	if err := os.MkdirAll(c.Scratch, 0o700); err != nil {
 		return nil, fmt.Errorf("make scratch: %w", err)
 	}
-	return &Loop{Config: c}, nil
+	if c.CrashOutput != "" {
+		if err := watchCrash(c.CrashOutput); err != nil {
+			return nil, err
+		}
+	}
+	return l, nil
 }
 
 // Run takes and does work until ctx ends; then it takes no more, and running attempts are stopped and given
 // back, unspent. It leaves no goroutine and no process behind.
 func (l *Loop) Run(ctx context.Context) error {
+	l.blame(ctx)
 	var slots errgroup.Group
 	for _, t := range l.Registry.Types() {
 		for range l.slots(t.Name) {
@@ -127,12 +171,19 @@ func (l *Loop) slots(worker string) int {
 	if n, ok := l.Slots[worker]; ok {
 		return n
 	}
-	return max(1, runtime.NumCPU()/2)
+	if t, err := l.Registry.lookup(worker); err == nil {
+		return t.slots(runtime.NumCPU())
+	}
+	return defaultSlots(runtime.NumCPU())
 }
 
-// slot takes one task at a time.
+// slot takes one task at a time, while tasks may be taken.
 func (l *Loop) slot(ctx context.Context, worker string) {
 	for ctx.Err() == nil {
+		if !l.admits(ctx) {
+			pause(ctx, admitAgain)
+			continue
+		}
 		d, err := l.Tasks.Next(ctx, worker)
 		switch {
 		case err != nil && ctx.Err() != nil:
@@ -141,7 +192,9 @@ func (l *Loop) slot(ctx context.Context, worker string) {
 			l.Logger.Warn("take task", "worker", worker, "error", err)
 			pause(ctx, time.Second)
 		case ctx.Err() != nil:
-			l.settle("return", d, d.Return)
+			l.giveBack(d, 0)
+		case !l.admits(ctx): // it may have waited long for this task
+			l.giveBack(d, admitLater)
 		default:
 			l.deliver(ctx, d)
 		}
@@ -158,13 +211,12 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// settle runs one last step on a delivery, which must happen although work is being stopped. When it fails
-// the message is delivered again, and the attempt rule sees what to do.
-func (l *Loop) settle(what string, d Delivery, step func(context.Context) error) {
+// giveBack returns a task that was taken and not begun. When that fails it comes again after its lease.
+func (l *Loop) giveBack(d Delivery, delay time.Duration) {
 	ctx, cancel := lastWrites(context.Background())
 	defer cancel()
-	if err := step(ctx); err != nil {
-		l.Logger.Warn(what+" task", "video", d.Task().Video, "job", d.Task().Job.Name, "error", err)
+	if err := d.Return(ctx, delay); err != nil {
+		l.Logger.Warn("return task", "video", d.Task().Video, "job", d.Task().Job.Name, "error", err)
 	}
 }
 

@@ -79,11 +79,15 @@ func TestTransientIsTriedAgain(t *testing.T) {
 func TestRetriesEnd(t *testing.T) {
 	r := newRig(t, patient)
 	r.enqueue(func(j *pipeline.Job) { j.Retry = []pipeline.Seconds{0.05} })
-	r.start(working(func(ctx context.Context, j job) (pipeline.Result, error) {
+	l, stop := r.loop(working(func(ctx context.Context, j job) (pipeline.Result, error) {
 		_, err := publish(ctx, j)
 		return pipeline.Result{}, errors.Join(err, errors.New("the network is down"))
 	}))
 	r.done("next", "schedule", "ack", "next", "bury", "ack")
+	stop()
+	if got, want := l.Stats()["test"], (workers.Counts{Started: 2, Retried: 1, Errored: 1}); got != want {
+		t.Errorf("counts %+v, want %+v", got, want)
+	}
 	_, data := r.last(pipeline.JobErrored)
 	if data.Attempt != 2 || data.Failed != 2 || data.Problem.Code != pipeline.CodeInternal ||
 		data.Problem.Attempt != 2 {
@@ -148,7 +152,7 @@ func TestParametersAreChecked(t *testing.T) {
 
 func TestTimeout(t *testing.T) {
 	r := newRig(t, patient)
-	r.enqueue(func(j *pipeline.Job) { j.Timeout, j.Retry = 0.05, []pipeline.Seconds{0.05} })
+	r.enqueue(func(j *pipeline.Job) { j.Timeout, j.Retry = 0.5, []pipeline.Seconds{0.05} })
 	r.start(working(func(ctx context.Context, j job) (pipeline.Result, error) {
 		if j.Number == 2 {
 			return publish(ctx, j)
@@ -260,12 +264,12 @@ func TestTokenLost(t *testing.T) {
 		ended <- context.Cause(ctx)
 		return pipeline.Result{}, ctx.Err()
 	}))
-	r.append(pipeline.JobCanceled, task, <-begun, pipeline.JobEvent{})
+	r.append(pipeline.JobStarted, task, <-begun, pipeline.JobEvent{Owner: 999})
 	if err := <-ended; err == nil || errors.Is(err, context.Canceled) {
 		t.Errorf("the worker's context says %v", err)
 	}
-	r.done("next", "next", "ack") // left alone; its next delivery finds the job canceled
-	r.last(pipeline.JobCanceled)
+	r.done("next", "next", "ack") // left alone; its next delivery finds the job with another
+	r.last(pipeline.JobStarted)
 	if got := r.keys(); len(got) != 0 {
 		t.Errorf("the store has %v", got)
 	}
@@ -276,13 +280,14 @@ func TestTokenLost(t *testing.T) {
 func TestTokenLostUnseen(t *testing.T) {
 	r := newRig(t, brief)
 	task := r.enqueue()
+	r.broken["watch"] = errors.New("no bell")
 	r.start(working(func(ctx context.Context, j job) (pipeline.Result, error) {
 		result, err := publish(ctx, j)
-		r.append(pipeline.JobCanceled, task, j.Token, pipeline.JobEvent{})
+		r.append(pipeline.JobStarted, task, j.Token, pipeline.JobEvent{Owner: 999})
 		return result, err
 	}), func(c *workers.Config) { c.Heartbeat = time.Hour })
 	r.done("next", "next", "ack")
-	r.last(pipeline.JobCanceled)
+	r.last(pipeline.JobStarted)
 	if got := r.keys(); len(got) != 0 {
 		t.Errorf("the store has %v", got)
 	}

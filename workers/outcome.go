@@ -28,10 +28,11 @@ func (l *Loop) swap(ctx context.Context, task pipeline.Task, t pipeline.EventTyp
 func (l *Loop) completed(ctx context.Context, d Delivery, started pipeline.Event, data pipeline.JobEvent,
 	r pipeline.Result,
 ) error {
-	data.Result = &r
+	data.Result, data.Problem = &r, nil
 	if _, err := l.swap(ctx, d.Task(), pipeline.JobCompleted, started, data, started.Sequence); err != nil {
 		return err
 	}
+	l.count(d.Task().Job.Worker, func(c *Counts) { c.Completed++ })
 	if data.Attempt > 1 {
 		l.removeLosers(ctx, d.Task(), started.Sequence)
 	}
@@ -64,19 +65,49 @@ func (l *Loop) interrupted(ctx context.Context, d Delivery, started pipeline.Eve
 	if _, err := l.swap(ctx, d.Task(), pipeline.JobInterrupted, started, data, started.Sequence); err != nil {
 		return err
 	}
+	l.count(d.Task().Job.Worker, func(c *Counts) { c.Interrupted++ })
 	l.dropOutput(ctx, d.Task(), started.Sequence)
-	return d.Return(ctx)
+	return d.Return(ctx, 0)
 }
 
-// failed schedules another attempt, or ends the job.
+// canceled ends a job that nobody wants any more. The event has the coordinator look at the video again.
+func (l *Loop) canceled(ctx context.Context, d Delivery, started pipeline.Event,
+	data pipeline.JobEvent,
+) error {
+	data.Problem = nil
+	if _, err := l.swap(ctx, d.Task(), pipeline.JobCanceled, started, data, started.Sequence); err != nil {
+		return err
+	}
+	l.count(d.Task().Job.Worker, func(c *Counts) { c.Canceled++ })
+	l.dropOutput(ctx, d.Task(), started.Sequence)
+	return d.Ack(ctx)
+}
+
+// overtaken throws away what an attempt made whose job has moved on without it. The message is acknowledged
+// when the job is canceled; else it may be the one that another attempt holds, and is left alone.
+func (l *Loop) overtaken(ctx context.Context, d Delivery, token uint64) error {
+	task := d.Task()
+	_, dropped := storage.DeletePrefix(ctx, l.Store, outputPrefix(task, token))
+	last, wanted, err := pipeline.FoldTask(ctx, l.Log, task)
+	if err == nil && (!wanted || last.State == pipeline.JobStateCanceled) {
+		l.count(task.Job.Worker, func(c *Counts) { c.Canceled++ })
+		return errors.Join(dropped, d.Ack(ctx))
+	}
+	l.count(task.Job.Worker, func(c *Counts) { c.Dropped++ })
+	return errors.Join(errTokenLost, dropped, err)
+}
+
+// failed schedules another attempt, or ends the job. An attempt that ran alone because of a crash, and
+// crashed again, is the last, whatever failed before.
 func (l *Loop) failed(ctx context.Context, d Delivery, started pipeline.Event, data pipeline.JobEvent,
 	cause error,
 ) error {
 	task := d.Task()
+	alone := crashed(data.Problem)
 	data.Failed++
 	data.Problem = l.problem(task, data.Attempt, cause)
 	delay, again := nextTry(task.Job, data.Problem, data.Failed)
-	if !again {
+	if !again || alone && crashed(data.Problem) {
 		return l.errored(ctx, d, started, data)
 	}
 	return l.retry(ctx, d, started, data, delay)
@@ -84,11 +115,15 @@ func (l *Loop) failed(ctx context.Context, d Delivery, started pipeline.Event, d
 
 // lostData is the data of the event that follows when the attempt that last began has ended without a word.
 func (l *Loop) lostData(d Delivery, last pipeline.JobFold) pipeline.JobEvent {
-	task := d.Task()
-	data := begun(task, last, d.Sequence(), l.Process)
+	return l.unfitData(d, last, pipeline.Fail(pipeline.CodeWorkerLost,
+		"%d attempts ended without a word", attemptsLost(last)))
+}
+
+// unfitData is the data of the event that follows when no attempt can be begun, because of err.
+func (l *Loop) unfitData(d Delivery, last pipeline.JobFold, err error) pipeline.JobEvent {
+	data := begun(d.Task(), last, d.Sequence(), l.Process)
 	data.Attempt, data.Token = last.Data.Attempt, last.Last.Sequence
-	data.Problem = l.problem(task, last.Data.Attempt,
-		pipeline.Fail(pipeline.CodeWorkerLost, "%d attempts ended without a word", data.Lost))
+	data.Problem = l.problem(d.Task(), data.Attempt, err)
 	return data
 }
 
@@ -102,6 +137,7 @@ func (l *Loop) retry(ctx context.Context, d Delivery, started pipeline.Event, da
 	if err != nil {
 		return err
 	}
+	l.count(d.Task().Job.Worker, func(c *Counts) { c.Retried++ })
 	l.dropOutput(ctx, d.Task(), started.Sequence)
 	return l.rearm(ctx, d, retrying, data)
 }
@@ -127,6 +163,7 @@ func (l *Loop) errored(ctx context.Context, d Delivery, last pipeline.Event, dat
 	if err != nil {
 		return err
 	}
+	l.count(d.Task().Job.Worker, func(c *Counts) { c.Errored++ })
 	l.removeLosers(ctx, d.Task(), e.Sequence) // which has no outputs: all of them go
 	return l.bury(ctx, d, e.Sequence, data)
 }

@@ -17,6 +17,7 @@ import (
 type Type struct {
 	Name   string
 	Schema json.RawMessage // JSON Schema of its parameters, standing alone
+	slots  func(cores int) int
 	check  func(ctx context.Context) error
 	valid  func(raw json.RawMessage) error
 	plan   func(raw json.RawMessage, m pipeline.Media) ([]pipeline.Job, error)
@@ -41,6 +42,10 @@ func Add[P any](r *Registry, name string, w Worker[P]) {
 	params := huma.SchemaFromType(schema, reflect.TypeFor[P]())
 	decode := func(raw json.RawMessage) (P, error) { return decodeParams[P](name, raw, schema, params) }
 	t := Type{Name: name, Schema: schemaDocument(name, params, schema)}
+	t.slots = defaultSlots
+	if s, ok := any(w).(Slotter); ok {
+		t.slots = s.Slots
+	}
 	t.check = func(ctx context.Context) error {
 		if c, ok := any(w).(Checker); ok {
 			return c.Check(ctx)

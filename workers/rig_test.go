@@ -33,6 +33,7 @@ type rig struct {
 	t     *testing.T
 	bus   *bus.Bus
 	store *disk.Store
+	close func() // at the end of the test, or before
 
 	mu      sync.Mutex
 	acts    []string // what was done to the queue, in order
@@ -44,19 +45,30 @@ type rig struct {
 
 func newRig(t *testing.T, lease time.Duration) *rig {
 	t.Helper()
-	server, err := embedded.Start(t.Context(), embedded.Config{Dir: t.TempDir()})
+	return openRig(t, t.TempDir(), bus.Config{AckWait: lease})
+}
+
+// openRig is a rig whose broker and store are in dir, where an earlier one may have left them.
+func openRig(t *testing.T, dir string, c bus.Config) *rig {
+	t.Helper()
+	server, err := embedded.Start(t.Context(), embedded.Config{Dir: filepath.Join(dir, "broker")})
 	must(t, err)
-	t.Cleanup(server.Shutdown)
 	closed := make(chan struct{})
 	conn, err := server.Conn(nats.ClosedHandler(func(*nats.Conn) { close(closed) }))
 	must(t, err)
-	t.Cleanup(func() { conn.Close(); <-closed })
-	b, err := bus.Open(t.Context(), conn, bus.Config{AckWait: lease})
+	b, err := bus.Open(t.Context(), conn, c)
 	must(t, err)
-	store, err := disk.Open(t.TempDir())
+	store, err := disk.Open(filepath.Join(dir, "store"))
 	must(t, err)
-	t.Cleanup(func() { must(t, store.Close()) })
-	return &rig{t: t, bus: b, store: store, changed: make(chan struct{}), broken: map[string]error{}}
+	r := &rig{t: t, bus: b, store: store, changed: make(chan struct{}), broken: map[string]error{}}
+	r.close = sync.OnceFunc(func() {
+		conn.Close()
+		<-closed
+		server.Shutdown()
+		must(t, store.Close())
+	})
+	t.Cleanup(r.close)
+	return r
 }
 
 func must(t *testing.T, err error) {
@@ -91,6 +103,13 @@ func (q queue) DeadLetter(ctx context.Context, d pipeline.DeadLetter) error {
 	return errors.Join(q.bus.DeadLetter(ctx, d), q.act("bury"))
 }
 
+func (q queue) Watch(ctx context.Context, subjects ...string) (<-chan struct{}, error) {
+	if err := q.loses("watch"); err != nil {
+		return nil, err
+	}
+	return q.bus.Watch(ctx, subjects...)
+}
+
 func (q queue) Progress(ctx context.Context, project string, p pipeline.Progress) error {
 	return q.bus.Progress(ctx, project, p)
 }
@@ -111,8 +130,8 @@ func (d watched) Ack(ctx context.Context) error {
 	return errors.Join(d.Delivery.Ack(ctx), d.r.act("ack"))
 }
 
-func (d watched) Return(ctx context.Context) error {
-	return errors.Join(d.Delivery.Return(ctx), d.r.act("return"))
+func (d watched) Return(ctx context.Context, delay time.Duration) error {
+	return errors.Join(d.Delivery.Return(ctx, delay), d.r.act("return"))
 }
 
 // loses returns the error that a test asked for, once, before what is done.
@@ -167,6 +186,13 @@ func (r *rig) until(what string, ok func(acts []string) bool) {
 // start runs a loop with the worker; stop stops it, waits for it, and checks that its scratch is empty.
 func (r *rig) start(w worker, change ...func(*workers.Config)) (stop func()) {
 	r.t.Helper()
+	_, stop = r.loop(w, change...)
+	return stop
+}
+
+// loop is start, for those who ask the loop something.
+func (r *rig) loop(w worker, change ...func(*workers.Config)) (l *workers.Loop, stop func()) {
+	r.t.Helper()
 	var log bytes.Buffer
 	c := workers.Config{
 		Log: r.bus, Tasks: queue{r}, Store: r.store, Registry: registryOf(w),
@@ -194,7 +220,7 @@ func (r *rig) start(w worker, change ...func(*workers.Config)) (stop func()) {
 		}
 	})
 	r.t.Cleanup(stop)
-	return stop
+	return l, stop
 }
 
 // enqueue stores the first task of a job.
@@ -215,21 +241,33 @@ func (r *rig) enqueue(change ...func(*pipeline.Job)) pipeline.Task {
 // last returns the last event of the task's job, which must be of type want.
 func (r *rig) last(want pipeline.EventType) (pipeline.Event, pipeline.JobEvent) {
 	r.t.Helper()
-	events, err := r.bus.Last(r.t.Context(), pipeline.JobSubject("p", "v", "j"))
+	return r.lastOf("j", want)
+}
+
+// lastOf is last of another job.
+func (r *rig) lastOf(job string, want pipeline.EventType) (pipeline.Event, pipeline.JobEvent) {
+	r.t.Helper()
+	events, err := r.bus.Last(r.t.Context(), pipeline.JobSubject("p", "v", job))
 	must(r.t, err)
 	if events[0].Type != want {
 		r.t.Fatalf("the job is %s, want %s: %s", events[0].Type, want, events[0].Data)
 	}
-	var data pipeline.JobEvent
-	must(r.t, events[0].Decode(&data))
-	return events[0], data
+	fold, err := pipeline.FoldJob(events[0])
+	must(r.t, err)
+	return events[0], fold.Data
 }
 
 // append writes the next event of the task's job, as somebody else would.
 func (r *rig) append(t pipeline.EventType, task pipeline.Task, after uint64, data pipeline.JobEvent) uint64 {
 	r.t.Helper()
 	data.Job = task.Job.Name
-	e, err := pipeline.NewEvent("test", t, task.JobSubject(), task.Video, pipeline.Event{}, data)
+	return r.say(t, task.JobSubject(), after, data)
+}
+
+// say writes an event on a subject.
+func (r *rig) say(t pipeline.EventType, subject string, after uint64, data any) uint64 {
+	r.t.Helper()
+	e, err := pipeline.NewEvent("test", t, subject, "v", pipeline.Event{}, data)
 	must(r.t, err)
 	seq, err := r.bus.Append(r.t.Context(), e, after)
 	must(r.t, err)

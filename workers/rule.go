@@ -67,18 +67,28 @@ func attemptsLost(last pipeline.JobFold) int {
 	return last.Data.Lost
 }
 
-// begun returns the data of the job.started event that follows last.
+// begun returns the data of the job.started event that follows last. That of an attempt which must run alone
+// says why, so that the one after it runs alone too, however this one ends.
 func begun(task pipeline.Task, last pipeline.JobFold, me uint64, process string) pipeline.JobEvent {
-	return pipeline.JobEvent{
+	data := pipeline.JobEvent{
 		Job: task.Job.Name, Step: task.Job.Step, Worker: task.Job.Worker, Process: process,
 		Attempt: last.Data.Attempt + 1, Failed: last.Data.Failed, Lost: attemptsLost(last), Owner: me,
+		Generation: last.Data.Generation,
 	}
+	if crashed(last.Data.Problem) {
+		data.Problem = last.Data.Problem
+	}
+	return data
 }
+
+// crashed reports whether p is that the process came down while the attempt ran.
+func crashed(p *pipeline.Problem) bool { return p != nil && p.Code == pipeline.CodeWorkerCrashed }
 
 // defaultRetry holds the delays before attempts 2 to 5.
 var defaultRetry = []pipeline.Seconds{2, 10, 60, 300}
 
-// crashAttempts is how many attempts an input gets that brings its encoder down.
+// crashAttempts is how many attempts an input gets that brings its encoder down. One that brings the process
+// down has two as well: see Loop.failed.
 const crashAttempts = 2
 
 // nextTry returns the delay before another attempt after problem, the failed-th failure; ok is false when

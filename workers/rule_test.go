@@ -49,6 +49,9 @@ func TestDecide(t *testing.T) {
 		"a state that this job never had":            {9, pipeline.JobFold{State: pipeline.JobPending}, drop},
 		"lost four times before, and now: none left": {0, fold(5, pipeline.JobStarted, lost(me, 4)), spend},
 		"lost twice before, and now: others first":   {0, fold(5, pipeline.JobStarted, lost(me, 2)), shelve},
+		"the redrive it was made for": {5, fold(5, pipeline.JobRequeued,
+			pipeline.JobEvent{Attempt: 9, Generation: 1}), run},
+		"requeued: a duplicate of its first life":    {0, fold(5, pipeline.JobRequeued, foreign), drop},
 		"shelved, and the retry it was made for":     {5, fold(5, pipeline.JobRetrying, lost(other, 3)), run},
 		"lost once before, and now: one is left":     {0, fold(5, pipeline.JobStarted, lost(me, 1)), run},
 		"lost often, but a stale duplicate":          {0, fold(5, pipeline.JobStarted, lost(other, 9)), drop},
@@ -83,11 +86,21 @@ func TestBegun(t *testing.T) {
 		"after a failure":   {fold(5, pipeline.JobRetrying, pipeline.JobEvent{Attempt: 1, Failed: 1}), 2, 0},
 		"after a loss":      {fold(5, pipeline.JobStarted, pipeline.JobEvent{Attempt: 2, Lost: 1}), 3, 2},
 		"after giving back": {fold(5, pipeline.JobInterrupted, pipeline.JobEvent{Attempt: 1, Lost: 1}), 2, 1},
+		"after a redrive":   {fold(5, pipeline.JobRequeued, pipeline.JobEvent{Attempt: 9, Generation: 2}), 10, 0},
 	} {
 		got := begun(task, test.last, 7, "p")
 		if got.Attempt != test.attempt || got.Lost != test.lost || got.Failed != test.last.Data.Failed ||
+			got.Generation != test.last.Data.Generation || got.Problem != nil ||
 			got.Owner != 7 || got.Process != "p" || got.Job != "j" || got.Step != "s" || got.Worker != "w" {
 			t.Errorf("%s: %+v", name, got)
+		}
+	}
+	for code, kept := range map[pipeline.Code]bool{
+		pipeline.CodeWorkerCrashed: true, pipeline.CodeStorageFailed: false,
+	} {
+		data := pipeline.JobEvent{Attempt: 1, Problem: pipeline.ProblemOf(pipeline.Fail(code, "x"))}
+		if got := begun(task, fold(5, pipeline.JobRetrying, data), 7, "p"); (got.Problem != nil) != kept {
+			t.Errorf("after %s: problem %+v", code, got.Problem)
 		}
 	}
 }

@@ -5,20 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"runtime/debug"
-	"strconv"
 	"sync"
 	"time"
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/storage"
 )
-
-// errTokenLost says that the job has a later event than this attempt's start: somebody else has it, or nobody
-// wants it.
-var errTokenLost = errors.New("the attempt lost its token")
 
 // errStopping says that the loop is asked to stop.
 var errStopping = errors.New("the worker is stopping")
@@ -29,17 +22,27 @@ var errTimeout = errors.New("the attempt ran past its timeout")
 // deliver carries one delivered task through the attempt rule. What cannot be written now is left to the next
 // delivery: nothing is acknowledged before it is done.
 func (l *Loop) deliver(ctx context.Context, d Delivery) {
-	if err := l.apply(ctx, d); err != nil {
-		l.Logger.Warn("leave task to its next delivery",
-			"video", d.Task().Video, "job", d.Task().Job.Name, "error", err)
+	err := l.apply(ctx, d)
+	if err == nil {
+		return
 	}
+	if ctx.Err() != nil && !errors.Is(err, errTokenLost) {
+		l.giveBack(d, 0) // stopped before it was begun, or with its end unwritten: the next one need not wait
+		return
+	}
+	l.Logger.Warn("leave task to its next delivery",
+		"video", d.Task().Video, "job", d.Task().Job.Name, "error", err)
 }
 
 func (l *Loop) apply(ctx context.Context, d Delivery) error {
 	task := d.Task()
-	last, err := l.last(ctx, task)
+	last, wanted, err := pipeline.FoldTask(ctx, l.Log, task)
 	if err != nil {
 		return err
+	}
+	if !wanted {
+		l.count(task.Job.Worker, func(c *Counts) { c.Canceled++ })
+		return d.Ack(ctx)
 	}
 	switch decide(d.Sequence(), task.Cause, last, l.MaxLost) {
 	case drop:
@@ -54,8 +57,33 @@ func (l *Loop) apply(ctx context.Context, d Delivery) error {
 		data := l.lostData(d, last)
 		return l.retry(ctx, d, last.Last, data, shelfTime(data.Lost))
 	default:
-		return l.attempt(ctx, d, last)
+		return l.begin(ctx, d, last)
 	}
+}
+
+// begin holds what an attempt needs while it lasts: room in scratch, and its turn in this process. Without
+// room the task comes again later, unspent; when there never will be, the job is given up.
+func (l *Loop) begin(ctx context.Context, d Delivery, last pipeline.JobFold) error {
+	task := d.Task()
+	if need := l.scratchOf(task); need > 0 {
+		ok, err := l.scratch.hold(need, l.FreeScratch)
+		switch {
+		case errors.Is(err, storage.ErrFull):
+			return l.errored(ctx, d, last.Last, l.unfitData(d, last, err))
+		case err != nil:
+			return err
+		case !ok:
+			l.count(task.Job.Worker, func(c *Counts) { c.Waited++ })
+			return d.Return(ctx, admitLater)
+		}
+		defer l.scratch.release(need)
+	}
+	leave, err := l.enter(ctx, d, crashed(last.Data.Problem))
+	if err != nil {
+		return err
+	}
+	defer leave()
+	return l.attempt(ctx, d, last)
 }
 
 // last returns the fold of the task's job.
@@ -77,6 +105,8 @@ func (l *Loop) attempt(ctx context.Context, d Delivery, last pipeline.JobFold) e
 		return fmt.Errorf("start attempt: %w", err)
 	}
 	data.Token = started.Sequence
+	l.count(task.Job.Worker, func(c *Counts) { c.Started++; c.Running++ })
+	defer l.count(task.Job.Worker, func(c *Counts) { c.Running-- })
 	log := l.Logger.With("video", task.Video, "job", task.Job.Name, "attempt", data.Attempt, "trace", task.Trace)
 	log.Debug("attempt started")
 
@@ -87,6 +117,9 @@ func (l *Loop) attempt(ctx context.Context, d Delivery, last pipeline.JobFold) e
 	switch {
 	case err == nil:
 		err = l.completed(writes, d, started, data, result)
+	case errors.Is(err, errUnwanted):
+		log.Info("attempt canceled")
+		err = l.canceled(writes, d, started, data)
 	case errors.Is(err, errTokenLost):
 		log.Warn("attempt dropped", "error", err)
 	case errors.Is(err, errStopping):
@@ -96,8 +129,7 @@ func (l *Loop) attempt(ctx context.Context, d Delivery, last pipeline.JobFold) e
 		err = l.failed(writes, d, started, data, err)
 	}
 	if errors.Is(err, errTokenLost) || errors.Is(err, pipeline.ErrConflict) {
-		_, dropErr := storage.DeletePrefix(writes, l.Store, outputPrefix(task, started.Sequence))
-		return errors.Join(errTokenLost, dropErr)
+		return l.overtaken(writes, d, started.Sequence)
 	}
 	return err
 }
@@ -108,21 +140,16 @@ func outputPrefix(t pipeline.Task, token uint64) string {
 
 // work runs the worker in a scratch directory of its own, under a heartbeat, and passes its result through
 // the gate. The context that the worker gets ends, with the reason as its cause, when the loop stops, the
-// token is lost or the time is up.
+// token is lost, nobody wants the job any more or the time is up.
 func (l *Loop) work(ctx context.Context, d Delivery, started pipeline.Event, data pipeline.JobEvent) (
 	result pipeline.Result, err error,
 ) {
 	task := d.Task()
-	dir := filepath.Join(l.Scratch, task.Job.Name+"-"+strconv.FormatUint(started.Sequence, 10))
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		return pipeline.Result{}, fmt.Errorf("make scratch: %w", err)
+	dir, remove, err := l.workspace(task, started.Sequence)
+	if err != nil {
+		return pipeline.Result{}, err
 	}
-	defer func() {
-		if err := os.RemoveAll(dir); err != nil {
-			l.Logger.Warn("remove scratch", "job", task.Job.Name, "error", err)
-		}
-	}()
-
+	defer remove()
 	timeout := l.Timeout
 	if task.Job.Timeout > 0 {
 		timeout = task.Job.Timeout.Duration()
@@ -130,21 +157,27 @@ func (l *Loop) work(ctx context.Context, d Delivery, started pipeline.Event, dat
 	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
 	defer context.AfterFunc(ctx, func() { cancel(errStopping) })()
-	defer time.AfterFunc(timeout, func() { cancel(errTimeout) }).Stop()
 
+	bell := l.bell(work, task) // before the look: what happens after it rings
+	if err := l.fenced(work, task, started.Sequence); err != nil {
+		return pipeline.Result{}, err
+	}
 	var beat sync.WaitGroup
 	defer beat.Wait()
 	defer cancel(nil)
-	beat.Go(func() { l.heartbeat(work, cancel, d, started.Sequence) })
+	beat.Go(func() { l.watch(work, cancel, d, started.Sequence, bell) })
 
+	defer time.AfterFunc(timeout, func() { cancel(errTimeout) }).Stop()
 	result, err = l.call(work, task, started.Sequence, data.Attempt, dir)
-	if cause := context.Cause(work); cause != nil && err != nil {
-		if errors.Is(cause, errTimeout) {
-			return result, pipeline.Fail(pipeline.CodeJobTimeout, "no result within %s", timeout)
-		}
+	cause := context.Cause(work)
+	switch {
+	case errors.Is(cause, errUnwanted), errors.Is(cause, errTokenLost):
 		return result, cause
-	}
-	if err != nil {
+	case err != nil && errors.Is(cause, errTimeout):
+		return result, pipeline.Fail(pipeline.CodeJobTimeout, "no result within %s", timeout)
+	case err != nil && cause != nil:
+		return result, cause
+	case err != nil:
 		return result, err
 	}
 	last, stop := lastWrites(ctx) // work that is done is not thrown away because the loop stops just now
@@ -217,31 +250,6 @@ func (l *Loop) teller(ctx context.Context, project string) func(pipeline.Progres
 		told, p.Fraction = time.Now(), highest
 		if err := l.Tasks.Progress(ctx, project, p); err != nil {
 			l.Logger.Debug("tell progress", "error", err)
-		}
-	}
-}
-
-// heartbeat renews the lease and checks that the token is still the last event of the job, until ctx ends. A
-// beat that cannot be sent is no reason to stop: the token is checked again before anything is written.
-func (l *Loop) heartbeat(ctx context.Context, cancel context.CancelCauseFunc, d Delivery, token uint64) {
-	tick := time.NewTicker(l.Heartbeat)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		last, err := l.last(ctx, d.Task())
-		switch {
-		case err == nil && last.Last.Sequence != token:
-			cancel(errTokenLost)
-			return
-		case err == nil:
-			err = d.Extend(ctx)
-		}
-		if err != nil && ctx.Err() == nil {
-			l.Logger.Warn("heartbeat", "job", d.Task().Job.Name, "error", err)
 		}
 	}
 }

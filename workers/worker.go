@@ -30,6 +30,16 @@ type Checker interface {
 	Check(ctx context.Context) error
 }
 
+// Slotter is an extra ability of a worker: Slots says how many attempts a process makes at once by default,
+// on so many cores. Without it, it is half the cores and at least 1: an encoder keeps more than one core
+// busy.
+type Slotter interface {
+	Slots(cores int) int
+}
+
+// defaultSlots is Slots of a worker that is no Slotter.
+func defaultSlots(cores int) int { return max(1, cores/2) }
+
 // Job is one attempt at one job, as a worker sees it.
 type Job[P any] struct {
 	Params P

@@ -130,7 +130,8 @@ func TestRunBadInput(t *testing.T) {
 
 func TestRunCancelKillsTheGroup(t *testing.T) {
 	dir := t.TempDir()
-	tools := script(t, `sleep 1000 & echo $! > `+dir+`/child
+	tools := script(t, `trap '' TERM
+sleep 1000 & echo $! > `+dir+`/child
 echo $$ > `+dir+`/leader
 wait`)
 	ctx, cancel := context.WithCancelCause(testContext(t))
@@ -138,15 +139,19 @@ wait`)
 	done := make(chan error, 1)
 	go func() { done <- tools.Run(ctx, toNull("in.mp4"), RunOptions{}) }()
 	waitFor(t, "the stand-in", func() bool { return readPid(dir+"/leader") != 0 })
+	canceled := time.Now()
 	cancel(why)
 	err := <-done
 	var e *Error
 	if !errors.As(err, &e) || e.Kind != KindCanceled || !errors.Is(err, why) || e.BadInput() {
 		t.Errorf("%#v", err)
 	}
-	for _, name := range []string{"leader", "child"} {
+	for _, name := range []string{"leader", "child"} { // both ignore SIGTERM
 		pid := readPid(dir + "/" + name)
 		waitFor(t, name+" to die", func() bool { return gone(pid) })
+	}
+	if took := time.Since(canceled); took > 2*time.Second {
+		t.Errorf("they died after %s", took)
 	}
 }
 

@@ -1,0 +1,201 @@
+package workers_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/workers"
+	"github.com/reelmill/reelmill/workers/inspect"
+	"github.com/reelmill/reelmill/workers/webhook"
+)
+
+// TestAdmitRefuses: while Admit refuses, nothing is taken, and that is logged once.
+func TestAdmitRefuses(t *testing.T) {
+	r := newRig(t, patient)
+	r.enqueue()
+	var log bytes.Buffer
+	asked, open := make(chan struct{}, 100), atomic.Bool{}
+	stop := r.start(working(publish), func(c *workers.Config) {
+		c.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		c.Slots = map[string]int{"test": 2}
+		c.Admit = func(context.Context) error {
+			asked <- struct{}{}
+			if open.Load() {
+				return nil
+			}
+			return errors.New("the store is down")
+		}
+	})
+	for range 4 {
+		<-asked
+	}
+	r.done()
+	open.Store(true)
+	r.done("next", "ack")
+	stop()
+	r.last(pipeline.JobCompleted)
+	for _, line := range []string{"take no tasks", "take tasks again"} {
+		if n := strings.Count(log.String(), line); n != 1 {
+			t.Errorf("%q was logged %d times:\n%s", line, n, log.String())
+		}
+	}
+}
+
+// TestAdmitIsAskedAgain: a slot that waited for a task while Admit changed its mind gives it back, unspent.
+func TestAdmitIsAskedAgain(t *testing.T) {
+	r := newRig(t, patient)
+	var asked atomic.Int32
+	r.start(working(publish), func(c *workers.Config) {
+		c.Admit = func(context.Context) error {
+			if asked.Add(1) == 1 {
+				return nil
+			}
+			return errors.New("the store is down")
+		}
+	})
+	r.enqueue()
+	r.done("next", "return")
+	r.last("")
+}
+
+const gib = 1 << 30
+
+func diskOf(free, total int64) func(*workers.Config) {
+	return func(c *workers.Config) {
+		c.FreeScratch = func() (int64, int64, error) { return free, total, nil }
+	}
+}
+
+// TestScratchIsWaitedFor: what does not fit beside the attempts that run is given back, unspent.
+func TestScratchIsWaitedFor(t *testing.T) {
+	r := newRig(t, patient)
+	large := func(name string) func(j *pipeline.Job) {
+		return func(j *pipeline.Job) { j.Name, j.Scratch = name, 2*gib }
+	}
+	r.enqueue(large("a"))
+	begun, release := make(chan struct{}, 2), make(chan struct{})
+	l, stop := r.loop(working(func(ctx context.Context, j job) (pipeline.Result, error) {
+		begun <- struct{}{}
+		<-release
+		return publish(ctx, j)
+	}), diskOf(4*gib, 100*gib), func(c *workers.Config) { c.Slots = map[string]int{"test": 2} })
+	<-begun
+	r.enqueue(large("b"))
+	r.done("next", "next", "return")
+	r.lastOf("b", "")
+	if got, want := l.Stats()["test"], (workers.Counts{Running: 1, Started: 1, Waited: 1}); got != want {
+		t.Errorf("counts %+v, want %+v", got, want)
+	}
+	close(release)
+	r.done("next", "next", "return", "ack")
+	r.enqueue(large("c")) // what a had reserved is free again
+	<-begun
+	stop()
+}
+
+// TestScratchTooLarge: a job that no disk of this size could ever hold is given up at once.
+func TestScratchTooLarge(t *testing.T) {
+	r := newRig(t, patient)
+	r.enqueue(func(j *pipeline.Job) { j.Scratch = 10 * gib })
+	r.start(working(publish), diskOf(9*gib, 10*gib))
+	r.done("next", "bury", "ack")
+	_, data := r.last(pipeline.JobErrored)
+	if data.Problem.Code != pipeline.CodeDiskFull || data.Attempt != 0 || data.Failed != 0 {
+		t.Errorf("%+v, %+v", data, data.Problem)
+	}
+}
+
+// suspect makes the task one whose last attempt may have brought its process down.
+func (r *rig) suspect(task pipeline.Task) pipeline.Task {
+	task.Cause = r.append(pipeline.JobRetrying, task, 0, pipeline.JobEvent{
+		Attempt: 1, Failed: 1, Problem: pipeline.ProblemOf(pipeline.Fail(pipeline.CodeWorkerCrashed, "x")),
+	})
+	return task
+}
+
+// TestSuspectRunsAlone: an attempt at a job that may bring the process down waits until no other runs, keeps
+// its lease meanwhile, and no other begins beside it.
+func TestSuspectRunsAlone(t *testing.T) {
+	r := newRig(t, brief)
+	suspect := pipeline.Task{Project: "p", Video: "v", Job: pipeline.Job{Name: "s", Worker: "test"}}
+	r.enqueue(func(j *pipeline.Job) { j.Name = "a" })
+	begun := make(chan string, 3)
+	release := map[string]chan struct{}{"a": make(chan struct{}), "s": make(chan struct{}), "b": nil}
+	var running atomic.Int32
+	r.start(working(func(ctx context.Context, j job) (pipeline.Result, error) {
+		n := running.Add(1)
+		defer running.Add(-1)
+		name := j.Task.Job.Name
+		begun <- name
+		if gate := release[name]; gate != nil {
+			<-gate
+		}
+		if name == "s" && (n != 1 || running.Load() != 1) || j.Number != 1 && name != "s" {
+			t.Errorf("%s: %d run, attempt %d", name, n, j.Number)
+		}
+		return publish(ctx, j)
+	}), func(c *workers.Config) { c.Slots = map[string]int{"test": 3} })
+	<-begun
+	must(t, r.bus.Enqueue(t.Context(), r.suspect(suspect)))
+	r.until("two leases of both", beats(40))
+	r.enqueue(func(j *pipeline.Job) { j.Name = "b" })
+	r.done("next", "next", "next")
+	close(release["a"])
+	if name := <-begun; name != "s" {
+		t.Errorf("%s was begun, want s: who waits to be alone comes first", name)
+	}
+	r.until("a lease of both", beats(70))
+	close(release["s"])
+	if name := <-begun; name != "b" {
+		t.Errorf("%s was begun", name)
+	}
+	r.done("next", "next", "next", "ack", "ack", "ack")
+	if _, data := r.lastOf("s", pipeline.JobCompleted); data.Attempt != 2 || data.Problem != nil {
+		t.Errorf("%+v", data)
+	}
+}
+
+// beats is met when there were n heartbeats.
+func beats(n int) func(acts []string) bool {
+	return func(acts []string) bool {
+		return len(slices.DeleteFunc(acts, func(a string) bool { return a != "extend" })) >= n
+	}
+}
+
+// TestSuspectStopped: a loop that is stopped while an attempt waits for its turn gives it back, unspent.
+func TestSuspectStopped(t *testing.T) {
+	r := newRig(t, patient)
+	suspect := pipeline.Task{Project: "p", Video: "v", Job: pipeline.Job{Name: "s", Worker: "test"}}
+	r.enqueue()
+	begun := make(chan struct{}, 2)
+	stop := r.start(working(func(ctx context.Context, _ job) (pipeline.Result, error) {
+		begun <- struct{}{}
+		<-ctx.Done()
+		return pipeline.Result{}, ctx.Err()
+	}), func(c *workers.Config) { c.Slots = map[string]int{"test": 2} })
+	<-begun
+	must(t, r.bus.Enqueue(t.Context(), r.suspect(suspect)))
+	r.done("next", "next")
+	stop()
+	r.done("next", "next", "return", "return")
+	r.lastOf("s", pipeline.JobRetrying)
+	r.last(pipeline.JobInterrupted)
+}
+
+// TestSlotsOfWorkers: those that wait, or are waited for, say how many there are to be.
+func TestSlotsOfWorkers(t *testing.T) {
+	for cores, want := range map[int][2]int{1: {2, 16}, 2: {2, 16}, 16: {8, 16}} {
+		got := [2]int{(*inspect.Worker)(nil).Slots(cores), (*webhook.Worker)(nil).Slots(cores)}
+		if got != want {
+			t.Errorf("%d cores: slots of inspect and webhook %v, want %v", cores, got, want)
+		}
+	}
+	var _, _ workers.Slotter = (*inspect.Worker)(nil), (*webhook.Worker)(nil)
+}

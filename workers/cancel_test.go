@@ -1,0 +1,228 @@
+package workers_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/workers"
+)
+
+// unhurried is a loop that would notice nothing for 20 s but for its bell.
+func unhurried(c *workers.Config) { c.Heartbeat = 20 * time.Second }
+
+// soon is how fast what nobody wants is stopped.
+const soon = 2 * time.Second
+
+// endings are the ways in which a job becomes unwanted while it runs.
+var endings = map[string]func(r *rig, task pipeline.Task, token uint64){
+	"its job is canceled": func(r *rig, task pipeline.Task, token uint64) {
+		r.append(pipeline.JobCanceled, task, token, pipeline.JobEvent{})
+	},
+	"its video is canceled": func(r *rig, _ pipeline.Task, _ uint64) { r.cancelVideo() },
+	"its video is deleted": func(r *rig, _ pipeline.Task, _ uint64) {
+		r.say(pipeline.VideoDeleted, pipeline.DeletedSubject("p", "v"), 0, struct{}{})
+	},
+}
+
+func (r *rig) cancelVideo() {
+	r.t.Helper()
+	r.say(pipeline.VideoCanceled, pipeline.FinishedSubject("p", "v"), 0,
+		pipeline.Finish{State: pipeline.VideoStateCanceled})
+}
+
+// TestUnwantedWorkIsKilled: the worker's context ends long before the next heartbeat, what it stored is
+// removed, and the job is canceled.
+func TestUnwantedWorkIsKilled(t *testing.T) {
+	for name, end := range endings {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, patient)
+			task := r.enqueue()
+			begun := make(chan uint64)
+			l, stop := r.loop(working(func(ctx context.Context, j job) (pipeline.Result, error) {
+				if _, err := publish(ctx, j); err != nil {
+					return pipeline.Result{}, err
+				}
+				begun <- j.Token
+				<-ctx.Done()
+				return pipeline.Result{}, ctx.Err()
+			}), unhurried)
+			token := <-begun
+			since := time.Now()
+			end(r, task, token)
+			r.done("next", "ack")
+			if took := time.Since(since); took > soon {
+				t.Errorf("stopped after %s", took)
+			}
+			stop()
+			r.last(pipeline.JobCanceled)
+			if got := r.keys(); len(got) != 0 {
+				t.Errorf("the store has %v", got)
+			}
+			want := workers.Counts{Started: 1, Canceled: 1}
+			if got := l.Stats()["test"]; got != want {
+				t.Errorf("counts %+v, want %+v", got, want)
+			}
+		})
+	}
+}
+
+// TestUnwantedResult: a worker that finishes although nobody wants its job completes nothing.
+func TestUnwantedResult(t *testing.T) {
+	r := newRig(t, patient)
+	r.enqueue()
+	r.start(working(func(ctx context.Context, j job) (pipeline.Result, error) {
+		r.cancelVideo()
+		<-ctx.Done()
+		return publish(context.WithoutCancel(ctx), j)
+	}), unhurried)
+	r.done("next", "ack")
+	r.last(pipeline.JobCanceled)
+	if got := r.keys(); len(got) != 0 {
+		t.Errorf("the store has %v", got)
+	}
+}
+
+// TestWatchFailed: without a bell the heartbeats find it out.
+func TestWatchFailed(t *testing.T) {
+	r := newRig(t, patient)
+	r.enqueue()
+	r.broken["watch"] = errors.New("no bell")
+	r.start(working(func(ctx context.Context, _ job) (pipeline.Result, error) {
+		r.cancelVideo()
+		<-ctx.Done()
+		return pipeline.Result{}, ctx.Err()
+	}))
+	r.done("next", "ack")
+	r.last(pipeline.JobCanceled)
+}
+
+// TestUnwantedTaskIsDropped: a task of a canceled or deleted video is not begun; the one that tells of the
+// cancellation is.
+func TestUnwantedTaskIsDropped(t *testing.T) {
+	for name, test := range map[string]struct {
+		step, end string
+		works     bool
+	}{
+		"canceled":               {"s", "its video is canceled", false},
+		"deleted":                {"s", "its video is deleted", false},
+		"notify of the canceled": {"notify", "its video is canceled", true},
+		"notify of the deleted":  {"notify", "its video is deleted", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, patient)
+			task := r.enqueue(func(j *pipeline.Job) { j.Step = test.step })
+			endings[test.end](r, task, 0)
+			worked := false
+			stop := r.start(working(func(context.Context, job) (pipeline.Result, error) {
+				worked = true
+				return pipeline.Result{}, nil
+			}))
+			r.done("next", "ack")
+			stop()
+			if worked != test.works {
+				t.Errorf("worked: %v", worked)
+			}
+			if !test.works {
+				r.last("")
+			}
+		})
+	}
+}
+
+// lateLog is a log on which something happens just before an attempt is begun.
+type lateLog struct {
+	pipeline.Log
+	happens func()
+}
+
+func (l *lateLog) Append(ctx context.Context, e pipeline.Event, after uint64) (uint64, error) {
+	if e.Type == pipeline.JobStarted {
+		l.happens()
+	}
+	return l.Log.Append(ctx, e, after)
+}
+
+// TestCanceledAtTheStart: between the look and the token the video is canceled. The attempt has begun, but
+// does not work.
+func TestCanceledAtTheStart(t *testing.T) {
+	r := newRig(t, patient)
+	r.enqueue()
+	r.start(working(func(context.Context, job) (pipeline.Result, error) {
+		t.Error("the worker was called")
+		return pipeline.Result{}, nil
+	}), unhurried, func(c *workers.Config) { c.Log = &lateLog{c.Log, r.cancelVideo} })
+	r.done("next", "ack")
+	if _, data := r.last(pipeline.JobCanceled); data.Attempt != 1 || data.Token == 0 {
+		t.Errorf("%+v", data)
+	}
+}
+
+// TestGeneration: a redriven job begins its failures anew, counts its attempts on, and says which life it is.
+func TestGeneration(t *testing.T) {
+	r := newRig(t, patient)
+	task := r.enqueue(func(j *pipeline.Job) { j.Retry = []pipeline.Seconds{0.05} }) // of its first life
+	errored := r.append(pipeline.JobErrored, task, 0, pipeline.JobEvent{Attempt: 2, Failed: 2, Owner: 999})
+	task.Cause = r.append(pipeline.JobRequeued, task, errored, pipeline.JobEvent{Attempt: 2, Generation: 1})
+	var attempts []int
+	r.start(working(func(ctx context.Context, j job) (pipeline.Result, error) {
+		attempts = append(attempts, j.Number)
+		return pipeline.Result{}, errors.New("the network is down")
+	}))
+	r.done("next", "ack") // stale
+	must(t, r.bus.Enqueue(t.Context(), task))
+	r.done("next", "ack", "next", "schedule", "ack", "next", "bury", "ack")
+	_, data := r.last(pipeline.JobErrored)
+	if data.Generation != 1 || data.Failed != 2 || data.Attempt != 4 || !slices.Equal(attempts, []int{3, 4}) {
+		t.Errorf("attempts %v, then %+v", attempts, data)
+	}
+}
+
+// TestStopsSoon: a full house is given back within two seconds, unspent, and is begun elsewhere at once.
+func TestStopsSoon(t *testing.T) {
+	r := newRig(t, patient)
+	names := []string{"a", "b", "c", "d"}
+	for _, name := range names {
+		r.enqueue(func(j *pipeline.Job) { j.Name = name })
+	}
+	four := func(c *workers.Config) { c.Slots = map[string]int{"test": len(names)} }
+	begun := make(chan struct{}, len(names))
+	l, stop := r.loop(working(func(ctx context.Context, j job) (pipeline.Result, error) {
+		_, err := publish(ctx, j)
+		begun <- struct{}{}
+		<-ctx.Done()
+		return pipeline.Result{}, errors.Join(err, ctx.Err())
+	}), four, unhurried)
+	for range names {
+		<-begun
+	}
+	if n := l.Stats()["test"].Running; n != len(names) {
+		t.Errorf("%d attempts run", n)
+	}
+	since := time.Now()
+	stop()
+	if took := time.Since(since); took > soon {
+		t.Errorf("stopped after %s", took)
+	}
+	for _, name := range names {
+		if _, data := r.lastOf(name, pipeline.JobInterrupted); data.Attempt != 0 {
+			t.Errorf("%s: %+v", name, data)
+		}
+	}
+	want := workers.Counts{Started: len(names), Interrupted: len(names)}
+	if got := l.Stats()["test"]; got != want || len(r.keys()) != 0 {
+		t.Errorf("counts %+v, want %+v; the store has %v", got, want, r.keys())
+	}
+	since = time.Now()
+	r.start(working(publish), four, unhurried)
+	r.until("all done", func(acts []string) bool { return len(acts) == 4*len(names) })
+	if took := time.Since(since); took > patient/2 {
+		t.Errorf("begun again after %s: the lease had to end", took)
+	}
+	for _, name := range names {
+		r.lastOf(name, pipeline.JobCompleted)
+	}
+}

@@ -1,0 +1,46 @@
+package workers
+
+import "maps"
+
+// Stats is what a loop has done since it was made, by worker type. Every registered type has an entry.
+type Stats map[string]Counts
+
+// Counts is what a loop did for one worker type.
+type Counts struct {
+	Running int // attempts at this moment
+
+	Started     int // attempts
+	Completed   int // with a result that was taken
+	Retried     int // failed or lost, to be tried again
+	Errored     int // given up: the job has a dead letter
+	Interrupted int // given back because the loop was stopped
+	Dropped     int // another attempt took over, and what this one made was thrown away
+	Canceled    int // tasks and attempts that nobody wants any more
+	Waited      int // deliveries given back until the scratch disk has room
+}
+
+// Stats returns a copy. It is safe for concurrent use.
+func (l *Loop) Stats() Stats {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := maps.Clone(l.counts)
+	if s == nil {
+		s = Stats{}
+	}
+	for _, t := range l.Registry.Types() {
+		s[t.Name] = l.counts[t.Name]
+	}
+	return s
+}
+
+// count changes the counts of a worker type.
+func (l *Loop) count(worker string, change func(*Counts)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.counts == nil {
+		l.counts = Stats{}
+	}
+	c := l.counts[worker]
+	change(&c)
+	l.counts[worker] = c
+}
