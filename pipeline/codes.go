@@ -16,6 +16,7 @@ const (
 	CodeJobTimeout        Code = "job_timeout"
 	CodeJobStalled        Code = "job_stalled"
 	CodeWorkerLost        Code = "worker_lost"
+	CodeWorkerCrashed     Code = "worker_crashed"
 	CodeOutOfMemory       Code = "out_of_memory"
 	CodeDiskFull          Code = "disk_full"
 	CodeStorageFailed     Code = "storage_failed"
@@ -75,6 +76,9 @@ var catalogue = map[Code]CodeEntry{
 		"Check the machine's disk and load."},
 	CodeWorkerLost: {Transient, "The worker was lost", "The process that ran the job ended without a word.",
 		"Check the logs of that machine for a kill or a crash."},
+	CodeWorkerCrashed: {Transient, "The worker crashed",
+		"The process that ran the job came down by itself; this job, or one that ran beside it, is the cause.",
+		"It is tried once more, alone. Read the crash text and report it with the input if you can."},
 	CodeOutOfMemory: {Resource, "Out of memory",
 		"The encoder was killed, most likely by the kernel for want of memory.",
 		"Give the machine more memory or fewer slots."},

@@ -47,6 +47,9 @@ type Job struct {
 	// Retry holds the delays before the second, third, ... attempt, and so how many there are; empty: the worker
 	// loop's default.
 	Retry []Seconds `json:"retry,omitempty"`
+	// Scratch is how many bytes an attempt may need on the scratch disk, besides a copy of its source; 0:
+	// unknown. An attempt is not begun before the disk has them.
+	Scratch int64 `json:"scratch,omitempty"`
 }
 
 // Seconds is a duration that is a number of seconds in JSON.

@@ -24,6 +24,8 @@ func Redrive(ctx context.Context, log Log, project, video, job string) (Event, e
 		}
 		isNotify := f.Data.Step == notifyJob
 		switch {
+		case isNotify && (v.Finished.Sequence == 0 || f.Data.Job != notifyName(v.Generation)):
+			return Event{}, fmt.Errorf("the video was reopened, and its next end is told anew: %w", ErrState)
 		case f.Last.Type == JobRequeued:
 			return f.Last, nil
 		case f.State != JobStateErrored:

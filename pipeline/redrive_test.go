@@ -88,6 +88,28 @@ func TestRedriveOfInspection(t *testing.T) {
 	w.want("thumbnail", "transcode-0000", "transcode-0001")
 }
 
+// What tells of an end that was taken back is told no more.
+func TestRedriveOfAnEarlierDelivery(t *testing.T) {
+	p := planner{"a": {{Optional: true}}}
+	w := newWorld(t, p)
+	w.accept(uploadOf(p.pipeline()))
+	w.run("inspect", accepted())
+	w.fail("a", pipeline.CodeStorageFailed)
+	w.fail("notify", pipeline.CodeWebhookFailed)
+	redrive(t, w, "a")
+	refuse := func() {
+		t.Helper()
+		_, err := pipeline.Redrive(context.Background(), w.log, project, video, "notify")
+		if !errors.Is(err, pipeline.ErrState) {
+			t.Errorf("redrive: %v", err)
+		}
+	}
+	refuse()
+	w.run("a", pipeline.Result{})
+	w.want("notify-1")
+	refuse()
+}
+
 func TestRedriveRefused(t *testing.T) {
 	ctx := context.Background()
 	w := newWorld(t, ladder())

@@ -35,8 +35,10 @@ type VideoView struct {
 	// PlannedWeight and DoneWeight are the sums that Progress comes from.
 	PlannedWeight int `json:"-"`
 	DoneWeight    int `json:"-"`
-	// Owed says that the end is to be told by webhook and the telling has not ended.
-	Owed bool `json:"-"`
+	// Owed says that the end is to be told by webhook and the telling has not ended. Generation counts how often
+	// the video was reopened: it names the job that tells of the end.
+	Owed       bool `json:"-"`
+	Generation int  `json:"-"`
 }
 
 // Open reports whether something is still to happen to the video.
@@ -98,7 +100,7 @@ func (v *VideoView) Apply(e Event) error {
 	case VideoReady, VideoErrored, VideoRejected, VideoCanceled:
 		return v.applyFinish(e)
 	case VideoReopened:
-		v.reopen()
+		return v.reopen(e)
 	case VideoDeleted, VideoPurged:
 		v.Deleted = true
 	}
@@ -106,12 +108,18 @@ func (v *VideoView) Apply(e Event) error {
 }
 
 // reopen takes the end back. ReadyAt stays: it was ready then.
-func (v *VideoView) reopen() {
+func (v *VideoView) reopen(e Event) error {
+	var data Finish
+	if err := e.Decode(&data); err != nil {
+		return err
+	}
+	v.Generation = data.Generation
 	v.Status, v.Problem, v.Warnings, v.FinishedAt, v.Owed = VideoProcessing, nil, []Problem{}, nil, false
 	if v.InspectedAt == nil {
 		v.Status = VideoQueued
 	}
 	v.progress()
+	return nil
 }
 
 // progress is 100 by video.ready alone.
@@ -150,7 +158,8 @@ func (v *VideoView) applyFinish(e Event) error {
 		return err
 	}
 	at := e.Time
-	v.Status, v.Problem, v.FinishedAt, v.Owed = end.State, end.Problem, &at, end.Notify
+	v.Status, v.Problem, v.FinishedAt = end.State, end.Problem, &at
+	v.Owed, v.Generation = end.Notify, end.Generation
 	v.Warnings = append([]Problem{}, end.Warnings...)
 	if end.State == VideoStateReady {
 		v.ReadyAt, v.Progress = &at, 100
@@ -163,8 +172,8 @@ func (v *VideoView) ApplyJob(e Event, job JobView) {
 	if job.Step == inspectJob && e.Type == JobStarted && v.Status == VideoQueued {
 		v.Status = VideoInspecting
 	}
-	if job.Step == notifyJob && JobStateOf(e.Type).Terminal() {
-		v.Owed = false
+	if job.Step == notifyJob && job.Name == notifyName(v.Generation) { // one of an earlier end tells nothing
+		v.Owed = !JobStateOf(e.Type).Terminal() // a requeued one owes again
 	}
 	if e.Type != JobCompleted || job.Step == inspectJob || job.Step == notifyJob {
 		return

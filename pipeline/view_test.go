@@ -261,3 +261,102 @@ func TestViewListsAreNeverNull(t *testing.T) {
 		t.Errorf("jobs %+v, %v", jobs, err)
 	}
 }
+
+// TestViewReopens: the end is taken back, and jobs that it had skipped wait again.
+func TestViewReopens(t *testing.T) {
+	var d diary
+	view := &views{jobs: map[string]*pipeline.JobView{}}
+	next := func() *pipeline.VideoView {
+		t.Helper()
+		view.apply(t, d.events[len(d.events)-1])
+		return &view.video
+	}
+	d.uploaded()
+	next()
+	d.tell(pipeline.VideoInspected, pipeline.InspectedSubject(project, video), pipeline.Inspected{
+		Inspection: pipeline.Inspection{Verdict: pipeline.VerdictAccept},
+		Plan:       []pipeline.Job{{Name: "a", Step: "a", Weight: 3}, {Name: "b", Step: "b", After: []string{"a"}}},
+	})
+	next()
+	problem := pipeline.ProblemOf(pipeline.Fail(pipeline.CodeEncodeFailed, "x"))
+	d.job(pipeline.JobErrored, "a", pipeline.JobEvent{Attempt: 3, Problem: problem})
+	next()
+	d.ended(pipeline.Finish{State: pipeline.VideoStateErrored, Problem: problem, Notify: true})
+	if v := next(); !v.Open() || !v.Owed || view.jobs["b"].Status != pipeline.JobStateSkipped {
+		t.Errorf("errored: %+v", v)
+	}
+	d.job(pipeline.JobRequeued, "a", pipeline.JobEvent{Attempt: 3})
+	next()
+	if a := view.jobs["a"]; a.Status != pipeline.JobPending || a.FinishedAt != nil || a.Problem == nil ||
+		a.Attempt != 3 {
+		t.Errorf("requeued: %+v", a)
+	}
+	d.tell(pipeline.VideoReopened, pipeline.FinishedSubject(project, video),
+		pipeline.Finish{State: pipeline.VideoProcessing, Generation: 1})
+	if v := next(); v.Status != pipeline.VideoProcessing || v.Problem != nil || v.FinishedAt != nil || v.Owed ||
+		!v.Open() || v.Generation != 1 {
+		t.Errorf("reopened: %+v", v)
+	}
+	b := view.jobs["b"]
+	if !b.Unsettle() || b.Status != pipeline.JobPending || b.FinishedAt != nil || b.Unsettle() {
+		t.Errorf("unsettled: %+v", b)
+	}
+	d.job(pipeline.JobCompleted, "a", pipeline.JobEvent{})
+	if v := next(); v.Progress != 75 {
+		t.Errorf("%d%%", v.Progress)
+	}
+	if err := view.video.Apply(pipeline.Event{Type: pipeline.VideoReopened, Data: []byte("[")}); err == nil {
+		t.Error("a broken event is applied")
+	}
+}
+
+// TestViewOwesTheWebhookOfTheLastEnd alone.
+func TestViewOwesTheWebhookOfTheLastEnd(t *testing.T) {
+	var d diary
+	view := &views{jobs: map[string]*pipeline.JobView{}}
+	d.uploaded()
+	view.apply(t, d.events[0])
+	d.ended(pipeline.Finish{State: pipeline.VideoStateReady, Notify: true, Generation: 1})
+	view.apply(t, d.events[1])
+	for _, step := range []struct {
+		event pipeline.EventType
+		job   string
+		owed  bool
+	}{
+		{pipeline.JobErrored, "notify", true}, // of the first end
+		{pipeline.JobStarted, "notify-1", true},
+		{pipeline.JobErrored, "notify-1", false},
+		{pipeline.JobRequeued, "notify", false},
+		{pipeline.JobRequeued, "notify-1", true},
+		{pipeline.JobCompleted, "notify-1", false},
+	} {
+		d.tell(step.event, pipeline.JobSubject(project, video, step.job),
+			pipeline.JobEvent{Job: step.job, Step: "notify", Worker: pipeline.NotifyWorker})
+		view.apply(t, d.events[len(d.events)-1])
+		if v := view.video; v.Owed != step.owed || v.Open() != step.owed {
+			t.Errorf("after %s of %s: owed %v", step.event, step.job, v.Owed)
+		}
+	}
+}
+
+// TestViewReopensToInspection: a video that was never inspected waits for that again.
+func TestViewReopensToInspection(t *testing.T) {
+	var d diary
+	view := &views{jobs: map[string]*pipeline.JobView{}}
+	d.uploaded()
+	d.job(pipeline.JobStarted, "inspect", pipeline.JobEvent{})
+	d.job(pipeline.JobErrored, "inspect", broken(pipeline.CodeFetchFailed))
+	d.ended(pipeline.Finish{State: pipeline.VideoStateErrored})
+	d.job(pipeline.JobRequeued, "inspect", pipeline.JobEvent{})
+	d.tell(pipeline.VideoReopened, pipeline.FinishedSubject(project, video), pipeline.Finish{Generation: 1})
+	for _, e := range d.events {
+		view.apply(t, e)
+	}
+	if view.video.Status != pipeline.VideoQueued {
+		t.Errorf("reopened: %s", view.video.Status)
+	}
+	d.job(pipeline.JobStarted, "inspect", pipeline.JobEvent{})
+	if view.apply(t, d.events[len(d.events)-1]); view.video.Status != pipeline.VideoInspecting {
+		t.Errorf("started: %s", view.video.Status)
+	}
+}

@@ -63,7 +63,7 @@ func (b *batch) run(ctx context.Context, events []pipeline.Event) error {
 	if err := b.flush(ctx); err != nil {
 		return err
 	}
-	return b.moveOn(ctx, uint64(stored), fresh[len(fresh)-1].Sequence)
+	return b.moveOn(ctx, uint64(stored), fresh[len(fresh)-1])
 }
 
 // unapplied returns the events above stored, each once.
@@ -99,9 +99,11 @@ func unapplied(events []pipeline.Event, stored uint64) ([]pipeline.Event, error)
 // maxSequence is what the columns hold.
 const maxSequence = 1<<63 - 1
 
-// moveOn is the guard: the sequence moves from where this batch found it, or the batch is void.
-func (b *batch) moveOn(ctx context.Context, from, to uint64) error {
-	result, err := b.stmt(ctx, sqlMoveOn).ExecContext(ctx, int64(to), len(b.poison), int64(from))
+// moveOn is the guard: the sequence moves from where this batch found it to its last event, or the batch is
+// void.
+func (b *batch) moveOn(ctx context.Context, from uint64, last pipeline.Event) error {
+	result, err := b.stmt(ctx, sqlMoveOn).ExecContext(ctx,
+		int64(last.Sequence), len(b.poison), last.Time.UnixMicro(), int64(from))
 	if err != nil {
 		return err
 	}
@@ -133,16 +135,27 @@ func (b *batch) apply(ctx context.Context, e pipeline.Event) error {
 	if err != nil {
 		return err
 	}
-	if v.known && v.view.Project != project || !v.known && e.Type != pipeline.VideoUploaded {
-		return nil // of no video that is known: it was deleted, or is another project's
+	switch {
+	case v.known && v.view.Project != project:
+		return nil // another project has a video of that name
+	case e.Type == pipeline.VideoPurged:
+		return b.purge(ctx, v, project, video, e)
+	case !v.known && e.Type != pipeline.VideoUploaded:
+		return nil // it was deleted
 	}
+	var view pipeline.JobView
 	if job == "" {
 		err = b.applyVideo(ctx, v, e)
 	} else if pipeline.JobStateOf(e.Type) != "" && e.Type != "" {
-		err = b.applyJob(ctx, v, job, e)
+		view, err = b.applyJob(ctx, v, job, e)
 	}
 	if err != nil || !v.known {
 		return err
+	}
+	if s, ok := pipeline.SampleOf(e, v.view, view); ok {
+		if err := b.putSample(ctx, project, video, e.Sequence, 0, s); err != nil {
+			return err
+		}
 	}
 	return b.exec(ctx, sqlPutEvent, video, int64(e.Sequence), project, string(doc))
 }
@@ -172,8 +185,11 @@ func (b *batch) applyVideo(ctx context.Context, v *videoEntry, e pipeline.Event)
 			*j = jobEntry{view: view, born: e.Sequence, position: i, dirty: true}
 		}
 	}
+	switch {
+	case e.Type == pipeline.VideoReopened:
+		return b.unsettle(ctx, v)
 	// A plan that comes after the end, by a race with a cancellation, is never run.
-	if over && e.Type == pipeline.VideoInspected || slices.Contains(ends, e.Type) {
+	case over && e.Type == pipeline.VideoInspected, slices.Contains(ends, e.Type):
 		return b.settle(ctx, v, e)
 	}
 	return nil
@@ -184,11 +200,14 @@ var ends = []pipeline.EventType{
 	pipeline.VideoReady, pipeline.VideoErrored, pipeline.VideoRejected, pipeline.VideoCanceled,
 }
 
-// applyJob folds an event of a job. Outputs stand in the catalog while the job is completed.
-func (b *batch) applyJob(ctx context.Context, v *videoEntry, name string, e pipeline.Event) error {
+// applyJob folds an event of a job and returns the job's view after it. Outputs stand in the catalog while
+// the job is completed.
+func (b *batch) applyJob(ctx context.Context, v *videoEntry, name string, e pipeline.Event) (
+	pipeline.JobView, error,
+) {
 	j, err := b.job(ctx, v, name)
 	if err != nil {
-		return err
+		return pipeline.JobView{}, err
 	}
 	had := j.view.Status == pipeline.JobStateCompleted
 	if j.view.ID == "" {
@@ -196,18 +215,24 @@ func (b *batch) applyJob(ctx context.Context, v *videoEntry, name string, e pipe
 	}
 	outputs, err := j.view.Apply(e)
 	if err != nil {
-		return poisoned{e, err}
+		return pipeline.JobView{}, poisoned{e, err}
 	}
 	v.view.ApplyJob(e, j.view)
 	v.dirty, j.dirty = true, true
 	if had {
 		if err := b.exec(ctx, sqlDropOutputs, v.view.ID, name); err != nil {
-			return err
+			return pipeline.JobView{}, err
 		}
 	}
 	if e.Type != pipeline.JobCompleted {
-		return nil
+		outputs = nil
 	}
+	return j.view, b.putOutputs(ctx, v, name, e, outputs)
+}
+
+func (b *batch) putOutputs(ctx context.Context, v *videoEntry, name string, e pipeline.Event,
+	outputs []pipeline.Output,
+) error {
 	for i, o := range outputs {
 		doc, err := json.Marshal(outputView(v.view.ID, name, o))
 		if err != nil {
@@ -223,7 +248,33 @@ func (b *batch) applyJob(ctx context.Context, v *videoEntry, name string, e pipe
 
 // settle marks the jobs that are pending at the end of their video.
 func (b *batch) settle(ctx context.Context, v *videoEntry, e pipeline.Event) error {
-	rows, err := b.stmt(ctx, sqlPendingJobs).QueryContext(ctx, v.view.ID)
+	if err := b.load(ctx, v, pipeline.JobPending); err != nil {
+		return err
+	}
+	for _, j := range v.jobs {
+		if j.view.ID != "" && j.view.Settle(e) {
+			j.dirty = true
+		}
+	}
+	return nil
+}
+
+// unsettle takes back what settle did, because the video was reopened.
+func (b *batch) unsettle(ctx context.Context, v *videoEntry) error {
+	if err := b.load(ctx, v, pipeline.JobStateSkipped); err != nil {
+		return err
+	}
+	for _, j := range v.jobs {
+		if j.view.Unsettle() {
+			j.dirty = true
+		}
+	}
+	return nil
+}
+
+// load takes in those jobs of a video that the file has in a state and this batch has not met.
+func (b *batch) load(ctx context.Context, v *videoEntry, state pipeline.JobState) error {
+	rows, err := b.stmt(ctx, sqlJobsInState).QueryContext(ctx, v.view.ID, string(state))
 	if err != nil {
 		return err
 	}
@@ -237,18 +288,40 @@ func (b *batch) settle(ctx context.Context, v *videoEntry, e pipeline.Event) err
 			v.jobs[name] = j
 		}
 	}
-	if err := rows.Err(); err != nil {
+	return rows.Err()
+}
+
+// purge takes the statistics of a deleted video from the event that replaces all others: a log that still has
+// them gives the same samples as one that has not.
+func (b *batch) purge(ctx context.Context, v *videoEntry, project, video string, e pipeline.Event) error {
+	var data pipeline.Purged
+	if err := e.Decode(&data); err != nil {
+		return poisoned{e, err}
+	}
+	if v.known {
+		if err := b.remove(ctx, v); err != nil {
+			return err
+		}
+	}
+	if err := b.exec(ctx, sqlDropSamples, video, project); err != nil {
 		return err
 	}
-	for _, j := range v.jobs {
-		if j.view.ID != "" && j.view.Settle(e) {
-			j.dirty = true
+	for i, s := range data.Samples {
+		if err := b.putSample(ctx, project, video, e.Sequence, i, s); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// remove deletes all that is kept of a video.
+func (b *batch) putSample(ctx context.Context, project, video string, seq uint64, i int,
+	s pipeline.Sample,
+) error {
+	return b.exec(ctx, sqlPutSample, video, int64(seq), i, project, string(s.Metric), s.At.UnixMicro(),
+		s.Label, s.Value)
+}
+
+// remove deletes all that is kept of a video, but what it counts for in the statistics.
 func (b *batch) remove(ctx context.Context, v *videoEntry) error {
 	for _, text := range []string{sqlDropVideo, sqlDropVideoJobs, sqlDropVideoOutputs, sqlDropVideoEvents} {
 		if err := b.exec(ctx, text, v.view.ID); err != nil {

@@ -68,15 +68,18 @@ func (b *batch) video(ctx context.Context, id string) (*videoEntry, error) {
 		return v, nil
 	}
 	var doc string
-	var planned, done int
+	var hidden pipeline.VideoView // the fields that the document leaves out
 	v := &videoEntry{jobs: map[string]*jobEntry{}}
-	err := b.stmt(ctx, sqlVideoRow).QueryRowContext(ctx, id).Scan(&doc, &planned, &done)
+	err := b.stmt(ctx, sqlVideoRow).QueryRowContext(ctx, id).Scan(&doc,
+		&hidden.PlannedWeight, &hidden.DoneWeight, &hidden.Owed, &hidden.Generation)
 	switch {
 	case err == nil:
 		if err := json.Unmarshal([]byte(doc), &v.view); err != nil {
 			return nil, fmt.Errorf("decode video %s: %w", id, err)
 		}
-		v.known, v.view.PlannedWeight, v.view.DoneWeight = true, planned, done
+		v.known = true
+		v.view.PlannedWeight, v.view.DoneWeight = hidden.PlannedWeight, hidden.DoneWeight
+		v.view.Owed, v.view.Generation = hidden.Owed, hidden.Generation
 	case !errors.Is(err, sql.ErrNoRows):
 		return nil, err
 	}
@@ -125,17 +128,28 @@ func (b *batch) flush(ctx context.Context) error {
 		if !v.dirty {
 			continue
 		}
-		doc, err := json.Marshal(v.view)
-		if err != nil {
-			return fmt.Errorf("encode video %s: %w", id, err)
-		}
-		err = b.exec(ctx, sqlPutVideo, id, v.view.Project, string(v.view.Status),
-			v.view.CreatedAt.UnixMicro(), v.view.PlannedWeight, v.view.DoneWeight, string(doc))
-		if err != nil {
+		if err := b.putVideo(ctx, id, &v.view); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (b *batch) putVideo(ctx context.Context, id string, v *pipeline.VideoView) error {
+	doc, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encode video %s: %w", id, err)
+	}
+	return b.exec(ctx, sqlPutVideo, id, v.Project, string(v.Status), v.CreatedAt.UnixMicro(),
+		v.PlannedWeight, v.DoneWeight, flag(v.Owed), flag(v.Open()), v.Generation, string(doc))
+}
+
+// flag is how a column holds a bool.
+func flag(set bool) int {
+	if set {
+		return 1
+	}
+	return 0
 }
 
 func (b *batch) putJob(ctx context.Context, video, name string, j *jobEntry) error {

@@ -6,7 +6,8 @@
 //
 //  1. begin, taking the write lock (BEGIN IMMEDIATE), and read the sequence that the file stands at
 //  2. leave out the events at or below it
-//  3. fold each of the others into the views of its video and job, and keep it in the video's event list
+//  3. fold each of the others into the views of its video and job, keep it in the video's event list, and
+//     keep what it counts for in the statistics (a sample, of pipeline.SampleOf)
 //  4. write the views, and move the sequence on, on condition that it still is what step 1 read
 //  5. commit; then wake WaitFor and Changed
 //
@@ -14,6 +15,9 @@
 //
 //   - An event takes effect once, however often and in whatever batches it arrives, from however many
 //     processes on one file. The answers are a function of the log up to Sequence and of nothing else.
+//   - Statistics are the same before a video is deleted, after, and after a rebuild from a log that has lost
+//     its events: video.deleted takes all that is kept of the video but its samples, and video.purged, which
+//     stays in the log, lists them and replaces them.
 //   - Whoever reads sees a whole batch or nothing of it. Readers do not wait for Apply, nor Apply for them.
 //   - After a crash or a power cut the file is whole. It may stand at an earlier sequence: commits are not
 //     synced one by one (synchronous=NORMAL), as the log has everything. So a projector starts behind
@@ -26,6 +30,8 @@
 //     removed (Remove) and rebuilt from the log, which is what `reelmill rebuild` does.
 //   - It cannot see a gap: an event that it was never given, while later ones were, is missing until the
 //     next rebuild. Within a batch a late event is an error (ErrOrder).
+//   - Statistics are by the times that events carry, and late by as much as the catalog is behind the log;
+//     Window.Complete tells it. Samples are kept for ever: some 15 small rows of a video.
 //   - WaitFor and Changed are woken by this process's Apply only. Another process's is seen by every read,
 //     but wakes nobody here.
 //   - The file is not searched for damage when it is opened; that would read all of it. Damage that a
@@ -38,8 +44,11 @@
 // event of an unknown type is in the event list and has no other effect.
 //
 // The SQL is what SQLite and PostgreSQL have in common: $1 placeholders, ON CONFLICT, row values, documents
-// as TEXT. Columns beside a document are what queries select and sort by, and the two sums that the JSON of
-// a video leaves out.
+// as TEXT. Columns beside a document are what queries select and sort by, and what the JSON of a
+// video leaves out: two sums, Owed and Generation.
+//
+// A migration that needs more of the events than the tables hold empties them and sets the sequence to 0: the
+// projector then replays the log.
 //
 // Memory when idle: at most five connections of 0.5 MiB page cache each.
 package catalog

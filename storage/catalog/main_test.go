@@ -104,6 +104,30 @@ func (s *story) deleted(project, video string) {
 	s.tell(pipeline.VideoDeleted, pipeline.DeletedSubject(project, video), video, struct{}{})
 }
 
+// reopened requeues a job of a video and takes its end back.
+func (s *story) reopened(project, video, job string, generation int) {
+	s.job(pipeline.JobRequeued, project, video, job, nil)
+	s.tell(pipeline.VideoReopened, pipeline.FinishedSubject(project, video), video,
+		pipeline.Finish{State: pipeline.VideoProcessing, Generation: generation})
+}
+
+// purged tells what the coordinator does after video.deleted: the event that stands for all others.
+func (s *story) purged(project, video string) {
+	data := pipeline.Purged{Samples: must(pipeline.SamplesOf(s.of(video)))}
+	s.tell(pipeline.VideoPurged, pipeline.DeletedSubject(project, video), video, data)
+}
+
+// of returns the events of one video so far.
+func (s *story) of(video string) []pipeline.Event {
+	var history []pipeline.Event
+	for _, e := range s.events {
+		if e.CorrelationID == video {
+			history = append(history, e)
+		}
+	}
+	return history
+}
+
 // ready tells the whole story of a video with two jobs.
 func (s *story) ready(project, video string) {
 	s.uploaded(project, video)
@@ -190,8 +214,17 @@ func answers(ctx context.Context, c *Catalog, projects ...string) string {
 	all := struct {
 		Sequence, Poisoned uint64
 		Videos             []video
-		Weights            string
-	}{Sequence: must(c.Sequence(ctx)), Poisoned: must(c.Poisoned(ctx)), Weights: dump(ctx, c)}
+		Rows               string
+		Unfinished         []pipeline.VideoRef
+		Backlog            [][2]int
+		Stats              []pipeline.Stats
+	}{Sequence: must(c.Sequence(ctx)), Poisoned: must(c.Poisoned(ctx)), Rows: dump(ctx, c)}
+	all.Unfinished = must(c.Unfinished(ctx, farFuture, "", MaxLimit))
+	for _, p := range append([]string{""}, projects...) {
+		ofProject, total, err := c.Backlog(ctx, p)
+		all.Backlog = append(all.Backlog, [2]int{must(ofProject, err), total})
+		all.Stats = append(all.Stats, statsOf(ctx, c, p))
+	}
 	for _, p := range projects {
 		for cursor, more := "", true; more; more = cursor != "" {
 			page := must(c.Videos(ctx, Query{Project: p, Limit: 2, Cursor: cursor}))
@@ -210,18 +243,30 @@ func answers(ctx context.Context, c *Catalog, projects ...string) string {
 	return string(must(json.MarshalIndent(all, "", " ")))
 }
 
+var farFuture = time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// statsOf is the statistics of the time in which stories play.
+func statsOf(ctx context.Context, c *Catalog, project string) pipeline.Stats {
+	from := must(time.Parse(time.RFC3339Nano, epoch))
+	return must(c.Stats(ctx, StatsQuery{
+		Project: project, Window: time.Minute, From: from, To: from.Add(10 * time.Minute),
+	}))
+}
+
 // dump is every row of every table of the catalog, in order.
 func dump(ctx context.Context, c *Catalog) string {
 	var b strings.Builder
 	for _, query := range []string{
-		`SELECT id || '|' || sequence || '|' || poisoned FROM projection`,
+		`SELECT id || '|' || sequence || '|' || poisoned || '|' || applied_at FROM projection`,
 		`SELECT id || '|' || project || '|' || status || '|' || created_at || '|' || planned_weight || '|' ||
-			done_weight || '|' || doc FROM videos`,
+			done_weight || '|' || owed || '|' || open || '|' || generation || '|' || doc FROM videos`,
 		`SELECT video || '|' || name || '|' || status || '|' || created_at || '|' || born || '|' ||
 			position || '|' || doc FROM jobs`,
 		`SELECT video || '|' || job || '|' || path || '|' || sequence || '|' || position || '|' || doc
 			FROM outputs`,
 		`SELECT video || '|' || sequence || '|' || project || '|' || doc FROM events`,
+		`SELECT 'sample|' || video || '|' || sequence || '|' || position || '|' || project || '|' || metric ||
+			'|' || at_us || '|' || label || '|' || value FROM samples`,
 	} {
 		rows := must(c.reader.db.QueryContext(ctx, query))
 		var lines []string

@@ -10,6 +10,9 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/pressly/goose/v3"
+
 	"github.com/reelmill/reelmill/pipeline"
 )
 
@@ -188,23 +191,61 @@ func TestManyOpenANewFile(t *testing.T) {
 }
 
 func TestMigrationsGoDownAndUpAgain(t *testing.T) {
-	raw, err := migrations.ReadFile("migrations/00001_read_model.sql")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, down, _ := strings.Cut(string(raw), "-- +goose Down")
 	path := filepath.Join(t.TempDir(), "catalog.db")
 	if err := must(Open(t.Context(), path)).Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := rawExec(path, down+`DELETE FROM goose_db_version WHERE version_id > 0`); err != nil {
-		t.Fatal(err)
-	}
+	migrated(t, path, func(p *goose.Provider) error {
+		_, err := p.DownTo(t.Context(), 0)
+		return err
+	})
 	var s story
 	s.ready("p", "vid_a")
 	c := open(t, path)
 	apply(t, c, s.events...)
 	if v := must(c.Video(t.Context(), "p", "vid_a")); v.Status != pipeline.VideoStateReady {
 		t.Errorf("status %s", v.Status)
+	}
+}
+
+// TestACatalogOfOldIsReplayed: what migration 2 adds can be had from the log alone.
+func TestACatalogOfOldIsReplayed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "catalog.db")
+	migrated(t, path, func(p *goose.Provider) error {
+		_, err := p.UpTo(t.Context(), 1)
+		return err
+	})
+	for _, text := range []string{
+		`UPDATE projection SET sequence = 10, poisoned = 3`,
+		`INSERT INTO videos VALUES ('vid_a', 'p', 'ready', 1, 4, 4, '{}')`,
+		`INSERT INTO jobs VALUES ('vid_a', 'inspect', 'completed', 1, 2, 0, '{}')`,
+		`INSERT INTO outputs VALUES ('vid_a', 'package', 'master.m3u8', 8, 0, '{}')`,
+		`INSERT INTO events VALUES ('vid_a', 10, 'p', '{}')`,
+	} {
+		if err := rawExec(path, text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var s story
+	s.ready("p", "vid_a")
+	c := open(t, path)
+	if seq := must(c.Sequence(t.Context())); seq != 0 {
+		t.Fatalf("sequence %d: the projector would not replay", seq)
+	}
+	apply(t, c, s.events...)
+	want := answers(t.Context(), fresh(t, s.events...), "p")
+	if diff := cmp.Diff(want, answers(t.Context(), c, "p")); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// migrated runs migrations of the file, as do says.
+func migrated(t *testing.T, path string, do func(*goose.Provider) error) {
+	t.Helper()
+	pool := must(newPool(path, true))
+	files := must(fs.Sub(migrations, "migrations"))
+	p := must(goose.NewProvider(goose.DialectSQLite3, pool.db, files, goose.WithDisableGlobalRegistry(true)))
+	if err := errors.Join(do(p), pool.close()); err != nil {
+		t.Fatal(err)
 	}
 }

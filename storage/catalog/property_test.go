@@ -3,9 +3,11 @@ package catalog
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -35,6 +37,9 @@ func TestAnyDeliveryGivesTheSameAnswers(t *testing.T) {
 		if diff := cmp.Diff(foldFromScratch(log), served(ctx, once)); diff != "" {
 			rt.Fatalf("not the fold of the log: %s", diff)
 		}
+		if diff := cmp.Diff(samplesFromScratch(log), samples(ctx, once)); diff != "" {
+			rt.Fatalf("not the samples of the log: %s", diff)
+		}
 
 		path := filepath.Join(dir, fmt.Sprintf("%d-many.db", n))
 		pair := []*Catalog{must(Open(ctx, path)), must(Open(ctx, path))}
@@ -61,25 +66,101 @@ func TestAnyDeliveryGivesTheSameAnswers(t *testing.T) {
 	})
 }
 
-// served is the videos and jobs that a catalog answers, by video, in JSON with the weights beside it.
+// TestARebuildFromAPurgedLogGivesTheSameStatistics: whatever part of the events of purged videos is gone, the
+// read model that the rest gives is the one that all of them gave.
+func TestARebuildFromAPurgedLogGivesTheSameStatistics(t *testing.T) {
+	ctx, c := context.Background(), fresh(t)
+	rapid.Check(t, func(rt *rapid.T) {
+		log := drawLog(rt)
+		state := func(events []pipeline.Event) []string {
+			if err := errors.Join(c.Reset(ctx), c.Apply(ctx, events)); err != nil {
+				rt.Fatal(err)
+			}
+			_, tables, _ := strings.Cut(dump(ctx, c), "\n") // less the row of projection
+			var all []string
+			for _, p := range append([]string{""}, projects...) {
+				s := statsOf(ctx, c, p)
+				for i := range s.Windows {
+					s.Windows[i].Complete = false // goes by the last event, which may be a purged one
+				}
+				all = append(all, string(must(json.Marshal(s.Windows))))
+			}
+			return append(all, strings.Split(tables, "\n")...)
+		}
+		want := state(log)
+		half := rapid.Bool().Draw(rt, "half purged")
+		purged := slices.DeleteFunc(slices.Clone(log), func(e pipeline.Event) bool {
+			return isPurged(log, e) && (!half || rapid.Bool().Draw(rt, "gone"))
+		})
+		if diff := cmp.Diff(want, state(purged)); diff != "" {
+			rt.Fatalf("from %d of %d events: %s", len(purged), len(log), diff)
+		}
+	})
+}
+
+// isPurged reports whether e may be gone from the log: its video was purged, and it does not say so.
+func isPurged(log []pipeline.Event, e pipeline.Event) bool {
+	return e.Type != pipeline.VideoDeleted && e.Type != pipeline.VideoPurged &&
+		slices.ContainsFunc(log, func(p pipeline.Event) bool {
+			return p.Type == pipeline.VideoPurged && p.CorrelationID == e.CorrelationID
+		})
+}
+
+// samples is the samples that a catalog has, by project and video, in order.
+func samples(ctx context.Context, c *Catalog) map[string][]pipeline.Sample {
+	all := map[string][]pipeline.Sample{}
+	rows := must(c.reader.db.QueryContext(ctx,
+		`SELECT project || '/' || video, metric, at_us, label, value FROM samples
+			ORDER BY video, sequence, position`))
+	for rows.Next() {
+		var video string
+		var at int64
+		var s pipeline.Sample
+		if err := rows.Scan(&video, &s.Metric, &at, &s.Label, &s.Value); err != nil {
+			panic(err)
+		}
+		s.At = time.UnixMicro(at).UTC()
+		all[video] = append(all[video], s)
+	}
+	if err := rows.Err(); err != nil {
+		panic(err)
+	}
+	return all
+}
+
+// samplesFromScratch is what the events of each video count for, as the coordinator computes it.
+func samplesFromScratch(log []pipeline.Event) map[string][]pipeline.Sample {
+	all := map[string][]pipeline.Sample{}
+	s := story{events: log}
+	for _, id := range videosOf(log) {
+		history := s.of(id)
+		project, _, _, err := pipeline.Address(history[0].Subject)
+		all[must(project, err)+"/"+id] = must(pipeline.SamplesOf(history))
+	}
+	return all
+}
+
+// served is the videos and jobs that a catalog answers, by video, in JSON with what that leaves out.
 func served(ctx context.Context, c *Catalog) map[string]string {
 	all := map[string]string{}
 	for _, p := range projects {
 		for _, v := range must(c.Videos(ctx, Query{Project: p, Limit: MaxLimit})).Data {
-			var weights [2]int
 			row := c.reader.db.QueryRowContext(ctx,
-				`SELECT planned_weight, done_weight FROM videos WHERE id = $1`, v.ID)
-			if err := row.Scan(&weights[0], &weights[1]); err != nil {
-				panic(err)
+				`SELECT planned_weight, done_weight, owed, generation, open FROM videos WHERE id = $1`, v.ID)
+			var open bool
+			err := row.Scan(&v.PlannedWeight, &v.DoneWeight, &v.Owed, &v.Generation, &open)
+			if err != nil || open != v.Open() {
+				panic(fmt.Sprintf("open %v of %+v, %v", open, v, err))
 			}
-			all[v.ID] = render(v, weights, must(c.Jobs(ctx, p, v.ID)))
+			all[v.ID] = render(v, must(c.Jobs(ctx, p, v.ID)))
 		}
 	}
 	return all
 }
 
-func render(v pipeline.VideoView, weights [2]int, jobs []pipeline.JobView) string {
-	return string(must(json.MarshalIndent([]any{v, weights, jobs}, "", " ")))
+func render(v pipeline.VideoView, jobs []pipeline.JobView) string {
+	hidden := []any{v.PlannedWeight, v.DoneWeight, v.Owed, v.Generation}
+	return string(must(json.MarshalIndent([]any{v, hidden, jobs}, "", " ")))
 }
 
 // foldFromScratch does in memory, one video after the other, what the catalog does in SQL.
@@ -109,9 +190,12 @@ func foldFromScratch(log []pipeline.Event) map[string]string {
 					jobs = append(jobs, &j)
 				}
 			}
-			if slices.Contains(ends, e.Type) {
-				for _, j := range jobs {
+			for _, j := range jobs {
+				switch {
+				case slices.Contains(ends, e.Type):
 					j.Settle(e)
+				case e.Type == pipeline.VideoReopened:
+					j.Unsettle()
 				}
 			}
 		}
@@ -125,7 +209,7 @@ func foldFromScratch(log []pipeline.Event) map[string]string {
 		slices.SortStableFunc(views, func(a, b pipeline.JobView) int {
 			return a.CreatedAt.Compare(b.CreatedAt)
 		})
-		all[id] = render(v, [2]int{v.PlannedWeight, v.DoneWeight}, views)
+		all[id] = render(v, views)
 	}
 	return all
 }
@@ -160,7 +244,10 @@ type actor struct {
 	rt             *rapid.T
 	project, video string
 	uploaded, over bool
-	gone, planned  bool
+	final          bool // the end is none that is taken back
+	gone, purged   bool
+	planned, shown bool
+	generation     int
 	jobs           []pipeline.Job
 	state          map[string]pipeline.JobState
 	attempt        map[string]int
@@ -173,8 +260,13 @@ func (a *actor) step() {
 		a.s.uploaded(a.project, a.video)
 		a.uploaded = true
 		a.state, a.attempt = map[string]pipeline.JobState{"inspect": "pending"}, map[string]int{}
-	case a.gone:
-		a.s.job(pipeline.JobCanceled, a.project, a.video, "inspect", nil)
+	case a.gone && !a.purged && chance > 20:
+		a.s.purged(a.project, a.video)
+		a.purged = true
+	case a.gone: // a worker that has not heard of it, or the coordinator
+		late := []pipeline.EventType{pipeline.JobCanceled, pipeline.JobRetrying}
+		t := rapid.SampledFrom(late).Draw(a.rt, "late")
+		a.s.job(t, a.project, a.video, "inspect", func(e *pipeline.JobEvent) { a.detail(t, "inspect", e) })
 	case chance > 97:
 		a.s.deleted(a.project, a.video)
 		a.gone = true
@@ -182,6 +274,13 @@ func (a *actor) step() {
 		a.s.tell("video.liked", "video.liked."+a.project+"."+a.video, a.video, `{"n":1}`)
 	case chance > 91:
 		a.s.tell(pipeline.VideoPlayable, pipeline.PlayableSubject(a.project, a.video), a.video, `{"path":`)
+	case chance > 88 && a.planned && !a.shown:
+		a.shown = true
+		a.s.tell(pipeline.VideoPlayable, pipeline.PlayableSubject(a.project, a.video), a.video,
+			pipeline.Playable{Path: "master.m3u8"})
+	case chance > 60 && a.over && a.reopen():
+	case chance > 40 && !a.over && len(a.errored()) > 0: // while others wait
+		a.finish(pipeline.VideoStateErrored)
 	case chance > 85 && !a.over:
 		a.finish(pipeline.VideoStateCanceled)
 	case !a.planned && a.state["inspect"] == pipeline.JobStateCompleted && !a.over:
@@ -189,6 +288,35 @@ func (a *actor) step() {
 	default:
 		a.work()
 	}
+}
+
+// reopen requeues a job that errored, if there is one and the end is not final.
+func (a *actor) reopen() bool {
+	errored := a.errored()
+	if len(errored) == 0 || a.final {
+		return false
+	}
+	name := rapid.SampledFrom(errored).Draw(a.rt, "requeued")
+	a.state[name] = pipeline.JobPending
+	if strings.HasPrefix(name, "notify") {
+		a.s.job(pipeline.JobRequeued, a.project, a.video, name, nil)
+		return true
+	}
+	a.generation++
+	a.over = false
+	a.s.reopened(a.project, a.video, name, a.generation)
+	return true
+}
+
+func (a *actor) errored() []string {
+	var names []string
+	for name, state := range a.state {
+		if state == pipeline.JobStateErrored {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 func (a *actor) plan(reject bool) {
@@ -224,8 +352,8 @@ func (a *actor) work() {
 		switch {
 		case !a.over:
 			a.finish(rapid.SampledFrom([]pipeline.VideoState{"ready", "errored"}).Draw(a.rt, "end"))
-		case a.state["notify"] == "":
-			a.state["notify"] = pipeline.JobPending
+		case a.state[a.notify()] == "":
+			a.state[a.notify()] = pipeline.JobPending
 		}
 		return
 	}
@@ -243,6 +371,14 @@ func (a *actor) work() {
 	a.s.job(t, a.project, a.video, name, func(e *pipeline.JobEvent) { a.detail(t, name, e) })
 }
 
+// notify is the name of the job that tells of the current end.
+func (a *actor) notify() string {
+	if a.generation == 0 {
+		return "notify"
+	}
+	return fmt.Sprintf("notify-%d", a.generation)
+}
+
 func (a *actor) detail(t pipeline.EventType, name string, e *pipeline.JobEvent) {
 	e.Attempt = a.attempt[name]
 	switch t {
@@ -251,6 +387,7 @@ func (a *actor) detail(t pipeline.EventType, name string, e *pipeline.JobEvent) 
 		e.Result = &pipeline.Result{Facts: facts}
 		for i := range rapid.IntRange(0, 3).Draw(a.rt, "outputs") {
 			o := segments(a.video, fmt.Sprintf("%s-%d", name, i), 4)
+			o.Duration = 3.3 * float64(i)
 			e.Result.Outputs = append(e.Result.Outputs, o)
 		}
 	case pipeline.JobRetrying, pipeline.JobErrored:
@@ -262,6 +399,10 @@ func (a *actor) detail(t pipeline.EventType, name string, e *pipeline.JobEvent) 
 
 func (a *actor) finish(end pipeline.VideoState) {
 	a.over = true
+	a.final = end == pipeline.VideoStateCanceled || end == pipeline.VideoStateRejected
 	warning := *pipeline.ProblemOf(pipeline.Fail(pipeline.CodeInternal, "w"))
-	a.s.finished(a.project, a.video, pipeline.Finish{State: end, Warnings: []pipeline.Problem{warning}})
+	a.s.finished(a.project, a.video, pipeline.Finish{
+		State: end, Warnings: []pipeline.Problem{warning}, Generation: a.generation,
+		Notify: rapid.Bool().Draw(a.rt, "notify"),
+	})
 }

@@ -5,17 +5,21 @@ const (
 	sqlSequence = `SELECT sequence FROM projection WHERE id = 1`
 	sqlPoisoned = `SELECT poisoned FROM projection WHERE id = 1`
 	sqlMoveOn   = `
-		UPDATE projection SET sequence = $1, poisoned = poisoned + $2 WHERE id = 1 AND sequence = $3`
+		UPDATE projection SET sequence = $1, poisoned = poisoned + $2, applied_at = $3
+		WHERE id = 1 AND sequence = $4`
+	sqlAppliedAt = `SELECT applied_at FROM projection WHERE id = 1`
 
-	sqlVideoRow = `SELECT doc, planned_weight, done_weight FROM videos WHERE id = $1`
+	sqlVideoRow = `SELECT doc, planned_weight, done_weight, owed, generation FROM videos WHERE id = $1`
 	sqlPutVideo = `
-		INSERT INTO videos (id, project, status, created_at, planned_weight, done_weight, doc)
-		VALUES ($1, $2, $3, $4, $5, $6, $7)
+		INSERT INTO videos
+			(id, project, status, created_at, planned_weight, done_weight, owed, open, generation, doc)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 		ON CONFLICT (id) DO UPDATE SET status = excluded.status, created_at = excluded.created_at,
-			planned_weight = excluded.planned_weight, done_weight = excluded.done_weight, doc = excluded.doc`
+			planned_weight = excluded.planned_weight, done_weight = excluded.done_weight,
+			owed = excluded.owed, open = excluded.open, generation = excluded.generation, doc = excluded.doc`
 
 	sqlJobRow      = `SELECT name, doc, born, position FROM jobs WHERE video = $1 AND name = $2`
-	sqlPendingJobs = `SELECT name, doc, born, position FROM jobs WHERE video = $1 AND status = 'pending'`
+	sqlJobsInState = `SELECT name, doc, born, position FROM jobs WHERE video = $1 AND status = $2`
 	sqlPutJob      = `
 		INSERT INTO jobs (video, name, status, created_at, born, position, doc)
 		VALUES ($1, $2, $3, $4, $5, $6, $7)
@@ -29,6 +33,11 @@ const (
 
 	sqlPutEvent = `INSERT INTO events (video, sequence, project, doc) VALUES ($1, $2, $3, $4)`
 
+	sqlPutSample = `
+		INSERT INTO samples (video, sequence, position, project, metric, at_us, label, value)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`
+	sqlDropSamples = `DELETE FROM samples WHERE video = $1 AND project = $2`
+
 	sqlDropVideo        = `DELETE FROM videos WHERE id = $1`
 	sqlDropVideoJobs    = `DELETE FROM jobs WHERE video = $1`
 	sqlDropVideoOutputs = `DELETE FROM outputs WHERE video = $1`
@@ -38,6 +47,9 @@ const (
 	sqlJobs  = `
 		SELECT j.doc FROM jobs j JOIN videos v ON v.id = j.video WHERE v.project = $1 AND v.id = $2
 		ORDER BY j.created_at, j.born, j.position`
+	sqlJob = `
+		SELECT j.doc FROM jobs j JOIN videos v ON v.id = j.video
+		WHERE v.project = $1 AND v.id = $2 AND j.name = $3`
 	sqlOutputs = `
 		SELECT o.doc FROM outputs o JOIN videos v ON v.id = o.video WHERE v.project = $1 AND v.id = $2
 		ORDER BY o.sequence, o.position`
@@ -48,19 +60,33 @@ const (
 	sqlOutputAt = `
 		SELECT doc FROM outputs WHERE video = $1 AND path = $2
 		ORDER BY sequence DESC, position DESC LIMIT 1`
+
+	// The conditions repeat those of the partial indexes videos_open and videos_backlog, word for word.
+	sqlUnfinished = `
+		SELECT project, id FROM videos WHERE open = 1 AND id > $1 AND created_at < $2 ORDER BY id LIMIT $3`
+	sqlBacklog = `
+		SELECT COUNT(CASE WHEN project = $1 THEN 1 END), COUNT(*) FROM videos WHERE open = 1 AND owed = 0`
+
+	sqlSamples = `
+		SELECT metric, at_us, label, value FROM samples
+		WHERE project = $1 AND at_us >= $2 AND at_us < $3`
+	sqlAllSamples = `SELECT metric, at_us, label, value FROM samples WHERE at_us >= $1 AND at_us < $2`
 )
 
 var (
 	writerStatements = []string{
-		sqlSequence, sqlMoveOn, sqlVideoRow, sqlPutVideo, sqlJobRow, sqlPendingJobs, sqlPutJob, sqlPutOutput,
-		sqlDropOutputs, sqlPutEvent, sqlDropVideo, sqlDropVideoJobs, sqlDropVideoOutputs, sqlDropVideoEvents,
+		sqlSequence, sqlMoveOn, sqlVideoRow, sqlPutVideo, sqlJobRow, sqlJobsInState, sqlPutJob, sqlPutOutput,
+		sqlDropOutputs, sqlPutEvent, sqlPutSample, sqlDropSamples, sqlDropVideo, sqlDropVideoJobs,
+		sqlDropVideoOutputs, sqlDropVideoEvents,
 	}
 	readerStatements = []string{
-		sqlSequence, sqlPoisoned, sqlVideo, sqlJobs, sqlOutputs, sqlEvents, sqlOutputAt,
+		sqlSequence, sqlPoisoned, sqlAppliedAt, sqlVideo, sqlJobs, sqlJob, sqlOutputs, sqlEvents,
+		sqlOutputAt, sqlUnfinished, sqlBacklog, sqlSamples, sqlAllSamples,
 	}
 	// resetStatements empty the catalog.
 	resetStatements = []string{
-		`DELETE FROM events`, `DELETE FROM outputs`, `DELETE FROM jobs`, `DELETE FROM videos`,
-		`UPDATE projection SET sequence = 0, poisoned = 0 WHERE id = 1`,
+		`DELETE FROM samples`, `DELETE FROM events`, `DELETE FROM outputs`, `DELETE FROM jobs`,
+		`DELETE FROM videos`,
+		`UPDATE projection SET sequence = 0, poisoned = 0, applied_at = 0 WHERE id = 1`,
 	}
 )

@@ -1,0 +1,137 @@
+package catalog
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+// ErrRange says that no statistics can be computed over a range: its ends or its windows are not what
+// StatsQuery says.
+var ErrRange = errors.New("invalid range of statistics")
+
+// StatsQuery selects statistics.
+type StatsQuery struct {
+	Project string        // empty: all projects
+	Window  time.Duration // of one window: whole seconds, and a part of an hour, as 1m or 5m
+	// From and To are the range, To left out; both are moved out to the edges of windows. From is before To,
+	// and at most pipeline.MaxWindows windows lie between.
+	From, To time.Time
+	// CaughtUp is a time at which the caller knows that the catalog had all of the log, for Window.Complete;
+	// zero when it knows of none. Without it, windows that end after the time of the last applied event are
+	// not complete: on a server where nothing happens, the latest ones.
+	CaughtUp time.Time
+}
+
+func (q StatsQuery) validate() error {
+	switch {
+	case q.Window < time.Second, q.Window%time.Second != 0, time.Hour%q.Window != 0:
+		return fmt.Errorf("%w: windows of %v are not whole seconds that divide an hour", ErrRange, q.Window)
+	case !q.From.Before(q.To):
+		return fmt.Errorf("%w: it begins at %s and ends at %s", ErrRange,
+			q.From.Format(time.RFC3339), q.To.Format(time.RFC3339))
+	case pipeline.CountWindows(q.Window, q.From, q.To) > pipeline.MaxWindows:
+		return fmt.Errorf("%w: more than %d windows", ErrRange, pipeline.MaxWindows)
+	}
+	return nil
+}
+
+// Stats computes the statistics that q selects from the samples of the events that were applied, those of
+// deleted videos included; ErrRange when q is none. It reads each sample of the range once and keeps the
+// numbers that have a quantile: 8 bytes each.
+func (c *Catalog) Stats(ctx context.Context, q StatsQuery) (pipeline.Stats, error) {
+	if err := q.validate(); err != nil {
+		return pipeline.Stats{}, err
+	}
+	stats, err := c.stats(ctx, q)
+	if err != nil {
+		return pipeline.Stats{}, fmt.Errorf("statistics: %w", explain(err))
+	}
+	return stats, nil
+}
+
+func (c *Catalog) stats(ctx context.Context, q StatsQuery) (pipeline.Stats, error) {
+	// Before the samples: what is applied meanwhile is counted, and not told to be complete.
+	var applied int64
+	if err := c.reader.stmt(sqlAppliedAt).QueryRowContext(ctx).Scan(&applied); err != nil {
+		return pipeline.Stats{}, err
+	}
+	through := time.UnixMicro(applied)
+	if q.CaughtUp.After(through) {
+		through = q.CaughtUp
+	}
+	tally := pipeline.NewTally(q.Window, q.From, q.To)
+	from, to := tally.Range()
+	text, args := sqlSamples, []any{q.Project, from.UnixMicro(), to.UnixMicro()}
+	if q.Project == "" {
+		text, args = sqlAllSamples, args[1:]
+	}
+	rows, err := c.reader.stmt(text).QueryContext(ctx, args...)
+	if err != nil {
+		return pipeline.Stats{}, err
+	}
+	defer rows.Close()
+	words := words{}
+	for rows.Next() {
+		var metric, label sql.RawBytes
+		var at int64
+		var s pipeline.Sample
+		if err := rows.Scan(&metric, &at, &label, &s.Value); err != nil {
+			return pipeline.Stats{}, err
+		}
+		s.Metric, s.At, s.Label = pipeline.Metric(words.of(metric)), time.UnixMicro(at), words.of(label)
+		tally.Add(s)
+	}
+	return tally.Stats(through), rows.Err()
+}
+
+// words keeps each of the few words of a result once.
+type words map[string]string
+
+func (w words) of(raw []byte) string {
+	word, ok := w[string(raw)]
+	if !ok {
+		word = string(raw)
+		w[word] = word
+	}
+	return word
+}
+
+// Backlog returns how many videos are not at their end, of project and of all. It counts in an index that
+// holds these alone.
+func (c *Catalog) Backlog(ctx context.Context, project string) (ofProject, total int, err error) {
+	err = c.reader.stmt(sqlBacklog).QueryRowContext(ctx, project).Scan(&ofProject, &total)
+	if err != nil {
+		return 0, 0, fmt.Errorf("count backlog: %w", explain(err))
+	}
+	return ofProject, total, nil
+}
+
+// Unfinished returns videos of all projects of which something is still to happen, their end or the telling
+// of it: those uploaded before a time and with an id after the one given, by id, limit of them at most. It
+// implements pipeline.Unfinished.
+func (c *Catalog) Unfinished(ctx context.Context, before time.Time, after string, limit int) (
+	[]pipeline.VideoRef, error,
+) {
+	rows, err := c.reader.stmt(sqlUnfinished).QueryContext(ctx, after, before.UnixMicro(), max(0, limit))
+	if err != nil {
+		return nil, fmt.Errorf("list unfinished videos: %w", explain(err))
+	}
+	defer rows.Close()
+	var refs []pipeline.VideoRef
+	for rows.Next() {
+		var r pipeline.VideoRef
+		if err := rows.Scan(&r.Project, &r.ID); err != nil {
+			return nil, fmt.Errorf("list unfinished videos: %w", explain(err))
+		}
+		refs = append(refs, r)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("list unfinished videos: %w", explain(err))
+	}
+	return refs, nil
+}
