@@ -57,6 +57,18 @@ func (s *server) routes() {
 	handle(s, opListOutputs, s.listOutputs)
 	handle(s, opListJobs, s.listJobs)
 	s.mux.HandleFunc("GET /v1/videos/{id}/events", s.getEvents)
+	handle(s, opCancelVideo, s.cancelVideo)
+	handle(s, opWhy, s.why)
+	handle(s, opRetryJob, s.retryJob)
+	if s.cfg.DeadLetters != nil {
+		handle(s, opListDeadLetters, s.listDeadLetters)
+		handle(s, opGetDeadLetter, s.getDeadLetter)
+		handle(s, opRedriveDeadLetter, s.redriveDeadLetter)
+		handle(s, opDiscardDeadLetter, s.discardDeadLetter)
+	}
+	if s.cfg.Stats != nil {
+		handle(s, opStats, s.stats)
+	}
 	handle(s, opListPipelines, s.listPipelines)
 	s.mux.HandleFunc("GET /play/{id}/{path...}", s.play)
 	s.mux.HandleFunc("OPTIONS /play/{id}/{path...}", s.playPreflight)

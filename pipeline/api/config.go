@@ -41,6 +41,32 @@ type Progress interface {
 	LastProgress(ctx context.Context, project, video, job string) (pipeline.Progress, bool, error)
 }
 
+// Queue tells how far the job of a task is from a worker; bus.Bus is one.
+type Queue interface {
+	Place(ctx context.Context, t pipeline.Task) (pipeline.Place, error)
+}
+
+// DeadLetters keeps the tasks that nobody will try again by itself; bus.Bus is one. A missing, foreign or
+// malformed id is pipeline.ErrNotFound.
+type DeadLetters interface {
+	// DeadLetters returns the letters of a project, limit of them at most, those after a cursor that it returned
+	// before; the cursor that it returns is empty on the last page.
+	DeadLetters(ctx context.Context, project, after string, limit int) ([]pipeline.DeadLetter, string, error)
+	DeadLetterByID(ctx context.Context, project, id string) (pipeline.DeadLetter, error)
+	Discard(ctx context.Context, project, id string) error
+}
+
+// Statistics counts what happened; catalog.Catalog is one. A range that it does not count is
+// catalog.ErrRange.
+type Statistics interface {
+	Stats(ctx context.Context, q catalog.StatsQuery) (pipeline.Stats, error)
+}
+
+// Backlog counts the videos that have not ended; catalog.Catalog is one.
+type Backlog interface {
+	Backlog(ctx context.Context, project string) (ofProject, total int, err error)
+}
+
 // Config is what the API is made of. Store, Log, Catalog and Planner are required.
 type Config struct {
 	Store   storage.Store
@@ -50,6 +76,16 @@ type Config struct {
 	Planner pipeline.Planner
 	// Progress may be nil: then progress moves when a job is completed, and streams have no job.progress.
 	Progress Progress
+	// Queue may be nil: then nobody is told the place of a job in its queue.
+	Queue Queue
+	// DeadLetters may be nil: then there are no routes to them.
+	DeadLetters DeadLetters
+	// Backlog may be nil: then any number of videos may be under way.
+	Backlog Backlog
+	// Stats may be nil: then there is no route to statistics.
+	Stats Statistics
+	// Workers tells the worker types that are there, and in how many processes; not known when nil.
+	Workers func(ctx context.Context) (map[string]int, error)
 	// Pipelines are the pipelines by name; pipeline.Default alone when empty.
 	Pipelines map[string]pipeline.Pipeline
 	Limits    Limits
@@ -62,6 +98,9 @@ type Config struct {
 	Ready func(ctx context.Context) map[string]error
 	// FreeSpace says why there is no room for an upload; not asked when nil.
 	FreeSpace func() error
+	// Stopping says that the process is about to end: uploads are refused, while those under way go on. A server
+	// by Server knows by itself that it is shut down; not asked when nil.
+	Stopping func() bool
 	// Project says whose request it is; pipeline.DefaultProject when nil. Its error refuses the request: a
 	// pipeline.ErrNotFound with 404, any other with 401.
 	Project func(r *http.Request) (string, error)
@@ -85,6 +124,11 @@ type Limits struct {
 	WriteIdle      time.Duration // an answer of which the client takes no byte for so long is given up; 60 s
 	Heartbeat      time.Duration // of a silent event stream; 15 s
 	ReadYourWrites time.Duration // wait for the catalog after a write; 2 s
+
+	// Videos that have not ended, with a Backlog. Uploads under way are not counted, so there may be
+	// MaxOpenUploads more.
+	MaxProjectVideos int // of one project; 10,000. Further uploads get 429
+	MaxVideos        int // of all projects; 100,000. Further uploads get 503
 }
 
 func (c Config) withDefaults() Config {
@@ -99,6 +143,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.FreeSpace == nil {
 		c.FreeSpace = func() error { return nil }
+	}
+	if c.Stopping == nil {
+		c.Stopping = func() bool { return false }
 	}
 	if c.Project == nil {
 		c.Project = func(*http.Request) (string, error) { return pipeline.DefaultProject, nil }
@@ -124,6 +171,8 @@ func (l Limits) withDefaults() Limits {
 	l.WriteIdle = defaulted(l.WriteIdle, 60*time.Second)
 	l.Heartbeat = defaulted(l.Heartbeat, 15*time.Second)
 	l.ReadYourWrites = defaulted(l.ReadYourWrites, 2*time.Second)
+	l.MaxProjectVideos = defaulted(l.MaxProjectVideos, 10_000)
+	l.MaxVideos = defaulted(l.MaxVideos, 100_000)
 	return l
 }
 
@@ -161,7 +210,8 @@ func isWeb(u *url.URL) bool { return u.Scheme == "http" || u.Scheme == "https" }
 
 func (l Limits) validate() error {
 	if l.MaxUpload < 0 || l.MaxWatermark < 0 || l.MaxMetadata < 0 || l.MaxOpenUploads < 0 || l.MaxStreams < 0 ||
-		l.UploadIdle < 0 || l.WriteIdle < 0 || l.Heartbeat < 0 || l.ReadYourWrites < 0 {
+		l.UploadIdle < 0 || l.WriteIdle < 0 || l.Heartbeat < 0 || l.ReadYourWrites < 0 ||
+		l.MaxProjectVideos < 0 || l.MaxVideos < 0 {
 		return errors.New("a limit is negative")
 	}
 	return nil

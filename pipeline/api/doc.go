@@ -4,7 +4,8 @@
 //
 // An upload, step by step (upload.go):
 //
-//  1. refuse what can be refused unread: no room, a body announced as too long, too many uploads at once
+//  1. refuse what can be refused unread: a server that stops, no room, a body announced as too long, too many
+//     uploads at once, too many videos that have not ended
 //  2. read the form part by part; the file goes straight to the store, under a key that no other try has
 //  3. check the fields; unknown pipelines and the like are refused before the file when they come before it
 //  4. pipeline.Accept: the event is on disk, and the video can no longer be lost
@@ -24,11 +25,15 @@
 //     problem.go, and every answer has an X-Request-Id that is in the log too.
 //   - An event stream has no gap: its ids are sequences of the log, and a reader that sends the last one
 //     back gets what comes after it.
+//   - Canceling, retrying and redriving may be repeated: each is one event, and the answer is the state that
+//     it led to. A dead letter is discarded last, so one that is lost sight of is there still.
 //   - Memory does not grow with the size of an upload, an output or a log.
 //
 // What it does not:
 //
 //   - There is no authentication yet. Config.Project is where it will say whose request it is.
 //   - Playback is public to whoever knows the id of a video, which has 80 random bits.
+//   - The limits on videos under way are not exact: uploads that come at once may pass them together. A
+//     repeated upload is refused like a new one while they are reached.
 //   - job.progress events are live only: no id, and none after a reconnect.
 package api

@@ -46,6 +46,7 @@ type form struct {
 	image       *pipeline.Object // of the watermark
 	overlay     map[string]any   // other parameters of the watermark; nil when none came
 	pipeline    string
+	priority    pipeline.Priority
 	metadata    map[string]string
 	passthrough string
 	webhook     string
@@ -125,7 +126,7 @@ func (f *form) take(ctx context.Context, part *multipart.Part) error {
 		return f.takeFile(ctx, part)
 	case "watermark image":
 		return f.takeImage(ctx, part)
-	case "pipeline", "metadata", "passthrough", "watermark", "webhook_url":
+	case "pipeline", "priority", "metadata", "passthrough", "watermark", "webhook_url":
 		return f.takeField(name, part)
 	}
 	return failAt("/form", codeFieldUnknown, "The field is called %.40q.", name)
@@ -245,6 +246,8 @@ func (f *form) takeField(name string, part *multipart.Part) error {
 	switch value := string(raw); name {
 	case "pipeline":
 		f.pipeline = value
+	case "priority":
+		f.priority, err = parsePriority(value)
 	case "metadata":
 		f.metadata, err = parseMetadata(raw)
 	case "passthrough":
@@ -255,6 +258,17 @@ func (f *form) takeField(name string, part *multipart.Part) error {
 		f.webhook = value
 	}
 	return err
+}
+
+// parsePriority reads a priority; normal, the default, is empty.
+func parsePriority(value string) (pipeline.Priority, error) {
+	switch p := pipeline.Priority(value); p {
+	case "", pipeline.Normal:
+		return "", nil
+	case pipeline.High, pipeline.Bulk:
+		return p, nil
+	}
+	return "", failAt("/form/priority", codeInvalid, "priority is %.40q; use high, normal or bulk.", value)
 }
 
 // parseMetadata decodes a JSON object of strings.
@@ -323,7 +337,7 @@ func (f *form) upload() (pipeline.Upload, error) {
 		return pipeline.Upload{}, err
 	}
 	up := pipeline.Upload{
-		Source: *f.file, Pipeline: doc, Metadata: f.metadata, Passthrough: f.passthrough,
+		Source: *f.file, Pipeline: doc, Metadata: f.metadata, Passthrough: f.passthrough, Priority: f.priority,
 	}
 	if f.image != nil || f.overlay != nil {
 		if up.Requested, err = f.watermark(doc); err != nil {

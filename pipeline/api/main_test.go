@@ -110,6 +110,7 @@ func newEnv(t *testing.T, change func(*Config)) *env {
 	e.follow()
 	cfg := Config{
 		Store: e.store, Log: e.bus, Catalog: e.catalog, Progress: e.bus, Planner: planner{}, Logger: quiet,
+		Queue: e.bus, DeadLetters: e.bus, Backlog: e.catalog, Stats: e.catalog,
 		Limits: Limits{MaxUpload: 1 << 20, ReadYourWrites: 10 * time.Second},
 	}
 	if change != nil {
@@ -256,7 +257,7 @@ func wantProblem(t *testing.T, resp *http.Response, raw []byte, c code) problemD
 	if p.RequestID == "" || p.RequestID != resp.Header.Get("X-Request-Id") {
 		t.Errorf("%s: request_id %q, header %q", c, p.RequestID, resp.Header.Get("X-Request-Id"))
 	}
-	if after := resp.Header.Get("Retry-After"); (after != "") != (entry.status == 503 || entry.status == 507) {
+	if after := resp.Header.Get("Retry-After"); (after != "") != slices.Contains([]int{429, 503, 507}, entry.status) {
 		t.Errorf("%s: Retry-After %q", c, after)
 	}
 	return p

@@ -32,7 +32,10 @@ func describe(cfg Config) huma.Config {
 				Name:        "events",
 				Description: "One vocabulary: the type of an event is the name of the SSE event and of the webhook.",
 			},
+			{Name: "jobs"},
+			{Name: "dead letters", Description: "Jobs that failed for good, with all that is needed to see why."},
 			{Name: "pipelines"},
+			{Name: "stats"},
 			{Name: "playback", Description: "Public to whoever knows the id of the video."},
 			{Name: "health"},
 		},
@@ -71,6 +74,8 @@ func (s *server) finishDescription() {
 	}
 	nullable(schemas, "VideoView", "media", "error")
 	nullable(schemas, "JobView", "error")
+	nullable(schemas, "WaitingJob", "error")
+	nullable(schemas, "DeadLetterView", "payload")
 	ready := doc.Paths["/readyz"].Get
 	ready.Responses["503"] = &huma.Response{
 		Description: "A check failed", Content: ready.Responses["200"].Content,
@@ -79,6 +84,9 @@ func (s *server) finishDescription() {
 
 // nullable lets properties be null that are pointers to structs; huma knows null for other pointers only.
 func nullable(schemas huma.Registry, name string, properties ...string) {
+	if schemas.Map()[name] == nil {
+		return // its routes are not there
+	}
 	for _, p := range properties {
 		ref := schemas.Map()[name].Properties[p]
 		schemas.Map()[name].Properties[p] = &huma.Schema{
@@ -116,8 +124,12 @@ func (s *server) describeUpload() *huma.Operation {
 	form := &huma.Schema{
 		Type: huma.TypeObject, Required: []string{"file"}, AdditionalProperties: false,
 		Properties: map[string]*huma.Schema{
-			"file":        binary("The video, at most " + strconv.FormatInt(l.MaxUpload, 10) + " bytes"),
-			"pipeline":    text("Name of the pipeline; default when left out"),
+			"file":     binary("The video, at most " + strconv.FormatInt(l.MaxUpload, 10) + " bytes"),
+			"pipeline": text("Name of the pipeline; default when left out"),
+			"priority": {
+				Type: huma.TypeString, Enum: []any{"high", "normal", "bulk"}, Default: "normal",
+				Description: "Of the video among others: high when somebody waits for it, bulk when it can wait",
+			},
 			"metadata":    text("A JSON object of strings, returned as given"),
 			"passthrough": text("Returned as given, in webhooks too"),
 			"watermark": {

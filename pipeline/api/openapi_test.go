@@ -49,9 +49,12 @@ func document(e *env) (openAPI, []byte) {
 
 // routes is every route, as the document should have it.
 var documented = []string{
-	"DELETE /v1/videos/{id}", "GET /healthz", "GET /openapi.json", "GET /play/{id}/{path}", "GET /readyz",
-	"GET /v1/pipelines", "GET /v1/videos", "GET /v1/videos/{id}", "GET /v1/videos/{id}/events",
-	"GET /v1/videos/{id}/jobs", "GET /v1/videos/{id}/outputs", "HEAD /play/{id}/{path}", "POST /v1/videos",
+	"DELETE /v1/dead_letters/{id}", "DELETE /v1/videos/{id}", "GET /healthz", "GET /openapi.json",
+	"GET /play/{id}/{path}", "GET /readyz", "GET /v1/dead_letters", "GET /v1/dead_letters/{id}",
+	"GET /v1/pipelines", "GET /v1/stats", "GET /v1/videos", "GET /v1/videos/{id}", "GET /v1/videos/{id}/events",
+	"GET /v1/videos/{id}/jobs", "GET /v1/videos/{id}/outputs", "GET /v1/videos/{id}/why",
+	"HEAD /play/{id}/{path}", "POST /v1/dead_letters/{id}/redrive", "POST /v1/jobs/{video}/{job}/retry",
+	"POST /v1/videos", "POST /v1/videos/{id}/cancel",
 }
 
 var inPath = regexp.MustCompile(`\{(\w+)\}`)
@@ -102,7 +105,7 @@ func TestOpenAPI(t *testing.T) {
 		}
 	}
 	form := doc.Paths["/v1/videos"]["post"].RequestBody.Content["multipart/form-data"].Schema
-	for _, name := range []string{"file", "pipeline", "metadata", "passthrough", "watermark", "webhook_url"} {
+	for _, name := range []string{"file", "pipeline", "priority", "metadata", "passthrough", "watermark", "webhook_url"} {
 		if !bytes.Contains(form, []byte(`"`+name+`":`)) {
 			t.Errorf("the form has no %s", name)
 		}
@@ -181,6 +184,15 @@ func TestAnswersFitTheirSchemas(t *testing.T) {
 	fits("ListOutputView", get("/v1/videos/"+id+"/outputs"))
 	fits("ListPipeline", get("/v1/pipelines"))
 	fits("ListEvent", get("/v1/videos/"+id+"/events"))
+	fits("Why", get("/v1/videos/"+id+"/why"))
+	waits := e.uploaded().ID
+	e.job(pipeline.JobStarted, waits, "inspect")
+	e.job(pipeline.JobRetrying, waits, "inspect")
+	fits("Why", get("/v1/videos/"+waits+"/why"))
+	letter := e.errored(id, "transcode-0000")
+	fits("ListDeadLetterView", get("/v1/dead_letters"))
+	fits("DeadLetterView", get("/v1/dead_letters/"+letter))
+	fits("Stats", get("/v1/stats"))
 	fits("HealthBody", get("/readyz"))
 	fits("ProblemDocument", get("/nope"))
 	fits("ProblemDocument", get("/v1/videos?limit=x"))

@@ -46,6 +46,9 @@ const (
 	codeVideoDeleted    code = "video_deleted"
 	codeTooManyUploads  code = "too_many_uploads"
 	codeTooManyStreams  code = "too_many_streams"
+	codeTooManyVideos   code = "too_many_videos"
+	codeQueueFull       code = "queue_full"
+	codeState           code = "state_conflict"
 	codeUnavailable     code = "unavailable"
 	codeWebhookRefused       = code(pipeline.CodeWebhookRefused)
 	codeParameters           = code(pipeline.CodeParameters)
@@ -85,7 +88,7 @@ var codes = map[code]codeEntry{
 	codeUploadFile: {422, "There is no file", false,
 		"Send the video in a part named file, with a filename."},
 	codeFieldUnknown: {422, "A field is unknown", false,
-		"Use file, pipeline, metadata, passthrough, watermark and webhook_url."},
+		"Use file, pipeline, priority, metadata, passthrough, watermark and webhook_url."},
 	codeFieldRepeated: {422, "A field is there twice", false, "Send it once."},
 	codeFieldTooLarge: {413, "A field is too large", false, "Shorten it."},
 	codeMetadata: {422, "The metadata is invalid", false,
@@ -101,6 +104,12 @@ var codes = map[code]codeEntry{
 		"Use a new Idempotency-Key to upload it again."},
 	codeTooManyUploads: {503, "Too many uploads are under way", true, "Try again after Retry-After seconds."},
 	codeTooManyStreams: {503, "Too many event streams are open", true, "Try again after Retry-After seconds."},
+	codeTooManyVideos: {429, "The project has too many videos under way", true,
+		"Wait until some of them have ended, or cancel some; then try again, after Retry-After seconds."},
+	codeQueueFull: {503, "The server has too many videos under way", true,
+		"Try again after Retry-After seconds; more workers would make it shorter."},
+	codeState: {409, "Its state does not allow that", false,
+		"Read it again: what the detail says of its state must change first."},
 	codeUnavailable: {503, "The server cannot do that now", true,
 		"Try again; the log of the server names the part that failed."},
 	codeWebhookRefused: {422, "The webhook address is refused", false,
@@ -145,15 +154,19 @@ func (p *problemDocument) ContentType(string) string { return problemType }
 // GetHeaders implements huma.HeadersError.
 func (p *problemDocument) GetHeaders() http.Header {
 	h := http.Header{"Cache-Control": {"no-store"}}
-	if p.Status == http.StatusServiceUnavailable || p.Status == http.StatusInsufficientStorage {
+	switch {
+	case p.Code == codeTooManyVideos, p.Code == codeQueueFull:
+		h.Set("Retry-After", strconv.Itoa(retryBacklog))
+	case p.Status == http.StatusServiceUnavailable, p.Status == http.StatusInsufficientStorage:
 		h.Set("Retry-After", strconv.Itoa(retryAfter))
 	}
 	return h
 }
 
 const (
-	problemType = "application/problem+json"
-	retryAfter  = 5 // seconds
+	problemType  = "application/problem+json"
+	retryAfter   = 5  // seconds
+	retryBacklog = 30 // seconds: videos take longer to end than requests
 )
 
 // failure is an error whose words are for the client.
@@ -161,6 +174,7 @@ type failure struct {
 	code    code
 	detail  string
 	pointer string // of the one part of the request that is wrong; may be empty
+	remedy  string // instead of that of the code; may be empty
 	err     error  // the cause, for the log; may be nil
 }
 
@@ -203,17 +217,39 @@ func classify(err error) *failure {
 	switch {
 	case errors.Is(err, pipeline.ErrNotFound):
 		return fail(codeNotFound, "There is no such video.")
+	case errors.Is(err, pipeline.ErrDeleted):
+		return fail(codeVideoDeleted, "The video of this key was deleted.")
+	case errors.Is(err, pipeline.ErrState):
+		return fail(codeState, "%s.", sentence(strings.TrimSuffix(err.Error(), ": "+pipeline.ErrState.Error())))
 	case errors.Is(err, pipeline.ErrReused):
 		return fail(codeKeyReused, "An upload with this key had other contents or fields.")
 	case errors.Is(err, catalog.ErrCursor):
 		return failAt("/query/cursor", codeCursor, "The cursor is none that this list returned.")
 	case errors.Is(err, storage.ErrFull):
 		return fail(codeDiskFull, "The object store has no room.").because(err)
+	case errors.Is(err, storage.ErrUnavailable):
+		return fail(codeStorageFailed, "The object store does not answer.").because(err)
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded),
 		errors.Is(err, catalog.ErrClosed):
 		return fail(codeUnavailable, "The request was not answered in time.").because(err)
 	}
 	return fail(codeInternal, "Something failed that has no code of its own.").because(err)
+}
+
+// sentence begins text with a capital letter.
+func sentence(text string) string {
+	if text == "" {
+		return text
+	}
+	return strings.ToUpper(text[:1]) + text[1:]
+}
+
+// noSuch gives pipeline.ErrNotFound the name of what is missing; other errors pass.
+func noSuch(thing string, err error) error {
+	if errors.Is(err, pipeline.ErrNotFound) {
+		return fail(codeNotFound, "There is no such %s.", thing)
+	}
+	return err
 }
 
 // document returns the failure as it is answered to the request of ctx.
@@ -222,6 +258,9 @@ func (f *failure) document(ctx context.Context) *problemDocument {
 	p := &problemDocument{
 		Type: "urn:reelmill:problem:" + string(f.code), Title: entry.title, Status: entry.status, Detail: f.detail,
 		Code: f.code, Retryable: entry.retryable, RequestID: requestID(ctx), Remedy: entry.remedy,
+	}
+	if f.remedy != "" {
+		p.Remedy = f.remedy
 	}
 	if f.pointer != "" {
 		p.Errors = []fieldError{{f.pointer, string(f.code), f.detail}}

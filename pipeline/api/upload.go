@@ -132,13 +132,47 @@ func (s *server) openUpload(r *http.Request, body *uploadBody) (*upload, error) 
 	if r.ContentLength > body.limit {
 		return nil, s.tooLarge()
 	}
-	if err := s.cfg.FreeSpace(); err != nil {
-		return nil, fail(codeDiskFull, "The server has no room for uploads.").because(err)
+	if err := s.admit(r.Context()); err != nil {
+		return nil, err
 	}
 	return &upload{
 		s: s, project: projectOf(r.Context()), video: video, parent: r.Header.Get("traceparent"), body: body,
 		form: newForm(s, video, body, params["boundary"]),
 	}, nil
+}
+
+// admit refuses an upload for which the server has no time, no room or no workers.
+func (s *server) admit(ctx context.Context) error {
+	if s.stopping(ctx) {
+		return fail(codeUnavailable, "The server is being stopped.")
+	}
+	if err := s.cfg.FreeSpace(); err != nil {
+		return fail(codeDiskFull, "The server has no room for uploads.").because(err)
+	}
+	if s.cfg.Backlog == nil {
+		return nil
+	}
+	ofProject, total, err := s.cfg.Backlog.Backlog(ctx, projectOf(ctx))
+	switch l := s.cfg.Limits; {
+	case err != nil: // an upload needs the log, which takes it or does not
+		s.cfg.Logger.WarnContext(ctx, "count open videos", "request_id", requestID(ctx), "error", err)
+	case total >= l.MaxVideos:
+		return fail(codeQueueFull, "%d videos have not ended.", total)
+	case ofProject >= l.MaxProjectVideos:
+		return fail(codeTooManyVideos, "%d videos of the project have not ended; %d may be.",
+			ofProject, l.MaxProjectVideos)
+	}
+	return nil
+}
+
+// stopping reports whether the process, or the server of ctx, is about to end.
+func (s *server) stopping(ctx context.Context) bool {
+	select {
+	case <-closing(ctx):
+		return true
+	default:
+		return s.cfg.Stopping()
+	}
 }
 
 func (s *server) tooLarge() *failure {
@@ -170,7 +204,7 @@ func (u *upload) take(ctx context.Context) (pipeline.Event, bool, error) {
 	accepting, cancel := context.WithTimeout(context.WithoutCancel(ctx), acceptTimeout)
 	defer cancel()
 	e, replayed, err := pipeline.Accept(accepting, u.s.cfg.Log, u.project, u.video, doc, u.parent)
-	if replayed || errors.Is(err, pipeline.ErrReused) {
+	if replayed || errors.Is(err, pipeline.ErrReused) || errors.Is(err, pipeline.ErrDeleted) {
 		u.discard(ctx) // the first upload's objects are the video's
 	}
 	if err != nil {

@@ -57,6 +57,11 @@ func TestInvalidQueries(t *testing.T) {
 		"/v1/videos?limit=0":                        {codeInvalid, "/query/limit"},
 		"/v1/videos?limit=x":                        {codeInvalid, "/query/limit"},
 		"/v1/videos?status=done":                    {codeInvalid, "/query/status"},
+		"/v1/dead_letters?limit=0":                  {codeInvalid, "/query/limit"},
+		"/v1/dead_letters?cursor=!":                 {codeCursor, "/query/cursor"},
+		"/v1/stats?window=2m":                       {codeInvalid, "/query/window"},
+		"/v1/stats?from=yesterday":                  {codeInvalid, "/query/from"},
+		"/v1/stats?from=2020-01-01T00:00:00Z":       {codeInvalid, "/query/from"},
 		"/v1/videos?stauts=ready":                   {codeInvalid, "/query/stauts"},
 		"/v1/videos?cursor=!":                       {codeCursor, "/query/cursor"},
 		"/v1/videos/" + id + "?wait=soon":           {codeInvalid, "/query/wait"},
@@ -85,7 +90,7 @@ func TestMissingVideos(t *testing.T) {
 		}
 	})
 	id := e.uploaded().ID
-	for _, path := range []string{"", "/jobs", "/outputs", "/events"} {
+	for _, path := range []string{"", "/jobs", "/outputs", "/events", "/why"} {
 		if resp, raw := e.get("/v1/videos/"+id+path, "Accept", "application/json"); resp.StatusCode != 200 {
 			t.Errorf("%s: %s: %s", path, resp.Status, raw)
 		}

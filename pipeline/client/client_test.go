@@ -81,6 +81,7 @@ func newEnv(t *testing.T) *env {
 	})
 	h, err := api.New(api.Config{
 		Store: e.store, Log: e.bus, Catalog: e.catalog, Progress: e.bus, Planner: planner{}, Logger: quiet,
+		Queue: e.bus, DeadLetters: e.bus, Stats: e.catalog,
 		Ready:  func(context.Context) map[string]error { return map[string]error{"log": nil} },
 		Limits: api.Limits{ReadYourWrites: 10 * time.Second},
 	})
@@ -142,7 +143,7 @@ func TestUpload(t *testing.T) {
 	var sent []int64
 	var mu sync.Mutex
 	v, err := e.client.Upload(t.Context(), Upload{
-		Path: write(t, `c"at.mp4`, body), Pipeline: "default", Metadata: map[string]string{"title": "Cat"},
+		Path: write(t, `c"at.mp4`, body), Pipeline: "default", Priority: pipeline.Bulk, Metadata: map[string]string{"title": "Cat"},
 		Passthrough: "p", Watermark: write(t, "logo.png", "\x89PNG\r\n\x1a\n...."), WebhookURL: "https://hooks.example/",
 		Progress: func(n, total int64) {
 			mu.Lock()
@@ -167,7 +168,7 @@ func TestUpload(t *testing.T) {
 	var up pipeline.Upload
 	must(t, last[0].Decode(&up))
 	if up.Assets["watermark"].Size != 12 || up.Requested["watermark"]["image"] != "watermark" ||
-		up.Webhook.URL != "https://hooks.example/" {
+		up.Webhook.URL != "https://hooks.example/" || up.Priority != pipeline.Bulk {
 		t.Errorf("%+v", up)
 	}
 }

@@ -29,6 +29,7 @@ type Upload struct {
 	Size   int64  // bytes of Reader, for Progress; 0 when unknown
 
 	Pipeline    string            // the server's default when empty
+	Priority    pipeline.Priority // pipeline.Normal when empty
 	Metadata    map[string]string // returned as given
 	Passthrough string            // returned as given, in webhooks too
 	// Watermark is empty, text:..., a JSON object of parameters, or the path of an image.
@@ -183,7 +184,8 @@ func writeForm(form *multipart.Writer, u Upload, src source) error {
 
 func writeFields(form *multipart.Writer, u Upload) error {
 	fields := [][2]string{
-		{"pipeline", u.Pipeline}, {"passthrough", u.Passthrough}, {"webhook_url", u.WebhookURL},
+		{"pipeline", u.Pipeline}, {"priority", string(u.Priority)}, {"passthrough", u.Passthrough},
+		{"webhook_url", u.WebhookURL},
 	}
 	if len(u.Metadata) > 0 {
 		raw, err := json.Marshal(u.Metadata)

@@ -1,0 +1,84 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"slices"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+var (
+	opCancelVideo = huma.Operation{
+		OperationID: "cancel-video", Method: http.MethodPost, Path: "/v1/videos/{id}/cancel",
+		Tags: []string{"videos"}, Summary: "Cancel a video", DefaultStatus: http.StatusOK,
+		Description: "Its running jobs are stopped and its waiting ones withdrawn. Outputs that are complete " +
+			"stay until it is deleted. Canceling again answers the same; a video that has ended otherwise is a " +
+			"`state_conflict`.",
+	}
+	opRetryJob = huma.Operation{
+		OperationID: "retry-job", Method: http.MethodPost, Path: "/v1/jobs/{video}/{job}/retry",
+		Tags: []string{"jobs"}, Summary: "Try an errored job again", DefaultStatus: http.StatusOK,
+		Description: "The job gets as many attempts as it had, and its video, if it has ended, is processing " +
+			"again. A job that has not errored is a `state_conflict`.",
+	}
+)
+
+func (s *server) cancelVideo(ctx context.Context, in *videoInput) (*videoOutput, error) {
+	if err := checkVideo(in.ID); err != nil {
+		return nil, err
+	}
+	e, err := pipeline.Cancel(ctx, s.cfg.Log, projectOf(ctx), in.ID)
+	if err != nil {
+		return nil, orUnavailable(err)
+	}
+	caught := s.caught(ctx, e.Sequence)
+	v, err := s.cfg.Catalog.Video(ctx, projectOf(ctx), in.ID)
+	if err == nil && !caught {
+		err = v.Apply(e)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &videoOutput{v}, nil
+}
+
+type jobInput struct {
+	Video string `path:"video" doc:"The video's id"`
+	Job   string `path:"job" doc:"The job's name; a job's id is both, with a slash between"`
+}
+
+type jobOutput struct{ Body pipeline.JobView }
+
+func (s *server) retryJob(ctx context.Context, in *jobInput) (*jobOutput, error) {
+	if err := checkVideo(in.Video); err != nil {
+		return nil, noSuch("job", err)
+	}
+	e, err := pipeline.Redrive(ctx, s.cfg.Log, projectOf(ctx), in.Video, in.Job)
+	if err != nil {
+		return nil, orUnavailable(noSuch("job", err))
+	}
+	return s.jobAfter(ctx, in.Video, in.Job, e)
+}
+
+// jobAfter returns a job as it is after e, its last event that is known.
+func (s *server) jobAfter(ctx context.Context, video, job string, e pipeline.Event) (*jobOutput, error) {
+	caught := s.caught(ctx, e.Sequence)
+	jobs, err := s.cfg.Catalog.Jobs(ctx, projectOf(ctx), video)
+	if err != nil {
+		return nil, noSuch("job", err)
+	}
+	var view pipeline.JobView
+	i := slices.IndexFunc(jobs, func(j pipeline.JobView) bool { return j.Name == job })
+	if i >= 0 {
+		view = jobs[i]
+	}
+	if !caught || i < 0 {
+		if _, err := view.Apply(e); err != nil {
+			return nil, err
+		}
+	}
+	return &jobOutput{view}, nil
+}

@@ -1,0 +1,131 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+// Cancel cancels a video and returns it. One that is canceled already is no error; one that has ended
+// otherwise is an *Error with code state_conflict.
+func (c *Client) Cancel(ctx context.Context, id string) (pipeline.VideoView, error) {
+	var v pipeline.VideoView
+	err := c.do(ctx, http.MethodPost, "/v1/videos/"+url.PathEscape(id)+"/cancel", nil, &v)
+	return v, err
+}
+
+// RetryJob has an errored job tried again and returns it; id is the ID of a pipeline.JobView. A job that has
+// not errored is an *Error with code state_conflict.
+func (c *Client) RetryJob(ctx context.Context, id string) (pipeline.JobView, error) {
+	video, job, ok := strings.Cut(id, "/")
+	if !ok || video == "" || job == "" {
+		return pipeline.JobView{}, fmt.Errorf("retry job %q: its id is the video's, a slash, and its name", id)
+	}
+	var v pipeline.JobView
+	path := "/v1/jobs/" + url.PathEscape(video) + "/" + url.PathEscape(job) + "/retry"
+	err := c.do(ctx, http.MethodPost, path, nil, &v)
+	return v, err
+}
+
+// Why returns what a video waits for.
+func (c *Client) Why(ctx context.Context, id string) (pipeline.Why, error) {
+	var w pipeline.Why
+	err := c.get(ctx, "/v1/videos/"+url.PathEscape(id)+"/why", nil, &w)
+	return w, err
+}
+
+// StatsOptions select statistics; zero values mean the last hour, in windows of a minute.
+type StatsOptions struct {
+	Window   time.Duration // 1 or 5 minutes
+	From, To time.Time     // To is left out of the range
+}
+
+// Stats returns what happened, window by window. A server without statistics is pipeline.ErrNotFound.
+func (c *Client) Stats(ctx context.Context, o StatsOptions) (pipeline.Stats, error) {
+	q := url.Values{}
+	if o.Window != 0 {
+		q.Set("window", strconv.FormatFloat(o.Window.Minutes(), 'f', -1, 64)+"m")
+	}
+	if !o.From.IsZero() {
+		q.Set("from", o.From.UTC().Format(time.RFC3339Nano))
+	}
+	if !o.To.IsZero() {
+		q.Set("to", o.To.UTC().Format(time.RFC3339Nano))
+	}
+	var s pipeline.Stats
+	err := c.get(ctx, "/v1/stats", q, &s)
+	return s, err
+}
+
+// DeadLetter is a job that failed for good, with all that is needed to see why.
+type DeadLetter struct {
+	ID        string            `json:"id"`
+	Subject   string            `json:"subject"` // where the message of the task stood
+	Video     string            `json:"video_id"`
+	Job       string            `json:"job"`
+	Step      string            `json:"step"`
+	Worker    string            `json:"worker"` // the worker type
+	Attempts  int               `json:"attempts"`
+	Problem   pipeline.Problem  `json:"error"` // of the last attempt
+	TraceID   string            `json:"trace_id"`
+	CreatedAt time.Time         `json:"created_at"`
+	Payload   json.RawMessage   `json:"payload"`       // the task; null when the message was none
+	Raw       []byte            `json:"raw,omitempty"` // the message when it was no task
+	Headers   map[string]string `json:"headers"`       // of the message
+}
+
+// lettersPage is how many letters are asked for at once.
+const lettersPage = 100
+
+// DeadLetters returns the dead letters of the project, page after page. It ends at the first error, which
+// comes with the zero letter. A server without dead letters is pipeline.ErrNotFound.
+func (c *Client) DeadLetters(ctx context.Context) iter.Seq2[DeadLetter, error] {
+	return func(yield func(DeadLetter, error) bool) {
+		q := url.Values{"limit": {strconv.Itoa(lettersPage)}}
+		for {
+			var l page[DeadLetter]
+			if err := c.get(ctx, "/v1/dead_letters", q, &l); err != nil {
+				yield(DeadLetter{}, err)
+				return
+			}
+			for _, d := range l.Data {
+				if !yield(d, nil) {
+					return
+				}
+			}
+			if l.NextCursor == "" {
+				return
+			}
+			q.Set("cursor", l.NextCursor)
+		}
+	}
+}
+
+// DeadLetter returns a dead letter.
+func (c *Client) DeadLetter(ctx context.Context, id string) (DeadLetter, error) {
+	var d DeadLetter
+	err := c.get(ctx, "/v1/dead_letters/"+url.PathEscape(id), nil, &d)
+	return d, err
+}
+
+// Redrive has the job of a dead letter tried again, discards the letter, and returns the job. When the job
+// was tried again since, it is returned as it is. A letter whose message was no task, or whose video was
+// canceled or rejected, is an *Error with code state_conflict.
+func (c *Client) Redrive(ctx context.Context, id string) (pipeline.JobView, error) {
+	var v pipeline.JobView
+	err := c.do(ctx, http.MethodPost, "/v1/dead_letters/"+url.PathEscape(id)+"/redrive", nil, &v)
+	return v, err
+}
+
+// Discard deletes a dead letter. One that is not there, or no longer, is pipeline.ErrNotFound.
+func (c *Client) Discard(ctx context.Context, id string) error {
+	return c.do(ctx, http.MethodDelete, "/v1/dead_letters/"+url.PathEscape(id), nil, nil)
+}

@@ -1,0 +1,160 @@
+package client
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+func (e *env) uploaded() pipeline.VideoView {
+	e.t.Helper()
+	v, err := e.client.Upload(e.t.Context(), Upload{Reader: strings.NewReader("x"), Name: "x.mp4"})
+	must(e.t, err)
+	return v
+}
+
+// inspectErrored tells that the inspect job of a video has failed for good, and leaves its dead letter.
+func (e *env) inspectErrored(id string) {
+	e.t.Helper()
+	subject := pipeline.JobSubject(project, id, "inspect")
+	problem := pipeline.ProblemOf(pipeline.Fail(pipeline.CodeEncodeFailed, "no"))
+	e.tell(pipeline.JobErrored, subject, pipeline.JobEvent{
+		Job: "inspect", Step: "inspect", Worker: "inspect", Attempt: 1, Problem: problem,
+	})
+	last, err := e.bus.Last(e.t.Context(), subject)
+	must(e.t, err)
+	task := pipeline.Task{Project: project, Video: id, Job: pipeline.Job{Name: "inspect", Step: "inspect", Worker: "inspect"}}
+	must(e.t, e.bus.DeadLetter(e.t.Context(), pipeline.DeadLetter{
+		Task: task, Subject: task.Subject(), Problem: *problem, Attempts: 1, Token: last[0].Sequence, Time: time.Now(),
+	}))
+}
+
+// isState reports whether the server refused because of a state.
+func isState(err error) bool {
+	failed, ok := errors.AsType[*Error](err)
+	return ok && failed.Code == "state_conflict" && failed.Status == http.StatusConflict
+}
+
+func TestCancel(t *testing.T) {
+	e := newEnv(t)
+	v := e.uploaded()
+	for range 2 {
+		if got, err := e.client.Cancel(t.Context(), v.ID); err != nil || got.Status != "canceled" {
+			t.Errorf("%+v %v", got, err)
+		}
+	}
+	done := e.uploaded()
+	e.finish(done.ID)
+	if _, err := e.client.Cancel(t.Context(), done.ID); !isState(err) {
+		t.Error(err)
+	}
+	if _, err := e.client.Cancel(t.Context(), "vid_none"); !errors.Is(err, pipeline.ErrNotFound) {
+		t.Error(err)
+	}
+}
+
+func TestRetryJob(t *testing.T) {
+	e := newEnv(t)
+	id := e.uploaded().ID
+	e.inspectErrored(id)
+	jobs, err := e.client.Jobs(t.Context(), id)
+	must(t, err)
+	if j, err := e.client.RetryJob(t.Context(), jobs[0].ID); err != nil || j.Status != "pending" || j.ID != jobs[0].ID {
+		t.Errorf("%+v %v", j, err)
+	}
+	if _, err := e.client.RetryJob(t.Context(), id+"/none"); !errors.Is(err, pipeline.ErrNotFound) {
+		t.Error(err)
+	}
+	for _, id := range []string{"", "vid_x", "/", "vid_x/"} {
+		if _, err := e.client.RetryJob(t.Context(), id); err == nil || errors.Is(err, pipeline.ErrNotFound) {
+			t.Errorf("%q: %v", id, err)
+		}
+	}
+}
+
+func TestDeadLetters(t *testing.T) {
+	e := newEnv(t)
+	ctx := t.Context()
+	const n = lettersPage + 1
+	for range n {
+		task := pipeline.Task{Project: project, Video: pipeline.NewID("vid"), Job: pipeline.Job{Name: "j", Worker: "w"}}
+		must(t, e.bus.DeadLetter(ctx, pipeline.DeadLetter{Task: task, Subject: task.Subject(), Token: 1}))
+	}
+	id := e.uploaded().ID
+	e.inspectErrored(id)
+	var all []DeadLetter
+	for d, err := range e.client.DeadLetters(ctx) {
+		must(t, err)
+		all = append(all, d)
+	}
+	last := all[len(all)-1]
+	var task pipeline.Task
+	must(t, json.Unmarshal(last.Payload, &task))
+	if len(all) != n+1 || last.Video != id || last.Problem.Code != "encode_failed" || task.Job.Name != "inspect" {
+		t.Errorf("%d letters, the last is %+v", len(all), last)
+	}
+	for range e.client.DeadLetters(ctx) {
+		break // and nothing more is asked for
+	}
+	if d, err := e.client.DeadLetter(ctx, last.ID); err != nil || d.ID != last.ID {
+		t.Errorf("%+v %v", d, err)
+	}
+	if j, err := e.client.Redrive(ctx, last.ID); err != nil || j.Name != "inspect" || j.Status != "pending" {
+		t.Errorf("%+v %v", j, err)
+	}
+	must(t, e.client.Discard(ctx, all[0].ID))
+	for _, gone := range []string{last.ID, all[0].ID} {
+		if _, err := e.client.DeadLetter(ctx, gone); !errors.Is(err, pipeline.ErrNotFound) {
+			t.Errorf("%s: %v", gone, err)
+		}
+		if err := e.client.Discard(ctx, gone); !errors.Is(err, pipeline.ErrNotFound) {
+			t.Errorf("%s: %v", gone, err)
+		}
+	}
+	if _, err := e.client.Redrive(ctx, all[1].ID); !errors.Is(err, pipeline.ErrNotFound) { // it has no video
+		t.Error(err)
+	}
+	e.breakWith(func(w http.ResponseWriter, _ *http.Request) bool {
+		w.WriteHeader(http.StatusBadGateway)
+		return true
+	})
+	for d, err := range e.client.DeadLetters(ctx) {
+		if err == nil || d.ID != "" {
+			t.Errorf("%+v %v", d, err)
+		}
+	}
+}
+
+func TestWhyAndStats(t *testing.T) {
+	e := newEnv(t)
+	ctx := t.Context()
+	id := e.uploaded().ID
+	w, err := e.client.Why(ctx, id)
+	if err != nil || w.Video != id || len(w.Jobs) != 1 || w.Jobs[0].Job != "inspect" || len(w.Timeline) != 1 {
+		t.Errorf("%+v %v", w, err)
+	}
+	if _, err := e.client.Why(ctx, "vid_none"); !errors.Is(err, pipeline.ErrNotFound) {
+		t.Error(err)
+	}
+	now := time.Now()
+	for name, c := range map[string]struct {
+		o       StatsOptions
+		windows int
+	}{
+		"default": {StatsOptions{}, 60},
+		"range":   {StatsOptions{Window: 5 * time.Minute, From: now.Add(-20 * time.Minute), To: now.Add(time.Minute)}, 5},
+	} {
+		s, err := e.client.Stats(ctx, c.o)
+		if err != nil || s.Total.Uploaded != 1 || len(s.Windows) < c.windows-1 || len(s.Windows) > c.windows+1 {
+			t.Errorf("%s: %d windows %+v %v", name, len(s.Windows), s.Total, err)
+		}
+	}
+	if _, err := e.client.Stats(ctx, StatsOptions{Window: time.Second}); err == nil {
+		t.Error("a window of a second is counted")
+	}
+}
