@@ -48,7 +48,12 @@ type commands struct {
 	LogLevel string `help:"${enum}." default:"info" enum:"debug,info,warn,error" env:"REELMILL_LOG_LEVEL"`
 
 	Serve   serveCommand   `cmd:"" help:"Run everything in one process: API, broker, coordinator and workers."`
+	Worker  workerCommand  `cmd:"" help:"Run jobs for a server that runs elsewhere."`
 	Upload  uploadCommand  `cmd:"" help:"Upload videos to a server, and wait for them if asked."`
+	Videos  videosCommand  `cmd:"" help:"List, explain, cancel and delete videos."`
+	Jobs    jobsCommand    `cmd:"" help:"Try jobs again."`
+	Dead    deadCommand    `cmd:"" help:"List, show, redrive and discard dead letters."`
+	Stats   statsCommand   `cmd:"" help:"Throughput, failures and times of a server."`
 	Run     runCommand     `cmd:"" help:"Process one file without a server."`
 	Rebuild rebuildCommand `cmd:"" help:"Make the read model anew while the server is stopped."`
 	Doctor  doctorCommand  `cmd:"" help:"Check that this machine has what ReelMill needs."`

@@ -17,7 +17,7 @@ type rebuildCommand struct {
 
 // Run empties the catalog and applies the whole event log to it.
 func (c rebuildCommand) Run(ctx context.Context, s streams, log *slog.Logger) (err error) {
-	n := &node{nodeConfig: nodeConfig{data: c.Data, log: log}}
+	n := &node{nodeConfig: nodeConfig{data: c.Data, nats: c.NATS, log: log}}
 	defer func() { err = errors.Join(err, n.close()) }()
 	if err := n.openBroker(ctx); err != nil {
 		return err

@@ -90,6 +90,7 @@ var ruleImports = []struct {
 	{"storage", nil, ruleNoModule},
 	{"storage/catalog/...", []string{"pipeline", "storage", "storage/catalog/..."}, ruleAnyModule},
 	{"storage/s3/...", []string{"storage", "storage/s3/..."}, ruleAnyModule},
+	{"storage/guard", []string{"storage"}, ruleThirdParty{"github.com/sony/gobreaker/v2", "github.com/cenkalti/backoff/v5"}},
 	{"storage/*", []string{"storage"}, ruleAnyModule},
 
 	{"deploy/...", nil, ruleAnyModule},

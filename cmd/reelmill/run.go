@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"os"
@@ -15,6 +16,8 @@ import (
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/client"
+	"github.com/reelmill/reelmill/storage"
+	"github.com/reelmill/reelmill/workers"
 	"github.com/reelmill/reelmill/workers/webhook"
 )
 
@@ -46,7 +49,7 @@ func (c runCommand) Run(ctx context.Context, s streams, set *settings, log *slog
 		return err
 	}
 	n, err := newNode(ctx, nodeConfig{
-		data: data, slots: c.Slots, maxUpload: 1 << 40, webhook: webhook.Config{Secret: webhook.Secret(secret)},
+		data: data, slots: c.Slots, workers: true, maxUpload: 1 << 40, webhook: webhook.Config{Secret: webhook.Secret(secret)},
 		pipelines: set.pipelines, minFreeSpace: 1 << 28, log: log,
 	})
 	if err != nil {
@@ -114,4 +117,41 @@ func (c runCommand) print(s streams, view pipeline.VideoView, outputs []pipeline
 		fmt.Fprintf(s.out, "%-16s %10d bytes  %s\n", o.Kind, o.Size, path)
 	}
 	return nil
+}
+
+// copyOutputs writes the outputs of a video below dir, at the paths that they are played from.
+func (n *node) copyOutputs(ctx context.Context, outputs []pipeline.OutputView, dir string) error {
+	for _, o := range outputs {
+		if o.Kind == pipeline.KindIndex {
+			continue
+		}
+		first, count := 0, 1
+		if o.Segments != nil {
+			first, count = o.Segments.First, o.Segments.Count
+		}
+		for i := first; i < first+count; i++ {
+			name := filepath.Join(dir, filepath.FromSlash(workers.SegmentName(o.Path, i)))
+			if err := n.copyObject(ctx, workers.SegmentName(o.Key, i), name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (n *node) copyObject(ctx context.Context, key, name string) error {
+	r, _, err := n.objects.Get(ctx, key, storage.Range{})
+	if err != nil {
+		return fmt.Errorf("read %s: %w", key, err)
+	}
+	defer r.Close()
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		return err
+	}
+	w, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(w, r)
+	return errors.Join(err, w.Close())
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -17,14 +18,14 @@ import (
 
 	"github.com/alecthomas/kong"
 	"golang.org/x/sync/errgroup"
-
-	"github.com/reelmill/reelmill/workers/webhook"
 )
 
 // dataFlags are the flags of every command that opens a data folder.
 type dataFlags struct {
 	Data string `help:"Folder of everything that ReelMill keeps." default:"reelmill-data" env:"REELMILL_DATA" type:"path"`
 
+	NATS        string `name:"nats" help:"${nats_help}" env:"REELMILL_NATS" placeholder:"nats://..."`
+	Replicas    int    `help:"${replicas_help}" default:"1" enum:"1,3,5" env:"REELMILL_NATS_REPLICAS"`
 	Store       string `help:"${store_help}" env:"REELMILL_STORE" placeholder:"s3://..."`
 	S3AccessKey string `help:"Access key of the store." env:"REELMILL_S3_ACCESS_KEY" hidden:""`
 	S3SecretKey string `help:"Secret key of the store." env:"REELMILL_S3_SECRET_KEY" hidden:""`
@@ -32,8 +33,14 @@ type dataFlags struct {
 
 // helpTexts are the help texts that do not fit into a tag.
 var helpTexts = kong.Vars{
-	"store_help": "Where objects are kept: a folder below --data by default, or " +
+	"nats_help": "Broker that several processes share: a NATS server with JetStream. Default: one within " +
+		"the process.",
+	"replicas_help": "Copies of each message in a cluster of NATS servers: 1, 3 or 5.",
+	"store_help": "Where objects are kept: a folder (below --data by default), or " +
 		"s3://bucket/prefix?endpoint=URL&region=R, with REELMILL_S3_ACCESS_KEY and REELMILL_S3_SECRET_KEY.",
+	"metrics_help": "Address for Prometheus metrics alone, as 127.0.0.1:9464. An API on loopback has /metrics " +
+		"too.",
+	"min_free_help":    "Free disk space that uploads leave. Default: a tenth of the disk, 2 to 20 GiB.",
 	"slots_help":       "Jobs at once by worker type, as transcode=2;audio=1. Default: half the cores each.",
 	"webhook_url_help": "Where the end of every video is told that names no webhook of its own.",
 	"webhook_secret_help": "Signing secret, whsec_ and base64; give it by environment or file. " +
@@ -47,14 +54,13 @@ var helpTexts = kong.Vars{
 // serveCommand runs everything in one process.
 type serveCommand struct {
 	dataFlags
-	Listen    string         `help:"Address of the API." default:"127.0.0.1:8080" env:"REELMILL_LISTEN"`
-	MaxUpload size           `help:"Largest upload." default:"10GiB" env:"REELMILL_MAX_UPLOAD"`
-	Slots     map[string]int `help:"${slots_help}" env:"REELMILL_SLOTS"`
+	Listen    string `help:"Address of the API." default:"127.0.0.1:8080" env:"REELMILL_LISTEN"`
+	MaxUpload size   `help:"Largest upload." default:"10GiB" env:"REELMILL_MAX_UPLOAD"`
+	MinFree   size   `help:"${min_free_help}" env:"REELMILL_MIN_FREE"`
+	Workers   bool   `help:"Run jobs in this process too." default:"true" negatable:"" env:"REELMILL_WORKERS"`
+	workFlags
 
-	WebhookURL          string `help:"${webhook_url_help}" env:"REELMILL_WEBHOOK_URL"`
-	WebhookSecret       string `help:"${webhook_secret_help}" env:"REELMILL_WEBHOOK_SECRET"`
-	WebhookAllowPrivate bool   `help:"${webhook_private_help}" env:"REELMILL_WEBHOOK_ALLOW_PRIVATE"`
-	AllowPublic         bool   `help:"${public_help}" env:"REELMILL_ALLOW_PUBLIC"`
+	AllowPublic bool `help:"${public_help}" env:"REELMILL_ALLOW_PUBLIC"`
 }
 
 // readyLine is what serve prints on stdout once it is ready: the contract with scripts.
@@ -103,12 +109,10 @@ func (c serveCommand) node(set *settings, log *slog.Logger) (nodeConfig, error) 
 		return nodeConfig{}, err
 	}
 	return nodeConfig{
-		data: c.Data, store: c.Store, s3AccessKey: c.S3AccessKey, s3SecretKey: c.S3SecretKey,
-		slots: c.Slots, maxUpload: int64(c.MaxUpload),
-		webhook: webhook.Config{
-			URL: c.WebhookURL, Secret: webhook.Secret(secret), AllowPrivate: c.WebhookAllowPrivate,
-		},
-		pipelines: set.pipelines, minFreeSpace: 1 << 30, log: log,
+		data: c.Data, nats: c.NATS, replicas: c.Replicas, store: c.Store, s3AccessKey: c.S3AccessKey, s3SecretKey: c.S3SecretKey,
+		slots: c.Slots, workers: c.Workers, maxUpload: int64(c.MaxUpload), webhook: c.webhook(secret),
+		pipelines: set.pipelines, minFreeSpace: int64(c.MinFree), tuning: c.tuning, log: log,
+		metricsListen: c.MetricsListen,
 	}, nil
 }
 
@@ -171,4 +175,26 @@ func probe(ctx context.Context, url string) (bool, error) {
 	defer answer.Body.Close()
 	_, err = io.Copy(io.Discard, answer.Body)
 	return answer.StatusCode == http.StatusOK, err
+}
+
+// listen opens the API's listener.
+func listen(ctx context.Context, address string) (net.Listener, string, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, "", fmt.Errorf("listen: %w", err)
+	}
+	host, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		return nil, "", errors.Join(err, l.Close())
+	}
+	if net.ParseIP(host).IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return l, "http://" + net.JoinHostPort(host, port), nil
+}
+
+// loopback reports whether only this machine can reach the address.
+func loopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	return err == nil && net.ParseIP(host).IsLoopback()
 }

@@ -68,15 +68,16 @@ func (s *settings) parse(raw []byte) error {
 // hold.
 func (s *settings) check(model *kong.Application) error {
 	known := map[string]bool{}
-	collect := func(flags []*kong.Flag) {
-		for _, f := range flags {
+	var collect func(n *kong.Node)
+	collect = func(n *kong.Node) {
+		for _, f := range n.Flags {
 			known[f.Name] = true
 		}
+		for _, c := range n.Children {
+			collect(c)
+		}
 	}
-	collect(model.Flags)
-	for _, c := range model.Children {
-		collect(c.Flags)
-	}
+	collect(model.Node)
 	for _, key := range slices.Sorted(maps.Keys(s.values)) {
 		if !known[flagName(key)] {
 			return fmt.Errorf("configuration %s: unknown key %q; `reelmill serve --help` lists the flags, "+

@@ -1,0 +1,165 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/reelmill/reelmill/pipeline/bus/embedded"
+)
+
+// broker is the node's NATS server: embedded in the process, or one that runs elsewhere.
+type broker struct {
+	conn *nats.Conn
+	dir  string // of the embedded one; empty for another's
+	log  *slog.Logger
+
+	mu       sync.Mutex
+	server   *embedded.Server
+	restarts uint64
+	closed   bool
+}
+
+// openBroker connects to the server at url, or starts one in dir when url is empty.
+func openBroker(ctx context.Context, url, dir string, log *slog.Logger) (*broker, error) {
+	b := &broker{log: log}
+	if url != "" {
+		conn, err := nats.Connect(url, nats.Name("reelmill"), nats.MaxReconnects(-1),
+			nats.ReconnectWait(250*time.Millisecond), nats.Timeout(5*time.Second),
+			nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { log.Warn("the broker is gone", "error", err) }),
+			nats.ReconnectHandler(func(*nats.Conn) { log.Info("the broker is back") }),
+			nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+				log.Warn("connection to the broker", "error", err)
+			}))
+		if err != nil {
+			return nil, fmt.Errorf("connect to broker %s: %w", url, err)
+		}
+		b.conn = conn
+		return b, nil
+	}
+	b.dir = dir
+	server, err := b.start(ctx)
+	if err != nil {
+		return nil, err
+	}
+	b.server = server
+	if b.conn, err = server.Conn(nats.InProcessServer(b)); err != nil {
+		server.Shutdown()
+		return nil, err
+	}
+	return b, nil
+}
+
+func (b *broker) start(ctx context.Context) (*embedded.Server, error) {
+	return embedded.Start(ctx, embedded.Config{Dir: filepath.Join(b.dir, "broker"), Logger: b.log})
+}
+
+// exclusive reports whether no other process uses the broker.
+func (b *broker) exclusive() bool { return b.dir != "" }
+
+// InProcessConn implements nats.InProcessConnProvider: the connection outlives a restart of the server.
+func (b *broker) InProcessConn() (net.Conn, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.server == nil {
+		return nil, errors.New("the embedded broker is being restarted")
+	}
+	return b.server.InProcessConn()
+}
+
+// healthy says what keeps the embedded server from storing; another's is asked through the bus.
+func (b *broker) healthy() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.dir == "":
+		return nil
+	case b.server == nil:
+		return errors.New("the embedded broker is being restarted")
+	}
+	return b.server.Healthy()
+}
+
+// watch restarts the embedded server when it is unhealthy and there is room on its disk: after a full disk it
+// answers nothing until it is started anew (messaging.md). It returns when ctx ends.
+func (b *broker) watch(ctx context.Context, room func() error) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for sick := 0; b.dir != ""; {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		err := b.healthy()
+		if err == nil {
+			sick = 0
+			continue
+		}
+		if sick++; sick == 1 {
+			b.log.Error("the embedded broker is not healthy", "error", err)
+		}
+		if sick < 2 {
+			continue
+		}
+		if full := room(); full != nil {
+			continue // it would be no better off
+		}
+		if err := b.restart(ctx); err != nil {
+			b.log.Error("restart the embedded broker", "error", err)
+		}
+	}
+	<-ctx.Done()
+	return nil
+}
+
+// restart stops the embedded server and starts another on the same folder.
+func (b *broker) restart(ctx context.Context) error {
+	b.mu.Lock()
+	old := b.server
+	b.server = nil
+	b.mu.Unlock()
+	if old != nil {
+		old.Shutdown()
+	}
+	server, err := b.start(ctx)
+	if err != nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		server.Shutdown()
+		return nil
+	}
+	b.server = server
+	b.restarts++
+	b.log.Info("the embedded broker was restarted")
+	return nil
+}
+
+// restartCount returns how often watch started the embedded server anew.
+func (b *broker) restartCount() uint64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.restarts
+}
+
+// close closes the connection, and stops the embedded server.
+func (b *broker) close() error {
+	b.conn.Close()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
+	if b.server != nil {
+		b.server.Shutdown()
+	}
+	return nil
+}

@@ -1,0 +1,114 @@
+//go:build chaos
+
+package main
+
+import (
+	"context"
+	"io"
+	"iter"
+	"strings"
+
+	"github.com/reelmill/reelmill/storage"
+)
+
+// chaosStore is a store without extra abilities, so that every byte goes through it. It is killed at, and
+// fails before or after, every effect; bodies break off midway.
+type chaosStore struct {
+	store storage.Store
+	chaos *chaos
+}
+
+// kind tells uploads from outputs in the names of points.
+func kind(key string) string {
+	if strings.Contains(key, "/source/") {
+		return "source"
+	}
+	return "output"
+}
+
+// Put implements storage.Store.
+func (s chaosStore) Put(ctx context.Context, key string, r io.Reader, o storage.PutOptions) (
+	info storage.Info, err error,
+) {
+	if s.chaos.chance(s.chaos.StoreFail / 3) {
+		r = &breaking{r: r, left: 1000}
+	}
+	err = s.chaos.around("store.put."+kind(key), func() error {
+		return s.chaos.failing(s.chaos.StoreFail, func() error {
+			info, err = s.store.Put(ctx, key, r, o)
+			return err
+		})
+	})
+	return info, err
+}
+
+// Get implements storage.Store.
+func (s chaosStore) Get(ctx context.Context, key string, rng storage.Range) (io.ReadCloser, storage.Info, error) {
+	s.chaos.point("store.get.before")
+	if s.chaos.chance(s.chaos.StoreFail / 2) {
+		return nil, storage.Info{}, errChaos
+	}
+	body, info, err := s.store.Get(ctx, key, rng)
+	if err == nil && s.chaos.chance(s.chaos.StoreFail/2) {
+		body = struct {
+			io.Reader
+			io.Closer
+		}{&breaking{r: body, left: 1000}, body}
+	}
+	return body, info, err
+}
+
+// Stat implements storage.Store.
+func (s chaosStore) Stat(ctx context.Context, key string) (info storage.Info, err error) {
+	if key == "readyz" { // the health check is asked for a process that is up, not for one whose store is
+		return s.store.Stat(ctx, key)
+	}
+	err = s.chaos.failing(s.chaos.StoreFail, func() error {
+		info, err = s.store.Stat(ctx, key)
+		return err
+	})
+	return info, err
+}
+
+// List implements storage.Store.
+func (s chaosStore) List(ctx context.Context, prefix string) iter.Seq2[storage.Info, error] {
+	return func(yield func(storage.Info, error) bool) {
+		if s.chaos.chance(s.chaos.StoreFail / 2) {
+			yield(storage.Info{}, errChaos)
+			return
+		}
+		cut := s.chaos.chance(s.chaos.StoreFail / 2)
+		for info, err := range s.store.List(ctx, prefix) {
+			if cut && err == nil {
+				yield(storage.Info{}, errChaos)
+				return
+			}
+			if !yield(info, err) {
+				return
+			}
+		}
+	}
+}
+
+// Delete implements storage.Store.
+func (s chaosStore) Delete(ctx context.Context, key string) error {
+	return s.chaos.around("store.delete", func() error {
+		return s.chaos.failing(s.chaos.StoreFail, func() error { return s.store.Delete(ctx, key) })
+	})
+}
+
+// breaking is a body that breaks after some bytes.
+type breaking struct {
+	r    io.Reader
+	left int
+}
+
+// Read implements io.Reader.
+func (b *breaking) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		return 0, errChaos
+	}
+	n, err := b.r.Read(p[:min(len(p), b.left)])
+	b.left -= n
+	return n, err
+}
