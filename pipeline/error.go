@@ -8,6 +8,9 @@ import (
 // ErrConflict is returned by Log.Append when the subject has moved on: somebody else wrote its next state.
 var ErrConflict = errors.New("the subject has a later event")
 
+// ErrTooMany says that more was asked for than is read at once; ask for it part by part.
+var ErrTooMany = errors.New("too many to be read at once")
+
 // ErrNotFound says that a video, job or object does not exist, or not for the one who asks.
 var ErrNotFound = errors.New("not found")
 

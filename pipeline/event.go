@@ -124,6 +124,14 @@ type Log interface {
 	Last(ctx context.Context, subjects ...string) ([]Event, error)
 }
 
+// StateReader is a Log that can read all there is to know of a video at once. Fold asks for it, because what
+// it does not ask for one by one it need not know the names of.
+type StateReader interface {
+	// State returns the last event of every subject of a video, in any order. It sees every Append that returned
+	// before it was called. ErrTooMany: it has more subjects than are read at once.
+	State(ctx context.Context, project, video string) ([]Event, error)
+}
+
 // UploadedSubject is where video.uploaded of a video stands: once.
 func UploadedSubject(project, video string) string { return "video.uploaded." + project + "." + video }
 

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"fmt"
 )
 
@@ -83,7 +84,11 @@ func (s VideoState) Terminal() bool {
 func (s VideoState) finishType() EventType { return EventType("video." + string(s)) }
 
 // Fold reads the last events of a video. A video that was never uploaded folds to one whose Uploaded is zero.
-func Fold(ctx context.Context, log Log, project, video string) (*Video, error) {
+func Fold(ctx context.Context, from Log, project, video string) (*Video, error) {
+	log, err := snapshot(ctx, from, project, video)
+	if err != nil {
+		return nil, fmt.Errorf("fold video %s: %w", video, err)
+	}
 	v := &Video{Project: project, ID: video, Jobs: map[string]JobFold{}}
 	events, err := log.Last(ctx,
 		UploadedSubject(project, video), InspectedSubject(project, video), PlayableSubject(project, video),
@@ -112,8 +117,41 @@ func Fold(ctx context.Context, log Log, project, video string) (*Video, error) {
 	return v, v.foldPlan(ctx, log)
 }
 
+// lastReader is the part of a Log that folding needs.
+type lastReader interface {
+	Last(ctx context.Context, subjects ...string) ([]Event, error)
+}
+
+// snapshot reads the state of a video at once, if log can do that; else it returns log.
+func snapshot(ctx context.Context, log lastReader, project, video string) (lastReader, error) {
+	r, ok := log.(StateReader)
+	if !ok {
+		return log, nil
+	}
+	events, err := r.State(ctx, project, video)
+	if errors.Is(err, ErrTooMany) {
+		return log, nil
+	}
+	state := make(stateOf, len(events))
+	for _, e := range events {
+		state[e.Subject] = e
+	}
+	return state, err
+}
+
+// stateOf is the last event of every subject of a video.
+type stateOf map[string]Event
+
+func (s stateOf) Last(_ context.Context, subjects ...string) ([]Event, error) {
+	events := make([]Event, len(subjects))
+	for i, subject := range subjects {
+		events[i] = s[subject]
+	}
+	return events, nil
+}
+
 // foldEnd reads how the video ended, and the notify job of that end; first is that of the first end.
-func (v *Video) foldEnd(ctx context.Context, log Log, first Event) (err error) {
+func (v *Video) foldEnd(ctx context.Context, log lastReader, first Event) (err error) {
 	if v.Finished.Sequence != 0 {
 		if err := v.Finished.Decode(&v.End); err != nil {
 			return err
@@ -136,7 +174,7 @@ func (v *Video) foldEnd(ctx context.Context, log Log, first Event) (err error) {
 }
 
 // foldPlan reads the plan and the last event of each of its jobs.
-func (v *Video) foldPlan(ctx context.Context, log Log) error {
+func (v *Video) foldPlan(ctx context.Context, log lastReader) error {
 	var data Inspected
 	if err := v.Inspected.Decode(&data); err != nil {
 		return err

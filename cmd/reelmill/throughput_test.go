@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sys/unix"
 )
 
 // inFlight is how many videos and how many raw publishes the benchmark keeps under way.
@@ -26,17 +27,27 @@ func BenchmarkPipeline(b *testing.B) {
 	r := newMill(b, 16, 0, nil)
 	raw := r.raw(2000)
 	r.videos(inFlight) // consumers are made, caches are warm
-	before := r.written()
+	before, cpu := r.written(), cpuTime(b)
 	b.ResetTimer()
 	r.videos(b.N)
 	b.StopTimer()
+	cpu = cpuTime(b) - cpu
 	writes := float64(r.written()-before) / float64(b.N)
 	rate := float64(b.N) / b.Elapsed().Seconds()
 	b.ReportMetric(rate, "videos/s")
 	b.ReportMetric(raw, "raw/s")
+	b.ReportMetric(cpu.Seconds()*1000/float64(b.N), "cpu-ms/video")
 	b.ReportMetric(writes, "writes/video")
 	b.ReportMetric(rate*writes/raw, "ratio")
 	b.ReportMetric(0, "ns/op")
+}
+
+// cpuTime is the processor time that this process has used.
+func cpuTime(b *testing.B) time.Duration {
+	b.Helper()
+	var u unix.Rusage
+	check(b, unix.Getrusage(unix.RUSAGE_SELF, &u))
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // videos uploads n videos, inFlight at once, and returns when all are ready.

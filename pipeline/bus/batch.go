@@ -10,10 +10,15 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/reelmill/reelmill/pipeline"
 )
 
-// batchSize is how many subjects one request asks for; the server answers at most 1,024.
-const batchSize = 256
+// batchSize is how many subjects one request asks for, and maxBatch how many the server answers at most.
+const (
+	batchSize = 256
+	maxBatch  = 1024
+)
 
 // lastBatched reads the last messages of subjects by batched direct get
 // (https://github.com/nats-io/nats-architecture-and-design/blob/main/adr/ADR-31.md, multi_last).
@@ -24,7 +29,7 @@ func (b *Bus) lastBatched(ctx context.Context, subjects []string) (map[string]st
 			var part map[string]stored
 			var more bool
 			err := b.patiently(ctx, func(ctx context.Context) (err error) {
-				part, more, err = b.lastBatch(ctx, left)
+				part, more, err = b.lastBatch(ctx, left, len(left))
 				return err
 			})
 			if err != nil {
@@ -43,16 +48,49 @@ func (b *Bus) lastBatched(ctx context.Context, subjects []string) (map[string]st
 	return found, nil
 }
 
-// lastBatch makes one request and collects its answers. More says that the server stopped early, by size.
-func (b *Bus) lastBatch(ctx context.Context, subjects []string,
+// State implements pipeline.StateReader: one request. A log that is replicated is read subject by subject, from
+// its leader, since a replica that lags could answer this.
+func (b *Bus) State(ctx context.Context, project, video string) ([]pipeline.Event, error) {
+	if !b.direct {
+		return nil, pipeline.ErrTooMany
+	}
+	if !pipeline.ValidName(project) || !pipeline.ValidName(video) {
+		return nil, fmt.Errorf("read video %q of project %q: unusable name", video, project)
+	}
+	filters := []string{"video.*." + project + "." + video, pipeline.JobSubject(project, video, "*")}
+	var found map[string]stored
+	var more bool
+	err := b.patiently(ctx, func(ctx context.Context) (err error) {
+		found, more, err = b.lastBatch(ctx, filters, maxBatch)
+		return err
+	})
+	if err == nil && more {
+		err = pipeline.ErrTooMany
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read video %s: %w", video, err)
+	}
+	events := make([]pipeline.Event, 0, len(found))
+	for _, m := range found {
+		e, err := decodeEvent(m.data, m.sequence)
+		if err != nil {
+			return nil, fmt.Errorf("read video %s: %w", video, err)
+		}
+		events = append(events, e)
+	}
+	return events, nil
+}
+
+// lastBatch makes one request and collects its answers, of which there are most at most. More says that the server stopped early, by size.
+func (b *Bus) lastBatch(ctx context.Context, subjects []string, most int,
 ) (found map[string]stored, more bool, err error) {
 	request, err := json.Marshal(map[string]any{"multi_last": subjects})
 	if err != nil {
 		return nil, false, err
 	}
-	// One answer for each subject and one at the end: nothing is dropped for want of room, which would read as a
+	// Room for all answers and the one at the end: nothing is dropped for want of it, which would read as a
 	// subject without a message. (SubscribeSync would make a channel of half a million.)
-	answers := make(chan *nats.Msg, len(subjects)+1)
+	answers := make(chan *nats.Msg, most+1)
 	inbox := b.nc.NewInbox()
 	sub, err := b.nc.ChanSubscribe(inbox, answers)
 	if err != nil {
@@ -62,7 +100,7 @@ func (b *Bus) lastBatch(ctx context.Context, subjects []string,
 	if err := b.nc.PublishRequest("$JS.API.DIRECT.GET."+streamEvents, inbox, request); err != nil {
 		return nil, false, err
 	}
-	found = make(map[string]stored, len(subjects))
+	found = map[string]stored{}
 	for {
 		var m *nats.Msg
 		select {
@@ -97,6 +135,8 @@ func batchEnd(m *nats.Msg, status string) (more bool, err error) {
 		return pending != "" && pending != "0", nil
 	case status == "404" && description == "No Results":
 		return false, nil
+	case status == "413":
+		return false, pipeline.ErrTooMany
 	case status == "503":
 		return false, nats.ErrNoResponders
 	}

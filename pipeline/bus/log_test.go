@@ -3,6 +3,7 @@ package bus
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -188,7 +189,7 @@ func TestLastReadsLargeEvents(t *testing.T) {
 		must(t, err)
 		subjects = append(subjects, subject)
 	}
-	_, more, err := bus.lastBatch(soon(t), subjects)
+	_, more, err := bus.lastBatch(soon(t), subjects, len(subjects))
 	must(t, err)
 	if !more {
 		t.Error("the answer was not cut: this test shows nothing")
@@ -211,5 +212,48 @@ func TestRefusalsForWantOfRoom(t *testing.T) {
 	}
 	if isFull(nil) || isFull(nats.ErrTimeout) {
 		t.Error("silence says nothing of room")
+	}
+}
+
+// A video's state is the last event of each of its subjects, and of no other video's.
+func TestState(t *testing.T) {
+	bus := newBus(t, Config{})
+	var want []uint64
+	for i := range 5 {
+		seq, err := bus.Append(soon(t), event(t, "vid_1", fmt.Sprint("job-", i)), 0)
+		must(t, err)
+		want = append(want, seq)
+	}
+	next := event(t, "vid_1", "job-0")
+	seq, err := bus.Append(soon(t), next, want[0])
+	must(t, err)
+	want = append(want[1:], seq)
+	_, err = bus.Append(soon(t), event(t, "vid_10", "job-0"), 0)
+	must(t, err)
+	events, err := bus.State(soon(t), "default", "vid_1")
+	must(t, err)
+	var got []uint64
+	for _, e := range events {
+		got = append(got, e.Sequence)
+	}
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Errorf("sequences %v, want %v", got, want)
+	}
+	if events, err := bus.State(soon(t), "default", "vid_2"); err != nil || len(events) != 0 {
+		t.Errorf("state of nothing: %v, %v", events, err)
+	}
+}
+
+// A video with more subjects than the server answers at once is read part by part.
+func TestStateOfTooMany(t *testing.T) {
+	bus := newBus(t, Config{})
+	for i := range maxBatch + 1 {
+		_, err := bus.js.PublishAsync(pipeline.JobSubject("default", "vid_1", fmt.Sprint("job-", i)), []byte("{}"))
+		must(t, err)
+	}
+	<-bus.js.PublishAsyncComplete()
+	if _, err := bus.State(soon(t), "default", "vid_1"); !errors.Is(err, pipeline.ErrTooMany) {
+		t.Errorf("error %v", err)
 	}
 }
