@@ -43,7 +43,9 @@ func (s chaosStore) Put(ctx context.Context, key string, r io.Reader, o storage.
 }
 
 // Get implements storage.Store.
-func (s chaosStore) Get(ctx context.Context, key string, rng storage.Range) (io.ReadCloser, storage.Info, error) {
+func (s chaosStore) Get(ctx context.Context, key string, rng storage.Range) (
+	io.ReadCloser, storage.Info, error,
+) {
 	s.chaos.point("store.get.before")
 	if s.chaos.chance(s.chaos.StoreFail / 2) {
 		return nil, storage.Info{}, errChaos

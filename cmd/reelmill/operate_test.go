@@ -1,0 +1,255 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/client"
+)
+
+// command runs a command of the program and returns what it printed.
+func command(t *testing.T, args ...string) string {
+	t.Helper()
+	var out, errs bytes.Buffer
+	if err := run(t.Context(), args, &out, &errs); err != nil {
+		t.Fatalf("%v: %v\n%s%s", args, err, &out, &errs)
+	}
+	return out.String()
+}
+
+// wait polls until ok, for half a minute.
+func wait(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for limit := time.After(30 * time.Second); !ok(); {
+		select {
+		case <-tick.C:
+		case <-limit:
+			t.Fatal("waited in vain: " + what)
+		}
+	}
+}
+
+// encoders returns the ffmpeg processes that p has started.
+func encoders(t *testing.T, p *process) (pids []string) {
+	t.Helper()
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	parent := " " + strconv.Itoa(p.cmd.Process.Pid) + " "
+	for _, file := range stats {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			continue // it has ended
+		}
+		name, rest, _ := strings.Cut(string(raw), ") ")
+		if strings.Contains(name, "(ffmpeg") && len(rest) > 1 && strings.HasPrefix(rest[1:], parent) {
+			pids = append(pids, name)
+		}
+	}
+	return pids
+}
+
+// uploadLong uploads a clip that takes long, and waits until it is being encoded.
+func uploadLong(t *testing.T, p *process) pipeline.VideoView {
+	t.Helper()
+	source := clip(t, "long.mp4", 60, "1280x720", 25)
+	view, err := p.client().Upload(t.Context(), client.Upload{Path: source, IdempotencyKey: "long"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wait(t, "transcode runs", func() bool {
+		why, err := p.client().Why(t.Context(), view.ID)
+		return err == nil && strings.Contains(why.Summary, "has run") && len(encoders(t, p)) > 0 &&
+			strings.Contains(fmt.Sprint(why.Jobs), "transcode-0000 has run")
+	})
+	return view
+}
+
+// TestCancel: the encoders of a canceled video are gone within two seconds, and so is what they had written.
+func TestCancel(t *testing.T) {
+	data := t.TempDir()
+	p := startServe(t, binary, data)
+	view := uploadLong(t, p)
+	if said := command(t, "videos", "why", view.ID, "--server", p.url); !strings.Contains(said, "is processing") {
+		t.Errorf("why says %s", said)
+	}
+	begun := time.Now()
+	command(t, "videos", "cancel", view.ID, "--server", p.url)
+	wait(t, "the encoders end", func() bool { return len(encoders(t, p)) == 0 })
+	if took := time.Since(begun); took > 2*time.Second {
+		t.Errorf("the encoders were gone after %s", took)
+	}
+	wait(t, "scratch is empty", func() bool {
+		left, err := os.ReadDir(filepath.Join(data, "scratch"))
+		return err == nil && len(left) == 0
+	})
+	end, err := p.client().Video(t.Context(), view.ID)
+	if err != nil || end.Status != pipeline.VideoStateCanceled {
+		t.Fatalf("the video is %s, %v", end.Status, err)
+	}
+	command(t, "videos", "delete", view.ID, "--server", p.url)
+	wait(t, "the objects are gone", func() bool {
+		left, err := filepath.Glob(filepath.Join(data, "objects", "videos", view.ID, "*"))
+		return err == nil && len(left) == 0
+	})
+	p.stop(t)
+}
+
+// TestStop: a server that is stopped gives its work back within two seconds and burns no attempt.
+func TestStop(t *testing.T) {
+	data := t.TempDir()
+	p := startServe(t, binary, data)
+	view := uploadLong(t, p)
+	begun := time.Now()
+	p.stop(t)
+	if took := time.Since(begun); took > 2*time.Second {
+		t.Errorf("it stopped after %s", took)
+	}
+	emptyScratch(t, data)
+	p = startServe(t, binary, data)
+	wait(t, "the job runs again", func() bool { return len(encoders(t, p)) > 0 })
+	jobs, err := p.client().Jobs(t.Context(), view.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, j := range jobs {
+		if j.Attempt > 1 {
+			t.Errorf("%s is in attempt %d", j.Name, j.Attempt)
+		}
+	}
+	command(t, "videos", "cancel", view.ID, "--server", p.url)
+	interrupted := 0
+	for _, e := range events(t, p.client(), view.ID) {
+		if e.Type == pipeline.JobInterrupted {
+			interrupted++
+		}
+	}
+	if interrupted == 0 {
+		t.Error("no job was interrupted")
+	}
+	p.stop(t)
+}
+
+// TestDeadLetters: a job that fails for good is listed, shown, tried again and forgotten.
+func TestDeadLetters(t *testing.T) {
+	config := filepath.Join(t.TempDir(), "reelmill.yaml")
+	hasty := "pipelines: [{name: hasty, steps: [{worker: transcode, timeout: 0.01, retry: [0.1]}]}]\n"
+	if err := os.WriteFile(config, []byte(hasty), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := startServe(t, binary, t.TempDir(), "--config", config)
+	on := func(args ...string) string { return command(t, append(args, "--server", p.url)...) }
+	view, err := p.client().Upload(t.Context(), client.Upload{
+		Path: clip(t, "short.mp4", 2, "320x180", 25), Pipeline: "hasty",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if end := awaitEnd(t, p.client(), view.ID); end.Status != pipeline.VideoStateErrored {
+		t.Fatalf("the video is %s", end.Status)
+	}
+	letter := func() client.DeadLetter {
+		var letters []client.DeadLetter
+		wait(t, "one dead letter", func() bool {
+			letters = nil
+			err := json.Unmarshal([]byte(on("dead", "list", "--json")), &letters)
+			return err == nil && len(letters) == 1
+		})
+		return letters[0]
+	}
+	first := letter()
+	if p := first.Problem; p.Code != pipeline.CodeJobTimeout || first.Attempts != 2 || p.Class != pipeline.Transient {
+		t.Errorf("letter %+v", first)
+	}
+	if first.TraceID != view.TraceID || len(first.Payload) == 0 {
+		t.Errorf("trace %s, payload of %d bytes", first.TraceID, len(first.Payload))
+	}
+	if said := on("dead", "show", first.ID); !strings.Contains(said, "job_timeout") {
+		t.Errorf("show says %s", said)
+	}
+	on("dead", "redrive", first.ID)
+	wait(t, "it ends again", func() bool {
+		v, err := p.client().Video(t.Context(), view.ID)
+		return err == nil && v.Status == pipeline.VideoStateErrored && letter().ID != first.ID
+	})
+	second := letter()
+	if second.Attempts != 4 {
+		t.Errorf("%d attempts, want 2 more", second.Attempts)
+	}
+	on("dead", "discard", second.ID)
+	if said := on("dead", "list"); !strings.Contains(said, "no dead letters") {
+		t.Errorf("list says %s", said)
+	}
+	on("jobs", "retry", view.ID+"/"+second.Job)
+	if said := on("stats", "--last", "10m"); !strings.Contains(said, "job_timeout") {
+		t.Errorf("stats says %s", said)
+	}
+	p.stop(t)
+}
+
+// TestWorkerProcess: a worker in a process of its own does the work of a server that has none.
+func TestWorkerProcess(t *testing.T) {
+	broker, err := server.NewServer(&server.Options{
+		Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), SyncAlways: true, NoSigs: true,
+		MaxPayload: 8 << 20,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	broker.Start()
+	t.Cleanup(func() { broker.Shutdown(); broker.WaitForShutdown() })
+	if !broker.ReadyForConnections(10 * time.Second) {
+		t.Fatal("the broker is not ready")
+	}
+	store := t.TempDir()
+	data := t.TempDir()
+	p := startServe(t, binary, data, "--nats", broker.ClientURL(), "--store", store, "--no-workers")
+	view, err := p.client().Upload(t.Context(), client.Upload{Path: clip(t, "short.mp4", 2, "320x180", 25)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wait(t, "why says that nobody works", func() bool {
+		why, err := p.client().Why(t.Context(), view.ID)
+		return err == nil && strings.Contains(why.Summary, "nobody runs the worker type inspect")
+	})
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	t.Setenv("REELMILL_WEBHOOK_SECRET", strings.TrimSpace(string(readFile(t, filepath.Join(data, "webhook.secret")))))
+	done := make(chan error, 1)
+	var out, errs lockedBuffer
+	go func() {
+		done <- run(ctx, []string{"worker", "--nats", broker.ClientURL(), "--store", store, "--data", t.TempDir()},
+			&out, &errs)
+	}()
+	if end := awaitEnd(t, p.client(), view.ID); end.Status != pipeline.VideoStateReady {
+		t.Errorf("the video is %s: %+v", end.Status, end.Problem)
+	}
+	stop()
+	if err := <-done; err != nil {
+		t.Errorf("worker: %v\n%s", err, errs.String())
+	}
+	p.stop(t)
+}
+
+func readFile(t *testing.T, name string) []byte {
+	t.Helper()
+	raw, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
