@@ -99,10 +99,11 @@ func (s Step) validate(earlier map[string]bool, planner Planner) error {
 	if err != nil {
 		return err
 	}
-	if s.When == WhenRequested {
+	err = planner.Check(s.Worker, params)
+	if s.When == WhenRequested && err != nil && ProblemOf(err).Code != CodeWorkerTypeUnknown {
 		return nil // its parameters are whole only with those of an upload
 	}
-	return planner.Check(s.Worker, params)
+	return err
 }
 
 func (s Step) name() string {

@@ -17,6 +17,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline/api"
 	"github.com/reelmill/reelmill/pipeline/bus"
 	"github.com/reelmill/reelmill/storage"
+	"github.com/reelmill/reelmill/storage/catalog"
 	"github.com/reelmill/reelmill/workers"
 )
 
@@ -239,4 +240,24 @@ func (s shelf) Objects(ctx context.Context, prefix string) iter.Seq2[pipeline.St
 			}
 		}
 	}
+}
+
+// statistics are those of the read model, which does not know by itself that it has caught up with the log.
+type statistics struct{ *node }
+
+// Stats implements the API's statistics.
+func (s statistics) Stats(ctx context.Context, q catalog.StatsQuery) (pipeline.Stats, error) {
+	now := time.Now()
+	last, err := s.bus.LastSequence(ctx)
+	if err != nil {
+		return pipeline.Stats{}, err
+	}
+	applied, err := s.catalog.Sequence(ctx)
+	if err != nil {
+		return pipeline.Stats{}, err
+	}
+	if applied >= last {
+		q.CaughtUp = now
+	}
+	return s.catalog.Stats(ctx, q)
 }

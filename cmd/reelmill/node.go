@@ -210,7 +210,7 @@ func (n *node) openAPI(context.Context) error {
 	n.handler, err = api.New(api.Config{
 		Store: n.objects, Log: n.faults.log(n.bus), Catalog: n.catalog, Progress: n.bus,
 		Pipelines: pipelines, Planner: n.registry,
-		DeadLetters: n.bus, Queue: n.bus, Stats: n.catalog, Backlog: n.catalog, Workers: n.present,
+		DeadLetters: n.bus, Queue: n.bus, Stats: statistics{n}, Backlog: n.catalog, Workers: n.present,
 		Limits:          api.Limits{MaxUpload: n.maxUpload},
 		WebhookDefault:  n.webhook.URL != "",
 		CheckWebhookURL: webhook.CheckURL,
