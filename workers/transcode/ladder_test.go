@@ -83,7 +83,8 @@ func TestPlan(t *testing.T) {
    ` + rungs + `
   },
   "weight": 16,
-  "timeout": 4200
+  "timeout": 4200,
+  "scratch": 6750000
  },
  {
   "name": "package",

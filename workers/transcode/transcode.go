@@ -88,7 +88,7 @@ func (w *Worker) Plan(p Params, m pipeline.Media) ([]pipeline.Job, error) {
 	}
 	return []pipeline.Job{
 		{
-			Name: onlyChunk, Part: chunk, Weight: weight(m),
+			Name: onlyChunk, Part: chunk, Weight: weight(m), Scratch: scratch(m, rungs),
 			Timeout: pipeline.Seconds(timeoutBase + timeoutFactor*m.Duration),
 		},
 		{Name: packageJob, Part: last, Priority: pipeline.High, After: []string{onlyChunk, audioStep}, Weight: 1},
@@ -103,6 +103,16 @@ const (
 
 // weight grows with the length; thumbnails and packaging count 1.
 func weight(m pipeline.Media) int { return 10 + int(m.Duration/10) }
+
+// scratch is how many bytes a chunk takes: what ffmpeg wrote and the segments cut from it stand side by side,
+// and both are about half of what the rungs' highest rates would make.
+func scratch(m pipeline.Media, rungs []rung) int64 {
+	rate := 0 // kbit/s
+	for _, r := range rungs {
+		rate += r.Maxrate
+	}
+	return int64(m.Duration * float64(rate) * 1000 / 8)
+}
 
 // Work implements workers.Worker.
 func (w *Worker) Work(ctx context.Context, job workers.Job[Params]) (pipeline.Result, error) {

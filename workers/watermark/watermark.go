@@ -39,6 +39,8 @@ func (w *Worker) Plan(p Params, m pipeline.Media) ([]pipeline.Job, error) {
 	}
 	return []pipeline.Job{{
 		Weight: 5 + int(m.Duration/15), Timeout: pipeline.Seconds(600 + 20*m.Duration),
+		// The file is written again with its index in front; on average it has half the highest rate.
+		Scratch: int64(m.Duration * maxrate * 1000 / 8),
 	}}, nil
 }
 
