@@ -66,8 +66,8 @@ func (c *Coordinator) forget(ctx context.Context, v *Video) error {
 		if err != nil {
 			return err
 		}
-		subject := DeletedSubject(v.Project, v.ID)
-		if _, err := c.append(ctx, v, VideoPurged, subject, v.Deleted, Purged{samples}, v.Deleted.Sequence); err != nil {
+		told, subject := Purged{samples}, DeletedSubject(v.Project, v.ID)
+		if _, err := c.append(ctx, v, VideoPurged, subject, v.Deleted, told, v.Deleted.Sequence); err != nil {
 			return err
 		}
 	}

@@ -201,12 +201,13 @@ func (v *Video) due() ([]Task, error) {
 	if v.Uploaded.Sequence == 0 || v.Deleted.Sequence != 0 {
 		return nil, nil
 	}
-	open, cause, err := v.openJobs(), v.Uploaded, error(nil)
+	open, cause := v.openJobs(), v.Uploaded
 	if v.Finished.Sequence != 0 {
-		cause = v.Finished
+		var err error
 		if open, err = v.openNotify(); err != nil {
 			return nil, err
 		}
+		cause = v.Finished
 	}
 	due := make([]Task, len(open))
 	for i, j := range open {

@@ -35,7 +35,7 @@ func (n *node) run(ctx context.Context, listener net.Listener) error {
 	front.Go(func() error { return n.serve(frontCtx, listener) })
 	front.Go(func() error { return n.sweeper.Run(frontCtx) })
 	front.Go(func() error { return n.clean(frontCtx) })
-	n.runLoop(front, frontCtx)
+	n.runLoop(frontCtx, front)
 	front.Go(func() error { // a reactor that dies takes the front down with it
 		select {
 		case <-back.Done():
@@ -50,7 +50,7 @@ func (n *node) run(ctx context.Context, listener net.Listener) error {
 }
 
 // runLoop has the group run jobs, tell that it does, and answer scrapes.
-func (n *node) runLoop(g *errgroup.Group, ctx context.Context) {
+func (n *node) runLoop(ctx context.Context, g *errgroup.Group) {
 	g.Go(func() error { return serveMetrics(ctx, n.metricsListen, n.metrics) })
 	if n.loop == nil {
 		return

@@ -79,8 +79,8 @@ func (m *metrics) around(h http.Handler) http.Handler {
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		descRepairs, descLag, descPoisoned, descDepth, descScheduled, descDead, descPresent, descBreaker, descOpened,
-		descStoreRetries, descStoreFailures, descRestarts, descFree, descJobs, descRunning,
+		descRepairs, descLag, descPoisoned, descDepth, descScheduled, descDead, descPresent, descBreaker,
+		descOpened, descStoreRetries, descStoreFailures, descRestarts, descFree, descJobs, descRunning,
 	} {
 		to <- d
 	}

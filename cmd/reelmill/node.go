@@ -84,7 +84,9 @@ func newWorkerNode(ctx context.Context, c nodeConfig) (*node, error) {
 }
 
 // open opens a node's parts, in order, after the broker.
-func open(ctx context.Context, c nodeConfig, parts ...func(*node, context.Context) error) (n *node, err error) {
+func open(ctx context.Context, c nodeConfig, parts ...func(*node, context.Context) error) (
+	n *node, err error,
+) {
 	n = &node{nodeConfig: c}
 	defer func() {
 		if err != nil {
@@ -214,7 +216,8 @@ func (n *node) openAPI(context.Context) error {
 		Limits:          api.Limits{MaxUpload: n.maxUpload},
 		WebhookDefault:  n.webhook.URL != "",
 		CheckWebhookURL: webhook.CheckURL,
-		Ready:           n.ready, FreeSpace: n.freeSpace, Stopping: n.stopping.Load, Logger: n.log, Version: version,
+		Ready:           n.ready, FreeSpace: n.freeSpace, Stopping: n.stopping.Load,
+		Logger: n.log, Version: version,
 	})
 	return err
 }

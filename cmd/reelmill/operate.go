@@ -292,8 +292,8 @@ func printWindow(w io.Writer, name string, x pipeline.Window) {
 	for _, code := range slices.Sorted(maps.Keys(x.FailedAttempts)) {
 		codes = append(codes, fmt.Sprintf("%s %d", code, x.FailedAttempts[code]))
 	}
-	fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%s\t%s\t%s\n", name, x.Uploaded, x.Ready, failed, quantiles(x.TimeToPlayable),
-		quantiles(x.TimeToReady), strings.Join(codes, ", "))
+	fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%s\t%s\t%s\n", name, x.Uploaded, x.Ready, failed,
+		quantiles(x.TimeToPlayable), quantiles(x.TimeToReady), strings.Join(codes, ", "))
 }
 
 func quantiles(q *pipeline.Quantiles) string {

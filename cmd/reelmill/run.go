@@ -49,7 +49,8 @@ func (c runCommand) Run(ctx context.Context, s streams, set *settings, log *slog
 		return err
 	}
 	n, err := newNode(ctx, nodeConfig{
-		data: data, slots: c.Slots, workers: true, maxUpload: 1 << 40, webhook: webhook.Config{Secret: webhook.Secret(secret)},
+		data: data, slots: c.Slots, workers: true, maxUpload: 1 << 40,
+		webhook:   webhook.Config{Secret: webhook.Secret(secret)},
 		pipelines: set.pipelines, minFreeSpace: 1 << 28, log: log,
 	})
 	if err != nil {

@@ -109,7 +109,8 @@ func (c serveCommand) node(set *settings, log *slog.Logger) (nodeConfig, error) 
 		return nodeConfig{}, err
 	}
 	return nodeConfig{
-		data: c.Data, nats: c.NATS, replicas: c.Replicas, store: c.Store, s3AccessKey: c.S3AccessKey, s3SecretKey: c.S3SecretKey,
+		data: c.Data, nats: c.NATS, replicas: c.Replicas, store: c.Store,
+		s3AccessKey: c.S3AccessKey, s3SecretKey: c.S3SecretKey,
 		slots: c.Slots, workers: c.Workers, maxUpload: int64(c.MaxUpload), webhook: c.webhook(secret),
 		pipelines: set.pipelines, minFreeSpace: int64(c.MinFree), tuning: c.tuning, log: log,
 		metricsListen: c.MetricsListen,

@@ -45,7 +45,8 @@ func (c workerCommand) Run(ctx context.Context, s streams, log *slog.Logger) (er
 			"webhook.secret; give it by REELMILL_WEBHOOK_SECRET")}
 	}
 	n, err := newWorkerNode(ctx, nodeConfig{
-		data: c.Data, nats: c.NATS, replicas: c.Replicas, store: c.Store, s3AccessKey: c.S3AccessKey, s3SecretKey: c.S3SecretKey,
+		data: c.Data, nats: c.NATS, replicas: c.Replicas, store: c.Store,
+		s3AccessKey: c.S3AccessKey, s3SecretKey: c.S3SecretKey,
 		slots: c.Slots, workers: true, webhook: c.webhook(c.WebhookSecret), tuning: c.tuning, log: log,
 		metricsListen: c.MetricsListen,
 	})
@@ -58,6 +59,6 @@ func (c workerCommand) Run(ctx context.Context, s streams, log *slog.Logger) (er
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	n.runLoop(g, ctx)
+	n.runLoop(ctx, g)
 	return g.Wait()
 }

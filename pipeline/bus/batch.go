@@ -48,8 +48,8 @@ func (b *Bus) lastBatched(ctx context.Context, subjects []string) (map[string]st
 	return found, nil
 }
 
-// State implements pipeline.StateReader: one request. A log that is replicated is read subject by subject, from
-// its leader, since a replica that lags could answer this.
+// State implements pipeline.StateReader: one request. A log that is replicated is read subject by subject,
+// from its leader, since a replica that lags could answer this.
 func (b *Bus) State(ctx context.Context, project, video string) ([]pipeline.Event, error) {
 	if !b.direct {
 		return nil, pipeline.ErrTooMany
@@ -81,7 +81,8 @@ func (b *Bus) State(ctx context.Context, project, video string) ([]pipeline.Even
 	return events, nil
 }
 
-// lastBatch makes one request and collects its answers, of which there are most at most. More says that the server stopped early, by size.
+// lastBatch makes one request and collects its answers, of which there are most at most. More says that the
+// server stopped early, by size.
 func (b *Bus) lastBatch(ctx context.Context, subjects []string, most int,
 ) (found map[string]stored, more bool, err error) {
 	request, err := json.Marshal(map[string]any{"multi_last": subjects})

@@ -99,7 +99,9 @@ func (b *Bus) takeEvents(ctx context.Context, d *desk) {
 }
 
 // takeBatch puts up to n events on the desk, each as it comes, and returns after a while if fewer come.
-func (b *Bus) takeBatch(ctx context.Context, consumer *jetstream.Consumer, n int, d *desk) (took bool, err error) {
+func (b *Bus) takeBatch(ctx context.Context, consumer *jetstream.Consumer, n int, d *desk) (
+	took bool, err error,
+) {
 	linked, unlink, err := b.connected(ctx)
 	if err != nil {
 		return false, err
@@ -160,7 +162,9 @@ func (b *Bus) putOnDesk(m jetstream.Msg, d *desk) {
 }
 
 // coordinateVideo handles the events of a video that wait, and settles their messages.
-func (b *Bus) coordinateVideo(ctx context.Context, f *file, handle func(context.Context, pipeline.Event) error) {
+func (b *Bus) coordinateVideo(ctx context.Context, f *file,
+	handle func(context.Context, pipeline.Event) error,
+) {
 	err := handle(ctx, f.event)
 	if err == nil {
 		for _, m := range f.taken {

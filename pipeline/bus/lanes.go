@@ -180,7 +180,7 @@ func (b *Bus) look(ctx context.Context, q *queue) error {
 	}
 	defer unlink()
 	all := "task." + q.worker + ".>"
-	n, err := b.countFrom(linked, streamTasks, all, 1)
+	n, err := b.countFrom(linked, all, 1)
 	if err != nil {
 		return fmt.Errorf("look at the queue: %w", err)
 	}
@@ -214,7 +214,7 @@ func (b *Bus) lookAtLanes(ctx context.Context, q *queue) error {
 				continue
 			}
 			filter := laneFilter(q.worker, p, strconv.Itoa(i))
-			n, err := b.countFrom(ctx, streamTasks, filter, 1)
+			n, err := b.countFrom(ctx, filter, 1)
 			if err != nil {
 				return err
 			}

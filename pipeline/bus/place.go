@@ -65,11 +65,11 @@ func (b *Bus) Place(ctx context.Context, t pipeline.Task) (pipeline.Place, error
 	}
 	_, p, lane := splitTask(t.Subject())
 	filter := laneFilter(t.Job.Worker, p, lane)
-	waiting, err := b.countFrom(ctx, streamTasks, filter, untaken)
+	waiting, err := b.countFrom(ctx, filter, untaken)
 	if err != nil {
 		return place, fmt.Errorf("place of %s: %w", t.Subject(), err)
 	}
-	rest, err := b.countFrom(ctx, streamTasks, filter, task.Sequence) // the task and what is behind it
+	rest, err := b.countFrom(ctx, filter, task.Sequence) // the task and what is behind it
 	if err != nil {
 		return place, fmt.Errorf("place of %s: %w", t.Subject(), err)
 	}
@@ -190,7 +190,7 @@ func (b *Bus) DeadCount(ctx context.Context) (int, error) {
 
 // ScheduledCount returns how many jobs have a retry that is not yet due.
 func (b *Bus) ScheduledCount(ctx context.Context) (int, error) {
-	n, err := b.countFrom(ctx, streamTasks, "retry.>", 1)
+	n, err := b.countFrom(ctx, "retry.>", 1)
 	if err != nil {
 		return 0, fmt.Errorf("count schedules: %w", err)
 	}

@@ -121,14 +121,14 @@ func (b *Bus) subjects(ctx context.Context, stream, filter string) (map[string]u
 // countFrom returns how many messages from a sequence on match the filter. The server answers that with any
 // batched read (Nats-Num-Pending, ADR-31), from its index and not from the messages; with replicas, one that
 // lags may answer.
-func (b *Bus) countFrom(ctx context.Context, stream, filter string, sequence uint64) (int, error) {
+func (b *Bus) countFrom(ctx context.Context, filter string, sequence uint64) (int, error) {
 	doc, err := json.Marshal(want{Sequence: max(sequence, 1), NextOf: filter, Batch: 1})
 	if err != nil {
 		return 0, err
 	}
 	var m *nats.Msg
 	err = b.patiently(ctx, func(ctx context.Context) (err error) {
-		m, err = b.nc.RequestWithContext(ctx, "$JS.API.DIRECT.GET."+stream, doc)
+		m, err = b.nc.RequestWithContext(ctx, "$JS.API.DIRECT.GET."+streamTasks, doc)
 		return err
 	})
 	if err != nil {

@@ -131,7 +131,7 @@ func (s *source) rewind() error {
 // Read implements io.Reader.
 func (s *source) Read(p []byte) (int, error) {
 	n, err := s.r.Read(p)
-	if err != io.EOF { //nolint:errorlint // a reader ends with the bare io.EOF; a wrapped one is a fault
+	if err != io.EOF { // bare: a wrapped one is a fault
 		s.err = err
 	}
 	return n, err

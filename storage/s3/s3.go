@@ -155,8 +155,8 @@ func (s *Store) get(ctx context.Context, key string, rng storage.Range) (io.Read
 	return contextBody{ctx, body}, s.info(object), nil
 }
 
-// contextBody is the body of an answer that ends with its context. The transport's own may go on for as long as it
-// has bytes in its buffers.
+// contextBody is the body of an answer that ends with its context. The transport's own may go on for as long
+// as it has bytes in its buffers.
 type contextBody struct {
 	ctx context.Context
 	io.ReadCloser
