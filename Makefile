@@ -7,12 +7,13 @@ SHELL := bash
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
 LDFLAGS := -s -w $(if $(VERSION),-X main.version=$(VERSION))
 FUZZTIME ?= 20s
+MINUTES ?= 3
 
 # The folders, as ./a/b, of the test files below the top that have a function whose name begins with $(1).
 tests_with = $(shell grep --recursive --files-with-matches --include='*_test.go' '^func $(1)' \
 	cmd pipeline storage workers 2>/dev/null | xargs --no-run-if-empty dirname | sort --unique | sed 's,^,./,')
 
-.PHONY: help build demo test race lint fuzz bench
+.PHONY: help build demo test race lint fuzz bench chaos mutate
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,3 +56,10 @@ bench: ## run the benchmarks
 	@dirs='$(call tests_with,Benchmark)'; \
 		[ -n "$$dirs" ] || { echo 'there are no benchmarks'; exit 0; }; \
 		go test -run '^$$' -bench . -benchmem $$dirs
+
+chaos: ## run for MINUTES (3) while everything fails, and check that nothing is lost (SEED=n: as before; JSON=file)
+	@.ci/install
+	go run ./cmd/chaos -minutes $(MINUTES) -seed $(or $(SEED),0) -json '$(JSON)'
+
+mutate: ## take safeguards out of the code, one at a time, and see that a test notices
+	go run ./cmd/chaos mutate

@@ -26,20 +26,21 @@ type Queue interface {
 }
 
 // Sweeper is the guarantee that nothing sticks: what stands still is evaluated again. All that it does can be
-// done by any number of sweepers at once. It looks at each open video in two rounds: one that has not moved
-// between them is evaluated, and its jobs that neither a task nor a schedule would bring to a worker are
-// enqueued. In a pipeline without mistakes it never finds anything, so Repairs above 0 says that there is
-// one, or that the queue lost a message.
+// done by any number of sweepers at once. It looks at each open video whose last event is old: the video is
+// evaluated, and its jobs that neither a task nor a schedule would bring to a worker are enqueued. It holds
+// no state but its counts, so one that is started anew goes on. In a pipeline without mistakes it never finds
+// anything, so Repairs above 0 says that there is one, or that the queue lost a message.
 type Sweeper struct {
 	Coordinator *Coordinator
 	Videos      Unfinished
 	Queue       Queue
 	Every       time.Duration // between rounds; 1 minute when 0
-	Age         time.Duration // of videos that are looked at; 2 minutes when 0
-	Logger      *slog.Logger  // slog.Default when nil
+	// Age is how old the last event of a video is that is looked at; 2 minutes when 0. It is far longer than an
+	// event takes to lead to the next one, and than clocks of machines differ.
+	Age    time.Duration
+	Logger *slog.Logger // slog.Default when nil
 
 	mu      sync.Mutex
-	seen    map[string]uint64 // of the last round: how far each open video was
 	repairs map[string]uint64
 }
 
@@ -56,7 +57,7 @@ func (s *Sweeper) Repairs() map[string]uint64 {
 	return map[string]uint64{RepairEvent: s.repairs[RepairEvent], RepairTask: s.repairs[RepairTask]}
 }
 
-// Run sweeps until ctx ends.
+// Run sweeps at once, and then again and again, until ctx ends.
 func (s *Sweeper) Run(ctx context.Context) error {
 	every := s.Every
 	if every == 0 {
@@ -65,13 +66,13 @@ func (s *Sweeper) Run(ctx context.Context) error {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
+		if err := s.Sweep(ctx); err != nil && ctx.Err() == nil {
+			s.log().Warn("sweep", "error", err)
+		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-		}
-		if err := s.Sweep(ctx); err != nil && ctx.Err() == nil {
-			s.log().Warn("sweep", "error", err)
 		}
 	}
 }
@@ -93,7 +94,6 @@ func (s *Sweeper) Sweep(ctx context.Context) error {
 		age = 2 * time.Minute
 	}
 	before, after := time.Now().Add(-age), ""
-	now := map[string]uint64{}
 	var failed error
 	for {
 		page, err := s.Videos.Unfinished(ctx, before, after, sweepPage)
@@ -101,33 +101,25 @@ func (s *Sweeper) Sweep(ctx context.Context) error {
 			return errors.Join(failed, fmt.Errorf("list unfinished videos: %w", err))
 		}
 		for _, v := range page {
-			if err := s.look(ctx, v, now); err != nil {
+			if err := s.look(ctx, v, before); err != nil {
 				failed = errors.Join(failed, fmt.Errorf("sweep video %s: %w", v.ID, err))
 			}
 		}
 		if len(page) < sweepPage {
-			break
+			return failed
 		}
 		after = page[len(page)-1].ID
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.seen = now
-	return failed
 }
 
-// look notes how far a video is, and repairs it when it was there in the last round already.
-func (s *Sweeper) look(ctx context.Context, ref VideoRef, now map[string]uint64) error {
+// look repairs a video whose last event was written before a time, if something is wrong with it.
+func (s *Sweeper) look(ctx context.Context, ref VideoRef, before time.Time) error {
 	v, err := Fold(ctx, s.Coordinator.Log, ref.Project, ref.ID)
 	if err != nil {
 		return err
 	}
 	at := v.last()
-	now[ref.ID] = at
-	s.mu.Lock()
-	still := s.seen[ref.ID] == at
-	s.mu.Unlock()
-	if !still || at == 0 {
+	if at.Sequence == 0 || !at.Time.Before(before) {
 		return nil
 	}
 	lost, err := s.lost(ctx, v)
@@ -141,7 +133,7 @@ func (s *Sweeper) look(ctx context.Context, ref VideoRef, now map[string]uint64)
 	if err != nil {
 		return err
 	}
-	if again.last() != at {
+	if again.last().Sequence != at.Sequence {
 		if len(lost) == 0 {
 			s.repaired(RepairEvent, ref, "")
 		}
@@ -186,12 +178,20 @@ func (s *Sweeper) repaired(kind string, v VideoRef, job string) {
 		"kind", kind, "video", v.ID, "project", v.Project, "job", job)
 }
 
-// last returns the sequence of the last event that the fold has seen.
-func (v *Video) last() uint64 {
-	last := max(v.Uploaded.Sequence, v.Inspected.Sequence, v.Playable.Sequence, v.Finished.Sequence,
-		v.Reopened.Sequence, v.Deleted.Sequence, v.Inspect.Last.Sequence, v.Notify.Last.Sequence)
+// last returns the last event that the fold has seen; the zero event when there is none.
+func (v *Video) last() Event {
+	last := v.Uploaded
+	for _, e := range []Event{
+		v.Inspected, v.Playable, v.Finished, v.Reopened, v.Deleted, v.Inspect.Last, v.Notify.Last,
+	} {
+		if e.Sequence > last.Sequence {
+			last = e
+		}
+	}
 	for _, f := range v.Jobs {
-		last = max(last, f.Last.Sequence)
+		if f.Last.Sequence > last.Sequence {
+			last = f.Last
+		}
 	}
 	return last
 }

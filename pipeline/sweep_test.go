@@ -68,11 +68,19 @@ func TestSweeper(t *testing.T) {
 			w.run("inspect", accepted())
 			c.lose(w)
 			s := &pipeline.Sweeper{Coordinator: w.coord, Videos: open{w}, Queue: open{w}}
-			for range 3 {
+			before := w.log.sequence
+			sweep := func(age time.Duration) {
+				s.Age = age
 				if err := s.Sweep(t.Context()); err != nil {
 					t.Fatal(err)
 				}
 			}
+			sweep(time.Hour) // all is young: nothing is repaired
+			if n := s.Repairs(); n[pipeline.RepairEvent]+n[pipeline.RepairTask] != 0 || w.log.sequence != before {
+				t.Fatalf("repaired what is on its way: %v", n)
+			}
+			sweep(time.Nanosecond)
+			sweep(time.Nanosecond)
 			w.want(c.want...)
 			for kind, n := range s.Repairs() {
 				if want := map[bool]uint64{true: 1}[kind == c.kind]; n != want {

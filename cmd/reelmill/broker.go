@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/url"
 	"path/filepath"
 	"sync"
 	"time"
@@ -27,22 +28,13 @@ type broker struct {
 	closed   bool
 }
 
-// openBroker connects to the server at url, or starts one in dir when url is empty.
-func openBroker(ctx context.Context, url, dir string, log *slog.Logger) (*broker, error) {
+// openBroker connects to the server at an address, or starts one in dir when that is empty.
+func openBroker(ctx context.Context, address, dir string, log *slog.Logger) (*broker, error) {
 	b := &broker{log: log}
-	if url != "" {
-		conn, err := nats.Connect(url, nats.Name("reelmill"), nats.MaxReconnects(-1),
-			nats.ReconnectWait(250*time.Millisecond), nats.Timeout(5*time.Second),
-			nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { log.Warn("the broker is gone", "error", err) }),
-			nats.ReconnectHandler(func(*nats.Conn) { log.Info("the broker is back") }),
-			nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-				log.Warn("connection to the broker", "error", err)
-			}))
-		if err != nil {
-			return nil, fmt.Errorf("connect to broker %s: %w", url, err)
-		}
+	if address != "" {
+		conn, err := connect(ctx, address, log)
 		b.conn = conn
-		return b, nil
+		return b, err
 	}
 	b.dir = dir
 	server, err := b.start(ctx)
@@ -55,6 +47,51 @@ func openBroker(ctx context.Context, url, dir string, log *slog.Logger) (*broker
 		return nil, err
 	}
 	return b, nil
+}
+
+// connectPatience is how long a process that is started waits for its broker.
+const connectPatience = time.Minute
+
+// connect connects to the server at an address. One that is not there yet, because all are started at once, is
+// waited for.
+func connect(ctx context.Context, address string, log *slog.Logger) (*nats.Conn, error) {
+	limit := time.Now().Add(connectPatience)
+	for waiting := false; ; waiting = true {
+		conn, err := nats.Connect(address, nats.Name("reelmill"), nats.MaxReconnects(-1),
+			nats.ReconnectWait(250*time.Millisecond), nats.Timeout(5*time.Second),
+			nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+				if err != nil { // nil: it was closed on purpose
+					log.Warn("the broker is gone", "error", err)
+				}
+			}),
+			nats.ReconnectHandler(func(*nats.Conn) { log.Info("the broker is back") }),
+			nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+				log.Warn("connection to the broker", "error", err)
+			}))
+		if err == nil {
+			return conn, nil
+		}
+		absent := errors.Is(err, nats.ErrNoServers) || errors.Is(err, nats.ErrTimeout)
+		if !absent || time.Now().After(limit) || ctx.Err() != nil {
+			return nil, fmt.Errorf("connect to broker %s: %w", withoutPassword(address), err)
+		}
+		if !waiting {
+			log.Warn("wait for the broker", "url", withoutPassword(address), "for", connectPatience)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(250 * time.Millisecond):
+		}
+	}
+}
+
+// withoutPassword is the address of a broker as it may be shown.
+func withoutPassword(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return "(unreadable)"
+	}
+	return u.Redacted()
 }
 
 func (b *broker) start(ctx context.Context) (*embedded.Server, error) {

@@ -54,7 +54,7 @@ func (c workerCommand) Run(ctx context.Context, s streams, log *slog.Logger) (er
 		return err
 	}
 	defer func() { err = errors.Join(err, n.close()) }()
-	fmt.Fprintf(s.err, "ReelMill %s works for %s\n", version, c.NATS)
+	fmt.Fprintf(s.err, "ReelMill %s works for %s\n", version, withoutPassword(c.NATS))
 	if err := json.NewEncoder(s.out).Encode(readyLine{Ready: true}); err != nil {
 		return err
 	}

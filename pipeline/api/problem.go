@@ -310,7 +310,11 @@ func (s *server) problem(ctx context.Context, err error) *problemDocument {
 	f := classify(err)
 	p := f.document(ctx)
 	level := slog.LevelDebug // the client's own, or one that left
-	if p.Status >= 500 && ctx.Err() == nil {
+	switch {
+	case ctx.Err() != nil:
+	case p.Status == http.StatusServiceUnavailable, p.Status == http.StatusInsufficientStorage:
+		level = slog.LevelWarn // it was refused, and told when to come again
+	case p.Status >= 500:
 		level = slog.LevelError
 	}
 	s.cfg.Logger.Log(ctx, level, "request failed", "request_id", p.RequestID, "code", p.Code, "error", f)

@@ -1,0 +1,287 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+	_ "modernc.org/sqlite" // locks the read model's file
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+// fault is something that is done to an installation. It returns when it is over.
+type fault func(context.Context)
+
+// play does the faults, shuffled, again and again until ctx ends, and at by turns with them, with a time to
+// recover after each.
+func (p *phase) play(ctx context.Context, at fault, faults []fault) {
+	for ctx.Err() == nil {
+		deck := append([]fault{}, faults...)
+		p.mu.Lock()
+		p.random.Shuffle(len(deck), func(i, j int) { deck[i], deck[j] = deck[j], deck[i] })
+		p.mu.Unlock()
+		for _, f := range deck {
+			for _, f := range []fault{at, f} {
+				sleep(ctx, p.between(1, 3))
+				if ctx.Err() != nil {
+					return
+				}
+				f(ctx)
+			}
+		}
+	}
+}
+
+// workerFaults is the lane of what is done to the workers of phase A.
+func (p *phase) workerFaults(ctx context.Context) {
+	some := func() *unit { return p.workers[p.intN(len(p.workers))] }
+	at := func(ctx context.Context) { p.killAtPoint(ctx, some(), "worker") }
+	p.play(ctx, at, []fault{
+		func(ctx context.Context) { p.kill(ctx, some(), "worker") },
+		func(ctx context.Context) { p.kill(ctx, some(), "worker") },
+		func(ctx context.Context) { p.freeze(ctx, p.busy(ctx, some()), "worker") },
+		p.rollWorkers,
+		func(ctx context.Context) {
+			p.generation(ctx, some(), "worker: store fails 30%", environment{StoreFail: 0.3})
+		},
+		func(ctx context.Context) {
+			p.generation(ctx, some(), "worker: log fails 20%", environment{LogFail: 0.2})
+		},
+		func(ctx context.Context) {
+			p.generation(ctx, some(), "worker: deliveries doubled, reordered, delayed",
+				environment{Double: 0.3, Reorder: 0.3, DelayMS: 800})
+		},
+	})
+}
+
+// serverFaults is the lane of what is done to server and broker of phase A.
+func (p *phase) serverFaults(ctx context.Context) {
+	at := func(ctx context.Context) { p.killAtPoint(ctx, p.serve, "server") }
+	p.play(ctx, at, append(p.serverGenerations(),
+		func(ctx context.Context) { p.kill(ctx, p.serve, "server") },
+		func(ctx context.Context) { p.kill(ctx, p.serve, "server") },
+		func(ctx context.Context) { p.restart(ctx, p.serve, "server") },
+		func(ctx context.Context) { p.kill(ctx, p.broker, "broker") },
+		func(ctx context.Context) { p.restart(ctx, p.broker, "broker") },
+		func(ctx context.Context) { p.freeze(ctx, p.broker, "broker") },
+		p.lockCatalog,
+	))
+}
+
+// serverGenerations are faults that a generation of the server does to itself.
+func (p *phase) serverGenerations() []fault {
+	var faults []fault
+	for _, g := range []struct {
+		what string
+		env  environment
+	}{
+		{"server: store fails 30%", environment{StoreFail: 0.3}},
+		{"server: log fails 20%", environment{LogFail: 0.2}},
+		{"server: events doubled, reordered, delayed", environment{Double: 0.3, Reorder: 0.3, DelayMS: 400}},
+		{"server: tasks lost 20%", environment{DropTask: 0.2}},
+	} {
+		faults = append(faults, func(ctx context.Context) { p.generation(ctx, p.serve, g.what, g.env) })
+	}
+	return faults
+}
+
+// allInOneFaults is the lane of phase B.
+func (p *phase) allInOneFaults(ctx context.Context) {
+	at := func(ctx context.Context) { p.killAtPoint(ctx, p.serve, "both") }
+	faults := append(p.serverGenerations(),
+		func(ctx context.Context) { p.kill(ctx, p.serve, "all in one") },
+		func(ctx context.Context) { p.kill(ctx, p.serve, "all in one") },
+		func(ctx context.Context) { p.kill(ctx, p.serve, "all in one") },
+		func(ctx context.Context) { p.restart(ctx, p.serve, "all in one") },
+		p.lockCatalog,
+	)
+	if p.disk != "" {
+		p.fillDisk(ctx) // in any case, however short the run
+		faults = append(faults, p.fillDisk)
+	}
+	p.play(ctx, at, faults)
+}
+
+// kill ends a process as a power cut would, and waits until it is back.
+func (p *phase) kill(ctx context.Context, u *unit, what string) {
+	p.count("SIGKILL "+what, 1)
+	u.replace(ctx, syscall.SIGKILL, nil)
+}
+
+// restart has a process end by itself, and waits until it is back.
+func (p *phase) restart(ctx context.Context, u *unit, what string) {
+	p.count("SIGTERM "+what, 1)
+	u.replace(ctx, syscall.SIGTERM, nil)
+}
+
+// killAtPoint has the next generations of a process kill themselves, one after the other, each at a point
+// that it comes to, and waits until the one after them is up.
+func (p *phase) killAtPoint(ctx context.Context, u *unit, role string) {
+	patience := 80
+	if len(p.points.draw(role)) < 15 {
+		patience = 200 // only the rare ones are left
+	}
+	u.replace(ctx, syscall.SIGTERM, p.armed(role))
+	missed := false
+	for left := 2; left >= 0 && ctx.Err() == nil; left-- {
+		if left == 0 {
+			u.arm(nil)
+		} else {
+			u.arm(p.armed(role))
+		}
+		before, kills := u.now(), p.points.kills()
+		for wait := 0; u.now() == before && wait < patience && ctx.Err() == nil; wait++ {
+			sleep(ctx, 100*time.Millisecond)
+		}
+		if missed = u.now() == before; missed { // the load does not bring it there
+			break
+		}
+		p.count("SIGKILL at a point: "+role, min(1, p.points.kills()-kills))
+		u.awaitUp(ctx, before)
+	}
+	if role != "server" && p.intN(2) == 0 {
+		p.killAtShutdown(ctx, u)
+	} else if missed {
+		u.replace(ctx, syscall.SIGTERM, nil)
+	}
+}
+
+// armed is the environment of a process that kills itself at one of the points of a role.
+func (p *phase) armed(role string) *environment {
+	env := p.clean()
+	env.Covered = p.points.file
+	env.Kill = &killPoint{Points: p.points.draw(role), At: 1, AfterMS: 500 + p.intN(2500)}
+	return &env
+}
+
+// killAtShutdown has a process with work kill itself at a point on its way out.
+func (p *phase) killAtShutdown(ctx context.Context, u *unit) {
+	env := p.clean()
+	env.Covered, env.Kill = p.points.file, &killPoint{Points: p.points.drawShutdown(), At: 1}
+	u.replace(ctx, syscall.SIGTERM, &env)
+	sleep(ctx, 2*time.Second)
+	kills := p.points.kills()
+	u.replace(ctx, syscall.SIGTERM, nil)
+	p.count("SIGKILL at a point: shutdown", min(1, p.points.kills()-kills))
+}
+
+// generation runs a process with faults of its own for a while.
+func (p *phase) generation(ctx context.Context, u *unit, what string, env environment) {
+	p.count(what+" (generations)", 1)
+	clean := p.clean()
+	env.Seed, env.RetryMaxMS = clean.Seed, clean.RetryMaxMS
+	u.replace(ctx, syscall.SIGTERM, &env)
+	sleep(ctx, p.between(10, 20))
+	u.replace(ctx, syscall.SIGTERM, nil)
+}
+
+// freeze stops a process for twice the lease, so that others take the jobs of a worker, and lets it go on.
+func (p *phase) freeze(ctx context.Context, u *unit, what string) {
+	p.count("SIGSTOP "+what+" for 2 leases", 1)
+	u.signal(syscall.SIGSTOP)
+	sleep(context.WithoutCancel(ctx), 2*lease)
+	u.signal(syscall.SIGCONT)
+}
+
+// busy waits a moment for a worker that runs a heavy job, and returns it; otherwise when there is none.
+func (p *phase) busy(ctx context.Context, otherwise *unit) *unit {
+	for range 20 {
+		running := map[string]string{} // process by job
+		all, _ := p.events(ctx)        // if it cannot be read now, then soon
+		for _, events := range all {
+			for _, e := range events {
+				var data pipeline.JobEvent
+				delete(running, e.Subject)
+				if e.Type == pipeline.JobStarted && e.Decode(&data) == nil && data.Worker == "chaos" {
+					running[e.Subject] = data.Process
+				}
+			}
+		}
+		for _, process := range running {
+			for _, u := range p.workers {
+				if strings.HasSuffix(process, fmt.Sprintf("/%d", u.pid())) {
+					return u
+				}
+			}
+		}
+		sleep(ctx, 300*time.Millisecond)
+	}
+	return otherwise
+}
+
+// rollWorkers restarts the workers in turn, one in ten seconds.
+func (p *phase) rollWorkers(ctx context.Context) {
+	for _, u := range p.workers {
+		if ctx.Err() == nil {
+			p.restart(ctx, u, "worker")
+			sleep(ctx, 7*time.Second)
+		}
+	}
+}
+
+// lockCatalog holds the write lock of the read model's file.
+func (p *phase) lockCatalog(ctx context.Context) {
+	hold := p.between(3, 8)
+	err := func() error {
+		db, err := sql.Open("sqlite", "file:"+p.catalogPath()+"?_pragma=busy_timeout(5000)")
+		if err != nil {
+			return err
+		}
+		defer db.Close()
+		conn, err := db.Conn(ctx)
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		if _, err := conn.ExecContext(ctx, "BEGIN EXCLUSIVE"); err != nil {
+			return err
+		}
+		sleep(ctx, hold)
+		_, err = conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK")
+		return err
+	}()
+	if err != nil {
+		p.sayf("lock the catalog: %v", err)
+		return
+	}
+	p.count("SQLite locked for 3 to 8 s", 1)
+}
+
+func (p *phase) catalogPath() string { return filepath.Join(p.data, "catalog.db") }
+
+// fillDisk fills the small disk to the last byte for a while.
+func (p *phase) fillDisk(ctx context.Context) {
+	name := filepath.Join(p.disk, "ballast")
+	defer os.Remove(name)
+	f, err := os.Create(name)
+	if err != nil {
+		p.sayf("fill the disk: %v", err)
+		return
+	}
+	defer f.Close()
+	p.count("disk full for 5 to 10 s", 1)
+	until := time.Now().Add(p.between(5, 10))
+	chunk, size := make([]byte, 64<<10), int64(0)
+	for ctx.Err() == nil && time.Now().Before(until) {
+		var fs unix.Statfs_t
+		if err := unix.Statfs(p.disk, &fs); err == nil && fs.Bavail > 64 {
+			room := int64(fs.Bavail) * int64(fs.Bsize)
+			if unix.Fallocate(int(f.Fd()), 0, size, room) == nil {
+				size += room
+			}
+		}
+		n, err := f.WriteAt(chunk, size) // what others give back is taken, too
+		size += int64(n)
+		if err != nil {
+			sleep(ctx, 20*time.Millisecond)
+		}
+	}
+	p.sayf("the disk was full: %s", fmt.Sprint(size>>20, " MiB of ballast"))
+}

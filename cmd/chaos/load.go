@@ -1,0 +1,223 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/client"
+)
+
+// video is one upload, and what is to become of it.
+type video struct {
+	key      string
+	pipeline string
+	file     string
+	gone     bool // the receiver answers 410
+	cancel   time.Duration
+	delete   time.Duration
+	redrive  bool // the job that failed for good is tried again, in vain
+	expect   pipeline.VideoState
+
+	// What was answered. Nobody writes here any more once the load has stopped.
+	id       string // of the 201
+	accepted time.Time
+	others   []string // ids of other 201s under the same key: there must be none
+	deleted  bool     // the deletion was answered
+	redriven bool     // a retry of a job that had failed for good was answered
+}
+
+// load uploads videos as clients would, and cancels and deletes some.
+type load struct {
+	phase *phase
+
+	mu     sync.Mutex
+	videos []*video
+	open   int
+	group  sync.WaitGroup
+	watch  context.CancelFunc
+}
+
+// kinds are what is uploaded, of a hundred.
+var kinds = []struct {
+	share    int
+	pipeline string
+	expect   pipeline.VideoState
+}{
+	{25, "quick", "ready"}, {18, "middle", "ready"}, {13, "slow", "ready"}, {2, "long", "ready"},
+	{10, "flaky", "ready"}, {4, "flakier", "ready"}, {15, "real", "ready"},
+	{7, "broken", "errored"}, {6, "junk", "rejected"},
+}
+
+// next returns the n-th upload.
+func (l *load) next(n int) *video {
+	v := &video{key: fmt.Sprintf("chaos-%d-%s-%d", l.phase.seed, l.phase.name[:1], n), file: l.phase.clip}
+	dice := l.phase.intN(100)
+	for _, k := range kinds {
+		v.pipeline, v.expect = k.pipeline, k.expect
+		if dice -= k.share; dice < 0 {
+			break
+		}
+	}
+	if v.pipeline == "junk" {
+		v.pipeline, v.file = "quick", l.phase.junk
+	}
+	v.redrive = v.pipeline == "broken" && l.phase.intN(2) == 0
+	switch l.phase.intN(11) {
+	case 0:
+		v.cancel = l.phase.between(0.1, 4)
+	case 1:
+		v.delete = l.phase.between(0.1, 6)
+	case 2:
+		v.gone = true
+	}
+	return v
+}
+
+// run uploads until ctx ends. What was begun is carried on until stop.
+func (l *load) run(ctx context.Context) {
+	follow, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	l.watch = cancel
+	for n := 0; ctx.Err() == nil; n++ {
+		sleep(ctx, l.phase.between(0.8, 1.6))
+		for {
+			if _, open := l.state(); open < unfinished || ctx.Err() != nil {
+				break
+			}
+			sleep(ctx, 100*time.Millisecond)
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		v := l.next(n)
+		l.mu.Lock()
+		l.videos = append(l.videos, v)
+		l.open++
+		l.mu.Unlock()
+		l.group.Go(func() {
+			l.one(follow, v)
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.open--
+		})
+	}
+}
+
+// stop waits until all that was begun is done, or ctx ends.
+func (l *load) stop(ctx context.Context) {
+	defer context.AfterFunc(ctx, l.watch)()
+	l.group.Wait()
+}
+
+// state returns how many videos were accepted, and how many uploads are not finished.
+func (l *load) state() (accepted, open int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, v := range l.videos {
+		if v.id != "" {
+			accepted++
+		}
+	}
+	return accepted, l.open
+}
+
+// one carries a video from its upload to its end.
+func (l *load) one(ctx context.Context, v *video) {
+	l.upload(ctx, v)
+	if v.cancel > 0 {
+		sleep(ctx, v.cancel)
+		err := l.insist(ctx, http.MethodPost, "/v1/videos/"+v.id+"/cancel")
+		if err == nil {
+			v.expect = pipeline.VideoStateCanceled
+		}
+	}
+	if v.delete > 0 {
+		sleep(ctx, v.delete)
+		v.deleted = l.insist(ctx, http.MethodDelete, "/v1/videos/"+v.id) == nil
+		return
+	}
+	l.awaitEnd(ctx, v)
+	if v.redrive && v.expect == pipeline.VideoStateErrored {
+		v.redriven = l.insist(ctx, http.MethodPost, "/v1/jobs/"+v.id+"/work-a/retry") == nil
+		sleep(ctx, time.Second)
+		l.awaitEnd(ctx, v)
+	}
+}
+
+// awaitEnd waits until the API says that the video has ended.
+func (l *load) awaitEnd(ctx context.Context, v *video) {
+	for ctx.Err() == nil {
+		once, cancel := context.WithTimeout(ctx, 5*time.Second)
+		view, err := l.phase.api.Video(once, v.id)
+		cancel()
+		if err == nil && view.Status.Terminal() {
+			return
+		}
+		sleep(ctx, time.Second)
+	}
+}
+
+// upload tries until a 201 comes. Now and then it tries once more although one came, as a client does that
+// did not hear it.
+func (l *load) upload(ctx context.Context, v *video) {
+	again := l.phase.intN(10) == 0
+	for ctx.Err() == nil {
+		id, err := l.uploadOnce(ctx, v)
+		if err != nil {
+			var answer *client.Error
+			if errors.As(err, &answer) && answer.Status < 500 && answer.Status != http.StatusConflict &&
+				answer.Status != http.StatusTooManyRequests {
+				l.phase.sayf("upload %s is refused: %v", v.key, err)
+				l.phase.count("an upload that was refused", 1)
+				sleep(ctx, 2*time.Second)
+			}
+			sleep(ctx, 300*time.Millisecond)
+			continue
+		}
+		l.mu.Lock()
+		if v.id == "" {
+			v.id, v.accepted = id, time.Now()
+		} else if id != v.id {
+			v.others = append(v.others, id)
+		}
+		l.mu.Unlock()
+		if !again {
+			return
+		}
+		again = false
+	}
+}
+
+func (l *load) uploadOnce(ctx context.Context, v *video) (string, error) {
+	once, cancel := context.WithTimeout(ctx, 8*time.Second)
+	defer cancel()
+	up := client.Upload{Path: v.file, Pipeline: v.pipeline, IdempotencyKey: v.key, Passthrough: v.key}
+	if v.gone {
+		up.Passthrough = gone
+	}
+	view, err := l.phase.api.Upload(once, up)
+	return view.ID, err
+}
+
+// errRefused says that the server will not do it, and why is known: the video has ended.
+var errRefused = errors.New("refused")
+
+// insist repeats a request until it is done, or refused for good.
+func (l *load) insist(ctx context.Context, method, path string) error {
+	for ctx.Err() == nil {
+		status, _, err := l.phase.request(ctx, method, path)
+		switch {
+		case err == nil && status/100 == 2:
+			return nil
+		case err == nil && (status == http.StatusConflict || status == http.StatusNotFound ||
+			status == http.StatusMethodNotAllowed):
+			return errRefused
+		}
+		sleep(ctx, 300*time.Millisecond)
+	}
+	return ctx.Err()
+}

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"bufio"
+	"os"
+	"slices"
+	"strings"
+)
+
+// Where processes kill themselves: before and after each of these effects. The names are those of
+// cmd/reelmill/faults_*.go.
+var (
+	workerEffects = []string{
+		"append.job.started", "append.job.completed", "append.job.retrying", "append.job.errored",
+		"append.job.interrupted", "schedule", "deadletter", "ack", "extend", "return", "store.put.output",
+		"store.delete",
+	}
+	serverEffects = []string{
+		"append.video.uploaded", "append.video.inspected", "append.video.playable", "append.video.ready",
+		"append.video.errored", "append.video.rejected", "append.video.canceled", "append.video.deleted",
+		"append.video.purged", "append.video.reopened", "append.job.canceled", "append.job.requeued",
+		"enqueue.inspect", "enqueue.chaos", "enqueue.thumbnail", "enqueue.transcode", "enqueue.webhook",
+		"withdraw", "store.put.source", "store.delete", "apply",
+		"handle.video.uploaded", "handle.video.inspected", "handle.job.completed", "handle.job.errored",
+		"handle.video.ready", "handle.video.errored", "handle.video.rejected", "handle.video.canceled",
+		"handle.video.deleted", "handle.video.purged",
+	}
+	// shutdownEffects are those of a worker that is asked to stop.
+	shutdownEffects = []string{"append.job.interrupted", "return"}
+)
+
+// points are the kill points: which were hit, and which are next.
+type points struct {
+	h    *harness
+	file string // where a process writes before it kills itself
+}
+
+// pointsOf returns all points of a role: worker, server, or both.
+func pointsOf(role string) []string {
+	var effects, all []string
+	if role != "server" {
+		effects = append(effects, workerEffects...)
+	}
+	if role != "worker" {
+		effects = append(effects, serverEffects...)
+	}
+	slices.Sort(effects)
+	for _, e := range slices.Compact(effects) {
+		all = append(all, e+".before", e+".after")
+	}
+	return all
+}
+
+// draw returns points of a role, to kill at whichever comes first: those that were never hit in this run, as
+// long as there are any.
+func (p *points) draw(role string) []string {
+	hit := p.hits()
+	all := slices.DeleteFunc(pointsOf(role), atShutdown)
+	if never := slices.DeleteFunc(slices.Clone(all), func(n string) bool { return hit[n] > 0 }); len(never) > 0 {
+		return never
+	}
+	p.h.mu.Lock()
+	defer p.h.mu.Unlock()
+	p.h.random.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	return all[:min(len(all), 5)]
+}
+
+// drawShutdown returns a point that is passed only by a process that is asked to stop.
+func (p *points) drawShutdown() []string {
+	hit := p.hits()
+	all := slices.DeleteFunc(pointsOf("worker"), func(n string) bool { return !atShutdown(n) })
+	slices.SortStableFunc(all, func(a, b string) int { return hit[a] - hit[b] })
+	return all[:1]
+}
+
+// hits returns how often each point was the last that a process did.
+func (p *points) hits() map[string]int {
+	hits := map[string]int{}
+	f, err := os.Open(p.file)
+	if err != nil {
+		return hits // none yet
+	}
+	defer f.Close()
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		if point, ok := strings.CutPrefix(lines.Text(), "killed at "); ok {
+			hits[point]++
+		}
+	}
+	return hits
+}
+
+func (p *points) covered() int { return len(p.hits()) }
+
+// kills returns how often a process killed itself.
+func (p *points) kills() (n int) {
+	for _, k := range p.hits() {
+		n += k
+	}
+	return n
+}
+
+// atShutdown reports whether a point is passed only by a process that is asked to stop.
+func atShutdown(point string) bool {
+	return slices.ContainsFunc(shutdownEffects, func(e string) bool { return strings.HasPrefix(point, e+".") })
+}

@@ -1,0 +1,263 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// environment is REELMILL_CHAOS of one generation of a process; see cmd/reelmill/faults_chaos.go.
+type environment struct {
+	Seed       uint64     `json:"seed"`
+	Kill       *killPoint `json:"kill,omitempty"`
+	Covered    string     `json:"covered,omitempty"`
+	StoreFail  float64    `json:"store_fail,omitempty"`
+	LogFail    float64    `json:"log_fail,omitempty"`
+	Double     float64    `json:"double,omitempty"`
+	Reorder    float64    `json:"reorder,omitempty"`
+	DelayMS    int        `json:"delay_ms,omitempty"`
+	DropTask   float64    `json:"drop_task,omitempty"`
+	RetryMaxMS int        `json:"retry_max_ms,omitempty"`
+}
+
+type killPoint struct {
+	Points  []string `json:"points"`
+	At      int      `json:"at"`
+	AfterMS int      `json:"after_ms"`
+}
+
+// unit is a place where a process runs: when it ends it is started again, as a service manager would.
+type unit struct {
+	h     *harness
+	name  string
+	argv  []string
+	ready readyFunc
+
+	mu         sync.Mutex
+	next       *environment // of the next generation; that after it is clean again
+	process    *os.Process
+	generation int
+	asked      bool          // we sent it a signal that ends it
+	up         chan struct{} // closed when this generation is ready
+}
+
+// readyFunc waits until a process can be used.
+type readyFunc = func(ctx context.Context, stdout *bufio.Reader) error
+
+func (h *harness) newUnit(name string, ready readyFunc, argv ...string) *unit {
+	return &unit{h: h, name: name, argv: argv, ready: ready, up: make(chan struct{})}
+}
+
+// run runs generations until ctx ends, then kills the last one.
+func (u *unit) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		if err := u.runOnce(ctx); err != nil {
+			u.h.sayf("%s: %v", u.name, err)
+		}
+		sleep(ctx, 200*time.Millisecond)
+	}
+}
+
+func (u *unit) runOnce(ctx context.Context) error {
+	log, err := os.OpenFile(filepath.Join(u.h.dir, "logs", u.name+".log"),
+		os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	cmd := exec.CommandContext(ctx, u.argv[0], u.argv[1:]...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.Stderr = log
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	u.mu.Lock()
+	env := u.h.clean()
+	if u.next != nil {
+		env, u.next = *u.next, nil
+	}
+	doc, err := json.Marshal(env)
+	if err != nil {
+		u.mu.Unlock()
+		return err
+	}
+	cmd.Env = append(os.Environ(), "REELMILL_CHAOS="+string(doc), "REELMILL_WEBHOOK_SECRET="+webhookSecret,
+		"REELMILL_WEBHOOK_URL="+u.h.receiver.url)
+	fmt.Fprintf(log, "=== %s %s generation %d %s\n", time.Now().Format(time.RFC3339Nano), u.name,
+		u.generation+1, doc)
+	if err := cmd.Start(); err != nil {
+		u.mu.Unlock()
+		return err
+	}
+	u.generation++
+	u.process, u.asked = cmd.Process, false
+	up := u.up
+	u.mu.Unlock()
+
+	go u.await(ctx, stdout, up)
+	err = cmd.Wait()
+	u.ended(ctx, err)
+	return nil
+}
+
+// await closes up when the process is ready, and reads what else it says.
+func (u *unit) await(ctx context.Context, stdout io.Reader, up chan struct{}) {
+	r := bufio.NewReader(stdout)
+	if u.ready(ctx, r) == nil {
+		u.mu.Lock()
+		if up == u.up {
+			close(up)
+		}
+		u.mu.Unlock()
+	}
+	_, _ = io.Copy(io.Discard, r)
+}
+
+// ended notes how a generation ended. One that ends with a code of its own, unasked, is noted as a fault that
+// nobody made.
+func (u *unit) ended(ctx context.Context, err error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.process = nil
+	select {
+	case <-u.up:
+		u.up = make(chan struct{})
+	default:
+	}
+	var exit *exec.ExitError
+	if ctx.Err() != nil || u.asked || err == nil {
+		return
+	}
+	if status, ok := sysStatus(err, &exit); ok && status.Signaled() && status.Signal() == syscall.SIGKILL {
+		return // at its kill point
+	}
+	u.h.count("a process ended by itself (not asked to)", 1)
+	u.h.sayf("%s ended by itself: %v", u.name, err)
+}
+
+// signal sends a signal to the running generation, if there is one.
+func (u *unit) signal(s syscall.Signal) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.process == nil {
+		return
+	}
+	if s == syscall.SIGKILL || s == syscall.SIGTERM {
+		u.asked = true
+	}
+	_ = u.process.Signal(s) // it may have ended just now
+}
+
+// replace ends the running generation by a signal, and waits until the next one, with env, is ready; at most
+// half a minute. Nil is a clean one.
+func (u *unit) replace(ctx context.Context, s syscall.Signal, env *environment) {
+	u.mu.Lock()
+	u.next = env
+	before := u.generation
+	u.mu.Unlock()
+	u.signal(s)
+	u.awaitUp(ctx, before)
+}
+
+// arm gives the generation after the running one its environment.
+func (u *unit) arm(env *environment) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.next = env
+}
+
+// awaitUp waits until a generation after the given one is ready, at most half a minute.
+func (u *unit) awaitUp(ctx context.Context, before int) {
+	deadline := time.Now().Add(30 * time.Second)
+	for killed := false; ctx.Err() == nil && time.Now().Before(deadline); sleep(ctx, 50*time.Millisecond) {
+		u.mu.Lock()
+		generation, up := u.generation, u.up
+		u.mu.Unlock()
+		if generation == before && !killed && time.Until(deadline) < 10*time.Second {
+			u.signal(syscall.SIGKILL) // it does not stop
+			u.h.count("a process that did not stop within 20 s", 1)
+			u.h.sayf("%s does not stop", u.name)
+			killed = true
+		}
+		select {
+		case <-up:
+			if generation > before {
+				return
+			}
+		default:
+		}
+	}
+}
+
+// pid returns the id of the running process; 0 when none runs.
+func (u *unit) pid() int {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.process == nil {
+		return 0
+	}
+	return u.process.Pid
+}
+
+// now returns the number of the running generation.
+func (u *unit) now() int {
+	generation, _ := u.current()
+	return generation
+}
+
+// current returns the number of the running generation, and whether it runs.
+func (u *unit) current() (generation int, runs bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.generation, u.process != nil
+}
+
+// readyLine waits for the line that a process of ReelMill prints when it can be used.
+func readyLine(_ context.Context, stdout *bufio.Reader) error {
+	line, err := stdout.ReadBytes('\n')
+	if err != nil {
+		return err
+	}
+	var l struct {
+		Ready bool `json:"ready"`
+	}
+	if err := json.Unmarshal(line, &l); err != nil || !l.Ready {
+		return fmt.Errorf("ready line %q: %w", line, err)
+	}
+	return nil
+}
+
+// answering waits until something listens at address.
+func answering(address string) readyFunc {
+	return func(ctx context.Context, _ *bufio.Reader) error {
+		var d net.Dialer
+		for ctx.Err() == nil {
+			conn, err := d.DialContext(ctx, "tcp", address)
+			if err == nil {
+				return conn.Close()
+			}
+			sleep(ctx, 50*time.Millisecond)
+		}
+		return ctx.Err()
+	}
+}
+
+// sleep waits for d or until ctx ends.
+func sleep(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}

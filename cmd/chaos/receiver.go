@@ -1,0 +1,150 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// webhookSecret signs the webhooks of every process of a run.
+const webhookSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+// gone is the passthrough of videos of which the receiver wants to hear no more.
+const gone = "gone"
+
+// delivery is one webhook that the receiver was told, and what it answered; 0 for nothing.
+type delivery struct {
+	at            time.Time
+	id            string
+	kind          string
+	video, status string
+	answer        int
+}
+
+// receiver is told of the ends of videos. By turns it refuses connections, says nothing, and answers 500.
+type receiver struct {
+	url     string
+	address string
+	server  *http.Server
+
+	mu    sync.Mutex
+	mode  string // "", "500" or "hang"
+	seen  map[string]int
+	log   []delivery
+	close func()
+}
+
+func newReceiver(ctx context.Context) (*receiver, error) {
+	r := &receiver{seen: map[string]int{}, address: "127.0.0.1:0"}
+	r.server = &http.Server{Handler: r, ReadHeaderTimeout: 10 * time.Second}
+	if err := r.open(ctx); err != nil {
+		return nil, err
+	}
+	r.url = "http://" + r.address + "/hook"
+	return r, nil
+}
+
+// open listens, the second time at the address of the first.
+func (r *receiver) open(ctx context.Context) error {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", r.address)
+	if err != nil {
+		return err
+	}
+	r.address = l.Addr().String()
+	r.close = func() { l.Close() }
+	go func() { _ = r.server.Serve(l) }() // ends when l is closed
+	return nil
+}
+
+// ServeHTTP implements http.Handler.
+func (r *receiver) ServeHTTP(w http.ResponseWriter, request *http.Request) {
+	var message struct {
+		Type string `json:"type"`
+		Data struct {
+			ID          string `json:"id"`
+			Status      string `json:"status"`
+			Passthrough string `json:"passthrough"`
+		} `json:"data"`
+	}
+	body, err := io.ReadAll(io.LimitReader(request.Body, 1<<20))
+	if err == nil {
+		err = json.Unmarshal(body, &message)
+	}
+	if err != nil {
+		w.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	d := delivery{
+		at: time.Now(), id: request.Header.Get("Webhook-Id"), kind: message.Type,
+		video: message.Data.ID, status: message.Data.Status, answer: http.StatusOK,
+	}
+	r.mu.Lock()
+	first := r.seen[d.id] == 0
+	r.seen[d.id]++
+	mode := r.mode
+	switch {
+	case message.Data.Passthrough == gone:
+		d.answer = http.StatusGone
+	case mode == "500" && first:
+		d.answer = http.StatusInternalServerError
+	case mode == "hang" && first:
+		d.answer = 0
+	}
+	r.log = append(r.log, d)
+	r.mu.Unlock()
+	if d.answer == 0 {
+		select {
+		case <-request.Context().Done(): // whoever called has given up
+		case <-time.After(20 * time.Second):
+		}
+		return
+	}
+	w.WriteHeader(d.answer)
+	fmt.Fprintln(w, http.StatusText(d.answer))
+}
+
+func (r *receiver) setMode(mode string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.mode = mode
+}
+
+// misbehave goes through the ways of failing until ctx ends.
+func (r *receiver) misbehave(ctx context.Context, h *harness) {
+	for ctx.Err() == nil {
+		for _, mode := range []string{"refuse", "500", "hang"} {
+			sleep(ctx, h.between(6, 12))
+			if ctx.Err() != nil {
+				break
+			}
+			h.count("webhook receiver: "+mode, 1)
+			if mode == "refuse" {
+				r.close()
+				sleep(ctx, h.between(2, 4))
+				if err := r.open(context.WithoutCancel(ctx)); err != nil {
+					h.sayf("the receiver does not come back: %v", err)
+				}
+				continue
+			}
+			r.setMode(mode)
+			sleep(ctx, h.between(4, 8))
+			r.setMode("")
+		}
+	}
+}
+
+// deliveries returns what was told of each video.
+func (r *receiver) deliveries() map[string][]delivery {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	by := map[string][]delivery{}
+	for _, d := range r.log {
+		by[d.video] = append(by[d.video], d)
+	}
+	return by
+}
