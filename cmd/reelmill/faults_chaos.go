@@ -164,6 +164,15 @@ type chaosLog struct {
 	chaos *chaos
 }
 
+// State implements pipeline.StateReader, as the bus does: what is tried is what runs.
+func (l chaosLog) State(ctx context.Context, project, video string) ([]pipeline.Event, error) {
+	all, ok := l.Log.(pipeline.StateReader)
+	if !ok {
+		return nil, pipeline.ErrTooMany
+	}
+	return all.State(ctx, project, video)
+}
+
 // Append implements pipeline.Log.
 func (l chaosLog) Append(ctx context.Context, e pipeline.Event, after uint64) (sequence uint64, err error) {
 	err = l.chaos.around("append."+string(e.Type), func() error {
