@@ -33,7 +33,7 @@ type nodeConfig struct {
 	store        string // empty: a folder below data; else s3://... or a folder
 	slots        map[string]int
 	workers      bool // whether this node runs jobs
-	maxUpload    int64
+	limits       api.Limits
 	webhook      webhook.Config
 	s3AccessKey  string
 	s3SecretKey  string
@@ -213,7 +213,7 @@ func (n *node) openAPI(context.Context) error {
 		Store: n.objects, Log: n.faults.log(n.bus), Catalog: n.catalog, Progress: n.bus,
 		Pipelines: pipelines, Planner: n.registry,
 		DeadLetters: n.bus, Queue: n.bus, Stats: statistics{n}, Backlog: n.catalog, Workers: n.present,
-		Limits:          api.Limits{MaxUpload: n.maxUpload},
+		Limits:          n.limits,
 		WebhookDefault:  n.webhook.URL != "",
 		CheckWebhookURL: webhook.CheckURL,
 		Ready:           n.ready, FreeSpace: n.freeSpace, Stopping: n.stopping.Load,

@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"mime/multipart"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -252,4 +255,39 @@ func readFile(t *testing.T, name string) []byte {
 		t.Fatal(err)
 	}
 	return raw
+}
+
+// TestBackPressure: a server with enough to do says so, and when to come again.
+func TestBackPressure(t *testing.T) {
+	p := startServe(t, binary, t.TempDir(), "--no-workers", "--max-project-videos", "2")
+	source := clip(t, "short.mp4", 1, "320x180", 25)
+	upload := func() error {
+		body := &bytes.Buffer{}
+		form := multipart.NewWriter(body)
+		part, err := form.CreateFormFile("file", "short.mp4")
+		if err == nil {
+			_, err = part.Write(readFile(t, source))
+		}
+		if err = errors.Join(err, form.Close()); err != nil {
+			t.Fatal(err)
+		}
+		answer, err := http.Post(p.url+"/v1/videos", form.FormDataContentType(), body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer answer.Body.Close()
+		if answer.StatusCode == http.StatusCreated {
+			return nil
+		}
+		return fmt.Errorf("%d, Retry-After %q", answer.StatusCode, answer.Header.Get("Retry-After"))
+	}
+	for range 2 {
+		if err := upload(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := upload(); err == nil || err.Error() != `429, Retry-After "30"` {
+		t.Errorf("the third upload: %v", err)
+	}
+	p.stop(t)
 }

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/api"
 	"github.com/reelmill/reelmill/pipeline/client"
 	"github.com/reelmill/reelmill/storage"
 	"github.com/reelmill/reelmill/workers"
@@ -49,7 +50,7 @@ func (c runCommand) Run(ctx context.Context, s streams, set *settings, log *slog
 		return err
 	}
 	n, err := newNode(ctx, nodeConfig{
-		data: data, slots: c.Slots, workers: true, maxUpload: 1 << 40,
+		data: data, slots: c.Slots, workers: true, limits: api.Limits{MaxUpload: 1 << 40},
 		webhook:   webhook.Config{Secret: webhook.Secret(secret)},
 		pipelines: set.pipelines, minFreeSpace: 1 << 28, log: log,
 	})

@@ -18,6 +18,8 @@ import (
 
 	"github.com/alecthomas/kong"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/reelmill/reelmill/pipeline/api"
 )
 
 // dataFlags are the flags of every command that opens a data folder.
@@ -40,6 +42,8 @@ var helpTexts = kong.Vars{
 		"s3://bucket/prefix?endpoint=URL&region=R, with REELMILL_S3_ACCESS_KEY and REELMILL_S3_SECRET_KEY.",
 	"metrics_help": "Address for Prometheus metrics alone, as 127.0.0.1:9464. An API on loopback has /metrics " +
 		"too.",
+	"max_videos_help":  "Unfinished videos at which uploads are refused until some have ended (503).",
+	"max_share_help":   "Unfinished videos of one project at which its uploads are refused (429).",
 	"min_free_help":    "Free disk space that uploads leave. Default: a tenth of the disk, 2 to 20 GiB.",
 	"slots_help":       "Jobs at once by worker type, as transcode=2;audio=1. Default: half the cores each.",
 	"webhook_url_help": "Where the end of every video is told that names no webhook of its own.",
@@ -56,6 +60,8 @@ type serveCommand struct {
 	dataFlags
 	Listen    string `help:"Address of the API." default:"127.0.0.1:8080" env:"REELMILL_LISTEN"`
 	MaxUpload size   `help:"Largest upload." default:"10GiB" env:"REELMILL_MAX_UPLOAD"`
+	MaxVideos int    `help:"${max_videos_help}" default:"100000" env:"REELMILL_MAX_VIDEOS"`
+	MaxShare  int    `name:"max-project-videos" help:"${max_share_help}" default:"10000" env:"REELMILL_MAX_PROJECT_VIDEOS"`
 	MinFree   size   `help:"${min_free_help}" env:"REELMILL_MIN_FREE"`
 	Workers   bool   `help:"Run jobs in this process too." default:"true" negatable:"" env:"REELMILL_WORKERS"`
 	workFlags
@@ -111,7 +117,10 @@ func (c serveCommand) node(set *settings, log *slog.Logger) (nodeConfig, error) 
 	return nodeConfig{
 		data: c.Data, nats: c.NATS, replicas: c.Replicas, store: c.Store,
 		s3AccessKey: c.S3AccessKey, s3SecretKey: c.S3SecretKey,
-		slots: c.Slots, workers: c.Workers, maxUpload: int64(c.MaxUpload), webhook: c.webhook(secret),
+		slots: c.Slots, workers: c.Workers, webhook: c.webhook(secret),
+		limits: api.Limits{
+			MaxUpload: int64(c.MaxUpload), MaxVideos: c.MaxVideos, MaxProjectVideos: c.MaxShare,
+		},
 		pipelines: set.pipelines, minFreeSpace: int64(c.MinFree), tuning: c.tuning, log: log,
 		metricsListen: c.MetricsListen,
 	}, nil
