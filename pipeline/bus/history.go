@@ -144,18 +144,11 @@ func (b *Bus) Purge(ctx context.Context, project, video string) error {
 	if err := checkVideo(project, video); err != nil {
 		return fmt.Errorf("purge: %w", err)
 	}
+	keep := pipeline.DeletedSubject(project, video)
 	for _, filter := range historyOf(project, video) {
-		there, err := b.subjects(ctx, streamEvents, filter)
+		err := b.removeAll(ctx, streamEvents, filter, func(subject string) bool { return subject != keep })
 		if err != nil {
 			return fmt.Errorf("purge %s: %w", video, err)
-		}
-		for subject := range there {
-			if subject == pipeline.DeletedSubject(project, video) {
-				continue
-			}
-			if err := b.purge(ctx, streamEvents, subject); err != nil {
-				return fmt.Errorf("purge %s: %w", subject, err)
-			}
 		}
 	}
 	return nil

@@ -13,10 +13,28 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// Queued reports whether a job has a task that is not acknowledged, or a schedule. t may have any cause.
+// Queued reports whether a job has a schedule, or a task that is not acknowledged and will be delivered, or
+// delivered again. t may have any cause. A task that its consumer has forgotten is removed and does not
+// count, so that it can be enqueued anew: the server says of each consumer up to where all is acknowledged,
+// and a task below that is one which never comes again.
 func (b *Bus) Queued(ctx context.Context, t pipeline.Task) (bool, error) {
 	schedule, task, err := b.standing(ctx, t)
-	return schedule != nil || task != nil, err
+	if err != nil || schedule != nil || task == nil {
+		return schedule != nil, err
+	}
+	info, err := b.laneInfo(ctx, t)
+	if err != nil {
+		return true, fmt.Errorf("look at the lane of %s: %w", t.Subject(), err)
+	}
+	if info == nil || task.Sequence > info.AckFloor.Stream {
+		return true, nil
+	}
+	b.log.Error("the broker has forgotten a task that nobody has acknowledged", "subject", t.Subject(),
+		"sequence", task.Sequence, "floor", info.AckFloor.Stream)
+	if _, err := b.remove(ctx, streamTasks, task.Sequence); err != nil {
+		return true, fmt.Errorf("remove %s: %w", t.Subject(), err)
+	}
+	return false, nil
 }
 
 // standing reads the schedule of t's job and then its task: a schedule that becomes the task in between is
@@ -79,6 +97,15 @@ func (b *Bus) Place(ctx context.Context, t pipeline.Task) (pipeline.Place, error
 
 // untaken returns the first sequence that nobody was given of the lane that t stands in.
 func (b *Bus) untaken(ctx context.Context, t pipeline.Task) (uint64, error) {
+	info, err := b.laneInfo(ctx, t)
+	if err != nil || info == nil {
+		return 1, err
+	}
+	return info.Delivered.Stream + 1, nil
+}
+
+// laneInfo returns how far the consumer is of the lane that t stands in; nil when nobody has asked for it.
+func (b *Bus) laneInfo(ctx context.Context, t pipeline.Task) (*jetstream.ConsumerInfo, error) {
 	worker, p, lane := splitTask(t.Subject())
 	var c jetstream.Consumer
 	err := b.patiently(ctx, func(ctx context.Context) (err error) {
@@ -86,12 +113,12 @@ func (b *Bus) untaken(ctx context.Context, t pipeline.Task) (uint64, error) {
 		return err
 	})
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
-		return 1, nil
+		return nil, nil
 	}
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	return c.CachedInfo().Delivered.Stream + 1, nil
+	return c.CachedInfo(), nil
 }
 
 // splitTask returns the worker type, priority and lane of a task's subject.
@@ -137,17 +164,11 @@ func (b *Bus) Withdraw(ctx context.Context, project, video string, jobs ...strin
 	}
 	of := project + "." + video + ".*"
 	for _, filter := range []string{"retry." + of, "task.*.*.*." + of} { // a schedule may yet become a task
-		there, err := b.subjects(ctx, streamTasks, filter)
+		err := b.removeAll(ctx, streamTasks, filter, func(subject string) bool {
+			return unwanted[subject[strings.LastIndexByte(subject, '.')+1:]]
+		})
 		if err != nil {
 			return fmt.Errorf("withdraw jobs of %s: %w", video, err)
-		}
-		for subject := range there {
-			if !unwanted[subject[strings.LastIndexByte(subject, '.')+1:]] {
-				continue
-			}
-			if err := b.purge(ctx, streamTasks, subject); err != nil {
-				return fmt.Errorf("withdraw %s: %w", subject, err)
-			}
 		}
 	}
 	return nil
