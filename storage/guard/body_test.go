@@ -189,5 +189,5 @@ func ExampleGuard() {
 	// Output:
 	// connection refused
 	// open
-	// s3 bucket media: circuit breaker is open, the last failure was "connection refused": check that the store is up, reachable and allows access; it is tried again by itself within 5s
+	// s3 bucket media: circuit breaker is open: storage is unavailable, the last failure was "connection refused": check that the store is up, reachable and allows access; it is tried again by itself within 5s
 }
