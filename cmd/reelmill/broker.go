@@ -52,8 +52,8 @@ func openBroker(ctx context.Context, address, dir string, log *slog.Logger) (*br
 // connectPatience is how long a process that is started waits for its broker.
 const connectPatience = time.Minute
 
-// connect connects to the server at an address. One that is not there yet, because all are started at once, is
-// waited for.
+// connect connects to the server at an address. One that is not there yet, because all are started at once,
+// is waited for.
 func connect(ctx context.Context, address string, log *slog.Logger) (*nats.Conn, error) {
 	limit := time.Now().Add(connectPatience)
 	for waiting := false; ; waiting = true {

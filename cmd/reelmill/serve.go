@@ -61,7 +61,7 @@ type serveCommand struct {
 	Listen    string `help:"Address of the API." default:"127.0.0.1:8080" env:"REELMILL_LISTEN"`
 	MaxUpload size   `help:"Largest upload." default:"10GiB" env:"REELMILL_MAX_UPLOAD"`
 	MaxVideos int    `help:"${max_videos_help}" default:"100000" env:"REELMILL_MAX_VIDEOS"`
-	MaxShare  int    `name:"max-project-videos" help:"${max_share_help}" default:"10000" env:"REELMILL_MAX_PROJECT_VIDEOS"`
+	MaxShare  int    `help:"${max_share_help}" name:"max-project-videos" default:"10000" env:"REELMILL_MAX_PROJECT_VIDEOS"`
 	MinFree   size   `help:"${min_free_help}" env:"REELMILL_MIN_FREE"`
 	Workers   bool   `help:"Run jobs in this process too." default:"true" negatable:"" env:"REELMILL_WORKERS"`
 	workFlags

@@ -152,7 +152,9 @@ func (b *Bus) countFrom(ctx context.Context, filter string, sequence uint64) (in
 // could purge a filter in one request, but nats-server 2.15.2 then moves the floor of a consumer whose filter
 // is wider past messages that it has delivered and not seen acknowledged (consumer.go, purge: adflr becomes
 // the delivery of the purged one): those never come again.
-func (b *Bus) removeAll(ctx context.Context, stream, filter string, unwanted func(subject string) bool) error {
+func (b *Bus) removeAll(ctx context.Context, stream, filter string,
+	unwanted func(subject string) bool,
+) error {
 	for next := uint64(1); ; {
 		m, err := b.message(ctx, stream, want{Sequence: next, NextOf: filter})
 		if err != nil || m == nil {

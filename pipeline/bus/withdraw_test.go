@@ -12,7 +12,7 @@ import (
 // What others hold of the same lane is not forgotten when a video's tasks are withdrawn: it comes again when
 // its lease runs out.
 func TestWithdrawLeavesTheLeasesOfOthers(t *testing.T) {
-	bus := newBus(t, Config{AckWait: 500 * time.Millisecond})
+	bus := newBus(t, Config{AckWait: 3 * time.Second})
 	held := func(video string) pipeline.Task {
 		job := task("job", pipeline.High, 0)
 		job.Video = video
@@ -40,7 +40,7 @@ func TestWithdrawLeavesTheLeasesOfOthers(t *testing.T) {
 // A task that the broker has forgotten (here by the purge that removeAll avoids) does not count as queued, and
 // can be enqueued again.
 func TestQueuedFindsAForgottenTask(t *testing.T) {
-	bus := newBus(t, Config{AckWait: 500 * time.Millisecond})
+	bus := newBus(t, Config{})
 	of := func(video string) pipeline.Task {
 		job := task("job", pipeline.High, 0)
 		job.Video = video
