@@ -42,8 +42,11 @@ type Job struct {
 
 	Priority Priority `json:"priority,omitempty"` // Normal when empty
 	Optional bool     `json:"optional,omitempty"` // its failure leaves a warning, and the video can be ready
-	Weight   int      `json:"weight,omitempty"`   // its share of the planned work, for progress; 1 when 0
-	Timeout  Seconds  `json:"timeout,omitempty"`  // of one attempt; 0: the worker loop's default
+	// Opener marks a job that playback waits for: the video is playable once all openers of its plan are
+	// completed, at the latest when a manifest is out.
+	Opener  bool    `json:"opener,omitempty"`
+	Weight  int     `json:"weight,omitempty"`  // its share of the planned work, for progress; 1 when 0
+	Timeout Seconds `json:"timeout,omitempty"` // of one attempt; 0: the worker loop's default
 	// Retry holds the delays before the second, third, ... attempt, and so how many there are; empty: the worker
 	// loop's default.
 	Retry []Seconds `json:"retry,omitempty"`
@@ -182,10 +185,18 @@ type Output struct {
 	Channels         int     `json:"channels,omitempty"`
 }
 
-// Segments is a run of numbered objects.
+// Segments is a run of numbered objects. Several jobs may each make a run of one rendition: their outputs have
+// the same Path, and runs that do not overlap.
 type Segments struct {
 	First int `json:"first"`
 	Count int `json:"count"`
+	// Durations are those of the segments, in seconds, one for each; empty where nothing is listed before the
+	// whole is.
+	Durations []float64 `json:"durations,omitempty"`
+	Last      bool      `json:"last,omitempty"` // the run ends the rendition
+	// Header names what a decoder is set up with: runs of a rendition play with one init section when it is
+	// equal.
+	Header string `json:"header,omitempty"`
 }
 
 // SegmentVerb is the one verb of a path or key with Segments.

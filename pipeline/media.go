@@ -61,8 +61,33 @@ type VideoTrack struct {
 	Transfer     string  `json:"color_transfer,omitempty"`
 	Matrix       string  `json:"color_matrix,omitempty"`
 	Range        string  `json:"color_range,omitempty"`
-	Start        float64 `json:"start"` // seconds, presentation time of the first frame
+	Start        float64 `json:"start"`              // seconds, presentation time of the first frame
+	Bitrate      int64   `json:"bitrate,omitempty"`  // bits/s, of this track; 0: unknown
+	Level        int     `json:"level,omitempty"`    // as the codec writes it: 41 is 4.1 of H.264
+	Mirrored     bool    `json:"mirrored,omitempty"` // the display matrix flips the picture
+	// Groups tells of the groups of pictures; nil where that is not known without decoding.
+	Groups *Groups `json:"groups,omitempty"`
+	Edits  Edits   `json:"edits,omitempty"`
 }
+
+// Groups is how the keyframes of a track stand, as its index has it.
+type Groups struct {
+	Closed  bool    `json:"closed"`  // every keyframe is an IDR picture that nothing before it is shown after
+	Longest float64 `json:"longest"` // seconds between keyframes, at most
+	Average float64 `json:"average"` // seconds
+}
+
+// Edits is what an MP4's edit list does to a track.
+type Edits string
+
+// The values of Edits. The zero value means that there is none, or that the container has no such thing.
+const (
+	// EditsSimple shifts the track in time, and hides no more than what a decoder needs to begin: the priming
+	// of a sound, the delay of reordered frames.
+	EditsSimple Edits = "simple"
+	// EditsComplex hides, repeats or reorders parts, or plays them at another speed.
+	EditsComplex Edits = "complex"
+)
 
 // FrameRate returns frames per second; 0 when unknown.
 func (v VideoTrack) FrameRate() float64 {
@@ -76,10 +101,13 @@ func (v VideoTrack) FrameRate() float64 {
 type AudioTrack struct {
 	Stream     int     `json:"stream"` // ffmpeg's stream index
 	Codec      string  `json:"codec"`
+	Profile    string  `json:"profile,omitempty"` // LC, HE-AAC, ...
 	Channels   int     `json:"channels"`
 	SampleRate int     `json:"sample_rate"` // Hz
 	Language   string  `json:"language"`    // ISO 639, und when unknown
 	Default    bool    `json:"default,omitempty"`
-	Start      float64 `json:"start"`    // seconds, presentation time of the first sample
-	Duration   float64 `json:"duration"` // seconds; the media's when the track does not say
+	Start      float64 `json:"start"`             // seconds, presentation time of the first sample
+	Duration   float64 `json:"duration"`          // seconds; the media's when the track does not say
+	Bitrate    int64   `json:"bitrate,omitempty"` // bits/s; 0: unknown
+	Edits      Edits   `json:"edits,omitempty"`
 }

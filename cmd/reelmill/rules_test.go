@@ -74,7 +74,7 @@ var ruleImports = []struct {
 	{"cmd/...", []string{"pipeline/...", "workers/...", "storage/..."}, ruleAnyModule},
 
 	{"pipeline", nil, ruleNoModule},
-	{"pipeline/api/...", []string{"pipeline", "pipeline/api/...", "pipeline/console", "storage", "storage/catalog"}, ruleAnyModule},
+	{"pipeline/api/...", []string{"pipeline", "pipeline/api/...", "pipeline/console", "pipeline/manifest", "storage", "storage/catalog"}, ruleAnyModule},
 	{"pipeline/bus/embedded", []string{"pipeline", "pipeline/bus"}, ruleAnyModule},
 	{"pipeline/bus", []string{"pipeline"}, ruleThirdParty{"github.com/nats-io/nats.go", "golang.org/x/sync"}},
 	{"pipeline/client", []string{"pipeline"}, ruleAnyModule},
@@ -84,8 +84,8 @@ var ruleImports = []struct {
 	{"workers/all", []string{"pipeline", "storage", "workers", "workers/*", "workers/internal/*"}, ruleAnyModule},
 	{"workers/workertest", []string{"pipeline", "storage/...", "workers", "workers/internal/*"}, ruleAnyModule},
 	{"workers/internal/ffmpeg", nil, ruleAnyModule},
-	{"workers/internal/*", []string{"pipeline", "workers/internal/ffmpeg"}, ruleAnyModule},
-	{"workers/*", []string{"pipeline", "workers", "storage", "workers/internal/*"}, ruleAnyModule},
+	{"workers/internal/*", []string{"pipeline", "pipeline/manifest", "workers/internal/*"}, ruleAnyModule},
+	{"workers/*", []string{"pipeline", "pipeline/manifest", "workers", "storage", "workers/internal/*"}, ruleAnyModule},
 
 	{"storage", nil, ruleNoModule},
 	{"storage/catalog/...", []string{"pipeline", "storage", "storage/catalog/..."}, ruleAnyModule},

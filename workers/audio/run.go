@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/manifest"
 	"github.com/reelmill/reelmill/workers"
 	"github.com/reelmill/reelmill/workers/internal/encode"
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
@@ -68,7 +69,7 @@ func (r run) command(input string) ffmpeg.Command {
 	segments := ffmpeg.Output{
 		Path: r.file(fragmented), Format: "mp4", Maps: []string{"[s]"},
 		Options: append(aac(), option("avoid_negative_ts", "disabled"),
-			option("frag_duration", strconv.Itoa(hls.FragmentSeconds*1000000)),
+			option("frag_duration", strconv.Itoa(manifest.FragmentSeconds*1000000)),
 			option("movflags", "cmaf+frag_discont")),
 	}
 	c := ffmpeg.Command{
@@ -108,11 +109,11 @@ func (r run) rendition(ctx context.Context) ([]pipeline.Output, error) {
 	if err != nil {
 		return nil, err
 	}
-	text, err := hls.MediaPlaylist(track)
+	text, err := manifest.MediaPlaylist(track)
 	if err != nil {
 		return nil, err
 	}
-	list := filepath.Join(dir, hls.PlaylistName)
+	list := filepath.Join(dir, manifest.PlaylistName)
 	if err := os.WriteFile(list, text, 0o600); err != nil {
 		return nil, err
 	}
@@ -122,19 +123,19 @@ func (r run) rendition(ctx context.Context) ([]pipeline.Output, error) {
 		return nil, err
 	}
 	r.job.Progress(0.95, 0)
-	peak, average := hls.Rates(track.Segments)
+	peak, average := manifest.Rates(track.Segments)
 	base := pipeline.Output{
 		Name: r.part.Name, Duration: track.Duration(), Codecs: track.Codecs,
 		Language: r.part.Language, Channels: channels,
 	}
 	header, segments, playlist := base, base, base
-	header.Kind, header.Path = pipeline.KindInit, r.part.Name+"/"+hls.InitName
-	segments.Kind, segments.Path = pipeline.KindAudioRendition, r.part.Name+"/"+hls.SegmentName
+	header.Kind, header.Path = pipeline.KindInit, r.part.Name+"/"+manifest.InitName
+	segments.Kind, segments.Path = pipeline.KindAudioRendition, r.part.Name+"/"+manifest.SegmentName
 	segments.Segments = &pipeline.Segments{Count: len(track.Segments)}
 	segments.Bandwidth, segments.AverageBandwidth = peak, average
-	playlist.Kind, playlist.Path = pipeline.KindPlaylist, r.part.Name+"/"+hls.PlaylistName
+	playlist.Kind, playlist.Path = pipeline.KindPlaylist, r.part.Name+"/"+manifest.PlaylistName
 	outputs := []pipeline.Output{header, segments, playlist}
-	for i, file := range []string{hls.InitName, hls.SegmentName, hls.PlaylistName} {
+	for i, file := range []string{manifest.InitName, manifest.SegmentName, manifest.PlaylistName} {
 		if outputs[i], err = r.job.Publish(ctx, filepath.Join(dir, file), outputs[i]); err != nil {
 			return nil, err
 		}

@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/manifest"
 	"github.com/reelmill/reelmill/workers"
 	"github.com/reelmill/reelmill/workers/internal/encode"
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
@@ -23,7 +24,7 @@ type index struct {
 
 type indexRung struct {
 	rung
-	Track hls.Track `json:"track"`
+	Track manifest.Track `json:"track"`
 }
 
 // indexName tells the index of a chunk from those of other workers.
@@ -123,10 +124,10 @@ func fragments(r picture.Rate) []ffmpeg.Option {
 func encodedFile(dir string, r rung) string { return filepath.Join(dir, r.Name+".mp4") }
 
 // rung cuts, verifies and publishes one rendition.
-func (c chunkRun) rung(ctx context.Context, r rung) (hls.Track, []pipeline.Output, error) {
+func (c chunkRun) rung(ctx context.Context, r rung) (manifest.Track, []pipeline.Output, error) {
 	dir := filepath.Join(c.job.Dir, r.Name)
 	if err := os.Mkdir(dir, 0o700); err != nil {
-		return hls.Track{}, nil, err
+		return manifest.Track{}, nil, err
 	}
 	file := encodedFile(c.job.Dir, r)
 	track, err := hls.Cut(ctx, file, dir, c.part.FirstSegment)
@@ -139,16 +140,16 @@ func (c chunkRun) rung(ctx context.Context, r rung) (hls.Track, []pipeline.Outpu
 	if err := c.verify(ctx, r, dir, track); err != nil {
 		return track, nil, fmt.Errorf("rung %s: %w", r.Name, err)
 	}
-	header, err := c.job.Publish(ctx, filepath.Join(dir, hls.InitName), pipeline.Output{
-		Name: r.Name, Kind: pipeline.KindInit, Path: r.Name + "/" + hls.InitName,
+	header, err := c.job.Publish(ctx, filepath.Join(dir, manifest.InitName), pipeline.Output{
+		Name: r.Name, Kind: pipeline.KindInit, Path: r.Name + "/" + manifest.InitName,
 		Width: r.Size.Width, Height: r.Size.Height, Codecs: track.Codecs,
 	})
 	if err != nil {
 		return track, nil, err
 	}
-	peak, average := hls.Rates(track.Segments)
-	rendition, err := c.job.Publish(ctx, filepath.Join(dir, hls.SegmentName), pipeline.Output{
-		Name: r.Name, Kind: pipeline.KindRendition, Path: r.Name + "/" + hls.SegmentName,
+	peak, average := manifest.Rates(track.Segments)
+	rendition, err := c.job.Publish(ctx, filepath.Join(dir, manifest.SegmentName), pipeline.Output{
+		Name: r.Name, Kind: pipeline.KindRendition, Path: r.Name + "/" + manifest.SegmentName,
 		Segments: &pipeline.Segments{First: track.First, Count: len(track.Segments)},
 		Duration: track.Duration(), Width: r.Size.Width, Height: r.Size.Height, FrameRate: r.Rate.Float(),
 		Codecs: track.Codecs, Bandwidth: peak, AverageBandwidth: average,
@@ -157,12 +158,12 @@ func (c chunkRun) rung(ctx context.Context, r rung) (hls.Track, []pipeline.Outpu
 }
 
 // verify lists the segments as the package job will, and has that played.
-func (c chunkRun) verify(ctx context.Context, r rung, dir string, track hls.Track) error {
-	text, err := hls.MediaPlaylist(track)
+func (c chunkRun) verify(ctx context.Context, r rung, dir string, track manifest.Track) error {
+	text, err := manifest.MediaPlaylist(track)
 	if err != nil {
 		return err
 	}
-	list := filepath.Join(dir, hls.PlaylistName)
+	list := filepath.Join(dir, manifest.PlaylistName)
 	if err := os.WriteFile(list, text, 0o600); err != nil {
 		return err
 	}

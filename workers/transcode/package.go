@@ -15,10 +15,10 @@ import (
 	"golang.org/x/text/language/display"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/manifest"
 	"github.com/reelmill/reelmill/workers"
 	"github.com/reelmill/reelmill/workers/internal/encode"
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
-	"github.com/reelmill/reelmill/workers/internal/hls"
 )
 
 // packageRun is one attempt at the package job. It reads no media: the chunks have verified their own.
@@ -34,25 +34,25 @@ func (p packageRun) run(ctx context.Context) (pipeline.Result, error) {
 		return pipeline.Result{}, encode.Fault(ctx, err)
 	}
 	var result pipeline.Result
-	var variants []hls.Variant
+	var variants []manifest.Variant
 	for i, r := range p.rungs {
-		text, err := hls.MediaPlaylist(tracks[i])
+		text, err := manifest.MediaPlaylist(tracks[i])
 		if err != nil {
 			return pipeline.Result{}, err
 		}
-		uri := r.Name + "/" + hls.PlaylistName
+		uri := r.Name + "/" + manifest.PlaylistName
 		out, err := p.publish(ctx, text, pipeline.Output{Name: r.Name, Kind: pipeline.KindPlaylist, Path: uri})
 		if err != nil {
 			return pipeline.Result{}, encode.Fault(ctx, err)
 		}
 		result.Outputs = append(result.Outputs, out)
-		peak, average := hls.Rates(tracks[i].Segments)
-		variants = append(variants, hls.Variant{
+		peak, average := manifest.Rates(tracks[i].Segments)
+		variants = append(variants, manifest.Variant{
 			URI: uri, Codecs: tracks[i].Codecs, Width: r.Size.Width, Height: r.Size.Height,
 			FrameRate: r.Rate.Float(), Peak: peak, Average: average,
 		})
 	}
-	text, err := hls.Master(variants, p.sounds())
+	text, err := manifest.Master(variants, p.sounds())
 	if err != nil {
 		return pipeline.Result{}, err
 	}
@@ -69,12 +69,12 @@ func (p packageRun) run(ctx context.Context) (pipeline.Result, error) {
 
 // tracks joins the indexes of the chunks, one track for each rung, and checks them against what the chunks
 // published.
-func (p packageRun) tracks(ctx context.Context) ([]hls.Track, error) {
+func (p packageRun) tracks(ctx context.Context) ([]manifest.Track, error) {
 	indexes, err := p.indexes(ctx)
 	if err != nil {
 		return nil, err
 	}
-	tracks := make([]hls.Track, len(p.rungs))
+	tracks := make([]manifest.Track, len(p.rungs))
 	for _, idx := range indexes {
 		if len(idx.Rungs) != len(p.rungs) {
 			return nil, unfit("a chunk has %d of %d rungs", len(idx.Rungs), len(p.rungs))
@@ -156,12 +156,12 @@ func (p packageRun) published(name string) (count int, size int64) {
 
 // sounds returns the audio renditions that have a playlist, in the order of their jobs: the first is the
 // default.
-func (p packageRun) sounds() []hls.Audio {
+func (p packageRun) sounds() []manifest.Audio {
 	playlists := map[string]string{}
 	for _, o := range p.outputs(pipeline.KindPlaylist) {
 		playlists[path.Dir(o.Path)] = o.Path
 	}
-	var sounds []hls.Audio
+	var sounds []manifest.Audio
 	taken := map[string]int{}
 	for _, o := range p.outputs(pipeline.KindAudioRendition) {
 		uri, ok := playlists[path.Dir(o.Path)]
@@ -172,7 +172,7 @@ func (p packageRun) sounds() []hls.Audio {
 		if taken[name]++; taken[name] > 1 {
 			name = fmt.Sprintf("%s %d", name, taken[name])
 		}
-		sounds = append(sounds, hls.Audio{
+		sounds = append(sounds, manifest.Audio{
 			URI: uri, Name: name, Language: tag, Channels: o.Channels, Codecs: o.Codecs,
 			Peak: o.Bandwidth, Average: o.AverageBandwidth,
 		})

@@ -25,6 +25,7 @@ type Step struct {
 	Duration float64                       // seconds of output, for progress; 0: unknown
 	Progress func(fraction, speed float64) // nil: nobody asks
 	From, To float64                       // the share of the job's progress that this run is
+	Nice     int                           // added to ffmpeg's niceness
 }
 
 // Run runs c and reports its progress. Its error has a code (Fault). It says nothing of the output: verify
@@ -33,7 +34,7 @@ func (s Step) Run(ctx context.Context, c ffmpeg.Command) error {
 	if c.Threads == 0 {
 		c.Threads = Threads()
 	}
-	options := ffmpeg.RunOptions{Dir: s.Dir, Duration: seconds(s.Duration)}
+	options := ffmpeg.RunOptions{Dir: s.Dir, Duration: seconds(s.Duration), Nice: s.Nice}
 	if s.Progress != nil {
 		options.Progress = func(p ffmpeg.Progress) {
 			s.Progress(s.From+(s.To-s.From)*p.Fraction, p.Speed)

@@ -11,53 +11,11 @@ import (
 	"github.com/Eyevinn/mp4ff/mp4"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/manifest"
 )
 
-// Names of a track's files in its folder.
-const (
-	InitName     = "init.mp4"
-	SegmentName  = "seg_" + pipeline.SegmentVerb + ".m4s"
-	PlaylistName = "index.m3u8"
-)
-
-// SegmentSeconds is the length of a segment, and FragmentSeconds of the fragments it is made of.
-const (
-	SegmentSeconds  = 6
-	FragmentSeconds = 2
-	perSegment      = SegmentSeconds / FragmentSeconds
-)
-
-// Track is a cut track.
-type Track struct {
-	Codecs   string    `json:"codecs"` // RFC 6381
-	InitSize int64     `json:"init_size"`
-	First    int       `json:"first"` // number of the first segment
-	Segments []Segment `json:"segments"`
-}
-
-// Segment is one numbered file of a track.
-type Segment struct {
-	Duration float64 `json:"duration"` // seconds
-	Size     int64   `json:"size"`     // bytes
-}
-
-// Duration is the length of the whole track, in seconds.
-func (t Track) Duration() float64 {
-	var sum float64
-	for _, s := range t.Segments {
-		sum += s.Duration
-	}
-	return sum
-}
-
-// Size is the bytes of all segments.
-func (t Track) Size() int64 {
-	var sum int64
-	for _, s := range t.Segments {
-		sum += s.Size
-	}
-	return sum
-}
+// perSegment is how many fragments a segment of our own encoders has.
+const perSegment = manifest.SegmentSeconds / manifest.FragmentSeconds
 
 // Limits of what is read into memory at once; our own files are far below.
 const (
@@ -68,30 +26,30 @@ const (
 // Cut cuts file, a fragmented MP4 of one track with a fragment each FragmentSeconds, into init.mp4 and
 // segments from number first on, in dir, which must exist. The fragments must follow on each other without
 // a hole, and begin at 0 when first is 0.
-func Cut(ctx context.Context, file, dir string, first int) (Track, error) {
+func Cut(ctx context.Context, file, dir string, first int) (manifest.Track, error) {
 	in, err := os.Open(file)
 	if err != nil {
-		return Track{}, err
+		return manifest.Track{}, err
 	}
 	defer in.Close()
 	info, err := in.Stat()
 	if err != nil {
-		return Track{}, err
+		return manifest.Track{}, err
 	}
-	c := cutter{in: in, size: info.Size(), dir: dir, track: Track{First: first}}
+	c := cutter{in: in, size: info.Size(), dir: dir, track: manifest.Track{First: first}}
 	for c.at < c.size {
 		if err := ctx.Err(); err != nil {
-			return Track{}, errors.Join(err, c.closeSegment())
+			return manifest.Track{}, errors.Join(err, c.closeSegment())
 		}
 		if err := c.box(); err != nil {
-			return Track{}, errors.Join(fmt.Errorf("cut %s: %w", filepath.Base(file), err), c.closeSegment())
+			return manifest.Track{}, errors.Join(fmt.Errorf("cut %s: %w", filepath.Base(file), err), c.closeSegment())
 		}
 	}
 	if err := c.closeSegment(); err != nil {
-		return Track{}, fmt.Errorf("cut %s: %w", filepath.Base(file), err)
+		return manifest.Track{}, fmt.Errorf("cut %s: %w", filepath.Base(file), err)
 	}
 	if len(c.track.Segments) == 0 {
-		return Track{}, pipeline.Fail(pipeline.CodeVerification, "nothing was encoded")
+		return manifest.Track{}, pipeline.Fail(pipeline.CodeVerification, "nothing was encoded")
 	}
 	return c.track, nil
 }
@@ -102,7 +60,7 @@ type cutter struct {
 	size  int64
 	at    int64 // of the next box
 	dir   string
-	track Track
+	track manifest.Track
 
 	header    []byte // ftyp and moov
 	timescale float64
@@ -158,5 +116,5 @@ func (c *cutter) head(name string, size int64) error {
 		return fmt.Errorf("init section: %w", err)
 	}
 	c.track.InitSize = int64(len(c.header))
-	return os.WriteFile(filepath.Join(c.dir, InitName), c.header, 0o600)
+	return os.WriteFile(filepath.Join(c.dir, manifest.InitName), c.header, 0o600)
 }

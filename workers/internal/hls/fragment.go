@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 
 	"github.com/Eyevinn/mp4ff/mp4"
+
+	"github.com/reelmill/reelmill/pipeline/manifest"
 )
 
 // readTrack finds the one track's timescale, defaults and codec in the init section.
@@ -100,13 +102,13 @@ func (c *cutter) openSegment() error {
 	if err := c.closeSegment(); err != nil {
 		return err
 	}
-	name := fmt.Sprintf(SegmentName, c.track.First+len(c.track.Segments))
+	name := fmt.Sprintf(manifest.SegmentName, c.track.First+len(c.track.Segments))
 	f, err := os.OpenFile(filepath.Join(c.dir, name), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
 	c.out, c.fragments = f, 0
-	c.track.Segments = append(c.track.Segments, Segment{})
+	c.track.Segments = append(c.track.Segments, manifest.Segment{})
 	return nil
 }
 
