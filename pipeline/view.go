@@ -1,6 +1,10 @@
 package pipeline
 
 import (
+	"cmp"
+	"math"
+	"path"
+	"slices"
 	"strings"
 	"time"
 )
@@ -23,6 +27,7 @@ type VideoView struct {
 	Problem     *Problem          `json:"error" doc:"Why it is not ready; null otherwise"`
 	Warnings    []Problem         `json:"warnings" doc:"Optional jobs that failed"`
 	Manifest    string            `json:"manifest,omitempty" doc:"HLS manifest below /play/{id}/; set when playable"`
+	DASH        string            `json:"dash_manifest,omitempty" doc:"DASH manifest below /play/{id}/"`
 	TraceID     string            `json:"trace_id" doc:"W3C trace id of everything done for the video"`
 	CreatedAt   time.Time         `json:"created_at"`
 	InspectedAt *time.Time        `json:"inspected_at"`
@@ -64,7 +69,7 @@ type JobView struct {
 	FinishedAt *time.Time     `json:"finished_at"`
 }
 
-// OutputView is an output as the API answers it.
+// OutputView is an output as the catalog keeps it, and the API answers it when it is listed (ListedOutputs).
 type OutputView struct {
 	Output
 	ID    string `json:"id"`
@@ -180,6 +185,15 @@ func (v *VideoView) ApplyJob(e Event, job JobView) {
 	}
 	v.DoneWeight += job.Weight
 	v.progress()
+	var data JobEvent
+	if err := e.Decode(&data); err != nil || data.Result == nil {
+		return // what cannot be decoded, JobView.Apply has refused
+	}
+	for _, o := range data.Result.Outputs {
+		if o.Kind == KindManifest && path.Ext(o.Path) == ".mpd" {
+			v.DASH = o.Path
+		}
+	}
 }
 
 // PlannedJobs returns the views of the jobs that a video.inspected event plans, all pending.
@@ -262,6 +276,82 @@ func (j *JobView) Unsettle() bool {
 	}
 	j.Status, j.FinishedAt = JobPending, nil
 	return true
+}
+
+// ListedOutputs returns outputs, those of the completed jobs of a video, as they are listed for people. Runs
+// of one rendition that follow on each other are one output, by JoinRuns: it has the id, key and job of the
+// first run, and stands where the rendition's first output stood. So is an object that several jobs stored
+// alike, such as an init section. Durations and Header of segments are left out: there is one duration for
+// each segment, and playlists tell them.
+func ListedOutputs(outputs []OutputView) []OutputView {
+	type place struct {
+		kind         OutputKind
+		path, sha256 string
+		segments     bool
+	}
+	at := func(o OutputView) place { return place{o.Kind, o.Path, o.SHA256, o.Segments != nil} }
+	groups := map[place][]OutputView{}
+	for _, o := range outputs {
+		groups[at(o)] = append(groups[at(o)], o)
+	}
+	listed := []OutputView{}
+	for _, o := range outputs {
+		group := groups[at(o)]
+		delete(groups, at(o))
+		switch {
+		case len(group) == 0: // listed with the first of its place
+		case o.Segments != nil:
+			listed = append(listed, listedRuns(group)...)
+		case o.SHA256 != "":
+			listed = append(listed, o)
+		default:
+			listed = append(listed, group...)
+		}
+	}
+	return listed
+}
+
+// listedRuns returns the runs of one rendition as they are listed, in the order of their numbers.
+func listedRuns(runs []OutputView) []OutputView {
+	slices.SortStableFunc(runs, func(a, b OutputView) int {
+		return cmp.Compare(a.Segments.First, b.Segments.First)
+	})
+	var listed []OutputView
+	for from, to := 0, 0; from < len(runs); from = to {
+		joined := []Output{runs[from].Output}
+		for to = from + 1; to < len(runs); to++ {
+			s := runs[to-1].Segments
+			if runs[to].Segments.First != s.First+s.Count {
+				break
+			}
+			joined = append(joined, runs[to].Output)
+		}
+		view := runs[from]
+		view.Output = JoinRuns(joined)
+		view.Segments.Header = ""
+		listed = append(listed, view)
+	}
+	return listed
+}
+
+// JoinRuns returns the one output that consecutive runs of a rendition are together; runs are in order, and
+// one at least. Segments, bytes and seconds are added up, the peak is the highest, the average is by time,
+// and Last is the last one's. The rest is the first one's, but for Durations, which are left out. The key is
+// right for the first run alone: each job stores its own.
+func JoinRuns(runs []Output) Output {
+	all, segments := runs[0], *runs[0].Segments
+	bits := float64(all.AverageBandwidth) * all.Duration
+	for _, r := range runs[1:] {
+		all.Size, all.Duration = all.Size+r.Size, all.Duration+r.Duration
+		all.Bandwidth, bits = max(all.Bandwidth, r.Bandwidth), bits+float64(r.AverageBandwidth)*r.Duration
+		segments.Count, segments.Last = segments.Count+r.Segments.Count, r.Segments.Last
+	}
+	if len(runs) > 1 && all.Duration > 0 {
+		all.AverageBandwidth = int64(math.Round(bits / all.Duration))
+	}
+	segments.Durations = nil
+	all.Segments = &segments
+	return all
 }
 
 func (j Job) weight() int { return max(1, j.Weight) }

@@ -3,6 +3,8 @@ package pipeline_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/reelmill/reelmill/pipeline"
@@ -201,6 +203,94 @@ func TestJobView(t *testing.T) {
 	broken := pipeline.Event{Type: pipeline.JobStarted, Data: []byte("[")}
 	if _, err := j.Apply(broken); err == nil {
 		t.Error("a broken event is applied")
+	}
+}
+
+// TestViewNamesTheDASHManifest: a completed job has published it, and no other has.
+func TestViewNamesTheDASHManifest(t *testing.T) {
+	var d diary
+	view := &views{jobs: map[string]*pipeline.JobView{}}
+	d.uploaded()
+	published := &pipeline.Result{Outputs: []pipeline.Output{
+		{Kind: pipeline.KindManifest, Path: "master.m3u8"}, {Kind: pipeline.KindManifest, Path: "manifest.mpd"},
+		{Kind: pipeline.KindIndex, Path: "index/x.mpd"},
+	}}
+	d.job(pipeline.JobStarted, "a", pipeline.JobEvent{})
+	d.job(pipeline.JobCompleted, "b", pipeline.JobEvent{Result: &pipeline.Result{Outputs: published.Outputs[:1]}})
+	for _, e := range d.events {
+		view.apply(t, e)
+	}
+	if view.video.DASH != "" {
+		t.Errorf("before it is there: %s", view.video.DASH)
+	}
+	d.job(pipeline.JobCompleted, "a", pipeline.JobEvent{Result: published})
+	if view.apply(t, d.events[len(d.events)-1]); view.video.DASH != "manifest.mpd" {
+		t.Errorf("packaged: %q", view.video.DASH)
+	}
+	d.job(pipeline.JobCompleted, "c", pipeline.JobEvent{})
+	if view.apply(t, d.events[len(d.events)-1]); view.video.DASH != "manifest.mpd" {
+		t.Errorf("after one more job: %q", view.video.DASH)
+	}
+}
+
+// runOf is a run of segments of a rung, as a chunk publishes it.
+func runOf(job, rung string, first, count int, last bool) pipeline.OutputView {
+	return pipeline.OutputView{
+		ID: "out_" + job + rung, Video: video, Job: job,
+		Output: pipeline.Output{
+			Name: rung, Kind: pipeline.KindRendition, Path: rung + "/seg_%05d.m4s", Key: job + "/" + rung,
+			Size: int64(100 * count), Duration: 6 * float64(count), Height: 720, Codecs: "avc1.64001F",
+			Bandwidth: int64(1000 + first), AverageBandwidth: int64(900 + first),
+			Segments: &pipeline.Segments{
+				First: first, Count: count, Last: last, Header: "h", Durations: make([]float64, count),
+			},
+		},
+	}
+}
+
+// objectOf is an object that a job stored.
+func objectOf(job string, kind pipeline.OutputKind, path, sum string) pipeline.OutputView {
+	return pipeline.OutputView{Job: job, Output: pipeline.Output{Kind: kind, Path: path, SHA256: sum}}
+}
+
+func TestListedOutputsJoinRuns(t *testing.T) {
+	outputs := []pipeline.OutputView{
+		objectOf("c1", pipeline.KindInit, "720p/init.mp4", "ab"), runOf("c1", "720p", 2, 3, false),
+		runOf("c1", "360p", 2, 3, false),
+		objectOf("c0", pipeline.KindInit, "720p/init.mp4", "ab"), runOf("c0", "720p", 0, 2, false),
+		objectOf("poster", pipeline.KindPoster, "poster.jpg", "ef"), runOf("c3", "720p", 7, 1, false),
+		runOf("c4", "720p", 8, 1, true), objectOf("c4", pipeline.KindInit, "720p/init.mp4", "cd"),
+		objectOf("x", "test", "x", ""), objectOf("y", "test", "x", ""),
+	}
+	var got []string
+	listed := pipeline.ListedOutputs(outputs)
+	for _, o := range listed {
+		line := o.Job + " " + o.Path
+		if s := o.Segments; s != nil {
+			line += fmt.Sprintf(" %d+%d %v", s.First, s.Count, s.Last)
+			if s.Durations != nil || s.Header != "" {
+				t.Errorf("%s: %+v", line, s)
+			}
+		}
+		got = append(got, line)
+	}
+	want := []string{
+		"c1 720p/init.mp4", "c0 720p/seg_%05d.m4s 0+5 false", "c3 720p/seg_%05d.m4s 7+2 true",
+		"c1 360p/seg_%05d.m4s 2+3 false", "poster poster.jpg", "c4 720p/init.mp4", "x x", "y x",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+	joined := listed[1]
+	if joined.ID != "out_c0720p" || joined.Key != "c0/720p" || joined.Size != 500 || joined.Duration != 30 ||
+		joined.Bandwidth != 1002 || joined.AverageBandwidth != 901 || joined.Codecs != "avc1.64001F" {
+		t.Errorf("%+v", joined)
+	}
+	if s := outputs[1].Segments; s.Header != "h" || s.Count != 3 || len(s.Durations) != 3 {
+		t.Errorf("what was given is changed: %+v", s)
+	}
+	if none := pipeline.ListedOutputs(nil); none == nil || len(none) != 0 {
+		t.Errorf("of nothing: %v", none)
 	}
 }
 

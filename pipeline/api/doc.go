@@ -27,6 +27,8 @@
 //     back gets what comes after it.
 //   - Canceling, retrying and redriving may be repeated: each is one event, and the answer is the state that
 //     it led to. A dead letter is discarded last, so one that is lost sight of is there still.
+//   - A video that is playable has a master playlist: the one that was packaged or, until then, one of what
+//     completed jobs have stored. A playlist only ever gets longer.
 //   - Memory does not grow with the size of an upload, an output or a log.
 //
 // What it does not:

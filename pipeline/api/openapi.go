@@ -217,6 +217,8 @@ func describePlay(method string) *huma.Operation {
 	return &huma.Operation{
 		OperationID: id, Method: method, Path: "/play/{id}/{path}", Tags: []string{"playback"},
 		Summary: "Play an output: a manifest, a segment, a poster",
+		Description: "From the moment that a video is playable until it is packaged, `master.m3u8` and the " +
+			"playlists that it lists are made of what is there; they grow, and have an ETag of their content.",
 		Parameters: []*huma.Param{
 			idParam(),
 			{

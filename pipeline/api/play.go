@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -8,8 +9,10 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/manifest"
 	"github.com/reelmill/reelmill/storage"
 )
 
@@ -17,6 +20,9 @@ const (
 	// playCache is short: a path can come to stand for another object, when a job is made again. The ETag then
 	// tells, and a revalidation is cheap.
 	playCache = "public, max-age=60"
+	// growCache is shorter than a segment: a playlist that grows is asked for once each target duration, and a
+	// stale one makes the player late. A second lets one answer serve a crowd.
+	growCache = "public, max-age=1"
 	// playPolicy lets a browser show the one file that it was led to, and nothing else run or load.
 	playPolicy = "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; sandbox"
 	// maxRanges is how many ranges one request may ask for; with more, it gets the whole object.
@@ -25,7 +31,8 @@ const (
 	window = 8 << 20
 )
 
-// play serves one output, whole or in ranges (RFC 9110, 14). Whoever knows the id may play.
+// play serves one output, whole or in ranges (RFC 9110, 14), or a playlist of a video that is still being
+// made. Whoever knows the id may play.
 func (s *server) play(w http.ResponseWriter, r *http.Request) {
 	video, path := r.PathValue("id"), r.PathValue("path")
 	h := w.Header()
@@ -33,17 +40,15 @@ func (s *server) play(w http.ResponseWriter, r *http.Request) {
 	h.Set("Access-Control-Expose-Headers", "Content-Length, Content-Range, Accept-Ranges, ETag, X-Request-Id")
 	h.Set("Cross-Origin-Resource-Policy", "cross-origin")
 	object, info, err := s.locate(r.Context(), video, path)
+	if errors.Is(err, pipeline.ErrNotFound) && isPlaylist(path) {
+		s.playGrowing(w, r, video, path)
+		return
+	}
 	if err != nil {
 		s.refuse(w, r, err)
 		return
 	}
-	h.Set("Content-Type", playType(object))
-	h.Set("Content-Security-Policy", playPolicy)
-	h.Set("Cache-Control", playCache)
-	h.Set("ETag", etag(object))
-	if strings.Count(r.Header.Get("Range"), ",") >= maxRanges {
-		r.Header.Del("Range")
-	}
+	describeContent(r, h, playType(object), playCache, etag(object))
 	content := &objectReader{ctx: r.Context(), store: s.cfg.Store, key: object.Key, size: info.Size}
 	http.ServeContent(&rangeProblem{ResponseWriter: w, s: s, r: r}, r, "", info.Modified, content)
 	if err := content.close(); err != nil && r.Context().Err() == nil {
@@ -53,7 +58,51 @@ func (s *server) play(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// locate finds the object at path of video in catalog and store.
+// describeContent sets the headers that every content has, and drops a range of too many parts.
+func describeContent(r *http.Request, h http.Header, media, cache, tag string) {
+	h.Set("Content-Type", media)
+	h.Set("Content-Security-Policy", playPolicy)
+	h.Set("Cache-Control", cache)
+	h.Set("ETag", tag)
+	if strings.Count(r.Header.Get("Range"), ",") >= maxRanges {
+		r.Header.Del("Range")
+	}
+}
+
+// isPlaylist reports whether path is one of those that manifest.Growing may have.
+func isPlaylist(path string) bool {
+	return path == manifest.MasterName || strings.HasSuffix(path, "/"+manifest.PlaylistName)
+}
+
+// playGrowing serves a playlist that no job has written yet, made from what completed jobs have stored. Once
+// one is written, it is the one that is served: it begins with the same segments.
+func (s *server) playGrowing(w http.ResponseWriter, r *http.Request, video, path string) {
+	text, err := s.growing(r.Context(), video, path)
+	if err != nil {
+		s.refuse(w, r, err)
+		return
+	}
+	sum := sha256.Sum256(text)
+	describeContent(r, w.Header(), storage.ContentType(path), growCache, `"`+hex.EncodeToString(sum[:])+`"`)
+	out := &rangeProblem{ResponseWriter: w, s: s, r: r}
+	http.ServeContent(out, r, "", time.Time{}, bytes.NewReader(text))
+}
+
+// growing returns the playlist at path of a video that is playable.
+func (s *server) growing(ctx context.Context, video, path string) ([]byte, error) {
+	playable, outputs, err := s.cfg.Catalog.Played(ctx, video)
+	if err != nil {
+		return nil, noSuch("output", err)
+	}
+	if !playable {
+		return nil, fail(codeNotFound, "There is no such output.")
+	}
+	text, err := manifest.Growing(outputs).Text(path)
+	return text, noSuch("output", err)
+}
+
+// locate finds the object at path of video in catalog and store. Its error is pipeline.ErrNotFound where no
+// output has the path.
 func (s *server) locate(ctx context.Context, video, path string) (pipeline.Object, storage.Info, error) {
 	missing := fail(codeNotFound, "There is no such output.")
 	if checkVideo(video) != nil {
@@ -61,7 +110,7 @@ func (s *server) locate(ctx context.Context, video, path string) (pipeline.Objec
 	}
 	object, err := s.cfg.Catalog.Resolve(ctx, video, path)
 	if errors.Is(err, pipeline.ErrNotFound) {
-		return object, storage.Info{}, missing
+		return object, storage.Info{}, missing.because(err)
 	}
 	if err != nil {
 		return object, storage.Info{}, err

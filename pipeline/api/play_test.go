@@ -27,6 +27,7 @@ func (e *env) published() string {
 	segments.SHA256, segments.Size, segments.Segments = "", 13, &pipeline.Segments{First: 0, Count: 2}
 	e.job(pipeline.JobCompleted, id, "thumbnail", segments,
 		e.put(id, "thumbnail", "master.m3u8", "#EXTM3U\n"), e.put(id, "thumbnail", "thumbnail.jpg", "jpeg"),
+		e.put(id, "thumbnail", "manifest.mpd", "<MPD/>\n"), e.put(id, "thumbnail", "720p/init.mp4", "ftyp"),
 		e.put(id, "thumbnail", "storyboard.vtt", "WEBVTT\n"), e.put(id, "thumbnail", "empty.ts", ""))
 	return "/play/" + id + "/"
 }
@@ -38,6 +39,8 @@ func TestPlay(t *testing.T) {
 		"master.m3u8":        {"application/vnd.apple.mpegurl", "#EXTM3U\n"},
 		"thumbnail.jpg":      {"image/jpeg", "jpeg"},
 		"storyboard.vtt":     {"text/vtt; charset=utf-8", "WEBVTT\n"},
+		"manifest.mpd":       {"application/dash+xml", "<MPD/>\n"},
+		"720p/init.mp4":      {"video/mp4", "ftyp"},
 		"720p/seg_00000.m4s": {"video/iso.segment", "0123456789"},
 		"720p/seg_00001.m4s": {"video/iso.segment", "abc"},
 		"empty.ts":           {"video/mp2t", ""},
@@ -110,6 +113,120 @@ func TestPlayRanges(t *testing.T) {
 			t.Errorf("%s: Content-Range %q", rng, got)
 		}
 	}
+}
+
+// chunk is what a job publishes of a rung: segments of 6 s from first on, and the init section.
+func (e *env) chunk(video, job string, first, count int, last bool) []pipeline.Output {
+	e.t.Helper()
+	header := e.put(video, job, "360p/init.mp4", "ftyp")
+	header.Kind = pipeline.KindInit
+	var run pipeline.Output
+	segments := &pipeline.Segments{First: first, Count: count, Last: last, Header: "h"}
+	for i := range count {
+		name := fmt.Sprintf("360p/seg_%05d.m4s", first+i)
+		run = e.put(video, job, name, job+" "+name)
+		number := fmt.Sprintf("%05d", first+i)
+		run.Path = strings.Replace(run.Path, number, pipeline.SegmentVerb, 1)
+		run.Key = strings.Replace(run.Key, number, pipeline.SegmentVerb, 1)
+		segments.Durations = append(segments.Durations, 6)
+	}
+	run.Kind, run.SHA256, run.Size, run.Segments = pipeline.KindRendition, "", int64(100*count), segments
+	run.Width, run.Height, run.Codecs, run.Duration = 640, 360, "avc1.64001E", 6*float64(count)
+	run.Bandwidth, run.AverageBandwidth = 700000+int64(first), 600000
+	return []pipeline.Output{header, run}
+}
+
+// isPlayable tells that a video can be played.
+func (e *env) isPlayable(video string) {
+	e.t.Helper()
+	e.tell(pipeline.VideoPlayable, pipeline.PlayableSubject(project, video),
+		pipeline.Playable{Path: "master.m3u8", Job: "transcode-0000"})
+}
+
+func TestPlayWhileItGrows(t *testing.T) {
+	e := newEnv(t, nil)
+	id := e.uploaded().ID
+	base := "/play/" + id + "/"
+	e.inspected(id)
+	paths := []string{base + "master.m3u8", base + "360p/index.m3u8"}
+	for _, path := range paths { // nothing is made yet
+		resp, raw := e.get(path)
+		wantProblem(t, resp, raw, codeNotFound)
+	}
+	e.job(pipeline.JobStarted, id, "transcode-0000")
+	e.job(pipeline.JobCompleted, id, "transcode-0000", e.chunk(id, "transcode-0000", 0, 2, false)...)
+	for _, path := range paths { // something is, but the video is not playable
+		resp, raw := e.get(path)
+		wantProblem(t, resp, raw, codeNotFound)
+	}
+	e.isPlayable(id)
+	var tags []string
+	for i, want := range []string{"360p/index.m3u8", "seg_00001.m4s\n"} {
+		resp, raw := e.get(paths[i])
+		if resp.StatusCode != 200 || !strings.HasPrefix(string(raw), "#EXTM3U\n") || !strings.Contains(string(raw), want) {
+			t.Fatalf("%s: %s\n%s", paths[i], resp.Status, raw)
+		}
+		tags = append(tags, resp.Header.Get("ETag"))
+		e.wantGrowing(resp, paths[i], raw)
+	}
+	if resp, raw := e.get(base + "360p/seg_00001.m4s"); resp.StatusCode != 200 || string(raw) != "transcode-0000 360p/seg_00001.m4s" {
+		t.Errorf("a segment that is listed: %s %q", resp.Status, raw)
+	}
+	for _, path := range []string{"720p/index.m3u8", "index.m3u8", "360p/iframes.m3u8", "x/360p/index.m3u8"} {
+		resp, raw := e.get(base + path)
+		wantProblem(t, resp, raw, codeNotFound)
+	}
+	e.job(pipeline.JobStarted, id, "transcode-0001")
+	e.job(pipeline.JobCompleted, id, "transcode-0001", e.chunk(id, "transcode-0001", 2, 1, true)...)
+	resp, raw := e.get(paths[1], "If-None-Match", tags[1])
+	if resp.StatusCode != 200 || resp.Header.Get("ETag") == tags[1] || !strings.HasSuffix(string(raw), "seg_00002.m4s\n#EXT-X-ENDLIST\n") {
+		t.Errorf("when it is whole: %s\n%s", resp.Status, raw)
+	}
+	e.job(pipeline.JobStarted, id, "thumbnail")
+	e.job(pipeline.JobCompleted, id, "thumbnail", e.put(id, "thumbnail", "360p/index.m3u8", "#EXTM3U\n#packaged\n"))
+	resp, raw = e.get(paths[1])
+	if string(raw) != "#EXTM3U\n#packaged\n" || resp.Header.Get("Cache-Control") != playCache {
+		t.Errorf("when it is packaged: %s %v\n%s", resp.Status, resp.Header, raw)
+	}
+}
+
+// wantGrowing checks the headers of a playlist that grows, and that it can be asked for in every way.
+func (e *env) wantGrowing(resp *http.Response, path string, raw []byte) {
+	e.t.Helper()
+	for name, value := range map[string]string{
+		"Content-Type": "application/vnd.apple.mpegurl", "X-Content-Type-Options": "nosniff",
+		"Access-Control-Allow-Origin": "*", "Cache-Control": growCache, "Content-Security-Policy": playPolicy,
+		"Last-Modified": "",
+	} {
+		if got := resp.Header.Get(name); got != value {
+			e.t.Errorf("%s: %s is %q, want %q", path, name, got, value)
+		}
+	}
+	etag := resp.Header.Get("ETag")
+	head, body := e.do("HEAD", path, nil)
+	if head.StatusCode != 200 || len(body) != 0 || head.ContentLength != int64(len(raw)) || head.Header.Get("ETag") != etag {
+		e.t.Errorf("HEAD %s: %s %v", path, head.Status, head.Header)
+	}
+	if resp, raw := e.get(path, "If-None-Match", etag); resp.StatusCode != 304 || len(raw) != 0 {
+		e.t.Errorf("%s unchanged: %s", path, resp.Status)
+	}
+	if resp, part := e.get(path, "Range", "bytes=1-6"); resp.StatusCode != 206 || string(part) != "EXTM3U" {
+		e.t.Errorf("a range of %s: %s %q", path, resp.Status, part)
+	}
+}
+
+// An object that is in the catalog and not in the store is missing: no playlist is made in its place.
+func TestPlayPackagedAndGone(t *testing.T) {
+	e := newEnv(t, nil)
+	id := e.uploaded().ID
+	e.inspected(id)
+	e.job(pipeline.JobStarted, id, "transcode-0000")
+	outputs := append(e.chunk(id, "transcode-0000", 0, 1, true), e.put(id, "transcode-0000", "master.m3u8", "#EXTM3U\n"))
+	e.job(pipeline.JobCompleted, id, "transcode-0000", outputs...)
+	e.isPlayable(id)
+	must(t, e.store.Delete(t.Context(), outputs[2].Key))
+	resp, raw := e.get("/play/" + id + "/master.m3u8")
+	wantProblem(t, resp, raw, codeNotFound)
 }
 
 func TestPlayMissing(t *testing.T) {

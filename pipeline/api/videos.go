@@ -35,6 +35,8 @@ var (
 	opListOutputs = huma.Operation{
 		OperationID: "list-outputs", Method: http.MethodGet, Path: "/v1/videos/{id}/outputs",
 		Tags: []string{"videos"}, Summary: "List the outputs of a video",
+		Description: "A rendition that several jobs make in parts is one output for each stretch without a hole; " +
+			"its `id`, `job` and `key` are those of the first part.",
 	}
 	opListJobs = huma.Operation{
 		OperationID: "list-jobs", Method: http.MethodGet, Path: "/v1/videos/{id}/jobs", Tags: []string{"videos"},
@@ -227,7 +229,7 @@ func (s *server) listOutputs(ctx context.Context, in *videoInput) (*outputsOutpu
 	if err != nil {
 		return nil, err
 	}
-	return &outputsOutput{newList(outputs, "")}, nil
+	return &outputsOutput{newList(pipeline.ListedOutputs(outputs), "")}, nil
 }
 
 type jobsOutput struct{ Body list[pipeline.JobView] }

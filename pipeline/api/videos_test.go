@@ -279,6 +279,27 @@ func TestJobsAndOutputs(t *testing.T) {
 	}
 }
 
+// Parts of a rendition are one output, and what two jobs stored alike is listed once.
+func TestOutputsOfChunksAreListedAsOne(t *testing.T) {
+	e := newEnv(t, nil)
+	id := e.uploaded().ID
+	e.inspected(id)
+	for i, job := range []string{"transcode-0000", "transcode-0001", "transcode-0002"} {
+		e.job(pipeline.JobStarted, id, job)
+		e.job(pipeline.JobCompleted, id, job, e.chunk(id, job, 2*i, 2, i == 2)...)
+	}
+	outputs := read[list[pipeline.OutputView]](e, "/v1/videos/"+id+"/outputs").Data
+	if len(outputs) != 2 || outputs[0].Kind != pipeline.KindInit || outputs[1].Job != "transcode-0000" {
+		t.Fatalf("%+v", outputs)
+	}
+	o := outputs[1]
+	want := pipeline.Segments{First: 0, Count: 6, Last: true}
+	if diff := cmp.Diff(&want, o.Segments); diff != "" || o.Size != 600 || o.Duration != 36 ||
+		o.Bandwidth != 700004 || o.AverageBandwidth != 600000 {
+		t.Errorf("%+v %s", o, diff)
+	}
+}
+
 func TestPipelines(t *testing.T) {
 	e := newEnv(t, nil)
 	l := read[list[pipeline.Pipeline]](e, "/v1/pipelines")

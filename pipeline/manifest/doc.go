@@ -1,9 +1,13 @@
 // Package manifest owns how the renditions of a video are listed for players.
 //
 //  1. Track is one rendition's media as it is stored: an init section and numbered CMAF segments.
-//  2. MediaPlaylist lists the segments of one track, Master the tracks of a video (RFC 8216).
+//  2. Media lists the segments of one track, IFrames its keyframes, Master the tracks of a video (RFC 8216).
 //  3. Rates measures BANDWIDTH and AVERAGE-BANDWIDTH as Apple's authoring specification defines them.
+//  4. DASH lists the same segments for DASH players (ISO/IEC 23009-1).
+//  5. Growing lists what can be played while the video is still being made, from the outputs of the jobs that
+//     are completed: the same playlists, which end where the segments do.
 //
-// Every URI is relative, so that a tree plays from any base. It reads and writes no files: whoever calls
-// has the tracks, and keeps the text.
+// Every text is read back by a parser before it is returned, and compared with what was meant. Every URI is
+// relative, so that a tree plays from any base. The package reads and writes no files: whoever calls has the
+// tracks or the outputs, and keeps the text.
 package manifest

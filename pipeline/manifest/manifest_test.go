@@ -1,6 +1,9 @@
 package manifest
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 func TestRates(t *testing.T) {
 	for _, c := range []struct {
@@ -23,12 +26,29 @@ func TestRates(t *testing.T) {
 	}
 }
 
-func TestMediaPlaylist(t *testing.T) {
-	got, err := MediaPlaylist(Track{Segments: []Segment{{Duration: 6.006, Size: 1}, {Duration: 6.006, Size: 1}, {Duration: 0.467133, Size: 1}}})
+// lengths is a track whose segments last that many seconds.
+func lengths(seconds ...float64) Track {
+	t := Track{Codecs: "avc1.64001F", Timescale: 30000}
+	for _, s := range seconds {
+		t.Segments = append(t.Segments, Segment{Duration: s, Size: int64(s * 1000)})
+	}
+	return t
+}
+
+// check compares a text with the one wanted.
+func check(t *testing.T, got []byte, err error, want string) {
+	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `#EXTM3U
+	if string(got) != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestMediaOfAWholeTrack(t *testing.T) {
+	got, err := MediaPlaylist(lengths(6.006, 6.006, 0.467133))
+	check(t, got, err, `#EXTM3U
 #EXT-X-VERSION:7
 #EXT-X-INDEPENDENT-SEGMENTS
 #EXT-X-PLAYLIST-TYPE:VOD
@@ -42,26 +62,104 @@ seg_00001.m4s
 #EXTINF:0.467133,
 seg_00002.m4s
 #EXT-X-ENDLIST
-`
-	if string(got) != want {
-		t.Errorf("got\n%s\nwant\n%s", got, want)
+`)
+}
+
+func TestMediaOfAGrowingTrack(t *testing.T) {
+	got, err := Media(lengths(4.4), Options{Growing: true})
+	check(t, got, err, `#EXTM3U
+#EXT-X-VERSION:7
+#EXT-X-INDEPENDENT-SEGMENTS
+#EXT-X-PLAYLIST-TYPE:EVENT
+#EXT-X-START:TIME-OFFSET=0,PRECISE=YES
+#EXT-X-MEDIA-SEQUENCE:0
+#EXT-X-TARGETDURATION:6
+#EXT-X-MAP:URI="init.mp4"
+#EXTINF:4.400000,
+seg_00000.m4s
+`)
+}
+
+func TestTargetDuration(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		track   Track
+		options Options
+		want    string
+	}{
+		{"whole, short", lengths(0.2), Options{Target: 9}, "1"},
+		{"whole, long", lengths(6, 9.5), Options{}, "10"},
+		{"growing, short", lengths(2), Options{Growing: true}, "6"},
+		{"growing, as asked", lengths(2), Options{Growing: true, Target: 10}, "10"},
+		{"growing, asked for less", lengths(2), Options{Growing: true, Target: 3}, "6"},
+		{"growing, a long segment", lengths(11.7), Options{Growing: true, Target: 10}, "12"},
+		{"nothing yet", Track{}, Options{Growing: true}, "6"},
+	} {
+		got, err := Media(c.track, c.options)
+		if err != nil || !strings.Contains(string(got), "\n#EXT-X-TARGETDURATION:"+c.want+"\n") {
+			t.Errorf("%s: want %s in\n%s%v", c.name, c.want, got, err)
+		}
+	}
+}
+
+func TestIFrames(t *testing.T) {
+	track := lengths(4, 1.5)
+	track.First = 7
+	track.Segments[0].Keys = []Key{{Offset: 0, Size: 1000, Duration: 2}, {Offset: 5000, Size: 3000, Duration: 2}}
+	track.Segments[1].Keys = []Key{{Offset: 0, Size: 600, Duration: 1.5}}
+	got, err := IFrames(track)
+	check(t, got, err, `#EXTM3U
+#EXT-X-VERSION:7
+#EXT-X-INDEPENDENT-SEGMENTS
+#EXT-X-PLAYLIST-TYPE:VOD
+#EXT-X-MEDIA-SEQUENCE:7
+#EXT-X-TARGETDURATION:2
+#EXT-X-I-FRAMES-ONLY
+#EXT-X-MAP:URI="init.mp4"
+#EXT-X-BYTERANGE:1000@0
+#EXTINF:2.000000,
+seg_00007.m4s
+#EXT-X-BYTERANGE:3000@5000
+#EXTINF:2.000000,
+seg_00007.m4s
+#EXT-X-BYTERANGE:600@0
+#EXTINF:1.500000,
+seg_00008.m4s
+#EXT-X-ENDLIST
+`)
+	if peak, average := IFrameRates(track); peak != 12000 || average != 6691 {
+		t.Errorf("%d %d bits/s", peak, average)
+	}
+	track.Segments[1].Keys = nil
+	if got, err := IFrames(track); err == nil {
+		t.Errorf("a segment without a keyframe passed:\n%s", got)
+	}
+}
+
+func hd() Variant {
+	return Variant{
+		URI: "720p/index.m3u8", Codecs: "avc1.64001F", Width: 1280, Height: 720, FrameRate: 30000.0 / 1001,
+		FrameRateNum: 30000, FrameRateDen: 1001, Peak: 4000000, Average: 3000000,
+	}
+}
+
+func sd() Variant {
+	return Variant{
+		URI: "360p/index.m3u8", Codecs: "avc1.64001E", Width: 640, Height: 360, FrameRate: 30000.0 / 1001,
+		FrameRateNum: 30000, FrameRateDen: 1001, Peak: 900000, Average: 600000,
+	}
+}
+
+func sounds() []Audio {
+	return []Audio{
+		{URI: "audio-eng/index.m3u8", Name: "English", Language: "en", Channels: 2, Codecs: "mp4a.40.2", Peak: 130000, Average: 128000},
+		{URI: "audio-und/index.m3u8", Name: "Audio", Channels: 2, Codecs: "mp4a.40.2", Peak: 131000, Average: 127000},
 	}
 }
 
 func TestMaster(t *testing.T) {
-	got, err := Master(
-		[]Variant{
-			{URI: "720p/index.m3u8", Codecs: "avc1.64001F", Width: 1280, Height: 720, FrameRate: 30000.0 / 1001, Peak: 4000000, Average: 3000000},
-			{URI: "360p/index.m3u8", Codecs: "avc1.64001E", Width: 640, Height: 360, FrameRate: 30000.0 / 1001, Peak: 900000, Average: 600000},
-		},
-		[]Audio{
-			{URI: "audio-eng/index.m3u8", Name: "English", Language: "en", Channels: 2, Codecs: "mp4a.40.2", Peak: 130000, Average: 128000},
-			{URI: "audio-und/index.m3u8", Name: "Audio", Channels: 2, Codecs: "mp4a.40.2", Peak: 131000, Average: 127000},
-		})
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := `#EXTM3U
+	got, err := Master([]Variant{hd(), sd()}, sounds())
+	check(t, got, err, `#EXTM3U
 #EXT-X-VERSION:7
 #EXT-X-INDEPENDENT-SEGMENTS
 #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="audio",NAME="Audio",DEFAULT=NO,AUTOSELECT=YES,CHANNELS="2",URI="audio-und/index.m3u8"
@@ -70,11 +168,37 @@ func TestMaster(t *testing.T) {
 720p/index.m3u8
 #EXT-X-STREAM-INF:BANDWIDTH=1031000,AVERAGE-BANDWIDTH=728000,CODECS="avc1.64001E,mp4a.40.2",RESOLUTION=640x360,FRAME-RATE=29.970,AUDIO="audio"
 360p/index.m3u8
-`
-	if string(got) != want {
-		t.Errorf("got\n%s\nwant\n%s", got, want)
-	}
+`)
 	if _, err := Master([]Variant{{URI: "720p/index.m3u8", Codecs: "avc1.64001F"}}, nil); err == nil {
 		t.Error("a variant without a bit rate passed")
+	}
+}
+
+// Every codec of every sound is named, once: a player may come to play any of them.
+func TestMasterNamesAllCodecs(t *testing.T) {
+	mixed := sounds()
+	mixed[1].Codecs = "opus"
+	got, err := Master([]Variant{hd()}, append(mixed, Audio{URI: "c/index.m3u8", Name: "C", Codecs: "mp4a.40.2"}))
+	if want := `CODECS="avc1.64001F,mp4a.40.2,opus",`; err != nil || !strings.Contains(string(got), want) {
+		t.Errorf("%v; want %s in\n%s", err, want, got)
+	}
+}
+
+func TestMasterWithIFrames(t *testing.T) {
+	v := hd()
+	v.IFramesURI, v.IFramesPeak, v.IFramesAverage = "720p/"+IFramesName, 250000, 200000
+	got, err := Master([]Variant{v, sd()}, nil)
+	check(t, got, err, `#EXTM3U
+#EXT-X-VERSION:7
+#EXT-X-INDEPENDENT-SEGMENTS
+#EXT-X-STREAM-INF:BANDWIDTH=4000000,AVERAGE-BANDWIDTH=3000000,CODECS="avc1.64001F",RESOLUTION=1280x720,FRAME-RATE=29.970
+720p/index.m3u8
+#EXT-X-STREAM-INF:BANDWIDTH=900000,AVERAGE-BANDWIDTH=600000,CODECS="avc1.64001E",RESOLUTION=640x360,FRAME-RATE=29.970
+360p/index.m3u8
+#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=250000,AVERAGE-BANDWIDTH=200000,CODECS="avc1.64001F",RESOLUTION=1280x720,URI="720p/iframes.m3u8"
+`)
+	v.IFramesPeak = 0
+	if _, err := Master([]Variant{v}, nil); err == nil {
+		t.Error("an I-frame playlist without a bit rate passed")
 	}
 }

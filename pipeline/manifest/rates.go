@@ -26,6 +26,18 @@ func Rates(segments []Segment) (peak, average int64) {
 	return max(peak, average), average
 }
 
+// IFrameRates returns the peak and the average bit rate of the I-frame playlist of t, in bits/s: those of its
+// keyframes, each of which lasts until the next.
+func IFrameRates(t Track) (peak, average int64) {
+	var frames []Segment
+	for _, s := range t.Segments {
+		for _, k := range s.Keys {
+			frames = append(frames, Segment{Duration: k.Duration, Size: k.Size})
+		}
+	}
+	return Rates(frames)
+}
+
 func rate(size int64, seconds float64) int64 {
 	if seconds <= 0 {
 		return 0

@@ -23,7 +23,9 @@ type Track struct {
 	// Header names what a decoder is set up with: runs whose Header is equal play one after the other with the
 	// init section of any of them.
 	Header    string    `json:"header"`
-	Timescale int       `json:"timescale"` // ticks/s; every duration is a whole number of them
+	Timescale int       `json:"timescale"`        // ticks/s; every duration is a whole number of them
+	Width     int       `json:"width,omitempty"`  // pixels, of video
+	Height    int       `json:"height,omitempty"` // pixels, of video
 	InitSize  int64     `json:"init_size"`
 	First     int       `json:"first"` // number of the first segment
 	Segments  []Segment `json:"segments"`

@@ -2,6 +2,8 @@ package catalog
 
 import (
 	"context"
+	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -19,9 +21,10 @@ const (
 
 // Resolve returns the object that is played at path below a video: the output of that path, or one segment
 // of an output whose Path has pipeline.SegmentVerb where path has the number, if its Segments have that
-// number. A segment has no size and hash of its own in the catalog: both are zero. Anything else is
-// pipeline.ErrNotFound: paths are only ever compared with those of outputs, so a hostile one names nothing.
-// The number must not touch other digits.
+// number: several jobs may each have made a run of them. What two jobs claim is the later one's. A segment
+// has no size and hash of its own in the catalog: both are zero. Anything else is pipeline.ErrNotFound: paths
+// are only ever compared with those of outputs, so a hostile one names nothing. The number must not touch
+// other digits.
 //
 // The project is not asked for: whoever calls has checked that the video may be played.
 func (c *Catalog) Resolve(ctx context.Context, video, path string) (pipeline.Object, error) {
@@ -36,23 +39,24 @@ func (c *Catalog) Resolve(ctx context.Context, video, path string) (pipeline.Obj
 }
 
 func (c *Catalog) resolve(ctx context.Context, video, path string) (pipeline.Object, error) {
-	o, err := c.outputAt(ctx, video, path)
-	if err == nil && o.Segments == nil {
+	o, err := c.outputAt(ctx, video, path, func(o pipeline.Output) bool { return o.Segments == nil })
+	if err == nil {
 		return pipeline.Object{Key: o.Key, Size: o.Size, SHA256: o.SHA256, ContentType: o.ContentType}, nil
 	}
-	if err != nil && !errors.Is(err, pipeline.ErrNotFound) {
+	if !errors.Is(err, pipeline.ErrNotFound) {
 		return pipeline.Object{}, err
 	}
 	for _, r := range segmentRuns(path) {
-		o, err := c.outputAt(ctx, video, path[:r.from]+pipeline.SegmentVerb+path[r.to:])
+		template := path[:r.from] + pipeline.SegmentVerb + path[r.to:]
+		o, err := c.outputAt(ctx, video, template, func(o pipeline.Output) bool {
+			s := o.Segments
+			return s != nil && r.number >= s.First && r.number-s.First < s.Count
+		})
 		if errors.Is(err, pipeline.ErrNotFound) {
 			continue
 		}
 		if err != nil {
 			return pipeline.Object{}, err
-		}
-		if s := o.Segments; s == nil || r.number < s.First || r.number-s.First >= s.Count {
-			continue
 		}
 		key := strings.Replace(o.Key, pipeline.SegmentVerb, path[r.from:r.to], 1)
 		return pipeline.Object{Key: key, ContentType: o.ContentType}, nil
@@ -60,10 +64,64 @@ func (c *Catalog) resolve(ctx context.Context, video, path string) (pipeline.Obj
 	return pipeline.Object{}, pipeline.ErrNotFound
 }
 
-func (c *Catalog) outputAt(ctx context.Context, video, path string) (pipeline.Output, error) {
-	var o pipeline.OutputView
-	err := scanDoc(c.reader.stmt(sqlOutputAt).QueryRowContext(ctx, video, path), &o)
-	return o.Output, err
+// outputAt returns the latest output of a path that fits, or pipeline.ErrNotFound. It reads no more rows than
+// it must.
+func (c *Catalog) outputAt(ctx context.Context, video, path string, fits func(pipeline.Output) bool) (
+	pipeline.Output, error,
+) {
+	rows, err := c.reader.stmt(sqlOutputsAt).QueryContext(ctx, video, path)
+	if err != nil {
+		return pipeline.Output{}, explain(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var doc sql.RawBytes
+		if err := rows.Scan(&doc); err != nil {
+			return pipeline.Output{}, explain(err)
+		}
+		var o pipeline.OutputView
+		if err := json.Unmarshal(doc, &o); err != nil {
+			return pipeline.Output{}, err
+		}
+		if fits(o.Output) {
+			return o.Output, nil
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return pipeline.Output{}, explain(err)
+	}
+	return pipeline.Output{}, pipeline.ErrNotFound
+}
+
+// Played returns whether a video is playable and, if it is, the outputs of its completed jobs, each as its
+// job published it, in the order of the jobs' names. An unknown video is pipeline.ErrNotFound. As with
+// Resolve, the project is not asked for.
+func (c *Catalog) Played(ctx context.Context, video string) (
+	playable bool, outputs []pipeline.Output, err error,
+) {
+	playable, outputs, err = c.played(ctx, video)
+	if err != nil {
+		return false, nil, fmt.Errorf("what is played of %s: %w", video, err)
+	}
+	return playable, outputs, nil
+}
+
+func (c *Catalog) played(ctx context.Context, video string) (bool, []pipeline.Output, error) {
+	var view pipeline.VideoView
+	err := scanDoc(c.reader.stmt(sqlAnyVideo).QueryRowContext(ctx, video), &view)
+	if err != nil || !view.Playable {
+		return false, nil, err
+	}
+	rows, err := c.reader.stmt(sqlAnyOutputs).QueryContext(ctx, video)
+	if err != nil {
+		return false, nil, explain(err)
+	}
+	views, err := scanDocs[pipeline.OutputView](rows)
+	outputs := make([]pipeline.Output, len(views))
+	for i, v := range views {
+		outputs[i] = v.Output
+	}
+	return true, outputs, err
 }
 
 // run is a number in a path, as pipeline.SegmentVerb writes it.

@@ -86,6 +86,71 @@ func TestTheLaterOfTwoOutputsHasThePath(t *testing.T) {
 	}
 }
 
+// part is a run of segments of 720p that a job of its own made.
+func part(video, job string, first, count int) pipeline.Output {
+	o := segments(video, "720p", count)
+	o.Key = "videos/" + video + "/" + job + "/5/720p/seg_%05d.m4s"
+	o.Segments.First = first
+	return o
+}
+
+// TestResolveAmongRuns: each number is of the job that made it, in whatever order the jobs were completed.
+func TestResolveAmongRuns(t *testing.T) {
+	var s story
+	s.uploaded("p", "vid_a")
+	s.completed("p", "vid_a", "transcode-0002", part("vid_a", "transcode-0002", 5, 2))
+	s.completed("p", "vid_a", "transcode-0000", part("vid_a", "transcode-0000", 0, 3))
+	s.completed("p", "vid_a", "transcode-0003", part("vid_a", "transcode-0003", 9, 1))
+	s.completed("p", "vid_a", "again", part("vid_a", "again", 2, 1)) // what the first chunk has claimed, too
+	c := fresh(t, s.events...)
+	for number, job := range map[int]string{
+		0: "transcode-0000", 1: "transcode-0000", 2: "again", 3: "", 4: "", 5: "transcode-0002",
+		6: "transcode-0002", 7: "", 8: "", 9: "transcode-0003", 10: "",
+	} {
+		name := fmt.Sprintf("seg_%05d.m4s", number)
+		o, err := c.Resolve(t.Context(), "vid_a", "720p/"+name)
+		if want := "videos/vid_a/" + job + "/5/720p/" + name; job != "" && (err != nil || o.Key != want) {
+			t.Errorf("%d: %q, %v; want %q", number, o.Key, err, want)
+		}
+		if job == "" && !errors.Is(err, pipeline.ErrNotFound) {
+			t.Errorf("%d, which is in no run: %+v, %v", number, o, err)
+		}
+	}
+}
+
+func TestPlayed(t *testing.T) {
+	var s story
+	s.uploaded("p", "vid_a")
+	s.job(pipeline.JobStarted, "p", "vid_a", "transcode-0001", nil)
+	second := part("vid_a", "transcode-0001", 3, 2)
+	second.Segments.Durations, second.Segments.Header = []float64{6, 1.25}, "h"
+	s.completed("p", "vid_a", "transcode-0001", second)
+	first := part("vid_a", "transcode-0000", 0, 3)
+	s.completed("p", "vid_a", "transcode-0000", first)
+	c := fresh(t, s.events...)
+	if playable, outputs, err := c.Played(t.Context(), "vid_a"); playable || outputs != nil || err != nil {
+		t.Errorf("before it is playable: %v, %v, %v", playable, outputs, err)
+	}
+	s.tell(pipeline.VideoPlayable, pipeline.PlayableSubject("p", "vid_a"), "vid_a",
+		pipeline.Playable{Path: "master.m3u8", Job: "transcode-0000"})
+	apply(t, c, s.events...)
+	playable, outputs, err := c.Played(t.Context(), "vid_a")
+	if !playable || err != nil {
+		t.Fatalf("%v, %v", playable, err)
+	}
+	if diff := cmp.Diff([]pipeline.Output{first, second}, outputs); diff != "" {
+		t.Error(diff)
+	}
+	if _, _, err := c.Played(t.Context(), "vid_b"); !errors.Is(err, pipeline.ErrNotFound) {
+		t.Errorf("an unknown video: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, _, err := c.Played(ctx, "vid_a"); !errors.Is(err, context.Canceled) {
+		t.Errorf("an error was taken for absence: %v", err)
+	}
+}
+
 func FuzzSegmentRuns(f *testing.F) {
 	for _, path := range []string{
 		"720p/seg_00012.m4s", "00000", "123456", "000001", "12345/00012/99999", "ä00001",

@@ -56,10 +56,12 @@ const (
 	sqlEvents = `
 		SELECT sequence, doc FROM events WHERE project = $1 AND video = $2 AND sequence > $3
 		ORDER BY sequence LIMIT $4`
-	// Should two jobs have claimed one path, the later one has it.
-	sqlOutputAt = `
+	// Should two jobs have claimed one path, or one number of a path with segments, the later one has it.
+	sqlOutputsAt = `
 		SELECT doc FROM outputs WHERE video = $1 AND path = $2
-		ORDER BY sequence DESC, position DESC LIMIT 1`
+		ORDER BY sequence DESC, position DESC`
+	sqlAnyVideo   = `SELECT doc FROM videos WHERE id = $1`
+	sqlAnyOutputs = `SELECT doc FROM outputs WHERE video = $1 ORDER BY job, path`
 
 	// The conditions repeat those of the partial indexes videos_open and videos_backlog, word for word.
 	sqlUnfinished = `
@@ -81,7 +83,7 @@ var (
 	}
 	readerStatements = []string{
 		sqlSequence, sqlPoisoned, sqlAppliedAt, sqlVideo, sqlJobs, sqlJob, sqlOutputs, sqlEvents,
-		sqlOutputAt, sqlUnfinished, sqlBacklog, sqlSamples, sqlAllSamples,
+		sqlOutputsAt, sqlAnyVideo, sqlAnyOutputs, sqlUnfinished, sqlBacklog, sqlSamples, sqlAllSamples,
 	}
 	// resetStatements empty the catalog.
 	resetStatements = []string{

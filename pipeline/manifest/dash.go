@@ -1,0 +1,271 @@
+package manifest
+
+import (
+	"bytes"
+	"encoding/xml"
+	"fmt"
+	"math"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+// DASHName is the file of the MPD, at the top of a video's tree.
+const DASHName = "manifest.mpd"
+
+// Presentation is a whole video as DASH lists it: every track begins with segment 0, at time 0, lies in the
+// folder of its URI, and knows its Timescale.
+type Presentation struct {
+	Pictures []Picture // largest first; one at least
+	Sounds   []Sound   // the first is the main one
+}
+
+// Picture is one picture rendition with its media.
+type Picture struct {
+	Variant
+	Track Track
+}
+
+// Sound is one sound rendition with its media.
+type Sound struct {
+	Audio
+	SampleRate int // Hz; 0 when unknown
+	Track      Track
+}
+
+// DASH returns a static MPD (ISO/IEC 23009-1, profile isoff-live) of the segments that HLS plays. Pictures
+// whose segments begin at the same times are one adaptation set, in which a player switches; one with times
+// of its own, such as a copy of the source, is a set by itself, and the sets name each other as ones to
+// switch to (DASH-IF Interoperability Points, 3.8). Every sound is a set. The text is read back before it is
+// returned.
+func DASH(p Presentation) ([]byte, error) {
+	if len(p.Pictures) == 0 {
+		return nil, pipeline.Fail(pipeline.CodeVerification, "an MPD of no pictures")
+	}
+	doc := mpd{
+		Profiles: "urn:mpeg:dash:profile:isoff-live:2011", Type: "static",
+		Duration: seconds(p.duration()), MinBuffer: seconds(FragmentSeconds),
+		Period: mpdPeriod{ID: "0", Start: "PT0S", Sets: append(pictureSets(p.Pictures), soundSets(p.Sounds)...)},
+	}
+	for i := range doc.Period.Sets {
+		doc.Period.Sets[i].ID = strconv.Itoa(i + 1)
+	}
+	linkSets(doc.Period.Sets)
+	body, err := xml.MarshalIndent(doc, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("encode MPD: %w", err)
+	}
+	text := slices.Concat([]byte(xml.Header), body, []byte("\n"))
+	return text, checkDASH(text, p)
+}
+
+// duration is that of the longest track, in seconds.
+func (p Presentation) duration() float64 {
+	longest := 0.0
+	for _, t := range p.tracks() {
+		longest = max(longest, t.Duration())
+	}
+	return longest
+}
+
+// tracks returns the tracks by the name of their representation.
+func (p Presentation) tracks() map[string]Track {
+	all := map[string]Track{}
+	for _, v := range p.Pictures {
+		all[path.Dir(v.URI)] = v.Track
+	}
+	for _, a := range p.Sounds {
+		all[path.Dir(a.URI)] = a.Track
+	}
+	return all
+}
+
+// pictureSets groups pictures into the sets that they can be switched in, in the order of their first.
+func pictureSets(pictures []Picture) []mpdSet {
+	var sets []mpdSet
+	var first []Picture // of each set
+	for _, v := range pictures {
+		i := slices.IndexFunc(first, func(f Picture) bool {
+			return family(f.Codecs) == family(v.Codecs) && aligned(f.Track, v.Track)
+		})
+		if i < 0 {
+			i = len(sets)
+			first = append(first, v)
+			sets = append(sets, mpdSet{ContentType: "video", MIMEType: "video/mp4", Aligned: true, SAP: 1})
+		}
+		sets[i].Representations = append(sets[i].Representations, mpdRepresentation{
+			ID: path.Dir(v.URI), Codecs: v.Codecs, Bandwidth: v.Peak, Width: v.Width, Height: v.Height,
+			FrameRate: v.frameRate(), SAR: "1:1", Template: template(path.Dir(v.URI), v.Track),
+		})
+	}
+	return sets
+}
+
+// family is the codec without its profile: avc1.64001F is of avc1. A player switches within one only.
+func family(codecs string) string {
+	name, _, _ := strings.Cut(codecs, ".")
+	return name
+}
+
+// aligned reports whether the segments of two tracks begin at the same times. How long the last one is does
+// not matter: at half the frame rate it may end a frame later.
+func aligned(a, b Track) bool {
+	if len(a.Segments) != len(b.Segments) {
+		return false
+	}
+	var at, bt int64
+	for i := range a.Segments {
+		if at*int64(b.Timescale) != bt*int64(a.Timescale) {
+			return false
+		}
+		at, bt = at+a.ticks(i), bt+b.ticks(i)
+	}
+	return true
+}
+
+// ticks is the duration of segment i of t in units of its timescale, which it is a whole number of.
+func (t Track) ticks(i int) int64 {
+	return int64(math.Round(t.Segments[i].Duration * float64(t.Timescale)))
+}
+
+// frameRate is the rate as an MPD has it, a fraction or a whole number; empty when unknown.
+func (v Variant) frameRate() string {
+	switch {
+	case v.FrameRateNum > 0 && v.FrameRateDen == 1:
+		return strconv.Itoa(v.FrameRateNum)
+	case v.FrameRateNum > 0 && v.FrameRateDen > 0:
+		return fmt.Sprintf("%d/%d", v.FrameRateNum, v.FrameRateDen)
+	case v.FrameRate <= 0:
+		return ""
+	case v.FrameRate == math.Trunc(v.FrameRate):
+		return strconv.Itoa(int(v.FrameRate))
+	}
+	return fmt.Sprintf("%d/1000", int(math.Round(v.FrameRate*1000)))
+}
+
+// template lists the segments of a track that lies in dir: equal neighbours are one entry.
+func template(dir string, t Track) mpdTemplate {
+	number := strings.Replace(SegmentName, pipeline.SegmentVerb, "$Number"+pipeline.SegmentVerb+"$", 1)
+	m := mpdTemplate{
+		Timescale: t.Timescale, StartNumber: t.First,
+		Initialization: dir + "/" + InitName, Media: dir + "/" + number,
+	}
+	for i := range t.Segments {
+		d := t.ticks(i)
+		if last := len(m.Timeline) - 1; last >= 0 && m.Timeline[last].Ticks == d {
+			m.Timeline[last].Repeat++
+			continue
+		}
+		m.Timeline = append(m.Timeline, mpdRun{Ticks: d})
+	}
+	if len(m.Timeline) > 0 {
+		m.Timeline[0].Time = new(int64)
+	}
+	return m
+}
+
+func soundSets(sounds []Sound) []mpdSet {
+	var sets []mpdSet
+	for i, a := range sounds {
+		set := mpdSet{
+			ContentType: "audio", MIMEType: "audio/mp4", Language: a.Language, Aligned: true, SAP: 1, Label: a.Name,
+			Channels: &mpdProperty{
+				Scheme: "urn:mpeg:dash:23003:3:audio_channel_configuration:2011", Value: strconv.Itoa(a.Channels),
+			},
+			Representations: []mpdRepresentation{{
+				ID: path.Dir(a.URI), Codecs: a.Codecs, Bandwidth: a.Peak, SampleRate: a.SampleRate,
+				Template: template(path.Dir(a.URI), a.Track),
+			}},
+		}
+		if set.Language == "" {
+			set.Language = "und"
+		}
+		if i == 0 {
+			set.Role = &mpdProperty{Scheme: "urn:mpeg:dash:role:2011", Value: "main"}
+		}
+		sets = append(sets, set)
+	}
+	return sets
+}
+
+// linkSets lets each set of pictures name the others of its codec.
+func linkSets(sets []mpdSet) {
+	for i := range sets {
+		var others []string
+		for j, o := range sets {
+			if i != j && o.ContentType == "video" && sets[i].ContentType == "video" &&
+				family(o.Representations[0].Codecs) == family(sets[i].Representations[0].Codecs) {
+				others = append(others, o.ID)
+			}
+		}
+		if len(others) > 0 {
+			sets[i].Switching = &mpdProperty{
+				Scheme: "urn:mpeg:dash:adaptation-set-switching:2016", Value: strings.Join(others, ","),
+			}
+		}
+	}
+}
+
+// seconds writes a duration as XML Schema has it, to the microsecond.
+func seconds(s float64) string {
+	text := strconv.FormatFloat(s, 'f', digits, 64)
+	return "PT" + strings.TrimSuffix(strings.TrimRight(text, "0"), ".") + "S"
+}
+
+// checkDASH reads the MPD back: every track must be there once, playable, with the times of its segments.
+func checkDASH(text []byte, p Presentation) error {
+	var doc mpd
+	d := xml.NewDecoder(bytes.NewReader(text))
+	d.Strict = true
+	if err := d.Decode(&doc); err != nil {
+		return pipeline.Fail(pipeline.CodeVerification, "MPD does not read back: %v", err)
+	}
+	tracks, found := p.tracks(), map[string]bool{}
+	if len(tracks) != len(p.Pictures)+len(p.Sounds) {
+		return pipeline.Fail(pipeline.CodeVerification, "MPD: two tracks lie in one folder")
+	}
+	for _, set := range doc.Period.Sets {
+		for _, r := range set.Representations {
+			t, ok := tracks[r.ID]
+			if !ok || found[r.ID] || r.Bandwidth <= 0 || r.Codecs == "" || t.First != 0 || t.Timescale <= 0 ||
+				(set.ContentType == "video") != (r.Width > 0 && r.Height > 0) {
+				return pipeline.Fail(pipeline.CodeVerification, "MPD: representation %q is incomplete", r.ID)
+			}
+			found[r.ID] = true
+			if err := r.Template.check(t); err != nil {
+				return pipeline.Fail(pipeline.CodeVerification, "MPD: representation %q: %w", r.ID, err)
+			}
+		}
+	}
+	if len(found) != len(tracks) {
+		return pipeline.Fail(pipeline.CodeVerification, "MPD lists %d of %d tracks", len(found), len(tracks))
+	}
+	return nil
+}
+
+// check compares the timeline with the segments of a track: it may nowhere be half a tick off.
+func (m mpdTemplate) check(t Track) error {
+	if len(m.Timeline) == 0 || m.Timeline[0].Time == nil || *m.Timeline[0].Time != 0 {
+		return fmt.Errorf("a timeline of %d entries", len(m.Timeline))
+	}
+	i, at, want := 0, int64(0), 0.0
+	for _, run := range m.Timeline {
+		for range run.Repeat + 1 {
+			if i >= len(t.Segments) || run.Ticks <= 0 {
+				return fmt.Errorf("segment %d of %d lasts %d ticks", i, len(t.Segments), run.Ticks)
+			}
+			at, want = at+run.Ticks, want+t.Segments[i].Duration*float64(t.Timescale)
+			if math.Abs(float64(at)-want) >= 0.5 {
+				return fmt.Errorf("segment %d ends at tick %d, want %g", i, at, want)
+			}
+			i++
+		}
+	}
+	if i != len(t.Segments) || m.Timescale != t.Timescale {
+		return fmt.Errorf("%d of %d segments at %d ticks/s", i, len(t.Segments), m.Timescale)
+	}
+	return nil
+}

@@ -1,0 +1,129 @@
+package manifest
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/Eyevinn/hls-m3u8/m3u8"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+// MasterName is the file of the master playlist, at the top of a video's tree.
+const MasterName = "master.m3u8"
+
+// Variant is one picture rendition of a master playlist or of an MPD.
+type Variant struct {
+	URI           string // of its media playlist, relative to the master
+	Codecs        string // of the picture
+	Width, Height int
+	FrameRate     float64 // frames/s; 0 when unknown
+	// FrameRateNum and FrameRateDen are FrameRate as a fraction; 0 when it is not known as one.
+	FrameRateNum, FrameRateDen int
+	Peak, Average              int64 // bits/s, of the picture
+
+	IFramesURI                  string // of its I-frame playlist; empty: it has none
+	IFramesPeak, IFramesAverage int64  // bits/s, by IFrameRates
+}
+
+// Audio is one sound rendition of a master playlist or of an MPD.
+type Audio struct {
+	URI           string // of its media playlist, relative to the master
+	Name          string // shown to people; unique
+	Language      string // BCP 47; empty when unknown
+	Channels      int
+	Codecs        string
+	Peak, Average int64 // bits/s
+}
+
+// audioGroup is the one group that every variant plays with.
+const audioGroup = "audio"
+
+// Master returns the master playlist of variants, in order, with audio as renditions beside them; the first
+// is the default (the library lists them by name). The bit rates of a variant contain those of the largest
+// sound, and its codecs those of every sound. Without audio the variants are silent.
+func Master(variants []Variant, audio []Audio) ([]byte, error) {
+	p := m3u8.NewMasterPlaylist()
+	p.SetVersion(7)
+	p.SetIndependentSegments(true)
+	want := masterVariants(variants, audio)
+	for _, v := range want {
+		p.Append(v.URI, nil, v.VariantParams)
+	}
+	text := bytes.Clone(p.Encode().Bytes())
+	return text, checkMaster(text, want, audio)
+}
+
+// masterVariants are the variants as the library has them: those that play, and then those of I-frames.
+func masterVariants(variants []Variant, audio []Audio) []m3u8.Variant {
+	alternatives, group, peak, average := alternatives(audio)
+	var all, frames []m3u8.Variant
+	for _, v := range variants {
+		params := m3u8.VariantParams{
+			Bandwidth: bits(v.Peak + peak), AverageBandwidth: bits(v.Average + average),
+			Codecs: codecs(v.Codecs, audio), Resolution: fmt.Sprintf("%dx%d", v.Width, v.Height),
+			FrameRate: v.FrameRate, Audio: group,
+		}
+		if len(all) == 0 {
+			params.Alternatives = alternatives
+		}
+		all = append(all, m3u8.Variant{URI: v.URI, VariantParams: params})
+		if v.IFramesURI != "" {
+			frames = append(frames, m3u8.Variant{URI: v.IFramesURI, VariantParams: m3u8.VariantParams{
+				Iframe: true, Bandwidth: bits(v.IFramesPeak), AverageBandwidth: bits(v.IFramesAverage),
+				Codecs: v.Codecs, Resolution: params.Resolution,
+			}})
+		}
+	}
+	return append(all, frames...)
+}
+
+// alternatives are the sounds as the library has them, the name of their group, and the bit rates of the
+// largest.
+func alternatives(audio []Audio) (all []*m3u8.Alternative, group string, peak, average int64) {
+	for i, a := range audio {
+		group, peak, average = audioGroup, max(peak, a.Peak), max(average, a.Average)
+		all = append(all, &m3u8.Alternative{
+			Type: "AUDIO", GroupId: audioGroup, URI: a.URI, Name: a.Name, Language: a.Language,
+			Default: i == 0, Autoselect: true, Channels: &m3u8.Channels{Amount: a.Channels},
+		})
+	}
+	return all, group, peak, average
+}
+
+// codecs lists those of a picture and of all sounds, each once.
+func codecs(picture string, audio []Audio) string {
+	all := []string{picture}
+	for _, a := range audio {
+		if a.Codecs != "" && !slices.Contains(all, a.Codecs) {
+			all = append(all, a.Codecs)
+		}
+	}
+	return strings.Join(all, ",")
+}
+
+func bits(n int64) uint32 { return uint32(min(n, math.MaxUint32)) }
+
+// checkMaster reads the playlist back: every rendition must be there, with its attributes.
+func checkMaster(text []byte, want []m3u8.Variant, audio []Audio) error {
+	p, kind, err := m3u8.DecodeFrom(bytes.NewReader(text), true)
+	master, ok := p.(*m3u8.MasterPlaylist)
+	if err != nil || !ok || kind != m3u8.MASTER {
+		return pipeline.Fail(pipeline.CodeVerification, "master playlist does not read back: %v", err)
+	}
+	if len(master.Variants) != len(want) || len(master.GetAllAlternatives()) != len(audio) {
+		return pipeline.Fail(pipeline.CodeVerification, "master playlist lists %d of %d variants, %d of %d sounds",
+			len(master.Variants), len(want), len(master.GetAllAlternatives()), len(audio))
+	}
+	for i, v := range master.Variants {
+		w := want[i]
+		if v.URI != w.URI || v.Bandwidth == 0 || v.Bandwidth != w.Bandwidth || v.Codecs == "" ||
+			v.Codecs != w.Codecs || v.Resolution != w.Resolution || v.Audio != w.Audio || v.Iframe != w.Iframe {
+			return pipeline.Fail(pipeline.CodeVerification, "master playlist, variant %d: %s", i, v.URI)
+		}
+	}
+	return nil
+}

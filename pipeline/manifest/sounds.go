@@ -1,0 +1,43 @@
+package manifest
+
+import (
+	"fmt"
+	"path"
+
+	"golang.org/x/text/language"
+	"golang.org/x/text/language/display"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+// Sounds returns the sounds of a master playlist: one for each output, which are audio renditions, in order.
+// Each has the name of its language in English, with a number from the second of a language on, and the
+// playlist beside its segments.
+func Sounds(renditions []pipeline.Output) []Audio {
+	var sounds []Audio
+	taken := map[string]int{}
+	for _, o := range renditions {
+		tag, name := languageOf(o.Language)
+		if taken[name]++; taken[name] > 1 {
+			name = fmt.Sprintf("%s %d", name, taken[name])
+		}
+		sounds = append(sounds, Audio{
+			URI: path.Dir(o.Path) + "/" + PlaylistName, Name: name, Language: tag, Channels: o.Channels,
+			Codecs: o.Codecs, Peak: o.Bandwidth, Average: o.AverageBandwidth,
+		})
+	}
+	return sounds
+}
+
+// languageOf returns the BCP 47 tag of an ISO 639 code (eng is en), and its name in English; no tag when
+// unknown.
+func languageOf(code string) (tag, name string) {
+	t, err := language.Parse(code)
+	if err != nil || t == language.Und {
+		return "", "Audio"
+	}
+	if name = display.English.Languages().Name(t); name == "" {
+		name = t.String()
+	}
+	return t.String(), name
+}
