@@ -2,16 +2,16 @@ package pipeline
 
 import "context"
 
-// fanOut is step 3: every job of the plan that is pending and whose `after` jobs are completed is enqueued. A
-// job that is enqueued already is enqueued once: the task's subject admits one message, and a late duplicate
-// is dropped by the worker loop because its cause is stale.
+// fanOut is step 3: the jobs of the plan whose turn it is are enqueued. A job that is enqueued already is
+// enqueued once: the task's subject admits one message, and a late duplicate is dropped by the worker loop
+// because its cause is stale.
 func (c *Coordinator) fanOut(ctx context.Context, v *Video) error {
 	if v.Finished.Sequence != 0 {
 		return nil
 	}
-	for _, j := range v.Plan {
+	for _, j := range v.turns(c.window) {
 		f := v.Jobs[j.Name]
-		if f.State != JobPending || !f.fresh() || !v.completed(j.After) {
+		if !f.fresh() {
 			continue // what a job needs that has begun comes from its worker loop
 		}
 		if err := c.Tasks.Enqueue(ctx, v.task(j, f.Last, v.unblockedBy(j))); err != nil {
@@ -19,6 +19,55 @@ func (c *Coordinator) fanOut(ctx context.Context, v *Video) error {
 		}
 	}
 	return nil
+}
+
+// A window is how many jobs of one video and worker type are on their way to workers at a time. Tasks of a
+// project are served by age, so a video with many jobs that were all enqueued at once would keep the videos
+// behind it waiting until it is done; with a window it gives way after as many. Twice the slots keep every
+// worker busy while the next tasks are enqueued.
+const (
+	leastWindow   = 4
+	unknownWindow = 64 // when nobody knows how many slots there are
+)
+
+// window returns the window of a worker type.
+func (c *Coordinator) window(worker string) int {
+	slots := 0
+	if c.Slots != nil {
+		slots = c.Slots(worker)
+	}
+	if slots <= 0 {
+		return unknownWindow
+	}
+	return max(leastWindow, 2*slots)
+}
+
+// turns returns the jobs of the plan that are to be on their way to a worker, in the order of the plan: those
+// that have begun, and of those that may begin the ones that are High in the plan, which somebody waits for,
+// and the ones in the window. It takes the first jobs that may run and have not ended, whatever became of
+// them so far; one that has ended in any way leaves its place to the next.
+//
+// It follows from the fold and the window alone, and not from what was enqueued. So jobs may be on their way
+// that have no turn any more: the window has become smaller, or a job before them has become runnable.
+func (v *Video) turns(window func(worker string) int) []Job {
+	var turns []Job
+	left := map[string]int{} // of the windows, by worker type
+	for _, j := range v.Plan {
+		f := v.Jobs[j.Name]
+		if f.State.Terminal() || f.fresh() && !v.completed(j.After) {
+			continue
+		}
+		if j.priority() != High {
+			if _, known := left[j.Worker]; !known {
+				left[j.Worker] = window(j.Worker)
+			}
+			if left[j.Worker]--; left[j.Worker] < 0 && f.fresh() {
+				continue
+			}
+		}
+		turns = append(turns, j)
+	}
+	return turns
 }
 
 // fresh reports whether the coordinator is to enqueue the job: it was never begun, in this generation.

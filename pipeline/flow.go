@@ -17,7 +17,7 @@ var flow = []struct {
 	{[]EventType{JobRequeued}, (*Coordinator).reopen},
 	{[]EventType{VideoUploaded, JobRequeued}, (*Coordinator).inspect},
 	{[]EventType{JobCompleted}, (*Coordinator).judge},
-	{[]EventType{VideoInspected, JobCompleted, JobRequeued}, (*Coordinator).fanOut},
+	{[]EventType{VideoInspected, JobCompleted, JobErrored, JobCanceled, JobRequeued}, (*Coordinator).fanOut},
 	{[]EventType{VideoInspected, JobCompleted, JobErrored, JobCanceled}, (*Coordinator).aggregate},
 	{[]EventType{VideoReady, VideoErrored, VideoRejected, VideoCanceled, JobRequeued}, (*Coordinator).notify},
 }
@@ -63,6 +63,10 @@ type Coordinator struct {
 	Tasks   Tasks
 	Objects Objects
 	Planner Planner
+	// Slots returns how many attempts of a worker type all processes together make at once; 0 when that is
+	// unknown, as when Slots is nil. It is asked for every event, so it must answer from memory. It may answer
+	// differently each time: it only says how many jobs of a video are enqueued ahead (fanout.go).
+	Slots func(worker string) int
 }
 
 // Handle does all that is missing for the video that e belongs to. The event only says that there may be

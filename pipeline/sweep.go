@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 )
@@ -148,14 +149,21 @@ func (s *Sweeper) look(ctx context.Context, ref VideoRef, before time.Time) erro
 	return nil
 }
 
-// lost returns the tasks of jobs that would have one, and have none.
+// lost returns the tasks of jobs that would have one, and have none. Of the jobs of the plan that have not
+// begun, those are looked at that are in the smallest window there is: others may be waiting for their turn,
+// and are enqueued by the evaluation when they are not.
 func (s *Sweeper) lost(ctx context.Context, v *Video) ([]Task, error) {
 	var lost []Task
 	due, err := v.due()
 	if err != nil {
 		return nil, err
 	}
+	turns := v.turns(func(string) int { return leastWindow })
 	for _, t := range due {
+		_, planned := v.Jobs[t.Job.Name]
+		if planned && !slices.ContainsFunc(turns, func(j Job) bool { return j.Name == t.Job.Name }) {
+			continue
+		}
 		queued, err := s.Queue.Queued(ctx, t)
 		if err != nil {
 			return nil, err

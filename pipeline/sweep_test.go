@@ -96,3 +96,27 @@ func TestSweeper(t *testing.T) {
 		})
 	}
 }
+
+// TestSweeperLeavesTheWindow: what waits for its turn is not lost, though the video stands still for long.
+func TestSweeperLeavesTheWindow(t *testing.T) {
+	w := planned(t, 12, 3)
+	s := &pipeline.Sweeper{Coordinator: w.coord, Videos: open{w}, Queue: open{w}, Age: time.Nanosecond}
+	sweep := func(tasks uint64, from, to int) {
+		t.Helper()
+		if err := s.Sweep(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if n := s.Repairs(); n[pipeline.RepairTask] != tasks || n[pipeline.RepairEvent] != 0 {
+			t.Errorf("repairs %v, want %d tasks", n, tasks)
+		}
+		w.wantTurns(from, to, "audio", "t-first", "t-copy")
+	}
+	sweep(0, 0, 6)
+	w.coord.Slots = func(string) int { return 4 } // a worker has come
+	sweep(0, 0, 8)
+	w.tasks.take("t-01")
+	w.tasks.take("t-07")
+	sweep(1, 0, 8) // both are there again; only of the first it is certain that it was
+	w.tasks.take("t-first")
+	sweep(2, 0, 8)
+}

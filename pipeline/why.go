@@ -76,6 +76,7 @@ type WhyFacts struct {
 	timeline []Moment
 	earlier  int
 	last     map[string]lastOfJob
+	plan     []Job
 }
 
 type lastOfJob struct {
@@ -94,6 +95,7 @@ func (f *WhyFacts) Add(e Event) {
 	m := Moment{At: e.Time, Event: e.Type, Job: job}
 	if job == "" {
 		m.Detail = detailOfVideo(e)
+		f.addPlan(e)
 	} else {
 		last := lastOfJob{at: e.Time, kind: e.Type}
 		if e.Decode(&last.data) == nil { // one that is not read has no detail
@@ -109,6 +111,13 @@ func (f *WhyFacts) Add(e Event) {
 		f.earlier++
 	}
 	f.timeline = append(f.timeline, m)
+}
+
+func (f *WhyFacts) addPlan(e Event) {
+	var data Inspected
+	if e.Type == VideoInspected && e.Decode(&data) == nil {
+		f.plan = data.Plan
+	}
 }
 
 func detailOfVideo(e Event) string {
@@ -149,8 +158,9 @@ func detailOfJob(t EventType, data JobEvent) string {
 	return ""
 }
 
-// TasksOf returns the tasks of those jobs of a video that must be on their way to a worker, or with one, as
-// they were enqueued; but the cause is that of the job's last event. None for a video that is not there.
+// TasksOf returns the tasks of those jobs of a video that may be on their way to a worker, or with one, as
+// they were enqueued; but the cause is that of the job's last event. Those that only wait for their turn
+// (fanout.go) are among them. None for a video that is not there.
 func TasksOf(ctx context.Context, log Log, project, video string) ([]Task, error) {
 	v, err := Fold(ctx, log, project, video)
 	if err != nil {
@@ -222,7 +232,12 @@ func (x *explainer) explain(j JobView) WaitingJob {
 	if place.DueAt != nil {
 		w.RetryAt = place.DueAt
 	}
-	lost := known && !place.Queued && place.DueAt == nil && x.now.Sub(w.Since) >= enqueueTime
+	ahead := 0
+	absent := !place.Queued && place.DueAt == nil
+	if absent {
+		ahead = x.ahead(j)
+	}
+	lost := known && absent && ahead < leastWindow && x.now.Sub(w.Since) >= enqueueTime
 	switch {
 	case len(w.BlockedBy) > 0:
 		w.Reason = WaitBlocked
@@ -239,7 +254,32 @@ func (x *explainer) explain(j JobView) WaitingJob {
 		w.Reason = WaitQueued
 	}
 	w.Detail = x.detail(w, place, known)
+	if w.Reason == WaitQueued && ahead >= leastWindow {
+		w.Detail = fmt.Sprintf("%s waits for its turn behind %d earlier jobs of the video", w.Job, ahead)
+	}
 	return w
+}
+
+// ahead returns how many jobs of the video have their turn before a job that was not begun (fanout.go); 0 for
+// one that needs no turn. With leastWindow of them or more it may well have no task yet.
+func (x *explainer) ahead(j JobView) (n int) {
+	last, begun := x.facts.last[j.Name]
+	if j.Status != JobPending || begun && last.kind != JobRequeued {
+		return 0
+	}
+	for _, p := range x.facts.plan {
+		before := x.jobs[p.Name]
+		switch {
+		case p.Name == j.Name && p.priority() == High:
+			return 0
+		case p.Name == j.Name:
+			return n
+		case p.Worker != j.Worker, p.priority() == High, before.Name == "", before.Status.Terminal():
+		case len(x.blockers(before)) == 0:
+			n++
+		}
+	}
+	return 0 // of no plan that is known
 }
 
 // blockers returns the jobs that must be completed before a pending job, and are not.

@@ -5,9 +5,6 @@ import (
 	"fmt"
 	"sync"
 	"time"
-
-	"github.com/reelmill/reelmill/pipeline"
-	"github.com/reelmill/reelmill/storage"
 )
 
 // admitAgain is how long a slot takes nothing after Config.Admit has refused, and admitLater how long a task
@@ -37,45 +34,6 @@ func (l *Loop) admits(ctx context.Context) bool {
 		l.Logger.Info("take tasks again")
 	}
 	return err == nil
-}
-
-// reservations is the sum of what running attempts may need in scratch.
-type reservations struct {
-	mu   sync.Mutex
-	held int64
-}
-
-// hold reserves need bytes if there is room for them besides what is held already; ok is false when there is
-// none now, and the error storage.ErrFull when there never will be.
-func (r *reservations) hold(need int64, measure func() (free, total int64, err error)) (ok bool, err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	free, total, err := measure()
-	switch {
-	case err != nil:
-		return false, err
-	case need > total-scratchReserve:
-		return false, fmt.Errorf("scratch of %d bytes on a disk of %d: %w", need, total, storage.ErrFull)
-	case need > free-scratchReserve-r.held:
-		return false, nil
-	}
-	r.held += need
-	return true, nil
-}
-
-func (r *reservations) release(need int64) {
-	r.mu.Lock()
-	r.held -= need
-	r.mu.Unlock()
-}
-
-// scratchOf is how many bytes an attempt at the task may need in scratch; 0 when that is unknown.
-func (l *Loop) scratchOf(task pipeline.Task) int64 {
-	need := task.Job.Scratch
-	if _, ok := (storeFiles{l.Store}).inPlace(task.Source.Key); !ok {
-		need += task.Source.Size
-	}
-	return need
 }
 
 // enter waits for the attempt's turn in this process, keeping its lease: an attempt that may bring the

@@ -15,71 +15,81 @@ import (
 	"github.com/reelmill/reelmill/storage"
 )
 
-// storeFiles is Files on an object store.
+// storeFiles is Files on an object store, for one attempt.
 type storeFiles struct {
-	store storage.Store
+	store   storage.Store
+	scratch *scratch // where the source is copied to, and what makes room
+	source  string   // the key of the source, which the attempt holds in scratch
 }
 
 // scratchReserve is the free space that a copy leaves on the scratch disk.
 const scratchReserve = 256 << 20
 
-// Local returns the object's own path where the store has one, else a copy below dir: made once per attempt,
-// no larger than the object is said to be, and only when the disk has room.
+// Local returns the object's own path where the store has one; else a copy, no larger than the object is said
+// to be, which is made only when the disk has room. That of the source is shared with other attempts; any
+// other is below dir, made once per attempt.
 func (f storeFiles) Local(ctx context.Context, key, dir string) (string, error) {
-	if p, ok := f.inPlace(key); ok {
+	if p, ok := inPlace(f.store, key); ok {
 		return p, nil
 	}
-	sum := sha256.Sum256([]byte(key))
-	name := filepath.Join(dir, "in-"+hex.EncodeToString(sum[:8])+filepath.Ext(key))
+	if key == f.source {
+		return f.scratch.open(ctx, key)
+	}
+	name := copyName(dir, key)
 	if _, err := os.Stat(name); err == nil {
 		return name, nil
 	}
-	return name, f.copy(ctx, key, name)
+	_, err := copyObject(ctx, f.store, key, name, f.scratch.room)
+	return name, err
 }
 
 // inPlace returns where the store itself has the object as a file.
-func (f storeFiles) inPlace(key string) (string, bool) {
-	local, ok := f.store.(storage.LocalPather)
+func inPlace(s storage.Store, key string) (string, bool) {
+	local, ok := s.(storage.LocalPather)
 	if !ok {
 		return "", false
 	}
 	return local.LocalPath(key)
 }
 
-func (f storeFiles) copy(ctx context.Context, key, name string) (err error) {
-	r, info, err := f.store.Get(ctx, key, storage.Range{})
+// copyName is the path of the copy of an object below dir.
+func copyName(dir, key string) string {
+	sum := sha256.Sum256([]byte(key))
+	return filepath.Join(dir, "in-"+hex.EncodeToString(sum[:8])+filepath.Ext(key))
+}
+
+// copyObject copies an object to a file that is there when it is whole, and returns its size. Before it
+// begins, it asks admit, which knows the size.
+func copyObject(ctx context.Context, s storage.Store, key, name string, admit func(size int64) error) (
+	size int64, err error,
+) {
+	r, info, err := s.Get(ctx, key, storage.Range{})
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer r.Close()
-	if err := room(filepath.Dir(name), info.Size); err != nil {
-		return err
+	if err := admit(info.Size); err != nil {
+		return 0, err
 	}
 	part := name + ".part"
 	w, err := os.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	n, err := io.Copy(w, io.LimitReader(r, info.Size+1))
 	if err == nil && n != info.Size {
 		err = fmt.Errorf("copy %s: %d bytes of %d", key, n, info.Size)
 	}
-	if err = errors.Join(err, w.Close()); err != nil {
-		return errors.Join(err, os.Remove(part))
+	if err == nil {
+		err = w.Chmod(0o400) // others may read the same copy
 	}
-	return os.Rename(part, name)
-}
-
-// room says storage.ErrFull when dir's disk has not size bytes and the reserve to spare.
-func room(dir string, size int64) error {
-	free, _, err := diskSpace(dir)
+	if err = errors.Join(err, w.Close()); err == nil {
+		err = os.Rename(part, name)
+	}
 	if err != nil {
-		return err
+		return 0, errors.Join(err, os.Remove(part))
 	}
-	if free < size+scratchReserve {
-		return fmt.Errorf("copy of %d bytes with %d free: %w", size, free, storage.ErrFull)
-	}
-	return nil
+	return n, nil
 }
 
 // diskSpace returns the bytes of dir's disk that are free for us, and all that it has.

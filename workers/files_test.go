@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -57,12 +58,18 @@ func write(t *testing.T, dir, name, contents string) string {
 type remote struct {
 	storage.Store
 	lie  int64
-	gets int
+	gets atomic.Int32
+}
+
+// scratchOn is the scratch of a process on a disk without end.
+func scratchOn(t *testing.T, s storage.Store) *scratch {
+	t.Helper()
+	return newScratch(Config{Store: s, Scratch: t.TempDir()}.withDefaults())
 }
 
 func (r *remote) Get(ctx context.Context, key string, rng storage.Range) (io.ReadCloser, storage.Info,
 	error) {
-	r.gets++
+	r.gets.Add(1)
 	body, info, err := r.Store.Get(ctx, key, rng)
 	info.Size += r.lie
 	return body, info, err
@@ -72,7 +79,7 @@ func TestLocalInPlace(t *testing.T) {
 	s := newStore(t)
 	put(t, s, "videos/v/source/original.mp4", "film")
 	dir := t.TempDir()
-	p, err := storeFiles{s}.Local(t.Context(), "videos/v/source/original.mp4", dir)
+	p, err := storeFiles{store: s}.Local(t.Context(), "videos/v/source/original.mp4", dir)
 	if err != nil || filepath.Dir(p) == dir {
 		t.Fatalf("%s, %v: a local store needs no copy", p, err)
 	}
@@ -86,8 +93,9 @@ func TestLocalCopies(t *testing.T) {
 	put(t, s, "videos/v/source/original.mp4", "film")
 	r := &remote{Store: s}
 	dir := t.TempDir()
+	files := storeFiles{store: r, scratch: scratchOn(t, r)}
 	for range 2 {
-		p, err := storeFiles{r}.Local(t.Context(), "videos/v/source/original.mp4", dir)
+		p, err := files.Local(t.Context(), "videos/v/source/original.mp4", dir)
 		if err != nil || filepath.Dir(p) != dir || filepath.Ext(p) != ".mp4" {
 			t.Fatalf("%s, %v", p, err)
 		}
@@ -95,8 +103,8 @@ func TestLocalCopies(t *testing.T) {
 			t.Errorf("%q, %v", raw, err)
 		}
 	}
-	if r.gets != 1 {
-		t.Errorf("read %d times: a copy is made once per attempt", r.gets)
+	if n := r.gets.Load(); n != 1 {
+		t.Errorf("read %d times: a copy is made once per attempt", n)
 	}
 }
 
@@ -114,7 +122,8 @@ func TestLocalFails(t *testing.T) {
 		"no room for it": {math.MaxInt64 / 2, "videos/v/source/a.mp4", storage.ErrFull},
 	} {
 		dir := t.TempDir()
-		p, err := storeFiles{&remote{Store: s, lie: test.lie}}.Local(t.Context(), test.key, dir)
+		r := &remote{Store: s, lie: test.lie}
+		p, err := storeFiles{store: r, scratch: scratchOn(t, r)}.Local(t.Context(), test.key, dir)
 		if err == nil || test.want != nil && !errors.Is(err, test.want) {
 			t.Errorf("%s: %s, %v", name, p, err)
 		}
@@ -122,7 +131,8 @@ func TestLocalFails(t *testing.T) {
 			t.Errorf("%s: left %v", name, left)
 		}
 	}
-	if err := room(filepath.Join(t.TempDir(), "gone"), 1); err == nil || errors.Is(err, storage.ErrFull) {
+	gone := newScratch(Config{Scratch: filepath.Join(t.TempDir(), "gone")}.withDefaults())
+	if err := gone.room(1); err == nil || errors.Is(err, storage.ErrFull) {
 		t.Errorf("the room of no directory: %v", err)
 	}
 }
@@ -134,7 +144,7 @@ func attemptOn(t *testing.T, s storage.Store) Attempt {
 			Assets: map[string]pipeline.Object{"logo": {Key: "videos/v/source/logo.png"}},
 		},
 		Token: 9, Number: 1, Dir: t.TempDir(),
-	}, storeFiles{s}, nil)
+	}, storeFiles{store: s, scratch: scratchOn(t, s)}, nil)
 }
 
 func TestAttemptReads(t *testing.T) {
@@ -337,13 +347,15 @@ func TestNewLoop(t *testing.T) {
 		t.Errorf("scratch holds %v, %v", left, err)
 	}
 	if l.Heartbeat != 20*time.Second || l.Timeout != 4*time.Hour || l.MaxLost != 10 || l.Process == "" ||
-		l.slots("any") < 1 {
+		l.SlotsOf("any") < 1 {
 		t.Errorf("defaults %+v", l.Config)
 	}
 	for name, change := range map[string]func(*Config){
 		"Log is":     func(c *Config) { c.Log = nil },
 		"Scratch is": func(c *Config) { c.Scratch = "" },
 		"unheard":    func(c *Config) { c.Slots = map[string]int{"unheard": 1} },
+		"urgent":     func(c *Config) { c.Interactive = map[string]int{"unheard": 1} },
+		"fewer":      func(c *Config) { c.KeepSources = -1 },
 	} {
 		c := full
 		change(&c)
@@ -368,8 +380,14 @@ func TestSlots(t *testing.T) {
 	for name, want := range map[string]int{
 		"plain": max(1, runtime.NumCPU()/2), "waiter": 10 * runtime.NumCPU(), "told": 3,
 	} {
-		if got := l.slots(name); got != want {
+		if got := l.SlotsOf(name); got != want {
 			t.Errorf("%s has %d slots, want %d", name, got, want)
+		}
+	}
+	l.Slots["none"], l.Slots["asked"], l.Interactive = 0, 20, map[string]int{"asked": 2}
+	for name, want := range map[string]int{"plain": 1, "waiter": 0, "told": 1, "none": 0, "asked": 2} {
+		if got := l.interactive(name); got != want {
+			t.Errorf("%s has %d interactive slots, want %d", name, got, want)
 		}
 	}
 	if s := l.Stats(); len(s) != 3 || s["plain"] != (Counts{}) {
@@ -377,22 +395,7 @@ func TestSlots(t *testing.T) {
 	}
 }
 
-// TestScratchOf: a source that must be copied is added to what the job asks for.
-func TestScratchOf(t *testing.T) {
-	s := newStore(t)
-	put(t, s, "videos/v/source/original.mp4", "film")
-	task := pipeline.Task{
-		Job: pipeline.Job{Scratch: 100}, Source: pipeline.Object{Key: "videos/v/source/original.mp4", Size: 4},
-	}
-	if got := (&Loop{Config: Config{Store: s}}).scratchOf(task); got != 100 {
-		t.Errorf("%d bytes, want 100: the source is a file", got)
-	}
-	if got := (&Loop{Config: Config{Store: &remote{Store: s}}}).scratchOf(task); got != 104 {
-		t.Errorf("%d bytes, want 104", got)
-	}
-}
-
-func TestReservations(t *testing.T) {
+func TestHold(t *testing.T) {
 	const gib = 1 << 30
 	broken := errors.New("no disk")
 	for name, test := range map[string]struct {
@@ -402,21 +405,25 @@ func TestReservations(t *testing.T) {
 		err                     error
 	}{
 		"fits":                     {0, gib, 2 * gib, 9 * gib, nil, true, nil},
+		"nothing is asked for":     {0, 0, 0, 0, broken, true, nil},
 		"the reserve is in need":   {0, gib, gib + scratchReserve - 1, 9 * gib, nil, false, nil},
 		"others hold it":           {gib, gib, 2 * gib, 9 * gib, nil, false, nil},
 		"never":                    {0, 9 * gib, 2 * gib, 9 * gib, nil, false, storage.ErrFull},
 		"the disk does not answer": {0, gib, 2 * gib, 9 * gib, broken, false, broken},
 	} {
-		r := reservations{held: test.held}
-		ok, err := r.hold(test.need, func() (int64, int64, error) { return test.free, test.total, test.disk })
+		s := newScratch(Config{Store: newStore(t), FreeScratch: func() (int64, int64, error) {
+			return test.free, test.total, test.disk
+		}}.withDefaults())
+		s.held = test.held
+		release, ok, err := s.hold(pipeline.Task{Job: pipeline.Job{Scratch: test.need}})
 		if ok != test.ok || !errors.Is(err, test.err) {
 			t.Errorf("%s: %v, %v", name, ok, err)
 		}
 		if ok {
-			r.release(test.need)
+			release()
 		}
-		if r.held != test.held {
-			t.Errorf("%s: %d held", name, r.held)
+		if s.held != test.held {
+			t.Errorf("%s: %d held", name, s.held)
 		}
 	}
 	if free, total, err := diskSpace(t.TempDir()); err != nil || free <= 0 || total < free {

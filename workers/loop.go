@@ -21,6 +21,9 @@ import (
 type Tasks interface {
 	// Next blocks until there is a task for the worker type, and returns exactly one.
 	Next(ctx context.Context, worker string) (Delivery, error)
+	// NextAtLeast is Next for tasks of priority least or above. Those who wait in it and in Next do not hold
+	// each other up.
+	NextAtLeast(ctx context.Context, worker string, least pipeline.Priority) (Delivery, error)
 	// Schedule stores t so that it becomes a task at the given time. Storing it again does nothing.
 	Schedule(ctx context.Context, t pipeline.Task, at time.Time) error
 	// DeadLetter keeps d. Keeping it again does nothing.
@@ -50,7 +53,11 @@ type Config struct {
 	Registry *Registry
 	Scratch  string         // a directory of this process alone; what it holds at start is removed
 	Slots    map[string]int // attempts at once, by worker type; default: the worker's, see Slotter
-	Process  string         // names this process in events; default: host and process id
+	// Interactive is how many attempts at jobs of high priority there may be besides those, by worker type, so
+	// that what somebody waits for begins at once although every slot is taken. Default: 1, and 0 for a type
+	// with no slots, or with so many (manySlots) that one is soon free.
+	Interactive map[string]int
+	Process     string // names this process in events; default: host and process id
 
 	Heartbeat time.Duration // between renewals of a lease; default 20 s, a third of the lease
 	Timeout   time.Duration // of an attempt whose job sets none; default 4 h
@@ -66,6 +73,10 @@ type Config struct {
 	Admit func(ctx context.Context) error
 	// FreeScratch measures the disk of Scratch, in bytes. Default: statfs.
 	FreeScratch func() (free, total int64, err error)
+	// KeepSources is how many bytes of sources are kept in Scratch for later attempts while none reads them,
+	// where the store is remote. They are deleted when somebody wants their room. Default: half of the
+	// disk's free space.
+	KeepSources int64
 }
 
 func (c Config) withDefaults() Config {
@@ -97,13 +108,19 @@ func (c Config) validate() error {
 		return errors.New("worker loop: Log, Tasks, Store and Registry are required")
 	case c.Scratch == "":
 		return errors.New("worker loop: Scratch is required")
+	case c.KeepSources < 0:
+		return fmt.Errorf("worker loop: KeepSources is %d", c.KeepSources)
 	}
-	for name, n := range c.Slots {
+	return errors.Join(c.validateSlots("slots", c.Slots), c.validateSlots("interactive slots", c.Interactive))
+}
+
+func (c Config) validateSlots(what string, slots map[string]int) error {
+	for name, n := range slots {
 		if _, err := c.Registry.lookup(name); err != nil {
-			return fmt.Errorf("slots: %w", err)
+			return fmt.Errorf("%s: %w", what, err)
 		}
 		if n < 0 {
-			return fmt.Errorf("slots: %s has %d", name, n)
+			return fmt.Errorf("%s: %s has %d", what, name, n)
 		}
 	}
 	return nil
@@ -115,7 +132,7 @@ type Loop struct {
 	Config
 	suspects []note // attempts that a crash of the process before us ended
 	crash    string // what it said
-	scratch  reservations
+	scratch  *scratch
 	crew     *semaphore.Weighted // an attempt holds one, or all when it must run alone
 
 	mu      sync.Mutex
@@ -129,7 +146,7 @@ func NewLoop(c Config) (*Loop, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
-	l := &Loop{Config: c, crew: semaphore.NewWeighted(everyone)}
+	l := &Loop{Config: c, crew: semaphore.NewWeighted(everyone), scratch: newScratch(c)}
 	if c.CrashOutput != "" {
 		var err error
 		if l.crash, err = readCrash(c.CrashOutput); err != nil {
@@ -158,16 +175,29 @@ func NewLoop(c Config) (*Loop, error) {
 // back, unspent. It leaves no goroutine and no process behind.
 func (l *Loop) Run(ctx context.Context) error {
 	l.blame(ctx)
+	urgent := func(ctx context.Context, worker string) (Delivery, error) {
+		return l.Tasks.NextAtLeast(ctx, worker, pipeline.High)
+	}
 	var slots errgroup.Group
 	for _, t := range l.Registry.Types() {
-		for range l.slots(t.Name) {
-			slots.Go(func() error { l.slot(ctx, t.Name); return nil })
+		for range l.SlotsOf(t.Name) {
+			slots.Go(func() error { l.slot(ctx, t.Name, l.Tasks.Next); return nil })
+		}
+		for range l.interactive(t.Name) {
+			slots.Go(func() error { l.slot(ctx, t.Name, urgent); return nil })
 		}
 	}
+	slots.Go(func() error { l.scratch.tend(ctx); return nil })
+	defer l.scratch.clear()
 	return slots.Wait()
 }
 
-func (l *Loop) slots(worker string) int {
+// DropSources deletes the copies of sources that no attempt reads at this moment: somebody wants their room.
+func (l *Loop) DropSources() { l.scratch.drop(time.Now()) }
+
+// SlotsOf returns how many attempts of a worker type there may be at once; those in interactive slots come on
+// top.
+func (l *Loop) SlotsOf(worker string) int {
 	if n, ok := l.Slots[worker]; ok {
 		return n
 	}
@@ -177,14 +207,30 @@ func (l *Loop) slots(worker string) int {
 	return defaultSlots(runtime.NumCPU())
 }
 
-// slot takes one task at a time, while tasks may be taken.
-func (l *Loop) slot(ctx context.Context, worker string) {
+// manySlots is how many slots of a type are so many that one of them is soon free.
+const manySlots = 8
+
+// interactive returns how many slots of a worker type take tasks of high priority only.
+func (l *Loop) interactive(worker string) int {
+	if n, ok := l.Interactive[worker]; ok {
+		return n
+	}
+	if n := l.SlotsOf(worker); n == 0 || n >= manySlots {
+		return 0
+	}
+	return 1
+}
+
+// slot takes one task at a time by next, while tasks may be taken.
+func (l *Loop) slot(ctx context.Context, worker string,
+	next func(ctx context.Context, worker string) (Delivery, error),
+) {
 	for ctx.Err() == nil {
 		if !l.admits(ctx) {
 			pause(ctx, admitAgain)
 			continue
 		}
-		d, err := l.Tasks.Next(ctx, worker)
+		d, err := next(ctx, worker)
 		switch {
 		case err != nil && ctx.Err() != nil:
 			return

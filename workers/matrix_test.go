@@ -83,6 +83,17 @@ func (q mortalTasks) Next(ctx context.Context, worker string) (workers.Delivery,
 	return mortalDelivery{d, q.m}, err
 }
 
+func (q mortalTasks) NextAtLeast(ctx context.Context, worker string, least pipeline.Priority) (
+	workers.Delivery, error,
+) {
+	if err := q.m.dies("next"); err != nil {
+		<-ctx.Done()
+		return nil, err
+	}
+	d, err := q.Tasks.NextAtLeast(ctx, worker, least)
+	return mortalDelivery{d, q.m}, err
+}
+
 func (q mortalTasks) Schedule(ctx context.Context, t pipeline.Task, at time.Time) error {
 	if err := q.m.dies("schedule"); err != nil {
 		return err

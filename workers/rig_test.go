@@ -82,7 +82,13 @@ func must(t *testing.T, err error) {
 type queue struct{ *rig }
 
 func (q queue) Next(ctx context.Context, worker string) (workers.Delivery, error) {
-	d, err := q.bus.Next(ctx, worker)
+	return q.NextAtLeast(ctx, worker, pipeline.Bulk)
+}
+
+func (q queue) NextAtLeast(ctx context.Context, worker string, least pipeline.Priority) (workers.Delivery,
+	error,
+) {
+	d, err := q.bus.NextAtLeast(ctx, worker, least)
 	if err != nil {
 		return d, err
 	}
@@ -196,7 +202,8 @@ func (r *rig) loop(w worker, change ...func(*workers.Config)) (l *workers.Loop, 
 	var log bytes.Buffer
 	c := workers.Config{
 		Log: r.bus, Tasks: queue{r}, Store: r.store, Registry: registryOf(w),
-		Scratch: filepath.Join(r.t.TempDir(), "scratch"), Slots: map[string]int{"test": 1},
+		Scratch: filepath.Join(r.t.TempDir(), "scratch"),
+		Slots:   map[string]int{"test": 1}, Interactive: map[string]int{"test": 0},
 		Process: "rig", Heartbeat: 50 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(&log, nil)),
 	}
 	for _, f := range change {

@@ -65,19 +65,17 @@ func (l *Loop) apply(ctx context.Context, d Delivery) error {
 // room the task comes again later, unspent; when there never will be, the job is given up.
 func (l *Loop) begin(ctx context.Context, d Delivery, last pipeline.JobFold) error {
 	task := d.Task()
-	if need := l.scratchOf(task); need > 0 {
-		ok, err := l.scratch.hold(need, l.FreeScratch)
-		switch {
-		case errors.Is(err, storage.ErrFull):
-			return l.errored(ctx, d, last.Last, l.unfitData(d, last, err))
-		case err != nil:
-			return err
-		case !ok:
-			l.count(task.Job.Worker, func(c *Counts) { c.Waited++ })
-			return d.Return(ctx, admitLater)
-		}
-		defer l.scratch.release(need)
+	release, ok, err := l.scratch.hold(task)
+	switch {
+	case errors.Is(err, storage.ErrFull):
+		return l.errored(ctx, d, last.Last, l.unfitData(d, last, err))
+	case err != nil:
+		return err
+	case !ok:
+		l.count(task.Job.Worker, func(c *Counts) { c.Waited++ })
+		return d.Return(ctx, admitLater)
 	}
+	defer release()
 	leave, err := l.enter(ctx, d, crashed(last.Data.Problem))
 	if err != nil {
 		return err
@@ -202,7 +200,7 @@ func (l *Loop) call(ctx context.Context, task pipeline.Task, token uint64, numbe
 	a := NewAttempt(Attempt{
 		Task: task, Token: token, Number: number, Results: results, Dir: dir,
 		Log: l.Logger.With("video", task.Video, "job", task.Job.Name, "attempt", number),
-	}, storeFiles{l.Store}, l.teller(ctx, task.Project))
+	}, storeFiles{l.Store, l.scratch, task.Source.Key}, l.teller(ctx, task.Project))
 	return l.Registry.Work(ctx, a)
 }
 

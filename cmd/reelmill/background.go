@@ -65,7 +65,8 @@ func (n *node) announceWorkers(ctx context.Context) error {
 	defer tick.Stop()
 	for {
 		for _, t := range n.registry.Types() {
-			p := presence{Type: t.Name, Version: version, Process: n.loop.Process, Schema: t.Schema}
+			slots := n.loop.SlotsOf(t.Name)
+			p := presence{Type: t.Name, Version: version, Process: n.loop.Process, Slots: &slots, Schema: t.Schema}
 			doc, err := json.Marshal(p)
 			if err != nil {
 				return fmt.Errorf("announce worker %s: %w", t.Name, err)
@@ -88,6 +89,7 @@ type presence struct {
 	Type    string          `json:"type"`
 	Version string          `json:"version"`
 	Process string          `json:"process"`
+	Slots   *int            `json:"slots,omitempty"` // nil where a worker does not say
 	Schema  json.RawMessage `json:"schema"`
 }
 
@@ -100,19 +102,32 @@ func presenceName(worker, process string) string {
 
 // present counts the processes that run each worker type.
 func (n *node) present(ctx context.Context) (map[string]int, error) {
-	docs, err := n.bus.Workers(ctx)
+	there, err := presences(ctx, n.bus)
 	if err != nil {
 		return nil, err
 	}
 	types := map[string]int{}
+	for _, p := range there {
+		types[p.Type]++
+	}
+	return types, nil
+}
+
+// presences returns what the processes that are there say of the worker types that they run.
+func presences(ctx context.Context, b *bus.Bus) ([]presence, error) {
+	docs, err := b.Workers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	there := make([]presence, 0, len(docs))
 	for _, doc := range docs {
 		var p presence
 		if err := json.Unmarshal(doc, &p); err != nil {
 			return nil, fmt.Errorf("decode presence: %w", err)
 		}
-		types[p.Type]++
+		there = append(there, p)
 	}
-	return types, nil
+	return there, nil
 }
 
 // project feeds the read model from the event log.
@@ -212,7 +227,14 @@ type loopTasks struct{ *bus.Bus }
 
 // Next implements workers.Tasks.
 func (t loopTasks) Next(ctx context.Context, worker string) (workers.Delivery, error) {
-	d, err := t.Bus.Next(ctx, worker)
+	return t.NextAtLeast(ctx, worker, pipeline.Bulk)
+}
+
+// NextAtLeast implements workers.Tasks.
+func (t loopTasks) NextAtLeast(ctx context.Context, worker string, least pipeline.Priority) (workers.Delivery,
+	error,
+) {
+	d, err := t.Bus.NextAtLeast(ctx, worker, least)
 	if err != nil {
 		return nil, err
 	}

@@ -18,23 +18,39 @@ type chaosQueue struct {
 	chaos *chaos
 
 	mu   sync.Mutex
-	held map[string][]workers.Delivery // by worker type: held back, or to be delivered once more
+	held map[string][]workers.Delivery // by caller: held back, or to be delivered once more
 }
 
 // Next implements workers.Tasks.
 func (q *chaosQueue) Next(ctx context.Context, worker string) (workers.Delivery, error) {
-	d := q.take(worker)
+	return q.next(ctx, worker, q.Tasks.Next)
+}
+
+// NextAtLeast implements workers.Tasks.
+func (q *chaosQueue) NextAtLeast(ctx context.Context, worker string, least pipeline.Priority) (workers.Delivery,
+	error,
+) {
+	return q.next(ctx, worker+" "+string(least), func(ctx context.Context, _ string) (workers.Delivery, error) {
+		return q.Tasks.NextAtLeast(ctx, worker, least)
+	})
+}
+
+// next takes a task by take; what is held back is held for callers who take as this one does.
+func (q *chaosQueue) next(ctx context.Context, caller string,
+	take func(ctx context.Context, worker string) (workers.Delivery, error),
+) (workers.Delivery, error) {
+	d := q.take(caller)
 	if d == nil {
-		next, err := q.Tasks.Next(ctx, worker)
+		next, err := take(ctx, caller)
 		if err != nil {
 			return nil, err
 		}
 		d = chaosDelivery{next, q.chaos}
 		if q.chaos.chance(q.chaos.Double) {
-			q.hold(worker, d) // another slot gets it too, while the first runs
+			q.hold(caller, d) // another slot gets it too, while the first runs
 		}
 		if q.chaos.chance(q.chaos.Reorder) {
-			d = q.overtake(ctx, worker, d)
+			d = q.overtake(ctx, caller, d, take)
 		}
 	}
 	q.chaos.delay(ctx)
@@ -42,31 +58,33 @@ func (q *chaosQueue) Next(ctx context.Context, worker string) (workers.Delivery,
 }
 
 // overtake holds first back if another task comes soon, and returns that.
-func (q *chaosQueue) overtake(ctx context.Context, worker string, first workers.Delivery) workers.Delivery {
+func (q *chaosQueue) overtake(ctx context.Context, caller string, first workers.Delivery,
+	take func(ctx context.Context, worker string) (workers.Delivery, error),
+) workers.Delivery {
 	ctx, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
 	defer cancel()
-	second, err := q.Tasks.Next(ctx, worker)
+	second, err := take(ctx, caller)
 	if err != nil {
 		return first
 	}
-	q.hold(worker, first)
+	q.hold(caller, first)
 	return chaosDelivery{second, q.chaos}
 }
 
-func (q *chaosQueue) hold(worker string, d workers.Delivery) {
+func (q *chaosQueue) hold(caller string, d workers.Delivery) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.held[worker] = append(q.held[worker], d)
+	q.held[caller] = append(q.held[caller], d)
 }
 
-func (q *chaosQueue) take(worker string) workers.Delivery {
+func (q *chaosQueue) take(caller string) workers.Delivery {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	held := q.held[worker]
+	held := q.held[caller]
 	if len(held) == 0 {
 		return nil
 	}
-	q.held[worker] = held[1:]
+	q.held[caller] = held[1:]
 	return held[0]
 }
 

@@ -32,6 +32,7 @@ type nodeConfig struct {
 	replicas     int    // of each message, in a cluster
 	store        string // empty: a folder below data; else s3://... or a folder
 	slots        map[string]int
+	threads      int  // of each encoder; 0 for the default
 	workers      bool // whether this node runs jobs
 	limits       api.Limits
 	webhook      webhook.Config
@@ -68,6 +69,7 @@ type node struct {
 	metrics  *metrics
 	handler  http.Handler // of the API
 	stopping atomic.Bool
+	deployed slotCounts
 
 	closers []func() error
 }
@@ -169,7 +171,7 @@ func (n *node) openWorkers(ctx context.Context) (err error) {
 	if n.webhook.Breakers, err = webhook.NewBreakers(webhook.BreakerConfig{}); err != nil {
 		return err
 	}
-	if n.registry, err = all.New(all.Config{Webhook: n.webhook}); err != nil {
+	if n.registry, err = all.New(all.Config{Webhook: n.webhook, Threads: n.threads}); err != nil {
 		return err
 	}
 	n.faults.workers(n.registry)
@@ -184,7 +186,7 @@ func (n *node) openFlow(context.Context) error {
 	n.sweeper = &pipeline.Sweeper{
 		Coordinator: &pipeline.Coordinator{
 			Log: n.faults.log(n.bus), Archive: n.bus, Tasks: n.faults.tasks(n.bus),
-			Objects: prefixDeleter{n.objects}, Planner: n.registry,
+			Objects: prefixDeleter{n.objects}, Planner: n.registry, Slots: n.slotsOf,
 		},
 		Videos: n.catalog, Queue: n.bus, Every: n.SweepEvery, Age: n.SweepAge, Logger: n.log,
 	}
@@ -200,6 +202,7 @@ func (n *node) openLoop(context.Context) (err error) {
 		Log: n.faults.log(n.bus), Tasks: n.faults.queue(loopTasks{n.bus}), Store: n.objects, Registry: n.registry,
 		Scratch: filepath.Join(n.data, "scratch"), CrashOutput: filepath.Join(n.data, "crash.txt"),
 		Slots: n.slots, Heartbeat: n.Lease / 3, Admit: n.admit, Logger: n.log,
+		Interactive: map[string]int{"inspect": 0}, // all its jobs are of high priority
 	})
 	return err
 }

@@ -204,6 +204,8 @@ func emptyScratch(t testing.TB, data string) {
 		t.Fatal(err)
 	}
 	for _, e := range entries {
-		t.Errorf("left in scratch: %s", e.Name())
+		if e.Name() != "sources" { // kept for a while, for further jobs of the video (workers/sources.go)
+			t.Errorf("left in scratch: %s", e.Name())
+		}
 	}
 }

@@ -31,6 +31,7 @@ type runCommand struct {
 	Watermark string         `help:"${watermark_help}" placeholder:"FILE|text:WORDS"`
 	Timeout   time.Duration  `help:"How long to wait." default:"6h"`
 	Slots     map[string]int `help:"${slots_help}" env:"REELMILL_SLOTS"`
+	Threads   threads        `help:"${threads_help}" default:"0" env:"REELMILL_THREADS"`
 	JSON      bool           `help:"Print the video as a JSON line."`
 	Timeline  bool           `help:"Print the events."`
 }
@@ -50,7 +51,7 @@ func (c runCommand) Run(ctx context.Context, s streams, set *settings, log *slog
 		return err
 	}
 	n, err := newNode(ctx, nodeConfig{
-		data: data, slots: c.Slots, workers: true, limits: api.Limits{MaxUpload: 1 << 40},
+		data: data, slots: c.Slots, threads: int(c.Threads), workers: true, limits: api.Limits{MaxUpload: 1 << 40},
 		webhook:   webhook.Config{Secret: webhook.Secret(secret)},
 		pipelines: set.pipelines, minFreeSpace: 1 << 28, log: log,
 	})

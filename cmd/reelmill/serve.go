@@ -46,6 +46,7 @@ var helpTexts = kong.Vars{
 	"max_share_help":   "Unfinished videos of one project at which its uploads are refused (429).",
 	"min_free_help":    "Free disk space that uploads leave. Default: a tenth of the disk, 2 to 20 GiB.",
 	"slots_help":       "Jobs at once by worker type, as transcode=2;audio=1. Default: half the cores each.",
+	"threads_help":     "Threads of each encoder, 1 to 64. 0: what suits most machines, which is 2.",
 	"webhook_url_help": "Where the end of every video is told that names no webhook of its own.",
 	"webhook_secret_help": "Signing secret, whsec_ and base64; give it by environment or file. " +
 		"Default: made once and kept below --data.",
@@ -117,7 +118,7 @@ func (c serveCommand) node(set *settings, log *slog.Logger) (nodeConfig, error) 
 	return nodeConfig{
 		data: c.Data, nats: c.NATS, replicas: c.Replicas, store: c.Store,
 		s3AccessKey: c.S3AccessKey, s3SecretKey: c.S3SecretKey,
-		slots: c.Slots, workers: c.Workers, webhook: c.webhook(secret),
+		slots: c.Slots, threads: int(c.Threads), workers: c.Workers, webhook: c.webhook(secret),
 		limits: api.Limits{
 			MaxUpload: int64(c.MaxUpload), MaxVideos: c.MaxVideos, MaxProjectVideos: c.MaxShare,
 		},

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 
+	"github.com/alecthomas/kong"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/reelmill/reelmill/workers/webhook"
@@ -14,13 +16,35 @@ import (
 
 // workFlags are the flags of every command that runs jobs.
 type workFlags struct {
-	Slots map[string]int `help:"${slots_help}" env:"REELMILL_SLOTS"`
+	Slots   map[string]int `help:"${slots_help}" env:"REELMILL_SLOTS"`
+	Threads threads        `help:"${threads_help}" default:"0" env:"REELMILL_THREADS"`
 
 	WebhookURL          string `help:"${webhook_url_help}" env:"REELMILL_WEBHOOK_URL"`
 	WebhookSecret       string `help:"${webhook_secret_help}" env:"REELMILL_WEBHOOK_SECRET"`
 	WebhookAllowPrivate bool   `help:"${webhook_private_help}" env:"REELMILL_WEBHOOK_ALLOW_PRIVATE"`
 	MetricsListen       string `help:"${metrics_help}" env:"REELMILL_METRICS_LISTEN" placeholder:"ADDRESS"`
 	tuning
+}
+
+// threads is how many threads an encoder has; 0: the encoders' own default.
+type threads int
+
+// maxThreads is as many as x264 and x265 can make use of.
+const maxThreads = 64
+
+// Decode implements kong.MapperValue, for numbers of a configuration file too.
+func (n *threads) Decode(ctx *kong.DecodeContext) error {
+	token, err := ctx.Scan.PopValue("threads")
+	if err != nil {
+		return err
+	}
+	text := fmt.Sprint(token.Value)
+	i, err := strconv.Atoi(text)
+	if err != nil || i < 0 || i > maxThreads {
+		return fmt.Errorf("%q is no number of threads; write 1 to %d, or 0 for the default", text, maxThreads)
+	}
+	*n = threads(i)
+	return nil
 }
 
 func (f workFlags) webhook(secret string) webhook.Config {
@@ -47,8 +71,8 @@ func (c workerCommand) Run(ctx context.Context, s streams, log *slog.Logger) (er
 	n, err := newWorkerNode(ctx, nodeConfig{
 		data: c.Data, nats: c.NATS, replicas: c.Replicas, store: c.Store,
 		s3AccessKey: c.S3AccessKey, s3SecretKey: c.S3SecretKey,
-		slots: c.Slots, workers: true, webhook: c.webhook(c.WebhookSecret), tuning: c.tuning, log: log,
-		metricsListen: c.MetricsListen,
+		slots: c.Slots, threads: int(c.Threads), workers: true, webhook: c.webhook(c.WebhookSecret),
+		tuning: c.tuning, log: log, metricsListen: c.MetricsListen,
 	})
 	if err != nil {
 		return err

@@ -54,7 +54,7 @@ func TestKilledProcessLosesNothing(t *testing.T) {
 	}
 	q, err := bus.queue("transcode")
 	must(t, err)
-	d, err := bus.take(soon(t), q)
+	d, err := bus.take(soon(t), q, &q.lines[2], pipeline.Priorities)
 	must(t, err)
 	if d == nil || d.Task().Job.Name != "held" {
 		t.Fatalf("took %+v, want the task that the dead process held", d)

@@ -17,7 +17,8 @@
 //  5. Stored tasks are republished, headers only, to bell.>: a doorbell that names the lane, and that a task
 //     which is given back rings, too. What rings none (a lease that ran out, a return with a delay, a task
 //     that was there before) is found by a look at the queue every two seconds. So a lane is pulled only when
-//     something may wait in it, and an idle worker type costs one small request in two seconds.
+//     something may wait in it, and an idle worker type costs one small request in two seconds. Callers who
+//     take high priority only, and those who take all, wait in lines of their own (lanes.go).
 //  6. Events are republished to live.>, for those who watch.
 //  7. Dead letters are a stream of their own; the id of one is its place there. A message of the queue that
 //     is no task goes there as it is.

@@ -16,25 +16,40 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// queue is the tasks of one worker type, as this process knows them.
+// queue is the tasks of one worker type, as this process knows them. Its callers stand in lines, one for each
+// least priority that they take:
+//
+//  1. The first of a line (line.turn) takes, and when there is nothing it waits for the line's own bell: a
+//     bell wakes one caller of a line, not all, and none hears a bell that was for another line.
+//  2. What may wait is noted in the lanes before any bell rings, and is for whoever looks first. So one who
+//     was woken and leaves, or takes something else, leaves nothing behind that the next one misses.
+//  3. Lines take turns at the server (pulling), for as long as a take lasts and not while they wait. They
+//     share what they find: a queue is looked at once in a poll, however many lines wait.
 type queue struct {
-	worker string
-	turn   chan struct{} // held by the caller that pulls; guards what follows
-	bell   chan struct{}
+	worker  string
+	lines   [3]line       // as pipeline.Priorities, by the least priority
+	pulling chan struct{} // held while the server is asked; guards what follows, and line.taken
 
 	cursors map[pipeline.Priority]int // the lane that is next, by priority
-	taken   int
-	looked  time.Time // when look was last done
 
-	mu    sync.Mutex
-	lanes map[pipeline.Priority]*[pipeline.Lanes]lane // the looks of each
-	stray bool                                        // a task came that stands in no lane
+	mu     sync.Mutex
+	looked time.Time                                   // when look was last done
+	lanes  map[pipeline.Priority]*[pipeline.Lanes]lane // the looks of each
+	stray  bool                                        // a task came that stands in no lane
+}
+
+// line is the callers who take the same priorities.
+type line struct {
+	turn  chan struct{} // held by the first
+	bell  chan struct{}
+	taken int
 }
 
 // lane is the tasks of one worker type and priority in one lane.
 type lane struct {
-	consumer jetstream.Consumer // nil until something was known to wait here; guarded by queue.turn
+	consumer jetstream.Consumer // nil until something was known to wait here; guarded by queue.pulling
 	looks    int                // how often it is still to be pulled without success; guarded by queue.mu
+	again    time.Time          // no pull before; guarded by queue.mu
 }
 
 // echoes are the pauses before a lane is pulled again after a bell. The server rings before its consumers
@@ -53,15 +68,15 @@ func (b *Bus) queue(worker string) (*queue, error) {
 		return q, nil
 	}
 	q := &queue{
-		worker: worker, turn: make(chan struct{}, 1), bell: make(chan struct{}, 1),
+		worker: worker, pulling: make(chan struct{}, 1),
 		cursors: map[pipeline.Priority]int{}, lanes: map[pipeline.Priority]*[pipeline.Lanes]lane{},
 	}
-	for _, p := range pipeline.Priorities {
+	for i, p := range pipeline.Priorities {
 		q.lanes[p] = new([pipeline.Lanes]lane)
+		q.lines[i] = line{turn: make(chan struct{}, 1), bell: make(chan struct{}, 1)}
 	}
 	_, err := b.nc.Subscribe(bellPrefix+"task."+worker+".>", func(m *nats.Msg) {
 		q.rang(strings.TrimPrefix(m.Subject, bellPrefix))
-		ring(q.bell)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("take a task of %s: listen: %w", worker, err)
@@ -77,16 +92,25 @@ func (q *queue) rang(subject string) {
 		return
 	}
 	q.mu.Lock()
-	defer q.mu.Unlock()
 	q.stray = true
+	q.mu.Unlock()
+	for i := range q.lines {
+		ring(q.lines[i].bell)
+	}
 }
 
-// mark notes that something may wait in a lane: it is pulled until that many pulls found nothing.
+// mark notes that something may wait in a lane, which is pulled until that many pulls found nothing, and
+// wakes the lines that take it: those that take nothing less first, so that the others stay free for the
+// rest.
 func (q *queue) mark(p pipeline.Priority, n, looks int) {
 	q.mu.Lock()
-	defer q.mu.Unlock()
-	l := &q.lanes[p][n]
-	l.looks = max(l.looks, looks)
+	if l := &q.lanes[p][n]; looks > l.looks {
+		l.looks, l.again = looks, time.Time{}
+	}
+	q.mu.Unlock()
+	for i := slices.Index(pipeline.Priorities, p); i < len(q.lines); i++ {
+		ring(q.lines[i].bell)
+	}
 }
 
 // laneOf returns the priority and lane of a task subject.
@@ -102,11 +126,12 @@ func laneOf(subject string) (p pipeline.Priority, n int, ok bool) {
 	return p, n, ok
 }
 
-// wants reports whether a lane is to be pulled.
+// wants reports whether a lane is to be pulled now.
 func (q *queue) wants(p pipeline.Priority, n int) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.lanes[p][n].looks > 0
+	l := &q.lanes[p][n]
+	return l.looks > 0 && !time.Now().Before(l.again)
 }
 
 // missed notes that a pull of a lane found nothing.
@@ -114,7 +139,9 @@ func (q *queue) missed(p pipeline.Priority, n int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	l := &q.lanes[p][n]
-	l.looks = max(l.looks-1, 0)
+	if l.looks = max(l.looks-1, 0); l.looks > 0 {
+		l.again = time.Now().Add(echoes[l.looks-1])
+	}
 }
 
 // due reports whether the whole queue is to be looked at.
@@ -124,43 +151,44 @@ func (q *queue) due(poll time.Duration) bool {
 	return q.stray || time.Since(q.looked) >= poll
 }
 
-// pause returns how long to wait for a bell before the next take: until a lane is pulled again, or until the
-// next look.
-func (q *queue) pause(poll time.Duration) time.Duration {
+// pause returns how long to wait for a bell before the next take of those priorities: until a lane is pulled
+// again, or until the next look.
+func (q *queue) pause(poll time.Duration, served []pipeline.Priority) time.Duration {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	looks := 0
-	for _, lanes := range q.lanes {
-		for i := range lanes {
-			looks = max(looks, lanes[i].looks)
+	if q.stray {
+		return 0
+	}
+	next := q.looked.Add(poll)
+	for _, p := range served {
+		for i := range q.lanes[p] {
+			if l := &q.lanes[p][i]; l.looks > 0 && l.again.Before(next) {
+				next = l.again
+			}
 		}
 	}
-	switch {
-	case q.stray || looks > len(echoes):
-		return 0
-	case looks > 0:
-		return echoes[looks-1]
-	}
-	return time.Until(q.looked.Add(poll))
+	return max(0, time.Until(next))
 }
 
-// wait returns at the next bell, after the pause, or when ctx ends.
-func (q *queue) wait(ctx context.Context, pause time.Duration) {
+// wait returns at the line's next bell, after the pause, or when ctx ends.
+func (l *line) wait(ctx context.Context, pause time.Duration) {
 	t := time.NewTimer(pause)
 	defer t.Stop()
 	select {
-	case <-q.bell:
+	case <-l.bell:
 	case <-t.C:
 	case <-ctx.Done():
 	}
 }
 
-// order returns the priorities in the order of this take.
-func (q *queue) order() []pipeline.Priority {
-	if q.taken%bulkEvery == bulkEvery-1 {
-		return []pipeline.Priority{pipeline.Bulk, pipeline.High, pipeline.Normal}
+// order returns the priorities that a line takes in the order of this take.
+func (l *line) order(served []pipeline.Priority) []pipeline.Priority {
+	if l.taken%bulkEvery < bulkEvery-1 {
+		return served
 	}
-	return pipeline.Priorities
+	reversed := slices.Clone(served)
+	slices.Reverse(reversed)
+	return reversed
 }
 
 // lookAll is how many tasks of a type may be there for look to read their subjects: those of more take too
@@ -193,7 +221,9 @@ func (b *Bus) look(ctx context.Context, q *queue) error {
 	if err != nil {
 		return fmt.Errorf("look at the queue: %w", err)
 	}
+	q.mu.Lock()
 	q.looked = time.Now()
+	q.mu.Unlock()
 	return nil
 }
 

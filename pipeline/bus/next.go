@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -24,27 +25,37 @@ const (
 // else fails is logged and tried again. Callers may be many: each gets a task of its own.
 //
 // Tasks of high priority come first, then normal, then bulk; every eighth take of this process begins with
-// bulk. Within a priority the lanes take turns, so a project delays those of other lanes by one task each,
-// however many it has; within a lane the oldest comes first.
+// the lowest of which there is any, so that none waits for ever. Within a priority the lanes take turns, so a
+// project delays those of other lanes by one task each, however many it has; within a lane the oldest comes
+// first.
 //
 // A message that is no task, or stands on another subject than its own, is moved to the dead letters as it
 // is.
 func (b *Bus) Next(ctx context.Context, worker string) (*Delivery, error) {
+	return b.NextAtLeast(ctx, worker, pipeline.Bulk)
+}
+
+// NextAtLeast is Next for tasks of priority least or above. Those who wait for different priorities do not
+// hold each other up, and nothing is asked more often because of them.
+func (b *Bus) NextAtLeast(ctx context.Context, worker string, least pipeline.Priority) (*Delivery, error) {
+	rank := slices.Index(pipeline.Priorities, least)
+	if rank < 0 {
+		return nil, fmt.Errorf("take a task of %s: unknown priority %q", worker, least)
+	}
 	q, err := b.queue(worker)
 	if err != nil {
 		return nil, err
 	}
-	// One caller pulls at a time: a bell wakes one of them, not all, and an idle process looks once in two
-	// seconds.
+	l, served := &q.lines[rank], pipeline.Priorities[:rank+1]
 	select {
-	case q.turn <- struct{}{}:
-		defer func() { <-q.turn }()
+	case l.turn <- struct{}{}:
+		defer func() { <-l.turn }()
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
 	for failures := 0; ctx.Err() == nil; {
-		d, err := b.take(ctx, q)
-		pause := q.pause(b.poll)
+		d, err := b.take(ctx, q, l, served)
+		pause := q.pause(b.poll, served)
 		switch {
 		case d != nil:
 			return d, nil
@@ -57,19 +68,25 @@ func (b *Bus) Next(ctx context.Context, worker string) (*Delivery, error) {
 		default:
 			failures = 0
 		}
-		q.wait(ctx, pause)
+		l.wait(ctx, pause)
 	}
 	return nil, ctx.Err()
 }
 
-// take looks for a task once; nil when there is none. Within a priority the lane after the last one that had
-// a task is first.
-func (b *Bus) take(ctx context.Context, q *queue) (*Delivery, error) {
+// take looks once for a task of those priorities; nil when there is none. Within a priority the lane after
+// the last one that had a task is first.
+func (b *Bus) take(ctx context.Context, q *queue, l *line, served []pipeline.Priority) (*Delivery, error) {
+	select {
+	case q.pulling <- struct{}{}:
+		defer func() { <-q.pulling }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	var failed error
 	if q.due(b.poll) {
 		failed = b.look(ctx, q)
 	}
-	for _, p := range q.order() {
+	for _, p := range l.order(served) {
 		first := q.cursors[p]
 		for i := range pipeline.Lanes {
 			n := (first + i) % pipeline.Lanes
@@ -79,7 +96,7 @@ func (b *Bus) take(ctx context.Context, q *queue) (*Delivery, error) {
 			}
 			if d != nil {
 				q.cursors[p] = (n + 1) % pipeline.Lanes
-				q.taken++
+				l.taken++
 				return d, nil
 			}
 		}

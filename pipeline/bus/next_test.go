@@ -245,7 +245,7 @@ func TestExclusiveVoidsLeases(t *testing.T) {
 			q, err := bus.queue("transcode")
 			must(t, err)
 			for _, want := range held {
-				d, err := bus.take(soon(t), q) // at once: no second look
+				d, err := bus.take(soon(t), q, &q.lines[2], pipeline.Priorities) // at once: no second look
 				must(t, err)
 				if d == nil || d.Sequence() != want {
 					t.Fatalf("took %+v, want task %d", d, want)

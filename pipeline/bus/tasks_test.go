@@ -41,7 +41,7 @@ func none(t *testing.T, bus *Bus) {
 	q, err := bus.queue("transcode")
 	must(t, err)
 	q.looked = time.Time{}
-	if d, err := bus.take(soon(t), q); d != nil || err != nil {
+	if d, err := bus.take(soon(t), q, &q.lines[2], pipeline.Priorities); d != nil || err != nil {
 		t.Fatalf("took %+v, %v", d, err)
 	}
 }

@@ -18,6 +18,7 @@ import (
 type Config struct {
 	// FFmpeg and FFprobe are paths of the programs; looked up in PATH when empty.
 	FFmpeg, FFprobe string
+	Threads         int // of each encoder; 0: the encoders' own default
 	Webhook         webhook.Config
 	Limits          inspect.Limits // of what is accepted; zero fields have their defaults
 }
@@ -42,9 +43,10 @@ func New(c Config) (*workers.Registry, error) {
 // tools finds what is not configured.
 func (c Config) tools() (ffmpeg.Tools, error) {
 	if c.FFmpeg != "" && c.FFprobe != "" {
-		return ffmpeg.Tools{FFmpeg: c.FFmpeg, FFprobe: c.FFprobe}, nil
+		return ffmpeg.Tools{FFmpeg: c.FFmpeg, FFprobe: c.FFprobe, Threads: c.Threads}, nil
 	}
 	found, err := ffmpeg.Find()
+	found.Threads = c.Threads
 	if c.FFmpeg != "" {
 		found.FFmpeg = c.FFmpeg
 	}

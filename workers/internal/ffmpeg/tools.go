@@ -18,6 +18,7 @@ var ErrNotInstalled = errors.New("ffmpeg and ffprobe are not installed: apt-get 
 type Tools struct {
 	FFmpeg  string // absolute path, or a name to look up; default "ffmpeg"
 	FFprobe string // the same for ffprobe; default "ffprobe"
+	Threads int    // of an encoder whose Command names none; 0: whoever makes the Command decides
 }
 
 // Find looks both programs up in PATH. Errors match ErrNotInstalled.

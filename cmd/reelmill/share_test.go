@@ -1,0 +1,210 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/bus"
+	"github.com/reelmill/reelmill/pipeline/bus/embedded"
+	"github.com/reelmill/reelmill/storage/disk"
+	"github.com/reelmill/reelmill/workers"
+)
+
+// slicer is a worker whose video has many jobs that cost nothing and take a while.
+type slicer struct{ work time.Duration }
+
+type slicesParams struct {
+	N int `json:"n"`
+}
+
+func (slicer) Plan(p slicesParams, _ pipeline.Media) ([]pipeline.Job, error) {
+	jobs := make([]pipeline.Job, p.N)
+	for i := range jobs {
+		jobs[i].Name = fmt.Sprintf("%04d", i)
+	}
+	return jobs, nil
+}
+
+func (w slicer) Work(ctx context.Context, _ workers.Job[slicesParams]) (pipeline.Result, error) {
+	select {
+	case <-time.After(w.work):
+	case <-ctx.Done():
+	}
+	return pipeline.Result{}, ctx.Err()
+}
+
+// shareNode is a node without API, read model and media: broker, coordinator and workers, of which slices has
+// two slots.
+func shareNode(t *testing.T, work time.Duration) *node {
+	t.Helper()
+	dir := t.TempDir()
+	server, err := embedded.Start(t.Context(), embedded.Config{Dir: filepath.Join(dir, "broker")})
+	check(t, err)
+	t.Cleanup(server.Shutdown)
+	conn, err := server.Conn()
+	check(t, err)
+	t.Cleanup(conn.Close)
+	n := &node{nodeConfig: nodeConfig{data: dir, log: slog.New(slog.DiscardHandler)}}
+	n.bus, err = bus.Open(t.Context(), conn, bus.Config{Exclusive: true})
+	check(t, err)
+	store, err := disk.Open(filepath.Join(dir, "objects"))
+	check(t, err)
+	t.Cleanup(func() { check(t, store.Close()) })
+	n.objects, n.registry = store, workers.NewRegistry()
+	workers.Add(n.registry, "inspect", idle{accept: true})
+	workers.Add(n.registry, "slices", slicer{work})
+	n.loop, err = workers.NewLoop(workers.Config{
+		Log: n.bus, Tasks: loopTasks{n.bus}, Store: store, Registry: n.registry,
+		Scratch: filepath.Join(dir, "scratch"), Slots: map[string]int{"inspect": 2, "slices": 2},
+	})
+	check(t, err)
+	check(t, n.openFlow(t.Context()))
+	return n
+}
+
+// startShare runs the node, and tells of every event in order.
+func (n *node) startShare(t *testing.T, seen func(pipeline.Event)) {
+	t.Helper()
+	ctx, stop := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	for _, run := range []func() error{
+		func() error { return n.loop.Run(ctx) },
+		func() error { return n.announceWorkers(ctx) },
+		func() error { return n.bus.Coordinate(ctx, n.sweeper.Coordinator.Handle) },
+		func() error {
+			return n.bus.Follow(ctx, 0, func(_ context.Context, events []pipeline.Event) error {
+				for _, e := range events {
+					seen(e)
+				}
+				return nil
+			})
+		},
+	} {
+		running.Go(func() {
+			if err := run(); err != nil && !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+		})
+	}
+	t.Cleanup(func() { stop(); running.Wait() })
+}
+
+// uploadSlices accepts a video of n slices.
+func (n *node) uploadSlices(t *testing.T, video string, count int) {
+	t.Helper()
+	_, _, err := pipeline.Accept(t.Context(), n.bus, "p", video, pipeline.Upload{
+		Source: pipeline.Object{Key: "videos/" + video + "/source/x.mp4", Size: 1},
+		Pipeline: pipeline.Pipeline{Name: "slices", Version: 1, Steps: []pipeline.Step{
+			{Name: "slices", Worker: "slices", With: map[string]any{"n": count}},
+		}},
+	}, "")
+	check(t, err)
+}
+
+// TestShare: a short video does not wait for a long one of its project that came before it.
+func TestShare(t *testing.T) {
+	const long, short, first = 40, 2, 8
+	n := shareNode(t, 200*time.Millisecond)
+	underway, ended := make(chan struct{}), make(chan int, 2)
+	var done int // slices of the long video
+	n.startShare(t, func(e pipeline.Event) {
+		switch {
+		case e.Type == pipeline.JobCompleted && strings.HasPrefix(e.Subject, "job.p.long.slices"):
+			if done++; done == first {
+				close(underway)
+			}
+		case e.Type == pipeline.VideoReady:
+			ended <- done
+		}
+	})
+	n.uploadSlices(t, "long", long)
+	<-underway // whatever is enqueued at once is in the queue
+	n.uploadSlices(t, "short", short)
+	limit := time.After(time.Minute)
+	for _, most := range []int{first + long/3, long} {
+		select {
+		case at := <-ended:
+			if at > most {
+				t.Errorf("a video is ready after %d slices of the long one, want at most %d", at, most)
+			}
+		case <-limit:
+			t.Fatal("not ready within a minute")
+		}
+	}
+	if done != long {
+		t.Errorf("%d slices were made", done)
+	}
+}
+
+// TestSlotsOfTheDeployment: those of this process, and what others tell of theirs.
+func TestSlotsOfTheDeployment(t *testing.T) {
+	n := shareNode(t, 0)
+	tell := func(name, doc string) { check(t, n.bus.Announce(t.Context(), name, []byte(doc))) }
+	wants := func(slices, other int) {
+		t.Helper()
+		for range 2 {
+			if a, b := n.slotsOf("slices"), n.slotsOf("other"); a != slices || b != other {
+				t.Errorf("%d and %d slots, want %d and %d", a, b, slices, other)
+			}
+		}
+	}
+	wants(2, 0)
+	tell("a", `{"type":"slices","process":"a","slots":3}`)
+	tell("b", `{"type":"slices","process":"b"}`) // of a program that does not know of slots
+	tell("c", `{"type":"other","process":"a","slots":0}`)
+	tell("d", fmt.Sprintf(`{"type":"slices","process":%q,"slots":9}`, n.loop.Process)) // told, and known better
+	wants(2, 0)                                                                        // remembered
+	n.deployed.read = time.Time{}
+	wants(6, 0)
+	tell("e", "{")
+	n.deployed.read = time.Time{}
+	wants(6, 0) // what cannot be read changes nothing
+	tell("e", `{"type":"other","process":"e","slots":5}`)
+	n.deployed.read, n.loop = time.Time{}, nil // a process that runs no jobs
+	wants(13, 5)
+}
+
+// TestPresenceTellsSlots, so that other processes can add them up.
+func TestPresenceTellsSlots(t *testing.T) {
+	n := shareNode(t, 0)
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	name := presenceName("slices", n.loop.Process)
+	told := make(chan struct{})
+	running, end := context.WithCancel(t.Context())
+	go func() {
+		defer close(told)
+		if err := n.announceWorkers(running); err != nil {
+			t.Error(err)
+		}
+	}()
+	var p presence
+	for limit := time.Now().Add(20 * time.Second); p.Slots == nil && time.Now().Before(limit); {
+		docs, err := n.bus.Workers(t.Context())
+		check(t, err)
+		if doc, ok := docs[name]; ok {
+			check(t, json.Unmarshal(doc, &p))
+		}
+	}
+	end()
+	<-told
+	if p.Slots == nil || *p.Slots != 2 || p.Type != "slices" {
+		t.Errorf("told %+v", p)
+	}
+	if err := n.announceWorkers(ctx); err != nil {
+		t.Error(err)
+	}
+	n.minFreeSpace = 1 << 62
+	if err := n.freeSpace(); err == nil {
+		t.Error("there is room for anything")
+	}
+}

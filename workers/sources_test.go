@@ -1,0 +1,372 @@
+package workers
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/storage"
+)
+
+// gated is a remote store whose reads wait at a gate, one token each, or until their context ends.
+type gated struct {
+	remote
+	gate chan struct{}
+}
+
+func (g *gated) Get(ctx context.Context, key string, rng storage.Range) (io.ReadCloser, storage.Info, error) {
+	body, info, err := g.remote.Get(ctx, key, rng)
+	return gatedBody{body, ctx, g.gate}, info, err
+}
+
+type gatedBody struct {
+	io.ReadCloser
+	ctx  context.Context
+	gate chan struct{}
+}
+
+func (b gatedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p[:1])
+	if err != nil {
+		return n, err
+	}
+	select {
+	case <-b.gate:
+		return n, nil
+	case <-b.ctx.Done(): // half of it is written
+		return n, b.ctx.Err()
+	}
+}
+
+// fakeDisk is what a scratch is told of its disk.
+type fakeDisk struct{ free int64 }
+
+func (d *fakeDisk) measure() (free, total int64, err error) { return d.free, 1 << 40, nil }
+
+// scratchWith is a scratch on a store with films a to d, of four bytes each.
+func scratchWith(t *testing.T, change func(*Config)) (*scratch, *gated) {
+	t.Helper()
+	store := newStore(t)
+	for _, name := range []string{"a", "b", "c", "d"} {
+		put(t, store, filmOf(name).Source.Key, "film")
+	}
+	g := &gated{remote{Store: store}, make(chan struct{}, 100)}
+	c := Config{Store: g, Scratch: t.TempDir()}
+	if change != nil {
+		change(&c)
+	}
+	return newScratch(c.withDefaults()), g
+}
+
+// open lets so many bytes of what is read through the gate.
+func (g *gated) open(bytes int) {
+	for range bytes {
+		g.gate <- struct{}{}
+	}
+}
+
+func filmOf(name string) pipeline.Task {
+	return pipeline.Task{Source: pipeline.Object{Key: "videos/" + name + "/source/film.mp4", Size: 4}}
+}
+
+// reads holds the film of a task, opens it and checks it.
+func reads(t *testing.T, s *scratch, task pipeline.Task) (path string, release func()) {
+	t.Helper()
+	release, ok, err := s.hold(task)
+	if !ok || err != nil {
+		t.Fatalf("hold: %v, %v", ok, err)
+	}
+	path, err = s.open(t.Context(), task.Source.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if raw, err := os.ReadFile(path); err != nil || string(raw) != "film" {
+		t.Errorf("%s holds %q, %v", path, raw, err)
+	}
+	return path, release
+}
+
+// kept are the copies that there are, by film.
+func kept(t *testing.T, s *scratch) []string {
+	t.Helper()
+	files, err := os.ReadDir(s.dir)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, name := range []string{"a", "b", "c", "d"} {
+		if _, err := os.Stat(copyName(s.dir, filmOf(name).Source.Key)); err == nil {
+			names = append(names, name)
+		}
+	}
+	if len(files) != len(names) {
+		t.Errorf("there are %v, of films %v", files, names)
+	}
+	return names
+}
+
+func wantKept(t *testing.T, s *scratch, want ...string) {
+	t.Helper()
+	if got := kept(t, s); !slices.Equal(got, want) {
+		t.Errorf("kept %v, want %v", got, want)
+	}
+}
+
+// TestSourceIsFetchedOnce: eight attempts at once, and one that comes later, read the store once.
+func TestSourceIsFetchedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, g := scratchWith(t, nil)
+		var all sync.WaitGroup
+		for range 8 {
+			all.Go(func() {
+				_, release := reads(t, s, filmOf("a"))
+				release()
+			})
+		}
+		synctest.Wait() // one fetches, seven wait
+		if n := g.gets.Load(); n != 1 {
+			t.Errorf("%d reads while it is fetched", n)
+		}
+		if files, _ := os.ReadDir(s.dir); len(files) != 1 || filepath.Ext(files[0].Name()) != ".part" {
+			t.Errorf("there are %v while it is fetched", files)
+		}
+		g.open(4)
+		all.Wait()
+		path, release := reads(t, s, filmOf("a"))
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o400 {
+			t.Errorf("mode %v, %v: nobody may write what others read", info.Mode(), err)
+		}
+		release()
+		if n := g.gets.Load(); n != 1 || len(kept(t, s)) != 1 || s.idle() != 4 || s.reserved() != 0 {
+			t.Errorf("%d reads, %d bytes idle, %d reserved", n, s.idle(), s.reserved())
+		}
+	})
+}
+
+// TestFetchSurvivesItsAttempt: the attempt that fetches is stopped; one that waits begins anew, and none that
+// waits is stopped with it.
+func TestFetchSurvivesItsAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, g := scratchWith(t, nil)
+		release, _, err := s.hold(filmOf("a"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancelCause(t.Context())
+		ended := make(chan error, 2)
+		go func() {
+			_, err := s.open(ctx, filmOf("a").Source.Key)
+			ended <- err
+			release()
+		}()
+		g.open(1)
+		synctest.Wait()
+		var others sync.WaitGroup
+		for range 3 {
+			others.Go(func() {
+				_, release := reads(t, s, filmOf("a"))
+				release()
+			})
+		}
+		synctest.Wait()
+		stop(errStopping)
+		if err := <-ended; err == nil {
+			t.Error("half a fetch is no error")
+		}
+		synctest.Wait()
+		g.open(4)
+		others.Wait()
+		if n := g.gets.Load(); n != 2 {
+			t.Errorf("%d reads", n)
+		}
+		wantKept(t, s, "a")
+	})
+}
+
+// TestWaitingForAFetchEnds with its attempt; when all have left, nothing stays.
+func TestWaitingForAFetchEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := scratchWith(t, nil)
+		ctx, stop := context.WithCancelCause(t.Context())
+		ended := make(chan error, 2)
+		for range 2 {
+			release, _, err := s.hold(filmOf("a"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			go func() {
+				_, err := s.open(ctx, filmOf("a").Source.Key)
+				release()
+				ended <- err
+			}()
+		}
+		synctest.Wait()
+		stop(errStopping)
+		for range 2 {
+			if err := <-ended; err == nil {
+				t.Error("no error")
+			}
+		}
+		wantKept(t, s)
+		if len(s.copies) != 0 || s.reserved() != 0 {
+			t.Errorf("%d copies, %d bytes reserved", len(s.copies), s.reserved())
+		}
+	})
+}
+
+// TestSourcesGoInTheOrderOfUse: of what nobody uses, no more is kept than is allowed.
+func TestSourcesGoInTheOrderOfUse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, g := scratchWith(t, func(c *Config) { c.KeepSources = 8 })
+		g.open(20)
+		_, inUse := reads(t, s, filmOf("d"))
+		for _, name := range []string{"a", "b", "a", "c"} {
+			_, release := reads(t, s, filmOf(name))
+			<-time.After(time.Second)
+			release()
+		}
+		wantKept(t, s, "a", "c", "d") // b was left first
+		inUse()
+		wantKept(t, s, "c", "d")
+		if n := g.gets.Load(); n != 4 {
+			t.Errorf("%d reads", n)
+		}
+		s.clear()
+		if _, err := os.Stat(s.dir); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("the directory is there: %v", err)
+		}
+	})
+}
+
+// TestSourcesMakeRoom: admission counts what nobody uses as free, and removes it when it must; never what is
+// in use, and never what is about to be.
+func TestSourcesMakeRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &fakeDisk{free: scratchReserve + 100}
+		s, g := scratchWith(t, func(c *Config) { c.KeepSources, c.FreeScratch = 100, d.measure })
+		g.open(16)
+		for _, name := range []string{"a", "b"} {
+			_, release := reads(t, s, filmOf(name))
+			<-time.After(time.Second)
+			release()
+		}
+		_, inUse := reads(t, s, filmOf("c"))
+		defer inUse()
+		holds := func(task pipeline.Task, need int64) (release func(), ok bool) {
+			t.Helper()
+			task.Job.Scratch = need
+			release, ok, err := s.hold(task)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return release, ok
+		}
+		if _, ok := holds(filmOf("c"), 109); ok {
+			t.Error("what is in use makes no room")
+		}
+		wantKept(t, s, "a", "b", "c") // in vain, nothing goes
+		first, ok := holds(filmOf("a"), 104)
+		if !ok {
+			t.Error("no room although b may go")
+		}
+		wantKept(t, s, "a", "c")
+		d.free += 4
+		if _, ok := holds(filmOf("d"), 0); ok {
+			t.Error("all is held, and a is to be read")
+		}
+		first()
+		second, ok := holds(filmOf("d"), 96) // four for d, once
+		if !ok {
+			t.Error("no room for d")
+		}
+		third, ok := holds(filmOf("d"), 4)
+		if !ok {
+			t.Error("a source that is reserved is reserved again")
+		}
+		if err := s.room(scratchReserve * 2); !errors.Is(err, storage.ErrFull) {
+			t.Errorf("room for anything: %v", err)
+		}
+		third()
+		second()
+		if s.reserved() != 0 {
+			t.Errorf("%d bytes reserved", s.reserved())
+		}
+	})
+}
+
+// TestSourceOnAFullDisk: nothing is left of what does not fit, or is not what was uploaded, and later it is
+// fetched.
+func TestSourceOnAFullDisk(t *testing.T) {
+	d := &fakeDisk{free: scratchReserve + 4}
+	s, g := scratchWith(t, func(c *Config) { c.KeepSources, c.FreeScratch = 100, d.measure })
+	g.open(40)
+	release, ok, err := s.hold(filmOf("a"))
+	if !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	fails := func(what string, want error) {
+		t.Helper()
+		_, err := s.open(t.Context(), filmOf("a").Source.Key)
+		if err == nil || want != nil && !errors.Is(err, want) {
+			t.Errorf("%s: %v", what, err)
+		}
+		wantKept(t, s)
+	}
+	d.free-- // somebody else writes
+	fails("full", storage.ErrFull)
+	d.free++
+	g.lie = 1
+	fails("not what was uploaded", nil)
+	release()
+	unknown := filmOf("a")
+	unknown.Source.Size = 0
+	if release, _, err = s.hold(unknown); err != nil {
+		t.Fatal(err)
+	}
+	g.lie, d.free = 1, d.free+1
+	fails("shorter than the store says", nil)
+	g.lie = -1
+	fails("longer than the store says", nil)
+	g.lie = 0
+	if _, err := s.open(t.Context(), unknown.Source.Key); err != nil {
+		t.Error(err)
+	}
+	release()
+	wantKept(t, s, "a")
+	if err := os.Remove(copyName(s.dir, unknown.Source.Key)); err != nil {
+		t.Fatal(err)
+	}
+	s.drop(time.Now()) // what is gone already is no error
+	if len(s.copies) != 0 {
+		t.Errorf("copies %v", s.copies)
+	}
+}
+
+// TestSourcesGoWhenTheyAreOld: but not while they are used.
+func TestSourcesGoWhenTheyAreOld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, g := scratchWith(t, nil)
+		g.open(8)
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		go s.tend(ctx)
+		_, inUse := reads(t, s, filmOf("a"))
+		_, release := reads(t, s, filmOf("b"))
+		release()
+		<-time.After(keepFor - time.Second)
+		wantKept(t, s, "a", "b")
+		<-time.After(keepFor / 5)
+		wantKept(t, s, "a")
+		inUse()
+		(&Loop{scratch: s}).DropSources()
+		wantKept(t, s)
+	})
+}
