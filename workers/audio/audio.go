@@ -4,9 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"regexp"
-	"slices"
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/workers"
@@ -14,14 +11,22 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 )
 
-// Params are none yet.
-type Params struct{}
+// Params are a pipeline step's parameters.
+type Params struct {
+	Copy *bool `json:"copy,omitempty" doc:"Take over AAC-LC tracks of a sound form as they are; default true"`
+}
+
+// copies is Copy with its default.
+func (p Params) copies() bool { return p.Copy == nil || *p.Copy }
 
 // Worker is the worker type "audio".
-type Worker struct{ tools ffmpeg.Tools }
+type Worker struct {
+	tools  ffmpeg.Tools
+	layout layout
+}
 
 // New returns the worker.
-func New(tools ffmpeg.Tools) *Worker { return &Worker{tools: tools} }
+func New(tools ffmpeg.Tools) *Worker { return &Worker{tools: tools, layout: standard} }
 
 // Check implements workers.Checker.
 func (w *Worker) Check(ctx context.Context) error {
@@ -32,56 +37,17 @@ func (w *Worker) Check(ctx context.Context) error {
 	return err
 }
 
-// maxTracks is how many sound tracks become renditions.
-const maxTracks = 8
-
-// part is what Plan tells Work of one job.
-type part struct {
-	Stream   int    `json:"stream"` // ffmpeg's stream index
-	Name     string `json:"name"`   // audio-eng: the rendition's folder
-	Language string `json:"language"`
-	Main     bool   `json:"main,omitempty"` // make the progressive file, too
-}
-
 // Plan implements workers.Worker.
-func (w *Worker) Plan(_ Params, m pipeline.Media) ([]pipeline.Job, error) {
+func (w *Worker) Plan(params Params, m pipeline.Media) ([]pipeline.Job, error) {
 	var jobs []pipeline.Job
-	for i, p := range parts(m.Audio) {
-		raw, err := json.Marshal(p)
+	for i, t := range tracks(m, params.copies()) {
+		planned, err := t.jobs(i, w.layout)
 		if err != nil {
-			return nil, fmt.Errorf("encode part: %w", err)
+			return nil, err
 		}
-		jobs = append(jobs, pipeline.Job{
-			Name: fmt.Sprint(i), Part: raw, Weight: 1 + int(m.Duration/60),
-			Timeout: pipeline.Seconds(300 + 2*m.Duration),
-		})
+		jobs = append(jobs, planned...)
 	}
 	return jobs, nil
-}
-
-var languageCode = regexp.MustCompile(`^[a-z]{2,3}$`)
-
-// parts orders the tracks, the default first, and names them by language.
-func parts(tracks []pipeline.AudioTrack) []part {
-	ordered := slices.Clone(tracks)
-	if i := slices.IndexFunc(ordered, func(a pipeline.AudioTrack) bool { return a.Default }); i > 0 {
-		first := ordered[i]
-		ordered = slices.Insert(slices.Delete(ordered, i, i+1), 0, first)
-	}
-	var all []part
-	taken := map[string]int{}
-	for i, a := range ordered[:min(len(ordered), maxTracks)] {
-		p := part{Stream: a.Stream, Language: a.Language, Main: i == 0}
-		if !languageCode.MatchString(p.Language) {
-			p.Language = "und"
-		}
-		p.Name = "audio-" + p.Language
-		if taken[p.Language]++; taken[p.Language] > 1 {
-			p.Name = fmt.Sprintf("%s-%d", p.Name, taken[p.Language])
-		}
-		all = append(all, p)
-	}
-	return all
 }
 
 // Work implements workers.Worker.
@@ -92,4 +58,39 @@ func (w *Worker) Work(ctx context.Context, job workers.Job[Params]) (pipeline.Re
 	}
 	result, err := r.run(ctx)
 	return result, encode.Fault(ctx, err)
+}
+
+// run is one attempt.
+type run struct {
+	tools ffmpeg.Tools
+	job   workers.Attempt
+	media pipeline.Media
+	part  part
+}
+
+func (r run) run(ctx context.Context) (pipeline.Result, error) {
+	if r.part.Task == taskFile {
+		return r.collect(ctx)
+	}
+	input, err := r.job.Input(ctx)
+	if err != nil {
+		return pipeline.Result{}, err
+	}
+	if r.part.Task == taskCopy {
+		return r.copyOrEncode(ctx, input)
+	}
+	return r.encoded(ctx, input, 0)
+}
+
+// encoded encodes the part; its progress begins at from.
+func (r run) encoded(ctx context.Context, input string, from float64) (pipeline.Result, error) {
+	made, err := r.encode(ctx, input, from)
+	if err != nil {
+		return pipeline.Result{}, err
+	}
+	result, err := r.publish(ctx, made)
+	if r.part.First == 0 {
+		result.Facts = map[string]any{"copied": false, "reason": r.part.Reason}
+	}
+	return result, err
 }

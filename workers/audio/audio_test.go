@@ -1,6 +1,8 @@
 package audio
 
 import (
+	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
@@ -8,22 +10,22 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 )
 
-func TestParts(t *testing.T) {
-	tracks := []pipeline.AudioTrack{
+func TestTracks(t *testing.T) {
+	m := pipeline.Media{Audio: []pipeline.AudioTrack{
 		{Stream: 1, Language: "ger"}, {Stream: 2, Language: "eng", Default: true}, {Stream: 3, Language: "eng"},
 		{Stream: 4, Language: "../x"}, {Stream: 5, Language: ""},
-	}
+	}}
 	var got []string
-	for _, p := range parts(tracks) {
+	for _, p := range tracks(m, true) {
 		got = append(got, p.Name)
-		if p.Main != (p.Stream == 2) {
-			t.Errorf("stream %d: main %v", p.Stream, p.Main)
+		if p.main != (p.Stream == 2) {
+			t.Errorf("stream %d: main %v", p.Stream, p.main)
 		}
 	}
 	if want := "audio-eng audio-ger audio-eng-2 audio-und audio-und-2"; strings.Join(got, " ") != want {
 		t.Errorf("got %v, want %s", got, want)
 	}
-	if tracks[0].Stream != 1 {
+	if m.Audio[0].Stream != 1 {
 		t.Error("the media were changed")
 	}
 }
@@ -37,5 +39,136 @@ func TestPlanOfManyTracksAndOfNone(t *testing.T) {
 	m.Audio = make([]pipeline.AudioTrack, 16)
 	if jobs, err := w.Plan(Params{}, m); err != nil || len(jobs) != maxTracks {
 		t.Errorf("16 tracks: %d jobs, %v", len(jobs), err)
+	}
+}
+
+// soundMP4 is a track that can be copied.
+func soundMP4(seconds float64) pipeline.Media {
+	return pipeline.Media{Container: "mov", Duration: seconds, Audio: []pipeline.AudioTrack{{
+		Stream: 1, Codec: "aac", Profile: "LC", Channels: 2, SampleRate: 48000, Duration: seconds,
+		Edits: pipeline.EditsSimple, Bitrate: 128000,
+	}}}
+}
+
+func TestPlan(t *testing.T) {
+	track := func(container, codec string, seconds float64) pipeline.Media {
+		return pipeline.Media{Container: container, Duration: seconds, Audio: []pipeline.AudioTrack{{
+			Stream: 1, Codec: codec, Channels: 2, SampleRate: 48000, Duration: seconds,
+		}}}
+	}
+	damaged := track("mov", "mp3", 600)
+	damaged.Damaged = true
+	unknown := track("matroska", "opus", 600)
+	unknown.Audio[0].Duration = 0
+	longer := track("mov", "mp3", 20)
+	longer.Audio[0].Duration = 40
+	two := soundMP4(60)
+	two.Audio = append(two.Audio, pipeline.AudioTrack{Stream: 2, Codec: "ac3", Channels: 6, Duration: 60})
+	off := false
+	for _, c := range []struct {
+		name   string
+		media  pipeline.Media
+		params Params
+		want   string // name, and segments of what is encoded
+	}{
+		{"short", track("mov", "mp3", 30), Params{}, "0[0,0)!"},
+		{"a copy", soundMP4(3600), Params{}, "0!"},
+		{"copying switched off", soundMP4(31), Params{Copy: &off}, "0-first[0,1)! 0-0000[1,0) 0-file"},
+		{"5 minutes", track("mov", "mp3", 300), Params{}, "0-first[0,1)! 0-0000[1,0) 0-file"},
+		{"6 minutes", track("mov", "mp3", 360), Params{}, "0-first[0,1)! 0-0000[1,40) 0-0001[40,0) 0-file"},
+		{"10 minutes", track("matroska", "opus", 600), Params{},
+			"0-first[0,1)! 0-0000[1,40) 0-0001[40,80) 0-0002[80,0) 0-file"},
+		{"no index", track("mpegts", "ac3", 600), Params{}, "0-first[0,1)! 0-0000[1,0) 0-file"},
+		{"damaged", damaged, Params{}, "0-first[0,1)! 0-0000[1,0) 0-file"},
+		{"of unknown length", unknown, Params{}, "0-first[0,1)! 0-0000[1,0) 0-file"},
+		{"longer than the picture", longer, Params{}, "0-first[0,1)! 0-0000[1,0) 0-file"},
+		{"two tracks", two, Params{}, "0! 1-first[0,1)! 1-0000[1,0)"},
+	} {
+		jobs, err := New(ffmpeg.Tools{}).Plan(c.params, c.media)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := describe(t, jobs); got != c.want {
+			t.Errorf("%s: %s, want %s", c.name, got, c.want)
+		}
+	}
+}
+
+// describe writes a plan in one line; openers, which must be of high priority, have an exclamation mark.
+func describe(t *testing.T, jobs []pipeline.Job) string {
+	t.Helper()
+	var words, segments []string
+	for _, j := range jobs {
+		var p part
+		if err := json.Unmarshal(j.Part, &p); err != nil {
+			t.Fatal(err)
+		}
+		word := j.Name
+		if p.Task == taskEncode {
+			span, _ := json.Marshal([]int{p.First, p.End}) // numbers always encode
+			word += strings.Replace(string(span), "]", ")", 1)
+		}
+		if j.Opener {
+			word += "!"
+		}
+		if j.Opener != (j.Priority == pipeline.High) || j.Weight < 1 || j.Timeout < 300 || j.Scratch <= 0 {
+			t.Errorf("job %+v", j)
+		}
+		if p.Task == taskFile && !slices.Equal(j.After, segments) {
+			t.Errorf("job %s is after %v, want %v", j.Name, j.After, segments)
+		}
+		segments = append(segments, j.Name)
+		words = append(words, word)
+	}
+	return strings.Join(words, " ")
+}
+
+func TestAnHourHasChunksOfFourMinutes(t *testing.T) {
+	m := pipeline.Media{Container: "matroska", Duration: 3600, Audio: []pipeline.AudioTrack{{Codec: "opus", Duration: 3600}}}
+	jobs, err := New(ffmpeg.Tools{}).Plan(Params{}, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(jobs); n != 17 || jobs[0].Name != "0-first" || jobs[15].Name != "0-0014" || jobs[16].Name != "0-file" {
+		t.Errorf("%d jobs: %s", n, describe(t, jobs))
+	}
+}
+
+func TestCopyable(t *testing.T) {
+	if reason := copyable(soundMP4(60), soundMP4(60).Audio[0]); reason != "" {
+		t.Fatalf("a sound track is not copied: %s", reason)
+	}
+	for _, c := range []struct {
+		name   string
+		change func(*pipeline.Media, *pipeline.AudioTrack)
+		copied bool
+	}{
+		{"damaged", func(m *pipeline.Media, _ *pipeline.AudioTrack) { m.Damaged = true }, false},
+		{"another container", func(m *pipeline.Media, _ *pipeline.AudioTrack) { m.Container = "matroska" }, false},
+		{"another codec", func(_ *pipeline.Media, a *pipeline.AudioTrack) { a.Codec = "mp3" }, false},
+		{"HE-AAC", func(_ *pipeline.Media, a *pipeline.AudioTrack) { a.Profile = "HE-AAC" }, false},
+		{"unknown profile", func(_ *pipeline.Media, a *pipeline.AudioTrack) { a.Profile = "" }, false},
+		{"mono", func(_ *pipeline.Media, a *pipeline.AudioTrack) { a.Channels = 1 }, true},
+		{"surround", func(_ *pipeline.Media, a *pipeline.AudioTrack) { a.Channels = 6 }, false},
+		{"44.1 kHz", func(_ *pipeline.Media, a *pipeline.AudioTrack) { a.SampleRate = 44100 }, true},
+		{"22 kHz", func(_ *pipeline.Media, a *pipeline.AudioTrack) { a.SampleRate = 22050 }, false},
+		{"no edits", func(_ *pipeline.Media, a *pipeline.AudioTrack) { a.Edits = "" }, true},
+		{"complex edits", func(_ *pipeline.Media, a *pipeline.AudioTrack) { a.Edits = pipeline.EditsComplex }, false},
+		{"unknown bit rate", func(_ *pipeline.Media, a *pipeline.AudioTrack) { a.Bitrate = 0 }, true},
+		{"high bit rate", func(_ *pipeline.Media, a *pipeline.AudioTrack) { a.Bitrate = 320001 }, false},
+		{"unknown length", func(_ *pipeline.Media, a *pipeline.AudioTrack) { a.Duration = 0 }, false},
+		{"a frame late", func(_ *pipeline.Media, a *pipeline.AudioTrack) { a.Start = 0.021333 }, true},
+		{"later", func(_ *pipeline.Media, a *pipeline.AudioTrack) { a.Start = 0.05 }, false},
+		{"the picture is late", func(m *pipeline.Media, _ *pipeline.AudioTrack) { m.Video.Start = 0.4 }, true},
+		{"all is late", func(m *pipeline.Media, a *pipeline.AudioTrack) { m.Video.Start, a.Start = 10, 10 }, true},
+		{"ends early", func(_ *pipeline.Media, a *pipeline.AudioTrack) { a.Duration = 59.4 }, false},
+		{"ends late", func(_ *pipeline.Media, a *pipeline.AudioTrack) { a.Duration = 60.6 }, false},
+		{"ends about there", func(_ *pipeline.Media, a *pipeline.AudioTrack) { a.Duration = 60.4 }, true},
+	} {
+		m := soundMP4(60)
+		c.change(&m, &m.Audio[0])
+		if reason := copyable(m, m.Audio[0]); (reason == "") != c.copied {
+			t.Errorf("%s: copied %v, reason %q", c.name, reason == "", reason)
+		}
 	}
 }

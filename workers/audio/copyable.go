@@ -1,0 +1,45 @@
+package audio
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+// Limits of what is copied.
+const (
+	maxCopied = 320000 // bits/s
+	maxApart  = 0.5    // seconds between the ends of sound and picture
+)
+
+// copyable says why a track cannot be taken over as it is; empty when it can. It is a rule over the facts
+// alone: what they cannot tell is found while the packets are read (copy.go).
+func copyable(m pipeline.Media, a pipeline.AudioTrack) (reason string) {
+	start := a.Start - origin(m)
+	switch {
+	case m.Damaged:
+		return "parts of the file cannot be read"
+	case m.Container != "mov":
+		return "the container is not MP4"
+	case a.Codec != "aac":
+		return "it is not AAC but " + a.Codec
+	case a.Profile != "LC":
+		return "its profile is not LC"
+	case a.Channels != 1 && a.Channels != 2:
+		return fmt.Sprintf("it has %d channels", a.Channels)
+	case a.SampleRate != 44100 && a.SampleRate != 48000:
+		return fmt.Sprintf("it has %d samples/s", a.SampleRate)
+	case a.Edits == pipeline.EditsComplex:
+		return "an edit list hides or repeats parts of it"
+	case a.Bitrate > maxCopied:
+		return fmt.Sprintf("it has %d kbit/s", a.Bitrate/1000)
+	case a.Duration <= 0:
+		return "its length is not known"
+	case start > frameSeconds(1, a.SampleRate)+1e-3:
+		return fmt.Sprintf("it begins at %.3f s", start)
+	case math.Abs(start+a.Duration-m.Duration) > maxApart:
+		return fmt.Sprintf("it ends at %.3f s, the picture at %.3f s", start+a.Duration, m.Duration)
+	}
+	return ""
+}

@@ -1,0 +1,46 @@
+package audio
+
+import (
+	"testing"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/workers"
+)
+
+// TestRuns: the file is made of whole renditions only.
+func TestRuns(t *testing.T) {
+	head := pipeline.Output{Name: "audio-eng", Kind: pipeline.KindInit, Key: "k"}
+	segments := func(first, count int, last bool) pipeline.Output {
+		return pipeline.Output{Name: "audio-eng", Kind: pipeline.KindAudioRendition, Segments: &pipeline.Segments{
+			First: first, Count: count, Last: last, Header: "h",
+		}}
+	}
+	other := segments(1, 1, true)
+	other.Segments.Header = "x"
+	foreign := segments(1, 3, false)
+	foreign.Name = "audio-ger"
+	for _, c := range []struct {
+		name    string
+		outputs []pipeline.Output
+		whole   bool
+	}{
+		{"whole", []pipeline.Output{segments(1, 3, true), head, foreign, segments(0, 1, false)}, true},
+		{"no header", []pipeline.Output{segments(0, 1, true)}, false},
+		{"a hole", []pipeline.Output{head, segments(0, 1, false), segments(2, 1, true)}, false},
+		{"twice", []pipeline.Output{head, segments(0, 2, false), segments(1, 1, true)}, false},
+		{"no end", []pipeline.Output{head, segments(0, 1, false), segments(1, 1, false)}, false},
+		{"after the end", []pipeline.Output{head, segments(0, 1, true), segments(1, 1, true)}, false},
+		{"another header", []pipeline.Output{head, segments(0, 1, false), other}, false},
+		{"nothing", nil, false},
+	} {
+		results := map[string]pipeline.Result{}
+		for i, o := range c.outputs {
+			results[string(rune('a'+i))] = pipeline.Result{Outputs: []pipeline.Output{o}}
+		}
+		r := run{job: workers.Attempt{Results: results}, part: part{Name: "audio-eng"}}
+		_, runs, err := r.runs()
+		if (err == nil) != c.whole || c.whole && (len(runs) != 2 || runs[0].Segments.First != 0) {
+			t.Errorf("%s: %d runs, %v", c.name, len(runs), err)
+		}
+	}
+}

@@ -1,0 +1,39 @@
+package audio
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+
+	"github.com/Eyevinn/mp4ff/mp4"
+)
+
+// trackID is that of the one track of a rendition.
+const trackID = 1
+
+// encodedForm is the form of all sound that we encode: AAC-LC, 48 kHz, stereo, and the word that there is no
+// SBR, which is what ffmpeg's encoder says, too.
+var encodedForm = form{sampleRate, channels, []byte{0x11, 0x90, 0x56, 0xe5, 0x00}}
+
+// header returns the init section of a rendition: the same bytes for the same arguments.
+func header(f form, language string) ([]byte, error) {
+	if len(language) != 3 {
+		language = "und"
+	}
+	head := mp4.CreateEmptyInit()
+	trak := head.AddEmptyTrack(uint32(f.rate), "audio", language)
+	trak.Mdia.Minf.Stbl.Stsd.AddChild(mp4.CreateAudioSampleEntryBox("mp4a",
+		uint16(f.channels), 16, uint16(f.rate), mp4.CreateEsdsBox(f.config)))
+	var b bytes.Buffer
+	if err := head.Encode(&b); err != nil {
+		return nil, fmt.Errorf("encode header: %w", err)
+	}
+	return b.Bytes(), nil
+}
+
+// headerName is the hash that says that two headers are equal.
+func headerName(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}

@@ -1,0 +1,212 @@
+package audio
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/Eyevinn/mp4ff/aac"
+	"github.com/Eyevinn/mp4ff/mp4"
+)
+
+// Limits of what is read into memory at once; fragments of our own are far below.
+const (
+	maxHead     = 4 << 20
+	maxFragment = 64 << 20
+)
+
+// form is what the header of a track says of its sound.
+type form struct {
+	rate     int // samples/s
+	channels int
+	config   []byte // AudioSpecificConfig
+}
+
+// packet is one AAC frame as ffmpeg wrote it; data is good until the next one.
+type packet struct {
+	time int64 // samples
+	data []byte
+}
+
+// packets reads the one sound track of a fragmented MP4 that ffmpeg wrote, in constant memory. Source of the
+// boxes: ISO/IEC 14496-12, 8.8.
+type packets struct {
+	in       *os.File
+	size     int64
+	at       int64
+	form     form
+	defaults *mp4.TrexBox
+}
+
+// openPackets reads the header. A file with nothing in it is io.EOF.
+func openPackets(file string) (*packets, error) {
+	in, err := os.Open(file)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, io.EOF
+	} else if err != nil {
+		return nil, err
+	}
+	info, err := in.Stat()
+	if err != nil {
+		return nil, errors.Join(err, in.Close())
+	}
+	p := &packets{in: in, size: info.Size()}
+	if p.size == 0 {
+		return nil, errors.Join(io.EOF, in.Close())
+	}
+	if err := p.head(); err != nil {
+		return nil, errors.Join(fmt.Errorf("read packets: %w", err), in.Close())
+	}
+	return p, nil
+}
+
+// Close closes the file.
+func (p *packets) Close() error { return p.in.Close() }
+
+// head reads up to and with the moov box.
+func (p *packets) head() error {
+	for p.at < p.size {
+		name, size, err := p.box()
+		if err != nil {
+			return err
+		}
+		if name == "moov" {
+			box, err := p.decode(size, maxHead)
+			if err != nil {
+				return err
+			}
+			return p.readForm(box.(*mp4.MoovBox))
+		}
+		p.at += size
+	}
+	return errors.New("no header")
+}
+
+// box returns the name and the size of the box at hand.
+func (p *packets) box() (name string, size int64, err error) {
+	h, err := mp4.DecodeHeader(io.NewSectionReader(p.in, p.at, p.size-p.at))
+	if err != nil {
+		return "", 0, fmt.Errorf("box at %d: %w", p.at, err)
+	}
+	if h.Size < uint64(h.Hdrlen) || h.Size > uint64(p.size-p.at) {
+		return "", 0, fmt.Errorf("box %q at %d has %d bytes, %d are left", h.Name, p.at, h.Size, p.size-p.at)
+	}
+	return h.Name, int64(h.Size), nil
+}
+
+// decode reads the box at hand and goes past it.
+func (p *packets) decode(size, limit int64) (box mp4.Box, err error) {
+	defer func() { // mp4ff indexes into what it reads
+		if r := recover(); r != nil {
+			err = fmt.Errorf("damaged boxes: %v", r)
+		}
+	}()
+	if size > limit {
+		return nil, fmt.Errorf("box at %d has %d bytes", p.at, size)
+	}
+	data := make([]byte, size)
+	if _, err := p.in.ReadAt(data, p.at); err != nil {
+		return nil, err
+	}
+	p.at += size
+	return mp4.DecodeBox(0, bytes.NewReader(data))
+}
+
+func (p *packets) readForm(moov *mp4.MoovBox) error {
+	if moov.Mvex == nil || len(moov.Traks) != 1 {
+		return errors.New("not a fragmented movie of one track")
+	}
+	media := moov.Trak.Mdia
+	if media == nil || media.Mdhd == nil || media.Minf == nil || media.Minf.Stbl == nil ||
+		media.Minf.Stbl.Stsd == nil || media.Minf.Stbl.Stsd.Mp4a == nil {
+		return errors.New("not a sound track")
+	}
+	p.defaults, p.form.rate = moov.Mvex.Trex, int(media.Mdhd.Timescale)
+	esds := media.Minf.Stbl.Stsd.Mp4a.Esds
+	if esds == nil || esds.DecConfigDescriptor == nil || esds.DecConfigDescriptor.DecSpecificInfo == nil {
+		return errors.New("the header has no AAC configuration")
+	}
+	p.form.config = esds.DecConfigDescriptor.DecSpecificInfo.DecConfig
+	return nil
+}
+
+// each calls f for every packet, in order.
+func (p *packets) each(ctx context.Context, f func(packet) error) error {
+	for p.at < p.size {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		name, size, err := p.box()
+		if err != nil {
+			return err
+		}
+		if name != "moof" {
+			p.at += size
+			continue
+		}
+		start := p.at
+		box, err := p.decode(size, maxHead)
+		if err != nil {
+			return err
+		}
+		if err := p.fragment(box.(*mp4.MoofBox), start, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fragment calls f for the packets of a moof that lies at start.
+func (p *packets) fragment(moof *mp4.MoofBox, start int64, f func(packet) error) error {
+	if len(moof.Trafs) != 1 || moof.Traf.Tfhd == nil || moof.Traf.Tfdt == nil ||
+		moof.Traf.Tfhd.HasBaseDataOffset() {
+		return errors.New("not a fragment of one track")
+	}
+	time := int64(moof.Traf.Tfdt.BaseMediaDecodeTime())
+	for _, trun := range moof.Traf.Truns {
+		trun.AddSampleDefaultValues(moof.Traf.Tfhd, p.defaults)
+		size := int64(trun.SizeOfData())
+		from := start + int64(trun.DataOffset)
+		if !trun.HasDataOffset() || from < start || size > maxFragment || size > p.size-from {
+			return fmt.Errorf("fragment at %d: its %d bytes are not there", start, size)
+		}
+		data := make([]byte, size)
+		if _, err := p.in.ReadAt(data, from); err != nil {
+			return err
+		}
+		for _, s := range trun.Samples {
+			if err := f(packet{time, data[:s.Size:s.Size]}); err != nil {
+				return err
+			}
+			data, time = data[s.Size:], time+int64(s.Dur)
+		}
+	}
+	return nil
+}
+
+// parseConfig reads an AudioSpecificConfig, and says what makes it other than AAC-LC in frames of 1,024
+// samples on 1 or 2 channels. Source: ISO/IEC 14496-3, 1.6.2.1 and 4.4.1.
+func parseConfig(b []byte) (rate, channels int, reason string) {
+	if len(b) < 2 {
+		return 0, 0, "its configuration is too short"
+	}
+	v := binary.BigEndian.Uint16(b)
+	rate, channels = aac.FrequencyTable[byte(v>>7&15)], int(v>>3&15)
+	switch {
+	case v>>11 != aac.AAClc:
+		return rate, channels, fmt.Sprintf("its object type is %d, not AAC-LC", v>>11)
+	case rate == 0:
+		return rate, channels, "it has a sample rate of its own"
+	case channels != 1 && channels != 2:
+		return rate, channels, fmt.Sprintf("its channel configuration is %d", channels)
+	case v&7 != 0:
+		return rate, channels, "its frames do not have 1024 samples"
+	case len(b) >= 5 && binary.BigEndian.Uint16(b[2:])>>5 == 0x2b7 && b[4]&0x80 != 0:
+		return rate, channels, "it is HE-AAC"
+	}
+	return rate, channels, ""
+}

@@ -1,0 +1,187 @@
+package audio
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"regexp"
+	"slices"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/manifest"
+)
+
+// maxTracks is how many sound tracks become renditions.
+const maxTracks = 8
+
+// What a job does.
+const (
+	taskCopy   = "copy"   // a whole track without encoding it
+	taskEncode = "encode" // a run of segments
+	taskFile   = "file"   // audio.m4a from the segments of the jobs before
+)
+
+// part is what Plan tells Work of one job.
+type part struct {
+	Task     string `json:"task"`
+	Stream   int    `json:"stream"` // ffmpeg's stream index
+	Name     string `json:"name"`   // audio-eng: the rendition's folder
+	Language string `json:"language"`
+	File     bool   `json:"file,omitempty"`   // make audio.m4a, too
+	Reason   string `json:"reason,omitempty"` // why the track is not copied
+
+	First int  `json:"first,omitempty"` // number of the first segment
+	End   int  `json:"end,omitempty"`   // number after the last; 0: whatever there is to the end
+	Seek  bool `json:"seek,omitempty"`  // the source can be read from the middle
+}
+
+// layout is how tracks are divided into jobs.
+type layout struct {
+	whole float64 // seconds; a track up to that long is one job
+	chunk int     // segments; a multiple of 4, so that chunks begin on whole seconds
+}
+
+// standard gives chunks of 4 minutes, some seconds of work.
+var standard = layout{whole: 30, chunk: 40}
+
+// borders returns the first segments of the chunks after segment 0, for a track of that many seconds. The
+// last chunk is at least half as long as others, unless it is the only one.
+func (l layout) borders(seconds float64) []int {
+	segments := int(math.Ceil(seconds / manifest.SegmentSeconds))
+	all := []int{1}
+	for b := l.chunk; segments-b >= l.chunk/2; b += l.chunk {
+		all = append(all, b)
+	}
+	return all
+}
+
+// track is one sound track that becomes a rendition.
+type track struct {
+	part
+	main    bool
+	seconds float64 // from time 0 to the end of the sound or of the picture, whichever is later
+}
+
+var languageCode = regexp.MustCompile(`^[a-z]{2,3}$`)
+
+// tracks orders the tracks, the default first, and names them by language.
+func tracks(m pipeline.Media, copies bool) []track {
+	ordered := slices.Clone(m.Audio)
+	if i := slices.IndexFunc(ordered, func(a pipeline.AudioTrack) bool { return a.Default }); i > 0 {
+		first := ordered[i]
+		ordered = slices.Insert(slices.Delete(ordered, i, i+1), 0, first)
+	}
+	var all []track
+	taken := map[string]int{}
+	for i, a := range ordered[:min(len(ordered), maxTracks)] {
+		t := track{main: i == 0, seconds: length(m, a)}
+		t.Stream, t.Language, t.Seek = a.Stream, a.Language, seekable(m, a)
+		if !languageCode.MatchString(t.Language) {
+			t.Language = "und"
+		}
+		t.Name = "audio-" + t.Language
+		if taken[t.Language]++; taken[t.Language] > 1 {
+			t.Name = fmt.Sprintf("%s-%d", t.Name, taken[t.Language])
+		}
+		t.Task, t.Reason = taskEncode, "copying is switched off"
+		if copies {
+			t.Reason = copyable(m, a)
+		}
+		if t.Reason == "" {
+			t.Task = taskCopy
+		}
+		all = append(all, t)
+	}
+	return all
+}
+
+// length is where the sound of a ends, or the picture where that ends later, in seconds from time 0.
+func length(m pipeline.Media, a pipeline.AudioTrack) float64 {
+	return max(m.Duration, a.Start-origin(m)+a.Duration)
+}
+
+// origin is where time 0 of the outputs lies in the source's own time: ffmpeg takes the earliest start.
+func origin(m pipeline.Media) float64 {
+	first := m.Video.Start
+	for _, a := range m.Audio {
+		first = min(first, a.Start)
+	}
+	return first
+}
+
+// seekable reports a source in whose middle reading can begin: one with an index and times of its own.
+func seekable(m pipeline.Media, a pipeline.AudioTrack) bool {
+	return (m.Container == "mov" || m.Container == "matroska") && !m.Damaged && a.Duration > 0
+}
+
+// jobs returns those of track number i.
+func (t track) jobs(i int, l layout) ([]pipeline.Job, error) {
+	if t.Task == taskCopy || t.seconds <= l.whole {
+		p := t.part
+		p.File = t.main
+		return t.list(t.job(fmt.Sprint(i), p, t.seconds, pipeline.High))
+	}
+	first := t.part
+	first.End = 1
+	all := []planned{t.job(fmt.Sprintf("%d-first", i), first, manifest.SegmentSeconds, pipeline.High)}
+	starts := []int{1}
+	if t.Seek {
+		starts = l.borders(t.seconds)
+	}
+	for n, start := range starts {
+		p := t.part
+		p.First = start
+		seconds := t.seconds - float64(start*manifest.SegmentSeconds)
+		if n+1 < len(starts) {
+			p.End = starts[n+1]
+			seconds = float64((p.End - start) * manifest.SegmentSeconds)
+		}
+		all = append(all, t.job(fmt.Sprintf("%d-%04d", i, n), p, seconds, pipeline.Normal))
+	}
+	if t.main {
+		p := t.part
+		p.Task = taskFile
+		file := t.job(fmt.Sprintf("%d-file", i), p, t.seconds, pipeline.Normal)
+		for _, before := range all {
+			file.After = append(file.After, before.Name)
+		}
+		file.Weight = 1
+		all = append(all, file)
+	}
+	return t.list(all...)
+}
+
+// planned is a job whose part is not yet encoded.
+type planned struct {
+	pipeline.Job
+	part part
+}
+
+// scratchRate is the bytes of scratch that a second of sound takes at most: the largest rate that is copied,
+// or twice that of the encoder, in three files.
+const scratchRate = 3 * maxCopied / 8
+
+// job is a job for that many seconds of output. Somebody waits for one of high priority.
+func (t track) job(name string, p part, seconds float64, priority pipeline.Priority) planned {
+	seconds = max(0, seconds)
+	return planned{pipeline.Job{
+		Name: name, Priority: priority, Opener: priority == pipeline.High,
+		Weight: 1 + int(seconds/60),
+		// Where seeking fails, all that is before is decoded, too.
+		Timeout: pipeline.Seconds(math.Ceil(300 + 2*seconds + t.seconds/4)),
+		Scratch: 4<<20 + int64(seconds)*scratchRate,
+	}, p}
+}
+
+func (t track) list(all ...planned) ([]pipeline.Job, error) {
+	jobs := make([]pipeline.Job, len(all))
+	for i, p := range all {
+		raw, err := json.Marshal(p.part)
+		if err != nil {
+			return nil, fmt.Errorf("encode part: %w", err)
+		}
+		jobs[i] = p.Job
+		jobs[i].Part = raw
+	}
+	return jobs, nil
+}

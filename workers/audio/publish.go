@@ -1,0 +1,129 @@
+package audio
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/manifest"
+	"github.com/reelmill/reelmill/workers/internal/encode"
+	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
+)
+
+// indexName is the name of every index.
+const indexName = "index"
+
+// indexEntry is what an index tells of one rendition: those who write playlists read an array of them.
+type indexEntry struct {
+	Rendition string         `json:"rendition"`
+	Track     manifest.Track `json:"track"`
+}
+
+// publish verifies what was made and stores it.
+func (r run) publish(ctx context.Context, m made) (pipeline.Result, error) {
+	if err := r.verify(ctx, m); err != nil {
+		return pipeline.Result{}, err
+	}
+	return r.publishVerified(ctx, m)
+}
+
+// verify lists the segments as a playlist will, and has that played.
+func (r run) verify(ctx context.Context, m made) error {
+	r.job.Progress(0.9, 0)
+	text, err := manifest.MediaPlaylist(m.track)
+	if err != nil {
+		return err
+	}
+	list := filepath.Join(m.dir, manifest.PlaylistName)
+	if err := os.WriteFile(list, text, 0o600); err != nil {
+		return err
+	}
+	e := r.expect()
+	switch skipped := frameSeconds(border(m.track.First, m.form.rate), m.form.rate); {
+	case !m.last:
+		e.Duration, e.Tolerance = duration(m.track.Duration()), time.Millisecond
+	case e.Duration > duration(skipped):
+		e.Duration -= duration(skipped)
+	default:
+		e.Duration = 0 // the track is said to end before the chunk begins
+	}
+	e.Scratch = r.job.Dir
+	_, err = r.tools.VerifyHLS(ctx, list, e)
+	return err
+}
+
+// publishVerified stores header, segments and index, and of a whole main track the file.
+func (r run) publishVerified(ctx context.Context, m made) (pipeline.Result, error) {
+	base := pipeline.Output{
+		Name: r.part.Name, Duration: m.track.Duration(), Codecs: m.track.Codecs,
+		Language: r.part.Language, Channels: m.form.channels,
+	}
+	var outputs []pipeline.Output
+	add := func(file string, o pipeline.Output) error {
+		o, err := r.job.Publish(ctx, file, o)
+		outputs = append(outputs, o)
+		return err
+	}
+	if m.track.First == 0 {
+		o := base
+		o.Kind, o.Path = pipeline.KindInit, r.part.Name+"/"+manifest.InitName
+		if err := add(filepath.Join(m.dir, manifest.InitName), o); err != nil {
+			return pipeline.Result{}, err
+		}
+	}
+	o := base
+	o.Kind, o.Path = pipeline.KindAudioRendition, r.part.Name+"/"+manifest.SegmentName
+	o.Bandwidth, o.AverageBandwidth = manifest.Rates(m.track.Segments)
+	o.Segments = &pipeline.Segments{
+		First: m.track.First, Count: len(m.track.Segments), Durations: m.track.Durations(),
+		Last: m.last, Header: m.track.Header,
+	}
+	if err := add(filepath.Join(m.dir, manifest.SegmentName), o); err != nil {
+		return pipeline.Result{}, err
+	}
+	index, err := json.Marshal([]indexEntry{{r.part.Name, m.track}})
+	if err != nil {
+		return pipeline.Result{}, fmt.Errorf("encode index: %w", err)
+	}
+	if err := os.WriteFile(r.file("index.json"), index, 0o600); err != nil {
+		return pipeline.Result{}, err
+	}
+	if err := add(r.file("index.json"), pipeline.Output{
+		Name: indexName, Kind: pipeline.KindIndex, Path: "index/" + r.job.Task.Job.Name + ".json",
+	}); err != nil {
+		return pipeline.Result{}, err
+	}
+	if r.part.File {
+		file, err := r.progressive(ctx, m)
+		if err != nil {
+			return pipeline.Result{}, err
+		}
+		outputs = append(outputs, file)
+	}
+	return pipeline.Result{Outputs: outputs}, nil
+}
+
+// expect is what the whole track must be: as long as the picture, or as the sound where that ends later.
+func (r run) expect() ffmpeg.Expect {
+	m := r.media
+	m.Duration = length(m, r.source())
+	e := encode.Expect(m)
+	e.AudioCodec, e.HasAudio, e.HasVideo = "aac", ffmpeg.Present, ffmpeg.Absent
+	return e
+}
+
+// source holds the facts of the track.
+func (r run) source() pipeline.AudioTrack {
+	for _, a := range r.media.Audio {
+		if a.Stream == r.part.Stream {
+			return a
+		}
+	}
+	return pipeline.AudioTrack{}
+}
+
+func duration(seconds float64) time.Duration { return time.Duration(seconds * float64(time.Second)) }
