@@ -68,8 +68,9 @@ func facts(r ffmpeg.ProbeResult, s ffmpeg.Stream, container string, size int64) 
 			continue
 		}
 		m.Audio = append(m.Audio, pipeline.AudioTrack{
-			Stream: a.Index, Codec: a.CodecName, Channels: a.Channels, SampleRate: a.SampleRate,
+			Stream: a.Index, Codec: a.CodecName, Profile: profile(a), Channels: a.Channels, SampleRate: a.SampleRate,
 			Language: language(a.Language), Default: a.Disposition.Default, Start: a.StartTime, Duration: a.Duration,
+			Bitrate: max(0, a.BitRate),
 		})
 	}
 	return m
@@ -92,13 +93,21 @@ func videoTrack(s ffmpeg.Stream) pipeline.VideoTrack {
 		FrameRateNum: rate.Num, FrameRateDen: rate.Den, Variable: variable(s), Interlaced: interlaced(s),
 		HDR: hdr(s.ColorTransfer), Alpha: alphaFormat(s.PixFmt),
 		Primaries: s.ColorPrimaries, Transfer: s.ColorTransfer, Matrix: s.ColorSpace, Range: s.ColorRange,
-		Start: s.StartTime,
+		Start: s.StartTime, Bitrate: max(0, s.BitRate), Level: max(0, s.Level), Mirrored: s.Mirrored,
 	}
 	v.Width, v.Height = max(1, int(math.Round(float64(s.Width)*v.SampleRatio))), s.Height
 	if v.Rotation%180 != 0 {
 		v.Width, v.Height = v.Height, v.Width
 	}
 	return v
+}
+
+// profile is the name of a sound's profile; ffprobe writes a number where it has none.
+func profile(a ffmpeg.Stream) string {
+	if _, err := strconv.Atoi(a.Profile); err == nil || a.Profile == "unknown" {
+		return ""
+	}
+	return a.Profile
 }
 
 func sampleRatio(s ffmpeg.Stream) float64 {

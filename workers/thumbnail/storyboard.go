@@ -5,11 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"image"
+	"image/color"
 	"math"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/disintegration/imaging"
 
@@ -19,6 +20,9 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/picture"
 )
 
+// sheetName is the name of the storyboard's files.
+const sheetName = "storyboard"
+
 // Geometry of a storyboard.
 const (
 	cellHeight   = 160 // pixels
@@ -27,6 +31,8 @@ const (
 	columns      = 10
 	minInterval  = 1.0 // seconds
 	keyInterval  = 5.0 // seconds; from here on key frames are near enough
+	keyShare     = 1.5 // of the interval; no farther apart, they are near enough, too
+	maxDrift     = 3.0 // seconds between key frames; in 10 the sky of a trailer became blotchy
 )
 
 // board is a storyboard, planned. It is the JSON, too.
@@ -100,6 +106,13 @@ func timestamp(s float64) string {
 	return fmt.Sprintf("%02d:%02d:%02d.%03d", ms/3600000, ms/60000%60, ms/1000%60, ms%1000)
 }
 
+// scratch is how many bytes of scratch a storyboard takes: its cells, and the sheet, which as a JPEG is far
+// below that.
+func (b board) scratch() int64 {
+	cell := frameBytes(picture.Size{Width: b.TileWidth, Height: b.TileHeight})
+	return int64(2*len(b.Tiles)+1) * cell
+}
+
 func (r run) storyboard(ctx context.Context) ([]pipeline.Output, error) {
 	b := newBoard(r.media)
 	if err := r.cells(ctx, b); err != nil {
@@ -134,32 +147,93 @@ func (r run) storyboard(ctx context.Context) ([]pipeline.Output, error) {
 	return outputs, nil
 }
 
-// cells writes one picture for each tile: the one in the middle of its interval. The fps filter rounds to
-// the nearest slot and keeps the last frame of each; the constant rate at the encoder fills slots before
-// the first frame. Both would be lost by a start time at the filter, which begins anew whenever the source
-// changes its size.
+// cells writes one picture for each tile, the first of them at least.
 func (r run) cells(ctx context.Context, b board) error {
-	in := picture.Source(r.input, r.media)
-	if b.Interval >= keyInterval {
-		in.Options = append(in.Options, ffmpeg.Option{Key: "skip_frame", Value: "nokey"})
+	options := skip(r.media.Video, b.Interval)
+	if err := r.decode(ctx, b, options); err != nil {
+		return err
 	}
+	if r.exists(cell(1)) {
+		return nil
+	}
+	if len(options) > 0 { // of such frames there were none
+		if err := r.decode(ctx, b, nil); err != nil || r.exists(cell(1)) {
+			return err
+		}
+	}
+	return r.first(ctx, b)
+}
+
+// skip returns what the decoder may leave out for tiles that are so many seconds apart: all but key frames
+// where those are near enough, else frames that no other needs; and the smoothing of blocks, which nobody
+// misses in so small a picture as long as the error does not pass from frame to frame for long.
+func skip(v pipeline.VideoTrack, interval float64) []ffmpeg.Option {
+	option := func(key, value string) ffmpeg.Option { return ffmpeg.Option{Key: key, Value: value} }
+	longest := math.Inf(1)
+	if v.Groups != nil {
+		longest = v.Groups.Longest
+	}
+	var o []ffmpeg.Option
+	keys := interval >= keyInterval || longest <= keyShare*interval
+	if keys {
+		o = append(o, option("skip_frame", "nokey"))
+	} else {
+		o = append(o, needed(v)...)
+	}
+	if (v.Codec == "h264" || v.Codec == "hevc") && (keys || longest <= maxDrift) {
+		o = append(o, option("skip_loop_filter", "all"))
+	}
+	return o
+}
+
+// needed has the decoder leave out frames that no other needs, where it can.
+func needed(v pipeline.VideoTrack) []ffmpeg.Option {
+	if !slices.Contains([]string{"h264", "hevc", "mpeg2video", "mpeg4"}, v.Codec) {
+		return nil
+	}
+	return []ffmpeg.Option{{Key: "skip_frame", Value: "noref"}}
+}
+
+// decode writes the picture in the middle of each tile's interval. The fps filter rounds to the nearest slot
+// and keeps the last frame of each; the constant rate at the encoder fills slots before the first frame. Both
+// would be lost by a start time at the filter, which begins anew whenever the source changes its size.
+func (r run) decode(ctx context.Context, b board, options []ffmpeg.Option) error {
+	in := picture.Source(r.input, r.media)
+	in.Options = append(in.Options, options...)
 	rate := strconv.FormatFloat(1/b.Interval, 'f', 9, 64)
-	chain := ffmpeg.Chain(
-		ffmpeg.Node("fps", ffmpeg.Option{Key: "fps", Value: rate}),
-		picture.Nodes(r.media.Video, picture.Size{Width: b.TileWidth, Height: b.TileHeight}, picture.Rate{}),
-	)
+	chain := ffmpeg.Chain(ffmpeg.Node("fps", ffmpeg.Option{Key: "fps", Value: rate}), r.tileFilter(b))
 	step := encode.Step{
-		Tools: r.tools, Dir: r.job.Dir, Duration: r.media.Duration, Progress: r.job.Progress, From: 0.4, To: 0.9,
+		Tools: r.worker.tools, Dir: r.job.Dir, Duration: r.media.Duration, Progress: r.job.Progress, To: 0.9,
+		Nice: r.job.Nice(),
 	}
 	return step.Run(ctx, ffmpeg.Command{
 		Inputs: []ffmpeg.Input{in}, Filter: ffmpeg.Link([]string{picture.Stream(r.media)}, chain, []string{"v"}),
-		Outputs: []ffmpeg.Output{{
-			Path: r.file("cell-%05d.png"), Format: "image2", Maps: []string{"[v]"},
-			Options: append(pngs(strconv.Itoa(max(2, len(b.Tiles)))),
-				ffmpeg.Option{Key: "r:v", Value: rate}, ffmpeg.Option{Key: "fps_mode", Value: "cfr"}),
-		}},
+		Outputs: []ffmpeg.Output{frames(r.file("cell-%05d."+frameCodec), "[v]", max(2, len(b.Tiles)),
+			ffmpeg.Option{Key: "r:v", Value: rate}, ffmpeg.Option{Key: "fps_mode", Value: "cfr"})},
 		Global: []ffmpeg.Option{{Key: "max_error_rate", Value: "1"}},
 	})
+}
+
+// first decodes the first frame for the first tile: of a video that is much shorter than a tile's interval
+// the fps filter makes nothing.
+func (r run) first(ctx context.Context, b board) error {
+	return r.step(ctx, ffmpeg.Command{
+		Inputs:  []ffmpeg.Input{picture.Source(r.input, r.media)},
+		Filter:  ffmpeg.Link([]string{picture.Stream(r.media)}, r.tileFilter(b), []string{"v"}),
+		Outputs: []ffmpeg.Output{frames(r.file(cell(1)), "[v]", 1)},
+	})
+}
+
+func (r run) tileFilter(b board) string {
+	return picture.Nodes(r.media.Video, picture.Size{Width: b.TileWidth, Height: b.TileHeight}, picture.Rate{})
+}
+
+// cell is the file of a tile's picture; tiles count from 1.
+func cell(n int) string { return fmt.Sprintf("cell-%05d.%s", n, frameCodec) }
+
+func (r run) exists(name string) bool {
+	_, err := os.Stat(r.file(name))
+	return err == nil
 }
 
 // assemble lays the cells out. A tile without a frame of its own shows the one before it; the first must be
@@ -169,18 +243,14 @@ func (r run) assemble(b board) (image.Image, error) {
 	sheet := imaging.New(size.Width, size.Height, black)
 	var last image.Image
 	for i, t := range b.Tiles {
-		cell, err := imaging.Open(r.file(fmt.Sprintf("cell-%05d.png", i+1)))
+		img, err := imaging.Open(r.file(cell(i + 1)))
 		switch {
 		case err == nil:
-			last = cell
+			last = img
+		case last == nil && os.IsNotExist(err):
+			return nil, pipeline.Fail(pipeline.CodeMalformed, "no frame of the video can be decoded")
 		case !os.IsNotExist(err):
 			return nil, pipeline.Fail(pipeline.CodeVerification, "read a cell of the storyboard: %w", err)
-		}
-		if last == nil {
-			if last, err = imaging.Open(r.file("poster.png")); err != nil {
-				return nil, pipeline.Fail(pipeline.CodeVerification, "read the poster: %w", err)
-			}
-			last = imaging.Fill(last, b.TileWidth, b.TileHeight, imaging.Center, imaging.Box)
 		}
 		sheet = pasteInto(sheet, last, image.Pt(t.X, t.Y))
 	}
@@ -197,4 +267,5 @@ func pasteInto(sheet *image.NRGBA, cell image.Image, at image.Point) *image.NRGB
 	return sheet
 }
 
-func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+// black is what lies behind cells that have no frame.
+var black = color.NRGBA{A: 255}

@@ -36,9 +36,13 @@ func TestConformance(t *testing.T) {
 		Registry: registry(), Worker: "thumbnail", Media: media(320, 180, 10, 3),
 		Source: workertest.Clip(t, "a.mp4", slices.Concat(workertest.Pattern("320x180", "10", "3"), x264)...),
 	})
-	want := []string{"storyboard.jpg", "storyboard.json", "storyboard.vtt", "thumbnail.jpg", "thumbnail.webp"}
-	if got := workertest.Paths(out.Results["thumbnail"]); !slices.Equal(got, want) {
-		t.Errorf("outputs %v", got)
+	for job, want := range map[string][]string{
+		"thumbnail-poster":     {"thumbnail.jpg", "thumbnail.webp"},
+		"thumbnail-storyboard": {"storyboard.jpg", "storyboard.json", "storyboard.vtt"},
+	} {
+		if got := workertest.Paths(out.Results[job]); !slices.Equal(got, want) {
+			t.Errorf("outputs of %s: %v", job, got)
+		}
 	}
 	root := out.Store.Tree(t, out.Results)
 	var b board

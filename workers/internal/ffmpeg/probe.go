@@ -46,6 +46,7 @@ type Format struct {
 // Stream holds the facts of one stream. Zero means unknown unless said otherwise.
 type Stream struct {
 	Index            int
+	ID               int64  // the container's own number of it, such as the track id of an MP4
 	CodecType        string // "video", "audio", "subtitle", "data", "attachment"
 	CodecName        string // "h264"; empty when ffmpeg does not know it
 	CodecTag         string // "avc1", the container's own name
@@ -112,7 +113,7 @@ func (r ProbeResult) pick(want func(Stream) bool) []Stream {
 
 // probeEntries names every field read, so that hostile tags do not fill the answer.
 const probeEntries = "format=format_name,duration,bit_rate,start_time,size,nb_streams" +
-	":stream=index,codec_type,codec_name,codec_tag_string,profile,level,width,height,pix_fmt," +
+	":stream=index,id,codec_type,codec_name,codec_tag_string,profile,level,width,height,pix_fmt," +
 	"bits_per_raw_sample,sample_aspect_ratio,display_aspect_ratio,field_order,r_frame_rate," +
 	"avg_frame_rate,start_time,duration,nb_frames,nb_read_packets,bit_rate,channels,channel_layout," +
 	"sample_rate,color_space,color_transfer,color_primaries,color_range" +

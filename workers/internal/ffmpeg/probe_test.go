@@ -36,7 +36,7 @@ func TestProbeFacts(t *testing.T) {
 	}
 	v := r.Videos()[0]
 	want := Stream{
-		CodecType: "video", CodecName: "h264", CodecTag: "avc1", Profile: "Constrained Baseline", Level: v.Level,
+		ID: 1, CodecType: "video", CodecName: "h264", CodecTag: "avc1", Profile: "Constrained Baseline", Level: v.Level,
 		Width: 320, Height: 180, PixFmt: "yuv420p", BitsPerRawSample: 8, SAR: Rational{4, 3}, DAR: Rational{64, 27},
 		FieldOrder: "progressive", RFrameRate: Rational{30000, 1001}, AvgFrameRate: Rational{30000, 1001},
 		Duration: v.Duration, NbFrames: 60, Packets: 60, BitRate: v.BitRate, Language: "und",

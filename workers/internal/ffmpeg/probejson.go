@@ -22,6 +22,7 @@ type probeDoc struct {
 
 type probeStream struct {
 	Index            text   `json:"index"`
+	ID               text   `json:"id"`
 	CodecType        string `json:"codec_type"`
 	CodecName        string `json:"codec_name"`
 	CodecTag         string `json:"codec_tag_string"`
@@ -80,6 +81,15 @@ func (t text) int() int64 {
 	return n
 }
 
+// id reads a number that ffprobe writes as "0x1".
+func (t text) id() int64 {
+	n, err := strconv.ParseInt(string(t), 0, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
 // float is finite; ok is false for a missing or unreadable number.
 func (t text) float() (f float64, ok bool) {
 	f, err := strconv.ParseFloat(string(t), 64)
@@ -113,9 +123,10 @@ func (d probeDoc) result() ProbeResult {
 
 func (s probeStream) stream() Stream {
 	out := Stream{
-		Index: int(s.Index.int()), CodecType: clean(s.CodecType, maxText), CodecName: clean(s.CodecName, maxText),
-		CodecTag: clean(s.CodecTag, maxText), Profile: clean(string(s.Profile), maxText),
-		Level: int(s.Level.int()), Width: int(s.Width.int()), Height: int(s.Height.int()),
+		Index: int(s.Index.int()), ID: s.ID.id(), CodecType: clean(s.CodecType, maxText),
+		CodecName: clean(s.CodecName, maxText), CodecTag: clean(s.CodecTag, maxText),
+		Profile: clean(string(s.Profile), maxText), Level: int(s.Level.int()),
+		Width: int(s.Width.int()), Height: int(s.Height.int()),
 		PixFmt: clean(s.PixFmt, maxText), BitsPerRawSample: int(s.BitsPerRawSample.int()),
 		SAR: parseRational(s.SAR), DAR: parseRational(s.DAR), FieldOrder: clean(s.FieldOrder, maxText),
 		RFrameRate: parseRational(s.RFrameRate), AvgFrameRate: parseRational(s.AvgFrameRate),

@@ -1,0 +1,80 @@
+package inspect
+
+import (
+	"context"
+	"math"
+	"os"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
+	"github.com/reelmill/reelmill/workers/internal/sampletable"
+)
+
+// index is what the sample tables and edit lists of an MP4 say. All of it may be unknown.
+type index struct {
+	groups  *pipeline.Groups
+	bitrate int64                  // bits/s of the picture
+	edits   map[int]pipeline.Edits // by stream
+	// length stands for reading the packets: every sample is there, and looks like one. nil: read them.
+	length *reading
+}
+
+// index reads the index of an MP4. Tracks are matched to ffmpeg's streams by their ids, and the tables of the
+// picture count only when they speak of as many frames as ffmpeg found.
+func (m *measurement) index(ctx context.Context) index {
+	if m.media.Container != "mov" {
+		return index{}
+	}
+	file, err := os.Open(m.path)
+	if err != nil {
+		return index{} // ffmpeg will say why
+	}
+	defer file.Close()
+	f, err := sampletable.Read(file, m.media.Size)
+	if err != nil {
+		return index{}
+	}
+	x := index{edits: map[int]pipeline.Edits{}}
+	for _, a := range m.media.Audio {
+		if edits, err := f.Edits(m.streamOf(a).ID, a.SampleRate); err == nil {
+			x.edits[a.Stream] = edits
+		}
+	}
+	edits, err := f.Edits(m.stream.ID, 0)
+	if err != nil {
+		return x
+	}
+	x.edits[m.stream.Index] = edits
+	// Looking at each sample reads all of the file, in small pieces.
+	p, err := f.Picture(ctx, m.stream.ID, m.media.Size <= wholeSize)
+	if err != nil || f.Fragmented || p.Samples == 0 || p.Samples != m.stream.NbFrames || p.Length <= 0 {
+		return x
+	}
+	x.groups, x.bitrate = &p.Groups, int64(float64(p.Bytes*8)/p.Length)
+	if p.Whole && edits != pipeline.EditsComplex {
+		start := math.Max(0, m.stream.StartTime-m.probe.Format.StartTime)
+		x.length = &reading{frames: p.Samples, end: start + p.Length}
+	}
+	return x
+}
+
+func (m *measurement) streamOf(a pipeline.AudioTrack) ffmpeg.Stream {
+	for _, s := range m.probe.Streams {
+		if s.Index == a.Stream {
+			return s
+		}
+	}
+	return ffmpeg.Stream{}
+}
+
+// apply puts the index into the facts.
+func (m *measurement) apply(x index) {
+	v := &m.media.Video
+	v.Groups, v.Edits = x.groups, x.edits[v.Stream]
+	if v.Bitrate <= 0 {
+		v.Bitrate = x.bitrate
+	}
+	for i := range m.media.Audio {
+		m.media.Audio[i].Edits = x.edits[m.media.Audio[i].Stream]
+	}
+}

@@ -1,0 +1,91 @@
+package inspect
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/reelmill/reelmill/workers/internal/encode"
+	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
+)
+
+// reading is the outcome of a run that writes nothing.
+type reading struct {
+	frames int64
+	end    float64 // seconds from the start of the file, or of the window
+	errors []string
+}
+
+// null is an output that is thrown away.
+func null(maps []string, o ...ffmpeg.Option) ffmpeg.Output {
+	return ffmpeg.Output{Format: "null", Maps: maps, Options: o}
+}
+
+// read runs ffmpeg over in, which is our one file each time. A run that fails but got something counts as
+// damage, not as failure.
+func (m *measurement) read(ctx context.Context, in []ffmpeg.Input, out ...ffmpeg.Output) (reading, error) {
+	var r reading
+	log := &lines{limit: 20, hide: m.path}
+	err := m.tools.Run(ctx, ffmpeg.Command{
+		Inputs: in, Outputs: out,
+		Global: []ffmpeg.Option{{Key: "max_error_rate", Value: "1"}}, LogLevel: "error", Threads: encode.Threads(),
+	}, ffmpeg.RunOptions{Dir: m.dir, Stderr: log, Progress: func(p ffmpeg.Progress) {
+		r.frames, r.end = p.Frame, p.OutTime.Seconds()
+	}})
+	r.errors = log.kept
+	var failed *ffmpeg.Error
+	if errors.As(err, &failed) && failed.Kind == ffmpeg.KindExit && !failed.DiskFull() && r.frames > 0 {
+		err = nil
+	}
+	return r, err
+}
+
+// lines keeps the first lines that speak of the input, and drops the rest. It is an io.Writer for stderr.
+type lines struct {
+	limit int
+	hide  string // a path that no user may read
+	kept  []string
+	rest  []byte
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.rest = append(l.rest, p...)
+	for {
+		line, tail, whole := bytes.Cut(l.rest, []byte("\n"))
+		if !whole {
+			if len(l.rest) > 4096 {
+				l.rest = nil // no line of ffmpeg's is that long
+			}
+			return len(p), nil
+		}
+		l.add(string(line))
+		l.rest = tail
+	}
+}
+
+func (l *lines) add(line string) {
+	// The null muxer complains about timestamps that matter to nobody, and a repetition is no news.
+	if len(l.kept) == l.limit || strings.HasPrefix(line, "[null @") ||
+		strings.Contains(line, "Last message repeated") {
+		return
+	}
+	if text := printable(strings.ReplaceAll(line, l.hide, "<in0>")); text != "" {
+		l.kept = append(l.kept, text)
+	}
+}
+
+// printable drops the address that ffmpeg puts into its prefixes, and whatever is not plain text.
+func printable(line string) string {
+	if name, rest, ok := strings.Cut(line, " @ 0x"); ok && strings.HasPrefix(name, "[") {
+		if _, text, ok := strings.Cut(rest, "] "); ok {
+			line = name + "] " + text
+		}
+	}
+	return strings.TrimSpace(strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return -1
+		}
+		return r
+	}, line))
+}

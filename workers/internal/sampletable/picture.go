@@ -1,0 +1,107 @@
+package sampletable
+
+import (
+	"context"
+	"math"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+// Picture is what the samples of a picture track say together.
+type Picture struct {
+	Samples int64
+	Bytes   int64
+	Length  float64 // seconds from the first frame to the end of the last, before edits
+	Groups  pipeline.Groups
+	// Whole says that every sample lies in the file, that none lie on each other, and that each is made of whole
+	// NAL units. It is false without deep, and for codecs other than H.264 and HEVC.
+	Whole bool
+}
+
+// Picture goes through the samples of a track. Of each keyframe it reads the first units, and with deep those
+// of every sample. In a fragmented file it speaks of what stands in moov, often nothing.
+//
+// Groups are Closed when the track begins with a keyframe, nothing that is decoded before a keyframe is shown
+// after it, nor the other way round, and each keyframe begins with an IDR picture (H.264) or a random access
+// picture (HEVC). With more than one sample description they are not.
+func (f *File) Picture(ctx context.Context, id int64, deep bool) (Picture, error) {
+	t, err := f.find(id)
+	if err != nil {
+		return Picture{}, err
+	}
+	s := survey{
+		file: f, entry: t.entry, deep: deep, closed: t.entry.alone, whole: deep && t.entry.units != 0,
+		first: math.MaxInt64, end: math.MinInt64, newest: math.MinInt64, key: math.MinInt64,
+	}
+	err = t.samples(func(one sample) error {
+		if s.samples%4096 == 0 && ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return s.add(one)
+	})
+	if err != nil || s.samples == 0 {
+		return Picture{}, err
+	}
+	return s.picture(float64(t.timescale())), nil
+}
+
+// survey is the state of one pass. Times are ticks.
+type survey struct {
+	file  *File
+	entry entry
+	deep  bool
+
+	samples, keys, bytes int64
+	first, end           int64 // of what is shown
+	newest               int64 // shown last of all samples so far
+	key                  int64 // shown last of all keyframes so far
+	longest              int64
+	closed, whole        bool
+}
+
+func (s *survey) add(one sample) error {
+	s.samples++
+	s.bytes += one.size
+	inside := one.offset+one.size <= s.file.size && s.bytes <= s.file.size
+	s.whole = s.whole && inside
+	switch {
+	case one.key:
+		s.closed = s.closed && one.shown > s.newest
+		if s.keys > 0 {
+			s.longest = max(s.longest, one.shown-s.key)
+		} else if s.samples > 1 {
+			s.longest, s.closed = one.shown-s.first, false
+		}
+		s.keys++
+		s.key = max(s.key, one.shown)
+	case one.shown < s.key, s.keys == 0:
+		s.closed = false
+	}
+	s.first, s.newest = min(s.first, one.shown), max(s.newest, one.shown)
+	s.end = max(s.end, one.shown+one.length)
+	if s.entry.units == 0 || !(one.key && s.closed || s.whole) {
+		return nil
+	}
+	if !inside {
+		s.closed = false
+		return nil
+	}
+	opens, whole, err := s.file.units(one, s.entry, s.whole)
+	s.whole = s.whole && whole
+	s.closed = s.closed && (opens || !one.key)
+	return err
+}
+
+func (s *survey) picture(timescale float64) Picture {
+	longest := s.end - s.first
+	if s.keys > 0 {
+		longest = max(s.longest, s.end-s.key)
+	}
+	length := float64(s.end-s.first) / timescale
+	return Picture{
+		Samples: s.samples, Bytes: s.bytes, Length: length, Whole: s.whole,
+		Groups: pipeline.Groups{
+			Closed: s.closed, Longest: float64(longest) / timescale, Average: length / float64(max(1, s.keys)),
+		},
+	}
+}

@@ -1,0 +1,134 @@
+// Package sampletable reads the index of a progressive MP4 or QuickTime file, and tells without decoding how
+// the keyframes of a track stand, whether every sample is where the index says, and what the edit list does.
+//
+//  1. Read finds moov among the top-level boxes and takes of each track the few boxes that matter. mp4ff
+//     decodes those; whatever else a moov holds is stepped over, so an odd tag spoils nothing.
+//  2. File.Picture goes once through the samples of a picture track, in decoding order, and looks at the NAL
+//     units of H.264 and HEVC in the file itself.
+//  3. File.Edits judges an edit list against the times of the samples.
+//
+// The file is untrusted: what is read and how long it takes is bounded, each size is checked before it is
+// used, and a panic of mp4ff is an error. An error means "not known", never that the file is bad: ffmpeg
+// reads many a file whose tables do not add up.
+//
+// It knows nothing of movie fragments, compressed headers (cmov) and compact sizes (stz2), and it does not
+// look inside of a slice: a damaged picture may have a perfect index.
+//
+// Sources: ISO/IEC 14496-12, the section beside each box; 14496-15 for NAL units in samples; QuickTime File
+// Format for what differs there.
+package sampletable
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/Eyevinn/mp4ff/mp4"
+)
+
+// Limits of what is read.
+const (
+	maxMoov     = 64 << 20 // bytes
+	maxTopLevel = 10_000   // boxes before moov
+	maxTracks   = 64
+	maxSamples  = 1 << 23 // of a picture track; 6 h at 240 frames/s are 5 million
+)
+
+// File is the index of one file. It is not safe for concurrent use.
+type File struct {
+	// Fragmented says that samples stand in movie fragments too (mvex, 8.8.1), of which this package knows
+	// nothing.
+	Fragmented bool
+
+	window    window
+	size      int64
+	timescale uint32 // of edit lists: ticks/s of the movie
+	tracks    []*track
+}
+
+// Read reads the index of the file of so many bytes in r, which File reads from later, too.
+func Read(r io.ReaderAt, size int64) (*File, error) {
+	moov, err := findMoov(r, size)
+	if err != nil {
+		return nil, err
+	}
+	f := &File{window: window{r: r}, size: size}
+	for b, err := range boxes(moov) {
+		if err != nil {
+			return nil, fmt.Errorf("moov: %w", err)
+		}
+		switch b.name {
+		case "mvhd": // 8.2.2
+			var h *mp4.MvhdBox
+			if err = keep(&h, b); err == nil {
+				f.timescale = h.Timescale
+			}
+		case "mvex":
+			f.Fragmented = true
+		case "trak":
+			if len(f.tracks) == maxTracks {
+				return nil, fmt.Errorf("more than %d tracks", maxTracks)
+			}
+			f.tracks = append(f.tracks, newTrack(b))
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	if f.timescale == 0 {
+		return nil, errors.New("no movie header")
+	}
+	return f, nil
+}
+
+// findMoov returns the inside of the first moov box (8.2.1).
+func findMoov(r io.ReaderAt, size int64) ([]byte, error) {
+	at := int64(0)
+	for range maxTopLevel {
+		var head [16]byte
+		n, err := r.ReadAt(head[:min(16, max(0, size-at))], at)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return nil, err
+		}
+		name, start, length, err := header(head[:n], size-at)
+		if err != nil {
+			return nil, fmt.Errorf("box at %d: %w", at, err)
+		}
+		if name != "moov" {
+			at += length
+			continue
+		}
+		if length > maxMoov {
+			return nil, fmt.Errorf("moov has %d bytes", length)
+		}
+		data := make([]byte, length-start)
+		if n, err := r.ReadAt(data, at+start); n < len(data) {
+			return nil, fmt.Errorf("read moov: %w", err)
+		}
+		return data, nil
+	}
+	return nil, errors.New("no moov among the first boxes")
+}
+
+// header reads the header of a box with left bytes from its start to the end of what it lies in: where its
+// inside starts, and how many bytes it has in all. Source: 4.2.2.
+func header(data []byte, left int64) (name string, start, length int64, err error) {
+	if len(data) < 8 {
+		return "", 0, 0, io.ErrUnexpectedEOF
+	}
+	name, start, length = string(data[4:8]), 8, int64(binary.BigEndian.Uint32(data))
+	switch length {
+	case 0: // to the end
+		length = left
+	case 1:
+		if len(data) < 16 {
+			return "", 0, 0, io.ErrUnexpectedEOF
+		}
+		start, length = 16, int64(min(binary.BigEndian.Uint64(data[8:]), 1<<62))
+	}
+	if length < start || length > left {
+		return "", 0, 0, fmt.Errorf("%q has %d bytes, %d are left", name, length, left)
+	}
+	return name, start, length, nil
+}

@@ -1,0 +1,76 @@
+package sampletable
+
+import (
+	"io"
+
+	"github.com/Eyevinn/mp4ff/avc"
+	hevcnal "github.com/Eyevinn/mp4ff/hevc"
+)
+
+// units walks the NAL units of a sample, each behind its length (14496-15, 4.3.2). opens: the first slice is
+// of a picture that decoding can begin with. whole: the units fill the sample exactly, and all look like
+// units; it is known only when all are to be read.
+func (f *File) units(s sample, e entry, all bool) (opens, whole bool, err error) {
+	at, end := s.offset, s.offset+s.size
+	slice := false
+	for at < end {
+		head, err := f.window.peek(at, int(min(end-at, int64(e.prefix)+1)))
+		if err != nil {
+			return false, false, err
+		}
+		if len(head) <= e.prefix {
+			return opens, false, nil
+		}
+		length := int64(0)
+		for _, b := range head[:e.prefix] {
+			length = length<<8 | int64(b)
+		}
+		isSlice, entry, ok := e.units.classify(head[e.prefix])
+		at += int64(e.prefix) + length
+		if !ok || length == 0 || at > end {
+			return opens, false, nil
+		}
+		if isSlice && !slice {
+			slice, opens = true, entry
+			if !all {
+				return opens, false, nil
+			}
+		}
+	}
+	return opens, slice, nil
+}
+
+// classify reads the first byte of a unit: whether it is of a slice, and of one of a picture that decoding
+// can begin with. ok is false for what no encoder writes: a forbidden bit, and type 0 of H.264. Source: ITU-T
+// H.264 and H.265, 7.3.1 and 7.4.
+func (c codec) classify(first byte) (slice, opens, ok bool) {
+	if c == h264 {
+		n := avc.GetNaluType(first)
+		return n >= avc.NALU_NON_IDR && n <= avc.NALU_IDR, n == avc.NALU_IDR, first < 0x80 && n != 0
+	}
+	n := hevcnal.GetNaluType(first)
+	opens = n >= hevcnal.NALU_BLA_W_LP && n <= hevcnal.NALU_CRA
+	return n < 32, opens, first < 0x80
+}
+
+// window reads a file in small pieces, a block at a time: most lie close to the last.
+type window struct {
+	r     io.ReaderAt
+	block [4096]byte
+	at    int64
+	n     int
+}
+
+// peek returns n bytes, or fewer at the end of the file. They hold until the next call.
+func (w *window) peek(at int64, n int) ([]byte, error) {
+	if at < w.at || at+int64(n) > w.at+int64(w.n) {
+		read, err := w.r.ReadAt(w.block[:], at)
+		if err != nil && err != io.EOF {
+			w.n = 0
+			return nil, err
+		}
+		w.at, w.n = at, read
+	}
+	start := int(at - w.at)
+	return w.block[start:min(w.n, start+n)], nil
+}

@@ -1,0 +1,234 @@
+package thumbnail
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"image"
+	"os"
+	"time"
+
+	"github.com/disintegration/imaging"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
+	"github.com/reelmill/reelmill/workers/internal/picture"
+)
+
+// Names and sizes of the poster.
+const (
+	posterName = "thumbnail"
+	posterEdge = 720 // pixels of the short edge, at most
+)
+
+// keyTimes are where key frames are looked for, in shares of the length; exactTimes are tried one by one when
+// those will not do, the start of the video last.
+var (
+	keyTimes   = []float64{0.25, 0.40, 0.18}
+	exactTimes = []float64{0.25, 0.40, 0.18, 0}
+)
+
+// posterScratch is how many bytes of scratch a poster takes.
+func posterScratch(m pipeline.Media) int64 {
+	files := int64(len(keyTimes) + len(exactTimes) + 1) // the JPEG and the WebP are far below one frame
+	return files * frameBytes(picture.Fit(m.Video, posterEdge))
+}
+
+// poster picks the best candidate and writes it as JPEG, and as WebP where ffmpeg can.
+func (r run) poster(ctx context.Context) ([]pipeline.Output, error) {
+	best, err := r.pick(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r.job.Progress(0.6, 0)
+	jpeg, err := r.save(ctx, best.img, pipeline.Output{
+		Name: posterName, Kind: pipeline.KindPoster, Path: posterName + ".jpg",
+	})
+	if err != nil {
+		return nil, err
+	}
+	webp, err := r.webp(ctx, best.file)
+	return append([]pipeline.Output{jpeg}, webp...), err
+}
+
+// webp writes a frame as WebP, where ffmpeg can.
+func (r run) webp(ctx context.Context, frame string) ([]pipeline.Output, error) {
+	able, err := r.worker.encodes(ctx, "libwebp")
+	if err != nil || !able {
+		return nil, err
+	}
+	err = r.step(ctx, ffmpeg.Command{
+		Inputs: []ffmpeg.Input{{
+			Path: frame, Demuxer: "image2", Trusted: true,
+			Options: []ffmpeg.Option{{Key: "pattern_type", Value: "none"}},
+		}},
+		Outputs: []ffmpeg.Output{{
+			Path: r.file(posterName + ".webp"), Format: "webp", Maps: []string{"0:0"},
+			Options: []ffmpeg.Option{
+				{Key: "c:v", Value: "libwebp"}, {Key: "quality", Value: "82"}, {Key: "frames:v", Value: "1"},
+			},
+		}},
+	})
+	if err != nil {
+		return nil, err
+	}
+	out, err := r.publish(ctx, picture.Fit(r.media.Video, posterEdge), pipeline.Output{
+		Name: posterName, Kind: pipeline.KindPoster, Path: posterName + ".webp",
+	})
+	return []pipeline.Output{out}, err
+}
+
+// candidate is a frame that may become the poster.
+type candidate struct {
+	file  string
+	img   image.Image
+	score float64
+}
+
+// good says that there is something to see.
+func (c candidate) good() bool { return c.score >= 1 }
+
+// pick returns the sharpest of some key frames near 25% of the video. Where they show nothing, or need not be
+// near, frames are decoded exactly until one shows something.
+func (r run) pick(ctx context.Context) (candidate, error) {
+	spare, near, err := r.keyframes(ctx)
+	if err != nil || near && spare.good() {
+		return spare, err
+	}
+	var best candidate
+	for i, share := range exactTimes {
+		var c candidate
+		c, err = r.exact(ctx, i, share)
+		switch {
+		case ctx.Err() != nil:
+			return candidate{}, context.Cause(ctx)
+		case err != nil && spare.good(): // there may be no other frame
+			return spare, nil
+		case err == nil && c.score >= best.score:
+			best = c
+		}
+		if best.good() {
+			return best, nil
+		}
+	}
+	if best.img == nil {
+		best = spare
+	}
+	if best.img == nil {
+		return best, err
+	}
+	return best, nil
+}
+
+// maxApart is how far key frames may be apart, as a share of the video, to be near enough.
+const maxApart = 0.15
+
+// keyframes returns the best of the key frames before keyTimes, decoded by one ffmpeg; nothing where it finds
+// none. near says that they are near those times: as the index has it, or because they are not all the same.
+func (r run) keyframes(ctx context.Context) (best candidate, near bool, err error) {
+	groups := r.media.Video.Groups
+	if groups != nil && groups.Average > maxApart*r.media.Duration {
+		return best, false, nil
+	}
+	var c ffmpeg.Command
+	for i, share := range keyTimes {
+		in := picture.Source(r.input, r.media)
+		in.Seek, in.Limit = seconds(share*r.media.Duration), time.Millisecond
+		// One frame is decoded of each, which threads would only delay.
+		in.Options = append(in.Options, ffmpeg.Option{Key: "skip_frame", Value: "nokey"},
+			ffmpeg.Option{Key: "noaccurate_seek"}, ffmpeg.Option{Key: "threads", Value: "1"})
+		c.Inputs = append(c.Inputs, in)
+		// A filter graph of its own each, so that one without a frame does not hold up the others.
+		c.Outputs = append(c.Outputs, frames(r.frame("key", i), fmt.Sprintf("%d:%d", i, r.media.Video.Stream), 1,
+			ffmpeg.Option{Key: "filter:v", Value: r.filter()}))
+	}
+	if err := r.step(ctx, c); err != nil && ctx.Err() != nil {
+		return best, false, err // any other failure is that of one frame, or comes again
+	}
+	near = groups != nil
+	for i := range keyTimes {
+		one, err := read(r.frame("key", i))
+		if err != nil {
+			continue
+		}
+		near = near || best.img != nil && one.score != best.score
+		if best.img == nil || one.score > best.score {
+			best = one
+		}
+	}
+	return best, near, nil
+}
+
+// exact decodes the first frame behind a share of the length, or the first after it that others need: every
+// frame between a key frame and this one is decoded, too.
+func (r run) exact(ctx context.Context, i int, share float64) (candidate, error) {
+	in := picture.Source(r.input, r.media)
+	if share > 0 {
+		in.Seek, in.Options = seconds(share*r.media.Duration), append(in.Options, needed(r.media.Video)...)
+	}
+	file := r.frame("exact", i)
+	err := r.step(ctx, ffmpeg.Command{
+		Inputs:  []ffmpeg.Input{in},
+		Filter:  ffmpeg.Link([]string{picture.Stream(r.media)}, r.filter(), []string{"v"}),
+		Outputs: []ffmpeg.Output{frames(file, "[v]", 1)},
+	})
+	if err != nil {
+		return candidate{}, err
+	}
+	return read(file)
+}
+
+// filter makes posters of frames.
+func (r run) filter() string {
+	return picture.Nodes(r.media.Video, picture.Fit(r.media.Video, posterEdge), picture.Rate{})
+}
+
+func (r run) frame(name string, i int) string {
+	return r.file(fmt.Sprintf("%s-%d.%s", name, i, frameCodec))
+}
+
+// read judges a frame.
+func read(file string) (candidate, error) {
+	img, err := imaging.Open(file)
+	if errors.Is(err, os.ErrNotExist) {
+		return candidate{}, pipeline.Fail(pipeline.CodeMalformed, "no frame of the video can be decoded")
+	}
+	if err != nil {
+		return candidate{}, pipeline.Fail(pipeline.CodeVerification, "read a frame: %w", err)
+	}
+	return candidate{file: file, img: img, score: sharpness(img)}, nil
+}
+
+// Limits of sharpness.
+const (
+	blackLevel = 24  // mean luma, of 255, below which a picture counts as black
+	compareAt  = 480 // pixels: the width at which pictures are compared
+)
+
+// sharpness is the variance of the Laplacian of a picture's luma; next to nothing for a black one, so that
+// such a picture wins only when there is no other.
+func sharpness(img image.Image) float64 {
+	gray := imaging.Grayscale(img)
+	if gray.Bounds().Dx() > compareAt {
+		gray = imaging.Resize(gray, compareAt, 0, imaging.Box)
+	}
+	w, h := gray.Bounds().Dx(), gray.Bounds().Dy()
+	at := func(x, y int) float64 { return float64(gray.Pix[y*gray.Stride+4*x]) }
+	var sum, squares, luma float64
+	for y := range h {
+		for x := range w {
+			luma += at(x, y)
+			if x == 0 || y == 0 || x == w-1 || y == h-1 {
+				continue
+			}
+			l := 4*at(x, y) - at(x-1, y) - at(x+1, y) - at(x, y-1) - at(x, y+1)
+			sum, squares = sum+l, squares+l*l
+		}
+	}
+	n := float64(w * h)
+	variance := max(0, squares/n-(sum/n)*(sum/n))
+	if luma/n < blackLevel {
+		return variance * 1e-6
+	}
+	return variance
+}
