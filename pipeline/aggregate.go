@@ -28,32 +28,77 @@ func (c *Coordinator) aggregate(ctx context.Context, v *Video) error {
 	return nil
 }
 
-// playable appends video.playable once a completed job has a manifest among its outputs.
+// playable appends video.playable once the openers of the plan are completed, or a completed job has a manifest
+// among its outputs.
 func (c *Coordinator) playable(ctx context.Context, v *Video) error {
 	if v.Playable.Sequence != 0 {
 		return nil
 	}
+	data, cause, ok := v.opened()
+	if !ok {
+		data, cause, ok = v.manifest()
+	}
+	if !ok {
+		return nil
+	}
+	e, err := c.append(ctx, v, VideoPlayable, PlayableSubject(v.Project, v.ID), cause, data, 0)
+	v.Playable = e
+	return err
+}
+
+// ManifestPath is where the manifest of a video is played from while it is still being made; a job may publish
+// it there, too.
+const ManifestPath = "master.m3u8"
+
+// opened reports whether every opener is completed, and one of them has made a rendition of the picture: the
+// API lists what there is. The cause is the last of them.
+func (v *Video) opened() (data Playable, cause Event, ok bool) {
 	for _, j := range v.Plan {
 		f := v.Jobs[j.Name]
-		if f.State != JobStateCompleted || f.Data.Result == nil {
+		switch {
+		case !j.Opener:
 			continue
+		case f.State != JobStateCompleted:
+			return Playable{}, Event{}, false
+		case f.Last.Sequence > cause.Sequence:
+			cause = f.Last
 		}
-		i := slices.IndexFunc(f.Data.Result.Outputs, func(o Output) bool { return o.Kind == KindManifest })
-		if i < 0 {
-			continue
+		if _, found := f.output(KindRendition); found {
+			data, ok = Playable{Path: ManifestPath, Job: j.Name}, true
 		}
-		data := Playable{Path: f.Data.Result.Outputs[i].Path, Job: j.Name}
-		e, err := c.append(ctx, v, VideoPlayable, PlayableSubject(v.Project, v.ID), f.Last, data, 0)
-		v.Playable = e
-		return err
 	}
-	return nil
+	return data, cause, ok
+}
+
+// manifest returns the manifest that a completed job has published: of several its last, since a job writes the
+// one that players are to open after all others.
+func (v *Video) manifest() (data Playable, cause Event, ok bool) {
+	for _, j := range v.Plan {
+		f := v.Jobs[j.Name]
+		if o, found := f.output(KindManifest); found && f.State == JobStateCompleted {
+			return Playable{Path: o.Path, Job: j.Name}, f.Last, true
+		}
+	}
+	return Playable{}, Event{}, false
+}
+
+// output returns the last output of a kind that the job left.
+func (f JobFold) output(kind OutputKind) (Output, bool) {
+	if f.Data.Result == nil {
+		return Output{}, false
+	}
+	for _, o := range slices.Backward(f.Data.Result.Outputs) {
+		if o.Kind == kind {
+			return o, true
+		}
+	}
+	return Output{}, false
 }
 
 // Playable is the data of video.playable.
 type Playable struct {
 	Path string `json:"path"` // of the manifest, below the video
-	Job  string `json:"job"`
+	Job  string `json:"job"`  // that made the picture, or the manifest
 }
 
 // outcome judges a settled video: errored by its first required job that is not completed, else ready, with a

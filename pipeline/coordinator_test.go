@@ -407,3 +407,35 @@ func TestCanceledBeforeInspection(t *testing.T) {
 	w.want("notify")
 	mustBeValid(t, w.log.events...)
 }
+
+// TestOpeners: a video is playable with the last of its openers, long before there is a manifest; an opener of
+// sound alone is nothing to look at.
+func TestOpeners(t *testing.T) {
+	picture := pipeline.Result{Outputs: []pipeline.Output{{Kind: pipeline.KindRendition, Path: "360p/seg_%05d.m4s"}}}
+	sound := pipeline.Result{Outputs: []pipeline.Output{{Kind: pipeline.KindAudioRendition, Path: "a/seg_%05d.m4s"}}}
+	p := planner{"a": {{Name: "first", Opener: true}, {Name: "rest"}}, "b": {{Opener: true}}, "c": {{}}}
+	w := newWorld(t, p)
+	w.accept(uploadOf(p.pipeline()))
+	w.run("inspect", accepted())
+	w.run("a-rest", picture)
+	w.run("a-first", picture)
+	if n := len(w.log.of(pipeline.VideoPlayable)); n != 0 {
+		t.Fatal("playable without its sound")
+	}
+	w.run("b", sound)
+	w.run("c", manifest("master.m3u8"))
+	found := w.log.of(pipeline.VideoPlayable)
+	var data pipeline.Playable
+	if len(found) != 1 || found[0].Decode(&data) != nil || data != (pipeline.Playable{Path: "master.m3u8", Job: "a-first"}) {
+		t.Fatalf("playable %d times, %+v", len(found), data)
+	}
+
+	p = planner{"b": {{Opener: true}}}
+	w = newWorld(t, p)
+	w.accept(uploadOf(p.pipeline()))
+	w.run("inspect", accepted())
+	w.run("b", sound)
+	if len(w.log.of(pipeline.VideoPlayable)) != 0 {
+		t.Error("a video without a picture is playable")
+	}
+}

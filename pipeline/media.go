@@ -35,6 +35,8 @@ type Media struct {
 	Audio     []AudioTrack `json:"audio"`
 	Damaged   bool         `json:"damaged,omitempty"` // parts of it cannot be read; what can is used
 	Warnings  []string     `json:"warnings,omitempty"`
+	// NoCopy says that the source must not be published, whatever form it has: its video is watermarked.
+	NoCopy bool `json:"no_copy,omitempty"`
 }
 
 // VideoTrack is the one picture track that is used.

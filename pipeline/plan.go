@@ -132,9 +132,10 @@ func (s Step) params(requested map[string]any) (json.RawMessage, error) {
 // step.
 func NewPlan(p Pipeline, requested map[string]map[string]any, media Media, planner Planner) ([]Job, error) {
 	var plan []Job
+	media.NoCopy = media.NoCopy || p.marks(requested)
 	for _, s := range p.Steps {
 		with, asked := requested[s.name()]
-		if s.When == WhenRequested && !asked {
+		if !s.applies(asked) {
 			continue
 		}
 		jobs, err := planStep(s, with, media, planner)
@@ -144,6 +145,20 @@ func NewPlan(p Pipeline, requested map[string]map[string]any, media Media, plann
 		plan = append(plan, jobs...)
 	}
 	return plan, resolveEdges(plan)
+}
+
+// applies reports whether the step is taken; asked says that the upload gives it parameters.
+func (s Step) applies(asked bool) bool { return s.When != WhenRequested || asked }
+
+// marker is the worker type whose videos are marked: for them, the source itself is not published.
+const marker = "watermark"
+
+// marks reports whether the pipeline marks the video.
+func (p Pipeline) marks(requested map[string]map[string]any) bool {
+	return slices.ContainsFunc(p.Steps, func(s Step) bool {
+		_, asked := requested[s.name()]
+		return s.Worker == marker && s.applies(asked)
+	})
 }
 
 func planStep(s Step, requested map[string]any, media Media, planner Planner) ([]Job, error) {

@@ -1,6 +1,7 @@
 package pipeline_test
 
 import (
+	"encoding/json"
 	"errors"
 	"reflect"
 	"strings"
@@ -155,5 +156,35 @@ func TestPlanParameters(t *testing.T) {
 	}
 	if p["a"][0].Name != "0" || !reflect.DeepEqual(asked[:4], plan) {
 		t.Error("planning twice gives the same jobs, and leaves those of the planner alone")
+	}
+}
+
+// seen is a planner that keeps what it was asked to plan for.
+type seen struct {
+	planner
+	media *pipeline.Media
+}
+
+func (s seen) Plan(worker string, params json.RawMessage, m pipeline.Media) ([]pipeline.Job, error) {
+	*s.media = m
+	return s.planner.Plan(worker, params, m)
+}
+
+// TestMarkedSourceIsNotCopied: the source of a video that is to be watermarked must not be published.
+func TestMarkedSourceIsNotCopied(t *testing.T) {
+	mark := map[string]map[string]any{"watermark": {}}
+	for _, c := range []struct {
+		when      string
+		requested map[string]map[string]any
+		want      bool
+	}{{"", nil, true}, {pipeline.WhenRequested, nil, false}, {pipeline.WhenRequested, mark, true}} {
+		s := seen{planner{"transcode": {{}}, "watermark": {{}}}, &pipeline.Media{}}
+		doc := steps(pipeline.Step{Worker: "transcode"}, pipeline.Step{Worker: "watermark", When: c.when})
+		if _, err := pipeline.NewPlan(doc, c.requested, pipeline.Media{}, s); err != nil {
+			t.Fatal(err)
+		}
+		if s.media.NoCopy != c.want {
+			t.Errorf("when %q, requested %v: NoCopy is %v", c.when, c.requested, s.media.NoCopy)
+		}
 	}
 }

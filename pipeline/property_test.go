@@ -100,7 +100,11 @@ func (s *storm) collect() {
 // begin starts the delivery of a pending event to coordinator i. It stays pending until it was handled.
 func (s *storm) begin(i int, e pipeline.Event) {
 	h := &handling{event: e, s: s}
-	c := &pipeline.Coordinator{Log: h, Archive: s.log, Tasks: h, Objects: s.objects, Planner: s.coord.Planner}
+	slots := rapid.IntRange(0, 3).Draw(s.rt, "slots") // processes come and go
+	c := &pipeline.Coordinator{
+		Log: h, Archive: s.log, Tasks: h, Objects: s.objects, Planner: s.coord.Planner,
+		Slots: func(string) int { return slots },
+	}
 	h.step, h.stop = iter.Pull(func(yield func(struct{}) bool) {
 		h.yield = yield
 		h.err = c.Handle(context.Background(), e)
@@ -188,10 +192,10 @@ func (s *storm) turn() bool {
 	return true
 }
 
-// draw makes a plan of up to six jobs with edges to earlier ones.
+// draw makes a plan of up to nine jobs, more than a window, with edges to earlier ones.
 func (s *storm) draw() planner {
 	var jobs []pipeline.Job
-	for i := range rapid.IntRange(0, 6).Draw(s.rt, "jobs") {
+	for i := range rapid.IntRange(0, 9).Draw(s.rt, "jobs") {
 		j := pipeline.Job{Name: strconv.Itoa(i), Optional: rapid.Bool().Draw(s.rt, "optional")}
 		for before := range i {
 			if rapid.IntRange(0, 2).Draw(s.rt, "edge") == 0 {

@@ -2,8 +2,7 @@ package transcode
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -17,19 +16,6 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/picture"
 )
 
-// index is what a chunk leaves for the package job: by rung, the lengths and sizes of its segments.
-type index struct {
-	Rungs []indexRung `json:"rungs"` // as planned, largest first
-}
-
-type indexRung struct {
-	rung
-	Track manifest.Track `json:"track"`
-}
-
-// indexName tells the index of a chunk from those of other workers.
-const indexName = "transcode-index"
-
 // chunkRun is one attempt at a chunk.
 type chunkRun struct {
 	tools   ffmpeg.Tools
@@ -38,152 +24,174 @@ type chunkRun struct {
 	part    part
 }
 
-// Shares of a chunk's progress: the rest is cutting, verifying and storing.
+// encoded is the share of a chunk's progress that encoding is: the rest is cutting, verifying and storing.
 const encoded = 0.9
 
 func (c chunkRun) run(ctx context.Context) (pipeline.Result, error) {
-	if len(c.part.Rungs) == 0 {
+	if len(c.part.Rungs) == 0 || c.part.Rate.Num <= 0 {
 		return pipeline.Result{}, pipeline.Fail(pipeline.CodeParameters, "part of the job: no rungs")
 	}
 	input, err := c.job.Input(ctx)
 	if err != nil {
 		return pipeline.Result{}, err
 	}
-	media := c.job.Media()
 	step := encode.Step{
-		Tools: c.tools, Dir: c.job.Dir, Duration: media.Duration, Progress: c.job.Progress, To: encoded,
+		Tools: c.tools, Dir: c.job.Dir, Duration: c.seconds(), Progress: c.job.Progress, To: encoded,
+		Nice: c.job.Nice(),
 	}
-	if err := step.Run(ctx, command(input, c.job.Dir, media, c.quality, c.part.Rungs)); err != nil {
+	if err := step.Run(ctx, c.command(input)); err != nil {
 		return pipeline.Result{}, err
 	}
-	var result pipeline.Result
-	var idx index
-	for i, r := range c.part.Rungs {
-		track, outputs, err := c.rung(ctx, r)
+	var runs []run
+	for _, r := range c.part.Rungs {
+		made, err := c.cut(ctx, r)
 		if err != nil {
 			return pipeline.Result{}, encode.Fault(ctx, err)
 		}
-		result.Outputs = append(result.Outputs, outputs...)
-		idx.Rungs = append(idx.Rungs, indexRung{r, track})
-		c.job.Progress(encoded+(1-encoded)*float64(i+1)/float64(len(c.part.Rungs)), 0)
+		runs = append(runs, made)
 	}
-	out, err := c.publishIndex(ctx, idx)
-	if err != nil {
+	if err := verify(ctx, c.tools, c.job, runs); err != nil {
 		return pipeline.Result{}, encode.Fault(ctx, err)
 	}
-	result.Outputs = append(result.Outputs, out)
-	return result, nil
+	result, err := publish(ctx, c.job, runs)
+	return result, encode.Fault(ctx, err)
 }
 
-// command decodes once and encodes every rung. The chain of the source runs at the largest size and rate,
-// and the smaller rungs are made from its frames.
-func command(input, dir string, m pipeline.Media, quality string, rungs []rung) ffmpeg.Command {
-	best := rungs[0]
-	split := make([]string, len(rungs))
-	for i := range rungs {
-		split[i] = "s" + strconv.Itoa(i)
+// seconds is how long the chunk is planned to be.
+func (c chunkRun) seconds() float64 {
+	if c.part.End > 0 {
+		return float64(c.part.End-c.part.Start) / c.part.Rate.Float()
 	}
-	chain := ffmpeg.Chain(
-		picture.Nodes(m.Video, best.Size, best.Rate),
-		ffmpeg.Node("split", ffmpeg.Option{Value: strconv.Itoa(len(rungs))}),
-	)
-	links := []string{ffmpeg.Link([]string{picture.Stream(m)}, chain, split)}
+	return max(0, c.job.Media().Duration-float64(c.part.Start)/c.part.Rate.Float())
+}
+
+// command decodes once and encodes every rung. The chain of the source runs at the grid's rate and the largest
+// size of the ladder, also where this job has smaller rungs alone: what a rung's encoder is given does not
+// depend on how the video is divided.
+func (c chunkRun) command(input string) ffmpeg.Command {
+	links, labels := c.graph()
 	var outputs []ffmpeg.Output
-	for i, r := range rungs {
-		chain := "null"
-		if i > 0 {
-			rate := r.Rate
-			if rate == best.Rate {
-				rate = picture.Rate{}
-			}
-			chain = picture.Resize(r.Size, rate)
-		}
-		label := "v" + strconv.Itoa(i)
-		links = append(links, ffmpeg.Link(split[i:i+1], chain, []string{label}))
+	for i, r := range c.part.Rungs {
 		outputs = append(outputs, ffmpeg.Output{
-			Path: encodedFile(dir, r), Format: "mp4", Maps: []string{"[" + label + "]"},
-			Options: append(picture.H264(quality, r.Maxrate, r.Rate), fragments(r.Rate)...),
+			Path: encodedFile(c.job.Dir, r), Format: "mp4", Maps: []string{"[" + labels[i] + "]"},
+			Options: append(picture.H264(c.quality, r.Maxrate, r.Rate), fragments(r.Rate, c.begin(r))...),
 		})
 	}
+	in, global := c.source(input)
 	return ffmpeg.Command{
-		Inputs: []ffmpeg.Input{picture.Source(input, m)}, Filter: ffmpeg.Graph(links...), Outputs: outputs,
+		Inputs: []ffmpeg.Input{in}, Filter: ffmpeg.Graph(links...), Outputs: outputs,
 		// What decodes is used; the verify gate judges.
-		Global: []ffmpeg.Option{{Key: "max_error_rate", Value: "1"}},
+		Global: append(global, ffmpeg.Option{Key: "max_error_rate", Value: "1"}),
 	}
 }
 
-// fragments makes the muxer write CMAF: a fragment for each keyframe, decode times from 0, no edit list.
-func fragments(r picture.Rate) []ffmpeg.Option {
+// source opens the input for the chunk.
+func (c chunkRun) source(input string) (ffmpeg.Input, []ffmpeg.Option) {
+	if c.part.Seek {
+		start := float64(c.part.Start) / c.part.Rate.Float()
+		return picture.SourceFrom(input, c.job.Media(), start), picture.Timeline()
+	}
+	return picture.Source(input, c.job.Media()), nil
+}
+
+// graph returns the links of the filter graph, and the label of each rung's pictures.
+func (c chunkRun) graph() (links, labels []string) {
+	m, p := c.job.Media(), c.part
+	split := make([]string, len(p.Rungs))
+	for i := range p.Rungs {
+		split[i] = "s" + strconv.Itoa(i)
+	}
+	links = append(links, ffmpeg.Link([]string{picture.Stream(m)}, ffmpeg.Chain(
+		picture.Grid(m.Video, p.Rate, p.Start, p.End), picture.Form(m.Video, p.Size),
+		ffmpeg.Node("split", ffmpeg.Option{Value: strconv.Itoa(len(split))}),
+	), split))
+	for i, r := range p.Rungs {
+		chain := picture.Cut(r.Skip, 0)
+		if r.Size != p.Size || r.Rate != p.Rate {
+			rate := r.Rate
+			if rate == p.Rate {
+				rate = picture.Rate{}
+			}
+			// A rate divided rounds the last frame up: it would be the next chunk's first.
+			chain = ffmpeg.Chain(chain, picture.Resize(r.Size, rate), picture.Cut(0, c.frames(r)))
+		}
+		if chain == "" {
+			chain = "null"
+		}
+		label := "v" + strconv.Itoa(i)
+		links, labels = append(links, ffmpeg.Link(split[i:i+1], chain, []string{label})), append(labels, label)
+	}
+	return links, labels
+}
+
+// frames is how many frames of rung r the chunk has; 0: what there is to the end.
+func (c chunkRun) frames(r rung) int {
+	if c.part.End == 0 {
+		return 0
+	}
+	return c.ofRung(c.part.End-c.part.Start-r.Skip, r)
+}
+
+// begin is the number of the chunk's first frame of rung r, at the rung's own rate.
+func (c chunkRun) begin(r rung) int { return c.ofRung(c.part.Start+r.Skip, r) }
+
+// ofRung turns a number of frames of the grid into one of rung r, whose rate divides it.
+func (c chunkRun) ofRung(frames int, r rung) int {
+	return int(math.Round(float64(frames) * r.Rate.Float() / c.part.Rate.Float()))
+}
+
+// fragments makes the muxer write CMAF: a fragment for each keyframe, no edit list, and decode times that
+// begin where frame number begin of rate r does.
+func fragments(r picture.Rate, begin int) []ffmpeg.Option {
+	o := cmaf()
+	if begin > 0 {
+		start := float64(begin) / r.Float() // microseconds are finer than ticks
+		o = append(o, ffmpeg.Option{Key: "output_ts_offset", Value: strconv.FormatFloat(start, 'f', 6, 64)})
+	}
+	return append(o, ffmpeg.Option{Key: "video_track_timescale", Value: strconv.Itoa(r.Timescale())})
+}
+
+func cmaf() []ffmpeg.Option {
 	return []ffmpeg.Option{
 		{Key: "avoid_negative_ts", Value: "disabled"},
-		{Key: "video_track_timescale", Value: strconv.Itoa(r.Timescale())},
 		{Key: "movflags", Value: "cmaf+frag_keyframe+negative_cts_offsets+frag_discont"},
 	}
 }
 
 func encodedFile(dir string, r rung) string { return filepath.Join(dir, r.Name+".mp4") }
 
-// rung cuts, verifies and publishes one rendition.
-func (c chunkRun) rung(ctx context.Context, r rung) (manifest.Track, []pipeline.Output, error) {
-	dir := filepath.Join(c.job.Dir, r.Name)
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		return manifest.Track{}, nil, err
+// cut cuts one rung into segments, and wants them to begin and end on the grid: that is why chunks can be
+// played one after the other.
+func (c chunkRun) cut(ctx context.Context, r rung) (run, error) {
+	made := run{rung: r, file: encodedFile(c.job.Dir, r), last: c.part.End == 0}
+	made.dir = filepath.Join(c.job.Dir, r.Name)
+	if err := os.Mkdir(made.dir, 0o700); err != nil {
+		return made, err
 	}
-	file := encodedFile(c.job.Dir, r)
-	track, err := hls.Cut(ctx, file, dir, c.part.FirstSegment)
-	if err != nil {
-		return track, nil, err
-	}
-	if err := os.Remove(file); err != nil {
-		return track, nil, err
-	}
-	if err := c.verify(ctx, r, dir, track); err != nil {
-		return track, nil, fmt.Errorf("rung %s: %w", r.Name, err)
-	}
-	header, err := c.job.Publish(ctx, filepath.Join(dir, manifest.InitName), pipeline.Output{
-		Name: r.Name, Kind: pipeline.KindInit, Path: r.Name + "/" + manifest.InitName,
-		Width: r.Size.Width, Height: r.Size.Height, Codecs: track.Codecs,
+	ticks := uint64(r.Rate.Timescale() / r.Rate.Num * r.Rate.Den) // of a frame
+	var err error
+	made.track, err = hls.Cut(ctx, made.file, made.dir, hls.Options{
+		First: c.begin(r) / segmentFrames(r.Rate), Start: uint64(c.begin(r)) * ticks,
 	})
 	if err != nil {
-		return track, nil, err
+		return made, err
 	}
-	peak, average := manifest.Rates(track.Segments)
-	rendition, err := c.job.Publish(ctx, filepath.Join(dir, manifest.SegmentName), pipeline.Output{
-		Name: r.Name, Kind: pipeline.KindRendition, Path: r.Name + "/" + manifest.SegmentName,
-		Segments: &pipeline.Segments{First: track.First, Count: len(track.Segments)},
-		Duration: track.Duration(), Width: r.Size.Width, Height: r.Size.Height, FrameRate: r.Rate.Float(),
-		Codecs: track.Codecs, Bandwidth: peak, AverageBandwidth: average,
-	})
-	return track, []pipeline.Output{header, rendition}, err
+	return made, c.measure(r, made.track)
 }
 
-// verify lists the segments as the package job will, and has that played.
-func (c chunkRun) verify(ctx context.Context, r rung, dir string, track manifest.Track) error {
-	text, err := manifest.MediaPlaylist(track)
-	if err != nil {
-		return err
-	}
-	list := filepath.Join(dir, manifest.PlaylistName)
-	if err := os.WriteFile(list, text, 0o600); err != nil {
-		return err
+// measure compares the length of what was encoded with the plan: to the frame where another chunk follows,
+// within the tolerance of every output at the end of the video.
+func (c chunkRun) measure(r rung, t manifest.Track) error {
+	if want := c.frames(r); want > 0 {
+		if got := int(math.Round(t.Duration() * r.Rate.Float())); got != want {
+			return unfit("rung %s: %d frames, want %d", r.Name, got, want)
+		}
+		return nil
 	}
 	e := encode.Expect(c.job.Media())
-	e.Width, e.Height, e.VideoCodec = r.Size.Width, r.Size.Height, "h264"
-	e.HasVideo, e.HasAudio, e.Scratch = ffmpeg.Present, ffmpeg.Absent, c.job.Dir
-	_, err = c.tools.VerifyHLS(ctx, list, e)
-	return err
-}
-
-func (c chunkRun) publishIndex(ctx context.Context, idx index) (pipeline.Output, error) {
-	data, err := json.Marshal(idx)
-	if err != nil {
-		return pipeline.Output{}, fmt.Errorf("encode index: %w", err)
+	end := float64(c.begin(r))/r.Rate.Float() + t.Duration()
+	if e.Duration > 0 && math.Abs(end-e.Duration.Seconds()) > e.Tolerance.Seconds() {
+		return unfit("rung %s: ends at %.3f s, want %.3f s within %v", r.Name, end, e.Duration.Seconds(), e.Tolerance)
 	}
-	file := filepath.Join(c.job.Dir, "index.json")
-	if err := os.WriteFile(file, data, 0o600); err != nil {
-		return pipeline.Output{}, err
-	}
-	return c.job.Publish(ctx, file, pipeline.Output{
-		Name: indexName, Kind: pipeline.KindIndex, Path: "index/" + c.job.Task.Job.Name + ".json",
-	})
+	return nil
 }

@@ -15,6 +15,8 @@ type rung struct {
 	Size    picture.Size `json:"size"`
 	Rate    picture.Rate `json:"rate"`
 	Maxrate int          `json:"maxrate"` // kbit/s
+	// Skip is how many frames of a chunk's grid another job has made of this rung, from the chunk's start.
+	Skip int `json:"skip,omitempty"`
 }
 
 // step is a line of the table of media.md. A ceiling, not a target: the encoder aims at a quality below it.

@@ -3,6 +3,7 @@ package transcode
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -48,64 +49,118 @@ func TestLadder(t *testing.T) {
 	}
 }
 
+// outline writes a plan as "name!priority rungs start-end after", an opener with an exclamation mark.
+func outline(t *testing.T, p Params, m pipeline.Media) []string {
+	t.Helper()
+	jobs, err := New(ffmpeg.Tools{}).Plan(p, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for _, j := range jobs {
+		var p part
+		if err := json.Unmarshal(j.Part, &p); err != nil {
+			t.Fatal(err)
+		}
+		line := j.Name
+		if j.Opener {
+			line += "!"
+		}
+		for _, r := range p.Rungs {
+			line += " " + r.Name
+			if r.Skip > 0 {
+				line += fmt.Sprintf("+%d", r.Skip)
+			}
+		}
+		if p.Kind == chunkKind {
+			line += fmt.Sprintf(" %d-%d", p.Start, p.End)
+		}
+		if len(j.After) > 0 {
+			line += " after " + strings.Join(j.After, ",")
+		}
+		lines = append(lines, line)
+		if (j.Priority == pipeline.High) != slices.Contains([]string{"first", "copy", "package"}, j.Name) {
+			t.Errorf("%s has priority %q", j.Name, j.Priority)
+		}
+	}
+	return lines
+}
+
 func TestPlan(t *testing.T) {
-	m := pipeline.Media{Duration: 60, Video: track(640, 360, 60000, 1001)}
-	jobs, err := New(ffmpeg.Tools{}).Plan(Params{}, m)
+	film := func(seconds float64) pipeline.Media {
+		return pipeline.Media{Container: "mov", Duration: seconds, Video: track(1280, 720, 24, 1)}
+	}
+	stream, damaged := film(60), film(60)
+	stream.Container, damaged.Damaged = "mpegts", true
+	late := film(60)
+	late.Audio, late.Video.Start = []pipeline.AudioTrack{{Start: 1}}, 8
+	ntsc := pipeline.Media{Container: "matroska", Duration: 60, Video: track(640, 360, 60000, 1001)}
+	for _, c := range []struct {
+		name   string
+		params Params
+		media  pipeline.Media
+		want   []string
+	}{
+		{"short", Params{}, film(8), []string{
+			"0000! 720p 540p 360p 0-0", "package 720p 540p 360p after 0000,audio",
+		}},
+		{"20 s", Params{}, film(20), []string{
+			"first! 360p 0-144", "0000 720p 540p 360p+144 0-288", "0001 720p 540p 360p 288-0",
+			"package 720p 540p 360p after first,0000,0001,audio",
+		}},
+		{"the last chunk takes a short rest", Params{Ladder: []int{720}}, film(53), []string{
+			"first! 720p 0-144", "0000 720p+144 0-432", "0001 720p 432-864", "0002 720p 864-0",
+			"package 720p after first,0000,0001,0002,audio",
+		}},
+		{"a stream without an index", Params{}, stream, []string{
+			"first! 360p 0-144", "0000 720p 540p 360p+144 0-0", "package 720p 540p 360p after first,0000,audio",
+		}},
+		{"damaged", Params{}, damaged, []string{
+			"first! 360p 0-144", "0000 720p 540p 360p+144 0-0", "package 720p 540p 360p after first,0000,audio",
+		}},
+		{"late", Params{}, late, []string{"0000! 720p 540p 360p 0-0", "package 720p 540p 360p after 0000,audio"}},
+		{"light", Params{}, ntsc, []string{
+			"first! 360p 0-180", "0000 360p+180 0-0", "package 360p after first,0000,audio",
+		}},
+		{"copied", Params{}, standardMedia(), []string{
+			"copy! 720p", "0000 540p 360p 0-576", "0001 540p 360p 576-1152", "0002 540p 360p 1152-0",
+			"package 720p 540p 360p after copy,0000,0001,0002,audio",
+		}},
+		{"files", Params{MP4: []string{"highest", "360p", "240p"}}, film(8), []string{
+			"0000! 720p 540p 360p 0-0", "mp4-720p 720p after 0000,audio", "mp4-360p 360p after 0000,audio",
+			"package 720p 540p 360p after 0000,audio",
+		}},
+	} {
+		if got := outline(t, c.params, c.media); !slices.Equal(got, c.want) {
+			t.Errorf("%s:\n got %s\nwant %s", c.name, strings.Join(got, "\n     "), strings.Join(c.want, "\n     "))
+		}
+	}
+}
+
+// TestPlanOfLongVideo: chunks are whole segments that follow on each other, and their work does not grow with
+// the video.
+func TestPlanOfLongVideo(t *testing.T) {
+	m := pipeline.Media{Container: "mov", Duration: 7200, Video: track(1920, 1080, 30000, 1001)}
+	jobs, err := New(ffmpeg.Tools{}).Plan(Params{Quality: "plus"}, m)
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := json.MarshalIndent(jobs, "", " ")
-	if err != nil {
-		t.Fatal(err)
+	chunks := parts(t, jobs)[1:]
+	next, segment := 0, segmentFrames(chunks[0].Rate)
+	for i, p := range chunks {
+		last := i == len(chunks)-1
+		if p.Start != next || p.Start%segment != 0 || (p.End == 0) != last || !last && p.End%segment != 0 || p.Seek != (i > 0) {
+			t.Fatalf("chunk %d: %+v", i, p)
+		}
+		next = p.End
 	}
-	const rungs = `"rungs": [
-    {
-     "name": "360p",
-     "size": {
-      "width": 640,
-      "height": 360
-     },
-     "rate": {
-      "num": 30000,
-      "den": 1001
-     },
-     "maxrate": 900
-    }
-   ]`
-	want := `[
- {
-  "name": "0000",
-  "step": "",
-  "worker": "",
-  "part": {
-   "first_frame": 0,
-   "first_segment": 0,
-   ` + rungs + `
-  },
-  "weight": 16,
-  "timeout": 4200,
-  "scratch": 6750000
- },
- {
-  "name": "package",
-  "step": "",
-  "worker": "",
-  "part": {
-   "package": true,
-   "first_frame": 0,
-   "first_segment": 0,
-   ` + rungs + `
-  },
-  "after": [
-   "0000",
-   "audio"
-  ],
-  "priority": "high",
-  "weight": 1
- }
-]`
-	if string(got) != want {
-		t.Errorf("got\n%s\nwant\n%s", got, want)
+	if n := len(chunks); n != 1199 {
+		t.Errorf("%d chunks", n)
+	}
+	for _, j := range jobs[1 : len(jobs)-2] {
+		if j.Scratch > 30<<20 || j.Timeout > 1000 {
+			t.Fatalf("%s wants %d bytes and %v s", j.Name, j.Scratch, j.Timeout)
+		}
 	}
 }
 
@@ -115,16 +170,9 @@ func TestPlanRefuses(t *testing.T) {
 			t.Errorf("a ladder of %d passed", edge)
 		}
 	}
-}
-
-func TestLanguageOf(t *testing.T) {
-	for code, want := range map[string]string{
-		"eng": "en English", "ger": "de German", "deu": "de German", "und": " Audio", "": " Audio", "xx!": " Audio",
-		"mul": "mul Multiple languages",
-	} {
-		tag, name := languageOf(code)
-		if got := tag + " " + name; got != want {
-			t.Errorf("%q is %q, want %q", code, got, want)
+	for _, name := range []string{"", "p", "720", "15p", "2161p", "best"} {
+		if _, err := New(ffmpeg.Tools{}).Plan(Params{MP4: []string{name}}, pipeline.Media{}); err == nil {
+			t.Errorf("mp4 %q passed", name)
 		}
 	}
 }

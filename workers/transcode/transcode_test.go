@@ -3,6 +3,7 @@ package transcode
 import (
 	"encoding/json"
 	"image"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"github.com/disintegration/imaging"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/manifest"
 	"github.com/reelmill/reelmill/workers"
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 	"github.com/reelmill/reelmill/workers/workertest"
@@ -33,40 +35,63 @@ func media(w, h, rate int, seconds float64) pipeline.Media {
 	}}
 }
 
-// sound is the result of an audio job, as far as the package job looks at it.
-func sound() map[string]pipeline.Result {
+// sound is the result of an audio job in the store: one run of segments, of bytes that nobody reads, and its index.
+func sound(t *testing.T, store *workertest.Store) map[string]pipeline.Result {
+	t.Helper()
+	track := manifest.Track{
+		Codecs: "mp4a.40.2", Header: "h", Timescale: 48000, InitSize: 1, Segments: []manifest.Segment{{Duration: 1, Size: 5}},
+	}
+	data, err := json.Marshal([]index{{"audio-eng", track}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "index.json")
+	if err := os.WriteFile(file, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	return map[string]pipeline.Result{"audio-0": {Outputs: []pipeline.Output{
-		{Kind: pipeline.KindAudioRendition, Path: "audio-eng/seg_%05d.m4s", Language: "eng", Channels: 2,
-			Codecs: "mp4a.40.2", Bandwidth: 130000, AverageBandwidth: 128000},
-		{Kind: pipeline.KindPlaylist, Path: "audio-eng/index.m3u8"},
+		{Kind: pipeline.KindInit, Path: "audio-eng/init.mp4"},
+		{Kind: pipeline.KindAudioRendition, Path: "audio-eng/seg_%05d.m4s", Language: "eng", Channels: 2, Size: 5,
+			Codecs: "mp4a.40.2", Bandwidth: 130000, AverageBandwidth: 128000,
+			Segments: &pipeline.Segments{Count: 1, Durations: []float64{1}, Last: true, Header: "h"}},
+		{Kind: pipeline.KindIndex, Name: "index", Path: "index/audio-0.json", Key: store.Add(t, "index", file).Key},
 	}}}
 }
 
-// TestConformance runs chunk and package over 7 s in two rungs, and plays the tree that comes out.
+// TestConformance runs the jobs over 14 s in two rungs, and plays the tree that comes out.
 func TestConformance(t *testing.T) {
 	out := workertest.Run(t, workertest.Case{
-		Registry: registry(), Worker: "transcode", Params: `{"ladder":[90,180]}`, Media: media(320, 180, 10, 7),
-		Source: workertest.Clip(t, "a.mp4", args(workertest.Pattern("320x180", "10", "7"), x264)...),
+		Registry: registry(), Worker: "transcode", Params: `{"ladder":[90,180],"mp4":["90p"]}`, Media: media(320, 180, 10, 14),
+		Source: workertest.Clip(t, "a.mp4", args(workertest.Pattern("320x180", "10", "14"), x264)...),
 	})
-	want := "index/transcode-0000.json master.m3u8 180p/index.m3u8 180p/init.mp4 180p/seg_%05d.m4s " +
-		"90p/index.m3u8 90p/init.mp4 90p/seg_%05d.m4s"
+	rung := []string{"init.mp4", "seg_%05d.m4s", "index.m3u8", "iframes.m3u8"}
+	want := []string{"90p.mp4", "index/transcode-0000.json", "index/transcode-first.json", "manifest.mpd", "master.m3u8"}
+	for _, name := range rung {
+		want = append(want, "90p/"+name, "180p/"+name)
+	}
 	var got []string
 	for _, r := range out.Results {
 		got = append(got, workertest.Paths(r)...)
 	}
 	slices.Sort(got)
-	wanted := strings.Fields(want)
-	slices.Sort(wanted)
-	if !slices.Equal(got, wanted) {
+	slices.Sort(want)
+	if got = slices.Compact(got); !slices.Equal(got, want) {
 		t.Errorf("outputs %v", got)
 	}
-	for _, o := range out.Results["transcode-0000"].Outputs {
-		if o.Kind != pipeline.KindRendition {
-			continue
-		}
-		if o.Segments.Count != 2 || o.Duration < 6.95 || o.Duration > 7.05 || o.FrameRate != 10 || o.Bandwidth < o.AverageBandwidth ||
-			!strings.HasPrefix(o.Codecs, "avc1.64") {
-			t.Errorf("rendition %+v %+v", o, o.Segments)
+	runs := map[string]pipeline.Segments{
+		"transcode-first 90p": {First: 0, Count: 1}, "transcode-0000 180p": {First: 0, Count: 3, Last: true},
+		"transcode-0000 90p": {First: 1, Count: 2, Last: true},
+	}
+	for job, r := range out.Results {
+		for _, o := range r.Outputs {
+			if o.Kind != pipeline.KindRendition {
+				continue
+			}
+			want := runs[job+" "+o.Name]
+			if s := *o.Segments; s.First != want.First || s.Count != want.Count || s.Last != want.Last || s.Header == "" ||
+				len(s.Durations) != s.Count || o.FrameRate != 10 || o.Bandwidth < o.AverageBandwidth || !strings.HasPrefix(o.Codecs, "avc1.64") {
+				t.Errorf("%s: %+v %+v", job, o, s)
+			}
 		}
 	}
 	verifyTree(t, out.Store.Tree(t, out.Results), map[string][2]int{"180p": {320, 180}, "90p": {160, 90}})
@@ -83,17 +108,19 @@ func verifyTree(t *testing.T, root string, rungs map[string][2]int) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if text, err := os.ReadFile(filepath.Join(root, "master.m3u8")); err != nil || strings.Count(string(text), "#EXT-X-STREAM-INF") != len(rungs) {
+	if text, err := os.ReadFile(filepath.Join(root, "master.m3u8")); err != nil || strings.Count(string(text), "#EXT-X-STREAM-INF:") != len(rungs) {
 		t.Errorf("master %s %v", text, err)
 	}
 }
 
-// run makes both jobs of a video and returns the tree.
-func run(t *testing.T, params, source string, m pipeline.Media, before map[string]pipeline.Result) string {
+// runAll makes the jobs of a video and returns the tree.
+func runAll(t *testing.T, params, source string, m pipeline.Media,
+	before func(*testing.T, *workertest.Store) map[string]pipeline.Result,
+) string {
 	t.Helper()
 	store, results := workertest.NewStore(t), map[string]pipeline.Result{}
-	for name, r := range before {
-		results[name] = r
+	if before != nil {
+		results = before(t, store)
 	}
 	jobs, err := New(ffmpeg.Tools{}).Plan(decode(t, params), m)
 	if err != nil {
@@ -102,7 +129,7 @@ func run(t *testing.T, params, source string, m pipeline.Media, before map[strin
 	made := map[string]pipeline.Result{}
 	for _, j := range jobs {
 		j.Worker, j.Params = "transcode", json.RawMessage(params)
-		j.After = append(j.After, "audio-0")
+		j.After = append(j.After, slices.Collect(maps.Keys(results))...)
 		task := pipeline.Task{Video: store.Video, Job: j, Media: &m, Source: store.Add(t, "original", source)}
 		made[j.Name] = store.Work(t, registry(), task, results, nil)
 		results[j.Name] = made[j.Name]
@@ -120,7 +147,7 @@ func decode(t *testing.T, params string) (p Params) {
 
 func TestMasterNamesTheSound(t *testing.T) {
 	source := workertest.Clip(t, "a.mp4", args(workertest.Pattern("64x64", "10", "1"), x264)...)
-	root := run(t, "{}", source, media(64, 64, 10, 1), sound())
+	root := runAll(t, "{}", source, media(64, 64, 10, 1), sound)
 	text, err := os.ReadFile(filepath.Join(root, "master.m3u8"))
 	if err != nil {
 		t.Fatal(err)
@@ -156,7 +183,7 @@ func TestShapes(t *testing.T) {
 		{"wide pixels", clip("e.mp4", "64x64", "5", "1", "-vf", "setsar=3/2"), wide, "64p", [2]int{96, 64}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			verifyTree(t, run(t, "{}", c.source, c.media, nil), map[string][2]int{c.rung: c.size})
+			verifyTree(t, runAll(t, "{}", c.source, c.media, nil), map[string][2]int{c.rung: c.size})
 		})
 	}
 }
@@ -168,7 +195,7 @@ func TestTurned(t *testing.T) {
 		"-f", "lavfi", "-i", "color=blue:s=64x32:d=1:r=5", "-filter_complex", "[0][1]vstack"}, x264)...)
 	m := media(64, 64, 5, 1)
 	m.Video.Rotation = 90
-	img := frame(t, run(t, "{}", workertest.Rotate(t, source, 90), m, nil), "64p")
+	img := frame(t, runAll(t, "{}", workertest.Rotate(t, source, 90), m, nil), "64p")
 	if !isColor(img.At(8, 32), 0, 0, 255) || !isColor(img.At(56, 32), 255, 0, 0) {
 		t.Errorf("left %v, right %v", img.At(8, 32), img.At(56, 32))
 	}
@@ -178,7 +205,7 @@ func TestAlphaIsBlackBehind(t *testing.T) {
 	source := workertest.Clip(t, "a.mov", "-f", "lavfi", "-i", "color=white@0.5:s=64x64:d=1:r=5,format=argb", "-c:v", "qtrle")
 	m := media(64, 64, 5, 1)
 	m.Video.Alpha, m.Video.Codec = true, "qtrle"
-	if c := frame(t, run(t, "{}", source, m, nil), "64p").At(32, 32); !isColor(c, 128, 128, 128) {
+	if c := frame(t, runAll(t, "{}", source, m, nil), "64p").At(32, 32); !isColor(c, 128, 128, 128) {
 		t.Errorf("white at half strength became %v", c)
 	}
 }
@@ -232,7 +259,7 @@ func TestChangingSize(t *testing.T) {
 	}
 	m := media(64, 64, 10, 4)
 	m.Container = "mpegts"
-	root := run(t, "{}", source, m, nil)
+	root := runAll(t, "{}", source, m, nil)
 	verifyTree(t, root, map[string][2]int{"64p": {64, 64}})
 	for second, blue := range map[string]bool{"0": false, "1.8": false, "2.2": true, "3.8": true} {
 		if img := frameAt(t, root, "64p", second); isColor(img.At(32, 32), 0, 0, 255) != blue {
@@ -268,7 +295,7 @@ func TestLatePicture(t *testing.T) {
 		"color=black:s=64x64:r=10:d=1,drawbox=c=white:t=fill:enable='gte(t,0.45)'", "-c:a", "pcm_s16le"}, x264)...)
 	m := media(64, 64, 10, 1.5)
 	m.Container, m.Video.Start = "matroska", 0.5
-	root := run(t, "{}", source, m, nil)
+	root := runAll(t, "{}", source, m, nil)
 	for second, white := range map[string]bool{"0": false, "0.9": false, "1.0": true, "1.4": true} {
 		img := frameAt(t, root, "64p", second)
 		if isColor(img.At(32, 32), 255, 255, 255) != white {

@@ -161,10 +161,13 @@ func order(t *testing.T, jobs []pipeline.Job) []pipeline.Job {
 func checkPaths(t *testing.T, job string, r pipeline.Result, taken map[string]string) {
 	t.Helper()
 	for _, o := range r.Outputs {
-		if other, ok := taken[o.Path]; ok {
-			t.Errorf("jobs %s and %s both have an output %s", other, job, o.Path)
+		for _, n := range numbers(o) { // several jobs may make runs of one rendition
+			path := workers.SegmentName(o.Path, n)
+			if other, ok := taken[path]; ok {
+				t.Errorf("jobs %s and %s both have an output %s", other, job, path)
+			}
+			taken[path] = job
 		}
-		taken[o.Path] = job
 	}
 }
 

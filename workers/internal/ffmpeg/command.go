@@ -28,7 +28,8 @@ type Input struct {
 
 // Output is one file to write.
 type Output struct {
-	// Path is a local file, "file:" prefixed and overwritten. Empty is allowed for Format "null" only.
+	// Path is a local file, "file:" prefixed and overwritten. Empty is allowed for Format "null", and for
+	// "framecrc" and "framemd5", which write to stdout then (RunOptions.Stdout).
 	Path string
 	// Format is the muxer (-f); required, since guessing from a name is how surprises start.
 	Format string
@@ -197,11 +198,14 @@ func (in Input) check() error {
 	return checkOptions(in.Options)
 }
 
+// nameless are the formats that need no file.
+var nameless = map[string]bool{"null": true, "framecrc": true, "framemd5": true}
+
 func (o Output) check() error {
 	if o.Format == "" || !formatName.MatchString(o.Format) {
 		return fmt.Errorf("format %q", o.Format)
 	}
-	if o.Path != "" || o.Format != "null" {
+	if o.Path != "" || !nameless[o.Format] {
 		if err := checkPath(o.Path); err != nil {
 			return err
 		}

@@ -23,10 +23,19 @@ const (
 	maxMoof = 16 << 20
 )
 
-// Cut cuts file, a fragmented MP4 of one track with a fragment each FragmentSeconds, into init.mp4 and
-// segments from number first on, in dir, which must exist. The fragments must follow on each other without
-// a hole, and begin at 0 when first is 0.
-func Cut(ctx context.Context, file, dir string, first int) (manifest.Track, error) {
+// Options say which part of a rendition a file is. The zero value is a rendition from its start.
+type Options struct {
+	First int    // number of the first segment
+	Start uint64 // decode time at which the first fragment must begin, in ticks
+	// Copied is for tracks whose fragments are as long as their source has them: segments hold as many as fit
+	// into SegmentSeconds, and at least one.
+	Copied bool
+}
+
+// Cut cuts file, a fragmented MP4 of one track with a fragment for each keyframe (FragmentSeconds apart unless
+// Copied), into init.mp4 and segments in dir, which must exist. The fragments must follow on each other without
+// a hole.
+func Cut(ctx context.Context, file, dir string, o Options) (manifest.Track, error) {
 	in, err := os.Open(file)
 	if err != nil {
 		return manifest.Track{}, err
@@ -36,7 +45,9 @@ func Cut(ctx context.Context, file, dir string, first int) (manifest.Track, erro
 	if err != nil {
 		return manifest.Track{}, err
 	}
-	c := cutter{in: in, size: info.Size(), dir: dir, track: manifest.Track{First: first}}
+	c := cutter{
+		in: in, size: info.Size(), dir: dir, options: o, next: o.Start, track: manifest.Track{First: o.First},
+	}
 	for c.at < c.size {
 		if err := ctx.Err(); err != nil {
 			return manifest.Track{}, errors.Join(err, c.closeSegment())
@@ -62,14 +73,14 @@ type cutter struct {
 	dir   string
 	track manifest.Track
 
+	options   Options
 	header    []byte // ftyp and moov
-	timescale float64
 	defaults  *mp4.TrexBox
-
 	out       *os.File // the segment being written
 	fragments int      // in out
+	ticks     uint64   // in out
 	next      uint64   // decode time at which the next fragment must begin
-	started   bool
+	key       int64    // bytes of the keyframe that the mdat at hand begins with; 0: none
 }
 
 func (c *cutter) box() error {
@@ -88,6 +99,7 @@ func (c *cutter) box() error {
 	case "moof":
 		return c.fragment(size)
 	case "mdat":
+		c.addKey(int64(h.Hdrlen))
 		return c.copy(size)
 	}
 	return nil // mfra and such: an index into a file that is no more

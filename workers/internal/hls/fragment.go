@@ -2,11 +2,14 @@ package hls
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/Eyevinn/mp4ff/mp4"
 
@@ -24,12 +27,34 @@ func (c *cutter) readTrack() error {
 	}
 	media := f.Moov.Trak.Mdia
 	if media == nil || media.Mdhd == nil || media.Mdhd.Timescale == 0 ||
-		media.Minf == nil || media.Minf.Stbl == nil {
+		media.Minf == nil || media.Minf.Stbl == nil || media.Minf.Stbl.Stsd == nil {
 		return errors.New("incomplete track")
 	}
-	c.timescale, c.defaults = float64(media.Mdhd.Timescale), f.Moov.Mvex.Trex
+	c.track.Timescale, c.defaults = int(media.Mdhd.Timescale), f.Moov.Mvex.Trex
+	if c.track.Header, err = setup(media, f.Moov.Mvex.Trex); err != nil {
+		return err
+	}
+	if v := media.Minf.Stbl.Stsd.AvcX; v != nil {
+		c.track.Width, c.track.Height = int(v.Width), int(v.Height)
+	}
 	c.track.Codecs, err = codecs(media.Minf.Stbl.Stsd)
 	return err
+}
+
+// setup hashes what a decoder takes from an init section: the sample description, the clock and the defaults
+// of fragments. Names of tools and such may differ.
+func setup(media *mp4.MdiaBox, defaults *mp4.TrexBox) (string, error) {
+	h := sha256.New()
+	if err := media.Minf.Stbl.Stsd.Encode(h); err != nil {
+		return "", err
+	}
+	if defaults != nil {
+		if err := defaults.Encode(h); err != nil {
+			return "", err
+		}
+	}
+	fmt.Fprint(h, media.Mdhd.Timescale)
+	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // codecs names a track's codec as RFC 6381 has it: from the avcC of H.264, and mp4a.40.2 for the AAC-LC
@@ -49,33 +74,67 @@ func codecs(stsd *mp4.StsdBox) (string, error) {
 
 // fragment begins a movie fragment: it belongs to the segment at hand, or to a new one when that is full.
 func (c *cutter) fragment(size int64) error {
-	if c.header == nil || c.timescale == 0 {
+	if c.header == nil || c.track.Timescale == 0 {
 		return errors.New("a fragment before the init section")
 	}
 	data, err := c.read(size, maxMoof)
 	if err != nil {
 		return err
 	}
-	start, length, err := c.times(data)
+	f, err := c.measure(data)
 	if err != nil {
 		return fmt.Errorf("fragment at %d: %w", c.at, err)
 	}
-	if !c.started && c.track.First == 0 && start != 0 || c.started && start != c.next {
-		return fmt.Errorf("fragment at %d begins at tick %d, want %d", c.at, start, c.next)
+	if f.start != c.next {
+		return fmt.Errorf("fragment at %d begins at tick %d, want %d", c.at, f.start, c.next)
 	}
-	c.started, c.next = true, start+length
-	if c.out == nil || c.fragments == perSegment {
+	c.next = f.start + f.length
+	if c.out == nil || c.full(f.length) {
 		if err := c.openSegment(); err != nil {
 			return err
 		}
 	}
 	c.fragments++
-	c.track.Segments[len(c.track.Segments)-1].Duration += float64(length) / c.timescale
+	c.ticks += f.length
+	s := &c.track.Segments[len(c.track.Segments)-1]
+	s.Duration = float64(c.ticks) / float64(c.track.Timescale)
+	if c.key = f.key; f.key > 0 {
+		s.Keys = append(s.Keys, manifest.Key{
+			Offset: s.Size, Size: size, Duration: float64(f.length) / float64(c.track.Timescale),
+		})
+	}
 	return c.copy(size)
 }
 
-// times returns decode time and length of a movie fragment, in ticks.
-func (c *cutter) times(data []byte) (start, length uint64, err error) {
+// full reports whether the segment at hand has no room for a fragment of that length.
+func (c *cutter) full(length uint64) bool {
+	if !c.options.Copied {
+		return c.fragments == perSegment
+	}
+	return float64(c.ticks+length) > (manifest.SegmentSeconds+slack)*float64(c.track.Timescale)
+}
+
+// slack lets three groups of 2.002 s be a segment.
+const slack = 0.25
+
+// addKey adds the keyframe to what its entry holds: so far the fragment's header alone.
+func (c *cutter) addKey(header int64) {
+	if c.key == 0 || len(c.track.Segments) == 0 {
+		return
+	}
+	keys := c.track.Segments[len(c.track.Segments)-1].Keys
+	keys[len(keys)-1].Size += header + c.key
+	c.key = 0
+}
+
+// fragment is what a movie fragment's header says.
+type fragment struct {
+	start, length uint64 // decode time and length, in ticks
+	key           int64  // bytes of the first sample when that is a keyframe of a picture; 0: it is not
+}
+
+// measure reads the header of a movie fragment.
+func (c *cutter) measure(data []byte) (f fragment, err error) {
 	defer func() { // mp4ff indexes into what it reads
 		if r := recover(); r != nil {
 			err = fmt.Errorf("damaged boxes: %v", r)
@@ -83,19 +142,23 @@ func (c *cutter) times(data []byte) (start, length uint64, err error) {
 	}()
 	box, err := mp4.DecodeBox(0, bytes.NewReader(data))
 	if err != nil {
-		return 0, 0, err
+		return f, err
 	}
 	moof, ok := box.(*mp4.MoofBox)
-	if !ok || len(moof.Trafs) != 1 || moof.Traf.Tfhd == nil || moof.Traf.Tfdt == nil {
-		return 0, 0, errors.New("not a fragment of one track")
+	if !ok || len(moof.Trafs) != 1 || moof.Traf.Tfhd == nil || moof.Traf.Tfdt == nil || moof.Traf.Trun == nil {
+		return f, errors.New("not a fragment of one track")
 	}
 	for _, trun := range moof.Traf.Truns {
-		length += trun.AddSampleDefaultValues(moof.Traf.Tfhd, c.defaults)
+		f.length += trun.AddSampleDefaultValues(moof.Traf.Tfhd, c.defaults)
 	}
-	if length == 0 {
-		return 0, 0, errors.New("no samples")
+	if f.length == 0 {
+		return f, errors.New("no samples")
 	}
-	return moof.Traf.Tfdt.BaseMediaDecodeTime(), length, nil
+	if s := moof.Traf.Trun.Samples[0]; strings.HasPrefix(c.track.Codecs, "avc") && s.IsSync() {
+		f.key = int64(s.Size)
+	}
+	f.start = moof.Traf.Tfdt.BaseMediaDecodeTime()
+	return f, nil
 }
 
 func (c *cutter) openSegment() error {
@@ -107,7 +170,7 @@ func (c *cutter) openSegment() error {
 	if err != nil {
 		return err
 	}
-	c.out, c.fragments = f, 0
+	c.out, c.fragments, c.ticks = f, 0, 0
 	c.track.Segments = append(c.track.Segments, manifest.Segment{})
 	return nil
 }

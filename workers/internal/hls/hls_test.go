@@ -41,7 +41,7 @@ func fragments(t *testing.T, frames int) string {
 // TestCut: 8 seconds in fragments of 2 are segments of 6 and 2, with every byte of the fragments.
 func TestCut(t *testing.T) {
 	file, dir := fragments(t, 40), t.TempDir()
-	track, err := Cut(t.Context(), file, dir, 0)
+	track, err := Cut(t.Context(), file, dir, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +100,7 @@ func TestCutRefuses(t *testing.T) {
 		if err := os.WriteFile(file, data, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if track, err := Cut(t.Context(), file, t.TempDir(), 0); err == nil {
+		if track, err := Cut(t.Context(), file, t.TempDir(), Options{}); err == nil {
 			t.Errorf("%s: %+v", name, track)
 		}
 	}

@@ -7,8 +7,10 @@
 //  1. Rate: the constant frame rate of the outputs.
 //  2. Size: the size of an output by its short edge, never larger than the source.
 //  3. Nodes: the filter chain from decoded frames to those.
-//  4. Source: how the file is opened; a VP8 or VP9 with alpha needs another decoder than ffmpeg's own.
-//  5. H264: the encoder's options by quality.
+//  4. Grid: which frames of the absolute grid at a Rate a chunk has, and Form: what they look like.
+//  5. Source and SourceFrom: how the file is opened, at its start or for a chunk; a VP8 or VP9 with alpha
+//     needs another decoder than ffmpeg's own.
+//  6. H264: the encoder's options by quality.
 //
 // The origin of time is ffmpeg's: the earliest start of the file's streams is 0, for picture and sound
 // alike. A picture that starts later is preceded by copies of its first frame (constant frame rate mode at

@@ -67,6 +67,41 @@ func Source(path string, m pipeline.Media) ffmpeg.Input {
 	return in
 }
 
+// preroll is how long before a chunk decoding begins at the latest: a deinterlacer and pictures that refer
+// to each other across a keyframe have settled by then.
+const preroll = 2 * time.Second
+
+// SourceFrom is Source for a chunk that begins at start seconds: decoding begins at a keyframe some time
+// before it, and what is decoded too early is for Grid to drop. Times stay those of the whole (Timeline). Only
+// for a source that is Seekable.
+func SourceFrom(path string, m pipeline.Media, start float64) ffmpeg.Input {
+	in := Source(path, m)
+	// Frames between the keyframe and the seek time are kept: the one before a long pause fills it.
+	in.Options = append(in.Options, option("noaccurate_seek", ""))
+	in.Seek = max(0, time.Duration(start*float64(time.Second))-preroll)
+	return in
+}
+
+// Timeline are the global options that go with SourceFrom.
+func Timeline() []ffmpeg.Option {
+	return []ffmpeg.Option{option("copyts", ""), option("start_at_zero", "")}
+}
+
+// Delay is how many seconds after the origin of time the picture begins.
+func Delay(m pipeline.Media) float64 {
+	origin := m.Video.Start
+	for _, a := range m.Audio {
+		origin = min(origin, a.Start)
+	}
+	return m.Video.Start - origin
+}
+
+// Seekable reports whether a chunk of m may be decoded by itself: its container has an index that leads to a
+// keyframe, its times are those of the whole wherever reading begins, and nothing of it is missing.
+func Seekable(m pipeline.Media) bool {
+	return (m.Container == "mov" || m.Container == "matroska") && !m.Damaged && m.Duration > 0
+}
+
 // limit is the length of m with a tenth and 10 s to spare; 0, for none, when the length is not known.
 func limit(m pipeline.Media) time.Duration {
 	longest := m.Duration

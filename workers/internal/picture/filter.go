@@ -15,10 +15,43 @@ const (
 // at rate r; the zero Rate keeps the frames' own times. The first step that can drop frames comes first,
 // and what costs much runs on the small picture.
 func Nodes(v pipeline.VideoTrack, s Size, r Rate) string {
-	return ffmpeg.Chain(deinterlace(v), fps(r), colours(v, s), tags())
+	return ffmpeg.Chain(deinterlace(v), fps(r), Form(v, s))
 }
 
-// Resize returns the chain from a picture made by Nodes to a smaller one at rate r, a divisor of the first.
+// Grid returns the chain from decoded frames of v to the frames [from, to) of the grid at rate r, the first
+// of which gets time 0; to 0 means to the end. Frame n of the grid is what is shown at n/r seconds from the
+// origin of time, wherever decoding began: the same whether a video is decoded from its start or from a
+// chunk's.
+func Grid(v pipeline.VideoTrack, r Rate, from, to int) string {
+	return ffmpeg.Chain(deinterlace(v), fps(r), Cut(from, to))
+}
+
+// Cut returns the chain that keeps the frames [from, to) of a constant rate, the first of which gets time 0;
+// to 0 means to the end.
+func Cut(from, to int) string {
+	if from == 0 && to == 0 {
+		return ""
+	}
+	var bounds []ffmpeg.Option
+	if from > 0 {
+		bounds = append(bounds, option("start_pts", itoa(from)))
+	}
+	if to > 0 {
+		bounds = append(bounds, option("end_pts", itoa(to)))
+	}
+	shift := ""
+	if from > 0 {
+		shift = ffmpeg.Node("setpts", flag("PTS-"+itoa(from)))
+	}
+	return ffmpeg.Chain(ffmpeg.Node("trim", bounds...), shift)
+}
+
+// Form returns the chain from upright, progressive frames of v to pictures of size s, in the one form of all
+// outputs.
+func Form(v pipeline.VideoTrack, s Size) string { return ffmpeg.Chain(colours(v, s), tags()) }
+
+// Resize returns the chain from a picture made by Form to a smaller one at rate r, a divisor of the first; the
+// zero Rate keeps it.
 func Resize(s Size, r Rate) string {
 	return ffmpeg.Chain(fps(r), ffmpeg.Node("scale", width(s), height(s)), ffmpeg.Node("setsar", flag("1")))
 }

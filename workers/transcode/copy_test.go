@@ -1,0 +1,93 @@
+package transcode
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
+	"github.com/reelmill/reelmill/workers/workertest"
+)
+
+// standardClip is 14 s of standard input with a keyframe each gop frames, at 10 frames/s.
+func standardClip(t *testing.T, gop string) (string, pipeline.Media) {
+	t.Helper()
+	source := workertest.Clip(t, "a.mp4", args(workertest.Pattern("640x360", "10", "14"), x264, []string{
+		"-g", gop, "-bf", "2", "-sc_threshold", "0", "-profile:v", "high"})...)
+	m := standardMedia()
+	m.Duration, m.Video.Width, m.Video.Height, m.Video.CodedWidth, m.Video.CodedHeight = 14, 640, 360, 640, 360
+	m.Video.FrameRateNum, m.Video.Bitrate, m.Audio = 10, 500_000, nil
+	return source, m
+}
+
+// payload returns the pictures of a file as they are stored, one after the other.
+func payload(t *testing.T, file string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(workertest.Clip(t, "a.h264", "-i", file, "-map", "0:v", "-c", "copy",
+		"-bsf:v", "h264_mp4toannexb,filter_units=remove_types=6", "-f", "h264"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// joined puts the files of a rendition one after the other.
+func joined(t *testing.T, root, rung string) string {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(root, rung, "seg_*.m4s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []byte
+	for _, name := range append([]string{filepath.Join(root, rung, "init.mp4")}, names...) {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, data...)
+	}
+	file := filepath.Join(t.TempDir(), "a.mp4")
+	if err := os.WriteFile(file, all, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// TestCopy: the top rung is the source's own pictures, bit for bit, at once and whole.
+func TestCopy(t *testing.T) {
+	source, m := standardClip(t, "50")
+	root := runAll(t, `{"ladder":[180,360]}`, source, m, nil)
+	verifyTree(t, root, map[string][2]int{"360p": {640, 360}, "180p": {320, 180}})
+	if !bytes.Equal(payload(t, source), payload(t, joined(t, root, "360p"))) {
+		t.Error("the pictures are not those of the source")
+	}
+	list, err := os.ReadFile(filepath.Join(root, "360p", "index.m3u8"))
+	if err != nil || strings.Count(string(list), "#EXTINF:5.0") != 2 || strings.Count(string(list), "#EXTINF:4.0") != 1 {
+		t.Errorf("%s %v", list, err)
+	}
+}
+
+// TestCopyFallsBack: what was taken for standard input and is not is encoded after all, and says so.
+func TestCopyFallsBack(t *testing.T) {
+	source, m := standardClip(t, "140")
+	store := workertest.NewStore(t)
+	jobs, err := New(ffmpeg.Tools{}).Plan(Params{}, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	jobs[0].Worker, jobs[0].Params = "transcode", json.RawMessage("{}")
+	task := pipeline.Task{Video: store.Video, Job: jobs[0], Media: &m, Source: store.Add(t, "original", source)}
+	r := store.Work(t, registry(), task, nil, nil)
+	if r.Facts["copied"] != false || !strings.Contains(r.Facts["reason"].(string), "a segment of 14.0 s") {
+		t.Errorf("facts %v", r.Facts)
+	}
+	for _, o := range r.Outputs {
+		if o.Kind == pipeline.KindRendition && (o.Segments.Count != 3 || !o.Segments.Last) {
+			t.Errorf("rendition %+v %+v", o, o.Segments)
+		}
+	}
+}

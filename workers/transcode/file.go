@@ -1,0 +1,161 @@
+package transcode
+
+import (
+	"context"
+	"errors"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/manifest"
+	"github.com/reelmill/reelmill/workers"
+	"github.com/reelmill/reelmill/workers/internal/encode"
+	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
+)
+
+// fileRun is one attempt at a progressive MP4: the segments of one rung and of the first sound in one file,
+// nothing encoded again.
+type fileRun struct {
+	tools ffmpeg.Tools
+	job   workers.Attempt
+	rung  rung
+}
+
+func (f fileRun) run(ctx context.Context) (pipeline.Result, error) {
+	result, err := f.make(ctx)
+	return result, encode.Fault(ctx, err)
+}
+
+func (f fileRun) make(ctx context.Context) (pipeline.Result, error) {
+	c := ffmpeg.Command{}
+	out := ffmpeg.Output{
+		Path: filepath.Join(f.job.Dir, f.rung.Name+".mp4"), Format: "mp4",
+		Options: []ffmpeg.Option{{Key: "c", Value: "copy"}, {Key: "movflags", Value: "+faststart"}},
+	}
+	picture, sound := f.tracks()
+	if picture == nil {
+		return pipeline.Result{}, unfit("rung %s is not there", f.rung.Name)
+	}
+	codecs := picture.Output.Codecs
+	for i, r := range []*manifest.Rendition{picture, sound} {
+		if r == nil {
+			continue
+		}
+		file := filepath.Join(f.job.Dir, "track-"+r.Dir)
+		if err := f.join(ctx, file, *r); err != nil {
+			return pipeline.Result{}, err
+		}
+		c.Inputs = append(c.Inputs, ffmpeg.Input{Path: file, Demuxer: "mov"})
+		out.Maps = append(out.Maps, []string{"0:0", "1:0"}[i])
+	}
+	c.Outputs = []ffmpeg.Output{out}
+	step := encode.Step{
+		Tools: f.tools, Dir: f.job.Dir, Duration: f.job.Media().Duration, Progress: f.job.Progress, From: 0.5, To: 0.9,
+		Nice: f.job.Nice(),
+	}
+	if err := step.Run(ctx, c); err != nil {
+		return pipeline.Result{}, err
+	}
+	e := encode.Expect(f.job.Media())
+	e.Width, e.Height, e.VideoCodec, e.HasVideo = f.rung.Size.Width, f.rung.Size.Height, "h264", ffmpeg.Present
+	if sound != nil {
+		e.HasAudio, e.AudioCodec = ffmpeg.Present, "aac"
+		codecs += "," + sound.Output.Codecs
+	}
+	probe, err := f.tools.VerifyFile(ctx, out.Path, e)
+	if err != nil {
+		return pipeline.Result{}, err
+	}
+	file, err := f.job.Publish(ctx, out.Path, pipeline.Output{
+		Name: f.rung.Name, Kind: pipeline.KindVideo, Path: f.rung.Name + ".mp4", Duration: probe.Format.Duration,
+		Width: f.rung.Size.Width, Height: f.rung.Size.Height, FrameRate: f.rung.Rate.Float(), Codecs: codecs,
+		AverageBandwidth: probe.Format.BitRate,
+	})
+	return pipeline.Result{Outputs: []pipeline.Output{file}}, err
+}
+
+// tracks returns the rung and the first sound; nil where there is none.
+func (f fileRun) tracks() (picture, sound *manifest.Rendition) {
+	for _, r := range manifest.Join(f.outputs()) {
+		switch {
+		case !r.Complete:
+		case r.Output.Kind == pipeline.KindRendition && r.Dir == f.rung.Name:
+			picture = &r
+		case r.Output.Kind == pipeline.KindAudioRendition && sound == nil:
+			sound = &r
+		}
+	}
+	return picture, sound
+}
+
+func (f fileRun) outputs() []pipeline.Output {
+	var all []pipeline.Output
+	for _, name := range slices.Sorted(maps.Keys(f.job.Results)) {
+		all = append(all, f.job.Results[name].Outputs...)
+	}
+	return all
+}
+
+// join writes the init section and the segments of a rendition one after the other into a new file.
+func (f fileRun) join(ctx context.Context, name string, r manifest.Rendition) (err error) {
+	out, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, out.Close()) }()
+	var pieces []pipeline.Output
+	for _, o := range f.outputs() {
+		switch {
+		case o.Kind == pipeline.KindInit && o.Path == r.Dir+"/"+manifest.InitName:
+			pieces = slices.Insert(pieces, 0, o)
+		case o.Path == r.Output.Path && o.Segments != nil:
+			pieces = append(pieces, o)
+		}
+	}
+	slices.SortStableFunc(pieces, byFirst)
+	for _, p := range pieces {
+		first, count := 0, 1
+		if p.Segments != nil {
+			first, count = p.Segments.First, p.Segments.Count
+		}
+		for n := first; n < first+count; n++ {
+			if err := f.add(ctx, out, p, n); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// byFirst sorts runs by their first segment, and what is no run before them.
+func byFirst(a, b pipeline.Output) int {
+	first := func(o pipeline.Output) int {
+		if o.Segments == nil {
+			return -1
+		}
+		return o.Segments.First
+	}
+	return first(a) - first(b)
+}
+
+// add appends object n of a run, or an output that is no run.
+func (f fileRun) add(ctx context.Context, out io.Writer, o pipeline.Output, n int) error {
+	if o.Segments != nil {
+		o.Key, o.Path = workers.SegmentName(o.Key, n), workers.SegmentName(o.Path, n)
+		o.Segments = nil
+	}
+	file, err := f.job.Fetch(ctx, o)
+	if err != nil {
+		return err
+	}
+	in, err := os.Open(file)
+	if err != nil {
+		return pipeline.Fail(pipeline.CodeFetchFailed, "read %s: %w", o.Path, err)
+	}
+	defer in.Close()
+	_, err = io.Copy(out, in)
+	return err
+}

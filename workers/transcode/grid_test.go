@@ -1,0 +1,184 @@
+package transcode
+
+import (
+	"encoding/json"
+	"flag"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/workers"
+	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
+	"github.com/reelmill/reelmill/workers/workertest"
+)
+
+var (
+	corpus = flag.String("corpus", "", "a folder of videos that TestGridOfCorpus runs over")
+	facts  = flag.String("facts", "", "what inspection found of them: JSON of media by file name")
+)
+
+// frames returns, by rung, a hash of each picture that the job's encoders would be given.
+func frames(t *testing.T, source string, m pipeline.Media, p part) map[string][]string {
+	t.Helper()
+	task := pipeline.Task{Media: &m}
+	c := chunkRun{part: p, job: workers.NewAttempt(workers.Attempt{Task: task, Dir: t.TempDir()}, nil, nil)}
+	links, labels := c.graph()
+	in, global := c.source(source)
+	var outputs []ffmpeg.Output
+	dir := t.TempDir()
+	for i, r := range p.Rungs {
+		outputs = append(outputs, ffmpeg.Output{
+			Path: filepath.Join(dir, r.Name), Format: "framemd5", Maps: []string{"[" + labels[i] + "]"},
+			Options: []ffmpeg.Option{{Key: "r:v", Value: r.Rate.String()}, {Key: "fps_mode:v", Value: "cfr"}},
+		})
+	}
+	err := (ffmpeg.Tools{}).Run(t.Context(), ffmpeg.Command{
+		Inputs: []ffmpeg.Input{in}, Filter: ffmpeg.Graph(links...), Outputs: outputs,
+		Global: append(global, ffmpeg.Option{Key: "max_error_rate", Value: "1"}), LogLevel: "error",
+	}, ffmpeg.RunOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string][]string{}
+	for _, r := range p.Rungs {
+		all[r.Name] = hashes(t, filepath.Join(dir, r.Name))
+	}
+	return all
+}
+
+// hashes reads a framemd5 file. Times count as well as pictures: each frame stands where the one before it ends.
+func hashes(t *testing.T, file string) (all []string) {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		fields := strings.Split(line, ",")
+		if strings.HasPrefix(line, "#") || len(fields) != 6 {
+			continue
+		}
+		if at := strings.TrimSpace(fields[2]); at != strconv.Itoa(len(all)) {
+			t.Fatalf("frame %d at %s", len(all), at)
+		}
+		all = append(all, strings.TrimSpace(fields[5]))
+	}
+	return all
+}
+
+// parts are those of the jobs that encode, in the order of their first frames.
+func parts(t *testing.T, jobs []pipeline.Job) []part {
+	t.Helper()
+	var all []part
+	for _, j := range jobs {
+		var p part
+		if err := json.Unmarshal(j.Part, &p); err != nil {
+			t.Fatal(err)
+		}
+		if p.Kind == chunkKind {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
+// checkGrid compares the frames of the chunks of one segment each with those of the whole video.
+func checkGrid(t *testing.T, source string, m pipeline.Media, params Params) {
+	t.Helper()
+	params.Copy = copyNever
+	l := newPlanner(params, m)
+	l.per = 1
+	jobs, err := l.plan()
+	if err != nil {
+		t.Fatal(err)
+	}
+	chunks := parts(t, jobs)
+	all := part{Kind: chunkKind, Rate: l.rungs[0].Rate, Size: l.rungs[0].Size, Rungs: l.rungs}
+	whole := frames(t, source, m, all)
+	divided := map[string][]string{}
+	for _, p := range chunks {
+		for name, hashes := range frames(t, source, m, p) {
+			divided[name] = append(divided[name], hashes...)
+		}
+	}
+	t.Logf("%d jobs, %d frames", len(chunks), len(whole[l.rungs[0].Name]))
+	for _, r := range l.rungs {
+		if slices.Equal(whole[r.Name], divided[r.Name]) {
+			continue
+		}
+		at := 0
+		for at < min(len(whole[r.Name]), len(divided[r.Name])) && whole[r.Name][at] == divided[r.Name][at] {
+			at++
+		}
+		t.Errorf("%s: %d frames in chunks, %d in one; they differ from frame %d on", r.Name,
+			len(divided[r.Name]), len(whole[r.Name]), at)
+	}
+}
+
+// TestGrid: what the encoders are given does not depend on how a video is divided.
+func TestGrid(t *testing.T) {
+	pattern := func(rate, seconds string) []string { return workertest.Pattern("128x72", rate, seconds) }
+	gop := func(n string) []string { return []string{"-g", n} }
+	for _, c := range []struct {
+		name   string
+		clip   []string
+		rate   [2]int
+		length float64
+		change func(m *pipeline.Media)
+	}{
+		{"constant", args(pattern("25", "20"), x264), [2]int{25, 1}, 20, nil},
+		{"long groups and B-frames", args(pattern("24", "20"), x264, gop("250"), []string{"-bf", "3"}), [2]int{24, 1}, 20, nil},
+		{"NTSC", args(pattern("30000/1001", "19"), x264), [2]int{30000, 1001}, 19, nil},
+		{"rates divided", args(pattern("60", "13"), x264), [2]int{60, 1}, 13, nil},
+		{"a pause longer than a chunk", args(pattern("25", "20"), x264,
+			[]string{"-vf", "select='lt(t,4)+gt(t,14)'", "-fps_mode", "vfr"}), [2]int{25, 1}, 20, nil},
+		{"uneven", args(pattern("30", "20"), x264,
+			[]string{"-vf", "select='mod(n,3)+lt(mod(n,100),50)'", "-fps_mode", "vfr"}), [2]int{25, 1}, 20, nil},
+		{"interlaced", args(pattern("25", "13"), []string{"-vf", "setfield=tff", "-flags", "+ildct+ilme"}, x264), [2]int{25, 1}, 13,
+			func(m *pipeline.Media) { m.Video.Interlaced = true }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m := media(128, 72, c.rate[0], c.length)
+			m.Video.FrameRateDen = c.rate[1]
+			if c.change != nil {
+				c.change(&m)
+			}
+			checkGrid(t, workertest.Clip(t, "a.mp4", c.clip...), m, Params{Ladder: []int{36, 72}})
+		})
+	}
+}
+
+// TestGridOfLatePicture: a picture that begins after the sound is preceded by its first frame, whether that is
+// within the first segment or much later.
+func TestGridOfLatePicture(t *testing.T) {
+	for _, delay := range []int{2, 7} {
+		source := workertest.Clip(t, "a.mkv", args(workertest.Tone("20"), []string{"-itsoffset", strconv.Itoa(delay), "-f", "lavfi",
+			"-i", "testsrc2=s=128x72:r=10:d=13", "-c:a", "pcm_s16le"}, x264)...)
+		m := media(128, 72, 10, float64(delay+13))
+		m.Container, m.Video.Start, m.Audio = "matroska", float64(delay), []pipeline.AudioTrack{{Stream: 1, Duration: 20}}
+		checkGrid(t, source, m, Params{Ladder: []int{36, 72}})
+	}
+}
+
+// TestGridOfCorpus runs over the videos of -corpus, whose facts are those of -facts.
+func TestGridOfCorpus(t *testing.T) {
+	if *corpus == "" {
+		return // see PERFORMANCE.md
+	}
+	text, err := os.ReadFile(*facts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found map[string]pipeline.Media
+	if err := json.Unmarshal(text, &found); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(found)) {
+		t.Run(name, func(t *testing.T) { checkGrid(t, filepath.Join(*corpus, name), found[name], Params{}) })
+	}
+}

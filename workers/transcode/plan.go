@@ -1,0 +1,207 @@
+package transcode
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/manifest"
+	"github.com/reelmill/reelmill/workers/internal/picture"
+)
+
+// part is what Plan tells Work of one job. Frames are counted on the grid of Rate.
+type part struct {
+	Kind kind `json:"kind"`
+	// Rungs are those that the job makes, or lists, largest first.
+	Rungs []rung `json:"rungs"`
+
+	// Of a chunk:
+	Rate  picture.Rate `json:"rate,omitzero"` // of the grid
+	Size  picture.Size `json:"size,omitzero"` // of the pictures that all rungs are made from, the same in all chunks
+	Start int          `json:"start,omitempty"`
+	End   int          `json:"end,omitempty"`  // 0: the end of the video
+	Seek  bool         `json:"seek,omitempty"` // decoding may begin near Start
+}
+
+// kind is what a job does.
+type kind string
+
+const (
+	chunkKind   kind = "chunk"
+	copyKind    kind = "copy"
+	fileKind    kind = "file"
+	packageKind kind = "package"
+)
+
+// Names of the jobs besides 0000, 0001, ... and mp4-720p.
+const (
+	firstJob   = "first"
+	copyJob    = "copy"
+	packageJob = "package"
+	audioStep  = "audio"
+)
+
+// segmentFrames is how many frames of r a segment has.
+func segmentFrames(r picture.Rate) int {
+	return manifest.SegmentSeconds / manifest.FragmentSeconds * r.Frames(picture.KeyframeSeconds)
+}
+
+// planner makes the jobs of one video.
+type planner struct {
+	params Params
+	media  pipeline.Media
+	copied []rung // none, or the top one
+	rungs  []rung // to be encoded, largest first
+	per    int    // segments in a chunk; 0: by the work that they are
+	jobs   []pipeline.Job
+	err    error
+}
+
+func newPlanner(p Params, m pipeline.Media) *planner {
+	l := &planner{params: p, media: m, rungs: ladder(m.Video, p.Quality, p.Ladder)}
+	if standard(p, m, l.rungs[0]) == "" {
+		l.copied, l.rungs = l.rungs[:1], l.rungs[1:]
+	}
+	return l
+}
+
+// plan returns the jobs, those that are to begin first in front.
+func (l *planner) plan() ([]pipeline.Job, error) {
+	if len(l.copied) > 0 {
+		l.add(copyJob, part{Kind: copyKind, Rungs: l.copied}, pipeline.Job{
+			Priority: pipeline.High, Opener: true, Weight: 1, Scratch: 2 * l.media.Size, Timeout: timeout(l.media.Duration),
+		})
+	}
+	if len(l.rungs) > 0 {
+		l.chunks()
+	}
+	var after []string
+	for _, j := range l.jobs {
+		after = append(after, j.Name)
+	}
+	after = append(after, audioStep)
+	all := append(l.copied[:len(l.copied):len(l.copied)], l.rungs...)
+	for _, r := range l.params.files(all) {
+		l.add("mp4-"+r.Name, part{Kind: fileKind, Rungs: []rung{r}}, pipeline.Job{
+			After: after, Weight: 2, Scratch: 3 * max(l.media.Size, l.scratch(l.media.Duration, []rung{r})),
+		})
+	}
+	l.add(packageJob, part{Kind: packageKind, Rungs: all}, pipeline.Job{
+		Priority: pipeline.High, After: after, Weight: 1,
+	})
+	return l.jobs, l.err
+}
+
+// chunks plans the encoding. The lowest rung of the first segment is a job of its own that comes before all
+// others, unless a copied rung is what plays first or the video is hardly longer.
+func (l *planner) chunks() {
+	best, lowest := l.rungs[0], l.rungs[len(l.rungs)-1]
+	base := part{Kind: chunkKind, Rate: best.Rate, Size: best.Size, Rungs: l.rungs}
+	frames := segmentFrames(best.Rate)
+	segment := float64(frames) / best.Rate.Float()
+	opening := len(l.copied) == 0
+	early := opening && l.media.Duration > 1.5*segment && !l.late()
+	if early {
+		first := base
+		first.Rungs, first.End = []rung{lowest}, frames
+		l.add(firstJob, first, l.chunkJob(segment, first.Rungs, pipeline.Job{Priority: pipeline.High, Opener: true}))
+	}
+	per, count := l.division(segment)
+	for i := range count {
+		p, length := base, float64(per)*segment
+		p.Start, p.End, p.Seek = i*per*frames, (i+1)*per*frames, i > 0
+		if i == count-1 {
+			p.End, length = 0, l.media.Duration-float64(i*per)*segment
+		}
+		if i == 0 && early {
+			lowest.Skip = frames
+			p.Rungs = append(l.rungs[:len(l.rungs)-1:len(l.rungs)-1], lowest)
+		}
+		l.add(fmt.Sprintf("%04d", i), p, l.chunkJob(length, l.rungs, pipeline.Job{Opener: opening && !early}))
+	}
+}
+
+// Sizes of a chunk, in seconds of one core's work. There are chunks enough for some machines even of a short
+// video, but none so small that starting and decoding up to its first frame would count.
+const (
+	leastWork = 10
+	mostWork  = 20
+	someCores = 4
+	maxChunks = 9999
+)
+
+// division returns how many segments a chunk has, and how many chunks there are. The last is half to one and a
+// half as long as the others: an end that lies a little before or after what inspection measured makes no
+// empty chunk.
+func (l *planner) division(segment float64) (per, count int) {
+	if !picture.Seekable(l.media) || l.late() {
+		return 1, 1
+	}
+	segments := l.media.Duration / segment
+	per = l.per
+	if per == 0 {
+		work := l.work(segment, l.rungs)
+		size := min(max(segments*work/someCores, leastWork), mostWork)
+		per = max(1, int(math.Round(size/work)), int(math.Ceil(segments/maxChunks)))
+	}
+	return per, max(1, int(segments/float64(per)+0.5))
+}
+
+// late reports whether the picture begins so long after the sound that a chunk could lie before its first
+// frame, which the frames of that chunk are copies of.
+func (l *planner) late() bool { return picture.Delay(l.media) > latestPicture }
+
+const latestPicture = 3 // seconds: half a segment
+
+// work is how many seconds one core takes for that many seconds of rungs, about: pixels encoded, at what x264
+// was measured to do here.
+func (l *planner) work(seconds float64, rungs []rung) float64 {
+	rate := 40e6 // pixels/s of veryfast
+	switch l.params.Quality {
+	case picture.Plus:
+		rate = 12e6
+	case picture.Premium:
+		rate = 6e6
+	}
+	pixels := 0.0
+	for _, r := range rungs {
+		pixels += float64(r.Size.Width*r.Size.Height) * r.Rate.Float()
+	}
+	return seconds * pixels / rate
+}
+
+func (l *planner) chunkJob(seconds float64, rungs []rung, j pipeline.Job) pipeline.Job {
+	j.Weight = 1 + int(l.work(seconds, rungs))
+	j.Scratch, j.Timeout = l.scratch(seconds, rungs), timeout(seconds)
+	return j
+}
+
+// A chunk may take that long: slow presets on a busy machine need tens of seconds for each of 4K.
+const (
+	timeoutBase   = 600
+	timeoutFactor = 60
+)
+
+func timeout(seconds float64) pipeline.Seconds {
+	return pipeline.Seconds(timeoutBase + timeoutFactor*seconds)
+}
+
+// scratch is how many bytes a chunk takes: what ffmpeg wrote and the segments cut from it stand side by side,
+// and both are about half of what the rungs' highest rates would make.
+func (l *planner) scratch(seconds float64, rungs []rung) int64 {
+	rate := 0 // kbit/s
+	for _, r := range rungs {
+		rate += r.Maxrate
+	}
+	return int64(seconds * float64(rate) * 1000 / 8)
+}
+
+func (l *planner) add(name string, p part, j pipeline.Job) {
+	raw, err := json.Marshal(p)
+	if err != nil && l.err == nil {
+		l.err = fmt.Errorf("encode part of %s: %w", name, err)
+	}
+	j.Name, j.Part = name, raw
+	l.jobs = append(l.jobs, j)
+}

@@ -1,0 +1,118 @@
+package transcode
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/manifest"
+	"github.com/reelmill/reelmill/workers"
+	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
+)
+
+// run is consecutive segments of one rung, made by one job, in its scratch directory.
+type run struct {
+	rung  rung
+	track manifest.Track
+	file  string // what the encoder or the remuxer wrote
+	dir   string // what was cut from it
+	last  bool   // the rendition ends with it
+}
+
+// index is what a job leaves of a run for the package job.
+type index struct {
+	Rendition string         `json:"rendition"` // the folder: 720p
+	Track     manifest.Track `json:"track"`
+}
+
+// indexName is the name of the outputs that hold indexes, of whichever worker.
+const indexName = "index"
+
+// verify decodes keyframes and head of the runs, and removes the files that they were cut from.
+func verify(ctx context.Context, tools ffmpeg.Tools, job workers.Attempt, runs []run) error {
+	var files []ffmpeg.EncodedFile
+	for _, r := range runs {
+		if r.track.Width != r.rung.Size.Width || r.track.Height != r.rung.Size.Height {
+			return unfit("rung %s: %dx%d, want %s", r.rung.Name, r.track.Width, r.track.Height, r.rung.Size)
+		}
+		f := ffmpeg.EncodedFile{Path: r.file, Name: "rung " + r.rung.Name}
+		for _, s := range r.track.Segments {
+			f.Keyframes += len(s.Keys)
+		}
+		length := min(r.track.Duration(), ffmpeg.HeadSeconds)
+		f.Head = r.rung.Rate.Frames(length) - 1 // one may lie on the border
+		files = append(files, f)
+	}
+	options := ffmpeg.RunOptions{Dir: job.Dir, Nice: job.Nice()}
+	if err := tools.VerifyKeyframes(ctx, options, 1, files...); err != nil {
+		return err
+	}
+	for _, r := range runs {
+		if err := os.Remove(r.file); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// publish stores the runs and their index.
+func publish(ctx context.Context, job workers.Attempt, runs []run) (pipeline.Result, error) {
+	var result pipeline.Result
+	var all []index
+	for _, r := range runs {
+		outputs, err := r.publish(ctx, job)
+		if err != nil {
+			return pipeline.Result{}, err
+		}
+		result.Outputs = append(result.Outputs, outputs...)
+		all = append(all, index{r.rung.Name, r.track})
+	}
+	data, err := json.Marshal(all)
+	if err != nil {
+		return pipeline.Result{}, fmt.Errorf("encode index: %w", err)
+	}
+	file := filepath.Join(job.Dir, "index.json")
+	if err := os.WriteFile(file, data, 0o600); err != nil {
+		return pipeline.Result{}, err
+	}
+	out, err := job.Publish(ctx, file, pipeline.Output{
+		Name: indexName, Kind: pipeline.KindIndex, Path: "index/" + job.Task.Job.Name + ".json",
+	})
+	result.Outputs = append(result.Outputs, out)
+	return result, err
+}
+
+// publish stores the segments, and the init section with the first of them: those of other runs are equal,
+// which Header says.
+func (r run) publish(ctx context.Context, job workers.Attempt) ([]pipeline.Output, error) {
+	var outputs []pipeline.Output
+	name, size := r.rung.Name, r.rung.Size
+	if r.track.First == 0 {
+		out, err := job.Publish(ctx, filepath.Join(r.dir, manifest.InitName), pipeline.Output{
+			Name: name, Kind: pipeline.KindInit, Path: name + "/" + manifest.InitName,
+			Width: size.Width, Height: size.Height, Codecs: r.track.Codecs,
+		})
+		if err != nil {
+			return nil, err
+		}
+		outputs = append(outputs, out)
+	}
+	peak, average := manifest.Rates(r.track.Segments)
+	out, err := job.Publish(ctx, filepath.Join(r.dir, manifest.SegmentName), pipeline.Output{
+		Name: name, Kind: pipeline.KindRendition, Path: name + "/" + manifest.SegmentName,
+		Segments: &pipeline.Segments{
+			First: r.track.First, Count: len(r.track.Segments), Durations: r.track.Durations(),
+			Last: r.last, Header: r.track.Header,
+		},
+		Duration: r.track.Duration(), Width: size.Width, Height: size.Height, FrameRate: r.rung.Rate.Float(),
+		Codecs: r.track.Codecs, Bandwidth: peak, AverageBandwidth: average,
+	})
+	return append(outputs, out), err
+}
+
+func unfit(format string, args ...any) error {
+	return pipeline.Fail(pipeline.CodeVerification, format, args...)
+}

@@ -1,0 +1,90 @@
+package transcode
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/workers/internal/picture"
+)
+
+// Bounds of standard input.
+const (
+	longestGroup = 10   // seconds between keyframes
+	rateMargin   = 1.5  // how far above its rung's highest rate a source may be
+	latestStart  = 0.04 // seconds after the start of the file
+	highestLevel = 52   // of H.264: what browsers decode
+)
+
+// standard reports why the picture of m cannot be the top rung as it is; empty when it can: any player plays
+// it, seeks in it quickly and shows the same as an encoded rung would.
+func standard(p Params, m pipeline.Media, top rung) string {
+	v := m.Video
+	switch {
+	case p.Copy == copyNever:
+		return "the pipeline has every rung encoded"
+	case m.NoCopy:
+		return "the source itself is not to be seen"
+	case m.Container != "mov":
+		return "it is in " + m.Container + ", not in MP4"
+	case m.Damaged:
+		return "parts of it cannot be read"
+	case v.Codec != "h264":
+		return "it is " + v.Codec + ", not H.264"
+	}
+	if why := standardForm(v); why != "" {
+		return why
+	}
+	switch {
+	case picture.Delay(m) > latestStart:
+		return fmt.Sprintf("the picture begins %.2f s after the sound", picture.Delay(m))
+	case top.Size != picture.Size{Width: v.Width, Height: v.Height}:
+		return fmt.Sprintf("it is %dx%d, the top rung %s", v.Width, v.Height, top.Size)
+	case math.Abs(top.Rate.Float()-v.FrameRate()) > 0.01:
+		return fmt.Sprintf("it has %.2f frames/s, the top rung %.2f", v.FrameRate(), top.Rate.Float())
+	case v.Bitrate <= 0, float64(v.Bitrate) > rateMargin*1000*float64(top.Maxrate):
+		return fmt.Sprintf("its bit rate is %d kbit/s, %s has %d at most", v.Bitrate/1000, top.Name, top.Maxrate)
+	}
+	return standardGroups(v)
+}
+
+// standardForm is the part of standard about the form of the pictures.
+func standardForm(v pipeline.VideoTrack) string {
+	switch {
+	case v.PixelFormat != "yuv420p" || v.BitDepth != 8:
+		return "its pixels are " + v.PixelFormat + ", not 8-bit 4:2:0"
+	case !slices.Contains([]string{"Constrained Baseline", "Baseline", "Main", "High"}, v.Profile):
+		return "its profile is " + v.Profile
+	case v.Level <= 0 || v.Level > highestLevel:
+		return fmt.Sprintf("its level is %d", v.Level)
+	case v.SampleRatio != 1:
+		return "its pixels are not square"
+	case v.Rotation != 0 || v.Mirrored:
+		return "it is turned or mirrored"
+	case v.Interlaced:
+		return "it is interlaced"
+	case v.Variable:
+		return "its frame rate varies"
+	case v.HDR != "":
+		return "it is HDR"
+	case v.Alpha:
+		return "it is transparent"
+	}
+	return ""
+}
+
+// standardGroups is the part of standard about the groups of pictures and the edit list.
+func standardGroups(v pipeline.VideoTrack) string {
+	switch g := v.Groups; {
+	case g == nil:
+		return "its keyframes are not known"
+	case !g.Closed:
+		return "its groups of pictures are open"
+	case g.Longest > longestGroup:
+		return fmt.Sprintf("its keyframes are up to %.1f s apart", g.Longest)
+	case v.Edits == pipeline.EditsComplex:
+		return "its edit list does more than shift it"
+	}
+	return ""
+}

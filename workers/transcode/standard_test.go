@@ -1,0 +1,74 @@
+package transcode
+
+import (
+	"testing"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+// standardMedia is a film that any player plays as it is.
+func standardMedia() pipeline.Media {
+	return pipeline.Media{
+		Container: "mov", Duration: 60, Size: 20 << 20,
+		Video: pipeline.VideoTrack{
+			Codec: "h264", Profile: "High", Level: 31, PixelFormat: "yuv420p", BitDepth: 8, Bitrate: 2_500_000,
+			CodedWidth: 1280, CodedHeight: 720, Width: 1280, Height: 720, SampleRatio: 1,
+			FrameRateNum: 24, FrameRateDen: 1, Edits: pipeline.EditsSimple,
+			Groups: &pipeline.Groups{Closed: true, Longest: 9.9, Average: 4},
+		},
+		Audio: []pipeline.AudioTrack{{Codec: "mp3", Channels: 2, SampleRate: 44100, Duration: 60}},
+	}
+}
+
+// TestStandard takes away one property of standard input at a time.
+func TestStandard(t *testing.T) {
+	reason := func(p Params, m pipeline.Media) string {
+		return standard(p, m, ladder(m.Video, p.Quality, p.Ladder)[0])
+	}
+	if why := reason(Params{}, standardMedia()); why != "" {
+		t.Fatal(why)
+	}
+	for want, spoil := range map[string]func(m *pipeline.Media){
+		"the source itself is not to be seen":                func(m *pipeline.Media) { m.NoCopy = true },
+		"it is in matroska, not in MP4":                      func(m *pipeline.Media) { m.Container = "matroska" },
+		"parts of it cannot be read":                         func(m *pipeline.Media) { m.Damaged = true },
+		"it is hevc, not H.264":                              func(m *pipeline.Media) { m.Video.Codec = "hevc" },
+		"its pixels are yuv422p, not 8-bit 4:2:0":            func(m *pipeline.Media) { m.Video.PixelFormat = "yuv422p" },
+		"its pixels are yuv420p10le, not 8-bit 4:2:0":        func(m *pipeline.Media) { m.Video.PixelFormat, m.Video.BitDepth = "yuv420p10le", 10 },
+		"its profile is High 4:4:4 Predictive":               func(m *pipeline.Media) { m.Video.Profile = "High 4:4:4 Predictive" },
+		"its level is 60":                                    func(m *pipeline.Media) { m.Video.Level = 60 },
+		"its pixels are not square":                          func(m *pipeline.Media) { m.Video.SampleRatio = 4.0 / 3 },
+		"it is turned or mirrored":                           func(m *pipeline.Media) { m.Video.Mirrored = true },
+		"it is interlaced":                                   func(m *pipeline.Media) { m.Video.Interlaced = true },
+		"its frame rate varies":                              func(m *pipeline.Media) { m.Video.Variable = true },
+		"it is HDR":                                          func(m *pipeline.Media) { m.Video.HDR = "hlg" },
+		"it is transparent":                                  func(m *pipeline.Media) { m.Video.Alpha = true },
+		"the picture begins 0.50 s after the sound":          func(m *pipeline.Media) { m.Video.Start = 0.5 },
+		"it is 1281x720, the top rung 1280x720":              func(m *pipeline.Media) { m.Video.Width = 1281 },
+		"it is 3840x2160, the top rung 1920x1080":            func(m *pipeline.Media) { m.Video.Width, m.Video.Height = 3840, 2160 },
+		"it has 120.00 frames/s, the top rung 60.00":         func(m *pipeline.Media) { m.Video.FrameRateNum = 120 },
+		"its bit rate is 7000 kbit/s, 720p has 4500 at most": func(m *pipeline.Media) { m.Video.Bitrate = 7_000_000 },
+		"its bit rate is 0 kbit/s, 720p has 4500 at most":    func(m *pipeline.Media) { m.Video.Bitrate = 0 },
+		"its keyframes are not known":                        func(m *pipeline.Media) { m.Video.Groups = nil },
+		"its groups of pictures are open":                    func(m *pipeline.Media) { m.Video.Groups.Closed = false },
+		"its keyframes are up to 10.4 s apart":               func(m *pipeline.Media) { m.Video.Groups.Longest = 10.4 },
+		"its edit list does more than shift it":              func(m *pipeline.Media) { m.Video.Edits = pipeline.EditsComplex },
+	} {
+		m := standardMedia()
+		spoil(&m)
+		if got := reason(Params{}, m); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	turned := standardMedia()
+	turned.Video.Rotation, turned.Video.Width, turned.Video.Height = 90, 720, 1280
+	for why, got := range map[string]string{
+		"it is turned or mirrored":             reason(Params{}, turned),
+		"the pipeline has every rung encoded":  reason(Params{Copy: "never"}, standardMedia()),
+		"it is 1280x720, the top rung 640x360": reason(Params{Ladder: []int{360}}, standardMedia()),
+	} {
+		if got != why {
+			t.Errorf("%q, want %q", got, why)
+		}
+	}
+}
