@@ -13,7 +13,7 @@ MINUTES ?= 3
 tests_with = $(shell grep --recursive --files-with-matches --include='*_test.go' '^func $(1)' \
 	cmd pipeline storage workers 2>/dev/null | xargs --no-run-if-empty dirname | sort --unique | sed 's,^,./,')
 
-.PHONY: help build demo test race lint fuzz bench chaos mutate
+.PHONY: help build demo test race lint fuzz bench sim chaos mutate
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,11 +51,16 @@ fuzz: ## run each fuzz target for FUZZTIME (20s)
 		done; \
 	done
 
-bench: ## run the benchmarks
+bench: ## measure beside plain ffmpeg (ONLY=ready,... CLIP=film JSON=file), then the Go benchmarks (ONLY=go)
 	@.ci/install
-	@dirs='$(call tests_with,Benchmark)'; \
+	@[ '$(ONLY)' = go ] || go run ./cmd/bench -only '$(ONLY)' -clip '$(CLIP)' $(if $(JSON),-json '$(JSON)')
+	@[ -z '$(ONLY)' ] || [ '$(ONLY)' = go ] || exit 0; \
+		dirs='$(call tests_with,Benchmark)'; \
 		[ -n "$$dirs" ] || { echo 'there are no benchmarks'; exit 0; }; \
 		go test -run '^$$' -bench . -benchmem $$dirs
+
+sim: ## simulate up to 1,000 slots, with the costs that the last `make bench` measured (SIM='-hours 10')
+	go run ./cmd/bench sim $(SIM)
 
 chaos: ## run for MINUTES (3) while everything fails, and check that nothing is lost (SEED=n: as before; JSON=file)
 	@.ci/install

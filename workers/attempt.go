@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"path"
 	"strings"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/storage"
@@ -83,16 +86,23 @@ func (a Attempt) Publish(ctx context.Context, file string, o pipeline.Output) (p
 		return o, fmt.Errorf("publish %s: a run of segments needs %s in path and file",
 			o.Path, pipeline.SegmentVerb)
 	}
-	o.Size = 0
+	var size atomic.Int64
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(uploads)
 	for n := o.Segments.First; n < o.Segments.First+o.Segments.Count; n++ {
-		size, _, err := a.upload(ctx, SegmentName(o.Key, n), SegmentName(file, n))
-		if err != nil {
-			return o, err
-		}
-		o.Size += size
+		group.Go(func() error {
+			stored, _, err := a.upload(ctx, SegmentName(o.Key, n), SegmentName(file, n))
+			size.Add(stored)
+			return err
+		})
 	}
-	return o, nil
+	err := group.Wait()
+	o.Size = size.Load()
+	return o, err
 }
+
+// uploads is how many segments are stored at once: each waits for a disk or for a round trip.
+const uploads = 8
 
 func (a Attempt) upload(ctx context.Context, key, file string) (int64, string, error) {
 	size, sum, err := a.files.Upload(ctx, key, file)
