@@ -28,8 +28,8 @@ func (c *Coordinator) aggregate(ctx context.Context, v *Video) error {
 	return nil
 }
 
-// playable appends video.playable once the openers of the plan are completed, or a completed job has a manifest
-// among its outputs.
+// playable appends video.playable once the openers of the plan are completed, or a completed job has a
+// manifest among its outputs.
 func (c *Coordinator) playable(ctx context.Context, v *Video) error {
 	if v.Playable.Sequence != 0 {
 		return nil
@@ -46,8 +46,8 @@ func (c *Coordinator) playable(ctx context.Context, v *Video) error {
 	return err
 }
 
-// ManifestPath is where the manifest of a video is played from while it is still being made; a job may publish
-// it there, too.
+// ManifestPath is where the manifest of a video is played from while it is still being made; a job may
+// publish it there, too.
 const ManifestPath = "master.m3u8"
 
 // opened reports whether every opener is completed, and one of them has made a rendition of the picture: the
@@ -70,8 +70,8 @@ func (v *Video) opened() (data Playable, cause Event, ok bool) {
 	return data, cause, ok
 }
 
-// manifest returns the manifest that a completed job has published: of several its last, since a job writes the
-// one that players are to open after all others.
+// manifest returns the manifest that a completed job has published: of several its last, since a job
+// writes the one that players are to open after all others.
 func (v *Video) manifest() (data Playable, cause Event, ok bool) {
 	for _, j := range v.Plan {
 		f := v.Jobs[j.Name]

@@ -185,8 +185,8 @@ type Output struct {
 	Channels         int     `json:"channels,omitempty"`
 }
 
-// Segments is a run of numbered objects. Several jobs may each make a run of one rendition: their outputs have
-// the same Path, and runs that do not overlap.
+// Segments is a run of numbered objects. Several jobs may each make a run of one rendition: their outputs
+// have the same Path, and runs that do not overlap.
 type Segments struct {
 	First int `json:"first"`
 	Count int `json:"count"`

@@ -317,9 +317,10 @@ func listedRuns(runs []OutputView) []OutputView {
 		return cmp.Compare(a.Segments.First, b.Segments.First)
 	})
 	var listed []OutputView
-	for from, to := 0, 0; from < len(runs); from = to {
+	for from := 0; from < len(runs); {
 		joined := []Output{runs[from].Output}
-		for to = from + 1; to < len(runs); to++ {
+		to := from + 1
+		for ; to < len(runs); to++ {
 			s := runs[to-1].Segments
 			if runs[to].Segments.First != s.First+s.Count {
 				break
@@ -330,6 +331,7 @@ func listedRuns(runs []OutputView) []OutputView {
 		view.Output = JoinRuns(joined)
 		view.Segments.Header = ""
 		listed = append(listed, view)
+		from = to
 	}
 	return listed
 }

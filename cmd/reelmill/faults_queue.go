@@ -27,8 +27,8 @@ func (q *chaosQueue) Next(ctx context.Context, worker string) (workers.Delivery,
 }
 
 // NextAtLeast implements workers.Tasks.
-func (q *chaosQueue) NextAtLeast(ctx context.Context, worker string, least pipeline.Priority) (workers.Delivery,
-	error,
+func (q *chaosQueue) NextAtLeast(ctx context.Context, worker string, least pipeline.Priority) (
+	workers.Delivery, error,
 ) {
 	return q.next(ctx, worker+" "+string(least), func(ctx context.Context, _ string) (workers.Delivery, error) {
 		return q.Tasks.NextAtLeast(ctx, worker, least)

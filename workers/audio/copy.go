@@ -99,7 +99,7 @@ func (r run) copy(ctx context.Context, input string) (made, error) {
 	} else if err != nil {
 		return made{}, unsound("its header is damaged: " + err.Error())
 	}
-	defer p.Close() // read only
+	defer p.Close() //nolint:errcheck // read only
 	track, err := r.take(ctx, p)
 	if err != nil {
 		return made{}, err

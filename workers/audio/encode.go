@@ -182,7 +182,7 @@ func (r run) keep(ctx context.Context, w window, s *segmenter) error {
 	} else if err != nil {
 		return err
 	}
-	defer p.Close() // read only
+	defer p.Close() //nolint:errcheck // read only
 	if rate, n, reason := parseConfig(p.form.config); reason != "" || rate != sampleRate || n != channels {
 		return pipeline.Fail(pipeline.CodeVerification, "encoded sound: %d Hz, %d channels, %s", rate, n, reason)
 	}

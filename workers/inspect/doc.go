@@ -1,15 +1,18 @@
-// Package inspect is the worker that every video begins with: it says whether a file is a video that ReelMill
-// takes, and what is in it. It makes no outputs, its finding is the result.
+// Package inspect is the worker that every video begins with: it says whether a file is a video that
+// ReelMill takes, and what is in it. It makes no outputs, its finding is the result.
 //
 //  1. The first bytes must be of a container on the list (sniff); ffmpeg's own guess is never asked.
 //  2. A hardened ffprobe, bound to that container, reads the facts, which must lie within Limits.
-//  3. The one picture track that counts is chosen, a few of its frames are decoded, and sound that cannot be
-//     decoded is left out.
-//  4. The packets are read through, without decoding, to measure how much picture there really is. Of a file
-//     above 1 GiB only the end is looked at, unless that is missing.
+//  3. The one picture track that counts is chosen, a few of its frames are decoded, and sound that cannot
+//     be decoded is left out.
+//  4. Meanwhile the index of an MP4 is read: how its keyframes stand, and what its edit lists do.
+//  5. Meanwhile, too, it is measured how much picture there really is: by that index, where every sample
+//     of an H.264 or HEVC track is found to be there and to look like one; else by reading the packets,
+//     without decoding. Of a file above 1 GiB only the end is looked at, unless that is not where the
+//     file claims.
 //
-// A refusal is a finding: a completed job with VerdictReject. A fault of the machine is an error. A source of
-// which a part cannot be read is accepted with Damaged set as long as one frame decodes.
+// A refusal is a finding: a completed job with VerdictReject. A fault of the machine is an error. A
+// source of which a part cannot be read is accepted with Damaged set as long as one frame decodes.
 //
 // It does not decode the whole file, so damage in the middle shows only when a later worker meets it.
 package inspect

@@ -65,9 +65,9 @@ func (c chunkRun) seconds() float64 {
 	return max(0, c.job.Media().Duration-float64(c.part.Start)/c.part.Rate.Float())
 }
 
-// command decodes once and encodes every rung. The chain of the source runs at the grid's rate and the largest
-// size of the ladder, also where this job has smaller rungs alone: what a rung's encoder is given does not
-// depend on how the video is divided.
+// command decodes once and encodes every rung. The chain of the source runs at the grid's rate and the
+// largest size of the ladder, also where this job has smaller rungs alone: what a rung's encoder is given
+// does not depend on how the video is divided.
 func (c chunkRun) command(input string) ffmpeg.Command {
 	links, labels := c.graph()
 	var outputs []ffmpeg.Output
@@ -191,7 +191,8 @@ func (c chunkRun) measure(r rung, t manifest.Track) error {
 	e := encode.Expect(c.job.Media())
 	end := float64(c.begin(r))/r.Rate.Float() + t.Duration()
 	if e.Duration > 0 && math.Abs(end-e.Duration.Seconds()) > e.Tolerance.Seconds() {
-		return unfit("rung %s: ends at %.3f s, want %.3f s within %v", r.Name, end, e.Duration.Seconds(), e.Tolerance)
+		return unfit("rung %s: ends at %.3f s, want %.3f s within %v",
+			r.Name, end, e.Duration.Seconds(), e.Tolerance)
 	}
 	return nil
 }

@@ -22,8 +22,8 @@ type copyRun struct {
 	rung    rung
 }
 
-// run remuxes the source. What inspection took for standard input and does not verify as a rendition is encoded
-// after all, in this same job: late, but right.
+// run remuxes the source. What inspection took for standard input and does not verify as a rendition is
+// encoded after all, in this same job: late, but right.
 func (c copyRun) run(ctx context.Context) (pipeline.Result, error) {
 	made, err := c.remux(ctx)
 	if err == nil {

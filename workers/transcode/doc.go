@@ -1,25 +1,26 @@
 // Package transcode is the worker that makes the adaptive ladder of a video: H.264 renditions in CMAF
 // segments, and the manifests over them and over whatever sound other workers made.
 //
-//  1. Plan (plan.go) chooses the rungs by the picture's short edge (ladder.go). A source that is standard input
-//     (standard.go) becomes the top rung as it is, by the job "copy". The rest is cut into chunks of whole
-//     segments on an absolute grid of output frames: jobs "0000", "0001", ..., which any worker takes in any
-//     order. The lowest rung of the first segment is a job of its own, "first", that comes before the others.
-//  2. A chunk (chunk.go) decodes its frames once, from a keyframe some time before them, encodes its rungs from
-//     them in one ffmpeg, cuts the results into segments, verifies them, and publishes them with an index of
-//     their lengths and sizes (run.go).
-//  3. Runs of one rendition are joined by listing them one after the other: the grid makes the first decode
-//     time of a chunk the end of the one before it, equal encoders write equal init sections, and the first
-//     frame of a chunk is an IDR picture. Nothing is stitched.
-//  4. The jobs "copy", or "first" and those of the sound, are openers: with them the video is playable, by
-//     playlists that the API writes from the outputs of completed jobs.
-//  5. The package job (package.go) reads the indexes, and writes the manifests that stay: 720p/index.m3u8 and
-//     so on, manifest.mpd, and last master.m3u8.
+//  1. Plan (plan.go) chooses the rungs by the picture's short edge (ladder.go). A source that is standard
+//     input (standard.go) becomes the top rung as it is, by the job "copy". The rest is cut into chunks
+//     of whole segments on an absolute grid of output frames: jobs "0000", "0001", ..., which any worker
+//     takes in any order. The lowest rung of the first segment is a job of its own, "first", that comes
+//     before the others.
+//  2. A chunk (chunk.go) decodes its frames once, from a keyframe some time before them, encodes its
+//     rungs from them in one ffmpeg, cuts the results into segments, verifies them, and publishes them
+//     with an index of their lengths and sizes (run.go).
+//  3. Runs of one rendition are joined by listing them one after the other: the grid makes the first
+//     decode time of a chunk the end of the one before it, equal encoders write equal init sections, and
+//     the first frame of a chunk is an IDR picture. Nothing is stitched.
+//  4. The jobs "copy", or "first" and those of the sound, are openers: with them the video is playable,
+//     by playlists that the API writes from the outputs of completed jobs.
+//  5. The package job (package.go) reads the indexes, and writes the manifests that stay: 720p/index.m3u8
+//     and so on, manifest.mpd, and last master.m3u8.
 //  6. A progressive MP4 of a rung (file.go) is made from the segments, on demand.
 //
 // Time 0 of every rendition is the earliest start of the source's streams, which is what the audio worker
-// takes too. Keyframes stand each 2 s at the same times in all encoded rungs; a segment is three such groups.
-// The copied rung has its source's groups.
+// takes too. Keyframes stand each 2 s at the same times in all encoded rungs; a segment is three such
+// groups. The copied rung has its source's groups.
 //
 // A rung's rate is the source's, divided by a whole number where the rung or the ladder has a limit: a
 // source of 50 frames/s has 25 in the rungs up to 432p.

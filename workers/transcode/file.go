@@ -53,8 +53,8 @@ func (f fileRun) make(ctx context.Context) (pipeline.Result, error) {
 	}
 	c.Outputs = []ffmpeg.Output{out}
 	step := encode.Step{
-		Tools: f.tools, Dir: f.job.Dir, Duration: f.job.Media().Duration, Progress: f.job.Progress, From: 0.5, To: 0.9,
-		Nice: f.job.Nice(),
+		Tools: f.tools, Dir: f.job.Dir, Duration: f.job.Media().Duration,
+		Progress: f.job.Progress, From: 0.5, To: 0.9, Nice: f.job.Nice(),
 	}
 	if err := step.Run(ctx, c); err != nil {
 		return pipeline.Result{}, err

@@ -18,7 +18,8 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/encode"
 )
 
-// packageRun is one attempt at the package job. It reads no media: the jobs before it have verified their own.
+// packageRun is one attempt at the package job. It reads no media: the jobs before it have verified their
+// own.
 type packageRun struct {
 	job   workers.Attempt
 	rungs []rung
@@ -201,7 +202,9 @@ func (t tree) texts() ([]text, error) {
 		}
 	}
 	p := t.presentation()
-	err := add("dash", manifest.DASHName, pipeline.KindManifest, func() ([]byte, error) { return manifest.DASH(p) })
+	err := add("dash", manifest.DASHName, pipeline.KindManifest, func() ([]byte, error) {
+		return manifest.DASH(p)
+	})
 	if err != nil {
 		return nil, err
 	}

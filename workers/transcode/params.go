@@ -17,7 +17,7 @@ type Params struct {
 	Ladder []int `json:"ladder,omitempty" minItems:"1" maxItems:"10" doc:"Short edges, 16 to 2160 pixels"`
 	// Copy says whether a source that is standard input becomes the top rung as it is (auto), or every rung is
 	// encoded (never).
-	Copy string `json:"copy,omitempty" enum:"auto,never" doc:"Whether standard H.264 is the top rung as it is. Default auto"`
+	Copy string `json:"copy,omitempty" enum:"auto,never" doc:"Whether standard H.264 stays as it is. Default auto"`
 	// MP4 names renditions to offer as progressive files too: "highest", or names such as "720p". Names that
 	// the video has no rung of are left out.
 	MP4 []string `json:"mp4,omitempty" minItems:"1" maxItems:"10" doc:"highest, or names of rungs such as 720p"`
@@ -41,7 +41,8 @@ func (p Params) validate() error {
 	for _, name := range p.MP4 {
 		edge, ok := strings.CutSuffix(name, "p")
 		if n, err := strconv.Atoi(edge); name != highest && (!ok || err != nil || n < minEdge || n > maxEdge) {
-			return pipeline.Fail(pipeline.CodeParameters, "mp4: %q is neither %q nor a rung such as 720p", name, highest)
+			return pipeline.Fail(pipeline.CodeParameters, "mp4: %q is neither %q nor a rung such as 720p",
+				name, highest)
 		}
 	}
 	return nil

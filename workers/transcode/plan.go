@@ -18,7 +18,7 @@ type part struct {
 
 	// Of a chunk:
 	Rate  picture.Rate `json:"rate,omitzero"` // of the grid
-	Size  picture.Size `json:"size,omitzero"` // of the pictures that all rungs are made from, the same in all chunks
+	Size  picture.Size `json:"size,omitzero"` // of the pictures that all rungs are made from, in all chunks
 	Start int          `json:"start,omitempty"`
 	End   int          `json:"end,omitempty"`  // 0: the end of the video
 	Seek  bool         `json:"seek,omitempty"` // decoding may begin near Start
@@ -70,7 +70,8 @@ func newPlanner(p Params, m pipeline.Media) *planner {
 func (l *planner) plan() ([]pipeline.Job, error) {
 	if len(l.copied) > 0 {
 		l.add(copyJob, part{Kind: copyKind, Rungs: l.copied}, pipeline.Job{
-			Priority: pipeline.High, Opener: true, Weight: 1, Scratch: 2 * l.media.Size, Timeout: timeout(l.media.Duration),
+			Priority: pipeline.High, Opener: true, Weight: 1, Scratch: 2 * l.media.Size,
+			Timeout: timeout(l.media.Duration),
 		})
 	}
 	if len(l.rungs) > 0 {
@@ -105,7 +106,8 @@ func (l *planner) chunks() {
 	if early {
 		first := base
 		first.Rungs, first.End = []rung{lowest}, frames
-		l.add(firstJob, first, l.chunkJob(segment, first.Rungs, pipeline.Job{Priority: pipeline.High, Opener: true}))
+		job := pipeline.Job{Priority: pipeline.High, Opener: true}
+		l.add(firstJob, first, l.chunkJob(segment, first.Rungs, job))
 	}
 	per, count := l.division(segment)
 	for i := range count {
@@ -131,9 +133,9 @@ const (
 	maxChunks = 9999
 )
 
-// division returns how many segments a chunk has, and how many chunks there are. The last is half to one and a
-// half as long as the others: an end that lies a little before or after what inspection measured makes no
-// empty chunk.
+// division returns how many segments a chunk has, and how many chunks there are. The last is half to one
+// and a half as long as the others: an end that lies a little before or after what inspection measured
+// makes no empty chunk.
 func (l *planner) division(segment float64) (per, count int) {
 	if !picture.Seekable(l.media) || l.late() {
 		return 1, 1

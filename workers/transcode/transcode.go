@@ -38,8 +38,8 @@ func (w *Worker) Check(ctx context.Context) error {
 	return nil
 }
 
-// Slots implements workers.Slotter: chunks by the half of the cores, since an encoder has two threads, and two
-// at least, since one alone leaves a core idle while it starts, verifies and stores.
+// Slots implements workers.Slotter: chunks by the half of the cores, since an encoder has two threads,
+// and two at least, since one alone leaves a core idle while it starts, verifies and stores.
 func (w *Worker) Slots(cores int) int { return max(2, cores/2) }
 
 // Plan implements workers.Worker.

@@ -11,11 +11,12 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 )
 
-// Threads is how many threads each part of an ffmpeg has when nobody says otherwise (--threads). Two, since an
-// encoder keeps more than one core busy, but waits for itself at times, so that a few encoders with few
-// threads each do more than one with many. Measured with libx264 on two cores, the chunks of one film: two
-// jobs at once with 2 threads each took 17.6 s, one with 2 threads 18.9 s, two with 1 thread 19.9 s. With half
-// as many jobs as cores, and two of transcode at least, a machine of four cores or more is just full.
+// Threads is how many threads each part of an ffmpeg has when nobody says otherwise (--threads). Two,
+// since an encoder keeps more than one core busy, but waits for itself at times, so that a few encoders
+// with few threads each do more than one with many. Measured with libx264 on two cores, the chunks of one
+// film: two jobs at once with 2 threads each took 17.6 s, one with 2 threads 18.9 s, two with 1 thread
+// 19.9 s. With half as many jobs as cores, and two of transcode at least, a machine of four cores or more
+// is just full.
 func Threads() int { return 2 }
 
 // Step is one ffmpeg run of a job.
@@ -28,8 +29,8 @@ type Step struct {
 	Nice     int                           // added to ffmpeg's niceness
 }
 
-// Run runs c, with the threads of the tools when it names none, and reports its progress. Its error has a code
-// (Fault). It says nothing of the output: verify it.
+// Run runs c, with the threads of the tools when it names none, and reports its progress. Its error has a
+// code (Fault). It says nothing of the output: verify it.
 func (s Step) Run(ctx context.Context, c ffmpeg.Command) error {
 	c.Threads = cmp.Or(c.Threads, s.Tools.Threads, Threads())
 	options := ffmpeg.RunOptions{Dir: s.Dir, Duration: seconds(s.Duration), Nice: s.Nice}

@@ -32,9 +32,9 @@ type Options struct {
 	Copied bool
 }
 
-// Cut cuts file, a fragmented MP4 of one track with a fragment for each keyframe (FragmentSeconds apart unless
-// Copied), into init.mp4 and segments in dir, which must exist. The fragments must follow on each other without
-// a hole.
+// Cut cuts file, a fragmented MP4 of one track with a fragment for each keyframe (FragmentSeconds apart
+// unless Copied), into init.mp4 and segments in dir, which must exist. The fragments must follow on each
+// other without a hole.
 func Cut(ctx context.Context, file, dir string, o Options) (manifest.Track, error) {
 	in, err := os.Open(file)
 	if err != nil {

@@ -72,8 +72,8 @@ func Source(path string, m pipeline.Media) ffmpeg.Input {
 const preroll = 2 * time.Second
 
 // SourceFrom is Source for a chunk that begins at start seconds: decoding begins at a keyframe some time
-// before it, and what is decoded too early is for Grid to drop. Times stay those of the whole (Timeline). Only
-// for a source that is Seekable.
+// before it, and what is decoded too early is for Grid to drop. Times stay those of the whole (Timeline).
+// Only for a source that is Seekable.
 func SourceFrom(path string, m pipeline.Media, start float64) ffmpeg.Input {
 	in := Source(path, m)
 	// Frames between the keyframe and the seek time are kept: the one before a long pause fills it.

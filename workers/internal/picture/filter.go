@@ -50,8 +50,8 @@ func Cut(from, to int) string {
 // outputs.
 func Form(v pipeline.VideoTrack, s Size) string { return ffmpeg.Chain(colours(v, s), tags()) }
 
-// Resize returns the chain from a picture made by Form to a smaller one at rate r, a divisor of the first; the
-// zero Rate keeps it.
+// Resize returns the chain from a picture made by Form to a smaller one at rate r, a divisor of the
+// first; the zero Rate keeps it.
 func Resize(s Size, r Rate) string {
 	return ffmpeg.Chain(fps(r), ffmpeg.Node("scale", width(s), height(s)), ffmpeg.Node("setsar", flag("1")))
 }

@@ -79,7 +79,8 @@ func (s *survey) add(one sample) error {
 	}
 	s.first, s.newest = min(s.first, one.shown), max(s.newest, one.shown)
 	s.end = max(s.end, one.shown+one.length)
-	if s.entry.units == 0 || !(one.key && s.closed || s.whole) {
+	wanted := s.whole || one.key && s.closed
+	if s.entry.units == 0 || !wanted {
 		return nil
 	}
 	if !inside {
