@@ -55,7 +55,11 @@ type lane struct {
 // echoes are the pauses before a lane is pulled again after a bell. The server rings before its consumers
 // have counted the task (stream.go, processJetStreamMsgWithBatch: the copy goes out, then another goroutine
 // signals the consumers), so a pull that follows the bell closely may find nothing.
-var echoes = []time.Duration{50 * time.Millisecond, 5 * time.Millisecond} // by how many looks are left
+//
+// The last of them is for a machine so busy that the other goroutine has to wait.
+var echoes = []time.Duration{ // by how many looks are left
+	500 * time.Millisecond, 50 * time.Millisecond, 5 * time.Millisecond,
+}
 
 // queue returns the queue of a worker type, and listens to its doorbell from the first time on.
 func (b *Bus) queue(worker string) (*queue, error) {
