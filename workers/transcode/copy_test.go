@@ -20,7 +20,7 @@ func standardClip(t *testing.T, gop string) (string, pipeline.Media) {
 		"-g", gop, "-bf", "2", "-sc_threshold", "0", "-profile:v", "high"})...)
 	m := standardMedia()
 	m.Duration, m.Video.Width, m.Video.Height, m.Video.CodedWidth, m.Video.CodedHeight = 14, 640, 360, 640, 360
-	m.Video.FrameRateNum, m.Video.Bitrate, m.Audio = 10, 500_000, nil
+	m.Video.FrameRateNum, m.Video.Bitrate, m.Video.Matrix, m.Audio = 10, 500_000, "bt709", nil
 	return source, m
 }
 
@@ -60,7 +60,7 @@ func joined(t *testing.T, root, rung string) string {
 // TestCopy: the top rung is the source's own pictures, bit for bit, at once and whole.
 func TestCopy(t *testing.T) {
 	source, m := standardClip(t, "50")
-	root := runAll(t, `{"ladder":[180,360]}`, source, m, nil)
+	root := runAll(t, `{"ladder":[180,360],"copy":"auto"}`, source, m, nil)
 	verifyTree(t, root, map[string][2]int{"360p": {640, 360}, "180p": {320, 180}})
 	if !bytes.Equal(payload(t, source), payload(t, joined(t, root, "360p"))) {
 		t.Error("the pictures are not those of the source")
@@ -75,7 +75,7 @@ func TestCopy(t *testing.T) {
 func TestCopyFallsBack(t *testing.T) {
 	source, m := standardClip(t, "140")
 	store := workertest.NewStore(t)
-	jobs, err := New(ffmpeg.Tools{}).Plan(Params{}, m)
+	jobs, err := New(ffmpeg.Tools{}).Plan(Params{Copy: "auto"}, m)
 	if err != nil {
 		t.Fatal(err)
 	}

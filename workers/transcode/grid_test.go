@@ -90,7 +90,6 @@ func parts(t *testing.T, jobs []pipeline.Job) []part {
 // checkGrid compares the frames of the chunks of one segment each with those of the whole video.
 func checkGrid(t *testing.T, source string, m pipeline.Media, params Params) {
 	t.Helper()
-	params.Copy = copyNever
 	l := newPlanner(params, m)
 	l.per = 1
 	jobs, err := l.plan()

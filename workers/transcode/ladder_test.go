@@ -122,7 +122,7 @@ func TestPlan(t *testing.T) {
 		{"light", Params{}, ntsc, []string{
 			"first! 360p 0-180", "0000 360p+180 0-0", "package 360p after first,0000,audio",
 		}},
-		{"copied", Params{}, standardMedia(), []string{
+		{"copied", Params{Copy: "auto"}, standardMedia(), []string{
 			"copy! 720p", "0000 540p 360p 0-576", "0001 540p 360p 576-1152", "0002 540p 360p 1152-0",
 			"package 720p 540p 360p after copy,0000,0001,0002,audio",
 		}},

@@ -22,7 +22,7 @@ const (
 func standard(p Params, m pipeline.Media, top rung) string {
 	v := m.Video
 	switch {
-	case p.Copy == copyNever:
+	case p.Copy != copyAuto:
 		return "the pipeline has every rung encoded"
 	case m.NoCopy:
 		return "the source itself is not to be seen"
@@ -68,11 +68,20 @@ func standardForm(v pipeline.VideoTrack) string {
 		return "its frame rate varies"
 	case v.HDR != "":
 		return "it is HDR"
+	case v.Range == "pc":
+		return "its range is full"
+	case v.Matrix != "bt709" && (known(v.Matrix) || min(v.CodedWidth, v.CodedHeight) < hdHeight):
+		return "its colours are not BT.709, or players would guess them differently"
 	case v.Alpha:
 		return "it is transparent"
 	}
 	return ""
 }
+
+// hdHeight is from where on untagged colours are BT.709 to everybody.
+const hdHeight = 720
+
+func known(tag string) bool { return tag != "" && tag != "unknown" }
 
 // standardGroups is the part of standard about the groups of pictures and the edit list.
 func standardGroups(v pipeline.VideoTrack) string {

@@ -25,24 +25,26 @@ func TestStandard(t *testing.T) {
 	reason := func(p Params, m pipeline.Media) string {
 		return standard(p, m, ladder(m.Video, p.Quality, p.Ladder)[0])
 	}
-	if why := reason(Params{}, standardMedia()); why != "" {
+	if why := reason(Params{Copy: "auto"}, standardMedia()); why != "" {
 		t.Fatal(why)
 	}
 	for want, spoil := range map[string]func(m *pipeline.Media){
-		"the source itself is not to be seen":                func(m *pipeline.Media) { m.NoCopy = true },
-		"it is in matroska, not in MP4":                      func(m *pipeline.Media) { m.Container = "matroska" },
-		"parts of it cannot be read":                         func(m *pipeline.Media) { m.Damaged = true },
-		"it is hevc, not H.264":                              func(m *pipeline.Media) { m.Video.Codec = "hevc" },
-		"its pixels are yuv422p, not 8-bit 4:2:0":            func(m *pipeline.Media) { m.Video.PixelFormat = "yuv422p" },
-		"its pixels are yuv420p10le, not 8-bit 4:2:0":        func(m *pipeline.Media) { m.Video.PixelFormat, m.Video.BitDepth = "yuv420p10le", 10 },
-		"its profile is High 4:4:4 Predictive":               func(m *pipeline.Media) { m.Video.Profile = "High 4:4:4 Predictive" },
-		"its level is 60":                                    func(m *pipeline.Media) { m.Video.Level = 60 },
-		"its pixels are not square":                          func(m *pipeline.Media) { m.Video.SampleRatio = 4.0 / 3 },
-		"it is turned or mirrored":                           func(m *pipeline.Media) { m.Video.Mirrored = true },
-		"it is interlaced":                                   func(m *pipeline.Media) { m.Video.Interlaced = true },
-		"its frame rate varies":                              func(m *pipeline.Media) { m.Video.Variable = true },
-		"it is HDR":                                          func(m *pipeline.Media) { m.Video.HDR = "hlg" },
-		"it is transparent":                                  func(m *pipeline.Media) { m.Video.Alpha = true },
+		"the source itself is not to be seen":         func(m *pipeline.Media) { m.NoCopy = true },
+		"it is in matroska, not in MP4":               func(m *pipeline.Media) { m.Container = "matroska" },
+		"parts of it cannot be read":                  func(m *pipeline.Media) { m.Damaged = true },
+		"it is hevc, not H.264":                       func(m *pipeline.Media) { m.Video.Codec = "hevc" },
+		"its pixels are yuv422p, not 8-bit 4:2:0":     func(m *pipeline.Media) { m.Video.PixelFormat = "yuv422p" },
+		"its pixels are yuv420p10le, not 8-bit 4:2:0": func(m *pipeline.Media) { m.Video.PixelFormat, m.Video.BitDepth = "yuv420p10le", 10 },
+		"its profile is High 4:4:4 Predictive":        func(m *pipeline.Media) { m.Video.Profile = "High 4:4:4 Predictive" },
+		"its level is 60":                             func(m *pipeline.Media) { m.Video.Level = 60 },
+		"its pixels are not square":                   func(m *pipeline.Media) { m.Video.SampleRatio = 4.0 / 3 },
+		"it is turned or mirrored":                    func(m *pipeline.Media) { m.Video.Mirrored = true },
+		"it is interlaced":                            func(m *pipeline.Media) { m.Video.Interlaced = true },
+		"its frame rate varies":                       func(m *pipeline.Media) { m.Video.Variable = true },
+		"its range is full":                           func(m *pipeline.Media) { m.Video.Range = "pc" },
+		"its colours are not BT.709, or players would guess them differently": func(m *pipeline.Media) { m.Video.Matrix = "smpte170m" },
+		"it is HDR":         func(m *pipeline.Media) { m.Video.HDR = "hlg" },
+		"it is transparent": func(m *pipeline.Media) { m.Video.Alpha = true },
 		"the picture begins 0.50 s after the sound":          func(m *pipeline.Media) { m.Video.Start = 0.5 },
 		"it is 1281x720, the top rung 1280x720":              func(m *pipeline.Media) { m.Video.Width = 1281 },
 		"it is 3840x2160, the top rung 1920x1080":            func(m *pipeline.Media) { m.Video.Width, m.Video.Height = 3840, 2160 },
@@ -56,16 +58,16 @@ func TestStandard(t *testing.T) {
 	} {
 		m := standardMedia()
 		spoil(&m)
-		if got := reason(Params{}, m); got != want {
+		if got := reason(Params{Copy: "auto"}, m); got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}
 	turned := standardMedia()
 	turned.Video.Rotation, turned.Video.Width, turned.Video.Height = 90, 720, 1280
 	for why, got := range map[string]string{
-		"it is turned or mirrored":             reason(Params{}, turned),
-		"the pipeline has every rung encoded":  reason(Params{Copy: "never"}, standardMedia()),
-		"it is 1280x720, the top rung 640x360": reason(Params{Ladder: []int{360}}, standardMedia()),
+		"it is turned or mirrored":             reason(Params{Copy: "auto"}, turned),
+		"the pipeline has every rung encoded":  reason(Params{}, standardMedia()),
+		"it is 1280x720, the top rung 640x360": reason(Params{Copy: "auto", Ladder: []int{360}}, standardMedia()),
 	} {
 		if got != why {
 			t.Errorf("%q, want %q", got, why)
