@@ -1,0 +1,366 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/client"
+)
+
+// The tests below play what the server serves, from another origin, in a browser without a window, by the
+// players that sites use: hls.js and Shaka Player. testdata/player has the page and what drives the browser;
+// .ci/install brings browser and players.
+
+// playPipelines are those of TestPlayers: premium is slow, so that there are chunks of a small video and time
+// to play it while it is made.
+const playPipelines = `
+pipelines:
+  - name: encoded
+    steps:
+      - worker: audio
+      - worker: transcode
+        with: {quality: premium, ladder: [270, 180], copy: never}
+  - name: copied
+    steps:
+      - worker: audio
+      - worker: transcode
+        with: {ladder: [270, 180], copy: auto}
+`
+
+// TestPlayers plays a video while it is being made and when it is done, and one with a rung that is copied.
+func TestPlayers(t *testing.T) {
+	b := startBrowser(t)
+	config := filepath.Join(t.TempDir(), "config.yaml")
+	check(t, os.WriteFile(config, []byte(playPipelines), 0o600))
+	p := startServe(t, binary, t.TempDir(), "--config", config, "--threads", "1", "--slots", "transcode=1")
+	api := p.client()
+	upload := func(name string, args ...string) string {
+		view, err := api.Upload(t.Context(), client.Upload{Path: playClip(t, args...), Pipeline: name})
+		check(t, err)
+		return p.url + "/play/" + view.ID + "/"
+	}
+
+	encoded := upload("encoded", "-preset", "ultrafast")
+	t.Run("growing", func(t *testing.T) { playGrowing(t, b, api, encoded) })
+	copied := upload("copied", "-crf", "30", "-force_key_frames", "0.5,3.1,7.7,9,12.3,17.2")
+	for name, base := range map[string]string{"encoded": encoded, "copied": copied} {
+		if end := awaitEnd(t, api, playID(base)); end.Status != pipeline.VideoStateReady {
+			t.Fatalf("%s: %s %+v\n%s", name, end.Status, end.Problem, p.stderr)
+		}
+		for player, manifest := range map[string]string{"hls": "master.m3u8", "dash": "manifest.mpd"} {
+			t.Run(name+" "+player, func(t *testing.T) {
+				playSwitching(t, b, scene{Player: player, URL: base + manifest, Switches: playSwitches[name]})
+			})
+		}
+		t.Run(name+" keyframes", func(t *testing.T) { playKeyframes(t, base) })
+	}
+	playChunks(t, api, encoded)
+	playCopied(t, api, copied)
+}
+
+// playSeconds is the length of the clips: 600 frames, in segments of 180.
+const playSeconds = 600 * 1001 / 30000.0
+
+// playClip makes a clip with picture and sound, whose left edge is red; args are of its H.264 encoder.
+func playClip(t *testing.T, args ...string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "clip.mp4")
+	source := []string{
+		"-f", "lavfi", "-i", "testsrc2=size=480x270:rate=30000/1001",
+		"-f", "lavfi", "-i", "sine=frequency=440",
+		"-vf", "scale=out_color_matrix=bt709,format=yuv420p," +
+			"setparams=colorspace=bt709:color_primaries=bt709:color_trc=bt709",
+		"-t", fmt.Sprint(playSeconds), "-c:a", "aac", "-c:v", "libx264",
+	}
+	ffmpeg(t, slices.Concat(source, args, []string{path})...)
+	return path
+}
+
+// playID is the video that is played from base.
+func playID(base string) string { return filepath.Base(base) }
+
+// playChunks checks that the video was made in parts, or playing it tells nothing of their seams.
+func playChunks(t *testing.T, api *client.Client, base string) {
+	t.Helper()
+	jobs, err := api.Jobs(t.Context(), playID(base))
+	check(t, err)
+	var chunks []string
+	for _, j := range jobs {
+		name, ok := strings.CutPrefix(j.Name, "transcode-")
+		if ok && (name == "first" || strings.Trim(name, "0123456789") == "") {
+			chunks = append(chunks, name)
+		}
+	}
+	if len(chunks) < 3 {
+		t.Errorf("chunks %v, want the first segment and two at least", chunks)
+	}
+}
+
+// playCopied checks that the source became a rung of the video, and an adaptation set of its own.
+func playCopied(t *testing.T, api *client.Client, base string) {
+	t.Helper()
+	jobs, err := api.Jobs(t.Context(), playID(base))
+	check(t, err)
+	if !slices.ContainsFunc(jobs, func(j pipeline.JobView) bool {
+		return j.Worker == "transcode" && j.Facts["copied"] == true
+	}) {
+		t.Errorf("no rung is copied: %+v", jobs)
+	}
+	if mpd := get(t, base+"manifest.mpd"); bytes.Count(mpd, []byte(`contentType="video"`)) != 2 {
+		t.Errorf("want two sets of pictures:\n%s", mpd)
+	}
+}
+
+// playGrowing opens a video as soon as it is playable: it plays from its beginning to its end, over playlists
+// that grow.
+func playGrowing(t *testing.T, b *browser, api *client.Client, base string) {
+	_, err := api.Wait(t.Context(), playID(base), client.Playable)
+	check(t, err)
+	r := b.play(t, scene{Player: "hls", URL: base + "master.m3u8", Rate: 4})
+	r.check(t)
+	edge := 0.0
+	for i, l := range r.Playlists {
+		last := i == len(r.Playlists)-1
+		if l.Ended != last || l.Ended != (l.Type == "VOD") || !l.Ended && l.Type != "EVENT" || l.Edge < edge {
+			t.Errorf("playlist %d of %+v", i, r.Playlists)
+		}
+		edge = l.Edge
+	}
+	if len(r.Playlists) < 2 {
+		t.Errorf("want playlists that grow and then one that has ended: %+v", r.Playlists)
+	}
+}
+
+// playSwitches are the forced changes of the rung, to and fro. A copied rung has segments of its own: with a
+// smooth switch they overlap those of the other, and of the group of pictures that is cut into the browser
+// drops B-frames, too, before the cut. What is left is a hole that no player passes unseen.
+var playSwitches = map[string][]change{
+	"encoded": {{1, 180, false}, {4, 270, false}, {6.5, 180, true}, {12.5, 270, true}},
+	"copied":  {{1, 180, false}, {4, 270, false}, {8, 180, false}, {12.5, 270, false}},
+}
+
+// playSwitching plays over all seams, through all switches.
+func playSwitching(t *testing.T, b *browser, s scene) {
+	s.Rate = 4
+	r := b.play(t, s)
+	r.check(t)
+	if got := r.heights(); !slices.Equal(got, []int{270, 180, 270, 180, 270}) {
+		t.Errorf("sizes: %+v", r.Sizes)
+	}
+}
+
+var playRange = regexp.MustCompile(`#EXT-X-BYTERANGE:(\d+)@(\d+)\n#EXTINF:.*\n(.+)\n`)
+
+// playKeyframes checks that each range of the I-frame playlists is a fragment's head, and what it needs.
+func playKeyframes(t *testing.T, base string) {
+	for _, rung := range []string{"270p/", "180p/"} {
+		list := get(t, base+rung+"iframes.m3u8")
+		frames := playRange.FindAllSubmatch(list, -1)
+		if len(frames) < 7 || len(frames) != bytes.Count(list, []byte("#EXTINF:")) {
+			t.Errorf("%s: %d keyframes\n%s", rung, len(frames), list)
+		}
+		for _, f := range frames {
+			size, err := strconv.Atoi(string(f[1]))
+			check(t, err)
+			offset, err := strconv.Atoi(string(f[2]))
+			check(t, err)
+			got := getRange(t, base+rung+string(f[3]), offset, size)
+			moof := len(got) == size && size > 8 && string(got[4:8]) == "moof"
+			if !moof || !bytes.Contains(got, []byte("mdat")) {
+				t.Errorf("%s%s, %d bytes at %d: got %d, %.16q", rung, f[3], size, offset, len(got), got)
+			}
+		}
+	}
+}
+
+// getRange fetches a part of what is at url.
+func getRange(t *testing.T, url string, offset, size int) []byte {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	check(t, err)
+	request.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", offset, offset+size-1))
+	answer, err := http.DefaultClient.Do(request)
+	check(t, err)
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	if err != nil || answer.StatusCode != http.StatusPartialContent {
+		t.Fatalf("GET %s: %s, %v", url, answer.Status, err)
+	}
+	return body
+}
+
+// scene is what page.js is told to play.
+type scene struct {
+	Player   string   `json:"player"` // hls or dash
+	URL      string   `json:"url"`
+	Rate     float64  `json:"rate"`
+	Switches []change `json:"switches"`
+	Seconds  float64  `json:"seconds"` // at most
+	Shot     string   `json:"shot"`    // where the last picture goes
+}
+
+// change is a rung that is forced when the video has played for At seconds.
+type change struct {
+	At     float64 `json:"at"`
+	Height int     `json:"height"`
+	Smooth bool    `json:"smooth"` // what is buffered is played first
+}
+
+// report is what page.js saw.
+type report struct {
+	Ended     bool         `json:"ended"`
+	Start     float64      `json:"start"` // seconds, where playback began
+	Time      float64      `json:"time"`  // seconds, where it ended
+	Duration  float64      `json:"duration"`
+	Buffered  [][2]float64 `json:"buffered"` // at the end
+	Gap       float64      `json:"gap"`      // seconds, the largest that ever was in the buffer
+	Leap      float64      `json:"leap"`     // seconds, the most that playback ran ahead of the clock
+	Jumps     int          `json:"jumps"`    // of the player over a gap
+	Waits     int          `json:"waits"`    // for data
+	Faults    []string     `json:"faults"`
+	Fatal     bool         `json:"fatal"`
+	Frames    int          `json:"frames"` // pictures shown or dropped
+	Sound     int          `json:"sound"`  // bytes decoded
+	Rungs     []int        `json:"rungs"`  // their heights
+	Playlists []struct {
+		Type  string  `json:"type"`
+		Ended bool    `json:"ended"` // with EXT-X-ENDLIST
+		Edge  float64 `json:"edge"`  // seconds, the end
+	} `json:"playlists"`
+	Sizes []struct { // changes of the picture's
+		At     float64 `json:"at"`
+		Width  int     `json:"width"`
+		Height int     `json:"height"`
+		Colour [3]int  `json:"colour"` // of the left edge: red, green, blue
+	} `json:"sizes"`
+}
+
+// check checks that the whole video was played, picture and sound, in its colours and without a gap.
+func (r report) check(t *testing.T) {
+	t.Helper()
+	t.Logf("%+v", r)
+	const near, gap, leap = 0.1, 0.01, 0.3 // seconds; a frame is longer than a gap may be
+	away := func(got, want float64) bool { return math.IsNaN(got) || math.Abs(got-want) > near }
+	switch {
+	case r.Fatal || !r.Ended:
+		t.Errorf("playback ended %v at %.2f s: %v", r.Ended, r.Time, r.Faults)
+	case away(r.Start, 0) || away(r.Duration, playSeconds) || away(r.Time, playSeconds):
+		t.Errorf("played %.3f to %.3f of %.3f s, want 0 to %.3f s", r.Start, r.Time, r.Duration, playSeconds)
+	}
+	if len(r.Buffered) != 1 || r.Gap > gap || r.Jumps > 0 || r.Leap > leap {
+		t.Errorf("gaps of %.3f s, %d jumps, leap of %.3f s, buffered %v", r.Gap, r.Jumps, r.Leap, r.Buffered)
+	}
+	if r.Frames < 100 || r.Sound < 10000 {
+		t.Errorf("%d frames, %d bytes of sound", r.Frames, r.Sound)
+	}
+	for _, s := range r.Sizes {
+		if c := s.Colour; s.Width*9 != s.Height*16 || c[0] < 240 || c[1] > 15 || c[2] > 15 {
+			t.Errorf("%dx%d at %.2f s: the left edge is %v, want red", s.Width, s.Height, s.At, c)
+		}
+	}
+}
+
+// heights lists those of the pictures in the order in which they were seen.
+func (r report) heights() []int {
+	var all []int
+	for _, s := range r.Sizes {
+		all = append(all, s.Height)
+	}
+	return all
+}
+
+// browser is a browser without a window, driven by testdata/player/play.mjs.
+type browser struct {
+	cmd    *exec.Cmd
+	to     *json.Encoder
+	from   *json.Decoder
+	stderr lockedBuffer
+}
+
+// startBrowser starts it; the test ends it, and whatever it has started.
+func startBrowser(t *testing.T) *browser {
+	t.Helper()
+	dir := filepath.Join("testdata", "player")
+	if _, err := os.Stat(filepath.Join(dir, "node_modules", ".package-lock.json")); err != nil {
+		t.Fatalf("the players are not installed: run .ci/install (%v)", err)
+	}
+	for _, program := range []string{"node", "chromium"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Fatalf("%v: run .ci/install", err)
+		}
+	}
+	pages := httptest.NewServer(http.FileServer(http.Dir(dir)))
+	t.Cleanup(pages.Close)
+	home := t.TempDir()
+	profile := filepath.Join(home, "profile")
+	b := &browser{cmd: exec.Command("node", "play.mjs", pages.URL+"/page.html", profile)}
+	b.cmd.Dir, b.cmd.Stderr, b.cmd.WaitDelay = dir, &b.stderr, 10*time.Second
+	b.cmd.Env = os.Environ()
+	for _, name := range []string{"HOME", "TMPDIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"} {
+		b.cmd.Env = append(b.cmd.Env, name+"="+home)
+	}
+	b.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	stdin, err := b.cmd.StdinPipe()
+	check(t, err)
+	stdout, err := b.cmd.StdoutPipe()
+	check(t, err)
+	check(t, b.cmd.Start())
+	t.Cleanup(func() { b.end(t, stdin) })
+	b.to, b.from = json.NewEncoder(stdin), json.NewDecoder(stdout)
+	var ready readyLine
+	if b.read(t, time.Minute, &ready); !ready.Ready {
+		t.Fatalf("the browser does not start\n%s", b.stderr.String())
+	}
+	return b
+}
+
+// read reads the driver's next line, which is to come within limit.
+func (b *browser) read(t *testing.T, limit time.Duration, line any) {
+	t.Helper()
+	late := time.AfterFunc(limit, b.kill)
+	defer late.Stop()
+	if err := b.from.Decode(line); err != nil {
+		t.Fatalf("the browser's driver said nothing for %v, or ended: %v\n%s", limit, err, b.stderr.String())
+	}
+}
+
+// end lets the browser end itself, and then kills what is left of its process group.
+func (b *browser) end(t *testing.T, stdin io.Closer) {
+	stdin.Close()
+	late := time.AfterFunc(10*time.Second, b.kill)
+	defer late.Stop()
+	if err := b.cmd.Wait(); err != nil {
+		t.Errorf("the driver of the browser: %v\n%s", err, b.stderr.String())
+	}
+	b.kill()
+}
+
+func (b *browser) kill() {
+	_ = syscall.Kill(-b.cmd.Process.Pid, syscall.SIGKILL) // it has no one left, as a rule
+}
+
+// play plays a scene in a page of its own. The last picture of the page is kept with -artifacts.
+func (b *browser) play(t *testing.T, s scene) (r report) {
+	t.Helper()
+	const limit = 4 * time.Minute // on a machine that has much else to do
+	s.Seconds, s.Shot = limit.Seconds(), filepath.Join(t.ArtifactDir(), "page.png")
+	check(t, b.to.Encode(s))
+	b.read(t, limit+20*time.Second, &r)
+	return r
+}
