@@ -1,12 +1,15 @@
 package thumbnail
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"image"
 	"image/color"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/disintegration/imaging"
@@ -61,6 +64,105 @@ func TestConformance(t *testing.T) {
 		if sharpness(imaging.Crop(sheet, image.Rect(tile.X, tile.Y, tile.X+284, tile.Y+160))) < 1 {
 			t.Errorf("tile %+v is empty", tile)
 		}
+	}
+}
+
+// TestJobs: people wait for the poster, not for the storyboard, and each is told from the job alone.
+func TestJobs(t *testing.T) {
+	jobs, err := New(ffmpeg.Tools{}).Plan(Params{}, media(1920, 1080, 25, 60))
+	if err != nil || len(jobs) != 2 {
+		t.Fatalf("%+v, %v", jobs, err)
+	}
+	poster, board := jobs[0], jobs[1]
+	if poster.Name != "poster" || poster.Priority != pipeline.High || poster.Scratch < 3*1280*720 {
+		t.Errorf("poster %+v", poster)
+	}
+	if board.Name != "storyboard" || board.Priority != pipeline.Normal || board.Scratch < 60*3*284*160 || board.Timeout != 360 {
+		t.Errorf("storyboard %+v", board)
+	}
+	store := workertest.NewStore(t)
+	source := workertest.Clip(t, "a.mp4", slices.Concat(workertest.Pattern("64x64", "10", "1"), x264)...)
+	m := media(64, 64, 10, 1)
+	task := pipeline.Task{Video: store.Video, Source: store.Add(t, "original", source), Media: &m,
+		Job: pipeline.Job{Name: "thumbnail-x", Worker: "thumbnail", Params: []byte("{}"), Part: []byte(`"x"`)}}
+	var failed *pipeline.Error
+	if result, err := store.Try(t, t.Context(), registry(), task); !errors.As(err, &failed) || failed.Code != pipeline.CodeParameters {
+		t.Errorf("an unknown part: %+v, %v", result, err)
+	}
+}
+
+// TestSkip: what a decoder leaves out follows from how the keyframes stand.
+func TestSkip(t *testing.T) {
+	groups := func(longest float64) *pipeline.Groups { return &pipeline.Groups{Longest: longest} }
+	for _, c := range []struct {
+		name     string
+		codec    string
+		groups   *pipeline.Groups
+		interval float64
+		want     string
+	}{
+		{"dense keyframes", "h264", groups(1.5), 1, "nokey all"},
+		{"short groups", "h264", groups(2), 1, "noref all"},
+		{"long groups", "h264", groups(10), 1, "noref"},
+		{"unknown groups", "hevc", nil, 4.9, "noref"},
+		{"a long video", "hevc", nil, 5, "nokey all"},
+		{"a long video", "vp9", nil, 36, "nokey"},
+		{"no such frames", "vp9", groups(5), 1, ""},
+		{"no smoothing", "mpeg2video", groups(2), 1, "noref"},
+	} {
+		got := ""
+		for _, o := range skip(pipeline.VideoTrack{Codec: c.codec, Groups: c.groups}, c.interval) {
+			got += " " + o.Value
+		}
+		if strings.TrimSpace(got) != c.want {
+			t.Errorf("%s of %s: %s, want %s", c.name, c.codec, got, c.want)
+		}
+	}
+}
+
+// TestPosterIsNear: the poster is of 18 to 40% of the video, wherever its keyframes are.
+func TestPosterIsNear(t *testing.T) {
+	colours := "color=red:s=64x64:r=10:d=10,noise=alls=20,drawbox=c=green:t=fill:enable='gt(t,1.75)',noise=alls=60," +
+		"drawbox=c=blue:t=fill:enable='gt(t,4.2)',noise=alls=20"
+	for name, c := range map[string]struct {
+		keyint string
+		groups *pipeline.Groups
+	}{
+		"dense":       {"5", &pipeline.Groups{Closed: true, Longest: 0.5, Average: 0.5}},
+		"one":         {"1000", &pipeline.Groups{Closed: true, Longest: 10, Average: 10}},
+		"one unknown": {"1000", nil}, "dense unknown": {"5", nil},
+	} {
+		source := workertest.Clip(t, "a.mp4", slices.Concat([]string{"-f", "lavfi", "-i", colours, "-g", c.keyint, "-sc_threshold", "0"}, x264)...)
+		m := media(64, 64, 10, 10)
+		m.Video.Groups = c.groups
+		img, err := imaging.Open(filepath.Join(video(t, source, m), "thumbnail.jpg"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		small := imaging.Resize(img, 1, 1, imaging.Box)
+		if at := small.NRGBAAt(0, 0); at.G <= at.R || at.G <= at.B {
+			t.Errorf("%s: the poster is %v, want green", name, at)
+		}
+	}
+}
+
+// TestOneBadSeek: a part that cannot be read does not spoil the candidates from others.
+func TestOneBadSeek(t *testing.T) {
+	source := workertest.Clip(t, "a.mp4", slices.Concat(workertest.Pattern("64x64", "10", "10"), x264, []string{"-g", "5"})...)
+	data, err := os.ReadFile(source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mdat, moov := bytes.Index(data, []byte("mdat"))+4, bytes.Index(data, []byte("moov"))-4
+	clear(data[mdat+(moov-mdat)/5 : mdat+(moov-mdat)*3/10]) // two of the three times
+	if err := os.WriteFile(source, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m := media(64, 64, 10, 10)
+	m.Damaged, m.Video.Groups = true, &pipeline.Groups{Longest: 0.5, Average: 0.5}
+	img, err := imaging.Open(filepath.Join(video(t, source, m), "thumbnail.jpg"))
+	if err != nil || sharpness(img) < 1 {
+		t.Errorf("no poster of a damaged file, %v", err)
 	}
 }
 
@@ -174,9 +276,17 @@ func TestTimesOfCells(t *testing.T) {
 		source, container string
 		seconds           float64
 		want              string
-	}{{file, "mpegts", 6, "rrrbbb"}, {late, "matroska", 5, "rrrrb"}} {
+		groups            *pipeline.Groups
+	}{
+		{file, "mpegts", 6, "rrrbbb", nil},
+		{late, "matroska", 5, "rrrrb", nil},
+		{colours(t, "5"), "mov", 6, "rrrbbb", &pipeline.Groups{Longest: 0.5}},     // keyframes alone
+		{colours(t, "20"), "mov", 6, "rrrbbb", &pipeline.Groups{Longest: 2}},      // without smoothing
+		{colours(t, "1000"), "mov", 6, "rrrbbb", &pipeline.Groups{Longest: 6}},    // needed frames
+		{colours(t, "1000"), "mov", 6, "rrrbbb", &pipeline.Groups{Longest: 0.01}}, // an index that lies
+	} {
 		m := media(64, 64, 10, c.seconds)
-		m.Container = c.container
+		m.Container, m.Video.Groups = c.container, c.groups
 		sheet, err := imaging.Open(filepath.Join(video(t, c.source, m), "storyboard.jpg"))
 		if err != nil {
 			t.Fatal(err)
@@ -193,4 +303,11 @@ func TestTimesOfCells(t *testing.T) {
 			t.Errorf("%s: cells %s, want %s", c.container, got, c.want)
 		}
 	}
+}
+
+// colours is 3 s of red and 3 of blue, with reordered frames and a keyframe each so many.
+func colours(t *testing.T, keyint string) string {
+	t.Helper()
+	return workertest.Clip(t, "a.mp4", "-f", "lavfi", "-i", "color=red:s=64x64:r=10:d=6,drawbox=c=blue:t=fill:enable='gte(t,2.95)'",
+		"-c:v", "libx264", "-pix_fmt", "yuv420p", "-bf", "3", "-g", keyint, "-keyint_min", keyint, "-sc_threshold", "0")
 }

@@ -57,3 +57,13 @@ func (e *entry) configuration(extensions []byte) {
 		}
 	}
 }
+
+// known reports that samples can be looked at, or need not be: those of H.264 and HEVC under all their names,
+// and encrypted ones, must.
+func (e entry) known() bool {
+	switch e.codec {
+	case "avc1", "avc3", "hvc1", "hev1", "dva1", "dvav", "dvh1", "dvhe", "encv":
+		return e.units != 0
+	}
+	return true
+}

@@ -22,15 +22,15 @@ type Picture struct {
 // of every sample. In a fragmented file it speaks of what stands in moov, often nothing.
 //
 // Groups are Closed when the track begins with a keyframe, nothing that is decoded before a keyframe is shown
-// after it, nor the other way round, and each keyframe begins with an IDR picture (H.264) or a random access
-// picture (HEVC). With more than one sample description they are not.
+// after it, nor the other way round, and each keyframe lies in the file and begins with an IDR picture of
+// H.264 or a random access picture of HEVC. With more than one sample description they are not.
 func (f *File) Picture(ctx context.Context, id int64, deep bool) (Picture, error) {
 	t, err := f.find(id)
 	if err != nil {
 		return Picture{}, err
 	}
 	s := survey{
-		file: f, entry: t.entry, deep: deep, closed: t.entry.alone, whole: deep && t.entry.units != 0,
+		file: f, entry: t.entry, closed: t.entry.alone && t.entry.known(), whole: deep && t.entry.units != 0,
 		first: math.MaxInt64, end: math.MinInt64, newest: math.MinInt64, key: math.MinInt64,
 	}
 	err = t.samples(func(one sample) error {
@@ -49,7 +49,6 @@ func (f *File) Picture(ctx context.Context, id int64, deep bool) (Picture, error
 type survey struct {
 	file  *File
 	entry entry
-	deep  bool
 
 	samples, keys, bytes int64
 	first, end           int64 // of what is shown

@@ -94,6 +94,18 @@ func TestKeyframeThatIsNone(t *testing.T) {
 	}
 }
 
+// Samples that cannot be looked at are not vouched for: an empty avcC comes before NAL units without lengths.
+func TestUnknownUnits(t *testing.T) {
+	data, err := os.ReadFile(clip(t, "a.mp4", x264("bframes=0")...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	copy(data[bytes.Index(data, []byte("avcC")):], "free")
+	if p, err := parse(t, data).Picture(t.Context(), 1, true); err != nil || p.Groups.Closed || p.Whole || p.Samples != 40 {
+		t.Errorf("%+v, %v", p, err)
+	}
+}
+
 func TestPicture(t *testing.T) {
 	data, err := os.ReadFile(clip(t, "a.mp4", x264("")...))
 	if err != nil {

@@ -1,0 +1,208 @@
+package inspect
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
+	"github.com/reelmill/reelmill/workers/workertest"
+)
+
+// counted are tools that write a line for each start of ffmpeg, and starts reads how many there were. more is
+// what a shell does before each.
+func counted(t *testing.T, more string) (tools ffmpeg.Tools, starts func() int) {
+	t.Helper()
+	real, err := ffmpeg.Find()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	script, log := filepath.Join(dir, "ffmpeg"), filepath.Join(dir, "log")
+	text := fmt.Sprintf("#!/bin/sh\necho start >>%s\n%s\nexec %s \"$@\"\n", log, more, real.FFmpeg)
+	if err := os.WriteFile(script, []byte(text), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	real.FFmpeg = script
+	return real, func() int {
+		data, _ := os.ReadFile(log) // no file: no start
+		return bytes.Count(data, []byte("start"))
+	}
+}
+
+// factsOf returns the facts of a file that is accepted, and how often ffmpeg was started for them.
+func factsOf(t *testing.T, path string) (*pipeline.Media, int) {
+	t.Helper()
+	tools, starts := counted(t, "")
+	m, err := New(tools, Limits{MinBitrate: 1, MaxBitrate: 1 << 40}).look(t.Context(), path, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m, starts()
+}
+
+func TestIndex(t *testing.T) {
+	in := []string{"-c:v", "libx264", "-pix_fmt", "yuv420p", "-g", "5", "-bf", "2", "-sc_threshold", "0", "-c:a", "aac"}
+	good := workertest.Clip(t, "a.mp4", args(workertest.Pattern("320x180", "10", "2"), workertest.Tone("2"), in)...)
+	m, starts := factsOf(t, good)
+	v := m.Video
+	if v.Groups == nil || !v.Groups.Closed || math.Abs(v.Groups.Longest-0.5) > 0.01 || math.Abs(v.Groups.Average-0.5) > 0.01 {
+		t.Errorf("groups %+v", v.Groups)
+	}
+	if v.Edits != pipeline.EditsSimple || v.Bitrate < 10000 || v.Level != 12 || v.Mirrored {
+		t.Errorf("video %+v", v)
+	}
+	if a := m.Audio[0]; a.Edits != pipeline.EditsSimple || a.Profile != "LC" || a.Bitrate < 10000 {
+		t.Errorf("audio %+v", a)
+	}
+	if starts != 1 || m.Damaged || len(m.Warnings) > 0 {
+		t.Errorf("%d starts of ffmpeg, %+v", starts, m)
+	}
+	for name, path := range map[string]string{
+		"fragmented": workertest.Clip(t, "f.mp4", "-i", good, "-c", "copy", "-movflags", "frag_keyframe+empty_moov"),
+		"matroska":   workertest.Clip(t, "m.mkv", "-i", good, "-c", "copy"),
+	} {
+		if m, _ := factsOf(t, path); m.Video.Groups != nil || m.Damaged || len(m.Audio) != 1 || math.Abs(m.Duration-2) > 0.25 {
+			t.Errorf("%s: %+v", name, m)
+		}
+	}
+	if m, _ := factsOf(t, mirror(t, good)); !m.Video.Mirrored {
+		t.Errorf("mirrored: %+v", m.Video)
+	}
+}
+
+// mirror flips the picture of a file by the matrix in its first track header (ISO/IEC 14496-12, 8.3.2).
+func mirror(t *testing.T, path string) string {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	flip := int32(-1 << 16)
+	binary.BigEndian.PutUint32(data[bytes.Index(data, []byte("tkhd"))+44:], uint32(flip))
+	return save(t, "mirrored.mp4", data)
+}
+
+func save(t *testing.T, name string, data []byte) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// TestDamage: an index that is whole hides no damage that reading the packets would show, and what is wrong
+// is told in the same words each time.
+func TestDamage(t *testing.T) {
+	path := workertest.Clip(t, "a.mp4", args(workertest.Pattern("320x180", "10", "10"), workertest.Tone("10"), x264,
+		[]string{"-g", "10", "-c:a", "aac", "-movflags", "+faststart"})...)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	middle := len(data) / 2
+	for name, damage := range map[string]func([]byte) []byte{
+		"zeros":     func(d []byte) []byte { clear(d[middle : middle+len(d)/5]); return d },
+		"a hole":    func(d []byte) []byte { return slices.Delete(d, middle, middle+1000) },
+		"cut short": func(d []byte) []byte { return d[:len(d)-len(d)/10] },
+	} {
+		broken := save(t, "a.mp4", damage(bytes.Clone(data)))
+		first, starts := factsOf(t, broken)
+		if !first.Damaged || len(first.Warnings) == 0 || starts < 2 {
+			t.Errorf("%s: %d starts, %+v", name, starts, first)
+		}
+		if again, _ := factsOf(t, broken); !slices.Equal(again.Warnings, first.Warnings) || again.Duration != first.Duration {
+			t.Errorf("%s: first %+v, then %+v", name, first, again)
+		}
+	}
+}
+
+// claims makes an AVI of 150 s whose header speaks of another number of frames, at 4 frames/s. Source:
+// AVISTREAMHEADER, dwLength at 32 behind the four letters of its type.
+func claims(t *testing.T, frames uint32) []byte {
+	t.Helper()
+	path := workertest.Clip(t, "a.avi", args(workertest.Pattern("64x64", "4", "150"),
+		[]string{"-c:v", "mpeg4", "-g", "8", "-bf", "0"})...)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := bytes.Index(data, []byte("vids")) + 32
+	if binary.LittleEndian.Uint32(data[at:]) != 600 {
+		t.Fatal("no length in the header")
+	}
+	binary.LittleEndian.PutUint32(data[at:], frames)
+	return data
+}
+
+// TestLength: a length that is off by more than half a second is corrected, be the video long or short.
+func TestLength(t *testing.T) {
+	for _, c := range []struct {
+		claim   uint32
+		want    float64
+		damaged bool
+	}{{600, 150, false}, {602, 150.5, false}, {604, 150, true}, {640, 150, true}} {
+		m, _ := factsOf(t, save(t, "a.avi", claims(t, c.claim)))
+		if math.Abs(m.Duration-c.want) > 0.3 || m.Damaged != c.damaged {
+			t.Errorf("%d frames claimed: %+v", c.claim, m)
+		}
+	}
+}
+
+// TestLengthOfLarge: of a file above 1 GiB the end alone is read, and believed when it is about where the
+// file claims.
+func TestLengthOfLarge(t *testing.T) {
+	data, err := os.ReadFile(workertest.Clip(t, "a.mkv", args(workertest.Pattern("64x64", "4", "150"), x264)...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		claim, want float64
+		damaged     bool
+		starts      int
+	}{{150, 150, false, 2}, {151.5, 151.5, false, 2}, {160, 150, true, 3}} {
+		m, starts := factsOf(t, large(t, data, c.claim))
+		if math.Abs(m.Duration-c.want) > 0.3 || m.Damaged != c.damaged || starts != c.starts {
+			t.Errorf("%g s claimed: %d starts, %+v", c.claim, starts, m)
+		}
+	}
+}
+
+// large writes another length, in seconds, into a Matroska file, and 1 GiB of nothing to its end: a hole, which
+// takes no space. Source: RFC 9559, 5.1.2.10 (Duration, in milliseconds here); RFC 8794, 11.3.2 (Void).
+func large(t *testing.T, data []byte, claim float64) string {
+	t.Helper()
+	data = bytes.Clone(data)
+	at := bytes.Index(data, []byte{0x44, 0x89, 0x88})
+	binary.BigEndian.PutUint64(data[at+3:], math.Float64bits(claim*1000))
+	data = binary.BigEndian.AppendUint64(append(data, 0xec), 1<<56|wholeSize)
+	segment := data[bytes.Index(data, []byte{0x18, 0x53, 0x80, 0x67})+4:]
+	binary.BigEndian.PutUint64(segment, binary.BigEndian.Uint64(segment)+9+wholeSize)
+	path := save(t, "a.mkv", data)
+	if err := os.Truncate(path, int64(len(data))+wholeSize); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// Sound that cannot be decoded is left out, and the picture is none the worse for it.
+func TestSoundLeftOut(t *testing.T) {
+	path := workertest.Clip(t, "a.mkv", args(workertest.Pattern("64x64", "10", "1"), workertest.Tone("1"), workertest.Tone("1"),
+		[]string{"-map", "0", "-map", "1", "-map", "2"}, x264, []string{"-c:a", "flac"})...)
+	tools, starts := counted(t, `case "$*" in *":2 "*) echo "Error while opening decoder" >&2; exit 1;; esac`)
+	m, err := New(tools, Limits{}).look(t.Context(), path, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(m.Audio) != 1 || m.Audio[0].Stream != 1 || m.Damaged || !slices.Equal(m.Warnings,
+		[]string{"audio stream 2 (flac) cannot be decoded and is left out"}) {
+		t.Errorf("%d starts, %+v", starts(), m)
+	}
+}
