@@ -1,0 +1,228 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/workers"
+	"github.com/reelmill/reelmill/workers/all"
+)
+
+func registry(t *testing.T) *workers.Registry {
+	t.Helper()
+	r, err := all.New(all.Config{FFmpeg: "ffmpeg", FFprobe: "ffprobe"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func planOf(t *testing.T, m pipeline.Media) []pipeline.Job {
+	t.Helper()
+	plan, err := pipeline.NewPlan(pipeline.Default(), nil, m, registry(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return plan
+}
+
+// copiedPlan is what the pipeline "copied" plans, as the servers here read it.
+func copiedPlan(t *testing.T, m pipeline.Media) []pipeline.Job {
+	t.Helper()
+	var settings struct{ Pipelines []pipeline.Pipeline }
+	if err := yaml.Unmarshal([]byte(configuration), &settings); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range settings.Pipelines {
+		if p.Version = 1; p.Validate(registry(t)) != nil {
+			t.Errorf("pipeline %s: %v", p.Name, p.Validate(registry(t)))
+		}
+	}
+	plan, err := pipeline.NewPlan(settings.Pipelines[0], nil, m, registry(t))
+	if err != nil || settings.Pipelines[0].Name != standardForm.pipeline {
+		t.Fatal(settings.Pipelines[0].Name, err)
+	}
+	return plan
+}
+
+// TestAmounts: the parts of the plan that are read here are those that the workers write. The chunks of a
+// video, with the job that comes before them, are every pixel of every rung once.
+func TestAmounts(t *testing.T) {
+	for _, seconds := range []float64{4, 20, 61.5, 300, 7200} {
+		m := simMedia(seconds, 720)
+		plan := planOf(t, m)
+		rungs := rungsOf(plan)
+		if len(rungs) < 3 || rungs[0].Size.Width != 1280 || rungs[0].Maxrate <= 0 || rungs[0].Rate.float() != 24 {
+			t.Fatalf("%g s: rungs %+v", seconds, rungs)
+		}
+		want, got, share := 0.0, 0.0, 0.0
+		for _, r := range rungs {
+			want += float64(r.Size.Width*r.Size.Height) * r.Rate.float() * seconds / 1e6
+		}
+		for _, j := range plan {
+			if kindOf(j, seconds) == chunkKind {
+				got += amount(j, seconds)
+				if !strings.HasSuffix(j.Name, "-first") {
+					share += shareOf(j, m)
+				}
+				if !isChunk(j.Name) {
+					t.Errorf("%s is a chunk, by its part alone", j.Name)
+				}
+			} else if isChunk(j.Name) {
+				t.Errorf("%s is a chunk, by its name alone", j.Name)
+			}
+		}
+		if math.Abs(got-want) > 1e-6*want || math.Abs(share-1) > 1e-9 {
+			t.Errorf("%g s: %g megapixels of %g, %g of the source", seconds, got, want, share)
+		}
+	}
+}
+
+// TestForms: what is planned for the two forms of clips is what they are for.
+func TestForms(t *testing.T) {
+	if copies(planOf(t, simMedia(60, 720))) || copies(copiedPlan(t, simMedia(60, 720))) {
+		t.Error("keyframes each 12 s are standard input")
+	}
+	if !copies(copiedPlan(t, standardMedia(60))) {
+		t.Error("keyframes each 2 s are not standard input")
+	}
+}
+
+func TestKinds(t *testing.T) {
+	kinds := map[string]bool{}
+	for _, m := range []pipeline.Media{simMedia(60, 720), simMedia(1800, 1080), mp3(300), standardMedia(60)} {
+		for _, j := range append(planOf(t, m), copiedPlan(t, m)...) {
+			kinds[kindOf(j, m.Duration)] = true
+		}
+	}
+	for kind := range kinds {
+		if _, ok := builtIn.Jobs[kind]; !ok {
+			t.Errorf("nobody knows what %s costs", kind)
+		}
+	}
+	for _, kind := range []string{
+		"thumbnail:poster", "thumbnail:storyboard", "thumbnail:keyframes", "audio:copy", "audio:encode",
+		"audio:file", "transcode:copy", chunkKind,
+		"transcode:package",
+	} {
+		if !kinds[kind] {
+			t.Errorf("there is no %s in %v", kind, kinds)
+		}
+	}
+	sound := 0.0
+	for _, j := range planOf(t, mp3(300)) {
+		if kindOf(j, 300) == "audio:encode" {
+			sound += amount(j, 300)
+		}
+	}
+	if sound != 300 {
+		t.Errorf("%g s of 300 s of sound are encoded", sound)
+	}
+}
+
+func mp3(seconds float64) pipeline.Media {
+	m := simMedia(seconds, 720)
+	m.Audio[0].Codec, m.Audio[0].Profile = "mp3", ""
+	return m
+}
+
+func standardMedia(seconds float64) pipeline.Media {
+	m := simMedia(seconds, 720)
+	m.Video.Groups.Longest = 2
+	return m
+}
+
+// tale is a story made of what happens to jobs: "started 3 transcode-0000 host/1".
+func tale(t *testing.T, plan []pipeline.Job, lines ...string) *story {
+	t.Helper()
+	s := &story{seen: map[pipeline.EventType]time.Time{}, plan: plan}
+	for _, l := range lines {
+		var what, job, process string
+		var at float64
+		if _, err := fmt.Sscan(l, &what, &at, &job, &process); err != nil {
+			t.Fatalf("%q: %v", l, err)
+		}
+		data, err := json.Marshal(pipeline.JobEvent{Job: job, Process: process})
+		if err != nil {
+			t.Fatal(err)
+		}
+		when := time.Unix(1000, int64(at*1e9))
+		e := pipeline.Event{Type: pipeline.EventType("job." + what), Time: when, Data: data}
+		if err := s.add(e, when); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s
+}
+
+func TestKillAndRepeats(t *testing.T) {
+	plan := planOf(t, simMedia(300, 720))
+	chunks := 0
+	for _, j := range plan {
+		if kindOf(j, 300) == chunkKind {
+			chunks++
+		}
+	}
+	var lines []string
+	for i := range (chunks + 2) / 3 {
+		lines = append(lines, fmt.Sprintf("started %d transcode-%04d h/7", i, i),
+			fmt.Sprintf("completed %d.5 transcode-%04d h/7", i, i))
+	}
+	if s := tale(t, plan, lines...); toKill(s, 7) {
+		t.Error("a worker is killed with nothing in hand")
+	}
+	lines = append(lines, "started 50 transcode-0010 h/17", "started 51 thumbnail h/7")
+	if s := tale(t, plan, lines...); toKill(s, 7) || !toKill(s, 17) {
+		t.Error("17 has a chunk in hand, and 7 has none")
+	}
+	if s := tale(t, plan, lines[:2]...); toKill(s, 7) {
+		t.Error("it is too early")
+	}
+	lines = append(lines, "started 60 transcode-0010 h/8", "started 61 thumbnail h/8",
+		"completed 62 transcode-0010 h/8")
+	n, first := repeats(tale(t, plan, lines...))
+	if n != 1 || first != time.Unix(1060, 0) {
+		t.Errorf("%d repeated, the first at %v", n, first)
+	}
+}
+
+func TestTook(t *testing.T) {
+	s := tale(t, nil, "started 3 x h/1", "started 4 y h/1")
+	if got := s.took(time.Unix(1001, 0), pipeline.JobStarted); got != 2 {
+		t.Errorf("%g s", got)
+	}
+	if got := s.took(time.Unix(1001, 0), pipeline.VideoReady); !math.IsNaN(got) {
+		t.Errorf("what did not happen took %g s", got)
+	}
+}
+
+func TestSamples(t *testing.T) {
+	plan := planOf(t, simMedia(60, 720))
+	s := &samples{work: map[string][]float64{}, took: map[string][]float64{}}
+	s.add(tale(t, plan,
+		"started 0 inspect h/1", "completed 0.25 inspect h/1",
+		"started 1 transcode-first h/1", "started 1 transcode-0000 h/1", "completed 2 transcode-first h/1",
+		"completed 10 transcode-0000 h/1", "started 10.5 transcode-0001 h/1", "completed 20 transcode-0001 h/1",
+		"started 21 transcode-package h/1", "completed 21.5 transcode-package h/1",
+	), 60)
+	if len(s.next) != 1 || !near(s.next[0], 0.5) {
+		t.Errorf("between chunks %v", s.next)
+	}
+	if len(s.unblock) != 1 || !near(s.unblock[0], 1) {
+		t.Errorf("unblocked after %v", s.unblock)
+	}
+	if got := s.took[chunkKind]; len(got) != 3 || got[1] != 9 {
+		t.Errorf("chunks took %v", got)
+	}
+	c := s.costs()
+	if !near(c.Jobs["inspect"].at(60), 0.25) || !near(c.Next, 0.5) || c.Writes != 0 {
+		t.Errorf("%+v", c)
+	}
+}

@@ -1,0 +1,114 @@
+// Command bench measures what ReelMill is to be good at, on this machine and beside peers in the same run.
+// `make bench` and `make sim` call it.
+//
+//	bench        measure, print tables, and write everything as JSON
+//	bench sim    simulate more machines than there are, with the costs that were measured (sim.go)
+//
+// What is measured; each is run several times, and the medians are what counts:
+//
+//	ready     from the start of an upload to video.ready: the default pipeline with all outputs, or, for clips
+//	          that are standard input, the same with "copy: auto", on a server that was just started and has
+//	          nothing else to do. By turns with it run its peers: A is one ffmpeg
+//	          that decodes once and writes the same renditions, sound and pictures; B is one ffmpeg for each of
+//	          these, one after the other (peers.go). A ratio is taken within a turn, so that a machine that
+//	          becomes slower does so for both.
+//	memory    the same runs, watched through /proc: the largest ffmpeg, the server, and the scratch folder,
+//	          for a clip and one five times as long.
+//	playable  from the last byte of an upload to video.playable.
+//	scaling   one and two single-threaded workers with a broker of their own, on the same source.
+//	kill      one of two workers is killed midway, and the chunks that were begun again are counted.
+//	costs     what the simulation needs: seconds of each kind of job by the work in it, latencies, writes.
+//
+// The clips are made of mathematics, the same in every run, with cuts, motion and grain, so that x264 works
+// about as hard as on film (clips.go); -clip FILE takes the pictures of a film. Times are what a client sees:
+// the clock of this program when the event arrives. Processor time of the server is read from /proc, that of
+// peers from their rusage.
+//
+// No measurement fails: each row has its aim, and says met or not. What others did on the machine meanwhile
+// is measured, too, and warned of.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+// options are the flags of a run.
+type options struct {
+	repeat, long int
+	clip         string
+	only         string
+	json         string
+	keep         bool
+	program      string
+	scale        float64
+	height       int
+}
+
+// measurements are the names that -only takes, in the order in which they run.
+var measurements = []string{"ready", "memory", "playable", "scaling", "kill", "costs"}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	if len(args) > 0 && args[0] == "sim" {
+		return runSim(args[1:], os.Stdout)
+	}
+	o, err := parseOptions(args)
+	if err != nil {
+		return err
+	}
+	return newBench(o).run(ctx)
+}
+
+func parseOptions(args []string) (o options, err error) {
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	flags.IntVar(&o.repeat, "repeat", 5, "runs of each measurement")
+	flags.IntVar(&o.long, "long", 3, "runs with clips of 5 minutes and more")
+	flags.StringVar(&o.clip, "clip", "", "a film whose pictures are taken; made ones when empty")
+	flags.StringVar(&o.only, "only", "", "measurements, separated by commas: "+strings.Join(measurements, ","))
+	flags.StringVar(&o.json, "json", "bin/bench.json", "file for the result")
+	flags.BoolVar(&o.keep, "keep", false, "keep the folder with clips, outputs and logs")
+	flags.StringVar(&o.program, "program", "", "reelmill; built when empty")
+	flags.Float64Var(&o.scale, "scale", 1, "for trying this program out: part of the clips' lengths to use")
+	flags.IntVar(&o.height, "height", 720, "for trying this program out: of the clips, in pixels")
+	if err := flags.Parse(args); err != nil {
+		return o, err
+	}
+	for _, name := range o.wanted() {
+		if !slices.Contains(measurements, name) {
+			return o, fmt.Errorf("-only: no measurement is called %q; there are %v", name, measurements)
+		}
+	}
+	switch {
+	case o.repeat < 1 || o.long < 1:
+		return o, fmt.Errorf("-repeat %d -long %d: at least 1 of each", o.repeat, o.long)
+	case o.scale <= 0 || o.height < 16 || o.height%2 != 0:
+		return o, fmt.Errorf("-scale %g -height %d: not usable", o.scale, o.height)
+	}
+	return o, nil
+}
+
+// wanted are the names in -only; none for all.
+func (o options) wanted() []string {
+	return strings.FieldsFunc(o.only, func(r rune) bool { return r == ',' || r == ' ' })
+}
+
+// wants reports whether a measurement is to be run. Memory is read off the runs of ready.
+func (o options) wants(name string) bool {
+	wanted := o.wanted()
+	return len(wanted) == 0 || slices.Contains(wanted, name)
+}

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+)
+
+// watchEvery is how often a server is looked at. VmHWM is a high-water mark, so of a process that lives
+// longer than that no more is missed than what it grew in its last quarter of a second.
+const watchEvery = 250 * time.Millisecond
+
+// peaks are the highest values that were seen of a server.
+type peaks struct {
+	Server   int64 `json:"server_bytes"`     // resident memory of the server itself
+	Encoder  int64 `json:"encoder_bytes"`    // of the largest ffmpeg that encoded pictures: one slot's
+	Other    int64 `json:"other_bytes"`      // of the largest other ffmpeg
+	Chunk    int64 `json:"chunk_scratch"`    // bytes below the scratch folder of one chunk's attempt
+	OtherJob int64 `json:"other_scratch"`    // of one attempt at any other job
+	Scratch  int64 `json:"scratch_bytes"`    // of all at once
+	Encoders int   `json:"encoders_at_once"` // most ffmpegs that encoded pictures at the same time
+}
+
+// watch looks at a server until the function that it returns is called, which says what was seen.
+func watch(ctx context.Context, server *process) func() peaks {
+	ctx, stop := context.WithCancel(ctx)
+	w := &watcher{server: server, encodes: map[uint64]bool{}}
+	var group sync.WaitGroup
+	group.Go(func() {
+		for ; ctx.Err() == nil; sleep(ctx, watchEvery) {
+			w.look()
+		}
+	})
+	return func() peaks {
+		stop()
+		group.Wait()
+		return w.seen
+	}
+}
+
+type watcher struct {
+	server  *process
+	seen    peaks
+	encodes map[uint64]bool // by start time: whether a child encodes pictures
+}
+
+func (w *watcher) look() {
+	w.seen.Server = max(w.seen.Server, peakRSS(w.server.pid))
+	encoders := 0
+	for pid, stat := range children(w.server.pid) {
+		encodes, known := w.encodes[stat.start]
+		if !known {
+			line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+			if err != nil || !bytes.Contains(line, []byte("ffmpeg")) {
+				continue // before exec it is still the server by name
+			}
+			encodes = bytes.Contains(line, []byte("libx264"))
+			w.encodes[stat.start] = encodes
+		}
+		if encodes {
+			w.seen.Encoder = max(w.seen.Encoder, peakRSS(pid))
+			encoders++
+		} else {
+			w.seen.Other = max(w.seen.Other, peakRSS(pid))
+		}
+	}
+	w.seen.Encoders = max(w.seen.Encoders, encoders)
+	w.scratch()
+}
+
+// scratch measures the folder of each attempt, which is called by its job and a number.
+func (w *watcher) scratch() {
+	entries, err := os.ReadDir(filepath.Join(w.server.data, "scratch"))
+	if err != nil {
+		return
+	}
+	var all int64
+	for _, e := range entries {
+		size := folderSize(filepath.Join(w.server.data, "scratch", e.Name()))
+		all += size
+		if isChunk(e.Name()) {
+			w.seen.Chunk = max(w.seen.Chunk, size)
+		} else {
+			w.seen.OtherJob = max(w.seen.OtherJob, size)
+		}
+	}
+	w.seen.Scratch = max(w.seen.Scratch, all)
+}
+
+// isChunk reports whether a name, of a job or of an attempt's folder, is of a chunk: transcode-0003-217.
+func isChunk(name string) bool {
+	rest, ok := strings.CutPrefix(name, "transcode-")
+	part, _, _ := strings.Cut(rest, "-")
+	return ok && (part == "first" || len(part) == 4 && strings.Trim(part, "0123456789") == "")
+}
+
+// peak holds the highest of several runs.
+func (p peaks) most(q peaks) peaks {
+	return peaks{
+		Server: max(p.Server, q.Server), Encoder: max(p.Encoder, q.Encoder), Other: max(p.Other, q.Other),
+		Chunk: max(p.Chunk, q.Chunk), OtherJob: max(p.OtherJob, q.OtherJob), Scratch: max(p.Scratch, q.Scratch),
+		Encoders: max(p.Encoders, q.Encoders),
+	}
+}
