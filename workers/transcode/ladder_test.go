@@ -108,6 +108,13 @@ func TestPlan(t *testing.T) {
 			"first! 360p 0-144", "0000 720p 540p 360p+144 0-288", "0001 720p 540p 360p 288-0",
 			"package 720p 540p 360p after first,0000,0001,audio",
 		}},
+		{"chunks of one segment", Params{Quality: "premium"}, film(20), []string{
+			"first! 360p 0-144", "0000 720p 540p 432p 0-144", "0001 720p 540p 432p 360p 144-288",
+			"0002 720p 540p 432p 360p 288-0", "package 720p 540p 432p 360p after first,0000,0001,0002,audio",
+		}},
+		{"of one rung", Params{Quality: "premium", Ladder: []int{720}}, film(20), []string{
+			"first! 720p 0-144", "0001 720p 144-288", "0002 720p 288-0", "package 720p after first,0001,0002,audio",
+		}},
 		{"the last chunk takes a short rest", Params{Ladder: []int{720}}, film(53), []string{
 			"first! 720p 0-144", "0000 720p+144 0-432", "0001 720p 432-864", "0002 720p 864-0",
 			"package 720p after first,0000,0001,0002,audio",

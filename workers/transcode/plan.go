@@ -117,8 +117,13 @@ func (l *planner) chunks() {
 			p.End, length = 0, l.media.Duration-float64(i*per)*segment
 		}
 		if i == 0 && early {
-			lowest.Skip = frames
-			p.Rungs = append(l.rungs[:len(l.rungs)-1:len(l.rungs)-1], lowest)
+			p.Rungs = l.rungs[: len(l.rungs)-1 : len(l.rungs)-1]
+			if lowest.Skip = frames; p.End != frames { // else "first" has made all of it
+				p.Rungs = append(p.Rungs, lowest)
+			}
+		}
+		if len(p.Rungs) == 0 {
+			continue
 		}
 		l.add(fmt.Sprintf("%04d", i), p, l.chunkJob(length, l.rungs, pipeline.Job{Opener: opening && !early}))
 	}
