@@ -45,16 +45,11 @@ const killGrace = 5 * time.Second
 // the process was waited for.
 //
 // The parent-death signal belongs to the OS thread that forked, so a goroutine keeps that thread locked
-// until Wait returns. The thread's niceness is what the child inherits; a thread made nice is not given back
-// but dies with its goroutine.
+// until Wait returns. It must be given back after that, never ended: others may have forked from it, too.
 func execute(ctx context.Context, l launch) result {
 	done := make(chan result, 1)
 	go func() {
 		runtime.LockOSThread()
-		if l.nice > 0 && setNice(l.nice) == nil {
-			done <- l.run(ctx)
-			return // still locked: the runtime ends this thread
-		}
 		defer runtime.UnlockOSThread()
 		done <- l.run(ctx)
 	}()
@@ -89,6 +84,9 @@ func (l launch) run(ctx context.Context) result {
 		_ = killGroup(cmd.Process.Pid)
 		_ = cmd.Wait() // its status is our own kill
 		return result{started: false, err: limitErr}
+	}
+	if l.nice > 0 {
+		_ = setNice(cmd.Process.Pid, l.nice) // a wish: what cannot be made nice still does its work
 	}
 	if l.started != nil {
 		l.started(cmd.Process.Pid)

@@ -16,9 +16,10 @@ func processAttributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }
 
-// setNice makes the calling thread, and what it forks, yield to others. Linux keeps niceness per thread.
-func setNice(n int) error {
-	return unix.Setpriority(unix.PRIO_PROCESS, 0, n)
+// setNice makes every thread of a process group yield to others. Linux keeps niceness per thread; a thread has that
+// of the one that started it.
+func setNice(group, n int) error {
+	return unix.Setpriority(unix.PRIO_PGRP, group, n)
 }
 
 // setLimits applies l to a running child, and forbids core dumps: they would hold users' pictures.

@@ -9,7 +9,7 @@ func processAttributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true}
 }
 
-func setNice(int) error { return syscall.ENOSYS }
+func setNice(int, int) error { return syscall.ENOSYS }
 
 func setLimits(int, Limits) error { return nil }
 

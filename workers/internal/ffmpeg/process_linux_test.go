@@ -1,0 +1,42 @@
+package ffmpeg
+
+import (
+	"os/exec"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestNiceProcess: it is nice, and what our process started otherwise outlives it. The parent-death signal is sent when
+// a thread ends, so no thread that forks may.
+func TestNiceProcess(t *testing.T) {
+	for range 8 {
+		other := exec.CommandContext(t.Context(), "cat")
+		other.SysProcAttr = processAttributes()
+		input, err := other.StdinPipe()
+		if err == nil {
+			err = other.Start()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		nice := 0
+		done := execute(t.Context(), launch{path: "/bin/sleep", args: []string{"0.01"}, nice: 7, started: func(pid int) {
+			got, err := unix.Getpriority(unix.PRIO_PROCESS, pid)
+			if err != nil && err != syscall.ESRCH {
+				t.Error(err)
+			}
+			nice = 20 - got // the kernel answers 40 to 1 for niceness -20 to 19: getpriority(2)
+		}})
+		if done.err != nil || nice != 7 {
+			t.Errorf("%v, niceness %d", done.err, nice)
+		}
+		if err := input.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := other.Wait(); err != nil {
+			t.Fatalf("another process of ours: %v", err)
+		}
+	}
+}
