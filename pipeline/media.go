@@ -39,6 +39,16 @@ type Media struct {
 	NoCopy bool `json:"no_copy,omitempty"`
 }
 
+// forTask returns what tasks hold of the facts: all but Borders, which may be thousands.
+func (m *Media) forTask() *Media {
+	if m == nil || m.Video.Groups == nil || m.Video.Groups.Borders == nil {
+		return m
+	}
+	short, groups := *m, *m.Video.Groups
+	groups.Borders, short.Video.Groups = nil, &groups
+	return &short
+}
+
 // VideoTrack is the one picture track that is used.
 type VideoTrack struct {
 	Stream      int     `json:"stream"` // ffmpeg's stream index
@@ -77,6 +87,9 @@ type Groups struct {
 	Closed  bool    `json:"closed"`  // every keyframe is an IDR picture that nothing before it is shown after
 	Longest float64 `json:"longest"` // seconds between keyframes, at most
 	Average float64 `json:"average"` // seconds
+	// Borders are keyframes that segments of the track as it is can begin with: seconds from the first frame, which
+	// is one. Empty when the groups are not closed. Tasks go without, as plans are made of them.
+	Borders []float64 `json:"borders,omitempty"`
 }
 
 // Edits is what an MP4's edit list does to a track.

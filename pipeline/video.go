@@ -282,6 +282,6 @@ func (v *Video) task(j Job, last, cause Event) Task {
 	return Task{
 		Cause:   last.Sequence,
 		Project: v.Project, Video: v.ID, Job: j, Source: v.Upload.Source, Assets: v.Upload.Assets,
-		Media: v.Verdict.Media, EventID: cause.ID, Trace: cause.TraceParent,
+		Media: v.Verdict.Media.forTask(), EventID: cause.ID, Trace: cause.TraceParent,
 	}
 }

@@ -15,16 +15,15 @@ import (
 // form is how the pictures of a clip are encoded. Both are H.264 High of about 2.5 Mbit/s at 720p, with the
 // same pictures.
 type form struct {
-	name     string
-	group    int    // seconds between keyframes
-	pipeline string // that shows what the form is for; empty: the default
+	name  string
+	group int // seconds between keyframes
 }
 
 var (
 	// encodeForm has keyframes too far apart for standard input: every rung is encoded.
-	encodeForm = form{"encode", 12, ""}
-	// standardForm is standard input: its top rung is a copy, where the pipeline has that.
-	standardForm = form{"standard", 2, "copied"}
+	encodeForm = form{"encode", 12}
+	// standardForm is standard input: its top rung is a copy.
+	standardForm = form{"standard", 2}
 )
 
 // Of the made pictures.

@@ -6,11 +6,11 @@
 //
 // What is measured; each is run several times, and the medians are what counts:
 //
-//	ready     from the start of an upload to video.ready: the default pipeline with all outputs, or, for clips
-//	          that are standard input, the same with "copy: auto", on a server that was just started and has
-//	          nothing else to do. By turns with it run its peers: A is one ffmpeg
-//	          that decodes once and writes the same renditions, sound and pictures; B is one ffmpeg for each of
-//	          these, one after the other (peers.go). A ratio is taken within a turn, so that a machine that
+//	ready     from the start of an upload to video.ready: the default pipeline with all outputs, on a
+//	          server that was just started and has nothing else to do; the top rung of clips that are standard
+//	          input is a copy. By turns with it run its peers: A is one ffmpeg that decodes once and writes the
+//	          same renditions, sound and pictures; B is one ffmpeg for each of these, one after the other
+//	          (peers.go). A ratio is taken within a turn, so that a machine that
 //	          becomes slower does so for both.
 //	memory    the same runs, watched through /proc: the largest ffmpeg, the server, and the scratch folder,
 //	          for a clip and one five times as long.

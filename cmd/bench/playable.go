@@ -7,21 +7,19 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// playables are the clips, and pipelines, whose time to video.playable is measured.
+// playables are the clips whose time to video.playable is measured.
 var playables = []struct {
-	form     form
-	seconds  float64
-	sound    string
-	pipeline string
-	aim      aim
+	form    form
+	seconds float64
+	sound   string
+	aim     aim
 }{
-	{standardForm, 60, "aac", "copied", atMost(1.5)},
-	{standardForm, 600, "aac", "copied", atMost(1.5)},
-	{standardForm, 60, "aac", "", aim{}},
-	{encodeForm, 30, "aac", "", atMost(4)},
-	{encodeForm, 300, "aac", "", atMost(4)},
-	{encodeForm, 300, "mp3", "", atMost(4)},
-	{encodeForm, 1800, "aac", "", atMost(4)},
+	{standardForm, 60, "aac", atMost(1.5)},
+	{standardForm, 600, "aac", atMost(1.5)},
+	{encodeForm, 30, "aac", atMost(4)},
+	{encodeForm, 300, "aac", atMost(4)},
+	{encodeForm, 300, "mp3", atMost(4)},
+	{encodeForm, 1800, "aac", atMost(4)},
 }
 
 // playable measures from the last byte of an upload to video.playable. The server is stopped then: the rest
@@ -34,7 +32,7 @@ func (b *bench) playable(ctx context.Context) error {
 		}
 		var sent, answered []float64
 		for n := range b.runs(p.seconds) {
-			s, err := b.playableOnce(ctx, source, p.pipeline)
+			s, err := b.playableOnce(ctx, source)
 			if err != nil {
 				return err
 			}
@@ -43,23 +41,20 @@ func (b *bench) playable(ctx context.Context) error {
 			b.say("%-22s %d playable after %.2f s", source.name, n+1, sent[n])
 		}
 		name := fmt.Sprintf("playable %s %gs %s", p.form.name, p.seconds, p.sound)
-		if p.pipeline != "" {
-			name += ", pipeline " + p.pipeline
-		}
 		b.add(name+": after the last byte", "s", sent, p.aim, "")
 		b.add(name+": after the answer", "s", answered, aim{}, "")
 	}
 	return nil
 }
 
-func (b *bench) playableOnce(ctx context.Context, source clip, name string) (*story, error) {
+func (b *bench) playableOnce(ctx context.Context, source clip) (*story, error) {
 	server, err := b.serve(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer server.stop()
 	others, cpu := watchOthers(), processorTime(server.pid)
-	s, err := follow(ctx, server.url, source, name, pipeline.VideoPlayable, nil)
+	s, err := follow(ctx, server.url, source, "", pipeline.VideoPlayable, nil)
 	if err == nil {
 		b.busyOthers("playable "+source.name, others(processorTime(server.pid)-cpu))
 	}

@@ -101,7 +101,7 @@ func (b *bench) ours(ctx context.Context, source clip, c contest) (*story, outco
 	defer server.stop()
 	seen := watch(ctx, server)
 	others, cpu := watchOthers(), processorTime(server.pid)
-	s, err := follow(ctx, server.url, source, c.form.pipeline, pipeline.VideoReady, nil)
+	s, err := follow(ctx, server.url, source, "", pipeline.VideoReady, nil)
 	if err != nil {
 		seen()
 		return nil, o, err

@@ -28,15 +28,9 @@ type site struct {
 	workers []*process
 }
 
-// configuration holds the pipelines of all servers besides the default one. Copied is that one with a copied
-// top rung where the source is standard input. In costs and in quick, one step follows on the other, so that
+// configuration holds the pipelines of all servers besides the default one. In costs and in quick, one step follows on the other, so that
 // no job is slowed down by another kind.
 const configuration = `pipelines:
-  - name: copied
-    steps:
-      - {name: thumbnail, worker: thumbnail}
-      - {name: audio, worker: audio}
-      - {name: transcode, worker: transcode, with: {copy: auto}}
   - name: transcode
     steps: [{name: transcode, worker: transcode}]
   - name: quick
@@ -47,7 +41,7 @@ const configuration = `pipelines:
     steps:
       - {name: thumbnail, worker: thumbnail}
       - {name: audio, worker: audio, after: [thumbnail]}
-      - {name: transcode, worker: transcode, after: [audio], with: {copy: auto}}
+      - {name: transcode, worker: transcode, after: [audio]}
 `
 
 // shortLease is how long the tasks of a dead worker stay with it where workers are killed, in place of 60 s.

@@ -110,15 +110,16 @@ func family(codecs string) string {
 	return name
 }
 
-// aligned reports whether the segments of two tracks begin at the same times. How long the last one is does
-// not matter: at half the frame rate it may end a frame later.
+// aligned reports whether the segments of two tracks begin at the same times, to within a half frame at 60 frames/s:
+// those of a source that was copied have its own clock. How long the last one is does not matter: at half the frame
+// rate it may end a frame later.
 func aligned(a, b Track) bool {
 	if len(a.Segments) != len(b.Segments) {
 		return false
 	}
 	var at, bt int64
 	for i := range a.Segments {
-		if at*int64(b.Timescale) != bt*int64(a.Timescale) {
+		if math.Abs(float64(at)/float64(a.Timescale)-float64(bt)/float64(b.Timescale)) > 0.008 {
 			return false
 		}
 		at, bt = at+a.ticks(i), bt+b.ticks(i)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
+	"github.com/reelmill/reelmill/workers/internal/picture"
 	"github.com/reelmill/reelmill/workers/internal/sampletable"
 )
 
@@ -46,7 +47,8 @@ func (m *measurement) index(ctx context.Context) index {
 	}
 	x.edits[m.stream.Index] = edits
 	// Looking at each sample reads all of the file, in small pieces.
-	p, err := f.Picture(ctx, m.stream.ID, m.media.Size <= wholeSize)
+	grid := picture.SourceRate(m.media.Video).AtMost(picture.LowRate).Float()
+	p, err := f.Picture(ctx, m.stream.ID, m.media.Size <= wholeSize, grid)
 	if err != nil || f.Fragmented || p.Samples == 0 || p.Samples != m.stream.NbFrames || p.Length <= 0 {
 		return x
 	}

@@ -74,7 +74,7 @@ func (c chunkRun) command(input string) ffmpeg.Command {
 	for i, r := range c.part.Rungs {
 		outputs = append(outputs, ffmpeg.Output{
 			Path: encodedFile(c.job.Dir, r), Format: "mp4", Maps: []string{"[" + labels[i] + "]"},
-			Options: append(picture.H264(c.quality, r.Maxrate, r.Rate), fragments(r.Rate, c.begin(r))...),
+			Options: append(picture.H264(c.quality, r.Maxrate, r.Rate, c.borders(r)...), fragments(r.Rate, c.begin(r))...),
 		})
 	}
 	in, global := c.source(input)
@@ -132,6 +132,16 @@ func (c chunkRun) frames(r rung) int {
 	return c.ofRung(c.part.End-c.part.Start-r.Skip, r)
 }
 
+// borders returns the frames at which segments of rung r begin, counted from the chunk's first; nil where they are
+// as long as segmentFrames says.
+func (c chunkRun) borders(r rung) []int {
+	var frames []int
+	for _, at := range c.part.Borders {
+		frames = append(frames, c.ofRung(at-c.part.Start, r))
+	}
+	return frames
+}
+
 // begin is the number of the chunk's first frame of rung r, at the rung's own rate.
 func (c chunkRun) begin(r rung) int { return c.ofRung(c.part.Start+r.Skip, r) }
 
@@ -170,13 +180,24 @@ func (c chunkRun) cut(ctx context.Context, r rung) (run, error) {
 	}
 	ticks := uint64(r.Rate.Timescale() / r.Rate.Num * r.Rate.Den) // of a frame
 	var err error
-	made.track, err = hls.Cut(ctx, made.file, made.dir, hls.Options{
-		First: c.begin(r) / segmentFrames(r.Rate), Start: uint64(c.begin(r)) * ticks,
-	})
+	options := hls.Options{First: c.begin(r) / segmentFrames(r.Rate), Start: uint64(c.begin(r)) * ticks}
+	if len(c.part.Borders) > 0 {
+		options.First, options.Borders = c.part.First, seconds(c.part.Borders, c.part.Rate)
+	}
+	made.track, err = hls.Cut(ctx, made.file, made.dir, options)
 	if err != nil {
 		return made, err
 	}
 	return made, c.measure(r, made.track)
+}
+
+// seconds turns numbers of frames into times.
+func seconds(frames []int, r picture.Rate) []float64 {
+	times := make([]float64, len(frames))
+	for i, n := range frames {
+		times[i] = float64(n) / r.Float()
+	}
+	return times
 }
 
 // measure compares the length of what was encoded with the plan: to the frame where another chunk follows,

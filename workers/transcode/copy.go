@@ -19,6 +19,7 @@ type copyRun struct {
 	tools   ffmpeg.Tools
 	job     workers.Attempt
 	quality string
+	part    part
 	rung    rung
 }
 
@@ -40,7 +41,9 @@ func (c copyRun) run(ctx context.Context) (pipeline.Result, error) {
 	}
 	result, encodeErr := chunkRun{
 		tools: c.tools, job: c.job, quality: c.quality,
-		part: part{Kind: chunkKind, Rate: c.rung.Rate, Size: c.rung.Size, Rungs: []rung{c.rung}},
+		part: part{
+			Kind: chunkKind, Rate: c.rung.Rate, Size: c.rung.Size, Rungs: []rung{c.rung}, Borders: c.part.Borders,
+		},
 	}.run(ctx)
 	result.Facts = map[string]any{"copied": false, "reason": err.Error()}
 	return result, encodeErr
@@ -86,13 +89,9 @@ func (c copyRun) remux(ctx context.Context) (run, error) {
 	if err := os.Mkdir(made.dir, 0o700); err != nil {
 		return made, err
 	}
-	if made.track, err = hls.Cut(ctx, made.file, made.dir, hls.Options{Copied: true}); err != nil {
+	options := hls.Options{Borders: seconds(c.part.Borders, c.rung.Rate)}
+	if made.track, err = hls.Cut(ctx, made.file, made.dir, options); err != nil {
 		return made, unfit("%w", err)
-	}
-	for _, s := range made.track.Segments {
-		if s.Duration > longestGroup+1 {
-			return made, unfit("a segment of %.1f s", s.Duration)
-		}
 	}
 	whole := chunkRun{job: c.job, part: part{Rate: c.rung.Rate}}
 	if err := whole.measure(c.rung, made.track); err != nil {

@@ -5,21 +5,26 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
+	"github.com/reelmill/reelmill/workers/internal/picture"
+	"github.com/reelmill/reelmill/workers/internal/sampletable"
 	"github.com/reelmill/reelmill/workers/workertest"
 )
 
-// standardClip is 14 s of standard input with a keyframe each gop frames, at 10 frames/s.
-func standardClip(t *testing.T, gop string) (string, pipeline.Media) {
+// standardClip is 14 s of standard input with a keyframe each gop frames, at 10 frames/s. Its facts say that it has
+// one at each border.
+func standardClip(t *testing.T, gop string, borders ...float64) (string, pipeline.Media) {
 	t.Helper()
 	source := workertest.Clip(t, "a.mp4", args(workertest.Pattern("640x360", "10", "14"), x264, []string{
 		"-g", gop, "-bf", "2", "-sc_threshold", "0", "-profile:v", "high"})...)
 	m := standardMedia()
 	m.Duration, m.Video.Width, m.Video.Height, m.Video.CodedWidth, m.Video.CodedHeight = 14, 640, 360, 640, 360
+	m.Video.Groups.Borders = borders
 	m.Video.FrameRateNum, m.Video.Bitrate, m.Video.Matrix, m.Audio = 10, 500_000, "bt709", nil
 	return source, m
 }
@@ -59,30 +64,75 @@ func joined(t *testing.T, root, rung string) string {
 
 // TestCopy: the top rung is the source's own pictures, bit for bit, at once and whole.
 func TestCopy(t *testing.T) {
-	source, m := standardClip(t, "50")
-	root := runAll(t, `{"ladder":[180,360],"copy":"auto"}`, source, m, nil)
+	source, m := standardClip(t, "50", 0, 5, 10)
+	root := runAll(t, `{"ladder":[180,360]}`, source, m, nil)
 	verifyTree(t, root, map[string][2]int{"360p": {640, 360}, "180p": {320, 180}})
 	if !bytes.Equal(payload(t, source), payload(t, joined(t, root, "360p"))) {
 		t.Error("the pictures are not those of the source")
 	}
-	list, err := os.ReadFile(filepath.Join(root, "360p", "index.m3u8"))
-	if err != nil || strings.Count(string(list), "#EXTINF:5.0") != 2 || strings.Count(string(list), "#EXTINF:4.0") != 1 {
-		t.Errorf("%s %v", list, err)
+	for _, rung := range []string{"360p", "180p"} { // a player changes between them at any segment
+		list, err := os.ReadFile(filepath.Join(root, rung, "index.m3u8"))
+		if err != nil || strings.Count(string(list), "#EXTINF:5.0") != 2 || strings.Count(string(list), "#EXTINF:4.0") != 1 {
+			t.Errorf("%s: %s %v", rung, list, err)
+		}
 	}
+}
+
+// TestCopyOfHighRate: keyframes that the rungs of half the rate have no frame for begin no segment.
+func TestCopyOfHighRate(t *testing.T) {
+	source := workertest.Clip(t, "a.mp4", args(workertest.Pattern("960x540", "60", "13"), x264, []string{
+		"-g", "45", "-sc_threshold", "0", "-profile:v", "high"})...)
+	_, m := standardClip(t, "50")
+	m.Duration, m.Video.Width, m.Video.Height, m.Video.CodedWidth, m.Video.CodedHeight = 13, 960, 540, 960, 540
+	m.Video.FrameRateNum, m.Video.Groups.Borders = 60, bordersOf(t, source, picture.LowRate)
+	if want := []float64{0, 6, 12}; !slices.Equal(m.Video.Groups.Borders, want) {
+		t.Fatalf("borders %v, want %v", m.Video.Groups.Borders, want)
+	}
+	root := runAll(t, `{"ladder":[180,540],"quality":"premium"}`, source, m, nil)
+	verifyTree(t, root, map[string][2]int{"540p": {960, 540}, "180p": {320, 180}})
+	for _, rung := range []string{"540p", "180p"} {
+		list, err := os.ReadFile(filepath.Join(root, rung, "index.m3u8"))
+		if err != nil || strings.Count(string(list), "#EXTINF:6.0") != 2 || strings.Count(string(list), "#EXTINF:1.0") != 1 {
+			t.Errorf("%s: %s %v", rung, list, err)
+		}
+	}
+}
+
+// bordersOf returns what inspection would find.
+func bordersOf(t *testing.T, file string, grid float64) []float64 {
+	t.Helper()
+	f, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	index, err := sampletable.Read(f, info.Size())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := index.Picture(t.Context(), 1, false, grid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p.Groups.Borders
 }
 
 // TestCopyFallsBack: what was taken for standard input and is not is encoded after all, and says so.
 func TestCopyFallsBack(t *testing.T) {
-	source, m := standardClip(t, "140")
+	source, m := standardClip(t, "140", 0, 6, 12)
 	store := workertest.NewStore(t)
-	jobs, err := New(ffmpeg.Tools{}).Plan(Params{Copy: "auto"}, m)
+	jobs, err := New(ffmpeg.Tools{}).Plan(Params{}, m)
 	if err != nil {
 		t.Fatal(err)
 	}
 	jobs[0].Worker, jobs[0].Params = "transcode", json.RawMessage("{}")
 	task := pipeline.Task{Video: store.Video, Job: jobs[0], Media: &m, Source: store.Add(t, "original", source)}
 	r := store.Work(t, registry(), task, nil, nil)
-	if r.Facts["copied"] != false || !strings.Contains(r.Facts["reason"].(string), "a segment of 14.0 s") {
+	if r.Facts["copied"] != false || !strings.Contains(r.Facts["reason"].(string), "1 segments, want 3") {
 		t.Errorf("facts %v", r.Facts)
 	}
 	for _, o := range r.Outputs {

@@ -29,8 +29,9 @@ type step struct {
 // steps of H.264. The two above 1080p are taken only when a pipeline asks for them; their caps are those of
 // 1080p by the number of pixels to the power of 0.75, as the others stand to each other.
 var steps = []step{
-	{240, 400, 30}, {360, 900, 30}, {432, 1650, 30}, {540, 3000, 60}, {720, 4500, 60}, {1080, 9000, 60},
-	{1440, 13800, 60}, {2160, 25400, 60},
+	{240, 400, picture.LowRate}, {360, 900, picture.LowRate}, {432, 1650, picture.LowRate},
+	{540, 3000, picture.MaxRate}, {720, 4500, picture.MaxRate}, {1080, 9000, picture.MaxRate},
+	{1440, 13800, picture.MaxRate}, {2160, 25400, picture.MaxRate},
 }
 
 // Edges of rungs by quality. The 240p rung is for sources that are too small for 360p.

@@ -129,7 +129,7 @@ func TestPlan(t *testing.T) {
 		{"light", Params{}, ntsc, []string{
 			"first! 360p 0-180", "0000 360p+180 0-0", "package 360p after first,0000,audio",
 		}},
-		{"copied", Params{Copy: "auto"}, standardMedia(), []string{
+		{"copied", Params{}, standardMedia(), []string{
 			"copy! 720p", "0000 540p 360p 0-576", "0001 540p 360p 576-1152", "0002 540p 360p 1152-0",
 			"package 720p 540p 360p after copy,0000,0001,0002,audio",
 		}},
@@ -168,6 +168,33 @@ func TestPlanOfLongVideo(t *testing.T) {
 		if j.Scratch > 30<<20 || j.Timeout > 1000 {
 			t.Fatalf("%s wants %d bytes and %v s", j.Name, j.Scratch, j.Timeout)
 		}
+	}
+}
+
+// TestPlanBesidesACopy: encoded segments begin where those of the copied rung do, in every chunk.
+func TestPlanBesidesACopy(t *testing.T) {
+	m := standardMedia()
+	jobs, err := New(ffmpeg.Tools{}).Plan(Params{}, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var copied part
+	if err := json.Unmarshal(jobs[0].Part, &copied); err != nil || copied.Kind != copyKind {
+		t.Fatalf("%+v, %v", copied, err)
+	}
+	want := []int{0, 120, 240, 450, 576, 720, 864, 1008, 1152, 1296}
+	if !slices.Equal(copied.Borders, want) {
+		t.Errorf("borders of the copy %v, want %v", copied.Borders, want)
+	}
+	var encoded []int
+	for _, p := range parts(t, jobs) {
+		if p.First != len(encoded) || p.Borders[0] != p.Start || p.Start != want[p.First] {
+			t.Errorf("chunk %+v", p)
+		}
+		encoded = append(encoded, p.Borders...)
+	}
+	if !slices.Equal(encoded, want) {
+		t.Errorf("borders of the chunks %v, want %v", encoded, want)
 	}
 }
 

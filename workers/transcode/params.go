@@ -16,9 +16,8 @@ type Params struct {
 	// above the source are left out.
 	Ladder []int `json:"ladder,omitempty" minItems:"1" maxItems:"10" doc:"Short edges, 16 to 2160 pixels"`
 	// Copy says whether a source that is standard input becomes the top rung as it is (auto), or every rung is
-	// encoded (never). Never is the default as long as the borders of encoded segments do not stand on the
-	// source's keyframes: a player that changes between the two by itself shows a hole of some frames.
-	Copy string `json:"copy,omitempty" enum:"auto,never" doc:"Whether standard H.264 stays as it is. Default never"`
+	// encoded (never).
+	Copy string `json:"copy,omitempty" enum:"auto,never" doc:"Whether standard H.264 stays as it is. Default auto"`
 	// MP4 names renditions to offer as progressive files too: "highest", or names such as "720p". Names that
 	// the video has no rung of are left out.
 	MP4 []string `json:"mp4,omitempty" minItems:"1" maxItems:"10" doc:"highest, or names of rungs such as 720p"`
@@ -26,8 +25,8 @@ type Params struct {
 
 // Values of Params.
 const (
-	copyAuto = "auto"
-	highest  = "highest"
+	copyNever = "never"
+	highest   = "highest"
 
 	minEdge = 16 // pixels, of an entry of Ladder
 	maxEdge = 2160

@@ -22,6 +22,10 @@ type part struct {
 	Start int          `json:"start,omitempty"`
 	End   int          `json:"end,omitempty"`  // 0: the end of the video
 	Seek  bool         `json:"seek,omitempty"` // decoding may begin near Start
+	// Borders are the frames at which the segments begin, the first of which has number First; empty when they are as
+	// long as segmentFrames says. They are where a copied rung's segments begin, too.
+	Borders []int `json:"borders,omitempty"`
+	First   int   `json:"first,omitempty"`
 }
 
 // kind is what a job does.
@@ -69,7 +73,8 @@ func newPlanner(p Params, m pipeline.Media) *planner {
 // plan returns the jobs, those that are to begin first in front.
 func (l *planner) plan() ([]pipeline.Job, error) {
 	if len(l.copied) > 0 {
-		l.add(copyJob, part{Kind: copyKind, Rungs: l.copied}, pipeline.Job{
+		rate := l.copied[0].Rate
+		l.add(copyJob, part{Kind: copyKind, Rungs: l.copied, Rate: rate, Borders: l.borders(rate)}, pipeline.Job{
 			Priority: pipeline.High, Opener: true, Weight: 1, Scratch: 2 * l.media.Size,
 			Timeout: timeout(l.media.Duration),
 		})
@@ -99,7 +104,7 @@ func (l *planner) plan() ([]pipeline.Job, error) {
 func (l *planner) chunks() {
 	best, lowest := l.rungs[0], l.rungs[len(l.rungs)-1]
 	base := part{Kind: chunkKind, Rate: best.Rate, Size: best.Size, Rungs: l.rungs}
-	frames := segmentFrames(best.Rate)
+	borders, frames := l.borders(best.Rate), segmentFrames(best.Rate)
 	segment := float64(frames) / best.Rate.Float()
 	opening := len(l.copied) == 0
 	early := opening && l.media.Duration > 1.5*segment && !l.late()
@@ -109,13 +114,19 @@ func (l *planner) chunks() {
 		job := pipeline.Job{Priority: pipeline.High, Opener: true}
 		l.add(firstJob, first, l.chunkJob(segment, first.Rungs, job))
 	}
-	per, count := l.division(segment)
+	per, count := l.division(segment, len(borders))
 	for i := range count {
-		p, length := base, float64(per)*segment
-		p.Start, p.End, p.Seek = i*per*frames, (i+1)*per*frames, i > 0
-		if i == count-1 {
-			p.End, length = 0, l.media.Duration-float64(i*per)*segment
+		last := i == count-1
+		to := (i + 1) * per
+		if last && borders != nil {
+			to = len(borders)
 		}
+		p := base.of(i*per, to, borders)
+		length := float64(p.End-p.Start) / p.Rate.Float()
+		if last {
+			p.End, length = 0, l.media.Duration-float64(p.Start)/p.Rate.Float()
+		}
+		p.Seek = i > 0
 		if i == 0 && early {
 			p.Rungs = l.rungs[: len(l.rungs)-1 : len(l.rungs)-1]
 			if lowest.Skip = frames; p.End != frames { // else "first" has made all of it
@@ -129,6 +140,19 @@ func (l *planner) chunks() {
 	}
 }
 
+// of returns the chunk of the segments [from, to), which begin at borders; nil: on the grid.
+func (p part) of(from, to int, borders []int) part {
+	if borders == nil {
+		p.Start, p.End = from*segmentFrames(p.Rate), to*segmentFrames(p.Rate)
+		return p
+	}
+	p.First, p.Borders, p.Start = from, borders[from:to], borders[from]
+	if to < len(borders) {
+		p.End = borders[to]
+	}
+	return p
+}
+
 // Sizes of a chunk, in seconds of one core's work. There are chunks enough for some machines even of a short
 // video, but none so small that starting and decoding up to its first frame would count.
 const (
@@ -138,14 +162,29 @@ const (
 	maxChunks = 9999
 )
 
-// division returns how many segments a chunk has, and how many chunks there are. The last is half to one
-// and a half as long as the others: an end that lies a little before or after what inspection measured
-// makes no empty chunk.
-func (l *planner) division(segment float64) (per, count int) {
+// borders returns the frames of rate r at which segments begin that a copied rung has, too; nil without one.
+func (l *planner) borders(r picture.Rate) []int {
+	if len(l.copied) == 0 {
+		return nil
+	}
+	var frames []int
+	for _, at := range l.media.Video.Groups.Borders {
+		frames = append(frames, int(math.Round(at*r.Float())))
+	}
+	return frames
+}
+
+// division returns how many segments a chunk has, and how many chunks there are; known is how many segments there
+// are, when they are not all about as long as segment. The last is half to one and a half as long as the others: an
+// end that lies a little before or after what inspection measured makes no empty chunk.
+func (l *planner) division(segment float64, known int) (per, count int) {
 	if !picture.Seekable(l.media) || l.late() {
 		return 1, 1
 	}
 	segments := l.media.Duration / segment
+	if known > 0 {
+		segments, segment = float64(known), l.media.Duration/float64(known)
+	}
 	per = l.per
 	if per == 0 {
 		work := l.work(segment, l.rungs)

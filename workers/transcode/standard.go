@@ -22,7 +22,7 @@ const (
 func standard(p Params, m pipeline.Media, top rung) string {
 	v := m.Video
 	switch {
-	case p.Copy != copyAuto:
+	case p.Copy == copyNever:
 		return "the pipeline has every rung encoded"
 	case m.NoCopy:
 		return "the source itself is not to be seen"
@@ -46,7 +46,7 @@ func standard(p Params, m pipeline.Media, top rung) string {
 	case v.Bitrate <= 0, float64(v.Bitrate) > rateMargin*1000*float64(top.Maxrate):
 		return fmt.Sprintf("its bit rate is %d kbit/s, %s has %d at most", v.Bitrate/1000, top.Name, top.Maxrate)
 	}
-	return standardGroups(v)
+	return standardGroups(v, m.Duration)
 }
 
 // standardForm is the part of standard about the form of the pictures.
@@ -84,7 +84,7 @@ const hdHeight = 720
 func known(tag string) bool { return tag != "" && tag != "unknown" }
 
 // standardGroups is the part of standard about the groups of pictures and the edit list.
-func standardGroups(v pipeline.VideoTrack) string {
+func standardGroups(v pipeline.VideoTrack, length float64) string {
 	switch g := v.Groups; {
 	case g == nil:
 		return "its keyframes are not known"
@@ -92,8 +92,21 @@ func standardGroups(v pipeline.VideoTrack) string {
 		return "its groups of pictures are open"
 	case g.Longest > longestGroup:
 		return fmt.Sprintf("its keyframes are up to %.1f s apart", g.Longest)
+	case len(g.Borders) == 0:
+		return "no segment can begin at its keyframes"
+	case longestSegment(g.Borders, length) > longestGroup:
+		return fmt.Sprintf("segments that begin at its keyframes are up to %.1f s long", longestSegment(g.Borders, length))
 	case v.Edits == pipeline.EditsComplex:
 		return "its edit list does more than shift it"
 	}
 	return ""
+}
+
+// longestSegment returns the longest of the segments of a track that begin at borders, in seconds.
+func longestSegment(borders []float64, length float64) float64 {
+	longest := length - borders[len(borders)-1]
+	for i := range borders[1:] {
+		longest = max(longest, borders[i+1]-borders[i])
+	}
+	return longest
 }

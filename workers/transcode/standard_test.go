@@ -14,7 +14,7 @@ func standardMedia() pipeline.Media {
 			Codec: "h264", Profile: "High", Level: 31, PixelFormat: "yuv420p", BitDepth: 8, Bitrate: 2_500_000,
 			CodedWidth: 1280, CodedHeight: 720, Width: 1280, Height: 720, SampleRatio: 1,
 			FrameRateNum: 24, FrameRateDen: 1, Edits: pipeline.EditsSimple,
-			Groups: &pipeline.Groups{Closed: true, Longest: 9.9, Average: 4},
+			Groups: &pipeline.Groups{Closed: true, Longest: 9.9, Average: 4, Borders: []float64{0, 5, 10, 18.75, 24, 30, 36, 42, 48, 54}},
 		},
 		Audio: []pipeline.AudioTrack{{Codec: "mp3", Channels: 2, SampleRate: 44100, Duration: 60}},
 	}
@@ -25,7 +25,7 @@ func TestStandard(t *testing.T) {
 	reason := func(p Params, m pipeline.Media) string {
 		return standard(p, m, ladder(m.Video, p.Quality, p.Ladder)[0])
 	}
-	if why := reason(Params{Copy: "auto"}, standardMedia()); why != "" {
+	if why := reason(Params{}, standardMedia()); why != "" {
 		t.Fatal(why)
 	}
 	for want, spoil := range map[string]func(m *pipeline.Media){
@@ -54,20 +54,24 @@ func TestStandard(t *testing.T) {
 		"its keyframes are not known":                        func(m *pipeline.Media) { m.Video.Groups = nil },
 		"its groups of pictures are open":                    func(m *pipeline.Media) { m.Video.Groups.Closed = false },
 		"its keyframes are up to 10.4 s apart":               func(m *pipeline.Media) { m.Video.Groups.Longest = 10.4 },
-		"its edit list does more than shift it":              func(m *pipeline.Media) { m.Video.Edits = pipeline.EditsComplex },
+		"no segment can begin at its keyframes":              func(m *pipeline.Media) { m.Video.Groups.Borders = nil },
+		"segments that begin at its keyframes are up to 10.5 s long": func(m *pipeline.Media) {
+			m.Video.Groups.Borders = []float64{0, 9, 19.5, 28, 37, 46, 55}
+		},
+		"its edit list does more than shift it": func(m *pipeline.Media) { m.Video.Edits = pipeline.EditsComplex },
 	} {
 		m := standardMedia()
 		spoil(&m)
-		if got := reason(Params{Copy: "auto"}, m); got != want {
+		if got := reason(Params{}, m); got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}
 	turned := standardMedia()
 	turned.Video.Rotation, turned.Video.Width, turned.Video.Height = 90, 720, 1280
 	for why, got := range map[string]string{
-		"it is turned or mirrored":             reason(Params{Copy: "auto"}, turned),
-		"the pipeline has every rung encoded":  reason(Params{}, standardMedia()),
-		"it is 1280x720, the top rung 640x360": reason(Params{Copy: "auto", Ladder: []int{360}}, standardMedia()),
+		"it is turned or mirrored":             reason(Params{}, turned),
+		"the pipeline has every rung encoded":  reason(Params{Copy: "never"}, standardMedia()),
+		"it is 1280x720, the top rung 640x360": reason(Params{Ladder: []int{360}}, standardMedia()),
 	} {
 		if got != why {
 			t.Errorf("%q, want %q", got, why)

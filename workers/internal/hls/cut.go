@@ -27,14 +27,13 @@ const (
 type Options struct {
 	First int    // number of the first segment
 	Start uint64 // decode time at which the first fragment must begin, in ticks
-	// Copied is for tracks whose fragments are as long as their source has them: segments hold as many as fit
-	// into SegmentSeconds, and at least one.
-	Copied bool
+	// Borders are when segments begin, in seconds of the decode time, with the first; each must have a fragment that
+	// begins there. Empty: segments of SegmentSeconds, in fragments of FragmentSeconds.
+	Borders []float64
 }
 
-// Cut cuts file, a fragmented MP4 of one track with a fragment for each keyframe (FragmentSeconds apart
-// unless Copied), into init.mp4 and segments in dir, which must exist. The fragments must follow on each
-// other without a hole.
+// Cut cuts file, a fragmented MP4 of one track with a fragment for each keyframe, into init.mp4 and segments in dir,
+// which must exist. The fragments must follow on each other without a hole.
 func Cut(ctx context.Context, file, dir string, o Options) (manifest.Track, error) {
 	in, err := os.Open(file)
 	if err != nil {
@@ -61,6 +60,10 @@ func Cut(ctx context.Context, file, dir string, o Options) (manifest.Track, erro
 	}
 	if len(c.track.Segments) == 0 {
 		return manifest.Track{}, pipeline.Fail(pipeline.CodeVerification, "nothing was encoded")
+	}
+	if n := len(o.Borders); n > 0 && len(c.track.Segments) != n {
+		return manifest.Track{}, pipeline.Fail(
+			pipeline.CodeVerification, "%d segments, want %d", len(c.track.Segments), n)
 	}
 	return c.track, nil
 }

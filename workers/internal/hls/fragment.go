@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -89,7 +90,11 @@ func (c *cutter) fragment(size int64) error {
 		return fmt.Errorf("fragment at %d begins at tick %d, want %d", c.at, f.start, c.next)
 	}
 	c.next = f.start + f.length
-	if c.out == nil || c.full(f.length) {
+	begins, err := c.begins(f.start)
+	if err != nil {
+		return err
+	}
+	if begins {
 		if err := c.openSegment(); err != nil {
 			return err
 		}
@@ -106,16 +111,22 @@ func (c *cutter) fragment(size int64) error {
 	return c.copy(size)
 }
 
-// full reports whether the segment at hand has no room for a fragment of that length.
-func (c *cutter) full(length uint64) bool {
-	if !c.options.Copied {
-		return c.fragments == perSegment
+// begins reports whether a segment begins with the fragment at that decode time.
+func (c *cutter) begins(start uint64) (bool, error) {
+	begun, at := len(c.track.Segments), float64(start)/float64(c.track.Timescale)
+	switch {
+	case len(c.options.Borders) == 0:
+		return c.out == nil || c.fragments == perSegment, nil
+	case begun == len(c.options.Borders) || begun > 0 && at < c.options.Borders[begun]-near:
+		return false, nil
+	case math.Abs(at-c.options.Borders[begun]) > near:
+		return false, fmt.Errorf("a fragment at %.3f s, a segment is to begin at %.3f s", at, c.options.Borders[begun])
 	}
-	return float64(c.ticks+length) > (manifest.SegmentSeconds+slack)*float64(c.track.Timescale)
+	return true, nil
 }
 
-// slack lets three groups of 2.002 s be a segment.
-const slack = 0.25
+// near is how far from a border a segment may begin: half a frame at 60 frames/s.
+const near = 0.008 // seconds
 
 // addKey adds the keyframe to what its entry holds: so far the fragment's header alone.
 func (c *cutter) addKey(header int64) {

@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -76,6 +77,23 @@ func TestCut(t *testing.T) {
 	}
 	if _, err := (ffmpeg.Tools{}).VerifyHLS(t.Context(), list, ffmpeg.Expect{Width: 32, Height: 32, VideoCodec: "h264"}); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestCutAtBorders: segments begin where they are told to, and a border that no fragment begins at is refused.
+func TestCutAtBorders(t *testing.T) {
+	file := fragments(t, 40)
+	cut := func(borders ...float64) (manifest.Track, error) {
+		return Cut(t.Context(), file, t.TempDir(), Options{First: 7, Borders: borders})
+	}
+	track, err := cut(0, 2.003, 6)
+	if err != nil || !slices.Equal(track.Durations(), []float64{2, 4, 2}) || track.First != 7 {
+		t.Errorf("%+v, %v", track, err)
+	}
+	for _, borders := range [][]float64{{0, 3}, {0, 2, 12}, {1}} {
+		if track, err := cut(borders...); err == nil {
+			t.Errorf("%v: %+v", borders, track)
+		}
 	}
 }
 

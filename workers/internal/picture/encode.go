@@ -3,6 +3,7 @@ package picture
 import (
 	"math"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/reelmill/reelmill/pipeline"
@@ -32,21 +33,47 @@ const KeyframeSeconds = 2
 
 // H264 returns the options of an x264 encoder: High profile, CRF with a cap of maxrate kbit/s over a buffer
 // of two seconds of it, closed groups of pictures with an IDR frame each KeyframeSeconds and nowhere else,
-// and a constant frame rate that also fills the time before the first frame.
-func H264(quality string, maxrate int, r Rate) []ffmpeg.Option {
+// and a constant frame rate that also fills the time before the first frame. Where segments are to begin at other
+// frames, borders holds their numbers, ascending: each segment is then divided into groups of about that length.
+func H264(quality string, maxrate int, r Rate, borders ...int) []ffmpeg.Option {
 	speed, crf := preset(quality)
-	group := itoa(r.Frames(KeyframeSeconds))
+	frames := r.Frames(KeyframeSeconds)
+	group, keyframes := itoa(frames), "expr:eq(mod(n,"+itoa(frames)+"),0)"
+	if len(borders) > 0 {
+		group, keyframes = itoa(2*frames), forced(borders, frames, r)
+	}
 	return []ffmpeg.Option{
 		option("c:v", "libx264"), option("preset", speed), option("crf", crf),
 		option("maxrate", itoa(maxrate)+"k"), option("bufsize", itoa(2*maxrate)+"k"),
 		option("profile:v", "high"), option("pix_fmt", "yuv420p"),
 		option("r:v", r.String()), option("fps_mode:v", "cfr"),
 		option("g", group), option("keyint_min", group), option("sc_threshold", "0"),
-		option("force_key_frames", "expr:eq(mod(n,"+group+"),0)"), option("forced-idr", "1"),
+		option("force_key_frames", keyframes), option("forced-idr", "1"),
 		option("flags:v", "+cgop"),
 		option("color_primaries", "bt709"), option("color_trc", "bt709"), option("colorspace", "bt709"),
 		option("color_range", "tv"),
 	}
+}
+
+// forced lists the times of the keyframes in segments that begin at borders, about group frames from each other. Behind
+// the last border, the length of whose segment is not known, the encoder's own count goes on.
+func forced(borders []int, group int, r Rate) string {
+	var times []string
+	add := func(frame int) {
+		times = append(times, strconv.FormatFloat(float64(frame)/r.Float(), 'f', 6, 64))
+	}
+	for i, from := range borders {
+		if i == len(borders)-1 {
+			add(from)
+			break
+		}
+		length := borders[i+1] - from
+		groups := max(1, (length+group/2)/group)
+		for k := range groups {
+			add(from + k*length/groups)
+		}
+	}
+	return strings.Join(times, ",")
 }
 
 // Source returns the input that reads m's file. The container is the one that inspection found, and a VP8

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 )
 
 func TestNewRate(t *testing.T) {
@@ -152,5 +153,27 @@ func TestSourceIsBounded(t *testing.T) {
 	}
 	if in := Source("x", pipeline.Media{}); in.Limit != 0 {
 		t.Errorf("limit of an unknown length %v", in.Limit)
+	}
+}
+
+// TestBorders: each segment begins with a keyframe, and is divided into groups of about two seconds.
+func TestBorders(t *testing.T) {
+	value := func(options []ffmpeg.Option, key string) string {
+		for _, o := range options {
+			if o.Key == key {
+				return o.Value
+			}
+		}
+		return ""
+	}
+	rate := Rate{25, 1}
+	o := H264(Basic, 900, rate, 0, 151, 200, 290)
+	// Of 151 frames three groups of 50 to 51, of 49 one, of 90 two, and the encoder goes on by itself.
+	want := "0.000000,2.000000,4.000000,6.040000,8.000000,9.800000,11.600000"
+	if got := value(o, "force_key_frames"); got != want || value(o, "g") != "100" {
+		t.Errorf("%s and groups of %s, want %s", got, value(o, "g"), want)
+	}
+	if got := value(H264(Basic, 900, rate), "force_key_frames"); got != "expr:eq(mod(n,50),0)" {
+		t.Error(got)
 	}
 }

@@ -17,6 +17,7 @@ type Rate struct {
 const (
 	minRate     = 1
 	MaxRate     = 60  // of any output
+	LowRate     = 30  // of the smallest ones: it divides all others of a video
 	MaxFacts    = 120 // of what the media facts say
 	defaultRate = 25
 )

@@ -23,8 +23,9 @@ type Picture struct {
 //
 // Groups are Closed when the track begins with a keyframe, nothing that is decoded before a keyframe is shown
 // after it, nor the other way round, and each keyframe lies in the file and begins with an IDR picture of
-// H.264 or a random access picture of HEVC. With more than one sample description they are not.
-func (f *File) Picture(ctx context.Context, id int64, deep bool) (Picture, error) {
+// H.264 or a random access picture of HEVC. With more than one sample description they are not. They have Borders
+// only when they are closed, and grid, a frame rate that the borders are to lie on, is not 0.
+func (f *File) Picture(ctx context.Context, id int64, deep bool, grid float64) (Picture, error) {
 	t, err := f.find(id)
 	if err != nil {
 		return Picture{}, err
@@ -32,6 +33,7 @@ func (f *File) Picture(ctx context.Context, id int64, deep bool) (Picture, error
 	s := survey{
 		file: f, entry: t.entry, closed: t.entry.alone && t.entry.known(), whole: deep && t.entry.units != 0,
 		first: math.MaxInt64, end: math.MinInt64, newest: math.MinInt64, key: math.MinInt64,
+		borders: borders{grid: grid}, timescale: float64(t.timescale()),
 	}
 	err = t.samples(func(one sample) error {
 		if s.samples%4096 == 0 && ctx.Err() != nil {
@@ -42,7 +44,7 @@ func (f *File) Picture(ctx context.Context, id int64, deep bool) (Picture, error
 	if err != nil || s.samples == 0 {
 		return Picture{}, err
 	}
-	return s.picture(float64(t.timescale())), nil
+	return s.picture(), nil
 }
 
 // survey is the state of one pass. Times are ticks.
@@ -56,6 +58,8 @@ type survey struct {
 	key                  int64 // shown last of all keyframes so far
 	longest              int64
 	closed, whole        bool
+	borders              borders
+	timescale            float64
 }
 
 func (s *survey) add(one sample) error {
@@ -72,6 +76,9 @@ func (s *survey) add(one sample) error {
 			s.longest, s.closed = one.shown-s.first, false
 		}
 		s.keys++
+		if s.closed {
+			s.borders.add(float64(one.shown-min(s.first, one.shown)) / s.timescale)
+		}
 		s.key = max(s.key, one.shown)
 	case one.shown < s.key, s.keys == 0:
 		s.closed = false
@@ -92,16 +99,20 @@ func (s *survey) add(one sample) error {
 	return err
 }
 
-func (s *survey) picture(timescale float64) Picture {
+func (s *survey) picture() Picture {
 	longest := s.end - s.first
 	if s.keys > 0 {
 		longest = max(s.longest, s.end-s.key)
 	}
-	length := float64(s.end-s.first) / timescale
-	return Picture{
+	length := float64(s.end-s.first) / s.timescale
+	p := Picture{
 		Samples: s.samples, Bytes: s.bytes, Length: length, Whole: s.whole,
 		Groups: pipeline.Groups{
-			Closed: s.closed, Longest: float64(longest) / timescale, Average: length / float64(max(1, s.keys)),
+			Closed: s.closed, Longest: float64(longest) / s.timescale, Average: length / float64(max(1, s.keys)),
 		},
 	}
+	if s.closed {
+		p.Groups.Borders = s.borders.end(length)
+	}
+	return p
 }

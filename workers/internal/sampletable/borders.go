@@ -1,0 +1,65 @@
+package sampletable
+
+import (
+	"math"
+
+	"github.com/reelmill/reelmill/pipeline/manifest"
+)
+
+const (
+	// slack lets three groups of 2.002 s be a segment.
+	slack = 0.25 // seconds
+	// offGrid is how far from a frame of the grid a border may lie: less than half a frame at 60 frames/s.
+	offGrid = 0.005 // seconds
+	// leastEnd is how long the last segment is at least.
+	leastEnd = 1 // seconds
+	// mostBorders bounds what the facts hold: 16 hours of segments.
+	mostBorders = 10000
+)
+
+// borders chooses, of the keyframes of a track, those that segments begin with: as many groups as fit into
+// SegmentSeconds make one, and at least one group. A keyframe that lies between two frames of the grid does not
+// qualify, for what is encoded besides the track could not begin a segment there.
+type borders struct {
+	grid   float64   // frames/s; 0: no borders are asked for
+	chosen []float64 // seconds from the first
+	last   float64   // keyframe that may become one; none when it is not after the last chosen
+}
+
+// add takes the next keyframe, at seconds from the first.
+func (b *borders) add(at float64) {
+	if b.grid <= 0 || math.Abs(at-math.Round(at*b.grid)/b.grid) > offGrid {
+		return
+	}
+	b.chooseBefore(at)
+	if b.last = at; len(b.chosen) == 0 || b.full(at) {
+		b.chosen = append(b.chosen, at)
+	}
+	if len(b.chosen) > mostBorders {
+		*b = borders{}
+	}
+}
+
+// chooseBefore makes the last keyframe a border when its group is all that fits before at.
+func (b *borders) chooseBefore(at float64) {
+	if n := len(b.chosen); n > 0 && b.last > b.chosen[n-1] && b.full(at) {
+		b.chosen = append(b.chosen, b.last)
+	}
+}
+
+// full reports whether a segment from the last border to at would be too long.
+func (b *borders) full(at float64) bool {
+	return at > b.chosen[len(b.chosen)-1]+manifest.SegmentSeconds+slack
+}
+
+// end returns the borders of a track that is so many seconds long; nil when there are too many.
+func (b *borders) end(length float64) []float64 {
+	b.chooseBefore(length)
+	if n := len(b.chosen); n > 1 && length-b.chosen[n-1] < leastEnd {
+		b.chosen = b.chosen[:n-1]
+	}
+	for i, at := range b.chosen {
+		b.chosen[i] = math.Round(at*1e6) / 1e6
+	}
+	return b.chosen
+}
