@@ -87,8 +87,8 @@ type Groups struct {
 	Closed  bool    `json:"closed"`  // every keyframe is an IDR picture that nothing before it is shown after
 	Longest float64 `json:"longest"` // seconds between keyframes, at most
 	Average float64 `json:"average"` // seconds
-	// Borders are keyframes that segments of the track as it is can begin with: seconds from the first frame, which
-	// is one. Empty when the groups are not closed. Tasks go without, as plans are made of them.
+	// Borders are keyframes that segments of the track as it is can begin with: seconds from the first frame,
+	// which is one. Empty when the groups are not closed. Tasks go without, as plans are made of them.
 	Borders []float64 `json:"borders,omitempty"`
 }
 

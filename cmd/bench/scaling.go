@@ -28,8 +28,8 @@ type site struct {
 	workers []*process
 }
 
-// configuration holds the pipelines of all servers besides the default one. In costs and in quick, one step follows on the other, so that
-// no job is slowed down by another kind.
+// configuration holds the pipelines of all servers besides the default one. In costs and in quick, one step
+// follows on the other, so that no job is slowed down by another kind.
 const configuration = `pipelines:
   - name: transcode
     steps: [{name: transcode, worker: transcode}]

@@ -110,9 +110,9 @@ func family(codecs string) string {
 	return name
 }
 
-// aligned reports whether the segments of two tracks begin at the same times, to within a half frame at 60 frames/s:
-// those of a source that was copied have its own clock. How long the last one is does not matter: at half the frame
-// rate it may end a frame later.
+// aligned reports whether the segments of two tracks begin at the same times, to within a half frame at 60
+// frames/s: those of a source that was copied have its own clock. How long the last one is does not matter:
+// at half the frame rate it may end a frame later.
 func aligned(a, b Track) bool {
 	if len(a.Segments) != len(b.Segments) {
 		return false

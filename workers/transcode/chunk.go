@@ -72,9 +72,10 @@ func (c chunkRun) command(input string) ffmpeg.Command {
 	links, labels := c.graph()
 	var outputs []ffmpeg.Output
 	for i, r := range c.part.Rungs {
+		encoder := picture.H264(c.quality, r.Maxrate, r.Rate, c.borders(r)...)
 		outputs = append(outputs, ffmpeg.Output{
 			Path: encodedFile(c.job.Dir, r), Format: "mp4", Maps: []string{"[" + labels[i] + "]"},
-			Options: append(picture.H264(c.quality, r.Maxrate, r.Rate, c.borders(r)...), fragments(r.Rate, c.begin(r))...),
+			Options: append(encoder, fragments(r.Rate, c.begin(r))...),
 		})
 	}
 	in, global := c.source(input)
@@ -132,8 +133,8 @@ func (c chunkRun) frames(r rung) int {
 	return c.ofRung(c.part.End-c.part.Start-r.Skip, r)
 }
 
-// borders returns the frames at which segments of rung r begin, counted from the chunk's first; nil where they are
-// as long as segmentFrames says.
+// borders returns the frames at which segments of rung r begin, counted from the chunk's first; nil where
+// they are as long as segmentFrames says.
 func (c chunkRun) borders(r rung) []int {
 	var frames []int
 	for _, at := range c.part.Borders {

@@ -22,8 +22,8 @@ type part struct {
 	Start int          `json:"start,omitempty"`
 	End   int          `json:"end,omitempty"`  // 0: the end of the video
 	Seek  bool         `json:"seek,omitempty"` // decoding may begin near Start
-	// Borders are the frames at which the segments begin, the first of which has number First; empty when they are as
-	// long as segmentFrames says. They are where a copied rung's segments begin, too.
+	// Borders are the frames at which the segments begin, the first of which has number First; empty when they
+	// are as long as segmentFrames says. They are where a copied rung's segments begin, too.
 	Borders []int `json:"borders,omitempty"`
 	First   int   `json:"first,omitempty"`
 }
@@ -174,9 +174,9 @@ func (l *planner) borders(r picture.Rate) []int {
 	return frames
 }
 
-// division returns how many segments a chunk has, and how many chunks there are; known is how many segments there
-// are, when they are not all about as long as segment. The last is half to one and a half as long as the others: an
-// end that lies a little before or after what inspection measured makes no empty chunk.
+// division returns how many segments a chunk has, and how many chunks there are; known is how many segments
+// there are, when they are not all about as long as segment. The last is half to one and a half as long as
+// the others: an end that lies a little before or after what inspection measured makes no empty chunk.
 func (l *planner) division(segment float64, known int) (per, count int) {
 	if !picture.Seekable(l.media) || l.late() {
 		return 1, 1

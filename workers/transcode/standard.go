@@ -95,7 +95,8 @@ func standardGroups(v pipeline.VideoTrack, length float64) string {
 	case len(g.Borders) == 0:
 		return "no segment can begin at its keyframes"
 	case longestSegment(g.Borders, length) > longestGroup:
-		return fmt.Sprintf("segments that begin at its keyframes are up to %.1f s long", longestSegment(g.Borders, length))
+		longest := longestSegment(g.Borders, length)
+		return fmt.Sprintf("segments that begin at its keyframes are up to %.1f s long", longest)
 	case v.Edits == pipeline.EditsComplex:
 		return "its edit list does more than shift it"
 	}

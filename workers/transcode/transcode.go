@@ -63,7 +63,9 @@ func (w *Worker) Work(ctx context.Context, job workers.Job[Params]) (pipeline.Re
 	case chunkKind:
 		return chunkRun{tools: w.tools, job: job.Attempt, quality: job.Params.Quality, part: p}.run(ctx)
 	case copyKind:
-		return copyRun{tools: w.tools, job: job.Attempt, quality: job.Params.Quality, part: p, rung: p.Rungs[0]}.run(ctx)
+		return copyRun{
+			tools: w.tools, job: job.Attempt, quality: job.Params.Quality, part: p, rung: p.Rungs[0],
+		}.run(ctx)
 	case fileKind:
 		return fileRun{tools: w.tools, job: job.Attempt, rung: p.Rungs[0]}.run(ctx)
 	case packageKind:

@@ -16,8 +16,8 @@ func processAttributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }
 
-// setNice makes every thread of a process group yield to others. Linux keeps niceness per thread; a thread has that
-// of the one that started it.
+// setNice makes every thread of a process group yield to others. Linux keeps niceness per thread; a thread
+// has that of the one that started it.
 func setNice(group, n int) error {
 	return unix.Setpriority(unix.PRIO_PGRP, group, n)
 }

@@ -27,13 +27,13 @@ const (
 type Options struct {
 	First int    // number of the first segment
 	Start uint64 // decode time at which the first fragment must begin, in ticks
-	// Borders are when segments begin, in seconds of the decode time, with the first; each must have a fragment that
-	// begins there. Empty: segments of SegmentSeconds, in fragments of FragmentSeconds.
+	// Borders are when segments begin, in seconds of the decode time, with the first; each must have a fragment
+	// that begins there. Empty: segments of SegmentSeconds, in fragments of FragmentSeconds.
 	Borders []float64
 }
 
-// Cut cuts file, a fragmented MP4 of one track with a fragment for each keyframe, into init.mp4 and segments in dir,
-// which must exist. The fragments must follow on each other without a hole.
+// Cut cuts file, a fragmented MP4 of one track with a fragment for each keyframe, into init.mp4 and segments
+// in dir, which must exist. The fragments must follow on each other without a hole.
 func Cut(ctx context.Context, file, dir string, o Options) (manifest.Track, error) {
 	in, err := os.Open(file)
 	if err != nil {

@@ -120,7 +120,7 @@ func (c *cutter) begins(start uint64) (bool, error) {
 	case begun == len(c.options.Borders) || begun > 0 && at < c.options.Borders[begun]-near:
 		return false, nil
 	case math.Abs(at-c.options.Borders[begun]) > near:
-		return false, fmt.Errorf("a fragment at %.3f s, a segment is to begin at %.3f s", at, c.options.Borders[begun])
+		return false, fmt.Errorf("a fragment at %.3f s, want one at %.3f s", at, c.options.Borders[begun])
 	}
 	return true, nil
 }

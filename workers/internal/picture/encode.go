@@ -33,8 +33,9 @@ const KeyframeSeconds = 2
 
 // H264 returns the options of an x264 encoder: High profile, CRF with a cap of maxrate kbit/s over a buffer
 // of two seconds of it, closed groups of pictures with an IDR frame each KeyframeSeconds and nowhere else,
-// and a constant frame rate that also fills the time before the first frame. Where segments are to begin at other
-// frames, borders holds their numbers, ascending: each segment is then divided into groups of about that length.
+// and a constant frame rate that also fills the time before the first frame. Where segments are to begin at
+// other frames, borders holds their numbers, ascending: each segment is then divided into groups of about
+// that length.
 func H264(quality string, maxrate int, r Rate, borders ...int) []ffmpeg.Option {
 	speed, crf := preset(quality)
 	frames := r.Frames(KeyframeSeconds)
@@ -55,8 +56,8 @@ func H264(quality string, maxrate int, r Rate, borders ...int) []ffmpeg.Option {
 	}
 }
 
-// forced lists the times of the keyframes in segments that begin at borders, about group frames from each other. Behind
-// the last border, the length of whose segment is not known, the encoder's own count goes on.
+// forced lists the times of the keyframes in segments that begin at borders, about group frames from each
+// other. Behind the last border, the length of whose segment is not known, the encoder's own count goes on.
 func forced(borders []int, group int, r Rate) string {
 	var times []string
 	add := func(frame int) {

@@ -18,8 +18,8 @@ const (
 )
 
 // borders chooses, of the keyframes of a track, those that segments begin with: as many groups as fit into
-// SegmentSeconds make one, and at least one group. A keyframe that lies between two frames of the grid does not
-// qualify, for what is encoded besides the track could not begin a segment there.
+// SegmentSeconds make one, and at least one group. A keyframe that lies between two frames of the grid does
+// not qualify, for what is encoded besides the track could not begin a segment there.
 type borders struct {
 	grid   float64   // frames/s; 0: no borders are asked for
 	chosen []float64 // seconds from the first

@@ -21,10 +21,10 @@ type Picture struct {
 // Picture goes through the samples of a track. Of each keyframe it reads the first units, and with deep those
 // of every sample. In a fragmented file it speaks of what stands in moov, often nothing.
 //
-// Groups are Closed when the track begins with a keyframe, nothing that is decoded before a keyframe is shown
-// after it, nor the other way round, and each keyframe lies in the file and begins with an IDR picture of
-// H.264 or a random access picture of HEVC. With more than one sample description they are not. They have Borders
-// only when they are closed, and grid, a frame rate that the borders are to lie on, is not 0.
+// Groups are Closed when the track begins with a keyframe, nothing that is decoded before a keyframe is
+// shown after it, nor the other way round, and each keyframe lies in the file and begins with an IDR picture
+// of H.264 or a random access picture of HEVC. With more than one sample description they are not. They have
+// Borders only when they are closed, and grid, a frame rate that the borders are to lie on, is not 0.
 func (f *File) Picture(ctx context.Context, id int64, deep bool, grid float64) (Picture, error) {
 	t, err := f.find(id)
 	if err != nil {
