@@ -306,6 +306,12 @@ func (b *Bus) consumer(ctx context.Context, q *queue, p pipeline.Priority, n int
 		AckWait: b.cfg.AckWait, MaxDeliver: -1, MaxAckPending: -1,
 	}
 	c, err := b.js.CreateOrUpdateConsumer(limited, streamTasks, cfg)
+	for n := 1; n < tries && isAPI(err, codeConsumerCreate); n++ {
+		// A consumer of that name was deleted, and the server did not wait for its last write, which went to
+		// the new one's file. What was begun is gone by now.
+		b.log.Warn("create a consumer again", "consumer", name, "error", err)
+		c, err = b.js.CreateOrUpdateConsumer(limited, streamTasks, cfg)
+	}
 	if isAPI(err, codeFilterNotUnique) {
 		// An earlier version had one consumer for all lanes. What it holds is delivered again.
 		old := q.worker + "_" + string(p)

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"runtime"
@@ -215,6 +216,40 @@ func TestNextReplacesTheConsumersOfAnEarlierVersion(t *testing.T) {
 	if !errors.Is(err, jetstream.ErrConsumerNotFound) {
 		t.Errorf("the consumer of the earlier version: %v", err)
 	}
+}
+
+// A deleted consumer's last write may fall into the files of the new one of its name, whose creation then fails
+// once with an error of the file system.
+func TestNextCreatesAConsumerAgain(t *testing.T) {
+	bus := newBus(t, Config{})
+	must(t, bus.Enqueue(soon(t), task("a", "", 0)))
+	js := &failingCreation{JetStream: bus.js}
+	bus.js = js
+	q, err := bus.queue("transcode")
+	must(t, err)
+	d, err := bus.take(soon(t), q, &q.lines[2], pipeline.Priorities)
+	must(t, err)
+	if d == nil || d.Task().Job.Name != "a" || js.failed != 1 {
+		t.Errorf("took %+v after %d failures", d, js.failed)
+	}
+}
+
+// failingCreation fails the first creation of a consumer as the server does when it cannot write its state.
+type failingCreation struct {
+	jetstream.JetStream
+	failed int
+}
+
+func (f *failingCreation) CreateOrUpdateConsumer(ctx context.Context, stream string,
+	cfg jetstream.ConsumerConfig,
+) (jetstream.Consumer, error) {
+	if f.failed == 0 {
+		f.failed++
+		return nil, &jetstream.APIError{
+			Code: 500, ErrorCode: codeConsumerCreate, Description: "rename o.dat.tmp o.dat: no such file or directory",
+		}
+	}
+	return f.JetStream.CreateOrUpdateConsumer(ctx, stream, cfg)
 }
 
 func TestNextBuriesWhatIsInNoLane(t *testing.T) {

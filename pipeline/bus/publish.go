@@ -22,6 +22,7 @@ const (
 // Error codes of the server that jetstream has no name for
 // (https://github.com/nats-io/nats-server/blob/v2.15.2/server/errors.json).
 const (
+	codeConsumerCreate     jetstream.ErrorCode = 10012
 	codeStoreFailed        jetstream.ErrorCode = 10077
 	codeFilterNotUnique    jetstream.ErrorCode = 10100
 	codeAccountFull        jetstream.ErrorCode = 10002
