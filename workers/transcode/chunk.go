@@ -88,6 +88,9 @@ func (c chunkRun) command(input string) ffmpeg.Command {
 
 // source opens the input for the chunk.
 func (c chunkRun) source(input string) (ffmpeg.Input, []ffmpeg.Option) {
+	if c.part.Key > 0 {
+		return picture.SourceAt(input, c.job.Media(), c.part.Key), picture.Timeline()
+	}
 	if c.part.Seek {
 		start := float64(c.part.Start) / c.part.Rate.Float()
 		return picture.SourceFrom(input, c.job.Media(), start), picture.Timeline()

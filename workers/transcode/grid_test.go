@@ -123,6 +123,9 @@ func checkGrid(t *testing.T, source string, m pipeline.Media, params Params) {
 func TestGrid(t *testing.T) {
 	pattern := func(rate, seconds string) []string { return workertest.Pattern("128x72", rate, seconds) }
 	gop := func(n string) []string { return []string{"-g", n} }
+	groups := func(borders ...float64) func(m *pipeline.Media) {
+		return func(m *pipeline.Media) { m.Video.Groups = &pipeline.Groups{Closed: true, Longest: 6, Borders: borders} }
+	}
 	for _, c := range []struct {
 		name   string
 		clip   []string
@@ -132,6 +135,12 @@ func TestGrid(t *testing.T) {
 	}{
 		{"constant", args(pattern("25", "20"), x264), [2]int{25, 1}, 20, nil},
 		{"long groups and B-frames", args(pattern("24", "20"), x264, gop("250"), []string{"-bf", "3"}), [2]int{24, 1}, 20, nil},
+		{"keyframes where chunks begin", args(pattern("25", "20"), x264, gop("150"), []string{"-bf", "3"}), [2]int{25, 1}, 20,
+			groups(0, 6, 12, 18)},
+		{"some keyframes where chunks begin", args(pattern("24", "31"), x264, gop("288"), []string{"-bf", "3"}), [2]int{24, 1}, 31,
+			groups(0, 12, 24)},
+		{"NTSC keyframes where chunks begin", args(pattern("30000/1001", "19"), x264, gop("60")), [2]int{30000, 1001}, 19,
+			groups(0, 6.006, 12.012)},
 		{"NTSC", args(pattern("30000/1001", "19"), x264), [2]int{30000, 1001}, 19, nil},
 		{"rates divided", args(pattern("60", "13"), x264), [2]int{60, 1}, 13, nil},
 		{"a pause longer than a chunk", args(pattern("25", "20"), x264,
@@ -149,6 +158,34 @@ func TestGrid(t *testing.T) {
 			}
 			checkGrid(t, workertest.Clip(t, "a.mp4", c.clip...), m, Params{Ladder: []int{36, 72}})
 		})
+	}
+}
+
+// TestKeys: a chunk is decoded from its own first frame where that begins a closed group, and from before it
+// elsewhere.
+func TestKeys(t *testing.T) {
+	m := media(128, 72, 25, 30)
+	m.Video.Start = 0.5
+	m.Audio = []pipeline.AudioTrack{{Stream: 1, Duration: 30}}
+	m.Video.Groups = &pipeline.Groups{Closed: true, Longest: 6, Borders: []float64{0, 5.5, 11, 17.505, 23.48}}
+	keys := func() (all []float64) {
+		l := newPlanner(Params{Ladder: []int{72}}, m)
+		l.per = 1
+		jobs, err := l.plan()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range parts(t, jobs) {
+			all = append(all, p.Key)
+		}
+		return all
+	}
+	if got, want := keys(), []float64{0, 6, 0, 18.005, 0}; !slices.Equal(got, want) {
+		t.Errorf("keys %v, want %v", got, want)
+	}
+	m.Video.Interlaced = true
+	if got := keys(); slices.Max(got) != 0 {
+		t.Errorf("keys of interlaced pictures: %v", got)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/manifest"
@@ -22,6 +23,7 @@ type part struct {
 	Start int          `json:"start,omitempty"`
 	End   int          `json:"end,omitempty"`  // 0: the end of the video
 	Seek  bool         `json:"seek,omitempty"` // decoding may begin near Start
+	Key   float64      `json:"key,omitempty"`  // seconds: there, with a keyframe that Start is; 0: some time before
 	// Borders are the frames at which the segments begin, the first of which has number First; empty when they
 	// are as long as segmentFrames says. They are where a copied rung's segments begin, too.
 	Borders []int `json:"borders,omitempty"`
@@ -126,7 +128,9 @@ func (l *planner) chunks() {
 		if last {
 			p.End, length = 0, l.media.Duration-float64(p.Start)/p.Rate.Float()
 		}
-		p.Seek = i > 0
+		if p.Seek = i > 0; p.Seek {
+			p.Key = l.key(p.Start, p.Rate)
+		}
 		if i == 0 && early {
 			p.Rungs = l.rungs[: len(l.rungs)-1 : len(l.rungs)-1]
 			if lowest.Skip = frames; p.End != frames { // else "first" has made all of it
@@ -172,6 +176,21 @@ func (l *planner) borders(r picture.Rate) []int {
 		frames = append(frames, int(math.Round(at*r.Float())))
 	}
 	return frames
+}
+
+// key returns the time of the keyframe that frame number start of rate r shows and that nothing before it is
+// needed for; 0 when it is not known to be one.
+func (l *planner) key(start int, r picture.Rate) float64 {
+	v := l.media.Video
+	if v.Groups == nil || v.Interlaced {
+		return 0
+	}
+	delay, at := picture.Delay(l.media), float64(start)/r.Float()
+	i, _ := slices.BinarySearch(v.Groups.Borders, at-delay-0.25/r.Float())
+	if i == len(v.Groups.Borders) || v.Groups.Borders[i]+delay-at > 0.25/r.Float() {
+		return 0
+	}
+	return v.Groups.Borders[i] + delay
 }
 
 // division returns how many segments a chunk has, and how many chunks there are; known is how many segments

@@ -117,12 +117,11 @@ func (t Tools) VerifyFile(ctx context.Context, path string, e Expect) (ProbeResu
 			}
 		}
 	}
+	var windows []window
 	for _, s := range append(r.Videos(), r.Audios()...) {
-		if err := t.verifyStream(ctx, path, e, r, s); err != nil {
-			return r, err
-		}
+		windows = append(windows, e.windows(path, r, s)...)
 	}
-	return r, nil
+	return r, t.verifyWindows(ctx, windows)
 }
 
 // checkStreams compares the facts of all streams with the plan.
@@ -178,21 +177,25 @@ func (e Expect) checkDuration(got float64) error {
 	return nil
 }
 
-// verifyStream decodes the head and the tail of one stream, or all of it. Each stream goes by itself, so that
-// one cannot cover for the other.
-func (t Tools) verifyStream(ctx context.Context, path string, e Expect, r ProbeResult, s Stream) error {
+// window is a part of a stream that is decoded, and that must have frames up to its end.
+type window struct {
+	in     Input
+	stream Stream
+	name   string
+	length time.Duration
+}
+
+// windows returns the head and the tail of one stream, or all of it.
+func (e Expect) windows(path string, r ProbeResult, s Stream) []window {
 	end := streamEnd(r, s)
 	in := Input{Path: path, Demuxer: e.Demuxer}
 	if e.FullDecode || end <= headWindow+tailWindow {
-		return t.verifyWindow(ctx, in, s, "whole", end)
+		return []window{{in, s, "whole", end}}
 	}
 	head, tail := in, in
 	head.Limit = headWindow
 	tail.Seek = end - tailWindow
-	if err := t.verifyWindow(ctx, head, s, "head", headWindow); err != nil {
-		return err
-	}
-	return t.verifyWindow(ctx, tail, s, "tail", tailWindow)
+	return []window{{head, s, "head", headWindow}, {tail, s, "tail", tailWindow}}
 }
 
 // streamEnd is where a stream claims to end, counted from the start of the file.
@@ -204,23 +207,44 @@ func streamEnd(r ProbeResult, s Stream) time.Duration {
 	return time.Duration(end * float64(time.Second))
 }
 
-// verifyWindow decodes one window of a stream and wants frames up to its end.
-func (t Tools) verifyWindow(ctx context.Context, in Input, s Stream, name string, want time.Duration) error {
-	in.Options = append(in.Options, Option{"err_detect", "explode"})
-	var last Progress
-	err := t.Run(ctx, decodeCommand(in, s), RunOptions{Progress: func(p Progress) { last = p }})
+// verifyWindows decodes the windows in one process, any decoder error being fatal. Each is counted by itself, so
+// that none can cover for another.
+func (t Tools) verifyWindows(ctx context.Context, windows []window) error {
+	c := Command{Global: []Option{{"xerror", ""}}, LogLevel: "error"}
+	out := Output{Format: "framecrc"}
+	for i, w := range windows {
+		w.in.Options = append(w.in.Options, Option{"err_detect", "explode"})
+		c.Inputs = append(c.Inputs, w.in)
+		out.Maps = append(out.Maps, fmt.Sprintf("%d:%d", i, w.stream.Index))
+		if w.stream.CodecType == "video" && len(out.Options) == 0 {
+			out.Options = []Option{{"fps_mode", "passthrough"}}
+		}
+	}
+	c.Outputs = []Output{out}
+	decoded, err := t.decode(ctx, c, RunOptions{})
 	if err != nil {
-		return blame("decode", fmt.Errorf("%s of stream %d: %w", name, s.Index, err))
+		return blame("decode", err)
 	}
-	if s.CodecType == "video" && last.Frame == 0 || last.OutTime == 0 {
-		return failed("frames", "%s of stream %d: nothing decoded", name, s.Index)
+	for i, w := range windows {
+		if err := w.check(decoded[i]); err != nil {
+			return err
+		}
 	}
-	if !variableRate(s) && want-slack(s) > last.OutTime {
-		return failed("frames", "%s of stream %d: ends at %v of %v", name, s.Index, last.OutTime, want)
+	return nil
+}
+
+// check compares what came out of a window with its length.
+func (w window) check(d decoded) error {
+	s := w.stream
+	if d.frames == 0 || d.end == 0 {
+		return failed("frames", "%s of stream %d: nothing decoded", w.name, s.Index)
 	}
-	short := s.NbFrames - last.Frame
-	if name == "whole" && s.CodecType == "video" && short > max(2, s.NbFrames/50) {
-		return failed("frames", "%d decoded, the container claims %d", last.Frame, s.NbFrames)
+	if !variableRate(s) && w.length-slack(s) > d.end {
+		return failed("frames", "%s of stream %d: ends at %v of %v", w.name, s.Index, d.end, w.length)
+	}
+	short := s.NbFrames - d.frames
+	if w.name == "whole" && s.CodecType == "video" && short > max(2, s.NbFrames/50) {
+		return failed("frames", "%d decoded, the container claims %d", d.frames, s.NbFrames)
 	}
 	return nil
 }
@@ -229,17 +253,6 @@ func (t Tools) verifyWindow(ctx context.Context, in Input, s Stream, name string
 func variableRate(s Stream) bool {
 	r, avg := s.RFrameRate.Float(), s.AvgFrameRate.Float()
 	return s.CodecType == "video" && r > 0 && avg > 0 && math.Abs(r-avg) > 0.1*avg
-}
-
-// decodeCommand decodes one stream to nowhere and stops at the first error.
-func decodeCommand(in Input, s Stream) Command {
-	out := Output{Format: "null", Maps: []string{fmt.Sprintf("0:%d", s.Index)}}
-	if s.CodecType == "video" {
-		out.Options = []Option{{"fps_mode", "passthrough"}}
-	}
-	return Command{
-		Inputs: []Input{in}, Outputs: []Output{out}, Global: []Option{{"xerror", ""}}, LogLevel: "error",
-	}
 }
 
 // slack is how much a decoded window may fall short: half a second and two frames.

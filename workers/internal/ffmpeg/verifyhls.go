@@ -261,53 +261,39 @@ func (h *hls) read(uri string, offset, limit, atMost int64) ([]byte, error) {
 	return data, nil
 }
 
-// decodeHLS decodes the first and the last segment, or all of them as one file.
+// decodeHLS decodes the first and the last segment, or all of them as one file. The streams are those of the
+// first, since all have one init. The probe's own times do not matter: it counts from the start of the video,
+// not of the segment.
 func (t Tools) decodeHLS(ctx context.Context, h *hls, dir string, e Expect) error {
 	last := len(h.segments) - 1
-	ranges := [][2]int{{0, 0}, {last, last}}
+	ranges := [][]*m3u8.MediaSegment{h.segments[:1], h.segments[last:]}
 	if last == 0 || e.FullDecode {
-		ranges = [][2]int{{0, last}}
+		ranges = [][]*m3u8.MediaSegment{h.segments}
 	}
-	for i, r := range ranges {
-		file := filepath.Join(dir, fmt.Sprintf("%d.mp4", i))
-		segments, want := h.segments[r[0]:r[1]+1], 0.0
+	var windows []window
+	for i, segments := range ranges {
+		file, length := filepath.Join(dir, fmt.Sprintf("%d.mp4", i)), 0.0
 		if err := h.join(file, segments); err != nil {
 			return err
 		}
 		for _, s := range segments {
-			want += s.Duration
+			length += s.Duration
 		}
-		probe, err := t.verifyJoined(ctx, file, e, want)
 		if i == 0 {
-			h.result.Probe = probe
+			probe, err := t.Probe(ctx, file, ProbeOptions{Demuxer: "mov"})
+			if h.result.Probe = probe; err != nil {
+				return blame("probe", err)
+			}
+			if err := e.checkStreams(probe); err != nil {
+				return err
+			}
 		}
-		if err != nil {
-			return err
-		}
-		if err := os.Remove(file); err != nil {
-			return fmt.Errorf("remove joined segments: %w", err)
-		}
-	}
-	return nil
-}
-
-// verifyJoined checks one joined file that should play for want seconds. The probe's own times do not matter:
-// it counts from the start of the video, not of the segment.
-func (t Tools) verifyJoined(ctx context.Context, file string, e Expect, want float64) (ProbeResult, error) {
-	r, err := t.Probe(ctx, file, ProbeOptions{Demuxer: "mov"})
-	if err != nil {
-		return r, blame("probe", err)
-	}
-	if err := e.checkStreams(r); err != nil {
-		return r, err
-	}
-	length := time.Duration(want * float64(time.Second))
-	for _, s := range append(r.Videos(), r.Audios()...) {
-		if err := t.verifyWindow(ctx, Input{Path: file, Demuxer: "mov"}, s, "segment", length); err != nil {
-			return r, err
+		for _, s := range append(h.result.Probe.Videos(), h.result.Probe.Audios()...) {
+			in := Input{Path: file, Demuxer: "mov"}
+			windows = append(windows, window{in, s, "segment", time.Duration(length * float64(time.Second))})
 		}
 	}
-	return r, nil
+	return t.verifyWindows(ctx, windows)
 }
 
 // join writes init and segments, byte after byte, to a new file.

@@ -1,12 +1,8 @@
 package ffmpeg
 
 import (
-	"bufio"
 	"context"
 	"fmt"
-	"io"
-	"strconv"
-	"strings"
 	"time"
 )
 
@@ -19,7 +15,7 @@ type EncodedFile struct {
 }
 
 // HeadSeconds is how much of the start of a file VerifyKeyframes decodes whole.
-const HeadSeconds = 2
+const HeadSeconds = 1
 
 // VerifyKeyframes is the gate for what an encoder of ours wrote and exited with 0 over: it decodes every
 // keyframe of each file and all frames of its first HeadSeconds, any decoder error being fatal, and counts
@@ -38,37 +34,17 @@ func (t Tools) VerifyKeyframes(ctx context.Context, o RunOptions, threads int, f
 		out.Maps = append(out.Maps, fmt.Sprintf("%d:0", 2*i), fmt.Sprintf("%d:0", 2*i+1))
 	}
 	c.Outputs = []Output{out}
-	r, w := io.Pipe()
-	counts := make(chan map[int]int, 1)
-	go func() { counts <- countFrames(r) }()
-	o.Stdout = w
-	err := t.Run(ctx, c, o)
-	_ = w.Close() // of a pipe: it only tells the reader that this is all
-	decoded := <-counts
+	decoded, err := t.decode(ctx, c, o)
 	if err != nil {
 		return blame("decode", err)
 	}
 	for i, f := range files {
-		if n := decoded[2*i]; n != f.Keyframes {
+		if n := decoded[2*i].frames; n != int64(f.Keyframes) {
 			return failed("frames", "%s: %d keyframes decoded of %d", f.Name, n, f.Keyframes)
 		}
-		if n := decoded[2*i+1]; n < f.Head {
+		if n := decoded[2*i+1].frames; n < int64(f.Head) {
 			return failed("frames", "%s: %d frames decoded at its start, want %d", f.Name, n, f.Head)
 		}
 	}
 	return nil
-}
-
-// countFrames counts the lines of a framecrc output by stream: "stream, dts, pts, duration, size, crc".
-func countFrames(r io.Reader) map[int]int {
-	counts := map[int]int{}
-	lines := bufio.NewScanner(r)
-	for lines.Scan() {
-		stream, _, ok := strings.Cut(lines.Text(), ",")
-		if n, err := strconv.Atoi(strings.TrimSpace(stream)); ok && err == nil {
-			counts[n]++
-		}
-	}
-	_, _ = io.Copy(io.Discard, r) // after a line too long, keep ffmpeg from blocking on a full pipe
-	return counts
 }

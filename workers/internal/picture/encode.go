@@ -110,7 +110,16 @@ func SourceFrom(path string, m pipeline.Media, start float64) ffmpeg.Input {
 	return in
 }
 
-// Timeline are the global options that go with SourceFrom.
+// SourceAt is SourceFrom for a chunk whose first frame is the keyframe at key seconds: decoding begins with it,
+// since nothing of a closed group is shown or needed before. Not for interlaced pictures.
+func SourceAt(path string, m pipeline.Media, key float64) ffmpeg.Input {
+	in := Source(path, m)
+	in.Options = append(in.Options, option("noaccurate_seek", ""))
+	in.Seek = time.Duration(key*float64(time.Second)) + time.Millisecond // times are rounded on the way
+	return in
+}
+
+// Timeline are the global options that go with SourceFrom and SourceAt.
 func Timeline() []ffmpeg.Option {
 	return []ffmpeg.Option{option("copyts", ""), option("start_at_zero", "")}
 }

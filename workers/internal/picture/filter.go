@@ -53,7 +53,14 @@ func Form(v pipeline.VideoTrack, s Size) string { return ffmpeg.Chain(colours(v,
 // Resize returns the chain from a picture made by Form to a smaller one at rate r, a divisor of the
 // first; the zero Rate keeps it.
 func Resize(s Size, r Rate) string {
-	return ffmpeg.Chain(fps(r), ffmpeg.Node("scale", width(s), height(s)), ffmpeg.Node("setsar", flag("1")))
+	return ffmpeg.Chain(fps(r), resample(s), ffmpeg.Node("setsar", flag("1")))
+}
+
+// resample returns the filter that scales pictures of an even size: the bicubic curve of the scale filter, in a
+// fraction of its time (BenchmarkResize), and with the colours sited where they were, which that one shifts.
+func resample(s Size) string {
+	return ffmpeg.Node("zscale", width(s), height(s), option("f", "bicubic"),
+		option("param_a", "0"), option("param_b", "0.6"))
 }
 
 // deinterlace touches only frames that are marked as interlaced: many files mix both.
@@ -73,6 +80,9 @@ func fps(r Rate) string {
 
 // colours scales, and brings matrix, range, dynamic range and alpha to the one form of all outputs.
 func colours(v pipeline.VideoTrack, s Size) string {
+	if plain(v) {
+		return plainly(v, s)
+	}
 	from := option("in_color_matrix", matrix(v))
 	to := []ffmpeg.Option{option("out_color_matrix", "bt709"), option("out_range", "tv")}
 	yuv := ffmpeg.Node("format", flag("yuv420p"))
@@ -88,6 +98,22 @@ func colours(v pipeline.VideoTrack, s Size) string {
 		)
 	}
 	return ffmpeg.Chain(ffmpeg.Node("scale", append([]ffmpeg.Option{width(s), height(s), from}, to...)...), yuv)
+}
+
+// plain reports whether v has the colours of all outputs already.
+func plain(v pipeline.VideoTrack) bool {
+	return v.PixelFormat == "yuv420p" && v.Range != "pc" && matrix(v) == "bt709" && v.HDR == "" && !v.Alpha
+}
+
+// plainly scales pictures of which only the size is to change, and copies none that has it already. The scale
+// filter lets pass what is as it says; before a resample it makes room for half a colour sample at an odd edge.
+func plainly(v pipeline.VideoTrack, s Size) string {
+	yuv := ffmpeg.Node("format", flag("yuv420p"))
+	if v.Width == s.Width && v.Height == s.Height && v.SampleRatio == 1 {
+		return ffmpeg.Chain(ffmpeg.Node("scale", width(s), height(s)), yuv)
+	}
+	even := ffmpeg.Node("scale", option("w", "ceil(iw/2)*2"), option("h", "ceil(ih/2)*2"))
+	return ffmpeg.Chain(even, yuv, resample(s))
 }
 
 // toneMap is the usual way from PQ or HLG to SDR: linear light, BT.709 primaries, a curve that keeps
