@@ -50,7 +50,8 @@ func TestSources(t *testing.T) {
 		case end.Status == pipeline.VideoStateReady:
 			ready++
 			tracks := checkTracks(t, p.url+"/play/"+id+"/"+end.Manifest, end)
-			t.Logf("%-55s ready     %7.2f s  %s", name, end.Media.Duration, tracks)
+			late := checkSync(t, files[i], p.url+"/play/"+id+"/", end)
+			t.Logf("%-55s ready     %7.2f s  %s; late: %s", name, end.Media.Duration, tracks, late)
 		case end.Status == pipeline.VideoStateErrored || *corpus == "":
 			t.Errorf("%-55s %s %+v", name, end.Status, end.Problem)
 		default:

@@ -97,6 +97,10 @@ func checkGrid(t *testing.T, source string, m pipeline.Media, params Params) {
 		t.Fatal(err)
 	}
 	chunks := parts(t, jobs)
+	if len(l.rungs) == 0 {
+		t.Log("its only rung is a copy")
+		return
+	}
 	all := part{Kind: chunkKind, Rate: l.rungs[0].Rate, Size: l.rungs[0].Size, Rungs: l.rungs}
 	whole := frames(t, source, m, all)
 	divided := map[string][]string{}

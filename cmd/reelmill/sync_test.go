@@ -1,0 +1,220 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/Eyevinn/mp4ff/mp4"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+// What TestSources compares between a source and what was made of it.
+const (
+	inSync   = 0.04 // seconds
+	searched = 0.5  // seconds to and fro
+
+	pictureRate = 100 // frames/s that pictures are compared at
+	pictureSize = 16  // pixels of both edges
+	soundRate   = 8000
+	windowRate  = 200 // loudnesses per second
+)
+
+// rendition is a media playlist of a master playlist.
+type rendition struct {
+	name string // its folder
+	base string // URL of the folder
+}
+
+// span is what a track's boxes say: when its first sample is presented, and when its last one ends.
+type span struct{ start, end float64 }
+
+// timeline reads all samples of a rendition. Each must be decoded where the one before it ends, and be presented
+// at a time of its own.
+func (r rendition) timeline(t *testing.T) span {
+	t.Helper()
+	init := get(t, r.base+"init.mp4")
+	s := span{start: math.Inf(1)}
+	var next uint64
+	var shown []int64
+	for line := range strings.Lines(string(get(t, r.base+"index.m3u8"))) {
+		line = strings.TrimSpace(line)
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		file, err := mp4.DecodeFile(bytes.NewReader(slices.Concat(init, get(t, r.base+line))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		scale := float64(file.Init.Moov.Trak.Mdia.Mdhd.Timescale)
+		for _, fragment := range file.Segments[0].Fragments {
+			samples, err := fragment.GetFullSamples(file.Init.Moov.Mvex.Trex)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, sample := range samples {
+				if sample.DecodeTime != next {
+					t.Errorf("%s %s: a sample at %d, the one before it ends at %d", r.name, line, sample.DecodeTime, next)
+				}
+				next = sample.DecodeTime + uint64(sample.Dur)
+				at := sample.PresentationTime()
+				shown = append(shown, at)
+				s.start = min(s.start, float64(at)/scale)
+				s.end = max(s.end, float64(at+int64(sample.Dur))/scale)
+			}
+		}
+	}
+	slices.Sort(shown)
+	if n := len(slices.Compact(slices.Clone(shown))); n != len(shown) {
+		t.Errorf("%s: %d samples at %d times", r.name, len(shown), n)
+	}
+	return s
+}
+
+// raw decodes one stream of a file or URL into bytes; times count from the file's first.
+func raw(t *testing.T, input, stream, kind, filter, format string) []byte {
+	t.Helper()
+	cmd := exec.Command("ffmpeg", "-nostdin", "-v", "error", "-i", input, "-map", stream, kind, filter,
+		"-f", format, "-")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil && len(out) == 0 {
+		t.Fatalf("decode %s of %s: %v\n%s", stream, input, err, stderr.Bytes())
+	}
+	return out
+}
+
+// pictures returns small gray pictures at pictureRate, each with a mean of 0 and a spread of 1.
+func pictures(t *testing.T, input, stream string) [][]float64 {
+	t.Helper()
+	const pixels = pictureSize * pictureSize
+	data := raw(t, input, stream, "-vf", fmt.Sprintf("fps=%d:start_time=0,scale=%d:%d:flags=area,format=gray",
+		pictureRate, pictureSize, pictureSize), "rawvideo")
+	var all [][]float64
+	for ; len(data) >= pixels; data = data[pixels:] {
+		all = append(all, normal(data[:pixels]))
+	}
+	return all
+}
+
+// normal brings values to a mean of 0 and a spread of 1.
+func normal(values []byte) []float64 {
+	mean, spread := 0.0, 0.0
+	for _, v := range values {
+		mean += float64(v) / float64(len(values))
+	}
+	for _, v := range values {
+		spread += (float64(v) - mean) * (float64(v) - mean) / float64(len(values))
+	}
+	made := make([]float64, len(values))
+	for i, v := range values {
+		made[i] = (float64(v) - mean) / max(1, math.Sqrt(spread))
+	}
+	return made
+}
+
+// loudness returns how loud the sound is, windowRate times a second, in a form that steps matter in.
+func loudness(t *testing.T, input, stream string) [][]float64 {
+	t.Helper()
+	data := raw(t, input, stream, "-af", fmt.Sprintf("aresample=%d:async=1:first_pts=0,aformat=s16:%[1]d:mono", soundRate),
+		"s16le")
+	const window = 2 * soundRate / windowRate
+	var all [][]float64
+	for ; len(data) >= window; data = data[window:] {
+		power := 1.0
+		for i := 0; i < window; i += 2 {
+			v := float64(int16(uint16(data[i]) | uint16(data[i+1])<<8))
+			power += v * v
+		}
+		all = append(all, []float64{math.Log(power)})
+	}
+	return all
+}
+
+// lag is by how many seconds made is later than source: where the difference between them is least; 0 where that
+// is hardly less than without.
+func lag(source, made [][]float64, rate float64) float64 {
+	difference := func(shift int) float64 {
+		sum, n := 0.0, 0
+		for i := range made {
+			if j := i - shift; j >= 0 && j < len(source) {
+				for k, v := range made[i] {
+					sum += math.Abs(v - source[j][k])
+				}
+				n++
+			}
+		}
+		return sum / float64(max(1, n))
+	}
+	best, least := 0, difference(0)
+	reach := min(int(searched*rate), len(made)/2)
+	for shift := -reach; shift <= reach; shift++ {
+		if d := difference(shift); d < 0.97*least {
+			best, least = shift, d
+		}
+	}
+	return float64(best) / rate
+}
+
+// checkSync compares what was made with the source itself: picture and sound are where they are in the source, and
+// end with it.
+func checkSync(t *testing.T, source, base string, end pipeline.VideoView) string {
+	t.Helper()
+	var said []string
+	rungs, sounds := renditions(t, base, end.Manifest)
+	stream := "0:" + strconv.Itoa(end.Media.Video.Stream)
+	original := pictures(t, source, stream)
+	for i, r := range rungs {
+		s := r.timeline(t)
+		compare(t, end.Filename, r.name, s, float64(len(original))/pictureRate)
+		if i == len(rungs)-1 || i == 0 {
+			late := lag(original, pictures(t, r.base+"index.m3u8", "0:v:0"), pictureRate)
+			said = append(said, fmt.Sprintf("%s %+.3f", r.name, late))
+			if math.Abs(late) > inSync {
+				t.Errorf("%s: %s is %.3f s late", end.Filename, r.name, late)
+			}
+		}
+	}
+	for i, r := range sounds {
+		s := r.timeline(t)
+		original := loudness(t, source, "0:"+strconv.Itoa(end.Media.Audio[i].Stream))
+		compare(t, end.Filename, r.name, s, float64(len(original))/windowRate)
+		late := lag(original, loudness(t, r.base+"index.m3u8", "0:a:0"), windowRate)
+		said = append(said, fmt.Sprintf("%s %+.3f", r.name, late))
+		if math.Abs(late) > inSync {
+			t.Errorf("%s: %s is %.3f s late", end.Filename, r.name, late)
+		}
+	}
+	return strings.Join(said, ", ")
+}
+
+// compare wants a track to begin at 0, what is missing there being filled, and to end where the source's does.
+func compare(t *testing.T, file, name string, s span, want float64) {
+	t.Helper()
+	if math.Abs(s.start) > inSync || math.Abs(s.end-want) > inSync {
+		t.Errorf("%s: %s is presented from %.3f to %.3f s, the source until %.3f s", file, name, s.start, s.end, want)
+	}
+}
+
+// renditions lists the variants of a master playlist and its sounds, in their order.
+func renditions(t *testing.T, base, manifest string) (rungs, sounds []rendition) {
+	t.Helper()
+	for line := range strings.Lines(string(get(t, base+manifest))) {
+		line = strings.TrimSpace(line)
+		if _, attribute, ok := strings.Cut(line, `URI="`); ok && strings.HasPrefix(line, "#EXT-X-MEDIA:") {
+			uri, _, _ := strings.Cut(attribute, `"`)
+			sounds = append(sounds, rendition{filepath.Dir(uri), base + filepath.Dir(uri) + "/"})
+		} else if line != "" && !strings.HasPrefix(line, "#") {
+			rungs = append(rungs, rendition{filepath.Dir(line), base + filepath.Dir(line) + "/"})
+		}
+	}
+	return rungs, sounds
+}
