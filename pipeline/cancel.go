@@ -10,8 +10,8 @@ import (
 var ErrState = errors.New("not in this state")
 
 // Cancel appends video.canceled: its running jobs are stopped, waiting ones are withdrawn, and what they had
-// stored goes. Outputs of jobs that were completed stay until the video is deleted. Canceling again does
-// nothing; a video that has ended otherwise gives ErrState.
+// stored goes. Outputs of jobs that were completed stay until the video is deleted, and Retry goes on with them.
+// Canceling again does nothing; a video that has ended otherwise gives ErrState.
 func Cancel(ctx context.Context, log Log, project, video string) (Event, error) {
 	for range maxConflicts {
 		v, err := Fold(ctx, log, project, video)
@@ -80,22 +80,32 @@ func (v *Video) openNotify() ([]openJob, error) {
 
 // cancelJobs ends jobs because of cause, then takes their tasks back and deletes what they had stored.
 func (c *Coordinator) cancelJobs(ctx context.Context, v *Video, cause Event, jobs []openJob) error {
-	var names []string
+	var names, prefixes []string
 	var failed error
 	for _, j := range jobs {
-		data := JobEvent{Job: j.Name, Step: j.Step, Worker: j.Worker}
+		f, err := FoldJob(j.last)
+		if err != nil {
+			return err
+		}
+		data := JobEvent{
+			Job: j.Name, Step: j.Step, Worker: j.Worker, Attempt: f.Data.Attempt, Failed: f.Data.Failed,
+			Lost: f.Data.Lost, Generation: f.Data.Generation,
+		}
 		_, failed = c.append(ctx, v, JobCanceled, JobSubject(v.Project, v.ID, j.Name), cause, data, j.last.Sequence)
 		if failed != nil {
 			break
 		}
 		names = append(names, j.Name)
+		if f.State == JobProcessing { // what other attempts had stored went with them
+			prefixes = append(prefixes, fmt.Sprintf("videos/%s/%s/%d/", v.ID, j.Name, j.last.Sequence))
+		}
 	}
 	if len(names) == 0 {
 		return failed
 	}
 	failed = errors.Join(failed, c.Tasks.Withdraw(ctx, v.Project, v.ID, names...))
-	for _, name := range names {
-		failed = errors.Join(failed, c.Objects.DeletePrefix(ctx, "videos/"+v.ID+"/"+name+"/"))
+	for _, prefix := range prefixes {
+		failed = errors.Join(failed, c.Objects.DeletePrefix(ctx, prefix))
 	}
 	return failed
 }

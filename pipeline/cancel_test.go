@@ -3,6 +3,7 @@ package pipeline_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 
@@ -19,7 +20,7 @@ func TestCancel(t *testing.T) {
 	w.run("inspect", accepted())
 	w.run("transcode-0000", pipeline.Result{})
 	task, _ := w.tasks.take("transcode-0001")
-	w.write(pipeline.JobStarted, task, pipeline.JobEvent{Attempt: 1, Owner: 1})
+	started := w.write(pipeline.JobStarted, task, pipeline.JobEvent{Attempt: 1, Owner: 1})
 	first, err := pipeline.Cancel(ctx, w.log, project, video)
 	if err != nil {
 		t.Fatal(err)
@@ -43,7 +44,7 @@ func TestCancel(t *testing.T) {
 	}
 	slices.Sort(w.objects.deleted)
 	gone := slices.Compact(w.objects.deleted)
-	if want := []string{"videos/vid_01/thumbnail/", "videos/vid_01/transcode-0001/"}; !slices.Equal(gone, want) {
+	if want := []string{fmt.Sprintf("videos/vid_01/transcode-0001/%d/", started.Sequence)}; !slices.Equal(gone, want) {
 		t.Errorf("deleted %v, want %v", gone, want)
 	}
 	if end := w.finish(); end.State != pipeline.VideoStateCanceled || !end.Notify {

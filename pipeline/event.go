@@ -22,7 +22,7 @@ const (
 	VideoErrored   EventType = "video.errored"   // a required job failed for good
 	VideoRejected  EventType = "video.rejected"  // inspection refused it
 	VideoCanceled  EventType = "video.canceled"  // somebody stopped it
-	VideoReopened  EventType = "video.reopened"  // it has ended, and a job of it is tried again
+	VideoReopened  EventType = "video.reopened"  // it has ended, and jobs of it are tried again
 	VideoDeleted   EventType = "video.deleted"   // its objects and events go
 	VideoPurged    EventType = "video.purged"    // they are gone; what statistics need of them
 

@@ -13,12 +13,12 @@ var flow = []struct {
 	react func(*Coordinator, context.Context, *Video) error
 }{
 	{[]EventType{VideoDeleted, VideoPurged}, (*Coordinator).forget},
-	{[]EventType{VideoCanceled, VideoInspected, JobCanceled}, (*Coordinator).stop},
 	{[]EventType{JobRequeued}, (*Coordinator).reopen},
+	{[]EventType{VideoCanceled, VideoInspected, JobCanceled}, (*Coordinator).stop},
 	{[]EventType{VideoUploaded, JobRequeued}, (*Coordinator).inspect},
 	{[]EventType{JobCompleted}, (*Coordinator).judge},
-	{[]EventType{VideoInspected, JobCompleted, JobErrored, JobCanceled, JobRequeued}, (*Coordinator).fanOut},
-	{[]EventType{VideoInspected, JobCompleted, JobErrored, JobCanceled}, (*Coordinator).aggregate},
+	{[]EventType{VideoInspected, VideoReopened, JobCompleted, JobErrored, JobCanceled, JobRequeued}, (*Coordinator).fanOut},
+	{[]EventType{VideoInspected, VideoReopened, JobCompleted, JobErrored, JobCanceled}, (*Coordinator).aggregate},
 	{[]EventType{VideoReady, VideoErrored, VideoRejected, VideoCanceled, JobRequeued}, (*Coordinator).notify},
 }
 

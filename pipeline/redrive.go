@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,20 +34,75 @@ func Redrive(ctx context.Context, log Log, project, video, job string) (Event, e
 		case !isNotify && (v.Finished.Type == VideoCanceled || v.Finished.Type == VideoRejected):
 			return Event{}, fmt.Errorf("the video is %s: %w", v.End.State, ErrState)
 		}
-		data := JobEvent{
-			Job: f.Data.Job, Step: f.Data.Step, Worker: f.Data.Worker, Attempt: f.Data.Attempt,
-			Generation: f.Data.Generation + 1,
-		}
-		e, err := NewEvent("upload", JobRequeued, f.Last.Subject, video, f.Last, data)
-		if err != nil {
-			return Event{}, err
-		}
-		e.Sequence, err = log.Append(ctx, e, f.Last.Sequence)
+		e, err := requeue(ctx, log, v, f)
 		if !errors.Is(err, ErrConflict) {
 			return e, err
 		}
 	}
 	return Event{}, ErrConflict
+}
+
+// Retry has a video that was errored or canceled go on: each of its jobs that was errored or canceled gets
+// another generation of attempts, as by Redrive, and what is completed stays. Retrying again, while it goes on,
+// does nothing. It returns video.reopened. ErrState: the video is ready, was rejected, or has not ended yet.
+// ErrNotFound: there is no such video.
+func Retry(ctx context.Context, log Log, project, video string) (Event, error) {
+	for range maxConflicts {
+		e, err := retry(ctx, log, project, video)
+		if !errors.Is(err, ErrConflict) {
+			return e, err
+		}
+	}
+	return Event{}, ErrConflict
+}
+
+func retry(ctx context.Context, log Log, project, video string) (Event, error) {
+	v, err := Fold(ctx, log, project, video)
+	switch {
+	case err != nil:
+		return Event{}, err
+	case v.Uploaded.Sequence == 0 || v.Deleted.Sequence != 0:
+		return Event{}, ErrNotFound
+	case v.Reopened.Sequence != 0:
+		return v.Reopened, nil
+	case v.Finished.Type != VideoErrored && v.Finished.Type != VideoCanceled:
+		return Event{}, fmt.Errorf("the video is %s: %w", cmp.Or(v.End.State, VideoProcessing), ErrState)
+	}
+	for _, f := range v.stopped() {
+		if _, err := requeue(ctx, log, v, f); err != nil {
+			return Event{}, err
+		}
+	}
+	return reopen(ctx, log, "upload", v)
+}
+
+// stopped returns the folds of the jobs that were errored or canceled, in the order of the plan.
+func (v *Video) stopped() []JobFold {
+	var all []JobFold
+	add := func(f JobFold) {
+		if f.State == JobStateErrored || f.State == JobStateCanceled {
+			all = append(all, f)
+		}
+	}
+	add(v.Inspect)
+	for _, j := range v.Plan {
+		add(v.Jobs[j.Name])
+	}
+	return all
+}
+
+// requeue appends job.requeued.
+func requeue(ctx context.Context, log Log, v *Video, f JobFold) (Event, error) {
+	data := JobEvent{
+		Job: f.Data.Job, Step: f.Data.Step, Worker: f.Data.Worker, Attempt: f.Data.Attempt,
+		Generation: f.Data.Generation + 1,
+	}
+	e, err := NewEvent("upload", JobRequeued, f.Last.Subject, v.ID, f.Last, data)
+	if err != nil {
+		return Event{}, err
+	}
+	e.Sequence, err = log.Append(ctx, e, f.Last.Sequence)
+	return e, err
 }
 
 // foldNamed returns the fold of a job of the video, notify jobs of earlier generations included.
@@ -69,27 +125,45 @@ func (v *Video) foldNamed(ctx context.Context, log Log, job string) (JobFold, er
 
 // reopen takes back the end of a video of which a job was requeued.
 func (c *Coordinator) reopen(ctx context.Context, v *Video) error {
-	if v.Finished.Type != VideoErrored && v.Finished.Type != VideoReady || !v.requeued() {
+	switch v.Finished.Type {
+	case VideoErrored, VideoReady, VideoCanceled:
+	default:
 		return nil
 	}
-	data := Finish{State: VideoProcessing, Generation: v.Generation + 1}
-	subject := FinishedSubject(v.Project, v.ID)
-	e, err := c.append(ctx, v, VideoReopened, subject, v.Finished, data, v.Finished.Sequence)
+	if !v.requeued() {
+		return nil
+	}
+	e, err := reopen(ctx, c.Log, "coordinator", v)
 	if err != nil {
 		return err
 	}
-	v.Reopened, v.Generation = e, data.Generation
+	v.Reopened, v.Generation = e, v.Generation+1
 	v.Finished, v.End, v.Notify = Event{}, Finish{}, JobFold{}
 	return nil
 }
 
-// requeued reports whether a job of the video, other than its notify job, was requeued and has not begun.
+// reopen appends video.reopened, which takes the end of v back.
+func reopen(ctx context.Context, log Log, role string, v *Video) (Event, error) {
+	data := Finish{State: VideoProcessing, Generation: v.Generation + 1}
+	e, err := NewEvent(role, VideoReopened, FinishedSubject(v.Project, v.ID), v.ID, v.Finished, data)
+	if err != nil {
+		return Event{}, err
+	}
+	e.Sequence, err = log.Append(ctx, e, v.Finished.Sequence)
+	return e, err
+}
+
+// requeued reports whether a job of the video, other than its notify job, was requeued after its end and has not
+// begun.
 func (v *Video) requeued() bool {
-	if v.Inspect.Last.Type == JobRequeued {
+	since := func(f JobFold) bool {
+		return f.Last.Type == JobRequeued && f.Last.Sequence > v.Finished.Sequence
+	}
+	if since(v.Inspect) {
 		return true
 	}
 	for _, f := range v.Jobs {
-		if f.Last.Type == JobRequeued {
+		if since(f) {
 			return true
 		}
 	}

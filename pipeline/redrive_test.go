@@ -132,3 +132,112 @@ func TestRedriveRefused(t *testing.T) {
 	}
 	refuse("thumbnail", pipeline.ErrState) // of a canceled video
 }
+
+// TestRetryOfACanceledVideo: what was completed stays, and all else is done, however far it was.
+func TestRetryOfACanceledVideo(t *testing.T) {
+	ctx := context.Background()
+	w := newWorld(t, ladder())
+	w.accept(uploadOf(ladder().pipeline()))
+	w.run("inspect", accepted())
+	w.run("transcode-0000", pipeline.Result{})
+	task, _ := w.tasks.take("transcode-0001")
+	w.write(pipeline.JobStarted, task, pipeline.JobEvent{Attempt: 3, Generation: 2, Owner: 1})
+	if _, err := pipeline.Cancel(ctx, w.log, project, video); err != nil {
+		t.Fatal(err)
+	}
+	w.settle()
+	w.run("notify", pipeline.Result{})
+
+	e, err := pipeline.Retry(ctx, w.log, project, video)
+	if err != nil || e.Type != pipeline.VideoReopened {
+		t.Fatalf("retry: %+v, %v", e, err)
+	}
+	if again, err := pipeline.Retry(ctx, w.log, project, video); err != nil || again.ID != e.ID {
+		t.Fatalf("retried again: %+v, %v", again, err)
+	}
+	w.settle()
+	w.want("thumbnail", "transcode-0001")
+	v, err := pipeline.Fold(ctx, w.log, project, video)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f := v.Jobs["transcode-0001"]; f.Data.Attempt != 3 || f.Data.Generation != 3 {
+		t.Errorf("attempt %d of generation %d", f.Data.Attempt, f.Data.Generation)
+	}
+	w.run("thumbnail", pipeline.Result{})
+	w.run("transcode-0001", pipeline.Result{})
+	w.run("transcode-package", manifest("master.m3u8"))
+	w.want("notify-1")
+	if len(w.log.of(pipeline.VideoReady)) != 1 {
+		t.Error("not ready")
+	}
+	mustBeValid(t, w.log.events...)
+	if _, err := pipeline.Retry(ctx, w.log, project, video); !errors.Is(err, pipeline.ErrState) {
+		t.Errorf("retry of a ready video: %v", err)
+	}
+}
+
+// TestRetryBeforeTheInspection: a video that was canceled at once begins anew.
+func TestRetryBeforeTheInspection(t *testing.T) {
+	ctx := context.Background()
+	w := newWorld(t, ladder())
+	if _, err := pipeline.Retry(ctx, w.log, project, video); !errors.Is(err, pipeline.ErrNotFound) {
+		t.Errorf("retry of nothing: %v", err)
+	}
+	w.accept(uploadOf(ladder().pipeline()))
+	if _, err := pipeline.Retry(ctx, w.log, project, video); !errors.Is(err, pipeline.ErrState) {
+		t.Errorf("retry of a queued video: %v", err)
+	}
+	if _, err := pipeline.Cancel(ctx, w.log, project, video); err != nil {
+		t.Fatal(err)
+	}
+	w.settle()
+	w.run("notify", pipeline.Result{})
+	if _, err := pipeline.Retry(ctx, w.log, project, video); err != nil {
+		t.Fatal(err)
+	}
+	w.settle()
+	w.run("inspect", accepted())
+	w.want("thumbnail", "transcode-0000", "transcode-0001")
+}
+
+// TestRetryOfAnErroredVideo: each errored job is tried again, and none that was only skipped.
+func TestRetryOfAnErroredVideo(t *testing.T) {
+	w := newWorld(t, ladder())
+	w.accept(uploadOf(ladder().pipeline()))
+	w.run("inspect", accepted())
+	w.fail("transcode-0001", pipeline.CodeEncodeFailed)
+	w.fail("transcode-0000", pipeline.CodeEncodeFailed)
+	w.run("thumbnail", pipeline.Result{})
+	w.run("notify", pipeline.Result{})
+	if _, err := pipeline.Retry(context.Background(), w.log, project, video); err != nil {
+		t.Fatal(err)
+	}
+	w.settle()
+	w.want("transcode-0000", "transcode-0001")
+}
+
+// TestCancelOfWhatWasRequeued: a video that is canceled again before a job that was requeued has begun stays so.
+func TestCancelOfWhatWasRequeued(t *testing.T) {
+	ctx := context.Background()
+	w := newWorld(t, ladder())
+	w.accept(uploadOf(ladder().pipeline()))
+	w.run("inspect", accepted())
+	for range 2 {
+		if _, err := pipeline.Cancel(ctx, w.log, project, video); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := pipeline.Retry(ctx, w.log, project, video); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := pipeline.Cancel(ctx, w.log, project, video); err != nil {
+		t.Fatal(err)
+	}
+	w.settle()
+	w.want("notify-2")
+	v, err := pipeline.Fold(ctx, w.log, project, video)
+	if err != nil || v.End.State != pipeline.VideoStateCanceled || v.End.Generation != 2 {
+		t.Errorf("end %+v, %v", v.End, err)
+	}
+}

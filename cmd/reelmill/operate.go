@@ -39,6 +39,7 @@ type videosCommand struct {
 	List   videosList   `cmd:"" help:"List videos, newest first."`
 	Why    videosWhy    `cmd:"" help:"Say what a video waits for, and how it came there."`
 	Cancel videosCancel `cmd:"" help:"Stop a video: its running jobs end within 2 seconds."`
+	Retry  videosRetry  `cmd:"" help:"Go on with a video that was errored or canceled; what is complete stays."`
 	Delete videosDelete `cmd:"" help:"Delete a video with all that was made of it."`
 }
 
@@ -100,6 +101,25 @@ func (c videosCancel) Run(ctx context.Context, s streams) error {
 		view, err := c.client().Cancel(ctx, id)
 		if err != nil {
 			return fmt.Errorf("cancel %s: %w", id, err)
+		}
+		if err := c.print(s, view, func(w io.Writer) { fmt.Fprintln(w, id, "is", view.Status) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type videosRetry struct {
+	serverFlags
+	IDs []string `arg:"" name:"id" help:"Of the videos."`
+}
+
+// Run has videos go on.
+func (c videosRetry) Run(ctx context.Context, s streams) error {
+	for _, id := range c.IDs {
+		view, err := c.client().Retry(ctx, id)
+		if err != nil {
+			return fmt.Errorf("retry %s: %w", id, err)
 		}
 		if err := c.print(s, view, func(w io.Writer) { fmt.Fprintln(w, id, "is", view.Status) }); err != nil {
 			return err

@@ -112,6 +112,50 @@ func TestCancel(t *testing.T) {
 	p.stop(t)
 }
 
+// TestRetryOfACanceledVideo: it becomes ready, and what was completed before is not done again.
+func TestRetryOfACanceledVideo(t *testing.T) {
+	p := startServe(t, binary, t.TempDir())
+	view, err := p.client().Upload(t.Context(), client.Upload{Path: clip(t, "a.mp4", 20, "1280x720", 25)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	completed := func() map[string]int {
+		jobs := map[string]int{}
+		list, err := p.client().Jobs(t.Context(), view.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, j := range list {
+			if j.Status == pipeline.JobStateCompleted {
+				jobs[j.Name] = j.Attempt
+			}
+		}
+		return jobs
+	}
+	var before map[string]int
+	wait(t, "a chunk is completed", func() bool {
+		before = completed()
+		return before["transcode-first"]+before["transcode-0000"]+before["transcode-0001"] > 0
+	})
+	command(t, "videos", "cancel", view.ID, "--server", p.url)
+	wait(t, "the encoders end", func() bool { return len(encoders(t, p)) == 0 })
+	if said := command(t, "videos", "retry", view.ID, "--server", p.url); !strings.Contains(said, "processing") {
+		t.Errorf("retry says %s", said)
+	}
+	if end := awaitEnd(t, p.client(), view.ID); end.Status != pipeline.VideoStateReady {
+		t.Fatalf("end: %+v", end)
+	}
+	after := completed()
+	for job, attempt := range before {
+		if after[job] != attempt {
+			t.Errorf("%s was in attempt %d, and is in %d", job, attempt, after[job])
+		}
+	}
+	if len(after) <= len(before) {
+		t.Errorf("jobs completed before: %v, after: %v", before, after)
+	}
+}
+
 // TestStop: a server that is stopped gives its work back within two seconds and burns no attempt.
 func TestStop(t *testing.T) {
 	data := t.TempDir()

@@ -18,6 +18,13 @@ var (
 			"stay until it is deleted. Canceling again answers the same; a video that has ended otherwise is a " +
 			"`state_conflict`.",
 	}
+	opRetryVideo = huma.Operation{
+		OperationID: "retry-video", Method: http.MethodPost, Path: "/v1/videos/{id}/retry",
+		Tags: []string{"videos"}, Summary: "Go on with an errored or canceled video", DefaultStatus: http.StatusOK,
+		Description: "Its jobs that were errored or canceled get as many attempts as they had, and it is " +
+			"processing again; what is complete stays. Retrying again answers the same while it goes on; a video " +
+			"that has not ended, is ready or was rejected is a `state_conflict`.",
+	}
 	opRetryJob = huma.Operation{
 		OperationID: "retry-job", Method: http.MethodPost, Path: "/v1/jobs/{video}/{job}/retry",
 		Tags: []string{"jobs"}, Summary: "Try an errored job again", DefaultStatus: http.StatusOK,
@@ -34,8 +41,24 @@ func (s *server) cancelVideo(ctx context.Context, in *videoInput) (*videoOutput,
 	if err != nil {
 		return nil, orUnavailable(err)
 	}
+	return s.videoAfter(ctx, in.ID, e)
+}
+
+func (s *server) retryVideo(ctx context.Context, in *videoInput) (*videoOutput, error) {
+	if err := checkVideo(in.ID); err != nil {
+		return nil, err
+	}
+	e, err := pipeline.Retry(ctx, s.cfg.Log, projectOf(ctx), in.ID)
+	if err != nil {
+		return nil, orUnavailable(err)
+	}
+	return s.videoAfter(ctx, in.ID, e)
+}
+
+// videoAfter returns a video as it is after e, its last event that is known.
+func (s *server) videoAfter(ctx context.Context, id string, e pipeline.Event) (*videoOutput, error) {
 	caught := s.caught(ctx, e.Sequence)
-	v, err := s.cfg.Catalog.Video(ctx, projectOf(ctx), in.ID)
+	v, err := s.cfg.Catalog.Video(ctx, projectOf(ctx), id)
 	if err == nil && !caught {
 		err = v.Apply(e)
 	}

@@ -96,6 +96,23 @@ func TestCancelVideo(t *testing.T) {
 	}
 }
 
+func TestRetryVideo(t *testing.T) {
+	for _, isLate := range []bool{false, true} {
+		e := newEnv(t, func(c *Config) { c.Catalog = &late{c.Catalog, isLate} })
+		v := e.uploaded()
+		resp, raw := e.act("/v1/videos/" + v.ID + "/retry")
+		wantProblem(t, resp, raw, codeState)
+		acted[pipeline.VideoView](e, "/v1/videos/"+v.ID+"/cancel")
+		for range 2 {
+			if a := acted[pipeline.VideoView](e, "/v1/videos/"+v.ID+"/retry"); a.Status.Terminal() || a.FinishedAt != nil {
+				t.Errorf("%+v", a)
+			}
+		}
+		resp, raw = e.act("/v1/videos/vid_none/retry")
+		wantProblem(t, resp, raw, codeNotFound)
+	}
+}
+
 func TestCancelAVideoThatHasEnded(t *testing.T) {
 	e := newEnv(t, nil)
 	v := e.uploaded()

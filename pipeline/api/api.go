@@ -59,6 +59,7 @@ func (s *server) routes() {
 	s.mux.HandleFunc("GET /v1/videos/{id}/events", s.getEvents)
 	handle(s, opCancelVideo, s.cancelVideo)
 	handle(s, opWhy, s.why)
+	handle(s, opRetryVideo, s.retryVideo)
 	handle(s, opRetryJob, s.retryJob)
 	if s.cfg.DeadLetters != nil {
 		handle(s, opListDeadLetters, s.listDeadLetters)

@@ -54,7 +54,7 @@ var documented = []string{
 	"GET /v1/pipelines", "GET /v1/stats", "GET /v1/videos", "GET /v1/videos/{id}", "GET /v1/videos/{id}/events",
 	"GET /v1/videos/{id}/jobs", "GET /v1/videos/{id}/outputs", "GET /v1/videos/{id}/why",
 	"HEAD /play/{id}/{path}", "POST /v1/dead_letters/{id}/redrive", "POST /v1/jobs/{video}/{job}/retry",
-	"POST /v1/videos", "POST /v1/videos/{id}/cancel",
+	"POST /v1/videos", "POST /v1/videos/{id}/cancel", "POST /v1/videos/{id}/retry",
 }
 
 var inPath = regexp.MustCompile(`\{(\w+)\}`)
