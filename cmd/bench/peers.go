@@ -20,7 +20,8 @@ import (
 //
 // A is hand-tuned: one ffmpeg that decodes once, with the number of encoder threads that calibration found to
 // be the fastest. B runs one ffmpeg for each rendition, one for the sound, one for the poster and one for the
-// storyboard, one after the other.
+// storyboard, one after the other. C is A with the scale filter, which most people write; A and B have the faster
+// one that ReelMill has.
 
 // peerJob is one source, and what is to be made of it.
 type peerJob struct {
@@ -29,6 +30,7 @@ type peerJob struct {
 	rungs   []rung // largest first
 	dir     string // of the outputs
 	threads int    // of each encoder; 0: x264 chooses
+	plain   bool   // the scale filter
 }
 
 // Of a storyboard, as in workers/thumbnail.
@@ -74,9 +76,12 @@ func (p peerJob) each() [][]string {
 	return append(all, append(frame, p.poster()...), append(board, p.cells()...))
 }
 
-// scale leaves pictures alone that have the size already.
+// scale leaves pictures alone that have the size already, as the largest rung of all clips has.
 func (p peerJob) scale(r rung) string {
-	return fmt.Sprintf("scale=%d:%d,setsar=1", r.Size.Width, r.Size.Height)
+	if p.plain || r.Size == p.rungs[0].Size {
+		return fmt.Sprintf("scale=%d:%d,setsar=1", r.Size.Width, r.Size.Height)
+	}
+	return fmt.Sprintf("zscale=w=%d:h=%d:f=bicubic:param_a=0:param_b=0.6,setsar=1", r.Size.Width, r.Size.Height)
 }
 
 func (p peerJob) posterFilter() string {

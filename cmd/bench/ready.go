@@ -18,17 +18,17 @@ import (
 type contest struct {
 	form    form
 	seconds float64
-	peers   string  // A, or AB
-	aims    [2]aim  // of ours/A and ours/B
+	peers   string  // A, AB or ABC
+	aims    [3]aim  // of ours/A, ours/B and ours/C
 	memory  float64 // seconds of the clip, when this is one that memory is compared on
 }
 
 var contests = []contest{
-	{encodeForm, 20, "AB", [2]aim{atMost(1), atMost(0.75)}, 0},
-	{encodeForm, 60, "AB", [2]aim{atMost(1), atMost(0.75)}, 60},
-	{encodeForm, 300, "AB", [2]aim{atMost(1), atMost(0.75)}, 300},
-	{standardForm, 60, "A", [2]aim{atMost(0.55)}, 0},
-	{standardForm, 300, "A", [2]aim{atMost(0.55)}, 0},
+	{encodeForm, 20, "ABC", [3]aim{atMost(1), atMost(0.75)}, 0},
+	{encodeForm, 60, "ABC", [3]aim{atMost(1), atMost(0.75)}, 60},
+	{encodeForm, 300, "AB", [3]aim{atMost(1), atMost(0.75)}, 300},
+	{standardForm, 60, "A", [3]aim{atMost(0.55)}, 0},
+	{standardForm, 300, "A", [3]aim{atMost(0.55)}, 0},
 }
 
 // ready measures the time to video.ready, and memory and scratch on the way.
@@ -138,7 +138,7 @@ func (b *bench) peer(ctx context.Context, who string, source clip, rungs []rung,
 ) {
 	p := peerJob{
 		source: source.path, seconds: source.seconds, rungs: rungs, dir: filepath.Join(b.dir, "peer"),
-		threads: threads,
+		threads: threads, plain: who == "C",
 	}
 	defer os.RemoveAll(p.dir)
 	commands := p.one()
@@ -192,7 +192,7 @@ func (b *bench) contestRows(name string, c contest, all map[string][]outcome) {
 	}
 	b.add(name+": ours", "s", ours, aim{}, "")
 	b.add(name+": ours, processor", "s", values(all["ours"], cpu), aim{}, b.busy(all["ours"]))
-	for i, who := range []string{"A", "B"} {
+	for i, who := range []string{"A", "B", "C"} {
 		if len(all[who]) == 0 {
 			continue
 		}

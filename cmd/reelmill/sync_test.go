@@ -23,8 +23,8 @@ const (
 
 	pictureRate = 100 // frames/s that pictures are compared at
 	pictureSize = 16  // pixels of both edges
-	soundRate   = 8000
-	windowRate  = 200 // loudnesses per second
+	soundRate   = 4000
+	soundLength = 20 // seconds of a sound that are compared
 )
 
 // rendition is a media playlist of a master playlist.
@@ -121,28 +121,22 @@ func normal(values []byte) []float64 {
 	return made
 }
 
-// loudness returns how loud the sound is, windowRate times a second, in a form that steps matter in.
-func loudness(t *testing.T, input, stream string) [][]float64 {
+// sound returns the samples of a sound.
+func sound(t *testing.T, input, stream string) []float64 {
 	t.Helper()
 	data := raw(t, input, stream, "-af", fmt.Sprintf("aresample=%d:async=1:first_pts=0,aformat=s16:%[1]d:mono", soundRate),
 		"s16le")
-	const window = 2 * soundRate / windowRate
-	var all [][]float64
-	for ; len(data) >= window; data = data[window:] {
-		power := 1.0
-		for i := 0; i < window; i += 2 {
-			v := float64(int16(uint16(data[i]) | uint16(data[i+1])<<8))
-			power += v * v
-		}
-		all = append(all, []float64{math.Log(power)})
+	all := make([]float64, len(data)/2)
+	for i := range all {
+		all[i] = float64(int16(uint16(data[2*i]) | uint16(data[2*i+1])<<8))
 	}
 	return all
 }
 
-// lag is by how many seconds made is later than source: where the difference between them is least; 0 where that
-// is hardly less than without.
-func lag(source, made [][]float64, rate float64) float64 {
-	difference := func(shift int) float64 {
+// picturesLate is by how many seconds made is later than source: where the difference between them is least; 0 where
+// that is hardly less than without.
+func picturesLate(source, made [][]float64) float64 {
+	return lag(pictureRate, len(made), func(shift int) float64 {
 		sum, n := 0.0, 0
 		for i := range made {
 			if j := i - shift; j >= 0 && j < len(source) {
@@ -153,9 +147,26 @@ func lag(source, made [][]float64, rate float64) float64 {
 			}
 		}
 		return sum / float64(max(1, n))
-	}
+	})
+}
+
+// soundLate is picturesLate for samples, of which all that correlates counts.
+func soundLate(source, made []float64) float64 {
+	made = made[:min(len(made), soundLength*soundRate)]
+	return lag(soundRate, len(made), func(shift int) float64 {
+		var product, one, other float64
+		for i, v := range made {
+			if j := i - shift; j >= 0 && j < len(source) {
+				product, one, other = product+v*source[j], one+v*v, other+source[j]*source[j]
+			}
+		}
+		return 1 - product/max(1, math.Sqrt(one*other))
+	})
+}
+
+func lag(rate float64, length int, difference func(shift int) float64) float64 {
 	best, least := 0, difference(0)
-	reach := min(int(searched*rate), len(made)/2)
+	reach := min(int(searched*rate), length/2)
 	for shift := -reach; shift <= reach; shift++ {
 		if d := difference(shift); d < 0.97*least {
 			best, least = shift, d
@@ -169,38 +180,37 @@ func lag(source, made [][]float64, rate float64) float64 {
 func checkSync(t *testing.T, source, base string, end pipeline.VideoView) string {
 	t.Helper()
 	var said []string
+	late := func(r rendition, seconds float64) {
+		said = append(said, fmt.Sprintf("%s %+.3f", r.name, seconds))
+		if math.Abs(seconds) > inSync {
+			t.Errorf("%s: %s is %.3f s late", end.Filename, r.name, seconds)
+		}
+	}
 	rungs, sounds := renditions(t, base, end.Manifest)
-	stream := "0:" + strconv.Itoa(end.Media.Video.Stream)
-	original := pictures(t, source, stream)
+	original := pictures(t, source, "0:"+strconv.Itoa(end.Media.Video.Stream))
+	ends := float64(len(original)) / pictureRate
 	for i, r := range rungs {
-		s := r.timeline(t)
-		compare(t, end.Filename, r.name, s, float64(len(original))/pictureRate)
-		if i == len(rungs)-1 || i == 0 {
-			late := lag(original, pictures(t, r.base+"index.m3u8", "0:v:0"), pictureRate)
-			said = append(said, fmt.Sprintf("%s %+.3f", r.name, late))
-			if math.Abs(late) > inSync {
-				t.Errorf("%s: %s is %.3f s late", end.Filename, r.name, late)
-			}
+		r.checkSpan(t, end.Filename, ends, ends)
+		if i == 0 || i == len(rungs)-1 {
+			late(r, picturesLate(original, pictures(t, r.base+"index.m3u8", "0:v:0")))
 		}
 	}
 	for i, r := range sounds {
-		s := r.timeline(t)
-		original := loudness(t, source, "0:"+strconv.Itoa(end.Media.Audio[i].Stream))
-		compare(t, end.Filename, r.name, s, float64(len(original))/windowRate)
-		late := lag(original, loudness(t, r.base+"index.m3u8", "0:a:0"), windowRate)
-		said = append(said, fmt.Sprintf("%s %+.3f", r.name, late))
-		if math.Abs(late) > inSync {
-			t.Errorf("%s: %s is %.3f s late", end.Filename, r.name, late)
-		}
+		original := sound(t, source, "0:"+strconv.Itoa(end.Media.Audio[i].Stream))
+		own := float64(len(original)) / soundRate
+		r.checkSpan(t, end.Filename, own, max(own, ends)) // silence follows until the picture ends
+		late(r, soundLate(original, sound(t, r.base+"index.m3u8", "0:a:0")))
 	}
 	return strings.Join(said, ", ")
 }
 
-// compare wants a track to begin at 0, what is missing there being filled, and to end where the source's does.
-func compare(t *testing.T, file, name string, s span, want float64) {
+// checkSpan wants a rendition to begin at 0, what is missing there being filled, and to end between two times.
+func (r rendition) checkSpan(t *testing.T, file string, earliest, latest float64) {
 	t.Helper()
-	if math.Abs(s.start) > inSync || math.Abs(s.end-want) > inSync {
-		t.Errorf("%s: %s is presented from %.3f to %.3f s, the source until %.3f s", file, name, s.start, s.end, want)
+	s := r.timeline(t)
+	if math.Abs(s.start) > inSync || s.end < earliest-inSync || s.end > latest+inSync {
+		t.Errorf("%s: %s is presented from %.3f to %.3f s, the source until %.3f to %.3f s",
+			file, r.name, s.start, s.end, earliest, latest)
 	}
 }
 
