@@ -72,7 +72,7 @@ func TestPlan(t *testing.T) {
 		want   string // name, and segments of what is encoded
 	}{
 		{"short", track("mov", "mp3", 30), Params{}, "0[0,0)!"},
-		{"a copy", soundMP4(3600), Params{}, "0!"},
+		{"a copy", soundMP4(3600), Params{}, "0! 0-file"},
 		{"copying switched off", soundMP4(31), Params{Copy: &off}, "0-first[0,1)! 0-0000[1,0) 0-file"},
 		{"5 minutes", track("mov", "mp3", 300), Params{}, "0-first[0,1)! 0-0000[1,0) 0-file"},
 		{"6 minutes", track("mov", "mp3", 360), Params{}, "0-first[0,1)! 0-0000[1,40) 0-0001[40,0) 0-file"},
@@ -82,7 +82,7 @@ func TestPlan(t *testing.T) {
 		{"damaged", damaged, Params{}, "0-first[0,1)! 0-0000[1,0) 0-file"},
 		{"of unknown length", unknown, Params{}, "0-first[0,1)! 0-0000[1,0) 0-file"},
 		{"longer than the picture", longer, Params{}, "0-first[0,1)! 0-0000[1,0) 0-file"},
-		{"two tracks", two, Params{}, "0! 1-first[0,1)! 1-0000[1,0)"},
+		{"two tracks", two, Params{}, "0! 0-file 1-first[0,1)! 1-0000[1,0)"},
 	} {
 		jobs, err := New(ffmpeg.Tools{}).Plan(c.params, c.media)
 		if err != nil {

@@ -22,15 +22,19 @@ func clickAt(rate, channels int) []string {
 		x264, []string{"-c:a", "aac", "-ar", strconv.Itoa(rate), "-ac", strconv.Itoa(channels)})
 }
 
-// TestCopy: the packets are the source's own, and play when they did.
+// TestCopy: the packets are the source's own, and play when they did, whether or not the file is a job of its own.
 func TestCopy(t *testing.T) {
-	for _, c := range []struct{ rate, channels int }{{48000, 2}, {44100, 1}} {
+	for _, c := range []struct {
+		rate, channels int
+		whole          float64
+		jobs           int
+	}{{48000, 2, 30, 1}, {44100, 1, 5, 2}} {
 		source := workertest.Clip(t, "a.mp4", clickAt(c.rate, c.channels)...)
 		m := soundMP4(8)
 		m.Audio[0].SampleRate, m.Audio[0].Channels, m.Audio[0].Language = c.rate, c.channels, "eng"
-		out := render(t, standard, source, m)
+		out := render(t, layout{c.whole, standard.chunk}, source, m)
 		r := out.results["audio-0"]
-		if len(out.results) != 1 || r.Facts["copied"] != true {
+		if len(out.results) != c.jobs || r.Facts["copied"] != true {
 			t.Errorf("%d Hz: %d jobs, facts %v", c.rate, len(out.results), r.Facts)
 		}
 		joined := out.joined(t, "audio-eng")

@@ -14,6 +14,7 @@ import (
 	"github.com/reelmill/reelmill/workers"
 	"github.com/reelmill/reelmill/workers/internal/encode"
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
+	"github.com/reelmill/reelmill/workers/internal/hls"
 )
 
 // File names.
@@ -28,16 +29,7 @@ func (r run) progressive(ctx context.Context, m made) (pipeline.Output, error) {
 	for n := range m.track.Segments {
 		files = append(files, filepath.Join(m.dir, workers.SegmentName(manifest.SegmentName, m.track.First+n)))
 	}
-	out, err := os.Create(r.file(joinedFile))
-	if err != nil {
-		return pipeline.Output{}, err
-	}
-	for _, file := range files {
-		if err == nil {
-			err = appendFile(out, file)
-		}
-	}
-	if err := errors.Join(err, out.Close()); err != nil {
+	if err := hls.Join(r.file(joinedFile), files...); err != nil {
 		return pipeline.Output{}, err
 	}
 	return r.remux(ctx)
@@ -106,17 +98,7 @@ func (r run) fetch(ctx context.Context, out io.Writer, o pipeline.Output) error 
 	if err != nil {
 		return err
 	}
-	return appendFile(out, file)
-}
-
-func appendFile(out io.Writer, file string) error {
-	in, err := os.Open(file)
-	if err != nil {
-		return err
-	}
-	defer in.Close() // read only
-	_, err = io.Copy(out, in)
-	return err
+	return hls.Append(out, file)
 }
 
 // remux turns the joined segments into a file that plays while it is loaded, verifies it and stores it. It

@@ -118,8 +118,12 @@ func seekable(m pipeline.Media, a pipeline.AudioTrack) bool {
 func (t track) jobs(i int, l layout) ([]pipeline.Job, error) {
 	if t.Task == taskCopy || t.seconds <= l.whole {
 		p := t.part
-		p.File = t.main
-		return t.list(t.job(fmt.Sprint(i), p, t.seconds, pipeline.High))
+		p.File = t.main && t.seconds <= l.whole
+		all := []planned{t.job(fmt.Sprint(i), p, t.seconds, pipeline.High)}
+		if t.main && !p.File {
+			all = append(all, t.file(i, all))
+		}
+		return t.list(all...)
 	}
 	first := t.part
 	first.End = 1
@@ -139,16 +143,21 @@ func (t track) jobs(i int, l layout) ([]pipeline.Job, error) {
 		all = append(all, t.job(fmt.Sprintf("%d-%04d", i, n), p, seconds, pipeline.Normal))
 	}
 	if t.main {
-		p := t.part
-		p.Task = taskFile
-		file := t.job(fmt.Sprintf("%d-file", i), p, t.seconds, pipeline.Normal)
-		for _, before := range all {
-			file.After = append(file.After, before.Name)
-		}
-		file.Weight = 1
-		all = append(all, file)
+		all = append(all, t.file(i, all))
 	}
 	return t.list(all...)
+}
+
+// file is the job that makes audio.m4a of what those before it made: nobody waits for it to play the video.
+func (t track) file(i int, before []planned) planned {
+	p := t.part
+	p.Task = taskFile
+	file := t.job(fmt.Sprintf("%d-file", i), p, t.seconds, pipeline.Normal)
+	for _, b := range before {
+		file.After = append(file.After, b.Name)
+	}
+	file.Weight = 1
+	return file
 }
 
 // planned is a job whose part is not yet encoded.

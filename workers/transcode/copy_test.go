@@ -6,10 +6,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/manifest"
+	"github.com/reelmill/reelmill/workers"
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 	"github.com/reelmill/reelmill/workers/internal/picture"
 	"github.com/reelmill/reelmill/workers/internal/sampletable"
@@ -138,6 +141,33 @@ func TestCopyFallsBack(t *testing.T) {
 	for _, o := range r.Outputs {
 		if o.Kind == pipeline.KindRendition && (o.Segments.Count != 3 || !o.Segments.Last) {
 			t.Errorf("rendition %+v %+v", o, o.Segments)
+		}
+	}
+}
+
+// TestSample: of a long copy some segments are verified, the first and the last among them; of a short one all.
+func TestSample(t *testing.T) {
+	for all, want := range map[int]string{1: "i0", 3: "i012", 8: "i01234567", 15: "i02468ace"} {
+		dir := t.TempDir()
+		c := copyRun{job: workers.Attempt{Dir: dir}}
+		made := run{dir: dir}
+		write := func(name, text string) {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		write(manifest.InitName, "i")
+		for n := range all {
+			write(workers.SegmentName(manifest.SegmentName, n), strconv.FormatInt(int64(n), 16))
+			made.track.Segments = append(made.track.Segments, manifest.Segment{Size: int64(n)})
+		}
+		sample, err := c.sample(made)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile(sample.file)
+		if err != nil || string(text) != want || len(sample.track.Segments) != len(want)-1 || len(made.track.Segments) != all {
+			t.Errorf("of %d: %q, %d segments, %v", all, text, len(sample.track.Segments), err)
 		}
 	}
 }
