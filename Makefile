@@ -22,7 +22,7 @@ build: ## build ./bin/reelmill, a static binary
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/reelmill ./cmd/reelmill
 
 demo: ## install what is missing, build, start a server, process a clip (KEEP=1: leave the server running until Ctrl-C)
-	@.ci/install
+	@.ci/install ffmpeg
 	@$(MAKE) --no-print-directory build
 	@deploy/demo.sh bin/reelmill
 
@@ -43,7 +43,7 @@ lint: ## check formatting, vet, and run golangci-lint when it is installed
 		else echo 'golangci-lint is not installed: checked gofmt and go vet only'; fi
 
 fuzz: ## run each fuzz target for FUZZTIME (20s)
-	@.ci/install
+	@.ci/install ffmpeg
 	@for dir in $(call tests_with,Fuzz); do \
 		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$dir/*_test.go); do \
 			echo "$$dir $$target"; \
@@ -52,7 +52,7 @@ fuzz: ## run each fuzz target for FUZZTIME (20s)
 	done
 
 bench: ## measure beside plain ffmpeg (ONLY=ready,... CLIP=film JSON=file), then the Go benchmarks (ONLY=go)
-	@.ci/install
+	@.ci/install ffmpeg
 	@[ '$(ONLY)' = go ] || go run ./cmd/bench -only '$(ONLY)' -clip '$(CLIP)' $(if $(JSON),-json '$(JSON)')
 	@[ -z '$(ONLY)' ] || [ '$(ONLY)' = go ] || exit 0; \
 		dirs='$(call tests_with,Benchmark)'; \
@@ -63,7 +63,7 @@ sim: ## simulate up to 1,000 slots, with the costs that the last `make bench` me
 	go run ./cmd/bench sim $(SIM)
 
 chaos: ## run for MINUTES (3) while everything fails, and check that nothing is lost (SEED=n: as before; JSON=file)
-	@.ci/install
+	@.ci/install ffmpeg
 	go run ./cmd/chaos -minutes $(MINUTES) -seed $(or $(SEED),0) -json '$(JSON)'
 
 mutate: ## take safeguards out of the code, one at a time, and see that a test notices
