@@ -9,9 +9,9 @@ import (
 // ErrState says that a video or job is in a state in which that cannot be done.
 var ErrState = errors.New("not in this state")
 
-// Cancel appends video.canceled: its running jobs are stopped, waiting ones are withdrawn, and what they had
-// stored goes. Outputs of jobs that were completed stay until the video is deleted, and Retry goes on with them.
-// Canceling again does nothing; a video that has ended otherwise gives ErrState.
+// Cancel appends video.canceled: its running jobs are stopped, waiting ones are withdrawn, and what they
+// had stored goes. Outputs of jobs that were completed stay until the video is deleted, and Retry goes on
+// with them. Canceling again does nothing; a video that has ended otherwise gives ErrState.
 func Cancel(ctx context.Context, log Log, project, video string) (Event, error) {
 	for range maxConflicts {
 		v, err := Fold(ctx, log, project, video)

@@ -17,10 +17,13 @@ var flow = []struct {
 	{[]EventType{VideoCanceled, VideoInspected, JobCanceled}, (*Coordinator).stop},
 	{[]EventType{VideoUploaded, JobRequeued}, (*Coordinator).inspect},
 	{[]EventType{JobCompleted}, (*Coordinator).judge},
-	{[]EventType{VideoInspected, VideoReopened, JobCompleted, JobErrored, JobCanceled, JobRequeued}, (*Coordinator).fanOut},
-	{[]EventType{VideoInspected, VideoReopened, JobCompleted, JobErrored, JobCanceled}, (*Coordinator).aggregate},
+	{append(settling, JobRequeued), (*Coordinator).fanOut},
+	{settling, (*Coordinator).aggregate},
 	{[]EventType{VideoReady, VideoErrored, VideoRejected, VideoCanceled, JobRequeued}, (*Coordinator).notify},
 }
+
+// settling are the events after which other jobs may have their turn, or none is left.
+var settling = []EventType{VideoInspected, VideoReopened, JobCompleted, JobErrored, JobCanceled}
 
 // Leads reports whether an event of type t leads to anything. The others are told, not acted on.
 func Leads(t EventType) bool {

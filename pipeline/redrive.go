@@ -42,10 +42,10 @@ func Redrive(ctx context.Context, log Log, project, video, job string) (Event, e
 	return Event{}, ErrConflict
 }
 
-// Retry has a video that was errored or canceled go on: each of its jobs that was errored or canceled gets
-// another generation of attempts, as by Redrive, and what is completed stays. Retrying again, while it goes on,
-// does nothing. It returns video.reopened. ErrState: the video is ready, was rejected, or has not ended yet.
-// ErrNotFound: there is no such video.
+// Retry has a video that was errored or canceled go on: each of its jobs that was errored or canceled
+// gets another generation of attempts, as by Redrive, and what is completed stays. Retrying again, while
+// it goes on, does nothing. It returns video.reopened. ErrState: the video is ready, was rejected, or has
+// not ended yet. ErrNotFound: there is no such video.
 func Retry(ctx context.Context, log Log, project, video string) (Event, error) {
 	for range maxConflicts {
 		e, err := retry(ctx, log, project, video)
@@ -153,8 +153,8 @@ func reopen(ctx context.Context, log Log, role string, v *Video) (Event, error) 
 	return e, err
 }
 
-// requeued reports whether a job of the video, other than its notify job, was requeued after its end and has not
-// begun.
+// requeued reports whether a job of the video, other than its notify job, was requeued after its end and
+// has not begun.
 func (v *Video) requeued() bool {
 	since := func(f JobFold) bool {
 		return f.Last.Type == JobRequeued && f.Last.Sequence > v.Finished.Sequence

@@ -14,14 +14,15 @@ import (
 )
 
 // The peers are what a person with ffmpeg would run instead. They write the same renditions with the same
-// options of x264 (H264 of workers/internal/picture, which TestPeersEncodeAlike compares), cut into segments
-// of the same length, the sound as segments and as a file, copied since it is AAC, a poster, and the cells of
-// a storyboard. They check nothing they wrote, keep no account of it, and write no DASH manifest.
+// options of x264 (H264 of workers/internal/picture, which TestPeersEncodeAlike compares), cut into
+// segments of the same length, the sound as segments and as a file, copied since it is AAC, a poster, and
+// the cells of a storyboard. They check nothing they wrote, keep no account of it, and write no DASH
+// manifest.
 //
-// A is hand-tuned: one ffmpeg that decodes once, with the number of encoder threads that calibration found to
-// be the fastest. B runs one ffmpeg for each rendition, one for the sound, one for the poster and one for the
-// storyboard, one after the other. C is A with the scale filter, which most people write; A and B have the faster
-// one that ReelMill has.
+// A is hand-tuned: one ffmpeg that decodes once, with the number of encoder threads that calibration
+// found to be the fastest. B runs one ffmpeg for each rendition, one for the sound, one for the poster
+// and one for the storyboard, one after the other. C is A with the scale filter, which most people write;
+// A and B have the faster one that ReelMill has.
 
 // peerJob is one source, and what is to be made of it.
 type peerJob struct {

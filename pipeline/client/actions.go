@@ -22,8 +22,8 @@ func (c *Client) Cancel(ctx context.Context, id string) (pipeline.VideoView, err
 	return v, err
 }
 
-// Retry has a video that was errored or canceled go on, and returns it. One that goes on already is no error; one
-// that has not ended, is ready or was rejected is an *Error with code state_conflict.
+// Retry has a video that was errored or canceled go on, and returns it. One that goes on already is no
+// error; one that has not ended, is ready or was rejected is an *Error with code state_conflict.
 func (c *Client) Retry(ctx context.Context, id string) (pipeline.VideoView, error) {
 	var v pipeline.VideoView
 	err := c.do(ctx, http.MethodPost, "/v1/videos/"+url.PathEscape(id)+"/retry", nil, &v)

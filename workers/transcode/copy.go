@@ -112,8 +112,8 @@ func (c copyRun) remux(ctx context.Context) (run, error) {
 // looked at it; the boxes around it, which could be wrong, are alike in all of them.
 const sampled = 8
 
-// sample returns made with a file of some of its segments, evenly spread from the first to the last: a copy takes
-// no longer to verify when it is long.
+// sample returns made with a file of some of its segments, evenly spread from the first to the last: a
+// copy takes no longer to verify when it is long.
 func (c copyRun) sample(made run) (run, error) {
 	all, last := made.track.Segments, len(made.track.Segments)-1
 	n := min(len(all), sampled)

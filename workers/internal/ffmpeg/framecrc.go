@@ -16,8 +16,8 @@ type decoded struct {
 	end    time.Duration // of the last frame; 0 when there is none
 }
 
-// decode runs a command whose output is of the format framecrc and goes to standard output, and counts what it
-// decoded, by output stream.
+// decode runs a command whose output is of the format framecrc and goes to standard output, and counts
+// what it decoded, by output stream.
 func (t Tools) decode(ctx context.Context, c Command, o RunOptions) (map[int]decoded, error) {
 	r, w := io.Pipe()
 	streams := make(chan map[int]decoded, 1)

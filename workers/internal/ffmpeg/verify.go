@@ -207,8 +207,8 @@ func streamEnd(r ProbeResult, s Stream) time.Duration {
 	return time.Duration(end * float64(time.Second))
 }
 
-// verifyWindows decodes the windows in one process, any decoder error being fatal. Each is counted by itself, so
-// that none can cover for another.
+// verifyWindows decodes the windows in one process, any decoder error being fatal. Each is counted by
+// itself, so that none can cover for another.
 func (t Tools) verifyWindows(ctx context.Context, windows []window) error {
 	c := Command{Global: []Option{{"xerror", ""}}, LogLevel: "error"}
 	out := Output{Format: "framecrc"}

@@ -28,7 +28,7 @@ func Append(out io.Writer, file string) error {
 	if err != nil {
 		return fmt.Errorf("join segments: %w", err)
 	}
-	defer in.Close() //nolint:errcheck // read only
+	defer in.Close() // read only
 	if _, err := io.Copy(out, in); err != nil {
 		return fmt.Errorf("join segments: %w", err)
 	}

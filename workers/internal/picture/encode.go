@@ -110,8 +110,8 @@ func SourceFrom(path string, m pipeline.Media, start float64) ffmpeg.Input {
 	return in
 }
 
-// SourceAt is SourceFrom for a chunk whose first frame is the keyframe at key seconds: decoding begins with it,
-// since nothing of a closed group is shown or needed before. Not for interlaced pictures.
+// SourceAt is SourceFrom for a chunk whose first frame is the keyframe at key seconds: decoding begins
+// with it, since nothing of a closed group is shown or needed before. Not for interlaced pictures.
 func SourceAt(path string, m pipeline.Media, key float64) ffmpeg.Input {
 	in := Source(path, m)
 	in.Options = append(in.Options, option("noaccurate_seek", ""))

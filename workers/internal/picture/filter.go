@@ -56,8 +56,9 @@ func Resize(s Size, r Rate) string {
 	return ffmpeg.Chain(fps(r), resample(s), ffmpeg.Node("setsar", flag("1")))
 }
 
-// resample returns the filter that scales pictures of an even size: the bicubic curve of the scale filter, in a
-// fraction of its time (BenchmarkResize), and with the colours sited where they were, which that one shifts.
+// resample returns the filter that scales pictures of an even size: the bicubic curve of the scale
+// filter, in a fraction of its time (BenchmarkResize), and with the colours sited where they were, which
+// that one shifts.
 func resample(s Size) string {
 	return ffmpeg.Node("zscale", width(s), height(s), option("f", "bicubic"),
 		option("param_a", "0"), option("param_b", "0.6"))
@@ -105,8 +106,9 @@ func plain(v pipeline.VideoTrack) bool {
 	return v.PixelFormat == "yuv420p" && v.Range != "pc" && matrix(v) == "bt709" && v.HDR == "" && !v.Alpha
 }
 
-// plainly scales pictures of which only the size is to change, and copies none that has it already. The scale
-// filter lets pass what is as it says; before a resample it makes room for half a colour sample at an odd edge.
+// plainly scales pictures of which only the size is to change, and copies none that has it already. The
+// scale filter lets pass what is as it says; before a resample it makes room for half a colour sample at
+// an odd edge.
 func plainly(v pipeline.VideoTrack, s Size) string {
 	yuv := ffmpeg.Node("format", flag("yuv420p"))
 	if v.Width == s.Width && v.Height == s.Height && v.SampleRatio == 1 {
