@@ -105,7 +105,10 @@ func pictures(t *testing.T, input, stream string) [][]float64 {
 	return all
 }
 
-// normal brings values to a mean of 0 and a spread of 1.
+// flat is the spread below which a picture shows nothing but the noise of its encoding.
+const flat = 3
+
+// normal brings values to a mean of 0 and a spread of 1; those of a flat picture are all 0.
 func normal(values []byte) []float64 {
 	mean, spread := 0.0, 0.0
 	for _, v := range values {
@@ -115,8 +118,11 @@ func normal(values []byte) []float64 {
 		spread += (float64(v) - mean) * (float64(v) - mean) / float64(len(values))
 	}
 	made := make([]float64, len(values))
+	if math.Sqrt(spread) < flat {
+		return made
+	}
 	for i, v := range values {
-		made[i] = (float64(v) - mean) / max(1, math.Sqrt(spread))
+		made[i] = (float64(v) - mean) / math.Sqrt(spread)
 	}
 	return made
 }
@@ -124,8 +130,8 @@ func normal(values []byte) []float64 {
 // sound returns the samples of a sound.
 func sound(t *testing.T, input, stream string) []float64 {
 	t.Helper()
-	data := raw(t, input, stream, "-af", fmt.Sprintf("aresample=%d:async=1:first_pts=0,aformat=s16:%[1]d:mono", soundRate),
-		"s16le")
+	filter := fmt.Sprintf("aresample=%d:async=1:first_pts=0,aformat=s16:%[1]d:mono", soundRate)
+	data := raw(t, input, stream, "-af", filter, "s16le")
 	all := make([]float64, len(data)/2)
 	for i := range all {
 		all[i] = float64(int16(uint16(data[2*i]) | uint16(data[2*i+1])<<8))
