@@ -104,6 +104,16 @@ const (
 	EditsComplex Edits = "complex"
 )
 
+// Origin is the time of the source that is time 0 of all outputs: when the first of its tracks begins, which
+// is what ffmpeg takes.
+func (m Media) Origin() float64 {
+	first := m.Video.Start
+	for _, a := range m.Audio {
+		first = min(first, a.Start)
+	}
+	return first
+}
+
 // FrameRate returns frames per second; 0 when unknown.
 func (v VideoTrack) FrameRate() float64 {
 	if v.FrameRateDen == 0 {
@@ -114,7 +124,8 @@ func (v VideoTrack) FrameRate() float64 {
 
 // AudioTrack is one sound track.
 type AudioTrack struct {
-	Stream     int     `json:"stream"` // ffmpeg's stream index
+	Stream     int     `json:"stream"`       // ffmpeg's stream index
+	ID         int64   `json:"id,omitempty"` // of the track in its container; 0: it has none
 	Codec      string  `json:"codec"`
 	Profile    string  `json:"profile,omitempty"` // LC, HE-AAC, ...
 	Channels   int     `json:"channels"`
@@ -125,4 +136,7 @@ type AudioTrack struct {
 	Duration   float64 `json:"duration"`          // seconds; the media's when the track does not say
 	Bitrate    int64   `json:"bitrate,omitempty"` // bits/s; 0: unknown
 	Edits      Edits   `json:"edits,omitempty"`
+	// Frames is how many frames of AAC-LC follow on each other from time 0 on, without a hole, as the index of an
+	// MP4 has it; 0: not known.
+	Frames int `json:"frames,omitempty"`
 }

@@ -52,7 +52,7 @@ func (w *Worker) Plan(params Params, m pipeline.Media) ([]pipeline.Job, error) {
 
 // Work implements workers.Worker.
 func (w *Worker) Work(ctx context.Context, job workers.Job[Params]) (pipeline.Result, error) {
-	r := run{tools: w.tools, job: job.Attempt, media: job.Media()}
+	r := run{tools: w.tools, job: job.Attempt, media: job.Media(), form: encodedForm}
 	if err := json.Unmarshal(job.Task.Job.Part, &r.part); err != nil {
 		return pipeline.Result{}, pipeline.Fail(pipeline.CodeParameters, "part of the job: %w", err)
 	}
@@ -66,6 +66,7 @@ type run struct {
 	job   workers.Attempt
 	media pipeline.Media
 	part  part
+	form  form // of what is encoded
 }
 
 func (r run) run(ctx context.Context) (pipeline.Result, error) {
@@ -89,7 +90,7 @@ func (r run) encoded(ctx context.Context, input string, from float64) (pipeline.
 		return pipeline.Result{}, err
 	}
 	result, err := r.publish(ctx, made)
-	if r.part.First == 0 {
+	if r.part.First == 0 || r.part.Task == taskCopy {
 		result.Facts = map[string]any{"copied": false, "reason": r.part.Reason}
 	}
 	return result, err

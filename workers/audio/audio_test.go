@@ -45,8 +45,8 @@ func TestPlanOfManyTracksAndOfNone(t *testing.T) {
 // soundMP4 is a track that can be copied.
 func soundMP4(seconds float64) pipeline.Media {
 	return pipeline.Media{Container: "mov", Duration: seconds, Audio: []pipeline.AudioTrack{{
-		Stream: 1, Codec: "aac", Profile: "LC", Channels: 2, SampleRate: 48000, Duration: seconds,
-		Edits: pipeline.EditsSimple, Bitrate: 128000,
+		Stream: 1, ID: 2, Codec: "aac", Profile: "LC", Channels: 2, SampleRate: 48000, Duration: seconds,
+		Edits: pipeline.EditsSimple, Bitrate: 128000, Frames: int(seconds * 48000 / frameSamples),
 	}}}
 }
 
@@ -69,10 +69,13 @@ func TestPlan(t *testing.T) {
 		name   string
 		media  pipeline.Media
 		params Params
-		want   string // name, and segments of what is encoded
+		want   string // name, and segments of what is not whole
 	}{
 		{"short", track("mov", "mp3", 30), Params{}, "0[0,0)!"},
-		{"a copy", soundMP4(3600), Params{}, "0! 0-file"},
+		{"a copy of a minute", soundMP4(60), Params{}, "0! 0-file"},
+		{"a copy of 5 minutes", soundMP4(300), Params{}, "0-first[0,10)! 0-0000[10,0) 0-file"},
+		{"a copy of 10 minutes", soundMP4(600), Params{},
+			"0-first[0,10)! 0-0000[10,40) 0-0001[40,80) 0-0002[80,0) 0-file"},
 		{"copying switched off", soundMP4(31), Params{Copy: &off}, "0-first[0,1)! 0-0000[1,0) 0-file"},
 		{"5 minutes", track("mov", "mp3", 300), Params{}, "0-first[0,1)! 0-0000[1,0) 0-file"},
 		{"6 minutes", track("mov", "mp3", 360), Params{}, "0-first[0,1)! 0-0000[1,40) 0-0001[40,0) 0-file"},
@@ -104,7 +107,7 @@ func describe(t *testing.T, jobs []pipeline.Job) string {
 			t.Fatal(err)
 		}
 		word := j.Name
-		if p.Task == taskEncode {
+		if p.Task == taskEncode || p.End+p.First > 0 && p.Task == taskCopy {
 			span, _ := json.Marshal([]int{p.First, p.End}) // numbers always encode
 			word += strings.Replace(string(span), "]", ")", 1)
 		}
@@ -163,6 +166,7 @@ func TestCopyable(t *testing.T) {
 		{"all is late", func(m *pipeline.Media, a *pipeline.AudioTrack) { m.Video.Start, a.Start = 10, 10 }, true},
 		{"ends early", func(_ *pipeline.Media, a *pipeline.AudioTrack) { a.Duration = 59.4 }, false},
 		{"ends late", func(_ *pipeline.Media, a *pipeline.AudioTrack) { a.Duration = 60.6 }, false},
+		{"frames not known", func(_ *pipeline.Media, a *pipeline.AudioTrack) { a.Frames = 0 }, false},
 		{"ends about there", func(_ *pipeline.Media, a *pipeline.AudioTrack) { a.Duration = 60.4 }, true},
 	} {
 		m := soundMP4(60)

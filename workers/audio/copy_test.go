@@ -12,6 +12,7 @@ import (
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/manifest"
+	"github.com/reelmill/reelmill/workers/internal/sampletable"
 	"github.com/reelmill/reelmill/workers/workertest"
 )
 
@@ -26,21 +27,24 @@ func clickAt(rate, channels int) []string {
 func TestCopy(t *testing.T) {
 	for _, c := range []struct {
 		rate, channels int
-		whole          float64
+		layout         layout
 		jobs           int
-	}{{48000, 2, 30, 1}, {44100, 1, 5, 2}} {
+	}{{48000, 2, standard, 1}, {44100, 1, layout{5, 40}, 2}, {44100, 2, layout{1, 4}, 3}} {
 		source := workertest.Clip(t, "a.mp4", clickAt(c.rate, c.channels)...)
 		m := soundMP4(8)
 		m.Audio[0].SampleRate, m.Audio[0].Channels, m.Audio[0].Language = c.rate, c.channels, "eng"
-		out := render(t, layout{c.whole, standard.chunk}, source, m)
-		r := out.results["audio-0"]
+		out := render(t, c.layout, source, m)
+		r, ok := out.results["audio-0"]
+		if !ok {
+			r = out.results["audio-0-first"]
+		}
 		if len(out.results) != c.jobs || r.Facts["copied"] != true {
 			t.Errorf("%d Hz: %d jobs, facts %v", c.rate, len(out.results), r.Facts)
 		}
 		joined := out.joined(t, "audio-eng")
 		packets, f := packetsOf(t, joined)
-		if rate, n, reason := parseConfig(f.config); rate != c.rate || n != c.channels || reason != "" {
-			t.Errorf("%d Hz: configuration of %d Hz, %d channels, %s", c.rate, rate, n, reason)
+		if f.rate != c.rate {
+			t.Errorf("%d Hz: a clock of %d Hz", c.rate, f.rate)
 		}
 		// What ffmpeg takes out of the source as a stream of frames with headers of 7 bytes.
 		adts, err := os.ReadFile(workertest.Clip(t, "a.aac", "-i", source, "-vn", "-c:a", "copy", "-copypriorss", "1"))
@@ -61,20 +65,96 @@ func TestCopy(t *testing.T) {
 				t.Errorf("%d Hz: %s: click at %.3f of %.3f s", c.rate, filepath.Base(file), at, float64(len(samples))/48000)
 			}
 		}
-		checkCopiedOutputs(t, r, c.rate, c.channels)
-		track := out.index(t)[0]
-		if track.Timescale != c.rate || len(track.Segments) != 2 || track.Segments[0].Duration > manifest.SegmentSeconds {
-			t.Errorf("%d Hz: track %+v", c.rate, track)
+		checkCopiedOutputs(t, out, c.rate, c.channels)
+		segments := 0
+		for _, track := range out.index(t) {
+			if track.Timescale != c.rate || track.First != segments || track.Segments[0].Duration > manifest.SegmentSeconds {
+				t.Errorf("%d Hz: track %+v", c.rate, track)
+			}
+			segments += len(track.Segments)
+		}
+		if segments != 2 {
+			t.Errorf("%d Hz: %d segments", c.rate, segments)
 		}
 	}
 }
 
-func checkCopiedOutputs(t *testing.T, r pipeline.Result, rate, channels int) {
+func checkCopiedOutputs(t *testing.T, out rendered, rate, channels int) {
 	t.Helper()
-	for _, o := range r.Outputs {
-		if o.Kind != pipeline.KindIndex && (o.Channels != channels || o.Language != "eng" || math.Abs(o.Duration-8) > 0.04) {
-			t.Errorf("%d Hz: %+v", rate, o)
+	long := 0.0
+	for _, r := range out.results {
+		for _, o := range r.Outputs {
+			if o.Kind != pipeline.KindIndex && (o.Channels != channels || o.Language != "eng") {
+				t.Errorf("%d Hz: %+v", rate, o)
+			}
+			if o.Kind == pipeline.KindAudioRendition {
+				long += o.Duration
+			}
 		}
+	}
+	if math.Abs(long-8) > 0.04 {
+		t.Errorf("%d Hz: %.3f s", rate, long)
+	}
+}
+
+// TestDamagedPart: where the frames of one part do not decode, it alone is encoded, in the form of the others.
+func TestDamagedPart(t *testing.T) {
+	source := workertest.Clip(t, "a.mp4", clickAt(44100, 1)...)
+	spoil(t, source, 6.5, 8)
+	m := soundMP4(8)
+	m.Audio[0].SampleRate, m.Audio[0].Channels = 44100, 1
+	out := render(t, layout{1, 4}, source, m)
+	if first, rest := out.results["audio-0-first"].Facts, out.results["audio-0-0000"].Facts; first["copied"] != true ||
+		rest["copied"] != false {
+		t.Errorf("facts %v and %v", first, rest)
+	}
+	_, f := packetsOf(t, out.joined(t, "audio-und")) // they follow on each other under one header
+	if f.rate != 44100 {
+		t.Errorf("%+v", f)
+	}
+	for _, file := range []string{out.joined(t, "audio-und"), filepath.Join(out.root, "audio.m4a")} {
+		samples := samplesOf(t, file)
+		if at := click(samples); math.Abs(at-5) > 0.005 || math.Abs(float64(len(samples))/48000-8) > 0.05 {
+			t.Errorf("%s: click at %.3f of %.3f s", filepath.Base(file), at, float64(len(samples))/48000)
+		}
+	}
+}
+
+// spoil overwrites the sound of a clip from second from to second to.
+func spoil(t *testing.T, path string, from, to float64) {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	table, err := sampletable.Read(bytes.NewReader(data), int64(len(data)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	frames, err := table.Frames(t.Context(), 2, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := func(seconds float64) int { return int(seconds * float64(frames.Rate) / frameSamples) }
+	var all [][]byte
+	err = frames.Each(t.Context(), at(from), min(at(to), frames.Count), func(frame []byte) error {
+		all = append(all, bytes.Clone(frame))
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, frame := range all {
+		if n := bytes.Count(data, frame); n != 1 {
+			t.Fatalf("%d frames are equal", n)
+		}
+		i := bytes.Index(data, frame)
+		for j := range frame {
+			data[i+j] = byte(0xa5 + 7*j)
+		}
+	}
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -110,7 +190,7 @@ func TestUnsoundCopies(t *testing.T) {
 			t.Errorf("%s: facts %v", c.name, facts)
 		}
 		_, f := packetsOf(t, out.joined(t, "audio-und"))
-		if f.rate != sampleRate || !bytes.Equal(f.config, encodedForm.config) {
+		if f.rate != encodedForm.rate || !bytes.Equal(f.config, encodedForm.config) {
 			t.Errorf("%s: form %+v", c.name, f)
 		}
 		if long := float64(len(samplesOf(t, filepath.Join(out.root, "audio.m4a")))) / 48000; math.Abs(long-8) > 0.6 {

@@ -14,9 +14,9 @@ const (
 )
 
 // copyable says why a track cannot be taken over as it is; empty when it can. It is a rule over the facts
-// alone: what they cannot tell is found while the packets are read (copy.go).
+// alone; copy.go looks at the track again.
 func copyable(m pipeline.Media, a pipeline.AudioTrack) (reason string) {
-	start := a.Start - origin(m)
+	start := a.Start - m.Origin()
 	switch {
 	case m.Damaged:
 		return "parts of the file cannot be read"
@@ -40,6 +40,8 @@ func copyable(m pipeline.Media, a pipeline.AudioTrack) (reason string) {
 		return fmt.Sprintf("it begins at %.3f s", start)
 	case math.Abs(start+a.Duration-m.Duration) > maxApart:
 		return fmt.Sprintf("it ends at %.3f s, the picture at %.3f s", start+a.Duration, m.Duration)
+	case a.Frames == 0:
+		return "by the index, its frames do not follow on each other"
 	}
 	return ""
 }

@@ -9,10 +9,11 @@
 // tracks of a camera. How it goes:
 //
 //  1. Plan (plan.go) divides each track into jobs; none for a silent video. Track i is the one job "i" when
-//     it is short or can be copied. Of a longer one "i-first" is the first 6 s, which playback waits for,
-//     "i-0000", "i-0001", ... are chunks of 4 minutes, and "i-file" makes audio.m4a.
-//  2. A track that is AAC-LC already, of a sound form (copyable.go), is copied: ffmpeg reads its packets, and
-//     they become segments as they are (copy.go). What does not prove sound on the way is encoded after all.
+//     it is short. Of a longer one "i-first" is what playback waits for, the first 6 s or, of a copy, the first
+//     minute; "i-0000", "i-0001", ... are chunks of 4 minutes, and "i-file" makes audio.m4a.
+//  2. A track in an MP4 that is AAC-LC already, of a sound form (copyable.go), is copied: its frames are found
+//     by the index, and become segments as they are (copy.go). What does not prove sound on the way is encoded
+//     after all.
 //  3. Any other is encoded to AAC-LC, stereo, 48 kHz, 128 kbit/s (encode.go), on the grid of frames
 //     (grid.go): frame j is the samples from 1024*j on. A chunk seeks to some seconds before it (survey.go),
 //     encodes from 8 s before its first frame, so that the encoder has settled, and keeps exactly its own

@@ -17,12 +17,8 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/picture"
 )
 
-// Form of every sound that we encode.
-const (
-	sampleRate = 48000
-	channels   = 2
-	bitrate    = "128k"
-)
+// bitrate is that of all sound that we encode.
+const bitrate = "128k"
 
 // What a chunk encodes besides what it keeps, in frames.
 const (
@@ -49,6 +45,7 @@ type made struct {
 
 // window is which frames a job makes, and how the source is read for them.
 type window struct {
+	rate  int // samples/s of what is encoded
 	first int // frame that the segments begin with
 	end   int // frame after the last; 0: to the end
 	// from is the second of the source that is time 0 of what ffmpeg writes. It is a whole one: a sample of
@@ -60,11 +57,11 @@ type window struct {
 
 // window is that of the part.
 func (r run) window() window {
-	w := window{first: border(r.part.First, sampleRate)}
+	w := window{rate: r.form.rate, first: border(r.part.First, r.form.rate)}
 	if r.part.End > 0 {
-		w.end = border(r.part.End, sampleRate)
+		w.end = border(r.part.End, w.rate)
 	}
-	from := (w.fed() - 1) * frameSamples / sampleRate
+	from := (w.fed() - 1) * frameSamples / w.rate
 	if r.part.Seek && from >= nearest {
 		w.from, w.seek = from, true
 	}
@@ -75,7 +72,7 @@ func (r run) window() window {
 func (w window) fed() int { return max(w.first-preroll, 1) }
 
 // samples counts those from w.from to the start of a frame.
-func (w window) samples(frame int) int { return frame*frameSamples - w.from*sampleRate }
+func (w window) samples(frame int) int { return frame*frameSamples - w.from*w.rate }
 
 // start is where reading begins.
 func (w window) start() time.Duration {
@@ -91,9 +88,9 @@ func (r run) encode(ctx context.Context, input string, from float64) (made, erro
 	if err != nil {
 		return made{}, err
 	}
-	seconds := frameSeconds(w.end-w.fed(), sampleRate)
+	seconds := frameSeconds(w.end-w.fed(), w.rate)
 	if w.end == 0 {
-		seconds = r.media.Duration - frameSeconds(w.fed(), sampleRate)
+		seconds = r.media.Duration - frameSeconds(w.fed(), w.rate)
 	}
 	step := encode.Step{
 		Tools: r.tools, Dir: r.job.Dir, Duration: max(0, seconds), Progress: r.job.Progress, From: from, To: 0.9,
@@ -102,7 +99,7 @@ func (r run) encode(ctx context.Context, input string, from float64) (made, erro
 	if err := step.Run(ctx, r.command(input, w)); err != nil {
 		return made{}, err
 	}
-	m := made{dir: r.file(r.part.Name), form: encodedForm, last: w.end == 0}
+	m := made{dir: r.file(r.part.Name), form: r.form, last: w.end == 0}
 	s, err := newSegmenter(m.dir, m.form, r.part.Language, r.part.First)
 	if err != nil {
 		return made{}, err
@@ -118,7 +115,7 @@ func (r run) encode(ctx context.Context, input string, from float64) (made, erro
 func (r run) command(input string, w window) ffmpeg.Command {
 	in := picture.Source(input, r.media)
 	if w.end > 0 {
-		until := frameSeconds(w.end+lookout, sampleRate) + 1
+		until := frameSeconds(w.end+lookout, w.rate) + 1
 		in.Limit = time.Duration(until*float64(time.Second)) - w.start()
 	} else if in.Limit > 0 {
 		in.Limit -= w.start()
@@ -135,7 +132,7 @@ func (r run) command(input string, w window) ffmpeg.Command {
 		Path: r.file(encodedFile), Format: "mp4", Maps: []string{"[s]"},
 		Options: []ffmpeg.Option{
 			option("c:a", "aac"), option("profile:a", "aac_low"), option("b:a", bitrate),
-			option("ac", strconv.Itoa(channels)), option("ar", strconv.Itoa(sampleRate)),
+			option("ac", strconv.Itoa(r.form.channels)), option("ar", strconv.Itoa(r.form.rate)),
 			option("avoid_negative_ts", "disabled"), option("movflags", "cmaf+frag_discont"),
 			option("frag_duration", strconv.Itoa(manifest.FragmentSeconds*1000000)),
 		},
@@ -143,7 +140,7 @@ func (r run) command(input string, w window) ffmpeg.Command {
 	return c
 }
 
-// chain turns the decoded track into the samples of w: 48 kHz stereo without a hole, silent before the track
+// chain turns the decoded track into the samples of w, in the form and without a hole, silent before the track
 // begins and after it has ended, up to the end of w or of the picture.
 func (r run) chain(w window) string {
 	var cut string
@@ -152,7 +149,7 @@ func (r run) chain(w window) string {
 			ffmpeg.Node("asetpts", option("expr", w.grid.expression(w.from))),
 			ffmpeg.Node("atrim", option("start", "0")))
 	}
-	long := int(r.media.Duration*sampleRate) - w.from*sampleRate
+	long := int(r.media.Duration*float64(w.rate)) - w.from*w.rate
 	trim := []ffmpeg.Option{option("start_pts", strconv.Itoa(w.samples(w.fed())))}
 	if w.end > 0 {
 		long = w.samples(w.end + lookout)
@@ -165,8 +162,8 @@ func (r run) chain(w window) string {
 	return ffmpeg.Chain(
 		cut,
 		ffmpeg.Node("aresample",
-			option("", strconv.Itoa(sampleRate)), option("async", "1"), option("first_pts", "0")),
-		ffmpeg.Node("aformat", option("sample_fmts", "fltp"), option("channel_layouts", "stereo")),
+			option("", strconv.Itoa(w.rate)), option("async", "1"), option("first_pts", "0")),
+		ffmpeg.Node("aformat", option("sample_fmts", "fltp"), option("channel_layouts", r.form.channelLayout())),
 		pad, ffmpeg.Node("atrim", trim...),
 	)
 }
@@ -183,8 +180,8 @@ func (r run) keep(ctx context.Context, w window, s *segmenter) error {
 		return err
 	}
 	defer p.Close() //nolint:errcheck // read only
-	if rate, n, reason := parseConfig(p.form.config); reason != "" || rate != sampleRate || n != channels {
-		return pipeline.Fail(pipeline.CodeVerification, "encoded sound: %d Hz, %d channels, %s", rate, n, reason)
+	if !p.form.like(r.form) {
+		return pipeline.Fail(pipeline.CodeVerification, "encoded sound: configuration %x", p.form.config)
 	}
 	frame := w.fed() - 1
 	err = p.each(ctx, func(q packet) error {
@@ -209,9 +206,6 @@ func (r run) keep(ctx context.Context, w window, s *segmenter) error {
 	return s.finish(w.end > 0)
 }
 
-// silentFrame is a stereo AAC-LC frame of zeros.
-var silentFrame = []byte{0x21, 0x00, 0x49, 0x90, 0x02, 0x19, 0x00, 0x23, 0x80}
-
 // silence makes the rest of the chunk's frames where the track has none: a graph that no frame enters does
 // not pad. A track without any is none.
 func (r run) silence(w window, s *segmenter) error {
@@ -220,10 +214,10 @@ func (r run) silence(w window, s *segmenter) error {
 	}
 	want := w.end - w.first
 	if w.end == 0 {
-		want = max(1, framesFor(r.media.Duration, sampleRate)-w.first)
+		want = max(1, framesFor(r.media.Duration, w.rate)-w.first)
 	}
 	for s.frames() < want {
-		if err := s.add(silentFrame); err != nil {
+		if err := s.add(r.form.silentFrame()); err != nil {
 			return err
 		}
 	}

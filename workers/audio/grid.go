@@ -1,9 +1,11 @@
 package audio
 
-import "github.com/reelmill/reelmill/pipeline/manifest"
+import (
+	"github.com/reelmill/reelmill/pipeline/manifest"
+	"github.com/reelmill/reelmill/workers/internal/sampletable"
+)
 
-// frameSamples is how many samples an AAC-LC frame plays.
-const frameSamples = 1024
+const frameSamples = sampletable.FrameSamples
 
 // border returns the frame with which segment k begins: the last that starts at or before its nominal time.
 // At 48 kHz 4 segments are 1,125 frames, 24 s exactly.

@@ -35,73 +35,18 @@ func TestWindow(t *testing.T) {
 		part part
 		want window
 	}{
-		{part{}, window{}},
-		{part{End: 1, Seek: true}, window{end: 281}},
-		{part{First: 1, End: 4, Seek: true}, window{first: 281, end: 1125}},
-		{part{First: 4, End: 8, Seek: true}, window{first: 1125, end: 2250, from: 15, seek: true}},
-		{part{First: 4, End: 8}, window{first: 1125, end: 2250}},
+		{part{}, window{rate: 48000}},
+		{part{End: 1, Seek: true}, window{rate: 48000, end: 281}},
+		{part{First: 1, End: 4, Seek: true}, window{rate: 48000, first: 281, end: 1125}},
+		{part{First: 4, End: 8, Seek: true}, window{rate: 48000, first: 1125, end: 2250, from: 15, seek: true}},
+		{part{First: 4, End: 8}, window{rate: 48000, first: 1125, end: 2250}},
 	} {
-		w := run{part: c.part}.window()
+		w := run{part: c.part, form: encodedForm}.window()
 		if w != c.want {
 			t.Errorf("%+v: %+v, want %+v", c.part, w, c.want)
 		}
 		if w.samples(w.fed()-1) < 0 || w.first > preroll && w.first-w.fed() != preroll {
 			t.Errorf("%+v is fed from frame %d on, sample %d", w, w.fed(), w.samples(w.fed()))
-		}
-	}
-}
-
-func TestPlacement(t *testing.T) {
-	for _, c := range []struct {
-		name  string
-		times []int64
-		kept  int
-		sound bool
-	}{
-		{"from 0", []int64{0, 1024, 2048}, 3, true},
-		{"priming", []int64{-1024, 0, 1024}, 2, true},
-		{"priming of Apple", []int64{-2112, -1088, -64, 960}, 2, true},
-		{"a clock of milliseconds", []int64{0, 1008, 2064, 3072}, 4, true},
-		{"a frame late", []int64{1024, 2048}, 2, true},
-		{"later", []int64{2048, 3072}, 0, false},
-		{"a gap", []int64{0, 1024, 4096}, 2, false},
-		{"an overlap", []int64{0, 1024, 1500}, 2, false},
-		{"frames of HE-AAC", []int64{0, 2048, 4096}, 1, false},
-		{"a drift", []int64{0, 1074, 2148, 3222, 4296}, 3, false},
-	} {
-		line, sound := timeline{rate: 48000}, true
-		for _, at := range c.times {
-			if _, err := line.place(at); err != nil {
-				sound = false
-				break
-			}
-		}
-		if line.frames != c.kept || sound != c.sound {
-			t.Errorf("%s: %d kept, sound %v", c.name, line.frames, sound)
-		}
-	}
-}
-
-func TestParseConfig(t *testing.T) {
-	for _, c := range []struct {
-		name           string
-		config         []byte
-		rate, channels int
-		sound          bool
-	}{
-		{"48 kHz stereo", []byte{0x11, 0x90}, 48000, 2, true},
-		{"no SBR", encodedForm.config, 48000, 2, true},
-		{"44.1 kHz mono", []byte{0x12, 0x08}, 44100, 1, true},
-		{"SBR", []byte{0x11, 0x90, 0x56, 0xe5, 0x80}, 48000, 2, false},
-		{"HE-AAC", []byte{0x2b, 0x11, 0x88, 0x00}, 0, 0, false},
-		{"5.1", []byte{0x11, 0xb0}, 48000, 6, false},
-		{"960 samples", []byte{0x11, 0x94}, 48000, 2, false},
-		{"another rate", []byte{0x17, 0x80}, 0, 0, false},
-		{"nothing", nil, 0, 0, false},
-	} {
-		rate, n, reason := parseConfig(c.config)
-		if (reason == "") != c.sound || c.sound && (rate != c.rate || n != c.channels) {
-			t.Errorf("%s: %d Hz, %d channels, %q", c.name, rate, n, reason)
 		}
 	}
 }
@@ -123,7 +68,7 @@ func TestSlivers(t *testing.T) {
 		s, err := newSegmenter(filepath.Join(t.TempDir(), "x"), encodedForm, "eng", 0)
 		for range c.frames {
 			if err == nil {
-				err = s.add(silentFrame)
+				err = s.add(encodedForm.silentFrame())
 			}
 		}
 		if err == nil {
@@ -134,7 +79,7 @@ func TestSlivers(t *testing.T) {
 		}
 		var got []int
 		for _, d := range s.track.Durations() {
-			got = append(got, framesFor(d, sampleRate))
+			got = append(got, framesFor(d, encodedForm.rate))
 		}
 		if !slices.Equal(got, c.want) || s.frames() != c.frames {
 			t.Errorf("%d frames: segments of %v, want %v", c.frames, got, c.want)

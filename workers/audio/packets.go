@@ -3,13 +3,11 @@ package audio
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 
-	"github.com/Eyevinn/mp4ff/aac"
 	"github.com/Eyevinn/mp4ff/mp4"
 )
 
@@ -18,13 +16,6 @@ const (
 	maxHead     = 4 << 20
 	maxFragment = 64 << 20
 )
-
-// form is what the header of a track says of its sound.
-type form struct {
-	rate     int // samples/s
-	channels int
-	config   []byte // AudioSpecificConfig
-}
 
 // packet is one AAC frame as ffmpeg wrote it; data is good until the next one.
 type packet struct {
@@ -186,27 +177,4 @@ func (p *packets) fragment(moof *mp4.MoofBox, start int64, f func(packet) error)
 		}
 	}
 	return nil
-}
-
-// parseConfig reads an AudioSpecificConfig, and says what makes it other than AAC-LC in frames of 1,024
-// samples on 1 or 2 channels. Source: ISO/IEC 14496-3, 1.6.2.1 and 4.4.1.
-func parseConfig(b []byte) (rate, channels int, reason string) {
-	if len(b) < 2 {
-		return 0, 0, "its configuration is too short"
-	}
-	v := binary.BigEndian.Uint16(b)
-	rate, channels = aac.FrequencyTable[byte(v>>7&15)], int(v>>3&15)
-	switch {
-	case v>>11 != aac.AAClc:
-		return rate, channels, fmt.Sprintf("its object type is %d, not AAC-LC", v>>11)
-	case rate == 0:
-		return rate, channels, "it has a sample rate of its own"
-	case channels != 1 && channels != 2:
-		return rate, channels, fmt.Sprintf("its channel configuration is %d", channels)
-	case v&7 != 0:
-		return rate, channels, "its frames do not have 1024 samples"
-	case len(b) >= 5 && binary.BigEndian.Uint16(b[2:])>>5 == 0x2b7 && b[4]&0x80 != 0:
-		return rate, channels, "it is HE-AAC"
-	}
-	return rate, channels, ""
 }

@@ -16,7 +16,7 @@ const maxTracks = 8
 
 // What a job does.
 const (
-	taskCopy   = "copy"   // a whole track without encoding it
+	taskCopy   = "copy"   // a run of segments without encoding it
 	taskEncode = "encode" // a run of segments
 	taskFile   = "file"   // audio.m4a from the segments of the jobs before
 )
@@ -44,16 +44,31 @@ type layout struct {
 // standard gives chunks of 4 minutes, some seconds of work.
 var standard = layout{whole: 30, chunk: 40}
 
-// borders returns the first segments of the chunks after segment 0, for a track of that many seconds. The
-// last chunk is at least half as long as others, unless it is the only one.
-func (l layout) borders(seconds float64) []int {
-	segments := int(math.Ceil(seconds / manifest.SegmentSeconds))
-	all := []int{1}
-	for b := l.chunk; segments-b >= l.chunk/2; b += l.chunk {
+// first is how many segments of a track playback waits for: to copy takes next to no time.
+func (l layout) first(t track) int {
+	if t.Task == taskCopy {
+		return max(1, l.chunk/4)
+	}
+	return 1
+}
+
+// borders returns the first segments of the chunks after the first one. The last chunk is at least half as
+// long as others, unless it is the only one.
+func (l layout) borders(t track) []int {
+	all := []int{l.first(t)}
+	for b := l.chunk; t.segments()-b >= l.chunk/2; b += l.chunk {
 		all = append(all, b)
 	}
 	return all
 }
+
+// whole reports a track that is one job: it is short, or little would be left to copy for a second one.
+func (t track) whole(l layout) bool {
+	return t.seconds <= l.whole || t.Task == taskCopy && 2*t.segments() <= 3*l.first(t)
+}
+
+// segments is how many the track has, about.
+func (t track) segments() int { return int(math.Ceil(t.seconds / manifest.SegmentSeconds)) }
 
 // track is one sound track that becomes a rendition.
 type track struct {
@@ -97,16 +112,7 @@ func tracks(m pipeline.Media, copies bool) []track {
 
 // length is where the sound of a ends, or the picture where that ends later, in seconds from time 0.
 func length(m pipeline.Media, a pipeline.AudioTrack) float64 {
-	return max(m.Duration, a.Start-origin(m)+a.Duration)
-}
-
-// origin is where time 0 of the outputs lies in the source's own time: ffmpeg takes the earliest start.
-func origin(m pipeline.Media) float64 {
-	first := m.Video.Start
-	for _, a := range m.Audio {
-		first = min(first, a.Start)
-	}
-	return first
+	return max(m.Duration, a.Start-m.Origin()+a.Duration)
 }
 
 // seekable reports a source in whose middle reading can begin: one with an index and times of its own.
@@ -116,7 +122,7 @@ func seekable(m pipeline.Media, a pipeline.AudioTrack) bool {
 
 // jobs returns those of track number i.
 func (t track) jobs(i int, l layout) ([]pipeline.Job, error) {
-	if t.Task == taskCopy || t.seconds <= l.whole {
+	if t.whole(l) {
 		p := t.part
 		p.File = t.main && t.seconds <= l.whole
 		all := []planned{t.job(fmt.Sprint(i), p, t.seconds, pipeline.High)}
@@ -126,11 +132,13 @@ func (t track) jobs(i int, l layout) ([]pipeline.Job, error) {
 		return t.list(all...)
 	}
 	first := t.part
-	first.End = 1
-	all := []planned{t.job(fmt.Sprintf("%d-first", i), first, manifest.SegmentSeconds, pipeline.High)}
-	starts := []int{1}
+	first.End = l.first(t)
+	all := []planned{
+		t.job(fmt.Sprintf("%d-first", i), first, float64(first.End*manifest.SegmentSeconds), pipeline.High),
+	}
+	starts := []int{first.End}
 	if t.Seek {
-		starts = l.borders(t.seconds)
+		starts = l.borders(t)
 	}
 	for n, start := range starts {
 		p := t.part

@@ -60,18 +60,18 @@ func compare(t *testing.T, source []float32, chunked, whole rendered) {
 		t.Errorf("audio.m4a has other sound than the segments: %d and %d samples", len(file), len(got))
 	}
 	for _, track := range chunked.index(t)[1:] {
-		seam := border(track.First, sampleRate) * frameSamples
+		seam := border(track.First, encodedForm.rate) * frameSamples
 		// Eight frames around the seam together, and each of them: a jump is a click in one.
 		const around = 4 * frameSamples
 		here, there := noise(source, got, seam-around, seam+around), noise(source, want, seam-around, seam+around)
 		if here > 2*there { // 3 dB
 			t.Errorf("seam at %.3f s: noise %.1f dB, %.1f dB in one go",
-				float64(seam)/sampleRate, db(here), db(there))
+				float64(seam)/float64(encodedForm.rate), db(here), db(there))
 		}
 		for at := seam - around; at < seam+around; at += frameSamples {
 			if one := noise(source, got, at, at+frameSamples); one > 5*there { // 7 dB
 				t.Errorf("%.3f s from the seam at %.3f s: noise %.1f dB, %.1f dB around it in one go",
-					float64(at-seam)/sampleRate, float64(seam)/sampleRate, db(one), db(there))
+					float64(at-seam)/float64(encodedForm.rate), float64(seam)/float64(encodedForm.rate), db(one), db(there))
 			}
 		}
 	}
@@ -88,7 +88,7 @@ func compareTracks(t *testing.T, chunked, whole rendered) {
 	var durations []float64
 	for _, track := range all {
 		if track.First != len(durations) || track.Header != one.Header || track.InitSize != one.InitSize ||
-			track.Timescale != sampleRate || track.Codecs != codecs {
+			track.Timescale != encodedForm.rate || track.Codecs != codecs {
 			t.Errorf("track %+v", track)
 		}
 		durations = append(durations, track.Durations()...)

@@ -70,7 +70,7 @@ func facts(r ffmpeg.ProbeResult, s ffmpeg.Stream, container string, size int64) 
 		m.Audio = append(m.Audio, pipeline.AudioTrack{
 			Stream: a.Index, Codec: a.CodecName, Profile: profile(a), Channels: a.Channels, SampleRate: a.SampleRate,
 			Language: language(a.Language), Default: a.Disposition.Default, Start: a.StartTime, Duration: a.Duration,
-			Bitrate: max(0, a.BitRate),
+			Bitrate: max(0, a.BitRate), ID: max(0, a.ID),
 		})
 	}
 	return m

@@ -6,7 +6,6 @@ import (
 	"os"
 
 	"github.com/reelmill/reelmill/pipeline"
-	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 	"github.com/reelmill/reelmill/workers/internal/picture"
 	"github.com/reelmill/reelmill/workers/internal/sampletable"
 )
@@ -16,6 +15,7 @@ type index struct {
 	groups  *pipeline.Groups
 	bitrate int64                  // bits/s of the picture
 	edits   map[int]pipeline.Edits // by stream
+	frames  map[int]int            // of AAC, by stream
 	// length stands for reading the packets: every sample is there, and looks like one. nil: read them.
 	length *reading
 }
@@ -35,10 +35,16 @@ func (m *measurement) index(ctx context.Context) index {
 	if err != nil {
 		return index{}
 	}
-	x := index{edits: map[int]pipeline.Edits{}}
+	x := index{edits: map[int]pipeline.Edits{}, frames: map[int]int{}}
 	for _, a := range m.media.Audio {
-		if edits, err := f.Edits(m.streamOf(a).ID, a.SampleRate); err == nil {
+		if edits, err := f.Edits(a.ID, a.SampleRate); err == nil {
 			x.edits[a.Stream] = edits
+		}
+		if a.Codec != "aac" {
+			continue
+		}
+		if frames, err := f.Frames(ctx, a.ID, m.media.Origin()); err == nil {
+			x.frames[a.Stream] = frames.Count
 		}
 	}
 	edits, err := f.Edits(m.stream.ID, 0)
@@ -60,15 +66,6 @@ func (m *measurement) index(ctx context.Context) index {
 	return x
 }
 
-func (m *measurement) streamOf(a pipeline.AudioTrack) ffmpeg.Stream {
-	for _, s := range m.probe.Streams {
-		if s.Index == a.Stream {
-			return s
-		}
-	}
-	return ffmpeg.Stream{}
-}
-
 // apply puts the index into the facts.
 func (m *measurement) apply(x index) {
 	v := &m.media.Video
@@ -77,6 +74,7 @@ func (m *measurement) apply(x index) {
 		v.Bitrate = x.bitrate
 	}
 	for i := range m.media.Audio {
-		m.media.Audio[i].Edits = x.edits[m.media.Audio[i].Stream]
+		a := &m.media.Audio[i]
+		a.Edits, a.Frames = x.edits[a.Stream], x.frames[a.Stream]
 	}
 }

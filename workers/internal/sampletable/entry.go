@@ -3,6 +3,8 @@ package sampletable
 import (
 	"encoding/binary"
 	"errors"
+
+	"github.com/Eyevinn/mp4ff/mp4"
 )
 
 // entry is what a sample description (8.5.2) says of how samples are written.
@@ -10,6 +12,7 @@ type entry struct {
 	codec  string // avc1, hvc1, ...; of the first entry
 	units  codec  // of samples made of NAL units; 0 for all others
 	prefix int    // bytes of the length before each unit
+	config []byte // AudioSpecificConfig of MPEG-4 sound
 	alone  bool   // there is no other entry
 }
 
@@ -35,7 +38,9 @@ func (e *entry) read(b box) error {
 			return err
 		}
 		e.codec = first.name
-		if len(first.inside) > visualEntry {
+		if e.codec == "mp4a" {
+			e.sound(first.inside)
+		} else if len(first.inside) > visualEntry {
 			e.configuration(first.inside[visualEntry:])
 		}
 		break
@@ -54,6 +59,45 @@ func (e *entry) configuration(extensions []byte) {
 			e.units, e.prefix = h264, int(b.inside[4]&3)+1
 		case b.name == "hvcC" && (e.codec == "hvc1" || e.codec == "hev1") && len(b.inside) > 21:
 			e.units, e.prefix = hevc, int(b.inside[21]&3)+1
+		}
+	}
+}
+
+// How long the fixed fields of a sound's entry are (12.2.3.2), from its box header on, and what version 1 of
+// QuickTime adds.
+const (
+	audioEntry      = 28
+	audioEntryMovie = 16
+)
+
+// mpeg4Sound is the object type of AAC (14496-1, 7.2.6.6).
+const mpeg4Sound = 0x40
+
+// sound finds the configuration in an esds box (14496-14, 5.6), which QuickTime puts into a wave box.
+func (e *entry) sound(inside []byte) {
+	start := audioEntry
+	if len(inside) >= audioEntry && binary.BigEndian.Uint16(inside[8:]) == 1 {
+		start += audioEntryMovie
+	}
+	if len(inside) < start {
+		return
+	}
+	e.descriptor(inside[start:], true)
+}
+
+func (e *entry) descriptor(data []byte, outer bool) {
+	for b, err := range boxes(data) {
+		switch {
+		case err != nil: // QuickTime ends a list with four zeros
+			return
+		case b.name == "wave" && outer:
+			e.descriptor(b.inside, false)
+		case b.name == "esds":
+			d, err := decode[*mp4.EsdsBox](b)
+			if err == nil && d.DecConfigDescriptor != nil && d.DecConfigDescriptor.ObjectType == mpeg4Sound &&
+				d.DecConfigDescriptor.DecSpecificInfo != nil {
+				e.config = d.DecConfigDescriptor.DecSpecificInfo.DecConfig
+			}
 		}
 	}
 }

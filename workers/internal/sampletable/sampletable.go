@@ -6,6 +6,7 @@
 //  2. File.Picture goes once through the samples of a picture track, in decoding order, and looks at the NAL
 //     units of H.264 and HEVC in the file itself.
 //  3. File.Edits judges an edit list against the times of the samples.
+//  4. File.Frames finds the frames of a sound track of AAC-LC, for whom wants to take them as they are.
 //
 // The file is untrusted: what is read and how long it takes is bounded, each size is checked before it is
 // used, and a panic of mp4ff is an error. An error means "not known", never that the file is bad: ffmpeg
