@@ -112,6 +112,17 @@ func TestCancel(t *testing.T) {
 	p.stop(t)
 }
 
+// TestTimelineUntilPlayable: who waits for playable does not wait for the end, also with --timeline.
+func TestTimelineUntilPlayable(t *testing.T) {
+	p := startServe(t, binary, t.TempDir())
+	said := command(t, "upload", clip(t, "a.mp4", 60, "1280x720", 25), "--server", p.url, "--wait", "playable", "--timeline")
+	if lines := strings.Split(strings.TrimSpace(said), "\n"); !strings.Contains(lines[len(lines)-1], "video.playable") {
+		t.Errorf("the command printed %s", said)
+	}
+	command(t, "videos", "cancel", strings.Fields(said)[0], "--server", p.url)
+	p.stop(t)
+}
+
 // TestRetryOfACanceledVideo: it becomes ready, and what was completed before is not done again.
 func TestRetryOfACanceledVideo(t *testing.T) {
 	p := startServe(t, binary, t.TempDir())

@@ -88,7 +88,7 @@ func (c runCommand) process(ctx context.Context, s streams, n *node, url string)
 	}
 	bars.close()
 	if c.Timeline {
-		if err := printTimeline(ctx, s.out, api, view.ID); err != nil {
+		if err := printTimeline(ctx, s.out, api, view.ID, ""); err != nil {
 			return err
 		}
 	}

@@ -82,7 +82,11 @@ func (c uploadCommand) one(ctx context.Context, s streams, file string) error {
 		return err
 	}
 	if c.Timeline && c.Wait != "no" {
-		if err := printTimeline(ctx, s.out, api, view.ID); err != nil {
+		var last pipeline.EventType
+		if c.Wait == "playable" && view.Playable {
+			last = pipeline.VideoPlayable
+		}
+		if err := printTimeline(ctx, s.out, api, view.ID, last); err != nil {
 			return err
 		}
 	}
@@ -148,11 +152,17 @@ func (c uploadCommand) print(w io.Writer, view pipeline.VideoView) error {
 	return nil
 }
 
-// printTimeline prints the events of a video, one line each, with the time since the upload.
-func printTimeline(ctx context.Context, w io.Writer, api *client.Client, id string) error {
+// errPrinted ends a timeline before the video has come to an end.
+var errPrinted = errors.New("all that was asked for is printed")
+
+// printTimeline prints the events of a video up to the first of type last, or to the video's end, one line
+// each, with the time since the upload.
+func printTimeline(
+	ctx context.Context, w io.Writer, api *client.Client, id string, last pipeline.EventType,
+) error {
 	var first time.Time
 	fmt.Fprintln(w, "  timeline")
-	return api.Events(ctx, id, 0, func(e client.Event) error {
+	err := api.Events(ctx, id, 0, func(e client.Event) error {
 		if e.Log == nil {
 			return nil // progress
 		}
@@ -164,8 +174,15 @@ func printTimeline(ctx context.Context, w io.Writer, api *client.Client, id stri
 			return err
 		}
 		_, err = fmt.Fprintf(w, "  %8.3f s  %-16s %s\n", e.Log.Time.Sub(first).Seconds(), e.Type, job)
+		if err == nil && e.Log.Type == last {
+			err = errPrinted
+		}
 		return err
 	})
+	if errors.Is(err, errPrinted) {
+		return nil
+	}
+	return err
 }
 
 // bars shows the progress of one file on a terminal, and nothing elsewhere.
