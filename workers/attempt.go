@@ -21,17 +21,24 @@ func (a Attempt) Media() pipeline.Media {
 	return *a.Task.Media
 }
 
-// Nice is how much an encoder of this attempt is to yield to others on the machine: not at all when somebody
-// waits for the job, so that such a job is done at full speed beside any number of others.
+// Nice is how much an encoder of this attempt is to yield to others on the machine: not at all when playback
+// waits for the job, so that such a job is done at full speed beside any number of others; a little when
+// somebody waits for it, as for the poster; and much for all that has time.
 func (a Attempt) Nice() int {
-	if a.Task.Job.Priority == pipeline.High {
+	switch {
+	case a.Task.Job.Opener:
 		return 0
+	case a.Task.Job.Priority == pipeline.High:
+		return soonNice
 	}
 	return bulkNice
 }
 
-// bulkNice gives a bulk encoder about a tenth of the time of one that does not yield.
-const bulkNice = 10
+// Beside a process that does not yield, one of niceness 4 has two fifths of its time, and one of 10 a tenth.
+const (
+	soonNice = 4
+	bulkNice = 10
+)
 
 // Input returns the path of the source, to read only. Its name says nothing of its format.
 func (a Attempt) Input(ctx context.Context) (string, error) {

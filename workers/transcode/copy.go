@@ -110,7 +110,7 @@ func (c copyRun) remux(ctx context.Context) (run, error) {
 
 // sampled is how many segments of a copy are decoded. What is in them is the source's own, and inspection has
 // looked at it; the boxes around it, which could be wrong, are alike in all of them.
-const sampled = 8
+const sampled = 4
 
 // sample returns made with a file of some of its segments, evenly spread from the first to the last: a
 // copy takes no longer to verify when it is long.
