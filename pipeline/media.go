@@ -136,7 +136,7 @@ type AudioTrack struct {
 	Duration   float64 `json:"duration"`          // seconds; the media's when the track does not say
 	Bitrate    int64   `json:"bitrate,omitempty"` // bits/s; 0: unknown
 	Edits      Edits   `json:"edits,omitempty"`
-	// Frames is how many frames of AAC-LC follow on each other from time 0 on, without a hole, as the index of an
-	// MP4 has it; 0: not known.
+	// Frames is how many frames of AAC-LC follow on each other from time 0 on, without a hole, as the index
+	// of an MP4 has it; 0: not known.
 	Frames int `json:"frames,omitempty"`
 }

@@ -140,8 +140,8 @@ func (r run) command(input string, w window) ffmpeg.Command {
 	return c
 }
 
-// chain turns the decoded track into the samples of w, in the form and without a hole, silent before the track
-// begins and after it has ended, up to the end of w or of the picture.
+// chain turns the decoded track into the samples of w, in the form and without a hole, silent before the
+// track begins and after it has ended, up to the end of w or of the picture.
 func (r run) chain(w window) string {
 	var cut string
 	if w.seek {

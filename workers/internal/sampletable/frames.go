@@ -34,10 +34,11 @@ type Frames struct {
 // Seconds is how long n frames play.
 func (s *Frames) Seconds(n int) float64 { return float64(n) * FrameSamples / float64(s.Rate) }
 
-// Frames goes through the samples of a sound track. The error says why they cannot be taken as they are: they
-// are no frames of AAC-LC on 1 or 2 channels, they lie outside of the file, one is empty, there is a gap or an
-// overlap of more than 3 ms, or the first begins more than a frame after second origin of the movie, which is
-// time 0. The first that counts is the one that is nearest to time 0. An edit list must be simple (File.Edits).
+// Frames goes through the samples of a sound track. The error says why they cannot be taken as they are:
+// they are no frames of AAC-LC on 1 or 2 channels, they lie outside of the file, one is empty, there is a
+// gap or an overlap of more than 3 ms, or the first begins more than a frame after second origin of the
+// movie, which is time 0. The first that counts is the one that is nearest to time 0. An edit list must
+// be simple (File.Edits).
 func (f *File) Frames(ctx context.Context, id int64, origin float64) (*Frames, error) {
 	t, err := f.find(id)
 	switch {
