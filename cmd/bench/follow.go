@@ -231,7 +231,7 @@ func amount(j pipeline.Job, seconds float64) float64 {
 			sum += frames * float64(r.Size.Width*r.Size.Height) / 1e6
 		}
 		return sum
-	case "audio:encode":
+	case "audio:encode", "audio:copy":
 		if p.End > 0 {
 			return float64((p.End - p.First) * segment)
 		}

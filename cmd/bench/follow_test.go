@@ -110,14 +110,16 @@ func TestKinds(t *testing.T) {
 			t.Errorf("there is no %s in %v", kind, kinds)
 		}
 	}
-	sound := 0.0
-	for _, j := range planOf(t, mp3(300)) {
-		if kindOf(j, 300) == "audio:encode" {
-			sound += amount(j, 300)
+	for kind, m := range map[string]pipeline.Media{"audio:encode": mp3(300), "audio:copy": simMedia(300, 720)} {
+		sound := 0.0
+		for _, j := range planOf(t, m) {
+			if kindOf(j, 300) == kind {
+				sound += amount(j, 300)
+			}
 		}
-	}
-	if sound != 300 {
-		t.Errorf("%g s of 300 s of sound are encoded", sound)
+		if sound != 300 {
+			t.Errorf("%s: %g s of 300 s of sound", kind, sound)
+		}
 	}
 }
 

@@ -286,7 +286,7 @@ func simMedia(seconds float64, height int) pipeline.Media {
 		},
 		Audio: []pipeline.AudioTrack{{
 			Stream: 1, Codec: "aac", Profile: "LC", Channels: 2, SampleRate: 48000, Language: "und", Default: true,
-			Duration: seconds, Bitrate: 128000,
+			Duration: seconds, Bitrate: 128000, Frames: int(seconds * 48000 / 1024),
 		}},
 	}
 }
