@@ -26,10 +26,11 @@ type Config struct {
 // New returns a registry with every worker. It fails when ffmpeg or ffprobe is missing; what else a machine
 // lacks, Registry.CheckMachine tells.
 func New(c Config) (*workers.Registry, error) {
-	tools, err := c.tools()
+	tools, err := ffmpeg.Find(c.FFmpeg, c.FFprobe)
 	if err != nil {
 		return nil, err
 	}
+	tools.Threads = c.Threads
 	r := workers.NewRegistry()
 	workers.Add(r, "audio", audio.New(tools))
 	workers.Add(r, "inspect", inspect.New(tools, c.Limits))
@@ -38,22 +39,6 @@ func New(c Config) (*workers.Registry, error) {
 	workers.Add(r, "watermark", watermark.New(tools))
 	workers.Add(r, pipeline.NotifyWorker, webhook.New(c.Webhook))
 	return r, nil
-}
-
-// tools finds what is not configured.
-func (c Config) tools() (ffmpeg.Tools, error) {
-	if c.FFmpeg != "" && c.FFprobe != "" {
-		return ffmpeg.Tools{FFmpeg: c.FFmpeg, FFprobe: c.FFprobe, Threads: c.Threads}, nil
-	}
-	found, err := ffmpeg.Find()
-	found.Threads = c.Threads
-	if c.FFmpeg != "" {
-		found.FFmpeg = c.FFmpeg
-	}
-	if c.FFprobe != "" {
-		found.FFprobe = c.FFprobe
-	}
-	return found, err
 }
 
 // Versions returns the versions of the programs that workers run, by name; a program that does not answer

@@ -19,7 +19,7 @@ import (
 // what a shell does before each.
 func counted(t *testing.T, more string) (tools ffmpeg.Tools, starts func() int) {
 	t.Helper()
-	real, err := ffmpeg.Find()
+	real, err := ffmpeg.Find("", "")
 	if err != nil {
 		t.Fatal(err)
 	}

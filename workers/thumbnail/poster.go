@@ -53,8 +53,8 @@ func (r run) poster(ctx context.Context) ([]pipeline.Output, error) {
 
 // webp writes a frame as WebP, where ffmpeg can.
 func (r run) webp(ctx context.Context, frame string) ([]pipeline.Output, error) {
-	able, err := r.worker.encodes(ctx, "libwebp")
-	if err != nil || !able {
+	encoders, err := r.worker.tools.Encoders(ctx)
+	if err != nil || !encoders["libwebp"] {
 		return nil, err
 	}
 	err = r.step(ctx, ffmpeg.Command{

@@ -8,7 +8,6 @@ import (
 	_ "image/jpeg" // publish decodes what was written
 	"os"
 	"path/filepath"
-	"sync"
 	"time"
 
 	"github.com/disintegration/imaging"
@@ -27,9 +26,6 @@ type Params struct{}
 // Worker is the worker type "thumbnail".
 type Worker struct {
 	tools ffmpeg.Tools
-
-	mu       sync.Mutex
-	encoders map[string]bool // of ffmpeg, once they are known
 }
 
 // New returns the worker.
@@ -37,26 +33,12 @@ func New(tools ffmpeg.Tools) *Worker { return &Worker{tools: tools} }
 
 // Check implements workers.Checker.
 func (w *Worker) Check(ctx context.Context) error {
-	ok, err := w.encodes(ctx, frameCodec)
-	if err == nil && !ok {
+	encoders, err := w.tools.Encoders(ctx)
+	if err == nil && !encoders[frameCodec] {
 		err = fmt.Errorf("ffmpeg has no %s encoder: install a full build, such as apt-get install ffmpeg",
 			frameCodec)
 	}
 	return err
-}
-
-// encodes reports whether ffmpeg has an encoder. It asks once: the answer costs as much as a small picture.
-func (w *Worker) encodes(ctx context.Context, name string) (bool, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.encoders == nil {
-		encoders, err := w.tools.Encoders(ctx)
-		if err != nil {
-			return false, err
-		}
-		w.encoders = encoders
-	}
-	return w.encoders[name], nil
 }
 
 // part is which picture a job makes: the part of its name, too.

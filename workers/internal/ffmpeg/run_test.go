@@ -268,7 +268,7 @@ func TestRunEnvironmentIsEmpty(t *testing.T) {
 
 func TestRunNotInstalled(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
-	if _, err := Find(); !errors.Is(err, ErrNotInstalled) || !strings.Contains(err.Error(), "apt-get install ffmpeg") {
+	if _, err := Find("", ""); !errors.Is(err, ErrNotInstalled) || !strings.Contains(err.Error(), "apt-get install ffmpeg") {
 		t.Errorf("find: %v", err)
 	}
 	if err := (Tools{}).Run(context.Background(), toNull("in.mp4"), RunOptions{}); !errors.Is(err, ErrNotInstalled) {
@@ -324,7 +324,7 @@ func runAsChild(fifo string) int {
 }
 
 func TestToolsQuestions(t *testing.T) {
-	tools, err := Find()
+	tools, err := Find("", "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -338,5 +338,28 @@ func TestToolsQuestions(t *testing.T) {
 	filters, err := tools.Filters(testContext(t))
 	if err != nil || !filters["scale"] || !filters["overlay"] || filters["="] {
 		t.Errorf("filters %v, %v", filters, err)
+	}
+}
+
+// TestAskedOnce: copies of what Find returns share what ffmpeg said; an answer that failed is asked for again.
+func TestAskedOnce(t *testing.T) {
+	fake := script(t, `echo asked >>"$0.log"; [ -e "$0.ready" ] || exit 1; echo " V..... libx264 x"`)
+	found, err := Find(fake.FFmpeg, fake.FFprobe)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := found.Encoders(testContext(t)); err == nil {
+		t.Error("a failure is taken for an answer")
+	}
+	if err := os.WriteFile(fake.FFmpeg+".ready", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tools := range []Tools{found, found} {
+		if encoders, err := tools.Encoders(testContext(t)); err != nil || !encoders["libx264"] {
+			t.Errorf("encoders %v, %v", encoders, err)
+		}
+	}
+	if log, err := os.ReadFile(fake.FFmpeg + ".log"); err != nil || strings.Count(string(log), "asked") != 2 {
+		t.Errorf("asked %q, %v", log, err)
 	}
 }

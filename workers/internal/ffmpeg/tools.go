@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os/exec"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -19,19 +20,29 @@ type Tools struct {
 	FFmpeg  string // absolute path, or a name to look up; default "ffmpeg"
 	FFprobe string // the same for ffprobe; default "ffprobe"
 	Threads int    // of an encoder whose Command names none; 0: whoever makes the Command decides
+
+	known *lists // what ffmpeg is built with, once it was asked; nil: it is asked each time
 }
 
-// Find looks both programs up in PATH. Errors match ErrNotInstalled.
-func Find() (Tools, error) {
-	ffmpeg, err := lookup("", "ffmpeg")
-	if err != nil {
-		return Tools{}, err
+// lists are names by the flag that asks for them. Copies of one Tools share them.
+type lists struct {
+	mu    sync.Mutex
+	names map[string]map[string]bool
+}
+
+// Find looks programs up in PATH that are not named. The Tools it returns ask ffmpeg only once what it is
+// built with: the answer takes as long as a small picture. Errors match ErrNotInstalled.
+func Find(ffmpeg, ffprobe string) (t Tools, err error) {
+	t = Tools{FFmpeg: ffmpeg, FFprobe: ffprobe, known: &lists{names: map[string]map[string]bool{}}}
+	for name, path := range map[string]*string{"ffmpeg": &t.FFmpeg, "ffprobe": &t.FFprobe} {
+		if *path != "" {
+			continue
+		}
+		if *path, err = lookup("", name); err != nil {
+			return Tools{}, err
+		}
 	}
-	ffprobe, err := lookup("", "ffprobe")
-	if err != nil {
-		return Tools{}, err
-	}
-	return Tools{FFmpeg: ffmpeg, FFprobe: ffprobe}, nil
+	return t, nil
 }
 
 func lookup(configured, name string) (string, error) {
@@ -58,18 +69,35 @@ func (t Tools) Version(ctx context.Context) (string, error) {
 	return clean(words[2], 80), nil
 }
 
-// Encoders returns the names of all encoders built into ffmpeg, such as "libx264".
+// Encoders returns the names of all encoders built into ffmpeg, such as "libx264". The map is shared: it is to
+// be read only.
 func (t Tools) Encoders(ctx context.Context) (map[string]bool, error) {
 	return t.list(ctx, "-encoders")
 }
 
-// Filters returns the names of all filters built into ffmpeg, such as "zscale".
+// Filters returns the names of all filters built into ffmpeg, such as "zscale", as Encoders does.
 func (t Tools) Filters(ctx context.Context) (map[string]bool, error) {
 	return t.list(ctx, "-filters")
 }
 
-// list reads "flags name description" lines. Legends ("V..... = Video") have "=" in the second place.
 func (t Tools) list(ctx context.Context, flag string) (map[string]bool, error) {
+	if t.known == nil {
+		return t.askList(ctx, flag)
+	}
+	t.known.mu.Lock()
+	defer t.known.mu.Unlock()
+	if names := t.known.names[flag]; names != nil {
+		return names, nil
+	}
+	names, err := t.askList(ctx, flag)
+	if err == nil {
+		t.known.names[flag] = names
+	}
+	return names, err
+}
+
+// askList reads "flags name description" lines. Legends ("V..... = Video") have "=" in the second place.
+func (t Tools) askList(ctx context.Context, flag string) (map[string]bool, error) {
 	out, err := t.ask(ctx, "-hide_banner", flag)
 	if err != nil {
 		return nil, err
