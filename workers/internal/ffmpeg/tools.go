@@ -69,8 +69,8 @@ func (t Tools) Version(ctx context.Context) (string, error) {
 	return clean(words[2], 80), nil
 }
 
-// Encoders returns the names of all encoders built into ffmpeg, such as "libx264". The map is shared: it is to
-// be read only.
+// Encoders returns the names of all encoders built into ffmpeg, such as "libx264". The map is shared: it
+// is to be read only.
 func (t Tools) Encoders(ctx context.Context) (map[string]bool, error) {
 	return t.list(ctx, "-encoders")
 }
