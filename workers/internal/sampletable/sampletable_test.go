@@ -289,6 +289,18 @@ func FuzzRead(f *testing.F) {
 				p.Whole && p.Bytes > int64(len(data))) {
 				t.Fatalf("%+v", p)
 			}
+			if s, err := x.Frames(t.Context(), id, 0); err == nil {
+				n := 0
+				err := s.Each(t.Context(), 0, s.Count, func(data []byte) error {
+					if n++; len(data) == 0 {
+						t.Fatal("an empty frame")
+					}
+					return nil
+				})
+				if err != nil || n != s.Count || n == 0 {
+					t.Fatalf("%d frames of %+v, %v", n, s, err)
+				}
+			}
 			for _, rate := range []int{0, 48000} {
 				if e, _ := x.Edits(id, rate); e != "" && e != pipeline.EditsSimple && e != pipeline.EditsComplex {
 					t.Fatalf("edits %q", e)
