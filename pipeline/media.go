@@ -51,7 +51,8 @@ func (m *Media) forTask() *Media {
 
 // VideoTrack is the one picture track that is used.
 type VideoTrack struct {
-	Stream      int     `json:"stream"` // ffmpeg's stream index
+	Stream      int     `json:"stream"`       // ffmpeg's stream index
+	ID          int64   `json:"id,omitempty"` // of the track in its container; 0: it has none
 	Codec       string  `json:"codec"`
 	Profile     string  `json:"profile,omitempty"`
 	PixelFormat string  `json:"pixel_format"`

@@ -213,15 +213,17 @@ func kindOf(j pipeline.Job, seconds float64) string {
 const segment = 6
 
 // amount is how much work is in a job of a video of that many seconds: megapixels to encode for a chunk,
-// seconds of sound for a run of it, else the seconds of the video.
+// seconds of what is copied and of sound for a run of it, else the seconds of the video.
 func amount(j pipeline.Job, seconds float64) float64 {
 	p := partOf(j)
+	end := float64(p.End) // of a chunk or a copy, in frames
+	if p.End == 0 {
+		end = seconds * p.Rate.float()
+	}
 	switch kindOf(j, seconds) {
+	case "transcode:copy":
+		return (end - float64(p.Start)) / p.Rate.float()
 	case chunkKind:
-		end := float64(p.End)
-		if p.End == 0 {
-			end = seconds * p.Rate.float()
-		}
 		sum := 0.0
 		for _, r := range p.Rungs {
 			frames := max(0, end-float64(p.Start+r.Skip))

@@ -121,6 +121,16 @@ func TestKinds(t *testing.T) {
 			t.Errorf("%s: %g s of 300 s of sound", kind, sound)
 		}
 	}
+	picture, parts := 0.0, 0
+	for _, j := range planOf(t, standardMedia(300)) {
+		if kindOf(j, 300) == "transcode:copy" {
+			picture += amount(j, 300)
+			parts++
+		}
+	}
+	if picture != 300 || parts != 3 {
+		t.Errorf("%d parts copy %g s of 300 s", parts, picture)
+	}
 }
 
 func mp3(seconds float64) pipeline.Media {

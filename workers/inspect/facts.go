@@ -94,6 +94,7 @@ func videoTrack(s ffmpeg.Stream) pipeline.VideoTrack {
 		HDR: hdr(s.ColorTransfer), Alpha: alphaFormat(s.PixFmt),
 		Primaries: s.ColorPrimaries, Transfer: s.ColorTransfer, Matrix: s.ColorSpace, Range: s.ColorRange,
 		Start: s.StartTime, Bitrate: max(0, s.BitRate), Level: max(0, s.Level), Mirrored: s.Mirrored,
+		ID: max(0, s.ID),
 	}
 	v.Width, v.Height = max(1, int(math.Round(float64(s.Width)*v.SampleRatio))), s.Height
 	if v.Rotation%180 != 0 {

@@ -213,8 +213,12 @@ func (c chunkRun) measure(r rung, t manifest.Track) error {
 		}
 		return nil
 	}
-	e := encode.Expect(c.job.Media())
-	end := float64(c.begin(r))/r.Rate.Float() + t.Duration()
+	return ends(c.job.Media(), r, float64(c.begin(r))/r.Rate.Float()+t.Duration())
+}
+
+// ends compares the end of rung r, in seconds, with that of the video.
+func ends(m pipeline.Media, r rung, end float64) error {
+	e := encode.Expect(m)
 	if e.Duration > 0 && math.Abs(end-e.Duration.Seconds()) > e.Tolerance.Seconds() {
 		return unfit("rung %s: ends at %.3f s, want %.3f s within %v",
 			r.Name, end, e.Duration.Seconds(), e.Tolerance)

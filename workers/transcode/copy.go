@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/manifest"
@@ -12,10 +13,12 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/encode"
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 	"github.com/reelmill/reelmill/workers/internal/hls"
-	"github.com/reelmill/reelmill/workers/internal/picture"
+	"github.com/reelmill/reelmill/workers/internal/sampletable"
 )
 
-// copyRun is one attempt at the copied rung: the source's own pictures in new boxes.
+// copyRun is one attempt at a part of the copied rung: the source's own pictures in new boxes. The first
+// part's job looks at the whole track and decides for all of them: a rendition has one header, so all of it
+// is copied or all of it is encoded.
 type copyRun struct {
 	tools   ffmpeg.Tools
 	job     workers.Attempt
@@ -24,30 +27,59 @@ type copyRun struct {
 	rung    rung
 }
 
-// run remuxes the source. What inspection took for standard input and does not verify as a rendition is
-// encoded after all, in this same job: late, but right.
+// factCopied is the fact by which the first part's job tells the others what it decided.
+const factCopied = "copied"
+
+// run copies the part. What inspection took for standard input and does not verify as a rendition is encoded
+// after all, in the jobs that were to copy it: late, but right.
 func (c copyRun) run(ctx context.Context) (pipeline.Result, error) {
-	made, err := c.remux(ctx)
+	if c.part.First > 0 && !c.decided() {
+		return c.encode(ctx)
+	}
+	made, err := c.copy(ctx)
 	if err == nil {
 		result, err := publish(ctx, c.job, []run{made})
-		result.Facts = map[string]any{"copied": true}
+		result.Facts = c.facts(nil)
 		return result, encode.Fault(ctx, err)
 	}
-	if err = encode.Fault(ctx, err); !unlike(ctx, err) {
+	if err = encode.Fault(ctx, err); c.part.First > 0 || !unlike(ctx, err) {
 		return pipeline.Result{}, err
 	}
 	c.job.Log.Warn("encode what could not be copied", "reason", err)
-	if err := os.RemoveAll(c.dir()); err != nil {
+	if err := errors.Join(os.RemoveAll(c.dir()), os.RemoveAll(c.file()), os.RemoveAll(c.sample())); err != nil {
 		return pipeline.Result{}, err
 	}
-	result, encodeErr := chunkRun{
-		tools: c.tools, job: c.job, quality: c.quality,
-		part: part{
-			Kind: chunkKind, Rate: c.rung.Rate, Size: c.rung.Size, Rungs: []rung{c.rung}, Borders: c.part.Borders,
-		},
-	}.run(ctx)
-	result.Facts = map[string]any{"copied": false, "reason": err.Error()}
+	result, encodeErr := c.encode(ctx)
+	result.Facts = c.facts(err)
 	return result, encodeErr
+}
+
+// decided reports whether the first part was copied.
+func (c copyRun) decided() bool {
+	for _, r := range c.job.Results {
+		if copied, ok := r.Facts[factCopied].(bool); ok {
+			return copied
+		}
+	}
+	return false
+}
+
+// facts tells what was decided, and why.
+func (c copyRun) facts(err error) map[string]any {
+	switch {
+	case c.part.First > 0:
+		return nil
+	case err != nil:
+		return map[string]any{factCopied: false, "reason": err.Error()}
+	}
+	return map[string]any{factCopied: true}
+}
+
+// encode makes a chunk of the part.
+func (c copyRun) encode(ctx context.Context) (pipeline.Result, error) {
+	chunk := c.part
+	chunk.Kind = chunkKind
+	return chunkRun{tools: c.tools, job: c.job, quality: c.quality, part: chunk}.run(ctx)
 }
 
 // unlike reports whether err says that the source is not what it was taken for; a full disk, a store that is
@@ -64,66 +96,120 @@ func unlike(ctx context.Context, err error) bool {
 	return false
 }
 
-func (c copyRun) dir() string { return filepath.Join(c.job.Dir, c.rung.Name) }
+func (c copyRun) dir() string    { return filepath.Join(c.job.Dir, c.rung.Name) }
+func (c copyRun) file() string   { return encodedFile(c.job.Dir, c.rung) }
+func (c copyRun) sample() string { return filepath.Join(c.job.Dir, "sample.mp4") }
 
-// remux makes and verifies the rendition.
-func (c copyRun) remux(ctx context.Context) (run, error) {
-	made := run{rung: c.rung, file: encodedFile(c.job.Dir, c.rung), dir: c.dir(), last: true}
+// copy makes the part of the rendition, and in the first part's job verifies the whole.
+func (c copyRun) copy(ctx context.Context) (run, error) {
+	made := run{rung: c.rung, file: c.file(), dir: c.dir(), last: c.part.End == 0}
 	input, err := c.job.Input(ctx)
 	if err != nil {
 		return made, err
 	}
-	media := c.job.Media()
-	step := encode.Step{
-		Tools: c.tools, Dir: c.job.Dir, Duration: media.Duration, Progress: c.job.Progress, To: encoded,
-	}
-	err = step.Run(ctx, ffmpeg.Command{
-		Inputs: []ffmpeg.Input{{Path: input, Demuxer: media.Container}},
-		Outputs: []ffmpeg.Output{{
-			Path: made.file, Format: "mp4", Maps: []string{picture.Stream(media)},
-			Options: append([]ffmpeg.Option{{Key: "c:v", Value: "copy"}}, cmaf()...),
-		}},
-	})
+	source, err := os.Open(input)
 	if err != nil {
+		return made, err
+	}
+	defer source.Close() // read only
+	pictures, err := c.pictures(ctx, source)
+	if err != nil {
+		return made, err
+	}
+	from, to := c.groups(pictures)
+	if from >= to {
+		return made, unfit("no group of pictures begins in frames %d to %d", c.part.Start, c.part.End)
+	}
+	if err := remux(ctx, made.file, pictures, [2]int{from, to}); err != nil {
 		return made, err
 	}
 	if err := os.Mkdir(made.dir, 0o700); err != nil {
 		return made, err
 	}
-	options := hls.Options{Borders: seconds(c.part.Borders, c.rung.Rate)}
-	if made.track, err = hls.Cut(ctx, made.file, made.dir, options); err != nil {
+	made.track, err = hls.Cut(ctx, made.file, made.dir, hls.Options{
+		First: c.part.First, Start: uint64(pictures.Starts[from]), Borders: seconds(c.part.Borders, c.part.Rate),
+	})
+	if err != nil {
 		return made, unfit("%w", err)
 	}
-	whole := chunkRun{job: c.job, part: part{Rate: c.rung.Rate}}
-	if err := whole.measure(c.rung, made.track); err != nil {
-		return made, err
-	}
-	sample, err := c.sample(made)
-	if err != nil {
-		return made, err
-	}
-	if err := verify(ctx, c.tools, c.job, []run{sample}); err != nil {
-		return made, err
+	c.job.Progress(encoded, 0)
+	if c.part.First == 0 {
+		if err := c.verify(ctx, pictures, made.track); err != nil {
+			return made, err
+		}
 	}
 	return made, os.Remove(made.file)
 }
 
-// sampled is how many segments of a copy are decoded. What is in them is the source's own, and inspection has
+// pictures finds those of the source, and wants them to end where the video does.
+func (c copyRun) pictures(ctx context.Context, source *os.File) (*sampletable.Pictures, error) {
+	info, err := source.Stat()
+	if err != nil {
+		return nil, err
+	}
+	table, err := sampletable.Read(source, info.Size())
+	if err != nil {
+		return nil, unfit("%w", err)
+	}
+	pictures, err := table.Pictures(ctx, c.job.Media().Video.ID)
+	if err != nil {
+		return nil, unfit("%w", err)
+	}
+	end := float64(pictures.End) / float64(pictures.Timescale)
+	return pictures, ends(c.job.Media(), c.rung, end)
+}
+
+// groups returns the numbers of the first group of the part, and of the first behind it. They begin near the
+// grid: hls.Cut wants them to, where a segment begins.
+func (c copyRun) groups(p *sampletable.Pictures) (from, to int) {
+	number := func(frame int) int {
+		at := (float64(frame) - 0.5) / c.part.Rate.Float() * float64(p.Timescale)
+		n, _ := slices.BinarySearch(p.Starts, int64(at))
+		return n
+	}
+	from, to = number(c.part.Start), len(p.Starts)
+	if c.part.End > 0 {
+		to = number(c.part.End)
+	}
+	return from, to
+}
+
+// verify decodes samples from all of the track, which have the form of track.
+func (c copyRun) verify(ctx context.Context, pictures *sampletable.Pictures, track manifest.Track) error {
+	ranges := samples(pictures)
+	if err := remux(ctx, c.sample(), pictures, ranges...); err != nil {
+		return err
+	}
+	track.Segments = nil
+	for _, r := range ranges {
+		ticks := pictures.End
+		if r[1] < len(pictures.Starts) {
+			ticks = pictures.Starts[r[1]]
+		}
+		track.Segments = append(track.Segments, manifest.Segment{
+			Duration: float64(ticks-pictures.Starts[r[0]]) / float64(pictures.Timescale),
+			Keys:     make([]manifest.Key, r[1]-r[0]),
+		})
+	}
+	return verify(ctx, c.tools, c.job, []run{{rung: c.rung, track: track, file: c.sample()}})
+}
+
+// sampled is how many places of a copy are decoded. What is in them is the source's own, and inspection has
 // looked at it; the boxes around it, which could be wrong, are alike in all of them.
 const sampled = 4
 
-// sample returns made with a file of some of its segments, evenly spread from the first to the last: a
-// copy takes no longer to verify when it is long.
-func (c copyRun) sample(made run) (run, error) {
-	all, last := made.track.Segments, len(made.track.Segments)-1
-	n := min(len(all), sampled)
-	files := []string{filepath.Join(made.dir, manifest.InitName)}
-	made.track.Segments = nil
-	for i := range n {
-		at := i * last / max(1, n-1)
-		made.track.Segments = append(made.track.Segments, all[at])
-		files = append(files, filepath.Join(made.dir, workers.SegmentName(manifest.SegmentName, at)))
+// samples returns ranges of groups: of each place as many as last a second, or one. The places are evenly
+// spread from the first group to the last, so a copy takes no longer to verify when it is long.
+func samples(p *sampletable.Pictures) (ranges [][2]int) {
+	last, next := len(p.Starts)-1, 0
+	for i := range sampled {
+		from := max(next, i*last/(sampled-1))
+		for next = from; next <= last && (next == from || p.Starts[next]-p.Starts[from] < int64(p.Timescale)); {
+			next++
+		}
+		if from < next {
+			ranges = append(ranges, [2]int{from, next})
+		}
 	}
-	made.file = filepath.Join(c.job.Dir, "sample.mp4")
-	return made, hls.Join(made.file, files...)
+	return ranges
 }

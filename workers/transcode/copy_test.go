@@ -6,13 +6,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/reelmill/reelmill/pipeline"
-	"github.com/reelmill/reelmill/pipeline/manifest"
-	"github.com/reelmill/reelmill/workers"
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 	"github.com/reelmill/reelmill/workers/internal/picture"
 	"github.com/reelmill/reelmill/workers/internal/sampletable"
@@ -145,29 +142,68 @@ func TestCopyFallsBack(t *testing.T) {
 	}
 }
 
-// TestSample: of a long copy some segments are verified, the first and the last among them; of a short one all.
-func TestSample(t *testing.T) {
-	for all, want := range map[int]string{1: "i0", 4: "i0123", 8: "i0247", 15: "i049e"} {
-		dir := t.TempDir()
-		c := copyRun{job: workers.Attempt{Dir: dir}}
-		made := run{dir: dir}
-		write := func(name, text string) {
-			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-				t.Fatal(err)
-			}
+// longClip is 170 s of standard input with a keyframe each gop frames, at 10 frames/s; its facts say that it has one each
+// 6 s.
+func longClip(t *testing.T, gop string) (string, pipeline.Media) {
+	t.Helper()
+	source := workertest.Clip(t, "a.mp4", args(workertest.Pattern("640x360", "10", "170"), []string{
+		"-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-profile:v", "high",
+		"-g", gop, "-bf", "2", "-sc_threshold", "0", "-colorspace", "bt709"})...)
+	_, m := standardClip(t, "50")
+	m.Duration = 170
+	for at := 0.0; at < 170; at += 6 {
+		m.Video.Groups.Borders = append(m.Video.Groups.Borders, at)
+	}
+	return source, m
+}
+
+// TestCopyInParts: what playback waits for is the first minute. The parts follow on each other.
+func TestCopyInParts(t *testing.T) {
+	source, m := longClip(t, "20")
+	want := []string{"copy! 360p 0-600", "copy-0001 360p 600-0 after copy", "package 360p after copy,copy-0001,audio"}
+	if got := outline(t, Params{Ladder: []int{360}}, m); !slices.Equal(got, want) {
+		t.Errorf("plan %q, want %q", got, want)
+	}
+	root := runAll(t, `{"ladder":[360]}`, source, m, nil)
+	verifyTree(t, root, map[string][2]int{"360p": {640, 360}})
+	if !bytes.Equal(payload(t, source), payload(t, joined(t, root, "360p"))) {
+		t.Error("the pictures are not those of the source")
+	}
+}
+
+// TestCopyInPartsFallsBack: the first part decides for all of them.
+func TestCopyInPartsFallsBack(t *testing.T) {
+	source, m := longClip(t, "70")
+	root := runAll(t, `{"ladder":[360]}`, source, m, nil)
+	verifyTree(t, root, map[string][2]int{"360p": {640, 360}})
+	if bytes.Equal(payload(t, source), payload(t, joined(t, root, "360p"))) {
+		t.Error("the pictures are those of the source")
+	}
+	list, err := os.ReadFile(filepath.Join(root, "360p", "index.m3u8"))
+	if err != nil || strings.Count(string(list), "#EXTINF:6.0") != 28 || strings.Count(string(list), "#EXTINF:2.0") != 1 {
+		t.Errorf("%s %v", list, err)
+	}
+}
+
+// TestSamples: of a long copy some places are verified, the first and the last among them; of a short one all.
+func TestSamples(t *testing.T) {
+	for _, c := range []struct {
+		group float64 // seconds
+		count int
+		want  [][2]int
+	}{
+		{2, 1, [][2]int{{0, 1}}},
+		{2, 3, [][2]int{{0, 1}, {1, 2}, {2, 3}}},
+		{2, 300, [][2]int{{0, 1}, {99, 100}, {199, 200}, {299, 300}}},
+		{0.25, 10, [][2]int{{0, 4}, {4, 8}, {8, 10}}},
+		{0.4, 31, [][2]int{{0, 3}, {10, 13}, {20, 23}, {30, 31}}},
+	} {
+		p := &sampletable.Pictures{Timescale: 1000}
+		for n := range c.count {
+			p.Starts = append(p.Starts, int64(float64(n)*c.group*1000))
 		}
-		write(manifest.InitName, "i")
-		for n := range all {
-			write(workers.SegmentName(manifest.SegmentName, n), strconv.FormatInt(int64(n), 16))
-			made.track.Segments = append(made.track.Segments, manifest.Segment{Size: int64(n)})
-		}
-		sample, err := c.sample(made)
-		if err != nil {
-			t.Fatal(err)
-		}
-		text, err := os.ReadFile(sample.file)
-		if err != nil || string(text) != want || len(sample.track.Segments) != len(want)-1 || len(made.track.Segments) != all {
-			t.Errorf("of %d: %q, %d segments, %v", all, text, len(sample.track.Segments), err)
+		if got := samples(p); !slices.Equal(got, c.want) {
+			t.Errorf("%d groups of %g s: %v, want %v", c.count, c.group, got, c.want)
 		}
 	}
 }

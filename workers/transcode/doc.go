@@ -2,10 +2,11 @@
 // segments, and the manifests over them and over whatever sound other workers made.
 //
 //  1. Plan (plan.go) chooses the rungs by the picture's short edge (ladder.go). A source that is standard
-//     input (standard.go) becomes the top rung as it is, by the job "copy". The rest is cut into chunks
-//     of whole segments on an absolute grid of output frames: jobs "0000", "0001", ..., which any worker
-//     takes in any order. The lowest rung of the first segment is a job of its own, "first", that comes
-//     before the others.
+//     input (standard.go) becomes the top rung as it is, its first minute by the job "copy", which
+//     decides whether that is sound, what follows by "copy-0001", ... (copy.go, remux.go). All else is
+//     cut into chunks of whole segments on an absolute grid of output frames: jobs "0000", "0001", ...,
+//     which any worker takes in any order. The lowest rung of the first segment is a job of its own,
+//     "first", that comes before the others.
 //  2. A chunk (chunk.go) decodes its frames once, from a keyframe some time before them, encodes its
 //     rungs from them in one ffmpeg, cuts the results into segments, verifies them, and publishes them
 //     with an index of their lengths and sizes (run.go).

@@ -72,7 +72,7 @@ func outline(t *testing.T, p Params, m pipeline.Media) []string {
 				line += fmt.Sprintf("+%d", r.Skip)
 			}
 		}
-		if p.Kind == chunkKind {
+		if p.Kind == chunkKind || p.Kind == copyKind {
 			line += fmt.Sprintf(" %d-%d", p.Start, p.End)
 		}
 		if len(j.After) > 0 {
@@ -130,7 +130,7 @@ func TestPlan(t *testing.T) {
 			"first! 360p 0-180", "0000 360p+180 0-0", "package 360p after first,0000,audio",
 		}},
 		{"copied", Params{}, standardMedia(), []string{
-			"copy! 720p", "0000 540p 360p 0-576", "0001 540p 360p 576-1152", "0002 540p 360p 1152-0",
+			"copy! 720p 0-0", "0000 540p 360p 0-576", "0001 540p 360p 576-1152", "0002 540p 360p 1152-0",
 			"package 720p 540p 360p after copy,0000,0001,0002,audio",
 		}},
 		{"files", Params{MP4: []string{"highest", "360p", "240p"}}, film(8), []string{

@@ -17,7 +17,7 @@ type part struct {
 	// Rungs are those that the job makes, or lists, largest first.
 	Rungs []rung `json:"rungs"`
 
-	// Of a chunk:
+	// Of a chunk, or a part of the copied rung:
 	Rate  picture.Rate `json:"rate,omitzero"` // of the grid
 	Size  picture.Size `json:"size,omitzero"` // of the pictures that all rungs are made from, in all chunks
 	Start int          `json:"start,omitempty"`
@@ -75,11 +75,7 @@ func newPlanner(p Params, m pipeline.Media) *planner {
 // plan returns the jobs, those that are to begin first in front.
 func (l *planner) plan() ([]pipeline.Job, error) {
 	if len(l.copied) > 0 {
-		rate := l.copied[0].Rate
-		l.add(copyJob, part{Kind: copyKind, Rungs: l.copied, Rate: rate, Borders: l.borders(rate)}, pipeline.Job{
-			Priority: pipeline.High, Opener: true, Weight: 1, Scratch: 2 * l.media.Size,
-			Timeout: timeout(l.media.Duration),
-		})
+		l.copies()
 	}
 	if len(l.rungs) > 0 {
 		l.chunks()
@@ -99,6 +95,48 @@ func (l *planner) plan() ([]pipeline.Job, error) {
 		Priority: pipeline.High, After: after, Weight: 1,
 	})
 	return l.jobs, l.err
+}
+
+// How a copied rung is divided: to copy takes little time, and playback waits for the first part.
+const (
+	firstCopied = 60 // seconds, about
+	copiedChunk = 20 // segments: two minutes, so that it is no long work to encode them after all
+)
+
+// copies plans the copied rung. The jobs behind the first wait for it: it decides whether they copy.
+func (l *planner) copies() {
+	rate, video := l.copied[0].Rate, l.media.Duration
+	base := part{Kind: copyKind, Rungs: l.copied, Rate: rate, Size: l.copied[0].Size}
+	borders := l.borders(rate)
+	to := 1
+	for to < len(borders) && float64(borders[to])/rate.Float() < firstCopied {
+		to++
+	}
+	for from, n := 0, 0; from < len(borders); n++ {
+		if len(borders)-to <= copiedChunk/2 {
+			to = len(borders)
+		}
+		p := base.of(from, to, borders)
+		seconds := video - float64(p.Start)/rate.Float()
+		if p.End > 0 {
+			seconds = float64(p.End-p.Start) / rate.Float()
+		}
+		name, job := copyJob, pipeline.Job{Priority: pipeline.High, Opener: true}
+		if from > 0 {
+			p.Seek, p.Key = true, l.key(p.Start, rate)
+			name, job = fmt.Sprintf("%s-%04d", copyJob, n), pipeline.Job{After: []string{copyJob}}
+		}
+		job.Weight, job.Timeout = 1, timeout(seconds)
+		job.Scratch = max(l.copyScratch(seconds), l.scratch(seconds, l.copied))
+		l.add(name, p, job)
+		from, to = to, min(to+copiedChunk, len(borders))
+	}
+}
+
+// copyScratch is how many bytes a part of the copied rung takes: the remuxed file and the segments cut from
+// it, and as much again where the source has more bits/s than on average.
+func (l *planner) copyScratch(seconds float64) int64 {
+	return int64(4 * float64(l.media.Size) * min(1, (seconds+sampled*longestGroup)/l.media.Duration))
 }
 
 // chunks plans the encoding. The lowest rung of the first segment is a job of its own that comes before all

@@ -11,7 +11,7 @@ func standardMedia() pipeline.Media {
 	return pipeline.Media{
 		Container: "mov", Duration: 60, Size: 20 << 20,
 		Video: pipeline.VideoTrack{
-			Codec: "h264", Profile: "High", Level: 31, PixelFormat: "yuv420p", BitDepth: 8, Bitrate: 2_500_000,
+			ID: 1, Codec: "h264", Profile: "High", Level: 31, PixelFormat: "yuv420p", BitDepth: 8, Bitrate: 2_500_000,
 			CodedWidth: 1280, CodedHeight: 720, Width: 1280, Height: 720, SampleRatio: 1,
 			FrameRateNum: 24, FrameRateDen: 1, Edits: pipeline.EditsSimple,
 			Groups: &pipeline.Groups{Closed: true, Longest: 9.9, Average: 4, Borders: []float64{0, 5, 10, 18.75, 24, 30, 36, 42, 48, 54}},

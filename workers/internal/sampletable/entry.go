@@ -3,6 +3,7 @@ package sampletable
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 
 	"github.com/Eyevinn/mp4ff/mp4"
 )
@@ -12,8 +13,11 @@ type entry struct {
 	codec  string // avc1, hvc1, ...; of the first entry
 	units  codec  // of samples made of NAL units; 0 for all others
 	prefix int    // bytes of the length before each unit
-	config []byte // AudioSpecificConfig of MPEG-4 sound
+	config []byte // AudioSpecificConfig of MPEG-4 sound, AVCDecoderConfigurationRecord of H.264
 	alone  bool   // there is no other entry
+
+	width, height int    // of a picture
+	colour        []byte // primaries, transfer and matrix of a picture, two bytes each (12.1.5); nil: not told
 }
 
 // codec says how the NAL units in a sample are read.
@@ -41,6 +45,8 @@ func (e *entry) read(b box) error {
 		if e.codec == "mp4a" {
 			e.sound(first.inside)
 		} else if len(first.inside) > visualEntry {
+			e.width = int(binary.BigEndian.Uint16(first.inside[24:]))
+			e.height = int(binary.BigEndian.Uint16(first.inside[26:]))
 			e.configuration(first.inside[visualEntry:])
 		}
 		break
@@ -48,8 +54,11 @@ func (e *entry) read(b box) error {
 	return nil
 }
 
+// colourTypes are those of ISO and of QuickTime, which begin alike.
+var colourTypes = []string{"nclx", "nclc"}
+
 // configuration finds avcC (14496-15, 5.3.3.1) or hvcC (8.3.3.1), both of which end their fixed part with the
-// size of lengths, less one.
+// size of lengths, less one; and colr.
 func (e *entry) configuration(extensions []byte) {
 	for b, err := range boxes(extensions) {
 		switch {
@@ -57,8 +66,13 @@ func (e *entry) configuration(extensions []byte) {
 			return
 		case b.name == "avcC" && (e.codec == "avc1" || e.codec == "avc3") && len(b.inside) > 4:
 			e.units, e.prefix = h264, int(b.inside[4]&3)+1
+			if _, err := decode[*mp4.AvcCBox](b); err == nil {
+				e.config = b.inside
+			}
 		case b.name == "hvcC" && (e.codec == "hvc1" || e.codec == "hev1") && len(b.inside) > 21:
 			e.units, e.prefix = hevc, int(b.inside[21]&3)+1
+		case b.name == "colr" && len(b.inside) >= 10 && slices.Contains(colourTypes, string(b.inside[:4])):
+			e.colour = b.inside[4:10]
 		}
 	}
 }

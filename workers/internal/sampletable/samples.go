@@ -9,6 +9,7 @@ import (
 // sample is one sample; times are ticks of its track.
 type sample struct {
 	offset, size int64 // in the file, bytes
+	decoded      int64 // decode time
 	shown        int64 // composition time
 	length       int64
 	key          bool
@@ -36,7 +37,7 @@ func (t *track) samples(visit func(sample) error) error {
 	keys := keyframes{track: t}
 	decoded := int64(0)
 	for i := range n {
-		s := sample{size: t.size(i)}
+		s := sample{size: t.size(i), decoded: decoded}
 		entry, ok := times.next()
 		if ok {
 			s.offset, ok = places.next(s.size)

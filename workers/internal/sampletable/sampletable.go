@@ -1,22 +1,24 @@
-// Package sampletable reads the index of a progressive MP4 or QuickTime file, and tells without decoding how
-// the keyframes of a track stand, whether every sample is where the index says, and what the edit list does.
+// Package sampletable reads the index of a progressive MP4 or QuickTime file, and tells without decoding
+// how the keyframes of a track stand, whether every sample is where the index says, and what the edit
+// list does.
 //
 //  1. Read finds moov among the top-level boxes and takes of each track the few boxes that matter. mp4ff
 //     decodes those; whatever else a moov holds is stepped over, so an odd tag spoils nothing.
-//  2. File.Picture goes once through the samples of a picture track, in decoding order, and looks at the NAL
-//     units of H.264 and HEVC in the file itself.
+//  2. File.Picture goes once through the samples of a picture track, in decoding order, and looks at the
+//     NAL units of H.264 and HEVC in the file itself.
 //  3. File.Edits judges an edit list against the times of the samples.
-//  4. File.Frames finds the frames of a sound track of AAC-LC, for whom wants to take them as they are.
+//  4. File.Frames finds the frames of a sound track of AAC-LC, and File.Pictures the groups of a picture
+//     track of H.264, for whom wants to take them as they are.
 //
 // The file is untrusted: what is read and how long it takes is bounded, each size is checked before it is
 // used, and a panic of mp4ff is an error. An error means "not known", never that the file is bad: ffmpeg
 // reads many a file whose tables do not add up.
 //
-// It knows nothing of movie fragments, compressed headers (cmov) and compact sizes (stz2), and it does not
-// look inside of a slice: a damaged picture may have a perfect index.
+// It knows nothing of movie fragments, compressed headers (cmov) and compact sizes (stz2), and it does
+// not look inside of a slice: a damaged picture may have a perfect index.
 //
-// Sources: ISO/IEC 14496-12, the section beside each box; 14496-15 for NAL units in samples; QuickTime File
-// Format for what differs there.
+// Sources: ISO/IEC 14496-12, the section beside each box; 14496-15 for NAL units in samples; QuickTime
+// File Format for what differs there.
 package sampletable
 
 import (

@@ -301,6 +301,23 @@ func FuzzRead(f *testing.F) {
 					t.Fatalf("%d frames of %+v, %v", n, s, err)
 				}
 			}
+			if p, err := x.Pictures(t.Context(), id); err == nil {
+				n := 0
+				err := p.Each(t.Context(), 0, len(p.Starts), func(g Group) error {
+					sum := 0
+					for _, one := range g.Pictures {
+						sum += int(one.Size)
+					}
+					if sum != len(g.Data) || sum == 0 || g.Start != p.Starts[n] {
+						t.Fatalf("group %d: %d bytes, not %d", n, len(g.Data), sum)
+					}
+					n++
+					return nil
+				})
+				if err != nil || n != len(p.Starts) {
+					t.Fatalf("%d groups of %d, %v", n, len(p.Starts), err)
+				}
+			}
 			for _, rate := range []int{0, 48000} {
 				if e, _ := x.Edits(id, rate); e != "" && e != pipeline.EditsSimple && e != pipeline.EditsComplex {
 					t.Fatalf("edits %q", e)

@@ -1,0 +1,84 @@
+package transcode
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/Eyevinn/mp4ff/mp4"
+
+	"github.com/reelmill/reelmill/workers/internal/sampletable"
+)
+
+// trackID is that of the one track of a rendition.
+const trackID = 1
+
+// remux writes groups of pictures to a new file, a fragment each, behind a header that is the same for all
+// groups of a track. ranges are pairs of numbers: the first group, and the one after the last.
+func remux(ctx context.Context, name string, pictures *sampletable.Pictures, ranges ...[2]int) (err error) {
+	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	out := bufio.NewWriterSize(file, 1<<20)
+	if err := header(pictures).Encode(out); err != nil {
+		return fmt.Errorf("write header: %w", err)
+	}
+	for _, r := range ranges {
+		number := r[0]
+		err := pictures.Each(ctx, r[0], r[1], func(g sampletable.Group) error {
+			number++
+			f, err := fragment(number, g)
+			if err != nil {
+				return err
+			}
+			return f.Encode(out)
+		})
+		if err != nil {
+			return fmt.Errorf("write groups %d to %d: %w", r[0], r[1], err)
+		}
+	}
+	return out.Flush()
+}
+
+// header returns the init section. Colours are those of the source's header, where that has any: players look
+// there before they look into the pictures, and all that is copied has limited range.
+func header(p *sampletable.Pictures) *mp4.InitSegment {
+	head := mp4.CreateEmptyInit()
+	trak := head.AddEmptyTrack(uint32(p.Timescale), "video", "und")
+	trak.Tkhd.Width, trak.Tkhd.Height = mp4.Fixed32(p.Width<<16), mp4.Fixed32(p.Height<<16)
+	entry := mp4.CreateVisualSampleEntryBox("avc1", uint16(p.Width), uint16(p.Height), opaque("avcC", p.Config))
+	entry.CompressorName = ""
+	if p.Colour != nil {
+		entry.AddChild(opaque("colr", append(append([]byte("nclx"), p.Colour...), 0)))
+	}
+	trak.Mdia.Minf.Stbl.Stsd.AddChild(entry)
+	return head
+}
+
+// opaque returns a box with an inside that is written as it is.
+func opaque(name string, inside []byte) mp4.Box {
+	const boxHeader = 8
+	return mp4.CreateUnknownBox(name, boxHeader+uint64(len(inside)), inside)
+}
+
+// fragment returns a movie fragment of one group (14496-12, 8.8), whose data it refers to.
+func fragment(number int, g sampletable.Group) (*mp4.Fragment, error) {
+	f, err := mp4.CreateFragment(uint32(number), trackID)
+	if err != nil {
+		return nil, fmt.Errorf("make fragment: %w", err)
+	}
+	f.EncOptimize = mp4.OptimizeTrun
+	traf := f.Moof.Traf
+	traf.Tfdt.SetBaseMediaDecodeTime(uint64(g.Start))
+	flags := mp4.SyncSampleFlags
+	for _, p := range g.Pictures {
+		traf.Trun.AddSample(mp4.NewSample(flags, p.Length, p.Size, p.Shift))
+		flags = mp4.NonSyncSampleFlags
+	}
+	f.Mdat.SetData(g.Data)
+	return f, nil
+}
