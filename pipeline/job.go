@@ -194,6 +194,9 @@ type Segments struct {
 	// whole is.
 	Durations []float64 `json:"durations,omitempty"`
 	Last      bool      `json:"last,omitempty"` // the run ends the rendition
+	// Longest is how long a segment of the rendition is at most, in seconds, in whatever run: playlists say so
+	// from their first text on. 0: as long as those that are known.
+	Longest float64 `json:"longest,omitempty"`
 	// Header names what a decoder is set up with: runs of a rendition play with one init section when it is
 	// equal.
 	Header string `json:"header,omitempty"`

@@ -27,9 +27,9 @@ type Catalog interface {
 	Events(ctx context.Context, project, video string, after uint64, limit int) ([]pipeline.Event, error)
 	// Resolve returns the object that is played at path below a video.
 	Resolve(ctx context.Context, video, path string) (pipeline.Object, error)
-	// Played returns whether a video is playable and, if it is, the outputs of its completed jobs, each as its
-	// job published it, in the order of the jobs' names.
-	Played(ctx context.Context, video string) (playable bool, outputs []pipeline.Output, err error)
+	// Played returns a video and, if it is playable, the outputs of its completed jobs, each as its job
+	// published it, in the order of the jobs' names.
+	Played(ctx context.Context, video string) (pipeline.VideoView, []pipeline.Output, error)
 	// WaitFor returns nil once reads see the event of sequence seq.
 	WaitFor(ctx context.Context, seq uint64) error
 	// Changed returns a channel that is closed at the next change; ask before reading.

@@ -90,14 +90,18 @@ func (s *server) playGrowing(w http.ResponseWriter, r *http.Request, video, path
 
 // growing returns the playlist at path of a video that is playable.
 func (s *server) growing(ctx context.Context, video, path string) ([]byte, error) {
-	playable, outputs, err := s.cfg.Catalog.Played(ctx, video)
+	view, outputs, err := s.cfg.Catalog.Played(ctx, video)
 	if err != nil {
 		return nil, noSuch("output", err)
 	}
-	if !playable {
+	if !view.Playable {
 		return nil, fail(codeNotFound, "There is no such output.")
 	}
-	text, err := manifest.Growing(outputs).Text(path)
+	tree := manifest.Growing(outputs)
+	if view.Status.Terminal() {
+		tree = tree.Ended()
+	}
+	text, err := tree.Text(path)
 	return text, noSuch("output", err)
 }
 

@@ -190,6 +190,38 @@ func TestPlayWhileItGrows(t *testing.T) {
 	}
 }
 
+// TestPlayWhatFailed: a video that was playable and failed ends with what there is, and grows again when it is
+// tried again.
+func TestPlayWhatFailed(t *testing.T) {
+	e := newEnv(t, nil)
+	id := e.uploaded().ID
+	path := "/play/" + id + "/360p/index.m3u8"
+	e.inspected(id)
+	e.job(pipeline.JobStarted, id, "transcode-0000")
+	e.job(pipeline.JobCompleted, id, "transcode-0000", e.chunk(id, "transcode-0000", 0, 2, false)...)
+	e.isPlayable(id)
+	for _, tell := range []func() (end bool){
+		func() bool { return false },
+		func() bool {
+			e.tell(pipeline.VideoErrored, pipeline.FinishedSubject(project, id), pipeline.Finish{
+				State: pipeline.VideoStateErrored, Problem: &pipeline.Problem{Code: pipeline.CodeEncodeFailed},
+			})
+			return true
+		},
+		func() bool {
+			e.tell(pipeline.VideoReopened, pipeline.FinishedSubject(project, id),
+				pipeline.Finish{State: pipeline.VideoProcessing, Generation: 1})
+			return false
+		},
+	} {
+		end := tell()
+		resp, raw := e.get(path)
+		if resp.StatusCode != 200 || strings.HasSuffix(string(raw), "seg_00001.m4s\n#EXT-X-ENDLIST\n") != end {
+			t.Errorf("ended is not %t: %s\n%s", end, resp.Status, raw)
+		}
+	}
+}
+
 // wantGrowing checks the headers of a playlist that grows, and that it can be asked for in every way.
 func (e *env) wantGrowing(resp *http.Response, path string, raw []byte) {
 	e.t.Helper()

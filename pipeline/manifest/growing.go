@@ -3,6 +3,7 @@ package manifest
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"path"
 	"slices"
 
@@ -17,6 +18,8 @@ type Rendition struct {
 	Track  Track  // its segments have no sizes and no keys: outputs do not tell them
 	// Complete says that nothing will be added: the last run is there.
 	Complete bool
+	// Target is EXT-X-TARGETDURATION, in seconds, as far as the outputs tell it beforehand.
+	Target int
 }
 
 // Join finds the renditions among outputs, which are those of completed jobs, and joins the runs of each:
@@ -78,7 +81,7 @@ func contiguous(runs []pipeline.Output) []pipeline.Output {
 func newRendition(runs []pipeline.Output) Rendition {
 	r := Rendition{Output: pipeline.JoinRuns(runs), Dir: path.Dir(runs[0].Path)}
 	r.Track.Codecs, r.Track.Header = r.Output.Codecs, r.Output.Segments.Header
-	r.Complete = r.Output.Segments.Last
+	r.Complete, r.Target = r.Output.Segments.Last, int(math.Round(r.Output.Segments.Longest))
 	for _, run := range runs {
 		for _, d := range run.Segments.Durations {
 			r.Track.Segments = append(r.Track.Segments, Segment{Duration: d})
@@ -91,6 +94,7 @@ func newRendition(runs []pipeline.Output) Rendition {
 type Tree struct {
 	pictures []Rendition // largest first
 	sounds   []Rendition
+	ended    bool
 }
 
 // Growing returns what can be played of a video by the outputs of its completed jobs. The order of outputs
@@ -122,6 +126,13 @@ func Growing(outputs []pipeline.Output) Tree {
 	return t
 }
 
+// Ended returns the tree of a video that is made no more, such as one that failed: its playlists end with
+// what there is, so that players do not wait for more.
+func (t Tree) Ended() Tree {
+	t.ended = true
+	return t
+}
+
 // Paths lists the playlists of the tree, the master first; none while there is no picture.
 func (t Tree) Paths() []string {
 	if len(t.pictures) == 0 {
@@ -141,7 +152,7 @@ func (t Tree) Text(name string) ([]byte, error) {
 	}
 	for _, r := range slices.Concat(t.pictures, t.sounds) {
 		if len(t.pictures) > 0 && name == r.Dir+"/"+PlaylistName {
-			return Media(r.Track, Options{Growing: !r.Complete})
+			return Media(r.Track, Options{Growing: !r.Complete && !t.ended, Target: r.Target})
 		}
 	}
 	return nil, fmt.Errorf("playlist %.80q: %w", name, pipeline.ErrNotFound)

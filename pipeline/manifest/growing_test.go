@@ -131,6 +131,35 @@ func TestGrowing(t *testing.T) {
 	}
 }
 
+// TestGrowingTarget: a segment that is longer than those before it, as a copied rung may have, was announced.
+func TestGrowingTarget(t *testing.T) {
+	var all []pipeline.Output
+	for n, last := range []bool{false, false, true} {
+		longest := func(o *pipeline.Output) {
+			if o.Segments != nil {
+				o.Segments.Longest = 9.6
+			}
+		}
+		run := spoiled(chunk("720p", 720, n, 1, last), longest)
+		if last {
+			run[0].Segments.Durations = []float64{9.6}
+		}
+		all = append(all, run...)
+		if got := text(t, Growing(all), "720p/index.m3u8"); !strings.Contains(got, "TARGETDURATION:10\n") {
+			t.Errorf("after run %d:\n%s", n, got)
+		}
+	}
+}
+
+// TestGrowingEnds: of a video that is made no more, players do not wait for more.
+func TestGrowingEnds(t *testing.T) {
+	tree := Growing(slices.Concat(voice("audio-und", "und"), chunk("360p", 360, 0, 2, false))).Ended()
+	got := text(t, tree, "360p/index.m3u8")
+	if !strings.Contains(got, ":VOD\n") || !strings.HasSuffix(got, "seg_00001.m4s\n#EXT-X-ENDLIST\n") {
+		t.Errorf("ended:\n%s", got)
+	}
+}
+
 // variants are the playlists that a master lists, in order.
 func variants(t *testing.T, tree Tree) string {
 	t.Helper()

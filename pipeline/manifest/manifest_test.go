@@ -87,7 +87,8 @@ func TestTargetDuration(t *testing.T) {
 		options Options
 		want    string
 	}{
-		{"whole, short", lengths(0.2), Options{Target: 9}, "1"},
+		{"whole, short", lengths(0.2), Options{}, "1"},
+		{"whole, that was said to grow longer", lengths(2), Options{Target: 9}, "9"},
 		{"whole, long", lengths(6, 9.5), Options{}, "10"},
 		{"growing, short", lengths(2), Options{Growing: true}, "6"},
 		{"growing, as asked", lengths(2), Options{Growing: true, Target: 10}, "10"},

@@ -17,8 +17,8 @@ const digits = 6
 type Options struct {
 	// Growing marks a track that segments are still added to: the playlist says EVENT and has no end.
 	Growing bool
-	// Target is EXT-X-TARGETDURATION of a growing playlist in seconds: no segment that is yet to come may be
-	// longer, as it must not change. SegmentSeconds when it is less. A whole track has its own.
+	// Target is EXT-X-TARGETDURATION in seconds, at least: it must not change, so it is as long as the longest
+	// segment that is yet to come. That of a growing playlist is SegmentSeconds at least.
 	Target int
 }
 
@@ -38,6 +38,7 @@ func Media(t Track, o Options) ([]byte, error) {
 		return nil, err
 	}
 	p.SeqNo = uint64(t.First)
+	p.SetTargetDuration(uint(max(o.Target, target(segments))))
 	if o.Growing {
 		p.MediaType, p.Closed = m3u8.EVENT, false
 		p.SetTargetDuration(uint(max(o.Target, SegmentSeconds, target(segments))))

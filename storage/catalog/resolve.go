@@ -93,35 +93,35 @@ func (c *Catalog) outputAt(ctx context.Context, video, path string, fits func(pi
 	return pipeline.Output{}, pipeline.ErrNotFound
 }
 
-// Played returns whether a video is playable and, if it is, the outputs of its completed jobs, each as its
-// job published it, in the order of the jobs' names. An unknown video is pipeline.ErrNotFound. As with
-// Resolve, the project is not asked for.
+// Played returns a video and, if it is playable, the outputs of its completed jobs, each as its job
+// published it, in the order of the jobs' names. An unknown video is pipeline.ErrNotFound. As with Resolve,
+// the project is not asked for.
 func (c *Catalog) Played(ctx context.Context, video string) (
-	playable bool, outputs []pipeline.Output, err error,
+	view pipeline.VideoView, outputs []pipeline.Output, err error,
 ) {
-	playable, outputs, err = c.played(ctx, video)
+	view, outputs, err = c.played(ctx, video)
 	if err != nil {
-		return false, nil, fmt.Errorf("what is played of %s: %w", video, err)
+		return pipeline.VideoView{}, nil, fmt.Errorf("what is played of %s: %w", video, err)
 	}
-	return playable, outputs, nil
+	return view, outputs, nil
 }
 
-func (c *Catalog) played(ctx context.Context, video string) (bool, []pipeline.Output, error) {
-	var view pipeline.VideoView
-	err := scanDoc(c.reader.stmt(sqlAnyVideo).QueryRowContext(ctx, video), &view)
+func (c *Catalog) played(ctx context.Context, video string) (
+	view pipeline.VideoView, outputs []pipeline.Output, err error,
+) {
+	err = scanDoc(c.reader.stmt(sqlAnyVideo).QueryRowContext(ctx, video), &view)
 	if err != nil || !view.Playable {
-		return false, nil, err
+		return view, nil, err
 	}
 	rows, err := c.reader.stmt(sqlAnyOutputs).QueryContext(ctx, video)
 	if err != nil {
-		return false, nil, explain(err)
+		return view, nil, explain(err)
 	}
 	views, err := scanDocs[pipeline.OutputView](rows)
-	outputs := make([]pipeline.Output, len(views))
-	for i, v := range views {
-		outputs[i] = v.Output
+	for _, v := range views {
+		outputs = append(outputs, v.Output)
 	}
-	return true, outputs, err
+	return view, outputs, err
 }
 
 // run is a number in a path, as pipeline.SegmentVerb writes it.

@@ -128,15 +128,15 @@ func TestPlayed(t *testing.T) {
 	first := part("vid_a", "transcode-0000", 0, 3)
 	s.completed("p", "vid_a", "transcode-0000", first)
 	c := fresh(t, s.events...)
-	if playable, outputs, err := c.Played(t.Context(), "vid_a"); playable || outputs != nil || err != nil {
-		t.Errorf("before it is playable: %v, %v, %v", playable, outputs, err)
+	if v, outputs, err := c.Played(t.Context(), "vid_a"); v.Playable || outputs != nil || err != nil {
+		t.Errorf("before it is playable: %+v, %v, %v", v, outputs, err)
 	}
 	s.tell(pipeline.VideoPlayable, pipeline.PlayableSubject("p", "vid_a"), "vid_a",
 		pipeline.Playable{Path: "master.m3u8", Job: "transcode-0000"})
 	apply(t, c, s.events...)
-	playable, outputs, err := c.Played(t.Context(), "vid_a")
-	if !playable || err != nil {
-		t.Fatalf("%v, %v", playable, err)
+	v, outputs, err := c.Played(t.Context(), "vid_a")
+	if !v.Playable || v.ID != "vid_a" || err != nil {
+		t.Fatalf("%+v, %v", v, err)
 	}
 	if diff := cmp.Diff([]pipeline.Output{first, second}, outputs); diff != "" {
 		t.Error(diff)

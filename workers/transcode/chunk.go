@@ -177,7 +177,7 @@ func encodedFile(dir string, r rung) string { return filepath.Join(dir, r.Name+"
 // cut cuts one rung into segments, and wants them to begin and end on the grid: that is why chunks can be
 // played one after the other.
 func (c chunkRun) cut(ctx context.Context, r rung) (run, error) {
-	made := run{rung: r, file: encodedFile(c.job.Dir, r), last: c.part.End == 0}
+	made := run{rung: r, file: encodedFile(c.job.Dir, r), last: c.part.End == 0, longest: c.part.Longest}
 	made.dir = filepath.Join(c.job.Dir, r.Name)
 	if err := os.Mkdir(made.dir, 0o700); err != nil {
 		return made, err

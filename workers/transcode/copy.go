@@ -102,7 +102,9 @@ func (c copyRun) sample() string { return filepath.Join(c.job.Dir, "sample.mp4")
 
 // copy makes the part of the rendition, and in the first part's job verifies the whole.
 func (c copyRun) copy(ctx context.Context) (run, error) {
-	made := run{rung: c.rung, file: c.file(), dir: c.dir(), last: c.part.End == 0}
+	made := run{
+		rung: c.rung, file: c.file(), dir: c.dir(), last: c.part.End == 0, longest: c.part.Longest,
+	}
 	input, err := c.job.Input(ctx)
 	if err != nil {
 		return made, err

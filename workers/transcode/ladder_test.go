@@ -183,12 +183,12 @@ func TestPlanBesidesACopy(t *testing.T) {
 		t.Fatalf("%+v, %v", copied, err)
 	}
 	want := []int{0, 120, 240, 450, 576, 720, 864, 1008, 1152, 1296}
-	if !slices.Equal(copied.Borders, want) {
-		t.Errorf("borders of the copy %v, want %v", copied.Borders, want)
+	if !slices.Equal(copied.Borders, want) || copied.Longest != 8.75 {
+		t.Errorf("borders of the copy %v, want %v; segments up to %g s", copied.Borders, want, copied.Longest)
 	}
 	var encoded []int
 	for _, p := range parts(t, jobs) {
-		if p.First != len(encoded) || p.Borders[0] != p.Start || p.Start != want[p.First] {
+		if p.Longest != 8.75 || p.First != len(encoded) || p.Borders[0] != p.Start || p.Start != want[p.First] {
 			t.Errorf("chunk %+v", p)
 		}
 		encoded = append(encoded, p.Borders...)

@@ -187,7 +187,7 @@ func (t tree) texts() ([]text, error) {
 	}
 	for _, l := range slices.Concat(t.pictures, t.sounds) {
 		err := add(l.Dir, l.Dir+"/"+manifest.PlaylistName, pipeline.KindPlaylist, func() ([]byte, error) {
-			return manifest.Media(l.track, manifest.Options{})
+			return manifest.Media(l.track, manifest.Options{Target: l.Target})
 		})
 		if err != nil {
 			return nil, err

@@ -28,6 +28,8 @@ type part struct {
 	// are as long as segmentFrames says. They are where a copied rung's segments begin, too.
 	Borders []int `json:"borders,omitempty"`
 	First   int   `json:"first,omitempty"`
+	// Longest is how long a segment of the video is at most, in seconds, where they begin at borders.
+	Longest float64 `json:"longest,omitempty"`
 }
 
 // kind is what a job does.
@@ -106,7 +108,7 @@ const (
 // copies plans the copied rung. The jobs behind the first wait for it: it decides whether they copy.
 func (l *planner) copies() {
 	rate, video := l.copied[0].Rate, l.media.Duration
-	base := part{Kind: copyKind, Rungs: l.copied, Rate: rate, Size: l.copied[0].Size}
+	base := part{Kind: copyKind, Rungs: l.copied, Rate: rate, Size: l.copied[0].Size, Longest: l.longest()}
 	borders := l.borders(rate)
 	to := 1
 	for to < len(borders) && float64(borders[to])/rate.Float() < firstCopied {
@@ -143,7 +145,7 @@ func (l *planner) copyScratch(seconds float64) int64 {
 // others, unless a copied rung is what plays first or the video is hardly longer.
 func (l *planner) chunks() {
 	best, lowest := l.rungs[0], l.rungs[len(l.rungs)-1]
-	base := part{Kind: chunkKind, Rate: best.Rate, Size: best.Size, Rungs: l.rungs}
+	base := part{Kind: chunkKind, Rate: best.Rate, Size: best.Size, Rungs: l.rungs, Longest: l.longest()}
 	borders, frames := l.borders(best.Rate), segmentFrames(best.Rate)
 	segment := float64(frames) / best.Rate.Float()
 	opening := len(l.copied) == 0
@@ -214,6 +216,14 @@ func (l *planner) borders(r picture.Rate) []int {
 		frames = append(frames, int(math.Round(at*r.Float())))
 	}
 	return frames
+}
+
+// longest is how long a segment is at most that begins at borders; 0 without a copied rung.
+func (l *planner) longest() float64 {
+	if len(l.copied) == 0 {
+		return 0
+	}
+	return longestSegment(l.media.Video.Groups.Borders, l.media.Duration)
 }
 
 // key returns the time of the keyframe that frame number start of rate r shows and that nothing before it is

@@ -20,6 +20,8 @@ type run struct {
 	file  string // what the encoder or the remuxer wrote
 	dir   string // what was cut from it
 	last  bool   // the rendition ends with it
+
+	longest float64 // seconds: of the segments of the rendition; 0: not known
 }
 
 // index is what a job leaves of a run for the package job.
@@ -105,7 +107,7 @@ func (r run) publish(ctx context.Context, job workers.Attempt) ([]pipeline.Outpu
 		Name: name, Kind: pipeline.KindRendition, Path: name + "/" + manifest.SegmentName,
 		Segments: &pipeline.Segments{
 			First: r.track.First, Count: len(r.track.Segments), Durations: r.track.Durations(),
-			Last: r.last, Header: r.track.Header,
+			Last: r.last, Header: r.track.Header, Longest: r.longest,
 		},
 		Duration: r.track.Duration(), Width: size.Width, Height: size.Height, FrameRate: r.rung.Rate.Float(),
 		Codecs: r.track.Codecs, Bandwidth: peak, AverageBandwidth: average,
