@@ -151,4 +151,7 @@ func TestIsChunk(t *testing.T) {
 			t.Errorf("%s: %t", name, got)
 		}
 	}
+	if got := jobOf("audio-0-file-12"); got != "audio-0-file" {
+		t.Errorf("a folder of %s", got)
+	}
 }

@@ -225,6 +225,7 @@ const steady = 1.10
 // memoryRows compares the peaks of the two clips.
 func (b *bench) memoryRows() {
 	short, long := b.peaks["60"], b.peaks["300"]
+	largest := "at 60 s " + short.Largest + ", at 5 min " + long.Largest
 	for _, p := range []struct {
 		what        string
 		short, long int64
@@ -235,7 +236,7 @@ func (b *bench) memoryRows() {
 		{"memory of any other ffmpeg", short.Other, long.Other, atMost(steady), ""},
 		{"memory of the server", short.Server, long.Server, aim{}, ""},
 		{"scratch of a chunk", short.Chunk, long.Chunk, atMost(steady), ""},
-		{"scratch of any other job", short.OtherJob, long.OtherJob, atMost(steady), "sound is copied as a whole"},
+		{"scratch of any other job", short.OtherJob, long.OtherJob, atMost(steady), largest},
 		{"scratch in all", short.Scratch, long.Scratch, aim{}, ""},
 	} {
 		b.add(p.what+", 60 s clip", "MB", []float64{float64(p.short) / 1e6}, aim{}, "")

@@ -17,13 +17,14 @@ const watchEvery = 250 * time.Millisecond
 
 // peaks are the highest values that were seen of a server.
 type peaks struct {
-	Server   int64 `json:"server_bytes"`     // resident memory of the server itself
-	Encoder  int64 `json:"encoder_bytes"`    // of the largest ffmpeg that encoded pictures: one slot's
-	Other    int64 `json:"other_bytes"`      // of the largest other ffmpeg
-	Chunk    int64 `json:"chunk_scratch"`    // bytes below the scratch folder of one chunk's attempt
-	OtherJob int64 `json:"other_scratch"`    // of one attempt at any other job
-	Scratch  int64 `json:"scratch_bytes"`    // of all at once
-	Encoders int   `json:"encoders_at_once"` // most ffmpegs that encoded pictures at the same time
+	Server   int64  `json:"server_bytes"`     // resident memory of the server itself
+	Encoder  int64  `json:"encoder_bytes"`    // of the largest ffmpeg that encoded pictures: one slot's
+	Other    int64  `json:"other_bytes"`      // of the largest other ffmpeg
+	Chunk    int64  `json:"chunk_scratch"`    // bytes below the scratch folder of one chunk's attempt
+	OtherJob int64  `json:"other_scratch"`    // of one attempt at any other job
+	Largest  string `json:"largest_scratch"`  // that job
+	Scratch  int64  `json:"scratch_bytes"`    // of all at once
+	Encoders int    `json:"encoders_at_once"` // most ffmpegs that encoded pictures at the same time
 }
 
 // watch looks at a server until the function that it returns is called, which says what was seen.
@@ -85,11 +86,19 @@ func (w *watcher) scratch() {
 		all += size
 		if isChunk(e.Name()) {
 			w.seen.Chunk = max(w.seen.Chunk, size)
-		} else {
-			w.seen.OtherJob = max(w.seen.OtherJob, size)
+		} else if size > w.seen.OtherJob {
+			w.seen.OtherJob, w.seen.Largest = size, jobOf(e.Name())
 		}
 	}
 	w.seen.Scratch = max(w.seen.Scratch, all)
+}
+
+// jobOf returns the job of an attempt's folder.
+func jobOf(folder string) string {
+	if i := strings.LastIndexByte(folder, '-'); i >= 0 {
+		return folder[:i]
+	}
+	return folder
 }
 
 // isChunk reports whether a name, of a job or of an attempt's folder, is of a chunk: transcode-0003-217.
@@ -99,10 +108,15 @@ func isChunk(name string) bool {
 	return ok && (part == "first" || len(part) == 4 && strings.Trim(part, "0123456789") == "")
 }
 
-// peak holds the highest of several runs.
+// most holds the highest of several runs.
 func (p peaks) most(q peaks) peaks {
+	largest := p.Largest
+	if q.OtherJob > p.OtherJob {
+		largest = q.Largest
+	}
 	return peaks{
-		Server: max(p.Server, q.Server), Encoder: max(p.Encoder, q.Encoder), Other: max(p.Other, q.Other),
+		Largest: largest,
+		Server:  max(p.Server, q.Server), Encoder: max(p.Encoder, q.Encoder), Other: max(p.Other, q.Other),
 		Chunk: max(p.Chunk, q.Chunk), OtherJob: max(p.OtherJob, q.OtherJob), Scratch: max(p.Scratch, q.Scratch),
 		Encoders: max(p.Encoders, q.Encoders),
 	}
