@@ -164,6 +164,19 @@ func TestCopyInParts(t *testing.T) {
 	if got := outline(t, Params{Ladder: []int{360}}, m); !slices.Equal(got, want) {
 		t.Errorf("plan %q, want %q", got, want)
 	}
+	long := m
+	groups := *m.Video.Groups
+	long.Duration, long.Video.Groups = 340, &groups
+	for at := 174.0; at < 340; at += 6 {
+		groups.Borders = append(groups.Borders, at)
+	}
+	want = []string{
+		"copy! 360p 0-600", "copy-0001 360p 600-1800 after copy", "copy-0002 360p 1800-0 after copy,copy-0001",
+		"package 360p after copy,copy-0001,copy-0002,audio",
+	}
+	if got := outline(t, Params{Ladder: []int{360}}, long); !slices.Equal(got, want) {
+		t.Errorf("plan %q, want %q", got, want)
+	}
 	root := runAll(t, `{"ladder":[360]}`, source, m, nil)
 	verifyTree(t, root, map[string][2]int{"360p": {640, 360}})
 	if !bytes.Equal(payload(t, source), payload(t, joined(t, root, "360p"))) {

@@ -105,12 +105,14 @@ const (
 	copiedChunk = 20 // segments: two minutes, so that it is no long work to encode them after all
 )
 
-// copies plans the copied rung. The jobs behind the first wait for it: it decides whether they copy.
+// copies plans the copied rung, which is to be whole soon: what is played can be sought in as far as it goes.
+// The jobs behind the first wait for it, since it decides whether they copy, and for each other: what others
+// wait for comes between them.
 func (l *planner) copies() {
 	rate, video := l.copied[0].Rate, l.media.Duration
 	base := part{Kind: copyKind, Rungs: l.copied, Rate: rate, Size: l.copied[0].Size, Longest: l.longest()}
 	borders := l.borders(rate)
-	to := 1
+	to, before := 1, ""
 	for to < len(borders) && float64(borders[to])/rate.Float() < firstCopied {
 		to++
 	}
@@ -126,12 +128,13 @@ func (l *planner) copies() {
 		name, job := copyJob, pipeline.Job{Priority: pipeline.High, Opener: true}
 		if from > 0 {
 			p.Seek, p.Key = true, l.key(p.Start, rate)
-			name, job = fmt.Sprintf("%s-%04d", copyJob, n), pipeline.Job{After: []string{copyJob}}
+			name = fmt.Sprintf("%s-%04d", copyJob, n)
+			job = pipeline.Job{Priority: pipeline.High, After: slices.Compact([]string{copyJob, before})}
 		}
 		job.Weight, job.Timeout = 1, timeout(seconds)
 		job.Scratch = max(l.copyScratch(seconds), l.scratch(seconds, l.copied))
 		l.add(name, p, job)
-		from, to = to, min(to+copiedChunk, len(borders))
+		from, to, before = to, min(to+copiedChunk, len(borders)), name
 	}
 }
 
