@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"slices"
 
@@ -59,6 +60,9 @@ func (s *server) retryVideo(ctx context.Context, in *videoInput) (*videoOutput, 
 func (s *server) videoAfter(ctx context.Context, id string, e pipeline.Event) (*videoOutput, error) {
 	caught := s.caught(ctx, e.Sequence)
 	v, err := s.cfg.Catalog.Video(ctx, projectOf(ctx), id)
+	if !caught && errors.Is(err, pipeline.ErrNotFound) {
+		v, err = s.videoInLog(ctx, id)
+	}
 	if err == nil && !caught {
 		err = v.Apply(e)
 	}
@@ -66,6 +70,18 @@ func (s *server) videoAfter(ctx context.Context, id string, e pipeline.Event) (*
 		return nil, err
 	}
 	return &videoOutput{v}, nil
+}
+
+// videoInLog returns a video that the catalog does not know yet, as it was uploaded.
+func (s *server) videoInLog(ctx context.Context, id string) (v pipeline.VideoView, err error) {
+	uploaded, err := s.cfg.Log.Last(ctx, pipeline.UploadedSubject(projectOf(ctx), id))
+	switch {
+	case err != nil:
+		return v, orUnavailable(err)
+	case uploaded[0].Sequence == 0:
+		return v, pipeline.ErrNotFound
+	}
+	return v, v.Apply(uploaded[0])
 }
 
 type jobInput struct {

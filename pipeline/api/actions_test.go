@@ -63,7 +63,15 @@ func byHeader(c *Config) {
 // late is a catalog that a test makes late.
 type late struct {
 	Catalog
-	on bool
+	on      bool
+	unaware bool // of any video
+}
+
+func (l *late) Video(ctx context.Context, project, id string) (pipeline.VideoView, error) {
+	if l.unaware {
+		return pipeline.VideoView{}, pipeline.ErrNotFound
+	}
+	return l.Catalog.Video(ctx, project, id)
 }
 
 func (l *late) WaitFor(ctx context.Context, seq uint64) error {
@@ -74,10 +82,10 @@ func (l *late) WaitFor(ctx context.Context, seq uint64) error {
 }
 
 func TestCancelVideo(t *testing.T) {
-	for _, isLate := range []bool{false, true} {
+	for _, how := range []late{{}, {on: true}, {on: true, unaware: true}} {
 		e := newEnv(t, func(c *Config) {
 			byHeader(c)
-			c.Catalog = &late{c.Catalog, isLate}
+			c.Catalog = &late{c.Catalog, how.on, how.unaware}
 		})
 		v := e.uploaded()
 		var answers []pipeline.VideoView
@@ -97,8 +105,8 @@ func TestCancelVideo(t *testing.T) {
 }
 
 func TestRetryVideo(t *testing.T) {
-	for _, isLate := range []bool{false, true} {
-		e := newEnv(t, func(c *Config) { c.Catalog = &late{c.Catalog, isLate} })
+	for _, how := range []late{{}, {on: true}, {on: true, unaware: true}} {
+		e := newEnv(t, func(c *Config) { c.Catalog = &late{c.Catalog, how.on, how.unaware} })
 		v := e.uploaded()
 		resp, raw := e.act("/v1/videos/" + v.ID + "/retry")
 		wantProblem(t, resp, raw, codeState)
@@ -150,7 +158,7 @@ func TestRetryJob(t *testing.T) {
 	for _, isLate := range []bool{false, true} {
 		e := newEnv(t, func(c *Config) {
 			byHeader(c)
-			c.Catalog = &late{c.Catalog, isLate}
+			c.Catalog = &late{c.Catalog, isLate, false}
 		})
 		id := e.uploaded().ID
 		e.inspected(id)
