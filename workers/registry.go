@@ -95,6 +95,9 @@ func decodeParams[P any](worker string, raw json.RawMessage, defs huma.Registry,
 	if err := json.Unmarshal(raw, &value); err != nil {
 		return params, pipeline.Fail(pipeline.CodeParameters, "parameters of %s: %w", worker, err)
 	}
+	if err := checkNames(worker, value, schema); err != nil {
+		return params, err
+	}
 	result := &huma.ValidateResult{}
 	huma.Validate(defs, schema, huma.NewPathBuffer([]byte{}, 0), huma.ModeWriteToServer, value, result)
 	if len(result.Errors) > 0 {
@@ -106,6 +109,21 @@ func decodeParams[P any](worker string, raw json.RawMessage, defs huma.Registry,
 	return params, nil
 }
 
+// checkNames refuses parameters that the schema does not have, and names those that it has.
+func checkNames(worker string, value any, schema *huma.Schema) error {
+	object, ok := value.(map[string]any)
+	if !ok || schema.Properties == nil {
+		return nil // the validation tells
+	}
+	for _, name := range slices.Sorted(maps.Keys(object)) {
+		if _, known := schema.Properties[name]; !known {
+			return pipeline.Fail(pipeline.CodeParameters, "%s",
+				pipeline.Unknown("parameter of "+worker, name, slices.Collect(maps.Keys(schema.Properties))))
+		}
+	}
+	return nil
+}
+
 // Types returns the registered types in the order of their names.
 func (r *Registry) Types() []Type {
 	types := make([]Type, 0, len(r.types))
@@ -114,6 +132,9 @@ func (r *Registry) Types() []Type {
 	}
 	return types
 }
+
+// Type returns a registered type; an error with CodeWorkerTypeUnknown names those that there are.
+func (r *Registry) Type(name string) (Type, error) { return r.lookup(name) }
 
 // Plan implements pipeline.Planner.
 func (r *Registry) Plan(worker string, params json.RawMessage, m pipeline.Media) ([]pipeline.Job, error) {
@@ -157,7 +178,8 @@ func (r *Registry) CheckMachine(ctx context.Context) map[string]error {
 func (r *Registry) lookup(worker string) (Type, error) {
 	t, ok := r.types[worker]
 	if !ok {
-		return Type{}, pipeline.Fail(pipeline.CodeWorkerTypeUnknown, "no worker of type %q is registered", worker)
+		return Type{}, pipeline.Fail(pipeline.CodeWorkerTypeUnknown, "%s",
+			pipeline.Unknown("worker type", worker, slices.Collect(maps.Keys(r.types))))
 	}
 	return t, nil
 }

@@ -10,12 +10,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"github.com/alecthomas/kong"
 
+	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/client"
 )
 
@@ -45,19 +48,24 @@ func main() {
 // commands is the command line.
 type commands struct {
 	Config   string `help:"YAML file with settings and pipelines." env:"REELMILL_CONFIG" placeholder:"FILE"`
-	LogLevel string `help:"${enum}." default:"info" enum:"debug,info,warn,error" env:"REELMILL_LOG_LEVEL"`
+	LogLevel string `help:"Log what is at least so important: ${enum}." default:"info" enum:"debug,info,warn,error" env:"REELMILL_LOG_LEVEL"`
 
-	Serve   serveCommand   `cmd:"" help:"Run everything in one process: API, broker, coordinator and workers."`
-	Worker  workerCommand  `cmd:"" help:"Run jobs for a server that runs elsewhere."`
-	Upload  uploadCommand  `cmd:"" help:"Upload videos to a server, and wait for them if asked."`
-	Videos  videosCommand  `cmd:"" help:"List, explain, cancel and delete videos."`
-	Jobs    jobsCommand    `cmd:"" help:"Try jobs again."`
-	Dead    deadCommand    `cmd:"" help:"List, show, redrive and discard dead letters."`
-	Stats   statsCommand   `cmd:"" help:"Throughput, failures and times of a server."`
-	Run     runCommand     `cmd:"" help:"Process one file without a server."`
-	Rebuild rebuildCommand `cmd:"" help:"Make the read model anew while the server is stopped."`
-	Doctor  doctorCommand  `cmd:"" help:"Check that this machine has what ReelMill needs."`
-	Version versionCommand `cmd:"" help:"Print the version."`
+	ShowVersion kong.VersionFlag `name:"version" help:"Print the version."`
+
+	Serve      serveCommand      `cmd:"" help:"Run everything in one process: API, broker, coordinator and workers."`
+	Worker     workerCommand     `cmd:"" help:"Run jobs for a server that runs elsewhere."`
+	Upload     uploadCommand     `cmd:"" help:"Upload videos to a server, and wait for them if asked."`
+	Videos     videosCommand     `cmd:"" help:"List, show, follow, explain, cancel and delete videos."`
+	Jobs       jobsCommand       `cmd:"" help:"Try jobs again."`
+	Dead       deadCommand       `cmd:"" help:"List, show, redrive and discard dead letters."`
+	Stats      statsCommand      `cmd:"" help:"Print throughput, failures and times of a server."`
+	Workers    workersCommand    `cmd:"" help:"List the worker types, and show the parameters of one."`
+	Run        runCommand        `cmd:"" help:"Process one file without a server."`
+	Rebuild    rebuildCommand    `cmd:"" help:"Make the read model anew while the server is stopped."`
+	Doctor     doctorCommand     `cmd:"" help:"Check that this machine has what ReelMill needs."`
+	Completion completionCommand `cmd:"" help:"Print what makes a shell complete commands with the Tab key."`
+	Help       helpCommand       `cmd:"" help:"Show the help of a command."`
+	Version    versionCommand    `cmd:"" help:"Print the version."`
 }
 
 // streams are where a command writes: data to out, everything for people to err.
@@ -87,10 +95,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	parser, err := kong.New(&c, kong.Name("reelmill"), kong.Writers(stdout, stderr),
 		kong.Description("Turns an uploaded video into everything a site needs to play it.\n\n"+
 			"  reelmill serve\n  reelmill upload film.mp4 --wait=ready\n  reelmill run film.mp4 --out film"),
-		kong.Exit(func(int) { panic(errDone) }), kong.ConfigureHelp(kong.HelpOptions{Compact: true}), helpTexts)
+		kong.Exit(func(int) { panic(errDone) }), kong.ConfigureHelp(kong.HelpOptions{Compact: true}), helpTexts,
+		kong.Vars{"version": "reelmill " + version})
 	if err != nil {
 		return err
 	}
+	if line, asked := os.LookupEnv("COMP_LINE"); asked {
+		return complete(stdout, parser.Model, line)
+	}
+	args = spellHelp(args)
 	settings, err := loadSettings(args)
 	if err != nil {
 		return usageError{err}
@@ -108,11 +121,20 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	parsed.BindTo(ctx, (*context.Context)(nil))
 	parsed.Bind(streams{stdout, stderr}, settings, newLogger(stderr, c.LogLevel))
 	err = parsed.Run()
-	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+	var none *noServerError
+	switch {
+	case ctx.Err() != nil && err == context.Canceled: //nolint:errorlint // it has nothing to add
 		return errInterrupted
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		return fmt.Errorf("%w: %w", errInterrupted, err)
+	case errors.As(err, &none):
+		return none
 	}
 	return err
 }
+
+// settingCodes are those of errors of this process that a flag or the configuration is to blame for.
+var settingCodes = []pipeline.Code{pipeline.CodeWorkerTypeUnknown, pipeline.CodeParameters}
 
 // errInterrupted says that the user stopped the program.
 var errInterrupted = errors.New("interrupted")
@@ -122,6 +144,7 @@ func exitCode(err error) int {
 	var usage usageError
 	var answer *client.Error
 	var failed *notReadyError
+	var coded *pipeline.Error
 	switch {
 	case err == nil:
 		return 0
@@ -133,8 +156,13 @@ func exitCode(err error) int {
 		return exitProcessing
 	case errors.Is(err, context.DeadlineExceeded):
 		return exitTimeout
-	case errors.As(err, &answer) && answer.Status == 404:
+	case errors.As(err, &coded) && slices.Contains(settingCodes, coded.Code):
+		return exitUsage
+	case errors.As(err, &answer) && answer.Status == http.StatusNotFound:
 		return exitNotFound
+	case errors.As(err, &answer) && (answer.Status == http.StatusBadRequest ||
+		answer.Status == http.StatusUnprocessableEntity):
+		return exitUsage
 	}
 	return exitFailure
 }

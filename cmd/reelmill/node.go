@@ -136,6 +136,10 @@ func (n *node) openStore(ctx context.Context) error {
 
 func (n *node) rawStore(ctx context.Context) (s storage.Store, name string, err error) {
 	if !strings.HasPrefix(n.store, "s3:") {
+		if strings.Contains(n.store, "://") {
+			return nil, "", usageError{fmt.Errorf("--store %s: objects are kept in a folder, or in a bucket: "+
+				"s3://bucket/prefix?endpoint=URL&region=R", n.store)}
+		}
 		dir := n.store
 		if dir == "" {
 			dir = filepath.Join(n.data, "objects")

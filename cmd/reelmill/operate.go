@@ -3,10 +3,13 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -18,11 +21,78 @@ import (
 
 // serverFlags are the flags of every command that asks a server.
 type serverFlags struct {
-	Server string `help:"URL of the server." default:"http://127.0.0.1:8080" env:"REELMILL_SERVER"`
-	JSON   bool   `help:"Print JSON."`
+	Server webURL `help:"URL of the server." default:"http://127.0.0.1:8080" env:"REELMILL_SERVER"`
+	JSON   bool   `help:"Print JSON, one value on a line."`
 }
 
-func (f serverFlags) client() *client.Client { return client.New(f.Server, http.DefaultClient) }
+func (f serverFlags) client() *client.Client {
+	return client.New(string(f.Server), &http.Client{Transport: dialer{http.DefaultTransport, f.Server}})
+}
+
+// pageFlags are the flags of every list that may be long.
+type pageFlags struct {
+	Limit  int    `help:"List so many at most, 1 to 200." default:"50"`
+	Cursor string `help:"Go on where the list before ended, which printed this cursor."`
+}
+
+// maxPage is how many items a page has at most.
+const maxPage = 200
+
+// Validate is called by kong.
+func (f pageFlags) Validate() error {
+	if f.Limit < 1 || f.Limit > maxPage {
+		return fmt.Errorf("--limit: %d is not within 1 to %d", f.Limit, maxPage)
+	}
+	return nil
+}
+
+// more tells how to see the rest of a list; next is empty when there is none.
+func (f pageFlags) more(s streams, next string) {
+	if next != "" {
+		fmt.Fprintf(s.err, "There are more: add --cursor %s\n", next)
+	}
+}
+
+// dialer says in plain words when nobody answers at the server's address.
+type dialer struct {
+	http.RoundTripper
+	server webURL
+}
+
+// RoundTrip implements http.RoundTripper.
+func (d dialer) RoundTrip(r *http.Request) (*http.Response, error) {
+	answer, err := d.RoundTripper.RoundTrip(r)
+	if failed, ok := errors.AsType[*net.OpError](err); ok && failed.Op == "dial" {
+		err = &noServerError{d.server, err}
+	}
+	return answer, err
+}
+
+// noServerError says that there is no server. It is all that a command prints then.
+type noServerError struct {
+	server webURL
+	err    error
+}
+
+func (e *noServerError) Error() string {
+	return fmt.Sprintf("no server answers at %s: start one with `reelmill serve`, or name it with --server (%v)",
+		e.server, e.err)
+}
+
+func (e *noServerError) Unwrap() error { return e.err }
+
+// webURL is the address of something that speaks HTTP.
+type webURL string
+
+// UnmarshalText wants http or https and a host.
+func (u *webURL) UnmarshalText(text []byte) error {
+	at, err := url.Parse(string(text))
+	if err != nil || at.Host == "" || at.Scheme != "http" && at.Scheme != "https" {
+		return fmt.Errorf("%q is no URL; write one such as http://127.0.0.1:8080", text)
+	}
+	*u = webURL(text)
+	return nil
+}
 
 // print prints v as a JSON line when --json was given, else what text writes.
 func (f serverFlags) print(s streams, v any, text func(io.Writer)) error {
@@ -34,119 +104,6 @@ func (f serverFlags) print(s streams, v any, text func(io.Writer)) error {
 	return table.Flush()
 }
 
-// videosCommand is about videos that were uploaded.
-type videosCommand struct {
-	List   videosList   `cmd:"" help:"List videos, newest first."`
-	Why    videosWhy    `cmd:"" help:"Say what a video waits for, and how it came there."`
-	Cancel videosCancel `cmd:"" help:"Stop a video: its running jobs end within 2 seconds."`
-	Retry  videosRetry  `cmd:"" help:"Go on with a video that was errored or canceled; what is complete stays."`
-	Delete videosDelete `cmd:"" help:"Delete a video with all that was made of it."`
-}
-
-type videosList struct {
-	serverFlags
-	Status string `help:"Only those in this state." placeholder:"STATE"`
-	Limit  int    `help:"How many at most." default:"50"`
-}
-
-// Run lists videos.
-func (c videosList) Run(ctx context.Context, s streams) error {
-	page, err := c.client().List(ctx, client.ListOptions{Status: pipeline.VideoState(c.Status), Limit: c.Limit})
-	if err != nil {
-		return err
-	}
-	return c.print(s, page.Data, func(w io.Writer) {
-		fmt.Fprintln(w, "ID\tSTATUS\tPROGRESS\tCREATED\tFILE")
-		for _, v := range page.Data {
-			created := v.CreatedAt.Local().Format(time.DateTime)
-			fmt.Fprintf(w, "%s\t%s\t%d %%\t%s\t%s\n", v.ID, v.Status, v.Progress, created, v.Filename)
-		}
-	})
-}
-
-type videosWhy struct {
-	serverFlags
-	ID string `arg:"" help:"Of the video."`
-}
-
-// Run prints what the video waits for.
-func (c videosWhy) Run(ctx context.Context, s streams) error {
-	why, err := c.client().Why(ctx, c.ID)
-	if err != nil {
-		return err
-	}
-	return c.print(s, why, func(w io.Writer) {
-		fmt.Fprintf(w, "%s is %s: %s\n", why.Video, why.Status, why.Summary)
-		for _, j := range why.Jobs {
-			fmt.Fprintf(w, "  %s\t%s\t%s\n", j.Job, j.Reason, j.Detail)
-		}
-		fmt.Fprintln(w)
-		if why.Earlier > 0 {
-			fmt.Fprintf(w, "%d earlier events are left out\n", why.Earlier)
-		}
-		for _, m := range why.Timeline {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", m.At.Local().Format("15:04:05.000"), m.Event, m.Job, m.Detail)
-		}
-	})
-}
-
-type videosCancel struct {
-	serverFlags
-	IDs []string `arg:"" name:"id" help:"Of the videos."`
-}
-
-// Run cancels videos.
-func (c videosCancel) Run(ctx context.Context, s streams) error {
-	for _, id := range c.IDs {
-		view, err := c.client().Cancel(ctx, id)
-		if err != nil {
-			return fmt.Errorf("cancel %s: %w", id, err)
-		}
-		if err := c.print(s, view, func(w io.Writer) { fmt.Fprintln(w, id, "is", view.Status) }); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-type videosRetry struct {
-	serverFlags
-	IDs []string `arg:"" name:"id" help:"Of the videos."`
-}
-
-// Run has videos go on.
-func (c videosRetry) Run(ctx context.Context, s streams) error {
-	for _, id := range c.IDs {
-		view, err := c.client().Retry(ctx, id)
-		if err != nil {
-			return fmt.Errorf("retry %s: %w", id, err)
-		}
-		if err := c.print(s, view, func(w io.Writer) { fmt.Fprintln(w, id, "is", view.Status) }); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-type videosDelete struct {
-	serverFlags
-	IDs []string `arg:"" name:"id" help:"Of the videos."`
-}
-
-// Run deletes videos.
-func (c videosDelete) Run(ctx context.Context, s streams) error {
-	for _, id := range c.IDs {
-		if err := c.client().Delete(ctx, id); err != nil {
-			return fmt.Errorf("delete %s: %w", id, err)
-		}
-		gone := map[string]any{"id": id, "deleted": true}
-		if err := c.print(s, gone, func(w io.Writer) { fmt.Fprintln(w, id, "is deleted") }); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // jobsCommand is about jobs of videos.
 type jobsCommand struct {
 	Retry jobsRetry `cmd:"" help:"Try an errored job again; its video is processing again."`
@@ -154,7 +111,15 @@ type jobsCommand struct {
 
 type jobsRetry struct {
 	serverFlags
-	ID string `arg:"" help:"Of the job: the video's id, a slash, the job's name."`
+	ID string `arg:"" help:"Id of the job: the video's id, a slash, the job's name."`
+}
+
+// Validate is called by kong.
+func (c jobsRetry) Validate() error {
+	if video, job, _ := strings.Cut(c.ID, "/"); video == "" || job == "" {
+		return fmt.Errorf("%q is no id of a job: that is the video's id, a slash, and the job's name", c.ID)
+	}
+	return nil
 }
 
 // Run has a job tried again.
@@ -169,24 +134,23 @@ func (c jobsRetry) Run(ctx context.Context, s streams) error {
 // deadCommand is about dead letters.
 type deadCommand struct {
 	List    deadList    `cmd:"" help:"List jobs that failed for good, oldest first."`
-	Show    deadShow    `cmd:"" help:"Show all that is known of one."`
-	Redrive deadRedrive `cmd:"" help:"Try their jobs again."`
-	Discard deadDiscard `cmd:"" help:"Forget them."`
+	Show    deadShow    `cmd:"" help:"Show all that is known of a dead letter."`
+	Redrive deadRedrive `cmd:"" help:"Try the jobs of dead letters again."`
+	Discard deadDiscard `cmd:"" help:"Delete dead letters; their jobs stay errored."`
 }
 
 type deadList struct {
 	serverFlags
+	pageFlags
 }
 
 // Run lists dead letters.
 func (c deadList) Run(ctx context.Context, s streams) error {
-	letters := []client.DeadLetter{}
-	for d, err := range c.client().DeadLetters(ctx) {
-		if err != nil {
-			return err
-		}
-		letters = append(letters, d)
+	letters, next, err := c.client().DeadLetterPage(ctx, c.Limit, c.Cursor)
+	if err != nil {
+		return err
 	}
+	defer c.more(s, next)
 	return c.print(s, letters, func(w io.Writer) {
 		if len(letters) == 0 {
 			fmt.Fprintln(w, "there are no dead letters")
@@ -202,7 +166,7 @@ func (c deadList) Run(ctx context.Context, s streams) error {
 
 type deadShow struct {
 	serverFlags
-	ID string `arg:"" help:"Of the dead letter."`
+	ID string `arg:"" help:"Id of the dead letter; reelmill dead list shows them."`
 }
 
 // Run shows a dead letter.
@@ -225,8 +189,8 @@ func (c deadShow) Run(ctx context.Context, s streams) error {
 
 type deadRedrive struct {
 	serverFlags
-	IDs []string `arg:"" optional:"" name:"id" help:"Of the dead letters."`
-	All bool     `help:"Every dead letter."`
+	IDs []string `arg:"" optional:"" name:"id" help:"Ids of dead letters; reelmill dead list shows them."`
+	All bool     `help:"Take every dead letter."`
 }
 
 // Run has the jobs of dead letters tried again.
@@ -242,8 +206,8 @@ func (c deadRedrive) Run(ctx context.Context, s streams) error {
 
 type deadDiscard struct {
 	serverFlags
-	IDs []string `arg:"" optional:"" name:"id" help:"Of the dead letters."`
-	All bool     `help:"Every dead letter."`
+	IDs []string `arg:"" optional:"" name:"id" help:"Ids of dead letters; reelmill dead list shows them."`
+	All bool     `help:"Take every dead letter."`
 }
 
 // Run forgets dead letters.
@@ -281,14 +245,18 @@ func (f serverFlags) each(ctx context.Context, ids []string, all bool, do func(i
 // statsCommand prints what happened in a range of time.
 type statsCommand struct {
 	serverFlags
-	Last   time.Duration `help:"How far back." default:"1h"`
-	Window time.Duration `help:"Length of a window: 1m or 5m." default:"5m"`
+	Last   time.Duration `help:"Look back so far." default:"1h"`
+	Window string        `help:"Length of a window: ${enum}." enum:"1m,5m" default:"5m"`
 }
 
 // Run prints a line for each window in which something happened, and the whole.
 func (c statsCommand) Run(ctx context.Context, s streams) error {
+	window, err := time.ParseDuration(c.Window)
+	if err != nil {
+		return err
+	}
 	now := time.Now()
-	stats, err := c.client().Stats(ctx, client.StatsOptions{Window: c.Window, From: now.Add(-c.Last), To: now})
+	stats, err := c.client().Stats(ctx, client.StatsOptions{Window: window, From: now.Add(-c.Last), To: now})
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"text/tabwriter"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -25,15 +26,14 @@ import (
 // runCommand processes one file in a node of its own, which lives in a temporary folder and listens on
 // loopback for itself alone.
 type runCommand struct {
-	File      string         `arg:"" help:"A video file." type:"existingfile"`
-	Out       string         `help:"Folder for the outputs, empty or absent." required:"" type:"path" placeholder:"DIR"`
-	Pipeline  string         `help:"Pipeline to use." placeholder:"NAME"`
-	Watermark string         `help:"${watermark_help}" placeholder:"FILE|text:WORDS"`
-	Timeout   time.Duration  `help:"How long to wait." default:"6h"`
-	Slots     map[string]int `help:"${slots_help}" env:"REELMILL_SLOTS"`
-	Threads   threads        `help:"${threads_help}" default:"0" env:"REELMILL_THREADS"`
-	JSON      bool           `help:"Print the video as a JSON line."`
-	Timeline  bool           `help:"Print the events."`
+	File string `arg:"" help:"A video file." type:"existingfile"`
+	Out  string `help:"Folder for the outputs, empty or absent." required:"" type:"path" placeholder:"DIR"`
+	wishes
+	Timeout  time.Duration  `help:"Give up after this time." default:"6h"`
+	Slots    map[string]int `help:"${slots_help}" env:"REELMILL_SLOTS"`
+	Threads  threads        `help:"${threads_help}" default:"0" env:"REELMILL_THREADS"`
+	JSON     bool           `help:"Print the video and its outputs as a JSON line."`
+	Timeline bool           `help:"Print the events."`
 }
 
 // Run processes the file and copies its outputs into --out.
@@ -71,24 +71,23 @@ func (c runCommand) Run(ctx context.Context, s streams, set *settings, log *slog
 }
 
 func (c runCommand) process(ctx context.Context, s streams, n *node, url string) error {
-	upload := uploadCommand{
-		Server: url, Pipeline: c.Pipeline, Watermark: c.Watermark, Wait: "ready", Timeout: c.Timeout,
-	}
-	api := client.New(url, http.DefaultClient)
-	bars := newBars(s.err, "")
-	defer bars.close()
-	view, err := api.Upload(ctx, client.Upload{
-		Path: c.File, Pipeline: c.Pipeline, Watermark: c.Watermark, Progress: bars.sent,
-	})
+	w := watch{api: client.New(url, http.DefaultClient), server: webURL(url), until: "ready", timeout: c.Timeout}
+	screen := newScreen(s)
+	defer screen.close()
+	bar := screen.file(filepath.Base(c.File))
+	defer bar.close()
+	up := c.upload(c.File)
+	up.Progress = bar.sent
+	view, err := w.api.Upload(ctx, up)
 	if err != nil {
 		return err
 	}
-	if view, err = upload.await(ctx, api, view, bars); err != nil {
-		return err
+	if view, err = w.await(ctx, view, bar.processed); err != nil {
+		return errors.Unwrap(err) // the server ends with this command, and nothing goes on
 	}
-	bars.close()
+	bar.close()
 	if c.Timeline {
-		if err := printTimeline(ctx, s.out, api, view.ID, ""); err != nil {
+		if err := (&timeline{out: s.out}).follow(ctx, w.api, view.ID, ""); err != nil {
 			return err
 		}
 	}
@@ -112,14 +111,9 @@ func (c runCommand) print(s streams, view pipeline.VideoView, outputs []pipeline
 			Outputs []pipeline.OutputView `json:"outputs"`
 		}{view, outputs})
 	}
-	for _, o := range outputs {
-		if o.Kind == pipeline.KindIndex {
-			continue
-		}
-		path := filepath.Join(c.Out, filepath.FromSlash(o.Path))
-		fmt.Fprintf(s.out, "%-16s %10d bytes  %s\n", o.Kind, o.Size, path)
-	}
-	return nil
+	table := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
+	printOutputs(table, pipeline.ListedOutputs(outputs), c.Out)
+	return table.Flush()
 }
 
 // copyOutputs writes the outputs of a video below dir, at the paths that they are played from.

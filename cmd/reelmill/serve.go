@@ -54,6 +54,7 @@ var helpTexts = kong.Vars{
 	"public_help":          "Listen beyond loopback although there is no authentication yet.",
 	"watermark_help":       "An image FILE, or text:WORDS, for a watermarked copy.",
 	"wait_help":            "Wait until each video is playable or ready.",
+	"video_states":         "any,queued,inspecting,processing,ready,errored,rejected,canceled",
 }
 
 // serveCommand runs everything in one process.
@@ -192,7 +193,11 @@ func probe(ctx context.Context, url string) (bool, error) {
 func listen(ctx context.Context, address string) (net.Listener, string, error) {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {
-		return nil, "", fmt.Errorf("listen: %w", err)
+		err = fmt.Errorf("listen: %w", err)
+		if _, ok := errors.AsType[*net.AddrError](err); ok {
+			err = usageError{fmt.Errorf("%w; write an address and a port, such as 127.0.0.1:8080", err)}
+		}
+		return nil, "", err
 	}
 	host, port, err := net.SplitHostPort(l.Addr().String())
 	if err != nil {

@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"maps"
 	"os"
+	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -57,11 +59,42 @@ func (s *settings) parse(raw []byte) error {
 	d := yaml.NewDecoder(bytes.NewReader(raw))
 	d.KnownFields(true)
 	if err := d.Decode(&file); err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("configuration %s: %w", s.path, err)
+		return fmt.Errorf("configuration %s: %w", s.path, plainly(err))
 	}
 	s.Pipelines = file.Pipelines
 	delete(s.values, "pipelines")
 	return nil
+}
+
+// unknownField is what the YAML decoder says of a key of a pipeline or a step that there is not.
+var unknownField = regexp.MustCompile(`^(line \d+): field (\S+) not found in type pipeline\.(\w+)$`)
+
+// plainly names the keys that there are, where the YAML decoder names a Go type.
+func plainly(err error) error {
+	var mistakes *yaml.TypeError
+	if !errors.As(err, &mistakes) {
+		return err
+	}
+	var texts []string
+	for _, text := range mistakes.Errors {
+		if m := unknownField.FindStringSubmatch(text); m != nil {
+			kind, known := "key of a pipeline", yamlKeys[pipeline.Pipeline]()
+			if m[3] == "Step" {
+				kind, known = "key of a step", yamlKeys[pipeline.Step]()
+			}
+			text = m[1] + ": " + pipeline.Unknown(kind, m[2], known)
+		}
+		texts = append(texts, text)
+	}
+	return errors.New(strings.Join(texts, "; "))
+}
+
+// yamlKeys returns the keys of T in a YAML file.
+func yamlKeys[T any]() (names []string) {
+	for field := range reflect.TypeFor[T]().Fields() {
+		names = append(names, field.Tag.Get("yaml"))
+	}
+	return names
 }
 
 // check refuses keys that no flag has: a misspelt key that is ignored is a setting that silently does not
@@ -80,11 +113,26 @@ func (s *settings) check(model *kong.Application) error {
 	collect(model.Node)
 	for _, key := range slices.Sorted(maps.Keys(s.values)) {
 		if !known[flagName(key)] {
-			return fmt.Errorf("configuration %s: unknown key %q; `reelmill serve --help` lists the flags, "+
-				"and each is a key", s.path, key)
+			return fmt.Errorf("configuration %s: %s", s.path, pipeline.Unknown("key", key, keys(model)))
 		}
 	}
 	return nil
+}
+
+// keys are what a configuration file is for: the flags of serve, and pipelines.
+func keys(model *kong.Application) []string {
+	names := []string{"pipelines"}
+	for _, n := range append([]*kong.Node{model.Node}, model.Children...) {
+		if n != model.Node && n.Name != "serve" {
+			continue
+		}
+		for _, f := range n.Flags {
+			if !f.Hidden && f.Name != "help" && f.Name != "version" && f.Name != "config" {
+				names = append(names, strings.ReplaceAll(f.Name, "-", "_"))
+			}
+		}
+	}
+	return names
 }
 
 // flagName is the flag of a key: both webhook_url and webhook-url are --webhook-url.

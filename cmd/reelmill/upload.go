@@ -6,16 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
-	"os"
 	"path/filepath"
-	"strings"
-	"syscall"
+	"sync"
 	"time"
 
-	"github.com/vbauerster/mpb/v8"
-	"github.com/vbauerster/mpb/v8/decor"
-	"golang.org/x/term"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/client"
@@ -23,15 +18,43 @@ import (
 
 // uploadCommand sends files to a server.
 type uploadCommand struct {
-	Files     []string          `arg:"" name:"file" help:"Video files." type:"existingfile"`
-	Server    string            `help:"URL of the server." default:"http://127.0.0.1:8080" env:"REELMILL_SERVER"`
-	Pipeline  string            `help:"Pipeline to use." placeholder:"NAME"`
-	Watermark string            `help:"${watermark_help}" placeholder:"FILE|text:WORDS"`
-	Metadata  map[string]string `help:"Your own data, returned with the video: key=value;key=value."`
-	Wait      string            `help:"${wait_help}" enum:"no,playable,ready" default:"no" placeholder:"playable|ready"`
-	Timeout   time.Duration     `help:"How long to wait for one video." default:"6h"`
-	JSON      bool              `help:"Print each video as a JSON line."`
-	Timeline  bool              `help:"Print the events of each video that was waited for."`
+	Files []string `arg:"" name:"file" help:"Video files." type:"existingfile"`
+	serverFlags
+	wishes
+	Wait     string        `help:"${wait_help}" enum:"no,playable,ready" default:"no" placeholder:"playable|ready"`
+	Timeout  time.Duration `help:"Wait so long for one video; it goes on after that." default:"6h"`
+	Parallel int           `help:"Send so many files side by side, 1 to 16." default:"3"`
+	Timeline bool          `help:"Print the events of each video that was waited for."`
+}
+
+// wishes are what an upload may ask for.
+type wishes struct {
+	Pipeline    string            `help:"Name of the pipeline. Default: the server's." placeholder:"NAME"`
+	Priority    string            `help:"What goes first: ${enum}." enum:"high,normal,bulk" default:"normal"`
+	Watermark   string            `help:"${watermark_help}" placeholder:"FILE|text:WORDS"`
+	Metadata    map[string]string `help:"Your own data, returned with the video: key=value;key=value."`
+	Passthrough string            `help:"Your own text, returned with the video and in webhooks." placeholder:"TEXT"`
+	WebhookURL  webURL            `help:"Where the end of this video is told." placeholder:"URL"`
+}
+
+// upload returns the upload of a file with these wishes.
+func (w wishes) upload(file string) client.Upload {
+	return client.Upload{
+		Path: file, Pipeline: w.Pipeline, Priority: pipeline.Priority(w.Priority), Watermark: w.Watermark,
+		Metadata: w.Metadata, Passthrough: w.Passthrough, WebhookURL: string(w.WebhookURL),
+		IdempotencyKey: pipeline.NewID("upl"),
+	}
+}
+
+// maxParallel is how many files are sent side by side at most.
+const maxParallel = 16
+
+// Validate is called by kong.
+func (c uploadCommand) Validate() error {
+	if c.Parallel < 1 || c.Parallel > maxParallel {
+		return fmt.Errorf("--parallel: %d is not within 1 to %d", c.Parallel, maxParallel)
+	}
+	return nil
 }
 
 // notReadyError says that a video came to another end than the one waited for.
@@ -45,55 +68,120 @@ func (e *notReadyError) Error() string {
 	return fmt.Sprintf("%s is %s", e.view.Filename, e.view.Status)
 }
 
-// Run uploads one file after the other; a file that fails does not keep the others from being uploaded.
-func (c uploadCommand) Run(ctx context.Context, s streams) error {
-	var err error
-	for _, file := range c.Files {
-		err = errors.Join(err, c.one(ctx, s, file))
-		if ctx.Err() != nil {
-			break
-		}
-	}
-	return err
+// goesOnError says that a command stopped waiting for a video, which goes on without it.
+type goesOnError struct {
+	id     string
+	server webURL
+	err    error // why the command stopped
 }
 
-func (c uploadCommand) one(ctx context.Context, s streams, file string) error {
-	api := client.New(c.Server, http.DefaultClient)
-	bars := newBars(s.err, filepath.Base(file))
-	defer bars.close()
-	view, err := api.Upload(ctx, client.Upload{
-		Path: file, Pipeline: c.Pipeline, Watermark: c.Watermark, Metadata: c.Metadata,
-		IdempotencyKey: pipeline.NewID("upl"), Progress: bars.sent,
-	})
-	if errors.Is(err, syscall.ECONNREFUSED) {
-		return fmt.Errorf("upload %s: no server answers at %s: start one with `reelmill serve`, or name it with "+
-			"--server: %w", file, c.Server, err)
+func (e *goesOnError) Error() string {
+	why := ""
+	switch {
+	case errors.Is(e.err, context.DeadlineExceeded):
+		why = ", the time is up"
+	case !errors.Is(e.err, context.Canceled):
+		why = fmt.Sprintf(" (%v)", e.err)
 	}
+	return fmt.Sprintf("stopped waiting for %s%s: the server goes on with it; see `reelmill videos watch %s "+
+		"--server %s`", e.id, why, e.id, e.server)
+}
+
+func (e *goesOnError) Unwrap() error { return e.err }
+
+// Run uploads files side by side; one that fails does not keep the others from being uploaded.
+func (c uploadCommand) Run(ctx context.Context, s streams) error {
+	u := uploader{uploadCommand: c, api: c.client(), out: s.out, screen: newScreen(s)}
+	defer u.screen.close()
+	failed := make([]error, len(c.Files))
+	var group errgroup.Group
+	group.SetLimit(c.Parallel)
+	for i, file := range c.Files {
+		group.Go(func() error {
+			if failed[i] = ctx.Err(); failed[i] == nil {
+				failed[i] = u.one(ctx, file)
+			}
+			return nil
+		})
+	}
+	err := group.Wait()
+	return errors.Join(err, errors.Join(failed...))
+}
+
+// uploader is one run of the command.
+type uploader struct {
+	uploadCommand
+	api    *client.Client
+	screen *screen
+	out    io.Writer
+	mu     sync.Mutex // one video at a time prints
+}
+
+func (u *uploader) one(ctx context.Context, file string) error {
+	bar := u.screen.file(filepath.Base(file))
+	defer bar.close()
+	up := u.upload(file)
+	up.Progress = bar.sent
+	view, err := u.api.Upload(ctx, up)
 	if err != nil {
+		if ctx.Err() != nil {
+			return fmt.Errorf("upload %s: it was not sent whole, and the server keeps nothing of it: %w", file, err)
+		}
 		return fmt.Errorf("upload %s: %w", file, err)
 	}
-	if c.Wait != "no" {
-		if view, err = c.await(ctx, api, view, bars); err != nil {
-			return err
-		}
+	if u.Wait == "no" {
+		return u.report(ctx, view)
 	}
-	bars.close()
-	if err := c.print(s.out, view); err != nil {
+	u.accepted(view)
+	w := watch{api: u.api, server: u.Server, until: u.Wait, timeout: u.Timeout}
+	if view, err = w.await(ctx, view, bar.processed); err != nil {
 		return err
 	}
-	if c.Timeline && c.Wait != "no" {
-		var last pipeline.EventType
-		if c.Wait == "playable" && view.Playable {
-			last = pipeline.VideoPlayable
-		}
-		if err := printTimeline(ctx, s.out, api, view.ID, last); err != nil {
-			return err
-		}
+	bar.close()
+	if err := u.report(ctx, view); err != nil {
+		return err
 	}
-	if reached(view, c.Wait) {
+	if reached(view, u.Wait) {
 		return nil
 	}
 	return &notReadyError{view}
+}
+
+// accepted prints the id of a video as soon as it is known.
+func (u *uploader) accepted(view pipeline.VideoView) {
+	u.screen.line(fmt.Sprintf("%s  %s  %s", view.ID, view.Status, view.Filename))
+}
+
+// report prints what became of a video.
+func (u *uploader) report(ctx context.Context, view pipeline.VideoView) error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.screen.aside(func(out io.Writer) error {
+		if u.JSON {
+			return json.NewEncoder(out).Encode(view)
+		}
+		printVideo(out, u.Server, view)
+		if !u.Timeline || u.Wait == "no" {
+			return nil
+		}
+		last := pipeline.EventType("")
+		if u.Wait == "playable" && view.Playable {
+			last = pipeline.VideoPlayable
+		}
+		fmt.Fprintln(out, "  timeline")
+		return (&timeline{out: out}).follow(ctx, u.api, view.ID, last)
+	})
+}
+
+// printVideo prints a video's state and where it is to be had.
+func printVideo(w io.Writer, server webURL, view pipeline.VideoView) {
+	fmt.Fprintf(w, "%s  %s  %s\n", view.ID, view.Status, view.Filename)
+	for _, u := range urls(server, view) {
+		fmt.Fprintf(w, "  %-9s  %s\n", u.name, u.url)
+	}
+	if !view.Playable && !view.Status.Terminal() {
+		fmt.Fprintf(w, "  %-9s  reelmill videos watch %s --server %s\n", "follow", view.ID, server)
+	}
 }
 
 // reached reports whether the view is what was waited for.
@@ -107,132 +195,37 @@ func reached(view pipeline.VideoView, wait string) bool {
 	return true
 }
 
-// await asks for the video until it is what is waited for, or has come to an end.
-func (c uploadCommand) await(ctx context.Context, api *client.Client, view pipeline.VideoView, bars *bars) (
+// watch is what a command waits for.
+type watch struct {
+	api     *client.Client
+	server  webURL
+	until   string // playable or ready
+	timeout time.Duration
+}
+
+// await asks for the video until it is what is waited for, or has come to an end. seen is told each state. The
+// error is a *goesOnError when there is no more waiting.
+func (w watch) await(ctx context.Context, view pipeline.VideoView, seen func(pipeline.VideoView)) (
 	pipeline.VideoView, error,
 ) {
-	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, w.timeout)
 	defer cancel()
 	tick := time.NewTicker(300 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		bars.processed(view)
-		if view.Status.Terminal() || reached(view, c.Wait) {
+		seen(view)
+		if view.Status.Terminal() || reached(view, w.until) {
 			return view, nil
 		}
 		select {
 		case <-ctx.Done():
-			return view, fmt.Errorf("wait for %s: %w", view.ID, ctx.Err())
+			return view, &goesOnError{view.ID, w.server, ctx.Err()}
 		case <-tick.C:
 		}
-		next, err := api.Video(ctx, view.ID)
+		next, err := w.api.Video(ctx, view.ID)
 		if err != nil {
-			return view, fmt.Errorf("wait for %s: %w", view.ID, err)
+			return view, &goesOnError{view.ID, w.server, err}
 		}
 		view = next
 	}
-}
-
-func (c uploadCommand) print(w io.Writer, view pipeline.VideoView) error {
-	if c.JSON {
-		return json.NewEncoder(w).Encode(view)
-	}
-	base := strings.TrimSuffix(c.Server, "/")
-	fmt.Fprintf(w, "%s  %s  %s\n", view.ID, view.Status, view.Filename)
-	switch {
-	case view.Playable:
-		fmt.Fprintf(w, "  play       %s/play/%s/%s\n", base, view.ID, view.Manifest)
-		if view.Status == pipeline.VideoStateReady {
-			fmt.Fprintf(w, "  thumbnail  %s/play/%s/thumbnail.jpg\n", base, view.ID)
-			fmt.Fprintf(w, "  outputs    %s/v1/videos/%s/outputs\n", base, view.ID)
-		}
-	case !view.Status.Terminal():
-		fmt.Fprintf(w, "  follow     curl -N %s/v1/videos/%s/events\n", base, view.ID)
-	}
-	return nil
-}
-
-// errPrinted ends a timeline before the video has come to an end.
-var errPrinted = errors.New("all that was asked for is printed")
-
-// printTimeline prints the events of a video up to the first of type last, or to the video's end, one line
-// each, with the time since the upload.
-func printTimeline(
-	ctx context.Context, w io.Writer, api *client.Client, id string, last pipeline.EventType,
-) error {
-	var first time.Time
-	fmt.Fprintln(w, "  timeline")
-	err := api.Events(ctx, id, 0, func(e client.Event) error {
-		if e.Log == nil {
-			return nil // progress
-		}
-		if first.IsZero() {
-			first = e.Log.Time
-		}
-		_, _, job, err := pipeline.Address(e.Log.Subject)
-		if err != nil {
-			return err
-		}
-		_, err = fmt.Fprintf(w, "  %8.3f s  %-16s %s\n", e.Log.Time.Sub(first).Seconds(), e.Type, job)
-		if err == nil && e.Log.Type == last {
-			err = errPrinted
-		}
-		return err
-	})
-	if errors.Is(err, errPrinted) {
-		return nil
-	}
-	return err
-}
-
-// bars shows the progress of one file on a terminal, and nothing elsewhere.
-type bars struct {
-	p             *mpb.Progress
-	upload, work  *mpb.Bar
-	uploadedTotal int64
-}
-
-func newBars(w io.Writer, name string) *bars {
-	f, ok := w.(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) {
-		return &bars{}
-	}
-	b := &bars{p: mpb.New(mpb.WithOutput(w), mpb.WithWidth(48))}
-	b.upload = b.p.AddBar(0, mpb.PrependDecorators(decor.Name(name+" upload ", decor.WCSyncSpaceR)),
-		mpb.AppendDecorators(decor.CountersKibiByte("% .1f / % .1f")))
-	b.work = b.p.AddBar(100, mpb.PrependDecorators(decor.Name(name+" process ", decor.WCSyncSpaceR)),
-		mpb.AppendDecorators(decor.Percentage()))
-	return b
-}
-
-// sent shows how much of the file has left.
-func (b *bars) sent(sent, total int64) {
-	if b.p == nil {
-		return
-	}
-	if total != b.uploadedTotal {
-		b.uploadedTotal = total
-		b.upload.SetTotal(total, false)
-	}
-	b.upload.SetCurrent(sent)
-}
-
-// processed shows how far the video is; a bar never goes back.
-func (b *bars) processed(view pipeline.VideoView) {
-	if b.p == nil {
-		return
-	}
-	b.upload.SetTotal(-1, true)
-	b.work.SetCurrent(max(b.work.Current(), int64(view.Progress)))
-}
-
-// close leaves the bars as they are and gives the terminal back.
-func (b *bars) close() {
-	if b.p == nil {
-		return
-	}
-	b.upload.SetTotal(-1, true)
-	b.work.Abort(false)
-	b.p.Wait()
-	b.p = nil
 }

@@ -90,22 +90,41 @@ type DeadLetter struct {
 	Headers   map[string]string `json:"headers"`       // of the message
 }
 
-// lettersPage is how many letters are asked for at once.
-const lettersPage = 100
+// itemsPage is how many items of a list are asked for at once.
+const itemsPage = 100
 
 // DeadLetters returns the dead letters of the project, page after page. It ends at the first error, which
 // comes with the zero letter. A server without dead letters is pipeline.ErrNotFound.
 func (c *Client) DeadLetters(ctx context.Context) iter.Seq2[DeadLetter, error] {
-	return func(yield func(DeadLetter, error) bool) {
-		q := url.Values{"limit": {strconv.Itoa(lettersPage)}}
+	return pages[DeadLetter](ctx, c, "/v1/dead_letters")
+}
+
+// DeadLetterPage returns at most limit dead letters of the project, oldest first, behind a cursor, and the
+// cursor of the page after; it is empty on the last page, and the first page has none.
+func (c *Client) DeadLetterPage(ctx context.Context, limit int, cursor string) ([]DeadLetter, string, error) {
+	q := url.Values{"limit": {strconv.Itoa(limit)}}
+	if cursor != "" {
+		q.Set("cursor", cursor)
+	}
+	var l page[DeadLetter]
+	err := c.get(ctx, "/v1/dead_letters", q, &l)
+	return l.Data, l.NextCursor, err
+}
+
+// pages returns the items of a list, page after page. It ends at the first error, which comes with the zero
+// item.
+func pages[T any](ctx context.Context, c *Client, path string) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		q := url.Values{"limit": {strconv.Itoa(itemsPage)}}
 		for {
-			var l page[DeadLetter]
-			if err := c.get(ctx, "/v1/dead_letters", q, &l); err != nil {
-				yield(DeadLetter{}, err)
+			var l page[T]
+			if err := c.get(ctx, path, q, &l); err != nil {
+				var none T
+				yield(none, err)
 				return
 			}
-			for _, d := range l.Data {
-				if !yield(d, nil) {
+			for _, item := range l.Data {
+				if !yield(item, nil) {
 					return
 				}
 			}

@@ -80,7 +80,7 @@ func TestRetryJob(t *testing.T) {
 func TestDeadLetters(t *testing.T) {
 	e := newEnv(t)
 	ctx := t.Context()
-	const n = lettersPage + 1
+	const n = itemsPage + 1
 	for range n {
 		task := pipeline.Task{Project: project, Video: pipeline.NewID("vid"), Job: pipeline.Job{Name: "j", Worker: "w"}}
 		must(t, e.bus.DeadLetter(ctx, pipeline.DeadLetter{Task: task, Subject: task.Subject(), Token: 1}))

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -61,6 +62,12 @@ func (c *Client) Events(ctx context.Context, id string, after uint64, fn func(Ev
 			return err
 		}
 	}
+}
+
+// EventLog returns the events of a video's log so far, in order, page after page. It ends at the first error,
+// which comes with the zero event.
+func (c *Client) EventLog(ctx context.Context, id string) iter.Seq2[pipeline.Event, error] {
+	return pages[pipeline.Event](ctx, c, "/v1/videos/"+url.PathEscape(id)+"/events")
 }
 
 // errCut is how a stream ends that the server did not end.

@@ -178,7 +178,7 @@ func (w *Worker) signer() (*standardwebhooks.Webhook, error) {
 	}
 	s, err := standardwebhooks.NewWebhook(string(w.config.Secret))
 	if err != nil {
-		return nil, pipeline.Fail(pipeline.CodeInternal, "the webhook secret is not whsec_ and base64")
+		return nil, pipeline.Fail(pipeline.CodeParameters, "the webhook secret is not whsec_ and base64")
 	}
 	return s, nil
 }

@@ -1,0 +1,233 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"net"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+// sentinel is a writer that calls found when what was written has text in it.
+type sentinel struct {
+	lockedBuffer
+	text  string
+	found func()
+}
+
+func (s *sentinel) Write(p []byte) (int, error) {
+	n, err := s.lockedBuffer.Write(p)
+	if strings.Contains(s.String(), s.text) {
+		s.found()
+	}
+	return n, err
+}
+
+var videoID = regexp.MustCompile(`vid_[0-9a-z]{26}`)
+
+// TestUploadGoesOnWithoutTheCommand: the id is told as soon as it is known, and a command that is interrupted,
+// or out of time, says that the video goes on and how to see it.
+func TestUploadGoesOnWithoutTheCommand(t *testing.T) {
+	p := startServe(t, binary, t.TempDir())
+	source := clip(t, "a.mp4", 60, "1280x720", 25)
+	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	said := &sentinel{text: "vid_", found: interrupt}
+	var out bytes.Buffer
+	err := run(ctx, []string{"upload", source, "--server", p.url, "--wait", "ready"}, &out, said)
+	id := videoID.FindString(said.String())
+	if id == "" || exitCode(err) != exitInterrupted || !strings.Contains(err.Error(), "reelmill videos watch "+id) {
+		t.Fatalf("it printed %q and failed with %d %v", said, exitCode(err), err)
+	}
+	args := []string{"upload", source, source, "--server", p.url, "--wait", "ready", "--timeout", "1ms"}
+	err = run(t.Context(), args, &out, said)
+	if text := err.Error(); exitCode(err) != exitTimeout || strings.Count(text, "the server goes on with it") != 2 {
+		t.Errorf("out of time: %d %s", exitCode(err), text)
+	}
+	var page []pipeline.VideoView
+	list := command(t, "videos", "list", "--json", "--server", p.url)
+	if err := json.Unmarshal([]byte(list), &page); err != nil || len(page) != 3 {
+		t.Fatalf("%d videos, %v", len(page), err)
+	}
+	for _, v := range page {
+		command(t, "videos", "cancel", v.ID, "--server", p.url)
+	}
+	p.stop(t)
+}
+
+// TestCommandsOfAVideo: what a person asks of a video after it is uploaded.
+func TestCommandsOfAVideo(t *testing.T) {
+	p := startServe(t, binary, t.TempDir())
+	t.Setenv("REELMILL_SERVER", p.url)
+	first, second := clip(t, "a.mp4", 1, "320x180", 10), clip(t, "b.mp4", 1, "320x180", 10)
+	said := command(t, "upload", first, second, "--wait", "ready", "--priority", "bulk", "--passthrough", "mine",
+		"--metadata", "who=me")
+	ids := videoID.FindAllString(said, -1)
+	slices.Sort(ids)
+	if ids = slices.Compact(ids); len(ids) != 2 {
+		t.Fatalf("the upload printed %s", said)
+	}
+	var view pipeline.VideoView
+	if err := json.Unmarshal([]byte(command(t, "videos", "get", ids[0], "--json")), &view); err != nil ||
+		view.Passthrough != "mine" || view.Metadata["who"] != "me" {
+		t.Errorf("video %+v, %v", view, err)
+	}
+	for want, args := range map[string][]string{
+		"320x180, 10 frames/s":   {"get", ids[0]},
+		"180p/ (1 segment)":     {"outputs", ids[0]},
+		"/master.m3u8":           {"watch", ids[0]},
+		"video.ready":            {"events", ids[0]},
+		`"type":"video.ready"`:   {"events", ids[0], "--json"},
+		"job.completed    inspe": {"events", ids[0], "--follow"},
+	} {
+		if said := command(t, append([]string{"videos"}, args...)...); !strings.Contains(said, want) {
+			t.Errorf("videos %v printed %s\nwant %s", args, said, want)
+		}
+	}
+	var out, errs bytes.Buffer
+	if err := run(t.Context(), []string{"videos", "list", "--limit", "1"}, &out, &errs); err != nil {
+		t.Fatal(err)
+	}
+	_, cursor, more := strings.Cut(strings.TrimSpace(errs.String()), "--cursor ")
+	rest := command(t, "videos", "list", "--cursor", cursor)
+	if !more || videoID.FindString(out.String()) == videoID.FindString(rest) {
+		t.Errorf("page %s, hint %s, rest %s", &out, &errs, rest)
+	}
+	p.stop(t)
+}
+
+// TestRunPrintsALineForEachRendition, however many chunks it was made of.
+func TestRunPrintsALineForEachRendition(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "out")
+	said := command(t, "run", clip(t, "a.mp4", 40, "320x180", 10), "--out", out)
+	if strings.Count(said, "\nrendition ") != 1 || !strings.Contains(said, " KiB ") || strings.Contains(said, "init.mp4") {
+		t.Errorf("it printed %s", said)
+	}
+}
+
+// TestNoServerIsToldAlike: every command that asks a server has one text for there being none.
+func TestNoServerIsToldAlike(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := "http://" + l.Addr().String()
+	l.Close() // nobody else listens there for the time of this test
+	want := "no server answers at " + url + ": start one with `reelmill serve`, or name it with --server ("
+	for _, args := range [][]string{
+		{"upload", clip(t, "a.mp4", 1, "64x64", 5)}, {"videos", "list"}, {"videos", "get", "vid_x"},
+		{"videos", "events", "vid_x"}, {"videos", "watch", "vid_x"}, {"videos", "why", "vid_x"},
+		{"jobs", "retry", "vid_x/a"}, {"dead", "list"}, {"dead", "redrive", "--all"}, {"stats"},
+	} {
+		err := run(t.Context(), append(args, "--server", url), &bytes.Buffer{}, &bytes.Buffer{})
+		if err == nil || !strings.HasPrefix(err.Error(), want) || exitCode(err) != exitFailure {
+			t.Errorf("%v: %v", args, err)
+		}
+	}
+}
+
+func newParser(t *testing.T) *kong.Kong {
+	t.Helper()
+	var c commands
+	parser, err := kong.New(&c, kong.Name("reelmill"), helpTexts, kong.Vars{"version": version})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return parser
+}
+
+// TestHelpTextsAreSentences: each begins with a capital letter, ends with a full stop, and has a verb's room.
+func TestHelpTextsAreSentences(t *testing.T) {
+	sentence := regexp.MustCompile(`(?s)^[A-Z$0-9].* .*\.$`)
+	var walk func(n *kong.Node)
+	walk = func(n *kong.Node) {
+		if n.Type == kong.CommandNode && !sentence.MatchString(n.Help) {
+			t.Errorf("%s: %q", n.FullPath(), n.Help)
+		}
+		for _, f := range n.Flags {
+			if !f.Hidden && !sentence.MatchString(f.Help) {
+				t.Errorf("%s --%s: %q", n.FullPath(), f.Name, f.Help)
+			}
+		}
+		for _, a := range n.Positional {
+			if !sentence.MatchString(a.Help) {
+				t.Errorf("%s <%s>: %q", n.FullPath(), a.Name, a.Help)
+			}
+		}
+		for _, c := range n.Children {
+			walk(c)
+		}
+	}
+	walk(newParser(t).Model.Node)
+}
+
+func TestHelpOfACommandIsItsHelp(t *testing.T) {
+	for _, args := range [][]string{{"videos", "why"}, {"upload"}, {}} {
+		if asked := command(t, append([]string{"help"}, args...)...); asked != command(t, append(args, "--help")...) {
+			t.Errorf("help %v printed %s", args, asked)
+		}
+	}
+	err := run(t.Context(), []string{"help", "uplod"}, &bytes.Buffer{}, &bytes.Buffer{})
+	if exitCode(err) != exitUsage {
+		t.Errorf("help of an unknown command: %v", err)
+	}
+	if command(t, "--version") != command(t, "version") {
+		t.Error("--version is not version")
+	}
+}
+
+func TestCompletionKnowsCommandsFlagsAndValues(t *testing.T) {
+	model := newParser(t).Model
+	for line, want := range map[string]string{
+		"reelmill vi":                  "videos",
+		"reelmill videos w":            "watch why",
+		"reelmill upload --wa":         "--watermark --wait",
+		"reelmill upload --wait ":      "no playable ready",
+		"reelmill upload --wait p":     "playable",
+		"reelmill videos list --json ": "",
+		"reelmill completion z":        "zsh",
+		"reelmill serve --s3":          "",
+	} {
+		var out bytes.Buffer
+		if err := complete(&out, model, line); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(strings.Fields(out.String()), " "); got != want {
+			t.Errorf("%q: %q, want %q", line, got, want)
+		}
+	}
+	for _, shell := range []string{"bash", "zsh", "fish"} {
+		if said := command(t, "completion", shell); !strings.Contains(said, "reelmill") {
+			t.Errorf("%s: %s", shell, said)
+		}
+	}
+}
+
+func TestWorkersShowPrintsTheSchema(t *testing.T) {
+	said := command(t, "workers", "show", "watermark")
+	for _, want := range []string{"opacity", "0 to 1", "bottom-right", "up to 200 characters"} {
+		if !strings.Contains(said, want) {
+			t.Errorf("no %q in %s", want, said)
+		}
+	}
+	if said := command(t, "workers", "list"); !strings.Contains(said, "transcode\n") {
+		t.Errorf("the types are %s", said)
+	}
+	err := run(t.Context(), []string{"workers", "show", "watermrk"}, &bytes.Buffer{}, &bytes.Buffer{})
+	if exitCode(err) != exitUsage || !strings.Contains(err.Error(), `did you mean "watermark"?`) {
+		t.Errorf("an unknown type: %v", err)
+	}
+	var none *noServerError
+	if errors.As(err, &none) {
+		t.Error("it asked a server")
+	}
+}

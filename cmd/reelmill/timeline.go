@@ -1,0 +1,56 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/client"
+)
+
+// timeline prints the events of a video, one line each, with the time since the first.
+type timeline struct {
+	out   io.Writer
+	json  bool // each event as it is
+	first time.Time
+}
+
+// errPrinted ends a timeline before the video has come to an end.
+var errPrinted = errors.New("all that was asked for is printed")
+
+// follow prints the events up to the first of type last, or to the video's end.
+func (t *timeline) follow(ctx context.Context, api *client.Client, id string, last pipeline.EventType) error {
+	err := api.Events(ctx, id, 0, func(e client.Event) error {
+		if e.Log == nil {
+			return nil // progress
+		}
+		err := t.print(*e.Log)
+		if err == nil && e.Log.Type == last {
+			err = errPrinted
+		}
+		return err
+	})
+	if errors.Is(err, errPrinted) {
+		return nil
+	}
+	return err
+}
+
+func (t *timeline) print(e pipeline.Event) error {
+	if t.json {
+		return json.NewEncoder(t.out).Encode(e)
+	}
+	if t.first.IsZero() {
+		t.first = e.Time
+	}
+	_, _, job, err := pipeline.Address(e.Subject)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(t.out, "  %8.3f s  %-16s %s\n", e.Time.Sub(t.first).Seconds(), e.Type, job)
+	return err
+}

@@ -1,0 +1,344 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/client"
+)
+
+// videosCommand is about videos that were uploaded.
+type videosCommand struct {
+	List    videosList    `cmd:"" help:"List videos, newest first."`
+	Get     videosGet     `cmd:"" help:"Show a video: state, facts, warnings and where it plays."`
+	Outputs videosOutputs `cmd:"" help:"List what was made of a video."`
+	Watch   videosWatch   `cmd:"" help:"Follow a video until it is playable or has ended."`
+	Events  videosEvents  `cmd:"" help:"Print the events of a video so far."`
+	Why     videosWhy     `cmd:"" help:"Say what a video waits for, and how it came there."`
+	Cancel  videosCancel  `cmd:"" help:"Stop a video: its running jobs end within 2 seconds."`
+	Retry   videosRetry   `cmd:"" help:"Go on with a video that was errored or canceled; what is complete stays."`
+	Delete  videosDelete  `cmd:"" help:"Delete a video with all that was made of it."`
+}
+
+// videoArg is the video that a command is about.
+type videoArg struct {
+	ID string `arg:"" help:"Id of the video, such as vid_01K...; reelmill videos list shows them."`
+}
+
+// videoArgs are the videos that a command is about.
+type videoArgs struct {
+	IDs []string `arg:"" name:"id" help:"Ids of videos, such as vid_01K...; reelmill videos list shows them."`
+}
+
+type videosList struct {
+	serverFlags
+	Status string `help:"List only videos in one state: ${enum}." enum:"${video_states}" default:"any"`
+	pageFlags
+}
+
+// Run lists videos.
+func (c videosList) Run(ctx context.Context, s streams) error {
+	o := client.ListOptions{Limit: c.Limit, Cursor: c.Cursor}
+	if c.Status != "any" {
+		o.Status = pipeline.VideoState(c.Status)
+	}
+	page, err := c.client().List(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer c.more(s, page.NextCursor)
+	return c.print(s, page.Data, func(w io.Writer) {
+		if len(page.Data) == 0 {
+			fmt.Fprintln(w, "There are no videos. Upload one: reelmill upload FILE --wait=ready")
+			return
+		}
+		fmt.Fprintln(w, "ID\tSTATUS\tPROGRESS\tCREATED\tFILE")
+		for _, v := range page.Data {
+			created := v.CreatedAt.Local().Format(time.DateTime)
+			fmt.Fprintf(w, "%s\t%s\t%d %%\t%s\t%s\n", v.ID, v.Status, v.Progress, created, v.Filename)
+		}
+	})
+}
+
+type videosGet struct {
+	serverFlags
+	videoArg
+}
+
+// Run shows a video.
+func (c videosGet) Run(ctx context.Context, s streams) error {
+	view, err := c.client().Video(ctx, c.ID)
+	if err != nil {
+		return err
+	}
+	return c.print(s, view, func(w io.Writer) { describe(w, c.Server, view) })
+}
+
+// describe prints what people want to know of a video.
+func describe(w io.Writer, server webURL, v pipeline.VideoView) {
+	fmt.Fprintf(w, "id\t%s\nfile\t%s, %s\nstatus\t%s, %d %%\ncreated\t%s\n", v.ID, v.Filename, humanSize(v.Size),
+		v.Status, v.Progress, v.CreatedAt.Local().Format(time.DateTime))
+	if m := v.Media; m != nil {
+		fmt.Fprintf(w, "source\t%s, %dx%d, %.4g frames/s, %s, %s\n", m.Video.Codec, m.Video.Width, m.Video.Height,
+			m.Video.FrameRate(), humanSeconds(m.Duration), soundOf(m))
+		for _, warning := range m.Warnings {
+			fmt.Fprintf(w, "warning\t%s\n", warning)
+		}
+	}
+	for _, p := range v.Warnings {
+		fmt.Fprintf(w, "warning\t%s: %s\n", p.Title, p.Detail)
+	}
+	if p := v.Problem; p != nil {
+		fmt.Fprintf(w, "error\t%s (%s): %s\nremedy\t%s\n", p.Title, p.Code, p.Detail, p.Remedy)
+	}
+	for _, u := range urls(server, v) {
+		fmt.Fprintf(w, "%s\t%s\n", u.name, u.url)
+	}
+}
+
+// soundOf says what audio a source has.
+func soundOf(m *pipeline.Media) string {
+	if len(m.Audio) == 0 {
+		return "no audio"
+	}
+	var tracks []string
+	for _, a := range m.Audio {
+		tracks = append(tracks, fmt.Sprintf("%s (%s, %d channels)", a.Codec, a.Language, a.Channels))
+	}
+	return strings.Join(tracks, ", ")
+}
+
+// named is a URL with what it is.
+type named struct{ name, url string }
+
+// urls returns where a video is to be had on a server.
+func urls(server webURL, v pipeline.VideoView) []named {
+	base := strings.TrimSuffix(string(server), "/")
+	switch {
+	case v.Playable && v.Status == pipeline.VideoStateReady:
+		return []named{
+			{"play", base + "/play/" + v.ID + "/" + v.Manifest},
+			{"thumbnail", base + "/play/" + v.ID + "/thumbnail.jpg"},
+			{"outputs", base + "/v1/videos/" + v.ID + "/outputs"},
+		}
+	case v.Playable:
+		return []named{{"play", base + "/play/" + v.ID + "/" + v.Manifest}}
+	}
+	return nil
+}
+
+type videosOutputs struct {
+	serverFlags
+	videoArg
+}
+
+// Run lists the outputs of a video.
+func (c videosOutputs) Run(ctx context.Context, s streams) error {
+	outputs, err := c.client().Outputs(ctx, c.ID)
+	if err != nil {
+		return err
+	}
+	return c.print(s, outputs, func(w io.Writer) { printOutputs(w, outputs, "") })
+}
+
+// printOutputs prints a line for each rendition and file. dir is where their paths begin.
+func printOutputs(w io.Writer, outputs []pipeline.OutputView, dir string) {
+	fmt.Fprintln(w, "KIND\tNAME\tSIZE\tLENGTH\tPICTURE\tPATH")
+	for _, o := range outputs {
+		if o.Kind == pipeline.KindIndex || o.Kind == pipeline.KindInit {
+			continue // parts of a rendition, which has a line
+		}
+		length, picture := "", ""
+		if o.Duration > 0 {
+			length = humanSeconds(o.Duration)
+		}
+		if o.Width > 0 {
+			picture = fmt.Sprintf("%dx%d", o.Width, o.Height)
+		}
+		path := filepath.Join(dir, filepath.FromSlash(o.Path))
+		if s := o.Segments; s != nil {
+			path = fmt.Sprintf("%s/ (%d %s)", filepath.Dir(path), s.Count, plural(s.Count, "segment"))
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", o.Kind, o.Name, humanSize(o.Size), length, picture, path)
+	}
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return noun
+	}
+	return noun + "s"
+}
+
+// humanSize writes bytes with three digits or fewer: 1.21 MiB.
+func humanSize(bytes int64) string {
+	value, unit := float64(bytes), "B"
+	for _, next := range []string{"KiB", "MiB", "GiB", "TiB"} {
+		if value < 1000 {
+			break
+		}
+		value, unit = value/1024, next
+	}
+	return fmt.Sprintf("%.3g %s", value, unit)
+}
+
+// humanSeconds writes a length: 4.2 s, or 1:02:03 from a minute on.
+func humanSeconds(seconds float64) string {
+	d := time.Duration(seconds * float64(time.Second))
+	if d < time.Minute {
+		return fmt.Sprintf("%.3g s", seconds)
+	}
+	d = d.Round(time.Second)
+	h, m, s := int(d.Hours()), int(d.Minutes())%60, int(d.Seconds())%60
+	if h > 0 {
+		return fmt.Sprintf("%d:%02d:%02d", h, m, s)
+	}
+	return fmt.Sprintf("%d:%02d", m, s)
+}
+
+type videosWatch struct {
+	serverFlags
+	videoArg
+	Until   string        `help:"End when the video is ${enum}." enum:"playable,ready" default:"ready"`
+	Timeout time.Duration `help:"Stop watching after this time; the video goes on." default:"6h"`
+}
+
+// Run follows a video, and fails when it comes to another end than the one waited for.
+func (c videosWatch) Run(ctx context.Context, s streams) error {
+	w := watch{api: c.client(), server: c.Server, until: c.Until, timeout: c.Timeout}
+	screen := newScreen(s)
+	defer screen.close()
+	view, err := w.api.Video(ctx, c.ID)
+	if err != nil {
+		return err
+	}
+	bar := screen.file(view.Filename)
+	if view, err = w.await(ctx, view, bar.processed); err != nil {
+		return err
+	}
+	screen.close()
+	if c.JSON {
+		err = json.NewEncoder(s.out).Encode(view)
+	} else {
+		printVideo(s.out, c.Server, view)
+	}
+	if err != nil || reached(view, c.Until) {
+		return err
+	}
+	return &notReadyError{view}
+}
+
+type videosEvents struct {
+	serverFlags
+	videoArg
+	Follow bool `help:"Go on with the events to come, until the video has ended."`
+}
+
+// Run prints events. With --json each is a line.
+func (c videosEvents) Run(ctx context.Context, s streams) error {
+	api := c.client()
+	if _, err := api.Video(ctx, c.ID); err != nil {
+		return err
+	}
+	t := timeline{out: s.out, json: c.JSON}
+	if c.Follow {
+		return t.follow(ctx, api, c.ID, "")
+	}
+	for e, err := range api.EventLog(ctx, c.ID) {
+		if err != nil {
+			return err
+		}
+		if err := t.print(e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type videosWhy struct {
+	serverFlags
+	videoArg
+}
+
+// Run prints what the video waits for.
+func (c videosWhy) Run(ctx context.Context, s streams) error {
+	why, err := c.client().Why(ctx, c.ID)
+	if err != nil {
+		return err
+	}
+	return c.print(s, why, func(w io.Writer) {
+		fmt.Fprintf(w, "%s is %s: %s\n", why.Video, why.Status, why.Summary)
+		for _, j := range why.Jobs {
+			fmt.Fprintf(w, "  %s\t%s\t%s\n", j.Job, j.Reason, j.Detail)
+		}
+		fmt.Fprintln(w)
+		if why.Earlier > 0 {
+			fmt.Fprintf(w, "%d earlier events are left out\n", why.Earlier)
+		}
+		for _, m := range why.Timeline {
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", m.At.Local().Format("15:04:05.000"), m.Event, m.Job, m.Detail)
+		}
+	})
+}
+
+type videosCancel struct {
+	serverFlags
+	videoArgs
+}
+
+// Run cancels videos.
+func (c videosCancel) Run(ctx context.Context, s streams) error {
+	return c.change(ctx, s, "cancel", c.IDs, c.client().Cancel)
+}
+
+type videosRetry struct {
+	serverFlags
+	videoArgs
+}
+
+// Run has videos go on.
+func (c videosRetry) Run(ctx context.Context, s streams) error {
+	return c.change(ctx, s, "retry", c.IDs, c.client().Retry)
+}
+
+// change does something to each video, and prints what became of it.
+func (f serverFlags) change(
+	ctx context.Context, s streams, verb string, ids []string,
+	do func(ctx context.Context, id string) (pipeline.VideoView, error),
+) error {
+	for _, id := range ids {
+		view, err := do(ctx, id)
+		if err != nil {
+			return fmt.Errorf("%s %s: %w", verb, id, err)
+		}
+		if err := f.print(s, view, func(w io.Writer) { fmt.Fprintln(w, id, "is", view.Status) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type videosDelete struct {
+	serverFlags
+	videoArgs
+}
+
+// Run deletes videos.
+func (c videosDelete) Run(ctx context.Context, s streams) error {
+	for _, id := range c.IDs {
+		if err := c.client().Delete(ctx, id); err != nil {
+			return fmt.Errorf("delete %s: %w", id, err)
+		}
+		gone := map[string]any{"id": id, "deleted": true}
+		if err := c.print(s, gone, func(w io.Writer) { fmt.Fprintln(w, id, "is deleted") }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
