@@ -141,3 +141,53 @@ func TestSize(t *testing.T) {
 		}
 	}
 }
+
+// TestReadmeConfigurationRunsAsPrinted: a server starts with the configuration that the README prints.
+func TestReadmeConfigurationRunsAsPrinted(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(readme), "```yaml\n")
+	text, _, ok := strings.Cut(rest, "```")
+	if !ok {
+		t.Fatal("the README has no configuration")
+	}
+	file := filepath.Join(t.TempDir(), "reelmill.yaml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := startServe(t, binary, t.TempDir(), "--config", file)
+	if pipelines, err := p.client().Pipelines(t.Context()); err != nil || len(pipelines) != 2 {
+		t.Errorf("the pipelines are %v, %v", pipelines, err)
+	}
+	p.stop(t)
+}
+
+// TestReadmeCommandsExist: each line of the README that begins with reelmill is one that the program takes.
+func TestReadmeCommandsExist(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for line := range strings.Lines(string(readme)) {
+		if !strings.HasPrefix(line, "reelmill ") {
+			continue
+		}
+		line, _, _ = strings.Cut(line, " #")
+		for _, file := range []string{"film.mp4", "a.mp4", "b.mp4"} {
+			line = strings.ReplaceAll(line, " "+file, " "+os.Args[0])
+		}
+		args := strings.Fields(strings.ReplaceAll(line, "$ID", "vid_x"))[1:]
+		if args[0] == "help" {
+			command(t, args...)
+		} else if _, err := newParser(t).Parse(args); err != nil {
+			t.Errorf("%s: %v", line, err)
+		}
+		found++
+	}
+	if found < 10 {
+		t.Errorf("%d commands were found", found)
+	}
+}
