@@ -13,7 +13,7 @@ MINUTES ?= 3
 tests_with = $(shell grep --recursive --files-with-matches --include='*_test.go' '^func $(1)' \
 	cmd pipeline storage workers 2>/dev/null | xargs --no-run-if-empty dirname | sort --unique | sed 's,^,./,')
 
-.PHONY: help build demo test race lint fuzz bench sim chaos mutate
+.PHONY: help build demo test race lint fuzz bench sim cases corpus chaos mutate
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +61,15 @@ bench: ## measure beside plain ffmpeg (ONLY=ready,... CLIP=film JSON=file), then
 
 sim: ## simulate up to 1,000 slots, with the costs that the last `make bench` measured (SIM='-hours 10')
 	go run ./cmd/bench sim $(SIM)
+
+cases: ## check what broke elsewhere: files, clients, operators (ONLY=r15,m_mono LIST=1 JSON=file)
+	@.ci/install ffmpeg
+	go run ./cmd/cases -only '$(ONLY)' -json '$(JSON)' $(if $(LIST),-list)
+
+corpus: ## measure every file of CORPUS=DIR, real clips, and what becomes of it: a table in Markdown (ONLY=part of a name)
+	@.ci/install ffmpeg
+	@[ -n '$(CORPUS)' ] || { echo 'say where the clips are: make corpus CORPUS=DIR' >&2; exit 2; }
+	@go run ./cmd/cases -corpus '$(CORPUS)' -only '$(ONLY)'
 
 chaos: ## run for MINUTES (3) while everything fails, and check that nothing is lost (SEED=n: as before; JSON=file)
 	@.ci/install ffmpeg

@@ -1,0 +1,192 @@
+package main
+
+import (
+	"fmt"
+	"math"
+)
+
+// eachRung calls fn with the frame that each rung shows at a time.
+func (j *judge) eachRung(when float64, fn func(name string, f frame) error) error {
+	for i, r := range j.master.rungs {
+		f, err := look(j.ctx, r.url, j.tracks[i], j.tracks[i].start()+when)
+		if err != nil {
+			return err
+		}
+		if err := fn(r.String(), f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// notTheCover wants other pictures than red ones, and sound.
+func notTheCover(j *judge) error {
+	err := j.eachRung(2, func(name string, f frame) error {
+		r, g, b := bt709.rgb(f.mean(wholeFrame))
+		j.holds("colour of "+name, fmt.Sprintf("(%.0f, %.0f, %.0f)", r, g, b), "not red", g > 40 || b > 40)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	l, err := j.lightness()
+	if err != nil {
+		return err
+	}
+	j.above("deviation of the poster", l.deviation, 10)
+	return one440(j)
+}
+
+// colour wants the middle of every rung to have a colour, each of R, G and B within slack.
+func colour(red, green, blue, slack float64) func(*judge) error {
+	return func(j *judge) error {
+		return j.eachRung(1, func(name string, f frame) error {
+			r, g, b := bt709.rgb(f.mean(around(0.5, 0.5, 0.2)))
+			off := max(math.Abs(min(255, r)-red), math.Abs(min(255, g)-green), math.Abs(min(255, b)-blue))
+			j.holds("colour of "+name, fmt.Sprintf("(%.1f, %.1f, %.1f)", r, g, b),
+				fmt.Sprintf("(%g, %g, %g) ±%g", red, green, blue, slack), off <= slack)
+			return nil
+		})
+	}
+}
+
+// ramp is r14.
+func ramp(j *judge) error {
+	err := j.eachRung(1.5, func(name string, f frame) error {
+		at := func(x float64) float64 {
+			y, _, _ := f.mean(region{x - 0.002, 0.2, x + 0.002, 0.8})
+			return (y - 16) / 219 * 255
+		}
+		j.below("black of "+name, at(0.002), 12)
+		j.above("white of "+name, at(0.998), 243)
+		j.near("middle of "+name, at(0.5), 127, 8)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return one440(j)
+}
+
+// notBlack is r22.
+func notBlack(j *judge) error {
+	l, err := j.lightness()
+	if err != nil {
+		return err
+	}
+	j.above("mean luma of the poster", l.mean, 25)
+	j.above("deviation of the poster", l.deviation, 10)
+	return nil
+}
+
+// notStretched is r30: 640x360, and 360x640 from 3 s on. The second part has bars left and right of it, or above and
+// below when the frame is narrower than it.
+func notStretched(j *judge) error {
+	for i, n := range j.frames {
+		j.holds("frames of "+j.master.rungs[i].String(), fmt.Sprint(n), "150 ±2", n >= 148 && n <= 152)
+	}
+	for _, part := range []struct {
+		when, aspect float64
+	}{{1.5, wide}, {4.5, 1 / wide}} {
+		err := j.eachRung(part.when, func(name string, f frame) error {
+			shown := f.content()
+			aspect := (shown.right - shown.left) * float64(f.width) / ((shown.bottom - shown.top) * float64(f.height))
+			j.near(fmt.Sprintf("aspect of what %s shows at %g s", name, part.when), aspect, part.aspect, 0.04*part.aspect)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// content is the part of a picture between black bars.
+func (f frame) content() region {
+	const black = 24
+	column := func(x int) bool {
+		y := meanOf(f.y, f.width, f.height, region{float64(x) / float64(f.width), 0, (float64(x) + 0.9) / float64(f.width), 1})
+		return y < black
+	}
+	row := func(y int) bool {
+		return meanOf(f.y, f.width, f.height, region{0, float64(y) / float64(f.height), 1,
+			(float64(y) + 0.9) / float64(f.height)}) < black
+	}
+	left, right, top, bottom := 0, f.width, 0, f.height
+	for left < right && column(left) {
+		left++
+	}
+	for right > left && column(right-1) {
+		right--
+	}
+	for top < bottom && row(top) {
+		top++
+	}
+	for bottom > top && row(bottom-1) {
+		bottom--
+	}
+	return region{float64(left) / float64(f.width), float64(top) / float64(f.height),
+		float64(right) / float64(f.width), float64(bottom) / float64(f.height)}
+}
+
+// converted wants every flat part of the source to have the colour of the exact conversion from its matrix to
+// BT.709, in every rung.
+func converted(from matrix) func(*judge) error {
+	return func(j *judge) error {
+		return j.compareFlat(func(y, u, v float64) (float64, float64, float64) {
+			return bt709.yuv(from.rgb(y, u, v))
+		})
+	}
+}
+
+// compareFlat compares the flat parts of the source at 2 s with what each rung shows there.
+func (j *judge) compareFlat(convert func(y, u, v float64) (float64, float64, float64)) error {
+	t, err := probe(j.ctx, j.source, picture)
+	if err != nil {
+		return err
+	}
+	source, err := look(j.ctx, j.source, t, t.start()+2)
+	if err != nil {
+		return err
+	}
+	return j.eachRung(2, func(name string, f frame) error {
+		worst, parts, at := 0.0, 0, ""
+		for row := 0.05; row < 0.96; row += 0.05 {
+			for column := 0.02; column < 0.98; column += 0.02 {
+				if source.spread(around(column, row, 0.02)) > 1 {
+					continue
+				}
+				parts++
+				here := around(column, row, 0.006)
+				wy, wu, wv := convert(source.mean(here))
+				y, u, v := f.mean(here)
+				if off := max(math.Abs(y-wy), math.Abs(u-wu), math.Abs(v-wv)); off > worst {
+					worst = off
+					at = fmt.Sprintf(" at (%.2f, %.2f): (%.1f, %.1f, %.1f) for (%.1f, %.1f, %.1f)", column, row, y, u, v,
+						wy, wu, wv)
+				}
+			}
+		}
+		j.above("flat parts compared", float64(parts), 20)
+		j.holds("worst colour of "+name, fmt.Sprintf("%.2f off%s", worst, at), "within 1", worst <= 1)
+		return nil
+	})
+}
+
+// grey wants no colour anywhere, and the source's greys.
+func grey(j *judge) error {
+	err := j.eachRung(2, func(name string, f frame) error {
+		off := 0
+		for _, plane := range [][]byte{f.u, f.v} {
+			for _, s := range plane {
+				off = max(off, abs(int(s)-128))
+			}
+		}
+		j.is("U and V off 128 in "+name, off, 0)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return j.compareFlat(func(y, u, v float64) (float64, float64, float64) { return y, u, v })
+}

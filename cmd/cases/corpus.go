@@ -1,0 +1,169 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/client"
+)
+
+// clipRow is what was measured of a real clip and of what became of it.
+type clipRow struct {
+	name        string
+	rate, out   float64 // frames/s by the intervals; 0 when there are none
+	size, top   string
+	level, made float64 // dB of full level; NaN without sound
+	channels    int     // of the source's sound
+	copied      string
+	verdict     string
+	seconds     float64
+}
+
+// measureCorpus uploads every file of a folder, one after the other, measures what came out, and prints a table. A
+// file that is no video is a row too. Only a file that errored makes it fail: which files are good is not known here.
+func (r *runner) measureCorpus(ctx context.Context) error {
+	entries, err := os.ReadDir(r.corpus)
+	if err != nil {
+		return err
+	}
+	s, err := r.serve(ctx, filepath.Join(r.dir, "corpus"))
+	if err != nil {
+		return err
+	}
+	defer s.stop()
+	fmt.Println("| file | frames/s by intervals | out | source | top rung | sound dB | out | top rung copied | verdict | s |")
+	fmt.Println("|---|---|---|---|---|---|---|---|---|---|")
+	var errored []string
+	for _, e := range entries {
+		if e.IsDir() || filepath.Ext(e.Name()) == ".tsv" || !r.wantsClip(e.Name()) {
+			continue
+		}
+		row, err := r.measureClip(ctx, s.client(), s.url, filepath.Join(r.corpus, e.Name()))
+		if err != nil {
+			return fmt.Errorf("%s: %w", e.Name(), err)
+		}
+		fmt.Println(row)
+		if strings.HasPrefix(row.verdict, string(pipeline.VideoStateErrored)) {
+			errored = append(errored, e.Name())
+		}
+	}
+	if len(errored) > 0 {
+		return fmt.Errorf("%w: %s", errWrong, strings.Join(errored, ", "))
+	}
+	return nil
+}
+
+func (r *runner) wantsClip(name string) bool {
+	for _, part := range r.wanted() {
+		if strings.Contains(name, part) {
+			return true
+		}
+	}
+	return len(r.wanted()) == 0
+}
+
+func (r *runner) measureClip(ctx context.Context, api *client.Client, server, path string) (clipRow, error) {
+	row := clipRow{name: filepath.Base(path), level: math.NaN(), made: math.NaN()}
+	began := time.Now()
+	view, err := api.Upload(ctx, client.Upload{Path: path})
+	if err != nil {
+		row.verdict = "refused: " + err.Error()
+		return row, ctx.Err()
+	}
+	j := &judge{ctx: ctx, source: path, base: server + "/play/" + view.ID + "/"}
+	if j.view, err = r.await(ctx, api, view.ID); err != nil {
+		return row, err
+	}
+	row.seconds, row.verdict = time.Since(began).Seconds(), statusOf(j.view)
+	if j.view.Status != pipeline.VideoStateReady {
+		return row, nil
+	}
+	if j.jobs, err = api.Jobs(ctx, view.ID); err != nil {
+		return row, err
+	}
+	return row, row.measure(j)
+}
+
+// measure fills the row of a video that is ready.
+func (row *clipRow) measure(j *judge) (err error) {
+	if j.master, err = loadMaster(j.ctx, j.base+j.view.Manifest); err != nil {
+		return err
+	}
+	// Which of several tracks is the film is ReelMill's to say: it is what its answer tells.
+	source, err := probe(j.ctx, j.source, selector(fmt.Sprint(j.view.Media.Video.Stream)))
+	if err != nil {
+		return err
+	}
+	top, err := probe(j.ctx, j.master.rungs[0].url, picture)
+	if err != nil {
+		return err
+	}
+	j.tracks = []track{top}
+	row.rate, row.out = source.rate(), top.rate()
+	row.size, row.top = fmt.Sprintf("%dx%d", source.Width, source.Height), j.master.rungs[0].String()
+	row.copied = j.whyCopied(source)
+	if len(j.master.sounds) == 0 || len(j.view.Media.Audio) == 0 {
+		return nil
+	}
+	which := selector(fmt.Sprint(j.view.Media.Audio[0].Stream))
+	t, err := probe(j.ctx, j.source, which)
+	if err != nil {
+		return err
+	}
+	row.channels = t.Channels
+	heard, err := listen(j.ctx, j.source, which, t.Channels)
+	if err != nil {
+		return err
+	}
+	made, err := j.hear()
+	row.level, row.made = heard.power(), made.power()
+	return err
+}
+
+// whyCopied says whether the top rung has the source's own frames, and, when it has not, why in ReelMill's words.
+func (j *judge) whyCopied(source track) string {
+	same, ours := 0, j.tracks[0].packets
+	for i, p := range source.packets {
+		if i < len(ours) && abs(ours[i].size-p.size) <= copySlack {
+			same++
+		}
+	}
+	if len(ours) > 0 && same*10 >= len(ours)*9 {
+		return "yes"
+	}
+	for _, job := range j.jobs {
+		for name, fact := range job.Facts {
+			if text, ok := fact.(string); ok && strings.Contains(name, "cop") {
+				return "no: " + text
+			}
+		}
+	}
+	return "no"
+}
+
+func (row clipRow) String() string {
+	number := func(v float64, format string) string {
+		if math.IsNaN(v) || v == 0 {
+			return ""
+		}
+		return fmt.Sprintf(format, v)
+	}
+	level := number(row.level, "%.1f")
+	if row.channels > 2 {
+		level += fmt.Sprintf(" (%d channels)", row.channels)
+	}
+	cells := []string{
+		row.name, number(row.rate, "%.3f"), number(row.out, "%.3f"), row.size, row.top, level, number(row.made, "%.1f"),
+		row.copied, row.verdict, number(row.seconds, "%.1f"),
+	}
+	for i, c := range cells {
+		cells[i] = strings.ReplaceAll(strings.ReplaceAll(c, "|", "/"), "\n", " ")
+	}
+	return "| " + strings.Join(cells, " | ") + " |"
+}

@@ -1,0 +1,196 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// output runs a program and returns its standard output. An error has the end of what it said.
+func output(ctx context.Context, name string, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, name, args...)
+	var out, said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &said
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("%s: %w: %s", name, err, tail(said.String()))
+	}
+	return out.Bytes(), nil
+}
+
+// tail is the last line of a text, and short.
+func tail(text string) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	last := lines[len(lines)-1]
+	return last[:min(len(last), 200)]
+}
+
+// packet is one packet of a track as ffprobe reads it: a frame, or some samples.
+type packet struct {
+	at, duration float64 // seconds; NaN when it is not known
+	size         int
+	key          bool
+}
+
+// track is what ffprobe says of one track, and its packets in the order of the file.
+type track struct {
+	Codec       string `json:"codec_name"`
+	Kind        string `json:"codec_type"`
+	Profile     string `json:"profile"`
+	Width       int    `json:"width"`
+	Height      int    `json:"height"`
+	PixelFormat string `json:"pix_fmt"`
+	SampleRatio string `json:"sample_aspect_ratio"`
+	Channels    int    `json:"channels"`
+	SampleRate  string `json:"sample_rate"`
+	packets     []packet
+}
+
+// square reports whether the pixels are square; a track that does not say has square ones.
+func (t track) square() bool {
+	return t.SampleRatio == "" || t.SampleRatio == "1:1" || t.SampleRatio == "0:1"
+}
+
+// start and end are when the first packet begins and the last one ends, in seconds.
+func (t track) start() float64 {
+	first := math.Inf(1)
+	for _, p := range t.packets {
+		first = min(first, p.at)
+	}
+	return first
+}
+
+func (t track) end() float64 {
+	last := math.Inf(-1)
+	for _, p := range t.packets {
+		last = max(last, p.at+p.duration)
+	}
+	return last
+}
+
+// rate is the frame rate by the intervals: the mean of those within 30% of their median; 0 when there is none.
+func (t track) rate() float64 {
+	var times []float64
+	for _, p := range t.packets {
+		if !math.IsNaN(p.at) {
+			times = append(times, p.at)
+		}
+	}
+	slices.Sort(times)
+	return rateOf(times)
+}
+
+// rateOf is the rate of frames at these times, which are in order.
+func rateOf(times []float64) float64 {
+	var intervals []float64
+	for i := 1; i < len(times); i++ {
+		if d := times[i] - times[i-1]; d > 0 {
+			intervals = append(intervals, d)
+		}
+	}
+	if len(intervals) == 0 {
+		return 0
+	}
+	sorted := slices.Sorted(slices.Values(intervals))
+	median := sorted[len(sorted)/2]
+	sum, n := 0.0, 0
+	for _, d := range intervals {
+		if math.Abs(d-median) <= 0.3*median {
+			sum, n = sum+d, n+1
+		}
+	}
+	return float64(n) / sum
+}
+
+// selector names one track of a file, as ffmpeg does: v:0, a:0.
+type selector string
+
+// The first tracks of picture and sound.
+const (
+	picture selector = "v:0"
+	audible selector = "a:0"
+)
+
+// errNoTrack says that a file lacks the track that is asked for.
+var errNoTrack = errors.New("no such track")
+
+// probe reads a track of the file or playlist at a path or URL, with all its packets.
+func probe(ctx context.Context, at string, which selector) (track, error) {
+	raw, err := output(ctx, "ffprobe", "-v", "error", "-select_streams", string(which), "-of", "json", "-show_entries",
+		"stream=codec_name,codec_type,profile,width,height,pix_fmt,sample_aspect_ratio,channels,sample_rate"+
+			":packet=pts_time,dts_time,duration_time,size,flags", at)
+	if err != nil {
+		return track{}, err
+	}
+	var answer struct {
+		Streams []track `json:"streams"`
+		Packets []struct {
+			PTS      string `json:"pts_time"`
+			DTS      string `json:"dts_time"`
+			Duration string `json:"duration_time"`
+			Size     string `json:"size"`
+			Flags    string `json:"flags"`
+		} `json:"packets"`
+	}
+	if err := json.Unmarshal(raw, &answer); err != nil {
+		return track{}, err
+	}
+	if len(answer.Streams) == 0 {
+		return track{}, fmt.Errorf("%s of %s: %w", which, at, errNoTrack)
+	}
+	t := answer.Streams[0]
+	for _, p := range answer.Packets {
+		if p.PTS == "" {
+			p.PTS = p.DTS
+		}
+		size, err := strconv.Atoi(p.Size)
+		if err != nil {
+			return track{}, err
+		}
+		duration := seconds(p.Duration)
+		if math.IsNaN(duration) {
+			duration = 0
+		}
+		t.packets = append(t.packets, packet{
+			at: seconds(p.PTS), duration: duration, size: size, key: strings.HasPrefix(p.Flags, "K"),
+		})
+	}
+	return t, nil
+}
+
+// seconds parses a time of ffprobe; NaN when there is none.
+func seconds(text string) float64 {
+	s, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		return math.NaN()
+	}
+	return s
+}
+
+// decode decodes a playlist or file whole. It returns what ffmpeg said, which should be nothing, and how many
+// frames of picture came out.
+func decode(ctx context.Context, at string) (said string, frames int, err error) {
+	cmd := exec.CommandContext(ctx, "ffmpeg", "-nostdin", "-v", "error", "-progress", "pipe:1", "-i", at, "-fps_mode",
+		"passthrough", "-f", "null", "-")
+	var out, messages bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &messages
+	if err := cmd.Run(); err != nil && ctx.Err() != nil {
+		return "", 0, ctx.Err()
+	} else if err != nil {
+		return fmt.Sprintf("%v: %s", err, tail(messages.String())), 0, nil
+	}
+	for line := range strings.Lines(out.String()) {
+		if n, ok := strings.CutPrefix(line, "frame="); ok {
+			if frames, err = strconv.Atoi(strings.TrimSpace(n)); err != nil {
+				return "", 0, err
+			}
+		}
+	}
+	return strings.TrimSpace(messages.String()), frames, nil
+}

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/reelmill/reelmill/pipeline/client"
+)
+
+// configuration is the configuration file of every server: the pipelines that cases ask for.
+const configuration = `pipelines:
+  - name: everything
+    steps:
+      - worker: thumbnail
+      - worker: transcode
+        with: {mp4: [highest]}
+      - worker: audio
+      - {worker: watermark, when: requested}
+`
+
+// server is a running `reelmill serve`.
+type server struct {
+	cmd  *exec.Cmd
+	url  string
+	data string
+	done chan struct{} // closed when it has ended
+}
+
+// serve starts a server on a port of its own, and returns when it says that it is ready. Its log is beside its data.
+func (r *runner) serve(ctx context.Context, data string, args ...string) (*server, error) {
+	log, err := os.OpenFile(data+".log", os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	args = append([]string{"serve", "--data", data, "--listen", "127.0.0.1:0", "--config", r.config}, args...)
+	s := &server{cmd: exec.CommandContext(ctx, r.program, args...), data: data, done: make(chan struct{})}
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	s.cmd.Stderr = log
+	for _, e := range os.Environ() {
+		if !strings.HasPrefix(e, "REELMILL_") { // settings of somebody else
+			s.cmd.Env = append(s.cmd.Env, e)
+		}
+	}
+	stdout, err := s.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := s.cmd.Start(); err != nil {
+		return nil, err
+	}
+	line, err := bufio.NewReader(stdout).ReadBytes('\n')
+	go func() {
+		_, _ = io.Copy(io.Discard, stdout)
+		_ = s.cmd.Wait() // it is told to end
+		close(s.done)
+	}()
+	var ready struct {
+		Ready bool   `json:"ready"`
+		URL   string `json:"url"`
+	}
+	if err == nil {
+		err = json.Unmarshal(line, &ready)
+	}
+	if err != nil || !ready.Ready {
+		s.kill()
+		return nil, fmt.Errorf("start the server (its log: %s): %w", log.Name(), errors.Join(err, errors.New("not ready")))
+	}
+	s.url = ready.URL
+	return s, nil
+}
+
+func (s *server) client() *client.Client { return client.New(s.url, nil) }
+
+// stop asks the server to end, and waits; it insists after a minute.
+func (s *server) stop() {
+	_ = s.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
+	select {
+	case <-s.done:
+	case <-time.After(time.Minute):
+		s.kill()
+	}
+}
+
+// kill ends the server as a power cut would.
+func (s *server) kill() {
+	_ = s.cmd.Process.Kill() // it may have ended
+	<-s.done
+}
+
+// build builds reelmill, unless one is given.
+func (r *runner) build(ctx context.Context) error {
+	if r.program != "" {
+		return nil
+	}
+	r.program = filepath.Join(r.dir, "reelmill")
+	_, err := output(ctx, "go", "build", "-o", r.program, "./cmd/reelmill")
+	return err
+}

@@ -1,0 +1,193 @@
+package main
+
+import "github.com/reelmill/reelmill/pipeline"
+
+// Aspects that most inputs have.
+const (
+	wide     = 16.0 / 9
+	standard = 4.0 / 3
+)
+
+// cases lists all cases in the order in which they run. Their ids stay what they are: reports name them.
+func cases() []testCase {
+	var all []testCase
+	for _, part := range [][]testCase{soundCases(), trackCases(), timeCases(), pictureCases(), operatorCases()} {
+		all = append(all, part...)
+	}
+	return all
+}
+
+// soundCases are those whose point is the sound.
+func soundCases() []testCase {
+	return []testCase{
+		{
+			id: "r01", file: "r01.mov", what: "a phone's second sound track has a codec without a name",
+			right: "one sound of 440 Hz, rms > 0.02, 4 s",
+			want:  want{length: 4, aspect: wide, sounds: 1, heard: 4}, check: one440,
+		}, {
+			id: "r10", file: "r10.mkv", what: "7.1 FLAC with sound in the back left alone",
+			right: "the playlist says the channels that are decoded; sound on the left only",
+			want:  want{length: 4, aspect: wide, sounds: 1, heard: 4}, check: leftOnly,
+		}, {
+			id: "r29c", file: "r29c.ts", what: "AC-3 changes from 2.0 to 5.1 in mid-stream",
+			right: "ready, 8 s, 440 Hz and then 880 Hz",
+			want:  want{length: 8, aspect: wide, sounds: 1, heard: 8}, check: pitches(440, 880),
+		}, {
+			id: "r48", file: "r48.mp4", what: "stereo with sound in one ear",
+			right: "left > 0.05, right < 0.005",
+			want:  want{length: 3, aspect: wide, sounds: 1, heard: 3}, check: leftOnly,
+		}, {
+			id: "m_mono", file: "m_mono.mov", what: "mono that has to be encoded",
+			right: "the RMS of each channel within 0.3 dB of the source",
+			want:  want{length: 10, aspect: wide, sounds: 1, heard: 10}, check: sameLevel,
+		}, {
+			id: "m_loud51", file: "m_loud51.mov", what: "5.1 at full level",
+			right: "no sample above -1 dBFS, all channels heard",
+			want:  want{length: 6, aspect: wide, sounds: 1, heard: 6}, check: limited,
+		}, {
+			id: "m_each51", file: "m_each51.mov", what: "5.1 with a pitch of its own on each channel but the LFE",
+			right: "FL and SL on the left, FR and SR on the right, FC on both; none louder than its neighbour by 9 dB",
+			want:  want{length: 4, aspect: wide, sounds: 1, heard: 4}, check: eachChannel,
+		},
+	}
+}
+
+// trackCases are those whose point is which tracks there are.
+func trackCases() []testCase {
+	return []testCase{
+		{
+			id: "r12", file: "r12.mp4", what: "a drone's data track of unknown kind",
+			right: "one sound, 3 s",
+			want:  want{length: 3, aspect: wide, sounds: 1, heard: 3}, check: one440,
+		}, {
+			id: "r15", file: "r15.mkv", what: "a cover is the first and default track of a Matroska file",
+			right: "4 s of 16:9, not the red cover; sound",
+			want:  want{length: 4, aspect: wide, sounds: 1, heard: 4}, check: notTheCover,
+		}, {
+			id: "r15b", file: "r15b.mp4", what: "a cover is the first track of an MP4",
+			right: "4 s of 16:9, not the red cover; sound",
+			want:  want{length: 4, aspect: wide, sounds: 1, heard: 4}, check: notTheCover,
+		}, {
+			id: "r37", file: "r37.gif", what: "an animated GIF",
+			right: "rejected, input_not_video or input_unsupported_container",
+			want: want{rejected: []pipeline.Code{
+				pipeline.CodeNotVideo, "input_unsupported_container",
+			}},
+		}, {
+			id: "r38", file: "r38.mpg", what: "a program stream with sound alone",
+			right: "rejected, input_no_video_stream", want: want{rejected: []pipeline.Code{pipeline.CodeNoVideoStream}},
+		}, {
+			id: "r39", file: "r39.mp3", what: "an MP3 with a cover",
+			right: "rejected, input_no_video_stream", want: want{rejected: []pipeline.Code{pipeline.CodeNoVideoStream}},
+		}, {
+			id: "r41b", file: "r41b.mkv", what: "subtitles that last longer than the film",
+			right: "8 s", want: want{length: 8, aspect: wide, sounds: 1, heard: 8}, check: one440,
+		}, {
+			id: "r49b", file: "r49b.mp4", what: "a sound track without samples, without length and edit list",
+			right: "ready (no audio, or silence), 3 s", want: want{length: 3, aspect: wide, sounds: -1},
+		}, {
+			id: "m_subs", file: "m_subs.mkv", what: "Matroska with subtitles, 29.97 frames/s",
+			right: "ready, 29.97, a warning that names the unused track",
+			want:  want{length: 8, aspect: wide, sounds: 1, heard: 8}, check: subtitlesNamed,
+		},
+	}
+}
+
+// timeCases are those whose point is when frames are shown, and for how long.
+func timeCases() []testCase {
+	return []testCase{
+		{
+			id: "r03", file: "r03.mp4", what: "30 frames/s on average, every tenth 1/120 s behind the one before",
+			right: "6 s; 175 to 365 frames, FRAME-RATE at most 60.5",
+			want:  want{length: 6, aspect: wide}, check: notTooManyFrames,
+		}, {
+			id: "r04", file: "r04.mp4", what: "60.02 frames/s",
+			right: "top rung 120 frames ±1, FRAME-RATE 60.02 ±0.1; lower rungs that or half of it",
+			want:  want{length: 2, aspect: wide, frames: []int{120}}, check: ratesOrHalf(60.02),
+		}, {
+			id: "r05", file: "r05.webm", what: "a WebM screen cast of odd size without frame rate or duration",
+			right: "5.87 s ±0.3, aspect 823:521", want: want{length: 5.87, slack: 0.3, aspect: 823.0 / 521},
+		}, {
+			id: "r07", file: "r07.ts", what: "one single frame",
+			right: "ready with 1 frame", want: want{aspect: wide}, check: oneFrame,
+		}, {
+			id: "r08", file: "r08.mp4", what: "a clip of 0.42 s",
+			right: "0.42 s ±0.06, target >= 1, poster", want: want{length: 0.42, slack: 0.06, aspect: wide, sounds: 1},
+		}, {
+			id: "r11", file: "r11.mp4", what: "keyframes at 0, 4.88 and 9.08 s",
+			right: "rounded EXTINF <= target; each segment begins with a keyframe, at most 10.5 s",
+			want:  want{length: 12, aspect: wide, sounds: 1, heard: 12}, check: keyframesFirst,
+		}, {
+			id: "r16", file: "r16.mov", what: "sound begins at 4 s",
+			right: "A/V within 45 ms, beep at 6.00 ±0.06; no empty edit in init sections",
+			want:  want{length: 8, aspect: wide, sounds: 1, heard: 8}, check: inSync(6),
+		}, {
+			id: "r20", file: "r20.mp4", what: "a frame every 5 s",
+			right: "20 s, sound", want: want{length: 20, aspect: wide, sounds: 1, heard: 20}, check: one440,
+		}, {
+			id: "r46", file: "r46.mp4", what: "one frame that lasts for 10 s of speech",
+			right: "10 s, sound of 10 s", want: want{length: 10, aspect: wide, sounds: 1, heard: 10}, check: one440,
+		}, {
+			id: "r47", file: "r47.mov", what: "240 frames/s, PCM of 24 bits",
+			right: "2 s", want: want{length: 2, aspect: wide, sounds: 1, heard: 2}, check: wholePart(240),
+		}, {
+			id: "r50", file: "r50.webm", what: "a recorded screen that stands still after 3 s of 10 s of sound",
+			right: "10 s ±0.5 of picture, sound of 10 s",
+			want:  want{length: 10, slack: 0.5, aspect: wide, sounds: 1, heard: 10}, check: one440,
+		}, {
+			id: "m_audio_longer", file: "m_audio_longer.mp4", pipeline: "everything",
+			what:  "sound longer than the picture, with a watermark and a progressive MP4",
+			right: "ready; 10 s", want: want{length: 10, aspect: wide, sounds: 1, heard: 10}, check: files(10, 2),
+		}, {
+			id: "m_bursts", file: "m_bursts.mp4", what: "30 frames/s in bursts with pauses",
+			right: "FRAME-RATE 30, 20 s", want: want{length: 20, aspect: wide, sounds: 1, heard: 20}, check: rate(30),
+		}, {
+			id: "m_default_23976", file: "m_default_23976.mp4", what: "x264's default keyframes at 23.976 frames/s",
+			right: "top rung copied", want: want{length: 40, aspect: wide, sounds: 1, heard: 40}, check: copiedTop,
+		}, {
+			id: "m_still_2h", file: "m_still_2h.mp4", what: "a silent still of two hours at 144 b/s",
+			right: "ready, 7,200 s", want: want{length: 7200, aspect: wide},
+		},
+	}
+}
+
+// pictureCases are those whose point is what is seen.
+func pictureCases() []testCase {
+	return []testCase{
+		{
+			id: "r06", file: "r06.webm", what: "429x241, 60 frames/s",
+			right: "120 or 60 frames ±1, even edges",
+			want:  want{length: 2, aspect: 429.0 / 241, frames: []int{120, 60}},
+		}, {
+			id: "r13", file: "r13.mkv", what: "strong yellow in RGB H.264",
+			right: "each of R, G, B within 7 of (255, 255, 166)", want: want{length: 3, aspect: wide},
+			check: colour(255, 255, 166, 7),
+		}, {
+			id: "r14", file: "r14.mp4", what: "a ramp of full range, Opus in MP4, a clock of microseconds",
+			right: "black < 12, white > 243, middle 127 ±8 in every rung; sound 440 Hz",
+			want:  want{length: 3, aspect: wide, sounds: 1, heard: 3}, check: ramp,
+		}, {
+			id: "r22", file: "r22.mp4", what: "the first 45% are black",
+			right: "poster: mean luma > 25, deviation > 10", want: want{length: 8, aspect: wide}, check: notBlack,
+		}, {
+			id: "r30", file: "r30.mp4", what: "landscape becomes portrait at 3 s",
+			right: "150 frames ±2 decode; the second part is not stretched over the frame",
+			want:  want{length: 6}, check: notStretched,
+		}, {
+			id: "r34", file: "r34.mp4", what: "H.264 High 10",
+			right: "8-bit; CODECS is the avcC's; profile 66, 77, 88 or 100",
+			want:  want{length: 3, aspect: wide}, check: codecsTrue,
+		}, {
+			id: "m_bars601", file: "m_bars601.mp4", what: "colour bars in BT.601",
+			right: "each colour within 1 of the exact conversion to BT.709",
+			want:  want{length: 4, aspect: wide}, check: converted(bt601),
+		}, {
+			id: "m_grey", file: "m_grey.mp4", what: "grey only",
+			right: "U and V 128, Y within 1", want: want{length: 4, aspect: wide}, check: grey,
+		}, {
+			id: "m_sd_480", file: "m_sd_480.mp4", what: "640x480",
+			right: "top rung 640x480", want: want{length: 6, aspect: standard, sounds: 1, heard: 6},
+			check: topSize("640x480"),
+		},
+	}
+}
