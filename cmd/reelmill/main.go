@@ -62,6 +62,7 @@ type commands struct {
 	Workers    workersCommand    `cmd:"" help:"List the worker types, and show the parameters of one."`
 	Run        runCommand        `cmd:"" help:"Process one file without a server."`
 	Rebuild    rebuildCommand    `cmd:"" help:"Make the read model anew while the server is stopped."`
+	Streams    streamsCommand    `cmd:"" help:"Show the streams of the broker, and change them."`
 	Doctor     doctorCommand     `cmd:"" help:"Check that this machine has what ReelMill needs."`
 	Completion completionCommand `cmd:"" help:"Print what makes a shell complete commands with the Tab key."`
 	Help       helpCommand       `cmd:"" help:"Show the help of a command."`

@@ -29,7 +29,9 @@ import (
 type nodeConfig struct {
 	data         string
 	nats         string // empty: embedded, in a folder below data; else the address of a server
-	replicas     int    // of each message, in a cluster
+	replicas     int    // of each message, in a cluster; 0: as it is
+	eventsMax    int64  // bytes of the event log; 0: as it is
+	join         bool   // wait for another process to make the streams
 	store        string // empty: a folder below data; else s3://... or a folder
 	slots        map[string]int
 	threads      int  // of each encoder; 0 for the default
@@ -115,10 +117,34 @@ func (n *node) openBroker(ctx context.Context) (err error) {
 		return err
 	}
 	n.closers = append(n.closers, n.broker.close)
-	n.bus, err = bus.Open(ctx, n.broker.conn, bus.Config{
-		Exclusive: n.broker.exclusive(), Replicas: n.replicas, AckWait: n.Lease, Logger: n.log,
-	})
+	n.bus, err = n.openBus(ctx)
 	return err
+}
+
+// openBus opens the bus. A process that joins waits for the streams as long as for the broker itself: all may
+// be started at once, and what it made by its own defaults would not be what the server wants.
+func (n *node) openBus(ctx context.Context) (*bus.Bus, error) {
+	limit := time.Now().Add(connectPatience)
+	for waiting := false; ; waiting = true {
+		b, err := bus.Open(ctx, n.broker.conn, n.busConfig())
+		if !errors.Is(err, bus.ErrAbsent) || time.Now().After(limit) || ctx.Err() != nil {
+			return b, err
+		}
+		if !waiting {
+			n.log.Warn("wait for the server to make the streams", "for", connectPatience, "error", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(250 * time.Millisecond):
+		}
+	}
+}
+
+func (n *node) busConfig() bus.Config {
+	return bus.Config{
+		Exclusive: n.broker.exclusive(), Replicas: n.replicas, EventsMaxBytes: n.eventsMax, Join: n.join,
+		AckWait: n.Lease, Logger: n.log,
+	}
 }
 
 // openStore opens the store that the flags name, behind a guard.

@@ -27,7 +27,8 @@ type dataFlags struct {
 	Data string `help:"Folder of everything that ReelMill keeps." default:"reelmill-data" env:"REELMILL_DATA" type:"path"`
 
 	NATS        string `name:"nats" help:"${nats_help}" env:"REELMILL_NATS" placeholder:"nats://..."`
-	Replicas    int    `help:"${replicas_help}" default:"1" enum:"1,3,5" env:"REELMILL_NATS_REPLICAS"`
+	Replicas    int    `help:"${replicas_help}" default:"0" enum:"0,1,3,5" env:"REELMILL_NATS_REPLICAS"`
+	EventsMax   size   `name:"events-max-bytes" help:"${events_max_help}" env:"REELMILL_EVENTS_MAX_BYTES" placeholder:"SIZE"`
 	Store       string `help:"${store_help}" env:"REELMILL_STORE" placeholder:"s3://..."`
 	S3AccessKey string `help:"Access key of the store." env:"REELMILL_S3_ACCESS_KEY" hidden:""`
 	S3SecretKey string `help:"Secret key of the store." env:"REELMILL_S3_SECRET_KEY" hidden:""`
@@ -37,7 +38,10 @@ type dataFlags struct {
 var helpTexts = kong.Vars{
 	"nats_help": "Broker that several processes share: a NATS server with JetStream. Default: one within " +
 		"the process.",
-	"replicas_help": "Copies of each message in a cluster of NATS servers: 1, 3 or 5.",
+	"replicas_help": "Copies of each message in a cluster of NATS servers: 1, 3 or 5. Default: as it is, and 1 " +
+		"where nothing is. It changes nothing that exists; `reelmill streams apply` does.",
+	"events_max_help": "How large the event log may become. Default: as it is, and 8GiB for a new one. It " +
+		"changes no log that exists; `reelmill streams apply` does.",
 	"store_help": "Where objects are kept: a folder (below --data by default), or " +
 		"s3://bucket/prefix?endpoint=URL&region=R, with REELMILL_S3_ACCESS_KEY and REELMILL_S3_SECRET_KEY.",
 	"metrics_help": "Address for Prometheus metrics alone, as 127.0.0.1:9464. An API on loopback has /metrics " +
@@ -117,7 +121,7 @@ func (c serveCommand) node(set *settings, log *slog.Logger) (nodeConfig, error) 
 		return nodeConfig{}, err
 	}
 	return nodeConfig{
-		data: c.Data, nats: c.NATS, replicas: c.Replicas, store: c.Store,
+		data: c.Data, nats: c.NATS, replicas: c.Replicas, eventsMax: int64(c.EventsMax), store: c.Store,
 		s3AccessKey: c.S3AccessKey, s3SecretKey: c.S3SecretKey,
 		slots: c.Slots, threads: int(c.Threads), workers: c.Workers, webhook: c.webhook(secret),
 		limits: api.Limits{

@@ -69,7 +69,7 @@ func (c workerCommand) Run(ctx context.Context, s streams, log *slog.Logger) (er
 			"webhook.secret; give it by REELMILL_WEBHOOK_SECRET")}
 	}
 	n, err := newWorkerNode(ctx, nodeConfig{
-		data: c.Data, nats: c.NATS, replicas: c.Replicas, store: c.Store,
+		data: c.Data, nats: c.NATS, replicas: c.Replicas, eventsMax: int64(c.EventsMax), join: true, store: c.Store,
 		s3AccessKey: c.S3AccessKey, s3SecretKey: c.S3SecretKey,
 		slots: c.Slots, threads: int(c.Threads), workers: true, webhook: c.webhook(c.WebhookSecret),
 		tuning: c.tuning, log: log, metricsListen: c.MetricsListen,

@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -51,7 +52,7 @@ func (b *Bus) lastBatched(ctx context.Context, subjects []string) (map[string]st
 // State implements pipeline.StateReader: one request. A log that is replicated is read subject by subject,
 // from its leader, since a replica that lags could answer this.
 func (b *Bus) State(ctx context.Context, project, video string) ([]pipeline.Event, error) {
-	if !b.direct {
+	if !b.direct.Load() {
 		return nil, pipeline.ErrTooMany
 	}
 	if !pipeline.ValidName(project) || !pipeline.ValidName(video) {
@@ -64,7 +65,7 @@ func (b *Bus) State(ctx context.Context, project, video string) ([]pipeline.Even
 		found, more, err = b.lastBatch(ctx, filters, maxBatch)
 		return err
 	})
-	if err == nil && more {
+	if err == nil && more || errors.Is(err, nats.ErrNoResponders) && b.undirected(ctx) {
 		err = pipeline.ErrTooMany
 	}
 	if err != nil {

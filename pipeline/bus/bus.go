@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -15,12 +16,16 @@ import (
 
 // Config says how the bus uses its broker. The zero value is that of a single server.
 type Config struct {
-	// Replicas is how many servers of a cluster keep each message: 1 (the default), 3 or 5.
+	// Replicas is how many servers of a cluster keep each message: 1, 3 or 5. 0 takes what is there, and 1 where
+	// nothing is. Another number than that of a live stream is ErrDiffers.
 	Replicas int
 	// EventsMaxBytes is how large the event log may become; when it is full, appends fail with ErrFull and
 	// nothing is lost. 0 takes whatever an existing log has, and for a new one 8 GiB, or half of what the
-	// account may store.
+	// account may store. Another size than that of a live log is ErrDiffers.
 	EventsMaxBytes int64
+	// Join says that the log and the queue are another process's to create: without them Open fails with
+	// ErrAbsent.
+	Join bool
 	// AckWait is how long a task or event stays with who took it, without a sign of life; 60 s when 0.
 	AckWait time.Duration
 	// Exclusive says that no other process uses the broker, as with the embedded server. Leases that an earlier
@@ -38,9 +43,6 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	if c.Replicas == 0 {
-		c.Replicas = 1
-	}
 	if c.AckWait == 0 {
 		c.AckWait = 60 * time.Second
 	}
@@ -61,7 +63,7 @@ func (c Config) withDefaults() Config {
 
 func (c Config) validate() error {
 	switch {
-	case c.Replicas != 1 && c.Replicas != 3 && c.Replicas != 5:
+	case c.Replicas != 0 && c.Replicas != 1 && c.Replicas != 3 && c.Replicas != 5:
 		return fmt.Errorf("Replicas is %d, want 1, 3 or 5", c.Replicas)
 	case c.EventsMaxBytes < 0:
 		return errors.New("EventsMaxBytes is negative")
@@ -71,7 +73,7 @@ func (c Config) validate() error {
 		return errors.New("Coordinators is negative")
 	case c.PublishTimeout < 0, c.DrainTimeout < 0:
 		return errors.New("a timeout is negative")
-	case c.Exclusive && c.Replicas != 1:
+	case c.Exclusive && c.Replicas > 1:
 		return errors.New("Exclusive makes no sense with replicas: a cluster has many processes")
 	}
 	return nil
@@ -90,45 +92,64 @@ type Bus struct {
 	js  jetstream.JetStream
 	log *slog.Logger
 	// direct says that the log is read by direct get: with replicas, one that lags could answer.
-	direct bool
-	poll   time.Duration // of Next, when no bell rings
+	direct   atomic.Bool
+	replicas int           // of the log, when it was opened
+	poll     time.Duration // of Next, when no bell rings
 
 	mu     sync.Mutex
 	queues map[string]*queue // by worker type
 }
 
-// Open creates or checks the streams on nc's server and returns a Bus that uses nc. A stream that exists with
-// another retention, discard policy or limit is an error that names the difference: it may hold somebody
-// else's messages, or drop ours. Other settings are brought up to date.
+// Open creates the streams that are missing on nc's server and returns a Bus that uses nc. It changes none
+// that exists, nor a consumer. What it can work with it takes as it is; what would drop our messages, let in
+// somebody else's, or is not what cfg asks for, is ErrDiffers, and Change does it.
 //
 // The Bus starts nothing in the background but subscriptions, which end with nc; the caller closes nc.
 func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Bus, error) {
-	cfg = cfg.withDefaults()
-	if err := cfg.validate(); err != nil {
-		return nil, fmt.Errorf("open bus: %w", err)
-	}
-	js, err := jetstream.New(nc)
+	b, err := prepare(nc, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("open bus: %w", err)
 	}
-	b := &Bus{
-		cfg: cfg, nc: nc, js: js, log: cfg.Logger, direct: cfg.Replicas == 1, poll: pollInterval,
-		queues: map[string]*queue{},
-	}
 	for _, want := range b.streams() {
-		if err := b.ensureStream(ctx, want); err != nil {
+		live, err := b.ensureStream(ctx, want)
+		if err != nil {
 			return nil, err
 		}
+		if want.Name == streamEvents {
+			b.adopt(live)
+		}
 	}
-	if err := b.ensurePresence(ctx); err != nil {
+	if b.cfg.Exclusive {
+		err = b.voidLeases(ctx)
+	}
+	if err == nil {
+		err = b.checkConsumers(ctx)
+	}
+	if err != nil {
 		return nil, err
 	}
-	if cfg.Exclusive {
-		if err := b.voidLeases(ctx); err != nil {
-			return nil, err
-		}
-	}
 	return b, nil
+}
+
+// prepare returns a Bus that has asked the server nothing yet.
+func prepare(nc *nats.Conn, cfg Config) (*Bus, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return nil, err
+	}
+	return &Bus{
+		cfg: cfg, nc: nc, js: js, log: cfg.Logger, poll: pollInterval, queues: map[string]*queue{},
+	}, nil
+}
+
+// adopt takes the log as it is. With replicas it is read from its leader, whatever else it allows.
+func (b *Bus) adopt(log jetstream.StreamConfig) {
+	b.replicas = log.Replicas
+	b.direct.Store(log.AllowDirect && log.Replicas == 1)
 }
 
 // voidLeases takes back what an earlier process holds. A work queue keeps a message until it is acknowledged,

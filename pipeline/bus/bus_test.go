@@ -3,8 +3,10 @@ package bus
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
+	"reflect"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -157,7 +159,7 @@ func TestOpenNamesTheDifference(t *testing.T) {
 		}},
 		{"no limit of the log", jetstream.StreamConfig{
 			Name: streamEvents, Subjects: []string{"video.>", "job.>"}, Discard: jetstream.DiscardNew,
-		}, Config{}, []string{"max bytes is unlimited"}},
+		}, Config{}, []string{"max bytes is unlimited, want a limit"}},
 		{"size of the log", jetstream.StreamConfig{
 			Name: streamEvents, Subjects: []string{"video.>", "job.>"},
 			Discard: jetstream.DiscardNew, MaxBytes: 1 << 20,
@@ -186,21 +188,117 @@ func TestOpenNamesTheDifference(t *testing.T) {
 	}
 }
 
-func TestOpenBringsStreamsUpToDate(t *testing.T) {
-	b := newBroker(t)
-	js, err := jetstream.New(b.connect())
+// What a stream lacks is named, and whoever says so has it changed; opening changes nothing.
+func TestChangeIsTheOnlyWayToChangeAStream(t *testing.T) {
+	nc := newBroker(t).connect()
+	js, err := jetstream.New(nc)
 	must(t, err)
 	_, err = js.CreateStream(soon(t), jetstream.StreamConfig{
-		Name: streamEvents, Subjects: []string{"job.>", "video.>"},
-		Discard: jetstream.DiscardNew, MaxBytes: 1 << 20,
+		Name: streamEvents, Subjects: []string{"job.>", "video.>"}, Duplicates: time.Minute,
+		Discard: jetstream.DiscardNew, MaxBytes: 1 << 20, MaxAge: time.Hour,
 	})
 	must(t, err)
-	b.open(Config{})
-	s, err := js.Stream(soon(t), streamEvents)
+	before := configOf(t, js, streamEvents)
+	_, err = Open(soon(t), nc, Config{})
+	if !errors.Is(err, ErrDiffers) || !strings.Contains(err.Error(), "republish is none, want > to live.>") ||
+		!strings.Contains(err.Error(), "max age is 1h0m0s, want 0s") {
+		t.Errorf("opened, or without naming the difference: %v", err)
+	}
+	all, err := Look(soon(t), nc, Config{EventsMaxBytes: 1 << 21})
 	must(t, err)
-	if c := s.CachedInfo().Config; c.RePublish == nil || c.Duplicates != duplicateWindow || c.MaxBytes != 1<<20 {
+	if len(all) != 5 || len(all[0].Differences) != 3 || all[0].Absent || !all[1].Absent {
+		t.Fatalf("looked at %+v", all)
+	}
+	if after := configOf(t, js, streamEvents); !reflect.DeepEqual(before, after) {
+		t.Errorf("before %+v\nafter %+v", before, after)
+	}
+	must(t, Change(soon(t), nc, all[0]))
+	_, err = Open(soon(t), nc, Config{})
+	must(t, err)
+	c := configOf(t, js, streamEvents)
+	if c.RePublish == nil || c.Duplicates != time.Minute || c.MaxBytes != 1<<21 {
 		t.Errorf("stream is %+v", c)
 	}
+}
+
+func TestChangeRefusesWhatWouldLoseMessages(t *testing.T) {
+	b := newBroker(t)
+	bus := b.open(Config{})
+	for i := range 10 {
+		_, err := bus.Append(soon(t), event(t, "vid_1", fmt.Sprint("job-", i)), 0)
+		must(t, err)
+	}
+	all, err := Look(soon(t), bus.nc, Config{EventsMaxBytes: 1024})
+	must(t, err)
+	if err := Change(soon(t), bus.nc, all[0]); err == nil || !strings.Contains(err.Error(), "it holds") {
+		t.Errorf("made the log smaller than what it holds: %v", err)
+	}
+	must(t, bus.js.DeleteStream(soon(t), streamTasks))
+	_, err = bus.js.CreateStream(soon(t), jetstream.StreamConfig{Name: streamTasks, Subjects: []string{"task.>"}})
+	must(t, err)
+	all, err = Look(soon(t), bus.nc, Config{})
+	must(t, err)
+	err = Change(soon(t), bus.nc, all[1])
+	if err == nil || !strings.Contains(err.Error(), "retention is Limits, want WorkQueue") {
+		t.Errorf("changed what the server cannot change: %v", err)
+	}
+}
+
+// A consumer that is there is used as it is, unless it keeps tasks or events from us.
+func TestOpenTakesConsumersAsTheyAre(t *testing.T) {
+	b := newBroker(t)
+	first := b.open(Config{AckWait: time.Minute})
+	must(t, first.Enqueue(soon(t), task("a", "", 0)))
+	must(t, next(t, first).Ack(soon(t)))
+	name := laneName("transcode", pipeline.Normal, pipeline.Lane("default"))
+	second := b.open(Config{AckWait: 30 * time.Second})
+	must(t, second.Enqueue(soon(t), task("b", "", 0)))
+	must(t, next(t, second).Ack(soon(t)))
+	c, err := second.js.Consumer(soon(t), streamTasks, name)
+	must(t, err)
+	live := c.CachedInfo().Config
+	if live.AckWait != time.Minute {
+		t.Errorf("the lease of a live consumer became %s", live.AckWait)
+	}
+	live.MaxAckPending = 1
+	_, err = second.js.UpdateConsumer(soon(t), streamTasks, live)
+	must(t, err)
+	_, err = Open(soon(t), b.connect(), Config{AckWait: 30 * time.Second})
+	if !errors.Is(err, ErrDiffers) || !strings.Contains(err.Error(), "max ack pending is 1, want -1") {
+		t.Errorf("opened with a consumer that hands out one task at a time: %v", err)
+	}
+	all, err := Look(soon(t), second.nc, Config{AckWait: 30 * time.Second})
+	must(t, err)
+	for _, l := range all {
+		must(t, Change(soon(t), second.nc, l))
+	}
+	b.open(Config{AckWait: 30 * time.Second})
+}
+
+// A worker that is there before its server makes nothing by its own defaults.
+func TestJoinCreatesNoLog(t *testing.T) {
+	b := newBroker(t)
+	_, err := Open(soon(t), b.connect(), Config{Join: true})
+	if !errors.Is(err, ErrAbsent) {
+		t.Fatalf("opened: %v", err)
+	}
+	js, err := jetstream.New(b.connect())
+	must(t, err)
+	names := js.StreamNames(soon(t))
+	for name := range names.Name() {
+		t.Errorf("stream %s was made", name)
+	}
+	must(t, names.Err())
+	b.open(Config{})
+	b.open(Config{Join: true})
+}
+
+// configOf returns the settings of a live stream.
+func configOf(t *testing.T, js jetstream.JetStream, name string) jetstream.StreamConfig {
+	t.Helper()
+	s, err := js.Stream(soon(t), name)
+	must(t, err)
+	return s.CachedInfo().Config
 }
 
 func TestConfigNamesTheBadField(t *testing.T) {

@@ -5,12 +5,15 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"reflect"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/reelmill/reelmill/pipeline"
 )
@@ -51,12 +54,18 @@ func cluster(t *testing.T) (servers []*server.Server, urls string) {
 // openCluster opens a bus, again until the cluster has elected its leaders.
 func openCluster(t *testing.T, urls string) *Bus {
 	t.Helper()
+	return openClusterAs(t, urls, Config{Replicas: 3})
+}
+
+func openClusterAs(t *testing.T, urls string, cfg Config) *Bus {
+	t.Helper()
+	cfg.Logger = testLog(t)
 	nc, err := nats.Connect(urls, nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
 	must(t, err)
 	t.Cleanup(nc.Close)
 	ctx := within(t, time.Minute)
 	for {
-		bus, err := Open(within(t, 5*time.Second), nc, Config{Replicas: 3, Logger: testLog(t)})
+		bus, err := Open(within(t, 5*time.Second), nc, cfg)
 		if err == nil {
 			return bus
 		}
@@ -108,6 +117,64 @@ func TestCluster(t *testing.T) {
 	d, err := one.Next(within(t, time.Minute), "transcode")
 	must(t, err)
 	must(t, d.Ack(within(t, time.Minute)))
+}
+
+// A process with default flags takes the streams of a cluster as they are; one with other flags is refused;
+// only Change changes them, under processes that run.
+func TestClusterKeepsItsReplicas(t *testing.T) {
+	_, urls := cluster(t)
+	server := openCluster(t, urls)
+	all := []string{streamEvents, streamTasks, streamDead, streamProgress, streamWorkers}
+	before := map[string]jetstream.StreamConfig{}
+	for _, name := range all {
+		before[name] = configOf(t, server.js, name)
+		if before[name].Replicas != 3 {
+			t.Errorf("%s has %d replicas", name, before[name].Replicas)
+		}
+	}
+	worker := openClusterAs(t, urls, Config{Join: true})
+	if worker.direct.Load() {
+		t.Error("the log of a cluster is read from any replica")
+	}
+	_, err := Open(soon(t), server.nc, Config{Replicas: 1})
+	if !errors.Is(err, ErrDiffers) ||
+		!strings.Contains(err.Error(), "EVENTS exists and differs: replicas is 3, want 1") ||
+		!strings.Contains(err.Error(), "reelmill streams apply") {
+		t.Errorf("opened with one replica: %v", err)
+	}
+	must(t, server.js.DeleteStream(soon(t), streamWorkers)) // as when all servers are restarted at once
+	must(t, worker.Announce(within(t, time.Minute), "transcode-1", []byte("{}")))
+	for _, name := range all {
+		after := configOf(t, server.js, name)
+		after.Metadata = before[name].Metadata
+		if !reflect.DeepEqual(before[name], after) {
+			t.Errorf("%s was %+v\nand is %+v", name, before[name], after)
+		}
+	}
+	changeReplicas(t, urls, server, worker)
+}
+
+// changeReplicas takes the streams to one replica and back, while buses that were opened before go on.
+func changeReplicas(t *testing.T, urls string, open ...*Bus) {
+	t.Helper()
+	for _, n := range []int{1, 3} {
+		live, err := Look(within(t, time.Minute), open[0].nc, Config{Replicas: n})
+		must(t, err)
+		for _, l := range live {
+			must(t, Change(within(t, time.Minute), open[0].nc, l))
+		}
+		open = append(open, openClusterAs(t, urls, Config{Replicas: n}))
+		for i, bus := range open {
+			e := event(t, "vid_1", fmt.Sprintf("n%d-%d", n, i))
+			_, err := bus.Append(within(t, time.Minute), e, 0)
+			must(t, err)
+			last, err := bus.Last(within(t, time.Minute), e.Subject)
+			must(t, err)
+			if last[0].ID != e.ID {
+				t.Errorf("with %d replicas bus %d reads %+v", n, i, last)
+			}
+		}
+	}
 }
 
 // readCluster reads what is there, from another process than the one that wrote it.

@@ -110,11 +110,7 @@ func (b *Bus) takeBatch(ctx context.Context, consumer *jetstream.Consumer, n int
 	limited, cancel := context.WithTimeout(linked, fetchWait)
 	defer cancel()
 	if *consumer == nil {
-		c, err := b.js.CreateOrUpdateConsumer(limited, streamEvents, jetstream.ConsumerConfig{
-			Name: coordinator, Durable: coordinator, Description: "What follows from each event",
-			AckPolicy: jetstream.AckExplicitPolicy, DeliverPolicy: jetstream.DeliverAllPolicy,
-			AckWait: b.coordinatorLease(), MaxDeliver: -1, MaxAckPending: -1,
-		})
+		c, err := b.ensureConsumer(limited, streamEvents, b.coordinatorConfig())
 		if err != nil {
 			return false, fmt.Errorf("create consumer: %w", err)
 		}
@@ -132,6 +128,14 @@ func (b *Bus) takeBatch(ctx context.Context, consumer *jetstream.Consumer, n int
 		return took, err
 	}
 	return took, nil
+}
+
+func (b *Bus) coordinatorConfig() jetstream.ConsumerConfig {
+	return jetstream.ConsumerConfig{
+		Name: coordinator, Durable: coordinator, Description: "What follows from each event",
+		AckPolicy: jetstream.AckExplicitPolicy, DeliverPolicy: jetstream.DeliverAllPolicy,
+		AckWait: b.coordinatorLease(), MaxDeliver: -1, MaxAckPending: -1,
+	}
 }
 
 // coordinatorLease is how long an event stays with a process that says nothing. It is short, because a

@@ -299,18 +299,13 @@ func (b *Bus) consumer(ctx context.Context, q *queue, p pipeline.Priority, n int
 	limited, cancel := context.WithTimeout(linked, b.cfg.PublishTimeout)
 	defer cancel()
 	name := laneName(q.worker, p, strconv.Itoa(n))
-	cfg := jetstream.ConsumerConfig{
-		Name: name, Durable: name, Description: fmt.Sprintf("Tasks of %s, %s, lane %d", q.worker, p, n),
-		FilterSubject: laneFilter(q.worker, p, strconv.Itoa(n)),
-		AckPolicy:     jetstream.AckExplicitPolicy, DeliverPolicy: jetstream.DeliverAllPolicy,
-		AckWait: b.cfg.AckWait, MaxDeliver: -1, MaxAckPending: -1,
-	}
-	c, err := b.js.CreateOrUpdateConsumer(limited, streamTasks, cfg)
+	cfg := b.laneConfig(q.worker, p, n)
+	c, err := b.ensureConsumer(limited, streamTasks, cfg)
 	for n := 1; n < tries && isAPI(err, codeConsumerCreate); n++ {
 		// A consumer of that name was deleted, and the server did not wait for its last write, which went to
 		// the new one's file. What was begun is gone by now.
 		b.log.Warn("create a consumer again", "consumer", name, "error", err)
-		c, err = b.js.CreateOrUpdateConsumer(limited, streamTasks, cfg)
+		c, err = b.ensureConsumer(limited, streamTasks, cfg)
 	}
 	if isAPI(err, codeFilterNotUnique) {
 		// An earlier version had one consumer for all lanes. What it holds is delivered again.
@@ -318,7 +313,7 @@ func (b *Bus) consumer(ctx context.Context, q *queue, p pipeline.Priority, n int
 		err = b.js.DeleteConsumer(limited, streamTasks, old)
 		if err == nil || errors.Is(err, jetstream.ErrConsumerNotFound) {
 			b.log.Info("replace a consumer of an earlier version", "consumer", old, "by", name)
-			c, err = b.js.CreateOrUpdateConsumer(limited, streamTasks, cfg)
+			c, err = b.ensureConsumer(limited, streamTasks, cfg)
 		}
 	}
 	if err != nil {
@@ -326,6 +321,17 @@ func (b *Bus) consumer(ctx context.Context, q *queue, p pipeline.Priority, n int
 	}
 	l.consumer = c
 	return c, nil
+}
+
+// laneConfig is the consumer of a lane.
+func (b *Bus) laneConfig(worker string, p pipeline.Priority, n int) jetstream.ConsumerConfig {
+	name := laneName(worker, p, strconv.Itoa(n))
+	return jetstream.ConsumerConfig{
+		Name: name, Durable: name, Description: fmt.Sprintf("Tasks of %s, %s, lane %d", worker, p, n),
+		FilterSubject: laneFilter(worker, p, strconv.Itoa(n)),
+		AckPolicy:     jetstream.AckExplicitPolicy, DeliverPolicy: jetstream.DeliverAllPolicy,
+		AckWait: b.cfg.AckWait, MaxDeliver: -1, MaxAckPending: -1,
+	}
 }
 
 // laneName is the name of the consumer of a lane.

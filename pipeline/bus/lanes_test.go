@@ -240,7 +240,7 @@ type failingCreation struct {
 	failed int
 }
 
-func (f *failingCreation) CreateOrUpdateConsumer(ctx context.Context, stream string,
+func (f *failingCreation) CreateConsumer(ctx context.Context, stream string,
 	cfg jetstream.ConsumerConfig,
 ) (jetstream.Consumer, error) {
 	if f.failed == 0 {
@@ -249,7 +249,7 @@ func (f *failingCreation) CreateOrUpdateConsumer(ctx context.Context, stream str
 			Code: 500, ErrorCode: codeConsumerCreate, Description: "rename o.dat.tmp o.dat: no such file or directory",
 		}
 	}
-	return f.JetStream.CreateOrUpdateConsumer(ctx, stream, cfg)
+	return f.JetStream.CreateConsumer(ctx, stream, cfg)
 }
 
 func TestNextBuriesWhatIsInNoLane(t *testing.T) {

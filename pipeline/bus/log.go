@@ -94,8 +94,11 @@ type stored struct {
 // lastMessages reads the last message of each subject from the stream's leader: one batched request when the
 // log is not replicated, else one request each.
 func (b *Bus) lastMessages(ctx context.Context, subjects []string) (map[string]stored, error) {
-	if b.direct {
-		return b.lastBatched(ctx, subjects)
+	if b.direct.Load() {
+		found, err := b.lastBatched(ctx, subjects)
+		if !errors.Is(err, nats.ErrNoResponders) || !b.undirected(ctx) {
+			return found, err
+		}
 	}
 	stream, err := b.js.Stream(ctx, streamEvents)
 	if err != nil {
@@ -123,6 +126,16 @@ func (b *Bus) lastMessages(ctx context.Context, subjects []string) (map[string]s
 		}
 	}
 	return all, nil
+}
+
+// undirected reports whether the log is no longer read by direct get: somebody gave it replicas meanwhile.
+func (b *Bus) undirected(ctx context.Context) bool {
+	stream, err := b.js.Stream(ctx, streamEvents)
+	if err != nil || stream.CachedInfo().Config.AllowDirect {
+		return false
+	}
+	b.direct.Store(false)
+	return true
 }
 
 // last reads the last message of a subject; nil when there is none.

@@ -146,7 +146,7 @@ func TestLastReadsYourWrites(t *testing.T) {
 	for name, direct := range map[string]bool{"batched": true, "one by one": false} {
 		t.Run(name, func(t *testing.T) {
 			bus := newBus(t, Config{})
-			bus.direct = direct
+			bus.direct.Store(direct)
 			var subjects []string
 			for i := range 300 { // more than one batch
 				e := event(t, "vid_1", fmt.Sprint("job-", i))

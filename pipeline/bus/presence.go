@@ -71,33 +71,9 @@ func (b *Bus) ensureVolatile(ctx context.Context) error {
 		if want.Storage != jetstream.MemoryStorage {
 			continue
 		}
-		if err := b.ensureStream(ctx, want); err != nil {
+		if _, err := b.ensureStream(ctx, want); err != nil {
 			return err
 		}
-	}
-	return b.ensurePresence(ctx)
-}
-
-// ensurePresence creates or checks the bucket of presence.
-func (b *Bus) ensurePresence(ctx context.Context) error {
-	_, err := b.js.KeyValue(ctx, bucketWorkers)
-	if errors.Is(err, jetstream.ErrBucketNotFound) {
-		_, err = b.js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
-			Bucket: bucketWorkers, Description: "Processes that run workers", TTL: presenceTTL,
-			Storage: jetstream.MemoryStorage, Replicas: b.cfg.Replicas,
-		})
-	}
-	if err != nil && !errors.Is(err, jetstream.ErrBucketExists) {
-		return fmt.Errorf("open bus: bucket %s: %w", bucketWorkers, err)
-	}
-	stream, err := b.js.Stream(ctx, "KV_"+bucketWorkers)
-	if err != nil {
-		return fmt.Errorf("open bus: bucket %s: %w", bucketWorkers, err)
-	}
-	if live := stream.CachedInfo().Config; live.MaxAge != presenceTTL {
-		return fmt.Errorf("open bus: bucket %s exists and differs: TTL is %s, want %s; "+
-			"delete it with `nats kv del %s`",
-			bucketWorkers, live.MaxAge, presenceTTL, bucketWorkers)
 	}
 	return nil
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -18,6 +16,7 @@ const (
 	streamDead     = "DEAD"
 	streamProgress = "PROGRESS"
 	bucketWorkers  = "WORKERS"
+	streamWorkers  = "KV_" + bucketWorkers
 )
 
 const (
@@ -28,7 +27,7 @@ const (
 	unlimited             = -1
 )
 
-// streams returns what the streams must be.
+// streams returns what the streams must be. Replicas and MaxBytes of 0 stand for whatever a live stream has.
 func (b *Bus) streams() []jetstream.StreamConfig {
 	base := func(name, about string, subjects ...string) jetstream.StreamConfig {
 		return jetstream.StreamConfig{
@@ -41,8 +40,6 @@ func (b *Bus) streams() []jetstream.StreamConfig {
 	events.Discard = jetstream.DiscardNew
 	events.MaxBytes = b.cfg.EventsMaxBytes
 	events.RePublish = &jetstream.RePublish{Source: ">", Destination: livePrefix + ">"}
-	// With replicas a direct read may come from one that lags; alone, it is the leader that answers.
-	events.AllowDirect = b.direct
 
 	tasks := base(streamTasks, "Tasks of workers, and retries that are not yet due", "task.>", "retry.>")
 	tasks.Retention = jetstream.WorkQueuePolicy
@@ -61,90 +58,73 @@ func (b *Bus) streams() []jetstream.StreamConfig {
 	progress.MaxMsgsPerSubject = 1
 	progress.MaxAge = progressMaxAge
 	progress.AllowDirect = true
-	return []jetstream.StreamConfig{events, tasks, dead, progress}
+
+	// The bucket of presence, as CreateKeyValue makes it (ADR-8).
+	workers := base(streamWorkers, "Processes that run workers", "$KV."+bucketWorkers+".>")
+	workers.Storage, workers.Discard = jetstream.MemoryStorage, jetstream.DiscardNew
+	workers.MaxMsgsPerSubject, workers.MaxAge, workers.Duplicates = 1, presenceTTL, presenceTTL
+	workers.AllowRollup, workers.AllowDirect, workers.DenyDelete = true, true, true
+	return []jetstream.StreamConfig{events, tasks, dead, progress, workers}
 }
 
-// ensureStream creates the stream, or checks the live one and updates what may be updated.
-func (b *Bus) ensureStream(ctx context.Context, want jetstream.StreamConfig) error {
+// ErrAbsent says that a stream is not there, and that it is not this process that creates it.
+var ErrAbsent = errors.New("the broker has no such stream")
+
+// ensureStream creates the stream, or checks the live one, and returns what it is. It changes nothing that is
+// there.
+func (b *Bus) ensureStream(ctx context.Context, want jetstream.StreamConfig) (jetstream.StreamConfig, error) {
 	stream, err := b.js.Stream(ctx, want.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		if want.MaxBytes == 0 {
-			want.MaxBytes = b.defaultMaxBytes(ctx)
-		}
-		stream, err = b.js.CreateStream(ctx, want) // equal settings of a faster process are no error
-		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
-			stream, err = b.js.Stream(ctx, want.Name)
-		}
+		stream, err = b.createStream(ctx, want)
 	}
 	if err != nil {
-		return fmt.Errorf("open bus: stream %s: %w", want.Name, err)
+		return want, fmt.Errorf("open bus: stream %s: %w", want.Name, err)
 	}
 	live := stream.CachedInfo().Config
-	if diffs := differences(want, live); len(diffs) > 0 {
-		return fmt.Errorf("open bus: stream %s exists and differs: %s; change it with `nats stream edit %s`, "+
-			"or adapt the configuration", want.Name, strings.Join(diffs, "; "), want.Name)
+	return live, refuse("stream "+want.Name, differences(want, live))
+}
+
+// createStream creates a stream with the replicas that were asked for, else those of the log, else one. Equal
+// settings of a faster process are no error, and other ones are the caller's to compare.
+func (b *Bus) createStream(ctx context.Context, want jetstream.StreamConfig) (jetstream.Stream, error) {
+	if b.cfg.Join && want.Storage == jetstream.FileStorage {
+		return nil, fmt.Errorf("%w: start `reelmill serve` first, which makes it", ErrAbsent)
 	}
-	if next, changed := updated(want, live); changed {
-		if _, err := b.js.UpdateStream(ctx, next); err != nil {
-			return fmt.Errorf("open bus: update stream %s: %w", want.Name, err)
+	if want.Replicas == 0 {
+		want.Replicas = max(b.replicas, 1)
+	}
+	if want.Name == streamEvents {
+		want.AllowDirect = want.Replicas == 1
+		if want.MaxBytes == 0 {
+			want.MaxBytes = b.defaultMaxBytes(ctx, want.Replicas)
 		}
 	}
-	return nil
+	stream, err := b.js.CreateStream(ctx, want)
+	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+		stream, err = b.js.Stream(ctx, want.Name)
+	}
+	return stream, err
 }
 
 // defaultMaxBytes is the size of a new log for which none was asked: half of what the account may store, if
 // that is less than the default.
-func (b *Bus) defaultMaxBytes(ctx context.Context) int64 {
+func (b *Bus) defaultMaxBytes(ctx context.Context, replicas int) int64 {
 	info, err := b.js.AccountInfo(ctx)
 	if err != nil || info.Limits.MaxStore <= 0 {
 		return defaultEventsMaxBytes
 	}
-	return min(defaultEventsMaxBytes, info.Limits.MaxStore/2/int64(b.cfg.Replicas))
+	return min(defaultEventsMaxBytes, info.Limits.MaxStore/2/int64(replicas))
 }
 
-// differences names what must not differ and does.
-func differences(want, live jetstream.StreamConfig) []string {
-	var diffs []string
-	check := func(what string, want, live any) {
-		if want != live {
-			diffs = append(diffs, fmt.Sprintf("%s is %v, want %v", what, live, want))
+// ensureConsumer returns the durable consumer of a stream, created when it is missing. One that is there is
+// taken as it is, unless what it is contradicts what is wanted.
+func (b *Bus) ensureConsumer(ctx context.Context, stream string, want jetstream.ConsumerConfig,
+) (jetstream.Consumer, error) {
+	c, err := b.js.CreateConsumer(ctx, stream, want)
+	if errors.Is(err, jetstream.ErrConsumerExists) {
+		if c, err = b.js.Consumer(ctx, stream, want.Name); err == nil {
+			err = refuse("consumer "+want.Name+" of "+stream, consumerDifferences(want, c.CachedInfo().Config))
 		}
 	}
-	check("retention", want.Retention, live.Retention)
-	check("discard", want.Discard, live.Discard)
-	check("storage", want.Storage, live.Storage)
-	check("max messages", want.MaxMsgs, live.MaxMsgs)
-	check("max messages per subject", want.MaxMsgsPerSubject, live.MaxMsgsPerSubject)
-	check("max message size", want.MaxMsgSize, live.MaxMsgSize)
-	check("max age", want.MaxAge, live.MaxAge)
-	switch {
-	case want.MaxBytes != 0:
-		check("max bytes", want.MaxBytes, live.MaxBytes)
-	case live.MaxBytes <= 0:
-		diffs = append(diffs, "max bytes is unlimited, want a limit")
-	}
-	if subjects := slices.Sorted(slices.Values(live.Subjects)); !slices.Equal(
-		slices.Sorted(slices.Values(want.Subjects)), subjects) {
-		check("subjects", strings.Join(want.Subjects, ","), strings.Join(live.Subjects, ","))
-	}
-	return diffs
-}
-
-// updated returns live with the settings of want that may change under a running system, and whether any did.
-func updated(want, live jetstream.StreamConfig) (next jetstream.StreamConfig, changed bool) {
-	next = live
-	next.Replicas, next.Duplicates, next.AllowDirect = want.Replicas, want.Duplicates, want.AllowDirect
-	next.AllowMsgSchedules, next.AllowRollup = want.AllowMsgSchedules, want.AllowRollup
-	next.RePublish = want.RePublish
-	same := next.Replicas == live.Replicas && next.Duplicates == live.Duplicates &&
-		next.AllowDirect == live.AllowDirect && next.AllowMsgSchedules == live.AllowMsgSchedules &&
-		next.AllowRollup == live.AllowRollup && sameRePublish(next.RePublish, live.RePublish)
-	return next, !same
-}
-
-func sameRePublish(a, b *jetstream.RePublish) bool {
-	if a == nil || b == nil {
-		return a == b
-	}
-	return *a == *b
+	return c, err
 }

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"text/tabwriter"
+
+	"github.com/reelmill/reelmill/pipeline/bus"
+)
+
+// streamsCommand shows what the broker holds, and is the one way to change how it holds it.
+type streamsCommand struct {
+	Show  streamsShow  `cmd:"" help:"List the streams with their sizes, limits, replicas and what differs."`
+	Apply streamsApply `cmd:"" help:"Give the streams the replicas and limits that the flags name."`
+}
+
+// streamsShow lists the streams.
+type streamsShow struct{ dataFlags }
+
+// Run lists the streams and what differs from what the flags name. It changes nothing.
+func (c streamsShow) Run(ctx context.Context, s streams, log *slog.Logger) error {
+	return c.look(ctx, log, func(_ *broker, all []bus.Live) error {
+		if err := printStreams(s.out, all); err != nil {
+			return err
+		}
+		return printDifferences(s.out, all)
+	})
+}
+
+// streamsApply changes the streams.
+type streamsApply struct {
+	dataFlags
+	Yes bool `help:"Make the changes. Without it they are only printed."`
+}
+
+// Run prints what it is about to change and, with --yes, changes it.
+func (c streamsApply) Run(ctx context.Context, s streams, log *slog.Logger) error {
+	return c.look(ctx, log, func(b *broker, all []bus.Live) error {
+		if err := printDifferences(s.out, all); err != nil {
+			return err
+		}
+		changed := 0
+		for _, l := range all {
+			if len(l.Differences) == 0 || !c.Yes {
+				continue
+			}
+			if err := bus.Change(ctx, b.conn, l); err != nil {
+				return err
+			}
+			changed++
+		}
+		return c.conclude(s.out, all, changed)
+	})
+}
+
+func (c streamsApply) conclude(out io.Writer, all []bus.Live, changed int) (err error) {
+	switch {
+	case changed > 0:
+		_, err = fmt.Fprintf(out, "changed %d of them\n", changed)
+	case differing(all):
+		_, err = fmt.Fprintln(out, "nothing was changed; add --yes to do it")
+	}
+	return err
+}
+
+// look hands do the broker and what is on it.
+func (c dataFlags) look(ctx context.Context, log *slog.Logger, do func(*broker, []bus.Live) error,
+) (err error) {
+	if err := c.checkBrokerFolder(); err != nil {
+		return err
+	}
+	b, err := openBroker(ctx, c.NATS, c.Data, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.close()) }()
+	all, err := bus.Look(ctx, b.conn, bus.Config{Replicas: c.Replicas, EventsMaxBytes: int64(c.EventsMax)})
+	if err != nil {
+		return err
+	}
+	return do(b, all)
+}
+
+// checkBrokerFolder refuses a data folder without a broker, where opening one would make it.
+func (c dataFlags) checkBrokerFolder() error {
+	if c.NATS != "" {
+		return nil
+	}
+	if _, err := os.Stat(filepath.Join(c.Data, "broker")); err != nil {
+		return fmt.Errorf("%s has no broker: name the data folder of a server by --data, or the address of its "+
+			"broker by --nats: %w", c.Data, err)
+	}
+	return nil
+}
+
+func printStreams(out io.Writer, all []bus.Live) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "STREAM\tREPLICAS\tMESSAGES\tBYTES\tLIMIT\tFIRST\tLAST")
+	for _, l := range all {
+		switch {
+		case l.Absent:
+			fmt.Fprintf(w, "%s\tis not there yet\n", l.Stream)
+		case l.Consumer == "":
+			limit := "none"
+			if l.MaxBytes > 0 {
+				limit = fmt.Sprint(l.MaxBytes)
+			}
+			fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%s\t%d\t%d\n",
+				l.Stream, l.Replicas, l.Messages, l.Bytes, limit, l.First, l.Last)
+		}
+	}
+	return w.Flush()
+}
+
+// printDifferences prints one line for each setting that is not what it must be.
+func printDifferences(out io.Writer, all []bus.Live) error {
+	for _, l := range all {
+		for _, d := range l.Differences {
+			if _, err := fmt.Fprintf(out, "%s: %s\n", l.Name(), d); err != nil {
+				return err
+			}
+		}
+	}
+	if !differing(all) {
+		_, err := fmt.Fprintln(out, "nothing differs")
+		return err
+	}
+	return nil
+}
+
+func differing(all []bus.Live) bool {
+	for _, l := range all {
+		if len(l.Differences) > 0 {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/reelmill/reelmill/pipeline/bus"
+	"github.com/reelmill/reelmill/pipeline/bus/embedded"
+)
+
+// TestStreamsApply: a flag that contradicts the live log refuses and names the command; the command prints
+// what it will change, and changes it when it is told to.
+func TestStreamsApply(t *testing.T) {
+	data := t.TempDir()
+	onLog(t, data, func(*bus.Bus, jetstream.JetStream) {})
+	serve := []string{"serve", "--data", data, "--listen", "127.0.0.1:0", "--events-max-bytes", "9GiB"}
+	err := run(t.Context(), serve, &bytes.Buffer{}, &bytes.Buffer{})
+	if err == nil || !strings.Contains(err.Error(), "max bytes is 8589934592, want 9663676416") ||
+		!strings.Contains(err.Error(), "`reelmill streams apply`") {
+		t.Errorf("serve with another size of the log: %v", err)
+	}
+	apply := []string{"streams", "apply", "--data", data, "--events-max-bytes", "9GiB"}
+	printed := runText(t, apply...)
+	if !strings.Contains(printed, "EVENTS: max bytes is 8589934592, want 9663676416\n") ||
+		!strings.Contains(printed, "nothing was changed; add --yes") || logSize(t, data) != 8<<30 {
+		t.Errorf("apply without --yes printed %q, and the log has %d", printed, logSize(t, data))
+	}
+	printed = runText(t, append(apply, "--yes")...)
+	if !strings.Contains(printed, "EVENTS: max bytes is 8589934592, want 9663676416\nchanged 1 of them\n") ||
+		logSize(t, data) != 9<<30 {
+		t.Errorf("apply printed %q, and the log has %d", printed, logSize(t, data))
+	}
+	printed = runText(t, "streams", "show", "--data", data)
+	if !strings.Contains(printed, "nothing differs") || !strings.Contains(printed, "9663676416") {
+		t.Errorf("show printed %q", printed)
+	}
+}
+
+// TestStreamsOfNoServer: looking at streams makes none.
+func TestStreamsOfNoServer(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "nothing")
+	err := run(t.Context(), []string{"streams", "show", "--data", data}, &bytes.Buffer{}, &bytes.Buffer{})
+	if err == nil || !strings.Contains(err.Error(), "has no broker") {
+		t.Errorf("showed the streams of nobody: %v", err)
+	}
+	if files, err := filepath.Glob(data + "*"); err != nil || len(files) != 0 {
+		t.Errorf("made %v, %v", files, err)
+	}
+}
+
+// runText runs the program and returns what it prints.
+func runText(t *testing.T, args ...string) string {
+	t.Helper()
+	var out, errs bytes.Buffer
+	if err := run(t.Context(), args, &out, &errs); err != nil {
+		t.Fatalf("%v: %v\n%s", args, err, errs.String())
+	}
+	return out.String()
+}
+
+// onLog hands do the bus of a data folder whose server is stopped.
+func onLog(t *testing.T, data string, do func(*bus.Bus, jetstream.JetStream)) {
+	t.Helper()
+	server, err := embedded.Start(t.Context(), embedded.Config{Dir: filepath.Join(data, "broker")})
+	check(t, err)
+	defer server.Shutdown()
+	conn, err := server.Conn()
+	check(t, err)
+	defer conn.Close()
+	b, err := bus.Open(t.Context(), conn, bus.Config{Exclusive: true})
+	check(t, err)
+	js, err := jetstream.New(conn)
+	check(t, err)
+	do(b, js)
+}
+
+// logSize returns the limit of the event log.
+func logSize(t *testing.T, data string) (limit int64) {
+	t.Helper()
+	onLog(t, data, func(_ *bus.Bus, js jetstream.JetStream) {
+		stream, err := js.Stream(context.Background(), "EVENTS")
+		check(t, err)
+		limit = stream.CachedInfo().Config.MaxBytes
+	})
+	return limit
+}

@@ -1,0 +1,188 @@
+package bus
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// ErrDiffers says that a live stream or consumer is not what this process was told it is, or cannot work
+// with. Nothing was changed. The message names each difference, and the command that changes it.
+var ErrDiffers = errors.New("exists and differs")
+
+// Difference is a setting of a live stream or consumer that must be another.
+type Difference struct {
+	What string // the setting: replicas, max bytes, retention, ...
+	Live string // its value
+	Want string // what it must be
+	// Fixed says that the server cannot change the setting of what exists.
+	Fixed bool
+
+	stream   func(*jetstream.StreamConfig) // makes it what it must be; nil for one of a consumer
+	consumer func(*jetstream.ConsumerConfig)
+}
+
+func (d Difference) String() string { return fmt.Sprintf("%s is %s, want %s", d.What, d.Live, d.Want) }
+
+// refuse returns the error for what differs; nil for nothing.
+func refuse(of string, diffs []Difference) error {
+	if len(diffs) == 0 {
+		return nil
+	}
+	var texts []string
+	for _, d := range diffs {
+		texts = append(texts, d.String())
+	}
+	return fmt.Errorf("open bus: %s %w: %s; nothing was changed: start with what is there, or change it by "+
+		"`reelmill streams apply`", of, ErrDiffers, strings.Join(texts, "; "))
+}
+
+// comparison collects differences.
+type comparison []Difference
+
+func (c *comparison) add(what string, want, live any, fixed bool, set func(*jetstream.StreamConfig)) {
+	if want != live {
+		*c = append(*c, Difference{
+			What: what, Live: fmt.Sprint(live), Want: fmt.Sprint(want), Fixed: fixed, stream: set,
+		})
+	}
+}
+
+// differences names what contradicts want in a live stream: what would drop or refuse our messages, bring in
+// others', or lack what we rely on; and the replicas and limits that were asked for. Everything else is taken
+// as it is.
+func differences(want, live jetstream.StreamConfig) []Difference {
+	var c comparison
+	type config = jetstream.StreamConfig
+	c.add("retention", want.Retention, live.Retention, true, func(c *config) { c.Retention = want.Retention })
+	c.add("storage", want.Storage, live.Storage, true, func(c *config) { c.Storage = want.Storage })
+	c.add("discard", want.Discard, live.Discard, false, func(c *config) { c.Discard = want.Discard })
+	c.add("subjects", listed(want.Subjects), listed(live.Subjects), false,
+		func(c *config) { c.Subjects = want.Subjects })
+	if want.Replicas != 0 {
+		c.add("replicas", want.Replicas, live.Replicas, false, func(c *config) { setReplicas(c, want.Replicas) })
+	}
+	c.limits(want, live)
+	c.abilities(want, live)
+	return c
+}
+
+// setReplicas also has the log read from its leader when there is more than one copy.
+func setReplicas(c *jetstream.StreamConfig, n int) {
+	c.Replicas = n
+	if c.Name == streamEvents && n > 1 {
+		c.AllowDirect = false
+	}
+}
+
+// limits compares what would drop or refuse messages.
+func (c *comparison) limits(want, live jetstream.StreamConfig) {
+	type config = jetstream.StreamConfig
+	c.add("max messages", want.MaxMsgs, live.MaxMsgs, false, func(c *config) { c.MaxMsgs = want.MaxMsgs })
+	c.add("max messages per subject", want.MaxMsgsPerSubject, live.MaxMsgsPerSubject, false,
+		func(c *config) { c.MaxMsgsPerSubject = want.MaxMsgsPerSubject })
+	c.add("max message size", want.MaxMsgSize, live.MaxMsgSize, false,
+		func(c *config) { c.MaxMsgSize = want.MaxMsgSize })
+	c.add("max age", want.MaxAge, live.MaxAge, false, func(c *config) { c.MaxAge = want.MaxAge })
+	switch {
+	case want.MaxBytes != 0:
+		c.add("max bytes", want.MaxBytes, live.MaxBytes, false, func(c *config) { c.MaxBytes = want.MaxBytes })
+	case live.MaxBytes <= 0:
+		c.add("max bytes", "a limit", "unlimited", false, func(c *config) { c.MaxBytes = defaultEventsMaxBytes })
+	}
+	if live.MaxConsumers > 0 {
+		c.add("max consumers", "unlimited", live.MaxConsumers, true, func(*config) {})
+	}
+	c.add("limits of consumers", jetstream.StreamConsumerLimits{}, live.ConsumerLimits, false,
+		func(c *config) { c.ConsumerLimits = jetstream.StreamConsumerLimits{} })
+	c.add("discard new per subject", false, live.DiscardNewPerSubject, false,
+		func(c *config) { c.DiscardNewPerSubject = false })
+}
+
+// abilities compares what a stream does with messages beside keeping them.
+func (c *comparison) abilities(want, live jetstream.StreamConfig) {
+	type config = jetstream.StreamConfig
+	c.add("no acks", false, live.NoAck, false, func(c *config) { c.NoAck = false })
+	c.add("sealed", false, live.Sealed, true, func(*config) {})
+	c.add("persist mode", want.PersistMode, live.PersistMode, true, func(*config) {})
+	c.add("a mirror", false, live.Mirror != nil, true, func(*config) {})
+	c.add("number of sources", 0, len(live.Sources), false, func(c *config) { c.Sources = nil })
+	c.add("subject transform", false, live.SubjectTransform != nil, false,
+		func(c *config) { c.SubjectTransform = nil })
+	c.add("counter", false, live.AllowMsgCounter, true, func(*config) {})
+	c.add("deny purge", false, live.DenyPurge, true, func(*config) {})
+	if !want.DenyDelete {
+		c.add("deny delete", false, live.DenyDelete, true, func(*config) {})
+	}
+	if want.RePublish != nil {
+		c.add("republish", republished(want.RePublish), republished(live.RePublish), false,
+			func(c *config) { c.RePublish = want.RePublish })
+	}
+	if want.AllowMsgSchedules {
+		c.add("schedules", true, live.AllowMsgSchedules, false, func(c *config) { c.AllowMsgSchedules = true })
+	}
+	if want.AllowRollup {
+		c.add("rollup", true, live.AllowRollup, false, func(c *config) { c.AllowRollup = true })
+	}
+	if want.AllowDirect {
+		c.add("direct reads", true, live.AllowDirect, false, func(c *config) { c.AllowDirect = true })
+	}
+}
+
+func listed(subjects []string) string {
+	return strings.Join(slices.Sorted(slices.Values(subjects)), ",")
+}
+
+func republished(r *jetstream.RePublish) string {
+	if r == nil {
+		return "none"
+	}
+	return fmt.Sprintf("%s to %s (headers only: %t)", r.Source, r.Destination, r.HeadersOnly)
+}
+
+// consumerDifferences names what contradicts want in a live consumer: what would keep tasks from us, or end
+// their leases while we still say that we hold them.
+func consumerDifferences(want, live jetstream.ConsumerConfig) []Difference {
+	var diffs []Difference
+	type config = jetstream.ConsumerConfig
+	add := func(what string, want, live any, fixed bool, set func(*config)) {
+		if want != live {
+			diffs = append(diffs, Difference{
+				What: what, Live: fmt.Sprint(live), Want: fmt.Sprint(want), Fixed: fixed, consumer: set,
+			})
+		}
+	}
+	add("ack policy", want.AckPolicy, live.AckPolicy, true, func(*config) {})
+	add("deliver policy", want.DeliverPolicy, live.DeliverPolicy, true, func(*config) {})
+	add("push subject", "", live.DeliverSubject, true, func(*config) {})
+	add("filter", listed(filters(want)), listed(filters(live)), false, func(c *config) {
+		c.FilterSubject, c.FilterSubjects = want.FilterSubject, want.FilterSubjects
+	})
+	add("max deliver", want.MaxDeliver, live.MaxDeliver, false,
+		func(c *config) { c.MaxDeliver = want.MaxDeliver })
+	add("max ack pending", want.MaxAckPending, live.MaxAckPending, false,
+		func(c *config) { c.MaxAckPending = want.MaxAckPending })
+	add("number of back-off steps", 0, len(live.BackOff), false, func(c *config) { c.BackOff = nil })
+	add("headers only", false, live.HeadersOnly, false, func(c *config) { c.HeadersOnly = false })
+	add("inactive threshold", time.Duration(0), live.InactiveThreshold, false,
+		func(c *config) { c.InactiveThreshold = 0 })
+	add("largest request", 0, max(live.MaxRequestBatch, live.MaxRequestMaxBytes), false,
+		func(c *config) { c.MaxRequestBatch, c.MaxRequestMaxBytes = 0, 0 })
+	add("longest request", time.Duration(0), live.MaxRequestExpires, false,
+		func(c *config) { c.MaxRequestExpires = 0 })
+	if live.AckWait < want.AckWait {
+		add("ack wait", want.AckWait, live.AckWait, false, func(c *config) { c.AckWait = want.AckWait })
+	}
+	return diffs
+}
+
+func filters(c jetstream.ConsumerConfig) []string {
+	if c.FilterSubject == "" {
+		return c.FilterSubjects
+	}
+	return append([]string{c.FilterSubject}, c.FilterSubjects...)
+}
