@@ -63,10 +63,11 @@ type VideoTrack struct {
 	Height      int     `json:"height"`
 	SampleRatio float64 `json:"sample_aspect_ratio"` // width of a stored pixel by its height
 	Rotation    int     `json:"rotation"`            // degrees clockwise to turn it: 0, 90, 180, 270
-	// FrameRateNum and FrameRateDen are the average frame rate in frames/s, limited to what a player can show.
+	// FrameRateNum and FrameRateDen are the rate in frames/s at which frames follow on each other, pauses left
+	// out; where there is one frame, what the container declares.
 	FrameRateNum int     `json:"frame_rate_num"`
 	FrameRateDen int     `json:"frame_rate_den"`
-	Variable     bool    `json:"variable_frame_rate,omitempty"`
+	Variable     bool    `json:"variable_frame_rate,omitempty"` // some frame is off by more than half an interval
 	Interlaced   bool    `json:"interlaced,omitempty"`
 	HDR          string  `json:"hdr,omitempty"` // hdr10, hlg, or empty
 	Alpha        bool    `json:"alpha,omitempty"`

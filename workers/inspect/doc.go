@@ -10,6 +10,7 @@
 //     of an H.264 or HEVC track is found to be there and to look like one; else by reading the packets,
 //     without decoding. Of a file above 1 GiB only the end is looked at, unless that is not where the
 //     file claims.
+//  6. The same times of frames give the frame rate: how far apart frames are, pauses left out (rate.go).
 //
 // A refusal is a finding: a completed job with VerdictReject. A fault of the machine is an error. A
 // source of which a part cannot be read is accepted with Damaged set as long as one frame decodes.

@@ -90,7 +90,7 @@ func videoTrack(s ffmpeg.Stream) pipeline.VideoTrack {
 	v := pipeline.VideoTrack{
 		Stream: s.Index, Codec: s.CodecName, Profile: s.Profile, PixelFormat: s.PixFmt, BitDepth: bitDepth(s),
 		CodedWidth: s.Width, CodedHeight: s.Height, SampleRatio: sampleRatio(s), Rotation: quarter(s.Rotation),
-		FrameRateNum: rate.Num, FrameRateDen: rate.Den, Variable: variable(s), Interlaced: interlaced(s),
+		FrameRateNum: rate.Num, FrameRateDen: rate.Den, Interlaced: interlaced(s),
 		HDR: hdr(s.ColorTransfer), Alpha: alphaFormat(s.PixFmt),
 		Primaries: s.ColorPrimaries, Transfer: s.ColorTransfer, Matrix: s.ColorSpace, Range: s.ColorRange,
 		Start: s.StartTime, Bitrate: max(0, s.BitRate), Level: max(0, s.Level), Mirrored: s.Mirrored,
@@ -130,25 +130,13 @@ func quarter(degrees int) int {
 
 func abs(n int) int { return max(n, -n) }
 
-// frameRate is the average rate; where the file has none, the rate of its clock if that can be one of frames.
+// frameRate is what the container declares, until frames were measured: the average, else the rate of its clock
+// if that can be one of frames.
 func frameRate(s ffmpeg.Stream) picture.Rate {
-	if s.AvgFrameRate.Float() > 0 {
-		return picture.NewRate(s.AvgFrameRate.Num, s.AvgFrameRate.Den)
-	}
-	if f := s.RFrameRate.Float(); f > 0 && f <= picture.MaxFacts {
-		return picture.NewRate(s.RFrameRate.Num, s.RFrameRate.Den)
+	if declared := hints(s); len(declared) > 0 {
+		return declared[0]
 	}
 	return picture.NewRate(0, 1)
-}
-
-// variable reports frames at uneven distances: the clock that all fit on is not the average. A clock of
-// twice the rate is that of fields.
-func variable(s ffmpeg.Stream) bool {
-	clock, average := s.RFrameRate.Float(), s.AvgFrameRate.Float()
-	if clock <= 0 || average <= 0 {
-		return clock != average
-	}
-	return math.Abs(clock/average-1) > 0.01 && math.Abs(clock/average-2) > 0.01
 }
 
 func interlaced(s ffmpeg.Stream) bool {

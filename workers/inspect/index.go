@@ -16,6 +16,7 @@ type index struct {
 	bitrate int64                  // bits/s of the picture
 	edits   map[int]pipeline.Edits // by stream
 	frames  map[int]int            // of AAC, by stream
+	spacing spacing                // of the picture's samples
 	// length stands for reading the packets: every sample is there, and looks like one. nil: read them.
 	length *reading
 }
@@ -52,8 +53,11 @@ func (m *measurement) index(ctx context.Context) index {
 		return x
 	}
 	x.edits[m.stream.Index] = edits
+	if times, tick, err := f.Times(ctx, m.stream.ID, mostTimes); err == nil {
+		x.spacing = space(times, tick)
+	}
 	// Looking at each sample reads all of the file, in small pieces.
-	grid := picture.SourceRate(m.media.Video).AtMost(picture.LowRate).Float()
+	grid := m.rate(x.spacing).AtMost(picture.MaxRate).AtMost(picture.LowRate).Float()
 	p, err := f.Picture(ctx, m.stream.ID, m.media.Size <= wholeSize, grid)
 	if err != nil || f.Fragmented || p.Samples == 0 || p.Samples != m.stream.NbFrames || p.Length <= 0 {
 		return x

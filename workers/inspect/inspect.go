@@ -96,7 +96,7 @@ func (w *Worker) look(ctx context.Context, path, dir string) (*pipeline.Media, e
 	if err := m.run(ctx); err != nil {
 		return media, err
 	}
-	return media, w.limits.checkMedia(media)
+	return media, w.limits.checkMedia(media, m.fps)
 }
 
 // headSize is how much of a file is looked at by ourselves: the magic bytes, and the track headers of

@@ -97,7 +97,6 @@ func TestRefuses(t *testing.T) {
 		{"frames a second", good, Limits{FrameRate: 9}, pipeline.CodeLimits},
 		{"streams", good, Limits{Streams: 1}, pipeline.CodeLimits},
 		{"bits a second", good, Limits{MaxBitrate: 1000}, pipeline.CodeLimits},
-		{"too few bits a second", good, Limits{MinBitrate: 1 << 40, MaxBitrate: 1 << 41}, pipeline.CodeLimits},
 		{"channels", workertest.Clip(t, "a.mkv", args(workertest.Pattern("64x64", "5", "1"),
 			[]string{"-f", "lavfi", "-i", "anullsrc=cl=24c:d=1", "-c:a", "pcm_s16le", "-t", "1"}, x264)...), Limits{}, pipeline.CodeLimits},
 		{"shape of a pixel", workertest.Clip(t, "a.mp4", args(workertest.Pattern("64x64", "5", "1"),

@@ -13,11 +13,10 @@ type Limits struct {
 	Size        int64         // bytes; 10 GiB
 	Duration    time.Duration // 6 h
 	Long, Short int           // pixels of the picture's edges, as stored; 8192 and 4320
-	FrameRate   float64       // frames/s, on average; 240
+	FrameRate   float64       // frames/s, as frames are spaced; 240
 	Streams     int           // of any kind; 32
 	Channels    int           // of one sound track; 16
-	MinBitrate  int64         // bits/s of the whole file; 1,000
-	MaxBitrate  int64         // 1,000,000,000
+	MaxBitrate  int64         // bits/s of the whole file; 1,000,000,000
 	SampleRatio float64       // of a pixel's edges, either way; 16
 }
 
@@ -26,7 +25,7 @@ func (l Limits) withDefaults() Limits {
 		Size: or(l.Size, 10<<30), Duration: or(l.Duration, 6*time.Hour),
 		Long: or(l.Long, 8192), Short: or(l.Short, 4320), FrameRate: or(l.FrameRate, 240),
 		Streams: or(l.Streams, 32), Channels: or(l.Channels, 16),
-		MinBitrate: or(l.MinBitrate, 1000), MaxBitrate: or(l.MaxBitrate, 1e9), SampleRatio: or(l.SampleRatio, 16),
+		MaxBitrate: or(l.MaxBitrate, 1e9), SampleRatio: or(l.SampleRatio, 16),
 	}
 }
 
@@ -66,12 +65,10 @@ func (l Limits) checkProbe(r ffmpeg.ProbeResult) error {
 func (l Limits) checkVideo(s ffmpeg.Stream) error {
 	long, short := max(s.Width, s.Height), min(s.Width, s.Height)
 	sar := sampleRatio(s)
-	switch fps := s.AvgFrameRate.Float(); {
+	switch {
 	case long > l.Long || short > l.Short:
 		return pipeline.Fail(pipeline.CodeLimits, "%dx%d pixels, at most %dx%d are accepted",
 			s.Width, s.Height, l.Long, l.Short)
-	case fps > l.FrameRate:
-		return pipeline.Fail(pipeline.CodeLimits, "%.4g frames a second, at most %g are accepted", fps, l.FrameRate)
 	case sar > l.SampleRatio || sar < 1/l.SampleRatio:
 		return pipeline.Fail(pipeline.CodeLimits, "pixels of %s, at most 1:%g either way is accepted",
 			s.SAR, l.SampleRatio)
@@ -81,17 +78,22 @@ func (l Limits) checkVideo(s ffmpeg.Stream) error {
 	return nil
 }
 
-// checkMedia judges what is known only when everything was measured.
-func (l Limits) checkMedia(m *pipeline.Media) error {
+// offRate is by which share a rate may be above the limit, since clocks are coarse.
+const offRate = 0.05
+
+// checkMedia judges what is known only when everything was measured: fps is the rate of the frames, 0 where there
+// is one frame. No bit rate is too low: a still picture takes next to nothing.
+func (l Limits) checkMedia(m *pipeline.Media, fps float64) error {
 	// A single frame has a length of next to nothing and would have any bit rate.
 	bitrate := int64(float64(m.Size*8) / math.Max(1, m.Duration))
 	switch {
 	case m.Duration > l.Duration.Seconds():
 		return pipeline.Fail(pipeline.CodeTooLong, "%.0f seconds, at most %.0f are accepted",
 			m.Duration, l.Duration.Seconds())
-	case bitrate < l.MinBitrate || bitrate > l.MaxBitrate:
-		return pipeline.Fail(pipeline.CodeLimits, "%d bits a second, between %d and %d are accepted",
-			bitrate, l.MinBitrate, l.MaxBitrate)
+	case fps > (1+offRate)*l.FrameRate:
+		return pipeline.Fail(pipeline.CodeLimits, "%.4g frames a second, at most %g are accepted", fps, l.FrameRate)
+	case bitrate > l.MaxBitrate:
+		return pipeline.Fail(pipeline.CodeLimits, "%d bits a second, at most %d are accepted", bitrate, l.MaxBitrate)
 	}
 	return nil
 }

@@ -22,6 +22,14 @@ type measurement struct {
 	probe  ffmpeg.ProbeResult
 	stream ffmpeg.Stream
 	media  *pipeline.Media
+	seen   map[int]seen // streams that were read through to choose among them
+	fps    float64      // as frames are spaced; 0: there is one, or it is not known
+}
+
+// seen is what was read of a stream.
+type seen struct {
+	track
+	reading
 }
 
 // run returns the error that comes first in the order head, length, sound.
@@ -84,7 +92,8 @@ const (
 
 // length is how long the picture is, and what the file's index says.
 type length struct {
-	index index
+	index   index
+	spacing spacing
 	reading
 	believed bool // what the file claims is believed; nothing was read through
 	err      error
@@ -94,6 +103,7 @@ type length struct {
 // enough when it lies where the file claims.
 func (m *measurement) length(ctx context.Context) (l length) {
 	l.index = m.index(ctx)
+	l.spacing = l.index.spacing
 	if l.index.length != nil {
 		l.reading = *l.index.length
 		return l
@@ -103,46 +113,83 @@ func (m *measurement) length(ctx context.Context) (l length) {
 	if end := time.Duration(claim * float64(time.Second)); m.media.Size > wholeSize && end > 2*tailWindow &&
 		m.stream.AvgFrameRate.Float() > 0 {
 		in.Seek = end - tailWindow
-		l.reading, l.err = m.copied(ctx, in)
+		m.copied(ctx, in, &l)
 		off := math.Abs(in.Seek.Seconds() + l.end - claim)
-		l.believed = l.frames > 0 && len(l.errors) == 0 && off <= max(claim/50, m.tolerance())
+		l.believed = l.frames > 0 && len(l.errors) == 0 && off <= max(claim/50, m.tolerance(l.spacing))
 		if l.err != nil || l.believed {
 			return l
 		}
 		in.Seek = 0
 	}
-	l.reading, l.err = m.copied(ctx, in)
+	m.copied(ctx, in, &l)
 	return l
 }
 
-// copied reads the packets of the picture without decoding them. ffmpeg tells the decode time of the last
-// packet, so decode times are set to presentation times, and the length of a frame is added.
-func (m *measurement) copied(ctx context.Context, in ffmpeg.Input) (reading, error) {
-	r, err := m.read(ctx, []ffmpeg.Input{in}, null([]string{picture.Stream(*m.media)},
-		ffmpeg.Option{Key: "c", Value: "copy"}, ffmpeg.Option{Key: "bsf", Value: "setts=ts=PTS"}))
-	if r.frames > 0 {
-		r.end += 1 / m.media.Video.FrameRate()
+// copied reads the packets of the picture without decoding them. The end is that of the last frame: one at the
+// rate of the others is added to when it is shown.
+func (m *measurement) copied(ctx context.Context, in ffmpeg.Input, l *length) {
+	c, known := m.seen[m.stream.Index]
+	if !known || in.Seek > 0 {
+		var tracks []track
+		tracks, c.reading, l.err = m.packets(ctx, in, []int{m.stream.Index})
+		c.track = tracks[0]
 	}
-	return r, err
+	if l.spacing.rate == 0 {
+		l.spacing = m.fields(ctx, space(c.times, c.tick))
+	}
+	l.reading = c.reading
+	if l.frames, l.end = c.packets, 0; l.frames > 0 {
+		l.end = c.last + 1/m.rate(l.spacing).Float()
+	}
+}
+
+// rate is the frame rate that s says, or the one that the container declares where s says none.
+func (m *measurement) rate(s spacing) picture.Rate {
+	if s.rate > 0 {
+		return s.of(hints(m.stream)...)
+	}
+	return picture.SourceRate(m.media.Video)
+}
+
+// fieldsAbove is the highest rate of interlaced pictures, with some room.
+const fieldsAbove = 31 // frames/s
+
+// fields halves the rate of interlaced H.264 whose packets hold a field each: the decoder makes a frame of two.
+func (m *measurement) fields(ctx context.Context, s spacing) spacing {
+	if !m.media.Video.Interlaced || m.stream.CodecName != "h264" || s.rate < fieldsAbove {
+		return s
+	}
+	list := packetList{tracks: make([]track, 1)}
+	out := ffmpeg.Output{Format: "framecrc", Maps: []string{picture.Stream(*m.media)}, Options: firstFrames()}
+	_, err := m.readTo(ctx, &list, []ffmpeg.Input{picture.Source(m.path, *m.media)}, out)
+	frames := space(list.tracks[0].times, list.tracks[0].tick)
+	if err != nil || frames.rate == 0 || frames.rate > 0.6*s.rate {
+		return s
+	}
+	s.rate /= 2
+	for i := range s.all {
+		s.all[i] *= 2
+	}
+	return s
 }
 
 // tolerance is by how many seconds a file that was read through may be off: its last frame may count or not.
 // Chunks are planned by the length, so it is no share of it.
-func (m *measurement) tolerance() float64 { return max(0.5, 1.5/m.media.Video.FrameRate()) }
+func (m *measurement) tolerance(s spacing) float64 { return max(0.5, 1.5/m.rate(s).Float()) }
 
 // settle takes what the index says, and decides between the length that the file claims and the one that was
 // measured.
 func (m *measurement) settle(l length) {
 	m.apply(l.index)
+	v := &m.media.Video
+	if m.fps = l.spacing.rate; m.fps > 0 {
+		rate := m.rate(l.spacing)
+		v.FrameRateNum, v.FrameRateDen, v.Variable = rate.Num, rate.Den, l.spacing.variable
+	}
 	if l.believed {
 		return
 	}
-	n := m.compare(l.reading)
-	v := &m.media.Video
-	if m.stream.AvgFrameRate.Float() <= 0 && l.frames > 1 && l.end > 0 {
-		rate := picture.NewRate(int64(math.Round(float64(l.frames)/l.end*1000)), 1000)
-		v.FrameRateNum, v.FrameRateDen = rate.Num, rate.Den
-	}
+	n := m.compare(l)
 	if m.media.Duration <= 0 {
 		m.media.Duration = 1 / v.FrameRate()
 	}
@@ -156,8 +203,8 @@ func (m *measurement) settle(l length) {
 }
 
 // compare sets the length.
-func (m *measurement) compare(r reading) (n notes) {
-	claim, tolerance := m.media.Duration, m.tolerance()
+func (m *measurement) compare(r length) (n notes) {
+	claim, tolerance := m.media.Duration, m.tolerance(r.spacing)
 	short := claim - r.end
 	whole := m.stream.NbFrames > 0 && r.frames >= m.stream.NbFrames
 	switch {

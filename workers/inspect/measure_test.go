@@ -40,7 +40,7 @@ func counted(t *testing.T, more string) (tools ffmpeg.Tools, starts func() int) 
 func factsOf(t *testing.T, path string) (*pipeline.Media, int) {
 	t.Helper()
 	tools, starts := counted(t, "")
-	m, err := New(tools, Limits{MinBitrate: 1, MaxBitrate: 1 << 40}).look(t.Context(), path, t.TempDir())
+	m, err := New(tools, Limits{MaxBitrate: 1 << 40}).look(t.Context(), path, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"strings"
 
 	"github.com/reelmill/reelmill/workers/internal/encode"
@@ -25,12 +26,19 @@ func null(maps []string, o ...ffmpeg.Option) ffmpeg.Output {
 // read runs ffmpeg over in, which is our one file each time. A run that fails but got something counts as
 // damage, not as failure.
 func (m *measurement) read(ctx context.Context, in []ffmpeg.Input, out ...ffmpeg.Output) (reading, error) {
+	return m.readTo(ctx, nil, in, out...)
+}
+
+// readTo is read, with what ffmpeg writes to standard output.
+func (m *measurement) readTo(ctx context.Context, to io.Writer, in []ffmpeg.Input, out ...ffmpeg.Output) (
+	reading, error,
+) {
 	var r reading
 	log := &lines{limit: 20, hide: m.path}
 	err := m.tools.Run(ctx, ffmpeg.Command{
 		Inputs: in, Outputs: out,
 		Global: []ffmpeg.Option{{Key: "max_error_rate", Value: "1"}}, LogLevel: "error", Threads: encode.Threads(),
-	}, ffmpeg.RunOptions{Dir: m.dir, Stderr: log, Progress: func(p ffmpeg.Progress) {
+	}, ffmpeg.RunOptions{Dir: m.dir, Stderr: log, Stdout: to, Progress: func(p ffmpeg.Progress) {
 		r.frames, r.end = p.Frame, p.OutTime.Seconds()
 	}})
 	r.errors = log.kept
@@ -65,8 +73,8 @@ func (l *lines) Write(p []byte) (int, error) {
 }
 
 func (l *lines) add(line string) {
-	// The null muxer complains about timestamps that matter to nobody, and a repetition is no news.
-	if len(l.kept) == l.limit || strings.HasPrefix(line, "[null @") ||
+	// The muxers complain about timestamps that matter to nobody, and a repetition is no news.
+	if len(l.kept) == l.limit || strings.HasPrefix(line, "[null @") || strings.HasPrefix(line, "[framecrc @") ||
 		strings.Contains(line, "Last message repeated") {
 		return
 	}

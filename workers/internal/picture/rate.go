@@ -18,7 +18,7 @@ const (
 	minRate     = 1
 	MaxRate     = 60  // of any output
 	LowRate     = 30  // of the smallest ones: it divides all others of a video
-	MaxFacts    = 120 // of what the media facts say
+	MaxFacts    = 240 // of what the media facts say
 	defaultRate = 25
 )
 
@@ -29,17 +29,18 @@ var standards = []Rate{
 }
 
 // NewRate returns a rate that a player can show near num/den: a plain fraction as it is, else the standard
-// rate within 0.2%, else thousandths; at least 1 and at most MaxFacts. An unknown rate becomes 25.
+// rate within 0.2%, else thousandths; at least 1. One above MaxFacts is halved until it is not. An unknown rate
+// becomes 25.
 func NewRate(num, den int64) Rate {
 	if num <= 0 || den <= 0 {
 		return Rate{defaultRate, 1}
 	}
 	f := float64(num) / float64(den)
-	switch {
-	case f < minRate:
+	if f < minRate {
 		return Rate{minRate, 1}
-	case f > MaxFacts:
-		return Rate{MaxFacts, 1}
+	}
+	for f > MaxFacts && den < math.MaxInt64/2 {
+		den, f = den*2, f/2
 	}
 	if g := gcd(num, den); num/g <= 120000 && den/g <= 1001 {
 		return Rate{int(num / g), int(den / g)}

@@ -1,0 +1,126 @@
+package inspect
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
+)
+
+// mostTimes is how many times of frames are kept: more than an hour at 240 frames/s.
+const mostTimes = 1 << 20
+
+// track is what the packets of one stream tell.
+type track struct {
+	packets int64
+	unlike  int64     // packets of other bytes than the one before
+	times   []float64 // when they are shown, in seconds from the start of what was read; decode times where
+	// the container has no others
+	tick float64 // seconds, of its clock
+	last float64 // when the last of them is shown
+
+	decoded     []float64
+	lastDecoded float64
+	untimed     int64
+	checksum    string
+}
+
+// packets reads streams without decoding them, and returns what there is of each, in their order. The errors
+// of the reading are those of all of them.
+func (m *measurement) packets(ctx context.Context, in ffmpeg.Input, streams []int) ([]track, reading, error) {
+	list := packetList{tracks: make([]track, len(streams))}
+	maps := make([]string, len(streams))
+	for i, s := range streams {
+		maps[i] = fmt.Sprintf("0:%d", s)
+	}
+	out := ffmpeg.Output{Format: "framecrc", Maps: maps, Options: []ffmpeg.Option{{Key: "c", Value: "copy"}}}
+	r, err := m.readTo(ctx, &list, []ffmpeg.Input{in}, out)
+	for i := range list.tracks {
+		list.tracks[i].settle()
+	}
+	return list.tracks, r, err
+}
+
+// settle takes decode times where too few packets say when they are shown.
+func (t *track) settle() {
+	if t.untimed*10 > t.packets {
+		t.times, t.last = t.decoded, t.lastDecoded
+	}
+	t.decoded = nil
+}
+
+// packetList reads framecrc as it is written: "#tb stream: num/den" for each stream, then for each packet
+// "stream, dts, pts, duration, size, crc". Source of the format: libavformat/framecrcenc.c.
+type packetList struct {
+	tracks []track
+	rest   []byte
+}
+
+func (l *packetList) Write(p []byte) (int, error) {
+	n := len(p)
+	for {
+		line, tail, whole := bytes.Cut(p, []byte("\n"))
+		if !whole {
+			if l.rest = append(l.rest, line...); len(l.rest) > 4096 {
+				l.rest = nil // no line of this format is that long
+			}
+			return n, nil
+		}
+		l.line(string(append(l.rest, line...)))
+		l.rest, p = l.rest[:0], tail
+	}
+}
+
+func (l *packetList) line(line string) {
+	var stream, num, den int
+	if strings.HasPrefix(line, "#") {
+		_, err := fmt.Sscanf(line, "#tb %d: %d/%d", &stream, &num, &den)
+		if err == nil && stream >= 0 && stream < len(l.tracks) && den > 0 {
+			l.tracks[stream].tick = float64(num) / float64(den)
+		}
+		return
+	}
+	fields := strings.Split(line, ",")
+	if len(fields) < 6 {
+		return
+	}
+	stream, err := strconv.Atoi(strings.TrimSpace(fields[0]))
+	if err != nil || stream < 0 || stream >= len(l.tracks) {
+		return
+	}
+	dts, err := strconv.ParseInt(strings.TrimSpace(fields[1]), 10, 64)
+	pts, unread := strconv.ParseInt(strings.TrimSpace(fields[2]), 10, 64)
+	if err == nil && unread == nil && strings.TrimSpace(fields[4]) != "0" {
+		l.tracks[stream].add(dts, pts, fields[5])
+	}
+}
+
+// noTime is a time that is not told (AV_NOPTS_VALUE).
+const noTime = math.MinInt64
+
+func (t *track) add(dts, pts int64, checksum string) {
+	t.packets++
+	if checksum != t.checksum {
+		t.unlike++
+	}
+	t.checksum = checksum
+	if dts != noTime {
+		t.decoded, t.lastDecoded = keepTime(t.decoded, t.lastDecoded, float64(dts)*t.tick)
+	}
+	if pts == noTime {
+		t.untimed++
+		return
+	}
+	t.times, t.last = keepTime(t.times, t.last, float64(pts)*t.tick)
+}
+
+func keepTime(times []float64, last, at float64) ([]float64, float64) {
+	if len(times) < mostTimes {
+		times = append(times, at)
+	}
+	return times, max(last, at)
+}

@@ -1,0 +1,151 @@
+package inspect
+
+import (
+	"math"
+	"slices"
+
+	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
+	"github.com/reelmill/reelmill/workers/internal/picture"
+)
+
+// How a frame rate is found from the times of frames.
+const (
+	closeBy  = 0.3  // share of the median by which an interval may differ from it and count
+	agreeing = 0.6  // share of all intervals that must agree with a standard rate
+	agrees   = 0.1  // share of its interval by which one may differ and agree
+	steady   = 0.95 // share of the intervals that count which are alike where frames come evenly
+
+	exactly = 0.0002 // by which share the rate of frames that come evenly may differ from a standard or declared one
+	nearly  = 0.003  // the same of others from a declared one
+	roughly = 0.03   // the same of others from a standard one
+	// together is how close frames lie that nobody can tell apart, in seconds: a field and its other, a
+	// hidden frame of VP8, a time that was written twice.
+	together = 0.0015
+)
+
+// standards are the rates that cameras and screens have.
+var standards = []picture.Rate{
+	{Num: 24000, Den: 1001}, {Num: 24, Den: 1}, {Num: 25, Den: 1}, {Num: 30000, Den: 1001}, {Num: 30, Den: 1},
+	{Num: 48, Den: 1}, {Num: 50, Den: 1}, {Num: 60000, Den: 1001}, {Num: 60, Den: 1},
+	{Num: 120000, Den: 1001}, {Num: 120, Den: 1},
+}
+
+// spacing is what the times of frames say of their rate.
+type spacing struct {
+	rate     float64 // frames/s; 0: fewer than two frames
+	unsure   float64 // share of rate by which it may be wrong, for the clock is coarse
+	even     bool    // nearly all intervals that count are alike
+	variable bool    // some frame comes more than half an interval early or late
+	all      []float64
+	tick     float64
+}
+
+// space measures presentation times in seconds, in any order, on a clock of so many seconds a tick. The rate
+// is the mean of the intervals that are close to their median: a pause, a burst and a lost frame leave it
+// alone. Where nearly all of these are alike, it is the mean of those.
+func space(times []float64, tick float64) spacing {
+	s := spacing{all: intervals(times), tick: tick}
+	if len(s.all) == 0 {
+		return s
+	}
+	sorted := slices.Sorted(slices.Values(s.all))
+	median := sorted[len(sorted)/2]
+	near := s.around(median, closeBy*median)
+	alike := s.around(near.mean, 1.5*tick+exactly*near.mean)
+	if s.even = float64(alike.count) >= steady*float64(near.count); s.even {
+		near = alike
+	}
+	s.rate, s.unsure = 1/near.mean, tick*float64(near.runs)/(near.mean*float64(near.count))
+	s.variable = s.share(median, median/2) < 1
+	return s
+}
+
+// group are intervals that are close to each other.
+type group struct {
+	count int
+	runs  int // that they stand in, one after the other: each is off by a tick at most
+	mean  float64
+}
+
+// around returns the intervals that are within off of middle, in seconds.
+func (s spacing) around(middle, off float64) (g group) {
+	inside, sum := false, 0.0
+	for _, d := range s.all {
+		near := math.Abs(d-middle) <= off
+		if near {
+			sum += d
+			g.count++
+			if !inside {
+				g.runs++
+			}
+		}
+		inside = near
+	}
+	g.mean = sum / float64(max(1, g.count))
+	return g
+}
+
+// share is that of all intervals which are within off of middle, in seconds.
+func (s spacing) share(middle, off float64) float64 {
+	return float64(s.around(middle, off).count) / float64(len(s.all))
+}
+
+// intervals returns the distances of frames. Those that lie together count as one.
+func intervals(times []float64) []float64 {
+	sorted := slices.Sorted(slices.Values(times))
+	var all []float64
+	last := 0
+	for i := 1; i < len(sorted); i++ {
+		if d := sorted[i] - sorted[last]; d >= together {
+			all = append(all, d)
+			last = i
+		}
+	}
+	return all
+}
+
+// of returns the rate. A declared rate is taken when it is as good as the measured one, since it is exact. Then a
+// standard rate is: where frames come evenly, one that is as good; where they do not, one with which most
+// intervals agree. Else it is the measured rate, whole where it may be, or to a thousandth.
+func (s spacing) of(declared ...picture.Rate) picture.Rate {
+	off, nearest := nearly, roughly
+	if s.even {
+		off = exactly + s.unsure
+		nearest = off
+	}
+	for _, r := range declared {
+		if s.off(r) <= off && (s.even || slices.Contains(standards, r) && s.agree(r)) {
+			return r
+		}
+	}
+	best := picture.NewRate(int64(math.Round(s.rate*1000)), 1000)
+	if whole := math.Round(s.rate); s.even && math.Abs(s.rate/whole-1) <= off {
+		best = picture.NewRate(int64(whole), 1)
+	}
+	for _, r := range standards {
+		if off := s.off(r); off <= nearest && s.agree(r) {
+			best, nearest = r, off
+		}
+	}
+	return best
+}
+
+// off is the share by which the measured rate differs from r.
+func (s spacing) off(r picture.Rate) float64 { return math.Abs(s.rate/r.Float() - 1) }
+
+// agree reports whether enough intervals are those of r.
+func (s spacing) agree(r picture.Rate) bool {
+	want := 1 / r.Float()
+	return s.share(want, agrees*want+s.tick) >= agreeing
+}
+
+// hints are the rates that the container declares, those of a clock left out.
+func hints(s ffmpeg.Stream) []picture.Rate {
+	var all []picture.Rate
+	for _, r := range []ffmpeg.Rational{s.AvgFrameRate, s.RFrameRate} {
+		if f := r.Float(); f > 0 && f <= picture.MaxFacts {
+			all = append(all, picture.NewRate(r.Num, r.Den))
+		}
+	}
+	return all
+}
