@@ -57,7 +57,10 @@ func (m *measurement) index(ctx context.Context) index {
 		x.spacing = space(times, tick)
 	}
 	// Looking at each sample reads all of the file, in small pieces.
-	grid := m.rate(x.spacing).AtMost(picture.MaxRate).AtMost(picture.LowRate).Float()
+	rate := m.rate(x.spacing).AtMost(picture.MaxRate)
+	grid := sampletable.Grid{
+		Low: rate.AtMost(picture.LowRate).Float(), Rate: rate.Float(), Lead: picture.Delay(*m.media),
+	}
 	p, err := f.Picture(ctx, m.stream.ID, m.media.Size <= wholeSize, grid)
 	if err != nil || f.Fragmented || p.Samples == 0 || p.Samples != m.stream.NbFrames || p.Length <= 0 {
 		return x

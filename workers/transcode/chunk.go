@@ -2,6 +2,7 @@ package transcode
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -184,7 +185,10 @@ func (c chunkRun) cut(ctx context.Context, r rung) (run, error) {
 	}
 	ticks := uint64(r.Rate.Timescale() / r.Rate.Num * r.Rate.Den) // of a frame
 	var err error
-	options := hls.Options{First: c.begin(r) / segmentFrames(r.Rate), Start: uint64(c.begin(r)) * ticks}
+	options := hls.Options{
+		First: c.begin(r) / segmentFrames(r.Rate), Start: uint64(c.begin(r)) * ticks,
+		Delay: picture.Reordered * int64(ticks),
+	}
 	if len(c.part.Borders) > 0 {
 		options.First, options.Borders = c.part.First, seconds(c.part.Borders, c.part.Rate)
 	}
@@ -192,7 +196,23 @@ func (c chunkRun) cut(ctx context.Context, r rung) (run, error) {
 	if err != nil {
 		return made, err
 	}
+	if err := rejoin(made); err != nil {
+		return made, err
+	}
 	return made, c.measure(r, made.track)
+}
+
+// rejoin puts what was cut in the place of the file that it was cut from, so that what is verified is what is
+// stored.
+func rejoin(made run) error {
+	if err := os.Remove(made.file); err != nil {
+		return err
+	}
+	files := []string{filepath.Join(made.dir, manifest.InitName)}
+	for i := range made.track.Segments {
+		files = append(files, filepath.Join(made.dir, fmt.Sprintf(manifest.SegmentName, made.track.First+i)))
+	}
+	return hls.Join(made.file, files...)
 }
 
 // seconds turns numbers of frames into times.

@@ -13,6 +13,7 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/encode"
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 	"github.com/reelmill/reelmill/workers/internal/hls"
+	"github.com/reelmill/reelmill/workers/internal/picture"
 	"github.com/reelmill/reelmill/workers/internal/sampletable"
 )
 
@@ -122,7 +123,7 @@ func (c copyRun) copy(ctx context.Context) (run, error) {
 	if from >= to {
 		return made, unfit("no group of pictures begins in frames %d to %d", c.part.Start, c.part.End)
 	}
-	if err := remux(ctx, made.file, pictures, [2]int{from, to}); err != nil {
+	if err := remux(ctx, made.file, pictures, c.matrix(), [2]int{from, to}); err != nil {
 		return made, err
 	}
 	if err := os.Mkdir(made.dir, 0o700); err != nil {
@@ -130,6 +131,7 @@ func (c copyRun) copy(ctx context.Context) (run, error) {
 	}
 	made.track, err = hls.Cut(ctx, made.file, made.dir, hls.Options{
 		First: c.part.First, Start: uint64(pictures.Starts[from]), Borders: seconds(c.part.Borders, c.part.Rate),
+		Near: 0.5 / c.part.Rate.Float(),
 	})
 	if err != nil {
 		return made, unfit("%w", err)
@@ -153,12 +155,21 @@ func (c copyRun) pictures(ctx context.Context, source *os.File) (*sampletable.Pi
 	if err != nil {
 		return nil, unfit("%w", err)
 	}
-	pictures, err := table.Pictures(ctx, c.job.Media().Video.ID)
+	m := c.job.Media()
+	pictures, err := table.Pictures(ctx, m.Video.ID, picture.Delay(m))
 	if err != nil {
 		return nil, unfit("%w", err)
 	}
 	end := float64(pictures.End) / float64(pictures.Timescale)
-	return pictures, ends(c.job.Media(), c.rung, end)
+	return pictures, ends(m, c.rung, end)
+}
+
+// matrix is that of the source's colours, for which the encoded rungs take them, too.
+func (c copyRun) matrix() byte {
+	if picture.Matrix(c.job.Media().Video) == "bt709" {
+		return bt709
+	}
+	return bt601
 }
 
 // groups returns the numbers of the first group of the part, and of the first behind it. They begin near the
@@ -179,7 +190,7 @@ func (c copyRun) groups(p *sampletable.Pictures) (from, to int) {
 // verify decodes samples from all of the track, which have the form of track.
 func (c copyRun) verify(ctx context.Context, pictures *sampletable.Pictures, track manifest.Track) error {
 	ranges := samples(pictures)
-	if err := remux(ctx, c.sample(), pictures, ranges...); err != nil {
+	if err := remux(ctx, c.sample(), pictures, c.matrix(), ranges...); err != nil {
 		return err
 	}
 	track.Segments = nil

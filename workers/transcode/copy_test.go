@@ -33,7 +33,7 @@ func standardClip(t *testing.T, gop string, borders ...float64) (string, pipelin
 func payload(t *testing.T, file string) []byte {
 	t.Helper()
 	data, err := os.ReadFile(workertest.Clip(t, "a.h264", "-i", file, "-map", "0:v", "-c", "copy",
-		"-bsf:v", "h264_mp4toannexb,filter_units=remove_types=6", "-f", "h264"))
+		"-bsf:v", "h264_mp4toannexb,filter_units=remove_types=6-9", "-f", "h264"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +114,7 @@ func bordersOf(t *testing.T, file string, grid float64) []float64 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := index.Picture(t.Context(), 1, false, grid)
+	p, err := index.Picture(t.Context(), 1, false, sampletable.Grid{Low: grid, Rate: 60})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -171,7 +171,7 @@ func TestKeys(t *testing.T) {
 	m := media(128, 72, 25, 30)
 	m.Video.Start = 0.5
 	m.Audio = []pipeline.AudioTrack{{Stream: 1, Duration: 30}}
-	m.Video.Groups = &pipeline.Groups{Closed: true, Longest: 6, Borders: []float64{0, 5.5, 11, 17.505, 23.48}}
+	m.Video.Groups = &pipeline.Groups{Closed: true, Longest: 6, Borders: []float64{0, 6, 11.5, 18.005, 23.98}}
 	keys := func() (all []float64) {
 		l := newPlanner(Params{Ladder: []int{72}}, m)
 		l.per = 1

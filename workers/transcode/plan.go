@@ -236,12 +236,12 @@ func (l *planner) key(start int, r picture.Rate) float64 {
 	if v.Groups == nil || v.Interlaced {
 		return 0
 	}
-	delay, at := picture.Delay(l.media), float64(start)/r.Float()
-	i, _ := slices.BinarySearch(v.Groups.Borders, at-delay-0.25/r.Float())
-	if i == len(v.Groups.Borders) || v.Groups.Borders[i]+delay-at > 0.25/r.Float() {
+	at := float64(start) / r.Float()
+	i, _ := slices.BinarySearch(v.Groups.Borders, at-0.25/r.Float())
+	if i == len(v.Groups.Borders) || v.Groups.Borders[i]-at > 0.25/r.Float() {
 		return 0
 	}
-	return v.Groups.Borders[i] + delay
+	return v.Groups.Borders[i]
 }
 
 // division returns how many segments a chunk has, and how many chunks there are; known is how many segments

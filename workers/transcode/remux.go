@@ -9,6 +9,7 @@ import (
 
 	"github.com/Eyevinn/mp4ff/mp4"
 
+	"github.com/reelmill/reelmill/workers/internal/hls"
 	"github.com/reelmill/reelmill/workers/internal/sampletable"
 )
 
@@ -16,15 +17,21 @@ import (
 const trackID = 1
 
 // remux writes groups of pictures to a new file, a fragment each, behind a header that is the same for all
-// groups of a track. ranges are pairs of numbers: the first group, and the one after the last.
-func remux(ctx context.Context, name string, pictures *sampletable.Pictures, ranges ...[2]int) (err error) {
+// groups of a track, and that says that its pictures are in the colours of that matrix. ranges are pairs of numbers: the first group, and the one after the last.
+func remux(
+	ctx context.Context, name string, pictures *sampletable.Pictures, matrix byte, ranges ...[2]int,
+) (err error) {
+	head, err := header(pictures, matrix)
+	if err != nil {
+		return err
+	}
 	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
 	out := bufio.NewWriterSize(file, 1<<20)
-	if err := header(pictures).Encode(out); err != nil {
+	if err := head.Encode(out); err != nil {
 		return fmt.Errorf("write header: %w", err)
 	}
 	for _, r := range ranges {
@@ -44,19 +51,22 @@ func remux(ctx context.Context, name string, pictures *sampletable.Pictures, ran
 	return out.Flush()
 }
 
-// header returns the init section. Colours are those of the source's header, where that has any: players look
-// there before they look into the pictures, and all that is copied has limited range.
-func header(p *sampletable.Pictures) *mp4.InitSegment {
+// header returns the init section. It says the colours that the encoded rungs have, but for the matrix, since
+// what is copied is not converted (colour.go).
+func header(p *sampletable.Pictures, matrix byte) (*mp4.InitSegment, error) {
+	config, err := tagged(p.Config, matrix)
+	if err != nil {
+		return nil, unfit("%w", err)
+	}
 	head := mp4.CreateEmptyInit()
 	trak := head.AddEmptyTrack(uint32(p.Timescale), "video", "und")
 	trak.Tkhd.Width, trak.Tkhd.Height = mp4.Fixed32(p.Width<<16), mp4.Fixed32(p.Height<<16)
-	entry := mp4.CreateVisualSampleEntryBox("avc1", uint16(p.Width), uint16(p.Height), opaque("avcC", p.Config))
+	entry := mp4.CreateVisualSampleEntryBox("avc1", uint16(p.Width), uint16(p.Height), opaque("avcC", config))
 	entry.CompressorName = ""
-	if p.Colour != nil {
-		entry.AddChild(opaque("colr", append(append([]byte("nclx"), p.Colour...), 0)))
-	}
+	entry.AddChild(opaque("colr", nclx(matrix)))
 	trak.Mdia.Minf.Stbl.Stsd.AddChild(entry)
-	return head
+	hls.Advance(trak, p.Delay)
+	return head, nil
 }
 
 // opaque returns a box with an inside that is written as it is.

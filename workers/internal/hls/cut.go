@@ -30,7 +30,15 @@ type Options struct {
 	// Borders are when segments begin, in seconds of the decode time, with the first; each must have a fragment
 	// that begins there. Empty: segments of SegmentSeconds, in fragments of FragmentSeconds.
 	Borders []float64
+	// Near is how far from a border a segment may begin, in seconds; 0: 8 ms, half a frame at 60 frames/s.
+	Near float64
+	// Delay is by how many ticks every picture of the file is shown before the others wait for it to be decoded, at
+	// most: the file has composition offsets down to minus that. 0: they stay as they are (Advance).
+	Delay int64
 }
+
+// near is Options.Near where nothing is said.
+const near = 0.008
 
 // Cut cuts file, a fragmented MP4 of one track with a fragment for each keyframe, into init.mp4 and segments
 // in dir, which must exist. The fragments must follow on each other without a hole.
@@ -43,6 +51,9 @@ func Cut(ctx context.Context, file, dir string, o Options) (manifest.Track, erro
 	info, err := in.Stat()
 	if err != nil {
 		return manifest.Track{}, err
+	}
+	if o.Near <= 0 {
+		o.Near = near
 	}
 	c := cutter{
 		in: in, size: info.Size(), dir: dir, options: o, next: o.Start, track: manifest.Track{First: o.First},
@@ -123,12 +134,14 @@ func (c *cutter) head(name string, size int64) error {
 	if err != nil {
 		return err
 	}
+	if name == "moov" {
+		if data, err = c.readTrack(data); err != nil {
+			return fmt.Errorf("init section: %w", err)
+		}
+	}
 	c.header = append(c.header, data...)
 	if name != "moov" {
 		return nil
-	}
-	if err := c.readTrack(); err != nil {
-		return fmt.Errorf("init section: %w", err)
 	}
 	c.track.InitSize = int64(len(c.header))
 	return os.WriteFile(filepath.Join(c.dir, manifest.InitName), c.header, 0o600)

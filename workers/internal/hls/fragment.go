@@ -17,37 +17,68 @@ import (
 	"github.com/reelmill/reelmill/pipeline/manifest"
 )
 
-// readTrack finds the one track's timescale, defaults and codec in the init section.
-func (c *cutter) readTrack() error {
-	f, err := mp4.DecodeFile(bytes.NewReader(c.header))
+// readTrack finds the one track's timescale, defaults and codec in moov, and returns that as it is to be written.
+func (c *cutter) readTrack(data []byte) ([]byte, error) {
+	box, err := decode(data)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if f.Moov == nil || f.Moov.Mvex == nil || len(f.Moov.Traks) != 1 {
-		return errors.New("not a fragmented movie of one track")
+	moov, ok := box.(*mp4.MoovBox)
+	if !ok || moov.Mvex == nil || len(moov.Traks) != 1 {
+		return nil, errors.New("not a fragmented movie of one track")
 	}
-	media := f.Moov.Trak.Mdia
+	media := moov.Trak.Mdia
 	if media == nil || media.Mdhd == nil || media.Mdhd.Timescale == 0 ||
 		media.Minf == nil || media.Minf.Stbl == nil || media.Minf.Stbl.Stsd == nil {
-		return errors.New("incomplete track")
+		return nil, errors.New("incomplete track")
 	}
-	c.track.Timescale, c.defaults = int(media.Mdhd.Timescale), f.Moov.Mvex.Trex
-	if c.track.Header, err = setup(media, f.Moov.Mvex.Trex); err != nil {
-		return err
+	if c.options.Delay > 0 {
+		if moov.Trak.Edts != nil {
+			return nil, errors.New("it has an edit list of its own")
+		}
+		Advance(moov.Trak, c.options.Delay)
+		if data, err = encode(moov); err != nil {
+			return nil, err
+		}
+	}
+	c.track.Timescale, c.defaults = int(media.Mdhd.Timescale), moov.Mvex.Trex
+	if c.track.Header, err = setup(moov.Trak, moov.Mvex.Trex); err != nil {
+		return nil, err
 	}
 	if v := media.Minf.Stbl.Stsd.AvcX; v != nil {
 		c.track.Width, c.track.Height = int(v.Width), int(v.Height)
 	}
 	c.track.Codecs, err = codecs(media.Minf.Stbl.Stsd)
-	return err
+	return data, err
 }
 
-// setup hashes what a decoder takes from an init section: the sample description, the clock and the defaults
-// of fragments. Names of tools and such may differ.
-func setup(media *mp4.MdiaBox, defaults *mp4.TrexBox) (string, error) {
-	h := sha256.New()
+// decode has mp4ff read a box.
+func decode(data []byte) (box mp4.Box, err error) {
+	defer func() { // mp4ff indexes into what it reads
+		if r := recover(); r != nil {
+			err = fmt.Errorf("damaged boxes: %v", r)
+		}
+	}()
+	return mp4.DecodeBox(0, bytes.NewReader(data))
+}
+
+func encode(box mp4.Box) ([]byte, error) {
+	var b bytes.Buffer
+	err := box.Encode(&b)
+	return b.Bytes(), err
+}
+
+// setup hashes what a decoder takes from an init section: the sample description, the edit list, the clock and the
+// defaults of fragments. Names of tools and such may differ.
+func setup(trak *mp4.TrakBox, defaults *mp4.TrexBox) (string, error) {
+	h, media := sha256.New(), trak.Mdia
 	if err := media.Minf.Stbl.Stsd.Encode(h); err != nil {
 		return "", err
+	}
+	if trak.Edts != nil {
+		if err := trak.Edts.Encode(h); err != nil {
+			return "", err
+		}
 	}
 	if defaults != nil {
 		if err := defaults.Encode(h); err != nil {
@@ -82,7 +113,7 @@ func (c *cutter) fragment(size int64) error {
 	if err != nil {
 		return err
 	}
-	f, err := c.measure(data)
+	f, data, err := c.measure(data)
 	if err != nil {
 		return fmt.Errorf("fragment at %d: %w", c.at, err)
 	}
@@ -105,10 +136,10 @@ func (c *cutter) fragment(size int64) error {
 	s.Duration = float64(c.ticks) / float64(c.track.Timescale)
 	if c.key = f.key; f.key > 0 {
 		s.Keys = append(s.Keys, manifest.Key{
-			Offset: s.Size, Size: size, Duration: float64(f.length) / float64(c.track.Timescale),
+			Offset: s.Size, Size: int64(len(data)), Duration: float64(f.length) / float64(c.track.Timescale),
 		})
 	}
-	return c.copy(size)
+	return c.write(data)
 }
 
 // begins reports whether a segment begins with the fragment at that decode time.
@@ -117,16 +148,13 @@ func (c *cutter) begins(start uint64) (bool, error) {
 	switch {
 	case len(c.options.Borders) == 0:
 		return c.out == nil || c.fragments == perSegment, nil
-	case begun == len(c.options.Borders) || begun > 0 && at < c.options.Borders[begun]-near:
+	case begun == len(c.options.Borders) || begun > 0 && at < c.options.Borders[begun]-c.options.Near:
 		return false, nil
-	case math.Abs(at-c.options.Borders[begun]) > near:
+	case math.Abs(at-c.options.Borders[begun]) > c.options.Near:
 		return false, fmt.Errorf("a fragment at %.3f s, want one at %.3f s", at, c.options.Borders[begun])
 	}
 	return true, nil
 }
-
-// near is how far from a border a segment may begin: half a frame at 60 frames/s.
-const near = 0.008 // seconds
 
 // addKey adds the keyframe to what its entry holds: so far the fragment's header alone.
 func (c *cutter) addKey(header int64) {
@@ -144,32 +172,31 @@ type fragment struct {
 	key           int64  // bytes of the first sample when that is a keyframe of a picture; 0: it is not
 }
 
-// measure reads the header of a movie fragment.
-func (c *cutter) measure(data []byte) (f fragment, err error) {
-	defer func() { // mp4ff indexes into what it reads
-		if r := recover(); r != nil {
-			err = fmt.Errorf("damaged boxes: %v", r)
-		}
-	}()
-	box, err := mp4.DecodeBox(0, bytes.NewReader(data))
+// measure reads the header of a movie fragment, and returns it as it is to be written.
+func (c *cutter) measure(data []byte) (f fragment, written []byte, err error) {
+	box, err := decode(data)
 	if err != nil {
-		return f, err
+		return f, nil, err
 	}
 	moof, ok := box.(*mp4.MoofBox)
 	if !ok || len(moof.Trafs) != 1 || moof.Traf.Tfhd == nil || moof.Traf.Tfdt == nil || moof.Traf.Trun == nil {
-		return f, errors.New("not a fragment of one track")
+		return f, nil, errors.New("not a fragment of one track")
 	}
 	for _, trun := range moof.Traf.Truns {
 		f.length += trun.AddSampleDefaultValues(moof.Traf.Tfhd, c.defaults)
 	}
 	if f.length == 0 {
-		return f, errors.New("no samples")
+		return f, nil, errors.New("no samples")
 	}
 	if s := moof.Traf.Trun.Samples[0]; strings.HasPrefix(c.track.Codecs, "avc") && s.IsSync() {
 		f.key = int64(s.Size)
 	}
 	f.start = moof.Traf.Tfdt.BaseMediaDecodeTime()
-	return f, nil
+	if c.options.Delay == 0 {
+		return f, data, nil
+	}
+	written, err = delay(moof, c.options.Delay)
+	return f, written, err
 }
 
 func (c *cutter) openSegment() error {
@@ -192,6 +219,13 @@ func (c *cutter) closeSegment() error {
 	}
 	err := c.out.Close()
 	c.out = nil
+	return err
+}
+
+// write appends data to the open segment.
+func (c *cutter) write(data []byte) error {
+	n, err := c.out.Write(data)
+	c.track.Segments[len(c.track.Segments)-1].Size += int64(n)
 	return err
 }
 

@@ -31,6 +31,10 @@ func preset(quality string) (name, crf string) {
 // KeyframeSeconds is the distance of keyframes.
 const KeyframeSeconds = 2
 
+// Reordered is by how many frames an encoder of H264 decodes pictures before they are shown, at most: x264's
+// B-pyramid.
+const Reordered = 2
+
 // H264 returns the options of an x264 encoder: High profile, CRF with a cap of maxrate kbit/s over a buffer
 // of two seconds of it, closed groups of pictures with an IDR frame each KeyframeSeconds and nowhere else,
 // and a constant frame rate that also fills the time before the first frame. Where segments are to begin at

@@ -9,8 +9,8 @@ import (
 const (
 	// slack lets three groups of 2.002 s be a segment.
 	slack = 0.25 // seconds
-	// offGrid is how far from a frame of the grid a border may lie: less than half a frame at 60 frames/s.
-	offGrid = 0.005 // seconds
+	// offGrid is how far from a frame of the grid a border may lie, in frames of the source.
+	offGrid = 0.45
 	// leastEnd is how long the last segment is at least.
 	leastEnd = 1 // seconds
 	// mostBorders bounds what the facts hold: 16 hours of segments.
@@ -22,13 +22,21 @@ const (
 // not qualify, for what is encoded besides the track could not begin a segment there.
 type borders struct {
 	grid   float64   // frames/s; 0: no borders are asked for
-	chosen []float64 // seconds from the first
+	near   float64   // seconds: how far from a frame of the grid a border may lie
+	chosen []float64 // seconds from the start of the video; the first is 0
 	last   float64   // keyframe that may become one; none when it is not after the last chosen
 }
 
-// add takes the next keyframe, at seconds from the first.
+func newBorders(g Grid) borders {
+	if g.Low <= 0 {
+		return borders{}
+	}
+	return borders{grid: g.Low, near: offGrid / max(g.Low, g.Rate)}
+}
+
+// add takes the next keyframe, at seconds from the start.
 func (b *borders) add(at float64) {
-	if b.grid <= 0 || math.Abs(at-math.Round(at*b.grid)/b.grid) > offGrid {
+	if b.grid <= 0 || math.Abs(at-math.Round(at*b.grid)/b.grid) > b.near {
 		return
 	}
 	b.chooseBefore(at)

@@ -28,10 +28,11 @@ func TestBorders(t *testing.T) {
 		{"no short last one", 25, every(1, 6.9), 6.9, []float64{0}},
 		{"between the frames of the smallest rungs", 30, every(0.75, 14), 14, []float64{0, 6, 12}},
 		{"a frame of 60 off", 30, []float64{0, 2, 4 + 1.0/60, 8}, 10, []float64{0, 2, 8}},
+		{"half a frame off", 30, []float64{0, 2.007, 6.2 + 0.5/60}, 10, []float64{0, 2.007}},
 		{"no grid", 0, every(1, 20), 20, nil},
 		{"none", 25, nil, 20, nil},
 	} {
-		b := borders{grid: c.grid}
+		b := newBorders(Grid{Low: c.grid, Rate: 60})
 		for _, at := range c.keys {
 			b.add(at)
 		}
@@ -43,7 +44,7 @@ func TestBorders(t *testing.T) {
 
 // Too many are none: the facts stay small, and the source is encoded.
 func TestTooManyBorders(t *testing.T) {
-	b := borders{grid: 25}
+	b := newBorders(Grid{Low: 25})
 	for i := range mostBorders + 2 {
 		b.add(float64(i) * 6)
 	}
@@ -55,12 +56,12 @@ func TestTooManyBorders(t *testing.T) {
 func TestBordersOfAFile(t *testing.T) {
 	film := clip(t, "a.mp4", "-c:v", "libx264", "-force_key_frames", "0,1")
 	for grid, want := range map[float64][]float64{10: {0}, 0: nil} {
-		p, err := open(t, film).Picture(t.Context(), 1, false, grid)
+		p, err := open(t, film).Picture(t.Context(), 1, false, Grid{Low: grid})
 		if err != nil || !slices.Equal(p.Groups.Borders, want) {
 			t.Errorf("%+v, %v, want %v", p.Groups, err, want)
 		}
 	}
-	p, err := open(t, clip(t, "a.mp4", x264("open-gop=1:bframes=3:b-adapt=0")...)).Picture(t.Context(), 1, false, 10)
+	p, err := open(t, clip(t, "a.mp4", x264("open-gop=1:bframes=3:b-adapt=0")...)).Picture(t.Context(), 1, false, Grid{Low: 10})
 	if err != nil || p.Groups.Borders != nil {
 		t.Errorf("of open groups: %+v, %v", p.Groups, err)
 	}

@@ -10,14 +10,14 @@ import (
 
 // entry is what a sample description (8.5.2) says of how samples are written.
 type entry struct {
-	codec  string // avc1, hvc1, ...; of the first entry
-	units  codec  // of samples made of NAL units; 0 for all others
-	prefix int    // bytes of the length before each unit
-	config []byte // AudioSpecificConfig of MPEG-4 sound, AVCDecoderConfigurationRecord of H.264
-	alone  bool   // there is no other entry
+	codec  string   // avc1, hvc1, ...; of the first entry
+	units  codec    // of samples made of NAL units; 0 for all others
+	prefix int      // bytes of the length before each unit
+	config []byte   // AudioSpecificConfig of MPEG-4 sound, AVCDecoderConfigurationRecord of H.264
+	sets   [][]byte // parameter sets of H.264 that config has
+	alone  bool     // there is no other entry
 
-	width, height int    // of a picture
-	colour        []byte // primaries, transfer and matrix of a picture, two bytes each (12.1.5); nil: not told
+	width, height int // of a picture
 }
 
 // codec says how the NAL units in a sample are read.
@@ -54,11 +54,8 @@ func (e *entry) read(b box) error {
 	return nil
 }
 
-// colourTypes are those of ISO and of QuickTime, which begin alike.
-var colourTypes = []string{"nclx", "nclc"}
-
 // configuration finds avcC (14496-15, 5.3.3.1) or hvcC (8.3.3.1), both of which end their fixed part with the
-// size of lengths, less one; and colr.
+// size of lengths, less one.
 func (e *entry) configuration(extensions []byte) {
 	for b, err := range boxes(extensions) {
 		switch {
@@ -66,13 +63,11 @@ func (e *entry) configuration(extensions []byte) {
 			return
 		case b.name == "avcC" && (e.codec == "avc1" || e.codec == "avc3") && len(b.inside) > 4:
 			e.units, e.prefix = h264, int(b.inside[4]&3)+1
-			if _, err := decode[*mp4.AvcCBox](b); err == nil {
-				e.config = b.inside
+			if avcC, err := decode[*mp4.AvcCBox](b); err == nil {
+				e.config, e.sets = b.inside, slices.Concat(avcC.SPSnalus, avcC.PPSnalus)
 			}
 		case b.name == "hvcC" && (e.codec == "hvc1" || e.codec == "hev1") && len(b.inside) > 21:
 			e.units, e.prefix = hevc, int(b.inside[21]&3)+1
-		case b.name == "colr" && len(b.inside) >= 10 && slices.Contains(colourTypes, string(b.inside[:4])):
-			e.colour = b.inside[4:10]
 		}
 	}
 }

@@ -3,6 +3,7 @@ package sampletable
 import (
 	"context"
 	"math"
+	"slices"
 
 	"github.com/reelmill/reelmill/pipeline"
 )
@@ -18,14 +19,21 @@ type Picture struct {
 	Whole bool
 }
 
+// Grid is where the frames of outputs lie, for the choice of borders. The zero Grid has none.
+type Grid struct {
+	Low  float64 // frames/s of the smallest rungs: borders lie near their frames
+	Rate float64 // frames/s of the source, a multiple of Low; less than half a frame of it is near
+	Lead float64 // seconds from the start of the video to the first frame, which is shown from then on
+}
+
 // Picture goes through the samples of a track. Of each keyframe it reads the first units, and with deep those
 // of every sample. In a fragmented file it speaks of what stands in moov, often nothing.
 //
 // Groups are Closed when the track begins with a keyframe, nothing that is decoded before a keyframe is
 // shown after it, nor the other way round, and each keyframe lies in the file and begins with an IDR picture
 // of H.264 or a random access picture of HEVC. With more than one sample description they are not. They have
-// Borders only when they are closed, and grid, a frame rate that the borders are to lie on, is not 0.
-func (f *File) Picture(ctx context.Context, id int64, deep bool, grid float64) (Picture, error) {
+// Borders, and the time between frames is known, only when they are closed.
+func (f *File) Picture(ctx context.Context, id int64, deep bool, grid Grid) (Picture, error) {
 	t, err := f.find(id)
 	if err != nil {
 		return Picture{}, err
@@ -33,7 +41,8 @@ func (f *File) Picture(ctx context.Context, id int64, deep bool, grid float64) (
 	s := survey{
 		file: f, entry: t.entry, closed: t.entry.alone && t.entry.known(), whole: deep && t.entry.units != 0,
 		first: math.MaxInt64, end: math.MinInt64, newest: math.MinInt64, key: math.MinInt64,
-		borders: borders{grid: grid}, timescale: float64(t.timescale()),
+		borders: newBorders(grid), timescale: float64(t.timescale()), lead: grid.Lead,
+		spacing: spacing{least: math.MaxInt64},
 	}
 	err = t.samples(func(one sample) error {
 		if s.samples%4096 == 0 && ctx.Err() != nil {
@@ -60,6 +69,9 @@ type survey struct {
 	closed, whole        bool
 	borders              borders
 	timescale            float64
+	lead                 float64 // seconds
+	changes              bool
+	spacing              spacing
 }
 
 func (s *survey) add(one sample) error {
@@ -77,7 +89,8 @@ func (s *survey) add(one sample) error {
 		}
 		s.keys++
 		if s.closed {
-			s.borders.add(float64(one.shown-min(s.first, one.shown)) / s.timescale)
+			s.borders.add(s.at(one.shown))
+			s.spacing.next()
 		}
 		s.key = max(s.key, one.shown)
 	case one.shown < s.key, s.keys == 0:
@@ -85,6 +98,7 @@ func (s *survey) add(one sample) error {
 	}
 	s.first, s.newest = min(s.first, one.shown), max(s.newest, one.shown)
 	s.end = max(s.end, one.shown+one.length)
+	s.spacing.add(one.shown)
 	wanted := s.whole || one.key && s.closed
 	if s.entry.units == 0 || !wanted {
 		return nil
@@ -93,10 +107,19 @@ func (s *survey) add(one sample) error {
 		s.closed = false
 		return nil
 	}
-	opens, whole, err := s.file.units(one, s.entry, s.whole)
-	s.whole = s.whole && whole
-	s.closed = s.closed && (opens || !one.key)
+	u, err := s.file.units(one, s.entry, s.whole)
+	s.whole = s.whole && u.whole
+	s.closed = s.closed && (u.opens || !one.key)
+	s.changes = s.changes || u.changes
 	return err
+}
+
+// at is when a key frame is shown, in seconds from the start of the video.
+func (s *survey) at(shown int64) float64 {
+	if s.keys <= 1 {
+		return 0
+	}
+	return s.lead + float64(shown-s.first)/s.timescale
 }
 
 func (s *survey) picture() Picture {
@@ -112,7 +135,43 @@ func (s *survey) picture() Picture {
 		},
 	}
 	if s.closed {
-		p.Groups.Borders = s.borders.end(length)
+		p.Groups.Borders, p.Groups.Changes = s.borders.end(s.lead+length), s.changes
+		least, most := s.spacing.end()
+		p.Groups.FrameLeast, p.Groups.FrameMost = float64(least)/s.timescale, float64(most)/s.timescale
 	}
 	return p
+}
+
+// spacing measures the time between frames that are shown one after the other, group by closed group. Times are
+// ticks.
+type spacing struct {
+	group       []int64 // when those of the group at hand are shown
+	last        int64   // shown last before it
+	begun       bool    // there is a last
+	least, most int64
+}
+
+// add takes the next frame, in decoding order. Of a group with very many frames those beyond are not looked at.
+func (s *spacing) add(shown int64) {
+	if len(s.group) < maxFrames {
+		s.group = append(s.group, shown)
+	}
+}
+
+// next ends the group at hand.
+func (s *spacing) next() {
+	slices.Sort(s.group)
+	for _, at := range s.group {
+		if s.begun {
+			s.least, s.most = min(s.least, at-s.last), max(s.most, at-s.last)
+		}
+		s.last, s.begun = at, true
+	}
+	s.group = s.group[:0]
+}
+
+// end returns the shortest and the longest time; zeros for a single frame.
+func (s *spacing) end() (least, most int64) {
+	s.next()
+	return min(s.least, s.most), s.most
 }

@@ -1,6 +1,7 @@
 package sampletable
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,21 +10,29 @@ import (
 	"slices"
 )
 
-// maxGroup bounds what is held of a track at once: 10 s at 100 Mbit/s.
-const maxGroup = 128 << 20 // bytes
+// Bounds of what is held of a track at once.
+const (
+	maxGroup  = 128 << 20 // bytes: 10 s at 100 Mbit/s
+	maxFrames = 1 << 16   // pictures of a group
+)
 
-// Pictures is a picture track of H.264 in groups that can be taken out one by one.
+// Pictures is a picture track of H.264 in groups that can be taken out one by one. A group begins when its
+// keyframe is shown, and its pictures are decoded at the times at which pictures of it are shown, in order: what
+// the file says of decode times is not used.
 type Pictures struct {
 	Timescale     int     // ticks/s
 	Width, Height int     // pixels, as the sample description has them
 	Config        []byte  // AVCDecoderConfigurationRecord (14496-15, 5.3.3.1)
-	Colour        []byte  // primaries, transfer and matrix, two bytes each (12.1.5); nil: not told
-	Starts        []int64 // decode times of the keyframes that groups begin with, in ticks; the first is 0
-	End           int64   // ticks: decode time of what would follow on the last picture
+	Starts        []int64 // when the groups begin, in ticks; the first is 0
+	End           int64   // ticks: when the last picture ends
+	// Delay is by how many ticks the pictures must be shown later for none to be shown before it is decoded; 0
+	// where they are decoded in the order in which they are shown.
+	Delay int64
 
 	file  *File
 	track *track
-	zero  int64 // composition time of the first picture
+	first int64 // composition time of the first picture
+	lead  int64 // ticks from time 0 to it
 }
 
 // Group is a keyframe and what follows on it up to the next, in decoding order.
@@ -31,20 +40,22 @@ type Group struct {
 	Start    int64 // decode time in ticks; that of the first group is 0
 	Pictures []Coded
 	Data     []byte // of the pictures, one after the other; it holds until the next call
+
+	shown []int64
 }
 
 // Coded is one picture.
 type Coded struct {
 	Size   uint32 // bytes
 	Length uint32 // ticks
-	Shift  int32  // ticks from when it is decoded to when it is shown, if the first of all is shown at once
+	Shift  int32  // ticks from when it is decoded to when it is shown Delay later; not negative
 }
 
-// Pictures goes through the samples of a picture track. The error says why they cannot be taken as they
-// are: they are not of H.264 with one configuration for all, the groups are not closed, a sample is empty
-// or lies outside of the file, they overlap, or a group is decoded more than 3 ms before or after it is
-// shown. Whether keyframes are IDR pictures is for File.Picture to tell.
-func (f *File) Pictures(ctx context.Context, id int64) (*Pictures, error) {
+// Pictures goes through the samples of a picture track. Time 0 is lead seconds before the first picture, which is
+// shown from then on. The error says why they cannot be taken as they are: they are not of H.264 with one
+// configuration for all, the groups are not closed, a sample is empty or lies outside of the file, or two are
+// shown at once. Whether keyframes are IDR pictures is for File.Picture to tell.
+func (f *File) Pictures(ctx context.Context, id int64, lead float64) (*Pictures, error) {
 	t, err := f.find(id)
 	switch {
 	case err != nil:
@@ -56,9 +67,10 @@ func (f *File) Pictures(ctx context.Context, id int64) (*Pictures, error) {
 	}
 	p := &Pictures{
 		Timescale: int(t.timescale()), Width: t.entry.width, Height: t.entry.height,
-		Config: t.entry.config, Colour: t.entry.colour, file: f, track: t,
+		Config: t.entry.config, file: f, track: t,
+		lead: int64(math.Round(lead * float64(t.timescale()))),
 	}
-	g := groups{Pictures: p, newest: math.MinInt64, jitter: int64(maxJitter * float64(t.timescale()))}
+	g := groups{Pictures: p}
 	n := 0
 	err = t.samples(func(one sample) error {
 		if n++; n%4096 == 0 && ctx.Err() != nil {
@@ -66,11 +78,11 @@ func (f *File) Pictures(ctx context.Context, id int64) (*Pictures, error) {
 		}
 		return g.add(one)
 	})
+	if err == nil {
+		err = g.finish()
+	}
 	if err != nil {
 		return nil, err
-	}
-	if len(p.Starts) == 0 || p.End <= 0 {
-		return nil, errors.New("it has no pictures")
 	}
 	return p, nil
 }
@@ -78,38 +90,83 @@ func (f *File) Pictures(ctx context.Context, id int64) (*Pictures, error) {
 // groups is the state of one pass.
 type groups struct {
 	*Pictures
-	bytes  int64 // of the group at hand
-	all    int64 // bytes of all groups
-	key    int64 // when it is shown
-	newest int64 // shown last of all so far
-	jitter int64
+	bytes  int64   // of the group at hand
+	all    int64   // bytes of all groups
+	shown  []int64 // when the pictures of the group at hand are shown, in decoding order
+	sorted []int64
+	length int64 // of the last picture
 }
 
 func (g *groups) add(one sample) error {
 	if len(g.Starts) == 0 {
-		g.zero = one.shown
+		g.first = one.shown
 	}
-	shift := one.shown - g.zero - one.decoded
 	g.all += one.size
 	switch {
 	case one.size == 0:
 		return errors.New("a picture is empty")
 	case one.size > maxGroup || one.offset+one.size > g.file.size || g.all > g.file.size:
 		return errTables
-	case shift > math.MaxInt32 || shift < math.MinInt32:
-		return fmt.Errorf("a picture is shown %d ticks after it is decoded", shift)
-	case one.key && one.shown <= g.newest, !one.key && (len(g.Starts) == 0 || one.shown < g.key):
-		return errors.New("a group of pictures is open")
-	case one.key && (shift > g.jitter || shift < -g.jitter):
-		return fmt.Errorf("a group is shown %d ticks after it is decoded", shift)
-	case one.key:
-		g.Starts, g.key, g.bytes = append(g.Starts, one.decoded), one.shown, 0
+	case !one.key && len(g.Starts) == 0:
+		return errOpen
 	}
-	if g.bytes += one.size; g.bytes > maxGroup {
-		return fmt.Errorf("a group has more than %d bytes", maxGroup)
+	at := g.place(one.shown)
+	if one.key {
+		if err := g.close(at); err != nil {
+			return err
+		}
+		g.Starts, g.bytes, g.shown = append(g.Starts, at), 0, g.shown[:0]
 	}
-	g.newest, g.End = max(g.newest, one.shown), one.decoded+one.length
+	if g.bytes += one.size; g.bytes > maxGroup || len(g.shown) == maxFrames {
+		return fmt.Errorf("a group has more than %d bytes or %d pictures", maxGroup, maxFrames)
+	}
+	g.shown, g.length = append(g.shown, at), one.length
 	return nil
+}
+
+// place turns a composition time into ticks from time 0.
+func (p *Pictures) place(shown int64) int64 {
+	if shown == p.first {
+		return 0
+	}
+	return shown - p.first + p.lead
+}
+
+var errOpen = errors.New("a group of pictures is open")
+
+// close checks the group at hand, which ends at that tick.
+func (g *groups) close(end int64) error {
+	if len(g.shown) == 0 {
+		return nil
+	}
+	g.sorted = append(g.sorted[:0], g.shown...)
+	slices.Sort(g.sorted)
+	if g.sorted[0] < g.shown[0] || g.sorted[len(g.sorted)-1] > end {
+		return errOpen
+	}
+	for n, decoded := range g.sorted {
+		next := end
+		if n+1 < len(g.sorted) {
+			next = g.sorted[n+1]
+		}
+		switch {
+		case next == decoded:
+			return errors.New("two pictures are shown at once")
+		case next-decoded > math.MaxInt32 || end-g.sorted[0] > math.MaxInt32:
+			return fmt.Errorf("a group is shown for %d ticks", end-g.sorted[0])
+		}
+		g.Delay = max(g.Delay, decoded-g.shown[n])
+	}
+	return nil
+}
+
+// finish checks the last group.
+func (g *groups) finish() error {
+	if len(g.shown) == 0 {
+		return errors.New("it has no pictures")
+	}
+	g.End = slices.Max(g.shown) + max(1, g.length)
+	return g.close(g.End)
 }
 
 // Each calls visit for the groups [from, to), by their number.
@@ -120,6 +177,7 @@ func (p *Pictures) Each(ctx context.Context, from, to int, visit func(Group) err
 		if n < from || n >= to {
 			return nil
 		}
+		g.order(p, p.end(n))
 		return visit(g)
 	}
 	err := p.track.samples(func(one sample) error {
@@ -130,7 +188,7 @@ func (p *Pictures) Each(ctx context.Context, from, to int, visit func(Group) err
 			if n++; n == to {
 				return errEnough
 			}
-			g.Start, g.Pictures, g.Data = one.decoded, g.Pictures[:0], g.Data[:0]
+			g.Start, g.Pictures, g.Data, g.shown = p.Starts[n], g.Pictures[:0], g.Data[:0], g.shown[:0]
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
@@ -149,7 +207,28 @@ func (p *Pictures) Each(ctx context.Context, from, to int, visit func(Group) err
 	return err
 }
 
-// read adds a picture.
+// end is the tick at which group n ends.
+func (p *Pictures) end(n int) int64 {
+	if n+1 < len(p.Starts) {
+		return p.Starts[n+1]
+	}
+	return p.End
+}
+
+// order sets the times of the pictures of a group that ends at that tick.
+func (g *Group) order(p *Pictures, end int64) {
+	decoded := slices.Sorted(slices.Values(g.shown))
+	for i := range g.Pictures {
+		next := end
+		if i+1 < len(decoded) {
+			next = decoded[i+1]
+		}
+		g.Pictures[i].Length = uint32(next - decoded[i])
+		g.Pictures[i].Shift = int32(g.shown[i] - decoded[i] + p.Delay)
+	}
+}
+
+// read adds a picture, without the parameter sets that the configuration has, too.
 func (g *Group) read(p *Pictures, one sample) error {
 	start := len(g.Data)
 	g.Data = slices.Grow(g.Data, int(one.size))[:start+int(one.size)]
@@ -160,8 +239,37 @@ func (g *Group) read(p *Pictures, one sample) error {
 		}
 		return err
 	}
-	g.Pictures = append(g.Pictures, Coded{
-		Size: uint32(one.size), Length: uint32(one.length), Shift: int32(one.shown - p.zero - one.decoded),
-	})
+	size := p.strip(g.Data[start:])
+	g.Data = g.Data[:start+size]
+	g.Pictures = append(g.Pictures, Coded{Size: uint32(size)})
+	g.shown = append(g.shown, p.place(one.shown))
 	return nil
+}
+
+// strip moves the units of a sample together that are not among the configuration's parameter sets, and returns
+// how many bytes they have. A sample that is not made of whole units stays as it is.
+func (p *Pictures) strip(data []byte) (size int) {
+	var kept [][2]int
+	for at := 0; at < len(data); {
+		body := at + p.track.entry.prefix
+		length := 0
+		for _, b := range data[at:min(body, len(data))] {
+			length = length<<8 | int(b)
+		}
+		end := body + length
+		if length == 0 || end > len(data) {
+			return len(data)
+		}
+		if !slices.ContainsFunc(p.track.entry.sets, func(set []byte) bool { return bytes.Equal(set, data[body:end]) }) {
+			kept = append(kept, [2]int{at, end})
+		}
+		at = end
+	}
+	for _, k := range kept {
+		size += copy(data[size:], data[k[0]:k[1]])
+	}
+	if size == 0 {
+		return len(data)
+	}
+	return size
 }

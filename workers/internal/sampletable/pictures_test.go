@@ -11,17 +11,17 @@ import (
 	"github.com/reelmill/reelmill/workers/workertest"
 )
 
-// TestPictures: the groups hold what ffmpeg takes out of the file, and are decoded and shown when it says.
+// TestPictures: the groups hold what ffmpeg takes out of the file, and are shown when it says, none before it is
+// decoded.
 func TestPictures(t *testing.T) {
-	tagged := []string{"-color_primaries", "bt709", "-color_trc", "bt709", "-colorspace", "bt709"}
-	closed := clip(t, "a.mp4", append(x264(""), tagged...)...)
+	closed := clip(t, "a.mp4", x264("")...)
 	for _, path := range []string{
 		closed,
 		clip(t, "a.mp4", x264("bframes=0")...),
 		workertest.Clip(t, "a.mp4", "-i", closed, "-c", "copy", "-movflags", "+faststart"),
 		workertest.Clip(t, "a.mov", "-i", closed, "-c", "copy"),
 	} {
-		p, err := open(t, path).Pictures(t.Context(), 1)
+		p, err := open(t, path).Pictures(t.Context(), 1, 0)
 		if err != nil || p.Width != 64 || p.Height != 64 || len(p.Config) < 10 {
 			t.Errorf("%s: %+v, %v", path, p, err)
 			continue
@@ -38,7 +38,10 @@ func TestPictures(t *testing.T) {
 			err := p.Each(t.Context(), span[0], span[1], func(g Group) error {
 				at := g.Start
 				for _, one := range g.Pictures {
-					shown = append(shown, at+int64(one.Shift))
+					if one.Shift < 0 {
+						t.Errorf("%s: a picture is shown %d ticks before it is decoded", path, -one.Shift)
+					}
+					shown = append(shown, at+int64(one.Shift)-p.Delay)
 					at += int64(one.Length)
 				}
 				got = append(got, startCodes(t, g.Data)...)
@@ -56,16 +59,6 @@ func TestPictures(t *testing.T) {
 			if at != int64(n)*second/10 {
 				t.Errorf("%s: picture %d is shown at tick %d", path, n, at)
 			}
-		}
-	}
-	for path, want := range map[string][]byte{
-		closed:                        {0, 1, 0, 1, 0, 1},
-		clip(t, "a.mp4", x264("")...): nil,
-		workertest.Clip(t, "a.mov", "-i", closed, "-c", "copy"): {0, 1, 0, 1, 0, 1},
-	} {
-		p, err := open(t, path).Pictures(t.Context(), 1)
-		if err != nil || !bytes.Equal(p.Colour, want) {
-			t.Errorf("%s: colour %v, want %v; %v", path, p.Colour, want, err)
 		}
 	}
 }
@@ -115,17 +108,113 @@ func TestPicturesThatCannotBeTaken(t *testing.T) {
 		name, want string
 		data       []byte
 	}{
-		{"open groups", "ticks after it is decoded", read(clip(t, "a.mp4", x264("open-gop=1")...))},
+		{"open groups", "is open", read(clip(t, "a.mp4", x264("open-gop=1")...))},
 		{"HEVC", "no one configuration of H.264", read(clip(t, "a.mp4", "-c:v", "libx265", "-x265-params", "log-level=error"))},
 		{"fragments", "movie fragments", read(clip(t, "a.mp4", append(x264(""), "-movflags", "frag_keyframe+empty_moov")...))},
-		{"shown late", "ticks after it is decoded", read(clip(t, "a.mp4",
-			append(x264("bframes=0"), "-bsf:v", "setts=pts=PTS+if(gt(N\\,15)\\,1000\\,0):dts=DTS")...))},
+		{"shown at once", "at once", read(clip(t, "a.mp4",
+			append(x264("bframes=0"), "-bsf:v", "setts=pts=PTS+1024*eq(mod(N\\,10)\\,3):dts=DTS")...))},
 		{"an empty picture", "is empty", damaged(func(sizes []byte) { binary.BigEndian.PutUint32(sizes[4*7:], 0) })},
 		{"a picture behind the end", "do not agree", damaged(func(sizes []byte) { binary.BigEndian.PutUint32(sizes[4*7:], 1<<26) })},
 	} {
-		_, err := parse(t, c.data).Pictures(t.Context(), 1)
+		_, err := parse(t, c.data).Pictures(t.Context(), 1, 0)
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", c.name, err, c.want)
+		}
+	}
+}
+
+// TestPicturesAreDecodedWhenTheirGroupIsShown: however uneven decode times are, a group begins when its keyframe
+// is shown, the first when the video begins.
+func TestPicturesAreDecodedWhenTheirGroupIsShown(t *testing.T) {
+	late := clip(t, "a.mp4", append(x264("bframes=2"), "-bsf:v", "setts=pts=PTS+7168*gt(N\\,15):dts=DTS")...)
+	p, err := open(t, late).Pictures(t.Context(), 1, 0.25)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var starts, lengths []int64
+	first := int64(0)
+	err = p.Each(t.Context(), 0, len(p.Starts), func(g Group) error {
+		length := int64(0)
+		for _, one := range g.Pictures {
+			length += int64(one.Length)
+		}
+		starts, lengths = append(starts, g.Start), append(lengths, length)
+		if g.Start == 0 {
+			first = int64(g.Pictures[0].Shift)
+		}
+		return nil
+	})
+	second := int64(p.Timescale)
+	want := []int64{0, second * 125 / 100, second * 295 / 100, second * 395 / 100}
+	if err != nil || !slices.Equal(starts, want) || !slices.Equal(p.Starts, want) {
+		t.Errorf("groups at %v, want %v; %v", starts, want, err)
+	}
+	if p.Delay <= 0 || first != p.Delay {
+		t.Errorf("the first picture is shown %d ticks after it is decoded, want %d", first, p.Delay)
+	}
+	for n, start := range starts {
+		if start+lengths[n] != p.end(n) {
+			t.Errorf("group %d at %d lasts %d ticks, want it to end at %d", n, start, lengths[n], p.end(n))
+		}
+	}
+}
+
+// TestParameterSetsAreTakenOut: those that repeat the header's are left out; others stay, and are told of.
+func TestParameterSetsAreTakenOut(t *testing.T) {
+	repeated := workertest.Clip(t, "a.mp4", "-i", clip(t, "a.ts", x264("")...), "-c", "copy")
+	p, err := open(t, repeated).Pictures(t.Context(), 1, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []byte
+	err = p.Each(t.Context(), 0, len(p.Starts), func(g Group) error {
+		got = append(got, startCodes(t, g.Data)...)
+		return nil
+	})
+	if want := annexB(t, repeated); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%d bytes of pictures, want %d; %v", len(got), len(want), err)
+	}
+	other := bytes.ReplaceAll(readFile(t, repeated), p.track.entry.sets[1], []byte("\x68\xaa\xaa\xaa\xaa\xaa")[:len(p.track.entry.sets[1])])
+	for name, c := range map[string]struct {
+		data []byte
+		want bool
+	}{"repeated": {readFile(t, repeated), false}, "others": {restore(readFile(t, repeated), other), true}} {
+		found, err := parse(t, c.data).Picture(t.Context(), 1, false, Grid{})
+		if err != nil || found.Groups.Changes != c.want {
+			t.Errorf("%s: %+v, %v", name, found.Groups, err)
+		}
+	}
+}
+
+func readFile(t *testing.T, path string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// restore puts the header of a file back into what was made of it; the media come first.
+func restore(file, changed []byte) []byte {
+	at := bytes.Index(file, []byte("moov"))
+	return append(bytes.Clone(changed[:at]), file[at:]...)
+}
+
+// TestSpacing: how far frames that follow on each other are apart.
+func TestSpacing(t *testing.T) {
+	for name, c := range map[string]struct {
+		path        string
+		least, most float64
+	}{
+		"even":    {clip(t, "a.mp4", x264("")...), 0.1, 0.1},
+		"a pause": {clip(t, "a.mp4", append(x264(""), "-vf", "select=lt(n\\,12)+gt(n\\,16)", "-fps_mode", "vfr")...), 0.1, 0.6},
+		"uneven": {clip(t, "a.mp4", append(x264("bframes=0"), "-bsf:v",
+			"setts=ts=PTS+384*eq(mod(N\\,5)\\,2)")...), 0.0625, 0.1375},
+	} {
+		p, err := open(t, c.path).Picture(t.Context(), 1, false, Grid{})
+		if err != nil || !near(p.Groups.FrameLeast, c.least) || !near(p.Groups.FrameMost, c.most) {
+			t.Errorf("%s: %+v, %v, want %g to %g s", name, p.Groups, err, c.least, c.most)
 		}
 	}
 }

@@ -73,7 +73,7 @@ func TestGroups(t *testing.T) {
 		{"not at the start", workertest.Clip(t, "a.mp4", "-i", closed, "-ss", "0.35", "-copyinkf", "-c", "copy"),
 			pipeline.Groups{Longest: 1, Average: 1.25}},
 	} {
-		p, err := open(t, c.path).Picture(t.Context(), 1, false, 0)
+		p, err := open(t, c.path).Picture(t.Context(), 1, false, Grid{})
 		if g := p.Groups; err != nil || g.Closed != c.want.Closed || math.Abs(g.Longest-c.want.Longest) > 0.11 ||
 			math.Abs(g.Average-c.want.Average) > 0.11 {
 			t.Errorf("%s: %+v, %v, want %+v", c.name, g, err, c.want)
@@ -89,7 +89,7 @@ func TestKeyframeThatIsNone(t *testing.T) {
 	}
 	at := bytes.Index(data, []byte("stss")) + 12 // 8.6.2: flags, count, numbers
 	binary.BigEndian.PutUint32(data[at+4:], 12)  // instead of 11
-	if p, err := parse(t, data).Picture(t.Context(), 1, false, 0); err != nil || p.Groups.Closed {
+	if p, err := parse(t, data).Picture(t.Context(), 1, false, Grid{}); err != nil || p.Groups.Closed {
 		t.Errorf("%+v, %v", p, err)
 	}
 }
@@ -101,7 +101,7 @@ func TestUnknownUnits(t *testing.T) {
 		t.Fatal(err)
 	}
 	copy(data[bytes.Index(data, []byte("avcC")):], "free")
-	if p, err := parse(t, data).Picture(t.Context(), 1, true, 0); err != nil || p.Groups.Closed || p.Whole || p.Samples != 40 {
+	if p, err := parse(t, data).Picture(t.Context(), 1, true, Grid{}); err != nil || p.Groups.Closed || p.Whole || p.Samples != 40 {
 		t.Errorf("%+v, %v", p, err)
 	}
 }
@@ -111,15 +111,15 @@ func TestPicture(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := parse(t, data).Picture(t.Context(), 1, true, 0)
+	p, err := parse(t, data).Picture(t.Context(), 1, true, Grid{})
 	if err != nil || p.Samples != 40 || !near(p.Length, 4) || !p.Whole || p.Bytes < 1000 || p.Bytes > int64(len(data)) {
 		t.Errorf("%+v, %v", p, err)
 	}
-	if p, err = parse(t, data).Picture(t.Context(), 1, false, 0); err != nil || p.Whole {
+	if p, err = parse(t, data).Picture(t.Context(), 1, false, Grid{}); err != nil || p.Whole {
 		t.Errorf("whole without a look at every sample: %+v, %v", p, err)
 	}
 	for _, id := range []int64{0, 2, -1} {
-		if p, err := parse(t, data).Picture(t.Context(), id, true, 0); err == nil {
+		if p, err := parse(t, data).Picture(t.Context(), id, true, Grid{}); err == nil {
 			t.Errorf("track %d: %+v", id, p)
 		}
 	}
@@ -133,7 +133,7 @@ func TestPicture(t *testing.T) {
 			return d
 		},
 	} {
-		p, err := parse(t, damage(bytes.Clone(data))).Picture(t.Context(), 1, true, 0)
+		p, err := parse(t, damage(bytes.Clone(data))).Picture(t.Context(), 1, true, Grid{})
 		if err != nil || p.Whole || p.Samples != 40 {
 			t.Errorf("%s: %+v, %v", name, p, err)
 		}
@@ -147,17 +147,17 @@ func TestCutShort(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := parse(t, data[:len(data)-10])
-	if p, err := f.Picture(t.Context(), 1, true, 0); err != nil || p.Whole || !near(p.Length, 4) || !p.Groups.Closed {
+	if p, err := f.Picture(t.Context(), 1, true, Grid{}); err != nil || p.Whole || !near(p.Length, 4) || !p.Groups.Closed {
 		t.Errorf("%+v, %v", p, err)
 	}
-	if p, err := parse(t, data[:len(data)/2]).Picture(t.Context(), 1, true, 0); err != nil || p.Groups.Closed {
+	if p, err := parse(t, data[:len(data)/2]).Picture(t.Context(), 1, true, Grid{}); err != nil || p.Groups.Closed {
 		t.Errorf("keyframes that are gone: %+v, %v", p, err)
 	}
 }
 
 func TestFragmented(t *testing.T) {
 	f := open(t, clip(t, "a.mp4", append(x264(""), "-movflags", "+frag_keyframe+empty_moov")...))
-	if p, err := f.Picture(t.Context(), 1, true, 0); !f.Fragmented || err == nil && p.Samples > 0 {
+	if p, err := f.Picture(t.Context(), 1, true, Grid{}); !f.Fragmented || err == nil && p.Samples > 0 {
 		t.Errorf("fragmented %v, %+v, %v", f.Fragmented, p, err)
 	}
 }
@@ -261,7 +261,7 @@ func TestTablesDisagree(t *testing.T) {
 			t.Errorf("%s spoils all tracks: %v", name, err)
 			continue
 		}
-		if p, err := f.Picture(t.Context(), 1, true, 0); err == nil {
+		if p, err := f.Picture(t.Context(), 1, true, Grid{}); err == nil {
 			t.Errorf("%s: %+v", name, p)
 		}
 	}
@@ -284,7 +284,7 @@ func FuzzRead(f *testing.F) {
 			return
 		}
 		for id := range int64(4) {
-			p, err := x.Picture(t.Context(), id, true, 0)
+			p, err := x.Picture(t.Context(), id, true, Grid{})
 			if err == nil && (p.Samples < 0 || p.Bytes < 0 || p.Length < 0 || p.Groups.Longest < 0 || p.Groups.Average < 0 ||
 				p.Whole && p.Bytes > int64(len(data))) {
 				t.Fatalf("%+v", p)
@@ -301,7 +301,7 @@ func FuzzRead(f *testing.F) {
 					t.Fatalf("%d frames of %+v, %v", n, s, err)
 				}
 			}
-			if p, err := x.Pictures(t.Context(), id); err == nil {
+			if p, err := x.Pictures(t.Context(), id, 0.25); err == nil {
 				n := 0
 				err := p.Each(t.Context(), 0, len(p.Starts), func(g Group) error {
 					sum := 0

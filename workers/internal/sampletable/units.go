@@ -1,43 +1,76 @@
 package sampletable
 
 import (
+	"bytes"
 	"io"
+	"slices"
 
 	"github.com/Eyevinn/mp4ff/avc"
 	hevcnal "github.com/Eyevinn/mp4ff/hevc"
 )
 
-// units walks the NAL units of a sample, each behind its length (14496-15, 4.3.2). opens: the first slice is
-// of a picture that decoding can begin with. whole: the units fill the sample exactly, and all look like
-// units; it is known only when all are to be read.
-func (f *File) units(s sample, e entry, all bool) (opens, whole bool, err error) {
+// look is what the units of a sample say.
+type look struct {
+	opens   bool // the first slice is of a picture that decoding can begin with
+	whole   bool // the units fill the sample exactly, and all look like units; known only when all are read
+	changes bool // one is a parameter set of H.264 that the header does not have
+}
+
+// units walks the NAL units of a sample, each behind its length (14496-15, 4.3.2), up to the first slice or all.
+func (f *File) units(s sample, e entry, all bool) (l look, err error) {
 	at, end := s.offset, s.offset+s.size
 	slice := false
 	for at < end {
 		head, err := f.window.peek(at, int(min(end-at, int64(e.prefix)+1)))
 		if err != nil {
-			return false, false, err
+			return look{}, err
 		}
 		if len(head) <= e.prefix {
-			return opens, false, nil
+			return l, nil
 		}
 		length := int64(0)
 		for _, b := range head[:e.prefix] {
 			length = length<<8 | int64(b)
 		}
-		isSlice, entry, ok := e.units.classify(head[e.prefix])
-		at += int64(e.prefix) + length
+		first := head[e.prefix]
+		isSlice, entry, ok := e.units.classify(first)
+		body := at + int64(e.prefix)
+		at = body + length
 		if !ok || length == 0 || at > end {
-			return opens, false, nil
+			return l, nil
+		}
+		if e.units == h264 && parameters(first) {
+			if known, err := f.configured(body, length, e); err != nil || !known {
+				l.changes = true
+			}
 		}
 		if isSlice && !slice {
-			slice, opens = true, entry
+			slice, l.opens = true, entry
 			if !all {
-				return opens, false, nil
+				return l, nil
 			}
 		}
 	}
-	return opens, slice, nil
+	l.whole = slice
+	return l, nil
+}
+
+// parameters reports a parameter set of H.264 by its first byte.
+func parameters(first byte) bool {
+	n := avc.GetNaluType(first)
+	return n == avc.NALU_SPS || n == avc.NALU_PPS
+}
+
+// configured reports whether the parameter set at that place in the file is one of the header's.
+func (f *File) configured(at, length int64, e entry) (bool, error) {
+	if length > int64(len(f.window.block)) {
+		return false, nil
+	}
+	unit, err := f.window.peek(at, int(length))
+	if err != nil {
+		return false, err
+	}
+	return slices.ContainsFunc(e.sets, func(set []byte) bool { return bytes.Equal(set, unit) }), nil
 }
 
 // classify reads the first byte of a unit: whether it is of a slice, and of one of a picture that decoding
