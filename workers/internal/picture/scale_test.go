@@ -1,8 +1,13 @@
 package picture
 
 import (
+	"fmt"
+	"math"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -53,14 +58,15 @@ func TestResampleIsTheScaleFilter(t *testing.T) {
 		"1280x720": {Width: 1280, Height: 720},
 		"1366x768": {Width: 1366, Height: 768},
 		"1279x719": {Width: 1279, Height: 719},
-		"960x720":  {Width: 1280, Height: 720, SampleRatio: 4.0 / 3},
+		"960x720":  {Width: 1280, Height: 720, CodedWidth: 960, CodedHeight: 720, SampleRatio: 4.0 / 3},
 	} {
 		v.PixelFormat, v.Matrix, v.SampleRatio = "yuv420p", "bt709", max(1, v.SampleRatio)
 		want := 55.0
 		if v.Width%2 == 1 {
 			want = 30 // a column more is half a pixel's shift
 		}
-		if db := psnr(t, size, Form(v, Size{640, 360}), "scale=640:360"+exact); db < want {
+		pixels := fmt.Sprintf("setsar=%g,", v.SampleRatio)
+		if db := psnr(t, size, pixels+Nodes(v, Size{640, 360}, Rate{}), "scale=640:360"+exact); db < want {
 			t.Errorf("from %s: %.1f dB", size, db)
 		}
 	}
@@ -69,7 +75,7 @@ func TestResampleIsTheScaleFilter(t *testing.T) {
 // TestFormLeavesAlone: pictures that are as all outputs are go on as they came.
 func TestFormLeavesAlone(t *testing.T) {
 	v := pipeline.VideoTrack{Width: 1280, Height: 720, SampleRatio: 1, PixelFormat: "yuv420p", Matrix: "bt709"}
-	if db := psnr(t, "1280x720", Form(v, Size{1280, 720}), "setsar=1"); db < 100 {
+	if db := psnr(t, "1280x720", Nodes(v, Size{1280, 720}, Rate{}), "setsar=1"); db < 100 {
 		t.Errorf("%.1f dB", db)
 	}
 }
@@ -90,5 +96,41 @@ func BenchmarkResize(b *testing.B) {
 				run(b, "-filter_complex_threads", "1", "-filter_complex", graph(filter), "-f", "null", "-")
 			}
 		})
+	}
+}
+
+// TestColoursStaySharp: where colours change from pixel to pixel they are not blurred: made of another matrix they are,
+// sample by sample, what the definition says, and of RGB what the scale filter makes when it computes exactly.
+func TestColoursStaySharp(t *testing.T) {
+	const w, h = 320, 180
+	file := filepath.Join(t.TempDir(), "a.yuv")
+	run(t, "-y", "-f", "lavfi", "-i", "testsrc2=s=320x180:r=1:d=1,format=yuv420p", "-f", "rawvideo", file)
+	in, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, args := rawTrack(t, "yuv420p", 8, in)
+	v.Width, v.Height, v.CodedWidth, v.CodedHeight, v.Matrix = w, h, w, h, "smpte170m"
+	args[slices.Index(args, "-s")+1] = "320x180"
+	out := decoded(t, append(args, "-vf", Nodes(v, Size{w, h}, Rate{})))
+	errors := [2]float64{}
+	for i := range w * h / 4 {
+		colours := [3]float64{0, (float64(in[w*h+i]) - 128) / 224, (float64(in[w*h*5/4+i]) - 128) / 224}
+		want := in709(rgbOf(colours, weights["smpte170m"][0], weights["smpte170m"][1]))
+		for p := range errors {
+			d := float64(out[w*h+p*w*h/4+i]) - want[1+p]
+			errors[p] += d * d
+		}
+	}
+	for p, sum := range errors {
+		if db := 10 * math.Log10(255*255*float64(w*h/4)/sum); db < 60 {
+			t.Errorf("colour %d of BT.601: %.1f dB", p, db)
+		}
+	}
+	const exact = ":flags=bicubic+accurate_rnd+full_chroma_int+full_chroma_inp:out_h_chr_pos=0,format=yuv420p,setsar=1"
+	rgb := pipeline.VideoTrack{Width: 640, Height: 360, CodedWidth: 640, CodedHeight: 360, SampleRatio: 1, PixelFormat: "gbrp"}
+	if db := psnr(t, "640x360", "format=gbrp,"+Nodes(rgb, Size{640, 360}, Rate{}),
+		"format=gbrp,scale=out_color_matrix=bt709:out_range=tv"+exact); db < 45 {
+		t.Errorf("RGB: %.1f dB", db)
 	}
 }
