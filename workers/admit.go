@@ -78,6 +78,6 @@ func (l *Loop) keep(ctx context.Context, d Delivery) {
 // extend renews a lease. A beat that cannot be sent is no reason to stop.
 func (l *Loop) extend(ctx context.Context, d Delivery) {
 	if err := d.Extend(ctx); err != nil && ctx.Err() == nil {
-		l.Logger.Warn("heartbeat", "job", d.Task().Job.Name, "error", err)
+		l.recurring.Failed("heartbeat", "job", d.Task().Job.Name, "error", err)
 	}
 }

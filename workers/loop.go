@@ -71,6 +71,9 @@ type Config struct {
 	// Admit says why no task may be taken now, nil when one may: a store that is down, a full disk. A slot asks
 	// before it takes a task, and again after a second. It must answer soon. Default: always.
 	Admit func(ctx context.Context) error
+	// Observe is told of each attempt that has ended, once that is in the log; it must return soon. Default:
+	// nobody is told.
+	Observe func(End)
 	// FreeScratch measures the disk of Scratch, in bytes. Default: statfs.
 	FreeScratch func() (free, total int64, err error)
 	// KeepSources is how many bytes of sources are kept in Scratch for later attempts while none reads them,
@@ -95,6 +98,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
+	}
+	if c.Observe == nil {
+		c.Observe = func(End) {}
 	}
 	if c.FreeScratch == nil {
 		c.FreeScratch = func() (free, total int64, err error) { return diskSpace(c.Scratch) }
@@ -138,6 +144,8 @@ type Loop struct {
 	mu      sync.Mutex
 	counts  Stats
 	refused bool // Admit's last answer
+
+	recurring *pipeline.Recurring // of what fails while the queue or the log is away
 }
 
 // NewLoop returns a loop with an empty scratch directory. With CrashOutput there is one loop in a process.
@@ -146,7 +154,10 @@ func NewLoop(c Config) (*Loop, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
-	l := &Loop{Config: c, crew: semaphore.NewWeighted(everyone), scratch: newScratch(c)}
+	l := &Loop{
+		Config: c, crew: semaphore.NewWeighted(everyone), scratch: newScratch(c),
+		recurring: &pipeline.Recurring{Logger: c.Logger},
+	}
 	if c.CrashOutput != "" {
 		var err error
 		if l.crash, err = readCrash(c.CrashOutput); err != nil {
@@ -207,6 +218,10 @@ func (l *Loop) SlotsOf(worker string) int {
 	return defaultSlots(runtime.NumCPU())
 }
 
+// Capacity returns how many attempts of a worker type there may be at once, those in interactive slots
+// included.
+func (l *Loop) Capacity(worker string) int { return l.SlotsOf(worker) + l.interactive(worker) }
+
 // manySlots is how many slots of a type are so many that one of them is soon free.
 const manySlots = 8
 
@@ -235,14 +250,16 @@ func (l *Loop) slot(ctx context.Context, worker string,
 		case err != nil && ctx.Err() != nil:
 			return
 		case err != nil:
-			l.Logger.Warn("take task", "worker", worker, "error", err)
+			l.recurring.Failed("take task", "worker", worker, "error", err)
 			pause(ctx, time.Second)
 		case ctx.Err() != nil:
 			l.giveBack(d, 0)
 		case !l.admits(ctx): // it may have waited long for this task
 			l.giveBack(d, admitLater)
 		default:
+			l.count(worker, func(c *Counts) { c.Busy++ })
 			l.deliver(ctx, d)
+			l.count(worker, func(c *Counts) { c.Busy-- })
 		}
 	}
 }
@@ -262,7 +279,7 @@ func (l *Loop) giveBack(d Delivery, delay time.Duration) {
 	ctx, cancel := lastWrites(context.Background())
 	defer cancel()
 	if err := d.Return(ctx, delay); err != nil {
-		l.Logger.Warn("return task", "video", d.Task().Video, "job", d.Task().Job.Name, "error", err)
+		l.recurring.Failed("return task", "video", d.Task().Video, "job", d.Task().Job.Name, "error", err)
 	}
 }
 

@@ -33,6 +33,7 @@ func (l *Loop) completed(ctx context.Context, d Delivery, started pipeline.Event
 		return err
 	}
 	l.count(d.Task().Job.Worker, func(c *Counts) { c.Completed++ })
+	l.observe(d.Task().Job.Worker, "", started)
 	if data.Attempt > 1 {
 		l.removeLosers(ctx, d.Task(), started.Sequence)
 	}
@@ -138,6 +139,7 @@ func (l *Loop) retry(ctx context.Context, d Delivery, started pipeline.Event, da
 		return err
 	}
 	l.count(d.Task().Job.Worker, func(c *Counts) { c.Retried++ })
+	l.observe(d.Task().Job.Worker, codeOf(data.Problem), started)
 	l.dropOutput(ctx, d.Task(), started.Sequence)
 	return l.rearm(ctx, d, retrying, data)
 }
@@ -164,6 +166,7 @@ func (l *Loop) errored(ctx context.Context, d Delivery, last pipeline.Event, dat
 		return err
 	}
 	l.count(d.Task().Job.Worker, func(c *Counts) { c.Errored++ })
+	l.observe(d.Task().Job.Worker, codeOf(data.Problem), last)
 	l.removeLosers(ctx, d.Task(), e.Sequence) // which has no outputs: all of them go
 	return l.bury(ctx, d, e.Sequence, data)
 }

@@ -30,7 +30,7 @@ func (l *Loop) deliver(ctx context.Context, d Delivery) {
 		l.giveBack(d, 0) // stopped before it was begun, or with its end unwritten: the next one need not wait
 		return
 	}
-	l.Logger.Warn("leave task to its next delivery",
+	l.recurring.Failed("leave task to its next delivery",
 		"video", d.Task().Video, "job", d.Task().Job.Name, "error", err)
 }
 

@@ -1,6 +1,35 @@
 package workers
 
-import "maps"
+import (
+	"maps"
+	"time"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+// End is how an attempt at a job ended.
+type End struct {
+	Worker string
+	Code   pipeline.Code // why it failed; empty when it completed
+	Took   time.Duration // 0 when that is not known: nothing was begun, or its process is gone
+}
+
+// observe tells of the end of an attempt that began with the event started.
+func (l *Loop) observe(worker string, code pipeline.Code, started pipeline.Event) {
+	e := End{Worker: worker, Code: code}
+	if started.Type == pipeline.JobStarted && code != pipeline.CodeWorkerLost {
+		e.Took = max(0, time.Since(started.Time))
+	}
+	l.Observe(e)
+}
+
+// codeOf is the code of a problem; that of an internal error when there is none.
+func codeOf(p *pipeline.Problem) pipeline.Code {
+	if p == nil {
+		return pipeline.CodeInternal
+	}
+	return p.Code
+}
 
 // Stats is what a loop has done since it was made, by worker type. Every registered type has an entry.
 type Stats map[string]Counts
@@ -8,6 +37,7 @@ type Stats map[string]Counts
 // Counts is what a loop did for one worker type.
 type Counts struct {
 	Running int // attempts at this moment
+	Busy    int // slots that hold a task at this moment, begun or about to be
 
 	Started     int // attempts
 	Completed   int // with a result that was taken

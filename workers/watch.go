@@ -19,7 +19,7 @@ func (l *Loop) bell(ctx context.Context, task pipeline.Task) <-chan struct{} {
 	bell, err := l.Tasks.Watch(ctx, task.Fences()...)
 	if err != nil {
 		if ctx.Err() == nil {
-			l.Logger.Warn("watch for cancellation", "job", task.Job.Name, "error", err)
+			l.recurring.Failed("watch for cancellation", "job", task.Job.Name, "error", err)
 		}
 		return nil
 	}
@@ -62,7 +62,7 @@ func (l *Loop) fenced(ctx context.Context, task pipeline.Task, token uint64) err
 	switch {
 	case err != nil:
 		if !errors.Is(err, context.Canceled) {
-			l.Logger.Warn("check token", "job", task.Job.Name, "error", err)
+			l.recurring.Failed("check token", "job", task.Job.Name, "error", err)
 		}
 		return nil
 	case !wanted, last.State == pipeline.JobStateCanceled:

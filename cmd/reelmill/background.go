@@ -73,7 +73,7 @@ func (n *node) announceWorkers(ctx context.Context) error {
 			}
 			name := presenceName(t.Name, n.loop.Process)
 			if err := n.bus.Announce(ctx, name, doc); err != nil && ctx.Err() == nil {
-				n.log.Warn("announce worker", "worker", t.Name, "error", err)
+				n.recurring.Failed("announce worker", "worker", t.Name, "error", err)
 			}
 		}
 		select {
@@ -136,6 +136,15 @@ func (n *node) project(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	history, err := n.bus.LastSequence(ctx)
+	if err != nil {
+		return err
+	}
+	n.catalog.Observe(func(sequence uint64, s pipeline.Sample) {
+		if sequence > history { // what came before is not news, also when the catalog is made anew
+			n.metrics.videoSample(s)
+		}
+	})
 	return ignoreCanceled(n.bus.Follow(ctx, after, n.faults.apply(n.catalog.Apply)))
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/bus/embedded"
 )
 
@@ -22,6 +23,8 @@ type broker struct {
 	dir  string // of the embedded one; empty for another's
 	log  *slog.Logger
 
+	recurring *pipeline.Recurring
+
 	mu       sync.Mutex
 	server   *embedded.Server
 	restarts uint64
@@ -30,9 +33,9 @@ type broker struct {
 
 // openBroker connects to the server at an address, or starts one in dir when that is empty.
 func openBroker(ctx context.Context, address, dir string, log *slog.Logger) (*broker, error) {
-	b := &broker{log: log}
+	b := &broker{log: log, recurring: &pipeline.Recurring{Logger: log}}
 	if address != "" {
-		conn, err := connect(ctx, address, log)
+		conn, err := connect(ctx, address, log, b.recurring)
 		b.conn = conn
 		return b, err
 	}
@@ -54,7 +57,9 @@ const connectPatience = time.Minute
 
 // connect connects to the server at an address. One that is not there yet, because all are started at once,
 // is waited for.
-func connect(ctx context.Context, address string, log *slog.Logger) (*nats.Conn, error) {
+func connect(ctx context.Context, address string, log *slog.Logger, recurring *pipeline.Recurring) (
+	*nats.Conn, error,
+) {
 	limit := time.Now().Add(connectPatience)
 	for waiting := false; ; waiting = true {
 		conn, err := nats.Connect(address, nats.Name("reelmill"), nats.MaxReconnects(-1),
@@ -66,7 +71,7 @@ func connect(ctx context.Context, address string, log *slog.Logger) (*nats.Conn,
 			}),
 			nats.ReconnectHandler(func(*nats.Conn) { log.Info("the broker is back") }),
 			nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-				log.Warn("connection to the broker", "error", err)
+				recurring.Failed("connection to the broker", "error", err)
 			}))
 		if err == nil {
 			return conn, nil
@@ -150,7 +155,7 @@ func (b *broker) watch(ctx context.Context, room func() error) error {
 			continue // it would be no better off
 		}
 		if err := b.restart(ctx); err != nil {
-			b.log.Error("restart the embedded broker", "error", err)
+			b.recurring.Failed("restart the embedded broker", "error", err)
 		}
 	}
 	<-ctx.Done()

@@ -14,16 +14,78 @@ import (
 	"github.com/reelmill/reelmill/storage/guard"
 )
 
-// ready names what is not ready; empty when all is.
+// ready answers the checks of /readyz by name: nil, or what is wrong. They are made side by side: one that
+// hangs leaves the others their time.
 func (n *node) ready(ctx context.Context) map[string]error {
-	checks := map[string]error{"broker": n.broker.healthy(), "bus": n.bus.Healthy(ctx), "disk": n.freeSpace()}
-	_, checks["catalog"] = n.catalog.Sequence(ctx)
-	if _, err := n.objects.Stat(ctx, "readyz"); err != nil && !errors.Is(err, storage.ErrNotFound) {
-		checks["store"] = err
-	} else {
-		checks["store"] = nil
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	checks := map[string]error{}
+	for name, check := range map[string]func(context.Context) error{
+		"broker":  func(context.Context) error { return n.broker.healthy() },
+		"bus":     n.bus.Healthy,
+		"disk":    func(context.Context) error { return n.freeSpace() },
+		"catalog": n.caughtUp,
+		"store":   n.storeAnswers,
+	} {
+		all.Go(func() {
+			err := check(ctx)
+			mu.Lock()
+			defer mu.Unlock()
+			checks[name] = err
+		})
 	}
+	all.Wait()
 	return checks
+}
+
+func (n *node) storeAnswers(ctx context.Context) error {
+	_, err := n.objects.Stat(ctx, "readyz")
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// caughtUp says how far the read model is behind the log, if it is too far to answer with it.
+func (n *node) caughtUp(ctx context.Context) error {
+	applied, err := n.catalog.Sequence(ctx)
+	if err != nil {
+		return err
+	}
+	last, err := n.bus.LastSequence(ctx)
+	if err != nil {
+		return err
+	}
+	return n.pace.check(applied, last, time.Now())
+}
+
+// lateAfter is how long the read model may take to apply an event.
+const lateAfter = 10 * time.Second
+
+// pace judges whether the read model keeps up with the log: at the first check it must have all that the log
+// had then, and from then on what the log had lateAfter ago.
+type pace struct {
+	mu   sync.Mutex
+	mark uint64    // what the log had
+	at   time.Time // when; zero at the first check
+	made bool
+}
+
+// check says how far the read model is behind, given what it has applied and what the log has.
+func (p *pace) check(applied, last uint64, now time.Time) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.made {
+		p.mark, p.made = last, true
+	}
+	if applied >= p.mark {
+		p.mark, p.at = last, now
+		return nil
+	}
+	if now.Sub(p.at) < lateAfter {
+		return nil
+	}
+	return fmt.Errorf("the read model has applied %d of %d events: it is catching up", applied, last)
 }
 
 // space returns the free and all bytes of the disk that dir is on.
@@ -38,12 +100,7 @@ func space(dir string) (free, total int64, err error) {
 // freeSpace says storage.ErrFull when the data disk is nearly full, so that uploads are refused while events
 // can still be written.
 func (n *node) freeSpace() error {
-	free, keep, err := n.roomFor(n.data, func(total int64) int64 {
-		if n.minFreeSpace != 0 {
-			return n.minFreeSpace
-		}
-		return min(max(2<<30, total/10), 20<<30)
-	})
+	free, keep, err := n.roomFor(n.data, n.reserve)
 	if err != nil {
 		return err
 	}
@@ -51,6 +108,14 @@ func (n *node) freeSpace() error {
 		return fmt.Errorf("%d MiB are free, %d MiB are kept: %w", free>>20, keep>>20, storage.ErrFull)
 	}
 	return nil
+}
+
+// reserve returns how many bytes of the data disk, of total, uploads leave free.
+func (n *node) reserve(total int64) int64 {
+	if n.minFreeSpace != 0 {
+		return n.minFreeSpace
+	}
+	return min(max(2<<30, total/10), 20<<30)
 }
 
 // roomFor returns the free bytes of the disk that dir is on, and how many are to be kept of all that it has.
@@ -106,7 +171,7 @@ func (n *node) slotsOf(worker string) int {
 	}
 	known, err := n.countSlots()
 	if err != nil {
-		n.log.Warn("count slots", "error", err) // what was known is as good as any guess
+		n.recurring.Failed("count slots", "error", err) // what was known is as good as any guess
 	} else {
 		c.known = known
 	}

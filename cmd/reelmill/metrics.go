@@ -1,13 +1,15 @@
 package main
 
 import (
-	"context"
 	"net/http"
-	"time"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/workers"
 )
 
 // metrics are what a node tells Prometheus. Most are read from the parts when they are asked for.
@@ -16,6 +18,12 @@ type metrics struct {
 	registry *prometheus.Registry
 	cleaned  prometheus.Counter
 	requests *prometheus.HistogramVec
+
+	attempts        *prometheus.HistogramVec // seconds, by worker type and outcome
+	attemptFailures *prometheus.CounterVec   // by worker type and code
+	videos          *prometheus.CounterVec   // by what happened
+	videoFailures   *prometheus.CounterVec   // by code
+	playable, ready prometheus.Histogram     // seconds since the upload
 }
 
 // The metrics that are read when asked for.
@@ -25,10 +33,17 @@ var (
 		[]string{"kind"}, nil)
 	descLag = prometheus.NewDesc("reelmill_projection_lag_events",
 		"Events of the log that the read model has not applied.", nil, nil)
+	descCoordinator = prometheus.NewDesc("reelmill_coordinator_lag_events",
+		"Events of the log that the coordinator has not acted on.", nil, nil)
+	descQuorum = prometheus.NewDesc("reelmill_broker_quorum",
+		"1 while the broker can store: it answers, and its streams have a majority of their servers. 0: nothing "+
+			"goes on, and what is read from the broker is missing here.", nil, nil)
 	descPoisoned = prometheus.NewDesc("reelmill_projection_poisoned_events_total",
 		"Events that the read model could not decode and left out.", nil, nil)
 	descDepth = prometheus.NewDesc("reelmill_queue_tasks",
 		"Tasks that wait or are held by a worker.", []string{"worker", "priority"}, nil)
+	descOldest = prometheus.NewDesc("reelmill_queue_oldest_task_seconds",
+		"Age of the oldest task that no worker was given; 0 when none waits.", []string{"worker"}, nil)
 	descScheduled = prometheus.NewDesc("reelmill_queue_scheduled", "Retries that are not due yet.", nil, nil)
 	descDead      = prometheus.NewDesc("reelmill_dead_letters", "Dead letters that nobody dealt with.", nil, nil)
 	descPresent   = prometheus.NewDesc("reelmill_worker_processes",
@@ -44,10 +59,21 @@ var (
 		"Tries on the object store that failed.", nil, nil)
 	descRestarts = prometheus.NewDesc("reelmill_broker_restarts_total",
 		"How often the embedded broker was started anew because it was not healthy.", nil, nil)
-	descFree = prometheus.NewDesc("reelmill_disk_free_bytes", "Free bytes of the data disk.", nil, nil)
+	descFree    = prometheus.NewDesc("reelmill_disk_free_bytes", "Free bytes of the data disk.", nil, nil)
+	descReserve = prometheus.NewDesc("reelmill_disk_reserve_bytes",
+		"Free bytes of the data disk below which uploads are refused.", nil, nil)
 	descJobs = prometheus.NewDesc("reelmill_attempts_total",
 		"Attempts at jobs, by how they ended.", []string{"worker", "outcome"}, nil)
 	descRunning = prometheus.NewDesc("reelmill_attempts_running", "Attempts under way.", []string{"worker"}, nil)
+	descSlots   = prometheus.NewDesc("reelmill_slots",
+		"Jobs that this process may run at once, those in interactive slots included.", []string{"worker"}, nil)
+	descBusy = prometheus.NewDesc("reelmill_slots_busy", "Slots that hold a task.", []string{"worker"}, nil)
+)
+
+// The buckets, in seconds, of what takes as long as a job, and of what takes as long as a video.
+var (
+	jobBuckets   = []float64{.1, .25, .5, 1, 2.5, 5, 10, 30, 60, 180, 600, 1800, 3600, 14400}
+	videoBuckets = []float64{.5, 1, 2, 3, 5, 7.5, 10, 15, 30, 60, 120, 300, 900, 3600, 14400}
 )
 
 func newMetrics(n *node) *metrics {
@@ -60,10 +86,89 @@ func newMetrics(n *node) *metrics {
 			Name: "reelmill_http_request_seconds", Help: "Requests to the API, streams and uploads included.",
 			Buckets: []float64{.001, .005, .025, .1, .5, 2, 10, 60},
 		}, []string{"code", "method"}),
+		attempts: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "reelmill_attempt_seconds", Help: "Attempts at jobs of this process that ended by themselves.",
+			Buckets: jobBuckets,
+		}, []string{"worker", "outcome"}),
+		attemptFailures: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "reelmill_attempt_failures_total", Help: "Attempts of this process that failed, by error code.",
+		}, []string{"worker", "code"}),
+		videos: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "reelmill_videos_total", Help: "Videos that were uploaded, or came to an end, by what happened.",
+		}, []string{"event"}),
+		videoFailures: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "reelmill_video_failures_total", Help: "Videos that ended errored or rejected, by error code.",
+		}, []string{"code"}),
+		playable: videoTimes("playable"), ready: videoTimes("ready"),
 	}
-	m.registry.MustRegister(m, m.cleaned, m.requests, collectors.NewGoCollector(),
+	for _, event := range videoEvents {
+		m.videos.WithLabelValues(string(event))
+	}
+	for _, code := range pipeline.Codes() {
+		m.videoFailures.WithLabelValues(string(code))
+	}
+	m.registry.MustRegister(m, m.cleaned, m.requests, m.attempts, m.attemptFailures, m.videos, m.videoFailures,
+		m.playable, m.ready, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
+}
+
+// videoEvents are what can happen to a video, as the metrics of its samples.
+var videoEvents = []pipeline.Metric{
+	pipeline.MetricUploaded, pipeline.MetricReady, pipeline.MetricFailed, pipeline.MetricCanceled,
+}
+
+func videoTimes(state string) prometheus.Histogram {
+	return prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "reelmill_time_to_" + state + "_seconds",
+		Help: "From the upload of a video until it was " + state + ".", Buckets: videoBuckets,
+	})
+}
+
+// The outcomes of an attempt that ended by itself.
+const (
+	outcomeCompleted = "completed"
+	outcomeFailed    = "failed"
+)
+
+// expect makes the series of each worker type that this process runs, so that the first failure is seen as a
+// rise from 0.
+func (m *metrics) expect(r *workers.Registry) {
+	for _, t := range r.Types() {
+		for _, outcome := range []string{outcomeCompleted, outcomeFailed} {
+			m.attempts.WithLabelValues(t.Name, outcome)
+		}
+		for _, code := range pipeline.Codes() {
+			m.attemptFailures.WithLabelValues(t.Name, string(code))
+		}
+	}
+}
+
+// attemptEnded counts an attempt of this process.
+func (m *metrics) attemptEnded(e workers.End) {
+	outcome := outcomeCompleted
+	if e.Code != "" {
+		outcome = outcomeFailed
+		m.attemptFailures.WithLabelValues(e.Worker, string(e.Code)).Inc()
+	}
+	if e.Took > 0 {
+		m.attempts.WithLabelValues(e.Worker, outcome).Observe(e.Took.Seconds())
+	}
+}
+
+// videoSample counts what happened to a video.
+func (m *metrics) videoSample(s pipeline.Sample) {
+	switch s.Metric {
+	case pipeline.MetricPlayable:
+		m.playable.Observe(s.Value)
+	case pipeline.MetricReady:
+		m.ready.Observe(s.Value)
+	case pipeline.MetricFailed:
+		m.videoFailures.WithLabelValues(s.Label).Inc()
+	}
+	if slices.Contains(videoEvents, s.Metric) {
+		m.videos.WithLabelValues(string(s.Metric)).Inc()
+	}
 }
 
 // handler answers a scrape.
@@ -80,138 +185,9 @@ func (m *metrics) around(h http.Handler) http.Handler {
 func (m *metrics) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descRepairs, descLag, descPoisoned, descDepth, descScheduled, descDead, descPresent, descBreaker,
-		descOpened, descStoreRetries, descStoreFailures, descRestarts, descFree, descJobs, descRunning,
+		descOpened, descStoreRetries, descStoreFailures, descRestarts, descFree, descJobs, descRunning, descOldest,
+		descCoordinator, descQuorum, descReserve, descSlots, descBusy,
 	} {
 		to <- d
 	}
-}
-
-// Collect implements prometheus.Collector. What cannot be read is left out of this scrape, and logged.
-func (m *metrics) Collect(to chan<- prometheus.Metric) {
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
-	defer cancel()
-	s := sink{to}
-	for name, collect := range map[string]func(context.Context, sink) error{
-		"queue": m.queue, "projection": m.projection, "store": m.store, "attempts": m.attempts,
-	} {
-		if err := collect(ctx, s); err != nil {
-			m.node.log.Warn("read metrics", "part", name, "error", err)
-		}
-	}
-	n := m.node
-	if n.sweeper != nil {
-		for kind, count := range n.sweeper.Repairs() {
-			s.counter(descRepairs, float64(count), kind)
-		}
-	}
-	if free, _, err := space(n.data); err == nil {
-		s.gauge(descFree, float64(free))
-	}
-	if n.broker != nil {
-		s.counter(descRestarts, float64(n.broker.restartCount()))
-	}
-}
-
-// sink is where a scrape's values go.
-type sink struct{ to chan<- prometheus.Metric }
-
-func (s sink) gauge(d *prometheus.Desc, v float64, labels ...string) {
-	s.to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
-}
-
-func (s sink) counter(d *prometheus.Desc, v float64, labels ...string) {
-	s.to <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, v, labels...)
-}
-
-func (m *metrics) queue(ctx context.Context, s sink) error {
-	if m.node.bus == nil {
-		return nil
-	}
-	depth, err := m.node.bus.Depth(ctx)
-	if err != nil {
-		return err
-	}
-	for worker, byPriority := range depth {
-		for p, count := range byPriority {
-			s.gauge(descDepth, float64(count), worker, string(p))
-		}
-	}
-	scheduled, err := m.node.bus.ScheduledCount(ctx)
-	if err != nil {
-		return err
-	}
-	s.gauge(descScheduled, float64(scheduled))
-	dead, err := m.node.bus.DeadCount(ctx)
-	if err != nil {
-		return err
-	}
-	s.gauge(descDead, float64(dead))
-	present, err := m.node.present(ctx)
-	if err != nil {
-		return err
-	}
-	for worker, count := range present {
-		s.gauge(descPresent, float64(count), worker)
-	}
-	for worker := range depth {
-		if present[worker] == 0 {
-			s.gauge(descPresent, 0, worker)
-		}
-	}
-	return nil
-}
-
-func (m *metrics) projection(ctx context.Context, s sink) error {
-	if m.node.catalog == nil || m.node.bus == nil {
-		return nil
-	}
-	applied, err := m.node.catalog.Sequence(ctx)
-	if err != nil {
-		return err
-	}
-	last, err := m.node.bus.LastSequence(ctx)
-	if err != nil {
-		return err
-	}
-	poisoned, err := m.node.catalog.Poisoned(ctx)
-	if err != nil {
-		return err
-	}
-	s.gauge(descLag, float64(max(last, applied)-applied))
-	s.counter(descPoisoned, float64(poisoned))
-	return nil
-}
-
-// breakerStates are the values of the metric of a breaker.
-var breakerStates = map[string]float64{"closed": 0, "half-open": 1, "open": 2}
-
-func (m *metrics) store(_ context.Context, s sink) error {
-	if g := m.node.guard; g != nil {
-		s.gauge(descBreaker, breakerStates[g.State()], "store", "objects")
-		s.counter(descOpened, float64(g.Opened()), "store", "objects")
-		s.counter(descStoreRetries, float64(g.Retries()))
-		s.counter(descStoreFailures, float64(g.Failures()))
-	}
-	return nil
-}
-
-// attempts tells of the loop and of the hosts that its webhooks go to.
-func (m *metrics) attempts(_ context.Context, s sink) error {
-	if m.node.loop == nil {
-		return nil
-	}
-	for worker, c := range m.node.loop.Stats() {
-		s.gauge(descRunning, float64(c.Running), worker)
-		for outcome, count := range map[string]int{
-			"completed": c.Completed, "retried": c.Retried, "errored": c.Errored, "interrupted": c.Interrupted,
-			"dropped": c.Dropped, "canceled": c.Canceled, "waited": c.Waited,
-		} {
-			s.counter(descJobs, float64(count), worker, outcome)
-		}
-	}
-	for _, b := range m.node.webhook.Breakers.Status() {
-		s.gauge(descBreaker, breakerStates[b.State], "webhook", b.Host)
-		s.counter(descOpened, float64(b.Opened), "webhook", b.Host)
-	}
-	return nil
 }

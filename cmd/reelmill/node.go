@@ -72,6 +72,9 @@ type node struct {
 	handler  http.Handler // of the API
 	stopping atomic.Bool
 	deployed slotCounts
+	pace     pace
+	// recurring logs what fails again and again while the broker is away.
+	recurring pipeline.Recurring
 
 	closers []func() error
 }
@@ -91,7 +94,7 @@ func newWorkerNode(ctx context.Context, c nodeConfig) (*node, error) {
 func open(ctx context.Context, c nodeConfig, parts ...func(*node, context.Context) error) (
 	n *node, err error,
 ) {
-	n = &node{nodeConfig: c}
+	n = &node{nodeConfig: c, recurring: pipeline.Recurring{Logger: c.log}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.close())
@@ -228,10 +231,12 @@ func (n *node) openLoop(context.Context) (err error) {
 	if !n.workers {
 		return nil
 	}
+	n.metrics.expect(n.registry)
 	n.loop, err = workers.NewLoop(workers.Config{
 		Log: n.faults.log(n.bus), Tasks: n.faults.queue(loopTasks{n.bus}), Store: n.objects, Registry: n.registry,
 		Scratch: filepath.Join(n.data, "scratch"), CrashOutput: filepath.Join(n.data, "crash.txt"),
 		Slots: n.slots, Heartbeat: n.Lease / 3, Admit: n.admit, Logger: n.log,
+		Observe:     n.metrics.attemptEnded,
 		Interactive: map[string]int{"inspect": 0}, // all its jobs are of high priority
 	})
 	return err

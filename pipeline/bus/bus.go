@@ -12,6 +12,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/reelmill/reelmill/pipeline"
 )
 
 // Config says how the bus uses its broker. The zero value is that of a single server.
@@ -91,6 +93,8 @@ type Bus struct {
 	nc  *nats.Conn
 	js  jetstream.JetStream
 	log *slog.Logger
+	// recurring logs what fails again and again while the broker is away.
+	recurring *pipeline.Recurring
 	// direct says that the log is read by direct get: with replicas, one that lags could answer.
 	direct   atomic.Bool
 	replicas int           // of the log, when it was opened
@@ -142,7 +146,8 @@ func prepare(nc *nats.Conn, cfg Config) (*Bus, error) {
 		return nil, err
 	}
 	return &Bus{
-		cfg: cfg, nc: nc, js: js, log: cfg.Logger, poll: pollInterval, queues: map[string]*queue{},
+		cfg: cfg, nc: nc, js: js, log: cfg.Logger, recurring: &pipeline.Recurring{Logger: cfg.Logger},
+		poll: pollInterval, queues: map[string]*queue{},
 	}, nil
 }
 
@@ -197,22 +202,6 @@ func (b *Bus) resetCoordinator(ctx context.Context) error {
 	}
 	if err != nil {
 		return fmt.Errorf("open bus: reset consumer %s: %w", coordinator, err)
-	}
-	return nil
-}
-
-// Healthy reports whether the broker answers, and has the log and the queue. It does not show a full disk:
-// the embedded server's own Healthy does.
-func (b *Bus) Healthy(ctx context.Context) error {
-	if !b.nc.IsConnected() {
-		return fmt.Errorf("broker: %s", b.nc.Status())
-	}
-	ctx, cancel := context.WithTimeout(ctx, b.cfg.PublishTimeout)
-	defer cancel()
-	for _, name := range []string{streamEvents, streamTasks} {
-		if _, err := b.js.Stream(ctx, name); err != nil {
-			return fmt.Errorf("broker: stream %s: %w", name, err)
-		}
 	}
 	return nil
 }

@@ -190,10 +190,10 @@ func readCluster(t *testing.T, bus *Bus, e pipeline.Event) {
 	if !place.Queued || place.Taken || place.Ahead != 0 {
 		t.Errorf("place %+v", place)
 	}
-	depth, err := bus.Depth(soon(t))
+	backlogs, err := bus.Backlogs(soon(t))
 	must(t, err)
-	if depth["transcode"][pipeline.Normal] != 1 {
-		t.Errorf("depth %v", depth)
+	if backlogs["transcode"].Tasks[pipeline.Normal] != 1 || backlogs["transcode"].Oldest.IsZero() {
+		t.Errorf("backlogs %v", backlogs)
 	}
 	letters, _, err := bus.DeadLetters(soon(t), "default", "", 2)
 	must(t, err)

@@ -16,6 +16,12 @@ import (
 // coordinator is the name of the durable consumer of Coordinate.
 const coordinator = "coordinator"
 
+// What Coordinate tries.
+const (
+	takeEvents  = "take events"
+	handleEvent = "handle event"
+)
+
 const (
 	fetchWait      = 10 * time.Second
 	fetchHeartbeat = 2 * time.Second // twice this without a sign of the server, and the fetch is made anew
@@ -62,7 +68,7 @@ func (b *Bus) Coordinate(ctx context.Context, handle func(context.Context, pipel
 		})
 	}
 	wg.Go(func() { b.keepAll(work, d) })
-	b.takeEvents(ctx, d)
+	b.takeAll(ctx, d)
 	d.close()
 	for _, m := range d.abandon() {
 		b.settle(m.Nak())
@@ -76,8 +82,8 @@ func (b *Bus) Coordinate(ctx context.Context, handle func(context.Context, pipel
 	return nil
 }
 
-// takeEvents puts events on the desk until ctx ends or the connection is closed.
-func (b *Bus) takeEvents(ctx context.Context, d *desk) {
+// takeAll puts events on the desk until ctx ends or the connection is closed.
+func (b *Bus) takeAll(ctx context.Context, d *desk) {
 	var consumer jetstream.Consumer
 	pause := firstDelay
 	for ctx.Err() == nil && !b.nc.IsClosed() {
@@ -89,9 +95,12 @@ func (b *Bus) takeEvents(ctx context.Context, d *desk) {
 		if took {
 			pause = firstDelay
 		}
+		if err == nil {
+			b.recurring.Works(takeEvents)
+		}
 		if err != nil && ctx.Err() == nil {
 			consumer = nil
-			b.log.Warn("take events", "consumer", coordinator, "error", err)
+			b.recurring.Failed(takeEvents, "consumer", coordinator, "error", err)
 			_ = wait(ctx, pause)
 			pause = min(2*pause, maxBackoff)
 		}
@@ -171,13 +180,14 @@ func (b *Bus) coordinateVideo(ctx context.Context, f *file,
 ) {
 	err := handle(ctx, f.event)
 	if err == nil {
+		b.recurring.Works(handleEvent)
 		for _, m := range f.taken {
 			b.settle(m.Ack())
 		}
 		return
 	}
 	delay := nakDelay(f.delivered)
-	b.log.Warn("handle event", "subject", f.event.Subject, "type", f.event.Type, "event", f.event.ID,
+	b.recurring.Failed(handleEvent, "subject", f.event.Subject, "type", f.event.Type, "event", f.event.ID,
 		"delivery", f.delivered, "again", delay, "error", err)
 	for _, m := range f.taken {
 		b.settle(m.NakWithDelay(delay))
@@ -187,7 +197,7 @@ func (b *Bus) coordinateVideo(ctx context.Context, f *file,
 // settle logs what became of an ack; without it the event comes again, which does no harm.
 func (b *Bus) settle(err error) {
 	if err != nil {
-		b.log.Warn("settle event", "consumer", coordinator, "error", err)
+		b.recurring.Failed("settle event", "consumer", coordinator, "error", err)
 	}
 }
 

@@ -15,6 +15,12 @@ import (
 // followBatch is the most events that one apply gets.
 const followBatch = 256
 
+// What Follow tries.
+const (
+	followLog   = "follow the log"
+	applyEvents = "apply events"
+)
+
 // Follow hands the events after a sequence to apply, in order, each once, in batches of what is there (1 to
 // 256). The caller keeps where it is, with what it makes of the events: apply returns nil when they are kept.
 // A batch whose apply failed is applied again, after a pause that grows to 5 s; nothing is skipped but a
@@ -44,7 +50,7 @@ func (b *Bus) Follow(ctx context.Context, after uint64,
 		if ctx.Err() != nil || b.nc.IsClosed() {
 			break
 		}
-		b.log.Warn("follow the log: begin anew", "at", f.next, "error", err)
+		b.recurring.Failed(followLog, "at", f.next, "error", err)
 		if f.next != at {
 			pause = firstDelay
 		}
@@ -90,6 +96,7 @@ func (f *follower) run(ctx context.Context) error {
 		if err := batch.Error(); err != nil {
 			return err
 		}
+		f.bus.recurring.Works(followLog)
 	}
 }
 
@@ -166,12 +173,13 @@ func (f *follower) applyAll(ctx context.Context, events []pipeline.Event) error 
 	for pause := firstDelay; ; pause = min(2*pause, maxBackoff) {
 		err := f.apply(ctx, events)
 		if err == nil {
+			f.bus.recurring.Works(applyEvents)
 			return nil
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		f.bus.log.Warn("apply events", "from", events[0].Sequence, "count", len(events), "again", pause,
+		f.bus.recurring.Failed(applyEvents, "from", events[0].Sequence, "count", len(events), "again", pause,
 			"error", err)
 		if err := wait(ctx, pause); err != nil {
 			return err

@@ -304,7 +304,7 @@ func (b *Bus) consumer(ctx context.Context, q *queue, p pipeline.Priority, n int
 	for n := 1; n < tries && isAPI(err, codeConsumerCreate); n++ {
 		// A consumer of that name was deleted, and the server did not wait for its last write, which went to
 		// the new one's file. What was begun is gone by now.
-		b.log.Warn("create a consumer again", "consumer", name, "error", err)
+		b.recurring.Failed("create a consumer", "consumer", name, "error", err)
 		c, err = b.ensureConsumer(limited, streamTasks, cfg)
 	}
 	if isAPI(err, codeFilterNotUnique) {

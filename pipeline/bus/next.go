@@ -18,6 +18,8 @@ const (
 	pollInterval = 2 * time.Second
 	// bulkEvery is how often a take begins with the lowest priority, so that it moves under any load.
 	bulkEvery = 8
+	// takeTask is what Next tries.
+	takeTask = "take a task"
 )
 
 // Next waits for a task of a worker type and takes it: nobody else gets it for Config.AckWait, which Extend
@@ -58,15 +60,17 @@ func (b *Bus) NextAtLeast(ctx context.Context, worker string, least pipeline.Pri
 		pause := q.pause(b.poll, served)
 		switch {
 		case d != nil:
+			b.recurring.Works(takeTask)
 			return d, nil
 		case b.nc.IsClosed():
 			return nil, fmt.Errorf("take a task of %s: %w", worker, nats.ErrConnectionClosed)
 		case err != nil && ctx.Err() == nil:
-			b.log.Warn("take a task", "worker", worker, "error", err)
+			b.recurring.Failed(takeTask, "worker", worker, "error", err)
 			pause = min(firstDelay<<min(failures, 8), b.poll)
 			failures++
 		default:
 			failures = 0
+			b.recurring.Works(takeTask)
 		}
 		l.wait(ctx, pause)
 	}

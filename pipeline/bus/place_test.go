@@ -105,8 +105,12 @@ func TestWithdraw(t *testing.T) {
 func TestCounts(t *testing.T) {
 	bus := newBus(t, Config{})
 	count := func() string {
-		depth, err := bus.Depth(soon(t))
+		backlogs, err := bus.Backlogs(soon(t))
 		must(t, err)
+		depth := map[string]map[pipeline.Priority]int{}
+		for worker, of := range backlogs {
+			depth[worker] = of.Tasks
+		}
 		dead, err := bus.DeadCount(soon(t))
 		must(t, err)
 		scheduled, err := bus.ScheduledCount(soon(t))

@@ -37,8 +37,29 @@ func (c *Catalog) Apply(ctx context.Context, events []pipeline.Event) error {
 	}
 	if b.moved {
 		c.broadcast()
+		c.tell(b.samples)
 	}
 	return nil
+}
+
+// Observe has tell called with each sample that Apply counts from now on, once it is kept, and with the
+// sequence of its event; not with those of purged videos, which were counted before. It must return soon.
+func (c *Catalog) Observe(tell func(sequence uint64, s pipeline.Sample)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.observe = tell
+}
+
+func (c *Catalog) tell(samples []counted) {
+	c.mu.Lock()
+	observe := c.observe
+	c.mu.Unlock()
+	if observe == nil {
+		return
+	}
+	for _, s := range samples {
+		observe(s.sequence, s.sample)
+	}
 }
 
 func (b *batch) run(ctx context.Context, events []pipeline.Event) error {
@@ -156,6 +177,7 @@ func (b *batch) apply(ctx context.Context, e pipeline.Event) error {
 		if err := b.putSample(ctx, project, video, e.Sequence, 0, s); err != nil {
 			return err
 		}
+		b.samples = append(b.samples, counted{e.Sequence, s})
 	}
 	return b.exec(ctx, sqlPutEvent, video, int64(e.Sequence), project, string(doc))
 }

@@ -18,6 +18,14 @@ type batch struct {
 	videos map[string]*videoEntry
 	poison []poisoned
 	moved  bool
+
+	samples []counted
+}
+
+// counted is a sample, and the sequence of its event.
+type counted struct {
+	sequence uint64
+	sample   pipeline.Sample
 }
 
 // poisoned is an event that was left out, and why.

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+
+	"github.com/reelmill/reelmill/pipeline"
 )
 
 // Errors of Open and of the methods. A missing video or object is pipeline.ErrNotFound.
@@ -31,7 +33,8 @@ type Catalog struct {
 	reader *pool
 
 	mu      sync.Mutex
-	changed chan struct{} // closed and replaced when the sequence has moved
+	observe func(sequence uint64, s pipeline.Sample) // may be nil
+	changed chan struct{}                            // closed and replaced when the sequence has moved
 	closed  chan struct{}
 	once    sync.Once
 }

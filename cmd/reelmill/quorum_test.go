@@ -1,0 +1,235 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+// cluster starts three NATS servers on loopback ports and returns their addresses for clients.
+func cluster(t *testing.T) (servers []*server.Server, urls string) {
+	t.Helper()
+	var routes []*url.URL
+	var ports []int
+	for range 3 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		check(t, err)
+		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+		routes = append(routes, &url.URL{Scheme: "nats-route", Host: l.Addr().String()})
+		check(t, l.Close())
+	}
+	var clients []string
+	for i, port := range ports {
+		s, err := server.NewServer(&server.Options{
+			ServerName: fmt.Sprint("n", i), Host: "127.0.0.1", Port: -1, NoSigs: true, NoLog: true,
+			JetStream: true, StoreDir: t.TempDir(), JetStreamMaxStore: 64 << 30, JetStreamMaxMemory: 1 << 30,
+			Cluster: server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: port}, Routes: routes,
+		})
+		check(t, err)
+		servers = append(servers, s)
+		s.Start()
+		t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	}
+	for _, s := range servers {
+		if !s.ReadyForConnections(time.Minute) {
+			t.Fatal("a server of the cluster does not start")
+		}
+		clients = append(clients, s.ClientURL())
+	}
+	return servers, strings.Join(clients, ",")
+}
+
+// runNode opens a node and runs it until the test ends. It returns the node and its URL.
+func runNode(t *testing.T, c nodeConfig) (*node, string) {
+	t.Helper()
+	c.pipelines = (&settings{}).pipelines
+	n := openPatiently(t, c)
+	listener, address, err := listen(t.Context(), "127.0.0.1:0")
+	check(t, err)
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- n.run(ctx, listener) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-done; err != nil {
+			t.Logf("run: %v", err) // without a quorum nothing ends well
+		}
+		if err := n.close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return n, address
+}
+
+// openPatiently opens a node, again until its cluster has elected its leaders.
+func openPatiently(t *testing.T, c nodeConfig) *node {
+	t.Helper()
+	limit := time.Now().Add(2 * time.Minute)
+	for {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		n, err := newNode(ctx, c)
+		cancel()
+		if err == nil {
+			return n
+		}
+		if time.Now().After(limit) {
+			t.Fatal(err)
+		}
+	}
+}
+
+// readiness is what /readyz answers.
+type readiness struct {
+	Status string
+	Checks map[string]string
+}
+
+func askReady(t *testing.T, address string) (r readiness, status int) {
+	t.Helper()
+	answer, err := http.Get(address + "/readyz")
+	check(t, err)
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	check(t, err)
+	check(t, json.Unmarshal(body, &r))
+	return r, answer.StatusCode
+}
+
+// awaitReady asks /readyz until it answers so.
+func awaitReady(t *testing.T, address string, status int) readiness {
+	t.Helper()
+	for limit := time.Now().Add(2 * time.Minute); ; {
+		r, got := askReady(t, address)
+		if got == status {
+			return r
+		}
+		if time.Now().After(limit) {
+			t.Fatalf("/readyz answers %d for two minutes, want %d: %+v", got, status, r)
+		}
+	}
+}
+
+// warnings counts the lines at level warn or above, by message.
+type warnings struct {
+	slog.Handler
+	mu    sync.Mutex
+	lines map[string]int
+}
+
+func (w *warnings) Handle(_ context.Context, r slog.Record) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.lines[r.Message]++
+	return nil
+}
+
+func (w *warnings) WithAttrs([]slog.Attr) slog.Handler { return w }
+
+func (w *warnings) counts() map[string]int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	counts := map[string]int{}
+	for message, n := range w.lines {
+		counts[message] = n
+	}
+	return counts
+}
+
+// With two of three servers of its broker gone, a node says so at /readyz, and its loops say so once in the
+// log, however often they fail; with the servers back, it is ready again.
+func TestNodeWithoutQuorumIsNotReadyAndLogsOnce(t *testing.T) {
+	servers, urls := cluster(t)
+	log := &warnings{
+		Handler: slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: slog.LevelWarn}),
+		lines:   map[string]int{},
+	}
+	n, address := runNode(t, nodeConfig{
+		data: t.TempDir(), nats: urls, replicas: 3, workers: true, minFreeSpace: 1, log: slog.New(log),
+	})
+	awaitReady(t, address, http.StatusOK)
+	for _, s := range servers[1:] {
+		s.Shutdown()
+		s.WaitForShutdown()
+	}
+	r := awaitReady(t, address, http.StatusServiceUnavailable)
+	if r.Status != "unavailable" || !strings.Contains(r.Checks["bus"], "no quorum") {
+		t.Errorf("/readyz without a quorum: %+v", r)
+	}
+	begun := time.Now()
+	for limit := begun.Add(2 * time.Minute); n.bus.Withheld() < 20; {
+		if r, status := askReady(t, address); status != http.StatusServiceUnavailable {
+			t.Fatalf("/readyz answers %d without a quorum: %+v", status, r)
+		}
+		if time.Now().After(limit) {
+			t.Fatalf("the loops fail %d times in two minutes: %v", n.bus.Withheld(), log.counts())
+		}
+	}
+	minutes := 1 + int(time.Since(begun)/time.Minute)
+	for message, count := range log.counts() {
+		if count > minutes+1 {
+			t.Errorf("%q is logged %d times in %d minutes", message, count, minutes)
+		}
+	}
+}
+
+// A read model that lacks events which the log had when the server was started is not ready to answer.
+func TestNodeIsReadyOnceTheCatalogHasCaughtUp(t *testing.T) {
+	n := &node{nodeConfig: nodeConfig{data: t.TempDir(), log: slog.New(slog.DiscardHandler)}}
+	check(t, n.openBroker(t.Context()))
+	defer func() { check(t, n.close()) }()
+	check(t, n.openCatalog(t.Context()))
+	m := &mill{tb: t, bus: n.bus}
+	for i := range 3 {
+		m.upload("p", fmt.Sprint("v", i))
+	}
+	if err := n.caughtUp(t.Context()); err == nil || !strings.Contains(err.Error(), "0 of 3 events") {
+		t.Errorf("an empty catalog of three events: %v", err)
+	}
+	follow, stop := context.WithCancel(t.Context())
+	err := n.bus.Follow(follow, 0, func(ctx context.Context, events []pipeline.Event) error {
+		if events[len(events)-1].Sequence == 3 {
+			stop()
+		}
+		return n.catalog.Apply(context.WithoutCancel(ctx), events)
+	})
+	check(t, ignoreCanceled(err))
+	check(t, n.caughtUp(t.Context()))
+	m.upload("p", "v3")
+	check(t, n.caughtUp(t.Context())) // it is only just written
+}
+
+// The read model may be late by some seconds, not for good.
+func TestPaceOfTheReadModel(t *testing.T) {
+	var p pace
+	at := time.Now()
+	for _, step := range []struct {
+		applied, last uint64
+		after         time.Duration
+		late          bool
+	}{
+		{applied: 5, last: 9, late: true},                      // at the start
+		{applied: 8, last: 12, after: time.Second, late: true}, // of the 9 that were there then
+		{applied: 9, last: 12, after: 2 * time.Second},         // all of them
+		{applied: 10, last: 20, after: 5 * time.Second},        // 12 are due in 7 s
+		{applied: 11, last: 20, after: 30 * time.Second, late: true},
+		{applied: 12, last: 20, after: 31 * time.Second},
+		{applied: 20, last: 20, after: time.Hour},
+	} {
+		if err := p.check(step.applied, step.last, at.Add(step.after)); (err != nil) != step.late {
+			t.Errorf("%+v: %v", step, err)
+		}
+	}
+}

@@ -1,0 +1,121 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+// Backlog is the tasks of one worker type.
+type Backlog struct {
+	Tasks map[pipeline.Priority]int // waiting or taken; a priority that is missing has none
+	// Oldest is when the oldest task was enqueued that nobody was given yet, or became due when it is another
+	// attempt's; zero when none waits.
+	Oldest time.Time
+}
+
+// Backlogs returns the tasks by worker type; a type that is missing has none. It is two requests, one of
+// which names every task's subject (some 30 ms for 10,000 tasks), and one for each lane in which a task
+// waits.
+//
+// Not given: a task that was returned, or whose lease ran out, counts as given until somebody takes it again.
+func (b *Bus) Backlogs(ctx context.Context) (map[string]Backlog, error) {
+	backlogs, lanes := map[string]Backlog{}, map[string]string{}
+	there, err := b.subjects(ctx, streamTasks, "task.>")
+	if err != nil {
+		return nil, fmt.Errorf("count tasks: %w", err)
+	}
+	for subject, n := range there {
+		if _, _, ok := laneOf(subject); !ok {
+			continue // no task: it will be moved to the dead letters
+		}
+		worker, p, lane := splitTask(subject)
+		if backlogs[worker].Tasks == nil {
+			backlogs[worker] = Backlog{Tasks: map[pipeline.Priority]int{}}
+		}
+		backlogs[worker].Tasks[p] += int(n)
+		lanes[laneName(worker, p, lane)] = laneFilter(worker, p, lane)
+	}
+	if len(lanes) == 0 {
+		return backlogs, nil
+	}
+	given, err := b.given(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for name, filter := range lanes {
+		m, err := b.message(ctx, streamTasks, want{Sequence: given[name] + 1, NextOf: filter})
+		if err != nil {
+			return nil, fmt.Errorf("look for the oldest task of %s: %w", name, err)
+		}
+		if m == nil {
+			continue // everything in the lane is with a worker
+		}
+		worker, _, _ := splitTask(m.Subject)
+		if of := backlogs[worker]; of.Oldest.IsZero() || m.Time.Before(of.Oldest) {
+			of.Oldest = m.Time
+			backlogs[worker] = of
+		}
+	}
+	return backlogs, nil
+}
+
+// given returns up to which sequence the tasks of each lane were given to somebody, by the name of the lane's
+// consumer.
+func (b *Bus) given(ctx context.Context) (map[string]uint64, error) {
+	stream, err := b.js.Stream(ctx, streamTasks)
+	if err != nil {
+		return nil, fmt.Errorf("list the lanes: %w", err)
+	}
+	given := map[string]uint64{}
+	list := stream.ListConsumers(ctx)
+	for info := range list.Info() {
+		given[info.Name] = info.Delivered.Stream
+	}
+	if err := list.Err(); err != nil {
+		return nil, fmt.Errorf("list the lanes: %w", err)
+	}
+	return given, nil
+}
+
+// CoordinatorLag returns how many events of the log Coordinate has not settled: those that no process has
+// taken, and those that one has and is not done with. All count while nobody has coordinated yet.
+func (b *Bus) CoordinatorLag(ctx context.Context) (uint64, error) {
+	c, err := b.js.Consumer(ctx, streamEvents, coordinator)
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return b.LastSequence(ctx)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read how far the coordinator is: %w", err)
+	}
+	info := c.CachedInfo()
+	return info.NumPending + uint64(max(info.NumAckPending, 0)), nil
+}
+
+// DeadCount returns how many dead letters there are.
+func (b *Bus) DeadCount(ctx context.Context) (int, error) {
+	var got struct {
+		refusal
+		State struct {
+			Messages int `json:"messages"`
+		} `json:"state"`
+	}
+	if err := b.request(ctx, "STREAM.INFO."+streamDead, struct{}{}, &got); err != nil {
+		return 0, fmt.Errorf("count dead letters: %w", err)
+	}
+	return got.State.Messages, nil
+}
+
+// ScheduledCount returns how many jobs have a retry that is not yet due.
+func (b *Bus) ScheduledCount(ctx context.Context) (int, error) {
+	n, err := b.countFrom(ctx, "retry.>", 1)
+	if err != nil {
+		return 0, fmt.Errorf("count schedules: %w", err)
+	}
+	return n, nil
+}

@@ -1,0 +1,84 @@
+package bus
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+// The oldest task is the first that nobody was given, in whichever lane and priority it stands.
+func TestOldestTaskThatWaits(t *testing.T) {
+	bus := newBus(t, Config{})
+	oldest := func() time.Time {
+		backlogs, err := bus.Backlogs(soon(t))
+		must(t, err)
+		return backlogs["transcode"].Oldest
+	}
+	if at := oldest(); !at.IsZero() {
+		t.Errorf("of an empty queue: %s", at)
+	}
+	began := time.Now()
+	for i, name := range projects(t, 3) {
+		must(t, bus.Enqueue(soon(t), taskOf(name, "a", []pipeline.Priority{"", pipeline.Bulk, ""}[i])))
+	}
+	first := oldest()
+	if first.Before(began.Add(-time.Second)) || first.After(time.Now()) {
+		t.Errorf("enqueued after %s, and the oldest is of %s", began, first)
+	}
+	for range 2 { // both normal ones: what is left is the bulk one, enqueued second
+		next(t, bus)
+	}
+	second := oldest()
+	if !second.After(first) {
+		t.Errorf("the oldest is still of %s", second)
+	}
+	d := next(t, bus)
+	if at := oldest(); !at.IsZero() {
+		t.Errorf("all are taken, and the oldest is of %s", at)
+	}
+	must(t, d.Ack(soon(t)))
+}
+
+// What the coordinator has not settled counts, taken or not.
+func TestCoordinatorLag(t *testing.T) {
+	bus := newBus(t, Config{})
+	lag := func() uint64 {
+		n, err := bus.CoordinatorLag(soon(t))
+		must(t, err)
+		return n
+	}
+	for i := range 3 {
+		e := event(t, fmt.Sprint("vid_", i), "a")
+		e.Type = pipeline.JobCompleted // which leads to something
+		_, err := bus.Append(soon(t), e, 0)
+		must(t, err)
+	}
+	if n := lag(); n != 3 {
+		t.Errorf("nobody coordinates, and the lag is %d of 3 events", n)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	at, goOn := make(chan struct{}, 3), make(chan struct{})
+	done := make(chan error, 1)
+	go func() {
+		done <- bus.Coordinate(ctx, func(context.Context, pipeline.Event) error {
+			at <- struct{}{}
+			<-goOn
+			return nil
+		})
+	}()
+	for range 3 {
+		<-at
+	}
+	if n := lag(); n != 3 {
+		t.Errorf("3 events are being handled, and the lag is %d", n)
+	}
+	close(goOn)
+	for limit := soon(t); lag() != 0; {
+		must(t, limit.Err())
+	}
+	stop()
+	must(t, <-done)
+}

@@ -1,0 +1,81 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	// healthTimeout bounds what Healthy asks: a group of servers without a leader does not answer at all.
+	healthTimeout = 2 * time.Second
+	// peerSilence is how long a server of a stream's group may say nothing and still count. They speak once a
+	// second; after 10 s the leader of those that are left steps down.
+	peerSilence = 4 * time.Second
+)
+
+// Healthy reports whether the broker can store what the pipeline writes: it answers, and the log, the queue
+// and the dead letters each have a leader and a majority of their servers, as the leader sees it. Without a
+// majority nothing is stored, whatever else is answered. It takes 2 s at most.
+//
+// Not given: that a disk has room; the embedded server's own Healthy shows that.
+func (b *Bus) Healthy(ctx context.Context) error {
+	if !b.nc.IsConnected() {
+		return fmt.Errorf("broker: not connected (%s)", b.nc.Status())
+	}
+	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
+	defer cancel()
+	names := []string{streamEvents, streamTasks, streamDead}
+	failed := make([]error, len(names))
+	var asked sync.WaitGroup
+	for i, name := range names {
+		asked.Go(func() { failed[i] = b.majority(ctx, name) })
+	}
+	asked.Wait()
+	return errors.Join(failed...)
+}
+
+// majority says what keeps the group of servers of a stream from storing.
+func (b *Bus) majority(ctx context.Context, name string) error {
+	s, err := b.js.Stream(ctx, name)
+	switch {
+	case err == nil:
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
+		return fmt.Errorf("broker: nobody answers for stream %s within %s: there is no quorum", name, healthTimeout)
+	default:
+		return fmt.Errorf("broker: stream %s: %w", name, err)
+	}
+	if err := majorityOf(s.CachedInfo().Cluster); err != nil {
+		return fmt.Errorf("broker: stream %s: %w", name, err)
+	}
+	return nil
+}
+
+// majorityOf judges a group by what its leader says; a server that stands alone has none.
+func majorityOf(group *jetstream.ClusterInfo) error {
+	if group == nil {
+		return nil
+	}
+	if group.Leader == "" {
+		return errors.New("there is no quorum: it has no leader")
+	}
+	all, there := len(group.Replicas)+1, 1
+	for _, r := range group.Replicas {
+		if !r.Offline && r.Active < peerSilence {
+			there++
+		}
+	}
+	if there <= all/2 {
+		return fmt.Errorf("there is no quorum: %d of its %d servers are there", there, all)
+	}
+	return nil
+}
+
+// Withheld returns how many failures of the Bus were not logged, because the same thing had failed within a
+// minute before.
+func (b *Bus) Withheld() uint64 { return b.recurring.Withheld() }

@@ -1,0 +1,110 @@
+package pipeline
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// tellAgain is how often a failure that goes on is logged, and blip how long it must last for its end to be.
+const (
+	tellAgain = time.Minute
+	blip      = 10 * time.Second
+)
+
+// Recurring logs what fails again and again in loops, such as every request to a broker that is away: the
+// first failure at once, then one line a minute for as long as it goes on, with how many were withheld since
+// the line before. Failures are one when the same thing failed, whatever the cause and whomever it concerned:
+// a line tells of the failure that it is written for. Those that are withheld are logged at debug level. The
+// zero value logs to slog.Default. It is safe for concurrent use.
+type Recurring struct {
+	Logger *slog.Logger
+
+	mu       sync.Mutex
+	failures map[string]*recurrence // by what failed
+	open     atomic.Int64           // how many of them go on
+	withheld atomic.Uint64
+}
+
+// recurrence is what is known of one failure.
+type recurrence struct {
+	since    time.Time // when it began to go on; zero when it does not
+	count    uint64    // since then
+	told     time.Time // when it was last logged
+	withheld uint64    // since then
+}
+
+// Failed notes that what was tried, a constant text, failed, and logs it with args as slog does, if it is
+// time.
+func (r *Recurring) Failed(what string, args ...any) {
+	r.mu.Lock()
+	f, now := r.failure(what), time.Now()
+	if f.since.IsZero() {
+		f.since = now
+		r.open.Add(1)
+	}
+	f.count++
+	withheld := f.withheld
+	level := slog.LevelWarn
+	if !f.told.IsZero() && now.Sub(f.told) < tellAgain {
+		f.withheld++
+		level = slog.LevelDebug
+	} else {
+		f.told, f.withheld = now, 0
+	}
+	r.mu.Unlock()
+	switch {
+	case level == slog.LevelDebug:
+		r.withheld.Add(1)
+	case withheld > 0:
+		args = append(args[:len(args):len(args)], "withheld", withheld)
+	}
+	r.log().Log(context.Background(), level, what, args...)
+}
+
+// Works notes that what was tried went well. It logs the end of a failure that went on for 10 s or more.
+func (r *Recurring) Works(what string) {
+	if r.open.Load() == 0 {
+		return
+	}
+	r.mu.Lock()
+	f, now := r.failure(what), time.Now()
+	lasted, count := now.Sub(f.since), f.count
+	ended := !f.since.IsZero() && lasted >= blip
+	if !f.since.IsZero() {
+		f.since, f.count = time.Time{}, 0
+		r.open.Add(-1)
+	}
+	if ended {
+		f.told, f.withheld = time.Time{}, 0 // if it comes back, that is news
+	}
+	r.mu.Unlock()
+	if ended {
+		r.log().Info(what+": works again", "failures", count, "after", lasted.Round(time.Second))
+	}
+}
+
+// Withheld returns how many failures were not logged.
+func (r *Recurring) Withheld() uint64 { return r.withheld.Load() }
+
+// failure returns what is known of a failure; r.mu is held.
+func (r *Recurring) failure(what string) *recurrence {
+	f := r.failures[what]
+	if f == nil {
+		f = &recurrence{}
+		if r.failures == nil {
+			r.failures = map[string]*recurrence{}
+		}
+		r.failures[what] = f
+	}
+	return f
+}
+
+func (r *Recurring) log() *slog.Logger {
+	if r.Logger == nil {
+		return slog.Default()
+	}
+	return r.Logger
+}
