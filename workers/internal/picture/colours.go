@@ -24,7 +24,7 @@ func colours(v pipeline.VideoTrack, s Size) string {
 
 // plain reports whether v has the colours of all outputs already.
 func plain(v pipeline.VideoTrack) bool {
-	return v.PixelFormat == "yuv420p" && v.Range != fullRange && matrix(v) == "709"
+	return v.PixelFormat == "yuv420p" && v.Range != fullRange && matrix(v) == "bt709"
 }
 
 // plainly scales pictures of which only the size is to change, and copies none that has it already.
@@ -41,12 +41,12 @@ func plainly(v pipeline.VideoTrack, s Size) string {
 // what each frame says.
 func convert(v pipeline.VideoTrack, s Size) string {
 	to, yuv := append(as709(v), option("m", "709"), option("r", "limited")), ffmpeg.Node("format", flag("yuv420p"))
-	if matrix(v) == "709" || !shared(v.PixelFormat) {
+	if matrix(v) == "bt709" || !shared(v.PixelFormat) {
 		return ffmpeg.Chain(zimg(s, to...), yuv)
 	}
 	// Another matrix mixes colours and luma of a pixel. Colours that pixels share are not spread over them
 	// and gathered again for that, which would blur them: they take the nearest.
-	same := append(as709(v), option("m", matrix(v)))
+	same := append(as709(v), option("m", zimgMatrix(v)))
 	return ffmpeg.Chain(zimg(s, same...), ffmpeg.Node("format", flag("yuv420p16le")),
 		ffmpeg.Node("zscale", append(to, option("f", "point"))...), yuv)
 }
@@ -63,7 +63,7 @@ func flatten(v pipeline.VideoTrack, s Size) string {
 // as709 says how v's YUV was made, and that primaries and transfer are to stay.
 func as709(v pipeline.VideoTrack) []ffmpeg.Option {
 	return []ffmpeg.Option{
-		option("min", matrix(v)), option("pin", "709"), option("tin", "709"), option("p", "709"), option("t", "709"),
+		option("min", zimgMatrix(v)), option("pin", "709"), option("tin", "709"), option("p", "709"), option("t", "709"),
 	}
 }
 
@@ -130,27 +130,29 @@ func toneMap(v pipeline.VideoTrack, s Size) string {
 	)
 }
 
-// matrix names how the source's YUV was made, in the words of zscale; of RGB it is not asked. Untagged video
-// is BT.709 when HD and BT.601 below, as every player assumes.
+// matrix names how the source's YUV was made, in ffmpeg's words; of RGB it is not asked. Untagged video is BT.709
+// when HD and BT.601 below, as every player assumes.
 func matrix(v pipeline.VideoTrack) string {
 	switch v.Matrix {
-	case "bt709":
-		return "709"
+	case "bt709", "fcc", "smpte240m", "ycgco":
+		return v.Matrix
 	case "smpte170m", "bt470bg":
-		return "170m"
-	case "fcc":
-		return "fcc"
-	case "smpte240m":
-		return "7" // its name is misspelt in ffmpeg 5
-	case "ycgco":
-		return "ycgco"
+		return "smpte170m"
 	case "bt2020nc", "bt2020c":
-		return "2020_ncl"
+		return "bt2020nc"
 	}
 	if min(v.CodedWidth, v.CodedHeight) >= 720 {
-		return "709"
+		return "bt709"
 	}
-	return "170m"
+	return "smpte170m"
+}
+
+// zimgMatrix is matrix in the words of zscale, which misspells one in ffmpeg 5.
+func zimgMatrix(v pipeline.VideoTrack) string {
+	if m := matrix(v); m != "smpte240m" {
+		return m
+	}
+	return "7"
 }
 
 // resample returns the filter that scales pictures: the bicubic curve of the scale filter, in a fraction of

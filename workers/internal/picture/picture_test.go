@@ -114,9 +114,9 @@ func TestNodes(t *testing.T) {
 		told  []string
 	}{
 		{"SD without tags", pipeline.VideoTrack{CodedWidth: 720, CodedHeight: 576},
-			"scale pad fps zscale format zscale format setsar setparams", []string{"w=720:h=576", "min=170m", "w=640:h=360"}},
+			"scale pad fps zscale format zscale format setsar setparams", []string{"w=720:h=576", "min=smpte170m", "w=640:h=360"}},
 		{"HD without tags", pipeline.VideoTrack{CodedWidth: 1280, CodedHeight: 720},
-			"scale pad fps zscale format setsar setparams", []string{"w=1280:h=720", "min=709", "fps=fps=25/1"}},
+			"scale pad fps zscale format setsar setparams", []string{"w=1280:h=720", "min=bt709", "fps=fps=25/1"}},
 		{"plain", pipeline.VideoTrack{Width: 640, Height: 360, SampleRatio: 1, Matrix: "bt709", PixelFormat: "yuv420p"},
 			"scale pad fps format setsar setparams", nil},
 		{"interlaced", pipeline.VideoTrack{Matrix: "bt709", Interlaced: true},
