@@ -11,6 +11,7 @@ const (
 	CodeTooLarge          Code = "input_too_large"
 	CodeNoVideoStream     Code = "input_no_video_stream"
 	CodeLimits            Code = "input_outside_limits"
+	CodePartlyUsed        Code = "input_partly_used"
 	CodePolicyRejected    Code = "policy_rejected"
 	CodeEncodeFailed      Code = "encode_failed"
 	CodeJobTimeout        Code = "job_timeout"
@@ -64,6 +65,9 @@ var catalogue = map[Code]CodeEntry{
 	CodeLimits: {Input, "The video is outside the limits",
 		"Its size in pixels, frame rate, streams, channels, bit rate or aspect ratio is beyond what is accepted.",
 		"Export it within the limits that the detail names."},
+	CodePartlyUsed: {Input, "Not all of the source is used",
+		"A track is of a kind that nothing is made of, or a part of the file cannot be read.",
+		"The detail names it. Nothing needs to be done where the video is as it was meant."},
 	CodePolicyRejected: {Input, "The policy refused the video", "A rule of this server's policy matched.",
 		"The detail names the rule."},
 	CodeEncodeFailed: {Bug, "Encoding failed",

@@ -34,7 +34,8 @@ type Media struct {
 	Video     VideoTrack   `json:"video"`
 	Audio     []AudioTrack `json:"audio"`
 	Damaged   bool         `json:"damaged,omitempty"` // parts of it cannot be read; what can is used
-	Warnings  []string     `json:"warnings,omitempty"`
+	// Warnings name what of the source is not used, and why: tracks, and parts that cannot be read.
+	Warnings []string `json:"warnings,omitempty"`
 	// NoCopy says that the source must not be published, whatever form it has: its video is watermarked.
 	NoCopy bool `json:"no_copy,omitempty"`
 }
@@ -47,6 +48,20 @@ func (m *Media) forTask() *Media {
 	short, groups := *m, *m.Video.Groups
 	groups.Borders, short.Video.Groups = nil, &groups
 	return &short
+}
+
+// problems returns the warnings as those of the video; m may be nil.
+func (m *Media) problems() []Problem {
+	all := []Problem{}
+	if m == nil {
+		return all
+	}
+	for _, w := range m.Warnings {
+		p := ProblemOf(Fail(CodePartlyUsed, "%s", w))
+		p.Step = inspectJob
+		all = append(all, *p)
+	}
+	return all
 }
 
 // VideoTrack is the one picture track that is used.

@@ -25,7 +25,7 @@ type VideoView struct {
 	Passthrough string            `json:"passthrough" doc:"As given at upload; it is in webhooks too"`
 	Media       *Media            `json:"media" doc:"What inspection found; null before"`
 	Problem     *Problem          `json:"error" doc:"Why it is not ready; null otherwise"`
-	Warnings    []Problem         `json:"warnings" doc:"Optional jobs that failed"`
+	Warnings    []Problem         `json:"warnings" doc:"What of the source is not used, and optional jobs that failed"`
 	Manifest    string            `json:"manifest,omitempty" doc:"HLS manifest below /play/{id}/; set when playable"`
 	DASH        string            `json:"dash_manifest,omitempty" doc:"DASH manifest below /play/{id}/"`
 	TraceID     string            `json:"trace_id" doc:"W3C trace id of everything done for the video"`
@@ -89,7 +89,7 @@ func (v *VideoView) Apply(e Event) error {
 		if err := e.Decode(&data); err != nil {
 			return err
 		}
-		v.Media, v.InspectedAt = data.Media, &at
+		v.Media, v.InspectedAt, v.Warnings = data.Media, &at, data.Media.problems()
 		if data.Verdict == VerdictAccept {
 			v.Status = VideoProcessing
 		}
@@ -119,7 +119,7 @@ func (v *VideoView) reopen(e Event) error {
 		return err
 	}
 	v.Generation = data.Generation
-	v.Status, v.Problem, v.Warnings, v.FinishedAt, v.Owed = VideoProcessing, nil, []Problem{}, nil, false
+	v.Status, v.Problem, v.Warnings, v.FinishedAt, v.Owed = VideoProcessing, nil, v.Media.problems(), nil, false
 	if v.InspectedAt == nil {
 		v.Status = VideoQueued
 	}
@@ -165,7 +165,7 @@ func (v *VideoView) applyFinish(e Event) error {
 	at := e.Time
 	v.Status, v.Problem, v.FinishedAt = end.State, end.Problem, &at
 	v.Owed, v.Generation = end.Notify, end.Generation
-	v.Warnings = append([]Problem{}, end.Warnings...)
+	v.Warnings = append(v.Media.problems(), end.Warnings...)
 	if end.State == VideoStateReady {
 		v.ReadyAt, v.Progress = &at, 100
 	}

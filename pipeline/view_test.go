@@ -352,6 +352,33 @@ func TestViewListsAreNeverNull(t *testing.T) {
 	}
 }
 
+// TestViewTellsWhatIsNotUsed: what inspection says of the source stands in the video's warnings, from then on and
+// beside what optional jobs failed of.
+func TestViewTellsWhatIsNotUsed(t *testing.T) {
+	var d diary
+	view := &views{jobs: map[string]*pipeline.JobView{}}
+	d.tell(pipeline.VideoInspected, pipeline.InspectedSubject(project, video), pipeline.Inspected{
+		Inspection: pipeline.Inspection{
+			Verdict: pipeline.VerdictAccept, Media: &pipeline.Media{Warnings: []string{"subtitle stream 2 is not used"}},
+		},
+	})
+	d.tell(pipeline.VideoReady, pipeline.FinishedSubject(project, video), pipeline.Finish{
+		State: pipeline.VideoStateReady, Warnings: []pipeline.Problem{{Code: pipeline.CodeEncodeFailed}},
+	})
+	for i, want := range [][]pipeline.Code{
+		{pipeline.CodePartlyUsed}, {pipeline.CodePartlyUsed, pipeline.CodeEncodeFailed},
+	} {
+		view.apply(t, d.events[i])
+		var got []pipeline.Code
+		for _, w := range view.video.Warnings {
+			got = append(got, w.Code)
+		}
+		if !slices.Equal(got, want) || view.video.Warnings[0].Detail != "subtitle stream 2 is not used" {
+			t.Errorf("warnings %+v, want %v", view.video.Warnings, want)
+		}
+	}
+}
+
 // TestViewReopens: the end is taken back, and jobs that it had skipped wait again.
 func TestViewReopens(t *testing.T) {
 	var d diary

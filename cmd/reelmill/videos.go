@@ -87,9 +87,6 @@ func describe(w io.Writer, server webURL, v pipeline.VideoView) {
 	if m := v.Media; m != nil {
 		fmt.Fprintf(w, "source\t%s, %dx%d, %.4g frames/s, %s, %s\n", m.Video.Codec, m.Video.Width, m.Video.Height,
 			m.Video.FrameRate(), humanSeconds(m.Duration), soundOf(m))
-		for _, warning := range m.Warnings {
-			fmt.Fprintf(w, "warning\t%s\n", warning)
-		}
 	}
 	for _, p := range v.Warnings {
 		fmt.Fprintf(w, "warning\t%s: %s\n", p.Title, p.Detail)

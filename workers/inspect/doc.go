@@ -3,8 +3,9 @@
 //
 //  1. The first bytes must be of a container on the list (sniff); ffmpeg's own guess is never asked.
 //  2. A hardened ffprobe, bound to that container, reads the facts, which must lie within Limits.
-//  3. The one picture track that counts is chosen, a few of its frames are decoded, and sound that cannot
-//     be decoded is left out.
+//  3. The one picture track that counts is chosen, by the number of its frames where there are several
+//     (tracks.go). A few of its frames are decoded, and sound that cannot be decoded is left out. Tracks
+//     that nothing is made of become warnings.
 //  4. Meanwhile the index of an MP4 is read: how its keyframes stand, and what its edit lists do.
 //  5. Meanwhile, too, it is measured how much picture there really is: by that index, where every sample
 //     of an H.264 or HEVC track is found to be there and to look like one; else by reading the packets,

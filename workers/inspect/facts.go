@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -13,48 +14,10 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/picture"
 )
 
-// choose returns the picture track that is used: of several real ones the default, else the first.
-func choose(r ffmpeg.ProbeResult) (ffmpeg.Stream, []string, error) {
-	var videos []ffmpeg.Stream
-	for _, s := range r.Videos() {
-		if !stillBeside(s, r) {
-			videos = append(videos, s)
-		}
-	}
-	if len(videos) == 0 {
-		return ffmpeg.Stream{}, nil, pipeline.Fail(pipeline.CodeNoVideoStream,
-			"%d streams, none of them a video", len(r.Streams))
-	}
-	chosen := videos[0]
-	for i := len(videos) - 1; i >= 0; i-- {
-		if videos[i].Disposition.Default {
-			chosen = videos[i]
-		}
-	}
-	var warnings []string
-	if len(videos) > 1 {
-		warnings = append(warnings,
-			fmt.Sprintf("%d video tracks: only stream %d is used", len(videos), chosen.Index))
-	}
-	if chosen.CodecName == "" || chosen.CodecName == "unknown" || chosen.CodecName == "none" {
-		return chosen, nil, pipeline.Fail(pipeline.CodeCodec, "the video codec %q is not known", chosen.CodecTag)
-	}
-	return chosen, warnings, nil
-}
-
-// stillBeside reports a single image beside something else: a cover that nobody marked as one.
-func stillBeside(s ffmpeg.Stream, r ffmpeg.ProbeResult) bool {
-	switch s.CodecName {
-	case "mjpeg", "png", "bmp", "gif", "webp":
-		return s.NbFrames == 1 && len(r.Streams) > 1
-	}
-	return false
-}
-
 // facts turns what ffprobe found into the facts that plans are made of. Lengths are as the file claims.
 func facts(r ffmpeg.ProbeResult, s ffmpeg.Stream, container string, size int64) *pipeline.Media {
 	m := &pipeline.Media{
-		Container: container, Size: size, Bitrate: r.Format.BitRate, Audio: []pipeline.AudioTrack{},
+		Container: container, Size: size, Bitrate: r.Format.BitRate,
 	}
 	m.Duration = claimed(r, s)
 	m.Video = videoTrack(s)
@@ -62,18 +25,45 @@ func facts(r ffmpeg.ProbeResult, s ffmpeg.Stream, container string, size int64) 
 		m.Warnings = append(m.Warnings,
 			fmt.Sprintf("a rotation by %d degrees: only quarter turns are shown", s.Rotation))
 	}
-	for _, a := range r.Audios() {
-		if a.CodecName == "" || a.Channels == 0 || a.SampleRate == 0 {
-			m.Warnings = append(m.Warnings, fmt.Sprintf("audio stream %d is of no known kind and left out", a.Index))
-			continue
-		}
-		m.Audio = append(m.Audio, pipeline.AudioTrack{
-			Stream: a.Index, Codec: a.CodecName, Profile: profile(a), Channels: a.Channels, SampleRate: a.SampleRate,
-			Language: language(a.Language), Default: a.Disposition.Default, Start: a.StartTime, Duration: a.Duration,
-			Bitrate: max(0, a.BitRate), ID: max(0, a.ID),
-		})
-	}
+	m.Audio, m.Warnings = sounds(r, m.Warnings)
 	return m
+}
+
+// mostSounds is how many sound tracks are used: of more, the default one and the first.
+const mostSounds = 8
+
+// sounds returns the sound tracks that may be used, and adds to warnings what is not kept of them.
+func sounds(r ffmpeg.ProbeResult, warnings []string) ([]pipeline.AudioTrack, []string) {
+	tracks, kept := []pipeline.AudioTrack{}, 0
+	all := r.Audios()
+	defaulted := slices.IndexFunc(all, func(a ffmpeg.Stream) bool { return a.Disposition.Default })
+	for i, a := range all {
+		reserved := 0
+		if i < defaulted {
+			reserved = 1
+		}
+		switch {
+		case a.CodecName == "" || a.Channels == 0 || a.SampleRate == 0:
+			warnings = append(warnings, fmt.Sprintf("audio stream %d is of no known kind and left out", a.Index))
+			continue
+		case kept+reserved == mostSounds:
+			warnings = append(warnings, fmt.Sprintf("%s is not used: %d audio tracks are at most", named(a), mostSounds))
+			continue
+		case a.Channels > 2:
+			warnings = append(warnings, fmt.Sprintf("%s is mixed down to stereo: it has %d channels", named(a), a.Channels))
+		}
+		kept++
+		tracks = append(tracks, audioTrack(a))
+	}
+	return tracks, warnings
+}
+
+func audioTrack(a ffmpeg.Stream) pipeline.AudioTrack {
+	return pipeline.AudioTrack{
+		Stream: a.Index, Codec: a.CodecName, Profile: profile(a), Channels: a.Channels, SampleRate: a.SampleRate,
+		Language: language(a.Language), Default: a.Disposition.Default, Start: a.StartTime, Duration: a.Duration,
+		Bitrate: max(0, a.BitRate), ID: max(0, a.ID),
+	}
 }
 
 // claimed is when the picture ends, in seconds from the start of the file, as the file says; 0 when it does

@@ -77,22 +77,20 @@ func (w *Worker) look(ctx context.Context, path, dir string) (*pipeline.Media, e
 	if err != nil {
 		return nil, err
 	}
-	stream, warnings, err := choose(probe)
-	if err != nil {
+	if err := w.limits.checkProbe(probe); err != nil {
 		return nil, err
 	}
-	media := facts(probe, stream, demuxer, info.Size())
-	media.Warnings = append(media.Warnings, warnings...)
-	media.Video.Alpha = media.Video.Alpha || alphaMode(stream, head)
-	for _, check := range []func() error{
-		func() error { return w.limits.checkProbe(probe) },
-		func() error { return w.limits.checkVideo(stream) },
-	} {
-		if err := check(); err != nil {
-			return media, err
-		}
+	m := measurement{tools: w.tools, path: path, dir: dir, probe: probe}
+	if err := m.choose(ctx, demuxer, info.Size()); err != nil {
+		return nil, err
 	}
-	m := measurement{tools: w.tools, path: path, dir: dir, probe: probe, stream: stream, media: media}
+	media := facts(probe, m.stream, demuxer, info.Size())
+	media.Warnings = append(media.Warnings, m.unused()...)
+	media.Video.Alpha = media.Video.Alpha || alphaMode(m.stream, head)
+	if err := w.limits.checkVideo(m.stream); err != nil {
+		return media, err
+	}
+	m.media = media
 	if err := m.run(ctx); err != nil {
 		return media, err
 	}

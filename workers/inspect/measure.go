@@ -30,6 +30,7 @@ type measurement struct {
 type seen struct {
 	track
 	reading
+	whole bool // it was read to its end
 }
 
 // run returns the error that comes first in the order head, length, sound.
@@ -128,10 +129,10 @@ func (m *measurement) length(ctx context.Context) (l length) {
 // copied reads the packets of the picture without decoding them. The end is that of the last frame: one at the
 // rate of the others is added to when it is shown.
 func (m *measurement) copied(ctx context.Context, in ffmpeg.Input, l *length) {
-	c, known := m.seen[m.stream.Index]
-	if !known || in.Seek > 0 {
+	c := m.seen[m.stream.Index]
+	if !c.whole || in.Seek > 0 {
 		var tracks []track
-		tracks, c.reading, l.err = m.packets(ctx, in, []int{m.stream.Index})
+		tracks, c.reading, l.err = m.packets(ctx, in, []int{m.stream.Index}, 0)
 		c.track = tracks[0]
 	}
 	if l.spacing.rate == 0 {

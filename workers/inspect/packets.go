@@ -29,16 +29,23 @@ type track struct {
 	checksum    string
 }
 
-// packets reads streams without decoding them, and returns what there is of each, in their order. The errors
-// of the reading are those of all of them.
-func (m *measurement) packets(ctx context.Context, in ffmpeg.Input, streams []int) ([]track, reading, error) {
-	list := packetList{tracks: make([]track, len(streams))}
+// packets reads streams without decoding them, and returns what there is of each, in their order: all of it, or
+// until one has most packets when most is not 0. The errors of the reading are those of all of them.
+func (m *measurement) packets(ctx context.Context, in ffmpeg.Input, streams []int, most int64) (
+	[]track, reading, error,
+) {
+	enough, stop := context.WithCancel(ctx)
+	defer stop()
+	list := packetList{tracks: make([]track, len(streams)), most: most, enough: stop}
 	maps := make([]string, len(streams))
 	for i, s := range streams {
 		maps[i] = fmt.Sprintf("0:%d", s)
 	}
 	out := ffmpeg.Output{Format: "framecrc", Maps: maps, Options: []ffmpeg.Option{{Key: "c", Value: "copy"}}}
-	r, err := m.readTo(ctx, &list, []ffmpeg.Input{in}, out)
+	r, err := m.readTo(enough, &list, []ffmpeg.Input{in}, out)
+	if enough.Err() != nil && ctx.Err() == nil {
+		err = nil // what was wanted is there
+	}
 	for i := range list.tracks {
 		list.tracks[i].settle()
 	}
@@ -57,6 +64,8 @@ func (t *track) settle() {
 // "stream, dts, pts, duration, size, crc". Source of the format: libavformat/framecrcenc.c.
 type packetList struct {
 	tracks []track
+	most   int64 // packets of one stream that are enough; 0: all are wanted
+	enough func()
 	rest   []byte
 }
 
@@ -94,8 +103,12 @@ func (l *packetList) line(line string) {
 	}
 	dts, err := strconv.ParseInt(strings.TrimSpace(fields[1]), 10, 64)
 	pts, unread := strconv.ParseInt(strings.TrimSpace(fields[2]), 10, 64)
-	if err == nil && unread == nil && strings.TrimSpace(fields[4]) != "0" {
-		l.tracks[stream].add(dts, pts, fields[5])
+	if err != nil || unread != nil || strings.TrimSpace(fields[4]) == "0" {
+		return
+	}
+	l.tracks[stream].add(dts, pts, fields[5])
+	if l.most > 0 && l.tracks[stream].packets == l.most {
+		l.enough()
 	}
 }
 

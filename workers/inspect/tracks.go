@@ -1,0 +1,171 @@
+package inspect
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
+)
+
+// choose finds the picture track that is used, and tells which tracks are not. What a container says of a track
+// decides between films alone: a still beside a film is never the film. With several picture tracks the file
+// is read through, without decoding, to tell them apart.
+func (m *measurement) choose(ctx context.Context, demuxer string, size int64) error {
+	videos := films(m.probe)
+	if len(videos) == 0 {
+		return pipeline.Fail(pipeline.CodeNoVideoStream, "%d streams, none of them a video", len(m.probe.Streams))
+	}
+	if len(videos) > 1 {
+		if err := m.count(ctx, demuxer, size, videos); err != nil {
+			return err
+		}
+		videos = m.moving(videos)
+	}
+	m.stream = videos[0]
+	for _, s := range slices.Backward(videos) {
+		if s.Disposition.Default {
+			m.stream = s
+		}
+	}
+	if !known(m.stream) {
+		return pipeline.Fail(pipeline.CodeCodec, "the video codec %q is not known", m.stream.CodecTag)
+	}
+	return nil
+}
+
+// films returns the picture tracks that may be the film: not those that are marked as a cover, unless the index
+// has more than one frame of it. One of an unknown codec counts where there is no other.
+func films(r ffmpeg.ProbeResult) []ffmpeg.Stream {
+	var all, decodable []ffmpeg.Stream
+	for _, s := range r.Streams {
+		d := s.Disposition
+		if s.CodecType != "video" || d.StillImage || d.TimedThumbnails || d.AttachedPic && s.NbFrames <= 1 {
+			continue
+		}
+		all = append(all, s)
+		if known(s) {
+			decodable = append(decodable, s)
+		}
+	}
+	if len(decodable) > 0 {
+		return decodable
+	}
+	return all
+}
+
+func known(s ffmpeg.Stream) bool {
+	return s.CodecName != "" && s.CodecName != "unknown" && s.CodecName != "none"
+}
+
+// enoughPackets is how many packets of one track tell it from a still, in a file too large to be read through.
+const enoughPackets = 2000
+
+// count reads the packets of the picture tracks.
+func (m *measurement) count(ctx context.Context, demuxer string, size int64, videos []ffmpeg.Stream) error {
+	streams := make([]int, len(videos))
+	for i, s := range videos {
+		streams[i] = s.Index
+	}
+	most := int64(0)
+	if size > wholeSize {
+		most = enoughPackets
+	}
+	tracks, r, err := m.packets(ctx, ffmpeg.Input{Path: m.path, Demuxer: demuxer}, streams, most)
+	var failed *ffmpeg.Error
+	if errors.As(err, &failed) && failed.Kind == ffmpeg.KindExit && !failed.DiskFull() {
+		most = -1 // the file is damaged: what could be read decides, and the chosen track is read again
+	} else if err != nil {
+		return err
+	}
+	m.seen = map[int]seen{}
+	for i, s := range streams {
+		m.seen[s] = seen{track: tracks[i], reading: r, whole: most == 0}
+	}
+	return nil
+}
+
+// stillShare is how many frames a film has at least for each frame of a still beside it, which may be written
+// more than once.
+const stillShare = 25
+
+// moving returns the tracks that are no stills beside a film. Where all are stills, it is the one that is most
+// likely meant to be looked at: a cover is an image, and a still that is played is a video.
+func (m *measurement) moving(videos []ffmpeg.Stream) []ffmpeg.Stream {
+	pictures := func(s ffmpeg.Stream) int64 { return m.seen[s.Index].unlike }
+	most := pictures(slices.MaxFunc(videos, func(a, b ffmpeg.Stream) int { return cmp.Compare(pictures(a), pictures(b)) }))
+	var moving, played []ffmpeg.Stream
+	for _, s := range videos {
+		if n := pictures(s); n > 1 && n*stillShare > most {
+			moving = append(moving, s)
+		}
+		if !image(s) {
+			played = append(played, s)
+		}
+	}
+	switch {
+	case len(moving) > 0:
+		return moving
+	case len(played) > 0:
+		return played
+	}
+	return videos
+}
+
+// image reports a codec that covers are in.
+func image(s ffmpeg.Stream) bool {
+	return slices.Contains([]string{"mjpeg", "png", "bmp", "gif", "webp", "tiff", "apng", "jpegls", "jpeg2000"}, s.CodecName)
+}
+
+// unused names the tracks that nothing is made of, and why.
+func (m *measurement) unused() (warnings []string) {
+	for _, s := range m.probe.Streams {
+		switch {
+		case s.Index == m.stream.Index || s.CodecType == "audio":
+			continue
+		case s.CodecType == "video":
+			warnings = append(warnings, m.otherPicture(s))
+		case s.CodecType == "subtitle":
+			warnings = append(warnings, fmt.Sprintf("%s is not used: no captions are made", named(s)))
+		case s.CodecTag == "tmcd":
+			warnings = append(warnings, fmt.Sprintf("%s is not used: it is a time code", named(s)))
+		case s.CodecType == "attachment":
+			warnings = append(warnings, fmt.Sprintf("%s is not used: it is a file beside the film", named(s)))
+		default:
+			warnings = append(warnings, fmt.Sprintf("%s is not used: it is neither picture nor sound", named(s)))
+		}
+	}
+	return warnings
+}
+
+func (m *measurement) otherPicture(s ffmpeg.Stream) string {
+	d := s.Disposition
+	switch c, counted := m.seen[s.Index]; {
+	case d.TimedThumbnails:
+		return fmt.Sprintf("%s is not used: it holds pictures of chapters", named(s))
+	case d.AttachedPic || d.StillImage || counted && c.unlike <= 1:
+		return fmt.Sprintf("%s is not used: it is a cover or a still beside the film", named(s))
+	case !known(s):
+		return fmt.Sprintf("%s is not used: its codec is not known", named(s))
+	}
+	return fmt.Sprintf("%s is not used: a video has one picture, of stream %d", named(s), m.stream.Index)
+}
+
+// named is a track as people may find it: subtitle stream 2 (subrip, eng).
+func named(s ffmpeg.Stream) string {
+	of := s.CodecName
+	if !known(s) {
+		of = s.CodecTag
+	}
+	if tag := language(s.Language); tag != "und" {
+		of += ", " + tag
+	}
+	kind := s.CodecType
+	if kind == "" {
+		kind = "unknown"
+	}
+	return fmt.Sprintf("%s stream %d (%s)", kind, s.Index, of)
+}

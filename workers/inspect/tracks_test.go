@@ -1,0 +1,143 @@
+package inspect
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
+	"github.com/reelmill/reelmill/workers/workertest"
+)
+
+// beside puts a cover before a film, both as they are, in the container of name. The cover is the default track.
+func beside(t *testing.T, cover, film, name string, more ...string) string {
+	t.Helper()
+	return workertest.Clip(t, name, args([]string{"-i", cover, "-i", film, "-map", "0", "-map", "1", "-c", "copy",
+		"-disposition:v:0", "default", "-disposition:v:1", "0"}, more)...)
+}
+
+// red is a cover of so many frames.
+func red(t *testing.T, name string, frames string, codec ...string) string {
+	t.Helper()
+	return workertest.Clip(t, name, args([]string{"-f", "lavfi", "-i", "color=red:s=96x96:r=25", "-frames:v", frames}, codec)...)
+}
+
+// TestStillBesideAFilmIsNeverTheFilm: whatever container, codec, order or disposition says.
+func TestStillBesideAFilmIsNeverTheFilm(t *testing.T) {
+	film := workertest.Clip(t, "f.mp4", args(workertest.Pattern("64x48", "25", "3"), workertest.Tone("3"), x264, []string{"-c:a", "aac"})...)
+	motion := workertest.Clip(t, "f.avi", args(workertest.Pattern("64x48", "25", "3"), workertest.Tone("3"), []string{"-c:v", "mpeg4", "-c:a", "mp2"})...)
+	mjpeg, png := []string{"-c:v", "mjpeg"}, []string{"-c:v", "png"}
+	jpeg := red(t, "c.mkv", "1", mjpeg...)
+	long := workertest.Clip(t, "l.mkv", args([]string{"-f", "lavfi", "-i", "color=red:s=96x96:r=1/3", "-frames:v", "1"}, x264)...)
+	for name, path := range map[string]string{
+		"Matroska":              beside(t, jpeg, film, "a.mkv"),
+		"MP4":                   beside(t, jpeg, film, "a.mp4"),
+		"QuickTime, PNG":        beside(t, red(t, "c.mov", "1", png...), film, "a.mov"),
+		"AVI":                   beside(t, red(t, "c.avi", "1", mjpeg...), motion, "a.avi"),
+		"Windows Media":         beside(t, red(t, "c.avi", "1", mjpeg...), motion, "a.asf"),
+		"PNG in Matroska":       beside(t, red(t, "c.mkv", "1", png...), film, "a.mkv"),
+		"GIF":                   beside(t, red(t, "c.mov", "1", "-c:v", "gif"), film, "a.mov"),
+		"raw":                   beside(t, red(t, "c.avi", "1", "-c:v", "rawvideo", "-pix_fmt", "bgr24"), motion, "a.avi"),
+		"H.264":                 beside(t, red(t, "c.mp4", "1", x264...), film, "a.mp4"),
+		"H.264 in Matroska":     beside(t, red(t, "c.mp4", "1", x264...), film, "a.mkv"),
+		"one that lasts long":   beside(t, long, film, "a.mp4"),
+		"written over and over": beside(t, red(t, "c.mkv", "75", mjpeg...), film, "a.mkv"),
+		"written twice":         beside(t, red(t, "c.mp4", "2", x264...), film, "a.mkv"),
+		"fragments":             beside(t, jpeg, film, "a.mp4", "-movflags", "frag_keyframe+empty_moov"),
+		"behind the film": workertest.Clip(t, "b.mkv", "-i", film, "-i", jpeg, "-map", "0", "-map", "1", "-c", "copy",
+			"-disposition:v:0", "0", "-disposition:v:1", "default"),
+		"two of them": workertest.Clip(t, "two.mkv", "-i", jpeg, "-i", film, "-i", jpeg, "-map", "0", "-map", "1", "-map", "2", "-c", "copy",
+			"-disposition:v:0", "default", "-disposition:v:1", "0"),
+		"marked": workertest.Clip(t, "m.mp4", "-i", film, "-i", jpeg, "-map", "1", "-map", "0", "-c", "copy", "-disposition:v:0", "attached_pic"),
+	} {
+		in := look(t, Limits{}, path)
+		if m := in.Media; in.Verdict != pipeline.VerdictAccept || m.Video.Width != 64 || len(m.Audio) != 1 || m.Duration < 2.9 || m.Damaged ||
+			!slices.ContainsFunc(m.Warnings, func(w string) bool { return strings.Contains(w, "is not used") }) {
+			t.Errorf("%s: %s %+v %+v", name, in.Verdict, in.Reason, m)
+		}
+	}
+}
+
+// TestStillAloneIsTheVideo: a still that is played is a video where there is no other, and beside a cover.
+func TestStillAloneIsTheVideo(t *testing.T) {
+	speech := workertest.Clip(t, "s.mp4", args([]string{"-f", "lavfi", "-i", "testsrc2=s=64x48:r=1/6:d=6"}, workertest.Tone("6"),
+		x264, []string{"-c:a", "aac"})...)
+	for name, path := range map[string]string{
+		"alone":          speech,
+		"beside a cover": beside(t, red(t, "c.mkv", "1", "-c:v", "mjpeg"), speech, "a.mp4"),
+	} {
+		in := look(t, Limits{}, path)
+		if m := in.Media; in.Verdict != pipeline.VerdictAccept || m.Video.Width != 64 || m.Duration < 5.9 || len(m.Audio) != 1 {
+			t.Errorf("%s: %s %+v %+v", name, in.Verdict, in.Reason, m)
+		}
+	}
+}
+
+// TestOfTwoFilmsTheDefault: a slow track and a fast one are both films.
+func TestOfTwoFilmsTheDefault(t *testing.T) {
+	path := workertest.Clip(t, "two.mkv", args(workertest.Pattern("64x48", "30", "2"), workertest.Pattern("96x96", "2", "2"), x264,
+		[]string{"-map", "0", "-map", "1", "-disposition:v:0", "0", "-disposition:v:1", "default"})...)
+	if m := look(t, Limits{}, path).Media; m == nil || m.Video.Width != 96 || m.Video.FrameRate() != 2 {
+		t.Errorf("%+v", m)
+	}
+}
+
+// TestUnusedTracksAreNamed: each with what it is and why nothing is made of it.
+func TestUnusedTracksAreNamed(t *testing.T) {
+	text := filepath.Join(t.TempDir(), "a.srt")
+	if err := os.WriteFile(text, []byte("1\n00:00:00,000 --> 00:00:01,000\nword\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	picture := args(workertest.Pattern("64x48", "10", "1"), []string{"-i", text})
+	surround := []string{"-f", "lavfi", "-i", "anullsrc=cl=5.1:d=1"}
+	matroska := workertest.Clip(t, "a.mkv", args(picture, surround, workertest.Pattern("96x96", "10", "1"), x264, []string{
+		"-map", "0", "-map", "1", "-map", "2", "-map", "3", "-c:a", "flac", "-c:s", "srt", "-t", "1",
+		"-metadata:s:s:0", "language=eng", "-attach", text, "-metadata:s:t:0", "mimetype=application/octet-stream",
+	})...)
+	quicktime := workertest.Clip(t, "a.mov", args(workertest.Pattern("64x48", "10", "1"), x264, []string{"-timecode", "01:00:00:00"})...)
+	many := workertest.Pattern("64x48", "10", "1")
+	maps := []string{"-map", "0", "-c:a", "aac", "-b:a", "32k"}
+	for i := range 10 {
+		many, maps = append(many, workertest.Tone("1")...), append(maps, "-map", string(rune('1'+i)))
+		if i == 9 {
+			maps[len(maps)-1] = "10"
+		}
+	}
+	languages := workertest.Clip(t, "l.mkv", args(many, maps, x264, []string{"-disposition:a", "0", "-disposition:a:9", "default"})...)
+	for path, want := range map[string][]string{
+		matroska: {
+			"subtitle stream 1 (subrip, eng) is not used: no captions are made",
+			"audio stream 2 (flac) is mixed down to stereo: it has 6 channels",
+			"video stream 3 (h264) is not used: a video has one picture, of stream 0",
+			"attachment stream 4",
+		},
+		quicktime: {"data stream 1 (tmcd, eng) is not used: it is a time code"},
+		languages: {
+			"audio stream 8 (aac) is not used: 8 audio tracks are at most", "audio stream 9 (aac) is not used: 8 audio tracks are at most",
+		},
+	} {
+		m := look(t, Limits{}, path).Media
+		if m == nil || len(m.Warnings) != len(want) {
+			t.Errorf("%s: %+v, want %q", filepath.Base(path), m, want)
+			continue
+		}
+		for _, w := range want {
+			if !slices.ContainsFunc(m.Warnings, func(got string) bool { return strings.HasPrefix(got, w) }) {
+				t.Errorf("%s: %q, want %q", filepath.Base(path), m.Warnings, w)
+			}
+		}
+	}
+}
+
+// TestCountEnough: of a file too large to be read through, each picture track is read until one is no still.
+func TestCountEnough(t *testing.T) {
+	path := workertest.Clip(t, "a.mkv", args(workertest.Pattern("64x48", "100", "40"), []string{"-map", "0", "-map", "0", "-c:v", "mpeg4"})...)
+	m := measurement{tools: ffmpeg.Tools{}, path: path, dir: t.TempDir()}
+	tracks, _, err := m.packets(t.Context(), ffmpeg.Input{Path: path, Demuxer: "matroska"}, []int{0, 1}, 100)
+	if err != nil || tracks[0].packets < 50 || tracks[0].packets >= 4000 {
+		t.Errorf("%d packets of the first, %v", tracks[0].packets, err)
+	}
+}
