@@ -33,7 +33,7 @@ test: ## install what is missing, vet, and run every test; a skipped test is a f
 
 race: ## run every test under the race detector (needs gcc)
 	@.ci/install
-	go test -race -timeout 30m ./...
+	go test -race -timeout 3h ./...
 
 lint: ## check formatting, vet, and run golangci-lint when it is installed
 	@unformatted=$$(gofmt -l cmd pipeline storage workers); \

@@ -12,10 +12,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/bus"
+	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 	"github.com/reelmill/reelmill/workers"
 )
 
@@ -105,8 +105,7 @@ func untilBothEnd(t *testing.T, death string) (died int, left *rig, letters []pi
 	}
 	r.close()
 	for ; ; died++ {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		defer cancel()
+		ctx := pipelinetest.Context(t)
 		child := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestCrashChild$")
 		child.Env = append(os.Environ(), childDir+"="+dir, childDeath+"="+death)
 		out, err := child.CombinedOutput()

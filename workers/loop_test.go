@@ -423,7 +423,7 @@ func TestHeartbeatKeepsTheLease(t *testing.T) {
 					beats++
 				}
 			}
-			return beats >= 30
+			return beats >= 120
 		})
 		return publish(ctx, j)
 	}), func(c *workers.Config) { c.Slots = map[string]int{"test": 2} })

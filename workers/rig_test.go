@@ -18,14 +18,16 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/bus"
 	"github.com/reelmill/reelmill/pipeline/bus/embedded"
+	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 	"github.com/reelmill/reelmill/storage/disk"
 	"github.com/reelmill/reelmill/workers"
 )
 
-// Leases of these tests: patient never runs out on a busy machine, brief is for tests that wait for its end.
+// Leases of these tests: patient never runs out, brief is for tests that wait for its end. A process that gets no
+// processor for that long loses it.
 const (
-	patient = 30 * time.Second
-	brief   = 500 * time.Millisecond
+	patient = time.Hour
+	brief   = 2 * time.Second
 )
 
 // rig is a real broker and a real store, and what loops do to them.
@@ -173,7 +175,7 @@ func (r *rig) done(want ...string) {
 // until waits for the acts to be as ok wants them.
 func (r *rig) until(what string, ok func(acts []string) bool) {
 	r.t.Helper()
-	limit := time.After(20 * time.Second)
+	limit := pipelinetest.Context(r.t).Done()
 	for {
 		r.mu.Lock()
 		acts, changed := slices.Clone(r.acts), r.changed

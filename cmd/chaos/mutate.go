@@ -141,11 +141,13 @@ func (m mutation) overlay(dir string) (string, error) {
 
 // testsGoRed runs the tests of the packages and returns the first that went red; nothing when none did.
 func testsGoRed(ctx context.Context, overlay string, packages []string) (string, error) {
-	args := []string{"test", "-count=1", "-failfast", "-timeout=2m"}
+	args := []string{"test", "-count=1", "-failfast", "-timeout=10m"}
 	if overlay != "" {
 		args = append(args, "-overlay", overlay)
 	}
-	out, err := exec.CommandContext(ctx, "go", append(args, packages...)...).CombinedOutput()
+	cmd := exec.CommandContext(ctx, "go", append(args, packages...)...)
+	cmd.Env = append(os.Environ(), "TEST_PATIENCE=1m") // many mutations make a test hang
+	out, err := cmd.CombinedOutput()
 	switch {
 	case err == nil:
 		return "", nil

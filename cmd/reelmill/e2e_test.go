@@ -16,12 +16,12 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/client"
+	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 	"github.com/reelmill/reelmill/storage/s3/s3test"
 )
 
@@ -99,13 +99,9 @@ func endToEnd(t *testing.T, p *process, hooks *receiver) {
 		t.Fatalf("end: %+v\n%s", end, p.stderr)
 	}
 	checkPlayback(t, p.url+"/play/"+view.ID+"/", end)
-	select {
-	case m := <-hooks.got:
-		if m.Type != pipeline.VideoReady || m.Data.ID != view.ID || m.Data.Passthrough != "42" {
-			t.Errorf("webhook: %+v", m)
-		}
-	case <-time.After(30 * time.Second):
-		t.Errorf("no webhook came\n%s", p.stderr)
+	m := pipelinetest.Receive(t, "a webhook", hooks.got)
+	if m.Type != pipeline.VideoReady || m.Data.ID != view.ID || m.Data.Passthrough != "42" {
+		t.Errorf("webhook: %+v", m)
 	}
 }
 

@@ -7,27 +7,32 @@ import (
 	"time"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 )
 
-// TestFairness: while a thousand videos of one project wait, one of another project is begun within the time
-// that two slots take.
+// TestFairness: while a thousand videos of one project wait, one of another project is begun when a slot is free.
+// What is begun before it is counted: how long that takes is the machine's affair. On an idle one it is two or three.
 func TestFairness(t *testing.T) {
-	const slots, crowd = 2, 1000
+	const slots, crowd, most = 2, 1000, 100
 	const work = 2 * time.Second
 	crowded, alone := "crowded", "alone"
 	if pipeline.Lane(crowded) == pipeline.Lane(alone) {
 		t.Fatal("choose names with different lanes")
 	}
-	begun := make(chan time.Time, 1)
+	before := make(chan int, 1)
 	waiting := make(chan struct{})
-	inspected := 0
+	inspected, begun := 0, 0
 	m := newMill(t, slots, work, func(e pipeline.Event) {
 		switch {
+		case e.Type == pipeline.VideoUploaded && e.Subject == pipeline.UploadedSubject(alone, "v"):
+			begun = 0
 		case e.Type == pipeline.JobStarted && strings.HasPrefix(e.Subject, "job."+alone+".v.idle"):
 			select {
-			case begun <- e.Time:
+			case before <- begun:
 			default:
 			}
+		case e.Type == pipeline.JobStarted && strings.Contains(e.Subject, ".idle"):
+			begun++
 		case e.Type == pipeline.VideoInspected:
 			if inspected++; inspected == crowd/10 {
 				close(waiting)
@@ -39,14 +44,7 @@ func TestFairness(t *testing.T) {
 	}
 	<-waiting // there are far more jobs than slots
 	m.upload(alone, "v")
-	uploaded, err := m.bus.Last(t.Context(), pipeline.UploadedSubject(alone, "v"))
-	check(t, err)
-	select {
-	case at := <-begun:
-		if took := at.Sub(uploaded[0].Time); took > 2*work {
-			t.Errorf("begun %s after its upload, want at most %s", took, 2*work)
-		}
-	case <-time.After(time.Minute):
-		t.Fatal("not begun within a minute")
+	if n := pipelinetest.Receive(t, "the start of the other project's job", before); n > most {
+		t.Errorf("begun after %d jobs of the crowd, want at most %d", n, most)
 	}
 }

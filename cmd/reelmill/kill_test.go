@@ -102,9 +102,9 @@ func (r *restarting) current() *process {
 
 // upload tries until the server says 201, each time under the same idempotency key.
 func (r *restarting) upload(ctx context.Context, source, key string) string {
-	for ctx.Err() == nil {
-		once := &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
-		try, cancel := context.WithTimeout(ctx, 5*time.Second)
+	for patience := 5 * time.Second; ctx.Err() == nil; patience *= 2 { // a machine may be too slow for the first
+		once := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+		try, cancel := context.WithTimeout(ctx, patience)
 		view, err := client.New(r.current().url, once).Upload(try, client.Upload{Path: source, IdempotencyKey: key})
 		cancel()
 		if err == nil {

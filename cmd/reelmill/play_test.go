@@ -21,6 +21,7 @@ import (
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/client"
+	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 )
 
 // The tests below play what the server serves, from another origin, in a browser without a window, by the
@@ -321,7 +322,7 @@ func startBrowser(t *testing.T) *browser {
 	t.Cleanup(func() { b.end(t, stdin) })
 	b.to, b.from = json.NewEncoder(stdin), json.NewDecoder(stdout)
 	var ready readyLine
-	if b.read(t, time.Minute, &ready); !ready.Ready {
+	if b.read(t, pipelinetest.Left(t), &ready); !ready.Ready {
 		t.Fatalf("the browser does not start\n%s", b.stderr.String())
 	}
 	return b
@@ -340,7 +341,7 @@ func (b *browser) read(t *testing.T, limit time.Duration, line any) {
 // end lets the browser end itself, and then kills what is left of its process group.
 func (b *browser) end(t *testing.T, stdin io.Closer) {
 	stdin.Close()
-	late := time.AfterFunc(10*time.Second, b.kill)
+	late := time.AfterFunc(pipelinetest.Left(t), b.kill)
 	defer late.Stop()
 	if err := b.cmd.Wait(); err != nil {
 		t.Errorf("the driver of the browser: %v\n%s", err, b.stderr.String())
@@ -355,9 +356,9 @@ func (b *browser) kill() {
 // play plays a scene in a page of its own. The last picture of the page is kept with -artifacts.
 func (b *browser) play(t *testing.T, s scene) (r report) {
 	t.Helper()
-	const limit = 4 * time.Minute // on a machine that has much else to do
+	limit := pipelinetest.Left(t) / 2 // the page is to say what it has seen
 	s.Seconds, s.Shot = limit.Seconds(), filepath.Join(t.ArtifactDir(), "page.png")
 	check(t, b.to.Encode(s))
-	b.read(t, limit+20*time.Second, &r)
+	b.read(t, 2*limit, &r)
 	return r
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -15,10 +14,10 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/client"
+	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 )
 
 // The tests below run the program as a process, because what they are about is processes: TestMain builds it
@@ -121,13 +120,9 @@ func (p *process) stop(t testing.TB) {
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	select {
-	case err := <-p.exited:
-		if err != nil && !strings.Contains(err.Error(), "130") {
-			t.Fatalf("stop: %v\n%s", err, p.stderr)
-		}
-	case <-time.After(20 * time.Second):
-		t.Fatalf("the process does not stop\n%s", p.stderr)
+	err := pipelinetest.Receive(t, "the end of the process", p.exited)
+	if err != nil && !strings.Contains(err.Error(), "130") {
+		t.Fatalf("stop: %v\n%s", err, p.stderr)
 	}
 	p.exited = nil
 }
@@ -170,9 +165,7 @@ func get(t testing.TB, url string) []byte {
 // awaitEnd waits until the video has come to an end.
 func awaitEnd(t testing.TB, c *client.Client, id string) pipeline.VideoView {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
-	defer cancel()
-	view, err := c.Wait(ctx, id, "ready")
+	view, err := c.Wait(pipelinetest.Context(t), id, "ready")
 	if err != nil {
 		t.Fatalf("wait for %s: %v", id, err)
 	}
@@ -182,10 +175,8 @@ func awaitEnd(t testing.TB, c *client.Client, id string) pipeline.VideoView {
 // events returns all events of a finished video, in order.
 func events(t testing.TB, c *client.Client, id string) []pipeline.Event {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
 	var all []pipeline.Event
-	if err := c.Events(ctx, id, 0, func(e client.Event) error {
+	if err := c.Events(pipelinetest.Context(t), id, 0, func(e client.Event) error {
 		if e.Log != nil {
 			all = append(all, *e.Log)
 		}

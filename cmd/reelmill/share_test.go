@@ -15,6 +15,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/bus"
 	"github.com/reelmill/reelmill/pipeline/bus/embedded"
+	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 	"github.com/reelmill/reelmill/storage/disk"
 	"github.com/reelmill/reelmill/workers"
 )
@@ -129,15 +130,9 @@ func TestShare(t *testing.T) {
 	n.uploadSlices(t, "long", long)
 	<-underway // whatever is enqueued at once is in the queue
 	n.uploadSlices(t, "short", short)
-	limit := time.After(time.Minute)
 	for _, most := range []int{first + long/3, long} {
-		select {
-		case at := <-ended:
-			if at > most {
-				t.Errorf("a video is ready after %d slices of the long one, want at most %d", at, most)
-			}
-		case <-limit:
-			t.Fatal("not ready within a minute")
+		if at := pipelinetest.Receive(t, "a video that is ready", ended); at > most {
+			t.Errorf("a video is ready after %d slices of the long one, want at most %d", at, most)
 		}
 	}
 	if done != long {
@@ -188,13 +183,14 @@ func TestPresenceTellsSlots(t *testing.T) {
 		}
 	}()
 	var p presence
-	for limit := time.Now().Add(20 * time.Second); p.Slots == nil && time.Now().Before(limit); {
+	pipelinetest.Until(t, "the slots of the process", func() bool {
 		docs, err := n.bus.Workers(t.Context())
 		check(t, err)
 		if doc, ok := docs[name]; ok {
 			check(t, json.Unmarshal(doc, &p))
 		}
-	}
+		return p.Slots != nil
+	})
 	end()
 	<-told
 	if p.Slots == nil || *p.Slots != 2 || p.Type != "slices" {

@@ -10,6 +10,8 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sys/unix"
+
+	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 )
 
 // inFlight is how many videos and how many raw publishes the benchmark keeps under way.
@@ -54,7 +56,7 @@ func cpuTime(b *testing.B) time.Duration {
 func (m *mill) videos(n int) {
 	m.tb.Helper()
 	begun := int64(m.next)
-	limit := time.After(2 * time.Minute)
+	limit := time.After(pipelinetest.Left(m.tb))
 	for sent := 0; m.ready.Load() < begun+int64(n); {
 		for ; sent < n && int64(m.next)-m.ready.Load() < inFlight; sent++ {
 			m.next++

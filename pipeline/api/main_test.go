@@ -111,7 +111,7 @@ func newEnv(t *testing.T, change func(*Config)) *env {
 	cfg := Config{
 		Store: e.store, Log: e.bus, Catalog: e.catalog, Progress: e.bus, Planner: planner{}, Logger: quiet,
 		Queue: e.bus, DeadLetters: e.bus, Backlog: e.catalog, Stats: e.catalog,
-		Limits: Limits{MaxUpload: 1 << 20, ReadYourWrites: 10 * time.Second},
+		Limits: Limits{MaxUpload: 1 << 20, ReadYourWrites: time.Hour},
 	}
 	if change != nil {
 		change(&cfg)

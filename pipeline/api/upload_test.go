@@ -20,6 +20,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 	"github.com/reelmill/reelmill/storage"
 )
 
@@ -239,7 +240,7 @@ func (e *env) announce(length int, body string) net.Conn {
 
 func answerOn(t *testing.T, c net.Conn) (*http.Response, []byte) {
 	t.Helper()
-	must(t, c.SetReadDeadline(time.Now().Add(20*time.Second)))
+	must(t, c.SetReadDeadline(time.Now().Add(pipelinetest.Left(t))))
 	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
 	must(t, err)
 	raw, err := io.ReadAll(resp.Body)

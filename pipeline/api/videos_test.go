@@ -212,7 +212,7 @@ func TestWaitEndsWithTheServer(t *testing.T) {
 	began := time.Now()
 	must(t, e.srv.Config.Shutdown(t.Context()))
 	wg.Wait()
-	if took := time.Since(began); took > 20*time.Second {
+	if took := time.Since(began); took > 45*time.Second { // or it waited for the minute that was asked for
 		t.Errorf("shutdown took %s", took)
 	}
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/bus/embedded"
+	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -46,7 +47,7 @@ func newBroker(t *testing.T) *broker {
 
 func (b *broker) start() {
 	b.t.Helper()
-	s, err := embedded.Start(within(b.t, 20*time.Second), embedded.Config{Dir: b.dir, Logger: testLog(b.t)})
+	s, err := embedded.Start(soon(b.t), embedded.Config{Dir: b.dir, Logger: testLog(b.t)})
 	must(b.t, err)
 	b.server.Store(s)
 }
@@ -68,21 +69,15 @@ func (b *broker) connect() *nats.Conn {
 func (b *broker) open(cfg Config) *Bus {
 	b.t.Helper()
 	cfg.Logger = testLog(b.t)
-	bus, err := Open(within(b.t, 20*time.Second), b.connect(), cfg)
+	bus, err := Open(soon(b.t), b.connect(), cfg)
 	must(b.t, err)
 	return bus
 }
 
 func newBus(t *testing.T, cfg Config) *Bus { return newBroker(t).open(cfg) }
 
-// within returns a context that ends the test's waiting with an error after d.
-func within(t *testing.T, d time.Duration) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), d)
-	t.Cleanup(cancel)
-	return ctx
-}
-
-func soon(t *testing.T) context.Context { return within(t, 20*time.Second) }
+// soon returns a context for one wait.
+func soon(t *testing.T) context.Context { return pipelinetest.Context(t) }
 
 func must(t *testing.T, err error) {
 	t.Helper()
@@ -94,13 +89,7 @@ func must(t *testing.T, err error) {
 // receive returns what comes next.
 func receive[T any](t *testing.T, from <-chan T) T {
 	t.Helper()
-	select {
-	case v := <-from:
-		return v
-	case <-time.After(20 * time.Second):
-		t.Fatal("nothing came")
-		panic("unreachable")
-	}
+	return pipelinetest.Receive(t, "what comes next", from)
 }
 
 type testWriter struct{ t *testing.T }

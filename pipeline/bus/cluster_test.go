@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -16,6 +17,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 )
 
 // cluster starts three servers on loopback ports and returns their addresses for clients.
@@ -43,7 +45,7 @@ func cluster(t *testing.T) (servers []*server.Server, urls string) {
 		t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
 	}
 	for _, s := range servers {
-		if !s.ReadyForConnections(10 * time.Second) {
+		if !s.ReadyForConnections(pipelinetest.Left(t)) {
 			t.Fatal("a server of the cluster does not start")
 		}
 		urls += s.ClientURL() + ","
@@ -63,13 +65,18 @@ func openClusterAs(t *testing.T, urls string, cfg Config) *Bus {
 	nc, err := nats.Connect(urls, nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
 	must(t, err)
 	t.Cleanup(nc.Close)
-	ctx := within(t, time.Minute)
-	for {
-		bus, err := Open(within(t, 5*time.Second), nc, cfg)
+	ctx := soon(t)
+	for patience := 5 * time.Second; ; patience *= 2 { // a machine may be too slow for the first
+		try, cancel := context.WithTimeout(ctx, patience)
+		bus, err := Open(try, nc, cfg)
+		cancel()
 		if err == nil {
 			return bus
 		}
-		must(t, errors.Join(ctx.Err(), wait(ctx, 100*time.Millisecond)))
+		if ctx.Err() != nil {
+			t.Fatalf("open: %v", err)
+		}
+		must(t, wait(ctx, 100*time.Millisecond))
 	}
 }
 
@@ -108,15 +115,15 @@ func TestCluster(t *testing.T) {
 	servers[0].Shutdown()
 	servers[0].WaitForShutdown()
 	e = event(t, "vid_1", "after")
-	_, err = one.Append(within(t, time.Minute), e, 0)
+	_, err = one.Append(soon(t), e, 0)
 	must(t, err)
-	if last, err = two.Last(within(t, time.Minute), e.Subject); err != nil || last[0].ID != e.ID {
+	if last, err = two.Last(soon(t), e.Subject); err != nil || last[0].ID != e.ID {
 		t.Errorf("last after the loss of a server: %+v, %v", last, err)
 	}
-	must(t, two.Schedule(within(t, time.Minute), task("d", "", 7), time.Now()))
-	d, err := one.Next(within(t, time.Minute), "transcode")
+	must(t, two.Schedule(soon(t), task("d", "", 7), time.Now()))
+	d, err := one.Next(soon(t), "transcode")
 	must(t, err)
-	must(t, d.Ack(within(t, time.Minute)))
+	must(t, d.Ack(soon(t)))
 }
 
 // A process with default flags takes the streams of a cluster as they are; one with other flags is refused;
@@ -143,7 +150,7 @@ func TestClusterKeepsItsReplicas(t *testing.T) {
 		t.Errorf("opened with one replica: %v", err)
 	}
 	must(t, server.js.DeleteStream(soon(t), streamWorkers)) // as when all servers are restarted at once
-	must(t, worker.Announce(within(t, time.Minute), "transcode-1", []byte("{}")))
+	must(t, worker.Announce(soon(t), "transcode-1", []byte("{}")))
 	for _, name := range all {
 		after := configOf(t, server.js, name)
 		after.Metadata = before[name].Metadata
@@ -158,17 +165,17 @@ func TestClusterKeepsItsReplicas(t *testing.T) {
 func changeReplicas(t *testing.T, urls string, open ...*Bus) {
 	t.Helper()
 	for _, n := range []int{1, 3} {
-		live, err := Look(within(t, time.Minute), open[0].nc, Config{Replicas: n})
+		live, err := Look(soon(t), open[0].nc, Config{Replicas: n})
 		must(t, err)
 		for _, l := range live {
-			must(t, Change(within(t, time.Minute), open[0].nc, l))
+			must(t, Change(soon(t), open[0].nc, l))
 		}
 		open = append(open, openClusterAs(t, urls, Config{Replicas: n}))
 		for i, bus := range open {
 			e := event(t, "vid_1", fmt.Sprintf("n%d-%d", n, i))
-			_, err := bus.Append(within(t, time.Minute), e, 0)
+			_, err := bus.Append(soon(t), e, 0)
 			must(t, err)
-			last, err := bus.Last(within(t, time.Minute), e.Subject)
+			last, err := bus.Last(soon(t), e.Subject)
 			must(t, err)
 			if last[0].ID != e.ID {
 				t.Errorf("with %d replicas bus %d reads %+v", n, i, last)

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 )
 
 // background runs f until the test is over and checks what it returns.
@@ -21,13 +22,8 @@ func background(t *testing.T, f func(ctx context.Context) error) (stop func()) {
 	go func() { done <- f(ctx) }()
 	stop = sync.OnceFunc(func() {
 		cancel()
-		select {
-		case err := <-done:
-			if err != nil {
-				t.Error(err)
-			}
-		case <-time.After(20 * time.Second):
-			t.Error("it does not end with its context")
+		if err := pipelinetest.Receive(t, "its end with its context", done); err != nil {
+			t.Error(err)
 		}
 	})
 	t.Cleanup(stop)
@@ -90,7 +86,7 @@ func TestNakDelayGrowsToItsLimit(t *testing.T) {
 }
 
 func TestCoordinateHandlesAFewAtOnceAndKeepsSlowOnes(t *testing.T) {
-	bus := newBus(t, Config{Coordinators: 3, AckWait: 200 * time.Millisecond})
+	bus := newBus(t, Config{Coordinators: 3, AckWait: 1500 * time.Millisecond})
 	appendJobs(t, bus, 0, 3)
 	inside, release := make(chan uint64, 16), make(chan struct{})
 	stop := background(t, func(ctx context.Context) error {
@@ -103,7 +99,7 @@ func TestCoordinateHandlesAFewAtOnceAndKeepsSlowOnes(t *testing.T) {
 	for range 3 {
 		receive(t, inside)
 	}
-	long, cancel := context.WithTimeout(t.Context(), 800*time.Millisecond) // four leases
+	long, cancel := context.WithTimeout(t.Context(), 3500*time.Millisecond) // more than two leases
 	defer cancel()
 	<-long.Done()
 	close(release)
@@ -198,7 +194,7 @@ func TestCoordinateEndsWithTheConnection(t *testing.T) {
 // An event that a dead coordinator held comes at once, and what it had acknowledged does not come again.
 func TestExclusiveVoidsTheCoordinatorsLeases(t *testing.T) {
 	b := newBroker(t)
-	dead := b.open(Config{Exclusive: true, Coordinators: 1, DrainTimeout: time.Nanosecond})
+	dead := b.open(Config{Exclusive: true, Coordinators: 1, DrainTimeout: time.Nanosecond, AckWait: time.Hour})
 	appendJobs(t, dead, 0, 3)
 	seen := make(chan uint64, 4)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -217,9 +213,8 @@ func TestExclusiveVoidsTheCoordinatorsLeases(t *testing.T) {
 	receive(t, seen)
 	cancel()
 	must(t, receive(t, done))
-	bus := b.open(Config{Exclusive: true, Coordinators: 1})
+	bus := b.open(Config{Exclusive: true, Coordinators: 1, AckWait: time.Hour})
 	again := make(chan uint64, 4)
-	begin := time.Now()
 	background(t, func(ctx context.Context) error {
 		return bus.Coordinate(ctx, func(_ context.Context, e pipeline.Event) error {
 			again <- e.Sequence
@@ -230,8 +225,5 @@ func TestExclusiveVoidsTheCoordinatorsLeases(t *testing.T) {
 		if seq := receive(t, again); seq != want {
 			t.Errorf("event %d, want %d", seq, want)
 		}
-	}
-	if took := time.Since(begin); took > 10*time.Second {
-		t.Errorf("took %s", took)
 	}
 }

@@ -104,7 +104,7 @@ func TestFollowAcrossARestart(t *testing.T) {
 // A feed that is cut off, and whose apply fails, ends with its context all the same.
 func TestFollowEndsWithItsContext(t *testing.T) {
 	b := newBroker(t)
-	bus := b.open(Config{})
+	bus := b.open(Config{PublishTimeout: time.Hour})
 	appendJobs(t, bus, 0, 1)
 	f := newFeed(t, 0)
 	failing := make(chan struct{}, 1)
@@ -112,11 +112,7 @@ func TestFollowEndsWithItsContext(t *testing.T) {
 	stop := background(t, func(ctx context.Context) error { return bus.Follow(ctx, 0, f.apply) })
 	receive(t, failing)
 	b.stop()
-	begin := time.Now()
 	stop()
-	if took := time.Since(begin); took > 3*time.Second {
-		t.Errorf("took %s", took)
-	}
 }
 
 func TestFollowSkipsWhatCannotBeRead(t *testing.T) {

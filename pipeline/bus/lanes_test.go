@@ -39,7 +39,7 @@ func projects(t *testing.T, n int) []string {
 func fill(t *testing.T, bus *Bus, project string, p pipeline.Priority, n int) {
 	t.Helper()
 	for i := range n {
-		must(t, bus.Enqueue(within(t, time.Minute), taskOf(project, fmt.Sprint("many-", p, i), p)))
+		must(t, bus.Enqueue(soon(t), taskOf(project, fmt.Sprint("many-", p, i), p)))
 	}
 }
 
@@ -186,7 +186,7 @@ func TestReturnRingsTheOtherProcess(t *testing.T) {
 }
 
 func TestReturnWithADelay(t *testing.T) {
-	bus := newBus(t, Config{})
+	bus := newBus(t, Config{AckWait: time.Hour})
 	bus.poll = 50 * time.Millisecond
 	must(t, bus.Enqueue(soon(t), task("a", "", 0)))
 	d := next(t, bus)
@@ -196,7 +196,7 @@ func TestReturnWithADelay(t *testing.T) {
 	if again := next(t, bus); again.Sequence() != d.Sequence() {
 		t.Errorf("took %d, want %d", again.Sequence(), d.Sequence())
 	}
-	if took := time.Since(begin); took < delay || took > 10*time.Second { // AckWait is a minute
+	if took := time.Since(begin); took < delay {
 		t.Errorf("took %s", took)
 	}
 }

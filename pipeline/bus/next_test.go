@@ -78,7 +78,7 @@ func TestNextIsWokenByTheBell(t *testing.T) {
 }
 
 func TestTaskComesAgainAfterAckWait(t *testing.T) {
-	bus := newBus(t, Config{AckWait: 500 * time.Millisecond})
+	bus := newBus(t, Config{AckWait: 3 * time.Second})
 	must(t, bus.Enqueue(soon(t), task("a", "", 0)))
 	first := next(t, bus)
 	begin := time.Now()
@@ -87,7 +87,7 @@ func TestTaskComesAgainAfterAckWait(t *testing.T) {
 	if second.Sequence() != first.Sequence() {
 		t.Errorf("sequence %d, want %d", second.Sequence(), first.Sequence())
 	}
-	if took := time.Since(begin); took < 400*time.Millisecond {
+	if took := time.Since(begin); took < 2500*time.Millisecond {
 		t.Errorf("came again after %s", took)
 	}
 }
@@ -109,18 +109,14 @@ func TestAckRemovesTheTask(t *testing.T) {
 }
 
 func TestReturnDeliversAtOnce(t *testing.T) {
-	bus := newBus(t, Config{})
+	bus := newBus(t, Config{AckWait: time.Hour})
 	must(t, bus.Enqueue(soon(t), task("a", "", 0)))
 	d := next(t, bus)
 	none(t, bus)
 	must(t, d.Return(soon(t), 0))
-	begin := time.Now()
 	again := next(t, bus)
 	if again.Sequence() != d.Sequence() {
 		t.Errorf("sequence %d, want %d", again.Sequence(), d.Sequence())
-	}
-	if took := time.Since(begin); took > 5*time.Second { // AckWait is a minute
-		t.Errorf("took %s", took)
 	}
 }
 
@@ -226,12 +222,12 @@ func TestRestartKeepsEverything(t *testing.T) {
 	}
 }
 
-// What a dead process held is there at once, though AckWait is a minute.
+// What a dead process held is there at once, though AckWait is an hour.
 func TestExclusiveVoidsLeases(t *testing.T) {
 	for _, restart := range []bool{false, true} {
 		t.Run(fmt.Sprint("restart ", restart), func(t *testing.T) {
 			b := newBroker(t)
-			dead := b.open(Config{Exclusive: true})
+			dead := b.open(Config{Exclusive: true, AckWait: time.Hour})
 			must(t, dead.Enqueue(soon(t), task("a", "", 0)))
 			must(t, dead.Enqueue(soon(t), task("b", pipeline.Bulk, 0)))
 			held := []uint64{next(t, dead).Sequence(), next(t, dead).Sequence()}
@@ -241,7 +237,7 @@ func TestExclusiveVoidsLeases(t *testing.T) {
 				b.stop()
 				b.start()
 			}
-			bus := b.open(Config{Exclusive: true})
+			bus := b.open(Config{Exclusive: true, AckWait: time.Hour})
 			q, err := bus.queue("transcode")
 			must(t, err)
 			for _, want := range held {

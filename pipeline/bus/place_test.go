@@ -65,7 +65,7 @@ func TestPlaceWithTaskAndSchedule(t *testing.T) {
 }
 
 func TestWithdraw(t *testing.T) {
-	bus := newBus(t, Config{AckWait: 300 * time.Millisecond})
+	bus := newBus(t, Config{AckWait: 5 * time.Second})
 	bus.poll = 50 * time.Millisecond
 	must(t, bus.Withdraw(soon(t), "default", "vid_1", "a", "b"))
 	other := task("a", "", 0)
@@ -87,8 +87,8 @@ func TestWithdraw(t *testing.T) {
 		}
 	}
 	must(t, acked.Extend(soon(t)))
-	must(t, acked.Ack(within(t, 2*time.Second)))
-	must(t, returned.Return(within(t, 2*time.Second), 0))
+	must(t, acked.Ack(soon(t)))
+	must(t, returned.Return(soon(t), 0))
 	if d := next(t, bus); d.Task().Job.Name != "b" {
 		t.Errorf("took %s", d.Task().Job.Name)
 	}

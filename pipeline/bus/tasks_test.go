@@ -107,7 +107,7 @@ func TestScheduleFires(t *testing.T) {
 	_, err := bus.nc.ChanSubscribe("bell.>", bells)
 	must(t, err)
 	want := task("a", pipeline.High, 7)
-	at := time.Now().Add(300 * time.Millisecond)
+	at := time.Now().Add(3 * time.Second)
 	must(t, bus.Schedule(soon(t), want, at))
 	queued, err := bus.Queued(soon(t), want)
 	must(t, err)
@@ -143,7 +143,7 @@ func TestScheduleInThePastFiresNow(t *testing.T) {
 
 func TestScheduleTwiceFiresOnce(t *testing.T) {
 	bus := newBus(t, Config{})
-	at := time.Now().Add(500 * time.Millisecond)
+	at := time.Now().Add(3 * time.Second)
 	must(t, bus.Schedule(soon(t), task("a", "", 7), at))
 	must(t, bus.Schedule(soon(t), task("a", "", 7), at))
 	must(t, bus.Schedule(soon(t), task("a", "", 5), at.Add(time.Hour))) // stale: does not replace

@@ -83,7 +83,7 @@ func newEnv(t *testing.T) *env {
 		Store: e.store, Log: e.bus, Catalog: e.catalog, Progress: e.bus, Planner: planner{}, Logger: quiet,
 		Queue: e.bus, DeadLetters: e.bus, Stats: e.catalog,
 		Ready:  func(context.Context) map[string]error { return map[string]error{"log": nil} },
-		Limits: api.Limits{ReadYourWrites: 10 * time.Second},
+		Limits: api.Limits{ReadYourWrites: time.Hour},
 	})
 	must(t, err)
 	front := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

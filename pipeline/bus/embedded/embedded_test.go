@@ -10,19 +10,18 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
+
+	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func start(t *testing.T, dir string) *Server {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	s, err := Start(ctx, Config{Dir: dir})
+	s, err := Start(pipelinetest.Context(t), Config{Dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,9 +8,10 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 )
 
 // childEnv makes this test binary run one blocked ffmpeg and print its id: the process that is killed in
@@ -76,16 +77,7 @@ func toNull(path string) Command {
 // waitFor polls for something that another process does.
 func waitFor(t testing.TB, what string, cond func() bool) {
 	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	deadline := time.After(10 * time.Second)
-	for !cond() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("timed out waiting for %s", what)
-		}
-	}
+	pipelinetest.Until(t, what, cond)
 }
 
 // gone reports that a process has ended. An orphan that nobody reaps stays as a zombie: that counts.
@@ -107,8 +99,4 @@ func readPid(path string) int {
 	return pid
 }
 
-func testContext(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	t.Cleanup(cancel)
-	return ctx
-}
+func testContext(t testing.TB) context.Context { return pipelinetest.Context(t) }

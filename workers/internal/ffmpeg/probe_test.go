@@ -129,17 +129,18 @@ func TestProbeBadInput(t *testing.T) {
 func TestProbeLimits(t *testing.T) {
 	tests := []struct {
 		name, body string
+		timeout    time.Duration
 		kind       Kind
 		is         error
 	}{
-		{"endless answer", "yes", KindOutput, ErrOutput},
-		{"no answer", "sleep 1000", KindTimeout, ErrTimeout},
-		{"busy", "while :; do :; done", KindTimeout, ErrTimeout},
+		{"endless answer", "yes", time.Hour, KindOutput, ErrOutput},
+		{"no answer", "sleep 1000", time.Second, KindTimeout, ErrTimeout},
+		{"busy", "while :; do :; done", time.Second, KindTimeout, ErrTimeout},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			_, err := script(t, tt.body).Probe(testContext(t), "in.mp4", ProbeOptions{Timeout: 2 * time.Second})
+			_, err := script(t, tt.body).Probe(testContext(t), "in.mp4", ProbeOptions{Timeout: tt.timeout})
 			var e *Error
 			if !errors.As(err, &e) || e.Kind != tt.kind || !errors.Is(err, tt.is) {
 				t.Errorf("%#v", err)

@@ -1,0 +1,116 @@
+// Package pipelinetest has what the tests of all packages wait with. Only tests import it.
+//
+// A test waits for what it waits for, not for a number of seconds: on a machine that has much else to do, what takes
+// a second elsewhere takes a minute. So no wait here has a limit but the test binary's own (go test -timeout). It
+// takes at most half of what is left of that, so that the test itself says what did not come, and those after it
+// still have their turn. Whoever knows the machine, and expects tests to hang, sets TEST_PATIENCE.
+//
+// A promise of the product in seconds is another matter: Promptly allows for the machine, but not for ever.
+package pipelinetest
+
+import (
+	"context"
+	"os"
+	"runtime"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// unlimited is how long a wait may take in a test binary without a time-out.
+const unlimited = 24 * time.Hour
+
+// Left returns how long one wait of the test may take: half of what is left, or what TEST_PATIENCE says, as 1m.
+func Left(t testing.TB) time.Duration {
+	if set, err := time.ParseDuration(os.Getenv("TEST_PATIENCE")); err == nil {
+		return set
+	}
+	test, ok := t.(interface{ Deadline() (time.Time, bool) })
+	if !ok {
+		return unlimited // a benchmark
+	}
+	deadline, ok := test.Deadline()
+	if !ok {
+		return unlimited
+	}
+	return time.Until(deadline) / 2
+}
+
+// Context returns a context for one wait: it ends with the test, or after Left.
+func Context(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), Left(t))
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// Until looks again and again, until ok. It fails the test after Left; what is what it waits for.
+func Until(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	limit := time.NewTimer(Left(t))
+	defer limit.Stop()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-limit.C:
+			t.Fatalf("waited in vain: %s", what)
+		}
+	}
+}
+
+// Receive returns what comes next, or the zero value when the channel is closed. It fails the test after Left; what
+// is what it waits for.
+func Receive[T any](t testing.TB, what string, from <-chan T) T {
+	t.Helper()
+	limit := time.NewTimer(Left(t))
+	defer limit.Stop()
+	select {
+	case v := <-from:
+		return v
+	case <-limit.C:
+		t.Fatalf("waited in vain: %s", what)
+		panic("unreachable")
+	}
+}
+
+// slower is how much slower than the machine that a promise is made for one may be that has nothing else to do.
+const slower = 10
+
+// Promptly fails the test when what began then has not ended within what is promised, ten times over for a slow
+// machine, and more for one that lets this process wait for a processor. It is no proof of the promise: it tells
+// what heeds it from what runs to its own end.
+func Promptly(t testing.TB, what string, began time.Time, promise time.Duration) {
+	t.Helper()
+	took := time.Since(began)
+	if took <= slower*promise {
+		return
+	}
+	if most := time.Duration(slower * crowding() * float64(promise)); took > most {
+		t.Errorf("%s took %s, want at most %s, and %s on this machine now", what, took, promise, most)
+	}
+}
+
+// crowding is how long this process waits for a processor now: the time that a piece of work takes by the time that
+// it runs, 1 at least.
+func crowding() float64 {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	const work = 100 * time.Millisecond
+	began, before := time.Now(), threadTime()
+	ran := time.Duration(0)
+	for ran < work {
+		ran = threadTime() - before
+	}
+	return max(1, float64(time.Since(began))/float64(ran))
+}
+
+// threadTime is the processor time that the calling thread has used.
+func threadTime() time.Duration {
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_THREAD, &u); err != nil {
+		panic(err) // it has no other cause than a wrong argument
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}

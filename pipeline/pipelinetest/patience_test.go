@@ -1,0 +1,73 @@
+package pipelinetest
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+// clocked is a test of a binary that has a time-out.
+type clocked struct {
+	testing.TB
+	deadline time.Time
+	failed   []string
+}
+
+func (c *clocked) Helper()                     {}
+func (c *clocked) Deadline() (time.Time, bool) { return c.deadline, !c.deadline.IsZero() }
+func (c *clocked) Errorf(f string, args ...any) {
+	c.failed = append(c.failed, fmt.Sprintf(f, args...))
+}
+
+func (c *clocked) Fatalf(f string, args ...any) {
+	c.Errorf(f, args...)
+	panic(c)
+}
+
+// fails runs f and returns what it said, if it failed.
+func (c *clocked) fails(f func()) []string {
+	defer func() {
+		if r := recover(); r != nil && r != any(c) {
+			panic(r)
+		}
+	}()
+	f()
+	return c.failed
+}
+
+// TestAWaitTakesHalfOfWhatIsLeft, and then says what it waited for.
+func TestAWaitTakesHalfOfWhatIsLeft(t *testing.T) {
+	for name, wait := range map[string]func(*clocked){
+		"until":   func(c *clocked) { Until(c, "the end", func() bool { return false }) },
+		"receive": func(c *clocked) { Receive(c, "the end", make(chan int)) },
+	} {
+		began := time.Now()
+		c := &clocked{deadline: began.Add(400 * time.Millisecond)}
+		c.fails(func() { wait(c) })
+		if len(c.failed) != 1 || c.failed[0] != "waited in vain: the end" {
+			t.Errorf("%s: failed %v", name, c.failed)
+		}
+		if took := time.Since(began); took < 150*time.Millisecond {
+			t.Errorf("%s: gave up after %s", name, took)
+		}
+	}
+	if got := Left(&clocked{}); got != unlimited {
+		t.Errorf("without a time-out a wait may take %s", got)
+	}
+	if got := Receive(t, "a number", func() chan int { c := make(chan int, 1); c <- 7; return c }()); got != 7 {
+		t.Errorf("received %d", got)
+	}
+}
+
+// TestPromptly tells what heeds a promise from what does not, on any machine.
+func TestPromptly(t *testing.T) {
+	c := &clocked{}
+	Promptly(c, "it", time.Now(), time.Minute)
+	if len(c.failed) != 0 {
+		t.Errorf("what has just begun is late: %v", c.failed)
+	}
+	Promptly(c, "it", time.Now().Add(-1000*time.Hour), time.Second)
+	if len(c.failed) != 1 {
+		t.Error("what takes a thousand hours instead of a second is not late")
+	}
+}
