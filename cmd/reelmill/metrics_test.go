@@ -3,10 +3,12 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"log/slog"
 	"maps"
 	"net/http"
 	"os"
+	"os/exec"
 	"regexp"
 	"slices"
 	"strconv"
@@ -144,6 +146,7 @@ func checkRules(t *testing.T, s series) {
 	d.KnownFields(true)
 	check(t, d.Decode(&file))
 	alerts := map[string]bool{}
+	var names, exprs []string
 	for _, r := range file.Groups[0].Rules {
 		if alerts[r.Alert] {
 			t.Errorf("two alerts are called %s", r.Alert)
@@ -158,37 +161,59 @@ func checkRules(t *testing.T, s series) {
 				t.Errorf("%s: %v", r.Alert, err)
 			}
 		}
-		checkNames(t, r.Alert, r.Expr, s.names())
+		names, exprs = append(names, r.Alert), append(exprs, r.Expr)
 	}
 	if len(alerts) < 10 {
 		t.Errorf("%d alerts", len(alerts))
 	}
+	for i, u := range parsePromQL(t, exprs) {
+		u.check(t, names[i], s.names())
+	}
 }
 
-var (
-	ruleMetric = regexp.MustCompile(`reelmill_[a-z_]+`)
-	ruleLabel  = regexp.MustCompile(`(?:by|on) \(([a-z, ]+)\)|([a-z_]+)(?:=|!=|=~|!~)"`)
-)
+// promUse is what deploy/tools/promql tells of an expression.
+type promUse struct {
+	Metrics map[string][]string // the labels that matchers name, by metric
+	Labels  []string            // those that results are grouped or matched by
+}
 
-// checkNames checks the names that an expression uses. `instance` is Prometheus' own label.
-func checkNames(t *testing.T, alert, expr string, known map[string][]string) {
+// parsePromQL has Prometheus' own parser read the expressions.
+func parsePromQL(t *testing.T, exprs []string) (uses []promUse) {
 	t.Helper()
-	labels := []string{"instance"}
-	metrics := ruleMetric.FindAllString(expr, -1)
-	for _, name := range metrics {
+	ask, err := json.Marshal(exprs)
+	check(t, err)
+	cmd := exec.Command("go", "-C", "../../deploy/tools/promql", "run", ".")
+	cmd.Stdin, cmd.Stderr = bytes.NewReader(ask), os.Stderr
+	out, err := cmd.Output()
+	check(t, err)
+	check(t, json.Unmarshal(out, &uses))
+	if len(uses) != len(exprs) {
+		t.Fatalf("%d of %d expressions are parsed", len(uses), len(exprs))
+	}
+	return uses
+}
+
+// check checks the names that an expression uses; known are the labels of the metrics that a server tells.
+func (u promUse) check(t *testing.T, alert string, known map[string][]string) {
+	t.Helper()
+	all := []string{"instance"} // Prometheus' own
+	for name, matched := range u.Metrics {
 		if known[name] == nil {
 			t.Errorf("%s: no server tells %s", alert, name)
 		}
-		labels = append(labels, known[name]...)
+		for _, label := range matched {
+			if !slices.Contains(known[name], label) {
+				t.Errorf("%s: %s has no label %s", alert, name, label)
+			}
+		}
+		all = append(all, known[name]...)
 	}
-	if len(metrics) == 0 {
+	if len(u.Metrics) == 0 {
 		t.Errorf("%s looks at no metric", alert)
 	}
-	for _, m := range ruleLabel.FindAllStringSubmatch(expr, -1) {
-		for _, label := range strings.Split(m[1]+m[2], ",") {
-			if label = strings.TrimSpace(label); !slices.Contains(labels, label) {
-				t.Errorf("%s: %s has no label %s", alert, metrics, label)
-			}
+	for _, label := range u.Labels {
+		if !slices.Contains(all, label) {
+			t.Errorf("%s: its metrics have no label %s", alert, label)
 		}
 	}
 }

@@ -1,0 +1,67 @@
+// Command promql parses PromQL as Prometheus does. It reads a JSON list of expressions from standard input, and
+// writes what each uses: {"metrics": {name: labels that its matchers name}, "labels": those that results are grouped
+// or matched by}. It fails with the first expression that does not parse. It is a module of its own: the parser comes
+// with all that Prometheus needs.
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+
+	"github.com/prometheus/prometheus/promql/parser"
+)
+
+type use struct {
+	Metrics map[string][]string `json:"metrics"`
+	Labels  []string            `json:"labels"`
+}
+
+func main() {
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "promql:", err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
+	var exprs []string
+	if err := json.NewDecoder(os.Stdin).Decode(&exprs); err != nil {
+		return err
+	}
+	p := parser.NewParser(parser.Options{})
+	uses := make([]use, len(exprs))
+	for i, text := range exprs {
+		expr, err := p.ParseExpr(text)
+		if err != nil {
+			return fmt.Errorf("%s: %w", text, err)
+		}
+		uses[i] = useOf(expr)
+	}
+	return json.NewEncoder(os.Stdout).Encode(uses)
+}
+
+// useOf collects the names in an expression.
+func useOf(expr parser.Expr) use {
+	u := use{Metrics: map[string][]string{}}
+	parser.Inspect(expr, func(n parser.Node, _ []parser.Node) error {
+		switch n := n.(type) {
+		case *parser.VectorSelector:
+			labels := u.Metrics[n.Name]
+			for _, m := range n.LabelMatchers {
+				if m.Name != "__name__" {
+					labels = append(labels, m.Name)
+				}
+			}
+			u.Metrics[n.Name] = append([]string{}, labels...)
+		case *parser.AggregateExpr:
+			u.Labels = append(u.Labels, n.Grouping...)
+		case *parser.BinaryExpr:
+			if n.VectorMatching != nil {
+				u.Labels = append(u.Labels, n.VectorMatching.MatchingLabels...)
+			}
+		}
+		return nil
+	})
+	return u
+}
