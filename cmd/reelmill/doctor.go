@@ -1,135 +1,216 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
-	"github.com/reelmill/reelmill/pipeline"
-	"github.com/reelmill/reelmill/storage"
-	"github.com/reelmill/reelmill/workers/all"
+	"github.com/reelmill/reelmill/pipeline/bus"
+	"github.com/reelmill/reelmill/pipeline/bus/embedded"
 )
 
-// doctorCommand checks the machine without touching the data folder's contents.
+// doctorCommand checks what `serve` with the same flags, environment and configuration would use, as the same
+// user. What it writes to do so it removes; it makes no folder, stream or read model, and changes none.
 type doctorCommand struct {
-	dataFlags
+	serveCommand
 }
 
-// Run prints one line a check, and fails when a check does.
-func (c doctorCommand) Run(ctx context.Context, s streams, log *slog.Logger) error {
-	failures := 0
-	report := func(name string, detail string, err error) {
-		mark := "ok  "
-		if err != nil {
-			mark, detail = "FAIL", err.Error()
-			failures++
-		}
-		fmt.Fprintf(s.out, "%s  %-18s %s\n", mark, name, detail)
+// Run prints a line for each check, what to do about one that failed, and fails when one did.
+func (c doctorCommand) Run(ctx context.Context, s streams, set *settings, log *slog.Logger) error {
+	secret, secretErr := keptSecret(c.WebhookSecret, c.Data)
+	d := &checkup{
+		out: s.out, flags: c.serveCommand, node: &node{nodeConfig: c.nodeWith(secret, set, log)},
 	}
-	c.checkWorkers(ctx, report)
-	temp, err := os.MkdirTemp("", "reelmill-doctor-")
-	if err != nil {
+	for _, one := range []struct {
+		name   string
+		do     func(context.Context) (string, error)
+		remedy string
+	}{
+		{"data folder", d.dataFolder, "give the user that runs ReelMill the folder, or name another by --data"},
+		{"disk", d.disk, "free space, or set what uploads leave free by --min-free"},
+		{"broker", d.broker, ""},
+		{"read model", d.readModel, "see what it says; `reelmill rebuild` makes it anew from the event log"},
+		{"store", d.store, ""},
+		{"ffmpeg", d.versions, "install ffmpeg and ffprobe 5.1 or later"},
+		{"workers", d.workers, "install what is missing; on Debian: apt-get install ffmpeg"},
+		{"webhook secret", func(context.Context) (string, error) { return "it can be read, or made", secretErr },
+			"let the user that runs ReelMill read " + secretPath(c.Data)},
+		{"configuration", d.configuration, "correct the flag or the key of the configuration file"},
+		{"address", d.address, "stop what has the address, or name another by --listen"},
+		{"clock", d.clock, "set the clock, and keep it by NTP: ids, retries and signatures depend on it"},
+	} {
+		detail, err := one.do(ctx)
+		d.report(one.name, detail, one.remedy, err)
+	}
+	if err := d.node.close(); err != nil {
 		return err
 	}
-	n := &node{nodeConfig: nodeConfig{
-		data: temp, store: c.Store, s3AccessKey: c.S3AccessKey, s3SecretKey: c.S3SecretKey, log: log,
-		minFreeSpace: 2 << 30,
-	}}
-	defer func() { _ = os.RemoveAll(temp) }() // a leftover in the system's temporary folder is no failed check
-	report("broker", "an event was written and read", n.checkBroker(ctx))
-	report("store", "an object was put, read and deleted", n.checkStore(ctx))
-	report("catalog", "the read model opens", n.openCatalog(ctx))
-	n.data = existing(c.Data)
-	report("disk", "2 GiB or more are free at "+n.data, n.freeSpace())
-	report("clock", time.Now().UTC().Format(time.RFC3339), checkClock())
-	if err := n.close(); err != nil {
-		return err
-	}
-	if failures > 0 {
-		return fmt.Errorf("%d checks failed", failures)
+	if d.failures > 0 {
+		return fmt.Errorf("%d checks failed", d.failures)
 	}
 	return nil
 }
 
-func (c doctorCommand) checkWorkers(ctx context.Context, report func(name, detail string, err error)) {
-	registry, err := all.New(all.Config{})
-	if err != nil {
-		report("workers", "", err)
+// checkup is one run of the doctor.
+type checkup struct {
+	out      io.Writer
+	flags    serveCommand
+	node     *node // of which only the configuration is used, and what the checks open
+	running  bool  // a server has the data folder's broker
+	last     uint64
+	logRead  bool // last is the last sequence of the log
+	failures int
+}
+
+// remedied is an error that knows what to do about it.
+type remedied struct {
+	error
+	remedy string
+}
+
+func (r remedied) Unwrap() error { return r.error }
+
+func (d *checkup) report(name, detail, remedy string, err error) {
+	if err == nil {
+		fmt.Fprintf(d.out, "ok    %-15s %s\n", name, detail)
 		return
 	}
-	missing := registry.CheckMachine(ctx)
-	for _, t := range registry.Types() {
-		report("worker "+t.Name, "has what it needs", missing[t.Name])
+	d.failures++
+	if r, ok := errors.AsType[remedied](err); ok {
+		remedy = r.remedy
 	}
-	for _, name := range slices.Sorted(maps.Keys(all.Versions(ctx))) {
-		report(name, all.Versions(ctx)[name], nil)
-	}
+	fmt.Fprintf(d.out, "FAIL  %-15s %v\n%22sto do: %s\n", name, err, "", remedy)
 }
 
-func (n *node) checkBroker(ctx context.Context) error {
-	if err := n.openBroker(ctx); err != nil {
-		return err
+// dataFolder writes, syncs and removes a file where the data folder is, or in the folder in which it would be
+// made.
+func (d *checkup) dataFolder(context.Context) (string, error) {
+	dir := d.node.data
+	at := existing(dir)
+	detail := dir + " can be written"
+	if at != dir {
+		detail = dir + " is not there yet, and can be made"
 	}
-	video := pipeline.NewID("vid")
-	subject := pipeline.UploadedSubject("doctor", video)
-	e, err := pipeline.NewEvent("doctor", pipeline.VideoUploaded, subject, video, pipeline.Event{}, struct{}{})
-	if err != nil {
-		return err
-	}
-	if _, err := n.bus.Append(ctx, e, 0); err != nil {
-		return err
-	}
-	last, err := n.bus.Last(ctx, subject)
-	if err == nil && last[0].ID != e.ID {
-		err = errors.New("what was written did not come back")
-	}
-	return err
-}
-
-func (n *node) checkStore(ctx context.Context) error {
-	if err := n.openStore(ctx); err != nil {
-		return err
-	}
-	key, body := "doctor/"+pipeline.NewID("obj"), []byte("reelmill")
-	if _, err := n.objects.Put(ctx, key, bytes.NewReader(body), storage.PutOptions{}); err != nil {
-		return err
-	}
-	r, _, err := n.objects.Get(ctx, key, storage.Range{})
-	if err != nil {
-		return err
-	}
-	back, err := io.ReadAll(r)
-	if err := errors.Join(err, r.Close(), n.objects.Delete(ctx, key)); err != nil {
-		return err
-	}
-	if !bytes.Equal(back, body) {
-		return errors.New("what was put did not come back")
-	}
-	return nil
-}
-
-// checkClock refuses a clock that is plainly wrong: ids, retries and signatures depend on it.
-func checkClock() error {
-	if now := time.Now(); now.Year() < 2025 {
-		return fmt.Errorf("the clock says %s: set it", now.Format(time.RFC3339))
-	}
-	return nil
-}
-
-// existing returns dir, or the nearest folder above it that exists.
-func existing(dir string) string {
-	for {
-		if _, err := os.Stat(dir); err == nil || dir == "/" || dir == "." {
-			return dir
+	return detail, d.inScratch(at, func(temp string) error {
+		f, err := os.Create(filepath.Join(temp, "file"))
+		if err != nil {
+			return err
 		}
-		dir = filepath.Dir(dir)
+		_, err = f.WriteString("reelmill")
+		return errors.Join(err, f.Sync(), f.Close())
+	})
+}
+
+// inScratch makes a folder in dir, hands it to do, and removes it.
+func (d *checkup) inScratch(dir string, do func(temp string) error) error {
+	temp, err := os.MkdirTemp(dir, ".reelmill-doctor-")
+	if err != nil {
+		return fmt.Errorf("%w (as %s)", err, user())
 	}
+	return errors.Join(do(temp), os.RemoveAll(temp))
+}
+
+func user() string { return fmt.Sprintf("user %d, group %d", os.Getuid(), os.Getgid()) }
+
+// disk measures the data disk by the rule of serve.
+func (d *checkup) disk(context.Context) (string, error) {
+	n := node{nodeConfig: d.node.nodeConfig}
+	n.data = existing(n.data)
+	free, total, err := space(n.data)
+	if err != nil {
+		return "", err
+	}
+	detail := fmt.Sprintf("%s of %s are free at %s; uploads leave %s", humanSize(free), humanSize(total), n.data,
+		humanSize(n.reserve(total)))
+	if n.freeSpace() != nil {
+		return "", errors.New(detail + ": they would be refused")
+	}
+	return detail, nil
+}
+
+// brokerPatience is how long the doctor waits for a broker; serve waits longer, since all may be started at
+// once.
+const brokerPatience = 10 * time.Second
+
+// broker stores, reads and removes a message on the broker that serve would use, and compares its streams.
+func (d *checkup) broker(ctx context.Context) (detail string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, brokerPatience)
+	defer cancel()
+	n := d.node
+	if n.nats != "" {
+		return d.probe(ctx, n.data)
+	}
+	if _, err := os.Stat(filepath.Join(n.data, "broker")); !errors.Is(err, fs.ErrNotExist) {
+		return d.probe(ctx, n.data)
+	}
+	err = d.inScratch(existing(n.data), func(temp string) error {
+		_, err := d.probe(ctx, temp)
+		return err
+	})
+	return "within the process; there is no event log yet", err
+}
+
+// probe looks at the broker at --nats, or at the one within the process on dir.
+func (d *checkup) probe(ctx context.Context, dir string) (detail string, err error) {
+	n := d.node
+	b, err := openBroker(ctx, n.nats, dir, n.log)
+	switch {
+	case errors.Is(err, embedded.ErrLocked):
+		d.running = true
+		return "a server runs on " + n.data + "; its /readyz tells of its broker", nil
+	case err != nil && n.nats != "":
+		return "", remedied{err, "start the NATS server, or correct --nats"}
+	case err != nil:
+		return "", remedied{fmt.Errorf("%w (as %s)", err, user()), "let the user that runs ReelMill write " + dir}
+	}
+	defer func() { err = errors.Join(err, b.close()) }()
+	return d.compare(ctx, b)
+}
+
+func (d *checkup) compare(ctx context.Context, b *broker) (string, error) {
+	n, where := d.node, "within the process"
+	if n.nats != "" {
+		where = withoutPassword(n.nats) + ", nats-server " + b.conn.ConnectedServerVersion()
+		if err := newEnough(b.conn.ConnectedServerVersion()); err != nil {
+			return "", remedied{err, "install a nats-server of that version"}
+		}
+	}
+	config := bus.Config{Replicas: n.replicas, EventsMaxBytes: n.eventsMax}
+	all, err := bus.Look(ctx, b.conn, config)
+	if err != nil {
+		return "", remedied{fmt.Errorf("%s: %w", where, err), "turn JetStream on there, and let this account use it"}
+	}
+	for _, l := range all {
+		for _, diff := range l.Differences {
+			return "", remedied{fmt.Errorf("%s: %s: %s", where, l.Name(), diff),
+				"adapt the flags, or have `reelmill streams apply` change it"}
+		}
+		if l.Stream == "EVENTS" && l.Consumer == "" {
+			d.last, d.logRead = l.Last, true
+			config.Replicas = max(l.Replicas, config.Replicas)
+		}
+	}
+	if err := bus.Probe(ctx, b.conn, config); err != nil {
+		return "", remedied{fmt.Errorf("%s: %w", where, err),
+			"see that the NATS servers run, are one cluster, and have room and rights for JetStream"}
+	}
+	return where + "; a message was stored, read and removed", nil
+}
+
+// newEnough refuses a NATS server that is older than what ReelMill relies on.
+func newEnough(version string) error {
+	var major, minor int
+	if _, err := fmt.Sscanf(version, "%d.%d", &major, &minor); err != nil {
+		return fmt.Errorf("nats-server %s: its version cannot be read: %w", version, err)
+	}
+	if major < 2 || major == 2 && minor < 15 {
+		return fmt.Errorf("nats-server %s is too old: 2.15 or later is needed", version)
+	}
+	return nil
 }

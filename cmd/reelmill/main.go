@@ -63,7 +63,7 @@ type commands struct {
 	Run        runCommand        `cmd:"" help:"Process one file without a server."`
 	Rebuild    rebuildCommand    `cmd:"" help:"Make the read model anew while the server is stopped."`
 	Streams    streamsCommand    `cmd:"" help:"Show the streams of the broker, and change them."`
-	Doctor     doctorCommand     `cmd:"" help:"Check that this machine has what ReelMill needs."`
+	Doctor     doctorCommand     `cmd:"" help:"Check what serve with the same flags would use, and say what to do."`
 	Completion completionCommand `cmd:"" help:"Print what makes a shell complete commands with the Tab key."`
 	Help       helpCommand       `cmd:"" help:"Show the help of a command."`
 	Version    versionCommand    `cmd:"" help:"Print the version."`

@@ -93,8 +93,7 @@ func (c serveCommand) Run(ctx context.Context, s streams, set *settings, log *sl
 	}
 	defer listener.Close()
 	if !loopback(listener.Addr().String()) && !c.AllowPublic {
-		return usageError{fmt.Errorf("%s is reachable from other machines and there is no authentication yet: "+
-			"listen on 127.0.0.1 behind a proxy that has it, or say --allow-public", c.Listen)}
+		return usageError{errPublic(c.Listen)}
 	}
 	n, err := newNode(ctx, config)
 	if err != nil {
@@ -114,12 +113,23 @@ func (c serveCommand) Run(ctx context.Context, s streams, set *settings, log *sl
 	return errors.Join(g.Wait(), n.close())
 }
 
+// errPublic refuses an address.
+func errPublic(address string) error {
+	return fmt.Errorf("%s is reachable from other machines and there is no authentication yet: "+
+		"listen on 127.0.0.1 behind a proxy that has it, or say --allow-public", address)
+}
+
 // node turns the flags into a node's configuration.
 func (c serveCommand) node(set *settings, log *slog.Logger) (nodeConfig, error) {
 	secret, err := webhookSecret(c.WebhookSecret, c.Data)
 	if err != nil {
 		return nodeConfig{}, err
 	}
+	return c.nodeWith(secret, set, log), nil
+}
+
+// nodeWith is node with a webhook secret that is known.
+func (c serveCommand) nodeWith(secret string, set *settings, log *slog.Logger) nodeConfig {
 	return nodeConfig{
 		data: c.Data, nats: c.NATS, replicas: c.Replicas, eventsMax: int64(c.EventsMax), store: c.Store,
 		s3AccessKey: c.S3AccessKey, s3SecretKey: c.S3SecretKey,
@@ -129,22 +139,29 @@ func (c serveCommand) node(set *settings, log *slog.Logger) (nodeConfig, error) 
 		},
 		pipelines: set.pipelines, minFreeSpace: int64(c.MinFree), tuning: c.tuning, log: log,
 		metricsListen: c.MetricsListen,
-	}, nil
+	}
 }
 
-// webhookSecret returns the secret given, or the one kept below data, made on first use.
-func webhookSecret(given, data string) (string, error) {
+// keptSecret returns the secret given, or the one kept below data; empty when there is none yet.
+func keptSecret(given, data string) (string, error) {
 	if given != "" {
 		return given, nil
 	}
-	path := filepath.Join(data, "webhook.secret")
-	raw, err := os.ReadFile(path)
-	if err == nil {
-		return strings.TrimSpace(string(raw)), nil
-	}
-	if !errors.Is(err, os.ErrNotExist) {
+	raw, err := os.ReadFile(secretPath(data))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return "", fmt.Errorf("read webhook secret: %w", err)
 	}
+	return strings.TrimSpace(string(raw)), nil
+}
+
+func secretPath(data string) string { return filepath.Join(data, "webhook.secret") }
+
+// webhookSecret returns the secret given, or the one kept below data, made on first use.
+func webhookSecret(given, data string) (string, error) {
+	if kept, err := keptSecret(given, data); err != nil || kept != "" {
+		return kept, err
+	}
+	path := secretPath(data)
 	var key [32]byte
 	rand.Read(key[:])
 	secret := "whsec_" + base64.StdEncoding.EncodeToString(key[:])

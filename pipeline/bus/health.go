@@ -9,6 +9,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/reelmill/reelmill/pipeline"
 )
 
 const (
@@ -72,6 +74,50 @@ func majorityOf(group *jetstream.ClusterInfo) error {
 	}
 	if there <= all/2 {
 		return fmt.Errorf("there is no quorum: %d of its %d servers are there", there, all)
+	}
+	return nil
+}
+
+// Probe stores, reads and removes a message on nc's server as a Bus with cfg would, in a stream of its own,
+// and checks that the streams that are there have a majority of their servers. It leaves nothing behind.
+func Probe(ctx context.Context, nc *nats.Conn, cfg Config) error {
+	b, err := prepare(nc, cfg)
+	if err != nil {
+		return fmt.Errorf("probe the broker: %w", err)
+	}
+	for _, want := range b.streams() {
+		err := b.majority(ctx, want.Name)
+		if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+			return err
+		}
+	}
+	id := pipeline.NewID("probe")
+	stream, err := b.js.CreateStream(ctx, jetstream.StreamConfig{
+		Name: id, Description: "Whether the broker stores; it may be deleted", Subjects: []string{id},
+		Storage: jetstream.FileStorage, Replicas: max(cfg.Replicas, 1),
+	})
+	if err != nil {
+		return fmt.Errorf("make a stream of %d replicas: %w", max(cfg.Replicas, 1), err)
+	}
+	err = b.roundTrip(ctx, stream, id)
+	if deleted := b.js.DeleteStream(context.WithoutCancel(ctx), id); deleted != nil {
+		err = errors.Join(err, fmt.Errorf("delete the stream %s: %w", id, deleted))
+	}
+	return err
+}
+
+// roundTrip stores a message in a stream and reads it.
+func (b *Bus) roundTrip(ctx context.Context, stream jetstream.Stream, subject string) error {
+	ack, err := b.js.Publish(ctx, subject, []byte(subject))
+	if err != nil {
+		return fmt.Errorf("store a message: %w", err)
+	}
+	m, err := stream.GetMsg(ctx, ack.Sequence)
+	if err != nil {
+		return fmt.Errorf("read a message: %w", err)
+	}
+	if string(m.Data) != subject {
+		return errors.New("the message that was stored did not come back")
 	}
 	return nil
 }

@@ -1,0 +1,202 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/storage"
+	"github.com/reelmill/reelmill/storage/catalog"
+	"github.com/reelmill/reelmill/workers"
+	"github.com/reelmill/reelmill/workers/all"
+)
+
+// readModel reads the catalog whole, and compares it with the log.
+func (d *checkup) readModel(ctx context.Context) (string, error) {
+	path := d.node.catalogPath()
+	applied, err := catalog.Inspect(ctx, path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "there is none yet; it will be made from the event log", nil
+	case errors.Is(err, fs.ErrPermission):
+		return "", remedied{fmt.Errorf("%w (as %s)", err, user()), "let the user that runs ReelMill write " + path}
+	case err != nil:
+		return "", err
+	case d.logRead && applied > d.last:
+		return "", fmt.Errorf("it has applied %d events, and the log ends at %d: the log has lost events, or is "+
+			"another one", applied, d.last)
+	}
+	return fmt.Sprintf("%s is sound, and has applied %d events", path, applied), nil
+}
+
+// store puts, reads and deletes an object where serve would.
+func (d *checkup) store(ctx context.Context) (string, error) {
+	n := d.node
+	if strings.HasPrefix(n.store, "s3:") {
+		err := n.checkStore(ctx)
+		if err != nil {
+			err = remedied{err, "make the bucket, or correct --store, its endpoint and region, or " +
+				"REELMILL_S3_ACCESS_KEY and REELMILL_S3_SECRET_KEY and what they may do"}
+		}
+		return "an object was put, read and deleted in " + n.store, err
+	}
+	dir := n.store
+	if dir == "" {
+		dir = filepath.Join(n.data, "objects")
+	}
+	remedy := "give the user that runs ReelMill the folder, or name another by --store"
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		if err := n.checkStore(ctx); err != nil {
+			return "", remedied{fmt.Errorf("%w (as %s)", err, user()), remedy}
+		}
+		return "an object was put, read and deleted in " + dir, nil
+	}
+	err := d.inScratch(existing(dir), func(temp string) error {
+		there := node{nodeConfig: nodeConfig{store: temp, log: n.log}}
+		return errors.Join(there.checkStore(ctx), there.close())
+	})
+	if err != nil {
+		return "", remedied{err, remedy}
+	}
+	return dir + " is not there yet, and can be made", nil
+}
+
+// checkStore puts, reads and deletes an object.
+func (n *node) checkStore(ctx context.Context) error {
+	if err := n.openStore(ctx); err != nil {
+		return err
+	}
+	key, body := "doctor/"+pipeline.NewID("obj"), []byte("reelmill")
+	if _, err := n.objects.Put(ctx, key, bytes.NewReader(body), storage.PutOptions{}); err != nil {
+		return err
+	}
+	r, _, err := n.objects.Get(ctx, key, storage.Range{})
+	if err != nil {
+		return err
+	}
+	back, err := io.ReadAll(r)
+	if err := errors.Join(err, r.Close(), n.objects.Delete(ctx, key)); err != nil {
+		return err
+	}
+	if !bytes.Equal(back, body) {
+		return errors.New("what was put did not come back")
+	}
+	return nil
+}
+
+// versions tells the versions of the programs.
+func (d *checkup) versions(ctx context.Context) (string, error) {
+	known := all.Versions(ctx)
+	if len(known) == 0 {
+		return "", errors.New("neither ffmpeg nor ffprobe says its version: they are missing in PATH, or do not start")
+	}
+	var told []string
+	for _, name := range slices.Sorted(maps.Keys(known)) {
+		told = append(told, name+" "+known[name])
+	}
+	return strings.Join(told, ", "), nil
+}
+
+// registry makes the workers of serve.
+func (d *checkup) registry() (*workers.Registry, error) {
+	return all.New(all.Config{Webhook: d.node.webhook, Threads: d.node.threads})
+}
+
+// workers asks each worker type whether it has what it needs.
+func (d *checkup) workers(ctx context.Context) (string, error) {
+	r, err := d.registry()
+	if err != nil {
+		return "", err
+	}
+	var names []string
+	missing := r.CheckMachine(ctx)
+	for _, t := range r.Types() {
+		names = append(names, t.Name)
+		if missing[t.Name] != nil {
+			err = errors.Join(err, fmt.Errorf("worker %s: %w", t.Name, missing[t.Name]))
+		}
+	}
+	return strings.Join(names, ", ") + " have what they need", err
+}
+
+// configuration checks what serve would refuse of flags and pipelines.
+func (d *checkup) configuration(context.Context) (string, error) {
+	r, err := d.registry()
+	if err != nil {
+		return "", err
+	}
+	known := map[string]bool{}
+	for _, t := range r.Types() {
+		known[t.Name] = true
+	}
+	for _, name := range slices.Sorted(maps.Keys(d.node.slots)) {
+		if !known[name] || d.node.slots[name] < 0 {
+			return "", fmt.Errorf("--slots: %s=%d: there is no such worker type, or no such number", name,
+				d.node.slots[name])
+		}
+	}
+	pipelines, err := d.node.pipelines(r)
+	if err != nil {
+		return "", err
+	}
+	return "pipelines: " + strings.Join(slices.Sorted(maps.Keys(pipelines)), ", "), nil
+}
+
+// address opens the address of the API, unless a server of ours has it.
+func (d *checkup) address(ctx context.Context) (string, error) {
+	l, url, err := listen(ctx, d.flags.Listen)
+	if err != nil {
+		return d.taken(ctx, err)
+	}
+	err = l.Close()
+	if !loopback(l.Addr().String()) && !d.flags.AllowPublic {
+		return "", remedied{errPublic(d.flags.Listen), "listen on 127.0.0.1, or say --allow-public"}
+	}
+	return url + " is free", err
+}
+
+// taken says whether it is the server which runs on the data folder that has the address.
+func (d *checkup) taken(ctx context.Context, err error) (string, error) {
+	host, port, split := net.SplitHostPort(d.flags.Listen)
+	if !d.running || split != nil {
+		return "", err
+	}
+	if host == "" || net.ParseIP(host).IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	url := "http://" + net.JoinHostPort(host, port)
+	if ok, asked := probe(ctx, url+"/healthz"); asked != nil || !ok {
+		return "", errors.Join(err, asked)
+	}
+	return "the server that runs answers at " + url, nil
+}
+
+// clock refuses one that is plainly wrong.
+func (d *checkup) clock(context.Context) (string, error) {
+	now := time.Now().UTC().Format(time.RFC3339)
+	if time.Now().Year() < 2025 {
+		return "", fmt.Errorf("it says %s", now)
+	}
+	return now, nil
+}
+
+// existing returns dir, or the nearest folder above it that exists.
+func existing(dir string) string {
+	for {
+		if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) || dir == "/" || dir == "." {
+			return dir
+		}
+		dir = filepath.Dir(dir)
+	}
+}

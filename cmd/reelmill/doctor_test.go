@@ -1,0 +1,208 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/storage/catalog"
+)
+
+// examine runs the doctor, and returns its lines by what they are about, with the remedy on the next line.
+func examine(t *testing.T, args ...string) (lines map[string]string, code int) {
+	t.Helper()
+	var out bytes.Buffer
+	err := run(t.Context(), append([]string{"doctor", "--listen", "127.0.0.1:0"}, args...), &out, io.Discard)
+	lines = map[string]string{}
+	for _, line := range strings.Split(strings.ReplaceAll(out.String(), "\n                      to do", "; to do"), "\n") {
+		if len(line) > 22 {
+			lines[strings.TrimSpace(line[6:21])] = line[:4] + " " + line[22:]
+		}
+	}
+	t.Logf("exit %d: %v\n%s", exitCode(err), err, &out)
+	return lines, exitCode(err)
+}
+
+// wantLine checks how the line about something begins, and what is in it.
+func wantLine(t *testing.T, lines map[string]string, about, verdict string, parts ...string) {
+	t.Helper()
+	line := lines[about]
+	if !strings.HasPrefix(line, verdict) {
+		t.Errorf("%s: %q, want %s", about, line, verdict)
+	}
+	for _, part := range parts {
+		if !strings.Contains(line, part) {
+			t.Errorf("%s: %q lacks %q", about, line, part)
+		}
+	}
+}
+
+// Where serve would work the doctor says so, and leaves nothing behind.
+func TestDoctorLeavesNothingBehind(t *testing.T) {
+	above := t.TempDir()
+	lines, code := examine(t, "--data", filepath.Join(above, "data"), "--min-free", "1")
+	if code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	for about := range lines {
+		wantLine(t, lines, about, "ok")
+	}
+	left, err := os.ReadDir(above)
+	check(t, err)
+	if len(left) != 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+// A folder that serve could not write is found, also by root, and also where only the store's is one.
+func TestDoctorFindsFoldersThatCannotBeWritten(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	check(t, os.WriteFile(file, nil, 0o600))
+	for _, dir := range []string{"/proc/data", filepath.Join(file, "data")} {
+		lines, code := examine(t, "--data", dir, "--min-free", "1")
+		if code != exitFailure {
+			t.Errorf("%s: exit code %d", dir, code)
+		}
+		wantLine(t, lines, "data folder", "FAIL", "to do: ")
+		wantLine(t, lines, "store", "FAIL", "to do: ")
+	}
+	lines, code := examine(t, "--data", t.TempDir(), "--store", "/proc/objects", "--min-free", "1")
+	if code != exitFailure {
+		t.Errorf("exit code %d", code)
+	}
+	wantLine(t, lines, "data folder", "ok")
+	wantLine(t, lines, "store", "FAIL", "--store")
+}
+
+// The doctor measures the disk by the rule of serve, and prints its numbers.
+func TestDoctorMeasuresTheDiskAsServeDoes(t *testing.T) {
+	dir := t.TempDir()
+	_, total, err := space(dir)
+	check(t, err)
+	lines, _ := examine(t, "--data", dir)
+	if !strings.Contains(lines["disk"], "uploads leave "+humanSize((&node{}).reserve(total))) {
+		t.Errorf("%q, of %d bytes", lines["disk"], total)
+	}
+	lines, code := examine(t, "--data", dir, "--min-free", "900TiB")
+	if code != exitFailure {
+		t.Errorf("exit code %d", code)
+	}
+	wantLine(t, lines, "disk", "FAIL", "uploads leave 900 TiB", "--min-free")
+}
+
+// natsServer starts a NATS server on a loopback port.
+func natsServer(t *testing.T, withJetStream bool) *server.Server {
+	t.Helper()
+	s, err := server.NewServer(&server.Options{
+		Host: "127.0.0.1", Port: -1, NoSigs: true, NoLog: true, JetStream: withJetStream, StoreDir: t.TempDir(),
+	})
+	check(t, err)
+	s.Start()
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	if !s.ReadyForConnections(time.Minute) {
+		t.Fatal("the server does not start")
+	}
+	return s
+}
+
+// It is the broker at --nats that is tested, not one of the doctor's own.
+func TestDoctorTestsTheBrokerThatServeWouldUse(t *testing.T) {
+	free, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	check(t, err)
+	nobody := "nats://" + free.Addr().String()
+	check(t, free.Close())
+	lines, code := examine(t, "--data", t.TempDir(), "--min-free", "1", "--nats", nobody)
+	if code != exitFailure {
+		t.Errorf("exit code %d", code)
+	}
+	wantLine(t, lines, "broker", "FAIL", nobody, "--nats")
+
+	lines, _ = examine(t, "--data", t.TempDir(), "--min-free", "1", "--nats", natsServer(t, false).ClientURL())
+	wantLine(t, lines, "broker", "FAIL", "JetStream")
+
+	s := natsServer(t, true)
+	lines, code = examine(t, "--data", t.TempDir(), "--min-free", "1", "--nats", s.ClientURL())
+	if code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	wantLine(t, lines, "broker", "ok", s.ClientURL(), server.VERSION)
+	lines, _ = examine(t, "--data", t.TempDir(), "--min-free", "1", "--nats", s.ClientURL(), "--replicas", "3")
+	wantLine(t, lines, "broker", "FAIL", "3 replicas")
+	nc, err := nats.Connect(s.ClientURL())
+	check(t, err)
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	check(t, err)
+	for name := range js.StreamNames(t.Context()).Name() {
+		t.Errorf("the doctor left the stream %s", name)
+	}
+}
+
+func TestDoctorRefusesAnOldBroker(t *testing.T) {
+	for version, ok := range map[string]bool{
+		"2.15.2": true, "2.16.0-beta": true, "3.0.0": true, "2.9.25": false, "2.14.9": false, "": false,
+	} {
+		if err := newEnough(version); (err == nil) != ok {
+			t.Errorf("%q: %v", version, err)
+		}
+	}
+}
+
+// A read model that is ahead of its log, or is no database, is found; so is a log that differs from the flags.
+func TestDoctorComparesTheReadModelWithTheLog(t *testing.T) {
+	data := t.TempDir()
+	n, err := newNode(t.Context(), withDefaultPipelines(nodeConfig{data: data, minFreeSpace: 1, log: slog.New(slog.DiscardHandler)}))
+	check(t, err)
+	m := &mill{tb: t, bus: n.bus}
+	m.upload("p", "one")
+	follow, stop := context.WithCancel(t.Context())
+	check(t, ignoreCanceled(n.bus.Follow(follow, 0, func(ctx context.Context, events []pipeline.Event) error {
+		defer stop()
+		return n.catalog.Apply(context.WithoutCancel(ctx), events)
+	})))
+	check(t, n.close())
+	lines, code := examine(t, "--data", data, "--min-free", "1")
+	if code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	wantLine(t, lines, "read model", "ok", "applied 1 event")
+
+	check(t, os.RemoveAll(filepath.Join(data, "broker")))
+	lines, code = examine(t, "--data", data, "--min-free", "1")
+	wantLine(t, lines, "broker", "ok")
+	if code != exitFailure {
+		t.Errorf("a lost log: exit code %d", code)
+	}
+	wantLine(t, lines, "read model", "FAIL", "to do: ")
+
+	check(t, catalog.Remove(filepath.Join(data, "catalog.db")))
+	check(t, os.WriteFile(filepath.Join(data, "catalog.db"), []byte(strings.Repeat("no database ", 1000)), 0o600))
+	lines, _ = examine(t, "--data", data, "--min-free", "1")
+	wantLine(t, lines, "read model", "FAIL", "rebuild")
+}
+
+// Beside a server that runs on the folder, the doctor has nothing against either.
+func TestDoctorOfARunningServer(t *testing.T) {
+	data := t.TempDir()
+	p := startServe(t, binary, data, "--min-free", "1")
+	var out bytes.Buffer
+	err := run(t.Context(), []string{
+		"doctor", "--data", data, "--min-free", "1", "--listen", strings.TrimPrefix(p.url, "http://"),
+	}, &out, io.Discard)
+	if err != nil || !strings.Contains(out.String(), "a server runs on "+data) {
+		t.Errorf("%v\n%s", err, &out)
+	}
+	p.stop(t)
+}
