@@ -158,7 +158,11 @@ func (j *judge) compareFlat(convert func(y, u, v float64) (float64, float64, flo
 				}
 				parts++
 				here := around(column, row, 0.006)
-				wy, wu, wv := convert(source.mean(here))
+				wy, wu, wv := source.mean(here)
+				if t.full() {
+					wy, wu, wv = 16+wy*219/255, 128+(wu-128)*224/255, 128+(wv-128)*224/255
+				}
+				wy, wu, wv = convert(wy, wu, wv)
 				y, u, v := f.mean(here)
 				if off := max(math.Abs(y-wy), math.Abs(u-wu), math.Abs(v-wv)); off > worst {
 					worst = off

@@ -46,6 +46,7 @@ type track struct {
 	Width       int    `json:"width"`
 	Height      int    `json:"height"`
 	PixelFormat string `json:"pix_fmt"`
+	ColorRange  string `json:"color_range"`
 	SampleRatio string `json:"sample_aspect_ratio"`
 	Channels    int    `json:"channels"`
 	SampleRate  string `json:"sample_rate"`
@@ -56,6 +57,9 @@ type track struct {
 func (t track) square() bool {
 	return t.SampleRatio == "" || t.SampleRatio == "1:1" || t.SampleRatio == "0:1"
 }
+
+// full reports whether the samples have the full range, 0 to 255.
+func (t track) full() bool { return t.ColorRange == "pc" }
 
 // start and end are when the first packet begins and the last one ends, in seconds.
 func (t track) start() float64 {
@@ -123,7 +127,7 @@ var errNoTrack = errors.New("no such track")
 // probe reads a track of the file or playlist at a path or URL, with all its packets.
 func probe(ctx context.Context, at string, which selector) (track, error) {
 	raw, err := output(ctx, "ffprobe", "-v", "error", "-select_streams", string(which), "-of", "json", "-show_entries",
-		"stream=codec_name,codec_type,profile,width,height,pix_fmt,sample_aspect_ratio,channels,sample_rate"+
+		"stream=codec_name,codec_type,profile,width,height,pix_fmt,color_range,sample_aspect_ratio,channels,sample_rate"+
 			":packet=pts_time,dts_time,duration_time,size,flags", at)
 	if err != nil {
 		return track{}, err

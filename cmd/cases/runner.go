@@ -8,7 +8,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/client"
@@ -20,7 +23,9 @@ type runner struct {
 	dir     string // of data and logs
 	config  string
 	kitchen *kitchen
-	judged  []*judge
+
+	mu     sync.Mutex
+	judged []*judge
 }
 
 func newRunner(ctx context.Context, o options) (r *runner, err error) {
@@ -78,10 +83,10 @@ func (r *runner) runCases(ctx context.Context) error {
 	return r.report()
 }
 
-// ahead is how many videos are under way at once: so many that the machine is busy while one is measured.
+// ahead is how many cases are under way at once: a video that waits for another attempt holds up no other.
 const ahead = 4
 
-// runUploads uploads all inputs in turn, and judges each when it has ended.
+// runUploads runs the cases that are an upload on one server, in the order of the table.
 func (r *runner) runUploads(ctx context.Context, all []testCase) error {
 	if len(all) == 0 {
 		return nil
@@ -98,36 +103,36 @@ func (r *runner) runUploads(ctx context.Context, all []testCase) error {
 		return err
 	}
 	defer s.stop()
-	ids := make([]string, 0, len(all))
-	upload := func(i int) error {
-		c := all[i]
-		up := client.Upload{Path: paths[i], Pipeline: c.pipeline}
-		if c.pipeline != "" {
-			up.Watermark = "text:ReelMill"
-		}
-		view, err := s.client().Upload(ctx, up)
-		if err != nil {
-			return fmt.Errorf("upload %s: %w", c.file, err)
-		}
-		ids = append(ids, view.ID)
-		return nil
-	}
+	var g errgroup.Group
+	g.SetLimit(ahead)
 	for i, c := range all {
-		for len(ids) < min(i+ahead, len(all)) {
-			if err := upload(len(ids)); err != nil {
-				return err
+		g.Go(func() error {
+			j := &judge{ctx: ctx, c: c, source: paths[i]}
+			if err := r.upload(j, s); err != nil {
+				if ctx.Err() != nil {
+					return ctx.Err()
+				}
+				j.wrong("error", "%v", err)
 			}
-		}
-		j := &judge{ctx: ctx, c: c, source: paths[i], base: s.url + "/play/" + ids[i] + "/"}
-		if err := r.judge(j, s.client(), ids[i]); err != nil {
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			j.wrong("error", "%v", err)
-		}
-		r.tell(j)
+			r.tell(j)
+			return nil
+		})
 	}
-	return nil
+	return g.Wait()
+}
+
+// upload uploads the input of a case, waits for the end of the video, and judges it.
+func (r *runner) upload(j *judge, s *server) error {
+	up := client.Upload{Path: j.source, Pipeline: j.c.pipeline}
+	if j.c.pipeline != "" {
+		up.Watermark = "text:ReelMill"
+	}
+	view, err := s.client().Upload(j.ctx, up)
+	if err != nil {
+		return fmt.Errorf("upload %s: %w", j.c.file, err)
+	}
+	j.base = s.url + "/play/" + view.ID + "/"
+	return r.judge(j, s.client(), view.ID)
 }
 
 // judge waits for the end of a video and judges it.
@@ -171,6 +176,8 @@ func (r *runner) await(ctx context.Context, api *client.Client, id string) (pipe
 
 // tell prints the line of a case.
 func (r *runner) tell(j *judge) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.judged = append(r.judged, j)
 	word := "ok"
 	if !j.ok() {

@@ -17,6 +17,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 )
 
 // cluster starts three NATS servers on loopback ports and returns their addresses for clients.
@@ -44,7 +45,7 @@ func cluster(t *testing.T) (servers []*server.Server, urls string) {
 		t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
 	}
 	for _, s := range servers {
-		if !s.ReadyForConnections(time.Minute) {
+		if !s.ReadyForConnections(pipelinetest.Left(t)) {
 			t.Fatal("a server of the cluster does not start")
 		}
 		clients = append(clients, s.ClientURL())
@@ -77,15 +78,15 @@ func runNode(t *testing.T, c nodeConfig) (*node, string) {
 // openPatiently opens a node, again until its cluster has elected its leaders.
 func openPatiently(t *testing.T, c nodeConfig) *node {
 	t.Helper()
-	limit := time.Now().Add(2 * time.Minute)
-	for {
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	limit := pipelinetest.Context(t)
+	for patience := 20 * time.Second; ; patience *= 2 { // a machine may be too slow for the first
+		ctx, cancel := context.WithTimeout(limit, patience)
 		n, err := newNode(ctx, c)
 		cancel()
 		if err == nil {
 			return n
 		}
-		if time.Now().After(limit) {
+		if limit.Err() != nil {
 			t.Fatal(err)
 		}
 	}
@@ -111,15 +112,13 @@ func askReady(t *testing.T, address string) (r readiness, status int) {
 // awaitReady asks /readyz until it answers so.
 func awaitReady(t *testing.T, address string, status int) readiness {
 	t.Helper()
-	for limit := time.Now().Add(2 * time.Minute); ; {
-		r, got := askReady(t, address)
-		if got == status {
-			return r
-		}
-		if time.Now().After(limit) {
-			t.Fatalf("/readyz answers %d for two minutes, want %d: %+v", got, status, r)
-		}
-	}
+	var r readiness
+	pipelinetest.Until(t, fmt.Sprintf("/readyz answers %d", status), func() bool {
+		var got int
+		r, got = askReady(t, address)
+		return got == status
+	})
+	return r
 }
 
 // warnings counts the lines at level warn or above, by message.
@@ -169,14 +168,12 @@ func TestNodeWithoutQuorumIsNotReadyAndLogsOnce(t *testing.T) {
 		t.Errorf("/readyz without a quorum: %+v", r)
 	}
 	begun := time.Now()
-	for limit := begun.Add(2 * time.Minute); n.bus.Withheld() < 20; {
+	pipelinetest.Until(t, "the loops fail twenty times", func() bool {
 		if r, status := askReady(t, address); status != http.StatusServiceUnavailable {
 			t.Fatalf("/readyz answers %d without a quorum: %+v", status, r)
 		}
-		if time.Now().After(limit) {
-			t.Fatalf("the loops fail %d times in two minutes: %v", n.bus.Withheld(), log.counts())
-		}
-	}
+		return n.bus.Withheld() >= 20
+	})
 	minutes := 1 + int(time.Since(begun)/time.Minute)
 	for message, count := range log.counts() {
 		if count > minutes+1 {
