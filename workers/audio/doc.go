@@ -16,10 +16,11 @@
 //     found by the index, and become segments as they are (copy.go). What does not prove sound on the way
 //     is encoded after all.
 //  3. Any other is encoded to AAC-LC, stereo, 48 kHz, 128 kbit/s (encode.go), on the grid of frames
-//     (grid.go): frame j is the samples from 1024*j on. A chunk seeks to some seconds before it
-//     (survey.go), encodes from 8 s before its first frame, so that the encoder has settled, and keeps
-//     exactly its own frames. So chunks made on different machines follow on each other without a gap, an
-//     overlap or a click.
+//     (grid.go): frame j is the samples from 1024*j on. Package sound decodes, mixes and limits the samples.
+//     A chunk seeks to some seconds before it (survey.go), encodes from 8 s before its first frame, so that
+//     the encoder has settled, and keeps exactly its own frames. So chunks made on different machines follow
+//     on each other without a gap, an overlap or a click. A mix that AAC itself brings above -1 dBFS is
+//     encoded again by another search.
 //  4. Packets are written as CMAF segments (segments.go, header.go) under a header made from the form of
 //     the sound alone, the same bytes in every chunk.
 //  5. What was made is verified, then published (publish.go).

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -15,10 +14,8 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/encode"
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 	"github.com/reelmill/reelmill/workers/internal/picture"
+	"github.com/reelmill/reelmill/workers/internal/sound"
 )
-
-// bitrate is that of all sound that we encode.
-const bitrate = "128k"
 
 // What a chunk encodes besides what it keeps, in frames.
 const (
@@ -96,7 +93,15 @@ func (r run) encode(ctx context.Context, input string, from float64) (made, erro
 		Tools: r.tools, Dir: r.job.Dir, Duration: max(0, seconds), Progress: r.job.Progress, From: from, To: 0.9,
 		Nice: r.job.Nice(),
 	}
-	if err := step.Run(ctx, r.command(input, w)); err != nil {
+	track := r.track(input, w)
+	heard, err := track.Encode(ctx, step, r.command(track, sound.AAC()))
+	if err == nil && track.Mix() {
+		err = r.steady(ctx, step, track)
+	}
+	if err == nil && !heard && r.part.First == 0 && w.end == 0 {
+		err = pipeline.Fail(pipeline.CodeVerification, "nothing was encoded")
+	}
+	if err != nil {
 		return made{}, err
 	}
 	m := made{dir: r.file(r.part.Name), form: r.form, last: w.end == 0}
@@ -111,8 +116,19 @@ func (r run) encode(ctx context.Context, input string, from float64) (made, erro
 	return m, os.Remove(r.file(encodedFile))
 }
 
-// command decodes the track once and encodes the frames of w.
-func (r run) command(input string, w window) ffmpeg.Command {
+// steady encodes a mix again when that has brought it above its highest peak.
+func (r run) steady(ctx context.Context, step encode.Step, track sound.Track) error {
+	peak, err := track.Peak(ctx, r.file(encodedFile))
+	if err != nil || peak <= sound.MaxPeak {
+		return err
+	}
+	_, err = track.Encode(ctx, step, r.command(track, sound.SteadyAAC()))
+	return err
+}
+
+// track is the samples of w: those of the frames that are fed to the encoder and kept, to the end of w, or of
+// the picture where that ends later than the track.
+func (r run) track(input string, w window) sound.Track {
 	in := picture.Source(input, r.media)
 	if w.end > 0 {
 		until := frameSeconds(w.end+lookout, w.rate) + 1
@@ -120,52 +136,41 @@ func (r run) command(input string, w window) ffmpeg.Command {
 	} else if in.Limit > 0 {
 		in.Limit -= w.start()
 	}
-	c := ffmpeg.Command{Global: []ffmpeg.Option{option("max_error_rate", "1")}}
+	t := sound.Track{
+		Tools: r.tools, Dir: r.job.Dir, Nice: r.job.Nice(), Source: r.source(),
+		Rate: r.form.rate, Channels: r.form.channels, First: int64(w.samples(w.fed())),
+	}
 	if w.seek {
 		in.Seek = w.start()
 		in.Options = append(in.Options, option("noaccurate_seek", ""))
-		c.Global = append(c.Global, option("copyts", ""), option("start_at_zero", ""))
-	}
-	c.Inputs = []ffmpeg.Input{in}
-	c.Filter = ffmpeg.Link([]string{"0:" + strconv.Itoa(r.part.Stream)}, r.chain(w), []string{"s"})
-	c.Outputs = []ffmpeg.Output{{
-		Path: r.file(encodedFile), Format: "mp4", Maps: []string{"[s]"},
-		Options: []ffmpeg.Option{
-			option("c:a", "aac"), option("profile:a", "aac_low"), option("b:a", bitrate),
-			option("ac", strconv.Itoa(r.form.channels)), option("ar", strconv.Itoa(r.form.rate)),
-			option("avoid_negative_ts", "disabled"), option("movflags", "cmaf+frag_discont"),
-			option("frag_duration", strconv.Itoa(manifest.FragmentSeconds*1000000)),
-		},
-	}}
-	return c
-}
-
-// chain turns the decoded track into the samples of w, in the form and without a hole, silent before the
-// track begins and after it has ended, up to the end of w or of the picture.
-func (r run) chain(w window) string {
-	var cut string
-	if w.seek {
-		cut = ffmpeg.Chain(
+		t.Global = picture.Timeline()
+		t.Place = ffmpeg.Chain(
 			ffmpeg.Node("asetpts", option("expr", w.grid.expression(w.from))),
 			ffmpeg.Node("atrim", option("start", "0")))
 	}
-	long := int(r.media.Duration*float64(w.rate)) - w.from*w.rate
-	trim := []ffmpeg.Option{option("start_pts", strconv.Itoa(w.samples(w.fed())))}
+	t.Input = in
 	if w.end > 0 {
-		long = w.samples(w.end + lookout)
-		trim = append(trim, option("end_pts", strconv.Itoa(long)))
+		t.End = int64(w.samples(w.end + lookout))
+	} else {
+		t.Until = max(int64(r.media.Duration*float64(w.rate))-int64(w.from*w.rate), int64(w.samples(w.first+1)))
 	}
-	var pad string
-	if long > 0 {
-		pad = ffmpeg.Node("apad", option("whole_len", strconv.Itoa(long)))
+	return t
+}
+
+// command encodes the track. The encoder's first packet is its priming, of the frame before the first that it
+// is fed.
+func (r run) command(t sound.Track, encoder []ffmpeg.Option) ffmpeg.Command {
+	return ffmpeg.Command{
+		Inputs: []ffmpeg.Input{t.Samples()},
+		Filter: ffmpeg.Link([]string{"0:0"},
+			ffmpeg.Node("asetpts", option("expr", "PTS+"+strconv.Itoa(frameSamples))), []string{"s"}),
+		Outputs: []ffmpeg.Output{{
+			Path: r.file(encodedFile), Format: "mp4", Maps: []string{"[s]"},
+			Options: append(encoder,
+				option("avoid_negative_ts", "disabled"), option("movflags", "cmaf+frag_discont"),
+				option("frag_duration", strconv.Itoa(manifest.FragmentSeconds*1000000))),
+		}},
 	}
-	return ffmpeg.Chain(
-		cut,
-		ffmpeg.Node("aresample",
-			option("", strconv.Itoa(w.rate)), option("async", "1"), option("first_pts", "0")),
-		ffmpeg.Node("aformat", option("sample_fmts", "fltp"), option("channel_layouts", r.form.channelLayout())),
-		pad, ffmpeg.Node("atrim", trim...),
-	)
 }
 
 // errEnough ends reading.
@@ -174,9 +179,7 @@ var errEnough = errors.New("enough")
 // keep gives s the frames of w from what ffmpeg encoded.
 func (r run) keep(ctx context.Context, w window, s *segmenter) error {
 	p, err := openPackets(r.file(encodedFile))
-	if errors.Is(err, io.EOF) {
-		return r.silence(w, s)
-	} else if err != nil {
+	if err != nil {
 		return err
 	}
 	defer p.Close() //nolint:errcheck // read only
@@ -185,8 +188,8 @@ func (r run) keep(ctx context.Context, w window, s *segmenter) error {
 	}
 	frame := w.fed() - 1
 	err = p.each(ctx, func(q packet) error {
-		if q.time != int64(w.samples(frame)) {
-			return fmt.Errorf("a packet is at sample %d, not at %d", q.time, w.samples(frame))
+		if want := int64(frame-w.fed()+1) * frameSamples; q.time != want {
+			return fmt.Errorf("a packet is at sample %d, not at %d", q.time, want)
 		}
 		frame++
 		switch {
@@ -201,25 +204,7 @@ func (r run) keep(ctx context.Context, w window, s *segmenter) error {
 		return fmt.Errorf("read packets: %w", err)
 	}
 	if s.frames() == 0 || s.frames() < w.end-w.first {
-		return r.silence(w, s)
-	}
-	return s.finish(w.end > 0)
-}
-
-// silence makes the rest of the chunk's frames where the track has none: a graph that no frame enters does
-// not pad. A track without any is none.
-func (r run) silence(w window, s *segmenter) error {
-	if r.part.First == 0 && w.end == 0 {
-		return pipeline.Fail(pipeline.CodeVerification, "nothing was encoded")
-	}
-	want := w.end - w.first
-	if w.end == 0 {
-		want = max(1, framesFor(r.media.Duration, w.rate)-w.first)
-	}
-	for s.frames() < want {
-		if err := s.add(r.form.silentFrame()); err != nil {
-			return err
-		}
+		return pipeline.Fail(pipeline.CodeVerification, "%d of %d frames were encoded", s.frames(), w.end-w.first)
 	}
 	return s.finish(w.end > 0)
 }

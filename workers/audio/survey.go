@@ -23,6 +23,7 @@ import (
 // no time anywhere else.
 type grid struct {
 	step   int     // samples; 0: the times are good as they are
+	rate   int     // samples/s; frames of another rate, after a change, are on no grid
 	origin int     // one point of it: where the first frame of the track ends
 	shift  float64 // of the source's times from the grid, on average
 }
@@ -31,7 +32,8 @@ type grid struct {
 func (g grid) expression(from int) string {
 	at := "PTS"
 	if g.step > 0 {
-		at = fmt.Sprintf("%d+%d*round((PTS-%.3f)/%d)", g.origin, g.step, float64(g.origin)+g.shift, g.step)
+		at = fmt.Sprintf("if(eq(SR,%d),%d+%d*round((PTS-%.3f)/%d),PTS)",
+			g.rate, g.origin, g.step, float64(g.origin)+g.shift, g.step)
 	}
 	return fmt.Sprintf("%s-%d/TB", at, from)
 }
@@ -146,7 +148,7 @@ func (l frameList) grid(codec string) grid {
 	if step < minStep || math.Abs(shift) > float64(l.rate)/100 {
 		return grid{}
 	}
-	return grid{step: step, origin: end, shift: shift}
+	return grid{step: step, rate: l.rate, origin: end, shift: shift}
 }
 
 func gcd(a, b int) int {

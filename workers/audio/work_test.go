@@ -126,6 +126,11 @@ func samplesOf(t *testing.T, file string) []float32 {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return floats(data)
+}
+
+// floats are little-endian 32-bit floats.
+func floats(data []byte) []float32 {
 	samples := make([]float32, len(data)/4)
 	for i := range samples {
 		samples[i] = math.Float32frombits(binary.LittleEndian.Uint32(data[4*i:]))

@@ -15,6 +15,7 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/encode"
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 	"github.com/reelmill/reelmill/workers/internal/picture"
+	"github.com/reelmill/reelmill/workers/internal/sound"
 )
 
 // Worker is the worker type "watermark".
@@ -49,7 +50,7 @@ const (
 	shortEdge  = 1080
 	maxrate    = 9000 // kbit/s
 	outputName = "watermarked"
-	sampleRate = "48000"
+	sampleRate = 48000
 )
 
 // Work implements workers.Worker.
@@ -90,10 +91,24 @@ func (r run) run(ctx context.Context) (pipeline.Output, error) {
 	step := encode.Step{
 		Tools: r.tools, Dir: r.job.Dir, Duration: r.media.Duration, Progress: r.job.Progress, To: 0.95,
 	}
-	if err := step.Run(ctx, r.command(input, mark.Bounds())); err != nil {
+	if err := r.encode(ctx, step, input, mark.Bounds()); err != nil {
 		return pipeline.Output{}, err
 	}
 	return r.publish(ctx)
+}
+
+// encode runs ffmpeg with the default sound beside it, when there is one.
+func (r run) encode(ctx context.Context, step encode.Step, input string, mark image.Rectangle) error {
+	a, ok := r.sound()
+	if !ok {
+		return step.Run(ctx, r.command(input, mark, nil))
+	}
+	track := sound.Track{
+		Tools: r.tools, Dir: r.job.Dir, Source: a, Input: picture.Source(input, r.media),
+		Rate: sampleRate, Channels: 2, Until: int64(r.media.Duration * sampleRate),
+	}
+	_, err := track.Encode(ctx, step, r.command(input, mark, &track))
+	return err
 }
 
 // mark draws the image or the text at the size that it has in the picture.
@@ -121,8 +136,8 @@ func (r run) mark(ctx context.Context) (*image.NRGBA, error) {
 	return img, nil
 }
 
-// command overlays the mark on the upright picture; the default sound goes with it.
-func (r run) command(input string, mark image.Rectangle) ffmpeg.Command {
+// command overlays the mark on the upright picture; track, which is nil for none, goes with it.
+func (r run) command(input string, mark image.Rectangle, track *sound.Track) ffmpeg.Command {
 	x, y := r.params.place(r.size, mark.Dx(), mark.Dy())
 	rate := picture.SourceRate(r.media.Video)
 	links := []string{
@@ -142,19 +157,16 @@ func (r run) command(input string, mark image.Rectangle) ffmpeg.Command {
 		Options: append(picture.H264(picture.Basic, maxrate, rate), option("movflags", "+faststart"),
 			option("video_track_timescale", strconv.Itoa(rate.Timescale()))),
 	}
-	if a, ok := r.sound(); ok {
-		links = append(links, ffmpeg.Link([]string{"0:" + strconv.Itoa(a.Stream)}, ffmpeg.Chain(
-			ffmpeg.Node("aresample", option("", sampleRate), option("async", "1"), option("first_pts", "0")),
-			ffmpeg.Node("aformat", option("sample_fmts", "fltp"), option("channel_layouts", "stereo")),
-		), []string{"a"}))
-		out.Maps = append(out.Maps, "[a]")
-		out.Options = append(out.Options, option("c:a", "aac"), option("b:a", "128k"), option("ac", "2"))
+	inputs := []ffmpeg.Input{
+		picture.Source(input, r.media), {Path: r.file("mark.png"), Demuxer: "png_pipe", Trusted: true},
+	}
+	if track != nil {
+		inputs = append(inputs, track.Samples())
+		out.Maps = append(out.Maps, "2:0")
+		out.Options = append(out.Options, sound.AAC()...)
 	}
 	return ffmpeg.Command{
-		Inputs: []ffmpeg.Input{
-			picture.Source(input, r.media), {Path: r.file("mark.png"), Demuxer: "png_pipe", Trusted: true},
-		},
-		Filter: ffmpeg.Graph(links...), Outputs: []ffmpeg.Output{out},
+		Inputs: inputs, Filter: ffmpeg.Graph(links...), Outputs: []ffmpeg.Output{out},
 		Global: []ffmpeg.Option{option("max_error_rate", "1")},
 	}
 }

@@ -184,6 +184,48 @@ func FuzzDecodeImage(f *testing.F) {
 	})
 }
 
+// TestSoundThatChanges: television that goes from stereo to 5.1 is watermarked, and heard before and after.
+func TestSoundThatChanges(t *testing.T) {
+	part := func(name, layout, hertz, offset string) []byte {
+		data, err := os.ReadFile(workertest.Clip(t, name, slices.Concat(workertest.Pattern("64x64", "5", "2"),
+			[]string{"-f", "lavfi", "-i", "sine=f=" + hertz + ":r=48000:d=2,aformat=channel_layouts=" + layout},
+			x264, []string{"-c:a", "ac3", "-muxdelay", "0", "-output_ts_offset", offset})...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return data
+	}
+	source := filepath.Join(t.TempDir(), "a.ts")
+	both := slices.Concat(part("a.ts", "stereo", "440", "0"), part("b.ts", "5.1(side)", "880", "2"))
+	if err := os.WriteFile(source, both, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m := withSound(media(64, 64, 4))
+	m.Container, m.Audio[0].Codec, m.Audio[0].Channels = "mpegts", "ac3", 2
+	out := workertest.Run(t, workertest.Case{
+		Registry: registry(), Worker: "watermark", Params: `{"text":"A"}`, Source: source, Media: m,
+	})
+	data, err := os.ReadFile(workertest.Clip(t, "pcm.raw", "-i", out.Store.Local(out.Results["watermark"].Outputs[0]),
+		"-vn", "-ac", "1", "-ar", "48000", "-f", "s16le"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if seconds := float64(len(data)) / 96000; seconds < 3.9 || seconds > 4.1 {
+		t.Errorf("%.3f s of sound", seconds)
+	}
+	for from, want := range map[int]int{24000: 440, 120000: 880} { // crossings in half a second
+		crossings := 0
+		for i := from; i < from+24000; i++ {
+			if (data[2*i+1] < 128) != (data[2*i+3] < 128) {
+				crossings++
+			}
+		}
+		if crossings < want-20 || crossings > want+20 {
+			t.Errorf("%d crossings at %.1f s, want %d", crossings, float64(from)/48000, want)
+		}
+	}
+}
+
 func TestParams(t *testing.T) {
 	w, planner := New(ffmpeg.Tools{}), registry()
 	for raw, ok := range map[string]bool{

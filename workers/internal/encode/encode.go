@@ -5,6 +5,7 @@ package encode
 import (
 	"cmp"
 	"context"
+	"os"
 	"time"
 
 	"github.com/reelmill/reelmill/pipeline"
@@ -27,13 +28,15 @@ type Step struct {
 	Progress func(fraction, speed float64) // nil: nobody asks
 	From, To float64                       // the share of the job's progress that this run is
 	Nice     int                           // added to ffmpeg's niceness
+	Stdin    *os.File                      // what the input that is a pipe reads; closed by Run
+	Pulse    *ffmpeg.Pulse                 // shared with the run at the other end of the pipe
 }
 
 // Run runs c, with the threads of the tools when it names none, and reports its progress. Its error has a
 // code (Fault). It says nothing of the output: verify it.
 func (s Step) Run(ctx context.Context, c ffmpeg.Command) error {
 	c.Threads = cmp.Or(c.Threads, s.Tools.Threads, Threads())
-	options := ffmpeg.RunOptions{Dir: s.Dir, Duration: seconds(s.Duration), Nice: s.Nice}
+	options := ffmpeg.RunOptions{Dir: s.Dir, Duration: seconds(s.Duration), Nice: s.Nice, Stdin: s.Stdin, Pulse: s.Pulse}
 	if s.Progress != nil {
 		options.Progress = func(p ffmpeg.Progress) {
 			s.Progress(s.From+(s.To-s.From)*p.Fraction, p.Speed)

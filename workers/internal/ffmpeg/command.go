@@ -13,6 +13,8 @@ import (
 type Input struct {
 	// Path is a local file, named by us. It gets a "file:" prefix, so a leading dash or a colon is harmless.
 	Path string
+	// Pipe reads RunOptions.Stdin instead of Path, which must be empty. One input of a command may.
+	Pipe bool
 	// Demuxer forces the container parser (-f), best from Sniff. Empty: ffmpeg guesses within the allow list.
 	Demuxer string
 	// Trusted adds our own image and raw formats to the demuxer allow list; set it only for files that this
@@ -29,7 +31,7 @@ type Input struct {
 // Output is one file to write.
 type Output struct {
 	// Path is a local file, "file:" prefixed and overwritten. Empty is allowed for Format "null", and for
-	// "framecrc" and "framemd5", which write to stdout then (RunOptions.Stdout).
+	// "framecrc", "framemd5" and a fragmented "mov", which write to stdout then (RunOptions.Stdout).
 	Path string
 	// Format is the muxer (-f); required, since guessing from a name is how surprises start.
 	Format string
@@ -98,7 +100,7 @@ func appendOption(args []string, o Option) []string {
 
 // inputOptions lists everything between two inputs, in order.
 func (c Command) inputOptions(in Input) []Option {
-	opts := hardenedInput(in.Trusted)
+	opts := hardenedInput(in)
 	if in.Demuxer != "" {
 		opts = append(opts, Option{"f", in.Demuxer})
 	}
@@ -126,6 +128,14 @@ func (c Command) outputOptions(out Output) []Option {
 	}
 	opts = append(opts, out.Options...)
 	return append(opts, Option{"f", out.Format})
+}
+
+// source is the input's name in argv.
+func (in Input) source() string {
+	if in.Pipe {
+		return "pipe:0"
+	}
+	return "file:" + in.Path
 }
 
 // target is the output's name in argv.
@@ -186,7 +196,11 @@ func (c Command) check() error {
 }
 
 func (in Input) check() error {
-	if err := checkPath(in.Path); err != nil {
+	if in.Pipe {
+		if in.Path != "" || in.Demuxer == "" {
+			return errors.New("a pipe with a path, or without a demuxer")
+		}
+	} else if err := checkPath(in.Path); err != nil {
 		return err
 	}
 	if in.Demuxer != "" && !formatName.MatchString(in.Demuxer) {
@@ -199,7 +213,7 @@ func (in Input) check() error {
 }
 
 // nameless are the formats that need no file.
-var nameless = map[string]bool{"null": true, "framecrc": true, "framemd5": true}
+var nameless = map[string]bool{"null": true, "framecrc": true, "framemd5": true, "mov": true}
 
 func (o Output) check() error {
 	if o.Format == "" || !formatName.MatchString(o.Format) {

@@ -32,7 +32,7 @@ func (c Command) compile() (args []string, err error) {
 	all := make([]*ffgo.Stream, 0, len(c.Inputs)+len(c.Outputs))
 	for i, in := range c.Inputs {
 		kw := t.kwargs(c.inputOptions(in))
-		inputs[i] = ffgo.Input(t.tag("file:"+in.Path), kw)
+		inputs[i] = ffgo.Input(t.tag(in.source()), kw)
 		asOutput := *inputs[i]
 		asOutput.Type = "OutputStream" // what MergeOutputs accepts; the node stays an input
 		all = append(all, &asOutput)

@@ -56,13 +56,16 @@ func codecWhitelist() string {
 }
 
 // hardenedInput returns the options that stand before every -i, in order.
-func hardenedInput(trusted bool) []Option {
-	formats := formatWhitelist
-	if trusted {
+func hardenedInput(in Input) []Option {
+	formats, protocol := formatWhitelist, "file"
+	if in.Trusted {
 		formats += "," + trustedFormats
 	}
+	if in.Pipe {
+		protocol = "pipe"
+	}
 	return []Option{
-		{"protocol_whitelist", "file"},
+		{"protocol_whitelist", protocol},
 		{"format_whitelist", formats},
 		{"codec_whitelist", codecWhitelist()},
 		{"max_streams", strconv.Itoa(maxStreams)},

@@ -147,7 +147,7 @@ func (t Tools) ffprobe(
 		return err
 	}
 	args := []string{"-hide_banner", "-v", "error", "-max_alloc", strconv.Itoa(maxAlloc)}
-	for _, opt := range hardenedInput(in.Trusted) {
+	for _, opt := range hardenedInput(in) {
 		args = appendOption(args, opt)
 	}
 	if in.Demuxer != "" {

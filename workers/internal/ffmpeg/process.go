@@ -25,6 +25,7 @@ type launch struct {
 	args    []string
 	dir     string
 	env     []string
+	stdin   *os.File // closed here once the child has it; nil: /dev/null
 	stdout  io.Writer
 	stderr  io.Writer
 	extra   *os.File // becomes fd 3; closed here once the child has it
@@ -60,6 +61,10 @@ func (l launch) run(ctx context.Context) result {
 	cmd := exec.CommandContext(ctx, l.path, l.args...)
 	cmd.Dir = l.dir
 	cmd.Env = append([]string{}, l.env...) // never nil: nil would hand our own environment over
+	if l.stdin != nil {
+		cmd.Stdin = l.stdin
+		defer l.stdin.Close()
+	}
 	cmd.Stdout, cmd.Stderr = l.stdout, l.stderr
 	cmd.SysProcAttr = processAttributes()
 	cmd.WaitDelay = killGrace
@@ -78,6 +83,9 @@ func (l launch) run(ctx context.Context) result {
 	}
 	if l.extra != nil {
 		_ = l.extra.Close() // the child has its copy; a second Close above only reports ErrClosed
+	}
+	if l.stdin != nil {
+		_ = l.stdin.Close() // so that whoever writes to the pipe hears of the child's end
 	}
 	limitErr := setLimits(cmd.Process.Pid, l.limits)
 	if limitErr != nil && !errors.Is(limitErr, syscall.ESRCH) {

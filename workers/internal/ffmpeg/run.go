@@ -28,6 +28,12 @@ type RunOptions struct {
 	// Stderr and Stdout get a copy of what ffmpeg writes there, raw and untrusted: for filters that report
 	// through the log. Default: none; stdout is thrown away.
 	Stderr, Stdout io.Writer
+	// Stdin is what Input.Pipe reads, the reading end of a pipe. It is closed once ffmpeg has it, and before
+	// Run returns in any case. Default: none.
+	Stdin *os.File
+	// Pulse is shared by runs that wait for each other, such as the two ends of a pipe: what one shows of life
+	// counts for all. Default: one of its own.
+	Pulse *Pulse
 	// Nice is added to ffmpeg's niceness (0..19), Linux only. Default 0.
 	Nice int
 	// Limits are resource limits. Default: none.
@@ -43,6 +49,9 @@ const (
 // verify it. Every failure of the process is an *Error; a malformed command and a missing program are other
 // errors. When ctx ends, ffmpeg and all it started are killed and waited for, and the error is KindCanceled.
 func (t Tools) Run(ctx context.Context, c Command, o RunOptions) error {
+	if o.Stdin != nil {
+		defer o.Stdin.Close() // closed twice as a rule; read only
+	}
 	args, err := c.Args()
 	if err != nil {
 		return err
@@ -59,7 +68,7 @@ func (t Tools) Run(ctx context.Context, c Command, o RunOptions) error {
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	watch := newWatchdog(o.Stall, cancel)
+	watch := newWatchdog(o.Stall, o.Pulse, cancel)
 	reports := make(chan struct{})
 	go func() {
 		defer close(reports)
@@ -69,7 +78,7 @@ func (t Tools) Run(ctx context.Context, c Command, o RunOptions) error {
 	stderr := c.tail(o)
 	res := execute(ctx, launch{
 		path: path, args: args, dir: o.Dir, env: c.Env, extra: w, limits: o.Limits, nice: o.Nice,
-		stdout: o.Stdout, stderr: tee(stderr, o.Stderr), started: watch.start,
+		stdin: o.Stdin, stdout: o.Stdout, stderr: tee(stderr, o.Stderr), started: watch.start,
 	})
 	watch.stop()
 	// The pipe ends with ffmpeg. Should a stray child still hold it, stop listening.
@@ -116,28 +125,43 @@ func readProgress(r io.Reader, o RunOptions, watch *watchdog) {
 	_, _ = io.Copy(io.Discard, r) // after a line too long, keep ffmpeg from blocking on a full pipe
 }
 
-// watchdog cancels a run that shows no sign of life.
-type watchdog struct {
-	limit    time.Duration
-	cancel   context.CancelCauseFunc
-	base     time.Time    // monotonic origin, so that a clock jump kills nothing
-	reported atomic.Int64 // when the last report came, nanoseconds since base
-	quit     chan struct{}
-	done     chan struct{}
+// Pulse is when runs that wait for each other last showed a sign of life. The zero value is ready.
+type Pulse struct {
+	reported atomic.Int64 // when the last report came, nanoseconds since epoch
+	busy     atomic.Int64 // when CPU time was last seen to have been used, likewise
 }
 
-func newWatchdog(limit time.Duration, cancel context.CancelCauseFunc) *watchdog {
+// epoch is a monotonic origin, so that a clock jump kills nothing.
+var epoch = time.Now()
+
+func (p *Pulse) report() { p.reported.Store(int64(time.Since(epoch))) }
+func (p *Pulse) work()   { p.busy.Store(int64(time.Since(epoch))) }
+
+// watchdog cancels a run that shows no sign of life.
+type watchdog struct {
+	limit  time.Duration
+	cancel context.CancelCauseFunc
+	pulse  *Pulse
+	quit   chan struct{}
+	done   chan struct{}
+}
+
+func newWatchdog(limit time.Duration, pulse *Pulse, cancel context.CancelCauseFunc) *watchdog {
 	if limit == 0 {
 		limit = defaultStall
 	}
-	return &watchdog{limit: limit, cancel: cancel, base: time.Now()}
+	if pulse == nil {
+		pulse = &Pulse{}
+	}
+	return &watchdog{limit: limit, pulse: pulse, cancel: cancel}
 }
 
-func (w *watchdog) report() { w.reported.Store(int64(time.Since(w.base))) }
+func (w *watchdog) report() { w.pulse.report() }
 
 // start begins to watch a process. It is called once, before stop.
 func (w *watchdog) start(pid int) {
-	w.report()
+	w.pulse.report()
+	w.pulse.work()
 	if w.limit < 0 {
 		return
 	}
@@ -156,18 +180,20 @@ func (w *watchdog) watch(pid int) {
 	defer close(w.done)
 	tick := time.NewTicker(max(w.limit/8, 5*time.Millisecond))
 	defer tick.Stop()
-	busy, ticks := time.Since(w.base), cpuTicks(pid)
+	ticks := cpuTicks(pid)
 	for {
 		select {
 		case <-w.quit:
 			return
 		case <-tick.C:
-			now := time.Since(w.base)
 			if t := cpuTicks(pid); t != ticks {
-				busy, ticks = now, t
+				w.pulse.work()
+				ticks = t
 			}
-			silent := now - time.Duration(w.reported.Load())
-			if silent >= busyFactor*w.limit || silent >= w.limit && now-busy >= w.limit {
+			now := time.Since(epoch)
+			idle := now - time.Duration(w.pulse.busy.Load())
+			silent := now - time.Duration(w.pulse.reported.Load())
+			if silent >= busyFactor*w.limit || silent >= w.limit && idle >= w.limit {
 				w.cancel(fmt.Errorf("%w for %v", ErrStalled, silent.Round(time.Millisecond)))
 				return
 			}

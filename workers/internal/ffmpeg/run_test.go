@@ -202,6 +202,71 @@ func TestRunStall(t *testing.T) {
 	}
 }
 
+// TestRunsThatWaitForEachOther: one that waits for its input is alive while another with its pulse is.
+func TestRunsThatWaitForEachOther(t *testing.T) {
+	const stall = 400 * time.Millisecond
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	var other Pulse
+	ended := make(chan error, 1)
+	go func() {
+		ended <- script(t, "read line && [ $line = go ]").Run(testContext(t), toNull("in.mp4"),
+			RunOptions{Stall: stall, Stdin: r, Pulse: &other})
+	}()
+	tick := time.NewTicker(stall / 20)
+	defer tick.Stop()
+	for range 60 { // three times as long as one alone may stand still
+		<-tick.C
+		other.report()
+	}
+	if _, err := w.WriteString("go\n"); err != nil {
+		t.Error(err)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestRunReadsAPipe, and whoever writes to it hears of the end.
+func TestRunReadsAPipe(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	var out bytes.Buffer
+	ended := make(chan error, 1)
+	go func() {
+		ended <- Tools{}.Run(testContext(t), Command{
+			Inputs: []Input{{Pipe: true, Demuxer: "f32le", Trusted: true, Limit: time.Second,
+				Options: []Option{{"ar", "8000"}, {"ac", "1"}}}},
+			Outputs: []Output{{Format: "framecrc", Maps: []string{"0:0"}, Options: []Option{{"c:a", "pcm_s16le"}}}},
+		}, RunOptions{Stdin: r, Stdout: &out})
+	}()
+	for err == nil {
+		_, err = w.Write(make([]byte, 4000))
+	}
+	if !errors.Is(err, syscall.EPIPE) {
+		t.Errorf("after the end: %v", err)
+	}
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	samples := 0
+	for line := range strings.Lines(out.String()) {
+		var stream, decode, at, n int
+		if k, _ := fmt.Sscanf(line, "%d, %d, %d, %d,", &stream, &decode, &at, &n); k == 4 {
+			samples += n
+		}
+	}
+	if samples != 8000 {
+		t.Errorf("%d samples of the pipe", samples)
+	}
+}
+
 func TestRunReportsKeepItAlive(t *testing.T) {
 	tools := script(t, "for i in 1 2 3 4 5 6 7 8; do echo frame=$i >&3; echo progress=continue >&3; sleep 0.5; done")
 	n := 0

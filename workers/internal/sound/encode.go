@@ -1,0 +1,99 @@
+package sound
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"syscall"
+
+	"github.com/reelmill/reelmill/workers/internal/encode"
+	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
+)
+
+// Samples is the input that Encode gives to ffmpeg: 32-bit float samples of the track's rate and channels, the first of
+// them at time 0.
+func (t Track) Samples() ffmpeg.Input {
+	return ffmpeg.Input{Pipe: true, Demuxer: "f32le", Trusted: true, Options: []ffmpeg.Option{
+		option("ar", itoa(t.Rate)), option("ac", itoa(t.Channels)),
+	}}
+}
+
+// AAC are the options of the encoder of all sound: AAC-LC of 128 kbit/s.
+func AAC() []ffmpeg.Option { return aac("twoloop") }
+
+// SteadyAAC are those of the search that is nearer to the peaks of what it encodes, for a mix that AAC brings
+// above MaxPeak: tones with noise come out up to 5 dB higher there. It is no choice for all, since it takes up
+// to 1.4 dB from tones of full level.
+func SteadyAAC() []ffmpeg.Option { return aac("fast") }
+
+func aac(search string) []ffmpeg.Option {
+	return []ffmpeg.Option{
+		option("c:a", "aac"), option("profile:a", "aac_low"), option("b:a", "128k"), option("aac_coder", search),
+	}
+}
+
+// Encode runs c, one input of which is t.Samples(), by step. heard reports whether the source had any sound,
+// even before or after what is wanted. Its error has a code, as that of step.Run.
+func (t Track) Encode(ctx context.Context, step encode.Step, c ffmpeg.Command) (heard bool, err error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return false, err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	step.Stdin, step.Pulse = r, &ffmpeg.Pulse{}
+	type played struct {
+		heard bool
+		err   error
+	}
+	done := make(chan played, 1)
+	go func() {
+		line, err := t.play(ctx, w, step.Pulse)
+		done <- played{line.heard, errors.Join(err, w.Close())}
+	}()
+	err = step.Run(ctx, c)
+	failed := err != nil
+	if failed {
+		stop()
+	}
+	p := <-done
+	if !failed {
+		err = encode.Fault(ctx, p.err)
+	}
+	return p.heard, err
+}
+
+// play decodes the track and writes what is wanted of it to w. A reader that has enough is no error.
+func (t Track) play(ctx context.Context, w io.Writer, pulse *ffmpeg.Pulse) (*timeline, error) {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	decoded, movie := io.Pipe()
+	done := make(chan error, 1)
+	go func() {
+		err := t.Tools.Run(ctx, t.command(), ffmpeg.RunOptions{
+			Dir: t.Dir, Stdout: movie, Nice: t.Nice, Pulse: pulse,
+		})
+		movie.CloseWithError(err) // nil is the end; its own error is nil
+		done <- err
+	}()
+	out := bufio.NewWriterSize(w, 64<<10)
+	line := t.timeline(out)
+	err := eachPiece(decoded, line.add)
+	if err == nil {
+		err = line.finish()
+	}
+	err = errors.Join(err, out.Flush())
+	decoded.CloseWithError(errEnough)
+	if errors.Is(err, errEnough) || errors.Is(err, syscall.EPIPE) {
+		stop()
+		<-done
+		return line, nil
+	}
+	if err != nil {
+		stop()
+	}
+	return line, cmp.Or(err, <-done)
+}

@@ -1,0 +1,235 @@
+package sound
+
+import "math"
+
+// Levels, as a share of full scale.
+var (
+	// ceiling is that of the true peaks of a mix, -2.5 dBFS: what is heard shall not be above MaxPeak, and
+	// encoding adds up to 1.5 dB as a rule.
+	ceiling = math.Pow(10, -2.5/20)
+	// knee is where one and two channels, which keep all that fits into full scale, are down at the ceiling:
+	// lossy codecs bring back a little more than full scale as a rule, and that is no loud mix.
+	knee = math.Pow(10, 3.0/20)
+)
+
+// Times of the limiter, in seconds.
+const (
+	attack  = 0.005 // gain falls over that time, before the peak
+	release = 1.0   // gain would rise from 0 to 1 in that time
+)
+
+// limiter lowers the gain of all channels around peaks. It works in four steps, each exact and of bounded
+// memory, so that a track in parts has the gains of the track in one go:
+//
+//  1. the gain that the sample at hand may have, by its true peak;
+//  2. not more than the one before and a step: the release;
+//  3. the least of those of the attack's time from here on;
+//  4. the mean of that over the attack's time up to here: a ramp that has arrived where the peak is.
+//
+// Samples come out as many as go in, none of them later: finish gives those that wait for what follows.
+type limiter struct {
+	channels int
+	mix      bool // limit to the ceiling; else what exceeds full scale
+	look     int  // attack in samples
+	step     float64
+	out      func([]float32) error
+
+	ring  []float32 // the latest samples, interleaved
+	mask  int       // of positions in ring
+	in    int       // samples that came
+	loud  int       // the last one that may be a peak, or may have one beside it
+	gain  float64   // after release
+	least deque
+	ramp  []float64 // what step 4 adds up
+	sum   float64
+	low   int // how many in ramp are below 1
+	ready []float32
+
+	highest float64 // peak that came
+	skip    int     // samples that come out and are none: they stand before the first
+}
+
+// newLimiter returns a limiter that calls out with what it has done; the samples are good until it returns.
+func newLimiter(rate, channels int, mix bool, out func([]float32) error) *limiter {
+	l := &limiter{
+		channels: channels, mix: mix, look: int(attack * float64(rate)), step: 1 / (release * float64(rate)),
+		out: out, gain: 1, loud: math.MinInt / 2,
+	}
+	size := 1
+	for size < l.look+2*reach+2 {
+		size *= 2
+	}
+	l.ring, l.mask = make([]float32, size*channels), size-1
+	l.ramp, l.sum = make([]float64, l.look+1), float64(l.look+1)
+	for i := range l.ramp {
+		l.ramp[i] = 1
+	}
+	l.skip = l.look
+	for range l.look {
+		l.sample(make([]float32, channels))
+	}
+	return l
+}
+
+// memory is how many samples before one have an influence on it.
+func (l *limiter) memory() int { return int(1/l.step) + 2*l.look + 2*reach + 2 }
+
+// add takes samples, interleaved.
+func (l *limiter) add(samples []float32) error {
+	l.ready = l.ready[:0]
+	for ; len(samples) > 0; samples = samples[l.channels:] {
+		l.sample(samples[:l.channels])
+	}
+	return l.out(l.ready)
+}
+
+// finish gives what has not come out yet.
+func (l *limiter) finish() error { return l.add(make([]float32, (l.look+reach)*l.channels)) }
+
+// sample takes one sample of each channel.
+func (l *limiter) sample(x []float32) {
+	at := (l.in & l.mask) * l.channels
+	copy(l.ring[at:at+l.channels], x)
+	for _, s := range x {
+		if s > quiet || s < -quiet {
+			l.loud = l.in
+		}
+	}
+	l.in++
+	n := l.in - 1 - reach
+	if n < 0 {
+		return
+	}
+	l.gain = min(l.allowed(n), l.gain+l.step)
+	l.least.push(n, l.gain)
+	if n < l.look {
+		return
+	}
+	l.emit(n - l.look)
+}
+
+// emit gives sample n its gain.
+func (l *limiter) emit(n int) {
+	least := l.least.from(n)
+	slot := &l.ramp[n%len(l.ramp)]
+	if *slot < 1 {
+		l.low--
+	}
+	if least < 1 {
+		l.low++
+	}
+	l.sum += least - *slot
+	*slot = least
+	if l.low == 0 {
+		l.sum = float64(len(l.ramp)) // no rounding is carried on
+	}
+	if l.skip > 0 {
+		l.skip--
+		return
+	}
+	gain := l.sum / float64(len(l.ramp))
+	at := (n & l.mask) * l.channels
+	for _, s := range l.ring[at : at+l.channels] {
+		if l.low > 0 {
+			s = float32(float64(s) * gain)
+		}
+		l.ready = append(l.ready, s)
+	}
+}
+
+// allowed is the gain that sample n may have; 1 when it is quiet.
+func (l *limiter) allowed(n int) float64 {
+	if n-reach > l.loud {
+		return 1
+	}
+	peak := 0.0
+	for c := range l.channels {
+		peak = max(peak, l.peak(n, c))
+	}
+	l.highest = max(l.highest, peak)
+	switch {
+	case l.mix && peak > ceiling:
+		return ceiling / peak
+	case !l.mix && peak > 1:
+		return aim(peak) / peak
+	}
+	return 1
+}
+
+// aim is the level that a peak above full scale gets.
+func aim(peak float64) float64 {
+	share := min(1, math.Log(peak)/math.Log(knee))
+	return math.Pow(ceiling, share)
+}
+
+// peak is the level of channel c at sample n, and in a mix of the wave between it and the next one too.
+func (l *limiter) peak(n, c int) float64 {
+	peak := math.Abs(float64(l.ring[(n&l.mask)*l.channels+c]))
+	if !l.mix {
+		return peak
+	}
+	var near [2 * reach]float64
+	for k := range near {
+		near[k] = float64(l.ring[((n-reach+1+k)&l.mask)*l.channels+c])
+	}
+	for p := range between {
+		sum := 0.0
+		for k, h := range between[p] {
+			sum += near[k] * h
+		}
+		peak = max(peak, math.Abs(sum))
+	}
+	return peak
+}
+
+// reach is how many samples to either side have a part in the wave between two.
+const reach = 8
+
+// quiet is the level below which no peak can lie between samples: the sums of the filters' parts are below
+// 1/quiet times the ceiling.
+const quiet = 0.3
+
+// between are the filters that give the wave at a quarter, a half and three quarters of the way to the next
+// sample: a windowed sinc, as in ITU-R BS.1770, annex 2.
+var between = func() (f [3][2 * reach]float64) {
+	for p := range f {
+		for k := range f[p] {
+			x := float64(k-reach+1) - float64(p+1)/4
+			window := math.Cos(math.Pi * x / (2 * (reach + 0.5)))
+			f[p][k] = math.Sin(math.Pi*x) / (math.Pi * x) * window * window
+		}
+	}
+	return f
+}()
+
+// deque finds the least of the latest values.
+type deque struct {
+	items []gainAt
+	head  int
+}
+
+type gainAt struct {
+	n    int
+	gain float64
+}
+
+func (d *deque) push(n int, gain float64) {
+	for len(d.items) > d.head && d.items[len(d.items)-1].gain >= gain {
+		d.items = d.items[:len(d.items)-1]
+	}
+	if d.head == len(d.items) {
+		d.items, d.head = d.items[:0], 0
+	} else if d.head > 1<<10 {
+		d.items = d.items[:copy(d.items, d.items[d.head:])]
+		d.head = 0
+	}
+	d.items = append(d.items, gainAt{n, gain})
+}
+
+// from returns the least of those from n on, and forgets the ones before.
+func (d *deque) from(n int) float64 {
+	for d.items[d.head].n < n {
+		d.head++
+	}
+	return d.items[d.head].gain
+}

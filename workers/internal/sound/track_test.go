@@ -1,0 +1,158 @@
+package sound
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
+	"github.com/reelmill/reelmill/workers/workertest"
+)
+
+// heard decodes the track to samples, interleaved.
+func heard(t *testing.T, track Track) []float32 {
+	t.Helper()
+	var out bytes.Buffer
+	if _, err := track.play(t.Context(), &out, nil); err != nil {
+		t.Fatal(err)
+	}
+	samples := make([]float32, out.Len()/4)
+	for i := range samples {
+		samples[i] = math.Float32frombits(binary.LittleEndian.Uint32(out.Bytes()[4*i:]))
+	}
+	return samples
+}
+
+// trackOf is the one track of a file, in stereo at 48 kHz.
+func trackOf(file, demuxer string, channels int) Track {
+	return Track{
+		Input: ffmpeg.Input{Path: file, Demuxer: demuxer}, Source: pipeline.AudioTrack{Channels: channels},
+		Rate: 48000, Channels: 2,
+	}
+}
+
+// levels are the RMS of the sides.
+func levels(samples []float32) (left, right float64) {
+	for i := 0; i < len(samples); i += 2 {
+		left += float64(samples[i]) * float64(samples[i])
+		right += float64(samples[i+1]) * float64(samples[i+1])
+	}
+	n := float64(len(samples) / 2)
+	return math.Sqrt(left / n), math.Sqrt(right / n)
+}
+
+// TestLevels: a tone in one channel of any layout is heard from where it belongs, as loud as it should be.
+func TestLevels(t *testing.T) {
+	const half, third = math.Sqrt2 / 2, 0.5 // 3 and 6 dB lower
+	for _, c := range []struct {
+		layout      string
+		channel     int
+		left, right float64 // of the level that the channel has
+	}{
+		{"mono", 0, 1, 1},
+		{"stereo", 0, 1, 0}, {"stereo", 1, 0, 1},
+		{"2.1", 1, 0, 1}, {"2.1", 2, 0.178, 0.178},
+		{"3.0", 2, half, half},
+		{"quad", 0, 1, 0}, {"quad", 2, half, 0}, {"quad", 3, 0, half},
+		{"4.0", 3, third, third},
+		{"5.1", 2, half, half}, {"5.1", 3, 0.178, 0.178}, {"5.1", 4, half, 0}, {"5.1(side)", 5, 0, half},
+		{"6.1", 0, 1, 0}, {"6.1", 4, third, third}, {"6.1", 5, half, 0},
+		{"7.1", 4, half, 0}, {"7.1", 5, 0, half}, {"7.1", 6, half, 0}, {"7.1", 7, 0, half},
+	} {
+		gains := make([]string, 0, 8)
+		channels := map[string]int{"mono": 1, "stereo": 2, "2.1": 3, "3.0": 3, "quad": 4, "4.0": 4, "6.1": 7, "7.1": 8}[c.layout]
+		for i := range max(channels, 6*(1-min(1, channels))) {
+			gain := 0.0
+			if i == c.channel {
+				gain = 0.5
+			}
+			gains = append(gains, fmt.Sprintf("%g*sin(2*PI*300*t)", gain))
+		}
+		file := workertest.Clip(t, "a.mkv", "-f", "lavfi", "-i",
+			"aevalsrc="+strings.Join(gains, "|")+":s=48000:d=0.5:c="+c.layout, "-c:a", "flac")
+		left, right := levels(heard(t, trackOf(file, "matroska", len(gains))))
+		if level := 0.5 * half; math.Abs(left-level*c.left) > 0.004 || math.Abs(right-level*c.right) > 0.004 {
+			t.Errorf("channel %d of %s: %.3f and %.3f, want %.3f and %.3f", c.channel, c.layout,
+				left/level, right/level, c.left, c.right)
+		}
+	}
+}
+
+// TestLayoutsWithoutAName: any number of channels up to 16 is heard, whatever the file says of their order.
+func TestLayoutsWithoutAName(t *testing.T) {
+	for _, channels := range []int{3, 4, 5, 6, 7, 8, 9, 10, 12, 16} {
+		tones := strings.TrimSuffix(strings.Repeat("0.05*sin(2*PI*300*t)|", channels), "|")
+		raw := workertest.Clip(t, "a.raw", "-f", "lavfi", "-i", "aevalsrc="+tones+":s=48000:d=0.3", "-f", "s16le")
+		file := workertest.Clip(t, "a.mkv", "-f", "s16le", "-ar", "48000", "-ac", fmt.Sprint(channels), "-i", raw, "-c", "copy")
+		samples := heard(t, trackOf(file, "matroska", channels))
+		left, right := levels(samples)
+		if len(samples) != 2*14400 || min(left, right) < 0.035 {
+			t.Errorf("%d channels: %d samples of %.3f and %.3f", channels, len(samples), left, right)
+		}
+	}
+}
+
+// TestForms: rates from 8 to 192 kHz and samples of any kind keep pitch, length and level; what is above full
+// scale is not clipped.
+func TestForms(t *testing.T) {
+	for _, c := range []struct {
+		codec string
+		rate  int
+		level float64
+	}{
+		{"pcm_s24le", 96000, 0.5}, {"pcm_s16le", 192000, 0.5}, {"pcm_u8", 8000, 0.5}, {"pcm_alaw", 8000, 0.5},
+		{"pcm_s32le", 44100, 1}, {"pcm_f32le", 48000, 1}, {"pcm_f32le", 48000, 4}, {"pcm_f64le", 96000, 2},
+	} {
+		file := workertest.Clip(t, "a.wav", "-f", "lavfi", "-i",
+			fmt.Sprintf("aevalsrc=%g*sin(2*PI*300*t)|%g*sin(2*PI*300*t):s=%d:d=1", c.level, c.level, c.rate), "-c:a", c.codec)
+		samples := heard(t, trackOf(file, "wav", 2))
+		middle := samples[2*12000 : 2*36000]
+		left, right := levels(middle)
+		want := min(c.level, 1) * math.Sqrt2 / 2
+		if c.level > 1 {
+			want = ceiling * math.Sqrt2 / 2
+		}
+		if math.Abs(left-want) > 0.02 || math.Abs(right-want) > 0.02 || math.Abs(float64(len(samples)-96000)) > 100 {
+			t.Errorf("%s at %d Hz: %d samples of %.3f and %.3f, want %.3f", c.codec, c.rate, len(samples), left, right, want)
+		}
+		if peak := slices.Max(samples); peak > 1.001 {
+			t.Errorf("%s at %d Hz: a peak of %.3f", c.codec, c.rate, peak)
+		}
+		crossings := 0
+		for i := 2; i < len(middle); i += 2 {
+			if (middle[i] < 0) != (middle[i-2] < 0) {
+				crossings++
+			}
+		}
+		if crossings < 298 || crossings > 302 {
+			t.Errorf("%s at %d Hz: %d crossings in half a second", c.codec, c.rate, crossings)
+		}
+	}
+}
+
+// TestPartsAreLimitedAsTheWhole: a part of a loud mix has the samples of the whole, from its first on.
+func TestPartsAreLimitedAsTheWhole(t *testing.T) {
+	file := workertest.Clip(t, "a.wav", "-f", "lavfi", "-i",
+		"aevalsrc="+strings.TrimSuffix(strings.Repeat("(1+sin(2*PI*0.7*t))*0.5*sin(2*PI*220*t+3*sin(2*PI*3*t))|", 6), "|")+
+			":s=48000:c=5.1:d=6", "-c:a", "pcm_s16le")
+	track := trackOf(file, "wav", 6)
+	whole := heard(t, track)
+	track.First, track.End = 4*48000, 5*48000
+	part := heard(t, track)
+	if len(part) != 2*48000 || len(whole) != 2*6*48000 {
+		t.Fatalf("%d samples of %d", len(part), len(whole))
+	}
+	for i, s := range part {
+		if want := whole[2*4*48000+i]; math.Abs(float64(s-want)) > 1e-6 {
+			t.Fatalf("sample %d of the part is %g, of the whole %g", i, s, want)
+		}
+	}
+	if peak := float64(slices.Max(whole)); peak > ceiling+1e-3 || peak < 0.9*ceiling {
+		t.Errorf("a peak of %.3f", peak)
+	}
+}
