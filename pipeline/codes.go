@@ -20,6 +20,7 @@ const (
 	CodeWorkerCrashed     Code = "worker_crashed"
 	CodeOutOfMemory       Code = "out_of_memory"
 	CodeDiskFull          Code = "disk_full"
+	CodeLogFull           Code = "log_full"
 	CodeStorageFailed     Code = "storage_failed"
 	CodeVerification      Code = "output_verification_failed"
 	CodeWorkerTypeUnknown Code = "worker_type_unknown"
@@ -88,6 +89,10 @@ var catalogue = map[Code]CodeEntry{
 		"Give the machine more memory or fewer slots."},
 	CodeDiskFull: {Resource, "The disk is full", "There was no room for scratch or outputs.",
 		"Free space; jobs are tried again."},
+	CodeLogFull: {Resource, "The event log is full",
+		"It is as large as it may become, but for what is kept free for work under way and for deletions.",
+		"Delete videos, which takes their events out of it; or let it grow, on the server: " +
+			"`reelmill streams apply --events-max-bytes SIZE --yes`. What waits then goes on by itself."},
 	CodeStorageFailed: {Transient, "The object store failed", "It refused or lost a read or write.",
 		"Check the object store; jobs are tried again."},
 	CodeVerification: {Transient, "An output failed verification",

@@ -262,8 +262,8 @@ func TestDelete(t *testing.T) {
 		t.Errorf("deleted %v", w.objects.deleted)
 	}
 	w.want() // thumbnail's task is withdrawn
-	// transcode-0001 and thumbnail were canceled, then all was told in one event, and purged.
-	if len(w.log.events) != 2 || w.log.events[0].ID != first.ID || w.log.sequence != before+3 {
+	// transcode-0001, which ran, was canceled, then all was told in one event, and purged.
+	if len(w.log.events) != 2 || w.log.events[0].ID != first.ID || w.log.sequence != before+2 {
 		t.Fatalf("the log ends at %d, and holds %+v", w.log.sequence, w.log.events)
 	}
 	var told pipeline.Purged
@@ -273,11 +273,64 @@ func TestDelete(t *testing.T) {
 	if len(told.Samples) != 1 || told.Samples[0].Metric != pipeline.MetricUploaded {
 		t.Errorf("samples %+v", told.Samples)
 	}
+	if gone := told.Removed.Sequences(); gone.Count() != w.log.sequence-2 || gone.Has(first.Sequence) {
+		t.Errorf("of %d events %v are said to be gone", w.log.sequence, gone)
+	}
 	_, _, err = pipeline.Accept(ctx, w.log, project, video, uploadOf(ladder().pipeline()), "")
 	if !errors.Is(err, pipeline.ErrDeleted) {
 		t.Errorf("uploaded again: %v", err)
 	}
 	mustBeValid(t, w.log.events...)
+}
+
+// late is an archive to which a process that was late appends while its video is purged.
+type late struct {
+	*memLog
+	append func()
+}
+
+func (l *late) Purge(ctx context.Context, p, v string, unwanted func(uint64) bool) error {
+	if l.append != nil {
+		l.append()
+		l.append = nil
+	}
+	return l.memLog.Purge(ctx, p, v, unwanted)
+}
+
+// TestDeletionTellsOfAllThatItRemoves: each event that is gone was told of first, late ones too.
+func TestDeletionTellsOfAllThatItRemoves(t *testing.T) {
+	ctx := context.Background()
+	w := newWorld(t, ladder())
+	w.accept(uploadOf(ladder().pipeline()))
+	w.run("inspect", accepted())
+	if _, err := pipeline.Delete(ctx, w.log, project, video); err != nil {
+		t.Fatal(err)
+	}
+	w.coord.Archive = &late{w.log, func() {
+		e, err := pipeline.NewEvent("worker", pipeline.JobStarted, pipeline.JobSubject(project, video, "late"), video,
+			pipeline.Event{}, pipeline.JobEvent{Job: "late"})
+		if err == nil {
+			_, err = w.log.Append(ctx, e, 0)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}}
+	w.settle()
+	var told pipeline.Purged
+	last := w.log.events[len(w.log.events)-1]
+	if err := last.Decode(&told); err != nil || last.Type != pipeline.VideoPurged {
+		t.Fatalf("the last event is %+v, %v", last, err)
+	}
+	for n := uint64(1); n <= w.log.sequence; n++ {
+		there := slices.ContainsFunc(w.log.events, func(e pipeline.Event) bool { return e.Sequence == n })
+		if there == told.Removed.Sequences().Has(n) {
+			t.Errorf("event %d is there: %t, and said to be gone: %t", n, there, !there)
+		}
+	}
+	if len(told.Samples) != 1 {
+		t.Errorf("samples %+v", told.Samples)
+	}
 }
 
 // raced is a log to which somebody else appends just before the first Append.

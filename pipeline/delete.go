@@ -30,49 +30,113 @@ func Delete(ctx context.Context, log Log, project, video string) (Event, error) 
 	}
 }
 
-// Purged is the data of video.purged: what the statistics count of a video whose events are gone.
+// Purged is the data of video.purged: what stays of a video whose events are gone.
 type Purged struct {
-	Samples []Sample `json:"samples,omitempty"`
+	Samples []Sample `json:"samples,omitempty"` // what the statistics count of it
+	// Removed says which events are gone, so that a gap in the log is known to be no loss. Nil where an earlier
+	// version did not tell.
+	Removed Runs `json:"removed,omitzero"`
 }
 
 // errForgotten ends the evaluation of a deleted video.
 var errForgotten = errors.New("the video is deleted")
 
 // forget cancels the open jobs of a deleted video, deletes its objects, and purges its events. A worker that
-// still runs one of the jobs loses its token with the cancellation, and removes its own output. What the
-// statistics need is told by video.purged first, so that they can be computed anew from the log.
+// still runs one of the jobs loses its token with the cancellation, and removes its own output.
 func (c *Coordinator) forget(ctx context.Context, v *Video) error {
 	if v.Deleted.Sequence == 0 {
 		return nil
 	}
 	if v.Uploaded.Sequence != 0 && v.Deleted.Type == VideoDeleted {
-		notify, err := v.openNotify()
-		if err != nil {
-			return err
-		}
-		if err := c.cancelJobs(ctx, v, v.Deleted, append(v.openJobs(), notify...)); err != nil {
+		if err := c.cancelDeleted(ctx, v); err != nil {
 			return err
 		}
 	}
 	if err := c.Objects.DeletePrefix(ctx, "videos/"+v.ID+"/"); err != nil {
 		return err
 	}
-	if v.Deleted.Type == VideoDeleted {
+	if err := c.purge(ctx, v); err != nil {
+		return err
+	}
+	return errForgotten
+}
+
+// cancelDeleted ends the jobs of a deleted video that have begun, and takes back the tasks of the others. What
+// never had an event needs none now: whoever begins it after all is told by video.deleted that nobody wants
+// it. So the deletion of a long film takes little room of a log that is nearly full.
+func (c *Coordinator) cancelDeleted(ctx context.Context, v *Video) error {
+	open, err := v.openNotify()
+	if err != nil {
+		return err
+	}
+	var begun []openJob
+	var idle []string
+	for _, j := range append(v.openJobs(), open...) {
+		if j.last.Sequence != 0 {
+			begun = append(begun, j)
+		} else {
+			idle = append(idle, j.Name)
+		}
+	}
+	if len(idle) > 0 {
+		if err := c.Tasks.Withdraw(ctx, v.Project, v.ID, idle...); err != nil {
+			return err
+		}
+	}
+	return c.cancelJobs(ctx, v, v.Deleted, begun)
+}
+
+// purge removes the events of a deleted video. Which they are, and what the statistics need of them, is told
+// first, by video.purged, which stays: a gap that none of these events tells of is a loss. What a process that
+// was late appends meanwhile is told of and removed in the same way.
+func (c *Coordinator) purge(ctx context.Context, v *Video) error {
+	at, subject := v.Deleted, DeletedSubject(v.Project, v.ID)
+	var told Purged
+	if at.Type == VideoPurged {
+		if err := at.Decode(&told); err != nil {
+			return err
+		}
+	}
+	for range maxConflicts {
 		history, err := c.Archive.History(ctx, v.Project, v.ID)
 		if err != nil {
 			return err
 		}
-		samples, err := SamplesOf(history)
-		if err != nil {
-			return err
+		left := sequencesBut(history, subject)
+		if len(left) == 0 && at.Type == VideoPurged {
+			return nil
 		}
-		told, subject := Purged{samples}, DeletedSubject(v.Project, v.ID)
-		if _, err := c.append(ctx, v, VideoPurged, subject, v.Deleted, told, v.Deleted.Sequence); err != nil {
+		removed := told.Removed.Sequences()
+		first, silent := at.Type == VideoDeleted, at.Type == VideoPurged && told.Removed == nil
+		if first {
+			if told.Samples, err = SamplesOf(history); err != nil {
+				return err
+			}
+		}
+		if first || !silent && len(left.Without(removed)) > 0 {
+			removed = Merge(append(left, removed...))
+			told.Removed = removed.Runs()
+			if at, err = c.append(ctx, v, VideoPurged, subject, at, told, at.Sequence); err != nil {
+				return err
+			}
+		}
+		if silent { // an earlier version did not tell, and half a truth would be taken for the whole
+			removed = left
+		}
+		if err := c.Archive.Purge(ctx, v.Project, v.ID, removed.Has); err != nil {
 			return err
 		}
 	}
-	if err := c.Archive.Purge(ctx, v.Project, v.ID); err != nil {
-		return err
+	return nil // what is late now comes with an event of its own
+}
+
+// sequencesBut returns the sequences of the events that are not on a subject.
+func sequencesBut(events []Event, subject string) Sequences {
+	var numbers []uint64
+	for _, e := range events {
+		if e.Subject != subject {
+			numbers = append(numbers, e.Sequence)
+		}
 	}
-	return errForgotten
+	return SequencesOf(numbers)
 }

@@ -49,8 +49,8 @@ type Tasks interface {
 type Archive interface {
 	// History returns every event of a video, in order.
 	History(ctx context.Context, project, video string) ([]Event, error)
-	// Purge removes every event of a video but those on its DeletedSubject.
-	Purge(ctx context.Context, project, video string) error
+	// Purge removes the events of a video whose sequence is unwanted, but none on its DeletedSubject.
+	Purge(ctx context.Context, project, video string, unwanted func(sequence uint64) bool) error
 }
 
 // Objects is the store as the coordinator sees it.

@@ -119,4 +119,4 @@ func TestCrashMatrix(t *testing.T) {
 // unpurged is an archive whose purge fails.
 type unpurged struct{ *memLog }
 
-func (unpurged) Purge(context.Context, string, string) error { return errDead }
+func (unpurged) Purge(context.Context, string, string, func(uint64) bool) error { return errDead }

@@ -59,9 +59,11 @@ func (l *memLog) History(context.Context, string, string) ([]pipeline.Event, err
 	return slices.Clone(l.events), nil
 }
 
-func (l *memLog) Purge(_ context.Context, p, v string) error {
+func (l *memLog) Purge(_ context.Context, p, v string, unwanted func(uint64) bool) error {
 	keep := pipeline.DeletedSubject(p, v)
-	l.events = slices.DeleteFunc(slices.Clone(l.events), func(e pipeline.Event) bool { return e.Subject != keep })
+	l.events = slices.DeleteFunc(slices.Clone(l.events), func(e pipeline.Event) bool {
+		return e.Subject != keep && unwanted(e.Sequence)
+	})
 	maps.DeleteFunc(l.last, func(subject string, _ pipeline.Event) bool { return subject != keep })
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/storage"
 	"github.com/reelmill/reelmill/storage/guard"
 )
@@ -26,6 +27,7 @@ func (n *node) ready(ctx context.Context) map[string]error {
 		"disk":    func(context.Context) error { return n.freeSpace() },
 		"catalog": n.caughtUp,
 		"store":   n.storeAnswers,
+		"log":     n.logRoom,
 	} {
 		all.Go(func() {
 			err := check(ctx)
@@ -118,6 +120,10 @@ func (n *node) reserve(total int64) int64 {
 	return min(max(2<<30, total/10), 20<<30)
 }
 
+// logRoom says pipeline.CodeLogFull when the event log is so full that uploads are refused, while the videos
+// under way can still end.
+func (n *node) logRoom(ctx context.Context) error { return n.bus.Fits(ctx, pipeline.VideoUploaded) }
+
 // roomFor returns the free bytes of the disk that dir is on, and how many are to be kept of all that it has.
 // When they are too few, what the loop keeps for later goes first.
 func (n *node) roomFor(dir string, of func(total int64) int64) (free, keep int64, err error) {
@@ -134,7 +140,10 @@ func (n *node) roomFor(dir string, of func(total int64) int64) (free, keep int64
 const minScratch = 256 << 20
 
 // admit says why no job is to be begun now.
-func (n *node) admit(context.Context) error {
+func (n *node) admit(ctx context.Context) error {
+	if err := n.bus.Fits(ctx, pipeline.JobStarted); err != nil {
+		return fmt.Errorf("no job is begun: %w", err)
+	}
 	if n.guard.State() == "open" {
 		return fmt.Errorf("no job is begun: %w", guard.ErrOpen)
 	}

@@ -62,6 +62,12 @@ var (
 	descFree    = prometheus.NewDesc("reelmill_disk_free_bytes", "Free bytes of the data disk.", nil, nil)
 	descReserve = prometheus.NewDesc("reelmill_disk_reserve_bytes",
 		"Free bytes of the data disk below which uploads are refused.", nil, nil)
+	descLogBytes = prometheus.NewDesc("reelmill_log_bytes", "Bytes of the event log.", nil, nil)
+	descLogMax   = prometheus.NewDesc("reelmill_log_max_bytes",
+		"Bytes that the event log may have: --events-max-bytes.", nil, nil)
+	descLogUploads = prometheus.NewDesc("reelmill_log_upload_bytes",
+		"Bytes of the event log above which uploads are refused, so that work under way and deletions have room.",
+		nil, nil)
 	descJobs = prometheus.NewDesc("reelmill_attempts_total",
 		"Attempts at jobs, by how they ended.", []string{"worker", "outcome"}, nil)
 	descRunning = prometheus.NewDesc("reelmill_attempts_running", "Attempts under way.", []string{"worker"}, nil)
@@ -186,7 +192,7 @@ func (m *metrics) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descRepairs, descLag, descPoisoned, descDepth, descScheduled, descDead, descPresent, descBreaker,
 		descOpened, descStoreRetries, descStoreFailures, descRestarts, descFree, descJobs, descRunning, descOldest,
-		descCoordinator, descQuorum, descReserve, descSlots, descBusy,
+		descCoordinator, descQuorum, descReserve, descSlots, descBusy, descLogBytes, descLogMax, descLogUploads,
 	} {
 		to <- d
 	}

@@ -254,7 +254,7 @@ func (n *node) openAPI(context.Context) error {
 		Limits:          n.limits,
 		WebhookDefault:  n.webhook.URL != "",
 		CheckWebhookURL: webhook.CheckURL,
-		Ready:           n.ready, FreeSpace: n.freeSpace, Stopping: n.stopping.Load,
+		Ready:           n.ready, FreeSpace: n.freeSpace, LogRoom: n.logRoom, Stopping: n.stopping.Load,
 		Logger: n.log, Version: version,
 	})
 	return err

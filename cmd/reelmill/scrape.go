@@ -123,8 +123,15 @@ func (m *metrics) queue(ctx context.Context, s sink) error {
 	return nil
 }
 
-// flow tells how far behind the log those are that follow it, where this node has them.
+// flow tells how full the log is, and how far behind it those are that follow it, where this node has them.
 func (m *metrics) flow(ctx context.Context, s sink) error {
+	room, err := m.node.bus.Room(ctx)
+	if err != nil {
+		return err
+	}
+	s.gauge(descLogBytes, float64(room.Bytes))
+	s.gauge(descLogMax, float64(room.Max))
+	s.gauge(descLogUploads, float64(room.Uploads))
 	if m.node.catalog == nil {
 		return nil
 	}

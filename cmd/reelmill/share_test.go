@@ -21,7 +21,10 @@ import (
 )
 
 // slicer is a worker whose video has many jobs that cost nothing and take a while.
-type slicer struct{ work time.Duration }
+type slicer struct {
+	work  time.Duration
+	until <-chan struct{} // instead of a while; may be nil
+}
 
 type slicesParams struct {
 	N int `json:"n"`
@@ -36,6 +39,13 @@ func (slicer) Plan(p slicesParams, _ pipeline.Media) ([]pipeline.Job, error) {
 }
 
 func (w slicer) Work(ctx context.Context, _ workers.Job[slicesParams]) (pipeline.Result, error) {
+	if w.until != nil {
+		select {
+		case <-w.until:
+		case <-ctx.Done():
+		}
+		return pipeline.Result{}, ctx.Err()
+	}
 	select {
 	case <-time.After(w.work):
 	case <-ctx.Done():
@@ -47,6 +57,12 @@ func (w slicer) Work(ctx context.Context, _ workers.Job[slicesParams]) (pipeline
 // two slots.
 func shareNode(t *testing.T, work time.Duration) *node {
 	t.Helper()
+	return shareNodeOf(t, slicer{work: work}, bus.Config{}, slog.New(slog.DiscardHandler))
+}
+
+func shareNodeOf(t *testing.T, slices slicer, c bus.Config, log *slog.Logger) *node {
+	t.Helper()
+	c.Exclusive = true
 	dir := t.TempDir()
 	server, err := embedded.Start(t.Context(), embedded.Config{Dir: filepath.Join(dir, "broker")})
 	check(t, err)
@@ -54,18 +70,20 @@ func shareNode(t *testing.T, work time.Duration) *node {
 	conn, err := server.Conn()
 	check(t, err)
 	t.Cleanup(conn.Close)
-	n := &node{nodeConfig: nodeConfig{data: dir, log: slog.New(slog.DiscardHandler)}}
-	n.bus, err = bus.Open(t.Context(), conn, bus.Config{Exclusive: true})
+	n := &node{nodeConfig: nodeConfig{data: dir, log: log}}
+	n.bus, err = bus.Open(t.Context(), conn, c)
 	check(t, err)
 	store, err := disk.Open(filepath.Join(dir, "objects"))
 	check(t, err)
 	t.Cleanup(func() { check(t, store.Close()) })
 	n.objects, n.registry = store, workers.NewRegistry()
 	workers.Add(n.registry, "inspect", idle{accept: true})
-	workers.Add(n.registry, "slices", slicer{work})
+	workers.Add(n.registry, "slices", slices)
 	n.loop, err = workers.NewLoop(workers.Config{
 		Log: n.bus, Tasks: loopTasks{n.bus}, Store: store, Registry: n.registry,
 		Scratch: filepath.Join(dir, "scratch"), Slots: map[string]int{"inspect": 2, "slices": 2},
+		Heartbeat: c.AckWait / 3, Logger: log,
+		Admit: func(ctx context.Context) error { return n.bus.Fits(ctx, pipeline.JobStarted) },
 	})
 	check(t, err)
 	check(t, n.openFlow(t.Context()))

@@ -70,6 +70,22 @@ func TestUploadToAServerThatStops(t *testing.T) {
 	wantProblem(t, w.Result(), w.Body.Bytes(), codeUnavailable)
 }
 
+// A full log is told of before the body is sent, and an upload that meets it later is refused in the same
+// words.
+func TestUploadToAFullLog(t *testing.T) {
+	full := pipeline.Fail(pipeline.CodeLogFull, "it has 7 of 8 GiB")
+	e := newEnv(t, func(c *Config) { c.LogRoom = func(context.Context) error { return full } })
+	resp, raw := answerOn(t, e.announce(1000, ""))
+	p := wantProblem(t, resp, raw, codeLogFull)
+	if p.Status != http.StatusInsufficientStorage || p.Detail != "it has 7 of 8 GiB" || !p.Retryable ||
+		!strings.Contains(p.Remedy, "Delete videos") {
+		t.Errorf("%+v", p)
+	}
+	if n := len(e.objects()); n != 0 {
+		t.Errorf("%d objects are stored", n)
+	}
+}
+
 func TestUploadPriority(t *testing.T) {
 	e := newEnv(t, nil)
 	for value, want := range map[string]pipeline.Priority{"high": pipeline.High, "normal": "", "": "", "bulk": pipeline.Bulk} {

@@ -101,6 +101,8 @@ type Config struct {
 	Ready func(ctx context.Context) map[string]error
 	// FreeSpace says why there is no room for an upload; not asked when nil.
 	FreeSpace func() error
+	// LogRoom says why the event log has no room for an upload, as a *pipeline.Error; not asked when nil.
+	LogRoom func(ctx context.Context) error
 	// Stopping says that the process is about to end: uploads are refused, while those under way go on. A server
 	// by Server knows by itself that it is shut down; not asked when nil.
 	Stopping func() bool
@@ -146,6 +148,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.FreeSpace == nil {
 		c.FreeSpace = func() error { return nil }
+	}
+	if c.LogRoom == nil {
+		c.LogRoom = func(context.Context) error { return nil }
 	}
 	if c.Stopping == nil {
 		c.Stopping = func() bool { return false }

@@ -53,6 +53,7 @@ const (
 	codeWebhookRefused       = code(pipeline.CodeWebhookRefused)
 	codeParameters           = code(pipeline.CodeParameters)
 	codeDiskFull             = code(pipeline.CodeDiskFull)
+	codeLogFull              = code(pipeline.CodeLogFull)
 	codeStorageFailed        = code(pipeline.CodeStorageFailed)
 	codeInternal             = code(pipeline.CodeInternal)
 )
@@ -117,6 +118,7 @@ var codes = map[code]codeEntry{
 	codeParameters: {422, "The parameters are invalid", false, "The detail names the field."},
 	codeDiskFull: {507, "The disk is full", true,
 		"Free space on the server; uploads are taken again then."},
+	codeLogFull:       {507, "The event log is full", true, pipeline.Describe(pipeline.CodeLogFull).Remedy},
 	codeStorageFailed: {503, "The object store failed", true, "Try again; check the object store."},
 	codeInternal: {500, "Internal error", true,
 		"The log of the server has the error under this request_id."},

@@ -149,6 +149,9 @@ func (s *server) admit(ctx context.Context) error {
 	if err := s.cfg.FreeSpace(); err != nil {
 		return fail(codeDiskFull, "The server has no room for uploads.").because(err)
 	}
+	if err := s.cfg.LogRoom(ctx); err != nil {
+		return err
+	}
 	if s.cfg.Backlog == nil {
 		return nil
 	}

@@ -81,9 +81,9 @@ func (c Config) validate() error {
 	return nil
 }
 
-// ErrFull says that the broker refused a message for want of room: the log has reached EventsMaxBytes, or the
-// disk is full. Nothing that is stored is dropped to make room. An error that is ErrFull also holds a
-// *pipeline.Error with pipeline.CodeDiskFull.
+// ErrFull says that there is no room for a message: the log has reached EventsMaxBytes, but for what is kept
+// free for others (Room), or the disk is full. Nothing that is stored is dropped to make room. An error that is
+// ErrFull also holds a *pipeline.Error with pipeline.CodeLogFull or pipeline.CodeDiskFull.
 var ErrFull = errors.New("the broker has no room")
 
 // Bus is the messaging of one process. It is a pipeline.Log and a pipeline.Tasks, and safe for concurrent
@@ -98,6 +98,7 @@ type Bus struct {
 	// direct says that the log is read by direct get: with replicas, one that lags could answer.
 	direct   atomic.Bool
 	replicas int           // of the log, when it was opened
+	fill     fullness      // of the log
 	poll     time.Duration // of Next, when no bell rings
 
 	mu     sync.Mutex

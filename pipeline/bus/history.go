@@ -135,18 +135,17 @@ func (b *Bus) fetchEvents(ctx context.Context, c jetstream.Consumer, events []pi
 	return events, nil
 }
 
-// Purge removes the events of a video from the log, but for those on its pipeline.DeletedSubject. Purging
-// again does nothing.
-//
-// Not given: that events which are appended while Purge runs are removed; whoever purges has first seen to it
-// that none will be.
-func (b *Bus) Purge(ctx context.Context, project, video string) error {
+// Purge removes the events of a video that are unwanted from the log, but none on its
+// pipeline.DeletedSubject. Purging again does nothing.
+func (b *Bus) Purge(ctx context.Context, project, video string, unwanted func(sequence uint64) bool) error {
 	if err := checkVideo(project, video); err != nil {
 		return fmt.Errorf("purge: %w", err)
 	}
 	keep := pipeline.DeletedSubject(project, video)
 	for _, filter := range historyOf(project, video) {
-		err := b.removeAll(ctx, streamEvents, filter, func(subject string) bool { return subject != keep })
+		err := b.removeAll(ctx, streamEvents, filter, func(m *message) bool {
+			return m.Subject != keep && unwanted(m.Sequence)
+		})
 		if err != nil {
 			return fmt.Errorf("purge %s: %w", video, err)
 		}

@@ -63,7 +63,7 @@ func TestHistoryIsThatOfOneVideoInOrder(t *testing.T) {
 	}
 	for _, bad := range []string{"*", ">", "a.b", ""} {
 		_, err := bus.History(soon(t), "default", bad)
-		if err == nil || bus.Purge(soon(t), "default", bad) == nil {
+		if err == nil || bus.Purge(soon(t), "default", bad, all) == nil {
 			t.Errorf("read or purged %q", bad)
 		}
 	}
@@ -108,9 +108,12 @@ func TestHistoryEndsWithItsContext(t *testing.T) {
 	}
 }
 
+// all is every sequence.
+func all(uint64) bool { return true }
+
 func TestPurgeLeavesTheEndAndOtherVideos(t *testing.T) {
 	bus := newBus(t, Config{})
-	must(t, bus.Purge(soon(t), "default", "vid_1"))
+	must(t, bus.Purge(soon(t), "default", "vid_1", all))
 	for _, video := range []string{"vid_1", "vid_2"} {
 		appendTo(t, bus, pipeline.UploadedSubject("default", video), pipeline.VideoUploaded)
 		appendTo(t, bus, pipeline.JobSubject("default", video, "a"), pipeline.JobStarted)
@@ -118,7 +121,7 @@ func TestPurgeLeavesTheEndAndOtherVideos(t *testing.T) {
 		appendTo(t, bus, pipeline.DeletedSubject("default", video), pipeline.VideoDeleted)
 	}
 	for range 2 {
-		must(t, bus.Purge(soon(t), "default", "vid_1"))
+		must(t, bus.Purge(soon(t), "default", "vid_1", all))
 		got, err := bus.History(soon(t), "default", "vid_1")
 		must(t, err)
 		if len(got) != 1 || got[0].Type != pipeline.VideoDeleted {

@@ -29,6 +29,11 @@ func (b *Bus) Append(ctx context.Context, e pipeline.Event, after uint64) (uint6
 	if err != nil {
 		return 0, fmt.Errorf("append %s: %w", e.Type, err)
 	}
+	size := int64(len(e.Subject) + len(doc) + messageOverhead)
+	if err := b.fits(ctx, e.Type, size); err != nil {
+		return 0, fmt.Errorf("append %s to %s: %w", e.Type, e.Subject, err)
+	}
+	b.fill.add(size)
 	m := &nats.Msg{Subject: e.Subject, Data: doc, Header: nats.Header{"content-type": {contentType}}}
 	ack, err := b.publish(ctx, m, jetstream.WithMsgID(e.ID), jetstream.WithExpectLastSequencePerSubject(after),
 		jetstream.WithExpectStream(streamEvents))

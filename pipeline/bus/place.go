@@ -164,8 +164,8 @@ func (b *Bus) Withdraw(ctx context.Context, project, video string, jobs ...strin
 	}
 	of := project + "." + video + ".*"
 	for _, filter := range []string{"retry." + of, "task.*.*.*." + of} { // a schedule may yet become a task
-		err := b.removeAll(ctx, streamTasks, filter, func(subject string) bool {
-			return unwanted[subject[strings.LastIndexByte(subject, '.')+1:]]
+		err := b.removeAll(ctx, streamTasks, filter, func(m *message) bool {
+			return unwanted[m.Subject[strings.LastIndexByte(m.Subject, '.')+1:]]
 		})
 		if err != nil {
 			return fmt.Errorf("withdraw jobs of %s: %w", video, err)

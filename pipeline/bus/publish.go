@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -41,10 +42,20 @@ func (b *Bus) publish(ctx context.Context, m *nats.Msg, opts ...jetstream.Publis
 		ack, err = b.js.PublishMsg(ctx, m, opts...)
 		return err
 	})
-	if isFull(err) {
-		err = &pipeline.Error{Code: pipeline.CodeDiskFull, Err: fmt.Errorf("%w: %w", ErrFull, err)}
+	return ack, explainFull(err)
+}
+
+// explainFull gives a refusal for want of room its code. A stream with a limit of its own is the log; what
+// else there is no room for is the disk's or the account's matter.
+func explainFull(err error) error {
+	if !isFull(err) {
+		return err
 	}
-	return ack, err
+	code := pipeline.CodeDiskFull
+	if strings.Contains(err.Error(), "maximum bytes exceeded") {
+		code = pipeline.CodeLogFull
+	}
+	return &pipeline.Error{Code: code, Detail: err.Error(), Err: fmt.Errorf("%w: %w", ErrFull, err)}
 }
 
 // isFull reports whether the server refused a message for want of room.

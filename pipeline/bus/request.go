@@ -153,14 +153,14 @@ func (b *Bus) countFrom(ctx context.Context, filter string, sequence uint64) (in
 // is wider past messages that it has delivered and not seen acknowledged (consumer.go, purge: adflr becomes
 // the delivery of the purged one): those never come again.
 func (b *Bus) removeAll(ctx context.Context, stream, filter string,
-	unwanted func(subject string) bool,
+	unwanted func(*message) bool,
 ) error {
 	for next := uint64(1); ; {
 		m, err := b.message(ctx, stream, want{Sequence: next, NextOf: filter})
 		if err != nil || m == nil {
 			return err
 		}
-		if unwanted(m.Subject) {
+		if unwanted(m) {
 			if _, err := b.remove(ctx, stream, m.Sequence); err != nil {
 				return fmt.Errorf("%s: %w", m.Subject, err)
 			}

@@ -1,0 +1,142 @@
+package bus
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+// Room is how full the event log is, in bytes as the server counts them. What may be appended depends on it,
+// so that a log which fills up never keeps a video from ending, or from being deleted: uploads are refused
+// first, then further attempts, then all but deletions.
+type Room struct {
+	Bytes, Max int64
+	// Uploads, Attempts and Work are the bytes above which no upload, no attempt, and nothing but deletions is
+	// taken: an eighth, a sixteenth and a thirty-second below Max, or 512, 256 and 128 MiB when that is less.
+	Uploads, Attempts, Work int64
+}
+
+func roomOf(bytes, limit int64) Room {
+	return Room{
+		Bytes: bytes, Max: limit,
+		Uploads:  limit - min(limit/8, 512<<20),
+		Attempts: limit - min(limit/16, 256<<20),
+		Work:     limit - min(limit/32, 128<<20),
+	}
+}
+
+// For returns the bytes up to which events of a type are appended.
+func (r Room) For(t pipeline.EventType) int64 {
+	switch t {
+	case pipeline.VideoUploaded:
+		return r.Uploads
+	case pipeline.JobStarted, pipeline.JobRequeued:
+		return r.Attempts
+	case pipeline.VideoDeleted, pipeline.VideoPurged, pipeline.JobCanceled:
+		return r.Max
+	}
+	return r.Work
+}
+
+// refusal returns the error for an event of a type that there is no room for.
+func (r Room) refusal(t pipeline.EventType) error {
+	return &pipeline.Error{
+		Code: pipeline.CodeLogFull, Err: ErrFull,
+		Detail: fmt.Sprintf("the event log has %s of %s, and %s is taken up to %s",
+			sizeOf(r.Bytes), sizeOf(r.Max), t, sizeOf(r.For(t))),
+	}
+}
+
+// sizeOf writes a number of bytes for people.
+func sizeOf(n int64) string {
+	if n < 1<<20 {
+		return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
+	}
+	return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+}
+
+// messageOverhead is about what the server adds to subject and data of an event: its headers and its record
+// (filestore.go, fileStoreMsgSize).
+const messageOverhead = 220
+
+// fillFresh is how long the size of the log is counted on from what was read. What other processes append
+// meanwhile is far less than what is kept free.
+const fillFresh = time.Second
+
+// fillTimeout bounds the read of the size: an event does not wait longer for it.
+const fillTimeout = 2 * time.Second
+
+// fullness is the size of the log as this process knows it: as it was read, and what it appended since.
+type fullness struct {
+	mu   sync.Mutex
+	room Room
+	read time.Time
+}
+
+// known returns what is known, and whether somebody is to read it anew: the caller, then.
+func (f *fullness) known() (r Room, stale bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if stale = time.Since(f.read) > fillFresh; stale {
+		f.read = time.Now() // one reads; the others go on with what is known
+	}
+	return f.room, stale
+}
+
+func (f *fullness) set(r Room) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.room, f.read = r, time.Now()
+}
+
+func (f *fullness) add(n int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.room.Bytes += n
+}
+
+// Room reads how full the log is.
+func (b *Bus) Room(ctx context.Context) (Room, error) {
+	var r Room
+	err := b.patiently(ctx, func(ctx context.Context) error {
+		stream, err := b.js.Stream(ctx, streamEvents)
+		if err == nil {
+			info := stream.CachedInfo()
+			r = roomOf(int64(info.State.Bytes), info.Config.MaxBytes)
+		}
+		return err
+	})
+	if err != nil {
+		return r, fmt.Errorf("read the size of the log: %w", err)
+	}
+	b.fill.set(r)
+	return r, nil
+}
+
+// Fits says ErrFull when an event of a type, of usual size, would be refused now for want of room in the log. A
+// broker that does not answer is no reason: what is appended then tells.
+func (b *Bus) Fits(ctx context.Context, t pipeline.EventType) error {
+	return b.fits(ctx, t, usualEvent)
+}
+
+// usualEvent is about what most events take.
+const usualEvent = 2 << 10
+
+// fits says ErrFull when an event of a type and size is not to be appended.
+func (b *Bus) fits(ctx context.Context, t pipeline.EventType, size int64) error {
+	r, stale := b.fill.known()
+	if stale || r.Bytes+size > r.For(t) {
+		limited, cancel := context.WithTimeout(ctx, fillTimeout)
+		defer cancel()
+		if now, err := b.Room(limited); err == nil {
+			r = now
+		}
+	}
+	if r.Max > 0 && r.Bytes+size > r.For(t) {
+		return r.refusal(t)
+	}
+	return nil
+}

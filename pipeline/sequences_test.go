@@ -1,0 +1,74 @@
+package pipeline_test
+
+import (
+	"encoding/json"
+	"reflect"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+// TestSequencesAreSets compares the sets with those of plain numbers.
+func TestSequencesAreSets(t *testing.T) {
+	numbers := rapid.SliceOf(rapid.Uint64Range(1, 40))
+	rapid.Check(t, func(t *rapid.T) {
+		a, b := numbers.Draw(t, "a"), numbers.Draw(t, "b")
+		s := pipeline.SequencesOf(a)
+		left := s.Without(pipeline.SequencesOf(b))
+		var count uint64
+		for n := uint64(0); n < 42; n++ {
+			if got, want := s.Has(n), slices.Contains(a, n); got != want {
+				t.Fatalf("%v has %d: %t", s, n, got)
+			}
+			if got, want := left.Has(n), slices.Contains(a, n) && !slices.Contains(b, n); got != want {
+				t.Fatalf("%v without %v is %v, which has %d: %t", a, b, left, n, got)
+			}
+			if s.Has(n) {
+				count++
+			}
+		}
+		if s.Count() != count {
+			t.Fatalf("%v has %d, counted %d", s, count, s.Count())
+		}
+		if back := s.Runs().Sequences(); len(s) > 0 && !reflect.DeepEqual(back, s) {
+			t.Fatalf("%v was written as %v and read as %v", s, s.Runs(), back)
+		}
+	})
+}
+
+// TestRunsAreWrittenAsTold is the wire format.
+func TestRunsAreWrittenAsTold(t *testing.T) {
+	s := pipeline.Merge([]pipeline.Range{{141, 141}, {120, 134}})
+	doc, err := json.Marshal(pipeline.Purged{Removed: s.Runs()})
+	if err != nil || string(doc) != `{"removed":[119,15,6,1]}` {
+		t.Errorf("written as %s, %v", doc, err)
+	}
+	if doc, err = json.Marshal(pipeline.Purged{Removed: pipeline.Sequences{}.Runs()}); string(doc) != `{"removed":[]}` {
+		t.Errorf("an empty set is written as %s, %v", doc, err)
+	}
+	if doc, err = json.Marshal(pipeline.Purged{}); string(doc) != `{}` {
+		t.Errorf("what is not known is written as %s, %v", doc, err)
+	}
+}
+
+// FuzzRuns reads sets that somebody else wrote.
+func FuzzRuns(f *testing.F) {
+	f.Add([]byte(`[119,15,6,1]`))
+	f.Add([]byte(`[18446744073709551615,18446744073709551615,1]`))
+	f.Fuzz(func(t *testing.T, doc []byte) {
+		var runs pipeline.Runs
+		if json.Unmarshal(doc, &runs) != nil {
+			return
+		}
+		last := uint64(0)
+		for _, r := range runs.Sequences() {
+			if r.First <= last || r.Last < r.First {
+				t.Fatalf("%v is read as %v", runs, runs.Sequences())
+			}
+			last = r.Last + 1
+		}
+	})
+}
