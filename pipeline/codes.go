@@ -6,6 +6,7 @@ const (
 	CodeMalformed         Code = "input_malformed"
 	CodeCodec             Code = "input_unsupported_codec"
 	CodeContainer         Code = "input_unsupported_container"
+	CodeEncrypted         Code = "input_encrypted"
 	CodeFetchFailed       Code = "input_fetch_failed"
 	CodeTooLong           Code = "input_too_long"
 	CodeTooLarge          Code = "input_too_large"
@@ -53,6 +54,9 @@ var catalogue = map[Code]CodeEntry{
 	CodeContainer: {Input, "The container is not supported",
 		"The file is media, but not in a container that may see untrusted input.",
 		"Remux it to MP4 or Matroska."},
+	CodeEncrypted: {Input, "The video is encrypted",
+		"Its picture or sound is protected (CENC, DRM, scrambling), and only who has the key can read it.",
+		"Upload the file as it was before it was protected, or one exported without protection."},
 	CodeFetchFailed: {Transient, "The source could not be read",
 		"The object store lost the source, or did not answer.",
 		"Check the object store; then retry the job."},

@@ -1,7 +1,8 @@
 // Package inspect is the worker that every video begins with: it says whether a file is a video that
 // ReelMill takes, and what is in it. It makes no outputs, its finding is the result.
 //
-//  1. The first bytes must be of a container on the list (sniff); ffmpeg's own guess is never asked.
+//  1. The first bytes must be of a container on the list (sniff); ffmpeg's own guess is never asked. The
+//     headers must not say that a track is encrypted (encrypted.go).
 //  2. A hardened ffprobe, bound to that container, reads the facts, which must lie within Limits.
 //  3. The one picture track that counts is chosen, by the number of its frames where there are several
 //     (tracks.go). A few of its frames are decoded, and sound that cannot be decoded is left out. Tracks

@@ -73,6 +73,9 @@ func (w *Worker) look(ctx context.Context, path, dir string) (*pipeline.Media, e
 	if !known {
 		return nil, foreign(head)
 	}
+	if err := checkEncrypted(path, info.Size(), demuxer, head); err != nil {
+		return nil, err
+	}
 	probe, err := w.tools.Probe(ctx, path, ffmpeg.ProbeOptions{Demuxer: demuxer})
 	if err != nil {
 		return nil, err
@@ -95,6 +98,15 @@ func (w *Worker) look(ctx context.Context, path, dir string) (*pipeline.Media, e
 		return media, err
 	}
 	return media, w.limits.checkMedia(media, m.fps)
+}
+
+func checkEncrypted(path string, size int64, demuxer string, head []byte) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return pipeline.Fail(pipeline.CodeFetchFailed, "read source: %w", err)
+	}
+	defer file.Close()
+	return encrypted(file, size, demuxer, head)
 }
 
 // headSize is how much of a file is looked at by ourselves: the magic bytes, and the track headers of

@@ -1,0 +1,205 @@
+package inspect
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/workers/internal/sampletable"
+)
+
+// encrypted says which track of a file is encrypted; nil when none is, or the headers cannot be read. It reads the
+// headers itself: ffprobe shows the codec below the encryption, and ffmpeg decodes garbage without a word.
+func encrypted(file io.ReaderAt, size int64, demuxer string, head []byte) error {
+	what := ""
+	switch demuxer {
+	case "mov":
+		found, _ := sampletable.FindProtected(file, size) // what cannot be read, ffprobe will refuse
+		for _, p := range found {
+			what = fmt.Sprintf("stream %d is encrypted (%s %s)", p.Track, p.Entry, p.Scheme)
+			break
+		}
+	case "matroska":
+		if number := encryptedMatroska(file, size); number > 0 {
+			what = fmt.Sprintf("track %d is encrypted (ContentEncryption)", number)
+		}
+	case "asf":
+		if drm(head) {
+			what = "the file is protected by Windows Media DRM"
+		}
+	case "mpegts":
+		if scrambled(head) {
+			what = "the transport stream is scrambled"
+		}
+	}
+	if what == "" {
+		return nil
+	}
+	return pipeline.Fail(pipeline.CodeEncrypted, "%s", what)
+}
+
+// Elements of Matroska on the way to ContentEncryption. Source: RFC 9559, 5.1.
+const (
+	idSegment           = 0x18538067
+	idTracks            = 0x1654ae6b
+	idTrackEntry        = 0xae
+	idTrackNumber       = 0xd7
+	idTrackType         = 0x83
+	idContentEncodings  = 0x6d80
+	idContentEncoding   = 0x6240
+	idContentEncryption = 0x5035
+	idCluster           = 0x1f43b675
+)
+
+// Limits of what is read of Matroska.
+const (
+	maxElements = 1000    // beside Tracks
+	maxTracks   = 4 << 20 // bytes
+)
+
+// encryptedMatroska returns the number of the first picture or sound that is encrypted, at least 1; 0: none is.
+func encryptedMatroska(file io.ReaderAt, size int64) int {
+	at := int64(0)
+	for range maxElements {
+		var header [12]byte
+		n, _ := file.ReadAt(header[:], at) // short at the end of the file
+		id, length, start := element(header[:n])
+		switch {
+		case start == 0, id == idCluster:
+			return 0
+		case id == idSegment:
+			at += int64(start)
+			continue
+		case length > uint64(size):
+			return 0
+		case id == idTracks:
+			tracks := make([]byte, min(length, maxTracks))
+			n, _ := file.ReadAt(tracks, at+int64(start)) // one that is cut off is looked at as far as it goes
+			return encryptedTrack(tracks[:n])
+		}
+		at += int64(start) + int64(length)
+	}
+	return 0
+}
+
+func encryptedTrack(tracks []byte) int {
+	found := 0
+	each(tracks, func(id uint64, entry []byte) {
+		number, kind, hidden := 1, 0, false
+		if id != idTrackEntry || found > 0 {
+			return
+		}
+		each(entry, func(id uint64, data []byte) {
+			switch {
+			case id == idTrackNumber && len(data) == 1:
+				number = max(1, int(data[0]))
+			case id == idTrackType && len(data) == 1:
+				kind = int(data[0])
+			case id == idContentEncodings:
+				each(data, func(id uint64, encoding []byte) {
+					each(encoding, func(inner uint64, _ []byte) {
+						hidden = hidden || id == idContentEncoding && inner == idContentEncryption
+					})
+				})
+			}
+		})
+		if hidden && (kind == 1 || kind == 2) { // picture or sound
+			found = number
+		}
+	})
+	return found
+}
+
+// each visits the elements in data, the last of them cut off where data ends.
+func each(data []byte, visit func(id uint64, inside []byte)) {
+	for {
+		id, length, start := element(data)
+		if start == 0 {
+			return
+		}
+		data = data[start:]
+		n := min(length, uint64(len(data)))
+		visit(id, data[:n])
+		data = data[n:]
+	}
+}
+
+// element reads the header of an element: its id, how long its inside is, and where that starts; 0: there is no
+// header. A length that is not told is the largest. Source: RFC 8794, 4 to 6.
+func element(data []byte) (id, length uint64, start int) {
+	n := vint(data)
+	if n == 0 || n > 4 {
+		return 0, 0, 0
+	}
+	for _, b := range data[:n] {
+		id = id<<8 | uint64(b)
+	}
+	m := vint(data[n:])
+	if m == 0 {
+		return 0, 0, 0
+	}
+	unknown := true
+	for i, b := range data[n : n+m] {
+		mask := byte(0xff)
+		if i == 0 {
+			mask = byte(0xff >> m)
+		}
+		length = length<<8 | uint64(b&mask)
+		unknown = unknown && b&mask == mask
+	}
+	if unknown {
+		length = 1 << 62
+	}
+	return id, length, n + m
+}
+
+// vint is how many bytes the number at the start of data has; 0: it is not whole.
+func vint(data []byte) int {
+	for n := 1; n <= 8 && n <= len(data); n++ {
+		if data[0]&(0x80>>(n-1)) != 0 {
+			return n
+		}
+	}
+	return 0
+}
+
+// drmObjects are the headers of encrypted Windows Media. Source: ASF Specification, 3.14 to 3.16.
+var drmObjects = [][]byte{
+	{0xfb, 0xb3, 0x11, 0x22, 0x23, 0xbd, 0xd2, 0x11, 0xb4, 0xb7, 0x00, 0xa0, 0xc9, 0x55, 0xfc, 0x6e},
+	{0x14, 0xe6, 0x8a, 0x29, 0x22, 0x26, 0x17, 0x4c, 0xb9, 0x35, 0xda, 0xe0, 0x7e, 0xe9, 0x28, 0x9c},
+	{0x33, 0x85, 0x05, 0x43, 0x81, 0x69, 0xe6, 0x49, 0x9b, 0x74, 0xad, 0x12, 0xcb, 0x86, 0xd5, 0x8c},
+}
+
+func drm(head []byte) bool {
+	for _, object := range drmObjects {
+		if bytes.Contains(head, object) {
+			return true
+		}
+	}
+	return false
+}
+
+// scrambled reports that most packets with a payload say that it is scrambled. Source: ISO/IEC 13818-1, 2.4.3.2.
+func scrambled(head []byte) bool {
+	const sync = 0x47
+	for _, stride := range []int{188, 192, 204} {
+		for first := range min(stride, max(0, len(head)-2*stride)) {
+			if head[first] != sync || head[first+stride] != sync || head[first+2*stride] != sync {
+				continue
+			}
+			payloads, hidden := 0, 0
+			for at := first; at+4 <= len(head) && head[at] == sync; at += stride {
+				if head[at+3]&0x10 == 0 {
+					continue
+				}
+				payloads++
+				if head[at+3]&0xc0 != 0 {
+					hidden++
+				}
+			}
+			return 2*hidden > payloads
+		}
+	}
+	return false
+}
