@@ -9,7 +9,6 @@ import (
 	"maps"
 	"mime/multipart"
 	"net/url"
-	"path"
 	"slices"
 	"strings"
 	"unicode"
@@ -23,7 +22,6 @@ import (
 const (
 	maxParts       = 16
 	maxField       = 8 << 10 // bytes of a text field, but for metadata
-	maxFilename    = 255     // characters
 	maxEpilogue    = 4 << 10 // bytes after the form
 	maxWebhookURL  = 2048    // bytes
 	maxPassthrough = 4 << 10 // bytes
@@ -42,6 +40,7 @@ type form struct {
 	seen   map[string]bool
 	stored []string // keys of objects that are in the store
 
+	unread      error // why a part could not be read to its end: the fault of who sent it
 	file        *pipeline.Object
 	image       *pipeline.Object // of the watermark
 	overlay     map[string]any   // other parameters of the watermark; nil when none came
@@ -73,6 +72,9 @@ func (f *form) read(ctx context.Context) (pipeline.Upload, error) {
 			return pipeline.Upload{}, fail(codeUploadMalformed, "The form has more than %d parts.", maxParts)
 		}
 		if err := f.take(ctx, part); err != nil {
+			if f.unread != nil { // whatever was made of it on the way, as by a store
+				err = f.broken(f.unread)
+			}
 			return pipeline.Upload{}, err
 		}
 	}
@@ -123,17 +125,32 @@ func (f *form) take(ctx context.Context, part *multipart.Part) error {
 	f.seen[id] = true
 	switch id {
 	case "file":
-		return f.takeFile(ctx, part)
+		return f.takeFile(ctx, part.FileName(), &partReader{part, f})
 	case "watermark image":
-		return f.takeImage(ctx, part)
+		return f.takeImage(ctx, part.FileName(), &partReader{part, f})
 	case "pipeline", "priority", "metadata", "passthrough", "watermark", "webhook_url":
-		return f.takeField(name, part)
+		return f.takeField(name, &partReader{part, f})
 	}
 	return failAt("/form", codeFieldUnknown, "The field is called %.40q.", name)
 }
 
+// partReader reads a part, and notes why that failed.
+type partReader struct {
+	r io.Reader
+	f *form
+}
+
+// Read implements io.Reader.
+func (p *partReader) Read(b []byte) (int, error) {
+	n, err := p.r.Read(b)
+	if err != nil && err != io.EOF { // only the bare EOF is the part's end
+		p.f.unread = err
+	}
+	return n, err
+}
+
 // takeFile stores the video. Fields that came before it are checked first, so that a mistake costs no upload.
-func (f *form) takeFile(ctx context.Context, part *multipart.Part) error {
+func (f *form) takeFile(ctx context.Context, name string, part io.Reader) error {
 	if err := f.checkEarly(); err != nil {
 		return err
 	}
@@ -141,7 +158,7 @@ func (f *form) takeFile(ctx context.Context, part *multipart.Part) error {
 	if _, err := body.Peek(1); err == io.EOF { // only the bare EOF is the part's end
 		return failAt("/form/file", codeUploadEmpty, "The file has no bytes.")
 	}
-	filename := cleanFilename(part.FileName())
+	filename := cleanFilename(name)
 	key := storage.SourceKey(f.video, pipeline.NewID("upl")+extension(filename))
 	object, err := f.store(ctx, key, body, f.s.cfg.Limits.MaxUpload, f.s.tooLarge())
 	if err != nil {
@@ -189,7 +206,7 @@ func (c *cappedReader) Read(p []byte) (int, error) {
 }
 
 // takeImage stores the image of a watermark. Its first bytes say what it is, whatever its name says.
-func (f *form) takeImage(ctx context.Context, part *multipart.Part) error {
+func (f *form) takeImage(ctx context.Context, name string, part io.Reader) error {
 	body := bufio.NewReader(part)
 	head, err := body.Peek(12)
 	if err != nil && !isEOF(err) {
@@ -205,7 +222,7 @@ func (f *form) takeImage(ctx context.Context, part *multipart.Part) error {
 	if err != nil {
 		return err
 	}
-	object.Filename = cleanFilename(part.FileName())
+	object.Filename = cleanFilename(name)
 	f.image = &object
 	return nil
 }
@@ -225,7 +242,7 @@ func imageExtension(head []byte) string {
 }
 
 // takeField reads a text field.
-func (f *form) takeField(name string, part *multipart.Part) error {
+func (f *form) takeField(name string, part io.Reader) error {
 	limit := int64(maxField)
 	switch name {
 	case "metadata":
@@ -426,29 +443,6 @@ func (f *form) checkWebhook() error {
 		return failAt("/form/webhook_url", codeWebhookRefused, "%.300s", printable(err.Error()))
 	}
 	return nil
-}
-
-// extension returns the extension of a user's file name, if it is one that a content type is known for: it
-// is a word of our table, not the user's.
-func extension(filename string) string {
-	ext := strings.ToLower(path.Ext(filename))
-	if storage.ContentType(ext) == storage.Unknown {
-		return ""
-	}
-	return ext
-}
-
-// cleanFilename returns a user's file name without folders, controls and broken characters, and not too long.
-func cleanFilename(name string) string {
-	name = name[strings.LastIndexAny(name, `/\`)+1:]
-	runes := []rune(printable(name))
-	if len(runes) > maxFilename {
-		runes = runes[:maxFilename]
-	}
-	if len(runes) == 0 {
-		return "upload"
-	}
-	return string(runes)
 }
 
 // printable drops what is no printable character.

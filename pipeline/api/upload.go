@@ -245,16 +245,18 @@ func (u *upload) discard(ctx context.Context) {
 
 // explain tells an error of the client's body from one of the store.
 func (u *upload) explain(err error) error {
-	if f, ok := errors.AsType[*failure](err); ok {
-		return f
-	}
 	_, large := errors.AsType[*http.MaxBytesError](u.body.err)
+	f, known := errors.AsType[*failure](err)
 	switch {
 	case large:
 		return u.s.tooLarge()
 	case errors.Is(u.body.err, os.ErrDeadlineExceeded):
 		return fail(codeUploadTimeout, "No byte came for %s.", u.s.cfg.Limits.UploadIdle)
-	case u.body.err != nil, errors.Is(err, context.Canceled):
+	case u.body.err != nil:
+		return fail(codeUploadBroken, "The body ended before the form did.")
+	case known:
+		return f
+	case errors.Is(err, context.Canceled):
 		return fail(codeUploadBroken, "The body ended before the form did.")
 	case errors.Is(err, storage.ErrFull):
 		return err

@@ -226,6 +226,65 @@ func TestUploadNotAForm(t *testing.T) {
 	wantProblem(t, resp, raw, codeInvalid)
 }
 
+// A form that ends too early, or holds what is no part, is its sender's mistake wherever that is, and never
+// the store's.
+func TestUploadOfABrokenFormIsTheClientsFault(t *testing.T) {
+	e := newEnv(t, nil)
+	const image = "--b\r\nContent-Disposition: form-data; name=\"watermark\"; filename=\"a.png\"\r\n\r\n"
+	const field = "--b\r\nContent-Disposition: form-data; name=\"metadata\"\r\n\r\n"
+	for name, body := range map[string]string{
+		"in the file":                  partHead + strings.Repeat("half of it ", 10_000),
+		"before the file's first byte": partHead,
+		"within the last boundary":     partHead + "all of it\r\n--b",
+		"before the last boundary":     partHead + "all of it\r\n",
+		"in a field":                   field + `{"a":`,
+		"in a field behind the file":   partHead + "all of it\r\n" + field + `{"a":`,
+		"in an image":                  image + "\x89PNG\r\n\x1a\n" + strings.Repeat("x", 10_000),
+		"at the head of an image":      image + "\x89PN",
+		"in a part's header":           partHead + "all of it\r\n--b\r\nContent-Dispo",
+		"a header that is none":        partHead + "all of it\r\n--b\r\nnonsense\r\n\r\n",
+	} {
+		resp, raw := e.do("POST", "/v1/videos", strings.NewReader(body),
+			"Content-Type", "multipart/form-data; boundary=b")
+		p := decode[problemDocument](t, raw)
+		if resp.StatusCode != http.StatusBadRequest || p.Code != codeUploadBroken && p.Code != codeUploadMalformed {
+			t.Errorf("%s: %s %s: %s", name, resp.Status, p.Code, p.Detail)
+		}
+	}
+	equal(t, "objects", e.objects())
+}
+
+// File names come back as they were sent, in every script; what would mislead whoever reads them goes.
+func TestFileNamesAreKept(t *testing.T) {
+	for _, name := range []string{
+		"Screen Recording 2026-11-26 at 3.07.12\u202fPM.mov", "a\u00a0b\u2009c\u3000d.mp4",
+		"\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645.mp4", // ZWNJ
+		"\U0001F468\u200d\U0001F469\u200d\U0001F467 \U0001F3D6\uFE0F.mp4",
+		"\U0001F3F4\U000E0067\U000E0062\U000E0065\U000E006E\U000E0067\U000E007F.mp4", // the flag of England
+		"cafe\u0301.mp4", "\u0928\u092e\u0938\u094d\u200d\u0924\u0947.mp4", "\u0601\u0661.mp4",
+		"\U0001FAEF new.mp4", "\uF8FF mac.mp4", "  two  blanks .mp4", `100% of "it".mp4`, "co\u00adop.mp4",
+	} {
+		if got := cleanFilename(name); got != name {
+			t.Errorf("%+q came back as %+q", name, got)
+		}
+	}
+	for sent, want := range map[string]string{
+		"the %22final%22 cut.mp4": `the "final" cut.mp4`, "a%0D%0Ab\x00\x1b\u0085.mp4": "ab.mp4",
+		"gpj.\u202e4pm.mp4": "gpj.4pm.mp4", "\u2066a\u2069\u200e\u200f\u061c.mp4": "a.mp4", "\u2028\u2029": "upload",
+		"\uFEFFa\uFFFD\xff\U0001FFFE.mp4": "a.mp4", `C:\clips\a.mp4`: "a.mp4", "../a.mp4": "a.mp4", "": "upload",
+	} {
+		if got := cleanFilename(sent); got != want {
+			t.Errorf("%+q came back as %+q, want %+q", sent, got, want)
+		}
+	}
+	e := newEnv(t, nil)
+	sent := "at 3.07\u202fPM \u06cc\u200c\u062e \U0001F468\u200d\U0001F467.mp4"
+	_, raw := e.post([]part{file(sent, "meow")})
+	if got := decode[pipeline.VideoView](t, raw).Filename; got != sent {
+		t.Errorf("%+q came back as %+q", sent, got)
+	}
+}
+
 // announce sends the head of an upload and some of its body, and returns the connection.
 func (e *env) announce(length int, body string) net.Conn {
 	e.t.Helper()

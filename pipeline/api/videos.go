@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -90,7 +91,7 @@ type videoInput struct {
 
 type getVideoInput struct {
 	ID    string `path:"id" doc:"The video's id"`
-	Wait  string `query:"wait" doc:"How long to wait for the state, as 30s; at most 60s" example:"30s"`
+	Wait  string `query:"wait" doc:"How long to wait for the state, as 30s or 30 (seconds); at most 60s" example:"30s"`
 	Until string `query:"until" enum:"playable,ready" default:"ready" doc:"ready: any end of a video"`
 }
 
@@ -114,6 +115,9 @@ func (s *server) getVideo(ctx context.Context, in *getVideoInput) (*videoOutput,
 func parseWait(text string) (time.Duration, error) {
 	if text == "" {
 		return 0, nil
+	}
+	if seconds, err := strconv.ParseFloat(text, 64); err == nil && seconds >= 0 {
+		return time.Duration(min(seconds, maxWait.Seconds()) * float64(time.Second)), nil
 	}
 	d, err := time.ParseDuration(text)
 	if err != nil || d < 0 {

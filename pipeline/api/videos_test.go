@@ -137,6 +137,23 @@ type failingLog struct{ pipeline.Log }
 
 func (failingLog) Last(context.Context, ...string) ([]pipeline.Event, error) { return nil, errFault }
 
+// A wait without a unit is in seconds.
+func TestParseWait(t *testing.T) {
+	for text, want := range map[string]time.Duration{
+		"": 0, "30": 30 * time.Second, "30s": 30 * time.Second, "0": 0, "1.5": 1500 * time.Millisecond,
+		"60": time.Minute, "600": time.Minute, "1e300": time.Minute, "2m": time.Minute, "250ms": 250 * time.Millisecond,
+	} {
+		if got, err := parseWait(text); err != nil || got != want {
+			t.Errorf("wait=%s is %s, %v, want %s", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"-1", "-1s", "soon", "nan", "30 s"} {
+		if got, err := parseWait(text); err == nil {
+			t.Errorf("wait=%s is %s", text, got)
+		}
+	}
+}
+
 // waiting is a catalog that says when somebody begins to wait for a change.
 type waiting struct {
 	Catalog
