@@ -27,21 +27,24 @@ func describe(cfg Config) huma.Config {
 			Schemas: huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer),
 		},
 		Tags: []*huma.Tag{
-			{Name: "videos"},
+			{Name: "videos", Description: "Upload, read, cancel, retry and delete."},
 			{
 				Name:        "events",
 				Description: "One vocabulary: the type of an event is the name of the SSE event and of the webhook.",
 			},
-			{Name: "jobs"},
+			{Name: "jobs", Description: "Try a job again that failed for good."},
 			{Name: "dead letters", Description: "Jobs that failed for good, with all that is needed to see why."},
-			{Name: "pipelines"},
-			{Name: "stats"},
+			{Name: "pipelines", Description: "What can be made of a video; they stand in the server's configuration."},
+			{Name: "stats", Description: "Throughput, failures and times, by windows."},
 			{Name: "playback", Description: "Public to whoever knows the id of the video."},
-			{Name: "health"},
+			{Name: "health", Description: "For whoever runs the server."},
 		},
+		Servers: []*huma.Server{{URL: "/", Description: "The server that this document was read from"}},
+		// Anybody may: there is no authentication yet. The empty requirement says so (OpenAPI 3.1, 4.8.30).
+		Security: []map[string][]string{{}},
 	}
 	if cfg.PublicURL != "" {
-		doc.Servers = []*huma.Server{{URL: cfg.PublicURL}}
+		doc.Servers = []*huma.Server{{URL: cfg.PublicURL, Description: "The server's public address"}}
 	}
 	c := huma.Config{
 		OpenAPI: doc, Formats: huma.DefaultFormats, DefaultFormat: "application/json",
@@ -102,8 +105,12 @@ func finishOperation(op *huma.Operation, problem *huma.Schema) {
 			delete(op.Responses, status)
 		}
 	}
-	op.Responses["default"] = &huma.Response{
-		Description: "An error", Content: map[string]*huma.MediaType{problemType: {Schema: problem}},
+	for status, about := range map[string]string{
+		"4XX": "The request is at fault, or the state of what it asks for", "default": "An error",
+	} {
+		op.Responses[status] = &huma.Response{
+			Description: about, Content: map[string]*huma.MediaType{problemType: {Schema: problem}},
+		}
 	}
 	for _, r := range op.Responses {
 		headers := map[string]*huma.Param{"X-Request-Id": {Schema: text("Also in the server's log")}}

@@ -87,8 +87,10 @@ func TestOpenAPI(t *testing.T) {
 					t.Errorf("%s %s: no description", route, status)
 				}
 			}
-			if _, ok := op.Responses["default"].Content[problemType]; !ok {
-				t.Errorf("%s: its errors are not described", route)
+			for _, status := range []string{"4XX", "default"} {
+				if _, ok := op.Responses[status].Content[problemType]; !ok {
+					t.Errorf("%s: its errors are not described (%s)", route, status)
+				}
 			}
 		}
 	}
@@ -108,6 +110,50 @@ func TestOpenAPI(t *testing.T) {
 	for _, name := range []string{"file", "pipeline", "priority", "metadata", "passthrough", "watermark", "webhook_url"} {
 		if !bytes.Contains(form, []byte(`"`+name+`":`)) {
 			t.Errorf("the form has no %s", name)
+		}
+	}
+}
+
+// TestOpenAPIPassesRedocly holds the rules of Redocly's linter (its set "recommended",
+// https://redocly.com/docs/cli/rules) that concern the whole document; TestOpenAPI has those of an operation,
+// among them operation-4xx-response.
+func TestOpenAPIPassesRedocly(t *testing.T) {
+	for public, server := range map[string]string{"": "/", "https://video.example.org/": "https://video.example.org"} {
+		e := newEnv(t, func(c *Config) { c.PublicURL = public })
+		_, raw := document(e)
+		doc := decode[struct {
+			Info struct {
+				License struct{ Name, Identifier, URL string }
+			}
+			Servers  []struct{ URL string }
+			Security []map[string][]string
+			Tags     []struct{ Name, Description string }
+			Paths    map[string]map[string]struct{ Tags []string }
+		}](t, raw)
+		if len(doc.Servers) != 1 || doc.Servers[0].URL != server { // no-empty-servers
+			t.Errorf("servers %+v, want %s", doc.Servers, server)
+		}
+		if len(doc.Security) == 0 { // security-defined
+			t.Error("nothing is said of who may")
+		}
+		if doc.Info.License.Name == "" || doc.Info.License.Identifier == "" { // info-license, info-license-strict
+			t.Errorf("licence %+v", doc.Info.License)
+		}
+		tags := map[string]bool{}
+		for _, tag := range doc.Tags { // tag-description
+			if tags[tag.Name] = true; tag.Description == "" {
+				t.Errorf("tag %s has no description", tag.Name)
+			}
+		}
+		for path, item := range doc.Paths {
+			if strings.HasSuffix(path, "/") || strings.Contains(path, "?") { // path-not-include-query and the like
+				t.Errorf("path %s", path)
+			}
+			for method, op := range item {
+				if len(op.Tags) != 1 || !tags[op.Tags[0]] {
+					t.Errorf("%s %s has the tags %v", method, path, op.Tags)
+				}
+			}
 		}
 	}
 }
