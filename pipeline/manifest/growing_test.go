@@ -118,7 +118,7 @@ func TestGrowing(t *testing.T) {
 #EXT-X-VERSION:7
 #EXT-X-INDEPENDENT-SEGMENTS
 #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="audio",NAME="Audio",DEFAULT=YES,AUTOSELECT=YES,CHANNELS="2",URI="audio-und/index.m3u8"
-#EXT-X-STREAM-INF:BANDWIDTH=490000,AVERAGE-BANDWIDTH=452000,CODECS="avc1.64001F,mp4a.40.2",RESOLUTION=640x360,FRAME-RATE=25.000,AUDIO="audio"
+#EXT-X-STREAM-INF:BANDWIDTH=490000,AVERAGE-BANDWIDTH=452000,CODECS="avc1.64001F,mp4a.40.2",RESOLUTION=640x360,FRAME-RATE=25.000,VIDEO-RANGE=SDR,AUDIO="audio",CLOSED-CAPTIONS=NONE
 360p/index.m3u8
 `)
 	if got := text(t, tree, "360p/index.m3u8"); !strings.Contains(got, ":EVENT\n") ||
@@ -174,7 +174,7 @@ func variants(t *testing.T, tree Tree) string {
 
 func TestGrowingListsWhatPlaysToTheEnd(t *testing.T) {
 	begun := slices.Concat(chunk("360p", 360, 0, 2, false), chunk("1080p", 1080, 0, 1, false))
-	if got := variants(t, Growing(begun)); got != "1080p/index.m3u8 360p/index.m3u8" {
+	if got := variants(t, Growing(begun)); got != "360p/index.m3u8 1080p/index.m3u8" {
 		t.Errorf("while all grow: %s", got)
 	}
 	copied := append(begun, chunk("source", 1080, 0, 9, true)...)
@@ -186,7 +186,7 @@ func TestGrowingListsWhatPlaysToTheEnd(t *testing.T) {
 		t.Errorf("360p:\n%s", got)
 	}
 	both := append(copied, chunk("360p", 360, 2, 1, true)...)
-	if got := variants(t, Growing(both)); got != "source/index.m3u8 360p/index.m3u8" {
+	if got := variants(t, Growing(both)); got != "360p/index.m3u8 source/index.m3u8" {
 		t.Errorf("with two complete: %s", got)
 	}
 }

@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -165,10 +166,10 @@ func TestMaster(t *testing.T) {
 #EXT-X-INDEPENDENT-SEGMENTS
 #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="audio",NAME="Audio",DEFAULT=NO,AUTOSELECT=YES,CHANNELS="2",URI="audio-und/index.m3u8"
 #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="audio",NAME="English",LANGUAGE="en",DEFAULT=YES,AUTOSELECT=YES,CHANNELS="2",URI="audio-eng/index.m3u8"
-#EXT-X-STREAM-INF:BANDWIDTH=4131000,AVERAGE-BANDWIDTH=3128000,CODECS="avc1.64001F,mp4a.40.2",RESOLUTION=1280x720,FRAME-RATE=29.970,AUDIO="audio"
-720p/index.m3u8
-#EXT-X-STREAM-INF:BANDWIDTH=1031000,AVERAGE-BANDWIDTH=728000,CODECS="avc1.64001E,mp4a.40.2",RESOLUTION=640x360,FRAME-RATE=29.970,AUDIO="audio"
+#EXT-X-STREAM-INF:BANDWIDTH=1031000,AVERAGE-BANDWIDTH=728000,CODECS="avc1.64001E,mp4a.40.2",RESOLUTION=640x360,FRAME-RATE=29.970,VIDEO-RANGE=SDR,AUDIO="audio",CLOSED-CAPTIONS=NONE
 360p/index.m3u8
+#EXT-X-STREAM-INF:BANDWIDTH=4131000,AVERAGE-BANDWIDTH=3128000,CODECS="avc1.64001F,mp4a.40.2",RESOLUTION=1280x720,FRAME-RATE=29.970,VIDEO-RANGE=SDR,AUDIO="audio",CLOSED-CAPTIONS=NONE
+720p/index.m3u8
 `)
 	if _, err := Master([]Variant{{URI: "720p/index.m3u8", Codecs: "avc1.64001F"}}, nil); err == nil {
 		t.Error("a variant without a bit rate passed")
@@ -192,14 +193,49 @@ func TestMasterWithIFrames(t *testing.T) {
 	check(t, got, err, `#EXTM3U
 #EXT-X-VERSION:7
 #EXT-X-INDEPENDENT-SEGMENTS
-#EXT-X-STREAM-INF:BANDWIDTH=4000000,AVERAGE-BANDWIDTH=3000000,CODECS="avc1.64001F",RESOLUTION=1280x720,FRAME-RATE=29.970
-720p/index.m3u8
-#EXT-X-STREAM-INF:BANDWIDTH=900000,AVERAGE-BANDWIDTH=600000,CODECS="avc1.64001E",RESOLUTION=640x360,FRAME-RATE=29.970
+#EXT-X-STREAM-INF:BANDWIDTH=900000,AVERAGE-BANDWIDTH=600000,CODECS="avc1.64001E",RESOLUTION=640x360,FRAME-RATE=29.970,VIDEO-RANGE=SDR,CLOSED-CAPTIONS=NONE
 360p/index.m3u8
-#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=250000,AVERAGE-BANDWIDTH=200000,CODECS="avc1.64001F",RESOLUTION=1280x720,URI="720p/iframes.m3u8"
+#EXT-X-STREAM-INF:BANDWIDTH=4000000,AVERAGE-BANDWIDTH=3000000,CODECS="avc1.64001F",RESOLUTION=1280x720,FRAME-RATE=29.970,VIDEO-RANGE=SDR,CLOSED-CAPTIONS=NONE
+720p/index.m3u8
+#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=250000,AVERAGE-BANDWIDTH=200000,CODECS="avc1.64001F",RESOLUTION=1280x720,VIDEO-RANGE=SDR,URI="720p/iframes.m3u8"
 `)
 	v.IFramesPeak = 0
 	if _, err := Master([]Variant{v}, nil); err == nil {
 		t.Error("an I-frame playlist without a bit rate passed")
+	}
+}
+
+// TestMasterBeginsInTheMiddle: players begin with what is listed first, which is neither the largest nor, among
+// three and more, the smallest; the others keep their order, and so do the I-frames.
+func TestMasterBeginsInTheMiddle(t *testing.T) {
+	names := []string{"1080p", "720p", "540p", "480p", "360p"}
+	for count, want := range map[int]string{
+		1: "1080p", 2: "720p 1080p", 3: "720p 1080p 540p", 4: "540p 1080p 720p 480p", 5: "540p 1080p 720p 480p 360p",
+	} {
+		var variants []Variant
+		for _, name := range names[:count] {
+			v := hd()
+			v.URI, v.IFramesURI, v.IFramesPeak = name+"/index.m3u8", name+"/"+IFramesName, 1000
+			variants = append(variants, v)
+		}
+		text, err := Master(variants, sounds())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var listed, frames []string
+		for line := range strings.Lines(string(text)) {
+			if name, ok := strings.CutSuffix(line, "/index.m3u8\n"); ok && !strings.HasPrefix(line, "#") {
+				listed = append(listed, name)
+			}
+			if _, uri, ok := strings.Cut(line, `URI="`); ok && strings.HasPrefix(line, "#EXT-X-I-FRAME") {
+				frames = append(frames, strings.TrimSuffix(uri, "/iframes.m3u8\"\n"))
+			}
+		}
+		if got := strings.Join(listed, " "); got != want || !slices.Equal(frames, names[:count]) {
+			t.Errorf("of %d: %s, want %s; I-frames of %v", count, got, want, frames)
+		}
+		if variants[0].URI != "1080p/index.m3u8" {
+			t.Error("the variants were moved")
+		}
 	}
 }

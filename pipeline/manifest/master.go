@@ -42,9 +42,13 @@ type Audio struct {
 // audioGroup is the one group that every variant plays with.
 const audioGroup = "audio"
 
-// Master returns the master playlist of variants, in order, with audio as renditions beside them; the first
-// is the default (the library lists them by name). The bit rates of a variant contain those of the largest
-// sound, and its codecs those of every sound. Without audio the variants are silent.
+// Master returns the master playlist of variants, largest first, with audio as renditions beside them; the
+// first is the default (the library lists them by name). The bit rates of a variant contain those of the
+// largest sound, and its codecs those of every sound. Without audio the variants are silent.
+//
+// A variant of the middle is listed before all others, which keep their order: players begin with it until
+// they know how fast the network is (Apple, HLS Authoring Specification; RFC 8216, 6.3.1). Every variant says
+// that it is SDR and has no captions, as all have that we make (RFC 8216bis, 4.4.6.2).
 func Master(variants []Variant, audio []Audio) ([]byte, error) {
 	p := m3u8.NewMasterPlaylist()
 	p.SetVersion(7)
@@ -57,28 +61,49 @@ func Master(variants []Variant, audio []Audio) ([]byte, error) {
 	return text, checkMaster(text, want, audio)
 }
 
-// masterVariants are the variants as the library has them: those that play, and then those of I-frames.
+// masterVariants are the variants as the library has them: those that play, and then those of I-frames, which
+// have no captions attribute.
 func masterVariants(variants []Variant, audio []Audio) []m3u8.Variant {
 	alternatives, group, peak, average := alternatives(audio)
-	var all, frames []m3u8.Variant
-	for _, v := range variants {
+	var all []m3u8.Variant
+	for _, v := range middleFirst(variants) {
 		params := m3u8.VariantParams{
 			Bandwidth: bits(v.Peak + peak), AverageBandwidth: bits(v.Average + average),
-			Codecs: codecs(v.Codecs, audio), Resolution: fmt.Sprintf("%dx%d", v.Width, v.Height),
-			FrameRate: v.FrameRate, Audio: group,
+			Codecs: codecs(v.Codecs, audio), Resolution: v.resolution(), VideoRange: videoRange,
+			FrameRate: v.FrameRate, Audio: group, Captions: noCaptions,
 		}
 		if len(all) == 0 {
 			params.Alternatives = alternatives
 		}
 		all = append(all, m3u8.Variant{URI: v.URI, VariantParams: params})
-		if v.IFramesURI != "" {
-			frames = append(frames, m3u8.Variant{URI: v.IFramesURI, VariantParams: m3u8.VariantParams{
-				Iframe: true, Bandwidth: bits(v.IFramesPeak), AverageBandwidth: bits(v.IFramesAverage),
-				Codecs: v.Codecs, Resolution: params.Resolution,
-			}})
-		}
 	}
-	return append(all, frames...)
+	for _, v := range variants {
+		if v.IFramesURI == "" {
+			continue
+		}
+		all = append(all, m3u8.Variant{URI: v.IFramesURI, VariantParams: m3u8.VariantParams{
+			Iframe: true, Bandwidth: bits(v.IFramesPeak), AverageBandwidth: bits(v.IFramesAverage),
+			Codecs: v.Codecs, Resolution: v.resolution(), VideoRange: videoRange,
+		}})
+	}
+	return all
+}
+
+// What every variant says of itself.
+const (
+	videoRange = "SDR"
+	noCaptions = "NONE"
+)
+
+func (v Variant) resolution() string { return fmt.Sprintf("%dx%d", v.Width, v.Height) }
+
+// middleFirst puts the variant in the middle before the others; of two, the smaller one.
+func middleFirst(variants []Variant) []Variant {
+	if len(variants) == 0 {
+		return nil
+	}
+	middle := len(variants) / 2
+	return slices.Concat(variants[middle:middle+1], variants[:middle], variants[middle+1:])
 }
 
 // alternatives are the sounds as the library has them, the name of their group, and the bit rates of the
@@ -121,7 +146,8 @@ func checkMaster(text []byte, want []m3u8.Variant, audio []Audio) error {
 	for i, v := range master.Variants {
 		w := want[i]
 		if v.URI != w.URI || v.Bandwidth == 0 || v.Bandwidth != w.Bandwidth || v.Codecs == "" ||
-			v.Codecs != w.Codecs || v.Resolution != w.Resolution || v.Audio != w.Audio || v.Iframe != w.Iframe {
+			v.Codecs != w.Codecs || v.Resolution != w.Resolution || v.Audio != w.Audio || v.Iframe != w.Iframe ||
+			v.VideoRange != w.VideoRange || v.Captions != w.Captions {
 			return pipeline.Fail(pipeline.CodeVerification, "master playlist, variant %d: %s", i, v.URI)
 		}
 	}
