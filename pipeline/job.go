@@ -47,6 +47,8 @@ type Job struct {
 	Opener  bool    `json:"opener,omitempty"`
 	Weight  int     `json:"weight,omitempty"`  // its share of the planned work, for progress; 1 when 0
 	Timeout Seconds `json:"timeout,omitempty"` // of one attempt; 0: the worker loop's default
+	// Note is what Plan decided of the video, in words for its owner; GET /v1/videos/{id}/why tells it.
+	Note string `json:"note,omitempty"`
 	// Retry holds the delays before the second, third, ... attempt, and so how many there are; empty: the worker
 	// loop's default.
 	Retry []Seconds `json:"retry,omitempty"`
@@ -112,6 +114,9 @@ func JobStateOf(t EventType) JobState {
 	return ""
 }
 
+// FactNote is the fact of a completed job that holds a sentence on what it decided of the video.
+const FactNote = "note"
+
 // JobEvent is the data of every job.* event.
 type JobEvent struct {
 	Job     string `json:"job"`
@@ -138,7 +143,8 @@ type Result struct {
 	Outputs []Output `json:"outputs,omitempty"`
 	// Inspection is the finding of an inspect job, and of no other.
 	Inspection *Inspection `json:"inspection,omitempty"`
-	// Facts are for people: numbers and words that a worker wants shown with its job.
+	// Facts are for people: numbers and words that a worker wants shown with its job. What it decided of the
+	// video stands in FactNote.
 	Facts map[string]any `json:"facts,omitempty"`
 }
 

@@ -104,12 +104,14 @@ type Groups struct {
 	Closed  bool    `json:"closed"`  // every keyframe is an IDR picture that nothing before it is shown after
 	Longest float64 `json:"longest"` // seconds between keyframes, at most
 	Average float64 `json:"average"` // seconds
-	// FrameLeast and FrameMost are the times between frames that are shown one after the other, in seconds; 0 when
-	// the groups are not closed.
+	// FrameLeast and FrameMost are the times between frames that are shown one after the other, in seconds; 0
+	// when the groups are not closed.
 	FrameLeast float64 `json:"frame_least,omitempty"`
 	FrameMost  float64 `json:"frame_most,omitempty"`
 	// Changes says that parameter sets among the pictures are not those of the header.
 	Changes bool `json:"changes,omitempty"`
+	// Remuxed says that the container has no index of them, and that they were seen after remuxing it.
+	Remuxed bool `json:"remuxed,omitempty"`
 	// Borders are keyframes that segments of the track as it is can begin with: seconds from the start of the
 	// video, with 0. Empty when the groups are not closed. Tasks go without, as plans are made of them.
 	Borders []float64 `json:"borders,omitempty"`

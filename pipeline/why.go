@@ -32,6 +32,8 @@ type Why struct {
 	Status  VideoState   `json:"status" enum:"queued,inspecting,processing,ready,errored,rejected,canceled"`
 	Summary string       `json:"summary" doc:"What it waits for, in one sentence for people"`
 	Jobs    []WaitingJob `json:"jobs" nullable:"false" doc:"The jobs that have not ended"`
+	// Notes are in the order of the plan.
+	Notes []string `json:"notes" nullable:"false" doc:"What was decided of the video, and why"`
 	// Timeline has the last TimelineLimit events.
 	Timeline []Moment `json:"timeline" nullable:"false" doc:"The last 200 events, oldest first"`
 	Earlier  int      `json:"earlier_events" doc:"How many events before the timeline are left out"`
@@ -192,8 +194,24 @@ func Explain(view VideoView, jobs []JobView, facts WhyFacts, now time.Time) Why 
 			w.Jobs = append(w.Jobs, x.explain(j))
 		}
 	}
-	w.Summary = x.summary(w.Jobs)
+	w.Summary, w.Notes = x.summary(w.Jobs), facts.notes()
 	return w
+}
+
+// notes are what workers decided of the video when its plan was made, and when they worked.
+func (f WhyFacts) notes() []string {
+	notes := []string{}
+	for _, j := range f.plan {
+		if j.Note != "" {
+			notes = append(notes, j.Note)
+		}
+		if last := f.last[j.Name]; last.kind == JobCompleted && last.data.Result != nil {
+			if note, ok := last.data.Result.Facts[FactNote].(string); ok {
+				notes = append(notes, note)
+			}
+		}
+	}
+	return notes
 }
 
 type explainer struct {

@@ -247,3 +247,28 @@ func TestTimelineIsBounded(t *testing.T) {
 		t.Errorf("%d moments, %d earlier", len(w.Timeline), w.Earlier)
 	}
 }
+
+// TestExplainNotes: what workers decided of a video is told in the order of the plan, whatever became of it.
+func TestExplainNotes(t *testing.T) {
+	var facts pipeline.WhyFacts
+	inspected, err := pipeline.NewEvent("test", pipeline.VideoInspected, pipeline.InspectedSubject(project, video), video,
+		pipeline.Event{}, pipeline.Inspected{Plan: []pipeline.Job{{Name: "a"}, {Name: "b", Note: "planned"}, {Name: "c"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	facts.Add(inspected)
+	done := func(job, note string) {
+		facts.Add(jobEvent(t, ago(3), pipeline.JobCompleted, pipeline.JobEvent{
+			Job: job, Result: &pipeline.Result{Facts: map[string]any{pipeline.FactNote: note}},
+		}))
+	}
+	done("c", "third")
+	done("a", "first")
+	got := pipeline.Explain(pipeline.VideoView{ID: video}, nil, facts, noon).Notes
+	if want := []string{"first", "planned", "third"}; !slices.Equal(got, want) {
+		t.Errorf("notes %q, want %q", got, want)
+	}
+	if got := pipeline.Explain(pipeline.VideoView{ID: video}, nil, pipeline.WhyFacts{}, noon).Notes; got == nil || len(got) > 0 {
+		t.Errorf("notes of nothing: %#v", got)
+	}
+}

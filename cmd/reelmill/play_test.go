@@ -81,16 +81,58 @@ const playSeconds = 600 * 1001 / 30000.0
 // playClip makes a clip with picture and sound, whose left edge is red; args are of its H.264 encoder.
 func playClip(t *testing.T, args ...string) string {
 	t.Helper()
+	return colouredClip(t, "bt709", "30000/1001", args...)
+}
+
+// colouredClip is playClip in colours of that name, at another rate.
+func colouredClip(t *testing.T, colours, rate string, args ...string) string {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "clip.mp4")
 	source := []string{
-		"-f", "lavfi", "-i", "testsrc2=size=480x270:rate=30000/1001",
+		"-f", "lavfi", "-i", "testsrc2=size=480x270:rate=" + rate,
 		"-f", "lavfi", "-i", "sine=frequency=440",
-		"-vf", "scale=out_color_matrix=bt709,format=yuv420p," +
-			"setparams=colorspace=bt709:color_primaries=bt709:color_trc=bt709",
+		"-vf", "scale=out_color_matrix=" + colours + ",format=yuv420p," +
+			"setparams=colorspace=" + colours + ":color_primaries=" + colours + ":color_trc=" + colours,
 		"-t", fmt.Sprint(playSeconds), "-c:a", "aac", "-c:v", "libx264",
 	}
 	ffmpeg(t, slices.Concat(source, args, []string{path})...)
 	return path
+}
+
+// TestPlayersOfStandardDefinition plays a copied rung as x264 makes it by default at 23.976 frames/s: segments of
+// 10.4 seconds, in colours of BT.601, between encoded ones of BT.709. No switch shifts a colour.
+func TestPlayersOfStandardDefinition(t *testing.T) {
+	b := startBrowser(t)
+	config := filepath.Join(t.TempDir(), "config.yaml")
+	check(t, os.WriteFile(config, []byte(playPipelines), 0o600))
+	p := startServe(t, binary, t.TempDir(), "--config", config, "--threads", "1", "--slots", "transcode=1")
+	clip := colouredClip(t, "smpte170m", "24000/1001", "-sc_threshold", "0", "-preset", "veryfast")
+	view, err := p.client().Upload(t.Context(), client.Upload{Path: clip, Pipeline: "copied"})
+	check(t, err)
+	base := p.url + "/play/" + view.ID + "/"
+	if end := awaitEnd(t, p.client(), view.ID); end.Status != pipeline.VideoStateReady {
+		t.Fatalf("%s %+v\n%s", end.Status, end.Problem, p.stderr)
+	}
+	playCopied(t, p.client(), base)
+	for player, manifest := range map[string]string{"hls": "master.m3u8", "dash": "manifest.mpd"} {
+		t.Run(player, func(t *testing.T) {
+			r := b.play(t, scene{
+				Player: player, URL: base + manifest, Rate: 4,
+				Switches: []change{{1, 180, false}, {6, 270, true}},
+			})
+			r.check(t)
+			if got := r.heights(); !slices.Equal(got, []int{270, 180, 270}) {
+				t.Fatalf("sizes: %+v", r.Sizes)
+			}
+			for i, s := range r.Sizes[1:] {
+				for channel, value := range s.Colour {
+					if before := r.Sizes[i].Colour[channel]; value-before > 4 || before-value > 4 {
+						t.Errorf("colour %v at %.2f s, %v before", s.Colour, s.At, r.Sizes[i].Colour)
+					}
+				}
+			}
+		})
+	}
 }
 
 // playID is the video that is played from base.
@@ -111,6 +153,14 @@ func playChunks(t *testing.T, api *client.Client, base string) {
 	if len(chunks) < 3 {
 		t.Errorf("chunks %v, want the first segment and two at least", chunks)
 	}
+	why, err := api.Why(t.Context(), playID(base))
+	check(t, err)
+	want := "the top rung is not a copy of the source: the pipeline has every rung encoded"
+	if !slices.Equal(why.Notes, []string{want}) || !slices.ContainsFunc(jobs, func(j pipeline.JobView) bool {
+		return j.Name == "transcode-package" && j.Facts["copied"] == false && j.Facts["reason"] == "the pipeline has every rung encoded"
+	}) {
+		t.Errorf("notes %q, want %q; %+v", why.Notes, want, jobs)
+	}
 }
 
 // playCopied checks that the source became a rung of the video, in one adaptation set with the encoded ones.
@@ -122,6 +172,10 @@ func playCopied(t *testing.T, api *client.Client, base string) {
 		return j.Worker == "transcode" && j.Facts["copied"] == true
 	}) {
 		t.Errorf("no rung is copied: %+v", jobs)
+	}
+	why, err := api.Why(t.Context(), playID(base))
+	if check(t, err); len(why.Notes) > 0 {
+		t.Errorf("notes on a copy: %q", why.Notes)
 	}
 	if mpd := get(t, base+"manifest.mpd"); bytes.Count(mpd, []byte(`contentType="video"`)) != 1 {
 		t.Errorf("want one set of pictures:\n%s", mpd)

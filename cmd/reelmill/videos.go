@@ -271,6 +271,9 @@ func (c videosWhy) Run(ctx context.Context, s streams) error {
 	}
 	return c.print(s, why, func(w io.Writer) {
 		fmt.Fprintf(w, "%s is %s: %s\n", why.Video, why.Status, why.Summary)
+		for _, note := range why.Notes {
+			fmt.Fprintln(w, "  "+note)
+		}
 		for _, j := range why.Jobs {
 			fmt.Fprintf(w, "  %s\t%s\t%s\n", j.Job, j.Reason, j.Detail)
 		}

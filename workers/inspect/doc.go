@@ -8,6 +8,7 @@
 //     (tracks.go). A few of its frames are decoded, and sound that cannot be decoded is left out. Tracks
 //     that nothing is made of become warnings.
 //  4. Meanwhile the index of an MP4 is read: how its keyframes stand, and what its edit lists do.
+//     H.264 in a container without an index is remuxed to an MP4 in the scratch folder for that.
 //  5. Meanwhile, too, it is measured how much picture there really is: by that index, where every sample
 //     of an H.264 or HEVC track is found to be there and to look like one; else by reading the packets,
 //     without decoding. Of a file above 1 GiB only the end is looked at, unless that is not where the

@@ -4,8 +4,11 @@ import (
 	"context"
 	"math"
 	"os"
+	"path/filepath"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/workers/internal/encode"
+	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 	"github.com/reelmill/reelmill/workers/internal/picture"
 	"github.com/reelmill/reelmill/workers/internal/sampletable"
 )
@@ -25,7 +28,7 @@ type index struct {
 // picture count only when they speak of as many frames as ffmpeg found.
 func (m *measurement) index(ctx context.Context) index {
 	if m.media.Container != "mov" {
-		return index{}
+		return m.remuxed(ctx, index{})
 	}
 	file, err := os.Open(m.path)
 	if err != nil {
@@ -56,13 +59,12 @@ func (m *measurement) index(ctx context.Context) index {
 	if times, tick, err := f.Times(ctx, m.stream.ID, mostTimes); err == nil {
 		x.spacing = space(times, tick)
 	}
-	// Looking at each sample reads all of the file, in small pieces.
-	rate := m.rate(x.spacing).AtMost(picture.MaxRate)
-	grid := sampletable.Grid{
-		Low: rate.AtMost(picture.LowRate).Float(), Rate: rate.Float(), Lead: picture.Delay(*m.media),
+	if f.Fragmented {
+		return m.remuxed(ctx, x)
 	}
-	p, err := f.Picture(ctx, m.stream.ID, m.media.Size <= wholeSize, grid)
-	if err != nil || f.Fragmented || p.Samples == 0 || p.Samples != m.stream.NbFrames || p.Length <= 0 {
+	// Looking at each sample reads all of the file, in small pieces.
+	p, err := f.Picture(ctx, m.stream.ID, m.media.Size <= wholeSize, m.grid(x.spacing))
+	if err != nil || p.Samples == 0 || p.Samples != m.stream.NbFrames || p.Length <= 0 {
 		return x
 	}
 	x.groups, x.bitrate = &p.Groups, int64(float64(p.Bytes*8)/p.Length)
@@ -70,6 +72,57 @@ func (m *measurement) index(ctx context.Context) index {
 		start := math.Max(0, m.stream.StartTime-m.probe.Format.StartTime)
 		x.length = &reading{frames: p.Samples, end: start + p.Length}
 	}
+	return x
+}
+
+// grid is where the frames of outputs lie.
+func (m *measurement) grid(s spacing) sampletable.Grid {
+	rate := m.rate(s).AtMost(picture.MaxRate)
+	return sampletable.Grid{
+		Low: rate.AtMost(picture.LowRate).Float(), Rate: rate.Float(), Lead: picture.Delay(*m.media),
+	}
+}
+
+// remuxSize is how large a file is at most that is remuxed for its index, in bytes.
+const remuxSize = 8 << 30
+
+// remuxed adds the groups of a picture that has no index, as they are in an MP4 that is made of it in the
+// scratch folder. What cannot be remuxed is not known; it is not the place to judge the file.
+func (m *measurement) remuxed(ctx context.Context, x index) index {
+	v := m.media.Video
+	if v.Codec != "h264" || v.PixelFormat != "yuv420p" || v.Interlaced || m.media.Size > remuxSize ||
+		!picture.NeedsRemux(*m.media, true) {
+		return x
+	}
+	path := filepath.Join(m.dir, "remuxed.mp4")
+	defer os.Remove(path) // the folder goes with the job
+	c := picture.Remux(m.path, *m.media, path)
+	c.Threads = encode.Threads()
+	if m.tools.Run(ctx, c, ffmpeg.RunOptions{Dir: m.dir}) != nil {
+		return x
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return x
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return x
+	}
+	f, err := sampletable.Read(file, info.Size())
+	if err != nil {
+		return x
+	}
+	if times, tick, err := f.Times(ctx, 1, mostTimes); err == nil {
+		x.spacing = space(times, tick)
+	}
+	p, err := f.Picture(ctx, 1, info.Size() <= wholeSize, m.grid(x.spacing))
+	if err != nil || p.Samples == 0 || p.Length <= 0 {
+		return x
+	}
+	p.Groups.Remuxed = true
+	x.groups, x.bitrate = &p.Groups, int64(float64(p.Bytes*8)/p.Length)
 	return x
 }
 

@@ -165,7 +165,8 @@ func (w *bitWriter) copy(data []byte, from, to int) {
 	}
 }
 
-// colours writes video_signal_type_present_flag and what it announces: limited range, and BT.709 but for the matrix.
+// colours writes video_signal_type_present_flag and what it announces: limited range, and BT.709 but for
+// the matrix.
 func (w *bitWriter) colours(format uint, matrix byte) {
 	w.bits(1, 1)
 	w.bits(format, 3)

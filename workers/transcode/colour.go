@@ -21,9 +21,9 @@ func nclx(matrix byte) []byte {
 	return []byte{'n', 'c', 'l', 'x', 0, bt709, 0, bt709, 0, matrix, 0}
 }
 
-// tagged returns an AVCDecoderConfigurationRecord (14496-15, 5.3.3.1) whose pictures say that they are BT.709 of
-// limited range but for the matrix: some players believe these tags, some the box beside them, and some guess by
-// the size where there are none. The pictures are those of before.
+// tagged returns an AVCDecoderConfigurationRecord (14496-15, 5.3.3.1) whose pictures say that they are
+// BT.709 of limited range but for the matrix: some players believe these tags, some the box beside them,
+// and some guess by the size where there are none. The pictures are those of before.
 func tagged(config []byte, matrix byte) ([]byte, error) {
 	const fixed = 6 // bytes before the parameter sets
 	if len(config) < fixed {
@@ -92,8 +92,8 @@ func plain(s *avc.SPS) string {
 	return fmt.Sprintf("%+v %+v %s", p, vui, hrd)
 }
 
-// retag writes the colours into a sequence parameter set (H.264, 7.3.2.1.1 and E.1.1): all before and behind them is
-// copied bit by bit.
+// retag writes the colours into a sequence parameter set (H.264, 7.3.2.1.1 and E.1.1): all before and
+// behind them is copied bit by bit.
 func retag(set []byte, matrix byte) ([]byte, error) {
 	r := bitReader{data: unescape(set)}
 	r.toVUI()

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/manifest"
@@ -28,8 +29,12 @@ type copyRun struct {
 	rung    rung
 }
 
-// factCopied is the fact by which the first part's job tells the others what it decided.
-const factCopied = "copied"
+// Facts by which the first part's job tells the others what it decided, and the package job the video's
+// owner.
+const (
+	factCopied = "copied"
+	factReason = "reason" // why it is not
+)
 
 // run copies the part. What inspection took for standard input and does not verify as a rendition is encoded
 // after all, in the jobs that were to copy it: late, but right.
@@ -47,8 +52,10 @@ func (c copyRun) run(ctx context.Context) (pipeline.Result, error) {
 		return pipeline.Result{}, err
 	}
 	c.job.Log.Warn("encode what could not be copied", "reason", err)
-	if err := errors.Join(os.RemoveAll(c.dir()), os.RemoveAll(c.file()), os.RemoveAll(c.sample())); err != nil {
-		return pipeline.Result{}, err
+	for _, name := range []string{c.dir(), c.file(), c.sample(), c.remuxed()} {
+		if err := os.RemoveAll(name); err != nil {
+			return pipeline.Result{}, err
+		}
 	}
 	result, encodeErr := c.encode(ctx)
 	result.Facts = c.facts(err)
@@ -56,13 +63,20 @@ func (c copyRun) run(ctx context.Context) (pipeline.Result, error) {
 }
 
 // decided reports whether the first part was copied.
-func (c copyRun) decided() bool {
-	for _, r := range c.job.Results {
-		if copied, ok := r.Facts[factCopied].(bool); ok {
-			return copied
+func (c copyRun) decided() bool { return decision(c.job.Results)[factCopied] == true }
+
+// decision returns what the first part's job decided.
+func decision(results map[string]pipeline.Result) map[string]any {
+	for name, r := range results {
+		if copied, ok := r.Facts[factCopied]; ok && (name == copyJob || strings.HasSuffix(name, "-"+copyJob)) {
+			facts := map[string]any{factCopied: copied}
+			if reason, ok := r.Facts[factReason]; ok {
+				facts[factReason] = reason
+			}
+			return facts
 		}
 	}
-	return false
+	return map[string]any{factCopied: false}
 }
 
 // facts tells what was decided, and why.
@@ -71,7 +85,8 @@ func (c copyRun) facts(err error) map[string]any {
 	case c.part.First > 0:
 		return nil
 	case err != nil:
-		return map[string]any{factCopied: false, "reason": err.Error()}
+		reason := err.Error()
+		return map[string]any{factCopied: false, factReason: reason, pipeline.FactNote: notCopied + reason}
 	}
 	return map[string]any{factCopied: true}
 }
@@ -97,25 +112,22 @@ func unlike(ctx context.Context, err error) bool {
 	return false
 }
 
-func (c copyRun) dir() string    { return filepath.Join(c.job.Dir, c.rung.Name) }
-func (c copyRun) file() string   { return encodedFile(c.job.Dir, c.rung) }
-func (c copyRun) sample() string { return filepath.Join(c.job.Dir, "sample.mp4") }
+func (c copyRun) dir() string     { return filepath.Join(c.job.Dir, c.rung.Name) }
+func (c copyRun) file() string    { return encodedFile(c.job.Dir, c.rung) }
+func (c copyRun) sample() string  { return filepath.Join(c.job.Dir, "sample.mp4") }
+func (c copyRun) remuxed() string { return filepath.Join(c.job.Dir, "remuxed.mp4") }
 
 // copy makes the part of the rendition, and in the first part's job verifies the whole.
 func (c copyRun) copy(ctx context.Context) (run, error) {
 	made := run{
 		rung: c.rung, file: c.file(), dir: c.dir(), last: c.part.End == 0, longest: c.part.Longest,
 	}
-	input, err := c.job.Input(ctx)
-	if err != nil {
-		return made, err
-	}
-	source, err := os.Open(input)
+	source, id, err := c.open(ctx)
 	if err != nil {
 		return made, err
 	}
 	defer source.Close() // read only
-	pictures, err := c.pictures(ctx, source)
+	pictures, err := c.pictures(ctx, source, id)
 	if err != nil {
 		return made, err
 	}
@@ -145,18 +157,38 @@ func (c copyRun) copy(ctx context.Context) (run, error) {
 	return made, os.Remove(made.file)
 }
 
-// pictures finds those of the source, and wants them to end where the video does.
-func (c copyRun) pictures(ctx context.Context, source *os.File) (*sampletable.Pictures, error) {
-	info, err := source.Stat()
+// open opens the file whose index tells of the pictures, and returns the id of their track in it: the
+// source, or what is made of it where it has no index.
+func (c copyRun) open(ctx context.Context) (*os.File, int64, error) {
+	input, err := c.job.Input(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	m := c.job.Media()
+	if m.Video.Groups == nil || !m.Video.Groups.Remuxed {
+		file, err := os.Open(input)
+		return file, m.Video.ID, err
+	}
+	step := encode.Step{Tools: c.tools, Dir: c.job.Dir, Nice: c.job.Nice()}
+	if err := step.Run(ctx, picture.Remux(input, m, c.remuxed())); err != nil {
+		return nil, 0, err
+	}
+	file, err := os.Open(c.remuxed())
+	return file, 1, err
+}
+
+// pictures finds those in a file, as track id, and wants them to end where the video does.
+func (c copyRun) pictures(ctx context.Context, file *os.File, id int64) (*sampletable.Pictures, error) {
+	info, err := file.Stat()
 	if err != nil {
 		return nil, err
 	}
-	table, err := sampletable.Read(source, info.Size())
+	table, err := sampletable.Read(file, info.Size())
 	if err != nil {
 		return nil, unfit("%w", err)
 	}
 	m := c.job.Media()
-	pictures, err := table.Pictures(ctx, m.Video.ID, picture.Delay(m))
+	pictures, err := table.Pictures(ctx, id, picture.Delay(m))
 	if err != nil {
 		return nil, unfit("%w", err)
 	}
@@ -193,6 +225,10 @@ func (c copyRun) verify(ctx context.Context, pictures *sampletable.Pictures, tra
 	if err := remux(ctx, c.sample(), pictures, c.matrix(), ranges...); err != nil {
 		return err
 	}
+	head, err := headFrames(ctx, pictures, ranges[0])
+	if err != nil {
+		return err
+	}
 	track.Segments = nil
 	for _, r := range ranges {
 		ticks := pictures.End
@@ -204,7 +240,24 @@ func (c copyRun) verify(ctx context.Context, pictures *sampletable.Pictures, tra
 			Keys:     make([]manifest.Key, r[1]-r[0]),
 		})
 	}
-	return verify(ctx, c.tools, c.job, []run{{rung: c.rung, track: track, file: c.sample()}})
+	return verify(ctx, c.tools, c.job, []run{{rung: c.rung, track: track, file: c.sample(), head: head}})
+}
+
+// headFrames counts those that are shown in the first second of a range of groups, of which there may be
+// fewer than the rate says.
+func headFrames(ctx context.Context, p *sampletable.Pictures, groups [2]int) (n int, err error) {
+	end := p.Starts[groups[0]] + ffmpeg.HeadSeconds*int64(p.Timescale)
+	err = p.Each(ctx, groups[0], groups[1], func(g sampletable.Group) error {
+		decoded := g.Start
+		for _, one := range g.Pictures {
+			if decoded+int64(one.Shift)-p.Delay < end {
+				n++
+			}
+			decoded += int64(one.Length)
+		}
+		return nil
+	})
+	return n, err
 }
 
 // sampled is how many places of a copy are decoded. What is in them is the source's own, and inspection has

@@ -21,8 +21,9 @@ import (
 // packageRun is one attempt at the package job. It reads no media: the jobs before it have verified their
 // own.
 type packageRun struct {
-	job   workers.Attempt
-	rungs []rung
+	job     workers.Attempt
+	rungs   []rung
+	encoded string // why the top rung was not planned as a copy
 }
 
 func (p packageRun) run(ctx context.Context) (pipeline.Result, error) {
@@ -41,6 +42,10 @@ func (p packageRun) run(ctx context.Context) (pipeline.Result, error) {
 			return pipeline.Result{}, encode.Fault(ctx, err)
 		}
 		result.Outputs = append(result.Outputs, out)
+	}
+	result.Facts = decision(p.job.Results)
+	if p.encoded != "" {
+		result.Facts[factReason] = p.encoded
 	}
 	return result, nil
 }

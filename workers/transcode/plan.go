@@ -17,6 +17,9 @@ type part struct {
 	// Rungs are those that the job makes, or lists, largest first.
 	Rungs []rung `json:"rungs"`
 
+	// Encoded is why the top rung is not a copy of the source, for the package job; empty: it is planned as one.
+	Encoded string `json:"encoded,omitempty"`
+
 	// Of a chunk, or a part of the copied rung:
 	Rate  picture.Rate `json:"rate,omitzero"` // of the grid
 	Size  picture.Size `json:"size,omitzero"` // of the pictures that all rungs are made from, in all chunks
@@ -50,6 +53,9 @@ const (
 	audioStep  = "audio"
 )
 
+// notCopied begins the note that says why the top rung is encoded.
+const notCopied = "the top rung is not a copy of the source: "
+
 // segmentFrames is how many frames of r a segment has.
 func segmentFrames(r picture.Rate) int {
 	return manifest.SegmentSeconds / manifest.FragmentSeconds * r.Frames(picture.KeyframeSeconds)
@@ -57,19 +63,22 @@ func segmentFrames(r picture.Rate) int {
 
 // planner makes the jobs of one video.
 type planner struct {
-	params Params
-	media  pipeline.Media
-	copied []rung // none, or the top one
-	rungs  []rung // to be encoded, largest first
-	per    int    // segments in a chunk; 0: by the work that they are
-	jobs   []pipeline.Job
-	err    error
+	params  Params
+	media   pipeline.Media
+	copied  []rung // none, or the top one
+	encoded string // why none is copied
+	rungs   []rung // to be encoded, largest first
+	per     int    // segments in a chunk; 0: by the work that they are
+	jobs    []pipeline.Job
+	err     error
 }
 
 func newPlanner(p Params, m pipeline.Media) *planner {
 	l := &planner{params: p, media: m, rungs: ladder(m.Video, p.Quality, p.Ladder)}
-	if standard(p, m, l.rungs[0]) == "" {
-		l.copied, l.rungs = l.rungs[:1], l.rungs[1:]
+	if l.encoded = standard(p, m, l.rungs[0]); l.encoded == "" {
+		top := l.rungs[0]
+		top.Size = picture.Size{Width: m.Video.CodedWidth, Height: m.Video.CodedHeight}
+		l.copied, l.rungs = []rung{top}, l.rungs[1:]
 	}
 	return l
 }
@@ -93,9 +102,11 @@ func (l *planner) plan() ([]pipeline.Job, error) {
 			After: after, Weight: 2, Scratch: 3 * max(l.media.Size, l.scratch(l.media.Duration, []rung{r})),
 		})
 	}
-	l.add(packageJob, part{Kind: packageKind, Rungs: all}, pipeline.Job{
-		Priority: pipeline.High, After: after, Weight: 1,
-	})
+	pack := pipeline.Job{Priority: pipeline.High, After: after, Weight: 1}
+	if l.encoded != "" {
+		pack.Note = notCopied + l.encoded
+	}
+	l.add(packageJob, part{Kind: packageKind, Rungs: all, Encoded: l.encoded}, pack)
 	return l.jobs, l.err
 }
 
@@ -117,7 +128,7 @@ func (l *planner) copies() {
 		to++
 	}
 	for from, n := 0, 0; from < len(borders); n++ {
-		if len(borders)-to <= copiedChunk/2 {
+		if len(borders)-to <= copiedChunk/2 || !picture.Seekable(l.media) || from > 0 && l.remuxed() {
 			to = len(borders)
 		}
 		p := base.of(from, to, borders)
@@ -138,10 +149,17 @@ func (l *planner) copies() {
 	}
 }
 
+// remuxed reports a source that each part of the copied rung remuxes, all of it: there are two at most.
+func (l *planner) remuxed() bool { return l.media.Video.Groups.Remuxed }
+
 // copyScratch is how many bytes a part of the copied rung takes: the remuxed file and the segments cut from
 // it, and as much again where the source has more bits/s than on average.
 func (l *planner) copyScratch(seconds float64) int64 {
-	return int64(4 * float64(l.media.Size) * min(1, (seconds+sampled*longestGroup)/l.media.Duration))
+	size := int64(4 * float64(l.media.Size) * min(1, (seconds+sampled*longestGroup)/l.media.Duration))
+	if l.remuxed() {
+		size += l.media.Size
+	}
+	return size
 }
 
 // chunks plans the encoding. The lowest rung of the first segment is a job of its own that comes before all

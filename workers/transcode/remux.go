@@ -17,7 +17,8 @@ import (
 const trackID = 1
 
 // remux writes groups of pictures to a new file, a fragment each, behind a header that is the same for all
-// groups of a track, and that says that its pictures are in the colours of that matrix. ranges are pairs of numbers: the first group, and the one after the last.
+// groups of a track, and that says that its pictures are in the colours of that matrix. ranges are pairs of
+// numbers: the first group, and the one after the last.
 func remux(
 	ctx context.Context, name string, pictures *sampletable.Pictures, matrix byte, ranges ...[2]int,
 ) (err error) {

@@ -1,6 +1,7 @@
 package transcode
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -20,6 +21,7 @@ type run struct {
 	file  string // what the encoder or the remuxer wrote
 	dir   string // what was cut from it
 	last  bool   // the rendition ends with it
+	head  int    // frames of its first second; 0: by the rung's rate
 
 	longest float64 // seconds: of the segments of the rendition; 0: not known
 }
@@ -45,7 +47,7 @@ func verify(ctx context.Context, tools ffmpeg.Tools, job workers.Attempt, runs [
 			f.Keyframes += len(s.Keys)
 		}
 		length := min(r.track.Duration(), ffmpeg.HeadSeconds)
-		f.Head = r.rung.Rate.Frames(length) - 1 // one may lie on the border
+		f.Head = cmp.Or(r.head, r.rung.Rate.Frames(length)) - 1 // one may lie on the border
 		files = append(files, f)
 	}
 	options := ffmpeg.RunOptions{Dir: job.Dir, Nice: job.Nice()}

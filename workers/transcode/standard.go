@@ -11,10 +11,13 @@ import (
 
 // Bounds of standard input.
 const (
-	longestGroup = 10   // seconds between keyframes
+	longestGroup = 12   // seconds between keyframes: x264's default of 250 frames at 23.976 frames/s, and some
 	rateMargin   = 1.5  // how far above its rung's highest rate a source may be
-	latestStart  = 0.04 // seconds after the start of the file
+	latestStart  = 1    // seconds after the start of the file; the first picture is shown from there on
 	highestLevel = 52   // of H.264: what browsers decode
+	unevenFrames = 0.5  // frames: how near a frame may be to the one before
+	longestFrame = 1    // seconds, or one and a half frames where they are longer
+	squarePixels = 1e-3 // how far from square pixels may be, for sizes that were rounded
 )
 
 // standard reports why the picture of m cannot be the top rung as it is; empty when it can: any player plays
@@ -26,8 +29,8 @@ func standard(p Params, m pipeline.Media, top rung) string {
 		return "the pipeline has every rung encoded"
 	case m.NoCopy:
 		return "the source itself is not to be seen"
-	case m.Container != "mov":
-		return "it is in " + m.Container + ", not in MP4"
+	case m.Container != "mov" && !picture.NeedsRemux(m, false):
+		return "it is in " + m.Container + ", not in MP4, Matroska, MPEG-TS or FLV"
 	case m.Damaged:
 		return "parts of it cannot be read"
 	case v.Codec != "h264":
@@ -39,7 +42,7 @@ func standard(p Params, m pipeline.Media, top rung) string {
 	switch {
 	case picture.Delay(m) > latestStart:
 		return fmt.Sprintf("the picture begins %.2f s after the sound", picture.Delay(m))
-	case top.Size != picture.Size{Width: v.Width, Height: v.Height}:
+	case !near(top.Size, v):
 		return fmt.Sprintf("it is %dx%d, the top rung %s", v.Width, v.Height, top.Size)
 	case math.Abs(top.Rate.Float()-v.FrameRate()) > 0.01:
 		return fmt.Sprintf("it has %.2f frames/s, the top rung %.2f", v.FrameRate(), top.Rate.Float())
@@ -47,6 +50,15 @@ func standard(p Params, m pipeline.Media, top rung) string {
 		return fmt.Sprintf("its bit rate is %d kbit/s, %s has %d at most", v.Bitrate/1000, top.Name, top.Maxrate)
 	}
 	return standardGroups(v, m.Duration)
+}
+
+// near reports whether a rung has the size of v, or would have it if the pixels of v were square.
+func near(rung picture.Size, v pipeline.VideoTrack) bool {
+	off := 0
+	if v.SampleRatio != 1 {
+		off = 2
+	}
+	return rung.Height == v.CodedHeight && rung.Width >= v.CodedWidth-off && rung.Width <= v.CodedWidth+off
 }
 
 // standardForm is the part of standard about the form of the pictures.
@@ -58,30 +70,23 @@ func standardForm(v pipeline.VideoTrack) string {
 		return "its profile is " + v.Profile
 	case v.Level <= 0 || v.Level > highestLevel:
 		return fmt.Sprintf("its level is %d", v.Level)
-	case v.SampleRatio != 1:
+	case math.Abs(v.SampleRatio-1) > squarePixels:
 		return "its pixels are not square"
 	case v.Rotation != 0 || v.Mirrored:
 		return "it is turned or mirrored"
 	case v.Interlaced:
 		return "it is interlaced"
-	case v.Variable:
-		return "its frame rate varies"
 	case v.HDR != "":
 		return "it is HDR"
 	case v.Range == "pc":
 		return "its range is full"
-	case v.Matrix != "bt709" && (known(v.Matrix) || min(v.CodedWidth, v.CodedHeight) < hdHeight):
-		return "its colours are not BT.709, or players would guess them differently"
+	case !slices.Contains([]string{"bt709", "smpte170m"}, picture.Matrix(v)):
+		return "its colours are " + v.Matrix + ", neither BT.709 nor BT.601"
 	case v.Alpha:
 		return "it is transparent"
 	}
 	return ""
 }
-
-// hdHeight is from where on untagged colours are BT.709 to everybody.
-const hdHeight = 720
-
-func known(tag string) bool { return tag != "" && tag != "unknown" }
 
 // standardGroups is the part of standard about the groups of pictures and the edit list.
 func standardGroups(v pipeline.VideoTrack, length float64) string {
@@ -90,6 +95,12 @@ func standardGroups(v pipeline.VideoTrack, length float64) string {
 		return "its keyframes are not known"
 	case !g.Closed:
 		return "its groups of pictures are open"
+	case g.Changes:
+		return "its parameter sets change"
+	case g.FrameLeast*v.FrameRate() < unevenFrames && g.FrameLeast > 0:
+		return fmt.Sprintf("its frame rate varies: some frames are %.0f ms apart", 1000*g.FrameLeast)
+	case g.FrameMost > max(longestFrame, 1.5/v.FrameRate()):
+		return fmt.Sprintf("its frame rate varies: some frames are %.1f s apart", g.FrameMost)
 	case g.Longest > longestGroup:
 		return fmt.Sprintf("its keyframes are up to %.1f s apart", g.Longest)
 	case len(g.Borders) == 0:

@@ -29,34 +29,38 @@ func TestStandard(t *testing.T) {
 		t.Fatal(why)
 	}
 	for want, spoil := range map[string]func(m *pipeline.Media){
-		"the source itself is not to be seen":         func(m *pipeline.Media) { m.NoCopy = true },
-		"it is in matroska, not in MP4":               func(m *pipeline.Media) { m.Container = "matroska" },
-		"parts of it cannot be read":                  func(m *pipeline.Media) { m.Damaged = true },
-		"it is hevc, not H.264":                       func(m *pipeline.Media) { m.Video.Codec = "hevc" },
-		"its pixels are yuv422p, not 8-bit 4:2:0":     func(m *pipeline.Media) { m.Video.PixelFormat = "yuv422p" },
-		"its pixels are yuv420p10le, not 8-bit 4:2:0": func(m *pipeline.Media) { m.Video.PixelFormat, m.Video.BitDepth = "yuv420p10le", 10 },
-		"its profile is High 4:4:4 Predictive":        func(m *pipeline.Media) { m.Video.Profile = "High 4:4:4 Predictive" },
-		"its level is 60":                             func(m *pipeline.Media) { m.Video.Level = 60 },
-		"its pixels are not square":                   func(m *pipeline.Media) { m.Video.SampleRatio = 4.0 / 3 },
-		"it is turned or mirrored":                    func(m *pipeline.Media) { m.Video.Mirrored = true },
-		"it is interlaced":                            func(m *pipeline.Media) { m.Video.Interlaced = true },
-		"its frame rate varies":                       func(m *pipeline.Media) { m.Video.Variable = true },
-		"its range is full":                           func(m *pipeline.Media) { m.Video.Range = "pc" },
-		"its colours are not BT.709, or players would guess them differently": func(m *pipeline.Media) { m.Video.Matrix = "smpte170m" },
+		"the source itself is not to be seen":                 func(m *pipeline.Media) { m.NoCopy = true },
+		"it is in avi, not in MP4, Matroska, MPEG-TS or FLV":  func(m *pipeline.Media) { m.Container = "avi" },
+		"parts of it cannot be read":                          func(m *pipeline.Media) { m.Damaged = true },
+		"it is hevc, not H.264":                               func(m *pipeline.Media) { m.Video.Codec = "hevc" },
+		"its pixels are yuv422p, not 8-bit 4:2:0":             func(m *pipeline.Media) { m.Video.PixelFormat = "yuv422p" },
+		"its pixels are yuv420p10le, not 8-bit 4:2:0":         func(m *pipeline.Media) { m.Video.PixelFormat, m.Video.BitDepth = "yuv420p10le", 10 },
+		"its profile is High 4:4:4 Predictive":                func(m *pipeline.Media) { m.Video.Profile = "High 4:4:4 Predictive" },
+		"its level is 60":                                     func(m *pipeline.Media) { m.Video.Level = 60 },
+		"its pixels are not square":                           func(m *pipeline.Media) { m.Video.SampleRatio = 4.0 / 3 },
+		"it is turned or mirrored":                            func(m *pipeline.Media) { m.Video.Mirrored = true },
+		"it is interlaced":                                    func(m *pipeline.Media) { m.Video.Interlaced = true },
+		"its frame rate varies: some frames are 20 ms apart":  func(m *pipeline.Media) { m.Video.Groups.FrameLeast = 0.02 },
+		"its frame rate varies: some frames are 1.5 s apart":  func(m *pipeline.Media) { m.Video.Groups.FrameMost = 1.5 },
+		"its parameter sets change":                           func(m *pipeline.Media) { m.Video.Groups.Changes = true },
+		"its range is full":                                   func(m *pipeline.Media) { m.Video.Range = "pc" },
+		"its colours are bt2020nc, neither BT.709 nor BT.601": func(m *pipeline.Media) { m.Video.Matrix = "bt2020nc" },
 		"it is HDR":         func(m *pipeline.Media) { m.Video.HDR = "hlg" },
 		"it is transparent": func(m *pipeline.Media) { m.Video.Alpha = true },
-		"the picture begins 0.50 s after the sound":          func(m *pipeline.Media) { m.Video.Start = 0.5 },
-		"it is 1281x720, the top rung 1280x720":              func(m *pipeline.Media) { m.Video.Width = 1281 },
-		"it is 3840x2160, the top rung 1920x1080":            func(m *pipeline.Media) { m.Video.Width, m.Video.Height = 3840, 2160 },
+		"the picture begins 1.50 s after the sound": func(m *pipeline.Media) { m.Video.Start = 1.5 },
+		"it is 1281x720, the top rung 1280x720":     func(m *pipeline.Media) { m.Video.Width, m.Video.CodedWidth = 1281, 1281 },
+		"it is 3840x2160, the top rung 1920x1080": func(m *pipeline.Media) {
+			m.Video.Width, m.Video.Height, m.Video.CodedWidth, m.Video.CodedHeight = 3840, 2160, 3840, 2160
+		},
 		"it has 120.00 frames/s, the top rung 60.00":         func(m *pipeline.Media) { m.Video.FrameRateNum = 120 },
 		"its bit rate is 7000 kbit/s, 720p has 4500 at most": func(m *pipeline.Media) { m.Video.Bitrate = 7_000_000 },
 		"its bit rate is 0 kbit/s, 720p has 4500 at most":    func(m *pipeline.Media) { m.Video.Bitrate = 0 },
 		"its keyframes are not known":                        func(m *pipeline.Media) { m.Video.Groups = nil },
 		"its groups of pictures are open":                    func(m *pipeline.Media) { m.Video.Groups.Closed = false },
-		"its keyframes are up to 10.4 s apart":               func(m *pipeline.Media) { m.Video.Groups.Longest = 10.4 },
+		"its keyframes are up to 12.1 s apart":               func(m *pipeline.Media) { m.Video.Groups.Longest = 12.1 },
 		"no segment can begin at its keyframes":              func(m *pipeline.Media) { m.Video.Groups.Borders = nil },
-		"segments that begin at its keyframes are up to 10.5 s long": func(m *pipeline.Media) {
-			m.Video.Groups.Borders = []float64{0, 9, 19.5, 28, 37, 46, 55}
+		"segments that begin at its keyframes are up to 12.5 s long": func(m *pipeline.Media) {
+			m.Video.Groups.Borders = []float64{0, 7, 19.5, 28, 37, 46, 55}
 		},
 		"its edit list does more than shift it": func(m *pipeline.Media) { m.Video.Edits = pipeline.EditsComplex },
 	} {
@@ -64,6 +68,26 @@ func TestStandard(t *testing.T) {
 		spoil(&m)
 		if got := reason(Params{}, m); got != want {
 			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	for name, change := range map[string]func(m *pipeline.Media){
+		"untagged":               func(m *pipeline.Media) { m.Video.Matrix = "" },
+		"PAL":                    func(m *pipeline.Media) { m.Video.Matrix = "bt470bg" },
+		"NTSC":                   func(m *pipeline.Media) { m.Video.Matrix = "smpte170m" },
+		"x264's default at film": func(m *pipeline.Media) { m.Video.Groups.Longest = 250 * 1001 / 24000. },
+		"Matroska":               func(m *pipeline.Media) { m.Container, m.Video.Groups.Remuxed = "matroska", true },
+		"MPEG-TS":                func(m *pipeline.Media) { m.Container, m.Video.Groups.Remuxed = "mpegts", true },
+		"after the sound":        func(m *pipeline.Media) { m.Video.Start = 0.07 },
+		"a trembling clock": func(m *pipeline.Media) {
+			m.Video.Variable, m.Video.Groups.FrameLeast, m.Video.Groups.FrameMost = true, 0.03, 0.055
+		},
+		"a pause":              func(m *pipeline.Media) { m.Video.Variable, m.Video.Groups.FrameMost = true, 0.9 },
+		"nearly square pixels": func(m *pipeline.Media) { m.Video.SampleRatio, m.Video.Width = 0.9992, 1279 },
+	} {
+		m := standardMedia()
+		change(&m)
+		if why := reason(Params{}, m); why != "" {
+			t.Errorf("%s: %s", name, why)
 		}
 	}
 	turned := standardMedia()

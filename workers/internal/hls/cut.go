@@ -32,8 +32,9 @@ type Options struct {
 	Borders []float64
 	// Near is how far from a border a segment may begin, in seconds; 0: 8 ms, half a frame at 60 frames/s.
 	Near float64
-	// Delay is by how many ticks every picture of the file is shown before the others wait for it to be decoded, at
-	// most: the file has composition offsets down to minus that. 0: they stay as they are (Advance).
+	// Delay is by how many ticks every picture of the file is shown before the others wait for it to be
+	// decoded, at most: the file has composition offsets down to minus that. 0: they stay as they are
+	// (Advance).
 	Delay int64
 }
 

@@ -9,9 +9,9 @@ import (
 )
 
 // Advance gives a track an edit list (14496-12, 8.6.6) that shows everything so many ticks earlier than its
-// composition times say: those of pictures that are reordered can then count from when they are decoded, as all
-// players read them. Some shift a track by its negative offsets. 0 does nothing. CMAF (23000-19, 7.5.13)
-// has this form for its brand cmfc.
+// composition times say: those of pictures that are reordered can then count from when they are decoded, as
+// all players read them. Some shift a track by its negative offsets. 0 does nothing. CMAF (23000-19,
+// 7.5.13) has this form for its brand cmfc.
 func Advance(trak *mp4.TrakBox, ticks int64) {
 	if ticks == 0 {
 		return
@@ -28,8 +28,8 @@ func Advance(trak *mp4.TrakBox, ticks int64) {
 	}
 }
 
-// delay adds ticks to the composition offsets of a fragment, none of which may be negative then, and returns it
-// as it is to be written. What it refers to follows on it as before.
+// delay adds ticks to the composition offsets of a fragment, none of which may be negative then, and
+// returns it as it is to be written. What it refers to follows on it as before.
 func delay(moof *mp4.MoofBox, ticks int64) ([]byte, error) {
 	if len(moof.Traf.Truns) != 1 {
 		return nil, fmt.Errorf("%d runs of samples, want one", len(moof.Traf.Truns))

@@ -17,7 +17,8 @@ import (
 	"github.com/reelmill/reelmill/pipeline/manifest"
 )
 
-// readTrack finds the one track's timescale, defaults and codec in moov, and returns that as it is to be written.
+// readTrack finds the one track's timescale, defaults and codec in moov, and returns that as it is to be
+// written.
 func (c *cutter) readTrack(data []byte) ([]byte, error) {
 	box, err := decode(data)
 	if err != nil {
@@ -68,8 +69,8 @@ func encode(box mp4.Box) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// setup hashes what a decoder takes from an init section: the sample description, the edit list, the clock and the
-// defaults of fragments. Names of tools and such may differ.
+// setup hashes what a decoder takes from an init section: the sample description, the edit list, the clock
+// and the defaults of fragments. Names of tools and such may differ.
 func setup(trak *mp4.TrakBox, defaults *mp4.TrexBox) (string, error) {
 	h, media := sha256.New(), trak.Mdia
 	if err := media.Minf.Stbl.Stsd.Encode(h); err != nil {

@@ -10,14 +10,16 @@ import (
 const (
 	maxPriming = 4096 // samples of sound: AAC primes with 1024 to 2112, HE-AAC with more
 	maxCut     = 0.04 // seconds at the end
+	maxDelay   = 1    // seconds: of reordered frames
 )
 
 // Edits judges the edit list of a track (8.6.6). sampleRate is that of a sound, and 0 for a picture.
 //
 // It is simple with one edit at the normal speed, behind at most one empty edit, that hides nothing of a
 // picture's start and at most maxPriming samples of a sound's, and no more of the end than maxCut, or one
-// packet of a sound. What cannot be judged is complex: an edit list over movie fragments, or over tables that
-// do not agree.
+// packet of a sound. What cannot be judged is complex: an edit list over a sound's movie fragments, or over
+// tables that do not agree. A picture's fragments are not looked at: there it is simple when it hides no more
+// than maxDelay, which is the delay of reordered frames, and does not say when it ends.
 func (f *File) Edits(id int64, sampleRate int) (pipeline.Edits, error) {
 	t, err := f.find(id)
 	if err != nil || t.edits == nil || len(t.edits.Entries) == 0 {
@@ -27,12 +29,18 @@ func (f *File) Edits(id int64, sampleRate int) (pipeline.Edits, error) {
 	if entries[0].MediaTime == -1 {
 		entries = entries[1:]
 	}
-	if len(entries) != 1 || f.Fragmented || f.timescale == 0 {
+	if len(entries) != 1 || f.Fragmented && sampleRate > 0 || f.timescale == 0 {
 		return pipeline.EditsComplex, nil
 	}
 	edit := entries[0]
 	if edit.MediaTime < 0 || edit.MediaRateInteger != 1 || edit.MediaRateFraction != 0 {
 		return pipeline.EditsComplex, nil
+	}
+	if f.Fragmented {
+		if edit.SegmentDuration > 0 || edit.MediaTime > maxDelay*t.timescale() {
+			return pipeline.EditsComplex, nil
+		}
+		return pipeline.EditsSimple, nil
 	}
 	s, err := t.span(sampleRate == 0)
 	if err != nil {

@@ -142,8 +142,8 @@ func (s *survey) picture() Picture {
 	return p
 }
 
-// spacing measures the time between frames that are shown one after the other, group by closed group. Times are
-// ticks.
+// spacing measures the time between frames that are shown one after the other, group by closed group. Times
+// are ticks.
 type spacing struct {
 	group       []int64 // when those of the group at hand are shown
 	last        int64   // shown last before it
@@ -151,7 +151,8 @@ type spacing struct {
 	least, most int64
 }
 
-// add takes the next frame, in decoding order. Of a group with very many frames those beyond are not looked at.
+// add takes the next frame, in decoding order. Of a group with very many frames those beyond are not looked
+// at.
 func (s *spacing) add(shown int64) {
 	if len(s.group) < maxFrames {
 		s.group = append(s.group, shown)

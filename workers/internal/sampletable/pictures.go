@@ -1,7 +1,6 @@
 package sampletable
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -17,8 +16,8 @@ const (
 )
 
 // Pictures is a picture track of H.264 in groups that can be taken out one by one. A group begins when its
-// keyframe is shown, and its pictures are decoded at the times at which pictures of it are shown, in order: what
-// the file says of decode times is not used.
+// keyframe is shown, and its pictures are decoded at the times at which pictures of it are shown, in order:
+// what the file says of decode times is not used.
 type Pictures struct {
 	Timescale     int     // ticks/s
 	Width, Height int     // pixels, as the sample description has them
@@ -51,10 +50,10 @@ type Coded struct {
 	Shift  int32  // ticks from when it is decoded to when it is shown Delay later; not negative
 }
 
-// Pictures goes through the samples of a picture track. Time 0 is lead seconds before the first picture, which is
-// shown from then on. The error says why they cannot be taken as they are: they are not of H.264 with one
-// configuration for all, the groups are not closed, a sample is empty or lies outside of the file, or two are
-// shown at once. Whether keyframes are IDR pictures is for File.Picture to tell.
+// Pictures goes through the samples of a picture track. Time 0 is lead seconds before the first picture,
+// which is shown from then on. The error says why they cannot be taken as they are: they are not of H.264
+// with one configuration for all, the groups are not closed, a sample is empty or lies outside of the file,
+// or two are shown at once. Whether keyframes are IDR pictures is for File.Picture to tell.
 func (f *File) Pictures(ctx context.Context, id int64, lead float64) (*Pictures, error) {
 	t, err := f.find(id)
 	switch {
@@ -246,8 +245,8 @@ func (g *Group) read(p *Pictures, one sample) error {
 	return nil
 }
 
-// strip moves the units of a sample together that are not among the configuration's parameter sets, and returns
-// how many bytes they have. A sample that is not made of whole units stays as it is.
+// strip moves the units of a sample together that are not among the configuration's parameter sets, and
+// returns how many bytes they have. A sample that is not made of whole units stays as it is.
 func (p *Pictures) strip(data []byte) (size int) {
 	var kept [][2]int
 	for at := 0; at < len(data); {
@@ -260,7 +259,7 @@ func (p *Pictures) strip(data []byte) (size int) {
 		if length == 0 || end > len(data) {
 			return len(data)
 		}
-		if !slices.ContainsFunc(p.track.entry.sets, func(set []byte) bool { return bytes.Equal(set, data[body:end]) }) {
+		if !p.track.entry.has(data[body:end]) {
 			kept = append(kept, [2]int{at, end})
 		}
 		at = end

@@ -14,6 +14,8 @@
 // used, and a panic of mp4ff is an error. An error means "not known", never that the file is bad: ffmpeg
 // reads many a file whose tables do not add up.
 //
+// Decode times are not believed: File.Pictures makes its own from when pictures are shown.
+//
 // It knows nothing of movie fragments, compressed headers (cmov) and compact sizes (stz2), and it does
 // not look inside of a slice: a damaged picture may have a perfect index.
 //

@@ -16,7 +16,8 @@ type look struct {
 	changes bool // one is a parameter set of H.264 that the header does not have
 }
 
-// units walks the NAL units of a sample, each behind its length (14496-15, 4.3.2), up to the first slice or all.
+// units walks the NAL units of a sample, each behind its length (14496-15, 4.3.2), up to the first slice or
+// all.
 func (f *File) units(s sample, e entry, all bool) (l look, err error) {
 	at, end := s.offset, s.offset+s.size
 	slice := false
@@ -70,7 +71,12 @@ func (f *File) configured(at, length int64, e entry) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return slices.ContainsFunc(e.sets, func(set []byte) bool { return bytes.Equal(set, unit) }), nil
+	return e.has(unit), nil
+}
+
+// has reports whether a unit is one of the parameter sets of the configuration.
+func (e entry) has(unit []byte) bool {
+	return slices.ContainsFunc(e.sets, func(set []byte) bool { return bytes.Equal(set, unit) })
 }
 
 // classify reads the first byte of a unit: whether it is of a slice, and of one of a picture that decoding

@@ -1,0 +1,74 @@
+package inspect
+
+import (
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
+	"github.com/reelmill/reelmill/workers/workertest"
+)
+
+// TestGroupsWithoutAnIndex: what has no index of its pictures tells of their groups as an MP4 does.
+func TestGroupsWithoutAnIndex(t *testing.T) {
+	plain := workertest.Clip(t, "a.mp4", args(workertest.Pattern("64x64", "25", "14"), workertest.Tone("14"),
+		[]string{"-c:v", "libx264", "-pix_fmt", "yuv420p", "-g", "50", "-sc_threshold", "0", "-c:a", "aac"})...)
+	as := func(name string, more ...string) string {
+		return workertest.Clip(t, name, args([]string{"-i", plain, "-c", "copy"}, more)...)
+	}
+	for name, path := range map[string]string{
+		"MP4": plain, "Matroska": as("a.mkv"), "MPEG-TS": as("a.ts"), "FLV": as("a.flv"),
+		"fragments":              as("a.mp4", "-movflags", "frag_keyframe+empty_moov"),
+		"fragments with an edit": as("a.mp4", "-movflags", "frag_keyframe+delay_moov"),
+	} {
+		dir := t.TempDir()
+		m, err := New(ffmpeg.Tools{}, Limits{}).look(t.Context(), path, dir)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		g := m.Video.Groups
+		if g == nil || !g.Closed || g.Changes || math.Abs(g.Longest-2) > 0.01 || g.Remuxed != (name != "MP4") ||
+			math.Abs(g.FrameLeast-0.04) > 0.002 || math.Abs(g.FrameMost-0.04) > 0.002 {
+			t.Errorf("%s: %+v", name, g)
+			continue
+		}
+		delay := m.Video.Start - m.Origin()
+		near := func(got, want float64) bool { return math.Abs(got-want) < 0.002 }
+		if want := []float64{0, 6 + delay, 12 + delay}; !slices.EqualFunc(g.Borders, want, near) {
+			t.Errorf("%s: borders %v, want %v", name, g.Borders, want)
+		}
+		if m.Video.Bitrate <= 0 || m.Video.Edits == pipeline.EditsComplex {
+			t.Errorf("%s: %d bits/s, edits %q", name, m.Video.Bitrate, m.Video.Edits)
+		}
+		if left, err := filepath.Glob(filepath.Join(dir, "*.mp4")); err != nil || len(left) > 0 {
+			t.Errorf("%s: left %v, %v", name, left, err)
+		}
+	}
+}
+
+// TestParameterSetsThatChange: two films in one stream are told of.
+func TestParameterSetsThatChange(t *testing.T) {
+	part := func(preset string) []byte {
+		data, err := os.ReadFile(workertest.Clip(t, "a.h264", args(workertest.Pattern("64x64", "10", "2"),
+			[]string{"-c:v", "libx264", "-pix_fmt", "yuv420p", "-bf", "0", "-preset", preset})...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return data
+	}
+	both := filepath.Join(t.TempDir(), "a.h264")
+	if err := os.WriteFile(both, append(part("veryslow"), part("superfast")...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m, err := New(ffmpeg.Tools{}, Limits{}).look(t.Context(),
+		workertest.Clip(t, "a.ts", "-i", both, "-c", "copy", "-bsf:v", "setts=ts=N*9000"), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if g := m.Video.Groups; g == nil || !g.Changes {
+		t.Errorf("%+v", g)
+	}
+}

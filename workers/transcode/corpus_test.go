@@ -1,0 +1,84 @@
+package transcode
+
+import (
+	"encoding/json"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
+	"github.com/reelmill/reelmill/workers/workertest"
+)
+
+// TestCopiesOfCorpus copies what is standard of the videos of -corpus, whose facts are those of -facts, and logs
+// of the others why they are encoded. Of those that anybody would call standard 60% are to be copied.
+func TestCopiesOfCorpus(t *testing.T) {
+	if *corpus == "" {
+		return // see PERFORMANCE.md
+	}
+	text, err := os.ReadFile(*facts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found map[string]pipeline.Media
+	if err := json.Unmarshal(text, &found); err != nil {
+		t.Fatal(err)
+	}
+	copied, usual := 0, 0
+	for _, name := range slices.Sorted(maps.Keys(found)) {
+		m := found[name]
+		why := copyOf(t, filepath.Join(*corpus, name), m)
+		if usualInput(m) {
+			usual++
+			if why == "" {
+				copied++
+			}
+		}
+		t.Logf("%-50s usual %-5v %s", name, usualInput(m), why)
+	}
+	if t.Logf("%d of %d are copied", copied, usual); copied*10 < usual*6 {
+		t.Errorf("%d of %d are copied, want 60%%", copied, usual)
+	}
+}
+
+// usualInput reports H.264 of 8-bit 4:2:0, upright, with AAC or silent.
+func usualInput(m pipeline.Media) bool {
+	return m.Video.Codec == "h264" && m.Video.BitDepth == 8 && m.Video.Rotation == 0 && !m.Video.Mirrored &&
+		slices.Contains([]string{"yuv420p", "yuvj420p"}, m.Video.PixelFormat) &&
+		!slices.ContainsFunc(m.Audio, func(a pipeline.AudioTrack) bool { return a.Codec != "aac" })
+}
+
+// copyOf runs the jobs that copy; it returns why the top rung is not a copy.
+func copyOf(t *testing.T, source string, m pipeline.Media) string {
+	t.Helper()
+	l := newPlanner(Params{}, m)
+	if l.encoded != "" {
+		return l.encoded
+	}
+	jobs, err := l.plan()
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, results := workertest.NewStore(t), map[string]pipeline.Result{}
+	for _, j := range jobs {
+		var p part
+		if err := json.Unmarshal(j.Part, &p); err != nil || p.Kind != copyKind {
+			continue
+		}
+		j.Worker, j.Params = "transcode", json.RawMessage("{}")
+		task := pipeline.Task{Video: store.Video, Job: j, Media: &m, Source: store.Add(t, "original", source)}
+		r := store.Work(t, registry(), task, results, nil)
+		if j.Name == copyJob && r.Facts[factCopied] != true {
+			return "FELL BACK: " + r.Facts[factReason].(string)
+		}
+		results[j.Name] = r
+	}
+	list := store.Tree(t, results)
+	if _, err := (ffmpeg.Tools{}).Probe(t.Context(), joined(t, list, l.copied[0].Name), ffmpeg.ProbeOptions{Demuxer: "mov"}); err != nil {
+		t.Error(err)
+	}
+	return ""
+}

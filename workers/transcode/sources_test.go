@@ -1,0 +1,158 @@
+package transcode
+
+import (
+	"bytes"
+	"math"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/workers/internal/sampletable"
+	"github.com/reelmill/reelmill/workers/workertest"
+)
+
+// remuxedMedia are the facts of a clip whose container has no index; its picture begins at start, 0.08 s after the
+// sound.
+func remuxedMedia(container string, start float64, borders ...float64) pipeline.Media {
+	m := standardMedia()
+	m.Container, m.Duration, m.Video.Start = container, 14.08, start
+	m.Video.Width, m.Video.Height, m.Video.CodedWidth, m.Video.CodedHeight = 320, 180, 320, 180
+	m.Video.FrameRateNum, m.Video.Bitrate, m.Video.Edits = 25, 300_000, ""
+	m.Video.Groups.Borders, m.Video.Groups.Remuxed = borders, true
+	m.Audio = []pipeline.AudioTrack{{Stream: 1, Codec: "mp3", Start: start - 0.08, Duration: 14}}
+	return m
+}
+
+// TestCopyOfWhatHasNoIndex: of Matroska, MPEG-TS, FLV and movie fragments the top rung is the source's own pictures,
+// each at its time from the start of the sound on, the first from there on.
+func TestCopyOfWhatHasNoIndex(t *testing.T) {
+	film := workertest.Clip(t, "a.mp4", args(workertest.Pattern("320x180", "25", "14"), x264,
+		[]string{"-g", "75", "-bf", "2", "-sc_threshold", "0", "-profile:v", "high"})...)
+	as := func(name string, more ...string) string {
+		return workertest.Clip(t, name, args([]string{"-i", film, "-c", "copy"}, more)...)
+	}
+	for name, c := range map[string]struct {
+		path, container string
+		jobs            int // that copy
+	}{
+		"Matroska":  {as("a.mkv"), "matroska", 1},
+		"MPEG-TS":   {as("a.ts"), "mpegts", 1},
+		"FLV":       {as("a.flv"), "flv", 1},
+		"fragments": {as("a.mp4", "-movflags", "frag_keyframe+empty_moov"), "mov", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := remuxedMedia(c.container, 1.48, 0, 6.08, 12.08)
+			root := runAll(t, `{"ladder":[90,180]}`, c.path, m, nil)
+			verifyTree(t, root, map[string][2]int{"180p": {320, 180}, "90p": {160, 90}})
+			if !bytes.Equal(payload(t, film), payload(t, joined(t, root, "180p"))) {
+				t.Error("the pictures are not those of the source")
+			}
+			times := shown(t, filepath.Join(root, "180p", "index.m3u8"))
+			if len(times) != 350 || times[0] != 0 {
+				t.Fatalf("%d frames from %v", len(times), times[:min(2, len(times))])
+			}
+			for n, at := range times[1:] {
+				if want := 0.08 + float64(n+1)/25; math.Abs(at-want) > 0.0015 {
+					t.Fatalf("frame %d is shown at %.4f s, want %.4f s", n+1, at, want)
+				}
+			}
+		})
+	}
+}
+
+// TestPartsOfWhatHasNoIndex: a source is remuxed twice at most, and once where its parts cannot be encoded by
+// themselves.
+func TestPartsOfWhatHasNoIndex(t *testing.T) {
+	for container, want := range map[string][]string{
+		"matroska": {"copy! 180p 0-1500", "copy-0001 180p 1500-0 after copy"},
+		"mpegts":   {"copy! 180p 0-0"},
+	} {
+		m := remuxedMedia(container, 0)
+		m.Duration = 1000
+		for at := 0.0; at < 1000; at += 6 {
+			m.Video.Groups.Borders = append(m.Video.Groups.Borders, at)
+		}
+		got := outline(t, Params{Ladder: []int{180}}, m)
+		if !slices.Equal(got[:len(got)-1], want) {
+			t.Errorf("%s: %q, want %q", container, got, want)
+		}
+	}
+}
+
+// uneven are facts of what inspection finds in a file of standard input.
+func uneven(t *testing.T, path string, m pipeline.Media) pipeline.Media {
+	t.Helper()
+	rate := m.Video.FrameRate()
+	p := pictureOf(t, path, sampletable.Grid{Low: rate, Rate: rate})
+	m.Duration, m.Video.Groups = p.Length, &p.Groups
+	return m
+}
+
+// TestCopyOfDefaultGroups: x264's default of 250 frames is 10.43 s at 23.976 frames/s, and copied.
+func TestCopyOfDefaultGroups(t *testing.T) {
+	source := workertest.Clip(t, "a.mp4", args(workertest.Pattern("320x180", "24000/1001", "24"),
+		[]string{"-c:v", "libx264", "-pix_fmt", "yuv420p", "-sc_threshold", "0"})...)
+	m := remuxedMedia("mov", 0)
+	m.Video.FrameRateNum, m.Video.FrameRateDen, m.Audio = 24000, 1001, nil
+	m = uneven(t, source, m)
+	root := runAll(t, `{"ladder":[90,180]}`, source, m, nil)
+	verifyTree(t, root, map[string][2]int{"180p": {320, 180}, "90p": {160, 90}})
+	if !bytes.Equal(payload(t, source), payload(t, joined(t, root, "180p"))) {
+		t.Error("the pictures are not those of the source")
+	}
+}
+
+// TestCopyOfTremblingClock: frames that come up to half a frame early or late, and a pause, are copied as they are,
+// and the encoded rungs are cut at the same keyframes.
+func TestCopyOfTremblingClock(t *testing.T) {
+	source := workertest.Clip(t, "a.mp4", args(workertest.Pattern("320x180", "25", "16"), x264, []string{
+		"-vf", "select='lt(n,200)+gt(n,215)',settb=1/1000,setpts='PTS+8*sin(N)'", "-fps_mode", "passthrough", "-enc_time_base", "1/1000",
+		"-g", "75", "-sc_threshold", "0", "-profile:v", "high"})...)
+	m := remuxedMedia("mov", 0)
+	m.Video.Variable, m.Audio = true, nil
+	m = uneven(t, source, m)
+	if g := m.Video.Groups; g.FrameLeast > 0.035 || g.FrameMost < 0.6 || len(g.Borders) < 2 {
+		t.Fatalf("the clip does not tremble: %+v", g)
+	}
+	root := runAll(t, `{"ladder":[90,180]}`, source, m, nil)
+	verifyTree(t, root, map[string][2]int{"180p": {320, 180}, "90p": {160, 90}})
+	if !bytes.Equal(payload(t, source), payload(t, joined(t, root, "180p"))) {
+		t.Error("the pictures are not those of the source")
+	}
+	want, got := shown(t, source), shown(t, filepath.Join(root, "180p", "index.m3u8"))
+	if !slices.EqualFunc(got, want, func(a, b float64) bool { return math.Abs(a-b+want[0]) < 0.0015 }) {
+		t.Errorf("%d frames at %v..., want %d at %v...", len(got), got[:5], len(want), want[:5])
+	}
+}
+
+// TestWhyNotCopied: the plan and the package job say why the top rung is encoded, the copy job when it finds out late.
+func TestWhyNotCopied(t *testing.T) {
+	note := func(m pipeline.Media) (notes []string) {
+		jobs, err := newPlanner(Params{}, m).plan()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, j := range jobs {
+			if j.Note != "" {
+				notes = append(notes, j.Note)
+			}
+		}
+		return notes
+	}
+	m := standardMedia()
+	if got := note(m); got != nil {
+		t.Errorf("notes on a copy: %q", got)
+	}
+	m.Video.Interlaced = true
+	if got, want := note(m), []string{"the top rung is not a copy of the source: it is interlaced"}; !slices.Equal(got, want) {
+		t.Errorf("notes %q, want %q", got, want)
+	}
+	late := map[string]pipeline.Result{
+		"audio-0":        {Facts: map[string]any{"copied": true}},
+		"transcode-copy": {Facts: map[string]any{"copied": false, "reason": "it was cut"}},
+	}
+	if got := decision(late); got["copied"] != false || got["reason"] != "it was cut" {
+		t.Errorf("decision %v", got)
+	}
+}
