@@ -154,8 +154,9 @@ type AudioTrack struct {
 	Codec      string  `json:"codec"`
 	Profile    string  `json:"profile,omitempty"` // LC, HE-AAC, ...
 	Channels   int     `json:"channels"`
-	SampleRate int     `json:"sample_rate"` // Hz
-	Language   string  `json:"language"`    // ISO 639, und when unknown
+	Layout     string  `json:"layout,omitempty"` // of the channels, as ffmpeg names it: mono, 5.1(side); empty: unknown
+	SampleRate int     `json:"sample_rate"`      // Hz
+	Language   string  `json:"language"`         // ISO 639, und when unknown
 	Default    bool    `json:"default,omitempty"`
 	Start      float64 `json:"start"`             // seconds, presentation time of the first sample
 	Duration   float64 `json:"duration"`          // seconds; the media's when the track does not say

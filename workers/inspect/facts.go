@@ -61,9 +61,18 @@ func sounds(r ffmpeg.ProbeResult, warnings []string) ([]pipeline.AudioTrack, []s
 func audioTrack(a ffmpeg.Stream) pipeline.AudioTrack {
 	return pipeline.AudioTrack{
 		Stream: a.Index, Codec: a.CodecName, Profile: profile(a), Channels: a.Channels, SampleRate: a.SampleRate,
+		Layout:   layout(a),
 		Language: language(a.Language), Default: a.Disposition.Default, Start: a.StartTime, Duration: a.Duration,
 		Bitrate: max(0, a.BitRate), ID: max(0, a.ID),
 	}
+}
+
+// layout is the order of a track's channels; empty when the file does not say.
+func layout(a ffmpeg.Stream) string {
+	if a.ChannelLayout == "unknown" {
+		return ""
+	}
+	return a.ChannelLayout
 }
 
 // claimed is when the picture ends, in seconds from the start of the file, as the file says; 0 when it does

@@ -73,7 +73,9 @@ func (t Track) play(ctx context.Context, w io.Writer, pulse *ffmpeg.Pulse) (*tim
 	decoded, movie := io.Pipe()
 	done := make(chan error, 1)
 	go func() {
-		err := t.Tools.Run(ctx, t.command(), ffmpeg.RunOptions{
+		c := t.command()
+		c.Threads = cmp.Or(t.Tools.Threads, encode.Threads())
+		err := t.Tools.Run(ctx, c, ffmpeg.RunOptions{
 			Dir: t.Dir, Stdout: movie, Nice: t.Nice, Pulse: pulse,
 		})
 		movie.CloseWithError(err) // nil is the end; its own error is nil

@@ -62,16 +62,22 @@ func (t Track) chain() string {
 		ffmpeg.Node("aformat", option("sample_fmts", "flt"), option("channel_layouts", layout)))
 }
 
-// level makes good what the mixing matrix takes from one channel that goes to two: 3.01 dB each. Channels
-// beyond those that have an order are mixed here, one to the left and one to the right.
+// level makes good what the mixing matrix takes from one channel that goes to two: 3.01 dB each. One that is
+// said to belong to a side, as cameras have a track for each, is heard from both: nothing else is heard with
+// it. Channels beyond those that have an order are mixed here, one to the left and one to the right.
 func (t Track) level() string {
+	side := ""
+	if l := t.Source.Layout; t.Source.Channels == 1 && l != "" && l != "mono" {
+		side = ffmpeg.Node("pan", option("", "mono|c0=c0"))
+	}
 	switch {
 	case t.Source.Channels > layouts:
 		return ffmpeg.Node("pan", option("", t.alternate()))
 	case t.Channels == 1:
-		return ""
+		return side
 	}
-	return ffmpeg.Node("volume", option("volume", "if(eq(nb_channels,1),sqrt(2),1)"), option("precision", "float"))
+	return ffmpeg.Chain(side,
+		ffmpeg.Node("volume", option("volume", "if(eq(nb_channels,1),sqrt(2),1)"), option("precision", "float")))
 }
 
 // alternate is the matrix of channels without an order: the first pair as it is, the others 3 dB lower.

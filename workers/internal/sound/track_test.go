@@ -97,6 +97,24 @@ func TestLayoutsWithoutAName(t *testing.T) {
 	}
 }
 
+// TestTrackOfOneSide: a track of one channel that is said to be the left is heard from both.
+func TestTrackOfOneSide(t *testing.T) {
+	for _, side := range []string{"FL", "FR", "FC"} {
+		file := workertest.Clip(t, "a.mov", "-f", "lavfi", "-i",
+			"aevalsrc=0.5*sin(2*PI*300*t):s=48000:d=0.5:c="+side, "-c:a", "pcm_s16le")
+		track := trackOf(file, "mov", 1)
+		probe, err := ffmpeg.Tools{}.Probe(t.Context(), file, ffmpeg.ProbeOptions{Demuxer: "mov"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		track.Source.Layout = probe.Audios()[0].ChannelLayout
+		left, right := levels(heard(t, track))
+		if want := math.Sqrt2 / 4; math.Abs(left-want) > 0.004 || math.Abs(right-want) > 0.004 {
+			t.Errorf("%s (%s): %.3f and %.3f, want %.3f", side, track.Source.Layout, left, right, want)
+		}
+	}
+}
+
 // TestForms: rates from 8 to 192 kHz and samples of any kind keep pitch, length and level; what is above full
 // scale is not clipped.
 func TestForms(t *testing.T) {
