@@ -79,26 +79,26 @@ func notBlack(j *judge) error {
 	return nil
 }
 
-// notStretched is r30: 640x360, and 360x640 from 3 s on. The second part has bars left and right of it, or above and
-// below when the frame is narrower than it.
-func notStretched(j *judge) error {
-	for i, n := range j.frames {
-		j.holds("frames of "+j.master.rungs[i].String(), fmt.Sprint(n), "150 ±2", n >= 148 && n <= 152)
-	}
-	for _, part := range []struct {
-		when, aspect float64
-	}{{1.5, wide}, {4.5, 1 / wide}} {
-		err := j.eachRung(part.when, func(name string, f frame) error {
-			shown := f.content()
-			aspect := (shown.right - shown.left) * float64(f.width) / ((shown.bottom - shown.top) * float64(f.height))
-			j.near(fmt.Sprintf("aspect of what %s shows at %g s", name, part.when), aspect, part.aspect, 0.04*part.aspect)
-			return nil
-		})
-		if err != nil {
-			return err
+// shapes wants 150 frames of 25 a second: of one aspect, and from 3 s on of another. What has another aspect than the
+// frame has bars beside it.
+func shapes(first, second float64) func(*judge) error {
+	return func(j *judge) error {
+		for i, n := range j.frames {
+			j.holds("frames of "+j.master.rungs[i].String(), fmt.Sprint(n), "150 ±2", n >= 148 && n <= 152)
 		}
+		for when, want := range map[float64]float64{1.5: first, 4.5: second} {
+			err := j.eachRung(when, func(name string, f frame) error {
+				shown := f.content()
+				aspect := (shown.right - shown.left) * float64(f.width) / ((shown.bottom - shown.top) * float64(f.height))
+				j.near(fmt.Sprintf("aspect of what %s shows at %g s", name, when), aspect, want, 0.04*want)
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
 	}
-	return nil
 }
 
 // content is the part of a picture between black bars.

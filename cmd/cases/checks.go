@@ -91,35 +91,58 @@ func keyframesFirst(j *judge) error {
 	return nil
 }
 
-// copiedTop wants the top rung to have the source's own frames, by their sizes in bytes: parameter sets aside, a copy
-// has each as it was.
+// copiedTop wants the top rung to have the source's own frames: they decode to the same samples, which those of an
+// encoder never do.
 func copiedTop(j *judge) error {
-	same, all, err := j.copied()
+	same, all, err := j.copied(picture)
 	if err != nil {
 		return err
 	}
 	j.holds("frames of the top rung as in the source", fmt.Sprintf("%d of %d", same, all), "all", same == all)
+	for _, job := range j.jobs {
+		if why, ok := job.Facts["copy_reason"]; ok {
+			j.note("why not", "%v", why)
+		}
+	}
 	return nil
 }
 
-// copied counts the frames of the source, and how many of them the top rung has in their place, by their size.
-func (j *judge) copied() (same, all int, err error) {
-	source, err := probe(j.ctx, j.source, picture)
+// copied counts the frames of the top rung, and those of them that decode to what one of the source's does.
+func (j *judge) copied(which selector) (same, all int, err error) {
+	source, err := checksums(j.ctx, j.source, which)
 	if err != nil {
 		return 0, 0, err
 	}
-	ours := j.tracks[0].packets
-	for i, p := range source.packets {
-		if i < len(ours) && abs(ours[i].size-p.size) <= copySlack {
+	ours, err := checksums(j.ctx, j.master.rungs[0].url, picture)
+	if err != nil {
+		return 0, 0, err
+	}
+	known := map[string]bool{}
+	for _, sum := range source {
+		known[sum] = true
+	}
+	for _, sum := range ours {
+		if known[sum] {
 			same++
 		}
 	}
-	return same, len(source.packets), nil
+	return same, len(ours), nil
 }
 
-// copySlack is how many bytes a copied frame may lose or gain: a keyframe's parameter sets and remarks, and start
-// codes that become lengths.
-const copySlack = 8
+// bitsOfSource wants no rung to have more than 1.3 times the bits of the source for its share of the pixels, or than
+// 150 kb/s. 5% are for what containers add.
+func bitsOfSource(j *judge) error {
+	source, err := probe(j.ctx, j.source, picture)
+	if err != nil {
+		return err
+	}
+	for i, r := range j.master.rungs {
+		share := float64(r.width*r.height) / float64(source.Width*source.Height)
+		most := max(150e3, 1.3*source.bits()*share) * 1.05
+		j.below("bits/s of "+r.String(), j.tracks[i].bits(), most)
+	}
+	return nil
+}
 
 func abs(n int) int { return max(n, -n) }
 

@@ -90,13 +90,16 @@ func eachChannel(j *judge) error {
 		name        string
 		pitch       float64
 		left, right bool
-	}{{"FL", 300, true, false}, {"FR", 400, false, true}, {"FC", 500, true, true}, {"SL", 700, true, false},
-		{"SR", 800, false, true}} {
+		level       float64
+	}{
+		{"FL", 300, true, false, 0.2}, {"FR", 400, false, true, 0.2}, {"FC", 500, true, true, 0.2 / math.Sqrt2},
+		{"SL", 700, true, false, 0.2 / math.Sqrt2}, {"SR", 800, false, true, 0.2 / math.Sqrt2},
+	} {
 		for side, wanted := range []bool{c.left, c.right} {
 			level := amplitude(middle.channels[side], c.pitch)
 			what := fmt.Sprintf("%s on side %d", c.name, side)
 			if wanted {
-				j.above(what, level, 0.2/2.83*0.35)
+				j.near(what+", dB", 20*math.Log10(level/c.level), 0, 0.5)
 			} else {
 				j.below(what, level, 0.002)
 			}

@@ -96,7 +96,8 @@ func (row *clipRow) measure(j *judge) (err error) {
 		return err
 	}
 	// Which of several tracks is the film is ReelMill's to say: it is what its answer tells.
-	source, err := probe(j.ctx, j.source, selector(fmt.Sprint(j.view.Media.Video.Stream)))
+	film := selector(fmt.Sprint(j.view.Media.Video.Stream))
+	source, err := probe(j.ctx, j.source, film)
 	if err != nil {
 		return err
 	}
@@ -104,10 +105,11 @@ func (row *clipRow) measure(j *judge) (err error) {
 	if err != nil {
 		return err
 	}
-	j.tracks = []track{top}
 	row.rate, row.out = source.rate(), top.rate()
 	row.size, row.top = fmt.Sprintf("%dx%d", source.Width, source.Height), j.master.rungs[0].String()
-	row.copied = j.whyCopied(source)
+	if row.copied, err = j.whyCopied(film); err != nil {
+		return err
+	}
 	if len(j.master.sounds) == 0 || len(j.view.Media.Audio) == 0 {
 		return nil
 	}
@@ -127,24 +129,22 @@ func (row *clipRow) measure(j *judge) (err error) {
 }
 
 // whyCopied says whether the top rung has the source's own frames, and, when it has not, why in ReelMill's words.
-func (j *judge) whyCopied(source track) string {
-	same, ours := 0, j.tracks[0].packets
-	for i, p := range source.packets {
-		if i < len(ours) && abs(ours[i].size-p.size) <= copySlack {
-			same++
-		}
+func (j *judge) whyCopied(which selector) (string, error) {
+	same, all, err := j.copied(which)
+	if err != nil {
+		return "", err
 	}
-	if len(ours) > 0 && same*10 >= len(ours)*9 {
-		return "yes"
+	if all > 0 && same*10 >= all*9 {
+		return "yes", nil
 	}
 	for _, job := range j.jobs {
 		for name, fact := range job.Facts {
 			if text, ok := fact.(string); ok && strings.Contains(name, "cop") {
-				return "no: " + text
+				return "no: " + text, nil
 			}
 		}
 	}
-	return "no"
+	return "no", nil
 }
 
 func (row clipRow) String() string {

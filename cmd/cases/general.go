@@ -100,6 +100,7 @@ func (j *judge) rung(r rung, top bool, w want) error {
 	if w.length > 0 {
 		j.near(name("length"), t.end()-t.start(), w.length, w.slack)
 	}
+	j.below(name("start"), math.Abs(t.start()), 0.5/r.rate+0.001) // as players built on libavformat show it
 	j.is(name("pixel format"), t.PixelFormat, "yuv420p")
 	j.holds(name("pixels"), t.SampleRatio, "square", t.square())
 	j.is(name("size"), fmt.Sprintf("%dx%d", t.Width, t.Height), r)

@@ -78,6 +78,15 @@ func (t track) end() float64 {
 	return last
 }
 
+// bits is the average bit rate in bits/s.
+func (t track) bits() float64 {
+	sum := 0
+	for _, p := range t.packets {
+		sum += p.size
+	}
+	return float64(8*sum) / (t.end() - t.start())
+}
+
 // rate is the frame rate by the intervals: the mean of those within 30% of their median; 0 when there is none.
 func (t track) rate() float64 {
 	var times []float64
@@ -175,6 +184,22 @@ func seconds(text string) float64 {
 		return math.NaN()
 	}
 	return s
+}
+
+// checksums returns one of the samples of each decoded frame of a track, in order.
+func checksums(ctx context.Context, at string, which selector) ([]string, error) {
+	raw, err := output(ctx, "ffmpeg", "-nostdin", "-v", "error", "-i", at, "-map", "0:"+string(which), "-fps_mode",
+		"passthrough", "-f", "framecrc", "-")
+	if err != nil {
+		return nil, err
+	}
+	var sums []string
+	for line := range strings.Lines(string(raw)) {
+		if !strings.HasPrefix(line, "#") { // stream, dts, pts, duration, size, checksum
+			sums = append(sums, strings.TrimSpace(line[strings.LastIndex(line, ",")+1:]))
+		}
+	}
+	return sums, nil
 }
 
 // decode decodes a playlist or file whole. It returns what ffmpeg said, which should be nothing, and how many

@@ -11,6 +11,10 @@ import (
 // x264 is the H.264 encoder of most inputs: what counts is what is around the pictures.
 const x264 = " -c:v libx264 -preset ultrafast -pix_fmt yuv420p -threads 2"
 
+// copyable is an encoder whose output may be published as it is.
+const copyable = " -c:v libx264 -preset veryfast -b:v 400k -profile:v high -pix_fmt yuv420p -g 50 -colorspace bt709 " +
+	"-color_primaries bt709 -color_trc bt709"
+
 // sweep is a sound that rises from 200 Hz, with noise, at the level of speech.
 const sweep = " -f lavfi -i aevalsrc=0.25*sin(2*PI*(200*t+40*t*t))+0.1*(random(0)-0.5):s=48000:d=%g"
 
@@ -61,6 +65,10 @@ func soundRecipes() []recipe {
 		{file: "r29c2.ts", args: small(4) + tone(880, 4) + " -af aformat=channel_layouts=5.1(side)" + x264 +
 			" -c:a ac3 -muxdelay 0 -output_ts_offset 4 -f mpegts"},
 		{file: "r29c.ts", from: []string{"r29c1.ts", "r29c2.ts"}, build: joined},
+		{file: "m_rates1.ts", args: small(3) + tone(440, 3) + x264 + " -c:a mp2 -ac 1 -ar 48000 -muxdelay 0 -f mpegts"},
+		{file: "m_rates2.ts", args: small(3) + tone(880, 3) + " -af aformat=channel_layouts=stereo" + x264 +
+			" -c:a mp2 -ar 44100 -muxdelay 0 -output_ts_offset 3 -f mpegts"},
+		{file: "m_rates.ts", from: []string{"m_rates1.ts", "m_rates2.ts"}, build: joined},
 		{file: "r48.mp4", args: small(3) + tone(440, 3) + " -af pan=stereo|c0=c0|c1=0*c0" + x264 + " -c:a aac"},
 		{file: "m_mono.mov", args: small(10) + swept(10) + x264 + " -c:a pcm_s16le -ac 1"},
 		{file: "m_loud51.mov", args: small(6) + " -f lavfi -i aevalsrc=" + loud + "|" + loud + "|" + loud +
@@ -82,6 +90,12 @@ func trackRecipes() []recipe {
 		{file: "r15p.mkv", args: " -f lavfi -i color=red:s=600x600:r=25 -frames:v 1 -c:v mjpeg"},
 		{file: "r15.mkv", args: " -i {r15p.mkv} -i {r15v.mp4}" + cover},
 		{file: "r15b.mp4", args: " -i {r15p.mkv} -i {r15v.mp4}" + cover},
+		{file: "m_cover_png.mov", args: " -f lavfi -i color=red:s=600x600:r=25:d=0.04 -i {r15v.mp4} -map 0 -map 1 " +
+			"-c copy -c:v:0 png -pix_fmt:v:0 rgb24"},
+		{file: "m_cover_last.mkv", args: " -i {r15v.mp4} -i {r15p.mkv} -map 0:v -map 1:v -map 0:a -c copy " +
+			"-disposition:v:0 0 -disposition:v:1 default"},
+		{file: "m_cenc.mp4", args: " -i {r15v.mp4} -c copy -encryption_scheme cenc-aes-ctr -encryption_key " +
+			"76a6c65c5ea762046bd749a2e632ccbb -encryption_kid a7e61c373e219033c21091fa607bf3b8"},
 		{file: "r37.gif", args: pictures("160x90", "10", 2)},
 		{file: "r38.mpg", args: tone(440, 4) + " -c:a mp2 -f mpeg"},
 		{file: "r39.mp3", args: " -f lavfi -i sine=440:r=44100:d=4 -i {r15c.jpg} -map 0 -map 1 -c:a libmp3lame " +
@@ -118,6 +132,16 @@ func timeRecipes() []recipe {
 		{file: "m_audio_longer.mp4", args: pictures("640x360", "25", 8) + swept(10) + x264 + " -c:a aac"},
 		{file: "m_bursts.mp4", args: pictures("640x360", "30", 20) + swept(20) + " -vf select='lt(mod(t,5),1)'" +
 			" -fps_mode vfr" + x264 + " -c:a aac"},
+		{file: "m_late_picture.mkv", args: " -itsoffset 2" + small(4) + tone(440, 6) + " -map 0 -map 1" + x264 +
+			" -c:a aac"},
+		{file: "m_phone.mp4", args: pictures("320x180", "30000/1001", 6) + tone(440, 6) + " -vf settb=1/90000," +
+			"setpts='N*3003+120*sin(N)+90*sin(2.3*N)' -fps_mode passthrough -enc_time_base 1/90000" + x264 +
+			" -video_track_timescale 90000 -c:a aac"},
+		{file: "m_144.mp4", args: pictures("640x360", "144", 2) + x264},
+		{file: "m_copy.mp4", args: pictures("640x360", "25", 12) + tone(440, 12) + copyable + " -c:a aac"},
+		{file: "m_copy_fragments.mp4", args: " -i {m_copy.mp4} -c copy -movflags frag_keyframe+empty_moov+default_base_moof"},
+		{file: "m_copy.mkv", args: " -i {m_copy.mp4} -c copy"},
+		{file: "m_copy.ts", args: " -i {m_copy.mp4} -c copy"},
 		{file: "m_still_2h.mp4", args: " -f lavfi -i color=c=0x3060a0:s=640x360:r=1 -t 7200 -c:v libx264 " +
 			"-preset ultrafast -tune stillimage -pix_fmt yuv420p"},
 		{file: "m_default_23976.mp4", args: pictures("1280x720", "24000/1001", 40) + swept(40) + " -c:v libx264 " +
@@ -142,6 +166,16 @@ func pictureRecipes() []recipe {
 		{file: "r30b.h264", args: pictures("360x640", "25", 3) + x264},
 		{file: "r30.h264", from: []string{"r30a.h264", "r30b.h264"}, build: joined},
 		{file: "r30.mp4", args: " -r 25 -f h264 -i {r30.h264} -c copy -tag:v avc3"},
+		{file: "m_size1.ts", args: pictures("320x180", "25", 3) + x264 + " -muxdelay 0 -f mpegts"},
+		{file: "m_size2.ts", args: pictures("480x360", "25", 3) + x264 + " -muxdelay 0 -output_ts_offset 3 -f mpegts"},
+		{file: "m_size.ts", from: []string{"m_size1.ts", "m_size2.ts"}, build: joined},
+		{file: "m_black_80.mp4", args: " -f lavfi -i testsrc2=s=320x180:r=25:d=10,drawbox=c=black:t=fill:" +
+			"enable='lt(t,8)'" + x264},
+		{file: "m_854x480.mp4", args: pictures("854x480", "25", 2) + x264},
+		{file: "m_576x1024.mp4", args: pictures("576x1024", "25", 2) + x264},
+		{file: "m_1920x880.mp4", args: pictures("1920x880", "25", 2) + x264},
+		{file: "m_few_bits.mp4", args: " -f lavfi -i mandelbrot=s=1280x720:r=25 -t 8 -c:v libx264 -preset veryfast " +
+			"-pix_fmt yuv420p -b:v 400k -maxrate 400k -bufsize 400k"},
 		{file: "r34.mp4", args: small(3) + " -c:v libx264 -preset ultrafast -pix_fmt yuv420p10le"},
 		{file: "m_bars601.mp4", args: " -f lavfi -i smptehdbars=s=640x360:r=25:d=4 -vf scale=out_color_matrix=smpte170m:" +
 			"out_range=tv,format=yuv420p" + x264 + " -colorspace smpte170m -color_primaries smpte170m " +

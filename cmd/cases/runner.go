@@ -124,7 +124,7 @@ func (r *runner) runUploads(ctx context.Context, all []testCase) error {
 // upload uploads the input of a case, waits for the end of the video, and judges it.
 func (r *runner) upload(j *judge, s *server) error {
 	up := client.Upload{Path: j.source, Pipeline: j.c.pipeline}
-	if j.c.pipeline != "" {
+	if j.c.pipeline == "everything" {
 		up.Watermark = "text:ReelMill"
 	}
 	view, err := s.client().Upload(j.ctx, up)

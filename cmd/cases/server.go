@@ -26,6 +26,12 @@ const configuration = `pipelines:
         with: {mp4: [highest]}
       - worker: audio
       - {worker: watermark, when: requested}
+  - name: encoded
+    steps:
+      - worker: thumbnail
+      - worker: transcode
+        with: {copy: never}
+      - worker: audio
 `
 
 // server is a running `reelmill serve`.

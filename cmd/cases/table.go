@@ -33,6 +33,10 @@ func soundCases() []testCase {
 			right: "ready, 8 s, 440 Hz and then 880 Hz",
 			want:  want{length: 8, aspect: wide, sounds: 1, heard: 8}, check: pitches(440, 880),
 		}, {
+			id: "m_rates", file: "m_rates.ts", what: "MP2 changes from mono at 48 kHz to stereo at 44.1 kHz in mid-stream",
+			right: "ready, 6 s, 440 Hz and then 880 Hz",
+			want:  want{length: 6, aspect: wide, sounds: 1, heard: 6}, check: pitches(440, 880),
+		}, {
 			id: "r48", file: "r48.mp4", what: "stereo with sound in one ear",
 			right: "left > 0.05, right < 0.005",
 			want:  want{length: 3, aspect: wide, sounds: 1, heard: 3}, check: leftOnly,
@@ -46,7 +50,7 @@ func soundCases() []testCase {
 			want:  want{length: 6, aspect: wide, sounds: 1, heard: 6}, check: limited,
 		}, {
 			id: "m_each51", file: "m_each51.mov", what: "5.1 with a pitch of its own on each channel but the LFE",
-			right: "FL and SL on the left, FR and SR on the right, FC on both; none louder than its neighbour by 9 dB",
+			right: "FL and SL on the left, FR and SR on the right, FC on both; FL and FR as they are, the others 3 dB less",
 			want:  want{length: 4, aspect: wide, sounds: 1, heard: 4}, check: eachChannel,
 		},
 	}
@@ -67,6 +71,18 @@ func trackCases() []testCase {
 			id: "r15b", file: "r15b.mp4", what: "a cover is the first track of an MP4",
 			right: "4 s of 16:9, not the red cover; sound",
 			want:  want{length: 4, aspect: wide, sounds: 1, heard: 4}, check: notTheCover,
+		}, {
+			id: "m_cover_png", file: "m_cover_png.mov", what: "a PNG is the first track of a QuickTime file",
+			right: "4 s of 16:9, not the red cover; sound",
+			want:  want{length: 4, aspect: wide, sounds: 1, heard: 4}, check: notTheCover,
+		}, {
+			id: "m_cover_last", file: "m_cover_last.mkv", what: "a cover is the second video track, and the default one",
+			right: "4 s of 16:9, not the red cover; sound",
+			want:  want{length: 4, aspect: wide, sounds: 1, heard: 4}, check: notTheCover,
+		}, {
+			id: "m_cenc", file: "m_cenc.mp4", what: "encrypted tracks (CENC)",
+			right: "rejected, input_encrypted, in one attempt",
+			want:  want{rejected: []pipeline.Code{"input_encrypted"}},
 		}, {
 			id: "r37", file: "r37.gif", what: "an animated GIF",
 			right: "rejected, input_not_video or input_unsupported_container",
@@ -139,6 +155,28 @@ func timeCases() []testCase {
 			what:  "sound longer than the picture, with a watermark and a progressive MP4",
 			right: "ready; 10 s", want: want{length: 10, aspect: wide, sounds: 1, heard: 10}, check: files(10, 2),
 		}, {
+			id: "m_late_picture", file: "m_late_picture.mkv", what: "the picture begins 2 s after the sound",
+			right: "6 s, the first frame is shown from 0",
+			want:  want{length: 6, aspect: wide, sounds: 1, heard: 6}, check: one440,
+		}, {
+			id: "m_phone", file: "m_phone.mp4", what: "a phone's frames, 2 ms to and fro of 29.97 frames/s",
+			right: "FRAME-RATE 29.97, 6 s", want: want{length: 6, aspect: wide, sounds: 1, heard: 6}, check: rate(29.97),
+		}, {
+			id: "m_144", file: "m_144.mp4", what: "144 frames/s",
+			right: "a whole part of 144 frames/s, 2 s", want: want{length: 2, aspect: wide}, check: wholePart(144),
+		}, {
+			id: "m_copy", file: "m_copy.mp4", what: "standard H.264 and AAC in MP4",
+			right: "top rung copied", want: want{length: 12, aspect: wide, sounds: 1, heard: 12}, check: copiedTop,
+		}, {
+			id: "m_copy_fragments", file: "m_copy_fragments.mp4", what: "the same in fragments",
+			right: "top rung copied", want: want{length: 12, aspect: wide, sounds: 1, heard: 12}, check: copiedTop,
+		}, {
+			id: "m_copy_mkv", file: "m_copy.mkv", what: "the same in Matroska",
+			right: "top rung copied", want: want{length: 12, aspect: wide, sounds: 1, heard: 12}, check: copiedTop,
+		}, {
+			id: "m_copy_ts", file: "m_copy.ts", what: "the same in an MPEG transport stream",
+			right: "top rung copied", want: want{length: 12, aspect: wide, sounds: 1, heard: 12}, check: copiedTop,
+		}, {
 			id: "m_bursts", file: "m_bursts.mp4", what: "30 frames/s in bursts with pauses",
 			right: "FRAME-RATE 30, 20 s", want: want{length: 20, aspect: wide, sounds: 1, heard: 20}, check: rate(30),
 		}, {
@@ -172,7 +210,27 @@ func pictureCases() []testCase {
 		}, {
 			id: "r30", file: "r30.mp4", what: "landscape becomes portrait at 3 s",
 			right: "150 frames ±2 decode; the second part is not stretched over the frame",
-			want:  want{length: 6}, check: notStretched,
+			want:  want{length: 6}, check: shapes(wide, 1/wide),
+		}, {
+			id: "m_size", file: "m_size.ts", what: "16:9 becomes a larger 4:3 at 3 s, in a transport stream",
+			right: "150 frames ±2 decode; the second part is not stretched over the frame",
+			want:  want{length: 6, sounds: 0}, check: shapes(wide, standard),
+		}, {
+			id: "m_black_80", file: "m_black_80.mp4", what: "the first 80% are black",
+			right: "poster: mean luma > 25, deviation > 10", want: want{length: 10, aspect: wide}, check: notBlack,
+		}, {
+			id: "m_854x480", file: "m_854x480.mp4", what: "854x480",
+			right: "top rung 854x480", want: want{length: 2, aspect: 854.0 / 480}, check: topSize("854x480"),
+		}, {
+			id: "m_576x1024", file: "m_576x1024.mp4", what: "a portrait of 576x1024",
+			right: "top rung 576x1024", want: want{length: 2, aspect: 576.0 / 1024}, check: topSize("576x1024"),
+		}, {
+			id: "m_1920x880", file: "m_1920x880.mp4", what: "a wide film of 1920x880",
+			right: "top rung 1920x880", want: want{length: 2, aspect: 1920.0 / 880}, check: topSize("1920x880"),
+		}, {
+			id: "m_few_bits", file: "m_few_bits.mp4", pipeline: "encoded", what: "720p of 400 kb/s, to be encoded",
+			right: "no rung has more than 1.3 times the source's bits for its share of the pixels, or than 150 kb/s",
+			want:  want{length: 8, aspect: wide}, check: bitsOfSource,
 		}, {
 			id: "r34", file: "r34.mp4", what: "H.264 High 10",
 			right: "8-bit; CODECS is the avcC's; profile 66, 77, 88 or 100",
