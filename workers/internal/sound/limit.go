@@ -7,9 +7,9 @@ var (
 	// ceiling is that of the true peaks of a mix, -2.5 dBFS: what is heard shall not be above MaxPeak, and
 	// encoding adds up to 1.5 dB as a rule.
 	ceiling = math.Pow(10, -2.5/20)
-	// knee is where one and two channels, which keep all that fits into full scale, are down at the ceiling:
-	// lossy codecs bring back a little more than full scale as a rule, and that is no loud mix.
-	knee = math.Pow(10, 3.0/20)
+	// lossy is how far codecs that lose bring peaks of full scale above it, 2 dB: one and two channels are only
+	// taken back to full scale there. What is above knee, 6 dB, is no such thing, and goes down to the ceiling.
+	lossy, knee = math.Pow(10, 2.0/20), math.Pow(10, 6.0/20)
 )
 
 // Times of the limiter, in seconds.
@@ -158,8 +158,8 @@ func (l *limiter) allowed(n int) float64 {
 
 // aim is the level that a peak above full scale gets.
 func aim(peak float64) float64 {
-	share := min(1, math.Log(peak)/math.Log(knee))
-	return math.Pow(ceiling, share)
+	share := math.Log(peak/lossy) / math.Log(knee/lossy)
+	return math.Pow(ceiling, max(0, min(1, share)))
 }
 
 // peak is the level of channel c at sample n, and in a mix of the wave between it and the next one too.

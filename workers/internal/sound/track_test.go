@@ -124,7 +124,7 @@ func TestForms(t *testing.T) {
 		level float64
 	}{
 		{"pcm_s24le", 96000, 0.5}, {"pcm_s16le", 192000, 0.5}, {"pcm_u8", 8000, 0.5}, {"pcm_alaw", 8000, 0.5},
-		{"pcm_s32le", 44100, 1}, {"pcm_f32le", 48000, 1}, {"pcm_f32le", 48000, 4}, {"pcm_f64le", 96000, 2},
+		{"pcm_s32le", 44100, 1}, {"pcm_f32le", 48000, 1}, {"pcm_f32le", 48000, 4}, {"pcm_f64le", 96000, 3},
 	} {
 		file := workertest.Clip(t, "a.wav", "-f", "lavfi", "-i",
 			fmt.Sprintf("aevalsrc=%g*sin(2*PI*300*t)|%g*sin(2*PI*300*t):s=%d:d=1", c.level, c.level, c.rate), "-c:a", c.codec)
