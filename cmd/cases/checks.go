@@ -99,10 +99,8 @@ func copiedTop(j *judge) error {
 		return err
 	}
 	j.holds("frames of the top rung as in the source", fmt.Sprintf("%d of %d", same, all), "all", same == all)
-	for _, job := range j.jobs {
-		if why, ok := job.Facts["copy_reason"]; ok {
-			j.note("why not", "%v", why)
-		}
+	if same != all {
+		j.wrong("because", "%s", strings.Join(j.notes, "; "))
 	}
 	return nil
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/client"
 )
@@ -25,8 +27,12 @@ type clipRow struct {
 	seconds     float64
 }
 
-// measureCorpus uploads every file of a folder, one after the other, measures what came out, and prints a table. A
-// file that is no video is a row too. Only a file that errored makes it fail: which files are good is not known here.
+// clipsAtOnce is how many clips are under way at once: one is measured while the next is made. So the seconds to ready
+// are those of a server with something else to do.
+const clipsAtOnce = 2
+
+// measureCorpus uploads every file of a folder, measures what came out, and prints a table. A file that is no video is
+// a row too. Only one that errored, or that cannot be measured, makes it fail: which are good is not known here.
 func (r *runner) measureCorpus(ctx context.Context) error {
 	entries, err := os.ReadDir(r.corpus)
 	if err != nil {
@@ -39,24 +45,51 @@ func (r *runner) measureCorpus(ctx context.Context) error {
 	defer s.stop()
 	fmt.Println("| file | frames/s by intervals | out | source | top rung | sound dB | out | top rung copied | verdict | s |")
 	fmt.Println("|---|---|---|---|---|---|---|---|---|---|")
-	var errored []string
+	var rows []chan clipRow
+	var measure []func()
 	for _, e := range entries {
 		if e.IsDir() || filepath.Ext(e.Name()) == ".tsv" || !r.wantsClip(e.Name()) {
 			continue
 		}
-		row, err := r.measureClip(ctx, s.client(), s.url, filepath.Join(r.corpus, e.Name()))
-		if err != nil {
-			return fmt.Errorf("%s: %w", e.Name(), err)
-		}
-		fmt.Println(row)
-		if strings.HasPrefix(row.verdict, string(pipeline.VideoStateErrored)) {
-			errored = append(errored, e.Name())
+		row := make(chan clipRow, 1)
+		rows = append(rows, row)
+		measure = append(measure, func() {
+			measured, err := r.measureClip(ctx, s.client(), s.url, filepath.Join(r.corpus, e.Name()))
+			if err != nil {
+				measured.verdict += " (not measured: " + err.Error() + ")"
+			}
+			row <- measured
+		})
+	}
+	go inTurn(clipsAtOnce, measure)
+	var bad []string
+	for _, row := range rows {
+		measured := <-row
+		fmt.Println(measured)
+		if measured.wrong() {
+			bad = append(bad, measured.name)
 		}
 	}
-	if len(errored) > 0 {
-		return fmt.Errorf("%w: %s", errWrong, strings.Join(errored, ", "))
+	if len(bad) > 0 {
+		return fmt.Errorf("%w: %s", errWrong, strings.Join(bad, ", "))
 	}
 	return nil
+}
+
+// inTurn begins the calls in order, so many at once.
+func inTurn(atOnce int, calls []func()) {
+	var g errgroup.Group
+	g.SetLimit(atOnce)
+	for _, call := range calls {
+		g.Go(func() error { call(); return nil })
+	}
+	_ = g.Wait() // no call has an error
+}
+
+// wrong reports whether a clip errored or could not be measured.
+func (row clipRow) wrong() bool {
+	return strings.HasPrefix(row.verdict, string(pipeline.VideoStateErrored)) ||
+		strings.Contains(row.verdict, "(not measured")
 }
 
 func (r *runner) wantsClip(name string) bool {
@@ -84,7 +117,7 @@ func (r *runner) measureClip(ctx context.Context, api *client.Client, server, pa
 	if j.view.Status != pipeline.VideoStateReady {
 		return row, nil
 	}
-	if j.jobs, err = api.Jobs(ctx, view.ID); err != nil {
+	if err := j.ask(api, view.ID); err != nil {
 		return row, err
 	}
 	return row, row.measure(j)
@@ -137,12 +170,8 @@ func (j *judge) whyCopied(which selector) (string, error) {
 	if all > 0 && same*10 >= all*9 {
 		return "yes", nil
 	}
-	for _, job := range j.jobs {
-		for name, fact := range job.Facts {
-			if text, ok := fact.(string); ok && strings.Contains(name, "cop") {
-				return "no: " + text, nil
-			}
-		}
+	if len(j.notes) > 0 {
+		return "no: " + strings.Join(j.notes, "; "), nil
 	}
 	return "no", nil
 }

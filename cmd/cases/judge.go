@@ -62,6 +62,7 @@ type judge struct {
 	base     string // URL that the video is played below, with a slash
 	view     pipeline.VideoView
 	jobs     []pipeline.JobView
+	notes    []string // what was decided of the video, and why
 	outputs  []pipeline.OutputView
 	master   master
 	tracks   []track // of the rungs

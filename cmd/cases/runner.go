@@ -140,7 +140,7 @@ func (r *runner) judge(j *judge, api *client.Client, id string) (err error) {
 	if j.view, err = r.await(j.ctx, api, id); err != nil {
 		return err
 	}
-	if j.jobs, err = api.Jobs(j.ctx, id); err != nil {
+	if err := j.ask(api, id); err != nil {
 		return err
 	}
 	if j.outputs, err = api.Outputs(j.ctx, id); err != nil {
@@ -153,6 +153,17 @@ func (r *runner) judge(j *judge, api *client.Client, id string) (err error) {
 		return nil
 	}
 	return j.c.check(j)
+}
+
+// ask asks the API for what it tells of a video that has ended.
+func (j *judge) ask(api *client.Client, id string) (err error) {
+	why, err := api.Why(j.ctx, id)
+	if err != nil {
+		return err
+	}
+	j.notes = why.Notes
+	j.jobs, err = api.Jobs(j.ctx, id)
+	return err
 }
 
 // errStuck says that nothing moved.

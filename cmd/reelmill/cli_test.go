@@ -83,7 +83,7 @@ func TestCommandsOfAVideo(t *testing.T) {
 	}
 	for want, args := range map[string][]string{
 		"320x180, 10 frames/s":   {"get", ids[0]},
-		"180p/ (1 segment)":     {"outputs", ids[0]},
+		"180p/ (1 segment)":      {"outputs", ids[0]},
 		"/master.m3u8":           {"watch", ids[0]},
 		"video.ready":            {"events", ids[0]},
 		`"type":"video.ready"`:   {"events", ids[0], "--json"},

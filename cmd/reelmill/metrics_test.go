@@ -19,6 +19,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/reelmill/reelmill/pipeline/client"
+	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 )
 
 // series are the values of a scrape, by name and labels as Prometheus writes them.
@@ -95,11 +96,10 @@ func TestMetricsThatAlertsNeed(t *testing.T) {
 		check(t, err)
 		awaitEnd(t, c, v.ID)
 	}
-	for limit := time.Now().Add(time.Minute); s["reelmill_coordinator_lag_events"] != 0 || s["reelmill_videos_total{event=\"failed\"}"] == 0; {
-		if s = scrape(t, address); time.Now().After(limit) {
-			t.Fatalf("the coordinator lags by %v events", s["reelmill_coordinator_lag_events"])
-		}
-	}
+	pipelinetest.Until(t, "the coordinator lags no more, and a failure is counted", func() bool {
+		s = scrape(t, address)
+		return s["reelmill_coordinator_lag_events"] == 0 && s[`reelmill_videos_total{event="failed"}`] != 0
+	})
 	for name, want := range map[string]float64{
 		`reelmill_videos_total{event="uploaded"}`: 2, `reelmill_videos_total{event="ready"}`: 1,
 		`reelmill_videos_total{event="failed"}`:                 1,
@@ -234,11 +234,10 @@ func TestMetricsLeaveOutWhatHappenedBefore(t *testing.T) {
 	awaitReady(t, address, http.StatusOK)
 	m.upload("p", "after")
 	var s series
-	for limit := time.Now().Add(time.Minute); s[`reelmill_videos_total{event="uploaded"}`] == 0; {
-		if s = scrape(t, address); time.Now().After(limit) {
-			t.Fatal("an upload is not counted within a minute")
-		}
-	}
+	pipelinetest.Until(t, "an upload is counted", func() bool {
+		s = scrape(t, address)
+		return s[`reelmill_videos_total{event="uploaded"}`] != 0
+	})
 	if v := s[`reelmill_videos_total{event="uploaded"}`]; v != 1 {
 		t.Errorf("%v uploads since the start, want 1", v)
 	}
