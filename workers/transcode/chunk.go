@@ -187,7 +187,7 @@ func (c chunkRun) cut(ctx context.Context, r rung) (run, error) {
 	var err error
 	options := hls.Options{
 		First: c.begin(r) / segmentFrames(r.Rate), Start: uint64(c.begin(r)) * ticks,
-		Delay: picture.Reordered * int64(ticks),
+		Delay: int64(c.part.Delay) * int64(ticks),
 	}
 	if len(c.part.Borders) > 0 {
 		options.First, options.Borders = c.part.First, seconds(c.part.Borders, c.part.Rate)

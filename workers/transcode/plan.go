@@ -31,6 +31,9 @@ type part struct {
 	// are as long as segmentFrames says. They are where a copied rung's segments begin, too.
 	Borders []int `json:"borders,omitempty"`
 	First   int   `json:"first,omitempty"`
+	// Delay is by how many frames of its own rate a rung is shown after it is decoded, which its edit list takes
+	// back. 0: there is none, as in plans that were made before there were edit lists.
+	Delay int `json:"delay,omitempty"`
 	// Longest is how long a segment of the video is at most, in seconds, where they begin at borders.
 	Longest float64 `json:"longest,omitempty"`
 }
@@ -121,7 +124,10 @@ const (
 // wait for comes between them.
 func (l *planner) copies() {
 	rate, video := l.copied[0].Rate, l.media.Duration
-	base := part{Kind: copyKind, Rungs: l.copied, Rate: rate, Size: l.copied[0].Size, Longest: l.longest()}
+	base := part{
+		Kind: copyKind, Rungs: l.copied, Rate: rate, Size: l.copied[0].Size, Longest: l.longest(),
+		Delay: picture.Reordered,
+	}
 	borders := l.borders(rate)
 	to, before := 1, ""
 	for to < len(borders) && float64(borders[to])/rate.Float() < firstCopied {
@@ -166,7 +172,10 @@ func (l *planner) copyScratch(seconds float64) int64 {
 // others, unless a copied rung is what plays first or the video is hardly longer.
 func (l *planner) chunks() {
 	best, lowest := l.rungs[0], l.rungs[len(l.rungs)-1]
-	base := part{Kind: chunkKind, Rate: best.Rate, Size: best.Size, Rungs: l.rungs, Longest: l.longest()}
+	base := part{
+		Kind: chunkKind, Rate: best.Rate, Size: best.Size, Rungs: l.rungs, Longest: l.longest(),
+		Delay: picture.Reordered,
+	}
 	borders, frames := l.borders(best.Rate), segmentFrames(best.Rate)
 	segment := float64(frames) / best.Rate.Float()
 	opening := len(l.copied) == 0

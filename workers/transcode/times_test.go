@@ -1,6 +1,8 @@
 package transcode
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"math"
 	"os"
@@ -11,6 +13,8 @@ import (
 
 	"github.com/Eyevinn/mp4ff/mp4"
 
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 	"github.com/reelmill/reelmill/workers/workertest"
 )
 
@@ -96,5 +100,28 @@ func checkBoxes(t *testing.T, file string) {
 				}
 			}
 		}
+	}
+}
+
+// TestPlansOfBefore: a video that was planned before there were edit lists is made in one form to its end.
+func TestPlansOfBefore(t *testing.T) {
+	source, m := standardClip(t, "50", 0, 5, 10)
+	jobs, err := New(ffmpeg.Tools{}).Plan(Params{Ladder: []int{90}, Copy: copyNever}, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, results := workertest.NewStore(t), map[string]pipeline.Result{}
+	for _, j := range jobs {
+		j.Worker, j.Params = "transcode", json.RawMessage("{}")
+		now := j.Part
+		if j.Part = bytes.Replace(now, []byte(`,"delay":2`), nil, 1); bytes.Equal(j.Part, now) {
+			continue // it is of another kind
+		}
+		task := pipeline.Task{Video: store.Video, Job: j, Media: &m, Source: store.Add(t, "original", source)}
+		results[j.Name] = store.Work(t, registry(), task, results, nil)
+	}
+	f, err := mp4.ReadMP4File(joined(t, store.Tree(t, results), "90p"))
+	if err != nil || len(results) != 2 || f.Moov.Trak.Edts != nil {
+		t.Errorf("%d jobs, %+v, %v", len(results), f.Moov.Trak.Edts, err)
 	}
 }
