@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -179,7 +180,9 @@ var errEnough = errors.New("enough")
 // keep gives s the frames of w from what ffmpeg encoded.
 func (r run) keep(ctx context.Context, w window, s *segmenter) error {
 	p, err := openPackets(r.file(encodedFile))
-	if err != nil {
+	if errors.Is(err, io.EOF) {
+		return pipeline.Fail(pipeline.CodeVerification, "nothing was encoded")
+	} else if err != nil {
 		return err
 	}
 	defer p.Close() //nolint:errcheck // read only

@@ -163,7 +163,11 @@ func (r run) command(input string, mark image.Rectangle, track *sound.Track) ffm
 	if track != nil {
 		inputs = append(inputs, track.Samples())
 		out.Maps = append(out.Maps, "2:0")
-		out.Options = append(out.Options, sound.AAC()...)
+		encoder := sound.AAC()
+		if track.Mix() { // the picture is not encoded twice to see whether it is needed
+			encoder = sound.SteadyAAC()
+		}
+		out.Options = append(out.Options, encoder...)
 	}
 	return ffmpeg.Command{
 		Inputs: inputs, Filter: ffmpeg.Graph(links...), Outputs: []ffmpeg.Output{out},

@@ -8,6 +8,7 @@ import (
 	"image/color"
 	"image/jpeg"
 	"image/png"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -223,6 +224,31 @@ func TestSoundThatChanges(t *testing.T) {
 		if crossings < want-20 || crossings > want+20 {
 			t.Errorf("%d crossings at %.1f s, want %d", crossings, float64(from)/48000, want)
 		}
+	}
+}
+
+// TestLoudMixDoesNotClip, as it is heard.
+func TestLoudMixDoesNotClip(t *testing.T) {
+	const tone = "0.9*sin(2*PI*220*t)|0.9*sin(2*PI*330*t)|"
+	source := workertest.Clip(t, "a.mov", slices.Concat(workertest.Pattern("64x64", "5", "2"), []string{"-f", "lavfi", "-i",
+		"aevalsrc=" + tone + tone + tone + "0.9*(random(0)-0.5)|0.9*(random(1)-0.5):s=48000:c=7.1:d=2"},
+		x264, []string{"-c:a", "pcm_s16le"})...)
+	m := withSound(media(64, 64, 2))
+	m.Audio[0].Codec, m.Audio[0].Channels = "pcm_s16le", 8
+	out := workertest.Run(t, workertest.Case{
+		Registry: registry(), Worker: "watermark", Params: `{"text":"A"}`, Source: source, Media: m,
+	})
+	data, err := os.ReadFile(workertest.Clip(t, "pcm.raw", "-i", out.Store.Local(out.Results["watermark"].Outputs[0]),
+		"-vn", "-ar", "192000", "-f", "f32le"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	peak := 0.0
+	for ; len(data) > 0; data = data[4:] {
+		peak = max(peak, math.Abs(float64(math.Float32frombits(binary.LittleEndian.Uint32(data)))))
+	}
+	if peak = 20 * math.Log10(peak); peak > -1 || peak < -6 {
+		t.Errorf("a peak of %.2f dBFS", peak)
 	}
 }
 
