@@ -206,8 +206,10 @@ func TestSecretIsHidden(t *testing.T) {
 			t.Errorf("the secret is in %s", text)
 		}
 	}
-	for _, bad := range []Secret{"whsec_not base64!", ""} {
-		if _, err := deliver(t, Config{Secret: bad, AllowPrivate: true}, delivery("http://127.0.0.1:1")); code(err) != pipeline.CodeInternal {
+	for bad, want := range map[Secret]pipeline.Code{
+		"whsec_not base64!": pipeline.CodeParameters, "": pipeline.CodeInternal,
+	} {
+		if _, err := deliver(t, Config{Secret: bad, AllowPrivate: true}, delivery("http://127.0.0.1:1")); code(err) != want {
 			t.Errorf("secret %d bytes: %v", len(bad), err)
 		} else if strings.Contains(err.Error(), "not base64!") {
 			t.Errorf("the secret is in %v", err)
