@@ -178,8 +178,7 @@ func TestAudioInSync(t *testing.T) {
 			t.Fatalf("end: %+v", end.Problem)
 		}
 		base := p.url + "/play/" + view.ID + "/"
-		// ffmpeg shows frames with negative composition offsets later than they are, by the largest offset; players
-		// do not. So the flash counts from the first frame, which the boxes say is presented at 0.
+		// The flash counts from the first frame, which the boxes say is presented at 0.
 		rung := firstRung(t, base, end.Manifest)
 		if at := firstPresentation(t, base+rung+"/init.mp4", base+rung+"/seg_00000.m4s"); at != 0 {
 			t.Errorf("the first frame is presented at %d ticks", at)
@@ -207,7 +206,7 @@ func firstRung(t *testing.T, base, manifest string) string {
 }
 
 // firstPresentation returns the earliest presentation time in a segment, in ticks, as its boxes say it: decode time
-// (tfdt, and durations so far) plus composition offset.
+// (tfdt, and durations so far) plus composition offset, less where the edit list begins.
 func firstPresentation(t *testing.T, initURL, segmentURL string) int64 {
 	t.Helper()
 	file, err := mp4.DecodeFile(bytes.NewReader(append(get(t, initURL), get(t, segmentURL)...)))
@@ -223,6 +222,9 @@ func firstPresentation(t *testing.T, initURL, segmentURL string) int64 {
 		for _, s := range samples {
 			earliest = min(earliest, s.PresentationTime())
 		}
+	}
+	if edits := file.Init.Moov.Trak.Edts; edits != nil && len(edits.Elst) > 0 && len(edits.Elst[0].Entries) > 0 {
+		earliest -= edits.Elst[0].Entries[0].MediaTime
 	}
 	return earliest
 }

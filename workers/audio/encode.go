@@ -140,6 +140,7 @@ func (r run) track(input string, w window) sound.Track {
 	t := sound.Track{
 		Tools: r.tools, Dir: r.job.Dir, Nice: r.job.Nice(), Source: r.source(),
 		Rate: r.form.rate, Channels: r.form.channels, First: int64(w.samples(w.fed())),
+		Begin: r.source().Start - r.media.Origin(),
 	}
 	if w.seek {
 		in.Seek = w.start()

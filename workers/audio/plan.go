@@ -9,6 +9,7 @@ import (
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/manifest"
+	"github.com/reelmill/reelmill/workers/internal/sound"
 )
 
 // maxTracks is how many sound tracks become renditions.
@@ -117,7 +118,8 @@ func length(m pipeline.Media, a pipeline.AudioTrack) float64 {
 
 // seekable reports a source in whose middle reading can begin: one with an index and times of its own.
 func seekable(m pipeline.Media, a pipeline.AudioTrack) bool {
-	return (m.Container == "mov" || m.Container == "matroska") && !m.Damaged && a.Duration > 0
+	return (m.Container == "mov" || m.Container == "matroska") && !m.Damaged && a.Duration > 0 &&
+		!sound.Packed(m.Container, a.Codec)
 }
 
 // jobs returns those of track number i.

@@ -105,7 +105,7 @@ func (r run) encode(ctx context.Context, step encode.Step, input string, mark im
 	}
 	track := sound.Track{
 		Tools: r.tools, Dir: r.job.Dir, Source: a, Input: picture.Source(input, r.media),
-		Rate: sampleRate, Channels: 2, Until: int64(r.media.Duration * sampleRate),
+		Begin: a.Start - r.media.Origin(), Rate: sampleRate, Channels: 2, Until: int64(r.media.Duration * sampleRate),
 	}
 	_, err := track.Encode(ctx, step, r.command(input, mark, &track))
 	return err

@@ -20,8 +20,8 @@ const (
 const formatWhitelist = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,ogg,wav,mp3,flac,aac," +
 	"asf,mxf"
 
-// trustedFormats are added for files that we wrote ourselves (Input.Trusted): images and raw frames.
-const trustedFormats = "image2,png_pipe,jpeg_pipe,webp_pipe,mjpeg,rawvideo,s16le,f32le,webvtt,ffmetadata"
+// trustedFormats are added for files that we wrote ourselves (Input.Trusted): images, raw frames and samples.
+const trustedFormats = "image2,png_pipe,jpeg_pipe,webp_pipe,mjpeg,rawvideo,s16le,f32le,amr,webvtt,ffmetadata"
 
 // videoDecoders, audioDecoders and textDecoders are allowed by name; all others stay closed, since the
 // bugs live in decoders that nobody needs. Hardware and wrapper decoders are left out.

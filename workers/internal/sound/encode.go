@@ -68,6 +68,11 @@ func (t Track) Encode(ctx context.Context, step encode.Step, c ffmpeg.Command) (
 
 // play decodes the track and writes what is wanted of it to w. A reader that has enough is no error.
 func (t Track) play(ctx context.Context, w io.Writer, pulse *ffmpeg.Pulse) (*timeline, error) {
+	if t.packed() {
+		if err := t.unpack(ctx, pulse); err != nil {
+			return t.timeline(w), err
+		}
+	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	decoded, movie := io.Pipe()

@@ -24,6 +24,7 @@ type timeline struct {
 	last     int64 // no sample is taken from there on: hostile times would fill the disk
 	until    int64 // silence up to here, at the end
 	apart    int64 // tolerance in samples
+	offset   int64 // added to the times of pieces
 	heard    bool  // a piece came
 	limit    *limiter
 
@@ -38,7 +39,7 @@ type timeline struct {
 
 // timeline returns that of the track, which writes to w.
 func (t Track) timeline(w io.Writer) *timeline {
-	l := &timeline{channels: t.Channels, apart: int64(tolerance * float64(t.Rate)), last: math.MaxInt64}
+	l := &timeline{channels: t.Channels, offset: t.offset, apart: int64(tolerance * float64(t.Rate)), last: math.MaxInt64}
 	out := &writer{w: w, channels: t.Channels, at: t.First, end: t.End}
 	l.limit = newLimiter(t.Rate, t.Channels, t.Source.Channels > 2, out.write)
 	l.start = max(0, t.First-int64(l.limit.memory()))
@@ -60,6 +61,7 @@ func (l *timeline) add(at int64, data []byte) error {
 	if len(data)%frame != 0 {
 		return fmt.Errorf("read decoded sound: %d bytes of %d channels", len(data), l.channels)
 	}
+	at += l.offset
 	if at >= l.last || len(data) == 0 {
 		return nil
 	}

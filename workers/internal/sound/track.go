@@ -22,10 +22,14 @@ type Track struct {
 	Global []ffmpeg.Option // that go with it
 	Place  string          // filters that move frames onto the timeline, where reading does not begin at 0
 
+	Begin float64 // seconds from time 0 to where the track begins; what is unpacked is put there
+
 	Rate, Channels int // of what is heard: samples/s, and 1 or 2
 	// First and End are the samples that are wanted, End not included; 0: all that there are. Where the track
 	// has none there is silence, up to End, or up to Until when End is 0.
 	First, End, Until int64
+
+	offset int64 // of what is decoded from the timeline
 }
 
 // lfe puts the LFE channel into a mix at -15 dB, 3 dB below this: it is heard, and the loudness stays.

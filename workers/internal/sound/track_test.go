@@ -5,6 +5,9 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -172,5 +175,66 @@ func TestPartsAreLimitedAsTheWhole(t *testing.T) {
 	}
 	if peak := float64(slices.Max(whole)); peak > ceiling+1e-3 || peak < 0.9*ceiling {
 		t.Errorf("a peak of %.3f", peak)
+	}
+}
+
+// TestPacketsOfManyFrames: speech in 3GP has five frames of AMR in each packet as a rule. All are heard.
+func TestPacketsOfManyFrames(t *testing.T) {
+	random := rand.New(rand.NewPCG(5, 6))
+	frames := []byte("#!AMR\n")
+	for range 100 { // 2 s
+		frames = append(frames, 0x3c) // 12.2 kbit/s, 31 bytes follow
+		for range 31 {
+			frames = append(frames, byte(random.Uint32()))
+		}
+	}
+	bare := filepath.Join(t.TempDir(), "a.amr")
+	if err := os.WriteFile(bare, frames, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	file := workertest.Clip(t, "a.mov", "-f", "amr", "-i", bare, "-c", "copy", "-brand", "3gp4")
+	packInFives(t, file)
+	track := trackOf(file, "mov", 1)
+	track.Dir, track.Source.Codec, track.Begin = t.TempDir(), "amr_nb", 0.5
+	samples := heard(t, track)
+	quiet := 0
+	for at := 24000; at+480 < len(samples)/2; at += 480 {
+		if left, _ := levels(samples[2*at : 2*(at+480)]); left < 1e-4 {
+			quiet++
+		}
+	}
+	if left, _ := levels(samples[:2*23900]); left > 0 || len(samples)/2 < 2.45*48000 || len(samples)/2 > 2.55*48000 || quiet > 5 {
+		t.Errorf("%.3f s of sound, %d times 10 ms of silence in it; %.4f before it begins",
+			float64(len(samples)/2)/48000, quiet, left)
+	}
+}
+
+// packInFives makes packets of five frames out of a track that has one frame of 32 bytes in each, in place.
+// Source of the boxes: ISO/IEC 14496-12, 8.6.1.2, 8.7.3 and 8.7.4.
+func packInFives(t *testing.T, file string) {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	change := func(box string, offset int, by func(uint32) uint32) {
+		at := bytes.Index(data, []byte(box))
+		if at < 0 {
+			t.Fatalf("no %s", box)
+		}
+		field := data[at+4+offset:]
+		binary.BigEndian.PutUint32(field, by(binary.BigEndian.Uint32(field)))
+	}
+	less, more := func(n uint32) uint32 { return n / 5 }, func(n uint32) uint32 { return 5 * n }
+	change("stts", 8, less)
+	change("stts", 12, more)
+	change("stsz", 4, more)
+	change("stsz", 8, less)
+	entries := binary.BigEndian.Uint32(data[bytes.Index(data, []byte("stsc"))+8:])
+	for i := range int(entries) {
+		change("stsc", 8+12*i+4, less)
+	}
+	if err := os.WriteFile(file, data, 0o600); err != nil {
+		t.Fatal(err)
 	}
 }
