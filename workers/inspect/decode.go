@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -57,9 +58,15 @@ func (m *measurement) glance(ctx context.Context) bool {
 		return false
 	}
 	in := []ffmpeg.Input{picture.Source(m.path, *m.media), m.soundInput()}
-	r, err := m.read(ctx, in, null([]string{picture.Stream(*m.media)}, firstFrames()...),
-		null(streams(1, m.media.Audio)))
-	return err == nil && r.frames > 0 && len(r.errors) == 0
+	list := packetList{tracks: make([]track, len(m.media.Audio))}
+	r, err := m.readTo(ctx, &list, in, null([]string{picture.Stream(*m.media)}, firstFrames()...),
+		ffmpeg.Output{Format: "framecrc", Maps: streams(1, m.media.Audio)})
+	return err == nil && r.frames > 0 && len(r.errors) == 0 && list.heard()
+}
+
+// heard reports that there is something of every stream.
+func (l *packetList) heard() bool {
+	return !slices.ContainsFunc(l.tracks, func(t track) bool { return t.packets == 0 })
 }
 
 // soundInput is the file up to where sound is tried.
@@ -100,9 +107,13 @@ func (m *measurement) decodeHead(ctx context.Context, d *decoding) error {
 	return nil
 }
 
-// decodeSound leaves out tracks that cannot be decoded: all at once first, one by one when that fails.
+// decodeSound leaves out tracks that cannot be decoded, or have no samples: all are tried at once first, one by
+// one when that fails.
 func (m *measurement) decodeSound(ctx context.Context, d *decoding) error {
-	good, err := m.decodes(ctx, m.media.Audio)
+	if len(m.media.Audio) == 0 {
+		return nil
+	}
+	good, err := m.decodes(ctx, m.soundInput(), m.media.Audio)
 	if err != nil {
 		return err
 	}
@@ -111,29 +122,59 @@ func (m *measurement) decodeSound(ctx context.Context, d *decoding) error {
 		return nil
 	}
 	for _, a := range m.media.Audio {
-		switch alone, err := m.decodes(ctx, []pipeline.AudioTrack{a}); {
+		switch why, err := m.silent(ctx, a); {
 		case err != nil:
 			return err
-		case alone:
+		case why == "":
 			d.tracks = append(d.tracks, a)
 		default:
-			d.sound.warn("audio stream %d (%s) cannot be decoded and is left out", a.Stream, a.Codec)
+			d.sound.warn("audio stream %d (%s) %s and is left out", a.Stream, a.Codec, why)
 		}
 	}
 	return nil
 }
 
-// decodes reports whether the start of every track decodes; an error only for what is not the file's fault.
-func (m *measurement) decodes(ctx context.Context, tracks []pipeline.AudioTrack) (bool, error) {
-	if len(tracks) == 0 {
-		return true, nil
+// silent says why nothing can be heard of a track; empty when something can. One that begins late is looked for in
+// all of the file.
+func (m *measurement) silent(ctx context.Context, a pipeline.AudioTrack) (why string, err error) {
+	alone := []pipeline.AudioTrack{a}
+	whole := ffmpeg.Input{Path: m.path, Demuxer: m.media.Container}
+	for _, in := range []ffmpeg.Input{m.soundInput(), whole} {
+		if good, err := m.decodes(ctx, in, alone); err != nil || good {
+			return "", err
+		}
 	}
-	_, err := m.read(ctx, []ffmpeg.Input{m.soundInput()}, null(streams(0, tracks)))
+	tracks, _, err := m.packets(ctx, whole, []int{a.Stream}, 1)
 	var failed *ffmpeg.Error
-	if errors.As(err, &failed) && failed.Kind == ffmpeg.KindExit && !failed.DiskFull() {
+	switch {
+	case errors.As(err, &failed) && failed.Kind == ffmpeg.KindExit && !failed.DiskFull():
+	case err != nil:
+		return "", err
+	case tracks[0].packets == 0:
+		return "has no samples", nil
+	}
+	return "cannot be decoded", nil
+}
+
+// decodes reports whether every track decodes to something in what is read of the file, and to its start without
+// ffmpeg giving up. An error is only what is not the file's fault.
+func (m *measurement) decodes(ctx context.Context, in ffmpeg.Input, tracks []pipeline.AudioTrack) (bool, error) {
+	enough, stop := context.WithCancel(ctx)
+	defer stop()
+	list := packetList{tracks: make([]track, len(tracks))}
+	if in.Limit == 0 {
+		list.most, list.enough = 1, stop
+	}
+	out := ffmpeg.Output{Format: "framecrc", Maps: streams(0, tracks)}
+	_, err := m.readTo(enough, &list, []ffmpeg.Input{in}, out)
+	var failed *ffmpeg.Error
+	switch {
+	case enough.Err() != nil && ctx.Err() == nil:
+		return true, nil
+	case errors.As(err, &failed) && failed.Kind == ffmpeg.KindExit && !failed.DiskFull():
 		return false, nil
 	}
-	return err == nil, err
+	return err == nil && list.heard(), err
 }
 
 // streams are the maps of tracks in an input.

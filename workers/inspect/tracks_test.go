@@ -1,6 +1,8 @@
 package inspect
 
 import (
+	"bytes"
+	"encoding/binary"
 	"os"
 	"path/filepath"
 	"slices"
@@ -130,6 +132,53 @@ func TestUnusedTracksAreNamed(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestSoundWithoutSamplesIsLeftOut: phones that may not use the microphone write such a track. What is heard late
+// is kept.
+func TestSoundWithoutSamplesIsLeftOut(t *testing.T) {
+	both := args(workertest.Pattern("64x48", "10", "4"), workertest.Tone("4"), x264, []string{"-c:a", "aac"})
+	none := []string{"-bsf:a", "noise=drop=1"}
+	whole := workertest.Clip(t, "w.mp4", both...)
+	for name, c := range map[string]struct {
+		path string
+		left int
+	}{
+		"empty tables": {edited(t, whole, noSamples), 0},
+		"empty samples": {edited(t, whole, func(b []byte) []byte {
+			sizes := bytes.LastIndex(b, []byte("stsz"))
+			clear(b[sizes+16 : sizes-4+int(binary.BigEndian.Uint32(b[sizes-4:]))])
+			return b
+		}), 0},
+		"fragments":         {workertest.Clip(t, "a.mp4", args(both, none, []string{"-movflags", "frag_keyframe+empty_moov"})...), 0},
+		"Matroska":          {workertest.Clip(t, "a.mkv", append(both, none...)...), 0},
+		"one beside others": {workertest.Clip(t, "a.mkv", args(both, []string{"-map", "0", "-map", "1", "-map", "1", "-bsf:a:0", "noise=drop=1"})...), 1},
+		"begins late": {workertest.Clip(t, "a.mov", args(workertest.Pattern("64x48", "10", "4"), []string{"-itsoffset", "3"}, workertest.Tone("1"),
+			x264, []string{"-map", "0", "-map", "1", "-c:a", "aac"})...), 1},
+	} {
+		in := look(t, Limits{}, c.path)
+		m := in.Media
+		if in.Verdict != pipeline.VerdictAccept || len(m.Audio) != c.left || m.Damaged || m.Duration < 3.9 {
+			t.Errorf("%s: %s %+v %+v", name, in.Verdict, in.Reason, m)
+			continue
+		}
+		said := slices.ContainsFunc(m.Warnings, func(w string) bool { return strings.Contains(w, "has no samples") })
+		if said != (name != "begins late") {
+			t.Errorf("%s: warnings %q", name, m.Warnings)
+		}
+	}
+}
+
+// noSamples empties the tables of the last track of an MP4, and its lengths. Source: ISO/IEC 14496-12, 8.6.1.2, 8.7
+// and 8.2 to 8.4.
+func noSamples(b []byte) []byte {
+	track := bytes.LastIndex(b, []byte("trak"))
+	at := func(name string) int { return track + bytes.Index(b[track:], []byte(name)) }
+	for name, count := range map[string]int{"stts": 8, "stsc": 8, "stco": 8, "stsz": 12, "tkhd": 24, "mdhd": 20} {
+		clear(b[at(name)+count : at(name)+count+4])
+	}
+	copy(b[at("edts"):], "free")
+	return b
 }
 
 // TestCountEnough: of a file too large to be read through, each picture track is read until one is no still.
