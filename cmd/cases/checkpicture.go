@@ -22,7 +22,7 @@ func (j *judge) eachRung(when float64, fn func(name string, f frame) error) erro
 // notTheCover wants other pictures than red ones, and sound.
 func notTheCover(j *judge) error {
 	err := j.eachRung(2, func(name string, f frame) error {
-		r, g, b := bt709.rgb(f.mean(wholeFrame))
+		r, g, b := f.matrix.rgb(f.mean(wholeFrame))
 		j.holds("colour of "+name, fmt.Sprintf("(%.0f, %.0f, %.0f)", r, g, b), "not red", g > 40 || b > 40)
 		return nil
 	})
@@ -41,7 +41,7 @@ func notTheCover(j *judge) error {
 func colour(red, green, blue, slack float64) func(*judge) error {
 	return func(j *judge) error {
 		return j.eachRung(1, func(name string, f frame) error {
-			r, g, b := bt709.rgb(f.mean(around(0.5, 0.5, 0.2)))
+			r, g, b := f.matrix.rgb(f.mean(around(0.5, 0.5, 0.2)))
 			off := max(math.Abs(min(255, r)-red), math.Abs(min(255, g)-green), math.Abs(min(255, b)-blue))
 			j.holds("colour of "+name, fmt.Sprintf("(%.1f, %.1f, %.1f)", r, g, b),
 				fmt.Sprintf("(%g, %g, %g) ±%g", red, green, blue, slack), off <= slack)
@@ -130,7 +130,7 @@ func (f frame) content() region {
 }
 
 // converted wants every flat part of the source to have the colour of the exact conversion from its matrix to
-// BT.709, in every rung.
+// BT.709, in every rung. One that is tagged with another matrix, as a copy may be, is what a player makes of it.
 func converted(from matrix) func(*judge) error {
 	return func(j *judge) error {
 		return j.compareFlat(func(y, u, v float64) (float64, float64, float64) {
@@ -163,7 +163,7 @@ func (j *judge) compareFlat(convert func(y, u, v float64) (float64, float64, flo
 					wy, wu, wv = 16+wy*219/255, 128+(wu-128)*224/255, 128+(wv-128)*224/255
 				}
 				wy, wu, wv = convert(wy, wu, wv)
-				y, u, v := f.mean(here)
+				y, u, v := bt709.yuv(f.matrix.rgb(f.mean(here)))
 				if off := max(math.Abs(y-wy), math.Abs(u-wu), math.Abs(v-wv)); off > worst {
 					worst = off
 					at = fmt.Sprintf(" at (%.2f, %.2f): (%.1f, %.1f, %.1f) for (%.1f, %.1f, %.1f)", column, row, y, u, v,

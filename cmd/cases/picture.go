@@ -12,6 +12,7 @@ import (
 type frame struct {
 	width, height int
 	y, u, v       []byte
+	matrix        matrix
 }
 
 // chroma are the width and height of the chroma planes.
@@ -20,7 +21,7 @@ func (f frame) chroma() (int, int) { return (f.width + 1) / 2, (f.height + 1) / 
 // look decodes the frame that is shown at a time of a playlist or file, in seconds within 2 ms, without changing a sample. The
 // track has to be 8-bit 4:2:0, or grey.
 func look(ctx context.Context, at string, t track, when float64) (frame, error) {
-	f := frame{width: t.Width, height: t.Height}
+	f := frame{width: t.Width, height: t.Height, matrix: t.matrix()}
 	cw, ch := f.chroma()
 	luma, chroma := f.width*f.height, cw*ch
 	switch t.PixelFormat {

@@ -47,6 +47,7 @@ type track struct {
 	Height      int    `json:"height"`
 	PixelFormat string `json:"pix_fmt"`
 	ColorRange  string `json:"color_range"`
+	ColorSpace  string `json:"color_space"`
 	SampleRatio string `json:"sample_aspect_ratio"`
 	Channels    int    `json:"channels"`
 	SampleRate  string `json:"sample_rate"`
@@ -60,6 +61,15 @@ func (t track) square() bool {
 
 // full reports whether the samples have the full range, 0 to 255.
 func (t track) full() bool { return t.ColorRange == "pc" }
+
+// matrix is the one that the track is tagged with; that of BT.709 when it says nothing.
+func (t track) matrix() matrix {
+	switch t.ColorSpace {
+	case "smpte170m", "bt470bg":
+		return bt601
+	}
+	return bt709
+}
 
 // start and end are when the first packet begins and the last one ends, in seconds.
 func (t track) start() float64 {
@@ -136,7 +146,7 @@ var errNoTrack = errors.New("no such track")
 // probe reads a track of the file or playlist at a path or URL, with all its packets.
 func probe(ctx context.Context, at string, which selector) (track, error) {
 	raw, err := output(ctx, "ffprobe", "-v", "error", "-select_streams", string(which), "-of", "json", "-show_entries",
-		"stream=codec_name,codec_type,profile,width,height,pix_fmt,color_range,sample_aspect_ratio,channels,sample_rate"+
+		"stream=codec_name,codec_type,profile,width,height,pix_fmt,color_range,color_space,sample_aspect_ratio,channels,sample_rate"+
 			":packet=pts_time,dts_time,duration_time,size,flags", at)
 	if err != nil {
 		return track{}, err

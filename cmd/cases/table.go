@@ -240,6 +240,10 @@ func pictureCases() []testCase {
 			right: "each colour within 1 of the exact conversion to BT.709",
 			want:  want{length: 4, aspect: wide}, check: converted(bt601),
 		}, {
+			id: "m_bars601_encoded", file: "m_bars601.mp4", pipeline: "encoded", what: "the same where no rung may be a copy",
+			right: "each colour within 1 of the exact conversion to BT.709",
+			want:  want{length: 4, aspect: wide}, check: converted(bt601),
+		}, {
 			id: "m_grey", file: "m_grey.mp4", what: "grey only",
 			right: "U and V 128, Y within 1", want: want{length: 4, aspect: wide}, check: grey,
 		}, {
