@@ -133,6 +133,10 @@ type JobEvent struct {
 	// begin anew.
 	Generation int `json:"generation,omitempty"`
 
+	// Failure is what the last attempt that failed failed of, code and detail, where it was the making of its
+	// outputs and not the machine: an attempt that fails of the same is the last.
+	Failure string `json:"failure,omitempty"`
+
 	Result  *Result    `json:"result,omitempty"`   // of job.completed
 	Problem *Problem   `json:"problem,omitempty"`  // of job.retrying and job.errored
 	RetryAt *time.Time `json:"retry_at,omitempty"` // of job.retrying

@@ -98,6 +98,47 @@ func TestRetriesEnd(t *testing.T) {
 	}
 }
 
+// TestSameFailureTwiceIsTheLast: an output that is not as planned twice in a row, in the same way at the same place,
+// will not be so a third time. What differs, what the machine is to blame for and what has no code is tried again.
+func TestSameFailureTwiceIsTheLast(t *testing.T) {
+	for name, test := range map[string]struct {
+		fail     func(attempt int) error
+		attempts int
+		class    pipeline.Class
+	}{
+		"the same": {func(n int) error {
+			return pipeline.Fail(pipeline.CodeVerification, "/scratch/j-%d/720p: 10.006 s, want 8.000 s", n)
+		}, 2, pipeline.Bug},
+		"at another place": {func(n int) error {
+			return pipeline.Fail(pipeline.CodeVerification, "segment %d: 5 frames, want 6", n)
+		}, 4, pipeline.Transient},
+		"the store": {func(int) error { return pipeline.Fail(pipeline.CodeStorageFailed, "no answer") }, 4, pipeline.Transient},
+		"the disk":  {func(int) error { return pipeline.Fail(pipeline.CodeDiskFull, "no room") }, 4, pipeline.Resource},
+		"the time":  {func(int) error { return pipeline.Fail(pipeline.CodeJobTimeout, "no result") }, 4, pipeline.Transient},
+		"no code":   {func(int) error { return errors.New("the network is down") }, 4, pipeline.Transient},
+		"in turns": {func(n int) error {
+			return pipeline.Fail(pipeline.CodeVerification, "segment %d", n%2)
+		}, 4, pipeline.Transient},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, patient)
+			r.enqueue(func(j *pipeline.Job) { j.Retry = []pipeline.Seconds{0.01, 0.01, 0.01} })
+			r.start(working(func(_ context.Context, j job) (pipeline.Result, error) {
+				return pipeline.Result{}, fmt.Errorf("work: %w", test.fail(j.Number))
+			}))
+			acts := []string{}
+			for range test.attempts - 1 {
+				acts = append(acts, "next", "schedule", "ack")
+			}
+			r.done(append(acts, "next", "bury", "ack")...)
+			_, data := r.last(pipeline.JobErrored)
+			if data.Attempt != test.attempts || data.Problem.Class != test.class || data.Problem.Retryable != (test.class != pipeline.Bug) {
+				t.Errorf("%+v %+v", data, data.Problem)
+			}
+		})
+	}
+}
+
 // TestGivenUp: what no further attempt would mend ends the job at once, with a dead letter.
 func TestGivenUp(t *testing.T) {
 	for name, test := range map[string]struct {

@@ -99,7 +99,7 @@ func (l *Loop) overtaken(ctx context.Context, d Delivery, token uint64) error {
 }
 
 // failed schedules another attempt, or ends the job. An attempt that ran alone because of a crash, and
-// crashed again, is the last, whatever failed before.
+// crashed again, is the last, whatever failed before; so is one that made the same mistake as the one before.
 func (l *Loop) failed(ctx context.Context, d Delivery, started pipeline.Event, data pipeline.JobEvent,
 	cause error,
 ) error {
@@ -107,8 +107,13 @@ func (l *Loop) failed(ctx context.Context, d Delivery, started pipeline.Event, d
 	alone := crashed(data.Problem)
 	data.Failed++
 	data.Problem = l.problem(task, data.Attempt, cause)
-	delay, again := nextTry(task.Job, data.Problem, data.Failed)
-	if !again || alone && crashed(data.Problem) {
+	same := failure(cause, data.Problem)
+	if same != "" && same == data.Failure {
+		again(data.Problem)
+	}
+	data.Failure = same
+	delay, more := nextTry(task.Job, data.Problem, data.Failed)
+	if !more || alone && crashed(data.Problem) {
 		return l.errored(ctx, d, started, data)
 	}
 	return l.retry(ctx, d, started, data, delay)

@@ -201,7 +201,11 @@ func (l *Loop) call(ctx context.Context, task pipeline.Task, token uint64, numbe
 		Task: task, Token: token, Number: number, Results: results, Dir: dir,
 		Log: l.Logger.With("video", task.Video, "job", task.Job.Name, "attempt", number),
 	}, storeFiles{l.Store, l.scratch, task.Source.Key}, l.teller(ctx, task.Project))
-	return l.Registry.Work(ctx, a)
+	result, err = l.Registry.Work(ctx, a)
+	if err != nil {
+		err = made{err}
+	}
+	return result, err
 }
 
 // results returns what the jobs before this one left.

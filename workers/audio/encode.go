@@ -100,7 +100,7 @@ func (r run) encode(ctx context.Context, input string, from float64) (made, erro
 		err = r.steady(ctx, step, track)
 	}
 	if err == nil && !heard && r.part.First == 0 && w.end == 0 {
-		err = pipeline.Fail(pipeline.CodeVerification, "nothing was encoded")
+		err = pipeline.Fail(pipeline.CodeMalformed, "nothing was encoded: no sound of the track decodes")
 	}
 	if err != nil {
 		return made{}, err
@@ -182,7 +182,7 @@ var errEnough = errors.New("enough")
 func (r run) keep(ctx context.Context, w window, s *segmenter) error {
 	p, err := openPackets(r.file(encodedFile))
 	if errors.Is(err, io.EOF) {
-		return pipeline.Fail(pipeline.CodeVerification, "nothing was encoded")
+		return pipeline.Fail(pipeline.CodeMalformed, "nothing was encoded: no sound of the track decodes")
 	} else if err != nil {
 		return err
 	}

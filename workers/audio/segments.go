@@ -78,7 +78,7 @@ func (s *segmenter) finish(whole bool) error {
 		}
 	}
 	if len(s.track.Segments) == 0 {
-		return pipeline.Fail(pipeline.CodeVerification, "nothing was encoded")
+		return pipeline.Fail(pipeline.CodeMalformed, "nothing was encoded: no sound of the track decodes")
 	}
 	return nil
 }

@@ -289,6 +289,24 @@ func TestWrongPlanFails(t *testing.T) {
 	}
 }
 
+// TestNothingDecodesIsTheInputsFault: a source of which no frame decodes is refused at once, as damaged.
+func TestNothingDecodesIsTheInputsFault(t *testing.T) {
+	good := workertest.Clip(t, "a.mkv", args(workertest.Pattern("64x64", "10", "1"), []string{"-c:v", "libvpx-vp9", "-cpu-used", "8", "-g", "100"})...)
+	broken := workertest.Clip(t, "b.mkv", "-i", good, "-c", "copy", "-copyinkf", "-bsf:v", "noise=amount=100")
+	store, m := workertest.NewStore(t), media(64, 64, 10, 1)
+	m.Container, m.Video.Codec = "matroska", "vp9"
+	jobs, err := New(ffmpeg.Tools{}).Plan(Params{}, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	jobs[0].Worker = "transcode"
+	task := pipeline.Task{Video: store.Video, Job: jobs[0], Media: &m, Source: store.Add(t, "original", broken)}
+	_, err = store.Try(t, t.Context(), registry(), task)
+	if p := pipeline.ProblemOf(err); p == nil || p.Code != pipeline.CodeMalformed || p.Retryable {
+		t.Errorf("broken VP9: %v", err)
+	}
+}
+
 // TestLatePicture: a picture that starts half a second after the sound keeps its distance.
 func TestLatePicture(t *testing.T) {
 	source := workertest.Clip(t, "a.mkv", args(workertest.Tone("2"), []string{"-itsoffset", "0.5", "-f", "lavfi", "-i",

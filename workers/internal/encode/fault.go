@@ -17,6 +17,7 @@ import (
 //	killed from outside       out_of_memory: the kernel's killer is who does that
 //	no sign of life           job_stalled
 //	the input is at fault     input_malformed
+//	verifying took too long   job_timeout
 //	an output is not fit      output_verification_failed
 //	anything else of ffmpeg   encode_failed
 //
@@ -34,6 +35,8 @@ func Fault(ctx context.Context, err error) error {
 		return err
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return pipeline.Fail(pipeline.CodeDiskFull, "%w", withoutPath(err))
+	case errors.As(err, &verify) && errors.Is(err, ffmpeg.ErrTimeout):
+		return &pipeline.Error{Code: pipeline.CodeJobTimeout, Detail: verify.Error(), Err: err}
 	case errors.As(err, &verify):
 		e := &pipeline.Error{Code: pipeline.CodeVerification, Detail: verify.Error(), Err: err}
 		if errors.As(err, &run) {

@@ -30,6 +30,7 @@ func TestFault(t *testing.T) {
 		{"killed", &ffmpeg.Error{Kind: ffmpeg.KindSignal, Signal: syscall.SIGKILL}, pipeline.CodeOutOfMemory},
 		{"crashed", &ffmpeg.Error{Kind: ffmpeg.KindSignal, Signal: syscall.SIGSEGV}, pipeline.CodeEncodeFailed},
 		{"stalled", &ffmpeg.Error{Kind: ffmpeg.KindStalled, Err: ffmpeg.ErrStalled}, pipeline.CodeJobStalled},
+		{"verify in vain", &ffmpeg.VerifyError{Check: "probe", Err: &ffmpeg.Error{Kind: ffmpeg.KindTimeout, Err: ffmpeg.ErrTimeout}}, pipeline.CodeJobTimeout},
 		{"verify", fmt.Errorf("rung: %w", &ffmpeg.VerifyError{Check: "duration"}), pipeline.CodeVerification},
 		{"other", exit("Unknown encoder"), pipeline.CodeEncodeFailed},
 		{"coded", fmt.Errorf("x: %w", coded), pipeline.CodeFetchFailed},
