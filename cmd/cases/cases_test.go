@@ -71,7 +71,7 @@ func TestPitchAndLevel(t *testing.T) {
 		t.Errorf("pitch of silence: %g", got)
 	}
 	p := pcm{channels: [][]float64{sine(440, 0.5, 1), make([]float64, hearing)}}
-	if got := p.power(); math.Abs(got-10*math.Log10(0.5*0.5/2/2)) > 0.01 {
+	if got := p.power(1); math.Abs(got-10*math.Log10(0.5*0.5/2/2)) > 0.01 {
 		t.Errorf("power %g dB", got)
 	}
 	if got := onset(append(make([]float64, hearing/2), tone...), 0.1); math.Abs(got-0.5) > 0.01 {
@@ -131,6 +131,7 @@ func TestContentBetweenBars(t *testing.T) {
 // TestPlaylists parses what servers send.
 func TestPlaylists(t *testing.T) {
 	m, err := parseMaster("http://h/play/v/master.m3u8", []byte(`#EXTM3U
+#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="audio",NAME="a",DEFAULT=NO,URI="audio-1/index.m3u8"
 #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="audio",NAME="a, b",DEFAULT=YES,CHANNELS="2",URI="audio/index.m3u8"
 #EXT-X-STREAM-INF:BANDWIDTH=100,CODECS="avc1.64000d,mp4a.40.2",RESOLUTION=320x180,FRAME-RATE=25.000,AUDIO="audio"
 180p/index.m3u8
@@ -145,7 +146,7 @@ func TestPlaylists(t *testing.T) {
 	if len(m.rungs) != 2 || m.rungs[0] != top {
 		t.Errorf("rungs %+v", m.rungs)
 	}
-	if want := (sound{"http://h/play/v/audio/index.m3u8", "a, b", 2}); len(m.sounds) != 1 || m.sounds[0] != want {
+	if want := (sound{"http://h/play/v/audio/index.m3u8", "a, b", 2}); len(m.sounds) != 2 || m.sounds[0] != want {
 		t.Errorf("sounds %+v", m.sounds)
 	}
 	list, err := parseMedia(top.url, []byte("#EXTM3U\n#EXT-X-TARGETDURATION:6\n#EXT-X-MAP:URI=\"init.mp4\"\n"+

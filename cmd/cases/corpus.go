@@ -157,8 +157,11 @@ func (row *clipRow) measure(j *judge) (err error) {
 		return err
 	}
 	made, err := j.hear()
-	row.level, row.made = heard.power(), made.power()
-	return err
+	if err != nil {
+		return err
+	}
+	row.level, row.made = heard.power(heard.length()), made.power(heard.length())
+	return nil
 }
 
 // whyCopied says whether the top rung has the source's own frames, and, when it has not, why in ReelMill's words.

@@ -15,7 +15,7 @@ import (
 	"github.com/Eyevinn/mp4ff/mp4"
 )
 
-// master is what a master playlist lists: rungs, the highest first, and sounds in the playlist's order.
+// master is what a master playlist lists: rungs, the largest first, and sounds, the default one first.
 type master struct {
 	url    string
 	rungs  []rung
@@ -100,7 +100,12 @@ func parseMaster(base string, text []byte) (master, error) {
 			if err != nil {
 				return m, err
 			}
-			m.sounds = append(m.sounds, sound{url: at, name: a["NAME"], channels: count})
+			s := sound{url: at, name: a["NAME"], channels: count}
+			if a["DEFAULT"] == "YES" {
+				m.sounds = slices.Insert(m.sounds, 0, s)
+			} else {
+				m.sounds = append(m.sounds, s)
+			}
 		case line != "" && !strings.HasPrefix(line, "#") && variant != nil:
 			r, err := newRung(base, line, variant)
 			if err != nil {

@@ -72,14 +72,15 @@ func rms(samples []float64) float64 {
 	return math.Sqrt(sum / float64(len(samples)))
 }
 
-// power is the mean of the channels' mean squares, in dB of full level.
-func (p pcm) power() float64 {
+// power is the mean square of all channels, in dB of full level, if the sound lasted for so many seconds: silence
+// before and after it, which containers and outputs add, makes it no less.
+func (p pcm) power(seconds float64) float64 {
 	sum := 0.0
 	for _, c := range p.channels {
 		r := rms(c)
-		sum += r * r / float64(len(p.channels))
+		sum += r * r * float64(len(c)) / float64(len(p.channels))
 	}
-	return 10 * math.Log10(sum)
+	return 10 * math.Log10(sum/(seconds*hearing))
 }
 
 // peak is the largest sample.
