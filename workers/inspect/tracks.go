@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
@@ -156,16 +157,19 @@ func (m *measurement) otherPicture(s ffmpeg.Stream) string {
 
 // named is a track as people may find it: subtitle stream 2 (subrip, eng).
 func named(s ffmpeg.Stream) string {
-	of := s.CodecName
-	if !known(s) {
-		of = s.CodecTag
+	var of []string
+	switch {
+	case known(s):
+		of = append(of, s.CodecName)
+	case s.CodecTag != "" && !strings.HasPrefix(s.CodecTag, "[0]"): // ffprobe writes bytes that are no letters so
+		of = append(of, s.CodecTag)
 	}
 	if tag := language(s.Language); tag != "und" {
-		of += ", " + tag
+		of = append(of, tag)
 	}
-	kind := s.CodecType
-	if kind == "" {
-		kind = "unknown"
+	name := fmt.Sprintf("%s stream %d", cmp.Or(s.CodecType, "unknown"), s.Index)
+	if len(of) == 0 {
+		return name
 	}
-	return fmt.Sprintf("%s stream %d (%s)", kind, s.Index, of)
+	return name + " (" + strings.Join(of, ", ") + ")"
 }

@@ -114,7 +114,7 @@ func TestUnusedTracksAreNamed(t *testing.T) {
 			"subtitle stream 1 (subrip, eng) is not used: no captions are made",
 			"audio stream 2 (flac) is mixed down to stereo: it has 6 channels",
 			"video stream 3 (h264) is not used: a video has one picture, of stream 0",
-			"attachment stream 4",
+			"attachment stream 4 is not used: it is a file beside the film",
 		},
 		quicktime: {"data stream 1 (tmcd, eng) is not used: it is a time code"},
 		languages: {
