@@ -39,10 +39,12 @@ async function play(context, scene) {
   return report;
 }
 
-const driven = await chromium.connectOverCDP(await endpoint());
+// Nothing has a time-out here: who reads the reports has one.
+const driven = await chromium.connectOverCDP(await endpoint(), { timeout: 0 });
 browser.stderr.resume();
 browser.on('exit', () => process.exit());
 const [context] = driven.contexts();
+context.setDefaultTimeout(0);
 const session = await driven.newBrowserCDPSession();
 const scenes = createInterface({ input: process.stdin });
 scenes.on('close', () => session.send('Browser.close').catch(() => {})); // the answer may not come any more
