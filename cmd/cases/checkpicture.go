@@ -79,8 +79,8 @@ func notBlack(j *judge) error {
 	return nil
 }
 
-// shapes wants 150 frames of 25 a second: of one aspect, and from 3 s on of another. What has another aspect than the
-// frame has bars beside it.
+// shapes wants 150 frames of 25 a second: of one aspect, and from 3 s on of another. What has another aspect
+// than the frame has bars beside it.
 func shapes(first, second float64) func(*judge) error {
 	return func(j *judge) error {
 		for i, n := range j.frames {
@@ -104,14 +104,10 @@ func shapes(first, second float64) func(*judge) error {
 // content is the part of a picture between black bars.
 func (f frame) content() region {
 	const black = 24
-	column := func(x int) bool {
-		y := meanOf(f.y, f.width, f.height, region{float64(x) / float64(f.width), 0, (float64(x) + 0.9) / float64(f.width), 1})
-		return y < black
-	}
-	row := func(y int) bool {
-		return meanOf(f.y, f.width, f.height, region{0, float64(y) / float64(f.height), 1,
-			(float64(y) + 0.9) / float64(f.height)}) < black
-	}
+	w, h := float64(f.width), float64(f.height)
+	dark := func(r region) bool { return meanOf(f.y, f.width, f.height, r) < black }
+	column := func(x int) bool { return dark(region{float64(x) / w, 0, (float64(x) + 0.9) / w, 1}) }
+	row := func(y int) bool { return dark(region{0, float64(y) / h, 1, (float64(y) + 0.9) / h}) }
 	left, right, top, bottom := 0, f.width, 0, f.height
 	for left < right && column(left) {
 		left++
@@ -125,12 +121,12 @@ func (f frame) content() region {
 	for bottom > top && row(bottom-1) {
 		bottom--
 	}
-	return region{float64(left) / float64(f.width), float64(top) / float64(f.height),
-		float64(right) / float64(f.width), float64(bottom) / float64(f.height)}
+	return region{float64(left) / w, float64(top) / h, float64(right) / w, float64(bottom) / h}
 }
 
 // converted wants every flat part of the source to have the colour of the exact conversion from its matrix to
-// BT.709, in every rung. One that is tagged with another matrix, as a copy may be, is what a player makes of it.
+// BT.709, in every rung. One that is tagged with another matrix, as a copy may be, is what a player makes of
+// it.
 func converted(from matrix) func(*judge) error {
 	return func(j *judge) error {
 		return j.compareFlat(func(y, u, v float64) (float64, float64, float64) {

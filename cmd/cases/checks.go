@@ -91,8 +91,8 @@ func keyframesFirst(j *judge) error {
 	return nil
 }
 
-// copiedTop wants the top rung to have the source's own frames: they decode to the same samples, which those of an
-// encoder never do.
+// copiedTop wants the top rung to have the source's own frames: they decode to the same samples, which those
+// of an encoder never do.
 func copiedTop(j *judge) error {
 	same, all, err := j.copied(picture)
 	if err != nil {
@@ -127,8 +127,8 @@ func (j *judge) copied(which selector) (same, all int, err error) {
 	return same, len(ours), nil
 }
 
-// bitsOfSource wants no rung to have more than 1.3 times the bits of the source for its share of the pixels, or than
-// 150 kb/s. 5% are for what containers add.
+// bitsOfSource wants no rung to have more than 1.3 times the bits of the source for its share of the pixels,
+// or than 150 kb/s. 5% are for what containers add.
 func bitsOfSource(j *judge) error {
 	source, err := probe(j.ctx, j.source, picture)
 	if err != nil {
@@ -215,8 +215,8 @@ func codecsTrue(j *judge) error {
 	return nil
 }
 
-// inSync wants a flash and a beep at a moment, and no empty edit in the init sections. The picture's times are those
-// of the boxes, which count from the first frame.
+// inSync wants a flash and a beep at a moment, and no empty edit in the init sections. The picture's times
+// are those of the boxes, which count from the first frame.
 func inSync(at float64) func(*judge) error {
 	return func(j *judge) error {
 		heard, err := j.hear()

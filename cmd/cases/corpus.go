@@ -27,12 +27,13 @@ type clipRow struct {
 	seconds     float64
 }
 
-// clipsAtOnce is how many clips are under way at once: one is measured while the next is made. So the seconds to ready
-// are those of a server with something else to do.
+// clipsAtOnce is how many clips are under way at once: one is measured while the next is made. So the seconds
+// to ready are those of a server with something else to do.
 const clipsAtOnce = 2
 
-// measureCorpus uploads every file of a folder, measures what came out, and prints a table. A file that is no video is
-// a row too. Only one that errored, or that cannot be measured, makes it fail: which are good is not known here.
+// measureCorpus uploads every file of a folder, measures what came out, and prints a table. A file that is no
+// video is a row too. Only one that errored, or that cannot be measured, makes it fail: which are good is not
+// known here.
 func (r *runner) measureCorpus(ctx context.Context) error {
 	entries, err := os.ReadDir(r.corpus)
 	if err != nil {
@@ -43,7 +44,8 @@ func (r *runner) measureCorpus(ctx context.Context) error {
 		return err
 	}
 	defer s.stop()
-	fmt.Println("| file | frames/s by intervals | out | source | top rung | sound dB | out | top rung copied | verdict | s |")
+	fmt.Println("| file | frames/s by intervals | out | source | top rung | sound dB | out | top rung " +
+		"copied | verdict | s |")
 	fmt.Println("|---|---|---|---|---|---|---|---|---|---|")
 	var rows []chan clipRow
 	var measure []func()
@@ -164,7 +166,8 @@ func (row *clipRow) measure(j *judge) (err error) {
 	return nil
 }
 
-// whyCopied says whether the top rung has the source's own frames, and, when it has not, why in ReelMill's words.
+// whyCopied says whether the top rung has the source's own frames, and, when it has not, why in ReelMill's
+// words.
 func (j *judge) whyCopied(which selector) (string, error) {
 	same, all, err := j.copied(which)
 	if err != nil {
@@ -191,7 +194,8 @@ func (row clipRow) String() string {
 		level += fmt.Sprintf(" (%d channels)", row.channels)
 	}
 	cells := []string{
-		row.name, number(row.rate, "%.3f"), number(row.out, "%.3f"), row.size, row.top, level, number(row.made, "%.1f"),
+		row.name, number(row.rate, "%.3f"), number(row.out, "%.3f"), row.size, row.top, level,
+		number(row.made, "%.1f"),
 		row.copied, row.verdict, number(row.seconds, "%.1f"),
 	}
 	for i, c := range cells {

@@ -106,7 +106,8 @@ func (j *judge) rung(r rung, top bool, w want) error {
 	j.is(name("size"), fmt.Sprintf("%dx%d", t.Width, t.Height), r)
 	j.holds(name("edges"), r.String(), "even", r.width%2 == 0 && r.height%2 == 0)
 	if w.aspect > 0 {
-		j.near(name("aspect"), float64(r.width)/float64(r.height), w.aspect, aspectSlack(w.aspect, r.width, r.height))
+		slack := aspectSlack(w.aspect, r.width, r.height)
+		j.near(name("aspect"), float64(r.width)/float64(r.height), w.aspect, slack)
 	}
 	if top {
 		j.note("top rung", "%s, %.2f frames/s, %.2f s", r, r.rate, t.end()-t.start())

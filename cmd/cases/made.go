@@ -18,15 +18,15 @@ type recipe struct {
 	// which is made first.
 	args  string
 	piped bool // the output goes through a pipe, so that ffmpeg cannot go back and write a length or an index
-	// from are the inputs of build, which returns the bytes of the file. Version is to be raised with each change
-	// of build, as what is cached is known by it.
+	// from are the inputs of build, which returns the bytes of the file. Version is to be raised with each
+	// change of build, as what is cached is known by it.
 	from    []string
 	version int
 	build   func(inputs [][]byte) ([]byte, error)
 }
 
-// kitchen makes inputs from recipes, each once, and keeps them in a folder for later runs. What a recipe makes lies
-// below a hash of the recipe and of those that it builds on, so a changed one is made anew.
+// kitchen makes inputs from recipes, each once, and keeps them in a folder for later runs. What a recipe
+// makes lies below a hash of the recipe and of those that it builds on, so a changed one is made anew.
 type kitchen struct {
 	dir     string
 	recipes map[string]recipe

@@ -1,5 +1,5 @@
-// Command cases checks that what real files, players and operators broke elsewhere ends right here. `make cases`
-// and `make corpus` call it.
+// Command cases checks that what real files, players and operators broke elsewhere ends right here. `make
+// cases` and `make corpus` call it.
 //
 //	cases            run every case, print a line for each, and fail when one is wrong
 //	cases -corpus D  measure every file of a folder of real clips, and print a table in Markdown
@@ -7,12 +7,12 @@
 // A case is an input, or something that an operator or a client does, with the right value of its outcome
 // (table.go). The steps of a run:
 //
-//  1. The inputs are made by ffmpeg, from recipes, into a cache folder (recipes.go, made.go). No file comes from
-//     outside.
+//  1. The inputs are made by ffmpeg, from recipes, into a cache folder (recipes.go, made.go). No file comes
+//     from outside.
 //  2. reelmill is built and `reelmill serve` started on loopback with a data folder of its own (server.go).
 //  3. Every input is uploaded as a user would upload it, and awaited for as long as anything moves.
-//  4. What came out is measured from outside: ffprobe and ffmpeg read it over HTTP, and the playlists, the init
-//     sections, decoded samples and pixels are looked at here (playlist.go, probe.go, sound.go, picture.go).
+//  4. What came out is measured from outside: ffprobe and ffmpeg read it over HTTP, and the playlists, the
+//     init sections, decoded samples and pixels are looked at here (playlist.go, probe.go, sound.go, picture.go).
 //     Nothing that ReelMill says of itself counts, but for what a case is about, such as a warning.
 //  5. What holds for every video is checked for each (general.go), and then what the case is about (checks.go);
 //     operators.go has the cases that need a server of their own.
@@ -82,14 +82,16 @@ func run(ctx context.Context, args []string) error {
 
 func parseOptions(args []string) (o options, err error) {
 	flags := flag.NewFlagSet("cases", flag.ContinueOnError)
-	flags.StringVar(&o.only, "only", "", "ids of cases, separated by commas; all when empty. With -corpus: parts of file names")
+	flags.StringVar(&o.only, "only", "", "ids of cases, separated by commas; all when empty. With -corpus: "+
+		"parts of file names")
 	flags.StringVar(&o.json, "json", "", "file for the result")
 	flags.StringVar(&o.cache, "cache", "bin/cases", "folder that keeps the made inputs for the next run")
 	flags.StringVar(&o.program, "program", "", "reelmill; built when empty")
 	flags.StringVar(&o.corpus, "corpus", "", "folder of real clips to measure instead of the cases")
 	flags.BoolVar(&o.keep, "keep", false, "keep the folder with data and logs")
 	flags.BoolVar(&o.list, "list", false, "list the cases and their right values, and run none")
-	flags.DurationVar(&o.stall, "stall", 10*time.Minute, "a video counts as stuck when no event comes for this long")
+	flags.DurationVar(&o.stall, "stall", 10*time.Minute, "a video counts as stuck when no event comes for "+
+		"this long")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}

@@ -182,8 +182,8 @@ func survivesKilledEncoders(r *runner, j *judge) error {
 	return nil
 }
 
-// killEncoders kills the ffmpeg of a server that encode H.264, as many as are wanted, 10 s apart, and returns how
-// many it has.
+// killEncoders kills the ffmpeg of a server that encode H.264, as many as are wanted, 10 s apart, and returns
+// how many it has.
 func killEncoders(ctx context.Context, server, wanted int) (killed int) {
 	for killed < wanted && ctx.Err() == nil {
 		for _, pid := range children(server) {
@@ -223,8 +223,8 @@ func children(parent int) []int {
 	return all
 }
 
-// scratch lists what attempts have left in a server's scratch folder. Sources are kept there for a while for further
-// jobs of their video.
+// scratch lists what attempts have left in a server's scratch folder. Sources are kept there for a while for
+// further jobs of their video.
 func scratch(data string) ([]string, error) {
 	entries, err := os.ReadDir(filepath.Join(data, "scratch"))
 	if err != nil {
@@ -363,7 +363,8 @@ func servesRanges(r *runner, j *judge) error {
 		return err
 	}
 	for _, served := range []struct{ url, kind string }{
-		{m.url, "mpegurl"}, {list.url, "mpegurl"}, {list.segments[0], "video/"}, {base + "thumbnail.jpg", "image/jpeg"},
+		{m.url, "mpegurl"}, {list.url, "mpegurl"}, {list.segments[0], "video/"}, {base + "thumbnail.jpg",
+			"image/jpeg"},
 	} {
 		if err := j.ranges(served.url, served.kind); err != nil {
 			return err

@@ -18,8 +18,8 @@ type frame struct {
 // chroma are the width and height of the chroma planes.
 func (f frame) chroma() (int, int) { return (f.width + 1) / 2, (f.height + 1) / 2 }
 
-// look decodes the frame that is shown at a time of a playlist or file, in seconds within 2 ms, without changing a sample. The
-// track has to be 8-bit 4:2:0, or grey.
+// look decodes the frame that is shown at a time of a playlist or file, in seconds within 2 ms, without
+// changing a sample. The track has to be 8-bit 4:2:0, or grey.
 func look(ctx context.Context, at string, t track, when float64) (frame, error) {
 	f := frame{width: t.Width, height: t.Height, matrix: t.matrix()}
 	cw, ch := f.chroma()
@@ -32,7 +32,8 @@ func look(ctx context.Context, at string, t track, when float64) (frame, error) 
 		return f, fmt.Errorf("%s: frames of %s are not looked at", at, t.PixelFormat)
 	}
 	raw, err := output(ctx, "ffmpeg", "-nostdin", "-v", "error", "-i", at, "-map", "0:v:0", "-vf",
-		fmt.Sprintf("select='gte(t,%f)'", when-0.002), "-frames:v", "1", "-f", "rawvideo", "-pix_fmt", t.PixelFormat, "-")
+		fmt.Sprintf("select='gte(t,%f)'", when-0.002), "-frames:v", "1", "-f", "rawvideo", "-pix_fmt",
+		t.PixelFormat, "-")
 	if err != nil {
 		return f, err
 	}

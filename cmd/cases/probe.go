@@ -97,7 +97,8 @@ func (t track) bits() float64 {
 	return float64(8*sum) / (t.end() - t.start())
 }
 
-// rate is the frame rate by the intervals: the mean of those within 30% of their median; 0 when there is none.
+// rate is the frame rate by the intervals: the mean of those within 30% of their median; 0 when there is
+// none.
 func (t track) rate() float64 {
 	var times []float64
 	for _, p := range t.packets {
@@ -145,9 +146,10 @@ var errNoTrack = errors.New("no such track")
 
 // probe reads a track of the file or playlist at a path or URL, with all its packets.
 func probe(ctx context.Context, at string, which selector) (track, error) {
-	raw, err := output(ctx, "ffprobe", "-v", "error", "-select_streams", string(which), "-of", "json", "-show_entries",
-		"stream=codec_name,codec_type,profile,width,height,pix_fmt,color_range,color_space,sample_aspect_ratio,channels,sample_rate"+
-			":packet=pts_time,dts_time,duration_time,size,flags", at)
+	raw, err := output(ctx, "ffprobe", "-v", "error", "-select_streams", string(which), "-of", "json",
+		"-show_entries",
+		"stream=codec_name,codec_type,profile,width,height,pix_fmt,color_range,color_space,"+
+			"sample_aspect_ratio,channels,sample_rate:packet=pts_time,dts_time,duration_time,size,flags", at)
 	if err != nil {
 		return track{}, err
 	}
@@ -198,7 +200,8 @@ func seconds(text string) float64 {
 
 // checksums returns one of the samples of each decoded frame of a track, in order.
 func checksums(ctx context.Context, at string, which selector) ([]string, error) {
-	raw, err := output(ctx, "ffmpeg", "-nostdin", "-v", "error", "-i", at, "-map", "0:"+string(which), "-fps_mode",
+	raw, err := output(ctx, "ffmpeg", "-nostdin", "-v", "error", "-i", at, "-map", "0:"+string(which),
+		"-fps_mode",
 		"passthrough", "-f", "framecrc", "-")
 	if err != nil {
 		return nil, err
@@ -215,7 +218,8 @@ func checksums(ctx context.Context, at string, which selector) ([]string, error)
 // decode decodes a playlist or file whole. It returns what ffmpeg said, which should be nothing, and how many
 // frames of picture came out.
 func decode(ctx context.Context, at string) (said string, frames int, err error) {
-	cmd := exec.CommandContext(ctx, "ffmpeg", "-nostdin", "-v", "error", "-progress", "pipe:1", "-i", at, "-fps_mode",
+	cmd := exec.CommandContext(ctx, "ffmpeg", "-nostdin", "-v", "error", "-progress", "pipe:1", "-i", at,
+		"-fps_mode",
 		"passthrough", "-f", "null", "-")
 	var out, messages bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &messages

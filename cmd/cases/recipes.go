@@ -12,7 +12,8 @@ import (
 const x264 = " -c:v libx264 -preset ultrafast -pix_fmt yuv420p -threads 2"
 
 // copyable is an encoder whose output may be published as it is.
-const copyable = " -c:v libx264 -preset veryfast -b:v 400k -profile:v high -pix_fmt yuv420p -g 50 -colorspace bt709 " +
+const copyable = " -c:v libx264 -preset veryfast -b:v 400k -profile:v high -pix_fmt yuv420p -g 50 " +
+	"-colorspace bt709 " +
 	"-color_primaries bt709 -color_trc bt709"
 
 // sweep is a sound that rises from 200 Hz, with noise, at the level of speech.
@@ -44,8 +45,8 @@ func beep(at, seconds float64) string {
 		seconds)
 }
 
-// recipes lists how all inputs are made. Those of the cases that r and m begin are small: 12 s at most and 320x180,
-// unless the length or the size is the point.
+// recipes lists how all inputs are made. Those of the cases that r and m begin are small: 12 s at most and
+// 320x180, unless the length or the size is the point.
 func recipes() []recipe {
 	return slices.Concat(soundRecipes(), trackRecipes(), timeRecipes(), pictureRecipes(), operatorRecipes())
 }
@@ -65,7 +66,8 @@ func soundRecipes() []recipe {
 		{file: "r29c2.ts", args: small(4) + tone(880, 4) + " -af aformat=channel_layouts=5.1(side)" + x264 +
 			" -c:a ac3 -muxdelay 0 -output_ts_offset 4 -f mpegts"},
 		{file: "r29c.ts", from: []string{"r29c1.ts", "r29c2.ts"}, build: joined},
-		{file: "m_rates1.ts", args: small(3) + tone(440, 3) + x264 + " -c:a mp2 -ac 1 -ar 48000 -muxdelay 0 -f mpegts"},
+		{file: "m_rates1.ts", args: small(3) + tone(440, 3) + x264 + " -c:a mp2 -ac 1 -ar 48000 -muxdelay 0 -f " +
+			"mpegts"},
 		{file: "m_rates2.ts", args: small(3) + tone(880, 3) + " -af aformat=channel_layouts=stereo" + x264 +
 			" -c:a mp2 -ar 44100 -muxdelay 0 -output_ts_offset 3 -f mpegts"},
 		{file: "m_rates.ts", from: []string{"m_rates1.ts", "m_rates2.ts"}, build: joined},
@@ -90,7 +92,8 @@ func trackRecipes() []recipe {
 		{file: "r15p.mkv", args: " -f lavfi -i color=red:s=600x600:r=25 -frames:v 1 -c:v mjpeg"},
 		{file: "r15.mkv", args: " -i {r15p.mkv} -i {r15v.mp4}" + cover},
 		{file: "r15b.mp4", args: " -i {r15p.mkv} -i {r15v.mp4}" + cover},
-		{file: "m_cover_png.mov", args: " -f lavfi -i color=red:s=600x600:r=25:d=0.04 -i {r15v.mp4} -map 0 -map 1 " +
+		{file: "m_cover_png.mov", args: " -f lavfi -i color=red:s=600x600:r=25:d=0.04 -i {r15v.mp4} -map 0 " +
+			"-map 1 " +
 			"-c copy -c:v:0 png -pix_fmt:v:0 rgb24"},
 		{file: "m_cover_last.mkv", args: " -i {r15v.mp4} -i {r15p.mkv} -map 0:v -map 1:v -map 0:a -c copy " +
 			"-disposition:v:0 0 -disposition:v:1 default"},
@@ -118,17 +121,20 @@ func timeRecipes() []recipe {
 		{file: "r03.mp4", args: pictures("320x180", "30", 6) + " -vf settb=1/1200,setpts='if(eq(mod(N,10),9)," +
 			"(N-1)*40+10,N*40)' -fps_mode passthrough -enc_time_base 1/1200" + x264 + " -video_track_timescale 1200"},
 		{file: "r04.mp4", args: pictures("1280x720", "6002/100", 2) + x264},
-		{file: "r05.webm", piped: true, args: " -f lavfi -i testsrc=s=823x521:r=30:d=6 -vf select='lt(mod(n,17),5)' -fps_mode vfr" +
+		{file: "r05.webm", piped: true, args: " -f lavfi -i testsrc=s=823x521:r=30:d=6 -vf " +
+			"select='lt(mod(n,17),5)' -fps_mode vfr" +
 			vp8 + " -b:v 500k -f webm"},
 		{file: "r07.ts", args: small(1) + " -frames:v 1" + x264},
 		{file: "r08.mp4", args: pictures("320x180", "30", 1) + tone(440, 1) + " -t 0.42" + x264 + " -c:a aac"},
-		{file: "r11.mp4", args: pictures("640x360", "25", 12) + tone(440, 12) + x264 + " -preset veryfast -b:v 500k " +
+		{file: "r11.mp4", args: pictures("640x360", "25", 12) + tone(440, 12) + x264 + " -preset veryfast -b:v " +
+			"500k " +
 			"-profile:v high -g 600 -sc_threshold 0 -bf 2 -force_key_frames 0,4.88,9.08 -c:a aac"},
 		{file: "r16.mov", args: flash(6, 8) + " -itsoffset 4" + beep(2, 4) + " -map 0 -map 1" + x264 + " -c:a aac"},
 		{file: "r20.mp4", args: pictures("320x180", "1/5", 20) + tone(440, 20) + x264 + " -c:a aac"},
 		{file: "r46.mp4", args: " -f lavfi -i testsrc2=s=320x180:r=1/10:d=10" + tone(440, 10) + x264 + " -c:a aac"},
 		{file: "r47.mov", args: pictures("320x180", "240", 2) + tone(440, 2) + x264 + " -c:a pcm_s24le"},
-		{file: "r50.webm", args: small(3) + tone(440, 10) + " -c:v libvpx -deadline realtime -cpu-used 8 -c:a libopus"},
+		{file: "r50.webm", args: small(3) + tone(440, 10) + " -c:v libvpx -deadline realtime -cpu-used 8 -c:a " +
+			"libopus"},
 		{file: "m_audio_longer.mp4", args: pictures("640x360", "25", 8) + swept(10) + x264 + " -c:a aac"},
 		{file: "m_bursts.mp4", args: pictures("640x360", "30", 20) + swept(20) + " -vf select='lt(mod(t,5),1)'" +
 			" -fps_mode vfr" + x264 + " -c:a aac"},
@@ -139,7 +145,8 @@ func timeRecipes() []recipe {
 			" -video_track_timescale 90000 -c:a aac"},
 		{file: "m_144.mp4", args: pictures("640x360", "144", 2) + x264},
 		{file: "m_copy.mp4", args: pictures("640x360", "25", 12) + tone(440, 12) + copyable + " -c:a aac"},
-		{file: "m_copy_fragments.mp4", args: " -i {m_copy.mp4} -c copy -movflags frag_keyframe+empty_moov+default_base_moof"},
+		{file: "m_copy_fragments.mp4", args: " -i {m_copy.mp4} -c copy -movflags " +
+			"frag_keyframe+empty_moov+default_base_moof"},
 		{file: "m_copy.mkv", args: " -i {m_copy.mp4} -c copy"},
 		{file: "m_copy.ts", args: " -i {m_copy.mp4} -c copy"},
 		{file: "m_still_2h.mp4", args: " -f lavfi -i color=c=0x3060a0:s=640x360:r=1 -t 7200 -c:v libx264 " +
@@ -158,29 +165,35 @@ func pictureRecipes() []recipe {
 			"-preset ultrafast -qp 0"},
 		{file: "r14.mp4", args: " -f lavfi -i gradients=s=640x360:c0=black:c1=white:x0=0:y0=0:x1=639:y1=0:d=3:" +
 			"speed=0.00001:r=60,format=rgb24" + tone(440, 3) + " -vf scale=out_color_matrix=bt709:out_range=full," +
-			"format=yuvj420p -c:v libx264 -preset ultrafast -color_range pc -colorspace bt709 -color_primaries bt709 " +
+			"format=yuvj420p -c:v libx264 -preset ultrafast -color_range pc -colorspace bt709 -color_primaries " +
+			"bt709 " +
 			"-color_trc bt709 -video_track_timescale 1000000 -c:a libopus"},
-		{file: "r22.mp4", args: " -f lavfi -i testsrc2=s=320x180:r=25:d=8,drawbox=c=black:t=fill:enable='lt(t,3.6)'" +
+		{file: "r22.mp4", args: " -f lavfi -i " +
+			"testsrc2=s=320x180:r=25:d=8,drawbox=c=black:t=fill:enable='lt(t,3.6)'" +
 			x264},
 		{file: "r30a.h264", args: pictures("640x360", "25", 3) + x264},
 		{file: "r30b.h264", args: pictures("360x640", "25", 3) + x264},
 		{file: "r30.h264", from: []string{"r30a.h264", "r30b.h264"}, build: joined},
 		{file: "r30.mp4", args: " -r 25 -f h264 -i {r30.h264} -c copy -tag:v avc3"},
 		{file: "m_size1.ts", args: pictures("320x180", "25", 3) + x264 + " -muxdelay 0 -f mpegts"},
-		{file: "m_size2.ts", args: pictures("480x360", "25", 3) + x264 + " -muxdelay 0 -output_ts_offset 3 -f mpegts"},
+		{file: "m_size2.ts", args: pictures("480x360", "25", 3) + x264 + " -muxdelay 0 -output_ts_offset 3 -f " +
+			"mpegts"},
 		{file: "m_size.ts", from: []string{"m_size1.ts", "m_size2.ts"}, build: joined},
 		{file: "m_black_80.mp4", args: " -f lavfi -i testsrc2=s=320x180:r=25:d=10,drawbox=c=black:t=fill:" +
 			"enable='lt(t,8)'" + x264},
 		{file: "m_854x480.mp4", args: pictures("854x480", "25", 2) + x264},
 		{file: "m_576x1024.mp4", args: pictures("576x1024", "25", 2) + x264},
 		{file: "m_1920x880.mp4", args: pictures("1920x880", "25", 2) + x264},
-		{file: "m_few_bits.mp4", args: " -f lavfi -i mandelbrot=s=1280x720:r=25 -t 8 -c:v libx264 -preset veryfast " +
+		{file: "m_few_bits.mp4", args: " -f lavfi -i mandelbrot=s=1280x720:r=25 -t 8 -c:v libx264 -preset " +
+			"veryfast " +
 			"-pix_fmt yuv420p -b:v 400k -maxrate 400k -bufsize 400k"},
 		{file: "r34.mp4", args: small(3) + " -c:v libx264 -preset ultrafast -pix_fmt yuv420p10le"},
-		{file: "m_bars601.mp4", args: " -f lavfi -i smptehdbars=s=640x360:r=25:d=4 -vf scale=out_color_matrix=smpte170m:" +
+		{file: "m_bars601.mp4", args: " -f lavfi -i smptehdbars=s=640x360:r=25:d=4 -vf " +
+			"scale=out_color_matrix=smpte170m:" +
 			"out_range=tv,format=yuv420p" + x264 + " -colorspace smpte170m -color_primaries smpte170m " +
 			"-color_trc smpte170m"},
-		{file: "m_grey.mp4", args: pictures("640x360", "25", 4) + " -vf format=gray -c:v libx264 -preset ultrafast"},
+		{file: "m_grey.mp4", args: pictures("640x360", "25", 4) + " -vf format=gray -c:v libx264 -preset " +
+			"ultrafast"},
 		{file: "m_sd_480.mp4", args: pictures("640x480", "30", 6) + swept(6) + x264 + " -c:a aac"},
 	}
 }
@@ -227,8 +240,8 @@ func unknownData(inputs [][]byte) ([]byte, error) {
 	return bytes.ReplaceAll(b, []byte("tmcd"), []byte("djmd")), nil
 }
 
-// emptySound takes all samples out of the sound track of an MP4, and its length and edit list, as phones write a
-// track when the app may not use the microphone.
+// emptySound takes all samples out of the sound track of an MP4, and its length and edit list, as phones
+// write a track when the app may not use the microphone.
 func emptySound(inputs [][]byte) ([]byte, error) {
 	b := bytes.Clone(inputs[0])
 	track := bytes.LastIndex(b, []byte("trak"))

@@ -55,7 +55,8 @@ func (r *runner) close() {
 	os.RemoveAll(r.dir)
 }
 
-// runCases runs the cases that are wanted: first those that are an upload, all on one server, then the others.
+// runCases runs the cases that are wanted: first those that are an upload, all on one server, then the
+// others.
 func (r *runner) runCases(ctx context.Context) error {
 	var uploads, others []testCase
 	for _, c := range cases() {
@@ -194,7 +195,8 @@ func (r *runner) tell(j *judge) {
 	if !j.ok() {
 		word = "WRONG"
 	}
-	fmt.Printf("%-5s %-18s %s\n      right: %s\n      found: %s\n", word, j.c.id, j.c.what, j.c.right, j.verdict())
+	fmt.Printf("%-5s %-18s %s\n      right: %s\n      found: %s\n", word, j.c.id, j.c.what, j.c.right,
+		j.verdict())
 }
 
 // report says how many cases are wrong, and writes the file.

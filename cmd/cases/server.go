@@ -42,7 +42,8 @@ type server struct {
 	done chan struct{} // closed when it has ended
 }
 
-// serve starts a server on a port of its own, and returns when it says that it is ready. Its log is beside its data.
+// serve starts a server on a port of its own, and returns when it says that it is ready. Its log is beside
+// its data.
 func (r *runner) serve(ctx context.Context, data string, args ...string) (*server, error) {
 	log, err := os.OpenFile(data+".log", os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -80,7 +81,8 @@ func (r *runner) serve(ctx context.Context, data string, args ...string) (*serve
 	}
 	if err != nil || !ready.Ready {
 		s.kill()
-		return nil, fmt.Errorf("start the server (its log: %s): %w", log.Name(), errors.Join(err, errors.New("not ready")))
+		return nil, fmt.Errorf("start the server (its log: %s): %w", log.Name(), errors.Join(err,
+			errors.New("not ready")))
 	}
 	s.url = ready.URL
 	return s, nil

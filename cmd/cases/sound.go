@@ -72,8 +72,8 @@ func rms(samples []float64) float64 {
 	return math.Sqrt(sum / float64(len(samples)))
 }
 
-// power is the mean square of all channels, in dB of full level, if the sound lasted for so many seconds: silence
-// before and after it, which containers and outputs add, makes it no less.
+// power is the mean square of all channels, in dB of full level, if the sound lasted for so many seconds:
+// silence before and after it, which containers and outputs add, makes it no less.
 func (p pcm) power(seconds float64) float64 {
 	sum := 0.0
 	for _, c := range p.channels {
@@ -94,7 +94,8 @@ func (p pcm) peak() float64 {
 	return most
 }
 
-// amplitude is how much of a pitch in Hz is in samples, by the Goertzel algorithm: a whole sine of level 1 has 1.
+// amplitude is how much of a pitch in Hz is in samples, by the Goertzel algorithm: a whole sine of level 1
+// has 1.
 func amplitude(samples []float64, pitch float64) float64 {
 	if len(samples) == 0 {
 		return 0

@@ -33,7 +33,8 @@ func soundCases() []testCase {
 			right: "ready, 8 s, 440 Hz and then 880 Hz",
 			want:  want{length: 8, aspect: wide, sounds: 1, heard: 8}, check: pitches(440, 880),
 		}, {
-			id: "m_rates", file: "m_rates.ts", what: "MP2 changes from mono at 48 kHz to stereo at 44.1 kHz in mid-stream",
+			id: "m_rates", file: "m_rates.ts", what: "MP2 changes from mono at 48 kHz to stereo at 44.1 kHz in " +
+				"mid-stream",
 			right: "ready, 6 s, 440 Hz and then 880 Hz",
 			want:  want{length: 6, aspect: wide, sounds: 1, heard: 6}, check: pitches(440, 880),
 		}, {
@@ -50,8 +51,9 @@ func soundCases() []testCase {
 			want:  want{length: 6, aspect: wide, sounds: 1, heard: 6}, check: limited,
 		}, {
 			id: "m_each51", file: "m_each51.mov", what: "5.1 with a pitch of its own on each channel but the LFE",
-			right: "FL and SL on the left, FR and SR on the right, FC on both; FL and FR as they are, the others 3 dB less",
-			want:  want{length: 4, aspect: wide, sounds: 1, heard: 4}, check: eachChannel,
+			right: "FL and SL on the left, FR and SR on the right, FC on both; FL and FR as they are, the others " +
+				"3 dB less",
+			want: want{length: 4, aspect: wide, sounds: 1, heard: 4}, check: eachChannel,
 		},
 	}
 }
@@ -76,7 +78,8 @@ func trackCases() []testCase {
 			right: "4 s of 16:9, not the red cover; sound",
 			want:  want{length: 4, aspect: wide, sounds: 1, heard: 4}, check: notTheCover,
 		}, {
-			id: "m_cover_last", file: "m_cover_last.mkv", what: "a cover is the second video track, and the default one",
+			id: "m_cover_last", file: "m_cover_last.mkv", what: "a cover is the second video track, and the " +
+				"default one",
 			right: "4 s of 16:9, not the red cover; sound",
 			want:  want{length: 4, aspect: wide, sounds: 1, heard: 4}, check: notTheCover,
 		}, {
@@ -91,10 +94,12 @@ func trackCases() []testCase {
 			}},
 		}, {
 			id: "r38", file: "r38.mpg", what: "a program stream with sound alone",
-			right: "rejected, input_no_video_stream", want: want{rejected: []pipeline.Code{pipeline.CodeNoVideoStream}},
+			right: "rejected, input_no_video_stream",
+			want:  want{rejected: []pipeline.Code{pipeline.CodeNoVideoStream}},
 		}, {
 			id: "r39", file: "r39.mp3", what: "an MP3 with a cover",
-			right: "rejected, input_no_video_stream", want: want{rejected: []pipeline.Code{pipeline.CodeNoVideoStream}},
+			right: "rejected, input_no_video_stream",
+			want:  want{rejected: []pipeline.Code{pipeline.CodeNoVideoStream}},
 		}, {
 			id: "r41b", file: "r41b.mkv", what: "subtitles that last longer than the film",
 			right: "8 s", want: want{length: 8, aspect: wide, sounds: 1, heard: 8}, check: one440,
@@ -160,7 +165,8 @@ func timeCases() []testCase {
 			want:  want{length: 6, aspect: wide, sounds: 1, heard: 6}, check: one440,
 		}, {
 			id: "m_phone", file: "m_phone.mp4", what: "a phone's frames, 2 ms to and fro of 29.97 frames/s",
-			right: "FRAME-RATE 29.97, 6 s", want: want{length: 6, aspect: wide, sounds: 1, heard: 6}, check: rate(29.97),
+			right: "FRAME-RATE 29.97, 6 s", want: want{length: 6, aspect: wide, sounds: 1, heard: 6},
+			check: rate(29.97),
 		}, {
 			id: "m_144", file: "m_144.mp4", what: "144 frames/s",
 			right: "a whole part of 144 frames/s, 2 s", want: want{length: 2, aspect: wide}, check: wholePart(144),
@@ -240,7 +246,8 @@ func pictureCases() []testCase {
 			right: "each colour within 1 of the exact conversion to BT.709",
 			want:  want{length: 4, aspect: wide}, check: converted(bt601),
 		}, {
-			id: "m_bars601_encoded", file: "m_bars601.mp4", pipeline: "encoded", what: "the same where no rung may be a copy",
+			id: "m_bars601_encoded", file: "m_bars601.mp4", pipeline: "encoded", what: "the same where no rung " +
+				"may be a copy",
 			right: "each colour within 1 of the exact conversion to BT.709",
 			want:  want{length: 4, aspect: wide}, check: converted(bt601),
 		}, {

@@ -1,9 +1,10 @@
 // Package pipelinetest has what the tests of all packages wait with. Only tests import it.
 //
-// A test waits for what it waits for, not for a number of seconds: on a machine that has much else to do, what takes
-// a second elsewhere takes a minute. So no wait here has a limit but the test binary's own (go test -timeout). It
-// takes at most half of what is left of that, so that the test itself says what did not come, and those after it
-// still have their turn. Whoever knows the machine, and expects tests to hang, sets TEST_PATIENCE.
+// A test waits for what it waits for, not for a number of seconds: on a machine that has much else to do,
+// what takes a second elsewhere takes a minute. So no wait here has a limit but the test binary's own (go
+// test -timeout). It takes at most half of what is left of that, so that the test itself says what did not
+// come, and those after it still have their turn. Whoever knows the machine, and expects tests to hang, sets
+// TEST_PATIENCE.
 //
 // A promise of the product in seconds is another matter: Promptly allows for the machine, but not for ever.
 package pipelinetest
@@ -21,7 +22,8 @@ import (
 // unlimited is how long a wait may take in a test binary without a time-out.
 const unlimited = 24 * time.Hour
 
-// Left returns how long one wait of the test may take: half of what is left, or what TEST_PATIENCE says, as 1m.
+// Left returns how long one wait of the test may take: half of what is left, or what TEST_PATIENCE says, as
+// 1m.
 func Left(t testing.TB) time.Duration {
 	if set, err := time.ParseDuration(os.Getenv("TEST_PATIENCE")); err == nil {
 		return set
@@ -60,8 +62,8 @@ func Until(t testing.TB, what string, ok func() bool) {
 	}
 }
 
-// Receive returns what comes next, or the zero value when the channel is closed. It fails the test after Left; what
-// is what it waits for.
+// Receive returns what comes next, or the zero value when the channel is closed. It fails the test after
+// Left; what is what it waits for.
 func Receive[T any](t testing.TB, what string, from <-chan T) T {
 	t.Helper()
 	limit := time.NewTimer(Left(t))
@@ -75,12 +77,13 @@ func Receive[T any](t testing.TB, what string, from <-chan T) T {
 	}
 }
 
-// slower is how much slower than the machine that a promise is made for one may be that has nothing else to do.
+// slower is how much slower than the machine that a promise is made for one may be that has nothing else to
+// do.
 const slower = 10
 
-// Promptly fails the test when what began then has not ended within what is promised, ten times over for a slow
-// machine, and more for one that lets this process wait for a processor. It is no proof of the promise: it tells
-// what heeds it from what runs to its own end.
+// Promptly fails the test when what began then has not ended within what is promised, ten times over for a
+// slow machine, and more for one that lets this process wait for a processor. It is no proof of the promise:
+// it tells what heeds it from what runs to its own end.
 func Promptly(t testing.TB, what string, began time.Time, promise time.Duration) {
 	t.Helper()
 	took := time.Since(began)
@@ -92,8 +95,8 @@ func Promptly(t testing.TB, what string, began time.Time, promise time.Duration)
 	}
 }
 
-// crowding is how long this process waits for a processor now: the time that a piece of work takes by the time that
-// it runs, 1 at least.
+// crowding is how long this process waits for a processor now: the time that a piece of work takes by the
+// time that it runs, 1 at least.
 func crowding() float64 {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
