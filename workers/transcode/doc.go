@@ -1,7 +1,9 @@
 // Package transcode is the worker that makes the adaptive ladder of a video: H.264 renditions in CMAF
 // segments, and the manifests over them and over whatever sound other workers made.
 //
-//  1. Plan (plan.go) chooses the rungs by the picture's short edge (ladder.go). A source that is standard
+//  1. Plan (plan.go) chooses the rungs by the picture's short edge (ladder.go): the source's own size, up
+//     to 1080p, and steps below it. No rung is let more bits than 1.3 times its source's for its share of
+//     the pixels (picture.Cap). A source that is standard
 //     input (standard.go) becomes the top rung as it is, its first minute by the job "copy", which
 //     decides whether that is sound, what follows by "copy-0001", ... (copy.go, remux.go, colour.go).
 //     What has no index is remuxed first. Why a source is not copied is a note of the package job. All else is

@@ -15,6 +15,7 @@ type rung struct {
 	Size    picture.Size `json:"size"`
 	Rate    picture.Rate `json:"rate"`
 	Maxrate int          `json:"maxrate"` // kbit/s
+	ceiling int          // kbit/s: that of its step, where the source has bits enough
 	// Skip is how many frames of a chunk's grid another job has made of this rung, from the chunk's start.
 	Skip int `json:"skip,omitempty"`
 }
@@ -30,61 +31,114 @@ type step struct {
 // 1080p by the number of pixels to the power of 0.75, as the others stand to each other.
 var steps = []step{
 	{240, 400, picture.LowRate}, {360, 900, picture.LowRate}, {432, 1650, picture.LowRate},
-	{540, 3000, picture.MaxRate}, {720, 4500, picture.MaxRate}, {1080, 9000, picture.MaxRate},
-	{1440, 13800, picture.MaxRate}, {2160, 25400, picture.MaxRate},
+	{480, 2100, picture.MaxRate}, {540, 3000, picture.MaxRate}, {720, 4500, picture.MaxRate},
+	{1080, 9000, picture.MaxRate}, {1440, 13800, picture.MaxRate}, {2160, 25400, picture.MaxRate},
 }
 
 // Edges of rungs by quality. The 240p rung is for sources that are too small for 360p.
 var (
-	basicEdges = []int{360, 540, 720, 1080}
-	plusEdges  = []int{360, 432, 540, 720, 1080}
+	basicEdges = []int{1080, 720, 540, 480, 360}
+	plusEdges  = []int{1080, 720, 540, 480, 432, 360}
+	smallEdges = []int{240}
 )
 
 const (
 	smallEdge = 360
-	tinyEdge  = 240
-	// nearly is how far below a rung's edge a source may be and still have that rung, at the source's own size:
-	// 1920x1072 is meant to be 1080p.
+	largest   = 1080 // pixels of the short edge, of rungs that nobody asked for
+	// nearly is how far an edge may be from a rung's and still be meant: 1920x1072 is 1080p.
 	nearly = 0.95
+	// apart is how large a rung is at most beside the largest: more of it would look the same, for nearly as
+	// many bits.
+	apart = 0.9
 )
 
-// ladder returns the rungs of v, largest first. wanted holds short edges instead of those of the quality;
-// those above the source are dropped, and when none is left there is one rung of the source's own size.
+// ladder returns the rungs of v, largest first: the source's own size, up to 1080p, and the steps below it that
+// the quality has. wanted holds short edges instead: then there are those alone, those above the source are
+// dropped, and when none is left there is one rung of the source's own size.
 func ladder(v pipeline.VideoTrack, quality string, wanted []int) []rung {
-	edges := wanted
-	if len(edges) == 0 {
-		edges = defaultEdges(v, quality)
+	if len(wanted) > 0 {
+		return chosen(v, wanted)
 	}
-	short := min(v.Width, v.Height)
-	var rungs []rung
+	edges, short := stepsBelow(v, quality), min(v.Width, v.Height)
+	top := ownRung(v, edges)
+	if short > largest {
+		top = newRung(v, largest)
+	}
+	rungs := []rung{top}
 	for _, edge := range edges {
-		if float64(short) >= nearly*float64(edge) {
+		if float64(edge) < apart*float64(top.Size.Short()) {
+			rungs = append(rungs, newRung(v, edge))
+		}
+	}
+	return rungs
+}
+
+// chosen returns the rungs that a pipeline asks for.
+func chosen(v pipeline.VideoTrack, wanted []int) []rung {
+	short := float64(min(v.Width, v.Height))
+	var rungs []rung
+	for _, edge := range wanted {
+		if short >= nearly*float64(edge) {
 			rungs = append(rungs, newRung(v, edge))
 		}
 	}
 	if len(rungs) == 0 {
-		rungs = []rung{newRung(v, short)}
+		rungs = []rung{ownRung(v, nil)}
 	}
 	slices.SortFunc(rungs, func(a, b rung) int { return cmp.Compare(b.Size.Short(), a.Size.Short()) })
 	return slices.CompactFunc(rungs, func(a, b rung) bool { return a.Name == b.Name || a.Size == b.Size })
 }
 
-func defaultEdges(v pipeline.VideoTrack, quality string) []int {
-	if float64(min(v.Width, v.Height)) < nearly*smallEdge {
-		return []int{tinyEdge}
-	}
-	if quality == picture.Plus || quality == picture.Premium {
+func stepsBelow(v pipeline.VideoTrack, quality string) []int {
+	switch {
+	case float64(min(v.Width, v.Height)) < nearly*smallEdge:
+		return smallEdges
+	case quality == picture.Plus || quality == picture.Premium:
 		return plusEdges
 	}
 	return basicEdges
 }
 
-func newRung(v pipeline.VideoTrack, edge int) rung {
-	s := stepFor(edge)
-	return rung{
-		Name: strconv.Itoa(edge) + "p", Size: picture.Fit(v, edge),
-		Rate: picture.SourceRate(v).AtMost(s.fps), Maxrate: s.maxrate,
+// ownRung has the source's size. Its name is that of the step which is meant, else its own: 600p.
+func ownRung(v pipeline.VideoTrack, edges []int) rung {
+	short := min(v.Width, v.Height)
+	own := newRung(v, short)
+	for _, edge := range edges {
+		if float64(short) >= nearly*float64(edge) && float64(edge) >= nearly*float64(short) {
+			own = newRung(v, edge)
+			own.Size = picture.Fit(v, short)
+			return own
+		}
 	}
+	own.Name = name(own.Size.Short())
+	return own
+}
+
+func newRung(v pipeline.VideoTrack, edge int) rung {
+	rate := ceiling(edge)
+	return rung{
+		Name: name(edge), Size: picture.Fit(v, edge), Rate: picture.SourceRate(v).AtMost(stepFor(edge).fps),
+		Maxrate: rate, ceiling: rate,
+	}
+}
+
+func name(edge int) string { return strconv.Itoa(edge) + "p" }
+
+// ceiling is the cap of a rung in kbit/s: that of its step, and between two steps what lies between them by the
+// pixels of pictures of one shape.
+func ceiling(edge int) int {
+	for i, s := range steps {
+		if edge > s.short {
+			continue
+		}
+		if i == 0 {
+			return s.maxrate
+		}
+		below, pixels := steps[i-1], func(short int) float64 { return float64(short * short) }
+		part := (pixels(edge) - pixels(below.short)) / (pixels(s.short) - pixels(below.short))
+		return below.maxrate + int(part*float64(s.maxrate-below.maxrate))
+	}
+	return steps[len(steps)-1].maxrate
 }
 
 // stepFor returns the line of the smallest step that is not below edge.
@@ -95,4 +149,13 @@ func stepFor(edge int) step {
 		}
 	}
 	return steps[len(steps)-1]
+}
+
+// capped returns rungs whose rates follow the bits of the source, when so many encoders make each of them.
+func capped(m pipeline.Media, rungs []rung, encoders float64) []rung {
+	rungs = slices.Clone(rungs)
+	for i, r := range rungs {
+		rungs[i].Maxrate = picture.Cap(m, r.Size, r.ceiling, encoders)
+	}
+	return rungs
 }

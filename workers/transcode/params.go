@@ -12,14 +12,14 @@ import (
 type Params struct {
 	// Quality is basic (fastest), plus (medium, with a 432p rung) or premium (slow and best).
 	Quality string `json:"quality,omitempty" enum:"basic,plus,premium" doc:"Default basic"`
-	// Ladder holds the short edges of the rungs in pixels, 16 to 2160, instead of those of the quality. Those
-	// above the source are left out.
+	// Ladder holds the short edges of the rungs in pixels, 16 to 2160, instead of the source's own and those of
+	// the quality. There are no others; those above the source are left out.
 	Ladder []int `json:"ladder,omitempty" minItems:"1" maxItems:"10" doc:"Short edges, 16 to 2160 pixels"`
 	// Copy says whether a source that is standard input becomes the top rung as it is (auto), or every rung is
 	// encoded (never).
 	Copy string `json:"copy,omitempty" enum:"auto,never" doc:"Whether standard H.264 stays as it is. Default auto"`
-	// MP4 names renditions to offer as progressive files too: "highest", or names such as "720p". Names that
-	// the video has no rung of are left out.
+	// MP4 names renditions to offer as progressive files too: "highest", or names such as "720p"; a rung of the
+	// source's own size is named after its short edge, as 600p. Names that the video has no rung of are left out.
 	MP4 []string `json:"mp4,omitempty" minItems:"1" maxItems:"10" doc:"highest, or names of rungs such as 720p"`
 }
 

@@ -88,6 +88,7 @@ func newPlanner(p Params, m pipeline.Media) *planner {
 
 // plan returns the jobs, those that are to begin first in front.
 func (l *planner) plan() ([]pipeline.Job, error) {
+	l.cap()
 	if len(l.copied) > 0 {
 		l.copies()
 	}
@@ -111,6 +112,27 @@ func (l *planner) plan() ([]pipeline.Job, error) {
 	}
 	l.add(packageJob, part{Kind: packageKind, Rungs: all, Encoded: l.encoded}, pack)
 	return l.jobs, l.err
+}
+
+// cap has the rates of the rungs follow the bits of the source, as often as encoders begin.
+func (l *planner) cap() {
+	l.copied = capped(l.media, l.copied, 1+l.media.Duration/firstCopied) // if it is to be encoded after all
+	if len(l.rungs) == 0 {
+		return
+	}
+	rate := l.rungs[0].Rate
+	segment := float64(segmentFrames(rate)) / rate.Float()
+	_, encoders := l.division(segment, len(l.borders(rate)))
+	if l.early(segment) {
+		encoders++
+	}
+	l.rungs = capped(l.media, l.rungs, float64(encoders))
+}
+
+// early reports whether the lowest rung of the first segment is a job of its own: unless a copied rung is what
+// plays first, or the video is hardly longer.
+func (l *planner) early(segment float64) bool {
+	return len(l.copied) == 0 && l.media.Duration > 1.5*segment && !l.late()
 }
 
 // How a copied rung is divided: to copy takes little time, and playback waits for the first part.
@@ -168,8 +190,7 @@ func (l *planner) copyScratch(seconds float64) int64 {
 	return size
 }
 
-// chunks plans the encoding. The lowest rung of the first segment is a job of its own that comes before all
-// others, unless a copied rung is what plays first or the video is hardly longer.
+// chunks plans the encoding. What is early comes before all others.
 func (l *planner) chunks() {
 	best, lowest := l.rungs[0], l.rungs[len(l.rungs)-1]
 	base := part{
@@ -178,8 +199,7 @@ func (l *planner) chunks() {
 	}
 	borders, frames := l.borders(best.Rate), segmentFrames(best.Rate)
 	segment := float64(frames) / best.Rate.Float()
-	opening := len(l.copied) == 0
-	early := opening && l.media.Duration > 1.5*segment && !l.late()
+	opening, early := len(l.copied) == 0, l.early(segment)
 	if early {
 		first := base
 		first.Rungs, first.End = []rung{lowest}, frames
@@ -331,13 +351,13 @@ func timeout(seconds float64) pipeline.Seconds {
 }
 
 // scratch is how many bytes a chunk takes: what ffmpeg wrote and the segments cut from it stand side by side,
-// and both are about half of what the rungs' highest rates would make.
+// and both are about half of what the highest rates of the rungs' steps would make, or all that they are let.
 func (l *planner) scratch(seconds float64, rungs []rung) int64 {
-	rate := 0 // kbit/s
+	bits := 0.0 // thousands
 	for _, r := range rungs {
-		rate += r.Maxrate
+		bits += min(seconds*float64(r.ceiling), 2*(seconds+picture.KeyframeSeconds)*float64(r.Maxrate))
 	}
-	return int64(seconds * float64(rate) * 1000 / 8)
+	return int64(bits * 1000 / 8)
 }
 
 func (l *planner) add(name string, p part, j pipeline.Job) {

@@ -48,7 +48,7 @@ func (w *Worker) Plan(p Params, m pipeline.Media) ([]pipeline.Job, error) {
 // Form of the output.
 const (
 	shortEdge  = 1080
-	maxrate    = 9000 // kbit/s
+	maxrate    = 9000 // kbit/s, or less where the source has few bits
 	outputName = "watermarked"
 	sampleRate = 48000
 )
@@ -154,7 +154,8 @@ func (r run) command(input string, mark image.Rectangle, track *sound.Track) ffm
 	}
 	out := ffmpeg.Output{
 		Path: r.file(outputName + ".mp4"), Format: "mp4", Maps: []string{"[v]"},
-		Options: append(picture.H264(picture.Basic, maxrate, rate), option("movflags", "+faststart"),
+		Options: append(picture.H264(picture.Basic, picture.Cap(r.media, r.size, maxrate, 1), rate),
+			option("movflags", "+faststart"),
 			option("video_track_timescale", strconv.Itoa(rate.Timescale()))),
 	}
 	inputs := []ffmpeg.Input{
