@@ -28,7 +28,7 @@ type Inspection struct {
 // Media holds the facts about a source that plans are made of. Strings in it are printable and short.
 type Media struct {
 	Container string       `json:"container"` // ffmpeg's demuxer: mov, matroska, avi, mpegts, ...
-	Duration  float64      `json:"duration"`  // seconds, of the picture
+	Duration  float64      `json:"duration"`  // seconds, of the longest track that is played (Length)
 	Bitrate   int64        `json:"bitrate"`   // bits/s, of the whole file
 	Size      int64        `json:"size"`      // bytes
 	Video     VideoTrack   `json:"video"`
@@ -90,10 +90,13 @@ type VideoTrack struct {
 	Transfer     string  `json:"color_transfer,omitempty"`
 	Matrix       string  `json:"color_matrix,omitempty"`
 	Range        string  `json:"color_range,omitempty"`
-	Start        float64 `json:"start"`              // seconds, presentation time of the first frame
-	Bitrate      int64   `json:"bitrate,omitempty"`  // bits/s, of this track; 0: unknown
-	Level        int     `json:"level,omitempty"`    // as the codec writes it: 41 is 4.1 of H.264
-	Mirrored     bool    `json:"mirrored,omitempty"` // the display matrix flips the picture
+	Start        float64 `json:"start"` // seconds, presentation time of the first frame
+	// End is when the last frame ends by itself, in seconds from Origin; 0: when the video does. It is held
+	// from there to the end of the video (Media.Length).
+	End      float64 `json:"end,omitempty"`
+	Bitrate  int64   `json:"bitrate,omitempty"`  // bits/s, of this track; 0: unknown
+	Level    int     `json:"level,omitempty"`    // as the codec writes it: 41 is 4.1 of H.264
+	Mirrored bool    `json:"mirrored,omitempty"` // the display matrix flips the picture
 	// Groups tells of the groups of pictures; nil where that is not known without decoding.
 	Groups *Groups `json:"groups,omitempty"`
 	Edits  Edits   `json:"edits,omitempty"`
@@ -137,6 +140,25 @@ func (m Media) Origin() float64 {
 		first = min(first, a.Start)
 	}
 	return first
+}
+
+// Length is how long the video is, in seconds: to the end of the longest of its tracks, counted from Origin.
+// Before the first frame of the picture and behind its last these are shown, and audio that begins later or
+// ends earlier is silent there, so all outputs are as long.
+func (m Media) Length() float64 {
+	longest := m.PictureEnd()
+	for _, a := range m.Audio {
+		longest = max(longest, a.Start-m.Origin()+a.Duration)
+	}
+	return longest
+}
+
+// PictureEnd is when the last frame of the picture ends by itself, in seconds from Origin.
+func (m Media) PictureEnd() float64 {
+	if m.Video.End > 0 {
+		return m.Video.End
+	}
+	return m.Duration
 }
 
 // FrameRate returns frames per second; 0 when unknown.

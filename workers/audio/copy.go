@@ -96,6 +96,11 @@ func (r run) copy(ctx context.Context, input string) (m made, err error) {
 	if err != nil {
 		return m, fmt.Errorf("read frames: %w", err)
 	}
+	for r.part.End == 0 && from+s.frames() < framesFor(r.length(), frames.Rate) {
+		if err := s.add(m.form.silentFrame()); err != nil {
+			return m, err
+		}
+	}
 	if err := s.finish(r.part.End > 0); err != nil {
 		return m, err
 	}
@@ -119,7 +124,7 @@ func (r run) frames(ctx context.Context, file *os.File) (*sampletable.Frames, er
 		return nil, unsound(err.Error())
 	}
 	if end := frames.Seconds(frames.Count); math.Abs(end-r.media.Duration) > maxApart+frames.Seconds(1) {
-		return nil, unsound(fmt.Sprintf("its packets end at %.3f s, the picture at %.3f s", end, r.media.Duration))
+		return nil, unsound(fmt.Sprintf("its packets end at %.3f s, the video at %.3f s", end, r.media.Duration))
 	}
 	return frames, nil
 }

@@ -10,7 +10,7 @@ import (
 // Limits of what is copied.
 const (
 	maxCopied = 320000 // bits/s
-	maxApart  = 0.5    // seconds between the ends of sound and picture
+	maxApart  = 0.5    // seconds between the ends of the track and the video
 )
 
 // copyable says why a track cannot be taken over as it is; empty when it can. It is a rule over the facts
@@ -39,7 +39,7 @@ func copyable(m pipeline.Media, a pipeline.AudioTrack) (reason string) {
 	case start > frameSeconds(1, a.SampleRate)+1e-3:
 		return fmt.Sprintf("it begins at %.3f s", start)
 	case math.Abs(start+a.Duration-m.Duration) > maxApart:
-		return fmt.Sprintf("it ends at %.3f s, the picture at %.3f s", start+a.Duration, m.Duration)
+		return fmt.Sprintf("it ends at %.3f s, the video at %.3f s", start+a.Duration, m.Duration)
 	case a.Frames == 0:
 		return "by the index, its frames do not follow on each other"
 	}

@@ -27,9 +27,9 @@
 //  6. audio.m4a is the same packets in another container (file.go).
 //
 // Time 0 is the earliest start of the source's streams, as in the ladder: an encoded track that starts
-// later begins with silence, gaps inside are silent too, and a track that ends before the picture is
-// silent to its end. One that ends after it is kept whole. A copied track is as it was, moved by at most
-// a frame (21 to 23 ms), so that its first packet plays at 0.
+// later begins with silence, gaps inside are silent too, and a track that ends before the video is silent
+// to its end. A copied track is as it was, moved by at most a frame (21 to 23 ms), so that its first packet
+// plays at 0, and ends with silent frames where it ends before the video.
 //
 // AAC begins with 1,024 samples of priming that players are told of by an edit list, which fragments read
 // by Media Source Extensions do not always honour. So the segments take the place of the first 1,024

@@ -88,7 +88,7 @@ func (r run) encode(ctx context.Context, input string, from float64) (made, erro
 	}
 	seconds := frameSeconds(w.end-w.fed(), w.rate)
 	if w.end == 0 {
-		seconds = r.media.Duration - frameSeconds(w.fed(), w.rate)
+		seconds = r.length() - frameSeconds(w.fed(), w.rate)
 	}
 	step := encode.Step{
 		Tools: r.tools, Dir: r.job.Dir, Duration: max(0, seconds), Progress: r.job.Progress, From: from, To: 0.9,
@@ -151,9 +151,12 @@ func (r run) track(input string, w window) sound.Track {
 			ffmpeg.Node("atrim", option("start", "0")))
 	}
 	t.Input = in
-	if w.end > 0 {
+	switch length := r.length(); {
+	case w.end > 0:
 		t.End = int64(w.samples(w.end + lookout))
-	} else {
+	case length == r.media.Duration && framesFor(length, w.rate) > w.first:
+		t.End = int64(w.samples(framesFor(length, w.rate)))
+	default:
 		t.Until = max(int64(r.media.Duration*float64(w.rate))-int64(w.from*w.rate), int64(w.samples(w.first+1)))
 	}
 	return t

@@ -29,6 +29,14 @@ func (f form) like(other form) bool {
 	return len(f.config) >= 2 && len(other.config) >= 2 && bytes.Equal(f.config[:2], other.config[:2])
 }
 
+// silentFrame is an AAC-LC frame of zeros.
+func (f form) silentFrame() []byte {
+	if f.channels == 1 {
+		return []byte{0x00, 0xc8, 0x00, 0x80, 0x23, 0x80}
+	}
+	return []byte{0x21, 0x00, 0x49, 0x90, 0x02, 0x19, 0x00, 0x23, 0x80}
+}
+
 // header returns the init section of a rendition: the same bytes for the same arguments.
 func header(f form, language string) ([]byte, error) {
 	if len(language) != 3 {

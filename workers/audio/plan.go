@@ -75,7 +75,7 @@ func (t track) segments() int { return int(math.Ceil(t.seconds / manifest.Segmen
 type track struct {
 	part
 	main    bool
-	seconds float64 // from time 0 to the end of the sound or of the picture, whichever is later
+	seconds float64 // from time 0 to the end of the video
 }
 
 var languageCode = regexp.MustCompile(`^[a-z]{2,3}$`)
@@ -111,7 +111,7 @@ func tracks(m pipeline.Media, copies bool) []track {
 	return all
 }
 
-// length is where the sound of a ends, or the picture where that ends later, in seconds from time 0.
+// length is where the video ends, in seconds from time 0; in plans of old, where a does if that is later.
 func length(m pipeline.Media, a pipeline.AudioTrack) float64 {
 	return max(m.Duration, a.Start-m.Origin()+a.Duration)
 }

@@ -107,10 +107,13 @@ func (r run) publishVerified(ctx context.Context, m made) (pipeline.Result, erro
 	return pipeline.Result{Outputs: outputs}, nil
 }
 
-// expect is what the whole track must be: as long as the picture, or as the sound where that ends later.
+// length is how long the whole track is.
+func (r run) length() float64 { return length(r.media, r.source()) }
+
+// expect is what the whole track must be.
 func (r run) expect() ffmpeg.Expect {
 	m := r.media
-	m.Duration = length(m, r.source())
+	m.Duration = r.length()
 	e := encode.Expect(m)
 	e.AudioCodec, e.HasAudio, e.HasVideo = "aac", ffmpeg.Present, ffmpeg.Absent
 	return e

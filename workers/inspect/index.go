@@ -20,6 +20,8 @@ type index struct {
 	edits   map[int]pipeline.Edits // by stream
 	frames  map[int]int            // of AAC, by stream
 	spacing spacing                // of the picture's samples
+	// fragmented: the samples, and with them the lengths of the tracks, stand in movie fragments.
+	fragmented bool
 	// length stands for reading the packets: every sample is there, and looks like one. nil: read them.
 	length *reading
 }
@@ -39,7 +41,7 @@ func (m *measurement) index(ctx context.Context) index {
 	if err != nil {
 		return index{}
 	}
-	x := index{edits: map[int]pipeline.Edits{}, frames: map[int]int{}}
+	x := index{edits: map[int]pipeline.Edits{}, frames: map[int]int{}, fragmented: f.Fragmented}
 	for _, a := range m.media.Audio {
 		if edits, err := f.Edits(a.ID, a.SampleRate); err == nil {
 			x.edits[a.Stream] = edits

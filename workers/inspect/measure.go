@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -61,7 +62,8 @@ func (m *measurement) run(ctx context.Context) error {
 		return d.soundErr
 	}
 	m.note(d.sound)
-	return m.sound(ctx, d.tracks)
+	m.sound(d.tracks)
+	return m.ends(ctx, l)
 }
 
 // notes are what is wrong with a file.
@@ -96,7 +98,8 @@ type length struct {
 	index   index
 	spacing spacing
 	reading
-	believed bool // what the file claims is believed; nothing was read through
+	first    float64 // when the first frame is shown, in seconds from the start of the file; 0: not measured
+	believed bool    // what the file claims is believed; nothing was read through
 	err      error
 }
 
@@ -141,6 +144,9 @@ func (m *measurement) copied(ctx context.Context, in ffmpeg.Input, l *length) {
 	l.reading = c.reading
 	if l.frames, l.end = c.packets, 0; l.frames > 0 {
 		l.end = c.last + 1/m.rate(l.spacing).Float()
+	}
+	if in.Seek == 0 && len(c.times) > 0 {
+		l.first = slices.Min(c.times)
 	}
 }
 
@@ -187,6 +193,10 @@ func (m *measurement) settle(l length) {
 		rate := m.rate(l.spacing)
 		v.FrameRateNum, v.FrameRateDen, v.Variable = rate.Num, rate.Den, l.spacing.variable
 	}
+	// Where a container does not tell when a track begins, ffprobe sees that of the first seconds only.
+	if start := m.probe.Format.StartTime + l.first; start > v.Start+m.tolerance(l.spacing) {
+		v.Start = start
+	}
 	if l.believed {
 		return
 	}
@@ -226,38 +236,15 @@ func (m *measurement) compare(r length) (n notes) {
 	return n
 }
 
-// sound measures the tracks that can be decoded, and keeps them.
-func (m *measurement) sound(ctx context.Context, tracks []pipeline.AudioTrack) error {
+// sound keeps the tracks that can be decoded.
+func (m *measurement) sound(tracks []pipeline.AudioTrack) {
 	kept := m.media.Audio[:0]
 	for _, a := range m.media.Audio {
 		for _, good := range tracks {
-			if good.Stream != a.Stream {
-				continue
+			if good.Stream == a.Stream {
+				kept = append(kept, a)
 			}
-			measured, err := m.soundLength(ctx, a)
-			if err != nil {
-				return err
-			}
-			kept = append(kept, measured)
 		}
 	}
 	m.media.Audio = kept
-	return nil
-}
-
-// soundLength measures a track that does not say how long it is, or that may be cut short like the picture.
-func (m *measurement) soundLength(ctx context.Context, a pipeline.AudioTrack) (pipeline.AudioTrack, error) {
-	if a.Duration > 0 && !m.media.Damaged {
-		return a, nil
-	}
-	a.Duration = m.media.Duration
-	if m.media.Size > wholeSize {
-		return a, nil
-	}
-	in := []ffmpeg.Input{{Path: m.path, Demuxer: m.media.Container}}
-	r, err := m.read(ctx, in, null(streams(0, []pipeline.AudioTrack{a}), ffmpeg.Option{Key: "c", Value: "copy"}))
-	if offset := math.Max(0, a.Start-m.probe.Format.StartTime); err == nil && r.end > offset {
-		a.Duration = r.end - offset
-	}
-	return a, err
 }

@@ -21,8 +21,8 @@ const (
 	posterEdge = 720 // pixels of the short edge, at most
 )
 
-// keyTimes are where key frames are looked for, in shares of the length; exactTimes are tried one by one when
-// those will not do, the start of the video last.
+// keyTimes are where key frames are looked for, in shares of the picture's own length; exactTimes are tried one
+// by one when those will not do, the start of the video last.
 var (
 	keyTimes   = []float64{0.25, 0.40, 0.18}
 	exactTimes = []float64{0.25, 0.40, 0.18, 0}
@@ -127,13 +127,13 @@ const maxApart = 0.15
 // none. near says that they are near those times: as the index has it, or because they are not all the same.
 func (r run) keyframes(ctx context.Context) (best candidate, near bool, err error) {
 	groups := r.media.Video.Groups
-	if groups != nil && groups.Average > maxApart*r.media.Duration {
+	if groups != nil && groups.Average > maxApart*r.media.PictureEnd() {
 		return best, false, nil
 	}
 	var c ffmpeg.Command
 	for i, share := range keyTimes {
 		in := picture.Source(r.input, r.media)
-		in.Seek, in.Limit = seconds(share*r.media.Duration), time.Millisecond
+		in.Seek, in.Limit = r.at(share), time.Millisecond
 		// One frame is decoded of each, which threads would only delay.
 		in.Options = append(in.Options, ffmpeg.Option{Key: "skip_frame", Value: "nokey"},
 			ffmpeg.Option{Key: "noaccurate_seek"}, ffmpeg.Option{Key: "threads", Value: "1"})
@@ -164,7 +164,7 @@ func (r run) keyframes(ctx context.Context) (best candidate, near bool, err erro
 func (r run) exact(ctx context.Context, i int, share float64) (candidate, error) {
 	in := picture.Source(r.input, r.media)
 	if share > 0 {
-		in.Seek, in.Options = seconds(share*r.media.Duration), append(in.Options, needed(r.media.Video)...)
+		in.Seek, in.Options = r.at(share), append(in.Options, needed(r.media.Video)...)
 	}
 	file := r.frame("exact", i)
 	err := r.step(ctx, ffmpeg.Command{
@@ -176,6 +176,13 @@ func (r run) exact(ctx context.Context, i int, share float64) (candidate, error)
 		return candidate{}, err
 	}
 	return read(file)
+}
+
+// at is the time that is a share of the way from the first frame of the picture to its last, which are shown
+// before and after that, too.
+func (r run) at(share float64) time.Duration {
+	delay := picture.Delay(r.media)
+	return seconds(delay + share*(r.media.PictureEnd()-delay))
 }
 
 // filter makes posters of frames.

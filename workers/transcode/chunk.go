@@ -60,10 +60,15 @@ func (c chunkRun) run(ctx context.Context) (pipeline.Result, error) {
 
 // seconds is how long the chunk is planned to be.
 func (c chunkRun) seconds() float64 {
+	return float64(c.end()-c.part.Start) / c.part.Rate.Float()
+}
+
+// end is the number of the frame behind the chunk's last one.
+func (c chunkRun) end() int {
 	if c.part.End > 0 {
-		return float64(c.part.End-c.part.Start) / c.part.Rate.Float()
+		return c.part.End
 	}
-	return max(0, c.job.Media().Duration-float64(c.part.Start)/c.part.Rate.Float())
+	return max(c.part.Start+1, picture.Frames(c.job.Media(), c.part.Rate))
 }
 
 // command decodes once and encodes every rung. The chain of the source runs at the grid's rate and the
@@ -107,7 +112,7 @@ func (c chunkRun) graph() (links, labels []string) {
 		split[i] = "s" + strconv.Itoa(i)
 	}
 	links = append(links, ffmpeg.Link([]string{picture.Stream(m)}, ffmpeg.Chain(
-		picture.Grid(m.Video, p.Rate, p.Start, p.End), picture.Form(m.Video, p.Size),
+		picture.Grid(m, p.Rate, p.Start, c.end()), picture.Form(m.Video, p.Size),
 		ffmpeg.Node("split", ffmpeg.Option{Value: strconv.Itoa(len(split))}),
 	), split))
 	for i, r := range p.Rungs {
@@ -129,13 +134,8 @@ func (c chunkRun) graph() (links, labels []string) {
 	return links, labels
 }
 
-// frames is how many frames of rung r the chunk has; 0: what there is to the end.
-func (c chunkRun) frames(r rung) int {
-	if c.part.End == 0 {
-		return 0
-	}
-	return c.ofRung(c.part.End-c.part.Start-r.Skip, r)
-}
+// frames is how many frames of rung r the chunk has.
+func (c chunkRun) frames(r rung) int { return max(1, c.ofRung(c.end()-c.part.Start-r.Skip, r)) }
 
 // borders returns the frames at which segments of rung r begin, counted from the chunk's first; nil where
 // they are as long as segmentFrames says.
@@ -224,20 +224,23 @@ func seconds(frames []int, r picture.Rate) []float64 {
 	return times
 }
 
-// measure compares the length of what was encoded with the plan: to the frame where another chunk follows,
-// within the tolerance of every output at the end of the video.
+// measure compares the length of what was encoded with the plan, to the frame. Fewer frames are the source's
+// fault, and would be as many at another attempt: its picture breaks off before inspection found it to end.
 func (c chunkRun) measure(r rung, t manifest.Track) error {
-	if want := c.frames(r); want > 0 {
-		if got := int(math.Round(t.Duration() * r.Rate.Float())); got != want {
-			return unfit("rung %s: %d frames, want %d", r.Name, got, want)
-		}
-		return nil
+	got, want := int(math.Round(t.Duration()*r.Rate.Float())), c.frames(r)
+	switch {
+	case got < want:
+		return pipeline.Fail(pipeline.CodeMalformed, "the picture can be decoded up to %.1f s, and ends at %.1f s",
+			float64(c.begin(r)+got)/r.Rate.Float(), c.job.Media().PictureEnd())
+	case got > want:
+		return unfit("rung %s: %d frames, want %d", r.Name, got, want)
 	}
-	return ends(c.job.Media(), r, float64(c.begin(r))/r.Rate.Float()+t.Duration())
+	return nil
 }
 
-// ends compares the end of rung r, in seconds, with that of the video.
+// ends compares the end of rung r's source, in seconds, with that of the picture.
 func ends(m pipeline.Media, r rung, end float64) error {
+	m.Duration = m.PictureEnd()
 	e := encode.Expect(m)
 	if e.Duration > 0 && math.Abs(end-e.Duration.Seconds()) > e.Tolerance.Seconds() {
 		return unfit("rung %s: ends at %.3f s, want %.3f s within %v",

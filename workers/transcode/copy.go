@@ -3,6 +3,7 @@ package transcode
 import (
 	"context"
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -177,7 +178,8 @@ func (c copyRun) open(ctx context.Context) (*os.File, int64, error) {
 	return file, 1, err
 }
 
-// pictures finds those in a file, as track id, and wants them to end where the video does.
+// pictures finds those in a file, as track id, and wants them to end where inspection found the picture to end.
+// The last one is held to the end of the video.
 func (c copyRun) pictures(ctx context.Context, file *os.File, id int64) (*sampletable.Pictures, error) {
 	info, err := file.Stat()
 	if err != nil {
@@ -192,8 +194,14 @@ func (c copyRun) pictures(ctx context.Context, file *os.File, id int64) (*sample
 	if err != nil {
 		return nil, unfit("%w", err)
 	}
-	end := float64(pictures.End) / float64(pictures.Timescale)
-	return pictures, ends(m, c.rung, end)
+	ticks := float64(pictures.Timescale)
+	if err := ends(m, c.rung, float64(pictures.End)/ticks); err != nil {
+		return nil, err
+	}
+	if end := m.Duration * ticks; end-float64(pictures.End) > 0.5*ticks/c.part.Rate.Float() {
+		pictures.End = int64(math.Round(end))
+	}
+	return pictures, nil
 }
 
 // matrix is that of the source's colours, for which the encoded rungs take them, too.

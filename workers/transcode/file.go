@@ -3,11 +3,13 @@ package transcode
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/manifest"
@@ -33,7 +35,9 @@ func (f fileRun) make(ctx context.Context) (pipeline.Result, error) {
 	c := ffmpeg.Command{}
 	out := ffmpeg.Output{
 		Path: filepath.Join(f.job.Dir, f.rung.Name+".mp4"), Format: "mp4",
-		Options: []ffmpeg.Option{{Key: "c", Value: "copy"}, {Key: "movflags", Value: "+faststart"}},
+		Options: []ffmpeg.Option{
+			{Key: "c", Value: "copy"}, {Key: "movflags", Value: "+faststart"}, {Key: "bsf:v", Value: f.held()},
+		},
 	}
 	picture, sound := f.tracks()
 	if picture == nil {
@@ -60,6 +64,7 @@ func (f fileRun) make(ctx context.Context) (pipeline.Result, error) {
 		return pipeline.Result{}, err
 	}
 	e := encode.Expect(f.job.Media())
+	e.Hold = time.Duration((f.job.Media().Duration - f.job.Media().PictureEnd()) * float64(time.Second))
 	e.Width, e.Height, e.VideoCodec, e.HasVideo = f.rung.Size.Width, f.rung.Size.Height, "h264", ffmpeg.Present
 	if sound != nil {
 		e.HasAudio, e.AudioCodec = ffmpeg.Present, "aac"
@@ -75,6 +80,17 @@ func (f fileRun) make(ctx context.Context) (pipeline.Result, error) {
 		AverageBandwidth: probe.Format.BitRate,
 	})
 	return pipeline.Result{Outputs: []pipeline.Output{file}}, err
+}
+
+// held is the bit stream filter that has the last picture of a copied rung last to the end of the video: ffmpeg
+// gives it the length of any other. The last that is decoded may not be the last that is shown. Where pictures
+// were encoded for all of that time, nothing is left to be held.
+func (f fileRun) held() string {
+	to := func(clock string) string {
+		return fmt.Sprintf("(%.6f/TB-%s+START%s)", f.job.Media().Duration, clock, clock)
+	}
+	last := "eq(NEXT_DTS,NOPTS)*gt(" + to("DTS") + ",1.5*DURATION)"
+	return "setts=pts=PTS:dts=DTS:duration='if(" + last + "," + to("PTS") + ",DURATION)'"
 }
 
 // tracks returns the rung and the first sound; nil where there is none.

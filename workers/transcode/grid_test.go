@@ -3,7 +3,9 @@ package transcode
 import (
 	"encoding/json"
 	"flag"
+	"fmt"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -87,8 +89,9 @@ func parts(t *testing.T, jobs []pipeline.Job) []part {
 	return all
 }
 
-// checkGrid compares the frames of the chunks of one segment each with those of the whole video.
-func checkGrid(t *testing.T, source string, m pipeline.Media, params Params) {
+// checkGrid compares the frames of the chunks of one segment each with those of the whole video, and returns those of the
+// best rung. They are as many as its length says.
+func checkGrid(t *testing.T, source string, m pipeline.Media, params Params) []string {
 	t.Helper()
 	l := newPlanner(params, m)
 	l.per = 1
@@ -99,7 +102,7 @@ func checkGrid(t *testing.T, source string, m pipeline.Media, params Params) {
 	chunks := parts(t, jobs)
 	if len(l.rungs) == 0 {
 		t.Log("its only rung is a copy")
-		return
+		return nil
 	}
 	all := part{Kind: chunkKind, Rate: l.rungs[0].Rate, Size: l.rungs[0].Size, Rungs: l.rungs}
 	whole := frames(t, source, m, all)
@@ -109,7 +112,11 @@ func checkGrid(t *testing.T, source string, m pipeline.Media, params Params) {
 			divided[name] = append(divided[name], hashes...)
 		}
 	}
-	t.Logf("%d jobs, %d frames", len(chunks), len(whole[l.rungs[0].Name]))
+	best := whole[l.rungs[0].Name]
+	t.Logf("%d jobs, %d frames", len(chunks), len(best))
+	if want := max(1, int(math.Round(m.Duration*l.rungs[0].Rate.Float()))); len(best) != want {
+		t.Errorf("%d frames, want %d", len(best), want)
+	}
 	for _, r := range l.rungs {
 		if slices.Equal(whole[r.Name], divided[r.Name]) {
 			continue
@@ -121,6 +128,7 @@ func checkGrid(t *testing.T, source string, m pipeline.Media, params Params) {
 		t.Errorf("%s: %d frames in chunks, %d in one; they differ from frame %d on", r.Name,
 			len(divided[r.Name]), len(whole[r.Name]), at)
 	}
+	return best
 }
 
 // TestGrid: what the encoders are given does not depend on how a video is divided.
@@ -193,15 +201,43 @@ func TestKeys(t *testing.T) {
 	}
 }
 
+// TestGridOfHeldPicture: behind the end of the picture its last frame is shown, in chunks that lie wholly there, too.
+func TestGridOfHeldPicture(t *testing.T) {
+	for _, c := range []struct {
+		file, container string
+		rate            [2]int
+		end             float64
+	}{
+		{"a.mp4", "mov", [2]int{25, 1}, 4}, {"a.mkv", "matroska", [2]int{24000, 1001}, 4.004}, {"a.ts", "mpegts", [2]int{25, 1}, 4},
+		{"a.mp4", "mov", [2]int{873, 100}, 35 / 8.73},
+	} {
+		source := workertest.Clip(t, c.file, args(workertest.Pattern("128x72", fmt.Sprintf("%d/%d", c.rate[0], c.rate[1]), "4"),
+			workertest.Tone("26"), x264, []string{"-bf", "2", "-c:a", "mp2"})...)
+		m := media(128, 72, c.rate[0], 26)
+		m.Container, m.Video.FrameRateDen, m.Video.End = c.container, c.rate[1], c.end
+		m.Audio = []pipeline.AudioTrack{{Stream: 1, Duration: 26}}
+		all := checkGrid(t, source, m, Params{Ladder: []int{36, 72}})
+		rate := float64(c.rate[0]) / float64(c.rate[1])
+		last := int(math.Round(c.end*rate)) - 1
+		if all[last] == all[last-1] || len(slices.Compact(slices.Clone(all[last:]))) != 1 {
+			t.Errorf("%s, %v frames/s: not frame %d is held", c.file, c.rate, last)
+		}
+	}
+}
+
 // TestGridOfLatePicture: a picture that begins after the sound is preceded by its first frame, whether that is
-// within the first segment or much later.
+// within the first segment or some segments later.
 func TestGridOfLatePicture(t *testing.T) {
-	for _, delay := range []int{2, 7} {
+	for _, delay := range []int{2, 7, 13} {
 		source := workertest.Clip(t, "a.mkv", args(workertest.Tone("20"), []string{"-itsoffset", strconv.Itoa(delay), "-f", "lavfi",
 			"-i", "testsrc2=s=128x72:r=10:d=13", "-c:a", "pcm_s16le"}, x264)...)
 		m := media(128, 72, 10, float64(delay+13))
 		m.Container, m.Video.Start, m.Audio = "matroska", float64(delay), []pipeline.AudioTrack{{Stream: 1, Duration: 20}}
-		checkGrid(t, source, m, Params{Ladder: []int{36, 72}})
+		m.Video.End, m.Duration = m.Duration, m.Length()
+		all := checkGrid(t, source, m, Params{Ladder: []int{36, 72}})
+		if first := 10 * delay; all[first] == all[first+1] || len(slices.Compact(slices.Clone(all[:first+1]))) != 1 {
+			t.Errorf("late by %d s: its first frame is not shown before", delay)
+		}
 	}
 }
 

@@ -140,7 +140,10 @@ func TestPlan(t *testing.T) {
 		{"damaged", three, damaged, []string{
 			"first! 360p 0-144", "0000 720p 540p 360p+144 0-0", "package 720p 540p 360p after first,0000,audio",
 		}},
-		{"late", three, late, []string{"0000! 720p 540p 360p 0-0", "package 720p 540p 360p after 0000,audio"}},
+		{"late", three, late, []string{
+			"first! 360p 0-144", "0000 720p 540p 360p+144 0-432", "0001 720p 540p 360p 432-864", "0002 720p 540p 360p 864-0",
+			"package 720p 540p 360p after first,0000,0001,0002,audio",
+		}},
 		{"light", Params{}, ntsc, []string{
 			"first! 360p 0-180", "0000 360p+180 0-0", "package 360p after first,0000,audio",
 		}},

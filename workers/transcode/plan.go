@@ -132,7 +132,7 @@ func (l *planner) cap() {
 // early reports whether the lowest rung of the first segment is a job of its own: unless a copied rung is what
 // plays first, or the video is hardly longer.
 func (l *planner) early(segment float64) bool {
-	return len(l.copied) == 0 && l.media.Duration > 1.5*segment && !l.late()
+	return len(l.copied) == 0 && l.media.Duration > 1.5*segment
 }
 
 // How a copied rung is divided: to copy takes little time, and playback waits for the first part.
@@ -295,7 +295,7 @@ func (l *planner) key(start int, r picture.Rate) float64 {
 // there are, when they are not all about as long as segment. The last is half to one and a half as long as
 // the others: an end that lies a little before or after what inspection measured makes no empty chunk.
 func (l *planner) division(segment float64, known int) (per, count int) {
-	if !picture.Seekable(l.media) || l.late() {
+	if !picture.Seekable(l.media) {
 		return 1, 1
 	}
 	segments := l.media.Duration / segment
@@ -310,12 +310,6 @@ func (l *planner) division(segment float64, known int) (per, count int) {
 	}
 	return per, max(1, int(segments/float64(per)+0.5))
 }
-
-// late reports whether the picture begins so long after the sound that a chunk could lie before its first
-// frame, which the frames of that chunk are copies of.
-func (l *planner) late() bool { return picture.Delay(l.media) > latestPicture }
-
-const latestPicture = 3 // seconds: half a segment
 
 // work is how many seconds one core takes for that many seconds of rungs, about: pixels encoded, at what x264
 // was measured to do here.

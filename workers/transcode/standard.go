@@ -49,7 +49,7 @@ func standard(p Params, m pipeline.Media, top rung) string {
 	case v.Bitrate <= 0, float64(v.Bitrate) > rateMargin*1000*float64(top.Maxrate):
 		return fmt.Sprintf("its bit rate is %d kbit/s, %s has %d at most", v.Bitrate/1000, top.Name, top.Maxrate)
 	}
-	return standardGroups(v, m.Duration)
+	return standardGroups(v, m)
 }
 
 // near reports whether a rung has the size of v, or would have it if the pixels of v were square.
@@ -89,7 +89,7 @@ func standardForm(v pipeline.VideoTrack) string {
 }
 
 // standardGroups is the part of standard about the groups of pictures and the edit list.
-func standardGroups(v pipeline.VideoTrack, length float64) string {
+func standardGroups(v pipeline.VideoTrack, m pipeline.Media) string {
 	switch g := v.Groups; {
 	case g == nil:
 		return "its keyframes are not known"
@@ -105,9 +105,12 @@ func standardGroups(v pipeline.VideoTrack, length float64) string {
 		return fmt.Sprintf("its keyframes are up to %.1f s apart", g.Longest)
 	case len(g.Borders) == 0:
 		return "no segment can begin at its keyframes"
-	case longestSegment(g.Borders, length) > longestGroup:
-		longest := longestSegment(g.Borders, length)
+	case longestSegment(g.Borders, m.PictureEnd()) > longestGroup:
+		longest := longestSegment(g.Borders, m.PictureEnd())
 		return fmt.Sprintf("segments that begin at its keyframes are up to %.1f s long", longest)
+	case longestSegment(g.Borders, m.Duration) > longestGroup:
+		return fmt.Sprintf("the picture ends %.1f s before the sound: held so long, its last segment lasts %.1f s",
+			m.Duration-m.PictureEnd(), m.Duration-g.Borders[len(g.Borders)-1])
 	case v.Edits == pipeline.EditsComplex:
 		return "its edit list does more than shift it"
 	}

@@ -62,6 +62,9 @@ func TestStandard(t *testing.T) {
 		"segments that begin at its keyframes are up to 12.5 s long": func(m *pipeline.Media) {
 			m.Video.Groups.Borders = []float64{0, 7, 19.5, 28, 37, 46, 55}
 		},
+		"the picture ends 7.0 s before the sound: held so long, its last segment lasts 13.0 s": func(m *pipeline.Media) {
+			m.Duration, m.Video.End = 67, 60
+		},
 		"its edit list does more than shift it": func(m *pipeline.Media) { m.Video.Edits = pipeline.EditsComplex },
 	} {
 		m := standardMedia()

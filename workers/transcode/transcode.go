@@ -30,7 +30,7 @@ func (w *Worker) Check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range []string{"zscale", "tonemap", "bwdif", "premultiply"} {
+	for _, name := range []string{"zscale", "tonemap", "bwdif", "premultiply", "tpad"} {
 		if !filters[name] {
 			return fmt.Errorf("ffmpeg has no filter %s: install a full build, such as apt-get install ffmpeg", name)
 		}

@@ -268,7 +268,8 @@ func TestChangingSize(t *testing.T) {
 	}
 }
 
-// TestWrongPlanFails: an output that is not as the media say is never published.
+// TestWrongPlanFails: an output that is not as the media say is never published. That the picture breaks off is the
+// file's fault, and no reason to try again.
 func TestWrongPlanFails(t *testing.T) {
 	store, m := workertest.NewStore(t), media(64, 64, 10, 9)
 	source := workertest.Clip(t, "a.mp4", args(workertest.Pattern("64x64", "10", "2"), x264)...)
@@ -279,7 +280,7 @@ func TestWrongPlanFails(t *testing.T) {
 	jobs[0].Worker = "transcode"
 	task := pipeline.Task{Video: store.Video, Job: jobs[0], Media: &m, Source: store.Add(t, "original", source)}
 	_, err = store.Try(t, t.Context(), registry(), task)
-	if p := pipeline.ProblemOf(err); p == nil || p.Code != pipeline.CodeVerification {
+	if p := pipeline.ProblemOf(err); p == nil || p.Code != pipeline.CodeMalformed {
 		t.Errorf("2 s for 9: %v", err)
 	}
 	for _, key := range store.Keys(t) {

@@ -105,7 +105,7 @@ func (r run) encode(ctx context.Context, step encode.Step, input string, mark im
 	}
 	track := sound.Track{
 		Tools: r.tools, Dir: r.job.Dir, Source: a, Input: picture.Source(input, r.media),
-		Begin: a.Start - r.media.Origin(), Rate: sampleRate, Channels: 2, Until: int64(r.media.Duration * sampleRate),
+		Begin: a.Start - r.media.Origin(), Rate: sampleRate, Channels: 2, End: int64(r.media.Duration * sampleRate),
 	}
 	_, err := track.Encode(ctx, step, r.command(input, mark, &track))
 	return err
@@ -141,7 +141,9 @@ func (r run) command(input string, mark image.Rectangle, track *sound.Track) ffm
 	x, y := r.params.place(r.size, mark.Dx(), mark.Dy())
 	rate := picture.SourceRate(r.media.Video)
 	links := []string{
-		ffmpeg.Link([]string{picture.Stream(r.media)}, picture.Nodes(r.media.Video, r.size, rate), []string{"p"}),
+		ffmpeg.Link([]string{picture.Stream(r.media)}, ffmpeg.Chain(
+			picture.Grid(r.media, rate, 0, 0), picture.Form(r.media.Video, r.size),
+		), []string{"p"}),
 		ffmpeg.Link([]string{"1:0"}, ffmpeg.Chain(
 			ffmpeg.Node("scale", option("out_color_matrix", "bt709"), option("out_range", "tv")),
 			ffmpeg.Node("format", option("", "yuva444p")),

@@ -3,6 +3,7 @@ package ffmpeg
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -14,6 +15,36 @@ import (
 type decoded struct {
 	frames int64
 	end    time.Duration // of the last frame; 0 when there is none
+	begin  time.Duration // of the stretch without a hole that ends there
+	solid  time.Duration // end of the last such stretch of leastStretch or more
+}
+
+// leastStretch is how long frames follow on each other that decode because they are what they seem to be.
+const leastStretch = 500 * time.Millisecond
+
+// add counts a frame.
+func (d *decoded) add(at, end time.Duration) {
+	if d.frames++; at > d.end+leastStretch/2 {
+		d.begin = at
+	}
+	if d.end = max(d.end, end); d.end-d.begin >= leastStretch {
+		d.solid = d.end
+	}
+}
+
+// SoundEnd decodes a track of in, which is a label such as "0:1", and returns when its sound ends: that of the
+// last half second or more that decodes without a hole, counted from where in begins; 0 when there is none.
+// What decodes by chance between bytes that mean nothing is shorter.
+func (t Tools) SoundEnd(ctx context.Context, in Input, track string, o RunOptions) (time.Duration, error) {
+	streams, err := t.decode(ctx, Command{
+		Inputs: []Input{in}, Outputs: []Output{{Format: "framecrc", Maps: []string{track}}},
+		Global: []Option{{"max_error_rate", "1"}}, LogLevel: "error",
+	}, o)
+	var failed *Error
+	if errors.As(err, &failed) && failed.Kind == KindExit && !failed.DiskFull() {
+		err = nil // nothing of it decodes
+	}
+	return streams[0].solid, err
 }
 
 // decode runs a command whose output is of the format framecrc and goes to standard output, and counts
@@ -47,9 +78,8 @@ func readFrames(r io.Reader) map[int]decoded {
 		if len(fields) < 6 || !ints(fields, &stream, &dts, &pts, &duration) {
 			continue
 		}
-		d := streams[int(stream)]
-		d.frames++
-		d.end = max(d.end, time.Duration(float64(pts+duration)*bases[int(stream)]*float64(time.Second)))
+		d, tick := streams[int(stream)], bases[int(stream)]*float64(time.Second)
+		d.add(time.Duration(float64(pts)*tick), time.Duration(float64(pts+duration)*tick))
 		streams[int(stream)] = d
 	}
 	_, _ = io.Copy(io.Discard, r) // after a line too long, keep ffmpeg from blocking on a full pipe

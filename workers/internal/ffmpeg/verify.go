@@ -22,7 +22,9 @@ const (
 // Expect is what an output was planned to be. Zero fields are not checked, but decoding always is.
 type Expect struct {
 	// Duration is the planned length; Tolerance how far off it may be. Default max(0.5 s, 2% of Duration).
-	Duration, Tolerance    time.Duration
+	Duration, Tolerance time.Duration
+	// Hold is for how long before its end the picture has no frame but the last, which is held.
+	Hold                   time.Duration
 	Width, Height          int      // of every video stream, before SAR
 	VideoCodec, AudioCodec string   // ffprobe names, such as "h264" and "aac", of every such stream
 	HasVideo, HasAudio     Presence // attached pictures are no video
@@ -188,6 +190,9 @@ type window struct {
 // windows returns the head and the tail of one stream, or all of it.
 func (e Expect) windows(path string, r ProbeResult, s Stream) []window {
 	end := streamEnd(r, s)
+	if s.CodecType == "video" {
+		end = max(time.Millisecond, end-max(0, e.Hold))
+	}
 	in := Input{Path: path, Demuxer: e.Demuxer}
 	if e.FullDecode || end <= headWindow+tailWindow {
 		return []window{{in, s, "whole", end}}

@@ -14,8 +14,9 @@
 //  6. H264: the encoder's options by quality.
 //
 // The origin of time is ffmpeg's: the earliest start of the file's streams is 0, for picture and sound
-// alike. A picture that starts later is preceded by copies of its first frame (constant frame rate mode at
-// the encoder), a sound by silence (the audio worker), so both keep their distance.
+// alike. A picture that starts later is preceded by copies of its first frame, a sound by silence (the audio
+// worker), so both keep their distance. Both end with the longest of them: the picture with copies of its last
+// frame, the sound with silence.
 //
 // Each colour is within 1 of its exact conversion to BT.709, and grey has no colour at all. Differences between
 // the BT.601 and BT.709 primaries are left alone: only matrix and range are converted. Of a stream that changes

@@ -1,7 +1,6 @@
 package picture
 
 import (
-	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -108,13 +107,13 @@ func Source(path string, m pipeline.Media) ffmpeg.Input {
 const preroll = 2 * time.Second
 
 // SourceFrom is Source for a chunk that begins at start seconds: decoding begins at a keyframe some time
-// before it, and what is decoded too early is for Grid to drop. Times stay those of the whole (Timeline).
-// Only for a source that is Seekable.
+// before it, and what is decoded too early is for Grid to drop. Of a chunk behind the end of the picture it
+// begins before that. Times stay those of the whole (Timeline). Only for a source that is Seekable.
 func SourceFrom(path string, m pipeline.Media, start float64) ffmpeg.Input {
 	in := Source(path, m)
 	// Frames between the keyframe and the seek time are kept: the one before a long pause fills it.
 	in.Options = append(in.Options, option("noaccurate_seek", ""))
-	in.Seek = max(0, time.Duration(start*float64(time.Second))-preroll)
+	in.Seek = max(0, time.Duration(min(start, m.PictureEnd())*float64(time.Second))-preroll)
 	return in
 }
 
@@ -133,13 +132,7 @@ func Timeline() []ffmpeg.Option {
 }
 
 // Delay is how many seconds after the origin of time the picture begins.
-func Delay(m pipeline.Media) float64 {
-	origin := m.Video.Start
-	for _, a := range m.Audio {
-		origin = min(origin, a.Start)
-	}
-	return m.Video.Start - origin
-}
+func Delay(m pipeline.Media) float64 { return m.Video.Start - m.Origin() }
 
 // Seekable reports whether a chunk of m may be decoded by itself: its container has an index that leads to a
 // keyframe, its times are those of the whole wherever reading begins, and nothing of it is missing.
@@ -149,10 +142,7 @@ func Seekable(m pipeline.Media) bool {
 
 // limit is the length of m with a tenth and 10 s to spare; 0, for none, when the length is not known.
 func limit(m pipeline.Media) time.Duration {
-	longest := m.Duration
-	for _, a := range m.Audio {
-		longest = max(longest, math.Abs(a.Start-m.Video.Start)+a.Duration)
-	}
+	longest := max(m.Duration, m.Length())
 	if longest <= 0 {
 		return 0
 	}

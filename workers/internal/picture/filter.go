@@ -2,6 +2,7 @@ package picture
 
 import (
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/workers/internal/encode"
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 )
 
@@ -18,12 +19,43 @@ func Nodes(v pipeline.VideoTrack, s Size, r Rate) string {
 	return ffmpeg.Chain(steady(v), deinterlace(v), fps(r), Form(v, s))
 }
 
-// Grid returns the chain from decoded frames of v to the frames [from, to) of the grid at rate r, the first
-// of which gets time 0; to 0 means to the end. Frame n of the grid is what is shown at n/r seconds from the
-// origin of time, wherever decoding began: the same whether a video is decoded from its start or from a
-// chunk's.
-func Grid(v pipeline.VideoTrack, r Rate, from, to int) string {
-	return ffmpeg.Chain(steady(v), deinterlace(v), fps(r), Cut(from, to))
+// Grid returns the chain from decoded frames of m to the frames [from, to) of the grid at rate r, the first
+// of which gets time 0; to 0 means the end of the video (Frames). Frame n of the grid is what is shown at n/r
+// seconds from the origin of time, wherever decoding began: the same whether a video is decoded from its
+// start or from a chunk's. The first frame of the picture is shown before it begins, the last one after it
+// has ended. One that ends earlier than the facts say, beyond the tolerance of every output, is not held
+// for long enough, so that frames are missing.
+func Grid(m pipeline.Media, r Rate, from, to int) string {
+	if to == 0 {
+		to = Frames(m, r)
+	}
+	return ffmpeg.Chain(steady(m.Video), deinterlace(m.Video), onGrid(m, r, to), hold(m, r, to), Cut(from, to))
+}
+
+// hold repeats the last frame as often as it takes to reach frame number to.
+func hold(m pipeline.Media, r Rate, to int) string {
+	picture := m
+	picture.Duration = m.PictureEnd()
+	earliest := picture.Duration - encode.Expect(picture).Tolerance.Seconds()
+	frames := to - max(0, int(earliest*r.Float()))
+	if frames <= 0 {
+		return ""
+	}
+	return ffmpeg.Node("tpad", option("stop", itoa(frames)), option("stop_mode", "clone"))
+}
+
+// Frames is how many frames of rate r the video m has: as many as come closest to its length, one at least.
+func Frames(m pipeline.Media, r Rate) int { return r.Frames(m.Duration) }
+
+// onGrid is fps, which begins with the first frame: the encoder's constant rate fills the time before it. It
+// cannot where that frame, at the rate of every rung, is none of those before to: the filter begins at 0
+// then. Elsewhere it does not, since it begins anew whenever the source changes its size.
+func onGrid(m pipeline.Media, r Rate, to int) string {
+	const slowest = 8 // by how much a rung's rate is divided, more than ever
+	if Delay(m)*r.Float() < float64(to-slowest) {
+		return fps(r)
+	}
+	return ffmpeg.Node("fps", option("fps", r.String()), option("start_time", "0"))
 }
 
 // Cut returns the chain that keeps the frames [from, to) of a constant rate, the first of which gets time 0;

@@ -23,7 +23,7 @@ type Pictures struct {
 	Width, Height int     // pixels, as the sample description has them
 	Config        []byte  // AVCDecoderConfigurationRecord (14496-15, 5.3.3.1)
 	Starts        []int64 // when the groups begin, in ticks; the first is 0
-	End           int64   // ticks: when the last picture ends
+	End           int64   // ticks: when the last picture ends; may be set to hold it for longer
 	// Delay is by how many ticks the pictures must be shown later for none to be shown before it is decoded; 0
 	// where they are decoded in the order in which they are shown.
 	Delay int64

@@ -1,0 +1,91 @@
+package inspect
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
+)
+
+// ends measures where each track of sound that is kept ends, and makes the length of the video of that: up to
+// here it is the picture's.
+func (m *measurement) ends(ctx context.Context, l length) error {
+	m.media.Video.End = m.media.Duration
+	for i := range m.media.Audio {
+		if err := m.soundEnd(ctx, &m.media.Audio[i], l); err != nil {
+			return err
+		}
+	}
+	m.media.Duration = m.media.Length()
+	return nil
+}
+
+// soundEnd measures a track that does not say how long it is, that may be cut short like the picture, or
+// whose length stands in movie fragments. One that goes on after the picture must decode there: a video is
+// not made longer by what nobody can hear.
+func (m *measurement) soundEnd(ctx context.Context, a *pipeline.AudioTrack, l length) error {
+	if a.Duration <= 0 || m.media.Damaged || l.index.fragmented {
+		if err := m.packetsEnd(ctx, a); err != nil {
+			return err
+		}
+	}
+	claim, picture := m.offset(*a)+a.Duration, m.media.Video.End
+	if claim <= picture+m.tolerance(l.spacing) {
+		return nil
+	}
+	end, err := m.decodedEnd(ctx, *a, math.Max(picture, claim-soundTail), claim)
+	if err == nil && claim-end > soundTail/2 {
+		end, err = m.decodedEnd(ctx, *a, picture, claim)
+	}
+	if err != nil || claim-end <= soundTail/2 {
+		return err
+	}
+	end = math.Max(end, picture)
+	m.media.Warnings = append(m.media.Warnings,
+		fmt.Sprintf("audio stream %d cannot be decoded after %.1f s, the file claims %.1f s", a.Stream, end, claim))
+	a.Duration = math.Max(0, end-m.offset(*a))
+	return nil
+}
+
+// soundTail is how many seconds of the end of a long track are decoded.
+const soundTail = 2.0
+
+// offset is when a begins, in seconds from the start of the file.
+func (m *measurement) offset(a pipeline.AudioTrack) float64 {
+	return math.Max(0, a.Start-m.probe.Format.StartTime)
+}
+
+// packetsEnd sets the length of a track by its packets. Of a long file only the end is looked at.
+func (m *measurement) packetsEnd(ctx context.Context, a *pipeline.AudioTrack) error {
+	in := ffmpeg.Input{Path: m.path, Demuxer: m.media.Container}
+	copied := null(streams(0, []pipeline.AudioTrack{*a}), ffmpeg.Option{Key: "c", Value: "copy"})
+	if m.media.Size > wholeSize {
+		all := math.Max(m.media.Duration, m.probe.Format.Duration)
+		in.Seek = max(0, seconds(all)-tailWindow)
+	}
+	r, err := m.read(ctx, []ffmpeg.Input{in}, copied)
+	if a.Duration <= 0 {
+		a.Duration = math.Max(0, m.media.Duration-m.offset(*a))
+	}
+	if end := in.Seek.Seconds() + r.end; err == nil && r.end > 0 && end > m.offset(*a) {
+		a.Duration = end - m.offset(*a)
+	}
+	return err
+}
+
+// decodedEnd is when the sound of a ends that decodes from the second from on, which it is at least: seconds
+// from the start of the file.
+func (m *measurement) decodedEnd(
+	ctx context.Context, a pipeline.AudioTrack, from, to float64,
+) (float64, error) {
+	in := ffmpeg.Input{
+		Path: m.path, Demuxer: m.media.Container, Seek: seconds(from), Limit: seconds(to - from + soundTail),
+	}
+	end, err := m.tools.SoundEnd(ctx, in, streams(0, []pipeline.AudioTrack{a})[0], ffmpeg.RunOptions{Dir: m.dir})
+	return from + end.Seconds(), err
+}
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
