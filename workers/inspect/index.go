@@ -88,6 +88,10 @@ func (m *measurement) grid(s spacing) sampletable.Grid {
 // remuxSize is how large a file is at most that is remuxed for its index, in bytes.
 const remuxSize = 8 << 30
 
+// coarse are the clocks to which containers round, in seconds a tick, however fine that of a remuxed file is.
+// Sources: RFC 9559, 5.1.2.9 (TimestampScale, which is 1 ms nearly everywhere); the FLV format, E.4.1.
+var coarse = map[string]float64{"matroska": 0.001, "flv": 0.001}
+
 // remuxed adds the groups of a picture that has no index, as they are in an MP4 that is made of it in the
 // scratch folder. What cannot be remuxed is not known; it is not the place to judge the file.
 func (m *measurement) remuxed(ctx context.Context, x index) index {
@@ -117,7 +121,7 @@ func (m *measurement) remuxed(ctx context.Context, x index) index {
 		return x
 	}
 	if times, tick, err := f.Times(ctx, 1, mostTimes); err == nil {
-		x.spacing = space(times, tick)
+		x.spacing = space(times, max(tick, coarse[m.media.Container]))
 	}
 	p, err := f.Picture(ctx, 1, info.Size() <= wholeSize, m.grid(x.spacing))
 	if err != nil || p.Samples == 0 || p.Length <= 0 {
