@@ -61,9 +61,9 @@ func (c *Coordinator) forget(ctx context.Context, v *Video) error {
 	return errForgotten
 }
 
-// cancelDeleted ends the jobs of a deleted video that have begun, and takes back the tasks of the others. What
-// never had an event needs none now: whoever begins it after all is told by video.deleted that nobody wants
-// it. So the deletion of a long film takes little room of a log that is nearly full.
+// cancelDeleted ends the jobs of a deleted video that have begun, and takes back the tasks of the others.
+// What never had an event needs none now: whoever begins it after all is told by video.deleted that nobody
+// wants it. So the deletion of a long film takes little room of a log that is nearly full.
 func (c *Coordinator) cancelDeleted(ctx context.Context, v *Video) error {
 	open, err := v.openNotify()
 	if err != nil {
@@ -87,8 +87,8 @@ func (c *Coordinator) cancelDeleted(ctx context.Context, v *Video) error {
 }
 
 // purge removes the events of a deleted video. Which they are, and what the statistics need of them, is told
-// first, by video.purged, which stays: a gap that none of these events tells of is a loss. What a process that
-// was late appends meanwhile is told of and removed in the same way.
+// first, by video.purged, which stays: a gap that none of these events tells of is a loss. What a process
+// that was late appends meanwhile is told of and removed in the same way.
 func (c *Coordinator) purge(ctx context.Context, v *Video) error {
 	at, subject := v.Deleted, DeletedSubject(v.Project, v.ID)
 	var told Purged

@@ -19,7 +19,7 @@ func TestSequencesAreSets(t *testing.T) {
 		s := pipeline.SequencesOf(a)
 		left := s.Without(pipeline.SequencesOf(b))
 		var count uint64
-		for n := uint64(0); n < 42; n++ {
+		for n := range uint64(42) {
 			if got, want := s.Has(n), slices.Contains(a, n); got != want {
 				t.Fatalf("%v has %d: %t", s, n, got)
 			}

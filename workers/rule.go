@@ -94,8 +94,8 @@ var defaultRetry = []pipeline.Seconds{2, 10, 60, 300}
 // down has two as well: see Loop.failed.
 const crashAttempts = 2
 
-// made is a failure of the worker's own making: what it made is not what was planned. Failures of the loop, such
-// as of the log or of the store behind the gate, are none.
+// made is a failure of the worker's own making: what it made is not what was planned. Failures of the loop,
+// such as of the log or of the store behind the gate, are none.
 type made struct{ error }
 
 func (m made) Unwrap() error { return m.error }
@@ -103,14 +103,14 @@ func (m made) Unwrap() error { return m.error }
 // maxFailure bounds JobEvent.Failure, in bytes.
 const maxFailure = 300
 
-// volatile is what differs from one attempt to the next in what is else the same detail: addresses, and the folder
-// of the attempt.
+// volatile is what differs from one attempt to the next in what is else the same detail: addresses, and the
+// folder of the attempt.
 var volatile = regexp.MustCompile(`0x[0-9a-fA-F]+|/[^ :]*/`)
 
-// failure names what an attempt failed of; empty when another attempt may well go otherwise. Only an output that is
-// not as planned tells of the source or of a bug. Everything else that is tried again (a disk, a store, a worker
-// that is lost, a time that runs out, an error without a code) is the machine's, however often it comes. Numbers
-// are part of the name: they say where it was.
+// failure names what an attempt failed of; empty when another attempt may well go otherwise. Only an output
+// that is not as planned tells of the source or of a bug. Everything else that is tried again (a disk, a
+// store, a worker that is lost, a time that runs out, an error without a code) is the machine's, however
+// often it comes. Numbers are part of the name: they say where it was.
 func failure(cause error, p *pipeline.Problem) string {
 	var own made
 	if !errors.As(cause, &own) || p.Code != pipeline.CodeVerification {
@@ -120,7 +120,8 @@ func failure(cause error, p *pipeline.Problem) string {
 	return strings.ToValidUTF8(name[:min(len(name), maxFailure)], "")
 }
 
-// again turns p into a failure that nobody tries again: it is not transient, for it came in the same way twice.
+// again turns p into a failure that nobody tries again: it is not transient, for it came in the same way
+// twice.
 func again(p *pipeline.Problem) {
 	p.Class, p.Retryable = pipeline.Bug, false
 	p.Detail += " (two attempts in a row)"

@@ -118,7 +118,7 @@ func (j *judge) ok() bool {
 func (j *judge) verdict() string {
 	var parts []string
 	for _, f := range j.findings {
-		if text := f.String(); f.OK == j.ok() && !(f.OK && f.general) && !slices.Contains(parts, text) {
+		if text := f.String(); f.OK == j.ok() && (!f.OK || !f.general) && !slices.Contains(parts, text) {
 			parts = append(parts, text)
 		}
 	}

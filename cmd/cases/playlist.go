@@ -228,20 +228,28 @@ func fetch(ctx context.Context, at string) ([]byte, error) {
 	return body, nil
 }
 
+// reply is an answer without its body, which was read.
+type reply struct {
+	StatusCode    int
+	Status        string
+	Header        http.Header
+	ContentLength int64 // -1: not told
+}
+
 // ask sends a request without a body, and reads the answer whole.
-func ask(ctx context.Context, method, at string, header http.Header) (*http.Response, []byte, error) {
+func ask(ctx context.Context, method, at string, header http.Header) (a reply, body []byte, err error) {
 	request, err := http.NewRequestWithContext(ctx, method, at, nil)
 	if err != nil {
-		return nil, nil, err
+		return a, nil, err
 	}
 	for name, values := range header {
 		request.Header[name] = values
 	}
 	answer, err := http.DefaultClient.Do(request)
 	if err != nil {
-		return nil, nil, err
+		return a, nil, err
 	}
 	defer answer.Body.Close()
-	body, err := io.ReadAll(answer.Body)
-	return answer, body, err
+	body, err = io.ReadAll(answer.Body)
+	return reply{answer.StatusCode, answer.Status, answer.Header, answer.ContentLength}, body, err
 }

@@ -133,7 +133,8 @@ func timeCases() []testCase {
 			right: "ready with 1 frame", want: want{aspect: wide}, check: oneFrame,
 		}, {
 			id: "r08", file: "r08.mp4", what: "a clip of 0.42 s",
-			right: "0.42 s ±0.06, target >= 1, poster", want: want{length: 0.42, slack: 0.06, aspect: wide, sounds: 1},
+			right: "0.42 s ±0.06, target >= 1, poster",
+			want:  want{length: 0.42, slack: 0.06, aspect: wide, sounds: 1},
 		}, {
 			id: "r11", file: "r11.mp4", what: "keyframes at 0, 4.88 and 9.08 s",
 			right: "rounded EXTINF <= target; each segment begins with a keyframe, at most 10.5 s",

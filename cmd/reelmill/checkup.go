@@ -99,7 +99,8 @@ func (n *node) checkStore(ctx context.Context) error {
 func (d *checkup) versions(ctx context.Context) (string, error) {
 	known := all.Versions(ctx)
 	if len(known) == 0 {
-		return "", errors.New("neither ffmpeg nor ffprobe says its version: they are missing in PATH, or do not start")
+		return "", errors.New(
+			"neither ffmpeg nor ffprobe says its version: they are missing in PATH, or do not start")
 	}
 	var told []string
 	for _, name := range slices.Sorted(maps.Keys(known)) {

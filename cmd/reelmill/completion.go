@@ -23,8 +23,8 @@ func (completionCommand) Help() string {
 }
 
 // completionScripts have the shell start this program with the line so far in COMP_LINE; where it prints
-// nothing, the shell completes file names. Sources: bash(1), complete -C; zshcompsys(1), bashcompinit; complete
-// of fish.
+// nothing, the shell completes file names. Sources: bash(1), complete -C; zshcompsys(1), bashcompinit;
+// complete of fish.
 var completionScripts = map[string]string{
 	"bash": "complete -o default -C %[1]q reelmill\n",
 	"zsh":  "autoload -U +X bashcompinit && bashcompinit\ncomplete -o default -C %[1]q reelmill\n",

@@ -184,7 +184,9 @@ func (d *checkup) compare(ctx context.Context, b *broker) (string, error) {
 	config := bus.Config{Replicas: n.replicas, EventsMaxBytes: n.eventsMax}
 	all, err := bus.Look(ctx, b.conn, config)
 	if err != nil {
-		return "", remedied{fmt.Errorf("%s: %w", where, err), "turn JetStream on there, and let this account use it"}
+		return "", remedied{
+			fmt.Errorf("%s: %w", where, err), "turn JetStream on there, and let this account use it",
+		}
 	}
 	for _, l := range all {
 		for _, diff := range l.Differences {

@@ -38,8 +38,8 @@ type dataFlags struct {
 var helpTexts = kong.Vars{
 	"nats_help": "Broker that several processes share: a NATS server with JetStream. Default: one within " +
 		"the process.",
-	"replicas_help": "Copies of each message in a cluster of NATS servers: 1, 3 or 5. Default: as it is, and 1 " +
-		"where nothing is. It changes nothing that exists; `reelmill streams apply` does.",
+	"replicas_help": "Copies of each message in a cluster of NATS servers: 1, 3 or 5. Default: as it is, and " +
+		"1 where nothing is. It changes nothing that exists; `reelmill streams apply` does.",
 	"events_max_help": "How large the event log may become. Default: as it is, and 8GiB for a new one. It " +
 		"changes no log that exists; `reelmill streams apply` does.",
 	"store_help": "Where objects are kept: a folder (below --data by default), or " +

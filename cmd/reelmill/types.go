@@ -35,7 +35,9 @@ func (c typesList) Run(s streams) error {
 	for _, t := range registry.Types() {
 		names = append(names, t.Name)
 	}
-	return serverFlags{JSON: c.JSON}.print(s, names, func(w io.Writer) { fmt.Fprintln(w, strings.Join(names, "\n")) })
+	return serverFlags{JSON: c.JSON}.print(s, names, func(w io.Writer) {
+		fmt.Fprintln(w, strings.Join(names, "\n"))
+	})
 }
 
 type typesShow struct {

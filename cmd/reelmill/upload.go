@@ -203,8 +203,8 @@ type watch struct {
 	timeout time.Duration
 }
 
-// await asks for the video until it is what is waited for, or has come to an end. seen is told each state. The
-// error is a *goesOnError when there is no more waiting.
+// await asks for the video until it is what is waited for, or has come to an end. seen is told each state.
+// The error is a *goesOnError when there is no more waiting.
 func (w watch) await(ctx context.Context, view pipeline.VideoView, seen func(pipeline.VideoView)) (
 	pipeline.VideoView, error,
 ) {

@@ -82,8 +82,8 @@ func (c Config) validate() error {
 }
 
 // ErrFull says that there is no room for a message: the log has reached EventsMaxBytes, but for what is kept
-// free for others (Room), or the disk is full. Nothing that is stored is dropped to make room. An error that is
-// ErrFull also holds a *pipeline.Error with pipeline.CodeLogFull or pipeline.CodeDiskFull.
+// free for others (Room), or the disk is full. Nothing that is stored is dropped to make room. An error that
+// is ErrFull also holds a *pipeline.Error with pipeline.CodeLogFull or pipeline.CodeDiskFull.
 var ErrFull = errors.New("the broker has no room")
 
 // Bus is the messaging of one process. It is a pipeline.Log and a pipeline.Tasks, and safe for concurrent

@@ -116,8 +116,8 @@ func (b *Bus) Room(ctx context.Context) (Room, error) {
 	return r, nil
 }
 
-// Fits says ErrFull when an event of a type, of usual size, would be refused now for want of room in the log. A
-// broker that does not answer is no reason: what is appended then tells.
+// Fits says ErrFull when an event of a type, of usual size, would be refused now for want of room in the log.
+// A broker that does not answer is no reason: what is appended then tells.
 func (b *Bus) Fits(ctx context.Context, t pipeline.EventType) error {
 	return b.fits(ctx, t, usualEvent)
 }

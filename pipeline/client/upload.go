@@ -221,9 +221,9 @@ func isParameters(watermark string) bool {
 	return strings.HasPrefix(watermark, "text:") || strings.HasPrefix(strings.TrimSpace(watermark), "{")
 }
 
-// quoter escapes a file name as curl does: a quoted-string of RFC 7578, section 4.2, which the server reads back as it
-// was. Browsers write %22 for a quote, which no server can tell from a name that has %22. Line ends are of no name
-// that a server keeps.
+// quoter escapes a file name as curl does: a quoted-string of RFC 7578, section 4.2, which the server reads
+// back as it was. Browsers write %22 for a quote, which no server can tell from a name that has %22. Line
+// ends are of no name that a server keeps.
 var quoter = strings.NewReplacer("\r", "%0D", "\n", "%0A", `"`, `\"`, `\`, `\\`)
 
 func writeFile(form *multipart.Writer, field, name string, body io.Reader) error {

@@ -133,8 +133,8 @@ func migrate(ctx context.Context, db *sql.DB) error {
 }
 
 // Inspect reads the catalog in the file path without changing it, also while a server has it open, and
-// returns its sequence. It fails with ErrSchema or ErrDamaged as Open does, and with fs.ErrNotExist when there
-// is none. It reads all of the file.
+// returns its sequence. It fails with ErrSchema or ErrDamaged as Open does, and with fs.ErrNotExist when
+// there is none. It reads all of the file.
 func Inspect(ctx context.Context, path string) (sequence uint64, err error) {
 	f, err := os.OpenFile(path, os.O_RDWR, 0) // whether Open could; nothing is written
 	if err != nil {

@@ -107,8 +107,8 @@ func (m *measurement) decodeHead(ctx context.Context, d *decoding) error {
 	return nil
 }
 
-// decodeSound leaves out tracks that cannot be decoded, or have no samples: all are tried at once first, one by
-// one when that fails.
+// decodeSound leaves out tracks that cannot be decoded, or have no samples: all are tried at once first, one
+// by one when that fails.
 func (m *measurement) decodeSound(ctx context.Context, d *decoding) error {
 	if len(m.media.Audio) == 0 {
 		return nil
@@ -134,8 +134,8 @@ func (m *measurement) decodeSound(ctx context.Context, d *decoding) error {
 	return nil
 }
 
-// silent says why nothing can be heard of a track; empty when something can. One that begins late is looked for in
-// all of the file.
+// silent says why nothing can be heard of a track; empty when something can. One that begins late is looked
+// for in all of the file.
 func (m *measurement) silent(ctx context.Context, a pipeline.AudioTrack) (why string, err error) {
 	alone := []pipeline.AudioTrack{a}
 	whole := ffmpeg.Input{Path: m.path, Demuxer: m.media.Container}
@@ -156,9 +156,11 @@ func (m *measurement) silent(ctx context.Context, a pipeline.AudioTrack) (why st
 	return "cannot be decoded", nil
 }
 
-// decodes reports whether every track decodes to something in what is read of the file, and to its start without
-// ffmpeg giving up. An error is only what is not the file's fault.
-func (m *measurement) decodes(ctx context.Context, in ffmpeg.Input, tracks []pipeline.AudioTrack) (bool, error) {
+// decodes reports whether every track decodes to something in what is read of the file, and to its start
+// without ffmpeg giving up. An error is only what is not the file's fault.
+func (m *measurement) decodes(
+	ctx context.Context, in ffmpeg.Input, tracks []pipeline.AudioTrack,
+) (bool, error) {
 	enough, stop := context.WithCancel(ctx)
 	defer stop()
 	list := packetList{tracks: make([]track, len(tracks))}

@@ -9,8 +9,9 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/sampletable"
 )
 
-// encrypted says which track of a file is encrypted; nil when none is, or the headers cannot be read. It reads the
-// headers itself: ffprobe shows the codec below the encryption, and ffmpeg decodes garbage without a word.
+// encrypted says which track of a file is encrypted; nil when none is, or the headers cannot be read. It
+// reads the headers itself: ffprobe shows the codec below the encryption, and ffmpeg decodes garbage without
+// a word.
 func encrypted(file io.ReaderAt, size int64, demuxer string, head []byte) error {
 	what := ""
 	switch demuxer {
@@ -58,7 +59,8 @@ const (
 	maxTracks   = 4 << 20 // bytes
 )
 
-// encryptedMatroska returns the number of the first picture or sound that is encrypted, at least 1; 0: none is.
+// encryptedMatroska returns the number of the first picture or sound that is encrypted, at least 1; 0: none
+// is.
 func encryptedMatroska(file io.ReaderAt, size int64) int {
 	at := int64(0)
 	for range maxElements {
@@ -125,8 +127,8 @@ func each(data []byte, visit func(id uint64, inside []byte)) {
 	}
 }
 
-// element reads the header of an element: its id, how long its inside is, and where that starts; 0: there is no
-// header. A length that is not told is the largest. Source: RFC 8794, 4 to 6.
+// element reads the header of an element: its id, how long its inside is, and where that starts; 0: there is
+// no header. A length that is not told is the largest. Source: RFC 8794, 4 to 6.
 func element(data []byte) (id, length uint64, start int) {
 	n := vint(data)
 	if n == 0 || n > 4 {
@@ -180,7 +182,8 @@ func drm(head []byte) bool {
 	return false
 }
 
-// scrambled reports that most packets with a payload say that it is scrambled. Source: ISO/IEC 13818-1, 2.4.3.2.
+// scrambled reports that most packets with a payload say that it is scrambled. Source: ISO/IEC 13818-1,
+// 2.4.3.2.
 func scrambled(head []byte) bool {
 	const sync = 0x47
 	for _, stride := range []int{188, 192, 204} {

@@ -47,10 +47,12 @@ func sounds(r ffmpeg.ProbeResult, warnings []string) ([]pipeline.AudioTrack, []s
 			warnings = append(warnings, fmt.Sprintf("audio stream %d is of no known kind and left out", a.Index))
 			continue
 		case kept+reserved == mostSounds:
-			warnings = append(warnings, fmt.Sprintf("%s is not used: %d audio tracks are at most", named(a), mostSounds))
+			warnings = append(warnings,
+				fmt.Sprintf("%s is not used: %d audio tracks are at most", named(a), mostSounds))
 			continue
 		case a.Channels > 2:
-			warnings = append(warnings, fmt.Sprintf("%s is mixed down to stereo: it has %d channels", named(a), a.Channels))
+			warnings = append(warnings,
+				fmt.Sprintf("%s is mixed down to stereo: it has %d channels", named(a), a.Channels))
 		}
 		kept++
 		tracks = append(tracks, audioTrack(a))
@@ -129,8 +131,8 @@ func quarter(degrees int) int {
 
 func abs(n int) int { return max(n, -n) }
 
-// frameRate is what the container declares, until frames were measured: the average, else the rate of its clock
-// if that can be one of frames.
+// frameRate is what the container declares, until frames were measured: the average, else the rate of its
+// clock if that can be one of frames.
 func frameRate(s ffmpeg.Stream) picture.Rate {
 	if declared := hints(s); len(declared) > 0 {
 		return declared[0]

@@ -81,8 +81,8 @@ func (l Limits) checkVideo(s ffmpeg.Stream) error {
 // offRate is by which share a rate may be above the limit, since clocks are coarse.
 const offRate = 0.05
 
-// checkMedia judges what is known only when everything was measured: fps is the rate of the frames, 0 where there
-// is one frame. No bit rate is too low: a still picture takes next to nothing.
+// checkMedia judges what is known only when everything was measured: fps is the rate of the frames, 0 where
+// there is one frame. No bit rate is too low: a still picture takes next to nothing.
 func (l Limits) checkMedia(m *pipeline.Media, fps float64) error {
 	// A single frame has a length of next to nothing and would have any bit rate.
 	bitrate := int64(float64(m.Size*8) / math.Max(1, m.Duration))
@@ -93,7 +93,8 @@ func (l Limits) checkMedia(m *pipeline.Media, fps float64) error {
 	case fps > (1+offRate)*l.FrameRate:
 		return pipeline.Fail(pipeline.CodeLimits, "%.4g frames a second, at most %g are accepted", fps, l.FrameRate)
 	case bitrate > l.MaxBitrate:
-		return pipeline.Fail(pipeline.CodeLimits, "%d bits a second, at most %d are accepted", bitrate, l.MaxBitrate)
+		return pipeline.Fail(pipeline.CodeLimits, "%d bits a second, at most %d are accepted",
+			bitrate, l.MaxBitrate)
 	}
 	return nil
 }

@@ -129,8 +129,8 @@ func (m *measurement) length(ctx context.Context) (l length) {
 	return l
 }
 
-// copied reads the packets of the picture without decoding them. The end is that of the last frame: one at the
-// rate of the others is added to when it is shown.
+// copied reads the packets of the picture without decoding them. The end is that of the last frame: one at
+// the rate of the others is added to when it is shown.
 func (m *measurement) copied(ctx context.Context, in ffmpeg.Input, l *length) {
 	c := m.seen[m.stream.Index]
 	if !c.whole || in.Seek > 0 {
@@ -161,7 +161,8 @@ func (m *measurement) rate(s spacing) picture.Rate {
 // fieldsAbove is the highest rate of interlaced pictures, with some room.
 const fieldsAbove = 31 // frames/s
 
-// fields halves the rate of interlaced H.264 whose packets hold a field each: the decoder makes a frame of two.
+// fields halves the rate of interlaced H.264 whose packets hold a field each: the decoder makes a frame of
+// two.
 func (m *measurement) fields(ctx context.Context, s spacing) spacing {
 	if !m.media.Video.Interlaced || m.stream.CodecName != "h264" || s.rate < fieldsAbove {
 		return s

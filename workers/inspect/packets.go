@@ -29,8 +29,8 @@ type track struct {
 	checksum    string
 }
 
-// packets reads streams without decoding them, and returns what there is of each, in their order: all of it, or
-// until one has most packets when most is not 0. The errors of the reading are those of all of them.
+// packets reads streams without decoding them, and returns what there is of each, in their order: all of it,
+// or until one has most packets when most is not 0. The errors of the reading are those of all of them.
 func (m *measurement) packets(ctx context.Context, in ffmpeg.Input, streams []int, most int64) (
 	[]track, reading, error,
 ) {

@@ -15,7 +15,7 @@ const (
 	agrees   = 0.1  // share of its interval by which one may differ and agree
 	steady   = 0.95 // share of the intervals that count which are alike where frames come evenly
 
-	exactly = 0.0002 // by which share the rate of frames that come evenly may differ from a standard or declared one
+	exactly = 0.0002 // share by which frames that come evenly may differ from a standard or declared rate
 	nearly  = 0.003  // the same of others from a declared one
 	roughly = 0.03   // the same of others from a standard one
 	// together is how close frames lie that nobody can tell apart, in seconds: a field and its other, a
@@ -104,9 +104,9 @@ func intervals(times []float64) []float64 {
 	return all
 }
 
-// of returns the rate. A declared rate is taken when it is as good as the measured one, since it is exact. Then a
-// standard rate is: where frames come evenly, one that is as good; where they do not, one with which most
-// intervals agree. Else it is the measured rate, whole where it may be, or to a thousandth.
+// of returns the rate. A declared rate is taken when it is as good as the measured one, since it is exact.
+// Then a standard rate is: where frames come evenly, one that is as good; where they do not, one with which
+// most intervals agree. Else it is the measured rate, whole where it may be, or to a thousandth.
 func (s spacing) of(declared ...picture.Rate) picture.Rate {
 	off, nearest := nearly, roughly
 	if s.even {

@@ -12,9 +12,9 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 )
 
-// choose finds the picture track that is used, and tells which tracks are not. What a container says of a track
-// decides between films alone: a still beside a film is never the film. With several picture tracks the file
-// is read through, without decoding, to tell them apart.
+// choose finds the picture track that is used, and tells which tracks are not. What a container says of a
+// track decides between films alone: a still beside a film is never the film. With several picture tracks the
+// file is read through, without decoding, to tell them apart.
 func (m *measurement) choose(ctx context.Context, demuxer string, size int64) error {
 	videos := films(m.probe)
 	if len(videos) == 0 {
@@ -38,8 +38,8 @@ func (m *measurement) choose(ctx context.Context, demuxer string, size int64) er
 	return nil
 }
 
-// films returns the picture tracks that may be the film: not those that are marked as a cover, unless the index
-// has more than one frame of it. One of an unknown codec counts where there is no other.
+// films returns the picture tracks that may be the film: not those that are marked as a cover, unless the
+// index has more than one frame of it. One of an unknown codec counts where there is no other.
 func films(r ffmpeg.ProbeResult) []ffmpeg.Stream {
 	var all, decodable []ffmpeg.Stream
 	for _, s := range r.Streams {
@@ -62,7 +62,8 @@ func known(s ffmpeg.Stream) bool {
 	return s.CodecName != "" && s.CodecName != "unknown" && s.CodecName != "none"
 }
 
-// enoughPackets is how many packets of one track tell it from a still, in a file too large to be read through.
+// enoughPackets is how many packets of one track tell it from a still, in a file too large to be read
+// through.
 const enoughPackets = 2000
 
 // count reads the packets of the picture tracks.
@@ -93,11 +94,14 @@ func (m *measurement) count(ctx context.Context, demuxer string, size int64, vid
 // more than once.
 const stillShare = 25
 
-// moving returns the tracks that are no stills beside a film. Where all are stills, it is the one that is most
-// likely meant to be looked at: a cover is an image, and a still that is played is a video.
+// moving returns the tracks that are no stills beside a film. Where all are stills, it is the one that is
+// most likely meant to be looked at: a cover is an image, and a still that is played is a video.
 func (m *measurement) moving(videos []ffmpeg.Stream) []ffmpeg.Stream {
 	pictures := func(s ffmpeg.Stream) int64 { return m.seen[s.Index].unlike }
-	most := pictures(slices.MaxFunc(videos, func(a, b ffmpeg.Stream) int { return cmp.Compare(pictures(a), pictures(b)) }))
+	most := int64(0)
+	for _, v := range videos {
+		most = max(most, pictures(v))
+	}
 	var moving, played []ffmpeg.Stream
 	for _, s := range videos {
 		if n := pictures(s); n > 1 && n*stillShare > most {
@@ -118,7 +122,9 @@ func (m *measurement) moving(videos []ffmpeg.Stream) []ffmpeg.Stream {
 
 // image reports a codec that covers are in.
 func image(s ffmpeg.Stream) bool {
-	return slices.Contains([]string{"mjpeg", "png", "bmp", "gif", "webp", "tiff", "apng", "jpegls", "jpeg2000"}, s.CodecName)
+	return slices.Contains([]string{
+		"mjpeg", "png", "bmp", "gif", "webp", "tiff", "apng", "jpegls", "jpeg2000",
+	}, s.CodecName)
 }
 
 // unused names the tracks that nothing is made of, and why.
@@ -161,7 +167,7 @@ func named(s ffmpeg.Stream) string {
 	switch {
 	case known(s):
 		of = append(of, s.CodecName)
-	case s.CodecTag != "" && !strings.HasPrefix(s.CodecTag, "[0]"): // ffprobe writes bytes that are no letters so
+	case s.CodecTag != "" && !strings.HasPrefix(s.CodecTag, "[0]"): // so ffprobe writes what are no letters
 		of = append(of, s.CodecTag)
 	}
 	if tag := language(s.Language); tag != "und" {

@@ -21,8 +21,8 @@ const (
 	posterEdge = 720 // pixels of the short edge, at most
 )
 
-// keyTimes are where key frames are looked for, in shares of the picture's own length; exactTimes are tried one
-// by one when those will not do, the start of the video last.
+// keyTimes are where key frames are looked for, in shares of the picture's own length; exactTimes are tried
+// one by one when those will not do, the start of the video last.
 var (
 	keyTimes   = []float64{0.25, 0.40, 0.18}
 	exactTimes = []float64{0.25, 0.40, 0.18, 0}

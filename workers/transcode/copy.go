@@ -178,8 +178,8 @@ func (c copyRun) open(ctx context.Context) (*os.File, int64, error) {
 	return file, 1, err
 }
 
-// pictures finds those in a file, as track id, and wants them to end where inspection found the picture to end.
-// The last one is held to the end of the video.
+// pictures finds those in a file, as track id, and wants them to end where inspection found the picture to
+// end. The last one is held to the end of the video.
 func (c copyRun) pictures(ctx context.Context, file *os.File, id int64) (*sampletable.Pictures, error) {
 	info, err := file.Stat()
 	if err != nil {

@@ -6,8 +6,8 @@
 //     the pixels (picture.Cap). A source that is standard
 //     input (standard.go) becomes the top rung as it is, its first minute by the job "copy", which
 //     decides whether that is sound, what follows by "copy-0001", ... (copy.go, remux.go, colour.go).
-//     What has no index is remuxed first. Why a source is not copied is a note of the package job. All else is
-//     cut into chunks of whole segments on an absolute grid of output frames: jobs "0000", "0001", ...,
+//     What has no index is remuxed first. Why a source is not copied is a note of the package job. All else
+//     is cut into chunks of whole segments on an absolute grid of output frames: jobs "0000", "0001", ...,
 //     which any worker takes in any order. The lowest rung of the first segment is a job of its own,
 //     "first", that comes before the others.
 //  2. A chunk (chunk.go) decodes its frames once, from a keyframe some time before them, encodes its

@@ -82,9 +82,9 @@ func (f fileRun) make(ctx context.Context) (pipeline.Result, error) {
 	return pipeline.Result{Outputs: []pipeline.Output{file}}, err
 }
 
-// held is the bit stream filter that has the last picture of a copied rung last to the end of the video: ffmpeg
-// gives it the length of any other. The last that is decoded may not be the last that is shown. Where pictures
-// were encoded for all of that time, nothing is left to be held.
+// held is the bit stream filter that has the last picture of a copied rung last to the end of the video:
+// ffmpeg gives it the length of any other. The last that is decoded may not be the last that is shown. Where
+// pictures were encoded for all of that time, nothing is left to be held.
 func (f fileRun) held() string {
 	to := func(clock string) string {
 		return fmt.Sprintf("(%.6f/TB-%s+START%s)", f.job.Media().Duration, clock, clock)

@@ -52,9 +52,9 @@ const (
 	apart = 0.9
 )
 
-// ladder returns the rungs of v, largest first: the source's own size, up to 1080p, and the steps below it that
-// the quality has. wanted holds short edges instead: then there are those alone, those above the source are
-// dropped, and when none is left there is one rung of the source's own size.
+// ladder returns the rungs of v, largest first: the source's own size, up to 1080p, and the steps below it
+// that the quality has. wanted holds short edges instead: then there are those alone, those above the source
+// are dropped, and when none is left there is one rung of the source's own size.
 func ladder(v pipeline.VideoTrack, quality string, wanted []int) []rung {
 	if len(wanted) > 0 {
 		return chosen(v, wanted)
@@ -124,8 +124,8 @@ func newRung(v pipeline.VideoTrack, edge int) rung {
 
 func name(edge int) string { return strconv.Itoa(edge) + "p" }
 
-// ceiling is the cap of a rung in kbit/s: that of its step, and between two steps what lies between them by the
-// pixels of pictures of one shape.
+// ceiling is the cap of a rung in kbit/s: that of its step, and between two steps what lies between them by
+// the pixels of pictures of one shape.
 func ceiling(edge int) int {
 	for i, s := range steps {
 		if edge > s.short {

@@ -19,7 +19,8 @@ type Params struct {
 	// encoded (never).
 	Copy string `json:"copy,omitempty" enum:"auto,never" doc:"Whether standard H.264 stays as it is. Default auto"`
 	// MP4 names renditions to offer as progressive files too: "highest", or names such as "720p"; a rung of the
-	// source's own size is named after its short edge, as 600p. Names that the video has no rung of are left out.
+	// source's own size is named after its short edge, as 600p. Names that the video has no rung of are left
+	// out.
 	MP4 []string `json:"mp4,omitempty" minItems:"1" maxItems:"10" doc:"highest, or names of rungs such as 720p"`
 }
 

@@ -129,8 +129,8 @@ func (l *planner) cap() {
 	l.rungs = capped(l.media, l.rungs, float64(encoders))
 }
 
-// early reports whether the lowest rung of the first segment is a job of its own: unless a copied rung is what
-// plays first, or the video is hardly longer.
+// early reports whether the lowest rung of the first segment is a job of its own: unless a copied rung is
+// what plays first, or the video is hardly longer.
 func (l *planner) early(segment float64) bool {
 	return len(l.copied) == 0 && l.media.Duration > 1.5*segment
 }

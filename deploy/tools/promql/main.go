@@ -1,7 +1,7 @@
-// Command promql parses PromQL as Prometheus does. It reads a JSON list of expressions from standard input, and
-// writes what each uses: {"metrics": {name: labels that its matchers name}, "labels": those that results are grouped
-// or matched by}. It fails with the first expression that does not parse. It is a module of its own: the parser comes
-// with all that Prometheus needs.
+// Command promql parses PromQL as Prometheus does. It reads a JSON list of expressions from standard input,
+// and writes what each uses: {"metrics": {name: labels that its matchers name}, "labels": those that results
+// are grouped or matched by}. It fails with the first expression that does not parse. It is a module of its
+// own: the parser comes with all that Prometheus needs.
 package main
 
 import (

@@ -56,8 +56,9 @@ func StartGateway(t testing.TB) s3.Config {
 	}
 }
 
-// gateway is the path of the server's binary, built when the build cache has none: .ci/install has built it. That
-// takes a minute and a half on two cores that have nothing else to do, and has no time-out but the test's own.
+// gateway is the path of the server's binary, built when the build cache has none: .ci/install has built it.
+// That takes a minute and a half on two cores that have nothing else to do, and has no time-out but the
+// test's own.
 var gateway = sync.OnceValues(func() (string, error) {
 	tools, err := toolsDir()
 	if err != nil {

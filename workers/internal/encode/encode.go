@@ -36,7 +36,9 @@ type Step struct {
 // code (Fault). It says nothing of the output: verify it.
 func (s Step) Run(ctx context.Context, c ffmpeg.Command) error {
 	c.Threads = cmp.Or(c.Threads, s.Tools.Threads, Threads())
-	options := ffmpeg.RunOptions{Dir: s.Dir, Duration: seconds(s.Duration), Nice: s.Nice, Stdin: s.Stdin, Pulse: s.Pulse}
+	options := ffmpeg.RunOptions{
+		Dir: s.Dir, Duration: seconds(s.Duration), Nice: s.Nice, Stdin: s.Stdin, Pulse: s.Pulse,
+	}
 	if s.Progress != nil {
 		options.Progress = func(p ffmpeg.Progress) {
 			s.Progress(s.From+(s.To-s.From)*p.Fraction, p.Speed)

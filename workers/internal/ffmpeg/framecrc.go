@@ -32,9 +32,9 @@ func (d *decoded) add(at, end time.Duration) {
 	}
 }
 
-// SoundEnd decodes a track of in, which is a label such as "0:1", and returns when its sound ends: that of the
-// last half second or more that decodes without a hole, counted from where in begins; 0 when there is none.
-// What decodes by chance between bytes that mean nothing is shorter.
+// SoundEnd decodes a track of in, which is a label such as "0:1", and returns when its sound ends: that of
+// the last half second or more that decodes without a hole, counted from where in begins; 0 when there is
+// none. What decodes by chance between bytes that mean nothing is shorter.
 func (t Tools) SoundEnd(ctx context.Context, in Input, track string, o RunOptions) (time.Duration, error) {
 	streams, err := t.decode(ctx, Command{
 		Inputs: []Input{in}, Outputs: []Output{{Format: "framecrc", Maps: []string{track}}},

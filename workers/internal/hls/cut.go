@@ -71,7 +71,8 @@ func Cut(ctx context.Context, file, dir string, o Options) (manifest.Track, erro
 		return manifest.Track{}, fmt.Errorf("cut %s: %w", filepath.Base(file), err)
 	}
 	if len(c.track.Segments) == 0 {
-		return manifest.Track{}, pipeline.Fail(pipeline.CodeMalformed, "nothing was encoded: no frame of the source decodes")
+		return manifest.Track{}, pipeline.Fail(pipeline.CodeMalformed,
+			"nothing was encoded: no frame of the source decodes")
 	}
 	if n := len(o.Borders); n > 0 && len(c.track.Segments) != n {
 		return manifest.Track{}, pipeline.Fail(

@@ -12,13 +12,15 @@ const (
 	head = 1.8
 )
 
-// efficiency is how many times the bits of a codec H.264 takes for the same picture, where those are more: about
-// what comparisons of the encoders in use find. Of older codecs it takes fewer, which the encoder sees by itself.
+// efficiency is how many times the bits of a codec H.264 takes for the same picture, where those are more:
+// about what comparisons of the encoders in use find. Of older codecs it takes fewer, which the encoder sees
+// by itself.
 var efficiency = map[string]float64{"hevc": 2, "vp9": 2, "av1": 3, "vvc": 3}
 
-// Cap returns the highest rate in kbit/s of an output of size s: ceiling, or less where the source has few bits.
-// All of the output, made by that many encoders one after the other, has at most 1.3 times the source's bits for
-// its share of the pixels. What more could it show? No more than that is spent on noise that coding made.
+// Cap returns the highest rate in kbit/s of an output of size s: ceiling, or less where the source has few
+// bits. All of the output, made by that many encoders one after the other, has at most 1.3 times the source's
+// bits for its share of the pixels. What more could it show? No more than that is spent on noise that coding
+// made.
 func Cap(m pipeline.Media, s Size, ceiling int, encoders float64) int {
 	source, pixels := bits(m), float64(m.Video.Width*m.Video.Height)
 	if source <= 0 || pixels <= 0 || m.Duration <= 0 {
@@ -42,8 +44,8 @@ func bits(m pipeline.Media) float64 {
 	return rate
 }
 
-// besidesAudio is the rate in bits/s of all in the file that is no audio, as far as that says its rate; 0 when it
-// is not known.
+// besidesAudio is the rate in bits/s of all in the file that is no audio, as far as that says its rate; 0
+// when it is not known.
 func besidesAudio(m pipeline.Media) float64 {
 	if m.Duration <= 0 {
 		return 0

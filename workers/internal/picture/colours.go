@@ -40,7 +40,8 @@ func plainly(v pipeline.VideoTrack, s Size) string {
 // Primaries and transfer are said to be those of the outputs, so that zimg leaves them alone. The range is
 // what each frame says.
 func convert(v pipeline.VideoTrack, s Size) string {
-	to, yuv := append(as709(v), option("m", "709"), option("r", "limited")), ffmpeg.Node("format", flag("yuv420p"))
+	to := append(as709(v), option("m", "709"), option("r", "limited"))
+	yuv := ffmpeg.Node("format", flag("yuv420p"))
 	if matrix(v) == "bt709" || !shared(v.PixelFormat) {
 		return ffmpeg.Chain(zimg(s, to...), yuv)
 	}
@@ -63,7 +64,8 @@ func flatten(v pipeline.VideoTrack, s Size) string {
 // as709 says how v's YUV was made, and that primaries and transfer are to stay.
 func as709(v pipeline.VideoTrack) []ffmpeg.Option {
 	return []ffmpeg.Option{
-		option("min", zimgMatrix(v)), option("pin", "709"), option("tin", "709"), option("p", "709"), option("t", "709"),
+		option("min", zimgMatrix(v)), option("pin", "709"), option("tin", "709"), option("p", "709"),
+		option("t", "709"),
 	}
 }
 
@@ -130,8 +132,8 @@ func toneMap(v pipeline.VideoTrack, s Size) string {
 	)
 }
 
-// matrix names how the source's YUV was made, in ffmpeg's words; of RGB it is not asked. Untagged video is BT.709
-// when HD and BT.601 below, as every player assumes.
+// matrix names how the source's YUV was made, in ffmpeg's words; of RGB it is not asked. Untagged video is
+// BT.709 when HD and BT.601 below, as every player assumes.
 func matrix(v pipeline.VideoTrack) string {
 	switch v.Matrix {
 	case "bt709", "fcc", "smpte240m", "ycgco":

@@ -6,8 +6,8 @@
 //
 //  1. Rate: the constant frame rate of the outputs.
 //  2. Size: the size of an output by its short edge, never larger than the source.
-//  3. Nodes: the filter chain from decoded frames to those. It takes frames whose size, pixels' shape or pixel
-//     format change in mid-stream: parts of another shape stand between bars, and no frame is lost.
+//  3. Nodes: the filter chain from decoded frames to those. It takes frames whose size, pixels' shape or
+//     pixel format change in mid-stream: parts of another shape stand between bars, and no frame is lost.
 //  4. Grid: which frames of the absolute grid at a Rate a chunk has, and Form: what they look like.
 //  5. Source and SourceFrom: how the file is opened, at its start or for a chunk; a VP8 or VP9 with alpha
 //     needs another decoder than ffmpeg's own.
@@ -15,10 +15,10 @@
 //
 // The origin of time is ffmpeg's: the earliest start of the file's streams is 0, for picture and sound
 // alike. A picture that starts later is preceded by copies of its first frame, a sound by silence (the audio
-// worker), so both keep their distance. Both end with the longest of them: the picture with copies of its last
-// frame, the sound with silence.
+// worker), so both keep their distance. Both end with the longest of them: the picture with copies of its
+// last frame, the sound with silence.
 //
-// Each colour is within 1 of its exact conversion to BT.709, and grey has no colour at all. Differences between
-// the BT.601 and BT.709 primaries are left alone: only matrix and range are converted. Of a stream that changes
-// its matrix or its untagged range on the way, the first is taken for all.
+// Each colour is within 1 of its exact conversion to BT.709, and grey has no colour at all. Differences
+// between the BT.601 and BT.709 primaries are left alone: only matrix and range are converted. Of a stream
+// that changes its matrix or its untagged range on the way, the first is taken for all.
 package picture

@@ -29,8 +29,8 @@ var standards = []Rate{
 }
 
 // NewRate returns a rate that a player can show near num/den: a plain fraction as it is, else the standard
-// rate within 0.2%, else thousandths; at least 1. One above MaxFacts is halved until it is not. An unknown rate
-// becomes 25.
+// rate within 0.2%, else thousandths; at least 1. One above MaxFacts is halved until it is not. An unknown
+// rate becomes 25.
 func NewRate(num, den int64) Rate {
 	if num <= 0 || den <= 0 {
 		return Rate{defaultRate, 1}

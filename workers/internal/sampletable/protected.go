@@ -14,12 +14,12 @@ type Protected struct {
 	Scheme string // how, such as cenc and cbcs; empty when that is not told
 }
 
-// protectedEntries are the sample descriptions of encrypted pictures and sounds (8.12, ISO/IEC 23001-7), and those
-// of FairPlay.
+// protectedEntries are the sample descriptions of encrypted pictures and sounds (8.12, ISO/IEC 23001-7), and
+// those of FairPlay.
 var protectedEntries = []string{"encv", "enca", "drmi", "drms"}
 
-// FindProtected returns the tracks of a file of so many bytes of which a sample description, be it the first or a
-// later one, says that they are encrypted. The samples may lie in movie fragments.
+// FindProtected returns the tracks of a file of so many bytes of which a sample description, be it the first
+// or a later one, says that they are encrypted. The samples may lie in movie fragments.
 func FindProtected(r io.ReaderAt, size int64) ([]Protected, error) {
 	moov, err := findMoov(r, size)
 	if err != nil {
@@ -80,8 +80,8 @@ func inside(b box, path ...string) (box, bool) {
 	return b, true
 }
 
-// scheme finds schm (8.12.5) wherever in the entry it lies: how long the fields before the boxes are depends on
-// the codec.
+// scheme finds schm (8.12.5) wherever in the entry it lies: how long the fields before the boxes are depends
+// on the codec.
 func scheme(entry box) string {
 	_, behind, found := bytes.Cut(entry.inside, []byte("schm"))
 	if !found || len(behind) < 8 {

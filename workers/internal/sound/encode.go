@@ -13,8 +13,8 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 )
 
-// Samples is the input that Encode gives to ffmpeg: 32-bit float samples of the track's rate and channels, the first of
-// them at time 0.
+// Samples is the input that Encode gives to ffmpeg: 32-bit float samples of the track's rate and channels,
+// the first of them at time 0.
 func (t Track) Samples() ffmpeg.Input {
 	return ffmpeg.Input{Pipe: true, Demuxer: "f32le", Trusted: true, Options: []ffmpeg.Option{
 		option("ar", itoa(t.Rate)), option("ac", itoa(t.Channels)),
@@ -25,8 +25,8 @@ func (t Track) Samples() ffmpeg.Input {
 func AAC() []ffmpeg.Option { return aac("twoloop") }
 
 // SteadyAAC are those of the search that is nearer to the peaks of what it encodes, for a mix that AAC brings
-// above MaxPeak: tones with noise come out up to 5 dB higher there. It is no choice for all, since it takes up
-// to 1.4 dB from tones of full level.
+// above MaxPeak: tones with noise come out up to 5 dB higher there. It is no choice for all, since it takes
+// up to 1.4 dB from tones of full level.
 func SteadyAAC() []ffmpeg.Option { return aac("fast") }
 
 func aac(search string) []ffmpeg.Option {
@@ -96,7 +96,7 @@ func (t Track) play(ctx context.Context, w io.Writer, pulse *ffmpeg.Pulse) (*tim
 	decoded.CloseWithError(errEnough)
 	if errors.Is(err, errEnough) || errors.Is(err, syscall.EPIPE) {
 		stop()
-		<-done
+		<-done //nolint:errcheck // it was stopped
 		return line, nil
 	}
 	if err != nil {

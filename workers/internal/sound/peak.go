@@ -8,8 +8,8 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 )
 
-// MaxPeak is the highest true peak, as a share of full scale, that a mix of more than two channels has when it
-// is heard: -1 dBFS.
+// MaxPeak is the highest true peak, as a share of full scale, that a mix of more than two channels has when
+// it is heard: -1 dBFS.
 var MaxPeak = math.Pow(10, -1.0/20)
 
 // Mix reports a track of more than two channels.

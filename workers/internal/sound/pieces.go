@@ -14,7 +14,8 @@ import (
 const maxPiece = 64 << 20
 
 // eachPiece calls f for the samples of each frame in the fragmented movie of one track that ffmpeg writes, in
-// order, with their time in samples. data is good until f returns. Source of the boxes: ISO/IEC 14496-12, 8.8.
+// order, with their time in samples. data is good until f returns. Source of the boxes: ISO/IEC 14496-12,
+// 8.8.
 func eachPiece(in io.Reader, f func(at int64, data []byte) error) error {
 	r := bufio.NewReaderSize(in, 64<<10)
 	var data []byte

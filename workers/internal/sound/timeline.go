@@ -39,7 +39,9 @@ type timeline struct {
 
 // timeline returns that of the track, which writes to w.
 func (t Track) timeline(w io.Writer) *timeline {
-	l := &timeline{channels: t.Channels, offset: t.offset, apart: int64(tolerance * float64(t.Rate)), last: math.MaxInt64}
+	l := &timeline{
+		channels: t.Channels, offset: t.offset, apart: int64(tolerance * float64(t.Rate)), last: math.MaxInt64,
+	}
 	out := &writer{w: w, channels: t.Channels, at: t.First, end: t.End}
 	l.limit = newLimiter(t.Rate, t.Channels, t.Source.Channels > 2, out.write)
 	l.start = max(0, t.First-int64(l.limit.memory()))

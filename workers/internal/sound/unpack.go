@@ -10,8 +10,8 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 )
 
-// Packed reports a track whose packets may hold many frames, of which ffmpeg decodes the first one only: AMR in
-// MP4 and 3GP. It is read from its start.
+// Packed reports a track whose packets may hold many frames, of which ffmpeg decodes the first one only: AMR
+// in MP4 and 3GP. It is read from its start.
 func Packed(container, codec string) bool {
 	return container == "mov" && slices.Contains([]string{"amr_nb", "amr_wb"}, codec)
 }
