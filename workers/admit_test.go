@@ -90,7 +90,9 @@ func TestScratchIsWaitedFor(t *testing.T) {
 	r.enqueue(large("b"))
 	r.done("next", "next", "return")
 	r.lastOf("b", "")
-	if got, want := l.Stats()["test"], (workers.Counts{Running: 1, Started: 1, Waited: 1}); got != want {
+	got, want := l.Stats()["test"], workers.Counts{Running: 1, Started: 1, Waited: 1}
+	got.Busy = 0 // the slot that gave b back may hold it for a moment more
+	if got != want {
 		t.Errorf("counts %+v, want %+v", got, want)
 	}
 	close(release)

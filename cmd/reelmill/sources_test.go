@@ -224,10 +224,15 @@ func firstPresentation(t *testing.T, initURL, segmentURL string) int64 {
 			earliest = min(earliest, s.PresentationTime())
 		}
 	}
-	if edits := file.Init.Moov.Trak.Edts; edits != nil && len(edits.Elst) > 0 && len(edits.Elst[0].Entries) > 0 {
-		earliest -= edits.Elst[0].Entries[0].MediaTime
+	return earliest - advance(file.Init)
+}
+
+// advance is by how many ticks the edit list of an init section shows everything earlier.
+func advance(init *mp4.InitSegment) int64 {
+	if edits := init.Moov.Trak.Edts; edits != nil && len(edits.Elst) > 0 && len(edits.Elst[0].Entries) > 0 {
+		return edits.Elst[0].Entries[0].MediaTime
 	}
-	return earliest
+	return 0
 }
 
 // moments returns the first two numbers that a detecting filter prints in the form of pattern.

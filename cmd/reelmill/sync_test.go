@@ -64,7 +64,7 @@ func (r rendition) timeline(t *testing.T) span {
 					t.Errorf("%s %s: a sample at %d, the one before it ends at %d", r.name, line, sample.DecodeTime, next)
 				}
 				next = sample.DecodeTime + uint64(sample.Dur)
-				at := sample.PresentationTime()
+				at := sample.PresentationTime() - advance(file.Init)
 				shown = append(shown, at)
 				s.start = min(s.start, float64(at)/scale)
 				s.end = max(s.end, float64(at+int64(sample.Dur))/scale)
@@ -199,15 +199,15 @@ func checkSync(t *testing.T, source, base string, end pipeline.VideoView) string
 		moved = max(moved, 0.5/v.FrameRate())
 	}
 	for i, r := range rungs {
-		r.checkSpan(t, end.Filename, ends, ends)
-		if i == min(1, len(rungs)-1) || i == len(rungs)-1 { // the largest, which is listed second, and the smallest
+		r.checkSpan(t, end.Filename, ends, max(ends, end.Media.Duration)) // the last frame is held
+		if i == min(1, len(rungs)-1) || i == len(rungs)-1 {               // the largest, which is listed second, and the smallest
 			late(r, picturesLate(original, pictures(t, r.base+"index.m3u8", "0:v:0")), moved)
 		}
 	}
 	for i, r := range sounds {
 		original := sound(t, source, "0:"+strconv.Itoa(end.Media.Audio[i].Stream))
 		own := float64(len(original)) / soundRate
-		r.checkSpan(t, end.Filename, own, max(own, ends)) // silence follows until the picture ends
+		r.checkSpan(t, end.Filename, own, max(own, ends, end.Media.Duration)) // silence follows until the video ends
 		late(r, soundLate(original, sound(t, r.base+"index.m3u8", "0:a:0")), inSync)
 	}
 	return strings.Join(said, ", ")
