@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/manifest"
 	"github.com/reelmill/reelmill/workers/internal/picture"
 )
 
@@ -106,6 +107,9 @@ func standardGroups(v pipeline.VideoTrack, m pipeline.Media) string {
 	case len(g.Borders) == 0:
 		return "no segment can begin at its keyframes"
 	case longestSegment(g.Borders, m.PictureEnd()) > longestGroup:
+		if g.Longest+manifest.SegmentSeconds <= longestGroup { // there are keyframes enough
+			return "its keyframes lie between the frames of the other rungs"
+		}
 		longest := longestSegment(g.Borders, m.PictureEnd())
 		return fmt.Sprintf("segments that begin at its keyframes are up to %.1f s long", longest)
 	case longestSegment(g.Borders, m.Duration) > longestGroup:

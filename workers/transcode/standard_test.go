@@ -60,7 +60,10 @@ func TestStandard(t *testing.T) {
 		"its keyframes are up to 12.1 s apart":               func(m *pipeline.Media) { m.Video.Groups.Longest = 12.1 },
 		"no segment can begin at its keyframes":              func(m *pipeline.Media) { m.Video.Groups.Borders = nil },
 		"segments that begin at its keyframes are up to 12.5 s long": func(m *pipeline.Media) {
-			m.Video.Groups.Borders = []float64{0, 7, 19.5, 28, 37, 46, 55}
+			m.Video.Groups.Borders, m.Video.Groups.Longest = []float64{0, 7, 19.5, 28, 37, 46, 55}, 9
+		},
+		"its keyframes lie between the frames of the other rungs": func(m *pipeline.Media) {
+			m.Video.Groups.Borders, m.Video.Groups.Longest = []float64{0}, 2
 		},
 		"the picture ends 7.0 s before the sound: held so long, its last segment lasts 13.0 s": func(m *pipeline.Media) {
 			m.Duration, m.Video.End = 67, 60
