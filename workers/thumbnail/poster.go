@@ -22,10 +22,10 @@ const (
 )
 
 // keyTimes are where key frames are looked for, in shares of the picture's own length; exactTimes are tried
-// one by one when those will not do, the start of the video last.
+// one by one when those will not do: on to the end, before that, and the start of the video last.
 var (
 	keyTimes   = []float64{0.25, 0.40, 0.18}
-	exactTimes = []float64{0.25, 0.40, 0.18, 0}
+	exactTimes = []float64{0.25, 0.40, 0.18, 0.55, 0.70, 0.85, 0.95, 0.10, 0}
 )
 
 // posterScratch is how many bytes of scratch a poster takes.
@@ -111,7 +111,7 @@ func (r run) pick(ctx context.Context) (candidate, error) {
 			return best, nil
 		}
 	}
-	if best.img == nil {
+	if best.img == nil || spare.score > best.score {
 		best = spare
 	}
 	if best.img == nil {
@@ -208,7 +208,7 @@ func read(file string) (candidate, error) {
 
 // Limits of sharpness.
 const (
-	blackLevel = 24  // mean luma, of 255, below which a picture counts as black
+	blackLevel = 32  // mean luma, of 255, below which a picture counts as black
 	compareAt  = 480 // pixels: the width at which pictures are compared
 )
 

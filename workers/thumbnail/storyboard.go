@@ -29,10 +29,11 @@ const (
 	maxCellWidth = 480 // of a very wide picture, whose cells are lower then
 	maxCells     = 100
 	columns      = 10
-	minInterval  = 1.0 // seconds
-	keyInterval  = 5.0 // seconds; from here on key frames are near enough
-	keyShare     = 1.5 // of the interval; no farther apart, they are near enough, too
-	maxDrift     = 3.0 // seconds between key frames; in 10 the sky of a trailer became blotchy
+	minInterval  = 1.0  // seconds
+	keyShare     = 1.01 // of the interval: key frames no farther apart are near enough
+	keyInterval  = 5.0  // seconds; from here on those of unknown places are, and
+	longShare    = 2.0  // of the interval: those no farther apart
+	maxDrift     = 3.0  // seconds between key frames; in 10 the sky of a trailer became blotchy
 )
 
 // board is a storyboard, planned. It is the JSON, too.
@@ -147,16 +148,18 @@ func (r run) storyboard(ctx context.Context) ([]pipeline.Output, error) {
 	return outputs, nil
 }
 
-// cells writes one picture for each tile, the first of them at least.
+// cells writes one picture for each tile, the first of them at least. Key frames that end early are not where
+// the index has them, or not known: then all frames are decoded.
 func (r run) cells(ctx context.Context, b board) error {
 	options := skip(r.media.Video, b.Interval)
 	if err := r.decode(ctx, b, options); err != nil {
 		return err
 	}
-	if r.exists(cell(1)) {
+	last := max(1, int(r.media.PictureEnd()/b.Interval-longShare))
+	if r.exists(cell(min(last, len(b.Tiles)))) || len(options) == 0 && r.exists(cell(1)) {
 		return nil
 	}
-	if len(options) > 0 { // of such frames there were none
+	if len(options) > 0 { // there were none of such frames, or they end early
 		if err := r.decode(ctx, b, nil); err != nil || r.exists(cell(1)) {
 			return err
 		}
@@ -169,12 +172,15 @@ func (r run) cells(ctx context.Context, b board) error {
 // misses in so small a picture as long as the error does not pass from frame to frame for long.
 func skip(v pipeline.VideoTrack, interval float64) []ffmpeg.Option {
 	option := func(key, value string) ffmpeg.Option { return ffmpeg.Option{Key: key, Value: value} }
-	longest := math.Inf(1)
+	longest, share := math.Inf(1), keyShare
 	if v.Groups != nil {
 		longest = v.Groups.Longest
 	}
+	if interval >= keyInterval {
+		share = longShare
+	}
 	var o []ffmpeg.Option
-	keys := interval >= keyInterval || longest <= keyShare*interval
+	keys := longest <= share*interval || v.Groups == nil && interval >= keyInterval
 	if keys {
 		o = append(o, option("skip_frame", "nokey"))
 	} else {
@@ -194,14 +200,21 @@ func needed(v pipeline.VideoTrack) []ffmpeg.Option {
 	return []ffmpeg.Option{{Key: "skip_frame", Value: "noref"}}
 }
 
-// decode writes the picture in the middle of each tile's interval. The fps filter rounds to the nearest slot
-// and keeps the last frame of each; the constant rate at the encoder fills slots before the first frame. Both
-// would be lost by a start time at the filter, which begins anew whenever the source changes its size.
+// decode writes the picture in the middle of each tile's interval. Times move by half an interval, so that
+// the fps filter, which keeps the last frame of each slot, counts whole slots: rounding to the nearest one,
+// it would drop the last frame of the video unless that reaches into the next slot. The constant rate at the
+// encoder fills slots before the first frame. Both would be lost by a start time at the filter, which begins
+// anew whenever the source changes its size.
 func (r run) decode(ctx context.Context, b board, options []ffmpeg.Option) error {
 	in := picture.Source(r.input, r.media)
 	in.Options = append(in.Options, options...)
 	rate := strconv.FormatFloat(1/b.Interval, 'f', 9, 64)
-	chain := ffmpeg.Chain(ffmpeg.Node("fps", ffmpeg.Option{Key: "fps", Value: rate}), r.tileFilter(b))
+	option := func(key, value string) ffmpeg.Option { return ffmpeg.Option{Key: key, Value: value} }
+	chain := ffmpeg.Chain(
+		ffmpeg.Node("setpts", option("expr", fmt.Sprintf("PTS+%.6f/TB", b.Interval/2))),
+		ffmpeg.Node("fps", option("fps", rate), option("round", "down"), option("eof_action", "pass")),
+		r.tileFilter(b),
+	)
 	step := encode.Step{
 		Tools: r.worker.tools, Dir: r.job.Dir, Duration: r.media.Duration, Progress: r.job.Progress, To: 0.9,
 		Nice: r.job.Nice(),

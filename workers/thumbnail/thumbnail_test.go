@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -101,12 +102,15 @@ func TestSkip(t *testing.T) {
 		interval float64
 		want     string
 	}{
-		{"dense keyframes", "h264", groups(1.5), 1, "nokey all"},
+		{"dense keyframes", "h264", groups(1.001), 1, "nokey all"},
+		{"less dense keyframes", "h264", groups(1.2), 1, "noref all"},
 		{"short groups", "h264", groups(2), 1, "noref all"},
 		{"long groups", "h264", groups(10), 1, "noref"},
 		{"unknown groups", "hevc", nil, 4.9, "noref"},
 		{"a long video", "hevc", nil, 5, "nokey all"},
 		{"a long video", "vp9", nil, 36, "nokey"},
+		{"a long video", "h264", groups(10), 6, "nokey all"},
+		{"a long video of few keyframes", "h264", groups(100), 36, "noref"},
 		{"no such frames", "vp9", groups(5), 1, ""},
 		{"no smoothing", "mpeg2video", groups(2), 1, "noref"},
 	} {
@@ -177,6 +181,24 @@ func TestPosterIsNotBlack(t *testing.T) {
 	}
 }
 
+// TestPosterOfTheWholeLength: what a film shows late is its poster when all before that is black.
+func TestPosterOfTheWholeLength(t *testing.T) {
+	for _, until := range []string{"3.6", "6.4"} {
+		for name, keyint := range map[string]string{"dense": "5", "one": "1000"} {
+			source := workertest.Clip(t, "a.mp4", slices.Concat(workertest.Pattern("64x64", "10", "8"), []string{"-vf",
+				"drawbox=c=black:t=fill:enable='lt(t," + until + ")'", "-g", keyint, "-sc_threshold", "0"}, x264)...)
+			m := media(64, 64, 10, 8)
+			if name == "dense" {
+				m.Video.Groups = &pipeline.Groups{Closed: true, Longest: 0.5, Average: 0.5}
+			}
+			img, err := imaging.Open(filepath.Join(video(t, source, m), "thumbnail.jpg"))
+			if err != nil || sharpness(img) < 1 {
+				t.Errorf("black until %s s, keyframes %s: the poster is black, %v", until, name, err)
+			}
+		}
+	}
+}
+
 func video(t *testing.T, source string, m pipeline.Media) string {
 	t.Helper()
 	store := workertest.NewStore(t)
@@ -243,6 +265,11 @@ func TestSharpness(t *testing.T) {
 			checks.Set(i%64, i/64, color.Black)
 		}
 	}
+	if dim := sharpness(imaging.AdjustFunc(checks, func(c color.NRGBA) color.NRGBA {
+		return color.NRGBA{R: c.R / 5, G: c.G / 5, B: c.B / 5, A: c.A}
+	})); dim >= 1 {
+		t.Errorf("a picture of mean luma 25.5 has %g, want that of a black one", dim)
+	}
 	blurred := imaging.Blur(checks, 2)
 	black := imaging.New(64, 64, color.Black)
 	if a, b, c := sharpness(checks), sharpness(blurred), sharpness(black); !(a > b && b >= c && c == 0) {
@@ -301,6 +328,44 @@ func TestTimesOfCells(t *testing.T) {
 		}
 		if got != c.want {
 			t.Errorf("%s: cells %s, want %s", c.container, got, c.want)
+		}
+	}
+}
+
+// TestCellsShowTheirTimes: each cell, the last ones too, shows what is on at its time, as the brightness tells.
+func TestCellsShowTheirTimes(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		keyint string
+		groups *pipeline.Groups
+		before float64 // seconds: how long before the middle of its interval a cell's frame may be
+		end    string  // of the video, in seconds
+	}{
+		{"keyframes each 2 s", "20", &pipeline.Groups{Longest: 2, Average: 2}, 0.2, "9"},
+		{"keyframes each 1.2 s", "12", &pipeline.Groups{Longest: 1.2, Average: 1.2}, 0.2, "9"},
+		{"keyframes each second", "10", &pipeline.Groups{Longest: 1, Average: 1}, 1, "9"},
+		{"keyframes each 0.8 s", "8", &pipeline.Groups{Longest: 0.8, Average: 0.8}, 0.8, "9"},
+		{"a last keyframe that ends within its slot", "6", &pipeline.Groups{Longest: 0.6, Average: 0.6}, 0.6, "8.3"},
+		{"an index that lies of keyframes each 2 s", "20", &pipeline.Groups{Longest: 0.5, Average: 0.5}, 2, "9"},
+	} {
+		source := workertest.Clip(t, "a.mp4", slices.Concat([]string{"-f", "lavfi", "-i",
+			"color=black:s=64x64:r=10:d=" + c.end + ",geq=lum='16+24*T':cb=128:cr=128", "-g", c.keyint, "-sc_threshold", "0"}, x264)...)
+		end, err := strconv.ParseFloat(c.end, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := media(64, 64, 10, end)
+		m.Video.Groups = c.groups
+		sheet, err := imaging.Open(filepath.Join(video(t, source, m), "storyboard.jpg"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 9 {
+			grey, _, _, _ := sheet.At(i*160+80, 80).RGBA()
+			at, middle := float64(grey>>8)/255*219/24, float64(i)+0.5
+			if at > middle+0.1 || at < min(middle, end)-c.before-0.1 {
+				t.Errorf("%s: cell %d shows %.2f s", c.name, i, at)
+			}
 		}
 	}
 }
