@@ -55,6 +55,9 @@ func TestEveryOutputIsAsLongAsTheVideo(t *testing.T) {
 		{"the audio ends somewhat before a copied picture", "a.mp4", slices.Concat(red2blue("10", "8"), workertest.Tone("7.6"), plain), 8, true},
 		{"a copied picture ends somewhat before the audio", "a.mp4", slices.Concat(red2blue("10", "8"), workertest.Tone("8.4"), plain), 8.4, true},
 		{"a copied picture ends long before the audio", "a.mp4", slices.Concat(red2blue("10", "8"), workertest.Tone("13"), plain), 13, true},
+		{"a copied picture whose last frame lasts by itself", "a.mp4", []string{"-i", workertest.Clip(t, "a.mp4",
+			slices.Concat(red2blue("10", "2"), workertest.Tone("7.9"), plain, []string{"-bf", "0"})...), "-c", "copy", "-bsf:v",
+			"setts=pts=PTS:dts=DTS:duration='if(eq(NEXT_DTS,NOPTS),6/TB,DURATION)'"}, 7.9, true},
 		{"a picture that cannot be copied so long", "a.mp4", slices.Concat(red2blue("10", "8"), workertest.Tone("18"), plain), 18, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {

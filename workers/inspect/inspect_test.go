@@ -96,6 +96,8 @@ func TestRefuses(t *testing.T) {
 		{"pixels", good, Limits{Long: 300}, pipeline.CodeLimits},
 		{"frames a second", good, Limits{FrameRate: 9}, pipeline.CodeLimits},
 		{"streams", good, Limits{Streams: 1}, pipeline.CodeLimits},
+		{"a picture that begins too late to be found", workertest.Clip(t, "a.ts", args(workertest.Tone("20"), []string{"-itsoffset", "18",
+			"-f", "lavfi", "-i", "testsrc2=s=64x64:r=5:d=2", "-fps_mode", "passthrough", "-c:a", "mp2"}, x264)...), Limits{}, pipeline.CodeMalformed},
 		{"bits a second", good, Limits{MaxBitrate: 1000}, pipeline.CodeLimits},
 		{"channels", workertest.Clip(t, "a.mkv", args(workertest.Pattern("64x64", "5", "1"),
 			[]string{"-f", "lavfi", "-i", "anullsrc=cl=24c:d=1", "-c:a", "pcm_s16le", "-t", "1"}, x264)...), Limits{}, pipeline.CodeLimits},

@@ -66,6 +66,8 @@ func (l Limits) checkVideo(s ffmpeg.Stream) error {
 	long, short := max(s.Width, s.Height), min(s.Width, s.Height)
 	sar := sampleRatio(s)
 	switch {
+	case short <= 0: // the size stands in the pictures, and none was found where a reader looks for one
+		return pipeline.Fail(pipeline.CodeMalformed, "no picture is found near the start of the file")
 	case long > l.Long || short > l.Short:
 		return pipeline.Fail(pipeline.CodeLimits, "%dx%d pixels, at most %dx%d are accepted",
 			s.Width, s.Height, l.Long, l.Short)

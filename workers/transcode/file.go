@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"time"
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/manifest"
@@ -64,7 +63,7 @@ func (f fileRun) make(ctx context.Context) (pipeline.Result, error) {
 		return pipeline.Result{}, err
 	}
 	e := encode.Expect(f.job.Media())
-	e.Hold = time.Duration((f.job.Media().Duration - f.job.Media().PictureEnd()) * float64(time.Second))
+	e.FrameRate = f.rung.Rate.Float()
 	e.Width, e.Height, e.VideoCodec, e.HasVideo = f.rung.Size.Width, f.rung.Size.Height, "h264", ffmpeg.Present
 	if sound != nil {
 		e.HasAudio, e.AudioCodec = ffmpeg.Present, "aac"

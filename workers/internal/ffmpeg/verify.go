@@ -23,8 +23,9 @@ const (
 type Expect struct {
 	// Duration is the planned length; Tolerance how far off it may be. Default max(0.5 s, 2% of Duration).
 	Duration, Tolerance time.Duration
-	// Hold is for how long before its end the picture has no frame but the last, which is held.
-	Hold                   time.Duration
+	// FrameRate is that of the picture, in frames/s. What is not filled by that many frames is taken for the
+	// time for which the last one is held.
+	FrameRate              float64
 	Width, Height          int      // of every video stream, before SAR
 	VideoCodec, AudioCodec string   // ffprobe names, such as "h264" and "aac", of every such stream
 	HasVideo, HasAudio     Presence // attached pictures are no video
@@ -191,7 +192,7 @@ type window struct {
 func (e Expect) windows(path string, r ProbeResult, s Stream) []window {
 	end := streamEnd(r, s)
 	if s.CodecType == "video" {
-		end = max(time.Millisecond, end-max(0, e.Hold))
+		end = max(time.Millisecond, end-e.held(s))
 	}
 	in := Input{Path: path, Demuxer: e.Demuxer}
 	if e.FullDecode || end <= headWindow+tailWindow {
@@ -201,6 +202,14 @@ func (e Expect) windows(path string, r ProbeResult, s Stream) []window {
 	head.Limit = headWindow
 	tail.Seek = end - tailWindow
 	return []window{{head, s, "head", headWindow}, {tail, s, "tail", tailWindow}}
+}
+
+// held is for how long the last frame of s may be held, at most.
+func (e Expect) held(s Stream) time.Duration {
+	if e.FrameRate <= 0 || s.NbFrames <= 0 {
+		return 0
+	}
+	return max(0, time.Duration((s.Duration-float64(s.NbFrames)/e.FrameRate)*float64(time.Second)))
 }
 
 // streamEnd is where a stream claims to end, counted from the start of the file.

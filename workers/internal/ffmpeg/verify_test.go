@@ -89,6 +89,21 @@ func TestVerifyFileBlamesTheRightOne(t *testing.T) {
 	wantCheck(t, err, "frames")
 }
 
+// TestVerifyFileOfAHeldFrame: frames are wanted up to the last, however long that is held, and no farther.
+func TestVerifyFileOfAHeldFrame(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.mp4")
+	plain := filepath.Join(t.TempDir(), "a.mp4")
+	generate(t, "-f", "lavfi", "-i", "testsrc2=s=64x64:r=10:d=8", "-c:v", "libx264", "-bf", "0", plain)
+	generate(t, "-i", plain, "-c", "copy", "-movflags", "+faststart",
+		"-bsf:v", "setts=pts=PTS:dts=DTS:duration='if(eq(NEXT_DTS,NOPTS),6/TB,DURATION)'", path)
+	e := Expect{Duration: 13900 * time.Millisecond, FrameRate: 10, HasVideo: Present}
+	_, err := Tools{}.VerifyFile(testContext(t), path, e)
+	wantCheck(t, err, "")
+	blank(t, path, 0.85, 0.95)
+	_, err = Tools{}.VerifyFile(testContext(t), path, e)
+	wantCheck(t, err, "decode|frames")
+}
+
 func TestVerifyFileAudioOnly(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.m4a")
 	generate(t, "-f", "lavfi", "-i", "sine=d=7", "-movflags", "+faststart", path)
