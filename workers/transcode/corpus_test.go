@@ -3,7 +3,6 @@ package transcode
 import (
 	"encoding/json"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -19,14 +18,7 @@ func TestCopiesOfCorpus(t *testing.T) {
 	if *corpus == "" {
 		return // see PERFORMANCE.md
 	}
-	text, err := os.ReadFile(*facts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var found map[string]pipeline.Media
-	if err := json.Unmarshal(text, &found); err != nil {
-		t.Fatal(err)
-	}
+	found := corpusFacts(t)
 	copied, usual := 0, 0
 	for _, name := range slices.Sorted(maps.Keys(found)) {
 		m := found[name]

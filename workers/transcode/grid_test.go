@@ -241,19 +241,25 @@ func TestGridOfLatePicture(t *testing.T) {
 	}
 }
 
+// corpusFacts reads the media facts of -facts, by the name of the video.
+func corpusFacts(t *testing.T) (found map[string]pipeline.Media) {
+	t.Helper()
+	text, err := os.ReadFile(*facts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &found); err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
 // TestGridOfCorpus runs over the videos of -corpus, whose facts are those of -facts.
 func TestGridOfCorpus(t *testing.T) {
 	if *corpus == "" {
 		return // see PERFORMANCE.md
 	}
-	text, err := os.ReadFile(*facts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var found map[string]pipeline.Media
-	if err := json.Unmarshal(text, &found); err != nil {
-		t.Fatal(err)
-	}
+	found := corpusFacts(t)
 	for _, name := range slices.Sorted(maps.Keys(found)) {
 		t.Run(name, func(t *testing.T) { checkGrid(t, filepath.Join(*corpus, name), found[name], Params{}) })
 	}
