@@ -69,12 +69,12 @@ func (v *Video) openJobs() []openJob {
 	return open
 }
 
-// openNotify returns the notify job when it may run or be about to.
-func (v *Video) openNotify() ([]openJob, error) {
+// openNotify returns the notify job when it may run or be about to. public is Coordinator.PublicURL.
+func (v *Video) openNotify(public string) ([]openJob, error) {
 	if v.Finished.Sequence == 0 || v.Upload.Webhook == nil || v.Notify.State.Terminal() {
 		return nil, nil
 	}
-	j, err := v.notification()
+	j, err := v.notification(public)
 	return []openJob{{j, v.Notify.Last}}, err
 }
 

@@ -1,6 +1,7 @@
 package pipeline_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -234,6 +235,33 @@ func TestWebhookJob(t *testing.T) {
 	w.want()
 	if w.finish().Notify {
 		t.Fatal("a webhook is owed to nobody")
+	}
+}
+
+// The URLs of a webhook are made with its task: no event names a host.
+func TestWebhookTellsWhereTheVideoPlays(t *testing.T) {
+	for public, want := range map[string]string{
+		"https://v.example": "https://v.example/play/vid_01/m.m3u8", "": "/play/vid_01/m.m3u8",
+	} {
+		p := planner{"a": {{}}}
+		w := newWorld(t, p)
+		w.coord.PublicURL = public
+		w.accept(uploadOf(p.pipeline()))
+		w.run("inspect", accepted())
+		w.run("a", manifest("m.m3u8"))
+		task, _ := w.tasks.take("notify")
+		var told pipeline.Delivery
+		if err := json.Unmarshal(task.Job.Part, &told); err != nil {
+			t.Fatal(err)
+		}
+		if got := told.Body.Data.PlayURL; got != want {
+			t.Errorf("public URL %q: %q", public, got)
+		}
+		for _, e := range w.log.events {
+			if bytes.Contains(e.Data, []byte("v.example")) {
+				t.Errorf("%s names the host: %s", e.Type, e.Data)
+			}
+		}
 	}
 }
 

@@ -65,7 +65,7 @@ func (c *Coordinator) forget(ctx context.Context, v *Video) error {
 // What never had an event needs none now: whoever begins it after all is told by video.deleted that nobody
 // wants it. So the deletion of a long film takes little room of a log that is nearly full.
 func (c *Coordinator) cancelDeleted(ctx context.Context, v *Video) error {
-	open, err := v.openNotify()
+	open, err := v.openNotify(c.PublicURL)
 	if err != nil {
 		return err
 	}

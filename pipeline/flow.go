@@ -70,6 +70,9 @@ type Coordinator struct {
 	// unknown, as when Slots is nil. It is asked for every event, so it must answer from memory. It may answer
 	// differently each time: it only says how many jobs of a video are enqueued ahead (fanout.go).
 	Slots func(worker string) int
+	// PublicURL is where people reach the server, such as https://video.example.org, for the URLs in webhooks.
+	// Empty: webhooks have paths.
+	PublicURL string
 }
 
 // Handle does all that is missing for the video that e belongs to. The event only says that there may be

@@ -39,19 +39,21 @@ func (c *Coordinator) notify(ctx context.Context, v *Video) error {
 	if v.Finished.Sequence == 0 || v.Upload.Webhook == nil || !v.Notify.fresh() {
 		return nil
 	}
-	job, err := v.notification()
+	job, err := v.notification(c.PublicURL)
 	if err != nil {
 		return err
 	}
 	return c.Tasks.Enqueue(ctx, v.task(job, v.Notify.Last, v.Finished))
 }
 
-// notification returns the job that tells of the video's end.
-func (v *Video) notification() (Job, error) {
+// notification returns the job that tells of the video's end. Its body has URLs below public, for the task of
+// the job is no event: events name no host.
+func (v *Video) notification(public string) (Job, error) {
 	view, err := v.view()
 	if err != nil {
 		return Job{}, err
 	}
+	view.AddURLs(public)
 	part, err := json.Marshal(Delivery{
 		ID: v.Finished.ID, URL: v.Upload.Webhook.URL,
 		Body: Message{Type: v.Finished.Type, Timestamp: v.Finished.Time, Data: view},

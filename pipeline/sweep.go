@@ -154,7 +154,7 @@ func (s *Sweeper) look(ctx context.Context, ref VideoRef, before time.Time) erro
 // and are enqueued by the evaluation when they are not.
 func (s *Sweeper) lost(ctx context.Context, v *Video) ([]Task, error) {
 	var lost []Task
-	due, err := v.due()
+	due, err := v.due(s.Coordinator.PublicURL)
 	if err != nil {
 		return nil, err
 	}
@@ -204,15 +204,16 @@ func (v *Video) last() Event {
 	return last
 }
 
-// due returns the tasks of the jobs that must be on their way to a worker, or with one.
-func (v *Video) due() ([]Task, error) {
+// due returns the tasks of the jobs that must be on their way to a worker, or with one. public is
+// Coordinator.PublicURL.
+func (v *Video) due(public string) ([]Task, error) {
 	if v.Uploaded.Sequence == 0 || v.Deleted.Sequence != 0 {
 		return nil, nil
 	}
 	open, cause := v.openJobs(), v.Uploaded
 	if v.Finished.Sequence != 0 {
 		var err error
-		if open, err = v.openNotify(); err != nil {
+		if open, err = v.openNotify(public); err != nil {
 			return nil, err
 		}
 		cause = v.Finished

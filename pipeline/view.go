@@ -28,6 +28,8 @@ type VideoView struct {
 	Warnings    []Problem         `json:"warnings" doc:"What of the source is not used, and optional jobs that failed"`
 	Manifest    string            `json:"manifest,omitempty" doc:"HLS manifest below /play/{id}/; set when playable"`
 	DASH        string            `json:"dash_manifest,omitempty" doc:"DASH manifest below /play/{id}/"`
+	PlayURL     string            `json:"play_url,omitempty" doc:"Where the HLS manifest plays; a path when the server has no --public-url"`
+	DASHURL     string            `json:"dash_url,omitempty" doc:"As play_url, of the DASH manifest"`
 	TraceID     string            `json:"trace_id" doc:"W3C trace id of everything done for the video"`
 	CreatedAt   time.Time         `json:"created_at"`
 	InspectedAt *time.Time        `json:"inspected_at"`
@@ -45,6 +47,21 @@ type VideoView struct {
 	Owed       bool `json:"-"`
 	Generation int  `json:"-"`
 }
+
+// AddURLs tells where the video plays, as PlayURL does. Views are kept without URLs, and get them when they
+// are answered or sent, so that a server may move.
+func (v *VideoView) AddURLs(public string) {
+	if v.Manifest != "" {
+		v.PlayURL = PlayURL(public, v.ID, v.Manifest)
+	}
+	if v.DASH != "" {
+		v.DASHURL = PlayURL(public, v.ID, v.DASH)
+	}
+}
+
+// PlayURL returns where a path below a video is played from. public is the address at which people reach the
+// server, without a slash at its end; when it is empty the URL is a path (RFC 3986, 4.2).
+func PlayURL(public, video, path string) string { return public + "/play/" + video + "/" + path }
 
 // Open reports whether something is still to happen to the video.
 func (v *VideoView) Open() bool { return !v.Status.Terminal() || v.Owed }
@@ -75,7 +92,7 @@ type OutputView struct {
 	ID    string `json:"id"`
 	Video string `json:"video_id"`
 	Job   string `json:"job"`
-	URL   string `json:"url" doc:"Where it is played from; with segments, a template whose %05d is the number"`
+	URL   string `json:"url" doc:"Where it plays, as play_url; with segments, a template whose %05d is the number"`
 }
 
 // Apply brings the view up to e, an event of the video itself.

@@ -161,14 +161,14 @@ func detailOfJob(t EventType, data JobEvent) string {
 }
 
 // TasksOf returns the tasks of those jobs of a video that may be on their way to a worker, or with one, as
-// they were enqueued; but the cause is that of the job's last event. Those that only wait for their turn
-// (fanout.go) are among them. None for a video that is not there.
+// they were enqueued; but the cause is that of the job's last event, and URLs in a webhook are paths. Those
+// that only wait for their turn (fanout.go) are among them. None for a video that is not there.
 func TasksOf(ctx context.Context, log Log, project, video string) ([]Task, error) {
 	v, err := Fold(ctx, log, project, video)
 	if err != nil {
 		return nil, err
 	}
-	return v.due()
+	return v.due("")
 }
 
 // Explain says what a video waits for, from its view, those of its jobs, and facts. It is pure: the facts may

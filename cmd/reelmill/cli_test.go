@@ -15,6 +15,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 )
 
 // sentinel is a writer that calls found when what was written has text in it.
@@ -103,6 +104,43 @@ func TestCommandsOfAVideo(t *testing.T) {
 		t.Errorf("page %s, hint %s, rest %s", &out, &errs, rest)
 	}
 	p.stop(t)
+}
+
+// TestURLsBeginWithThePublicURL: with --public-url the API, the command line and webhooks tell where people reach
+// a video; without it they are paths in answers, and below --server on the command line.
+func TestURLsBeginWithThePublicURL(t *testing.T) {
+	film := clip(t, "a.mp4", 1, "320x180", 10)
+	for flag, public := range map[string]string{"https://video.example.org/tube/": "https://video.example.org/tube", "": ""} {
+		hooks := newReceiver(t)
+		args := []string{"--webhook-secret", testSecret, "--webhook-allow-private", "--public-url", flag}
+		p := startServe(t, binary, t.TempDir(), args...)
+		t.Setenv("REELMILL_SERVER", p.url)
+		printed := public
+		if public == "" {
+			printed = p.url
+		}
+		said := command(t, "upload", film, "--wait", "ready", "--webhook-url", hooks.URL)
+		id := videoID.FindString(said)
+		play := "/play/" + id + "/"
+		for _, text := range []string{said, command(t, "videos", "get", id), command(t, "videos", "watch", id)} {
+			for _, path := range []string{"master.m3u8\n", "manifest.mpd\n", "thumbnail.jpg\n"} {
+				if !strings.Contains(text, " "+printed+play+path) {
+					t.Errorf("--public-url %q: no %q in %s", flag, path, text)
+				}
+			}
+		}
+		if said := command(t, "videos", "outputs", id); !strings.Contains(said, " "+printed+play+"180p/ (1 segment)\n") {
+			t.Errorf("--public-url %q: outputs %s", flag, said)
+		}
+		if said := command(t, "videos", "list", "--json"); !strings.Contains(said, `"play_url":"`+public+play) {
+			t.Errorf("--public-url %q: list %s", flag, said)
+		}
+		m := pipelinetest.Receive(t, "a webhook", hooks.got)
+		if m.Data.PlayURL != public+play+"master.m3u8" || m.Data.DASHURL != public+play+"manifest.mpd" {
+			t.Errorf("--public-url %q: the webhook has %q and %q", flag, m.Data.PlayURL, m.Data.DASHURL)
+		}
+		p.stop(t)
+	}
 }
 
 // TestRunPrintsALineForEachRendition, however many chunks it was made of.

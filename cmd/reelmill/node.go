@@ -41,7 +41,8 @@ type nodeConfig struct {
 	s3AccessKey  string
 	s3SecretKey  string
 	pipelines    func(pipeline.Planner) (map[string]pipeline.Pipeline, error)
-	minFreeSpace int64 // bytes of the data disk below which uploads are refused
+	publicURL    string // where people reach the server, for the URLs that are told; empty: paths
+	minFreeSpace int64  // bytes of the data disk below which uploads are refused
 	// metricsListen is an address for metrics alone; empty for none.
 	metricsListen string
 	tuning
@@ -220,6 +221,7 @@ func (n *node) openFlow(context.Context) error {
 		Coordinator: &pipeline.Coordinator{
 			Log: n.faults.log(n.bus), Archive: n.bus, Tasks: n.faults.tasks(n.bus),
 			Objects: prefixDeleter{n.objects}, Planner: n.registry, Slots: n.slotsOf,
+			PublicURL: n.publicURL,
 		},
 		Videos: n.catalog, Queue: n.bus, Every: n.SweepEvery, Age: n.SweepAge, Logger: n.log,
 	}
@@ -255,7 +257,7 @@ func (n *node) openAPI(context.Context) error {
 		WebhookDefault:  n.webhook.URL != "",
 		CheckWebhookURL: webhook.CheckURL,
 		Ready:           n.ready, FreeSpace: n.freeSpace, LogRoom: n.logRoom, Stopping: n.stopping.Load,
-		Logger: n.log, Version: version,
+		Logger: n.log, Version: version, PublicURL: n.publicURL,
 	})
 	return err
 }

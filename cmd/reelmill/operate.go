@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/api"
 	"github.com/reelmill/reelmill/pipeline/client"
 )
 
@@ -91,6 +92,20 @@ func (u *webURL) UnmarshalText(text []byte) error {
 		return fmt.Errorf("%q is no URL; write one such as http://127.0.0.1:8080", text)
 	}
 	*u = webURL(text)
+	return nil
+}
+
+// publicURL is the address at which people reach a server; empty for none.
+type publicURL string
+
+// UnmarshalText wants what api.CheckPublicURL wants, and drops slashes at the end.
+func (u *publicURL) UnmarshalText(text []byte) error {
+	if len(text) > 0 {
+		if err := api.CheckPublicURL(string(text)); err != nil {
+			return err
+		}
+	}
+	*u = publicURL(strings.TrimRight(string(text), "/"))
 	return nil
 }
 

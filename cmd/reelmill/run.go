@@ -106,13 +106,16 @@ func (c runCommand) process(ctx context.Context, s streams, n *node, url string)
 
 func (c runCommand) print(s streams, view pipeline.VideoView, outputs []pipeline.OutputView) error {
 	if c.JSON {
+		view.PlayURL, view.DASHURL = "", "" // nobody serves them any more
 		return json.NewEncoder(s.out).Encode(struct {
 			pipeline.VideoView
 			Outputs []pipeline.OutputView `json:"outputs"`
 		}{view, outputs})
 	}
 	table := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
-	printOutputs(table, pipeline.ListedOutputs(outputs), c.Out)
+	printOutputs(table, pipeline.ListedOutputs(outputs), "PATH", func(o pipeline.OutputView) string {
+		return filepath.Join(c.Out, filepath.FromSlash(o.Path))
+	})
 	return table.Flush()
 }
 

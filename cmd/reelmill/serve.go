@@ -46,6 +46,8 @@ var helpTexts = kong.Vars{
 		"s3://bucket/prefix?endpoint=URL&region=R, with REELMILL_S3_ACCESS_KEY and REELMILL_S3_SECRET_KEY.",
 	"metrics_help": "Address for Prometheus metrics alone, as 127.0.0.1:9464. An API on loopback has /metrics " +
 		"too.",
+	"public_url_help": "Where people reach this server, such as https://video.example.com, perhaps with a " +
+		"path. URLs in answers and webhooks begin with it. Default: they are paths.",
 	"max_videos_help":  "Unfinished videos at which uploads are refused until some have ended (503).",
 	"max_share_help":   "Unfinished videos of one project at which its uploads are refused (429).",
 	"min_free_help":    "Free disk space that uploads leave. Default: a tenth of the disk, 2 to 20 GiB.",
@@ -64,12 +66,13 @@ var helpTexts = kong.Vars{
 // serveCommand runs everything in one process.
 type serveCommand struct {
 	dataFlags
-	Listen    string `help:"Address of the API." default:"127.0.0.1:8080" env:"REELMILL_LISTEN"`
-	MaxUpload size   `help:"Largest upload." default:"10GiB" env:"REELMILL_MAX_UPLOAD"`
-	MaxVideos int    `help:"${max_videos_help}" default:"100000" env:"REELMILL_MAX_VIDEOS"`
-	MaxShare  int    `help:"${max_share_help}" name:"max-project-videos" default:"10000" env:"REELMILL_MAX_PROJECT_VIDEOS"`
-	MinFree   size   `help:"${min_free_help}" env:"REELMILL_MIN_FREE"`
-	Workers   bool   `help:"Run jobs in this process too." default:"true" negatable:"" env:"REELMILL_WORKERS"`
+	Listen    string    `help:"Address of the API." default:"127.0.0.1:8080" env:"REELMILL_LISTEN"`
+	PublicURL publicURL `help:"${public_url_help}" name:"public-url" env:"REELMILL_PUBLIC_URL" placeholder:"https://..."`
+	MaxUpload size      `help:"Largest upload." default:"10GiB" env:"REELMILL_MAX_UPLOAD"`
+	MaxVideos int       `help:"${max_videos_help}" default:"100000" env:"REELMILL_MAX_VIDEOS"`
+	MaxShare  int       `help:"${max_share_help}" name:"max-project-videos" default:"10000" env:"REELMILL_MAX_PROJECT_VIDEOS"`
+	MinFree   size      `help:"${min_free_help}" env:"REELMILL_MIN_FREE"`
+	Workers   bool      `help:"Run jobs in this process too." default:"true" negatable:"" env:"REELMILL_WORKERS"`
 	workFlags
 
 	AllowPublic bool `help:"${public_help}" env:"REELMILL_ALLOW_PUBLIC"`
@@ -138,7 +141,7 @@ func (c serveCommand) nodeWith(secret string, set *settings, log *slog.Logger) n
 			MaxUpload: int64(c.MaxUpload), MaxVideos: c.MaxVideos, MaxProjectVideos: c.MaxShare,
 		},
 		pipelines: set.pipelines, minFreeSpace: int64(c.MinFree), tuning: c.tuning, log: log,
-		metricsListen: c.MetricsListen,
+		metricsListen: c.MetricsListen, publicURL: string(c.PublicURL),
 	}
 }
 

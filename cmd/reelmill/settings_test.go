@@ -97,6 +97,8 @@ func TestUsage(t *testing.T) {
 		{"no store", []string{"serve", "--data", dir, "--listen", "127.0.0.1:0", "--store", "ftp://x"}, "s3://"},
 		{"no secret", []string{"serve", "--data", dir, "--listen", "127.0.0.1:0", "--webhook-secret", "x"}, "whsec_"},
 		{"no URL", []string{"videos", "list", "--server", "example.org"}, "http://"},
+		{"no public URL", []string{"serve", "--public-url", "example.org"}, "https://video.example.com"},
+		{"public URL with a query", []string{"doctor", "--public-url", "https://example.org/?a=b"}, "more than scheme"},
 		{"no webhook URL", []string{"serve", "--webhook-url", "example.org"}, "http://"},
 		{"no state", []string{"videos", "list", "--status", "done"}, "ready"},
 		{"no limit", []string{"videos", "list", "--limit", "0"}, "1 to 200"},

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -116,18 +115,27 @@ type named struct{ name, url string }
 
 // urls returns where a video is to be had on a server.
 func urls(server webURL, v pipeline.VideoView) []named {
-	base := strings.TrimSuffix(string(server), "/")
-	switch {
-	case v.Playable && v.Status == pipeline.VideoStateReady:
-		return []named{
-			{"play", base + "/play/" + v.ID + "/" + v.Manifest},
-			{"thumbnail", base + "/play/" + v.ID + "/thumbnail.jpg"},
-			{"outputs", base + "/v1/videos/" + v.ID + "/outputs"},
-		}
-	case v.Playable:
-		return []named{{"play", base + "/play/" + v.ID + "/" + v.Manifest}}
+	if !v.Playable {
+		return nil
 	}
-	return nil
+	play := absolute(server, v.PlayURL)
+	all := []named{{"play", play}}
+	if v.DASHURL != "" {
+		all = append(all, named{"dash", absolute(server, v.DASHURL)})
+	}
+	if v.Status == pipeline.VideoStateReady {
+		all = append(all, named{"thumbnail", strings.TrimSuffix(play, v.Manifest) + "thumbnail.jpg"},
+			named{"outputs", absolute(server, "/v1/videos/"+v.ID+"/outputs")})
+	}
+	return all
+}
+
+// absolute returns a URL as it was told, or, when the server has told a path, below the server.
+func absolute(server webURL, told string) string {
+	if strings.HasPrefix(told, "/") {
+		return strings.TrimSuffix(string(server), "/") + told
+	}
+	return told
 }
 
 type videosOutputs struct {
@@ -141,12 +149,16 @@ func (c videosOutputs) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
-	return c.print(s, outputs, func(w io.Writer) { printOutputs(w, outputs, "") })
+	return c.print(s, outputs, func(w io.Writer) {
+		printOutputs(w, outputs, "URL", func(o pipeline.OutputView) string { return absolute(c.Server, o.URL) })
+	})
 }
 
-// printOutputs prints a line for each rendition and file. dir is where their paths begin.
-func printOutputs(w io.Writer, outputs []pipeline.OutputView, dir string) {
-	fmt.Fprintln(w, "KIND\tNAME\tSIZE\tLENGTH\tPICTURE\tPATH")
+// printOutputs prints a line for each rendition and file; place returns where one is, and is called where.
+func printOutputs(w io.Writer, outputs []pipeline.OutputView, where string,
+	place func(pipeline.OutputView) string,
+) {
+	fmt.Fprintln(w, "KIND\tNAME\tSIZE\tLENGTH\tPICTURE\t"+where)
 	for _, o := range outputs {
 		if o.Kind == pipeline.KindIndex || o.Kind == pipeline.KindInit {
 			continue // parts of a rendition, which has a line
@@ -158,11 +170,11 @@ func printOutputs(w io.Writer, outputs []pipeline.OutputView, dir string) {
 		if o.Width > 0 {
 			picture = fmt.Sprintf("%dx%d", o.Width, o.Height)
 		}
-		path := filepath.Join(dir, filepath.FromSlash(o.Path))
+		at := place(o)
 		if s := o.Segments; s != nil {
-			path = fmt.Sprintf("%s/ (%d %s)", filepath.Dir(path), s.Count, plural(s.Count, "segment"))
+			at = fmt.Sprintf("%s (%d %s)", at[:strings.LastIndex(at, "/")+1], s.Count, plural(s.Count, "segment"))
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", o.Kind, o.Name, humanSize(o.Size), length, picture, path)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", o.Kind, o.Name, humanSize(o.Size), length, picture, at)
 	}
 }
 

@@ -69,7 +69,7 @@ func (s *server) videoAfter(ctx context.Context, id string, e pipeline.Event) (*
 	if err != nil {
 		return nil, err
 	}
-	return &videoOutput{v}, nil
+	return s.answered(v), nil
 }
 
 // videoInLog returns a video that the catalog does not know yet, as it was uploaded.

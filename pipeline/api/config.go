@@ -111,8 +111,10 @@ type Config struct {
 	Project func(r *http.Request) (string, error)
 	// Logger gets requests at debug level, and errors that are the server's; slog.Default when nil.
 	Logger *slog.Logger
-	// PublicURL is where users reach the server, as https://video.example.com; it stands before the Location of
-	// a new video and in the OpenAPI document. Empty: paths without a host.
+	// PublicURL is where users reach the server, as https://video.example.com, perhaps with a path; see
+	// CheckPublicURL. The Location of a new video, the URLs of videos and outputs, and the OpenAPI document
+	// begin with it. Empty: they are paths, and no answer names a host. The Host header of a request is never
+	// used: it is the client's to choose.
 	PublicURL string
 	// Version is the program's, for the OpenAPI document; "dev" when empty.
 	Version string
@@ -164,7 +166,7 @@ func (c Config) withDefaults() Config {
 	if c.Version == "" {
 		c.Version = "dev"
 	}
-	c.PublicURL = strings.TrimSuffix(c.PublicURL, "/")
+	c.PublicURL = strings.TrimRight(c.PublicURL, "/")
 	c.Limits = c.Limits.withDefaults()
 	return c
 }
@@ -203,8 +205,10 @@ func (c Config) validate() error {
 	case c.Planner == nil:
 		return errors.New("Planner is missing")
 	}
-	if u, err := url.Parse(c.PublicURL); err != nil || c.PublicURL != "" && (u.Host == "" || !isWeb(u)) {
-		return fmt.Errorf("PublicURL %q is not an http(s) address", c.PublicURL)
+	if c.PublicURL != "" {
+		if err := CheckPublicURL(c.PublicURL); err != nil {
+			return fmt.Errorf("PublicURL: %w", err)
+		}
 	}
 	for name, p := range c.Pipelines {
 		if name != p.Name {
@@ -212,6 +216,22 @@ func (c Config) validate() error {
 		}
 	}
 	return c.Limits.validate()
+}
+
+// CheckPublicURL says why an address cannot be Config.PublicURL. Paths are written behind it, so it is an
+// http or https address with a host, without user, query and fragment, in printable ASCII. It may have a path
+// and slashes at its end.
+func CheckPublicURL(address string) error {
+	u, err := url.Parse(address)
+	switch {
+	case err != nil || u.Hostname() == "" || !isWeb(u):
+		return fmt.Errorf("%q is not an http(s) address, such as https://video.example.com", address)
+	case u.User != nil, strings.ContainsAny(address, "?#"),
+		strings.ContainsFunc(address, func(r rune) bool { return r <= ' ' || r > '~' }):
+		return fmt.Errorf("%q has more than scheme, host, port and path in ASCII; write it as "+
+			"https://video.example.com", u.Redacted())
+	}
+	return nil
 }
 
 func isWeb(u *url.URL) bool { return u.Scheme == "http" || u.Scheme == "https" }

@@ -20,7 +20,8 @@ func describe(cfg Config) huma.Config {
 			Title: "ReelMill", Version: cfg.Version,
 			Description: "Upload a video, follow what is made of it, play it.\n\n" +
 				"Errors are problem documents (RFC 9457) with a `code`. Times are RFC 3339 in UTC. " +
-				"Lists have `limit`, `cursor`, `next_cursor` and `has_more`.",
+				"Lists have `limit`, `cursor`, `next_cursor` and `has_more`. URLs begin with the server's " +
+				"--public-url; without one they are paths, to be resolved against the address of this document.",
 			License: &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"},
 		},
 		Components: &huma.Components{

@@ -49,6 +49,7 @@ func (s *server) postVideo(w http.ResponseWriter, r *http.Request) {
 	if replayed {
 		w.Header().Set("Idempotency-Replayed", "true")
 	}
+	view.AddURLs(s.cfg.PublicURL)
 	w.Header().Set("Location", s.cfg.PublicURL+"/v1/videos/"+view.ID)
 	s.writeJSON(w, r, http.StatusCreated, view)
 }

@@ -82,6 +82,9 @@ func (s *server) listVideos(ctx context.Context, in *listVideosInput) (*videosOu
 	if err != nil {
 		return nil, err
 	}
+	for i := range page.Data {
+		page.Data[i].AddURLs(s.cfg.PublicURL)
+	}
 	return &videosOutput{newList(page.Data, page.NextCursor)}, nil
 }
 
@@ -109,7 +112,13 @@ func (s *server) getVideo(ctx context.Context, in *getVideoInput) (*videoOutput,
 	if err := s.addLiveProgress(ctx, &v); err != nil {
 		return nil, err
 	}
-	return &videoOutput{v}, nil
+	return s.answered(v), nil
+}
+
+// answered returns the answer that v is, with its URLs.
+func (s *server) answered(v pipeline.VideoView) *videoOutput {
+	v.AddURLs(s.cfg.PublicURL)
+	return &videoOutput{v}
 }
 
 func parseWait(text string) (time.Duration, error) {
@@ -233,7 +242,11 @@ func (s *server) listOutputs(ctx context.Context, in *videoInput) (*outputsOutpu
 	if err != nil {
 		return nil, err
 	}
-	return &outputsOutput{newList(pipeline.ListedOutputs(outputs), "")}, nil
+	listed := pipeline.ListedOutputs(outputs)
+	for i := range listed {
+		listed[i].URL = pipeline.PlayURL(s.cfg.PublicURL, in.ID, listed[i].Path)
+	}
+	return &outputsOutput{newList(listed, "")}, nil
 }
 
 type jobsOutput struct{ Body list[pipeline.JobView] }

@@ -201,7 +201,7 @@ func outputView(video, job string, o pipeline.Output) pipeline.OutputView {
 	sum := sha256.Sum256([]byte(video + "\n" + job + "\n" + o.Path))
 	return pipeline.OutputView{
 		Output: o, ID: pipeline.DerivedID("out", sum), Video: video, Job: job,
-		URL: "/play/" + video + "/" + o.Path,
+		URL: pipeline.PlayURL("", video, o.Path),
 	}
 }
 
