@@ -52,6 +52,14 @@ func (s Sequences) Has(n uint64) bool {
 	return i < len(s) && s[i].First <= n
 }
 
+// Through returns what is in s and not above n.
+func (s Sequences) Through(n uint64) Sequences {
+	if n >= math.MaxInt64 {
+		return s
+	}
+	return s.Without(Sequences{{n + 1, math.MaxInt64}})
+}
+
 // Without returns what is in s and not in t.
 func (s Sequences) Without(t Sequences) Sequences {
 	var left Sequences

@@ -2,6 +2,7 @@ package pipeline_test
 
 import (
 	"encoding/json"
+	"math"
 	"reflect"
 	"slices"
 	"testing"
@@ -71,4 +72,13 @@ func FuzzRuns(f *testing.F) {
 			last = r.Last + 1
 		}
 	})
+}
+
+func TestThroughKeepsWhatIsNotAbove(t *testing.T) {
+	s := pipeline.Merge([]pipeline.Range{{3, 5}, {9, 12}, {20, 20}})
+	for n, want := range map[uint64]uint64{0: 0, 2: 0, 3: 1, 5: 3, 8: 3, 10: 5, 19: 7, 20: 8, math.MaxUint64: 8} {
+		if got := s.Through(n); got.Count() != want || got.Has(n+1) {
+			t.Errorf("through %d: %v, want %d of them", n, got, want)
+		}
+	}
 }

@@ -35,6 +35,7 @@ func (n *node) run(ctx context.Context, listener net.Listener) error {
 	front.Go(func() error { return n.serve(frontCtx, listener) })
 	front.Go(func() error { return n.sweeper.Run(frontCtx) })
 	front.Go(func() error { return n.clean(frontCtx) })
+	front.Go(func() error { return n.watchLog(frontCtx) })
 	n.runLoop(frontCtx, front)
 	front.Go(func() error { // a reactor that dies takes the front down with it
 		select {

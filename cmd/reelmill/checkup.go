@@ -16,16 +16,17 @@ import (
 	"time"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/bus"
 	"github.com/reelmill/reelmill/storage"
 	"github.com/reelmill/reelmill/storage/catalog"
 	"github.com/reelmill/reelmill/workers"
 	"github.com/reelmill/reelmill/workers/all"
 )
 
-// readModel reads the catalog whole, and compares it with the log.
+// readModel reads the catalog whole, and keeps it for the check of the log.
 func (d *checkup) readModel(ctx context.Context) (string, error) {
 	path := d.node.catalogPath()
-	applied, err := catalog.Inspect(ctx, path)
+	model, err := catalog.Inspect(ctx, path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return "there is none yet; it will be made from the event log", nil
@@ -33,11 +34,38 @@ func (d *checkup) readModel(ctx context.Context) (string, error) {
 		return "", remedied{fmt.Errorf("%w (as %s)", err, user()), "let the user that runs ReelMill write " + path}
 	case err != nil:
 		return "", err
-	case d.logRead && applied > d.last:
-		return "", fmt.Errorf("it has applied %d events, and the log ends at %d: the log has lost events, or is "+
-			"another one", applied, d.last)
 	}
-	return fmt.Sprintf("%s is sound, and has applied %d events", path, applied), nil
+	d.node.closers = append(d.node.closers, model.Close)
+	d.model = model
+	place, err := model.Place(ctx)
+	return fmt.Sprintf("%s is sound, and has applied %d events", path, place.Sequence), err
+}
+
+// lookAtLog finds out what the log on a broker has lost, as serve would; it is told by eventLog.
+func (d *checkup) lookAtLog(ctx context.Context, b *broker) error {
+	log, err := bus.Attach(b.conn, bus.Config{Logger: d.node.log})
+	if err == nil {
+		d.extent, d.lost, err = newLogCheck(log, d.model, d.node.logPlace()).look(ctx)
+	}
+	if d.logRead = err == nil; err != nil {
+		err = remedied{err, "see that the NATS servers run, and are one cluster"}
+	}
+	return err
+}
+
+// eventLog tells what the log has lost.
+func (d *checkup) eventLog(context.Context) (string, error) {
+	switch {
+	case d.lost != nil:
+		return "", remedied{d.lost, d.lost.remedy()}
+	case d.running:
+		return "the /readyz of the server that runs tells of it", nil
+	case !d.logRead:
+		return "", remedied{errors.New("it was not read, since the broker was not"), "see the broker, above"}
+	case d.extent.Last == 0:
+		return "there is none yet", nil
+	}
+	return fmt.Sprintf("it has %d events, and lacks none that was not removed", d.extent.Count), nil
 }
 
 // store puts, reads and deletes an object where serve would.

@@ -34,8 +34,9 @@ func (c doctorCommand) Run(ctx context.Context, s streams, set *settings, log *s
 	}{
 		{"data folder", d.dataFolder, "give the user that runs ReelMill the folder, or name another by --data"},
 		{"disk", d.disk, "free space, or set what uploads leave free by --min-free"},
-		{"broker", d.broker, ""},
 		{"read model", d.readModel, "see what it says; `reelmill rebuild` makes it anew from the event log"},
+		{"broker", d.broker, ""},
+		{"event log", d.eventLog, ""},
 		{"store", d.store, ""},
 		{"ffmpeg", d.versions, "install ffmpeg and ffprobe 5.1 or later"},
 		{"workers", d.workers, "install what is missing; on Debian: apt-get install ffmpeg"},
@@ -63,8 +64,10 @@ type checkup struct {
 	flags    serveCommand
 	node     *node // of which only the configuration is used, and what the checks open
 	running  bool  // a server has the data folder's broker
-	last     uint64
-	logRead  bool // last is the last sequence of the log
+	model    readModel
+	extent   bus.Extent
+	lost     *lossError
+	logRead  bool // extent and lost are of the log
 	failures int
 }
 
@@ -140,8 +143,6 @@ const brokerPatience = 10 * time.Second
 
 // broker stores, reads and removes a message on the broker that serve would use, and compares its streams.
 func (d *checkup) broker(ctx context.Context) (detail string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, brokerPatience)
-	defer cancel()
 	n := d.node
 	if n.nats != "" {
 		return d.probe(ctx, n.data)
@@ -159,7 +160,9 @@ func (d *checkup) broker(ctx context.Context) (detail string, err error) {
 // probe looks at the broker at --nats, or at the one within the process on dir.
 func (d *checkup) probe(ctx context.Context, dir string) (detail string, err error) {
 	n := d.node
-	b, err := openBroker(ctx, n.nats, dir, n.log)
+	limited, cancel := context.WithTimeout(ctx, brokerPatience)
+	defer cancel()
+	b, err := openBroker(limited, n.nats, dir, n.log)
 	switch {
 	case errors.Is(err, embedded.ErrLocked):
 		d.running = true
@@ -170,7 +173,10 @@ func (d *checkup) probe(ctx context.Context, dir string) (detail string, err err
 		return "", remedied{fmt.Errorf("%w (as %s)", err, user()), "let the user that runs ReelMill write " + dir}
 	}
 	defer func() { err = errors.Join(err, b.close()) }()
-	return d.compare(ctx, b)
+	if detail, err = d.compare(limited, b); err == nil {
+		err = d.lookAtLog(ctx, b)
+	}
+	return detail, err
 }
 
 func (d *checkup) compare(ctx context.Context, b *broker) (string, error) {
@@ -194,7 +200,6 @@ func (d *checkup) compare(ctx context.Context, b *broker) (string, error) {
 				"adapt the flags, or have `reelmill streams apply` change it"}
 		}
 		if l.Stream == "EVENTS" && l.Consumer == "" {
-			d.last, d.logRead = l.Last, true
 			config.Replicas = max(l.Replicas, config.Replicas)
 		}
 	}

@@ -27,7 +27,7 @@ func (n *node) ready(ctx context.Context) map[string]error {
 		"disk":    func(context.Context) error { return n.freeSpace() },
 		"catalog": n.caughtUp,
 		"store":   n.storeAnswers,
-		"log":     n.logRoom,
+		"log":     n.logWell,
 	} {
 		all.Go(func() {
 			err := check(ctx)
@@ -123,6 +123,11 @@ func (n *node) reserve(total int64) int64 {
 // logRoom says pipeline.CodeLogFull when the event log is so full that uploads are refused, while the videos
 // under way can still end.
 func (n *node) logRoom(ctx context.Context) error { return n.bus.Fits(ctx, pipeline.VideoUploaded) }
+
+// logWell says what the event log has lost, or that it is nearly full.
+func (n *node) logWell(ctx context.Context) error {
+	return errors.Join(n.logWhole(ctx), n.logRoom(ctx))
+}
 
 // roomFor returns the free bytes of the disk that dir is on, and how many are to be kept of all that it has.
 // When they are too few, what the loop keeps for later goes first.

@@ -68,6 +68,9 @@ var (
 	descLogUploads = prometheus.NewDesc("reelmill_log_upload_bytes",
 		"Bytes of the event log above which uploads are refused, so that work under way and deletions have room.",
 		nil, nil)
+	descLogLost = prometheus.NewDesc("reelmill_log_lost_events",
+		"Events that the event log has lost, as far as nobody has accepted it. Above 0 the server does not start "+
+			"again.", nil, nil)
 	descJobs = prometheus.NewDesc("reelmill_attempts_total",
 		"Attempts at jobs, by how they ended.", []string{"worker", "outcome"}, nil)
 	descRunning = prometheus.NewDesc("reelmill_attempts_running", "Attempts under way.", []string{"worker"}, nil)
@@ -193,6 +196,7 @@ func (m *metrics) Describe(to chan<- *prometheus.Desc) {
 		descRepairs, descLag, descPoisoned, descDepth, descScheduled, descDead, descPresent, descBreaker,
 		descOpened, descStoreRetries, descStoreFailures, descRestarts, descFree, descJobs, descRunning, descOldest,
 		descCoordinator, descQuorum, descReserve, descSlots, descBusy, descLogBytes, descLogMax, descLogUploads,
+		descLogLost,
 	} {
 		to <- d
 	}

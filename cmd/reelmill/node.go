@@ -66,6 +66,7 @@ type node struct {
 	objects  storage.Store
 	guard    *guard.Guard
 	catalog  *catalog.Catalog
+	watch    *logWatch // whether the log is whole
 	registry *workers.Registry
 	loop     *workers.Loop
 	sweeper  *pipeline.Sweeper
@@ -82,8 +83,8 @@ type node struct {
 
 // newNode opens everything and starts nothing that acts by itself. The caller closes it.
 func newNode(ctx context.Context, c nodeConfig) (*node, error) {
-	return open(ctx, c, (*node).openStore, (*node).openWorkers, (*node).openCatalog, (*node).openFlow,
-		(*node).openLoop, (*node).openAPI)
+	return open(ctx, c, (*node).openCatalog, (*node).openWatch, (*node).openStore, (*node).openWorkers,
+		(*node).openFlow, (*node).openLoop, (*node).openAPI)
 }
 
 // newWorkerNode opens what a process needs that does nothing but run jobs.

@@ -4,63 +4,177 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"log/slog"
+	"os"
+	"path/filepath"
 
-	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/bus"
 	"github.com/reelmill/reelmill/storage/catalog"
 )
 
 // rebuildCommand makes the read model anew.
 type rebuildCommand struct {
 	dataFlags
+	Force bool `help:"${force_help}"`
 }
 
-// Run empties the catalog and applies the whole event log to it.
+// Run makes a read model of the whole event log beside the old one, and puts it in its place unless it is a
+// worse one. It makes no broker and no stream.
 func (c rebuildCommand) Run(ctx context.Context, s streams, log *slog.Logger) (err error) {
-	n := &node{nodeConfig: nodeConfig{data: c.Data, nats: c.NATS, log: log}}
+	if _, err := os.Stat(c.Data); err != nil {
+		return fmt.Errorf("there is no data folder; name that of a server by --data: %w", err)
+	}
+	if err := c.checkBrokerFolder(); err != nil {
+		return err
+	}
+	n := &node{nodeConfig: nodeConfig{data: c.Data, nats: c.NATS, join: true, log: log}}
 	defer func() { err = errors.Join(err, n.close()) }()
-	if err := n.openBroker(ctx); err != nil {
+	release, err := catalog.Claim(n.catalogPath())
+	if err != nil {
 		return err
 	}
-	err = n.openCatalog(ctx)
-	if errors.Is(err, catalog.ErrSchema) || errors.Is(err, catalog.ErrDamaged) {
-		if err := catalog.Remove(n.catalogPath()); err != nil {
-			return err
-		}
-		err = n.openCatalog(ctx)
+	defer func() { err = errors.Join(err, release()) }()
+	if n.broker, err = openBroker(ctx, n.nats, n.data, log); err != nil {
+		return err
+	}
+	n.closers = append(n.closers, n.broker.close)
+	if n.bus, err = bus.Open(ctx, n.broker.conn, n.busConfig()); err != nil {
+		return err
+	}
+	return (&rebuild{node: n, force: c.Force, out: s.out}).run(ctx)
+}
+
+// rebuild is one run of the command.
+type rebuild struct {
+	*node
+	force bool
+	out   io.Writer
+	old   *catalog.Inspection // nil: there is none that can be read
+}
+
+func (r *rebuild) run(ctx context.Context) error {
+	if err := r.inspect(ctx); err != nil {
+		return err
+	}
+	var model readModel
+	if r.old != nil {
+		model = r.old
+	}
+	check := newLogCheck(r.bus, model, r.logPlace())
+	extent, lost, err := check.look(ctx)
+	if err != nil {
+		return err
+	}
+	if err := r.refuse(lost); err != nil {
+		return err
+	}
+	dir := filepath.Join(r.data, "rebuild") // on the same disk
+	if err := os.RemoveAll(dir); err != nil {
+		return fmt.Errorf("remove what is left of an earlier run: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	made := filepath.Join(dir, "catalog.db")
+	told, err := r.replay(ctx, made, extent.Last)
+	if err != nil {
+		return err
+	}
+	if _, lost, err = check.look(ctx); err == nil { // something may have gone meanwhile
+		err = errors.Join(r.refuse(lost), r.compare(ctx, made))
 	}
 	if err != nil {
 		return err
 	}
-	if err := n.catalog.Reset(ctx); err != nil {
+	if err := r.replace(ctx, made, extent); err != nil {
 		return err
 	}
-	last, err := n.bus.LastSequence(ctx)
-	if err != nil {
-		return err
-	}
-	count := 0
-	follow, stop := context.WithCancel(ctx)
-	defer stop()
-	if last == 0 {
-		stop()
-	}
-	err = n.bus.Follow(follow, 0, func(ctx context.Context, events []pipeline.Event) error {
-		if err := n.catalog.Apply(ctx, events); err != nil {
-			return err
-		}
-		count += len(events)
-		if events[len(events)-1].Sequence >= last {
-			stop()
-		}
-		return nil
-	})
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	if err := ignoreCanceled(err); err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(s.out, "rebuilt the read model from %d events\n", count)
+	_, err = fmt.Fprintln(r.out, told)
 	return err
+}
+
+// inspect opens the old read model, if there is one that can be compared.
+func (r *rebuild) inspect(ctx context.Context) (err error) {
+	r.old, err = catalog.Inspect(ctx, r.catalogPath())
+	switch {
+	case err == nil:
+		r.closers = append(r.closers, r.old.Close)
+		return nil
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case ctx.Err() != nil || errors.Is(err, fs.ErrPermission):
+		return err
+	}
+	return r.damaged(err)
+}
+
+// damaged goes on without the old read model, which is no better than none.
+func (r *rebuild) damaged(err error) error {
+	r.old = nil
+	_, failed := fmt.Fprintf(r.out, "the old read model cannot be read, and is not compared: %v\n", err)
+	return failed
+}
+
+// refuse says what is lost, unless that is accepted.
+func (r *rebuild) refuse(lost *lossError) error {
+	if lost == nil || r.force {
+		return nil
+	}
+	return fmt.Errorf("%w; nothing was changed. To do: %s", lost, lost.remedy())
+}
+
+// replay makes a read model of the log, and tells of what.
+func (r *rebuild) replay(ctx context.Context, path string, through uint64) (told string, err error) {
+	c, err := catalog.Open(ctx, path)
+	if err != nil {
+		return "", err
+	}
+	events, unreadable, err := r.bus.Replay(ctx, through, c.Apply)
+	if err := errors.Join(err, c.Close()); err != nil {
+		return "", err
+	}
+	told = fmt.Sprintf("rebuilt the read model from %d events", events)
+	if unreadable > 0 {
+		told += fmt.Sprintf("; %d could not be read and are left out", unreadable)
+	}
+	return told, nil
+}
+
+// compare refuses a new read model that lacks events of the old one which no deletion took, unless that is
+// accepted.
+func (r *rebuild) compare(ctx context.Context, made string) error {
+	if r.old == nil || r.force {
+		return nil
+	}
+	lacking, err := r.old.Lacking(ctx, made)
+	if errors.Is(err, catalog.ErrDamaged) {
+		return r.damaged(err)
+	}
+	if err != nil {
+		return err
+	}
+	if lacking, err = notDeleted(ctx, r.bus, lacking); err != nil || len(lacking) == 0 {
+		return err
+	}
+	return fmt.Errorf("a new read model would lack %d events that the old one has, of %s; nothing was changed. "+
+		"To do: restore the log (%s) from a backup; or accept the loss by --force",
+		eventsOf(lacking).Count(), videosText(lacking), r.logPlace())
+}
+
+// replace puts the new read model in the place of the old one, and notes with the log that what it lacks is
+// accepted.
+func (r *rebuild) replace(ctx context.Context, made string, extent bus.Extent) error {
+	if r.old != nil {
+		if err := r.old.Close(); err != nil {
+			return err
+		}
+	}
+	if err := catalog.Replace(r.catalogPath(), made); err != nil {
+		return err
+	}
+	lost := extent.Lost.Count() - extent.Lost.Through(extent.Untold).Count()
+	if !r.force || lost == 0 {
+		return nil
+	}
+	return r.bus.Accept(ctx, bus.Accepted{Through: extent.Last, Count: lost})
 }

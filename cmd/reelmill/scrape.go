@@ -135,6 +135,9 @@ func (m *metrics) flow(ctx context.Context, s sink) error {
 	if m.node.catalog == nil {
 		return nil
 	}
+	if err := m.losses(ctx, s); err != nil {
+		return err
+	}
 	applied, err := m.node.catalog.Sequence(ctx)
 	if err != nil {
 		return err
@@ -154,6 +157,20 @@ func (m *metrics) flow(ctx context.Context, s sink) error {
 		return err
 	}
 	s.gauge(descCoordinator, float64(lag))
+	return nil
+}
+
+// losses tells what the log has lost.
+func (m *metrics) losses(ctx context.Context, s sink) error {
+	lost, err := m.node.watch.look(ctx)
+	if err != nil {
+		return err
+	}
+	count := uint64(0)
+	if lost != nil {
+		count = max(1, lost.events) // a log that is another one has lost what nobody can count
+	}
+	s.gauge(descLogLost, float64(count))
 	return nil
 }
 

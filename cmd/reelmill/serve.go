@@ -48,6 +48,8 @@ var helpTexts = kong.Vars{
 		"too.",
 	"public_url_help": "Where people reach this server, such as https://video.example.com, perhaps with a " +
 		"path. URLs in answers and webhooks begin with it. Default: they are paths.",
+	"force_help": "Accept what the event log has lost: replace the read model even by one that lacks events. " +
+		"`serve` starts with it then.",
 	"max_videos_help":  "Unfinished videos at which uploads are refused until some have ended (503).",
 	"max_share_help":   "Unfinished videos of one project at which its uploads are refused (429).",
 	"min_free_help":    "Free disk space that uploads leave. Default: a tenth of the disk, 2 to 20 GiB.",

@@ -136,6 +136,15 @@ func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Bus, error) {
 	return b, nil
 }
 
+// Attach returns a Bus to read the log with. It asks the server nothing yet, and makes no stream.
+func Attach(nc *nats.Conn, cfg Config) (*Bus, error) {
+	b, err := prepare(nc, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("attach to the bus: %w", err)
+	}
+	return b, nil
+}
+
 // prepare returns a Bus that has asked the server nothing yet.
 func prepare(nc *nats.Conn, cfg Config) (*Bus, error) {
 	cfg = cfg.withDefaults()

@@ -33,7 +33,8 @@
 //   - A task is delivered again until it is acknowledged or withdrawn.
 //   - Between two tasks that a process takes from a lane which is not empty, it takes at most one from each
 //     other lane of the priority.
-//   - Follow hands over every event that was not purged, once per run, in order.
+//   - Follow hands over every event that was not purged, once per run, in order; Replay those up to one.
+//   - An Audit finds every event that is gone from the log and that no deletion removed, and no other.
 //   - Who calls Watch, reads, and reads again at every ring, misses no last event of what it watches.
 //   - History and what Purge leaves are those of one video, and read nothing of others.
 //

@@ -27,7 +27,8 @@ const (
 // document that cannot be read, which is logged.
 //
 // Follow blocks until ctx ends and then returns nil. It returns an error when the connection is closed for
-// good, and when after lies beyond the log: then what the caller keeps belongs to another log.
+// good, and when after lies beyond the log: then the log has lost events, or what the caller keeps belongs to
+// another log. A log that becomes another one meanwhile is not followed: that is logged again and again.
 func (b *Bus) Follow(ctx context.Context, after uint64,
 	apply func(context.Context, []pipeline.Event) error,
 ) error {
@@ -39,8 +40,7 @@ func (b *Bus) Follow(ctx context.Context, after uint64,
 		return fmt.Errorf("follow: %w", err)
 	}
 	if after > last {
-		return fmt.Errorf("follow: asked for events after %d, and the log ends at %d: the read model is "+
-			"of another log; rebuild it", after, last)
+		return fmt.Errorf("follow: %w", shortError{after, last})
 	}
 	f := &follower{bus: b, next: after + 1, apply: apply}
 	pause := firstDelay
@@ -63,11 +63,40 @@ func (b *Bus) Follow(ctx context.Context, after uint64,
 	return nil
 }
 
+// shortError says that a log ends before what was applied of it.
+type shortError struct{ applied, last uint64 }
+
+func (e shortError) Error() string {
+	return fmt.Sprintf("the events up to %d were applied, and the log ends at %d: it has lost events, or is "+
+		"another one", e.applied, e.last)
+}
+
 // follower is a place in the log.
 type follower struct {
-	bus   *Bus
-	next  uint64 // the first sequence that is not applied
-	apply func(context.Context, []pipeline.Event) error
+	bus     *Bus
+	next    uint64 // the first sequence that is not applied
+	apply   func(context.Context, []pipeline.Event) error
+	applied pipeline.Event // the last one
+}
+
+// same says what shows that the log is not the one whose events were applied.
+func (f *follower) same(ctx context.Context) error {
+	last, err := f.bus.LastSequence(ctx)
+	if err != nil {
+		return err
+	}
+	if last < f.next-1 {
+		return shortError{f.next - 1, last}
+	}
+	if f.applied.Sequence == 0 {
+		return nil
+	}
+	id, err := f.bus.IDAt(ctx, f.applied.Sequence)
+	if err == nil && id != "" && id != f.applied.ID {
+		err = fmt.Errorf("the log is another one: its event %d is %s, and %s was applied", f.applied.Sequence, id,
+			f.applied.ID)
+	}
+	return err
 }
 
 // run follows on one consumer until anything is odd. The consumer lives in the server's memory and holds no
@@ -79,6 +108,9 @@ func (f *follower) run(ctx context.Context) error {
 		return err
 	}
 	defer cancel()
+	if err := f.same(ctx); err != nil {
+		return err
+	}
 	c, err := f.consumer(ctx)
 	if err != nil {
 		return err
@@ -173,6 +205,7 @@ func (f *follower) applyAll(ctx context.Context, events []pipeline.Event) error 
 	for pause := firstDelay; ; pause = min(2*pause, maxBackoff) {
 		err := f.apply(ctx, events)
 		if err == nil {
+			f.applied = events[len(events)-1]
 			f.bus.recurring.Works(applyEvents)
 			return nil
 		}

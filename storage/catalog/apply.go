@@ -124,7 +124,7 @@ const maxSequence = 1<<63 - 1
 // void.
 func (b *batch) moveOn(ctx context.Context, from uint64, last pipeline.Event) error {
 	result, err := b.stmt(ctx, sqlMoveOn).ExecContext(ctx,
-		int64(last.Sequence), len(b.poison), last.Time.UnixMicro(), int64(from))
+		int64(last.Sequence), len(b.poison), last.Time.UnixMicro(), last.ID, int64(from))
 	if err != nil {
 		return err
 	}

@@ -307,26 +307,6 @@ func TestAProjectCannotTouchAnothers(t *testing.T) {
 	}
 }
 
-func TestResetBeginsAnew(t *testing.T) {
-	var s story
-	s.ready("p", "vid_a")
-	s.tell(pipeline.VideoReady, "nonsense", "vid_a", `{}`)
-	c := fresh(t, s.events...)
-	before := answers(t.Context(), c, "p")
-	changed := c.Changed()
-	if err := c.Reset(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	<-changed
-	if got := dump(t.Context(), c); got != "1|0|0|0\n\n\n\n\n\n" {
-		t.Errorf("left over: %s", got)
-	}
-	apply(t, c, s.events...)
-	if diff := cmp.Diff(before, answers(t.Context(), c, "p")); diff != "" {
-		t.Error(diff)
-	}
-}
-
 func TestReopeningChangesNothing(t *testing.T) {
 	var s story
 	s.ready("p", "vid_a")

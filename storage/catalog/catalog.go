@@ -2,9 +2,9 @@ package catalog
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 
 	"github.com/reelmill/reelmill/pipeline"
@@ -31,6 +31,7 @@ const remedy = "run `reelmill rebuild`: it makes the catalog anew from the event
 type Catalog struct {
 	writer *pool // one connection, so one Apply at a time
 	reader *pool
+	lock   *os.File // shared: nobody may replace the file
 
 	mu      sync.Mutex
 	observe func(sequence uint64, s pipeline.Sample) // may be nil
@@ -41,8 +42,8 @@ type Catalog struct {
 
 // Open opens the catalog in the file path and brings its schema up to date. A missing file, or one of no
 // bytes, is a new catalog at sequence 0; so are the folders to it, with mode 0700, the file with 0600. It
-// fails with ErrSchema or ErrDamaged for a file that must be rebuilt. The caller closes the catalog; ctx
-// bounds opening only.
+// fails with ErrSchema or ErrDamaged for a file that must be rebuilt, and with ErrInUse while somebody has
+// claimed it. The caller closes the catalog; ctx bounds opening only.
 func Open(ctx context.Context, path string) (*Catalog, error) {
 	c := &Catalog{changed: make(chan struct{}), closed: make(chan struct{})}
 	if err := c.open(ctx, path); err != nil {
@@ -54,6 +55,9 @@ func Open(ctx context.Context, path string) (*Catalog, error) {
 func (c *Catalog) open(ctx context.Context, path string) error {
 	file, err := prepareFile(path)
 	if err != nil {
+		return err
+	}
+	if c.lock, err = lockFile(file, false); err != nil {
 		return err
 	}
 	if c.writer, err = newPool(file, true); err != nil {
@@ -77,6 +81,9 @@ func (c *Catalog) Close() error {
 	c.once.Do(func() {
 		close(c.closed)
 		err = errors.Join(c.reader.close(), c.writer.close()) // the last to close folds in the WAL
+		if c.lock != nil {
+			err = errors.Join(err, c.lock.Close())
+		}
 	})
 	return err
 }
@@ -86,7 +93,7 @@ func (c *Catalog) Sequence(ctx context.Context) (uint64, error) {
 	return c.number(ctx, sqlSequence)
 }
 
-// Poisoned returns how many events were left out because they could not be decoded, since the last Reset.
+// Poisoned returns how many events were left out because they could not be decoded, ever.
 func (c *Catalog) Poisoned(ctx context.Context) (uint64, error) {
 	return c.number(ctx, sqlPoisoned)
 }
@@ -99,7 +106,7 @@ func (c *Catalog) number(ctx context.Context, text string) (uint64, error) {
 	return uint64(n), nil
 }
 
-// Changed returns a channel that is closed when an Apply or Reset of this process next moves the sequence.
+// Changed returns a channel that is closed when an Apply of this process next moves the sequence.
 func (c *Catalog) Changed() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -144,22 +151,4 @@ func (c *Catalog) isClosed() bool {
 	default:
 		return false
 	}
-}
-
-// Reset empties the catalog and sets its sequence to 0, in one transaction. Whoever projects must begin
-// again at the first event of the log, and no other projector may run meanwhile.
-func (c *Catalog) Reset(ctx context.Context) error {
-	err := c.writer.transact(ctx, func(tx *sql.Tx) error {
-		for _, text := range resetStatements {
-			if _, err := tx.ExecContext(ctx, text); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("reset catalog: %w", explain(err))
-	}
-	c.broadcast()
-	return nil
 }

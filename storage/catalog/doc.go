@@ -27,9 +27,10 @@
 // What it does not:
 //
 //   - It is not the truth and needs no backup. A file that is lost, damaged or newer than the program is
-//     removed (Remove) and rebuilt from the log, which is what `reelmill rebuild` does.
+//     replaced (Replace) by one made from the log, which is what `reelmill rebuild` does.
 //   - It cannot see a gap: an event that it was never given, while later ones were, is missing until the
-//     next rebuild. Within a batch a late event is an error (ErrOrder).
+//     next rebuild. Within a batch a late event is an error (ErrOrder). Whether the log that it is given has
+//     gaps, or is another one, is for its owner to compare with Place and Held.
 //   - Statistics are by the times that events carry, and late by as much as the catalog is behind the log;
 //     Window.Complete tells it. Samples are kept for ever: some 15 small rows of a video.
 //   - WaitFor and Changed are woken by this process's Apply only. Another process's is seen by every read,

@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -284,4 +285,20 @@ func dump(ctx context.Context, c *Catalog) string {
 		b.WriteString(strings.Join(lines, "\n") + "\n")
 	}
 	return b.String()
+}
+
+// reset empties the catalog and sets its sequence to 0.
+func (c *Catalog) reset(ctx context.Context) error {
+	return c.writer.transact(ctx, func(tx *sql.Tx) error {
+		for _, text := range []string{
+			`DELETE FROM samples`, `DELETE FROM events`, `DELETE FROM outputs`, `DELETE FROM jobs`,
+			`DELETE FROM videos`,
+			`UPDATE projection SET sequence = 0, poisoned = 0, applied_at = 0, event_id = '' WHERE id = 1`,
+		} {
+			if _, err := tx.ExecContext(ctx, text); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }

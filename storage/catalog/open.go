@@ -132,57 +132,6 @@ func migrate(ctx context.Context, db *sql.DB) error {
 	return err
 }
 
-// Inspect reads the catalog in the file path without changing it, also while a server has it open, and
-// returns its sequence. It fails with ErrSchema or ErrDamaged as Open does, and with fs.ErrNotExist when
-// there is none. It reads all of the file.
-func Inspect(ctx context.Context, path string) (sequence uint64, err error) {
-	f, err := os.OpenFile(path, os.O_RDWR, 0) // whether Open could; nothing is written
-	if err != nil {
-		return 0, fmt.Errorf("inspect catalog: %w", err)
-	}
-	if err := f.Close(); err != nil {
-		return 0, fmt.Errorf("inspect catalog: %w", err)
-	}
-	dsn := url.URL{Scheme: "file", Path: path, RawQuery: "mode=ro&_pragma=busy_timeout(10000)"}
-	db, err := sql.Open("sqlite", dsn.String())
-	if err != nil {
-		return 0, fmt.Errorf("inspect catalog %s: %w", path, err)
-	}
-	sequence, err = inspect(ctx, db)
-	if err != nil {
-		err = fmt.Errorf("inspect catalog %s: %w", path, explain(err))
-	}
-	return sequence, errors.Join(err, db.Close())
-}
-
-func inspect(ctx context.Context, db *sql.DB) (sequence uint64, err error) {
-	var verdict string
-	if err := db.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&verdict); err != nil {
-		return 0, err
-	}
-	if verdict != "ok" {
-		return 0, fmt.Errorf("%w: %s; %s", ErrDamaged, verdict, remedy)
-	}
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return 0, err
-	}
-	p, err := goose.NewProvider(goose.DialectSQLite3, db, files, goose.WithDisableGlobalRegistry(true))
-	if err != nil {
-		return 0, err
-	}
-	var current int64
-	const version = "SELECT COALESCE(MAX(version_id), 0) FROM goose_db_version"
-	if err := db.QueryRowContext(ctx, version).Scan(&current); err != nil {
-		return 0, err
-	}
-	if known := p.ListSources(); current > known[len(known)-1].Version {
-		return 0, fmt.Errorf("%w; %s", ErrSchema, remedy)
-	}
-	err = db.QueryRowContext(ctx, "SELECT sequence FROM projection").Scan(&sequence)
-	return sequence, err
-}
-
 // maxMigrateTries bounds how often losing to another process is taken as the reason of an error.
 const maxMigrateTries = 4
 
@@ -226,13 +175,12 @@ func sqliteCode(err error) int {
 	return sqlite3.SQLITE_OK
 }
 
-// Remove deletes the catalog at path, with its side files; one that is missing is no error. It is the
-// remedy for ErrSchema and ErrDamaged. No process may have it open.
-func Remove(path string) error {
+// removeSideFiles deletes what SQLite keeps beside the catalog at path; what is missing is no error.
+func removeSideFiles(path string) error {
 	var errs []error
-	for _, suffix := range []string{"-wal", "-shm", "-journal", ""} {
+	for _, suffix := range []string{"-wal", "-shm", "-journal"} {
 		if err := os.Remove(path + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, fmt.Errorf("remove catalog: %w", err))
+			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)

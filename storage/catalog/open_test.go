@@ -97,10 +97,13 @@ func TestOpenTellsTheRemedy(t *testing.T) {
 			if !errors.Is(err, test.want) || !strings.Contains(err.Error(), "`reelmill rebuild`") {
 				t.Fatalf("got %v", err)
 			}
-			if err := Remove(path); err != nil {
+			if err := Replace(path, made(t, s.events...)); err != nil {
 				t.Fatal(err)
 			}
-			apply(t, open(t, path), s.events...)
+			again := open(t, path)
+			if seq := must(again.Sequence(t.Context())); seq != uint64(len(s.events)) {
+				t.Errorf("it stands at %d", seq)
+			}
 		})
 	}
 }
@@ -160,15 +163,39 @@ func TestOpenFailsWhereThereIsNoFile(t *testing.T) {
 	}
 }
 
-func TestRemoveOfNothing(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "catalog.db")
+// made returns the file of a catalog of some events, which nobody has open.
+func made(t *testing.T, events ...pipeline.Event) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "made.db")
 	c := must(Open(t.Context(), path))
-	if err := errors.Join(c.Close(), c.Close(), Remove(path), Remove(path)); err != nil {
+	if len(events) > 0 {
+		apply(t, c, events...)
+	}
+	if err := c.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
-		t.Error(err)
+	return path
+}
+
+// A catalog that is open is not replaced, and one that is being replaced is not opened.
+func TestACatalogIsReplacedWhenNobodyHasItOpen(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "catalog.db")
+	c := must(Open(t.Context(), path))
+	if _, err := Claim(path); !errors.Is(err, ErrInUse) {
+		t.Errorf("claimed what is open: %v", err)
 	}
+	other := must(Open(t.Context(), path)) // who opens it does not want it alone
+	if err := errors.Join(c.Close(), c.Close(), other.Close()); err != nil {
+		t.Fatal(err)
+	}
+	release := must(Claim(path))
+	if _, err := Open(t.Context(), path); !errors.Is(err, ErrInUse) {
+		t.Errorf("opened what is claimed: %v", err)
+	}
+	if err := release(); err != nil {
+		t.Fatal(err)
+	}
+	open(t, path)
 }
 
 // TestManyOpenANewFile is several processes that start at once.

@@ -73,7 +73,7 @@ func TestARebuildFromAPurgedLogGivesTheSameStatistics(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		log := drawLog(rt)
 		state := func(events []pipeline.Event) []string {
-			if err := errors.Join(c.Reset(ctx), c.Apply(ctx, events)); err != nil {
+			if err := errors.Join(c.reset(ctx), c.Apply(ctx, events)); err != nil {
 				rt.Fatal(err)
 			}
 			_, tables, _ := strings.Cut(dump(ctx, c), "\n") // less the row of projection

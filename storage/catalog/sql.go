@@ -1,12 +1,13 @@
 package catalog
 
-// The statements, all of them but the list of videos, which query.go puts together. They are prepared once.
+// The statements, all of them but the list of videos, which query.go puts together, and those that are seldom
+// needed (place.go). They are prepared once.
 const (
 	sqlSequence = `SELECT sequence FROM projection WHERE id = 1`
 	sqlPoisoned = `SELECT poisoned FROM projection WHERE id = 1`
 	sqlMoveOn   = `
-		UPDATE projection SET sequence = $1, poisoned = poisoned + $2, applied_at = $3
-		WHERE id = 1 AND sequence = $4`
+		UPDATE projection SET sequence = $1, poisoned = poisoned + $2, applied_at = $3, event_id = $4
+		WHERE id = 1 AND sequence = $5`
 	sqlAppliedAt = `SELECT applied_at FROM projection WHERE id = 1`
 
 	sqlVideoRow = `SELECT doc, planned_weight, done_weight, owed, generation FROM videos WHERE id = $1`
@@ -84,11 +85,5 @@ var (
 	readerStatements = []string{
 		sqlSequence, sqlPoisoned, sqlAppliedAt, sqlVideo, sqlJobs, sqlJob, sqlOutputs, sqlEvents,
 		sqlOutputsAt, sqlAnyVideo, sqlAnyOutputs, sqlUnfinished, sqlBacklog, sqlSamples, sqlAllSamples,
-	}
-	// resetStatements empty the catalog.
-	resetStatements = []string{
-		`DELETE FROM samples`, `DELETE FROM events`, `DELETE FROM outputs`, `DELETE FROM jobs`,
-		`DELETE FROM videos`,
-		`UPDATE projection SET sequence = 0, poisoned = 0, applied_at = 0 WHERE id = 1`,
 	}
 )

@@ -96,7 +96,7 @@ func TestStatsComplete(t *testing.T) {
 	if n := count(q); n != 4 {
 		t.Errorf("%d windows are complete for one who has caught up", n)
 	}
-	if err := c.Reset(t.Context()); err != nil {
+	if err := c.reset(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	q.CaughtUp = time.Time{}
@@ -163,7 +163,7 @@ func TestStatsOutliveTheirVideo(t *testing.T) {
 		}
 	}
 	for name, log := range map[string][]pipeline.Event{"the full log": s.events, "the purged log": left} {
-		if err := c.Reset(t.Context()); err != nil {
+		if err := c.reset(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		for i := range log {

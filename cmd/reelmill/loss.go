@@ -1,0 +1,297 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/bus"
+	"github.com/reelmill/reelmill/storage/catalog"
+)
+
+// readModel is what is asked of the read model about the log that it was made from. It may stand open, or be
+// a file that is looked at.
+type readModel interface {
+	Place(ctx context.Context) (catalog.Place, error)
+	Held(ctx context.Context, of pipeline.Sequences) ([]catalog.Held, error)
+}
+
+// lossError says what the event log has lost, as far as nobody has accepted it.
+type lossError struct {
+	where  string // the log is
+	extent bus.Extent
+	events uint64             // how many are lost
+	lost   pipeline.Sequences // those, or, where some are accepted, all
+	place  catalog.Place
+	other  bool           // the log is another one than the read model was made from
+	videos []catalog.Held // that have lost events, as far as the read model knows
+}
+
+// shown is how many videos and ranges of sequences a message names.
+const shown = 5
+
+func (l *lossError) Error() string {
+	var b strings.Builder
+	switch last := max(l.extent.Last, l.place.Sequence); {
+	case l.other:
+		fmt.Fprintf(&b, "the event log is another one than the read model was made from: event %d differs",
+			l.place.Known.Sequence)
+	default:
+		fmt.Fprintf(&b, "the event log has lost %d of %d events (%s)", l.events, last, sequencesText(l.lost))
+	}
+	if l.extent.Last < l.place.Sequence {
+		fmt.Fprintf(&b, "; it ends at %d, and the read model has applied %d", l.extent.Last, l.place.Sequence)
+	}
+	if len(l.videos) == 0 {
+		b.WriteString("; the read model knows no video that they belong to")
+	} else {
+		fmt.Fprintf(&b, "; of %s", videosText(l.videos))
+	}
+	return b.String()
+}
+
+// videosText counts videos, and names some.
+func videosText(videos []catalog.Held) string {
+	var names []string
+	for _, h := range videos[:min(len(videos), shown)] {
+		names = append(names, h.Video)
+	}
+	if len(videos) > shown {
+		names = append(names, "...")
+	}
+	unit := "videos"
+	if len(videos) == 1 {
+		unit = "video"
+	}
+	return fmt.Sprintf("%d %s: %s", len(videos), unit, strings.Join(names, ", "))
+}
+
+// remedy says what the operator can do.
+func (l *lossError) remedy() string {
+	return "restore the log (" + l.where + ") from a backup; or accept the loss by `reelmill rebuild --force` " +
+		"with the same --data and --nats, which makes the read model from what is left"
+}
+
+// sequencesText names some ranges of sequences.
+func sequencesText(s pipeline.Sequences) string {
+	if s.Count() == 1 {
+		return fmt.Sprintf("sequence %d", s[0].First)
+	}
+	var ranges []string
+	for _, r := range s[:min(len(s), shown)] {
+		if r.First == r.Last {
+			ranges = append(ranges, fmt.Sprint(r.First))
+		} else {
+			ranges = append(ranges, fmt.Sprintf("%d to %d", r.First, r.Last))
+		}
+	}
+	if len(s) > shown {
+		ranges = append(ranges, "...")
+	}
+	return "sequences " + strings.Join(ranges, ", ")
+}
+
+// logCheck compares what the log has with what deletions tell and with what the read model has applied. Its
+// methods are for one goroutine at a time.
+type logCheck struct {
+	bus   *bus.Bus
+	audit *bus.Audit
+	model readModel // nil: there is none
+	where string
+
+	judged  bool
+	key     finding // of what was judged last
+	verdict *lossError
+}
+
+// finding is what a verdict follows from: while it is the same, so is the verdict.
+type finding struct {
+	lost, untold, beyond uint64
+	accepted             bus.Accepted
+	other                bool
+}
+
+func newLogCheck(b *bus.Bus, model readModel, where string) *logCheck {
+	return &logCheck{bus: b, audit: b.NewAudit(), model: model, where: where}
+}
+
+// look returns what the log has, and what it has lost; nil for nothing. It costs three small requests while
+// nothing changes.
+func (c *logCheck) look(ctx context.Context) (bus.Extent, *lossError, error) {
+	l := &lossError{where: c.where}
+	var err error
+	if c.model != nil { // before the log, which may grow meanwhile
+		if l.place, err = c.model.Place(ctx); err != nil {
+			return bus.Extent{}, nil, err
+		}
+	}
+	if l.extent, err = c.audit.Look(ctx); err != nil {
+		return bus.Extent{}, nil, err
+	}
+	known, last := l.place.Known, l.extent.Last
+	if known.ID != "" && known.Sequence <= last {
+		id, err := c.bus.IDAt(ctx, known.Sequence)
+		if err != nil {
+			return bus.Extent{}, nil, err
+		}
+		l.other = id != "" && id != known.ID
+	}
+	key := finding{
+		lost: l.extent.Lost.Count(), untold: l.extent.Untold, accepted: l.extent.Accepted, other: l.other,
+		beyond: max(last, l.place.Sequence) - last,
+	}
+	if !c.judged || key != c.key {
+		verdict, err := c.judge(ctx, l)
+		if err != nil {
+			return bus.Extent{}, nil, err
+		}
+		c.judged, c.key, c.verdict = true, key, verdict
+	}
+	return l.extent, c.verdict, nil
+}
+
+// judge completes what was found, or returns nil when it is no loss.
+func (c *logCheck) judge(ctx context.Context, l *lossError) (*lossError, error) {
+	e, beyond := l.extent, pipeline.Sequences(nil)
+	if e.Last < l.place.Sequence {
+		beyond = pipeline.Sequences{{First: e.Last + 1, Last: l.place.Sequence}}
+	}
+	all := pipeline.Merge(append(slices.Clone(beyond), e.Lost...))
+	if l.other {
+		all = pipeline.Merge(append(all, pipeline.Range{First: 1, Last: l.place.Sequence}))
+	}
+	if len(all) == 0 || !l.other && e.Untold == 0 && len(beyond) == 0 && e.NewlyLost(e.Lost) == 0 {
+		return nil, nil
+	}
+	var err error
+	if l.videos, err = c.held(ctx, e, all); err != nil {
+		return nil, err
+	}
+	lost := e.Lost.Without(e.Lost.Through(e.Untold).Without(eventsOf(l.videos)))
+	l.events = e.NewlyLost(lost) + beyond.Count()
+	if l.events == 0 && !l.other {
+		return nil, nil
+	}
+	l.lost = pipeline.Merge(append(beyond, lost...))
+	return l, nil
+}
+
+// held returns what the read model has of some events, without the videos that the log says are deleted.
+func (c *logCheck) held(ctx context.Context, e bus.Extent, of pipeline.Sequences) ([]catalog.Held, error) {
+	if c.model == nil {
+		return nil, nil
+	}
+	held, err := c.model.Held(ctx, of)
+	if err != nil || e.Count == 0 {
+		return held, err
+	}
+	return notDeleted(ctx, c.bus, held)
+}
+
+// notDeleted returns those videos that the log does not say are deleted.
+func notDeleted(ctx context.Context, b *bus.Bus, held []catalog.Held) (left []catalog.Held, err error) {
+	for some := range slices.Chunk(held, 256) {
+		subjects := make([]string, len(some))
+		for i, h := range some {
+			subjects[i] = pipeline.DeletedSubject(h.Project, h.Video)
+		}
+		events, err := b.Last(ctx, subjects...)
+		if err != nil {
+			return nil, err
+		}
+		for i, h := range some {
+			if events[i].Sequence == 0 {
+				left = append(left, h)
+			}
+		}
+	}
+	return left, nil
+}
+
+func eventsOf(held []catalog.Held) pipeline.Sequences {
+	var ranges []pipeline.Range
+	for _, h := range held {
+		ranges = append(ranges, h.Events...)
+	}
+	return pipeline.Merge(ranges)
+}
+
+// logWatch looks at the log while a node runs.
+type logWatch struct {
+	mu    sync.Mutex
+	check *logCheck
+	looks time.Time // when the last look ended
+	lost  *lossError
+}
+
+// watchFresh is how long a look is good enough for who asks, however often that is.
+const watchFresh = time.Second
+
+// look returns what is lost. A loss that was seen stays until the process ends: what is applied after it may
+// hide it.
+func (w *logWatch) look(ctx context.Context) (*lossError, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if time.Since(w.looks) < watchFresh {
+		return w.lost, nil
+	}
+	_, lost, err := w.check.look(ctx)
+	if err != nil {
+		return w.lost, err
+	}
+	if w.looks = time.Now(); lost != nil {
+		w.lost = lost
+	}
+	return w.lost, nil
+}
+
+// openWatch refuses a log that has lost events.
+func (n *node) openWatch(ctx context.Context) error {
+	n.watch = &logWatch{check: newLogCheck(n.bus, n.catalog, n.logPlace())}
+	lost, err := n.watch.look(ctx)
+	if err == nil && lost != nil {
+		err = fmt.Errorf("%w; nothing was started. To do: %s", lost, lost.remedy())
+	}
+	return err
+}
+
+// logPlace says where the event log is, for people.
+func (c nodeConfig) logPlace() string {
+	if c.nats != "" {
+		return "the stream EVENTS at " + withoutPassword(c.nats)
+	}
+	return filepath.Join(c.data, "broker")
+}
+
+// logWhole says what the log has lost.
+func (n *node) logWhole(ctx context.Context) error {
+	lost, err := n.watch.look(ctx)
+	if lost != nil {
+		return fmt.Errorf("%w; stop the server, then %s", lost, lost.remedy())
+	}
+	return err
+}
+
+// watchEvery is how often a running server looks whether its log is whole, if nobody asks.
+const watchEvery = time.Minute
+
+// watchLog looks at the log again and again, until ctx ends.
+func (n *node) watchLog(ctx context.Context) error {
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if err := n.logWhole(ctx); err != nil && ctx.Err() == nil {
+			n.recurring.Failed("see that the event log is whole", "error", err)
+		}
+	}
+}

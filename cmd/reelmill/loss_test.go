@@ -1,0 +1,486 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/bus"
+	"github.com/reelmill/reelmill/pipeline/pipelinetest"
+	"github.com/reelmill/reelmill/storage/catalog"
+)
+
+// The log of a site: videos vid-0 to vid-7, of seven events each, in turn.
+const (
+	siteVideos = 8
+	siteEvents = 7 * siteVideos
+)
+
+// site is a data folder with a log and a read model of it.
+type site struct {
+	t    *testing.T
+	data string
+	nats string // empty: an embedded broker
+}
+
+func newSite(t *testing.T, nats string) *site {
+	t.Helper()
+	s := &site{t, t.TempDir(), nats}
+	n := s.open()
+	m := &mill{tb: t, bus: n.bus}
+	for v := range siteVideos {
+		m.upload("p", fmt.Sprint("vid-", v))
+	}
+	for j := range 6 {
+		for v := range siteVideos {
+			video := fmt.Sprint("vid-", v)
+			appendEvent(t, n.bus, pipeline.JobStarted, pipeline.JobSubject("p", video, fmt.Sprint("job-", j)), video,
+				pipeline.JobEvent{Job: fmt.Sprint("job-", j)}, 0)
+		}
+	}
+	s.close(n)
+	return s
+}
+
+func appendEvent(t *testing.T, b *bus.Bus, kind pipeline.EventType, subject, video string, data any,
+	after uint64,
+) pipeline.Event {
+	t.Helper()
+	e, err := pipeline.NewEvent("test", kind, subject, video, pipeline.Event{}, data)
+	check(t, err)
+	e.Sequence, err = b.Append(t.Context(), e, after)
+	check(t, err)
+	return e
+}
+
+func (s *site) config() nodeConfig {
+	return withDefaultPipelines(nodeConfig{
+		data: s.data, nats: s.nats, minFreeSpace: 1, log: slog.New(slog.DiscardHandler),
+	})
+}
+
+// open opens what serve does but workers and API.
+func (s *site) open() *node {
+	s.t.Helper()
+	n, err := open(s.t.Context(), s.config(), (*node).openCatalog, (*node).openWatch, (*node).openStore,
+		(*node).openFlow)
+	check(s.t, err)
+	return n
+}
+
+// close closes a node whose read model has all that its log has.
+func (s *site) close(n *node) {
+	s.t.Helper()
+	last, err := n.bus.LastSequence(s.t.Context())
+	check(s.t, err)
+	_, _, err = n.bus.Replay(s.t.Context(), last, n.catalog.Apply)
+	check(s.t, err)
+	check(s.t, n.close())
+}
+
+// delete has videos deleted as they are, and their events removed.
+func (s *site) delete(n *node, videos ...string) {
+	s.t.Helper()
+	for _, video := range videos {
+		e, err := pipeline.Delete(s.t.Context(), n.bus, "p", video)
+		check(s.t, err)
+		check(s.t, n.sweeper.Coordinator.Handle(s.t.Context(), e))
+	}
+}
+
+// spoil does something to the stream of the log, behind everybody's back.
+func (s *site) spoil(do func(js jetstream.JetStream, stream jetstream.Stream) error) {
+	s.t.Helper()
+	b, err := openBroker(s.t.Context(), s.nats, s.data, slog.New(slog.DiscardHandler))
+	check(s.t, err)
+	js, err := jetstream.New(b.conn)
+	check(s.t, err)
+	stream, err := js.Stream(s.t.Context(), "EVENTS")
+	check(s.t, err)
+	check(s.t, do(js, stream))
+	check(s.t, b.close())
+}
+
+// command runs a command on the site.
+func (s *site) command(args ...string) (out string, err error) {
+	s.t.Helper()
+	var b bytes.Buffer
+	args = append(args, "--data", s.data)
+	if s.nats != "" {
+		args = append(args, "--nats", s.nats)
+	}
+	err = run(pipelinetest.Context(s.t), args, &b, io.Discard)
+	return b.String(), err
+}
+
+// doctor runs the doctor on the site.
+func (s *site) doctor() (lines map[string]string, code int) {
+	s.t.Helper()
+	args := []string{"--data", s.data, "--min-free", "1"}
+	if s.nats != "" {
+		args = append(args, "--nats", s.nats)
+	}
+	return examine(s.t, args...)
+}
+
+// state is what the site's read model is.
+func (s *site) state() [32]byte {
+	s.t.Helper()
+	raw, err := os.ReadFile(filepath.Join(s.data, "catalog.db"))
+	check(s.t, err)
+	return sha256.Sum256(raw)
+}
+
+// wantWhole checks that serve, doctor and rebuild have nothing against the log.
+func (s *site) wantWhole() {
+	s.t.Helper()
+	check(s.t, s.open().close())
+	lines, code := s.doctor()
+	if code != 0 {
+		s.t.Errorf("the doctor's exit code is %d", code)
+	}
+	wantLine(s.t, lines, "event log", "ok")
+	if out, err := s.command("rebuild"); err != nil {
+		s.t.Errorf("rebuild: %v\n%s", err, out)
+	}
+	check(s.t, s.open().close())
+}
+
+// wantLost checks that serve, doctor and rebuild refuse the log, and say the same.
+func (s *site) wantLost(parts ...string) {
+	s.t.Helper()
+	wantText := func(who, text string) {
+		s.t.Helper()
+		for _, part := range append(parts, "from a backup", "`reelmill rebuild --force`") {
+			if !strings.Contains(text, part) {
+				s.t.Errorf("%s says %q, which lacks %q", who, text, part)
+			}
+		}
+	}
+	before := s.state()
+	n, err := newNode(s.t.Context(), s.config())
+	if err == nil {
+		s.t.Error("serve starts")
+		check(s.t, n.close())
+	} else {
+		wantText("serve", err.Error())
+	}
+	lines, code := s.doctor()
+	if code != exitFailure {
+		s.t.Errorf("the doctor's exit code is %d", code)
+	}
+	wantLine(s.t, lines, "event log", "FAIL", "to do: ")
+	wantText("the doctor", lines["event log"])
+	if _, err := s.command("rebuild"); err == nil {
+		s.t.Error("rebuild has nothing against it")
+	} else {
+		wantText("rebuild", err.Error())
+	}
+	if s.state() != before {
+		s.t.Error("the read model was changed")
+	}
+}
+
+// wantVideos checks how many videos the read model has.
+func (s *site) wantVideos(want int) {
+	s.t.Helper()
+	n := s.open()
+	page, err := n.catalog.Videos(s.t.Context(), catalog.Query{Project: "p", Limit: 100})
+	check(s.t, err)
+	if len(page.Data) != want {
+		s.t.Errorf("the read model has %d videos, want %d", len(page.Data), want)
+	}
+	check(s.t, n.close())
+}
+
+// recreate makes the stream of the log anew, with the first few of its messages.
+func recreate(t *testing.T, keep int) func(jetstream.JetStream, jetstream.Stream) error {
+	return func(js jetstream.JetStream, stream jetstream.Stream) error {
+		var kept []*nats.Msg
+		for i := range keep {
+			m, err := stream.GetMsg(t.Context(), uint64(i+1))
+			if err != nil {
+				return err
+			}
+			kept = append(kept, &nats.Msg{Subject: m.Subject, Data: m.Data})
+		}
+		config := stream.CachedInfo().Config
+		if err := js.DeleteStream(t.Context(), "EVENTS"); err != nil {
+			return err
+		}
+		if _, err := js.CreateStream(t.Context(), config); err != nil {
+			return err
+		}
+		for _, m := range kept {
+			if _, err := js.PublishMsg(t.Context(), m); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+// drop removes messages of the log.
+func drop(t *testing.T, sequences ...uint64) func(jetstream.JetStream, jetstream.Stream) error {
+	return func(_ jetstream.JetStream, stream jetstream.Stream) error {
+		for _, s := range sequences {
+			if err := stream.DeleteMsg(t.Context(), s); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+// purge empties the log.
+func purge(t *testing.T) func(jetstream.JetStream, jetstream.Stream) error {
+	return func(_ jetstream.JetStream, stream jetstream.Stream) error { return stream.Purge(t.Context()) }
+}
+
+// A log that has lost events is refused by serve, doctor and rebuild, which say how many, of which videos,
+// and what to do; once the loss is accepted, all of them go on.
+func TestALossOfEventsIsNoticed(t *testing.T) {
+	for name, test := range map[string]struct {
+		spoil func(jetstream.JetStream, jetstream.Stream) error
+		want  []string
+	}{
+		"a gap":       {drop(t, 23), []string{"1 of 56 events (sequence 23)", "1 video: vid-6"}},
+		"gaps":        {drop(t, 2, 9, 10, 35), []string{"4 of 56 events", "9 to 10", "3 videos: vid-0, vid-1"}},
+		"no first":    {drop(t, 1, 2, 3), []string{"3 of 56 events", "1 to 3", "3 videos: "}},
+		"no last":     {drop(t, 56), []string{"1 of 56 events (sequence 56)", "1 video: vid-7"}},
+		"nothing":     {purge(t), []string{"56 of 56 events", "8 videos: "}},
+		"a new one":   {recreate(t, 0), []string{"56 of 56 events", "it ends at 0", "8 videos: "}},
+		"a short one": {recreate(t, 50), []string{"6 of 56 events", "it ends at 50", "6 videos: vid-2"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, "")
+			s.spoil(test.spoil)
+			s.wantLost(test.want...)
+			if out, err := s.command("rebuild", "--force"); err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			s.wantWhole()
+		})
+	}
+}
+
+// A log that another one has taken the place of is noticed, however long that is.
+func TestAnotherLogIsNoticed(t *testing.T) {
+	s := newSite(t, "")
+	s.spoil(recreate(t, 0))
+	b, err := openBroker(t.Context(), "", s.data, slog.New(slog.DiscardHandler))
+	check(t, err)
+	other, err := bus.Open(t.Context(), b.conn, bus.Config{})
+	check(t, err)
+	m := &mill{tb: t, bus: other}
+	for v := range siteEvents + 10 {
+		m.upload("p", fmt.Sprint("other-", v))
+	}
+	check(t, b.close())
+	s.wantLost("another one", "event 56 differs", "8 videos: ")
+	_, err = s.command("rebuild", "--force")
+	check(t, err)
+	s.wantWhole()
+	s.wantVideos(siteEvents + 10)
+}
+
+// It is the same with a NATS server that runs elsewhere.
+func TestALossOfEventsIsNoticedElsewhere(t *testing.T) {
+	s := newSite(t, natsServer(t, true).ClientURL())
+	s.wantWhole()
+	s.spoil(drop(t, 23))
+	s.wantLost("1 of 56 events (sequence 23)", "1 video: vid-6", "EVENTS at nats://")
+	n := &node{nodeConfig: s.config()}
+	check(t, n.openCatalog(t.Context()))
+	if _, err := s.command("rebuild", "--force"); err == nil || !strings.Contains(err.Error(), "in use") {
+		t.Errorf("a read model that is open is rebuilt: %v", err)
+	}
+	check(t, n.close())
+	_, err := s.command("rebuild", "--force")
+	check(t, err)
+	s.wantWhole()
+}
+
+// Without its read model a log tells by itself what it has lost; and what is lost after a loss was accepted
+// is lost again.
+func TestALossOfEventsIsNoticedWithoutAReadModel(t *testing.T) {
+	s := newSite(t, "")
+	s.spoil(drop(t, 23))
+	check(t, os.Remove(filepath.Join(s.data, "catalog.db")))
+	wantError(t, "1 of 56 events (sequence 23)", func() error { _, err := s.command("rebuild"); return err })
+	_, err := s.command("rebuild", "--force")
+	check(t, err)
+	s.wantWhole()
+	s.spoil(drop(t, 40))
+	s.wantLost("1 of 56 events", "1 video: vid-7")
+	check(t, os.Remove(filepath.Join(s.data, "catalog.db")))
+	wantError(t, "1 of 56 events", func() error { _, err := newNode(t.Context(), s.config()); return err })
+}
+
+// wantError checks that do fails with words.
+func wantError(t *testing.T, words string, do func() error) {
+	t.Helper()
+	if err := do(); err == nil || !strings.Contains(err.Error(), words) {
+		t.Errorf("error %v, want %q", err, words)
+	}
+}
+
+// Videos that are deleted are no loss, whoever looks, and whether or not the read model knows it yet.
+func TestDeletedVideosAreNoLoss(t *testing.T) {
+	s := newSite(t, "")
+	n := s.open()
+	s.delete(n, "vid-0", "vid-3", "vid-7")
+	check(t, n.close())
+	s.wantWhole()
+	s.close(s.open())
+	s.wantWhole()
+	n = s.open()
+	s.delete(n, "vid-1", "vid-2", "vid-4", "vid-5", "vid-6")
+	s.close(n)
+	s.wantWhole()
+	check(t, os.Remove(filepath.Join(s.data, "catalog.db")))
+	s.wantWhole()
+}
+
+// Nor are those that an earlier version deleted, which did not tell what it removed; what the read model has
+// of others is lost all the same.
+func TestVideosDeletedByAnEarlierVersionAreNoLoss(t *testing.T) {
+	s := newSite(t, "")
+	n := s.open()
+	subject := pipeline.DeletedSubject("p", "vid-2")
+	e := appendEvent(t, n.bus, pipeline.VideoDeleted, subject, "vid-2", struct{}{}, 0)
+	appendEvent(t, n.bus, pipeline.VideoPurged, subject, "vid-2", pipeline.Purged{}, e.Sequence)
+	check(t, n.bus.Purge(t.Context(), "p", "vid-2", func(uint64) bool { return true }))
+	check(t, n.close())
+	s.wantWhole()
+	s.close(s.open())
+	s.wantWhole()
+	s.spoil(drop(t, 13))
+	s.wantLost("1 of 58 events (sequence 13)", "1 video: vid-4")
+}
+
+// A read model that is no database, or a broken one, is made anew; the log tells what it needs.
+func TestRebuildOverGarbage(t *testing.T) {
+	for name, spoil := range map[string]func(b []byte) []byte{
+		"pages": func(b []byte) []byte {
+			for i := 4096; i < len(b); i++ {
+				b[i] = byte(i * 7)
+			}
+			return b
+		},
+		"one page": func(b []byte) []byte {
+			copy(b[3*4096:4*4096], bytes.Repeat([]byte{0xa5}, 4096))
+			return b
+		},
+		"the end":    func(b []byte) []byte { return b[:len(b)/2] },
+		"everything": func([]byte) []byte { return bytes.Repeat([]byte("garbage "), 5000) },
+		"nothing":    func([]byte) []byte { return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, "")
+			path := filepath.Join(s.data, "catalog.db")
+			raw, err := os.ReadFile(path)
+			check(t, err)
+			check(t, os.WriteFile(path, spoil(raw), 0o600))
+			check(t, os.WriteFile(path+"-wal", bytes.Repeat([]byte("wal "), 3000), 0o600))
+			out, err := s.command("rebuild")
+			if err != nil || !strings.Contains(out, "rebuilt the read model from 56 events") {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			s.wantVideos(siteVideos)
+			s.wantWhole()
+		})
+	}
+}
+
+// Where there is no data folder, or no broker, a rebuild fails and makes none.
+func TestRebuildOfNothing(t *testing.T) {
+	above := t.TempDir()
+	url := natsServer(t, true).ClientURL()
+	empty := filepath.Join(above, "empty")
+	check(t, os.Mkdir(empty, 0o700))
+	for _, args := range [][]string{
+		{"--data", filepath.Join(above, "none")},
+		{"--data", filepath.Join(above, "none"), "--nats", url},
+		{"--data", empty},
+		{"--data", empty, "--nats", url}, // which has no log
+	} {
+		for _, force := range [][]string{nil, {"--force"}} {
+			args := append(append([]string{"rebuild"}, args...), force...)
+			if err := run(pipelinetest.Context(t), args, io.Discard, io.Discard); exitCode(err) != exitFailure {
+				t.Errorf("%v: %v", args, err)
+			}
+		}
+	}
+	check(t, filepath.WalkDir(above, func(path string, e fs.DirEntry, err error) error {
+		if err == nil && path != above && path != empty && !strings.HasSuffix(path, ".lock") {
+			t.Errorf("it made %s", path)
+		}
+		return err
+	}))
+}
+
+// A server whose log loses events while it runs tells so in /readyz and by a metric, until it is started
+// anew; deletions are no loss.
+func TestARunningServerTellsOfALoss(t *testing.T) {
+	s := newSite(t, "")
+	n, address := runNode(t, s.config())
+	awaitReady(t, address, http.StatusOK)
+	for _, video := range []string{"vid-0", "vid-1"} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodDelete, address+"/v1/videos/"+video, nil)
+		check(t, err)
+		answer, err := http.DefaultClient.Do(r)
+		check(t, err)
+		check(t, answer.Body.Close())
+	}
+	pipelinetest.Until(t, "the events of deleted videos are gone", func() bool {
+		history, err := n.bus.History(t.Context(), "default", "vid-1")
+		check(t, err)
+		return len(history) == 0
+	})
+	if v, ok := scrape(t, address)["reelmill_log_lost_events"]; !ok || v != 0 {
+		t.Errorf("%v events are said to be lost, %v", v, ok)
+	}
+	js, err := jetstream.New(n.broker.conn)
+	check(t, err)
+	stream, err := js.Stream(t.Context(), "EVENTS")
+	check(t, err)
+	check(t, stream.DeleteMsg(t.Context(), 23))
+	r := awaitReady(t, address, http.StatusServiceUnavailable)
+	for _, part := range []string{"1 of ", "(sequence 23)", "vid-6", "rebuild --force"} {
+		if !strings.Contains(r.Checks["log"], part) {
+			t.Errorf("/readyz says %q, which lacks %q", r.Checks["log"], part)
+		}
+	}
+	if v := scrape(t, address)["reelmill_log_lost_events"]; v != 1 {
+		t.Errorf("%v events are said to be lost", v)
+	}
+}
+
+// A rebuild that is interrupted leaves the read model as it was.
+func TestAnInterruptedRebuildChangesNothing(t *testing.T) {
+	s := newSite(t, "")
+	before := s.state()
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	if err := run(ctx, []string{"rebuild", "--data", s.data}, io.Discard, io.Discard); err == nil {
+		t.Error("it was done")
+	}
+	if s.state() != before {
+		t.Error("the read model was changed")
+	}
+	s.wantWhole()
+}

@@ -1,0 +1,263 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+// Extent is how much the log has of what was ever appended to it.
+type Extent struct {
+	First, Last uint64 // First is Last+1 in an empty log
+	Count       uint64 // the events that are there
+	// Lost are the sequences up to Last that are gone, and that no video.purged tells of.
+	Lost pipeline.Sequences
+	// Untold is the sequence of the last video.purged of a version that did not tell what was removed; 0 for
+	// none. What is lost below it may be what was removed then.
+	Untold uint64
+	// Accepted is what Accept was told.
+	Accepted Accepted
+}
+
+// Accepted is a loss that somebody knows of: so many of the sequences through one are lost.
+type Accepted struct{ Through, Count uint64 }
+
+// NewlyLost returns how many of lost nobody has accepted.
+func (e Extent) NewlyLost(lost pipeline.Sequences) uint64 {
+	old := lost.Through(e.Accepted.Through).Count()
+	return lost.Count() - min(old, e.Accepted.Count)
+}
+
+// Audit looks again and again at what the log has. Its methods are for one goroutine at a time.
+//
+// Deletions are no loss: video.purged tells first, and then events are removed; an Audit reads what is gone
+// first, and then what is told. So a deletion under way is never taken for a loss, whoever does it.
+type Audit struct {
+	bus     *Bus
+	created time.Time // of the log that the rest is about
+	seen    bool
+	last    Extent // what was found last
+	next    uint64 // the first sequence that was not looked at for a deletion
+	told    pipeline.Sequences
+	untold  uint64
+}
+
+// NewAudit returns an Audit of the log.
+func (b *Bus) NewAudit() *Audit { return &Audit{bus: b} }
+
+// secondLook is how long Look waits before it believes that something is lost: in a cluster, what was told
+// may be read a moment late.
+const secondLook = 250 * time.Millisecond
+
+// Look reads what the log has; one that is not there has nothing. While no more is gone than at the last
+// look, that is one small request.
+func (a *Audit) Look(ctx context.Context) (Extent, error) {
+	info, err := a.bus.eventsInfo(ctx)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return Extent{First: 1}, nil
+	}
+	if err != nil {
+		return Extent{}, err
+	}
+	if s := info.State; a.seen && a.created.Equal(info.Created) && a.last.Last <= s.LastSeq &&
+		a.last.Last-a.last.Count == s.LastSeq-s.Msgs {
+		a.last.First, a.last.Last, a.last.Count = s.FirstSeq, s.LastSeq, s.Msgs
+		a.last.Accepted = acceptedIn(info.Config.Metadata)
+		return a.last, nil
+	}
+	if !a.created.Equal(info.Created) || a.next > info.State.LastSeq+1 {
+		*a = Audit{bus: a.bus, created: info.Created}
+	}
+	e, err := a.look(ctx)
+	if err == nil && e.Lost.Count() > a.last.Lost.Count() {
+		e, err = a.confirm(ctx, e)
+	}
+	if err != nil {
+		return Extent{}, err
+	}
+	a.last, a.seen = e, true
+	return e, nil
+}
+
+// confirm looks again, with all that is told, and keeps of what is lost what was lost before.
+func (a *Audit) confirm(ctx context.Context, before Extent) (Extent, error) {
+	if err := wait(ctx, secondLook); err != nil {
+		return Extent{}, err
+	}
+	a.next, a.told, a.untold = 0, nil, 0
+	e, err := a.look(ctx)
+	e.Lost = e.Lost.Without(e.Lost.Without(before.Lost))
+	return e, err
+}
+
+// look reads what is gone, and then what is told of it.
+func (a *Audit) look(ctx context.Context) (Extent, error) {
+	e, missing, err := a.bus.missing(ctx)
+	if err != nil {
+		return Extent{}, err
+	}
+	if len(missing) == 0 {
+		return e, nil
+	}
+	if err := a.read(ctx); err != nil {
+		return Extent{}, err
+	}
+	e.Lost, e.Untold = missing.Without(a.told), a.untold
+	return e, nil
+}
+
+// maxDetails is how many deleted sequences the server is asked for at once, some 8 bytes each. More are found
+// by reading the headers of what is there.
+const maxDetails = 1 << 18
+
+// missing returns what the log has, and the sequences up to its last that are gone.
+func (b *Bus) missing(ctx context.Context) (Extent, pipeline.Sequences, error) {
+	info, err := b.eventsInfo(ctx)
+	if err == nil && info.State.NumDeleted > 0 && info.State.NumDeleted <= maxDetails {
+		info, err = b.eventsInfo(ctx, jetstream.WithDeletedDetails(true))
+	}
+	if err != nil {
+		return Extent{}, nil, err
+	}
+	s := info.State
+	e := Extent{First: s.FirstSeq, Last: s.LastSeq, Count: s.Msgs, Accepted: acceptedIn(info.Config.Metadata)}
+	switch {
+	case s.Msgs == s.LastSeq:
+		return e, nil, nil
+	case len(s.Deleted) == s.NumDeleted:
+		missing := pipeline.SequencesOf(s.Deleted)
+		if s.FirstSeq > 1 {
+			missing = pipeline.Merge(append(missing, pipeline.Range{First: 1, Last: s.FirstSeq - 1}))
+		}
+		return e, missing, nil
+	}
+	missing, err := b.gaps(ctx, s.LastSeq)
+	return e, missing, err
+}
+
+// gaps reads the headers of the log through a sequence, and returns what is not there.
+func (b *Bus) gaps(ctx context.Context, through uint64) (pipeline.Sequences, error) {
+	var missing pipeline.Sequences
+	s := &scan{bus: b, filter: everything, next: 1, through: through, headersOnly: true}
+	s.do = func(_ jetstream.Msg, sequence uint64) error {
+		if sequence > s.next {
+			missing = append(missing, pipeline.Range{First: s.next, Last: sequence - 1})
+		}
+		return nil
+	}
+	if err := s.run(ctx); err != nil {
+		return nil, fmt.Errorf("read what the log has: %w", err)
+	}
+	if s.next <= through {
+		missing = append(missing, pipeline.Range{First: s.next, Last: through})
+	}
+	return missing, nil
+}
+
+// maxRanges is how many ranges are collected before they are merged.
+const maxRanges = 1 << 16
+
+// read reads what the deletions tell that were not read before.
+func (a *Audit) read(ctx context.Context) error {
+	through, err := a.bus.LastSequence(ctx)
+	if err != nil {
+		return err
+	}
+	ranges := []pipeline.Range(a.told)
+	merged := len(ranges)
+	s := &scan{
+		bus: a.bus, filter: pipeline.DeletedSubject("*", "*"), next: max(a.next, 1), through: through,
+	}
+	s.do = func(m jetstream.Msg, sequence uint64) error {
+		removed, told := removedBy(m.Data(), sequence)
+		if !told {
+			a.untold = max(a.untold, sequence)
+		}
+		if ranges = append(ranges, removed...); len(ranges) > 2*merged+maxRanges {
+			ranges = pipeline.Merge(ranges)
+			merged = len(ranges)
+		}
+		return nil
+	}
+	if err := s.run(ctx); err != nil {
+		return fmt.Errorf("read what deletions tell: %w", err)
+	}
+	a.told, a.next = pipeline.Merge(ranges), through+1
+	return nil
+}
+
+// removedBy returns what a deletion tells that it removes, and whether it is not one that does not tell. What
+// one that cannot be read removed is lost.
+func removedBy(doc []byte, sequence uint64) (removed pipeline.Sequences, told bool) {
+	e, err := decodeEvent(doc, sequence)
+	if err != nil || e.Type != pipeline.VideoPurged {
+		return nil, true
+	}
+	var data pipeline.Purged
+	if err := e.Decode(&data); err != nil {
+		return nil, true
+	}
+	return data.Removed.Sequences(), data.Removed != nil
+}
+
+// eventsInfo asks for the state of the log.
+func (b *Bus) eventsInfo(ctx context.Context, options ...jetstream.StreamInfoOpt) (
+	info *jetstream.StreamInfo, err error,
+) {
+	err = b.patiently(ctx, func(ctx context.Context) error {
+		stream, err := b.js.Stream(ctx, streamEvents)
+		if err != nil {
+			return err
+		}
+		if info = stream.CachedInfo(); len(options) > 0 {
+			info, err = stream.Info(ctx, options...)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read what the log has: %w", err)
+	}
+	return info, nil
+}
+
+// The metadata of the log in which an accepted loss is kept: it goes where the log goes, and no longer.
+const (
+	metaLostThrough = "reelmill.lost_through"
+	metaLostCount   = "reelmill.lost_count"
+)
+
+// acceptedIn reads the metadata of the log; what cannot be read is not accepted.
+func acceptedIn(metadata map[string]string) Accepted {
+	through, bad := strconv.ParseUint(metadata[metaLostThrough], 10, 64)
+	count, worse := strconv.ParseUint(metadata[metaLostCount], 10, 64)
+	if bad != nil || worse != nil {
+		return Accepted{}
+	}
+	return Accepted{through, count}
+}
+
+// Accept keeps with the log that a loss is known.
+func (b *Bus) Accept(ctx context.Context, a Accepted) error {
+	info, err := b.eventsInfo(ctx)
+	if err != nil {
+		return err
+	}
+	config := info.Config
+	config.Metadata = maps.Clone(config.Metadata)
+	if config.Metadata == nil {
+		config.Metadata = map[string]string{}
+	}
+	config.Metadata[metaLostThrough] = strconv.FormatUint(a.Through, 10)
+	config.Metadata[metaLostCount] = strconv.FormatUint(a.Count, 10)
+	if _, err := b.js.UpdateStream(ctx, config); err != nil {
+		return fmt.Errorf("keep that a loss is accepted: %w", err)
+	}
+	return nil
+}

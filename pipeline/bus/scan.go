@@ -1,0 +1,208 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+const (
+	scanBatch = 1000
+	scanWait  = time.Second // for the next message, before the leader of the log is asked whether there is one
+	// scanPatience is how long a message that the leader has may not come.
+	scanPatience = 30 * time.Second
+)
+
+// everything is the filter that every event of the log matches.
+const everything = ">"
+
+// scan hands over the messages of the log on a filter, from one sequence through another, in order, each
+// once. What the leader of the log has tells when it is over: so it ends although the last message is gone,
+// or there is none at all, and not while a message is on its way.
+type scan struct {
+	bus           *Bus
+	filter        string
+	next, through uint64 // next moves on
+	headersOnly   bool
+	do            func(m jetstream.Msg, sequence uint64) error
+	failed        error // of do, which ends it
+}
+
+func (s *scan) run(ctx context.Context) error {
+	for quiet := time.Now(); ; {
+		first, err := s.bus.nextStored(ctx, s.filter, s.next)
+		if err != nil || first == 0 || first > s.through {
+			return err
+		}
+		before := s.next
+		err = s.read(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case s.failed != nil:
+			return s.failed
+		case err != nil && !passing(err):
+			return err
+		case s.next != before:
+			quiet = time.Now()
+		case time.Since(quiet) > scanPatience:
+			return errors.Join(fmt.Errorf("event %d does not come", first), err)
+		default:
+			_ = wait(ctx, firstDelay)
+		}
+	}
+}
+
+// read reads on one consumer until all or, for a while, nothing has come.
+func (s *scan) read(ctx context.Context) error {
+	ctx, unlink, err := s.bus.connected(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlink()
+	var c jetstream.Consumer
+	err = s.bus.patiently(ctx, func(ctx context.Context) (err error) {
+		c, err = s.bus.js.CreateConsumer(ctx, streamEvents, jetstream.ConsumerConfig{
+			Description: "Reading of the log", AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1,
+			DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: s.next, HeadersOnly: s.headersOnly,
+			FilterSubject: s.filter, InactiveThreshold: time.Minute,
+		})
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("create consumer: %w", err)
+	}
+	defer s.bus.forget(ctx, c)
+	for delivered := uint64(0); ; {
+		before := delivered
+		over, err := s.fetch(ctx, c, &delivered)
+		if err != nil || over || delivered == before {
+			return err
+		}
+	}
+}
+
+// fetch hands over what one request brings, and reports whether nothing is to follow. Delivered is the
+// consumer's own count.
+func (s *scan) fetch(ctx context.Context, c jetstream.Consumer, delivered *uint64) (over bool, err error) {
+	limited, cancel := context.WithTimeout(ctx, scanWait)
+	defer cancel()
+	batch, err := c.Fetch(scanBatch, jetstream.FetchContext(limited))
+	if err != nil {
+		return false, err
+	}
+	for m := range batch.Messages() {
+		meta, err := m.Metadata()
+		switch {
+		case err != nil:
+			return false, err
+		case meta.Sequence.Consumer != *delivered+1:
+			return false, fmt.Errorf("delivery %d came after %d", meta.Sequence.Consumer, *delivered)
+		case meta.Sequence.Stream > s.through:
+			return true, nil
+		}
+		if s.failed = s.do(m, meta.Sequence.Stream); s.failed != nil {
+			return false, s.failed
+		}
+		*delivered, s.next = meta.Sequence.Consumer, meta.Sequence.Stream+1
+		if meta.NumPending == 0 {
+			return true, nil // what is left of the request ends with limited
+		}
+	}
+	if err := batch.Error(); err != nil && limited.Err() == nil {
+		return false, err
+	}
+	return false, nil
+}
+
+// nextStored returns the sequence of the first message at or after one that the leader of the log has on a
+// filter; 0 for none.
+func (b *Bus) nextStored(ctx context.Context, filter string, from uint64) (sequence uint64, err error) {
+	err = b.patiently(ctx, func(ctx context.Context) error {
+		stream, err := b.js.Stream(ctx, streamEvents)
+		if err != nil {
+			return err
+		}
+		m, err := stream.GetMsg(ctx, from, jetstream.WithGetMsgSubject(filter))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return nil
+		}
+		if err == nil {
+			sequence = m.Sequence
+		}
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("read log: %w", err)
+	}
+	return sequence, nil
+}
+
+// IDAt returns the id of the event with a sequence; empty when the log has none there, or one that cannot be
+// read.
+func (b *Bus) IDAt(ctx context.Context, sequence uint64) (id string, err error) {
+	err = b.patiently(ctx, func(ctx context.Context) error {
+		stream, err := b.js.Stream(ctx, streamEvents)
+		if err != nil {
+			return err
+		}
+		m, err := stream.GetMsg(ctx, sequence)
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if e, err := decodeEvent(m.Data, sequence); err == nil {
+			id = e.ID
+		}
+		return nil
+	})
+	if err != nil {
+		return "", fmt.Errorf("read event %d of the log: %w", sequence, err)
+	}
+	return id, nil
+}
+
+// Replay hands the events of the log through a sequence to apply, in order, each once, in batches of 1 to
+// 256, and returns how many there were and how many documents could not be read, which are left out. It ends
+// when the log has no more of them, also when it is empty or its last message is gone, and with the first
+// error of apply.
+func (b *Bus) Replay(ctx context.Context, through uint64, apply func(context.Context, []pipeline.Event) error,
+) (applied, unreadable int, err error) {
+	var events []pipeline.Event
+	flush := func() error {
+		if len(events) == 0 {
+			return nil
+		}
+		err := apply(ctx, events)
+		applied += len(events)
+		events = nil
+		return err
+	}
+	s := &scan{bus: b, filter: everything, next: 1, through: through}
+	s.do = func(m jetstream.Msg, sequence uint64) error {
+		e, err := decodeEvent(m.Data(), sequence)
+		if err != nil {
+			unreadable++
+			b.log.Error("skip an event that cannot be read", "subject", m.Subject(), "error", err)
+			return nil
+		}
+		if events = append(events, e); len(events) < followBatch {
+			return nil
+		}
+		return flush()
+	}
+	if err = s.run(ctx); err == nil {
+		err = flush()
+	}
+	if err != nil {
+		return applied, unreadable, fmt.Errorf("replay the log: %w", err)
+	}
+	return applied, unreadable, nil
+}
