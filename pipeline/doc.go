@@ -27,7 +27,8 @@
 //
 // # Glossary
 //
-//   - video: one uploaded source and all that is made of it. Its id is vid_ and a ULID.
+//   - video: one uploaded source and all that is made of it. Its id is vid_ and 26 letters and digits, and
+//     does not sort by time: one that an idempotency key names is made of that key.
 //   - project: the owner of videos; a name token. Today there is one, DefaultProject.
 //   - step: an entry of a pipeline document: a worker type, its parameters, and what must come before it.
 //   - plan: the list of jobs, frozen into video.inspected.

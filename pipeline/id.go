@@ -7,22 +7,24 @@ import (
 	"time"
 )
 
-// crockford is the alphabet of a ULID (https://github.com/ulid/spec), in lower case.
+// crockford is Douglas Crockford's base 32, in lower case, which ULIDs use (https://github.com/ulid/spec).
 var crockford = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
 
 // NewID returns prefix, an underscore and a new ULID: 48 bits of Unix milliseconds and 80 random bits, in 26
-// characters of Crockford's base 32, so ids of one kind sort by time. Prefixes are vid, evt, job, out and so
-// on.
+// characters of Crockford's base 32, so that what is written one after the other lies together in an index.
+// Nothing may depend on the order of ids of videos and outputs: some or all are made by DerivedID. Prefixes
+// are vid, evt, upl, req and so on.
 func NewID(prefix string) string {
 	var entropy [10]byte
 	rand.Read(entropy[:]) // never fails: crypto/rand.Read ends the program instead
 	return idFrom(prefix, time.Now(), entropy)
 }
 
-// DerivedID returns an id of the form of NewID made from a hash alone: the same sum gives the same id, so a
-// request that is repeated with the same idempotency key names the same thing. Such ids do not sort by time.
+// DerivedID returns an id that looks like one of NewID and is no ULID: all of it is hash, so it has no time
+// and does not sort by it. The same sum gives the same id, so a request that is repeated with the same
+// idempotency key names the same thing, on any machine, at once or after a crash, without a table of keys.
 func DerivedID(prefix string, sum [32]byte) string {
-	ms := int64(binary.BigEndian.Uint64(sum[16:24]) >> 17) // 47 bits: what a ULID's time can hold
+	ms := int64(binary.BigEndian.Uint64(sum[16:24]) >> 17) // 47 bits, in the place of a time
 	return idFrom(prefix, time.UnixMilli(ms), [10]byte(sum[:10]))
 }
 

@@ -12,7 +12,7 @@ import (
 // VideoView is a video as the read model keeps it and the API answers it. It is a pure function of the
 // video's events in order: Apply, and nothing else, writes it.
 type VideoView struct {
-	ID          string            `json:"id" doc:"vid_ and a ULID"`
+	ID          string            `json:"id" doc:"vid_ and 26 letters and digits, without order: videos sort by created_at"`
 	Project     string            `json:"project" doc:"The owner"`
 	Status      VideoState        `json:"status" enum:"queued,inspecting,processing,ready,errored,rejected,canceled"`
 	Playable    bool              `json:"playable" doc:"True once a manifest with one verified rendition is out"`

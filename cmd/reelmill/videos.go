@@ -27,12 +27,12 @@ type videosCommand struct {
 
 // videoArg is the video that a command is about.
 type videoArg struct {
-	ID string `arg:"" help:"Id of the video, such as vid_01K...; reelmill videos list shows them."`
+	ID string `arg:"" help:"Id of the video, such as vid_7k2...; reelmill videos list shows them."`
 }
 
 // videoArgs are the videos that a command is about.
 type videoArgs struct {
-	IDs []string `arg:"" name:"id" help:"Ids of videos, such as vid_01K...; reelmill videos list shows them."`
+	IDs []string `arg:"" name:"id" help:"Ids of videos, such as vid_7k2...; reelmill videos list shows them."`
 }
 
 type videosList struct {

@@ -20,7 +20,8 @@
 //   - With an Idempotency-Key, a repeated upload is one video: the id is derived from the key, and the log
 //     admits one video.uploaded for it. There is no window of time. A key is not refused while its first
 //     request is under way: both are read, one event is written, and both get that video, so a client that
-//     lost its connection may try again at once.
+//     lost its connection may try again at once. Such an id is made of the hash of the key, and has no order;
+//     lists are ordered by created_at.
 //   - Every answer that is an error is a problem document (RFC 9457) with a code of the table in
 //     problem.go, and every answer has an X-Request-Id that is in the log too.
 //   - An event stream has no gap: its ids are sequences of the log, and a reader that sends the last one

@@ -158,7 +158,8 @@ func (s *server) describeUpload() *huma.Operation {
 			{
 				Name: "Idempotency-Key", In: "header", Schema: text(""),
 				Description: "One key for every try of one upload: it becomes one video, whose answer is repeated with " +
-					"Idempotency-Replayed. With other contents it is refused.",
+					"Idempotency-Replayed. With other contents it is refused. The key is kept for as long as the log, " +
+					"and the id of the video is made of it.",
 			},
 			{Name: "traceparent", In: "header", Schema: text(""), Description: "W3C Trace Context"},
 		},

@@ -158,6 +158,22 @@ func TestOpenAPIPassesRedocly(t *testing.T) {
 	}
 }
 
+// TestIDsOfVideosAreNotCalledULIDs: one that an idempotency key names has no time.
+func TestIDsOfVideosAreNotCalledULIDs(t *testing.T) {
+	_, raw := document(newEnv(t, nil))
+	doc := decode[struct {
+		Components struct {
+			Schemas map[string]struct {
+				Properties map[string]struct{ Description string }
+			}
+		}
+	}](t, raw)
+	about := doc.Components.Schemas["VideoView"].Properties["id"].Description
+	if bytes.Contains(raw, []byte("ULID")) || !strings.Contains(about, "sort by created_at") {
+		t.Errorf("the document says of ids: %s", about)
+	}
+}
+
 // Every route that is registered by hand is described by hand.
 func TestOpenAPIHasEveryRoute(t *testing.T) {
 	src, err := os.ReadFile("api.go")

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -45,6 +46,32 @@ func TestListVideos(t *testing.T) {
 	e.finished(want[2])
 	if l := read[list[pipeline.VideoView]](e, "/v1/videos?status=ready"); len(l.Data) != 1 || l.Data[0].ID != want[2] {
 		t.Errorf("ready: %+v", l.Data)
+	}
+}
+
+// TestListIsByTimeWhateverTheIDs: ids that are made of idempotency keys do not sort by time, the list does, and its
+// cursors hold.
+func TestListIsByTimeWhateverTheIDs(t *testing.T) {
+	e := newEnv(t, nil)
+	var want []string
+	for _, key := range []string{"a", "b", "", "c", "d", "e"} {
+		want = append([]string{e.uploaded("Idempotency-Key", key).ID}, want...)
+	}
+	if slices.IsSortedFunc(want, func(a, b string) int { return strings.Compare(b, a) }) {
+		t.Fatalf("the ids prove nothing: %q", want)
+	}
+	for limit := 1; limit <= 3; limit++ {
+		var got []string
+		for cursor, more := "", true; more; {
+			l := read[list[pipeline.VideoView]](e, fmt.Sprintf("/v1/videos?limit=%d&cursor=%s", limit, cursor))
+			for _, v := range l.Data {
+				got = append(got, v.ID)
+			}
+			if more = l.NextCursor != nil; more {
+				cursor = *l.NextCursor
+			}
+		}
+		equal(t, fmt.Sprintf("videos, %d on a page", limit), got, want...)
 	}
 }
 
