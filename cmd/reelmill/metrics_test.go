@@ -3,20 +3,15 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"log/slog"
 	"maps"
 	"net/http"
 	"os"
-	"os/exec"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
-	"time"
-
-	"go.yaml.in/yaml/v3"
 
 	"github.com/reelmill/reelmill/pipeline/client"
 	"github.com/reelmill/reelmill/pipeline/pipelinetest"
@@ -120,102 +115,6 @@ func noVideo(t *testing.T) string {
 	path := t.TempDir() + "/words.mp4"
 	check(t, os.WriteFile(path, bytes.Repeat([]byte("words, and no video\n"), 100), 0o600))
 	return path
-}
-
-// alertFile is a file of Prometheus rules, as far as ours go.
-type alertFile struct {
-	Groups []struct {
-		Name  string
-		Rules []struct {
-			Alert, Expr string
-			For         string            `yaml:"for"`
-			Labels      map[string]string `yaml:"labels"`
-			Annotations map[string]string `yaml:"annotations"`
-		}
-	}
-}
-
-// checkRules checks that every metric that the alert rules name is told by a server, with the labels that
-// they use, and that each alert says what to do.
-func checkRules(t *testing.T, s series) {
-	t.Helper()
-	raw, err := os.ReadFile("../../deploy/prometheus/reelmill.rules.yml")
-	check(t, err)
-	var file alertFile
-	d := yaml.NewDecoder(bytes.NewReader(raw))
-	d.KnownFields(true)
-	check(t, d.Decode(&file))
-	alerts := map[string]bool{}
-	var names, exprs []string
-	for _, r := range file.Groups[0].Rules {
-		if alerts[r.Alert] {
-			t.Errorf("two alerts are called %s", r.Alert)
-		}
-		alerts[r.Alert] = true
-		if !slices.Contains([]string{"critical", "warning", "info"}, r.Labels["severity"]) ||
-			r.Annotations["summary"] == "" || r.Annotations["description"] == "" {
-			t.Errorf("%s lacks severity, summary or description", r.Alert)
-		}
-		if r.For != "" {
-			if _, err := time.ParseDuration(r.For); err != nil {
-				t.Errorf("%s: %v", r.Alert, err)
-			}
-		}
-		names, exprs = append(names, r.Alert), append(exprs, r.Expr)
-	}
-	if len(alerts) < 10 {
-		t.Errorf("%d alerts", len(alerts))
-	}
-	for i, u := range parsePromQL(t, exprs) {
-		u.check(t, names[i], s.names())
-	}
-}
-
-// promUse is what deploy/tools/promql tells of an expression.
-type promUse struct {
-	Metrics map[string][]string // the labels that matchers name, by metric
-	Labels  []string            // those that results are grouped or matched by
-}
-
-// parsePromQL has Prometheus' own parser read the expressions.
-func parsePromQL(t *testing.T, exprs []string) (uses []promUse) {
-	t.Helper()
-	ask, err := json.Marshal(exprs)
-	check(t, err)
-	cmd := exec.Command("go", "-C", "../../deploy/tools/promql", "run", ".")
-	cmd.Stdin, cmd.Stderr = bytes.NewReader(ask), os.Stderr
-	out, err := cmd.Output()
-	check(t, err)
-	check(t, json.Unmarshal(out, &uses))
-	if len(uses) != len(exprs) {
-		t.Fatalf("%d of %d expressions are parsed", len(uses), len(exprs))
-	}
-	return uses
-}
-
-// check checks the names that an expression uses; known are the labels of the metrics that a server tells.
-func (u promUse) check(t *testing.T, alert string, known map[string][]string) {
-	t.Helper()
-	all := []string{"instance"} // Prometheus' own
-	for name, matched := range u.Metrics {
-		if known[name] == nil {
-			t.Errorf("%s: no server tells %s", alert, name)
-		}
-		for _, label := range matched {
-			if !slices.Contains(known[name], label) {
-				t.Errorf("%s: %s has no label %s", alert, name, label)
-			}
-		}
-		all = append(all, known[name]...)
-	}
-	if len(u.Metrics) == 0 {
-		t.Errorf("%s looks at no metric", alert)
-	}
-	for _, label := range u.Labels {
-		if !slices.Contains(all, label) {
-			t.Errorf("%s: its metrics have no label %s", alert, label)
-		}
-	}
 }
 
 // The metrics of a video that was told before this process was started are no news to it.

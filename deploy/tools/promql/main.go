@@ -1,7 +1,13 @@
-// Command promql parses PromQL as Prometheus does. It reads a JSON list of expressions from standard input,
-// and writes what each uses: {"metrics": {name: labels that its matchers name}, "labels": those that results
-// are grouped or matched by}. It fails with the first expression that does not parse. It is a module of its
-// own: the parser comes with all that Prometheus needs.
+// Command promql does what Prometheus does with alert rules, for the tests of ours. It reads one JSON document
+// from standard input and writes one to standard output:
+//
+//	promql          a list of expressions; of each, {"metrics": {name: labels that its matchers name},
+//	                "labels": those that results are grouped or matched by}
+//	promql alerts   rules, and scenarios of series; of each scenario, the alerts that fire at its end
+//	                (alerts.go)
+//
+// It fails with the first expression that does not parse. It is a module of its own: parser and engine come
+// with all that Prometheus needs.
 package main
 
 import (
@@ -18,15 +24,19 @@ type use struct {
 }
 
 func main() {
-	if err := run(); err != nil {
+	do := uses
+	if len(os.Args) > 1 && os.Args[1] == "alerts" {
+		do = alerts
+	}
+	if err := do(json.NewDecoder(os.Stdin), json.NewEncoder(os.Stdout)); err != nil {
 		fmt.Fprintln(os.Stderr, "promql:", err)
 		os.Exit(1)
 	}
 }
 
-func run() error {
+func uses(in *json.Decoder, out *json.Encoder) error {
 	var exprs []string
-	if err := json.NewDecoder(os.Stdin).Decode(&exprs); err != nil {
+	if err := in.Decode(&exprs); err != nil {
 		return err
 	}
 	p := parser.NewParser(parser.Options{})
@@ -38,7 +48,7 @@ func run() error {
 		}
 		uses[i] = useOf(expr)
 	}
-	return json.NewEncoder(os.Stdout).Encode(uses)
+	return out.Encode(uses)
 }
 
 // useOf collects the names in an expression.
