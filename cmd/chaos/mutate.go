@@ -59,6 +59,11 @@ var mutations = []mutation{
 		[]string{"./pipeline"},
 	},
 	{
+		"log: what is gone counts as deleted", "pipeline/bus/extent.go",
+		"	e.Lost, e.Untold = gone.Without(a.told), a.untold\n", "	e.Lost, e.Untold = nil, a.untold\n",
+		[]string{"./pipeline/bus"},
+	},
+	{
 		"read model: two projectors at once both win", "storage/catalog/apply.go",
 		"	if n != 1 {\n", "	if n != 1 && false {\n",
 		[]string{"./storage/catalog"},

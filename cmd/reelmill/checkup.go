@@ -3,12 +3,14 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"maps"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -41,15 +43,33 @@ func (d *checkup) readModel(ctx context.Context) (string, error) {
 	return fmt.Sprintf("%s is sound, and has applied %d events", path, place.Sequence), err
 }
 
-// lookAtLog finds out what the log on a broker has lost, as serve would; it is told by eventLog.
+// lookAtLog finds out what the log on a broker has lost, as serve would, and reads all of it; eventLog tells.
 func (d *checkup) lookAtLog(ctx context.Context, b *broker) error {
 	log, err := bus.Attach(b.conn, bus.Config{Logger: d.node.log})
 	if err == nil {
-		d.extent, d.lost, err = newLogCheck(log, d.model, d.node.logPlace()).look(ctx)
+		err = d.readLog(ctx, log)
 	}
 	if d.logRead = err == nil; err != nil {
 		err = remedied{err, "see that the NATS servers run, and are one cluster"}
 	}
+	return err
+}
+
+func (d *checkup) readLog(ctx context.Context, log *bus.Bus) (err error) {
+	check := newLogCheck(log, d.model, d.node.logPlace())
+	d.extent, d.lost, err = check.look(ctx)
+	if err != nil || d.extent.Count == 0 {
+		return err
+	}
+	read, err := log.Replay(ctx, d.extent.Last, func(context.Context, []pipeline.Event) error { return nil })
+	if err != nil {
+		return err
+	}
+	if d.unread, err = check.unread(ctx, read); err != nil || len(d.unread) == 0 || d.model == nil {
+		return err
+	}
+	held, err := d.model.Held(ctx, d.unread) // what it lacks already is no news
+	d.unread = eventsOf(held)
 	return err
 }
 
@@ -59,9 +79,12 @@ func (d *checkup) eventLog(context.Context) (string, error) {
 	case d.lost != nil:
 		return "", remedied{d.lost, d.lost.remedy()}
 	case d.running:
-		return "the /readyz of the server that runs tells of it", nil
+		return "the server that runs tells of it, in /readyz; see the address", nil
 	case !d.logRead:
 		return "", remedied{errors.New("it was not read, since the broker was not"), "see the broker, above"}
+	case len(d.unread) > 0:
+		return "", remedied{fmt.Errorf("it has %s that cannot be read, and a rebuild would lack",
+			eventsText(d.unread)), lossRemedy(d.node.logPlace())}
 	case d.extent.Last == 0:
 		return "there is none yet", nil
 	}
@@ -208,7 +231,34 @@ func (d *checkup) taken(ctx context.Context, err error) (string, error) {
 	if ok, asked := probe(ctx, url+"/healthz"); asked != nil || !ok {
 		return "", errors.Join(err, asked)
 	}
-	return "the server that runs answers at " + url, nil
+	return "the server that runs answers at " + url, notReady(ctx, url)
+}
+
+// notReady says what /readyz of a server says.
+func notReady(ctx context.Context, url string) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/readyz", nil)
+	if err != nil {
+		return err
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	var said struct{ Checks map[string]string }
+	if err := json.NewDecoder(answer.Body).Decode(&said); err != nil || answer.StatusCode == http.StatusOK {
+		return err
+	}
+	var wrong []string
+	for _, name := range slices.Sorted(maps.Keys(said.Checks)) {
+		if said.Checks[name] != "ok" {
+			wrong = append(wrong, name+": "+said.Checks[name])
+		}
+	}
+	return remedied{
+		fmt.Errorf("the server that runs at %s is not ready: %s", url, strings.Join(wrong, "; ")),
+		"see what it says, and the log of the server",
+	}
 }
 
 // clock refuses one that is plainly wrong.

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/bus"
 	"github.com/reelmill/reelmill/pipeline/bus/embedded"
 )
@@ -67,7 +68,8 @@ type checkup struct {
 	model    readModel
 	extent   bus.Extent
 	lost     *lossError
-	logRead  bool // extent and lost are of the log
+	unread   pipeline.Sequences // that the log has and cannot give
+	logRead  bool               // extent and lost are of the log
 	failures int
 }
 

@@ -72,9 +72,20 @@ func videosText(videos []catalog.Held) string {
 }
 
 // remedy says what the operator can do.
-func (l *lossError) remedy() string {
-	return "restore the log (" + l.where + ") from a backup; or accept the loss by `reelmill rebuild --force` " +
+func (l *lossError) remedy() string { return lossRemedy(l.where) }
+
+func lossRemedy(where string) string {
+	return "restore the log (" + where + ") from a backup; or accept the loss by `reelmill rebuild --force` " +
 		"with the same --data and --nats, which makes the read model from what is left"
+}
+
+// eventsText counts events, and names some.
+func eventsText(s pipeline.Sequences) string {
+	unit := "events"
+	if s.Count() == 1 {
+		unit = "event"
+	}
+	return fmt.Sprintf("%d %s (%s)", s.Count(), unit, sequencesText(s))
 }
 
 // sequencesText names some ranges of sequences.
@@ -193,6 +204,12 @@ func (c *logCheck) held(ctx context.Context, e bus.Extent, of pipeline.Sequences
 	return notDeleted(ctx, c.bus, held)
 }
 
+// unread returns what of a replay the log has and does not give: documents that are damaged, or none at all.
+func (c *logCheck) unread(ctx context.Context, r bus.Replayed) (pipeline.Sequences, error) {
+	_, gone, err := c.bus.Gone(ctx) // after the replay, which may have met deletions
+	return r.Unread.Without(gone), err
+}
+
 // notDeleted returns those videos that the log does not say are deleted.
 func notDeleted(ctx context.Context, b *bus.Bus, held []catalog.Held) (left []catalog.Held, err error) {
 	for some := range slices.Chunk(held, 256) {
@@ -223,38 +240,96 @@ func eventsOf(held []catalog.Held) pipeline.Sequences {
 
 // logWatch looks at the log while a node runs.
 type logWatch struct {
-	mu    sync.Mutex
-	check *logCheck
-	looks time.Time // when the last look ended
-	lost  *lossError
+	check  *logCheck
+	wanted chan struct{} // rings when somebody wants a look
+
+	mu     sync.Mutex
+	ended  time.Time     // when the last look ended
+	next   chan struct{} // closed when the next one ends
+	lost   *lossError
+	failed error // of the last look
 }
 
-// watchFresh is how long a look is good enough for who asks, however often that is.
-const watchFresh = time.Second
+const (
+	// watchEvery is how often a running server looks whether its log is whole, if nobody asks.
+	watchEvery = time.Minute
+	// watchFresh is how long a look is good enough for who asks, and how long who asks waits for another: one
+	// at a log of millions of events may take longer, after deletions.
+	watchFresh = time.Second
+)
 
-// look returns what is lost. A loss that was seen stays until the process ends: what is applied after it may
-// hide it.
-func (w *logWatch) look(ctx context.Context) (*lossError, error) {
+func newLogWatch(check *logCheck) *logWatch {
+	return &logWatch{check: check, wanted: make(chan struct{}, 1), next: make(chan struct{})}
+}
+
+// look looks at the log. A loss that was seen stays until the process ends: what is applied after it may hide
+// it.
+func (w *logWatch) look(ctx context.Context) {
+	_, lost, err := w.check.look(ctx)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if time.Since(w.looks) < watchFresh {
-		return w.lost, nil
-	}
-	_, lost, err := w.check.look(ctx)
-	if err != nil {
-		return w.lost, err
-	}
-	if w.looks = time.Now(); lost != nil {
+	if lost != nil {
 		w.lost = lost
 	}
-	return w.lost, nil
+	w.failed, w.ended = err, time.Now()
+	close(w.next)
+	w.next = make(chan struct{})
+}
+
+// run looks again and again, and when somebody asks, until ctx ends. After each look it calls looked.
+func (w *logWatch) run(ctx context.Context, looked func()) {
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		case <-w.wanted:
+		}
+		if w.look(ctx); ctx.Err() == nil {
+			looked()
+		}
+	}
+}
+
+// ask returns what is lost, as of now or, when that takes too long, of the last look.
+func (w *logWatch) ask(ctx context.Context) (*lossError, error) {
+	w.mu.Lock()
+	fresh, next := time.Since(w.ended) < watchFresh, w.next
+	w.mu.Unlock()
+	if !fresh {
+		select {
+		case w.wanted <- struct{}{}:
+		default:
+		}
+		patience := time.NewTimer(watchFresh)
+		defer patience.Stop()
+		select {
+		case <-next:
+		case <-patience.C:
+		case <-ctx.Done():
+		}
+	}
+	return w.known()
+}
+
+// known returns what the last look found.
+func (w *logWatch) known() (*lossError, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.lost != nil {
+		return w.lost, nil
+	}
+	return nil, w.failed
 }
 
 // openWatch refuses a log that has lost events.
 func (n *node) openWatch(ctx context.Context) error {
-	n.watch = &logWatch{check: newLogCheck(n.bus, n.catalog, n.logPlace())}
-	lost, err := n.watch.look(ctx)
-	if err == nil && lost != nil {
+	n.watch = newLogWatch(newLogCheck(n.bus, n.catalog, n.logPlace()))
+	n.watch.look(ctx)
+	lost, err := n.watch.known()
+	if lost != nil {
 		err = fmt.Errorf("%w; nothing was started. To do: %s", lost, lost.remedy())
 	}
 	return err
@@ -269,29 +344,25 @@ func (c nodeConfig) logPlace() string {
 }
 
 // logWhole says what the log has lost.
-func (n *node) logWhole(ctx context.Context) error {
-	lost, err := n.watch.look(ctx)
+func (n *node) logWhole(ctx context.Context) error { return runningLoss(n.watch.ask(ctx)) }
+
+// runningLoss is what a server that runs says of a loss.
+func runningLoss(lost *lossError, err error) error {
 	if lost != nil {
 		return fmt.Errorf("%w; stop the server, then %s", lost, lost.remedy())
 	}
 	return err
 }
 
-// watchEvery is how often a running server looks whether its log is whole, if nobody asks.
-const watchEvery = time.Minute
-
-// watchLog looks at the log again and again, until ctx ends.
+// watchLog looks at the log until ctx ends.
 func (n *node) watchLog(ctx context.Context) error {
-	tick := time.NewTicker(watchEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
+	const what = "see that the event log is whole"
+	n.watch.run(ctx, func() {
+		if err := runningLoss(n.watch.known()); err != nil {
+			n.recurring.Failed(what, "error", err)
+		} else {
+			n.recurring.Works(what)
 		}
-		if err := n.logWhole(ctx); err != nil && ctx.Err() == nil {
-			n.recurring.Failed("see that the event log is whole", "error", err)
-		}
-	}
+	})
+	return nil
 }

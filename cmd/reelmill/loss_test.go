@@ -86,7 +86,7 @@ func (s *site) close(n *node) {
 	s.t.Helper()
 	last, err := n.bus.LastSequence(s.t.Context())
 	check(s.t, err)
-	_, _, err = n.bus.Replay(s.t.Context(), last, n.catalog.Apply)
+	_, err = n.bus.Replay(s.t.Context(), last, n.catalog.Apply)
 	check(s.t, err)
 	check(s.t, n.close())
 }
@@ -127,9 +127,9 @@ func (s *site) command(args ...string) (out string, err error) {
 }
 
 // doctor runs the doctor on the site.
-func (s *site) doctor() (lines map[string]string, code int) {
+func (s *site) doctor(args ...string) (lines map[string]string, code int) {
 	s.t.Helper()
-	args := []string{"--data", s.data, "--min-free", "1"}
+	args = append(args, "--data", s.data, "--min-free", "1")
 	if s.nats != "" {
 		args = append(args, "--nats", s.nats)
 	}
@@ -406,6 +406,44 @@ func TestRebuildOverGarbage(t *testing.T) {
 	}
 }
 
+// damage changes bytes of an event in the file of the stopped broker, which the broker does not notice.
+func (s *site) damage(subject string) {
+	s.t.Helper()
+	files, err := filepath.Glob(filepath.Join(s.data, "broker/jetstream/$G/streams/EVENTS/msgs/*.blk"))
+	check(s.t, err)
+	for _, file := range files {
+		raw, err := os.ReadFile(file)
+		check(s.t, err)
+		if at := bytes.Index(raw, []byte(subject)); at > 0 {
+			copy(raw[at+200:], "damaged damaged")
+			check(s.t, os.WriteFile(file, raw, 0o600))
+			return
+		}
+	}
+	s.t.Fatalf("%s is in none of %v", subject, files)
+}
+
+// An event that the log counts and cannot give is noticed by the doctor and by a rebuild, which leaves no event
+// out in silence: also without an old read model to compare with.
+func TestADamagedEventIsNoticed(t *testing.T) {
+	s := newSite(t, "")
+	s.damage("job.p.vid-3.job-2")
+	lines, code := s.doctor()
+	if code != exitFailure {
+		t.Errorf("the doctor's exit code is %d", code)
+	}
+	wantLine(t, lines, "event log", "FAIL", "1 event (sequence 28)", "to do: ", "from a backup")
+	rebuild := func() error { _, err := s.command("rebuild"); return err }
+	wantError(t, "1 event (sequence 28) that the old one has, of 1 video: vid-3; nothing was changed", rebuild)
+	check(t, os.Remove(filepath.Join(s.data, "catalog.db")))
+	wantError(t, "1 event (sequence 28) that cannot be read; nothing was changed", rebuild)
+	out, err := s.command("rebuild", "--force")
+	if err != nil || !strings.Contains(out, "from 55 events; 1 event (sequence 28)") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	s.wantWhole()
+}
+
 // Where there is no data folder, or no broker, a rebuild fails and makes none.
 func TestRebuildOfNothing(t *testing.T) {
 	above := t.TempDir()
@@ -468,6 +506,11 @@ func TestARunningServerTellsOfALoss(t *testing.T) {
 	if v := scrape(t, address)["reelmill_log_lost_events"]; v != 1 {
 		t.Errorf("%v events are said to be lost", v)
 	}
+	lines, code := s.doctor("--listen", strings.TrimPrefix(address, "http://"))
+	if code != exitFailure {
+		t.Errorf("the doctor's exit code is %d", code)
+	}
+	wantLine(t, lines, "address", "FAIL", "is not ready: log: ", "(sequence 23)")
 }
 
 // A rebuild that is interrupted leaves the read model as it was.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/bus"
 	"github.com/reelmill/reelmill/storage/catalog"
 )
@@ -27,7 +29,8 @@ func (c rebuildCommand) Run(ctx context.Context, s streams, log *slog.Logger) (e
 		return fmt.Errorf("there is no data folder; name that of a server by --data: %w", err)
 	}
 	if err := c.checkBrokerFolder(); err != nil {
-		return err
+		return fmt.Errorf("%w; if its broker was lost, restore it from a backup, or have `reelmill serve` make an "+
+			"empty one, and then accept the loss by --force", err)
 	}
 	n := &node{nodeConfig: nodeConfig{data: c.Data, nats: c.NATS, join: true, log: log}}
 	defer func() { err = errors.Join(err, n.close()) }()
@@ -76,18 +79,26 @@ func (r *rebuild) run(ctx context.Context) error {
 	}
 	defer os.RemoveAll(dir)
 	made := filepath.Join(dir, "catalog.db")
-	told, err := r.replay(ctx, made, extent.Last)
+	replayed, err := r.replay(ctx, made, extent.Last)
 	if err != nil {
 		return err
 	}
-	if _, lost, err = check.look(ctx); err == nil { // something may have gone meanwhile
-		err = errors.Join(r.refuse(lost), r.compare(ctx, made))
+	if _, lost, err = check.look(ctx); err != nil { // something may have gone meanwhile
+		return err
 	}
+	unread, err := check.unread(ctx, replayed)
 	if err != nil {
+		return err
+	}
+	if err := cmp.Or(r.refuse(lost), r.compare(ctx, made, unread)); err != nil {
 		return err
 	}
 	if err := r.replace(ctx, made, extent); err != nil {
 		return err
+	}
+	told := fmt.Sprintf("rebuilt the read model from %d events", replayed.Events)
+	if len(unread) > 0 {
+		told += fmt.Sprintf("; %s left out, which cannot be read", eventsText(unread))
 	}
 	_, err = fmt.Fprintln(r.out, told)
 	return err
@@ -123,42 +134,45 @@ func (r *rebuild) refuse(lost *lossError) error {
 	return fmt.Errorf("%w; nothing was changed. To do: %s", lost, lost.remedy())
 }
 
-// replay makes a read model of the log, and tells of what.
-func (r *rebuild) replay(ctx context.Context, path string, through uint64) (told string, err error) {
+// replay makes a read model of the log.
+func (r *rebuild) replay(ctx context.Context, path string, through uint64) (bus.Replayed, error) {
 	c, err := catalog.Open(ctx, path)
 	if err != nil {
-		return "", err
+		return bus.Replayed{}, err
 	}
-	events, unreadable, err := r.bus.Replay(ctx, through, c.Apply)
-	if err := errors.Join(err, c.Close()); err != nil {
-		return "", err
-	}
-	told = fmt.Sprintf("rebuilt the read model from %d events", events)
-	if unreadable > 0 {
-		told += fmt.Sprintf("; %d could not be read and are left out", unreadable)
-	}
-	return told, nil
+	replayed, err := r.bus.Replay(ctx, through, c.Apply)
+	return replayed, errors.Join(err, c.Close())
 }
 
 // compare refuses a new read model that lacks events of the old one which no deletion took, unless that is
-// accepted.
-func (r *rebuild) compare(ctx context.Context, made string) error {
-	if r.old == nil || r.force {
+// accepted. Without an old one, every event that cannot be read is one too many.
+func (r *rebuild) compare(ctx context.Context, made string, unread pipeline.Sequences) error {
+	if r.force {
 		return nil
 	}
-	lacking, err := r.old.Lacking(ctx, made)
-	if errors.Is(err, catalog.ErrDamaged) {
-		return r.damaged(err)
+	var lacking []catalog.Held
+	var err error
+	if r.old != nil {
+		lacking, err = r.old.Lacking(ctx, made)
+		if errors.Is(err, catalog.ErrDamaged) {
+			err = r.damaged(err)
+		}
 	}
-	if err != nil {
+	if err == nil {
+		lacking, err = notDeleted(ctx, r.bus, lacking)
+	}
+	switch {
+	case err != nil:
 		return err
+	case len(lacking) > 0:
+		err = fmt.Errorf("a new read model would lack %s that the old one has, of %s",
+			eventsText(eventsOf(lacking)), videosText(lacking))
+	case r.old == nil && len(unread) > 0:
+		err = fmt.Errorf("the event log has %s that cannot be read", eventsText(unread))
+	default:
+		return nil
 	}
-	if lacking, err = notDeleted(ctx, r.bus, lacking); err != nil || len(lacking) == 0 {
-		return err
-	}
-	return fmt.Errorf("a new read model would lack %d events that the old one has, of %s; nothing was changed. "+
-		"To do: restore the log (%s) from a backup; or accept the loss by --force",
-		eventsOf(lacking).Count(), videosText(lacking), r.logPlace())
+	return fmt.Errorf("%w; nothing was changed. To do: %s", err, lossRemedy(r.logPlace()))
 }
 
 // replace puts the new read model in the place of the old one, and notes with the log that what it lacks is

@@ -162,7 +162,7 @@ func (m *metrics) flow(ctx context.Context, s sink) error {
 
 // losses tells what the log has lost.
 func (m *metrics) losses(ctx context.Context, s sink) error {
-	lost, err := m.node.watch.look(ctx)
+	lost, err := m.node.watch.ask(ctx)
 	if err != nil {
 		return err
 	}

@@ -44,6 +44,7 @@ type Audit struct {
 	created time.Time // of the log that the rest is about
 	seen    bool
 	last    Extent // what was found last
+	gone    uint64 // how many were gone then
 	next    uint64 // the first sequence that was not looked at for a deletion
 	told    pipeline.Sequences
 	untold  uint64
@@ -57,7 +58,8 @@ func (b *Bus) NewAudit() *Audit { return &Audit{bus: b} }
 const secondLook = 250 * time.Millisecond
 
 // Look reads what the log has; one that is not there has nothing. While no more is gone than at the last
-// look, that is one small request.
+// look, that is one small request, and while no more than deletions tell of, their events since then. Else it
+// asks the server for all that is gone.
 func (a *Audit) Look(ctx context.Context) (Extent, error) {
 	info, err := a.bus.eventsInfo(ctx)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -66,14 +68,14 @@ func (a *Audit) Look(ctx context.Context) (Extent, error) {
 	if err != nil {
 		return Extent{}, err
 	}
-	if s := info.State; a.seen && a.created.Equal(info.Created) && a.last.Last <= s.LastSeq &&
-		a.last.Last-a.last.Count == s.LastSeq-s.Msgs {
+	s := info.State
+	if !a.created.Equal(info.Created) || a.next > s.LastSeq+1 || a.last.Last > s.LastSeq {
+		*a = Audit{bus: a.bus, created: info.Created}
+	}
+	if same, err := a.same(ctx, s); err != nil || same {
 		a.last.First, a.last.Last, a.last.Count = s.FirstSeq, s.LastSeq, s.Msgs
 		a.last.Accepted = acceptedIn(info.Config.Metadata)
-		return a.last, nil
-	}
-	if !a.created.Equal(info.Created) || a.next > info.State.LastSeq+1 {
-		*a = Audit{bus: a.bus, created: info.Created}
+		return a.last, err
 	}
 	e, err := a.look(ctx)
 	if err == nil && e.Lost.Count() > a.last.Lost.Count() {
@@ -82,8 +84,24 @@ func (a *Audit) Look(ctx context.Context) (Extent, error) {
 	if err != nil {
 		return Extent{}, err
 	}
-	a.last, a.seen = e, true
+	a.last, a.seen, a.gone = e, true, e.Last-e.Count
 	return e, nil
+}
+
+// same reports whether no more is gone than what was lost at the last look, and what is told.
+func (a *Audit) same(ctx context.Context, s jetstream.StreamState) (bool, error) {
+	gone := s.LastSeq - s.Msgs
+	if !a.seen || gone == a.gone {
+		return a.seen, nil
+	}
+	if err := a.read(ctx); err != nil {
+		return false, err
+	}
+	if gone != a.told.Through(s.LastSeq).Count()+a.last.Lost.Count() {
+		return false, nil
+	}
+	a.gone, a.last.Untold = gone, a.untold
+	return true, nil
 }
 
 // confirm looks again, with all that is told, and keeps of what is lost what was lost before.
@@ -99,26 +117,27 @@ func (a *Audit) confirm(ctx context.Context, before Extent) (Extent, error) {
 
 // look reads what is gone, and then what is told of it.
 func (a *Audit) look(ctx context.Context) (Extent, error) {
-	e, missing, err := a.bus.missing(ctx)
+	e, gone, err := a.bus.Gone(ctx)
 	if err != nil {
 		return Extent{}, err
 	}
-	if len(missing) == 0 {
+	if len(gone) == 0 {
 		return e, nil
 	}
 	if err := a.read(ctx); err != nil {
 		return Extent{}, err
 	}
-	e.Lost, e.Untold = missing.Without(a.told), a.untold
+	e.Lost, e.Untold = gone.Without(a.told), a.untold
 	return e, nil
 }
 
 // maxDetails is how many deleted sequences the server is asked for at once, some 8 bytes each. More are found
 // by reading the headers of what is there.
-const maxDetails = 1 << 18
+const maxDetails = 1 << 20
 
-// missing returns what the log has, and the sequences up to its last that are gone.
-func (b *Bus) missing(ctx context.Context) (Extent, pipeline.Sequences, error) {
+// Gone returns what the log has, but for what is lost of it, and the sequences up to its last that are not
+// there, whatever the reason.
+func (b *Bus) Gone(ctx context.Context) (Extent, pipeline.Sequences, error) {
 	info, err := b.eventsInfo(ctx)
 	if err == nil && info.State.NumDeleted > 0 && info.State.NumDeleted <= maxDetails {
 		info, err = b.eventsInfo(ctx, jetstream.WithDeletedDetails(true))

@@ -79,6 +79,25 @@ func TestDeletedVideosAreNoLoss(t *testing.T) {
 	}
 }
 
+// A loss is found among deletions, and stays one while others follow.
+func TestALossAmongDeletionsIsNoticed(t *testing.T) {
+	b := newBus(t, Config{})
+	audit := b.NewAudit()
+	appendJobs(t, b, 0, 10)
+	deletion(t, b, "vid_0", true)
+	look(t, audit)
+	deletion(t, b, "vid_1", true)
+	lose(t, b, 5)
+	deletion(t, b, "vid_2", true)
+	want := pipeline.Sequences{{First: 5, Last: 5}}
+	for i := range 3 {
+		if diff := cmp.Diff(want, look(t, audit).Lost); diff != "" {
+			t.Error(diff)
+		}
+		deletion(t, b, fmt.Sprint("vid_", 5+i), true)
+	}
+}
+
 // Events that are gone and that no deletion tells of are lost, wherever they were, and at the next look.
 func TestLostEventsAreNoticed(t *testing.T) {
 	b := newBus(t, Config{})
@@ -169,7 +188,7 @@ func TestGapsAreThoseThatTheServerNames(t *testing.T) {
 	appendJobs(t, b, 0, 60)
 	for _, lost := range [][]uint64{{}, {1}, {2, 30}, {31, 33}, {60}, {59, 10}} {
 		lose(t, b, lost...)
-		e, missing, err := b.missing(soon(t))
+		e, missing, err := b.Gone(soon(t))
 		must(t, err)
 		gaps, err := b.gaps(soon(t), e.Last)
 		must(t, err)
@@ -206,46 +225,47 @@ func TestAnAcceptedLossIsKeptWithTheLog(t *testing.T) {
 	}
 }
 
-// replay replays the log within the time of a test and returns the sequences.
-func replay(t *testing.T, b *Bus, through uint64) (seen []uint64, unreadable int) {
+// replayed replays the log within the time of a test and returns the sequences.
+func replayed(t *testing.T, b *Bus, through uint64) (seen []uint64, unread pipeline.Sequences) {
 	t.Helper()
-	applied, unreadable, err := b.Replay(soon(t), through, func(_ context.Context, events []pipeline.Event) error {
+	r, err := b.Replay(soon(t), through, func(_ context.Context, events []pipeline.Event) error {
 		for _, e := range events {
 			seen = append(seen, e.Sequence)
 		}
 		return nil
 	})
 	must(t, err)
-	if applied != len(seen) {
-		t.Errorf("%d are said to be applied, of %d", applied, len(seen))
+	if r.Events != len(seen) || r.Unread.Count() != through-uint64(len(seen)) {
+		t.Errorf("%+v, of %d that came", r, len(seen))
 	}
-	return seen, unreadable
+	return seen, r.Unread
 }
 
 // A replay ends with what the log has, also when it has nothing, or its last message is gone.
 func TestReplayEnds(t *testing.T) {
 	b := newBus(t, Config{})
-	if seen, _ := replay(t, b, 0); len(seen) > 0 {
+	if seen, _ := replayed(t, b, 0); len(seen) > 0 {
 		t.Errorf("an empty log replays %v", seen)
 	}
 	appendJobs(t, b, 0, 300)
-	if seen, _ := replay(t, b, 290); len(seen) != 290 || !slices.IsSorted(seen) || seen[289] != 290 {
+	if seen, _ := replayed(t, b, 290); len(seen) != 290 || !slices.IsSorted(seen) || seen[289] != 290 {
 		t.Errorf("%d events", len(seen))
 	}
 	lose(t, b, 1, 100, 299, 300)
-	seen, _ := replay(t, b, 300)
+	seen, _ := replayed(t, b, 300)
 	if len(seen) != 296 || seen[0] != 2 || seen[295] != 298 {
 		t.Errorf("%d events, %d to %d", len(seen), seen[0], seen[len(seen)-1])
 	}
 	_, err := b.js.Publish(soon(t), "job.default.vid_1.broken", []byte("{not json"))
 	must(t, err)
-	if seen, unreadable := replay(t, b, 301); unreadable != 1 || len(seen) != 296 {
-		t.Errorf("%d unreadable, %d events", unreadable, len(seen))
+	want := pipeline.SequencesOf([]uint64{1, 100, 299, 300, 301})
+	if seen, unread := replayed(t, b, 301); !slices.Equal(unread, want) || len(seen) != 296 {
+		t.Errorf("%v is unread, %d events", unread, len(seen))
 	}
 	stream, err := b.js.Stream(soon(t), streamEvents)
 	must(t, err)
 	must(t, stream.Purge(soon(t)))
-	if seen, _ := replay(t, b, 301); len(seen) > 0 {
+	if seen, _ := replayed(t, b, 301); len(seen) > 0 {
 		t.Errorf("an emptied log replays %v", seen)
 	}
 }
@@ -256,7 +276,7 @@ func TestReplayEndsWithAnError(t *testing.T) {
 	appendJobs(t, b, 0, 600)
 	for _, want := range []error{errors.New("the disk is full"), context.DeadlineExceeded} {
 		calls := 0
-		_, _, err := b.Replay(soon(t), 600, func(context.Context, []pipeline.Event) error {
+		_, err := b.Replay(soon(t), 600, func(context.Context, []pipeline.Event) error {
 			if calls++; calls == 2 {
 				return want
 			}

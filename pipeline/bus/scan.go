@@ -169,40 +169,70 @@ func (b *Bus) IDAt(ctx context.Context, sequence uint64) (id string, err error) 
 	return id, nil
 }
 
+// Replayed is what a replay came across.
+type Replayed struct {
+	Events int // that were applied
+	// Unread are the sequences of which nothing came, and of documents that cannot be read. Those that are gone
+	// from the log are among them.
+	Unread pipeline.Sequences
+}
+
 // Replay hands the events of the log through a sequence to apply, in order, each once, in batches of 1 to
-// 256, and returns how many there were and how many documents could not be read, which are left out. It ends
-// when the log has no more of them, also when it is empty or its last message is gone, and with the first
-// error of apply.
+// 256. It ends when the log has no more of them, also when it is empty or its last message is gone, and with
+// the first error of apply.
 func (b *Bus) Replay(ctx context.Context, through uint64, apply func(context.Context, []pipeline.Event) error,
-) (applied, unreadable int, err error) {
-	var events []pipeline.Event
-	flush := func() error {
-		if len(events) == 0 {
-			return nil
-		}
-		err := apply(ctx, events)
-		applied += len(events)
-		events = nil
-		return err
-	}
+) (Replayed, error) {
+	r := replay{apply: apply}
 	s := &scan{bus: b, filter: everything, next: 1, through: through}
 	s.do = func(m jetstream.Msg, sequence uint64) error {
+		r.skip(s.next, sequence)
 		e, err := decodeEvent(m.Data(), sequence)
 		if err != nil {
-			unreadable++
 			b.log.Error("skip an event that cannot be read", "subject", m.Subject(), "error", err)
+			r.skip(sequence, sequence+1)
 			return nil
 		}
-		if events = append(events, e); len(events) < followBatch {
-			return nil
-		}
-		return flush()
+		return r.add(ctx, e)
 	}
-	if err = s.run(ctx); err == nil {
-		err = flush()
+	err := s.run(ctx)
+	if err == nil {
+		r.skip(s.next, through+1)
+		err = r.flush(ctx)
 	}
 	if err != nil {
-		return applied, unreadable, fmt.Errorf("replay the log: %w", err)
+		return Replayed{}, fmt.Errorf("replay the log: %w", err)
 	}
-	return applied, unreadable, nil
+	return Replayed{r.applied, pipeline.Merge(r.unread)}, nil
+}
+
+// replay collects events to apply, and what is not there.
+type replay struct {
+	apply   func(context.Context, []pipeline.Event) error
+	events  []pipeline.Event
+	applied int
+	unread  []pipeline.Range
+}
+
+// skip notes that the sequences from one to before another did not come.
+func (r *replay) skip(from, to uint64) {
+	if from < to {
+		r.unread = append(r.unread, pipeline.Range{First: from, Last: to - 1})
+	}
+}
+
+func (r *replay) add(ctx context.Context, e pipeline.Event) error {
+	if r.events = append(r.events, e); len(r.events) < followBatch {
+		return nil
+	}
+	return r.flush(ctx)
+}
+
+func (r *replay) flush(ctx context.Context) error {
+	if len(r.events) == 0 {
+		return nil
+	}
+	err := r.apply(ctx, r.events)
+	r.applied += len(r.events)
+	r.events = nil
+	return err
 }
