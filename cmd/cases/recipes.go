@@ -99,6 +99,12 @@ func trackRecipes() []recipe {
 			"-disposition:v:0 0 -disposition:v:1 default"},
 		{file: "m_cenc.mp4", args: " -i {r15v.mp4} -c copy -encryption_scheme cenc-aes-ctr -encryption_key " +
 			"76a6c65c5ea762046bd749a2e632ccbb -encryption_kid a7e61c373e219033c21091fa607bf3b8"},
+		{file: "m_scrambled.ts", args: " -i {r15v.mp4} -c copy"},
+		{file: "m_scrambled_sound.ts", from: []string{"m_scrambled.ts"}, build: scrambledSound},
+		{file: "m_cover.tiff", args: " -f lavfi -i color=red:s=600x600 -frames:v 1"},
+		{file: "m_closed.mkv", args: " -i {r15v.mp4} -map 0 -map 0:a -map 0:a -attach {m_cover.tiff} " +
+			"-metadata:s:t mimetype=image/tiff -c copy -c:a:1 tta -c:a:2 wavpack -strict -2"},
+		{file: "m_avif.avif", args: pictures("160x90", "10", 1) + " -frames:v 1 -c:v libaom-av1 -cpu-used 8"},
 		{file: "r37.gif", args: pictures("160x90", "10", 2)},
 		{file: "r38.mpg", args: tone(440, 4) + " -c:a mp2 -f mpeg"},
 		{file: "r39.mp3", args: " -f lavfi -i sine=440:r=44100:d=4 -i {r15c.jpg} -map 0 -map 1 -c:a libmp3lame " +
@@ -138,6 +144,10 @@ func timeRecipes() []recipe {
 		{file: "m_audio_longer.mp4", args: pictures("640x360", "25", 8) + swept(10) + x264 + " -c:a aac"},
 		{file: "m_bursts.mp4", args: pictures("640x360", "30", 20) + swept(20) + " -vf select='lt(mod(t,5),1)'" +
 			" -fps_mode vfr" + x264 + " -c:a aac"},
+		{file: "m_flv_longer.flv", args: small(3) + tone(440, 6) + x264 + " -c:a aac"},
+		{file: "m_ts_longer.ts", args: small(3) + tone(440, 6) + x264 + " -c:a aac"},
+		{file: "m_ts_cut.ts", from: []string{"m_ts_longer.ts"}, build: withoutStart},
+		{file: "m_slow.webm", args: pictures("320x180", "1/3", 9) + vp8},
 		{file: "m_late_picture.mkv", args: " -itsoffset 2" + small(4) + tone(440, 6) + " -map 0 -map 1" + x264 +
 			" -c:a aac"},
 		{file: "m_phone.mp4", args: pictures("320x180", "30000/1001", 6) + tone(440, 6) + " -vf settb=1/90000," +
@@ -208,6 +218,20 @@ func operatorRecipes() []recipe {
 
 // joined returns one input after the other.
 func joined(inputs [][]byte) ([]byte, error) { return bytes.Join(inputs, nil), nil }
+
+// withoutStart leaves out the first 100 bytes, which are of a table that comes again.
+func withoutStart(inputs [][]byte) ([]byte, error) { return inputs[0][100:], nil }
+
+// scrambledSound marks the second track of a transport stream as scrambled.
+func scrambledSound(inputs [][]byte) ([]byte, error) {
+	b := bytes.Clone(inputs[0])
+	for at := 0; at+188 <= len(b); at += 188 {
+		if binary.BigEndian.Uint16(b[at+1:])&0x1fff == 0x101 {
+			b[at+3] |= 0x80
+		}
+	}
+	return b, nil
+}
 
 // subtitles last for ten minutes.
 func subtitles([][]byte) ([]byte, error) {

@@ -11,7 +11,9 @@ const (
 // cases lists all cases in the order in which they run. Their ids stay what they are: reports name them.
 func cases() []testCase {
 	var all []testCase
-	for _, part := range [][]testCase{soundCases(), trackCases(), timeCases(), pictureCases(), operatorCases()} {
+	for _, part := range [][]testCase{
+		soundCases(), trackCases(), timeCases(), endCases(), pictureCases(), operatorCases(),
+	} {
 		all = append(all, part...)
 	}
 	return all
@@ -86,6 +88,21 @@ func trackCases() []testCase {
 			id: "m_cenc", file: "m_cenc.mp4", what: "encrypted tracks (CENC)",
 			right: "rejected, input_encrypted, in one attempt",
 			want:  want{rejected: []pipeline.Code{"input_encrypted"}},
+		}, {
+			id: "m_scrambled_sound", file: "m_scrambled_sound.ts", what: "a transport stream of which the sound " +
+				"alone is scrambled",
+			right: "rejected, input_encrypted, in one attempt",
+			want:  want{rejected: []pipeline.Code{"input_encrypted"}},
+		}, {
+			id: "m_closed", file: "m_closed.mkv", what: "a cover and two sounds in codecs that are not decoded",
+			right: "4 s of 16:9, not the red cover; the sound in AAC alone",
+			want:  want{length: 4, aspect: wide, sounds: 1, heard: 4}, check: notTheCover,
+		}, {
+			id: "m_avif", file: "m_avif.avif", what: "an AVIF image",
+			right: "rejected, input_not_video or input_unsupported_container",
+			want: want{rejected: []pipeline.Code{
+				pipeline.CodeNotVideo, "input_unsupported_container",
+			}},
 		}, {
 			id: "r37", file: "r37.gif", what: "an animated GIF",
 			right: "rejected, input_not_video or input_unsupported_container",
@@ -192,6 +209,23 @@ func timeCases() []testCase {
 		}, {
 			id: "m_still_2h", file: "m_still_2h.mp4", what: "a silent still of two hours at 144 b/s",
 			right: "ready, 7,200 s", want: want{length: 7200, aspect: wide},
+		},
+	}
+}
+
+// endCases are those whose point is when the tracks end.
+func endCases() []testCase {
+	return []testCase{
+		{
+			id: "m_flv_longer", file: "m_flv_longer.flv", what: "an FLV whose picture ends 3 s before its sound",
+			right: "ready; 6 s", want: want{length: 6, aspect: wide, sounds: 1, heard: 6}, check: one440,
+		}, {
+			id: "m_ts_cut", file: "m_ts_cut.ts", what: "a transport stream that begins within a packet, and whose " +
+				"sound goes on for 3 s",
+			right: "ready; 6 s", want: want{length: 6, aspect: wide, sounds: 1, heard: 6}, check: one440,
+		}, {
+			id: "m_slow", file: "m_slow.webm", what: "a WebM with a frame each 3 s",
+			right: "9 s", want: want{length: 9, aspect: wide},
 		},
 	}
 }

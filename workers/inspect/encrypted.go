@@ -30,8 +30,12 @@ func encrypted(file io.ReaderAt, size int64, demuxer string, head []byte) error 
 			what = "the file is protected by Windows Media DRM"
 		}
 	case "mpegts":
-		if scrambled(head) {
+		if most(scrambling(head)) {
 			what = "the transport stream is scrambled"
+		}
+	case "mpeg":
+		if scrambledProgram(head) {
+			what = "the program stream is scrambled"
 		}
 	}
 	if what == "" {
@@ -177,31 +181,6 @@ func drm(head []byte) bool {
 	for _, object := range drmObjects {
 		if bytes.Contains(head, object) {
 			return true
-		}
-	}
-	return false
-}
-
-// scrambled reports that most packets with a payload say that it is scrambled. Source: ISO/IEC 13818-1,
-// 2.4.3.2.
-func scrambled(head []byte) bool {
-	const sync = 0x47
-	for _, stride := range []int{188, 192, 204} {
-		for first := range min(stride, max(0, len(head)-2*stride)) {
-			if head[first] != sync || head[first+stride] != sync || head[first+2*stride] != sync {
-				continue
-			}
-			payloads, hidden := 0, 0
-			for at := first; at+4 <= len(head) && head[at] == sync; at += stride {
-				if head[at+3]&0x10 == 0 {
-					continue
-				}
-				payloads++
-				if head[at+3]&0xc0 != 0 {
-					hidden++
-				}
-			}
-			return 2*hidden > payloads
 		}
 	}
 	return false

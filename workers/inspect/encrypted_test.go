@@ -22,6 +22,7 @@ func TestEncryptedIsRefusedByName(t *testing.T) {
 	plain := workertest.Clip(t, "p.mkv", both...)
 	whole := workertest.Clip(t, "c.mp4", append(both, cenc...)...)
 	stream := workertest.Clip(t, "s.ts", both...)
+	program := workertest.Clip(t, "p.vob", args(workertest.Pattern("64x48", "25", "1"), workertest.Tone("1"), []string{"-c:v", "mpeg2video", "-c:a", "mp2"})...)
 	media := workertest.Clip(t, "a.asf", args(workertest.Pattern("64x48", "10", "1"), []string{"-c:v", "msmpeg4"})...)
 	for name, path := range map[string]string{
 		"CENC":                      whole,
@@ -31,6 +32,8 @@ func TestEncryptedIsRefusedByName(t *testing.T) {
 		"FairPlay":                  edited(t, whole, func(b []byte) []byte { return bytes.Replace(b, []byte("encv"), []byte("drmi"), 1) }),
 		"Matroska":                  edited(t, plain, encrypt),
 		"a scrambled transport":     edited(t, stream, scramble),
+		"scrambled sound alone":     edited(t, stream, func(b []byte) []byte { return scramblePIDs(b, 0x101, 0x101) }),
+		"a scrambled DVD":           edited(t, program, scrambleDVD),
 		"Windows Media with rights": edited(t, media, func(b []byte) []byte { return slices.Insert(b, 30, drmObjects[0]...) }),
 	} {
 		in := look(t, Limits{}, path)
@@ -38,7 +41,7 @@ func TestEncryptedIsRefusedByName(t *testing.T) {
 			t.Errorf("%s: %s %+v", name, in.Verdict, in.Reason)
 		}
 	}
-	for name, path := range map[string]string{"Matroska": plain, "MPEG-TS": stream, "ASF": media, "MP4": clip(t)} {
+	for name, path := range map[string]string{"Matroska": plain, "MPEG-TS": stream, "MPEG-PS": program, "ASF": media, "MP4": clip(t)} {
 		if in := look(t, Limits{}, path); in.Verdict != pipeline.VerdictAccept {
 			t.Errorf("%s that is not encrypted: %+v", name, in.Reason)
 		}
@@ -86,11 +89,27 @@ func encrypt(b []byte) []byte {
 }
 
 // scramble marks the payload of every packet of a transport stream but those of its tables.
-func scramble(b []byte) []byte {
+func scramble(b []byte) []byte { return scramblePIDs(b, 0x100, 0xfff) }
+
+func scramblePIDs(b []byte, from, to int) []byte {
 	for at := 0; at+188 <= len(b); at += 188 {
-		if pid := int(b[at+1]&0x1f)<<8 | int(b[at+2]); pid >= 0x100 && pid < 0x1000 {
+		if pid := int(b[at+1]&0x1f)<<8 | int(b[at+2]); pid >= from && pid <= to {
 			b[at+3] |= 0x80
 		}
+	}
+	return b
+}
+
+// scrambleDVD marks the packets of the picture of a program stream.
+func scrambleDVD(b []byte) []byte {
+	start := []byte{0, 0, 1, 0xe0}
+	for at := bytes.Index(b, start); at >= 0; {
+		b[at+6] |= 0x10
+		next := bytes.Index(b[at+4:], start)
+		if next < 0 {
+			break
+		}
+		at += 4 + next
 	}
 	return b
 }
@@ -101,7 +120,7 @@ func FuzzEncrypted(f *testing.F) {
 	f.Add([]byte("\x00\x00\x00\x10moov\x00\x00\x00\x08trak"), 1)
 	f.Add(bytes.Repeat([]byte{0x47}, 600), 2)
 	f.Fuzz(func(_ *testing.T, data []byte, which int) {
-		demuxer := []string{"matroska", "mov", "mpegts", "asf"}[uint(which)%4]
+		demuxer := []string{"matroska", "mov", "mpegts", "asf", "mpeg"}[uint(which)%5]
 		_ = encrypted(bytes.NewReader(data), int64(len(data)), demuxer, data)
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/reelmill/reelmill/pipeline"
@@ -23,11 +24,16 @@ func (m *measurement) ends(ctx context.Context, l length) error {
 	return nil
 }
 
+// byTimes are the containers that say no lengths: ffprobe takes the last times that it sees, and these are
+// when a packet of half a second begins.
+var byTimes = []string{"mpegts", "mpeg"}
+
 // soundEnd measures a track that does not say how long it is, that may be cut short like the picture, or
 // whose length stands in movie fragments. One that goes on after the picture must decode there: a video is
-// not made longer by what nobody can hear.
+// not made longer by what nobody can hear. It is decoded from the start where nothing is found at the end:
+// some containers cannot be sought beyond the picture.
 func (m *measurement) soundEnd(ctx context.Context, a *pipeline.AudioTrack, l length) error {
-	if a.Duration <= 0 || m.media.Damaged || l.index.fragmented {
+	if a.Duration <= 0 || m.media.Damaged || l.index.fragmented || slices.Contains(byTimes, m.media.Container) {
 		if err := m.packetsEnd(ctx, a); err != nil {
 			return err
 		}
@@ -39,6 +45,9 @@ func (m *measurement) soundEnd(ctx context.Context, a *pipeline.AudioTrack, l le
 	end, err := m.decodedEnd(ctx, *a, math.Max(picture, claim-soundTail), claim)
 	if err == nil && claim-end > soundTail/2 {
 		end, err = m.decodedEnd(ctx, *a, picture, claim)
+	}
+	if err == nil && end <= picture && m.media.Size <= wholeSize {
+		end, err = m.decodedEnd(ctx, *a, 0, claim)
 	}
 	if err != nil || claim-end <= soundTail/2 {
 		return err

@@ -43,6 +43,9 @@ func sounds(r ffmpeg.ProbeResult, warnings []string) ([]pipeline.AudioTrack, []s
 			reserved = 1
 		}
 		switch {
+		case a.Closed:
+			warnings = append(warnings, fmt.Sprintf("%s is left out: its codec is not supported", named(a)))
+			continue
 		case a.CodecName == "" || a.Channels == 0 || a.SampleRate == 0:
 			warnings = append(warnings, fmt.Sprintf("audio stream %d is of no known kind and left out", a.Index))
 			continue

@@ -87,6 +87,11 @@ func (w *Worker) look(ctx context.Context, path, dir string) (*pipeline.Media, e
 	if err := m.choose(ctx, demuxer, info.Size()); err != nil {
 		return nil, err
 	}
+	if demuxer == "mpegts" {
+		if err := scrambledTrack(probe, m.stream, head); err != nil {
+			return nil, err
+		}
+	}
 	media := facts(probe, m.stream, demuxer, info.Size())
 	media.Warnings = append(media.Warnings, m.unused()...)
 	media.Video.Alpha = media.Video.Alpha || alphaMode(m.stream, head)
@@ -138,6 +143,9 @@ func foreign(head []byte) error {
 		if strings.HasPrefix(string(head[:min(len(head), 32)]), m.magic) {
 			return pipeline.Fail(pipeline.CodeContainer, "the file is %s", m.name)
 		}
+	}
+	if len(head) >= 12 && string(head[4:8]) == "ftyp" {
+		return pipeline.Fail(pipeline.CodeNotVideo, "the file is an image (%s)", printable(string(head[8:12])))
 	}
 	return pipeline.Fail(pipeline.CodeNotVideo, "the first bytes are of no video container")
 }

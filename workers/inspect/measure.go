@@ -129,8 +129,8 @@ func (m *measurement) length(ctx context.Context) (l length) {
 	return l
 }
 
-// copied reads the packets of the picture without decoding them. The end is that of the last frame: one at
-// the rate of the others is added to when it is shown.
+// copied reads the packets of the picture without decoding them. The end is that of the last frame, which is
+// held for as long as the others are.
 func (m *measurement) copied(ctx context.Context, in ffmpeg.Input, l *length) {
 	c := m.seen[m.stream.Index]
 	if !c.whole || in.Seek > 0 {
@@ -143,11 +143,21 @@ func (m *measurement) copied(ctx context.Context, in ffmpeg.Input, l *length) {
 	}
 	l.reading = c.reading
 	if l.frames, l.end = c.packets, 0; l.frames > 0 {
-		l.end = c.last + 1/m.rate(l.spacing).Float()
+		l.end = c.last + m.held(l.spacing, c.last)
 	}
 	if in.Seek == 0 && len(c.times) > 0 {
 		l.first = slices.Min(c.times)
 	}
+}
+
+// held is how many seconds the last frame is shown, which begins at last. Below the lowest rate of outputs it
+// is what the file claims, up to how far frames are apart.
+func (m *measurement) held(s spacing, last float64) float64 {
+	frame := 1 / m.rate(s).Float()
+	if s.rate > 0 {
+		frame = max(frame, min(1/s.rate, m.media.Duration-last))
+	}
+	return frame
 }
 
 // rate is the frame rate that s says, or the one that the container declares where s says none.

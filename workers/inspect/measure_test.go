@@ -124,6 +124,30 @@ func TestDamage(t *testing.T) {
 	}
 }
 
+// TestAudioAfterThePicture: audio that goes on after the picture counts in containers that cannot be sought
+// there, or that do not say how long a track is.
+func TestAudioAfterThePicture(t *testing.T) {
+	both := args(workertest.Pattern("64x48", "25", "2"), workertest.Tone("5"))
+	for name, clip := range map[string][]string{
+		"a.flv": args(x264, []string{"-c:a", "aac"}),
+		"a.ts":  args(x264, []string{"-c:a", "aac"}),
+		"a.mpg": {"-c:v", "mpeg2video", "-c:a", "mp2"},
+	} {
+		m, _ := factsOf(t, workertest.Clip(t, name, args(both, clip)...))
+		if math.Abs(m.Duration-5) > 0.1 || math.Abs(m.Video.End-2) > 0.1 || len(m.Warnings) > 0 {
+			t.Errorf("%s: %+v", name, m)
+		}
+	}
+}
+
+// TestLastFrameIsHeld: as long as the others, where frames are further apart than those of any output.
+func TestLastFrameIsHeld(t *testing.T) {
+	path := workertest.Clip(t, "a.webm", args(workertest.Pattern("64x48", "1/3", "9"), []string{"-c:v", "libvpx"})...)
+	if m, _ := factsOf(t, path); math.Abs(m.Duration-9) > 0.05 || m.Damaged {
+		t.Errorf("%+v", m)
+	}
+}
+
 // claims makes an AVI of 150 s whose header speaks of another number of frames, at 4 frames/s. Source:
 // AVISTREAMHEADER, dwLength at 32 behind the four letters of its type.
 func claims(t *testing.T, frames uint32) []byte {

@@ -73,9 +73,10 @@ func (l *lines) Write(p []byte) (int, error) {
 }
 
 func (l *lines) add(line string) {
-	// The muxers complain about timestamps that matter to nobody, and a repetition is no news.
+	// The muxers complain about timestamps that matter to nobody, a repetition is no news, and streams whose
+	// decoder is not on the list are not used.
 	if len(l.kept) == l.limit || strings.HasPrefix(line, "[null @") || strings.HasPrefix(line, "[framecrc @") ||
-		strings.Contains(line, "Last message repeated") {
+		strings.Contains(line, "Last message repeated") || strings.Contains(line, "not on whitelist") {
 		return
 	}
 	if text := printable(strings.ReplaceAll(line, l.hide, "<in0>")); text != "" {

@@ -32,14 +32,17 @@ func (m *measurement) choose(ctx context.Context, demuxer string, size int64) er
 			m.stream = s
 		}
 	}
-	if !known(m.stream) {
+	switch {
+	case !known(m.stream):
 		return pipeline.Fail(pipeline.CodeCodec, "the video codec %q is not known", m.stream.CodecTag)
+	case m.stream.Closed:
+		return pipeline.Fail(pipeline.CodeCodec, "the video codec %s is not supported", m.stream.CodecName)
 	}
 	return nil
 }
 
 // films returns the picture tracks that may be the film: not those that are marked as a cover, unless the
-// index has more than one frame of it. One of an unknown codec counts where there is no other.
+// index has more than one frame of it. One that cannot be decoded counts where there is no other.
 func films(r ffmpeg.ProbeResult) []ffmpeg.Stream {
 	var all, decodable []ffmpeg.Stream
 	for _, s := range r.Streams {
@@ -48,7 +51,7 @@ func films(r ffmpeg.ProbeResult) []ffmpeg.Stream {
 			continue
 		}
 		all = append(all, s)
-		if known(s) {
+		if known(s) && !s.Closed {
 			decodable = append(decodable, s)
 		}
 	}
@@ -157,6 +160,8 @@ func (m *measurement) otherPicture(s ffmpeg.Stream) string {
 		return fmt.Sprintf("%s is not used: it is a cover or a still beside the film", named(s))
 	case !known(s):
 		return fmt.Sprintf("%s is not used: its codec is not known", named(s))
+	case s.Closed:
+		return fmt.Sprintf("%s is not used: its codec is not supported", named(s))
 	}
 	return fmt.Sprintf("%s is not used: a video has one picture, of stream %d", named(s), m.stream.Index)
 }

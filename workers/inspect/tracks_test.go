@@ -63,6 +63,34 @@ func TestStillBesideAFilmIsNeverTheFilm(t *testing.T) {
 	}
 }
 
+// TestTrackThatMayNotBeDecodedIsLeftOut: a film is not refused for a track beside it whose decoder may not see
+// untrusted input, and is not taken for damaged.
+func TestTrackThatMayNotBeDecodedIsLeftOut(t *testing.T) {
+	film := workertest.Clip(t, "f.mp4", args(workertest.Pattern("64x48", "25", "2"), workertest.Tone("2"), x264, []string{"-c:a", "aac"})...)
+	cover := workertest.Clip(t, "c.tiff", "-f", "lavfi", "-i", "color=red:s=96x96", "-frames:v", "1")
+	other := workertest.Pattern("96x96", "25", "2")
+	for name, c := range map[string]struct {
+		path, named string
+		sounds      int
+	}{
+		"a cover": {workertest.Clip(t, "a.mkv", "-i", film, "-attach", cover, "-metadata:s:t", "mimetype=image/tiff", "-c", "copy"), "tiff", 1},
+		"two sounds, and a picture before the film": {workertest.Clip(t, "b.mkv", args(other, []string{"-i", film, "-map", "0", "-map", "1",
+			"-map", "1:a", "-map", "1:a", "-c", "copy", "-c:v:0", "snow", "-c:a:1", "tta", "-c:a:2", "wavpack", "-strict", "-2"})...), "snow", 1},
+		"the only sound": {workertest.Clip(t, "c.ts", "-i", film, "-c", "copy", "-c:a", "s302m", "-ac", "2", "-ar", "48000", "-strict", "-2"), "s302m", 0},
+	} {
+		in := look(t, Limits{}, c.path)
+		m := in.Media
+		if in.Verdict != pipeline.VerdictAccept || m.Video.Width != 64 || len(m.Audio) != c.sounds || m.Damaged ||
+			!slices.ContainsFunc(m.Warnings, func(w string) bool { return strings.Contains(w, c.named) }) {
+			t.Errorf("%s: %s %+v %+v", name, in.Verdict, in.Reason, m)
+		}
+	}
+	alone := workertest.Clip(t, "d.mkv", args(other, workertest.Tone("2"), []string{"-c:v", "snow", "-strict", "-2"})...)
+	if in := look(t, Limits{}, alone); in.Reason == nil || in.Reason.Code != pipeline.CodeCodec || !strings.Contains(in.Reason.Detail, "snow") {
+		t.Errorf("a picture that may not be decoded: %s %+v", in.Verdict, in.Reason)
+	}
+}
+
 // TestStillAloneIsTheVideo: a still that is played is a video where there is no other, and beside a cover.
 func TestStillAloneIsTheVideo(t *testing.T) {
 	speech := workertest.Clip(t, "s.mp4", args([]string{"-f", "lavfi", "-i", "testsrc2=s=64x48:r=1/6:d=6"}, workertest.Tone("6"),

@@ -79,6 +79,8 @@ type Stream struct {
 
 	ColorSpace, ColorTransfer, ColorPrimaries, ColorRange string
 	Disposition                                           Disposition
+	// Closed marks a codec whose decoder may not see untrusted input. Nothing of the stream was decoded.
+	Closed bool
 }
 
 // Disposition says what a stream is for.
@@ -127,6 +129,14 @@ func (t Tools) Probe(ctx context.Context, path string, o ProbeOptions) (ProbeRes
 	if o.CountPackets {
 		args = append(args, "-count_packets")
 	}
+	r, err := t.probe(ctx, path, o, args)
+	if notListed(err) {
+		return t.probeAround(ctx, path, o, args, err)
+	}
+	return r, err
+}
+
+func (t Tools) probe(ctx context.Context, path string, o ProbeOptions, args []string) (ProbeResult, error) {
 	var out bytes.Buffer
 	if err := t.ffprobe(ctx, path, o, args, &out, probeJSON); err != nil {
 		return ProbeResult{}, err

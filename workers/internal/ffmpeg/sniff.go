@@ -1,6 +1,9 @@
 package ffmpeg
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+)
 
 // SniffLen is how many bytes from the start of a file Sniff can make use of.
 const SniffLen = 4 << 10
@@ -50,14 +53,24 @@ func startsWith(magic string) func([]byte) bool {
 	return func(h []byte) bool { return bytes.HasPrefix(h, []byte(magic)) }
 }
 
-// isMP4 accepts the top-level boxes that ISO base media and QuickTime files begin with.
+// imageBrands are those of images and their sequences, such as AVIF and HEIC. Sources: ISO/IEC 23008-12, 10;
+// AV1 Image File Format, 6.
+var imageBrands = []string{
+	"avif", "avis", "mif1", "msf1", "heic", "heix", "heim", "heis", "crx ",
+}
+
+// isMP4 accepts the top-level boxes that ISO base media and QuickTime files begin with, but images.
 func isMP4(h []byte) bool {
 	if len(h) < 8 {
 		return false
 	}
+	size := uint32(h[0])<<24 | uint32(h[1])<<16 | uint32(h[2])<<8 | uint32(h[3])
 	switch string(h[4:8]) {
-	case "ftyp", "styp", "moov", "mdat", "wide", "free", "skip", "pnot":
-		size := uint32(h[0])<<24 | uint32(h[1])<<16 | uint32(h[2])<<8 | uint32(h[3])
+	case "uuid", "udta": // before the others, in files of editors
+		return size >= 8 && size <= 1<<24
+	case "ftyp":
+		return size >= 12 && len(h) >= 12 && !slices.Contains(imageBrands, string(h[8:12]))
+	case "styp", "moov", "mdat", "wide", "free", "skip", "pnot":
 		return size <= 1 || size >= 8 // 0: to the end of the file; 1: a 64-bit size follows
 	}
 	return false
@@ -79,8 +92,16 @@ func isRIFF(form string) func([]byte) bool {
 }
 
 // isMPEGTS wants five sync bytes in a row, at a distance of 188 (plain), 192 (M2TS, a timecode before each
-// packet) or 204 (with error correction). A shorter file must hold what fits, at least two.
+// packet) or 204 (with error correction). A shorter file must hold what fits, at least two. A recording that
+// was cut begins within a packet: then all packets must begin with the sync byte, ten at least.
 func isMPEGTS(h []byte) bool {
+	for _, step := range []int{188, 192, 204} {
+		for start := 1; start < step && start+9*step < len(h); start++ {
+			if synced(h[start:], step) {
+				return true
+			}
+		}
+	}
 	for _, layout := range []struct{ start, step int }{{0, 188}, {4, 192}, {0, 204}} {
 		n := 0
 		for at := layout.start; at < len(h) && n < 5 && h[at] == 0x47; at += layout.step {
@@ -91,6 +112,16 @@ func isMPEGTS(h []byte) bool {
 		}
 	}
 	return false
+}
+
+// synced reports that every packet of so many bytes begins with the sync byte.
+func synced(h []byte, step int) bool {
+	for at := 0; at < len(h); at += step {
+		if h[at] != 0x47 {
+			return false
+		}
+	}
+	return true
 }
 
 // isMP3 accepts an ID3v2 tag (only MP3 among our containers is expected behind one) or two layer III frames.

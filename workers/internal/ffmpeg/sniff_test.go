@@ -1,6 +1,7 @@
 package ffmpeg
 
 import (
+	"bytes"
 	"io"
 	"os"
 	"path/filepath"
@@ -46,10 +47,40 @@ func TestSniffGenerated(t *testing.T) {
 	}
 }
 
+// TestSniffCut: a recording of a transport stream that begins within a packet, or behind what was left of
+// another.
+func TestSniffCut(t *testing.T) {
+	for _, step := range []int{188, 192, 204} {
+		packet := append([]byte{0x47}, make([]byte, step-1)...)
+		stream := bytes.Repeat(packet, 30)
+		for _, first := range []int{1, 70, step - 1} {
+			if got, known := Sniff(stream[first:]); got != "mpegts" || !known {
+				t.Errorf("packets of %d bytes, cut at %d: %q %v", step, first, got, known)
+			}
+			broken := bytes.Clone(stream[first:])
+			broken[10*step-first] = 0
+			if got, _ := Sniff(broken); got != "" {
+				t.Errorf("packets of %d bytes, cut at %d, one without a sync byte: %q", step, first, got)
+			}
+		}
+	}
+}
+
+// TestSniffFirstBox: an MP4 may begin with a box of somebody's own, of a size that one may have.
+func TestSniffFirstBox(t *testing.T) {
+	for head, want := range map[string]string{
+		"\x00\x00\x00\x18uuid": "mov", "\x00\x00\x00\x08udta": "mov", "{\"a\"uuid": "", "\x00\x00\x00\x01uuid": "",
+	} {
+		if got, _ := Sniff([]byte(head + strings.Repeat("\x00", 32))); got != want {
+			t.Errorf("%q: %q, want %q", head, got, want)
+		}
+	}
+}
+
 func TestSniffUnknown(t *testing.T) {
 	for _, s := range []string{
 		"", "G", "#EXTM3U\n#EXTINF:1,\na.ts\n", "#EXTINF:1,", "ffconcat version 1.0\nfile x", "\xef\xbb\xbf#EXTM3U",
-		`<?xml version="1.0"?><MPD>`, "<SMIL>", "v=0\no=- 0 0 IN IP4 1.2.3.4\n", "WEBVTT\n\n", "GIF89a", "\x89PNG\r\n\x1a\n",
+		`<?xml version="1.0"?><MPD>`, "\x00\x00\x00\x20ftypavif\x00\x00\x00\x00", "\x00\x00\x00\x18ftypheic\x00\x00\x00\x00", "<SMIL>", "v=0\no=- 0 0 IN IP4 1.2.3.4\n", "WEBVTT\n\n", "GIF89a", "\x89PNG\r\n\x1a\n",
 		"\xff\xd8\xff\xe0\x00\x10JFIF", "RIFF\x00\x00\x00\x00WEBPVP8 ", "%PDF-1.7", "#!/bin/sh", "PK\x03\x04", "\xff\xfb",
 		"\x1a\x45\xdf\xa3 something else", "GGGG" + strings.Repeat("x", 1000), "#!AMR\n", "[playlist]\nFile1=x",
 	} {
