@@ -37,6 +37,7 @@ func New(cfg Config) (http.Handler, error) {
 		streams: make(chan struct{}, cfg.Limits.MaxStreams),
 	}
 	s.api = humago.New(s.mux, describe(cfg))
+	s.api.UseMiddleware(s.checkQueries)
 	s.routes()
 	s.finishDescription()
 	doc, err := json.Marshal(s.api.OpenAPI())
@@ -56,7 +57,7 @@ func (s *server) routes() {
 	handle(s, opDeleteVideo, s.deleteVideo)
 	handle(s, opListOutputs, s.listOutputs)
 	handle(s, opListJobs, s.listJobs)
-	s.mux.HandleFunc("GET /v1/videos/{id}/events", s.getEvents)
+	s.mux.HandleFunc("GET /v1/videos/{id}/events", s.checkedQuery(s.getEvents, "after", "cursor", "limit"))
 	handle(s, opCancelVideo, s.cancelVideo)
 	handle(s, opWhy, s.why)
 	handle(s, opRetryVideo, s.retryVideo)

@@ -39,6 +39,9 @@ func (s *server) getEvents(w http.ResponseWriter, r *http.Request) {
 	if err == nil {
 		err = checkVideo(video)
 	}
+	if err == nil {
+		_, err = limitOf(r) // a stream has no pages, but a mistake is one
+	}
 	if err != nil {
 		s.refuse(w, r, err)
 		return

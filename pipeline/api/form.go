@@ -27,6 +27,11 @@ const (
 	maxPassthrough = 4 << 10 // bytes
 )
 
+// formFields are the names that a part of the form may have.
+var formFields = []string{
+	"file", "pipeline", "priority", "metadata", "passthrough", "watermark", "webhook_url",
+}
+
 // watermarkAsset is the name that the parameters of a watermark use for the upload's image.
 const watermarkAsset = "watermark"
 
@@ -64,6 +69,10 @@ func (f *form) read(ctx context.Context) (pipeline.Upload, error) {
 		part, err := f.parts.NextPart()
 		if err == io.EOF { // only the bare EOF is the closing boundary
 			break
+		}
+		if err != nil && n == 0 && isEOF(err) {
+			return pipeline.Upload{}, fail(codeUploadMalformed,
+				"The body does not have the boundary that Content-Type names.")
 		}
 		if err != nil {
 			return pipeline.Upload{}, f.broken(err)
@@ -120,7 +129,7 @@ func (f *form) take(ctx context.Context, part *multipart.Part) error {
 		id = "watermark image" // an image and parameters may both come
 	}
 	if f.seen[id] {
-		return failAt("/form/"+name, codeFieldRepeated, "The field %s is there twice.", name)
+		return failAt(pointer("form", name), codeFieldRepeated, "The field %.40q is there twice.", name)
 	}
 	f.seen[id] = true
 	switch id {
@@ -131,7 +140,12 @@ func (f *form) take(ctx context.Context, part *multipart.Part) error {
 	case "pipeline", "priority", "metadata", "passthrough", "watermark", "webhook_url":
 		return f.takeField(name, &partReader{part, f})
 	}
-	return failAt("/form", codeFieldUnknown, "The field is called %.40q.", name)
+	if name == "" {
+		return failAt("/form", codeFieldUnknown, "A part of the form has no name; the known ones are %s.",
+			strings.Join(formFields, ", "))
+	}
+	return failAt(pointer("form", name), codeFieldUnknown, "%s.",
+		sentence(pipeline.Unknown("field", name, formFields)))
 }
 
 // partReader reads a part, and notes why that failed.
@@ -285,7 +299,8 @@ func parsePriority(value string) (pipeline.Priority, error) {
 	case pipeline.High, pipeline.Bulk:
 		return p, nil
 	}
-	return "", failAt("/form/priority", codeInvalid, "priority is %.40q; use high, normal or bulk.", value)
+	return "", failAt("/form/priority", codeInvalid, "%s.",
+		sentence(pipeline.Unknown("priority", value, []string{"high", "normal", "bulk"})))
 }
 
 // parseMetadata decodes a JSON object of strings.
@@ -383,9 +398,9 @@ func (f *form) document() (pipeline.Pipeline, error) {
 	}
 	doc, ok := f.s.cfg.Pipelines[name]
 	if !ok {
-		known := strings.Join(slices.Sorted(maps.Keys(f.s.cfg.Pipelines)), ", ")
-		return doc, failAt("/form/pipeline", codePipelineUnknown,
-			"There is no pipeline %.64q; known are: %s.", name, known)
+		known := slices.Collect(maps.Keys(f.s.cfg.Pipelines))
+		return doc, failAt("/form/pipeline", codePipelineUnknown, "%s.",
+			sentence(pipeline.Unknown("pipeline", name, known)))
 	}
 	return doc, nil
 }

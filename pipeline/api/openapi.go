@@ -49,7 +49,7 @@ func describe(cfg Config) huma.Config {
 	}
 	c := huma.Config{
 		OpenAPI: doc, Formats: huma.DefaultFormats, DefaultFormat: "application/json",
-		RejectUnknownQueryParameters: true, Transformers: []huma.Transformer{fromHuma},
+		Transformers: []huma.Transformer{fromHuma},
 	}
 	c.AllowAdditionalPropertiesByDefault = true // answers grow; readers ignore what they do not know
 	return c

@@ -89,7 +89,7 @@ var codes = map[code]codeEntry{
 	codeUploadFile: {422, "There is no file", false,
 		"Send the video in a part named file, with a filename."},
 	codeFieldUnknown: {422, "A field is unknown", false,
-		"Use file, pipeline, priority, metadata, passthrough, watermark and webhook_url."},
+		"Use the field that the detail guesses, or leave it out; /openapi.json describes them."},
 	codeFieldRepeated: {422, "A field is there twice", false, "Send it once."},
 	codeFieldTooLarge: {413, "A field is too large", false, "Shorten it."},
 	codeMetadata: {422, "The metadata is invalid", false,
@@ -277,13 +277,38 @@ func fromHuma(ctx huma.Context, _ string, v any) (any, error) {
 		return v, nil
 	}
 	p := fail(codeInvalid, "%s", m.Detail).document(ctx.Context())
-	p.Detail = "The request does not fit the description at /openapi.json."
+	var details []string
 	for _, e := range m.Errors {
+		detail := explainParameter(ctx.Operation(), e)
+		details = append(details, detail)
 		p.Errors = append(p.Errors, fieldError{
-			Pointer: "/" + strings.ReplaceAll(e.Location, ".", "/"), Code: "invalid", Detail: e.Message,
+			Pointer: "/" + strings.ReplaceAll(e.Location, ".", "/"), Code: string(codeInvalid), Detail: detail,
 		})
 	}
+	if len(details) > 0 {
+		p.Detail = strings.Join(details, " ")
+	}
 	return p, nil
+}
+
+// explainParameter says what is wrong with a parameter, and names the values that there are.
+func explainParameter(op *huma.Operation, e *huma.ErrorDetail) string {
+	in, name, _ := strings.Cut(e.Location, ".")
+	value := printable(fmt.Sprint(e.Value))
+	for _, p := range op.Parameters {
+		if p.In != in || p.Name != name || p.Schema == nil || len(p.Schema.Enum) == 0 {
+			continue
+		}
+		var known []string
+		for _, v := range p.Schema.Enum {
+			known = append(known, fmt.Sprint(v))
+		}
+		return sentence(pipeline.Unknown("value of "+name, value, known)) + "."
+	}
+	if strings.HasPrefix(e.Message, "invalid date/time") {
+		return fmt.Sprintf("The parameter %s is %.40q; write a time as 2026-11-26T18:00:00Z.", name, value)
+	}
+	return fmt.Sprintf("The parameter %s is %.40q: %s.", name, value, e.Message)
 }
 
 // refuse answers err to a request that no huma handler answers.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/url"
 	"os"
 	"time"
 
@@ -118,13 +119,12 @@ type upload struct {
 
 // openUpload is step 1: what can be refused before the body is read.
 func (s *server) openUpload(r *http.Request, body *uploadBody) (*upload, error) {
-	media, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil || media != "multipart/form-data" {
-		return nil, failAt("/header/Content-Type", codeMediaType,
-			"Content-Type is %.80q.", r.Header.Get("Content-Type"))
+	if err := checkUploadQuery(r.URL); err != nil {
+		return nil, err
 	}
-	if params["boundary"] == "" {
-		return nil, failAt("/header/Content-Type", codeUploadMalformed, "Content-Type has no boundary.")
+	boundary, err := boundaryOf(r.Header.Get("Content-Type"))
+	if err != nil {
+		return nil, err
 	}
 	video, err := videoID(projectOf(r.Context()), r.Header.Get("Idempotency-Key"))
 	if err != nil {
@@ -138,8 +138,35 @@ func (s *server) openUpload(r *http.Request, body *uploadBody) (*upload, error) 
 	}
 	return &upload{
 		s: s, project: projectOf(r.Context()), video: video, parent: r.Header.Get("traceparent"), body: body,
-		form: newForm(s, video, body, params["boundary"]),
+		form: newForm(s, video, body, boundary),
 	}, nil
+}
+
+// checkUploadQuery refuses any query: what is wanted of a video stands in the form.
+func checkUploadQuery(u *url.URL) error {
+	err := checkQuery(u)
+	if f, ok := errors.AsType[*failure](err); ok && len(u.Query()) > 0 {
+		f.remedy = "Send it as a field of the form."
+	}
+	return err
+}
+
+// boundaryOf returns the boundary of a form (RFC 7578, 4.1).
+func boundaryOf(contentType string) (string, error) {
+	media, params, err := mime.ParseMediaType(contentType)
+	if media != "multipart/form-data" {
+		if contentType == "" {
+			return "", failAt("/header/Content-Type", codeMediaType, "There is no Content-Type.")
+		}
+		return "", failAt("/header/Content-Type", codeMediaType, "Content-Type is %.80q.", printable(contentType))
+	}
+	if err != nil || params["boundary"] == "" {
+		f := failAt("/header/Content-Type", codeUploadMalformed, "Content-Type is %.80q: it has no boundary.",
+			printable(contentType))
+		f.remedy = "Let what makes the form set Content-Type: it knows the boundary."
+		return "", f.because(err)
+	}
+	return params["boundary"], nil
 }
 
 // admit refuses an upload for which the server has no time, no room or no workers.

@@ -130,7 +130,8 @@ func parseWait(text string) (time.Duration, error) {
 	}
 	d, err := time.ParseDuration(text)
 	if err != nil || d < 0 {
-		return 0, failAt("/query/wait", codeInvalid, "wait is %.40q; write a duration such as 30s.", text)
+		return 0, failAt("/query/wait", codeInvalid, "wait is %.40q; write seconds, as 30, or a duration, as 30s.",
+			text)
 	}
 	return min(d, maxWait), nil
 }

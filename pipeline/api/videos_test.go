@@ -75,38 +75,6 @@ func TestListIsByTimeWhateverTheIDs(t *testing.T) {
 	}
 }
 
-func TestInvalidQueries(t *testing.T) {
-	e := newEnv(t, nil)
-	id := e.uploaded().ID
-	for path, want := range map[string]struct {
-		code    code
-		pointer string
-	}{
-		"/v1/videos?limit=0":                        {codeInvalid, "/query/limit"},
-		"/v1/videos?limit=x":                        {codeInvalid, "/query/limit"},
-		"/v1/videos?status=done":                    {codeInvalid, "/query/status"},
-		"/v1/dead_letters?limit=0":                  {codeInvalid, "/query/limit"},
-		"/v1/dead_letters?cursor=!":                 {codeCursor, "/query/cursor"},
-		"/v1/stats?window=2m":                       {codeInvalid, "/query/window"},
-		"/v1/stats?from=yesterday":                  {codeInvalid, "/query/from"},
-		"/v1/stats?from=2020-01-01T00:00:00Z":       {codeInvalid, "/query/from"},
-		"/v1/videos?stauts=ready":                   {codeInvalid, "/query/stauts"},
-		"/v1/videos?cursor=!":                       {codeCursor, "/query/cursor"},
-		"/v1/videos/" + id + "?wait=soon":           {codeInvalid, "/query/wait"},
-		"/v1/videos/" + id + "?wait=-1s":            {codeInvalid, "/query/wait"},
-		"/v1/videos/" + id + "?until=done":          {codeInvalid, "/query/until"},
-		"/v1/videos/" + id + "/events?after=x":      {codeInvalid, "/query/after"},
-		"/v1/videos/" + id + "/events?cursor=-1":    {codeInvalid, "/query/cursor"},
-		"/v1/videos/" + id + "/events?limit=100000": {codeInvalid, "/query/limit"},
-	} {
-		resp, raw := e.get(path, "Accept", "application/json")
-		p := wantProblem(t, resp, raw, want.code)
-		if len(p.Errors) != 1 || p.Errors[0].Pointer != want.pointer || p.Errors[0].Detail == "" {
-			t.Errorf("%s: errors %+v", path, p.Errors)
-		}
-	}
-}
-
 // A foreign id and a missing id answer the same, but for the request's own id.
 func TestMissingVideos(t *testing.T) {
 	e := newEnv(t, func(c *Config) {
@@ -456,48 +424,6 @@ func TestClassifyCodesOfThePipeline(t *testing.T) {
 	}
 	if f := classify(pipeline.Fail(pipeline.CodeEncodeFailed, "x")); f.code != codeInternal {
 		t.Errorf("%+v", f)
-	}
-}
-
-// TestURLs holds what begins with the public URL; without one all are paths, whatever host a client names.
-func TestURLs(t *testing.T) {
-	for _, public := range []string{"https://v.example/sub", ""} {
-		e := newEnv(t, func(c *Config) { c.PublicURL = public })
-		id := e.uploaded().ID
-		e.inspected(id)
-		e.job(pipeline.JobCompleted, id, "transcode-0000", pipeline.Output{Kind: pipeline.KindManifest, Path: "m.mpd"})
-		e.tell(pipeline.VideoPlayable, pipeline.PlayableSubject(project, id), pipeline.Playable{Path: "m.m3u8"})
-		views := []pipeline.VideoView{read[pipeline.VideoView](e, "/v1/videos/"+id)}
-		views = append(views, read[list[pipeline.VideoView]](e, "/v1/videos").Data...)
-		_, raw := e.do("POST", "/v1/videos/"+id+"/cancel", nil)
-		views = append(views, decode[pipeline.VideoView](t, raw))
-		for i, v := range views {
-			if v.PlayURL != public+"/play/"+id+"/m.m3u8" || v.DASHURL != public+"/play/"+id+"/m.mpd" {
-				t.Errorf("answer %d with %q: %q and %q", i, public, v.PlayURL, v.DASHURL)
-			}
-		}
-		outputs := read[list[pipeline.OutputView]](e, "/v1/videos/"+id+"/outputs").Data
-		if len(outputs) != 1 || outputs[0].URL != public+"/play/"+id+"/m.mpd" {
-			t.Errorf("with %q: outputs %+v", public, outputs)
-		}
-		if v := e.uploaded(); v.PlayURL != "" || v.DASHURL != "" {
-			t.Errorf("a new video plays at %q, %q", v.PlayURL, v.DASHURL)
-		}
-	}
-}
-
-func TestPublicURLsThatAreRefused(t *testing.T) {
-	for address, fine := range map[string]bool{
-		"https://v.example": true, "http://v.example:8080/": true, "https://v.example/a/b//": true, "http://[::1]:80": true,
-		"v.example": false, "v.example:80": false, "ftp://v.example": false, "https://": false, "https://:80": false,
-		"https://v.example?": false, "https://v.example/?a=b": false, "https://v.example/#": false,
-		"https://me:secret@v.example": false, "https://v.example/a b": false, "https://vidéo.example": false,
-		"https://v.example/\n": false,
-	} {
-		err := CheckPublicURL(address)
-		if (err == nil) != fine || err != nil && strings.Contains(err.Error(), "secret") {
-			t.Errorf("%q: %v", address, err)
-		}
 	}
 }
 

@@ -34,6 +34,8 @@ func (q StatsQuery) validate() error {
 	case !q.From.Before(q.To):
 		return fmt.Errorf("%w: it begins at %s and ends at %s", ErrRange,
 			q.From.Format(time.RFC3339), q.To.Format(time.RFC3339))
+	case q.From.UTC().Year() < 1, q.To.UTC().Add(q.Window).Year() > 9999: // RFC 3339 has no others
+		return fmt.Errorf("%w: it is not within the years 1 to 9999", ErrRange)
 	case pipeline.CountWindows(q.Window, q.From, q.To) > pipeline.MaxWindows:
 		return fmt.Errorf("%w: more than %d windows", ErrRange, pipeline.MaxWindows)
 	}

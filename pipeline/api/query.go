@@ -1,0 +1,71 @@
+package api
+
+import (
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+// checkQuery refuses a query that cannot be read, and parameters that are not known or there twice: whoever
+// sends one means something by it, and would not learn that it was ignored.
+func checkQuery(u *url.URL, known ...string) error {
+	q, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return failAt("/query", codeInvalid, "The query cannot be read: %.100s.", printable(err.Error()))
+	}
+	for _, name := range slices.Sorted(maps.Keys(q)) {
+		switch at := pointer("query", name); {
+		case !slices.Contains(known, name):
+			return failAt(at, codeInvalid, "%s.", sentence(pipeline.Unknown("parameter", name, known)))
+		case len(q[name]) > 1:
+			return failAt(at, codeInvalid, "The parameter %s is there twice; send it once.", name)
+		}
+	}
+	return nil
+}
+
+// checkQueries is checkQuery for the operations that huma answers.
+func (s *server) checkQueries(ctx huma.Context, next func(huma.Context)) {
+	var known []string
+	for _, p := range ctx.Operation().Parameters {
+		if p.In == "query" {
+			known = append(known, p.Name)
+		}
+	}
+	u := ctx.URL()
+	if err := checkQuery(&u, known...); err != nil {
+		r, w := humago.Unwrap(ctx)
+		s.refuse(w, r, err)
+		return
+	}
+	next(ctx)
+}
+
+// checkedQuery is checkQuery for a handler of the API's own.
+func (s *server) checkedQuery(do http.HandlerFunc, known ...string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if err := checkQuery(r.URL, known...); err != nil {
+			s.refuse(w, r, err)
+			return
+		}
+		do(w, r)
+	}
+}
+
+// pointer returns a JSON pointer (RFC 6901) to a part of a request whose name is the client's.
+func pointer(part, name string) string {
+	if len(name) > maxPointer {
+		name = name[:maxPointer]
+	}
+	return "/" + part + "/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(strings.ToValidUTF8(name, ""))
+}
+
+// maxPointer bounds how much of a client's name is given back, in bytes.
+const maxPointer = 64
