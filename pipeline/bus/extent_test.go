@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/reelmill/reelmill/pipeline"
@@ -157,29 +158,65 @@ func TestDeletionsThatDoNotTellAreNamed(t *testing.T) {
 func TestDeletionsUnderWayAreNoLoss(t *testing.T) {
 	b := newBus(t, Config{})
 	appendJobs(t, b, 0, 40)
-	ctx, stop := context.WithCancel(t.Context())
-	looked := make(chan error, 1)
-	go func() {
-		for n := 0; ; n++ {
-			e, err := b.NewAudit().look(ctx) // without a second look
-			switch {
-			case ctx.Err() != nil && n > 0:
-				looked <- nil
-				return
-			case err == nil && len(e.Lost) > 0:
-				err = fmt.Errorf("lost %v of %+v", e.Lost, e)
-			}
-			if err != nil {
-				looked <- err
-				return
-			}
-		}
-	}()
+	stop := keepLooking(t, b)
 	for i := range 40 {
 		deletion(t, b, fmt.Sprint("vid_", i), true)
 	}
 	stop()
-	must(t, receive(t, looked))
+}
+
+// Nor is it in a cluster, also when the leader of the log goes, and a loss there is one.
+func TestDeletionsUnderWayInAClusterAreNoLoss(t *testing.T) {
+	servers, urls := cluster(t)
+	one, two := openCluster(t, urls), openCluster(t, urls)
+	appendJobs(t, one, 0, 30)
+	stop := keepLooking(t, two)
+	for i := range 30 {
+		if i == 15 {
+			stopLeader(t, one, servers)
+		}
+		deletion(t, one, fmt.Sprint("vid_", i), true)
+	}
+	stop()
+	appendJobs(t, one, 30, 33)
+	e := look(t, two.NewAudit())
+	lose(t, one, e.Last-1)
+	if e := look(t, two.NewAudit()); !slices.Equal(e.Lost, pipeline.Sequences{{First: e.Last - 1, Last: e.Last - 1}}) {
+		t.Errorf("lost %v of %d", e.Lost, e.Last)
+	}
+}
+
+// stopLeader stops the server that leads the log.
+func stopLeader(t *testing.T, b *Bus, servers []*server.Server) {
+	t.Helper()
+	info, err := b.eventsInfo(soon(t))
+	must(t, err)
+	for _, s := range servers {
+		if s.Name() == info.Cluster.Leader {
+			s.Shutdown()
+			s.WaitForShutdown()
+		}
+	}
+}
+
+// keepLooking looks again and again at what is lost, which is nothing, until stop is called.
+func keepLooking(t *testing.T, b *Bus) (stop func()) {
+	return background(t, func(ctx context.Context) error {
+		for n := 0; ctx.Err() == nil || n == 0; {
+			e, err := b.NewAudit().look(ctx) // without a second look
+			switch {
+			case err == nil && len(e.Lost) > 0:
+				return fmt.Errorf("lost %v of %+v", e.Lost, e)
+			case err == nil:
+				n++
+			case ctx.Err() == nil && !passing(err):
+				return err
+			case ctx.Err() != nil && n == 0:
+				return errors.New("it never looked")
+			}
+		}
+		return nil
+	})
 }
 
 // Both ways to find what is missing find the same.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/reelmill/reelmill/pipeline"
@@ -58,15 +59,24 @@ func (s *scan) run(ctx context.Context) error {
 	}
 }
 
-// read reads on one consumer until all or, for a while, nothing has come.
+// read reads while the connection lasts, until all or, for a while, nothing has come.
 func (s *scan) read(ctx context.Context) error {
-	ctx, unlink, err := s.bus.connected(ctx)
+	linked, unlink, err := s.bus.connected(ctx)
 	if err != nil {
 		return err
 	}
 	defer unlink()
+	err = s.consume(linked)
+	if linked.Err() != nil && ctx.Err() == nil {
+		return nats.ErrDisconnected
+	}
+	return err
+}
+
+// consume reads on one consumer.
+func (s *scan) consume(ctx context.Context) error {
 	var c jetstream.Consumer
-	err = s.bus.patiently(ctx, func(ctx context.Context) (err error) {
+	err := s.bus.patiently(ctx, func(ctx context.Context) (err error) {
 		c, err = s.bus.js.CreateConsumer(ctx, streamEvents, jetstream.ConsumerConfig{
 			Description: "Reading of the log", AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1,
 			DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: s.next, HeadersOnly: s.headersOnly,
