@@ -330,6 +330,11 @@ func TestHealth(t *testing.T) {
 	if b := read[healthBody](e, "/readyz"); b.Status != "ok" || b.Checks["store"] != "ok" || b.Checks["log"] != "ok" {
 		t.Errorf("%+v", b)
 	}
+	for _, path := range []string{"/healthz?verbose", "/readyz?verbose&exclude=log"} { // as load balancers send
+		if resp, raw := e.get(path); resp.StatusCode != 200 {
+			t.Errorf("%s: %s %s", path, resp.Status, raw)
+		}
+	}
 	checks["log"] = errFault
 	resp, raw := e.get("/readyz")
 	b := decode[healthBody](t, raw)
