@@ -88,7 +88,8 @@ func (d *checkup) eventLog(context.Context) (string, error) {
 	case d.extent.Last == 0:
 		return "there is none yet", nil
 	}
-	return fmt.Sprintf("it has %d events, and lacks none that was not removed", d.extent.Count), nil
+	return fmt.Sprintf("it has %d events, and lacks none that was not removed%s", d.extent.Count,
+		goneText(d.extent)), nil
 }
 
 // store puts, reads and deletes an object where serve would.

@@ -107,6 +107,19 @@ func sequencesText(s pipeline.Sequences) string {
 	return "sequences " + strings.Join(ranges, ", ")
 }
 
+// goneText tells of what is gone and counts as no loss, though nothing says what it was; empty for nothing.
+func goneText(e bus.Extent) (text string) {
+	untold := e.Lost.Through(e.Untold).Count()
+	if untold > 0 {
+		text = fmt.Sprintf("; %d before event %d are gone, where an earlier version deleted videos and did not tell "+
+			"what it removed", untold, e.Untold)
+	}
+	if accepted := e.Lost.Count() - untold; accepted > 0 {
+		text += fmt.Sprintf("; %d are lost, which is accepted", accepted)
+	}
+	return text
+}
+
 // logCheck compares what the log has with what deletions tell and with what the read model has applied. Its
 // methods are for one goroutine at a time.
 type logCheck struct {

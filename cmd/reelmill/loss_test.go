@@ -254,16 +254,17 @@ func purge(t *testing.T) func(jetstream.JetStream, jetstream.Stream) error {
 // and what to do; once the loss is accepted, all of them go on.
 func TestALossOfEventsIsNoticed(t *testing.T) {
 	for name, test := range map[string]struct {
-		spoil func(jetstream.JetStream, jetstream.Stream) error
-		want  []string
+		spoil    func(jetstream.JetStream, jetstream.Stream) error
+		want     []string
+		accepted bool // which there is something to be
 	}{
-		"a gap":       {drop(t, 23), []string{"1 of 56 events (sequence 23)", "1 video: vid-6"}},
-		"gaps":        {drop(t, 2, 9, 10, 35), []string{"4 of 56 events", "9 to 10", "3 videos: vid-0, vid-1"}},
-		"no first":    {drop(t, 1, 2, 3), []string{"3 of 56 events", "1 to 3", "3 videos: "}},
-		"no last":     {drop(t, 56), []string{"1 of 56 events (sequence 56)", "1 video: vid-7"}},
-		"nothing":     {purge(t), []string{"56 of 56 events", "8 videos: "}},
-		"a new one":   {recreate(t, 0), []string{"56 of 56 events", "it ends at 0", "8 videos: "}},
-		"a short one": {recreate(t, 50), []string{"6 of 56 events", "it ends at 50", "6 videos: vid-2"}},
+		"a gap":       {drop(t, 23), []string{"1 of 56 events (sequence 23)", "1 video: vid-6"}, true},
+		"gaps":        {drop(t, 2, 9, 10, 35), []string{"4 of 56 events", "9 to 10", "3 videos: vid-0"}, true},
+		"no first":    {drop(t, 1, 2, 3), []string{"3 of 56 events", "1 to 3", "3 videos: "}, true},
+		"no last":     {drop(t, 56), []string{"1 of 56 events (sequence 56)", "1 video: vid-7"}, true},
+		"nothing":     {purge(t), []string{"56 of 56 events", "8 videos: "}, true},
+		"a new one":   {recreate(t, 0), []string{"56 of 56 events", "it ends at 0", "8 videos: "}, false},
+		"a short one": {recreate(t, 50), []string{"6 of 56 events", "it ends at 50", "6 videos: vid-2"}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t, "")
@@ -273,6 +274,9 @@ func TestALossOfEventsIsNoticed(t *testing.T) {
 				t.Fatalf("%v\n%s", err, out)
 			}
 			s.wantWhole()
+			if out, err := s.command("rebuild"); err != nil || strings.Contains(out, "accepted") != test.accepted {
+				t.Errorf("%v\n%s", err, out)
+			}
 		})
 	}
 }
@@ -367,6 +371,10 @@ func TestVideosDeletedByAnEarlierVersionAreNoLoss(t *testing.T) {
 	check(t, n.close())
 	s.wantWhole()
 	s.close(s.open())
+	out, err := s.command("rebuild")
+	if err != nil || !strings.Contains(out, "7 before event 58 are gone, where an earlier version deleted") {
+		t.Errorf("%v\n%s", err, out)
+	}
 	s.wantWhole()
 	s.spoil(drop(t, 13))
 	s.wantLost("1 of 58 events (sequence 13)", "1 video: vid-4")
@@ -423,7 +431,7 @@ func (s *site) damage(subject string) {
 	s.t.Fatalf("%s is in none of %v", subject, files)
 }
 
-// An event that the log counts and cannot give is noticed by the doctor and by a rebuild, which leaves no event
+// An event that the log counts and cannot give is noticed by the doctor and by a rebuild, which leaves none
 // out in silence: also without an old read model to compare with.
 func TestADamagedEventIsNoticed(t *testing.T) {
 	s := newSite(t, "")

@@ -96,7 +96,7 @@ func (r *rebuild) run(ctx context.Context) error {
 	if err := r.replace(ctx, made, extent); err != nil {
 		return err
 	}
-	told := fmt.Sprintf("rebuilt the read model from %d events", replayed.Events)
+	told := fmt.Sprintf("rebuilt the read model from %d events", replayed.Events) + goneText(extent)
 	if len(unread) > 0 {
 		told += fmt.Sprintf("; %s left out, which cannot be read", eventsText(unread))
 	}
