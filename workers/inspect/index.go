@@ -81,7 +81,7 @@ func (m *measurement) index(ctx context.Context) index {
 func (m *measurement) grid(s spacing) sampletable.Grid {
 	rate := m.rate(s).AtMost(picture.MaxRate)
 	return sampletable.Grid{
-		Low: rate.AtMost(picture.LowRate).Float(), Rate: rate.Float(), Lead: picture.Delay(*m.media),
+		Low: rate.AtMost(picture.LowRate).Float(), Rate: rate.Float(), Lead: picture.LeadAt(*m.media, rate),
 	}
 }
 

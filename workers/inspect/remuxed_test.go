@@ -5,10 +5,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
+	"github.com/reelmill/reelmill/workers/internal/picture"
 	"github.com/reelmill/reelmill/workers/workertest"
 )
 
@@ -35,9 +37,9 @@ func TestGroupsWithoutAnIndex(t *testing.T) {
 			t.Errorf("%s: %+v", name, g)
 			continue
 		}
-		delay := m.Video.Start - m.Origin()
+		lead := picture.Lead(*m)
 		near := func(got, want float64) bool { return math.Abs(got-want) < 0.002 }
-		if want := []float64{0, 6 + delay, 12 + delay}; !slices.EqualFunc(g.Borders, want, near) {
+		if want := []float64{0, 6 + lead, 12 + lead}; !slices.EqualFunc(g.Borders, want, near) {
 			t.Errorf("%s: borders %v, want %v", name, g.Borders, want)
 		}
 		if m.Video.Bitrate <= 0 || m.Video.Edits == pipeline.EditsComplex {
@@ -45,6 +47,37 @@ func TestGroupsWithoutAnIndex(t *testing.T) {
 		}
 		if left, err := filepath.Glob(filepath.Join(dir, "*.mp4")); err != nil || len(left) > 0 {
 			t.Errorf("%s: left %v, %v", name, left, err)
+		}
+	}
+}
+
+// TestBordersBehindPriming: segments can begin at keyframes also where what an AAC encoder puts before the sound, a frame,
+// moves the picture to the middle between two frames of the grid.
+func TestBordersBehindPriming(t *testing.T) {
+	for _, c := range []struct {
+		rate  string
+		sound int // Hz
+		lead  float64
+	}{
+		{"25", 48000, 0.04}, {"24", 44100, 1.0 / 24}, {"24000/1001", 48000, 1001.0 / 24000}, {"20", 44100, 0},
+		{"30", 48000, 1.0 / 30}, {"50", 48000, 0.04}, {"60", 44100, 1.0 / 30},
+	} {
+		for _, name := range []string{"a.mkv", "a.ts"} {
+			path := workertest.Clip(t, name, args(workertest.Pattern("64x64", c.rate, "8"), workertest.Tone("8"), []string{
+				"-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-g", "100", "-sc_threshold", "0",
+				"-force_key_frames", "0,6", "-c:a", "aac", "-ar", strconv.Itoa(c.sound)})...)
+			m, err := New(ffmpeg.Tools{}, Limits{}).look(t.Context(), path, t.TempDir())
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			if delay := picture.Delay(*m); delay < 0.015 || delay > 0.03 {
+				t.Errorf("%s of %s frames/s: the picture begins %.3f s after the sound", name, c.rate, delay)
+			}
+			near := func(got, want float64) bool { return math.Abs(got-want) < 0.002 }
+			key := math.Ceil(6*m.Video.FrameRate()-1e-6) / m.Video.FrameRate()
+			if got, want := m.Video.Groups.Borders, []float64{0, key + c.lead}; !slices.EqualFunc(got, want, near) {
+				t.Errorf("%s of %s frames/s: borders %v, want %v", name, c.rate, got, want)
+			}
 		}
 	}
 }

@@ -211,7 +211,7 @@ func (r run) decode(ctx context.Context, b board, options []ffmpeg.Option) error
 	rate := strconv.FormatFloat(1/b.Interval, 'f', 9, 64)
 	option := func(key, value string) ffmpeg.Option { return ffmpeg.Option{Key: key, Value: value} }
 	chain := ffmpeg.Chain(
-		ffmpeg.Node("setpts", option("expr", fmt.Sprintf("PTS+%.6f/TB", b.Interval/2))),
+		ffmpeg.Node("setpts", option("expr", fmt.Sprintf("PTS+%.6f/TB", b.Interval/2+picture.Shift(r.media)))),
 		ffmpeg.Node("fps", option("fps", rate), option("round", "down"), option("eof_action", "pass")),
 		r.tileFilter(b),
 	)

@@ -190,7 +190,7 @@ func (c copyRun) pictures(ctx context.Context, file *os.File, id int64) (*sample
 		return nil, unfit("%w", err)
 	}
 	m := c.job.Media()
-	pictures, err := table.Pictures(ctx, id, picture.Delay(m))
+	pictures, err := table.Pictures(ctx, id, picture.Lead(m))
 	if err != nil {
 		return nil, unfit("%w", err)
 	}

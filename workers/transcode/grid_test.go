@@ -228,15 +228,24 @@ func TestGridOfHeldPicture(t *testing.T) {
 // TestGridOfLatePicture: a picture that begins after the sound is preceded by its first frame, whether that is
 // within the first segment or some segments later.
 func TestGridOfLatePicture(t *testing.T) {
-	for _, delay := range []int{2, 7, 13} {
-		source := workertest.Clip(t, "a.mkv", args(workertest.Tone("20"), []string{"-itsoffset", strconv.Itoa(delay), "-f", "lavfi",
-			"-i", "testsrc2=s=128x72:r=10:d=13", "-c:a", "pcm_s16le"}, x264)...)
-		m := media(128, 72, 10, float64(delay+13))
-		m.Container, m.Video.Start, m.Audio = "matroska", float64(delay), []pipeline.AudioTrack{{Stream: 1, Duration: 20}}
+	for _, c := range []struct {
+		name, container, sound string
+		codec                  []string
+		delay                  int
+	}{
+		{"a.mkv", "matroska", "pcm_s16le", x264, 2}, {"a.mkv", "matroska", "pcm_s16le", x264, 7},
+		{"a.mkv", "matroska", "pcm_s16le", x264, 13},
+		// Times begin with what is decoded of these.
+		{"a.ts", "mpegts", "mp2", x264, 2}, {"a.mpg", "mpeg", "mp2", []string{"-c:v", "mpeg2video", "-bf", "0"}, 2},
+	} {
+		source := workertest.Clip(t, c.name, args(workertest.Tone("20"), []string{"-itsoffset", strconv.Itoa(c.delay), "-f", "lavfi",
+			"-i", "testsrc2=s=128x72:r=25:d=13", "-c:a", c.sound}, c.codec)...)
+		m := media(128, 72, 25, float64(c.delay+13))
+		m.Container, m.Video.Start, m.Audio = c.container, float64(c.delay), []pipeline.AudioTrack{{Stream: 1, Duration: 20}}
 		m.Video.End, m.Duration = m.Duration, m.Length()
 		all := checkGrid(t, source, m, Params{Ladder: []int{36, 72}})
-		if first := 10 * delay; all[first] == all[first+1] || len(slices.Compact(slices.Clone(all[:first+1]))) != 1 {
-			t.Errorf("late by %d s: its first frame is not shown before", delay)
+		if first := 25 * c.delay; all[first] == all[first+1] || len(slices.Compact(slices.Clone(all[:first+1]))) != 1 {
+			t.Errorf("late by %d s in %s: its first frame is not shown before", c.delay, c.container)
 		}
 	}
 }

@@ -3,11 +3,15 @@ package transcode
 import (
 	"bytes"
 	"math"
+	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 	"github.com/reelmill/reelmill/workers/internal/sampletable"
 	"github.com/reelmill/reelmill/workers/workertest"
 )
@@ -58,6 +62,79 @@ func TestCopyOfWhatHasNoIndex(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestCopyOfSoundThatBeginsFirst: where the sound begins half a frame before the picture, with what its encoder put before
+// it, the top rung is the source's own pictures, and the encoded ones show the same frame at the same time.
+func TestCopyOfSoundThatBeginsFirst(t *testing.T) {
+	for _, c := range []struct {
+		name, container, rate, sound string
+		lead                         float64
+	}{
+		{"a.mkv", "matroska", "25", "48000", 0.04},
+		{"a.ts", "mpegts", "25", "48000", 0.04},
+		{"a.mkv", "matroska", "24", "44100", 1.0 / 24},
+		{"a.ts", "mpegts", "24000/1001", "48000", 1001.0 / 24000},
+		{"a.mkv", "matroska", "20", "44100", 0},
+	} {
+		t.Run(c.rate+" frames in "+c.container, func(t *testing.T) {
+			source := workertest.Clip(t, c.name, args(workertest.Tone("14"), workertest.Pattern("320x180", c.rate, "14"), x264,
+				[]string{"-g", "60", "-bf", "2", "-sc_threshold", "0", "-profile:v", "high", "-c:a", "aac", "-ar", c.sound})...)
+			probed, err := (ffmpeg.Tools{}).Probe(t.Context(), source, ffmpeg.ProbeOptions{Demuxer: c.container})
+			if err != nil {
+				t.Fatal(err)
+			}
+			film, sound := probed.Videos()[0], probed.Audios()[0]
+			m := remuxedMedia(c.container, film.StartTime)
+			m.Video.Stream, m.Audio[0].Stream, m.Audio[0].Start = film.Index, sound.Index, sound.StartTime
+			before := film.StartTime - sound.StartTime
+			if before < 0.02 || before > 0.024 {
+				t.Fatalf("the picture begins %.4f s after the sound", before)
+			}
+			num, den, _ := strings.Cut(c.rate, "/")
+			m.Video.FrameRateNum, _ = strconv.Atoi(num)
+			if den != "" {
+				m.Video.FrameRateDen, _ = strconv.Atoi(den)
+			}
+			rate := m.Video.FrameRate()
+			m.Duration = before + 14
+			m.Video.Groups.Borders = []float64{0, 120/rate + c.lead, 240/rate + c.lead}
+			root := runAll(t, `{"ladder":[90,180]}`, source, m, nil)
+			verifyTree(t, root, map[string][2]int{"180p": {320, 180}, "90p": {160, 90}})
+			if !bytes.Equal(payload(t, source), payload(t, joined(t, root, "180p"))) {
+				t.Error("the pictures are not those of the source")
+			}
+			checkInStep(t, root, c.rate, "180p", "90p")
+		})
+	}
+}
+
+// checkInStep decodes two rungs and wants each frame of one to be like that of the other at the same time, and unlike the
+// frames before and after that.
+func checkInStep(t *testing.T, root, rate string, rungs ...string) {
+	t.Helper()
+	const size = 64 * 36
+	var all [2][]byte
+	for i, rung := range rungs {
+		data, err := os.ReadFile(workertest.Clip(t, "a.gray", "-i", filepath.Join(root, rung, "index.m3u8"), "-vf",
+			"fps="+rate+":start_time=0,scale=64:36,format=gray", "-f", "rawvideo"))
+		if err != nil || len(data) < 275*size {
+			t.Fatalf("%s: %d bytes, %v", rung, len(data), err)
+		}
+		all[i] = data
+	}
+	off := func(n, k int) (sum int) {
+		for i := range size {
+			d := int(all[0][n*size+i]) - int(all[1][k*size+i])
+			sum += d * d
+		}
+		return sum
+	}
+	for n := 3; n < 270; n++ {
+		if same := off(n, n); same >= off(n, n-1) || same >= off(n, n+1) {
+			t.Fatalf("frame %d is not the same in %q: %d, beside it %d and %d", n, rungs, same, off(n, n-1), off(n, n+1))
+		}
 	}
 }
 

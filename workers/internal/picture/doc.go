@@ -15,8 +15,8 @@
 //
 // The origin of time is ffmpeg's: the earliest start of the file's streams is 0, for picture and sound
 // alike. A picture that starts later is preceded by copies of its first frame, a sound by silence (the audio
-// worker), so both keep their distance. Both end with the longest of them: the picture with copies of its
-// last frame, the sound with silence.
+// worker), so both keep their distance, to half a frame: a picture begins on the grid (Lead). Both end with
+// the longest of them: the picture with copies of its last frame, the sound with silence.
 //
 // Each colour is within 1 of its exact conversion to BT.709, and grey has no colour at all. Differences
 // between the BT.601 and BT.709 primaries are left alone: only matrix and range are converted. Of a stream

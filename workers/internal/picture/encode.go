@@ -1,6 +1,7 @@
 package picture
 
 import (
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -117,12 +118,14 @@ func SourceFrom(path string, m pipeline.Media, start float64) ffmpeg.Input {
 	return in
 }
 
-// SourceAt is SourceFrom for a chunk whose first frame is the keyframe at key seconds: decoding begins
-// with it, since nothing of a closed group is shown or needed before. Not for interlaced pictures.
+// SourceAt is SourceFrom for a chunk whose first frame is the keyframe that outputs show at key seconds:
+// decoding begins with it, since nothing of a closed group is shown or needed before. Not for interlaced
+// pictures.
 func SourceAt(path string, m pipeline.Media, key float64) ffmpeg.Input {
 	in := Source(path, m)
 	in.Options = append(in.Options, option("noaccurate_seek", ""))
-	in.Seek = time.Duration(key*float64(time.Second)) + time.Millisecond // times are rounded on the way
+	at := max(0, key-(Lead(m)-Delay(m)))
+	in.Seek = time.Duration(at*float64(time.Second)) + time.Millisecond // times are rounded on the way
 	return in
 }
 
@@ -131,8 +134,39 @@ func Timeline() []ffmpeg.Option {
 	return []ffmpeg.Option{option("copyts", ""), option("start_at_zero", "")}
 }
 
-// Delay is how many seconds after the origin of time the picture begins.
+// Delay is how many seconds after the origin of time the picture begins, in the source.
 func Delay(m pipeline.Media) float64 { return m.Video.Start - m.Origin() }
+
+// nudge is by how many seconds outputs may show the picture earlier or later than the source has it beside
+// the sound: no viewer sees that. A frame of AAC at 44.1 kHz, which encoders put before the sound, is 23 ms.
+const nudge = 0.024
+
+// Lead is Delay as outputs have it: on the nearest frame of the smallest rungs, where that is at most nudge
+// away, so that all frames of a constant rate lie on the grid, whatever a container or an encoder put before
+// the sound. Elsewhere it is Delay.
+func Lead(m pipeline.Media) float64 { return LeadAt(m, SourceRate(m.Video)) }
+
+// LeadAt is Lead of a picture whose best outputs have rate r.
+func LeadAt(m pipeline.Media, r Rate) float64 {
+	delay, low := Delay(m), r.AtMost(LowRate).Float()
+	if low <= 0 {
+		return delay
+	}
+	if lead := math.Round(delay*low) / low; math.Abs(lead-delay) <= nudge {
+		return lead
+	}
+	return delay
+}
+
+// Shift is by how many seconds frames that are decoded from Source must be moved to be shown from Lead on.
+// Times begin with the first of all tracks; in MPEG streams, whose times may jump, with the first of those
+// that are decoded, which is the picture alone.
+func Shift(m pipeline.Media) float64 {
+	if m.Container == "mpegts" || m.Container == "mpeg" {
+		return Lead(m)
+	}
+	return Lead(m) - Delay(m)
+}
 
 // Seekable reports whether a chunk of m may be decoded by itself: its container has an index that leads to a
 // keyframe, its times are those of the whole wherever reading begins, and nothing of it is missing.

@@ -1,6 +1,8 @@
 package picture
 
 import (
+	"fmt"
+
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/workers/internal/encode"
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
@@ -21,15 +23,26 @@ func Nodes(v pipeline.VideoTrack, s Size, r Rate) string {
 
 // Grid returns the chain from decoded frames of m to the frames [from, to) of the grid at rate r, the first
 // of which gets time 0; to 0 means the end of the video (Frames). Frame n of the grid is what is shown at n/r
-// seconds from the origin of time, wherever decoding began: the same whether a video is decoded from its
-// start or from a chunk's. The first frame of the picture is shown before it begins, the last one after it
-// has ended. One that ends earlier than the facts say, beyond the tolerance of every output, is not held
-// for long enough, so that frames are missing.
+// seconds from the origin of time, where the picture begins at Lead, and wherever decoding began: the same
+// whether a video is decoded from its start or from a chunk's. The first frame of the picture is shown before
+// it begins, the last one after it has ended. One that ends earlier than the facts say, beyond the tolerance
+// of every output, is not held for long enough, so that frames are missing.
 func Grid(m pipeline.Media, r Rate, from, to int) string {
 	if to == 0 {
 		to = Frames(m, r)
 	}
-	return ffmpeg.Chain(steady(m.Video), deinterlace(m.Video), onGrid(m, r, to), hold(m, r, to), Cut(from, to))
+	return ffmpeg.Chain(
+		steady(m.Video), deinterlace(m.Video), moved(m), onGrid(m, r, to), hold(m, r, to), Cut(from, to),
+	)
+}
+
+// moved shows the frames of m from Lead on.
+func moved(m pipeline.Media) string {
+	by := Shift(m)
+	if by == 0 {
+		return ""
+	}
+	return ffmpeg.Node("setpts", option("expr", fmt.Sprintf("PTS+round(%.6f/TB)", by)))
 }
 
 // hold repeats the last frame as often as it takes to reach frame number to.
@@ -52,7 +65,7 @@ func Frames(m pipeline.Media, r Rate) int { return r.Frames(m.Duration) }
 // then. Elsewhere it does not, since it begins anew whenever the source changes its size.
 func onGrid(m pipeline.Media, r Rate, to int) string {
 	const slowest = 8 // by how much a rung's rate is divided, more than ever
-	if Delay(m)*r.Float() < float64(to-slowest) {
+	if Lead(m)*r.Float() < float64(to-slowest) {
 		return fps(r)
 	}
 	return ffmpeg.Node("fps", option("fps", r.String()), option("start_time", "0"))

@@ -1,6 +1,7 @@
 package picture
 
 import (
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -200,5 +201,26 @@ func TestBorders(t *testing.T) {
 	}
 	if got := value(H264(Basic, 900, rate), "force_key_frames"); got != "expr:eq(mod(n,50),0)" {
 		t.Error(got)
+	}
+}
+
+// TestLead: a picture begins on a frame of the smallest rungs that is near, not by more than anybody sees.
+func TestLead(t *testing.T) {
+	for _, c := range []struct {
+		delay, rate, want float64
+	}{
+		{0, 25, 0}, {0.021, 25, 0.04}, {0.0232, 24, 1.0 / 24}, {0.0232, 20, 0}, {0.021, 60, 1.0 / 30},
+		{0.512, 25, 0.52}, {0.045, 10, 0.045}, {0.09, 10, 0.1}, {0.3, 1, 0.3},
+	} {
+		m := pipeline.Media{Audio: []pipeline.AudioTrack{{Start: 1.4}}}
+		m.Video.Start, m.Video.FrameRateNum, m.Video.FrameRateDen = 1.4+c.delay, int(c.rate), 1
+		if got := Lead(m); math.Abs(got-c.want) > 1e-9 {
+			t.Errorf("%g s at %g frames/s: %g, want %g", c.delay, c.rate, got, c.want)
+		}
+		for container, want := range map[string]float64{"mov": c.want - c.delay, "mpegts": c.want, "mpeg": c.want} {
+			if m.Container = container; math.Abs(Shift(m)-want) > 1e-9 {
+				t.Errorf("%g s at %g frames/s in %s: moved by %g, want %g", c.delay, c.rate, container, Shift(m), want)
+			}
+		}
 	}
 }
