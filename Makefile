@@ -75,5 +75,5 @@ chaos: ## run for MINUTES (3) while everything fails, and check that nothing is 
 	@.ci/install ffmpeg
 	go run ./cmd/chaos -minutes $(MINUTES) -seed $(or $(SEED),0) -json '$(JSON)'
 
-mutate: ## take safeguards out of the code, one at a time, and see that a test notices
-	go run ./cmd/chaos mutate
+mutate: ## take safeguards out of the code, one at a time, and see that a test notices (ONLY=part of a name)
+	go run ./cmd/chaos mutate $(if $(ONLY),'$(ONLY)')

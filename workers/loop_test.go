@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 	"github.com/reelmill/reelmill/storage"
 	"github.com/reelmill/reelmill/workers"
 )
@@ -306,7 +307,7 @@ func TestTokenLost(t *testing.T) {
 		return pipeline.Result{}, ctx.Err()
 	}))
 	r.append(pipeline.JobStarted, task, <-begun, pipeline.JobEvent{Owner: 999})
-	if err := <-ended; err == nil || errors.Is(err, context.Canceled) {
+	if err := pipelinetest.Receive(t, "the attempt is stopped", ended); err == nil || errors.Is(err, context.Canceled) {
 		t.Errorf("the worker's context says %v", err)
 	}
 	r.done("next", "next", "ack") // left alone; its next delivery finds the job with another

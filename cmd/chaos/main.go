@@ -4,7 +4,8 @@
 //
 //	chaos           run it, and print a table; exit code 1 when a promise was broken
 //	chaos broker    a NATS server, as a process of its own
-//	chaos mutate    take safeguards out of the code, one at a time, and see that a test notices
+//	chaos mutate    take safeguards out of the code, one at a time, and see that a test notices; arguments are
+//	                parts of the names of those to take
 //
 // It is independent of what it tests: the load goes through the API, and the verdict comes from the API, the
 // read model's file, the folder of objects and what the webhook receiver saw.

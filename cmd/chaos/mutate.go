@@ -12,97 +12,33 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 )
 
-// mutation takes one safeguard out of the code: old, which must be there exactly once, becomes new.
-type mutation struct {
-	name     string
-	file     string
-	old, new string
-	tests    []string // packages that must notice
-}
-
-// mutations are the safeguards that the promises of RELIABILITY.md rest on.
-var mutations = []mutation{
-	{
-		"token: every swap of a job wins", "workers/outcome.go",
-		"	e.Sequence, err = l.Log.Append(ctx, e, after)\n",
-		"	if now, lastErr := l.last(ctx, task); lastErr == nil {\n\t\tafter = now.Last.Sequence\n\t}\n" +
-			"	e.Sequence, err = l.Log.Append(ctx, e, after)\n",
-		[]string{"./workers"},
-	},
-	{
-		"token: a running attempt never notices that it is lost", "workers/watch.go",
-		"	case last.Last.Sequence != token:\n", "	case last.Last.Sequence != token && false:\n",
-		[]string{"./workers"},
-	},
-	{
-		"cause: a stale duplicate may begin", "workers/rule.go",
-		"		if last.Data.Owner != me {\n", "		if last.Data.Owner != me && false {\n",
-		[]string{"./workers"},
-	},
-	{
-		"gate: outputs are not looked at", "workers/run.go",
-		"		if !ok || size != o.Size || size == 0 || o.Key != prefix+o.Path {\n",
-		"		if false && (!ok || size != o.Size || size == 0 || o.Key != prefix+o.Path) {\n",
-		[]string{"./workers"},
-	},
-	{
-		"sweeper: a lost task is not enqueued", "pipeline/sweep.go",
-		"		if !queued {\n", "		if !queued && false {\n",
-		[]string{"./pipeline"},
-	},
-	{
-		"sweeper: a missed event is not acted on", "pipeline/sweep.go",
-		"	if err := s.Coordinator.Evaluate(ctx, ref.Project, ref.ID); err != nil {\n",
-		"	if err := ctx.Err(); err != nil {\n",
-		[]string{"./pipeline"},
-	},
-	{
-		"log: what is gone counts as deleted", "pipeline/bus/extent.go",
-		"	e.Lost, e.Untold = gone.Without(a.told), a.untold\n", "	e.Lost, e.Untold = nil, a.untold\n",
-		[]string{"./pipeline/bus"},
-	},
-	{
-		"read model: two projectors at once both win", "storage/catalog/apply.go",
-		"	if n != 1 {\n", "	if n != 1 && false {\n",
-		[]string{"./storage/catalog"},
-	},
-	{
-		"read model: an event counts each time it comes", "storage/catalog/apply.go",
-		"		case e.Sequence <= stored:\n", "		case e.Sequence <= stored && false:\n",
-		[]string{"./storage/catalog"},
-	},
-}
-
-// runMutations tests each mutation, in the folder of the module, and prints which test noticed it. It fails
-// when none did, and loudly when a mutation does not fit the code any more.
-func runMutations(ctx context.Context, _ []string) error {
+// runMutations tests each mutation, in the folder of the module, and prints which test noticed it: all, or
+// those whose name has one of parts in it. It fails when none did, and loudly when a mutation does not fit
+// the code any more.
+func runMutations(ctx context.Context, parts []string) error {
+	mutations := mutationsOf(parts)
+	if len(mutations) == 0 {
+		return fmt.Errorf("no mutation has %q in its name", parts)
+	}
 	dir, err := os.MkdirTemp("", "reelmill-mutate-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	var all []string
-	for _, m := range mutations {
-		all = append(all, m.tests...)
-	}
-	slices.Sort(all)
-	red, err := testsGoRed(ctx, "", slices.Compact(all))
-	if err != nil {
+	if err := greenBefore(ctx, mutations); err != nil {
 		return err
 	}
-	if red != "" {
-		return fmt.Errorf("%s is red without any mutation: mend that first", red)
-	}
 	survived := 0
-	fmt.Printf("%-58s| %s\n", "mutation", "test that went red")
+	fmt.Printf("%-66s| %s\n", "mutation", "test that went red")
 	for i, m := range mutations {
 		overlay, err := m.overlay(filepath.Join(dir, fmt.Sprint(i)))
 		if err != nil {
 			return fmt.Errorf("mutation %q: %w", m.name, err)
 		}
-		red, err := testsGoRed(ctx, overlay, m.tests)
+		red, err := testsGoRed(ctx, overlay, m.in)
 		if err != nil {
 			return fmt.Errorf("mutation %q: %w", m.name, err)
 		}
@@ -110,10 +46,40 @@ func runMutations(ctx context.Context, _ []string) error {
 			red = "NONE: nobody would notice"
 			survived++
 		}
-		fmt.Printf("%-58s| %s\n", m.name, red)
+		fmt.Printf("%-66s| %s\n", m.name, red)
 	}
 	if survived > 0 {
 		return fmt.Errorf("%d of %d mutations were not noticed", survived, len(mutations))
+	}
+	return nil
+}
+
+// mutationsOf returns the mutations with one of parts in their name; all when there are no parts.
+func mutationsOf(parts []string) (chosen []mutation) {
+	for _, m := range mutations {
+		has := func(part string) bool { return strings.Contains(m.name, part) }
+		if len(parts) == 0 || slices.ContainsFunc(parts, has) {
+			chosen = append(chosen, m)
+		}
+	}
+	return chosen
+}
+
+// greenBefore runs what must notice the mutations without any: all must pass then.
+func greenBefore(ctx context.Context, mutations []mutation) error {
+	done := map[suite]bool{}
+	for _, m := range mutations {
+		if done[m.in] {
+			continue
+		}
+		done[m.in] = true
+		red, err := testsGoRed(ctx, "", m.in)
+		if err != nil {
+			return err
+		}
+		if red != "" {
+			return fmt.Errorf("%s of %s is red without any mutation: mend that first", red, m.in.pkg)
+		}
 	}
 	return nil
 }
@@ -144,16 +110,21 @@ func (m mutation) overlay(dir string) (string, error) {
 		os.WriteFile(changed, []byte(strings.Replace(string(source), m.old, m.new, 1)), 0o600))
 }
 
-// testsGoRed runs the tests of the packages and returns the first that went red; nothing when none did.
-func testsGoRed(ctx context.Context, overlay string, packages []string) (string, error) {
-	args := []string{"test", "-count=1", "-failfast", "-timeout=10m"}
+// testsGoRed runs tests and returns the first that went red; nothing when none did. That there are none is an
+// error.
+func testsGoRed(ctx context.Context, overlay string, tests suite) (string, error) {
+	args := []string{"test", "-count=1", "-failfast", "-timeout=10m", "-run=" + tests.run}
 	if overlay != "" {
 		args = append(args, "-overlay", overlay)
 	}
-	cmd := exec.CommandContext(ctx, "go", append(args, packages...)...)
+	cmd := exec.CommandContext(ctx, "go", append(args, tests.pkg)...)
 	cmd.Env = append(os.Environ(), "TEST_PATIENCE=1m") // many mutations make a test hang
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) } // the tests, too
 	out, err := cmd.CombinedOutput()
 	switch {
+	case err == nil && bytes.Contains(out, []byte("[no tests to run]")):
+		return "", fmt.Errorf("%s has no test %s", tests.pkg, tests.run)
 	case err == nil:
 		return "", nil
 	case ctx.Err() != nil:

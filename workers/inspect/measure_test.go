@@ -180,6 +180,20 @@ func TestLength(t *testing.T) {
 	}
 }
 
+// TestLengthIsThatOfTheLongestTrack: and the picture's own end is told beside it.
+func TestLengthIsThatOfTheLongestTrack(t *testing.T) {
+	for _, c := range []struct {
+		picture, sound string
+		length, end    float64
+	}{{"2", "5", 5, 2}, {"4", "1", 4, 4}} {
+		m, _ := factsOf(t, workertest.Clip(t, "a.mp4",
+			args(workertest.Pattern("64x48", "10", c.picture), workertest.Tone(c.sound), x264, []string{"-c:a", "aac"})...))
+		if math.Abs(m.Duration-c.length) > 0.1 || math.Abs(m.Video.End-c.end) > 0.1 {
+			t.Errorf("picture %s s, sound %s s: %.3f s, the picture ends at %.3f", c.picture, c.sound, m.Duration, m.Video.End)
+		}
+	}
+}
+
 // TestLengthOfLarge: of a file above 1 GiB the end alone is read, and believed when it is about where the
 // file claims.
 func TestLengthOfLarge(t *testing.T) {

@@ -1,0 +1,170 @@
+package main
+
+// mutation takes one safeguard out of the code: old, which must be there exactly once, becomes new.
+type mutation struct {
+	name     string
+	file     string
+	old, new string
+	in       suite // must notice
+}
+
+// suite is the tests of a package; all of them, unless run says which, as for `go test -run`.
+type suite struct{ pkg, run string }
+
+// mutations are the safeguards that the promises of RELIABILITY.md rest on, and those that keep what is wrong
+// from being published. The tests that notice are quick.
+var mutations = []mutation{
+	{
+		"token: every swap of a job wins", "workers/outcome.go",
+		"	e.Sequence, err = l.Log.Append(ctx, e, after)\n",
+		"	if now, lastErr := l.last(ctx, task); lastErr == nil {\n\t\tafter = now.Last.Sequence\n\t}\n" +
+			"	e.Sequence, err = l.Log.Append(ctx, e, after)\n",
+		suite{"./workers", ""},
+	},
+	{
+		"token: a running attempt never notices that it is lost", "workers/watch.go",
+		"	case last.Last.Sequence != token:\n", "	case last.Last.Sequence != token && false:\n",
+		suite{"./workers", ""},
+	},
+	{
+		"cause: a stale duplicate may begin", "workers/rule.go",
+		"		if last.Data.Owner != me {\n", "		if last.Data.Owner != me && false {\n",
+		suite{"./workers", ""},
+	},
+	{
+		"gate: outputs are not looked at", "workers/run.go",
+		"		if !ok || size != o.Size || size == 0 || o.Key != prefix+o.Path {\n",
+		"		if false && (!ok || size != o.Size || size == 0 || o.Key != prefix+o.Path) {\n",
+		suite{"./workers", ""},
+	},
+	{
+		"sweeper: a lost task is not enqueued", "pipeline/sweep.go",
+		"		if !queued {\n", "		if !queued && false {\n",
+		suite{"./pipeline", ""},
+	},
+	{
+		"sweeper: a missed event is not acted on", "pipeline/sweep.go",
+		"	if err := s.Coordinator.Evaluate(ctx, ref.Project, ref.ID); err != nil {\n",
+		"	if err := ctx.Err(); err != nil {\n",
+		suite{"./pipeline", ""},
+	},
+	{
+		"read model: two projectors at once both win", "storage/catalog/apply.go",
+		"	if n != 1 {\n", "	if n != 1 && false {\n",
+		suite{"./storage/catalog", ""},
+	},
+	{
+		"read model: an event counts each time it comes", "storage/catalog/apply.go",
+		"		case e.Sequence <= stored:\n", "		case e.Sequence <= stored && false:\n",
+		suite{"./storage/catalog", ""},
+	},
+	{
+		"attempts: the same failure of an output is tried again", "workers/outcome.go",
+		"	if same != \"\" && same == data.Failure {\n",
+		"	if same != \"\" && same == data.Failure && false {\n",
+		suite{"./workers", ""},
+	},
+	{
+		"attempts: any failure that comes twice is the last", "workers/rule.go",
+		"	if !errors.As(cause, &own) || p.Code != pipeline.CodeVerification {\n",
+		"	if errors.As(cause, &own) && false {\n",
+		suite{"./workers", ""},
+	},
+	{
+		"attempts: what no attempt can mend is tried again", "workers/rule.go",
+		"	case !problem.Retryable, failed > len(delays):\n",
+		"	case failed > len(delays):\n",
+		suite{"./workers", ""},
+	},
+	{
+		"log: uploads fill it up", "pipeline/bus/room.go",
+		"		return r.Uploads\n",
+		"		return r.Max\n",
+		suite{"./pipeline/bus", "TestFullLog"},
+	},
+	{
+		"log: no room is kept for deletions", "pipeline/bus/room.go",
+		"	return r.Work\n",
+		"	return r.Max\n",
+		suite{"./pipeline/bus", "TestFullLog"},
+	},
+	{
+		"log: what is gone counts as deleted", "pipeline/bus/extent.go",
+		"	e.Lost, e.Untold = gone.Without(a.told), a.untold\n",
+		"	e.Lost, e.Untold = nil, a.untold\n",
+		suite{"./pipeline/bus", "TestLostEvents"},
+	},
+	{
+		"log: what a deletion removes is a loss", "pipeline/bus/extent.go",
+		"	e.Lost, e.Untold = gone.Without(a.told), a.untold\n",
+		"	e.Lost, e.Untold = gone, a.untold\n",
+		suite{"./pipeline/bus", "TestDeletedVideos"},
+	},
+	{
+		"streams: one that contradicts is worked with", "pipeline/bus/streams.go",
+		"	return live, refuse(\"stream \"+want.Name, differences(want, live))\n",
+		"	return live, nil\n",
+		suite{"./pipeline/bus", "TestOpen"},
+	},
+	{
+		"streams: opening brings them up to date", "pipeline/bus/streams.go",
+		"	live := stream.CachedInfo().Config\n",
+		"	live := stream.CachedInfo().Config\n	if want.Replicas == 0 {\n		want.Replicas = live.Replicas\n	}\n" +
+			"	if _, err := b.js.UpdateStream(ctx, want); err != nil {\n		return live, err\n	}\n",
+		suite{"./pipeline/bus", "TestOpen|TestChange"},
+	},
+	{
+		"inspection: encrypted tracks are accepted", "workers/inspect/encrypted.go",
+		"	if what == \"\" {\n",
+		"	if what != \".\" {\n",
+		suite{"./workers/inspect", "TestEncrypted"},
+	},
+	{
+		"inspection: a cover may be the film", "workers/inspect/tracks.go",
+		"		videos = m.moving(videos)\n",
+		"		_ = m.moving(videos)\n",
+		suite{"./workers/inspect", "TestStill"},
+	},
+	{
+		"inspection: sound after the picture is no part of the length", "workers/inspect/ends.go",
+		"	m.media.Duration = m.media.Length()\n",
+		"",
+		suite{"./workers/inspect", "TestLengthIs"},
+	},
+	{
+		"picture: a change of size loses a frame", "workers/internal/picture/encode.go",
+		"option(\"reinit_filter:\"+itoa(m.Video.Stream), \"0\")",
+		"option(\"reinit_filter:\"+itoa(m.Video.Stream), \"1\")",
+		suite{"./workers/transcode", "TestGridOfChangingForm"},
+	},
+	{
+		"sound: pieces out of order are put where they say", "workers/internal/sound/timeline.go",
+		"	if back {\n",
+		"	if back && false {\n",
+		suite{"./workers/internal/sound", "TestTimeline"},
+	},
+	{
+		"sound: peaks are not limited", "workers/internal/sound/limit.go",
+		"	l.gain = min(l.allowed(n), l.gain+l.step)\n",
+		"	_ = l.allowed(n)\n",
+		suite{"./workers/internal/sound", "TestNoTruePeak|TestAboveFullScale"},
+	},
+	{
+		"sound: a part is limited as if nothing came before", "workers/internal/sound/timeline.go",
+		"	l.start = max(0, t.First-int64(l.limit.memory()))\n",
+		"	l.start = t.First\n",
+		suite{"./workers/internal/sound", "TestPartsAreLimited"},
+	},
+	{
+		"webhooks: users' addresses may be private", "workers/webhook/webhook.go",
+		"guarded: client(!c.AllowPrivate, c.Timeout)",
+		"guarded: client(false, c.Timeout)",
+		suite{"./workers/webhook", "TestGuard"},
+	},
+	{
+		"names: bidi controls stay", "pipeline/api/filename.go",
+		"unicode.Bidi_Control, ",
+		"",
+		suite{"./pipeline/api", "TestFileNames"},
+	},
+}
