@@ -101,6 +101,8 @@ func trackRecipes() []recipe {
 			"76a6c65c5ea762046bd749a2e632ccbb -encryption_kid a7e61c373e219033c21091fa607bf3b8"},
 		{file: "m_scrambled.ts", args: " -i {r15v.mp4} -c copy"},
 		{file: "m_scrambled_sound.ts", from: []string{"m_scrambled.ts"}, build: scrambledSound},
+		{file: "m_still_film.mp4", args: " -f lavfi -i color=red:s=320x180:r=25:d=4 -i {r15v.mp4} -map 0 -map 1 " +
+			"-c copy -c:v:0 libx264 -disposition:v:0 default -disposition:v:1 0"},
 		{file: "m_cover.tiff", args: " -f lavfi -i color=red:s=600x600 -frames:v 1"},
 		{file: "m_closed.mkv", args: " -i {r15v.mp4} -map 0 -map 0:a -map 0:a -attach {m_cover.tiff} " +
 			"-metadata:s:t mimetype=image/tiff -c copy -c:a:1 tta -c:a:2 wavpack -strict -2"},
@@ -147,6 +149,8 @@ func timeRecipes() []recipe {
 		{file: "m_flv_longer.flv", args: small(3) + tone(440, 6) + x264 + " -c:a aac"},
 		{file: "m_ts_longer.ts", args: small(3) + tone(440, 6) + x264 + " -c:a aac"},
 		{file: "m_ts_cut.ts", from: []string{"m_ts_longer.ts"}, build: withoutStart},
+		{file: "m_whole.mp4", args: small(10) + tone(440, 10) + " -c:v mpeg4 -g 5 -c:a aac -movflags +faststart"},
+		{file: "m_zero_end.mp4", from: []string{"m_whole.mp4"}, build: neverWritten},
 		{file: "m_slow.webm", args: pictures("320x180", "1/3", 9) + vp8},
 		{file: "m_late_picture.mkv", args: " -itsoffset 2" + small(4) + tone(440, 6) + " -map 0 -map 1" + x264 +
 			" -c:a aac"},
@@ -218,6 +222,13 @@ func operatorRecipes() []recipe {
 
 // joined returns one input after the other.
 func joined(inputs [][]byte) ([]byte, error) { return bytes.Join(inputs, nil), nil }
+
+// neverWritten has zeros in the last two fifths.
+func neverWritten(inputs [][]byte) ([]byte, error) {
+	b := bytes.Clone(inputs[0])
+	clear(b[len(b)*6/10:])
+	return b, nil
+}
 
 // withoutStart leaves out the first 100 bytes, which are of a table that comes again.
 func withoutStart(inputs [][]byte) ([]byte, error) { return inputs[0][100:], nil }

@@ -94,6 +94,10 @@ func trackCases() []testCase {
 			right: "rejected, input_encrypted, in one attempt",
 			want:  want{rejected: []pipeline.Code{"input_encrypted"}},
 		}, {
+			id: "m_still_film", file: "m_still_film.mp4", what: "a cover of H.264, before the film and as long",
+			right: "4 s of 16:9, not the red cover; sound",
+			want:  want{length: 4, aspect: wide, sounds: 1, heard: 4}, check: notTheCover,
+		}, {
 			id: "m_closed", file: "m_closed.mkv", what: "a cover and two sounds in codecs that are not decoded",
 			right: "4 s of 16:9, not the red cover; the sound in AAC alone",
 			want:  want{length: 4, aspect: wide, sounds: 1, heard: 4}, check: notTheCover,
@@ -223,6 +227,11 @@ func endCases() []testCase {
 			id: "m_ts_cut", file: "m_ts_cut.ts", what: "a transport stream that begins within a packet, and whose " +
 				"sound goes on for 3 s",
 			right: "ready; 6 s", want: want{length: 6, aspect: wide, sounds: 1, heard: 6}, check: one440,
+		}, {
+			id: "m_zero_end", file: "m_zero_end.mp4", what: "an MP4 whose last two fifths were never written, and " +
+				"are zeros",
+			right: "ready; what there is of 10 s", want: want{length: 5.5, slack: 1, aspect: wide, sounds: 1},
+			check: one440,
 		}, {
 			id: "m_slow", file: "m_slow.webm", what: "a WebM with a frame each 3 s",
 			right: "9 s", want: want{length: 9, aspect: wide},

@@ -6,8 +6,9 @@
 //  2. A hardened ffprobe, bound to that container, reads the facts, which must lie within Limits. Tracks
 //     whose decoder may not see untrusted input are left out.
 //  3. The one picture track that counts is chosen, by the number of its frames where there are several
-//     (tracks.go). A few of its frames are decoded, and sound that cannot be decoded is left out. Tracks
-//     that nothing is made of become warnings.
+//     (tracks.go), and by some of its pictures where that does not tell a still (still.go). A few of its
+//     frames are decoded, and sound that cannot be decoded is left out. Tracks that nothing is made of become
+//     warnings.
 //  4. Meanwhile the index of an MP4 is read: how its keyframes stand, and what its edit lists do.
 //     H.264 in a container without an index is remuxed to an MP4 in the scratch folder for that.
 //  5. Meanwhile, too, it is measured how much picture there really is: by that index, where every sample

@@ -32,6 +32,7 @@ type seen struct {
 	track
 	reading
 	whole bool // it was read to its end
+	still bool // it shows the same picture wherever it was looked at
 }
 
 // run returns the error that comes first in the order head, length, sound.

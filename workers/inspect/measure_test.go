@@ -140,6 +140,26 @@ func TestAudioAfterThePicture(t *testing.T) {
 	}
 }
 
+// TestZerosAreNoPicture: of a file that was given its length before it was written, what was written counts.
+func TestZerosAreNoPicture(t *testing.T) {
+	for _, codec := range [][]string{{"-c:v", "mpeg4", "-g", "5"}, x264} {
+		path := workertest.Clip(t, "a.mp4", args(workertest.Pattern("64x48", "10", "10"), codec, []string{"-movflags", "+faststart"})...)
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		clear(data[len(data)*6/10:])
+		m, _ := factsOf(t, save(t, "a.mp4", data))
+		if m.Duration < 4 || m.Duration > 8 || !m.Damaged {
+			t.Errorf("%v: %+v", codec, m)
+		}
+	}
+	black := workertest.Clip(t, "b.avi", "-f", "lavfi", "-i", "color=black:s=64x48:r=10:d=2", "-c:v", "rawvideo", "-pix_fmt", "bgr24")
+	if m, _ := factsOf(t, black); math.Abs(m.Duration-2) > 0.1 || m.Damaged {
+		t.Errorf("black samples: %+v", m)
+	}
+}
+
 // TestLastFrameIsHeld: as long as the others, where frames are further apart than those of any output.
 func TestLastFrameIsHeld(t *testing.T) {
 	path := workertest.Clip(t, "a.webm", args(workertest.Pattern("64x48", "1/3", "9"), []string{"-c:v", "libvpx"})...)

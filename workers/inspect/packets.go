@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -27,6 +28,7 @@ type track struct {
 	lastDecoded float64
 	untimed     int64
 	checksum    string
+	coded       bool // packets of zeros are none
 }
 
 // packets reads streams without decoding them, and returns what there is of each, in their order: all of it,
@@ -40,6 +42,7 @@ func (m *measurement) packets(ctx context.Context, in ffmpeg.Input, streams []in
 	maps := make([]string, len(streams))
 	for i, s := range streams {
 		maps[i] = fmt.Sprintf("0:%d", s)
+		list.tracks[i].coded = m.coded(s)
 	}
 	out := ffmpeg.Output{Format: "framecrc", Maps: maps, Options: []ffmpeg.Option{{Key: "c", Value: "copy"}}}
 	r, err := m.readTo(enough, &list, []ffmpeg.Input{in}, out)
@@ -51,6 +54,17 @@ func (m *measurement) packets(ctx context.Context, in ffmpeg.Input, streams []in
 	}
 	return list.tracks, r, err
 }
+
+// coded reports a stream of pictures that have headers: their packets are zeros where a file was given its
+// length before it was written, and then never was.
+func (m *measurement) coded(stream int) bool {
+	return slices.ContainsFunc(m.probe.Streams, func(s ffmpeg.Stream) bool {
+		return s.Index == stream && s.CodecType == "video" && s.CodecName != "rawvideo" && s.CodecName != "v210"
+	})
+}
+
+// zeros is the checksum of a packet of zeros: Adler-32, which begins with 0 here.
+const zeros = "0x00000000"
 
 // settle takes decode times where too few packets say when they are shown.
 func (t *track) settle() {
@@ -104,6 +118,9 @@ func (l *packetList) line(line string) {
 	dts, err := strconv.ParseInt(strings.TrimSpace(fields[1]), 10, 64)
 	pts, unread := strconv.ParseInt(strings.TrimSpace(fields[2]), 10, 64)
 	if err != nil || unread != nil || strings.TrimSpace(fields[4]) == "0" {
+		return
+	}
+	if strings.TrimSpace(fields[5]) == zeros && l.tracks[stream].coded {
 		return
 	}
 	l.tracks[stream].add(dts, pts, fields[5])

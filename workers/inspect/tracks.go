@@ -24,7 +24,12 @@ func (m *measurement) choose(ctx context.Context, demuxer string, size int64) er
 		if err := m.count(ctx, demuxer, size, videos); err != nil {
 			return err
 		}
-		videos = m.moving(videos)
+		if videos = m.moving(videos); len(videos) > 1 {
+			var err error
+			if videos, err = m.changing(ctx, demuxer, videos); err != nil {
+				return err
+			}
+		}
 	}
 	m.stream = videos[0]
 	for _, s := range slices.Backward(videos) {
@@ -156,7 +161,7 @@ func (m *measurement) otherPicture(s ffmpeg.Stream) string {
 	switch c, counted := m.seen[s.Index]; {
 	case d.TimedThumbnails:
 		return fmt.Sprintf("%s is not used: it holds pictures of chapters", named(s))
-	case d.AttachedPic || d.StillImage || counted && c.unlike <= 1:
+	case d.AttachedPic || d.StillImage || counted && (c.unlike <= 1 || c.still):
 		return fmt.Sprintf("%s is not used: it is a cover or a still beside the film", named(s))
 	case !known(s):
 		return fmt.Sprintf("%s is not used: its codec is not known", named(s))

@@ -47,6 +47,7 @@ func TestStillBesideAFilmIsNeverTheFilm(t *testing.T) {
 		"H.264 in Matroska":     beside(t, red(t, "c.mp4", "1", x264...), film, "a.mkv"),
 		"one that lasts long":   beside(t, long, film, "a.mp4"),
 		"written over and over": beside(t, red(t, "c.mkv", "75", mjpeg...), film, "a.mkv"),
+		"a film of a still":     beside(t, red(t, "c.mp4", "75", x264...), film, "a.mp4"),
 		"written twice":         beside(t, red(t, "c.mp4", "2", x264...), film, "a.mkv"),
 		"fragments":             beside(t, jpeg, film, "a.mp4", "-movflags", "frag_keyframe+empty_moov"),
 		"behind the film": workertest.Clip(t, "b.mkv", "-i", film, "-i", jpeg, "-map", "0", "-map", "1", "-c", "copy",
