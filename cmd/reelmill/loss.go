@@ -111,8 +111,8 @@ func sequencesText(s pipeline.Sequences) string {
 func goneText(e bus.Extent) (text string) {
 	untold := e.Lost.Through(e.Untold).Count()
 	if untold > 0 {
-		text = fmt.Sprintf("; %d before event %d are gone, where an earlier version deleted videos and did not tell "+
-			"what it removed", untold, e.Untold)
+		text = fmt.Sprintf("; %d before event %d are gone, where an earlier version deleted videos and did not "+
+			"tell what it removed", untold, e.Untold)
 	}
 	if accepted := e.Lost.Count() - untold; accepted > 0 {
 		text += fmt.Sprintf("; %d are lost, which is accepted", accepted)

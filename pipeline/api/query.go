@@ -31,8 +31,8 @@ func checkQuery(u *url.URL, known ...string) error {
 	return nil
 }
 
-// checkQueries is checkQuery for the operations of /v1. Health takes any query: load balancers send their own,
-// such as ?verbose, and would take a refusal for a sick server.
+// checkQueries is checkQuery for the operations of /v1. Health takes any query: load balancers send their
+// own, such as ?verbose, and would take a refusal for a sick server.
 func (s *server) checkQueries(ctx huma.Context, next func(huma.Context)) {
 	if !strings.HasPrefix(ctx.Operation().Path, "/v1/") {
 		next(ctx)
