@@ -121,8 +121,8 @@ var mutations = []mutation{
 	},
 	{
 		"inspection: a cover may be the film", "workers/inspect/tracks.go",
-		"		videos = m.moving(videos)\n",
-		"		_ = m.moving(videos)\n",
+		"		if videos = m.moving(videos); len(videos) > 1 {\n",
+		"		if _ = m.moving(videos); false {\n",
 		suite{"./workers/inspect", "TestStill"},
 	},
 	{
