@@ -5,14 +5,19 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/alecthomas/kong"
+	"github.com/vbauerster/mpb/v8"
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/pipelinetest"
@@ -104,6 +109,33 @@ func TestCommandsOfAVideo(t *testing.T) {
 		t.Errorf("page %s, hint %s, rest %s", &out, &errs, rest)
 	}
 	p.stop(t)
+}
+
+// TestWatchOnATerminalEndsBeforeTheVideo: whoever watches until a video is playable, or stops, gets the terminal
+// back although the bar is not full.
+func TestWatchOnATerminalEndsBeforeTheVideo(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, `{"id":"vid_1","status":"processing","playable":true,"progress":40}`)
+	}))
+	defer server.Close()
+	for until, timeout := range map[string]time.Duration{"playable": time.Hour, "ready": time.Nanosecond} {
+		c := videosWatch{Until: until, Timeout: timeout}
+		c.Server, c.ID = webURL(server.URL), "vid_1"
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			_, err := c.wait(t.Context(), &screen{p: mpb.New(mpb.WithOutput(io.Discard))})
+			if _, goesOn := errors.AsType[*goesOnError](err); goesOn != (until == "ready") {
+				t.Errorf("until %s: %v", until, err)
+			}
+		}()
+		select {
+		case <-ended:
+		case <-pipelinetest.Context(t).Done():
+			t.Fatalf("until %s: it waits for a bar", until)
+		}
+	}
 }
 
 // TestURLsBeginWithThePublicURL: with --public-url the API, the command line and webhooks tell where people reach

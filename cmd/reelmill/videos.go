@@ -220,18 +220,10 @@ type videosWatch struct {
 
 // Run follows a video, and fails when it comes to another end than the one waited for.
 func (c videosWatch) Run(ctx context.Context, s streams) error {
-	w := watch{api: c.client(), server: c.Server, until: c.Until, timeout: c.Timeout}
-	screen := newScreen(s)
-	defer screen.close()
-	view, err := w.api.Video(ctx, c.ID)
+	view, err := c.wait(ctx, newScreen(s))
 	if err != nil {
 		return err
 	}
-	bar := screen.file(view.Filename)
-	if view, err = w.await(ctx, view, bar.processed); err != nil {
-		return err
-	}
-	screen.close()
 	if c.JSON {
 		err = json.NewEncoder(s.out).Encode(view)
 	} else {
@@ -241,6 +233,20 @@ func (c videosWatch) Run(ctx context.Context, s streams) error {
 		return err
 	}
 	return &notReadyError{view}
+}
+
+// wait shows on a screen how far the video is, until it is what is waited for or has ended, and closes the
+// screen.
+func (c videosWatch) wait(ctx context.Context, screen *screen) (pipeline.VideoView, error) {
+	defer screen.close()
+	w := watch{api: c.client(), server: c.Server, until: c.Until, timeout: c.Timeout}
+	view, err := w.api.Video(ctx, c.ID)
+	if err != nil {
+		return view, err
+	}
+	bar := screen.file(view.Filename)
+	defer bar.close()
+	return w.await(ctx, view, bar.processed)
 }
 
 type videosEvents struct {
