@@ -145,9 +145,8 @@ func (m *measurement) silent(ctx context.Context, a pipeline.AudioTrack) (why st
 		}
 	}
 	tracks, _, err := m.packets(ctx, whole, []int{a.Stream}, 1)
-	var failed *ffmpeg.Error
 	switch {
-	case errors.As(err, &failed) && failed.Kind == ffmpeg.KindExit && !failed.DiskFull():
+	case ffmpeg.GaveUp(err):
 	case err != nil:
 		return "", err
 	case tracks[0].packets == 0:
@@ -169,11 +168,10 @@ func (m *measurement) decodes(
 	}
 	out := ffmpeg.Output{Format: "framecrc", Maps: streams(0, tracks)}
 	_, err := m.readTo(enough, &list, []ffmpeg.Input{in}, out)
-	var failed *ffmpeg.Error
 	switch {
 	case enough.Err() != nil && ctx.Err() == nil:
 		return true, nil
-	case errors.As(err, &failed) && failed.Kind == ffmpeg.KindExit && !failed.DiskFull():
+	case ffmpeg.GaveUp(err):
 		return false, nil
 	}
 	return err == nil && list.heard(), err

@@ -17,9 +17,9 @@ func encrypted(file io.ReaderAt, size int64, demuxer string, head []byte) error 
 	switch demuxer {
 	case "mov":
 		found, _ := sampletable.FindProtected(file, size) // what cannot be read, ffprobe will refuse
-		for _, p := range found {
+		if len(found) > 0 {
+			p := found[0]
 			what = fmt.Sprintf("stream %d is encrypted (%s %s)", p.Track, p.Entry, p.Scheme)
-			break
 		}
 	case "matroska":
 		if number := encryptedMatroska(file, size); number > 0 {

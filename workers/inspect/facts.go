@@ -51,7 +51,7 @@ func sounds(r ffmpeg.ProbeResult, warnings []string) ([]pipeline.AudioTrack, []s
 			continue
 		case kept+reserved == mostSounds:
 			warnings = append(warnings,
-				fmt.Sprintf("%s is not used: %d audio tracks are at most", named(a), mostSounds))
+				fmt.Sprintf("%s is not used: at most %d audio tracks are", named(a), mostSounds))
 			continue
 		case a.Channels > 2:
 			warnings = append(warnings,

@@ -3,7 +3,6 @@ package inspect
 import (
 	"bytes"
 	"context"
-	"errors"
 	"io"
 	"strings"
 
@@ -42,8 +41,7 @@ func (m *measurement) readTo(ctx context.Context, to io.Writer, in []ffmpeg.Inpu
 		r.frames, r.end = p.Frame, p.OutTime.Seconds()
 	}})
 	r.errors = log.kept
-	var failed *ffmpeg.Error
-	if errors.As(err, &failed) && failed.Kind == ffmpeg.KindExit && !failed.DiskFull() && r.frames > 0 {
+	if ffmpeg.GaveUp(err) && r.frames > 0 {
 		err = nil
 	}
 	return r, err

@@ -82,8 +82,7 @@ func (m *measurement) shot(ctx context.Context, demuxer string, s ffmpeg.Stream,
 		}},
 		LogLevel: "error", Threads: encode.Threads(),
 	}, ffmpeg.RunOptions{Dir: m.dir})
-	var failed *ffmpeg.Error
-	if errors.As(err, &failed) && failed.Kind == ffmpeg.KindExit && !failed.DiskFull() {
+	if ffmpeg.GaveUp(err) {
 		return nil, nil
 	}
 	if err != nil {

@@ -3,7 +3,6 @@ package inspect
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -85,8 +84,7 @@ func (m *measurement) count(ctx context.Context, demuxer string, size int64, vid
 		most = enoughPackets
 	}
 	tracks, r, err := m.packets(ctx, ffmpeg.Input{Path: m.path, Demuxer: demuxer}, streams, most)
-	var failed *ffmpeg.Error
-	if errors.As(err, &failed) && failed.Kind == ffmpeg.KindExit && !failed.DiskFull() {
+	if ffmpeg.GaveUp(err) {
 		most = -1 // the file is damaged: what could be read decides, and the chosen track is read again
 	} else if err != nil {
 		return err

@@ -147,7 +147,7 @@ func TestUnusedTracksAreNamed(t *testing.T) {
 		},
 		quicktime: {"data stream 1 (tmcd, eng) is not used: it is a time code"},
 		languages: {
-			"audio stream 8 (aac) is not used: 8 audio tracks are at most", "audio stream 9 (aac) is not used: 8 audio tracks are at most",
+			"audio stream 8 (aac) is not used: at most 8 audio tracks are", "audio stream 9 (aac) is not used: at most 8 audio tracks are",
 		},
 	} {
 		m := look(t, Limits{}, path).Media

@@ -83,6 +83,13 @@ func (e *Error) DiskFull() bool {
 	return containsAny(e.Tail, "no space left on device", "disk quota exceeded")
 }
 
+// GaveUp reports that err is of a program that ended with an error by itself, and not for want of space: as a
+// rule, for what is in the file.
+func GaveUp(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Kind == KindExit && !e.DiskFull()
+}
+
 // badInput are messages that speak of the input and will come again with the same file.
 var badInput = []string{
 	"invalid data found when processing input", "moov atom not found", "could not find codec parameters",

@@ -3,7 +3,6 @@ package ffmpeg
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -40,8 +39,7 @@ func (t Tools) SoundEnd(ctx context.Context, in Input, track string, o RunOption
 		Inputs: []Input{in}, Outputs: []Output{{Format: "framecrc", Maps: []string{track}}},
 		Global: []Option{{"max_error_rate", "1"}}, LogLevel: "error",
 	}, o)
-	var failed *Error
-	if errors.As(err, &failed) && failed.Kind == KindExit && !failed.DiskFull() {
+	if GaveUp(err) {
 		err = nil // nothing of it decodes
 	}
 	return streams[0].solid, err

@@ -24,7 +24,7 @@ func colours(v pipeline.VideoTrack, s Size) string {
 
 // plain reports whether v has the colours of all outputs already.
 func plain(v pipeline.VideoTrack) bool {
-	return v.PixelFormat == "yuv420p" && v.Range != fullRange && matrix(v) == "bt709"
+	return v.PixelFormat == "yuv420p" && v.Range != fullRange && Matrix(v) == "bt709"
 }
 
 // plainly scales pictures of which only the size is to change, and copies none that has it already.
@@ -42,7 +42,7 @@ func plainly(v pipeline.VideoTrack, s Size) string {
 func convert(v pipeline.VideoTrack, s Size) string {
 	to := append(as709(v), option("m", "709"), option("r", "limited"))
 	yuv := ffmpeg.Node("format", flag("yuv420p"))
-	if matrix(v) == "bt709" || !shared(v.PixelFormat) {
+	if Matrix(v) == "bt709" || !shared(v.PixelFormat) {
 		return ffmpeg.Chain(zimg(s, to...), yuv)
 	}
 	// Another matrix mixes colours and luma of a pixel. Colours that pixels share are not spread over them
@@ -132,9 +132,9 @@ func toneMap(v pipeline.VideoTrack, s Size) string {
 	)
 }
 
-// matrix names how the source's YUV was made, in ffmpeg's words; of RGB it is not asked. Untagged video is
-// BT.709 when HD and BT.601 below, as every player assumes.
-func matrix(v pipeline.VideoTrack) string {
+// Matrix names how the source's YUV was made, in ffmpeg's words, as all outputs take it; of RGB it is not
+// asked. Untagged video is BT.709 when HD and BT.601 (smpte170m) below, as every player assumes.
+func Matrix(v pipeline.VideoTrack) string {
 	switch v.Matrix {
 	case "bt709", "fcc", "smpte240m", "ycgco":
 		return v.Matrix
@@ -149,9 +149,9 @@ func matrix(v pipeline.VideoTrack) string {
 	return "smpte170m"
 }
 
-// zimgMatrix is matrix in the words of zscale, which misspells one in ffmpeg 5.
+// zimgMatrix is Matrix in the words of zscale, which misspells one in ffmpeg 5.
 func zimgMatrix(v pipeline.VideoTrack) string {
-	if m := matrix(v); m != "smpte240m" {
+	if m := Matrix(v); m != "smpte240m" {
 		return m
 	}
 	return "7"
