@@ -64,11 +64,7 @@ func videosText(videos []catalog.Held) string {
 	if len(videos) > shown {
 		names = append(names, "...")
 	}
-	unit := "videos"
-	if len(videos) == 1 {
-		unit = "video"
-	}
-	return fmt.Sprintf("%d %s: %s", len(videos), unit, strings.Join(names, ", "))
+	return fmt.Sprintf("%d %s: %s", len(videos), plural(len(videos), "video"), strings.Join(names, ", "))
 }
 
 // remedy says what the operator can do.
@@ -81,11 +77,7 @@ func lossRemedy(where string) string {
 
 // eventsText counts events, and names some.
 func eventsText(s pipeline.Sequences) string {
-	unit := "events"
-	if s.Count() == 1 {
-		unit = "event"
-	}
-	return fmt.Sprintf("%d %s (%s)", s.Count(), unit, sequencesText(s))
+	return fmt.Sprintf("%d %s (%s)", s.Count(), plural(int(s.Count()), "event"), sequencesText(s))
 }
 
 // sequencesText names some ranges of sequences.

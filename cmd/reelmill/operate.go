@@ -23,7 +23,12 @@ import (
 // serverFlags are the flags of every command that asks a server.
 type serverFlags struct {
 	Server webURL `help:"URL of the server." default:"http://127.0.0.1:8080" env:"REELMILL_SERVER"`
-	JSON   bool   `help:"Print JSON, one value on a line."`
+	output
+}
+
+// output is how a command prints.
+type output struct {
+	JSON bool `help:"Print JSON, one value on a line."`
 }
 
 func (f serverFlags) client() *client.Client {
@@ -110,8 +115,8 @@ func (u *publicURL) UnmarshalText(text []byte) error {
 }
 
 // print prints v as a JSON line when --json was given, else what text writes.
-func (f serverFlags) print(s streams, v any, text func(io.Writer)) error {
-	if f.JSON {
+func (o output) print(s streams, v any, text func(io.Writer)) error {
+	if o.JSON {
 		return json.NewEncoder(s.out).Encode(v)
 	}
 	table := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)

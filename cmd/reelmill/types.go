@@ -18,11 +18,6 @@ type workersCommand struct {
 	Show typesShow `cmd:"" help:"Show the parameters of a worker type."`
 }
 
-// output is how a command without a server prints.
-type output struct {
-	JSON bool `help:"Print JSON, one value on a line."`
-}
-
 type typesList struct{ output }
 
 // Run lists the worker types.
@@ -35,7 +30,7 @@ func (c typesList) Run(s streams) error {
 	for _, t := range registry.Types() {
 		names = append(names, t.Name)
 	}
-	return serverFlags{JSON: c.JSON}.print(s, names, func(w io.Writer) {
+	return c.print(s, names, func(w io.Writer) {
 		fmt.Fprintln(w, strings.Join(names, "\n"))
 	})
 }
@@ -59,7 +54,7 @@ func (c typesShow) Run(s streams) error {
 	if err != nil {
 		return err
 	}
-	return serverFlags{JSON: c.JSON}.print(s, t.Schema, func(w io.Writer) {
+	return c.print(s, t.Schema, func(w io.Writer) {
 		if len(params) == 0 {
 			fmt.Fprintf(w, "%s takes no parameters.\n", t.Name)
 			return
