@@ -133,8 +133,8 @@ type JobEvent struct {
 	// begin anew.
 	Generation int `json:"generation,omitempty"`
 
-	// Failure is what the last attempt that failed failed of, code and detail, where it was the making of its
-	// outputs and not the machine: an attempt that fails of the same is the last.
+	// Failure is the code and detail of the last failed attempt, where its outputs were wrong and not the
+	// machine: an attempt that fails in the same way is the last.
 	Failure string `json:"failure,omitempty"`
 
 	Result  *Result    `json:"result,omitempty"`   // of job.completed

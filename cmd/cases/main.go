@@ -13,11 +13,11 @@
 //  3. Every input is uploaded as a user would upload it, and awaited for as long as anything moves.
 //  4. What came out is measured from outside: ffprobe and ffmpeg read it over HTTP, and the playlists, the
 //     init sections, decoded samples and pixels are looked at here (playlist.go, probe.go, sound.go,
-//     picture.go).
-//     Nothing that ReelMill says of itself counts, but for what a case is about, such as a warning.
+//     picture.go). Nothing that ReelMill says of itself counts, but for what a case is about, such as a
+//     warning.
 //  5. What holds for every video is checked for each (general.go), and then what the case is about
-//     (checks.go);
-//     operators.go has the cases that need a server of their own.
+//     (checks.go, checkpicture.go, checksound.go); operators.go has the cases that need a server of their
+//     own.
 //
 // A case is wrong when one finding is. It does not check that a player shows what is served: the tests of
 // cmd/reelmill do that in a browser.

@@ -148,7 +148,7 @@ func (w *warnings) counts() map[string]int {
 }
 
 // With two of three servers of its broker gone, a node says so at /readyz, and its loops say so once in the
-// log, however often they fail; with the servers back, it is ready again.
+// log, however often they fail.
 func TestNodeWithoutQuorumIsNotReadyAndLogsOnce(t *testing.T) {
 	servers, urls := cluster(t)
 	log := &warnings{

@@ -23,7 +23,7 @@ type rebuildCommand struct {
 }
 
 // Run makes a read model of the whole event log beside the old one, and puts it in its place unless it is a
-// worse one. It makes no broker and no stream.
+// worse one. It makes no broker, log or queue.
 func (c rebuildCommand) Run(ctx context.Context, s streams, log *slog.Logger) (err error) {
 	if _, err := os.Stat(c.Data); err != nil {
 		return fmt.Errorf("there is no data folder; name that of a server by --data: %w", err)

@@ -128,7 +128,7 @@ func (r run) steady(ctx context.Context, step encode.Step, track sound.Track) er
 }
 
 // track is the samples of w: those of the frames that are fed to the encoder and kept, to the end of w, or of
-// the picture where that ends later than the track.
+// the video where that ends later than the track.
 func (r run) track(input string, w window) sound.Track {
 	in := picture.Source(input, r.media)
 	if w.end > 0 {

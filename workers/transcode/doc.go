@@ -2,14 +2,13 @@
 // segments, and the manifests over them and over whatever sound other workers made.
 //
 //  1. Plan (plan.go) chooses the rungs by the picture's short edge (ladder.go): the source's own size, up
-//     to 1080p, and steps below it. No rung is let more bits than 1.3 times its source's for its share of
-//     the pixels (picture.Cap). A source that is standard
-//     input (standard.go) becomes the top rung as it is, its first minute by the job "copy", which
-//     decides whether that is sound, what follows by "copy-0001", ... (copy.go, remux.go, colour.go).
-//     What has no index is remuxed first. Why a source is not copied is a note of the package job. All else
-//     is cut into chunks of whole segments on an absolute grid of output frames: jobs "0000", "0001", ...,
-//     which any worker takes in any order. The lowest rung of the first segment is a job of its own,
-//     "first", that comes before the others.
+//     to 1080p, and steps below it. No rung has more than 1.3 times the bits of its source for its share
+//     of the pixels (picture.Cap). A source that is standard input (standard.go) becomes the top rung as
+//     it is, its first minute by the job "copy", which decides whether that is sound, what follows by
+//     "copy-0001", ... (copy.go, remux.go, colour.go). What has no index is remuxed first. Why a source
+//     is not copied is a note of the package job. All else is cut into chunks of whole segments on an
+//     absolute grid of output frames: jobs "0000", "0001", ..., which any worker takes in any order. The
+//     lowest rung of the first segment is a job of its own, "first", that comes before the others.
 //  2. A chunk (chunk.go) decodes its frames once, from a keyframe some time before them, encodes its
 //     rungs from them in one ffmpeg, cuts the results into segments, verifies them, and publishes them
 //     with an index of their lengths and sizes (run.go).
