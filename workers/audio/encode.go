@@ -131,12 +131,6 @@ func (r run) steady(ctx context.Context, step encode.Step, track sound.Track) er
 // the video where that ends later than the track.
 func (r run) track(input string, w window) sound.Track {
 	in := picture.Source(input, r.media)
-	if w.end > 0 {
-		until := frameSeconds(w.end+lookout, w.rate) + 1
-		in.Limit = time.Duration(until*float64(time.Second)) - w.start()
-	} else if in.Limit > 0 {
-		in.Limit -= w.start()
-	}
 	t := sound.Track{
 		Tools: r.tools, Dir: r.job.Dir, Nice: r.job.Nice(), Source: r.source(),
 		Rate: r.form.rate, Channels: r.form.channels, First: int64(w.samples(w.fed())),
