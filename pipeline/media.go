@@ -36,6 +36,10 @@ type Media struct {
 	Damaged   bool         `json:"damaged,omitempty"` // parts of it cannot be read; what can is used
 	// Warnings name what of the source is not used, and why: tracks, and parts that cannot be read.
 	Warnings []string `json:"warnings,omitempty"`
+	// Before is how many seconds before Origin tracks begin that are not used: readers count from there.
+	Before float64 `json:"before,omitempty"`
+	// Late says that a track begins so late that readers have to look for it in more of the file than usual.
+	Late bool `json:"late,omitempty"`
 	// NoCopy says that the source must not be published, whatever form it has: its video is watermarked.
 	NoCopy bool `json:"no_copy,omitempty"`
 }
@@ -132,8 +136,8 @@ const (
 	EditsComplex Edits = "complex"
 )
 
-// Origin is the time of the source that is time 0 of all outputs: when the first of its tracks begins, which
-// is what ffmpeg takes.
+// Origin is the time of the source that is time 0 of all outputs: when the first of the tracks that are used
+// begins.
 func (m Media) Origin() float64 {
 	first := m.Video.Start
 	for _, a := range m.Audio {

@@ -26,7 +26,7 @@
 //  5. What was made is verified, then published (publish.go).
 //  6. audio.m4a is the same packets in another container (file.go).
 //
-// Time 0 is the earliest start of the source's streams, as in the ladder: an encoded track that starts
+// Time 0 is the earliest start of the source's used tracks, as in the ladder: an encoded track that starts
 // later begins with silence, gaps inside are silent too, and a track that ends before the video is silent
 // to its end. A copied track is as it was, moved by at most a frame (21 to 23 ms), so that its first packet
 // plays at 0, and ends with silent frames where it ends before the video.

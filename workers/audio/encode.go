@@ -137,7 +137,7 @@ func (r run) track(input string, w window) sound.Track {
 		Begin: r.source().Start - r.media.Origin(),
 	}
 	if w.seek {
-		in.Seek = w.start()
+		in.Seek = picture.Position(r.media, w.start())
 		in.Options = append(in.Options, option("noaccurate_seek", ""))
 		t.Global = picture.Timeline()
 		t.Place = ffmpeg.Chain(
@@ -145,6 +145,9 @@ func (r run) track(input string, w window) sound.Track {
 			ffmpeg.Node("atrim", option("start", "0")))
 	}
 	t.Input = in
+	if !w.seek {
+		t.Beside = picture.Beside(r.media, r.source().Start)
+	}
 	switch length := r.length(); {
 	case w.end > 0:
 		t.End = int64(w.samples(w.end + lookout))

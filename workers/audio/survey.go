@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -86,10 +87,11 @@ func (r run) survey(ctx context.Context, input string, w window) (window, error)
 // surveyCommand lists the decoded frames at the start of the track, and the packets that a seek finds.
 func (r run) surveyCommand(input string, w window) ffmpeg.Command {
 	stream := strconv.Itoa(r.part.Stream)
-	head, seek := picture.Source(input, r.media), picture.Source(input, r.media)
+	head := picture.Source(input, r.media)
+	seek := head
 	head.Limit = headSeconds * 1e9
-	seek.Seek, seek.Limit = w.start(), (warmUp+1)*1e9
-	seek.Options = append(seek.Options, option("noaccurate_seek", ""))
+	seek.Seek, seek.Limit = picture.Position(r.media, w.start()), (warmUp+1)*1e9
+	seek.Options = append(slices.Clone(seek.Options), option("noaccurate_seek", ""))
 	return ffmpeg.Command{
 		Inputs: []ffmpeg.Input{head, seek},
 		Global: []ffmpeg.Option{option("copyts", ""), option("start_at_zero", "")},

@@ -71,7 +71,9 @@ func (l *packetList) heard() bool {
 
 // soundInput is the file up to where sound is tried.
 func (m *measurement) soundInput() ffmpeg.Input {
-	return ffmpeg.Input{Path: m.path, Demuxer: m.media.Container, Limit: soundCheck}
+	in := m.file()
+	in.Limit = soundCheck
+	return in
 }
 
 // decodeHead wants at least one frame of picture.
@@ -138,7 +140,7 @@ func (m *measurement) decodeSound(ctx context.Context, d *decoding) error {
 // for in all of the file.
 func (m *measurement) silent(ctx context.Context, a pipeline.AudioTrack) (why string, err error) {
 	alone := []pipeline.AudioTrack{a}
-	whole := ffmpeg.Input{Path: m.path, Demuxer: m.media.Container}
+	whole := m.file()
 	for _, in := range []ffmpeg.Input{m.soundInput(), whole} {
 		if good, err := m.decodes(ctx, in, alone); err != nil || good {
 			return "", err

@@ -4,7 +4,8 @@
 //  1. The first bytes must be of a container on the list (sniff); ffmpeg's own guess is never asked. The
 //     headers must not say that a track is encrypted (encrypted.go).
 //  2. A hardened ffprobe, bound to that container, reads the facts, which must lie within Limits. Tracks
-//     whose decoder may not see untrusted input are left out.
+//     whose decoder may not see untrusted input are left out. A track that begins late is looked for in
+//     more of the file (late.go).
 //  3. The one picture track that counts is chosen, by the number of its frames where there are several
 //     (tracks.go), and by some of its pictures where that does not tell a still (still.go). A few of its
 //     frames are decoded, and sound that cannot be decoded is left out. Tracks that nothing is made of become

@@ -9,6 +9,7 @@ import (
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
+	"github.com/reelmill/reelmill/workers/internal/picture"
 )
 
 // ends measures where each track of sound that is kept ends, and makes the length of the video of that: up to
@@ -38,21 +39,21 @@ func (m *measurement) soundEnd(ctx context.Context, a *pipeline.AudioTrack, l le
 			return err
 		}
 	}
-	claim, picture := m.offset(*a)+a.Duration, m.media.Video.End
-	if claim <= picture+m.tolerance(l.spacing) {
+	claim, pictured := m.offset(*a)+a.Duration, m.media.Video.End
+	if claim <= pictured+m.tolerance(l.spacing) {
 		return nil
 	}
-	end, err := m.decodedEnd(ctx, *a, math.Max(picture, claim-soundTail), claim)
+	end, err := m.decodedEnd(ctx, *a, math.Max(pictured, claim-soundTail), claim)
 	if err == nil && claim-end > soundTail/2 {
-		end, err = m.decodedEnd(ctx, *a, picture, claim)
+		end, err = m.decodedEnd(ctx, *a, pictured, claim)
 	}
-	if err == nil && end <= picture && m.media.Size <= wholeSize {
+	if err == nil && end <= pictured && m.media.Size <= wholeSize {
 		end, err = m.decodedEnd(ctx, *a, 0, claim)
 	}
 	if err != nil || claim-end <= soundTail/2 {
 		return err
 	}
-	end = math.Max(end, picture)
+	end = math.Max(end, pictured)
 	m.media.Warnings = append(m.media.Warnings,
 		fmt.Sprintf("audio stream %d cannot be decoded after %.1f s, the file claims %.1f s", a.Stream, end, claim))
 	a.Duration = math.Max(0, end-m.offset(*a))
@@ -62,38 +63,41 @@ func (m *measurement) soundEnd(ctx context.Context, a *pipeline.AudioTrack, l le
 // soundTail is how many seconds of the end of a long track are decoded.
 const soundTail = 2.0
 
-// offset is when a begins, in seconds from the start of the file.
+// offset is when a begins, in seconds from the start of the video.
 func (m *measurement) offset(a pipeline.AudioTrack) float64 {
-	return math.Max(0, a.Start-m.probe.Format.StartTime)
+	return math.Max(0, a.Start-m.media.Origin())
 }
 
 // packetsEnd sets the length of a track by its packets. Of a long file only the end is looked at.
 func (m *measurement) packetsEnd(ctx context.Context, a *pipeline.AudioTrack) error {
-	in := ffmpeg.Input{Path: m.path, Demuxer: m.media.Container}
+	in := m.file()
 	copied := null(streams(0, []pipeline.AudioTrack{*a}), ffmpeg.Option{Key: "c", Value: "copy"})
 	if m.media.Size > wholeSize {
 		all := math.Max(m.media.Duration, m.probe.Format.Duration)
-		in.Seek = max(0, seconds(all)-tailWindow)
+		in.Seek = picture.Position(*m.media, max(0, seconds(all)-tailWindow))
 	}
 	r, err := m.read(ctx, []ffmpeg.Input{in}, copied)
 	if a.Duration <= 0 {
 		a.Duration = math.Max(0, m.media.Duration-m.offset(*a))
 	}
-	if end := in.Seek.Seconds() + r.end; err == nil && r.end > 0 && end > m.offset(*a) {
+	end := m.zero(a.Stream) + in.Seek.Seconds() + r.end - m.media.Origin()
+	if err == nil && r.end > 0 && end > m.offset(*a) {
 		a.Duration = end - m.offset(*a)
 	}
 	return err
 }
 
 // decodedEnd is when the sound of a ends that decodes from the second from on, which it is at least: seconds
-// from the start of the file.
+// from the start of the video.
 func (m *measurement) decodedEnd(
 	ctx context.Context, a pipeline.AudioTrack, from, to float64,
 ) (float64, error) {
-	in := ffmpeg.Input{
-		Path: m.path, Demuxer: m.media.Container, Seek: seconds(from), Limit: seconds(to - from + soundTail),
-	}
+	in := m.file()
+	in.Seek, in.Limit = picture.Position(*m.media, seconds(from)), seconds(to-from+soundTail)
 	end, err := m.tools.SoundEnd(ctx, in, streams(0, []pipeline.AudioTrack{a})[0], ffmpeg.RunOptions{Dir: m.dir})
+	if in.Seek == 0 {
+		from = m.zero(a.Stream) - m.media.Origin()
+	}
 	return from + end.Seconds(), err
 }
 

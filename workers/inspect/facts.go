@@ -19,13 +19,13 @@ func facts(r ffmpeg.ProbeResult, s ffmpeg.Stream, container string, size int64) 
 	m := &pipeline.Media{
 		Container: container, Size: size, Bitrate: r.Format.BitRate,
 	}
-	m.Duration = claimed(r, s)
 	m.Video = videoTrack(s)
 	if s.Rotation%90 != m.Video.Rotation%90 {
 		m.Warnings = append(m.Warnings,
 			fmt.Sprintf("a rotation by %d degrees: only quarter turns are shown", s.Rotation))
 	}
 	m.Audio, m.Warnings = sounds(r, m.Warnings)
+	m.Duration = claimed(r, s, m.Origin())
 	return m
 }
 
@@ -80,13 +80,12 @@ func layout(a ffmpeg.Stream) string {
 	return a.ChannelLayout
 }
 
-// claimed is when the picture ends, in seconds from the start of the file, as the file says; 0 when it does
-// not.
-func claimed(r ffmpeg.ProbeResult, s ffmpeg.Stream) float64 {
+// claimed is when the picture ends, in seconds from origin on, as the file says; 0 when it does not.
+func claimed(r ffmpeg.ProbeResult, s ffmpeg.Stream, origin float64) float64 {
 	if s.Duration > 0 {
-		return math.Max(0, s.StartTime-r.Format.StartTime) + s.Duration
+		return s.StartTime - origin + s.Duration
 	}
-	return r.Format.Duration
+	return math.Max(0, r.Format.Duration-(origin-r.Format.StartTime))
 }
 
 func videoTrack(s ffmpeg.Stream) pipeline.VideoTrack {

@@ -2,7 +2,6 @@ package inspect
 
 import (
 	"context"
-	"math"
 	"os"
 	"path/filepath"
 
@@ -71,8 +70,7 @@ func (m *measurement) index(ctx context.Context) index {
 	}
 	x.groups, x.bitrate = &p.Groups, int64(float64(p.Bytes*8)/p.Length)
 	if p.Whole && edits != pipeline.EditsComplex {
-		start := math.Max(0, m.stream.StartTime-m.probe.Format.StartTime)
-		x.length = &reading{frames: p.Samples, end: start + p.Length}
+		x.length = &reading{frames: p.Samples, end: m.media.Video.Start - m.media.Origin() + p.Length}
 	}
 	return x
 }

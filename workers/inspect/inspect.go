@@ -76,15 +76,15 @@ func (w *Worker) look(ctx context.Context, path, dir string) (*pipeline.Media, e
 	if err := checkEncrypted(path, info.Size(), demuxer, head); err != nil {
 		return nil, err
 	}
-	probe, err := w.tools.Probe(ctx, path, ffmpeg.ProbeOptions{Demuxer: demuxer})
+	probe, late, err := w.probe(ctx, path, demuxer)
 	if err != nil {
 		return nil, err
 	}
 	if err := w.limits.checkProbe(probe); err != nil {
 		return nil, err
 	}
-	m := measurement{tools: w.tools, path: path, dir: dir, probe: probe}
-	if err := m.choose(ctx, demuxer, info.Size()); err != nil {
+	m := measurement{tools: w.tools, path: path, dir: dir, demuxer: demuxer, probe: probe, late: late}
+	if err := m.choose(ctx, info.Size()); err != nil {
 		return nil, err
 	}
 	if demuxer == "mpegts" {
@@ -93,6 +93,7 @@ func (w *Worker) look(ctx context.Context, path, dir string) (*pipeline.Media, e
 		}
 	}
 	media := facts(probe, m.stream, demuxer, info.Size())
+	media.Late = late
 	media.Warnings = append(media.Warnings, m.unused()...)
 	media.Video.Alpha = media.Video.Alpha || alphaMode(m.stream, head)
 	if err := w.limits.checkVideo(m.stream); err != nil {

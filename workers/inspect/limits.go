@@ -66,8 +66,9 @@ func (l Limits) checkVideo(s ffmpeg.Stream) error {
 	long, short := max(s.Width, s.Height), min(s.Width, s.Height)
 	sar := sampleRatio(s)
 	switch {
-	case short <= 0: // the size stands in the pictures, and none was found where a reader looks for one
-		return pipeline.Fail(pipeline.CodeMalformed, "no picture is found near the start of the file")
+	case short <= 0: // the size stands in the pictures, and none was found (late.go)
+		return pipeline.Fail(pipeline.CodeMalformed,
+			"no picture is found in the first 10 minutes or 128 MB of the file")
 	case long > l.Long || short > l.Short:
 		return pipeline.Fail(pipeline.CodeLimits, "%dx%d pixels, at most %dx%d are accepted",
 			s.Width, s.Height, l.Long, l.Short)

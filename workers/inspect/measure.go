@@ -17,10 +17,13 @@ import (
 // run side by side and only read media; what they found goes into it one after the other, so the same file
 // gives the same facts.
 type measurement struct {
-	tools  ffmpeg.Tools
-	path   string
-	dir    string
-	probe  ffmpeg.ProbeResult
+	tools   ffmpeg.Tools
+	path    string
+	dir     string
+	demuxer string
+	probe   ffmpeg.ProbeResult
+	late    bool // a track begins late
+
 	stream ffmpeg.Stream
 	media  *pipeline.Media
 	seen   map[int]seen // streams that were read through to choose among them
@@ -31,14 +34,41 @@ type measurement struct {
 type seen struct {
 	track
 	reading
-	whole bool // it was read to its end
-	still bool // it shows the same picture wherever it was looked at
+	zero  float64 // the time of the source that its times are counted from
+	whole bool    // it was read to its end
+	still bool    // it shows the same picture wherever it was looked at
+}
+
+// file is all of it.
+func (m *measurement) file() ffmpeg.Input {
+	return ffmpeg.Input{Path: m.path, Demuxer: m.demuxer, Late: m.late}
+}
+
+// zero is the time of the source that ffmpeg counts from in a run that reads these streams.
+func (m *measurement) zero(streams ...int) float64 {
+	if !picture.Discontinuous(m.demuxer) {
+		return m.probe.Format.StartTime
+	}
+	first := math.Inf(1)
+	for _, s := range m.probe.Streams {
+		if slices.Contains(streams, s.Index) {
+			first = min(first, s.StartTime)
+		}
+	}
+	return first
+}
+
+// before sets by how much tracks that are not used begin before those that are.
+func (m *measurement) before() {
+	m.media.Before = math.Round((m.media.Origin()-m.probe.Format.StartTime)*1e6) / 1e6
 }
 
 // run returns the error that comes first in the order head, length, sound.
 func (m *measurement) run(ctx context.Context) error {
 	var d decoding
 	var l length
+	m.before()
+	origin := m.media.Origin()
 	var both sync.WaitGroup
 	others, stop := context.WithCancel(ctx)
 	defer stop()
@@ -64,6 +94,11 @@ func (m *measurement) run(ctx context.Context) error {
 	}
 	m.note(d.sound)
 	m.sound(d.tracks)
+	if moved := m.media.Origin() - origin; moved != 0 {
+		m.media.Duration = math.Max(0, m.media.Duration-moved)
+		m.before()
+		m.apply(m.index(ctx)) // its times are those of the video
+	}
 	return m.ends(ctx, l)
 }
 
@@ -99,7 +134,7 @@ type length struct {
 	index   index
 	spacing spacing
 	reading
-	first    float64 // when the first frame is shown, in seconds from the start of the file; 0: not measured
+	first    float64 // when the first frame is shown, as a time of the source; 0: not measured
 	believed bool    // what the file claims is believed; nothing was read through
 	err      error
 }
@@ -113,13 +148,13 @@ func (m *measurement) length(ctx context.Context) (l length) {
 		l.reading = *l.index.length
 		return l
 	}
-	in := ffmpeg.Input{Path: m.path, Demuxer: m.media.Container}
+	in := m.file()
 	claim := m.media.Duration
 	if end := time.Duration(claim * float64(time.Second)); m.media.Size > wholeSize && end > 2*tailWindow &&
 		m.stream.AvgFrameRate.Float() > 0 {
-		in.Seek = end - tailWindow
+		in.Seek = picture.Position(*m.media, end-tailWindow)
 		m.copied(ctx, in, &l)
-		off := math.Abs(in.Seek.Seconds() + l.end - claim)
+		off := math.Abs(l.end - claim)
 		l.believed = l.frames > 0 && len(l.errors) == 0 && off <= max(claim/50, m.tolerance(l.spacing))
 		if l.err != nil || l.believed {
 			return l
@@ -137,17 +172,18 @@ func (m *measurement) copied(ctx context.Context, in ffmpeg.Input, l *length) {
 	if !c.whole || in.Seek > 0 {
 		var tracks []track
 		tracks, c.reading, l.err = m.packets(ctx, in, []int{m.stream.Index}, 0)
-		c.track = tracks[0]
+		c.track, c.zero = tracks[0], m.zero(m.stream.Index)+in.Seek.Seconds()
 	}
 	if l.spacing.rate == 0 {
 		l.spacing = m.fields(ctx, space(c.times, c.tick))
 	}
 	l.reading = c.reading
 	if l.frames, l.end = c.packets, 0; l.frames > 0 {
-		l.end = c.last + m.held(l.spacing, c.last)
+		l.end = c.zero + c.last - m.media.Origin()
+		l.end += m.held(l.spacing, l.end)
 	}
 	if in.Seek == 0 && len(c.times) > 0 {
-		l.first = slices.Min(c.times)
+		l.first = c.zero + slices.Min(c.times)
 	}
 }
 
@@ -206,8 +242,8 @@ func (m *measurement) settle(l length) {
 		v.FrameRateNum, v.FrameRateDen, v.Variable = rate.Num, rate.Den, l.spacing.variable
 	}
 	// Where a container does not tell when a track begins, ffprobe sees that of the first seconds only.
-	if start := m.probe.Format.StartTime + l.first; start > v.Start+m.tolerance(l.spacing) {
-		v.Start = start
+	if l.first > v.Start+m.tolerance(l.spacing) {
+		v.Start = l.first
 	}
 	if l.believed {
 		return

@@ -16,12 +16,12 @@ var looks = []float64{0.1, 0.3, 0.5, 0.7, 0.9}
 
 // changing returns the tracks that do not show the same picture all the time: a still may be encoded as a
 // film is, with frames of other bytes each. Where no picture changes, all are returned.
-func (m *measurement) changing(ctx context.Context, demuxer string, videos []ffmpeg.Stream) (
+func (m *measurement) changing(ctx context.Context, videos []ffmpeg.Stream) (
 	[]ffmpeg.Stream, error,
 ) {
 	var changing []ffmpeg.Stream
 	for _, s := range videos {
-		still, err := m.still(ctx, demuxer, s)
+		still, err := m.still(ctx, s)
 		if err != nil {
 			return nil, err
 		}
@@ -40,7 +40,7 @@ func (m *measurement) changing(ctx context.Context, demuxer string, videos []ffm
 }
 
 // still reports that all pictures that were looked at are alike, and that there are two at least.
-func (m *measurement) still(ctx context.Context, demuxer string, s ffmpeg.Stream) (bool, error) {
+func (m *measurement) still(ctx context.Context, s ffmpeg.Stream) (bool, error) {
 	length := m.seen[s.Index].last
 	if !m.seen[s.Index].whole {
 		length = max(length, m.probe.Format.Duration)
@@ -48,7 +48,7 @@ func (m *measurement) still(ctx context.Context, demuxer string, s ffmpeg.Stream
 	var first []byte
 	alike := 0
 	for _, share := range looks {
-		shot, err := m.shot(ctx, demuxer, s, share*length)
+		shot, err := m.shot(ctx, s, share*length)
 		switch {
 		case err != nil:
 			return false, err
@@ -68,11 +68,13 @@ func (m *measurement) still(ctx context.Context, demuxer string, s ffmpeg.Stream
 const shotEdge = 32
 
 // shot is the picture of a track at a time, in shades of grey; empty where nothing decodes.
-func (m *measurement) shot(ctx context.Context, demuxer string, s ffmpeg.Stream, at float64) ([]byte, error) {
+func (m *measurement) shot(ctx context.Context, s ffmpeg.Stream, at float64) ([]byte, error) {
 	path := filepath.Join(m.dir, "shot.raw")
 	defer os.Remove(path) // the folder goes with the job
+	in := m.file()
+	in.Seek = seconds(at)
 	err := m.tools.Run(ctx, ffmpeg.Command{
-		Inputs: []ffmpeg.Input{{Path: m.path, Demuxer: demuxer, Seek: seconds(at)}},
+		Inputs: []ffmpeg.Input{in},
 		Outputs: []ffmpeg.Output{{
 			Path: path, Format: "rawvideo", Maps: []string{fmt.Sprintf("0:%d", s.Index)},
 			Options: []ffmpeg.Option{

@@ -14,18 +14,18 @@ import (
 // choose finds the picture track that is used, and tells which tracks are not. What a container says of a
 // track decides between films alone: a still beside a film is never the film. With several picture tracks the
 // file is read through, without decoding, to tell them apart.
-func (m *measurement) choose(ctx context.Context, demuxer string, size int64) error {
+func (m *measurement) choose(ctx context.Context, size int64) error {
 	videos := films(m.probe)
 	if len(videos) == 0 {
 		return pipeline.Fail(pipeline.CodeNoVideoStream, "%d streams, none of them a video", len(m.probe.Streams))
 	}
 	if len(videos) > 1 {
-		if err := m.count(ctx, demuxer, size, videos); err != nil {
+		if err := m.count(ctx, size, videos); err != nil {
 			return err
 		}
 		if videos = m.moving(videos); len(videos) > 1 {
 			var err error
-			if videos, err = m.changing(ctx, demuxer, videos); err != nil {
+			if videos, err = m.changing(ctx, videos); err != nil {
 				return err
 			}
 		}
@@ -74,7 +74,7 @@ func known(s ffmpeg.Stream) bool {
 const enoughPackets = 2000
 
 // count reads the packets of the picture tracks.
-func (m *measurement) count(ctx context.Context, demuxer string, size int64, videos []ffmpeg.Stream) error {
+func (m *measurement) count(ctx context.Context, size int64, videos []ffmpeg.Stream) error {
 	streams := make([]int, len(videos))
 	for i, s := range videos {
 		streams[i] = s.Index
@@ -83,7 +83,7 @@ func (m *measurement) count(ctx context.Context, demuxer string, size int64, vid
 	if size > wholeSize {
 		most = enoughPackets
 	}
-	tracks, r, err := m.packets(ctx, ffmpeg.Input{Path: m.path, Demuxer: demuxer}, streams, most)
+	tracks, r, err := m.packets(ctx, m.file(), streams, most)
 	if ffmpeg.GaveUp(err) {
 		most = -1 // the file is damaged: what could be read decides, and the chosen track is read again
 	} else if err != nil {
@@ -91,7 +91,7 @@ func (m *measurement) count(ctx context.Context, demuxer string, size int64, vid
 	}
 	m.seen = map[int]seen{}
 	for i, s := range streams {
-		m.seen[s] = seen{track: tracks[i], reading: r, whole: most == 0}
+		m.seen[s] = seen{track: tracks[i], reading: r, zero: m.zero(streams...), whole: most == 0}
 	}
 	return nil
 }

@@ -132,8 +132,8 @@ func (r run) keyframes(ctx context.Context) (best candidate, near bool, err erro
 	}
 	var c ffmpeg.Command
 	for i, share := range keyTimes {
-		in := picture.Source(r.input, r.media)
-		in.Seek, in.Limit = r.at(share), time.Millisecond
+		in := picture.SourceNear(r.input, r.media, r.at(share))
+		in.Limit = time.Millisecond
 		// One frame is decoded of each, which threads would only delay.
 		in.Options = append(in.Options, ffmpeg.Option{Key: "skip_frame", Value: "nokey"},
 			ffmpeg.Option{Key: "noaccurate_seek"}, ffmpeg.Option{Key: "threads", Value: "1"})
@@ -164,7 +164,8 @@ func (r run) keyframes(ctx context.Context) (best candidate, near bool, err erro
 func (r run) exact(ctx context.Context, i int, share float64) (candidate, error) {
 	in := picture.Source(r.input, r.media)
 	if share > 0 {
-		in.Seek, in.Options = r.at(share), append(in.Options, needed(r.media.Video)...)
+		in = picture.SourceNear(r.input, r.media, r.at(share))
+		in.Options = append(in.Options, needed(r.media.Video)...)
 	}
 	file := r.frame("exact", i)
 	err := r.step(ctx, ffmpeg.Command{

@@ -219,11 +219,12 @@ func (r run) decode(ctx context.Context, b board, options []ffmpeg.Option) error
 		Tools: r.worker.tools, Dir: r.job.Dir, Duration: r.media.Duration, Progress: r.job.Progress, To: 0.9,
 		Nice: r.job.Nice(),
 	}
+	cells := frames(r.file("cell-%05d."+frameCodec), "[v]", max(2, len(b.Tiles)),
+		ffmpeg.Option{Key: "r:v", Value: rate}, ffmpeg.Option{Key: "fps_mode", Value: "cfr"})
 	return step.Run(ctx, ffmpeg.Command{
 		Inputs: []ffmpeg.Input{in}, Filter: ffmpeg.Link([]string{picture.Stream(r.media)}, chain, []string{"v"}),
-		Outputs: []ffmpeg.Output{frames(r.file("cell-%05d."+frameCodec), "[v]", max(2, len(b.Tiles)),
-			ffmpeg.Option{Key: "r:v", Value: rate}, ffmpeg.Option{Key: "fps_mode", Value: "cfr"})},
-		Global: []ffmpeg.Option{{Key: "max_error_rate", Value: "1"}},
+		Outputs: append([]ffmpeg.Output{cells}, picture.Beside(r.media, r.media.Video.Start)...),
+		Global:  []ffmpeg.Option{{Key: "max_error_rate", Value: "1"}},
 	})
 }
 

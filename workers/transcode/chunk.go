@@ -86,10 +86,18 @@ func (c chunkRun) command(input string) ffmpeg.Command {
 	}
 	in, global := c.source(input)
 	return ffmpeg.Command{
-		Inputs: []ffmpeg.Input{in}, Filter: ffmpeg.Graph(links...), Outputs: outputs,
+		Inputs: []ffmpeg.Input{in}, Filter: ffmpeg.Graph(links...), Outputs: append(outputs, c.beside(in)...),
 		// What decodes is used; the verify gate judges.
 		Global: append(global, ffmpeg.Option{Key: "max_error_rate", Value: "1"}),
 	}
+}
+
+// beside are the outputs that make time 0 of in that of the video.
+func (c chunkRun) beside(in ffmpeg.Input) []ffmpeg.Output {
+	if in.Seek > 0 {
+		return nil
+	}
+	return picture.Beside(c.job.Media(), c.job.Media().Video.Start)
 }
 
 // source opens the input for the chunk.

@@ -40,7 +40,7 @@ func frames(t *testing.T, source string, m pipeline.Media, p part) map[string][]
 		})
 	}
 	err := (ffmpeg.Tools{}).Run(t.Context(), ffmpeg.Command{
-		Inputs: []ffmpeg.Input{in}, Filter: ffmpeg.Graph(links...), Outputs: outputs,
+		Inputs: []ffmpeg.Input{in}, Filter: ffmpeg.Graph(links...), Outputs: append(outputs, c.beside(in)...),
 		Global: append(global, ffmpeg.Option{Key: "max_error_rate", Value: "1"}), LogLevel: "error",
 	}, ffmpeg.RunOptions{})
 	if err != nil {
@@ -235,13 +235,19 @@ func TestGridOfLatePicture(t *testing.T) {
 	}{
 		{"a.mkv", "matroska", "pcm_s16le", x264, 2}, {"a.mkv", "matroska", "pcm_s16le", x264, 7},
 		{"a.mkv", "matroska", "pcm_s16le", x264, 13},
-		// Times begin with what is decoded of these.
+		// ffmpeg has time 0 where what it decodes begins, of these.
 		{"a.ts", "mpegts", "mp2", x264, 2}, {"a.mpg", "mpeg", "mp2", []string{"-c:v", "mpeg2video", "-bf", "0"}, 2},
 	} {
 		source := workertest.Clip(t, c.name, args(workertest.Tone("20"), []string{"-itsoffset", strconv.Itoa(c.delay), "-f", "lavfi",
-			"-i", "testsrc2=s=128x72:r=25:d=13", "-c:a", c.sound}, c.codec)...)
+			"-i", "testsrc2=s=128x72:r=25:d=13", "-fps_mode", "passthrough", "-c:a", c.sound}, c.codec)...)
 		m := media(128, 72, 25, float64(c.delay+13))
-		m.Container, m.Video.Start, m.Audio = c.container, float64(c.delay), []pipeline.AudioTrack{{Stream: 1, Duration: 20}}
+		probed, err := (ffmpeg.Tools{}).Probe(t.Context(), source, ffmpeg.ProbeOptions{Demuxer: c.container})
+		if err != nil {
+			t.Fatal(err)
+		}
+		film, sound := probed.Videos()[0], probed.Audios()[0]
+		m.Container, m.Video.Stream, m.Video.Start = c.container, film.Index, film.StartTime
+		m.Audio = []pipeline.AudioTrack{{Stream: sound.Index, Start: sound.StartTime, Duration: 20}}
 		m.Video.End, m.Duration = m.Duration, m.Length()
 		all := checkGrid(t, source, m, Params{Ladder: []int{36, 72}})
 		if first := 25 * c.delay; all[first] == all[first+1] || len(slices.Compact(slices.Clone(all[:first+1]))) != 1 {

@@ -40,8 +40,9 @@ func TestCopyOfWhatHasNoIndex(t *testing.T) {
 		path, container string
 		jobs            int // that copy
 	}{
-		"Matroska":  {as("a.mkv"), "matroska", 1},
-		"MPEG-TS":   {as("a.ts"), "mpegts", 1},
+		"Matroska": {as("a.mkv"), "matroska", 1},
+		"MPEG-TS": {workertest.Clip(t, "a.ts", args([]string{"-itsoffset", "0.08", "-i", film}, workertest.Tone("14"),
+			[]string{"-c:v", "copy", "-c:a", "mp2"})...), "mpegts", 1},
 		"FLV":       {as("a.flv"), "flv", 1},
 		"fragments": {as("a.mp4", "-movflags", "frag_keyframe+empty_moov"), "mov", 1},
 	} {

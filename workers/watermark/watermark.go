@@ -105,7 +105,9 @@ func (r run) encode(ctx context.Context, step encode.Step, input string, mark im
 	}
 	track := sound.Track{
 		Tools: r.tools, Dir: r.job.Dir, Source: a, Input: picture.Source(input, r.media),
-		Begin: a.Start - r.media.Origin(), Rate: sampleRate, Channels: 2, End: int64(r.media.Duration * sampleRate),
+		Beside: picture.Beside(r.media, a.Start),
+		Begin:  a.Start - r.media.Origin(),
+		Rate:   sampleRate, Channels: 2, End: int64(r.media.Duration * sampleRate),
 	}
 	_, err := track.Encode(ctx, step, r.command(input, mark, &track))
 	return err
@@ -173,8 +175,9 @@ func (r run) command(input string, mark image.Rectangle, track *sound.Track) ffm
 		out.Options = append(out.Options, encoder...)
 	}
 	return ffmpeg.Command{
-		Inputs: inputs, Filter: ffmpeg.Graph(links...), Outputs: []ffmpeg.Output{out},
-		Global: []ffmpeg.Option{option("max_error_rate", "1")},
+		Inputs: inputs, Filter: ffmpeg.Graph(links...),
+		Outputs: append([]ffmpeg.Output{out}, picture.Beside(r.media, r.media.Video.Start)...),
+		Global:  []ffmpeg.Option{option("max_error_rate", "1")},
 	}
 }
 

@@ -20,6 +20,8 @@ type Input struct {
 	// Trusted adds our own image and raw formats to the demuxer allow list; set it only for files that this
 	// program wrote (frames, a normalised watermark). All other limits stay.
 	Trusted bool
+	// Late looks for the tracks in more of the file than usual: one of them begins late.
+	Late bool
 	// Seek starts reading there (-ss before -i, exact to the frame when decoding). 0: from the start.
 	Seek time.Duration
 	// Limit stops reading after that much input (-t). 0: to the end.

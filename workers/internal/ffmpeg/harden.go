@@ -13,6 +13,10 @@ const (
 	maxPixels       = 8192 * 4320
 	probeSize       = 32 << 20 // bytes read to find the streams
 	analyzeDuration = 15 * time.Second
+
+	// The same for a file of which a track begins late (Input.Late). What is read is kept in memory.
+	lateSize     = 128 << 20
+	lateDuration = 10 * time.Minute
 )
 
 // formatWhitelist holds every demuxer an upload may reach. Playlists (hls, dash, concat), devices and
@@ -64,14 +68,18 @@ func hardenedInput(in Input) []Option {
 	if in.Pipe {
 		protocol = "pipe"
 	}
+	size, duration := probeSize, analyzeDuration
+	if in.Late {
+		size, duration = lateSize, lateDuration
+	}
 	return []Option{
 		{"protocol_whitelist", protocol},
 		{"format_whitelist", formats},
 		{"codec_whitelist", codecWhitelist()},
 		{"max_streams", strconv.Itoa(maxStreams)},
 		{"max_pixels", strconv.Itoa(maxPixels)},
-		{"probesize", strconv.Itoa(probeSize)},
-		{"analyzeduration", strconv.FormatInt(analyzeDuration.Microseconds(), 10)},
+		{"probesize", strconv.Itoa(size)},
+		{"analyzeduration", strconv.FormatInt(duration.Microseconds(), 10)},
 	}
 }
 

@@ -21,6 +21,7 @@ const (
 type ProbeOptions struct {
 	Demuxer      string        // forced container parser, best from Sniff
 	Trusted      bool          // the file was written by us: images are allowed too (see Input.Trusted)
+	Late         bool          // look for the tracks in more of the file (see Input.Late)
 	CountPackets bool          // read the whole file and fill Stream.Packets
 	Timeout      time.Duration // wall time; CPU time gets half of it. Default 30 s (DurationByDecode: 5 min)
 }
@@ -59,7 +60,7 @@ type Stream struct {
 	FieldOrder       string   // "progressive", "tt", "bb", "tb", "bt" or empty
 	RFrameRate       Rational // lowest rate that all timestamps fit
 	AvgFrameRate     Rational // frames divided by duration
-	StartTime        float64  // seconds
+	StartTime        float64  // seconds; that of the container where the stream has none
 	Duration         float64  // seconds, 0 when unknown
 	NbFrames         int64    // as the container claims
 	Packets          int64    // counted, with ProbeOptions.CountPackets only
@@ -148,7 +149,7 @@ func (t Tools) probe(ctx context.Context, path string, o ProbeOptions, args []st
 func (t Tools) ffprobe(
 	ctx context.Context, path string, o ProbeOptions, extra []string, out io.Writer, limit int64,
 ) error {
-	in := Input{Path: path, Demuxer: o.Demuxer, Trusted: o.Trusted}
+	in := Input{Path: path, Demuxer: o.Demuxer, Trusted: o.Trusted, Late: o.Late}
 	if err := in.check(); err != nil {
 		return fmt.Errorf("ffprobe command: %w", err)
 	}

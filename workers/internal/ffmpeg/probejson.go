@@ -116,7 +116,11 @@ func (d probeDoc) result() ProbeResult {
 		r.Format.Duration, r.Format.DurationKnown = dur, true
 	}
 	for _, s := range d.Streams {
-		r.Streams = append(r.Streams, s.stream())
+		one := s.stream()
+		if _, told := s.StartTime.float(); !told {
+			one.StartTime = r.Format.StartTime
+		}
+		r.Streams = append(r.Streams, one)
 	}
 	return r
 }

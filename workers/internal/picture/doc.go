@@ -13,7 +13,7 @@
 //     needs another decoder than ffmpeg's own.
 //  6. H264: the encoder's options by quality.
 //
-// The origin of time is ffmpeg's: the earliest start of the file's streams is 0, for picture and sound
+// The origin of time is the earliest start of the tracks that are used (origin.go): 0, for picture and sound
 // alike. A picture that starts later is preceded by copies of its first frame, a sound by silence (the audio
 // worker), so both keep their distance, to half a frame: a picture begins on the grid (Lead). Both end with
 // the longest of them: the picture with copies of its last frame, the sound with silence.

@@ -85,9 +85,29 @@ func forced(borders []int, group int, r Rate) string {
 // or VP9 track with alpha is given to libvpx, since ffmpeg's own decoders drop the alpha. Reading ends
 // somewhat after everything that the facts speak of: hostile timestamps beyond would fill the disk with
 // copies of a frame. Frames of another size or format are for the filters to take: the graph is built once,
-// unless ffmpeg turns the frames by itself before it, which needs one size.
+// unless ffmpeg turns the frames by itself before it, which needs one size. Times are those of the video,
+// in a command that has the outputs of Beside, too.
 func Source(path string, m pipeline.Media) ffmpeg.Input {
-	in := ffmpeg.Input{Path: path, Demuxer: m.Container, Limit: limit(m)}
+	in := source(path, m)
+	in.Options = append(offset(m), in.Options...)
+	return in
+}
+
+// SourceNear is Source for single frames: reading begins at a time of the video, in whose place ffmpeg has 0.
+func SourceNear(path string, m pipeline.Media, at time.Duration) ffmpeg.Input {
+	in := source(path, m)
+	in.Seek = Position(m, at)
+	return in
+}
+
+// Position is where to seek for a time of the video: ffmpeg counts from the first of all tracks.
+func Position(m pipeline.Media, at time.Duration) time.Duration {
+	return max(0, at+time.Duration(m.Before*float64(time.Second)))
+}
+
+// source has the times that ffmpeg gives it.
+func source(path string, m pipeline.Media) ffmpeg.Input {
+	in := ffmpeg.Input{Path: path, Demuxer: m.Container, Late: m.Late, Limit: limit(m)}
 	if m.Video.Rotation == 0 && !m.Video.Mirrored {
 		in.Options = append(in.Options, option("reinit_filter:"+itoa(m.Video.Stream), "0"))
 	}
@@ -114,7 +134,7 @@ func SourceFrom(path string, m pipeline.Media, start float64) ffmpeg.Input {
 	in := Source(path, m)
 	// Frames between the keyframe and the seek time are kept: the one before a long pause fills it.
 	in.Options = append(in.Options, option("noaccurate_seek", ""))
-	in.Seek = max(0, time.Duration(min(start, m.PictureEnd())*float64(time.Second))-preroll)
+	in.Seek = Position(m, time.Duration(min(start, m.PictureEnd())*float64(time.Second))-preroll)
 	return in
 }
 
@@ -124,8 +144,9 @@ func SourceFrom(path string, m pipeline.Media, start float64) ffmpeg.Input {
 func SourceAt(path string, m pipeline.Media, key float64) ffmpeg.Input {
 	in := Source(path, m)
 	in.Options = append(in.Options, option("noaccurate_seek", ""))
+	const rounded = time.Millisecond // times are, on the way
 	at := max(0, key-(Lead(m)-Delay(m)))
-	in.Seek = time.Duration(at*float64(time.Second)) + time.Millisecond // times are rounded on the way
+	in.Seek = Position(m, time.Duration(at*float64(time.Second))+rounded)
 	return in
 }
 
@@ -159,14 +180,7 @@ func LeadAt(m pipeline.Media, r Rate) float64 {
 }
 
 // Shift is by how many seconds frames that are decoded from Source must be moved to be shown from Lead on.
-// Times begin with the first of all tracks; in MPEG streams, whose times may jump, with the first of those
-// that are decoded, which is the picture alone.
-func Shift(m pipeline.Media) float64 {
-	if m.Container == "mpegts" || m.Container == "mpeg" {
-		return Lead(m)
-	}
-	return Lead(m) - Delay(m)
-}
+func Shift(m pipeline.Media) float64 { return Lead(m) - Delay(m) }
 
 // Seekable reports whether a chunk of m may be decoded by itself: its container has an index that leads to a
 // keyframe, its times are those of the whole wherever reading begins, and nothing of it is missing.

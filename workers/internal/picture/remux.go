@@ -20,7 +20,7 @@ func NeedsRemux(m pipeline.Media, fragmented bool) bool {
 // the first is shown is not.
 func Remux(path string, m pipeline.Media, to string) ffmpeg.Command {
 	return ffmpeg.Command{
-		Inputs: []ffmpeg.Input{{Path: path, Demuxer: m.Container}},
+		Inputs: []ffmpeg.Input{{Path: path, Demuxer: m.Container, Late: m.Late}},
 		Outputs: []ffmpeg.Output{{Path: to, Format: "mp4", Maps: []string{Stream(m)}, Options: []ffmpeg.Option{
 			option("c", "copy"), option("copyinkf", ""),
 		}}},

@@ -20,6 +20,7 @@ type Track struct {
 
 	Input  ffmpeg.Input    // the file; where reading begins and ends is the caller's
 	Global []ffmpeg.Option // that go with it
+	Beside []ffmpeg.Output // that make time 0 of the file that of the timeline (picture.Beside)
 	Place  string          // filters that move frames onto the timeline, where reading does not begin at 0
 
 	Begin float64 // seconds from time 0 to where the track begins; what is unpacked is put there
@@ -43,13 +44,13 @@ func (t Track) command() ffmpeg.Command {
 	return ffmpeg.Command{
 		Inputs: []ffmpeg.Input{t.Input},
 		Filter: ffmpeg.Link([]string{"0:" + strconv.Itoa(t.Source.Stream)}, t.chain(), []string{"s"}),
-		Outputs: []ffmpeg.Output{{
+		Outputs: append([]ffmpeg.Output{{
 			Format: "mov", Maps: []string{"[s]"},
 			Options: []ffmpeg.Option{
 				option("c:a", "pcm_f32le"), option("avoid_negative_ts", "disabled"),
 				option("movflags", "cmaf+frag_discont+frag_every_frame"),
 			},
-		}},
+		}}, t.Beside...),
 		Global: append([]ffmpeg.Option{option("max_error_rate", "1")}, t.Global...),
 	}
 }
