@@ -486,17 +486,14 @@ func TestARunningServerTellsOfALoss(t *testing.T) {
 	n, address := runNode(t, s.config())
 	awaitReady(t, address, http.StatusOK)
 	for _, video := range []string{"vid-0", "vid-1"} {
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodDelete, address+"/v1/videos/"+video, nil)
+		_, err := pipeline.Delete(t.Context(), n.bus, "p", video)
 		check(t, err)
-		answer, err := http.DefaultClient.Do(r)
-		check(t, err)
-		check(t, answer.Body.Close())
+		pipelinetest.Until(t, "all events are gone but those of the deletion", func() bool {
+			history, err := n.bus.History(t.Context(), "p", video)
+			check(t, err)
+			return len(history) == 2
+		})
 	}
-	pipelinetest.Until(t, "the events of deleted videos are gone", func() bool {
-		history, err := n.bus.History(t.Context(), "default", "vid-1")
-		check(t, err)
-		return len(history) == 0
-	})
 	if v, ok := scrape(t, address)["reelmill_log_lost_events"]; !ok || v != 0 {
 		t.Errorf("%v events are said to be lost, %v", v, ok)
 	}

@@ -78,13 +78,14 @@ func (a *Audit) Look(ctx context.Context) (Extent, error) {
 		return a.last, err
 	}
 	e, err := a.look(ctx)
+	settled := true
 	if err == nil && e.Lost.Count() > a.last.Lost.Count() {
-		e, err = a.confirm(ctx, e)
+		e, settled, err = a.confirm(ctx, e)
 	}
 	if err != nil {
 		return Extent{}, err
 	}
-	a.last, a.seen, a.gone = e, true, e.Last-e.Count
+	a.last, a.seen, a.gone = e, settled, e.Last-e.Count
 	return e, nil
 }
 
@@ -104,15 +105,17 @@ func (a *Audit) same(ctx context.Context, s jetstream.StreamState) (bool, error)
 	return true, nil
 }
 
-// confirm looks again, with all that is told, and keeps of what is lost what was lost before.
-func (a *Audit) confirm(ctx context.Context, before Extent) (Extent, error) {
+// confirm looks again, with all that is told, and keeps of what is lost what was lost before. settled is
+// false when there was more, which is for the next look to confirm.
+func (a *Audit) confirm(ctx context.Context, before Extent) (e Extent, settled bool, err error) {
 	if err := wait(ctx, secondLook); err != nil {
-		return Extent{}, err
+		return Extent{}, false, err
 	}
 	a.next, a.told, a.untold = 0, nil, 0
-	e, err := a.look(ctx)
-	e.Lost = e.Lost.Without(e.Lost.Without(before.Lost))
-	return e, err
+	e, err = a.look(ctx)
+	later := e.Lost.Without(before.Lost)
+	e.Lost = e.Lost.Without(later)
+	return e, len(later) == 0, err
 }
 
 // look reads what is gone, and then what is told of it.

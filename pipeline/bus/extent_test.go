@@ -142,6 +142,26 @@ func TestLostEventsAreNoticed(t *testing.T) {
 	}
 }
 
+// What is lost between the two looks of one is noticed by the next.
+func TestALossBetweenLooksIsNoticed(t *testing.T) {
+	b := newBus(t, Config{})
+	appendJobs(t, b, 0, 9)
+	lose(t, b, 3)
+	audit := b.NewAudit()
+	first, err := audit.look(soon(t))
+	must(t, err)
+	lose(t, b, 5)
+	e, settled, err := audit.confirm(soon(t), first)
+	must(t, err)
+	if settled || !slices.Equal(e.Lost, pipeline.Sequences{{First: 3, Last: 3}}) {
+		t.Errorf("lost %v, settled: %t", e.Lost, settled)
+	}
+	audit.last, audit.seen, audit.gone = e, settled, e.Last-e.Count // as Look does
+	if e := look(t, audit); !slices.Equal(e.Lost, pipeline.Sequences{{First: 3, Last: 3}, {First: 5, Last: 5}}) {
+		t.Errorf("lost %v at the next look", e.Lost)
+	}
+}
+
 // Where an earlier version did not tell what it removed, the last such deletion is named.
 func TestDeletionsThatDoNotTellAreNamed(t *testing.T) {
 	b := newBus(t, Config{})
