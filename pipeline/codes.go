@@ -112,7 +112,8 @@ var catalogue = map[Code]CodeEntry{
 		"Look at the attempts' errors in the events of the video; then retry the job."},
 	CodeWebhookRefused: {Input, "The webhook address is refused",
 		"The address is malformed, answers 410 Gone, or leads to a private network.",
-		"Correct the URL, or allow private addresses if they are meant."},
+		"Correct the URL; where private addresses are meant, start servers and workers with " +
+			"--webhook-allow-private."},
 	CodeWebhookFailed: {Transient, "The webhook was not accepted", "The receiver did not answer 2xx.",
 		"Mend the receiver; delivery is tried again for 75 hours."},
 	CodeWorkerPanicked: {Bug, "The worker panicked",

@@ -40,7 +40,7 @@ func (d *checkup) readModel(ctx context.Context) (string, error) {
 	d.node.closers = append(d.node.closers, model.Close)
 	d.model = model
 	place, err := model.Place(ctx)
-	return fmt.Sprintf("%s is sound, and has applied %d events", path, place.Sequence), err
+	return fmt.Sprintf("%s is sound, and is made of the events up to number %d", path, place.Sequence), err
 }
 
 // lookAtLog finds out what the log on a broker has lost, as serve would, and reads all of it; eventLog tells.
@@ -79,7 +79,7 @@ func (d *checkup) eventLog(context.Context) (string, error) {
 	case d.lost != nil:
 		return "", remedied{d.lost, d.lost.remedy()}
 	case d.running:
-		return "the server that runs tells of it, in /readyz; see the address", nil
+		return "the running server tells of it in /readyz; see the address", nil
 	case !d.logRead:
 		return "", remedied{errors.New("it was not read, since the broker was not"), "see the broker, above"}
 	case len(d.unread) > 0:
@@ -88,8 +88,8 @@ func (d *checkup) eventLog(context.Context) (string, error) {
 	case d.extent.Last == 0:
 		return "there is none yet", nil
 	}
-	return fmt.Sprintf("it has %d events, and lacks none that was not removed%s", d.extent.Count,
-		goneText(d.extent)), nil
+	return fmt.Sprintf("it has %d %s, and lacks none that was not removed%s", d.extent.Count,
+		plural(int(d.extent.Count), "event"), goneText(d.extent)), nil
 }
 
 // store puts, reads and deletes an object where serve would.
@@ -232,7 +232,7 @@ func (d *checkup) taken(ctx context.Context, err error) (string, error) {
 	if ok, asked := probe(ctx, url+"/healthz"); asked != nil || !ok {
 		return "", errors.Join(err, asked)
 	}
-	return "the server that runs answers at " + url, notReady(ctx, url)
+	return "the running server answers at " + url, notReady(ctx, url)
 }
 
 // notReady says what /readyz of a server says.

@@ -266,6 +266,9 @@ func TestCompletionKnowsCommandsFlagsAndValues(t *testing.T) {
 		"reelmill videos list --json ": "",
 		"reelmill completion z":        "zsh",
 		"reelmill serve --s3":          "",
+		"reelmill help vi":             "videos",
+		"reelmill help videos w":       "watch why",
+		"reelmill workers show w":      "watermark webhook",
 	} {
 		var out bytes.Buffer
 		if err := complete(&out, model, line); err != nil {
@@ -278,6 +281,32 @@ func TestCompletionKnowsCommandsFlagsAndValues(t *testing.T) {
 	for _, shell := range []string{"bash", "zsh", "fish"} {
 		if said := command(t, "completion", shell); !strings.Contains(said, "reelmill") {
 			t.Errorf("%s: %s", shell, said)
+		}
+	}
+}
+
+// What was typed wrong is named in the words of people, with what to do.
+func TestMistakesAreTold(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	check(t, err)
+	defer taken.Close()
+	address := taken.Addr().String()
+	for _, c := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{nil, exitUsage, "name a command; `reelmill help` lists them"},
+		{[]string{"upload", "/no/film.mp4"}, exitUsage, "/no/film.mp4: no such file or directory"},
+		{[]string{"run", "/no/film.mp4", "--out", "x"}, exitUsage, "/no/film.mp4: no such file or directory"},
+		{
+			[]string{"serve", "--data", t.TempDir(), "--listen", address}, exitFailure,
+			"listen tcp " + address + ": bind: address already in use: stop what has the address, or name another by --listen",
+		},
+	} {
+		err := run(t.Context(), c.args, &bytes.Buffer{}, &bytes.Buffer{})
+		if exitCode(err) != c.code || err.Error() != c.want {
+			t.Errorf("%v: exit code %d, %v, want %s", c.args, exitCode(err), err, c.want)
 		}
 	}
 }

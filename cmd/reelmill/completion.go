@@ -12,7 +12,7 @@ import (
 
 // completionCommand prints what a shell evaluates to complete commands with the Tab key.
 type completionCommand struct {
-	Shell string `arg:"" enum:"bash,zsh,fish" help:"The shell: ${enum}."`
+	Shell string `arg:"" enum:"bash, zsh, fish" help:"The shell: ${enum}."`
 }
 
 // Help is the long help.
@@ -50,7 +50,11 @@ func complete(w io.Writer, model *kong.Application, line string) error {
 	}
 	node, flag := model.Node, (*kong.Flag)(nil)
 	flags := model.Flags
-	for _, word := range words[min(1, len(words)):] {
+	words = words[min(1, len(words)):]
+	if len(words) > 0 && words[0] == "help" { // what follows is a command
+		words = words[1:]
+	}
+	for _, word := range words {
 		if flag != nil {
 			flag = nil // word is its value
 			continue
@@ -109,6 +113,10 @@ func candidates(node *kong.Node, flags []*kong.Flag, flag *kong.Flag, prefix str
 		}
 		for _, arg := range node.Positional {
 			all = append(all, arg.EnumSlice()...)
+			if arg.Name == "type" {
+				names, _ := typeNames() // a worker that cannot be made is told by the command
+				all = append(all, names...)
+			}
 		}
 	}
 	return slices.DeleteFunc(all, func(s string) bool { return !strings.HasPrefix(s, prefix) })

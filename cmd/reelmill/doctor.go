@@ -36,7 +36,7 @@ func (c doctorCommand) Run(ctx context.Context, s streams, set *settings, log *s
 		{"data folder", d.dataFolder, "give the user that runs ReelMill the folder, or name another by --data"},
 		{"disk", d.disk, "free space, or set what uploads leave free by --min-free"},
 		{"read model", d.readModel, "see what it says; `reelmill rebuild` makes it anew from the event log"},
-		{"broker", d.broker, ""},
+		{"broker", d.broker, "give the user that runs ReelMill the data folder, or name another by --data"},
 		{"event log", d.eventLog, ""},
 		{"store", d.store, ""},
 		{"ffmpeg", d.versions, "install ffmpeg and ffprobe 5.1 or later"},
@@ -54,7 +54,7 @@ func (c doctorCommand) Run(ctx context.Context, s streams, set *settings, log *s
 		return err
 	}
 	if d.failures > 0 {
-		return fmt.Errorf("%d checks failed", d.failures)
+		return fmt.Errorf("%d %s failed", d.failures, plural(d.failures, "check"))
 	}
 	return nil
 }

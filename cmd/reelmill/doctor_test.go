@@ -176,7 +176,7 @@ func TestDoctorComparesTheReadModelWithTheLog(t *testing.T) {
 	if code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	wantLine(t, lines, "read model", "ok", "applied 1 event")
+	wantLine(t, lines, "read model", "ok", "is made of the events up to number 1")
 
 	check(t, os.RemoveAll(filepath.Join(data, "broker")))
 	lines, code = examine(t, "--data", data, "--min-free", "1")

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"os/signal"
@@ -48,7 +49,7 @@ func main() {
 // commands is the command line.
 type commands struct {
 	Config   string `help:"YAML file with settings and pipelines." env:"REELMILL_CONFIG" placeholder:"FILE"`
-	LogLevel string `help:"Log what is at least so important: ${enum}." default:"info" enum:"debug,info,warn,error" env:"REELMILL_LOG_LEVEL"`
+	LogLevel string `help:"Log messages of this level and above: ${enum}." default:"info" enum:"debug, info, warn, error" env:"REELMILL_LOG_LEVEL"`
 
 	ShowVersion kong.VersionFlag `name:"version" help:"Print the version."`
 
@@ -115,9 +116,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if err := kong.Resolvers(settings).Apply(parser); err != nil {
 		return err
 	}
+	if len(args) == 0 {
+		return usageError{errors.New("name a command; `reelmill help` lists them")}
+	}
 	parsed, err := parser.Parse(args)
 	if err != nil {
-		return usageError{err}
+		return usageError{plain(err)}
 	}
 	parsed.BindTo(ctx, (*context.Context)(nil))
 	parsed.Bind(streams{stdout, stderr}, settings, newLogger(stderr, c.LogLevel))
@@ -130,6 +134,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		return fmt.Errorf("%w: %w", errInterrupted, err)
 	case errors.As(err, &none):
 		return none
+	}
+	return err
+}
+
+// plain is an error of the command line without the name of an argument before that of the file it is about.
+func plain(err error) error {
+	if file, ok := errors.AsType[*fs.PathError](err); ok {
+		return fmt.Errorf("%s: %w", file.Path, file.Err)
 	}
 	return err
 }

@@ -37,7 +37,7 @@ func (f serverFlags) client() *client.Client {
 
 // pageFlags are the flags of every list that may be long.
 type pageFlags struct {
-	Limit  int    `help:"List so many at most, 1 to 200." default:"50"`
+	Limit  int    `help:"List at most this many, 1 to 200." default:"50"`
 	Cursor string `help:"Go on where the list before ended, which printed this cursor."`
 }
 
@@ -173,7 +173,7 @@ func (c deadList) Run(ctx context.Context, s streams) error {
 	defer c.more(s, next)
 	return c.print(s, letters, func(w io.Writer) {
 		if len(letters) == 0 {
-			fmt.Fprintln(w, "there are no dead letters")
+			fmt.Fprintln(w, "There are no dead letters.")
 			return
 		}
 		fmt.Fprintln(w, "ID\tJOB\tCLASS\tCODE\tATTEMPTS\tWHEN\tDETAIL")
@@ -215,7 +215,7 @@ type deadRedrive struct {
 
 // Run has the jobs of dead letters tried again.
 func (c deadRedrive) Run(ctx context.Context, s streams) error {
-	return c.each(ctx, c.IDs, c.All, func(id string) error {
+	return c.each(ctx, s, c.IDs, c.All, func(id string) error {
 		job, err := c.client().Redrive(ctx, id)
 		if err != nil {
 			return fmt.Errorf("redrive %s: %w", id, err)
@@ -232,7 +232,7 @@ type deadDiscard struct {
 
 // Run forgets dead letters.
 func (c deadDiscard) Run(ctx context.Context, s streams) error {
-	return c.each(ctx, c.IDs, c.All, func(id string) error {
+	return c.each(ctx, s, c.IDs, c.All, func(id string) error {
 		if err := c.client().Discard(ctx, id); err != nil {
 			return fmt.Errorf("discard %s: %w", id, err)
 		}
@@ -241,8 +241,9 @@ func (c deadDiscard) Run(ctx context.Context, s streams) error {
 	})
 }
 
-// each does something for the dead letters named, or for all.
-func (f serverFlags) each(ctx context.Context, ids []string, all bool, do func(id string) error) error {
+// each does something for the dead letters named, or for all, and says so to people when there are none.
+func (f serverFlags) each(ctx context.Context, s streams, ids []string, all bool, do func(id string) error,
+) error {
 	if all == (len(ids) > 0) {
 		return usageError{fmt.Errorf("name dead letters, or say --all")}
 	}
@@ -252,6 +253,9 @@ func (f serverFlags) each(ctx context.Context, ids []string, all bool, do func(i
 				return err
 			}
 			ids = append(ids, d.ID)
+		}
+		if len(ids) == 0 {
+			fmt.Fprintln(s.err, "There are no dead letters.")
 		}
 	}
 	for _, id := range ids {
@@ -265,8 +269,8 @@ func (f serverFlags) each(ctx context.Context, ids []string, all bool, do func(i
 // statsCommand prints what happened in a range of time.
 type statsCommand struct {
 	serverFlags
-	Last   time.Duration `help:"Look back so far." default:"1h"`
-	Window string        `help:"Length of a window: ${enum}." enum:"1m,5m" default:"5m"`
+	Last   time.Duration `help:"Look back over this time." default:"1h"`
+	Window string        `help:"Length of a window: ${enum}." enum:"1m, 5m" default:"5m"`
 }
 
 // Run prints a line for each window in which something happened, and the whole.

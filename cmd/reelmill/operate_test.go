@@ -239,6 +239,11 @@ func TestDeadLetters(t *testing.T) {
 	if said := on("dead", "list"); !strings.Contains(said, "no dead letters") {
 		t.Errorf("list says %s", said)
 	}
+	var errs bytes.Buffer
+	err = run(t.Context(), []string{"dead", "redrive", "--all", "--server", p.url}, &bytes.Buffer{}, &errs)
+	if err != nil || errs.String() != "There are no dead letters.\n" {
+		t.Errorf("redrive of none says %s, %v", &errs, err)
+	}
 	on("jobs", "retry", view.ID+"/"+second.Job)
 	if said := on("stats", "--last", "10m"); !strings.Contains(said, "job_timeout") {
 		t.Errorf("stats says %s", said)

@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -55,14 +56,14 @@ var helpTexts = kong.Vars{
 	"min_free_help":    "Free disk space that uploads leave. Default: a tenth of the disk, 2 to 20 GiB.",
 	"slots_help":       "Jobs at once by worker type, as transcode=2;audio=1. Default: half the cores each.",
 	"threads_help":     "Threads of each encoder, 1 to 64. 0: what suits most machines, which is 2.",
-	"webhook_url_help": "Where the end of every video is told that names no webhook of its own.",
+	"webhook_url_help": "Webhook that is told how each video ended, unless its upload names another.",
 	"webhook_secret_help": "Signing secret, whsec_ and base64; give it by environment or file. " +
 		"Default: made once and kept below --data.",
 	"webhook_private_help": "Let webhooks of uploads lead to private addresses.",
 	"public_help":          "Listen beyond loopback although there is no authentication yet.",
 	"watermark_help":       "An image FILE, or text:WORDS, for a watermarked copy.",
 	"wait_help":            "Wait until each video is playable or ready.",
-	"video_states":         "any,queued,inspecting,processing,ready,errored,rejected,canceled",
+	"video_states":         "any, queued, inspecting, processing, ready, errored, rejected, canceled",
 }
 
 // serveCommand runs everything in one process.
@@ -93,6 +94,9 @@ func (c serveCommand) Run(ctx context.Context, s streams, set *settings, log *sl
 		return err
 	}
 	listener, url, err := listen(ctx, c.Listen)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%w: stop what has the address, or name another by --listen", err)
+	}
 	if err != nil {
 		return err
 	}
@@ -219,7 +223,6 @@ func probe(ctx context.Context, url string) (bool, error) {
 func listen(ctx context.Context, address string) (net.Listener, string, error) {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {
-		err = fmt.Errorf("listen: %w", err)
 		if _, ok := errors.AsType[*net.AddrError](err); ok {
 			err = usageError{fmt.Errorf("%w; write an address and a port, such as 127.0.0.1:8080", err)}
 		}

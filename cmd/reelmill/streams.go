@@ -108,10 +108,10 @@ func printStreams(out io.Writer, all []bus.Live) error {
 		case l.Consumer == "":
 			limit := "none"
 			if l.MaxBytes > 0 {
-				limit = fmt.Sprint(l.MaxBytes)
+				limit = humanSize(l.MaxBytes)
 			}
-			fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%s\t%d\t%d\n",
-				l.Stream, l.Replicas, l.Messages, l.Bytes, limit, l.First, l.Last)
+			fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%s\t%d\t%d\n",
+				l.Stream, l.Replicas, l.Messages, humanSize(int64(l.Bytes)), limit, l.First, l.Last)
 		}
 	}
 	return w.Flush()

@@ -36,7 +36,7 @@ func TestStreamsApply(t *testing.T) {
 		t.Errorf("apply printed %q, and the log has %d", printed, logSize(t, data))
 	}
 	printed = runText(t, "streams", "show", "--data", data)
-	if !strings.Contains(printed, "nothing differs") || !strings.Contains(printed, "9663676416") {
+	if !strings.Contains(printed, "nothing differs") || !strings.Contains(printed, "  9 GiB  ") {
 		t.Errorf("show printed %q", printed)
 	}
 }

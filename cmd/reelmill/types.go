@@ -22,17 +22,25 @@ type typesList struct{ output }
 
 // Run lists the worker types.
 func (c typesList) Run(s streams) error {
-	registry, err := all.New(all.Config{})
+	names, err := typeNames()
 	if err != nil {
 		return err
+	}
+	return c.print(s, names, func(w io.Writer) {
+		fmt.Fprintln(w, strings.Join(names, "\n"))
+	})
+}
+
+func typeNames() ([]string, error) {
+	registry, err := all.New(all.Config{})
+	if err != nil {
+		return nil, err
 	}
 	names := []string{}
 	for _, t := range registry.Types() {
 		names = append(names, t.Name)
 	}
-	return c.print(s, names, func(w io.Writer) {
-		fmt.Fprintln(w, strings.Join(names, "\n"))
-	})
+	return names, nil
 }
 
 type typesShow struct {

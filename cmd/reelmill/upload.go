@@ -22,19 +22,19 @@ type uploadCommand struct {
 	serverFlags
 	wishes
 	Wait     string        `help:"${wait_help}" enum:"no,playable,ready" default:"no" placeholder:"playable|ready"`
-	Timeout  time.Duration `help:"Wait so long for one video; it goes on after that." default:"6h"`
-	Parallel int           `help:"Send so many files side by side, 1 to 16." default:"3"`
+	Timeout  time.Duration `help:"Wait at most this long for one video; it goes on after that." default:"6h"`
+	Parallel int           `help:"Send this many files side by side, 1 to 16." default:"3"`
 	Timeline bool          `help:"Print the events of each video that was waited for."`
 }
 
 // wishes are what an upload may ask for.
 type wishes struct {
-	Pipeline    string            `help:"Name of the pipeline. Default: the server's." placeholder:"NAME"`
-	Priority    string            `help:"What goes first: ${enum}." enum:"high,normal,bulk" default:"normal"`
+	Pipeline    string            `help:"Name of the pipeline. Default: the one named default." placeholder:"NAME"`
+	Priority    string            `help:"How urgent the video is: ${enum}." enum:"high, normal, bulk" default:"normal"`
 	Watermark   string            `help:"${watermark_help}" placeholder:"FILE|text:WORDS"`
 	Metadata    map[string]string `help:"Your own data, returned with the video: key=value;key=value."`
 	Passthrough string            `help:"Your own text, returned with the video and in webhooks." placeholder:"TEXT"`
-	WebhookURL  webURL            `help:"Where the end of this video is told." placeholder:"URL"`
+	WebhookURL  webURL            `help:"Webhook that is told how this video ended." placeholder:"URL"`
 }
 
 // upload returns the upload of a file with these wishes.

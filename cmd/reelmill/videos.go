@@ -214,7 +214,7 @@ func humanSeconds(seconds float64) string {
 type videosWatch struct {
 	serverFlags
 	videoArg
-	Until   string        `help:"End when the video is ${enum}." enum:"playable,ready" default:"ready"`
+	Until   string        `help:"End when the video is in this state: ${enum}." enum:"playable, ready" default:"ready"`
 	Timeout time.Duration `help:"Stop watching after this time; the video goes on." default:"6h"`
 }
 

@@ -19,7 +19,7 @@ type workFlags struct {
 	Slots   map[string]int `help:"${slots_help}" env:"REELMILL_SLOTS"`
 	Threads threads        `help:"${threads_help}" default:"0" env:"REELMILL_THREADS"`
 
-	WebhookURL          webURL `help:"${webhook_url_help}" env:"REELMILL_WEBHOOK_URL"`
+	WebhookURL          webURL `help:"${webhook_url_help}" env:"REELMILL_WEBHOOK_URL" placeholder:"URL"`
 	WebhookSecret       string `help:"${webhook_secret_help}" env:"REELMILL_WEBHOOK_SECRET"`
 	WebhookAllowPrivate bool   `help:"${webhook_private_help}" env:"REELMILL_WEBHOOK_ALLOW_PRIVATE"`
 	MetricsListen       string `help:"${metrics_help}" env:"REELMILL_METRICS_LISTEN" placeholder:"ADDRESS"`
