@@ -49,10 +49,14 @@ func (d *checkup) lookAtLog(ctx context.Context, b *broker) error {
 	if err == nil {
 		err = d.readLog(ctx, log)
 	}
-	if d.logRead = err == nil; err != nil {
-		err = remedied{err, "see that the NATS servers run, and are one cluster"}
+	d.logRead = err == nil
+	switch {
+	case err == nil:
+		return nil
+	case d.node.nats == "":
+		return remedied{err, "restore the log (" + d.node.logPlace() + ") from a backup if this stays so"}
 	}
-	return err
+	return remedied{err, "see that the NATS servers run, and are one cluster"}
 }
 
 func (d *checkup) readLog(ctx context.Context, log *bus.Bus) (err error) {
