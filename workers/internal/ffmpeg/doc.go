@@ -7,8 +7,8 @@
 //     filter graph from escaped values. Command.Args turns all of it into argv through ffmpeg-go, used as
 //     an argv builder and never to run anything.
 //  2. Hardening: every input gets the demuxer, decoder and protocol allow lists and the size limits of
-//     security.md, a "file:" prefix, and every output loses metadata and chapters. No caller can leave
-//     them out, and the options that would weaken them are refused.
+//     security.md, a "file:" prefix unless it is a pipe from this process, and every output loses metadata
+//     and chapters. No caller can leave them out, and the options that would weaken them are refused.
 //  3. Processes: Tools.Run starts ffmpeg in a process group of its own, with an empty environment, reads
 //     progress from a pipe of its own (fd 3), keeps a bounded, cleaned stderr tail, kills the whole group
 //     on cancel or stall, and waits. When Run returns, its process and goroutines are gone. ffmpeg also

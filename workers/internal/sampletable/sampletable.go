@@ -8,7 +8,8 @@
 //     NAL units of H.264 and HEVC in the file itself.
 //  3. File.Edits judges an edit list against the times of the samples.
 //  4. File.Frames finds the frames of a sound track of AAC-LC, and File.Pictures the groups of a picture
-//     track of H.264, for whom wants to take them as they are.
+//     track of H.264, for whom wants to take them as they are. File.Times tells when samples are shown.
+//  5. FindProtected names the tracks that are encrypted.
 //
 // The file is untrusted: what is read and how long it takes is bounded, each size is checked before it is
 // used, and a panic of mp4ff is an error. An error means "not known", never that the file is bad: ffmpeg
