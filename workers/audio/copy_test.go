@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"math"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -115,6 +116,31 @@ func TestDamagedPart(t *testing.T) {
 	for _, file := range []string{out.joined(t, "audio-und"), filepath.Join(out.root, "audio.m4a")} {
 		samples := samplesOf(t, file)
 		if at := click(samples); math.Abs(at-5) > 0.005 || math.Abs(float64(len(samples))/48000-8) > 0.05 {
+			t.Errorf("%s: click at %.3f of %.3f s", filepath.Base(file), at, float64(len(samples))/48000)
+		}
+	}
+}
+
+// TestDamagedMiddle: frames that do not decode are found wherever they lie, also between the first and the last
+// segment. What is published decodes, is as long as the source, and has the rest at its time.
+func TestDamagedMiddle(t *testing.T) {
+	source := workertest.Clip(t, "a.mp4", slices.Concat(workertest.Pattern("64x64", "10", "20"),
+		[]string{"-f", "lavfi", "-i", "aevalsrc=if(between(t\\,15\\,15.02)\\,0.9\\,0.01*sin(900*t)):s=48000:d=20"},
+		x264, []string{"-c:a", "aac", "-ar", "48000", "-ac", "2"})...)
+	spoil(t, source, 8, 10)
+	out := render(t, standard, source, soundMP4(20))
+	facts := out.results["audio-0"].Facts
+	if reason, _ := facts["reason"].(string); facts["copied"] != false || reason == "" {
+		t.Errorf("facts %v", facts)
+	}
+	joined := out.joined(t, "audio-und")
+	for _, file := range []string{joined, filepath.Join(out.root, "audio.m4a")} {
+		decode := exec.CommandContext(t.Context(), "ffmpeg", "-v", "error", "-i", file, "-f", "null", "-")
+		if said, err := decode.CombinedOutput(); err != nil || len(said) > 0 {
+			t.Errorf("%s: %v %s", filepath.Base(file), err, said)
+		}
+		samples := samplesOf(t, file)
+		if at := click(samples); math.Abs(at-15) > 0.005 || math.Abs(float64(len(samples))/48000-20) > 0.05 {
 			t.Errorf("%s: click at %.3f of %.3f s", filepath.Base(file), at, float64(len(samples))/48000)
 		}
 	}

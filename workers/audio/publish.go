@@ -110,12 +110,14 @@ func (r run) publishVerified(ctx context.Context, m made) (pipeline.Result, erro
 // length is how long the whole track is.
 func (r run) length() float64 { return length(r.media, r.source()) }
 
-// expect is what the whole track must be.
+// expect is what the whole track must be. All of it is decoded: what is copied of a damaged file may be
+// damaged anywhere, and sound takes little to decode.
 func (r run) expect() ffmpeg.Expect {
 	m := r.media
 	m.Duration = r.length()
 	e := encode.Expect(m)
 	e.AudioCodec, e.HasAudio, e.HasVideo = "aac", ffmpeg.Present, ffmpeg.Absent
+	e.FullDecode = true
 	return e
 }
 

@@ -30,8 +30,8 @@ type Expect struct {
 	VideoCodec, AudioCodec string   // ffprobe names, such as "h264" and "aac", of every such stream
 	HasVideo, HasAudio     Presence // attached pictures are no video
 	FullDecode             bool     // decode everything, not only head and tail
-	// Scratch is an existing directory for joined segments (VerifyHLS), about twice the largest segment. They
-	// are removed again. Default: the system's temporary directory.
+	// Scratch is an existing directory for joined segments (VerifyHLS): about twice the largest segment, or all
+	// of them for FullDecode. They are removed again. Default: the system's temporary directory.
 	Scratch string
 	// Root is the directory that a playlist's files must stay in. Default: the playlist's own.
 	Root string
