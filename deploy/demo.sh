@@ -30,7 +30,7 @@ finish() {
     trap - EXIT
     trap '' INT TERM # the clean-up is short, and is not left half done
     stop
-    if [ "$status" -ne 0 ] && [ "$status" -ne 130 ] && [ -s "$work/serve.log" ]; then
+    if [ "$status" -ne 0 ] && [ "$status" -ne 130 ] && [ "$status" -ne 143 ] && [ -s "$work/serve.log" ]; then
         say 'the demo failed; the end of the log of the server:'
         tail -n 30 "$work/serve.log" >&2
     fi
