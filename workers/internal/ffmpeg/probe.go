@@ -73,7 +73,8 @@ type Stream struct {
 	// from hostile files, in [0,360). ffprobe's "rotation" counts the other way: a phone held upright says -90
 	// there and 90 here. ffmpeg turns the picture itself on decoding (autorotate).
 	Rotation int
-	// RotationBad marks a display matrix without a finite rotation. Rotation is 0 then.
+	// RotationBad marks a display matrix without a finite rotation. Rotation is 0 then. A matrix of zeros turns
+	// nothing and is not bad.
 	RotationBad bool
 	// Mirrored marks a display matrix that also flips: Rotation then holds for the flipped picture.
 	Mirrored bool

@@ -149,6 +149,28 @@ func TestProbeLimits(t *testing.T) {
 	}
 }
 
+// TestProbeZeroMatrix: a display matrix of all zeros, as some muxers leave it, turns nothing.
+func TestProbeZeroMatrix(t *testing.T) {
+	path := video(t, "plain.mp4", 1)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := bytes.Index(data, []byte("tkhd")) + 4 + 40 // ISO/IEC 14496-12, 8.3.2, version 0
+	clear(data[at : at+36])
+	zeroed := filepath.Join(t.TempDir(), "zeroed.mp4")
+	if err := os.WriteFile(zeroed, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got := probe(t, zeroed, ProbeOptions{}).Videos()[0]
+	if got.RotationBad || got.Mirrored || got.Rotation != 0 {
+		t.Errorf("%+v", got)
+	}
+	if !bytes.Equal(frameHash(t, "-i", zeroed), frameHash(t, "-i", path)) {
+		t.Error("ffmpeg shows it otherwise")
+	}
+}
+
 func TestParseProbeHostile(t *testing.T) {
 	r, err := parseProbe([]byte(`{"streams":[{"index":0,"codec_type":"video","codec_name":"h\u001b[31m264\n\ud800",
 		"width":"x","height":99999999999999999999,"sample_aspect_ratio":"1:0","r_frame_rate":"1/-3","start_time":"nan",
@@ -192,7 +214,7 @@ func TestMirrored(t *testing.T) {
 		"\n00000000:            0       65536           0\n00000001:       -65536           0           0\n": false,
 		"garbage": false, "0: 1\n1: 2": false, "0: a b\n1: c d": false,
 	} {
-		if got := mirrored(matrix); got != want {
+		if got := corner(matrix).mirrors(); got != want {
 			t.Errorf("%q: %v", matrix, got)
 		}
 	}

@@ -147,8 +147,10 @@ func (s probeStream) stream() Stream {
 	}
 	for _, d := range s.SideData {
 		if d.Type == "Display Matrix" {
-			out.Rotation, out.RotationBad = clockwise(d.Rotation)
-			out.Mirrored = mirrored(d.Matrix)
+			if m := corner(d.Matrix); m == nil || *m != (matrix{}) {
+				out.Rotation, out.RotationBad = clockwise(d.Rotation)
+				out.Mirrored = m.mirrors()
+			}
 		}
 	}
 	return out
@@ -164,29 +166,38 @@ func clockwise(angle text) (degrees int, bad bool) {
 	return ((-int(math.Round(a)))%360 + 360) % 360, false
 }
 
-// mirrored reads the upper left 2x2 of a display matrix as ffprobe prints it, row by row ("00000000: a b u").
-// A negative determinant means a flip; unreadable text means none.
-func mirrored(matrix string) bool {
-	var m [][]float64
-	for line := range strings.Lines(matrix) {
-		_, row, ok := strings.Cut(line, ":")
+// matrix is the upper left 2x2 of a display matrix, row by row. All zeros turn nothing: players show such a
+// picture as it is.
+type matrix [4]float64
+
+// mirrors reports a negative determinant, which means a flip; what is unreadable means none.
+func (m *matrix) mirrors() bool { return m != nil && m[0]*m[3]-m[1]*m[2] < 0 }
+
+// corner reads a display matrix as ffprobe prints it, row by row ("00000000: a b u"); nil when unreadable.
+func corner(printed string) *matrix {
+	var m matrix
+	row := 0
+	for line := range strings.Lines(printed) {
+		_, text, ok := strings.Cut(line, ":")
 		if !ok {
 			continue
 		}
-		var nums []float64
-		for _, w := range strings.Fields(row) {
-			f, err := strconv.ParseFloat(w, 64)
-			if err != nil {
-				return false
-			}
-			nums = append(nums, f)
+		nums := strings.Fields(text)
+		if len(nums) < 2 {
+			return nil
 		}
-		m = append(m, nums)
+		for i := range 2 {
+			f, err := strconv.ParseFloat(nums[i], 64)
+			if err != nil {
+				return nil
+			}
+			m[2*row+i] = f
+		}
+		if row++; row == 2 {
+			return &m
+		}
 	}
-	if len(m) < 2 || len(m[0]) < 2 || len(m[1]) < 2 {
-		return false
-	}
-	return m[0][0]*m[1][1]-m[0][1]*m[1][0] < 0
+	return nil
 }
 
 // Rational is a fraction as ffmpeg writes it. 0/1 stands for unknown; Den is never 0.
