@@ -6,7 +6,7 @@ import (
 )
 
 // SniffLen is how many bytes from the start of a file Sniff can make use of.
-const SniffLen = 4 << 10
+const SniffLen = 16 << 10
 
 // asfGUID opens every ASF file: the header object's GUID. Source: ASF specification, 3.1.
 var asfGUID = []byte("\x30\x26\xB2\x75\x8E\x66\xCF\x11\xA6\xD9\x00\xAA\x00\x62\xCE\x6C")
@@ -93,7 +93,8 @@ func isRIFF(form string) func([]byte) bool {
 
 // isMPEGTS wants five sync bytes in a row, at a distance of 188 (plain), 192 (M2TS, a timecode before each
 // packet) or 204 (with error correction). A shorter file must hold what fits, at least two. A recording that
-// was cut begins within a packet: then all packets must begin with the sync byte, ten at least.
+// was cut begins within a packet: then all packets must begin with the sync byte, ten at least. Behind
+// something else, which players skip, twenty plausible packets in a row are wanted.
 func isMPEGTS(h []byte) bool {
 	for _, step := range []int{188, 192, 204} {
 		for start := 1; start < step && start+9*step < len(h); start++ {
@@ -109,6 +110,23 @@ func isMPEGTS(h []byte) bool {
 		}
 		if n == 5 || n >= 2 && layout.start+n*layout.step >= len(h) {
 			return true
+		}
+	}
+	return resynced(h)
+}
+
+// resynced finds packets of a transport stream behind other bytes. A packet has an adaptation field, a
+// payload or both. Source: ISO/IEC 13818-1, 2.4.3.3.
+func resynced(h []byte) bool {
+	for start := range h {
+		for _, step := range []int{188, 192, 204} {
+			n := 0
+			for at := start; at+3 < len(h) && n < 20 && h[at] == 0x47 && h[at+3]&0x30 != 0; at += step {
+				n++
+			}
+			if n == 20 {
+				return true
+			}
 		}
 	}
 	return false

@@ -66,6 +66,22 @@ func TestSniffCut(t *testing.T) {
 	}
 }
 
+// TestSniffGarbageFirst: a transport stream is found behind a few kilobytes of something else, as by players.
+func TestSniffGarbageFirst(t *testing.T) {
+	packet := append([]byte{0x47, 0x01, 0x00, 0x10}, make([]byte, 184)...)
+	for _, garbage := range []int{189, 3000, 12000} {
+		head := append(bytes.Repeat([]byte{0xa5}, garbage), bytes.Repeat(packet, 100)...)
+		if got, known := Sniff(head); got != "mpegts" || !known {
+			t.Errorf("%d bytes: %q %v", garbage, got, known)
+		}
+		head[garbage+3] = 0 // neither field nor payload
+		head = head[:garbage+20*188]
+		if got, _ := Sniff(head); got != "" {
+			t.Errorf("%d bytes, and 19 packets: %q", garbage, got)
+		}
+	}
+}
+
 // TestSniffFirstBox: an MP4 may begin with a box of somebody's own, of a size that one may have.
 func TestSniffFirstBox(t *testing.T) {
 	for head, want := range map[string]string{
