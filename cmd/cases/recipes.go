@@ -150,6 +150,10 @@ func timeRecipes() []recipe {
 		{file: "m_ts_longer.ts", args: small(3) + tone(440, 6) + x264 + " -c:a aac"},
 		{file: "m_ts_cut.ts", from: []string{"m_ts_longer.ts"}, build: withoutStart},
 		{file: "m_whole.mp4", args: small(10) + tone(440, 10) + " -c:v mpeg4 -g 5 -c:a aac -movflags +faststart"},
+		{file: "m_ts_behind.ts", from: []string{"m_ts_longer.ts"}, build: behindGarbage},
+		{file: "m_garbage_whole.mp4", args: small(20) + tone(440, 20) + " -c:v mpeg4 -c:a aac -movflags " +
+			"+faststart"},
+		{file: "m_garbage.mp4", from: []string{"m_garbage_whole.mp4"}, build: garbageWithin},
 		{file: "m_zero_end.mp4", from: []string{"m_whole.mp4"}, build: neverWritten},
 		{file: "m_slow.webm", args: pictures("320x180", "1/3", 9) + vp8},
 		{file: "m_late_picture.mkv", args: " -itsoffset 2" + small(4) + tone(440, 6) + " -map 0 -map 1" + x264 +
@@ -232,6 +236,26 @@ func neverWritten(inputs [][]byte) ([]byte, error) {
 
 // withoutStart leaves out the first 100 bytes, which are of a table that comes again.
 func withoutStart(inputs [][]byte) ([]byte, error) { return inputs[0][100:], nil }
+
+// behindGarbage puts bytes before a file that are of no container.
+func behindGarbage(inputs [][]byte) ([]byte, error) { return append(garbage(3000), inputs[0]...), nil }
+
+// garbageWithin overwrites a tenth of a file, in its middle.
+func garbageWithin(inputs [][]byte) ([]byte, error) {
+	b := bytes.Clone(inputs[0])
+	copy(b[len(b)*9/20:], garbage(len(b)/10))
+	return b, nil
+}
+
+// garbage is n bytes that mean nothing, the same ones each time.
+func garbage(n int) []byte {
+	b, state := make([]byte, n), uint32(1)
+	for i := range b {
+		state = state*1664525 + 1013904223
+		b[i] = byte(state >> 24)
+	}
+	return b
+}
 
 // scrambledSound marks the second track of a transport stream as scrambled.
 func scrambledSound(inputs [][]byte) ([]byte, error) {

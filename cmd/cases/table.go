@@ -228,6 +228,13 @@ func endCases() []testCase {
 				"sound goes on for 3 s",
 			right: "ready; 6 s", want: want{length: 6, aspect: wide, sounds: 1, heard: 6}, check: one440,
 		}, {
+			id: "m_ts_behind", file: "m_ts_behind.ts", what: "a transport stream behind 3,000 bytes of garbage",
+			right: "ready; 6 s", want: want{length: 6, aspect: wide, sounds: 1, heard: 6}, check: one440,
+		}, {
+			id: "m_garbage", file: "m_garbage.mp4", what: "an MP4 of MPEG-4 and AAC whose middle tenth is garbage",
+			right: "ready; 20 s, and all sound decodes", want: want{length: 20, aspect: wide, sounds: 1},
+			check: one440,
+		}, {
 			id: "m_zero_end", file: "m_zero_end.mp4", what: "an MP4 whose last two fifths were never written, and " +
 				"are zeros",
 			right: "ready; what there is of 10 s", want: want{length: 5.5, slack: 1, aspect: wide, sounds: 1},
