@@ -41,8 +41,9 @@ func (c *Coordinator) playable(ctx context.Context, v *Video) error {
 	if !ok {
 		return nil
 	}
+	data.Notify = v.Upload.Webhook != nil
 	e, err := c.append(ctx, v, VideoPlayable, PlayableSubject(v.Project, v.ID), cause, data, 0)
-	v.Playable = e
+	v.Playable, v.Opened = e, data
 	return err
 }
 
@@ -99,6 +100,8 @@ func (f JobFold) output(kind OutputKind) (Output, bool) {
 type Playable struct {
 	Path string `json:"path"` // of the manifest, below the video
 	Job  string `json:"job"`  // that made the picture, or the manifest
+	// Notify says that a webhook is owed. Events of versions that told of the end alone have none.
+	Notify bool `json:"notify,omitempty"`
 }
 
 // outcome judges a settled video: errored by its first required job that is not completed, else ready, with a

@@ -51,6 +51,8 @@ func (c *Coordinator) stop(ctx context.Context, v *Video) error {
 type openJob struct {
 	Job
 	last Event
+	// cause is the event that a notify job tells of; zero for the others.
+	cause Event
 }
 
 // openJobs returns the jobs that may run or be about to: those that have an event and no end, and those that
@@ -58,24 +60,31 @@ type openJob struct {
 func (v *Video) openJobs() []openJob {
 	var open []openJob
 	if !v.Inspect.State.Terminal() {
-		open = append(open, openJob{v.inspectJob(), v.Inspect.Last})
+		open = append(open, openJob{Job: v.inspectJob(), last: v.Inspect.Last})
 	}
 	for _, j := range v.Plan {
 		f := v.Jobs[j.Name]
 		if !f.State.Terminal() && (f.Last.Sequence != 0 || v.completed(j.After)) {
-			open = append(open, openJob{j, f.Last})
+			open = append(open, openJob{Job: j, last: f.Last})
 		}
 	}
 	return open
 }
 
-// openNotify returns the notify job when it may run or be about to. public is Coordinator.PublicURL.
+// openNotify returns the notify jobs that may run or be about to. public is Coordinator.PublicURL.
 func (v *Video) openNotify(public string) ([]openJob, error) {
-	if v.Finished.Sequence == 0 || v.Upload.Webhook == nil || v.Notify.State.Terminal() {
-		return nil, nil
+	var open []openJob
+	for _, n := range v.news() {
+		if n.fold.State.Terminal() {
+			continue
+		}
+		j, err := v.notification(n, public)
+		if err != nil {
+			return nil, err
+		}
+		open = append(open, openJob{Job: j, last: n.fold.Last, cause: n.event})
 	}
-	j, err := v.notification(public)
-	return []openJob{{j, v.Notify.Last}}, err
+	return open, nil
 }
 
 // cancelJobs ends jobs because of cause, then takes their tasks back and deletes what they had stored.

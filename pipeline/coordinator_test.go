@@ -51,8 +51,9 @@ func TestStoryToReady(t *testing.T) {
 	if end := w.finish(); end.State != pipeline.VideoStateReady || len(end.Warnings) != 0 || !end.Notify {
 		t.Fatalf("end %+v", end)
 	}
-	w.want("notify")
+	w.want("notify", "notify-playable")
 	w.run("notify", pipeline.Result{})
+	w.run("notify-playable", pipeline.Result{})
 	w.want()
 	mustBeValid(t, w.log.events...)
 	for _, e := range w.log.events {
@@ -507,7 +508,8 @@ func TestOpeners(t *testing.T) {
 	w.run("c", manifest("master.m3u8"))
 	found := w.log.of(pipeline.VideoPlayable)
 	var data pipeline.Playable
-	if len(found) != 1 || found[0].Decode(&data) != nil || data != (pipeline.Playable{Path: "master.m3u8", Job: "a-first"}) {
+	if len(found) != 1 || found[0].Decode(&data) != nil ||
+		data != (pipeline.Playable{Path: "master.m3u8", Job: "a-first", Notify: true}) {
 		t.Fatalf("playable %d times, %+v", len(found), data)
 	}
 

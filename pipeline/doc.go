@@ -5,7 +5,7 @@
 //  2. inspect (inspect.go): a job says what the file is; verdict and frozen plan become video.inspected.
 //  3. fan out (fanout.go): every job of the plan whose `after` jobs are completed is enqueued for its worker.
 //  4. aggregate (aggregate.go): the fold of the plan's jobs becomes video.playable, then the video's end.
-//  5. notify (notify.go): the end of a video becomes a webhook job, retried like any other job.
+//  5. notify (notify.go): that a video is playable, and its end, become webhook jobs, retried like any other.
 //
 // flow.go holds the table that says which event leads to which step, and the Coordinator that runs it.
 //

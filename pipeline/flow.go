@@ -19,11 +19,14 @@ var flow = []struct {
 	{[]EventType{JobCompleted}, (*Coordinator).judge},
 	{append(settling, JobRequeued), (*Coordinator).fanOut},
 	{settling, (*Coordinator).aggregate},
-	{[]EventType{VideoReady, VideoErrored, VideoRejected, VideoCanceled, JobRequeued}, (*Coordinator).notify},
+	{append(ends, VideoPlayable, JobRequeued), (*Coordinator).notify},
 }
 
 // settling are the events after which other jobs may have their turn, or none is left.
 var settling = []EventType{VideoInspected, VideoReopened, JobCompleted, JobErrored, JobCanceled}
+
+// ends are the events that end a video.
+var ends = []EventType{VideoReady, VideoErrored, VideoRejected, VideoCanceled}
 
 // Leads reports whether an event of type t leads to anything. The others are told, not acted on.
 func Leads(t EventType) bool {

@@ -8,9 +8,12 @@ import (
 	"time"
 )
 
-// notifyJob is the name of the job that tells of a video's end, and NotifyWorker the worker type that runs
-// it.
-const notifyJob = "notify"
+// notifyJob is the step of the jobs that tell of a video, and the name of the one that tells of its first
+// end. notifyPlayable is the name of the one that tells that it is playable.
+const (
+	notifyJob      = "notify"
+	notifyPlayable = notifyJob + "-playable"
+)
 
 // NotifyWorker is the worker type of webhook deliveries.
 const NotifyWorker = "webhook"
@@ -30,39 +33,66 @@ type Delivery struct {
 type Message struct {
 	Type      EventType `json:"type"`
 	Timestamp time.Time `json:"timestamp"`
-	Data      VideoView `json:"data"` // the video as the API answers it, at its end
+	Data      VideoView `json:"data"` // the video as the API answers it, at that event
 }
 
-// notify is step 5: a finished video whose upload asked for it gets a notify job, with tries and dead letter
-// like any other.
+// notify is step 5: a video whose upload asked for it gets a notify job when it is playable, and one when it
+// has ended, with tries and dead letter like any other. Neither waits for the other.
 func (c *Coordinator) notify(ctx context.Context, v *Video) error {
-	if v.Finished.Sequence == 0 || v.Upload.Webhook == nil || !v.Notify.fresh() {
+	for _, n := range v.news() {
+		if !n.fold.fresh() {
+			continue
+		}
+		job, err := v.notification(n, c.PublicURL)
+		if err != nil {
+			return err
+		}
+		if err := c.Tasks.Enqueue(ctx, v.task(job, n.fold.Last, n.event)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// news is an event that is told by webhook, and the job that tells of it.
+type news struct {
+	event Event
+	job   string
+	fold  JobFold
+}
+
+// news returns what of the video is to be told by webhook, whether it is told already or not.
+func (v *Video) news() []news {
+	if v.Upload.Webhook == nil {
 		return nil
 	}
-	job, err := v.notification(c.PublicURL)
-	if err != nil {
-		return err
+	var all []news
+	if v.Opened.Notify {
+		all = append(all, news{v.Playable, notifyPlayable, v.NotifyPlayable})
 	}
-	return c.Tasks.Enqueue(ctx, v.task(job, v.Notify.Last, v.Finished))
+	if v.Finished.Sequence != 0 {
+		all = append(all, news{v.Finished, notifyName(v.Generation), v.Notify})
+	}
+	return all
 }
 
-// notification returns the job that tells of the video's end. Its body has URLs below public, for the task of
-// the job is no event: events name no host.
-func (v *Video) notification(public string) (Job, error) {
-	view, err := v.view()
+// notification returns the job that tells of n. Its body has URLs below public, for the task of the job is no
+// event: events name no host.
+func (v *Video) notification(n news, public string) (Job, error) {
+	view, err := v.viewAt(n.event)
 	if err != nil {
 		return Job{}, err
 	}
 	view.AddURLs(public)
 	part, err := json.Marshal(Delivery{
-		ID: v.Finished.ID, URL: v.Upload.Webhook.URL,
-		Body: Message{Type: v.Finished.Type, Timestamp: v.Finished.Time, Data: view},
+		ID: n.event.ID, URL: v.Upload.Webhook.URL,
+		Body: Message{Type: n.event.Type, Timestamp: n.event.Time, Data: view},
 	})
 	if err != nil {
 		return Job{}, fmt.Errorf("encode webhook of %s: %w", v.ID, err)
 	}
 	return Job{
-		Name: notifyName(v.Generation), Step: notifyJob, Worker: NotifyWorker, Priority: High, Part: part,
+		Name: n.job, Step: notifyJob, Worker: NotifyWorker, Priority: High, Part: part,
 		Optional: true, Timeout: 30, Retry: notifyDelays,
 	}, nil
 }
@@ -75,8 +105,9 @@ func notifyName(generation int) string {
 	return notifyJob + "-" + strconv.Itoa(generation)
 }
 
-// view replays the fold's own events into the view of the video.
-func (v *Video) view() (VideoView, error) {
+// viewAt replays the fold's own events, up to the event at, into the view of the video. It is the same
+// whenever it is asked for, and says nothing of the telling itself.
+func (v *Video) viewAt(at Event) (VideoView, error) {
 	var view VideoView
 	for _, e := range []Event{v.Uploaded, v.Inspected} {
 		if e.Sequence == 0 {
@@ -87,10 +118,12 @@ func (v *Video) view() (VideoView, error) {
 		}
 	}
 	for _, j := range v.Plan {
-		view.ApplyJob(v.Jobs[j.Name].Last, JobView{Step: j.Step, Weight: j.weight()})
+		if last := v.Jobs[j.Name].Last; last.Sequence < at.Sequence {
+			view.ApplyJob(last, JobView{Step: j.Step, Weight: j.weight()})
+		}
 	}
 	for _, e := range []Event{v.Playable, v.Finished} {
-		if e.Sequence == 0 {
+		if e.Sequence == 0 || e.Sequence > at.Sequence {
 			continue
 		}
 		if err := view.Apply(e); err != nil {

@@ -76,12 +76,15 @@ func (s *storm) crash() error {
 
 // mayRun checks that a task is enqueued for a job whose time has come.
 func (s *storm) mayRun(t pipeline.Task) {
-	if t.Job.Name == "notify" {
+	if t.Job.Step == "notify" {
 		var told pipeline.Delivery
 		if err := json.Unmarshal(t.Job.Part, &told); err != nil {
 			s.rt.Fatal(err)
 		}
 		s.webhooks[told.ID] = true
+		if told.Body.Type == pipeline.VideoPlayable && told.Body.Data.Status != pipeline.VideoProcessing {
+			s.rt.Fatalf("a playable video is told to be %s", told.Body.Data.Status)
+		}
 	}
 	for _, a := range s.plan[t.Job.Name].After {
 		last, err := s.log.Last(context.Background(), pipeline.JobSubject(project, video, a))
@@ -272,8 +275,12 @@ func (s *storm) check(plan []pipeline.Job) {
 			s.rt.Fatalf("%s enqueued %d times, want it to run: %v", name, s.tasks.stored[name], r)
 		}
 	}
-	if len(s.webhooks) != 1 || s.tasks.stored["notify"] == 0 {
-		s.rt.Fatalf("webhook ids %v", slices.Collect(maps.Keys(s.webhooks)))
+	told := map[string]bool{}
+	for _, e := range s.log.of(pipeline.VideoPlayable, pipeline.VideoReady, pipeline.VideoErrored) {
+		told[e.ID] = true
+	}
+	if !maps.Equal(told, s.webhooks) || s.tasks.stored["notify"] == 0 {
+		s.rt.Fatalf("webhook ids %v, want %v", s.webhooks, told)
 	}
 	if n := len(s.log.of(pipeline.VideoInspected, pipeline.VideoPlayable)); n > 2 {
 		s.rt.Fatalf("%d events that happen once", n)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Redrive gives an errored job another generation of attempts: it appends job.requeued, and the coordinator
@@ -25,7 +26,7 @@ func Redrive(ctx context.Context, log Log, project, video, job string) (Event, e
 		}
 		isNotify := f.Data.Step == notifyJob
 		switch {
-		case isNotify && (v.Finished.Sequence == 0 || f.Data.Job != notifyName(v.Generation)):
+		case isNotify && !v.tells(f.Data.Job):
 			return Event{}, fmt.Errorf("the video was reopened, and its next end is told anew: %w", ErrState)
 		case f.Last.Type == JobRequeued:
 			return f.Last, nil
@@ -121,6 +122,11 @@ func (v *Video) foldNamed(ctx context.Context, log Log, job string) (JobFold, er
 		return JobFold{}, ErrNotFound
 	}
 	return FoldJob(last[0])
+}
+
+// tells reports whether a notify job tells what still holds of the video.
+func (v *Video) tells(job string) bool {
+	return slices.ContainsFunc(v.news(), func(n news) bool { return n.job == job })
 }
 
 // reopen takes back the end of a video of which a job was requeued.

@@ -47,7 +47,7 @@ func TestRedrive(t *testing.T) {
 	})
 	w.settle()
 	w.run("transcode-package", manifest("master.m3u8")) // it was skipped, and is no more
-	w.want("notify-1")
+	w.want("notify-1", "notify-playable")
 	ready := w.log.of(pipeline.VideoReady)
 	if len(ready) != 1 || len(w.log.of(pipeline.VideoReopened)) != 1 {
 		t.Fatalf("ready %d times", len(ready))
@@ -167,7 +167,7 @@ func TestRetryOfACanceledVideo(t *testing.T) {
 	w.run("thumbnail", pipeline.Result{})
 	w.run("transcode-0001", pipeline.Result{})
 	w.run("transcode-package", manifest("master.m3u8"))
-	w.want("notify-1")
+	w.want("notify-1", "notify-playable")
 	if len(w.log.of(pipeline.VideoReady)) != 1 {
 		t.Error("not ready")
 	}

@@ -191,6 +191,7 @@ func (v *Video) last() Event {
 	last := v.Uploaded
 	for _, e := range []Event{
 		v.Inspected, v.Playable, v.Finished, v.Reopened, v.Deleted, v.Inspect.Last, v.Notify.Last,
+		v.NotifyPlayable.Last,
 	} {
 		if e.Sequence > last.Sequence {
 			last = e
@@ -210,17 +211,22 @@ func (v *Video) due(public string) ([]Task, error) {
 	if v.Uploaded.Sequence == 0 || v.Deleted.Sequence != 0 {
 		return nil, nil
 	}
-	open, cause := v.openJobs(), v.Uploaded
-	if v.Finished.Sequence != 0 {
-		var err error
-		if open, err = v.openNotify(public); err != nil {
-			return nil, err
-		}
-		cause = v.Finished
+	var open []openJob
+	if v.Finished.Sequence == 0 {
+		open = v.openJobs()
 	}
+	telling, err := v.openNotify(public)
+	if err != nil {
+		return nil, err
+	}
+	open = append(open, telling...)
 	due := make([]Task, len(open))
+	cause := v.Uploaded
 	for i, j := range open {
-		if len(j.After) > 0 {
+		switch {
+		case j.cause.Sequence != 0:
+			cause = j.cause
+		case len(j.After) > 0:
 			cause = v.unblockedBy(j.Job)
 		}
 		due[i] = v.task(j.Job, j.last, cause)

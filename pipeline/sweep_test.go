@@ -60,6 +60,20 @@ func TestSweeper(t *testing.T) {
 				w.tasks.take("notify")
 			}, []string{"notify"}, pipeline.RepairTask,
 		},
+		"telling that it is playable": {
+			func(w *world) {
+				w.run("a", manifest("a.m3u8"))
+				w.tasks.take("notify-playable")
+			}, []string{"b", "notify-playable"}, pipeline.RepairTask,
+		},
+		"telling that it was playable": {
+			func(w *world) {
+				w.run("a", manifest("a.m3u8"))
+				w.run("b", pipeline.Result{})
+				w.run("notify", pipeline.Result{})
+				w.tasks.take("notify-playable")
+			}, []string{"notify-playable"}, pipeline.RepairTask,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := planner{"a": {{}}, "b": {{}}}

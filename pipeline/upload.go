@@ -17,14 +17,14 @@ type Upload struct {
 	Requested   map[string]map[string]any `json:"requested,omitempty"`
 	Metadata    map[string]string         `json:"metadata,omitempty"`    // the user's, returned as given
 	Passthrough string                    `json:"passthrough,omitempty"` // the user's, in webhooks too
-	// Webhook is set when the end of the video is to be told.
+	// Webhook is set when the video is to be told of.
 	Webhook *Webhook `json:"webhook,omitempty"`
 	// Priority is that of the video among others: Normal when empty, Bulk for what can wait, High for what
 	// somebody waits for. It moves all of its jobs.
 	Priority Priority `json:"priority,omitempty"`
 }
 
-// Webhook says where the end of a video is told.
+// Webhook says where a video is told of.
 type Webhook struct {
 	URL string `json:"url,omitempty"` // the upload's own; the server's when empty
 }

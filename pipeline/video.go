@@ -19,11 +19,14 @@ type Video struct {
 	Verdict   Inspection
 	Jobs      map[string]JobFold // by name, of the plan
 	Playable  Event
-	Finished  Event   // zero while the video has not ended, also when it was reopened
-	End       Finish  // the data of Finished
-	Reopened  Event   // the last video.reopened, when nothing came after it
-	Notify    JobFold // of the generation's notify job
-	Deleted   Event   // video.deleted or video.purged
+	Opened    Playable // the data of the event Playable
+	Finished  Event    // zero while the video has not ended, also when it was reopened
+	End       Finish   // the data of Finished
+	Reopened  Event    // the last video.reopened, when nothing came after it
+	Notify    JobFold  // of the generation's notify job
+	// NotifyPlayable is the fold of the job that tells that the video is playable.
+	NotifyPlayable JobFold
+	Deleted        Event // video.deleted or video.purged
 
 	// Generation counts how often the video was reopened.
 	Generation int
@@ -93,7 +96,8 @@ func Fold(ctx context.Context, from Log, project, video string) (*Video, error) 
 	events, err := log.Last(ctx,
 		UploadedSubject(project, video), InspectedSubject(project, video), PlayableSubject(project, video),
 		FinishedSubject(project, video), DeletedSubject(project, video),
-		JobSubject(project, video, inspectJob), JobSubject(project, video, notifyJob))
+		JobSubject(project, video, inspectJob), JobSubject(project, video, notifyJob),
+		JobSubject(project, video, notifyPlayable))
 	if err != nil {
 		return nil, fmt.Errorf("fold video %s: %w", video, err)
 	}
@@ -103,6 +107,9 @@ func Fold(ctx context.Context, from Log, project, video string) (*Video, error) 
 		return v, nil
 	}
 	if err := v.foldEnd(ctx, log, events[6]); err != nil {
+		return nil, err
+	}
+	if err := v.foldPlayable(events[7]); err != nil {
 		return nil, err
 	}
 	if err := v.Uploaded.Decode(&v.Upload); err != nil {
@@ -170,6 +177,18 @@ func (v *Video) foldEnd(ctx context.Context, log lastReader, first Event) (err e
 		first = last[0]
 	}
 	v.Notify, err = FoldJob(first)
+	return err
+}
+
+// foldPlayable reads how the video became playable; last is the last event of the job that tells of it.
+func (v *Video) foldPlayable(last Event) (err error) {
+	if v.Playable.Sequence == 0 {
+		return nil
+	}
+	if err := v.Playable.Decode(&v.Opened); err != nil {
+		return err
+	}
+	v.NotifyPlayable, err = FoldJob(last)
 	return err
 }
 

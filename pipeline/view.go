@@ -25,7 +25,7 @@ type VideoView struct {
 	Passthrough string            `json:"passthrough" doc:"As given at upload; it is in webhooks too"`
 	Media       *Media            `json:"media" doc:"What inspection found; null before"`
 	Problem     *Problem          `json:"error" doc:"Why it is not ready; null otherwise"`
-	Warnings    []Problem         `json:"warnings" doc:"What of the source is not used, and optional jobs that failed"`
+	Warnings    []Problem         `json:"warnings" doc:"What of the source is not used, optional jobs that failed, and webhooks not delivered yet"`
 	Manifest    string            `json:"manifest,omitempty" doc:"HLS manifest below /play/{id}/; set when playable"`
 	DASH        string            `json:"dash_manifest,omitempty" doc:"DASH manifest below /play/{id}/"`
 	PlayURL     string            `json:"play_url,omitempty" doc:"Where the HLS manifest plays; a path when the server has no --public-url"`
@@ -42,10 +42,11 @@ type VideoView struct {
 	// PlannedWeight and DoneWeight are the sums that Progress comes from.
 	PlannedWeight int `json:"-"`
 	DoneWeight    int `json:"-"`
-	// Owed says that the end is to be told by webhook and the telling has not ended. Generation counts how often
-	// the video was reopened: it names the job that tells of the end.
-	Owed       bool `json:"-"`
-	Generation int  `json:"-"`
+	// Owed says that the end is to be told by webhook and the telling has not ended; OwedPlayable, that it is
+	// playable. Generation counts how often the video was reopened: it names the job that tells of the end.
+	Owed         bool `json:"-"`
+	OwedPlayable bool `json:"-"`
+	Generation   int  `json:"-"`
 }
 
 // AddURLs tells where the video plays, as PlayURL does. Views are kept without URLs, and get them when they
@@ -64,7 +65,7 @@ func (v *VideoView) AddURLs(public string) {
 func PlayURL(public, video, path string) string { return public + "/play/" + video + "/" + path }
 
 // Open reports whether something is still to happen to the video.
-func (v *VideoView) Open() bool { return !v.Status.Terminal() || v.Owed }
+func (v *VideoView) Open() bool { return !v.Status.Terminal() || v.Owed || v.OwedPlayable }
 
 // JobView is a job as the read model keeps it and the API answers it.
 type JobView struct {
@@ -118,7 +119,7 @@ func (v *VideoView) Apply(e Event) error {
 		if err := e.Decode(&data); err != nil {
 			return err
 		}
-		v.Playable, v.PlayableAt, v.Manifest = true, &at, data.Path
+		v.Playable, v.PlayableAt, v.Manifest, v.OwedPlayable = true, &at, data.Path, data.Notify
 	case VideoReady, VideoErrored, VideoRejected, VideoCanceled:
 		return v.applyFinish(e)
 	case VideoReopened:
@@ -136,7 +137,8 @@ func (v *VideoView) reopen(e Event) error {
 		return err
 	}
 	v.Generation = data.Generation
-	v.Status, v.Problem, v.Warnings, v.FinishedAt, v.Owed = VideoProcessing, nil, v.Media.problems(), nil, false
+	v.Status, v.Problem, v.FinishedAt, v.Owed = VideoProcessing, nil, nil, false
+	v.Warnings = append(v.Media.problems(), v.undelivered(notifyPlayable)...)
 	if v.InspectedAt == nil {
 		v.Status = VideoQueued
 	}
@@ -182,7 +184,7 @@ func (v *VideoView) applyFinish(e Event) error {
 	at := e.Time
 	v.Status, v.Problem, v.FinishedAt = end.State, end.Problem, &at
 	v.Owed, v.Generation = end.Notify, end.Generation
-	v.Warnings = append(v.Media.problems(), end.Warnings...)
+	v.Warnings = append(append(v.Media.problems(), end.Warnings...), v.undelivered(notifyPlayable)...)
 	if end.State == VideoStateReady {
 		v.ReadyAt, v.Progress = &at, 100
 	}
@@ -194,10 +196,11 @@ func (v *VideoView) ApplyJob(e Event, job JobView) {
 	if job.Step == inspectJob && e.Type == JobStarted && v.Status == VideoQueued {
 		v.Status = VideoInspecting
 	}
-	if job.Step == notifyJob && job.Name == notifyName(v.Generation) { // one of an earlier end tells nothing
-		v.Owed = !JobStateOf(e.Type).Terminal() // a requeued one owes again
+	if job.Step == notifyJob {
+		v.applyNotify(e, job)
+		return
 	}
-	if e.Type != JobCompleted || job.Step == inspectJob || job.Step == notifyJob {
+	if e.Type != JobCompleted || job.Step == inspectJob {
 		return
 	}
 	v.DoneWeight += job.Weight
@@ -211,6 +214,41 @@ func (v *VideoView) ApplyJob(e Event, job JobView) {
 			v.DASH = o.Path
 		}
 	}
+}
+
+// applyNotify tells with the warnings what a webhook's receiver answered last, until it accepts.
+func (v *VideoView) applyNotify(e Event, job JobView) {
+	owed := !JobStateOf(e.Type).Terminal() // a requeued one owes again
+	switch job.Name {
+	case notifyPlayable:
+		v.OwedPlayable = owed
+	case notifyName(v.Generation):
+		v.Owed = owed
+	default:
+		return // one of an earlier end tells nothing
+	}
+	failed := (e.Type == JobRetrying || e.Type == JobErrored) && job.Problem != nil
+	if !failed && e.Type != JobCompleted {
+		return
+	}
+	of := func(p Problem) bool { return p.Job == job.Name }
+	v.Warnings = slices.DeleteFunc(append([]Problem{}, v.Warnings...), of)
+	if failed {
+		p := *job.Problem
+		p.Step, p.Job = notifyJob, job.Name
+		v.Warnings = append(v.Warnings, p)
+	}
+}
+
+// undelivered returns the warnings that a notify job has left.
+func (v *VideoView) undelivered(job string) []Problem {
+	var all []Problem
+	for _, w := range v.Warnings {
+		if w.Job == job {
+			all = append(all, w)
+		}
+	}
+	return all
 }
 
 // PlannedJobs returns the views of the jobs that a video.inspected event plans, all pending.

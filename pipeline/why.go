@@ -32,8 +32,8 @@ type Why struct {
 	Status  VideoState   `json:"status" enum:"queued,inspecting,processing,ready,errored,rejected,canceled"`
 	Summary string       `json:"summary" doc:"What it waits for, in one sentence for people"`
 	Jobs    []WaitingJob `json:"jobs" nullable:"false" doc:"The jobs that have not ended"`
-	// Notes are in the order of the plan.
-	Notes []string `json:"notes" nullable:"false" doc:"What was decided of the video, and why"`
+	// Notes are in the order of the plan, then those of webhooks that were given up.
+	Notes []string `json:"notes" nullable:"false" doc:"What was decided of the video, and why; and which webhook was given up"`
 	// Timeline has the last TimelineLimit events.
 	Timeline []Moment `json:"timeline" nullable:"false" doc:"The last 200 events, oldest first"`
 	Earlier  int      `json:"earlier_events" doc:"How many events before the timeline are left out"`
@@ -194,8 +194,28 @@ func Explain(view VideoView, jobs []JobView, facts WhyFacts, now time.Time) Why 
 			w.Jobs = append(w.Jobs, x.explain(j))
 		}
 	}
-	w.Summary, w.Notes = x.summary(w.Jobs), facts.notes()
+	w.Summary, w.Notes = x.summary(w.Jobs), append(facts.notes(), givenUp(jobs)...)
 	return w
+}
+
+// givenUp says of each webhook that is tried no more how often it was, and what its receiver answered last.
+func givenUp(jobs []JobView) []string {
+	var notes []string
+	for _, j := range jobs {
+		if j.Step == notifyJob && j.Status == JobStateErrored && j.Problem != nil {
+			notes = append(notes, fmt.Sprintf(
+				"%s is tried no more, after %s (%s): `reelmill jobs retry %s` tries again",
+				j.Name, attempts(j.Attempt), j.Problem.Error(), j.ID))
+		}
+	}
+	return notes
+}
+
+func attempts(n int) string {
+	if n == 1 {
+		return "1 attempt"
+	}
+	return strconv.Itoa(n) + " attempts"
 }
 
 // notes are what workers decided of the video when its plan was made, and when they worked.
@@ -223,7 +243,10 @@ type explainer struct {
 
 func (x *explainer) unbegun(j Job) JobView {
 	at := x.view.CreatedAt
-	if x.view.FinishedAt != nil {
+	switch {
+	case j.Name == notifyPlayable && x.view.PlayableAt != nil:
+		at = *x.view.PlayableAt
+	case x.view.FinishedAt != nil:
 		at = *x.view.FinishedAt
 	}
 	return JobView{
@@ -391,8 +414,26 @@ func (x *explainer) nextAttempt(w WaitingJob) string {
 	return text + " of " + strconv.Itoa(w.Attempt+max(1, left))
 }
 
-// summary is the most telling of the jobs, or the end of the video.
-func (x *explainer) summary(jobs []WaitingJob) string {
+// summary is the most telling of the jobs, or the end of the video; and what its webhooks wait for, which
+// hold nothing up.
+func (x *explainer) summary(all []WaitingJob) string {
+	var jobs, webhooks []WaitingJob
+	for _, j := range all {
+		if x.jobs[j.Job].Step == notifyJob {
+			webhooks = append(webhooks, j)
+		} else {
+			jobs = append(jobs, j)
+		}
+	}
+	text := x.standing(jobs)
+	for _, j := range webhooks {
+		text += "; " + j.Detail
+	}
+	return text
+}
+
+// standing is the summary without webhooks.
+func (x *explainer) standing(jobs []WaitingJob) string {
 	if x.view.Status.Terminal() {
 		text := "it is " + string(x.view.Status)
 		if x.view.FinishedAt != nil {
@@ -400,9 +441,6 @@ func (x *explainer) summary(jobs []WaitingJob) string {
 		}
 		if x.view.Problem != nil {
 			text += " (" + x.view.Problem.Error() + ")"
-		}
-		for _, j := range jobs {
-			text += "; " + j.Detail
 		}
 		return text
 	}

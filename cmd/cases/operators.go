@@ -298,7 +298,7 @@ func tellsOnce(r *runner, j *judge) error {
 		return err
 	}
 	before := h.count()
-	j.is("calls before", before, len(ids))
+	j.is("calls before", before, 2*len(ids))
 	s.stop()
 	if s, err = r.serve(j.ctx, data, "--webhook-allow-private"); err != nil {
 		return err
@@ -308,7 +308,7 @@ func tellsOnce(r *runner, j *judge) error {
 	return nil
 }
 
-// told waits until every video has ended and its webhook is delivered.
+// told waits until every video has ended and both its webhooks, of playable and of the end, are delivered.
 func (r *runner) told(j *judge, api *client.Client, ids []string) error {
 	for _, id := range ids {
 		view, err := r.await(j.ctx, api, id)
@@ -322,9 +322,10 @@ func (r *runner) told(j *judge, api *client.Client, ids []string) error {
 			if err != nil {
 				return err
 			}
-			if slices.ContainsFunc(jobs, func(job pipeline.JobView) bool {
-				return job.Worker == "webhook" && job.Status == pipeline.JobStateCompleted
-			}) {
+			delivered := slices.DeleteFunc(jobs, func(job pipeline.JobView) bool {
+				return job.Worker != "webhook" || job.Status != pipeline.JobStateCompleted
+			})
+			if len(delivered) == 2 {
 				break
 			}
 			if time.Now().After(until) {

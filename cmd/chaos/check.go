@@ -34,7 +34,7 @@ type result struct {
 	Finished   int         `json:"finished"`
 	Jobs       int         `json:"jobs"`
 	Outputs    int         `json:"outputs"`    // that were read and compared
-	Webhooks   int         `json:"webhooks"`   // ends that the receiver heard of
+	Webhooks   int         `json:"webhooks"`   // events that the receiver heard of
 	Leftovers  int         `json:"leftovers"`  // objects that nothing refers to; the janitor's
 	Repairs    int         `json:"repairs"`    // of the sweeper
 	Violations []violation `json:"violations"` // none is a pass
@@ -105,7 +105,7 @@ func (r *result) checkDeleted(v *video, events []pipeline.Event) {
 // checkEvents checks the story of one video.
 func (r *result) checkEvents(v *video, events []pipeline.Event, heard []delivery) {
 	ends := map[int][]pipeline.Event{}
-	var last pipeline.Event
+	var last, playable pipeline.Event
 	begun, requeued := v.accepted, uint64(0)
 	var finish pipeline.Finish
 	completed, jobs := map[string]int{}, map[string]bool{}
@@ -120,6 +120,8 @@ func (r *result) checkEvents(v *video, events []pipeline.Event, heard []delivery
 			last = e
 			r.Ends[strings.TrimPrefix(string(e.Type), "video.")]++
 			r.settle = append(r.settle, max(0, e.Time.Sub(begun)))
+		case pipeline.VideoPlayable:
+			playable = e
 		case pipeline.VideoReopened:
 			begun = e.Time
 		case pipeline.JobRequeued:
@@ -149,7 +151,14 @@ func (r *result) checkEvents(v *video, events []pipeline.Event, heard []delivery
 		r.violate(wrong, v.id, "%s: it ended with %s, want %s", v.pipeline, last.Type, v.expect)
 	}
 	r.Finished++
-	r.checkHeard(v, ends, finish, last, heard)
+	r.checkHeard(v, ends, playable, heard)
+	if finish.Notify {
+		r.checkTold(v, last, heard)
+	}
+	var opened pipeline.Playable
+	if playable.Sequence != 0 && playable.Decode(&opened) == nil && opened.Notify {
+		r.checkTold(v, playable, heard)
+	}
 }
 
 // checkOnce checks that what may happen once did not happen twice.
@@ -188,29 +197,32 @@ func mayFail(v *video, worker string) bool {
 	return v.pipeline == "broken" && worker == "chaos" || v.gone && worker == pipeline.NotifyWorker
 }
 
-// checkHeard checks that the receiver heard of every end, under one id, and of nothing else.
-func (r *result) checkHeard(v *video, ends map[int][]pipeline.Event, finish pipeline.Finish,
-	last pipeline.Event, heard []delivery,
+// checkHeard checks that the receiver heard of the ends of the video, and that it is playable, and no more.
+func (r *result) checkHeard(v *video, ends map[int][]pipeline.Event, playable pipeline.Event,
+	heard []delivery,
 ) {
-	known := map[string]bool{}
+	known := map[string]bool{playable.ID: true}
 	for _, all := range ends {
 		for _, e := range all {
 			known[e.ID] = true
 		}
 	}
-	took := false
 	for _, d := range heard {
 		if !known[d.id] {
-			r.violate(doubled, v.id, "a webhook with id %s is of no end of it", d.id)
+			r.violate(doubled, v.id, "a webhook with id %s is of no event of it that is told", d.id)
 		}
-		took = took || d.id == last.ID && (d.answer == http.StatusOK || d.answer == http.StatusGone)
 	}
-	switch {
-	case took:
-		r.Webhooks++
-	case finish.Notify:
-		r.wait(lost, v.id, "%s was not told by webhook; %d tries", last.Type, len(heard))
+}
+
+// checkTold checks that the receiver has taken the webhook of an event.
+func (r *result) checkTold(v *video, e pipeline.Event, heard []delivery) {
+	for _, d := range heard {
+		if d.id == e.ID && (d.answer == http.StatusOK || d.answer == http.StatusGone) {
+			r.Webhooks++
+			return
+		}
 	}
+	r.wait(lost, v.id, "%s was not told by webhook; %d tries of all webhooks of it", e.Type, len(heard))
 }
 
 // quantile returns a quantile by nearest rank, in seconds.

@@ -39,7 +39,7 @@ func (h *harness) report(results []*result) error {
 		ok = ok && len(r.Violations) == 0 && r.P99 < maxSettle.Seconds() && r.Accepted > 0
 	}
 	for _, r := range results {
-		fmt.Printf("%s: %d outputs compared, %d ends told by webhook, %d leftover objects, %d sweeper repairs "+
+		fmt.Printf("%s: %d outputs compared, %d events told by webhook, %d leftover objects, %d sweeper repairs "+
 			"(%d of what was not lost on purpose); ends %v\n", r.Name[:1], r.Outputs, r.Webhooks, r.Leftovers,
 			r.Repairs, r.Unexplained, r.Ends)
 		for _, v := range r.Violations {

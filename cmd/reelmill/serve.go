@@ -51,12 +51,13 @@ var helpTexts = kong.Vars{
 		"path. URLs in answers and webhooks begin with it. Default: they are paths.",
 	"force_help": "Accept what the event log has lost: replace the read model even by one that lacks events. " +
 		"`serve` starts with it then.",
-	"max_videos_help":  "Unfinished videos at which uploads are refused until some have ended (503).",
-	"max_share_help":   "Unfinished videos of one project at which its uploads are refused (429).",
-	"min_free_help":    "Free disk space that uploads leave. Default: a tenth of the disk, 2 to 20 GiB.",
-	"slots_help":       "Jobs at once by worker type, as transcode=2;audio=1. Default: half the cores each.",
-	"threads_help":     "Threads of each encoder, 1 to 64. 0: what suits most machines, which is 2.",
-	"webhook_url_help": "Webhook that is told how each video ended, unless its upload names another.",
+	"max_videos_help": "Unfinished videos at which uploads are refused until some have ended (503).",
+	"max_share_help":  "Unfinished videos of one project at which its uploads are refused (429).",
+	"min_free_help":   "Free disk space that uploads leave. Default: a tenth of the disk, 2 to 20 GiB.",
+	"slots_help":      "Jobs at once by worker type, as transcode=2;audio=1. Default: half the cores each.",
+	"threads_help":    "Threads of each encoder, 1 to 64. 0: what suits most machines, which is 2.",
+	"webhook_url_help": "Webhook that is told when a video is playable and how it ended, " +
+		"unless its upload names another.",
 	"webhook_secret_help": "Signing secret, whsec_ and base64; give it by environment or file. " +
 		"Default: made once and kept below --data.",
 	"webhook_private_help": "Let webhooks of uploads lead to private addresses.",

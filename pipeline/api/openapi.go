@@ -145,7 +145,9 @@ func (s *server) describeUpload() *huma.Operation {
 					"parameters of the worker watermark. An image and a JSON object may both come.",
 				OneOf: []*huma.Schema{binary("The image"), text("text:... or a JSON object")},
 			},
-			"webhook_url": {Type: huma.TypeString, Format: "uri", Description: "Told of the end of the video"},
+			"webhook_url": {
+				Type: huma.TypeString, Format: "uri", Description: "Told when the video is playable, and of its end",
+			},
 		},
 	}
 	view := s.api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[pipeline.VideoView](), true, "")

@@ -79,7 +79,7 @@ func (b *batch) video(ctx context.Context, id string) (*videoEntry, error) {
 	var hidden pipeline.VideoView // the fields that the document leaves out
 	v := &videoEntry{jobs: map[string]*jobEntry{}}
 	err := b.stmt(ctx, sqlVideoRow).QueryRowContext(ctx, id).Scan(&doc,
-		&hidden.PlannedWeight, &hidden.DoneWeight, &hidden.Owed, &hidden.Generation)
+		&hidden.PlannedWeight, &hidden.DoneWeight, &hidden.Owed, &hidden.OwedPlayable, &hidden.Generation)
 	switch {
 	case err == nil:
 		if err := json.Unmarshal([]byte(doc), &v.view); err != nil {
@@ -87,7 +87,7 @@ func (b *batch) video(ctx context.Context, id string) (*videoEntry, error) {
 		}
 		v.known = true
 		v.view.PlannedWeight, v.view.DoneWeight = hidden.PlannedWeight, hidden.DoneWeight
-		v.view.Owed, v.view.Generation = hidden.Owed, hidden.Generation
+		v.view.Owed, v.view.OwedPlayable, v.view.Generation = hidden.Owed, hidden.OwedPlayable, hidden.Generation
 	case !errors.Is(err, sql.ErrNoRows):
 		return nil, err
 	}
@@ -149,7 +149,8 @@ func (b *batch) putVideo(ctx context.Context, id string, v *pipeline.VideoView) 
 		return fmt.Errorf("encode video %s: %w", id, err)
 	}
 	return b.exec(ctx, sqlPutVideo, id, v.Project, string(v.Status), v.CreatedAt.UnixMicro(),
-		v.PlannedWeight, v.DoneWeight, flag(v.Owed), flag(v.Open()), v.Generation, string(doc))
+		v.PlannedWeight, v.DoneWeight, flag(v.Owed), flag(v.OwedPlayable), flag(v.Open()), v.Generation,
+		string(doc))
 }
 
 // flag is how a column holds a bool.

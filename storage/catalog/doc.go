@@ -46,7 +46,7 @@
 //
 // The SQL is what SQLite and PostgreSQL have in common: $1 placeholders, ON CONFLICT, row values, documents
 // as TEXT. Columns beside a document are what queries select and sort by, and what the JSON of a
-// video leaves out: two sums, Owed and Generation.
+// video leaves out: two sums, Owed, OwedPlayable and Generation.
 //
 // A migration that needs more of the events than the tables hold empties them and sets the sequence to 0: the
 // projector then replays the log.

@@ -146,9 +146,9 @@ func served(ctx context.Context, c *Catalog) map[string]string {
 	for _, p := range projects {
 		for _, v := range must(c.Videos(ctx, Query{Project: p, Limit: MaxLimit})).Data {
 			row := c.reader.db.QueryRowContext(ctx,
-				`SELECT planned_weight, done_weight, owed, generation, open FROM videos WHERE id = $1`, v.ID)
+				`SELECT planned_weight, done_weight, owed, owed_playable, generation, open FROM videos WHERE id = $1`, v.ID)
 			var open bool
-			err := row.Scan(&v.PlannedWeight, &v.DoneWeight, &v.Owed, &v.Generation, &open)
+			err := row.Scan(&v.PlannedWeight, &v.DoneWeight, &v.Owed, &v.OwedPlayable, &v.Generation, &open)
 			if err != nil || open != v.Open() {
 				panic(fmt.Sprintf("open %v of %+v, %v", open, v, err))
 			}
@@ -159,7 +159,7 @@ func served(ctx context.Context, c *Catalog) map[string]string {
 }
 
 func render(v pipeline.VideoView, jobs []pipeline.JobView) string {
-	hidden := []any{v.PlannedWeight, v.DoneWeight, v.Owed, v.Generation}
+	hidden := []any{v.PlannedWeight, v.DoneWeight, v.Owed, v.OwedPlayable, v.Generation}
 	return string(must(json.MarshalIndent([]any{v, hidden, jobs}, "", " ")))
 }
 
@@ -277,7 +277,8 @@ func (a *actor) step() {
 	case chance > 88 && a.planned && !a.shown:
 		a.shown = true
 		a.s.tell(pipeline.VideoPlayable, pipeline.PlayableSubject(a.project, a.video), a.video,
-			pipeline.Playable{Path: "master.m3u8"})
+			pipeline.Playable{Path: "master.m3u8", Notify: true})
+		a.state["notify-playable"] = pipeline.JobPending
 	case chance > 60 && a.over && a.reopen():
 	case chance > 40 && !a.over && len(a.errored()) > 0: // while others wait
 		a.finish(pipeline.VideoStateErrored)

@@ -10,14 +10,16 @@ const (
 		WHERE id = 1 AND sequence = $5`
 	sqlAppliedAt = `SELECT applied_at FROM projection WHERE id = 1`
 
-	sqlVideoRow = `SELECT doc, planned_weight, done_weight, owed, generation FROM videos WHERE id = $1`
+	sqlVideoRow = `SELECT doc, planned_weight, done_weight, owed, owed_playable, generation
+		FROM videos WHERE id = $1`
 	sqlPutVideo = `
 		INSERT INTO videos
-			(id, project, status, created_at, planned_weight, done_weight, owed, open, generation, doc)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+			(id, project, status, created_at, planned_weight, done_weight, owed, owed_playable, open, generation, doc)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 		ON CONFLICT (id) DO UPDATE SET status = excluded.status, created_at = excluded.created_at,
 			planned_weight = excluded.planned_weight, done_weight = excluded.done_weight,
-			owed = excluded.owed, open = excluded.open, generation = excluded.generation, doc = excluded.doc`
+			owed = excluded.owed, owed_playable = excluded.owed_playable,
+			open = excluded.open, generation = excluded.generation, doc = excluded.doc`
 
 	sqlJobRow      = `SELECT name, doc, born, position FROM jobs WHERE video = $1 AND name = $2`
 	sqlJobsInState = `SELECT name, doc, born, position FROM jobs WHERE video = $1 AND status = $2`
@@ -68,7 +70,8 @@ const (
 	sqlUnfinished = `
 		SELECT project, id FROM videos WHERE open = 1 AND id > $1 AND created_at < $2 ORDER BY id LIMIT $3`
 	sqlBacklog = `
-		SELECT COUNT(CASE WHEN project = $1 THEN 1 END), COUNT(*) FROM videos WHERE open = 1 AND owed = 0`
+		SELECT COUNT(CASE WHEN project = $1 THEN 1 END), COUNT(*) FROM videos
+		WHERE status IN ('queued', 'inspecting', 'processing')`
 
 	sqlSamples = `
 		SELECT metric, at_us, label, value FROM samples

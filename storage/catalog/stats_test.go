@@ -274,6 +274,21 @@ func TestUnfinishedAndBacklog(t *testing.T) {
 	}
 }
 
+// TestPlayableIsOwedAfterTheEnd: the video stays in sight of the sweeper, and out of the backlog.
+func TestPlayableIsOwedAfterTheEnd(t *testing.T) {
+	s := shelf(false) // vid_01, vid_03, ... are queued
+	s.tell(pipeline.VideoPlayable, pipeline.PlayableSubject("p", "vid_01"), "vid_01",
+		pipeline.Playable{Path: "master.m3u8", Notify: true})
+	s.finished("p", "vid_01", pipeline.Finish{State: pipeline.VideoStateReady})
+	c := fresh(t, s.events...)
+	if open := unfinished(t, c); open[0].ID != "vid_01" {
+		t.Errorf("unfinished: %v", open)
+	}
+	if ofProject, _, err := c.Backlog(t.Context(), "p"); err != nil || ofProject != 4 {
+		t.Errorf("backlog %d, %v", ofProject, err)
+	}
+}
+
 func TestJob(t *testing.T) {
 	s := incident()
 	c := fresh(t, s.events...)
