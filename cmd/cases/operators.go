@@ -34,8 +34,8 @@ func operatorCases() []testCase {
 			id: "o3", what: "two of the server's own ffmpeg are killed, 10 s apart, while a film is made",
 			right: "ready; scratch empty", run: survivesKilledEncoders,
 		}, {
-			id: "o5", what: "three webhooks, SIGTERM, start, 20 s",
-			right: "3 calls before, none after", run: tellsOnce,
+			id: "o5", what: "three videos with webhooks, SIGTERM, start, 20 s",
+			right: "6 calls before (playable and ready of each), none after", run: tellsOnce,
 		}, {
 			id: "o6", what: "HEAD, bytes 0-1 and ranges of playlists, a segment and the poster",
 			right: "HEAD 200 with length and type; 206 with 2 and 5 bytes; 416 beyond the end", run: servesRanges,
