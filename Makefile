@@ -13,10 +13,10 @@ MINUTES ?= 3
 tests_with = $(shell grep --recursive --files-with-matches --include='*_test.go' '^func $(1)' \
 	cmd pipeline storage workers 2>/dev/null | xargs --no-run-if-empty dirname | sort --unique | sed 's,^,./,')
 
-.PHONY: help build demo test race lint fuzz bench sim cases corpus chaos mutate
+.PHONY: help build demo test race lint fuzz bench sim cases corpus corpustest chaos mutate
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build ./bin/reelmill, a static binary
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/reelmill ./cmd/reelmill
@@ -28,7 +28,7 @@ demo: ## install what is missing, build, start a server, process a clip (KEEP=1:
 
 test: ## install what is missing, vet, and run every test; a skipped test is a failure
 	@.ci/install
-	go vet ./...
+	go vet -tags corpus ./...
 	.ci/test
 
 race: ## run every test under the race detector (needs gcc)
@@ -38,7 +38,7 @@ race: ## run every test under the race detector (needs gcc)
 lint: ## check formatting, vet, and run golangci-lint when it is installed
 	@unformatted=$$(gofmt -l cmd pipeline storage workers); \
 		[ -z "$$unformatted" ] || { printf 'gofmt -w %s\n' $$unformatted; exit 1; }
-	go vet ./...
+	go vet -tags corpus ./...
 	@if command -v golangci-lint >/dev/null; then golangci-lint run ./...; \
 		else echo 'golangci-lint is not installed: checked gofmt and go vet only'; fi
 
@@ -70,6 +70,10 @@ corpus: ## measure every file of CORPUS=DIR, real clips, and what becomes of it:
 	@.ci/install ffmpeg
 	@[ -n '$(CORPUS)' ] || { echo 'say where the clips are: make corpus CORPUS=DIR' >&2; exit 2; }
 	@go run ./cmd/cases -corpus '$(CORPUS)' -only '$(ONLY)'
+
+corpustest: ## test what becomes of every file of CORPUS=DIR, real clips: what make test leaves out (ONLY=name of a test)
+	@.ci/install ffmpeg
+	@.ci/corpus '$(CORPUS)' '$(ONLY)'
 
 chaos: ## run for MINUTES (3) while everything fails, and check that nothing is lost (SEED=n: as before; JSON=file)
 	@.ci/install ffmpeg

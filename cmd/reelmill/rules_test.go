@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"go/ast"
+	"go/build/constraint"
 	"go/parser"
 	"go/token"
 	"io/fs"
@@ -334,13 +335,15 @@ func ruleIsWorker(dir string) bool {
 // ruleWorker is the worker's folder that dir is in.
 func ruleWorker(dir string) string { return path.Join(strings.Split(dir, "/")[:2]...) }
 
-// ruleCheckCode checks what stands in one file: no init function, and in tests neither skips nor sleeps. In a
-// testing/synctest bubble time is not real, and time.Sleep is the way to let it pass.
+// ruleCheckCode checks what stands in one file: no init function, and in tests neither skips nor sleeps nor asks for
+// files. In a testing/synctest bubble time is not real, and time.Sleep is the way to let it pass. A test that needs the
+// name of a file or folder does nothing without it, which looks like a pass: a build tag leaves it out.
 func ruleCheckCode(f ruleFile) []string {
 	var breaches []string
 	_, tests := f.imports["testing"]
 	bubble := f.imports["testing/synctest"]
 	clock := f.imports["time"]
+	flags := f.test && !ruleHasConstraint(f.ast) && f.imports["flag"] != ""
 	ast.Inspect(f.ast, func(n ast.Node) bool {
 		switch n := n.(type) {
 		case *ast.FuncDecl:
@@ -356,6 +359,8 @@ func ruleCheckCode(f ruleFile) []string {
 				breaches = append(breaches, f.at(n)+": time.Sleep in a test; use testing/synctest or wait for a signal")
 			case tests && ruleIsTB(on) && slices.Contains([]string{"Skip", "Skipf", "SkipNow"}, method):
 				breaches = append(breaches, f.at(n)+": a test that skips; have .ci/install bring what it needs")
+			case flags && on == f.imports["flag"] && method == "String":
+				breaches = append(breaches, f.at(n)+": a test that needs a flag; put it behind a build tag")
 			}
 		}
 		return true
@@ -374,6 +379,15 @@ func ruleCall(c *ast.CallExpr) (on, method string) {
 		return "", ""
 	}
 	return x.Name, s.Sel.Name
+}
+
+// ruleHasConstraint reports whether a file is built with some tags only.
+func ruleHasConstraint(f *ast.File) bool {
+	return slices.ContainsFunc(f.Comments, func(g *ast.CommentGroup) bool {
+		return g.Pos() < f.Package && slices.ContainsFunc(g.List, func(c *ast.Comment) bool {
+			return constraint.IsGoBuild(c.Text)
+		})
+	})
 }
 
 // ruleIsTB reports whether a variable is called what variables of type testing.TB are called.
@@ -456,6 +470,8 @@ func ruleSound() fstest.MapFS {
 		"workers/audio/a_test.go":      "package audio\n\nimport _ \"example.org/m/workers/workertest\"\n",
 		"workers/internal/ffmpeg/f.go": "// Package ffmpeg is\npackage ffmpeg\n\nimport _ \"github.com/u2takey/ffmpeg-go\"\n",
 		"workers/workertest/w.go":      "// Package workertest is\npackage workertest\n",
+		"workers/corpus_test.go":       "//go:build corpus\n\npackage workers\n\nimport \"flag\"\n\nvar _ = flag.String(\"corpus\", \"\", \"\")\n",
+		"workers/schema_test.go":       "package workers\n\nimport \"flag\"\n\nvar _ = flag.Bool(\"update\", false, \"\")\n",
 		"workers/clock_test.go": "package workers\n\nimport (\n\t\"testing\"\n\t\"testing/synctest\"\n\t\"time\"\n)\n\n" +
 			"func TestBubble(t *testing.T) { synctest.Test(t, func(t *testing.T) { time.Sleep(1) }) }\n",
 	}
@@ -481,6 +497,9 @@ func TestRulesCanFail(t *testing.T) {
 	test := func(body string) string {
 		return "package p\n\nimport (\n\t\"testing\"\n\tclock \"time\"\n)\n\nvar _ = clock.Now\n\n" +
 			"func TestX(t *testing.T) { " + body + " }\n"
+	}
+	flagged := func(head, name string) string {
+		return head + "package p\n\nimport \"flag\"\n\nvar _ = flag.String(\"" + name + "\", \"\", \"\")\n"
 	}
 	const ours, theirs = "example.org/m/", "github.com/x/y"
 	for _, c := range []struct{ name, file, source, want string }{
@@ -516,6 +535,8 @@ func TestRulesCanFail(t *testing.T) {
 		{"sleep", "pipeline/x_test.go", test("clock.Sleep(1)"), "time.Sleep in a test"},
 		{"sleep in a kit", "storage/storagetest/x.go", "// Package p is\n" + test("clock.Sleep(1)"), "time.Sleep in a test"},
 		{"skip", "pipeline/x_test.go", test("t.Skip()"), "a test that skips"},
+		{"flag", "pipeline/x_test.go", flagged("", "corpus"), "a test that needs a flag"},
+		{"flag behind a comment", "pipeline/x_test.go", flagged("// Copyright\n\n", "corpus"), "a test that needs a flag"},
 		{"skip in a subtest", "pipeline/x_test.go", test(`t.Run("", func(t *testing.T) { t.Skipf("") })`), "a test that skips"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

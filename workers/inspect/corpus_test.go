@@ -1,3 +1,5 @@
+//go:build corpus
+
 package inspect
 
 import (
@@ -17,14 +19,14 @@ var (
 )
 
 // TestFactsOfCorpus inspects the videos of -corpus, and writes the facts of those that are accepted to -facts, for
-// the tests of workers that run over the same videos.
+// the tests of workers that run over the same videos (make corpustest).
 func TestFactsOfCorpus(t *testing.T) {
-	if *corpus == "" {
-		return
-	}
 	files, err := os.ReadDir(*corpus)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if len(files) == 0 {
+		t.Fatal("there is no video")
 	}
 	all := map[string]*pipeline.Media{}
 	w := New(ffmpeg.Tools{}, Limits{})

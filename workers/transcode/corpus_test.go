@@ -1,8 +1,12 @@
+//go:build corpus
+
 package transcode
 
 import (
 	"encoding/json"
+	"flag"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -12,12 +16,38 @@ import (
 	"github.com/reelmill/reelmill/workers/workertest"
 )
 
+var (
+	corpus = flag.String("corpus", "", "a folder of videos that the tests run over")
+	facts  = flag.String("facts", "", "what TestFactsOfCorpus of the inspector found of them: JSON of media by file name")
+)
+
+// corpusFacts reads the media facts of -facts, by the name of the video.
+func corpusFacts(t *testing.T) (found map[string]pipeline.Media) {
+	t.Helper()
+	text, err := os.ReadFile(*facts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &found); err != nil {
+		t.Fatal(err)
+	}
+	if len(found) == 0 {
+		t.Fatal("there are no facts")
+	}
+	return found
+}
+
+// TestGridOfCorpus runs over the videos of -corpus, whose facts are those of -facts.
+func TestGridOfCorpus(t *testing.T) {
+	found := corpusFacts(t)
+	for _, name := range slices.Sorted(maps.Keys(found)) {
+		t.Run(name, func(t *testing.T) { checkGrid(t, filepath.Join(*corpus, name), found[name], Params{}) })
+	}
+}
+
 // TestCopiesOfCorpus copies what is standard of the videos of -corpus, whose facts are those of -facts, and logs
 // of the others why they are encoded. Of those that anybody would call standard 60% are to be copied.
 func TestCopiesOfCorpus(t *testing.T) {
-	if *corpus == "" {
-		return // see PERFORMANCE.md
-	}
 	found := corpusFacts(t)
 	copied, usual := 0, 0
 	for _, name := range slices.Sorted(maps.Keys(found)) {

@@ -2,9 +2,7 @@ package transcode
 
 import (
 	"encoding/json"
-	"flag"
 	"fmt"
-	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -17,11 +15,6 @@ import (
 	"github.com/reelmill/reelmill/workers"
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 	"github.com/reelmill/reelmill/workers/workertest"
-)
-
-var (
-	corpus = flag.String("corpus", "", "a folder of videos that TestGridOfCorpus runs over")
-	facts  = flag.String("facts", "", "what inspection found of them: JSON of media by file name")
 )
 
 // frames returns, by rung, a hash of each picture that the job's encoders would be given.
@@ -253,29 +246,5 @@ func TestGridOfLatePicture(t *testing.T) {
 		if first := 25 * c.delay; all[first] == all[first+1] || len(slices.Compact(slices.Clone(all[:first+1]))) != 1 {
 			t.Errorf("late by %d s in %s: its first frame is not shown before", c.delay, c.container)
 		}
-	}
-}
-
-// corpusFacts reads the media facts of -facts, by the name of the video.
-func corpusFacts(t *testing.T) (found map[string]pipeline.Media) {
-	t.Helper()
-	text, err := os.ReadFile(*facts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := json.Unmarshal(text, &found); err != nil {
-		t.Fatal(err)
-	}
-	return found
-}
-
-// TestGridOfCorpus runs over the videos of -corpus, whose facts are those of -facts.
-func TestGridOfCorpus(t *testing.T) {
-	if *corpus == "" {
-		return // see PERFORMANCE.md
-	}
-	found := corpusFacts(t)
-	for _, name := range slices.Sorted(maps.Keys(found)) {
-		t.Run(name, func(t *testing.T) { checkGrid(t, filepath.Join(*corpus, name), found[name], Params{}) })
 	}
 }
