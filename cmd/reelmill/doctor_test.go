@@ -10,13 +10,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 )
 
 // examine runs the doctor, and returns its lines by what they are about, with the remedy on the next line.
@@ -110,7 +110,7 @@ func natsServer(t *testing.T, withJetStream bool) *server.Server {
 	check(t, err)
 	s.Start()
 	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	if !s.ReadyForConnections(time.Minute) {
+	if !s.ReadyForConnections(pipelinetest.Left(t)) {
 		t.Fatal("the server does not start")
 	}
 	return s

@@ -2,11 +2,9 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"net/http"
 	"os"
@@ -380,40 +378,6 @@ func TestVideosDeletedByAnEarlierVersionAreNoLoss(t *testing.T) {
 	s.wantLost("1 of 58 events (sequence 13)", "1 video: vid-4")
 }
 
-// A read model that is no database, or a broken one, is made anew; the log tells what it needs.
-func TestRebuildOverGarbage(t *testing.T) {
-	for name, spoil := range map[string]func(b []byte) []byte{
-		"pages": func(b []byte) []byte {
-			for i := 4096; i < len(b); i++ {
-				b[i] = byte(i * 7)
-			}
-			return b
-		},
-		"one page": func(b []byte) []byte {
-			copy(b[3*4096:4*4096], bytes.Repeat([]byte{0xa5}, 4096))
-			return b
-		},
-		"the end":    func(b []byte) []byte { return b[:len(b)/2] },
-		"everything": func([]byte) []byte { return bytes.Repeat([]byte("garbage "), 5000) },
-		"nothing":    func([]byte) []byte { return nil },
-	} {
-		t.Run(name, func(t *testing.T) {
-			s := newSite(t, "")
-			path := filepath.Join(s.data, "catalog.db")
-			raw, err := os.ReadFile(path)
-			check(t, err)
-			check(t, os.WriteFile(path, spoil(raw), 0o600))
-			check(t, os.WriteFile(path+"-wal", bytes.Repeat([]byte("wal "), 3000), 0o600))
-			out, err := s.command("rebuild")
-			if err != nil || !strings.Contains(out, "rebuilt the read model from 56 events") {
-				t.Fatalf("%v\n%s", err, out)
-			}
-			s.wantVideos(siteVideos)
-			s.wantWhole()
-		})
-	}
-}
-
 // damage changes bytes of an event in the file of the stopped broker, which the broker does not notice.
 func (s *site) damage(subject string) {
 	s.t.Helper()
@@ -450,33 +414,6 @@ func TestADamagedEventIsNoticed(t *testing.T) {
 		t.Errorf("%v\n%s", err, out)
 	}
 	s.wantWhole()
-}
-
-// Where there is no data folder, or no broker, a rebuild fails and makes none.
-func TestRebuildOfNothing(t *testing.T) {
-	above := t.TempDir()
-	url := natsServer(t, true).ClientURL()
-	empty := filepath.Join(above, "empty")
-	check(t, os.Mkdir(empty, 0o700))
-	for _, args := range [][]string{
-		{"--data", filepath.Join(above, "none")},
-		{"--data", filepath.Join(above, "none"), "--nats", url},
-		{"--data", empty},
-		{"--data", empty, "--nats", url}, // which has no log
-	} {
-		for _, force := range [][]string{nil, {"--force"}} {
-			args := append(append([]string{"rebuild"}, args...), force...)
-			if err := run(pipelinetest.Context(t), args, io.Discard, io.Discard); exitCode(err) != exitFailure {
-				t.Errorf("%v: %v", args, err)
-			}
-		}
-	}
-	check(t, filepath.WalkDir(above, func(path string, e fs.DirEntry, err error) error {
-		if err == nil && path != above && path != empty && !strings.HasSuffix(path, ".lock") {
-			t.Errorf("it made %s", path)
-		}
-		return err
-	}))
 }
 
 // A server whose log loses events while it runs tells so in /readyz and by a metric, until it is started
@@ -516,19 +453,4 @@ func TestARunningServerTellsOfALoss(t *testing.T) {
 		t.Errorf("the doctor's exit code is %d", code)
 	}
 	wantLine(t, lines, "address", "FAIL", "is not ready: log: ", "(sequence 23)")
-}
-
-// A rebuild that is interrupted leaves the read model as it was.
-func TestAnInterruptedRebuildChangesNothing(t *testing.T) {
-	s := newSite(t, "")
-	before := s.state()
-	ctx, stop := context.WithCancel(t.Context())
-	stop()
-	if err := run(ctx, []string{"rebuild", "--data", s.data}, io.Discard, io.Discard); err == nil {
-		t.Error("it was done")
-	}
-	if s.state() != before {
-		t.Error("the read model was changed")
-	}
-	s.wantWhole()
 }

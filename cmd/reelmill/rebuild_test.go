@@ -1,14 +1,27 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
 	"testing"
+
+	"github.com/nats-io/nats-server/v2/server"
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/client"
+	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 )
 
 // TestRebuild deletes the read model and has it made anew: every answer of the API is the same to the byte.
@@ -74,4 +87,156 @@ func answers(t *testing.T, p *process) map[string][]byte {
 		}
 	}
 	return all
+}
+
+// A read model that is no database, or a broken one, is made anew; the log tells what it needs.
+func TestRebuildOverGarbage(t *testing.T) {
+	for name, spoil := range map[string]func(b []byte) []byte{
+		"pages": func(b []byte) []byte {
+			for i := 4096; i < len(b); i++ {
+				b[i] = byte(i * 7)
+			}
+			return b
+		},
+		"one page": func(b []byte) []byte {
+			copy(b[3*4096:4*4096], bytes.Repeat([]byte{0xa5}, 4096))
+			return b
+		},
+		"the end":    func(b []byte) []byte { return b[:len(b)/2] },
+		"everything": func([]byte) []byte { return bytes.Repeat([]byte("garbage "), 5000) },
+		"nothing":    func([]byte) []byte { return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, "")
+			path := filepath.Join(s.data, "catalog.db")
+			raw, err := os.ReadFile(path)
+			check(t, err)
+			check(t, os.WriteFile(path, spoil(raw), 0o600))
+			check(t, os.WriteFile(path+"-wal", bytes.Repeat([]byte("wal "), 3000), 0o600))
+			out, err := s.command("rebuild")
+			if err != nil || !strings.Contains(out, "rebuilt the read model from 56 events") {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			s.wantVideos(siteVideos)
+			s.wantWhole()
+		})
+	}
+}
+
+// Where there is no data folder, or no broker, a rebuild fails and makes none.
+func TestRebuildOfNothing(t *testing.T) {
+	above := t.TempDir()
+	url := natsServer(t, true).ClientURL()
+	empty := filepath.Join(above, "empty")
+	check(t, os.Mkdir(empty, 0o700))
+	for _, args := range [][]string{
+		{"--data", filepath.Join(above, "none")},
+		{"--data", filepath.Join(above, "none"), "--nats", url},
+		{"--data", empty},
+		{"--data", empty, "--nats", url}, // which has no log
+	} {
+		for _, force := range [][]string{nil, {"--force"}} {
+			args := append(append([]string{"rebuild"}, args...), force...)
+			if err := run(pipelinetest.Context(t), args, io.Discard, io.Discard); exitCode(err) != exitFailure {
+				t.Errorf("%v: %v", args, err)
+			}
+		}
+	}
+	check(t, filepath.WalkDir(above, func(path string, e fs.DirEntry, err error) error {
+		if err == nil && path != above && path != empty && !strings.HasSuffix(path, ".lock") {
+			t.Errorf("it made %s", path)
+		}
+		return err
+	}))
+}
+
+// A rebuild that is interrupted in the midst of the log leaves the read model as it was, and nothing beside it.
+func TestAnInterruptedRebuildChangesNothing(t *testing.T) {
+	server := natsServer(t, true)
+	s := newSite(t, server.ClientURL())
+	n := s.open()
+	m := &mill{tb: t, bus: n.bus}
+	for v := range 300 { // of which some fill a batch, so that the new read model is begun
+		m.upload("p", fmt.Sprint("more-", v))
+	}
+	s.close(n)
+	before := s.state()
+	address, held := holdUp(t, server, siteEvents+290)
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		done <- run(ctx, []string{"rebuild", "--data", s.data, "--nats", address}, io.Discard, io.Discard)
+	}()
+	pipelinetest.Receive(t, "the rebuild is in the midst of the log", held)
+	if _, err := os.Stat(filepath.Join(s.data, "rebuild", "catalog.db")); err != nil {
+		t.Error(err)
+	}
+	stop() // and no event comes: it does not end because it has read all
+	if err := pipelinetest.Receive(t, "its end", done); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+	if s.state() != before {
+		t.Error("the read model was changed")
+	}
+	if _, err := os.Stat(filepath.Join(s.data, "rebuild")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("it left something: %v", err)
+	}
+	s.wantWhole()
+}
+
+// holdUp returns the address of a way to a NATS server that stops, for the rest of the test, before it delivers an
+// event of the log, and then says so.
+func holdUp(t *testing.T, s *server.Server, event uint64) (address string, held <-chan struct{}) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	check(t, err)
+	reached, over := make(chan struct{}), make(chan struct{})
+	say := sync.OnceFunc(func() { close(reached) })
+	var all sync.WaitGroup
+	t.Cleanup(func() {
+		check(t, listener.Close())
+		close(over)
+		all.Wait()
+	})
+	all.Go(func() {
+		for {
+			client, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			server, err := net.Dial("tcp", s.Addr().String())
+			if err != nil {
+				t.Error(err)
+				client.Close()
+				return
+			}
+			all.Go(func() { _, _ = io.Copy(server, client); server.Close() })
+			all.Go(func() {
+				defer client.Close()
+				for lines := bufio.NewReader(server); ; {
+					line, err := lines.ReadString('\n')
+					if delivers(line) == event {
+						say()
+						<-over
+					}
+					if _, written := io.WriteString(client, line); err != nil || written != nil {
+						return
+					}
+				}
+			})
+		}
+	})
+	return "nats://" + listener.Addr().String(), reached
+}
+
+// delivers returns the sequence of the event of the log that a line of the NATS protocol announces; 0 for none.
+// It is in the subject for acks, $JS.ACK.STREAM.CONSUMER.DELIVERIES.SEQUENCE and more.
+func delivers(line string) uint64 {
+	_, ack, ok := strings.Cut(line, " $JS.ACK.EVENTS.")
+	if tokens := strings.Split(ack, "."); ok && len(tokens) > 2 {
+		if sequence, err := strconv.ParseUint(tokens[2], 10, 64); err == nil {
+			return sequence
+		}
+	}
+	return 0
 }
