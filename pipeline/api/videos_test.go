@@ -11,11 +11,13 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 )
 
 func TestListVideos(t *testing.T) {
@@ -153,13 +155,13 @@ func TestParseWait(t *testing.T) {
 // waiting is a catalog that says when somebody begins to wait for a change.
 type waiting struct {
 	Catalog
-	looked chan struct{}
+	looked chan context.Context // of the request
 }
 
 func (w *waiting) Video(ctx context.Context, project, id string) (pipeline.VideoView, error) {
 	v, err := w.Catalog.Video(ctx, project, id)
 	select {
-	case w.looked <- struct{}{}:
+	case w.looked <- ctx:
 	default:
 	}
 	return v, err
@@ -168,7 +170,7 @@ func (w *waiting) Video(ctx context.Context, project, id string) (pipeline.Video
 func TestWait(t *testing.T) {
 	var w *waiting
 	e := newEnv(t, func(c *Config) {
-		w = &waiting{c.Catalog, make(chan struct{})}
+		w = &waiting{c.Catalog, make(chan context.Context)}
 		c.Catalog = w
 	})
 	id := e.uploaded().ID
@@ -208,26 +210,55 @@ func TestWaitEndsWithItsTime(t *testing.T) {
 	}
 }
 
+// A wait ends when its server begins to shut down, and the shutdown when that answer is given.
 func TestWaitEndsWithTheServer(t *testing.T) {
 	var w *waiting
 	e := newEnv(t, func(c *Config) {
-		w = &waiting{c.Catalog, make(chan struct{})}
+		w = &waiting{c.Catalog, make(chan context.Context)}
 		c.Catalog = w
 	})
 	id := e.uploaded().ID
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		if v := read[pipeline.VideoView](e, "/v1/videos/"+id+"?wait=60s"); v.Status != "queued" {
-			t.Errorf("%+v", v)
+	answer := make(chan pipeline.VideoView, 1)
+	go func() { answer <- read[pipeline.VideoView](e, "/v1/videos/"+id+"?wait=60s") }()
+	ctx := pipelinetest.Receive(t, "the wait begins", w.looked)
+	must(t, e.srv.Config.Shutdown(t.Context()))
+	if v := pipelinetest.Receive(t, "its answer", answer); v.Status != "queued" {
+		t.Errorf("%+v", v)
+	}
+	select {
+	case <-closing(ctx):
+	default:
+		t.Error("the request was not told of the shutdown")
+	}
+}
+
+// unchanging is a catalog of one video, to which nothing happens.
+type unchanging struct{ Catalog }
+
+func (unchanging) Changed() <-chan struct{} { return nil }
+
+func (unchanging) Video(context.Context, string, string) (pipeline.VideoView, error) {
+	return pipeline.VideoView{ID: "vid_1", Status: pipeline.VideoQueued}, nil
+}
+
+// A wait lasts as long as it was asked to, or until its server begins to shut down, and then not a moment.
+func TestAWaitLastsNoLonger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &server{cfg: Config{Catalog: unchanging{}}}
+		for wait, shutdown := range map[time.Duration]time.Duration{
+			30 * time.Second: time.Hour, maxWait: 7 * time.Second, 10 * time.Millisecond: time.Second,
+		} {
+			begins := make(chan struct{})
+			late := time.AfterFunc(shutdown, func() { close(begins) })
+			ctx := context.WithValue(t.Context(), closingKey{}, (<-chan struct{})(begins))
+			began := time.Now()
+			v, err := s.await(ctx, "vid_1", wait, false)
+			if took := time.Since(began); err != nil || v.ID != "vid_1" || took != min(wait, shutdown) {
+				t.Errorf("a wait of %s took %s of a server that lasts %s: %+v, %v", wait, took, shutdown, v, err)
+			}
+			late.Stop()
 		}
 	})
-	<-w.looked
-	began := time.Now()
-	must(t, e.srv.Config.Shutdown(t.Context()))
-	wg.Wait()
-	if took := time.Since(began); took > 45*time.Second { // or it waited for the minute that was asked for
-		t.Errorf("shutdown took %s", took)
-	}
 }
 
 func TestLiveProgress(t *testing.T) {
