@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -20,7 +21,8 @@ import (
 	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 )
 
-// cluster starts three NATS servers on loopback ports and returns their addresses for clients.
+// cluster starts three NATS servers on loopback ports, and returns them and their addresses for clients when they
+// have a leader that knows them all: what is asked before gets no answer.
 func cluster(t *testing.T) (servers []*server.Server, urls string) {
 	t.Helper()
 	var routes []*url.URL
@@ -50,6 +52,11 @@ func cluster(t *testing.T) (servers []*server.Server, urls string) {
 		}
 		clients = append(clients, s.ClientURL())
 	}
+	pipelinetest.Until(t, "the cluster has a leader", func() bool {
+		return slices.ContainsFunc(servers, func(s *server.Server) bool {
+			return s.JetStreamIsLeader() && len(s.JetStreamClusterPeers()) == len(servers)
+		})
+	})
 	return servers, strings.Join(clients, ",")
 }
 
@@ -75,18 +82,13 @@ func runNode(t *testing.T, c nodeConfig) (*node, string) {
 	return n, address
 }
 
-// openPatiently opens a node, again until its cluster has elected its leaders.
+// openPatiently opens a node, again until its cluster has room for its streams and these have leaders.
 func openPatiently(t *testing.T, c nodeConfig) *node {
 	t.Helper()
-	limit := pipelinetest.Context(t)
-	for patience := 20 * time.Second; ; patience *= 2 { // a machine may be too slow for the first
-		ctx, cancel := context.WithTimeout(limit, patience)
-		n, err := newNode(ctx, c)
-		cancel()
-		if err == nil {
+	for ctx := pipelinetest.Context(t); ; {
+		if n, err := newNode(ctx, c); err == nil {
 			return n
-		}
-		if limit.Err() != nil {
+		} else if ctx.Err() != nil {
 			t.Fatal(err)
 		}
 	}

@@ -1,12 +1,12 @@
 package bus
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/url"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -20,7 +20,8 @@ import (
 	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 )
 
-// cluster starts three servers on loopback ports and returns their addresses for clients.
+// cluster starts three servers on loopback ports, and returns them and their addresses for clients when they have a
+// leader that knows them all: what is asked before gets no answer.
 func cluster(t *testing.T) (servers []*server.Server, urls string) {
 	t.Helper()
 	const size = 3
@@ -50,10 +51,15 @@ func cluster(t *testing.T) (servers []*server.Server, urls string) {
 		}
 		urls += s.ClientURL() + ","
 	}
+	pipelinetest.Until(t, "the cluster has a leader", func() bool {
+		return slices.ContainsFunc(servers, func(s *server.Server) bool {
+			return s.JetStreamIsLeader() && len(s.JetStreamClusterPeers()) == len(servers)
+		})
+	})
 	return servers, urls[:len(urls)-1]
 }
 
-// openCluster opens a bus, again until the cluster has elected its leaders.
+// openCluster opens a bus, again until the cluster has room for its streams and these have leaders.
 func openCluster(t *testing.T, urls string) *Bus {
 	t.Helper()
 	return openClusterAs(t, urls, Config{Replicas: 3})
@@ -65,18 +71,12 @@ func openClusterAs(t *testing.T, urls string, cfg Config) *Bus {
 	nc, err := nats.Connect(urls, nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
 	must(t, err)
 	t.Cleanup(nc.Close)
-	ctx := soon(t)
-	for patience := 5 * time.Second; ; patience *= 2 { // a machine may be too slow for the first
-		try, cancel := context.WithTimeout(ctx, patience)
-		bus, err := Open(try, nc, cfg)
-		cancel()
-		if err == nil {
+	for ctx := soon(t); ; must(t, wait(ctx, 100*time.Millisecond)) {
+		if bus, err := Open(ctx, nc, cfg); err == nil {
 			return bus
-		}
-		if ctx.Err() != nil {
+		} else if ctx.Err() != nil {
 			t.Fatalf("open: %v", err)
 		}
-		must(t, wait(ctx, 100*time.Millisecond))
 	}
 }
 

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/pipelinetest"
@@ -85,10 +87,26 @@ func TestNakDelayGrowsToItsLimit(t *testing.T) {
 	}
 }
 
+// No more are handled at once than asked for, and what takes longer than its lease stays here.
 func TestCoordinateHandlesAFewAtOnceAndKeepsSlowOnes(t *testing.T) {
-	bus := newBus(t, Config{Coordinators: 3, AckWait: 1500 * time.Millisecond})
-	appendJobs(t, bus, 0, 3)
-	inside, release := make(chan uint64, 16), make(chan struct{})
+	for lease := 1500 * time.Millisecond; ; lease *= 2 { // a machine may be too slow to keep the first
+		again := deliveredAgain(t, lease)
+		if len(again) == 0 {
+			return
+		}
+		if t.Logf("with a lease of %s events %v were delivered again", lease, again); lease > coordinateLease/2 {
+			t.Fatal("what is handled is delivered again")
+		}
+	}
+}
+
+// deliveredAgain handles three events for more than two leases, while a fourth waits, and returns which of them
+// came again.
+func deliveredAgain(t *testing.T, lease time.Duration) (again []uint64) {
+	t.Helper()
+	bus := newBus(t, Config{Coordinators: 3, AckWait: lease})
+	appendJobs(t, bus, 0, 4)
+	inside, release := make(chan uint64, 64), make(chan struct{})
 	stop := background(t, func(ctx context.Context) error {
 		return bus.Coordinate(ctx, func(_ context.Context, e pipeline.Event) error {
 			inside <- e.Sequence
@@ -96,18 +114,69 @@ func TestCoordinateHandlesAFewAtOnceAndKeepsSlowOnes(t *testing.T) {
 			return nil
 		})
 	})
+	seen := map[uint64]bool{}
 	for range 3 {
-		receive(t, inside)
+		seen[receive(t, inside)] = true
 	}
-	long, cancel := context.WithTimeout(t.Context(), 3500*time.Millisecond) // more than two leases
-	defer cancel()
-	<-long.Done()
+	must(t, wait(soon(t), lease*7/3))
+	if n := len(inside); n > 0 {
+		t.Errorf("%d more than three are handled at once", n)
+	}
 	close(release)
-	appendJobs(t, bus, 3, 4)
-	if seq := receive(t, inside); seq != 4 {
-		t.Errorf("event %d was delivered again while it was handled", seq)
+	appendJobs(t, bus, 4, 5)
+	for !seen[4] || !seen[5] {
+		sequence := receive(t, inside)
+		if seen[sequence] {
+			again = append(again, sequence)
+		}
+		seen[sequence] = true
 	}
 	stop()
+	return again
+}
+
+// kept is a message that notes when its lease is extended.
+type kept struct {
+	jetstream.Msg
+	extended []time.Time
+}
+
+func (k *kept) InProgress() error {
+	k.extended = append(k.extended, time.Now())
+	return nil
+}
+
+// Leases are extended three times as often as they would run out, of what is handled and of what waits.
+func TestLeasesAreExtendedInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for asked, lease := range map[time.Duration]time.Duration{
+			3 * time.Second: 3 * time.Second, time.Hour: coordinateLease,
+		} {
+			bus := &Bus{cfg: Config{AckWait: asked}, recurring: &pipeline.Recurring{Logger: testLog(t)}}
+			d, all := newDesk(), []*kept{{}, {}}
+			for i, k := range all {
+				subject := pipeline.JobSubject("p", fmt.Sprint("vid_", i), "job")
+				d.put(k, pipeline.Event{Subject: subject, Sequence: uint64(i + 1)}, 1)
+			}
+			d.take()
+			began := time.Now()
+			ctx, cancel := context.WithTimeout(t.Context(), 4*lease+1)
+			bus.keepAll(ctx, d)
+			cancel()
+			for i, k := range all {
+				last := began
+				for _, at := range k.extended {
+					if at.Sub(last) > lease/3 {
+						t.Errorf("message %d with a lease of %s is extended after %s", i, lease, at.Sub(last))
+					}
+					last = at
+				}
+				if len(k.extended) != 12 {
+					t.Errorf("message %d is extended %d times in four leases", i, len(k.extended))
+				}
+			}
+		}
+	})
 }
 
 func TestCoordinateDrainsWhatRuns(t *testing.T) {
