@@ -1,0 +1,165 @@
+package pipeline
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// detail is the reason in words.
+func (x *explainer) detail(w WaitingJob, place Place, known bool) string {
+	switch w.Reason {
+	case WaitBlocked:
+		return w.Job + " waits for " + enumerate(w.BlockedBy)
+	case WaitWorkerMissing:
+		return "nobody runs the worker type " + w.Worker + ": start a worker that has it"
+	case WaitStalled:
+		return w.Job + " is neither queued nor scheduled: the sweeper will enqueue it within two minutes"
+	case WaitRunning:
+		text := w.Job + " has run for " + span(x.now.Sub(w.Since))
+		if w.Process != nil {
+			text += " on " + *w.Process
+		}
+		if w.Progress != nil {
+			text += ", " + strconv.Itoa(*w.Progress) + " %"
+		}
+		return text
+	case WaitRetrying:
+		text := w.Job + " failed"
+		if w.Problem != nil {
+			text += " (" + w.Problem.Error() + ")"
+		}
+		return text + " and is tried again in " + span(w.RetryAt.Sub(x.now)) + ", " + x.nextAttempt(w)
+	}
+	switch {
+	case w.Position != nil && *w.Position == 1:
+		return w.Job + " is next in the queue of " + w.Worker
+	case w.Position != nil:
+		return w.Job + " is the " + ordinal(*w.Position) + " in the queue of " + w.Worker
+	case x.facts.last[w.Job].kind == JobInterrupted:
+		return w.Job + " was given back unfinished, and is soon taken again"
+	case place.Taken:
+		return w.Job + " is with a worker of " + w.Worker + ", which is about to begin"
+	case known:
+		return w.Job + " is about to be queued"
+	}
+	return w.Job + " waits for a worker of " + w.Worker
+}
+
+// nextAttempt is "attempt 3 of 5"; how many there are is known when the job itself says so.
+func (x *explainer) nextAttempt(w WaitingJob) string {
+	text := "attempt " + strconv.Itoa(w.Attempt+1)
+	i := slices.IndexFunc(x.facts.Tasks, func(t Task) bool { return t.Job.Name == w.Job })
+	last, ok := x.facts.last[w.Job]
+	if i < 0 || !ok || len(x.facts.Tasks[i].Job.Retry) == 0 {
+		return text
+	}
+	left := len(x.facts.Tasks[i].Job.Retry) + 1 - last.data.Failed
+	return text + " of " + strconv.Itoa(w.Attempt+max(1, left))
+}
+
+// summary is the most telling of the jobs, or the end of the video; and what its webhooks wait for, which
+// hold nothing up.
+func (x *explainer) summary(all []WaitingJob) string {
+	var jobs, webhooks []WaitingJob
+	for _, j := range all {
+		if x.jobs[j.Job].Step == notifyJob {
+			webhooks = append(webhooks, j)
+		} else {
+			jobs = append(jobs, j)
+		}
+	}
+	text := x.standing(jobs)
+	for _, j := range webhooks {
+		text += "; " + j.Detail
+	}
+	return text
+}
+
+// standing is the summary without webhooks.
+func (x *explainer) standing(jobs []WaitingJob) string {
+	if x.view.Status.Terminal() {
+		text := "it is " + string(x.view.Status)
+		if x.view.FinishedAt != nil {
+			text = "it has been " + string(x.view.Status) + " since " + x.view.FinishedAt.UTC().Format(time.RFC3339)
+		}
+		if x.view.Problem != nil {
+			text += " (" + x.view.Problem.Error() + ")"
+		}
+		return text
+	}
+	if len(jobs) == 0 {
+		return "every job that is planned has ended: the next step is about to follow"
+	}
+	first := slices.MinFunc(jobs, func(a, b WaitingJob) int {
+		return slices.Index(waitReasons, a.Reason) - slices.Index(waitReasons, b.Reason)
+	})
+	switch others := len(jobs) - 1; others {
+	case 0:
+		return first.Detail
+	case 1:
+		return first.Detail + "; 1 other job has not ended"
+	default:
+		return fmt.Sprintf("%s; %d other jobs have not ended", first.Detail, others)
+	}
+}
+
+// enumerated is how many names are written out.
+const enumerated = 3
+
+func enumerate(names []string) string {
+	if len(names) <= enumerated {
+		return strings.Join(names, ", ")
+	}
+	return strings.Join(names[:enumerated], ", ") + fmt.Sprintf(" and %d more", len(names)-enumerated)
+}
+
+// ordinal is 2nd, 3rd, 11th.
+func ordinal(n int) string {
+	suffix := "th"
+	if n/10%10 != 1 {
+		switch n % 10 {
+		case 1:
+			suffix = "st"
+		case 2:
+			suffix = "nd"
+		case 3:
+			suffix = "rd"
+		}
+	}
+	return strconv.Itoa(n) + suffix
+}
+
+// span is a duration for people: 58 s, 3 min 5 s, 2 h 10 min.
+func span(d time.Duration) string {
+	s := int(max(0, d.Round(time.Second)) / time.Second)
+	switch {
+	case s < 60:
+		return fmt.Sprintf("%d s", s)
+	case s < 3600:
+		return fmt.Sprintf("%d min %d s", s/60, s%60)
+	}
+	return fmt.Sprintf("%d h %d min", s/3600, s/60%60)
+}
+
+// givenUp says of each webhook that is tried no more how often it was, and what its receiver answered last.
+func givenUp(jobs []JobView) []string {
+	var notes []string
+	for _, j := range jobs {
+		if j.Step == notifyJob && j.Status == JobStateErrored && j.Problem != nil {
+			notes = append(notes, fmt.Sprintf(
+				"%s is tried no more, after %s (%s): `reelmill jobs retry %s` tries again",
+				j.Name, attempts(j.Attempt), j.Problem.Error(), j.ID))
+		}
+	}
+	return notes
+}
+
+func attempts(n int) string {
+	if n == 1 {
+		return "1 attempt"
+	}
+	return strconv.Itoa(n) + " attempts"
+}
