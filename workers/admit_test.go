@@ -146,14 +146,14 @@ func TestSuspectRunsAlone(t *testing.T) {
 	}), func(c *workers.Config) { c.Slots = map[string]int{"test": 3} })
 	<-begun
 	must(t, r.bus.Enqueue(t.Context(), r.suspect(suspect)))
-	r.until("two leases of both", beats(160))
+	r.until("two leases of both", beats(4*beatsOfLease))
 	r.enqueue(func(j *pipeline.Job) { j.Name = "b" })
 	r.done("next", "next", "next")
 	close(release["a"])
 	if name := <-begun; name != "s" {
 		t.Errorf("%s was begun, want s: who waits to be alone comes first", name)
 	}
-	r.until("a lease of both", beats(280))
+	r.until("a lease of both", beats(7*beatsOfLease))
 	close(release["s"])
 	if name := <-begun; name != "b" {
 		t.Errorf("%s was begun", name)

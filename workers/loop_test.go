@@ -465,12 +465,12 @@ func TestHeartbeatKeepsTheLease(t *testing.T) {
 					beats++
 				}
 			}
-			return beats >= 120
+			return beats >= 3*beatsOfLease
 		})
 		return publish(ctx, j)
 	}), func(c *workers.Config) { c.Slots = map[string]int{"test": 2} })
 	r.done("next", "ack")
-	if took := time.Since(begun); took < 2*brief {
+	if took := time.Since(begun); took < 2*r.lease {
 		t.Errorf("took %s: no test of the lease", took)
 	}
 	if _, data := r.last(pipeline.JobCompleted); data.Attempt != 1 || data.Lost != 0 {

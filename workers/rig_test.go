@@ -23,8 +23,8 @@ import (
 	"github.com/reelmill/reelmill/workers"
 )
 
-// Leases of these tests: patient never runs out, brief is for tests that wait for its end. A process that gets no
-// processor for that long loses it.
+// Leases of these tests: patient never runs out, brief is for tests that wait for its end, and longer on a busy
+// machine. A process that gets no processor for that long loses it.
 const (
 	patient = time.Hour
 	brief   = 2 * time.Second
@@ -34,6 +34,7 @@ const (
 type rig struct {
 	t     *testing.T
 	bus   *bus.Bus
+	lease time.Duration
 	store *disk.Store
 	close func() // at the end of the test, or before
 
@@ -47,8 +48,22 @@ type rig struct {
 
 func newRig(t *testing.T, lease time.Duration) *rig {
 	t.Helper()
+	if lease == brief {
+		lease = pipelinetest.Slowly(brief)
+	}
 	return openRig(t, t.TempDir(), bus.Config{AckWait: lease})
 }
+
+// beat is the time from one heartbeat to the next: 50 ms, and longer where a brief lease is.
+func (r *rig) beat() time.Duration {
+	if r.lease == patient {
+		return brief / beatsOfLease
+	}
+	return r.lease / beatsOfLease
+}
+
+// beatsOfLease is how many heartbeats there are in a brief lease.
+const beatsOfLease = 40
 
 // openRig is a rig whose broker and store are in dir, where an earlier one may have left them.
 func openRig(t *testing.T, dir string, c bus.Config) *rig {
@@ -62,7 +77,7 @@ func openRig(t *testing.T, dir string, c bus.Config) *rig {
 	must(t, err)
 	store, err := disk.Open(filepath.Join(dir, "store"))
 	must(t, err)
-	r := &rig{t: t, bus: b, store: store, changed: make(chan struct{}), broken: map[string]error{}}
+	r := &rig{t: t, bus: b, lease: c.AckWait, store: store, changed: make(chan struct{}), broken: map[string]error{}}
 	r.close = sync.OnceFunc(func() {
 		conn.Close()
 		<-closed
@@ -206,7 +221,7 @@ func (r *rig) loop(w worker, change ...func(*workers.Config)) (l *workers.Loop, 
 		Log: r.bus, Tasks: queue{r}, Store: r.store, Registry: registryOf(w),
 		Scratch: filepath.Join(r.t.TempDir(), "scratch"),
 		Slots:   map[string]int{"test": 1}, Interactive: map[string]int{"test": 0},
-		Process: "rig", Heartbeat: 50 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+		Process: "rig", Heartbeat: r.beat(), Logger: slog.New(slog.NewTextHandler(&log, nil)),
 	}
 	for _, f := range change {
 		f(&c)

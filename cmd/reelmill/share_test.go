@@ -20,11 +20,9 @@ import (
 	"github.com/reelmill/reelmill/workers"
 )
 
-// slicer is a worker whose video has many jobs that cost nothing and take a while.
-type slicer struct {
-	work  time.Duration
-	until <-chan struct{} // instead of a while; may be nil
-}
+// slicer is a worker whose video has many jobs that cost nothing. Each waits until it receives, or the channel is
+// closed; not at all when that is nil.
+type slicer struct{ until <-chan struct{} }
 
 type slicesParams struct {
 	N int `json:"n"`
@@ -44,20 +42,15 @@ func (w slicer) Work(ctx context.Context, _ workers.Job[slicesParams]) (pipeline
 		case <-w.until:
 		case <-ctx.Done():
 		}
-		return pipeline.Result{}, ctx.Err()
-	}
-	select {
-	case <-time.After(w.work):
-	case <-ctx.Done():
 	}
 	return pipeline.Result{}, ctx.Err()
 }
 
 // shareNode is a node without API, read model and media: broker, coordinator and workers, of which slices has
 // two slots.
-func shareNode(t *testing.T, work time.Duration) *node {
+func shareNode(t *testing.T, until <-chan struct{}) *node {
 	t.Helper()
-	return shareNodeOf(t, slicer{work: work}, bus.Config{}, slog.New(slog.DiscardHandler))
+	return shareNodeOf(t, slicer{until}, bus.Config{}, slog.New(slog.DiscardHandler))
 }
 
 func shareNodeOf(t *testing.T, slices slicer, c bus.Config, log *slog.Logger) *node {
@@ -131,36 +124,64 @@ func (n *node) uploadSlices(t *testing.T, video string, count int) {
 
 // TestShare: a short video does not wait for a long one of its project that came before it.
 func TestShare(t *testing.T) {
-	const long, short, first = 40, 2, 8
-	n := shareNode(t, 200*time.Millisecond)
-	underway, ended := make(chan struct{}), make(chan int, 2)
-	var done int // slices of the long video
+	const long, short, first, slots = 40, 2, 8, 2
+	work := make(chan struct{})
+	n := shareNode(t, work)
+	underway, begun, ended := make(chan struct{}), make(chan int, short), make(chan struct{}, 2)
+	var started, done int // slices of the long video
 	n.startShare(t, func(e pipeline.Event) {
 		switch {
-		case e.Type == pipeline.JobCompleted && strings.HasPrefix(e.Subject, "job.p.long.slices"):
-			if done++; done == first {
+		case e.Type == pipeline.JobStarted && strings.HasPrefix(e.Subject, "job.p.long.slices"):
+			if started++; started == first+slots {
 				close(underway)
 			}
+		case e.Type == pipeline.JobCompleted && strings.HasPrefix(e.Subject, "job.p.long.slices"):
+			done++
+		case e.Type == pipeline.JobStarted && strings.HasPrefix(e.Subject, "job.p.short.slices"):
+			begun <- started
 		case e.Type == pipeline.VideoReady:
-			ended <- done
+			ended <- struct{}{}
 		}
 	})
 	n.uploadSlices(t, "long", long)
-	<-underway // whatever is enqueued at once is in the queue
+	for range first {
+		work <- struct{}{}
+	}
+	pipelinetest.Receive(t, "the long video is under way", underway) // whatever is enqueued at once is in the queue
 	n.uploadSlices(t, "short", short)
-	for _, most := range []int{first + long/3, long} {
-		if at := pipelinetest.Receive(t, "a video that is ready", ended); at > most {
-			t.Errorf("a video is ready after %d slices of the long one, want at most %d", at, most)
+	pipelinetest.Until(t, "the short video is in the queue", func() bool { return n.queued(t, "short") == short })
+	close(work)
+	for range short {
+		if at := pipelinetest.Receive(t, "a slice of the short video", begun); at > first+slots+long/3 {
+			t.Errorf("begun after %d slices of the long video, want at most %d", at, first+slots+long/3)
 		}
+	}
+	for range 2 {
+		pipelinetest.Receive(t, "a video that is ready", ended)
 	}
 	if done != long {
 		t.Errorf("%d slices were made", done)
 	}
 }
 
+// queued is how many slices of a video are in the queue.
+func (n *node) queued(t *testing.T, video string) (count int) {
+	t.Helper()
+	tasks, err := pipeline.TasksOf(t.Context(), n.bus, "p", video)
+	check(t, err)
+	for _, task := range tasks {
+		is, err := n.bus.Queued(t.Context(), task)
+		check(t, err)
+		if is && task.Job.Worker == "slices" {
+			count++
+		}
+	}
+	return count
+}
+
 // TestSlotsOfTheDeployment: those of this process, and what others tell of theirs.
 func TestSlotsOfTheDeployment(t *testing.T) {
-	n := shareNode(t, 0)
+	n := shareNode(t, nil)
 	tell := func(name, doc string) { check(t, n.bus.Announce(t.Context(), name, []byte(doc))) }
 	wants := func(slices, other int) {
 		t.Helper()
@@ -188,7 +209,7 @@ func TestSlotsOfTheDeployment(t *testing.T) {
 
 // TestPresenceTellsSlots, so that other processes can add them up.
 func TestPresenceTellsSlots(t *testing.T) {
-	n := shareNode(t, 0)
+	n := shareNode(t, nil)
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
 	name := presenceName("slices", n.loop.Process)

@@ -89,15 +89,12 @@ func TestNakDelayGrowsToItsLimit(t *testing.T) {
 
 // No more are handled at once than asked for, and what takes longer than its lease stays here.
 func TestCoordinateHandlesAFewAtOnceAndKeepsSlowOnes(t *testing.T) {
-	for lease := 1500 * time.Millisecond; ; lease *= 2 { // a machine may be too slow to keep the first
-		again := deliveredAgain(t, lease)
-		if len(again) == 0 {
-			return
+	pipelinetest.Longer(t, 1500*time.Millisecond, coordinateLease, func(lease time.Duration) error {
+		if again := deliveredAgain(t, lease); len(again) > 0 {
+			return fmt.Errorf("events %v are delivered again while they are handled", again)
 		}
-		if t.Logf("with a lease of %s events %v were delivered again", lease, again); lease > coordinateLease/2 {
-			t.Fatal("what is handled is delivered again")
-		}
-	}
+		return nil
+	})
 }
 
 // deliveredAgain handles three events for more than two leases, while a fourth waits, and returns which of them

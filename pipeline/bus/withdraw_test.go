@@ -2,40 +2,42 @@ package bus
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 )
 
 // What others hold of the same lane is not forgotten when a video's tasks are withdrawn: it comes again when
 // its lease runs out.
 func TestWithdrawLeavesTheLeasesOfOthers(t *testing.T) {
-	bus := newBus(t, Config{AckWait: 3 * time.Second})
-	held := func(video string) pipeline.Task {
-		job := task("job", pipeline.High, 0)
-		job.Video = video
-		must(t, bus.Enqueue(soon(t), job))
-		return job
-	}
-	first := held("vid_a")
-	_, err := bus.Next(soon(t), "transcode") // and its process dies
-	must(t, err)
-	held("vid_b")
-	_, err = bus.Next(soon(t), "transcode")
-	must(t, err)
-	must(t, bus.Withdraw(soon(t), "default", "vid_b", "job"))
-	held("vid_c")
-	c, err := bus.Next(soon(t), "transcode")
-	must(t, err)
-	must(t, c.Ack(soon(t)))
-	d, err := bus.Next(soon(t), "transcode")
-	must(t, err)
-	if d.Task().Video != first.Video {
-		t.Errorf("task of %s", d.Task().Video)
-	}
+	pipelinetest.Longer(t, 3*time.Second, 24*time.Second, func(lease time.Duration) error {
+		bus := newBus(t, Config{AckWait: lease})
+		var got []string
+		take := func(video string) *Delivery {
+			if video != "" {
+				job := task("job", pipeline.High, 0)
+				job.Video = video
+				must(t, bus.Enqueue(soon(t), job))
+			}
+			d := next(t, bus)
+			got = append(got, d.Task().Video)
+			return d
+		}
+		take("vid_a") // and its process dies
+		take("vid_b")
+		must(t, bus.Withdraw(soon(t), "default", "vid_b", "job"))
+		must(t, take("vid_c").Ack(soon(t)))
+		take("")
+		if want := []string{"vid_a", "vid_b", "vid_c", "vid_a"}; !slices.Equal(got, want) {
+			return fmt.Errorf("took tasks of %v, want %v", got, want)
+		}
+		return nil
+	})
 }
 
 // A task that the broker has forgotten (here by the purge that removeAll avoids) does not count as queued, and

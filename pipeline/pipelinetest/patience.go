@@ -77,6 +77,24 @@ func Receive[T any](t testing.TB, what string, from <-chan T) T {
 	}
 }
 
+// Longer tries something with first, and with twice as long again and again, until it succeeds. It is for
+// what a machine spoils that holds the test up for longer than a lease or a time-out lasts. It fails the test
+// when most, the longest, is not long enough, either: that is no machine's fault.
+func Longer(t testing.TB, first, most time.Duration, try func(d time.Duration) error) {
+	t.Helper()
+	for d := first; ; d *= 2 {
+		err := try(d)
+		if err == nil {
+			return
+		}
+		if 2*d > most {
+			t.Errorf("with %s, too: %v", d, err)
+			return
+		}
+		t.Logf("with %s: %v", d, err)
+	}
+}
+
 // slower is how much slower than the machine that a promise is made for one may be that has nothing else to
 // do.
 const slower = 10
@@ -94,6 +112,10 @@ func Promptly(t testing.TB, what string, began time.Time, promise time.Duration)
 		t.Errorf("%s took %s, want at most %s, and %s on this machine now", what, took, promise, most)
 	}
 }
+
+// Slowly returns d, or more on a machine that lets this process wait for a processor now: for leases that a
+// test keeps, or waits for to end.
+func Slowly(d time.Duration) time.Duration { return time.Duration(float64(d) * crowding()) }
 
 // crowding is how long this process waits for a processor now: the time that a piece of work takes by the
 // time that it runs, 1 at least.

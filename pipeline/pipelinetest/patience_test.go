@@ -1,7 +1,9 @@
 package pipelinetest
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 )
@@ -69,5 +71,27 @@ func TestPromptly(t *testing.T) {
 	Promptly(c, "it", time.Now().Add(-1000*time.Hour), time.Second)
 	if len(c.failed) != 1 {
 		t.Error("what takes a thousand hours instead of a second is not late")
+	}
+}
+
+// TestLonger goes on until it is long enough, and fails when nothing is.
+func TestLonger(t *testing.T) {
+	var tried []time.Duration
+	try := func(need time.Duration) func(time.Duration) error {
+		tried = nil
+		return func(d time.Duration) error {
+			if tried = append(tried, d); d < need {
+				return errors.New("too short")
+			}
+			return nil
+		}
+	}
+	c := &clocked{TB: t}
+	if Longer(c, 2, 10, try(3)); !slices.Equal(tried, []time.Duration{2, 4}) || len(c.failed) != 0 {
+		t.Errorf("tried %v, failed %v", tried, c.failed)
+	}
+	Longer(c, 2, 10, try(9))
+	if !slices.Equal(tried, []time.Duration{2, 4, 8}) || len(c.failed) != 1 || c.failed[0] != "with 8ns, too: too short" {
+		t.Errorf("tried %v, failed %v", tried, c.failed)
 	}
 }

@@ -206,30 +206,27 @@ func TestRunStall(t *testing.T) {
 
 // TestRunsThatWaitForEachOther: one that waits for its input is alive while another with its pulse is.
 func TestRunsThatWaitForEachOther(t *testing.T) {
-	const stall = 400 * time.Millisecond
-	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer w.Close()
-	var other Pulse
-	ended := make(chan error, 1)
-	go func() {
-		ended <- script(t, "read line && [ $line = go ]").Run(testContext(t), toNull("in.mp4"),
-			RunOptions{Stall: stall, Stdin: r, Pulse: &other})
-	}()
-	tick := time.NewTicker(stall / 20)
-	defer tick.Stop()
-	for range 60 { // three times as long as one alone may stand still
-		<-tick.C
-		other.report()
-	}
-	if _, err := w.WriteString("go\n"); err != nil {
-		t.Error(err)
-	}
-	if err := <-ended; err != nil {
-		t.Error(err)
-	}
+	pipelinetest.Longer(t, 400*time.Millisecond, 7*time.Second, func(stall time.Duration) error {
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer w.Close()
+		var other Pulse
+		ended := make(chan error, 1)
+		go func() {
+			ended <- script(t, "read line && [ $line = go ]").Run(testContext(t), toNull("in.mp4"),
+				RunOptions{Stall: stall, Stdin: r, Pulse: &other})
+		}()
+		tick := time.NewTicker(stall / 20)
+		defer tick.Stop()
+		for range 60 { // three times as long as one alone may stand still
+			<-tick.C
+			other.report()
+		}
+		_, _ = w.WriteString("go\n") // it fails when the run has ended, which says why
+		return <-ended
+	})
 }
 
 // TestRunReadsAPipe, and whoever writes to it hears of the end.
@@ -270,12 +267,16 @@ func TestRunReadsAPipe(t *testing.T) {
 }
 
 func TestRunReportsKeepItAlive(t *testing.T) {
-	tools := script(t, "for i in 1 2 3 4 5 6 7 8; do echo frame=$i >&3; echo progress=continue >&3; sleep 0.5; done")
-	n := 0
-	o := RunOptions{Stall: 3 * time.Second, Progress: func(Progress) { n++ }}
-	if err := tools.Run(testContext(t), toNull("in.mp4"), o); err != nil || n != 8 {
-		t.Errorf("%d reports, %v", n, err)
-	}
+	pipelinetest.Longer(t, 3*time.Second, 12*time.Second, func(stall time.Duration) error {
+		tools := script(t, fmt.Sprintf(
+			"for i in 1 2 3 4 5 6 7 8; do echo frame=$i >&3; echo progress=continue >&3; sleep %f; done", stall.Seconds()/6))
+		n := 0
+		err := tools.Run(testContext(t), toNull("in.mp4"), RunOptions{Stall: stall, Progress: func(Progress) { n++ }})
+		if err == nil && n != 8 {
+			err = fmt.Errorf("%d reports", n)
+		}
+		return err
+	})
 }
 
 func TestRunStderrTail(t *testing.T) {
