@@ -167,7 +167,7 @@ func (b *Bus) Gone(ctx context.Context) (Extent, pipeline.Sequences, error) {
 // gaps reads the headers of the log through a sequence, and returns what is not there.
 func (b *Bus) gaps(ctx context.Context, through uint64) (pipeline.Sequences, error) {
 	var missing pipeline.Sequences
-	s := &scan{bus: b, filter: everything, next: 1, through: through, headersOnly: true}
+	s := &scan{bus: b, filters: everything, next: 1, through: through, headersOnly: true}
 	s.do = func(_ jetstream.Msg, sequence uint64) error {
 		if sequence > s.next {
 			missing = append(missing, pipeline.Range{First: s.next, Last: sequence - 1})
@@ -195,7 +195,7 @@ func (a *Audit) read(ctx context.Context) error {
 	ranges := []pipeline.Range(a.told)
 	merged := len(ranges)
 	s := &scan{
-		bus: a.bus, filter: pipeline.DeletedSubject("*", "*"), next: max(a.next, 1), through: through,
+		bus: a.bus, filters: []string{pipeline.DeletedSubject("*", "*")}, next: max(a.next, 1), through: through,
 	}
 	s.do = func(m jetstream.Msg, sequence uint64) error {
 		removed, told := removedBy(m.Data(), sequence)

@@ -71,7 +71,7 @@ func TestHistoryIsThatOfOneVideoInOrder(t *testing.T) {
 
 func TestHistoryOfManyEvents(t *testing.T) {
 	bus := newBus(t, Config{})
-	const n = historyBatch + 10
+	const n = scanBatch + 10
 	subject := pipeline.JobSubject("default", "vid_1", "a")
 	after := uint64(0)
 	for range n {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -19,25 +20,32 @@ const (
 	scanPatience = 30 * time.Second
 )
 
-// everything is the filter that every event of the log matches.
-const everything = ">"
+// everything are the filters that every event of the log matches.
+var everything = []string{">"}
 
-// scan hands over the messages of the log on a filter, from one sequence through another, in order, each
+// scan hands over the messages of the log on some filters, from one sequence through another, in order, each
 // once. What the leader of the log has tells when it is over: so it ends although the last message is gone,
 // or there is none at all, and not while a message is on its way.
 type scan struct {
 	bus           *Bus
-	filter        string
+	filters       []string
 	next, through uint64 // next moves on
 	headersOnly   bool
 	do            func(m jetstream.Msg, sequence uint64) error
-	failed        error // of do, which ends it
+	// left asks the leader how many messages are to come, 0 when it is over. Without it, it asks whether there
+	// is a next one.
+	left     func(ctx context.Context) (int, error)
+	expected int   // what left said, less what has come since
+	failed   error // of do, which ends it
 }
 
 func (s *scan) run(ctx context.Context) error {
+	if s.left == nil {
+		s.left = s.stored
+	}
 	for quiet := time.Now(); ; {
-		first, err := s.bus.nextStored(ctx, s.filter, s.next)
-		if err != nil || first == 0 || first > s.through {
+		var err error
+		if s.expected, err = s.left(ctx); err != nil || s.expected == 0 {
 			return err
 		}
 		before := s.next
@@ -52,11 +60,20 @@ func (s *scan) run(ctx context.Context) error {
 		case s.next != before:
 			quiet = time.Now()
 		case time.Since(quiet) > scanPatience:
-			return errors.Join(fmt.Errorf("event %d does not come", first), err)
+			return errors.Join(fmt.Errorf("what is stored from event %d on does not come", s.next), err)
 		default:
 			_ = wait(ctx, firstDelay)
 		}
 	}
+}
+
+// stored says that there are messages to come, an unknown number, when the leader has a next one.
+func (s *scan) stored(ctx context.Context) (int, error) {
+	first, err := s.bus.nextStored(ctx, s.filters, s.next)
+	if err != nil || first == 0 || first > s.through {
+		return 0, err
+	}
+	return math.MaxInt, nil
 }
 
 // read reads while the connection lasts, until all or, for a while, nothing has come.
@@ -80,7 +97,7 @@ func (s *scan) consume(ctx context.Context) error {
 		c, err = s.bus.js.CreateConsumer(ctx, streamEvents, jetstream.ConsumerConfig{
 			Description: "Reading of the log", AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1,
 			DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: s.next, HeadersOnly: s.headersOnly,
-			FilterSubject: s.filter, InactiveThreshold: time.Minute,
+			FilterSubjects: s.filters, InactiveThreshold: time.Minute,
 		})
 		return err
 	})
@@ -102,7 +119,7 @@ func (s *scan) consume(ctx context.Context) error {
 func (s *scan) fetch(ctx context.Context, c jetstream.Consumer, delivered *uint64) (over bool, err error) {
 	limited, cancel := context.WithTimeout(ctx, scanWait)
 	defer cancel()
-	batch, err := c.Fetch(scanBatch, jetstream.FetchContext(limited))
+	batch, err := c.Fetch(min(s.expected, scanBatch), jetstream.FetchContext(limited))
 	if err != nil {
 		return false, err
 	}
@@ -120,7 +137,7 @@ func (s *scan) fetch(ctx context.Context, c jetstream.Consumer, delivered *uint6
 			return false, s.failed
 		}
 		*delivered, s.next = meta.Sequence.Consumer, meta.Sequence.Stream+1
-		if meta.NumPending == 0 {
+		if s.expected--; s.expected == 0 || meta.NumPending == 0 {
 			return true, nil // what is left of the request ends with limited
 		}
 	}
@@ -130,25 +147,17 @@ func (s *scan) fetch(ctx context.Context, c jetstream.Consumer, delivered *uint6
 	return false, nil
 }
 
-// nextStored returns the sequence of the first message at or after one that the leader of the log has on a
-// filter; 0 for none.
-func (b *Bus) nextStored(ctx context.Context, filter string, from uint64) (sequence uint64, err error) {
-	err = b.patiently(ctx, func(ctx context.Context) error {
-		stream, err := b.js.Stream(ctx, streamEvents)
+// nextStored returns the sequence of the first message at or after one that the leader of the log has on any
+// of the filters; 0 for none.
+func (b *Bus) nextStored(ctx context.Context, filters []string, from uint64) (sequence uint64, err error) {
+	for _, filter := range filters {
+		m, err := b.message(ctx, streamEvents, want{Sequence: from, NextOf: filter})
 		if err != nil {
-			return err
+			return 0, fmt.Errorf("read log: %w", err)
 		}
-		m, err := stream.GetMsg(ctx, from, jetstream.WithGetMsgSubject(filter))
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			return nil
-		}
-		if err == nil {
+		if m != nil && (sequence == 0 || m.Sequence < sequence) {
 			sequence = m.Sequence
 		}
-		return err
-	})
-	if err != nil {
-		return 0, fmt.Errorf("read log: %w", err)
 	}
 	return sequence, nil
 }
@@ -156,27 +165,18 @@ func (b *Bus) nextStored(ctx context.Context, filter string, from uint64) (seque
 // IDAt returns the id of the event with a sequence; empty when the log has none there, or one that cannot be
 // read.
 func (b *Bus) IDAt(ctx context.Context, sequence uint64) (id string, err error) {
-	err = b.patiently(ctx, func(ctx context.Context) error {
-		stream, err := b.js.Stream(ctx, streamEvents)
-		if err != nil {
-			return err
-		}
-		m, err := stream.GetMsg(ctx, sequence)
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if e, err := decodeEvent(m.Data, sequence); err == nil {
-			id = e.ID
-		}
-		return nil
-	})
+	m, err := b.message(ctx, streamEvents, want{Sequence: sequence})
 	if err != nil {
 		return "", fmt.Errorf("read event %d of the log: %w", sequence, err)
 	}
-	return id, nil
+	if m == nil {
+		return "", nil
+	}
+	e, err := decodeEvent(m.Data, sequence)
+	if err != nil {
+		return "", nil //nolint:nilerr // it cannot be read, which is no failure of the log
+	}
+	return e.ID, nil
 }
 
 // Replayed is what a replay came across.
@@ -193,7 +193,7 @@ type Replayed struct {
 func (b *Bus) Replay(ctx context.Context, through uint64, apply func(context.Context, []pipeline.Event) error,
 ) (Replayed, error) {
 	r := replay{apply: apply}
-	s := &scan{bus: b, filter: everything, next: 1, through: through}
+	s := &scan{bus: b, filters: everything, next: 1, through: through}
 	s.do = func(m jetstream.Msg, sequence uint64) error {
 		r.skip(s.next, sequence)
 		e, err := decodeEvent(m.Data(), sequence)
