@@ -113,9 +113,9 @@ func Promptly(t testing.TB, what string, began time.Time, promise time.Duration)
 	}
 }
 
-// Slowly returns d, or more on a machine that lets this process wait for a processor now: for leases that a
-// test keeps, or waits for to end.
-func Slowly(d time.Duration) time.Duration { return time.Duration(float64(d) * crowding()) }
+// Slowly returns d, or up to four times as much on a machine that lets this process wait for a processor now:
+// for leases that a test keeps, or waits for to end.
+func Slowly(d time.Duration) time.Duration { return time.Duration(float64(d) * min(crowding(), 4)) }
 
 // crowding is how long this process waits for a processor now: the time that a piece of work takes by the
 // time that it runs, 1 at least.
