@@ -170,3 +170,6 @@ func Address(subject string) (project, video, job string, err error) {
 	}
 	return "", "", "", fmt.Errorf("subject %q is of no video and no job", subject)
 }
+
+// Clock writes a moment as people read it everywhere, to the second: 2026-05-01 11:59:00 UTC.
+func Clock(at time.Time) string { return at.UTC().Format(time.DateTime + " UTC") }

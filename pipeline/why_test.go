@@ -168,14 +168,14 @@ func TestExplainEnds(t *testing.T) {
 		jobs []pipeline.JobView
 		want string
 	}{
-		{pipeline.VideoView{Status: "ready", FinishedAt: &at}, nil, "it has been ready since 2026-05-01T11:59:00Z"},
+		{pipeline.VideoView{Status: "ready", FinishedAt: &at}, nil, "it has been ready since 2026-05-01 11:59:00 UTC"},
 		{
 			pipeline.VideoView{Status: "rejected", FinishedAt: &at, Problem: problem}, nil,
-			"it has been rejected since 2026-05-01T11:59:00Z (input_not_video: it is text)",
+			"it has been rejected since 2026-05-01 11:59:00 UTC (input_not_video: it is text)",
 		},
 		{
 			pipeline.VideoView{Status: "canceled", FinishedAt: &at}, []pipeline.JobView{left, notify},
-			"it has been canceled since 2026-05-01T11:59:00Z; notify waits for a worker of webhook",
+			"it has been canceled since 2026-05-01 11:59:00 UTC; notify waits for a worker of webhook",
 		},
 		{
 			pipeline.VideoView{Status: "processing"}, nil,

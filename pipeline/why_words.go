@@ -83,7 +83,7 @@ func (x *explainer) standing(jobs []WaitingJob) string {
 	if x.view.Status.Terminal() {
 		text := "it is " + string(x.view.Status)
 		if x.view.FinishedAt != nil {
-			text = "it has been " + string(x.view.Status) + " since " + x.view.FinishedAt.UTC().Format(time.RFC3339)
+			text = "it has been " + string(x.view.Status) + " since " + Clock(*x.view.FinishedAt)
 		}
 		if x.view.Problem != nil {
 			text += " (" + x.view.Problem.Error() + ")"

@@ -70,13 +70,17 @@ func TestUploadGoesOnWithoutTheCommand(t *testing.T) {
 	p.stop(t)
 }
 
-// TestCommandsOfAVideo: what a person asks of a video after it is uploaded.
+// TestCommandsOfAVideo: what a person asks of a video after it is uploaded. Its receiver of webhooks wants none.
 func TestCommandsOfAVideo(t *testing.T) {
-	p := startServe(t, binary, t.TempDir())
+	refusing := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusGone)
+	}))
+	defer refusing.Close()
+	p := startServe(t, binary, t.TempDir(), "--webhook-secret", testSecret, "--webhook-allow-private")
 	t.Setenv("REELMILL_SERVER", p.url)
 	first, second := clip(t, "a.mp4", 1, "320x180", 10), clip(t, "b.mp4", 1, "320x180", 10)
 	said := command(t, "upload", first, second, "--wait", "ready", "--priority", "bulk", "--passthrough", "mine",
-		"--metadata", "who=me")
+		"--metadata", "who=me", "--webhook-url", refusing.URL)
 	ids := videoID.FindAllString(said, -1)
 	slices.Sort(ids)
 	if ids = slices.Compact(ids); len(ids) != 2 {
@@ -99,6 +103,7 @@ func TestCommandsOfAVideo(t *testing.T) {
 			t.Errorf("videos %v printed %s\nwant %s", args, said, want)
 		}
 	}
+	checkRefused(t, p, ids[0])
 	var out, errs bytes.Buffer
 	if err := run(t.Context(), []string{"videos", "list", "--limit", "1"}, &out, &errs); err != nil {
 		t.Fatal(err)
@@ -109,6 +114,36 @@ func TestCommandsOfAVideo(t *testing.T) {
 		t.Errorf("page %s, hint %s, rest %s", &out, &errs, rest)
 	}
 	p.stop(t)
+}
+
+// checkRefused: a video whose receiver refuses both calls is ready all the same, warns of each, and `why` says
+// what the receiver answered and how to try again.
+func checkRefused(t *testing.T, p *process, id string) {
+	t.Helper()
+	var view pipeline.VideoView
+	refused := func() (n int) {
+		var err error
+		view, err = p.client().Video(t.Context(), id)
+		check(t, err)
+		for _, w := range view.Warnings {
+			if w.Code == pipeline.CodeWebhookRefused && strings.Contains(w.Detail, "410 Gone") {
+				n++
+			}
+		}
+		return n
+	}
+	pipelinetest.Until(t, "both webhooks are refused", func() bool { return refused() == 2 })
+	if view.Status != pipeline.VideoStateReady || view.Problem != nil || len(view.Warnings) != 2 {
+		t.Errorf("the video is %s, %+v, with the warnings %+v", view.Status, view.Problem, view.Warnings)
+	}
+	if said := command(t, "videos", "get", id); strings.Count(said, "410 Gone") != 2 {
+		t.Errorf("videos get printed %s", said)
+	}
+	pipelinetest.Until(t, "why names the answer", func() bool {
+		said := command(t, "videos", "why", id)
+		return strings.Count(said, "is tried no more, after 1 attempt (webhook_refused: the receiver answered 410 Gone") == 2 &&
+			strings.Contains(said, "`reelmill jobs retry "+id+"/")
+	})
 }
 
 // TestWatchOnATerminalEndsBeforeTheVideo: whoever watches until a video is playable, or stops, gets the terminal
@@ -196,15 +231,45 @@ func TestNoServerIsToldAlike(t *testing.T) {
 	url := "http://" + l.Addr().String()
 	l.Close() // nobody else listens there for the time of this test
 	want := "no server answers at " + url + ": start one with `reelmill serve`, or name it with --server ("
+	film := clip(t, "a.mp4", 1, "64x64", 5)
 	for _, args := range [][]string{
-		{"upload", clip(t, "a.mp4", 1, "64x64", 5)}, {"videos", "list"}, {"videos", "get", "vid_x"},
+		{"upload", film, film}, {"videos", "list"}, {"videos", "get", "vid_x"},
 		{"videos", "events", "vid_x"}, {"videos", "watch", "vid_x"}, {"videos", "why", "vid_x"},
 		{"jobs", "retry", "vid_x/a"}, {"dead", "list"}, {"dead", "redrive", "--all"}, {"stats"},
 	} {
-		err := run(t.Context(), append(args, "--server", url), &bytes.Buffer{}, &bytes.Buffer{})
+		var errs bytes.Buffer
+		err := run(t.Context(), append(args, "--server", url), &bytes.Buffer{}, &errs)
 		if err == nil || !strings.HasPrefix(err.Error(), want) || exitCode(err) != exitFailure {
 			t.Errorf("%v: %v", args, err)
 		}
+		if told := strings.Count(errs.String(), "trying again"); told > 1 || told == 1 != (args[0] == "upload") {
+			t.Errorf("%v: it said %s", args, &errs)
+		}
+	}
+}
+
+// TestUploadTellsAtOnceThatItTriesAgain: whoever uploads to no server, or to one that is busy, is told at the
+// first failure, once, and does not look at nothing for half a minute.
+func TestUploadTellsAtOnceThatItTriesAgain(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	check(t, err)
+	l.Close()
+	busy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}))
+	defer busy.Close()
+	source := clip(t, "a.mp4", 1, "64x64", 5)
+	for url, want := range map[string]string{
+		"http://" + l.Addr().String(): `^no server at http://\S+: dial tcp .*refused; trying again for 30 s\n$`,
+		busy.URL:                      `^upload \S+a.mp4: the server answered 503 .*; trying again\n$`,
+	} {
+		ctx, interrupt := context.WithCancel(t.Context())
+		said := &sentinel{text: "trying again", found: interrupt}
+		err := run(ctx, []string{"upload", source, "--server", url}, &bytes.Buffer{}, said)
+		if exitCode(err) != exitInterrupted || !regexp.MustCompile(want).MatchString(said.String()) {
+			t.Errorf("it said %q and ended with %v, want %s", said, err, want)
+		}
+		interrupt()
 	}
 }
 

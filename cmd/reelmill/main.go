@@ -102,6 +102,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if err != nil {
 		return err
 	}
+	if err := dropEmptyVariables(); err != nil {
+		return err
+	}
 	if line, asked := os.LookupEnv("COMP_LINE"); asked {
 		return complete(stdout, parser.Model, line)
 	}

@@ -179,7 +179,7 @@ func (c deadList) Run(ctx context.Context, s streams) error {
 		fmt.Fprintln(w, "ID\tJOB\tCLASS\tCODE\tATTEMPTS\tWHEN\tDETAIL")
 		for _, d := range letters {
 			fmt.Fprintf(w, "%s\t%s/%s\t%s\t%s\t%d\t%s\t%.60s\n", d.ID, d.Video, d.Job, d.Problem.Class,
-				d.Problem.Code, d.Attempts, d.CreatedAt.Local().Format(time.DateTime), d.Problem.Detail)
+				d.Problem.Code, d.Attempts, pipeline.Clock(d.CreatedAt), d.Problem.Detail)
 		}
 	})
 }
@@ -198,7 +198,7 @@ func (c deadShow) Run(ctx context.Context, s streams) error {
 	return c.print(s, d, func(w io.Writer) {
 		p := d.Problem
 		fmt.Fprintf(w, "job\t%s/%s\nworker\t%s\nattempts\t%d\nwhen\t%s\ntrace\t%s\nsubject\t%s\n", d.Video, d.Job,
-			d.Worker, d.Attempts, d.CreatedAt.Local().Format(time.DateTime), d.TraceID, d.Subject)
+			d.Worker, d.Attempts, pipeline.Clock(d.CreatedAt), d.TraceID, d.Subject)
 		fmt.Fprintf(w, "error\t%s (%s, %s)\n\t%s\nremedy\t%s\n", p.Title, p.Code, p.Class, p.Detail, p.Remedy)
 		for line := range strings.Lines(p.Stderr) {
 			fmt.Fprintf(w, "stderr\t%s", line)
@@ -288,7 +288,7 @@ func (c statsCommand) Run(ctx context.Context, s streams) error {
 		fmt.Fprintln(w, "WINDOW\tUPLOADED\tREADY\tFAILED\tPLAYABLE P50/P95\tREADY P50/P95\tFAILURES")
 		for _, x := range stats.Windows {
 			if x.Uploaded+x.Ready+x.Canceled+len(x.Failed)+len(x.FailedAttempts) > 0 {
-				printWindow(w, x.Start.Local().Format("15:04:05"), x)
+				printWindow(w, pipeline.Clock(x.Start), x)
 			}
 		}
 		printWindow(w, "all", stats.Total)

@@ -27,6 +27,21 @@ type settings struct {
 	Pipelines []pipeline.Pipeline
 }
 
+// dropEmptyVariables unsets the variables of ReelMill that are empty: they count as not set, as where a script
+// or a unit file passes on what it has not.
+func dropEmptyVariables() error {
+	for _, pair := range os.Environ() {
+		name, value, _ := strings.Cut(pair, "=")
+		if value != "" || !strings.HasPrefix(name, "REELMILL_") {
+			continue
+		}
+		if err := os.Unsetenv(name); err != nil {
+			return fmt.Errorf("unset %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
 // loadSettings reads the file named by --config or REELMILL_CONFIG; without one the settings are empty. It
 // looks for the flag itself, because the file must be read before the flags are.
 func loadSettings(args []string) (*settings, error) {

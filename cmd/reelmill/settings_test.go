@@ -105,6 +105,11 @@ func TestUsage(t *testing.T) {
 		{"no window", []string{"stats", "--window", "3m"}, "5m"},
 		{"no job", []string{"jobs", "retry", "vid_x"}, "slash"},
 		{"too many at once", []string{"upload", os.Args[0], "--parallel", "17"}, "1 to 16"},
+		{"no watermark", []string{"upload", os.Args[0], "--watermark", filepath.Join(dir, "logo.png")},
+			"--watermark: " + filepath.Join(dir, "logo.png") + ": no such file or directory"},
+		{"no watermark of a run", []string{"run", os.Args[0], "--out", filepath.Join(dir, "out"), "--watermark", "logo.png"},
+			"--watermark: logo.png: no such file or directory; name an image, or write text:WORDS"},
+		{"a folder as watermark", []string{"upload", os.Args[0], "--watermark", dir}, "is a folder"},
 		{"no yaml", []string{"serve", "--config", write("c.yaml", "a: [")}, "c.yaml"},
 		{"missing file", []string{"serve", "--config", filepath.Join(dir, "none")}, "none"},
 		{"bad size", []string{"serve", "--max-upload", "ten"}, "ten"},
@@ -117,6 +122,44 @@ func TestUsage(t *testing.T) {
 				t.Errorf("exit code %d, error %v; want 2 and %q", exitCode(err), err, c.want)
 			}
 		})
+	}
+}
+
+// TestEmptyVariablesAreNotSet: every variable of ReelMill that is empty leaves its setting to the file, or to the
+// default, in every command.
+func TestEmptyVariablesAreNotSet(t *testing.T) {
+	data, config := t.TempDir(), filepath.Join(t.TempDir(), "reelmill.yaml")
+	check(t, os.WriteFile(config, []byte("listen: here\n"), 0o600))
+	names := map[string]bool{}
+	var collect func(n *kong.Node)
+	collect = func(n *kong.Node) {
+		for _, f := range n.Flags {
+			for _, name := range f.Envs {
+				names[name] = true
+			}
+		}
+		for _, c := range n.Children {
+			collect(c)
+		}
+	}
+	collect(newParser(t).Model.Node)
+	if len(names) < 20 || !names["REELMILL_WEBHOOK_URL"] {
+		t.Fatalf("the variables are %v", names)
+	}
+	for want, args := range map[string][]string{
+		"address here":  {"serve", "--data", data, "--config", config},
+		"is not empty":  {"run", config, "--out", filepath.Dir(config)},
+		"has no broker": {"streams", "show", "--data", data},
+		"needs --nats":  {"worker", "--data", data},
+		"no server":     {"videos", "list", "--server", "http://127.0.0.1:1"},
+	} {
+		for name := range names {
+			t.Setenv(name, "")
+		}
+		err := run(t.Context(), args, &bytes.Buffer{}, &bytes.Buffer{})
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v: %v, want %q", args, err, want)
+		}
 	}
 }
 

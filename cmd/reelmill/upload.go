@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -31,7 +33,7 @@ type uploadCommand struct {
 type wishes struct {
 	Pipeline    string            `help:"Name of the pipeline. Default: the one named default." placeholder:"NAME"`
 	Priority    string            `help:"How urgent the video is: ${enum}." enum:"high, normal, bulk" default:"normal"`
-	Watermark   string            `help:"${watermark_help}" placeholder:"FILE|text:WORDS"`
+	Watermark   watermark         `help:"${watermark_help}" placeholder:"FILE|text:WORDS"`
 	Metadata    map[string]string `help:"Your own data, returned with the video: key=value;key=value."`
 	Passthrough string            `help:"Your own text, returned with the video and in webhooks." placeholder:"TEXT"`
 	WebhookURL  webURL            `help:"Webhook that is told how this video ended." placeholder:"URL"`
@@ -40,10 +42,29 @@ type wishes struct {
 // upload returns the upload of a file with these wishes.
 func (w wishes) upload(file string) client.Upload {
 	return client.Upload{
-		Path: file, Pipeline: w.Pipeline, Priority: pipeline.Priority(w.Priority), Watermark: w.Watermark,
+		Path: file, Pipeline: w.Pipeline, Priority: pipeline.Priority(w.Priority), Watermark: string(w.Watermark),
 		Metadata: w.Metadata, Passthrough: w.Passthrough, WebhookURL: string(w.WebhookURL),
 		IdempotencyKey: pipeline.NewID("upl"),
 	}
+}
+
+// watermark is what client.Upload takes: an image that is there, text or parameters.
+type watermark string
+
+// UnmarshalText refuses an image that is not there, as the missing file of any argument.
+func (w *watermark) UnmarshalText(text []byte) error {
+	*w = watermark(text)
+	if len(text) == 0 || client.IsParameters(string(text)) {
+		return nil
+	}
+	info, err := os.Stat(string(text))
+	if failed, ok := errors.AsType[*fs.PathError](err); ok {
+		return fmt.Errorf("%s: %w; name an image, or write text:WORDS", text, failed.Err)
+	}
+	if err == nil && info.IsDir() {
+		return fmt.Errorf("%s is a folder; name an image", text)
+	}
+	return err
 }
 
 // maxParallel is how many files are sent side by side at most.
@@ -115,13 +136,14 @@ type uploader struct {
 	screen *screen
 	out    io.Writer
 	mu     sync.Mutex // one video at a time prints
+	absent sync.Once  // tells that there is no server
 }
 
 func (u *uploader) one(ctx context.Context, file string) error {
 	bar := u.screen.file(filepath.Base(file))
 	defer bar.close()
 	up := u.upload(file)
-	up.Progress = bar.sent
+	up.Progress, up.Again = bar.sent, u.again(file)
 	view, err := u.api.Upload(ctx, up)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -145,6 +167,22 @@ func (u *uploader) one(ctx context.Context, file string) error {
 		return nil
 	}
 	return &notReadyError{view}
+}
+
+// again returns what tells, once for a file, that its upload is tried again; and once for all of them when
+// nobody answers at the server's address.
+func (u *uploader) again(file string) func(error) {
+	var told sync.Once
+	return func(err error) {
+		if none, ok := errors.AsType[*noServerError](err); ok {
+			u.absent.Do(func() {
+				u.screen.line(fmt.Sprintf("no server at %s: %v; trying again for %.0f s", none.server, none.err,
+					client.RetryTime.Seconds()))
+			})
+			return
+		}
+		told.Do(func() { u.screen.line(fmt.Sprintf("upload %s: %v; trying again", file, err)) })
+	}
 }
 
 // accepted prints the id of a video as soon as it is known.

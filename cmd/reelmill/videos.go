@@ -59,7 +59,7 @@ func (c videosList) Run(ctx context.Context, s streams) error {
 		}
 		fmt.Fprintln(w, "ID\tSTATUS\tPROGRESS\tCREATED\tFILE")
 		for _, v := range page.Data {
-			created := v.CreatedAt.Local().Format(time.DateTime)
+			created := pipeline.Clock(v.CreatedAt)
 			fmt.Fprintf(w, "%s\t%s\t%d %%\t%s\t%s\n", v.ID, v.Status, v.Progress, created, v.Filename)
 		}
 	})
@@ -82,13 +82,13 @@ func (c videosGet) Run(ctx context.Context, s streams) error {
 // describe prints what people want to know of a video.
 func describe(w io.Writer, server webURL, v pipeline.VideoView) {
 	fmt.Fprintf(w, "id\t%s\nfile\t%s, %s\nstatus\t%s, %d %%\ncreated\t%s\n", v.ID, v.Filename, humanSize(v.Size),
-		v.Status, v.Progress, v.CreatedAt.Local().Format(time.DateTime))
+		v.Status, v.Progress, pipeline.Clock(v.CreatedAt))
 	if m := v.Media; m != nil {
 		fmt.Fprintf(w, "source\t%s, %dx%d, %.4g frames/s, %s, %s\n", m.Video.Codec, m.Video.Width, m.Video.Height,
 			m.Video.FrameRate(), humanSeconds(m.Duration), soundOf(m))
 	}
 	for _, p := range v.Warnings {
-		fmt.Fprintf(w, "warning\t%s: %s\n", p.Title, p.Detail)
+		fmt.Fprintf(w, "warning\t%s\n", warning(p))
 	}
 	if p := v.Problem; p != nil {
 		fmt.Fprintf(w, "error\t%s (%s): %s\nremedy\t%s\n", p.Title, p.Code, p.Detail, p.Remedy)
@@ -96,6 +96,14 @@ func describe(w io.Writer, server webURL, v pipeline.VideoView) {
 	for _, u := range urls(server, v) {
 		fmt.Fprintf(w, "%s\t%s\n", u.name, u.url)
 	}
+}
+
+// warning is what people read of one. What of the source is not used says so itself, without the title.
+func warning(p pipeline.Problem) string {
+	if p.Code == pipeline.CodePartlyUsed {
+		return p.Detail
+	}
+	return p.Title + ": " + p.Detail
 }
 
 // soundOf says what audio a source has.
@@ -300,7 +308,8 @@ func (c videosWhy) Run(ctx context.Context, s streams) error {
 			fmt.Fprintf(w, "%d earlier events are left out\n", why.Earlier)
 		}
 		for _, m := range why.Timeline {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", m.At.Local().Format("15:04:05.000"), m.Event, m.Job, m.Detail)
+			at := m.At.UTC().Format(time.DateOnly + " 15:04:05.000 UTC")
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", at, m.Event, m.Job, m.Detail)
 		}
 	})
 }

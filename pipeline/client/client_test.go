@@ -434,4 +434,13 @@ func TestBackoff(t *testing.T) {
 			t.Errorf("pause %d is %s", n, d)
 		}
 	}
+	var all time.Duration
+	for range 4000 {
+		for n := range maxFailures {
+			all += backoff(n + 1)
+		}
+	}
+	if mean := all / 4000; mean < RetryTime-time.Second || mean > RetryTime+2*time.Second {
+		t.Errorf("an upload is tried again for %s, and says %s", mean, RetryTime)
+	}
 }

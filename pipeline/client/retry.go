@@ -15,6 +15,9 @@ const (
 	maxPause   = 15 * time.Second
 )
 
+// RetryTime is about how long an upload is tried again before it fails: the sum of its pauses.
+const RetryTime = 30 * time.Second
+
 // backoff returns the pause after n failures: it doubles, and is spread by half so that many clients do not
 // come at once.
 func backoff(n int) time.Duration {

@@ -32,7 +32,7 @@ type Upload struct {
 	Priority    pipeline.Priority // pipeline.Normal when empty
 	Metadata    map[string]string // returned as given
 	Passthrough string            // returned as given, in webhooks too
-	// Watermark is empty, text:..., a JSON object of parameters, or the path of an image.
+	// Watermark is empty, text:..., a JSON object of parameters, or the path of an image (IsParameters).
 	Watermark  string
 	WebhookURL string
 	// IdempotencyKey names the upload over all its tries, also those of a later process; a random one when
@@ -42,6 +42,9 @@ type Upload struct {
 	// Progress is called from another goroutine while bytes are sent: how many of total, which is 0 when
 	// unknown. It falls back to 0 when the upload is tried again.
 	Progress func(sent, total int64)
+	// Again is called before each pause after which the upload is tried again, with what went wrong. All tries
+	// of an upload to which nothing answers take about RetryTime; a server that answers may ask for more.
+	Again func(err error)
 }
 
 // Upload uploads a video and returns it as the server knows it. It is tried again, under one idempotency
@@ -65,6 +68,9 @@ func (c *Client) Upload(ctx context.Context, u Upload) (pipeline.VideoView, erro
 		wait := c.retry(failed)
 		if e, ok := errors.AsType[*Error](err); ok {
 			wait = max(wait, e.RetryAfter)
+		}
+		if u.Again != nil {
+			u.Again(err)
 		}
 		if err := pause(ctx, wait); err != nil {
 			return v, err
@@ -194,7 +200,7 @@ func writeFields(form *multipart.Writer, u Upload) error {
 		}
 		fields = append(fields, [2]string{"metadata", string(raw)})
 	}
-	if isParameters(u.Watermark) {
+	if IsParameters(u.Watermark) {
 		fields = append(fields, [2]string{"watermark", u.Watermark})
 	}
 	for _, f := range fields {
@@ -205,7 +211,7 @@ func writeFields(form *multipart.Writer, u Upload) error {
 			return err
 		}
 	}
-	if u.Watermark == "" || isParameters(u.Watermark) {
+	if u.Watermark == "" || IsParameters(u.Watermark) {
 		return nil
 	}
 	image, err := os.Open(u.Watermark)
@@ -216,8 +222,8 @@ func writeFields(form *multipart.Writer, u Upload) error {
 	return writeFile(form, "watermark", filepath.Base(u.Watermark), &meter{r: image})
 }
 
-// isParameters reports whether a watermark is given by parameters, and not by an image.
-func isParameters(watermark string) bool {
+// IsParameters reports whether a watermark is given by parameters, and not by an image.
+func IsParameters(watermark string) bool {
 	return strings.HasPrefix(watermark, "text:") || strings.HasPrefix(strings.TrimSpace(watermark), "{")
 }
 

@@ -106,6 +106,7 @@ type breaker struct {
 	host     string
 	failures atomic.Uint32
 	opened   atomic.Uint64
+	last     atomic.Value // string: what the host did at its last failure
 	until    atomic.Int64 // when the next probe may begin, in Unix nanoseconds
 }
 
@@ -164,7 +165,7 @@ func hostOf(address string) string {
 }
 
 // send makes one request, if the breaker lets it: the status of the answer, or the error of the connection.
-// While the breaker is open the error is webhook_failed.
+// While the breaker is open the error is webhook_failed, and names the host's last failure.
 func (h *breaker) send(ctx context.Context, request func() (status int, err error)) (int, error) {
 	status, err := h.Execute(func() (int, error) {
 		status, err := request()
@@ -172,10 +173,10 @@ func (h *breaker) send(ctx context.Context, request func() (status int, err erro
 		case err != nil && (ctx.Err() != nil || errors.As(err, new(refusedAddress))):
 			return 0, unrelated{err}
 		case err != nil:
-			h.failures.Add(1)
+			h.failed(noAnswer(err))
 			return 0, err
 		case status >= http.StatusInternalServerError:
-			h.failures.Add(1)
+			h.failed(answered(status))
 			return status, errServer
 		}
 		h.failures.Store(0)
@@ -184,17 +185,49 @@ func (h *breaker) send(ctx context.Context, request func() (status int, err erro
 	switch {
 	case errors.Is(err, gobreaker.ErrOpenState):
 		return 0, pipeline.Fail(pipeline.CodeWebhookFailed,
-			"%s failed %d times in a row; nothing is sent there before %s",
-			h.host, h.failures.Load(), time.Unix(0, h.until.Load()).UTC().Format(time.RFC3339))
+			"%s; its circuit is open: nothing is sent there before %s",
+			h.story(), pipeline.Clock(time.Unix(0, h.until.Load())))
 	case errors.Is(err, gobreaker.ErrTooManyRequests):
 		return 0, pipeline.Fail(pipeline.CodeWebhookFailed,
-			"%s failed %d times in a row; another delivery is just trying whether it is back",
-			h.host, h.failures.Load())
+			"%s; its circuit is open: another delivery is just trying whether it is back", h.story())
 	case errors.Is(err, errServer):
 		return status, nil
 	}
 	return status, err
 }
+
+// failed counts a failure, and keeps what it was.
+func (h *breaker) failed(how string) {
+	h.last.Store(how)
+	h.failures.Add(1)
+}
+
+// story says how often the host failed, and how it did the last time.
+func (h *breaker) story() string {
+	return fmt.Sprintf("%s failed %d times in a row, the last time so: %v",
+		h.host, h.failures.Load(), h.last.Load())
+}
+
+// answered says what a receiver answered.
+func answered(status int) string { return fmt.Sprintf("the receiver answered %d", status) }
+
+// noAnswer says why a receiver did not answer. The URL stays out of it: it may hold a token.
+func noAnswer(err error) string {
+	text := "the receiver did not answer"
+	if silent, ok := errors.AsType[unanswered](err); ok {
+		text += ": " + silent.reason
+	}
+	return text
+}
+
+// unanswered is an error of a connection, with its reason in words.
+type unanswered struct {
+	error
+	reason string
+}
+
+// Unwrap returns the error.
+func (e unanswered) Unwrap() error { return e.error }
 
 // errServer tells the breaker of an answer that is the host's failure.
 var errServer = errors.New("the receiver answered 500 or above")

@@ -127,7 +127,7 @@ func (w *Worker) deliver(ctx context.Context, d pipeline.Delivery) (int, error) 
 	status, err := w.config.Breakers.of(address).send(ctx, func() (int, error) {
 		response, err := client.Do(request)
 		if err != nil {
-			return 0, err
+			return 0, unanswered{err, w.reason(err)}
 		}
 		defer response.Body.Close()
 		// The answer is not looked at; a little of it is read so that the receiver can finish.
@@ -136,13 +136,13 @@ func (w *Worker) deliver(ctx context.Context, d pipeline.Delivery) (int, error) 
 	})
 	switch {
 	case err != nil:
-		return 0, w.failure(ctx, err)
+		return 0, failure(ctx, err)
 	case status >= 200 && status < 300:
 		return status, nil
 	case status == http.StatusGone:
 		return 0, pipeline.Fail(pipeline.CodeWebhookRefused, "the receiver answered 410 Gone: it wants no more")
 	}
-	return 0, pipeline.Fail(pipeline.CodeWebhookFailed, "the receiver answered %d", status)
+	return 0, pipeline.Fail(pipeline.CodeWebhookFailed, "%s", answered(status))
 }
 
 func (w *Worker) request(ctx context.Context, address string, d pipeline.Delivery) (*http.Request, error) {
@@ -183,8 +183,8 @@ func (w *Worker) signer() (*standardwebhooks.Webhook, error) {
 	return s, nil
 }
 
-// failure gives an error of the connection its code. The URL stays out of the detail: it may hold a token.
-func (w *Worker) failure(ctx context.Context, err error) error {
+// failure gives an error of the connection its code.
+func failure(ctx context.Context, err error) error {
 	var refused refusedAddress
 	var known *pipeline.Error
 	switch {
@@ -195,7 +195,7 @@ func (w *Worker) failure(ctx context.Context, err error) error {
 	case errors.As(err, &refused):
 		return pipeline.Fail(pipeline.CodeWebhookRefused, "the URL leads to an address that is not public")
 	}
-	return pipeline.Fail(pipeline.CodeWebhookFailed, "the receiver did not answer: %s", w.reason(err))
+	return pipeline.Fail(pipeline.CodeWebhookFailed, "%s", noAnswer(err))
 }
 
 // reason drops what http.Client puts around an error: the method and the URL.
