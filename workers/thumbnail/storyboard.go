@@ -203,8 +203,7 @@ func needed(v pipeline.VideoTrack) []ffmpeg.Option {
 // decode writes the picture in the middle of each tile's interval. Times move by half an interval, so that
 // the fps filter, which keeps the last frame of each slot, counts whole slots: rounding to the nearest one,
 // it would drop the last frame of the video unless that reaches into the next slot. The constant rate at the
-// encoder fills slots before the first frame. Both would be lost by a start time at the filter, which begins
-// anew whenever the source changes its size.
+// encoder fills slots before the first frame.
 func (r run) decode(ctx context.Context, b board, options []ffmpeg.Option) error {
 	in := picture.Source(r.input, r.media)
 	in.Options = append(in.Options, options...)

@@ -97,3 +97,18 @@ func TestTurnedChangingShape(t *testing.T) {
 		}
 	}
 }
+
+// TestTurnedKeepsEveryFrame: a turned video whose size changes has each frame once, in its place.
+func TestTurnedKeepsEveryFrame(t *testing.T) {
+	source := workertest.Rotate(t, changing(t, "a.mp4", piece{"testsrc2=", "128x72", "6", "1", "yuv420p"},
+		piece{"testsrc2=", "72x128", "5.9", "1", "yuv420p"}, piece{"testsrc2=", "96x72", "2.1", "1", "yuv420p"}), 90)
+	m := media(72, 128, 10, 14)
+	m.Video.CodedWidth, m.Video.CodedHeight, m.Video.Rotation = 128, 72, 90
+	m.Video.SampleRatio, m.Video.PixelFormat = 1, "yuv420p"
+	best := checkGrid(t, source, m, Params{Ladder: []int{36, 72}})
+	for i := 1; i < len(best); i++ {
+		if best[i] == best[i-1] {
+			t.Errorf("frame %d is that before it again", i)
+		}
+	}
+}

@@ -71,7 +71,7 @@ type Stream struct {
 	Language         string // tags.language, such as "eng" or "und"
 	// Rotation is how far the picture must be turned clockwise to stand upright: 0, 90, 180, 270, or odd values
 	// from hostile files, in [0,360). ffprobe's "rotation" counts the other way: a phone held upright says -90
-	// there and 90 here. ffmpeg turns the picture itself on decoding (autorotate).
+	// there and 90 here. ffmpeg turns the picture itself on decoding, unless it is told not to (noautorotate).
 	Rotation int
 	// RotationBad marks a display matrix without a finite rotation. Rotation is 0 then. A matrix of zeros turns
 	// nothing and is not bad.

@@ -84,9 +84,8 @@ func forced(borders []int, group int, r Rate) string {
 // Source returns the input that reads m's file. The container is the one that inspection found, and a VP8
 // or VP9 track with alpha is given to libvpx, since ffmpeg's own decoders drop the alpha. Reading ends
 // somewhat after everything that the facts speak of: hostile timestamps beyond would fill the disk with
-// copies of a frame. Frames of another size or format are for the filters to take: the graph is built once,
-// unless ffmpeg turns the frames by itself before it, which needs one size. Times are those of the video,
-// in a command that has the outputs of Beside, too.
+// copies of a frame. Frames of another size or format are for the filters to take, and so is turning them:
+// the graph is built once. Times are those of the video, in a command that has the outputs of Beside, too.
 func Source(path string, m pipeline.Media) ffmpeg.Input {
 	in := source(path, m)
 	in.Options = append(offset(m), in.Options...)
@@ -108,9 +107,8 @@ func Position(m pipeline.Media, at time.Duration) time.Duration {
 // source has the times that ffmpeg gives it.
 func source(path string, m pipeline.Media) ffmpeg.Input {
 	in := ffmpeg.Input{Path: path, Demuxer: m.Container, Late: m.Late, Limit: limit(m)}
-	if m.Video.Rotation == 0 && !m.Video.Mirrored {
-		in.Options = append(in.Options, option("reinit_filter:"+itoa(m.Video.Stream), "0"))
-	}
+	in.Options = append(in.Options, option("noautorotate", ""),
+		option("reinit_filter:"+itoa(m.Video.Stream), "0"))
 	if m.Video.Alpha {
 		stream := "c:" + itoa(m.Video.Stream)
 		switch m.Video.Codec {

@@ -14,11 +14,11 @@ const (
 	HLG   = "hlg"   // ARIB STD-B67
 )
 
-// Nodes returns the chain that turns decoded frames of v, which ffmpeg has rotated, into pictures of size s
-// at rate r; the zero Rate keeps the frames' own times. The first step that can drop frames comes first,
+// Nodes returns the chain from decoded frames of v, as Source gives them, to pictures of size s at rate r;
+// the zero Rate keeps the frames' own times. The first step that can drop frames comes first,
 // and what costs much runs on the small picture.
 func Nodes(v pipeline.VideoTrack, s Size, r Rate) string {
-	return ffmpeg.Chain(steady(v), deinterlace(v), fps(r), Form(v, s))
+	return ffmpeg.Chain(steady(v), deinterlace(v), fps(r), upright(v), Form(v, s))
 }
 
 // Grid returns the chain from decoded frames of m to the frames [from, to) of the grid at rate r, the first
@@ -33,6 +33,7 @@ func Grid(m pipeline.Media, r Rate, from, to int) string {
 	}
 	return ffmpeg.Chain(
 		steady(m.Video), deinterlace(m.Video), moved(m), onGrid(m, r, to), hold(m, r, to), Cut(from, to),
+		upright(m.Video),
 	)
 }
 
@@ -62,7 +63,7 @@ func Frames(m pipeline.Media, r Rate) int { return r.Frames(m.Duration) }
 
 // onGrid is fps, which begins with the first frame: the encoder's constant rate fills the time before it. It
 // cannot where that frame, at the rate of every rung, is none of those before to: the filter begins at 0
-// then. Elsewhere it does not, since it begins anew whenever the source changes its size.
+// then.
 func onGrid(m pipeline.Media, r Rate, to int) string {
 	const slowest = 8 // by how much a rung's rate is divided, more than ever
 	if Lead(m)*r.Float() < float64(to-slowest) {

@@ -8,15 +8,18 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 )
 
-// steady gives all frames of v the size that inspection found, in stored pixels: a recording of a window, a
-// call or a television programme may change its size, its pixels' shape or its pixel format. A frame of
-// another shape keeps it, between bars. Frames as they are expected go through untouched.
+// steady gives all frames of v the size that inspection found, in stored pixels, not yet turned: a recording
+// of a window, a call or a television programme may change its size, its pixels' shape or its pixel format. A
+// frame of another shape keeps it, between bars. Frames as they are expected go through untouched.
 //
 // It comes first, since it alone can take such frames while the others wait for one form: the graph is not
 // built anew (Source), which would lose the frames that are in it.
 func steady(v pipeline.VideoTrack) string {
-	w, h := canvas(v)
+	w, h := stored(v)
 	shape := float64(max(1, v.Width)) / float64(max(1, v.Height))
+	if onItsSide(v) {
+		shape = 1 / shape
+	}
 	// The facts are whole pixels: of a small picture its shape is known less exactly.
 	near := max(0.015, 1/float64(max(1, min(v.Width, v.Height))))
 	wide := fmt.Sprintf("if(lt(dar,%g),min(%[2]d,max(2,floor(%[2]d*dar/%[3]g/2)*2)),%[2]d)",
@@ -41,15 +44,16 @@ func steady(v pipeline.VideoTrack) string {
 // exactly has the scale filter compute what it computes without shortcuts.
 const exactly = "bicubic+accurate_rnd+full_chroma_int+full_chroma_inp"
 
-// canvas is the size of v in stored pixels, upright. There is room for half a colour sample at an odd edge
-// where pixels share their colours.
-func canvas(v pipeline.VideoTrack) (w, h int) {
+// stored is the size of v in stored pixels, as they are decoded. There is room for half a colour sample at an
+// odd edge where pixels share their colours.
+func stored(v pipeline.VideoTrack) (w, h int) {
 	w, h = v.CodedWidth, v.CodedHeight
 	switch {
-	case w <= 0 || h <= 0:
+	case w > 0 && h > 0:
+	case onItsSide(v):
+		w, h = max(1, v.Height), max(1, v.Width)
+	default:
 		w, h = max(1, v.Width), max(1, v.Height)
-	case v.Rotation%180 != 0:
-		w, h = h, w
 	}
 	if shared(v.PixelFormat) {
 		w, h = (w+1)/2*2, (h+1)/2*2
