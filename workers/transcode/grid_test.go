@@ -1,6 +1,7 @@
 package transcode
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -14,6 +15,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/workers"
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
+	"github.com/reelmill/reelmill/workers/internal/picture"
 	"github.com/reelmill/reelmill/workers/workertest"
 )
 
@@ -245,6 +247,32 @@ func TestGridOfLatePicture(t *testing.T) {
 		all := checkGrid(t, source, m, Params{Ladder: []int{36, 72}})
 		if first := 25 * c.delay; all[first] == all[first+1] || len(slices.Compact(slices.Clone(all[:first+1]))) != 1 {
 			t.Errorf("late by %d s in %s: its first frame is not shown before", c.delay, c.container)
+		}
+	}
+}
+
+// TestDamagedAV1IsDecodedOn: after a damaged part of an AV1 its next group is shown, as of any other codec.
+func TestDamagedAV1IsDecodedOn(t *testing.T) {
+	source := workertest.Clip(t, "a.mp4", args(workertest.Pattern("128x72", "10", "6"),
+		[]string{"-c:v", "libsvtav1", "-preset", "10", "-g", "10"})...)
+	data, err := os.ReadFile(source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	copy(data[len(data)*2/5:], bytes.Repeat([]byte{255}, 3000))
+	if err := os.WriteFile(source, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m := media(128, 72, 10, 6)
+	m.Video.Codec = "av1"
+	one := rung{Name: "72p", Size: picture.Size{Width: 128, Height: 72}, Rate: picture.Rate{Num: 10, Den: 1}}
+	best := frames(t, source, m, part{Kind: chunkKind, Rate: one.Rate, Size: one.Size, Rungs: []rung{one}})["72p"]
+	if len(best) != 60 {
+		t.Fatalf("%d frames, want 60", len(best))
+	}
+	for i := 31; i < len(best); i++ {
+		if best[i] == best[i-1] {
+			t.Errorf("frame %d is that before it again", i)
 		}
 	}
 }

@@ -109,6 +109,10 @@ func source(path string, m pipeline.Media) ffmpeg.Input {
 	in := ffmpeg.Input{Path: path, Demuxer: m.Container, Late: m.Late, Limit: limit(m)}
 	in.Options = append(in.Options, option("noautorotate", ""),
 		option("reinit_filter:"+itoa(m.Video.Stream), "0"))
+	if m.Video.Codec == "av1" {
+		// Of frames decoded side by side, ffmpeg's wrapper of dav1d gives out none any more after an error.
+		in.Options = append(in.Options, option("flags:"+itoa(m.Video.Stream), "low_delay"))
+	}
 	if m.Video.Alpha {
 		stream := "c:" + itoa(m.Video.Stream)
 		switch m.Video.Codec {
