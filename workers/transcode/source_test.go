@@ -59,7 +59,7 @@ func TestPlanFollowsTheBits(t *testing.T) {
 }
 
 // TestOutputHasNoMoreBitsThanItsSource: of a source that coding has made rough, a rung has at most 1.3 times its bits for
-// its share of the pixels, or 150 kbit/s and what an encoder begins with.
+// its share of the pixels, or 150 kbit/s.
 func TestOutputHasNoMoreBitsThanItsSource(t *testing.T) {
 	const seconds = 8
 	source := workertest.Clip(t, "a.mp4", "-f", "lavfi", "-i", "testsrc2=s=320x180:r=10:d=8,noise=alls=40:allf=t:all_seed=1",
@@ -70,8 +70,8 @@ func TestOutputHasNoMoreBitsThanItsSource(t *testing.T) {
 	}
 	m := media(320, 180, 10, seconds)
 	m.Size, m.Video.Bitrate = info.Size(), 8*info.Size()/seconds
-	root := runAll(t, `{"ladder":[90,180],"copy":"never"}`, source, m, nil)
-	for rung, most := range map[string]int64{"180p": info.Size() * 13 / 10, "90p": (seconds + 2) * 150000 / 8} {
+	root := runAll(t, `{"ladder":[104,180],"copy":"never"}`, source, m, nil)
+	for rung, most := range map[string]int64{"180p": info.Size() * 13 / 10, "104p": seconds * 150000 / 8 * 21 / 20} {
 		segments, err := filepath.Glob(filepath.Join(root, rung, "seg_*.m4s"))
 		if err != nil || len(segments) == 0 {
 			t.Fatalf("segments %v, %v", segments, err)

@@ -5,11 +5,12 @@ import "github.com/reelmill/reelmill/pipeline"
 // Limits of the bits of an output.
 const (
 	margin = 1.3 // of an output to its source, for its share of the pixels
-	least  = 150 // kbit/s: an output may have that much, whatever its source has
+	least  = 150 // kbit/s: an output may have that much in all, whatever its source has
 
 	// An encoder begins with a buffer of two seconds that is nine tenths full (H264): so many seconds more than
-	// those that it lasts may have the highest rate.
+	// those that it lasts may have the highest rate. Of real clips it uses this much.
 	head = 1.8
+	used = 0.8
 )
 
 // efficiency is how many times the bits of a codec H.264 takes for the same picture, where those are more:
@@ -19,8 +20,9 @@ var efficiency = map[string]float64{"hevc": 2, "vp9": 2, "av1": 3, "vvc": 3}
 
 // Cap returns the highest rate in kbit/s of an output of size s: ceiling, or less where the source has few
 // bits. All of the output, made by that many encoders one after the other, has at most 1.3 times the source's
-// bits for its share of the pixels. What more could it show? No more than that is spent on noise that coding
-// made.
+// bits for its share of the pixels, or about 150 kbit/s where that is more. What more could it show? No more
+// than that is spent on noise that coding made. The floor counts what encoders were seen to use of their
+// buffers, not all that they may: a clip of a second or two would look worse for bits that it does not take.
 func Cap(m pipeline.Media, s Size, ceiling int, encoders float64) int {
 	source, pixels := bits(m), float64(m.Video.Width*m.Video.Height)
 	if source <= 0 || pixels <= 0 || m.Duration <= 0 {
@@ -28,7 +30,8 @@ func Cap(m pipeline.Media, s Size, ceiling int, encoders float64) int {
 	}
 	share := min(1, float64(s.Width*s.Height)/pixels)
 	rate := margin * source / 1000 * share * m.Duration / (m.Duration + head*encoders)
-	return min(ceiling, max(least, int(rate)))
+	floor := least * m.Duration / (m.Duration + used*encoders)
+	return min(ceiling, int(max(rate, floor)))
 }
 
 // bits is how many bits/s of H.264 the picture of m is worth; 0 when that is not known.

@@ -30,6 +30,7 @@ func TestBitsFollowTheSource(t *testing.T) {
 		{"what encoders begin with", film("h264", 1708000, nil), full, 10, 1881},
 		{"the ceiling", film("h264", 20000000, nil), full, 0, 9000},
 		{"the floor", film("h264", 20000, nil), full, 0, 150},
+		{"the floor of a short clip", film("h264", 20000, func(m *pipeline.Media) { m.Duration, m.Size = 8, 20000 }), full, 2, 125},
 		{"a still", film("h264", 144, nil), half, 0, 150},
 		{"HEVC", film("hevc", 1000000, nil), full, 0, 2600},
 		{"VP9", film("vp9", 1000000, nil), full, 0, 2600},
