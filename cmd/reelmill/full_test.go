@@ -103,7 +103,8 @@ func TestWorkUnderWayWhenTheLogFills(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			open, log := make(chan struct{}), &lockedBuffer{}
-			n := shareNodeOf(t, slicer{until: open}, bus.Config{EventsMaxBytes: 256 << 10, AckWait: time.Second},
+			config := bus.Config{EventsMaxBytes: 256 << 10, AckWait: pipelinetest.Slowly(time.Second)}
+			n := shareNodeOf(t, slicer{until: open}, config,
 				slog.New(slog.NewTextHandler(log, nil)))
 			seen := make(chan pipeline.Event, 1000)
 			n.startShare(t, func(e pipeline.Event) { seen <- e })
