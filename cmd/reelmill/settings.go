@@ -27,8 +27,8 @@ type settings struct {
 	Pipelines []pipeline.Pipeline
 }
 
-// dropEmptyVariables unsets the variables of ReelMill that are empty: they count as not set, as where a
-// script or a unit file passes on what it has not.
+// dropEmptyVariables unsets the variables of ReelMill that are empty. They count as not set: a script or a
+// unit file may pass on a variable that has no value.
 func dropEmptyVariables() error {
 	for _, pair := range os.Environ() {
 		name, value, _ := strings.Cut(pair, "=")

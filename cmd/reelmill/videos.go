@@ -98,7 +98,7 @@ func describe(w io.Writer, server webURL, v pipeline.VideoView) {
 	}
 }
 
-// warning is what people read of one. What of the source is not used says so itself, without the title.
+// warning is what people read of a warning. The detail of pipeline.CodePartlyUsed says all by itself.
 func warning(p pipeline.Problem) string {
 	if p.Code == pipeline.CodePartlyUsed {
 		return p.Detail

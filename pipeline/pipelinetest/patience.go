@@ -77,9 +77,9 @@ func Receive[T any](t testing.TB, what string, from <-chan T) T {
 	}
 }
 
-// Longer tries something with first, and with twice as long again and again, until it succeeds. It is for
-// what a machine spoils that holds the test up for longer than a lease or a time-out lasts. It fails the test
-// when most, the longest, is not long enough, either: that is no machine's fault.
+// Longer calls try with the time first, and then with twice as much, again and again, until it succeeds. Use
+// it for a lease or a time-out that runs out when a busy machine holds the test up. It fails the test when
+// try fails with the longest time up to most, too: that is not the machine's fault.
 func Longer(t testing.TB, first, most time.Duration, try func(d time.Duration) error) {
 	t.Helper()
 	for d := first; ; d *= 2 {
@@ -113,8 +113,8 @@ func Promptly(t testing.TB, what string, began time.Time, promise time.Duration)
 	}
 }
 
-// Slowly returns d, or up to four times as much on a machine that lets this process wait for a processor now:
-// for leases that a test keeps, or waits for to end.
+// Slowly returns d, or up to four times d where this process has to wait for a processor. Use it for a lease
+// that a test keeps, or whose end it waits for.
 func Slowly(d time.Duration) time.Duration { return time.Duration(float64(d) * min(crowding(), 4)) }
 
 // crowding is how long this process waits for a processor now: the time that a piece of work takes by the

@@ -204,7 +204,7 @@ func (h *breaker) failed(how string) {
 
 // story says how often the host failed, and how it did the last time.
 func (h *breaker) story() string {
-	return fmt.Sprintf("%s failed %d times in a row, the last time so: %v",
+	return fmt.Sprintf("%s failed %d times in a row (last: %v)",
 		h.host, h.failures.Load(), h.last.Load())
 }
 

@@ -110,7 +110,7 @@ func source(path string, m pipeline.Media) ffmpeg.Input {
 	in.Options = append(in.Options, option("noautorotate", ""),
 		option("reinit_filter:"+itoa(m.Video.Stream), "0"))
 	if m.Video.Codec == "av1" {
-		// Of frames decoded side by side, ffmpeg's wrapper of dav1d gives out none any more after an error.
+		// When dav1d decodes several frames at once, ffmpeg gets none of it any more after an error.
 		in.Options = append(in.Options, option("flags:"+itoa(m.Video.Stream), "low_delay"))
 	}
 	if m.Video.Alpha {
