@@ -13,7 +13,7 @@ import (
 
 // choose finds the picture track that is used, and tells which tracks are not. What a container says of a
 // track decides between films alone: a still beside a film is never the film. With several picture tracks the
-// file is read through, without decoding, to tell them apart.
+// file is read through, without decoding, to tell them apart; some pictures of the likeliest are looked at.
 func (m *measurement) choose(ctx context.Context, size int64) error {
 	videos := films(m.probe)
 	if len(videos) == 0 {
@@ -25,7 +25,7 @@ func (m *measurement) choose(ctx context.Context, size int64) error {
 		}
 		if videos = m.moving(videos); len(videos) > 1 {
 			var err error
-			if videos, err = m.changing(ctx, videos); err != nil {
+			if videos, err = m.changing(ctx, m.likely(videos)); err != nil {
 				return err
 			}
 		}
@@ -126,6 +126,44 @@ func (m *measurement) moving(videos []ffmpeg.Stream) []ffmpeg.Stream {
 	return videos
 }
 
+// mostLooked is how many picture tracks are looked at: each costs a run of ffmpeg for each of looks.
+const mostLooked = 8
+
+// likely returns the tracks that are looked at, in the order of the file. Of more than mostLooked it takes
+// those that are most likely films, and forgets the others: neither the order of the file nor the container's
+// default lets covers take the place of a film.
+func (m *measurement) likely(videos []ffmpeg.Stream) []ffmpeg.Stream {
+	if len(videos) <= mostLooked {
+		return videos
+	}
+	var pictures, bitrate int64
+	for _, s := range videos {
+		pictures, bitrate = max(pictures, m.seen[s.Index].unlike), max(bitrate, s.BitRate)
+	}
+	doubts := func(s ffmpeg.Stream) (n int) {
+		for _, doubt := range []bool{ // the gravest first
+			s.Disposition.AttachedPic,
+			image(s),
+			s.BitRate > 0 && 4*s.BitRate < bitrate,
+			2*m.seen[s.Index].unlike < pictures,
+			!s.Disposition.Default,
+		} {
+			if n *= 2; doubt {
+				n++
+			}
+		}
+		return n
+	}
+	ranked := slices.Clone(videos)
+	slices.SortStableFunc(ranked, func(a, b ffmpeg.Stream) int { return cmp.Compare(doubts(a), doubts(b)) })
+	for _, s := range ranked[mostLooked:] {
+		delete(m.seen, s.Index)
+	}
+	ranked = ranked[:mostLooked]
+	slices.SortFunc(ranked, func(a, b ffmpeg.Stream) int { return cmp.Compare(a.Index, b.Index) })
+	return ranked
+}
+
 // image reports a codec that covers are in.
 func image(s ffmpeg.Stream) bool {
 	return slices.Contains([]string{
@@ -165,6 +203,8 @@ func (m *measurement) otherPicture(s ffmpeg.Stream) string {
 		return fmt.Sprintf("%s is not used: its codec is not known", named(s))
 	case s.Closed:
 		return fmt.Sprintf("%s is not used: its codec is not supported", named(s))
+	case !counted:
+		return fmt.Sprintf("%s is not used: at most %d video tracks are looked at", named(s), mostLooked)
 	}
 	return fmt.Sprintf("%s is not used: a video has one picture, of stream %d", named(s), m.stream.Index)
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -113,6 +114,40 @@ func TestOfTwoFilmsTheDefault(t *testing.T) {
 		[]string{"-map", "0", "-map", "1", "-disposition:v:0", "0", "-disposition:v:1", "default"})...)
 	if m := look(t, Limits{}, path).Media; m == nil || m.Video.Width != 96 || m.Video.FrameRate() != 2 {
 		t.Errorf("%+v", m)
+	}
+}
+
+// TestManyStillsCostLittle: of many tracks a few are looked at, the film among them, however many stills come first
+// and are the default. The others are named.
+func TestManyStillsCostLittle(t *testing.T) {
+	const stills = 12
+	film := workertest.Clip(t, "f.mp4", args(workertest.Pattern("64x48", "25", "2"), x264)...)
+	mjpeg := []string{"-vf", "noise=alls=2:allf=t", "-c:v", "mjpeg"}
+	for name, c := range map[string]struct{ still, file string }{
+		"covers that vary":       {red(t, "c.mkv", "10", mjpeg...), "a.mkv"},
+		"covers of fewer frames": {red(t, "c.mp4", "10", x264...), "a.mkv"},
+		"covers of more frames":  {red(t, "c.mp4", "150", x264...), "a.mp4"},
+	} {
+		var inputs, maps []string
+		for i := range stills {
+			inputs = append(inputs, "-i", c.still)
+			maps = append(maps, "-map", strconv.Itoa(i))
+		}
+		path := workertest.Clip(t, c.file, args(inputs, []string{"-i", film}, maps, []string{"-map", strconv.Itoa(stills),
+			"-c", "copy", "-disposition:v", "default", "-disposition:v:" + strconv.Itoa(stills), "0"})...)
+		m, starts := factsOf(t, path)
+		if m.Video.Width != 64 || starts > mostLooked*len(looks)+5 {
+			t.Errorf("%s: %d starts of ffmpeg, %+v", name, starts, m)
+		}
+		dropped := 0
+		for _, w := range m.Warnings {
+			if strings.HasSuffix(w, "is not used: at most 8 video tracks are looked at") {
+				dropped++
+			}
+		}
+		if dropped != stills+1-mostLooked || len(m.Warnings) != stills {
+			t.Errorf("%s: warnings %q", name, m.Warnings)
+		}
 	}
 }
 
