@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/reelmill/reelmill/pipeline/api"
+	"github.com/reelmill/reelmill/pipeline/bus/embedded"
 )
 
 // dataFlags are the flags of every command that opens a data folder.
@@ -35,14 +36,27 @@ type dataFlags struct {
 	S3SecretKey string `help:"Secret key of the store." env:"REELMILL_S3_SECRET_KEY" hidden:""`
 }
 
+// minEventsMax is the smallest event log that a flag may ask for. The last thirty-second of a log is for
+// deletions alone (bus.Room); it is then one message of the largest size.
+const minEventsMax = 32 * embedded.MaxPayload
+
+// Validate is called by kong.
+func (f dataFlags) Validate() error {
+	if f.EventsMax != 0 && f.EventsMax < minEventsMax {
+		return fmt.Errorf("--events-max-bytes: an event log needs at least %s; leave the flag out to take a log "+
+			"as it is", humanSize(minEventsMax))
+	}
+	return nil
+}
+
 // helpTexts are the help texts that do not fit into a tag.
 var helpTexts = kong.Vars{
 	"nats_help": "Broker that several processes share: a NATS server with JetStream. Default: one within " +
 		"the process.",
 	"replicas_help": "Copies of each message in a cluster of NATS servers: 1, 3 or 5. Default: as it is, and " +
 		"1 where nothing is. It changes nothing that exists; `reelmill streams apply` does.",
-	"events_max_help": "How large the event log may become. Default: as it is, and 8GiB for a new one. It " +
-		"changes no log that exists; `reelmill streams apply` does.",
+	"events_max_help": "How large the event log may become, " + humanSize(minEventsMax) + " at least. " +
+		"Default: as it is, and 8GiB for a new one. It changes no log that exists; `reelmill streams apply` does.",
 	"store_help": "Where objects are kept: a folder (below --data by default), or " +
 		"s3://bucket/prefix?endpoint=URL&region=R, with REELMILL_S3_ACCESS_KEY and REELMILL_S3_SECRET_KEY.",
 	"metrics_help": "Address for Prometheus metrics alone, as 127.0.0.1:9464. An API on loopback has /metrics " +

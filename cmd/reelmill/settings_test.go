@@ -5,6 +5,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -184,6 +185,45 @@ func TestSize(t *testing.T) {
 		if err := got.UnmarshalText([]byte(text)); err == nil {
 			t.Errorf("%q was taken for %d", text, got)
 		}
+	}
+}
+
+// TestEventsMaxHasAMinimum: no command takes an event log that is too small to hold anything, whether a flag, a
+// variable or the configuration says so. Help and error name the minimum.
+func TestEventsMaxHasAMinimum(t *testing.T) {
+	var names []string
+	for _, leaf := range newParser(t).Model.Leaves(false) {
+		if !slices.ContainsFunc(leaf.Flags, func(f *kong.Flag) bool { return f.Name == "events-max-bytes" }) {
+			continue
+		}
+		names = append(names, leaf.Path())
+		args := strings.Fields(leaf.Path())
+		for text, taken := range map[string]bool{"0": true, "1": false, "268435455": false, "256MiB": true, "9GiB": true} {
+			_, err := newParser(t).Parse(append(args, "--events-max-bytes", text))
+			if (err == nil) != taken {
+				t.Errorf("%s with %s: %v", leaf.Path(), text, err)
+			}
+		}
+	}
+	if len(names) < 6 {
+		t.Errorf("the commands are %q", names)
+	}
+	data, config := filepath.Join(t.TempDir(), "nothing"), filepath.Join(t.TempDir(), "reelmill.yaml")
+	check(t, os.WriteFile(config, []byte("events_max_bytes: 200MiB\n"), 0o600))
+	show := []string{"streams", "show", "--data", data}
+	refused := func(args ...string) {
+		t.Helper()
+		err := run(t.Context(), args, &bytes.Buffer{}, &bytes.Buffer{})
+		if exitCode(err) != exitUsage || !strings.Contains(err.Error(), "--events-max-bytes: an event log needs at least 256 MiB") {
+			t.Errorf("%v: exit code %d, %v", args, exitCode(err), err)
+		}
+	}
+	refused(append(show, "--events-max-bytes", "1")...)
+	refused(append(show, "--config", config)...)
+	t.Setenv("REELMILL_EVENTS_MAX_BYTES", "1kB")
+	refused(show...)
+	if help := strings.Join(strings.Fields(command(t, "serve", "--help")), " "); !strings.Contains(help, "256 MiB at least") {
+		t.Errorf("help says %s", help)
 	}
 }
 
