@@ -23,13 +23,6 @@ const (
 	together = 0.0015
 )
 
-// standards are the rates that cameras and screens have.
-var standards = []picture.Rate{
-	{Num: 24000, Den: 1001}, {Num: 24, Den: 1}, {Num: 25, Den: 1}, {Num: 30000, Den: 1001}, {Num: 30, Den: 1},
-	{Num: 48, Den: 1}, {Num: 50, Den: 1}, {Num: 60000, Den: 1001}, {Num: 60, Den: 1},
-	{Num: 120000, Den: 1001}, {Num: 120, Den: 1},
-}
-
 // spacing is what the times of frames say of their rate.
 type spacing struct {
 	rate     float64 // frames/s; 0: fewer than two frames
@@ -114,7 +107,7 @@ func (s spacing) of(declared ...picture.Rate) picture.Rate {
 		nearest = off
 	}
 	for _, r := range declared {
-		if s.off(r) <= off && (s.even || slices.Contains(standards, r) && s.agree(r)) {
+		if s.off(r) <= off && (s.even || slices.Contains(picture.Standards, r) && s.agree(r)) {
 			return r
 		}
 	}
@@ -122,7 +115,7 @@ func (s spacing) of(declared ...picture.Rate) picture.Rate {
 	if whole := math.Round(s.rate); s.even && math.Abs(s.rate/whole-1) <= off {
 		best = picture.NewRate(int64(whole), 1)
 	}
-	for _, r := range standards {
+	for _, r := range picture.Standards {
 		if off := s.off(r); off <= nearest && s.agree(r) {
 			best, nearest = r, off
 		}

@@ -2,6 +2,7 @@ package picture
 
 import (
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -64,7 +65,7 @@ func TestRateAtMost(t *testing.T) {
 
 // A frame must last a whole number of ticks, or the chunks of a video would drift apart.
 func TestTimescale(t *testing.T) {
-	for _, r := range append(standards, Rate{8797, 1000}, Rate{361, 50}, Rate{31, 2}) {
+	for _, r := range slices.Concat(Standards, others, []Rate{{8797, 1000}, {361, 50}, {31, 2}}) {
 		scale := r.Timescale()
 		if scale < 10000 || scale*r.Den%r.Num != 0 {
 			t.Errorf("%v: timescale %d", r, scale)

@@ -2,6 +2,7 @@ package picture
 
 import (
 	"math"
+	"slices"
 	"strconv"
 
 	"github.com/reelmill/reelmill/pipeline"
@@ -22,11 +23,16 @@ const (
 	defaultRate = 25
 )
 
-// standards are the rates that cameras and screens have; an average close to one of them means it.
-var standards = []Rate{
-	{5, 1}, {10, 1}, {12, 1}, {15, 1}, {24000, 1001}, {24, 1}, {25, 1}, {30000, 1001}, {30, 1}, {48, 1},
-	{50, 1}, {60000, 1001}, {60, 1}, {100, 1}, {120000, 1001}, {120, 1},
+// Standards are the rates that cameras and screens have, lowest first. Package inspect rounds what it
+// measured to these alone.
+var Standards = []Rate{
+	{24000, 1001}, {24, 1}, {25, 1}, {30000, 1001}, {30, 1}, {48, 1}, {50, 1}, {60000, 1001}, {60, 1},
+	{120000, 1001}, {120, 1},
 }
+
+// others are the rates besides Standards that NewRate rounds to, by 0.2% at most. Inspect rounds by up to 3%:
+// a screen recording of 10.2 frames/s would become one of 10.
+var others = []Rate{{5, 1}, {10, 1}, {12, 1}, {15, 1}, {100, 1}}
 
 // NewRate returns a rate that a player can show near num/den: a plain fraction as it is, else the standard
 // rate within 0.2%, else thousandths; at least 1. One above MaxFacts is halved until it is not. An unknown
@@ -46,7 +52,7 @@ func NewRate(num, den int64) Rate {
 		return Rate{int(num / g), int(den / g)}
 	}
 	best := Rate{}
-	for _, s := range standards {
+	for _, s := range slices.Concat(Standards, others) {
 		if math.Abs(s.Float()-f) < math.Abs(best.Float()-f) {
 			best = s
 		}
