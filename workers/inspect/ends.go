@@ -1,7 +1,9 @@
 package inspect
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"math"
 	"slices"
@@ -22,20 +24,55 @@ func (m *measurement) ends(ctx context.Context, l length) error {
 		}
 	}
 	m.media.Duration = m.media.Length()
+	if end := m.media.Duration; m.claim-end > m.tolerance(l.spacing) {
+		var n notes
+		n.damage("%.1f s of picture and sound, the file claims %.1f s", end, m.claim)
+		m.note(n)
+	}
 	return nil
 }
 
-// byTimes are the containers that say no lengths: ffprobe takes the last times that it sees, and these are
-// when a packet of half a second begins.
-var byTimes = []string{"mpegts", "mpeg"}
+// byTimes are the containers that do not say how long a track is. Of the first two ffprobe takes the last
+// times that it sees, and these are when a packet of half a second begins.
+var byTimes = []string{"mpegts", "mpeg", windowsMedia}
+
+// windowsMedia says one length of all tracks together, which ffprobe tells of each.
+const windowsMedia = "asf"
+
+func (m *measurement) overall() bool { return m.media.Container == windowsMedia }
+
+// fileProperties begins the object of a Windows Media header that has the lengths. Source: Advanced Systems
+// Format, revision 01.20.03, 3.2.
+const fileProperties = "\xa1\xdc\xab\x8c\x47\xa9\xcf\x11\x8e\xe4\x00\xc0\x0c\x20\x53\x65"
+
+// cut warns of Windows Media that has fewer bytes than its header says: ffprobe then tells no length. The
+// header of a broadcast does not know.
+func cut(head []byte, size int64) (n notes) {
+	_, properties, found := bytes.Cut(head, []byte(fileProperties))
+	if !found || len(properties) < 76 {
+		return n
+	}
+	claim, broadcast := binary.LittleEndian.Uint64(properties[24:]), properties[72]&1 != 0
+	if !broadcast && claim > uint64(size) && claim <= math.MaxInt64 {
+		n.damage("the file has %d bytes of the %d that its header says", size, claim)
+	}
+	return n
+}
 
 // soundEnd measures a track that does not say how long it is, that may be cut short like the picture, or
-// whose length stands in movie fragments. One that goes on after the picture must decode there: a video is
-// not made longer by what nobody can hear. It is decoded from the start where nothing is found at the end:
-// some containers cannot be sought beyond the picture.
+// whose length stands in movie fragments or in the header of an AVI, which not every program corrects at the
+// end. One that goes on after the picture must decode there: a video is not made longer by what nobody can
+// hear. It is decoded from the start where nothing is found at the end: some containers cannot be sought
+// beyond the picture.
 func (m *measurement) soundEnd(ctx context.Context, a *pipeline.AudioTrack, l length) error {
-	if a.Duration <= 0 || m.media.Damaged || l.index.fragmented || slices.Contains(byTimes, m.media.Container) {
+	if a.Duration <= 0 || m.media.Damaged || l.index.fragmented || m.media.Container == "avi" ||
+		slices.Contains(byTimes, m.media.Container) {
 		if err := m.packetsEnd(ctx, a); err != nil {
+			return err
+		}
+	}
+	if m.overall() {
+		if err := m.lastSound(ctx, a); err != nil {
 			return err
 		}
 	}
@@ -84,6 +121,14 @@ func (m *measurement) packetsEnd(ctx context.Context, a *pipeline.AudioTrack) er
 	if err == nil && r.end > 0 && end > m.offset(*a) {
 		a.Duration = end - m.offset(*a)
 	}
+	return err
+}
+
+// lastSound adds what the last packet lasts, which Windows Media does not say.
+func (m *measurement) lastSound(ctx context.Context, a *pipeline.AudioTrack) error {
+	last := m.offset(*a) + a.Duration
+	end, err := m.decodedEnd(ctx, *a, math.Max(0, last-soundTail), last)
+	a.Duration += math.Max(0, end-last)
 	return err
 }
 

@@ -100,6 +100,9 @@ func (w *Worker) look(ctx context.Context, path, dir string) (*pipeline.Media, e
 		return media, err
 	}
 	m.media = media
+	if demuxer == windowsMedia {
+		m.note(cut(head, info.Size()))
+	}
 	if err := m.run(ctx); err != nil {
 		return media, err
 	}

@@ -28,6 +28,7 @@ type measurement struct {
 	media  *pipeline.Media
 	seen   map[int]seen // streams that were read through to choose among them
 	fps    float64      // as frames are spaced; 0: there is one, or it is not known
+	claim  float64      // seconds that all of the file lasts, it says; 0: it does not, or it was believed
 }
 
 // seen is what was read of a stream.
@@ -269,6 +270,10 @@ func (m *measurement) compare(r length) (n notes) {
 	switch {
 	case r.end <= 0: // nothing that could be measured
 	case whole && m.stream.Duration > 0 && short > 0: // the last frame stands for longer
+	case m.overall() && len(m.media.Audio) > 0:
+		m.media.Duration, m.claim = r.end, claim // whether that is too short, the sound tells
+	case slices.Contains(byTimes, m.media.Container) && short <= tolerance:
+		m.media.Duration = r.end // the file claims nothing
 	case claim <= 0, m.stream.Duration <= 0:
 		m.media.Duration = r.end // the file speaks of all its streams together, or not at all
 		if claim > 0 && short > tolerance && len(m.probe.Audios()) == 0 {

@@ -214,6 +214,72 @@ func TestLengthIsThatOfTheLongestTrack(t *testing.T) {
 	}
 }
 
+// TestLengthIsWhatDecodes: where a container says nothing of its tracks, or the wrong thing, each lasts as long
+// as it is shown and heard.
+func TestLengthIsWhatDecodes(t *testing.T) {
+	windows := []string{"-c:v", "wmv2", "-c:a", "wmav2"}
+	for _, c := range []struct {
+		name, picture, sound string
+		codecs               []string
+		length, end          float64
+	}{
+		{"sound on.wmv", "2", "5", windows, 5, 2},
+		{"picture on.wmv", "5", "2", windows, 5, 5},
+		{"a bit more sound.wmv", "4", "4.3", windows, 4.3, 4},
+		{"B-frames.mpg", "4", "3", []string{"-c:v", "mpeg2video", "-bf", "2", "-c:a", "mp2"}, 4, 4},
+		// Several frames are in a packet, which has the time of the first.
+		{"small frames.vob", "1", "1", []string{"-c:v", "mpeg2video", "-bf", "2", "-q:v", "31", "-g", "100", "-c:a", "mp2"}, 1, 1},
+	} {
+		path := workertest.Clip(t, c.name, args(workertest.Pattern("64x48", "25", c.picture), workertest.Tone(c.sound), c.codecs)...)
+		m, _ := factsOf(t, path)
+		first := m.Video.Start - m.Origin() // sound that begins before is part of the video
+		if math.Abs(m.Duration-c.length-first) > 0.07 || math.Abs(m.Video.End-c.end-first) > 0.07 || len(m.Warnings) > 0 {
+			t.Errorf("%s: %.3f s, the picture ends at %.3f, want %g and %g: %+v", c.name, m.Duration, m.Video.End, c.length, c.end, m)
+		}
+	}
+}
+
+// TestSoundOfAVIIsWhatIsThere: its header may say less.
+func TestSoundOfAVIIsWhatIsThere(t *testing.T) {
+	path := workertest.Clip(t, "a.avi", args(workertest.Pattern("64x48", "10", "2"), workertest.Tone("5"),
+		[]string{"-c:v", "mpeg4", "-c:a", "mp3"})...)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := bytes.Index(data, []byte("auds")) + 32
+	binary.LittleEndian.PutUint32(data[at:], binary.LittleEndian.Uint32(data[at:])/2)
+	if m, _ := factsOf(t, save(t, "a.avi", data)); math.Abs(m.Duration-5) > 0.1 || m.Damaged {
+		t.Errorf("%+v", m)
+	}
+}
+
+// TestWindowsMediaIsDamagedWhenAllIsShort: its one length is that of all tracks, so a short picture alone is no
+// damage.
+func TestWindowsMediaIsDamagedWhenAllIsShort(t *testing.T) {
+	path := workertest.Clip(t, "a.wmv", args(workertest.Pattern("64x48", "25", "6"), workertest.Tone("6"),
+		[]string{"-c:v", "wmv2", "-c:a", "wmav2"})...)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m, _ := factsOf(t, path); m.Damaged || math.Abs(m.Duration-6) > 0.1 || len(m.Warnings) > 0 {
+		t.Errorf("whole: %+v", m)
+	}
+	m, _ := factsOf(t, save(t, "a.wmv", data[:len(data)/2]))
+	if !m.Damaged || m.Duration < 2 || m.Duration > 4 || len(m.Warnings) == 0 {
+		t.Errorf("cut: %+v", m)
+	}
+	// Source: Advanced Systems Format, 3.2: the play duration in units of 100 ns, 64 bytes behind the start.
+	properties := bytes.Index(data, []byte("\xa1\xdc\xab\x8c\x47\xa9\xcf\x11"))
+	play := data[properties+64:]
+	binary.LittleEndian.PutUint64(play, binary.LittleEndian.Uint64(play)+40_000_000)
+	m, _ = factsOf(t, save(t, "a.wmv", data))
+	if !m.Damaged || math.Abs(m.Duration-6) > 0.1 || len(m.Warnings) != 1 {
+		t.Errorf("it claims 10 s: %+v", m)
+	}
+}
+
 // TestLengthOfLarge: of a file above 1 GiB the end alone is read, and believed when it is about where the
 // file claims.
 func TestLengthOfLarge(t *testing.T) {

@@ -66,9 +66,17 @@ func (m *measurement) coded(stream int) bool {
 // zeros is the checksum of a packet of zeros: Adler-32, which begins with 0 here.
 const zeros = "0x00000000"
 
-// settle takes decode times where too few packets say when they are shown.
+// settle takes decode times where too few packets say when they are shown. What is decoded first is shown
+// first: the others are later by as much as it is.
 func (t *track) settle() {
 	if t.untimed*10 > t.packets {
+		if len(t.times) > 0 && len(t.decoded) > 0 {
+			later := slices.Min(t.times) - slices.Min(t.decoded)
+			for i := range t.decoded {
+				t.decoded[i] += later
+			}
+			t.lastDecoded += later
+		}
 		t.times, t.last = t.decoded, t.lastDecoded
 	}
 	t.decoded = nil
