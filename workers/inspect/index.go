@@ -26,35 +26,25 @@ type index struct {
 }
 
 // index reads the index of an MP4. Tracks are matched to ffmpeg's streams by their ids, and the tables of the
-// picture count only when they speak of as many frames as ffmpeg found.
-func (m *measurement) index(ctx context.Context) index {
+// picture count only when they speak of as many frames as ffmpeg found. An error is the machine's.
+func (m *measurement) index(ctx context.Context) (index, error) {
 	if m.media.Container != "mov" {
 		return m.remuxed(ctx, index{})
 	}
 	file, err := os.Open(m.path)
 	if err != nil {
-		return index{} // ffmpeg will say why
+		return index{}, pipeline.Fail(pipeline.CodeFetchFailed, "read source: %w", err)
 	}
 	defer file.Close()
 	f, err := sampletable.Read(file, m.media.Size)
 	if err != nil {
-		return index{}
+		return index{}, readFault(ctx, err)
 	}
 	x := index{edits: map[int]pipeline.Edits{}, frames: map[int]int{}, fragmented: f.Fragmented}
-	for _, a := range m.media.Audio {
-		if edits, err := f.Edits(a.ID, a.SampleRate); err == nil {
-			x.edits[a.Stream] = edits
-		}
-		if a.Codec != "aac" {
-			continue
-		}
-		if frames, err := f.Frames(ctx, a.ID, m.media.Origin()); err == nil {
-			x.frames[a.Stream] = frames.Count
-		}
-	}
+	m.soundIndex(ctx, f, &x)
 	edits, err := f.Edits(m.stream.ID, 0)
 	if err != nil {
-		return x
+		return x, readFault(ctx, err)
 	}
 	x.edits[m.stream.Index] = edits
 	if times, tick, err := f.Times(ctx, m.stream.ID, mostTimes); err == nil {
@@ -66,13 +56,28 @@ func (m *measurement) index(ctx context.Context) index {
 	// Looking at each sample reads all of the file, in small pieces.
 	p, err := f.Picture(ctx, m.stream.ID, m.media.Size <= wholeSize, m.grid(x.spacing))
 	if err != nil || p.Samples == 0 || p.Samples != m.stream.NbFrames || p.Length <= 0 {
-		return x
+		return x, readFault(ctx, err)
 	}
 	x.groups, x.bitrate = &p.Groups, int64(float64(p.Bytes*8)/p.Length)
 	if p.Whole && edits != pipeline.EditsComplex {
 		x.length = &reading{frames: p.Samples, end: m.media.Video.Start - m.media.Origin() + p.Length}
 	}
-	return x
+	return x, nil
+}
+
+// soundIndex adds what is known of the tracks of sound. It reads nothing but tables that f holds.
+func (m *measurement) soundIndex(ctx context.Context, f *sampletable.File, x *index) {
+	for _, a := range m.media.Audio {
+		if edits, err := f.Edits(a.ID, a.SampleRate); err == nil {
+			x.edits[a.Stream] = edits
+		}
+		if a.Codec != "aac" {
+			continue
+		}
+		if frames, err := f.Frames(ctx, a.ID, m.media.Origin()); err == nil {
+			x.frames[a.Stream] = frames.Count
+		}
+	}
 }
 
 // grid is where the frames of outputs lie.
@@ -91,43 +96,44 @@ const remuxSize = 8 << 30
 var coarse = map[string]float64{"matroska": 0.001, "flv": 0.001}
 
 // remuxed adds the groups of a picture that has no index, as they are in an MP4 that is made of it in the
-// scratch folder. What cannot be remuxed is not known; it is not the place to judge the file.
-func (m *measurement) remuxed(ctx context.Context, x index) index {
+// scratch folder. What cannot be remuxed is not known; it is not the place to judge the file. An error is the
+// machine's.
+func (m *measurement) remuxed(ctx context.Context, x index) (index, error) {
 	v := m.media.Video
 	if v.Codec != "h264" || v.PixelFormat != "yuv420p" || v.Interlaced || m.media.Size > remuxSize ||
 		!picture.NeedsRemux(*m.media, true) {
-		return x
+		return x, nil
 	}
 	path := filepath.Join(m.dir, "remuxed.mp4")
 	defer os.Remove(path) // the folder goes with the job
 	c := picture.Remux(m.path, *m.media, path)
 	c.Threads = encode.Threads()
-	if m.tools.Run(ctx, c, ffmpeg.RunOptions{Dir: m.dir}) != nil {
-		return x
+	if err := m.tools.Run(ctx, c, ffmpeg.RunOptions{Dir: m.dir}); err != nil {
+		return x, runFault(err)
 	}
 	file, err := os.Open(path)
 	if err != nil {
-		return x
+		return x, err
 	}
 	defer file.Close()
 	info, err := file.Stat()
 	if err != nil {
-		return x
+		return x, err
 	}
 	f, err := sampletable.Read(file, info.Size())
 	if err != nil {
-		return x
+		return x, readFault(ctx, err)
 	}
 	if times, tick, err := f.Times(ctx, 1, mostTimes); err == nil {
 		x.spacing = space(times, max(tick, coarse[m.media.Container]))
 	}
 	p, err := f.Picture(ctx, 1, info.Size() <= wholeSize, m.grid(x.spacing))
 	if err != nil || p.Samples == 0 || p.Length <= 0 {
-		return x
+		return x, readFault(ctx, err)
 	}
 	p.Groups.Remuxed = true
 	x.groups, x.bitrate = &p.Groups, int64(float64(p.Bytes*8)/p.Length)
-	return x
+	return x, nil
 }
 
 // apply puts the index into the facts.

@@ -46,9 +46,12 @@ func (w *Worker) Work(ctx context.Context, job workers.Job[Params]) (pipeline.Re
 		return pipeline.Result{}, err
 	}
 	media, err := w.look(ctx, path, job.Dir)
+	if ctx.Err() != nil {
+		return pipeline.Result{}, context.Cause(ctx) // the file is to blame for nothing
+	}
 	finding := pipeline.Inspection{Verdict: pipeline.VerdictAccept, Media: media}
 	if err != nil {
-		if finding.Reason = refusal(ctx, err); finding.Reason == nil {
+		if finding.Reason = refusal(err); finding.Reason == nil {
 			return pipeline.Result{}, encode.Fault(ctx, err)
 		}
 		finding.Verdict = pipeline.VerdictReject
@@ -155,10 +158,7 @@ func foreign(head []byte) error {
 }
 
 // refusal turns an error that the file is to blame for into the reason of a rejection; nil for all others.
-func refusal(ctx context.Context, err error) *pipeline.Problem {
-	if ctx.Err() != nil {
-		return nil //nolint:nilerr // whatever err is, the file is not to blame for it
-	}
+func refusal(err error) *pipeline.Problem {
 	var coded *pipeline.Error
 	var run *ffmpeg.Error
 	switch {
@@ -179,7 +179,7 @@ func blame(e *ffmpeg.Error) *pipeline.Error {
 	refused := &pipeline.Error{Code: pipeline.CodeMalformed, Detail: e.Error(), Stderr: e.Tail, Err: e}
 	words := strings.ToLower(e.Tail)
 	switch {
-	case e.DiskFull():
+	case e.Unwritten():
 		return nil
 	case strings.Contains(words, "format not on whitelist"):
 		refused.Code = pipeline.CodeContainer

@@ -98,7 +98,11 @@ func (m *measurement) run(ctx context.Context) error {
 	if moved := m.media.Origin() - origin; moved != 0 {
 		m.media.Duration = math.Max(0, m.media.Duration-moved)
 		m.before()
-		m.apply(m.index(ctx)) // its times are those of the video
+		x, err := m.index(ctx) // its times are those of the video
+		if err != nil {
+			return err
+		}
+		m.apply(x)
 	}
 	return m.ends(ctx, l)
 }
@@ -143,7 +147,9 @@ type length struct {
 // length measures the picture: by the index where that holds, else by the packets. Of a long file the end is
 // enough when it lies where the file claims.
 func (m *measurement) length(ctx context.Context) (l length) {
-	l.index = m.index(ctx)
+	if l.index, l.err = m.index(ctx); l.err != nil {
+		return l
+	}
 	l.spacing = l.index.spacing
 	if l.index.length != nil {
 		l.reading = *l.index.length
@@ -175,8 +181,8 @@ func (m *measurement) copied(ctx context.Context, in ffmpeg.Input, l *length) {
 		tracks, c.reading, l.err = m.packets(ctx, in, []int{m.stream.Index}, 0)
 		c.track, c.zero = tracks[0], m.zero(m.stream.Index)+in.Seek.Seconds()
 	}
-	if l.spacing.rate == 0 {
-		l.spacing = m.fields(ctx, space(c.times, c.tick))
+	if l.spacing.rate == 0 && l.err == nil {
+		l.spacing, l.err = m.fields(ctx, space(c.times, c.tick))
 	}
 	l.reading = c.reading
 	if l.frames, l.end = c.packets, 0; l.frames > 0 {
@@ -211,22 +217,22 @@ const fieldsAbove = 31 // frames/s
 
 // fields halves the rate of interlaced H.264 whose packets hold a field each: the decoder makes a frame of
 // two.
-func (m *measurement) fields(ctx context.Context, s spacing) spacing {
+func (m *measurement) fields(ctx context.Context, s spacing) (spacing, error) {
 	if !m.media.Video.Interlaced || m.stream.CodecName != "h264" || s.rate < fieldsAbove {
-		return s
+		return s, nil
 	}
 	list := packetList{tracks: make([]track, 1)}
 	out := ffmpeg.Output{Format: "framecrc", Maps: []string{picture.Stream(*m.media)}, Options: firstFrames()}
 	_, err := m.readTo(ctx, &list, []ffmpeg.Input{picture.Source(m.path, *m.media)}, out)
 	frames := space(list.tracks[0].times, list.tracks[0].tick)
 	if err != nil || frames.rate == 0 || frames.rate > 0.6*s.rate {
-		return s
+		return s, runFault(err)
 	}
 	s.rate /= 2
 	for i := range s.all {
 		s.all[i] *= 2
 	}
-	return s
+	return s, nil
 }
 
 // tolerance is by how many seconds a file that was read through may be off: its last frame may count or not.

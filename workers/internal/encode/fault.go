@@ -14,6 +14,7 @@ import (
 //
 //	the context ended         the context's error, as it is
 //	no space left             disk_full
+//	a disk is broken or gone  internal_error, which is tried again
 //	killed from outside       out_of_memory: the kernel's killer is who does that
 //	no sign of life           job_stalled
 //	the input is at fault     input_malformed
@@ -62,6 +63,8 @@ func code(e *ffmpeg.Error) pipeline.Code {
 	switch {
 	case e.DiskFull():
 		return pipeline.CodeDiskFull
+	case e.Unwritten():
+		return pipeline.CodeInternal
 	case e.Kind == ffmpeg.KindSignal && e.Signal == syscall.SIGKILL:
 		return pipeline.CodeOutOfMemory
 	case e.Kind == ffmpeg.KindStalled:

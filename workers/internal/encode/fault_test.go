@@ -26,6 +26,7 @@ func TestFault(t *testing.T) {
 	}{
 		{"input", exit("Invalid data found when processing input"), pipeline.CodeMalformed},
 		{"disk", exit("av_interleaved_write_frame(): No space left on device"), pipeline.CodeDiskFull},
+		{"broken disk", exit("Error writing trailer of <out0>: Input/output error"), pipeline.CodeInternal},
 		{"scratch", &fs.PathError{Op: "write", Path: "/scratch/x", Err: syscall.ENOSPC}, pipeline.CodeDiskFull},
 		{"killed", &ffmpeg.Error{Kind: ffmpeg.KindSignal, Signal: syscall.SIGKILL}, pipeline.CodeOutOfMemory},
 		{"crashed", &ffmpeg.Error{Kind: ffmpeg.KindSignal, Signal: syscall.SIGSEGV}, pipeline.CodeEncodeFailed},

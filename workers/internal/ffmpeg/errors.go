@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"unicode"
@@ -83,11 +84,43 @@ func (e *Error) DiskFull() bool {
 	return containsAny(e.Tail, "no space left on device", "disk quota exceeded")
 }
 
-// GaveUp reports that err is of a program that ended with an error by itself, and not for want of space: as a
-// rule, for what is in the file.
+// outputs are words of messages that speak of an output, and diskFaults how those end that blame its disk.
+// ffmpeg puts the text of an error of the system behind all of them. EPERM is none of these: it is -1, which
+// ffmpeg returns for much else.
+var (
+	outputs = []string{
+		"<out", "[out#", "ost#", "<dir>", "opening output", "av_interleaved_write_frame", "could not write header",
+	}
+	diskFaults = []string{
+		": no space left on device", ": disk quota exceeded", ": input/output error", ": read-only file system",
+		": permission denied", ": no such file or directory", ": not a directory", ": is a directory",
+		": file too large", ": too many levels of symbolic links", ": stale file handle", ": no such device",
+		": structure needs cleaning", ": transport endpoint is not connected",
+	}
+)
+
+// Unwritten reports that an output could not be written because of its disk, which is full, broken, read-only
+// or gone: try again elsewhere or later.
+func (e *Error) Unwritten() bool {
+	return e.DiskFull() || unwritten(e.Tail) || e.Program == "ffmpeg" && e.Signal == syscall.SIGXFSZ
+}
+
+func unwritten(tail string) bool {
+	for line := range strings.Lines(strings.ToLower(tail)) {
+		line = strings.TrimSpace(line)
+		if containsAny(line, outputs...) &&
+			slices.ContainsFunc(diskFaults, func(fault string) bool { return strings.HasSuffix(line, fault) }) {
+			return true
+		}
+	}
+	return false
+}
+
+// GaveUp reports that err is of a program that ended with an error by itself, and not because of a disk that
+// it wrote to: as a rule, for what is in the file.
 func GaveUp(err error) bool {
 	var e *Error
-	return errors.As(err, &e) && e.Kind == KindExit && !e.DiskFull()
+	return errors.As(err, &e) && e.Kind == KindExit && !e.Unwritten()
 }
 
 // badInput are messages that speak of the input and will come again with the same file.
@@ -101,9 +134,9 @@ var badInput = []string{
 }
 
 // BadInput reports that the input is at fault: trying again cannot help. It is a guess from the words on
-// stderr, so it says nothing for crashes, kills and full disks.
+// stderr, so it says nothing for crashes, kills and faults of the disk.
 func (e *Error) BadInput() bool {
-	if e.Kind != KindExit || e.DiskFull() {
+	if e.Kind != KindExit || e.Unwritten() {
 		return false
 	}
 	if containsAny(e.Tail, badInput...) {
@@ -123,12 +156,16 @@ func containsAny(s string, words ...string) bool {
 	return false
 }
 
-// newError judges how a process ended: nil for a clean exit.
+// newError judges how a process ended: nil for a clean exit. ffmpeg 5 also exits with 0 when it could not
+// write the end of an output.
 func newError(ctx context.Context, program string, args []string, res result, t *tail) error {
+	e := &Error{Program: program, Args: t.redactAll(args), Tail: t.String(), Err: res.err}
 	if res.err == nil {
+		if e.Kind = KindExit; program == "ffmpeg" && unwritten(e.Tail) {
+			return e
+		}
 		return nil
 	}
-	e := &Error{Program: program, Args: t.redactAll(args), Tail: t.String(), Err: res.err}
 	var exit *exec.ExitError
 	cause := context.Cause(ctx)
 	switch {

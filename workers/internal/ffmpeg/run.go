@@ -45,9 +45,10 @@ const (
 	busyFactor   = 10 // how much longer a busy process may go without a report
 )
 
-// Run runs c to its end. nil means that ffmpeg exited with 0, which does not mean that the output is whole:
-// verify it. Every failure of the process is an *Error; a malformed command and a missing program are other
-// errors. When ctx ends, ffmpeg and all it started are killed and waited for, and the error is KindCanceled.
+// Run runs c to its end. nil means that ffmpeg exited with 0 and did not complain of an output's disk, which
+// does not mean that the output is whole: verify it. Every failure of the process is an *Error; a malformed
+// command and a missing program are other errors. When ctx ends, ffmpeg and all it started are killed and
+// waited for, and the error is KindCanceled.
 func (t Tools) Run(ctx context.Context, c Command, o RunOptions) error {
 	if o.Stdin != nil {
 		defer o.Stdin.Close() // closed twice as a rule; read only

@@ -299,6 +299,30 @@ printf 'bad \377\033[31m bytes\r\nNo space left on device\nConversion failed!\n'
 	}
 }
 
+// TestRunFaultOfADisk: an output that its disk did not take is a failure of the disk, whatever ffmpeg exits with.
+func TestRunFaultOfADisk(t *testing.T) {
+	in := video(t, "in.mp4", 1)
+	for _, format := range []string{"mp4", "rawvideo"} {
+		for disk, path := range map[string]string{
+			"full": "/dev/full", "broken": "/proc/self/mem", "no folder": filepath.Join(in, "x"),
+			"gone": filepath.Join(t.TempDir(), "gone", "x"), "a folder": t.TempDir(),
+		} {
+			err := Tools{}.Run(testContext(t), Command{
+				Inputs:  []Input{{Path: in}},
+				Outputs: []Output{{Path: path, Format: format, Maps: []string{"0:v:0"}, Options: []Option{{"frames:v", "1"}}}},
+			}, RunOptions{})
+			var e *Error
+			if !errors.As(err, &e) || !e.Unwritten() || e.BadInput() || GaveUp(err) || e.DiskFull() != (disk == "full") {
+				t.Errorf("%s on what is %s: %v", format, disk, err)
+			}
+		}
+	}
+	err := Tools{}.Run(testContext(t), toNull(filepath.Join(in, "x")), RunOptions{})
+	if !GaveUp(err) {
+		t.Errorf("an input that cannot be opened: %v", err)
+	}
+}
+
 func TestRunSignal(t *testing.T) {
 	var e *Error
 	err := script(t, "kill -SEGV $$").Run(testContext(t), toNull("in.mp4"), RunOptions{})
