@@ -188,7 +188,7 @@ func (r run) at(share float64) time.Duration {
 
 // filter makes posters of frames.
 func (r run) filter() string {
-	return picture.Nodes(r.media.Video, picture.Fit(r.media.Video, posterEdge), picture.Rate{})
+	return picture.Still(r.media.Video, picture.Fit(r.media.Video, posterEdge))
 }
 
 func (r run) frame(name string, i int) string {

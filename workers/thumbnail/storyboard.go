@@ -238,7 +238,7 @@ func (r run) first(ctx context.Context, b board) error {
 }
 
 func (r run) tileFilter(b board) string {
-	return picture.Nodes(r.media.Video, picture.Size{Width: b.TileWidth, Height: b.TileHeight}, picture.Rate{})
+	return picture.Still(r.media.Video, picture.Size{Width: b.TileWidth, Height: b.TileHeight})
 }
 
 // cell is the file of a tile's picture; tiles count from 1.

@@ -8,6 +8,7 @@
 //  2. Size: the size of an output by its short edge, never larger than the source.
 //  3. Nodes: the filter chain from decoded frames to those. It takes frames whose size, pixels' shape or
 //     pixel format change in mid-stream: parts of another shape stand between bars, and no frame is lost.
+//     Still: the same, on to RGB, for still pictures.
 //  4. Grid: which frames of the absolute grid at a Rate a chunk has, and Form: what they look like.
 //  5. Source and SourceFrom: how the file is opened, at its start or for a chunk; a VP8 or VP9 with alpha
 //     needs another decoder than ffmpeg's own.

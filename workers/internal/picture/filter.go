@@ -96,6 +96,15 @@ func Cut(from, to int) string {
 // outputs.
 func Form(v pipeline.VideoTrack, s Size) string { return ffmpeg.Chain(colours(v, s), tags()) }
 
+// Still returns the chain from decoded frames of v, as Source gives them, to pictures of size s in RGB, in
+// planes of full range. Each is what the outputs show (Nodes). ffmpeg's own conversion makes many greys 1 too
+// dark, and colours up to 3.
+func Still(v pipeline.VideoTrack, s Size) string {
+	to := append(as709(pipeline.VideoTrack{Matrix: "bt709"}),
+		option("rin", "limited"), option("m", "gbr"), option("r", "full"))
+	return ffmpeg.Chain(Nodes(v, s, Rate{}), zimg(s, to...), ffmpeg.Node("format", flag("gbrp")))
+}
+
 // Resize returns the chain from a picture made by Form to a smaller one at rate r, a divisor of the
 // first; the zero Rate keeps it.
 func Resize(s Size, r Rate) string {

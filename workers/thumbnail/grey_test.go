@@ -1,0 +1,172 @@
+package thumbnail
+
+import (
+	"fmt"
+	"image"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/disintegration/imaging"
+
+	"github.com/reelmill/reelmill/workers"
+	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
+	"github.com/reelmill/reelmill/workers/workertest"
+)
+
+// The test picture has each grey in its upper half, from left to right, and patches of colour in its lower half.
+// It is as high as a cell, so that nothing is scaled.
+const (
+	rampWidth  = 256
+	patchWidth = 16
+)
+
+// form is how samples stand for a picture: luma weights of red and blue, and zero and span of luma and colours.
+type form struct {
+	name, format, matrix, values  string
+	red, blue, zero, luma, chroma float64
+}
+
+var forms = []form{
+	{"BT.709", "yuv420p", "bt709", "tv", 0.2126, 0.0722, 16, 219, 224},
+	{"BT.601", "yuv420p", "smpte170m", "tv", 0.299, 0.114, 16, 219, 224},
+	{"full range", "yuvj420p", "bt709", "pc", 0.2126, 0.0722, 0, 255, 255},
+}
+
+// colour is the RGB of a patch, from 0 to 1.
+func colour(patch int) (r, g, b float64) {
+	step := func(n int) float64 { return []float64{0.1, 0.35, 0.6, 0.85}[n%4] }
+	return step(patch), step(patch/4 + 1), step(patch + patch/4 + 2)
+}
+
+// store returns luma and colours of a patch, as samples.
+func (f form) store(patch int) (y, u, v byte) {
+	r, g, b := colour(patch)
+	luma := f.red*r + (1-f.red-f.blue)*g + f.blue*b
+	sample := func(zero, span, value float64) byte { return byte(math.Round(zero + span*value)) }
+	return sample(f.zero, f.luma, luma), sample(128, f.chroma, (b-luma)/(2*(1-f.blue))),
+		sample(128, f.chroma, (r-luma)/(2*(1-f.red)))
+}
+
+// load returns the RGB that samples stand for, from 0 to 255.
+func (f form) load(y, u, v byte) [3]float64 {
+	luma := (float64(y) - f.zero) / f.luma
+	r := luma + 2*(1-f.red)*(float64(v)-128)/f.chroma
+	b := luma + 2*(1-f.blue)*(float64(u)-128)/f.chroma
+	return [3]float64{255 * r, 255 * (luma - f.red*r - f.blue*b) / (1 - f.red - f.blue), 255 * b}
+}
+
+// clip encodes the test picture without loss.
+func (f form) clip(t *testing.T) string {
+	t.Helper()
+	planes := [3][]byte{}
+	for y := range cellHeight {
+		for x := range rampWidth {
+			samples := [3]byte{byte(x), 128, 128}
+			if y >= cellHeight/2 {
+				samples[0], samples[1], samples[2] = f.store(x / patchWidth)
+			}
+			for p, sample := range samples {
+				if p == 0 || x%2 == 0 && y%2 == 0 {
+					planes[p] = append(planes[p], sample)
+				}
+			}
+		}
+	}
+	raw := filepath.Join(t.TempDir(), "a.yuv")
+	if err := os.WriteFile(raw, slices.Concat(planes[:]...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return workertest.Clip(t, "a.mp4", "-f", "rawvideo", "-pix_fmt", f.format, "-s", fmt.Sprintf("%dx%d", rampWidth, cellHeight),
+		"-r", "10", "-i", raw, "-vf", "loop=9:1", "-c:v", "libx264", "-preset", "ultrafast", "-qp", "0",
+		"-colorspace", f.matrix, "-color_range", f.values)
+}
+
+// grey is what luma x is in RGB, in the form of all outputs.
+func (f form) grey(x int) float64 {
+	y := math.Round(16 + 219*(float64(x)-f.zero)/f.luma)
+	return min(255, max(0, math.Round((y-16)*255/219)))
+}
+
+// TestGreyIsExact: each grey of the video is in poster and cells the grey that it is by definition. Colours are within
+// 1 of theirs; of another form, which is rounded to that of all outputs before, within 2.
+func TestGreyIsExact(t *testing.T) {
+	for _, f := range forms {
+		t.Run(f.name, func(t *testing.T) {
+			m, source := media(rampWidth, cellHeight, 10, 1), f.clip(t)
+			m.Video.PixelFormat, m.Video.Matrix, m.Video.Range, m.Video.SampleRatio = f.format, f.matrix, f.values, 1
+			attempt := workers.NewAttempt(workers.Attempt{Dir: t.TempDir()}, nil, nil)
+			r := run{worker: New(ffmpeg.Tools{}), job: attempt, media: m, input: source}
+			key, _, err := r.keyframes(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			exact, err := r.exact(t.Context(), 0, 0.25)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := r.cells(t.Context(), newBoard(m)); err != nil {
+				t.Fatal(err)
+			}
+			for _, file := range []string{key.file, exact.file, r.file(cell(1))} {
+				f.check(t, file)
+			}
+			f.checkPoster(t, filepath.Join(video(t, source, m), posterName+".jpg"))
+		})
+	}
+}
+
+// check compares a frame with what it is by definition.
+func (f form) check(t *testing.T, file string) {
+	t.Helper()
+	img, err := imaging.Open(file)
+	if err != nil || img.Bounds().Dx() != rampWidth || img.Bounds().Dy() != cellHeight {
+		t.Fatalf("frame %v, %v", img, err)
+	}
+	for x := range rampWidth {
+		if got, want := rgb(img, x, cellHeight/4), f.grey(x); got != [3]float64{want, want, want} {
+			t.Errorf("%s: luma %d is %v, want %v", filepath.Base(file), x, got, want)
+		}
+	}
+	near := 1.0
+	if f.name != "BT.709" {
+		near = 2
+	}
+	for patch := range rampWidth / patchWidth {
+		got, want := rgb(img, patch*patchWidth+patchWidth/2, cellHeight*3/4), f.load(f.store(patch))
+		for i := range got {
+			if math.Abs(got[i]-want[i]) > near {
+				t.Errorf("%s: patch %d is %v, want %.2f", filepath.Base(file), patch, got, want)
+				break
+			}
+		}
+	}
+}
+
+// checkPoster compares the greys of a poster with what they are by definition: a JPEG loses some of each pixel, and
+// next to nothing of many.
+func (f form) checkPoster(t *testing.T, file string) {
+	t.Helper()
+	img, err := imaging.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	off := 0.0
+	for x := range rampWidth {
+		for y := range cellHeight / 4 {
+			for _, value := range rgb(img, x, y) {
+				off += (value - f.grey(x)) / (rampWidth * cellHeight / 4 * 3)
+			}
+		}
+	}
+	if math.Abs(off) > 0.1 {
+		t.Errorf("greys of the poster are off by %.3f", off)
+	}
+}
+
+func rgb(img image.Image, x, y int) [3]float64 {
+	r, g, b, _ := img.At(x, y).RGBA()
+	return [3]float64{float64(r >> 8), float64(g >> 8), float64(b >> 8)}
+}
