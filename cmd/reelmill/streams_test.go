@@ -20,18 +20,18 @@ func TestStreamsApply(t *testing.T) {
 	onLog(t, data, func(*bus.Bus, jetstream.JetStream) {})
 	serve := []string{"serve", "--data", data, "--listen", "127.0.0.1:0", "--events-max-bytes", "9GiB"}
 	err := run(t.Context(), serve, &bytes.Buffer{}, &bytes.Buffer{})
-	if err == nil || !strings.Contains(err.Error(), "max bytes is 8589934592, want 9663676416") ||
+	if err == nil || !strings.Contains(err.Error(), "max bytes is 8 GiB, want 9 GiB") ||
 		!strings.Contains(err.Error(), "`reelmill streams apply`") {
 		t.Errorf("serve with another size of the log: %v", err)
 	}
 	apply := []string{"streams", "apply", "--data", data, "--events-max-bytes", "9GiB"}
 	printed := runText(t, apply...)
-	if !strings.Contains(printed, "EVENTS: max bytes is 8589934592, want 9663676416\n") ||
+	if !strings.Contains(printed, "EVENTS: max bytes is 8 GiB, want 9 GiB\n") ||
 		!strings.Contains(printed, "nothing was changed; add --yes") || logSize(t, data) != 8<<30 {
 		t.Errorf("apply without --yes printed %q, and the log has %d", printed, logSize(t, data))
 	}
 	printed = runText(t, append(apply, "--yes")...)
-	if !strings.Contains(printed, "EVENTS: max bytes is 8589934592, want 9663676416\nchanged 1 of them\n") ||
+	if !strings.Contains(printed, "EVENTS: max bytes is 8 GiB, want 9 GiB\nchanged 1 of them\n") ||
 		logSize(t, data) != 9<<30 {
 		t.Errorf("apply printed %q, and the log has %d", printed, logSize(t, data))
 	}

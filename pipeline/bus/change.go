@@ -157,7 +157,7 @@ func Change(ctx context.Context, nc *nats.Conn, l Live) error {
 		}
 	}
 	if limit := l.stream.MaxBytes; limit > 0 && limit < l.Bytes {
-		return fmt.Errorf("change %s: it holds %d bytes, more than %d", l.Name(), l.Bytes, limit)
+		return fmt.Errorf("change %s: it holds %s, more than %s", l.Name(), sizeOf(l.Bytes), sizeLimit(limit))
 	}
 	if l.Consumer == "" {
 		_, err = js.UpdateStream(ctx, l.stream)

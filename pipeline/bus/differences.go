@@ -79,28 +79,83 @@ func setReplicas(c *jetstream.StreamConfig, n int) {
 	}
 }
 
-// limits compares what would drop or refuse messages.
+// limits compares what would drop or refuse messages. It compares the texts: limits that differ read
+// differently.
 func (c *comparison) limits(want, live jetstream.StreamConfig) {
 	type config = jetstream.StreamConfig
-	c.add("max messages", want.MaxMsgs, live.MaxMsgs, false, func(c *config) { c.MaxMsgs = want.MaxMsgs })
-	c.add("max messages per subject", want.MaxMsgsPerSubject, live.MaxMsgsPerSubject, false,
-		func(c *config) { c.MaxMsgsPerSubject = want.MaxMsgsPerSubject })
-	c.add("max message size", want.MaxMsgSize, live.MaxMsgSize, false,
+	c.add("max messages", countLimit(want.MaxMsgs), countLimit(live.MaxMsgs), false,
+		func(c *config) { c.MaxMsgs = want.MaxMsgs })
+	c.add("max messages per subject", countLimit(want.MaxMsgsPerSubject), countLimit(live.MaxMsgsPerSubject),
+		false, func(c *config) { c.MaxMsgsPerSubject = want.MaxMsgsPerSubject })
+	c.add("max message size", sizeLimit(int64(want.MaxMsgSize)), sizeLimit(int64(live.MaxMsgSize)), false,
 		func(c *config) { c.MaxMsgSize = want.MaxMsgSize })
-	c.add("max age", want.MaxAge, live.MaxAge, false, func(c *config) { c.MaxAge = want.MaxAge })
+	c.add("max age", timeLimit(want.MaxAge), timeLimit(live.MaxAge), false,
+		func(c *config) { c.MaxAge = want.MaxAge })
 	switch {
 	case want.MaxBytes != 0:
-		c.add("max bytes", want.MaxBytes, live.MaxBytes, false, func(c *config) { c.MaxBytes = want.MaxBytes })
+		c.add("max bytes", sizeLimit(want.MaxBytes), sizeLimit(live.MaxBytes), false,
+			func(c *config) { c.MaxBytes = want.MaxBytes })
 	case live.MaxBytes <= 0:
 		c.add("max bytes", "a limit", "unlimited", false, func(c *config) { c.MaxBytes = defaultEventsMaxBytes })
 	}
 	if live.MaxConsumers > 0 {
 		c.add("max consumers", "unlimited", live.MaxConsumers, true, func(*config) {})
 	}
-	c.add("limits of consumers", jetstream.StreamConsumerLimits{}, live.ConsumerLimits, false,
+	c.add("limits of consumers", "none", consumerLimits(live.ConsumerLimits), false,
 		func(c *config) { c.ConsumerLimits = jetstream.StreamConsumerLimits{} })
 	c.add("discard new per subject", false, live.DiscardNewPerSubject, false,
 		func(c *config) { c.DiscardNewPerSubject = false })
+}
+
+// countLimit writes a limit of a number of things; below 1 is none.
+func countLimit[N int | int64](n N) string {
+	if n <= 0 {
+		return "unlimited"
+	}
+	return fmt.Sprint(n)
+}
+
+// sizeLimit writes a limit of bytes for people, and whole: 8 GiB, 476.8 MiB (500000000 bytes). Below 1 is
+// none.
+func sizeLimit(bytes int64) string {
+	if bytes <= 0 {
+		return "unlimited"
+	}
+	n, units := bytes, []string{"bytes", "KiB", "MiB", "GiB", "TiB"}
+	for n%1024 == 0 && len(units) > 1 {
+		n, units = n/1024, units[1:]
+	}
+	if n < 10_000 {
+		return fmt.Sprintf("%d %s", n, units[0])
+	}
+	return fmt.Sprintf("%s (%d bytes)", sizeOf(bytes), bytes)
+}
+
+// timeLimit writes a limit of time for people: 7 days, 1h, 1m30s. Below 1 is none.
+func timeLimit(d time.Duration) string {
+	const day = 24 * time.Hour
+	if d <= 0 {
+		return "unlimited"
+	}
+	if d > day && d%day == 0 {
+		return fmt.Sprintf("%d days", d/day)
+	}
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
+}
+
+func consumerLimits(l jetstream.StreamConsumerLimits) string {
+	if l == (jetstream.StreamConsumerLimits{}) {
+		return "none"
+	}
+	return fmt.Sprintf("inactive threshold %s and max ack pending %s",
+		timeLimit(l.InactiveThreshold), countLimit(l.MaxAckPending))
 }
 
 // abilities compares what a stream does with messages beside keeping them.
@@ -162,20 +217,21 @@ func consumerDifferences(want, live jetstream.ConsumerConfig) []Difference {
 	add("filter", listed(filters(want)), listed(filters(live)), false, func(c *config) {
 		c.FilterSubject, c.FilterSubjects = want.FilterSubject, want.FilterSubjects
 	})
-	add("max deliver", want.MaxDeliver, live.MaxDeliver, false,
+	add("max deliver", countLimit(want.MaxDeliver), countLimit(live.MaxDeliver), false,
 		func(c *config) { c.MaxDeliver = want.MaxDeliver })
-	add("max ack pending", want.MaxAckPending, live.MaxAckPending, false,
+	add("max ack pending", countLimit(want.MaxAckPending), countLimit(live.MaxAckPending), false,
 		func(c *config) { c.MaxAckPending = want.MaxAckPending })
 	add("number of back-off steps", 0, len(live.BackOff), false, func(c *config) { c.BackOff = nil })
 	add("headers only", false, live.HeadersOnly, false, func(c *config) { c.HeadersOnly = false })
-	add("inactive threshold", time.Duration(0), live.InactiveThreshold, false,
+	add("inactive threshold", timeLimit(0), timeLimit(live.InactiveThreshold), false,
 		func(c *config) { c.InactiveThreshold = 0 })
-	add("largest request", 0, max(live.MaxRequestBatch, live.MaxRequestMaxBytes), false,
+	add("largest request", countLimit(0), countLimit(max(live.MaxRequestBatch, live.MaxRequestMaxBytes)), false,
 		func(c *config) { c.MaxRequestBatch, c.MaxRequestMaxBytes = 0, 0 })
-	add("longest request", time.Duration(0), live.MaxRequestExpires, false,
+	add("longest request", timeLimit(0), timeLimit(live.MaxRequestExpires), false,
 		func(c *config) { c.MaxRequestExpires = 0 })
 	if live.AckWait < want.AckWait {
-		add("ack wait", want.AckWait, live.AckWait, false, func(c *config) { c.AckWait = want.AckWait })
+		add("ack wait", timeLimit(want.AckWait), timeLimit(live.AckWait), false,
+			func(c *config) { c.AckWait = want.AckWait })
 	}
 	return diffs
 }
