@@ -84,7 +84,7 @@ func (m *measurement) decodeHead(ctx context.Context, d *decoding) error {
 		return m.read(ctx, in, null([]string{picture.Stream(media)}, firstFrames()...))
 	}
 	r, err := read()
-	if media.Video.Alpha && (err != nil || r.frames == 0) && ctx.Err() == nil {
+	if media.Video.Alpha && runFault(err) == nil && (err != nil || r.frames == 0) {
 		media.Video.Alpha, d.opaque = false, true // libvpx is not in every ffmpeg
 		d.head.warn("the transparency cannot be decoded and is left out")
 		r, err = read()

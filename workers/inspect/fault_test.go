@@ -101,6 +101,42 @@ func TestFaultOfReadingIsNoFact(t *testing.T) {
 	}
 }
 
+// TestKillIsNoFact: a program that the machine kills tells nothing of the file, neither that its transparency cannot be
+// decoded nor that there is no track beyond those at its start.
+func TestKillIsNoFact(t *testing.T) {
+	glass := workertest.Clip(t, "a.webm", args(workertest.Pattern("64x64", "5", "1"),
+		[]string{"-vf", "format=yuva420p", "-c:v", "libvpx", "-auto-alt-ref", "0"})...)
+	silent := workertest.Clip(t, "a.flv", args(workertest.Pattern("64x64", "5", "1"), x264)...)
+	for _, c := range []struct {
+		program, path, which string
+		nth                  int
+	}{
+		{"ffmpeg", glass, "*passthrough*", 1}, {"ffprobe", silent, "*", 2},
+	} {
+		tools, err := ffmpeg.Find("", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		program := &tools.FFmpeg
+		if c.program == "ffprobe" {
+			program = &tools.FFprobe
+		}
+		dir := t.TempDir()
+		script := fmt.Sprintf("#!/bin/sh\ncase \"$*\" in %s) i=1; while ! mkdir %s/$i 2>/dev/null; do i=$((i+1)); done\n"+
+			"if [ $i = %d ]; then kill -KILL $$; fi;; esac\nexec %s \"$@\"\n", c.which, dir, c.nth, *program)
+		*program = filepath.Join(dir, c.program)
+		if err := os.WriteFile(*program, []byte(script), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		r, err := inspect(t.Context(), tools, c.path, t.TempDir())
+		if err == nil {
+			t.Errorf("%s: found %+v", c.program, r.Inspection)
+		} else if p := pipeline.ProblemOf(err); p.Code != pipeline.CodeOutOfMemory {
+			t.Errorf("%s: %+v", c.program, p)
+		}
+	}
+}
+
 // stopping are tools whose nth start of ffmpeg calls stop, and then does nothing but wait for its end. more is what
 // a shell does before each.
 func stopping(t *testing.T, nth int, more string, stop func()) ffmpeg.Tools {

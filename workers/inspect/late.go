@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -27,6 +28,9 @@ func (w *Worker) probe(ctx context.Context, path, demuxer string) (
 	more, err := w.tools.Probe(ctx, path, ffmpeg.ProbeOptions{Demuxer: demuxer, Late: true, Timeout: lateLimit})
 	if ctx.Err() != nil {
 		return r, false, context.Cause(ctx)
+	}
+	if err != nil && !errors.Is(err, ffmpeg.ErrTimeout) && runFault(err) != nil {
+		return r, false, err
 	}
 	if err != nil || formed(more) <= formed(r) {
 		return r, false, nil //nolint:nilerr // what was found at first is good
