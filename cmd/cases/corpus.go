@@ -176,8 +176,8 @@ func (j *judge) whyCopied(which selector) (string, error) {
 	if all > 0 && same*10 >= all*9 {
 		return "yes", nil
 	}
-	if len(j.notes) > 0 {
-		return "no: " + strings.Join(j.notes, "; "), nil
+	if why := j.ofTop(); why != "" {
+		return "no: " + why, nil
 	}
 	return "no", nil
 }

@@ -71,6 +71,17 @@ type judge struct {
 	general  bool // whether what is looked at now is looked at for every video
 }
 
+// ofTop is what was decided of the top rung, and why.
+func (j *judge) ofTop() string {
+	var notes []string
+	for _, note := range j.notes {
+		if strings.HasPrefix(note, "the top rung ") {
+			notes = append(notes, note)
+		}
+	}
+	return strings.Join(notes, "; ")
+}
+
 // note notes a measured value that nothing is wanted of.
 func (j *judge) note(what, format string, args ...any) {
 	j.findings = append(j.findings, finding{What: what, Got: fmt.Sprintf(format, args...), OK: true})

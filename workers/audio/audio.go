@@ -40,11 +40,13 @@ func (w *Worker) Check(ctx context.Context) error {
 // Plan implements workers.Worker.
 func (w *Worker) Plan(params Params, m pipeline.Media) ([]pipeline.Job, error) {
 	var jobs []pipeline.Job
-	for i, t := range tracks(m, params.copies()) {
+	all := tracks(m, params.copies())
+	for i, t := range all {
 		planned, err := t.jobs(i, w.layout)
 		if err != nil {
 			return nil, err
 		}
+		planned[0].Note = note(all, i)
 		jobs = append(jobs, planned...)
 	}
 	return jobs, nil

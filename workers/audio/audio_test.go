@@ -137,6 +137,65 @@ func TestAnHourHasChunksOfFourMinutes(t *testing.T) {
 	}
 }
 
+// TestWhyEncoded: the plan says why audio is encoded, once where all tracks have the same reason.
+func TestWhyEncoded(t *testing.T) {
+	const audio = "the audio is not a copy of the source: "
+	off := false
+	track := func(change func(a *pipeline.AudioTrack)) func(*pipeline.Media) {
+		return func(m *pipeline.Media) { change(&m.Audio[0]) }
+	}
+	second := func(m *pipeline.Media) *pipeline.AudioTrack {
+		m.Audio = append(m.Audio, m.Audio[0])
+		m.Audio[1].Language = "eng"
+		return &m.Audio[1]
+	}
+	for _, c := range []struct {
+		name   string
+		change func(*pipeline.Media)
+		params Params
+		want   []string
+	}{
+		{"copied", func(*pipeline.Media) {}, Params{}, nil},
+		{"silent", func(m *pipeline.Media) { m.Audio = nil }, Params{}, nil},
+		{"MP3", track(func(a *pipeline.AudioTrack) { a.Codec = "mp3" }), Params{}, []string{audio + "it is not AAC but mp3"}},
+		{"HE-AAC", track(func(a *pipeline.AudioTrack) { a.Profile = "HE-AAC" }), Params{}, []string{audio + "its AAC profile is not LC"}},
+		{"surround", track(func(a *pipeline.AudioTrack) { a.Channels = 6 }), Params{}, []string{audio + "it has 6 channels"}},
+		{"22 kHz", track(func(a *pipeline.AudioTrack) { a.SampleRate = 22050 }), Params{}, []string{audio + "it has 22050 samples/s"}},
+		{"damaged", func(m *pipeline.Media) { m.Damaged = true }, Params{}, []string{audio + "parts of the file cannot be read"}},
+		{"Matroska", func(m *pipeline.Media) { m.Container = "matroska" }, Params{}, []string{audio + "the container is not MP4"}},
+		{"Opus in Matroska", func(m *pipeline.Media) { m.Container, m.Audio[0].Codec = "matroska", "opus" }, Params{},
+			[]string{audio + "it is not AAC but opus"}},
+		{"fragments", func(m *pipeline.Media) {
+			m.Video.Groups = &pipeline.Groups{Remuxed: true}
+			m.Audio[0].Edits, m.Audio[0].Frames = pipeline.EditsComplex, 0
+		}, Params{}, []string{audio + "the MP4 is in fragments"}},
+		{"switched off", func(*pipeline.Media) {}, Params{Copy: &off}, []string{audio + "copying is switched off"}},
+		{"two alike", func(m *pipeline.Media) { m.Container = "mpegts"; second(m) }, Params{}, []string{audio + "the container is not MP4"}},
+		{"the second", func(m *pipeline.Media) { second(m).Codec = "ac3" }, Params{},
+			[]string{"the rendition audio-eng is not a copy of the source: it is not AAC but ac3"}},
+		{"two, each for its own reason", func(m *pipeline.Media) { second(m).Codec, m.Audio[0].Channels = "ac3", 6 }, Params{}, []string{
+			"the rendition audio-und is not a copy of the source: it has 6 channels",
+			"the rendition audio-eng is not a copy of the source: it is not AAC but ac3",
+		}},
+	} {
+		m := soundMP4(600)
+		c.change(&m)
+		jobs, err := New(ffmpeg.Tools{}).Plan(c.params, m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var notes []string
+		for _, j := range jobs {
+			if j.Note != "" {
+				notes = append(notes, j.Note)
+			}
+		}
+		if !slices.Equal(notes, c.want) {
+			t.Errorf("%s: notes %q, want %q", c.name, notes, c.want)
+		}
+	}
+}
+
 func TestCopyable(t *testing.T) {
 	if reason := copyable(soundMP4(60), soundMP4(60).Audio[0]); reason != "" {
 		t.Fatalf("a sound track is not copied: %s", reason)

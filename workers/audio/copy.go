@@ -9,6 +9,7 @@ import (
 	"os"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/manifest"
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 	"github.com/reelmill/reelmill/workers/internal/sampletable"
 )
@@ -45,11 +46,35 @@ func (r run) copyOrEncode(ctx context.Context, input string) (pipeline.Result, e
 	if err := os.RemoveAll(r.file(r.part.Name)); err != nil {
 		return pipeline.Result{}, err
 	}
-	if whole := r.part.First == 0 && r.part.End == 0; !whole && m.form.rate > 0 {
+	if !r.part.entire() && m.form.rate > 0 {
 		r.form = m.form
 	}
 	r.part.Reason = reason
-	return r.encoded(ctx, input, copied)
+	result, err := r.encoded(ctx, input, copied)
+	if note := r.note(m.form.rate > 0); err == nil && note != "" {
+		result.Facts[pipeline.FactNote] = note
+	}
+	return result, err
+}
+
+// note says why the part is encoded after all. alone: other parts of the track may be copied; else all parts
+// are encoded, and the first tells of it.
+func (r run) note(alone bool) string {
+	name, p := "", r.part
+	if len(r.media.Audio) > 1 {
+		name = p.Name
+	}
+	note := notCopied(name, p.Reason)
+	from, to := p.First*manifest.SegmentSeconds, p.End*manifest.SegmentSeconds
+	switch {
+	case p.entire(), !alone && p.First == 0:
+		return note
+	case !alone:
+		return ""
+	case p.End == 0:
+		return fmt.Sprintf("from %d s on, %s", from, note)
+	}
+	return fmt.Sprintf("from %d s to %d s, %s", from, to, note)
 }
 
 // blame reports an error that is the track's own, and says it for people.
@@ -61,6 +86,8 @@ func blame(ctx context.Context, err error) (reason string, ok bool) {
 		return "", false
 	case errors.As(err, &u):
 		return u.Error(), true
+	case errors.As(err, &v) && v.Check == "decode":
+		return "not all of it decodes: " + v.Detail, true
 	case errors.As(err, &v):
 		return v.Error(), true
 	}

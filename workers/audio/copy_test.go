@@ -108,6 +108,9 @@ func TestDamagedPart(t *testing.T) {
 	if first, rest := out.results["audio-0-first"].Facts, out.results["audio-0-0000"].Facts; first["copied"] != true ||
 		rest["copied"] != false {
 		t.Errorf("facts %v and %v", first, rest)
+	} else if note, _ := rest[pipeline.FactNote].(string); first[pipeline.FactNote] != nil || !strings.HasPrefix(note,
+		"from 6 s on, the audio is not a copy of the source: not all of it decodes: ") {
+		t.Errorf("notes %v and %q", first[pipeline.FactNote], note)
 	}
 	_, f := packetsOf(t, out.joined(t, "audio-und")) // they follow on each other under one header
 	if f.rate != 44100 {
@@ -214,6 +217,9 @@ func TestUnsoundCopies(t *testing.T) {
 		reason, _ := facts["reason"].(string)
 		if facts["copied"] != false || reason == "" || !strings.Contains(reason, c.reason) {
 			t.Errorf("%s: facts %v", c.name, facts)
+		}
+		if note, want := facts[pipeline.FactNote], "the audio is not a copy of the source: "+reason; note != want {
+			t.Errorf("%s: note %q, want %q", c.name, note, want)
 		}
 		_, f := packetsOf(t, out.joined(t, "audio-und"))
 		if f.rate != encodedForm.rate || !bytes.Equal(f.config, encodedForm.config) {

@@ -14,26 +14,28 @@ const (
 )
 
 // copyable says why a track cannot be taken over as it is; empty when it can. It is a rule over the facts
-// alone; copy.go looks at the track again.
+// alone; copy.go looks at the track again. What another container would not mend comes first.
 func copyable(m pipeline.Media, a pipeline.AudioTrack) (reason string) {
 	start := a.Start - m.Origin()
 	switch {
 	case m.Damaged:
 		return "parts of the file cannot be read"
-	case m.Container != "mov":
-		return "the container is not MP4"
 	case a.Codec != "aac":
 		return "it is not AAC but " + a.Codec
 	case a.Profile != "LC":
-		return "its profile is not LC"
+		return "its AAC profile is not LC"
 	case a.Channels != 1 && a.Channels != 2:
 		return fmt.Sprintf("it has %d channels", a.Channels)
 	case a.SampleRate != 44100 && a.SampleRate != 48000:
 		return fmt.Sprintf("it has %d samples/s", a.SampleRate)
+	case m.Container != "mov":
+		return "the container is not MP4"
+	case m.Video.Groups != nil && m.Video.Groups.Remuxed:
+		return "the MP4 is in fragments"
 	case a.Edits == pipeline.EditsComplex:
-		return "an edit list hides or repeats parts of it"
+		return "an edit list hides or repeats parts of it, or cannot be judged"
 	case a.Bitrate > maxCopied:
-		return fmt.Sprintf("it has %d kbit/s", a.Bitrate/1000)
+		return fmt.Sprintf("it has %d kbit/s, at most %d are copied", a.Bitrate/1000, maxCopied/1000)
 	case a.Duration <= 0:
 		return "its length is not known"
 	case start > frameSeconds(1, a.SampleRate)+1e-3:
@@ -41,7 +43,7 @@ func copyable(m pipeline.Media, a pipeline.AudioTrack) (reason string) {
 	case math.Abs(start+a.Duration-m.Duration) > maxApart:
 		return fmt.Sprintf("it ends at %.3f s, the video at %.3f s", start+a.Duration, m.Duration)
 	case a.Frames == 0:
-		return "by the index, its frames do not follow on each other"
+		return "there is no index by which its frames follow on each other"
 	}
 	return ""
 }

@@ -36,6 +36,9 @@ type part struct {
 	Seek  bool `json:"seek,omitempty"`  // the source can be read from the middle
 }
 
+// entire reports a part that is all of its track.
+func (p part) entire() bool { return p.First == 0 && p.End == 0 }
+
 // layout is how tracks are divided into jobs.
 type layout struct {
 	whole float64 // seconds; a track up to that long is one job
@@ -109,6 +112,31 @@ func tracks(m pipeline.Media, copies bool) []track {
 		all = append(all, t)
 	}
 	return all
+}
+
+// note says why track number i is encoded; empty when it is copied. Where all tracks have the same reason,
+// the first says it for all.
+func note(all []track, i int) string {
+	t := all[i]
+	differs := func(other track) bool { return other.Reason != t.Reason }
+	switch {
+	case t.Reason == "":
+		return ""
+	case slices.ContainsFunc(all, differs):
+		return notCopied(t.Name, t.Reason)
+	case i == 0:
+		return notCopied("", t.Reason)
+	}
+	return ""
+}
+
+// notCopied is the note that says why a rendition is encoded; why all audio is where name is empty.
+func notCopied(name, reason string) string {
+	what := "audio"
+	if name != "" {
+		what = "rendition " + name
+	}
+	return fmt.Sprintf("the %s is not a copy of the source: %s", what, reason)
 }
 
 // length is where the video ends, in seconds from time 0; in plans of old, where a does if that is later.
