@@ -114,6 +114,12 @@ var mutations = []mutation{
 		suite{"./pipeline/bus", "TestOpen|TestChange"},
 	},
 	{
+		"streams: one is changed before all are checked", "pipeline/bus/change.go",
+		"	if err := Check(all...); err != nil {\n		return err\n	}\n",
+		"",
+		suite{"./pipeline/bus", "TestChange"},
+	},
+	{
 		"inspection: encrypted tracks are accepted", "workers/inspect/encrypted.go",
 		"	if what == \"\" {\n",
 		"	if what != \".\" {\n",

@@ -38,31 +38,39 @@ type streamsApply struct {
 	Yes bool `help:"Make the changes. Without it they are only printed."`
 }
 
-// Run prints what it is about to change and, with --yes, changes it.
+// Validate is called by kong.
+func (c streamsApply) Validate() error {
+	if c.Replicas > 1 && c.NATS == "" {
+		return fmt.Errorf("--replicas: %d copies need a cluster of NATS servers, and the broker within the "+
+			"process is none; name the servers of the cluster by --nats", c.Replicas)
+	}
+	return c.dataFlags.Validate()
+}
+
+// Run prints what it is about to change and, with --yes, changes it: nothing, when something of it cannot be
+// changed.
 func (c streamsApply) Run(ctx context.Context, s streams, log *slog.Logger) error {
 	return c.look(ctx, log, func(b *broker, all []bus.Live) error {
 		if err := printDifferences(s.out, all); err != nil {
 			return err
 		}
-		changed := 0
-		for _, l := range all {
-			if len(l.Differences) == 0 || !c.Yes {
-				continue
-			}
-			if err := bus.Change(ctx, b.conn, l); err != nil {
+		if err := bus.Check(all...); err != nil {
+			return err
+		}
+		if c.Yes {
+			if err := bus.Change(ctx, b.conn, all...); err != nil {
 				return err
 			}
-			changed++
 		}
-		return c.conclude(s.out, all, changed)
+		return c.conclude(s.out, differing(all))
 	})
 }
 
-func (c streamsApply) conclude(out io.Writer, all []bus.Live, changed int) (err error) {
+func (c streamsApply) conclude(out io.Writer, differing int) (err error) {
 	switch {
-	case changed > 0:
-		_, err = fmt.Fprintf(out, "changed %d of them\n", changed)
-	case differing(all):
+	case differing > 0 && c.Yes:
+		_, err = fmt.Fprintf(out, "changed %d of them\n", differing)
+	case differing > 0:
 		_, err = fmt.Fprintln(out, "nothing was changed; add --yes to do it")
 	}
 	return err
@@ -126,18 +134,19 @@ func printDifferences(out io.Writer, all []bus.Live) error {
 			}
 		}
 	}
-	if !differing(all) {
+	if differing(all) == 0 {
 		_, err := fmt.Fprintln(out, "nothing differs")
 		return err
 	}
 	return nil
 }
 
-func differing(all []bus.Live) bool {
+// differing counts what differs.
+func differing(all []bus.Live) (n int) {
 	for _, l := range all {
 		if len(l.Differences) > 0 {
-			return true
+			n++
 		}
 	}
-	return false
+	return n
 }

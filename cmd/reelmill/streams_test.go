@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/reelmill/reelmill/pipeline/bus"
@@ -38,6 +39,44 @@ func TestStreamsApply(t *testing.T) {
 	printed = runText(t, "streams", "show", "--data", data)
 	if !strings.Contains(printed, "nothing differs") || !strings.Contains(printed, "  9 GiB  ") {
 		t.Errorf("show printed %q", printed)
+	}
+}
+
+// TestStreamsApplyWantsAClusterForCopies: copies that the broker cannot keep are refused before anything is
+// changed, and not promised without --yes either.
+func TestStreamsApplyWantsAClusterForCopies(t *testing.T) {
+	data := t.TempDir()
+	onLog(t, data, func(*bus.Bus, jetstream.JetStream) {})
+	apply := []string{"streams", "apply", "--data", data, "--replicas", "3", "--events-max-bytes", "9GiB"}
+	for _, args := range [][]string{apply, append(apply, "--yes")} {
+		err := run(t.Context(), args, &bytes.Buffer{}, &bytes.Buffer{})
+		if exitCode(err) != exitUsage || !strings.Contains(err.Error(), "by --nats") {
+			t.Errorf("%v: exit code %d, %v", args, exitCode(err), err)
+		}
+	}
+	if size := logSize(t, data); size != 8<<30 {
+		t.Errorf("the log has %d", size)
+	}
+	if said := runText(t, "streams", "apply", "--data", data, "--replicas", "1"); said != "nothing differs\n" {
+		t.Errorf("one copy: %s", said)
+	}
+	s := natsServer(t, true)
+	conn, err := nats.Connect(s.ClientURL())
+	check(t, err)
+	defer conn.Close()
+	_, err = bus.Open(t.Context(), conn, bus.Config{})
+	check(t, err)
+	for _, args := range [][]string{apply, append(apply, "--yes")} {
+		err := run(t.Context(), append(args, "--nats", s.ClientURL()), &bytes.Buffer{}, &bytes.Buffer{})
+		if exitCode(err) != exitFailure || !strings.HasPrefix(err.Error(), "nothing was changed: ") ||
+			!strings.Contains(err.Error(), "the broker is a single one") {
+			t.Errorf("%v: exit code %d, %v", args, exitCode(err), err)
+		}
+	}
+	all, err := bus.Look(t.Context(), conn, bus.Config{})
+	check(t, err)
+	if all[0].MaxBytes != 8<<30 {
+		t.Errorf("the log of a single server has %d", all[0].MaxBytes)
 	}
 }
 

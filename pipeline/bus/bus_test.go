@@ -231,6 +231,71 @@ func TestChangeRefusesWhatWouldLoseMessages(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "retention is Limits, want WorkQueue") {
 		t.Errorf("changed what the server cannot change: %v", err)
 	}
+	all, err = Look(soon(t), bus.nc, Config{EventsMaxBytes: 9 << 30})
+	must(t, err)
+	err = Change(soon(t), bus.nc, all...)
+	if err == nil || !strings.HasPrefix(err.Error(), "nothing was changed: TASKS: retention is Limits") {
+		t.Errorf("changed what can be changed beside what cannot: %v", err)
+	}
+	if c := configOf(t, bus.js, streamEvents); c.MaxBytes != defaultEventsMaxBytes {
+		t.Errorf("the log was changed to %d bytes before the tasks were looked at", c.MaxBytes)
+	}
+}
+
+// A single server keeps one copy: that is known before anything is changed, and said once for all streams.
+func TestChangeRefusesCopiesWithoutACluster(t *testing.T) {
+	bus := newBus(t, Config{})
+	all, err := Look(soon(t), bus.nc, Config{Replicas: 3, EventsMaxBytes: 9 << 30})
+	must(t, err)
+	err = Check(all...)
+	want := "nothing was changed: EVENTS, TASKS, DEAD, PROGRESS, KV_WORKERS: 3 copies need a cluster of NATS " +
+		"servers, and the broker is a single one; make it one of a cluster, or ask for one copy"
+	if err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
+	}
+	if changed := Change(soon(t), bus.nc, all...); changed == nil || changed.Error() != want {
+		t.Errorf("changed: %v", changed)
+	}
+	if c := configOf(t, bus.js, streamEvents); c.MaxBytes != defaultEventsMaxBytes {
+		t.Errorf("the log has %d bytes", c.MaxBytes)
+	}
+}
+
+// When the server refuses a change, the changes before it stay, those after it are not made, and the error
+// tells them apart.
+func TestChangeTellsHowFarItCame(t *testing.T) {
+	bus := newBus(t, Config{})
+	for _, name := range []string{streamEvents, streamDead, streamProgress} {
+		c := configOf(t, bus.js, name)
+		c.MaxAge = time.Hour
+		_, err := bus.js.UpdateStream(soon(t), c)
+		must(t, err)
+	}
+	all, err := Look(soon(t), bus.nc, Config{})
+	must(t, err)
+	must(t, bus.js.DeleteStream(soon(t), streamDead)) // somebody else changes something, too
+	err = Change(soon(t), bus.nc, all...)
+	if !errors.Is(err, jetstream.ErrStreamNotFound) || !strings.HasPrefix(err.Error(), "change DEAD: ") ||
+		!strings.Contains(err.Error(), "; changed: EVENTS; not changed: DEAD, PROGRESS; `reelmill streams show`") {
+		t.Errorf("changed: %v", err)
+	}
+	log, progress := configOf(t, bus.js, streamEvents).MaxAge, configOf(t, bus.js, streamProgress).MaxAge
+	if log != 0 || progress != time.Hour {
+		t.Errorf("the log has a max age of %s, progress of %s", log, progress)
+	}
+}
+
+func TestChangeWithoutAnAnswerIsInDoubt(t *testing.T) {
+	bus := newBus(t, Config{})
+	all, err := Look(soon(t), bus.nc, Config{EventsMaxBytes: 9 << 30})
+	must(t, err)
+	canceled, cancel := context.WithCancel(t.Context())
+	cancel()
+	err = Change(canceled, bus.nc, all...)
+	if !errors.Is(err, context.Canceled) ||
+		!strings.Contains(err.Error(), "; changed: nothing; not changed: nothing; perhaps changed: EVENTS; ") {
+		t.Errorf("changed: %v", err)
+	}
 }
 
 // A consumer that is there is used as it is, unless it keeps tasks or events from us.

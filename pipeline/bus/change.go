@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -19,6 +20,7 @@ type Live struct {
 	Consumer string // its name; empty for the stream itself
 	Absent   bool   // there is none yet: whoever opens a Bus creates it
 	Replicas int    // of a stream
+	Cluster  string // that keeps a stream; empty when it is a single server
 	Subjects []string
 	// Messages, Bytes and MaxBytes are those of a stream; MaxBytes is below 1 when it has no limit.
 	Messages        uint64
@@ -79,6 +81,9 @@ func (b *Bus) lookAtStream(ctx context.Context, want jetstream.StreamConfig) (Li
 	l.stream, l.Replicas, l.Subjects = info.Config, info.Config.Replicas, info.Config.Subjects
 	l.Messages, l.First, l.Last = info.State.Msgs, info.State.FirstSeq, info.State.LastSeq
 	l.Bytes, l.MaxBytes = int64(info.State.Bytes), info.Config.MaxBytes
+	if info.Cluster != nil {
+		l.Cluster = info.Cluster.Name
+	}
 	l.Differences = differences(want, info.Config)
 	return l, nil
 }
@@ -138,34 +143,108 @@ func (b *Bus) checkConsumers(ctx context.Context) error {
 	return nil
 }
 
-// Change makes of a stream or consumer what its Differences want: the one way in which anything that is live
-// is changed. A difference that is Fixed is an error, before anything is changed.
-func Change(ctx context.Context, nc *nats.Conn, l Live) error {
-	js, err := jetstream.New(nc)
-	if err != nil {
-		return fmt.Errorf("change %s: %w", l.Name(), err)
+// Check says why what is live cannot be made what its Differences want. It asks the server nothing, and
+// changes nothing.
+func Check(all ...Live) error {
+	var reasons []string
+	of := map[string][]string{}
+	for _, l := range all {
+		if why := l.obstacle(); why != "" {
+			reasons = append(reasons, why)
+			of[why] = append(of[why], l.Name())
+		}
 	}
+	var texts []string
+	for _, why := range reasons {
+		if names := of[why]; names != nil {
+			texts = append(texts, strings.Join(names, ", ")+": "+why)
+			delete(of, why)
+		}
+	}
+	if len(texts) == 0 {
+		return nil
+	}
+	return fmt.Errorf("nothing was changed: %s", strings.Join(texts, "; "))
+}
+
+// obstacle says why what l's Differences want cannot be; empty when the server is to decide.
+func (l Live) obstacle() string {
+	for _, d := range l.Differences {
+		if d.Fixed {
+			return fmt.Sprintf("%s, and the server cannot change that of what exists: move it away, with what it "+
+				"holds, by the tools of NATS", d)
+		}
+	}
+	want := l.changed().stream
+	switch {
+	case want.MaxBytes > 0 && want.MaxBytes < l.Bytes:
+		return fmt.Sprintf("it holds %s, more than %s", sizeOf(l.Bytes), sizeLimit(want.MaxBytes))
+	case want.Replicas > max(l.Replicas, 1) && l.Cluster == "":
+		return fmt.Sprintf("%d copies need a cluster of NATS servers, and the broker is a single one; make it one "+
+			"of a cluster, or ask for one copy", want.Replicas)
+	}
+	return ""
+}
+
+// changed returns l with the settings that its Differences want.
+func (l Live) changed() Live {
 	for _, d := range l.Differences {
 		switch {
-		case d.Fixed:
-			return fmt.Errorf("change %s: %s, and the server cannot change that of what exists: move it away, with "+
-				"what it holds, by the tools of NATS", l.Name(), d)
 		case d.stream != nil:
 			d.stream(&l.stream)
 		case d.consumer != nil:
 			d.consumer(&l.consumer)
 		}
 	}
-	if limit := l.stream.MaxBytes; limit > 0 && limit < l.Bytes {
-		return fmt.Errorf("change %s: it holds %s, more than %s", l.Name(), sizeOf(l.Bytes), sizeLimit(limit))
+	return l
+}
+
+// Change makes of streams and consumers what their Differences want, in their order: the one way in which
+// anything that is live is changed. It changes nothing when Check has something against one of them. When a
+// change fails, those after it are not tried, and the error names what was changed and what was not.
+func Change(ctx context.Context, nc *nats.Conn, all ...Live) error {
+	if err := Check(all...); err != nil {
+		return err
 	}
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return fmt.Errorf("change streams: %w", err)
+	}
+	differing := slices.DeleteFunc(slices.Clone(all), func(l Live) bool { return len(l.Differences) == 0 })
+	for i, l := range differing {
+		if err := l.changed().update(ctx, js); err != nil {
+			return halfway(differing, i, err)
+		}
+	}
+	return nil
+}
+
+func (l Live) update(ctx context.Context, js jetstream.JetStream) (err error) {
 	if l.Consumer == "" {
 		_, err = js.UpdateStream(ctx, l.stream)
 	} else {
 		_, err = js.UpdateConsumer(ctx, l.Stream, l.consumer)
 	}
-	if err != nil {
-		return fmt.Errorf("change %s: %w", l.Name(), err)
+	return err
+}
+
+// halfway tells of changes, of which the one at failed was not made. Without an answer of the server nobody
+// knows whether it was.
+func halfway(all []Live, failed int, err error) error {
+	names := func(of []Live) string {
+		var list []string
+		for _, l := range of {
+			list = append(list, l.Name())
+		}
+		if len(list) == 0 {
+			return "nothing"
+		}
+		return strings.Join(list, ", ")
 	}
-	return nil
+	left := names(all[failed:])
+	if _, refused := errors.AsType[*jetstream.APIError](err); !refused {
+		left = names(all[failed+1:]) + "; perhaps changed: " + all[failed].Name()
+	}
+	return fmt.Errorf("change %s: %w; changed: %s; not changed: %s; `reelmill streams show` tells what differs "+
+		"now", all[failed].Name(), err, names(all[:failed]), left)
 }
