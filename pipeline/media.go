@@ -97,7 +97,10 @@ type VideoTrack struct {
 	Start        float64 `json:"start"` // seconds, presentation time of the first frame
 	// End is when the last frame ends by itself, in seconds from Origin; 0: when the video does. It is held
 	// from there to the end of the video (Media.Length).
-	End      float64 `json:"end,omitempty"`
+	End float64 `json:"end,omitempty"`
+	// Held is for how many seconds up to End the last frame is shown, where that is long: its packet may speak
+	// of less. 0: about as long as the frame rate says.
+	Held     float64 `json:"held,omitempty"`
 	Bitrate  int64   `json:"bitrate,omitempty"`  // bits/s, of this track; 0: unknown
 	Level    int     `json:"level,omitempty"`    // as the codec writes it: 41 is 4.1 of H.264
 	Mirrored bool    `json:"mirrored,omitempty"` // the display matrix flips the picture

@@ -45,6 +45,9 @@ func TestEveryOutputIsAsLongAsTheVideo(t *testing.T) {
 	}{
 		{"the picture ends before the audio", "a.mp4", slices.Concat(red2blue("24000/1001", "2"), workertest.Tone("8"), x264), 8, false},
 		{"a screen that stands still", "a.webm", slices.Concat(red2blue("25", "3"), workertest.Tone("10"), vp8), 10, false},
+		// Theora has no packet where nothing moves.
+		{"a Theora that stands still", "a.ogv", slices.Concat(red2blue("5", "12"), workertest.Tone("12"),
+			[]string{"-c:v", "libtheora", "-g", "64", "-c:a", "libvorbis"}), 12, false},
 		{"movie fragments", "a.mp4", slices.Concat(red2blue("10", "2"), workertest.Tone("8"), x264,
 			[]string{"-movflags", "frag_keyframe+empty_moov"}), 8, false},
 		{"the picture begins after the audio", "a.mp4", slices.Concat(late, x264), 9, false},

@@ -140,6 +140,7 @@ type length struct {
 	spacing spacing
 	reading
 	first    float64 // when the first frame is shown, as a time of the source; 0: not measured
+	last     float64 // when the last frame is shown, in seconds from the start of the video; 0: not measured
 	believed bool    // what the file claims is believed; nothing was read through
 	err      error
 }
@@ -187,6 +188,7 @@ func (m *measurement) copied(ctx context.Context, in ffmpeg.Input, l *length) {
 	l.reading = c.reading
 	if l.frames, l.end = c.packets, 0; l.frames > 0 {
 		l.end = c.zero + c.last - m.media.Origin()
+		l.last = l.end
 		l.end += m.held(l.spacing, l.end)
 	}
 	if in.Seek == 0 && len(c.times) > 0 {
@@ -256,6 +258,9 @@ func (m *measurement) settle(l length) {
 		return
 	}
 	n := m.compare(l)
+	if held := m.media.Duration - l.last; l.last > 0 && held > m.tolerance(l.spacing) {
+		v.Held = held
+	}
 	if m.media.Duration <= 0 {
 		m.media.Duration = 1 / v.FrameRate()
 	}

@@ -46,11 +46,12 @@ func moved(m pipeline.Media) string {
 	return ffmpeg.Node("setpts", option("expr", fmt.Sprintf("PTS+round(%.6f/TB)", by)))
 }
 
-// hold repeats the last frame as often as it takes to reach frame number to.
+// hold repeats the last frame as often as it takes to reach frame number to, from about when the source has
+// it on: what breaks off before is not hidden.
 func hold(m pipeline.Media, r Rate, to int) string {
 	picture := m
 	picture.Duration = m.PictureEnd()
-	earliest := picture.Duration - encode.Expect(picture).Tolerance.Seconds()
+	earliest := picture.Duration - max(encode.Expect(picture).Tolerance.Seconds(), m.Video.Held)
 	frames := to - max(0, int(earliest*r.Float()))
 	if frames <= 0 {
 		return ""
@@ -63,13 +64,17 @@ func Frames(m pipeline.Media, r Rate) int { return r.Frames(m.Duration) }
 
 // onGrid is fps, which begins with the first frame: the encoder's constant rate fills the time before it. It
 // cannot where that frame, at the rate of every rung, is none of those before to: the filter begins at 0
-// then.
+// then. The last frame comes through, however little its packet says that it lasts.
 func onGrid(m pipeline.Media, r Rate, to int) string {
-	const slowest = 8 // by how much a rung's rate is divided, more than ever
-	if Lead(m)*r.Float() < float64(to-slowest) {
-		return fps(r)
+	if r.Num == 0 {
+		return ""
 	}
-	return ffmpeg.Node("fps", option("fps", r.String()), option("start_time", "0"))
+	const slowest = 8 // by how much a rung's rate is divided, more than ever
+	o := []ffmpeg.Option{option("fps", r.String()), option("eof_action", "pass")}
+	if Lead(m)*r.Float() >= float64(to-slowest) {
+		o = append(o, option("start_time", "0"))
+	}
+	return ffmpeg.Node("fps", o...)
 }
 
 // Cut returns the chain that keeps the frames [from, to) of a constant rate, the first of which gets time 0;
