@@ -42,6 +42,10 @@ const minEventsMax = 32 * embedded.MaxPayload
 
 // Validate is called by kong.
 func (f dataFlags) Validate() error {
+	if f.Replicas > 1 && f.NATS == "" {
+		return fmt.Errorf("--replicas: %d copies need a cluster of NATS servers, and the broker within the "+
+			"process is none; name the servers of the cluster by --nats", f.Replicas)
+	}
 	if f.EventsMax != 0 && f.EventsMax < minEventsMax {
 		return fmt.Errorf("--events-max-bytes: an event log needs at least %s; leave the flag out to take a log "+
 			"as it is", humanSize(minEventsMax))

@@ -38,15 +38,6 @@ type streamsApply struct {
 	Yes bool `help:"Make the changes. Without it they are only printed."`
 }
 
-// Validate is called by kong.
-func (c streamsApply) Validate() error {
-	if c.Replicas > 1 && c.NATS == "" {
-		return fmt.Errorf("--replicas: %d copies need a cluster of NATS servers, and the broker within the "+
-			"process is none; name the servers of the cluster by --nats", c.Replicas)
-	}
-	return c.dataFlags.Validate()
-}
-
 // Run prints what it is about to change and, with --yes, changes it: nothing, when something of it cannot be
 // changed.
 func (c streamsApply) Run(ctx context.Context, s streams, log *slog.Logger) error {

@@ -48,7 +48,8 @@ func TestStreamsApplyWantsAClusterForCopies(t *testing.T) {
 	data := t.TempDir()
 	onLog(t, data, func(*bus.Bus, jetstream.JetStream) {})
 	apply := []string{"streams", "apply", "--data", data, "--replicas", "3", "--events-max-bytes", "9GiB"}
-	for _, args := range [][]string{apply, append(apply, "--yes")} {
+	serve := []string{"serve", "--data", data, "--replicas", "3"}
+	for _, args := range [][]string{apply, append(apply, "--yes"), serve} {
 		err := run(t.Context(), args, &bytes.Buffer{}, &bytes.Buffer{})
 		if exitCode(err) != exitUsage || !strings.Contains(err.Error(), "by --nats") {
 			t.Errorf("%v: exit code %d, %v", args, exitCode(err), err)
