@@ -219,7 +219,7 @@ func TestChangeRefusesWhatWouldLoseMessages(t *testing.T) {
 	}
 	all, err := Look(soon(t), bus.nc, Config{EventsMaxBytes: 1024})
 	must(t, err)
-	if err := Change(soon(t), bus.nc, all[0]); err == nil || !strings.Contains(err.Error(), " KiB, more than 1 KiB") {
+	if err := Change(soon(t), bus.nc, all[0]); err == nil || !strings.Contains(err.Error(), ", more than 1 KiB") {
 		t.Errorf("made the log smaller than what it holds: %v", err)
 	}
 	must(t, bus.js.DeleteStream(soon(t), streamTasks))

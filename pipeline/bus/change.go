@@ -178,7 +178,7 @@ func (l Live) obstacle() string {
 	want := l.changed().stream
 	switch {
 	case want.MaxBytes > 0 && want.MaxBytes < l.Bytes:
-		return fmt.Sprintf("it holds %s, more than %s", sizeOf(l.Bytes), sizeLimit(want.MaxBytes))
+		return fmt.Sprintf("it holds %s, more than %s", exactSize(l.Bytes), exactSize(want.MaxBytes))
 	case want.Replicas > max(l.Replicas, 1) && l.Cluster == "":
 		return fmt.Sprintf("%d copies need a cluster of NATS servers, and the broker is a single one; make it one "+
 			"of a cluster, or ask for one copy", want.Replicas)

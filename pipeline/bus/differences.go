@@ -115,12 +115,16 @@ func countLimit[N int | int64](n N) string {
 	return fmt.Sprint(n)
 }
 
-// sizeLimit writes a limit of bytes for people, and whole: 8 GiB, 476.8 MiB (500000000 bytes). Below 1 is
-// none.
+// sizeLimit writes a limit of bytes for people, and exactly. Below 1 is none.
 func sizeLimit(bytes int64) string {
 	if bytes <= 0 {
 		return "unlimited"
 	}
+	return exactSize(bytes)
+}
+
+// exactSize writes a number of bytes for people, to the byte: 8 GiB, 477 MiB (500000000 bytes).
+func exactSize(bytes int64) string {
 	n, units := bytes, []string{"bytes", "KiB", "MiB", "GiB", "TiB"}
 	for n%1024 == 0 && len(units) > 1 {
 		n, units = n/1024, units[1:]

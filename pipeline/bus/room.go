@@ -50,12 +50,16 @@ func (r Room) refusal(t pipeline.EventType) error {
 	}
 }
 
-// sizeOf writes a number of bytes for people.
+// sizeOf writes a number of bytes for people, with three digits or fewer: 7.88 GiB.
 func sizeOf(n int64) string {
-	if n < 1<<20 {
-		return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
+	value, unit := float64(n), "bytes"
+	for _, next := range []string{"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"} {
+		if value < 999.5 {
+			break
+		}
+		value, unit = value/1024, next
 	}
-	return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+	return fmt.Sprintf("%.3g %s", value, unit)
 }
 
 // messageOverhead is about what the server adds to subject and data of an event: its headers and its record

@@ -1,0 +1,53 @@
+package bus
+
+import (
+	"testing"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+// held returns a stream that holds bytes and is to have another limit.
+func held(name string, bytes, limit, want int64) Live {
+	config := func(n int64) jetstream.StreamConfig { return jetstream.StreamConfig{Name: name, MaxBytes: n} }
+	return Live{
+		Stream: name, Bytes: bytes, MaxBytes: limit, stream: config(limit),
+		Differences: differences(config(want), config(limit)),
+	}
+}
+
+// What a stream holds is written as its limits are: two sizes that are not the same never read alike.
+func TestObstacleWritesSizesAsLimits(t *testing.T) {
+	for _, c := range []struct {
+		bytes, want int64
+		text        string
+	}{
+		{12 << 30, 9 << 30, "it holds 12 GiB, more than 9 GiB"},
+		{9<<30 + 1, 9 << 30, "it holds 9 GiB (9663676417 bytes), more than 9 GiB"},
+		{13 << 30, 9<<30 + 1<<29, "it holds 13 GiB, more than 9728 MiB"},
+		{3 << 40, 2 << 40, "it holds 3 TiB, more than 2 TiB"},
+		{1 << 40, 5e8, "it holds 1 TiB, more than 477 MiB (500000000 bytes)"},
+		{9 << 30, 9 << 30, ""},
+	} {
+		if text := held("EVENTS", c.bytes, 16<<40, c.want).obstacle(); text != c.text {
+			t.Errorf("%q, want %q", text, c.text)
+		}
+	}
+}
+
+func TestSizesForPeople(t *testing.T) {
+	for n, want := range map[int64]string{
+		0: "0 bytes", 999: "999 bytes", 1 << 10: "1 KiB", 2200: "2.15 KiB", 1023692: "0.976 MiB",
+		1 << 29: "512 MiB", 1 << 30: "1 GiB", 63<<30 + 7<<27: "63.9 GiB", 5 << 40: "5 TiB", 1<<63 - 1: "8 EiB",
+	} {
+		if text := sizeOf(n); text != want {
+			t.Errorf("%d is %q, want %q", n, text, want)
+		}
+	}
+	err := roomOf(8<<30-400<<20, 8<<30).refusal(pipeline.VideoUploaded)
+	want := "the event log has 7.61 GiB of 8 GiB, and video.uploaded is taken up to 7.5 GiB"
+	if p := pipeline.ProblemOf(err); p.Detail != want {
+		t.Errorf("%q, want %q", p.Detail, want)
+	}
+}
