@@ -17,7 +17,7 @@ type Kind int
 
 // The kinds of Error.
 const (
-	KindExit     Kind = iota + 1 // it exited with a status other than 0; see ExitCode
+	KindExit     Kind = iota + 1 // it exited by itself, with ExitCode: 0 if an output could not be written
 	KindSignal                   // killed by a signal that we did not send (crash, OOM killer); see Signal
 	KindStalled                  // we killed it: no sign of life for RunOptions.Stall
 	KindCanceled                 // we killed it: the caller's context ended; Unwrap gives the cause
@@ -64,10 +64,12 @@ func (e *Error) Error() string {
 }
 
 func (e *Error) what() string {
-	switch e.Kind {
-	case KindExit:
+	switch {
+	case e.Kind == KindExit && e.ExitCode == 0:
+		return "it exited with 0, but could not write an output"
+	case e.Kind == KindExit:
 		return fmt.Sprintf("exit status %d", e.ExitCode)
-	case KindSignal:
+	case e.Kind == KindSignal:
 		return "killed by " + e.Signal.String()
 	}
 	if e.Err != nil {
@@ -84,12 +86,13 @@ func (e *Error) DiskFull() bool {
 	return containsAny(e.Tail, "no space left on device", "disk quota exceeded")
 }
 
-// outputs are words of messages that speak of an output, and diskFaults how those end that blame its disk.
+// outputs are words of messages that speak of an output, and diskFaults how those end that blame its disk. A
+// path in the working directory is none of the words: inputs lie there, too.
 // ffmpeg puts the text of an error of the system behind all of them. EPERM is none of these: it is -1, which
 // ffmpeg returns for much else.
 var (
 	outputs = []string{
-		"<out", "[out#", "ost#", "<dir>", "opening output", "av_interleaved_write_frame", "could not write header",
+		"<out", "[out#", "ost#", "opening output", "av_interleaved_write_frame", "could not write header",
 	}
 	diskFaults = []string{
 		": no space left on device", ": disk quota exceeded", ": input/output error", ": read-only file system",

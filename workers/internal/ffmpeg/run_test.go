@@ -323,6 +323,33 @@ func TestRunFaultOfADisk(t *testing.T) {
 	}
 }
 
+// TestRunJudgesOutputsAlone: where ffmpeg complains of a disk, it speaks of an output or of anything else that
+// lies in the working directory. Exit 0 is no success where it speaks of an output.
+func TestRunJudgesOutputsAlone(t *testing.T) {
+	dir := t.TempDir()
+	c := Command{
+		Inputs:  []Input{{Path: filepath.Join(dir, "%d.png"), Demuxer: "image2", Trusted: true}},
+		Outputs: []Output{{Path: filepath.Join(dir, "out.mp4"), Format: "mp4", Maps: []string{"0:0"}}},
+	}
+	const unwritten = "ffmpeg: it exited with 0, but could not write an output: "
+	for _, tt := range []struct{ says, exit, want string }{
+		{"file:$PWD/out.mp4: Input/output error", "0", unwritten + "file:<out0>: Input/output error"},
+		{"file:$PWD/out.mp4: Input/output error", "1", "ffmpeg: exit status 1: file:<out0>: Input/output error"},
+		{"file:$PWD/%d.png: Permission denied", "0", ""},
+		{"file:$PWD/2.png: Permission denied", "0", ""},
+		{"file:$PWD/2.png: Permission denied", "1", "ffmpeg: exit status 1: file:<dir>/2.png: Permission denied"},
+	} {
+		tools := script(t, "echo \""+tt.says+"\" >&2; exit "+tt.exit)
+		err := tools.Run(testContext(t), c, RunOptions{Dir: dir})
+		if got := fmt.Sprint(err); got != tt.want && (err != nil || tt.want != "") {
+			t.Errorf("%s, exit %s: %s", tt.says, tt.exit, got)
+		}
+		if input := strings.Contains(tt.says, "png"); err != nil && GaveUp(err) != input {
+			t.Errorf("%s, exit %s: gave up: %v, want %v", tt.says, tt.exit, !input, input)
+		}
+	}
+}
+
 func TestRunSignal(t *testing.T) {
 	var e *Error
 	err := script(t, "kill -SEGV $$").Run(testContext(t), toNull("in.mp4"), RunOptions{})

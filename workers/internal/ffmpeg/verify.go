@@ -60,11 +60,12 @@ func failed(check, format string, args ...any) error {
 	return &VerifyError{Check: check, Detail: clean(fmt.Sprintf(format, args...), 500)}
 }
 
-// blame turns a failure of ffmpeg into a VerifyError when the file is the reason. A canceled context, a full
-// disk, a kill from outside and a missing program say nothing about the file and stay what they are.
+// blame turns a failure of ffmpeg into a VerifyError when the file is the reason. A canceled context, a disk
+// that is full or broken, a kill from outside and a missing program say nothing about the file and stay what
+// they are.
 func blame(check string, err error) error {
 	var e *Error
-	if errors.As(err, &e) && !e.DiskFull() {
+	if errors.As(err, &e) && !e.Unwritten() {
 		switch e.Kind {
 		case KindExit, KindOutput, KindTimeout:
 			return &VerifyError{Check: check, Detail: clean(err.Error(), 500), Err: err}

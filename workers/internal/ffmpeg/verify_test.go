@@ -84,6 +84,10 @@ func TestVerifyFileBlamesTheRightOne(t *testing.T) {
 	if _, err := full.VerifyFile(testContext(t), path, Expect{}); err == nil || errors.As(err, &v) {
 		t.Errorf("full disk: %#v", err)
 	}
+	torn := Tools{FFmpeg: script(t, "echo 'av_interleaved_write_frame(): Input/output error' >&2; exit 1").FFmpeg}
+	if _, err := torn.VerifyFile(testContext(t), path, Expect{}); err == nil || errors.As(err, &v) {
+		t.Errorf("broken disk: %#v", err)
+	}
 	silent := Tools{FFmpeg: script(t, "exit 0").FFmpeg} // exit codes lie
 	_, err := silent.VerifyFile(testContext(t), path, Expect{})
 	wantCheck(t, err, "frames")
