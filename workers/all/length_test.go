@@ -48,6 +48,8 @@ func TestEveryOutputIsAsLongAsTheVideo(t *testing.T) {
 		// Theora has no packet where nothing moves.
 		{"a Theora that stands still", "a.ogv", slices.Concat(red2blue("5", "12"), workertest.Tone("12"),
 			[]string{"-c:v", "libtheora", "-g", "64", "-c:a", "libvorbis"}), 12, false},
+		{"a Theora that moves and then stands still", "a.ogv", slices.Concat(red2blue("10", "9"), workertest.Tone("9"),
+			[]string{"-vf", "noise=alls=4:allf=t:enable='lt(t,5)'", "-c:v", "libtheora", "-g", "64", "-c:a", "libvorbis"}), 9, false},
 		{"movie fragments", "a.mp4", slices.Concat(red2blue("10", "2"), workertest.Tone("8"), x264,
 			[]string{"-movflags", "frag_keyframe+empty_moov"}), 8, false},
 		{"the picture begins after the audio", "a.mp4", slices.Concat(late, x264), 9, false},

@@ -281,7 +281,9 @@ func (m *measurement) compare(r length) (n notes) {
 	switch {
 	case r.end <= 0: // nothing that could be measured
 	case whole && m.stream.Duration > 0 && short > 0: // the last frame stands for longer
-	case m.overall() && len(m.media.Audio) > 0:
+	case m.media.Container == "ogg" && m.stream.Duration > 0 && short > 0 && len(r.errors) == 0:
+		// So does this one: Theora has no packets where nothing moves, and the claim is the time of the last page.
+	case m.overall():
 		m.media.Duration, m.claim = r.end, claim // whether that is too short, the sound tells
 	case slices.Contains(byTimes, m.media.Container) && short <= tolerance:
 		m.media.Duration = r.end // the file claims nothing

@@ -168,6 +168,20 @@ func TestLastFrameIsHeld(t *testing.T) {
 	}
 }
 
+// TestLastFrameStands: Theora has no packets where nothing moves.
+func TestLastFrameStands(t *testing.T) {
+	still := []string{"-vf", "tpad=stop_mode=clone:stop_duration=24", "-c:v", "libtheora", "-g", "1000"}
+	for name, clip := range map[string][]string{
+		"silent": args(workertest.Pattern("64x48", "25", "6"), still),
+		"sound":  args(workertest.Pattern("64x48", "25", "6"), workertest.Tone("10"), still, []string{"-c:a", "libvorbis"}),
+	} {
+		m, _ := factsOf(t, workertest.Clip(t, "a.ogv", clip...))
+		if math.Abs(m.Duration-30) > 1.5 || m.Duration-m.Video.Held > 10 || m.Damaged || len(m.Warnings) > 0 {
+			t.Errorf("%s: held for %g s, %+v", name, m.Video.Held, m)
+		}
+	}
+}
+
 // claims makes an AVI of 150 s whose header speaks of another number of frames, at 4 frames/s. Source:
 // AVISTREAMHEADER, dwLength at 32 behind the four letters of its type.
 func claims(t *testing.T, frames uint32) []byte {

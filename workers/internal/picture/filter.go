@@ -25,8 +25,8 @@ func Nodes(v pipeline.VideoTrack, s Size, r Rate) string {
 // of which gets time 0; to 0 means the end of the video (Frames). Frame n of the grid is what is shown at n/r
 // seconds from the origin of time, where the picture begins at Lead, and wherever decoding began: the same
 // whether a video is decoded from its start or from a chunk's. The first frame of the picture is shown before
-// it begins, the last one after it has ended. One that ends earlier than the facts say, beyond the tolerance
-// of every output, is not held for long enough, so that frames are missing.
+// it begins, the last one after it has ended. Where the picture breaks off before the facts have its last
+// frame, beyond the tolerance of every output, frames are missing.
 func Grid(m pipeline.Media, r Rate, from, to int) string {
 	if to == 0 {
 		to = Frames(m, r)
@@ -66,15 +66,12 @@ func Frames(m pipeline.Media, r Rate) int { return r.Frames(m.Duration) }
 // cannot where that frame, at the rate of every rung, is none of those before to: the filter begins at 0
 // then. The last frame comes through, however little its packet says that it lasts.
 func onGrid(m pipeline.Media, r Rate, to int) string {
-	if r.Num == 0 {
-		return ""
-	}
 	const slowest = 8 // by how much a rung's rate is divided, more than ever
-	o := []ffmpeg.Option{option("fps", r.String()), option("eof_action", "pass")}
+	o := []ffmpeg.Option{option("eof_action", "pass")}
 	if Lead(m)*r.Float() >= float64(to-slowest) {
 		o = append(o, option("start_time", "0"))
 	}
-	return ffmpeg.Node("fps", o...)
+	return fps(r, o...)
 }
 
 // Cut returns the chain that keeps the frames [from, to) of a constant rate, the first of which gets time 0;
@@ -124,11 +121,11 @@ func deinterlace(v pipeline.VideoTrack) string {
 	return ffmpeg.Node("bwdif", option("mode", "send_frame"), option("deint", "interlaced"))
 }
 
-func fps(r Rate) string {
+func fps(r Rate, more ...ffmpeg.Option) string {
 	if r.Num == 0 {
 		return ""
 	}
-	return ffmpeg.Node("fps", option("fps", r.String()))
+	return ffmpeg.Node("fps", append([]ffmpeg.Option{option("fps", r.String())}, more...)...)
 }
 
 // tags writes on the frames what they are now, for the encoder and for whoever converts them on.
