@@ -120,6 +120,12 @@ var mutations = []mutation{
 		suite{"./pipeline/bus", "TestChange"},
 	},
 	{
+		"log: one that has no room for anything may be asked for", "cmd/reelmill/serve.go",
+		"	if f.EventsMax != 0 && f.EventsMax < minEventsMax {\n",
+		"	if f.EventsMax != 0 && f.EventsMax < minEventsMax && false {\n",
+		suite{"./cmd/reelmill", "TestEventsMaxHasAMinimum"},
+	},
+	{
 		"inspection: encrypted tracks are accepted", "workers/inspect/encrypted.go",
 		"	if what == \"\" {\n",
 		"	if what != \".\" {\n",
