@@ -146,25 +146,38 @@ func (b *Bus) checkConsumers(ctx context.Context) error {
 // Check says why what is live cannot be made what its Differences want. It asks the server nothing, and
 // changes nothing.
 func Check(all ...Live) error {
-	var reasons []string
-	of := map[string][]string{}
+	type group struct {
+		why string
+		of  []Live
+	}
+	var groups []group
 	for _, l := range all {
-		if why := l.obstacle(); why != "" {
-			reasons = append(reasons, why)
-			of[why] = append(of[why], l.Name())
+		why := l.obstacle()
+		if why == "" {
+			continue
 		}
-	}
-	var texts []string
-	for _, why := range reasons {
-		if names := of[why]; names != nil {
-			texts = append(texts, strings.Join(names, ", ")+": "+why)
-			delete(of, why)
+		i := slices.IndexFunc(groups, func(g group) bool { return g.why == why })
+		if i < 0 {
+			i, groups = len(groups), append(groups, group{why: why})
 		}
+		groups[i].of = append(groups[i].of, l)
 	}
-	if len(texts) == 0 {
+	if len(groups) == 0 {
 		return nil
 	}
+	var texts []string
+	for _, g := range groups {
+		texts = append(texts, names(g.of)+": "+g.why)
+	}
 	return fmt.Errorf("nothing was changed: %s", strings.Join(texts, "; "))
+}
+
+func names(all []Live) string {
+	var list []string
+	for _, l := range all {
+		list = append(list, l.Name())
+	}
+	return strings.Join(list, ", ")
 }
 
 // obstacle says why what l's Differences want cannot be; empty when the server is to decide.
@@ -231,20 +244,19 @@ func (l Live) update(ctx context.Context, js jetstream.JetStream) (err error) {
 // halfway tells of changes, of which the one at failed was not made. Without an answer of the server nobody
 // knows whether it was.
 func halfway(all []Live, failed int, err error) error {
-	names := func(of []Live) string {
-		var list []string
-		for _, l := range of {
-			list = append(list, l.Name())
+	var told []string
+	tell := func(what string, of []Live) {
+		if len(of) > 0 {
+			told = append(told, what+": "+names(of))
 		}
-		if len(list) == 0 {
-			return "nothing"
-		}
-		return strings.Join(list, ", ")
 	}
-	left := names(all[failed:])
-	if _, refused := errors.AsType[*jetstream.APIError](err); !refused {
-		left = names(all[failed+1:]) + "; perhaps changed: " + all[failed].Name()
+	tell("changed", all[:failed])
+	if _, refused := errors.AsType[*jetstream.APIError](err); refused {
+		tell("not changed", all[failed:])
+	} else {
+		tell("not changed", all[failed+1:])
+		tell("perhaps changed", all[failed:failed+1])
 	}
-	return fmt.Errorf("change %s: %w; changed: %s; not changed: %s; `reelmill streams show` tells what differs "+
-		"now", all[failed].Name(), err, names(all[:failed]), left)
+	return fmt.Errorf("change %s: %w; %s; `reelmill streams show` tells what differs now",
+		all[failed].Name(), err, strings.Join(told, "; "))
 }

@@ -51,3 +51,17 @@ func TestSizesForPeople(t *testing.T) {
 		t.Errorf("%q, want %q", p.Detail, want)
 	}
 }
+
+// One reason is said once, of all that it holds for, in the order in which they come.
+func TestCheckSaysAReasonOnce(t *testing.T) {
+	const gib = 1 << 30
+	err := Check(held("A", 3*gib, 4*gib, 2*gib), held("B", gib, 4*gib, 2*gib), held("C", 5*gib, 8*gib, 2*gib),
+		held("D", 3*gib, 4*gib, 2*gib))
+	want := "nothing was changed: A, D: it holds 3 GiB, more than 2 GiB; C: it holds 5 GiB, more than 2 GiB"
+	if err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
+	}
+	if err := Check(held("B", gib, 4*gib, 2*gib)); err != nil {
+		t.Error(err)
+	}
+}
