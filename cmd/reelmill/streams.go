@@ -57,11 +57,11 @@ func (c streamsApply) Run(ctx context.Context, s streams, log *slog.Logger) erro
 	})
 }
 
-func (c streamsApply) conclude(out io.Writer, differing int) (err error) {
+func (c streamsApply) conclude(out io.Writer, n int) (err error) {
 	switch {
-	case differing > 0 && c.Yes:
-		_, err = fmt.Fprintf(out, "changed %d of them\n", differing)
-	case differing > 0:
+	case n > 0 && c.Yes:
+		_, err = fmt.Fprintf(out, "changed %d of them\n", n)
+	case n > 0:
 		_, err = fmt.Fprintln(out, "nothing was changed; add --yes to do it")
 	}
 	return err
