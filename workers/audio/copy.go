@@ -10,6 +10,7 @@ import (
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/manifest"
+	"github.com/reelmill/reelmill/workers/internal/encode"
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 	"github.com/reelmill/reelmill/workers/internal/sampletable"
 )
@@ -136,7 +137,8 @@ func (r run) copy(ctx context.Context, input string) (m made, err error) {
 	return m, nil
 }
 
-// frames finds the track's frames, all of them, in the source.
+// frames finds the track's frames, all of them, in the source. A source that its disk does not give says
+// nothing of the track.
 func (r run) frames(ctx context.Context, file *os.File) (*sampletable.Frames, error) {
 	info, err := file.Stat()
 	if err != nil {
@@ -146,6 +148,9 @@ func (r run) frames(ctx context.Context, file *os.File) (*sampletable.Frames, er
 	var frames *sampletable.Frames
 	if err == nil {
 		frames, err = table.Frames(ctx, r.source().ID, r.media.Origin())
+	}
+	if fault := encode.DiskFault(ctx, err); fault != nil {
+		return nil, fault
 	}
 	if err != nil {
 		return nil, unsound(err.Error())

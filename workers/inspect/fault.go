@@ -1,9 +1,7 @@
 package inspect
 
 import (
-	"context"
 	"errors"
-	"syscall"
 
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 )
@@ -16,17 +14,4 @@ func runFault(err error) error {
 		return nil //nolint:nilerr // the file is to blame, which others say
 	}
 	return err
-}
-
-// readFault is runFault of a file that we read ourselves. A place that no file has, which the system calls
-// EINVAL or EOVERFLOW, is one that the file told of.
-func readFault(ctx context.Context, err error) error {
-	var disk syscall.Errno
-	switch {
-	case ctx.Err() != nil:
-		return context.Cause(ctx)
-	case errors.As(err, &disk) && disk != syscall.EINVAL && disk != syscall.EOVERFLOW:
-		return err
-	}
-	return nil
 }

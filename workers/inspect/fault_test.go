@@ -13,6 +13,7 @@ import (
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/workers"
+	"github.com/reelmill/reelmill/workers/internal/encode"
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 	"github.com/reelmill/reelmill/workers/workertest"
 )
@@ -95,7 +96,7 @@ func TestFaultOfReadingIsNoFact(t *testing.T) {
 	defer file.Close()
 	for _, at := range []int64{100, -1, math.MaxInt64 - 10} {
 		_, err := file.ReadAt(make([]byte, 100), at)
-		if fault := readFault(t.Context(), err); err == nil || fault != nil {
+		if fault := encode.DiskFault(t.Context(), err); err == nil || fault != nil {
 			t.Errorf("at %d of 100 bytes: %v", at, fault)
 		}
 	}

@@ -38,13 +38,13 @@ func (m *measurement) index(ctx context.Context) (index, error) {
 	defer file.Close()
 	f, err := sampletable.Read(file, m.media.Size)
 	if err != nil {
-		return index{}, readFault(ctx, err)
+		return index{}, encode.DiskFault(ctx, err)
 	}
 	x := index{edits: map[int]pipeline.Edits{}, frames: map[int]int{}, fragmented: f.Fragmented}
 	m.soundIndex(ctx, f, &x)
 	edits, err := f.Edits(m.stream.ID, 0)
 	if err != nil {
-		return x, readFault(ctx, err)
+		return x, encode.DiskFault(ctx, err)
 	}
 	x.edits[m.stream.Index] = edits
 	if times, tick, err := f.Times(ctx, m.stream.ID, mostTimes); err == nil {
@@ -56,7 +56,7 @@ func (m *measurement) index(ctx context.Context) (index, error) {
 	// Looking at each sample reads all of the file, in small pieces.
 	p, err := f.Picture(ctx, m.stream.ID, m.media.Size <= wholeSize, m.grid(x.spacing))
 	if err != nil || p.Samples == 0 || p.Samples != m.stream.NbFrames || p.Length <= 0 {
-		return x, readFault(ctx, err)
+		return x, encode.DiskFault(ctx, err)
 	}
 	x.groups, x.bitrate = &p.Groups, int64(float64(p.Bytes*8)/p.Length)
 	if p.Whole && edits != pipeline.EditsComplex {
@@ -122,14 +122,14 @@ func (m *measurement) remuxed(ctx context.Context, x index) (index, error) {
 	}
 	f, err := sampletable.Read(file, info.Size())
 	if err != nil {
-		return x, readFault(ctx, err)
+		return x, encode.DiskFault(ctx, err)
 	}
 	if times, tick, err := f.Times(ctx, 1, mostTimes); err == nil {
 		x.spacing = space(times, max(tick, coarse[m.media.Container]))
 	}
 	p, err := f.Picture(ctx, 1, info.Size() <= wholeSize, m.grid(x.spacing))
 	if err != nil || p.Samples == 0 || p.Length <= 0 {
-		return x, readFault(ctx, err)
+		return x, encode.DiskFault(ctx, err)
 	}
 	p.Groups.Remuxed = true
 	x.groups, x.bitrate = &p.Groups, int64(float64(p.Bytes*8)/p.Length)

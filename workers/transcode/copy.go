@@ -99,6 +99,14 @@ func (c copyRun) encode(ctx context.Context) (pipeline.Result, error) {
 	return chunkRun{tools: c.tools, job: c.job, quality: c.quality, part: chunk}.run(ctx)
 }
 
+// misfit says that the source is not what it was taken for, as unlike wants it, unless err is of a disk.
+func misfit(ctx context.Context, err error) error {
+	if fault := encode.DiskFault(ctx, err); fault != nil {
+		return fault
+	}
+	return unfit("%w", err)
+}
+
 // unlike reports whether err says that the source is not what it was taken for; a full disk, a store that is
 // down or a run that was ended say nothing of it.
 func unlike(ctx context.Context, err error) bool {
@@ -147,7 +155,7 @@ func (c copyRun) copy(ctx context.Context) (run, error) {
 		Near: 0.5 / c.part.Rate.Float(),
 	})
 	if err != nil {
-		return made, unfit("%w", err)
+		return made, misfit(ctx, err)
 	}
 	c.job.Progress(encoded, 0)
 	if c.part.First == 0 {
@@ -187,12 +195,12 @@ func (c copyRun) pictures(ctx context.Context, file *os.File, id int64) (*sample
 	}
 	table, err := sampletable.Read(file, info.Size())
 	if err != nil {
-		return nil, unfit("%w", err)
+		return nil, misfit(ctx, err)
 	}
 	m := c.job.Media()
 	pictures, err := table.Pictures(ctx, id, picture.Lead(m))
 	if err != nil {
-		return nil, unfit("%w", err)
+		return nil, misfit(ctx, err)
 	}
 	ticks := float64(pictures.Timescale)
 	if err := ends(m, c.rung, float64(pictures.End)/ticks); err != nil {

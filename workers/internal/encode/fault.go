@@ -50,6 +50,20 @@ func Fault(ctx context.Context, err error) error {
 	return err
 }
 
+// DiskFault returns what reading or writing a file failed of where that says nothing of what is in it: the
+// context ended, or its disk is at fault. It is nil where the file is at fault, and for nil. A place that no
+// file has, which the system calls EINVAL or EOVERFLOW, is one that the file told of.
+func DiskFault(ctx context.Context, err error) error {
+	var disk syscall.Errno
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case errors.As(err, &disk) && disk != syscall.EINVAL && disk != syscall.EOVERFLOW:
+		return err
+	}
+	return nil
+}
+
 // withoutPath leaves directory names of this machine out of what a user may read.
 func withoutPath(err error) error {
 	var p *fs.PathError
