@@ -138,6 +138,12 @@ var mutations = []mutation{
 		suite{"./workers/inspect", "TestStill"},
 	},
 	{
+		"inspection: of many tracks the first may be the film", "workers/inspect/tracks.go",
+		"			!s.Disposition.Default,\n",
+		"",
+		suite{"./workers/inspect", "TestOfMany"},
+	},
+	{
 		"inspection: sound after the picture is no part of the length", "workers/inspect/ends.go",
 		"	m.media.Duration = m.media.Length()\n",
 		"",

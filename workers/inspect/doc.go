@@ -7,9 +7,10 @@
 //     whose decoder may not see untrusted input are left out. A track that begins late is looked for in
 //     more of the file (late.go).
 //  3. The one picture track that counts is chosen, by the number of its frames where there are several
-//     (tracks.go), and by some of its pictures where that does not tell a still (still.go). At most 8
-//     tracks, the likeliest films, are looked at. A few frames of the chosen one are decoded, and sound that
-//     cannot be decoded is left out. Tracks that nothing is made of become warnings.
+//     (tracks.go), and by some of its pictures where that does not tell a still (still.go). The 8
+//     likeliest films are looked at, and 8 more for as long as all of those are stills. A few frames of the
+//     chosen one are decoded, and sound that cannot be decoded is left out. Tracks that nothing is made of
+//     become warnings.
 //  4. Meanwhile the index of an MP4 is read: how its keyframes stand, and what its edit lists do.
 //     H.264 in a container without an index is remuxed to an MP4 in the scratch folder for that.
 //  5. Meanwhile, too, it is measured how much picture there really is: by that index, where every sample

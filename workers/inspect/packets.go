@@ -19,6 +19,7 @@ const mostTimes = 1 << 20
 type track struct {
 	packets int64
 	unlike  int64     // packets of other bytes than the one before
+	size    int64     // bytes of all packets
 	times   []float64 // when they are shown, in seconds from the start of what was read; decode times where
 	// the container has no others
 	tick float64 // seconds, of its clock
@@ -29,6 +30,7 @@ type track struct {
 	untimed     int64
 	checksum    string
 	coded       bool // packets of zeros are none
+	passed      bool // likelier films were found before its turn to be looked at
 }
 
 // packets reads streams without decoding them, and returns what there is of each, in their order: all of it,
@@ -54,6 +56,9 @@ func (m *measurement) packets(ctx context.Context, in ffmpeg.Input, streams []in
 	}
 	return list.tracks, r, err
 }
+
+// bitrate is that of the packets, in bits/s, of a second at least.
+func (t *track) bitrate() float64 { return float64(8*t.size) / max(1, t.last) }
 
 // coded reports a stream of pictures that have headers: their packets are zeros where a file was given its
 // length before it was written, and then never was.
@@ -125,13 +130,14 @@ func (l *packetList) line(line string) {
 	}
 	dts, err := strconv.ParseInt(strings.TrimSpace(fields[1]), 10, 64)
 	pts, unread := strconv.ParseInt(strings.TrimSpace(fields[2]), 10, 64)
-	if err != nil || unread != nil || strings.TrimSpace(fields[4]) == "0" {
+	size, unsized := strconv.ParseInt(strings.TrimSpace(fields[4]), 10, 64)
+	if err != nil || unread != nil || unsized != nil || size <= 0 {
 		return
 	}
 	if strings.TrimSpace(fields[5]) == zeros && l.tracks[stream].coded {
 		return
 	}
-	l.tracks[stream].add(dts, pts, fields[5])
+	l.tracks[stream].add(dts, pts, size, fields[5])
 	if l.most > 0 && l.tracks[stream].packets == l.most {
 		l.enough()
 	}
@@ -140,8 +146,9 @@ func (l *packetList) line(line string) {
 // noTime is a time that is not told (AV_NOPTS_VALUE).
 const noTime = math.MinInt64
 
-func (t *track) add(dts, pts int64, checksum string) {
+func (t *track) add(dts, pts, size int64, checksum string) {
 	t.packets++
+	t.size += size
 	if checksum != t.checksum {
 		t.unlike++
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/reelmill/reelmill/workers/internal/encode"
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
@@ -15,10 +16,34 @@ import (
 var looks = []float64{0.1, 0.3, 0.5, 0.7, 0.9}
 
 // changing returns the tracks that do not show the same picture all the time: a still may be encoded as a
-// film is, with frames of other bytes each. Where no picture changes, all are returned.
-func (m *measurement) changing(ctx context.Context, videos []ffmpeg.Stream) (
-	[]ffmpeg.Stream, error,
-) {
+// film is, with frames of other bytes each. The likeliest films are looked at, and the next ones where no
+// picture of these changes. Where none changes at all, the likeliest are returned.
+func (m *measurement) changing(ctx context.Context, videos []ffmpeg.Stream) ([]ffmpeg.Stream, error) {
+	groups := m.likely(videos)
+	for i, group := range groups {
+		changing, err := m.notStill(ctx, group)
+		if err != nil {
+			return nil, err
+		}
+		if len(changing) > 0 {
+			m.pass(groups[i+1:])
+			return changing, nil
+		}
+	}
+	return groups[0], nil
+}
+
+// pass notes that the tracks are not looked at.
+func (m *measurement) pass(groups [][]ffmpeg.Stream) {
+	for _, s := range slices.Concat(groups...) {
+		c := m.seen[s.Index]
+		c.passed = true
+		m.seen[s.Index] = c
+	}
+}
+
+// notStill looks at tracks, notes which are stills, and returns the others.
+func (m *measurement) notStill(ctx context.Context, videos []ffmpeg.Stream) ([]ffmpeg.Stream, error) {
 	var changing []ffmpeg.Stream
 	for _, s := range videos {
 		still, err := m.still(ctx, s)
@@ -32,9 +57,6 @@ func (m *measurement) changing(ctx context.Context, videos []ffmpeg.Stream) (
 		c := m.seen[s.Index]
 		c.still = true
 		m.seen[s.Index] = c
-	}
-	if len(changing) == 0 {
-		return videos, nil
 	}
 	return changing, nil
 }

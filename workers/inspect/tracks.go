@@ -25,7 +25,7 @@ func (m *measurement) choose(ctx context.Context, size int64) error {
 		}
 		if videos = m.moving(videos); len(videos) > 1 {
 			var err error
-			if videos, err = m.changing(ctx, m.likely(videos)); err != nil {
+			if videos, err = m.changing(ctx, videos); err != nil {
 				return err
 			}
 		}
@@ -126,26 +126,26 @@ func (m *measurement) moving(videos []ffmpeg.Stream) []ffmpeg.Stream {
 	return videos
 }
 
-// mostLooked is how many picture tracks are looked at: each costs a run of ffmpeg for each of looks.
+// mostLooked is how many picture tracks are looked at together: each costs a run of ffmpeg for each of looks.
 const mostLooked = 8
 
-// likely returns the tracks that are looked at, in the order of the file. Of more than mostLooked it takes
-// those that are most likely films, and forgets the others: neither the order of the file nor the container's
-// default lets covers take the place of a film.
-func (m *measurement) likely(videos []ffmpeg.Stream) []ffmpeg.Stream {
-	if len(videos) <= mostLooked {
-		return videos
-	}
-	var pictures, bitrate int64
+// likely returns the tracks in groups of at most mostLooked, the likeliest films first, and the tracks of a
+// group in the order of the file. So neither the order of the file nor the container's default lets covers
+// take the place of a film.
+func (m *measurement) likely(videos []ffmpeg.Stream) (groups [][]ffmpeg.Stream) {
+	var pictures int64
+	var bitrate float64 // of the packets: Matroska, for one, tells none
 	for _, s := range videos {
-		pictures, bitrate = max(pictures, m.seen[s.Index].unlike), max(bitrate, s.BitRate)
+		c := m.seen[s.Index]
+		pictures, bitrate = max(pictures, c.unlike), max(bitrate, c.bitrate())
 	}
 	doubts := func(s ffmpeg.Stream) (n int) {
+		c := m.seen[s.Index]
 		for _, doubt := range []bool{ // the gravest first
 			s.Disposition.AttachedPic,
 			image(s),
-			s.BitRate > 0 && 4*s.BitRate < bitrate,
-			2*m.seen[s.Index].unlike < pictures,
+			4*c.bitrate() < bitrate,
+			2*c.unlike < pictures,
 			!s.Disposition.Default,
 		} {
 			if n *= 2; doubt {
@@ -156,12 +156,11 @@ func (m *measurement) likely(videos []ffmpeg.Stream) []ffmpeg.Stream {
 	}
 	ranked := slices.Clone(videos)
 	slices.SortStableFunc(ranked, func(a, b ffmpeg.Stream) int { return cmp.Compare(doubts(a), doubts(b)) })
-	for _, s := range ranked[mostLooked:] {
-		delete(m.seen, s.Index)
+	for group := range slices.Chunk(ranked, mostLooked) {
+		slices.SortFunc(group, func(a, b ffmpeg.Stream) int { return cmp.Compare(a.Index, b.Index) })
+		groups = append(groups, group)
 	}
-	ranked = ranked[:mostLooked]
-	slices.SortFunc(ranked, func(a, b ffmpeg.Stream) int { return cmp.Compare(a.Index, b.Index) })
-	return ranked
+	return groups
 }
 
 // image reports a codec that covers are in.
@@ -203,8 +202,8 @@ func (m *measurement) otherPicture(s ffmpeg.Stream) string {
 		return fmt.Sprintf("%s is not used: its codec is not known", named(s))
 	case s.Closed:
 		return fmt.Sprintf("%s is not used: its codec is not supported", named(s))
-	case !counted:
-		return fmt.Sprintf("%s is not used: at most %d video tracks are looked at", named(s), mostLooked)
+	case c.passed:
+		return fmt.Sprintf("%s is not used: other tracks are more likely the film", named(s))
 	}
 	return fmt.Sprintf("%s is not used: a video has one picture, of stream %d", named(s), m.stream.Index)
 }

@@ -118,36 +118,91 @@ func TestOfTwoFilmsTheDefault(t *testing.T) {
 }
 
 // TestManyStillsCostLittle: of many tracks a few are looked at, the film among them, however many stills come first
-// and are the default. The others are named.
+// and are the default, in containers that tell a track's bit rate and in those that do not. The others are named.
 func TestManyStillsCostLittle(t *testing.T) {
-	const stills = 12
+	const stills = mostLooked + 1
 	film := workertest.Clip(t, "f.mp4", args(workertest.Pattern("64x48", "25", "2"), x264)...)
-	mjpeg := []string{"-vf", "noise=alls=2:allf=t", "-c:v", "mjpeg"}
-	for name, c := range map[string]struct{ still, file string }{
-		"covers that vary":       {red(t, "c.mkv", "10", mjpeg...), "a.mkv"},
-		"covers of fewer frames": {red(t, "c.mp4", "10", x264...), "a.mkv"},
-		"covers of more frames":  {red(t, "c.mp4", "150", x264...), "a.mp4"},
+	noise := func(more ...string) []string { return append([]string{"-vf", "noise=alls=2:allf=t"}, more...) }
+	for name, c := range map[string]struct {
+		still  string
+		looked int
+	}{
+		"covers that vary":       {red(t, "c.mkv", "10", noise("-c:v", "mjpeg")...), mostLooked},
+		"covers of fewer frames": {red(t, "c.mp4", "10", x264...), mostLooked},
+		"covers of more frames":  {red(t, "c.mp4", "150", x264...), mostLooked},
+		"covers of more bytes":   {red(t, "c.mp4", "150", args(noise(), x264, []string{"-qp", "4"})...), stills + 1},
 	} {
 		var inputs, maps []string
 		for i := range stills {
 			inputs = append(inputs, "-i", c.still)
 			maps = append(maps, "-map", strconv.Itoa(i))
 		}
-		path := workertest.Clip(t, c.file, args(inputs, []string{"-i", film}, maps, []string{"-map", strconv.Itoa(stills),
-			"-c", "copy", "-disposition:v", "default", "-disposition:v:" + strconv.Itoa(stills), "0"})...)
-		m, starts := factsOf(t, path)
-		if m.Video.Width != 64 || starts > mostLooked*len(looks)+5 {
-			t.Errorf("%s: %d starts of ffmpeg, %+v", name, starts, m)
-		}
-		dropped := 0
-		for _, w := range m.Warnings {
-			if strings.HasSuffix(w, "is not used: at most 8 video tracks are looked at") {
-				dropped++
+		for _, file := range []string{"a.mkv", "a.mp4"} {
+			path := workertest.Clip(t, file, args(inputs, []string{"-i", film}, maps, []string{"-map", strconv.Itoa(stills),
+				"-c", "copy", "-disposition:v", "default", "-disposition:v:" + strconv.Itoa(stills), "0"})...)
+			m, starts := factsOf(t, path)
+			if m.Video.Width != 64 || starts > c.looked*len(looks)+5 {
+				t.Errorf("%s in %s: %d starts of ffmpeg, %+v", name, file, starts, m)
+			}
+			saying := func(what string) (n int) {
+				for _, w := range m.Warnings {
+					if strings.Contains(w, what) {
+						n++
+					}
+				}
+				return n
+			}
+			if saying("is not used: other tracks are more likely the film") != stills+1-c.looked || saying("is not used") != stills {
+				t.Errorf("%s in %s: warnings %q", name, file, m.Warnings)
 			}
 		}
-		if dropped != stills+1-mostLooked || len(m.Warnings) != stills {
-			t.Errorf("%s: warnings %q", name, m.Warnings)
+	}
+}
+
+// TestOfManyFilmsTheDefault: it is looked at, wherever it stands.
+func TestOfManyFilmsTheDefault(t *testing.T) {
+	const others = mostLooked
+	film := workertest.Clip(t, "f.mp4", args(workertest.Pattern("64x48", "25", "1"), x264)...)
+	maps := slices.Repeat([]string{"-map", "0"}, others+1)
+	path := workertest.Clip(t, "many.mkv", args([]string{"-i", film}, maps, []string{"-c", "copy", "-disposition:v", "0",
+		"-disposition:v:" + strconv.Itoa(others), "default"})...)
+	if m, _ := factsOf(t, path); m.Video.Stream != others {
+		t.Errorf("%+v", m)
+	}
+}
+
+// TestLikely: each doubt puts a track behind all others that are alike, and one doubt counts more than all behind it.
+func TestLikely(t *testing.T) {
+	type of struct {
+		ffmpeg.Stream
+		track
+	}
+	sure := of{ffmpeg.Stream{CodecName: "h264", Disposition: ffmpeg.Disposition{Default: true}}, track{unlike: 100, size: 1000}}
+	doubts := []struct {
+		name  string
+		doubt func(*of)
+	}{
+		{"another track is the default", func(v *of) { v.Disposition.Default = false }},
+		{"few pictures", func(v *of) { v.unlike = 49 }},
+		{"a low bit rate", func(v *of) { v.size = 249 }},
+		{"a codec of images", func(v *of) { v.CodecName = "png" }},
+		{"an attached picture", func(v *of) { v.Disposition.AttachedPic = true }},
+	}
+	better := sure // than one that has the next doubt
+	for _, d := range doubts {
+		worse := sure
+		d.doubt(&worse)
+		m := measurement{seen: map[int]seen{}}
+		var videos []ffmpeg.Stream
+		for i, v := range append([]of{worse, sure}, slices.Repeat([]of{better}, mostLooked)...) {
+			v.Index = i
+			m.seen[i], videos = seen{track: v.track}, append(videos, v.Stream)
 		}
+		groups := m.likely(videos)
+		if len(groups) != 2 || len(groups[1]) != 2 || groups[1][0].Index != 0 {
+			t.Errorf("%s: %+v", d.name, groups)
+		}
+		d.doubt(&better)
 	}
 }
 
