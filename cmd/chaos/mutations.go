@@ -115,7 +115,7 @@ var mutations = []mutation{
 	},
 	{
 		"streams: one is changed before all are checked", "pipeline/bus/change.go",
-		"	if err := Check(all...); err != nil {\n		return err\n	}\n",
+		"	if err := Check(all...); err != nil {\n		return fmt.Errorf(\"nothing was changed: %w\", err)\n	}\n",
 		"",
 		suite{"./pipeline/bus", "TestChange"},
 	},

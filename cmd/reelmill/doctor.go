@@ -198,8 +198,7 @@ func (d *checkup) compare(ctx context.Context, b *broker) (string, error) {
 	}
 	for _, l := range all {
 		for _, diff := range l.Differences {
-			return "", remedied{fmt.Errorf("%s: %s: %s", where, l.Name(), diff),
-				"adapt the flags, or have `reelmill streams apply` change it"}
+			return "", remedied{fmt.Errorf("%s: %s: %s", where, l.Name(), diff), remedyFor(all)}
 		}
 		if l.Stream == "EVENTS" && l.Consumer == "" {
 			config.Replicas = max(l.Replicas, config.Replicas)
@@ -210,6 +209,14 @@ func (d *checkup) compare(ctx context.Context, b *broker) (string, error) {
 			"see that the NATS servers run, are one cluster, and have room and rights for JetStream"}
 	}
 	return where + "; a message was stored, read and removed", nil
+}
+
+// remedyFor says what to do about streams that differ.
+func remedyFor(all []bus.Live) string {
+	if err := bus.Check(all...); err != nil {
+		return "adapt the flags; `reelmill streams apply` cannot change it: " + err.Error()
+	}
+	return "adapt the flags, or have `reelmill streams apply` change it"
 }
 
 // newEnough refuses a NATS server that is older than what ReelMill relies on.

@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/bus"
 	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 )
 
@@ -189,6 +190,24 @@ func TestDoctorComparesTheReadModelWithTheLog(t *testing.T) {
 	check(t, os.WriteFile(filepath.Join(data, "catalog.db"), []byte(strings.Repeat("no database ", 1000)), 0o600))
 	lines, _ = examine(t, "--data", data, "--min-free", "1")
 	wantLine(t, lines, "read model", "FAIL", "rebuild")
+}
+
+// The doctor advises `streams apply` only for what that would change, and else says what stands in the way.
+func TestDoctorAdvisesWhatCanBeDone(t *testing.T) {
+	s := natsServer(t, true)
+	nc, err := nats.Connect(s.ClientURL())
+	check(t, err)
+	defer nc.Close()
+	_, err = bus.Open(t.Context(), nc, bus.Config{})
+	check(t, err)
+	broker := []string{"--data", t.TempDir(), "--min-free", "1", "--nats", s.ClientURL(), "--events-max-bytes", "9GiB"}
+	lines, _ := examine(t, broker...)
+	wantLine(t, lines, "broker", "FAIL", "EVENTS: max bytes is 8 GiB, want 9 GiB",
+		"to do: adapt the flags, or have `reelmill streams apply` change it")
+	lines, _ = examine(t, append(broker, "--replicas", "3")...)
+	wantLine(t, lines, "broker", "FAIL", "EVENTS: replicas is 1, want 3",
+		"to do: adapt the flags; `reelmill streams apply` cannot change it: EVENTS, TASKS, DEAD, PROGRESS, KV_WORKERS: "+
+			"3 copies need a cluster of NATS servers")
 }
 
 // Beside a server that runs on the folder, the doctor has nothing against either.

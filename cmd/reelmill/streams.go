@@ -46,7 +46,7 @@ func (c streamsApply) Run(ctx context.Context, s streams, log *slog.Logger) erro
 			return err
 		}
 		if err := bus.Check(all...); err != nil {
-			return err
+			return fmt.Errorf("nothing was changed: %w", err)
 		}
 		if c.Yes {
 			if err := bus.Change(ctx, b.conn, all...); err != nil {

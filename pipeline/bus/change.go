@@ -169,7 +169,7 @@ func Check(all ...Live) error {
 	for _, g := range groups {
 		texts = append(texts, names(g.of)+": "+g.why)
 	}
-	return fmt.Errorf("nothing was changed: %s", strings.Join(texts, "; "))
+	return errors.New(strings.Join(texts, "; "))
 }
 
 func names(all []Live) string {
@@ -217,7 +217,7 @@ func (l Live) changed() Live {
 // change fails, those after it are not tried, and the error names what was changed and what was not.
 func Change(ctx context.Context, nc *nats.Conn, all ...Live) error {
 	if err := Check(all...); err != nil {
-		return err
+		return fmt.Errorf("nothing was changed: %w", err)
 	}
 	js, err := jetstream.New(nc)
 	if err != nil {

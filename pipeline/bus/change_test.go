@@ -57,7 +57,7 @@ func TestCheckSaysAReasonOnce(t *testing.T) {
 	const gib = 1 << 30
 	err := Check(held("A", 3*gib, 4*gib, 2*gib), held("B", gib, 4*gib, 2*gib), held("C", 5*gib, 8*gib, 2*gib),
 		held("D", 3*gib, 4*gib, 2*gib))
-	want := "nothing was changed: A, D: it holds 3 GiB, more than 2 GiB; C: it holds 5 GiB, more than 2 GiB"
+	want := "A, D: it holds 3 GiB, more than 2 GiB; C: it holds 5 GiB, more than 2 GiB"
 	if err == nil || err.Error() != want {
 		t.Errorf("%v, want %s", err, want)
 	}
