@@ -197,7 +197,7 @@ func plural(n int, noun string) string {
 func humanSize(bytes int64) string {
 	value, unit := float64(bytes), "B"
 	for _, next := range []string{"KiB", "MiB", "GiB", "TiB"} {
-		if value < 1000 {
+		if value < 999.5 { // what is rounded to 1000 is written 1e+03
 			break
 		}
 		value, unit = value/1024, next
