@@ -261,7 +261,7 @@ func notReady(ctx context.Context, url string) error {
 		}
 	}
 	return remedied{
-		fmt.Errorf("the server that runs at %s is not ready: %s", url, strings.Join(wrong, "; ")),
+		fmt.Errorf("the server at %s is not ready: %s", url, strings.Join(wrong, "; ")),
 		"see what it says, and the log of the server",
 	}
 }

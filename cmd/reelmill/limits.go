@@ -107,7 +107,8 @@ func (n *node) freeSpace() error {
 		return err
 	}
 	if free < keep {
-		return fmt.Errorf("%d MiB are free, %d MiB are kept: %w", free>>20, keep>>20, storage.ErrFull)
+		return fmt.Errorf("%w: %s are free, and uploads leave %s; free space, or lower --min-free", storage.ErrFull,
+			humanSize(free), humanSize(keep))
 	}
 	return nil
 }

@@ -132,7 +132,7 @@ func (c serveCommand) Run(ctx context.Context, s streams, set *settings, log *sl
 	defer stop()
 	g.Go(func() error { defer stop(); return n.run(runCtx, listener) })
 	g.Go(func() error {
-		err := announce(runCtx, s, url)
+		err := announce(runCtx, s, url, log)
 		if err != nil {
 			stop()
 		}
@@ -202,8 +202,13 @@ func webhookSecret(given, data string) (string, error) {
 	return secret, nil
 }
 
-// announce prints the ready line when /readyz is green, and for people what to type next.
-func announce(ctx context.Context, s streams, url string) error {
+// readyPatience is how long a server that is not ready says nothing of it: most are ready sooner.
+const readyPatience = 2 * time.Second
+
+// announce prints the ready line when /readyz is green, and for people what to type next. It logs once what
+// keeps a server from being ready for long.
+func announce(ctx context.Context, s streams, url string, log *slog.Logger) error {
+	late := time.After(readyPatience)
 	for {
 		ok, err := probe(ctx, url+"/readyz")
 		if ok {
@@ -216,6 +221,10 @@ func announce(ctx context.Context, s streams, url string) error {
 		select {
 		case <-ctx.Done():
 			return errors.Join(ctx.Err(), err)
+		case <-late:
+			if err := notReady(ctx, url); err != nil && ctx.Err() == nil {
+				log.Warn("the server listens, and waits until it is ready", "error", err)
+			}
 		case <-wait.C:
 		}
 	}
