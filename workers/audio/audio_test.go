@@ -169,6 +169,10 @@ func TestWhyEncoded(t *testing.T) {
 			m.Video.Groups = &pipeline.Groups{Remuxed: true}
 			m.Audio[0].Edits, m.Audio[0].Frames = pipeline.EditsComplex, 0
 		}, Params{}, []string{audio + "the MP4 is in fragments"}},
+		{"fragments of HEVC", track(func(a *pipeline.AudioTrack) { a.Edits, a.Frames = "", 0 }), Params{},
+			[]string{audio + "the MP4 is in fragments, or its index does not show that frames follow on each other"}},
+		{"fragments of HEVC with an edit list", track(func(a *pipeline.AudioTrack) { a.Edits, a.Frames = pipeline.EditsComplex, 0 }), Params{},
+			[]string{audio + "an edit list hides or repeats parts of it, or the MP4 is in fragments"}},
 		{"switched off", func(*pipeline.Media) {}, Params{Copy: &off}, []string{audio + "copying is switched off"}},
 		{"two alike", func(m *pipeline.Media) { m.Container = "mpegts"; second(m) }, Params{}, []string{audio + "the container is not MP4"}},
 		{"the second", func(m *pipeline.Media) { second(m).Codec = "ac3" }, Params{},

@@ -33,7 +33,7 @@ func copyable(m pipeline.Media, a pipeline.AudioTrack) (reason string) {
 	case m.Video.Groups != nil && m.Video.Groups.Remuxed:
 		return "the MP4 is in fragments"
 	case a.Edits == pipeline.EditsComplex:
-		return "an edit list hides or repeats parts of it, or cannot be judged"
+		return "an edit list hides or repeats parts of it, or the MP4 is in fragments"
 	case a.Bitrate > maxCopied:
 		return fmt.Sprintf("it has %d kbit/s, at most %d are copied", a.Bitrate/1000, maxCopied/1000)
 	case a.Duration <= 0:
@@ -43,7 +43,7 @@ func copyable(m pipeline.Media, a pipeline.AudioTrack) (reason string) {
 	case math.Abs(start+a.Duration-m.Duration) > maxApart:
 		return fmt.Sprintf("it ends at %.3f s, the video at %.3f s", start+a.Duration, m.Duration)
 	case a.Frames == 0:
-		return "there is no index by which its frames follow on each other"
+		return "the MP4 is in fragments, or its index does not show that frames follow on each other"
 	}
 	return ""
 }
