@@ -65,7 +65,7 @@ func TestRateAtMost(t *testing.T) {
 
 // A frame must last a whole number of ticks, or the chunks of a video would drift apart.
 func TestTimescale(t *testing.T) {
-	for _, r := range slices.Concat(Standards, others, []Rate{{8797, 1000}, {361, 50}, {31, 2}}) {
+	for _, r := range slices.Concat(Standards, roundedTo, []Rate{{8797, 1000}, {361, 50}, {31, 2}}) {
 		scale := r.Timescale()
 		if scale < 10000 || scale*r.Den%r.Num != 0 {
 			t.Errorf("%v: timescale %d", r, scale)

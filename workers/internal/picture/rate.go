@@ -30,9 +30,9 @@ var Standards = []Rate{
 	{120000, 1001}, {120, 1},
 }
 
-// others are the rates besides Standards that NewRate rounds to, by 0.2% at most. Inspect rounds by up to 3%:
-// a screen recording of 10.2 frames/s would become one of 10.
-var others = []Rate{{5, 1}, {10, 1}, {12, 1}, {15, 1}, {100, 1}}
+// roundedTo are the rates besides Standards that NewRate rounds to, by 0.2% at most. Inspect rounds by up to
+// 3%: a screen recording of 10.2 frames/s would become one of 10.
+var roundedTo = []Rate{{5, 1}, {10, 1}, {12, 1}, {15, 1}, {100, 1}}
 
 // NewRate returns a rate that a player can show near num/den: a plain fraction as it is, else the standard
 // rate within 0.2%, else thousandths; at least 1. One above MaxFacts is halved until it is not. An unknown
@@ -52,7 +52,7 @@ func NewRate(num, den int64) Rate {
 		return Rate{int(num / g), int(den / g)}
 	}
 	best := Rate{}
-	for _, s := range slices.Concat(Standards, others) {
+	for _, s := range slices.Concat(Standards, roundedTo) {
 		if math.Abs(s.Float()-f) < math.Abs(best.Float()-f) {
 			best = s
 		}
