@@ -116,7 +116,13 @@ func (c runCommand) print(s streams, view pipeline.VideoView, outputs []pipeline
 	printOutputs(table, pipeline.ListedOutputs(outputs), "PATH", func(o pipeline.OutputView) string {
 		return filepath.Join(c.Out, filepath.FromSlash(o.Path))
 	})
-	return table.Flush()
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	for _, p := range view.Warnings {
+		fmt.Fprintln(s.out, "warning:", warning(p))
+	}
+	return nil
 }
 
 // copyOutputs writes the outputs of a video below dir, at the paths that they are played from.

@@ -211,7 +211,7 @@ func (u *uploader) report(ctx context.Context, view pipeline.VideoView) error {
 	})
 }
 
-// printVideo prints a video's state and where it is to be had.
+// printVideo prints the state of a video, its URLs and its warnings.
 func printVideo(w io.Writer, server webURL, view pipeline.VideoView) {
 	fmt.Fprintf(w, "%s  %s  %s\n", view.ID, view.Status, view.Filename)
 	for _, u := range urls(server, view) {
@@ -219,6 +219,9 @@ func printVideo(w io.Writer, server webURL, view pipeline.VideoView) {
 	}
 	if !view.Playable && !view.Status.Terminal() {
 		fmt.Fprintf(w, "  %-9s  reelmill videos watch %s --server %s\n", "follow", view.ID, server)
+	}
+	for _, p := range view.Warnings {
+		fmt.Fprintf(w, "  %-9s  %s\n", "warning", warning(p))
 	}
 }
 

@@ -4,6 +4,9 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -13,8 +16,11 @@ import (
 // answering is a server that has one answer to everything.
 func answering(t *testing.T, body string) (url string) {
 	t.Helper()
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
+		if r.Method == http.MethodPost {
+			w.WriteHeader(http.StatusCreated)
+		}
 		_, _ = io.WriteString(w, body)
 	}))
 	t.Cleanup(server.Close)
@@ -31,6 +37,28 @@ func TestAWarningIsSaidOnce(t *testing.T) {
 		if !regexp.MustCompile(`(?m)^warning +` + want + `$`).MatchString(said) {
 			t.Errorf("no line %q in %s", want, said)
 		}
+	}
+}
+
+// TestCommandsThatWaitPrintWarnings: whoever waits for a video is told, after it is ready, what of the source it
+// lacks.
+func TestCommandsThatWaitPrintWarnings(t *testing.T) {
+	url := answering(t, `{"id":"vid_1","status":"ready","warnings":[
+		{"code":"input_partly_used","detail":"0.5 s of picture, the file claims 35.2 s"}]}`)
+	film := clip(t, "a.mp4", 1, "64x64", 5)
+	for _, args := range [][]string{{"videos", "watch", "vid_1"}, {"upload", film, "--wait", "ready"}} {
+		said := command(t, append(args, "--server", url)...)
+		if !strings.HasSuffix(said, "  warning    0.5 s of picture, the file claims 35.2 s\n") {
+			t.Errorf("%v printed %s", args, said)
+		}
+	}
+	dir := t.TempDir()
+	words, titled := filepath.Join(dir, "a.srt"), filepath.Join(dir, "a.mkv")
+	check(t, os.WriteFile(words, []byte("1\n00:00:00,000 --> 00:00:01,000\nHello.\n"), 0o600))
+	ffmpeg(t, "-i", film, "-i", words, "-c:v", "copy", "-c:a", "copy", titled)
+	said, err := exec.Command(binary, "run", titled, "--out", filepath.Join(dir, "out")).Output()
+	if err != nil || !regexp.MustCompile(`\nwarning: .*subtitle.*\n$`).Match(said) {
+		t.Errorf("run printed %s, %v", said, err)
 	}
 }
 
