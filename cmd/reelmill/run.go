@@ -38,8 +38,8 @@ type runCommand struct {
 
 // Run processes the file and copies its outputs into --out.
 func (c runCommand) Run(ctx context.Context, s streams, set *settings, log *slog.Logger) (err error) {
-	if entries, err := os.ReadDir(c.Out); err == nil && len(entries) > 0 {
-		return usageError{fmt.Errorf("%s is not empty: name a new folder", c.Out)}
+	if err := makeOut(c.Out); err != nil {
+		return usageError{fmt.Errorf("--out: %w; name a new folder", err)}
 	}
 	data, err := os.MkdirTemp("", "reelmill-run-")
 	if err != nil {
@@ -68,6 +68,25 @@ func (c runCommand) Run(ctx context.Context, s streams, set *settings, log *slog
 	g.Go(func() error { defer stop(); return n.run(runCtx, listener) })
 	g.Go(func() error { defer stop(); return c.process(runCtx, s, n, url) })
 	return g.Wait()
+}
+
+// makeOut makes the folder dir, and fails when outputs cannot go there: it has files, or takes none.
+func makeOut(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	if len(entries) > 0 {
+		return fmt.Errorf("%s is not empty", dir)
+	}
+	f, err := os.CreateTemp(dir, "reelmill-*")
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
 func (c runCommand) process(ctx context.Context, s streams, n *node, url string) error {
