@@ -3,7 +3,11 @@ package main
 import (
 	"math"
 	"slices"
+	"strings"
 	"testing"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/workers/all"
 )
 
 // TestEveryCaseIsWhole checks the table: a case has an id of its own, words, an input, and something to judge.
@@ -157,5 +161,36 @@ func TestPlaylists(t *testing.T) {
 	if list.target != 6 || !list.ended || list.sum() != 7.5 || list.init != "http://h/play/v/360p/init.mp4" ||
 		!slices.Equal(list.segments, []string{"http://h/play/v/360p/seg_0.m4s", "http://h/play/v/360p/seg_1.m4s"}) {
 		t.Errorf("%+v", list)
+	}
+}
+
+// TestWhyTop: of the notes of a plan, those of the top rung are told, and not those of the audio.
+func TestWhyTop(t *testing.T) {
+	workers, err := all.New(all.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := pipeline.Media{
+		Container: "mov", Duration: 60, Size: 20 << 20,
+		Video: pipeline.VideoTrack{
+			Codec: "hevc", PixelFormat: "yuv420p", BitDepth: 8, Bitrate: 2_500_000, SampleRatio: 1,
+			CodedWidth: 1280, CodedHeight: 720, Width: 1280, Height: 720, FrameRateNum: 24, FrameRateDen: 1,
+		},
+		Audio: []pipeline.AudioTrack{{Codec: "mp3", Channels: 2, SampleRate: 44100, Duration: 60}},
+	}
+	var j judge
+	for _, worker := range []string{"transcode", "audio"} {
+		jobs, err := workers.Plan(worker, nil, m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, job := range jobs {
+			if job.Note != "" {
+				j.notes = append(j.notes, job.Note)
+			}
+		}
+	}
+	if why := j.whyTop(); len(j.notes) != 2 || !strings.Contains(why, "hevc") || strings.Contains(why, "mp3") {
+		t.Errorf("%q of %q", why, j.notes)
 	}
 }

@@ -100,7 +100,7 @@ func copiedTop(j *judge) error {
 	}
 	j.holds("frames of the top rung as in the source", fmt.Sprintf("%d of %d", same, all), "all", same == all)
 	if same != all {
-		j.wrong("because", "%s", j.ofTop())
+		j.wrong("because", "%s", j.whyTop())
 	}
 	return nil
 }

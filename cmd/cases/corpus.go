@@ -176,7 +176,7 @@ func (j *judge) whyCopied(which selector) (string, error) {
 	if all > 0 && same*10 >= all*9 {
 		return "yes", nil
 	}
-	if why := j.ofTop(); why != "" {
+	if why := j.whyTop(); why != "" {
 		return "no: " + why, nil
 	}
 	return "no", nil

@@ -71,8 +71,8 @@ type judge struct {
 	general  bool // whether what is looked at now is looked at for every video
 }
 
-// ofTop is what was decided of the top rung, and why.
-func (j *judge) ofTop() string {
+// whyTop says why the top rung is not a copy of the source; empty when it is.
+func (j *judge) whyTop() string {
 	var notes []string
 	for _, note := range j.notes {
 		if strings.HasPrefix(note, "the top rung ") {
