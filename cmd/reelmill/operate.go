@@ -285,7 +285,8 @@ func (c statsCommand) Run(ctx context.Context, s streams) error {
 		return err
 	}
 	return c.print(s, stats, func(w io.Writer) {
-		fmt.Fprintln(w, "WINDOW\tUPLOADED\tREADY\tFAILED\tPLAYABLE P50/P95\tREADY P50/P95\tFAILURES")
+		fmt.Fprintln(w, "WINDOW\tUPLOADED\tREADY\tFAILED\tPLAYABLE P50/P95\tREADY P50/P95\t"+
+			"FAILURES\tFAILED ATTEMPTS")
 		for _, x := range stats.Windows {
 			if x.Uploaded+x.Ready+x.Canceled+len(x.Failed)+len(x.FailedAttempts) > 0 {
 				printWindow(w, pipeline.Clock(x.Start), x)
@@ -300,12 +301,20 @@ func printWindow(w io.Writer, name string, x pipeline.Window) {
 	for _, n := range x.Failed {
 		failed += n
 	}
-	var codes []string
-	for _, code := range slices.Sorted(maps.Keys(x.FailedAttempts)) {
-		codes = append(codes, fmt.Sprintf("%s %d", code, x.FailedAttempts[code]))
+	fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%s\t%s\t%s\t%s\n", name, x.Uploaded, x.Ready, failed,
+		quantiles(x.TimeToPlayable), quantiles(x.TimeToReady), byCode(x.Failed), byCode(x.FailedAttempts))
+}
+
+// byCode lists how many failures each code has.
+func byCode(failures map[string]int) string {
+	if len(failures) == 0 {
+		return "-"
 	}
-	fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%s\t%s\t%s\n", name, x.Uploaded, x.Ready, failed,
-		quantiles(x.TimeToPlayable), quantiles(x.TimeToReady), strings.Join(codes, ", "))
+	var codes []string
+	for _, code := range slices.Sorted(maps.Keys(failures)) {
+		codes = append(codes, fmt.Sprintf("%s %d", code, failures[code]))
+	}
+	return strings.Join(codes, ", ")
 }
 
 func quantiles(q *pipeline.Quantiles) string {

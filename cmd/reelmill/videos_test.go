@@ -84,3 +84,14 @@ func TestTimesNameTheirZone(t *testing.T) {
 		}
 	}
 }
+
+// TestStatsNameFailures: the codes of videos that failed stand apart from those of attempts at jobs.
+func TestStatsNameFailures(t *testing.T) {
+	url := answering(t, `{"windows":[],"total":{
+		"failed":{"input_not_video":3,"input_too_long":1},"failed_attempts":{"webhook_refused":2}}}`)
+	said := command(t, "stats", "--server", url)
+	if !regexp.MustCompile(`FAILURES +FAILED ATTEMPTS\n`).MatchString(said) ||
+		!regexp.MustCompile(`all .* 4 .*  input_not_video 3, input_too_long 1  webhook_refused 2\n`).MatchString(said) {
+		t.Errorf("stats printed %s", said)
+	}
+}
