@@ -29,7 +29,9 @@ func TestStandard(t *testing.T) {
 		t.Fatal(why)
 	}
 	for want, spoil := range map[string]func(m *pipeline.Media){
-		"the source must not be seen without its watermark":   func(m *pipeline.Media) { m.NoCopy = true },
+		"the source of a video with a watermarked copy is not published bit for bit": func(m *pipeline.Media) {
+			m.NoCopy = true
+		},
 		"it is in avi, not in MP4, Matroska, MPEG-TS or FLV":  func(m *pipeline.Media) { m.Container = "avi" },
 		"parts of it cannot be read":                          func(m *pipeline.Media) { m.Damaged = true },
 		"it is hevc, not H.264":                               func(m *pipeline.Media) { m.Video.Codec = "hevc" },
