@@ -136,18 +136,29 @@ func readHead(path string) ([]byte, error) {
 
 // otherMedia are first bytes of media in containers that may not see untrusted input.
 var otherMedia = []struct{ magic, name string }{
-	{"#!AMR", "AMR"}, {".RMF", "RealMedia"}, {"caff", "Core Audio"}, {"FORM", "AIFF"}, {"DKIF", "IVF"},
+	{".RMF", "RealMedia"}, {"DKIF", "IVF"},
 	{"nut/multimedia container", "NUT"}, {"YUV4MPEG2", "YUV4MPEG"},
 	{"\x00\x00\x01\xb3", "an MPEG elementary stream"},
 	{"\x00\x00\x00\x01", "an H.264 or HEVC elementary stream"},
 	{"\x00\x00\x01\x67", "an H.264 elementary stream"},
-	{"DVDVIDEO", "a DVD index"}, {"MThd", "MIDI"},
+	{"DVDVIDEO", "a DVD index"},
+}
+
+// otherAudio are first bytes of files that hold no picture, whatever container they are remuxed to.
+var otherAudio = []struct{ magic, name string }{
+	{"#!AMR", "AMR"}, {"caff", "Core Audio"}, {"FORM", "AIFF"}, {"MThd", "MIDI"},
 }
 
 // foreign says why a file without a known container is refused.
 func foreign(head []byte) error {
+	begin := string(head[:min(len(head), 32)])
+	for _, m := range otherAudio {
+		if strings.HasPrefix(begin, m.magic) {
+			return pipeline.Fail(pipeline.CodeNoVideoStream, "the file is audio (%s)", m.name)
+		}
+	}
 	for _, m := range otherMedia {
-		if strings.HasPrefix(string(head[:min(len(head), 32)]), m.magic) {
+		if strings.HasPrefix(begin, m.magic) {
 			return pipeline.Fail(pipeline.CodeContainer, "the file is %s", m.name)
 		}
 	}
