@@ -94,7 +94,7 @@ type webURL string
 func (u *webURL) UnmarshalText(text []byte) error {
 	at, err := url.Parse(string(text))
 	if err != nil || at.Host == "" || at.Scheme != "http" && at.Scheme != "https" {
-		return fmt.Errorf("%q is no URL; write one such as http://127.0.0.1:8080", text)
+		return fmt.Errorf("%q is no URL; write one such as http://media.example.com:8080", text)
 	}
 	*u = webURL(text)
 	return nil

@@ -100,7 +100,7 @@ func TestUsage(t *testing.T) {
 		{"no URL", []string{"videos", "list", "--server", "example.org"}, "http://"},
 		{"no public URL", []string{"serve", "--public-url", "example.org"}, "https://video.example.com"},
 		{"public URL with a query", []string{"doctor", "--public-url", "https://example.org/?a=b"}, "more than scheme"},
-		{"no webhook URL", []string{"serve", "--webhook-url", "example.org"}, "http://"},
+		{"no webhook URL", []string{"serve", "--webhook-url", "example.org"}, "http://media.example.com"},
 		{"no state", []string{"videos", "list", "--status", "done"}, "ready"},
 		{"no limit", []string{"videos", "list", "--limit", "0"}, "1 to 200"},
 		{"no window", []string{"stats", "--window", "3m"}, "5m"},

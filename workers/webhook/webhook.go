@@ -193,7 +193,8 @@ func failure(ctx context.Context, err error) error {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case errors.As(err, &refused):
-		return pipeline.Fail(pipeline.CodeWebhookRefused, "the URL leads to an address that is not public")
+		return pipeline.Fail(pipeline.CodeWebhookRefused, "the URL leads to an address that is not public; "+
+			"the operator can allow such addresses with --webhook-allow-private")
 	}
 	return pipeline.Fail(pipeline.CodeWebhookFailed, "%s", noAnswer(err))
 }

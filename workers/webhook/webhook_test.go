@@ -125,6 +125,9 @@ func TestGuard(t *testing.T) {
 		if c := code(err); c != pipeline.CodeWebhookRefused && (host != "127.1" || c != pipeline.CodeWebhookFailed) {
 			t.Errorf("%s: %v", host, err)
 		}
+		if host == "127.0.0.1" && !strings.Contains(err.Error(), "--webhook-allow-private") {
+			t.Errorf("%v does not say what to do", err)
+		}
 	}
 	if asked != 0 {
 		t.Fatalf("the guard let %d requests through", asked)
