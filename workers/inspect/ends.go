@@ -37,6 +37,10 @@ func (m *measurement) ends(ctx context.Context, l length) error {
 // times that it sees, and these are when a packet of half a second begins.
 var byTimes = []string{"mpegts", "mpeg", windowsMedia}
 
+// untimedEnd is how many seconds of packets without times such a file may end with. DVDs have a time in each
+// group of pictures.
+const untimedEnd = 10.0
+
 // windowsMedia says one length of all tracks together, which ffprobe tells of each.
 const windowsMedia = "asf"
 

@@ -283,10 +283,11 @@ func (m *measurement) compare(r length) (n notes) {
 	case whole && m.stream.Duration > 0 && short > 0: // the last frame stands for longer
 	case m.media.Container == "ogg" && m.stream.Duration > 0 && short > 0 && len(r.errors) == 0:
 		// So does this one: Theora has no packets where nothing moves, and the claim is the time of the last page.
-	case m.overall():
+	case slices.Contains(byTimes, m.media.Container):
 		m.media.Duration, m.claim = r.end, claim // whether that is too short, the sound tells
-	case slices.Contains(byTimes, m.media.Container) && short <= tolerance:
-		m.media.Duration = r.end // the file claims nothing
+		if -short > untimedEnd {
+			n.warn("%.1f s of picture, the file claims %.1f s", r.end, claim)
+		}
 	case claim <= 0, m.stream.Duration <= 0:
 		m.media.Duration = r.end // the file speaks of all its streams together, or not at all
 		if claim > 0 && short > tolerance && len(m.probe.Audios()) == 0 {

@@ -242,6 +242,7 @@ func TestLengthIsWhatDecodes(t *testing.T) {
 		{"a bit more sound.wmv", "4", "4.3", windows, 4.3, 4},
 		{"B-frames.mpg", "4", "3", []string{"-c:v", "mpeg2video", "-bf", "2", "-c:a", "mp2"}, 4, 4},
 		// Several frames are in a packet, which has the time of the first.
+		{"one frame.mpg", "0.04", "3", []string{"-c:v", "mpeg2video", "-c:a", "mp2"}, 3, 0.04},
 		{"small frames.vob", "1", "1", []string{"-c:v", "mpeg2video", "-bf", "2", "-q:v", "31", "-g", "100", "-c:a", "mp2"}, 1, 1},
 	} {
 		path := workertest.Clip(t, c.name, args(workertest.Pattern("64x48", "25", c.picture), workertest.Tone(c.sound), c.codecs)...)
@@ -250,6 +251,19 @@ func TestLengthIsWhatDecodes(t *testing.T) {
 		if math.Abs(m.Duration-c.length-first) > 0.07 || math.Abs(m.Video.End-c.end-first) > 0.07 || len(m.Warnings) > 0 {
 			t.Errorf("%s: %.3f s, the picture ends at %.3f, want %g and %g: %+v", c.name, m.Duration, m.Video.End, c.length, c.end, m)
 		}
+	}
+}
+
+// TestFramesOfAVIAreCounted: its B-frames alone have times, and its header may say anything.
+func TestFramesOfAVIAreCounted(t *testing.T) {
+	path := workertest.Clip(t, "a.avi", args(workertest.Pattern("64x48", "25", "4"), []string{"-c:v", "mpeg4", "-bf", "2"})...)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	binary.LittleEndian.PutUint32(data[bytes.Index(data, []byte("vids"))+32:], 0)
+	if m, _ := factsOf(t, save(t, "a.avi", data)); math.Abs(m.Duration-4) > 0.05 {
+		t.Errorf("%+v", m)
 	}
 }
 
@@ -291,6 +305,10 @@ func TestWindowsMediaIsDamagedWhenAllIsShort(t *testing.T) {
 	m, _ = factsOf(t, save(t, "a.wmv", data))
 	if !m.Damaged || math.Abs(m.Duration-6) > 0.1 || len(m.Warnings) != 1 {
 		t.Errorf("it claims 10 s: %+v", m)
+	}
+	binary.LittleEndian.PutUint64(play, math.MaxInt64)
+	if m, _ = factsOf(t, save(t, "a.wmv", data)); math.Abs(m.Duration-6) > 0.1 {
+		t.Errorf("it claims 29,000 years: %+v", m)
 	}
 }
 

@@ -27,6 +27,7 @@ type track struct {
 
 	decoded     []float64
 	lastDecoded float64
+	later       float64 // by how many seconds the first is shown after it is decoded; 0: not told
 	untimed     int64
 	checksum    string
 	coded       bool // packets of zeros are none
@@ -71,18 +72,14 @@ func (m *measurement) coded(stream int) bool {
 // zeros is the checksum of a packet of zeros: Adler-32, which begins with 0 here.
 const zeros = "0x00000000"
 
-// settle takes decode times where too few packets say when they are shown. What is decoded first is shown
-// first: the others are later by as much as it is.
+// settle takes decode times where too few packets say when they are shown. All are shown later than they are
+// decoded by as much as the first is, where that one tells both.
 func (t *track) settle() {
 	if t.untimed*10 > t.packets {
-		if len(t.times) > 0 && len(t.decoded) > 0 {
-			later := slices.Min(t.times) - slices.Min(t.decoded)
-			for i := range t.decoded {
-				t.decoded[i] += later
-			}
-			t.lastDecoded += later
+		for i := range t.decoded {
+			t.decoded[i] += t.later
 		}
-		t.times, t.last = t.decoded, t.lastDecoded
+		t.times, t.last = t.decoded, t.lastDecoded+t.later
 	}
 	t.decoded = nil
 }
@@ -159,6 +156,9 @@ func (t *track) add(dts, pts, size int64, checksum string) {
 	if pts == noTime {
 		t.untimed++
 		return
+	}
+	if t.packets == 1 && dts != noTime {
+		t.later = float64(pts-dts) * t.tick
 	}
 	t.times, t.last = keepTime(t.times, t.last, float64(pts)*t.tick)
 }

@@ -99,8 +99,16 @@ func (t text) float() (f float64, ok bool) {
 	return f, true
 }
 
+// century is about the longest time that is believed, in seconds: headers of garbage say more, and more than
+// three of it are no time.Duration.
+const century = 100 * 365 * 24 * 60 * 60
+
+// seconds is 0 for a missing or absurd time.
 func (t text) seconds() float64 {
 	f, _ := t.float()
+	if math.Abs(f) > century {
+		return 0
+	}
 	return f
 }
 
@@ -112,7 +120,7 @@ func (d probeDoc) result() ProbeResult {
 		Name: clean(f.Name, maxText), StartTime: f.StartTime.seconds(), BitRate: f.BitRate.int(),
 		Size: f.Size.int(), NbStreams: int(f.NbStreams.int()),
 	}}
-	if dur, ok := f.Duration.float(); ok && dur > 0 {
+	if dur := f.Duration.seconds(); dur > 0 {
 		r.Format.Duration, r.Format.DurationKnown = dur, true
 	}
 	for _, s := range d.Streams {
