@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/url"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -90,13 +92,29 @@ func connect(ctx context.Context, address string, log *slog.Logger, recurring *p
 	}
 }
 
-// withoutPassword is the address of a broker as it may be shown.
-func withoutPassword(address string) string {
-	u, err := url.Parse(address)
-	if err != nil {
-		return "(unreadable)"
+// checkBrokers refuses what is no address of a broker, or no list of them. It does not repeat what it
+// refuses: a password may be in it.
+func checkBrokers(addresses string) error {
+	for address := range strings.SplitSeq(addresses, ",") {
+		u, err := url.Parse(strings.TrimSpace(address))
+		if err != nil || u.Hostname() == "" || !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) {
+			return errors.New("this is no address of a NATS server; write nats://host:port, and a comma between two")
+		}
 	}
-	return u.Redacted()
+	return nil
+}
+
+// withoutPassword is the address of a broker, or several, as it may be shown.
+func withoutPassword(addresses string) string {
+	var shown []string
+	for address := range strings.SplitSeq(addresses, ",") {
+		u, err := url.Parse(strings.TrimSpace(address))
+		if err != nil {
+			return "(unreadable)"
+		}
+		shown = append(shown, u.Redacted())
+	}
+	return strings.Join(shown, ",")
 }
 
 func (b *broker) start(ctx context.Context) (*embedded.Server, error) {

@@ -42,6 +42,11 @@ const minEventsMax = 32 * embedded.MaxPayload
 
 // Validate is called by kong.
 func (f dataFlags) Validate() error {
+	if f.NATS != "" {
+		if err := checkBrokers(f.NATS); err != nil {
+			return fmt.Errorf("--nats: %w", err)
+		}
+	}
 	if f.Replicas > 1 && f.NATS == "" {
 		return fmt.Errorf("--replicas: %d copies need a cluster of NATS servers, and the broker within the "+
 			"process is none; name the servers of the cluster by --nats", f.Replicas)

@@ -118,6 +118,10 @@ func TestUsage(t *testing.T) {
 		{"no yaml", []string{"serve", "--config", write("c.yaml", "a: [")}, "c.yaml"},
 		{"missing file", []string{"serve", "--config", filepath.Join(dir, "none")}, "none"},
 		{"bad size", []string{"serve", "--max-upload", "ten"}, "ten"},
+		{"NATS without a scheme", []string{"serve", "--nats", "127.0.0.1:4222"}, "--nats: this is no address of a NATS server; write nats://host:port"},
+		{"NATS with a name alone", []string{"worker", "--nats", "localhost:4222"}, "nats://host:port"},
+		{"a second NATS without a scheme", []string{"doctor", "--nats", "nats://a:1,b:2"}, "nats://host:port"},
+		{"a comma too many", []string{"streams", "show", "--nats", "nats://a:1,"}, "nats://host:port"},
 		{"public", []string{"serve", "--data", dir, "--listen", "0.0.0.0:0"}, "authentication"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
