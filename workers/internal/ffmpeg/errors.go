@@ -86,13 +86,16 @@ func (e *Error) DiskFull() bool {
 	return containsAny(e.Tail, "no space left on device", "disk quota exceeded")
 }
 
+// hiddenOutput begins what stands for the path of an output. No file can make ffmpeg say it.
+const hiddenOutput = "<out"
+
 // outputs are words of messages that speak of an output, and diskFaults how those end that blame its disk. A
 // path in the working directory is none of the words: inputs lie there, too.
 // ffmpeg puts the text of an error of the system behind all of them. EPERM is none of these: it is -1, which
 // ffmpeg returns for much else.
 var (
 	outputs = []string{
-		"<out", "[out#", "ost#", "opening output", "av_interleaved_write_frame", "could not write header",
+		hiddenOutput, "[out#", "ost#", "opening output", "av_interleaved_write_frame", "could not write header",
 	}
 	diskFaults = []string{
 		": no space left on device", ": disk quota exceeded", ": input/output error", ": read-only file system",
@@ -105,13 +108,14 @@ var (
 // Unwritten reports that an output could not be written because of its disk, which is full, broken, read-only
 // or gone: try again elsewhere or later.
 func (e *Error) Unwritten() bool {
-	return e.DiskFull() || unwritten(e.Tail) || e.Program == "ffmpeg" && e.Signal == syscall.SIGXFSZ
+	return e.DiskFull() || unwritten(e.Tail, outputs...) || e.Program == "ffmpeg" && e.Signal == syscall.SIGXFSZ
 }
 
-func unwritten(tail string) bool {
+// unwritten reports that a line with one of the words blames a disk.
+func unwritten(tail string, words ...string) bool {
 	for line := range strings.Lines(strings.ToLower(tail)) {
 		line = strings.TrimSpace(line)
-		if containsAny(line, outputs...) &&
+		if containsAny(line, words...) &&
 			slices.ContainsFunc(diskFaults, func(fault string) bool { return strings.HasSuffix(line, fault) }) {
 			return true
 		}
@@ -160,11 +164,12 @@ func containsAny(s string, words ...string) bool {
 }
 
 // newError judges how a process ended: nil for a clean exit. ffmpeg 5 also exits with 0 when it could not
-// write the end of an output.
+// write the end of an output. Only a line that names it by its path counts there: a file can make ffmpeg say
+// the other words.
 func newError(ctx context.Context, program string, args []string, res result, t *tail) error {
 	e := &Error{Program: program, Args: t.redactAll(args), Tail: t.String(), Err: res.err}
 	if res.err == nil {
-		if e.Kind = KindExit; program == "ffmpeg" && unwritten(e.Tail) {
+		if e.Kind = KindExit; program == "ffmpeg" && unwritten(e.Tail, hiddenOutput) {
 			return e
 		}
 		return nil

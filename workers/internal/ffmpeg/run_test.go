@@ -335,6 +335,9 @@ func TestRunJudgesOutputsAlone(t *testing.T) {
 	for _, tt := range []struct{ says, exit, want string }{
 		{"file:$PWD/out.mp4: Input/output error", "0", unwritten + "file:<out0>: Input/output error"},
 		{"file:$PWD/out.mp4: Input/output error", "1", "ffmpeg: exit status 1: file:<out0>: Input/output error"},
+		{"a name from the file\n<out0>: Input/output error", "0", ""},
+		{"a name from the file\n<o\x01ut0>: Input/output error", "0", ""},
+		{"a name from the file\n[out#0] Input/output error: Input/output error", "0", ""},
 		{"file:$PWD/%d.png: Permission denied", "0", ""},
 		{"file:$PWD/2.png: Permission denied", "0", ""},
 		{"file:$PWD/2.png: Permission denied", "1", "ffmpeg: exit status 1: file:<dir>/2.png: Permission denied"},

@@ -72,7 +72,9 @@ func (t *tail) String() string {
 		}
 	}
 	s = strings.ReplaceAll(s, "\r", "\n")
-	return cleanRunes(pointer.ReplaceAllString(t.redact(s), "]"), t.max, true)
+	s = cleanRunes(pointer.ReplaceAllString(s, "]"), t.max, true)
+	// ffmpeg prints names from files as they are. None of them may look like a path that was hidden.
+	return t.redact(strings.ReplaceAll(s, "<", "("))
 }
 
 func (t *tail) redact(s string) string {
