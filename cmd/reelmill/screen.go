@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
@@ -13,14 +14,15 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// screen shows the progress of files on a terminal, and only lines elsewhere.
+// screen shows the progress of files: bars on a terminal, and lines elsewhere.
 type screen struct {
-	s streams
-	p *mpb.Progress // nil: err is no terminal
+	s  streams
+	p  *mpb.Progress // nil: err is no terminal, or one that tells no size, on which mpb draws nothing
+	mu sync.Mutex    // one line at a time
 }
 
 func newScreen(s streams) *screen {
-	if !terminal(s.err) {
+	if f, ok := s.err.(*os.File); !ok || !sized(f) {
 		return &screen{s: s}
 	}
 	return &screen{s: s, p: mpb.New(mpb.WithOutput(s.err), mpb.WithWidth(48))}
@@ -32,12 +34,20 @@ func terminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
+// sized reports whether f is a terminal that tells its size.
+func sized(f *os.File) bool {
+	width, height, err := term.GetSize(int(f.Fd()))
+	return err == nil && width > 0 && height > 0
+}
+
 // line prints a line for people, above the bars.
 func (s *screen) line(text string) {
 	if s.p != nil {
 		fmt.Fprintln(s.p, text)
 		return
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	fmt.Fprintln(s.s.err, text)
 }
 
@@ -59,23 +69,41 @@ func (s *screen) close() {
 	}
 }
 
-// bar shows how far one file is. Its zero value shows nothing.
+// bar shows how far one file is.
 type bar struct {
-	upload, work *mpb.Bar
-	total        int64
+	screen *screen
+	upload *mpb.Bar // nil: nothing is sent, or there are no bars
+	work   *mpb.Bar // nil: there are no bars
+	total  int64
+	told   stage
 }
 
-// file adds the bar of a file.
+// stage is what a line tells: the state of a video and the tenths of its work that are done.
+type stage struct {
+	status pipeline.VideoState
+	tenths int
+}
+
+// file adds the bar of a file that is sent.
 func (s *screen) file(name string) *bar {
 	if s.p == nil {
-		return &bar{}
+		return &bar{screen: s}
 	}
-	return &bar{
-		upload: s.p.AddBar(0, mpb.PrependDecorators(decor.Name(name+" upload ", decor.WCSyncSpaceR)),
-			mpb.AppendDecorators(decor.CountersKibiByte("% .1f / % .1f"))),
-		work: s.p.AddBar(100, mpb.PrependDecorators(decor.Name(name+" process ", decor.WCSyncSpaceR)),
-			mpb.AppendDecorators(decor.Percentage())),
+	upload := s.p.AddBar(0, mpb.PrependDecorators(decor.Name(name+" upload ", decor.WCSyncSpaceR)),
+		mpb.AppendDecorators(decor.CountersKibiByte("% .1f / % .1f")))
+	b := s.video(name)
+	b.upload = upload
+	return b
+}
+
+// video adds the bar of a video that the server has.
+func (s *screen) video(name string) *bar {
+	if s.p == nil {
+		return &bar{screen: s}
 	}
+	return &bar{screen: s, work: s.p.AddBar(100,
+		mpb.PrependDecorators(decor.Name(name+" process ", decor.WCSyncSpaceR)),
+		mpb.AppendDecorators(decor.Percentage()))}
 }
 
 // sent shows how much of the file has left.
@@ -90,20 +118,33 @@ func (b *bar) sent(sent, total int64) {
 	b.upload.SetCurrent(sent)
 }
 
-// processed shows how far the video is; a bar never goes back.
+// processed shows how far the video is; a bar never goes back. Without bars it prints a line for each state
+// and each tenth of the work, up to the end, which the command tells.
 func (b *bar) processed(view pipeline.VideoView) {
-	if b.upload == nil {
+	b.uploaded()
+	if b.work != nil {
+		b.work.SetCurrent(max(b.work.Current(), int64(view.Progress)))
 		return
 	}
-	b.upload.SetTotal(-1, true)
-	b.work.SetCurrent(max(b.work.Current(), int64(view.Progress)))
+	now := stage{view.Status, view.Progress / 10}
+	if now == b.told || view.Status.Terminal() {
+		return
+	}
+	b.told = now
+	b.screen.line(fmt.Sprintf("%s  %s, %d %%  %s", view.ID, view.Status, view.Progress, view.Filename))
 }
 
-// close leaves the bar as it is. It may be called again.
-func (b *bar) close() {
-	if b.upload == nil {
-		return
+// uploaded leaves the bar of the upload as it is.
+func (b *bar) uploaded() {
+	if b.upload != nil {
+		b.upload.SetTotal(-1, true)
 	}
-	b.upload.SetTotal(-1, true)
-	b.work.Abort(false)
+}
+
+// close leaves the bars as they are. It may be called again.
+func (b *bar) close() {
+	b.uploaded()
+	if b.work != nil {
+		b.work.Abort(false)
+	}
 }

@@ -185,8 +185,12 @@ func (u *uploader) again(file string) func(error) {
 	}
 }
 
-// accepted prints the id of a video as soon as it is known.
+// accepted prints the id of a video as soon as it is known. Where there are no bars, the first line of
+// progress does.
 func (u *uploader) accepted(view pipeline.VideoView) {
+	if u.screen.p == nil {
+		return
+	}
 	u.screen.line(fmt.Sprintf("%s  %s  %s", view.ID, view.Status, view.Filename))
 }
 

@@ -252,7 +252,7 @@ func (c videosWatch) wait(ctx context.Context, screen *screen) (pipeline.VideoVi
 	if err != nil {
 		return view, err
 	}
-	bar := screen.file(view.Filename)
+	bar := screen.video(view.Filename)
 	defer bar.close()
 	return w.await(ctx, view, bar.processed)
 }
