@@ -29,12 +29,15 @@ type runCommand struct {
 	File string `arg:"" help:"A video file." type:"existingfile"`
 	Out  string `help:"Folder for the outputs, empty or absent." required:"" type:"path" placeholder:"DIR"`
 	wishes
-	Timeout  time.Duration  `help:"Give up after this time." default:"6h"`
-	Slots    map[string]int `help:"${slots_help}" env:"REELMILL_SLOTS"`
-	Threads  threads        `help:"${threads_help}" default:"0" env:"REELMILL_THREADS"`
-	JSON     bool           `help:"Print the video and its outputs as a JSON line."`
-	Timeline bool           `help:"Print the events."`
+	Timeout  time.Duration `help:"Give up after this time." default:"6h"`
+	Slots    slots         `help:"${slots_help}" env:"REELMILL_SLOTS"`
+	Threads  threads       `help:"${threads_help}" default:"0" env:"REELMILL_THREADS"`
+	JSON     bool          `help:"Print the video and its outputs as a JSON line."`
+	Timeline bool          `help:"Print the events."`
 }
+
+// Validate is called by kong.
+func (c runCommand) Validate() error { return c.Slots.checkAlone() }
 
 // Run processes the file and copies its outputs into --out.
 func (c runCommand) Run(ctx context.Context, s streams, set *settings, log *slog.Logger) (err error) {

@@ -77,8 +77,9 @@ var helpTexts = kong.Vars{
 	"max_videos_help": "Unfinished videos at which uploads are refused until some have ended (503).",
 	"max_share_help":  "Unfinished videos of one project at which its uploads are refused (429).",
 	"min_free_help":   "Free disk space that uploads leave. Default: a tenth of the disk, 2 to 20 GiB.",
-	"slots_help":      "Jobs at once by worker type, as transcode=2;audio=1. Default: half the cores each.",
-	"threads_help":    "Threads of each encoder, 1 to 64. 0: what suits most machines, which is 2.",
+	"slots_help": "Jobs at once by worker type, as 'transcode=2;audio=1'. Default: half the cores each. " +
+		"0 leaves a type to the workers that share --nats.",
+	"threads_help": "Threads of each encoder, 1 to 64. 0: what suits most machines, which is 2.",
 	"webhook_url_help": "Webhook that is told when a video is playable and how it ended, " +
 		"unless its upload names another.",
 	"webhook_secret_help": "Signing secret, whsec_ and base64; give it by environment or file. " +
@@ -103,6 +104,16 @@ type serveCommand struct {
 	workFlags
 
 	AllowPublic bool `help:"${public_help}" env:"REELMILL_ALLOW_PUBLIC"`
+}
+
+// Validate is called by kong.
+func (c serveCommand) Validate() error {
+	if c.NATS == "" {
+		if err := c.Slots.checkAlone(); err != nil {
+			return err
+		}
+	}
+	return c.dataFlags.Validate()
 }
 
 // readyLine is what serve prints on stdout once it is ready: the contract with scripts.

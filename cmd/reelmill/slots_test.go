@@ -47,3 +47,47 @@ func TestThreadsFlag(t *testing.T) {
 		}
 	}
 }
+
+// TestSlotsThatNobodyHas are refused where no other process can have them. Help and errors show how to write slots.
+func TestSlotsThatNobodyHas(t *testing.T) {
+	film, out := os.Args[0], filepath.Join(t.TempDir(), "out")
+	file := filepath.Join(t.TempDir(), "config.yaml")
+	check(t, os.WriteFile(file, []byte("slots: {transcode: 0}\n"), 0o600))
+	for _, c := range []struct {
+		args []string
+		want string // empty: taken
+	}{
+		{[]string{"serve", "--slots", "transcode=0"}, "transcode=0: its jobs would wait for ever"},
+		{[]string{"serve", "--config", file}, "transcode=0: its jobs would wait for ever"},
+		{[]string{"doctor", "--slots", "audio=1;transcode=0"}, "transcode=0: its jobs would wait for ever"},
+		{[]string{"run", film, "--out", out, "--slots", "transcode=0"}, "transcode=0: its jobs would wait for ever"},
+		{[]string{"run", film, "--out", out, "--slots", "transcode=-1"}, "transcode=2;audio=1"},
+		{[]string{"serve", "--slots", "transcode=2,audio=1"}, "'transcode=2;audio=1', in quotes"},
+		{[]string{"worker", "--slots", "transcode"}, "'transcode=2;audio=1', in quotes"},
+		{[]string{"serve", "--nats", "nats://a:1", "--slots", "transcode=0"}, ""},
+		{[]string{"worker", "--nats", "nats://a:1", "--slots", "transcode=0;audio=3"}, ""},
+	} {
+		if c.want == "" {
+			if got := parse(t, c.args); got.Serve.Slots["transcode"] != 0 || got.Worker.Slots["transcode"] != 0 {
+				t.Errorf("%v: %v, %v", c.args, got.Serve.Slots, got.Worker.Slots)
+			}
+			continue
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		stop() // whatever is taken ends at once
+		err := run(ctx, c.args, &bytes.Buffer{}, &bytes.Buffer{})
+		if exitCode(err) != exitUsage || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%v: exit code %d, %v; want 2 and %q", c.args, exitCode(err), err, c.want)
+		}
+	}
+	t.Setenv("REELMILL_SLOTS", "transcode=5;audio=5")
+	if got := parse(t, []string{"serve", "--slots", "audio=1"}).Serve.Slots; len(got) != 1 || got["audio"] != 1 {
+		t.Errorf("flag and environment give %v", got)
+	}
+	if got := parse(t, []string{"serve", "--slots", "audio=1", "--slots", "transcode=2"}).Serve.Slots; len(got) != 2 {
+		t.Errorf("two flags give %v", got)
+	}
+	if help := command(t, "serve", "--help"); !strings.Contains(help, "'transcode=2;audio=1'") {
+		t.Errorf("help says %s", help)
+	}
+}

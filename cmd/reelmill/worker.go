@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/alecthomas/kong"
 	"golang.org/x/sync/errgroup"
@@ -16,14 +19,51 @@ import (
 
 // workFlags are the flags of every command that runs jobs.
 type workFlags struct {
-	Slots   map[string]int `help:"${slots_help}" env:"REELMILL_SLOTS"`
-	Threads threads        `help:"${threads_help}" default:"0" env:"REELMILL_THREADS"`
+	Slots   slots   `help:"${slots_help}" env:"REELMILL_SLOTS"`
+	Threads threads `help:"${threads_help}" default:"0" env:"REELMILL_THREADS"`
 
 	WebhookURL          webURL `help:"${webhook_url_help}" env:"REELMILL_WEBHOOK_URL" placeholder:"URL"`
 	WebhookSecret       string `help:"${webhook_secret_help}" env:"REELMILL_WEBHOOK_SECRET"`
 	WebhookAllowPrivate bool   `help:"${webhook_private_help}" env:"REELMILL_WEBHOOK_ALLOW_PRIVATE"`
 	MetricsListen       string `help:"${metrics_help}" env:"REELMILL_METRICS_LISTEN" placeholder:"ADDRESS"`
 	tuning
+}
+
+// slots are how many jobs there may be at once, by worker type.
+type slots map[string]int
+
+// Decode implements kong.MapperValue. A configuration file comes as such a text, too (flagValue).
+func (s *slots) Decode(ctx *kong.DecodeContext) error {
+	token, err := ctx.Scan.PopValue("slots")
+	if err != nil {
+		return err
+	}
+	if *s == nil {
+		*s = slots{}
+	}
+	for pair := range strings.SplitSeq(fmt.Sprint(token.Value), ";") {
+		if pair == "" {
+			continue
+		}
+		worker, number, _ := strings.Cut(pair, "=")
+		n, err := strconv.Atoi(number)
+		if err != nil || n < 0 {
+			return fmt.Errorf("%q is no worker type and number; write 'transcode=2;audio=1', in quotes", pair)
+		}
+		(*s)[worker] = n
+	}
+	return nil
+}
+
+// checkAlone refuses a worker type without slots where no other process can run its jobs.
+func (s slots) checkAlone() error {
+	for _, worker := range slices.Sorted(maps.Keys(s)) {
+		if s[worker] == 0 {
+			return fmt.Errorf("--slots: %s=0: its jobs would wait for ever, since no other process runs them; write "+
+				"1 or more", worker)
+		}
+	}
+	return nil
 }
 
 // threads is how many threads an encoder has; 0: the encoders' own default.
