@@ -165,9 +165,13 @@ func (d *checkup) versions(ctx context.Context) (string, error) {
 	return strings.Join(told, ", "), nil
 }
 
-// registry makes the workers of serve.
+// registry makes the workers of serve. Only programs that are missing keep it from that.
 func (d *checkup) registry() (*workers.Registry, error) {
-	return all.New(all.Config{Webhook: d.node.webhook, Threads: d.node.threads})
+	r, err := all.New(all.Config{Webhook: d.node.webhook, Threads: d.node.threads})
+	if err != nil {
+		return nil, remedied{err, "install ffmpeg and ffprobe, and see that they are in PATH"}
+	}
+	return r, nil
 }
 
 // workers asks each worker type whether it has what it needs.

@@ -223,3 +223,12 @@ func TestDoctorOfARunningServer(t *testing.T) {
 	}
 	p.stop(t)
 }
+
+// Without ffmpeg the doctor says to install it, at every check that needs it.
+func TestDoctorWithoutFFmpeg(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	lines, _ := examine(t, "--data", t.TempDir(), "--min-free", "1")
+	for _, about := range []string{"ffmpeg", "workers", "configuration"} {
+		wantLine(t, lines, about, "FAIL", "to do: install ffmpeg and ffprobe")
+	}
+}
