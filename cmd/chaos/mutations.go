@@ -150,6 +150,36 @@ var mutations = []mutation{
 		suite{"./workers/inspect", "TestLengthIs"},
 	},
 	{
+		"inspection: what a killed program did not find is a fact", "workers/inspect/measure.go",
+		"		return s, runFault(err)\n",
+		"		return s, nil\n",
+		suite{"./workers/inspect", "TestKillIsNoFact"},
+	},
+	{
+		"disks: one that cannot be read says what is in a file", "workers/internal/encode/fault.go",
+		"	case errors.As(err, &disk) && disk != syscall.EINVAL && disk != syscall.EOVERFLOW:\n",
+		"	case errors.As(err, &disk) && false:\n",
+		suite{"./workers/inspect", "TestFaultOfReading"},
+	},
+	{
+		"disks: sound is encoded for one that cannot be read", "workers/audio/copy.go",
+		"	if fault := encode.DiskFault(ctx, err); fault != nil {\n",
+		"	if fault := encode.DiskFault(ctx, err); fault != nil && false {\n",
+		suite{"./workers/audio", "TestFaultOfTheDisk"},
+	},
+	{
+		"disks: a picture is encoded for one that cannot be read", "workers/transcode/copy.go",
+		"	if fault := encode.DiskFault(ctx, err); fault != nil {\n",
+		"	if fault := encode.DiskFault(ctx, err); fault != nil && false {\n",
+		suite{"./workers/transcode", "TestFaultOfTheDisk"},
+	},
+	{
+		"disks: exit 0 of ffmpeg means that an output is written", "workers/internal/ffmpeg/errors.go",
+		"program == \"ffmpeg\" && unwritten(e.Tail, hiddenOutput) {\n",
+		"program == \"ffmpeg\" && unwritten(e.Tail, hiddenOutput) && false {\n",
+		suite{"./workers/internal/ffmpeg", "TestRunFaultOfADisk|TestRunJudges"},
+	},
+	{
 		"picture: a change of size loses a frame", "workers/internal/picture/encode.go",
 		"option(\"reinit_filter:\"+itoa(m.Video.Stream), \"0\")",
 		"option(\"reinit_filter:\"+itoa(m.Video.Stream), \"1\")",

@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"sync"
 	"syscall"
 	"testing"
@@ -102,52 +103,107 @@ func TestFaultOfReadingIsNoFact(t *testing.T) {
 	}
 }
 
-// TestKillIsNoFact: a program that the machine kills tells nothing of the file, neither that its transparency cannot be
-// decoded nor that there is no track beyond those at its start.
-func TestKillIsNoFact(t *testing.T) {
-	glass := workertest.Clip(t, "a.webm", args(workertest.Pattern("64x64", "5", "1"),
-		[]string{"-vf", "format=yuva420p", "-c:v", "libvpx", "-auto-alt-ref", "0"})...)
-	silent := workertest.Clip(t, "a.flv", args(workertest.Pattern("64x64", "5", "1"), x264)...)
-	for _, c := range []struct {
-		program, path, which string
-		nth                  int
-	}{
-		{"ffmpeg", glass, "*passthrough*", 1}, {"ffprobe", silent, "*", 2},
-	} {
-		tools, err := ffmpeg.Find("", "")
-		if err != nil {
-			t.Fatal(err)
-		}
-		program := &tools.FFmpeg
-		if c.program == "ffprobe" {
-			program = &tools.FFprobe
-		}
-		dir := t.TempDir()
-		script := fmt.Sprintf("#!/bin/sh\ncase \"$*\" in %s) i=1; while ! mkdir %s/$i 2>/dev/null; do i=$((i+1)); done\n"+
-			"if [ $i = %d ]; then kill -KILL $$; fi;; esac\nexec %s \"$@\"\n", c.which, dir, c.nth, *program)
-		*program = filepath.Join(dir, c.program)
-		if err := os.WriteFile(*program, []byte(script), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		r, err := inspect(t.Context(), tools, c.path, t.TempDir())
-		if err == nil {
-			t.Errorf("%s: found %+v", c.program, r.Inspection)
-		} else if p := pipeline.ProblemOf(err); p.Code != pipeline.CodeOutOfMemory {
-			t.Errorf("%s: %+v", c.program, p)
-		}
+// disturbed is a source of which each start of a program may go wrong. more is what a shell does before each start
+// of ffmpeg.
+type disturbed struct{ name, path, more string }
+
+// disturbedSources have facts that hang on a run each: on the second look at tracks, on the pictures of two films, on
+// a transparency, on sound that cannot be decoded, and on pictures of two fields.
+func disturbedSources(t *testing.T) []disturbed {
+	film := workertest.Clip(t, "a.mkv", args(workertest.Pattern("64x64", "10", "2"), x264)...)
+	const halve = `case "$*" in *passthrough*framecrc*) %s "$@" | awk '/^#/ || n++ %% 2 == 0'; exit;; esac`
+	real, err := ffmpeg.Find("", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []disturbed{
+		{"no sound", workertest.Clip(t, "a.flv", args(workertest.Pattern("64x64", "5", "1"), x264)...), ""},
+		{"two films", workertest.Clip(t, "b.mkv", args([]string{"-i", film}, workertest.Pattern("32x32", "10", "2"),
+			[]string{"-map", "0", "-map", "1"}, x264)...), ""},
+		{"transparent", workertest.Clip(t, "a.webm", args(workertest.Pattern("64x64", "5", "1"),
+			[]string{"-vf", "format=yuva420p", "-c:v", "libvpx", "-auto-alt-ref", "0"})...), ""},
+		{"sound that begins first and cannot be decoded", workertest.Clip(t, "a.mkv", args([]string{"-itsoffset", "1"},
+			workertest.Pattern("64x64", "10", "2"), workertest.Tone("3"), x264, []string{"-c:a", "flac"})...),
+			`case "$*" in *":1 "*) echo "Error while opening decoder" >&2; exit 1;; esac`},
+		{"packets of a field", workertest.Clip(t, "i.mkv", args(workertest.Pattern("64x64", "50", "1"), x264,
+			[]string{"-vf", "setfield=tff", "-flags", "+ildct+ilme"})...), fmt.Sprintf(halve, real.FFmpeg)},
 	}
 }
 
-// stopping are tools whose nth start of ffmpeg calls stop, and then does nothing but wait for its end. more is what
-// a shell does before each.
-func stopping(t *testing.T, nth int, more string, stop func()) ffmpeg.Tools {
+// disturb returns tools whose nth start of any program does what a shell is told to, and whether there was one. A
+// folder marks each start: ffprobe may write no file.
+func (d disturbed) disturb(t *testing.T, nth int, what string) (tools ffmpeg.Tools, reached func() bool) {
 	t.Helper()
-	dir := t.TempDir()
-	told := filepath.Join(dir, "told")
-	if err := syscall.Mkfifo(told, 0o600); err != nil {
+	tools, err := ffmpeg.Find("", "")
+	if err != nil {
 		t.Fatal(err)
 	}
-	pipe, err := os.OpenFile(told, os.O_RDWR, 0)
+	dir := t.TempDir()
+	stand := func(name, program, more string) string {
+		script := fmt.Sprintf("#!/bin/sh\ni=1; while ! mkdir %[1]s/$i 2>/dev/null; do i=$((i+1)); done\n"+
+			"if [ $i = %[2]d ]; then %[3]s; fi\n%[4]s\nexec %[5]s \"$@\"\n", dir, nth, what, more, program)
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(script), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	tools.FFmpeg, tools.FFprobe = stand("ffmpeg", tools.FFmpeg, d.more), stand("ffprobe", tools.FFprobe, "")
+	return tools, func() bool {
+		_, err := os.Stat(filepath.Join(dir, fmt.Sprint(nth)))
+		return err == nil
+	}
+}
+
+// TestKillIsNoFact: a program that the machine kills tells nothing of the file. Whichever start it is, the attempt
+// fails or ends with the facts that it has without.
+func TestKillIsNoFact(t *testing.T) {
+	for _, d := range disturbedSources(t) {
+		t.Run(d.name, func(t *testing.T) {
+			tools, _ := d.disturb(t, 0, ":")
+			want, err := inspect(t.Context(), tools, d.path, t.TempDir())
+			if err != nil || want.Inspection.Reason != nil {
+				t.Fatalf("%+v, %v", want.Inspection, err)
+			}
+			if rate := want.Inspection.Media.Video.FrameRate(); (rate == 25) != (d.name == "packets of a field") {
+				t.Errorf("%v frames/s", rate)
+			}
+			nth := 1
+			for ; killed(t, d, nth, want); nth++ {
+			}
+			if nth < 4 {
+				t.Errorf("%d starts", nth-1)
+			}
+		})
+	}
+}
+
+// killed inspects d with its nth start of a program killed, and reports whether there were as many.
+func killed(t *testing.T, d disturbed, nth int, want pipeline.Result) bool {
+	t.Helper()
+	tools, reached := d.disturb(t, nth, "kill -KILL $$")
+	r, err := inspect(t.Context(), tools, d.path, t.TempDir())
+	if p := pipeline.ProblemOf(err); err != nil && p.Code != pipeline.CodeOutOfMemory {
+		t.Errorf("start %d: %+v", nth, p)
+	}
+	if err == nil && !reflect.DeepEqual(r, want) {
+		t.Errorf("start %d: found %+v, want %+v", nth, r.Inspection, want.Inspection)
+	}
+	return reached()
+}
+
+// tell calls stop when a shell runs what it returns, which then does nothing but wait for its end.
+func tell(t *testing.T, stop func()) (shell string) {
+	t.Helper()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "told")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mkfifo(filepath.Join(dir, "never"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	pipe, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,32 +219,49 @@ func stopping(t *testing.T, nth int, more string, stop func()) ffmpeg.Tools {
 		}
 		reader.Wait()
 	})
-	tools, _ := counted(t, fmt.Sprintf(`d=%s; i=1; while ! mkdir $d/$i 2>/dev/null; do i=$((i+1)); done
-if [ $i = %d ]; then mkfifo $d/never; echo >$d/told; exec cat $d/never; fi
-%s`, dir, nth, more))
-	return tools
+	return fmt.Sprintf("echo >%[1]s/told; exec cat %[1]s/never", dir)
 }
 
-// TestCancelIsNoFact: an attempt that is stopped has no finding, whichever ffmpeg it waits for at that moment.
+// TestCancelIsNoFact: an attempt that is stopped has no facts, whichever program it waits for at that moment.
 func TestCancelIsNoFact(t *testing.T) {
-	for _, c := range []struct{ name, path, more string }{
-		{"sound that begins first and cannot be decoded", workertest.Clip(t, "a.mkv", args([]string{"-itsoffset", "1"},
-			workertest.Pattern("64x64", "10", "2"), workertest.Tone("3"), x264, []string{"-c:a", "flac"})...),
-			`case "$*" in *":1 "*) echo "Error while opening decoder" >&2; exit 1;; esac`},
-		{"interlaced", workertest.Clip(t, "i.mkv", args(workertest.Pattern("64x64", "50", "1"), x264,
-			[]string{"-flags", "+ildct+ilme"})...), ""},
-	} {
+	for _, d := range disturbedSources(t)[3:] {
 		for nth, stopped := 1, true; stopped; nth++ {
 			ctx, cancel := context.WithCancelCause(t.Context())
 			why := errors.New("the lease is lost")
-			r, err := inspect(ctx, stopping(t, nth, c.more, func() { cancel(why) }), c.path, t.TempDir())
+			tools, _ := d.disturb(t, nth, tell(t, func() { cancel(why) }))
+			m, err := New(tools, Limits{}).look(ctx, d.path, t.TempDir())
 			switch stopped = ctx.Err() != nil; {
 			case stopped && !errors.Is(err, why):
-				t.Errorf("%s, stopped at start %d of ffmpeg: %+v, %v", c.name, nth, r.Inspection, err)
+				t.Errorf("%s, stopped at start %d: %+v, %v", d.name, nth, m, err)
 			case !stopped && (err != nil || nth < 4):
-				t.Errorf("%s: %d starts of ffmpeg, %v", c.name, nth-1, err)
+				t.Errorf("%s: %d starts, %v", d.name, nth-1, err)
 			}
 			cancel(nil)
 		}
+	}
+}
+
+// leaving is a source that is there when the attempt is stopped.
+type leaving struct {
+	here
+	stop func()
+}
+
+func (l leaving) Local(context.Context, string, string) (string, error) {
+	l.stop()
+	return string(l.here), nil
+}
+
+// TestCancelIsNoRefusal: an attempt that is stopped refuses nothing, not even what is no video.
+func TestCancelIsNoRefusal(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	why := errors.New("the lease is lost")
+	source := leaving{here(save(t, "a.txt", []byte("no video"))), func() { cancel(why) }}
+	r, err := New(ffmpeg.Tools{}, Limits{}).Work(ctx, workers.Job[Params]{
+		Attempt: workers.NewAttempt(workers.Attempt{Dir: t.TempDir()}, source, nil),
+	})
+	if !errors.Is(err, why) || r.Inspection != nil {
+		t.Errorf("%+v, %v", r.Inspection, err)
 	}
 }

@@ -29,7 +29,7 @@ func (w *Worker) probe(ctx context.Context, path, demuxer string) (
 	if ctx.Err() != nil {
 		return r, false, context.Cause(ctx)
 	}
-	if err != nil && !errors.Is(err, ffmpeg.ErrTimeout) && runFault(err) != nil {
+	if !errors.Is(err, ffmpeg.ErrTimeout) && runFault(err) != nil {
 		return r, false, err
 	}
 	if err != nil || formed(more) <= formed(r) {
