@@ -2,8 +2,6 @@ package audio
 
 import (
 	"bytes"
-	"context"
-	"errors"
 	"math"
 	"os"
 	"os/exec"
@@ -15,7 +13,6 @@ import (
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/manifest"
-	"github.com/reelmill/reelmill/workers"
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 	"github.com/reelmill/reelmill/workers/internal/sampletable"
 	"github.com/reelmill/reelmill/workers/workertest"
@@ -246,27 +243,7 @@ func TestCopySwitchedOff(t *testing.T) {
 	}
 }
 
-// folder is a source whose disk opens it and does not give it: reading a folder is an error of the system.
-type folder string
-
-func (f folder) Local(context.Context, string, string) (string, error) { return string(f), nil }
-
-func (f folder) Upload(context.Context, string, string) (size int64, sha256 string, err error) {
-	return 0, "", errors.New("nothing can be made of it")
-}
-
 // TestFaultOfTheDiskIsNoReason: a source that could not be read is read again, and not said to be no copy's.
 func TestFaultOfTheDiskIsNoReason(t *testing.T) {
-	w, m := New(ffmpeg.Tools{}), soundMP4(8)
-	jobs, err := w.Plan(Params{}, m)
-	if err != nil {
-		t.Fatal(err)
-	}
-	task := pipeline.Task{Job: jobs[0], Media: &m, Source: pipeline.Object{Key: "original"}}
-	r, err := w.Work(t.Context(), workers.Job[Params]{
-		Attempt: workers.NewAttempt(workers.Attempt{Task: task, Dir: t.TempDir()}, folder(t.TempDir()), nil),
-	})
-	if p := pipeline.ProblemOf(err); err == nil || p.Code != pipeline.CodeInternal || !p.Retryable || r.Facts != nil {
-		t.Errorf("facts %v, %v: %+v", r.Facts, err, p)
-	}
+	workertest.DiskFault(t, New(ffmpeg.Tools{}), Params{}, soundMP4(8))
 }

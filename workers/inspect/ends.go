@@ -44,8 +44,6 @@ const untimedEnd = 10.0
 // windowsMedia says one length of all tracks together, which ffprobe tells of each.
 const windowsMedia = "asf"
 
-func (m *measurement) overall() bool { return m.media.Container == windowsMedia }
-
 // fileProperties begins the object of a Windows Media header that has the lengths. Source: Advanced Systems
 // Format, revision 01.20.03, 3.2.
 const fileProperties = "\xa1\xdc\xab\x8c\x47\xa9\xcf\x11\x8e\xe4\x00\xc0\x0c\x20\x53\x65"
@@ -76,7 +74,7 @@ func (m *measurement) soundEnd(ctx context.Context, a *pipeline.AudioTrack, l le
 			return err
 		}
 	}
-	if m.overall() {
+	if m.media.Container == windowsMedia {
 		if err := m.lastSound(ctx, a); err != nil {
 			return err
 		}

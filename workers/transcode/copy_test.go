@@ -2,9 +2,7 @@ package transcode
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
-	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/reelmill/reelmill/pipeline"
-	"github.com/reelmill/reelmill/workers"
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 	"github.com/reelmill/reelmill/workers/internal/picture"
 	"github.com/reelmill/reelmill/workers/internal/sampletable"
@@ -229,27 +226,7 @@ func TestSamples(t *testing.T) {
 	}
 }
 
-// folder is a source whose disk opens it and does not give it: reading a folder is an error of the system.
-type folder string
-
-func (f folder) Local(context.Context, string, string) (string, error) { return string(f), nil }
-
-func (f folder) Upload(context.Context, string, string) (size int64, sha256 string, err error) {
-	return 0, "", errors.New("nothing can be made of it")
-}
-
 // TestFaultOfTheDiskIsNoReason: a source that could not be read is read again, and not said to be no copy's.
 func TestFaultOfTheDiskIsNoReason(t *testing.T) {
-	w, m := New(ffmpeg.Tools{}), standardMedia()
-	jobs, err := w.Plan(Params{}, m)
-	if err != nil {
-		t.Fatal(err)
-	}
-	task := pipeline.Task{Job: jobs[0], Media: &m, Source: pipeline.Object{Key: "original"}}
-	r, err := w.Work(t.Context(), workers.Job[Params]{
-		Attempt: workers.NewAttempt(workers.Attempt{Task: task, Dir: t.TempDir()}, folder(t.TempDir()), nil),
-	})
-	if p := pipeline.ProblemOf(err); err == nil || p.Code != pipeline.CodeInternal || !p.Retryable || r.Facts != nil {
-		t.Errorf("facts %v, %v: %+v", r.Facts, err, p)
-	}
+	workertest.DiskFault(t, New(ffmpeg.Tools{}), Params{}, standardMedia())
 }
