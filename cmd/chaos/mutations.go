@@ -180,7 +180,7 @@ var mutations = []mutation{
 		suite{"./workers/internal/ffmpeg", "TestRunFaultOfADisk|TestRunJudges"},
 	},
 	{
-		"picture: a change of size loses a frame", "workers/internal/picture/encode.go",
+		"picture: a change of size loses a frame", "workers/internal/picture/source.go",
 		"option(\"reinit_filter:\"+itoa(m.Video.Stream), \"0\")",
 		"option(\"reinit_filter:\"+itoa(m.Video.Stream), \"1\")",
 		suite{"./workers/transcode", "TestGridOfChangingForm"},

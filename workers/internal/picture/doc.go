@@ -10,9 +10,9 @@
 //     pixel format change in mid-stream: parts of another shape stand between bars, and no frame is lost.
 //     Still: the same, on to RGB, for still pictures.
 //  4. Grid: which frames of the absolute grid at a Rate a chunk has, and Form: what they look like.
-//  5. Source and SourceFrom: how the file is opened, at its start or for a chunk; a VP8 or VP9 with alpha
-//     needs another decoder than ffmpeg's own.
-//  6. H264: the encoder's options by quality.
+//  5. Source and SourceFrom (source.go): how the file is opened, at its start or for a chunk; a VP8 or VP9
+//     with alpha needs another decoder than ffmpeg's own.
+//  6. H264 (encode.go): the encoder's options by quality.
 //
 // The origin of time is the earliest start of the tracks that are used (origin.go): 0, for picture and sound
 // alike. A picture that starts later is preceded by copies of its first frame, a sound by silence (the audio

@@ -43,3 +43,30 @@ func Beside(m pipeline.Media, start float64) []ffmpeg.Output {
 		Options: []ffmpeg.Option{option("c", "copy"), option("t", "0.1")},
 	}}
 }
+
+// Delay is how many seconds after the origin of time the picture begins, in the source.
+func Delay(m pipeline.Media) float64 { return m.Video.Start - m.Origin() }
+
+// nudge is by how many seconds outputs may show the picture earlier or later than the source has it beside
+// the sound: no viewer sees that. A frame of AAC at 44.1 kHz, which encoders put before the sound, is 23 ms.
+const nudge = 0.024
+
+// Lead is Delay as outputs have it: on the nearest frame of the smallest rungs, where that is at most nudge
+// away, so that all frames of a constant rate lie on the grid, whatever a container or an encoder put before
+// the sound. Elsewhere it is Delay.
+func Lead(m pipeline.Media) float64 { return LeadAt(m, SourceRate(m.Video)) }
+
+// LeadAt is Lead of a picture whose best outputs have rate r.
+func LeadAt(m pipeline.Media, r Rate) float64 {
+	delay, low := Delay(m), r.AtMost(LowRate).Float()
+	if low <= 0 {
+		return delay
+	}
+	if lead := math.Round(delay*low) / low; math.Abs(lead-delay) <= nudge {
+		return lead
+	}
+	return delay
+}
+
+// Shift is by how many seconds frames that are decoded from Source must be moved to be shown from Lead on.
+func Shift(m pipeline.Media) float64 { return Lead(m) - Delay(m) }
