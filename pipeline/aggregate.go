@@ -16,12 +16,12 @@ func (c *Coordinator) aggregate(ctx context.Context, v *Video) error {
 		return err
 	}
 	switch {
-	case v.Inspect.State == JobStateErrored && v.Inspected.Sequence == 0:
-		return c.finish(ctx, v, v.Inspect.Last, Finish{State: VideoStateErrored, Problem: v.Inspect.Data.Problem})
+	case v.Inspect.State == StateJobErrored && v.Inspected.Sequence == 0:
+		return c.finish(ctx, v, v.Inspect.Last, Finish{State: StateVideoErrored, Problem: v.Inspect.Data.Problem})
 	case v.Inspected.Sequence == 0:
 		return nil
 	case v.Verdict.Verdict == VerdictReject:
-		return c.finish(ctx, v, v.Inspected, Finish{State: VideoStateRejected, Problem: v.Verdict.Reason})
+		return c.finish(ctx, v, v.Inspected, Finish{State: StateVideoRejected, Problem: v.Verdict.Reason})
 	case v.settled():
 		return c.finish(ctx, v, v.lastJobEvent(), v.outcome())
 	}
@@ -59,7 +59,7 @@ func (v *Video) opened() (data Playable, cause Event, ok bool) {
 		switch {
 		case !j.Opener:
 			continue
-		case f.State != JobStateCompleted:
+		case f.State != StateJobCompleted:
 			return Playable{}, Event{}, false
 		case f.Last.Sequence > cause.Sequence:
 			cause = f.Last
@@ -76,7 +76,7 @@ func (v *Video) opened() (data Playable, cause Event, ok bool) {
 func (v *Video) manifest() (data Playable, cause Event, ok bool) {
 	for _, j := range v.Plan {
 		f := v.Jobs[j.Name]
-		if o, found := f.output(KindManifest); found && f.State == JobStateCompleted {
+		if o, found := f.output(KindManifest); found && f.State == StateJobCompleted {
 			return Playable{Path: o.Path, Job: j.Name}, f.Last, true
 		}
 	}
@@ -107,10 +107,10 @@ type Playable struct {
 // outcome judges a settled video: errored by its first required job that is not completed, else ready, with a
 // warning for each optional job that failed.
 func (v *Video) outcome() Finish {
-	end := Finish{State: VideoStateReady}
+	end := Finish{State: StateVideoReady}
 	for _, j := range v.Plan {
 		f := v.Jobs[j.Name]
-		if f.State == JobStateCompleted {
+		if f.State == StateJobCompleted {
 			continue
 		}
 		problem := f.Data.Problem
@@ -122,11 +122,11 @@ func (v *Video) outcome() Finish {
 			continue
 		}
 		if end.Problem == nil {
-			end.State, end.Problem = VideoStateErrored, problem
+			end.State, end.Problem = StateVideoErrored, problem
 		}
 	}
-	if end.State == VideoStateReady && !v.requiredCompleted() {
-		end.State = VideoStateErrored
+	if end.State == StateVideoReady && !v.requiredCompleted() {
+		end.State = StateVideoErrored
 		end.Problem = ProblemOf(Fail(CodeInternal, "a required job was skipped or canceled"))
 	}
 	return end
@@ -134,7 +134,7 @@ func (v *Video) outcome() Finish {
 
 func (v *Video) requiredCompleted() bool {
 	return !slices.ContainsFunc(v.Plan, func(j Job) bool {
-		return !j.Optional && v.Jobs[j.Name].State != JobStateCompleted
+		return !j.Optional && v.Jobs[j.Name].State != StateJobCompleted
 	})
 }
 

@@ -25,7 +25,7 @@ func Cancel(ctx context.Context, log Log, project, video string) (Event, error) 
 		case v.Finished.Sequence != 0:
 			return Event{}, fmt.Errorf("the video is %s: %w", v.End.State, ErrState)
 		}
-		end := Finish{State: VideoStateCanceled, Generation: v.Generation, Notify: v.Upload.Webhook != nil}
+		end := Finish{State: StateVideoCanceled, Generation: v.Generation, Notify: v.Upload.Webhook != nil}
 		e, err := NewEvent("upload", VideoCanceled, FinishedSubject(project, video), video, v.Uploaded, end)
 		if err != nil {
 			return Event{}, err
@@ -105,7 +105,7 @@ func (c *Coordinator) cancelJobs(ctx context.Context, v *Video, cause Event, job
 			break
 		}
 		names = append(names, j.Name)
-		if f.State == JobProcessing { // what other attempts had stored went with them
+		if f.State == StateJobProcessing { // what other attempts had stored went with them
 			prefixes = append(prefixes, fmt.Sprintf("videos/%s/%s/%d/", v.ID, j.Name, j.last.Sequence))
 		}
 	}

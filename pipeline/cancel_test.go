@@ -35,8 +35,8 @@ func TestCancel(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]pipeline.JobState{
-		"transcode-0000": pipeline.JobStateCompleted, "transcode-0001": pipeline.JobStateCanceled,
-		"thumbnail": pipeline.JobStateCanceled, "transcode-package": pipeline.JobStateSkipped,
+		"transcode-0000": pipeline.StateJobCompleted, "transcode-0001": pipeline.StateJobCanceled,
+		"thumbnail": pipeline.StateJobCanceled, "transcode-package": pipeline.StateJobSkipped,
 	} {
 		if got := v.Jobs[name].State; got != want {
 			t.Errorf("%s is %s, want %s", name, got, want)
@@ -47,7 +47,7 @@ func TestCancel(t *testing.T) {
 	if want := []string{fmt.Sprintf("videos/vid_01/transcode-0001/%d/", started.Sequence)}; !slices.Equal(gone, want) {
 		t.Errorf("deleted %v, want %v", gone, want)
 	}
-	if end := w.finish(); end.State != pipeline.VideoStateCanceled || !end.Notify {
+	if end := w.finish(); end.State != pipeline.StateVideoCanceled || !end.Notify {
 		t.Errorf("end %+v", end)
 	}
 	_, wanted, err := pipeline.FoldTask(ctx, w.log, task)

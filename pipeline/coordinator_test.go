@@ -48,7 +48,7 @@ func TestStoryToReady(t *testing.T) {
 		t.Fatalf("playable %d times; the video waits for its thumbnail", len(playable))
 	}
 	w.run("thumbnail", pipeline.Result{})
-	if end := w.finish(); end.State != pipeline.VideoStateReady || len(end.Warnings) != 0 || !end.Notify {
+	if end := w.finish(); end.State != pipeline.StateVideoReady || len(end.Warnings) != 0 || !end.Notify {
 		t.Fatalf("end %+v", end)
 	}
 	w.want("notify", "notify-playable")
@@ -91,7 +91,7 @@ func TestRejected(t *testing.T) {
 	w.run("inspect", pipeline.Result{Inspection: &pipeline.Inspection{
 		Verdict: pipeline.VerdictReject, Reason: reason,
 	}})
-	if end := w.finish(); end.State != pipeline.VideoStateRejected || end.Problem.Code != pipeline.CodeNotVideo {
+	if end := w.finish(); end.State != pipeline.StateVideoRejected || end.Problem.Code != pipeline.CodeNotVideo {
 		t.Fatalf("end %+v", end)
 	}
 	w.want("notify")
@@ -109,7 +109,7 @@ func TestInspectionWithoutFinding(t *testing.T) {
 			w := newWorld(t, ladder())
 			w.accept(uploadOf(ladder().pipeline()))
 			w.run("inspect", r)
-			if end := w.finish(); end.State != pipeline.VideoStateRejected ||
+			if end := w.finish(); end.State != pipeline.StateVideoRejected ||
 				end.Problem.Code != pipeline.CodeInternal {
 				t.Fatalf("end %+v", end)
 			}
@@ -122,7 +122,7 @@ func TestInspectErrored(t *testing.T) {
 	w := newWorld(t, ladder())
 	w.accept(uploadOf(ladder().pipeline()))
 	w.fail("inspect", pipeline.CodeFetchFailed)
-	if end := w.finish(); end.State != pipeline.VideoStateErrored ||
+	if end := w.finish(); end.State != pipeline.StateVideoErrored ||
 		end.Problem.Code != pipeline.CodeFetchFailed {
 		t.Fatalf("end %+v", end)
 	}
@@ -135,7 +135,7 @@ func TestPlanErrored(t *testing.T) {
 	up := uploadOf(pipeline.Pipeline{Name: "p", Version: 1, Steps: []pipeline.Step{{Worker: "unheard"}}})
 	w.accept(up)
 	w.run("inspect", accepted())
-	if end := w.finish(); end.State != pipeline.VideoStateErrored ||
+	if end := w.finish(); end.State != pipeline.StateVideoErrored ||
 		end.Problem.Code != pipeline.CodeWorkerTypeUnknown {
 		t.Fatalf("end %+v", end)
 	}
@@ -154,11 +154,11 @@ func TestRequiredJobErrored(t *testing.T) {
 	w.want("thumbnail") // the package is skipped: it is never enqueued
 	w.run("thumbnail", pipeline.Result{})
 	end := w.finish()
-	if end.State != pipeline.VideoStateErrored || end.Problem.Job != "transcode-0001" {
+	if end.State != pipeline.StateVideoErrored || end.Problem.Job != "transcode-0001" {
 		t.Fatalf("end %+v", end)
 	}
 	v, err := pipeline.Fold(context.Background(), w.log, project, video)
-	if err != nil || v.Jobs["transcode-package"].State != pipeline.JobStateSkipped {
+	if err != nil || v.Jobs["transcode-package"].State != pipeline.StateJobSkipped {
 		t.Fatalf("package is %s, %v", v.Jobs["transcode-package"].State, err)
 	}
 }
@@ -172,7 +172,7 @@ func TestOptionalFailureIsAWarning(t *testing.T) {
 	w.run("transcode-0001", pipeline.Result{})
 	w.run("transcode-package", manifest("master.m3u8"))
 	end := w.finish()
-	if end.State != pipeline.VideoStateReady || len(end.Warnings) != 1 || end.Warnings[0].Job != "thumbnail" {
+	if end.State != pipeline.StateVideoReady || len(end.Warnings) != 1 || end.Warnings[0].Job != "thumbnail" {
 		t.Fatalf("end %+v", end)
 	}
 	mustBeValid(t, w.log.events...)
@@ -185,7 +185,7 @@ func TestRequiredBehindOptional(t *testing.T) {
 	w.accept(uploadOf(p.pipeline()))
 	w.run("inspect", accepted())
 	w.fail("x-a", pipeline.CodeEncodeFailed)
-	if end := w.finish(); end.State != pipeline.VideoStateErrored || end.Problem == nil {
+	if end := w.finish(); end.State != pipeline.StateVideoErrored || end.Problem == nil {
 		t.Fatalf("end %+v: b and c are required and were skipped", end)
 	}
 }
@@ -195,7 +195,7 @@ func TestEmptyPlanIsReady(t *testing.T) {
 	w := newWorld(t, p)
 	w.accept(uploadOf(p.pipeline()))
 	w.run("inspect", accepted())
-	if end := w.finish(); end.State != pipeline.VideoStateReady {
+	if end := w.finish(); end.State != pipeline.StateVideoReady {
 		t.Fatalf("end %+v", end)
 	}
 	mustBeValid(t, w.log.events...)
@@ -220,7 +220,7 @@ func TestWebhookJob(t *testing.T) {
 		if told.ID != ready.ID || told.URL != "https://example.com/hook" || told.Body.Type != pipeline.VideoReady {
 			t.Fatalf("delivery %+v", told)
 		}
-		if d := told.Body.Data; d.Status != pipeline.VideoStateReady || d.Progress != 100 ||
+		if d := told.Body.Data; d.Status != pipeline.StateVideoReady || d.Progress != 100 ||
 			d.Manifest != "m.m3u8" ||
 			d.Passthrough != "pass" || d.ID != video {
 			t.Fatalf("webhook says %+v", d)
@@ -478,7 +478,7 @@ func TestCanceledBeforeInspection(t *testing.T) {
 	}
 	end, err := pipeline.NewEvent("api", pipeline.VideoCanceled, pipeline.FinishedSubject(project, video), video,
 		e,
-		pipeline.Finish{State: pipeline.VideoStateCanceled})
+		pipeline.Finish{State: pipeline.StateVideoCanceled})
 	if err != nil {
 		t.Fatal(err)
 	}

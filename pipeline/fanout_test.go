@@ -108,7 +108,7 @@ func TestWindowMoves(t *testing.T) {
 	}
 	w.want("t-copy") // the package waits for t-00, which failed
 	w.run("t-copy", pipeline.Result{})
-	if end := w.finish(); end.State != pipeline.VideoStateErrored {
+	if end := w.finish(); end.State != pipeline.StateVideoErrored {
 		t.Errorf("the video is %s", end.State)
 	}
 }
@@ -165,7 +165,7 @@ func TestWindowAfterARedrive(t *testing.T) {
 		"t-package"} {
 		w.run(job, pipeline.Result{})
 	}
-	if end := w.finish(); end.State != pipeline.VideoStateErrored {
+	if end := w.finish(); end.State != pipeline.StateVideoErrored {
 		t.Fatalf("the video is %s", end.State)
 	}
 	w.want("notify")
@@ -244,7 +244,7 @@ func TestWhyOfAWindow(t *testing.T) {
 		facts.Places[j.Name] = pipeline.Place{Queued: slices.Contains(w.tasks.names(), j.Name)}
 	}
 	delete(facts.Places, "t-11") // nobody asked
-	view, later := pipeline.VideoView{Status: pipeline.VideoProcessing}, v.Inspected.Time.Add(time.Hour)
+	view, later := pipeline.VideoView{Status: pipeline.StateVideoProcessing}, v.Inspected.Time.Add(time.Hour)
 	why := pipeline.Explain(view, jobs, facts, later)
 	for _, j := range why.Jobs {
 		reason, detail := pipeline.WaitQueued, "is next in the queue"

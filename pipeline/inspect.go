@@ -23,14 +23,14 @@ func (v *Video) inspectJob() Job {
 // judge is step 2, second half: the finding of the inspect job becomes the verdict and the plan, once and for
 // all.
 func (c *Coordinator) judge(ctx context.Context, v *Video) error {
-	if v.Inspect.State != JobStateCompleted || v.Inspected.Sequence != 0 || v.Finished.Sequence != 0 {
+	if v.Inspect.State != StateJobCompleted || v.Inspected.Sequence != 0 || v.Finished.Sequence != 0 {
 		return nil
 	}
 	data := Inspected{Inspection: v.finding(), Plan: []Job{}}
 	if data.Verdict == VerdictAccept {
 		plan, err := NewPlan(v.Upload.Pipeline, v.Upload.Requested, *data.Media, c.Planner)
 		if err != nil {
-			return c.finish(ctx, v, v.Inspect.Last, Finish{State: VideoStateErrored, Problem: ProblemOf(err)})
+			return c.finish(ctx, v, v.Inspect.Last, Finish{State: StateVideoErrored, Problem: ProblemOf(err)})
 		}
 		data.Plan = slices.Concat(data.Plan, plan)
 	}
@@ -40,7 +40,7 @@ func (c *Coordinator) judge(ctx context.Context, v *Video) error {
 	}
 	v.Inspected, v.Plan, v.Verdict = e, data.Plan, data.Inspection
 	for _, j := range v.Plan {
-		v.Jobs[j.Name] = JobFold{State: JobPending}
+		v.Jobs[j.Name] = JobFold{State: StateJobPending}
 	}
 	return nil
 }

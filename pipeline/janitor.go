@@ -119,9 +119,9 @@ func (s *shelved) patience(j *Janitor, key string, parts []string) time.Duration
 	switch {
 	case err != nil, !known:
 		return forever
-	case f.State == JobStateCompleted && f.Data.Token == token:
+	case f.State == StateJobCompleted && f.Data.Token == token:
 		return forever // the winner's
-	case f.State == JobProcessing && f.Last.Sequence == token:
+	case f.State == StateJobProcessing && f.Last.Sequence == token:
 		return forever // it runs
 	case token > f.Last.Sequence:
 		return forever // it began since the fold

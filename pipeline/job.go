@@ -76,19 +76,19 @@ type JobState string
 
 // The states of a job. Completed, errored, canceled and skipped are terminal.
 const (
-	JobPending        JobState = "pending"
-	JobProcessing     JobState = "processing"
-	JobAwaitingRetry  JobState = "retrying"
-	JobStateCompleted JobState = "completed"
-	JobStateErrored   JobState = "errored"
-	JobStateCanceled  JobState = "canceled"
-	JobStateSkipped   JobState = "skipped"
+	StateJobPending    JobState = "pending"
+	StateJobProcessing JobState = "processing"
+	StateJobRetrying   JobState = "retrying"
+	StateJobCompleted  JobState = "completed"
+	StateJobErrored    JobState = "errored"
+	StateJobCanceled   JobState = "canceled"
+	StateJobSkipped    JobState = "skipped"
 )
 
 // Terminal reports whether a job in this state changes no more.
 func (s JobState) Terminal() bool {
 	switch s {
-	case JobStateCompleted, JobStateErrored, JobStateCanceled, JobStateSkipped:
+	case StateJobCompleted, StateJobErrored, StateJobCanceled, StateJobSkipped:
 		return true
 	}
 	return false
@@ -99,17 +99,17 @@ func (s JobState) Terminal() bool {
 func JobStateOf(t EventType) JobState {
 	switch t {
 	case "", JobInterrupted, JobRequeued:
-		return JobPending
+		return StateJobPending
 	case JobStarted:
-		return JobProcessing
+		return StateJobProcessing
 	case JobRetrying:
-		return JobAwaitingRetry
+		return StateJobRetrying
 	case JobCompleted:
-		return JobStateCompleted
+		return StateJobCompleted
 	case JobErrored:
-		return JobStateErrored
+		return StateJobErrored
 	case JobCanceled:
-		return JobStateCanceled
+		return StateJobCanceled
 	}
 	return ""
 }

@@ -32,13 +32,13 @@ func TestPlayableIsToldByWebhook(t *testing.T) {
 	task, _ := w.tasks.take("notify-playable")
 	first, event := delivery(t, task), w.log.of(pipeline.VideoPlayable)[0]
 	if v := first.Body.Data; first.ID != event.ID || first.Body.Type != pipeline.VideoPlayable || !v.Playable ||
-		v.Status != pipeline.VideoProcessing || v.PlayURL == "" || len(v.Warnings) != 0 ||
+		v.Status != pipeline.StateVideoProcessing || v.PlayURL == "" || len(v.Warnings) != 0 ||
 		!first.Body.Timestamp.Equal(event.Time) || task.EventID != event.ID {
 		t.Errorf("told %+v", first)
 	}
 	w.write(pipeline.JobStarted, task, pipeline.JobEvent{Attempt: 1, Owner: 1})
 	w.run("b", pipeline.Result{})
-	if end := w.finish(); end.State != pipeline.VideoStateReady {
+	if end := w.finish(); end.State != pipeline.StateVideoReady {
 		t.Fatalf("the end waits for the webhook: %+v", end)
 	}
 	w.want("notify")
@@ -129,7 +129,7 @@ func TestUndeliveredWebhookIsAWarning(t *testing.T) {
 	optional := pipeline.ProblemOf(pipeline.Fail(pipeline.CodeEncodeFailed, "x"))
 	optional.Job = "thumbnail"
 	d.ended(pipeline.Finish{
-		State: pipeline.VideoStateReady, Notify: true, Warnings: []pipeline.Problem{*optional},
+		State: pipeline.StateVideoReady, Notify: true, Warnings: []pipeline.Problem{*optional},
 	})
 	do("thumbnail x", "notify-playable 503")
 	job(pipeline.JobRetrying, "notify", "404")
@@ -145,7 +145,7 @@ func TestUndeliveredWebhookIsAWarning(t *testing.T) {
 	do("notify-playable 503")
 	job(pipeline.JobCompleted, "notify-playable", "")
 	do()
-	d.ended(pipeline.Finish{State: pipeline.VideoStateReady, Notify: true, Generation: 1})
+	d.ended(pipeline.Finish{State: pipeline.StateVideoReady, Notify: true, Generation: 1})
 	do()
 	job(pipeline.JobErrored, "notify-1", "500")
 	do("notify-1 500")
@@ -167,16 +167,16 @@ func TestExplainWebhooks(t *testing.T) {
 		Status: pipeline.JobStateOf(pipeline.JobRetrying), Attempt: 2, RetryAt: &due,
 		Problem: pipeline.ProblemOf(pipeline.Fail(pipeline.CodeWebhookFailed, "the receiver answered 503")),
 	}
-	running := pipeline.JobView{Name: "a", Step: "a", Worker: "a", Status: pipeline.JobProcessing, StartedAt: new(ago(0))}
-	w := pipeline.Explain(pipeline.VideoView{ID: "vid_01", Status: pipeline.VideoProcessing},
+	running := pipeline.JobView{Name: "a", Step: "a", Worker: "a", Status: pipeline.StateJobProcessing, StartedAt: new(ago(0))}
+	w := pipeline.Explain(pipeline.VideoView{ID: "vid_01", Status: pipeline.StateVideoProcessing},
 		[]pipeline.JobView{running, failing}, pipeline.WhyFacts{}, noon)
 	want := "a has run for 0 s; notify-playable failed (webhook_failed: the receiver answered 503) and is tried again " +
 		"in 5 min 0 s, attempt 3"
 	if w.Summary != want || len(w.Jobs) != 2 || len(w.Notes) != 0 {
 		t.Errorf("%+v", w)
 	}
-	failing.Status, failing.RetryAt, failing.Attempt = pipeline.JobStateErrored, nil, 10
-	w = pipeline.Explain(pipeline.VideoView{ID: "vid_01", Status: pipeline.VideoStateReady},
+	failing.Status, failing.RetryAt, failing.Attempt = pipeline.StateJobErrored, nil, 10
+	w = pipeline.Explain(pipeline.VideoView{ID: "vid_01", Status: pipeline.StateVideoReady},
 		[]pipeline.JobView{failing}, pipeline.WhyFacts{}, noon)
 	want = "notify-playable is tried no more, after 10 attempts (webhook_failed: the receiver answered 503): " +
 		"`reelmill jobs retry vid_01/notify-playable` tries again"

@@ -82,7 +82,7 @@ func (s *storm) mayRun(t pipeline.Task) {
 			s.rt.Fatal(err)
 		}
 		s.webhooks[told.ID] = true
-		if told.Body.Type == pipeline.VideoPlayable && told.Body.Data.Status != pipeline.VideoProcessing {
+		if told.Body.Type == pipeline.VideoPlayable && told.Body.Data.Status != pipeline.StateVideoProcessing {
 			s.rt.Fatalf("a playable video is told to be %s", told.Body.Data.Status)
 		}
 	}
@@ -214,14 +214,14 @@ func (s *storm) draw() planner {
 
 // outcome says what must have come of the plan: which jobs ran, and how the video ended.
 func (s *storm) outcome(plan []pipeline.Job) (ran map[string]bool, end pipeline.VideoState) {
-	ran, end = map[string]bool{}, pipeline.VideoStateReady
+	ran, end = map[string]bool{}, pipeline.StateVideoReady
 	if s.doomed["inspect"] {
-		return ran, pipeline.VideoStateErrored
+		return ran, pipeline.StateVideoErrored
 	}
 	for _, j := range plan { // edges lead to earlier jobs only
 		ran[j.Name] = !slices.ContainsFunc(j.After, func(a string) bool { return !ran[a] || s.doomed[a] })
 		if !j.Optional && (!ran[j.Name] || s.doomed[j.Name]) {
-			end = pipeline.VideoStateErrored
+			end = pipeline.StateVideoErrored
 		}
 	}
 	return ran, end

@@ -30,7 +30,7 @@ func Redrive(ctx context.Context, log Log, project, video, job string) (Event, e
 			return Event{}, fmt.Errorf("the video was reopened, and its next end is told anew: %w", ErrState)
 		case f.Last.Type == JobRequeued:
 			return f.Last, nil
-		case f.State != JobStateErrored:
+		case f.State != StateJobErrored:
 			return Event{}, fmt.Errorf("the job is %s: %w", f.State, ErrState)
 		case !isNotify && (v.Finished.Type == VideoCanceled || v.Finished.Type == VideoRejected):
 			return Event{}, fmt.Errorf("the video is %s: %w", v.End.State, ErrState)
@@ -67,7 +67,7 @@ func retry(ctx context.Context, log Log, project, video string) (Event, error) {
 	case v.Reopened.Sequence != 0:
 		return v.Reopened, nil
 	case v.Finished.Type != VideoErrored && v.Finished.Type != VideoCanceled:
-		return Event{}, fmt.Errorf("the video is %s: %w", cmp.Or(v.End.State, VideoProcessing), ErrState)
+		return Event{}, fmt.Errorf("the video is %s: %w", cmp.Or(v.End.State, StateVideoProcessing), ErrState)
 	}
 	for _, f := range v.stopped() {
 		if _, err := requeue(ctx, log, v, f); err != nil {
@@ -81,7 +81,7 @@ func retry(ctx context.Context, log Log, project, video string) (Event, error) {
 func (v *Video) stopped() []JobFold {
 	var all []JobFold
 	add := func(f JobFold) {
-		if f.State == JobStateErrored || f.State == JobStateCanceled {
+		if f.State == StateJobErrored || f.State == StateJobCanceled {
 			all = append(all, f)
 		}
 	}
@@ -150,7 +150,7 @@ func (c *Coordinator) reopen(ctx context.Context, v *Video) error {
 
 // reopen appends video.reopened, which takes the end of v back.
 func reopen(ctx context.Context, log Log, role string, v *Video) (Event, error) {
-	data := Finish{State: VideoProcessing, Generation: v.Generation + 1}
+	data := Finish{State: StateVideoProcessing, Generation: v.Generation + 1}
 	e, err := NewEvent(role, VideoReopened, FinishedSubject(v.Project, v.ID), v.ID, v.Finished, data)
 	if err != nil {
 		return Event{}, err

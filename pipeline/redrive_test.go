@@ -30,7 +30,7 @@ func TestRedrive(t *testing.T) {
 	w.fail("transcode-0001", pipeline.CodeEncodeFailed)
 	w.run("transcode-0000", pipeline.Result{})
 	w.run("thumbnail", pipeline.Result{})
-	if w.finish().State != pipeline.VideoStateErrored {
+	if w.finish().State != pipeline.StateVideoErrored {
 		t.Fatal("not errored")
 	}
 	w.run("notify", pipeline.Result{})
@@ -237,7 +237,7 @@ func TestCancelOfWhatWasRequeued(t *testing.T) {
 	w.settle()
 	w.want("notify-2")
 	v, err := pipeline.Fold(ctx, w.log, project, video)
-	if err != nil || v.End.State != pipeline.VideoStateCanceled || v.End.Generation != 2 {
+	if err != nil || v.End.State != pipeline.StateVideoCanceled || v.End.Generation != 2 {
 		t.Errorf("end %+v, %v", v.End, err)
 	}
 }

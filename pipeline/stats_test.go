@@ -77,14 +77,14 @@ func TestSamplesOf(t *testing.T) {
 	d.job(pipeline.JobStarted, "a", pipeline.JobEvent{})
 	d.job(pipeline.JobInterrupted, "a", pipeline.JobEvent{})
 	d.job(pipeline.JobErrored, "a", pipeline.JobEvent{}) // 7: says nothing
-	d.ended(pipeline.Finish{State: pipeline.VideoStateErrored})
+	d.ended(pipeline.Finish{State: pipeline.StateVideoErrored})
 	d.job(pipeline.JobRequeued, "a", pipeline.JobEvent{})
 	d.tell(pipeline.VideoReopened, pipeline.FinishedSubject(project, video), pipeline.Finish{})
 	d.job(pipeline.JobStarted, "a", pipeline.JobEvent{})
 	// 12
 	d.tell(pipeline.VideoPlayable, pipeline.PlayableSubject(project, video), pipeline.Playable{})
 	d.job(pipeline.JobCompleted, "a", completedWith(rendition, poster, pipeline.Output{Name: "x"}))
-	d.ended(pipeline.Finish{State: pipeline.VideoStateReady})
+	d.ended(pipeline.Finish{State: pipeline.StateVideoReady})
 	d.job(pipeline.JobStarted, "notify", pipeline.JobEvent{})
 	d.job(pipeline.JobErrored, "notify", broken(pipeline.CodeWebhookFailed))
 	at := func(second int) time.Time { return midday.Add(time.Duration(second) * time.Second) }
@@ -121,9 +121,9 @@ func TestSamplesOf(t *testing.T) {
 func TestSamplesOfTheOtherEnds(t *testing.T) {
 	reason := pipeline.ProblemOf(pipeline.Fail(pipeline.CodeTooLong, "9 h"))
 	for end, want := range map[pipeline.VideoState]pipeline.Sample{
-		pipeline.VideoStateRejected: {Metric: pipeline.MetricFailed, Label: "input_too_long"},
-		pipeline.VideoStateErrored:  {Metric: pipeline.MetricFailed, Label: "input_too_long"},
-		pipeline.VideoStateCanceled: {Metric: pipeline.MetricCanceled},
+		pipeline.StateVideoRejected: {Metric: pipeline.MetricFailed, Label: "input_too_long"},
+		pipeline.StateVideoErrored:  {Metric: pipeline.MetricFailed, Label: "input_too_long"},
+		pipeline.StateVideoCanceled: {Metric: pipeline.MetricCanceled},
 	} {
 		var d diary
 		d.uploaded()

@@ -63,21 +63,22 @@ type Finish struct {
 // A video that is ready or errored is processing again when a job of it is tried again (video.reopened).
 type VideoState string
 
-// The states of a video. Ready, errored, rejected and canceled are terminal.
+// The states of a video. Ready, errored, rejected and canceled are terminal. The event that brings
+// StateVideoReady about is VideoReady, and so on.
 const (
-	VideoQueued        VideoState = "queued"
-	VideoInspecting    VideoState = "inspecting"
-	VideoProcessing    VideoState = "processing"
-	VideoStateReady    VideoState = "ready"
-	VideoStateErrored  VideoState = "errored"
-	VideoStateRejected VideoState = "rejected"
-	VideoStateCanceled VideoState = "canceled"
+	StateVideoQueued     VideoState = "queued"
+	StateVideoInspecting VideoState = "inspecting"
+	StateVideoProcessing VideoState = "processing"
+	StateVideoReady      VideoState = "ready"
+	StateVideoErrored    VideoState = "errored"
+	StateVideoRejected   VideoState = "rejected"
+	StateVideoCanceled   VideoState = "canceled"
 )
 
 // Terminal reports whether a video in this state changes no more.
 func (s VideoState) Terminal() bool {
 	switch s {
-	case VideoStateReady, VideoStateErrored, VideoStateRejected, VideoStateCanceled:
+	case StateVideoReady, StateVideoErrored, StateVideoRejected, StateVideoCanceled:
 		return true
 	}
 	return false
@@ -247,10 +248,10 @@ func (v *Video) skipBlocked() {
 		changed := false
 		for _, j := range v.Plan {
 			f := v.Jobs[j.Name]
-			if f.State != JobPending || !v.blocked(j) {
+			if f.State != StateJobPending || !v.blocked(j) {
 				continue
 			}
-			f.State = JobStateSkipped
+			f.State = StateJobSkipped
 			v.Jobs[j.Name] = f
 			changed = true
 		}
@@ -262,7 +263,7 @@ func (v *Video) skipBlocked() {
 
 func (v *Video) blocked(j Job) bool {
 	for _, a := range j.After {
-		if s := v.Jobs[a].State; s.Terminal() && s != JobStateCompleted {
+		if s := v.Jobs[a].State; s.Terminal() && s != StateJobCompleted {
 			return true
 		}
 	}
@@ -272,7 +273,7 @@ func (v *Video) blocked(j Job) bool {
 // completed reports whether every job named is completed.
 func (v *Video) completed(jobs []string) bool {
 	for _, name := range jobs {
-		if v.Jobs[name].State != JobStateCompleted {
+		if v.Jobs[name].State != StateJobCompleted {
 			return false
 		}
 	}

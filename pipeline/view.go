@@ -109,7 +109,7 @@ func (v *VideoView) Apply(e Event) error {
 		}
 		v.Media, v.InspectedAt, v.Warnings = data.Media, &at, data.Media.problems()
 		if data.Verdict == VerdictAccept {
-			v.Status = VideoProcessing
+			v.Status = StateVideoProcessing
 		}
 		for _, j := range data.Plan {
 			v.PlannedWeight += j.weight()
@@ -137,10 +137,10 @@ func (v *VideoView) reopen(e Event) error {
 		return err
 	}
 	v.Generation = data.Generation
-	v.Status, v.Problem, v.FinishedAt, v.Owed = VideoProcessing, nil, nil, false
+	v.Status, v.Problem, v.FinishedAt, v.Owed = StateVideoProcessing, nil, nil, false
 	v.Warnings = append(v.Media.problems(), v.undelivered(notifyPlayable)...)
 	if v.InspectedAt == nil {
-		v.Status = VideoQueued
+		v.Status = StateVideoQueued
 	}
 	v.progress()
 	return nil
@@ -163,7 +163,7 @@ func (v *VideoView) applyUploaded(e Event) error {
 		return err
 	}
 	*v = VideoView{
-		ID: video, Project: project, Status: VideoQueued, Pipeline: up.Pipeline.Name,
+		ID: video, Project: project, Status: StateVideoQueued, Pipeline: up.Pipeline.Name,
 		Filename: up.Source.Filename, Size: up.Source.Size, SHA256: up.Source.SHA256,
 		Metadata: up.Metadata, Passthrough: up.Passthrough, Warnings: []Problem{}, CreatedAt: e.Time,
 	}
@@ -185,7 +185,7 @@ func (v *VideoView) applyFinish(e Event) error {
 	v.Status, v.Problem, v.FinishedAt = end.State, end.Problem, &at
 	v.Owed, v.Generation = end.Notify, end.Generation
 	v.Warnings = append(append(v.Media.problems(), end.Warnings...), v.undelivered(notifyPlayable)...)
-	if end.State == VideoStateReady {
+	if end.State == StateVideoReady {
 		v.ReadyAt, v.Progress = &at, 100
 	}
 	return nil
@@ -193,8 +193,8 @@ func (v *VideoView) applyFinish(e Event) error {
 
 // ApplyJob brings the view up to e, an event of one of the video's jobs; job is that job's view after e.
 func (v *VideoView) ApplyJob(e Event, job JobView) {
-	if job.Step == inspectJob && e.Type == JobStarted && v.Status == VideoQueued {
-		v.Status = VideoInspecting
+	if job.Step == inspectJob && e.Type == JobStarted && v.Status == StateVideoQueued {
+		v.Status = StateVideoInspecting
 	}
 	if job.Step == notifyJob {
 		v.applyNotify(e, job)
@@ -264,8 +264,9 @@ func PlannedJobs(e Event) ([]JobView, error) {
 	jobs := make([]JobView, len(data.Plan))
 	for i, j := range data.Plan {
 		jobs[i] = JobView{
-			ID: video + "/" + j.Name, Video: video, Name: j.Name, Step: j.Step, Worker: j.Worker, Status: JobPending,
-			After: append([]string{}, j.After...), Optional: j.Optional, Weight: j.weight(), CreatedAt: e.Time,
+			ID: video + "/" + j.Name, Video: video, Name: j.Name, Step: j.Step, Worker: j.Worker,
+			Status: StateJobPending,
+			After:  append([]string{}, j.After...), Optional: j.Optional, Weight: j.weight(), CreatedAt: e.Time,
 		}
 	}
 	return jobs, nil
@@ -315,21 +316,21 @@ func (j *JobView) Apply(e Event) ([]Output, error) {
 // Settle marks a job that has not run when its video ended as skipped, and reports whether it did; e is the
 // event of that end.
 func (j *JobView) Settle(e Event) bool {
-	if j.Status != JobPending || j.Step == notifyJob {
+	if j.Status != StateJobPending || j.Step == notifyJob {
 		return false
 	}
 	at := e.Time
-	j.Status, j.FinishedAt = JobStateSkipped, &at
+	j.Status, j.FinishedAt = StateJobSkipped, &at
 	return true
 }
 
 // Unsettle makes a job that Settle marked pending again, because its video was reopened, and reports whether
 // it did.
 func (j *JobView) Unsettle() bool {
-	if j.Status != JobStateSkipped {
+	if j.Status != StateJobSkipped {
 		return false
 	}
-	j.Status, j.FinishedAt = JobPending, nil
+	j.Status, j.FinishedAt = StateJobPending, nil
 	return true
 }
 

@@ -68,7 +68,7 @@ func TestViewToReady(t *testing.T) {
 				t.Fatalf("progress fell from %d to %d", progress, m.video.Progress)
 			}
 			progress = m.video.Progress
-			if (progress == 100) != (m.video.Status == pipeline.VideoStateReady) {
+			if (progress == 100) != (m.video.Status == pipeline.StateVideoReady) {
 				t.Fatalf("%d%% while %s", progress, m.video.Status)
 			}
 		}
@@ -77,27 +77,27 @@ func TestViewToReady(t *testing.T) {
 		}
 	}
 	e := w.accept(uploadOf(p.pipeline()))
-	follow(pipeline.VideoQueued, 0)
+	follow(pipeline.StateVideoQueued, 0)
 	if v := m.video; v.ID != video || v.Project != project || v.Size != 7 || v.TraceID != e.TraceParent[3:35] ||
 		v.Metadata["title"] != "A" || v.Warnings == nil || !v.CreatedAt.Equal(e.Time) {
 		t.Errorf("uploaded: %+v", v)
 	}
 	w.run("inspect", accepted())
-	follow(pipeline.VideoProcessing, 0)
+	follow(pipeline.StateVideoProcessing, 0)
 	w.run("a-0", manifest("m.m3u8"))
-	follow(pipeline.VideoProcessing, 50)
+	follow(pipeline.StateVideoProcessing, 50)
 	if !m.video.Playable || m.video.Manifest != "m.m3u8" || m.video.PlayableAt == nil || m.outs != 1 {
 		t.Errorf("playable: %+v", m.video)
 	}
 	w.run("a-1", pipeline.Result{})
-	follow(pipeline.VideoProcessing, 90)
+	follow(pipeline.StateVideoProcessing, 90)
 	w.fail("b", pipeline.CodeEncodeFailed)
-	follow(pipeline.VideoStateReady, 100)
+	follow(pipeline.StateVideoReady, 100)
 	if v := m.video; v.ReadyAt == nil || v.FinishedAt == nil || len(v.Warnings) != 1 || v.Problem != nil {
 		t.Errorf("ready: %+v", v)
 	}
 	w.run("notify", pipeline.Result{})
-	follow(pipeline.VideoStateReady, 100)
+	follow(pipeline.StateVideoReady, 100)
 }
 
 func TestViewOfRejected(t *testing.T) {
@@ -108,8 +108,8 @@ func TestViewOfRejected(t *testing.T) {
 	w.run("inspect", pipeline.Result{Inspection: &pipeline.Inspection{Verdict: pipeline.VerdictReject,
 		Reason: reason}})
 	want := []pipeline.VideoState{
-		pipeline.VideoQueued, pipeline.VideoInspecting, pipeline.VideoInspecting, pipeline.VideoInspecting,
-		pipeline.VideoStateRejected,
+		pipeline.StateVideoQueued, pipeline.StateVideoInspecting, pipeline.StateVideoInspecting, pipeline.StateVideoInspecting,
+		pipeline.StateVideoRejected,
 	}
 	for i, e := range w.log.events {
 		m.apply(t, e)
@@ -134,18 +134,18 @@ func TestViewSettles(t *testing.T) {
 		m.apply(t, e)
 	}
 	for name, want := range map[string]pipeline.JobState{
-		"inspect": pipeline.JobStateCompleted, "transcode-0000": pipeline.JobStateErrored,
-		"transcode-0001": pipeline.JobStateCompleted, "transcode-package": pipeline.JobStateSkipped,
+		"inspect": pipeline.StateJobCompleted, "transcode-0000": pipeline.StateJobErrored,
+		"transcode-0001": pipeline.StateJobCompleted, "transcode-package": pipeline.StateJobSkipped,
 	} {
 		if j := m.jobs[name]; j.Status != want || j.FinishedAt == nil || j.ID != video+"/"+name {
 			t.Errorf("%s: %+v, want %s", name, j, want)
 		}
 	}
-	if m.video.Status != pipeline.VideoStateErrored || m.video.Progress >= 100 ||
+	if m.video.Status != pipeline.StateVideoErrored || m.video.Progress >= 100 ||
 		m.jobs["transcode-package"].Settle(pipeline.Event{}) {
 		t.Errorf("%s at %d", m.video.Status, m.video.Progress)
 	}
-	waiting := pipeline.JobView{Step: "notify", Status: pipeline.JobPending}
+	waiting := pipeline.JobView{Step: "notify", Status: pipeline.StateJobPending}
 	if waiting.Settle(pipeline.Event{}) {
 		t.Error("the webhook runs after the end")
 	}
@@ -174,16 +174,16 @@ func TestJobView(t *testing.T) {
 		}
 		return j
 	}
-	if v := next(pipeline.JobStarted, pipeline.JobEvent{Attempt: 1}); v.Status != pipeline.JobProcessing ||
+	if v := next(pipeline.JobStarted, pipeline.JobEvent{Attempt: 1}); v.Status != pipeline.StateJobProcessing ||
 		v.Attempt != 1 || v.StartedAt == nil || v.Step != "s" || v.Worker != "wk" || v.ID != video+"/a" {
 		t.Errorf("started: %+v", v)
 	}
-	if v := next(pipeline.JobInterrupted, pipeline.JobEvent{Attempt: 0}); v.Status != pipeline.JobPending ||
+	if v := next(pipeline.JobInterrupted, pipeline.JobEvent{Attempt: 0}); v.Status != pipeline.StateJobPending ||
 		v.Attempt != 0 {
 		t.Errorf("interrupted, unspent: %+v", v)
 	}
 	next(pipeline.JobStarted, pipeline.JobEvent{Attempt: 1})
-	if v := next(pipeline.JobRetrying, retrying()); v.Status != pipeline.JobAwaitingRetry || v.RetryAt == nil ||
+	if v := next(pipeline.JobRetrying, retrying()); v.Status != pipeline.StateJobRetrying || v.RetryAt == nil ||
 		v.Problem == nil {
 		t.Errorf("retrying: %+v", v)
 	}
@@ -192,7 +192,7 @@ func TestJobView(t *testing.T) {
 		t.Errorf("started again: %+v", v)
 	}
 	if v := next(pipeline.JobCanceled, pipeline.JobEvent{}); v.Attempt != 2 ||
-		v.Status != pipeline.JobStateCanceled || v.FinishedAt == nil {
+		v.Status != pipeline.StateJobCanceled || v.FinishedAt == nil {
 		t.Errorf("canceled: %+v", v)
 	}
 	if v := next(pipeline.JobCompleted, pipeline.JobEvent{Attempt: 3, Result: &pipeline.Result{
@@ -316,17 +316,17 @@ func TestFold(t *testing.T) {
 	v, err = pipeline.Fold(ctx, w.log, project, video)
 	if err != nil || v.Upload.Passthrough != "pass" || v.Verdict.Media == nil || len(v.Plan) != 4 ||
 		len(v.Jobs) != 4 ||
-		v.Inspect.State != pipeline.JobStateCompleted || v.Notify.State != pipeline.JobPending {
+		v.Inspect.State != pipeline.StateJobCompleted || v.Notify.State != pipeline.StateJobPending {
 		t.Fatalf("%+v, %v", v, err)
 	}
-	if f := v.Jobs["transcode-0000"]; f.State != pipeline.JobAwaitingRetry || f.Data.Failed != 1 {
+	if f := v.Jobs["transcode-0000"]; f.State != pipeline.StateJobRetrying || f.Data.Failed != 1 {
 		t.Errorf("%+v", f)
 	}
 	if _, err := pipeline.Fold(ctx, failing{}, project, video); !errors.Is(err, errLog) {
 		t.Errorf("a log that is down: %v", err)
 	}
-	if pipeline.JobStateOf(pipeline.VideoReady) != "" || !pipeline.JobStateSkipped.Terminal() ||
-		pipeline.JobAwaitingRetry.Terminal() || pipeline.VideoProcessing.Terminal() {
+	if pipeline.JobStateOf(pipeline.VideoReady) != "" || !pipeline.StateJobSkipped.Terminal() ||
+		pipeline.StateJobRetrying.Terminal() || pipeline.StateVideoProcessing.Terminal() {
 		t.Error("states")
 	}
 }
@@ -334,7 +334,7 @@ func TestFold(t *testing.T) {
 // TestViewListsAreNeverNull: an empty list is [] in JSON, in every state.
 func TestViewListsAreNeverNull(t *testing.T) {
 	finish, err := pipeline.NewEvent("coordinator", pipeline.VideoReady, pipeline.FinishedSubject("p", "v"), "v",
-		pipeline.Event{}, pipeline.Finish{State: pipeline.VideoStateReady})
+		pipeline.Event{}, pipeline.Finish{State: pipeline.StateVideoReady})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -363,7 +363,7 @@ func TestViewTellsWhatIsNotUsed(t *testing.T) {
 		},
 	})
 	d.tell(pipeline.VideoReady, pipeline.FinishedSubject(project, video), pipeline.Finish{
-		State: pipeline.VideoStateReady, Warnings: []pipeline.Problem{{Code: pipeline.CodeEncodeFailed}},
+		State: pipeline.StateVideoReady, Warnings: []pipeline.Problem{{Code: pipeline.CodeEncodeFailed}},
 	})
 	for i, want := range [][]pipeline.Code{
 		{pipeline.CodePartlyUsed}, {pipeline.CodePartlyUsed, pipeline.CodeEncodeFailed},
@@ -398,24 +398,24 @@ func TestViewReopens(t *testing.T) {
 	problem := pipeline.ProblemOf(pipeline.Fail(pipeline.CodeEncodeFailed, "x"))
 	d.job(pipeline.JobErrored, "a", pipeline.JobEvent{Attempt: 3, Problem: problem})
 	next()
-	d.ended(pipeline.Finish{State: pipeline.VideoStateErrored, Problem: problem, Notify: true})
-	if v := next(); !v.Open() || !v.Owed || view.jobs["b"].Status != pipeline.JobStateSkipped {
+	d.ended(pipeline.Finish{State: pipeline.StateVideoErrored, Problem: problem, Notify: true})
+	if v := next(); !v.Open() || !v.Owed || view.jobs["b"].Status != pipeline.StateJobSkipped {
 		t.Errorf("errored: %+v", v)
 	}
 	d.job(pipeline.JobRequeued, "a", pipeline.JobEvent{Attempt: 3})
 	next()
-	if a := view.jobs["a"]; a.Status != pipeline.JobPending || a.FinishedAt != nil || a.Problem == nil ||
+	if a := view.jobs["a"]; a.Status != pipeline.StateJobPending || a.FinishedAt != nil || a.Problem == nil ||
 		a.Attempt != 3 {
 		t.Errorf("requeued: %+v", a)
 	}
 	d.tell(pipeline.VideoReopened, pipeline.FinishedSubject(project, video),
-		pipeline.Finish{State: pipeline.VideoProcessing, Generation: 1})
-	if v := next(); v.Status != pipeline.VideoProcessing || v.Problem != nil || v.FinishedAt != nil || v.Owed ||
+		pipeline.Finish{State: pipeline.StateVideoProcessing, Generation: 1})
+	if v := next(); v.Status != pipeline.StateVideoProcessing || v.Problem != nil || v.FinishedAt != nil || v.Owed ||
 		!v.Open() || v.Generation != 1 {
 		t.Errorf("reopened: %+v", v)
 	}
 	b := view.jobs["b"]
-	if !b.Unsettle() || b.Status != pipeline.JobPending || b.FinishedAt != nil || b.Unsettle() {
+	if !b.Unsettle() || b.Status != pipeline.StateJobPending || b.FinishedAt != nil || b.Unsettle() {
 		t.Errorf("unsettled: %+v", b)
 	}
 	d.job(pipeline.JobCompleted, "a", pipeline.JobEvent{})
@@ -433,7 +433,7 @@ func TestViewOwesTheWebhookOfTheLastEnd(t *testing.T) {
 	view := &views{jobs: map[string]*pipeline.JobView{}}
 	d.uploaded()
 	view.apply(t, d.events[0])
-	d.ended(pipeline.Finish{State: pipeline.VideoStateReady, Notify: true, Generation: 1})
+	d.ended(pipeline.Finish{State: pipeline.StateVideoReady, Notify: true, Generation: 1})
 	view.apply(t, d.events[1])
 	for _, step := range []struct {
 		event pipeline.EventType
@@ -463,17 +463,17 @@ func TestViewReopensToInspection(t *testing.T) {
 	d.uploaded()
 	d.job(pipeline.JobStarted, "inspect", pipeline.JobEvent{})
 	d.job(pipeline.JobErrored, "inspect", broken(pipeline.CodeFetchFailed))
-	d.ended(pipeline.Finish{State: pipeline.VideoStateErrored})
+	d.ended(pipeline.Finish{State: pipeline.StateVideoErrored})
 	d.job(pipeline.JobRequeued, "inspect", pipeline.JobEvent{})
 	d.tell(pipeline.VideoReopened, pipeline.FinishedSubject(project, video), pipeline.Finish{Generation: 1})
 	for _, e := range d.events {
 		view.apply(t, e)
 	}
-	if view.video.Status != pipeline.VideoQueued {
+	if view.video.Status != pipeline.StateVideoQueued {
 		t.Errorf("reopened: %s", view.video.Status)
 	}
 	d.job(pipeline.JobStarted, "inspect", pipeline.JobEvent{})
-	if view.apply(t, d.events[len(d.events)-1]); view.video.Status != pipeline.VideoInspecting {
+	if view.apply(t, d.events[len(d.events)-1]); view.video.Status != pipeline.StateVideoInspecting {
 		t.Errorf("started: %s", view.video.Status)
 	}
 }

@@ -105,7 +105,7 @@ func (x *explainer) unbegun(j Job) JobView {
 	}
 	return JobView{
 		ID: x.view.ID + "/" + j.Name, Video: x.view.ID, Name: j.Name, Step: j.Step, Worker: j.Worker,
-		Status: JobPending, After: j.After, CreatedAt: at,
+		Status: StateJobPending, After: j.After, CreatedAt: at,
 	}
 }
 
@@ -140,7 +140,7 @@ func (x *explainer) explain(j JobView) WaitingJob {
 		w.Reason = WaitWorkerMissing
 	case lost:
 		w.Reason = WaitStalled
-	case j.Status == JobProcessing:
+	case j.Status == StateJobProcessing:
 		w.Reason = WaitRunning
 		x.addProgress(&w)
 	case w.RetryAt != nil && (place.DueAt != nil || x.now.Before(*w.RetryAt)):
@@ -159,7 +159,7 @@ func (x *explainer) explain(j JobView) WaitingJob {
 // one that needs no turn. With leastWindow of them or more it may well have no task yet.
 func (x *explainer) ahead(j JobView) (n int) {
 	last, begun := x.facts.last[j.Name]
-	if j.Status != JobPending || begun && last.kind != JobRequeued {
+	if j.Status != StateJobPending || begun && last.kind != JobRequeued {
 		return 0
 	}
 	for _, p := range x.facts.plan {
@@ -181,7 +181,7 @@ func (x *explainer) ahead(j JobView) (n int) {
 func (x *explainer) blockers(j JobView) []string {
 	blockers := []string{}
 	for _, a := range j.After {
-		if j.Status == JobPending && x.jobs[a].Status != JobStateCompleted {
+		if j.Status == StateJobPending && x.jobs[a].Status != StateJobCompleted {
 			blockers = append(blockers, a)
 		}
 	}

@@ -27,10 +27,10 @@ func jobEvent(t *testing.T, at time.Time, kind pipeline.EventType, data pipeline
 func TestExplainJobs(t *testing.T) {
 	in58 := noon.Add(58 * time.Second)
 	failed := pipeline.ProblemOf(pipeline.Fail(pipeline.CodeStorageFailed, "no answer"))
-	pending := pipeline.JobView{Name: "a", Worker: "transcode", Status: pipeline.JobPending, CreatedAt: ago(20)}
+	pending := pipeline.JobView{Name: "a", Worker: "transcode", Status: pipeline.StateJobPending, CreatedAt: ago(20)}
 	running, retrying, after := pending, pending, pending
-	running.Status, running.Attempt = pipeline.JobProcessing, 1
-	retrying.Status, retrying.Attempt, retrying.RetryAt = pipeline.JobAwaitingRetry, 2, &in58
+	running.Status, running.Attempt = pipeline.StateJobProcessing, 1
+	retrying.Status, retrying.Attempt, retrying.RetryAt = pipeline.StateJobRetrying, 2, &in58
 	retrying.Problem = failed
 	after.After = []string{"b", "c", "d", "e", "f"}
 	fresh := pending
@@ -111,7 +111,7 @@ func TestExplainJobs(t *testing.T) {
 			for _, e := range c.events {
 				c.facts.Add(e)
 			}
-			view := pipeline.VideoView{ID: video, Status: pipeline.VideoProcessing}
+			view := pipeline.VideoView{ID: video, Status: pipeline.StateVideoProcessing}
 			w := pipeline.Explain(view, []pipeline.JobView{c.job}, c.facts, noon)
 			if len(w.Jobs) != 1 || w.Jobs[0].Reason != c.reason || w.Summary != c.want || w.Jobs[0].Detail != c.want {
 				t.Errorf("%q %+v\nwant %s %q", w.Summary, w.Jobs, c.reason, c.want)
@@ -127,10 +127,10 @@ func TestExplainNumbers(t *testing.T) {
 	}
 	facts.Add(jobEvent(t, ago(3700), pipeline.JobStarted, pipeline.JobEvent{Job: "a", Process: "h", Attempt: 1}))
 	end := ago(90)
-	w := pipeline.Explain(pipeline.VideoView{Status: pipeline.VideoProcessing}, []pipeline.JobView{
-		{Name: "a", Status: pipeline.JobProcessing, Attempt: 1},
-		{Name: "b", Worker: "x", Status: pipeline.JobPending, After: []string{"c"}},
-		{Name: "c", Status: pipeline.JobStateCompleted, FinishedAt: &end},
+	w := pipeline.Explain(pipeline.VideoView{Status: pipeline.StateVideoProcessing}, []pipeline.JobView{
+		{Name: "a", Status: pipeline.StateJobProcessing, Attempt: 1},
+		{Name: "b", Worker: "x", Status: pipeline.StateJobPending, After: []string{"c"}},
+		{Name: "c", Status: pipeline.StateJobCompleted, FinishedAt: &end},
 	}, facts, noon)
 	a, b := w.Jobs[0], w.Jobs[1]
 	if *a.Progress != 100 || *a.Speed != 1.5 || *a.Process != "h" || a.Position != nil {
@@ -147,11 +147,11 @@ func TestExplainNumbers(t *testing.T) {
 
 func TestExplainTheMostTelling(t *testing.T) {
 	jobs := []pipeline.JobView{
-		{Name: "run", Status: pipeline.JobProcessing}, {Name: "wait", Status: pipeline.JobPending, After: []string{"run"}},
-		{Name: "alone", Worker: "subtitles", Status: pipeline.JobPending},
+		{Name: "run", Status: pipeline.StateJobProcessing}, {Name: "wait", Status: pipeline.StateJobPending, After: []string{"run"}},
+		{Name: "alone", Worker: "subtitles", Status: pipeline.StateJobPending},
 	}
 	facts := pipeline.WhyFacts{Workers: map[string]int{"": 1}}
-	w := pipeline.Explain(pipeline.VideoView{Status: pipeline.VideoProcessing}, jobs, facts, noon)
+	w := pipeline.Explain(pipeline.VideoView{Status: pipeline.StateVideoProcessing}, jobs, facts, noon)
 	want := "nobody runs the worker type subtitles: start a worker that has it; 2 other jobs have not ended"
 	if w.Summary != want {
 		t.Errorf("%q, want %q", w.Summary, want)
@@ -161,8 +161,8 @@ func TestExplainTheMostTelling(t *testing.T) {
 func TestExplainEnds(t *testing.T) {
 	at := ago(60)
 	problem := pipeline.ProblemOf(pipeline.Fail(pipeline.CodeNotVideo, "it is text"))
-	notify := pipeline.JobView{Name: "notify", Step: "notify", Worker: "webhook", Status: pipeline.JobPending}
-	left := pipeline.JobView{Name: "a", Status: pipeline.JobProcessing} // being canceled
+	notify := pipeline.JobView{Name: "notify", Step: "notify", Worker: "webhook", Status: pipeline.StateJobPending}
+	left := pipeline.JobView{Name: "a", Status: pipeline.StateJobProcessing} // being canceled
 	for _, c := range []struct {
 		view pipeline.VideoView
 		jobs []pipeline.JobView

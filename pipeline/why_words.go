@@ -148,7 +148,7 @@ func span(d time.Duration) string {
 func givenUp(jobs []JobView) []string {
 	var notes []string
 	for _, j := range jobs {
-		if j.Step == notifyJob && j.Status == JobStateErrored && j.Problem != nil {
+		if j.Step == notifyJob && j.Status == StateJobErrored && j.Problem != nil {
 			notes = append(notes, fmt.Sprintf(
 				"%s is tried no more, after %s (%s): `reelmill jobs retry %s` tries again",
 				j.Name, attempts(j.Attempt), j.Problem.Error(), j.ID))

@@ -32,7 +32,7 @@ var endings = map[string]func(r *rig, task pipeline.Task, token uint64){
 func (r *rig) cancelVideo() {
 	r.t.Helper()
 	r.say(pipeline.VideoCanceled, pipeline.FinishedSubject("p", "v"), 0,
-		pipeline.Finish{State: pipeline.VideoStateCanceled})
+		pipeline.Finish{State: pipeline.StateVideoCanceled})
 }
 
 // TestUnwantedWorkIsKilled: the worker's context ends long before the next heartbeat, what it stored is

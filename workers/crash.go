@@ -137,7 +137,7 @@ func (l *Loop) blame(ctx context.Context) {
 // blameOne ends the attempt of a note as failed, if it is still the job's last.
 func (l *Loop) blameOne(ctx context.Context, n note) error {
 	last, err := l.last(ctx, n.Task)
-	if err != nil || last.Last.Sequence != n.Token || last.State != pipeline.JobProcessing {
+	if err != nil || last.Last.Sequence != n.Token || last.State != pipeline.StateJobProcessing {
 		return err
 	}
 	cause := pipeline.Fail(pipeline.CodeWorkerCrashed, "process %s crashed: %s", last.Data.Process,

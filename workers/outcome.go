@@ -90,7 +90,7 @@ func (l *Loop) overtaken(ctx context.Context, d Delivery, token uint64) error {
 	task := d.Task()
 	_, dropped := storage.DeletePrefix(ctx, l.Store, outputPrefix(task, token))
 	last, wanted, err := pipeline.FoldTask(ctx, l.Log, task)
-	if err == nil && (!wanted || last.State == pipeline.JobStateCanceled) {
+	if err == nil && (!wanted || last.State == pipeline.StateJobCanceled) {
 		l.count(task.Job.Worker, func(c *Counts) { c.Canceled++ })
 		return errors.Join(dropped, d.Ack(ctx))
 	}

@@ -26,16 +26,16 @@ const (
 // for. me is the message's own stream sequence, cause the state it was made for, last the job's last event.
 func decide(me, cause uint64, last pipeline.JobFold, maxLost int) action {
 	switch last.State {
-	case pipeline.JobStateCompleted, pipeline.JobStateCanceled:
+	case pipeline.StateJobCompleted, pipeline.StateJobCanceled:
 		return drop
-	case pipeline.JobStateErrored:
+	case pipeline.StateJobErrored:
 		return bury
 	}
 	if cause != last.Last.Sequence {
 		if last.Data.Owner != me {
 			return drop // a stale duplicate never touches a live run
 		}
-		if last.State == pipeline.JobAwaitingRetry {
+		if last.State == pipeline.StateJobRetrying {
 			return rearm // the timer was stored, or not; the acknowledgement was lost
 		}
 		// else started or interrupted by this very message: its own lease ran out, or it was given back
@@ -43,7 +43,7 @@ func decide(me, cause uint64, last pipeline.JobFold, maxLost int) action {
 	switch lost := attemptsLost(last); {
 	case lost >= maxLost:
 		return spend
-	case lost >= shelveAfter && last.State == pipeline.JobProcessing:
+	case lost >= shelveAfter && last.State == pipeline.StateJobProcessing:
 		return shelve
 	}
 	return run
@@ -64,7 +64,7 @@ func shelfTime(lost int) time.Duration {
 // attemptsLost counts the attempts that ended without a word, a start that this delivery finds unfinished
 // included.
 func attemptsLost(last pipeline.JobFold) int {
-	if last.State == pipeline.JobProcessing {
+	if last.State == pipeline.StateJobProcessing {
 		return last.Data.Lost + 1
 	}
 	return last.Data.Lost

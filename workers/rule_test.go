@@ -29,7 +29,7 @@ func TestDecide(t *testing.T) {
 		last  pipeline.JobFold
 		want  action
 	}{
-		"first task of a job that nobody began":     {0, pipeline.JobFold{State: pipeline.JobPending}, run},
+		"first task of a job that nobody began":     {0, pipeline.JobFold{State: pipeline.StateJobPending}, run},
 		"completed":                                 {0, fold(5, pipeline.JobCompleted, owned), drop},
 		"completed, by another message":             {3, fold(5, pipeline.JobCompleted, foreign), drop},
 		"completed, even the state it was made for": {5, fold(5, pipeline.JobCompleted, owned), drop},
@@ -46,7 +46,7 @@ func TestDecide(t *testing.T) {
 		"interrupted by another: a stale duplicate":  {0, fold(5, pipeline.JobInterrupted, foreign), drop},
 		"retrying, by another: a stale duplicate":    {0, fold(5, pipeline.JobRetrying, foreign), drop},
 		"an older retry than the job's":              {3, fold(5, pipeline.JobRetrying, foreign), drop},
-		"a state that this job never had":            {9, pipeline.JobFold{State: pipeline.JobPending}, drop},
+		"a state that this job never had":            {9, pipeline.JobFold{State: pipeline.StateJobPending}, drop},
 		"lost four times before, and now: none left": {0, fold(5, pipeline.JobStarted, lost(me, 4)), spend},
 		"lost twice before, and now: others first":   {0, fold(5, pipeline.JobStarted, lost(me, 2)), shelve},
 		"the redrive it was made for": {5, fold(5, pipeline.JobRequeued,
@@ -82,7 +82,7 @@ func TestBegun(t *testing.T) {
 		last          pipeline.JobFold
 		attempt, lost int
 	}{
-		"first":             {pipeline.JobFold{State: pipeline.JobPending}, 1, 0},
+		"first":             {pipeline.JobFold{State: pipeline.StateJobPending}, 1, 0},
 		"after a failure":   {fold(5, pipeline.JobRetrying, pipeline.JobEvent{Attempt: 1, Failed: 1}), 2, 0},
 		"after a loss":      {fold(5, pipeline.JobStarted, pipeline.JobEvent{Attempt: 2, Lost: 1}), 3, 2},
 		"after giving back": {fold(5, pipeline.JobInterrupted, pipeline.JobEvent{Attempt: 1, Lost: 1}), 2, 1},

@@ -227,7 +227,7 @@ func (l *Loop) results(ctx context.Context, task pipeline.Task) (map[string]pipe
 		if err != nil {
 			return nil, err
 		}
-		if before.State != pipeline.JobStateCompleted || before.Data.Result == nil {
+		if before.State != pipeline.StateJobCompleted || before.Data.Result == nil {
 			return nil, fmt.Errorf("job %s is not completed", task.Job.After[i])
 		}
 		results[task.Job.After[i]] = *before.Data.Result

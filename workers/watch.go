@@ -65,7 +65,7 @@ func (l *Loop) fenced(ctx context.Context, task pipeline.Task, token uint64) err
 			l.recurring.Failed("check token", "job", task.Job.Name, "error", err)
 		}
 		return nil
-	case !wanted, last.State == pipeline.JobStateCanceled:
+	case !wanted, last.State == pipeline.StateJobCanceled:
 		return errUnwanted
 	case last.Last.Sequence != token:
 		return errTokenLost

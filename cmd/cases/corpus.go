@@ -90,7 +90,7 @@ func inTurn(atOnce int, calls []func()) {
 
 // wrong reports whether a clip errored or could not be measured.
 func (row clipRow) wrong() bool {
-	return strings.HasPrefix(row.verdict, string(pipeline.VideoStateErrored)) ||
+	return strings.HasPrefix(row.verdict, string(pipeline.StateVideoErrored)) ||
 		strings.Contains(row.verdict, "(not measured")
 }
 
@@ -116,7 +116,7 @@ func (r *runner) measureClip(ctx context.Context, api *client.Client, server, pa
 		return row, err
 	}
 	row.seconds, row.verdict = time.Since(began).Seconds(), statusOf(j.view)
-	if j.view.Status != pipeline.VideoStateReady {
+	if j.view.Status != pipeline.StateVideoReady {
 		return row, nil
 	}
 	if err := j.ask(api, view.ID); err != nil {

@@ -49,7 +49,7 @@ func (j *judge) checkGeneral() error {
 
 // ready notes how the video ended, and reports whether it is ready.
 func (j *judge) ready() bool {
-	ready := j.view.Status == pipeline.VideoStateReady
+	ready := j.view.Status == pipeline.StateVideoReady
 	j.holds("status", statusOf(j.view), "ready", ready)
 	return ready
 }
@@ -69,7 +69,7 @@ func (j *judge) rejection(codes []pipeline.Code) {
 	if j.view.Problem != nil {
 		code = j.view.Problem.Code
 	}
-	j.is("status", j.view.Status, pipeline.VideoStateRejected)
+	j.is("status", j.view.Status, pipeline.StateVideoRejected)
 	wanted := make([]any, len(codes))
 	for i, c := range codes {
 		wanted[i] = c

@@ -323,7 +323,7 @@ func (r *runner) told(j *judge, api *client.Client, ids []string) error {
 				return err
 			}
 			delivered := slices.DeleteFunc(jobs, func(job pipeline.JobView) bool {
-				return job.Worker != "webhook" || job.Status != pipeline.JobStateCompleted
+				return job.Worker != "webhook" || job.Status != pipeline.StateJobCompleted
 			})
 			if len(delivered) == 2 {
 				break

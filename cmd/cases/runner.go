@@ -150,7 +150,7 @@ func (r *runner) judge(j *judge, api *client.Client, id string) (err error) {
 	if err := j.checkGeneral(); err != nil {
 		return err
 	}
-	if j.c.check == nil || len(j.c.want.rejected) > 0 || j.view.Status != pipeline.VideoStateReady {
+	if j.c.check == nil || len(j.c.want.rejected) > 0 || j.view.Status != pipeline.StateVideoReady {
 		return nil
 	}
 	return j.c.check(j)

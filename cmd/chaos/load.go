@@ -132,7 +132,7 @@ func (l *load) one(ctx context.Context, v *video) {
 		sleep(ctx, v.cancel)
 		err := l.insist(ctx, http.MethodPost, "/v1/videos/"+v.id+"/cancel")
 		if err == nil {
-			v.expect = pipeline.VideoStateCanceled
+			v.expect = pipeline.StateVideoCanceled
 		}
 	}
 	if v.delete > 0 {
@@ -141,7 +141,7 @@ func (l *load) one(ctx context.Context, v *video) {
 		return
 	}
 	l.awaitEnd(ctx, v)
-	if v.redrive && v.expect == pipeline.VideoStateErrored {
+	if v.redrive && v.expect == pipeline.StateVideoErrored {
 		v.redriven = l.insist(ctx, http.MethodPost, "/v1/jobs/"+v.id+"/work-a/retry") == nil
 		sleep(ctx, time.Second)
 		l.awaitEnd(ctx, v)

@@ -45,7 +45,7 @@ func (p *phase) checkAPI(ctx context.Context, r *result) error {
 		if err != nil {
 			return err
 		}
-		if len(outputs) == 0 && view.Status == pipeline.VideoStateReady {
+		if len(outputs) == 0 && view.Status == pipeline.StateVideoReady {
 			r.violate(lost, v.id, "it is ready and has no outputs")
 		}
 		for _, o := range outputs {

@@ -136,7 +136,7 @@ func checkRefused(t *testing.T, p *process, id string) {
 		return n
 	}
 	pipelinetest.Until(t, "both webhooks are refused", func() bool { return refused() == 2 })
-	if view.Status != pipeline.VideoStateReady || view.Problem != nil || len(view.Warnings) != 2 {
+	if view.Status != pipeline.StateVideoReady || view.Problem != nil || len(view.Warnings) != 2 {
 		t.Errorf("the video is %s, %+v, with the warnings %+v", view.Status, view.Problem, view.Warnings)
 	}
 	if said := command(t, "videos", "get", id); strings.Count(said, "410 Gone") != 2 {

@@ -19,7 +19,7 @@ func TestSourcesOfCorpus(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ready := func(end pipeline.VideoView) bool { return end.Status == pipeline.VideoStateReady }
+	ready := func(end pipeline.VideoView) bool { return end.Status == pipeline.StateVideoReady }
 	if !slices.ContainsFunc(checkSources(t, files), ready) {
 		t.Errorf("of %d videos none is ready", len(files))
 	}

@@ -95,7 +95,7 @@ func endToEnd(t *testing.T, p *process, hooks *receiver) {
 	}
 	checkStory(t, view.ID, events(t, api, view.ID))
 	end := awaitEnd(t, api, view.ID)
-	if end.Status != pipeline.VideoStateReady || !end.Playable || end.Progress != 100 {
+	if end.Status != pipeline.StateVideoReady || !end.Playable || end.Progress != 100 {
 		t.Fatalf("end: %+v\n%s", end, p.stderr)
 	}
 	checkPlayback(t, p.url+"/play/"+view.ID+"/", end)
@@ -106,7 +106,7 @@ func endToEnd(t *testing.T, p *process, hooks *receiver) {
 func checkTold(t *testing.T, hooks *receiver, video string) {
 	t.Helper()
 	want := map[pipeline.EventType]pipeline.VideoState{
-		pipeline.VideoPlayable: pipeline.VideoProcessing, pipeline.VideoReady: pipeline.VideoStateReady,
+		pipeline.VideoPlayable: pipeline.StateVideoProcessing, pipeline.VideoReady: pipeline.StateVideoReady,
 	}
 	for len(want) > 0 {
 		m := pipelinetest.Receive(t, "a webhook", hooks.got)
@@ -264,7 +264,7 @@ func TestBadInput(t *testing.T) {
 				t.Fatal(err)
 			}
 			end := awaitEnd(t, api, view.ID)
-			if end.Status != pipeline.VideoStateRejected || end.Problem == nil || end.Problem.Code != c.want {
+			if end.Status != pipeline.StateVideoRejected || end.Problem == nil || end.Problem.Code != c.want {
 				t.Fatalf("end: %s %+v", end.Status, end.Problem)
 			}
 			if end.Problem.Detail == "" || end.Problem.Remedy == "" {

@@ -54,7 +54,7 @@ func TestFullLogIsEmptiedByDeletion(t *testing.T) {
 		t.Errorf("/readyz: %d %s", status, checks)
 	}
 	for _, id := range ids {
-		if end := awaitEnd(t, api, id); end.Status != pipeline.VideoStateRejected {
+		if end := awaitEnd(t, api, id); end.Status != pipeline.StateVideoRejected {
 			t.Errorf("a video that was taken is %s: %+v", end.Status, end.Problem)
 		}
 	}

@@ -55,7 +55,7 @@ func TestKill(t *testing.T) {
 	api := p.client()
 	for _, id := range accepted {
 		end := awaitEnd(t, api, id)
-		if end.Status != pipeline.VideoStateReady {
+		if end.Status != pipeline.StateVideoReady {
 			t.Errorf("%s ended %s: %+v", id, end.Status, end.Problem)
 		}
 		once := map[string]int{}

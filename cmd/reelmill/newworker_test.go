@@ -87,7 +87,7 @@ func TestNewWorker(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if end := awaitEnd(t, p.client(), view.ID); end.Status != pipeline.VideoStateReady {
+	if end := awaitEnd(t, p.client(), view.ID); end.Status != pipeline.StateVideoReady {
 		t.Fatalf("end: %+v\n%s", end, p.stderr)
 	}
 	if got := string(get(t, p.url+"/play/"+view.ID+"/word.txt")); got != "hello" {

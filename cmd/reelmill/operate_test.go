@@ -86,7 +86,7 @@ func TestCancel(t *testing.T) {
 		return err == nil && len(left) == 0
 	})
 	end, err := p.client().Video(t.Context(), view.ID)
-	if err != nil || end.Status != pipeline.VideoStateCanceled {
+	if err != nil || end.Status != pipeline.StateVideoCanceled {
 		t.Fatalf("the video is %s, %v", end.Status, err)
 	}
 	command(t, "videos", "delete", view.ID, "--server", p.url)
@@ -123,7 +123,7 @@ func TestRetryOfACanceledVideo(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, j := range list {
-			if j.Status == pipeline.JobStateCompleted {
+			if j.Status == pipeline.StateJobCompleted {
 				jobs[j.Name] = j.Attempt
 			}
 		}
@@ -139,7 +139,7 @@ func TestRetryOfACanceledVideo(t *testing.T) {
 	if said := command(t, "videos", "retry", view.ID, "--server", p.url); !strings.Contains(said, "processing") {
 		t.Errorf("retry says %s", said)
 	}
-	if end := awaitEnd(t, p.client(), view.ID); end.Status != pipeline.VideoStateReady {
+	if end := awaitEnd(t, p.client(), view.ID); end.Status != pipeline.StateVideoReady {
 		t.Fatalf("end: %+v", end)
 	}
 	after := completed()
@@ -204,7 +204,7 @@ func TestDeadLetters(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if end := awaitEnd(t, p.client(), view.ID); end.Status != pipeline.VideoStateErrored {
+	if end := awaitEnd(t, p.client(), view.ID); end.Status != pipeline.StateVideoErrored {
 		t.Fatalf("the video is %s", end.Status)
 	}
 	letter := func() client.DeadLetter {
@@ -229,7 +229,7 @@ func TestDeadLetters(t *testing.T) {
 	on("dead", "redrive", first.ID)
 	pipelinetest.Until(t, "it ends again", func() bool {
 		v, err := p.client().Video(t.Context(), view.ID)
-		return err == nil && v.Status == pipeline.VideoStateErrored && letter().ID != first.ID
+		return err == nil && v.Status == pipeline.StateVideoErrored && letter().ID != first.ID
 	})
 	second := letter()
 	if second.Attempts != 4 {
@@ -285,7 +285,7 @@ func TestWorkerProcess(t *testing.T) {
 		done <- run(ctx, []string{"worker", "--nats", broker.ClientURL(), "--store", store, "--data", t.TempDir()},
 			&out, &errs)
 	}()
-	if end := awaitEnd(t, p.client(), view.ID); end.Status != pipeline.VideoStateReady {
+	if end := awaitEnd(t, p.client(), view.ID); end.Status != pipeline.StateVideoReady {
 		t.Errorf("the video is %s: %+v", end.Status, end.Problem)
 	}
 	stop()

@@ -61,7 +61,7 @@ func TestPlayers(t *testing.T) {
 	t.Run("growing", func(t *testing.T) { playGrowing(t, b, api, encoded) })
 	copied := upload("copied", "-crf", "30", "-force_key_frames", "0.5,3.1,7.7,9,12.3,17.2")
 	for name, base := range map[string]string{"encoded": encoded, "copied": copied} {
-		if end := awaitEnd(t, api, playID(base)); end.Status != pipeline.VideoStateReady {
+		if end := awaitEnd(t, api, playID(base)); end.Status != pipeline.StateVideoReady {
 			t.Fatalf("%s: %s %+v\n%s", name, end.Status, end.Problem, p.stderr)
 		}
 		for player, manifest := range map[string]string{"hls": "master.m3u8", "dash": "manifest.mpd"} {
@@ -110,7 +110,7 @@ func TestPlayersOfStandardDefinition(t *testing.T) {
 	view, err := p.client().Upload(t.Context(), client.Upload{Path: clip, Pipeline: "copied"})
 	check(t, err)
 	base := p.url + "/play/" + view.ID + "/"
-	if end := awaitEnd(t, p.client(), view.ID); end.Status != pipeline.VideoStateReady {
+	if end := awaitEnd(t, p.client(), view.ID); end.Status != pipeline.StateVideoReady {
 		t.Fatalf("%s %+v\n%s", end.Status, end.Problem, p.stderr)
 	}
 	playCopied(t, p.client(), base)

@@ -22,7 +22,7 @@ import (
 // TestSources uploads videos of many codecs and containers and decodes every rendition of every one.
 func TestSources(t *testing.T) {
 	for _, end := range checkSources(t, madeSources(t)) {
-		if end.Status != pipeline.VideoStateReady {
+		if end.Status != pipeline.StateVideoReady {
 			t.Errorf("%s is %s: %+v", end.Filename, end.Status, end.Problem)
 		}
 	}
@@ -47,11 +47,11 @@ func checkSources(t *testing.T, files []string) (ends []pipeline.VideoView) {
 		ends = append(ends, end)
 		name := filepath.Base(files[i])
 		switch end.Status {
-		case pipeline.VideoStateReady:
+		case pipeline.StateVideoReady:
 			tracks := checkTracks(t, p.url+"/play/"+id+"/"+end.Manifest, end)
 			late := checkSync(t, files[i], p.url+"/play/"+id+"/", end)
 			t.Logf("%-55s ready     %7.2f s  %s; late: %s", name, end.Media.Duration, tracks, late)
-		case pipeline.VideoStateRejected:
+		case pipeline.StateVideoRejected:
 			t.Logf("%-55s rejected  %s: %s", name, end.Problem.Code, end.Problem.Detail)
 		default:
 			t.Errorf("%-55s %s %+v", name, end.Status, end.Problem)
@@ -173,7 +173,7 @@ func TestAudioInSync(t *testing.T) {
 			t.Fatal(err)
 		}
 		end := awaitEnd(t, p.client(), view.ID)
-		if end.Status != pipeline.VideoStateReady {
+		if end.Status != pipeline.StateVideoReady {
 			t.Fatalf("end: %+v", end.Problem)
 		}
 		base := p.url + "/play/" + view.ID + "/"

@@ -235,7 +235,7 @@ func reached(view pipeline.VideoView, wait string) bool {
 	case "playable":
 		return view.Playable
 	case "ready":
-		return view.Status == pipeline.VideoStateReady
+		return view.Status == pipeline.StateVideoReady
 	}
 	return true
 }

@@ -131,7 +131,7 @@ func urls(server webURL, v pipeline.VideoView) []named {
 	if v.DASHURL != "" {
 		all = append(all, named{"dash", absolute(server, v.DASHURL)})
 	}
-	if v.Status == pipeline.VideoStateReady {
+	if v.Status == pipeline.StateVideoReady {
 		all = append(all, named{"thumbnail", strings.TrimSuffix(play, v.Manifest) + "thumbnail.jpg"},
 			named{"outputs", absolute(server, "/v1/videos/"+v.ID+"/outputs")})
 	}

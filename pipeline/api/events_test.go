@@ -121,7 +121,7 @@ func TestEventStreamEndsLive(t *testing.T) {
 	id := e.uploaded().ID
 	r := e.stream("/v1/videos/" + id + "/events")
 	r.names(1)
-	e.tell(pipeline.VideoRejected, pipeline.FinishedSubject(project, id), pipeline.Finish{State: pipeline.VideoStateRejected})
+	e.tell(pipeline.VideoRejected, pipeline.FinishedSubject(project, id), pipeline.Finish{State: pipeline.StateVideoRejected})
 	names, _ := r.names(0)
 	equal(t, "events", names, "video.rejected", "end")
 }

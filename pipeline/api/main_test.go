@@ -319,7 +319,7 @@ func (e *env) job(t pipeline.EventType, video, job string, outputs ...pipeline.O
 func (e *env) finished(video string) pipeline.Event {
 	e.t.Helper()
 	return e.tell(pipeline.VideoReady, pipeline.FinishedSubject(project, video),
-		pipeline.Finish{State: pipeline.VideoStateReady})
+		pipeline.Finish{State: pipeline.StateVideoReady})
 }
 
 // put stores an object and returns the output that it is.

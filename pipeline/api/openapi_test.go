@@ -238,7 +238,7 @@ func TestAnswersFitTheirSchemas(t *testing.T) {
 	e.job(pipeline.JobStarted, id, "thumbnail")
 	e.job(pipeline.JobCompleted, id, "thumbnail", e.put(id, "thumbnail", "thumbnail.jpg", "x"))
 	e.tell(pipeline.VideoErrored, pipeline.FinishedSubject(project, id), pipeline.Finish{
-		State: pipeline.VideoStateErrored, Problem: pipeline.ProblemOf(errFault),
+		State: pipeline.StateVideoErrored, Problem: pipeline.ProblemOf(errFault),
 	})
 	fits("VideoView", get("/v1/videos/"+id))
 	fits("ListVideoView", get("/v1/videos"))

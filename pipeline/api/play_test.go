@@ -204,13 +204,13 @@ func TestPlayWhatFailed(t *testing.T) {
 		func() bool { return false },
 		func() bool {
 			e.tell(pipeline.VideoErrored, pipeline.FinishedSubject(project, id), pipeline.Finish{
-				State: pipeline.VideoStateErrored, Problem: &pipeline.Problem{Code: pipeline.CodeEncodeFailed},
+				State: pipeline.StateVideoErrored, Problem: &pipeline.Problem{Code: pipeline.CodeEncodeFailed},
 			})
 			return true
 		},
 		func() bool {
 			e.tell(pipeline.VideoReopened, pipeline.FinishedSubject(project, id),
-				pipeline.Finish{State: pipeline.VideoProcessing, Generation: 1})
+				pipeline.Finish{State: pipeline.StateVideoProcessing, Generation: 1})
 			return false
 		},
 	} {

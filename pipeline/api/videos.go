@@ -166,7 +166,7 @@ func (s *server) await(ctx context.Context, id string, wait time.Duration, playa
 // addLiveProgress counts what running jobs have done, over what completed ones have. 100 is said by
 // video.ready alone.
 func (s *server) addLiveProgress(ctx context.Context, v *pipeline.VideoView) error {
-	if s.cfg.Progress == nil || v.Status != pipeline.VideoProcessing {
+	if s.cfg.Progress == nil || v.Status != pipeline.StateVideoProcessing {
 		return nil
 	}
 	jobs, err := s.cfg.Catalog.Jobs(ctx, v.Project, v.ID)
@@ -181,9 +181,9 @@ func (s *server) addLiveProgress(ctx context.Context, v *pipeline.VideoView) err
 		weight := float64(j.Weight)
 		planned += weight
 		switch j.Status {
-		case pipeline.JobStateCompleted:
+		case pipeline.StateJobCompleted:
 			done += weight
-		case pipeline.JobProcessing:
+		case pipeline.StateJobProcessing:
 			done += weight * s.fraction(ctx, v.Project, j)
 		}
 	}

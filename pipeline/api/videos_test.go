@@ -238,7 +238,7 @@ type unchanging struct{ Catalog }
 func (unchanging) Changed() <-chan struct{} { return nil }
 
 func (unchanging) Video(context.Context, string, string) (pipeline.VideoView, error) {
-	return pipeline.VideoView{ID: "vid_1", Status: pipeline.VideoQueued}, nil
+	return pipeline.VideoView{ID: "vid_1", Status: pipeline.StateVideoQueued}, nil
 }
 
 // A wait lasts as long as it was asked to, or until its server begins to shut down, and then not a moment.

@@ -88,7 +88,7 @@ func (s *server) addLive(ctx context.Context, jobs []pipeline.JobView, facts *pi
 		facts.Places[t.Job.Name] = place
 	}
 	for _, j := range jobs {
-		if s.cfg.Progress == nil || j.Status != pipeline.JobProcessing {
+		if s.cfg.Progress == nil || j.Status != pipeline.StateJobProcessing {
 			continue
 		}
 		p, ok, err := s.cfg.Progress.LastProgress(ctx, projectOf(ctx), j.Video, j.Name)

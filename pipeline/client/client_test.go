@@ -119,7 +119,7 @@ func (e *env) tell(t pipeline.EventType, subject string, data any) {
 
 func (e *env) finish(id string) {
 	e.t.Helper()
-	e.tell(pipeline.VideoReady, pipeline.FinishedSubject(project, id), pipeline.Finish{State: pipeline.VideoStateReady})
+	e.tell(pipeline.VideoReady, pipeline.FinishedSubject(project, id), pipeline.Finish{State: pipeline.StateVideoReady})
 }
 
 // write writes a file and returns its path.
@@ -348,7 +348,7 @@ func TestReads(t *testing.T) {
 		ids = append([]string{v.ID}, ids...)
 	}
 	var got []string
-	for o := (ListOptions{Limit: 2, Status: pipeline.VideoQueued}); ; {
+	for o := (ListOptions{Limit: 2, Status: pipeline.StateVideoQueued}); ; {
 		p, err := e.client.List(ctx, o)
 		must(t, err)
 		for _, v := range p.Data {

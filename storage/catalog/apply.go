@@ -231,7 +231,7 @@ func (b *batch) applyJob(ctx context.Context, v *videoEntry, name string, e pipe
 	if err != nil {
 		return pipeline.JobView{}, err
 	}
-	had := j.view.Status == pipeline.JobStateCompleted
+	had := j.view.Status == pipeline.StateJobCompleted
 	if j.view.ID == "" {
 		j.born = e.Sequence
 	}
@@ -270,7 +270,7 @@ func (b *batch) putOutputs(ctx context.Context, v *videoEntry, name string, e pi
 
 // settle marks the jobs that are pending at the end of their video.
 func (b *batch) settle(ctx context.Context, v *videoEntry, e pipeline.Event) error {
-	if err := b.load(ctx, v, pipeline.JobPending); err != nil {
+	if err := b.load(ctx, v, pipeline.StateJobPending); err != nil {
 		return err
 	}
 	for _, j := range v.jobs {
@@ -283,7 +283,7 @@ func (b *batch) settle(ctx context.Context, v *videoEntry, e pipeline.Event) err
 
 // unsettle takes back what settle did, because the video was reopened.
 func (b *batch) unsettle(ctx context.Context, v *videoEntry) error {
-	if err := b.load(ctx, v, pipeline.JobStateSkipped); err != nil {
+	if err := b.load(ctx, v, pipeline.StateJobSkipped); err != nil {
 		return err
 	}
 	for _, j := range v.jobs {

@@ -21,7 +21,7 @@ func TestApplyTellsTheWholeStory(t *testing.T) {
 	c := fresh(t, s.events...)
 
 	v := must(c.Video(t.Context(), "p", "vid_a"))
-	if v.Status != pipeline.VideoStateReady || v.Progress != 100 || !v.Playable ||
+	if v.Status != pipeline.StateVideoReady || v.Progress != 100 || !v.Playable ||
 		v.Manifest != "master.m3u8" {
 		t.Errorf("video: %+v", v)
 	}
@@ -140,7 +140,7 @@ func TestPoisonDoesNotStopTheProjection(t *testing.T) {
 	if strings.Count(told, "level=WARN") != 5 || !strings.Contains(told, "sequence=2") {
 		t.Errorf("log:\n%s", &log)
 	}
-	if v := must(c.Video(t.Context(), "p", "vid_a")); v.Status != pipeline.VideoInspecting {
+	if v := must(c.Video(t.Context(), "p", "vid_a")); v.Status != pipeline.StateVideoInspecting {
 		t.Errorf("status %s", v.Status)
 	}
 	if n := len(must(c.Events(t.Context(), "p", "vid_a", 0, 0))); n != 2 {
@@ -207,7 +207,7 @@ func TestSettleAtTheEnd(t *testing.T) {
 		s.job(pipeline.JobErrored, "p", "vid_a", "a", func(e *pipeline.JobEvent) {
 			e.Problem = pipeline.ProblemOf(pipeline.Fail(pipeline.CodeEncodeFailed, "exit status 1"))
 		})
-		s.finished("p", "vid_a", pipeline.Finish{State: pipeline.VideoStateErrored})
+		s.finished("p", "vid_a", pipeline.Finish{State: pipeline.StateVideoErrored})
 		c := fresh(t)
 		if oneBatch {
 			apply(t, c, s.events...)
@@ -226,7 +226,7 @@ func TestSettleAtTheEnd(t *testing.T) {
 func TestPlanAfterTheEndIsSettled(t *testing.T) {
 	var s story
 	s.uploaded("p", "vid_a")
-	s.finished("p", "vid_a", pipeline.Finish{State: pipeline.VideoStateCanceled})
+	s.finished("p", "vid_a", pipeline.Finish{State: pipeline.StateVideoCanceled})
 	s.inspected("p", "vid_a", planned("a", 1), planned("b", 1))
 	c := fresh(t, s.events...)
 	if diff := cmp.Diff("a skipped, b skipped", statuses(t, c, "vid_a")); diff != "" {

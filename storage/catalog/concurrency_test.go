@@ -31,7 +31,7 @@ func TestReadersDuringApply(t *testing.T) {
 				}
 				last = len(page.Data)
 				for _, v := range page.Data {
-					if v.Status != pipeline.VideoStateReady {
+					if v.Status != pipeline.StateVideoReady {
 						t.Errorf("%s is %s: half a batch", v.ID, v.Status)
 					}
 				}

@@ -109,7 +109,7 @@ func (s *story) deleted(project, video string) {
 func (s *story) reopened(project, video, job string, generation int) {
 	s.job(pipeline.JobRequeued, project, video, job, nil)
 	s.tell(pipeline.VideoReopened, pipeline.FinishedSubject(project, video), video,
-		pipeline.Finish{State: pipeline.VideoProcessing, Generation: generation})
+		pipeline.Finish{State: pipeline.StateVideoProcessing, Generation: generation})
 }
 
 // purged tells what the coordinator does after video.deleted: the event that stands for all others.
@@ -141,7 +141,7 @@ func (s *story) ready(project, video string) {
 	s.completed(project, video, "package", manifest(video))
 	s.tell(pipeline.VideoPlayable, pipeline.PlayableSubject(project, video), video,
 		pipeline.Playable{Path: "master.m3u8", Job: "package"})
-	s.finished(project, video, pipeline.Finish{State: pipeline.VideoStateReady})
+	s.finished(project, video, pipeline.Finish{State: pipeline.StateVideoReady})
 }
 
 func planned(name string, weight int, after ...string) pipeline.Job {

@@ -230,7 +230,7 @@ func TestMigrationsGoDownAndUpAgain(t *testing.T) {
 	s.ready("p", "vid_a")
 	c := open(t, path)
 	apply(t, c, s.events...)
-	if v := must(c.Video(t.Context(), "p", "vid_a")); v.Status != pipeline.VideoStateReady {
+	if v := must(c.Video(t.Context(), "p", "vid_a")); v.Status != pipeline.StateVideoReady {
 		t.Errorf("status %s", v.Status)
 	}
 }

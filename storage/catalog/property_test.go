@@ -278,13 +278,13 @@ func (a *actor) step() {
 		a.shown = true
 		a.s.tell(pipeline.VideoPlayable, pipeline.PlayableSubject(a.project, a.video), a.video,
 			pipeline.Playable{Path: "master.m3u8", Notify: true})
-		a.state["notify-playable"] = pipeline.JobPending
+		a.state["notify-playable"] = pipeline.StateJobPending
 	case chance > 60 && a.over && a.reopen():
 	case chance > 40 && !a.over && len(a.errored()) > 0: // while others wait
-		a.finish(pipeline.VideoStateErrored)
+		a.finish(pipeline.StateVideoErrored)
 	case chance > 85 && !a.over:
-		a.finish(pipeline.VideoStateCanceled)
-	case !a.planned && a.state["inspect"] == pipeline.JobStateCompleted && !a.over:
+		a.finish(pipeline.StateVideoCanceled)
+	case !a.planned && a.state["inspect"] == pipeline.StateJobCompleted && !a.over:
 		a.plan(chance > 70)
 	default:
 		a.work()
@@ -298,7 +298,7 @@ func (a *actor) reopen() bool {
 		return false
 	}
 	name := rapid.SampledFrom(errored).Draw(a.rt, "requeued")
-	a.state[name] = pipeline.JobPending
+	a.state[name] = pipeline.StateJobPending
 	if strings.HasPrefix(name, "notify") {
 		a.s.job(pipeline.JobRequeued, a.project, a.video, name, nil)
 		return true
@@ -312,7 +312,7 @@ func (a *actor) reopen() bool {
 func (a *actor) errored() []string {
 	var names []string
 	for name, state := range a.state {
-		if state == pipeline.JobStateErrored {
+		if state == pipeline.StateJobErrored {
 			names = append(names, name)
 		}
 	}
@@ -325,7 +325,7 @@ func (a *actor) plan(reject bool) {
 	if reject {
 		data := pipeline.Inspected{Inspection: pipeline.Inspection{Verdict: pipeline.VerdictReject}}
 		a.s.tell(pipeline.VideoInspected, pipeline.InspectedSubject(a.project, a.video), a.video, data)
-		a.finish(pipeline.VideoStateRejected)
+		a.finish(pipeline.StateVideoRejected)
 		return
 	}
 	for i := range rapid.IntRange(2, 6).Draw(a.rt, "jobs") {
@@ -335,7 +335,7 @@ func (a *actor) plan(reject bool) {
 		}
 		j.Optional = i%2 == 1
 		a.jobs = append(a.jobs, j)
-		a.state[j.Name] = pipeline.JobPending
+		a.state[j.Name] = pipeline.StateJobPending
 	}
 	a.s.inspected(a.project, a.video, a.jobs...)
 }
@@ -354,13 +354,13 @@ func (a *actor) work() {
 		case !a.over:
 			a.finish(rapid.SampledFrom([]pipeline.VideoState{"ready", "errored"}).Draw(a.rt, "end"))
 		case a.state[a.notify()] == "":
-			a.state[a.notify()] = pipeline.JobPending
+			a.state[a.notify()] = pipeline.StateJobPending
 		}
 		return
 	}
 	name := rapid.SampledFrom(open).Draw(a.rt, "job")
 	t := pipeline.JobStarted
-	if a.state[name] == pipeline.JobProcessing {
+	if a.state[name] == pipeline.StateJobProcessing {
 		t = rapid.SampledFrom([]pipeline.EventType{
 			pipeline.JobCompleted, pipeline.JobCompleted, pipeline.JobRetrying, pipeline.JobInterrupted,
 			pipeline.JobErrored, pipeline.JobCanceled,
@@ -400,7 +400,7 @@ func (a *actor) detail(t pipeline.EventType, name string, e *pipeline.JobEvent) 
 
 func (a *actor) finish(end pipeline.VideoState) {
 	a.over = true
-	a.final = end == pipeline.VideoStateCanceled || end == pipeline.VideoStateRejected
+	a.final = end == pipeline.StateVideoCanceled || end == pipeline.StateVideoRejected
 	warning := *pipeline.ProblemOf(pipeline.Fail(pipeline.CodeInternal, "w"))
 	a.s.finished(a.project, a.video, pipeline.Finish{
 		State: end, Warnings: []pipeline.Problem{warning}, Generation: a.generation,

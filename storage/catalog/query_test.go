@@ -67,7 +67,7 @@ func TestVideosPageByPage(t *testing.T) {
 			if diff := cmp.Diff(all, pages(t, c, Query{Project: "p", Limit: limit})); diff != "" {
 				t.Errorf("frozen %v, limit %d: %s", frozen, limit, diff)
 			}
-			got := pages(t, c, Query{Project: "p", Status: pipeline.VideoStateReady, Limit: limit})
+			got := pages(t, c, Query{Project: "p", Status: pipeline.StateVideoReady, Limit: limit})
 			if diff := cmp.Diff(ready, got); diff != "" {
 				t.Errorf("frozen %v, ready, limit %d: %s", frozen, limit, diff)
 			}

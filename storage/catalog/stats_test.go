@@ -22,7 +22,7 @@ func incident() story {
 	s.job(pipeline.JobStarted, "p", "vid_b", "transcode-0000", nil)
 	s.job(pipeline.JobErrored, "p", "vid_b", "transcode-0000", failed)
 	s.finished("p", "vid_b", pipeline.Finish{
-		State: pipeline.VideoStateErrored, Notify: true, Problem: problem(pipeline.CodeEncodeFailed),
+		State: pipeline.StateVideoErrored, Notify: true, Problem: problem(pipeline.CodeEncodeFailed),
 	})
 	s.job(pipeline.JobStarted, "p", "vid_b", "notify", nil)
 	s.reopened("p", "vid_b", "transcode-0000", 1)
@@ -32,9 +32,9 @@ func incident() story {
 	s.completed("p", "vid_b", "transcode-0000", made)
 	s.job(pipeline.JobStarted, "p", "vid_b", "package", nil)
 	s.completed("p", "vid_b", "package", manifest("vid_b"))
-	s.finished("p", "vid_b", pipeline.Finish{State: pipeline.VideoStateReady, Notify: true, Generation: 1})
+	s.finished("p", "vid_b", pipeline.Finish{State: pipeline.StateVideoReady, Notify: true, Generation: 1})
 	s.uploaded("q", "vid_c")
-	s.finished("q", "vid_c", pipeline.Finish{State: pipeline.VideoStateCanceled})
+	s.finished("q", "vid_c", pipeline.Finish{State: pipeline.StateVideoCanceled})
 	return s
 }
 
@@ -249,8 +249,8 @@ var _ pipeline.Unfinished = (*Catalog)(nil)
 
 func TestUnfinishedAndBacklog(t *testing.T) {
 	s := shelf(false) // vid_01, vid_03, ... are queued
-	s.finished("p", "vid_01", pipeline.Finish{State: pipeline.VideoStateErrored, Notify: true})
-	s.finished("p", "vid_03", pipeline.Finish{State: pipeline.VideoStateErrored})
+	s.finished("p", "vid_01", pipeline.Finish{State: pipeline.StateVideoErrored, Notify: true})
+	s.finished("p", "vid_03", pipeline.Finish{State: pipeline.StateVideoErrored})
 	s.deleted("p", "vid_05")
 	c := fresh(t, s.events...)
 	p := func(id string) pipeline.VideoRef { return pipeline.VideoRef{Project: "p", ID: id} }
@@ -279,7 +279,7 @@ func TestPlayableIsOwedAfterTheEnd(t *testing.T) {
 	s := shelf(false) // vid_01, vid_03, ... are queued
 	s.tell(pipeline.VideoPlayable, pipeline.PlayableSubject("p", "vid_01"), "vid_01",
 		pipeline.Playable{Path: "master.m3u8", Notify: true})
-	s.finished("p", "vid_01", pipeline.Finish{State: pipeline.VideoStateReady})
+	s.finished("p", "vid_01", pipeline.Finish{State: pipeline.StateVideoReady})
 	c := fresh(t, s.events...)
 	if open := unfinished(t, c); open[0].ID != "vid_01" {
 		t.Errorf("unfinished: %v", open)
