@@ -5,23 +5,22 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/api"
 	"github.com/reelmill/reelmill/pipeline/bus"
 	"github.com/reelmill/reelmill/storage"
 	"github.com/reelmill/reelmill/storage/catalog"
-	"github.com/reelmill/reelmill/storage/disk"
 	"github.com/reelmill/reelmill/storage/guard"
-	"github.com/reelmill/reelmill/storage/s3"
 	"github.com/reelmill/reelmill/workers"
-	"github.com/reelmill/reelmill/workers/all"
 	"github.com/reelmill/reelmill/workers/webhook"
 )
 
@@ -152,46 +151,6 @@ func (n *node) busConfig() bus.Config {
 	}
 }
 
-// openStore opens the store that the flags name, behind a guard.
-func (n *node) openStore(ctx context.Context) error {
-	raw, name, err := n.rawStore(ctx)
-	if err != nil {
-		return err
-	}
-	n.guard, err = guard.New(n.faults.store(raw), guard.Config{Name: name, Logger: n.log})
-	if err == nil {
-		n.objects = n.guard.Store()
-	}
-	return err
-}
-
-func (n *node) rawStore(ctx context.Context) (s storage.Store, name string, err error) {
-	if !strings.HasPrefix(n.store, "s3:") {
-		if strings.Contains(n.store, "://") {
-			return nil, "", usageError{fmt.Errorf("--store %s: objects are kept in a folder, or in a bucket: "+
-				"s3://bucket/prefix?endpoint=URL&region=R", n.store)}
-		}
-		dir := n.store
-		if dir == "" {
-			dir = filepath.Join(n.data, "objects")
-		}
-		d, err := disk.Open(dir)
-		if err == nil {
-			n.closers = append(n.closers, d.Close)
-		}
-		return d, "folder " + dir, err
-	}
-	c, err := s3.ParseURL(n.store)
-	if err != nil {
-		return nil, "", usageError{err}
-	}
-	if n.s3AccessKey != "" {
-		c.AccessKey, c.SecretKey = n.s3AccessKey, s3.Secret(n.s3SecretKey)
-	}
-	s, err = s3.Open(ctx, c)
-	return s, "bucket " + c.Bucket, err
-}
-
 func (n *node) openCatalog(ctx context.Context) (err error) {
 	if n.catalog, err = catalog.Open(ctx, n.catalogPath()); err != nil {
 		return err
@@ -201,20 +160,6 @@ func (n *node) openCatalog(ctx context.Context) (err error) {
 }
 
 func (n *node) catalogPath() string { return filepath.Join(n.data, "catalog.db") }
-
-func (n *node) openWorkers(ctx context.Context) (err error) {
-	if n.webhook.Breakers, err = webhook.NewBreakers(webhook.BreakerConfig{}); err != nil {
-		return err
-	}
-	if n.registry, err = all.New(all.Config{Webhook: n.webhook, Threads: n.threads}); err != nil {
-		return err
-	}
-	n.faults.workers(n.registry)
-	for worker, missing := range n.registry.CheckMachine(ctx) {
-		err = errors.Join(err, fmt.Errorf("worker %s: %w", worker, missing))
-	}
-	return err
-}
 
 // openFlow makes what reacts to events.
 func (n *node) openFlow(context.Context) error {
@@ -227,22 +172,6 @@ func (n *node) openFlow(context.Context) error {
 		Videos: n.catalog, Queue: n.bus, Every: n.SweepEvery, Age: n.SweepAge, Logger: n.log,
 	}
 	return nil
-}
-
-// openLoop makes the loop that runs jobs.
-func (n *node) openLoop(context.Context) (err error) {
-	if !n.workers {
-		return nil
-	}
-	n.metrics.expect(n.registry)
-	n.loop, err = workers.NewLoop(workers.Config{
-		Log: n.faults.log(n.bus), Tasks: n.faults.queue(loopTasks{n.bus}), Store: n.objects, Registry: n.registry,
-		Scratch: filepath.Join(n.data, "scratch"), CrashOutput: filepath.Join(n.data, "crash.txt"),
-		Slots: n.slots, Heartbeat: n.Lease / 3, Admit: n.admit, Logger: n.log,
-		Observe:     n.metrics.attemptEnded,
-		Interactive: map[string]int{"inspect": 0}, // all its jobs are of high priority
-	})
-	return err
 }
 
 func (n *node) openAPI(context.Context) error {
@@ -263,6 +192,39 @@ func (n *node) openAPI(context.Context) error {
 	return err
 }
 
+// run runs the node until ctx ends, then stops in order: no new requests and tasks, running attempts are
+// given back, the last events are acted on and projected, and the broker is shut down by close.
+func (n *node) run(ctx context.Context, listener net.Listener) error {
+	back, stopBack := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopBack()
+	reactors, back := errgroup.WithContext(back)
+	reactors.Go(func() error { return n.broker.watch(back, n.freeSpace) })
+	reactors.Go(func() error { return n.project(back) })
+	reactors.Go(func() error { return n.coordinate(back) })
+
+	front, frontCtx := errgroup.WithContext(ctx)
+	front.Go(func() error { return n.serve(frontCtx, listener) })
+	front.Go(func() error { return n.sweeper.Run(frontCtx) })
+	front.Go(func() error { return n.clean(frontCtx) })
+	front.Go(func() error { return n.watchLog(frontCtx) })
+	n.runLoop(frontCtx, front)
+	front.Go(func() error { // a reactor that dies takes the front down with it
+		select {
+		case <-back.Done():
+			return context.Cause(back)
+		case <-frontCtx.Done():
+			return nil
+		}
+	})
+	err := front.Wait()
+	stopBack()
+	return errors.Join(err, ignoreCanceled(reactors.Wait()))
+}
+
+func (n *node) coordinate(ctx context.Context) error {
+	return ignoreCanceled(n.bus.Coordinate(ctx, n.faults.handle(n.sweeper.Coordinator.Handle)))
+}
+
 // close closes what was opened, in reverse order.
 func (n *node) close() error {
 	var err error
@@ -270,5 +232,12 @@ func (n *node) close() error {
 		err = errors.Join(err, n.closers[i]())
 	}
 	n.closers = nil
+	return err
+}
+
+func ignoreCanceled(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
 	return err
 }

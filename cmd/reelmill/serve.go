@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -261,29 +260,4 @@ func probe(ctx context.Context, url string) (bool, error) {
 	defer answer.Body.Close()
 	_, err = io.Copy(io.Discard, answer.Body)
 	return answer.StatusCode == http.StatusOK, err
-}
-
-// listen opens the API's listener.
-func listen(ctx context.Context, address string) (net.Listener, string, error) {
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
-	if err != nil {
-		if _, ok := errors.AsType[*net.AddrError](err); ok {
-			err = usageError{fmt.Errorf("%w; write an address and a port, such as 127.0.0.1:8080", err)}
-		}
-		return nil, "", err
-	}
-	host, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		return nil, "", errors.Join(err, l.Close())
-	}
-	if net.ParseIP(host).IsUnspecified() {
-		host = "127.0.0.1"
-	}
-	return l, "http://" + net.JoinHostPort(host, port), nil
-}
-
-// loopback reports whether only this machine can reach the address.
-func loopback(address string) bool {
-	host, _, err := net.SplitHostPort(address)
-	return err == nil && net.ParseIP(host).IsLoopback()
 }

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"time"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/storage"
+)
+
+// cleanEvery is how often the store is searched for what nobody will read.
+const cleanEvery = time.Hour
+
+// clean has the janitor go over the store at times, and the store reclaim what it set aside itself.
+func (n *node) clean(ctx context.Context) error {
+	janitor := &pipeline.Janitor{Log: n.bus, Owners: n.bus, Shelf: shelf{n.objects}}
+	tick := time.NewTicker(cleanEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		deleted, err := janitor.Clean(ctx)
+		n.metrics.cleaned.Add(float64(deleted))
+		if r, ok := n.objects.(storage.Reclaimer); ok {
+			_, failed := r.Reclaim(ctx, 24*time.Hour)
+			err = errors.Join(err, failed)
+		}
+		if err != nil && ctx.Err() == nil {
+			n.log.Warn("clean the store", "deleted", deleted, "error", err)
+		}
+	}
+}
+
+// shelf is the store as the janitor sees it.
+type shelf struct{ storage.Store }
+
+// Objects implements pipeline.Shelf.
+func (s shelf) Objects(ctx context.Context, prefix string) iter.Seq2[pipeline.StoredObject, error] {
+	return func(yield func(pipeline.StoredObject, error) bool) {
+		for info, err := range s.List(ctx, prefix) {
+			if !yield(pipeline.StoredObject{Key: info.Key, Modified: info.Modified}, err) {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/reelmill/reelmill/pipeline/api"
+)
+
+// serve answers requests until ctx ends; open ones get a moment to finish.
+func (n *node) serve(ctx context.Context, listener net.Listener) error {
+	mux := http.NewServeMux()
+	mux.Handle("/", n.metrics.around(n.handler))
+	if loopback(listener.Addr().String()) {
+		mux.Handle("GET /metrics", n.metrics.handler()) // else on --metrics-listen alone
+	}
+	server := api.Server(listener.Addr().String(), mux)
+	done := make(chan error, 1)
+	go func() { done <- server.Serve(listener) }()
+	select {
+	case err := <-done:
+		return fmt.Errorf("serve: %w", err)
+	case <-ctx.Done():
+		n.stopping.Store(true)
+	}
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	if err := server.Shutdown(grace); err != nil {
+		n.log.Debug("close open requests", "error", errors.Join(err, server.Close()))
+	}
+	if err := <-done; !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// serveMetrics answers scrapes on an address of their own, until ctx ends.
+func serveMetrics(ctx context.Context, address string, m *metrics) error {
+	if address == "" {
+		return nil
+	}
+	listener, _, err := listen(ctx, address)
+	if err != nil {
+		return fmt.Errorf("metrics: %w", err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", m.handler())
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	defer context.AfterFunc(ctx, func() { _ = server.Close() })()
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve metrics: %w", err)
+	}
+	return nil
+}
+
+// listen opens the API's listener.
+func listen(ctx context.Context, address string) (net.Listener, string, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	if err != nil {
+		if _, ok := errors.AsType[*net.AddrError](err); ok {
+			err = usageError{fmt.Errorf("%w; write an address and a port, such as 127.0.0.1:8080", err)}
+		}
+		return nil, "", err
+	}
+	host, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		return nil, "", errors.Join(err, l.Close())
+	}
+	if net.ParseIP(host).IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return l, "http://" + net.JoinHostPort(host, port), nil
+}
+
+// loopback reports whether only this machine can reach the address.
+func loopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	return err == nil && net.ParseIP(host).IsLoopback()
+}
