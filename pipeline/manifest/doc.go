@@ -1,6 +1,7 @@
 // Package manifest owns how the renditions of a video are listed for players.
 //
-//  1. Track is one rendition's media as it is stored: an init section and numbered CMAF segments.
+//  1. Track is one rendition's media as it is stored: an init section and numbered CMAF segments. A job that
+//     makes segments leaves the tracks of its runs in an index (index.go).
 //  2. Media lists the segments of one track, IFrames its keyframes, Master the tracks of a video (RFC 8216).
 //  3. Rates measures BANDWIDTH and AVERAGE-BANDWIDTH as Apple's authoring specification defines them.
 //  4. DASH lists the same segments for DASH players (ISO/IEC 23009-1).

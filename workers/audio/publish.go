@@ -2,8 +2,6 @@ package audio
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"os"
 	"path/filepath"
 	"time"
@@ -13,15 +11,6 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/encode"
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 )
-
-// indexName is the name of every index.
-const indexName = "index"
-
-// indexEntry is what an index tells of one rendition: those who write playlists read an array of them.
-type indexEntry struct {
-	Rendition string         `json:"rendition"`
-	Track     manifest.Track `json:"track"`
-}
 
 // publish verifies what was made and stores it.
 func (r run) publish(ctx context.Context, m made) (pipeline.Result, error) {
@@ -85,16 +74,14 @@ func (r run) publishVerified(ctx context.Context, m made) (pipeline.Result, erro
 	if err := add(filepath.Join(m.dir, manifest.SegmentName), o); err != nil {
 		return pipeline.Result{}, err
 	}
-	index, err := json.Marshal([]indexEntry{{r.part.Name, m.track}})
+	index, err := manifest.EncodeIndex(manifest.Run{Rendition: r.part.Name, Track: m.track})
 	if err != nil {
-		return pipeline.Result{}, fmt.Errorf("encode index: %w", err)
+		return pipeline.Result{}, err
 	}
 	if err := os.WriteFile(r.file("index.json"), index, 0o600); err != nil {
 		return pipeline.Result{}, err
 	}
-	if err := add(r.file("index.json"), pipeline.Output{
-		Name: indexName, Kind: pipeline.KindIndex, Path: "index/" + r.job.Task.Job.Name + ".json",
-	}); err != nil {
+	if err := add(r.file("index.json"), manifest.IndexOutput(r.job.Task.Job.Name)); err != nil {
 		return pipeline.Result{}, err
 	}
 	if r.part.File {

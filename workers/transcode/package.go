@@ -3,7 +3,6 @@ package transcode
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"maps"
 	"os"
 	"path"
@@ -127,11 +126,11 @@ const readers = 8
 func (p packageRun) tracks(ctx context.Context) (map[string]manifest.Track, error) {
 	var outputs []pipeline.Output
 	for _, o := range p.outputs() {
-		if o.Kind == pipeline.KindIndex && o.Name == indexName {
+		if manifest.IsIndex(o) {
 			outputs = append(outputs, o)
 		}
 	}
-	indexes := make([][]index, len(outputs))
+	indexes := make([][]manifest.Run, len(outputs))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(readers)
 	for i, o := range outputs {
@@ -144,7 +143,7 @@ func (p packageRun) tracks(ctx context.Context) (map[string]manifest.Track, erro
 		return nil, err
 	}
 	runs := slices.Concat(indexes...)
-	slices.SortStableFunc(runs, func(a, b index) int { return cmp.Compare(a.Track.First, b.Track.First) })
+	slices.SortStableFunc(runs, func(a, b manifest.Run) int { return cmp.Compare(a.Track.First, b.Track.First) })
 	tracks := map[string]manifest.Track{}
 	for _, run := range runs {
 		t, ok := tracks[run.Rendition]
@@ -161,7 +160,7 @@ func (p packageRun) tracks(ctx context.Context) (map[string]manifest.Track, erro
 	return tracks, nil
 }
 
-func (p packageRun) index(ctx context.Context, o pipeline.Output) (runs []index, err error) {
+func (p packageRun) index(ctx context.Context, o pipeline.Output) ([]manifest.Run, error) {
 	file, err := p.job.Fetch(ctx, o)
 	if err != nil {
 		return nil, err
@@ -170,7 +169,8 @@ func (p packageRun) index(ctx context.Context, o pipeline.Output) (runs []index,
 	if err != nil {
 		return nil, pipeline.Fail(pipeline.CodeFetchFailed, "read %s: %w", o.Path, err)
 	}
-	if err := json.Unmarshal(data, &runs); err != nil {
+	runs, err := manifest.DecodeIndex(data)
+	if err != nil {
 		return nil, unfit("read %s: %w", o.Path, err)
 	}
 	return runs, nil

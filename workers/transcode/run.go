@@ -3,8 +3,6 @@ package transcode
 import (
 	"cmp"
 	"context"
-	"encoding/json"
-	"fmt"
 	"os"
 	"path/filepath"
 
@@ -25,15 +23,6 @@ type run struct {
 
 	longest float64 // seconds: of the segments of the rendition; 0: not known
 }
-
-// index is what a job leaves of a run for the package job.
-type index struct {
-	Rendition string         `json:"rendition"` // the folder: 720p
-	Track     manifest.Track `json:"track"`
-}
-
-// indexName is the name of the outputs that hold indexes, of whichever worker.
-const indexName = "index"
 
 // verify decodes keyframes and head of the runs, and removes the files that they were cut from.
 func verify(ctx context.Context, tools ffmpeg.Tools, job workers.Attempt, runs []run) error {
@@ -65,26 +54,24 @@ func verify(ctx context.Context, tools ffmpeg.Tools, job workers.Attempt, runs [
 // publish stores the runs and their index.
 func publish(ctx context.Context, job workers.Attempt, runs []run) (pipeline.Result, error) {
 	var result pipeline.Result
-	var all []index
+	var all []manifest.Run
 	for _, r := range runs {
 		outputs, err := r.publish(ctx, job)
 		if err != nil {
 			return pipeline.Result{}, err
 		}
 		result.Outputs = append(result.Outputs, outputs...)
-		all = append(all, index{r.rung.Name, r.track})
+		all = append(all, manifest.Run{Rendition: r.rung.Name, Track: r.track})
 	}
-	data, err := json.Marshal(all)
+	data, err := manifest.EncodeIndex(all...)
 	if err != nil {
-		return pipeline.Result{}, fmt.Errorf("encode index: %w", err)
+		return pipeline.Result{}, err
 	}
 	file := filepath.Join(job.Dir, "index.json")
 	if err := os.WriteFile(file, data, 0o600); err != nil {
 		return pipeline.Result{}, err
 	}
-	out, err := job.Publish(ctx, file, pipeline.Output{
-		Name: indexName, Kind: pipeline.KindIndex, Path: "index/" + job.Task.Job.Name + ".json",
-	})
+	out, err := job.Publish(ctx, file, manifest.IndexOutput(job.Task.Job.Name))
 	result.Outputs = append(result.Outputs, out)
 	return result, err
 }

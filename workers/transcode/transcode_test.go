@@ -41,7 +41,7 @@ func sound(t *testing.T, store *workertest.Store) map[string]pipeline.Result {
 	track := manifest.Track{
 		Codecs: "mp4a.40.2", Header: "h", Timescale: 48000, InitSize: 1, Segments: []manifest.Segment{{Duration: 1, Size: 5}},
 	}
-	data, err := json.Marshal([]index{{"audio-eng", track}})
+	data, err := manifest.EncodeIndex(manifest.Run{Rendition: "audio-eng", Track: track})
 	if err != nil {
 		t.Fatal(err)
 	}
