@@ -1,0 +1,57 @@
+package pipeline
+
+import (
+	"hash/fnv"
+	"strconv"
+	"time"
+)
+
+// Task is the message that brings a job to a worker. It holds all that an attempt needs, so a worker in any
+// language can do without the history of the log.
+type Task struct {
+	Project string `json:"project"`
+	Video   string `json:"video"`
+	Job     Job    `json:"job"`
+	// Cause is the sequence of the job event that led to the task: 0 for the first, later the job.retrying or
+	// job.requeued. The task is valid only for the state that the event left.
+	Cause   uint64            `json:"cause"`
+	Source  Object            `json:"source"`
+	Assets  map[string]Object `json:"assets,omitempty"` // further objects of the upload, by name: watermark
+	Media   *Media            `json:"media,omitempty"`  // nil for the inspect job
+	EventID string            `json:"event_id"`         // of the event that led to the task
+	Trace   string            `json:"traceparent"`
+}
+
+// Subject is the subject of the task in the queue: task.<type>.<priority>.<lane>.<project>.<video>.<job>.
+func (t Task) Subject() string {
+	return "task." + t.Job.Worker + "." + string(t.Job.priority()) + "." + Lane(t.Project) + "." +
+		t.Project + "." + t.Video + "." + t.Job.Name
+}
+
+// Fences returns the subjects whose next event may end an attempt at the task: those of its job, and of the
+// end and the deletion of its video.
+func (t Task) Fences() []string {
+	return []string{t.JobSubject(), FinishedSubject(t.Project, t.Video), DeletedSubject(t.Project, t.Video)}
+}
+
+// JobSubject is the subject of the task's job in the log.
+func (t Task) JobSubject() string { return JobSubject(t.Project, t.Video, t.Job.Name) }
+
+// Lanes is the number of lanes that the tasks of a priority are spread over.
+const Lanes = 8
+
+// Lane returns the lane of a project: a busy project fills its own lane and leaves the others free.
+func Lane(project string) string {
+	h := fnv.New32a()
+	h.Write([]byte(project))
+	return strconv.Itoa(int(h.Sum32() % Lanes))
+}
+
+// Place is where a job is in the queue.
+type Place struct {
+	Queued bool // a task waits, or is held by the worker that took it
+	Taken  bool // a worker has it; false while it waits
+	// Ahead is how many tasks of the same worker type, priority and lane wait before this one; 0 when Taken.
+	Ahead int
+	DueAt *time.Time // when its retry becomes a task; nil when none is scheduled
+}
