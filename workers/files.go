@@ -10,8 +10,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/reelmill/reelmill/storage"
 )
 
@@ -21,9 +19,6 @@ type storeFiles struct {
 	scratch *scratch // where the source is copied to, and what makes room
 	source  string   // the key of the source, which the attempt holds in scratch
 }
-
-// scratchReserve is the free space that a copy leaves on the scratch disk.
-const scratchReserve = 256 << 20
 
 // Local returns the object's own path where the store has one; else a copy, no larger than the object is said
 // to be, which is made only when the disk has room. That of the source is shared with other attempts; any
@@ -90,15 +85,6 @@ func copyObject(ctx context.Context, s storage.Store, key, name string, admit fu
 		return 0, errors.Join(err, os.Remove(part))
 	}
 	return n, nil
-}
-
-// diskSpace returns the bytes of dir's disk that are free for us, and all that it has.
-func diskSpace(dir string) (free, total int64, err error) {
-	var fs unix.Statfs_t
-	if err := unix.Statfs(dir, &fs); err != nil {
-		return 0, 0, fmt.Errorf("measure %s: %w", dir, err)
-	}
-	return int64(fs.Bavail) * int64(fs.Bsize), int64(fs.Blocks) * int64(fs.Bsize), nil
 }
 
 // Upload stores the file at path under key.

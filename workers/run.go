@@ -2,7 +2,6 @@ package workers
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"runtime/debug"
@@ -233,68 +232,4 @@ func (l *Loop) results(ctx context.Context, task pipeline.Task) (map[string]pipe
 		results[task.Job.After[i]] = *before.Data.Result
 	}
 	return results, nil
-}
-
-// teller returns a progress function that tells at most twice a second, and never of less than was told.
-func (l *Loop) teller(ctx context.Context, project string) func(pipeline.Progress) {
-	var mu sync.Mutex
-	var told time.Time
-	var highest float64
-	return func(p pipeline.Progress) {
-		mu.Lock()
-		defer mu.Unlock()
-		if p.Fraction > highest { // false for NaN
-			highest = min(1, p.Fraction)
-		}
-		if time.Since(told) < 500*time.Millisecond {
-			return
-		}
-		told, p.Fraction = time.Now(), highest
-		if err := l.Tasks.Progress(ctx, project, p); err != nil {
-			l.Logger.Debug("tell progress", "error", err)
-		}
-	}
-}
-
-// gate is the last check before job.completed: the result can be written down, and every output is in the
-// store, below this attempt's token, with the size that was written.
-func (l *Loop) gate(ctx context.Context, task pipeline.Task, token uint64, r pipeline.Result) error {
-	if _, err := json.Marshal(r); err != nil {
-		return pipeline.Fail(pipeline.CodeVerification, "result: %w", err)
-	}
-	if len(r.Outputs) == 0 {
-		return nil
-	}
-	prefix := outputPrefix(task, token)
-	sizes := map[string]int64{}
-	for info, err := range l.Store.List(ctx, prefix) {
-		if err != nil {
-			return pipeline.Fail(pipeline.CodeStorageFailed, "list outputs: %w", err)
-		}
-		sizes[info.Key] = info.Size
-	}
-	for _, o := range r.Outputs {
-		size, ok := storedSize(sizes, o)
-		if !ok || size != o.Size || size == 0 || o.Key != prefix+o.Path {
-			return pipeline.Fail(pipeline.CodeVerification, "output %s: %d bytes in the store, %d written",
-				o.Path, size, o.Size)
-		}
-	}
-	return nil
-}
-
-// storedSize returns the bytes of an output in the store; ok is false when an object is missing.
-func storedSize(sizes map[string]int64, o pipeline.Output) (total int64, ok bool) {
-	if o.Segments == nil {
-		total, ok = sizes[o.Key]
-		return total, ok
-	}
-	for n := o.Segments.First; n < o.Segments.First+o.Segments.Count; n++ {
-		size, ok := sizes[SegmentName(o.Key, n)]
-		if !ok {
-			return total, false
-		}
-		total += size
-	}
-	return total, true
 }

@@ -2,7 +2,6 @@ package workers
 
 import (
 	"context"
-	"log/slog"
 
 	"github.com/reelmill/reelmill/pipeline"
 )
@@ -39,40 +38,3 @@ type Slotter interface {
 
 // defaultSlots is Slots of a worker that is no Slotter.
 func defaultSlots(cores int) int { return max(1, cores/2) }
-
-// Job is one attempt at one job, as a worker sees it.
-type Job[P any] struct {
-	Params P
-	Attempt
-}
-
-// Attempt is the part of a Job that does not depend on the worker's type.
-type Attempt struct {
-	Task    pipeline.Task
-	Token   uint64                     // fences what this attempt writes; never reused
-	Number  int                        // of the attempt, from 1
-	Results map[string]pipeline.Result // of the jobs this one is `after`, by name
-	Dir     string                     // scratch of this attempt alone; removed when it ends
-	Log     *slog.Logger
-
-	files    Files
-	progress func(pipeline.Progress)
-}
-
-// Files is what an attempt reads and writes objects through.
-type Files interface {
-	// Local returns a path where the object can be read: its place in a local store, or a copy below dir.
-	Local(ctx context.Context, key, dir string) (string, error)
-	// Upload stores the file at path under key, and returns its size in bytes and SHA-256 in hex.
-	Upload(ctx context.Context, key, path string) (size int64, sha256 string, err error)
-}
-
-// NewAttempt returns an attempt on files; progress may be nil. The worker loop and the conformance kit make
-// them.
-func NewAttempt(a Attempt, files Files, progress func(pipeline.Progress)) Attempt {
-	a.files, a.progress = files, progress
-	if a.Log == nil {
-		a.Log = slog.New(slog.DiscardHandler)
-	}
-	return a
-}

@@ -315,7 +315,7 @@ func (s *simulation) begin(slot int, t task) {
 }
 
 // fetched returns when the machine of a slot has the source. It is read once for all slots of a machine
-// (workers/sources.go), as a whole.
+// (workers/scratch.go), as a whole.
 func (s *simulation) fetched(slot, v int, job simJob) float64 {
 	if !job.reads {
 		return s.now

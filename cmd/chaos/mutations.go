@@ -32,7 +32,7 @@ var mutations = []mutation{
 		suite{"./workers", ""},
 	},
 	{
-		"gate: outputs are not looked at", "workers/run.go",
+		"gate: outputs are not looked at", "workers/gate.go",
 		"		if !ok || size != o.Size || size == 0 || o.Key != prefix+o.Path {\n",
 		"		if false && (!ok || size != o.Size || size == 0 || o.Key != prefix+o.Path) {\n",
 		suite{"./workers", ""},

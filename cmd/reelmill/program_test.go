@@ -195,7 +195,7 @@ func emptyScratch(t testing.TB, data string) {
 		t.Fatal(err)
 	}
 	for _, e := range entries {
-		if e.Name() != "sources" { // kept for a while, for further jobs of the video (workers/sources.go)
+		if e.Name() != "sources" { // kept for a while, for further jobs of the video (workers/scratch.go)
 			t.Errorf("left in scratch: %s", e.Name())
 		}
 	}

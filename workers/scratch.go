@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/storage"
 )
@@ -50,6 +52,9 @@ type sourceCopy struct {
 
 // keepFor is how long a copy is kept that nobody uses.
 const keepFor = 10 * time.Minute
+
+// scratchReserve is the free space that a copy leaves on the scratch disk.
+const scratchReserve = 256 << 20
 
 func newScratch(c Config) *scratch {
 	return &scratch{
@@ -272,4 +277,13 @@ func (s *scratch) room(size int64) error {
 		return fmt.Errorf("copy of %d bytes with %d free: %w", size, free, storage.ErrFull)
 	}
 	return nil
+}
+
+// diskSpace returns the bytes of dir's disk that are free for us, and all that it has.
+func diskSpace(dir string) (free, total int64, err error) {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(dir, &fs); err != nil {
+		return 0, 0, fmt.Errorf("measure %s: %w", dir, err)
+	}
+	return int64(fs.Bavail) * int64(fs.Bsize), int64(fs.Blocks) * int64(fs.Bsize), nil
 }

@@ -370,3 +370,39 @@ func TestSourcesGoWhenTheyAreOld(t *testing.T) {
 		wantKept(t, s)
 	})
 }
+
+func TestHold(t *testing.T) {
+	const gib = 1 << 30
+	broken := errors.New("no disk")
+	for name, test := range map[string]struct {
+		held, need, free, total int64
+		disk                    error
+		ok                      bool
+		err                     error
+	}{
+		"fits":                     {0, gib, 2 * gib, 9 * gib, nil, true, nil},
+		"nothing is asked for":     {0, 0, 0, 0, broken, true, nil},
+		"the reserve is in need":   {0, gib, gib + scratchReserve - 1, 9 * gib, nil, false, nil},
+		"others hold it":           {gib, gib, 2 * gib, 9 * gib, nil, false, nil},
+		"never":                    {0, 9 * gib, 2 * gib, 9 * gib, nil, false, storage.ErrFull},
+		"the disk does not answer": {0, gib, 2 * gib, 9 * gib, broken, false, broken},
+	} {
+		s := newScratch(Config{Store: newStore(t), FreeScratch: func() (int64, int64, error) {
+			return test.free, test.total, test.disk
+		}}.withDefaults())
+		s.held = test.held
+		release, ok, err := s.hold(pipeline.Task{Job: pipeline.Job{Scratch: test.need}})
+		if ok != test.ok || !errors.Is(err, test.err) {
+			t.Errorf("%s: %v, %v", name, ok, err)
+		}
+		if ok {
+			release()
+		}
+		if s.held != test.held {
+			t.Errorf("%s: %d held", name, s.held)
+		}
+	}
+	if free, total, err := diskSpace(t.TempDir()); err != nil || free <= 0 || total < free {
+		t.Errorf("%d of %d, %v", free, total, err)
+	}
+}
