@@ -5,14 +5,14 @@ import (
 	"strings"
 )
 
-// Unknown is the content type of a key whose extension is not in the table. Browsers download it and,
-// with nosniff, never render it.
+// Unknown is the content type of a key whose extension is not in the table. Browsers download such an
+// object and, with nosniff, never render it.
 const Unknown = "application/octet-stream"
 
-// contentTypes is the whole table, so that an answer never depends on the machine's mime.types. Sources:
-// RFC 8216 (m3u8, ts), ISO/IEC 23009-1 annex C (mpd), RFC 4337 (mp4 family), W3C WebVTT, RFC 9649 (webp),
-// IANA's registry for the rest. SVG, XML and HTML are left out on purpose: served from the site's origin
-// they run script.
+// contentTypes is the only table, so that an answer never depends on the machine's mime.types. Sources: RFC
+// 8216 (m3u8, ts), ISO/IEC 23009-1 annex C (mpd), RFC 4337 (mp4 family), W3C WebVTT, RFC 9649 (webp), and
+// IANA's registry for the rest. SVG, XML and HTML are missing on purpose: served from the site's origin
+// they can run scripts.
 var contentTypes = map[string]string{
 	".aac":   "audio/aac",
 	".avi":   "video/x-msvideo",
@@ -57,8 +57,8 @@ var contentTypes = map[string]string{
 	".zip":   "application/zip",
 }
 
-// ContentType is the media type of the object under key, judged by the extension alone, in any case of
-// letters; Unknown when the extension tells nothing.
+// ContentType returns the media type of the object under key, by its extension alone, ignoring case. It
+// returns Unknown for an extension that is not in the table.
 func ContentType(key string) string {
 	if t, ok := contentTypes[strings.ToLower(path.Ext(key))]; ok {
 		return t

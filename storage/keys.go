@@ -6,34 +6,34 @@ import (
 	"strings"
 )
 
-// Limits of keys. MaxKey leaves room for the prefix of a bucket below S3's 1,024 bytes; maxSegment is
-// the longest file name of the usual file systems.
+// Limits of keys. With MaxKey bytes, a key and the prefix in a bucket stay below S3's 1,024 bytes;
+// maxSegment is the longest file name of the usual file systems.
 const (
 	MaxKey     = 512 // bytes of a key
 	maxSegment = 255 // bytes between two slashes
 )
 
-// SourceKey is where the uploaded file of a video lies. The name is made by the server ("original.mp4"):
-// a user's file name belongs in metadata.
+// SourceKey returns the key of a video's uploaded file. The server makes the name ("original.mp4"); the
+// user's file name belongs in metadata.
 func SourceKey(video, name string) string {
 	return VideoPrefix(video) + "source/" + name
 }
 
-// OutputPrefix is where one attempt at a job puts its outputs. The token is the attempt's fence: two
-// attempts never share a prefix, so the loser's outputs can be deleted whole.
+// OutputPrefix returns the prefix of the outputs of one attempt at a job. The token is the attempt's fence:
+// two attempts never share a prefix, so the outputs of the one that loses can be deleted whole.
 func OutputPrefix(video, job string, token uint64) string {
 	return VideoPrefix(video) + job + "/" + strconv.FormatUint(token, 10) + "/"
 }
 
-// VideoPrefix is the beginning of every key of a video.
+// VideoPrefix returns the prefix of every key of a video.
 func VideoPrefix(video string) string {
 	return "videos/" + video + "/"
 }
 
-// ValidKey says, with ErrKey, why key is none. A key is one or more segments with a slash between two,
-// at most 512 bytes together. A segment is 1 to 255 of the characters A-Z a-z 0-9 . _ - and neither
-// begins with a dot nor has two in a row. So no key climbs out of a folder, hides in it, or needs escaping
-// in a URL, a header or a playlist.
+// ValidKey returns nil for a valid key, else an ErrKey that says what is wrong with it. A key is one or
+// more segments joined by slashes, at most 512 bytes in all. A segment is 1 to 255 of the characters A-Z
+// a-z 0-9 . _ -; it neither begins with a dot nor has two dots in a row. So no key climbs out of a folder,
+// is hidden in it, or needs escaping in a URL, a header or a playlist.
 func ValidKey(key string) error {
 	if len(key) > MaxKey {
 		return fmt.Errorf("key of %d bytes, at most %d are allowed: %w", len(key), MaxKey, ErrKey)
@@ -46,20 +46,20 @@ func ValidKey(key string) error {
 	return nil
 }
 
-// ValidPrefix says, with ErrKey, why no valid key can begin with prefix. The empty prefix is valid.
+// ValidPrefix returns an ErrKey if no valid key can begin with prefix. The empty prefix is valid.
 func ValidPrefix(prefix string) error {
 	if prefix == "" {
 		return nil
 	}
-	// The shortest way to go on: one more character, which is wanted after a slash and harms nowhere
-	// else but at the limits.
+	// Try the shortest continuation: one more character. After a slash it is required; elsewhere it only
+	// matters at the limits.
 	if strings.HasSuffix(prefix, "/") {
 		return ValidKey(prefix + "x")
 	}
 	return ValidKey(prefix)
 }
 
-// segmentFault names what is wrong with a segment, or is "".
+// segmentFault says what is wrong with a segment; "" if nothing is.
 func segmentFault(s string) string {
 	switch {
 	case s == "":

@@ -47,7 +47,7 @@ func TestValidKey(t *testing.T) {
 	}
 }
 
-// plain is the rule of keys again, said as a regular expression.
+// plain is the rule for keys as a regular expression.
 var plain = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]{0,254}(/[A-Za-z0-9_-][A-Za-z0-9._-]{0,254})*$`)
 
 func FuzzValidKey(f *testing.F) {
@@ -65,7 +65,7 @@ func FuzzValidKey(f *testing.F) {
 		if !fs.ValidPath(key) {
 			t.Errorf("%q is no path", key)
 		}
-		for i := range key { // each beginning of a valid key is a valid prefix
+		for i := range key { // every prefix of a valid key is valid
 			if err := storage.ValidPrefix(key[:i]); err != nil {
 				t.Error(err)
 			}
@@ -103,7 +103,7 @@ func ExampleRange_Resolve() {
 	// bytes 50+0 of 50: range not satisfiable
 }
 
-// keys is a store with the methods that DeletePrefix wants, and no more.
+// keys is a store with only the methods that DeletePrefix calls.
 type keys struct {
 	storage.Store
 	have []string
@@ -128,7 +128,7 @@ func (k *keys) Delete(_ context.Context, key string) error {
 	return nil
 }
 
-// TestDeletePrefix is the way of a store that has none of its own.
+// TestDeletePrefix uses a store that has no faster way.
 func TestDeletePrefix(t *testing.T) {
 	s := &keys{have: []string{"a/1", "a/2", "a/3", "ab/1"}, fail: "a/3"}
 	n, err := storage.DeletePrefix(context.Background(), s, "a/")

@@ -13,11 +13,10 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// Apply folds events, which stand in ascending sequence, into the catalog, all or none. Those at or below
-// the catalog's sequence are left out, so a batch may be given again, whole or in part. It fails with
-// ErrOrder for an event without a sequence, and for a late one: below an event before it in the batch and
-// not applied yet. When another process moved the sequence meanwhile it fails with pipeline.ErrConflict;
-// giving the batch again helps.
+// Apply folds events, in ascending sequence, into the catalog: all or none. It skips events at or below the
+// catalog's sequence, so a batch may be given again, whole or in part. It returns ErrOrder for an event
+// without a sequence, and for one that is not applied yet and stands behind a later one. If another process
+// moved the sequence meanwhile, it returns pipeline.ErrConflict; give the batch again.
 func (c *Catalog) Apply(ctx context.Context, events []pipeline.Event) error {
 	if len(events) == 0 {
 		return nil
@@ -42,8 +41,8 @@ func (c *Catalog) Apply(ctx context.Context, events []pipeline.Event) error {
 	return nil
 }
 
-// Observe has tell called with each sample that Apply counts from now on, once it is kept, and with the
-// sequence of its event; not with those of purged videos, which were counted before. It must return soon.
+// Observe makes Apply call tell with each new sample and the sequence of its event, after the commit. It
+// skips the samples of purged videos, which were counted before. tell must return soon.
 func (c *Catalog) Observe(tell func(sequence uint64, s pipeline.Sample)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -117,11 +116,11 @@ func unapplied(events []pipeline.Event, stored uint64) ([]pipeline.Event, error)
 	return fresh, nil
 }
 
-// maxSequence is what the columns hold.
+// maxSequence is the largest sequence that a column can hold.
 const maxSequence = 1<<63 - 1
 
-// moveOn is the guard: the sequence moves from where this batch found it to its last event, or the batch is
-// void.
+// moveOn moves the sequence to the batch's last event if it still is where the batch found it; otherwise
+// the batch fails.
 func (b *batch) moveOn(ctx context.Context, from uint64, last pipeline.Event) error {
 	result, err := b.stmt(ctx, sqlMoveOn).ExecContext(ctx,
 		int64(last.Sequence), len(b.poison), last.Time.UnixMicro(), last.ID, int64(from))
@@ -139,7 +138,7 @@ func (b *batch) moveOn(ctx context.Context, from uint64, last pipeline.Event) er
 	return nil
 }
 
-// apply folds one event. It returns a poisoned error, having changed nothing, for one that cannot be decoded.
+// apply folds one event. If the event cannot be decoded, it changes nothing and returns a poisoned error.
 func (b *batch) apply(ctx context.Context, e pipeline.Event) error {
 	project, video, job, err := pipeline.Address(e.Subject)
 	if err != nil {
@@ -158,7 +157,7 @@ func (b *batch) apply(ctx context.Context, e pipeline.Event) error {
 	}
 	switch {
 	case v.known && v.view.Project != project:
-		return nil // another project has a video of that name
+		return nil // another project has a video with this id
 	case e.Type == pipeline.VideoPurged:
 		return b.purge(ctx, v, project, video, e)
 	case !v.known && e.Type != pipeline.VideoUploaded:
@@ -203,14 +202,14 @@ func (b *batch) applyVideo(ctx context.Context, v *videoEntry, e pipeline.Event)
 		if err != nil {
 			return err
 		}
-		if j.view.ID == "" { // an event of the job that came before its plan has told more
+		if j.view.ID == "" { // an earlier event of the job has told more
 			*j = jobEntry{view: view, born: e.Sequence, position: i, dirty: true}
 		}
 	}
 	switch {
 	case e.Type == pipeline.VideoReopened:
 		return b.unsettle(ctx, v)
-	// A plan that comes after the end, by a race with a cancellation, is never run.
+	// A plan that comes after the end, in a race with a cancellation, never runs.
 	case over && e.Type == pipeline.VideoInspected, slices.Contains(ends, e.Type):
 		return b.settle(ctx, v, e)
 	}
@@ -222,8 +221,8 @@ var ends = []pipeline.EventType{
 	pipeline.VideoReady, pipeline.VideoErrored, pipeline.VideoRejected, pipeline.VideoCanceled,
 }
 
-// applyJob folds an event of a job and returns the job's view after it. Outputs stand in the catalog while
-// the job is completed.
+// applyJob folds an event of a job and returns the job's view after it. The catalog has a job's outputs
+// while the job is completed.
 func (b *batch) applyJob(ctx context.Context, v *videoEntry, name string, e pipeline.Event) (
 	pipeline.JobView, error,
 ) {
@@ -268,7 +267,7 @@ func (b *batch) putOutputs(ctx context.Context, v *videoEntry, name string, e pi
 	return nil
 }
 
-// settle marks the jobs that are pending at the end of their video.
+// settle marks the jobs that are pending when their video ends.
 func (b *batch) settle(ctx context.Context, v *videoEntry, e pipeline.Event) error {
 	if err := b.load(ctx, v, pipeline.StateJobPending); err != nil {
 		return err
@@ -281,7 +280,7 @@ func (b *batch) settle(ctx context.Context, v *videoEntry, e pipeline.Event) err
 	return nil
 }
 
-// unsettle takes back what settle did, because the video was reopened.
+// unsettle reverts settle, because the video was reopened.
 func (b *batch) unsettle(ctx context.Context, v *videoEntry) error {
 	if err := b.load(ctx, v, pipeline.StateJobSkipped); err != nil {
 		return err
@@ -294,7 +293,7 @@ func (b *batch) unsettle(ctx context.Context, v *videoEntry) error {
 	return nil
 }
 
-// load takes in those jobs of a video that the file has in a state and this batch has not met.
+// load reads the video's jobs in a state from the file, unless the batch has them already.
 func (b *batch) load(ctx context.Context, v *videoEntry, state pipeline.JobState) error {
 	rows, err := b.stmt(ctx, sqlJobsInState).QueryContext(ctx, v.view.ID, string(state))
 	if err != nil {
@@ -313,8 +312,8 @@ func (b *batch) load(ctx context.Context, v *videoEntry, state pipeline.JobState
 	return rows.Err()
 }
 
-// purge takes the statistics of a deleted video from the event that replaces all others: a log that still has
-// them gives the same samples as one that has not.
+// purge replaces the statistics of a deleted video by those in video.purged: so a log that still has the
+// video's events gives the same samples as one without them.
 func (b *batch) purge(ctx context.Context, v *videoEntry, project, video string, e pipeline.Event) error {
 	var data pipeline.Purged
 	if err := e.Decode(&data); err != nil {
@@ -343,7 +342,7 @@ func (b *batch) putSample(ctx context.Context, project, video string, seq uint64
 		s.Label, s.Value)
 }
 
-// remove deletes all that is kept of a video, but what it counts for in the statistics.
+// remove deletes everything about a video except its statistics.
 func (b *batch) remove(ctx context.Context, v *videoEntry) error {
 	for _, text := range []string{sqlDropVideo, sqlDropVideoJobs, sqlDropVideoOutputs, sqlDropVideoEvents} {
 		if err := b.exec(ctx, text, v.view.ID); err != nil {

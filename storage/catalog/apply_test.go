@@ -87,7 +87,7 @@ func TestApplyRefusesToLoseEvents(t *testing.T) {
 			t.Errorf("%s: sequence %d, want 2", name, seq)
 		}
 	}
-	apply(t, c, e[0], e[2], e[3], e[2], e[3], e[4]) // repetitions are not late
+	apply(t, c, e[0], e[2], e[3], e[2], e[3], e[4]) // repeated events are not late
 	if seq := must(c.Sequence(t.Context())); seq != 5 {
 		t.Errorf("sequence %d, want 5", seq)
 	}
@@ -234,7 +234,7 @@ func TestPlanAfterTheEndIsSettled(t *testing.T) {
 	}
 }
 
-// statuses tells the state of each job of a video of project p.
+// statuses returns the state of each job of a video of project p.
 func statuses(t *testing.T, c *Catalog, video string) string {
 	t.Helper()
 	var list []string

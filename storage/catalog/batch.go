@@ -10,7 +10,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// batch is one Apply: its transaction, and the views that it has touched and not written yet.
+// batch is one Apply: its transaction, and the views that it has read or changed and not written yet.
 type batch struct {
 	pool   *pool
 	tx     *sql.Tx
@@ -22,13 +22,13 @@ type batch struct {
 	samples []counted
 }
 
-// counted is a sample, and the sequence of its event.
+// counted is a sample with the sequence of its event.
 type counted struct {
 	sequence uint64
 	sample   pipeline.Sample
 }
 
-// poisoned is an event that was left out, and why.
+// poisoned is an event that was skipped, and why.
 type poisoned struct {
 	event pipeline.Event
 	err   error
@@ -36,18 +36,18 @@ type poisoned struct {
 
 func (p poisoned) Error() string { return p.err.Error() }
 
-// videoEntry is a video in a batch, with those of its jobs that the batch has touched.
+// videoEntry is a video in a batch, with the jobs that the batch has read.
 type videoEntry struct {
 	view  pipeline.VideoView
-	known bool // whether there is such a video
+	known bool // the video exists
 	dirty bool
 	jobs  map[string]*jobEntry
 }
 
-// jobEntry is a job in a batch. An empty ID of the view means that there is no such job yet.
+// jobEntry is a job in a batch. If its view has no ID, the job does not exist yet.
 type jobEntry struct {
 	view     pipeline.JobView
-	born     uint64 // sequence of the event that it came with
+	born     uint64 // sequence of the event that created it
 	position int    // in the plan
 	dirty    bool
 }
@@ -70,13 +70,13 @@ func (b *batch) exec(ctx context.Context, text string, args ...any) error {
 	return err
 }
 
-// video returns the entry of a video, from the file when this batch meets it first.
+// video returns the entry of a video and reads it from the file the first time.
 func (b *batch) video(ctx context.Context, id string) (*videoEntry, error) {
 	if v := b.videos[id]; v != nil {
 		return v, nil
 	}
 	var doc string
-	var hidden pipeline.VideoView // the fields that the document leaves out
+	var hidden pipeline.VideoView // the fields that JSON omits
 	v := &videoEntry{jobs: map[string]*jobEntry{}}
 	err := b.stmt(ctx, sqlVideoRow).QueryRowContext(ctx, id).Scan(&doc,
 		&hidden.PlannedWeight, &hidden.DoneWeight, &hidden.Owed, &hidden.OwedPlayable, &hidden.Generation)
@@ -95,7 +95,7 @@ func (b *batch) video(ctx context.Context, id string) (*videoEntry, error) {
 	return v, nil
 }
 
-// job returns the entry of a job, from the file when this batch meets it first.
+// job returns the entry of a job and reads it from the file the first time.
 func (b *batch) job(ctx context.Context, v *videoEntry, name string) (*jobEntry, error) {
 	if j := v.jobs[name]; j != nil {
 		return j, nil
@@ -153,7 +153,7 @@ func (b *batch) putVideo(ctx context.Context, id string, v *pipeline.VideoView) 
 		string(doc))
 }
 
-// flag is how a column holds a bool.
+// flag converts a bool for a column.
 func flag(set bool) int {
 	if set {
 		return 1

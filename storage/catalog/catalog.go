@@ -12,15 +12,15 @@ import (
 
 // Errors of Open and of the methods. A missing video or object is pipeline.ErrNotFound.
 var (
-	// ErrSchema says that a later version of ReelMill wrote the file. Remedy: that version, or a rebuild.
+	// ErrSchema: a later version of ReelMill wrote the file. Remedy: use that version, or rebuild.
 	ErrSchema = errors.New("the catalog is of a later version of ReelMill")
-	// ErrDamaged says that the file is no SQLite database, or a broken one. Remedy: a rebuild.
+	// ErrDamaged: the file is not an SQLite database, or a broken one. Remedy: rebuild.
 	ErrDamaged = errors.New("the catalog is damaged")
-	// ErrOrder says that events came in an order in which one would be lost. Nothing of the batch is applied.
+	// ErrOrder: applying the events in this order would lose one. Nothing of the batch is applied.
 	ErrOrder = errors.New("events out of order")
-	// ErrCursor says that a cursor is none that Videos returned.
+	// ErrCursor: the cursor does not come from Videos.
 	ErrCursor = errors.New("invalid cursor")
-	// ErrClosed says that the catalog was closed meanwhile.
+	// ErrClosed: the catalog was closed meanwhile.
 	ErrClosed = errors.New("the catalog is closed")
 )
 
@@ -31,7 +31,7 @@ const remedy = "run `reelmill rebuild`: it makes the catalog anew from the event
 type Catalog struct {
 	writer *pool // one connection, so one Apply at a time
 	reader *pool
-	lock   *os.File // shared: nobody may replace the file
+	lock   *os.File // shared, so that nobody replaces the file
 
 	mu      sync.Mutex
 	observe func(sequence uint64, s pipeline.Sample) // may be nil
@@ -40,10 +40,10 @@ type Catalog struct {
 	once    sync.Once
 }
 
-// Open opens the catalog in the file path and brings its schema up to date. A missing file, or one of no
-// bytes, is a new catalog at sequence 0; so are the folders to it, with mode 0700, the file with 0600. It
-// fails with ErrSchema or ErrDamaged for a file that must be rebuilt, and with ErrInUse while somebody has
-// claimed it. The caller closes the catalog; ctx bounds opening only.
+// Open opens the catalog in the file path and migrates its schema. If the file is missing or empty, Open
+// makes a new catalog at sequence 0, and missing folders, with mode 0600 and 0700. It returns ErrSchema or
+// ErrDamaged for a file that must be rebuilt, and ErrInUse while somebody has claimed it. ctx limits Open
+// only. The caller closes the catalog.
 func Open(ctx context.Context, path string) (*Catalog, error) {
 	c := &Catalog{changed: make(chan struct{}), closed: make(chan struct{})}
 	if err := c.open(ctx, path); err != nil {
@@ -75,12 +75,12 @@ func (c *Catalog) open(ctx context.Context, path string) error {
 	return c.reader.prepare(ctx, readerStatements)
 }
 
-// Close waits for running statements and closes the file. WaitFor returns ErrClosed.
+// Close waits for running statements and closes the file. WaitFor then returns ErrClosed.
 func (c *Catalog) Close() error {
 	var err error
 	c.once.Do(func() {
 		close(c.closed)
-		err = errors.Join(c.reader.close(), c.writer.close()) // the last to close folds in the WAL
+		err = errors.Join(c.reader.close(), c.writer.close()) // the last one checkpoints the WAL
 		if c.lock != nil {
 			err = errors.Join(err, c.lock.Close())
 		}
@@ -88,12 +88,12 @@ func (c *Catalog) Close() error {
 	return err
 }
 
-// Sequence returns the sequence of the last event applied; 0 in a new file.
+// Sequence returns the sequence of the last applied event; 0 in a new file.
 func (c *Catalog) Sequence(ctx context.Context) (uint64, error) {
 	return c.number(ctx, sqlSequence)
 }
 
-// Poisoned returns how many events were left out because they could not be decoded, ever.
+// Poisoned returns how many events the catalog has ever skipped because it could not decode them.
 func (c *Catalog) Poisoned(ctx context.Context) (uint64, error) {
 	return c.number(ctx, sqlPoisoned)
 }
@@ -120,11 +120,11 @@ func (c *Catalog) broadcast() {
 	c.changed = make(chan struct{})
 }
 
-// WaitFor returns nil once the catalog has applied the event seq: reads that begin then see it. It returns
-// the error of ctx when that ends first, and ErrClosed after Close.
+// WaitFor returns nil once the catalog has applied the event seq: later reads see it. It returns the error
+// of ctx if that ends first, and ErrClosed after Close.
 func (c *Catalog) WaitFor(ctx context.Context, seq uint64) error {
 	for {
-		changed := c.Changed() // before the look, so no change falls between
+		changed := c.Changed() // first, so that no change is missed
 		applied, err := c.Sequence(ctx)
 		switch {
 		case c.isClosed():

@@ -13,8 +13,8 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// TestReadersDuringApply reads as fast as it can while whole stories are applied: nothing half is ever seen,
-// and nothing goes back.
+// TestReadersDuringApply reads as fast as it can during Apply: no reader sees half a story, or an older
+// state after a newer one.
 func TestReadersDuringApply(t *testing.T) {
 	c := fresh(t)
 	const videos = 40
@@ -68,7 +68,7 @@ func isDone(done <-chan struct{}) bool {
 	}
 }
 
-// TestTwoProjectorsOnOneFile is two processes that are given the same log, in batches of their own.
+// TestTwoProjectorsOnOneFile gives two processes the same log in different batches.
 func TestTwoProjectorsOnOneFile(t *testing.T) {
 	var s story
 	for i := range 12 {
@@ -133,7 +133,7 @@ func TestWaitForKnowsThePast(t *testing.T) {
 	}
 	s.uploaded("p", "vid_b")
 	apply(t, first, s.events...)
-	if err := second.WaitFor(t.Context(), 11); err != nil { // another process's work, done before the call
+	if err := second.WaitFor(t.Context(), 11); err != nil { // applied by another process before the call
 		t.Error(err)
 	}
 }

@@ -14,17 +14,16 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// Inspection reads a catalog's file without changing it, also while a server has it open.
+// Inspection reads a catalog's file without changing it, even while a server has it open.
 type Inspection struct {
 	db   *sql.DB
 	path string
 }
 
-// Inspect opens the catalog in the file path to read it, after it has read all of it once. It fails with
-// ErrSchema or ErrDamaged as Open does, and with fs.ErrNotExist when there is none. The caller closes the
-// inspection.
+// Inspect reads all of the file path once and opens it for reading. It returns ErrSchema or ErrDamaged as
+// Open does, and fs.ErrNotExist when there is no file. The caller closes the inspection.
 func Inspect(ctx context.Context, path string) (*Inspection, error) {
-	f, err := os.OpenFile(path, os.O_RDWR, 0) // whether Open could; nothing is written
+	f, err := os.OpenFile(path, os.O_RDWR, 0) // checks that Open could; writes nothing
 	if err != nil {
 		return nil, fmt.Errorf("inspect catalog: %w", err)
 	}
@@ -36,7 +35,7 @@ func Inspect(ctx context.Context, path string) (*Inspection, error) {
 	if err != nil {
 		return nil, fmt.Errorf("inspect catalog %s: %w", path, err)
 	}
-	db.SetMaxOpenConns(1) // what Lacking attaches is attached to the connection
+	db.SetMaxOpenConns(1) // Lacking attaches to one connection
 	i := &Inspection{db, path}
 	if err := i.check(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("inspect catalog %s: %w", path, explain(err)), db.Close())
@@ -44,7 +43,7 @@ func Inspect(ctx context.Context, path string) (*Inspection, error) {
 	return i, nil
 }
 
-// check says what would keep Open from working.
+// check returns the error with which Open would fail.
 func (i *Inspection) check(ctx context.Context) error {
 	var verdict string
 	if err := i.db.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&verdict); err != nil {
@@ -72,19 +71,19 @@ func (i *Inspection) check(ctx context.Context) error {
 	return nil
 }
 
-// Place returns where the catalog stands.
+// Place returns the catalog's place in the log.
 func (i *Inspection) Place(ctx context.Context) (Place, error) {
 	p, err := placeOf(ctx, i.db)
 	return p, i.explain(err)
 }
 
-// Held returns what the catalog has of the events with some sequences, by video.
+// Held returns which of the events with some sequences the catalog has, by video.
 func (i *Inspection) Held(ctx context.Context, of pipeline.Sequences) ([]Held, error) {
 	held, err := heldBy(ctx, i.db, of)
 	return held, i.explain(err)
 }
 
-// Lacking returns what the catalog has that the one in the file made has not, by video.
+// Lacking returns which events this catalog has and the one in the file made has not, by video.
 func (i *Inspection) Lacking(ctx context.Context, made string) (lacking []Held, err error) {
 	if _, err := i.db.ExecContext(ctx, "ATTACH $1 AS made", made); err != nil {
 		return nil, i.explain(err)
@@ -107,5 +106,5 @@ func (i *Inspection) explain(err error) error {
 	return fmt.Errorf("inspect catalog %s: %w", i.path, explain(err))
 }
 
-// Close ends the inspection.
+// Close closes the file.
 func (i *Inspection) Close() error { return i.db.Close() }

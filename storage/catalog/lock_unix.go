@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// lockFile takes the advisory lock of the catalog at path, which the kernel drops with the process, and does
-// not wait: alone, or beside others who do not want it alone. Closing the file gives it back.
+// lockFile takes the advisory lock of the catalog at path without waiting: exclusively, or shared with
+// others. Closing the file releases it; so does the end of the process.
 func lockFile(path string, alone bool) (*os.File, error) {
 	f, err := os.OpenFile(path+".lock", os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {

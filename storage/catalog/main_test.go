@@ -18,19 +18,19 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	slog.SetDefault(slog.New(slog.DiscardHandler)) // poison is logged; that it is, is tested where it matters
+	slog.SetDefault(slog.New(slog.DiscardHandler)) // poisoned events are logged
 	goleak.VerifyTestMain(m)
 }
 
 // story writes a log as the pipeline would, one event a second.
 type story struct {
 	events []pipeline.Event
-	frozen bool // the clock stands
+	frozen bool // the clock stands still
 }
 
 const epoch = "2026-03-01T12:00:00.000001Z"
 
-// tell appends an event on subject. Data that is a string is taken as it is.
+// tell appends an event on subject. It takes a string as raw data.
 func (s *story) tell(t pipeline.EventType, subject, video string, data any) pipeline.Event {
 	raw, ok := data.(string)
 	if !ok {
@@ -105,14 +105,14 @@ func (s *story) deleted(project, video string) {
 	s.tell(pipeline.VideoDeleted, pipeline.DeletedSubject(project, video), video, struct{}{})
 }
 
-// reopened requeues a job of a video and takes its end back.
+// reopened requeues a job of a video and reopens the video.
 func (s *story) reopened(project, video, job string, generation int) {
 	s.job(pipeline.JobRequeued, project, video, job, nil)
 	s.tell(pipeline.VideoReopened, pipeline.FinishedSubject(project, video), video,
 		pipeline.Finish{State: pipeline.StateVideoProcessing, Generation: generation})
 }
 
-// purged tells what the coordinator does after video.deleted: the event that stands for all others.
+// purged appends what the coordinator appends after video.deleted: the event that replaces all others.
 func (s *story) purged(project, video string) {
 	data := pipeline.Purged{Samples: must(pipeline.SamplesOf(s.of(video)))}
 	s.tell(pipeline.VideoPurged, pipeline.DeletedSubject(project, video), video, data)
@@ -203,7 +203,7 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// answers is all that a catalog answers about some projects, through its API, as indented JSON.
+// answers returns everything that a catalog answers about some projects, through its API, as indented JSON.
 func answers(ctx context.Context, c *Catalog, projects ...string) string {
 	type video struct {
 		View    pipeline.VideoView
@@ -246,7 +246,7 @@ func answers(ctx context.Context, c *Catalog, projects ...string) string {
 
 var farFuture = time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// statsOf is the statistics of the time in which stories play.
+// statsOf returns the statistics of the time in which stories happen.
 func statsOf(ctx context.Context, c *Catalog, project string) pipeline.Stats {
 	from := must(time.Parse(time.RFC3339Nano, epoch))
 	return must(c.Stats(ctx, StatsQuery{
@@ -254,7 +254,7 @@ func statsOf(ctx context.Context, c *Catalog, project string) pipeline.Stats {
 	}))
 }
 
-// dump is every row of every table of the catalog, in order.
+// dump returns every row of every table of the catalog, in order.
 func dump(ctx context.Context, c *Catalog) string {
 	var b strings.Builder
 	for _, query := range []string{

@@ -20,17 +20,18 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// readers is how many queries run at once; more wait their turn.
+// readers is how many queries run at once; others wait.
 const readers = 4
 
-// pool is a set of connections to the file, with the statements prepared on them.
+// pool is a set of connections to the file, with prepared statements.
 type pool struct {
 	db    *sql.DB
 	stmts map[string]*sql.Stmt
 }
 
-// prepareFile makes the folder and file of path where they are missing, for the owner alone: metadata and
-// webhook addresses are private. SQLite gives its side files the same mode. It returns the absolute path.
+// prepareFile makes the file at path and its folder if they are missing, readable by the owner alone, since
+// metadata and webhook addresses are private. SQLite gives its side files the same mode. It returns the
+// absolute path.
 func prepareFile(path string) (string, error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {
@@ -46,13 +47,13 @@ func prepareFile(path string) (string, error) {
 	return abs, f.Close()
 }
 
-// newPool returns a pool on the file at abs; it connects when first used.
+// newPool returns a pool on the file at abs. It connects on first use.
 func newPool(abs string, writer bool) (*pool, error) {
 	q := url.Values{"_pragma": {
-		"busy_timeout(10000)",         // ms that a writer waits for the writer of another process
-		"synchronous(NORMAL)",         // a power cut takes the last commits at most; the log has them
+		"busy_timeout(10000)",         // ms to wait for the writer of another process
+		"synchronous(NORMAL)",         // a power cut may lose the last commits; the log has them
 		"cache_size(-512)",            // KiB of each connection
-		"journal_size_limit(4194304)", // bytes: what a WAL that was long is cut back to
+		"journal_size_limit(4194304)", // bytes to which a long WAL is truncated
 	}}
 	conns := readers
 	if writer {
@@ -86,10 +87,10 @@ func (p *pool) prepare(ctx context.Context, texts []string) error {
 	return nil
 }
 
-// stmt returns the statement of text, one of the list that the pool prepared.
+// stmt returns a prepared statement by its text.
 func (p *pool) stmt(text string) *sql.Stmt { return p.stmts[text] }
 
-// transact runs do in a transaction: committed when it returns nil, else rolled back.
+// transact runs do in a transaction and commits if do returns nil, else rolls back.
 func (p *pool) transact(ctx context.Context, do func(*sql.Tx) error) error {
 	tx, err := p.db.BeginTx(ctx, nil)
 	if err != nil {
@@ -104,7 +105,7 @@ func (p *pool) transact(ctx context.Context, do func(*sql.Tx) error) error {
 	return tx.Commit()
 }
 
-// close closes the pool; one that was never made is no error.
+// close closes the pool. A nil pool is not an error.
 func (p *pool) close() error {
 	if p == nil {
 		return nil
@@ -116,8 +117,8 @@ func (p *pool) close() error {
 	return errors.Join(append(errs, p.db.Close())...)
 }
 
-// migrate brings the schema up to date. Each migration is one transaction; where two processes begin at
-// once, one of them loses each and finds it done when it looks again.
+// migrate brings the schema up to date. Each migration is one transaction. If two processes start at once,
+// one loses each migration and finds it done on its next try.
 func migrate(ctx context.Context, db *sql.DB) error {
 	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {
@@ -132,10 +133,10 @@ func migrate(ctx context.Context, db *sql.DB) error {
 	return err
 }
 
-// maxMigrateTries bounds how often losing to another process is taken as the reason of an error.
+// maxMigrateTries limits how often an error may be blamed on another process.
 const maxMigrateTries = 4
 
-// migrateOnce reports with its error whether another try makes sense.
+// migrateOnce reports, with its error, whether another try makes sense.
 func migrateOnce(ctx context.Context, db *sql.DB, files fs.FS) (retry bool, err error) {
 	p, err := goose.NewProvider(goose.DialectSQLite3, db, files, goose.WithDisableGlobalRegistry(true))
 	if err != nil {
@@ -175,7 +176,7 @@ func sqliteCode(err error) int {
 	return sqlite3.SQLITE_OK
 }
 
-// removeSideFiles deletes what SQLite keeps beside the catalog at path; what is missing is no error.
+// removeSideFiles deletes SQLite's files beside the catalog at path. A missing file is not an error.
 func removeSideFiles(path string) error {
 	var errs []error
 	for _, suffix := range []string{"-wal", "-shm", "-journal"} {

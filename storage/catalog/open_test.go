@@ -108,7 +108,7 @@ func TestOpenTellsTheRemedy(t *testing.T) {
 	}
 }
 
-// rawExec runs a statement on the file, behind the catalog's back.
+// rawExec runs a statement on the file without the catalog.
 func rawExec(path, text string) error {
 	p, err := newPool(path, true)
 	if err != nil {
@@ -124,10 +124,10 @@ func TestDamageMetByAStatementIsTold(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "catalog.db")
 	c := open(t, path)
 	apply(t, c, s.events...)
-	// A schema that SQLite cannot believe: a table whose root is no page of the file.
+	// A schema that is corrupt: the root of a table is not a page of the file.
 	for _, text := range []string{
 		`PRAGMA writable_schema = 1`, `UPDATE sqlite_schema SET rootpage = 99999 WHERE name = 'videos'`,
-		`PRAGMA schema_version = 99`, // every connection reads it anew
+		`PRAGMA schema_version = 99`, // makes every connection read the schema again
 	} {
 		if _, err := c.writer.db.ExecContext(t.Context(), text); err != nil {
 			t.Fatal(err)
@@ -163,7 +163,7 @@ func TestOpenFailsWhereThereIsNoFile(t *testing.T) {
 	}
 }
 
-// made returns the file of a catalog of some events, which nobody has open.
+// made returns the closed file of a catalog of some events.
 func made(t *testing.T, events ...pipeline.Event) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "made.db")
@@ -184,7 +184,7 @@ func TestACatalogIsReplacedWhenNobodyHasItOpen(t *testing.T) {
 	if _, err := Claim(path); !errors.Is(err, ErrInUse) {
 		t.Errorf("claimed what is open: %v", err)
 	}
-	other := must(Open(t.Context(), path)) // who opens it does not want it alone
+	other := must(Open(t.Context(), path)) // several may open it
 	if err := errors.Join(c.Close(), c.Close(), other.Close()); err != nil {
 		t.Fatal(err)
 	}
@@ -198,7 +198,7 @@ func TestACatalogIsReplacedWhenNobodyHasItOpen(t *testing.T) {
 	open(t, path)
 }
 
-// TestManyOpenANewFile is several processes that start at once.
+// TestManyOpenANewFile starts several processes at once.
 func TestManyOpenANewFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "catalog.db")
 	var wg sync.WaitGroup
@@ -235,7 +235,7 @@ func TestMigrationsGoDownAndUpAgain(t *testing.T) {
 	}
 }
 
-// TestACatalogOfOldIsReplayed: what migration 2 adds can be had from the log alone.
+// TestACatalogOfOldIsReplayed: only the log has what migration 2 adds.
 func TestACatalogOfOldIsReplayed(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "catalog.db")
 	migrated(t, path, func(p *goose.Provider) error {
@@ -266,7 +266,7 @@ func TestACatalogOfOldIsReplayed(t *testing.T) {
 	}
 }
 
-// migrated runs migrations of the file, as do says.
+// migrated runs do on the migrations of the file.
 func migrated(t *testing.T, path string, do func(*goose.Provider) error) {
 	t.Helper()
 	pool := must(newPool(path, true))

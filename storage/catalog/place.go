@@ -12,26 +12,26 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// Place is where a catalog stands in the log that it was made from.
+// Place is where a catalog stands in its log.
 type Place struct {
 	Sequence uint64 // of the last event applied; 0 before the first
-	// Known is an event of that log, the last whose id is known; of no sequence when there is none.
+	// Known is the last event of that log whose id is known; its sequence is 0 if there is none.
 	Known Mark
 }
 
-// Mark is an event of a log: another log has another id there.
+// Mark identifies an event of a log: another log has another id at that sequence.
 type Mark struct {
 	Sequence uint64
 	ID       string
 }
 
-// Held says which of some events a catalog has of a video.
+// Held is which of some events a catalog has for a video.
 type Held struct {
 	Project, Video string
 	Events         pipeline.Sequences
 }
 
-// Place returns where the catalog stands.
+// Place returns the catalog's place in the log.
 func (c *Catalog) Place(ctx context.Context) (Place, error) {
 	p, err := placeOf(ctx, c.reader.db)
 	if err != nil {
@@ -40,7 +40,7 @@ func (c *Catalog) Place(ctx context.Context) (Place, error) {
 	return p, err
 }
 
-// Held returns what the catalog has of the events with some sequences, by video. It reads the sequences of
+// Held returns which of the events with some sequences the catalog has, by video. It reads the sequences of
 // all events.
 func (c *Catalog) Held(ctx context.Context, of pipeline.Sequences) ([]Held, error) {
 	held, err := heldBy(ctx, c.reader.db, of)
@@ -56,7 +56,7 @@ const (
 	sqlNewest     = `SELECT sequence, doc FROM events ORDER BY sequence DESC LIMIT 1`
 	sqlSequences  = `SELECT video, sequence FROM events ORDER BY video, sequence`
 	sqlProject    = `SELECT project FROM videos WHERE id = $1`
-	// sqlLacking lists the events that the catalog attached as made has not, or has as another.
+	// sqlLacking lists the events that the attached catalog made lacks or has differently.
 	sqlLacking = `
 		SELECT o.video, o.sequence FROM main.events o
 		LEFT JOIN made.events n ON n.video = o.video AND n.sequence = o.sequence
@@ -65,7 +65,7 @@ const (
 		ORDER BY o.video, o.sequence`
 )
 
-// placeOf also reads files of the schemas before the one that has event_id.
+// placeOf also reads files of the schemas before event_id.
 func placeOf(ctx context.Context, db *sql.DB) (p Place, err error) {
 	var has int
 	if err := db.QueryRowContext(ctx, sqlHasEventID).Scan(&has); err != nil {
@@ -85,7 +85,7 @@ func placeOf(ctx context.Context, db *sql.DB) (p Place, err error) {
 	if errors.Is(err, sql.ErrNoRows) {
 		return p, nil
 	}
-	if json.Unmarshal(doc, &e) == nil { // else nothing is known
+	if json.Unmarshal(doc, &e) == nil { // otherwise unknown
 		p.Known.ID = e.ID
 	}
 	return p, err
@@ -101,8 +101,8 @@ func heldBy(ctx context.Context, db *sql.DB, of pipeline.Sequences) ([]Held, err
 	return held, err
 }
 
-// byVideo collects those sequences that a query gives which are wanted, by video; the query gives pairs, in
-// order.
+// byVideo filters the (video, sequence) pairs of a query by sequence and groups them by video. The query
+// returns them in order.
 func byVideo(ctx context.Context, db *sql.DB, text string, wanted func(uint64) bool) ([]Held, error) {
 	rows, err := db.QueryContext(ctx, text)
 	if err != nil {
@@ -132,10 +132,10 @@ func byVideo(ctx context.Context, db *sql.DB, text string, wanted func(uint64) b
 	return held, rows.Err()
 }
 
-// ErrInUse says that a process has the catalog open.
+// ErrInUse: a process has the catalog open.
 var ErrInUse = errors.New("the read model is in use: stop the server first")
 
-// Claim keeps the catalog at path from being opened until release is called. It fails with ErrInUse while
+// Claim keeps others from opening the catalog at path until release is called. It returns ErrInUse while
 // somebody has it open.
 func Claim(path string) (release func() error, err error) {
 	f, err := lockFile(path, true)
@@ -145,8 +145,8 @@ func Claim(path string) (release func() error, err error) {
 	return f.Close, nil
 }
 
-// Replace puts the catalog at made, which nobody has open, in the place of what is at path, whatever that is.
-// Both are on one disk. The caller has claimed path.
+// Replace replaces whatever is at path by the catalog at made, which nobody has open. Both are on one disk.
+// The caller has claimed path.
 func Replace(path, made string) error {
 	if _, err := os.Stat(made + "-wal"); err == nil {
 		return fmt.Errorf("replace catalog: %s is not folded in", made+"-wal")

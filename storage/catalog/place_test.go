@@ -19,7 +19,7 @@ func twoVideos() (s story, second pipeline.Sequences) {
 	return s, pipeline.Sequences{{First: first, Last: uint64(len(s.events))}}
 }
 
-// A catalog knows the event it stands at, also as a file that is looked at, and what it has of some events.
+// A catalog, and an inspection of its file, know the last event and which of some events they have.
 func TestACatalogKnowsItsPlaceInTheLog(t *testing.T) {
 	s, second := twoVideos()
 	path := made(t, s.events...)
@@ -49,7 +49,7 @@ func TestACatalogKnowsItsPlaceInTheLog(t *testing.T) {
 	}
 }
 
-// A file of the schema without the id of its last event is known by the newest event that it has.
+// In a file of the schema without event_id, the newest stored event is the known one.
 func TestThePlaceOfACatalogOfOld(t *testing.T) {
 	s, _ := twoVideos()
 	path := made(t, s.events...)
@@ -71,7 +71,7 @@ func TestThePlaceOfACatalogOfOld(t *testing.T) {
 	}
 }
 
-// What another catalog lacks is every event that it has not, or has as another.
+// Another catalog lacks an event that it does not have, or has differently.
 func TestWhatAnotherCatalogLacks(t *testing.T) {
 	s, second := twoVideos()
 	path := made(t, s.events...)

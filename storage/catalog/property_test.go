@@ -19,9 +19,9 @@ import (
 
 var projects = []string{"p", "q"}
 
-// TestAnyDeliveryGivesTheSameAnswers is the contract of Apply: batches of any size, events given again, a
-// file closed and opened again, two projectors in turn: the answers are those of the log applied once, and
-// those of a fold that never saw a database.
+// TestAnyDeliveryGivesTheSameAnswers tests the contract of Apply: with batches of any size, repeated
+// events, a file that is closed and opened again, and two projectors in turn, the answers equal those of
+// the log applied once, and those of a fold without a database.
 func TestAnyDeliveryGivesTheSameAnswers(t *testing.T) {
 	dir, n := t.TempDir(), 0
 	rapid.Check(t, func(rt *rapid.T) {
@@ -66,8 +66,8 @@ func TestAnyDeliveryGivesTheSameAnswers(t *testing.T) {
 	})
 }
 
-// TestARebuildFromAPurgedLogGivesTheSameStatistics: whatever part of the events of purged videos is gone, the
-// read model that the rest gives is the one that all of them gave.
+// TestARebuildFromAPurgedLogGivesTheSameStatistics: whichever events of purged videos are gone, the rest of
+// the log gives the same read model as the whole log.
 func TestARebuildFromAPurgedLogGivesTheSameStatistics(t *testing.T) {
 	ctx, c := context.Background(), fresh(t)
 	rapid.Check(t, func(rt *rapid.T) {
@@ -76,12 +76,12 @@ func TestARebuildFromAPurgedLogGivesTheSameStatistics(t *testing.T) {
 			if err := errors.Join(c.reset(ctx), c.Apply(ctx, events)); err != nil {
 				rt.Fatal(err)
 			}
-			_, tables, _ := strings.Cut(dump(ctx, c), "\n") // less the row of projection
+			_, tables, _ := strings.Cut(dump(ctx, c), "\n") // without the row of projection
 			var all []string
 			for _, p := range append([]string{""}, projects...) {
 				s := statsOf(ctx, c, p)
 				for i := range s.Windows {
-					s.Windows[i].Complete = false // goes by the last event, which may be a purged one
+					s.Windows[i].Complete = false // depends on the last event, which may be purged
 				}
 				all = append(all, string(must(json.Marshal(s.Windows))))
 			}
@@ -98,7 +98,7 @@ func TestARebuildFromAPurgedLogGivesTheSameStatistics(t *testing.T) {
 	})
 }
 
-// isPurged reports whether e may be gone from the log: its video was purged, and it does not say so.
+// isPurged reports whether the log may lack e: its video was purged, and e is not the event that says so.
 func isPurged(log []pipeline.Event, e pipeline.Event) bool {
 	return e.Type != pipeline.VideoDeleted && e.Type != pipeline.VideoPurged &&
 		slices.ContainsFunc(log, func(p pipeline.Event) bool {
@@ -106,7 +106,7 @@ func isPurged(log []pipeline.Event, e pipeline.Event) bool {
 		})
 }
 
-// samples is the samples that a catalog has, by project and video, in order.
+// samples returns the samples of a catalog by project and video, in order.
 func samples(ctx context.Context, c *Catalog) map[string][]pipeline.Sample {
 	all := map[string][]pipeline.Sample{}
 	rows := must(c.reader.db.QueryContext(ctx,
@@ -128,7 +128,7 @@ func samples(ctx context.Context, c *Catalog) map[string][]pipeline.Sample {
 	return all
 }
 
-// samplesFromScratch is what the events of each video count for, as the coordinator computes it.
+// samplesFromScratch returns the samples of each video's events, as the coordinator computes them.
 func samplesFromScratch(log []pipeline.Event) map[string][]pipeline.Sample {
 	all := map[string][]pipeline.Sample{}
 	s := story{events: log}
@@ -140,7 +140,8 @@ func samplesFromScratch(log []pipeline.Event) map[string][]pipeline.Sample {
 	return all
 }
 
-// served is the videos and jobs that a catalog answers, by video, in JSON with what that leaves out.
+// served returns the videos and jobs of a catalog's answers, by video, in JSON and with the fields that
+// JSON omits.
 func served(ctx context.Context, c *Catalog) map[string]string {
 	all := map[string]string{}
 	for _, p := range projects {
@@ -163,7 +164,7 @@ func render(v pipeline.VideoView, jobs []pipeline.JobView) string {
 	return string(must(json.MarshalIndent([]any{v, hidden, jobs}, "", " ")))
 }
 
-// foldFromScratch does in memory, one video after the other, what the catalog does in SQL.
+// foldFromScratch folds in memory, one video after the other, what the catalog folds in SQL.
 func foldFromScratch(log []pipeline.Event) map[string]string {
 	all := map[string]string{}
 	for _, id := range videosOf(log) {
@@ -224,7 +225,7 @@ func videosOf(log []pipeline.Event) []string {
 	return ids
 }
 
-// drawLog draws a log of a few videos whose stories run side by side.
+// drawLog draws a log of a few videos whose stories interleave.
 func drawLog(rt *rapid.T) []pipeline.Event {
 	s := &story{frozen: rapid.Bool().Draw(rt, "frozen clock")}
 	var actors []*actor
@@ -238,13 +239,13 @@ func drawLog(rt *rapid.T) []pipeline.Event {
 	return s.events
 }
 
-// actor draws the next event of one video from those that its state admits.
+// actor draws the next event of one video from those that its state allows.
 type actor struct {
 	s              *story
 	rt             *rapid.T
 	project, video string
 	uploaded, over bool
-	final          bool // the end is none that is taken back
+	final          bool // the end cannot be reverted
 	gone, purged   bool
 	planned, shown bool
 	generation     int
@@ -254,7 +255,7 @@ type actor struct {
 }
 
 func (a *actor) step() {
-	chance := rapid.IntRange(0, 99).Draw(a.rt, "chance") // rapid favours small numbers: the common course
+	chance := rapid.IntRange(0, 99).Draw(a.rt, "chance") // rapid favours small numbers, so the common cases have them
 	switch {
 	case !a.uploaded:
 		a.s.uploaded(a.project, a.video)
@@ -263,7 +264,7 @@ func (a *actor) step() {
 	case a.gone && !a.purged && chance > 20:
 		a.s.purged(a.project, a.video)
 		a.purged = true
-	case a.gone: // a worker that has not heard of it, or the coordinator
+	case a.gone: // from a worker that does not know yet, or the coordinator
 		late := []pipeline.EventType{pipeline.JobCanceled, pipeline.JobRetrying}
 		t := rapid.SampledFrom(late).Draw(a.rt, "late")
 		a.s.job(t, a.project, a.video, "inspect", func(e *pipeline.JobEvent) { a.detail(t, "inspect", e) })
@@ -340,7 +341,7 @@ func (a *actor) plan(reject bool) {
 	a.s.inspected(a.project, a.video, a.jobs...)
 }
 
-// work tells what happens next to a job that is not terminal, or that the video is done.
+// work appends the next event of a job that has not ended, or the end of the video.
 func (a *actor) work() {
 	var open []string
 	for name, state := range a.state {
@@ -372,7 +373,7 @@ func (a *actor) work() {
 	a.s.job(t, a.project, a.video, name, func(e *pipeline.JobEvent) { a.detail(t, name, e) })
 }
 
-// notify is the name of the job that tells of the current end.
+// notify returns the name of the job that announces the current end.
 func (a *actor) notify() string {
 	if a.generation == 0 {
 		return "notify"

@@ -16,13 +16,13 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// Limits of a list: what a limit of 0 means, and the most that is answered.
+// Limits of a list: the limit that 0 means, and the largest.
 const (
 	DefaultLimit = 50
 	MaxLimit     = 1000
 )
 
-// Query selects videos. The zero value of a field but Project selects all.
+// Query selects videos. The zero value of a field other than Project selects all.
 type Query struct {
 	Project       string
 	Status        pipeline.VideoState
@@ -35,7 +35,7 @@ type Query struct {
 // Page is a part of a list.
 type Page[T any] struct {
 	Data       []T    // never nil
-	NextCursor string // where the next page begins; empty on the last
+	NextCursor string // start of the next page; empty on the last page
 }
 
 // Video returns a video of project, or pipeline.ErrNotFound.
@@ -48,7 +48,7 @@ func (c *Catalog) Video(ctx context.Context, project, id string) (pipeline.Video
 	return view, nil
 }
 
-// scanDoc decodes the one document of a row; no row is pipeline.ErrNotFound.
+// scanDoc decodes the only document of a row. It returns pipeline.ErrNotFound if there is no row.
 func scanDoc(row *sql.Row, v any) error {
 	var doc string
 	err := row.Scan(&doc)
@@ -61,9 +61,10 @@ func scanDoc(row *sql.Row, v any) error {
 	return json.Unmarshal([]byte(doc), v)
 }
 
-// Videos returns one page of the videos that q selects, newest first; of the same microsecond, the greater
-// id first. Pages are positions and not snapshots: a video that was there when the first page was read is
-// on one page, once, and what is uploaded meanwhile is on none. A cursor of other making is ErrCursor.
+// Videos returns one page of the videos that q selects, newest first; within one microsecond, by descending
+// id. Pages are positions, not snapshots: a video that existed when the first page was read is on exactly
+// one page, and videos uploaded since then are on none. A cursor that does not come from Videos is
+// ErrCursor.
 func (c *Catalog) Videos(ctx context.Context, q Query) (Page[pipeline.VideoView], error) {
 	page := Page[pipeline.VideoView]{Data: []pipeline.VideoView{}}
 	limit := clampLimit(q.Limit)
@@ -122,7 +123,7 @@ func listSQL(q Query, limit int) (text string, args []any, err error) {
 	return b.String(), args, nil
 }
 
-// cursorOf returns the place behind v: its time in microseconds, a dot and its id, in base 64.
+// cursorOf returns the position after v: its time in microseconds, a dot and its id, in base 64.
 func cursorOf(v pipeline.VideoView) string {
 	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%d.%s", v.CreatedAt.UnixMicro(), v.ID))
 }
@@ -140,7 +141,7 @@ func parseCursor(cursor string) (at int64, id string, err error) {
 	return at, id, nil
 }
 
-// scanDocs decodes a document of each row, and closes rows. It returns an empty list, not nil, for none.
+// scanDocs decodes one document per row, and closes rows. It returns an empty list, not nil, for no rows.
 func scanDocs[T any](rows *sql.Rows) ([]T, error) {
 	defer rows.Close()
 	list := []T{}
@@ -158,8 +159,8 @@ func scanDocs[T any](rows *sql.Rows) ([]T, error) {
 	return list, explain(rows.Err())
 }
 
-// Jobs returns the jobs of a video in the order of their creation, those of the plan in the plan's order.
-// An unknown video is pipeline.ErrNotFound; one that no worker has touched has none.
+// Jobs returns the jobs of a video in the order of their creation; jobs of the plan in the plan's order. An
+// unknown video is pipeline.ErrNotFound; a video that no worker has touched has no jobs.
 func (c *Catalog) Jobs(ctx context.Context, project, video string) ([]pipeline.JobView, error) {
 	return listOf[pipeline.JobView](ctx, c, "jobs", sqlJobs, project, video)
 }
@@ -174,7 +175,7 @@ func (c *Catalog) Job(ctx context.Context, project, video, job string) (pipeline
 	return view, nil
 }
 
-// Outputs returns the outputs of the completed jobs of a video in the order in which they came. An unknown
+// Outputs returns the outputs of a video's completed jobs in the order of their completion. An unknown
 // video is pipeline.ErrNotFound.
 func (c *Catalog) Outputs(ctx context.Context, project, video string) ([]pipeline.OutputView, error) {
 	return listOf[pipeline.OutputView](ctx, c, "outputs", sqlOutputs, project, video)
@@ -196,7 +197,7 @@ func listOf[T any](ctx context.Context, c *Catalog, what, text, project, video s
 	return list, err
 }
 
-// outputView returns the output o of a job as it is answered. Its id depends on video, job and path alone.
+// outputView returns the view of a job's output o. Its id depends on video, job and path alone.
 func outputView(video, job string, o pipeline.Output) pipeline.OutputView {
 	sum := sha256.Sum256([]byte(video + "\n" + job + "\n" + o.Path))
 	return pipeline.OutputView{
@@ -205,9 +206,9 @@ func outputView(video, job string, o pipeline.Output) pipeline.OutputView {
 	}
 }
 
-// Events returns the events of a video and its jobs above the sequence after, in the order of the log,
-// limit of them at most (DefaultLimit when 0 or less, MaxLimit at most). Data is as it was, but for the
-// spaces between its tokens. An unknown video is pipeline.ErrNotFound.
+// Events returns the events of a video and its jobs above the sequence after, in the order of the log, at
+// most limit of them (DefaultLimit when 0 or less, at most MaxLimit). Data is unchanged except for spaces
+// between tokens. An unknown video is pipeline.ErrNotFound.
 func (c *Catalog) Events(ctx context.Context, project, video string, after uint64, limit int) (
 	[]pipeline.Event, error,
 ) {

@@ -14,7 +14,8 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// shelf is a story of eleven videos of p, the even ones ready, and one of q; frozen lets all have one time.
+// shelf is a story of eleven videos of p, the even ones ready, and one of q. frozen gives all of them the
+// same time.
 func shelf(frozen bool) story {
 	s := story{frozen: frozen}
 	for i := range 11 {
@@ -80,7 +81,7 @@ func TestVideosUploadedMeanwhileDoNotShiftPages(t *testing.T) {
 	c := fresh(t, s.events...)
 	first := must(c.Videos(t.Context(), Query{Project: "p", Limit: 4}))
 	s.uploaded("p", "vid_new")
-	s.deleted("p", "vid_07") // the one that the cursor stands on
+	s.deleted("p", "vid_07") // the one at the cursor
 	apply(t, c, s.events...)
 	rest := pages(t, c, Query{Project: "p", Limit: 4, Cursor: first.NextCursor})
 	if len(rest) != 7 || rest[0] != "vid_06" {
@@ -211,7 +212,7 @@ func TestOutputIDsAreDerived(t *testing.T) {
 	}
 }
 
-// TestQueriesUseIndexes asks SQLite how it would run each query: none may scan a table or sort a list of
+// TestQueriesUseIndexes asks SQLite for the plan of each query: none may scan a table or sort a list of
 // videos.
 func TestQueriesUseIndexes(t *testing.T) {
 	c := fresh(t)

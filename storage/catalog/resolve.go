@@ -13,20 +13,20 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// Bounds of what Resolve looks up: a path is as long as a key may be, and a request costs few look-ups.
+// Limits of Resolve: a path is at most as long as a key, and a request costs few look-ups.
 const (
 	maxPath = 512 // bytes
-	maxRuns = 4   // runs of digits that may be a segment's number
+	maxRuns = 4   // runs of digits tried as a segment's number
 )
 
-// Resolve returns the object that is played at path below a video: the output of that path, or one segment
-// of an output whose Path has pipeline.SegmentVerb where path has the number, if its Segments have that
-// number: several jobs may each have made a run of them. What two jobs claim is the later one's. A segment
-// has no size and hash of its own in the catalog: both are zero. Anything else is pipeline.ErrNotFound: paths
-// are only ever compared with those of outputs, so a hostile one names nothing. The number must not touch
-// other digits.
+// Resolve returns the object that a video plays at path. That is the output with this path, or one segment:
+// an output whose Path has pipeline.SegmentVerb where path has a number that is among its Segments. Several
+// jobs may each have made a run of an output's segments. If two jobs claim a path or number, the later one
+// wins. Size and hash of a segment are zero, since the catalog does not know them. Anything else is
+// pipeline.ErrNotFound; a path is only compared with those of outputs, so a hostile one names nothing. The
+// number must not touch other digits.
 //
-// The project is not asked for: whoever calls has checked that the video may be played.
+// Resolve does not check the project: its caller has checked that the video may be played.
 func (c *Catalog) Resolve(ctx context.Context, video, path string) (pipeline.Object, error) {
 	if len(path) > maxPath || !utf8.ValidString(path) || strings.ContainsRune(path, 0) {
 		return pipeline.Object{}, fmt.Errorf("resolve %.80q of %s: %w", path, video, pipeline.ErrNotFound)
@@ -64,8 +64,8 @@ func (c *Catalog) resolve(ctx context.Context, video, path string) (pipeline.Obj
 	return pipeline.Object{}, pipeline.ErrNotFound
 }
 
-// outputAt returns the latest output of a path that fits, or pipeline.ErrNotFound. It reads no more rows than
-// it must.
+// outputAt returns the latest output with this path that fits, or pipeline.ErrNotFound. It reads no more
+// rows than needed.
 func (c *Catalog) outputAt(ctx context.Context, video, path string, fits func(pipeline.Output) bool) (
 	pipeline.Output, error,
 ) {
@@ -93,9 +93,9 @@ func (c *Catalog) outputAt(ctx context.Context, video, path string, fits func(pi
 	return pipeline.Output{}, pipeline.ErrNotFound
 }
 
-// Played returns a video and, if it is playable, the outputs of its completed jobs, each as its job
-// published it, in the order of the jobs' names. An unknown video is pipeline.ErrNotFound. As with Resolve,
-// the project is not asked for.
+// Played returns a video and, if it is playable, the outputs of its completed jobs as the jobs published
+// them, in the order of the jobs' names. An unknown video is pipeline.ErrNotFound. Like Resolve, it does
+// not check the project.
 func (c *Catalog) Played(ctx context.Context, video string) (
 	view pipeline.VideoView, outputs []pipeline.Output, err error,
 ) {
@@ -128,7 +128,8 @@ func (c *Catalog) played(ctx context.Context, video string) (
 type run struct{ from, to, number int }
 
 // segmentRuns returns the last maxRuns runs of digits in path that SegmentVerb can have written: five
-// digits, or more without a zero in front. The last comes first, as numbers stand in file names.
+// digits, or more without a leading zero. It starts with the last run, since numbers usually end file
+// names.
 func segmentRuns(path string) []run {
 	var runs []run
 	for to := len(path); to > 0 && len(runs) < maxRuns; {

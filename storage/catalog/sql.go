@@ -1,7 +1,6 @@
 package catalog
 
-// The statements, all of them but the list of videos, which query.go puts together, and those that are seldom
-// needed (place.go). They are prepared once.
+// The statements, all prepared once. query.go builds the list of videos; place.go has the rarely used ones.
 const (
 	sqlSequence = `SELECT sequence FROM projection WHERE id = 1`
 	sqlPoisoned = `SELECT poisoned FROM projection WHERE id = 1`
@@ -59,14 +58,14 @@ const (
 	sqlEvents = `
 		SELECT sequence, doc FROM events WHERE project = $1 AND video = $2 AND sequence > $3
 		ORDER BY sequence LIMIT $4`
-	// Should two jobs have claimed one path, or one number of a path with segments, the later one has it.
+	// If two jobs claimed one path, or one number of a path with segments, the later one wins.
 	sqlOutputsAt = `
 		SELECT doc FROM outputs WHERE video = $1 AND path = $2
 		ORDER BY sequence DESC, position DESC`
 	sqlAnyVideo   = `SELECT doc FROM videos WHERE id = $1`
 	sqlAnyOutputs = `SELECT doc FROM outputs WHERE video = $1 ORDER BY job, path`
 
-	// The conditions repeat those of the partial indexes videos_open and videos_backlog, word for word.
+	// The conditions repeat those of the partial indexes videos_open and videos_backlog word for word.
 	sqlUnfinished = `
 		SELECT project, id FROM videos WHERE open = 1 AND id > $1 AND created_at < $2 ORDER BY id LIMIT $3`
 	sqlBacklog = `

@@ -10,20 +10,19 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// ErrRange says that no statistics can be computed over a range: its ends or its windows are not what
-// StatsQuery says.
+// ErrRange: a StatsQuery has a range or windows that its comments do not allow.
 var ErrRange = errors.New("invalid range of statistics")
 
 // StatsQuery selects statistics.
 type StatsQuery struct {
 	Project string        // empty: all projects
-	Window  time.Duration // of one window: whole seconds, and a part of an hour, as 1m or 5m
-	// From and To are the range, To left out; both are moved out to the edges of windows. From is before To,
-	// and at most pipeline.MaxWindows windows lie between.
+	Window  time.Duration // of one window: whole seconds that divide an hour, such as 1m or 5m
+	// From and To are the range, excluding To; both are rounded outwards to the edges of windows. From is
+	// before To, with at most pipeline.MaxWindows windows between them.
 	From, To time.Time
-	// CaughtUp is a time at which the caller knows that the catalog had all of the log, for Window.Complete;
-	// zero when it knows of none. Without it, windows that end after the time of the last applied event are
-	// not complete: on a server where nothing happens, the latest ones.
+	// CaughtUp is a time at which the caller knows that the catalog had applied the whole log, for
+	// Window.Complete; zero if it knows none. Without it, windows that end after the last applied event are
+	// incomplete: on an idle server, the latest ones.
 	CaughtUp time.Time
 }
 
@@ -34,7 +33,7 @@ func (q StatsQuery) validate() error {
 	case !q.From.Before(q.To):
 		return fmt.Errorf("%w: it begins at %s and ends at %s", ErrRange,
 			q.From.Format(time.RFC3339), q.To.Format(time.RFC3339))
-	case q.From.UTC().Year() < 1, q.To.UTC().Add(q.Window).Year() > 9999: // RFC 3339 has no others
+	case q.From.UTC().Year() < 1, q.To.UTC().Add(q.Window).Year() > 9999: // the years of RFC 3339
 		return fmt.Errorf("%w: it is not within the years 1 to 9999", ErrRange)
 	case pipeline.CountWindows(q.Window, q.From, q.To) > pipeline.MaxWindows:
 		return fmt.Errorf("%w: more than %d windows", ErrRange, pipeline.MaxWindows)
@@ -42,9 +41,9 @@ func (q StatsQuery) validate() error {
 	return nil
 }
 
-// Stats computes the statistics that q selects from the samples of the events that were applied, those of
-// deleted videos included; ErrRange when q is none. It reads each sample of the range once and keeps the
-// numbers that have a quantile: 8 bytes each.
+// Stats computes the statistics that q selects from the samples of applied events, including those of
+// deleted videos. It returns ErrRange for an invalid q. It reads each sample of the range once and keeps
+// the values of metrics with quantiles: 8 bytes each.
 func (c *Catalog) Stats(ctx context.Context, q StatsQuery) (pipeline.Stats, error) {
 	if err := q.validate(); err != nil {
 		return pipeline.Stats{}, err
@@ -57,7 +56,7 @@ func (c *Catalog) Stats(ctx context.Context, q StatsQuery) (pipeline.Stats, erro
 }
 
 func (c *Catalog) stats(ctx context.Context, q StatsQuery) (pipeline.Stats, error) {
-	// Before the samples: what is applied meanwhile is counted, and not told to be complete.
+	// Read this before the samples: what Apply adds meanwhile is counted, but not reported as complete.
 	var applied int64
 	if err := c.reader.stmt(sqlAppliedAt).QueryRowContext(ctx).Scan(&applied); err != nil {
 		return pipeline.Stats{}, err
@@ -91,7 +90,7 @@ func (c *Catalog) stats(ctx context.Context, q StatsQuery) (pipeline.Stats, erro
 	return tally.Stats(through), rows.Err()
 }
 
-// words keeps each of the few words of a result once.
+// words keeps one copy of each of the few distinct words of a result.
 type words map[string]string
 
 func (w words) of(raw []byte) string {
@@ -103,8 +102,8 @@ func (w words) of(raw []byte) string {
 	return word
 }
 
-// Backlog returns how many videos are not at their end, of project and of all. It counts in an index that
-// holds these alone.
+// Backlog returns how many videos have not ended, of project and of all. It counts in an index of just
+// these videos.
 func (c *Catalog) Backlog(ctx context.Context, project string) (ofProject, total int, err error) {
 	err = c.reader.stmt(sqlBacklog).QueryRowContext(ctx, project).Scan(&ofProject, &total)
 	if err != nil {
@@ -113,8 +112,8 @@ func (c *Catalog) Backlog(ctx context.Context, project string) (ofProject, total
 	return ofProject, total, nil
 }
 
-// Unfinished returns videos of all projects of which something is still to happen, their end or the telling
-// of it: those uploaded before a time and with an id after the one given, by id, limit of them at most. It
+// Unfinished returns videos of all projects that have not ended, or whose end is still to be announced:
+// those uploaded before a time and with an id after the given one, by id, at most limit of them. It
 // implements pipeline.Unfinished.
 func (c *Catalog) Unfinished(ctx context.Context, before time.Time, after string, limit int) (
 	[]pipeline.VideoRef, error,

@@ -129,7 +129,7 @@ func TestStatsRefusesARange(t *testing.T) {
 	}
 }
 
-// TestStatsOutliveTheirVideo is the life of a video that is deleted: its statistics never change.
+// TestStatsOutliveTheirVideo deletes a video: its statistics never change.
 func TestStatsOutliveTheirVideo(t *testing.T) {
 	s := incident()
 	path := filepath.Join(t.TempDir(), "catalog.db")
@@ -146,7 +146,7 @@ func TestStatsOutliveTheirVideo(t *testing.T) {
 	s.deleted("p", "vid_b")
 	apply(t, c, s.events...)
 	check("deleted", before)
-	s.job(pipeline.JobRetrying, "p", "vid_b", "package", failed) // of a worker that has not heard of it
+	s.job(pipeline.JobRetrying, "p", "vid_b", "package", failed) // from a worker that does not know yet
 	apply(t, c, s.events...)
 	check("a late word", before)
 	s.purged("p", "vid_b")
@@ -192,7 +192,7 @@ func TestPurgeOfAnotherProject(t *testing.T) {
 	}
 }
 
-// TestReopen follows a video that errored and is tried again, one event a batch and all in one.
+// TestReopen retries a video that errored, with one event per batch and with all in one.
 func TestReopen(t *testing.T) {
 	s := incident()
 	c := fresh(t)
@@ -218,7 +218,7 @@ func TestReopen(t *testing.T) {
 	if v := must(c.Video(t.Context(), "p", "vid_b")); v.Problem != nil || v.ReadyAt == nil || v.Progress != 100 {
 		t.Errorf("%+v", v)
 	}
-	// The webhook of the first end tells nothing about the second.
+	// The webhook of the first end says nothing about the second.
 	s.job(pipeline.JobErrored, "p", "vid_b", "notify", failed)
 	apply(t, c, s.events...)
 	if n := len(unfinished(t, c)); n != 1 {
@@ -266,7 +266,7 @@ func TestUnfinishedAndBacklog(t *testing.T) {
 	if diff := cmp.Diff(all[:2], must(c.Unfinished(t.Context(), before, "", 9))); diff != "" {
 		t.Error(diff)
 	}
-	for project, want := range map[string]int{"p": 2, "q": 1, "x": 0} { // vid_01 is done, and merely owes
+	for project, want := range map[string]int{"p": 2, "q": 1, "x": 0} { // vid_01 has ended, and only its webhook is owed
 		ofProject, total, err := c.Backlog(t.Context(), project)
 		if err != nil || ofProject != want || total != 3 {
 			t.Errorf("backlog of %s: %d of %d, %v", project, ofProject, total, err)
@@ -274,7 +274,7 @@ func TestUnfinishedAndBacklog(t *testing.T) {
 	}
 }
 
-// TestPlayableIsOwedAfterTheEnd: the video stays in sight of the sweeper, and out of the backlog.
+// TestPlayableIsOwedAfterTheEnd: the sweeper still sees the video, and the backlog does not count it.
 func TestPlayableIsOwedAfterTheEnd(t *testing.T) {
 	s := shelf(false) // vid_01, vid_03, ... are queued
 	s.tell(pipeline.VideoPlayable, pipeline.PlayableSubject("p", "vid_01"), "vid_01",
@@ -307,7 +307,7 @@ func TestJob(t *testing.T) {
 	}
 }
 
-// filled opens a catalog and runs a statement on it that counts to n in the table `n`.
+// filled opens a catalog and runs an insert that counts to n in the table `n`.
 func filled(b *testing.B, n int, insert string) *Catalog {
 	b.Helper()
 	c := must(Open(b.Context(), filepath.Join(b.TempDir(), "catalog.db")))
@@ -317,7 +317,7 @@ func filled(b *testing.B, n int, insert string) *Catalog {
 	return c
 }
 
-// BenchmarkStats is a day of 100,000 samples in windows of 1 minute, those of one project and of all.
+// BenchmarkStats computes a day of 100,000 samples in windows of 1 minute, for one project and for all.
 func BenchmarkStats(b *testing.B) {
 	from := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
 	c := filled(b, 100_000, fmt.Sprintf(`
@@ -339,7 +339,7 @@ func BenchmarkStats(b *testing.B) {
 	}
 }
 
-// BenchmarkBacklog counts 10,000 videos among 100,000.
+// BenchmarkBacklog counts 10,000 unfinished videos among 100,000.
 func BenchmarkBacklog(b *testing.B) {
 	c := filled(b, 100_000, `
 		INSERT INTO videos SELECT 'vid_' || i, 'p' || (i % 7), 'x', i, 0, 0, '{}', 0, i % 10 = 0, 0 FROM n`)

@@ -12,7 +12,7 @@ import (
 	"github.com/reelmill/reelmill/storage"
 )
 
-// Delete implements storage.Store, and removes the folders that it leaves empty.
+// Delete implements storage.Store. It also removes the folders that become empty.
 func (s *Store) Delete(ctx context.Context, key string) error {
 	if err := check(ctx, key); err != nil {
 		return fmt.Errorf("delete: %w", err)
@@ -41,8 +41,8 @@ func (s *Store) DeletePrefix(ctx context.Context, prefix string) (int, error) {
 	return n, nil
 }
 
-// remove unlinks the object and prunes upwards. Only files are unlinked: Remove would take an empty folder
-// that a Put is about to use, which is harmless, but a folder is no object.
+// remove unlinks the object and prunes the empty folders above it. It only unlinks files: Remove would also
+// delete an empty folder that a Put is about to use. That would be harmless, but a folder is not an object.
 func (s *Store) remove(key string) (removed bool, err error) {
 	fi, err := s.root.Lstat(key)
 	if err == nil && fi.IsDir() {
@@ -60,14 +60,14 @@ func (s *Store) remove(key string) (removed bool, err error) {
 	return true, s.prune(path.Dir(key))
 }
 
-// prune removes dir and the folders above it as long as they are empty. The kernel decides that: rmdir of
-// a folder in which a Put has just made something fails.
+// prune removes dir and the folders above it while they are empty. The kernel decides whether one is empty:
+// rmdir fails for a folder in which a Put has just created something.
 func (s *Store) prune(dir string) error {
 	for ; dir != "."; dir = path.Dir(dir) {
 		err := s.root.Remove(dir)
 		switch {
-		case err == nil, errors.Is(err, fs.ErrNotExist): // or somebody else pruned it
-		case errors.Is(err, syscall.ENOTEMPTY), errors.Is(err, fs.ErrExist): // not empty, in two dialects
+		case err == nil, errors.Is(err, fs.ErrNotExist): // or another process pruned it
+		case errors.Is(err, syscall.ENOTEMPTY), errors.Is(err, fs.ErrExist): // not empty: systems differ
 			return nil
 		default:
 			return fmt.Errorf("remove empty folder: %w", err)
@@ -76,8 +76,8 @@ func (s *Store) prune(dir string) error {
 	return nil
 }
 
-// Reclaim implements storage.Reclaimer: it removes temporary files that nobody has locked, which are those
-// of dead processes. Those of live ones stay, however old.
+// Reclaim implements storage.Reclaimer. It removes temporary files that nobody has locked: their processes
+// are dead. It keeps those of live processes, however old.
 func (s *Store) Reclaim(ctx context.Context, olderThan time.Duration) (int, error) {
 	entries, err := s.readDir(tmpDir)
 	if err != nil {

@@ -1,6 +1,6 @@
 // Package disk is a storage.Store in a folder. It owns that folder: an object is a file whose path below
-// the folder is its key, and .tmp holds what is being written. Nothing else is kept, no index and no side
-// file, so a copy of the folder is a backup.
+// the folder is its key, and .tmp holds unfinished writes. There is no index and no side file, so a copy of
+// the folder is a backup.
 //
 // A Put, step by step, and what a power cut after the step leaves:
 //
@@ -11,14 +11,14 @@
 //  5. fsync the key's folder and all above it            the new object
 //
 // Every access goes through os.Root, so neither a key nor a symbolic link leads out of the folder. Files
-// are 0600 and folders 0700: uploads are private, and whoever serves them otherwise runs as the same user
-// or goes through the API.
+// have mode 0600 and folders 0700, because uploads are private: another server of these files runs as the
+// same user or goes through the API.
 //
-// Several processes may share the folder, if its file system has hard links, flock and an atomic rename
-// among all of them (local ones do; so does NFS from version 4).
+// Several processes may share the folder if its file system gives all of them hard links, flock and an
+// atomic rename. Local file systems do; so does NFS from version 4.
 //
-// Not given: on a file system that lies about fsync, durability. Between a key and the keys below it
-// ("a" and "a/b") there is a choice, as one name is a file or a folder: the second one gets storage.ErrKey.
+// Not guaranteed: durability on a file system that lies about fsync. A name is either a file or a folder,
+// so "a" and "a/b" cannot both be keys: the second one fails with storage.ErrKey.
 package disk
 
 import (
@@ -35,7 +35,7 @@ import (
 	"github.com/reelmill/reelmill/storage"
 )
 
-// tmpDir holds unfinished files. No key begins with a dot, so it is no object's folder.
+// tmpDir holds unfinished files. No key begins with a dot, so no object is in it.
 const tmpDir = ".tmp"
 
 // Store is a storage.Store, LocalPather, PrefixDeleter and Reclaimer in a folder. Open makes one.
@@ -44,8 +44,8 @@ type Store struct {
 	dir  string // absolute
 }
 
-// Open takes dir, made with mode 0700 when missing, as a store, and removes what killed writers left in
-// it. The caller closes the store.
+// Open opens the folder dir as a store, creates it with mode 0700 if it is missing, and removes what killed
+// writers left in it. The caller closes the store.
 func Open(dir string) (*Store, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
@@ -65,16 +65,16 @@ func Open(dir string) (*Store, error) {
 	return s, nil
 }
 
-// makeRoot makes the store's folder and its .tmp, and lets both survive a power cut.
+// makeRoot makes the store's folder and its .tmp, and syncs both to disk.
 func makeRoot(abs string) error {
 	if err := os.MkdirAll(filepath.Join(abs, tmpDir), 0o700); err != nil {
 		return err
 	}
-	// The folders above abs are the administrator's, but the last may be ours, so its parent is synced.
+	// The folders above abs are the administrator's, but we may have made abs itself: sync its parent.
 	for _, dir := range []string{abs, filepath.Dir(abs)} {
 		f, err := os.Open(dir)
 		if errors.Is(err, fs.ErrPermission) {
-			continue // a parent we may not read is no parent we made
+			continue // we cannot read this parent, so we did not make abs
 		}
 		if err != nil {
 			return err
@@ -86,7 +86,7 @@ func makeRoot(abs string) error {
 	return nil
 }
 
-// Close gives the folder back. Readers that are open stay so; every other call fails from now on.
+// Close closes the folder. Open readers stay usable; every other call fails from now on.
 func (s *Store) Close() error {
 	return s.root.Close()
 }
@@ -107,7 +107,7 @@ func (s *Store) Get(ctx context.Context, key string, rng storage.Range) (io.Read
 	return &reader{ctx, io.NewSectionReader(f, offset, length), f}, info, nil
 }
 
-// open opens the object. A folder, a socket or what else may stand there is no object.
+// open opens the object. Anything but a regular file, such as a folder or a socket, is not an object.
 func (s *Store) open(key string) (*os.File, storage.Info, error) {
 	f, err := s.root.Open(key)
 	if err != nil {
@@ -123,7 +123,7 @@ func (s *Store) open(key string) (*os.File, storage.Info, error) {
 	return f, infoOf(key, fi), nil
 }
 
-// reader is an open object, or a part of it, that ends with its context.
+// reader reads an open object, or a part of it, until its context ends.
 type reader struct {
 	ctx context.Context
 	io.Reader
@@ -161,7 +161,7 @@ func (s *Store) stat(key string) (storage.Info, error) {
 	return infoOf(key, fi), nil
 }
 
-// LocalPath implements storage.LocalPather. A symbolic link that leads out of the store has no path here.
+// LocalPath implements storage.LocalPather. A symbolic link that leads out of the store has no path.
 func (s *Store) LocalPath(key string) (string, bool) {
 	if storage.ValidKey(key) != nil {
 		return "", false
@@ -181,7 +181,7 @@ func infoOf(key string, fi fs.FileInfo) storage.Info {
 	}
 }
 
-// check is what every method asks first.
+// check refuses an ended context and an invalid key. Every method calls it first.
 func check(ctx context.Context, key string) error {
 	if err := storage.ValidKey(key); err != nil {
 		return err
@@ -202,9 +202,9 @@ func mapError(err error) error {
 	return err
 }
 
-// syncUp makes the names of dir's entries, and those of all folders above it, survive a power cut. All of
-// them, as a folder that is there already may have been made a moment ago by a Put that has not synced
-// it yet. A folder that is gone was pruned after a Delete of our object: nothing is left to be saved there.
+// syncUp syncs dir and all folders above it, so that the names in them survive a power cut. It syncs
+// folders that existed before too, since another Put may have made one a moment ago and not synced it yet.
+// A folder that is gone was pruned after a Delete of our object: there is nothing left to save.
 func (s *Store) syncUp(dir string) error {
 	for ; ; dir = path.Dir(dir) {
 		f, err := s.root.Open(dir)
@@ -220,7 +220,7 @@ func (s *Store) syncUp(dir string) error {
 	}
 }
 
-// syncClose syncs and closes f, and reports both.
+// syncClose syncs and closes f, and returns the errors of both.
 func syncClose(f *os.File) error {
 	return errors.Join(f.Sync(), f.Close())
 }

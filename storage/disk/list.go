@@ -14,7 +14,7 @@ import (
 	"github.com/reelmill/reelmill/storage"
 )
 
-// List implements storage.Store. It holds one folder's names per level in memory at a time.
+// List implements storage.Store. It keeps the names of one folder per level in memory.
 func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[storage.Info, error] {
 	return func(yield func(storage.Info, error) bool) {
 		if err := storage.ValidPrefix(prefix); err != nil {
@@ -30,7 +30,7 @@ func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[storage.Info,
 	}
 }
 
-// walk is one List under way.
+// walk is the state of one List.
 type walk struct {
 	*Store
 	ctx    context.Context
@@ -38,7 +38,7 @@ type walk struct {
 	yield  func(storage.Info, error) bool
 }
 
-// folder yields the objects below dir, and tells whether to go on.
+// folder yields the objects below dir and reports whether to go on.
 func (w *walk) folder(dir string) bool {
 	if err := w.ctx.Err(); err != nil {
 		return w.fail(err)
@@ -47,12 +47,12 @@ func (w *walk) folder(dir string) bool {
 	if err != nil {
 		return w.fail(err)
 	}
-	// Folders sort with their slash, as in the keys: "a-b" < "a.b" < "a/b" < "a0".
+	// Sort folders as their keys do, with the slash: "a-b" < "a.b" < "a/b" < "a0".
 	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(sortName(a), sortName(b)) })
 	for _, e := range entries {
 		key := path.Join(dir, e.Name())
 		switch {
-		case storage.ValidKey(key) != nil: // .tmp, and what others have put here
+		case storage.ValidKey(key) != nil: // .tmp, and foreign files
 		case e.IsDir() && (strings.HasPrefix(key+"/", w.prefix) || strings.HasPrefix(w.prefix, key+"/")):
 			if !w.folder(key) {
 				return false
@@ -66,7 +66,7 @@ func (w *walk) folder(dir string) bool {
 	return true
 }
 
-// object yields one object; one that is gone since the folder was read is passed over.
+// object yields one object, unless it was deleted since the folder was read.
 func (w *walk) object(key string) bool {
 	if err := w.ctx.Err(); err != nil {
 		return w.fail(err)
@@ -81,7 +81,7 @@ func (w *walk) object(key string) bool {
 	return w.fail(err)
 }
 
-// fail yields the error, after which nothing follows.
+// fail yields the error and ends the listing.
 func (w *walk) fail(err error) bool {
 	w.yield(storage.Info{}, fmt.Errorf("list %q: %w", w.prefix, err))
 	return false
@@ -94,7 +94,7 @@ func sortName(e fs.DirEntry) string {
 	return e.Name()
 }
 
-// readDir reads a folder; one that is not there, or no folder, is empty.
+// readDir reads a folder. A missing folder, or a file of that name, counts as empty.
 func (s *Store) readDir(dir string) ([]fs.DirEntry, error) {
 	f, err := s.root.Open(dir)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {

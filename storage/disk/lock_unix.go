@@ -8,12 +8,12 @@ import (
 	"syscall"
 )
 
-// lock takes the advisory lock on f that says "in use", and that the kernel drops with the process.
+// lock takes the advisory lock on f, which means "in use". The kernel drops it with the process.
 func lock(f *os.File) error {
 	return flock(f, syscall.LOCK_EX)
 }
 
-// tryLock is lock for one who does not wait, and tells whether the lock was free.
+// tryLock is lock without waiting. It reports whether the lock was free.
 func tryLock(f *os.File) (free bool, err error) {
 	err = flock(f, syscall.LOCK_EX|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {

@@ -16,10 +16,10 @@ import (
 	"github.com/reelmill/reelmill/storage"
 )
 
-// copyBuffer is how much is read, hashed and written at a time.
+// copyBuffer is how many bytes Put reads, hashes and writes at a time.
 const copyBuffer = 256 << 10
 
-// Put implements storage.Store. See the package comment for its steps.
+// Put implements storage.Store. The package comment lists its steps.
 func (s *Store) Put(
 	ctx context.Context, key string, r io.Reader, o storage.PutOptions,
 ) (storage.Info, error) {
@@ -37,7 +37,7 @@ func (s *Store) put(
 	ctx context.Context, key string, r io.Reader, o storage.PutOptions,
 ) (info storage.Info, err error) {
 	if o.IfAbsent {
-		// Saves writing gigabytes in vain; the link decides.
+		// This saves writing gigabytes in vain; the link below decides.
 		if _, err := s.stat(key); err == nil {
 			return info, storage.ErrExists
 		}
@@ -48,8 +48,8 @@ func (s *Store) put(
 	}
 	moved := false
 	defer func() {
-		// The lock, and with it the file, is held until the name is gone: Open in another process must
-		// not take the file for a leftover while it is being published.
+		// Keep the lock, and with it the file, until the temporary name is gone: Open in another process
+		// must not remove the file as a leftover while we publish it.
 		if !moved {
 			err = errors.Join(err, ignoreMissing(s.root.Remove(tmp)))
 		}
@@ -71,8 +71,8 @@ func (s *Store) put(
 	return info, s.syncUp(path.Dir(key))
 }
 
-// createTemp makes a temporary file and locks it. Between the two a Reclaim may remove it; then the name
-// leads elsewhere or nowhere, and another one is made.
+// createTemp makes a temporary file and locks it. A Reclaim may remove the file in between; then the name
+// leads elsewhere or nowhere, and createTemp makes another one.
 func (s *Store) createTemp() (name string, f *os.File, err error) {
 	for {
 		name = path.Join(tmpDir, rand.Text())
@@ -116,7 +116,7 @@ func fill(ctx context.Context, f *os.File, r io.Reader, want int64) (string, err
 	return hex.EncodeToString(hash.Sum(nil)), nil
 }
 
-// fileWriter maps the errors of writing, and only those: what the caller's reader says is the caller's.
+// fileWriter maps the errors of writing only: an error of the caller's reader passes unchanged.
 type fileWriter struct{ f *os.File }
 
 // Write implements io.Writer.
@@ -128,9 +128,9 @@ func (w fileWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// publish gives the temporary file the name of the key. A folder that a Delete pruned between two lines of
-// ours is made again; each round of that takes a whole Delete of a sibling, so it ends with the deletes.
-// moved is false when the temporary name is still there, as it is after an error and after a link.
+// publish renames or links the temporary file to the key. If a Delete prunes the key's folder meanwhile,
+// publish makes it again; each such round takes a whole Delete of a sibling, so the loop ends. moved is
+// false while the temporary name still exists: after an error, and after a link.
 func (s *Store) publish(ctx context.Context, tmp, key string, ifAbsent bool) (moved bool, err error) {
 	name := s.root.Rename
 	if ifAbsent {
@@ -155,8 +155,9 @@ func (s *Store) publish(ctx context.Context, tmp, key string, ifAbsent bool) (mo
 	}
 }
 
-// makeFolder makes dir and what is missing above it. os.Root says that a file exists both when one stands in
-// the way and, rarely, when somebody else was faster or pruned meanwhile; the latter is tried again.
+// makeFolder makes dir and the folders above it. os.Root reports "exists" when a file is in the way and,
+// rarely, when another process made or pruned the folder meanwhile; makeFolder tries again in the second
+// case.
 func (s *Store) makeFolder(ctx context.Context, dir string) error {
 	for {
 		if err := ctx.Err(); err != nil {

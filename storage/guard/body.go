@@ -10,18 +10,18 @@ import (
 	"github.com/reelmill/reelmill/storage"
 )
 
-// body is an open object that heals: what breaks or ends before its end is resumed where it stopped. It is
-// for one goroutine at a time.
+// body is an open object that resumes where it stopped when its reader breaks or ends early. One goroutine
+// at a time may use it.
 type body struct {
 	s       *guarded
 	ctx     context.Context // of the Get
 	key     string
 	info    storage.Info // of the first Get: a later one must be of the same version
 	r       io.ReadCloser
-	at, end int64 // offsets in the object: of the next byte, and behind the last
+	at, end int64 // offsets in the object: of the next byte, and of the end
 	resumes int
-	broken  error // why r must be replaced before the next read
-	err     error // what every further read says
+	broken  error // the fault for which the next read replaces r
+	err     error // what every further read returns
 }
 
 // Read implements io.Reader.
@@ -37,7 +37,7 @@ func (b *body) Read(p []byte) (int, error) {
 		n, err := b.r.Read(p[:min(int64(len(p)), b.end-b.at)])
 		b.at += int64(n)
 		if errors.Is(err, io.EOF) {
-			err = io.ErrUnexpectedEOF // unless it is the end, which is looked at first
+			err = io.ErrUnexpectedEOF // unless this is the end, checked first
 		}
 		b.broken = err
 		if n > 0 || err == nil {
@@ -47,7 +47,7 @@ func (b *body) Read(p []byte) (int, error) {
 	return 0, b.err
 }
 
-// resume replaces the broken reader by one for the rest, or says why not.
+// resume opens a reader for the rest in place of the broken one, or returns why it cannot.
 func (b *body) resume() error {
 	g, broken := b.s.g, b.broken
 	if judge(b.ctx, broken) == callers {
@@ -56,11 +56,11 @@ func (b *body) resume() error {
 		}
 		return broken
 	}
-	_ = g.execute(b.ctx, func() error { return broken }) // counted; if the breaker is open, the Get will tell
+	_ = g.execute(b.ctx, func() error { return broken }) // count it; if the breaker is open, Get fails
 	if b.resumes++; b.resumes > g.config.Resumes {
 		return fmt.Errorf("read %s: broken at byte %d, after %d resumptions: %w", b.key, b.at, b.resumes-1, broken)
 	}
-	_ = b.r.Close() // it is broken: what it says now is no news
+	_ = b.r.Close() // its error is known already
 	g.retries.Add(1)
 	r, info, err := b.s.open(b.ctx, b.key, storage.Range{Offset: b.at, Length: b.end - b.at})
 	if err != nil {
@@ -74,7 +74,7 @@ func (b *body) resume() error {
 	return nil
 }
 
-// nothing stands in for a reader that is closed already.
+// nothing replaces a reader that is closed already.
 type nothing struct{ io.Reader }
 
 // Close implements io.Closer.

@@ -8,39 +8,40 @@ import (
 	"time"
 )
 
-// Config says how patient the guard is. The zero Config is usable: with it, a thousand operations on a store
-// that fails three tries in ten meet an error in one of two thousand such runs (1,000 * 0.3^12).
+// Config says how patient the guard is. The zero Config is usable: if three tries in ten fail, one in two
+// thousand runs of a thousand operations meets an error (1,000 * 0.3^12).
 type Config struct {
 	// Name of the store in errors and logs, without credentials. Default: "object store".
 	Name string
 
-	// Tries of one operation, the first included. Default: 12. 1: nothing is tried again.
+	// Tries of one operation, including the first. Default: 12. With 1, nothing is retried.
 	Tries int
-	// FirstDelay is waited before the second try, doubled each time up to MaxDelay, and each time 50% more or
-	// less by chance. Default: 20 ms.
+	// FirstDelay comes before the second try. It doubles with each try up to MaxDelay, and varies by 50% at
+	// random. Default: 20 ms.
 	FirstDelay time.Duration
-	// MaxDelay: default 1 s, which makes 6.3 s of waiting for 12 tries on average, 9.4 s at most.
+	// MaxDelay: default 1 s. Then 12 tries wait 6.3 s on average and 9.4 s at most.
 	MaxDelay time.Duration
-	// Patience: no try begins later than that after the first failure, so an operation that takes longer than
-	// this is tried twice. Default: 10 s.
+	// Patience is the time after the first failure in which a new try may begin. An operation whose try
+	// takes longer is tried twice. Default: 10 s.
 	Patience time.Duration
-	// Resumes of one reader that breaks. Default: 16. Negative: none.
+	// Resumes is how often one reader may resume. Default: 16. Negative: never.
 	Resumes int
 
-	// Window in which tries are counted, in steps of a tenth. Default: 10 s; at least 10 ms.
+	// Window in which tries are counted, in steps of a tenth of it. Default: 10 s; at least 10 ms.
 	Window time.Duration
-	// MinTries that must have ended within the window before the breaker opens. Default: 20.
+	// MinTries is how many tries must have ended within the window before the breaker opens. Default: 20.
 	MinTries int
-	// FailureRatio of them that opens it, above 0 and up to 1. Default: 0.8. Below that, trying again helps more
-	// than a pause: 12 tries at a rate of 60% leave two operations in a thousand. And of windows of 20 tries
-	// at a rate of 30%, chance alone brings 0.8 in five of a million, but 0.6 in five of a thousand.
+	// FailureRatio of those tries opens the breaker, above 0 and up to 1. Default: 0.8. Below that ratio,
+	// retrying helps more than a pause: at a failure rate of 60%, 12 tries leave two failed operations in a
+	// thousand. And chance must not open it: at a rate of 30%, five in a million windows of 20 tries reach
+	// 0.8, but five in a thousand reach 0.6.
 	FailureRatio float64
 	// Pause between opening and the first probe. Default: 5 s.
 	Pause time.Duration
 	// Probes that must succeed, one after the other, to close the breaker. Default: 3.
 	Probes int
 
-	// Logger gets a warning whenever the breaker changes its state. Default: none.
+	// Logger gets a warning when the breaker changes its state. Default: none.
 	Logger *slog.Logger
 }
 
@@ -72,7 +73,7 @@ func orDefault[T comparable](given, otherwise T) T {
 	return given
 }
 
-// validate is asked after withDefaults.
+// validate names the first bad field of a Config with its defaults.
 func (c Config) validate() error {
 	switch {
 	case c.Tries < 0:

@@ -1,33 +1,34 @@
-// Package guard keeps the faults of a storage.Store from those who use it: it tries again what failed, and it
-// stops trying for a while when nearly everything fails. It wraps any store and knows none.
+// Package guard shields the users of a storage.Store from its faults: it retries what failed, and stops
+// trying for a while when nearly everything fails. It can wrap any store.
 //
 // One operation, step by step:
 //
-//  1. The circuit breaker is asked. While it is open, the operation ends at once with ErrOpen.
-//  2. The store is tried, and the breaker is told how it went.
-//  3. A failure is waited out, longer each time and by chance more or less, and it goes on at 1: up to
-//     Config.Tries tries, and none that begins more than Config.Patience after the first failure.
+//  1. Ask the circuit breaker. While it is open, the operation fails at once with ErrOpen.
+//  2. Try the store, and report the result to the breaker.
+//  3. After a failure, wait, longer each time and with jitter, and go back to 1: up to Config.Tries tries,
+//     none of which begins more than Config.Patience after the first failure.
 //
-// What is a failure: any error but the contract's own (ErrNotFound, ErrExists, ErrRange, ErrKey, ErrSize,
-// ErrFull), the end of the caller's context and an error of the caller's reader. Those end the operation at
-// once, as they are. A full medium is left to whoever can wait for longer: the job's own delays.
+// A failure is any error except the contract's own (ErrNotFound, ErrExists, ErrRange, ErrKey, ErrSize,
+// ErrFull), the end of the caller's context, and an error of the caller's reader. Those end the operation
+// at once and pass unchanged. The guard does not wait for space on a full medium: the job's own delays are
+// longer.
 //
 // The breaker counts tries, not operations. It opens when at least Config.MinTries tries ended within
-// Config.Window and the share of failures was Config.FailureRatio or more. After Config.Pause it is
-// half-open: whoever comes next looks for an object that need not be there, Config.Probes times, and when the
-// store answers each time the breaker is closed. An upload of an hour is never a probe that others wait for.
+// Config.Window and at least Config.FailureRatio of them failed. After Config.Pause it is half-open: the
+// next caller stats a probe key, which need not exist, Config.Probes times, and if the store answers each
+// time, the breaker closes. So nobody ever waits for an hour-long upload that happens to be the probe.
 //
-// What each operation adds:
+// Each operation adds:
 //
-//   - Put is tried again only if its reader is an io.Seeker that goes back to where it began, such as an
-//     *os.File or a *bytes.Reader; else there is one try. For IfAbsent see Guard.Store.
-//   - Get gives a reader that heals itself: when it breaks or ends early, the rest is got by a new range,
-//     Config.Resumes times at most.
-//   - List begins anew after a failure and passes over what it has yielded.
-//   - DeletePrefix and Reclaim are there whatever the store can; the number they return may be too low when
-//     an answer was lost.
+//   - Put is retried only if its reader is an io.Seeker that can go back to where it began, such as an
+//     *os.File or a *bytes.Reader; otherwise there is one try. For IfAbsent see Guard.Store.
+//   - Get returns a reader that resumes: when it breaks or ends early, it requests the rest as a new range,
+//     at most Config.Resumes times.
+//   - List starts over after a failure and skips what it has already yielded.
+//   - DeletePrefix and Reclaim work with any store. The number they return may be too low after a lost
+//     answer.
 //
-// Not given: a bound on how long one try takes, which is the store's and the context's part. A healed reader
-// is of one version as far as size and time of change tell; an object replaced by one of the same size within
-// the resolution of the store's clock (a second on S3) is not noticed.
+// Not guaranteed: a limit on how long one try takes; the store and the context set that. A resumed reader
+// checks size and modification time to stay on one version. It does not notice a replacement of the same
+// size within the resolution of the store's clock (a second on S3).
 package guard

@@ -21,15 +21,15 @@ var ErrOpen = fmt.Errorf("circuit breaker is open: %w", storage.ErrUnavailable)
 type Guard struct {
 	config  Config // with defaults
 	breaker *gobreaker.CircuitBreaker[struct{}]
-	store   storage.Store // the guarded one
+	store   storage.Store // with the guard around it
 	probe   func(context.Context) error
 
 	opened, retries, failures atomic.Uint64
 	lastFailure               atomic.Pointer[string]
 }
 
-// New guards s. The caller still closes s, when nobody uses the guarded store any more. An error names the
-// field of c that is wrong.
+// New guards s. The caller still closes s, after the last use of the guarded store. An error names the
+// wrong field of c.
 func New(s storage.Store, c Config) (*Guard, error) {
 	c = c.withDefaults()
 	if err := c.validate(); err != nil {
@@ -43,7 +43,7 @@ func New(s storage.Store, c Config) (*Guard, error) {
 		BucketPeriod: c.Window / 10,
 		Timeout:      c.Pause,
 		ReadyToTrip: func(n gobreaker.Counts) bool {
-			ended := n.TotalSuccesses + n.TotalFailures // Requests are those under way, too
+			ended := n.TotalSuccesses + n.TotalFailures // Requests includes those under way
 			return int(ended) >= c.MinTries && float64(n.TotalFailures) >= c.FailureRatio*float64(ended)
 		},
 		IsExcluded:    func(err error) bool { return errors.Is(err, errCallers) },
@@ -57,33 +57,33 @@ func New(s storage.Store, c Config) (*Guard, error) {
 	return g, nil
 }
 
-// probeKey is looked for while the breaker is half-open. It need not be there.
+// probeKey is the key that the half-open breaker stats. It need not exist.
 const probeKey = "probe"
 
-// Store is the guarded store. It is a LocalPather, or a Presigner, if and only if the wrapped store is; these
-// abilities make no request, and pass unguarded. It is always a PrefixDeleter and a Reclaimer, since both can
-// be done for any store.
+// Store returns the guarded store. It is a LocalPather, or a Presigner, if and only if the wrapped store
+// is; these make no request and pass unguarded. It is always a PrefixDeleter and a Reclaimer, since the
+// guard can do both for any store.
 //
-// A Put with IfAbsent may store the object and fail all the same, when the answer is lost. So the guard looks
-// for the object before the first try, and says ErrExists when it is there. When a later try finds it, after
-// a failed one, it is read back: same size and SHA-256 as what was to be put is success, anything else
-// ErrExists. Of two that put the same bytes at the same moment, both may hear that they did it. If the reader
-// cannot be rewound, the only try's answer stands.
+// A Put with IfAbsent may store the object and still fail, if the answer is lost. So the guard looks for
+// the object before the first try, and returns ErrExists if it finds it. If a later try finds the object,
+// the guard reads it back: the same size and SHA-256 mean success, anything else ErrExists. When two
+// callers put the same bytes at the same moment, both may get success. If the reader cannot be rewound, the
+// answer of the only try stands.
 func (g *Guard) Store() storage.Store { return g.store }
 
-// State is "closed" (all is well), "open" (nothing is tried) or "half-open" (probes decide).
+// State is "closed" (normal), "open" (nothing is tried) or "half-open" (probes decide).
 func (g *Guard) State() string { return g.breaker.State().String() }
 
-// Opened is how often the breaker has opened.
+// Opened counts how often the breaker has opened.
 func (g *Guard) Opened() uint64 { return g.opened.Load() }
 
-// Retries is how many tries followed a failed one, resumed readers included.
+// Retries counts the tries that followed a failed one, including resumed readers.
 func (g *Guard) Retries() uint64 { return g.retries.Load() }
 
-// Failures is how many tries failed by the store's fault, broken readers and probes included.
+// Failures counts the tries that failed by the store's fault, including broken readers and probes.
 func (g *Guard) Failures() uint64 { return g.failures.Load() }
 
-// changed is called with the breaker's lock held: it must not ask the breaker anything.
+// changed runs with the breaker's lock held: it must not ask the breaker anything.
 func (g *Guard) changed(_ string, from, to gobreaker.State) {
 	if to == gobreaker.StateOpen {
 		g.opened.Add(1)
@@ -99,7 +99,7 @@ func (g *Guard) last() string {
 	return "none"
 }
 
-// retry tries until there is a result, an answer, an end of the context, or no try left.
+// retry tries until the store answers, the context ends, or no try is left.
 func retry[T any](ctx context.Context, g *Guard, tries int, try func() (T, error)) (T, error) {
 	var last error
 	var firstFailure time.Time
@@ -138,7 +138,7 @@ func (g *Guard) delays() backoff.BackOff {
 	}
 }
 
-// guard makes one try, if the breaker lets it. Only probes ever run in the half-open state.
+// guard makes one try, if the breaker allows it. In the half-open state only probes run.
 func (g *Guard) guard(ctx context.Context, try func() error) error {
 	for range g.config.Probes {
 		if g.breaker.State() != gobreaker.StateHalfOpen {
@@ -152,13 +152,13 @@ func (g *Guard) guard(ctx context.Context, try func() error) error {
 			return g.open()
 		}
 	}
-	if g.breaker.State() != gobreaker.StateClosed { // still half-open: others probe
+	if g.breaker.State() != gobreaker.StateClosed { // half-open: others probe
 		return g.open()
 	}
 	return g.execute(ctx, try)
 }
 
-// execute runs one try within the breaker, and counts.
+// execute makes one try within the breaker, and counts it.
 func (g *Guard) execute(ctx context.Context, try func() error) (err error) {
 	ran := false
 	_, _ = g.breaker.Execute(func() (struct{}, error) {
@@ -172,7 +172,7 @@ func (g *Guard) execute(ctx context.Context, try func() error) (err error) {
 	return err
 }
 
-// note counts a failure, and is what the breaker is told of the error.
+// note counts a failure. It returns the error that the breaker gets to see.
 func (g *Guard) note(ctx context.Context, err error) error {
 	switch judge(ctx, err) {
 	case answered:
@@ -191,16 +191,16 @@ func (g *Guard) open() error {
 		"access; it is tried again by itself within %s", g.config.Name, ErrOpen, g.last(), g.config.Pause)
 }
 
-// verdict is what an error says of the store.
+// verdict is whose error it is.
 type verdict int
 
 const (
-	answered verdict = iota // the store did its part: a result, or an error of the contract
-	callers                 // the caller ended it: nothing is known of the store
-	failed                  // the store, or the way to it
+	answered verdict = iota // the store works: a result, or an error of the contract
+	callers                 // the caller ended it, which says nothing about the store
+	failed                  // the store failed, or the network
 )
 
-// contract is what a store answers when it works.
+// contract is the errors of a store that works.
 var contract = [...]error{
 	storage.ErrNotFound, storage.ErrExists, storage.ErrRange, storage.ErrKey, storage.ErrSize, storage.ErrFull,
 }
@@ -223,18 +223,18 @@ func judge(ctx context.Context, err error) verdict {
 	return failed
 }
 
-// errCallers tells the breaker to count nothing.
+// errCallers makes the breaker count nothing.
 var errCallers = errors.New("ended by the caller")
 
-// callersError marks an error that came of the caller's own reader.
+// callersError marks an error of the caller's own reader.
 type callersError struct{ error }
 
 // Unwrap returns the error.
 func (e callersError) Unwrap() error { return e.error }
 
-// withoutMark is the error as the store gave it.
+// withoutMark removes the mark of callersError.
 func withoutMark(err error) error {
-	if marked, ok := err.(callersError); ok { //nolint:errorlint // put on outermost, taken off there
+	if marked, ok := err.(callersError); ok { //nolint:errorlint // the mark is always the outermost
 		return marked.error
 	}
 	return err

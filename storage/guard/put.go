@@ -38,7 +38,7 @@ func (s *guarded) Put(
 	})
 }
 
-// put marks what the caller's reader said.
+// put is one try. It marks an error of the caller's reader.
 func (s *guarded) put(
 	ctx context.Context, key string, src *source, o storage.PutOptions,
 ) (storage.Info, error) {
@@ -49,7 +49,7 @@ func (s *guarded) put(
 	return info, err
 }
 
-// wantAbsent is ErrExists when the key is taken.
+// wantAbsent returns ErrExists when the key is taken.
 func (s *guarded) wantAbsent(ctx context.Context, key string) error {
 	_, err := s.Stat(ctx, key)
 	switch {
@@ -61,8 +61,8 @@ func (s *guarded) wantAbsent(ctx context.Context, key string) error {
 	return err
 }
 
-// claim decides whether the object that is in the way is the one that an earlier try put: it has the bytes of
-// src. exists is what the store said, and the answer if not.
+// claim checks whether the object in the way is the one that an earlier try put, with the bytes of src. If
+// not, it returns exists, the store's error.
 func (s *guarded) claim(ctx context.Context, key string, src *source, exists error) (storage.Info, error) {
 	if err := src.rewind(); err != nil {
 		return storage.Info{}, callersError{fmt.Errorf("put %s: rewind: %w", key, err)}
@@ -73,7 +73,7 @@ func (s *guarded) claim(ctx context.Context, key string, src *source, exists err
 	}
 	r, info, err := s.inner.Get(ctx, key, storage.Range{})
 	if errors.Is(err, storage.ErrNotFound) {
-		return storage.Info{}, exists // it is gone again, but was there
+		return storage.Info{}, exists // it was there, and is gone again
 	}
 	if err != nil {
 		return storage.Info{}, err
@@ -96,22 +96,22 @@ func (s *guarded) claim(ctx context.Context, key string, src *source, exists err
 	return info, nil
 }
 
-// sum is the SHA-256 of what r gives, and its length.
+// sum returns the SHA-256 of what r yields, and its length.
 func sum(r io.Reader) (string, int64, error) {
 	hash := sha256.New()
 	n, err := io.Copy(hash, r)
 	return hex.EncodeToString(hash.Sum(nil)), n, err
 }
 
-// source is the caller's reader. It remembers whether that failed, which the store's error does not tell.
+// source is the caller's reader. It remembers its error, since the store's error does not tell whose it is.
 type source struct {
 	r      io.Reader
-	seeker io.Seeker // nil: it cannot go back
+	seeker io.Seeker // nil if it cannot go back
 	start  int64
-	err    error // other than io.EOF
+	err    error // except io.EOF
 }
 
-// newSource finds out whether r can go back to where it is now. A pipe is an *os.File, too, and cannot.
+// newSource checks whether r can go back to its current offset. A pipe is an *os.File that cannot.
 func newSource(r io.Reader) *source {
 	src := &source{r: r}
 	if seeker, ok := r.(io.Seeker); ok {
@@ -131,13 +131,13 @@ func (s *source) rewind() error {
 // Read implements io.Reader.
 func (s *source) Read(p []byte) (int, error) {
 	n, err := s.r.Read(p)
-	if err != io.EOF { // bare: a wrapped one is a fault
+	if err != io.EOF { // a wrapped io.EOF is a fault
 		s.err = err
 	}
 	return n, err
 }
 
-// contextReader ends with its context.
+// contextReader stops with its context.
 type contextReader struct {
 	ctx context.Context
 	io.Reader

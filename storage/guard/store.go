@@ -11,13 +11,13 @@ import (
 	"github.com/reelmill/reelmill/storage"
 )
 
-// guarded is the store that every other one is made of.
+// guarded implements storage.Store around a Guard.
 type guarded struct {
 	g     *Guard
 	inner storage.Store
 }
 
-// abilities adds what the wrapped store can do besides.
+// abilities adds the optional interfaces of the wrapped store.
 func abilities(s *guarded) storage.Store {
 	local, isLocal := s.inner.(storage.LocalPather)
 	signer, isSigner := s.inner.(storage.Presigner)
@@ -58,7 +58,7 @@ func (s *guarded) Delete(ctx context.Context, key string) error {
 // List implements storage.Store.
 func (s *guarded) List(ctx context.Context, prefix string) iter.Seq2[storage.Info, error] {
 	return func(yield func(storage.Info, error) bool) {
-		last := "" // the last key that was yielded
+		last := "" // the last key yielded
 		_, err := retry(ctx, s.g, s.g.config.Tries, func() (struct{}, error) {
 			for info, err := range s.inner.List(ctx, prefix) {
 				if err != nil {
@@ -79,8 +79,7 @@ func (s *guarded) List(ctx context.Context, prefix string) iter.Seq2[storage.Inf
 	}
 }
 
-// DeletePrefix implements storage.PrefixDeleter. When the store has no way of its own, each deletion is
-// guarded by itself.
+// DeletePrefix implements storage.PrefixDeleter. If the store does not, each deletion is guarded by itself.
 func (s *guarded) DeletePrefix(ctx context.Context, prefix string) (total int, err error) {
 	if _, ok := s.inner.(storage.PrefixDeleter); !ok {
 		return storage.DeletePrefix(ctx, struct{ storage.Store }{s}, prefix)
@@ -93,7 +92,7 @@ func (s *guarded) DeletePrefix(ctx context.Context, prefix string) (total int, e
 	return total, err
 }
 
-// Reclaim implements storage.Reclaimer. A store that is none leaves nothing to be reclaimed.
+// Reclaim implements storage.Reclaimer. A store that does not leaves nothing to reclaim.
 func (s *guarded) Reclaim(ctx context.Context, olderThan time.Duration) (total int, err error) {
 	r, ok := s.inner.(storage.Reclaimer)
 	if !ok {
@@ -122,7 +121,7 @@ func (s *guarded) Get(
 	return &body{s: s, ctx: ctx, info: info, key: key, r: r, at: offset, end: offset + length}, info, nil
 }
 
-// open is Get without the healing.
+// open is Get without resuming.
 func (s *guarded) open(
 	ctx context.Context, key string, rng storage.Range,
 ) (io.ReadCloser, storage.Info, error) {

@@ -28,46 +28,46 @@ const (
 	maxPrefix   = 255 // leaves a key of storage.MaxKey well below the 1,024 bytes of S3
 )
 
-// Config says where the bucket is and who we are. Only Bucket, AccessKey and SecretKey have no default.
+// Config says where the bucket is and who we are. Only Bucket, AccessKey and SecretKey are required.
 type Config struct {
 	// Endpoint is the server's URL, http or https, without a path. Default: DefaultEndpoint.
 	Endpoint string
-	// PublicEndpoint is the URL under which browsers reach the same server: presigned URLs are made
-	// for it, as the host is part of the signature. Default: Endpoint.
+	// PublicEndpoint is the URL at which browsers reach the same server. Presigned URLs use it, since the
+	// signature includes the host. Default: Endpoint.
 	PublicEndpoint string
 	// Region in the signature. Default: DefaultRegion, which most servers other than AWS expect.
 	Region string
 	// Bucket that holds the objects.
 	Bucket string
-	// Prefix of all keys in the bucket, without a slash at either end, at most 255 bytes, valid as a key.
+	// Prefix of all keys in the bucket: a valid key of at most 255 bytes, so without a slash at either end.
 	// Default: none.
 	Prefix string
-	// PathStyle puts the bucket into the path instead of the host name. Default: as the endpoint suggests
-	// (AWS and the like: host; else path).
+	// PathStyle puts the bucket into the path instead of the host name. Default: by the endpoint (host for
+	// AWS and the like, else path).
 	PathStyle bool
-	// CreateBucket lets Open make a bucket that is not there.
+	// CreateBucket lets Open create a missing bucket.
 	CreateBucket bool
-	// PartSize is how many bytes are sent at a time, and how many a Put holds in memory: 5 MiB to 5 GiB.
-	// Default: DefaultPartSize.
+	// PartSize is how many bytes Put sends at a time and holds in memory: 5 MiB to 5 GiB. Default:
+	// DefaultPartSize.
 	PartSize int64
 
-	// AccessKey, SecretKey and, for temporary credentials, SessionToken. They are no part of a URL: the
+	// AccessKey, SecretKey and, for temporary credentials, SessionToken. They never stand in a URL: the
 	// caller takes them from the environment or a file.
 	AccessKey    string
 	SecretKey    Secret
 	SessionToken Secret
 
-	// Transport sends the requests; a test or a fault injector wraps it. Default: minio-go's, with one
-	// minute to the first byte of an answer, closed by Store.Close.
+	// Transport sends the requests; a test or a fault injector wraps it. Default: minio-go's, with a limit
+	// of one minute to the first byte of an answer. Store.Close closes the default one.
 	Transport http.RoundTripper
 }
 
-// ParseURL reads a Config, but for the credentials, from a URL such as
+// ParseURL reads a Config, without the credentials, from a URL such as
 //
 //	s3://bucket/prefix?endpoint=http://127.0.0.1:9000&region=us-east-1&path_style=true
 //
 // The other parameters are public_endpoint, create_bucket (true or false) and part_size (bytes). Unknown
-// and repeated ones are errors, and so is a user name in the URL. No error repeats the URL, which
+// and repeated parameters are errors, and so is a user name in the URL. No error repeats the URL, since it
 // might hold a password.
 func ParseURL(raw string) (Config, error) {
 	u, err := url.Parse(raw)
@@ -89,7 +89,7 @@ func ParseURL(raw string) (Config, error) {
 	}
 	for name, values := range query {
 		if len(values) != 1 {
-			return Config{}, fmt.Errorf("parse storage URL: parameter %q stands %d times", name, len(values))
+			return Config{}, fmt.Errorf("parse storage URL: parameter %q is given %d times", name, len(values))
 		}
 		if err := c.set(name, values[0]); err != nil {
 			return Config{}, fmt.Errorf("parse storage URL: parameter %q: %w", name, err)
@@ -101,7 +101,7 @@ func ParseURL(raw string) (Config, error) {
 	return c, nil
 }
 
-// withoutURL is the reason of a url.Error alone.
+// withoutURL returns the reason of a url.Error, without the URL.
 func withoutURL(err error) error {
 	if e, ok := errors.AsType[*url.Error](err); ok {
 		return e.Err
@@ -109,7 +109,7 @@ func withoutURL(err error) error {
 	return err
 }
 
-// set takes one parameter of the URL.
+// set applies one parameter of the URL.
 func (c *Config) set(name, value string) (err error) {
 	switch name {
 	case "endpoint":
@@ -159,9 +159,9 @@ func (c Config) validate() error {
 	return nil
 }
 
-// validatePlace is validate without the credentials.
+// validatePlace validates all but the credentials.
 func (c Config) validatePlace() error {
-	// The library has rules of its own for host names, so it is asked too. It sends nothing here.
+	// The library has rules of its own for host names. This sends nothing.
 	if _, err := newClient(c, c.Endpoint); err != nil {
 		return fmt.Errorf("endpoint: %w", err)
 	}
@@ -188,7 +188,7 @@ func (c Config) validatePlace() error {
 	return nil
 }
 
-// parseEndpoint reads the URL of a server.
+// parseEndpoint parses the URL of a server.
 func parseEndpoint(raw string) (*url.URL, error) {
 	u, err := url.Parse(raw)
 	if err != nil {
@@ -207,8 +207,8 @@ func parseEndpoint(raw string) (*url.URL, error) {
 	return u, nil
 }
 
-// partSizeFor is the size of parts for an object of size bytes (0 or less: unknown): the configured one, or
-// as many whole MiB as it takes to stay within the number of parts.
+// partSizeFor returns the part size for an object of size bytes (0 or less: unknown): the configured one,
+// or as many whole MiB as keep the number of parts within the limit.
 func (c Config) partSizeFor(size int64) int64 {
 	const mib = 1 << 20
 	if size <= c.PartSize*maxParts || size > math.MaxInt64-maxParts*mib {
@@ -218,8 +218,8 @@ func (c Config) partSizeFor(size int64) int64 {
 	return min((need+mib-1)/mib*mib, maxPartSize)
 }
 
-// Secret is a string that prints as ***, whatever the verb, and in JSON and logs too. Convert it to a
-// string to use it.
+// Secret is a string that prints as *** with any verb, in JSON and in logs. Convert it to a string to use
+// it.
 type Secret string
 
 // Format implements fmt.Formatter.

@@ -16,11 +16,11 @@ import (
 	"github.com/reelmill/reelmill/storage/s3/s3test"
 )
 
-// wire is a transport that a test may make answer in the server's place.
+// wire is a transport in which a test can answer for the server.
 type wire struct {
 	*http.Transport
 	mu sync.Mutex
-	// answer, unless it is nil or says nil, answers the request.
+	// answer answers the request, unless it is nil or returns nil.
 	answer func(*http.Request) *http.Response
 	puts   int // requests that write
 }
@@ -46,7 +46,7 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 	return w.Transport.RoundTrip(r)
 }
 
-// refuse is an answer of an S3 server.
+// refuse is an error answer of an S3 server.
 func refuse(status int, code string) *http.Response {
 	return &http.Response{
 		StatusCode: status,
@@ -55,7 +55,7 @@ func refuse(status int, code string) *http.Response {
 	}
 }
 
-// openWire opens a store over a wire that, for now, only passes on.
+// openWire opens a store over a wire that only forwards for now.
 func openWire(t *testing.T) (*s3.Store, *wire) {
 	t.Helper()
 	w := &wire{Transport: &http.Transport{DisableKeepAlives: true}}
@@ -64,7 +64,7 @@ func openWire(t *testing.T) (*s3.Store, *wire) {
 	return open(t, config), w
 }
 
-// TestAbsentIsLookedAtFirst is the second line for servers that ignore If-None-Match: nothing is sent at all.
+// TestAbsentIsLookedAtFirst covers servers that ignore If-None-Match: nothing is sent at all.
 func TestAbsentIsLookedAtFirst(t *testing.T) {
 	s, w := openWire(t)
 	put(t, s, "v/x.bin", "old")
@@ -81,7 +81,7 @@ type readerFunc func(p []byte) (int, error)
 // Read implements io.Reader.
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
-// TestConditionalConflict has the answer that AWS gives to the loser of two conditional writes at once.
+// TestConditionalConflict gives the answer of AWS to the loser of two concurrent conditional writes.
 func TestConditionalConflict(t *testing.T) {
 	s, w := openWire(t)
 	put(t, s, "v/there.bin", "old")
@@ -89,7 +89,7 @@ func TestConditionalConflict(t *testing.T) {
 	w.answer = func(r *http.Request) *http.Response {
 		switch r.Method {
 		case http.MethodHead:
-			if looks++; looks == 1 { // the look before finds nothing yet
+			if looks++; looks == 1 { // the check before the write finds nothing yet
 				return refuse(http.StatusNotFound, minio.NoSuchKey)
 			}
 		case http.MethodPut:
@@ -130,7 +130,7 @@ func TestErrors(t *testing.T) {
 	for _, c := range []struct {
 		status int
 		code   string
-		want   error // nil: none of the contract's
+		want   error // nil: not an error of the contract
 	}{
 		{http.StatusInsufficientStorage, "XMinioStorageFull", storage.ErrFull},
 		{http.StatusForbidden, "QuotaExceeded", storage.ErrFull},
@@ -151,7 +151,7 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// TestPartFails breaks an upload at a later part and at its completion. The parts before are given back.
+// TestPartFails breaks an upload at a later part and at its completion. Put must abort the upload.
 func TestPartFails(t *testing.T) {
 	s, w := openWire(t)
 	for _, match := range []func(*http.Request) bool{
@@ -176,7 +176,7 @@ func TestPartFails(t *testing.T) {
 	}
 }
 
-// TestRangeIgnored is a server that sends the whole object where a part was wanted.
+// TestRangeIgnored uses a server that sends the whole object instead of a range.
 func TestRangeIgnored(t *testing.T) {
 	s, w := openWire(t)
 	put(t, s, "v/x.bin", "hello")

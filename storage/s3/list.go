@@ -12,9 +12,9 @@ import (
 	"github.com/reelmill/reelmill/storage"
 )
 
-// List implements storage.Store, a thousand keys a request. Its Info tells the content type that the key
-// suggests: a listing does not say the one that was put. What is no valid key (the "folders" that web
-// consoles make) is passed over.
+// List implements storage.Store with a thousand keys per request. A listing does not report content types,
+// so the Info has the one that the key suggests. List skips invalid keys, such as the "folders" that web
+// consoles make.
 func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[storage.Info, error] {
 	return func(yield func(storage.Info, error) bool) {
 		if err := storage.ValidPrefix(prefix); err != nil {
@@ -32,7 +32,7 @@ func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[storage.Info,
 				return
 			}
 		}
-		if err := ctx.Err(); err != nil { // the library may end a listing without a word then
+		if err := ctx.Err(); err != nil { // then the library may end a listing without an error
 			yield(storage.Info{}, fmt.Errorf("list %q: %w", prefix, err))
 		}
 	}
@@ -50,7 +50,7 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 	return nil
 }
 
-// DeletePrefix implements storage.PrefixDeleter, a thousand keys a request.
+// DeletePrefix implements storage.PrefixDeleter with a thousand keys per request.
 func (s *Store) DeletePrefix(ctx context.Context, prefix string) (int, error) {
 	var listErr error
 	objects := func(yield func(minio.ObjectInfo) bool) {
@@ -74,7 +74,7 @@ func (s *Store) DeletePrefix(ctx context.Context, prefix string) (int, error) {
 		switch {
 		case result.Err == nil:
 			n++
-		case deleteErr == nil: // one tells enough, the others are tried all the same
+		case deleteErr == nil: // report the first; the others are still tried
 			deleteErr = fmt.Errorf("%s: %w", result.ObjectName, s.mapError(result.Err))
 		}
 	}
@@ -84,13 +84,13 @@ func (s *Store) DeletePrefix(ctx context.Context, prefix string) (int, error) {
 	return n, nil
 }
 
-// Reclaim implements storage.Reclaimer: it aborts uploads begun below the store's prefix that long ago.
+// Reclaim implements storage.Reclaimer: it aborts old uploads below the store's prefix.
 func (s *Store) Reclaim(ctx context.Context, olderThan time.Duration) (int, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	uploads := s.core.ListIncompleteUploads(ctx, s.config.Bucket, s.prefix, true)
 	defer func() {
 		cancel()
-		for range uploads { // the lister's goroutine ends before we do
+		for range uploads { // until the lister's goroutine ends
 		}
 	}()
 	n := 0

@@ -12,7 +12,7 @@ import (
 // maxTTL is the longest life of a signature (AWS, "Signature Version 4: X-Amz-Expires").
 const maxTTL = 7 * 24 * time.Hour
 
-// PresignGet implements storage.Presigner. No request is made.
+// PresignGet implements storage.Presigner. It makes no request.
 func (s *Store) PresignGet(ctx context.Context, key string, ttl time.Duration) (string, error) {
 	sign := func(ctx context.Context, bucket, object string, ttl time.Duration) (*url.URL, error) {
 		return s.public.PresignedGetObject(ctx, bucket, object, ttl, nil)
@@ -20,7 +20,7 @@ func (s *Store) PresignGet(ctx context.Context, key string, ttl time.Duration) (
 	return s.presign(ctx, key, ttl, sign)
 }
 
-// PresignPut implements storage.Presigner. No request is made.
+// PresignPut implements storage.Presigner. It makes no request.
 func (s *Store) PresignPut(ctx context.Context, key string, ttl time.Duration) (string, error) {
 	return s.presign(ctx, key, ttl, s.public.PresignedPutObject)
 }

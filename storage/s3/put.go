@@ -17,16 +17,16 @@ import (
 	"github.com/reelmill/reelmill/storage"
 )
 
-// abortTimeout is how long an upload that failed may take to clean up, beyond the context of the Put.
+// abortTimeout limits the clean-up of a failed upload, which may outlast the context of the Put.
 const abortTimeout = 30 * time.Second
 
-// maxConflicts is how often a write is tried that meets another one.
+// maxConflicts is how often a write is tried while others are in its way.
 const maxConflicts = 5
 
-// firstBuffer is what a Put of unknown size begins with; it grows fourfold up to a part.
+// firstBuffer is the first buffer of a Put of unknown size; it grows fourfold up to a part.
 const firstBuffer = 64 << 10
 
-// Put implements storage.Store. See the package comment for its steps.
+// Put implements storage.Store. The package comment lists its steps.
 func (s *Store) Put(
 	ctx context.Context, key string, r io.Reader, o storage.PutOptions,
 ) (storage.Info, error) {
@@ -70,7 +70,7 @@ func (s *Store) put(
 	}, nil
 }
 
-// wantAbsent is ErrExists when the key is taken.
+// wantAbsent returns ErrExists when the key is taken.
 func (s *Store) wantAbsent(ctx context.Context, key string) error {
 	_, err := s.stat(ctx, key)
 	switch {
@@ -92,7 +92,7 @@ func (s *Store) putWhole(
 	})
 }
 
-// putParts sends an object part by part; buf holds the first one, and the later ones in turn.
+// putParts sends an object part by part. buf holds the first part, and is reused for the later ones.
 func (s *Store) putParts(
 	ctx context.Context, key string, buf []byte, src *source, o storage.PutOptions,
 ) (sent minio.UploadInfo, err error) {
@@ -120,7 +120,7 @@ func (s *Store) putParts(
 		if buf, last, err = src.refill(buf); err != nil {
 			return sent, err
 		}
-		if len(buf) == 0 { // the object ended with the part before
+		if len(buf) == 0 { // the previous part was the last
 			break
 		}
 		if len(parts) == maxParts {
@@ -141,7 +141,7 @@ func (s *Store) putPart(
 	return minio.CompletePart{PartNumber: number, ETag: part.ETag}, err
 }
 
-// abort gives the parts up. An upload the server no longer knows is one it has given up itself, or completed.
+// abort aborts the upload. If the server does not know the upload, it has aborted or completed it already.
 func (s *Store) abort(ctx context.Context, object, id string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)
 	defer cancel()
@@ -152,9 +152,9 @@ func (s *Store) abort(ctx context.Context, object, id string) error {
 	return nil
 }
 
-// commit sends the request that makes the object visible. A server answers 409 when another write was in the
-// way (AWS to one of two conditional writes at once, versitygw when a folder vanished meanwhile), and means
-// "again"; unless the other has won what IfAbsent is about, and is there now.
+// commit sends the request that makes the object visible. A 409 answer means that another write was in the
+// way (AWS: two concurrent conditional writes; versitygw: a folder vanished meanwhile), so commit tries
+// again. It stops when IfAbsent is set and the object exists now.
 func (s *Store) commit(
 	ctx context.Context, key string, o storage.PutOptions,
 	send func(minio.PutObjectOptions) (minio.UploadInfo, error),
@@ -177,23 +177,23 @@ func (s *Store) commit(
 	}
 }
 
-// source reads the caller's bytes: it counts and hashes them, stops with the context, and holds them against
-// the size that was declared.
+// source reads the caller's bytes: it counts and hashes them, stops with the context, and checks their
+// number against the declared size.
 type source struct {
 	ctx  context.Context
 	r    io.Reader
 	want int64 // PutOptions.Size
 	n    int64
 	hash hash.Hash
-	err  error // what ended it, other than io.EOF
+	err  error // what ended it, except io.EOF
 }
 
-// part reads the first part, of up to size bytes, without holding much more than there are; last tells that
-// nothing follows.
+// part reads the first part, at most size bytes, without allocating much more than it reads. last reports
+// that nothing follows.
 func (s *source) part(size int64) (part []byte, last bool, err error) {
 	first := int64(firstBuffer)
 	if s.want > 0 {
-		first = s.want + 1 // one more byte, to see the end without growing
+		first = s.want + 1 // one byte more shows the end without growing
 	}
 	buf := make([]byte, min(first, size))
 	for n := 0; ; {
@@ -208,8 +208,8 @@ func (s *source) part(size int64) (part []byte, last bool, err error) {
 	}
 }
 
-// refill reads the next part into buf, all of which it may use. io.ReadFull says ErrUnexpectedEOF for a short
-// read, and passes on the same from a connection that broke: only s.err tells the end from the break.
+// refill reads the next part into buf, up to its length. io.ReadFull returns ErrUnexpectedEOF for a short
+// read, and also passes on that of a broken connection: only s.err distinguishes them.
 func (s *source) refill(buf []byte) (part []byte, last bool, err error) {
 	n, err := io.ReadFull(s, buf)
 	if s.err != nil {
@@ -232,13 +232,13 @@ func (s *source) Read(p []byte) (int, error) {
 	if err == nil && s.want > 0 && s.n > s.want {
 		err = s.checkEnd()
 	}
-	if err != io.EOF { //nolint:errorlint // a reader ends with the bare io.EOF; a wrapped one is a fault
+	if err != io.EOF { //nolint:errorlint // a wrapped io.EOF is a fault
 		s.err = err
 	}
 	return n, err
 }
 
-// checkEnd is ErrSize when the bytes read are not those declared.
+// checkEnd returns ErrSize when the number of bytes read is not the declared one.
 func (s *source) checkEnd() error {
 	if s.want > 0 && s.n != s.want {
 		return fmt.Errorf("read %d of %d bytes: %w", s.n, s.want, storage.ErrSize)

@@ -25,8 +25,8 @@ type Store struct {
 	close  func()
 }
 
-// Open connects to the bucket and sees that it is there. While the server does not answer, that takes as
-// long as the retries do, or until the context ends. The caller closes the store.
+// Open connects to the bucket and checks that it exists. If the server does not answer, Open ends with its
+// retries or with the context. The caller closes the store.
 func Open(ctx context.Context, c Config) (*Store, error) {
 	c = c.withDefaults()
 	if err := c.validate(); err != nil {
@@ -58,8 +58,8 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	return s, nil
 }
 
-// maxRetries of one request. The library's own default of 10 would hide from package guard, which tries again
-// too, how often the server fails.
+// maxRetries of one request. The library's default of 10 would hide from package guard, which retries too,
+// how often the server fails.
 const maxRetries = 3
 
 func newClient(c Config, endpoint string) (*minio.Client, error) {
@@ -81,7 +81,7 @@ func newClient(c Config, endpoint string) (*minio.Client, error) {
 	})
 }
 
-// findBucket checks, and if told so makes, the bucket, and says what to do when it cannot.
+// findBucket checks that the bucket exists, creates it if configured, and says what to do if it cannot.
 func (s *Store) findBucket(ctx context.Context) error {
 	found, err := s.core.BucketExists(ctx, s.config.Bucket)
 	if err != nil {
@@ -103,7 +103,7 @@ func (s *Store) findBucket(ctx context.Context) error {
 	return nil
 }
 
-// withRemedy adds to an error of the first requests what to look at.
+// withRemedy adds to an error of the first requests what to check.
 func (s *Store) withRemedy(err error) error {
 	switch response(err).StatusCode {
 	case http.StatusForbidden, http.StatusUnauthorized, http.StatusNotFound:
@@ -114,14 +114,14 @@ func (s *Store) withRemedy(err error) error {
 	return fmt.Errorf("%w: check the endpoint", err)
 }
 
-// Close closes idle connections. Readers that are open stay so.
+// Close closes idle connections. Open readers stay usable.
 func (s *Store) Close() error {
 	s.close()
 	return nil
 }
 
-// Get implements storage.Store. Its reader is one answer of the server, so it is one version; a connection
-// that breaks is io.ErrUnexpectedEOF or the error of the network, and the caller's to retry.
+// Get implements storage.Store. Its reader is one answer of the server, so it is one version. If the
+// connection breaks, the reader returns io.ErrUnexpectedEOF or a network error; the caller retries.
 func (s *Store) Get(ctx context.Context, key string, rng storage.Range) (io.ReadCloser, storage.Info, error) {
 	body, info, err := s.get(ctx, key, rng)
 	if err != nil {
@@ -155,8 +155,8 @@ func (s *Store) get(ctx context.Context, key string, rng storage.Range) (io.Read
 	return contextBody{ctx, body}, s.info(object), nil
 }
 
-// contextBody is the body of an answer that ends with its context. The transport's own may go on for as long
-// as it has bytes in its buffers.
+// contextBody is the body of an answer that stops with its context. The transport's own body may go on
+// while it has buffered bytes.
 type contextBody struct {
 	ctx context.Context
 	io.ReadCloser
@@ -170,9 +170,9 @@ func (b contextBody) Read(p []byte) (int, error) {
 	return b.ReadCloser.Read(p)
 }
 
-// rangeHeader is the range as HTTP has it, with the last byte included.
+// rangeHeader formats the range for HTTP, which includes the last byte.
 func rangeHeader(rng storage.Range) (string, error) {
-	// Resolved against the largest size, to refuse negative numbers and to cap the end.
+	// Resolve against the largest size: it refuses negative numbers and caps the end.
 	offset, length, err := rng.Resolve(math.MaxInt64)
 	if err != nil {
 		return "", err
@@ -183,8 +183,8 @@ func rangeHeader(rng storage.Range) (string, error) {
 	return fmt.Sprintf("bytes=%d-%d", offset, offset+length-1), nil
 }
 
-// totalSize is the whole size in "bytes 5-9/20" (RFC 9110, section 14.4). A server that ignored the range
-// sends none, and its answer must not be taken for the part.
+// totalSize returns the whole size from "bytes 5-9/20" (RFC 9110, section 14.4). A server that ignores the
+// range sends no such header, and its answer must not be taken for the part.
 func totalSize(contentRange string) (int64, error) {
 	_, total, _ := strings.Cut(contentRange, "/")
 	size, err := strconv.ParseInt(total, 10, 64)
@@ -214,7 +214,7 @@ func (s *Store) stat(ctx context.Context, key string) (storage.Info, error) {
 	return s.info(object), nil
 }
 
-// info translates what the server says of an object. A listing says no content type.
+// info converts the server's description of an object. A listing has no content type.
 func (s *Store) info(o minio.ObjectInfo) storage.Info {
 	key := strings.TrimPrefix(o.Key, s.prefix)
 	if o.ContentType == "" {
@@ -223,7 +223,7 @@ func (s *Store) info(o minio.ObjectInfo) storage.Info {
 	return storage.Info{Key: key, Size: o.Size, ContentType: o.ContentType, Modified: o.LastModified}
 }
 
-// check is what every method asks first.
+// check refuses an ended context and an invalid key. Every method calls it first.
 func check(ctx context.Context, key string) error {
 	if err := storage.ValidKey(key); err != nil {
 		return err
@@ -231,7 +231,7 @@ func check(ctx context.Context, key string) error {
 	return ctx.Err()
 }
 
-// shown is a key for an error message, which need not be a valid one.
+// shown shortens a key for an error message, since it may be invalid and long.
 func shown(key string) string {
 	if storage.ValidKey(key) != nil {
 		return fmt.Sprintf("%.80q", key)
@@ -239,14 +239,14 @@ func shown(key string) string {
 	return key
 }
 
-// response is the server's answer within err, or a zero one. (minio.ToErrorResponse does not unwrap.)
+// response returns the server's answer within err, or a zero one. (minio.ToErrorResponse does not unwrap.)
 func response(err error) minio.ErrorResponse {
 	r, _ := errors.AsType[minio.ErrorResponse](err)
 	return r
 }
 
-// mapError adds the contract's error to an error of the server. A missing bucket or upload is a 404 too, but
-// no missing object.
+// mapError adds the contract's error to an error of the server. A missing bucket or upload is a 404 too,
+// but not a missing object.
 func (s *Store) mapError(err error) error {
 	e := response(err)
 	switch {
@@ -258,7 +258,7 @@ func (s *Store) mapError(err error) error {
 		return fmt.Errorf("%w: %w", storage.ErrRange, err)
 	case e.StatusCode == http.StatusPreconditionFailed:
 		return fmt.Errorf("%w: %w", storage.ErrExists, err)
-	case e.Code == "ExistingObjectIsDirectory", e.Code == "ObjectParentIsFile": // of servers with folders
+	case e.Code == "ExistingObjectIsDirectory", e.Code == "ObjectParentIsFile": // servers with folders
 		return fmt.Errorf("%w: %w", storage.ErrKey, err)
 	case e.StatusCode == http.StatusInsufficientStorage, e.Code == "QuotaExceeded":
 		return fmt.Errorf("%w: %w", storage.ErrFull, err)

@@ -57,7 +57,7 @@ func put(t *testing.T, s storage.Store, key, body string) {
 	}
 }
 
-// get is the whole object, or the error.
+// get reads the whole object, or returns the error.
 func get(s storage.Store, key string) (string, error) {
 	r, _, err := s.Get(context.Background(), key, storage.Range{})
 	if err != nil {
@@ -69,7 +69,7 @@ func get(s storage.Store, key string) (string, error) {
 
 func TestOpen(t *testing.T) {
 	good := s3test.StartGateway(t)
-	open(t, good) // makes the bucket
+	open(t, good) // creates the bucket
 	for _, c := range []struct {
 		name   string
 		change func(*s3.Config)
@@ -98,7 +98,7 @@ func TestOpen(t *testing.T) {
 	}
 }
 
-// TestOpenSilent opens a store on a port where nobody listens: the context ends the retries.
+// TestOpenSilent opens a store on a port where nobody listens: the end of the context ends the retries.
 func TestOpenSilent(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 	defer cancel()
@@ -110,7 +110,7 @@ func TestOpenSilent(t *testing.T) {
 	}
 }
 
-// TestPrefix has several stores in one bucket, one of them around the others.
+// TestPrefix uses several stores in one bucket; one's prefix contains the others'.
 func TestPrefix(t *testing.T) {
 	config := s3test.StartGateway(t)
 	all := open(t, config)

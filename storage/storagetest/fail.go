@@ -13,8 +13,8 @@ import (
 	"github.com/reelmill/reelmill/storage"
 )
 
-// readerFails fails the reader at the beginning, within a part and after one, also with the error that a
-// broken connection gives and that a careless copy takes for the end.
+// readerFails fails the reader at its beginning, within a part and after a part. One of the errors is that
+// of a broken connection, which a careless copy takes for the end.
 func readerFails(t *testing.T, s storage.Store) {
 	faults := []error{errors.New("boom"), io.ErrUnexpectedEOF, storage.ErrNotFound}
 	for _, fault := range faults {
@@ -37,7 +37,7 @@ func readerFails(t *testing.T, s storage.Store) {
 	mustHold(t, s, "v/f.bin", old)
 }
 
-// cancelPut ends the context out of the reader, which goes on giving bytes.
+// cancelPut ends the context from within the reader, which goes on yielding bytes.
 func cancelPut(t *testing.T, s storage.Store) {
 	for _, n := range []int{0, 1000, large} {
 		ctx, cancel := context.WithCancel(context.Background())
@@ -71,7 +71,7 @@ func sizeDiffers(t *testing.T, s storage.Store) {
 	mustBeEmpty(t, s)
 }
 
-// contextEnded calls everything with a context that is over.
+// contextEnded calls every method with an ended context.
 func contextEnded(t *testing.T, s storage.Store) {
 	mustPut(t, s, "v/x.bin", []byte("x"))
 	ctx, cancel := context.WithCancel(context.Background())
@@ -89,7 +89,7 @@ func contextEnded(t *testing.T, s storage.Store) {
 	mustHold(t, s, "v/x.bin", []byte("x"))
 }
 
-// firstError runs a listing to its error.
+// firstError runs a listing until its error.
 func firstError(seq func(func(storage.Info, error) bool)) error {
 	for _, err := range seq {
 		if err != nil {

@@ -14,15 +14,15 @@ import (
 	"github.com/reelmill/reelmill/storage"
 )
 
-// awkward are keys in the order a store must list them in, chosen so that "folders first", "files first" and
-// "compare by segment" all get it wrong: in bytes, '-' and '.' come before '/', which comes before '0'.
+// awkward are keys in the order in which a store must list them. Sorting folders first, files first, or by
+// segment gets them wrong: in bytes, '-' and '.' come before '/', which comes before '0'.
 var awkward = []string{
 	"A/z", "a-b", "a.b/c", "a.c", "a/b-c", "a/b.c", "a/b/c", "a/b0", "a0", "a_", "b/c/d/e/f",
 }
 
 func listOrder(t *testing.T, s storage.Store) {
 	for i := range awkward {
-		key := awkward[i*7%len(awkward)] // 7 and 11 have no common factor: each key once, in disorder
+		key := awkward[i*7%len(awkward)] // 7 and 11 have no common factor: each key once, shuffled
 		mustPut(t, s, key, []byte(key))
 	}
 	if diff := cmp.Diff(awkward, list(t, s, "")); diff != "" {
@@ -38,7 +38,7 @@ func listOrder(t *testing.T, s storage.Store) {
 		}
 	}
 	for range s.List(context.Background(), "") {
-		break // an iterator that is left early must not panic or leak
+		break // leaving an iterator early must not panic or leak
 	}
 }
 
@@ -61,7 +61,7 @@ func listPrefix(t *testing.T, s storage.Store) {
 	}
 }
 
-// listMany lists more than a page of S3 holds.
+// listMany lists more keys than a page of S3 holds.
 func listMany(t *testing.T, s storage.Store) {
 	const many = 1100
 	var want []string
@@ -126,9 +126,9 @@ func deletePrefix(t *testing.T, s storage.Store) {
 	}
 }
 
-// neighbours puts and deletes in the same folders from several goroutines. One object stays, so that a server
-// with folders keeps them: versitygw 1.8.0 now and then acknowledges, and loses, a Put whose folder a Delete
-// of the last sibling removes meanwhile. (storage/disk has that case in a test of its own.)
+// neighbours puts and deletes in the same folders from several goroutines. One object stays, so that a
+// server with folders keeps them: versitygw 1.8.0 sometimes acknowledges a Put and loses it when a Delete
+// of the last sibling removes the folder meanwhile. (storage/disk has its own test of that case.)
 func neighbours(t *testing.T, s storage.Store) {
 	mustPut(t, s, "v/job/1/stays.bin", []byte("here"))
 	g, ctx := errgroup.WithContext(context.Background())

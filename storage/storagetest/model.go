@@ -15,7 +15,7 @@ import (
 	"github.com/reelmill/reelmill/storage"
 )
 
-// model holds the store against a map: whatever is done to both, they agree.
+// model does the same to the store and to a map, and compares them.
 func model(t *testing.T, s storage.Store) {
 	rapid.Check(t, func(rt *rapid.T) {
 		m := &machine{s: s, want: map[string][]byte{}}
@@ -33,11 +33,11 @@ func model(t *testing.T, s storage.Store) {
 type machine struct {
 	s    storage.Store
 	want map[string][]byte
-	last string // the key touched last
+	last string // the last key put or deleted
 }
 
-// key draws a key of one to three segments. The last one has an extension and the others none, so that no key
-// is another's folder.
+// key draws a key of one to three segments. Only the last one has an extension, so that no key is the
+// folder of another.
 func (m *machine) key(t *rapid.T) string {
 	folder := rapid.SampledFrom([]string{"a", "a-b", "a0", "b"})
 	folders := rapid.SliceOfN(folder, 0, 2).Draw(t, "folders")
@@ -91,7 +91,7 @@ func (m *machine) list(t *rapid.T) {
 	}
 }
 
-// check looks at the key touched last.
+// check compares the last key.
 func (m *machine) check(t *rapid.T) {
 	if m.last == "" {
 		return

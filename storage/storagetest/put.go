@@ -22,7 +22,7 @@ func roundTrip(t *testing.T, s storage.Store) {
 	for _, n := range []int{1, 4096, 100_000, 5 << 20, large} {
 		body := contentBytes(t, n, n)
 		key := fmt.Sprintf("videos/v/job/7/%d.mp4", n)
-		before := time.Now().Add(-2 * time.Second) // a store may keep whole seconds
+		before := time.Now().Add(-2 * time.Second) // a store may round to seconds
 		mustPut(t, s, key, body)
 		mustHold(t, s, key, body)
 		info, err := s.Stat(context.Background(), key)
@@ -42,8 +42,8 @@ func emptyObject(t *testing.T, s storage.Store) {
 	mustFail(t, "get the first byte of nothing", err, storage.ErrRange)
 }
 
-// streamUnknownSize puts and gets more than a part, and measures that a store does not gather it in memory:
-// all that is allocated on the way, live or not, must be less than the object.
+// streamUnknownSize puts and gets more than a part, and checks that the store does not collect it in
+// memory: its total allocations, freed or not, must be smaller than the object.
 func streamUnknownSize(t *testing.T, s storage.Store) {
 	const size = 40 << 20
 	hash := sha256.New()
@@ -79,7 +79,7 @@ func streamUnknownSize(t *testing.T, s storage.Store) {
 	}
 }
 
-// allocated is how many bytes f allocates.
+// allocated returns how many bytes f allocates.
 func allocated(f func()) uint64 {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -103,8 +103,8 @@ func contentTypes(t *testing.T, s storage.Store) {
 	}
 }
 
-// overwriteAtomic lets readers loop over a key while versions of different sizes, each of one byte's value,
-// are put there. A reader sees one whole version, never a mixture, and never nothing.
+// overwriteAtomic puts versions of different sizes, each of one repeated byte, while readers loop over the
+// key. A reader always sees one whole version.
 func overwriteAtomic(t *testing.T, s storage.Store) {
 	version := func(i int) []byte { return bytes.Repeat([]byte{byte(i)}, 100_000*(1+i%4)) }
 	mustPut(t, s, "v/o.bin", version(0))
@@ -177,8 +177,8 @@ func ifAbsent(t *testing.T, s storage.Store) {
 	}
 }
 
-// ifAbsentRace begins several puts of one key and holds their readers until all are past any look at
-// whether the key is taken. So only the store's last step can decide.
+// ifAbsentRace starts several puts of one key and blocks their readers until all have passed any early
+// check of the key. So only the store's last step can decide.
 func ifAbsentRace(t *testing.T, s storage.Store) {
 	for _, size := range []int{1000, large} {
 		const writers = 4
@@ -191,7 +191,7 @@ func ifAbsentRace(t *testing.T, s storage.Store) {
 			all.Go(func() {
 				r := &gate{Reader: content(i, size), begun: &begun}
 				_, errs[i] = s.Put(context.Background(), key, r, storage.PutOptions{IfAbsent: true})
-				r.open() // if the put did not read at all, the others must not wait
+				r.open() // unblock the others if this put never read
 			})
 		}
 		all.Wait()
@@ -214,10 +214,10 @@ func ifAbsentRace(t *testing.T, s storage.Store) {
 	if n, err := storage.DeletePrefix(context.Background(), s, "v/"); n != 2 || err != nil {
 		t.Errorf("delete prefix: %d, %v; want the two winners", n, err)
 	}
-	mustBeEmpty(t, s) // and the losers left nothing
+	mustBeEmpty(t, s) // the losers leave nothing
 }
 
-// gate is a reader whose first Read waits until all of its kind have come that far.
+// gate is a reader whose first Read waits until all of its group have got there.
 type gate struct {
 	io.Reader
 	begun *sync.WaitGroup

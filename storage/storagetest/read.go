@@ -77,10 +77,10 @@ func cancelGet(t *testing.T, s storage.Store) {
 	cancel()
 	_, err = io.Copy(io.Discard, r)
 	mustFail(t, "read on", err, context.Canceled)
-	_ = r.Close() // after the context's end it may say so again
+	_ = r.Close() // it may return the context's error again
 }
 
-// readerOutlives deletes and replaces an object that is being read.
+// readerOutlives deletes and replaces an object while it is read.
 func readerOutlives(t *testing.T, s storage.Store) {
 	ctx := context.Background()
 	body := contentBytes(t, 1, large)

@@ -1,6 +1,6 @@
-// Package storagetest is the conformance suite of storage.Store: what every store passes before it is one. It
-// owns the questions, in the order of the contract; each gets a fresh store, so that an answer depends on
-// nothing else. Only tests import it.
+// Package storagetest is the conformance suite that every storage.Store passes. It owns the questions, in
+// the order of the contract. Each gets a fresh store, so that no answer depends on another. Only tests
+// import it.
 package storagetest
 
 import (
@@ -16,12 +16,12 @@ import (
 	"github.com/reelmill/reelmill/storage"
 )
 
-// large is a size beyond one part of a store that sends parts; see Run.
+// large is more than one part of a store that sends parts; see Run.
 const large = 6 << 20
 
-// Run puts the suite to the store that open returns, once per question. The store must be empty and the
-// caller's alone, and open registers its closing with t.Cleanup. A store that sends objects in parts should
-// be opened with parts of at most 5 MiB, so that the larger objects here take that way.
+// Run runs the suite, calling open for each question. The store must be empty and used by nobody else; open
+// registers its Close with t.Cleanup. A store that sends objects in parts should use parts of at most 5
+// MiB, so that the larger objects need several.
 func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 	questions := []struct {
 		name string
@@ -56,14 +56,14 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 	}
 }
 
-// content is n bytes that only the seed decides, as a reader.
+// content returns a reader of n bytes that depend on the seed alone.
 func content(seed, n int) io.Reader {
 	var key [32]byte
 	key[0], key[1] = byte(seed), byte(seed>>8)
 	return io.LimitReader(rand.NewChaCha8(key), int64(n))
 }
 
-// contentBytes is content, read.
+// contentBytes returns the bytes of content.
 func contentBytes(t testing.TB, seed, n int) []byte {
 	t.Helper()
 	b, err := io.ReadAll(content(seed, n))
@@ -78,7 +78,7 @@ func hexSum(b []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// mustPut puts body and checks what Put says of it.
+// mustPut puts body and checks the Info.
 func mustPut(t testing.TB, s storage.Store, key string, body []byte) {
 	t.Helper()
 	o := storage.PutOptions{Size: int64(len(body))}
@@ -105,7 +105,7 @@ func mustGet(t testing.TB, s storage.Store, key string, rng storage.Range) ([]by
 	return b, info
 }
 
-// mustHold checks that the key holds body.
+// mustHold checks that the object under key is body.
 func mustHold(t testing.TB, s storage.Store, key string, body []byte) {
 	t.Helper()
 	got, info := mustGet(t, s, key, storage.Range{})
@@ -117,7 +117,7 @@ func mustHold(t testing.TB, s storage.Store, key string, body []byte) {
 	}
 }
 
-// mustBeEmpty checks that the store holds no object, and nothing unfinished either.
+// mustBeEmpty checks that the store holds neither objects nor unfinished writes.
 func mustBeEmpty(t testing.TB, s storage.Store) {
 	t.Helper()
 	if keys := list(t, s, ""); len(keys) != 0 {
@@ -131,7 +131,7 @@ func mustBeEmpty(t testing.TB, s storage.Store) {
 	}
 }
 
-// mustFail checks that err is the one that the contract names.
+// mustFail checks that err is the error that the contract names.
 func mustFail(t testing.TB, what string, err, want error) {
 	t.Helper()
 	if !errors.Is(err, want) {
@@ -139,7 +139,7 @@ func mustFail(t testing.TB, what string, err, want error) {
 	}
 }
 
-// list is the keys below prefix.
+// list returns the keys below prefix.
 func list(t testing.TB, s storage.Store, prefix string) []string {
 	t.Helper()
 	var keys []string

@@ -1,9 +1,9 @@
-// Package s3test starts a real S3 server for tests: versitygw on a folder, as a process of its own. It owns
-// how that server is built (from deploy/tools, cached by the go command), started, awaited and stopped. Only
-// tests import it.
+// Package s3test starts a real S3 server for tests: versitygw on a folder, in a process of its own. It owns
+// how that server is built (from deploy/tools, cached by the go command), started, awaited and stopped.
+// Only tests import it.
 //
-// The server keeps its metadata in extended attributes, or, on a file system without them, in a folder beside
-// (in which its own races are more frequent: a Put may be lost to the Delete of a sibling).
+// The server keeps its metadata in extended attributes. On a file system without them it uses a folder
+// beside the data; there its own races are more frequent, and a Put may be lost to the Delete of a sibling.
 package s3test
 
 import (
@@ -26,20 +26,20 @@ import (
 )
 
 const (
-	askTimeout = 30 * time.Second // of one question whether the server is ready; there are as many as it takes
+	askTimeout = 30 * time.Second // of one readiness check; there are as many as it takes
 	pollEvery  = 20 * time.Millisecond
 )
 
-// StartGateway starts an empty server on a loopback port and returns how to reach it: with a bucket name
-// and CreateBucket set, and the credentials filled in. Several stores share it by Prefix or Bucket. The
-// server is stopped, and its folder removed, when the test ends.
+// StartGateway starts an empty server on a loopback port and returns a Config for it: with a bucket name,
+// CreateBucket and credentials. Several stores can share it with different Prefixes or Buckets. The server
+// is stopped, and its folder removed, when the test ends.
 func StartGateway(t testing.TB) s3.Config {
 	t.Helper()
 	binary, err := gateway()
 	if err != nil {
 		t.Fatalf("build the S3 server: %v", err)
 	}
-	// Another process may take the port between our look and the server's, so there are some tries.
+	// Another process may take the port before the server does, so try several times.
 	var backend []string
 	for try := 1; ; try++ {
 		config, err := start(t, binary, backend)
@@ -56,16 +56,16 @@ func StartGateway(t testing.TB) s3.Config {
 	}
 }
 
-// gateway is the path of the server's binary, built when the build cache has none: .ci/install has built it.
-// That takes a minute and a half on two cores that have nothing else to do, and has no time-out but the
-// test's own.
+// gateway is the path of the server's binary. It builds the server if the build cache has none (.ci/install
+// has built it). That takes a minute and a half on two idle cores, and only the test's own time-out limits
+// it.
 var gateway = sync.OnceValues(func() (string, error) {
 	tools, err := toolsDir()
 	if err != nil {
 		return "", err
 	}
-	// "go tool -n" builds the tool into the build cache, where any number of processes may do it at once,
-	// and prints where it is. GOFLAGS of the caller (-mod, -race) are not meant for it.
+	// "go tool -n" builds the tool into the build cache, which is safe for concurrent processes, and prints
+	// its path. The caller's GOFLAGS (-mod, -race) are not meant for it.
 	cmd := exec.Command("go", "-C", tools, "tool", "-n", "versitygw")
 	cmd.Env = append(os.Environ(), "GOFLAGS=", "GOWORK=off")
 	var stderr bytes.Buffer
@@ -77,7 +77,8 @@ var gateway = sync.OnceValues(func() (string, error) {
 	return strings.TrimSpace(string(out)), nil
 })
 
-// toolsDir finds deploy/tools in or above the working directory, which go test sets to the package's.
+// toolsDir finds deploy/tools in or above the working directory, which go test sets to the package's
+// folder.
 func toolsDir() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
@@ -96,7 +97,7 @@ func toolsDir() (string, error) {
 	}
 }
 
-// start runs the server once and waits until it answers. On success it lives until the test's end.
+// start runs the server once and waits until it answers. On success the server runs until the test ends.
 func start(t testing.TB, binary string, backend []string) (s3.Config, error) {
 	t.Helper()
 	address, err := freePort()
@@ -112,7 +113,7 @@ func start(t testing.TB, binary string, backend []string) (s3.Config, error) {
 		SecretKey:    "test-secret-0123456789",
 	}
 	data := t.TempDir()
-	// The path is the server's own, lest another one that took the port answers for it.
+	// A random path, so that another server on the port cannot answer in its place.
 	health := "/health-" + rand.Text()
 	args := append([]string{"--port", address, "--health", health, "--quiet", "posix"}, backend...)
 	cmd := exec.Command(binary, append(args, data)...)
@@ -141,7 +142,7 @@ func start(t testing.TB, binary string, backend []string) (s3.Config, error) {
 	return config, nil
 }
 
-// freePort is a loopback address that is free now.
+// freePort returns a loopback address that is free now.
 func freePort() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -150,7 +151,7 @@ func freePort() (string, error) {
 	return l.Addr().String(), l.Close()
 }
 
-// waitReady asks the server until it answers or exits. What it takes from exited it puts back.
+// waitReady polls the server until it answers or exits. It puts back what it receives from exited.
 func waitReady(url string, exited chan error) error {
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: askTimeout}
 	poll := time.NewTicker(pollEvery)
@@ -173,9 +174,9 @@ func waitReady(url string, exited chan error) error {
 	}
 }
 
-// stop ends the process and waits for it: asked first, killed after two seconds.
+// stop ends the process and waits for it: SIGTERM first, then SIGKILL after two seconds.
 func stop(p *os.Process, exited chan error) {
-	_ = p.Signal(syscall.SIGTERM) // fails when it has exited, which the channel tells
+	_ = p.Signal(syscall.SIGTERM) // fails if it has exited; the channel reports that
 	select {
 	case <-exited:
 	case <-time.After(2 * time.Second):
