@@ -54,7 +54,7 @@ func (n *node) runLoop(ctx context.Context, g *errgroup.Group) {
 		return
 	}
 	g.Go(func() error { return n.loop.Run(ctx) })
-	g.Go(func() error { return n.announceWorkers(ctx) })
+	g.Go(func() error { n.bus.KeepAnnouncing(ctx, n.presences()); return nil })
 }
 
 // minScratch is the free space of the scratch disk below which no job is begun.

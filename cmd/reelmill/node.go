@@ -72,7 +72,7 @@ type node struct {
 	metrics  *metrics
 	handler  http.Handler // of the API
 	stopping atomic.Bool
-	deployed slotCounts
+	deployed bus.Slots // of all processes
 	pace     pace
 	// recurring logs what fails again and again while the broker is away.
 	recurring pipeline.Recurring
@@ -166,7 +166,7 @@ func (n *node) openFlow(context.Context) error {
 	n.sweeper = &pipeline.Sweeper{
 		Coordinator: &pipeline.Coordinator{
 			Log: n.faults.log(n.bus), Archive: n.bus, Tasks: n.faults.tasks(n.bus),
-			Objects: prefixDeleter{n.objects}, Planner: n.registry, Slots: n.slotsOf,
+			Objects: prefixDeleter{n.objects}, Planner: n.registry, Slots: n.deployed.Of,
 			PublicURL: n.publicURL,
 		},
 		Videos: n.catalog, Queue: n.bus, Every: n.SweepEvery, Age: n.SweepAge, Logger: n.log,
@@ -182,7 +182,7 @@ func (n *node) openAPI(context.Context) error {
 	n.handler, err = api.New(api.Config{
 		Store: n.objects, Log: n.faults.log(n.bus), Catalog: n.catalog, Progress: n.bus,
 		Pipelines: pipelines, Planner: n.registry,
-		DeadLetters: n.bus, Queue: n.bus, Stats: statistics{n}, Backlog: n.catalog, Workers: n.present,
+		DeadLetters: n.bus, Queue: n.bus, Stats: statistics{n}, Backlog: n.catalog, Workers: n.bus.Workers,
 		Limits:          n.limits,
 		WebhookDefault:  n.webhook.URL != "",
 		CheckWebhookURL: webhook.CheckURL,
@@ -200,6 +200,7 @@ func (n *node) run(ctx context.Context, listener net.Listener) error {
 	reactors, back := errgroup.WithContext(back)
 	reactors.Go(func() error { return n.broker.watch(back, n.freeSpace) })
 	reactors.Go(func() error { return n.project(back) })
+	reactors.Go(func() error { n.deployed.Run(back, n.bus, n.presences()); return nil })
 	reactors.Go(func() error { return n.coordinate(back) })
 
 	front, frontCtx := errgroup.WithContext(ctx)

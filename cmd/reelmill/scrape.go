@@ -83,7 +83,7 @@ func (m *metrics) queue(ctx context.Context, s sink) error {
 	if err != nil {
 		return err
 	}
-	present, err := m.node.present(ctx)
+	present, err := m.node.bus.Workers(ctx)
 	if err != nil {
 		return err
 	}

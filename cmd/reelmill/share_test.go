@@ -6,11 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/bus"
@@ -90,7 +90,7 @@ func (n *node) startShare(t *testing.T, seen func(pipeline.Event)) {
 	var running sync.WaitGroup
 	for _, run := range []func() error{
 		func() error { return n.loop.Run(ctx) },
-		func() error { return n.announceWorkers(ctx) },
+		func() error { n.deployed.Run(ctx, n.bus, n.presences()); return nil },
 		func() error { return n.bus.Coordinate(ctx, n.sweeper.Coordinator.Handle) },
 		func() error {
 			return n.bus.Follow(ctx, 0, func(_ context.Context, events []pipeline.Event) error {
@@ -179,66 +179,28 @@ func (n *node) queued(t *testing.T, video string) (count int) {
 	return count
 }
 
-// TestSlotsOfTheDeployment: those of this process, and what others tell of theirs.
-func TestSlotsOfTheDeployment(t *testing.T) {
+// TestPresences: a node announces the worker types that it runs, with their slots.
+func TestPresences(t *testing.T) {
 	n := shareNode(t, nil)
-	tell := func(name, doc string) { check(t, n.bus.Announce(t.Context(), name, []byte(doc))) }
-	wants := func(slices, other int) {
-		t.Helper()
-		for range 2 {
-			if a, b := n.slotsOf("slices"), n.slotsOf("other"); a != slices || b != other {
-				t.Errorf("%d and %d slots, want %d and %d", a, b, slices, other)
-			}
+	slots := map[string]int{}
+	for _, p := range n.presences() {
+		slots[p.Type] = *p.Slots
+		if p.Process != n.loop.Process || p.Version != version || !json.Valid(p.Schema) {
+			t.Errorf("announces %+v", p)
 		}
 	}
-	wants(2, 0)
-	tell("a", `{"type":"slices","process":"a","slots":3}`)
-	tell("b", `{"type":"slices","process":"b"}`) // of a program that does not know of slots
-	tell("c", `{"type":"other","process":"a","slots":0}`)
-	tell("d", fmt.Sprintf(`{"type":"slices","process":%q,"slots":9}`, n.loop.Process)) // told, and known better
-	wants(2, 0)                                                                        // remembered
-	n.deployed.read = time.Time{}
-	wants(6, 0)
-	tell("e", "{")
-	n.deployed.read = time.Time{}
-	wants(6, 0) // what cannot be read changes nothing
-	tell("e", `{"type":"other","process":"e","slots":5}`)
-	n.deployed.read, n.loop = time.Time{}, nil // a process that runs no jobs
-	wants(13, 5)
+	if want := map[string]int{"inspect": 2, "slices": 2}; !maps.Equal(slots, want) {
+		t.Errorf("announces the slots %v, want %v", slots, want)
+	}
+	n.loop = nil
+	if own := n.presences(); len(own) > 0 {
+		t.Errorf("announces %+v, and runs nothing", own)
+	}
 }
 
-// TestPresenceTellsSlots, so that other processes can add them up.
-func TestPresenceTellsSlots(t *testing.T) {
-	n := shareNode(t, nil)
-	ctx, stop := context.WithCancel(t.Context())
-	stop()
-	name := presenceName("slices", n.loop.Process)
-	told := make(chan struct{})
-	running, end := context.WithCancel(t.Context())
-	go func() {
-		defer close(told)
-		if err := n.announceWorkers(running); err != nil {
-			t.Error(err)
-		}
-	}()
-	var p presence
-	pipelinetest.Until(t, "the slots of the process", func() bool {
-		docs, err := n.bus.Workers(t.Context())
-		check(t, err)
-		if doc, ok := docs[name]; ok {
-			check(t, json.Unmarshal(doc, &p))
-		}
-		return p.Slots != nil
-	})
-	end()
-	<-told
-	if p.Slots == nil || *p.Slots != 2 || p.Type != "slices" {
-		t.Errorf("told %+v", p)
-	}
-	if err := n.announceWorkers(ctx); err != nil {
-		t.Error(err)
-	}
-	n.minFreeSpace = 1 << 62
+// TestFreeSpace: uploads leave --min-free on the disk.
+func TestFreeSpace(t *testing.T) {
+	n := &node{nodeConfig: nodeConfig{data: t.TempDir(), minFreeSpace: 1 << 62}}
 	if err := n.freeSpace(); err == nil {
 		t.Error("there is room for anything")
 	}

@@ -150,7 +150,7 @@ func TestClusterKeepsItsReplicas(t *testing.T) {
 		t.Errorf("opened with one replica: %v", err)
 	}
 	must(t, server.js.DeleteStream(soon(t), streamWorkers)) // as when all servers are restarted at once
-	must(t, worker.Announce(soon(t), "transcode-1", []byte("{}")))
+	must(t, worker.Announce(soon(t), Presence{Type: "transcode", Process: "a"}))
 	for _, name := range all {
 		after := configOf(t, server.js, name)
 		after.Metadata = before[name].Metadata

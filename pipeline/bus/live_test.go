@@ -2,11 +2,8 @@ package bus
 
 import (
 	"context"
-	"maps"
 	"testing"
 	"time"
-
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/reelmill/reelmill/pipeline"
 )
@@ -135,53 +132,6 @@ func TestProgressChannelClosesWithTheConnection(t *testing.T) {
 	if report := receive(t, reports); report != (pipeline.Progress{}) {
 		t.Errorf("a report without a connection: %+v", report)
 	}
-}
-
-func TestPresence(t *testing.T) {
-	b := newBroker(t)
-	bus := b.open(Config{})
-	workers, err := bus.Workers(soon(t))
-	must(t, err)
-	if len(workers) != 0 {
-		t.Errorf("workers %v", workers)
-	}
-	must(t, bus.Announce(soon(t), "host-1", []byte("old")))
-	must(t, bus.Announce(soon(t), "host-1", []byte("new")))
-	must(t, bus.Announce(soon(t), "host-2", []byte("{}")))
-	workers, err = bus.Workers(soon(t))
-	must(t, err)
-	if len(workers) != 2 || string(workers["host-1"]) != "new" {
-		t.Errorf("workers %q", maps.Collect(maps.All(workers)))
-	}
-	if err := bus.Announce(soon(t), "host.1", nil); err == nil {
-		t.Error("announced an unusable name")
-	}
-}
-
-// A server that restarts under a living bus forgets what it kept in memory; the next Announce brings it back.
-func TestAnnounceBringsBackWhatARestartForgot(t *testing.T) {
-	b := newBroker(t)
-	bus := b.open(Config{})
-	b.stop()
-	b.start()
-	js, err := jetstream.New(b.connect())
-	must(t, err)
-	if _, err := js.Stream(soon(t), streamProgress); err == nil {
-		t.Log("the server kept a stream in memory over its restart")
-	}
-	receiveConnected(t, bus)
-	if _, ok, err := bus.LastProgress(soon(t), "default", "vid_1", "a"); ok || err != nil {
-		t.Errorf("progress %t, %v", ok, err)
-	}
-	if workers, err := bus.Workers(soon(t)); err != nil || len(workers) != 0 {
-		t.Errorf("workers %v, %v", workers, err)
-	}
-	must(t, bus.Announce(soon(t), "host-1", []byte("{}")))
-	if workers, err := bus.Workers(soon(t)); err != nil || len(workers) != 1 {
-		t.Errorf("workers %v, %v", workers, err)
-	}
-	must(t, bus.Progress(soon(t), "default", pipeline.Progress{Video: "vid_1", Job: "a"}))
-	waitForProgress(t, bus, 0)
 }
 
 // waitForProgress returns when the report on job a is stored: reports are stored after they are told.
