@@ -40,8 +40,8 @@ type Media struct {
 	Before float64 `json:"before,omitempty"`
 	// Late says that a track begins so late that readers have to look for it in more of the file than usual.
 	Late bool `json:"late,omitempty"`
-	// NoCopy says that the picture of the source must not be published bit for bit, whatever form it has: the
-	// video has a watermarked copy. What is encoded of it has no watermark, but for that copy.
+	// NoCopy says that the picture of the source must not be published bit for bit: the pipeline has a step that
+	// hides the source (Traits.HidesSource), such as a watermark. Other steps publish what they encode of it.
 	NoCopy bool `json:"no_copy,omitempty"`
 }
 

@@ -57,6 +57,8 @@ type Planner interface {
 	Plan(worker string, params json.RawMessage, media Media) ([]Job, error)
 	// Check validates params against the worker's schema.
 	Check(worker string, params json.RawMessage) error
+	// Traits returns the traits of each worker type. A type that is missing has none.
+	Traits() map[string]Traits
 }
 
 // Validate reports what is wrong with the document, naming the step; nil when planner knows every worker and
@@ -132,7 +134,7 @@ func (s Step) params(requested map[string]any) (json.RawMessage, error) {
 // step.
 func NewPlan(p Pipeline, requested map[string]map[string]any, media Media, planner Planner) ([]Job, error) {
 	var plan []Job
-	media.NoCopy = media.NoCopy || p.marks(requested)
+	media.NoCopy = media.NoCopy || p.hidesSource(requested, planner.Traits())
 	for _, s := range p.Steps {
 		with, asked := requested[s.name()]
 		if !s.applies(asked) {
@@ -150,14 +152,11 @@ func NewPlan(p Pipeline, requested map[string]map[string]any, media Media, plann
 // applies reports whether the step is taken; asked says that the upload gives it parameters.
 func (s Step) applies(asked bool) bool { return s.When != WhenRequested || asked }
 
-// marker is the worker type whose videos are marked: for them, the source itself is not published.
-const marker = "watermark"
-
-// marks reports whether the pipeline marks the video.
-func (p Pipeline) marks(requested map[string]map[string]any) bool {
+// hidesSource reports whether a step that applies hides the source.
+func (p Pipeline) hidesSource(requested map[string]map[string]any, traits map[string]Traits) bool {
 	return slices.ContainsFunc(p.Steps, func(s Step) bool {
 		_, asked := requested[s.name()]
-		return s.Worker == marker && s.applies(asked)
+		return traits[s.Worker].HidesSource && s.applies(asked)
 	})
 }
 

@@ -170,21 +170,52 @@ func (s seen) Plan(worker string, params json.RawMessage, m pipeline.Media) ([]p
 	return s.planner.Plan(worker, params, m)
 }
 
-// TestMarkedSourceIsNotCopied: the source of a video that is to be watermarked must not be published.
-func TestMarkedSourceIsNotCopied(t *testing.T) {
-	mark := map[string]map[string]any{"watermark": {}}
+func (s seen) Traits() map[string]pipeline.Traits {
+	return map[string]pipeline.Traits{"stamp": {HidesSource: true}}
+}
+
+// TestHiddenSourceIsNotCopied: a worker type that nobody heard of before may hide the source. It counts when
+// its step applies.
+func TestHiddenSourceIsNotCopied(t *testing.T) {
+	asked := map[string]map[string]any{"postmark": {}}
 	for _, c := range []struct {
-		when      string
-		requested map[string]map[string]any
-		want      bool
-	}{{"", nil, true}, {pipeline.WhenRequested, nil, false}, {pipeline.WhenRequested, mark, true}} {
-		s := seen{planner{"transcode": {{}}, "watermark": {{}}}, &pipeline.Media{}}
-		doc := steps(pipeline.Step{Worker: "transcode"}, pipeline.Step{Worker: "watermark", When: c.when})
+		worker, when string
+		requested    map[string]map[string]any
+		want         bool
+	}{
+		{"stamp", "", nil, true},
+		{"stamp", pipeline.WhenRequested, nil, false},
+		{"stamp", pipeline.WhenRequested, asked, true},
+		{"watermark", "", nil, false}, // it is no special case: this planner does not know that it hides anything
+	} {
+		s := seen{planner{"transcode": {{}}, c.worker: {{}}}, &pipeline.Media{}}
+		doc := steps(pipeline.Step{Worker: "transcode"}, pipeline.Step{Name: "postmark", Worker: c.worker, When: c.when})
 		if _, err := pipeline.NewPlan(doc, c.requested, pipeline.Media{}, s); err != nil {
 			t.Fatal(err)
 		}
 		if s.media.NoCopy != c.want {
-			t.Errorf("when %q, requested %v: NoCopy is %v", c.when, c.requested, s.media.NoCopy)
+			t.Errorf("%s when %q, requested %v: NoCopy is %v", c.worker, c.when, c.requested, s.media.NoCopy)
+		}
+	}
+}
+
+func TestFormatMatches(t *testing.T) {
+	webp := pipeline.Format{Name: "WebP", Extension: ".webp", Magic: "RIFF????WEBP"}
+	text := pipeline.Format{Name: "SubRip", Extension: ".srt"}
+	for _, c := range []struct {
+		format         pipeline.Format
+		filename, head string
+		want           bool
+	}{
+		{webp, "a.png", "RIFF\x00\xff??WEBPVP8 ", true},
+		{webp, "a.webp", "RIFF????WAVE", false},
+		{webp, "a.webp", "RIFF????WEB", false},
+		{text, "a.SRT", "1", true},
+		{text, "a.vtt", "1", false},
+		{text, "", "1", false},
+	} {
+		if got := c.format.Matches(c.filename, []byte(c.head)); got != c.want {
+			t.Errorf("%s called %q with %q: %v", c.format.Name, c.filename, c.head, got)
 		}
 	}
 }

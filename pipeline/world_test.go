@@ -149,6 +149,8 @@ func (p planner) Check(worker string, params json.RawMessage) error {
 	return nil
 }
 
+func (p planner) Traits() map[string]pipeline.Traits { return nil }
+
 // world is a log, a queue and a coordinator, and the one video they are about.
 type world struct {
 	t       fataler

@@ -17,6 +17,7 @@ import (
 type Type struct {
 	Name   string
 	Schema json.RawMessage // JSON Schema of its parameters, standing alone
+	traits pipeline.Traits
 	slots  func(cores int) int
 	check  func(ctx context.Context) error
 	valid  func(raw json.RawMessage) error
@@ -45,6 +46,9 @@ func Add[P any](r *Registry, name string, w Worker[P]) {
 	t.slots = defaultSlots
 	if s, ok := any(w).(Slotter); ok {
 		t.slots = s.Slots
+	}
+	if d, ok := any(w).(Declarer); ok {
+		t.traits = d.Traits()
 	}
 	t.check = func(ctx context.Context) error {
 		if c, ok := any(w).(Checker); ok {
@@ -152,6 +156,15 @@ func (r *Registry) Check(worker string, params json.RawMessage) error {
 		return err
 	}
 	return t.valid(params)
+}
+
+// Traits implements pipeline.Planner.
+func (r *Registry) Traits() map[string]pipeline.Traits {
+	traits := make(map[string]pipeline.Traits, len(r.types))
+	for name, t := range r.types {
+		traits[name] = t.traits
+	}
+	return traits
 }
 
 // Work runs one attempt. The conformance kit calls it, and the worker loop.

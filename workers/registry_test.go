@@ -40,6 +40,13 @@ func (w worker) Work(ctx context.Context, j workers.Job[params]) (pipeline.Resul
 
 func (w worker) Check(context.Context) error { return w.check }
 
+// stamp is a worker that hides the source and takes a file.
+type stamp struct{ worker }
+
+func (stamp) Traits() pipeline.Traits {
+	return pipeline.Traits{HidesSource: true, Upload: &pipeline.UploadField{Asset: "logo"}}
+}
+
 func registryOf(w worker) *workers.Registry {
 	r := workers.NewRegistry()
 	workers.Add(r, "test", w)
@@ -74,6 +81,14 @@ func TestRegistryPlansAndWorks(t *testing.T) {
 	}
 	if _, err := r.Plan("test", nil, pipeline.Media{}); err != nil || got != (params{}) {
 		t.Errorf("without parameters: %+v, %v", got, err)
+	}
+}
+
+func TestRegistryKnowsTraits(t *testing.T) {
+	r := registryOf(worker{})
+	workers.Add(r, "stamp", stamp{})
+	if got := r.Traits(); !got["stamp"].HidesSource || got["stamp"].Upload.Asset != "logo" || got["test"].Upload != nil {
+		t.Errorf("traits %+v", got)
 	}
 }
 

@@ -36,5 +36,11 @@ type Slotter interface {
 	Slots(cores int) int
 }
 
+// Declarer is an extra ability of a worker: Traits declares what the pipeline must know of it, such as that
+// it hides the source or takes a file of the upload. A worker without it has the zero Traits.
+type Declarer interface {
+	Traits() pipeline.Traits
+}
+
 // defaultSlots is Slots of a worker that is no Slotter.
 func defaultSlots(cores int) int { return max(1, cores/2) }

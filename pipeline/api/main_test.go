@@ -88,6 +88,8 @@ func (planner) Check(worker string, params json.RawMessage) error {
 	return nil
 }
 
+func (planner) Traits() map[string]pipeline.Traits { return nil }
+
 func newEnv(t *testing.T, change func(*Config)) *env {
 	t.Helper()
 	dir := t.TempDir()

@@ -50,6 +50,11 @@ type planner struct{}
 
 func (planner) Plan(string, json.RawMessage, pipeline.Media) ([]pipeline.Job, error) { return nil, nil }
 func (planner) Check(string, json.RawMessage) error                                  { return nil }
+func (planner) Traits() map[string]pipeline.Traits {
+	png := pipeline.Format{Name: "PNG", Extension: ".png", Magic: "\x89PNG"}
+	field := &pipeline.UploadField{Asset: "image", Formats: []pipeline.Format{png}, Short: "text"}
+	return map[string]pipeline.Traits{"watermark": {Upload: field}}
+}
 
 func newEnv(t *testing.T) *env {
 	t.Helper()

@@ -11,6 +11,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"strings"
 	"sync"
 
 	"github.com/disintegration/imaging"
@@ -80,15 +81,22 @@ func refused(format string, args ...any) error {
 	return pipeline.Fail(pipeline.CodeParameters, "the watermark image is refused: %s", reason)
 }
 
-// kind names the image format by its first bytes, as the image package calls it; empty for all others.
+// formats are the image formats that a mark may have. Sources: ITU-T T.81 (JPEG), RFC 2083 (PNG), RFC 9649
+// (WebP).
+func formats() []pipeline.Format {
+	return []pipeline.Format{
+		{Name: "JPEG", Extension: ".jpg", Magic: "\xff\xd8\xff"},
+		{Name: "PNG", Extension: ".png", Magic: "\x89PNG\r\n\x1a\n"},
+		{Name: "WebP", Extension: ".webp", Magic: "RIFF????WEBP"},
+	}
+}
+
+// kind names the image format by its first bytes, as package image calls it; empty for all others.
 func kind(data []byte) string {
-	switch {
-	case bytes.HasPrefix(data, []byte("\xff\xd8\xff")):
-		return "jpeg"
-	case bytes.HasPrefix(data, []byte("\x89PNG\r\n\x1a\n")):
-		return "png"
-	case len(data) >= 12 && string(data[:4]) == "RIFF" && string(data[8:12]) == "WEBP":
-		return "webp"
+	for _, f := range formats() {
+		if f.Matches("", data) {
+			return strings.ToLower(f.Name)
+		}
 	}
 	return ""
 }

@@ -33,6 +33,15 @@ func (w *Worker) Check(ctx context.Context) error {
 	return err
 }
 
+// Traits implements workers.Declarer: the marked copy stands in for the source, and an upload may bring the
+// image.
+func (w *Worker) Traits() pipeline.Traits {
+	return pipeline.Traits{
+		HidesSource: true,
+		Upload:      &pipeline.UploadField{Asset: "image", Formats: formats(), Short: "text"},
+	}
+}
+
 // Plan implements workers.Worker.
 func (w *Worker) Plan(p Params, m pipeline.Media) ([]pipeline.Job, error) {
 	if err := p.check(); err != nil {

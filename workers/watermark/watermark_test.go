@@ -306,3 +306,10 @@ func TestFade(t *testing.T) {
 		t.Errorf("pixel %v", img.Pix)
 	}
 }
+
+// TestHidesTheSource: without it, the clean source of a marked video would be published as its top rung.
+func TestHidesTheSource(t *testing.T) {
+	if got := registry().Traits()["watermark"]; !got.HidesSource || got.Upload == nil || got.Upload.Asset != "image" {
+		t.Errorf("traits %+v", got)
+	}
+}
