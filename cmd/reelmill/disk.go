@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/reelmill/reelmill/pipeline/bytesize"
 	"github.com/reelmill/reelmill/storage"
 )
 
@@ -17,7 +18,7 @@ func (n *node) freeSpace() error {
 	}
 	if free < keep {
 		return fmt.Errorf("%w: %s are free, and uploads leave %s; free space, or lower --min-free", storage.ErrFull,
-			humanSize(free), humanSize(keep))
+			bytesize.Size(free), bytesize.Size(keep))
 	}
 	return nil
 }

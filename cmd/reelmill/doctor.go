@@ -14,6 +14,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/bus"
 	"github.com/reelmill/reelmill/pipeline/bus/embedded"
+	"github.com/reelmill/reelmill/pipeline/bytesize"
 )
 
 // doctorCommand checks what `serve` with the same flags, environment and configuration would use, as the same
@@ -131,8 +132,8 @@ func (d *checkup) disk(context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	detail := fmt.Sprintf("%s of %s are free at %s; uploads leave %s", humanSize(free), humanSize(total), n.data,
-		humanSize(n.reserve(total)))
+	detail := fmt.Sprintf("%s of %s are free at %s; uploads leave %s",
+		bytesize.Size(free), bytesize.Size(total), n.data, bytesize.Size(n.reserve(total)))
 	if n.freeSpace() != nil {
 		return "", errors.New(detail + ": they would be refused")
 	}

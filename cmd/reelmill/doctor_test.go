@@ -17,6 +17,7 @@ import (
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/bus"
+	"github.com/reelmill/reelmill/pipeline/bytesize"
 	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 )
 
@@ -92,7 +93,7 @@ func TestDoctorMeasuresTheDiskAsServeDoes(t *testing.T) {
 	_, total, err := space(dir)
 	check(t, err)
 	lines, _ := examine(t, "--data", dir)
-	if !strings.Contains(lines["disk"], "uploads leave "+humanSize((&node{}).reserve(total))) {
+	if !strings.Contains(lines["disk"], "uploads leave "+bytesize.Size((&node{}).reserve(total)).String()) {
 		t.Errorf("%q, of %d bytes", lines["disk"], total)
 	}
 	lines, code := examine(t, "--data", dir, "--min-free", "900TiB")

@@ -77,7 +77,7 @@ var ruleImports = []struct {
 	{"pipeline", nil, ruleNoModule},
 	{"pipeline/api/...", []string{"pipeline", "pipeline/api/...", "pipeline/console", "pipeline/manifest", "storage", "storage/catalog"}, ruleAnyModule},
 	{"pipeline/bus/embedded", []string{"pipeline", "pipeline/bus"}, ruleAnyModule},
-	{"pipeline/bus", []string{"pipeline"}, ruleThirdParty{"github.com/nats-io/nats.go", "golang.org/x/sync"}},
+	{"pipeline/bus", []string{"pipeline", "pipeline/bytesize"}, ruleThirdParty{"github.com/nats-io/nats.go", "golang.org/x/sync"}},
 	{"pipeline/client", []string{"pipeline"}, ruleAnyModule},
 	{"pipeline/*", []string{"pipeline"}, ruleAnyModule},
 

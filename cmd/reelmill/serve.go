@@ -21,18 +21,19 @@ import (
 
 	"github.com/reelmill/reelmill/pipeline/api"
 	"github.com/reelmill/reelmill/pipeline/bus/embedded"
+	"github.com/reelmill/reelmill/pipeline/bytesize"
 )
 
 // dataFlags are the flags of every command that opens a data folder.
 type dataFlags struct {
 	Data string `help:"Folder of everything that ReelMill keeps." default:"reelmill-data" env:"REELMILL_DATA" type:"path"`
 
-	NATS        string `name:"nats" help:"${nats_help}" env:"REELMILL_NATS" placeholder:"nats://..."`
-	Replicas    int    `help:"${replicas_help}" default:"0" enum:"0,1,3,5" env:"REELMILL_NATS_REPLICAS"`
-	EventsMax   size   `name:"events-max-bytes" help:"${events_max_help}" env:"REELMILL_EVENTS_MAX_BYTES" placeholder:"SIZE"`
-	Store       string `help:"${store_help}" env:"REELMILL_STORE" placeholder:"s3://..."`
-	S3AccessKey string `help:"Access key of the store." env:"REELMILL_S3_ACCESS_KEY" hidden:""`
-	S3SecretKey string `help:"Secret key of the store." env:"REELMILL_S3_SECRET_KEY" hidden:""`
+	NATS        string        `name:"nats" help:"${nats_help}" env:"REELMILL_NATS" placeholder:"nats://..."`
+	Replicas    int           `help:"${replicas_help}" default:"0" enum:"0,1,3,5" env:"REELMILL_NATS_REPLICAS"`
+	EventsMax   bytesize.Size `name:"events-max-bytes" help:"${events_max_help}" env:"REELMILL_EVENTS_MAX_BYTES" placeholder:"SIZE"`
+	Store       string        `help:"${store_help}" env:"REELMILL_STORE" placeholder:"s3://..."`
+	S3AccessKey string        `help:"Access key of the store." env:"REELMILL_S3_ACCESS_KEY" hidden:""`
+	S3SecretKey string        `help:"Secret key of the store." env:"REELMILL_S3_SECRET_KEY" hidden:""`
 }
 
 // minEventsMax is the smallest event log that a flag may ask for. The last thirty-second of a log is for
@@ -52,7 +53,7 @@ func (f dataFlags) Validate() error {
 	}
 	if f.EventsMax != 0 && f.EventsMax < minEventsMax {
 		return fmt.Errorf("--events-max-bytes: an event log needs at least %s; leave the flag out to take a log "+
-			"as it is", humanSize(minEventsMax))
+			"as it is", bytesize.Size(minEventsMax))
 	}
 	return nil
 }
@@ -63,8 +64,9 @@ var helpTexts = kong.Vars{
 		"the process.",
 	"replicas_help": "Copies of each message in a cluster of NATS servers: 1, 3 or 5. Default: as it is, and " +
 		"1 where nothing is. It changes nothing that exists; `reelmill streams apply` does.",
-	"events_max_help": "How large the event log may become, " + humanSize(minEventsMax) + " at least. " +
-		"Default: as it is, and 8GiB for a new one. It changes no log that exists; `reelmill streams apply` does.",
+	"events_max_help": "How large the event log may become, " +
+		bytesize.Size(minEventsMax).String() + " at least. Default: as it is, and 8GiB for a new one. " +
+		"It changes no log that exists; `reelmill streams apply` does.",
 	"store_help": "Where objects are kept: a folder (below --data by default), or " +
 		"s3://bucket/prefix?endpoint=URL&region=R, with REELMILL_S3_ACCESS_KEY and REELMILL_S3_SECRET_KEY.",
 	"metrics_help": "Address for Prometheus metrics alone, as 127.0.0.1:9464. An API on loopback has /metrics " +
@@ -93,13 +95,13 @@ var helpTexts = kong.Vars{
 // serveCommand runs everything in one process.
 type serveCommand struct {
 	dataFlags
-	Listen    string    `help:"Address of the API." default:"127.0.0.1:8080" env:"REELMILL_LISTEN"`
-	PublicURL publicURL `help:"${public_url_help}" name:"public-url" env:"REELMILL_PUBLIC_URL" placeholder:"https://..."`
-	MaxUpload size      `help:"Largest upload." default:"10GiB" env:"REELMILL_MAX_UPLOAD"`
-	MaxVideos int       `help:"${max_videos_help}" default:"100000" env:"REELMILL_MAX_VIDEOS"`
-	MaxShare  int       `help:"${max_share_help}" name:"max-project-videos" default:"10000" env:"REELMILL_MAX_PROJECT_VIDEOS"`
-	MinFree   size      `help:"${min_free_help}" env:"REELMILL_MIN_FREE"`
-	Workers   bool      `help:"Run jobs in this process too." default:"true" negatable:"" env:"REELMILL_WORKERS"`
+	Listen    string        `help:"Address of the API." default:"127.0.0.1:8080" env:"REELMILL_LISTEN"`
+	PublicURL publicURL     `help:"${public_url_help}" name:"public-url" env:"REELMILL_PUBLIC_URL" placeholder:"https://..."`
+	MaxUpload bytesize.Size `help:"Largest upload." default:"10GiB" env:"REELMILL_MAX_UPLOAD"`
+	MaxVideos int           `help:"${max_videos_help}" default:"100000" env:"REELMILL_MAX_VIDEOS"`
+	MaxShare  int           `help:"${max_share_help}" name:"max-project-videos" default:"10000" env:"REELMILL_MAX_PROJECT_VIDEOS"`
+	MinFree   bytesize.Size `help:"${min_free_help}" env:"REELMILL_MIN_FREE"`
+	Workers   bool          `help:"Run jobs in this process too." default:"true" negatable:"" env:"REELMILL_WORKERS"`
 	workFlags
 
 	AllowPublic bool `help:"${public_help}" env:"REELMILL_ALLOW_PUBLIC"`

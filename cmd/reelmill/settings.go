@@ -208,31 +208,3 @@ func newLogger(w io.Writer, level string) *slog.Logger {
 	}
 	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: l}))
 }
-
-// size is a number of bytes on the command line: 500MB, 10GiB, 1024.
-type size int64
-
-var units = []struct {
-	suffix string
-	bytes  int64
-}{
-	{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", 1 << 40},
-	{"kB", 1e3}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}, {"B", 1},
-}
-
-// UnmarshalText parses a number with an optional unit.
-func (s *size) UnmarshalText(text []byte) error {
-	number, unit := strings.TrimSpace(string(text)), int64(1)
-	for _, u := range units {
-		if n, ok := strings.CutSuffix(number, u.suffix); ok {
-			number, unit = strings.TrimSpace(n), u.bytes
-			break
-		}
-	}
-	var n float64
-	if _, err := fmt.Sscanf(number+"\n", "%g\n", &n); err != nil || n < 0 {
-		return fmt.Errorf("%q is not a size; write 10GiB, 500MB or a number of bytes", text)
-	}
-	*s = size(n * float64(unit))
-	return nil
-}

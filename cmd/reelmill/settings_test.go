@@ -181,21 +181,6 @@ func TestHelpAndVersion(t *testing.T) {
 	}
 }
 
-func TestSize(t *testing.T) {
-	for text, want := range map[string]size{"0": 0, "1024": 1024, "10GiB": 10 << 30, "500MB": 5e8, "1.5 KiB": 1536} {
-		var got size
-		if err := got.UnmarshalText([]byte(text)); err != nil || got != want {
-			t.Errorf("%q: %d, %v; want %d", text, got, err, want)
-		}
-	}
-	for _, text := range []string{"", "GiB", "-1", "1x", "1 2"} {
-		var got size
-		if err := got.UnmarshalText([]byte(text)); err == nil {
-			t.Errorf("%q was taken for %d", text, got)
-		}
-	}
-}
-
 // TestEventsMaxHasAMinimum: no command takes an event log that is too small to hold anything, whether a flag, a
 // variable or the configuration says so. Help and error name the minimum.
 func TestEventsMaxHasAMinimum(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/reelmill/reelmill/pipeline/bus"
+	"github.com/reelmill/reelmill/pipeline/bytesize"
 )
 
 // streamsCommand shows what the broker holds, and is the one way to change how it holds it.
@@ -107,10 +108,10 @@ func printStreams(out io.Writer, all []bus.Live) error {
 		case l.Consumer == "":
 			limit := "none"
 			if l.MaxBytes > 0 {
-				limit = humanSize(l.MaxBytes)
+				limit = bytesize.Size(l.MaxBytes).String()
 			}
 			fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%s\t%d\t%d\n",
-				l.Stream, l.Replicas, l.Messages, humanSize(int64(l.Bytes)), limit, l.First, l.Last)
+				l.Stream, l.Replicas, l.Messages, bytesize.Size(l.Bytes), limit, l.First, l.Last)
 		}
 	}
 	return w.Flush()

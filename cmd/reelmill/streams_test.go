@@ -93,17 +93,6 @@ func TestStreamsOfNoServer(t *testing.T) {
 	}
 }
 
-func TestHumanSizeHasThreeDigits(t *testing.T) {
-	for n, want := range map[int64]string{
-		0: "0 B", 999: "999 B", 1000: "0.977 KiB", 1023487: "999 KiB", 1023488: "0.976 MiB", 8 << 30: "8 GiB",
-		1048051711: "999 MiB", 1048051712: "0.976 GiB",
-	} {
-		if text := humanSize(n); text != want {
-			t.Errorf("%d is %q, want %q", n, text, want)
-		}
-	}
-}
-
 // runText runs the program and returns what it prints.
 func runText(t *testing.T, args ...string) string {
 	t.Helper()

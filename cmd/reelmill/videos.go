@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/bytesize"
 	"github.com/reelmill/reelmill/pipeline/client"
 )
 
@@ -81,8 +82,8 @@ func (c videosGet) Run(ctx context.Context, s streams) error {
 
 // describe prints what people want to know of a video.
 func describe(w io.Writer, server webURL, v pipeline.VideoView) {
-	fmt.Fprintf(w, "id\t%s\nfile\t%s, %s\nstatus\t%s, %d %%\ncreated\t%s\n", v.ID, v.Filename, humanSize(v.Size),
-		v.Status, v.Progress, pipeline.Clock(v.CreatedAt))
+	fmt.Fprintf(w, "id\t%s\nfile\t%s, %s\nstatus\t%s, %d %%\ncreated\t%s\n",
+		v.ID, v.Filename, bytesize.Size(v.Size), v.Status, v.Progress, pipeline.Clock(v.CreatedAt))
 	if m := v.Media; m != nil {
 		fmt.Fprintf(w, "source\t%s, %dx%d, %.4g frames/s, %s, %s\n", m.Video.Codec, m.Video.Width, m.Video.Height,
 			m.Video.FrameRate(), humanSeconds(m.Duration), soundOf(m))
@@ -182,7 +183,7 @@ func printOutputs(w io.Writer, outputs []pipeline.OutputView, where string,
 		if s := o.Segments; s != nil {
 			at = fmt.Sprintf("%s (%d %s)", at[:strings.LastIndex(at, "/")+1], s.Count, plural(s.Count, "segment"))
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", o.Kind, o.Name, humanSize(o.Size), length, picture, at)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", o.Kind, o.Name, bytesize.Size(o.Size), length, picture, at)
 	}
 }
 
@@ -191,18 +192,6 @@ func plural(n int, noun string) string {
 		return noun
 	}
 	return noun + "s"
-}
-
-// humanSize writes bytes with three digits or fewer: 1.21 MiB.
-func humanSize(bytes int64) string {
-	value, unit := float64(bytes), "B"
-	for _, next := range []string{"KiB", "MiB", "GiB", "TiB"} {
-		if value < 999.5 { // what is rounded to 1000 is written 1e+03
-			break
-		}
-		value, unit = value/1024, next
-	}
-	return fmt.Sprintf("%.3g %s", value, unit)
 }
 
 // humanSeconds writes a length: 4.2 s, or 1:02:03 from a minute on.

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/bytesize"
 )
 
 // Live is a stream or consumer as it is.
@@ -191,7 +192,8 @@ func (l Live) obstacle() string {
 	want := l.changed().stream
 	switch {
 	case want.MaxBytes > 0 && want.MaxBytes < l.Bytes:
-		return fmt.Sprintf("it holds %s, more than %s", exactSize(l.Bytes), exactSize(want.MaxBytes))
+		return fmt.Sprintf("it holds %s, more than %s",
+			bytesize.Size(l.Bytes).Exact(), bytesize.Size(want.MaxBytes).Exact())
 	case want.Replicas > max(l.Replicas, 1) && l.Cluster == "":
 		return fmt.Sprintf("%d copies need a cluster of NATS servers, and the broker is a single one; make it one "+
 			"of a cluster, or ask for one copy", want.Replicas)

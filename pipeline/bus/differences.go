@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/reelmill/reelmill/pipeline/bytesize"
 )
 
 // ErrDiffers says that a live stream or consumer is not what this process was told it is, or cannot work
@@ -120,19 +122,7 @@ func sizeLimit(bytes int64) string {
 	if bytes <= 0 {
 		return "unlimited"
 	}
-	return exactSize(bytes)
-}
-
-// exactSize writes a number of bytes for people, to the byte: 8 GiB, 477 MiB (500000000 bytes).
-func exactSize(bytes int64) string {
-	n, units := bytes, []string{"bytes", "KiB", "MiB", "GiB", "TiB"}
-	for n%1024 == 0 && len(units) > 1 {
-		n, units = n/1024, units[1:]
-	}
-	if n < 10_000 {
-		return fmt.Sprintf("%d %s", n, units[0])
-	}
-	return fmt.Sprintf("%s (%d bytes)", sizeOf(bytes), bytes)
+	return bytesize.Size(bytes).Exact()
 }
 
 // timeLimit writes a limit of time for people: 7 days, 1h, 1m30s. Below 1 is none.

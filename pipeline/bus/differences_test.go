@@ -27,7 +27,7 @@ func TestDifferencesOfLimitsAreForPeople(t *testing.T) {
 		{size(5e8), size(500 << 20), "max bytes is 477 MiB (500000000 bytes), want 500 MiB"},
 		{size(1 << 30), size(1<<30 + 1), "max bytes is 1 GiB, want 1 GiB (1073741825 bytes)"},
 		{size(1500 << 30), size(1536 << 30), "max bytes is 1500 GiB, want 1536 GiB"},
-		{size(1000), size(1 << 10), "max bytes is 1000 bytes, want 1 KiB"},
+		{size(1000), size(1 << 10), "max bytes is 1000 B, want 1 KiB"},
 		{age(time.Hour), none, "max age is 1h, want unlimited"},
 		{age(168 * time.Hour), age(15 * time.Minute), "max age is 7 days, want 15m"},
 		{age(24 * time.Hour), age(90 * time.Second), "max age is 24h, want 1m30s"},

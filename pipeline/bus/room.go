@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/bytesize"
 )
 
 // Room is how full the event log is, in bytes as the server counts them. What may be appended depends on it,
@@ -46,20 +47,8 @@ func (r Room) refusal(t pipeline.EventType) error {
 	return &pipeline.Error{
 		Code: pipeline.CodeLogFull, Err: ErrFull,
 		Detail: fmt.Sprintf("the event log has %s of %s, and %s is taken up to %s",
-			sizeOf(r.Bytes), sizeOf(r.Max), t, sizeOf(r.For(t))),
+			bytesize.Size(r.Bytes), bytesize.Size(r.Max), t, bytesize.Size(r.For(t))),
 	}
-}
-
-// sizeOf writes a number of bytes for people, with three digits or fewer: 7.88 GiB.
-func sizeOf(n int64) string {
-	value, unit := float64(n), "bytes"
-	for _, next := range []string{"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"} {
-		if value < 999.5 {
-			break
-		}
-		value, unit = value/1024, next
-	}
-	return fmt.Sprintf("%.3g %s", value, unit)
 }
 
 // messageOverhead is about what the server adds to subject and data of an event: its headers and its record
