@@ -151,7 +151,16 @@ type Result struct {
 	Outputs []Output `json:"outputs,omitempty"`
 	// Inspection is the finding of an inspect job, and of no other.
 	Inspection *Inspection `json:"inspection,omitempty"`
-	// Facts are for people: numbers and words that a worker wants shown with its job. What it decided of the
-	// video stands in FactNote.
+	// Decision is what the job settled for the jobs after it; nil when it settled nothing.
+	Decision *Decision `json:"decision,omitempty"`
+	// Facts are for people, and no job reads them: numbers and words that a worker wants shown with its job.
+	// What it decided of the video stands in FactNote.
 	Facts map[string]any `json:"facts,omitempty"`
+}
+
+// Decision is what a job settled about the outputs of its result. Jobs that make more of the same outputs,
+// such as the later segments of a rendition, follow it.
+type Decision struct {
+	// Copied says that they are the source's own pictures or audio, and were not encoded.
+	Copied bool `json:"copied"`
 }

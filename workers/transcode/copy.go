@@ -30,8 +30,7 @@ type copyRun struct {
 	rung    rung
 }
 
-// Facts by which the first part's job tells the others what it decided, and the package job the video's
-// owner.
+// Facts by which the first part's job, and the package job, tell the video's owner what was decided.
 const (
 	factCopied = "copied"
 	factReason = "reason" // why it is not
@@ -46,7 +45,7 @@ func (c copyRun) run(ctx context.Context) (pipeline.Result, error) {
 	made, err := c.copy(ctx)
 	if err == nil {
 		result, err := publish(ctx, c.job, []run{made})
-		result.Facts = c.facts(nil)
+		result.Decision, result.Facts = c.decision(true), c.facts(nil)
 		return result, encode.Fault(ctx, err)
 	}
 	if err = encode.Fault(ctx, err); c.part.First > 0 || !unlike(ctx, err) {
@@ -59,12 +58,36 @@ func (c copyRun) run(ctx context.Context) (pipeline.Result, error) {
 		}
 	}
 	result, encodeErr := c.encode(ctx)
-	result.Facts = c.facts(err)
+	result.Decision, result.Facts = c.decision(false), c.facts(err)
 	return result, encodeErr
 }
 
-// decided reports whether the first part was copied.
-func (c copyRun) decided() bool { return decision(c.job.Results)[factCopied] == true }
+// decision tells the other parts what the first part's job decided.
+func (c copyRun) decision(copied bool) *pipeline.Decision {
+	if c.part.First > 0 {
+		return nil
+	}
+	return &pipeline.Decision{Copied: copied}
+}
+
+// decided reports whether the first part was copied: its job is the one that made some of the rung and has a
+// decision. Results of earlier versions have it among their facts alone.
+func (c copyRun) decided() bool {
+	for _, r := range c.job.Results {
+		made := slices.ContainsFunc(r.Outputs, func(o pipeline.Output) bool {
+			return o.Kind == pipeline.KindRendition && o.Name == c.rung.Name
+		})
+		copied, told := r.Facts[factCopied].(bool)
+		switch {
+		case !made:
+		case r.Decision != nil:
+			return r.Decision.Copied
+		case told:
+			return copied
+		}
+	}
+	return false
+}
 
 // decision returns what the first part's job decided.
 func decision(results map[string]pipeline.Result) map[string]any {

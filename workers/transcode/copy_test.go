@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/workers"
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 	"github.com/reelmill/reelmill/workers/internal/picture"
 	"github.com/reelmill/reelmill/workers/internal/sampletable"
@@ -229,4 +230,32 @@ func TestSamples(t *testing.T) {
 // TestFaultOfTheDiskIsNoReason: a source that could not be read is read again, and not said to be no copy's.
 func TestFaultOfTheDiskIsNoReason(t *testing.T) {
 	workertest.DiskFault(t, New(ffmpeg.Tools{}), Params{}, standardMedia())
+}
+
+// TestLaterPartsFollowTheFirst: they go by the decision of the job that made some of their rung, whatever it is
+// called, and by the facts of a result of an earlier version.
+func TestLaterPartsFollowTheFirst(t *testing.T) {
+	made := func(rung string, d *pipeline.Decision, facts map[string]any) pipeline.Result {
+		rendition := pipeline.Output{Name: rung, Kind: pipeline.KindRendition}
+		return pipeline.Result{Outputs: []pipeline.Output{rendition}, Decision: d, Facts: facts}
+	}
+	yes, no := &pipeline.Decision{Copied: true}, &pipeline.Decision{}
+	for name, c := range map[string]struct {
+		results map[string]pipeline.Result
+		want    bool
+	}{
+		"copied":       {map[string]pipeline.Result{"film-a": made("720p", yes, nil), "film-b": made("720p", nil, nil)}, true},
+		"not copied":   {map[string]pipeline.Result{"film-copy": made("720p", no, map[string]any{"copied": true})}, false},
+		"another rung": {map[string]pipeline.Result{"film-copy": made("360p", yes, nil)}, false},
+		"audio":        {map[string]pipeline.Result{"sound-copy": {Decision: yes}}, false},
+		"told by facts": {map[string]pipeline.Result{
+			"transcode-copy": made("720p", nil, map[string]any{"copied": true}),
+		}, true},
+		"nothing": {nil, false},
+	} {
+		run := copyRun{job: workers.Attempt{Results: c.results}, rung: rung{Name: "720p"}}
+		if got := run.decided(); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
 }
