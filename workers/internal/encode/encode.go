@@ -1,5 +1,5 @@
-// Package encode owns what every worker that runs ffmpeg does around the run itself: how many threads, where
-// progress goes, and what a failure means to the job (fault.go).
+// Package encode owns what every worker that runs ffmpeg needs around a run: the number of threads, where
+// progress goes, and what a failure means for the job (fault.go).
 package encode
 
 import (
@@ -12,28 +12,29 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 )
 
-// Threads is how many threads each part of an ffmpeg has when nobody says otherwise (--threads). Two,
-// since an encoder keeps more than one core busy, but waits for itself at times, so that a few encoders
-// with few threads each do more than one with many. Measured with libx264 on two cores, the chunks of one
-// film: two jobs at once with 2 threads each took 17.6 s, one with 2 threads 18.9 s, two with 1 thread
-// 19.9 s. With half as many jobs as cores, and two of transcode at least, a machine of four cores or more
+// Threads returns how many threads each part of an ffmpeg gets by default (--threads). It is two: an
+// encoder keeps more than one core busy but sometimes waits for itself, so a few encoders with few threads
+// each do more than one with many. Measured with libx264 on two cores, with the chunks of one film: two
+// jobs with 2 threads each took 17.6 s, one job with 2 threads 18.9 s, two jobs with 1 thread 19.9 s. With
+// half as many jobs as cores, but at least two of transcode, a machine with four or more cores is fully
+// busy.
 // is just full.
 func Threads() int { return 2 }
 
 // Step is one ffmpeg run of a job.
 type Step struct {
 	Tools    ffmpeg.Tools
-	Dir      string                        // scratch of the job
-	Duration float64                       // seconds of output, for progress; 0: unknown
-	Progress func(fraction, speed float64) // nil: nobody asks
-	From, To float64                       // the share of the job's progress that this run is
+	Dir      string                        // scratch directory of the job
+	Duration float64                       // seconds of output, for progress; 0 if unknown
+	Progress func(fraction, speed float64) // may be nil
+	From, To float64                       // this run's share of the job's progress
 	Nice     int                           // added to ffmpeg's niceness
-	Stdin    *os.File                      // what the input that is a pipe reads; closed by Run
+	Stdin    *os.File                      // read by the input that is a pipe; closed by Run
 	Pulse    *ffmpeg.Pulse                 // shared with the run at the other end of the pipe
 }
 
-// Run runs c, with the threads of the tools when it names none, and reports its progress. Its error has a
-// code (Fault). It says nothing of the output: verify it.
+// Run runs c, with the default threads if c names none, and reports its progress. Its error has a code
+// (Fault). It does not check the output: verify it.
 func (s Step) Run(ctx context.Context, c ffmpeg.Command) error {
 	c.Threads = cmp.Or(c.Threads, s.Tools.Threads, Threads())
 	options := ffmpeg.RunOptions{
@@ -47,8 +48,8 @@ func (s Step) Run(ctx context.Context, c ffmpeg.Command) error {
 	return Fault(ctx, s.Tools.Run(ctx, c, options))
 }
 
-// Expect returns what an output of m must be, length included: m's, within max(0.5 s, 2%, 1.5 frames). A
-// damaged source may fall short by 10%, since what cannot be decoded at its end is missing.
+// Expect returns what an output of m must be. The length may differ from m's by max(0.5 s, 2%, 1.5 frames).
+// The output of a damaged source may be 10% shorter, since the end of the source may not decode.
 func Expect(m pipeline.Media) ffmpeg.Expect {
 	e := ffmpeg.Expect{Duration: seconds(m.Duration), Demuxer: "mov"}
 	e.Tolerance = max(500*time.Millisecond, e.Duration/50)

@@ -9,7 +9,7 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 )
 
-// TestThreads: the command's own number comes first, then that of the tools, then the default.
+// TestThreads: the command's own number wins, then that of the tools, then the default.
 func TestThreads(t *testing.T) {
 	dir := t.TempDir()
 	told, program := filepath.Join(dir, "told"), filepath.Join(dir, "ffmpeg")

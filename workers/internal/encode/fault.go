@@ -10,7 +10,7 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 )
 
-// Fault gives a failure of ffmpeg, of the verify gate or of the scratch disk its code:
+// Fault adds the code to a failure of ffmpeg, of the verify gate or of the scratch disk:
 //
 //	the context ended         the context's error, as it is
 //	no space left             disk_full
@@ -22,7 +22,7 @@ import (
 //	an output is not fit      output_verification_failed
 //	anything else of ffmpeg   encode_failed
 //
-// An error that has a code, or is of none of these, stays what it is. nil is nil.
+// An error that has a code already, or matches none of these, is unchanged. Fault(nil) is nil.
 func Fault(ctx context.Context, err error) error {
 	var coded *pipeline.Error
 	var run *ffmpeg.Error
@@ -50,9 +50,9 @@ func Fault(ctx context.Context, err error) error {
 	return err
 }
 
-// DiskFault returns what reading or writing a file failed of where that says nothing of what is in it: the
-// context ended, or its disk is at fault. It is nil where the file is at fault, and for nil. A place that no
-// file has, which the system calls EINVAL or EOVERFLOW, is one that the file told of.
+// DiskFault returns the cause if a file could not be read or written for a reason other than its contents:
+// the context ended, or the disk is broken. Otherwise it returns nil. EINVAL and EOVERFLOW mean an offset
+// that no file has, which the file's own contents gave; they are not a disk's fault.
 func DiskFault(ctx context.Context, err error) error {
 	var disk syscall.Errno
 	switch {
@@ -64,7 +64,7 @@ func DiskFault(ctx context.Context, err error) error {
 	return nil
 }
 
-// withoutPath leaves directory names of this machine out of what a user may read.
+// withoutPath removes this machine's directory names from what a user may read.
 func withoutPath(err error) error {
 	var p *fs.PathError
 	if errors.As(err, &p) {

@@ -10,17 +10,17 @@ import (
 	"github.com/Eyevinn/mp4ff/mp4"
 )
 
-// maxMoof bounds what is read into memory of one movie fragment header.
+// maxMoof is the largest movie fragment header that is read into memory.
 const maxMoof = 16 << 20
 
-// tracks measures segments by one reference track, the video where there is one. Source of the boxes: ISO/IEC
+// tracks measures segments by one reference track, the video if there is one. Source of the boxes: ISO/IEC
 // 14496-12, 8.8 (movie fragments).
 type tracks struct {
 	reference uint32
 	timescale uint32
 	defaults  *mp4.TrexBox
 	next      uint64 // decode time at which the next fragment must begin
-	known     bool   // next holds
+	known     bool   // next is set
 }
 
 // readInit reads an init section: ftyp and moov with fragment defaults.
@@ -51,13 +51,13 @@ func readInit(data []byte) (tracks, error) {
 	return t, nil
 }
 
-// forget ends the demand that the next fragment follows on the last one (EXT-X-DISCONTINUITY).
+// forget lets the next fragment begin at any time (EXT-X-DISCONTINUITY).
 func (t *tracks) forget() { t.known = false }
 
 // segment walks the top-level boxes of one media segment and returns how long its reference track plays, in
-// seconds. Boxes must fill the segment exactly, with at least one moof and one mdat.
+// seconds. The boxes must fill the segment exactly, with at least one moof and one mdat.
 func (t *tracks) segment(r *io.SectionReader) (length float64, err error) {
-	defer func() { // mp4ff indexes into what it reads
+	defer func() { // mp4ff panics on some damaged boxes
 		if p := recover(); p != nil {
 			err = fmt.Errorf("damaged boxes: %v", p)
 		}
@@ -93,7 +93,8 @@ func (t *tracks) segment(r *io.SectionReader) (length float64, err error) {
 	return float64(ticks) / float64(t.timescale), nil
 }
 
-// fragment returns the length of the reference track in one moof and checks that it follows on the last.
+// fragment returns the length of the reference track in one moof and checks that it follows the previous
+// one.
 func (t *tracks) fragment(r *io.SectionReader) (ticks uint64, err error) {
 	if r.Size() > maxMoof {
 		return 0, fmt.Errorf("%d bytes", r.Size())

@@ -8,17 +8,18 @@ import (
 	"strconv"
 )
 
-// mostClosed is how many streams of a file may have a decoder that is not on the list.
+// mostClosed is how many streams of a file may need a decoder that is not on the list.
 const mostClosed = 8
 
-// probeAround asks again about a file of which a stream's decoder is not on the list, and marks such streams
-// Closed. ffprobe opens a decoder for every stream and gives up where it may not: a cover or a second sound
-// would have the whole film refused. Here each of these streams may have its own decoder opened, which reads
-// the header. The list that holds for decoding stays as it is. It returns refused where that does not help.
+// probeAround probes again a file in which a stream needs a decoder that is not on the list, and marks such
+// streams Closed. ffprobe opens a decoder for every stream and gives up if it may not, so a cover or a
+// second audio track would have the whole film refused. This second probe may open the decoders of these
+// streams too, which then read the header. The list for decoding does not change. If the probe still fails,
+// probeAround returns refused.
 func (t Tools) probeAround(
 	ctx context.Context, path string, o ProbeOptions, args []string, refused error,
 ) (ProbeResult, error) {
-	args = append(slices.Clone(args), "-v", "warning") // it names the stream in a warning
+	args = append(slices.Clone(args), "-v", "warning") // the warning names the stream
 	var closed []int
 	for len(closed) <= mostClosed {
 		r, err := t.probe(ctx, path, o, args)
@@ -38,19 +39,19 @@ func (t Tools) probeAround(
 	return ProbeResult{}, refused
 }
 
-// notListed reports that ffprobe gave up on a decoder that is not on the list.
+// notListed reports whether ffprobe gave up on a decoder that is not on the list.
 func notListed(err error) bool {
 	var e *Error
 	return errors.As(err, &e) && e.Kind == KindExit && unlisted.MatchString(e.Tail)
 }
 
-// What ffprobe says before it gives up on a stream.
+// The messages of ffprobe before it gives up on a stream.
 var (
 	unlisted = regexp.MustCompile(`Codec \(([a-z0-9_]+)\) not on whitelist`)
 	unopen   = regexp.MustCompile(`Could not open codec for input stream ([0-9]+)`)
 )
 
-// unopened is the stream that ffprobe gave up on, and the decoder that it wanted for it.
+// unopened returns the stream that ffprobe gave up on, and the decoder that it wanted.
 func unopened(err error) (stream int, decoder string, found bool) {
 	var e *Error
 	if !errors.As(err, &e) || e.Kind != KindExit {

@@ -9,22 +9,25 @@ import (
 	"time"
 )
 
-// Input is one file to read. Every input is hardened as if it were hostile.
+// Input is one file to read. Every input is treated as hostile.
 type Input struct {
-	// Path is a local file, named by us. It gets a "file:" prefix, so a leading dash or a colon is harmless.
+	// Path is a local file that we named. It gets a "file:" prefix, so a leading dash or a colon is
+	// harmless.
 	Path string
-	// Pipe reads RunOptions.Stdin instead of Path, which must be empty. One input of a command may.
+	// Pipe reads RunOptions.Stdin instead of Path, which must be empty. Only one input may.
 	Pipe bool
-	// Demuxer forces the container parser (-f), best from Sniff. Empty: ffmpeg guesses within the allow list.
+	// Demuxer forces the container parser (-f); Sniff returns the best. Empty: ffmpeg guesses within the
+	// allow list.
 	Demuxer string
-	// Trusted adds our own image and raw formats to the demuxer allow list; set it only for files that this
-	// program wrote (frames, a normalised watermark). All other limits stay.
+	// Trusted allows our own image and raw formats. Set it only for files that this program wrote (frames,
+	// a normalised watermark). All other limits stay.
 	Trusted bool
-	// Late looks for the tracks in more of the file than usual: one of them begins late.
+	// Late searches more of the file than usual for tracks: one of them begins late.
 	Late bool
-	// Seek starts reading there (-ss before -i, exact to the frame when decoding). 0: from the start.
+	// Seek starts reading at this time (-ss before -i; exact to the frame when decoding). 0: from the
+	// start.
 	Seek time.Duration
-	// Limit stops reading after that much input (-t). 0: to the end.
+	// Limit stops reading after this much input (-t). 0: to the end.
 	Limit time.Duration
 	// Options are further input options in order, such as {"skip_frame", "nokey"} or {"loop", "1"}.
 	Options []Option
@@ -32,40 +35,42 @@ type Input struct {
 
 // Output is one file to write.
 type Output struct {
-	// Path is a local file, "file:" prefixed and overwritten. Empty is allowed for Format "null", and for
-	// "framecrc", "framemd5" and a fragmented "mov", which write to stdout then (RunOptions.Stdout).
+	// Path is a local file; it gets a "file:" prefix and is overwritten. It may be empty for the Format
+	// "null", and for "framecrc", "framemd5" and a fragmented "mov", which then go to stdout
+	// (RunOptions.Stdout).
 	Path string
-	// Format is the muxer (-f); required, since guessing from a name is how surprises start.
+	// Format is the muxer (-f). It is required, since guessing it from a name leads to surprises.
 	Format string
-	// Maps name what goes in, in order: "[v0]" for a label of the graph, "0:a:0" for a stream. Required:
-	// automatic selection would take attached pictures and data from hostile files.
+	// Maps lists the streams of the output in order: "[v0]" for a label of the graph, "0:a:0" for a stream.
+	// It is required: automatic selection would include attached pictures and data of hostile files.
 	Maps []string
-	// Options are codec and muxer options in order. When specifiers overlap, ffmpeg lets the later one win.
+	// Options are codec and muxer options in order. When specifiers overlap, the later one wins.
 	Options []Option
 }
 
 // Command is one ffmpeg call. The zero value of every optional field is usable.
 type Command struct {
 	Inputs []Input // at least one
-	// Filter is one whole -filter_complex text from Graph; empty: none.
+	// Filter is the whole -filter_complex text from Graph; empty: none.
 	Filter  string
 	Outputs []Output // at least one
-	// Threads caps decoder, filter and encoder threads each; 0 leaves it to ffmpeg.
+	// Threads is the number of decoder, filter and encoder threads, each; 0: ffmpeg decides.
 	Threads int
 	// Global are options of the whole call, such as {"copyts", ""} or {"xerror", ""}.
 	Global []Option
-	// LogLevel is what ffmpeg writes to stderr: "error", "warning" (default) or "info" (needed where a filter
-	// reports through the log, such as loudnorm).
+	// LogLevel is what ffmpeg writes to stderr: "error", "warning" (default) or "info" (for filters that
+	// report through the log, such as loudnorm).
 	LogLevel string
-	// Env is the whole environment of ffmpeg. Default: empty. Never put a secret here.
+	// Env is the environment of ffmpeg. Default: empty. Never put a secret here.
 	Env []string
 }
 
 // progressFD is where ffmpeg writes -progress: the first of exec.Cmd.ExtraFiles. It keeps stdout free.
 const progressFD = 3
 
-// Args returns argv after the program name, or says which part of the command is malformed. Equal commands
-// give equal argv. "-progress pipe:3" is part of it: whoever starts it without Run must open fd 3.
+// Args returns argv without the program name, or an error that names the malformed part of the command.
+// Equal commands give equal argv. It includes "-progress pipe:3": whoever starts it without Run must open
+// fd 3.
 func (c Command) Args() ([]string, error) {
 	if err := c.check(); err != nil {
 		return nil, fmt.Errorf("ffmpeg command: %w", err)
@@ -100,7 +105,7 @@ func appendOption(args []string, o Option) []string {
 	return args
 }
 
-// inputOptions lists everything between two inputs, in order.
+// inputOptions returns everything that stands before an input, in order.
 func (c Command) inputOptions(in Input) []Option {
 	opts := hardenedInput(in)
 	if in.Demuxer != "" {
@@ -118,7 +123,7 @@ func (c Command) inputOptions(in Input) []Option {
 	return append(opts, in.Options...)
 }
 
-// outputOptions lists everything that stands before an output's name, in order.
+// outputOptions returns everything that stands before an output's name, in order.
 func (c Command) outputOptions(out Output) []Option {
 	opts := make([]Option, 0, len(out.Maps)+len(out.Options)+4)
 	for _, m := range out.Maps {
@@ -132,7 +137,7 @@ func (c Command) outputOptions(out Output) []Option {
 	return append(opts, Option{"f", out.Format})
 }
 
-// source is the input's name in argv.
+// source returns the input's name in argv.
 func (in Input) source() string {
 	if in.Pipe {
 		return "pipe:0"
@@ -140,7 +145,7 @@ func (in Input) source() string {
 	return "file:" + in.Path
 }
 
-// target is the output's name in argv.
+// target returns the output's name in argv.
 func (o Output) target() string {
 	if o.Path == "" {
 		return "-"
@@ -148,7 +153,7 @@ func (o Output) target() string {
 	return "file:" + o.Path
 }
 
-// seconds writes a duration the way ffmpeg reads it, exact to the microsecond.
+// seconds formats a duration for ffmpeg, exact to the microsecond.
 func seconds(d time.Duration) string {
 	return strconv.FormatFloat(d.Seconds(), 'f', 6, 64)
 }
@@ -169,7 +174,7 @@ var (
 	logLevel   = regexp.MustCompile(`^(quiet|panic|fatal|error|warning|info|verbose)?$`)
 )
 
-// check refuses what would change the meaning of argv.
+// check refuses text that would change the meaning of argv.
 func (c Command) check() error {
 	switch {
 	case len(c.Inputs) == 0:
@@ -214,7 +219,7 @@ func (in Input) check() error {
 	return checkOptions(in.Options)
 }
 
-// nameless are the formats that need no file.
+// nameless are the formats that can do without a file.
 var nameless = map[string]bool{"null": true, "framecrc": true, "framemd5": true, "mov": true}
 
 func (o Output) check() error {

@@ -72,7 +72,7 @@ func ladder() Command {
 	}
 }
 
-// TestArgsCollisions holds the library's traps: equal nodes, swapped options, the same file twice.
+// TestArgsCollisions tests the library's traps: equal nodes, swapped options, the same file twice.
 func TestArgsCollisions(t *testing.T) {
 	opt := func(a, b string) []Option { return []Option{{"ss", a}, {"t", b}} }
 	c := Command{
@@ -93,7 +93,7 @@ func TestArgsCollisions(t *testing.T) {
 	}
 }
 
-// TestArgsEverythingOnce: whatever is asked for stands in argv exactly once and in order.
+// TestArgsEverythingOnce: every part of a command stands in argv exactly once and in order.
 func TestArgsEverythingOnce(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		c, want := drawCommand(t)
@@ -119,7 +119,7 @@ func TestArgsEverythingOnce(t *testing.T) {
 	})
 }
 
-// drawCommand makes a command from few names and values, so that equal parts are common.
+// drawCommand draws a command from few names and values, so that equal parts are common.
 func drawCommand(t *rapid.T) (c Command, want []string) {
 	options := func(label string) []Option {
 		var out []Option

@@ -7,22 +7,22 @@ import (
 	ffgo "github.com/u2takey/ffmpeg-go"
 )
 
-// mark opens and closes the tag that compile puts before option keys and file names. argv cannot hold a NUL
-// and check has refused it everywhere, so no caller's text can look like a tag.
+// mark opens and closes the tag that compile puts before option keys and file names. check refuses NUL,
+// which argv cannot hold, so no caller's text can look like a tag.
 const mark = "\x00"
 
 // compile builds argv with ffmpeg-go. The library keeps options in a map, merges nodes whose hashes collide
 // (two inputs with swapped options become one) and drops inputs that only the graph text names. So:
 //
-//  1. every option key carries a tag with its node and position: the library's sort by key restores our
-//     order, duplicates survive, and no two nodes can be equal;
-//  2. inputs and outputs all hang below one MergeOutputs node, in order, so each is visited once;
-//  3. the graph is one raw filter_complex option of the first output;
-//  4. tags are stripped from the result, each must be there exactly once, and any other outcome is an error.
+//  1. Every option key has a tag with its node and position. The library's sort by key restores our order,
+//     duplicates survive, and no two nodes are equal.
+//  2. All inputs and outputs hang below one MergeOutputs node, in order, so each is visited once.
+//  3. The graph is one raw filter_complex option of the first output.
+//  4. compile strips the tags from the result and fails unless each is there exactly once.
 //
-// Only GetArgs is called: Compile logs every command and ignores its options, Run hides failures.
+// It calls GetArgs only: Compile logs every command and ignores its options, and Run hides failures.
 func (c Command) compile() (args []string, err error) {
-	defer func() { // the library reports misuse by panics
+	defer func() { // the library panics on misuse
 		if r := recover(); r != nil {
 			args, err = nil, fmt.Errorf("compile: %v", r)
 		}
@@ -34,7 +34,7 @@ func (c Command) compile() (args []string, err error) {
 		kw := t.kwargs(c.inputOptions(in))
 		inputs[i] = ffgo.Input(t.tag(in.source()), kw)
 		asOutput := *inputs[i]
-		asOutput.Type = "OutputStream" // what MergeOutputs accepts; the node stays an input
+		asOutput.Type = "OutputStream" // MergeOutputs accepts only this; the node stays an input
 		all = append(all, &asOutput)
 	}
 	for i, out := range c.Outputs {
@@ -43,13 +43,13 @@ func (c Command) compile() (args []string, err error) {
 			opts = append([]Option{{"filter_complex", c.Filter}}, opts...)
 		}
 		kw := t.kwargs(opts)
-		// One edge to the whole first input makes the library write no -map of its own.
+		// An edge to the whole first input keeps the library from writing a -map of its own.
 		all = append(all, ffgo.Output(inputs[:1], t.tag(out.target()), kw))
 	}
 	return t.strip(ffgo.MergeOutputs(all...).GetArgs())
 }
 
-// tagger numbers everything that must come out of the library again.
+// tagger numbers everything that the library must return.
 type tagger struct{ next int }
 
 func (t *tagger) tag(s string) string {

@@ -1,32 +1,33 @@
-// Package ffmpeg is the only place that builds, starts, watches and judges ffmpeg and ffprobe.
-// It imports none of our other packages.
+// Package ffmpeg is the only place that builds, starts, watches and judges ffmpeg and ffprobe. It imports
+// none of our other packages.
 //
-// What it owns:
+// It owns:
 //
-//  1. Words: Command, Input and Output describe one ffmpeg call; Node, Chain, Link and Graph build its
-//     filter graph from escaped values. Command.Args turns all of it into argv through ffmpeg-go, used as
-//     an argv builder and never to run anything.
-//  2. Hardening: every input gets the demuxer, decoder and protocol allow lists and the size limits of
-//     security.md, a "file:" prefix unless it is a pipe from this process, and every output loses metadata
-//     and chapters. No caller can leave them out, and the options that would weaken them are refused.
-//  3. Processes: Tools.Run starts ffmpeg in a process group of its own, with an empty environment, reads
-//     progress from a pipe of its own (fd 3), keeps a bounded, cleaned stderr tail, kills the whole group
-//     on cancel or stall, and waits. When Run returns, its process and goroutines are gone. ffmpeg also
-//     dies when we do (PDEATHSIG, Linux only).
+//  1. Commands: Command, Input and Output describe one ffmpeg call; Node, Chain, Link and Graph build its
+//     filter graph from escaped values. Command.Args turns them into argv with ffmpeg-go, which only builds
+//     argv and never runs anything.
+//  2. Hardening: every input gets allow lists of demuxers, decoders and protocols, size limits, and a
+//     "file:" prefix unless it is a pipe from this process. Every output loses metadata and chapters. No
+//     caller can leave these out; options that would weaken them are refused.
+//  3. Processes: Tools.Run starts ffmpeg in its own process group with an empty environment, reads progress
+//     from its own pipe (fd 3), keeps a limited, cleaned tail of stderr, kills the whole group when the
+//     context ends or ffmpeg stalls, and waits. When Run returns, its process and goroutines are gone.
+//     ffmpeg also dies with us (PDEATHSIG, Linux only).
 //  4. Facts: Sniff names the container from magic bytes, Tools.Probe returns typed facts from a hardened
 //     ffprobe, Tools.DurationByDecode measures files that declare no duration.
-//  5. Judgement: Tools.VerifyFile and Tools.VerifyHLS say whether an output may be published. Exit codes
-//     lie (a full disk and a truncated input both exit 0), so nothing is published without them.
+//  5. Verification: Tools.VerifyFile and Tools.VerifyHLS decide whether an output may be published. Exit
+//     codes are not enough (a full disk and a truncated input both exit 0), so nothing is published without
+//     them.
 //
-// What it does not promise:
+// Not guaranteed:
 //
-//   - It is no sandbox: the allow lists shrink the attack surface, a decoder bug still runs with the
+//   - It is not a sandbox. The allow lists reduce the attack surface, but a decoder bug still runs with the
 //     rights of this process.
-//   - It does not bound the total time of a run; the context does. Stall only catches a process that
-//     does nothing (or spins without a report for ten times as long).
+//   - It does not limit the total time of a run; the context does. Stall only catches a process that does
+//     nothing, or runs ten times as long without a report.
 //   - The verify gate decodes the head and the tail, not every frame, unless Expect.FullDecode is set.
 //   - Two runs of the same command need not give the same bytes.
 //
-// Everything that comes out of a media file (tags, codec names, messages) is untrusted text; here it is
-// made valid UTF-8 without control characters, but it is not escaped for HTML, logs or shells.
+// All text from a media file (tags, codec names, messages) is untrusted. This package makes it valid UTF-8
+// without control characters, but does not escape it for HTML, logs or shells.
 package ffmpeg

@@ -9,15 +9,16 @@ import (
 	"time"
 )
 
-// durationLimit is what ffprobe may list: about 40 bytes a packet, so 100 million packets.
+// durationLimit is how many bytes ffprobe may list: at about 40 per packet, 100 million packets.
 const durationLimit = 4 << 30
 
-// ErrNoDuration means that no video or audio packet of the file has a time.
+// ErrNoDuration: no video or audio packet of the file has a time.
 var ErrNoDuration = errors.New("no packet with a time")
 
 // DurationByDecode measures how long a file plays by reading all of its packets, for files that declare no
-// duration (live recordings) or may lie. Nothing is decoded, so it is as fast as the disk. It spans from the
-// first to the end of the last video or audio packet. Default limit: 5 minutes (ProbeOptions.Timeout).
+// duration (live recordings) or a wrong one. It decodes nothing, so it is as fast as the disk. The duration
+// goes from the start of the first to the end of the last video or audio packet. Default limit: 5 minutes
+// (ProbeOptions.Timeout).
 func (t Tools) DurationByDecode(ctx context.Context, path string, o ProbeOptions) (time.Duration, error) {
 	if o.Timeout == 0 {
 		o.Timeout = 5 * time.Minute
@@ -36,7 +37,7 @@ func (t Tools) DurationByDecode(ctx context.Context, path string, o ProbeOptions
 	return time.Duration(length * float64(time.Second)), nil
 }
 
-// packetSpan folds "type,pts,dts,duration" lines into the time they cover, in constant memory.
+// packetSpan folds "type,pts,dts,duration" lines into the time that they cover, in constant memory.
 type packetSpan struct {
 	first, last float64
 	rest        []byte
@@ -65,7 +66,7 @@ func (s *packetSpan) line(line []byte) {
 	}
 	at, ok := parseSeconds(f[1])
 	if !ok {
-		at, ok = parseSeconds(f[2]) // AVI has decode times only
+		at, ok = parseSeconds(f[2]) // AVI only has decode times
 	}
 	if !ok {
 		return

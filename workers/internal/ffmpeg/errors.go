@@ -12,21 +12,21 @@ import (
 	"unicode/utf8"
 )
 
-// Kind says how a process ended badly.
+// Kind says how a process failed.
 type Kind int
 
-// The kinds of Error.
+// Kinds of Error.
 const (
-	KindExit     Kind = iota + 1 // it exited by itself, with ExitCode: 0 if an output could not be written
+	KindExit     Kind = iota + 1 // it exited with ExitCode, which is 0 if it could not write an output
 	KindSignal                   // killed by a signal that we did not send (crash, OOM killer); see Signal
 	KindStalled                  // we killed it: no sign of life for RunOptions.Stall
 	KindCanceled                 // we killed it: the caller's context ended; Unwrap gives the cause
-	KindTimeout                  // we killed it: it passed this package's own time limit (probes)
-	KindOutput                   // we killed it: it wrote more than this package's own limit (probes)
+	KindTimeout                  // we killed it: it exceeded this package's time limit (probes)
+	KindOutput                   // we killed it: it wrote more than this package's limit (probes)
 	KindStart                    // it never started; Unwrap gives the cause
 )
 
-// String is the kind as a word for logs.
+// String returns the kind as a word for logs.
 func (k Kind) String() string {
 	names := [...]string{"unknown", "exit", "signal", "stalled", "canceled", "timeout", "output", "start"}
 	if k < 0 || int(k) >= len(names) {
@@ -35,15 +35,15 @@ func (k Kind) String() string {
 	return names[k]
 }
 
-// Reasons for which this package ends a process itself. Test with errors.Is.
+// Reasons for which this package kills a process. Test with errors.Is.
 var (
 	ErrStalled = errors.New("no sign of life")
 	ErrTimeout = errors.New("time limit passed")
 	ErrOutput  = errors.New("output limit passed")
 )
 
-// Error is every failure of a process. Tail and Args never hold a directory name: paths that we put into the
-// command are replaced by <in0>, <out1>, <dir>.
+// Error is any failure of a process. Tail and Args never contain a directory name: they have <in0>, <out1>,
+// <dir> in place of the command's paths.
 type Error struct {
 	Program  string // "ffmpeg" or "ffprobe"
 	Kind     Kind
@@ -51,10 +51,10 @@ type Error struct {
 	Signal   syscall.Signal // KindSignal only
 	Tail     string         // the end of stderr: valid UTF-8, no control characters but newlines
 	Args     []string       // argv after the program name
-	Err      error          // the cause, where there is one
+	Err      error          // the cause, if there is one
 }
 
-// Error is one line: what happened and the last thing the program said.
+// Error is one line: what happened and the program's last message.
 func (e *Error) Error() string {
 	s := e.Program + ": " + e.what()
 	if last := lastLine(e.Tail); last != "" {
@@ -78,20 +78,20 @@ func (e *Error) what() string {
 	return e.Kind.String()
 }
 
-// Unwrap gives ErrStalled, ErrTimeout, ErrOutput, the context's cause, or the error of the start.
+// Unwrap returns ErrStalled, ErrTimeout, ErrOutput, the context's cause, or the error of the start.
 func (e *Error) Unwrap() error { return e.Err }
 
-// DiskFull reports that a write failed for want of space: try again elsewhere or later.
+// DiskFull reports whether a write failed because the disk is full: try again elsewhere or later.
 func (e *Error) DiskFull() bool {
 	return containsAny(e.Tail, "no space left on device", "disk quota exceeded")
 }
 
-// hiddenOutput begins what stands for the path of an output. No file can make ffmpeg say it.
+// hiddenOutput is the start of the name that replaces an output's path. No file can make ffmpeg write it.
 const hiddenOutput = "<out"
 
-// outputs are words of messages that speak of an output, and diskFaults how those end that blame its disk. A
-// path in the working directory is none of the words: inputs lie there, too.
-// ffmpeg puts the text of an error of the system behind all of them. EPERM is none of these: it is -1, which
+// outputs are words in messages about an output; diskFaults are the endings of messages that blame its
+// disk. ffmpeg appends the system's error text to both. The working directory's path is not among outputs,
+// since inputs lie there too. EPERM is missing: it is -1, which ffmpeg returns for many other errors.
 // ffmpeg returns for much else.
 var (
 	outputs = []string{
@@ -105,13 +105,13 @@ var (
 	}
 )
 
-// Unwritten reports that an output could not be written because of its disk, which is full, broken, read-only
-// or gone: try again elsewhere or later.
+// Unwritten reports whether an output could not be written because its disk is full, broken, read-only or
+// gone: try again elsewhere or later.
 func (e *Error) Unwritten() bool {
 	return e.DiskFull() || unwritten(e.Tail, outputs...) || e.Program == "ffmpeg" && e.Signal == syscall.SIGXFSZ
 }
 
-// unwritten reports that a line with one of the words blames a disk.
+// unwritten reports whether a line with one of the words blames a disk.
 func unwritten(tail string, words ...string) bool {
 	for line := range strings.Lines(strings.ToLower(tail)) {
 		line = strings.TrimSpace(line)
@@ -123,14 +123,14 @@ func unwritten(tail string, words ...string) bool {
 	return false
 }
 
-// GaveUp reports that err is of a program that ended with an error by itself, and not because of a disk that
-// it wrote to: as a rule, for what is in the file.
+// GaveUp reports whether a program exited with an error by itself, and not because of the disk that it
+// wrote to: usually the reason is in the file.
 func GaveUp(err error) bool {
 	var e *Error
 	return errors.As(err, &e) && e.Kind == KindExit && !e.Unwritten()
 }
 
-// badInput are messages that speak of the input and will come again with the same file.
+// badInput are messages about the input that will come again with the same file.
 var badInput = []string{
 	"invalid data found when processing input", "moov atom not found", "could not find codec parameters",
 	"not on whitelist", "matches no streams", "does not contain any stream", "ebml header parsing failed",
@@ -140,8 +140,8 @@ var badInput = []string{
 	"unsupported codec", "cannot determine format of input stream",
 }
 
-// BadInput reports that the input is at fault: trying again cannot help. It is a guess from the words on
-// stderr, so it says nothing for crashes, kills and faults of the disk.
+// BadInput reports whether the input is at fault, so that trying again cannot help. It guesses from the
+// messages on stderr, and is false for crashes, kills and disk faults.
 func (e *Error) BadInput() bool {
 	if e.Kind != KindExit || e.Unwritten() {
 		return false
@@ -163,9 +163,9 @@ func containsAny(s string, words ...string) bool {
 	return false
 }
 
-// newError judges how a process ended: nil for a clean exit. ffmpeg 5 also exits with 0 when it could not
-// write the end of an output. Only a line that names it by its path counts there: a file can make ffmpeg say
-// the other words.
+// newError returns the failure of a process, or nil after a clean exit. ffmpeg 5 also exits with 0 when it
+// could not write the end of an output. Then only a line with the output's own path counts, since a file
+// can make ffmpeg print the other words.
 func newError(ctx context.Context, program string, args []string, res result, t *tail) error {
 	e := &Error{Program: program, Args: t.redactAll(args), Tail: t.String(), Err: res.err}
 	if res.err == nil {
@@ -192,7 +192,7 @@ func newError(ctx context.Context, program string, args []string, res result, t 
 		if e.ExitCode == 255 && strings.Contains(e.Tail, "received signal 24") {
 			e.Kind, e.ExitCode, e.Err = KindTimeout, 0, ErrTimeout // ffmpeg catches SIGXCPU
 		}
-	default: // a pipe that would not close, a wait that failed
+	default: // a pipe that does not close, a failed wait
 		e.Kind, e.ExitCode = KindExit, -1
 	}
 	return e
@@ -210,8 +210,8 @@ func kindOf(cause error) Kind {
 	return KindCanceled
 }
 
-// lastLine picks the line that says most: the last one that is neither one of ffmpeg's empty closing phrases
-// nor, where there is a better one, the general "file: Invalid data".
+// lastLine returns the most useful line: the last one, skipping ffmpeg's empty closing phrases and, if
+// there is a better line, the general "file: Invalid data".
 func lastLine(tail string) string {
 	fallback := ""
 	lines := strings.Split(tail, "\n")

@@ -2,23 +2,23 @@ package ffmpeg
 
 import "strings"
 
-// Option is one ffmpeg option: "-Key Value" on a command line, "Key=Value" inside a filter. An empty Value
-// stands for a bare flag ("-copyts"). Keys are written by us, never by users.
+// Option is one ffmpeg option: "-Key Value" on a command line, "Key=Value" in a filter. An empty Value is a
+// bare flag ("-copyts"). We write the keys, never users.
 type Option struct{ Key, Value string }
 
-// Escape makes value safe as one filter option value inside -filter_complex. ffmpeg unescapes twice, first
-// while cutting the graph into filters (special: \ ' [ ] , ; and white space at the ends), then while cutting
-// a filter into options (special: \ ' :), so this escapes in the reverse order. Source: ffmpeg-filters(1),
+// Escape escapes value as one filter option value in -filter_complex. ffmpeg unescapes twice: when it
+// splits the graph into filters (special: \ ' [ ] , ; and white space at the ends), then when it splits a
+// filter into options (special: \ ' :). So this escapes in the reverse order. Source: ffmpeg-filters(1),
 // "Notes on filtergraph escaping", and av_get_token in libavutil/avstring.c.
 //
-// It does not undo meanings that a filter gives to its own values (drawtext's %{...}, expressions): pass
-// expansion=none and textfile= there. NUL has no escape; Command.Args refuses it.
+// It does not escape what a filter itself interprets (drawtext's %{...}, expressions): use expansion=none
+// and textfile= there. NUL has no escape; Command.Args refuses it.
 func Escape(value string) string {
 	return escapeAll(escapeAll(value, "\\':"), "\\'[],;")
 }
 
-// escapeAll puts a backslash before each special character and each white space. White space is special at
-// the ends of a token only; escaping all of it is equivalent and simpler.
+// escapeAll puts a backslash before each special character and all white space. Only white space at the
+// ends of a token is special; escaping all of it is equivalent and simpler.
 func escapeAll(s, special string) string {
 	var b strings.Builder
 	b.Grow(len(s) + 8)
@@ -31,8 +31,8 @@ func escapeAll(s, special string) string {
 	return b.String()
 }
 
-// Node writes one filter, "scale=w=640:h=360", every value escaped, options in the order given. An option
-// without a key is positional ("fps=25"); without options the bare name stands.
+// Node formats one filter, such as "scale=w=640:h=360", with escaped values and options in the given order.
+// An option without a key is positional ("fps=25"). Without options Node returns the bare name.
 func Node(name string, opts ...Option) string {
 	if len(opts) == 0 {
 		return name
@@ -47,12 +47,12 @@ func Node(name string, opts ...Option) string {
 	return name + "=" + strings.Join(parts, ":")
 }
 
-// Chain joins nodes one after the other: "fps=25,scale=w=640". Empty nodes are left out, so that an optional
-// step can be an empty string.
+// Chain joins nodes in sequence: "fps=25,scale=w=640". It skips empty nodes, so an optional step can be an
+// empty string.
 func Chain(nodes ...string) string { return joinNonEmpty(nodes, ",") }
 
-// Link puts labels around a chain: Link([]string{"0:v:0"}, "null", []string{"v0"}) is "[0:v:0]null[v0]".
-// Labels may be given with or without brackets.
+// Link adds labels to a chain: Link([]string{"0:v:0"}, "null", []string{"v0"}) is "[0:v:0]null[v0]". Labels
+// may have brackets or not.
 func Link(in []string, chain string, out []string) string {
 	return labels(in) + chain + labels(out)
 }

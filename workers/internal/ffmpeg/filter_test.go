@@ -73,7 +73,8 @@ func FuzzEscape(f *testing.F) {
 	})
 }
 
-// TestEscapeInFFmpeg asks the real parser: a value goes through a filter that stores it and one that prints it.
+// TestEscapeInFFmpeg asks the real parser: it passes a value through a filter that stores it and one that
+// prints it.
 func TestEscapeInFFmpeg(t *testing.T) {
 	in := video(t, "in.mp4", 1)
 	for _, value := range []string{

@@ -10,15 +10,15 @@ import (
 	"time"
 )
 
-// decoded is what came out of one stream.
+// decoded is the result of decoding one stream.
 type decoded struct {
 	frames int64
-	end    time.Duration // of the last frame; 0 when there is none
-	begin  time.Duration // of the stretch without a hole that ends there
+	end    time.Duration // of the last frame; 0 if there is none
+	begin  time.Duration // of the stretch without a gap that ends there
 	solid  time.Duration // end of the last such stretch of leastStretch or more
 }
 
-// leastStretch is how long frames follow on each other that decode because they are what they seem to be.
+// leastStretch is the length of a stretch of frames that cannot have decoded by chance.
 const leastStretch = 500 * time.Millisecond
 
 // add counts a frame.
@@ -31,29 +31,29 @@ func (d *decoded) add(at, end time.Duration) {
 	}
 }
 
-// SoundEnd decodes a track of in, which is a label such as "0:1", and returns when its sound ends: that of
-// the last half second or more that decodes without a hole, counted from where in begins; 0 when there is
-// none. What decodes by chance between bytes that mean nothing is shorter.
+// SoundEnd decodes a track of in, given by a label such as "0:1", and returns when its audio ends, counted
+// from the start of in. That is the end of the last stretch of half a second or more that decodes without a
+// gap; meaningless bytes that decode by chance give shorter ones. It returns 0 if there is none.
 func (t Tools) SoundEnd(ctx context.Context, in Input, track string, o RunOptions) (time.Duration, error) {
 	streams, err := t.decode(ctx, Command{
 		Inputs: []Input{in}, Outputs: []Output{{Format: "framecrc", Maps: []string{track}}},
 		Global: []Option{{"max_error_rate", "1"}}, LogLevel: "error",
 	}, o)
 	if GaveUp(err) {
-		err = nil // nothing of it decodes
+		err = nil // nothing decodes
 	}
 	return streams[0].solid, err
 }
 
-// decode runs a command whose output is of the format framecrc and goes to standard output, and counts
-// what it decoded, by output stream.
+// decode runs a command whose output is framecrc on standard output, and returns what it decoded, by output
+// stream.
 func (t Tools) decode(ctx context.Context, c Command, o RunOptions) (map[int]decoded, error) {
 	r, w := io.Pipe()
 	streams := make(chan map[int]decoded, 1)
 	go func() { streams <- readFrames(r) }()
 	o.Stdout = w
 	err := t.Run(ctx, c, o)
-	_ = w.Close() // of a pipe: it only tells the reader that this is all
+	_ = w.Close() // closing a pipe only ends its reader
 	return <-streams, err
 }
 
@@ -80,11 +80,11 @@ func readFrames(r io.Reader) map[int]decoded {
 		d.add(time.Duration(float64(pts)*tick), time.Duration(float64(pts+duration)*tick))
 		streams[int(stream)] = d
 	}
-	_, _ = io.Copy(io.Discard, r) // after a line too long, keep ffmpeg from blocking on a full pipe
+	_, _ = io.Copy(io.Discard, r) // after an overlong line, keep ffmpeg from blocking on a full pipe
 	return streams
 }
 
-// ints reads the first fields as numbers.
+// ints parses the first fields as numbers.
 func ints(fields []string, numbers ...*int64) bool {
 	for i, n := range numbers {
 		var err error

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// The limits of security.md, "ffmpeg on untrusted input". They hold for ffmpeg and ffprobe alike.
+// Limits for ffmpeg and ffprobe, since their input is untrusted.
 const (
 	maxAlloc        = 512 << 20 // bytes in one allocation
 	maxStreams      = 64
@@ -14,21 +14,22 @@ const (
 	probeSize       = 32 << 20 // bytes read to find the streams
 	analyzeDuration = 15 * time.Second
 
-	// The same for a file of which a track begins late (Input.Late). What is read is kept in memory.
+	// The limits for a file in which a track begins late (Input.Late). What is read stays in memory.
 	lateSize     = 128 << 20
 	lateDuration = 10 * time.Minute
 )
 
-// formatWhitelist holds every demuxer an upload may reach. Playlists (hls, dash, concat), devices and
+// formatWhitelist holds every demuxer that an upload may use. Playlists (hls, dash, concat), devices and
 // image sequences are missing on purpose: they open further files.
 const formatWhitelist = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,ogg,wav,mp3,flac,aac," +
 	"asf,mxf"
 
-// trustedFormats are added for files that we wrote ourselves (Input.Trusted): images, raw frames and samples.
+// trustedFormats are allowed in addition for files that we wrote (Input.Trusted): images, raw frames and
+// samples.
 const trustedFormats = "image2,png_pipe,jpeg_pipe,webp_pipe,mjpeg,rawvideo,s16le,f32le,amr,webvtt,ffmetadata"
 
-// videoDecoders, audioDecoders and textDecoders are allowed by name; all others stay closed, since the
-// bugs live in decoders that nobody needs. Hardware and wrapper decoders are left out.
+// videoDecoders, audioDecoders and textDecoders are the only allowed decoders, since the bugs are in
+// decoders that nobody needs. Hardware and wrapper decoders are missing.
 var (
 	videoDecoders = []string{
 		"h264", "hevc", "av1", "libdav1d", "libaom-av1", "vp8", "vp9", "libvpx", "libvpx-vp9",
@@ -45,15 +46,15 @@ var (
 		"pcm_f64be", "pcm_f64le", "pcm_s16be", "pcm_s16le", "pcm_s24be", "pcm_s24le", "pcm_s32be",
 		"pcm_s32le", "pcm_s8", "pcm_u8",
 	}
-	// ffprobe opens a decoder for every stream and gives up on one that is not allowed, so subtitles that we
-	// never decode stand here too: a film with PGS subtitles must not be refused.
+	// ffprobe opens a decoder for every stream and gives up on one that is not allowed. So subtitles that
+	// we never decode are listed too: a film with PGS subtitles must not be refused.
 	textDecoders = []string{
 		"mov_text", "subrip", "srt", "ass", "ssa", "webvtt", "text", "pgssub", "dvdsub", "dvbsub", "xsub",
 		"cc_dec",
 	}
 )
 
-// codecWhitelist is the value of -codec_whitelist.
+// codecWhitelist returns the value of -codec_whitelist.
 func codecWhitelist() string {
 	all := append(append(append([]string(nil), videoDecoders...), audioDecoders...), textDecoders...)
 	return strings.Join(all, ",")
@@ -83,7 +84,7 @@ func hardenedInput(in Input) []Option {
 	}
 }
 
-// reservedKeys may not be set by callers: this package writes them, or they open other files.
+// reservedKeys are options that callers may not set: this package writes them, or they open other files.
 var reservedKeys = map[string]bool{
 	"i": true, "f": true, "format": true, "map": true, "map_metadata": true, "map_chapters": true,
 	"y": true, "n": true, "stdin": true, "nostdin": true, "progress": true, "stats_period": true,

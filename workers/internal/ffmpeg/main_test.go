@@ -14,8 +14,8 @@ import (
 	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 )
 
-// childEnv makes this test binary run one blocked ffmpeg and print its id: the process that is killed in
-// TestFFmpegDiesWithUs.
+// childEnv makes this test binary run one blocked ffmpeg and print its process id. TestFFmpegDiesWithUs
+// kills this process.
 const childEnv = "REELMILL_FFMPEG_TEST_CHILD"
 
 func TestMain(m *testing.M) {
@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// generate runs ffmpeg by hand, outside of the package's own paths, to make an input.
+// generate runs ffmpeg directly, without this package, to make an input.
 func generate(t testing.TB, args ...string) {
 	t.Helper()
 	args = append([]string{"-nostdin", "-v", "error", "-y"}, args...)
@@ -34,7 +34,8 @@ func generate(t testing.TB, args ...string) {
 	}
 }
 
-// video makes a small H.264 and AAC file of whole seconds at 25 fps with its index first, and returns its path.
+// video makes a small H.264 and AAC file of whole seconds at 25 fps, with its index first, and returns its
+// path.
 func video(t testing.TB, name string, secs int) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
@@ -66,7 +67,7 @@ func script(t testing.TB, body string) Tools {
 	return Tools{FFmpeg: path, FFprobe: path}
 }
 
-// toNull is a command that decodes a file to nowhere.
+// toNull is a command that decodes a file and discards the frames.
 func toNull(path string) Command {
 	return Command{
 		Inputs:  []Input{{Path: path}},
@@ -80,7 +81,8 @@ func waitFor(t testing.TB, what string, cond func() bool) {
 	pipelinetest.Until(t, what, cond)
 }
 
-// gone reports that a process has ended. An orphan that nobody reaps stays as a zombie: that counts.
+// gone reports whether a process has ended. An orphan that nobody reaps stays as a zombie, which counts as
+// ended.
 func gone(pid int) bool {
 	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {

@@ -10,20 +10,20 @@ import (
 	"time"
 )
 
-// Limits of one probe (security.md, probe gate).
+// Limits of one probe.
 const (
 	probeJSON = 1 << 20
 	probeWall = 30 * time.Second
 	probeCPU  = 15 * time.Second
 )
 
-// ProbeOptions tunes Probe. The zero value is right for uploads whose container is not known.
+// ProbeOptions are the options of Probe. The zero value suits uploads with an unknown container.
 type ProbeOptions struct {
-	Demuxer      string        // forced container parser, best from Sniff
-	Trusted      bool          // the file was written by us: images are allowed too (see Input.Trusted)
-	Late         bool          // look for the tracks in more of the file (see Input.Late)
+	Demuxer      string        // forces the container parser; Sniff returns the best
+	Trusted      bool          // we wrote the file: allows images too (see Input.Trusted)
+	Late         bool          // search more of the file for tracks (see Input.Late)
 	CountPackets bool          // read the whole file and fill Stream.Packets
-	Timeout      time.Duration // wall time; CPU time gets half of it. Default 30 s (DurationByDecode: 5 min)
+	Timeout      time.Duration // wall time; half as much CPU time. Default 30 s (DurationByDecode: 5 min)
 }
 
 // ProbeResult is what ffprobe found. All text is valid UTF-8 without control characters, at most 256
@@ -33,21 +33,21 @@ type ProbeResult struct {
 	Streams []Stream
 }
 
-// Format holds the facts of the container.
+// Format describes the container.
 type Format struct {
 	Name          string  // ffmpeg's demuxer names, such as "mov,mp4,m4a,3gp,3g2,mj2"
 	Duration      float64 // seconds; 0 unless DurationKnown
-	DurationKnown bool    // the file says, or ffmpeg could tell, how long it is
+	DurationKnown bool    // the file declares its length, or ffmpeg found it
 	StartTime     float64 // seconds
 	BitRate       int64   // bit/s of the whole file, 0 when unknown
 	Size          int64   // bytes
 	NbStreams     int
 }
 
-// Stream holds the facts of one stream. Zero means unknown unless said otherwise.
+// Stream describes one stream. Zero means unknown unless said otherwise.
 type Stream struct {
 	Index            int
-	ID               int64  // the container's own number of it, such as the track id of an MP4
+	ID               int64  // the container's own number, such as an MP4's track id
 	CodecType        string // "video", "audio", "subtitle", "data", "attachment"
 	CodecName        string // "h264"; empty when ffmpeg does not know it
 	CodecTag         string // "avc1", the container's own name
@@ -58,9 +58,9 @@ type Stream struct {
 	BitsPerRawSample int
 	SAR, DAR         Rational // sample and display aspect ratio; 0/1 when unknown
 	FieldOrder       string   // "progressive", "tt", "bb", "tb", "bt" or empty
-	RFrameRate       Rational // lowest rate that all timestamps fit
+	RFrameRate       Rational // lowest rate that fits all timestamps
 	AvgFrameRate     Rational // frames divided by duration
-	StartTime        float64  // seconds; that of the container where the stream has none
+	StartTime        float64  // seconds; the container's if the stream has none
 	Duration         float64  // seconds, 0 when unknown
 	NbFrames         int64    // as the container claims
 	Packets          int64    // counted, with ProbeOptions.CountPackets only
@@ -69,19 +69,20 @@ type Stream struct {
 	ChannelLayout    string
 	SampleRate       int
 	Language         string // tags.language, such as "eng" or "und"
-	// Rotation is how far the picture must be turned clockwise to stand upright: 0, 90, 180, 270, or odd values
-	// from hostile files, in [0,360). ffprobe's "rotation" counts the other way: a phone held upright says -90
-	// there and 90 here. ffmpeg turns the picture itself on decoding, unless it is told not to (noautorotate).
+	// Rotation is how far the picture must be turned clockwise to stand upright: 0, 90, 180, 270, or any
+	// value in [0,360) from hostile files. ffprobe's "rotation" counts the other way: -90 for a phone held
+	// upright, which is 90 here. ffmpeg turns the picture itself when it decodes, unless told not to
+	// (noautorotate).
 	Rotation int
-	// RotationBad marks a display matrix without a finite rotation. Rotation is 0 then. A matrix of zeros turns
-	// nothing and is not bad.
+	// RotationBad marks a display matrix without a finite rotation; Rotation is then 0. A matrix of zeros
+	// means no rotation and is not bad.
 	RotationBad bool
-	// Mirrored marks a display matrix that also flips: Rotation then holds for the flipped picture.
+	// Mirrored marks a display matrix that also flips: Rotation then applies to the flipped picture.
 	Mirrored bool
 
 	ColorSpace, ColorTransfer, ColorPrimaries, ColorRange string
 	Disposition                                           Disposition
-	// Closed marks a codec whose decoder may not see untrusted input. Nothing of the stream was decoded.
+	// Closed marks a stream whose decoder is not allowed for untrusted input. Nothing of it was decoded.
 	Closed bool
 }
 
@@ -90,7 +91,7 @@ type Disposition struct {
 	Default, AttachedPic, StillImage, TimedThumbnails bool
 }
 
-// IsPicture reports a video stream that is no video: cover art, a still image, thumbnails.
+// IsPicture reports whether a video stream is not a video: cover art, a still image, thumbnails.
 func (s Stream) IsPicture() bool {
 	return s.Disposition.AttachedPic || s.Disposition.StillImage || s.Disposition.TimedThumbnails
 }
@@ -115,7 +116,7 @@ func (r ProbeResult) pick(want func(Stream) bool) []Stream {
 	return out
 }
 
-// probeEntries names every field read, so that hostile tags do not fill the answer.
+// probeEntries names every field that we read, so that hostile tags do not fill the answer.
 const probeEntries = "format=format_name,duration,bit_rate,start_time,size,nb_streams" +
 	":stream=index,id,codec_type,codec_name,codec_tag_string,profile,level,width,height,pix_fmt," +
 	"bits_per_raw_sample,sample_aspect_ratio,display_aspect_ratio,field_order,r_frame_rate," +
@@ -124,8 +125,9 @@ const probeEntries = "format=format_name,duration,bit_rate,start_time,size,nb_st
 	":stream_tags=language:stream_disposition=default,attached_pic,still_image,timed_thumbnails" +
 	":stream_side_data=side_data_type,rotation,displaymatrix"
 
-// Probe asks a hardened ffprobe about one file. Failures of ffprobe are *Error, without the path: BadInput
-// says that the file is no media we take; ErrTimeout and ErrOutput that it passed a limit of the probe.
+// Probe runs a hardened ffprobe on one file. A failure of ffprobe is an *Error without the path: BadInput
+// means that the file is not media that we accept; ErrTimeout and ErrOutput, that it exceeded a limit of
+// the probe.
 func (t Tools) Probe(ctx context.Context, path string, o ProbeOptions) (ProbeResult, error) {
 	args := []string{"-of", "json", "-show_entries", probeEntries}
 	if o.CountPackets {
@@ -146,7 +148,7 @@ func (t Tools) probe(ctx context.Context, path string, o ProbeOptions, args []st
 	return parseProbe(out.Bytes())
 }
 
-// ffprobe runs the program over one file, with every limit, and lets at most limit bytes into out.
+// ffprobe runs the program on one file, with every limit, and writes at most limit bytes to out.
 func (t Tools) ffprobe(
 	ctx context.Context, path string, o ProbeOptions, extra []string, out io.Writer, limit int64,
 ) error {
@@ -181,12 +183,12 @@ func (t Tools) ffprobe(
 	stderr.hide(path, "<in0>")
 	res := execute(ctx, launch{
 		path: program, args: args, stdout: &capped{w: out, left: limit, over: over}, stderr: stderr,
-		limits: Limits{CPU: cpu, FileSize: 1}, // it has no file to write
+		limits: Limits{CPU: cpu, FileSize: 1}, // it writes no file
 	})
 	return newError(ctx, "ffprobe", args, res, stderr)
 }
 
-// parseProbe turns ffprobe's JSON into facts.
+// parseProbe parses ffprobe's JSON.
 func parseProbe(data []byte) (ProbeResult, error) {
 	var raw probeDoc
 	if err := json.Unmarshal(data, &raw); err != nil {

@@ -53,7 +53,7 @@ func TestProbeFacts(t *testing.T) {
 	}
 }
 
-// TestProbeRotation pins the sign: what it says must be what ffmpeg's own autorotate does.
+// TestProbeRotation tests the sign: Rotation must be what ffmpeg's own autorotate does.
 func TestProbeRotation(t *testing.T) {
 	plain := video(t, "plain.mp4", 1)
 	for tag, want := range map[string]int{"0": 0, "90": 270, "180": 180, "270": 90} {
@@ -63,7 +63,7 @@ func TestProbeRotation(t *testing.T) {
 		if got.RotationBad || got.Mirrored || got.Rotation != want {
 			t.Errorf("rotate=%s: %+v", tag, got)
 		}
-		// Turning by hand must give what ffmpeg shows by itself.
+		// Turning explicitly must give the same picture as autorotate.
 		turn := map[int]string{0: "null", 90: "transpose=clock", 180: "hflip,vflip", 270: "transpose=cclock"}[got.Rotation]
 		byHand := frameHash(t, "-noautorotate", "-i", path, "-vf", turn)
 		byItself := frameHash(t, "-i", path)
@@ -149,7 +149,7 @@ func TestProbeLimits(t *testing.T) {
 	}
 }
 
-// TestProbeZeroMatrix: a display matrix of all zeros, as some muxers leave it, turns nothing.
+// TestProbeZeroMatrix: a display matrix of zeros, which some muxers write, means no rotation.
 func TestProbeZeroMatrix(t *testing.T) {
 	path := video(t, "plain.mp4", 1)
 	data, err := os.ReadFile(path)

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// probeDoc is ffprobe's JSON as it stands: most numbers are strings, unknown ones are missing.
+// probeDoc is ffprobe's JSON: most numbers are strings, and unknown ones are missing.
 type probeDoc struct {
 	Format struct {
 		Name      string `json:"format_name"`
@@ -62,7 +62,7 @@ type probeSideData struct {
 	Matrix   string `json:"displaymatrix"`
 }
 
-// text takes a JSON string or number alike; ffprobe is not consistent.
+// text decodes a JSON string or number: ffprobe uses both for the same fields.
 type text string
 
 func (t *text) UnmarshalJSON(data []byte) error {
@@ -81,7 +81,7 @@ func (t text) int() int64 {
 	return n
 }
 
-// id reads a number that ffprobe writes as "0x1".
+// id parses a number that ffprobe writes as "0x1".
 func (t text) id() int64 {
 	n, err := strconv.ParseInt(string(t), 0, 64)
 	if err != nil {
@@ -90,7 +90,7 @@ func (t text) id() int64 {
 	return n
 }
 
-// float is finite; ok is false for a missing or unreadable number.
+// float returns a finite number; ok is false if it is missing or unreadable.
 func (t text) float() (f float64, ok bool) {
 	f, err := strconv.ParseFloat(string(t), 64)
 	if err != nil || math.IsNaN(f) || math.IsInf(f, 0) {
@@ -99,11 +99,11 @@ func (t text) float() (f float64, ok bool) {
 	return f, true
 }
 
-// century is about the longest time that is believed, in seconds: headers of garbage say more, and more than
-// three of it are no time.Duration.
+// century is about the longest duration, in seconds, that we believe: damaged headers declare more, and a
+// time.Duration holds less than three of it.
 const century = 100 * 365 * 24 * 60 * 60
 
-// seconds is 0 for a missing or absurd time.
+// seconds returns 0 for a missing or absurd time.
 func (t text) seconds() float64 {
 	f, _ := t.float()
 	if math.Abs(f) > century {
@@ -164,8 +164,8 @@ func (s probeStream) stream() Stream {
 	return out
 }
 
-// clockwise turns ffprobe's counter-clockwise angle in [-180,180] around. A matrix without an angle comes out
-// of ffprobe as a number far outside of that range.
+// clockwise converts ffprobe's counter-clockwise angle in [-180,180]. For a matrix without an angle,
+// ffprobe prints a number far outside of that range.
 func clockwise(angle text) (degrees int, bad bool) {
 	a, ok := angle.float()
 	if !ok || a < -360 || a > 360 {
@@ -174,14 +174,14 @@ func clockwise(angle text) (degrees int, bad bool) {
 	return ((-int(math.Round(a)))%360 + 360) % 360, false
 }
 
-// matrix is the upper left 2x2 of a display matrix, row by row. All zeros turn nothing: players show such a
-// picture as it is.
+// matrix is the upper left 2x2 of a display matrix, row by row. A matrix of zeros means no rotation, as in
+// players.
 type matrix [4]float64
 
-// mirrors reports a negative determinant, which means a flip; what is unreadable means none.
+// mirrors reports whether the matrix flips: its determinant is negative. An unreadable matrix does not.
 func (m *matrix) mirrors() bool { return m != nil && m[0]*m[3]-m[1]*m[2] < 0 }
 
-// corner reads a display matrix as ffprobe prints it, row by row ("00000000: a b u"); nil when unreadable.
+// corner parses a display matrix as ffprobe prints it, row by row ("00000000: a b u"); nil if unreadable.
 func corner(printed string) *matrix {
 	var m matrix
 	row := 0
@@ -208,10 +208,10 @@ func corner(printed string) *matrix {
 	return nil
 }
 
-// Rational is a fraction as ffmpeg writes it. 0/1 stands for unknown; Den is never 0.
+// Rational is a fraction as ffmpeg prints it. 0/1 means unknown; Den is never 0.
 type Rational struct{ Num, Den int64 }
 
-// Float is the value, 0 when unknown.
+// Float returns the value, 0 if unknown.
 func (r Rational) Float() float64 {
 	if r.Den == 0 {
 		return 0
@@ -219,12 +219,12 @@ func (r Rational) Float() float64 {
 	return float64(r.Num) / float64(r.Den)
 }
 
-// String is "30000/1001".
+// String formats the fraction as "30000/1001".
 func (r Rational) String() string {
 	return strconv.FormatInt(r.Num, 10) + "/" + strconv.FormatInt(r.Den, 10)
 }
 
-// parseRational reads "30000/1001" and "16:9"; anything else, and a zero denominator, is 0/1.
+// parseRational parses "30000/1001" and "16:9". Anything else, and a zero denominator, is 0/1.
 func parseRational(s string) Rational {
 	num, den, ok := strings.Cut(s, "/")
 	if !ok {

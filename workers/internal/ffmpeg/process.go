@@ -11,24 +11,23 @@ import (
 	"time"
 )
 
-// Limits are resource limits of one process. Zero fields leave what we inherited. Linux only; elsewhere they
-// are ignored.
+// Limits are resource limits of one process. A zero field keeps the inherited limit. Only Linux has them.
 type Limits struct {
-	CPU      time.Duration // CPU time, rounded up to seconds; past it the kernel kills (KindTimeout)
+	CPU      time.Duration // CPU time, rounded up to seconds; then the kernel kills it (KindTimeout)
 	FileSize int64         // bytes of any one file written
 	Memory   int64         // bytes of address space
 }
 
-// launch is one process to start. This file is the only place that starts processes.
+// launch is one process to start. Only this file starts processes.
 type launch struct {
 	path    string
 	args    []string
 	dir     string
 	env     []string
-	stdin   *os.File // closed here once the child has it; nil: /dev/null
+	stdin   *os.File // closed once the child has it; nil: /dev/null
 	stdout  io.Writer
 	stderr  io.Writer
-	extra   *os.File // becomes fd 3; closed here once the child has it
+	extra   *os.File // becomes fd 3; closed once the child has it
 	limits  Limits
 	nice    int
 	started func(pid int)
@@ -36,17 +35,17 @@ type launch struct {
 
 type result struct {
 	started bool
-	err     error // nil: exit status 0
+	err     error // nil for exit status 0
 }
 
-// killGrace is how long pipes may stay open after the group was killed, before they are closed by force.
+// killGrace is how long pipes may stay open after the group was killed, before we close them.
 const killGrace = 5 * time.Second
 
-// execute runs a process to its end. When ctx ends, the whole process group gets SIGKILL. It returns after
-// the process was waited for.
+// execute runs a process to its end and waits for it. When ctx ends, the whole process group gets SIGKILL.
 //
 // The parent-death signal belongs to the OS thread that forked, so a goroutine keeps that thread locked
-// until Wait returns. It must be given back after that, never ended: others may have forked from it, too.
+// until Wait returns. Then it unlocks the thread and must not end it: other processes may have been forked
+// from it too.
 func execute(ctx context.Context, l launch) result {
 	done := make(chan result, 1)
 	go func() {
@@ -60,7 +59,7 @@ func execute(ctx context.Context, l launch) result {
 func (l launch) run(ctx context.Context) result {
 	cmd := exec.CommandContext(ctx, l.path, l.args...)
 	cmd.Dir = l.dir
-	cmd.Env = append([]string{}, l.env...) // never nil: nil would hand our own environment over
+	cmd.Env = append([]string{}, l.env...) // never nil: nil would pass on our own environment
 	if l.stdin != nil {
 		cmd.Stdin = l.stdin
 		defer l.stdin.Close()
@@ -70,7 +69,7 @@ func (l launch) run(ctx context.Context) result {
 	cmd.WaitDelay = killGrace
 	cmd.Cancel = func() error {
 		if err := cmd.Process.Signal(syscall.Signal(0)); errors.Is(err, os.ErrProcessDone) {
-			return err // waited for already: the group id may be someone else's by now
+			return err // already waited for: the group id may belong to others by now
 		}
 		return killGroup(cmd.Process.Pid)
 	}
@@ -85,16 +84,16 @@ func (l launch) run(ctx context.Context) result {
 		_ = l.extra.Close() // the child has its copy; a second Close above only reports ErrClosed
 	}
 	if l.stdin != nil {
-		_ = l.stdin.Close() // so that whoever writes to the pipe hears of the child's end
+		_ = l.stdin.Close() // so that the pipe's writer notices the child's end
 	}
 	limitErr := setLimits(cmd.Process.Pid, l.limits)
 	if limitErr != nil && !errors.Is(limitErr, syscall.ESRCH) {
 		_ = killGroup(cmd.Process.Pid)
-		_ = cmd.Wait() // its status is our own kill
+		_ = cmd.Wait() // its status is that of our kill
 		return result{started: false, err: limitErr}
 	}
 	if l.nice > 0 {
-		_ = setNice(cmd.Process.Pid, l.nice) // a wish: what cannot be made nice still does its work
+		_ = setNice(cmd.Process.Pid, l.nice) // best effort: the process works without it
 	}
 	if l.started != nil {
 		l.started(cmd.Process.Pid)
@@ -102,8 +101,8 @@ func (l launch) run(ctx context.Context) result {
 	return result{started: true, err: cmd.Wait()}
 }
 
-// killGroup ends a process and everything it started. Call it only before the leader was waited for: until
-// then its id cannot belong to anyone else.
+// killGroup kills a process and everything it started. Call it only before the leader was waited for: until
+// then no other process can have its id.
 func killGroup(pid int) error {
 	err := syscall.Kill(-pid, syscall.SIGKILL)
 	if errors.Is(err, syscall.ESRCH) {

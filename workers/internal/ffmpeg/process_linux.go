@@ -11,18 +11,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// processAttributes: a group of its own, and death with us.
+// processAttributes gives a process its own group, and lets it die with us.
 func processAttributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }
 
-// setNice makes every thread of a process group yield to others. Linux keeps niceness per thread; a thread
-// has that of the one that started it.
+// setNice raises the niceness of every thread of a process group. Linux keeps niceness per thread; a new
+// thread inherits it.
 func setNice(group, n int) error {
 	return unix.Setpriority(unix.PRIO_PGRP, group, n)
 }
 
-// setLimits applies l to a running child, and forbids core dumps: they would hold users' pictures.
+// setLimits applies l to a running child, and forbids core dumps, which would contain users' pictures.
 func setLimits(pid int, l Limits) error {
 	set := func(resource int, soft, hard uint64) error {
 		return unix.Prlimit(pid, resource, &unix.Rlimit{Cur: soft, Max: hard}, nil)
@@ -49,8 +49,8 @@ func setLimits(pid int, l Limits) error {
 	return nil
 }
 
-// cpuTicks is the CPU time a process has used, in clock ticks; 0 when unknown. Source: proc(5), stat, fields
-// 14 and 15, counted from behind the command name, which may hold spaces and brackets.
+// cpuTicks returns the CPU time that a process has used, in clock ticks; 0 if unknown. Source: proc(5),
+// stat, fields 14 and 15, counted from behind the command name, which may contain spaces and brackets.
 func cpuTicks(pid int) int64 {
 	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
@@ -60,7 +60,7 @@ func cpuTicks(pid int) int64 {
 	if i < 0 {
 		return 0
 	}
-	fields := bytes.Fields(stat[i+1:]) // the first of them is field 3
+	fields := bytes.Fields(stat[i+1:]) // starts with field 3
 	if len(fields) < 13 {
 		return 0
 	}

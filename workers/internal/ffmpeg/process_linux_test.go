@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestNiceProcess: it is nice, and what our process started otherwise outlives it. The parent-death signal is sent when
-// a thread ends, so no thread that forks may.
+// TestNiceProcess: the process is nice, and processes forked from the same thread outlive it. The
+// parent-death signal is sent when a thread ends, so a thread that forks must not end.
 func TestNiceProcess(t *testing.T) {
 	for range 8 {
 		other := exec.CommandContext(t.Context(), "cat")

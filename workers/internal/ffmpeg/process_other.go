@@ -4,7 +4,8 @@ package ffmpeg
 
 import "syscall"
 
-// processAttributes: a group of its own. There is no parent-death signal here: an ffmpeg can outlive a crash.
+// processAttributes gives a process its own group. Without a parent-death signal, an ffmpeg can outlive our
+// crash.
 func processAttributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true}
 }
@@ -13,5 +14,5 @@ func setNice(int, int) error { return syscall.ENOSYS }
 
 func setLimits(int, Limits) error { return nil }
 
-// cpuTicks is unknown here, so Stall goes by progress reports alone.
+// cpuTicks is unknown on this system, so Stall depends on progress reports alone.
 func cpuTicks(int) int64 { return 0 }

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Progress is one report of a running ffmpeg, about two a second and one at the end.
+// Progress is one report of a running ffmpeg: about two a second and one at the end.
 type Progress struct {
 	Fraction float64       // 0..1 of RunOptions.Duration; 0 when that is unknown
 	Frame    int64         // video frames written so far; 0 for audio
@@ -16,14 +16,14 @@ type Progress struct {
 	OutTime  time.Duration // end of the output so far, never negative
 }
 
-// progressParser folds the lines of "-progress" into reports. It never fails: what it does not know or cannot
-// read it leaves out. Source of the format: print_report in fftools/ffmpeg.c.
+// progressParser folds the lines of "-progress" into reports. It never fails: it skips what it cannot
+// parse. Source of the format: print_report in fftools/ffmpeg.c.
 type progressParser struct {
 	total time.Duration
 	cur   Progress
 }
 
-// line takes one "key=value" line without its end. It returns a report at the end of each block.
+// line reads one "key=value" line without its line break. It returns a report at the end of each block.
 func (p *progressParser) line(s string) (report Progress, ok bool) {
 	key, value, found := strings.Cut(s, "=")
 	if !found {
@@ -58,7 +58,7 @@ func (p *progressParser) fraction() float64 {
 	return min(1, float64(p.cur.OutTime)/float64(p.total))
 }
 
-// rate reads a finite, non-negative number; "N/A" and all else is 0.
+// rate parses a finite, non-negative number; anything else, such as "N/A", is 0.
 func rate(s string) float64 {
 	f, err := strconv.ParseFloat(s, 64)
 	if err != nil || math.IsNaN(f) || math.IsInf(f, 0) || f < 0 {

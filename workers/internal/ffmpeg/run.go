@@ -15,24 +15,24 @@ import (
 type RunOptions struct {
 	// Dir is the working directory, normally the job's scratch directory. Default: ours.
 	Dir string
-	// Duration is how long the output will be, to turn time into Progress.Fraction. 0: unknown.
+	// Duration of the output, for Progress.Fraction. 0: unknown.
 	Duration time.Duration
-	// Progress is called for each report, one at a time, never after Run has returned. It must not block for
-	// long: ffmpeg waits for it once the pipe is full. The caller throttles.
+	// Progress is called for each report, one at a time, and never after Run has returned. It must return
+	// soon: ffmpeg waits when the pipe is full. The caller throttles.
 	Progress func(Progress)
-	// Stall kills ffmpeg after that long without a report and without CPU time used (stopped, or blocked on a
-	// file); after ten times as long without a report it is killed even when busy. Default 60 s; < 0: never.
+	// Stall kills ffmpeg after this long without a report and without using CPU time (stopped, or blocked
+	// on a file). After ten times as long without a report it is killed even when busy. Default 60 s; < 0:
+	// never.
 	Stall time.Duration
-	// StderrTail is how many bytes of stderr are kept for errors. Default 8 KiB.
+	// StderrTail is how many bytes at the end of stderr errors keep. Default 8 KiB.
 	StderrTail int
-	// Stderr and Stdout get a copy of what ffmpeg writes there, raw and untrusted: for filters that report
-	// through the log. Default: none; stdout is thrown away.
+	// Stderr and Stdout get a raw, untrusted copy of what ffmpeg writes there, for filters that report
+	// through the log. Default: none; stdout is discarded.
 	Stderr, Stdout io.Writer
-	// Stdin is what Input.Pipe reads, the reading end of a pipe. It is closed once ffmpeg has it, and before
-	// Run returns in any case. Default: none.
+	// Stdin is the reading end of a pipe, for Input.Pipe. Run always closes it. Default: none.
 	Stdin *os.File
-	// Pulse is shared by runs that wait for each other, such as the two ends of a pipe: what one shows of life
-	// counts for all. Default: one of its own.
+	// Pulse is shared by runs that wait for each other, such as the two ends of a pipe: a sign of life from
+	// one counts for all. Default: one of its own.
 	Pulse *Pulse
 	// Nice is added to ffmpeg's niceness (0..19), Linux only. Default 0.
 	Nice int
@@ -45,13 +45,13 @@ const (
 	busyFactor   = 10 // how much longer a busy process may go without a report
 )
 
-// Run runs c to its end. nil means that ffmpeg exited with 0 and did not complain of an output's disk, which
-// does not mean that the output is whole: verify it. Every failure of the process is an *Error; a malformed
-// command and a missing program are other errors. When ctx ends, ffmpeg and all it started are killed and
-// waited for, and the error is KindCanceled.
+// Run runs c to its end. nil means that ffmpeg exited with 0 and did not complain about an output's disk.
+// It does not mean that the output is whole: verify it. Every failure of the process is an *Error; a
+// malformed command and a missing program are other errors. When ctx ends, Run kills ffmpeg and everything
+// it started, waits, and returns KindCanceled.
 func (t Tools) Run(ctx context.Context, c Command, o RunOptions) error {
 	if o.Stdin != nil {
-		defer o.Stdin.Close() // closed twice as a rule; read only
+		defer o.Stdin.Close() // usually closed already; read only
 	}
 	args, err := c.Args()
 	if err != nil {
@@ -82,13 +82,13 @@ func (t Tools) Run(ctx context.Context, c Command, o RunOptions) error {
 		stdin: o.Stdin, stdout: o.Stdout, stderr: tee(stderr, o.Stderr), started: watch.start,
 	})
 	watch.stop()
-	// The pipe ends with ffmpeg. Should a stray child still hold it, stop listening.
+	// The pipe ends with ffmpeg. If a stray child still holds it, stop reading.
 	_ = r.SetReadDeadline(time.Now().Add(time.Second))
 	<-reports
 	return newError(ctx, "ffmpeg", args, res, stderr)
 }
 
-// tail is a stderr tail that knows the command's paths.
+// tail returns a stderr tail that hides the command's paths.
 func (c Command) tail(o RunOptions) *tail {
 	t := newTail(o.StderrTail)
 	for i, in := range c.Inputs {
@@ -108,7 +108,7 @@ func tee(a, b io.Writer) io.Writer {
 	return io.MultiWriter(a, b)
 }
 
-// readProgress feeds reports to the caller until the pipe ends.
+// readProgress passes reports to the caller until the pipe ends.
 func readProgress(r io.Reader, o RunOptions, watch *watchdog) {
 	p := progressParser{total: o.Duration}
 	lines := bufio.NewScanner(r)
@@ -123,13 +123,13 @@ func readProgress(r io.Reader, o RunOptions, watch *watchdog) {
 			o.Progress(report)
 		}
 	}
-	_, _ = io.Copy(io.Discard, r) // after a line too long, keep ffmpeg from blocking on a full pipe
+	_, _ = io.Copy(io.Discard, r) // after an overlong line, keep ffmpeg from blocking on a full pipe
 }
 
-// Pulse is when runs that wait for each other last showed a sign of life. The zero value is ready.
+// Pulse records the last sign of life of runs that wait for each other. The zero value is ready.
 type Pulse struct {
-	reported atomic.Int64 // when the last report came, nanoseconds since epoch
-	busy     atomic.Int64 // when CPU time was last seen to have been used, likewise
+	reported atomic.Int64 // time of the last report, in nanoseconds since epoch
+	busy     atomic.Int64 // time of the last CPU use seen, likewise
 }
 
 // epoch is a monotonic origin, so that a clock jump kills nothing.
@@ -159,7 +159,7 @@ func newWatchdog(limit time.Duration, pulse *Pulse, cancel context.CancelCauseFu
 
 func (w *watchdog) report() { w.pulse.report() }
 
-// start begins to watch a process. It is called once, before stop.
+// start begins to watch a process. Call it once, before stop.
 func (w *watchdog) start(pid int) {
 	w.pulse.report()
 	w.pulse.work()

@@ -61,7 +61,7 @@ func TestRunFileNamedLikeAnOption(t *testing.T) {
 	}
 }
 
-// TestRunRefusesPlaylists: a playlist under a video's name must not lead ffmpeg to another user's file.
+// TestRunRefusesPlaylists: a playlist with a video's file name must not lead ffmpeg to another user's file.
 func TestRunRefusesPlaylists(t *testing.T) {
 	secret := video(t, "secret.mp4", 1)
 	for name, body := range map[string]string{
@@ -93,7 +93,7 @@ func TestRunRefusesPlaylists(t *testing.T) {
 	}
 }
 
-// TestRunStripsMetadata: what a file says about its owner does not travel.
+// TestRunStripsMetadata: outputs lose what a file says about its owner.
 func TestRunStripsMetadata(t *testing.T) {
 	dir := t.TempDir()
 	in, out := filepath.Join(dir, "in.mp4"), filepath.Join(dir, "out.mp4")
@@ -115,7 +115,7 @@ func TestRunStripsMetadata(t *testing.T) {
 
 func TestRunBadInput(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "in.mp4")
-	generate(t, "-f", "lavfi", "-i", "testsrc2=s=160x90:d=1", path) // index last
+	generate(t, "-f", "lavfi", "-i", "testsrc2=s=160x90:d=1", path) // with the index at the end
 	truncate(t, path, 0.7)
 	err := Tools{}.Run(testContext(t), toNull(path), RunOptions{})
 	var e *Error
@@ -185,7 +185,7 @@ func TestRunStall(t *testing.T) {
 	}{
 		{"input never comes", Tools{}, mkfifo(t), stall, stall},
 		{"stopped", script(t, "kill -STOP $$"), "in.mp4", stall, stall},
-		// Where many wait for a processor, one that is busy gets none for a while.
+		// When many processes wait for a CPU, even a busy one gets none for a while.
 		{"busy without a report", script(t, "while :; do :; done"), "in.mp4", 5 * stall, busyFactor * 5 * stall},
 	}
 	for _, tt := range tests {
@@ -204,7 +204,7 @@ func TestRunStall(t *testing.T) {
 	}
 }
 
-// TestRunsThatWaitForEachOther: one that waits for its input is alive while another with its pulse is.
+// TestRunsThatWaitForEachOther: a run that waits for its input is alive while another with its pulse is.
 func TestRunsThatWaitForEachOther(t *testing.T) {
 	pipelinetest.Longer(t, 400*time.Millisecond, 7*time.Second, func(stall time.Duration) error {
 		r, w, err := os.Pipe()
@@ -220,16 +220,16 @@ func TestRunsThatWaitForEachOther(t *testing.T) {
 		}()
 		tick := time.NewTicker(stall / 20)
 		defer tick.Stop()
-		for range 60 { // three times as long as one alone may stand still
+		for range 60 { // three times as long as the stall limit
 			<-tick.C
 			other.report()
 		}
-		_, _ = w.WriteString("go\n") // it fails when the run has ended, which says why
+		_, _ = w.WriteString("go\n") // fails if the run has ended; its error says why
 		return <-ended
 	})
 }
 
-// TestRunReadsAPipe, and whoever writes to it hears of the end.
+// TestRunReadsAPipe also checks that the pipe's writer notices the end.
 func TestRunReadsAPipe(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -299,7 +299,8 @@ printf 'bad \377\033[31m bytes\r\nNo space left on device\nConversion failed!\n'
 	}
 }
 
-// TestRunFaultOfADisk: an output that its disk did not take is a failure of the disk, whatever ffmpeg exits with.
+// TestRunFaultOfADisk: if a disk refuses an output, the run fails because of the disk, whatever the exit
+// code.
 func TestRunFaultOfADisk(t *testing.T) {
 	in := video(t, "in.mp4", 1)
 	for _, format := range []string{"mp4", "rawvideo"} {
@@ -323,8 +324,8 @@ func TestRunFaultOfADisk(t *testing.T) {
 	}
 }
 
-// TestRunJudgesOutputsAlone: where ffmpeg complains of a disk, it speaks of an output or of anything else that
-// lies in the working directory. Exit 0 is no success where it speaks of an output.
+// TestRunJudgesOutputsAlone: a complaint about a disk may concern an output or another file in the working
+// directory. Only a complaint about an output turns exit code 0 into a failure.
 func TestRunJudgesOutputsAlone(t *testing.T) {
 	dir := t.TempDir()
 	c := Command{
@@ -406,7 +407,7 @@ func TestRunNotInstalled(t *testing.T) {
 	}
 }
 
-// TestFFmpegDiesWithUs kills a process that runs ffmpeg, the hard way.
+// TestFFmpegDiesWithUs kills a process that runs ffmpeg with SIGKILL.
 func TestFFmpegDiesWithUs(t *testing.T) {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), childEnv+"="+mkfifo(t))
@@ -463,7 +464,8 @@ func TestToolsQuestions(t *testing.T) {
 	}
 }
 
-// TestAskedOnce: copies of what Find returns share what ffmpeg said; an answer that failed is asked for again.
+// TestAskedOnce: copies of the result of Find share what ffmpeg answered; a failed answer is asked for
+// again.
 func TestAskedOnce(t *testing.T) {
 	fake := script(t, `echo asked >>"$0.log"; [ -e "$0.ready" ] || exit 1; echo " V..... libx264 x"`)
 	found, err := Find(fake.FFmpeg, fake.FFprobe)

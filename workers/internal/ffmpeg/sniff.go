@@ -5,20 +5,20 @@ import (
 	"slices"
 )
 
-// SniffLen is how many bytes from the start of a file Sniff can make use of.
+// SniffLen is how many bytes from the start of a file Sniff can use.
 const SniffLen = 16 << 10
 
 // asfGUID opens every ASF file: the header object's GUID. Source: ASF specification, 3.1.
 var asfGUID = []byte("\x30\x26\xB2\x75\x8E\x66\xCF\x11\xA6\xD9\x00\xAA\x00\x62\xCE\x6C")
 
-// mxfKey opens an MXF header partition, after a run-in of at most 64 KiB that is not looked for here.
+// mxfKey opens an MXF header partition. It may come after a run-in of up to 64 KiB, which is not searched.
 // Source: SMPTE ST 377-1, 7.1.
 var mxfKey = []byte("\x06\x0E\x2B\x34\x02\x05\x01\x01\x0D\x01\x02\x01\x01\x02")
 
-// Sniff names ffmpeg's demuxer for a file by its first bytes (up to SniffLen are used, fewer are fine). Only
-// containers of the allow list are known. Text (playlists, SDP, XML, subtitles), images and anything doubtful
-// are not: the caller should refuse those, since ffmpeg's own guess is what attackers aim at. A known answer
-// says how to parse the file, not that it is whole.
+// Sniff returns ffmpeg's demuxer for a file by its first bytes (up to SniffLen; fewer are fine). It only
+// knows containers of the allow list. Text (playlists, SDP, XML, subtitles), images and anything doubtful
+// are unknown: the caller should refuse those, since attackers target ffmpeg's own guess. A known demuxer
+// says how to parse the file, not that the file is whole.
 func Sniff(head []byte) (demuxer string, known bool) {
 	head = head[:min(len(head), SniffLen)]
 	for _, m := range magics {
@@ -29,7 +29,7 @@ func Sniff(head []byte) (demuxer string, known bool) {
 	return "", false
 }
 
-// magics in order: the sure ones first, bare elementary streams (a two-byte sync word) last.
+// magics are in order: the certain ones first, bare elementary streams (a two-byte sync word) last.
 var magics = []struct {
 	demuxer string
 	match   func(h []byte) bool
@@ -53,20 +53,20 @@ func startsWith(magic string) func([]byte) bool {
 	return func(h []byte) bool { return bytes.HasPrefix(h, []byte(magic)) }
 }
 
-// imageBrands are those of images and their sequences, such as AVIF and HEIC. Sources: ISO/IEC 23008-12, 10;
-// AV1 Image File Format, 6.
+// imageBrands are the brands of images and image sequences, such as AVIF and HEIC. Sources: ISO/IEC
+// 23008-12, 10; AV1 Image File Format, 6.
 var imageBrands = []string{
 	"avif", "avis", "mif1", "msf1", "heic", "heix", "heim", "heis", "crx ",
 }
 
-// isMP4 accepts the top-level boxes that ISO base media and QuickTime files begin with, but images.
+// isMP4 accepts the top-level boxes with which ISO base media and QuickTime files begin, except images.
 func isMP4(h []byte) bool {
 	if len(h) < 8 {
 		return false
 	}
 	size := uint32(h[0])<<24 | uint32(h[1])<<16 | uint32(h[2])<<8 | uint32(h[3])
 	switch string(h[4:8]) {
-	case "uuid", "udta": // before the others, in files of editors
+	case "uuid", "udta": // editors write these first
 		return size >= 8 && size <= 1<<24
 	case "ftyp":
 		return size >= 12 && len(h) >= 12 && !slices.Contains(imageBrands, string(h[8:12]))
@@ -76,7 +76,7 @@ func isMP4(h []byte) bool {
 	return false
 }
 
-// isMatroska wants the EBML magic and a document type that we take.
+// isMatroska requires the EBML magic and an allowed document type.
 func isMatroska(h []byte) bool {
 	if !bytes.HasPrefix(h, []byte("\x1A\x45\xDF\xA3")) {
 		return false
@@ -91,10 +91,10 @@ func isRIFF(form string) func([]byte) bool {
 	}
 }
 
-// isMPEGTS wants five sync bytes in a row, at a distance of 188 (plain), 192 (M2TS, a timecode before each
-// packet) or 204 (with error correction). A shorter file must hold what fits, at least two. A recording that
-// was cut begins within a packet: then all packets must begin with the sync byte, ten at least. Behind
-// something else, which players skip, twenty plausible packets in a row are wanted.
+// isMPEGTS requires five sync bytes at a distance of 188 (plain), 192 (M2TS, with a timecode before each
+// packet) or 204 (with error correction); in a shorter file, as many as fit, at least two. A recording that
+// was cut begins within a packet: then all packets must begin with the sync byte, at least ten. Players
+// skip other bytes at the start: after those, twenty plausible packets in a row are required.
 func isMPEGTS(h []byte) bool {
 	for _, step := range []int{188, 192, 204} {
 		for start := 1; start < step && start+9*step < len(h); start++ {
@@ -115,7 +115,7 @@ func isMPEGTS(h []byte) bool {
 	return resynced(h)
 }
 
-// resynced finds packets of a transport stream behind other bytes. A packet has an adaptation field, a
+// resynced finds packets of a transport stream after other bytes. A packet has an adaptation field, a
 // payload or both. Source: ISO/IEC 13818-1, 2.4.3.3.
 func resynced(h []byte) bool {
 	for start := range h {
@@ -132,7 +132,7 @@ func resynced(h []byte) bool {
 	return false
 }
 
-// synced reports that every packet of so many bytes begins with the sync byte.
+// synced reports whether every packet, of step bytes, begins with the sync byte.
 func synced(h []byte, step int) bool {
 	for at := 0; at < len(h); at += step {
 		if h[at] != 0x47 {
@@ -142,7 +142,7 @@ func synced(h []byte, step int) bool {
 	return true
 }
 
-// isMP3 accepts an ID3v2 tag (only MP3 among our containers is expected behind one) or two layer III frames.
+// isMP3 accepts an ID3v2 tag (only MP3 among our containers has one first) or two layer III frames.
 func isMP3(h []byte) bool {
 	if len(h) >= 10 && string(h[:3]) == "ID3" && h[3] < 5 && h[6]|h[7]|h[8]|h[9] < 0x80 {
 		return true
@@ -155,7 +155,7 @@ func isMP3(h []byte) bool {
 	return ok
 }
 
-// mp3Frame reads one MPEG audio layer III frame header. Source: ISO 11172-3, 2.4.1.3, and 13818-3.
+// mp3Frame parses one MPEG audio layer III frame header. Source: ISO 11172-3, 2.4.1.3, and 13818-3.
 func mp3Frame(h []byte) (size int, ok bool) {
 	if len(h) < 4 || h[0] != 0xFF || h[1]&0xE6 != 0xE2 {
 		return 0, false
@@ -179,7 +179,7 @@ func mp3Frame(h []byte) (size int, ok bool) {
 	return slot*kbit*1000/hz + int(h[2]>>1&1), true
 }
 
-// isADTS wants two ADTS frames in a row. Source: ISO 14496-3, 1.A.2.2.
+// isADTS requires two ADTS frames in a row. Source: ISO 14496-3, 1.A.2.2.
 func isADTS(h []byte) bool {
 	frame := func(h []byte) (int, bool) {
 		if len(h) < 7 || h[0] != 0xFF || h[1]&0xF6 != 0xF0 {

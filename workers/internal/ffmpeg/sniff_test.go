@@ -47,7 +47,7 @@ func TestSniffGenerated(t *testing.T) {
 	}
 }
 
-// TestSniffCut: a recording of a transport stream that begins within a packet, or behind what was left of
+// TestSniffCut: a recording of a transport stream may begin within a packet, or after the remains of
 // another.
 func TestSniffCut(t *testing.T) {
 	for _, step := range []int{188, 192, 204} {
@@ -66,7 +66,8 @@ func TestSniffCut(t *testing.T) {
 	}
 }
 
-// TestSniffGarbageFirst: a transport stream is found behind a few kilobytes of something else, as by players.
+// TestSniffGarbageFirst: Sniff finds a transport stream after a few kilobytes of other bytes, as players
+// do.
 func TestSniffGarbageFirst(t *testing.T) {
 	packet := append([]byte{0x47, 0x01, 0x00, 0x10}, make([]byte, 184)...)
 	for _, garbage := range []int{189, 3000, 12000} {
@@ -74,7 +75,7 @@ func TestSniffGarbageFirst(t *testing.T) {
 		if got, known := Sniff(head); got != "mpegts" || !known {
 			t.Errorf("%d bytes: %q %v", garbage, got, known)
 		}
-		head[garbage+3] = 0 // neither field nor payload
+		head[garbage+3] = 0 // neither adaptation field nor payload
 		head = head[:garbage+20*188]
 		if got, _ := Sniff(head); got != "" {
 			t.Errorf("%d bytes, and 19 packets: %q", garbage, got)
@@ -82,7 +83,7 @@ func TestSniffGarbageFirst(t *testing.T) {
 	}
 }
 
-// TestSniffFirstBox: an MP4 may begin with a box of somebody's own, of a size that one may have.
+// TestSniffFirstBox: an MP4 may begin with a private box of a valid size.
 func TestSniffFirstBox(t *testing.T) {
 	for head, want := range map[string]string{
 		"\x00\x00\x00\x18uuid": "mov", "\x00\x00\x00\x08udta": "mov", "{\"a\"uuid": "", "\x00\x00\x00\x01uuid": "",

@@ -11,8 +11,8 @@ import (
 
 const defaultTail = 8 << 10
 
-// tail keeps the last bytes written to it and knows which paths must not be repeated. Safe for concurrent
-// use, since it is read while a killed process may still hold the pipe.
+// tail keeps the last bytes written to it and hides paths. It is safe for concurrent use, since it is read
+// while a killed process may still hold the pipe.
 type tail struct {
 	mu    sync.Mutex
 	max   int
@@ -28,21 +28,21 @@ func newTail(limit int) *tail {
 		limit = defaultTail
 	}
 	t := &tail{max: limit}
-	t.hide(codecWhitelist(), "<codecs>") // two kilobytes in one message
+	t.hide(codecWhitelist(), "<codecs>") // a message would have two kilobytes of it
 	t.hide(formatWhitelist, "<formats>")
 	return t
 }
 
-// pointer is where an object of ffmpeg lived: noise, and different at each run.
+// pointer is the address of an ffmpeg object: noise that differs in each run.
 var pointer = regexp.MustCompile(` @ 0x[0-9a-f]+\]`)
 
-// hide replaces path by name in everything this tail gives out.
+// hide replaces path by name in everything that this tail returns.
 func (t *tail) hide(path, name string) {
 	if len(path) < 4 {
-		return // no secret, and it would turn up inside other words
+		return // not a secret, and part of many words
 	}
 	t.paths = append(t.paths, redaction{path, name})
-	// The longest first, or a directory would eat the start of its files.
+	// Longest first, or a directory would replace the start of its files' paths.
 	sort.SliceStable(t.paths, func(i, j int) bool { return len(t.paths[i].path) > len(t.paths[j].path) })
 }
 
@@ -61,7 +61,7 @@ func (t *tail) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// String is the cleaned end of the stream, starting at a whole line when something was cut off.
+// String returns the cleaned end of the stream. It starts at a whole line if something was cut off.
 func (t *tail) String() string {
 	t.mu.Lock()
 	s, cut := string(t.buf), t.cut
@@ -73,7 +73,7 @@ func (t *tail) String() string {
 	}
 	s = strings.ReplaceAll(s, "\r", "\n")
 	s = cleanRunes(pointer.ReplaceAllString(s, "]"), t.max, true)
-	// ffmpeg prints names from files as they are. None of them may look like a path that was hidden.
+	// ffmpeg prints names from files as they are. None of them may look like a hidden path.
 	return t.redact(strings.ReplaceAll(s, "<", "("))
 }
 
@@ -92,7 +92,7 @@ func (t *tail) redactAll(args []string) []string {
 	return out
 }
 
-// capped passes at most left bytes on, then calls over (once, may be nil) and fails.
+// capped passes on at most left bytes, then calls over (once, may be nil) and fails.
 type capped struct {
 	w    io.Writer
 	left int64

@@ -11,27 +11,27 @@ import (
 	"time"
 )
 
-// ErrNotInstalled means that ffmpeg or ffprobe is not in PATH. The message carries the remedy.
+// ErrNotInstalled: ffmpeg or ffprobe is not in PATH. The message says what to do.
 var ErrNotInstalled = errors.New("ffmpeg and ffprobe are not installed: apt-get install ffmpeg")
 
-// Tools holds the paths of the two programs. The zero value looks both up in PATH at each call; Find does it
-// once and says what is missing. Tools is immutable and safe for concurrent use.
+// Tools holds the paths of the two programs. The zero value looks both up in PATH at each call; Find does
+// so once and reports what is missing. Tools is immutable and safe for concurrent use.
 type Tools struct {
 	FFmpeg  string // absolute path, or a name to look up; default "ffmpeg"
 	FFprobe string // the same for ffprobe; default "ffprobe"
-	Threads int    // of an encoder whose Command names none; 0: whoever makes the Command decides
+	Threads int    // of an encoder if its Command sets none; 0: the maker of the Command decides
 
-	known *lists // what ffmpeg is built with, once it was asked; nil: it is asked each time
+	known *lists // what ffmpeg is built with, cached; nil: asked each time
 }
 
-// lists are names by the flag that asks for them. Copies of one Tools share them.
+// lists are names by the flag that lists them. Copies of one Tools share them.
 type lists struct {
 	mu    sync.Mutex
 	names map[string]map[string]bool
 }
 
-// Find looks programs up in PATH that are not named. The Tools it returns ask ffmpeg only once what it is
-// built with: the answer takes as long as a small picture. Errors match ErrNotInstalled.
+// Find looks up in PATH the programs that are not named. Its Tools ask ffmpeg only once what it is built
+// with, since that takes as long as encoding a small picture. Errors match ErrNotInstalled.
 func Find(ffmpeg, ffprobe string) (t Tools, err error) {
 	t = Tools{FFmpeg: ffmpeg, FFprobe: ffprobe, known: &lists{names: map[string]map[string]bool{}}}
 	for name, path := range map[string]*string{"ffmpeg": &t.FFmpeg, "ffprobe": &t.FFprobe} {
@@ -69,8 +69,8 @@ func (t Tools) Version(ctx context.Context) (string, error) {
 	return clean(words[2], 80), nil
 }
 
-// Encoders returns the names of all encoders built into ffmpeg, such as "libx264". The map is shared: it
-// is to be read only.
+// Encoders returns the names of all encoders built into ffmpeg, such as "libx264". The map is shared: do
+// not change it.
 func (t Tools) Encoders(ctx context.Context) (map[string]bool, error) {
 	return t.list(ctx, "-encoders")
 }
@@ -96,7 +96,7 @@ func (t Tools) list(ctx context.Context, flag string) (map[string]bool, error) {
 	return names, err
 }
 
-// askList reads "flags name description" lines. Legends ("V..... = Video") have "=" in the second place.
+// askList parses "flags name description" lines. Legends ("V..... = Video") have "=" as the second field.
 func (t Tools) askList(ctx context.Context, flag string) (map[string]bool, error) {
 	out, err := t.ask(ctx, "-hide_banner", flag)
 	if err != nil {
@@ -115,7 +115,7 @@ func (t Tools) askList(ctx context.Context, flag string) (map[string]bool, error
 	return names, nil
 }
 
-// ask runs ffmpeg for a question that reads no media.
+// ask runs ffmpeg for a question without media.
 func (t Tools) ask(ctx context.Context, args ...string) (string, error) {
 	path, err := lookup(t.FFmpeg, "ffmpeg")
 	if err != nil {

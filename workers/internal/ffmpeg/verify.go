@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Presence says whether a kind of stream must be there.
+// Presence says whether an output must have a kind of stream.
 type Presence int
 
 // Values of Presence.
@@ -19,50 +19,50 @@ const (
 	Absent                  // none
 )
 
-// Expect is what an output was planned to be. Zero fields are not checked, but decoding always is.
+// Expect describes the planned output. Zero fields are not checked; decoding always is.
 type Expect struct {
-	// Duration is the planned length; Tolerance how far off it may be. Default max(0.5 s, 2% of Duration).
+	// Duration is the planned length and Tolerance its allowed difference. Default max(0.5 s, 2% of
+	// Duration).
 	Duration, Tolerance time.Duration
-	// FrameRate is that of the picture, in frames/s. What is not filled by that many frames is taken for the
-	// time for which the last one is held.
+	// FrameRate is that of the picture, in frames/s. Time not filled by that many frames counts as time for
+	// which the last frame is held.
 	FrameRate              float64
 	Width, Height          int      // of every video stream, before SAR
 	VideoCodec, AudioCodec string   // ffprobe names, such as "h264" and "aac", of every such stream
-	HasVideo, HasAudio     Presence // attached pictures are no video
+	HasVideo, HasAudio     Presence // attached pictures are not video
 	FullDecode             bool     // decode everything, not only head and tail
-	// Scratch is an existing directory for joined segments (VerifyHLS): about twice the largest segment, or all
-	// of them for FullDecode. They are removed again. Default: the system's temporary directory.
+	// Scratch is an existing directory for joined segments (VerifyHLS): about twice the largest segment, or
+	// all of them for FullDecode. VerifyHLS removes them. Default: the system's temporary directory.
 	Scratch string
-	// Root is the directory that a playlist's files must stay in. Default: the playlist's own.
+	// Root is the directory that a playlist's files must be in. Default: the playlist's own.
 	Root string
-	// Demuxer forces the container parser; default: guessed within the allow list.
+	// Demuxer forces the container parser. Default: ffmpeg guesses within the allow list.
 	Demuxer string
 }
 
-// VerifyError says which check an output failed. The caller maps it to output_verification_failed.
+// VerifyError says which check an output failed. The caller gives it the code output_verification_failed.
 type VerifyError struct {
-	// Check is the rule: "missing", "empty", "probe", "streams", "dimensions", "video_codec", "audio_codec",
+	// Check is one of "missing", "empty", "probe", "streams", "dimensions", "video_codec", "audio_codec",
 	// "duration", "decode", "frames", "playlist", "segment", "timing".
 	Check string
-	// Detail is one line for people; it holds no directory names.
+	// Detail is one line for people, without directory names.
 	Detail string
-	// Err is the failure of ffmpeg behind "probe" and "decode", else nil.
+	// Err is the failure of ffmpeg behind "probe" and "decode", otherwise nil.
 	Err error
 }
 
 // Error is "verify duration: ...".
 func (e *VerifyError) Error() string { return "verify " + e.Check + ": " + e.Detail }
 
-// Unwrap gives the failure of ffmpeg, so that errors.As finds its *Error.
+// Unwrap returns the failure of ffmpeg, so that errors.As finds its *Error.
 func (e *VerifyError) Unwrap() error { return e.Err }
 
 func failed(check, format string, args ...any) error {
 	return &VerifyError{Check: check, Detail: clean(fmt.Sprintf(format, args...), 500)}
 }
 
-// blame turns a failure of ffmpeg into a VerifyError when the file is the reason. A canceled context, a disk
-// that is full or broken, a kill from outside and a missing program say nothing about the file and stay what
-// they are.
+// blame turns a failure of ffmpeg into a VerifyError if the file is the reason. A canceled context, a full
+// or broken disk, a kill from outside and a missing program say nothing about the file and stay unchanged.
 func blame(check string, err error) error {
 	var e *Error
 	if errors.As(err, &e) && !e.Unwritten() {
@@ -82,13 +82,13 @@ const (
 
 // VerifyFile is the gate before a single media file is published. It
 //
-//  1. wants a regular file that is not empty,
+//  1. requires a regular file that is not empty,
 //  2. probes it, hardened as for uploads,
 //  3. compares streams, codecs, dimensions and duration with e,
-//  4. decodes head and tail (all of it when short or FullDecode), any decoder error being fatal, and wants
-//     frames out of each stream kind, up to the time that the container claims.
+//  4. decodes the head and the tail (or everything, if the file is short or FullDecode is set). It allows
+//     no decoder error and requires frames of each kind of stream up to the end that the container claims.
 //
-// A *VerifyError says that the file is not fit; other errors that it could not be judged (see blame).
+// A *VerifyError means that the file is not fit; another error, that it could not be judged (see blame).
 func (t Tools) VerifyFile(ctx context.Context, path string, e Expect) (ProbeResult, error) {
 	info, err := os.Stat(path)
 	switch {
@@ -114,7 +114,7 @@ func (t Tools) VerifyFile(ctx context.Context, path string, e Expect) (ProbeResu
 	if err := e.checkDuration(r.Format.Duration); err != nil {
 		return r, err
 	}
-	for _, s := range r.Videos() { // audio may end early, as it does in many sources
+	for _, s := range r.Videos() { // audio ends early in many sources
 		if s.Duration > 0 {
 			if err := e.checkDuration(s.Duration); err != nil {
 				return r, err
@@ -128,7 +128,7 @@ func (t Tools) VerifyFile(ctx context.Context, path string, e Expect) (ProbeResu
 	return r, t.verifyWindows(ctx, windows)
 }
 
-// checkStreams compares the facts of all streams with the plan.
+// checkStreams compares all streams with the plan.
 func (e Expect) checkStreams(r ProbeResult) error {
 	videos, audios := r.Videos(), r.Audios()
 	if len(videos)+len(audios) == 0 {
@@ -181,7 +181,7 @@ func (e Expect) checkDuration(got float64) error {
 	return nil
 }
 
-// window is a part of a stream that is decoded, and that must have frames up to its end.
+// window is a part of a stream to decode. It must have frames up to its end.
 type window struct {
 	in     Input
 	stream Stream
@@ -205,7 +205,7 @@ func (e Expect) windows(path string, r ProbeResult, s Stream) []window {
 	return []window{{head, s, "head", headWindow}, {tail, s, "tail", tailWindow}}
 }
 
-// held is for how long the last frame of s may be held, at most.
+// held returns how long the last frame of s may be held.
 func (e Expect) held(s Stream) time.Duration {
 	if e.FrameRate <= 0 || s.NbFrames <= 0 {
 		return 0
@@ -213,7 +213,7 @@ func (e Expect) held(s Stream) time.Duration {
 	return max(0, time.Duration((s.Duration-float64(s.NbFrames)/e.FrameRate)*float64(time.Second)))
 }
 
-// streamEnd is where a stream claims to end, counted from the start of the file.
+// streamEnd returns the end that a stream claims, counted from the start of the file.
 func streamEnd(r ProbeResult, s Stream) time.Duration {
 	end := r.Format.Duration
 	if s.Duration > 0 {
@@ -222,8 +222,8 @@ func streamEnd(r ProbeResult, s Stream) time.Duration {
 	return time.Duration(end * float64(time.Second))
 }
 
-// verifyWindows decodes the windows in one process, any decoder error being fatal. Each is counted by
-// itself, so that none can cover for another.
+// verifyWindows decodes the windows in one process; any decoder error is fatal. It counts each window by
+// itself, so that none can make up for another.
 func (t Tools) verifyWindows(ctx context.Context, windows []window) error {
 	c := Command{Global: []Option{{"xerror", ""}}, LogLevel: "error"}
 	out := Output{Format: "framecrc"}
@@ -248,7 +248,7 @@ func (t Tools) verifyWindows(ctx context.Context, windows []window) error {
 	return nil
 }
 
-// check compares what came out of a window with its length.
+// check compares the decoded part of a window with its length.
 func (w window) check(d decoded) error {
 	s := w.stream
 	if d.frames == 0 || d.end == 0 {
@@ -264,13 +264,13 @@ func (w window) check(d decoded) error {
 	return nil
 }
 
-// variableRate reports a video whose last frame may stand for long, so that its time says nothing.
+// variableRate reports whether the last frame of a video may last long, so that its time says little.
 func variableRate(s Stream) bool {
 	r, avg := s.RFrameRate.Float(), s.AvgFrameRate.Float()
 	return s.CodecType == "video" && r > 0 && avg > 0 && math.Abs(r-avg) > 0.1*avg
 }
 
-// slack is how much a decoded window may fall short: half a second and two frames.
+// slack is how much shorter than its window the decoded part may be: half a second and two frames.
 func slack(s Stream) time.Duration {
 	d := 500 * time.Millisecond
 	if fps := s.AvgFrameRate.Float(); fps > 0 {

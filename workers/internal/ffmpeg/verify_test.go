@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// wantCheck compares which rule failed; "" means that all passed.
+// wantCheck checks which rule failed; "" means that all passed.
 func wantCheck(t testing.TB, err error, check string) {
 	t.Helper()
 	var v *VerifyError
@@ -72,7 +72,7 @@ func TestVerifyFile(t *testing.T) {
 	}
 }
 
-// TestVerifyFileBlamesTheRightOne: what is no fault of the file is no VerifyError.
+// TestVerifyFileBlamesTheRightOne: a failure that is not the file's fault is not a VerifyError.
 func TestVerifyFileBlamesTheRightOne(t *testing.T) {
 	path := video(t, "out.mp4", 1)
 	var v *VerifyError
@@ -88,12 +88,12 @@ func TestVerifyFileBlamesTheRightOne(t *testing.T) {
 	if _, err := torn.VerifyFile(testContext(t), path, Expect{}); err == nil || errors.As(err, &v) {
 		t.Errorf("broken disk: %#v", err)
 	}
-	silent := Tools{FFmpeg: script(t, "exit 0").FFmpeg} // exit codes lie
+	silent := Tools{FFmpeg: script(t, "exit 0").FFmpeg} // exit code 0 without any output
 	_, err := silent.VerifyFile(testContext(t), path, Expect{})
 	wantCheck(t, err, "frames")
 }
 
-// TestVerifyFileOfAHeldFrame: frames are wanted up to the last, however long that is held, and no farther.
+// TestVerifyFileOfAHeldFrame: frames must go up to the last one, however long it is held, and no further.
 func TestVerifyFileOfAHeldFrame(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.mp4")
 	plain := filepath.Join(t.TempDir(), "a.mp4")
@@ -130,7 +130,7 @@ func copyFile(t testing.TB, from, to string) {
 	}
 }
 
-// blank overwrites part of a file with zeros, as a crash on some file systems leaves it.
+// blank overwrites part of a file with zeros, as a crash on some file systems does.
 func blank(t testing.TB, path string, from, to float64) {
 	t.Helper()
 	data, err := os.ReadFile(path)

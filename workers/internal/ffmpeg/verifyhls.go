@@ -20,7 +20,7 @@ import (
 
 // HLSResult is what VerifyHLS measured.
 type HLSResult struct {
-	Probe          ProbeResult // of the init section and the first segment: Duration is not the whole
+	Probe          ProbeResult // of the init section and the first segment; so is its Duration
 	InitSize       int64       // bytes of the EXT-X-MAP section
 	TargetDuration uint        // seconds, as declared
 	Duration       float64     // seconds, sum of EXTINF
@@ -29,7 +29,7 @@ type HLSResult struct {
 
 // HLSSegment is one verified segment.
 type HLSSegment struct {
-	URI      string  // as the playlist has it
+	URI      string  // as in the playlist
 	Size     int64   // bytes
 	Duration float64 // seconds, EXTINF
 }
@@ -42,14 +42,14 @@ const (
 
 // VerifyHLS is the gate before a VOD media playlist of fMP4 segments is published. It
 //
-//  1. parses the playlist strictly: EXT-X-MAP (one for all), ENDLIST, at least one segment, no gaps or keys,
-//     every EXTINF within TARGETDURATION, their sum as e.Duration says;
-//  2. opens init and segments inside e.Root only, each present and not empty;
-//  3. walks the boxes of every segment: whole boxes, samples as long as EXTINF, decode times without holes;
-//  4. joins init with the first and with the last segment (all of them for FullDecode) and checks and decodes
-//     those as VerifyFile does.
+//  1. parses the playlist strictly: one EXT-X-MAP, ENDLIST, at least one segment, no gaps or keys, every
+//     EXTINF within TARGETDURATION, and a sum that matches e.Duration;
+//  2. opens init section and segments inside e.Root only; each must exist and not be empty;
+//  3. walks the boxes of every segment: whole boxes, samples as long as EXTINF, decode times without gaps;
+//  4. joins the init section with the first and with the last segment (with all for FullDecode), and checks
+//     and decodes those as VerifyFile does.
 //
-// Master and I-frame playlists, MPEG-TS segments and growing playlists are refused.
+// It refuses master and I-frame playlists, MPEG-TS segments and growing playlists.
 func (t Tools) VerifyHLS(ctx context.Context, playlistPath string, e Expect) (HLSResult, error) {
 	h, err := openHLS(playlistPath, e)
 	if err != nil {
@@ -63,14 +63,14 @@ func (t Tools) VerifyHLS(ctx context.Context, playlistPath string, e Expect) (HL
 	if err != nil {
 		return h.result, fmt.Errorf("make verify directory: %w", err)
 	}
-	defer os.RemoveAll(dir) // scratch; its loss of files is what we want
+	defer os.RemoveAll(dir) // scratch
 	return h.result, t.decodeHLS(ctx, h, dir, e)
 }
 
 // hls is one playlist being judged.
 type hls struct {
 	root     *os.Root
-	dir      string // of the playlist, inside root, slash separated
+	dir      string // of the playlist, inside root, with slashes
 	playlist *m3u8.MediaPlaylist
 	segments []*m3u8.MediaSegment
 	init     []byte
@@ -95,7 +95,7 @@ func openHLS(playlistPath string, e Expect) (*hls, error) {
 	}
 	h := &hls{root: root, dir: path.Dir(filepath.ToSlash(rel))}
 	if err := h.parse(path.Base(filepath.ToSlash(rel))); err != nil {
-		_ = root.Close() // the parse error is what counts
+		_ = root.Close() // the parse error matters
 		return nil, err
 	}
 	return h, nil
@@ -119,7 +119,8 @@ func (h *hls) parse(name string) error {
 	return err
 }
 
-// declaredTarget reads EXT-X-TARGETDURATION from the text: the library raises its own copy to what it finds.
+// declaredTarget parses EXT-X-TARGETDURATION from the text: the library raises its own copy to the longest
+// segment.
 func declaredTarget(playlist []byte) (uint, error) {
 	for line := range strings.Lines(string(playlist)) {
 		if v, ok := strings.CutPrefix(strings.TrimSpace(line), "#EXT-X-TARGETDURATION:"); ok {
@@ -133,7 +134,7 @@ func declaredTarget(playlist []byte) (uint, error) {
 	return 0, failed("playlist", "no EXT-X-TARGETDURATION")
 }
 
-// check is everything that needs no decoder.
+// check does every check that needs no decoder.
 func (h *hls) check(ctx context.Context, e Expect) error {
 	if !h.playlist.Closed {
 		return failed("playlist", "no EXT-X-ENDLIST")
@@ -155,7 +156,7 @@ func (h *hls) check(ctx context.Context, e Expect) error {
 	return e.checkDuration(h.result.Duration)
 }
 
-// loadInit reads the one init section. A playlist that changes it halfway is not one of ours.
+// loadInit reads the only init section. We write no playlist that changes it halfway.
 func (h *hls) loadInit() error {
 	m := h.playlist.Map
 	for _, s := range h.segments {
@@ -244,7 +245,7 @@ func (h *hls) open(uri string, offset, limit int64) (*io.SectionReader, io.Close
 	return io.NewSectionReader(f, offset, limit), f, nil
 }
 
-// read is open for small files.
+// read reads a small file as open does.
 func (h *hls) read(uri string, offset, limit, atMost int64) ([]byte, error) {
 	part, closer, err := h.open(uri, offset, limit)
 	if err != nil {
@@ -261,9 +262,9 @@ func (h *hls) read(uri string, offset, limit, atMost int64) ([]byte, error) {
 	return data, nil
 }
 
-// decodeHLS decodes the first and the last segment, or all of them as one file. The streams are those of the
-// first, since all have one init. The probe's own times do not matter: it counts from the start of the video,
-// not of the segment.
+// decodeHLS decodes the first and the last segment, or all of them as one file. The streams are those of
+// the first, since all have one init section. The probe's own times do not matter: they count from the
+// start of the video, not of the segment.
 func (t Tools) decodeHLS(ctx context.Context, h *hls, dir string, e Expect) error {
 	last := len(h.segments) - 1
 	ranges := [][]*m3u8.MediaSegment{h.segments[:1], h.segments[last:]}
@@ -296,7 +297,7 @@ func (t Tools) decodeHLS(ctx context.Context, h *hls, dir string, e Expect) erro
 	return t.verifyWindows(ctx, windows)
 }
 
-// join writes init and segments, byte after byte, to a new file.
+// join writes init section and segments, one after the other, to a new file.
 func (h *hls) join(file string, segments []*m3u8.MediaSegment) (err error) {
 	w, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {

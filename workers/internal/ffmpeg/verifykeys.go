@@ -6,23 +6,23 @@ import (
 	"time"
 )
 
-// EncodedFile is a file of one H.264 track that VerifyKeyframes is to judge, and what must be in it.
+// EncodedFile is a file of one H.264 track for VerifyKeyframes, and what it must contain.
 type EncodedFile struct {
 	Path      string
 	Name      string // for errors
 	Keyframes int    // in all
-	Head      int    // frames of the first HeadSeconds, at least
+	Head      int    // least number of frames in the first HeadSeconds
 }
 
-// HeadSeconds is how much of the start of a file VerifyKeyframes decodes whole.
+// HeadSeconds is how much of the start of a file VerifyKeyframes decodes fully.
 const HeadSeconds = 1
 
-// VerifyKeyframes is the gate for what an encoder of ours wrote and exited with 0 over: it decodes every
-// keyframe of each file and all frames of its first HeadSeconds, any decoder error being fatal, and counts
-// what came out. All files go through one process, for little more than the frames decoded. The rest of the
-// frames is not decoded; the boxes they stand in are the caller's to check.
+// VerifyKeyframes is the gate for files that our encoder wrote and exited with 0. It decodes every keyframe
+// of each file and all frames of its first HeadSeconds, and counts them; any decoder error is fatal. One
+// process decodes all files, so it costs little more than the decoded frames. It does not decode the other
+// frames; the caller checks the boxes that they are in.
 //
-// A *VerifyError says that a file is not fit; other errors that it could not be judged.
+// A *VerifyError means that a file is not fit; another error, that it could not be judged.
 func (t Tools) VerifyKeyframes(ctx context.Context, o RunOptions, threads int, files ...EncodedFile) error {
 	out := Output{Format: "framecrc", Options: []Option{{"fps_mode", "passthrough"}}}
 	c := Command{Global: []Option{{"xerror", ""}}, LogLevel: "error", Threads: threads}

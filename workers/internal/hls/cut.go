@@ -27,22 +27,22 @@ const (
 type Options struct {
 	First int    // number of the first segment
 	Start uint64 // decode time at which the first fragment must begin, in ticks
-	// Borders are when segments begin, in seconds of the decode time, with the first; each must have a fragment
-	// that begins there. Empty: segments of SegmentSeconds, in fragments of FragmentSeconds.
+	// Borders are the times at which segments begin, including the first, in seconds of decode time. A
+	// fragment must begin at each. Empty: segments of SegmentSeconds, in fragments of FragmentSeconds.
 	Borders []float64
 	// Near is how far from a border a segment may begin, in seconds; 0: 8 ms, half a frame at 60 frames/s.
 	Near float64
-	// Delay is by how many ticks every picture of the file is shown before the others wait for it to be
-	// decoded, at most: the file has composition offsets down to minus that. 0: they stay as they are
+	// Delay is how many ticks the pictures of the file are shown late at most, so that reordered ones can
+	// be decoded in time: composition offsets may be as low as minus Delay. 0: the offsets stay unchanged
 	// (Advance).
 	Delay int64
 }
 
-// near is Options.Near where nothing is said.
+// near is the default of Options.Near.
 const near = 0.008
 
-// Cut cuts file, a fragmented MP4 of one track with a fragment for each keyframe, into init.mp4 and segments
-// in dir, which must exist. The fragments must follow on each other without a hole.
+// Cut cuts file, a fragmented MP4 of one track with a fragment for each keyframe, into init.mp4 and
+// segments in dir, which must exist. The fragments must follow each other without a gap.
 func Cut(ctx context.Context, file, dir string, o Options) (manifest.Track, error) {
 	in, err := os.Open(file)
 	if err != nil {
@@ -96,7 +96,7 @@ type cutter struct {
 	fragments int      // in out
 	ticks     uint64   // in out
 	next      uint64   // decode time at which the next fragment must begin
-	key       int64    // bytes of the keyframe that the mdat at hand begins with; 0: none
+	key       int64    // bytes of the keyframe at the start of the current mdat; 0: none
 }
 
 func (c *cutter) box() error {
@@ -118,7 +118,7 @@ func (c *cutter) box() error {
 		c.addKey(int64(h.Hdrlen))
 		return c.copy(size)
 	}
-	return nil // mfra and such: an index into a file that is no more
+	return nil // such as mfra, an index of the uncut file
 }
 
 func (c *cutter) read(size, limit int64) ([]byte, error) {
@@ -130,7 +130,7 @@ func (c *cutter) read(size, limit int64) ([]byte, error) {
 	return data, err
 }
 
-// head collects the init section, and writes it once it is whole.
+// head collects the init section and writes it when it is complete.
 func (c *cutter) head(name string, size int64) error {
 	data, err := c.read(size, maxInit)
 	if err != nil {

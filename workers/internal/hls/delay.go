@@ -8,10 +8,10 @@ import (
 	"github.com/Eyevinn/mp4ff/mp4"
 )
 
-// Advance gives a track an edit list (14496-12, 8.6.6) that shows everything so many ticks earlier than its
-// composition times say: those of pictures that are reordered can then count from when they are decoded, as
-// all players read them. Some shift a track by its negative offsets. 0 does nothing. CMAF (23000-19,
-// 7.5.13) has this form for its brand cmfc.
+// Advance gives a track an edit list (14496-12, 8.6.6) that shows everything ticks earlier than its
+// composition times say. So the composition offsets of reordered pictures can be positive, which all
+// players read the same way; some shift a track by its negative offsets. 0 does nothing. This is the form
+// of CMAF's brand cmfc (23000-19, 7.5.13).
 func Advance(trak *mp4.TrakBox, ticks int64) {
 	if ticks == 0 {
 		return
@@ -28,8 +28,8 @@ func Advance(trak *mp4.TrakBox, ticks int64) {
 	}
 }
 
-// delay adds ticks to the composition offsets of a fragment, none of which may be negative then, and
-// returns it as it is to be written. What it refers to follows on it as before.
+// delay adds ticks to the composition offsets of a fragment and returns the new box. It fails if an offset
+// is still negative. The data that the box refers to must follow it as before.
 func delay(moof *mp4.MoofBox, ticks int64) ([]byte, error) {
 	if len(moof.Traf.Truns) != 1 {
 		return nil, fmt.Errorf("%d runs of samples, want one", len(moof.Traf.Truns))

@@ -17,8 +17,8 @@ import (
 	"github.com/reelmill/reelmill/pipeline/manifest"
 )
 
-// readTrack finds the one track's timescale, defaults and codec in moov, and returns that as it is to be
-// written.
+// readTrack finds the timescale, defaults and codec of the only track in moov, and returns the moov to
+// write.
 func (c *cutter) readTrack(data []byte) ([]byte, error) {
 	box, err := decode(data)
 	if err != nil {
@@ -53,9 +53,9 @@ func (c *cutter) readTrack(data []byte) ([]byte, error) {
 	return data, err
 }
 
-// decode has mp4ff read a box.
+// decode reads a box with mp4ff.
 func decode(data []byte) (box mp4.Box, err error) {
-	defer func() { // mp4ff indexes into what it reads
+	defer func() { // mp4ff panics on some damaged boxes
 		if r := recover(); r != nil {
 			err = fmt.Errorf("damaged boxes: %v", r)
 		}
@@ -69,8 +69,8 @@ func encode(box mp4.Box) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// setup hashes what a decoder takes from an init section: the sample description, the edit list, the clock
-// and the defaults of fragments. Names of tools and such may differ.
+// setup hashes what a decoder needs from an init section: the sample description, the edit list, the
+// timescale and the defaults of fragments. Names of tools and the like may differ.
 func setup(trak *mp4.TrakBox, defaults *mp4.TrexBox) (string, error) {
 	h, media := sha256.New(), trak.Mdia
 	if err := media.Minf.Stbl.Stsd.Encode(h); err != nil {
@@ -90,8 +90,8 @@ func setup(trak *mp4.TrakBox, defaults *mp4.TrexBox) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// codecs names a track's codec as RFC 6381 has it: from the avcC of H.264, and mp4a.40.2 for the AAC-LC
-// that we write.
+// codecs returns a track's codec in the form of RFC 6381: from the avcC of H.264, and mp4a.40.2 for the
+// AAC-LC that we write.
 func codecs(stsd *mp4.StsdBox) (string, error) {
 	switch {
 	case stsd == nil:
@@ -105,7 +105,7 @@ func codecs(stsd *mp4.StsdBox) (string, error) {
 	return "", errors.New("neither H.264 nor AAC")
 }
 
-// fragment begins a movie fragment: it belongs to the segment at hand, or to a new one when that is full.
+// fragment adds a movie fragment to the current segment, or to a new one when that is full.
 func (c *cutter) fragment(size int64) error {
 	if c.header == nil || c.track.Timescale == 0 {
 		return errors.New("a fragment before the init section")
@@ -157,7 +157,7 @@ func (c *cutter) begins(start uint64) (bool, error) {
 	return true, nil
 }
 
-// addKey adds the keyframe to what its entry holds: so far the fragment's header alone.
+// addKey adds the keyframe's bytes to its entry, which has only the fragment's header so far.
 func (c *cutter) addKey(header int64) {
 	if c.key == 0 || len(c.track.Segments) == 0 {
 		return
@@ -167,13 +167,13 @@ func (c *cutter) addKey(header int64) {
 	c.key = 0
 }
 
-// fragment is what a movie fragment's header says.
+// fragment is the header of a movie fragment.
 type fragment struct {
 	start, length uint64 // decode time and length, in ticks
-	key           int64  // bytes of the first sample when that is a keyframe of a picture; 0: it is not
+	key           int64  // bytes of the first sample if it is a keyframe of a picture, else 0
 }
 
-// measure reads the header of a movie fragment, and returns it as it is to be written.
+// measure reads the header of a movie fragment, and returns the header to write.
 func (c *cutter) measure(data []byte) (f fragment, written []byte, err error) {
 	box, err := decode(data)
 	if err != nil {
@@ -230,7 +230,7 @@ func (c *cutter) write(data []byte) error {
 	return err
 }
 
-// copy appends the box at hand to the open segment.
+// copy appends the current box to the open segment.
 func (c *cutter) copy(size int64) error {
 	if c.out == nil {
 		return errors.New("media data before a fragment")

@@ -14,7 +14,7 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 )
 
-// fragments makes a fragmented MP4 of pattern frames, a fragment for each second.
+// fragments makes a fragmented MP4 of pattern frames with a fragment for each second.
 func fragments(t *testing.T, frames int) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -39,7 +39,7 @@ func fragments(t *testing.T, frames int) string {
 	return file
 }
 
-// TestCut: 8 seconds in fragments of 2 are segments of 6 and 2, with every byte of the fragments.
+// TestCut: 8 seconds in fragments of 2 become segments of 6 and 2, with every byte of the fragments.
 func TestCut(t *testing.T) {
 	file, dir := fragments(t, 40), t.TempDir()
 	track, err := Cut(t.Context(), file, dir, Options{})
@@ -80,7 +80,7 @@ func TestCut(t *testing.T) {
 	}
 }
 
-// TestCutAtBorders: segments begin where they are told to, and a border that no fragment begins at is refused.
+// TestCutAtBorders: segments begin at the borders; a border at which no fragment begins is refused.
 func TestCutAtBorders(t *testing.T) {
 	file := fragments(t, 40)
 	cut := func(borders ...float64) (manifest.Track, error) {
