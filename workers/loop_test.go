@@ -405,7 +405,7 @@ func TestDeadLetterFailed(t *testing.T) {
 // more.
 func (r *rig) die(after uint64, lost int) uint64 {
 	r.t.Helper()
-	d, err := r.bus.Next(r.t.Context(), "test")
+	d, err := r.bus.NextAtLeast(r.t.Context(), "test", pipeline.Bulk)
 	must(r.t, err)
 	token := r.append(pipeline.JobStarted, d.Task(), after, pipeline.JobEvent{
 		Attempt: lost + 1, Lost: lost, Owner: d.Sequence(), Process: "dead",

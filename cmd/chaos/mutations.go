@@ -77,25 +77,25 @@ var mutations = []mutation{
 		suite{"./workers", ""},
 	},
 	{
-		"log: uploads fill it up", "pipeline/bus/room.go",
+		"log: uploads fill it up", "pipeline/bus/log_room.go",
 		"		return r.Uploads\n",
 		"		return r.Max\n",
 		suite{"./pipeline/bus", "TestFullLog"},
 	},
 	{
-		"log: no room is kept for deletions", "pipeline/bus/room.go",
+		"log: no room is kept for deletions", "pipeline/bus/log_room.go",
 		"	return r.Work\n",
 		"	return r.Max\n",
 		suite{"./pipeline/bus", "TestFullLog"},
 	},
 	{
-		"log: what is gone counts as deleted", "pipeline/bus/extent.go",
+		"log: what is gone counts as deleted", "pipeline/bus/log_extent.go",
 		"	e.Lost, e.Untold = gone.Without(a.told), a.untold\n",
 		"	e.Lost, e.Untold = nil, a.untold\n",
 		suite{"./pipeline/bus", "TestLostEvents"},
 	},
 	{
-		"log: what a deletion removes is a loss", "pipeline/bus/extent.go",
+		"log: what a deletion removes is a loss", "pipeline/bus/log_extent.go",
 		"	e.Lost, e.Untold = gone.Without(a.told), a.untold\n",
 		"	e.Lost, e.Untold = gone, a.untold\n",
 		suite{"./pipeline/bus", "TestDeletedVideos"},
@@ -114,7 +114,7 @@ var mutations = []mutation{
 		suite{"./pipeline/bus", "TestOpen|TestChange"},
 	},
 	{
-		"streams: one is changed before all are checked", "pipeline/bus/change.go",
+		"streams: one is changed before all are checked", "pipeline/bus/streams_change.go",
 		"	if err := Check(all...); err != nil {\n		return fmt.Errorf(\"nothing was changed: %w\", err)\n	}\n",
 		"",
 		suite{"./pipeline/bus", "TestChange"},

@@ -121,7 +121,7 @@ func TestCluster(t *testing.T) {
 		t.Errorf("last after the loss of a server: %+v, %v", last, err)
 	}
 	must(t, two.Schedule(soon(t), task("d", "", 7), time.Now()))
-	d, err := one.Next(soon(t), "transcode")
+	d, err := one.NextAtLeast(soon(t), "transcode", pipeline.Bulk)
 	must(t, err)
 	must(t, d.Ack(soon(t)))
 }

@@ -18,27 +18,22 @@ const (
 	pollInterval = 2 * time.Second
 	// bulkEvery is how often a take begins with the lowest priority, so that it moves under any load.
 	bulkEvery = 8
-	// takeTask is what Next tries.
+	// takeTask is what NextAtLeast tries.
 	takeTask = "take a task"
 )
 
-// Next waits for a task of a worker type and takes it: nobody else gets it for Config.AckWait, which Extend
-// begins anew. It returns ctx.Err() when ctx ends, and an error when the connection is closed for good; what
-// else fails is logged and tried again. Callers may be many: each gets a task of its own.
+// NextAtLeast waits for a task of a worker type whose priority is least or higher, and takes it: nobody else
+// gets it for Config.AckWait, which Extend begins anew. It returns ctx.Err() when ctx ends, and an error when
+// the connection is closed for good; it logs every other failure and tries again. Callers may be many: each
+// gets a task of its own. Callers with different priorities do not hold each other up, and cost no more
+// requests than one.
 //
-// Tasks of high priority come first, then normal, then bulk; every eighth take of this process begins with
-// the lowest of which there is any, so that none waits for ever. Within a priority the lanes take turns, so a
-// project delays those of other lanes by one task each, however many it has; within a lane the oldest comes
+// Tasks of high priority come first, then normal, then bulk. Every eighth take of this process begins with
+// the lowest priority that has tasks, so no task waits for ever. Within a priority the lanes take turns, so a
+// project delays other lanes by one task each, however many tasks it has. Within a lane the oldest task comes
 // first.
 //
-// A message that is no task, or stands on another subject than its own, is moved to the dead letters as it
-// is.
-func (b *Bus) Next(ctx context.Context, worker string) (*Delivery, error) {
-	return b.NextAtLeast(ctx, worker, pipeline.Bulk)
-}
-
-// NextAtLeast is Next for tasks of priority least or above. Those who wait for different priorities do not
-// hold each other up, and nothing is asked more often because of them.
+// A message that is no task, or has another subject than its task, goes to the dead letters unchanged.
 func (b *Bus) NextAtLeast(ctx context.Context, worker string, least pipeline.Priority) (*Delivery, error) {
 	rank := slices.Index(pipeline.Priorities, least)
 	if rank < 0 {

@@ -17,15 +17,15 @@ func TestNextEndsWithItsContext(t *testing.T) {
 	bus := newBus(t, Config{})
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := bus.Next(ctx, "transcode"); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := bus.NextAtLeast(ctx, "transcode", pipeline.Bulk); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("error %v", err)
 	}
 	ctx, cancel = context.WithCancel(t.Context())
 	cancel()
-	if _, err := bus.Next(ctx, "transcode"); !errors.Is(err, context.Canceled) {
+	if _, err := bus.NextAtLeast(ctx, "transcode", pipeline.Bulk); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}
-	if _, err := bus.Next(t.Context(), "no.worker"); err == nil {
+	if _, err := bus.NextAtLeast(t.Context(), "no.worker", pipeline.Bulk); err == nil {
 		t.Error("took a task of an unusable worker type")
 	}
 }
@@ -33,7 +33,7 @@ func TestNextEndsWithItsContext(t *testing.T) {
 func TestNextEndsWithTheConnection(t *testing.T) {
 	bus := newBus(t, Config{})
 	bus.nc.Close()
-	if _, err := bus.Next(soon(t), "transcode"); !errors.Is(err, nats.ErrConnectionClosed) {
+	if _, err := bus.NextAtLeast(soon(t), "transcode", pipeline.Bulk); !errors.Is(err, nats.ErrConnectionClosed) {
 		t.Errorf("error %v", err)
 	}
 }
@@ -47,7 +47,7 @@ func TestNextIsWokenByTheBell(t *testing.T) {
 		tasks, ctx := make(chan *Delivery, callers), soon(t)
 		for range callers {
 			go func() {
-				d, err := bus.Next(ctx, "transcode")
+				d, err := bus.NextAtLeast(ctx, "transcode", pipeline.Bulk)
 				if err != nil {
 					t.Error(err)
 				}
@@ -109,7 +109,7 @@ func TestAckRemovesTheTask(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 400*time.Millisecond)
 	defer cancel()
-	if d, err := bus.Next(ctx, "transcode"); err == nil {
+	if d, err := bus.NextAtLeast(ctx, "transcode", pipeline.Bulk); err == nil {
 		t.Errorf("took %+v after the ack", d.Task())
 	}
 }
@@ -165,7 +165,7 @@ func TestManyCallersShareTheTasks(t *testing.T) {
 	for i := range callers {
 		wg.Go(func() {
 			for {
-				d, err := buses[i%2].Next(ctx, "transcode")
+				d, err := buses[i%2].NextAtLeast(ctx, "transcode", pipeline.Bulk)
 				if err != nil {
 					return
 				}
@@ -288,7 +288,7 @@ func TestNextSurvivesARestart(t *testing.T) {
 	taken := make(chan *Delivery, 1)
 	failed := make(chan error, 1)
 	go func() {
-		d, err := bus.Next(soon(t), "transcode")
+		d, err := bus.NextAtLeast(soon(t), "transcode", pipeline.Bulk)
 		taken <- d
 		failed <- err
 	}()

@@ -217,3 +217,17 @@ func nakDelay(n uint64) time.Duration {
 	}
 	return firstNak << (max(n, 1) - 1)
 }
+
+// CoordinatorLag returns how many events of the log Coordinate has not settled: those that no process has
+// taken, and those that one has and is not done with. All count while nobody has coordinated yet.
+func (b *Bus) CoordinatorLag(ctx context.Context) (uint64, error) {
+	c, err := b.js.Consumer(ctx, streamEvents, coordinator)
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return b.LastSequence(ctx)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read how far the coordinator is: %w", err)
+	}
+	info := c.CachedInfo()
+	return info.NumPending + uint64(max(info.NumAckPending, 0)), nil
+}

@@ -2,11 +2,8 @@ package bus
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
-
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/reelmill/reelmill/pipeline"
 )
@@ -81,34 +78,6 @@ func (b *Bus) given(ctx context.Context) (map[string]uint64, error) {
 		return nil, fmt.Errorf("list the lanes: %w", err)
 	}
 	return given, nil
-}
-
-// CoordinatorLag returns how many events of the log Coordinate has not settled: those that no process has
-// taken, and those that one has and is not done with. All count while nobody has coordinated yet.
-func (b *Bus) CoordinatorLag(ctx context.Context) (uint64, error) {
-	c, err := b.js.Consumer(ctx, streamEvents, coordinator)
-	if errors.Is(err, jetstream.ErrConsumerNotFound) {
-		return b.LastSequence(ctx)
-	}
-	if err != nil {
-		return 0, fmt.Errorf("read how far the coordinator is: %w", err)
-	}
-	info := c.CachedInfo()
-	return info.NumPending + uint64(max(info.NumAckPending, 0)), nil
-}
-
-// DeadCount returns how many dead letters there are.
-func (b *Bus) DeadCount(ctx context.Context) (int, error) {
-	var got struct {
-		refusal
-		State struct {
-			Messages int `json:"messages"`
-		} `json:"state"`
-	}
-	if err := b.request(ctx, "STREAM.INFO."+streamDead, struct{}{}, &got); err != nil {
-		return 0, fmt.Errorf("count dead letters: %w", err)
-	}
-	return got.State.Messages, nil
 }
 
 // ScheduledCount returns how many jobs have a retry that is not yet due.

@@ -32,7 +32,7 @@ func storedOn(t *testing.T, bus *Bus, stream, subject string) uint64 {
 
 func next(t *testing.T, bus *Bus) *Delivery {
 	t.Helper()
-	d, err := bus.Next(soon(t), "transcode")
+	d, err := bus.NextAtLeast(soon(t), "transcode", pipeline.Bulk)
 	must(t, err)
 	return d
 }

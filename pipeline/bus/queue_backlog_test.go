@@ -1,8 +1,6 @@
 package bus
 
 import (
-	"context"
-	"fmt"
 	"testing"
 	"time"
 
@@ -43,42 +41,3 @@ func TestOldestTaskThatWaits(t *testing.T) {
 }
 
 // What the coordinator has not settled counts, taken or not.
-func TestCoordinatorLag(t *testing.T) {
-	bus := newBus(t, Config{})
-	lag := func() uint64 {
-		n, err := bus.CoordinatorLag(soon(t))
-		must(t, err)
-		return n
-	}
-	for i := range 3 {
-		e := event(t, fmt.Sprint("vid_", i), "a")
-		e.Type = pipeline.JobCompleted // which leads to something
-		_, err := bus.Append(soon(t), e, 0)
-		must(t, err)
-	}
-	if n := lag(); n != 3 {
-		t.Errorf("nobody coordinates, and the lag is %d of 3 events", n)
-	}
-	ctx, stop := context.WithCancel(t.Context())
-	at, goOn := make(chan struct{}, 3), make(chan struct{})
-	done := make(chan error, 1)
-	go func() {
-		done <- bus.Coordinate(ctx, func(context.Context, pipeline.Event) error {
-			at <- struct{}{}
-			<-goOn
-			return nil
-		})
-	}()
-	for range 3 {
-		<-at
-	}
-	if n := lag(); n != 3 {
-		t.Errorf("3 events are being handled, and the lag is %d", n)
-	}
-	close(goOn)
-	for limit := soon(t); lag() != 0; {
-		must(t, limit.Err())
-	}
-	stop()
-	must(t, <-done)
-}

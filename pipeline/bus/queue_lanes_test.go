@@ -173,7 +173,7 @@ func TestReturnRingsTheOtherProcess(t *testing.T) {
 	taken := make(chan *Delivery, 1)
 	ctx := soon(t)
 	go func() {
-		d, err := two.Next(ctx, "transcode")
+		d, err := two.NextAtLeast(ctx, "transcode", pipeline.Bulk)
 		if err != nil {
 			t.Error(err)
 		}

@@ -46,7 +46,7 @@ func TestQueuedFindsAForgottenTask(t *testing.T) {
 	bus := newBus(t, Config{})
 	forgotten := forget(t, bus)
 	must(t, bus.Enqueue(soon(t), forgotten))
-	d, err := bus.Next(soon(t), "transcode")
+	d, err := bus.NextAtLeast(soon(t), "transcode", pipeline.Bulk)
 	must(t, err)
 	if d.Task().Video != forgotten.Video {
 		t.Errorf("task of %s", d.Task().Video)
@@ -61,7 +61,7 @@ func forget(t *testing.T, bus *Bus) pipeline.Task {
 		job := task("job", pipeline.High, 0)
 		job.Video = video
 		must(t, bus.Enqueue(soon(t), job))
-		d, err := bus.Next(soon(t), "transcode")
+		d, err := bus.NextAtLeast(soon(t), "transcode", pipeline.Bulk)
 		must(t, err)
 		return job, d
 	}
