@@ -17,6 +17,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/reelmill/reelmill/cmd/reelmill/internal/broker"
+	"github.com/reelmill/reelmill/cmd/reelmill/internal/human"
+	"github.com/reelmill/reelmill/cmd/reelmill/internal/loss"
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/bus"
 	"github.com/reelmill/reelmill/storage"
@@ -25,7 +28,7 @@ import (
 	"github.com/reelmill/reelmill/workers/all"
 )
 
-// readModel reads the catalog whole, and keeps it for the check of the log.
+// loss.ReadModel reads the catalog whole, and keeps it for the check of the log.
 func (d *checkup) readModel(ctx context.Context) (string, error) {
 	path := d.node.catalogPath()
 	model, err := catalog.Inspect(ctx, path)
@@ -44,8 +47,8 @@ func (d *checkup) readModel(ctx context.Context) (string, error) {
 }
 
 // lookAtLog finds out what the log on a broker has lost, as serve would, and reads all of it; eventLog tells.
-func (d *checkup) lookAtLog(ctx context.Context, b *broker) error {
-	log, err := bus.Attach(b.conn, bus.Config{Logger: d.node.log})
+func (d *checkup) lookAtLog(ctx context.Context, b *broker.Broker) error {
+	log, err := bus.Attach(b.Conn, bus.Config{Logger: d.node.log})
 	if err == nil {
 		err = d.readLog(ctx, log)
 	}
@@ -54,14 +57,15 @@ func (d *checkup) lookAtLog(ctx context.Context, b *broker) error {
 	case err == nil:
 		return nil
 	case d.node.nats == "":
-		return remedied{err, "restore the log (" + d.node.logPlace() + ") from a backup if this stays so"}
+		place := broker.LogPlace("", d.node.data)
+		return remedied{err, "restore the log (" + place + ") from a backup if this stays so"}
 	}
 	return remedied{err, "see that the NATS servers run, and are one cluster"}
 }
 
 func (d *checkup) readLog(ctx context.Context, log *bus.Bus) (err error) {
-	check := newLogCheck(log, d.model, d.node.logPlace())
-	d.extent, d.lost, err = check.look(ctx)
+	check := loss.NewCheck(log, d.model, broker.LogPlace(d.node.nats, d.node.data))
+	d.extent, d.lost, err = check.Look(ctx)
 	if err != nil || d.extent.Count == 0 {
 		return err
 	}
@@ -69,11 +73,11 @@ func (d *checkup) readLog(ctx context.Context, log *bus.Bus) (err error) {
 	if err != nil {
 		return err
 	}
-	if d.unread, err = check.unread(ctx, read); err != nil || len(d.unread) == 0 || d.model == nil {
+	if d.unread, err = check.Unread(ctx, read); err != nil || len(d.unread) == 0 || d.model == nil {
 		return err
 	}
 	held, err := d.model.Held(ctx, d.unread) // what it lacks already is no news
-	d.unread = eventsOf(held)
+	d.unread = loss.EventsOf(held)
 	return err
 }
 
@@ -81,19 +85,19 @@ func (d *checkup) readLog(ctx context.Context, log *bus.Bus) (err error) {
 func (d *checkup) eventLog(context.Context) (string, error) {
 	switch {
 	case d.lost != nil:
-		return "", remedied{d.lost, d.lost.remedy()}
+		return "", remedied{d.lost, d.lost.Remedy()}
 	case d.running:
 		return "the running server tells of it in /readyz; see the address", nil
 	case !d.logRead:
 		return "", remedied{errors.New("it was not read, since the broker was not"), "see the broker, above"}
 	case len(d.unread) > 0:
 		return "", remedied{fmt.Errorf("it has %s that cannot be read, and a rebuild would lack",
-			eventsText(d.unread)), lossRemedy(d.node.logPlace())}
+			loss.EventsText(d.unread)), loss.Remedy(broker.LogPlace(d.node.nats, d.node.data))}
 	case d.extent.Last == 0:
 		return "there is none yet", nil
 	}
 	return fmt.Sprintf("it has %d %s, and lacks none that was not removed%s", d.extent.Count,
-		plural(int(d.extent.Count), "event"), goneText(d.extent)), nil
+		human.Plural(int(d.extent.Count), "event"), loss.GoneText(d.extent)), nil
 }
 
 // store puts, reads and deletes an object where serve would.

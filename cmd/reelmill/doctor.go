@@ -11,6 +11,9 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/reelmill/reelmill/cmd/reelmill/internal/broker"
+	"github.com/reelmill/reelmill/cmd/reelmill/internal/human"
+	"github.com/reelmill/reelmill/cmd/reelmill/internal/loss"
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/bus"
 	"github.com/reelmill/reelmill/pipeline/bus/embedded"
@@ -55,7 +58,7 @@ func (c doctorCommand) Run(ctx context.Context, s streams, set *settings, log *s
 		return err
 	}
 	if d.failures > 0 {
-		return fmt.Errorf("%d %s failed", d.failures, plural(d.failures, "check"))
+		return fmt.Errorf("%d %s failed", d.failures, human.Plural(d.failures, "check"))
 	}
 	return nil
 }
@@ -66,9 +69,9 @@ type checkup struct {
 	flags    serveCommand
 	node     *node // of which only the configuration is used, and what the checks open
 	running  bool  // a server has the data folder's broker
-	model    readModel
+	model    loss.ReadModel
 	extent   bus.Extent
-	lost     *lossError
+	lost     *loss.Error
 	unread   pipeline.Sequences // that the log has and cannot give
 	logRead  bool               // extent and lost are of the log
 	failures int
@@ -150,7 +153,7 @@ func (d *checkup) broker(ctx context.Context) (detail string, err error) {
 	if n.nats != "" {
 		return d.probe(ctx, n.data)
 	}
-	if _, err := os.Stat(filepath.Join(n.data, "broker")); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(broker.Dir(n.data)); !errors.Is(err, fs.ErrNotExist) {
 		return d.probe(ctx, n.data)
 	}
 	err = d.inScratch(existing(n.data), func(temp string) error {
@@ -165,7 +168,7 @@ func (d *checkup) probe(ctx context.Context, dir string) (detail string, err err
 	n := d.node
 	limited, cancel := context.WithTimeout(ctx, brokerPatience)
 	defer cancel()
-	b, err := openBroker(limited, n.nats, dir, n.log)
+	b, err := broker.Open(limited, n.nats, dir, n.log)
 	switch {
 	case errors.Is(err, embedded.ErrLocked):
 		d.running = true
@@ -175,23 +178,23 @@ func (d *checkup) probe(ctx context.Context, dir string) (detail string, err err
 	case err != nil:
 		return "", remedied{fmt.Errorf("%w (as %s)", err, user()), "let the user that runs ReelMill write " + dir}
 	}
-	defer func() { err = errors.Join(err, b.close()) }()
+	defer func() { err = errors.Join(err, b.Close()) }()
 	if detail, err = d.compare(limited, b); err == nil {
 		err = d.lookAtLog(ctx, b)
 	}
 	return detail, err
 }
 
-func (d *checkup) compare(ctx context.Context, b *broker) (string, error) {
+func (d *checkup) compare(ctx context.Context, b *broker.Broker) (string, error) {
 	n, where := d.node, "within the process"
 	if n.nats != "" {
-		where = withoutPassword(n.nats) + ", nats-server " + b.conn.ConnectedServerVersion()
-		if err := newEnough(b.conn.ConnectedServerVersion()); err != nil {
+		where = broker.WithoutPassword(n.nats) + ", nats-server " + b.Conn.ConnectedServerVersion()
+		if err := newEnough(b.Conn.ConnectedServerVersion()); err != nil {
 			return "", remedied{err, "install a nats-server of that version"}
 		}
 	}
 	config := bus.Config{Replicas: n.replicas, EventsMaxBytes: n.eventsMax}
-	all, err := bus.Look(ctx, b.conn, config)
+	all, err := bus.Look(ctx, b.Conn, config)
 	if err != nil {
 		return "", remedied{
 			fmt.Errorf("%s: %w", where, err), "turn JetStream on there, and let this account use it",
@@ -205,7 +208,7 @@ func (d *checkup) compare(ctx context.Context, b *broker) (string, error) {
 			config.Replicas = max(l.Replicas, config.Replicas)
 		}
 	}
-	if err := bus.Probe(ctx, b.conn, config); err != nil {
+	if err := bus.Probe(ctx, b.Conn, config); err != nil {
 		return "", remedied{fmt.Errorf("%s: %w", where, err),
 			"see that the NATS servers run, are one cluster, and have room and rights for JetStream"}
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/reelmill/reelmill/cmd/reelmill/internal/broker"
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/bus"
 	"github.com/reelmill/reelmill/pipeline/bytesize"
@@ -180,7 +181,7 @@ func TestDoctorComparesTheReadModelWithTheLog(t *testing.T) {
 	}
 	wantLine(t, lines, "read model", "ok", "is made of the events up to number 1")
 
-	check(t, os.RemoveAll(filepath.Join(data, "broker")))
+	check(t, os.RemoveAll(broker.Dir(data)))
 	lines, code = examine(t, "--data", data, "--min-free", "1")
 	wantLine(t, lines, "broker", "ok")
 	if code != exitFailure {

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/reelmill/reelmill/cmd/reelmill/internal/broker"
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/bus"
 	"github.com/reelmill/reelmill/pipeline/bus/embedded"
@@ -68,7 +69,7 @@ func TestFullLogIsEmptiedByDeletion(t *testing.T) {
 // smallLog makes the event log of a data folder, with a limit.
 func smallLog(t *testing.T, data string, limit int64) {
 	t.Helper()
-	server, err := embedded.Start(t.Context(), embedded.Config{Dir: filepath.Join(data, "broker")})
+	server, err := embedded.Start(t.Context(), embedded.Config{Dir: broker.Dir(data)})
 	check(t, err)
 	defer server.Shutdown()
 	conn, err := server.Conn()

@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/reelmill/reelmill/cmd/reelmill/internal/broker"
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/bus"
 	"github.com/reelmill/reelmill/pipeline/pipelinetest"
@@ -102,14 +103,14 @@ func (s *site) delete(n *node, videos ...string) {
 // spoil does something to the stream of the log, behind everybody's back.
 func (s *site) spoil(do func(js jetstream.JetStream, stream jetstream.Stream) error) {
 	s.t.Helper()
-	b, err := openBroker(s.t.Context(), s.nats, s.data, slog.New(slog.DiscardHandler))
+	b, err := broker.Open(s.t.Context(), s.nats, s.data, slog.New(slog.DiscardHandler))
 	check(s.t, err)
-	js, err := jetstream.New(b.conn)
+	js, err := jetstream.New(b.Conn)
 	check(s.t, err)
 	stream, err := js.Stream(s.t.Context(), "EVENTS")
 	check(s.t, err)
 	check(s.t, do(js, stream))
-	check(s.t, b.close())
+	check(s.t, b.Close())
 }
 
 // command runs a command on the site.
@@ -283,15 +284,15 @@ func TestALossOfEventsIsNoticed(t *testing.T) {
 func TestAnotherLogIsNoticed(t *testing.T) {
 	s := newSite(t, "")
 	s.spoil(recreate(t, 0))
-	b, err := openBroker(t.Context(), "", s.data, slog.New(slog.DiscardHandler))
+	b, err := broker.Open(t.Context(), "", s.data, slog.New(slog.DiscardHandler))
 	check(t, err)
-	other, err := bus.Open(t.Context(), b.conn, bus.Config{})
+	other, err := bus.Open(t.Context(), b.Conn, bus.Config{})
 	check(t, err)
 	m := &mill{tb: t, bus: other}
 	for v := range siteEvents + 10 {
 		m.upload("p", fmt.Sprint("other-", v))
 	}
-	check(t, b.close())
+	check(t, b.Close())
 	s.wantLost("another one", "event 56 differs", "8 videos: ")
 	_, err = s.command("rebuild", "--force")
 	check(t, err)
@@ -434,7 +435,7 @@ func TestARunningServerTellsOfALoss(t *testing.T) {
 	if v, ok := scrape(t, address)["reelmill_log_lost_events"]; !ok || v != 0 {
 		t.Errorf("%v events are said to be lost, %v", v, ok)
 	}
-	js, err := jetstream.New(n.broker.conn)
+	js, err := jetstream.New(n.broker.Conn)
 	check(t, err)
 	stream, err := js.Stream(t.Context(), "EVENTS")
 	check(t, err)

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/reelmill/reelmill/cmd/reelmill/internal/broker"
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/bus"
 	"github.com/reelmill/reelmill/pipeline/bus/embedded"
@@ -34,7 +35,7 @@ type mill struct {
 func newMill(tb testing.TB, slots int, work time.Duration, seen func(pipeline.Event)) *mill {
 	tb.Helper()
 	dir := tb.TempDir()
-	server, err := embedded.Start(tb.Context(), embedded.Config{Dir: filepath.Join(dir, "broker")})
+	server, err := embedded.Start(tb.Context(), embedded.Config{Dir: broker.Dir(dir)})
 	check(tb, err)
 	tb.Cleanup(server.Shutdown)
 	conn, err := server.Conn()

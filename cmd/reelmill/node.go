@@ -14,6 +14,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/reelmill/reelmill/cmd/reelmill/internal/broker"
+	"github.com/reelmill/reelmill/cmd/reelmill/internal/loss"
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/api"
 	"github.com/reelmill/reelmill/pipeline/bus"
@@ -60,12 +62,12 @@ type tuning struct {
 type node struct {
 	nodeConfig
 	faults   faults
-	broker   *broker
+	broker   *broker.Broker
 	bus      *bus.Bus
 	objects  storage.Store
 	guard    *guard.Guard
 	catalog  *catalog.Catalog
-	watch    *logWatch // whether the log is whole
+	watch    *loss.Watch // whether the log is whole
 	registry *workers.Registry
 	loop     *workers.Loop
 	sweeper  *pipeline.Sweeper
@@ -117,10 +119,10 @@ func open(ctx context.Context, c nodeConfig, parts ...func(*node, context.Contex
 }
 
 func (n *node) openBroker(ctx context.Context) (err error) {
-	if n.broker, err = openBroker(ctx, n.nats, n.data, n.log); err != nil {
+	if n.broker, err = broker.Open(ctx, n.nats, n.data, n.log); err != nil {
 		return err
 	}
-	n.closers = append(n.closers, n.broker.close)
+	n.closers = append(n.closers, n.broker.Close)
 	n.bus, err = n.openBus(ctx)
 	return err
 }
@@ -128,14 +130,14 @@ func (n *node) openBroker(ctx context.Context) (err error) {
 // openBus opens the bus. A process that joins waits for the streams as long as for the broker itself: all may
 // be started at once, and what it made by its own defaults would not be what the server wants.
 func (n *node) openBus(ctx context.Context) (*bus.Bus, error) {
-	limit := time.Now().Add(connectPatience)
+	limit := time.Now().Add(broker.Patience)
 	for waiting := false; ; waiting = true {
-		b, err := bus.Open(ctx, n.broker.conn, n.busConfig())
+		b, err := bus.Open(ctx, n.broker.Conn, n.busConfig())
 		if !errors.Is(err, bus.ErrAbsent) || time.Now().After(limit) || ctx.Err() != nil {
 			return b, err
 		}
 		if !waiting {
-			n.log.Warn("wait for the server to make the streams", "for", connectPatience, "error", err)
+			n.log.Warn("wait for the server to make the streams", "for", broker.Patience, "error", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -146,7 +148,7 @@ func (n *node) openBus(ctx context.Context) (*bus.Bus, error) {
 
 func (n *node) busConfig() bus.Config {
 	return bus.Config{
-		Exclusive: n.broker.exclusive(), Replicas: n.replicas, EventsMaxBytes: n.eventsMax, Join: n.join,
+		Exclusive: n.broker.Exclusive(), Replicas: n.replicas, EventsMaxBytes: n.eventsMax, Join: n.join,
 		AckWait: n.Lease, Logger: n.log,
 	}
 }
@@ -198,7 +200,7 @@ func (n *node) run(ctx context.Context, listener net.Listener) error {
 	back, stopBack := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBack()
 	reactors, back := errgroup.WithContext(back)
-	reactors.Go(func() error { return n.broker.watch(back, n.freeSpace) })
+	reactors.Go(func() error { return n.broker.Watch(back, n.freeSpace) })
 	reactors.Go(func() error { return n.project(back) })
 	reactors.Go(func() error { n.deployed.Run(back, n.bus, n.presences()); return nil })
 	reactors.Go(func() error { return n.coordinate(back) })

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/reelmill/reelmill/cmd/reelmill/internal/broker"
+	"github.com/reelmill/reelmill/cmd/reelmill/internal/loss"
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/storage"
 )
@@ -18,7 +20,7 @@ func (n *node) ready(ctx context.Context) map[string]error {
 	var all sync.WaitGroup
 	checks := map[string]error{}
 	for name, check := range map[string]func(context.Context) error{
-		"broker":  func(context.Context) error { return n.broker.healthy() },
+		"broker":  func(context.Context) error { return n.broker.Healthy() },
 		"bus":     n.bus.Healthy,
 		"disk":    func(context.Context) error { return n.freeSpace() },
 		"catalog": n.caughtUp,
@@ -94,3 +96,30 @@ func (n *node) logWell(ctx context.Context) error {
 // logRoom says pipeline.CodeLogFull when the event log is so full that uploads are refused, while the videos
 // under way can still end.
 func (n *node) logRoom(ctx context.Context) error { return n.bus.Fits(ctx, pipeline.VideoUploaded) }
+
+// openWatch refuses a log that has lost events.
+func (n *node) openWatch(ctx context.Context) error {
+	n.watch = loss.NewWatch(loss.NewCheck(n.bus, n.catalog, broker.LogPlace(n.nats, n.data)))
+	n.watch.Look(ctx)
+	lost, err := n.watch.Known()
+	if lost != nil {
+		err = fmt.Errorf("%w; nothing was started. To do: %s", lost, lost.Remedy())
+	}
+	return err
+}
+
+// logWhole says what the log has lost.
+func (n *node) logWhole(ctx context.Context) error { return loss.OfRunning(n.watch.Ask(ctx)) }
+
+// watchLog looks at the log until ctx ends.
+func (n *node) watchLog(ctx context.Context) error {
+	const what = "see that the event log is whole"
+	n.watch.Run(ctx, func() {
+		if err := loss.OfRunning(n.watch.Known()); err != nil {
+			n.recurring.Failed(what, "error", err)
+		} else {
+			n.recurring.Works(what)
+		}
+	})
+	return nil
+}

@@ -11,6 +11,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/reelmill/reelmill/cmd/reelmill/internal/broker"
+	"github.com/reelmill/reelmill/cmd/reelmill/internal/loss"
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/bus"
 	"github.com/reelmill/reelmill/storage/catalog"
@@ -39,11 +41,11 @@ func (c rebuildCommand) Run(ctx context.Context, s streams, log *slog.Logger) (e
 		return err
 	}
 	defer func() { err = errors.Join(err, release()) }()
-	if n.broker, err = openBroker(ctx, n.nats, n.data, log); err != nil {
+	if n.broker, err = broker.Open(ctx, n.nats, n.data, log); err != nil {
 		return err
 	}
-	n.closers = append(n.closers, n.broker.close)
-	if n.bus, err = bus.Open(ctx, n.broker.conn, n.busConfig()); err != nil {
+	n.closers = append(n.closers, n.broker.Close)
+	if n.bus, err = bus.Open(ctx, n.broker.Conn, n.busConfig()); err != nil {
 		return err
 	}
 	return (&rebuild{node: n, force: c.Force, out: s.out}).run(ctx)
@@ -61,12 +63,12 @@ func (r *rebuild) run(ctx context.Context) error {
 	if err := r.inspect(ctx); err != nil {
 		return err
 	}
-	var model readModel
+	var model loss.ReadModel
 	if r.old != nil {
 		model = r.old
 	}
-	check := newLogCheck(r.bus, model, r.logPlace())
-	extent, lost, err := check.look(ctx)
+	check := loss.NewCheck(r.bus, model, broker.LogPlace(r.nats, r.data))
+	extent, lost, err := check.Look(ctx)
 	if err != nil {
 		return err
 	}
@@ -83,10 +85,10 @@ func (r *rebuild) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, lost, err = check.look(ctx); err != nil { // something may have gone meanwhile
+	if _, lost, err = check.Look(ctx); err != nil { // something may have gone meanwhile
 		return err
 	}
-	unread, err := check.unread(ctx, replayed)
+	unread, err := check.Unread(ctx, replayed)
 	if err != nil {
 		return err
 	}
@@ -96,9 +98,9 @@ func (r *rebuild) run(ctx context.Context) error {
 	if err := r.replace(ctx, made, extent); err != nil {
 		return err
 	}
-	told := fmt.Sprintf("rebuilt the read model from %d events", replayed.Events) + goneText(extent)
+	told := fmt.Sprintf("rebuilt the read model from %d events", replayed.Events) + loss.GoneText(extent)
 	if len(unread) > 0 {
-		told += fmt.Sprintf("; %s left out, which cannot be read", eventsText(unread))
+		told += fmt.Sprintf("; %s left out, which cannot be read", loss.EventsText(unread))
 	}
 	_, err = fmt.Fprintln(r.out, told)
 	return err
@@ -127,11 +129,11 @@ func (r *rebuild) damaged(err error) error {
 }
 
 // refuse says what is lost, unless that is accepted.
-func (r *rebuild) refuse(lost *lossError) error {
+func (r *rebuild) refuse(lost *loss.Error) error {
 	if lost == nil || r.force {
 		return nil
 	}
-	return fmt.Errorf("%w; nothing was changed. To do: %s", lost, lost.remedy())
+	return fmt.Errorf("%w; nothing was changed. To do: %s", lost, lost.Remedy())
 }
 
 // replay makes a read model of the log.
@@ -159,20 +161,20 @@ func (r *rebuild) compare(ctx context.Context, made string, unread pipeline.Sequ
 		}
 	}
 	if err == nil {
-		lacking, err = notDeleted(ctx, r.bus, lacking)
+		lacking, err = loss.NotDeleted(ctx, r.bus, lacking)
 	}
 	switch {
 	case err != nil:
 		return err
 	case len(lacking) > 0:
 		err = fmt.Errorf("a new read model would lack %s that the old one has, of %s",
-			eventsText(eventsOf(lacking)), videosText(lacking))
+			loss.EventsText(loss.EventsOf(lacking)), loss.VideosText(lacking))
 	case r.old == nil && len(unread) > 0:
-		err = fmt.Errorf("the event log has %s that cannot be read", eventsText(unread))
+		err = fmt.Errorf("the event log has %s that cannot be read", loss.EventsText(unread))
 	default:
 		return nil
 	}
-	return fmt.Errorf("%w; nothing was changed. To do: %s", err, lossRemedy(r.logPlace()))
+	return fmt.Errorf("%w; nothing was changed. To do: %s", err, loss.Remedy(broker.LogPlace(r.nats, r.data)))
 }
 
 // replace puts the new read model in the place of the old one, and notes with the log that what it lacks is

@@ -72,7 +72,11 @@ var ruleImports = []struct {
 	ours  []string
 	third ruleThirdParty
 }{ // the first match counts
-	{"cmd/...", []string{"pipeline/...", "workers/...", "storage/..."}, ruleAnyModule},
+	{"cmd/reelmill/internal/human", nil, ruleNoModule},
+	{"cmd/reelmill/internal/broker", []string{"pipeline", "pipeline/bus/embedded"}, ruleAnyModule},
+	{"cmd/reelmill/internal/loss", []string{"pipeline", "pipeline/bus", "storage/catalog", "cmd/reelmill/internal/human"}, ruleNoModule},
+	{"cmd/reelmill", []string{"pipeline/...", "workers/...", "storage/...", "cmd/reelmill/internal/*"}, ruleAnyModule},
+	{"cmd/*", []string{"pipeline/...", "workers/...", "storage/..."}, ruleAnyModule},
 
 	{"pipeline", nil, ruleNoModule},
 	{"pipeline/api/...", []string{"pipeline", "pipeline/api/...", "pipeline/console", "pipeline/manifest", "storage", "storage/catalog"}, ruleAnyModule},
@@ -270,7 +274,7 @@ func ruleCheckImports(f ruleFile, module string) []string {
 			}
 		}
 		switch {
-		case isOurs && ruleWithin(own, "cmd"):
+		case isOurs && ruleWithin(own, "cmd") && !ruleIsInside(f.dir, own):
 			breach(imported, "nothing imports the program")
 		case isOurs && f.test:
 			if ruleIsWorker(f.dir) && ruleIsWorker(own) && ruleWorker(own) != ruleWorker(f.dir) {
@@ -319,6 +323,12 @@ func ruleMatch(pattern, dir string) bool {
 
 // ruleWithin reports whether the package is root or below it.
 func ruleWithin(pkg, root string) bool { return pkg == root || strings.HasPrefix(pkg, root+"/") }
+
+// ruleIsInside reports whether an imported package is internal to a program whose folder dir is in.
+func ruleIsInside(dir, imported string) bool {
+	program, _, internal := strings.Cut(imported, "/internal/")
+	return internal && ruleWithin(dir, program)
+}
 
 // ruleHasHost reports whether the import path is of another module: its first element has a dot.
 func ruleHasHost(imported string) bool {
@@ -452,26 +462,28 @@ func ruleCheckRegistry(files []ruleFile, module string) []string {
 // ruleSound is a module that keeps every rule; the cases of TestRulesCanFail spoil it.
 func ruleSound() fstest.MapFS {
 	files := map[string]string{
-		"go.mod":                       "module example.org/m\n\ngo 1.26\n",
-		"cmd/m/main.go":                "// Command m is m.\npackage main\n\nimport _ \"example.org/m/pipeline/bus/embedded\"\n",
-		"deploy/tools/go.mod":          "module example.org/m/deploy/tools\n",
-		"deploy/tools/x.go":            "package util\n\nfunc init() {}\n",
-		"bin/x.go":                     "package util\n",
-		".ci/x.go":                     "package util\n",
-		"pipeline/doc.go":              "// Package pipeline is the story.\npackage pipeline\n",
-		"pipeline/p_test.go":           "package pipeline\n\nimport _ \"github.com/google/go-cmp/cmp\"\n",
-		"pipeline/bus/bus.go":          "// Package bus is\npackage bus\n\nimport _ \"github.com/nats-io/nats.go/jetstream\"\n",
-		"pipeline/bus/embedded/e.go":   "// Package embedded is\npackage embedded\n",
-		"storage/doc.go":               "// Package storage is\npackage storage\n",
-		"storage/catalog/c.go":         "// Package catalog is\npackage catalog\n\nimport _ \"example.org/m/pipeline\"\n",
-		"workers/worker.go":            "// Package workers is\npackage workers\n\nimport _ \"example.org/m/storage\"\n",
-		"workers/all/all.go":           "// Package all is\npackage all\n\nimport \"example.org/m/workers/audio\"\n",
-		"workers/audio/audio.go":       "// Package audio is\npackage audio\n\nimport _ \"example.org/m/workers/internal/ffmpeg\"\n",
-		"workers/audio/a_test.go":      "package audio\n\nimport _ \"example.org/m/workers/workertest\"\n",
-		"workers/internal/ffmpeg/f.go": "// Package ffmpeg is\npackage ffmpeg\n\nimport _ \"github.com/u2takey/ffmpeg-go\"\n",
-		"workers/workertest/w.go":      "// Package workertest is\npackage workertest\n",
-		"workers/corpus_test.go":       "//go:build corpus\n\npackage workers\n\nimport \"flag\"\n\nvar _ = flag.String(\"corpus\", \"\", \"\")\n",
-		"workers/schema_test.go":       "package workers\n\nimport \"flag\"\n\nvar _ = flag.Bool(\"update\", false, \"\")\n",
+		"go.mod":                           "module example.org/m\n\ngo 1.26\n",
+		"cmd/m/main.go":                    "// Command m is m.\npackage main\n\nimport _ \"example.org/m/pipeline/bus/embedded\"\n",
+		"cmd/reelmill/main.go":             "// Command reelmill is it.\npackage main\n\nimport _ \"example.org/m/cmd/reelmill/internal/human\"\n",
+		"cmd/reelmill/internal/human/h.go": "// Package human is\npackage human\n",
+		"deploy/tools/go.mod":              "module example.org/m/deploy/tools\n",
+		"deploy/tools/x.go":                "package util\n\nfunc init() {}\n",
+		"bin/x.go":                         "package util\n",
+		".ci/x.go":                         "package util\n",
+		"pipeline/doc.go":                  "// Package pipeline is the story.\npackage pipeline\n",
+		"pipeline/p_test.go":               "package pipeline\n\nimport _ \"github.com/google/go-cmp/cmp\"\n",
+		"pipeline/bus/bus.go":              "// Package bus is\npackage bus\n\nimport _ \"github.com/nats-io/nats.go/jetstream\"\n",
+		"pipeline/bus/embedded/e.go":       "// Package embedded is\npackage embedded\n",
+		"storage/doc.go":                   "// Package storage is\npackage storage\n",
+		"storage/catalog/c.go":             "// Package catalog is\npackage catalog\n\nimport _ \"example.org/m/pipeline\"\n",
+		"workers/worker.go":                "// Package workers is\npackage workers\n\nimport _ \"example.org/m/storage\"\n",
+		"workers/all/all.go":               "// Package all is\npackage all\n\nimport \"example.org/m/workers/audio\"\n",
+		"workers/audio/audio.go":           "// Package audio is\npackage audio\n\nimport _ \"example.org/m/workers/internal/ffmpeg\"\n",
+		"workers/audio/a_test.go":          "package audio\n\nimport _ \"example.org/m/workers/workertest\"\n",
+		"workers/internal/ffmpeg/f.go":     "// Package ffmpeg is\npackage ffmpeg\n\nimport _ \"github.com/u2takey/ffmpeg-go\"\n",
+		"workers/workertest/w.go":          "// Package workertest is\npackage workertest\n",
+		"workers/corpus_test.go":           "//go:build corpus\n\npackage workers\n\nimport \"flag\"\n\nvar _ = flag.String(\"corpus\", \"\", \"\")\n",
+		"workers/schema_test.go":           "package workers\n\nimport \"flag\"\n\nvar _ = flag.Bool(\"update\", false, \"\")\n",
 		"workers/clock_test.go": "package workers\n\nimport (\n\t\"testing\"\n\t\"testing/synctest\"\n\t\"time\"\n)\n\n" +
 			"func TestBubble(t *testing.T) { synctest.Test(t, func(t *testing.T) { time.Sleep(1) }) }\n",
 	}
@@ -521,6 +533,9 @@ func TestRulesCanFail(t *testing.T) {
 		{"store imports a module", "storage/x.go", imports("storage", theirs), "storage/x.go imports " + theirs},
 		{"store imports a store", "storage/s3/x.go", imports("s3", ours+"storage/disk"), "storage/disk"},
 		{"test imports the program", "workers/x_test.go", imports("workers", ours+"cmd/m"), "nothing imports the program"},
+		{"program imports a program's inside", "cmd/m/x.go", "package main\n\nimport _ \"" + ours + "cmd/reelmill/internal/human\"\n", "nothing imports the program"},
+		{"inside imports a worker", "cmd/reelmill/internal/loss/x.go", imports("loss", ours+"workers/audio"), "imports " + ours + "workers/audio"},
+		{"inside without a rule", "cmd/reelmill/internal/x/x.go", "// Package x is\npackage x\n", "no rule"},
 		{"package without a rule", "pipeline/a/b/x.go", "// Package b is\npackage b\n", "no rule"},
 		{"package without a comment", "pipeline/client/x.go", "package client\n", "package client has no comment"},
 		{"comment of another form", "pipeline/client/x.go", "// The client.\npackage client\n", "no comment"},

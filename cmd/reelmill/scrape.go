@@ -65,7 +65,7 @@ func (m *metrics) process(_ context.Context, s sink) error {
 		}
 	}
 	if n.broker != nil {
-		s.counter(descRestarts, float64(n.broker.restartCount()))
+		s.counter(descRestarts, float64(n.broker.Restarts()))
 	}
 	free, total, err := space(n.data)
 	if err != nil {
@@ -162,13 +162,13 @@ func (m *metrics) flow(ctx context.Context, s sink) error {
 
 // losses tells what the log has lost.
 func (m *metrics) losses(ctx context.Context, s sink) error {
-	lost, err := m.node.watch.ask(ctx)
+	lost, err := m.node.watch.Ask(ctx)
 	if err != nil {
 		return err
 	}
 	count := uint64(0)
 	if lost != nil {
-		count = max(1, lost.events) // a log that is another one has lost what nobody can count
+		count = lost.Events() // a log that is another one has lost what nobody can count
 	}
 	s.gauge(descLogLost, float64(count))
 	return nil

@@ -19,6 +19,7 @@ import (
 	"github.com/alecthomas/kong"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/reelmill/reelmill/cmd/reelmill/internal/broker"
 	"github.com/reelmill/reelmill/pipeline/api"
 	"github.com/reelmill/reelmill/pipeline/bus/embedded"
 	"github.com/reelmill/reelmill/pipeline/bytesize"
@@ -43,7 +44,7 @@ const minEventsMax = 32 * embedded.MaxPayload
 // Validate is called by kong.
 func (f dataFlags) Validate() error {
 	if f.NATS != "" {
-		if err := checkBrokers(f.NATS); err != nil {
+		if err := broker.CheckAddresses(f.NATS); err != nil {
 			return fmt.Errorf("--nats: %w", err)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/reelmill/reelmill/cmd/reelmill/internal/broker"
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/bus"
 	"github.com/reelmill/reelmill/pipeline/bus/embedded"
@@ -57,7 +58,7 @@ func shareNodeOf(t *testing.T, slices slicer, c bus.Config, log *slog.Logger) *n
 	t.Helper()
 	c.Exclusive = true
 	dir := t.TempDir()
-	server, err := embedded.Start(t.Context(), embedded.Config{Dir: filepath.Join(dir, "broker")})
+	server, err := embedded.Start(t.Context(), embedded.Config{Dir: broker.Dir(dir)})
 	check(t, err)
 	t.Cleanup(server.Shutdown)
 	conn, err := server.Conn()

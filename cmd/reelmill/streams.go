@@ -7,9 +7,9 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"text/tabwriter"
 
+	"github.com/reelmill/reelmill/cmd/reelmill/internal/broker"
 	"github.com/reelmill/reelmill/pipeline/bus"
 	"github.com/reelmill/reelmill/pipeline/bytesize"
 )
@@ -25,7 +25,7 @@ type streamsShow struct{ dataFlags }
 
 // Run lists the streams and what differs from what the flags name. It changes nothing.
 func (c streamsShow) Run(ctx context.Context, s streams, log *slog.Logger) error {
-	return c.look(ctx, log, func(_ *broker, all []bus.Live) error {
+	return c.look(ctx, log, func(_ *broker.Broker, all []bus.Live) error {
 		if err := printStreams(s.out, all); err != nil {
 			return err
 		}
@@ -42,7 +42,7 @@ type streamsApply struct {
 // Run prints what it is about to change and, with --yes, changes it: nothing, when something of it cannot be
 // changed.
 func (c streamsApply) Run(ctx context.Context, s streams, log *slog.Logger) error {
-	return c.look(ctx, log, func(b *broker, all []bus.Live) error {
+	return c.look(ctx, log, func(b *broker.Broker, all []bus.Live) error {
 		if err := printDifferences(s.out, all); err != nil {
 			return err
 		}
@@ -50,7 +50,7 @@ func (c streamsApply) Run(ctx context.Context, s streams, log *slog.Logger) erro
 			return fmt.Errorf("nothing was changed: %w", err)
 		}
 		if c.Yes {
-			if err := bus.Change(ctx, b.conn, all...); err != nil {
+			if err := bus.Change(ctx, b.Conn, all...); err != nil {
 				return err
 			}
 		}
@@ -69,17 +69,17 @@ func (c streamsApply) conclude(out io.Writer, n int) (err error) {
 }
 
 // look hands do the broker and what is on it.
-func (c dataFlags) look(ctx context.Context, log *slog.Logger, do func(*broker, []bus.Live) error,
+func (c dataFlags) look(ctx context.Context, log *slog.Logger, do func(*broker.Broker, []bus.Live) error,
 ) (err error) {
 	if err := c.checkBrokerFolder(); err != nil {
 		return err
 	}
-	b, err := openBroker(ctx, c.NATS, c.Data, log)
+	b, err := broker.Open(ctx, c.NATS, c.Data, log)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, b.close()) }()
-	all, err := bus.Look(ctx, b.conn, bus.Config{Replicas: c.Replicas, EventsMaxBytes: int64(c.EventsMax)})
+	defer func() { err = errors.Join(err, b.Close()) }()
+	all, err := bus.Look(ctx, b.Conn, bus.Config{Replicas: c.Replicas, EventsMaxBytes: int64(c.EventsMax)})
 	if err != nil {
 		return err
 	}
@@ -91,7 +91,7 @@ func (c dataFlags) checkBrokerFolder() error {
 	if c.NATS != "" {
 		return nil
 	}
-	if _, err := os.Stat(filepath.Join(c.Data, "broker")); err != nil {
+	if _, err := os.Stat(broker.Dir(c.Data)); err != nil {
 		return fmt.Errorf("%s has no broker: name the data folder of a server by --data, or the address of its "+
 			"broker by --nats: %w", c.Data, err)
 	}

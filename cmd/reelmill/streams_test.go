@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/reelmill/reelmill/cmd/reelmill/internal/broker"
 	"github.com/reelmill/reelmill/pipeline/bus"
 	"github.com/reelmill/reelmill/pipeline/bus/embedded"
 )
@@ -106,7 +107,7 @@ func runText(t *testing.T, args ...string) string {
 // onLog hands do the bus of a data folder whose server is stopped.
 func onLog(t *testing.T, data string, do func(*bus.Bus, jetstream.JetStream)) {
 	t.Helper()
-	server, err := embedded.Start(t.Context(), embedded.Config{Dir: filepath.Join(data, "broker")})
+	server, err := embedded.Start(t.Context(), embedded.Config{Dir: broker.Dir(data)})
 	check(t, err)
 	defer server.Shutdown()
 	conn, err := server.Conn()

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/reelmill/reelmill/cmd/reelmill/internal/human"
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/bytesize"
 	"github.com/reelmill/reelmill/pipeline/client"
@@ -86,7 +87,7 @@ func describe(w io.Writer, server webURL, v pipeline.VideoView) {
 		v.ID, v.Filename, bytesize.Size(v.Size), v.Status, v.Progress, pipeline.Clock(v.CreatedAt))
 	if m := v.Media; m != nil {
 		fmt.Fprintf(w, "source\t%s, %dx%d, %.4g frames/s, %s, %s\n", m.Video.Codec, m.Video.Width, m.Video.Height,
-			m.Video.FrameRate(), humanSeconds(m.Duration), soundOf(m))
+			m.Video.FrameRate(), human.Seconds(m.Duration), soundOf(m))
 	}
 	for _, p := range v.Warnings {
 		fmt.Fprintf(w, "warning\t%s\n", warning(p))
@@ -174,38 +175,18 @@ func printOutputs(w io.Writer, outputs []pipeline.OutputView, where string,
 		}
 		length, picture := "", ""
 		if o.Duration > 0 {
-			length = humanSeconds(o.Duration)
+			length = human.Seconds(o.Duration)
 		}
 		if o.Width > 0 {
 			picture = fmt.Sprintf("%dx%d", o.Width, o.Height)
 		}
 		at := place(o)
 		if s := o.Segments; s != nil {
-			at = fmt.Sprintf("%s (%d %s)", at[:strings.LastIndex(at, "/")+1], s.Count, plural(s.Count, "segment"))
+			segments := human.Plural(s.Count, "segment")
+			at = fmt.Sprintf("%s (%d %s)", at[:strings.LastIndex(at, "/")+1], s.Count, segments)
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", o.Kind, o.Name, bytesize.Size(o.Size), length, picture, at)
 	}
-}
-
-func plural(n int, noun string) string {
-	if n == 1 {
-		return noun
-	}
-	return noun + "s"
-}
-
-// humanSeconds writes a length: 4.2 s, or 1:02:03 from a minute on.
-func humanSeconds(seconds float64) string {
-	d := time.Duration(seconds * float64(time.Second))
-	if d < time.Minute {
-		return fmt.Sprintf("%.3g s", seconds)
-	}
-	d = d.Round(time.Second)
-	h, m, s := int(d.Hours()), int(d.Minutes())%60, int(d.Seconds())%60
-	if h > 0 {
-		return fmt.Sprintf("%d:%02d:%02d", h, m, s)
-	}
-	return fmt.Sprintf("%d:%02d", m, s)
 }
 
 type videosWatch struct {

@@ -14,6 +14,7 @@ import (
 	"github.com/alecthomas/kong"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/reelmill/reelmill/cmd/reelmill/internal/broker"
 	"github.com/reelmill/reelmill/workers/webhook"
 )
 
@@ -118,7 +119,7 @@ func (c workerCommand) Run(ctx context.Context, s streams, log *slog.Logger) (er
 		return err
 	}
 	defer func() { err = errors.Join(err, n.close()) }()
-	fmt.Fprintf(s.err, "ReelMill %s works for %s\n", version, withoutPassword(c.NATS))
+	fmt.Fprintf(s.err, "ReelMill %s works for %s\n", version, broker.WithoutPassword(c.NATS))
 	if err := json.NewEncoder(s.out).Encode(readyLine{Ready: true}); err != nil {
 		return err
 	}

@@ -1,26 +1,31 @@
-package main
+// Package loss finds out what the event log has lost: events that no deletion removed. It compares what the
+// log has with what deletions say that they removed, and with what the read model has applied. A loss that an
+// operator accepted (`reelmill rebuild --force`) is none.
+//
+// It does not notice the loss of events that neither the log nor the read model has ever counted.
+package loss
 
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/reelmill/reelmill/cmd/reelmill/internal/human"
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/bus"
 	"github.com/reelmill/reelmill/storage/catalog"
 )
 
-// readModel is what is asked of the read model about the log that it was made from. It may stand open, or be
+// ReadModel is what is asked of the read model about the log that it was made from. It may stand open, or be
 // a file that is looked at.
-type readModel interface {
+type ReadModel interface {
 	Place(ctx context.Context) (catalog.Place, error)
 	Held(ctx context.Context, of pipeline.Sequences) ([]catalog.Held, error)
 }
 
-// lossError says what the event log has lost, as far as nobody has accepted it.
-type lossError struct {
+// Error says what the event log has lost, as far as nobody has accepted it.
+type Error struct {
 	where  string // the log is
 	extent bus.Extent
 	events uint64             // how many are lost
@@ -33,7 +38,8 @@ type lossError struct {
 // shown is how many videos and ranges of sequences a message names.
 const shown = 5
 
-func (l *lossError) Error() string {
+// Error says how many events are lost, which, and of which videos.
+func (l *Error) Error() string {
 	var b strings.Builder
 	switch last := max(l.extent.Last, l.place.Sequence); {
 	case l.other:
@@ -48,13 +54,13 @@ func (l *lossError) Error() string {
 	if len(l.videos) == 0 {
 		b.WriteString("; the read model knows no video that they belong to")
 	} else {
-		fmt.Fprintf(&b, "; of %s", videosText(l.videos))
+		fmt.Fprintf(&b, "; of %s", VideosText(l.videos))
 	}
 	return b.String()
 }
 
-// videosText counts videos, and names some.
-func videosText(videos []catalog.Held) string {
+// VideosText counts videos, and names some.
+func VideosText(videos []catalog.Held) string {
 	var names []string
 	for _, h := range videos[:min(len(videos), shown)] {
 		names = append(names, h.Video)
@@ -62,20 +68,25 @@ func videosText(videos []catalog.Held) string {
 	if len(videos) > shown {
 		names = append(names, "...")
 	}
-	return fmt.Sprintf("%d %s: %s", len(videos), plural(len(videos), "video"), strings.Join(names, ", "))
+	return fmt.Sprintf("%d %s: %s", len(videos), human.Plural(len(videos), "video"), strings.Join(names, ", "))
 }
 
-// remedy says what the operator can do.
-func (l *lossError) remedy() string { return lossRemedy(l.where) }
+// Events returns how many events are lost: at least 1, also of a log that is another one, whose loss nobody
+// can count.
+func (l *Error) Events() uint64 { return max(1, l.events) }
 
-func lossRemedy(where string) string {
+// Remedy says what the operator can do about it.
+func (l *Error) Remedy() string { return Remedy(l.where) }
+
+// Remedy says what the operator can do about events that are lost from the log at a place (broker.LogPlace).
+func Remedy(where string) string {
 	return "restore the log (" + where + ") from a backup; or accept the loss by `reelmill rebuild --force` " +
 		"with the same --data and --nats, which makes the read model from what is left"
 }
 
-// eventsText counts events, and names some.
-func eventsText(s pipeline.Sequences) string {
-	return fmt.Sprintf("%d %s (%s)", s.Count(), plural(int(s.Count()), "event"), sequencesText(s))
+// EventsText counts events, and names some.
+func EventsText(s pipeline.Sequences) string {
+	return fmt.Sprintf("%d %s (%s)", s.Count(), human.Plural(int(s.Count()), "event"), sequencesText(s))
 }
 
 // sequencesText names some ranges of sequences.
@@ -97,8 +108,8 @@ func sequencesText(s pipeline.Sequences) string {
 	return "sequences " + strings.Join(ranges, ", ")
 }
 
-// goneText tells of what is gone and counts as no loss, though nothing says what it was; empty for nothing.
-func goneText(e bus.Extent) (text string) {
+// GoneText tells of what is gone and counts as no loss, though nothing says what it was; empty for nothing.
+func GoneText(e bus.Extent) (text string) {
 	untold := e.Lost.Through(e.Untold).Count()
 	if untold > 0 {
 		text = fmt.Sprintf("; %d before event %d are gone, where an earlier version deleted videos and did not "+
@@ -110,17 +121,17 @@ func goneText(e bus.Extent) (text string) {
 	return text
 }
 
-// logCheck compares what the log has with what deletions tell and with what the read model has applied. Its
+// Check compares what the log has with what deletions tell and with what the read model has applied. Its
 // methods are for one goroutine at a time.
-type logCheck struct {
+type Check struct {
 	bus   *bus.Bus
 	audit *bus.Audit
-	model readModel // nil: there is none
+	model ReadModel // nil: there is none
 	where string
 
 	judged  bool
 	key     finding // of what was judged last
-	verdict *lossError
+	verdict *Error
 }
 
 // finding is what a verdict follows from: while it is the same, so is the verdict.
@@ -130,14 +141,16 @@ type finding struct {
 	other                bool
 }
 
-func newLogCheck(b *bus.Bus, model readModel, where string) *logCheck {
-	return &logCheck{bus: b, audit: b.NewAudit(), model: model, where: where}
+// NewCheck returns a Check of the log of a bus, against the read model that was made of it; nil for none.
+// Errors name the place of the log as where says (broker.LogPlace).
+func NewCheck(b *bus.Bus, model ReadModel, where string) *Check {
+	return &Check{bus: b, audit: b.NewAudit(), model: model, where: where}
 }
 
-// look returns what the log has, and what it has lost; nil for nothing. It costs three small requests while
+// Look returns what the log has, and what it has lost; nil for nothing. It costs three small requests while
 // nothing changes.
-func (c *logCheck) look(ctx context.Context) (bus.Extent, *lossError, error) {
-	l := &lossError{where: c.where}
+func (c *Check) Look(ctx context.Context) (bus.Extent, *Error, error) {
+	l := &Error{where: c.where}
 	var err error
 	if c.model != nil { // before the log, which may grow meanwhile
 		if l.place, err = c.model.Place(ctx); err != nil {
@@ -170,7 +183,7 @@ func (c *logCheck) look(ctx context.Context) (bus.Extent, *lossError, error) {
 }
 
 // judge completes what was found, or returns nil when it is no loss.
-func (c *logCheck) judge(ctx context.Context, l *lossError) (*lossError, error) {
+func (c *Check) judge(ctx context.Context, l *Error) (*Error, error) {
 	e, beyond := l.extent, pipeline.Sequences(nil)
 	if e.Last < l.place.Sequence {
 		beyond = pipeline.Sequences{{First: e.Last + 1, Last: l.place.Sequence}}
@@ -186,7 +199,7 @@ func (c *logCheck) judge(ctx context.Context, l *lossError) (*lossError, error) 
 	if l.videos, err = c.held(ctx, e, all); err != nil {
 		return nil, err
 	}
-	lost := e.Lost.Without(e.Lost.Through(e.Untold).Without(eventsOf(l.videos)))
+	lost := e.Lost.Without(e.Lost.Through(e.Untold).Without(EventsOf(l.videos)))
 	l.events = e.NewlyLost(lost) + beyond.Count()
 	if l.events == 0 && !l.other {
 		return nil, nil
@@ -196,7 +209,7 @@ func (c *logCheck) judge(ctx context.Context, l *lossError) (*lossError, error) 
 }
 
 // held returns what the read model has of some events, without the videos that the log says are deleted.
-func (c *logCheck) held(ctx context.Context, e bus.Extent, of pipeline.Sequences) ([]catalog.Held, error) {
+func (c *Check) held(ctx context.Context, e bus.Extent, of pipeline.Sequences) ([]catalog.Held, error) {
 	if c.model == nil {
 		return nil, nil
 	}
@@ -204,17 +217,17 @@ func (c *logCheck) held(ctx context.Context, e bus.Extent, of pipeline.Sequences
 	if err != nil || e.Count == 0 {
 		return held, err
 	}
-	return notDeleted(ctx, c.bus, held)
+	return NotDeleted(ctx, c.bus, held)
 }
 
-// unread returns what of a replay the log has and does not give: documents that are damaged, or none at all.
-func (c *logCheck) unread(ctx context.Context, r bus.Replayed) (pipeline.Sequences, error) {
+// Unread returns what of a replay the log has and does not give: documents that are damaged, or none at all.
+func (c *Check) Unread(ctx context.Context, r bus.Replayed) (pipeline.Sequences, error) {
 	_, gone, err := c.bus.Gone(ctx) // after the replay, which may have met deletions
 	return r.Unread.Without(gone), err
 }
 
-// notDeleted returns those videos that the log does not say are deleted.
-func notDeleted(ctx context.Context, b *bus.Bus, held []catalog.Held) (left []catalog.Held, err error) {
+// NotDeleted returns those videos that the log does not say are deleted.
+func NotDeleted(ctx context.Context, b *bus.Bus, held []catalog.Held) (left []catalog.Held, err error) {
 	for some := range slices.Chunk(held, 256) {
 		subjects := make([]string, len(some))
 		for i, h := range some {
@@ -233,18 +246,11 @@ func notDeleted(ctx context.Context, b *bus.Bus, held []catalog.Held) (left []ca
 	return left, nil
 }
 
-func eventsOf(held []catalog.Held) pipeline.Sequences {
+// EventsOf returns the events that a read model has of some videos.
+func EventsOf(held []catalog.Held) pipeline.Sequences {
 	var ranges []pipeline.Range
 	for _, h := range held {
 		ranges = append(ranges, h.Events...)
 	}
 	return pipeline.Merge(ranges)
-}
-
-// logPlace says where the event log is, for people.
-func (c nodeConfig) logPlace() string {
-	if c.nats != "" {
-		return "the stream EVENTS at " + withoutPassword(c.nats)
-	}
-	return filepath.Join(c.data, "broker")
 }

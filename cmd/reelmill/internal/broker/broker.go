@@ -1,0 +1,245 @@
+// Package broker connects a process to its NATS server: one that runs elsewhere, or one embedded in the
+// process.
+//
+// An embedded server that stops storing is restarted on the same folder by Watch, once its disk has room. The
+// connection outlives the restart. A server elsewhere is its operator's: Open waits a minute for it, and the
+// connection tries for ever.
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/bus/embedded"
+)
+
+// Broker is the NATS server of a process, and the connection to it. Open makes one.
+type Broker struct {
+	Conn *nats.Conn
+	data string // the data folder of an embedded server; empty for one elsewhere
+	log  *slog.Logger
+
+	recurring *pipeline.Recurring
+
+	mu       sync.Mutex
+	server   *embedded.Server
+	restarts uint64
+	closed   bool
+}
+
+// Open connects to the server at an address or, when that is empty, embeds one that keeps its data in the
+// folder data. The caller closes the Broker.
+func Open(ctx context.Context, address, data string, log *slog.Logger) (*Broker, error) {
+	b := &Broker{log: log, recurring: &pipeline.Recurring{Logger: log}}
+	if address != "" {
+		conn, err := connect(ctx, address, log, b.recurring)
+		b.Conn = conn
+		return b, err
+	}
+	b.data = data
+	server, err := b.start(ctx)
+	if err != nil {
+		return nil, err
+	}
+	b.server = server
+	if b.Conn, err = server.Conn(nats.InProcessServer(b)); err != nil {
+		server.Shutdown()
+		return nil, err
+	}
+	return b, nil
+}
+
+// Patience is how long a process that starts waits for its broker.
+const Patience = time.Minute
+
+// connect connects to the server at an address. It waits for one that is not there yet, because all start at
+// once.
+func connect(ctx context.Context, address string, log *slog.Logger, recurring *pipeline.Recurring) (
+	*nats.Conn, error,
+) {
+	limit := time.Now().Add(Patience)
+	for waiting := false; ; waiting = true {
+		conn, err := nats.Connect(address, nats.Name("reelmill"), nats.MaxReconnects(-1),
+			nats.ReconnectWait(250*time.Millisecond), nats.Timeout(5*time.Second),
+			nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+				if err != nil { // nil: it was closed on purpose
+					log.Warn("lost the broker", "error", err)
+				}
+			}),
+			nats.ReconnectHandler(func(*nats.Conn) { log.Info("the broker is back") }),
+			nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+				recurring.Failed("connection to the broker", "error", err)
+			}))
+		if err == nil {
+			return conn, nil
+		}
+		absent := errors.Is(err, nats.ErrNoServers) || errors.Is(err, nats.ErrTimeout)
+		if !absent || time.Now().After(limit) || ctx.Err() != nil {
+			return nil, fmt.Errorf("connect to broker %s: %w", WithoutPassword(address), err)
+		}
+		if !waiting {
+			log.Warn("wait for the broker", "url", WithoutPassword(address), "for", Patience)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(250 * time.Millisecond):
+		}
+	}
+}
+
+// CheckAddresses refuses a text that is neither the address of a NATS server nor a list of them, with a comma
+// between two. The error does not repeat the text: it may hold a password.
+func CheckAddresses(addresses string) error {
+	for address := range strings.SplitSeq(addresses, ",") {
+		u, err := url.Parse(strings.TrimSpace(address))
+		if err != nil || u.Hostname() == "" || !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) {
+			return errors.New("not the address of a NATS server; write nats://host:port, with a comma between two")
+		}
+	}
+	return nil
+}
+
+// WithoutPassword returns the address of a server, or a list of them, without what must not be shown.
+func WithoutPassword(addresses string) string {
+	var shown []string
+	for address := range strings.SplitSeq(addresses, ",") {
+		u, err := url.Parse(strings.TrimSpace(address))
+		if err != nil {
+			return "(unreadable)"
+		}
+		shown = append(shown, u.Redacted())
+	}
+	return strings.Join(shown, ",")
+}
+
+// Dir returns the folder of the embedded server of a data folder.
+func Dir(data string) string { return filepath.Join(data, "broker") }
+
+// LogPlace says, for people, where the event log is: at the address of a server, or embedded, in a data
+// folder.
+func LogPlace(address, data string) string {
+	if address != "" {
+		return "the stream EVENTS at " + WithoutPassword(address)
+	}
+	return Dir(data)
+}
+
+func (b *Broker) start(ctx context.Context) (*embedded.Server, error) {
+	return embedded.Start(ctx, embedded.Config{Dir: Dir(b.data), Logger: b.log})
+}
+
+// Exclusive reports whether no other process uses the broker: it is embedded.
+func (b *Broker) Exclusive() bool { return b.data != "" }
+
+// InProcessConn implements nats.InProcessConnProvider: the connection outlives a restart of the server.
+func (b *Broker) InProcessConn() (net.Conn, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.server == nil {
+		return nil, errors.New("the embedded broker restarts")
+	}
+	return b.server.InProcessConn()
+}
+
+// Healthy says what keeps an embedded server from storing. It is nil for a server elsewhere: the bus asks
+// that.
+func (b *Broker) Healthy() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.data == "":
+		return nil
+	case b.server == nil:
+		return errors.New("the embedded broker restarts")
+	}
+	return b.server.Healthy()
+}
+
+// Watch restarts an embedded server that is unhealthy, once room reports that its disk is not full: after a
+// full disk the server answers nothing until it is restarted. It returns when ctx ends.
+func (b *Broker) Watch(ctx context.Context, room func() error) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for sick := 0; b.data != ""; {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		err := b.Healthy()
+		if err == nil {
+			sick = 0
+			continue
+		}
+		if sick++; sick == 1 {
+			b.log.Error("the embedded broker is not healthy", "error", err)
+		}
+		if sick < 2 {
+			continue
+		}
+		if full := room(); full != nil {
+			continue // it would be no better off
+		}
+		if err := b.restart(ctx); err != nil {
+			b.recurring.Failed("restart the embedded broker", "error", err)
+		}
+	}
+	<-ctx.Done()
+	return nil
+}
+
+// restart stops the embedded server and starts another on the same folder.
+func (b *Broker) restart(ctx context.Context) error {
+	b.mu.Lock()
+	old := b.server
+	b.server = nil
+	b.mu.Unlock()
+	if old != nil {
+		old.Shutdown()
+	}
+	server, err := b.start(ctx)
+	if err != nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		server.Shutdown()
+		return nil
+	}
+	b.server = server
+	b.restarts++
+	b.log.Info("the embedded broker was restarted")
+	return nil
+}
+
+// Restarts returns how often Watch restarted the embedded server.
+func (b *Broker) Restarts() uint64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.restarts
+}
+
+// Close closes the connection and stops the embedded server.
+func (b *Broker) Close() error {
+	b.Conn.Close()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
+	if b.server != nil {
+		b.server.Shutdown()
+	}
+	return nil
+}
