@@ -106,7 +106,7 @@ func (c *Coordinator) cancelJobs(ctx context.Context, v *Video, cause Event, job
 		}
 		names = append(names, j.Name)
 		if f.State == StateJobProcessing { // what other attempts had stored went with them
-			prefixes = append(prefixes, fmt.Sprintf("videos/%s/%s/%d/", v.ID, j.Name, j.last.Sequence))
+			prefixes = append(prefixes, AttemptPrefix(v.ID, j.Name, j.last.Sequence))
 		}
 	}
 	if len(names) == 0 {

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"strconv"
-	"strings"
 	"time"
 )
 
@@ -46,20 +44,20 @@ type Janitor struct {
 // Clean goes over the whole store once and returns how many objects it deleted.
 func (j *Janitor) Clean(ctx context.Context) (deleted int, err error) {
 	var now *shelved
-	for o, err := range j.Shelf.Objects(ctx, "videos/") {
+	for o, err := range j.Shelf.Objects(ctx, videosPrefix) {
 		if err != nil {
 			return deleted, fmt.Errorf("list objects: %w", err)
 		}
-		parts := strings.Split(o.Key, "/")
-		if len(parts) < 3 || !ValidName(parts[1]) {
-			continue // none of ours
+		at, ok := Locate(o.Key)
+		if !ok {
+			continue
 		}
-		if now == nil || now.id != parts[1] {
-			if now, err = j.look(ctx, parts[1]); err != nil {
+		if now == nil || now.id != at.Video {
+			if now, err = j.look(ctx, at.Video); err != nil {
 				return deleted, err
 			}
 		}
-		if age := time.Since(o.Modified); o.Modified.IsZero() || age < now.patience(j, o.Key, parts) {
+		if age := time.Since(o.Modified); o.Modified.IsZero() || age < now.patience(j, o.Key, at) {
 			continue
 		}
 		if err := j.Shelf.Delete(ctx, o.Key); err != nil {
@@ -91,8 +89,8 @@ func (j *Janitor) look(ctx context.Context, id string) (*shelved, error) {
 // forever is the age that no object reaches.
 const forever = time.Duration(1<<63 - 1)
 
-// patience returns the age at which the object of key, which has these parts, goes.
-func (s *shelved) patience(j *Janitor, key string, parts []string) time.Duration {
+// patience returns the age at which the object goes whose key says at.
+func (s *shelved) patience(j *Janitor, key string, at Location) time.Duration {
 	uploads, losers := j.Uploads, j.Losers
 	if uploads == 0 {
 		uploads = 24 * time.Hour
@@ -105,25 +103,24 @@ func (s *shelved) patience(j *Janitor, key string, parts []string) time.Duration
 		return uploads
 	case s.video.Deleted.Sequence != 0:
 		return losers
-	case len(parts) < 5: // not videos/<video>/<job>/<token>/<path>
+	case at.Job == "":
 		if s.video.Upload.uses(key) {
 			return forever
 		}
 		return uploads // of a try whose answer was another's
 	}
-	token, err := strconv.ParseUint(parts[3], 10, 64)
-	f, known := s.video.Jobs[parts[2]]
-	if parts[2] == inspectJob {
+	f, known := s.video.Jobs[at.Job]
+	if at.Job == inspectJob {
 		f, known = s.video.Inspect, true
 	}
 	switch {
-	case err != nil, !known:
+	case at.Token == 0, !known:
 		return forever
-	case f.State == StateJobCompleted && f.Data.Token == token:
+	case f.State == StateJobCompleted && f.Data.Token == at.Token:
 		return forever // the winner's
-	case f.State == StateJobProcessing && f.Last.Sequence == token:
+	case f.State == StateJobProcessing && f.Last.Sequence == at.Token:
 		return forever // it runs
-	case token > f.Last.Sequence:
+	case at.Token > f.Last.Sequence:
 		return forever // it began since the fold
 	}
 	return losers

@@ -1,6 +1,7 @@
 // Package storage is the contract between ReelMill and the place that holds its objects: uploads,
 // renditions, manifests, thumbnails. It owns the interface, the errors, the rules for keys and the table of
-// content types. It stores nothing itself and imports the standard library only.
+// content types. It stores nothing itself and imports the standard library only. The keys that a video uses
+// are in pipeline/keys.go.
 //
 // Two stores implement it: storage/disk (a folder) and storage/s3 (any S3 server). Both pass the suite in
 // storage/storagetest, and a third one must too.

@@ -13,23 +13,6 @@ const (
 	maxSegment = 255 // bytes between two slashes
 )
 
-// SourceKey returns the key of a video's uploaded file. The server makes the name ("original.mp4"); the
-// user's file name belongs in metadata.
-func SourceKey(video, name string) string {
-	return VideoPrefix(video) + "source/" + name
-}
-
-// OutputPrefix returns the prefix of the outputs of one attempt at a job. The token is the attempt's fence:
-// two attempts never share a prefix, so the outputs of the one that loses can be deleted whole.
-func OutputPrefix(video, job string, token uint64) string {
-	return VideoPrefix(video) + job + "/" + strconv.FormatUint(token, 10) + "/"
-}
-
-// VideoPrefix returns the prefix of every key of a video.
-func VideoPrefix(video string) string {
-	return "videos/" + video + "/"
-}
-
 // ValidKey returns nil for a valid key, else an ErrKey that says what is wrong with it. A key is one or
 // more segments joined by slashes, at most 512 bytes in all. A segment is 1 to 255 of the characters A-Z
 // a-z 0-9 . _ -; it neither begins with a dot nor has two dots in a row. So no key climbs out of a folder,

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
-	"math"
 	"regexp"
 	"slices"
 	"strings"
@@ -14,22 +13,6 @@ import (
 
 	"github.com/reelmill/reelmill/storage"
 )
-
-func TestKeyBuilders(t *testing.T) {
-	for got, want := range map[string]string{
-		storage.SourceKey("v1", "original.mp4"):                   "videos/v1/source/original.mp4",
-		storage.OutputPrefix("v1", "transcode-720p-0003", 42):     "videos/v1/transcode-720p-0003/42/",
-		storage.OutputPrefix("v1", "j", math.MaxUint64) + "a.m4s": "videos/v1/j/18446744073709551615/a.m4s",
-		storage.VideoPrefix("v1"):                                 "videos/v1/",
-	} {
-		if got != want {
-			t.Errorf("got %s, want %s", got, want)
-		}
-		if err := storage.ValidPrefix(got); err != nil {
-			t.Error(err)
-		}
-	}
-}
 
 func TestValidKey(t *testing.T) {
 	for _, key := range []string{

@@ -118,7 +118,7 @@ func (a Attempt) Fetch(ctx context.Context, o pipeline.Output) (string, error) {
 // With o.Segments, file and o.Path hold pipeline.SegmentVerb, and the numbered files First to First+Count-1
 // are stored.
 func (a Attempt) Publish(ctx context.Context, file string, o pipeline.Output) (pipeline.Output, error) {
-	o.Key = storage.OutputPrefix(a.Task.Video, a.Task.Job.Name, a.Token) + o.Path
+	o.Key = pipeline.AttemptPrefix(a.Task.Video, a.Task.Job.Name, a.Token) + o.Path
 	if o.ContentType == "" {
 		o.ContentType = storage.ContentType(o.Path)
 	}

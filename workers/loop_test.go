@@ -41,7 +41,7 @@ func TestCompleted(t *testing.T) {
 	if e.TraceParent[:35] != task.Trace[:35] || e.CorrelationID != "v" || e.CausationID == "" {
 		t.Errorf("%+v", e)
 	}
-	key := storage.OutputPrefix("v", "j", data.Token) + "film.mp4"
+	key := pipeline.AttemptPrefix("v", "j", data.Token) + "film.mp4"
 	if got := r.keys(); !slices.Equal(got, []string{key}) || data.Result.Outputs[0].Key != key {
 		t.Errorf("the store has %v, the event %+v", got, data.Result.Outputs)
 	}
@@ -71,7 +71,7 @@ func TestTransientIsTriedAgain(t *testing.T) {
 	if data.Attempt != 2 || data.Failed != 1 || data.Lost != 0 {
 		t.Errorf("%+v", data)
 	}
-	want := []string{"videos/v/j-2/3/film.mp4", storage.OutputPrefix("v", "j", data.Token) + "film.mp4"}
+	want := []string{"videos/v/j-2/3/film.mp4", pipeline.AttemptPrefix("v", "j", data.Token) + "film.mp4"}
 	if got := r.keys(); !slices.Equal(got, want) {
 		t.Errorf("the store has %v, want %v: losers are removed", got, want)
 	}
@@ -410,7 +410,7 @@ func (r *rig) die(after uint64, lost int) uint64 {
 	token := r.append(pipeline.JobStarted, d.Task(), after, pipeline.JobEvent{
 		Attempt: lost + 1, Lost: lost, Owner: d.Sequence(), Process: "dead",
 	})
-	_, err = r.store.Put(r.t.Context(), storage.OutputPrefix("v", "j", token)+"part", strings.NewReader("part"),
+	_, err = r.store.Put(r.t.Context(), pipeline.AttemptPrefix("v", "j", token)+"part", strings.NewReader("part"),
 		storage.PutOptions{})
 	must(r.t, err)
 	return token

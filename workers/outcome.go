@@ -44,7 +44,7 @@ func (l *Loop) completed(ctx context.Context, d Delivery, started pipeline.Event
 // nothing refers to it, and deleting the video takes it along.
 func (l *Loop) removeLosers(ctx context.Context, task pipeline.Task, winner uint64) {
 	keep := outputPrefix(task, winner)
-	for info, err := range l.Store.List(ctx, storage.VideoPrefix(task.Video)+task.Job.Name+"/") {
+	for info, err := range l.Store.List(ctx, pipeline.JobPrefix(task.Video, task.Job.Name)) {
 		if err == nil && len(info.Key) >= len(keep) && info.Key[:len(keep)] == keep {
 			continue
 		}

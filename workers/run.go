@@ -132,7 +132,7 @@ func (l *Loop) attempt(ctx context.Context, d Delivery, last pipeline.JobFold) e
 }
 
 func outputPrefix(t pipeline.Task, token uint64) string {
-	return storage.OutputPrefix(t.Video, t.Job.Name, token)
+	return pipeline.AttemptPrefix(t.Video, t.Job.Name, token)
 }
 
 // work runs the worker in a scratch directory of its own, under a heartbeat, and passes its result through

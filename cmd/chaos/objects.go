@@ -108,8 +108,8 @@ func chaosContent(video, job string, size int) []byte {
 func (p *phase) countLeftovers(r *result, referred map[string]bool) {
 	_ = filepath.WalkDir(p.store, func(name string, d fs.DirEntry, err error) error {
 		key, ok := strings.CutPrefix(name, p.store+"/")
-		if err == nil && ok && !d.IsDir() && strings.HasPrefix(key, "videos/") &&
-			!referred[key] && !strings.Contains(key, "/source/") {
+		at, ours := pipeline.Locate(key)
+		if err == nil && ok && !d.IsDir() && ours && at.Job != "" && !referred[key] {
 			r.Leftovers++
 		}
 		return nil // what is gone meanwhile is no leftover

@@ -6,8 +6,8 @@ import (
 	"context"
 	"io"
 	"iter"
-	"strings"
 
+	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/storage"
 )
 
@@ -20,7 +20,7 @@ type chaosStore struct {
 
 // kind tells uploads from outputs in the names of points.
 func kind(key string) string {
-	if strings.Contains(key, "/source/") {
+	if at, ok := pipeline.Locate(key); ok && at.Job == "" {
 		return "source"
 	}
 	return "output"

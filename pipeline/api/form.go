@@ -173,7 +173,7 @@ func (f *form) takeFile(ctx context.Context, name string, part io.Reader) error 
 		return failAt("/form/file", codeUploadEmpty, "The file has no bytes.")
 	}
 	filename := cleanFilename(name)
-	key := storage.SourceKey(f.video, pipeline.NewID("upl")+extension(filename))
+	key := pipeline.SourceKey(f.video, pipeline.NewID("upl")+extension(filename))
 	object, err := f.store(ctx, key, body, f.s.cfg.Limits.MaxUpload, f.s.tooLarge())
 	if err != nil {
 		return err
@@ -231,7 +231,7 @@ func (f *form) takeImage(ctx context.Context, name string, part io.Reader) error
 		return failAt("/form/watermark", codeWatermark, "The image is neither JPEG nor PNG nor WebP.")
 	}
 	limit := f.s.cfg.Limits.MaxWatermark
-	object, err := f.store(ctx, storage.SourceKey(f.video, pipeline.NewID("wmk")+ext), body, limit,
+	object, err := f.store(ctx, pipeline.SourceKey(f.video, pipeline.NewID("wmk")+ext), body, limit,
 		failAt("/form/watermark", codeFieldTooLarge, "The image has more than %d bytes.", limit))
 	if err != nil {
 		return err

@@ -327,7 +327,7 @@ func (e *env) finished(video string) pipeline.Event {
 // put stores an object and returns the output that it is.
 func (e *env) put(video, job, path, body string) pipeline.Output {
 	e.t.Helper()
-	key := storage.OutputPrefix(video, job, 1) + path
+	key := pipeline.AttemptPrefix(video, job, 1) + path
 	info, err := e.store.Put(e.t.Context(), key, strings.NewReader(body), storage.PutOptions{})
 	must(e.t, err)
 	return pipeline.Output{

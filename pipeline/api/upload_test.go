@@ -436,7 +436,7 @@ func FuzzFormFields(f *testing.F) {
 		if clean == "" || strings.ContainsAny(clean, "/\\\r\n\x00") || len([]rune(clean)) > maxFilename {
 			t.Errorf("filename %q", clean)
 		}
-		if err := storage.ValidKey(storage.SourceKey("vid_x", "upl_x"+extension(clean))); err != nil {
+		if err := storage.ValidKey(pipeline.SourceKey("vid_x", "upl_x"+extension(clean))); err != nil {
 			t.Error(err)
 		}
 	})

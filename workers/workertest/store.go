@@ -48,7 +48,7 @@ func NewStore(t *testing.T) *Store {
 // Add stores the file at path as a source object of the video.
 func (s *Store) Add(t *testing.T, name, path string) pipeline.Object {
 	t.Helper()
-	key := storage.SourceKey(s.Video, name)
+	key := pipeline.SourceKey(s.Video, name)
 	if info, err := s.Stat(t.Context(), key); err == nil {
 		return pipeline.Object{Key: key, Size: info.Size}
 	}
@@ -159,7 +159,7 @@ func (s *Store) attempt(t *testing.T, ctx context.Context, r *workers.Registry, 
 // checkOutputs compares what the result says with what is stored.
 func (s *Store) checkOutputs(t *testing.T, task pipeline.Task, r pipeline.Result) {
 	t.Helper()
-	prefix := storage.OutputPrefix(s.Video, task.Job.Name, s.token)
+	prefix := pipeline.AttemptPrefix(s.Video, task.Job.Name, s.token)
 	said := map[string]bool{}
 	for _, o := range r.Outputs {
 		if o.Key != prefix+o.Path || o.Name == "" || o.Kind == "" || o.ContentType == "" {

@@ -1,0 +1,52 @@
+package pipeline
+
+import (
+	"strconv"
+	"strings"
+)
+
+// The keys of a video's objects in the store:
+//
+//	videos/<video>/source/<name>         the source, and the assets of the upload
+//	videos/<video>/<job>/<token>/<path>  an output of one attempt at a job
+const videosPrefix = "videos/"
+
+// VideoPrefix returns the prefix of every key of a video.
+func VideoPrefix(video string) string { return videosPrefix + video + "/" }
+
+// SourceKey returns the key of an uploaded file. The server makes the name ("original.mp4"); the user's file
+// name belongs in metadata.
+func SourceKey(video, name string) string { return VideoPrefix(video) + "source/" + name }
+
+// JobPrefix returns the prefix of every output of a job, whichever attempt made it.
+func JobPrefix(video, job string) string { return VideoPrefix(video) + job + "/" }
+
+// AttemptPrefix returns the prefix of the outputs of one attempt at a job. The token is the attempt's fence:
+// two attempts never share a prefix, so the outputs of the one that loses can be deleted whole.
+func AttemptPrefix(video, job string, token uint64) string {
+	return JobPrefix(video, job) + strconv.FormatUint(token, 10) + "/"
+}
+
+// Location is what the key of an object says.
+type Location struct {
+	Video string
+	Job   string // empty for what was uploaded
+	Token uint64 // of the attempt at the job; 0 when the key has none
+}
+
+// Locate reads the key of an object; false when it is none of a video.
+func Locate(key string) (Location, bool) {
+	parts := strings.SplitN(key, "/", 5)
+	if len(parts) < 3 || parts[0]+"/" != videosPrefix || !ValidName(parts[1]) {
+		return Location{}, false
+	}
+	at := Location{Video: parts[1]}
+	if len(parts) < 5 {
+		return at, true
+	}
+	at.Job = parts[2] // also "source": a step may have that name
+	if token, err := strconv.ParseUint(parts[3], 10, 64); err == nil {
+		at.Token = token
+	}
+	return at, true
+}
