@@ -156,11 +156,11 @@ func deadSequence(id string) (uint64, bool) {
 	return n, err == nil && n > 0 && id == deadID(n)
 }
 
-// decodeLetter reads a dead letter. A message that was buried as it was comes back in Raw, and so does a
-// letter that cannot be read.
+// decodeLetter reads a dead letter. A message that is no task comes back in Raw, and so does a letter that
+// cannot be read.
 func decodeLetter(m *message) pipeline.DeadLetter {
-	why, buried := m.Header[headerProblem]
-	if !buried {
+	why, raw := m.Header[headerProblem]
+	if !raw {
 		var d pipeline.DeadLetter
 		err := json.Unmarshal(m.Data, &d)
 		if err == nil {
@@ -178,7 +178,7 @@ func decodeLetter(m *message) pipeline.DeadLetter {
 		Problem: *pipeline.ProblemOf(pipeline.Fail(pipeline.CodeInternal, "the message is no task: %s", problem)),
 		Time:    m.Time, Raw: m.Data,
 	}
-	if !buried {
+	if !raw {
 		d.Subject = m.Subject
 	}
 	delete(d.Headers, headerProblem)

@@ -12,30 +12,30 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Headers of a message that was moved to the dead letters as it was.
+// Headers of a dead letter that is a message of the task queue, unchanged, which is no task.
 const (
 	headerProblem = "Reelmill-Problem" // why it is no task
-	headerSubject = "Reelmill-Subject" // where it stood
+	headerSubject = "Reelmill-Subject" // its subject in the queue
 )
 
-// bury moves a message that is no task to the dead letters, and removes it.
-func (b *Bus) bury(ctx context.Context, m jetstream.Msg, why error) error {
+// moveToLetters stores a message that is no task as a dead letter, and removes it from the queue.
+func (b *Bus) moveToLetters(ctx context.Context, m jetstream.Msg, why error) error {
 	meta, err := m.Metadata()
 	if err != nil {
 		return err
 	}
-	if err := b.buryAs(ctx, m.Subject(), meta.Sequence.Stream, m.Headers(), m.Data(), why); err != nil {
+	if err := b.storeRaw(ctx, m.Subject(), meta.Sequence.Stream, m.Headers(), m.Data(), why); err != nil {
 		return err
 	}
 	return m.DoubleAck(ctx)
 }
 
-// buryStray moves the messages of a task subject that no consumer will match to the dead letters.
-func (b *Bus) buryStray(ctx context.Context, subject string) error {
+// moveStrays does the same with the messages of a subject that is in no lane: no consumer delivers them.
+func (b *Bus) moveStrays(ctx context.Context, subject string) error {
 	m, err := b.lastTask(ctx, subject)
 	for ; m != nil && err == nil; m, err = b.lastTask(ctx, subject) {
 		why := errors.New("the subject is in no lane")
-		if err := b.buryAs(ctx, subject, m.Sequence, m.Header, m.Data, why); err != nil {
+		if err := b.storeRaw(ctx, subject, m.Sequence, m.Header, m.Data, why); err != nil {
 			return err
 		}
 		if _, err := b.remove(ctx, streamTasks, m.Sequence); err != nil {
@@ -45,11 +45,11 @@ func (b *Bus) buryStray(ctx context.Context, subject string) error {
 	return err
 }
 
-// buryAs stores a message that is no task, unchanged but for two headers, as a dead letter.
-func (b *Bus) buryAs(ctx context.Context, subject string, sequence uint64, header nats.Header, data []byte,
+// storeRaw stores a message that is no task as a dead letter, unchanged but for two headers.
+func (b *Bus) storeRaw(ctx context.Context, subject string, sequence uint64, header nats.Header, data []byte,
 	why error,
 ) error {
-	dead := nats.NewMsg(buriedSubject(subject, sequence))
+	dead := nats.NewMsg(rawSubject(subject, sequence))
 	dead.Data = data
 	for name, values := range header {
 		if !isOwn(name) { // those would act on this stream
@@ -66,9 +66,9 @@ func (b *Bus) buryAs(ctx context.Context, subject string, sequence uint64, heade
 	return nil
 }
 
-// buriedSubject is dead.<type>.<project>.<video>.<job>.<sequence>, from the tokens of the message's subject;
-// one that has other tokens is kept whole, encoded, in the job's place.
-func buriedSubject(subject string, sequence uint64) string {
+// rawSubject returns dead.<type>.<project>.<video>.<job>.<sequence>, made of the tokens of the message's
+// subject. A subject with another number of tokens goes whole, encoded, into the place of the job.
+func rawSubject(subject string, sequence uint64) string {
 	n := strconv.FormatUint(sequence, 10)
 	parts := strings.Split(subject, ".")
 	if len(parts) == 7 {

@@ -93,7 +93,7 @@ func TestDeadLetterByIDAndDiscard(t *testing.T) {
 	}
 }
 
-func TestDeadLettersThatWereBuriedRaw(t *testing.T) {
+func TestDeadLettersThatAreRaw(t *testing.T) {
 	bus := newBus(t, Config{})
 	subject := "task.transcode.normal.0.default.vid_1.broken"
 	m := &nats.Msg{Subject: subject, Data: []byte("{not json"), Header: nats.Header{"traceparent": {"x"}}}

@@ -16,7 +16,7 @@ import (
 // coordinator is the name of the durable consumer of Coordinate.
 const coordinator = "coordinator"
 
-// What Coordinate tries.
+// What Coordinate tries, for the log.
 const (
 	takeEvents  = "take events"
 	handleEvent = "handle event"
@@ -33,65 +33,76 @@ const (
 	coordinateLease = 15 * time.Second
 )
 
-// Coordinate has handle do what follows from the events of the log, Config.Coordinators at a time, shared
-// with every other process that coordinates. Events that lead to nothing (pipeline.Leads) are left out; of
-// several that wait for the same video, handle gets the last, since it looks at the whole video anyway, and
-// no video is handled twice at a time in one process. Projects take turns: one with a thousand events does
-// not hold up another's one.
+// Coordinate calls handle for the events of the log, Config.Coordinators at a time, and shares them with
+// every other process that coordinates. It leaves out events that lead to nothing (pipeline.Leads). When
+// several events of a video wait, handle gets the last one, since it looks at the whole video anyway. A
+// process never handles a video twice at a time. Projects take turns: a project with a thousand events does
+// not hold up another one with a single event.
 //
-// Events whose handle returned an error are delivered again, after a delay that grows to 30 s, and those
-// whose process died after a lease of 15 s or AckWait, whichever is shorter. While an event waits here or is
-// handled, it stays here.
+// When handle returns an error, its events are delivered again after a delay that grows to 30 s. When a
+// process dies, its events are delivered again after a lease of 15 s or AckWait, whichever is shorter. A
+// process renews the lease of each event that it holds.
 //
-// Coordinate blocks until ctx ends; then it takes nothing new, gives back what waits, lets running handles
-// finish (their context ends Config.DrainTimeout later), and returns nil. It returns an error when the
-// connection is closed for good.
+// Coordinate blocks until ctx ends. Then it takes no more events, gives back those that wait, lets running
+// handlers finish (their context ends Config.DrainTimeout later), and returns nil. It returns an error when
+// the connection is closed for good.
 //
-// Not given: order, and delivery once.
+// Not guaranteed: order, and delivery once.
 func (b *Bus) Coordinate(ctx context.Context, handle func(context.Context, pipeline.Event) error) error {
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	defer context.AfterFunc(ctx, func() {
-		if wait(work, b.cfg.DrainTimeout) == nil {
-			stop()
-		}
-	})()
-	d := newDesk()
-	defer context.AfterFunc(ctx, d.close)()
-	var wg sync.WaitGroup
+	p := newPending()
+	defer context.AfterFunc(ctx, p.close)()
+	var running sync.WaitGroup
 	for range b.cfg.Coordinators {
-		wg.Go(func() {
-			for f := d.take(); f != nil; f = d.take() {
-				b.coordinateVideo(work, f, handle)
-				d.done(f)
+		running.Go(func() {
+			for v := p.take(); v != nil; v = p.take() {
+				b.coordinateVideo(work, v, handle)
+				p.done(v)
 			}
 		})
 	}
-	wg.Go(func() { b.keepAll(work, d) })
-	b.takeAll(ctx, d)
-	d.close()
-	for _, m := range d.abandon() {
-		b.settle(m.Nak())
-	}
-	stopKeeping := d.idle
-	wg.Go(func() { <-stopKeeping; stop() })
-	wg.Wait()
+	running.Go(func() { b.keepAll(work, p) })
+	b.takeAll(ctx, p)
+	b.shutDown(ctx, p)
+	stop()
+	running.Wait()
 	if ctx.Err() == nil {
 		return fmt.Errorf("coordinate: %w", nats.ErrConnectionClosed)
 	}
 	return nil
 }
 
-// takeAll puts events on the desk until ctx ends or the connection is closed.
-func (b *Bus) takeAll(ctx context.Context, d *desk) {
+// shutDown closes p, gives back the events that wait, and returns when no handler runs any more, or
+// Config.DrainTimeout after ctx ended.
+func (b *Bus) shutDown(ctx context.Context, p *pending) {
+	p.close()
+	for _, m := range p.abandon() {
+		b.settle(m.Nak())
+	}
+	select {
+	case <-p.idle:
+		return
+	case <-ctx.Done():
+	}
+	limit := time.NewTimer(b.cfg.DrainTimeout)
+	defer limit.Stop()
+	select {
+	case <-p.idle:
+	case <-limit.C:
+	}
+}
+
+// takeAll takes events into p until ctx ends or the connection is closed.
+func (b *Bus) takeAll(ctx context.Context, p *pending) {
 	var consumer jetstream.Consumer
 	pause := firstDelay
 	for ctx.Err() == nil && !b.nc.IsClosed() {
-		n := d.room(ctx)
+		n := p.space(ctx)
 		if n == 0 {
 			continue
 		}
-		took, err := b.takeBatch(ctx, &consumer, min(n, coordinateBatch), d)
+		took, err := b.takeBatch(ctx, &consumer, min(n, coordinateBatch), p)
 		if took {
 			pause = firstDelay
 		}
@@ -107,8 +118,8 @@ func (b *Bus) takeAll(ctx context.Context, d *desk) {
 	}
 }
 
-// takeBatch puts up to n events on the desk, each as it comes, and returns after a while if fewer come.
-func (b *Bus) takeBatch(ctx context.Context, consumer *jetstream.Consumer, n int, d *desk) (
+// takeBatch takes up to n events into p, each as it comes. It returns after a while if fewer come.
+func (b *Bus) takeBatch(ctx context.Context, consumer *jetstream.Consumer, n int, p *pending) (
 	took bool, err error,
 ) {
 	linked, unlink, err := b.connected(ctx)
@@ -131,7 +142,7 @@ func (b *Bus) takeBatch(ctx context.Context, consumer *jetstream.Consumer, n int
 	}
 	for m := range batch.Messages() { // it ends with limited
 		took = true
-		b.putOnDesk(m, d)
+		b.hold(m, p)
 	}
 	if err := batch.Error(); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		return took, err
@@ -147,12 +158,12 @@ func (b *Bus) coordinatorConfig() jetstream.ConsumerConfig {
 	}
 }
 
-// coordinatorLease is how long an event stays with a process that says nothing. It is short, because a
-// process holds many, and none takes long.
+// coordinatorLease is how long an event stays with a process that does not renew its lease. It is short,
+// because a process holds many events, and none takes long.
 func (b *Bus) coordinatorLease() time.Duration { return min(b.cfg.AckWait, coordinateLease) }
 
-// putOnDesk puts an event where it waits to be handled, or settles it when nothing follows from it.
-func (b *Bus) putOnDesk(m jetstream.Msg, d *desk) {
+// hold adds an event to p, or settles it when nothing follows from it.
+func (b *Bus) hold(m jetstream.Msg, p *pending) {
 	log := b.log.With("subject", m.Subject())
 	meta, err := m.Metadata()
 	if err != nil {
@@ -169,42 +180,42 @@ func (b *Bus) putOnDesk(m jetstream.Msg, d *desk) {
 		b.settle(m.Term())
 	case !pipeline.Leads(e.Type):
 		b.settle(m.Ack())
-	case !d.put(m, e, meta.NumDelivered):
+	case !p.put(m, e, meta.NumDelivered):
 		b.settle(m.Nak())
 	}
 }
 
-// coordinateVideo handles the events of a video that wait, and settles their messages.
-func (b *Bus) coordinateVideo(ctx context.Context, f *file,
+// coordinateVideo handles the events of a video that were taken, and settles their messages.
+func (b *Bus) coordinateVideo(ctx context.Context, v *pendingVideo,
 	handle func(context.Context, pipeline.Event) error,
 ) {
-	err := handle(ctx, f.event)
+	err := handle(ctx, v.event)
 	if err == nil {
 		b.recurring.Works(handleEvent)
-		for _, m := range f.taken {
+		for _, m := range v.taken {
 			b.settle(m.Ack())
 		}
 		return
 	}
-	delay := nakDelay(f.delivered)
-	b.recurring.Failed(handleEvent, "subject", f.event.Subject, "type", f.event.Type, "event", f.event.ID,
-		"delivery", f.delivered, "again", delay, "error", err)
-	for _, m := range f.taken {
+	delay := nakDelay(v.delivered)
+	b.recurring.Failed(handleEvent, "subject", v.event.Subject, "type", v.event.Type, "event", v.event.ID,
+		"delivery", v.delivered, "again", delay, "error", err)
+	for _, m := range v.taken {
 		b.settle(m.NakWithDelay(delay))
 	}
 }
 
-// settle logs what became of an ack; without it the event comes again, which does no harm.
+// settle logs an ack that failed. The event is then delivered again, which does no harm.
 func (b *Bus) settle(err error) {
 	if err != nil {
 		b.recurring.Failed("settle event", "consumer", coordinator, "error", err)
 	}
 }
 
-// keepAll extends the leases of all that is on the desk until ctx ends.
-func (b *Bus) keepAll(ctx context.Context, d *desk) {
+// keepAll renews the leases of all events that p holds until ctx ends.
+func (b *Bus) keepAll(ctx context.Context, p *pending) {
 	for wait(ctx, b.coordinatorLease()/3) == nil {
-		for _, m := range d.all() {
+		for _, m := range p.all() {
 			b.settle(m.InProgress())
 		}
 	}
@@ -218,8 +229,8 @@ func nakDelay(n uint64) time.Duration {
 	return firstNak << (max(n, 1) - 1)
 }
 
-// CoordinatorLag returns how many events of the log Coordinate has not settled: those that no process has
-// taken, and those that one has and is not done with. All count while nobody has coordinated yet.
+// CoordinatorLag returns how many events of the log are not settled: those that no process has taken, and
+// those that a process holds. All events count until somebody coordinates.
 func (b *Bus) CoordinatorLag(ctx context.Context) (uint64, error) {
 	c, err := b.js.Consumer(ctx, streamEvents, coordinator)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {

@@ -150,15 +150,15 @@ func TestLeasesAreExtendedInTime(t *testing.T) {
 			3 * time.Second: 3 * time.Second, time.Hour: coordinateLease,
 		} {
 			bus := &Bus{cfg: Config{AckWait: asked}, recurring: &pipeline.Recurring{Logger: testLog(t)}}
-			d, all := newDesk(), []*kept{{}, {}}
+			p, all := newPending(), []*kept{{}, {}}
 			for i, k := range all {
 				subject := pipeline.JobSubject("p", fmt.Sprint("vid_", i), "job")
-				d.put(k, pipeline.Event{Subject: subject, Sequence: uint64(i + 1)}, 1)
+				p.put(k, pipeline.Event{Subject: subject, Sequence: uint64(i + 1)}, 1)
 			}
-			d.take()
+			p.take()
 			began := time.Now()
 			ctx, cancel := context.WithTimeout(t.Context(), 4*lease+1)
-			bus.keepAll(ctx, d)
+			bus.keepAll(ctx, p)
 			cancel()
 			for i, k := range all {
 				last := began

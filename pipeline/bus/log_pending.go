@@ -9,25 +9,25 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// deskSize is how many events a desk holds. Fairness among projects reaches as far as that.
-const deskSize = 2048
+// maxPending is how many events a process holds. Projects take turns among these, and not beyond.
+const maxPending = 2048
 
-// desk is where the events lie that a process has taken and not settled: a file for each video, and the files
-// of each project in a queue. Projects take turns.
-type desk struct {
+// pending holds the events that a process has taken and not settled. It groups them by video and queues the
+// videos by project, and projects take turns.
+type pending struct {
 	mu      sync.Mutex
 	changed *sync.Cond
 	closed  bool
-	held    int
-	files   map[string]*file   // by video, those that wait and those that are handled
-	queues  map[string][]*file // by project, those that wait
-	turns   []string           // the projects that have a queue, the next one first
-	busy    int
-	idle    chan struct{} // closed when the desk is closed and nothing is handled any more
+	held    int                        // events
+	videos  map[string]*pendingVideo   // those in a queue and those being handled, by project and video
+	queues  map[string][]*pendingVideo // by project
+	turns   []string                   // the projects that have a queue, the next one first
+	busy    int                        // videos being handled
+	idle    chan struct{}              // closed when pending is closed and no video is being handled
 }
 
-// file is the events of one video.
-type file struct {
+// pendingVideo is the events of one video.
+type pendingVideo struct {
 	project, video string
 	waiting, taken []jetstream.Msg
 	event          pipeline.Event // the last of those taken
@@ -37,146 +37,148 @@ type file struct {
 	nextDelivered  uint64
 }
 
-func newDesk() *desk {
-	d := &desk{files: map[string]*file{}, queues: map[string][]*file{}, idle: make(chan struct{})}
-	d.changed = sync.NewCond(&d.mu)
-	return d
+func newPending() *pending {
+	p := &pending{
+		videos: map[string]*pendingVideo{}, queues: map[string][]*pendingVideo{}, idle: make(chan struct{}),
+	}
+	p.changed = sync.NewCond(&p.mu)
+	return p
 }
 
-// put adds an event; false when the desk is closed.
-func (d *desk) put(m jetstream.Msg, e pipeline.Event, delivered uint64) bool {
+// put adds an event. It returns false when p is closed.
+func (p *pending) put(m jetstream.Msg, e pipeline.Event, delivered uint64) bool {
 	project, video, _, _ := pipeline.Address(e.Subject) // checked by the caller
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.closed {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
 		return false
 	}
-	f := d.files[project+"."+video]
-	if f == nil {
-		f = &file{project: project, video: video}
-		d.files[project+"."+video] = f
+	v := p.videos[project+"."+video]
+	if v == nil {
+		v = &pendingVideo{project: project, video: video}
+		p.videos[project+"."+video] = v
 	}
-	if len(f.waiting) == 0 && !f.handled {
-		d.enqueue(f)
+	if len(v.waiting) == 0 && !v.handled {
+		p.enqueue(v)
 	}
-	f.waiting = append(f.waiting, m)
-	if e.Sequence > f.next.Sequence {
-		f.next = e
+	v.waiting = append(v.waiting, m)
+	if e.Sequence > v.next.Sequence {
+		v.next = e
 	}
-	f.nextDelivered = max(f.nextDelivered, delivered)
-	d.held++
-	d.changed.Broadcast()
+	v.nextDelivered = max(v.nextDelivered, delivered)
+	p.held++
+	p.changed.Broadcast()
 	return true
 }
 
-func (d *desk) enqueue(f *file) {
-	if len(d.queues[f.project]) == 0 {
-		d.turns = append(d.turns, f.project)
+func (p *pending) enqueue(v *pendingVideo) {
+	if len(p.queues[v.project]) == 0 {
+		p.turns = append(p.turns, v.project)
 	}
-	d.queues[f.project] = append(d.queues[f.project], f)
+	p.queues[v.project] = append(p.queues[v.project], v)
 }
 
-// take waits for a file that is to be handled; nil when the desk is closed.
-func (d *desk) take() *file {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for len(d.turns) == 0 && !d.closed {
-		d.changed.Wait()
+// take waits for a video to handle, and returns nil when p is closed.
+func (p *pending) take() *pendingVideo {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for len(p.turns) == 0 && !p.closed {
+		p.changed.Wait()
 	}
-	if d.closed {
+	if p.closed {
 		return nil
 	}
-	project := d.turns[0]
-	f := d.queues[project][0]
-	d.turns, d.queues[project] = d.turns[1:], d.queues[project][1:]
-	if len(d.queues[project]) > 0 {
-		d.turns = append(d.turns, project)
+	project := p.turns[0]
+	v := p.queues[project][0]
+	p.turns, p.queues[project] = p.turns[1:], p.queues[project][1:]
+	if len(p.queues[project]) > 0 {
+		p.turns = append(p.turns, project)
 	} else {
-		delete(d.queues, project)
+		delete(p.queues, project)
 	}
-	f.taken, f.waiting = f.waiting, nil
-	f.event, f.next = f.next, pipeline.Event{}
-	f.delivered, f.nextDelivered = f.nextDelivered, 0
-	f.handled = true
-	d.busy++
-	return f
+	v.taken, v.waiting = v.waiting, nil
+	v.event, v.next = v.next, pipeline.Event{}
+	v.delivered, v.nextDelivered = v.nextDelivered, 0
+	v.handled = true
+	p.busy++
+	return v
 }
 
-// done puts a file back that was handled, if more has come for it.
-func (d *desk) done(f *file) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.busy--
-	d.held -= len(f.taken)
-	f.taken, f.handled = nil, false
-	if len(f.waiting) > 0 {
-		d.enqueue(f)
+// done ends the handling of a video, and queues it again if more of its events have come.
+func (p *pending) done(v *pendingVideo) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.busy--
+	p.held -= len(v.taken)
+	v.taken, v.handled = nil, false
+	if len(v.waiting) > 0 {
+		p.enqueue(v)
 	} else {
-		delete(d.files, f.project+"."+f.video)
+		delete(p.videos, v.project+"."+v.video)
 	}
-	d.rest()
-	d.changed.Broadcast()
+	p.checkIdle()
+	p.changed.Broadcast()
 }
 
-// rest notes that nothing more will happen.
-func (d *desk) rest() {
-	if d.closed && d.busy == 0 {
+// checkIdle closes p.idle when p is closed and no video is being handled; p.mu is held.
+func (p *pending) checkIdle() {
+	if p.closed && p.busy == 0 {
 		select {
-		case <-d.idle:
+		case <-p.idle:
 		default:
-			close(d.idle)
+			close(p.idle)
 		}
 	}
 }
 
-// room waits until there is room, and returns how many events fit; 0 when ctx ended.
-func (d *desk) room(ctx context.Context) int {
+// space waits until more events fit and returns how many, or 0 when ctx has ended.
+func (p *pending) space(ctx context.Context) int {
 	defer context.AfterFunc(ctx, func() {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		d.changed.Broadcast()
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.changed.Broadcast()
 	})()
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for d.held >= deskSize && ctx.Err() == nil {
-		d.changed.Wait()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for p.held >= maxPending && ctx.Err() == nil {
+		p.changed.Wait()
 	}
 	if ctx.Err() != nil {
 		return 0
 	}
-	return deskSize - d.held
+	return maxPending - p.held
 }
 
-// close lets nobody put or take any more.
-func (d *desk) close() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.closed = true
-	d.rest()
-	d.changed.Broadcast()
+// close makes every later put and take fail.
+func (p *pending) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	p.checkIdle()
+	p.changed.Broadcast()
 }
 
-// abandon takes what waits off the closed desk.
-func (d *desk) abandon() []jetstream.Msg {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+// abandon removes and returns the events that wait. Call it after close.
+func (p *pending) abandon() []jetstream.Msg {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	var all []jetstream.Msg
-	for _, f := range d.files {
-		all = append(all, f.waiting...)
-		d.held -= len(f.waiting)
-		f.waiting = nil
+	for _, v := range p.videos {
+		all = append(all, v.waiting...)
+		p.held -= len(v.waiting)
+		v.waiting = nil
 	}
-	d.turns, d.queues = nil, map[string][]*file{}
+	p.turns, p.queues = nil, map[string][]*pendingVideo{}
 	return all
 }
 
-// all returns the messages on the desk.
-func (d *desk) all() []jetstream.Msg {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	all := make([]jetstream.Msg, 0, d.held)
-	for _, f := range d.files {
-		all = append(append(all, f.waiting...), f.taken...)
+// all returns the messages of all events that p holds.
+func (p *pending) all() []jetstream.Msg {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	all := make([]jetstream.Msg, 0, p.held)
+	for _, v := range p.videos {
+		all = append(append(all, v.waiting...), v.taken...)
 	}
 	return all
 }

@@ -20,39 +20,39 @@ func leading(t *testing.T, bus *Bus, project, video, job string) {
 }
 
 // One project's events do not hold up another's.
-func TestDeskTakesTurns(t *testing.T) {
-	d := newDesk()
+func TestPendingProjectsTakeTurns(t *testing.T) {
+	p := newPending()
 	put := func(project, video string, sequence uint64) {
 		subject := pipeline.JobSubject(project, video, "job")
-		if !d.put(nil, pipeline.Event{Subject: subject, Sequence: sequence}, 1) {
-			t.Fatal("the desk is closed")
+		if !p.put(nil, pipeline.Event{Subject: subject, Sequence: sequence}, 1) {
+			t.Fatal("it is closed")
 		}
 	}
 	for i := range uint64(100) {
 		put("crowd", fmt.Sprint("v", i), i+1)
 	}
 	put("alone", "v", 101)
-	put("alone", "v", 102) // of the same video: one file
+	put("alone", "v", 102) // of the same video: one entry
 	var order []string
 	for range 101 {
-		f := d.take()
-		order = append(order, f.project)
-		if f.project == "alone" && (len(f.taken) != 2 || f.event.Sequence != 102) {
-			t.Errorf("%d events, the last is %d", len(f.taken), f.event.Sequence)
+		v := p.take()
+		order = append(order, v.project)
+		if v.project == "alone" && (len(v.taken) != 2 || v.event.Sequence != 102) {
+			t.Errorf("%d events, the last is %d", len(v.taken), v.event.Sequence)
 		}
-		d.done(f)
+		p.done(v)
 	}
 	if at := slices.Index(order, "alone"); at != 1 {
 		t.Errorf("taken as number %d of %d", at+1, len(order))
 	}
-	if d.held != 0 || len(d.files) != 0 {
-		t.Errorf("%d events are left, %d files", d.held, len(d.files))
+	if p.held != 0 || len(p.videos) != 0 {
+		t.Errorf("%d events are left, %d videos", p.held, len(p.videos))
 	}
-	d.close()
-	if d.take() != nil || d.put(nil, pipeline.Event{Subject: pipeline.JobSubject("p", "v", "j")}, 1) {
-		t.Error("the closed desk works on")
+	p.close()
+	if p.take() != nil || p.put(nil, pipeline.Event{Subject: pipeline.JobSubject("p", "v", "j")}, 1) {
+		t.Error("it works on after close")
 	}
-	<-d.idle
+	<-p.idle
 }
 
 // Several events of a video are one reason to look at it, and what leads to nothing is none.
@@ -75,7 +75,7 @@ func TestCoordinateHandlesAVideoOnce(t *testing.T) {
 	for i := range 10 {
 		leading(t, bus, "p", "v", fmt.Sprint("job-", i))
 	}
-	onDesk(t, bus, 11)
+	heldByCoordinator(t, bus, 11)
 	close(release)
 	handled := 0
 	for seq := uint64(0); seq != 12; handled++ { // what is on its way to this process may come a moment later
@@ -89,8 +89,8 @@ func TestCoordinateHandlesAVideoOnce(t *testing.T) {
 	}
 }
 
-// onDesk waits until the server has given the coordinator n events.
-func onDesk(t *testing.T, bus *Bus, n int) {
+// heldByCoordinator waits until the server has given the coordinator n events.
+func heldByCoordinator(t *testing.T, bus *Bus, n int) {
 	t.Helper()
 	for {
 		c, err := bus.js.Consumer(soon(t), streamEvents, coordinator)

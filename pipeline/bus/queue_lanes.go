@@ -260,7 +260,7 @@ func (b *Bus) lookAtLanes(ctx context.Context, q *queue) error {
 	return nil
 }
 
-// lookAtSubjects marks the lanes of the subjects that there are, and buries what stands in none.
+// lookAtSubjects marks the lanes of the subjects that there are, and moves strays to the dead letters.
 func (b *Bus) lookAtSubjects(ctx context.Context, q *queue, filter string) error {
 	subjects, err := b.subjects(ctx, streamTasks, filter)
 	if err != nil {
@@ -275,7 +275,7 @@ func (b *Bus) lookAtSubjects(ctx context.Context, q *queue, filter string) error
 		}
 	}
 	for _, subject := range strays {
-		if err := b.buryStray(ctx, subject); err != nil {
+		if err := b.moveStrays(ctx, subject); err != nil {
 			return err
 		}
 	}

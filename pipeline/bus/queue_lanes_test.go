@@ -252,7 +252,7 @@ func (f *failingCreation) CreateConsumer(ctx context.Context, stream string,
 	return f.JetStream.CreateConsumer(ctx, stream, cfg)
 }
 
-func TestNextBuriesWhatIsInNoLane(t *testing.T) {
+func TestNextMovesStraysToTheDeadLetters(t *testing.T) {
 	bus := newBus(t, Config{})
 	strays := []string{
 		"task.transcode.normal.short",

@@ -118,7 +118,7 @@ func (b *Bus) takeFrom(ctx context.Context, q *queue, p pipeline.Priority, n int
 		if err == nil {
 			return d, nil
 		}
-		if err := b.bury(ctx, m, err); err != nil {
+		if err := b.moveToLetters(ctx, m, err); err != nil {
 			return nil, err
 		}
 	}

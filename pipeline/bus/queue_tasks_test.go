@@ -213,7 +213,7 @@ func TestDeadLetterOnce(t *testing.T) {
 	}
 }
 
-func TestNextBuriesWhatIsNoTask(t *testing.T) {
+func TestNextMovesWhatIsNoTaskToTheDeadLetters(t *testing.T) {
 	bus := newBus(t, Config{})
 	moved, err := json.Marshal(task("b", "", 0))
 	must(t, err)
