@@ -7,12 +7,12 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 )
 
-// colours scales, and brings matrix, range, dynamic range and alpha to the one form of all outputs.
+// colours scales, and converts matrix, range, dynamic range and alpha to the form of all outputs.
 func colours(v pipeline.VideoTrack, s Size) string {
 	switch {
 	case v.HDR != "":
 		return toneMap(v, s)
-	case v.Alpha || v.PixelFormat == palette: // any of its colours may be transparent
+	case v.Alpha || v.PixelFormat == palette: // any colour of a palette may be transparent
 		return flatten(v, s)
 	case isGrey(v):
 		return ffmpeg.Chain(grey(v), convert(v, s))
@@ -22,12 +22,12 @@ func colours(v pipeline.VideoTrack, s Size) string {
 	return convert(v, s)
 }
 
-// plain reports whether v has the colours of all outputs already.
+// plain reports whether v already has the colours of all outputs.
 func plain(v pipeline.VideoTrack) bool {
 	return v.PixelFormat == "yuv420p" && v.Range != fullRange && Matrix(v) == "bt709"
 }
 
-// plainly scales pictures of which only the size is to change, and copies none that has it already.
+// plainly scales pictures that need no other change, and passes through those that have the size already.
 func plainly(v pipeline.VideoTrack, s Size) string {
 	yuv := ffmpeg.Node("format", flag("yuv420p"))
 	if w, h := canvas(v); s == (Size{w, h}) && v.SampleRatio == 1 {
@@ -36,23 +36,23 @@ func plainly(v pipeline.VideoTrack, s Size) string {
 	return ffmpeg.Chain(yuv, resample(s))
 }
 
-// convert scales and computes the exact colours, without rounding in between: what is grey stays grey.
-// Primaries and transfer are said to be those of the outputs, so that zimg leaves them alone. The range is
-// what each frame says.
+// convert scales and computes exact colours, without rounding in between: grey stays grey. Primaries and
+// transfer are tagged as those of the outputs, so that zimg leaves them unchanged. The range is each
+// frame's own.
 func convert(v pipeline.VideoTrack, s Size) string {
 	to := append(as709(v), option("m", "709"), option("r", "limited"))
 	yuv := ffmpeg.Node("format", flag("yuv420p"))
 	if Matrix(v) == "bt709" || !shared(v.PixelFormat) {
 		return ffmpeg.Chain(zimg(s, to...), yuv)
 	}
-	// Another matrix mixes colours and luma of a pixel. Colours that pixels share are not spread over them
-	// and gathered again for that, which would blur them: they take the nearest.
+	// Converting to another matrix mixes colours and luma of a pixel. Shared colour samples are not
+	// interpolated for that, which would blur them: each pixel takes the nearest.
 	same := append(as709(v), option("m", zimgMatrix(v)))
 	return ffmpeg.Chain(zimg(s, same...), ffmpeg.Node("format", flag("yuv420p16le")),
 		ffmpeg.Node("zscale", append(to, option("f", "point"))...), yuv)
 }
 
-// flatten shows v on black, which is what it looks like when it is multiplied by alpha.
+// flatten puts v on black, as if multiplied by its alpha.
 func flatten(v pipeline.VideoTrack, s Size) string {
 	black := ffmpeg.Chain(
 		zimg(s, append(as709(v), option("m", "gbr"))...), ffmpeg.Node("format", flag("gbrap")),
@@ -61,7 +61,7 @@ func flatten(v pipeline.VideoTrack, s Size) string {
 	return ffmpeg.Chain(black, convert(pipeline.VideoTrack{PixelFormat: "gbrp"}, s))
 }
 
-// as709 says how v's YUV was made, and that primaries and transfer are to stay.
+// as709 tags the matrix of v's YUV, and tags primaries and transfer so that they stay unchanged.
 func as709(v pipeline.VideoTrack) []ffmpeg.Option {
 	return []ffmpeg.Option{
 		option("min", zimgMatrix(v)), option("pin", "709"), option("tin", "709"), option("p", "709"),
@@ -69,14 +69,14 @@ func as709(v pipeline.VideoTrack) []ffmpeg.Option {
 	}
 }
 
-// fullRange is the value of pipeline.VideoTrack.Range of a track that uses all values, from 0 on.
+// fullRange is the value of pipeline.VideoTrack.Range of a track that uses all values, from 0.
 const fullRange = "pc"
 
-// palette is the pixel format of numbers of colours.
+// palette is the pixel format of palette indexes.
 const palette = "pal8"
 
-// coarse reports a packed format of fewer than 8 bits for each colour: made planar at once, the brightest
-// value would not become the brightest.
+// coarse reports whether a format is packed with fewer than 8 bits per colour. Direct conversion to planar
+// would not map its brightest value to the brightest.
 func coarse(format string) bool {
 	switch strings.TrimSuffix(strings.TrimSuffix(format, "le"), "be") {
 	case palette, "rgb8", "bgr8", "rgb4_byte", "bgr4_byte", "rgb4", "bgr4", "rgb444",
@@ -88,9 +88,9 @@ func coarse(format string) bool {
 
 func isGrey(v pipeline.VideoTrack) bool { return strings.HasPrefix(v.PixelFormat, "gray") }
 
-// grey gives pictures of luma alone the colours that they lack, which zimg wants. Left to itself the scale
-// filter takes all grey for full range. Where the file says nothing, it is so in formats of still and
-// lossless pictures, and not in those of video.
+// grey adds neutral colours to pictures of luma alone, since zimg needs them. By itself, the scale filter
+// treats all grey as full range. If the file does not say, that is right for formats of still and lossless
+// pictures, but not for those of video.
 func grey(v pipeline.VideoTrack) string {
 	values := v.Range
 	if values != fullRange && values != "tv" {
@@ -110,9 +110,9 @@ func grey(v pipeline.VideoTrack) string {
 	)
 }
 
-// toneMap is the usual way from PQ or HLG to SDR: linear light, BT.709 primaries, a curve that keeps
-// highlights. Everything about the input is said, since zscale refuses to guess and files often leave it
-// out.
+// toneMap is the usual conversion of PQ or HLG to SDR: linear light, BT.709 primaries, a curve that keeps
+// highlights. It specifies everything about the input, since zscale refuses to guess and files often omit
+// it.
 func toneMap(v pipeline.VideoTrack, s Size) string {
 	transfer, values := "smpte2084", "limited"
 	if v.HDR == HLG {
@@ -132,8 +132,8 @@ func toneMap(v pipeline.VideoTrack, s Size) string {
 	)
 }
 
-// Matrix names how the source's YUV was made, in ffmpeg's words, as all outputs take it; of RGB it is not
-// asked. Untagged video is BT.709 when HD and BT.601 (smpte170m) below, as every player assumes.
+// Matrix names the matrix of the source's YUV, in ffmpeg's words; RGB does not use it. Untagged video
+// counts as BT.709 if HD and as BT.601 (smpte170m) below, as in every player.
 func Matrix(v pipeline.VideoTrack) string {
 	switch v.Matrix {
 	case "bt709", "fcc", "smpte240m", "ycgco":
@@ -149,7 +149,7 @@ func Matrix(v pipeline.VideoTrack) string {
 	return "smpte170m"
 }
 
-// zimgMatrix is Matrix in the words of zscale, which misspells one in ffmpeg 5.
+// zimgMatrix is Matrix in the words of zscale, which misspells one name in ffmpeg 5.
 func zimgMatrix(v pipeline.VideoTrack) string {
 	if m := Matrix(v); m != "smpte240m" {
 		return m
@@ -157,8 +157,8 @@ func zimgMatrix(v pipeline.VideoTrack) string {
 	return "7"
 }
 
-// resample returns the filter that scales pictures: the bicubic curve of the scale filter, in a fraction of
-// its time (BenchmarkResize), and with the colours sited where they were, which that one shifts.
+// resample returns the filter that scales pictures: the bicubic curve of the scale filter in a fraction of
+// its time (BenchmarkResize). It keeps the position of colour samples, which the scale filter shifts.
 func resample(s Size) string { return zimg(s) }
 
 func zimg(s Size, more ...ffmpeg.Option) string {

@@ -7,14 +7,14 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 )
 
-// Qualities are the encoder settings that a pipeline can ask for, from fast to small.
+// Qualities are the encoder settings that a pipeline can request, from fast to small.
 const (
 	Basic   = "basic"   // x264 veryfast, CRF 23; the default
 	Plus    = "plus"    // medium, CRF 21
 	Premium = "premium" // slow, CRF 19
 )
 
-// preset returns x264's speed and quality; anything unknown is Basic.
+// preset returns x264's preset and CRF; an unknown quality is Basic.
 func preset(quality string) (name, crf string) {
 	switch quality {
 	case Plus:
@@ -25,18 +25,18 @@ func preset(quality string) (name, crf string) {
 	return "veryfast", "23"
 }
 
-// KeyframeSeconds is the distance of keyframes.
+// KeyframeSeconds is the time between keyframes.
 const KeyframeSeconds = 2
 
-// Reordered is by how many frames an encoder of H264 decodes pictures before they are shown, at most: x264's
-// B-pyramid.
+// Reordered is the largest number of frames by which H264's encoder decodes pictures before they are shown:
+// that of x264's B-pyramid.
 const Reordered = 2
 
 // H264 returns the options of an x264 encoder: High profile, CRF with a cap of maxrate kbit/s over a buffer
-// of two seconds of it, closed groups of pictures with an IDR frame each KeyframeSeconds and nowhere else,
-// and a constant frame rate that also fills the time before the first frame. Where segments are to begin at
-// other frames, borders holds their numbers, ascending: each segment is then divided into groups of about
-// that length.
+// of two seconds, closed groups of pictures with an IDR frame each KeyframeSeconds and nowhere else, and a
+// constant frame rate that also fills the time before the first frame. If segments begin at other frames,
+// borders lists those frame numbers, ascending; each segment is then divided into groups of about
+// KeyframeSeconds.
 func H264(quality string, maxrate int, r Rate, borders ...int) []ffmpeg.Option {
 	speed, crf := preset(quality)
 	frames := r.Frames(KeyframeSeconds)
@@ -57,8 +57,8 @@ func H264(quality string, maxrate int, r Rate, borders ...int) []ffmpeg.Option {
 	}
 }
 
-// forced lists the times of the keyframes in segments that begin at borders, about group frames from each
-// other. Behind the last border, the length of whose segment is not known, the encoder's own count goes on.
+// forced lists the times of the keyframes in segments that begin at borders, about group frames apart. The
+// length of the segment after the last border is unknown, so there the encoder places keyframes by itself.
 func forced(borders []int, group int, r Rate) string {
 	var times []string
 	add := func(frame int) {

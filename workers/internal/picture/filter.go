@@ -15,18 +15,18 @@ const (
 )
 
 // Nodes returns the chain from decoded frames of v, as Source gives them, to pictures of size s at rate r;
-// the zero Rate keeps the frames' own times. The first step that can drop frames comes first,
-// and what costs much runs on the small picture.
+// the zero Rate keeps the frames' own times. The first filter that can drop frames comes first, and
+// expensive filters run on the small picture.
 func Nodes(v pipeline.VideoTrack, s Size, r Rate) string {
 	return ffmpeg.Chain(steady(v), deinterlace(v), fps(r), upright(v), Form(v, s))
 }
 
-// Grid returns the chain from decoded frames of m to the frames [from, to) of the grid at rate r, the first
-// of which gets time 0; to 0 means the end of the video (Frames). Frame n of the grid is what is shown at n/r
-// seconds from the origin of time, where the picture begins at Lead, and wherever decoding began: the same
-// whether a video is decoded from its start or from a chunk's. The first frame of the picture is shown before
-// it begins, the last one after it has ended. Where the picture breaks off before the facts have its last
-// frame, beyond the tolerance of every output, frames are missing.
+// Grid returns the chain from decoded frames of m to the frames [from, to) of the grid at rate r. The first
+// of them gets time 0; to 0 means the end of the video (Frames). Frame n of the grid is what is shown at
+// n/r seconds after time 0 of the video, where the picture begins at Lead. It is the same frame wherever
+// decoding began, at the start of the video or of a chunk. The first frame of the picture is shown before
+// it begins, and the last one after it has ended. If the picture breaks off earlier than the facts say, by
+// more than the tolerance of every output, frames are missing.
 func Grid(m pipeline.Media, r Rate, from, to int) string {
 	if to == 0 {
 		to = Frames(m, r)
@@ -37,7 +37,7 @@ func Grid(m pipeline.Media, r Rate, from, to int) string {
 	)
 }
 
-// moved shows the frames of m from Lead on.
+// moved shifts the frames of m to begin at Lead.
 func moved(m pipeline.Media) string {
 	by := Shift(m)
 	if by == 0 {
@@ -46,8 +46,8 @@ func moved(m pipeline.Media) string {
 	return ffmpeg.Node("setpts", option("expr", fmt.Sprintf("PTS+round(%.6f/TB)", by)))
 }
 
-// hold repeats the last frame as often as it takes to reach frame number to, from about when the source has
-// it on: what breaks off before is not hidden.
+// hold repeats the last frame up to frame number to. It starts at about the time at which the source shows
+// its last frame, so it does not hide a picture that breaks off earlier.
 func hold(m pipeline.Media, r Rate, to int) string {
 	picture := m
 	picture.Duration = m.PictureEnd()
@@ -59,14 +59,14 @@ func hold(m pipeline.Media, r Rate, to int) string {
 	return ffmpeg.Node("tpad", option("stop", itoa(frames)), option("stop_mode", "clone"))
 }
 
-// Frames is how many frames of rate r the video m has: as many as come closest to its length, one at least.
+// Frames returns how many frames of rate r come closest to the length of m; at least one.
 func Frames(m pipeline.Media, r Rate) int { return r.Frames(m.Duration) }
 
-// onGrid is fps, which begins with the first frame: the encoder's constant rate fills the time before it. It
-// cannot where that frame, at the rate of every rung, is none of those before to: the filter begins at 0
-// then. The last frame comes through, however little its packet says that it lasts.
+// onGrid is the fps filter, which begins with the first frame; the encoder's constant rate fills the time
+// before it. That does not work if no rung has a frame of its grid between that frame and frame to: then
+// the filter begins at 0. The last frame comes through, however short its packet says it is.
 func onGrid(m pipeline.Media, r Rate, to int) string {
-	const slowest = 8 // by how much a rung's rate is divided, more than ever
+	const slowest = 8 // more than any rung's rate is divided by
 	o := []ffmpeg.Option{option("eof_action", "pass")}
 	if Lead(m)*r.Float() >= float64(to-slowest) {
 		o = append(o, option("start_time", "0"))
@@ -74,8 +74,8 @@ func onGrid(m pipeline.Media, r Rate, to int) string {
 	return fps(r, o...)
 }
 
-// Cut returns the chain that keeps the frames [from, to) of a constant rate, the first of which gets time 0;
-// to 0 means to the end.
+// Cut returns the chain that keeps the frames [from, to) of a constant rate and gives the first of them
+// time 0; to 0 means to the end.
 func Cut(from, to int) string {
 	if from == 0 && to == 0 {
 		return ""
@@ -94,26 +94,26 @@ func Cut(from, to int) string {
 	return ffmpeg.Chain(ffmpeg.Node("trim", bounds...), shift)
 }
 
-// Form returns the chain from upright, progressive frames of v to pictures of size s, in the one form of all
+// Form returns the chain from upright, progressive frames of v to pictures of size s in the form of all
 // outputs.
 func Form(v pipeline.VideoTrack, s Size) string { return ffmpeg.Chain(colours(v, s), tags()) }
 
-// Still returns the chain from decoded frames of v, as Source gives them, to pictures of size s in RGB, in
-// planes of full range. Each is what the outputs show (Nodes). ffmpeg's own conversion makes many greys 1 too
-// dark, and colours up to 3.
+// Still returns the chain from decoded frames of v, as Source gives them, to RGB pictures of size s, planar
+// and full range. They look as in the outputs (Nodes). ffmpeg's own conversion makes many greys 1 too dark,
+// and other colours up to 3.
 func Still(v pipeline.VideoTrack, s Size) string {
 	to := append(as709(pipeline.VideoTrack{Matrix: "bt709"}),
 		option("rin", "limited"), option("m", "gbr"), option("r", "full"))
 	return ffmpeg.Chain(Nodes(v, s, Rate{}), zimg(s, to...), ffmpeg.Node("format", flag("gbrp")))
 }
 
-// Resize returns the chain from a picture made by Form to a smaller one at rate r, a divisor of the
-// first; the zero Rate keeps it.
+// Resize returns the chain from a picture made by Form to a smaller one at rate r, which divides the first
+// rate; the zero Rate keeps it.
 func Resize(s Size, r Rate) string {
 	return ffmpeg.Chain(fps(r), resample(s), ffmpeg.Node("setsar", flag("1")))
 }
 
-// deinterlace touches only frames that are marked as interlaced: many files mix both.
+// deinterlace changes only frames that are marked as interlaced, since many files mix both.
 func deinterlace(v pipeline.VideoTrack) string {
 	if !v.Interlaced {
 		return ""
@@ -128,7 +128,7 @@ func fps(r Rate, more ...ffmpeg.Option) string {
 	return ffmpeg.Node("fps", append([]ffmpeg.Option{option("fps", r.String())}, more...)...)
 }
 
-// tags writes on the frames what they are now, for the encoder and for whoever converts them on.
+// tags marks the frames with their current colour properties, for the encoder and for later conversions.
 func tags() string {
 	return ffmpeg.Chain(
 		ffmpeg.Node("setsar", flag("1")),

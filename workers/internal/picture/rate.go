@@ -17,26 +17,26 @@ type Rate struct {
 // Bounds of a frame rate, in frames/s.
 const (
 	minRate     = 1
-	MaxRate     = 60  // of any output
-	LowRate     = 30  // of the smallest ones: it divides all others of a video
-	MaxFacts    = 240 // of what the media facts say
+	MaxRate     = 60  // highest rate of an output
+	LowRate     = 30  // highest rate of the smallest outputs, which divides a video's other rates
+	MaxFacts    = 240 // highest rate in the media facts
 	defaultRate = 25
 )
 
-// Standards are the rates that cameras and screens have, lowest first. Package inspect rounds what it
-// measured to these alone.
+// Standards are the rates of cameras and screens, lowest first. Package inspect rounds measured rates only
+// to these.
 var Standards = []Rate{
 	{24000, 1001}, {24, 1}, {25, 1}, {30000, 1001}, {30, 1}, {48, 1}, {50, 1}, {60000, 1001}, {60, 1},
 	{120000, 1001}, {120, 1},
 }
 
-// roundedTo are the rates besides Standards that NewRate rounds to, by 0.2% at most. Inspect rounds by up to
-// 3%: a screen recording of 10.2 frames/s would become one of 10.
+// roundedTo are the rates besides Standards to which NewRate rounds, by at most 0.2%. Inspect rounds by up
+// to 3%, which would turn a screen recording of 10.2 frames/s into one of 10.
 var roundedTo = []Rate{{5, 1}, {10, 1}, {12, 1}, {15, 1}, {100, 1}}
 
-// NewRate returns a rate that a player can show near num/den: a plain fraction as it is, else the standard
-// rate within 0.2%, else thousandths; at least 1. One above MaxFacts is halved until it is not. An unknown
-// rate becomes 25.
+// NewRate returns a rate near num/den that players can show: a simple fraction as it is, else the standard
+// rate within 0.2%, else thousandths; at least 1. A rate above MaxFacts is halved until it is not. An
+// unknown rate becomes 25.
 func NewRate(num, den int64) Rate {
 	if num <= 0 || den <= 0 {
 		return Rate{defaultRate, 1}
@@ -72,14 +72,14 @@ func gcd(a, b int64) int64 {
 	return a
 }
 
-// SourceRate is the rate of the best outputs of v: its own, at most MaxRate.
+// SourceRate returns the rate of the best outputs of v: its own, at most MaxRate.
 func SourceRate(v pipeline.VideoTrack) Rate {
 	return NewRate(int64(v.FrameRateNum), int64(v.FrameRateDen)).AtMost(MaxRate)
 }
 
 // AtMost divides r by the smallest whole number that brings it to fps or below, so that keyframes of both
-// rates fall on the same times. A rate up to 5% above fps is meant to be fps, as a screen recording of 30.3
-// frames/s is, and stays: half of it would be seen.
+// rates are at the same times. A rate up to 5% above fps, such as that of a screen recording at 30.3
+// frames/s, is unchanged, since half of it would be visible.
 func (r Rate) AtMost(fps float64) Rate {
 	n := int(math.Ceil(r.Float()/fps - 0.05))
 	if n <= 1 {
@@ -89,7 +89,7 @@ func (r Rate) AtMost(fps float64) Rate {
 	return Rate{r.Num / g, r.Den * n / g}
 }
 
-// Float returns frames/s; 0 when unknown.
+// Float returns frames/s; 0 if unknown.
 func (r Rate) Float() float64 {
 	if r.Den == 0 {
 		return 0
@@ -97,16 +97,16 @@ func (r Rate) Float() float64 {
 	return float64(r.Num) / float64(r.Den)
 }
 
-// String is "30000/1001", as ffmpeg reads it.
+// String formats the rate for ffmpeg: "30000/1001".
 func (r Rate) String() string { return strconv.Itoa(r.Num) + "/" + strconv.Itoa(r.Den) }
 
-// Frames is how many frames come closest to that many seconds, at least 1.
+// Frames returns how many frames come closest to that many seconds; at least 1.
 func (r Rate) Frames(seconds float64) int {
 	return max(1, int(math.Round(seconds*r.Float())))
 }
 
-// Timescale is a track timescale of at least 10,000 ticks/s in which each frame lasts a whole number of
-// ticks.
+// Timescale returns a track timescale of at least 10,000 ticks/s in which each frame lasts a whole number
+// of ticks.
 func (r Rate) Timescale() int {
 	n := max(1, r.Num)
 	for n < 10000 {

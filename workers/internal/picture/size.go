@@ -13,13 +13,13 @@ type Size struct {
 	Height int `json:"height"`
 }
 
-// Short is the shorter edge.
+// Short returns the shorter edge.
 func (s Size) Short() int { return min(s.Width, s.Height) }
 
-// String is "640x360".
+// String formats the size as "640x360".
 func (s Size) String() string { return strconv.Itoa(s.Width) + "x" + strconv.Itoa(s.Height) }
 
-// Fit returns the size of v with its short edge brought down to short, aspect kept. Nothing is enlarged,
+// Fit returns the size of v with its short edge reduced to short, keeping the aspect. It enlarges nothing
 // except a 1 pixel edge to 2.
 func Fit(v pipeline.VideoTrack, short int) Size {
 	edge := min(v.Width, v.Height)
@@ -30,7 +30,7 @@ func Fit(v pipeline.VideoTrack, short int) Size {
 	return Size{Even(factor * float64(v.Width)), Even(factor * float64(v.Height))}
 }
 
-// Even returns the even number nearest to x, the lower one of two, at least 2.
+// Even returns the even number nearest to x, the lower of two, at least 2.
 func Even(x float64) int {
 	return max(2, 2*int(math.Ceil(x/2-0.5)))
 }

@@ -8,19 +8,19 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 )
 
-// steady gives all frames of v the size that inspection found, in stored pixels, not yet turned: a recording
-// of a window, a call or a television programme may change its size, its pixels' shape or its pixel format. A
-// frame of another shape keeps it, between bars. Frames as they are expected go through untouched.
+// steady gives all frames of v the size that inspection found, in stored pixels, before turning. A
+// recording of a window, a call or a television programme may change its size, pixel aspect or pixel
+// format. Frames of another shape keep it, between bars; frames of the expected form pass unchanged.
 //
-// It comes first, since it alone can take such frames while the others wait for one form: the graph is not
-// built anew (Source), which would lose the frames that are in it.
+// It is the first filter, since only it can handle such frames, and the others need one form. Building the
+// graph again instead (which Source forbids) would lose the frames in it.
 func steady(v pipeline.VideoTrack) string {
 	w, h := stored(v)
 	shape := float64(max(1, v.Width)) / float64(max(1, v.Height))
 	if onItsSide(v) {
 		shape = 1 / shape
 	}
-	// The facts are whole pixels: of a small picture its shape is known less exactly.
+	// The facts are whole pixels, so the shape of a small picture is less exact.
 	near := max(0.015, 1/float64(max(1, min(v.Width, v.Height))))
 	wide := fmt.Sprintf("if(lt(dar,%g),min(%[2]d,max(2,floor(%[2]d*dar/%[3]g/2)*2)),%[2]d)",
 		shape*(1-near), w, shape)
@@ -41,11 +41,11 @@ func steady(v pipeline.VideoTrack) string {
 			option("y", "(oh-ih)/2"), option("eval", "frame")))
 }
 
-// exactly has the scale filter compute what it computes without shortcuts.
+// exactly makes the scale filter compute without shortcuts.
 const exactly = "bicubic+accurate_rnd+full_chroma_int+full_chroma_inp"
 
-// stored is the size of v in stored pixels, as they are decoded. There is room for half a colour sample at an
-// odd edge where pixels share their colours.
+// stored returns the size of v in stored pixels, as decoded. If pixels share colour samples, it adds room
+// for half a sample at an odd edge.
 func stored(v pipeline.VideoTrack) (w, h int) {
 	w, h = v.CodedWidth, v.CodedHeight
 	switch {
@@ -61,8 +61,7 @@ func stored(v pipeline.VideoTrack) (w, h int) {
 	return w, h
 }
 
-// shared reports whether pixels of a format may share their colours; so they do in a format that is not
-// known.
+// shared reports whether pixels of a format may share colour samples; true for an unknown format.
 func shared(format string) bool {
 	for _, prefix := range []string{
 		"yuv444", "yuvj444", "yuva444", "nv24", "nv42", "gbr", "rgb", "bgr", "0rgb", "0bgr", "argb", "abgr",

@@ -5,15 +5,15 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 )
 
-// upright returns the chain that turns and flips frames of v as its display matrix says. ffmpeg does the same
-// by itself, but before the first filter, where a change of size makes it build the graph anew and lose the
-// frames that are in it: Source forbids it.
+// upright returns the chain that turns and flips frames of v by its display matrix. ffmpeg would do the
+// same, but before the first filter; then a change of size makes it build the graph again and lose the
+// frames in it. So Source forbids it.
 func upright(v pipeline.VideoTrack) string {
 	turn := turning(v)
 	if turn == "" {
 		return ""
 	}
-	// ffmpeg 7 hands the matrix on to what it writes, where players would turn the picture once more.
+	// ffmpeg 7 passes the matrix on to the output, where players would turn the picture again.
 	done := ffmpeg.Node("sidedata", option("mode", "delete"), option("type", "DISPLAYMATRIX"))
 	return ffmpeg.Chain(done, turn)
 }
@@ -40,10 +40,10 @@ func turning(v pipeline.VideoTrack) string {
 	return ""
 }
 
-// onItsSide reports that width and height of v change places when it is turned.
+// onItsSide reports whether turning v swaps its width and height.
 func onItsSide(v pipeline.VideoTrack) bool { return v.Rotation%180 != 0 }
 
-// canvas is the size of v in stored pixels, upright.
+// canvas returns the size of v in stored pixels, upright.
 func canvas(v pipeline.VideoTrack) (w, h int) {
 	w, h = stored(v)
 	if onItsSide(v) {

@@ -7,24 +7,24 @@ import (
 )
 
 const (
-	// slack lets three groups of 2.002 s be a segment.
+	// slack allows a segment of three groups of 2.002 s.
 	slack = 0.25 // seconds
 	// offGrid is how far from a frame of the grid a border may lie, in frames of the source.
 	offGrid = 0.45
-	// leastEnd is how long the last segment is at least.
+	// leastEnd is the shortest last segment.
 	leastEnd = 1 // seconds
-	// mostBorders bounds what the facts hold: 16 hours of segments.
+	// mostBorders limits the facts to 16 hours of segments.
 	mostBorders = 10000
 )
 
-// borders chooses, of the keyframes of a track, those that segments begin with: as many groups as fit into
-// SegmentSeconds make one, and at least one group. A keyframe that lies between two frames of the grid does
-// not qualify, for what is encoded besides the track could not begin a segment there.
+// borders chooses the keyframes at which segments begin. A segment has as many groups as fit into
+// SegmentSeconds, and at least one. A keyframe between two frames of the grid does not qualify, since
+// encoded renditions could not begin a segment there.
 type borders struct {
-	grid   float64   // frames/s; 0: no borders are asked for
+	grid   float64   // frames/s; 0: choose no borders
 	near   float64   // seconds: how far from a frame of the grid a border may lie
 	chosen []float64 // seconds from the start of the video; the first is 0
-	last   float64   // keyframe that may become one; none when it is not after the last chosen
+	last   float64   // keyframe that may become one, if it is after the last chosen
 }
 
 func newBorders(g Grid) borders {
@@ -34,7 +34,7 @@ func newBorders(g Grid) borders {
 	return borders{grid: g.Low, near: offGrid / max(g.Low, g.Rate)}
 }
 
-// add takes the next keyframe, at seconds from the start.
+// add adds the next keyframe, at seconds from the start.
 func (b *borders) add(at float64) {
 	if b.grid <= 0 || math.Abs(at-math.Round(at*b.grid)/b.grid) > b.near {
 		return
@@ -48,7 +48,7 @@ func (b *borders) add(at float64) {
 	}
 }
 
-// chooseBefore makes the last keyframe a border when its group is all that fits before at.
+// chooseBefore chooses the last keyframe if no other group fits before at.
 func (b *borders) chooseBefore(at float64) {
 	if n := len(b.chosen); n > 0 && b.last > b.chosen[n-1] && b.full(at) {
 		b.chosen = append(b.chosen, b.last)
@@ -60,7 +60,7 @@ func (b *borders) full(at float64) bool {
 	return at > b.chosen[len(b.chosen)-1]+manifest.SegmentSeconds+slack
 }
 
-// end returns the borders of a track that is so many seconds long; nil when there are too many.
+// end returns the borders of a track of that length in seconds; nil if there are too many.
 func (b *borders) end(length float64) []float64 {
 	b.chooseBefore(length)
 	if n := len(b.chosen); n > 1 && length-b.chosen[n-1] < leastEnd {

@@ -6,20 +6,20 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// What an edit list may hide and still be simple.
+// What a simple edit list may hide.
 const (
-	maxPriming = 4096 // samples of sound: AAC primes with 1024 to 2112, HE-AAC with more
+	maxPriming = 4096 // audio samples: AAC primes with 1024 to 2112, HE-AAC with more
 	maxCut     = 0.04 // seconds at the end
 	maxDelay   = 1    // seconds: of reordered frames
 )
 
-// Edits judges the edit list of a track (8.6.6). sampleRate is that of a sound, and 0 for a picture.
+// Edits classifies the edit list of a track (8.6.6). sampleRate is that of audio, and 0 for a picture.
 //
-// It is simple with one edit at the normal speed, behind at most one empty edit, that hides nothing of a
-// picture's start and at most maxPriming samples of a sound's, and no more of the end than maxCut, or one
-// packet of a sound. What cannot be judged is complex: an edit list over a sound's movie fragments, or over
-// tables that do not agree. A picture's fragments are not looked at: there it is simple when it hides no more
-// than maxDelay, which is the delay of reordered frames, and does not say when it ends.
+// An edit list is simple if it has one edit at normal speed, after at most one empty edit. The edit may
+// hide nothing of a picture's start, at most maxPriming samples of audio's, and at the end no more than
+// maxCut, or one packet of audio. An edit list that cannot be judged is complex: one over fragmented audio,
+// or over tables that do not agree. For a fragmented picture, which is not read, it is simple if it hides
+// at most maxDelay, the delay of reordered frames, and has no end.
 func (f *File) Edits(id int64, sampleRate int) (pipeline.Edits, error) {
 	t, err := f.find(id)
 	if err != nil || t.edits == nil || len(t.edits.Entries) == 0 {
@@ -44,7 +44,7 @@ func (f *File) Edits(id int64, sampleRate int) (pipeline.Edits, error) {
 	}
 	s, err := t.span(sampleRate == 0)
 	if err != nil {
-		return pipeline.EditsComplex, nil //nolint:nilerr // what cannot be judged is complex
+		return pipeline.EditsComplex, nil //nolint:nilerr // cannot be judged, so complex
 	}
 	scale := float64(t.timescale())
 	hidden, cut := 1.0, math.Ceil(maxCut*scale)
@@ -64,7 +64,7 @@ func (f *File) Edits(id int64, sampleRate int) (pipeline.Edits, error) {
 // span is when a track is shown, in ticks, and its longest sample.
 type span struct{ first, end, longest int64 }
 
-// span measures a picture sample by sample. Sound is shown as it is decoded, and may have very many samples.
+// span measures a picture sample by sample. Audio plays in decoding order, and may have very many samples.
 func (t *track) span(picture bool) (span, error) {
 	if !picture {
 		return t.duration()

@@ -8,19 +8,19 @@ import (
 	"github.com/Eyevinn/mp4ff/mp4"
 )
 
-// entry is what a sample description (8.5.2) says of how samples are written.
+// entry is a sample description (8.5.2): how samples are stored.
 type entry struct {
 	codec  string   // avc1, hvc1, ...; of the first entry
-	units  codec    // of samples made of NAL units; 0 for all others
+	units  codec    // of samples made of NAL units, else 0
 	prefix int      // bytes of the length before each unit
-	config []byte   // AudioSpecificConfig of MPEG-4 sound, AVCDecoderConfigurationRecord of H.264
-	sets   [][]byte // parameter sets of H.264 that config has
+	config []byte   // AudioSpecificConfig of MPEG-4 audio, AVCDecoderConfigurationRecord of H.264
+	sets   [][]byte // H.264 parameter sets in config
 	alone  bool     // there is no other entry
 
 	width, height int // of a picture
 }
 
-// codec says how the NAL units in a sample are read.
+// codec says how to read the NAL units in a sample.
 type codec int
 
 const (
@@ -28,10 +28,10 @@ const (
 	hevc
 )
 
-// visualEntry is how long the fixed fields of a picture's entry are (12.1.3.2), from its box header on.
+// visualEntry is the length of the fixed fields of a picture's entry (12.1.3.2), after its box header.
 const visualEntry = 78
 
-// read reads stsd. Where it cannot, the samples are of no known make.
+// read reads stsd. If it cannot, the format of the samples is unknown.
 func (e *entry) read(b box) error {
 	if len(b.inside) < 8 {
 		return errors.New("short stsd")
@@ -54,8 +54,8 @@ func (e *entry) read(b box) error {
 	return nil
 }
 
-// configuration finds avcC (14496-15, 5.3.3.1) or hvcC (8.3.3.1), both of which end their fixed part with the
-// size of lengths, less one.
+// configuration finds avcC (14496-15, 5.3.3.1) or hvcC (8.3.3.1). In both, the fixed part ends with the
+// size of lengths minus one.
 func (e *entry) configuration(extensions []byte) {
 	for b, err := range boxes(extensions) {
 		switch {
@@ -72,7 +72,7 @@ func (e *entry) configuration(extensions []byte) {
 	}
 }
 
-// How long the fixed fields of a sound's entry are (12.2.3.2), from its box header on, and what version 1 of
+// Lengths of the fixed fields of an audio entry (12.2.3.2), after its box header, and of what version 1 of
 // QuickTime adds.
 const (
 	audioEntry      = 28
@@ -111,8 +111,8 @@ func (e *entry) descriptor(data []byte, outer bool) {
 	}
 }
 
-// known reports that samples can be looked at, or need not be: those of H.264 and HEVC under all their names,
-// and encrypted ones, must.
+// known reports whether samples can be checked, or need not be. Those of H.264 and HEVC, under all their
+// names, and encrypted ones must be checked.
 func (e entry) known() bool {
 	switch e.codec {
 	case "avc1", "avc3", "hvc1", "hev1", "dva1", "dvav", "dvh1", "dvhe", "encv":

@@ -10,35 +10,34 @@ import (
 	"github.com/Eyevinn/mp4ff/aac"
 )
 
-// FrameSamples is how many samples an AAC-LC frame plays.
+// FrameSamples is how many samples an AAC-LC frame has.
 const FrameSamples = 1024
 
-// Limits of frames that can be taken out of a file.
+// Limits for frames that can be copied.
 const (
-	maxFrame  = len(window{}.block) // bytes; no AAC-LC frame of two channels has half of that
-	maxJitter = 0.003               // seconds from its place: clocks of 1 ms round, some twice
+	maxFrame  = len(window{}.block) // bytes; an AAC-LC frame of two channels has less than half
+	maxJitter = 0.003               // seconds; clocks of 1 ms round, some twice
 )
 
-// Frames is a sound track of AAC-LC frames that follow on each other, without the priming before time 0.
+// Frames is an audio track of consecutive AAC-LC frames, without the priming before time 0.
 type Frames struct {
 	Rate     int    // samples/s
 	Channels int    // 1 or 2
 	Config   []byte // AudioSpecificConfig (14496-3, 1.6.2.1)
-	Count    int    // of the frames
+	Count    int    // number of frames
 
 	file    *File
 	track   *track
-	priming int // frames before the first that counts
+	priming int // frames before the first one
 }
 
-// Seconds is how long n frames play.
+// Seconds returns how long n frames play.
 func (s *Frames) Seconds(n int) float64 { return float64(n) * FrameSamples / float64(s.Rate) }
 
-// Frames goes through the samples of a sound track. The error says why they cannot be taken as they are:
-// they are no frames of AAC-LC on 1 or 2 channels, they lie outside of the file, one is empty, there is a
-// gap or an overlap of more than 3 ms, or the first begins more than a frame after second origin of the
-// movie, which is time 0. The first that counts is the one that is nearest to time 0. An edit list must
-// be simple (File.Edits).
+// Frames reads the samples of an audio track. The error says why they cannot be copied: they are not AAC-LC
+// frames with 1 or 2 channels, one lies outside of the file or is empty, there is a gap or an overlap of
+// more than 3 ms, or the first one begins more than a frame after time 0, which is second origin of the
+// movie. The first frame is the one nearest to time 0. An edit list must be simple (File.Edits).
 func (f *File) Frames(ctx context.Context, id int64, origin float64) (*Frames, error) {
 	t, err := f.find(id)
 	switch {
@@ -81,7 +80,7 @@ func (f *File) Frames(ctx context.Context, id int64, origin float64) (*Frames, e
 	return s, nil
 }
 
-// zero is the tick of the track at which second origin of the movie is shown (8.6.6).
+// zero returns the tick of the track that is shown at second origin of the movie (8.6.6).
 func (f *File) zero(t *track, origin float64) float64 {
 	at := origin
 	if t.edits == nil || len(t.edits.Entries) == 0 {
@@ -95,7 +94,7 @@ func (f *File) zero(t *track, origin float64) float64 {
 	return float64(edit.MediaTime) + at*float64(t.timescale())
 }
 
-// Each calls visit with the bytes of the frames [from, to), which hold until the next call.
+// Each calls visit with the bytes of the frames [from, to), which are valid until the next call.
 func (s *Frames) Each(ctx context.Context, from, to int, visit func(data []byte) error) error {
 	n := -s.priming
 	err := s.track.samples(func(one sample) error {
@@ -127,15 +126,15 @@ func (s *Frames) Each(ctx context.Context, from, to int, visit func(data []byte)
 // errEnough ends a pass.
 var errEnough = errors.New("enough")
 
-// timeline checks that packets follow on each other.
+// timeline checks that packets follow each other.
 type timeline struct {
 	rate   int
-	start  int64 // time of the first packet that is kept, in samples
+	start  int64 // time of the first kept packet, in samples
 	frames int
 }
 
-// place says whether the packet at time is kept. The first is the one that is nearest to 0: those before it
-// are priming. Each further one must be a frame later.
+// place reports whether to keep the packet at time. The first kept packet is the one nearest to 0; earlier
+// ones are priming. Each further one must be a frame later.
 func (t *timeline) place(time int64) (keep bool, err error) {
 	if t.frames == 0 {
 		if time < -FrameSamples/2 {
@@ -156,8 +155,8 @@ func (t *timeline) place(time int64) (keep bool, err error) {
 	return true, nil
 }
 
-// parseConfig reads an AudioSpecificConfig; an error says what makes it other than AAC-LC in frames of 1,024
-// samples on 1 or 2 channels. Source: ISO/IEC 14496-3, 1.6.2.1 and 4.4.1.
+// parseConfig parses an AudioSpecificConfig. It returns an error unless that is AAC-LC in frames of 1,024
+// samples with 1 or 2 channels. Source: ISO/IEC 14496-3, 1.6.2.1 and 4.4.1.
 func parseConfig(b []byte) (rate, channels int, err error) {
 	if len(b) < 2 {
 		return 0, 0, errors.New("its configuration is too short")

@@ -8,31 +8,31 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// Picture is what the samples of a picture track say together.
+// Picture summarises the samples of a picture track.
 type Picture struct {
 	Samples int64
 	Bytes   int64
 	Length  float64 // seconds from the first frame to the end of the last, before edits
 	Groups  pipeline.Groups
-	// Whole says that every sample lies in the file, that none lie on each other, and that each is made of whole
-	// NAL units. It is false without deep, and for codecs other than H.264 and HEVC.
+	// Whole: every sample lies in the file, none overlap, and each consists of whole NAL units. It is false
+	// without deep, and for codecs other than H.264 and HEVC.
 	Whole bool
 }
 
-// Grid is where the frames of outputs lie, for the choice of borders. The zero Grid has none.
+// Grid says where the frames of outputs are, for the choice of borders. The zero Grid chooses none.
 type Grid struct {
 	Low  float64 // frames/s of the smallest rungs: borders lie near their frames
 	Rate float64 // frames/s of the source, a multiple of Low; less than half a frame of it is near
 	Lead float64 // seconds from the start of the video to the first frame, which is shown from then on
 }
 
-// Picture goes through the samples of a track. Of each keyframe it reads the first units, and with deep those
-// of every sample. In a fragmented file it speaks of what stands in moov, often nothing.
+// Picture reads the samples of a track. It reads the first units of each keyframe, and with deep those of
+// every sample. In a fragmented file it only covers what is in moov, often nothing.
 //
-// Groups are Closed when the track begins with a keyframe, nothing that is decoded before a keyframe is
-// shown after it, nor the other way round, and each keyframe lies in the file and begins with an IDR picture
-// of H.264 or a random access picture of HEVC. With more than one sample description they are not. They have
-// Borders, and the time between frames is known, only when they are closed.
+// Groups are Closed if the track begins with a keyframe, no picture decoded before a keyframe is shown
+// after it or the other way round, and each keyframe lies in the file and begins with an IDR picture of
+// H.264 or a random access picture of HEVC. With more than one sample description they are not Closed.
+// Borders and the time between frames are only known for closed groups.
 func (f *File) Picture(ctx context.Context, id int64, deep bool, grid Grid) (Picture, error) {
 	t, err := f.find(id)
 	if err != nil {
@@ -62,9 +62,9 @@ type survey struct {
 	entry entry
 
 	samples, keys, bytes int64
-	first, end           int64 // of what is shown
-	newest               int64 // shown last of all samples so far
-	key                  int64 // shown last of all keyframes so far
+	first, end           int64 // of the shown time
+	newest               int64 // latest shown time of the samples so far
+	key                  int64 // latest shown time of the keyframes so far
 	longest              int64
 	closed, whole        bool
 	borders              borders
@@ -114,7 +114,7 @@ func (s *survey) add(one sample) error {
 	return err
 }
 
-// at is when a key frame is shown, in seconds from the start of the video.
+// at returns when a keyframe is shown, in seconds from the start of the video.
 func (s *survey) at(shown int64) float64 {
 	if s.keys <= 1 {
 		return 0
@@ -142,24 +142,23 @@ func (s *survey) picture() Picture {
 	return p
 }
 
-// spacing measures the time between frames that are shown one after the other, group by closed group. Times
-// are ticks.
+// spacing measures the time between successively shown frames, one closed group after the other. Times are
+// ticks.
 type spacing struct {
-	group       []int64 // when those of the group at hand are shown
-	last        int64   // shown last before it
-	begun       bool    // there is a last
+	group       []int64 // shown times of the current group
+	last        int64   // last shown time before the group
+	begun       bool    // last is set
 	least, most int64
 }
 
-// add takes the next frame, in decoding order. Of a group with very many frames those beyond are not looked
-// at.
+// add adds the next frame, in decoding order. It ignores the frames beyond a limit in a very long group.
 func (s *spacing) add(shown int64) {
 	if len(s.group) < maxFrames {
 		s.group = append(s.group, shown)
 	}
 }
 
-// next ends the group at hand.
+// next ends the current group.
 func (s *spacing) next() {
 	slices.Sort(s.group)
 	for _, at := range s.group {

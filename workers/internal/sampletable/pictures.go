@@ -9,36 +9,36 @@ import (
 	"slices"
 )
 
-// Bounds of what is held of a track at once.
+// Limits of what is kept of a track at once.
 const (
 	maxGroup  = 128 << 20 // bytes: 10 s at 100 Mbit/s
 	maxFrames = 1 << 16   // pictures of a group
 )
 
-// Pictures is a picture track of H.264 in groups that can be taken out one by one. A group begins when its
-// keyframe is shown, and its pictures are decoded at the times at which pictures of it are shown, in order:
-// what the file says of decode times is not used.
+// Pictures is a picture track of H.264 whose groups can be copied one by one. A group begins when its
+// keyframe is shown. Its pictures are decoded at the times at which its pictures are shown, in order; the
+// decode times in the file are not used.
 type Pictures struct {
 	Timescale     int     // ticks/s
-	Width, Height int     // pixels, as the sample description has them
+	Width, Height int     // pixels, by the sample description
 	Config        []byte  // AVCDecoderConfigurationRecord (14496-15, 5.3.3.1)
 	Starts        []int64 // when the groups begin, in ticks; the first is 0
 	End           int64   // ticks: when the last picture ends; may be set to hold it for longer
-	// Delay is by how many ticks the pictures must be shown later for none to be shown before it is decoded; 0
-	// where they are decoded in the order in which they are shown.
+	// Delay is by how many ticks pictures must be shown later so that none is shown before it is decoded; 0
+	// if the decoding order is the order of display.
 	Delay int64
 
 	file  *File
 	track *track
 	first int64 // composition time of the first picture
-	lead  int64 // ticks from time 0 to it
+	lead  int64 // ticks from time 0 to first
 }
 
-// Group is a keyframe and what follows on it up to the next, in decoding order.
+// Group is a keyframe and the pictures up to the next keyframe, in decoding order.
 type Group struct {
-	Start    int64 // decode time in ticks; that of the first group is 0
+	Start    int64 // decode time in ticks; 0 for the first group
 	Pictures []Coded
-	Data     []byte // of the pictures, one after the other; it holds until the next call
+	Data     []byte // the pictures, one after the other; valid until the next call
 
 	shown []int64
 }
@@ -47,13 +47,13 @@ type Group struct {
 type Coded struct {
 	Size   uint32 // bytes
 	Length uint32 // ticks
-	Shift  int32  // ticks from when it is decoded to when it is shown Delay later; not negative
+	Shift  int32  // ticks from decoding to display, including Delay; not negative
 }
 
-// Pictures goes through the samples of a picture track. Time 0 is lead seconds before the first picture,
-// which is shown from then on. The error says why they cannot be taken as they are: they are not of H.264
-// with one configuration for all, the groups are not closed, a sample is empty or lies outside of the file,
-// or two are shown at once. Whether keyframes are IDR pictures is for File.Picture to tell.
+// Pictures reads the samples of a picture track. Time 0 is lead seconds before the first picture, which is
+// shown from time 0 on. The error says why the pictures cannot be copied: they are not H.264 with one
+// configuration, the groups are not closed, a sample is empty or lies outside of the file, or two are shown
+// at once. File.Picture checks whether keyframes are IDR pictures.
 func (f *File) Pictures(ctx context.Context, id int64, lead float64) (*Pictures, error) {
 	t, err := f.find(id)
 	switch {
@@ -89,9 +89,9 @@ func (f *File) Pictures(ctx context.Context, id int64, lead float64) (*Pictures,
 // groups is the state of one pass.
 type groups struct {
 	*Pictures
-	bytes  int64   // of the group at hand
+	bytes  int64   // of the current group
 	all    int64   // bytes of all groups
-	shown  []int64 // when the pictures of the group at hand are shown, in decoding order
+	shown  []int64 // shown times of the current group, in decoding order
 	sorted []int64
 	length int64 // of the last picture
 }
@@ -123,7 +123,7 @@ func (g *groups) add(one sample) error {
 	return nil
 }
 
-// place turns a composition time into ticks from time 0.
+// place converts a composition time to ticks from time 0.
 func (p *Pictures) place(shown int64) int64 {
 	if shown == p.first {
 		return 0
@@ -133,7 +133,7 @@ func (p *Pictures) place(shown int64) int64 {
 
 var errOpen = errors.New("a group of pictures is open")
 
-// close checks the group at hand, which ends at that tick.
+// close checks the current group, which ends at that tick.
 func (g *groups) close(end int64) error {
 	if len(g.shown) == 0 {
 		return nil
@@ -168,10 +168,10 @@ func (g *groups) finish() error {
 	return g.close(g.End)
 }
 
-// Each calls visit for the groups [from, to), by their number.
+// Each calls visit for the groups [from, to), by number.
 func (p *Pictures) Each(ctx context.Context, from, to int, visit func(Group) error) error {
 	var g Group
-	n := -1 // number of the group at hand
+	n := -1 // number of the current group
 	flush := func() error {
 		if n < from || n >= to {
 			return nil
@@ -206,7 +206,7 @@ func (p *Pictures) Each(ctx context.Context, from, to int, visit func(Group) err
 	return err
 }
 
-// end is the tick at which group n ends.
+// end returns the tick at which group n ends.
 func (p *Pictures) end(n int) int64 {
 	if n+1 < len(p.Starts) {
 		return p.Starts[n+1]
@@ -227,7 +227,7 @@ func (g *Group) order(p *Pictures, end int64) {
 	}
 }
 
-// read adds a picture, without the parameter sets that the configuration has, too.
+// read adds a picture without the parameter sets that the configuration also has.
 func (g *Group) read(p *Pictures, one sample) error {
 	start := len(g.Data)
 	g.Data = slices.Grow(g.Data, int(one.size))[:start+int(one.size)]
@@ -245,8 +245,8 @@ func (g *Group) read(p *Pictures, one sample) error {
 	return nil
 }
 
-// strip moves the units of a sample together that are not among the configuration's parameter sets, and
-// returns how many bytes they have. A sample that is not made of whole units stays as it is.
+// strip removes from a sample the units that are among the configuration's parameter sets, and returns the
+// remaining size. A sample that does not consist of whole units stays unchanged.
 func (p *Pictures) strip(data []byte) (size int) {
 	var kept [][2]int
 	for at := 0; at < len(data); {

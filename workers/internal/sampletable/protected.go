@@ -10,16 +10,16 @@ import (
 // Protected is a track whose samples are encrypted.
 type Protected struct {
 	Track  int    // its place among the tracks, from 0: ffmpeg's stream index
-	Entry  string // name of the sample description: encv, enca, drmi, drms
-	Scheme string // how, such as cenc and cbcs; empty when that is not told
+	Entry  string // type of the sample description: encv, enca, drmi, drms
+	Scheme string // such as cenc and cbcs; empty if unknown
 }
 
-// protectedEntries are the sample descriptions of encrypted pictures and sounds (8.12, ISO/IEC 23001-7), and
+// protectedEntries are the sample descriptions of encrypted video and audio (8.12, ISO/IEC 23001-7), and
 // those of FairPlay.
 var protectedEntries = []string{"encv", "enca", "drmi", "drms"}
 
-// FindProtected returns the tracks of a file of so many bytes of which a sample description, be it the first
-// or a later one, says that they are encrypted. The samples may lie in movie fragments.
+// FindProtected returns the tracks that have a sample description, first or later, of encrypted samples.
+// size is that of the file in bytes. The samples may be in movie fragments.
 func FindProtected(r io.ReaderAt, size int64) ([]Protected, error) {
 	moov, err := findMoov(r, size)
 	if err != nil {
@@ -43,7 +43,7 @@ func FindProtected(r io.ReaderAt, size int64) ([]Protected, error) {
 	return found, nil
 }
 
-// protected looks through the sample descriptions of a trak. Boxes that do not fit are passed over.
+// protected searches the sample descriptions of a trak. It skips boxes that do not fit.
 func protected(trak box) (Protected, bool) {
 	stsd, ok := inside(trak, "mdia", "minf", "stbl", "stsd")
 	if !ok || len(stsd.inside) < 8 {
@@ -60,7 +60,7 @@ func protected(trak box) (Protected, bool) {
 	return Protected{}, false
 }
 
-// inside goes down a path of boxes.
+// inside follows a path of boxes.
 func inside(b box, path ...string) (box, bool) {
 	for _, name := range path {
 		found := false
@@ -80,7 +80,7 @@ func inside(b box, path ...string) (box, bool) {
 	return b, true
 }
 
-// scheme finds schm (8.12.5) wherever in the entry it lies: how long the fields before the boxes are depends
+// scheme finds schm (8.12.5) anywhere in the entry, since the length of the fields before the boxes depends
 // on the codec.
 func scheme(entry box) string {
 	_, behind, found := bytes.Cut(entry.inside, []byte("schm"))

@@ -15,7 +15,7 @@ type sample struct {
 	key          bool
 }
 
-// errTables is that of tables that do not add up.
+// errTables means that the tables contradict each other.
 var errTables = errors.New("the sample tables do not agree")
 
 // samples calls visit for each sample in decoding order, and ends with its first error.
@@ -72,12 +72,12 @@ func (t *track) size(i int) int64 {
 	return int64(t.sizes.SampleSize[i])
 }
 
-// runLength steps through a table whose entries stand for several samples each.
+// runLength iterates over a table whose entries cover several samples each.
 type runLength struct {
 	entries int
 	count   func(entry int) uint32
 	at      int    // entries begun
-	left    uint32 // samples of the last of them
+	left    uint32 // remaining samples of the current entry
 }
 
 // next returns the entry of the next sample.
@@ -93,12 +93,12 @@ func (r *runLength) next() (entry int, ok bool) {
 	return r.at - 1, true
 }
 
-// placer steps through chunks: runs says how many samples each holds, from which chunk on.
+// placer iterates over chunks. runs says how many samples each has, and from which chunk on.
 type placer struct {
 	track *track
 	entry int    // of runs, begun
 	chunk int    // begun, so the first is 1
-	left  uint32 // samples of it
+	left  uint32 // its remaining samples
 	at    int64  // where the next sample begins
 }
 
@@ -123,7 +123,7 @@ func (p *placer) next(size int64) (offset int64, ok bool) {
 	return offset, true
 }
 
-// keyframes steps through the numbers of keyframes, which ascend.
+// keyframes iterates over the numbers of keyframes, which ascend.
 type keyframes struct {
 	track *track
 	at    int
@@ -140,7 +140,7 @@ func (k *keyframes) next(number int) bool {
 	return true
 }
 
-// done reports that all were met.
+// done reports whether all were reached.
 func (k *keyframes) done() bool {
 	return k.track.keys == nil || k.at == len(k.track.keys.SampleNumber)
 }

@@ -1,27 +1,27 @@
-// Package sampletable reads the index of a progressive MP4 or QuickTime file, and tells without decoding
-// how the keyframes of a track stand, whether every sample is where the index says, and what the edit
-// list does.
+// Package sampletable reads the index of a progressive MP4 or QuickTime file. Without decoding, it reports
+// where the keyframes of a track are, whether every sample is where the index says, and what the edit list
+// does.
 //
-//  1. Read finds moov among the top-level boxes and takes of each track the few boxes that matter. mp4ff
-//     decodes those; whatever else a moov holds is stepped over, so an odd tag spoils nothing.
-//  2. File.Picture goes once through the samples of a picture track, in decoding order, and looks at the
-//     NAL units of H.264 and HEVC in the file itself.
-//  3. File.Edits judges an edit list against the times of the samples.
-//  4. File.Frames finds the frames of a sound track of AAC-LC, and File.Pictures the groups of a picture
-//     track of H.264, for whom wants to take them as they are. File.Times tells when samples are shown.
-//  5. FindProtected names the tracks that are encrypted.
+//  1. Read finds moov among the top-level boxes and reads the few boxes of each track that matter. mp4ff
+//     decodes those; Read skips everything else in moov, so an odd tag does no harm.
+//  2. File.Picture reads the samples of a picture track once, in decoding order, and checks the NAL units
+//     of H.264 and HEVC in the file itself.
+//  3. File.Edits compares an edit list with the times of the samples.
+//  4. File.Frames finds the frames of an AAC-LC track and File.Pictures the groups of an H.264 track, for
+//     copying. File.Times returns when samples are shown.
+//  5. FindProtected returns the encrypted tracks.
 //
-// The file is untrusted: what is read and how long it takes is bounded, each size is checked before it is
-// used, and a panic of mp4ff is an error. An error means "not known", never that the file is bad: ffmpeg
-// reads many a file whose tables do not add up.
+// The file is untrusted: the amount of reading and the time are limited, each size is checked before use,
+// and a panic of mp4ff becomes an error. An error means "unknown", never that the file is bad: ffmpeg reads
+// many files whose tables contradict each other.
 //
-// Decode times are not believed: File.Pictures makes its own from when pictures are shown.
+// File.Pictures ignores decode times and derives its own from when pictures are shown.
 //
-// It knows nothing of movie fragments, compressed headers (cmov) and compact sizes (stz2), and it does
-// not look inside of a slice: a damaged picture may have a perfect index.
+// The package does not read movie fragments, compressed headers (cmov) and compact sizes (stz2), and does
+// not look inside slices: a damaged picture may have a perfect index.
 //
-// Sources: ISO/IEC 14496-12, the section beside each box; 14496-15 for NAL units in samples; QuickTime
-// File Format for what differs there.
+// Sources: ISO/IEC 14496-12, with the section beside each box; 14496-15 for NAL units in samples; QuickTime
+// File Format for its differences.
 package sampletable
 
 import (
@@ -33,7 +33,7 @@ import (
 	"github.com/Eyevinn/mp4ff/mp4"
 )
 
-// Limits of what is read.
+// Limits of reading.
 const (
 	maxMoov     = 64 << 20 // bytes
 	maxTopLevel = 10_000   // boxes before moov
@@ -43,8 +43,7 @@ const (
 
 // File is the index of one file. It is not safe for concurrent use.
 type File struct {
-	// Fragmented says that samples stand in movie fragments too (mvex, 8.8.1), of which this package knows
-	// nothing.
+	// Fragmented: samples are also in movie fragments (mvex, 8.8.1), which this package does not read.
 	Fragmented bool
 
 	window    window
@@ -53,7 +52,7 @@ type File struct {
 	tracks    []*track
 }
 
-// Read reads the index of the file of so many bytes in r, which File reads from later, too.
+// Read reads the index of a file of size bytes. File keeps reading from r later.
 func Read(r io.ReaderAt, size int64) (*File, error) {
 	moov, err := findMoov(r, size)
 	if err != nil {
@@ -88,7 +87,7 @@ func Read(r io.ReaderAt, size int64) (*File, error) {
 	return f, nil
 }
 
-// findMoov returns the inside of the first moov box (8.2.1).
+// findMoov returns the contents of the first moov box (8.2.1).
 func findMoov(r io.ReaderAt, size int64) ([]byte, error) {
 	at := int64(0)
 	for range maxTopLevel {
@@ -117,8 +116,8 @@ func findMoov(r io.ReaderAt, size int64) ([]byte, error) {
 	return nil, errors.New("no moov among the first boxes")
 }
 
-// header reads the header of a box with left bytes from its start to the end of what it lies in: where its
-// inside starts, and how many bytes it has in all. Source: 4.2.2.
+// header parses the header of a box. left is how many bytes there are from the box's start to the end of
+// its parent. It returns where the contents start, and the length of the whole box. Source: 4.2.2.
 func header(data []byte, left int64) (name string, start, length int64, err error) {
 	if len(data) < 8 {
 		return "", 0, 0, io.ErrUnexpectedEOF

@@ -5,8 +5,8 @@ import (
 	"errors"
 )
 
-// Times returns when the samples of a track are shown, in seconds of the track's own time, in decoding order:
-// the first most of them. tick is the track's clock. A fragmented file has no such table.
+// Times returns when the samples of a track are shown, in seconds of the track's own time, in decoding
+// order: at most the first most of them. tick is the track's clock. A fragmented file has no such table.
 func (f *File) Times(ctx context.Context, id int64, most int) (times []float64, tick float64, err error) {
 	t, err := f.find(id)
 	if err != nil {

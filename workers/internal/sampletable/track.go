@@ -9,13 +9,13 @@ import (
 	"github.com/Eyevinn/mp4ff/mp4"
 )
 
-// box is a box in memory: all of it, and its inside.
+// box is a box in memory: all of it, and its contents.
 type box struct {
 	name        string
 	all, inside []byte
 }
 
-// boxes cuts data into boxes, up to the first that does not fit.
+// boxes splits data into boxes, up to the first that does not fit.
 func boxes(data []byte) iter.Seq2[box, error] {
 	return func(yield func(box, error) bool) {
 		for len(data) > 0 {
@@ -32,9 +32,9 @@ func boxes(data []byte) iter.Seq2[box, error] {
 	}
 }
 
-// decode has mp4ff read a box.
+// decode reads a box with mp4ff.
 func decode[T mp4.Box](b box) (decoded T, err error) {
-	defer func() { // mp4ff indexes into what it reads
+	defer func() { // mp4ff panics on some damaged boxes
 		if r := recover(); r != nil {
 			err = fmt.Errorf("damaged %s: %v", b.name, r)
 		}
@@ -55,9 +55,9 @@ func keep[T mp4.Box](to *T, b box) (err error) {
 	return err
 }
 
-// track is what is known of one trak box (8.3.1).
+// track is what is known about one trak box (8.3.1).
 type track struct {
-	err    error // why the rest is not to be used
+	err    error // why the rest must not be used
 	kind   string
 	entry  entry
 	header *mp4.TkhdBox // 8.3.2
@@ -81,7 +81,8 @@ func newTrack(trak box) *track {
 	return t
 }
 
-// places are the boxes that matter, by parent and name, and where to put them; nil: into the box itself.
+// places are the boxes that matter, by parent and name, and where to store them; nil: search inside the
+// box.
 var places = map[string]func(t *track, b box) error{
 	"trak/edts": nil, "trak/mdia": nil, "mdia/minf": nil, "minf/stbl": nil,
 	"trak/tkhd": func(t *track, b box) error { return keep(&t.header, b) },
@@ -98,7 +99,7 @@ var places = map[string]func(t *track, b box) error{
 	"stbl/co64": func(t *track, b box) error { return keep(&t.far, b) },
 }
 
-// collect takes the boxes that matter; one that comes twice is an error.
+// collect reads the boxes that matter; a repeated box is an error.
 func (t *track) collect(parent box, seen map[string]bool) error {
 	for b, err := range boxes(parent.inside) {
 		if err != nil {
@@ -125,8 +126,8 @@ func (t *track) collect(parent box, seen map[string]bool) error {
 	return nil
 }
 
-// handler reads which media the track is of: vide, soun (8.4.3). QuickTime has its own idea of the name
-// behind it.
+// handler reads the media type of the track: vide, soun (8.4.3). QuickTime stores the name after it
+// differently.
 func (t *track) handler(b box) error {
 	if len(b.inside) < 12 {
 		return errors.New("short hdlr")
@@ -135,10 +136,10 @@ func (t *track) handler(b box) error {
 	return nil
 }
 
-// timescale is ticks/s of the track.
+// timescale returns the track's ticks/s.
 func (t *track) timescale() int64 { return int64(t.media.Timescale) }
 
-// chunks is how many there are.
+// chunks returns the number of chunks.
 func (t *track) chunks() int {
 	if t.far != nil {
 		return len(t.far.ChunkOffset)
@@ -146,7 +147,7 @@ func (t *track) chunks() int {
 	return len(t.near.ChunkOffset)
 }
 
-// chunk is where chunk i begins in the file; negative where no file reaches.
+// chunk returns where chunk i begins in the file; negative beyond any file.
 func (t *track) chunk(i int) int64 {
 	if t.far != nil {
 		return int64(t.far.ChunkOffset[i])
@@ -154,7 +155,7 @@ func (t *track) chunk(i int) int64 {
 	return int64(t.near.ChunkOffset[i])
 }
 
-// find returns the one track of an id, which is not 0 (8.3.2.3).
+// find returns the only track with an id, which is not 0 (8.3.2.3).
 func (f *File) find(id int64) (*track, error) {
 	var found *track
 	for _, t := range f.tracks {

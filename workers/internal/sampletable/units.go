@@ -9,15 +9,15 @@ import (
 	hevcnal "github.com/Eyevinn/mp4ff/hevc"
 )
 
-// look is what the units of a sample say.
+// look is what the units of a sample tell.
 type look struct {
-	opens   bool // the first slice is of a picture that decoding can begin with
-	whole   bool // the units fill the sample exactly, and all look like units; known only when all are read
-	changes bool // one is a parameter set of H.264 that the header does not have
+	opens   bool // decoding can begin with the picture of the first slice
+	whole   bool // valid units fill the sample exactly; only known if all are read
+	changes bool // one is an H.264 parameter set that the header lacks
 }
 
-// units walks the NAL units of a sample, each behind its length (14496-15, 4.3.2), up to the first slice or
-// all.
+// units walks the NAL units of a sample, each after its length (14496-15, 4.3.2), up to the first slice or,
+// with all, to the end.
 func (f *File) units(s sample, e entry, all bool) (l look, err error) {
 	at, end := s.offset, s.offset+s.size
 	slice := false
@@ -56,13 +56,13 @@ func (f *File) units(s sample, e entry, all bool) (l look, err error) {
 	return l, nil
 }
 
-// parameters reports a parameter set of H.264 by its first byte.
+// parameters reports whether a unit's first byte is that of an H.264 parameter set.
 func parameters(first byte) bool {
 	n := avc.GetNaluType(first)
 	return n == avc.NALU_SPS || n == avc.NALU_PPS
 }
 
-// configured reports whether the parameter set at that place in the file is one of the header's.
+// configured reports whether the header has the parameter set at that place in the file.
 func (f *File) configured(at, length int64, e entry) (bool, error) {
 	if length > int64(len(f.window.block)) {
 		return false, nil
@@ -74,13 +74,13 @@ func (f *File) configured(at, length int64, e entry) (bool, error) {
 	return e.has(unit), nil
 }
 
-// has reports whether a unit is one of the parameter sets of the configuration.
+// has reports whether the configuration has this unit as a parameter set.
 func (e entry) has(unit []byte) bool {
 	return slices.ContainsFunc(e.sets, func(set []byte) bool { return bytes.Equal(set, unit) })
 }
 
-// classify reads the first byte of a unit: whether it is of a slice, and of one of a picture that decoding
-// can begin with. ok is false for what no encoder writes: a forbidden bit, and type 0 of H.264. Source: ITU-T
+// classify reads the first byte of a unit: whether it is a slice, and whether decoding can begin with its
+// picture. ok is false for what no encoder writes: a set forbidden bit, and type 0 of H.264. Source: ITU-T
 // H.264 and H.265, 7.3.1 and 7.4.
 func (c codec) classify(first byte) (slice, opens, ok bool) {
 	if c == h264 {
@@ -92,7 +92,7 @@ func (c codec) classify(first byte) (slice, opens, ok bool) {
 	return n < 32, opens, first < 0x80
 }
 
-// window reads a file in small pieces, a block at a time: most lie close to the last.
+// window reads a file in small pieces, a block at a time: most pieces are close to the previous one.
 type window struct {
 	r     io.ReaderAt
 	block [4096]byte
@@ -100,7 +100,7 @@ type window struct {
 	n     int
 }
 
-// peek returns n bytes, or fewer at the end of the file. They hold until the next call.
+// peek returns n bytes, or fewer at the end of the file. They are valid until the next call.
 func (w *window) peek(at int64, n int) ([]byte, error) {
 	if at < w.at || at+int64(n) > w.at+int64(w.n) {
 		read, err := w.r.ReadAt(w.block[:], at)

@@ -13,20 +13,20 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 )
 
-// Samples is the input that Encode gives to ffmpeg: 32-bit float samples of the track's rate and channels,
-// the first of them at time 0.
+// Samples returns the input for Encode's ffmpeg: 32-bit float samples with the track's rate and channels,
+// the first at time 0.
 func (t Track) Samples() ffmpeg.Input {
 	return ffmpeg.Input{Pipe: true, Demuxer: "f32le", Trusted: true, Options: []ffmpeg.Option{
 		option("ar", itoa(t.Rate)), option("ac", itoa(t.Channels)),
 	}}
 }
 
-// AAC are the options of the encoder of all sound: AAC-LC of 128 kbit/s.
+// AAC returns the options of the audio encoder: AAC-LC at 128 kbit/s.
 func AAC() []ffmpeg.Option { return aac("twoloop") }
 
-// SteadyAAC are those of the search that is nearer to the peaks of what it encodes, for a mix that AAC brings
-// above MaxPeak: tones with noise come out up to 5 dB higher there. It is no choice for all, since it takes
-// up to 1.4 dB from tones of full level.
+// SteadyAAC is AAC with a search that stays closer to the peaks of its input. It is for a mix that AAC
+// brings above MaxPeak: AAC raises tones with noise by up to 5 dB. It is not the default, since it lowers
+// tones at full level by up to 1.4 dB.
 func SteadyAAC() []ffmpeg.Option { return aac("fast") }
 
 func aac(search string) []ffmpeg.Option {
@@ -35,8 +35,8 @@ func aac(search string) []ffmpeg.Option {
 	}
 }
 
-// Encode runs c, one input of which is t.Samples(), by step. heard reports whether the source had any sound,
-// even before or after what is wanted. Its error has a code, as that of step.Run.
+// Encode runs c, one of whose inputs is t.Samples(), with step. heard reports whether the source had any
+// audio, even outside of the wanted part. Its error has a code, as that of step.Run.
 func (t Track) Encode(ctx context.Context, step encode.Step, c ffmpeg.Command) (heard bool, err error) {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -66,7 +66,7 @@ func (t Track) Encode(ctx context.Context, step encode.Step, c ffmpeg.Command) (
 	return p.heard, err
 }
 
-// play decodes the track and writes what is wanted of it to w. A reader that has enough is no error.
+// play decodes the track and writes the wanted part to w. A reader that stops early is not an error.
 func (t Track) play(ctx context.Context, w io.Writer, pulse *ffmpeg.Pulse) (*timeline, error) {
 	if t.packed() {
 		if err := t.unpack(ctx, pulse); err != nil {
@@ -83,7 +83,7 @@ func (t Track) play(ctx context.Context, w io.Writer, pulse *ffmpeg.Pulse) (*tim
 		err := t.Tools.Run(ctx, c, ffmpeg.RunOptions{
 			Dir: t.Dir, Stdout: movie, Nice: t.Nice, Pulse: pulse,
 		})
-		movie.CloseWithError(err) // nil is the end; its own error is nil
+		movie.CloseWithError(err) // nil means the end; it returns nil
 		done <- err
 	}()
 	out := bufio.NewWriterSize(w, 64<<10)
@@ -96,7 +96,7 @@ func (t Track) play(ctx context.Context, w io.Writer, pulse *ffmpeg.Pulse) (*tim
 	decoded.CloseWithError(errEnough)
 	if errors.Is(err, errEnough) || errors.Is(err, syscall.EPIPE) {
 		stop()
-		<-done //nolint:errcheck // it was stopped
+		<-done //nolint:errcheck // stopped on purpose
 		return line, nil
 	}
 	if err != nil {

@@ -2,54 +2,54 @@ package sound
 
 import "math"
 
-// Levels, as a share of full scale.
+// Levels, as fractions of full scale.
 var (
-	// ceiling is that of the true peaks of a mix, -2.5 dBFS: what is heard shall not be above MaxPeak, and
-	// encoding adds up to 1.5 dB as a rule.
+	// ceiling limits the true peaks of a mix, -2.5 dBFS: encoding usually adds up to 1.5 dB, and MaxPeak is
+	// the limit for what is heard.
 	ceiling = math.Pow(10, -2.5/20)
-	// lossy is how far codecs that lose bring peaks of full scale above it, 2 dB: one and two channels are only
-	// taken back to full scale there. What is above knee, 6 dB, is no such thing, and goes down to the ceiling.
+	// lossy is how far lossy codecs raise peaks of full scale, 2 dB: one and two channels are only lowered
+	// to full scale there. A peak above knee, 6 dB, has another cause and is lowered to the ceiling.
 	lossy, knee = math.Pow(10, 2.0/20), math.Pow(10, 6.0/20)
 )
 
 // Times of the limiter, in seconds.
 const (
-	attack  = 0.005 // gain falls over that time, before the peak
-	release = 1.0   // gain would rise from 0 to 1 in that time
+	attack  = 0.005 // the gain falls over this time, before the peak
+	release = 1.0   // the gain would rise from 0 to 1 in this time
 )
 
-// limiter lowers the gain of all channels around peaks. It works in four steps, each exact and of bounded
-// memory, so that a track in parts has the gains of the track in one go:
+// limiter lowers the gain of all channels around peaks. Its four steps are exact and need limited memory,
+// so that a track in parts has the same gains as in one go:
 //
-//  1. the gain that the sample at hand may have, by its true peak;
-//  2. not more than the one before and a step: the release;
-//  3. the least of those of the attack's time from here on;
-//  4. the mean of that over the attack's time up to here: a ramp that has arrived where the peak is.
+//  1. Compute the gain that the current sample may have, by its true peak.
+//  2. Let it exceed the previous gain by at most a step: the release.
+//  3. Take the minimum over the attack time from here on.
+//  4. Take the mean of that over the attack time up to here: a ramp that ends at the peak.
 //
-// Samples come out as many as go in, none of them later: finish gives those that wait for what follows.
+// It outputs as many samples as it gets, without a delay: finish outputs those that wait for later ones.
 type limiter struct {
 	channels int
-	mix      bool // limit to the ceiling; else what exceeds full scale
+	mix      bool // limit to the ceiling; otherwise only above full scale
 	look     int  // attack in samples
 	step     float64
 	out      func([]float32) error
 
 	ring  []float32 // the latest samples, interleaved
-	mask  int       // of positions in ring
-	in    int       // samples that came
-	loud  int       // the last one that may be a peak, or may have one beside it
+	mask  int       // for positions in ring
+	in    int       // number of samples so far
+	loud  int       // the last sample that may be a peak, or be next to one
 	gain  float64   // after release
 	least deque
-	ramp  []float64 // what step 4 adds up
+	ramp  []float64 // the values that step 4 averages
 	sum   float64
-	low   int // how many in ramp are below 1
+	low   int // number of values in ramp below 1
 	ready []float32
 
-	highest float64 // peak that came
-	skip    int     // samples that come out and are none: they stand before the first
+	highest float64 // peak so far
+	skip    int     // outputs to skip: they are before the first sample
 }
 
-// newLimiter returns a limiter that calls out with what it has done; the samples are good until it returns.
+// newLimiter returns a limiter that passes its output to out; out must not keep the samples.
 func newLimiter(rate, channels int, mix bool, out func([]float32) error) *limiter {
 	l := &limiter{
 		channels: channels, mix: mix, look: int(attack * float64(rate)), step: 1 / (release * float64(rate)),
@@ -71,10 +71,10 @@ func newLimiter(rate, channels int, mix bool, out func([]float32) error) *limite
 	return l
 }
 
-// memory is how many samples before one have an influence on it.
+// memory returns how many earlier samples influence a sample.
 func (l *limiter) memory() int { return int(1/l.step) + 2*l.look + 2*reach + 2 }
 
-// add takes samples, interleaved.
+// add processes samples, interleaved.
 func (l *limiter) add(samples []float32) error {
 	l.ready = l.ready[:0]
 	for ; len(samples) > 0; samples = samples[l.channels:] {
@@ -83,10 +83,10 @@ func (l *limiter) add(samples []float32) error {
 	return l.out(l.ready)
 }
 
-// finish gives what has not come out yet.
+// finish outputs the remaining samples.
 func (l *limiter) finish() error { return l.add(make([]float32, (l.look+reach)*l.channels)) }
 
-// sample takes one sample of each channel.
+// sample processes one sample of each channel.
 func (l *limiter) sample(x []float32) {
 	at := (l.in & l.mask) * l.channels
 	copy(l.ring[at:at+l.channels], x)
@@ -108,7 +108,7 @@ func (l *limiter) sample(x []float32) {
 	l.emit(n - l.look)
 }
 
-// emit gives sample n its gain.
+// emit outputs sample n with its gain.
 func (l *limiter) emit(n int) {
 	least := l.least.from(n)
 	slot := &l.ramp[n%len(l.ramp)]
@@ -121,7 +121,7 @@ func (l *limiter) emit(n int) {
 	l.sum += least - *slot
 	*slot = least
 	if l.low == 0 {
-		l.sum = float64(len(l.ramp)) // no rounding is carried on
+		l.sum = float64(len(l.ramp)) // discards accumulated rounding
 	}
 	if l.skip > 0 {
 		l.skip--
@@ -137,7 +137,7 @@ func (l *limiter) emit(n int) {
 	}
 }
 
-// allowed is the gain that sample n may have; 1 when it is quiet.
+// allowed returns the gain that sample n may have; 1 if it is quiet.
 func (l *limiter) allowed(n int) float64 {
 	if n-reach > l.loud {
 		return 1
@@ -156,13 +156,13 @@ func (l *limiter) allowed(n int) float64 {
 	return 1
 }
 
-// aim is the level that a peak above full scale gets.
+// aim returns the level to which a peak above full scale is lowered.
 func aim(peak float64) float64 {
 	share := math.Log(peak/lossy) / math.Log(knee/lossy)
 	return math.Pow(ceiling, max(0, min(1, share)))
 }
 
-// peak is the level of channel c at sample n, and in a mix of the wave between it and the next one too.
+// peak returns the level of channel c at sample n; in a mix, also that of the wave up to the next sample.
 func (l *limiter) peak(n, c int) float64 {
 	peak := math.Abs(float64(l.ring[(n&l.mask)*l.channels+c]))
 	if !l.mix {
@@ -182,15 +182,15 @@ func (l *limiter) peak(n, c int) float64 {
 	return peak
 }
 
-// reach is how many samples to either side have a part in the wave between two.
+// reach is how many samples on each side determine the wave between two samples.
 const reach = 8
 
-// quiet is the level below which no peak can lie between samples: the sums of the filters' parts are below
-// 1/quiet times the ceiling.
+// quiet is the level of samples below which no peak between them can reach the ceiling: the sums of the
+// filters' coefficients are below 1/quiet times the ceiling.
 const quiet = 0.3
 
-// between are the filters that give the wave at a quarter, a half and three quarters of the way to the next
-// sample: a windowed sinc, as in ITU-R BS.1770, annex 2.
+// between are the filters that compute the wave at a quarter, a half and three quarters of the way to the
+// next sample: a windowed sinc, as in ITU-R BS.1770, annex 2.
 var between = func() (f [3][2 * reach]float64) {
 	for p := range f {
 		for k := range f[p] {
@@ -202,7 +202,7 @@ var between = func() (f [3][2 * reach]float64) {
 	return f
 }()
 
-// deque finds the least of the latest values.
+// deque finds the minimum of the latest values.
 type deque struct {
 	items []gainAt
 	head  int
@@ -226,7 +226,7 @@ func (d *deque) push(n int, gain float64) {
 	d.items = append(d.items, gainAt{n, gain})
 }
 
-// from returns the least of those from n on, and forgets the ones before.
+// from returns the minimum of the values from n on, and forgets earlier ones.
 func (d *deque) from(n int) float64 {
 	for d.items[d.head].n < n {
 		d.head++

@@ -8,15 +8,15 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 )
 
-// MaxPeak is the highest true peak, as a share of full scale, that a mix of more than two channels has when
-// it is heard: -1 dBFS.
+// MaxPeak is the highest true peak, as a fraction of full scale, that a mix of more than two channels may
+// have when it is heard: -1 dBFS.
 var MaxPeak = math.Pow(10, -1.0/20)
 
-// Mix reports a track of more than two channels.
+// Mix reports whether the track has more than two channels.
 func (t Track) Mix() bool { return t.Source.Channels > 2 }
 
-// Peak returns the highest true peak, as a share of full scale, of an MP4 that the track was encoded to; one
-// below 0.3 may be told as 0.
+// Peak returns the highest true peak, as a fraction of full scale, of the MP4 to which the track was
+// encoded. A peak below 0.3 may be returned as 0.
 func (t Track) Peak(ctx context.Context, file string) (float64, error) {
 	t.Input = ffmpeg.Input{Path: file, Demuxer: "mov"}
 	t.Source.Stream, t.Place, t.Global, t.First, t.End, t.Until = 0, "", nil, 0, 0, 0

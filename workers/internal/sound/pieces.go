@@ -10,12 +10,11 @@ import (
 	"github.com/Eyevinn/mp4ff/mp4"
 )
 
-// maxPiece is the most bytes that are read into memory at once; a frame of a decoder is far below.
+// maxPiece is the most bytes that are read into memory at once; a decoded frame is far smaller.
 const maxPiece = 64 << 20
 
-// eachPiece calls f for the samples of each frame in the fragmented movie of one track that ffmpeg writes, in
-// order, with their time in samples. data is good until f returns. Source of the boxes: ISO/IEC 14496-12,
-// 8.8.
+// eachPiece calls f for the samples of each frame in ffmpeg's fragmented movie of one track, in order, with
+// their time in samples. f must not keep data. Source of the boxes: ISO/IEC 14496-12, 8.8.
 func eachPiece(in io.Reader, f func(at int64, data []byte) error) error {
 	r := bufio.NewReaderSize(in, 64<<10)
 	var data []byte
@@ -56,7 +55,7 @@ func eachPiece(in io.Reader, f func(at int64, data []byte) error) error {
 	}
 }
 
-// fragmentTime is the decode time of a moof with that body.
+// fragmentTime returns the decode time of a moof with that body.
 func fragmentTime(h mp4.BoxHeader, body []byte) (int64, error) {
 	box, err := mp4.DecodeMoof(h, 0, bytes.NewReader(body))
 	if err != nil {

@@ -9,35 +9,35 @@ import (
 	"strconv"
 )
 
-// errEnough ends reading: all that is wanted has been written.
+// errEnough ends reading: everything wanted has been written.
 var errEnough = errors.New("enough")
 
-// Times of a source are taken at their word only where they are this far, in seconds, from where the samples
-// before end: those of many containers are rounded, and sound that is cut at each of them crackles.
+// A source's time is ignored if it is within tolerance, in seconds, of the end of the previous samples:
+// many containers round times, and cutting audio at each of them makes it crackle.
 const tolerance = 0.1
 
-// timeline puts pieces where their times say, and writes what is wanted of it.
+// timeline places pieces at their times and writes the wanted part.
 type timeline struct {
 	channels int
-	next     int64 // the sample that follows on those that came
-	start    int64 // the sample that the limiter begins with: all before leave no trace in what is wanted
-	last     int64 // no sample is taken from there on: hostile times would fill the disk
-	until    int64 // silence up to here, at the end
+	next     int64 // the sample after those that came
+	start    int64 // the limiter's first sample; earlier ones do not influence the wanted part
+	last     int64 // samples from here on are ignored: hostile times would fill the disk
+	until    int64 // the end is silence up to here
 	apart    int64 // tolerance in samples
 	offset   int64 // added to the times of pieces
 	heard    bool  // a piece came
 	limit    *limiter
 
 	samples []float32
-	latest  int64 // what the piece before says
+	latest  int64 // time of the previous piece
 	heldAt  int64
-	held    []float32 // that piece, when it says it belongs far from the ones before it
-	early   bool      // it said that there was a hole, too short to be believed
-	astray  bool      // it, or one before, was out of order: the pieces after it have no times of their own
-	exact   bool      // the next piece is put just where it says
+	held    []float32 // that piece, if its time is far from those before
+	early   bool      // its time left a gap too short to be believed
+	astray  bool      // it or an earlier one was out of order: ignore the times of later pieces
+	exact   bool      // place the next piece exactly at its time
 }
 
-// timeline returns that of the track, which writes to w.
+// timeline returns a timeline of the track that writes to w.
 func (t Track) timeline(w io.Writer) *timeline {
 	l := &timeline{
 		channels: t.Channels, offset: t.offset, apart: int64(tolerance * float64(t.Rate)), last: math.MaxInt64,
@@ -56,8 +56,8 @@ func (t Track) timeline(w io.Writer) *timeline {
 	return l
 }
 
-// add takes the samples that begin at a time. Only the first, and those that are far from where the ones
-// before end, are put where they say.
+// add adds the samples that begin at a time. It uses the time only for the first ones, and for those far
+// from the end of the previous ones.
 func (l *timeline) add(at int64, data []byte) error {
 	frame := 4 * l.channels
 	if len(data)%frame != 0 {
@@ -67,7 +67,7 @@ func (l *timeline) add(at int64, data []byte) error {
 	if at >= l.last || len(data) == 0 {
 		return nil
 	}
-	// ffmpeg writes no time that goes back, but the least that it can.
+	// ffmpeg never writes a time that goes back: it writes the smallest possible one instead.
 	back := l.heard && at <= l.latest+1
 	l.heard, l.latest = true, at
 	l.samples = l.samples[:0]
@@ -83,9 +83,9 @@ func (l *timeline) add(at int64, data []byte) error {
 	return l.place(at)
 }
 
-// goBack takes a piece that comes after one of a later time. When that one was far from those before it, it
-// was out of order: some decoders give the frame at a change of the rate a time by the old one. Else this
-// piece overlaps what is there, and is dropped.
+// goBack handles a piece after one of a later time. If that one was far from those before it, it was out of
+// order: at a change of the sample rate some decoders compute a frame's time with the old rate. Otherwise
+// this piece overlaps existing samples and is dropped.
 func (l *timeline) goBack() error {
 	l.exact = true
 	if l.astray = l.astray || l.early || len(l.held) > 0; !l.astray {
@@ -99,8 +99,8 @@ func (l *timeline) goBack() error {
 	return l.append(l.samples)
 }
 
-// release puts the piece that is held where it belongs, now that the next one begins at a time: where it
-// says, or, when that next one follows on those before, between them.
+// release places the held piece, now that the next one begins at a time: at its own time, or, if the next
+// piece continues the earlier ones, between them.
 func (l *timeline) release(at int64) error {
 	l.astray = false
 	if len(l.held) == 0 {
@@ -115,7 +115,7 @@ func (l *timeline) release(at int64) error {
 	return l.append(held[:min(max(0, at-l.next), n)*int64(l.channels)])
 }
 
-// place puts a piece that has a time of its own, or holds it back.
+// place places a piece that has a time of its own, or holds it.
 func (l *timeline) place(at int64) error {
 	exact, gap := l.exact || l.next == 0, at-l.next
 	l.exact, l.early = false, gap > l.apart/20
@@ -129,7 +129,7 @@ func (l *timeline) place(at int64) error {
 	return l.append(l.samples)
 }
 
-// put adds samples where they belong: after silence, or without what is there already.
+// put adds samples at a time: after silence, or without the part that overlaps.
 func (l *timeline) put(at int64, samples []float32) error {
 	if gap := at - l.next; gap > 0 {
 		if err := l.silence(gap); err != nil {
@@ -142,18 +142,18 @@ func (l *timeline) put(at int64, samples []float32) error {
 	return l.append(samples)
 }
 
-// append gives samples to the limiter, but for those before start.
+// append passes samples to the limiter, except those before start.
 func (l *timeline) append(samples []float32) error {
 	n := int64(len(samples) / l.channels)
 	drop := min(max(0, l.start-l.next), n)
 	l.next += n
 	if drop == n {
-		return nil // nothing, too
+		return nil // also for no samples
 	}
 	return l.limit.add(samples[drop*int64(l.channels):])
 }
 
-// audible is s, or what stands for a value that no encoder takes.
+// audible returns s, or a substitute for a value that no encoder accepts.
 func audible(s float32) float32 {
 	const most = 1000 // 60 dB above full scale
 	switch {
@@ -179,7 +179,7 @@ func (l *timeline) silence(n int64) error {
 	return nil
 }
 
-// finish writes what is still to come.
+// finish writes the rest.
 func (l *timeline) finish() error {
 	if err := l.release(math.MaxInt64 / 2); err != nil {
 		return err
@@ -190,12 +190,12 @@ func (l *timeline) finish() error {
 	return l.limit.finish()
 }
 
-// writer writes samples as 32-bit floats, without the first and those after the end.
+// writer writes samples as 32-bit floats, without the first ones and those after the end.
 type writer struct {
 	w        io.Writer
 	channels int
-	skip     int64 // samples that are not wanted yet
-	at, end  int64 // position of the next one; where writing ends, 0: nowhere
+	skip     int64 // samples before the wanted part
+	at, end  int64 // position of the next sample; end of writing, 0 for none
 	bytes    []byte
 }
 

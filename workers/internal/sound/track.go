@@ -10,36 +10,37 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 )
 
-// Track is one sound track of a source, and what is wanted of it. Its timeline begins at 0, in samples of
+// Track is one audio track of a source, and the wanted part of it. Its timeline begins at 0, in samples of
 // Rate.
 type Track struct {
 	Tools  ffmpeg.Tools
-	Dir    string // scratch of the job
+	Dir    string // scratch directory of the job
 	Nice   int
 	Source pipeline.AudioTrack
 
-	Input  ffmpeg.Input    // the file; where reading begins and ends is the caller's
-	Global []ffmpeg.Option // that go with it
-	Beside []ffmpeg.Output // that make time 0 of the file that of the timeline (picture.Beside)
-	Place  string          // filters that move frames onto the timeline, where reading does not begin at 0
+	Input  ffmpeg.Input    // the file; the caller sets where reading begins and ends
+	Global []ffmpeg.Option // its global options
+	Beside []ffmpeg.Output // make time 0 of the file that of the timeline (picture.Beside)
+	Place  string          // filters that move frames onto the timeline if reading does not begin at 0
 
-	Begin float64 // seconds from time 0 to where the track begins; what is unpacked is put there
+	Begin float64 // seconds from time 0 to the start of the track, for unpacked frames
 
-	Rate, Channels int // of what is heard: samples/s, and 1 or 2
-	// First and End are the samples that are wanted, End not included; 0: all that there are. Where the track
-	// has none there is silence, up to End, or up to Until when End is 0.
+	Rate, Channels int // of the output: samples/s, and 1 or 2
+	// First and End select the wanted samples, without End; 0: all. If the track ends earlier, silence
+	// follows up to End, or up to Until if End is 0.
 	First, End, Until int64
 
-	offset int64 // of what is decoded from the timeline
+	offset int64 // of decoded samples from the timeline
 }
 
-// lfe puts the LFE channel into a mix at -15 dB, 3 dB below this: it is heard, and the loudness stays.
+// lfe mixes in the LFE channel at -15 dB, 3 dB below this: it is audible and does not change the loudness.
 const lfe = "0.252"
 
-// layouts is how many channels ffmpeg can always mix: it knows an order for each number of them.
+// layouts is the largest number of channels that ffmpeg can always mix: it knows an order for each number
+// up to that.
 const layouts = 8
 
-// command decodes the track to a fragmented movie of float samples on standard output, each with its time.
+// command decodes the track to a fragmented movie of float samples with times, on standard output.
 func (t Track) command() ffmpeg.Command {
 	return ffmpeg.Command{
 		Inputs: []ffmpeg.Input{t.Input},
@@ -55,8 +56,8 @@ func (t Track) command() ffmpeg.Command {
 	}
 }
 
-// chain brings frames of any format to the one form. It may begin anew at any frame, so nothing in it may
-// depend on those before.
+// chain converts frames of any format to one form. It may start over at any frame, so no filter in it may
+// depend on earlier frames.
 func (t Track) chain() string {
 	layout := "stereo"
 	if t.Channels == 1 {
@@ -67,9 +68,9 @@ func (t Track) chain() string {
 		ffmpeg.Node("aformat", option("sample_fmts", "flt"), option("channel_layouts", layout)))
 }
 
-// level makes good what the mixing matrix takes from one channel that goes to two: 3.01 dB each. One that is
-// said to belong to a side, as cameras have a track for each, is heard from both: nothing else is heard with
-// it. Channels beyond those that have an order are mixed here, one to the left and one to the right.
+// level restores the 3.01 dB that the mixing matrix takes from one channel that goes to two. A mono track
+// labelled left or right (cameras write one for each side) is heard from both, since nothing else is heard
+// with it. Channels without a known order are mixed here, alternately to the left and to the right.
 func (t Track) level() string {
 	side := ""
 	if l := t.Source.Layout; t.Source.Channels == 1 && l != "" && l != "mono" {
@@ -85,7 +86,8 @@ func (t Track) level() string {
 		ffmpeg.Node("volume", option("volume", "if(eq(nb_channels,1),sqrt(2),1)"), option("precision", "float")))
 }
 
-// alternate is the matrix of channels without an order: the first pair as it is, the others 3 dB lower.
+// alternate returns the matrix for channels without an order: the first pair unchanged, the others 3 dB
+// lower.
 func (t Track) alternate() string {
 	var sides [2][]string
 	for c := range t.Source.Channels {

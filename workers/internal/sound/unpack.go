@@ -10,15 +10,15 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 )
 
-// Packed reports a track whose packets may hold many frames, of which ffmpeg decodes the first one only: AMR
-// in MP4 and 3GP. It is read from its start.
+// Packed reports whether a track's packets may hold many frames, of which ffmpeg only decodes the first:
+// AMR in MP4 and 3GP. Such a track is read from its start.
 func Packed(container, codec string) bool {
 	return container == "mov" && slices.Contains([]string{"amr_nb", "amr_wb"}, codec)
 }
 
 func (t Track) packed() bool { return Packed(t.Input.Demuxer, t.Source.Codec) }
 
-// unpack copies the track into a file of bare frames, which has no times: they follow on each other.
+// unpack copies the track into a file of bare frames without times: they follow each other.
 func (t *Track) unpack(ctx context.Context, pulse *ffmpeg.Pulse) error {
 	file := filepath.Join(t.Dir, "frames.amr")
 	err := t.Tools.Run(ctx, ffmpeg.Command{
