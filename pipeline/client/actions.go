@@ -14,24 +14,24 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// Cancel cancels a video and returns it. One that is canceled already is no error; one that has ended
-// otherwise is an *Error with code state_conflict.
+// Cancel cancels a video and returns it. Canceling again is not an error. A video that has ended otherwise
+// is an *Error with code state_conflict.
 func (c *Client) Cancel(ctx context.Context, id string) (pipeline.VideoView, error) {
 	var v pipeline.VideoView
 	err := c.do(ctx, http.MethodPost, "/v1/videos/"+url.PathEscape(id)+"/cancel", nil, &v)
 	return v, err
 }
 
-// Retry has a video that was errored or canceled go on, and returns it. One that goes on already is no
-// error; one that has not ended, is ready or was rejected is an *Error with code state_conflict.
+// Retry resumes an errored or canceled video and returns it. Retrying again is not an error. A video that
+// has not ended, is ready or was rejected is an *Error with code state_conflict.
 func (c *Client) Retry(ctx context.Context, id string) (pipeline.VideoView, error) {
 	var v pipeline.VideoView
 	err := c.do(ctx, http.MethodPost, "/v1/videos/"+url.PathEscape(id)+"/retry", nil, &v)
 	return v, err
 }
 
-// RetryJob has an errored job tried again and returns it; id is the ID of a pipeline.JobView. A job that has
-// not errored is an *Error with code state_conflict.
+// RetryJob retries an errored job and returns it; id is the ID of a pipeline.JobView. A job that has not
+// errored is an *Error with code state_conflict.
 func (c *Client) RetryJob(ctx context.Context, id string) (pipeline.JobView, error) {
 	video, job, ok := strings.Cut(id, "/")
 	if !ok || video == "" || job == "" {
@@ -43,7 +43,7 @@ func (c *Client) RetryJob(ctx context.Context, id string) (pipeline.JobView, err
 	return v, err
 }
 
-// Why returns what a video waits for.
+// Why explains what a video waits for.
 func (c *Client) Why(ctx context.Context, id string) (pipeline.Why, error) {
 	var w pipeline.Why
 	err := c.get(ctx, "/v1/videos/"+url.PathEscape(id)+"/why", nil, &w)
@@ -53,10 +53,10 @@ func (c *Client) Why(ctx context.Context, id string) (pipeline.Why, error) {
 // StatsOptions select statistics; zero values mean the last hour, in windows of a minute.
 type StatsOptions struct {
 	Window   time.Duration // 1 or 5 minutes
-	From, To time.Time     // To is left out of the range
+	From, To time.Time     // excluding To
 }
 
-// Stats returns what happened, window by window. A server without statistics is pipeline.ErrNotFound.
+// Stats returns the statistics, window by window. A server without statistics is pipeline.ErrNotFound.
 func (c *Client) Stats(ctx context.Context, o StatsOptions) (pipeline.Stats, error) {
 	q := url.Values{}
 	if o.Window != 0 {
@@ -73,10 +73,10 @@ func (c *Client) Stats(ctx context.Context, o StatsOptions) (pipeline.Stats, err
 	return s, err
 }
 
-// DeadLetter is a job that failed for good, with all that is needed to see why.
+// DeadLetter is a job that failed for good, with everything needed to see why.
 type DeadLetter struct {
 	ID        string            `json:"id"`
-	Subject   string            `json:"subject"` // where the message of the task stood
+	Subject   string            `json:"subject"` // the subject of the task's message
 	Video     string            `json:"video_id"`
 	Job       string            `json:"job"`
 	Step      string            `json:"step"`
@@ -85,22 +85,22 @@ type DeadLetter struct {
 	Problem   pipeline.Problem  `json:"error"` // of the last attempt
 	TraceID   string            `json:"trace_id"`
 	CreatedAt time.Time         `json:"created_at"`
-	Payload   json.RawMessage   `json:"payload"`       // the task; null when the message was none
-	Raw       []byte            `json:"raw,omitempty"` // the message when it was no task
+	Payload   json.RawMessage   `json:"payload"`       // the task; null if the message was not one
+	Raw       []byte            `json:"raw,omitempty"` // the message if it was not a task
 	Headers   map[string]string `json:"headers"`       // of the message
 }
 
-// itemsPage is how many items of a list are asked for at once.
+// itemsPage is how many items of a list one request returns.
 const itemsPage = 100
 
-// DeadLetters returns the dead letters of the project, page after page. It ends at the first error, which
-// comes with the zero letter. A server without dead letters is pipeline.ErrNotFound.
+// DeadLetters yields the dead letters of the project, page after page. An error comes with the zero letter
+// and ends it. A server without dead letters is pipeline.ErrNotFound.
 func (c *Client) DeadLetters(ctx context.Context) iter.Seq2[DeadLetter, error] {
 	return pages[DeadLetter](ctx, c, "/v1/dead_letters")
 }
 
-// DeadLetterPage returns at most limit dead letters of the project, oldest first, behind a cursor, and the
-// cursor of the page after; it is empty on the last page, and the first page has none.
+// DeadLetterPage returns at most limit dead letters of the project after a cursor, oldest first, and the
+// cursor of the next page. Both cursors are empty for the first and after the last page.
 func (c *Client) DeadLetterPage(ctx context.Context, limit int, cursor string) ([]DeadLetter, string, error) {
 	q := url.Values{"limit": {strconv.Itoa(limit)}}
 	if cursor != "" {
@@ -111,8 +111,7 @@ func (c *Client) DeadLetterPage(ctx context.Context, limit int, cursor string) (
 	return l.Data, l.NextCursor, err
 }
 
-// pages returns the items of a list, page after page. It ends at the first error, which comes with the zero
-// item.
+// pages yields the items of a list, page after page. An error comes with the zero item and ends it.
 func pages[T any](ctx context.Context, c *Client, path string) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		q := url.Values{"limit": {strconv.Itoa(itemsPage)}}
@@ -143,8 +142,8 @@ func (c *Client) DeadLetter(ctx context.Context, id string) (DeadLetter, error) 
 	return d, err
 }
 
-// Redrive has the job of a dead letter tried again, discards the letter, and returns the job. When the job
-// was tried again since, it is returned as it is. A letter whose message was no task, or whose video was
+// Redrive retries the job of a dead letter, discards the letter, and returns the job. If the job was
+// retried since, Redrive only returns it. A letter whose message was not a task, or whose video was
 // canceled or rejected, is an *Error with code state_conflict.
 func (c *Client) Redrive(ctx context.Context, id string) (pipeline.JobView, error) {
 	var v pipeline.JobView
@@ -152,7 +151,7 @@ func (c *Client) Redrive(ctx context.Context, id string) (pipeline.JobView, erro
 	return v, err
 }
 
-// Discard deletes a dead letter. One that is not there, or no longer, is pipeline.ErrNotFound.
+// Discard deletes a dead letter. A missing one is pipeline.ErrNotFound.
 func (c *Client) Discard(ctx context.Context, id string) error {
 	return c.do(ctx, http.MethodDelete, "/v1/dead_letters/"+url.PathEscape(id), nil, nil)
 }

@@ -18,7 +18,7 @@ func (e *env) uploaded() pipeline.VideoView {
 	return v
 }
 
-// inspectErrored tells that the inspect job of a video has failed for good, and leaves its dead letter.
+// inspectErrored makes the inspect job of a video fail for good, and leaves its dead letter.
 func (e *env) inspectErrored(id string) {
 	e.t.Helper()
 	subject := pipeline.JobSubject(project, id, "inspect")
@@ -99,7 +99,7 @@ func TestDeadLetters(t *testing.T) {
 		t.Errorf("%d letters, the last is %+v", len(all), last)
 	}
 	for range e.client.DeadLetters(ctx) {
-		break // and nothing more is asked for
+		break // and no further page is requested
 	}
 	if d, err := e.client.DeadLetter(ctx, last.ID); err != nil || d.ID != last.ID {
 		t.Errorf("%+v %v", d, err)
@@ -116,7 +116,7 @@ func TestDeadLetters(t *testing.T) {
 			t.Errorf("%s: %v", gone, err)
 		}
 	}
-	if _, err := e.client.Redrive(ctx, all[1].ID); !errors.Is(err, pipeline.ErrNotFound) { // it has no video
+	if _, err := e.client.Redrive(ctx, all[1].ID); !errors.Is(err, pipeline.ErrNotFound) { // its video does not exist
 		t.Error(err)
 	}
 	e.breakWith(func(w http.ResponseWriter, _ *http.Request) bool {

@@ -1,10 +1,8 @@
 // Package client talks to the API of a ReelMill server. It owns the transport: requests, problem documents
-// as errors, the upload with its retries, and the event stream with its resumption. What it returns are the
-// types of package pipeline.
+// as errors, uploads with retries, and event streams that resume. It returns the types of package pipeline.
 //
-// It does not promise that a failed call did nothing: an answer may be lost on the way back. Upload repeats
-// itself under one idempotency key, so that a video is never there twice; the other calls that change
-// something may be repeated by the caller.
+// A failed call may have taken effect, since the answer can be lost. Upload retries with one idempotency
+// key, so that it never makes two videos; the caller may repeat the other calls that change something.
 package client
 
 import (
@@ -27,12 +25,12 @@ import (
 type Client struct {
 	base string
 	http *http.Client
-	// retry says how long to wait before try n (from 1) of an upload or a stream; tests make it short.
+	// retry returns the pause before try n (from 1) of an upload or a stream; tests make it short.
 	retry func(n int) time.Duration
 }
 
-// New returns a client of the server at base, such as http://localhost:8080. hc may be nil: then a client
-// without an overall timeout is used, as uploads and streams have none. Contexts bound the calls.
+// New returns a client of the server at base, such as http://localhost:8080. If hc is nil, it uses a client
+// without an overall timeout, since uploads and streams have none. Contexts limit the calls.
 func New(base string, hc *http.Client) *Client {
 	if hc == nil {
 		hc = &http.Client{}
@@ -40,14 +38,14 @@ func New(base string, hc *http.Client) *Client {
 	return &Client{base: strings.TrimRight(base, "/"), http: hc, retry: backoff}
 }
 
-// Error is what the server answered instead of what was asked for: its problem document (RFC 9457).
+// Error is an error answer of the server: its problem document (RFC 9457).
 type Error struct {
 	Status    int    `json:"status"` // the HTTP status
-	Code      string `json:"code"`   // empty when the answer was no problem document, as from a proxy
+	Code      string `json:"code"`   // empty if the answer was not a problem document, as from a proxy
 	Title     string `json:"title"`
 	Detail    string `json:"detail"`
 	Remedy    string `json:"remedy"`
-	RequestID string `json:"request_id"` // in the server's log
+	RequestID string `json:"request_id"` // to find it in the server's log
 	Retryable bool   `json:"retryable"`
 	Errors    []struct {
 		Pointer string `json:"pointer"`
@@ -55,11 +53,11 @@ type Error struct {
 		Detail  string `json:"detail"`
 	} `json:"errors"`
 
-	// RetryAfter is how long the server asks to wait; 0 when it does not say.
+	// RetryAfter is how long the server asks to wait; 0 if it does not.
 	RetryAfter time.Duration `json:"-"`
 }
 
-// errBase is how a request to no usable address fails.
+// errBase means that the server's address is unusable.
 var errBase = errors.New("the server's address must begin with http:// or https://")
 
 func (e *Error) Error() string {
@@ -78,17 +76,17 @@ func (e *Error) Error() string {
 	return s
 }
 
-// Is makes errors.Is(err, pipeline.ErrNotFound) true for a missing thing.
+// Is makes errors.Is(err, pipeline.ErrNotFound) true for missing things.
 func (e *Error) Is(target error) bool {
 	return target == pipeline.ErrNotFound && e.Code == "not_found"
 }
 
-// passing reports whether the same request may succeed later. Whoever asks has looked at the context before.
+// passing reports whether the same request may succeed later. Callers have checked the context before.
 func passing(err error) bool {
 	if e, ok := errors.AsType[*Error](err); ok {
 		switch e.Status {
 		case http.StatusInsufficientStorage, http.StatusNotImplemented:
-			return false // somebody must do something first
+			return false // somebody must act first
 		case http.StatusTooManyRequests:
 			return true
 		}
@@ -99,12 +97,12 @@ func passing(err error) bool {
 	return !local && !untrusted && !errors.Is(err, errBase)
 }
 
-// Until says what Wait waits for.
+// Until is what Wait waits for.
 type Until string
 
 // What Wait waits for.
 const (
-	Playable Until = "playable" // a manifest with one verified rendition is out, or the video has ended
+	Playable Until = "playable" // a manifest has a verified rendition, or the video has ended
 	Ready    Until = "ready"    // the video has ended: ready, errored, rejected or canceled
 )
 
@@ -118,14 +116,14 @@ func (c *Client) Video(ctx context.Context, id string) (pipeline.VideoView, erro
 	return v, err
 }
 
-// Wait returns the video when it is in the state asked for, however it ended: look at its Status. It rides
-// over lost connections and restarts of the server; ctx bounds it.
+// Wait returns the video once it is in the requested state, or has ended otherwise: check its Status. It
+// survives lost connections and restarts of the server; ctx limits it.
 func (c *Client) Wait(ctx context.Context, id string, until Until) (pipeline.VideoView, error) {
 	q := url.Values{"wait": {longPoll.String()}, "until": {string(until)}}
 	for failed := 0; ; {
 		var v pipeline.VideoView
 		began := time.Now()
-		// A connection that died unnoticed must not hold this up for ever.
+		// A connection that died unnoticed must not block this for ever.
 		once, cancel := context.WithTimeout(ctx, longPoll+silence)
 		err := c.get(once, "/v1/videos/"+url.PathEscape(id), q, &v)
 		cancel()
@@ -137,7 +135,7 @@ func (c *Client) Wait(ctx context.Context, id string, until Until) (pipeline.Vid
 		case err == nil && time.Since(began) >= longPoll/2:
 			failed = 0
 			continue
-		case err == nil: // a server that shuts down answers early; do not spin
+		case err == nil: // a server that shuts down answers early: do not spin
 			failed = max(failed, 1)
 		case !passing(err) || failed == maxFailures:
 			return v, err
@@ -150,7 +148,7 @@ func (c *Client) Wait(ctx context.Context, id string, until Until) (pipeline.Vid
 	}
 }
 
-// Outputs returns the outputs of a video that are there now.
+// Outputs returns the current outputs of a video.
 func (c *Client) Outputs(ctx context.Context, id string) ([]pipeline.OutputView, error) {
 	var l page[pipeline.OutputView]
 	err := c.get(ctx, "/v1/videos/"+url.PathEscape(id)+"/outputs", nil, &l)
@@ -164,11 +162,11 @@ func (c *Client) Jobs(ctx context.Context, id string) ([]pipeline.JobView, error
 	return l.Data, err
 }
 
-// ListOptions select and page videos; zero values select all, from the first page on.
+// ListOptions select and page videos. Zero values select all, from the first page.
 type ListOptions struct {
 	Status pipeline.VideoState
-	Limit  int    // of a page; the server's default when 0
-	Cursor string // the NextCursor of the page before
+	Limit  int    // videos per page; 0 for the server's default
+	Cursor string // the NextCursor of the previous page
 }
 
 // VideoPage is a page of videos, newest first.
@@ -201,20 +199,20 @@ func (c *Client) Pipelines(ctx context.Context) ([]pipeline.Pipeline, error) {
 	return l.Data, err
 }
 
-// Delete deletes a video. One that is deleted already is no error; one that never was is
+// Delete deletes a video. Deleting it again is not an error; an id that never was a video's is
 // pipeline.ErrNotFound.
 func (c *Client) Delete(ctx context.Context, id string) error {
 	return c.do(ctx, http.MethodDelete, "/v1/videos/"+url.PathEscape(id), nil, nil)
 }
 
-// Readiness is what a server says of itself.
+// Readiness is a server's report about itself.
 type Readiness struct {
 	Status string            `json:"status"` // ok or unavailable
-	Checks map[string]string `json:"checks"` // by name: ok, or what is wrong
+	Checks map[string]string `json:"checks"` // by name: ok, or the fault
 }
 
-// Ready asks the server whether it can do its work. A server that answers no is an *Error with status 503,
-// beside the checks.
+// Ready asks the server whether it is ready. A server that is not returns the checks with an *Error of
+// status 503.
 func (c *Client) Ready(ctx context.Context) (Readiness, error) {
 	var r Readiness
 	resp, err := c.send(ctx, http.MethodGet, "/readyz", nil, "application/json")
@@ -243,7 +241,7 @@ type page[T any] struct {
 	NextCursor string `json:"next_cursor"` // null, on the last page, decodes to nothing
 }
 
-// maxAnswer bounds what is read of an answer that is decoded.
+// maxAnswer limits how much of an answer is read for decoding.
 const maxAnswer = 64 << 20
 
 func (c *Client) get(ctx context.Context, path string, q url.Values, into any) error {
@@ -291,7 +289,7 @@ func (c *Client) request(ctx context.Context, method, path string, body io.Reade
 	return http.NewRequestWithContext(ctx, method, c.base+path, body)
 }
 
-// errorOf returns the problem that resp holds.
+// errorOf returns the problem in resp.
 func errorOf(resp *http.Response) error {
 	e := &Error{}
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
@@ -311,8 +309,8 @@ func errorOf(resp *http.Response) error {
 	return e
 }
 
-// drain reads what is left of a short body, so that the connection can be used again, and closes it.
+// drain reads the rest of a short body, so that the connection can be reused, and closes it.
 func drain(body io.ReadCloser) {
-	_, _ = io.CopyN(io.Discard, body, 64<<10) // the answer was taken or refused; what is left says nothing
+	_, _ = io.CopyN(io.Discard, body, 64<<10) // the rest of the body does not matter
 	_ = body.Close()
 }

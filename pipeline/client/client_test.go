@@ -106,7 +106,7 @@ func newEnv(t *testing.T) *env {
 	return e
 }
 
-// breakWith puts a fault in front of the server: on is called for each request.
+// breakWith puts a fault in front of the server: it calls on for each request.
 func (e *env) breakWith(on func(w http.ResponseWriter, r *http.Request) bool) { e.fault.Store(&on) }
 
 func (e *env) tell(t pipeline.EventType, subject string, data any) {
@@ -278,7 +278,7 @@ func TestUploadGivesUp(t *testing.T) {
 		{502, maxFailures + 1, Upload{Path: path}},
 		{507, 1, Upload{Path: path}},
 		{422, 1, Upload{Path: path}},
-		{502, 1, Upload{Reader: io.MultiReader(strings.NewReader("x")), Name: "x"}}, // cannot be read again
+		{502, 1, Upload{Reader: io.MultiReader(strings.NewReader("x")), Name: "x"}}, // cannot be read twice
 	} {
 		n, status = 0, c.status
 		_, err := e.client.Upload(t.Context(), c.u)

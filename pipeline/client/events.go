@@ -17,10 +17,10 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// Event is one event of a video's stream: of the log, or live progress.
+// Event is one event of a video's stream: an event of the log, or live progress.
 type Event struct {
-	Type string // the type of the event, as video.ready; job.progress for progress
-	// Sequence is the place in the log; 0 for progress. It resumes a stream.
+	Type string // such as video.ready; job.progress for progress
+	// Sequence is the event's place in the log, for resuming a stream; 0 for progress.
 	Sequence uint64
 	// Log is the event of the log; nil for progress.
 	Log *pipeline.Event
@@ -34,9 +34,9 @@ const progressType = "job.progress"
 // endType closes a stream.
 const endType = "end"
 
-// Events calls fn with each event of a video after a sequence (0: all), each once and in order, then as
-// they come, until the video has ended; then it returns nil. A connection that breaks is opened again where
-// it was. An error of fn ends it and is returned.
+// Events calls fn with the events of a video after a sequence (0: all), each once and in order, then with
+// new ones until the video has ended, and returns nil. It reopens a broken connection where it was. It
+// returns the first error of fn.
 func (c *Client) Events(ctx context.Context, id string, after uint64, fn func(Event) error) error {
 	s := &stream{client: c, id: id, after: after, fn: fn}
 	for failed := 0; ; {
@@ -64,20 +64,20 @@ func (c *Client) Events(ctx context.Context, id string, after uint64, fn func(Ev
 	}
 }
 
-// EventLog returns the events of a video's log so far, in order, page after page. It ends at the first error,
-// which comes with the zero event.
+// EventLog yields the events in a video's log so far, in order, page after page. An error comes with the
+// zero event and ends it.
 func (c *Client) EventLog(ctx context.Context, id string) iter.Seq2[pipeline.Event, error] {
 	return pages[pipeline.Event](ctx, c, "/v1/videos/"+url.PathEscape(id)+"/events")
 }
 
-// errCut is how a stream ends that the server did not end.
+// errCut means that a stream ended without an end from the server.
 var errCut = errors.New("the event stream was cut")
 
-// silence is how long a connection may say nothing, not even the heartbeat of every 15 s, before it counts
-// as dead.
+// silence is how long a connection may be silent, even without the heartbeats of every 15 s, before it
+// counts as dead.
 const silence = time.Minute
 
-// fed is a body whose bytes keep the watchdog quiet.
+// fed is a body that resets the watchdog with each read.
 type fed struct {
 	body     io.Reader
 	watchdog *time.Timer
@@ -94,7 +94,7 @@ func (f *fed) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// stopError is an error that ends a stream for good: of the caller, or of events that make no sense.
+// stopError is an error that ends a stream for good: the caller's, or that of an invalid event.
 type stopError struct{ err error }
 
 func (e *stopError) Error() string { return e.err.Error() }
@@ -105,11 +105,11 @@ type stream struct {
 	client *Client
 	id     string
 	after  uint64 // sequence of the last event that fn got
-	seen   int64  // bytes, so also heartbeats
+	seen   int64  // bytes, including heartbeats
 	fn     func(Event) error
 }
 
-// run reads one connection. ended says that the server has no more to say.
+// run reads one connection. ended reports whether the server has ended the stream.
 func (s *stream) run(ctx context.Context) (ended bool, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -153,7 +153,7 @@ func (s *stream) run(ctx context.Context) (ended bool, err error) {
 	}
 }
 
-// take hands one frame to the caller. Frames of kinds that a later server may add are left out.
+// take passes one frame to the caller. It skips unknown kinds, which a later server may add.
 func (s *stream) take(f frame) error {
 	if f.event == progressType {
 		var p pipeline.Progress
@@ -184,19 +184,18 @@ func (s *stream) take(f frame) error {
 	return nil
 }
 
-// maxLine bounds a line of a stream: the plan of a long video is the longest event.
+// maxLine limits a line of a stream; the plan of a long video is the longest event.
 const maxLine = 16 << 20
 
-// frame is one event of a stream as it is on the wire.
+// frame is one event of a stream on the wire.
 type frame struct {
-	id    string // of this event; empty when it has none of its own
-	event string // "message" when the stream does not say
+	id    string // of this event; empty if it has none
+	event string // "message" by default
 	data  []byte
 }
 
-// parser reads server-sent events (https://html.spec.whatwg.org/#event-stream-interpretation). It differs
-// in one thing: an id holds for its own event only, so that events without a place in the log are told from
-// those with one.
+// parser parses server-sent events (https://html.spec.whatwg.org/#event-stream-interpretation), with one
+// difference: an id only applies to its own event, which distinguishes events of the log from others.
 type parser struct{ lines *bufio.Scanner }
 
 func newParser(r io.Reader) *parser {
@@ -218,10 +217,10 @@ func newParser(r io.Reader) *parser {
 	return &parser{lines}
 }
 
-// bom may stand before a stream, and is not part of it.
+// bom may precede a stream and is not part of it.
 var bom = []byte("\ufeff")
 
-// splitLine splits at CRLF, LF or CR. A line that the end of the stream cuts short is none.
+// splitLine splits at CRLF, LF or CR. It drops a line that the end of the stream truncates.
 func splitLine(data []byte, atEOF bool) (advance int, line []byte, err error) {
 	i := bytes.IndexAny(data, "\r\n")
 	switch {
@@ -236,11 +235,10 @@ func splitLine(data []byte, atEOF bool) (advance int, line []byte, err error) {
 	case i+1 < len(data) || atEOF:
 		return i + 1, data[:i], nil
 	}
-	return 0, nil, nil // a CR at the end of what is there: the LF may follow
+	return 0, nil, nil // a CR at the end of the data: an LF may follow
 }
 
-// next returns the next event that has data; io.EOF at the end of the stream. An event that the end cuts
-// short is dropped.
+// next returns the next event that has data; io.EOF at the end of the stream. It drops a truncated event.
 func (p *parser) next() (frame, error) {
 	f := frame{}
 	hasData := false

@@ -18,37 +18,37 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// Upload is a video to be uploaded, and what is wanted of it. Either Path or Reader and Name are set.
+// Upload is a video to upload, with its options. Set either Path, or Reader and Name.
 type Upload struct {
-	Path string // a file; it is opened anew for every try
+	Path string // a file; every try opens it again
 
-	// Reader is read once, and again only when it can Seek back to where it began. Upload returns when its
-	// last Read has: one that blocks holds it up.
+	// Reader is read once, or again if it can Seek back to where it began. Upload returns only after the
+	// last Read, so a Read that blocks delays it.
 	Reader io.Reader
-	Name   string // the file's name; that of Path when empty
-	Size   int64  // bytes of Reader, for Progress; 0 when unknown
+	Name   string // the file's name; empty: that of Path
+	Size   int64  // bytes of Reader, for Progress; 0 if unknown
 
-	Pipeline    string            // the server's default when empty
-	Priority    pipeline.Priority // pipeline.Normal when empty
+	Pipeline    string            // empty: the server's default
+	Priority    pipeline.Priority // empty: pipeline.Normal
 	Metadata    map[string]string // returned as given
 	Passthrough string            // returned as given, in webhooks too
 	// Watermark is empty, text:..., a JSON object of parameters, or the path of an image (IsParameters).
 	Watermark  string
 	WebhookURL string
-	// IdempotencyKey names the upload over all its tries, also those of a later process; a random one when
-	// empty.
+	// IdempotencyKey identifies the upload in all its tries, including those of a later process. Empty: a
+	// random key.
 	IdempotencyKey string
 
-	// Progress is called from another goroutine while bytes are sent: how many of total, which is 0 when
-	// unknown. It falls back to 0 when the upload is tried again.
+	// Progress is called from another goroutine while bytes are sent. total is 0 if unknown; sent starts at
+	// 0 again with each try.
 	Progress func(sent, total int64)
-	// Again is called before each pause after which the upload is tried again, with what went wrong. All tries
-	// of an upload to which nothing answers take about RetryTime; a server that answers may ask for more.
+	// Again is called with the error before each pause after which the upload is retried. Without any
+	// answer, all tries take about RetryTime; a server that answers may ask for more.
 	Again func(err error)
 }
 
-// Upload uploads a video and returns it as the server knows it. It is tried again, under one idempotency
-// key, when the connection breaks or the server is at fault, and never for what the server refused.
+// Upload uploads a video and returns the server's view of it. It retries, with one idempotency key, if the
+// connection breaks or the server is at fault, but not if the server refuses the upload.
 func (c *Client) Upload(ctx context.Context, u Upload) (pipeline.VideoView, error) {
 	src, err := openSource(u)
 	if err != nil {
@@ -78,15 +78,15 @@ func (c *Client) Upload(ctx context.Context, u Upload) (pipeline.VideoView, erro
 	}
 }
 
-// source is where the bytes of an upload come from.
+// source yields the bytes of an upload.
 type source struct {
 	name  string
-	size  int64 // 0 when unknown
-	again bool  // whether open works more than once
+	size  int64 // 0 if unknown
+	again bool  // open works more than once
 	open  func() (io.ReadCloser, error)
 }
 
-// localError is an error of this machine's file: trying again does not help.
+// localError is an error of a local file: retrying does not help.
 type localError struct{ err error }
 
 func (e *localError) Error() string { return e.err.Error() }
@@ -114,7 +114,7 @@ func openSource(u Upload) (source, error) {
 	src := source{name: u.Name, size: u.Size}
 	src.open = func() (io.ReadCloser, error) { return io.NopCloser(u.Reader), nil }
 	if seeker, ok := u.Reader.(io.Seeker); ok {
-		if start, err := seeker.Seek(0, io.SeekCurrent); err == nil { // a pipe says that it cannot
+		if start, err := seeker.Seek(0, io.SeekCurrent); err == nil { // fails for a pipe
 			src.again = true
 			src.open = func() (io.ReadCloser, error) {
 				_, err := seeker.Seek(start, io.SeekStart)
@@ -125,8 +125,8 @@ func openSource(u Upload) (source, error) {
 	return src, nil
 }
 
-// try sends the form once. The body is written by a goroutine into a pipe, and so is never whole in memory;
-// it has ended when try returns.
+// try sends the form once. A goroutine writes the body into a pipe, so it is never completely in memory;
+// the goroutine has ended when try returns.
 func (c *Client) try(ctx context.Context, u Upload, src source) (pipeline.VideoView, error) {
 	var v pipeline.VideoView
 	r, w := io.Pipe()
@@ -149,7 +149,7 @@ func (c *Client) try(ctx context.Context, u Upload, src source) (pipeline.VideoV
 	req.Header.Set("Content-Type", form.FormDataContentType())
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("Idempotency-Key", u.IdempotencyKey)
-	req.Header.Set("Expect", "100-continue") // a server that refuses does so before the bytes are sent
+	req.Header.Set("Expect", "100-continue") // lets a server refuse before the bytes are sent
 	resp, err := c.http.Do(req)
 	if err != nil {
 		r.CloseWithError(err)
@@ -169,7 +169,7 @@ func (c *Client) try(ctx context.Context, u Upload, src source) (pipeline.VideoV
 	return v, nil
 }
 
-// writeForm writes the fields before the file, so that the server can refuse them before it reads the file.
+// writeForm writes the fields first, so that the server can refuse them before it reads the file.
 func writeForm(form *multipart.Writer, u Upload, src source) error {
 	if err := writeFields(form, u); err != nil {
 		return err
@@ -222,14 +222,14 @@ func writeFields(form *multipart.Writer, u Upload) error {
 	return writeFile(form, "watermark", filepath.Base(u.Watermark), &meter{r: image})
 }
 
-// IsParameters reports whether a watermark is given by parameters, and not by an image.
+// IsParameters reports whether a watermark is given as parameters, not as an image.
 func IsParameters(watermark string) bool {
 	return strings.HasPrefix(watermark, "text:") || strings.HasPrefix(strings.TrimSpace(watermark), "{")
 }
 
-// quoter escapes a file name as curl does: a quoted-string of RFC 7578, section 4.2, which the server reads
-// back as it was. Browsers write %22 for a quote, which no server can tell from a name that has %22. Line
-// ends are of no name that a server keeps.
+// quoter escapes a file name as curl does: as a quoted-string of RFC 7578, section 4.2, which the server
+// decodes exactly. Browsers write %22 for a quote, which no server can distinguish from a name with %22. No
+// name that a server keeps has line breaks.
 var quoter = strings.NewReplacer("\r", "%0D", "\n", "%0A", `"`, `\"`, `\`, `\\`)
 
 func writeFile(form *multipart.Writer, field, name string, body io.Reader) error {
@@ -244,7 +244,7 @@ func writeFile(form *multipart.Writer, field, name string, body io.Reader) error
 	return err
 }
 
-// meter tells how many bytes were read, and marks errors as this machine's.
+// meter counts the bytes read, and marks errors as local.
 type meter struct {
 	r           io.Reader
 	sent, total int64

@@ -16,10 +16,10 @@ import (
 // DASHName is the file of the MPD, at the top of a video's tree.
 const DASHName = "manifest.mpd"
 
-// Presentation is a whole video as DASH lists it: every track begins with segment 0, at time 0, lies in the
-// folder of its URI, and knows its Timescale.
+// Presentation is a whole video for DASH. Every track begins with segment 0 at time 0, is in the folder of
+// its URI, and has a Timescale.
 type Presentation struct {
-	Pictures []Picture // largest first; one at least
+	Pictures []Picture // at least one, largest first
 	Sounds   []Sound   // the first is the main one
 }
 
@@ -29,18 +29,18 @@ type Picture struct {
 	Track Track
 }
 
-// Sound is one sound rendition with its media.
+// Sound is one audio rendition with its media.
 type Sound struct {
 	Audio
-	SampleRate int // Hz; 0 when unknown
+	SampleRate int // Hz; 0 if unknown
 	Track      Track
 }
 
 // DASH returns a static MPD (ISO/IEC 23009-1, profile isoff-live) of the segments that HLS plays. Pictures
-// whose segments begin at the same times are one adaptation set, in which a player switches; one with times
-// of its own, such as a copy of the source, is a set by itself, and the sets name each other as ones to
-// switch to (DASH-IF Interoperability Points, 3.8). Every sound is a set. The text is read back before it is
-// returned.
+// whose segments begin at the same times are one adaptation set, in which players switch. A picture with
+// other times, such as a copy of the source, is a set by itself; the sets refer to each other for switching
+// (DASH-IF Interoperability Points, 3.8). Every audio rendition is a set. DASH parses the text again before
+// it returns it.
 func DASH(p Presentation) ([]byte, error) {
 	if len(p.Pictures) == 0 {
 		return nil, pipeline.Fail(pipeline.CodeVerification, "an MPD of no pictures")
@@ -62,7 +62,7 @@ func DASH(p Presentation) ([]byte, error) {
 	return text, checkDASH(text, p)
 }
 
-// duration is that of the longest track, in seconds.
+// duration returns the length of the longest track, in seconds.
 func (p Presentation) duration() float64 {
 	longest := 0.0
 	for _, t := range p.tracks() {
@@ -71,7 +71,7 @@ func (p Presentation) duration() float64 {
 	return longest
 }
 
-// tracks returns the tracks by the name of their representation.
+// tracks returns the tracks by the names of their representations.
 func (p Presentation) tracks() map[string]Track {
 	all := map[string]Track{}
 	for _, v := range p.Pictures {
@@ -83,7 +83,8 @@ func (p Presentation) tracks() map[string]Track {
 	return all
 }
 
-// pictureSets groups pictures into the sets that they can be switched in, in the order of their first.
+// pictureSets groups pictures into sets within which players can switch, in the order of their first
+// pictures.
 func pictureSets(pictures []Picture) []mpdSet {
 	var sets []mpdSet
 	var first []Picture // of each set
@@ -104,15 +105,15 @@ func pictureSets(pictures []Picture) []mpdSet {
 	return sets
 }
 
-// family is the codec without its profile: avc1.64001F is of avc1. A player switches within one only.
+// family returns the codec without its profile: avc1 for avc1.64001F. A player only switches within one.
 func family(codecs string) string {
 	name, _, _ := strings.Cut(codecs, ".")
 	return name
 }
 
-// aligned reports whether the segments of two tracks begin at the same times, to within a half frame at 60
-// frames/s: those of a source that was copied have its own clock. How long the last one is does not matter:
-// at half the frame rate it may end a frame later.
+// aligned reports whether the segments of two tracks begin at the same times, within half a frame at 60
+// frames/s, since a copied source has its own clock. The length of the last one does not matter: at half
+// the frame rate it may end a frame later.
 func aligned(a, b Track) bool {
 	if len(a.Segments) != len(b.Segments) {
 		return false
@@ -127,12 +128,12 @@ func aligned(a, b Track) bool {
 	return true
 }
 
-// ticks is the duration of segment i of t in units of its timescale, which it is a whole number of.
+// ticks returns the duration of segment i of t in units of its timescale, of which it is a whole number.
 func (t Track) ticks(i int) int64 {
 	return int64(math.Round(t.Segments[i].Duration * float64(t.Timescale)))
 }
 
-// frameRate is the rate as an MPD has it, a fraction or a whole number; empty when unknown.
+// frameRate formats the rate for an MPD, as a fraction or a whole number; empty if unknown.
 func (v Variant) frameRate() string {
 	switch {
 	case v.FrameRateNum > 0 && v.FrameRateDen == 1:
@@ -147,7 +148,7 @@ func (v Variant) frameRate() string {
 	return fmt.Sprintf("%d/1000", int(math.Round(v.FrameRate*1000)))
 }
 
-// template lists the segments of a track that lies in dir: equal neighbours are one entry.
+// template lists the segments of a track in dir, with one entry for equal neighbours.
 func template(dir string, t Track) mpdTemplate {
 	number := strings.Replace(SegmentName, pipeline.SegmentVerb, "$Number"+pipeline.SegmentVerb+"$", 1)
 	m := mpdTemplate{
@@ -192,7 +193,7 @@ func soundSets(sounds []Sound) []mpdSet {
 	return sets
 }
 
-// linkSets lets each set of pictures name the others of its codec.
+// linkSets makes each set of pictures refer to the others of its codec.
 func linkSets(sets []mpdSet) {
 	for i := range sets {
 		var others []string
@@ -210,13 +211,13 @@ func linkSets(sets []mpdSet) {
 	}
 }
 
-// seconds writes a duration as XML Schema has it, to the microsecond.
+// seconds formats a duration for XML Schema, to the microsecond.
 func seconds(s float64) string {
 	text := strconv.FormatFloat(s, 'f', digits, 64)
 	return "PT" + strings.TrimSuffix(strings.TrimRight(text, "0"), ".") + "S"
 }
 
-// checkDASH reads the MPD back: every track must be there once, playable, with the times of its segments.
+// checkDASH parses the MPD: every track must be there once, playable, with the times of its segments.
 func checkDASH(text []byte, p Presentation) error {
 	var doc mpd
 	d := xml.NewDecoder(bytes.NewReader(text))
@@ -247,7 +248,7 @@ func checkDASH(text []byte, p Presentation) error {
 	return nil
 }
 
-// check compares the timeline with the segments of a track: it may nowhere be half a tick off.
+// check compares the timeline with the segments of a track: no time may be off by half a tick.
 func (m mpdTemplate) check(t Track) error {
 	if len(m.Timeline) == 0 || m.Timeline[0].Time == nil || *m.Timeline[0].Time != 0 {
 		return fmt.Errorf("a timeline of %d entries", len(m.Timeline))

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// onGrid is a picture of frames of 1001 ticks at 30000 ticks/s: whole segments of 180, and one of the rest.
+// onGrid is a picture of frames of 1001 ticks at 30000 ticks/s: whole segments of 180 frames, and the rest.
 func onGrid(v Variant, segments, rest int) Picture {
 	p := Picture{Variant: v, Track: Track{Codecs: v.Codecs, Timescale: 30000}}
 	for range segments {
@@ -27,7 +27,7 @@ func soundTracks() []Sound {
 	return []Sound{{Audio: all[0], SampleRate: 48000, Track: track}, {Audio: all[1], Track: track}}
 }
 
-// A copy of the source at the top has the source's groups of pictures, and so a set of its own.
+// A copy of the source as the top rung has the source's groups of pictures, and so its own set.
 func TestDASH(t *testing.T) {
 	source := hd()
 	source.URI, source.Width, source.Height, source.Peak = "1080p/index.m3u8", 1920, 1080, 8000000
@@ -121,7 +121,7 @@ func sets(t *testing.T, pictures ...Picture) (sizes []int, text string) {
 
 func TestAdaptationSets(t *testing.T) {
 	base, small := onGrid(hd(), 3, 14), onGrid(sd(), 3, 14)
-	half := small // at half the rate: other ticks, and a last frame that ends later
+	half := small // at half the rate: other ticks, and a later end of the last frame
 	half.Track.Timescale, half.Track.Segments = 15000, append([]Segment(nil), small.Track.Segments...)
 	half.Track.Segments[3].Duration = 15 * 1001.0 / 30000 * 16 / 15
 	short, hevc, early := onGrid(sd(), 3, 0), small, small

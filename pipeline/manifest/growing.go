@@ -10,23 +10,23 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// Rendition is what completed jobs have made of one rendition, from its first segment on without a hole.
+// Rendition is what completed jobs have made of one rendition, without gaps from its first segment on.
 type Rendition struct {
-	// Output is the runs as one, by pipeline.JoinRuns: with the first one's name, kind, path and codecs.
+	// Output is the runs joined by pipeline.JoinRuns, with the name, kind, path and codecs of the first.
 	Output pipeline.Output
-	Dir    string // below the video, as 720p
-	Track  Track  // its segments have no sizes and no keys: outputs do not tell them
-	// Complete says that nothing will be added: the last run is there.
+	Dir    string // below the video, such as 720p
+	Track  Track  // without the segments' sizes and keys, which outputs do not have
+	// Complete reports whether the last run is there, so that nothing more comes.
 	Complete bool
-	// Target is EXT-X-TARGETDURATION, in seconds, as far as the outputs tell it beforehand.
+	// Target is EXT-X-TARGETDURATION in seconds, as far as the outputs tell it in advance.
 	Target int
 }
 
-// Join finds the renditions among outputs, which are those of completed jobs, and joins the runs of each:
-// from segment 0 up to the first number that is missing, or the first run that is set up differently (Header,
-// Codecs), which does not play with what is before it. Without durations a run is missing. Renditions come
-// in the order of their first output; one that lacks its first segment or its init section is left out. Of
-// runs that begin with one number the later output counts.
+// Join finds the renditions among the outputs of completed jobs and joins the runs of each: from segment 0
+// up to the first missing number, or the first run with another Header or Codecs, which would not play
+// after the others. A run without durations counts as missing. Renditions are in the order of their first
+// outputs. Join skips a rendition without its first segment or init section. If runs begin with the same
+// number, the later output counts.
 func Join(outputs []pipeline.Output) []Rendition {
 	inits, runs := map[string]bool{}, map[string][]pipeline.Output{}
 	var paths []string
@@ -52,7 +52,7 @@ func Join(outputs []pipeline.Output) []Rendition {
 	return all
 }
 
-// contiguous returns the runs that follow on each other from segment 0 on; it sorts runs.
+// contiguous sorts runs, and returns those that follow each other from segment 0 on.
 func contiguous(runs []pipeline.Output) []pipeline.Output {
 	slices.SortStableFunc(runs, func(a, b pipeline.Output) int {
 		return cmp.Compare(a.Segments.First, b.Segments.First)
@@ -62,7 +62,7 @@ func contiguous(runs []pipeline.Output) []pipeline.Output {
 	for i, r := range runs {
 		s := r.Segments
 		if i+1 < len(runs) && runs[i+1].Segments.First == s.First {
-			continue // the later one has the number
+			continue // the later run has this number
 		}
 		if s.First != next || s.Count < 1 || len(s.Durations) != s.Count {
 			break
@@ -97,17 +97,17 @@ type Tree struct {
 	ended    bool
 }
 
-// Growing returns what can be played of a video by the outputs of its completed jobs. The order of outputs
-// counts for audio: the first is the default.
+// Growing returns the playlists for a video's completed jobs. The order of outputs matters for audio: the
+// first is the default.
 //
-//  1. A rendition has begun when Join finds it; its playlist lists what Join found, and ends when that is
+//  1. A rendition has begun when Join finds it. Its playlist lists what Join found, and ends when that is
 //     complete.
-//  2. The master lists the pictures that are complete; as long as none is, all that have begun. The playlists
-//     of the others are in the tree, too, for players that chose one earlier.
-//  3. It lists every sound that has begun. A player reads the master once, so sounds that are to be heard
-//     must have begun before the video is playable.
+//  2. The master lists the complete pictures or, while none is complete, all that have begun. The playlists
+//     of the others stay in the tree, for players that chose one earlier.
+//  3. The master lists every audio rendition that has begun. A player reads the master once, so audio must
+//     have begun before the video is playable.
 //
-// With more completed jobs, segments are only ever added to a playlist, at its end.
+// More completed jobs only add segments to the end of a playlist.
 func Growing(outputs []pipeline.Output) Tree {
 	var t Tree
 	for _, r := range Join(outputs) {
@@ -126,8 +126,8 @@ func Growing(outputs []pipeline.Output) Tree {
 	return t
 }
 
-// Ended returns the tree of a video that is made no more, such as one that failed: its playlists end with
-// what there is, so that players do not wait for more.
+// Ended returns the tree of a video that will not be completed, such as one that failed: its playlists end
+// with what there is, so that players do not wait for more.
 func (t Tree) Ended() Tree {
 	t.ended = true
 	return t

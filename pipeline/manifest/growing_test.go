@@ -13,7 +13,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// chunk is what a completed job publishes of a rung: its run of segments of 6 s, and the init section.
+// chunk is what a completed job publishes for a rung: its run of segments of 6 s, and the init section.
 func chunk(rung string, height, first, count int, last bool) []pipeline.Output {
 	o := pipeline.Output{
 		Name: rung, Path: rung + "/" + SegmentName, Key: fmt.Sprintf("videos/v/%d/%s/", first, rung) + SegmentName,
@@ -51,7 +51,7 @@ func TestJoin(t *testing.T) {
 	for _, c := range []struct {
 		name     string
 		outputs  [][]pipeline.Output
-		segments int // of 720p; -1: it is not there
+		segments int // of 720p; -1 if it is missing
 		complete bool
 	}{
 		{"nothing", nil, -1, false},
@@ -131,7 +131,7 @@ func TestGrowing(t *testing.T) {
 	}
 }
 
-// TestGrowingTarget: a segment that is longer than those before it, as a copied rung may have, was announced.
+// TestGrowingTarget: the target covers a longer segment that comes later, as in a copied rung.
 func TestGrowingTarget(t *testing.T) {
 	var all []pipeline.Output
 	for n, last := range []bool{false, false, true} {
@@ -151,7 +151,7 @@ func TestGrowingTarget(t *testing.T) {
 	}
 }
 
-// TestGrowingEnds: of a video that is made no more, players do not wait for more.
+// TestGrowingEnds: players do not wait for more of a video that will not be completed.
 func TestGrowingEnds(t *testing.T) {
 	tree := Growing(slices.Concat(voice("audio-und", "und"), chunk("360p", 360, 0, 2, false))).Ended()
 	got := text(t, tree, "360p/index.m3u8")
@@ -181,7 +181,7 @@ func TestGrowingListsWhatPlaysToTheEnd(t *testing.T) {
 	if got := variants(t, Growing(copied)); got != "source/index.m3u8" {
 		t.Errorf("with one complete: %s", got)
 	}
-	// Who began to play one that grows goes on.
+	// A player that began with a growing playlist can go on with it.
 	if got := text(t, Growing(copied), "360p/index.m3u8"); !strings.Contains(got, "EVENT") {
 		t.Errorf("360p:\n%s", got)
 	}
@@ -241,9 +241,9 @@ func TestSounds(t *testing.T) {
 	}
 }
 
-// TestGrowingOnlyAppends: whatever the order in which jobs complete, the text of a growing playlist is the
-// beginning of every later one of it, up to the one that is whole; that one's segments begin alike. No segment
-// is listed before its job is completed, and what is listed is there.
+// TestGrowingOnlyAppends: in whatever order jobs complete, the text of a growing playlist is the beginning
+// of every later one, up to the complete one, whose segments begin in the same way. No segment is listed
+// before its job completes, and every listed one exists.
 func TestGrowingOnlyAppends(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		jobs, lengths := drawJobs(rt)
@@ -285,8 +285,8 @@ func count(o pipeline.Output) int {
 	return o.Segments.Count
 }
 
-// drawJobs draws the outputs of jobs in the order in which they complete, and how many segments each rung has
-// in the end.
+// drawJobs draws the outputs of jobs in the order in which they complete, and the final number of segments
+// of each rung.
 func drawJobs(rt *rapid.T) (jobs [][]pipeline.Output, lengths map[string]int) {
 	lengths = map[string]int{}
 	for i := range rapid.IntRange(1, 3).Draw(rt, "rungs") {
@@ -304,7 +304,7 @@ func drawJobs(rt *rapid.T) (jobs [][]pipeline.Output, lengths map[string]int) {
 	return rapid.Permutation(jobs).Draw(rt, "order"), lengths
 }
 
-// checkGrowth compares a playlist with the text that it had before.
+// checkGrowth compares a playlist with its previous text.
 func checkGrowth(rt *rapid.T, path, before, now string, stored map[string]bool) {
 	if path == MasterName {
 		return

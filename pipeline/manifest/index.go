@@ -7,18 +7,18 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// Run is what an index says of consecutive segments of one rendition. A job that makes segments leaves one
-// index, a JSON array of its runs: outputs do not hold the sizes and the keyframes, of which there may be
-// thousands.
+// Run describes consecutive segments of one rendition in an index. A job that makes segments leaves one
+// index, a JSON array of its runs, since outputs have no room for the sizes and keyframes, of which there
+// may be thousands.
 type Run struct {
-	Rendition string `json:"rendition"` // the folder of its files, as 720p
+	Rendition string `json:"rendition"` // the folder of its files, such as 720p
 	Track     Track  `json:"track"`
 }
 
 // indexName is the name of every index.
 const indexName = "index"
 
-// IndexOutput returns the output that holds the index of a job, before it is published.
+// IndexOutput returns the output that holds a job's index, before it is published.
 func IndexOutput(job string) pipeline.Output {
 	return pipeline.Output{Name: indexName, Kind: pipeline.KindIndex, Path: "index/" + job + ".json"}
 }

@@ -27,7 +27,7 @@ func TestRates(t *testing.T) {
 	}
 }
 
-// lengths is a track whose segments last that many seconds.
+// lengths is a track of segments with these lengths in seconds.
 func lengths(seconds ...float64) Track {
 	t := Track{Codecs: "avc1.64001F", Timescale: 30000}
 	for _, s := range seconds {
@@ -176,7 +176,7 @@ func TestMaster(t *testing.T) {
 	}
 }
 
-// Every codec of every sound is named, once: a player may come to play any of them.
+// Every codec of every audio rendition is named once, since a player may use any of them.
 func TestMasterNamesAllCodecs(t *testing.T) {
 	mixed := sounds()
 	mixed[1].Codecs = "opus"
@@ -205,8 +205,8 @@ func TestMasterWithIFrames(t *testing.T) {
 	}
 }
 
-// TestMasterBeginsInTheMiddle: players begin with what is listed first, which is neither the largest nor, among
-// three and more, the smallest; the others keep their order, and so do the I-frames.
+// TestMasterBeginsInTheMiddle: players begin with the first variant, which is neither the largest nor,
+// among three and more, the smallest. The others and the I-frames keep their order.
 func TestMasterBeginsInTheMiddle(t *testing.T) {
 	names := []string{"1080p", "720p", "540p", "480p", "360p"}
 	for count, want := range map[int]string{

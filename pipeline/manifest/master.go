@@ -20,20 +20,20 @@ type Variant struct {
 	URI           string // of its media playlist, relative to the master
 	Codecs        string // of the picture
 	Width, Height int
-	FrameRate     float64 // frames/s; 0 when unknown
-	// FrameRateNum and FrameRateDen are FrameRate as a fraction; 0 when it is not known as one.
+	FrameRate     float64 // frames/s; 0 if unknown
+	// FrameRateNum and FrameRateDen are FrameRate as a fraction; 0 if unknown.
 	FrameRateNum, FrameRateDen int
 	Peak, Average              int64 // bits/s, of the picture
 
-	IFramesURI                  string // of its I-frame playlist; empty: it has none
+	IFramesURI                  string // of its I-frame playlist; empty if it has none
 	IFramesPeak, IFramesAverage int64  // bits/s, by IFrameRates
 }
 
-// Audio is one sound rendition of a master playlist or of an MPD.
+// Audio is one audio rendition of a master playlist or of an MPD.
 type Audio struct {
 	URI           string // of its media playlist, relative to the master
 	Name          string // shown to people; unique
-	Language      string // BCP 47; empty when unknown
+	Language      string // BCP 47; empty if unknown
 	Channels      int
 	Codecs        string
 	Peak, Average int64 // bits/s
@@ -42,13 +42,13 @@ type Audio struct {
 // audioGroup is the one group that every variant plays with.
 const audioGroup = "audio"
 
-// Master returns the master playlist of variants, largest first, with audio as renditions beside them; the
-// first is the default (the library lists them by name). The bit rates of a variant contain those of the
-// largest sound, and its codecs those of every sound. Without audio the variants are silent.
+// Master returns the master playlist of variants, largest first, and audio renditions, of which the first
+// is the default (the library sorts them by name). A variant's bit rates include those of the largest audio
+// rendition, and its codecs those of all. Without audio the variants are silent.
 //
-// A variant of the middle is listed before all others, which keep their order: players begin with it until
-// they know how fast the network is (Apple, HLS Authoring Specification; RFC 8216, 6.3.1). Every variant says
-// that it is SDR and has no captions, as all have that we make (RFC 8216bis, 4.4.6.2).
+// A middle variant comes before all others, which keep their order: players begin with it until they know
+// the speed of the network (Apple, HLS Authoring Specification; RFC 8216, 6.3.1). Every variant is marked
+// as SDR and without captions, as all that we make are (RFC 8216bis, 4.4.6.2).
 func Master(variants []Variant, audio []Audio) ([]byte, error) {
 	p := m3u8.NewMasterPlaylist()
 	p.SetVersion(7)
@@ -61,8 +61,8 @@ func Master(variants []Variant, audio []Audio) ([]byte, error) {
 	return text, checkMaster(text, want, audio)
 }
 
-// masterVariants are the variants as the library has them: those that play, and then those of I-frames, which
-// have no captions attribute.
+// masterVariants returns the library's variants: those that play, then those of I-frames, which have no
+// captions attribute.
 func masterVariants(variants []Variant, audio []Audio) []m3u8.Variant {
 	alternatives, group, peak, average := alternatives(audio)
 	var all []m3u8.Variant
@@ -89,7 +89,7 @@ func masterVariants(variants []Variant, audio []Audio) []m3u8.Variant {
 	return all
 }
 
-// What every variant says of itself.
+// Attributes of every variant.
 const (
 	videoRange = "SDR"
 	noCaptions = "NONE"
@@ -97,7 +97,7 @@ const (
 
 func (v Variant) resolution() string { return fmt.Sprintf("%dx%d", v.Width, v.Height) }
 
-// middleFirst puts the variant in the middle before the others; of two, the smaller one.
+// middleFirst moves the middle variant to the front; of two, the smaller one.
 func middleFirst(variants []Variant) []Variant {
 	if len(variants) == 0 {
 		return nil
@@ -106,7 +106,7 @@ func middleFirst(variants []Variant) []Variant {
 	return slices.Concat(variants[middle:middle+1], variants[:middle], variants[middle+1:])
 }
 
-// alternatives are the sounds as the library has them, the name of their group, and the bit rates of the
+// alternatives returns the library's audio renditions, the name of their group, and the bit rates of the
 // largest.
 func alternatives(audio []Audio) (all []*m3u8.Alternative, group string, peak, average int64) {
 	for i, a := range audio {
@@ -119,7 +119,7 @@ func alternatives(audio []Audio) (all []*m3u8.Alternative, group string, peak, a
 	return all, group, peak, average
 }
 
-// codecs lists those of a picture and of all sounds, each once.
+// codecs lists the codecs of a picture and of all audio, each once.
 func codecs(picture string, audio []Audio) string {
 	all := []string{picture}
 	for _, a := range audio {
@@ -132,7 +132,7 @@ func codecs(picture string, audio []Audio) string {
 
 func bits(n int64) uint32 { return uint32(min(n, math.MaxUint32)) }
 
-// checkMaster reads the playlist back: every rendition must be there, with its attributes.
+// checkMaster parses the playlist: every rendition must be there, with its attributes.
 func checkMaster(text []byte, want []m3u8.Variant, audio []Audio) error {
 	p, kind, err := m3u8.DecodeFrom(bytes.NewReader(text), true)
 	master, ok := p.(*m3u8.MasterPlaylist)

@@ -10,24 +10,24 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// digits of seconds in EXTINF: microseconds, so that the sum of a long video stays exact to a frame.
+// digits of seconds in EXTINF: with microseconds the sum of a long video stays exact to a frame.
 const digits = 6
 
-// Options say how a media playlist is written. The zero value is that of a whole track.
+// Options say how to write a media playlist. The zero value is for a complete track.
 type Options struct {
-	// Growing marks a track that segments are still added to: the playlist says EVENT and has no end.
+	// Growing marks a track that will get more segments: the playlist has type EVENT and no end.
 	Growing bool
-	// Target is EXT-X-TARGETDURATION in seconds, at least: it must not change, so it is as long as the longest
-	// segment that is yet to come. That of a growing playlist is SegmentSeconds at least.
+	// Target is the least EXT-X-TARGETDURATION in seconds. It must not change, so it covers the longest
+	// segment that is yet to come. A growing playlist has at least SegmentSeconds.
 	Target int
 }
 
-// start makes players begin at the first segment of a growing playlist, and not near its end as with a live
-// one. Source: RFC 8216, 4.3.5.2. The library leaves the tag out where the offset is 0.
+// start makes players begin at the first segment of a growing playlist, not near its end as in a live one.
+// Source: RFC 8216, 4.3.5.2. The library omits the tag if the offset is 0.
 const start = "#EXT-X-START:TIME-OFFSET=0,PRECISE=YES\n"
 
-// Media returns the playlist of a track whose files lie beside it (RFC 8216, 4.3.3). The texts of a growing
-// track differ in what is appended to them, until the last, which is not growing: VOD, with EXT-X-ENDLIST.
+// Media returns the playlist of a track whose files are beside it (RFC 8216, 4.3.3). The text of a growing
+// track is only ever appended to; the last one is not growing: VOD, with EXT-X-ENDLIST.
 func Media(t Track, o Options) ([]byte, error) {
 	segments := make([]m3u8.MediaSegment, len(t.Segments))
 	for i, s := range t.Segments {
@@ -51,15 +51,15 @@ func Media(t Track, o Options) ([]byte, error) {
 	return text, checkMedia(text, p, segments)
 }
 
-// MediaPlaylist returns the playlist of a whole track: Media without options.
+// MediaPlaylist returns the playlist of a complete track: Media without options.
 func MediaPlaylist(t Track) ([]byte, error) { return Media(t, Options{}) }
 
 // IFramesName is the file of a track's I-frame playlist, in its folder.
 const IFramesName = "iframes.m3u8"
 
-// IFrames returns the I-frame playlist of a whole track of video, for seeking with pictures and fast
-// playback: its segments are the keyframes, each with the header of its fragment, by range of bytes
-// (RFC 8216, 4.3.3.6). A segment without a key is an error.
+// IFrames returns the I-frame playlist of a complete video track, for seeking with pictures and fast
+// playback. Its segments are the keyframes, each with the header of its fragment, as byte ranges (RFC 8216,
+// 4.3.3.6). A segment without a key is an error.
 func IFrames(t Track) ([]byte, error) {
 	var frames []m3u8.MediaSegment
 	for i, s := range t.Segments {
@@ -82,7 +82,7 @@ func IFrames(t Track) ([]byte, error) {
 	return text, checkMedia(text, p, frames)
 }
 
-// mediaPlaylist is what all media playlists have in common: a whole track's.
+// mediaPlaylist is what all media playlists have in common, for a complete track.
 func mediaPlaylist(segments []m3u8.MediaSegment) (*m3u8.MediaPlaylist, error) {
 	p, err := m3u8.NewMediaPlaylist(0, uint(max(1, len(segments))))
 	if err != nil {
@@ -99,11 +99,11 @@ func mediaPlaylist(segments []m3u8.MediaSegment) (*m3u8.MediaPlaylist, error) {
 		}
 	}
 	p.Close()
-	p.SetTargetDuration(uint(target(segments))) // the library's own value is 0 when its ring is full
+	p.SetTargetDuration(uint(target(segments))) // the library's own value is 0 if its ring is full
 	return p, nil
 }
 
-// target is EXT-X-TARGETDURATION: the longest segment, rounded to seconds, at least 1.
+// target returns EXT-X-TARGETDURATION: the longest segment, rounded to seconds, at least 1.
 func target(segments []m3u8.MediaSegment) int {
 	longest := 1.0
 	for _, s := range segments {
@@ -112,14 +112,14 @@ func target(segments []m3u8.MediaSegment) int {
 	return int(longest)
 }
 
-// checkMedia reads the playlist back: it must say what was meant.
+// checkMedia parses the playlist and compares it with what was intended.
 func checkMedia(text []byte, want *m3u8.MediaPlaylist, segments []m3u8.MediaSegment) error {
 	p, kind, err := m3u8.DecodeFrom(bytes.NewReader(text), true)
 	got, ok := p.(*m3u8.MediaPlaylist)
 	if err != nil || !ok || kind != m3u8.MEDIA {
 		return pipeline.Fail(pipeline.CodeVerification, "media playlist does not read back: %v", err)
 	}
-	// The library recomputes the target duration as it reads, so the text is asked.
+	// The library computes the target duration again when it reads, so check the text.
 	declared := fmt.Sprintf("\n#EXT-X-TARGETDURATION:%d\n", want.TargetDuration)
 	switch growing := want.MediaType == m3u8.EVENT; {
 	case got.MediaType != want.MediaType, got.Closed == growing, got.StartTimePrecise != growing,

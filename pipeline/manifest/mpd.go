@@ -2,8 +2,7 @@ package manifest
 
 import "encoding/xml"
 
-// The elements of an MPD that we write, in the order in which the schema has them. Source: ISO/IEC
-// 23009-1:2019, 5 and annex B.
+// The elements of an MPD that we write, in the schema's order. Source: ISO/IEC 23009-1:2019, 5 and annex B.
 type mpd struct {
 	XMLName   xml.Name  `xml:"urn:mpeg:dash:schema:mpd:2011 MPD"`
 	Profiles  string    `xml:"profiles,attr"`

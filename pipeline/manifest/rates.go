@@ -3,8 +3,8 @@ package manifest
 import "math"
 
 // Rates returns the peak and the average bit rate of consecutive segments, in bits/s, rounded up. The peak
-// is the largest rate of any run of segments that together last 0.5 to 1.5 times the target duration, and
-// the average when no run does. Source: RFC 8216, 4.1, and Apple's HLS Authoring Specification, 9.
+// is the largest rate of any run of segments that lasts 0.5 to 1.5 times the target duration, or the
+// average if there is no such run. Source: RFC 8216, 4.1, and Apple's HLS Authoring Specification, 9.
 func Rates(segments []Segment) (peak, average int64) {
 	target, seconds, size := 0.0, 0.0, int64(0)
 	for _, s := range segments {
@@ -26,8 +26,8 @@ func Rates(segments []Segment) (peak, average int64) {
 	return max(peak, average), average
 }
 
-// IFrameRates returns the peak and the average bit rate of the I-frame playlist of t, in bits/s: those of its
-// keyframes, each of which lasts until the next.
+// IFrameRates returns the peak and the average bit rate of the I-frame playlist of t, in bits/s: those of
+// its keyframes, each of which lasts until the next.
 func IFrameRates(t Track) (peak, average int64) {
 	var frames []Segment
 	for _, s := range t.Segments {

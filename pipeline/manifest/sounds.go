@@ -10,9 +10,9 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// Sounds returns the sounds of a master playlist: one for each output, which are audio renditions, in order.
-// Each has the name of its language in English, with a number from the second of a language on, and the
-// playlist beside its segments.
+// Sounds returns the audio renditions of a master playlist, one for each output, in order. Each has the
+// name of its language in English, with a number from the second of a language on, and the playlist beside
+// its segments.
 func Sounds(renditions []pipeline.Output) []Audio {
 	var sounds []Audio
 	taken := map[string]int{}
@@ -29,7 +29,7 @@ func Sounds(renditions []pipeline.Output) []Audio {
 	return sounds
 }
 
-// languageOf returns the BCP 47 tag of an ISO 639 code (eng is en), and its name in English; no tag when
+// languageOf returns the BCP 47 tag of an ISO 639 code (en for eng), and its name in English; no tag if
 // unknown.
 func languageOf(code string) (tag, name string) {
 	t, err := language.Parse(code)

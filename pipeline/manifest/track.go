@@ -9,9 +9,8 @@ const (
 	PlaylistName = "index.m3u8"
 )
 
-// SegmentSeconds is the planned length of a segment, and FragmentSeconds of the fragments, each with one
-// keyframe at its head, that encoded segments are made of. A copied track has its source's groups of pictures
-// instead.
+// SegmentSeconds is the planned length of a segment, and FragmentSeconds that of its fragments, each of
+// which begins with a keyframe. A copied track has the source's groups of pictures instead.
 const (
 	SegmentSeconds  = 6
 	FragmentSeconds = 2
@@ -20,8 +19,8 @@ const (
 // Track is one rendition's media, or a run of consecutive segments of it.
 type Track struct {
 	Codecs string `json:"codecs"` // RFC 6381
-	// Header names what a decoder is set up with: runs whose Header is equal play one after the other with the
-	// init section of any of them.
+	// Header identifies a decoder setup: runs with equal Header play one after the other with the init
+	// section of any of them.
 	Header    string    `json:"header"`
 	Timescale int       `json:"timescale"`        // ticks/s; every duration is a whole number of them
 	Width     int       `json:"width,omitempty"`  // pixels, of video
@@ -38,15 +37,15 @@ type Segment struct {
 	Keys     []Key   `json:"keys,omitempty"` // of video, in order
 }
 
-// Key is a keyframe in a segment: Size bytes from Offset on hold the header of its fragment and the frame
-// itself.
+// Key is a keyframe in a segment: Size bytes from Offset on contain the header of its fragment and the
+// frame itself.
 type Key struct {
 	Offset   int64   `json:"offset"`
 	Size     int64   `json:"size"`
 	Duration float64 `json:"duration"` // seconds, until the next keyframe or the end of the segment
 }
 
-// Duration is the length of the whole track, in seconds.
+// Duration returns the length of the whole track, in seconds.
 func (t Track) Duration() float64 {
 	var sum float64
 	for _, s := range t.Segments {
@@ -55,7 +54,7 @@ func (t Track) Duration() float64 {
 	return sum
 }
 
-// Durations returns those of the segments, in seconds.
+// Durations returns the lengths of the segments, in seconds.
 func (t Track) Durations() []float64 {
 	all := make([]float64, len(t.Segments))
 	for i, s := range t.Segments {
@@ -64,7 +63,7 @@ func (t Track) Durations() []float64 {
 	return all
 }
 
-// Size is the bytes of all segments.
+// Size returns the bytes of all segments.
 func (t Track) Size() int64 {
 	var sum int64
 	for _, s := range t.Segments {

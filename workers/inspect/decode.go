@@ -13,25 +13,25 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/picture"
 )
 
-// Sizes of the samples.
+// Sizes of the samples that are decoded.
 const (
-	headFrames = 12              // decoded at the start
-	soundCheck = 2 * time.Second // decoded of each sound track
+	headFrames = 12              // frames decoded at the start
+	soundCheck = 2 * time.Second // decoded of each audio track
 )
 
-// decoding is what trying the decoders found.
+// decoding is what decoding samples showed.
 type decoding struct {
 	head    notes
 	headErr error
-	opaque  bool // the transparency cannot be decoded
+	opaque  bool // the alpha cannot be decoded
 
 	sound    notes
 	soundErr error
 	tracks   []pipeline.AudioTrack // those that can be decoded
 }
 
-// decode tries picture and sound. Nearly every file passes at a glance; only when that shows anything odd,
-// each is looked at by itself.
+// decode tries to decode picture and audio. Nearly every file passes at a glance; if that shows anything
+// odd, each is tried by itself.
 func (m *measurement) decode(ctx context.Context) decoding {
 	if m.glance(ctx) {
 		return decoding{tracks: m.media.Audio}
@@ -43,16 +43,16 @@ func (m *measurement) decode(ctx context.Context) decoding {
 	return d
 }
 
-// firstFrames are the options of the picture's first frames.
+// firstFrames are the options that stop after the first frames of the picture.
 func firstFrames() []ffmpeg.Option {
 	return []ffmpeg.Option{
 		{Key: "frames:v", Value: fmt.Sprint(headFrames)}, {Key: "fps_mode", Value: "passthrough"},
 	}
 }
 
-// glance decodes the start of picture and sound in one run, since starting ffmpeg costs more than that. Each
-// has the file for itself, so neither makes the other decode more. It reports whether there was nothing to
-// complain about.
+// glance decodes the start of picture and audio in one run, since starting ffmpeg costs more than the
+// decoding. Each has its own input of the file, so neither makes the other decode more. It reports whether
+// there was nothing to complain about.
 func (m *measurement) glance(ctx context.Context) bool {
 	if len(m.media.Audio) == 0 {
 		return false
@@ -64,19 +64,19 @@ func (m *measurement) glance(ctx context.Context) bool {
 	return err == nil && r.frames > 0 && len(r.errors) == 0 && list.heard()
 }
 
-// heard reports that there is something of every stream.
+// heard reports whether every stream has packets.
 func (l *packetList) heard() bool {
 	return !slices.ContainsFunc(l.tracks, func(t track) bool { return t.packets == 0 })
 }
 
-// soundInput is the file up to where sound is tried.
+// soundInput is the start of the file, as far as audio is tried.
 func (m *measurement) soundInput() ffmpeg.Input {
 	in := m.file()
 	in.Limit = soundCheck
 	return in
 }
 
-// decodeHead wants at least one frame of picture.
+// decodeHead requires at least one frame of the picture.
 func (m *measurement) decodeHead(ctx context.Context, d *decoding) error {
 	media := *m.media
 	read := func() (reading, error) {
@@ -85,7 +85,7 @@ func (m *measurement) decodeHead(ctx context.Context, d *decoding) error {
 	}
 	r, err := read()
 	if media.Video.Alpha && runFault(err) == nil && (err != nil || r.frames == 0) {
-		media.Video.Alpha, d.opaque = false, true // libvpx is not in every ffmpeg
+		media.Video.Alpha, d.opaque = false, true // not every ffmpeg has libvpx
 		d.head.warn("the transparency cannot be decoded and is left out")
 		r, err = read()
 	}
@@ -109,8 +109,8 @@ func (m *measurement) decodeHead(ctx context.Context, d *decoding) error {
 	return nil
 }
 
-// decodeSound leaves out tracks that cannot be decoded, or have no samples: all are tried at once first, one
-// by one when that fails.
+// decodeSound drops audio tracks that cannot be decoded or have no samples. It tries all at once and, if
+// that fails, one by one.
 func (m *measurement) decodeSound(ctx context.Context, d *decoding) error {
 	if len(m.media.Audio) == 0 {
 		return nil
@@ -136,8 +136,8 @@ func (m *measurement) decodeSound(ctx context.Context, d *decoding) error {
 	return nil
 }
 
-// silent says why nothing can be heard of a track; empty when something can. One that begins late is looked
-// for in all of the file.
+// silent says why a track has no audio; empty if it has. It searches the whole file if the track begins
+// late.
 func (m *measurement) silent(ctx context.Context, a pipeline.AudioTrack) (why string, err error) {
 	alone := []pipeline.AudioTrack{a}
 	whole := m.file()
@@ -157,8 +157,8 @@ func (m *measurement) silent(ctx context.Context, a pipeline.AudioTrack) (why st
 	return "cannot be decoded", nil
 }
 
-// decodes reports whether every track decodes to something in what is read of the file, and to its start
-// without ffmpeg giving up. An error is only what is not the file's fault.
+// decodes reports whether every track decodes to something in the part of the file that in reads, and to
+// its start without ffmpeg giving up. It only returns an error that is not the file's fault.
 func (m *measurement) decodes(
 	ctx context.Context, in ffmpeg.Input, tracks []pipeline.AudioTrack,
 ) (bool, error) {

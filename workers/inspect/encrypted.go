@@ -9,14 +9,14 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/sampletable"
 )
 
-// encrypted says which track of a file is encrypted; nil when none is, or the headers cannot be read. It
-// reads the headers itself: ffprobe shows the codec below the encryption, and ffmpeg decodes garbage without
-// a word.
+// encrypted says which track of a file is encrypted; nil if none is, or the headers cannot be read. It
+// reads the headers itself: ffprobe shows the codec below the encryption, and ffmpeg silently decodes
+// garbage.
 func encrypted(file io.ReaderAt, size int64, demuxer string, head []byte) error {
 	what := ""
 	switch demuxer {
 	case "mov":
-		found, _ := sampletable.FindProtected(file, size) // what cannot be read, ffprobe will refuse
+		found, _ := sampletable.FindProtected(file, size) // ffprobe refuses what cannot be read
 		if len(found) > 0 {
 			p := found[0]
 			what = fmt.Sprintf("stream %d is encrypted (%s %s)", p.Track, p.Entry, p.Scheme)
@@ -44,7 +44,7 @@ func encrypted(file io.ReaderAt, size int64, demuxer string, head []byte) error 
 	return pipeline.Fail(pipeline.CodeEncrypted, "%s", what)
 }
 
-// Elements of Matroska on the way to ContentEncryption. Source: RFC 9559, 5.1.
+// The Matroska elements that lead to ContentEncryption. Source: RFC 9559, 5.1.
 const (
 	idSegment           = 0x18538067
 	idTracks            = 0x1654ae6b
@@ -57,19 +57,19 @@ const (
 	idCluster           = 0x1f43b675
 )
 
-// Limits of what is read of Matroska.
+// Limits of reading Matroska.
 const (
 	maxElements = 1000    // beside Tracks
 	maxTracks   = 4 << 20 // bytes
 )
 
-// encryptedMatroska returns the number of the first picture or sound that is encrypted, at least 1; 0: none
-// is.
+// encryptedMatroska returns the number of the first encrypted video or audio track, at least 1; 0 if there
+// is none.
 func encryptedMatroska(file io.ReaderAt, size int64) int {
 	at := int64(0)
 	for range maxElements {
 		var header [12]byte
-		n, _ := file.ReadAt(header[:], at) // short at the end of the file
+		n, _ := file.ReadAt(header[:], at) // short reads at the end of the file are fine
 		id, length, start := element(header[:n])
 		switch {
 		case start == 0, id == idCluster:
@@ -81,7 +81,7 @@ func encryptedMatroska(file io.ReaderAt, size int64) int {
 			return 0
 		case id == idTracks:
 			tracks := make([]byte, min(length, maxTracks))
-			n, _ := file.ReadAt(tracks, at+int64(start)) // one that is cut off is looked at as far as it goes
+			n, _ := file.ReadAt(tracks, at+int64(start)) // a truncated element is read as far as it goes
 			return encryptedTrack(tracks[:n])
 		}
 		at += int64(start) + int64(length)
@@ -110,14 +110,14 @@ func encryptedTrack(tracks []byte) int {
 				})
 			}
 		})
-		if hidden && (kind == 1 || kind == 2) { // picture or sound
+		if hidden && (kind == 1 || kind == 2) { // video or audio
 			found = number
 		}
 	})
 	return found
 }
 
-// each visits the elements in data, the last of them cut off where data ends.
+// each visits the elements in data. The end of data may truncate the last one.
 func each(data []byte, visit func(id uint64, inside []byte)) {
 	for {
 		id, length, start := element(data)
@@ -131,8 +131,8 @@ func each(data []byte, visit func(id uint64, inside []byte)) {
 	}
 }
 
-// element reads the header of an element: its id, how long its inside is, and where that starts; 0: there is
-// no header. A length that is not told is the largest. Source: RFC 8794, 4 to 6.
+// element parses the header of an element: its id, the length of its contents, and where they start; 0 if
+// there is no header. An unknown length is the largest number. Source: RFC 8794, 4 to 6.
 func element(data []byte) (id, length uint64, start int) {
 	n := vint(data)
 	if n == 0 || n > 4 {
@@ -160,7 +160,7 @@ func element(data []byte) (id, length uint64, start int) {
 	return id, length, n + m
 }
 
-// vint is how many bytes the number at the start of data has; 0: it is not whole.
+// vint returns how many bytes the number at the start of data has; 0 if it is truncated.
 func vint(data []byte) int {
 	for n := 1; n <= 8 && n <= len(data); n++ {
 		if data[0]&(0x80>>(n-1)) != 0 {

@@ -14,8 +14,8 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/picture"
 )
 
-// ends measures where each track of sound that is kept ends, and makes the length of the video of that: up to
-// here it is the picture's.
+// ends measures where each kept audio track ends, and extends the length of the video, so far that of the
+// picture.
 func (m *measurement) ends(ctx context.Context, l length) error {
 	m.media.Video.End = m.media.Duration
 	for i := range m.media.Audio {
@@ -24,7 +24,7 @@ func (m *measurement) ends(ctx context.Context, l length) error {
 		}
 	}
 	m.media.Duration = m.media.Length()
-	known := len(m.media.Audio) == len(m.probe.Audios()) // what is left out may be as long as the file claims
+	known := len(m.media.Audio) == len(m.probe.Audios()) // a dropped track may be as long as the file claims
 	if end := m.media.Duration; known && m.claim-end > m.tolerance(l.spacing) {
 		var n notes
 		n.damage("%.1f s of picture and sound, the file claims %.1f s", end, m.claim)
@@ -33,23 +33,23 @@ func (m *measurement) ends(ctx context.Context, l length) error {
 	return nil
 }
 
-// byTimes are the containers that do not say how long a track is. Of the first two ffprobe takes the last
-// times that it sees, and these are when a packet of half a second begins.
+// byTimes are the containers that do not tell how long a track is. For the first two, ffprobe takes the
+// last times that it sees, which are the starts of packets of half a second.
 var byTimes = []string{"mpegts", "mpeg", windowsMedia}
 
-// untimedEnd is how many seconds of packets without times such a file may end with. DVDs have a time in each
-// group of pictures.
+// untimedEnd is the longest end without times that such a file may have, in seconds. DVDs have a time in
+// each group of pictures.
 const untimedEnd = 10.0
 
-// windowsMedia says one length of all tracks together, which ffprobe tells of each.
+// windowsMedia has one length for all tracks, which ffprobe reports for each.
 const windowsMedia = "asf"
 
-// fileProperties begins the object of a Windows Media header that has the lengths. Source: Advanced Systems
+// fileProperties begins the object of a Windows Media header with the lengths. Source: Advanced Systems
 // Format, revision 01.20.03, 3.2.
 const fileProperties = "\xa1\xdc\xab\x8c\x47\xa9\xcf\x11\x8e\xe4\x00\xc0\x0c\x20\x53\x65"
 
-// cut warns of Windows Media that has fewer bytes than its header says: ffprobe then tells no length. The
-// header of a broadcast does not know.
+// cut warns of a Windows Media file with fewer bytes than its header says: ffprobe reports no length for
+// it. The header of a broadcast has no size.
 func cut(head []byte, size int64) (n notes) {
 	_, properties, found := bytes.Cut(head, []byte(fileProperties))
 	if !found || len(properties) < 76 {
@@ -62,11 +62,10 @@ func cut(head []byte, size int64) (n notes) {
 	return n
 }
 
-// soundEnd measures a track that does not say how long it is, that may be cut short like the picture, or
-// whose length stands in movie fragments or in the header of an AVI, which not every program corrects at the
-// end. One that goes on after the picture must decode there: a video is not made longer by what nobody can
-// hear. It is decoded from the start where nothing is found at the end: some containers cannot be sought
-// beyond the picture.
+// soundEnd measures a track whose length is unknown, may be cut short like the picture's, or stands in
+// movie fragments or in an AVI header, which not every program corrects at the end. A track that goes on
+// after the picture must decode there: inaudible data does not make a video longer. If nothing is found at
+// the end, soundEnd decodes from the start, since some containers cannot be sought beyond the picture.
 func (m *measurement) soundEnd(ctx context.Context, a *pipeline.AudioTrack, l length) error {
 	if a.Duration <= 0 || m.media.Damaged || l.index.fragmented || m.media.Container == "avi" ||
 		slices.Contains(byTimes, m.media.Container) {
@@ -100,15 +99,15 @@ func (m *measurement) soundEnd(ctx context.Context, a *pipeline.AudioTrack, l le
 	return nil
 }
 
-// soundTail is how many seconds of the end of a long track are decoded.
+// soundTail is how many seconds at the end of a long track are decoded.
 const soundTail = 2.0
 
-// offset is when a begins, in seconds from the start of the video.
+// offset returns when a begins, in seconds from the start of the video.
 func (m *measurement) offset(a pipeline.AudioTrack) float64 {
 	return math.Max(0, a.Start-m.media.Origin())
 }
 
-// packetsEnd sets the length of a track by its packets. Of a long file only the end is looked at.
+// packetsEnd sets the length of a track from its packets. In a long file it only reads the end.
 func (m *measurement) packetsEnd(ctx context.Context, a *pipeline.AudioTrack) error {
 	in := m.file()
 	copied := null(streams(0, []pipeline.AudioTrack{*a}), ffmpeg.Option{Key: "c", Value: "copy"})
@@ -127,7 +126,7 @@ func (m *measurement) packetsEnd(ctx context.Context, a *pipeline.AudioTrack) er
 	return err
 }
 
-// lastSound adds what the last packet lasts, which Windows Media does not say.
+// lastSound adds the length of the last packet, which Windows Media does not tell.
 func (m *measurement) lastSound(ctx context.Context, a *pipeline.AudioTrack) error {
 	last := m.offset(*a) + a.Duration
 	end, err := m.decodedEnd(ctx, *a, math.Max(0, last-soundTail), last)
@@ -135,8 +134,8 @@ func (m *measurement) lastSound(ctx context.Context, a *pipeline.AudioTrack) err
 	return err
 }
 
-// decodedEnd is when the sound of a ends that decodes from the second from on, which it is at least: seconds
-// from the start of the video.
+// decodedEnd decodes a from the second from on, and returns when its audio ends, in seconds from the start
+// of the video; at least from.
 func (m *measurement) decodedEnd(
 	ctx context.Context, a pipeline.AudioTrack, from, to float64,
 ) (float64, error) {

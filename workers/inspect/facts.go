@@ -14,7 +14,7 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/picture"
 )
 
-// facts turns what ffprobe found into the facts that plans are made of. Lengths are as the file claims.
+// facts converts ffprobe's findings to the facts that plans use. Lengths are those that the file claims.
 func facts(r ffmpeg.ProbeResult, s ffmpeg.Stream, container string, size int64) *pipeline.Media {
 	m := &pipeline.Media{
 		Container: container, Size: size, Bitrate: r.Format.BitRate,
@@ -29,10 +29,10 @@ func facts(r ffmpeg.ProbeResult, s ffmpeg.Stream, container string, size int64) 
 	return m
 }
 
-// mostSounds is how many sound tracks are used: of more, the default one and the first.
+// mostSounds is how many audio tracks are used: the default one, and the first of the others.
 const mostSounds = 8
 
-// sounds returns the sound tracks that may be used, and adds to warnings what is not kept of them.
+// sounds returns the audio tracks that may be used, and adds to warnings what it drops.
 func sounds(r ffmpeg.ProbeResult, warnings []string) ([]pipeline.AudioTrack, []string) {
 	tracks, kept := []pipeline.AudioTrack{}, 0
 	all := r.Audios()
@@ -72,7 +72,7 @@ func audioTrack(a ffmpeg.Stream) pipeline.AudioTrack {
 	}
 }
 
-// layout is the order of a track's channels; empty when the file does not say.
+// layout returns the order of a track's channels; empty if unknown.
 func layout(a ffmpeg.Stream) string {
 	if a.ChannelLayout == "unknown" {
 		return ""
@@ -80,7 +80,8 @@ func layout(a ffmpeg.Stream) string {
 	return a.ChannelLayout
 }
 
-// claimed is when the picture ends, in seconds from origin on, as the file says; 0 when it does not.
+// claimed returns when the picture ends by the file's own claim, in seconds after origin; 0 without a
+// claim.
 func claimed(r ffmpeg.ProbeResult, s ffmpeg.Stream, origin float64) float64 {
 	if s.Duration > 0 {
 		return s.StartTime - origin + s.Duration
@@ -106,7 +107,7 @@ func videoTrack(s ffmpeg.Stream) pipeline.VideoTrack {
 	return v
 }
 
-// profile is the name of a sound's profile; ffprobe writes a number where it has none.
+// profile returns the name of an audio profile; ffprobe prints a number if it has no name.
 func profile(a ffmpeg.Stream) string {
 	if _, err := strconv.Atoi(a.Profile); err == nil || a.Profile == "unknown" {
 		return ""
@@ -121,8 +122,8 @@ func sampleRatio(s ffmpeg.Stream) float64 {
 	return 1
 }
 
-// quarter is the quarter turn that ffmpeg makes of a rotation: it takes angles within a degree of one, and
-// does not change the frame's edges for any other.
+// quarter returns the quarter turn that ffmpeg makes of a rotation. ffmpeg accepts angles within a degree
+// of one, and keeps the frame's edges for any other.
 func quarter(degrees int) int {
 	nearest := int(math.Round(float64(degrees)/90)) * 90
 	if abs(degrees-nearest) > 1 {
@@ -133,8 +134,8 @@ func quarter(degrees int) int {
 
 func abs(n int) int { return max(n, -n) }
 
-// frameRate is what the container declares, until frames were measured: the average, else the rate of its
-// clock if that can be one of frames.
+// frameRate returns the rate that the container declares, until frames are measured: the average, or else
+// the rate of its clock if that can be a frame rate.
 func frameRate(s ffmpeg.Stream) picture.Rate {
 	if declared := hints(s); len(declared) > 0 {
 		return declared[0]
@@ -164,7 +165,7 @@ var depth = regexp.MustCompile(`(9|10|12|14|16)(le|be)$`)
 
 func bitDepth(s ffmpeg.Stream) int {
 	if m := depth.FindStringSubmatch(s.PixFmt); m != nil {
-		n, _ := strconv.Atoi(m[1]) // the expression admits numbers only
+		n, _ := strconv.Atoi(m[1]) // the expression only matches numbers
 		return n
 	}
 	if s.BitsPerRawSample > 0 && s.BitsPerRawSample <= 16 {
@@ -173,7 +174,7 @@ func bitDepth(s ffmpeg.Stream) int {
 	return 8
 }
 
-// alphaFormat reports a pixel format with an alpha plane or component (libavutil/pixdesc.c).
+// alphaFormat reports whether a pixel format has an alpha plane or component (libavutil/pixdesc.c).
 func alphaFormat(format string) bool {
 	for _, prefix := range []string{"yuva", "argb", "rgba", "abgr", "bgra", "gbrap", "ya8", "ya16", "ayuv"} {
 		if strings.HasPrefix(format, prefix) {
@@ -183,9 +184,9 @@ func alphaFormat(format string) bool {
 	return false
 }
 
-// alphaMode reports a VP8 or VP9 track whose alpha is a second stream beside each frame: ffprobe shows the
-// colour only. Source: Matroska's AlphaMode (RFC 9559, 5.1.4.1.28.4), id 0x53C0, here with the value 1. The
-// headers end where the first cluster begins.
+// alphaMode reports whether a VP8 or VP9 track has alpha, as a second stream beside each frame: ffprobe
+// only shows the colour. Source: Matroska's AlphaMode (RFC 9559, 5.1.4.1.28.4), id 0x53C0, here with the
+// value 1. The headers end at the first cluster.
 func alphaMode(s ffmpeg.Stream, head []byte) bool {
 	if s.CodecName != "vp8" && s.CodecName != "vp9" {
 		return false
@@ -196,7 +197,7 @@ func alphaMode(s ffmpeg.Stream, head []byte) bool {
 
 var languageTag = regexp.MustCompile(`^[a-z]{2,3}$`)
 
-// language is the track's language as ISO 639 writes it, und when it says none.
+// language returns the track's language in ISO 639, und if unknown.
 func language(tag string) string {
 	primary, _, _ := strings.Cut(strings.ToLower(tag), "-")
 	if !languageTag.MatchString(primary) {

@@ -6,12 +6,12 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 )
 
-// runFault returns what a run of ffmpeg failed of where that says nothing of the file: the attempt ended, or
-// a disk, the memory or a program is at fault. It is nil where the file is.
+// runFault returns why a run of ffmpeg failed if that says nothing about the file: the attempt ended, or a
+// disk, the memory or a program is at fault. It returns nil if the file is at fault.
 func runFault(err error) error {
 	var run *ffmpeg.Error
 	if ffmpeg.GaveUp(err) || errors.As(err, &run) && blame(run) != nil {
-		return nil //nolint:nilerr // the file is to blame, which others say
+		return nil //nolint:nilerr // the file is at fault, which others report
 	}
 	return err
 }

@@ -12,21 +12,21 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/sampletable"
 )
 
-// index is what the sample tables and edit lists of an MP4 say. All of it may be unknown.
+// index is what the sample tables and edit lists of an MP4 tell. All of it may be unknown.
 type index struct {
 	groups  *pipeline.Groups
 	bitrate int64                  // bits/s of the picture
 	edits   map[int]pipeline.Edits // by stream
-	frames  map[int]int            // of AAC, by stream
+	frames  map[int]int            // number of AAC frames, by stream
 	spacing spacing                // of the picture's samples
-	// fragmented: the samples, and with them the lengths of the tracks, stand in movie fragments.
+	// fragmented: the samples, and so the lengths of the tracks, are in movie fragments.
 	fragmented bool
-	// length stands for reading the packets: every sample is there, and looks like one. nil: read them.
+	// length replaces reading the packets: every sample is there and looks like one. nil: read the packets.
 	length *reading
 }
 
-// index reads the index of an MP4. Tracks are matched to ffmpeg's streams by their ids, and the tables of the
-// picture count only when they speak of as many frames as ffmpeg found. An error is the machine's.
+// index reads the index of an MP4. It matches tracks to ffmpeg's streams by their ids, and uses the tables
+// of the picture only if they have as many frames as ffmpeg found. An error is the machine's fault.
 func (m *measurement) index(ctx context.Context) (index, error) {
 	if m.media.Container != "mov" {
 		return m.remuxed(ctx, index{})
@@ -53,7 +53,7 @@ func (m *measurement) index(ctx context.Context) (index, error) {
 	if f.Fragmented {
 		return m.remuxed(ctx, x)
 	}
-	// Looking at each sample reads all of the file, in small pieces.
+	// Checking every sample reads the whole file, in small pieces.
 	p, err := f.Picture(ctx, m.stream.ID, m.media.Size <= wholeSize, m.grid(x.spacing))
 	if err != nil || p.Samples == 0 || p.Samples != m.stream.NbFrames || p.Length <= 0 {
 		return x, encode.DiskFault(ctx, err)
@@ -65,7 +65,7 @@ func (m *measurement) index(ctx context.Context) (index, error) {
 	return x, nil
 }
 
-// soundIndex adds what is known of the tracks of sound. It reads nothing but tables that f holds.
+// soundIndex adds what the index tells about the audio tracks. It only reads tables that f holds.
 func (m *measurement) soundIndex(ctx context.Context, f *sampletable.File, x *index) {
 	for _, a := range m.media.Audio {
 		if edits, err := f.Edits(a.ID, a.SampleRate); err == nil {
@@ -80,7 +80,7 @@ func (m *measurement) soundIndex(ctx context.Context, f *sampletable.File, x *in
 	}
 }
 
-// grid is where the frames of outputs lie.
+// grid returns where the frames of outputs are.
 func (m *measurement) grid(s spacing) sampletable.Grid {
 	rate := m.rate(s).AtMost(picture.MaxRate)
 	return sampletable.Grid{
@@ -88,16 +88,16 @@ func (m *measurement) grid(s spacing) sampletable.Grid {
 	}
 }
 
-// remuxSize is how large a file is at most that is remuxed for its index, in bytes.
+// remuxSize is the largest file that is remuxed for its index, in bytes.
 const remuxSize = 8 << 30
 
-// coarse are the clocks to which containers round, in seconds a tick, however fine that of a remuxed file is.
-// Sources: RFC 9559, 5.1.2.9 (TimestampScale, which is 1 ms nearly everywhere); the FLV format, E.4.1.
+// coarse are the clocks to which containers round, in seconds per tick, whatever the clock of the remuxed
+// file. Sources: RFC 9559, 5.1.2.9 (TimestampScale, which is 1 ms nearly everywhere); the FLV format,
+// E.4.1.
 var coarse = map[string]float64{"matroska": 0.001, "flv": 0.001}
 
-// remuxed adds the groups of a picture that has no index, as they are in an MP4 that is made of it in the
-// scratch folder. What cannot be remuxed is not known; it is not the place to judge the file. An error is the
-// machine's.
+// remuxed adds the groups of a picture that has no index, by remuxing it to an MP4 in the scratch folder.
+// If that fails, they stay unknown; this does not judge the file. An error is the machine's fault.
 func (m *measurement) remuxed(ctx context.Context, x index) (index, error) {
 	v := m.media.Video
 	if v.Codec != "h264" || v.PixelFormat != "yuv420p" || v.Interlaced || m.media.Size > remuxSize ||
@@ -105,7 +105,7 @@ func (m *measurement) remuxed(ctx context.Context, x index) (index, error) {
 		return x, nil
 	}
 	path := filepath.Join(m.dir, "remuxed.mp4")
-	defer os.Remove(path) // the folder goes with the job
+	defer os.Remove(path) // the folder is removed with the job
 	c := picture.Remux(m.path, *m.media, path)
 	c.Threads = encode.Threads()
 	if err := m.tools.Run(ctx, c, ffmpeg.RunOptions{Dir: m.dir}); err != nil {
@@ -136,7 +136,7 @@ func (m *measurement) remuxed(ctx context.Context, x index) (index, error) {
 	return x, nil
 }
 
-// apply puts the index into the facts.
+// apply adds the index to the facts.
 func (m *measurement) apply(x index) {
 	v := &m.media.Video
 	v.Groups, v.Edits = x.groups, x.edits[v.Stream]

@@ -14,7 +14,7 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 )
 
-// Params are none: what is allowed is the server's decision, not the pipeline's.
+// Params is empty: the server decides what is allowed, not the pipeline.
 type Params struct{}
 
 // Worker is the worker type "inspect".
@@ -23,7 +23,7 @@ type Worker struct {
 	limits Limits
 }
 
-// New returns the worker; the zero Limits are the defaults.
+// New returns the worker. The zero Limits are the defaults.
 func New(tools ffmpeg.Tools, limits Limits) *Worker {
 	return &Worker{tools: tools, limits: limits.withDefaults()}
 }
@@ -34,12 +34,13 @@ func (w *Worker) Check(ctx context.Context) error {
 	return err
 }
 
-// Plan implements workers.Worker: one job. Pipelines do not name this worker; the coordinator makes its task.
+// Plan implements workers.Worker with one job. Pipelines do not name this worker; the coordinator makes its
+// task.
 func (w *Worker) Plan(Params, pipeline.Media) ([]pipeline.Job, error) {
 	return []pipeline.Job{{Priority: pipeline.High}}, nil
 }
 
-// Work implements workers.Worker. The result holds the finding and no outputs.
+// Work implements workers.Worker. The result has the findings and no outputs.
 func (w *Worker) Work(ctx context.Context, job workers.Job[Params]) (pipeline.Result, error) {
 	path, err := job.Input(ctx)
 	if err != nil {
@@ -47,7 +48,7 @@ func (w *Worker) Work(ctx context.Context, job workers.Job[Params]) (pipeline.Re
 	}
 	media, err := w.look(ctx, path, job.Dir)
 	if ctx.Err() != nil {
-		return pipeline.Result{}, context.Cause(ctx) // the file is to blame for nothing
+		return pipeline.Result{}, context.Cause(ctx) // not the file's fault
 	}
 	finding := pipeline.Inspection{Verdict: pipeline.VerdictAccept, Media: media}
 	if err != nil {
@@ -59,7 +60,7 @@ func (w *Worker) Work(ctx context.Context, job workers.Job[Params]) (pipeline.Re
 	return pipeline.Result{Inspection: &finding}, nil
 }
 
-// look returns the facts, or why the file is refused with as many facts as were found.
+// look returns the facts, or the reason to refuse the file with the facts found so far.
 func (w *Worker) look(ctx context.Context, path, dir string) (*pipeline.Media, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -121,7 +122,7 @@ func checkEncrypted(path string, size int64, demuxer string, head []byte) error 
 	return encrypted(file, size, demuxer, head)
 }
 
-// headSize is how much of a file is looked at by ourselves: the magic bytes, and the track headers of
+// headSize is how much of a file this package reads itself: the magic bytes, and the track headers of
 // Matroska.
 const headSize = 256 << 10
 
@@ -134,7 +135,7 @@ func readHead(path string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, headSize))
 }
 
-// otherMedia are first bytes of media in containers that may not see untrusted input.
+// otherMedia are the first bytes of media in containers that are not allowed for untrusted input.
 var otherMedia = []struct{ magic, name string }{
 	{".RMF", "RealMedia"}, {"DKIF", "IVF"},
 	{"nut/multimedia container", "NUT"}, {"YUV4MPEG2", "YUV4MPEG"},
@@ -144,7 +145,7 @@ var otherMedia = []struct{ magic, name string }{
 	{"DVDVIDEO", "a DVD index"},
 }
 
-// otherAudio are first bytes of files that hold no picture, whatever container they are remuxed to.
+// otherAudio are the first bytes of files without a picture, whatever container they are remuxed to.
 var otherAudio = []struct{ magic, name string }{
 	{"#!AMR", "AMR"}, {"caff", "Core Audio"}, {"FORM", "AIFF"}, {"MThd", "MIDI"},
 }
@@ -168,7 +169,7 @@ func foreign(head []byte) error {
 	return pipeline.Fail(pipeline.CodeNotVideo, "the first bytes are of no video container")
 }
 
-// refusal turns an error that the file is to blame for into the reason of a rejection; nil for all others.
+// refusal returns the reason of a rejection for an error that is the file's fault; nil for all others.
 func refusal(err error) *pipeline.Problem {
 	var coded *pipeline.Error
 	var run *ffmpeg.Error
@@ -185,7 +186,7 @@ func refusal(err error) *pipeline.Problem {
 	return problem
 }
 
-// blame reads a failure of ffmpeg or ffprobe. nil: it does not speak of the file.
+// blame returns the reason in a failure of ffmpeg or ffprobe, or nil if it is not about the file.
 func blame(e *ffmpeg.Error) *pipeline.Error {
 	refused := &pipeline.Error{Code: pipeline.CodeMalformed, Detail: e.Error(), Stderr: e.Tail, Err: e}
 	words := strings.ToLower(e.Tail)

@@ -9,15 +9,15 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 )
 
-// untold are the containers whose headers do not say what tracks are like: their first packets do.
+// untold are the containers in which only the first packets of tracks describe them.
 var untold = []string{"mpegts", "mpeg", "flv"}
 
-// lateLimit is how long the second look at a file may take.
+// lateLimit is how long the second probe of a file may take.
 const lateLimit = 2 * time.Minute
 
-// probe reads the facts. Where a track that the container announces, or a whole kind of them, is not found
-// near the start of the file, it is looked for in more of it: late says that this found more. Nothing is lost
-// where it does not.
+// probe reads the facts. If a track that the container announces, or all video or all audio, is not found
+// near the start of the file, it searches more of the file; late reports that this found more. If not, the
+// first result counts.
 func (w *Worker) probe(ctx context.Context, path, demuxer string) (
 	r ffmpeg.ProbeResult, late bool, err error,
 ) {
@@ -33,19 +33,19 @@ func (w *Worker) probe(ctx context.Context, path, demuxer string) (
 		return r, false, err
 	}
 	if err != nil || formed(more) <= formed(r) {
-		return r, false, nil //nolint:nilerr // what was found at first is good
+		return r, false, nil //nolint:nilerr // the first result counts
 	}
 	return more, true, nil
 }
 
-// told reports that of each track its form is known and, where the container announces none, that there is
-// picture and audio.
+// told reports whether the format of each track is known and, if the container announces no tracks, whether
+// there are picture and audio.
 func told(r ffmpeg.ProbeResult, demuxer string) bool {
 	pictures, sounds := len(r.Videos()), len(r.Audios())
 	return formed(r) == pictures+sounds && (demuxer == "mpegts" || pictures > 0 && sounds > 0)
 }
 
-// formed is how many tracks there are of a known form.
+// formed returns how many tracks have a known format.
 func formed(r ffmpeg.ProbeResult) (n int) {
 	for _, s := range r.Streams {
 		if s.CodecType == "video" && s.Width > 0 || s.CodecType == "audio" && s.Channels > 0 && s.SampleRate > 0 {

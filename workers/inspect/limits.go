@@ -8,16 +8,16 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 )
 
-// Limits are what a source may be at most. A zero field has the default named beside it.
+// Limits are the largest values that a source may have. A zero field means the default beside it.
 type Limits struct {
 	Size        int64         // bytes; 10 GiB
 	Duration    time.Duration // 6 h
 	Long, Short int           // pixels of the picture's edges, as stored; 8192 and 4320
-	FrameRate   float64       // frames/s, as frames are spaced; 240
+	FrameRate   float64       // frames/s, measured; 240
 	Streams     int           // of any kind; 32
-	Channels    int           // of one sound track; 16
+	Channels    int           // of one audio track; 16
 	MaxBitrate  int64         // bits/s of the whole file; 1,000,000,000
-	SampleRatio float64       // of a pixel's edges, either way; 16
+	SampleRatio float64       // ratio of a pixel's edges, either way; 16
 }
 
 func (l Limits) withDefaults() Limits {
@@ -47,7 +47,7 @@ func (l Limits) checkSize(size int64) error {
 	return nil
 }
 
-// checkProbe judges what the container says of itself.
+// checkProbe checks what the container declares.
 func (l Limits) checkProbe(r ffmpeg.ProbeResult) error {
 	if n := max(r.Format.NbStreams, len(r.Streams)); n > l.Streams {
 		return pipeline.Fail(pipeline.CodeLimits, "%d streams, at most %d are accepted", n, l.Streams)
@@ -61,12 +61,12 @@ func (l Limits) checkProbe(r ffmpeg.ProbeResult) error {
 	return nil
 }
 
-// checkVideo judges the picture track that was chosen.
+// checkVideo checks the chosen picture track.
 func (l Limits) checkVideo(s ffmpeg.Stream) error {
 	long, short := max(s.Width, s.Height), min(s.Width, s.Height)
 	sar := sampleRatio(s)
 	switch {
-	case short <= 0: // the size stands in the pictures, and none was found (late.go)
+	case short <= 0: // only the pictures have the size, and none was found (late.go)
 		return pipeline.Fail(pipeline.CodeMalformed,
 			"no picture is found in the first 10 minutes or 128 MB of the file")
 	case long > l.Long || short > l.Short:
@@ -81,13 +81,13 @@ func (l Limits) checkVideo(s ffmpeg.Stream) error {
 	return nil
 }
 
-// offRate is by which share a rate may be above the limit, since clocks are coarse.
+// offRate is the share by which a rate may exceed the limit, since clocks are coarse.
 const offRate = 0.05
 
-// checkMedia judges what is known only when everything was measured: fps is the rate of the frames, 0 where
-// there is one frame. No bit rate is too low: a still picture takes next to nothing.
+// checkMedia checks what is only known after measuring: fps is the rate of the frames, 0 if there is one
+// frame. No bit rate is too low, since a still picture needs next to nothing.
 func (l Limits) checkMedia(m *pipeline.Media, fps float64) error {
-	// A single frame has a length of next to nothing and would have any bit rate.
+	// A single frame has nearly no length, and so could have any bit rate.
 	bitrate := int64(float64(m.Size*8) / math.Max(1, m.Duration))
 	switch {
 	case m.Duration > l.Duration.Seconds():

@@ -13,9 +13,9 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/picture"
 )
 
-// measurement compares what a file claims with what is there, and corrects the facts. Decoding and measuring
-// run side by side and only read media; what they found goes into it one after the other, so the same file
-// gives the same facts.
+// measurement compares what a file claims with what is there, and corrects the facts. Decoding and
+// measuring run at the same time and only read the file; their findings are added in a fixed order, so the
+// same file gives the same facts.
 type measurement struct {
 	tools   ffmpeg.Tools
 	path    string
@@ -26,26 +26,26 @@ type measurement struct {
 
 	stream ffmpeg.Stream
 	media  *pipeline.Media
-	seen   map[int]seen // streams that were read through to choose among them
-	fps    float64      // as frames are spaced; 0: there is one, or it is not known
-	claim  float64      // seconds that all of the file lasts, it says; 0: it does not, or it was believed
+	seen   map[int]seen // streams that were read completely to choose among them
+	fps    float64      // measured; 0 if there is one frame, or if unknown
+	claim  float64      // seconds that the file claims to last; 0 without a claim, or if it was believed
 }
 
-// seen is what was read of a stream.
+// seen is what reading a stream showed.
 type seen struct {
 	track
 	reading
-	zero  float64 // the time of the source that its times are counted from
-	whole bool    // it was read to its end
-	still bool    // it shows the same picture wherever it was looked at
+	zero  float64 // the time of the source from which its times count
+	whole bool    // read to its end
+	still bool    // all its sampled pictures are the same
 }
 
-// file is all of it.
+// file is the whole file as an input.
 func (m *measurement) file() ffmpeg.Input {
 	return ffmpeg.Input{Path: m.path, Demuxer: m.demuxer, Late: m.late}
 }
 
-// zero is the time of the source that ffmpeg counts from in a run that reads these streams.
+// zero returns the time of the source from which ffmpeg counts in a run that reads these streams.
 func (m *measurement) zero(streams ...int) float64 {
 	if !picture.Discontinuous(m.demuxer) {
 		return m.probe.Format.StartTime
@@ -59,12 +59,12 @@ func (m *measurement) zero(streams ...int) float64 {
 	return first
 }
 
-// before sets by how much tracks that are not used begin before those that are.
+// before sets how much earlier unused tracks begin than used ones.
 func (m *measurement) before() {
 	m.media.Before = math.Round((m.media.Origin()-m.probe.Format.StartTime)*1e6) / 1e6
 }
 
-// run returns the error that comes first in the order head, length, sound.
+// run returns the first error in the order head, length, audio.
 func (m *measurement) run(ctx context.Context) error {
 	var d decoding
 	var l length
@@ -75,7 +75,7 @@ func (m *measurement) run(ctx context.Context) error {
 	defer stop()
 	both.Go(func() {
 		if d = m.decode(ctx); d.headErr != nil {
-			stop() // nothing else matters then
+			stop() // then nothing else matters
 		}
 	})
 	both.Go(func() { l = m.length(others) })
@@ -98,7 +98,7 @@ func (m *measurement) run(ctx context.Context) error {
 	if moved := m.media.Origin() - origin; moved != 0 {
 		m.media.Duration = math.Max(0, m.media.Duration-moved)
 		m.before()
-		x, err := m.index(ctx) // its times are those of the video
+		x, err := m.index(ctx) // its times count from the start of the video
 		if err != nil {
 			return err
 		}
@@ -107,7 +107,7 @@ func (m *measurement) run(ctx context.Context) error {
 	return m.ends(ctx, l)
 }
 
-// notes are what is wrong with a file.
+// notes are the faults of a file.
 type notes struct {
 	damaged  bool
 	warnings []string
@@ -130,23 +130,23 @@ func (m *measurement) note(n notes) {
 
 // Sizes of what is read.
 const (
-	wholeSize  = 1 << 30     // bytes; files up to that are read through
-	tailWindow = time.Minute // of longer ones
+	wholeSize  = 1 << 30     // bytes; files up to this size are read completely
+	tailWindow = time.Minute // the end of longer ones
 )
 
-// length is how long the picture is, and what the file's index says.
+// length is how long the picture is, and what the file's index tells.
 type length struct {
 	index   index
 	spacing spacing
 	reading
-	first    float64 // when the first frame is shown, as a time of the source; 0: not measured
-	last     float64 // when the last frame is shown, in seconds from the start of the video; 0: not measured
-	believed bool    // what the file claims is believed; nothing was read through
+	first    float64 // when the first frame is shown, as a time of the source; 0 if not measured
+	last     float64 // when the last frame is shown, in seconds from the start of the video; 0 if not measured
+	believed bool    // the file's claim is believed; nothing was read completely
 	err      error
 }
 
-// length measures the picture: by the index where that holds, else by the packets. Of a long file the end is
-// enough when it lies where the file claims.
+// length measures the picture: by the index if that is complete, else by the packets. For a long file it
+// only reads the end, if that is where the file claims.
 func (m *measurement) length(ctx context.Context) (l length) {
 	if l.index, l.err = m.index(ctx); l.err != nil {
 		return l
@@ -173,8 +173,8 @@ func (m *measurement) length(ctx context.Context) (l length) {
 	return l
 }
 
-// copied reads the packets of the picture without decoding them. The end is that of the last frame, which is
-// held for as long as the others are.
+// copied reads the packets of the picture without decoding them. The end is that of the last frame, which
+// lasts as long as the others.
 func (m *measurement) copied(ctx context.Context, in ffmpeg.Input, l *length) {
 	c := m.seen[m.stream.Index]
 	if !c.whole || in.Seek > 0 {
@@ -196,8 +196,8 @@ func (m *measurement) copied(ctx context.Context, in ffmpeg.Input, l *length) {
 	}
 }
 
-// held is how many seconds the last frame is shown, which begins at last. Below the lowest rate of outputs it
-// is what the file claims, up to how far frames are apart.
+// held returns how many seconds the last frame, which begins at last, is shown. Below the lowest rate of
+// outputs it believes the file, up to the distance of the frames.
 func (m *measurement) held(s spacing, last float64) float64 {
 	frame := 1 / m.rate(s).Float()
 	if s.rate > 0 {
@@ -206,7 +206,7 @@ func (m *measurement) held(s spacing, last float64) float64 {
 	return frame
 }
 
-// rate is the frame rate that s says, or the one that the container declares where s says none.
+// rate returns the measured frame rate s, or the one that the container declares if s has none.
 func (m *measurement) rate(s spacing) picture.Rate {
 	if s.rate > 0 {
 		return s.of(hints(m.stream)...)
@@ -214,11 +214,11 @@ func (m *measurement) rate(s spacing) picture.Rate {
 	return picture.SourceRate(m.media.Video)
 }
 
-// fieldsAbove is the highest rate of interlaced pictures, with some room.
+// fieldsAbove is the highest rate of interlaced pictures, with a margin.
 const fieldsAbove = 31 // frames/s
 
-// fields halves the rate of interlaced H.264 whose packets hold a field each: the decoder makes a frame of
-// two.
+// fields halves the rate of interlaced H.264 with a field per packet: the decoder combines two into a
+// frame.
 func (m *measurement) fields(ctx context.Context, s spacing) (spacing, error) {
 	if !m.media.Video.Interlaced || m.stream.CodecName != "h264" || s.rate < fieldsAbove {
 		return s, nil
@@ -237,12 +237,12 @@ func (m *measurement) fields(ctx context.Context, s spacing) (spacing, error) {
 	return s, nil
 }
 
-// tolerance is by how many seconds a file that was read through may be off: its last frame may count or not.
-// Chunks are planned by the length, so it is no share of it.
+// tolerance is how many seconds the length of a completely read file may be wrong, since its last frame may
+// count or not. It is not a share of the length, since chunks are planned by the length.
 func (m *measurement) tolerance(s spacing) float64 { return max(0.5, 1.5/m.rate(s).Float()) }
 
-// settle takes what the index says, and decides between the length that the file claims and the one that was
-// measured.
+// settle applies what the index tells, and decides between the length that the file claims and the measured
+// one.
 func (m *measurement) settle(l length) {
 	m.apply(l.index)
 	v := &m.media.Video
@@ -250,7 +250,7 @@ func (m *measurement) settle(l length) {
 		rate := m.rate(l.spacing)
 		v.FrameRateNum, v.FrameRateDen, v.Variable = rate.Num, rate.Den, l.spacing.variable
 	}
-	// Where a container does not tell when a track begins, ffprobe sees that of the first seconds only.
+	// If the container does not tell when a track begins, ffprobe only sees the first seconds.
 	if l.first > v.Start+m.tolerance(l.spacing) {
 		v.Start = l.first
 	}
@@ -279,17 +279,18 @@ func (m *measurement) compare(r length) (n notes) {
 	short := claim - r.end
 	whole := m.stream.NbFrames > 0 && r.frames >= m.stream.NbFrames
 	switch {
-	case r.end <= 0: // nothing that could be measured
-	case whole && m.stream.Duration > 0 && short > 0: // the last frame stands for longer
+	case r.end <= 0: // nothing could be measured
+	case whole && m.stream.Duration > 0 && short > 0: // the last frame is held longer
 	case m.media.Container == "ogg" && m.stream.Duration > 0 && short > 0 && len(r.errors) == 0:
-		// So does this one: Theora has no packets where nothing moves, and the claim is the time of the last page.
+		// The same for Theora, which has no packets where nothing moves: the claim is the time of the last
+		// page.
 	case slices.Contains(byTimes, m.media.Container):
-		m.media.Duration, m.claim = r.end, claim // whether that is too short, the sound tells
+		m.media.Duration, m.claim = r.end, claim // the audio shows whether that is too short
 		if -short > untimedEnd {
 			n.warn("%.1f s of picture, the file claims %.1f s", r.end, claim)
 		}
 	case claim <= 0, m.stream.Duration <= 0:
-		m.media.Duration = r.end // the file speaks of all its streams together, or not at all
+		m.media.Duration = r.end // the claim covers all streams together, or is missing
 		if claim > 0 && short > tolerance && len(m.probe.Audios()) == 0 {
 			n.damage("%.1f s of picture, the file claims %.1f s", r.end, claim)
 		}

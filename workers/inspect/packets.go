@@ -12,30 +12,30 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 )
 
-// mostTimes is how many times of frames are kept: more than an hour at 240 frames/s.
+// mostTimes is how many frame times are kept: more than an hour at 240 frames/s.
 const mostTimes = 1 << 20
 
 // track is what the packets of one stream tell.
 type track struct {
 	packets int64
-	unlike  int64     // packets of other bytes than the one before
+	unlike  int64     // packets that differ from the one before
 	size    int64     // bytes of all packets
 	times   []float64 // when they are shown, in seconds from the start of what was read; decode times where
 	// the container has no others
-	tick float64 // seconds, of its clock
-	last float64 // when the last of them is shown
+	tick float64 // seconds per tick of its clock
+	last float64 // when the last frame is shown
 
 	decoded     []float64
 	lastDecoded float64
-	later       float64 // by how many seconds the first is shown after it is decoded; 0: not told
+	later       float64 // seconds from decoding to display of the first; 0 if unknown
 	untimed     int64
 	checksum    string
-	coded       bool // packets of zeros are none
-	passed      bool // likelier films were found before its turn to be looked at
+	coded       bool // packets of zeros do not count
+	passed      bool // likelier films were found before its turn
 }
 
-// packets reads streams without decoding them, and returns what there is of each, in their order: all of it,
-// or until one has most packets when most is not 0. The errors of the reading are those of all of them.
+// packets reads streams without decoding them and returns what each has, in their order: all of it, or
+// until one has most packets if most is not 0. Errors of reading count for all of them.
 func (m *measurement) packets(ctx context.Context, in ffmpeg.Input, streams []int, most int64) (
 	[]track, reading, error,
 ) {
@@ -50,7 +50,7 @@ func (m *measurement) packets(ctx context.Context, in ffmpeg.Input, streams []in
 	out := ffmpeg.Output{Format: "framecrc", Maps: maps, Options: []ffmpeg.Option{{Key: "c", Value: "copy"}}}
 	r, err := m.readTo(enough, &list, []ffmpeg.Input{in}, out)
 	if enough.Err() != nil && ctx.Err() == nil {
-		err = nil // what was wanted is there
+		err = nil // enough was read
 	}
 	for i := range list.tracks {
 		list.tracks[i].settle()
@@ -58,22 +58,22 @@ func (m *measurement) packets(ctx context.Context, in ffmpeg.Input, streams []in
 	return list.tracks, r, err
 }
 
-// bitrate is that of the packets, in bits/s, of a second at least.
+// bitrate returns the bit rate of the packets, over at least a second.
 func (t *track) bitrate() float64 { return float64(8*t.size) / max(1, t.last) }
 
-// coded reports a stream of pictures that have headers: their packets are zeros where a file was given its
-// length before it was written, and then never was.
+// coded reports whether the pictures of a stream have headers. Then packets of zeros do not count: the file
+// got its length before it was written, and was never completed.
 func (m *measurement) coded(stream int) bool {
 	return slices.ContainsFunc(m.probe.Streams, func(s ffmpeg.Stream) bool {
 		return s.Index == stream && s.CodecType == "video" && s.CodecName != "rawvideo" && s.CodecName != "v210"
 	})
 }
 
-// zeros is the checksum of a packet of zeros: Adler-32, which begins with 0 here.
+// zeros is the checksum of a packet of zeros: Adler-32, which starts at 0 here.
 const zeros = "0x00000000"
 
-// settle takes decode times where too few packets say when they are shown. All are shown later than they are
-// decoded by as much as the first is, where that one tells both.
+// settle uses decode times if too few packets have display times. It shifts all by the first packet's
+// difference, if that packet has both.
 func (t *track) settle() {
 	if t.untimed*10 > t.packets {
 		for i := range t.decoded {
@@ -84,11 +84,11 @@ func (t *track) settle() {
 	t.decoded = nil
 }
 
-// packetList reads framecrc as it is written: "#tb stream: num/den" for each stream, then for each packet
-// "stream, dts, pts, duration, size, crc". Source of the format: libavformat/framecrcenc.c.
+// packetList parses framecrc: "#tb stream: num/den" for each stream, then for each packet "stream, dts,
+// pts, duration, size, crc". Source of the format: libavformat/framecrcenc.c.
 type packetList struct {
 	tracks []track
-	most   int64 // packets of one stream that are enough; 0: all are wanted
+	most   int64 // stop when one stream has this many packets; 0: read all
 	enough func()
 	rest   []byte
 }
@@ -99,7 +99,7 @@ func (l *packetList) Write(p []byte) (int, error) {
 		line, tail, whole := bytes.Cut(p, []byte("\n"))
 		if !whole {
 			if l.rest = append(l.rest, line...); len(l.rest) > 4096 {
-				l.rest = nil // no line of this format is that long
+				l.rest = nil // no line of this format is this long
 			}
 			return n, nil
 		}
@@ -140,7 +140,7 @@ func (l *packetList) line(line string) {
 	}
 }
 
-// noTime is a time that is not told (AV_NOPTS_VALUE).
+// noTime is an unknown time (AV_NOPTS_VALUE).
 const noTime = math.MinInt64
 
 func (t *track) add(dts, pts, size int64, checksum string) {

@@ -8,34 +8,34 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/picture"
 )
 
-// How a frame rate is found from the times of frames.
+// How the frame rate follows from the times of frames.
 const (
-	closeBy  = 0.3  // share of the median by which an interval may differ from it and count
+	closeBy  = 0.3  // share of the median by which an interval may differ and still count
 	agreeing = 0.6  // share of all intervals that must agree with a standard rate
-	agrees   = 0.1  // share of its interval by which one may differ and agree
-	steady   = 0.95 // share of the intervals that count which are alike where frames come evenly
+	agrees   = 0.1  // share of the rate's interval by which one may differ and still agree
+	steady   = 0.95 // share of the counting intervals that are alike if frames come evenly
 
-	exactly = 0.0002 // share by which frames that come evenly may differ from a standard or declared rate
-	nearly  = 0.003  // the same of others from a declared one
-	roughly = 0.03   // the same of others from a standard one
-	// together is how close frames lie that nobody can tell apart, in seconds: a field and its other, a
+	exactly = 0.0002 // share by which even frames may differ from a standard or declared rate
+	nearly  = 0.003  // the same for uneven frames and a declared rate
+	roughly = 0.03   // the same for uneven frames and a standard rate
+	// together is the distance in seconds below which frames count as one: the two fields of a frame, a
 	// hidden frame of VP8, a time that was written twice.
 	together = 0.0015
 )
 
-// spacing is what the times of frames say of their rate.
+// spacing is what the times of frames tell about their rate.
 type spacing struct {
-	rate     float64 // frames/s; 0: fewer than two frames
-	unsure   float64 // share of rate by which it may be wrong, for the clock is coarse
-	even     bool    // nearly all intervals that count are alike
+	rate     float64 // frames/s; 0 for fewer than two frames
+	unsure   float64 // share of rate by which it may be wrong because the clock is coarse
+	even     bool    // nearly all counting intervals are alike
 	variable bool    // some frame comes more than half an interval early or late
 	all      []float64
 	tick     float64
 }
 
-// space measures presentation times in seconds, in any order, on a clock of so many seconds a tick. The rate
-// is the mean of the intervals that are close to their median: a pause, a burst and a lost frame leave it
-// alone. Where nearly all of these are alike, it is the mean of those.
+// space measures presentation times in seconds, in any order, on a clock of tick seconds per tick. The rate
+// is the mean of the intervals close to their median, so pauses, bursts and lost frames do not change it.
+// If nearly all of these are alike, it is the mean of those alone.
 func space(times []float64, tick float64) spacing {
 	s := spacing{all: intervals(times), tick: tick}
 	if len(s.all) == 0 {
@@ -56,11 +56,11 @@ func space(times []float64, tick float64) spacing {
 // group are intervals that are close to each other.
 type group struct {
 	count int
-	runs  int // that they stand in, one after the other: each is off by a tick at most
+	runs  int // runs of consecutive intervals; each run is off by a tick at most
 	mean  float64
 }
 
-// around returns the intervals that are within off of middle, in seconds.
+// around returns the intervals that differ from middle by at most off, in seconds.
 func (s spacing) around(middle, off float64) (g group) {
 	inside, sum := false, 0.0
 	for _, d := range s.all {
@@ -78,12 +78,12 @@ func (s spacing) around(middle, off float64) (g group) {
 	return g
 }
 
-// share is that of all intervals which are within off of middle, in seconds.
+// share returns the share of all intervals that differ from middle by at most off, in seconds.
 func (s spacing) share(middle, off float64) float64 {
 	return float64(s.around(middle, off).count) / float64(len(s.all))
 }
 
-// intervals returns the distances of frames. Those that lie together count as one.
+// intervals returns the distances of frames. Frames that are together count as one.
 func intervals(times []float64) []float64 {
 	sorted := slices.Sorted(slices.Values(times))
 	var all []float64
@@ -97,9 +97,9 @@ func intervals(times []float64) []float64 {
 	return all
 }
 
-// of returns the rate. A declared rate is taken when it is as good as the measured one, since it is exact.
-// Then a standard rate is: where frames come evenly, one that is as good; where they do not, one with which
-// most intervals agree. Else it is the measured rate, whole where it may be, or to a thousandth.
+// of returns the rate. It prefers a declared rate that fits as well as the measured one, since a declared
+// rate is exact. Next is a standard rate: one that fits as well if frames come evenly, else one with which
+// most intervals agree. Otherwise it is the measured rate, whole if possible, or in thousandths.
 func (s spacing) of(declared ...picture.Rate) picture.Rate {
 	off, nearest := nearly, roughly
 	if s.even {
@@ -123,7 +123,7 @@ func (s spacing) of(declared ...picture.Rate) picture.Rate {
 	return best
 }
 
-// off is the share by which the measured rate differs from r.
+// off returns the share by which the measured rate differs from r.
 func (s spacing) off(r picture.Rate) float64 { return math.Abs(s.rate/r.Float() - 1) }
 
 // agree reports whether enough intervals are those of r.
@@ -132,7 +132,7 @@ func (s spacing) agree(r picture.Rate) bool {
 	return s.share(want, agrees*want+s.tick) >= agreeing
 }
 
-// hints are the rates that the container declares, those of a clock left out.
+// hints returns the rates that the container declares, except those of a clock.
 func hints(s ffmpeg.Stream) []picture.Rate {
 	var all []picture.Rate
 	for _, r := range []ffmpeg.Rational{s.AvgFrameRate, s.RFrameRate} {

@@ -10,25 +10,25 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 )
 
-// reading is the outcome of a run that writes nothing.
+// reading is the result of a run without output.
 type reading struct {
 	frames int64
 	end    float64 // seconds from the start of the file, or of the window
 	errors []string
 }
 
-// null is an output that is thrown away.
+// null is an output that is discarded.
 func null(maps []string, o ...ffmpeg.Option) ffmpeg.Output {
 	return ffmpeg.Output{Format: "null", Maps: maps, Options: o}
 }
 
-// read runs ffmpeg over in, which is our one file each time. A run that fails but got something counts as
+// read runs ffmpeg over in, each of which is our one file. A run that fails but read something counts as
 // damage, not as failure.
 func (m *measurement) read(ctx context.Context, in []ffmpeg.Input, out ...ffmpeg.Output) (reading, error) {
 	return m.readTo(ctx, nil, in, out...)
 }
 
-// readTo is read, with what ffmpeg writes to standard output.
+// readTo is read with a writer for ffmpeg's standard output.
 func (m *measurement) readTo(ctx context.Context, to io.Writer, in []ffmpeg.Input, out ...ffmpeg.Output) (
 	reading, error,
 ) {
@@ -47,10 +47,10 @@ func (m *measurement) readTo(ctx context.Context, to io.Writer, in []ffmpeg.Inpu
 	return r, err
 }
 
-// lines keeps the first lines that speak of the input, and drops the rest. It is an io.Writer for stderr.
+// lines keeps the first lines about the input and drops the rest. It is an io.Writer for stderr.
 type lines struct {
 	limit int
-	hide  string // a path that no user may read
+	hide  string // a path that users must not see
 	kept  []string
 	rest  []byte
 }
@@ -61,7 +61,7 @@ func (l *lines) Write(p []byte) (int, error) {
 		line, tail, whole := bytes.Cut(l.rest, []byte("\n"))
 		if !whole {
 			if len(l.rest) > 4096 {
-				l.rest = nil // no line of ffmpeg's is that long
+				l.rest = nil // no line of ffmpeg is this long
 			}
 			return len(p), nil
 		}
@@ -71,8 +71,8 @@ func (l *lines) Write(p []byte) (int, error) {
 }
 
 func (l *lines) add(line string) {
-	// The muxers complain about timestamps that matter to nobody, a repetition is no news, and streams whose
-	// decoder is not on the list are not used.
+	// Skip the muxers' complaints about timestamps, repeated lines, and streams whose decoder is not
+	// allowed, which are not used.
 	if len(l.kept) == l.limit || strings.HasPrefix(line, "[null @") || strings.HasPrefix(line, "[framecrc @") ||
 		strings.Contains(line, "Last message repeated") || strings.Contains(line, "not on whitelist") {
 		return
@@ -82,7 +82,7 @@ func (l *lines) add(line string) {
 	}
 }
 
-// printable drops the address that ffmpeg puts into its prefixes, and whatever is not plain text.
+// printable removes the address that ffmpeg puts into its prefixes, and whatever is not plain text.
 func printable(line string) string {
 	if name, rest, ok := strings.Cut(line, " @ 0x"); ok && strings.HasPrefix(name, "[") {
 		if _, text, ok := strings.Cut(rest, "] "); ok {

@@ -5,10 +5,10 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 )
 
-// share counts packets with a payload, and those of them that say that it is scrambled.
+// share counts packets with a payload, and those marked as scrambled.
 type share struct{ all, hidden int }
 
-// scrambling counts the packets of a transport stream by their PID. Source: ISO/IEC 13818-1, 2.4.3.2.
+// scrambling counts the packets of a transport stream by PID. Source: ISO/IEC 13818-1, 2.4.3.2.
 func scrambling(head []byte) map[int64]share {
 	const sync = 0x47
 	for _, stride := range []int{188, 192, 204} {
@@ -37,7 +37,7 @@ func (s share) add(payload, hidden bool) share {
 	return s
 }
 
-// most reports that more than half of all packets are scrambled.
+// most reports whether more than half of all packets are scrambled.
 func most(pids map[int64]share) bool {
 	sum := share{}
 	for _, s := range pids {
@@ -46,7 +46,7 @@ func most(pids map[int64]share) bool {
 	return 2*sum.hidden > sum.all
 }
 
-// scrambledTrack refuses a transport stream of which the picture, or a sound, is scrambled alone.
+// scrambledTrack refuses a transport stream in which only the picture, or an audio track, is scrambled.
 func scrambledTrack(r ffmpeg.ProbeResult, picture ffmpeg.Stream, head []byte) error {
 	pids := scrambling(head)
 	for _, s := range append(r.Audios(), picture) {
@@ -57,8 +57,8 @@ func scrambledTrack(r ffmpeg.ProbeResult, picture ffmpeg.Stream, head []byte) er
 	return nil
 }
 
-// scrambledProgram reports that at least every twentieth packet of picture and sound of a program stream says
-// that it is scrambled: those of a DVD are not all. Source: ISO/IEC 13818-1, 2.4.3.6.
+// scrambledProgram reports whether at least every twentieth video and audio packet of a program stream is
+// marked as scrambled: on a DVD not all are. Source: ISO/IEC 13818-1, 2.4.3.6.
 func scrambledProgram(head []byte) bool {
 	s := share{}
 	for at := 0; at+7 <= len(head); at++ {

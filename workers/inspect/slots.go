@@ -1,5 +1,5 @@
 package inspect
 
-// Slots implements workers.Slotter: somebody waits for the verdict, so one large file does not hold up the
+// Slots implements workers.Slotter: somebody waits for the verdict, so one large file must not hold up the
 // next.
 func (w *Worker) Slots(cores int) int { return max(2, cores/2) }

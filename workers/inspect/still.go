@@ -12,12 +12,12 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 )
 
-// looks are the shares of a track's length at which it is looked at.
+// looks are the positions at which a track's pictures are compared, as shares of its length.
 var looks = []float64{0.1, 0.3, 0.5, 0.7, 0.9}
 
-// changing returns the tracks that do not show the same picture all the time: a still may be encoded as a
-// film is, with frames of other bytes each. The likeliest films are looked at, and the next ones where no
-// picture of these changes. Where none changes at all, the likeliest are returned.
+// changing returns the tracks whose picture changes: a still may be encoded like a film, with different
+// bytes in each frame. It compares pictures of the likeliest films, then of the next ones if none of those
+// changes. If none changes at all, it returns the likeliest.
 func (m *measurement) changing(ctx context.Context, videos []ffmpeg.Stream) ([]ffmpeg.Stream, error) {
 	groups := m.likely(videos)
 	for i, group := range groups {
@@ -33,7 +33,7 @@ func (m *measurement) changing(ctx context.Context, videos []ffmpeg.Stream) ([]f
 	return groups[0], nil
 }
 
-// pass notes that the tracks are not looked at.
+// pass marks the tracks as not compared.
 func (m *measurement) pass(groups [][]ffmpeg.Stream) {
 	for _, s := range slices.Concat(groups...) {
 		c := m.seen[s.Index]
@@ -42,7 +42,7 @@ func (m *measurement) pass(groups [][]ffmpeg.Stream) {
 	}
 }
 
-// notStill looks at tracks, notes which are stills, and returns the others.
+// notStill compares pictures of tracks, marks the stills, and returns the others.
 func (m *measurement) notStill(ctx context.Context, videos []ffmpeg.Stream) ([]ffmpeg.Stream, error) {
 	var changing []ffmpeg.Stream
 	for _, s := range videos {
@@ -61,7 +61,7 @@ func (m *measurement) notStill(ctx context.Context, videos []ffmpeg.Stream) ([]f
 	return changing, nil
 }
 
-// still reports that all pictures that were looked at are alike, and that there are two at least.
+// still reports whether there are at least two pictures and all are alike.
 func (m *measurement) still(ctx context.Context, s ffmpeg.Stream) (bool, error) {
 	length := m.seen[s.Index].last
 	if !m.seen[s.Index].whole {
@@ -89,10 +89,10 @@ func (m *measurement) still(ctx context.Context, s ffmpeg.Stream) (bool, error) 
 // shotEdge is how many samples each edge of a shot has.
 const shotEdge = 32
 
-// shot is the picture of a track at a time, in shades of grey; empty where nothing decodes.
+// shot returns a track's picture at a time, in greys; empty if nothing decodes.
 func (m *measurement) shot(ctx context.Context, s ffmpeg.Stream, at float64) ([]byte, error) {
 	path := filepath.Join(m.dir, "shot.raw")
-	defer os.Remove(path) // the folder goes with the job
+	defer os.Remove(path) // the folder is removed with the job
 	in := m.file()
 	in.Seek = seconds(at)
 	err := m.tools.Run(ctx, ffmpeg.Command{
@@ -119,10 +119,10 @@ func (m *measurement) shot(ctx context.Context, s ffmpeg.Stream, at float64) ([]
 	return data, err
 }
 
-// codingNoise is by how much a sample of a still may change that was encoded several times.
+// codingNoise is how much a sample may change in a still that was encoded several times.
 const codingNoise = 6
 
-// similar reports that no part of a picture differs from that of another by more than coding makes it.
+// similar reports whether two pictures differ by no more than coding noise in every part.
 func similar(a, b []byte) bool {
 	if len(a) != len(b) {
 		return false

@@ -11,9 +11,9 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 )
 
-// choose finds the picture track that is used, and tells which tracks are not. What a container says of a
-// track decides between films alone: a still beside a film is never the film. With several picture tracks the
-// file is read through, without decoding, to tell them apart; some pictures of the likeliest are looked at.
+// choose selects the picture track to use and marks the others. A still beside a film is never the film;
+// the container's flags only decide between films. If there are several picture tracks, it reads the file
+// without decoding to tell them apart, and compares some pictures of the likeliest.
 func (m *measurement) choose(ctx context.Context, size int64) error {
 	videos := films(m.probe)
 	if len(videos) == 0 {
@@ -45,8 +45,8 @@ func (m *measurement) choose(ctx context.Context, size int64) error {
 	return nil
 }
 
-// films returns the picture tracks that may be the film: not those that are marked as a cover, unless the
-// index has more than one frame of it. One that cannot be decoded counts where there is no other.
+// films returns the picture tracks that may be the film. It excludes those marked as a cover, unless the
+// index has more than one frame of them. A track that cannot be decoded only counts if there is no other.
 func films(r ffmpeg.ProbeResult) []ffmpeg.Stream {
 	var all, decodable []ffmpeg.Stream
 	for _, s := range r.Streams {
@@ -69,8 +69,8 @@ func known(s ffmpeg.Stream) bool {
 	return s.CodecName != "" && s.CodecName != "unknown" && s.CodecName != "none"
 }
 
-// enoughPackets is how many packets of one track tell it from a still, in a file too large to be read
-// through.
+// enoughPackets is how many packets distinguish a track from a still, in a file too large to read
+// completely.
 const enoughPackets = 2000
 
 // count reads the packets of the picture tracks.
@@ -85,7 +85,7 @@ func (m *measurement) count(ctx context.Context, size int64, videos []ffmpeg.Str
 	}
 	tracks, r, err := m.packets(ctx, m.file(), streams, most)
 	if ffmpeg.GaveUp(err) {
-		most = -1 // the file is damaged: what could be read decides, and the chosen track is read again
+		most = -1 // the file is damaged: decide by what was readable; the chosen track is read again
 	} else if err != nil {
 		return err
 	}
@@ -96,12 +96,12 @@ func (m *measurement) count(ctx context.Context, size int64, videos []ffmpeg.Str
 	return nil
 }
 
-// stillShare is how many frames a film has at least for each frame of a still beside it, which may be written
-// more than once.
+// stillShare is how many frames a film has at least for each frame of a still beside it, which may be
+// stored more than once.
 const stillShare = 25
 
-// moving returns the tracks that are no stills beside a film. Where all are stills, it is the one that is
-// most likely meant to be looked at: a cover is an image, and a still that is played is a video.
+// moving returns the tracks that are not stills beside a film. If all are stills, it returns the likeliest
+// one, preferring a played still to a cover: a still that plays is a video.
 func (m *measurement) moving(videos []ffmpeg.Stream) []ffmpeg.Stream {
 	pictures := func(s ffmpeg.Stream) int64 { return m.seen[s.Index].unlike }
 	most := int64(0)
@@ -126,22 +126,23 @@ func (m *measurement) moving(videos []ffmpeg.Stream) []ffmpeg.Stream {
 	return videos
 }
 
-// mostLooked is how many picture tracks are looked at together: each costs a run of ffmpeg for each of looks.
+// mostLooked is how many picture tracks are compared together: each costs a run of ffmpeg for each of
+// looks.
 const mostLooked = 8
 
-// likely returns the tracks in groups of at most mostLooked, the likeliest films first, and the tracks of a
-// group in the order of the file. So neither the order of the file nor the container's default lets covers
-// take the place of a film.
+// likely returns the tracks in groups of at most mostLooked, with the likeliest films first and each group
+// in the order of the file. So covers cannot replace a film by coming first or being the container's
+// default.
 func (m *measurement) likely(videos []ffmpeg.Stream) (groups [][]ffmpeg.Stream) {
 	var pictures int64
-	var bitrate float64 // of the packets: Matroska, for one, tells none
+	var bitrate float64 // of the packets, since Matroska, for one, has none
 	for _, s := range videos {
 		c := m.seen[s.Index]
 		pictures, bitrate = max(pictures, c.unlike), max(bitrate, c.bitrate())
 	}
 	doubts := func(s ffmpeg.Stream) (n int) {
 		c := m.seen[s.Index]
-		for _, doubt := range []bool{ // the gravest first
+		for _, doubt := range []bool{ // the strongest first
 			s.Disposition.AttachedPic,
 			image(s),
 			4*c.bitrate() < bitrate,
@@ -163,14 +164,14 @@ func (m *measurement) likely(videos []ffmpeg.Stream) (groups [][]ffmpeg.Stream) 
 	return groups
 }
 
-// image reports a codec that covers are in.
+// image reports whether a codec is one of covers.
 func image(s ffmpeg.Stream) bool {
 	return slices.Contains([]string{
 		"mjpeg", "png", "bmp", "gif", "webp", "tiff", "apng", "jpegls", "jpeg2000",
 	}, s.CodecName)
 }
 
-// unused names the tracks that nothing is made of, and why.
+// unused names the unused tracks, and why they are not used.
 func (m *measurement) unused() (warnings []string) {
 	for _, s := range m.probe.Streams {
 		switch {
@@ -208,13 +209,13 @@ func (m *measurement) otherPicture(s ffmpeg.Stream) string {
 	return fmt.Sprintf("%s is not used: a video has one picture, of stream %d", named(s), m.stream.Index)
 }
 
-// named is a track as people may find it: subtitle stream 2 (subrip, eng).
+// named describes a track so that people can find it: subtitle stream 2 (subrip, eng).
 func named(s ffmpeg.Stream) string {
 	var of []string
 	switch {
 	case known(s):
 		of = append(of, s.CodecName)
-	case s.CodecTag != "" && !strings.HasPrefix(s.CodecTag, "[0]"): // so ffprobe writes what are no letters
+	case s.CodecTag != "" && !strings.HasPrefix(s.CodecTag, "[0]"): // ffprobe's form for tags without letters
 		of = append(of, s.CodecTag)
 	}
 	if tag := language(s.Language); tag != "und" {
