@@ -12,6 +12,7 @@ import (
 	"unicode"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/pause"
 )
 
 // A process that comes down by itself (a panic in a goroutine that nobody recovers, a fatal error of the Go
@@ -90,7 +91,7 @@ func (l *Loop) blame(ctx context.Context) {
 	for _, n := range l.suspects {
 		err := l.blameOne(ctx, n)
 		for tries := 1; err != nil && !errors.Is(err, pipeline.ErrConflict) && tries < 5; tries++ {
-			pause(ctx, time.Second)
+			pause.For(ctx, time.Second)
 			err = l.blameOne(ctx, n)
 		}
 		if err != nil {

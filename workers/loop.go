@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/pause"
 )
 
 // Tasks is the queue as the loop sees it.
@@ -121,7 +122,7 @@ func (l *Loop) slot(ctx context.Context, worker string,
 ) {
 	for ctx.Err() == nil {
 		if !l.admits(ctx) {
-			pause(ctx, admitAgain)
+			pause.For(ctx, admitAgain)
 			continue
 		}
 		d, err := next(ctx, worker)
@@ -130,7 +131,7 @@ func (l *Loop) slot(ctx context.Context, worker string,
 			return
 		case err != nil:
 			l.recurring.Failed("take task", "worker", worker, "error", err)
-			pause(ctx, time.Second)
+			pause.For(ctx, time.Second)
 		case ctx.Err() != nil:
 			l.giveBack(d, 0)
 		case !l.admits(ctx): // it may have waited long for this task
@@ -140,16 +141,6 @@ func (l *Loop) slot(ctx context.Context, worker string,
 			l.deliver(ctx, d)
 			l.count(worker, func(c *Counts) { c.Busy-- })
 		}
-	}
-}
-
-// pause waits for d or until ctx ends.
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
 	}
 }
 

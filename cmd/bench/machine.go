@@ -10,6 +10,8 @@ import (
 	"runtime"
 	"strings"
 	"time"
+
+	"github.com/reelmill/reelmill/pipeline/pause"
 )
 
 // machine is what the measurements were made on.
@@ -42,7 +44,7 @@ func readMachine(ctx context.Context) machine {
 		m.Load = strings.Join(fields[:min(3, len(fields))], " ")
 	}
 	before, begun := readMachineTime(), time.Now()
-	sleep(ctx, 2*time.Second)
+	pause.For(ctx, 2*time.Second)
 	spent := readMachineTime().since(before)
 	m.Others = (spent.busy + spent.stolen) / time.Since(begun).Seconds()
 	return m
@@ -112,14 +114,4 @@ func ownTime(pid int) float64 {
 		return 0
 	}
 	return s.own
-}
-
-// sleep waits for d or until ctx ends.
-func sleep(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
 }

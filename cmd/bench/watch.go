@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/reelmill/reelmill/pipeline/pause"
 )
 
 // watchEvery is how often a server is looked at. VmHWM is a high-water mark, so of a process that lives
@@ -33,7 +35,7 @@ func watch(ctx context.Context, server *process) func() peaks {
 	w := &watcher{server: server, encodes: map[uint64]bool{}}
 	var group sync.WaitGroup
 	group.Go(func() {
-		for ; ctx.Err() == nil; sleep(ctx, watchEvery) {
+		for ; ctx.Err() == nil; pause.For(ctx, watchEvery) {
 			w.look()
 		}
 	})

@@ -19,6 +19,7 @@ import (
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/client"
+	"github.com/reelmill/reelmill/pipeline/pause"
 )
 
 // operatorCases are those of clients and operators: each has a server of its own, for what it does to it.
@@ -94,7 +95,7 @@ func forgetsHalfUploads(r *runner, j *judge) error {
 		}
 	}
 	var after []string
-	for until := time.Now().Add(time.Minute); ; pause(j.ctx, time.Second) {
+	for until := time.Now().Add(time.Minute); ; pause.For(j.ctx, time.Second) {
 		if after, err = bigFiles(s.data); err != nil {
 			return err
 		}
@@ -193,11 +194,11 @@ func killEncoders(ctx context.Context, server, wanted int) (killed int) {
 			}
 			if syscall.Kill(pid, syscall.SIGKILL) == nil {
 				killed++
-				pause(ctx, 10*time.Second)
+				pause.For(ctx, 10*time.Second)
 				break
 			}
 		}
-		pause(ctx, 50*time.Millisecond)
+		pause.For(ctx, 50*time.Millisecond)
 	}
 	return killed
 }
@@ -303,7 +304,7 @@ func tellsOnce(r *runner, j *judge) error {
 	if s, err = r.serve(j.ctx, data, "--webhook-allow-private"); err != nil {
 		return err
 	}
-	pause(j.ctx, 20*time.Second)
+	pause.For(j.ctx, 20*time.Second)
 	j.is("calls after", h.count()-before, 0)
 	return nil
 }
@@ -317,7 +318,7 @@ func (r *runner) told(j *judge, api *client.Client, ids []string) error {
 		}
 		j.view = view
 		j.ready()
-		for until := time.Now().Add(r.stall); ; pause(j.ctx, 200*time.Millisecond) {
+		for until := time.Now().Add(r.stall); ; pause.For(j.ctx, 200*time.Millisecond) {
 			jobs, err := api.Jobs(j.ctx, id)
 			if err != nil {
 				return err
@@ -406,14 +407,4 @@ func (j *judge) ranges(at, kind string) error {
 		}
 	}
 	return nil
-}
-
-// pause waits, or until ctx ends.
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/pause"
 )
 
 // request sends a request to the API and returns the answer's status and body.
@@ -37,7 +38,7 @@ func (p *phase) get(ctx context.Context, path string, into any) (status int, err
 		if err == nil && status < http.StatusInternalServerError && status != http.StatusTooManyRequests {
 			break
 		}
-		sleep(ctx, 500*time.Millisecond)
+		pause.For(ctx, 500*time.Millisecond)
 	}
 	if err == nil && status == http.StatusOK {
 		err = json.Unmarshal(body, into)

@@ -14,6 +14,7 @@ import (
 	_ "modernc.org/sqlite" // locks the read model's file
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/pause"
 )
 
 // fault is something that is done to an installation. It returns when it is over.
@@ -29,7 +30,7 @@ func (p *phase) play(ctx context.Context, at fault, faults []fault) {
 		p.mu.Unlock()
 		for _, f := range deck {
 			for _, f := range []fault{at, f} {
-				sleep(ctx, p.between(1, 3))
+				pause.For(ctx, p.between(1, 3))
 				if ctx.Err() != nil {
 					return
 				}
@@ -138,7 +139,7 @@ func (p *phase) killAtPoint(ctx context.Context, u *unit, role string) {
 		}
 		before, kills := u.now(), p.points.kills()
 		for wait := 0; u.now() == before && wait < patience && ctx.Err() == nil; wait++ {
-			sleep(ctx, 100*time.Millisecond)
+			pause.For(ctx, 100*time.Millisecond)
 		}
 		if missed = u.now() == before; missed { // the load does not bring it there
 			break
@@ -166,7 +167,7 @@ func (p *phase) killAtShutdown(ctx context.Context, u *unit) {
 	env := p.clean()
 	env.Covered, env.Kill = p.points.file, &killPoint{Points: p.points.drawShutdown(), At: 1}
 	u.replace(ctx, syscall.SIGTERM, &env)
-	sleep(ctx, 2*time.Second)
+	pause.For(ctx, 2*time.Second)
 	kills := p.points.kills()
 	u.replace(ctx, syscall.SIGTERM, nil)
 	p.count("SIGKILL at a point: shutdown", min(1, p.points.kills()-kills))
@@ -178,7 +179,7 @@ func (p *phase) generation(ctx context.Context, u *unit, what string, env enviro
 	clean := p.clean()
 	env.Seed, env.RetryMaxMS = clean.Seed, clean.RetryMaxMS
 	u.replace(ctx, syscall.SIGTERM, &env)
-	sleep(ctx, p.between(10, 20))
+	pause.For(ctx, p.between(10, 20))
 	u.replace(ctx, syscall.SIGTERM, nil)
 }
 
@@ -186,7 +187,7 @@ func (p *phase) generation(ctx context.Context, u *unit, what string, env enviro
 func (p *phase) freeze(ctx context.Context, u *unit, what string) {
 	p.count("SIGSTOP "+what+" for 2 leases", 1)
 	u.signal(syscall.SIGSTOP)
-	sleep(context.WithoutCancel(ctx), 2*lease)
+	pause.For(context.WithoutCancel(ctx), 2*lease)
 	u.signal(syscall.SIGCONT)
 }
 
@@ -211,7 +212,7 @@ func (p *phase) busy(ctx context.Context, otherwise *unit) *unit {
 				}
 			}
 		}
-		sleep(ctx, 300*time.Millisecond)
+		pause.For(ctx, 300*time.Millisecond)
 	}
 	return otherwise
 }
@@ -221,7 +222,7 @@ func (p *phase) rollWorkers(ctx context.Context) {
 	for _, u := range p.workers {
 		if ctx.Err() == nil {
 			p.restart(ctx, u, "worker")
-			sleep(ctx, 7*time.Second)
+			pause.For(ctx, 7*time.Second)
 		}
 	}
 }
@@ -243,7 +244,7 @@ func (p *phase) lockCatalog(ctx context.Context) {
 		if _, err := conn.ExecContext(ctx, "BEGIN EXCLUSIVE"); err != nil {
 			return err
 		}
-		sleep(ctx, hold)
+		pause.For(ctx, hold)
 		_, err = conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK")
 		return err
 	}()
@@ -280,7 +281,7 @@ func (p *phase) fillDisk(ctx context.Context) {
 		n, err := f.WriteAt(chunk, size) // what others give back is taken, too
 		size += int64(n)
 		if err != nil {
-			sleep(ctx, 20*time.Millisecond)
+			pause.For(ctx, 20*time.Millisecond)
 		}
 	}
 	p.sayf("the disk was full: %s", fmt.Sprint(size>>20, " MiB of ballast"))

@@ -10,6 +10,7 @@ import (
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/client"
+	"github.com/reelmill/reelmill/pipeline/pause"
 )
 
 // video is one upload, and what is to become of it.
@@ -83,12 +84,12 @@ func (l *load) run(ctx context.Context) {
 	follow, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	l.watch = cancel
 	for n := 0; ctx.Err() == nil; n++ {
-		sleep(ctx, l.phase.between(0.8, 1.6))
+		pause.For(ctx, l.phase.between(0.8, 1.6))
 		for {
 			if _, open := l.state(); open < unfinished || ctx.Err() != nil {
 				break
 			}
-			sleep(ctx, 100*time.Millisecond)
+			pause.For(ctx, 100*time.Millisecond)
 		}
 		if ctx.Err() != nil {
 			return
@@ -129,21 +130,21 @@ func (l *load) state() (accepted, open int) {
 func (l *load) one(ctx context.Context, v *video) {
 	l.upload(ctx, v)
 	if v.cancel > 0 {
-		sleep(ctx, v.cancel)
+		pause.For(ctx, v.cancel)
 		err := l.insist(ctx, http.MethodPost, "/v1/videos/"+v.id+"/cancel")
 		if err == nil {
 			v.expect = pipeline.StateVideoCanceled
 		}
 	}
 	if v.delete > 0 {
-		sleep(ctx, v.delete)
+		pause.For(ctx, v.delete)
 		v.deleted = l.insist(ctx, http.MethodDelete, "/v1/videos/"+v.id) == nil
 		return
 	}
 	l.awaitEnd(ctx, v)
 	if v.redrive && v.expect == pipeline.StateVideoErrored {
 		v.redriven = l.insist(ctx, http.MethodPost, "/v1/jobs/"+v.id+"/work-a/retry") == nil
-		sleep(ctx, time.Second)
+		pause.For(ctx, time.Second)
 		l.awaitEnd(ctx, v)
 	}
 }
@@ -157,7 +158,7 @@ func (l *load) awaitEnd(ctx context.Context, v *video) {
 		if err == nil && view.Status.Terminal() {
 			return
 		}
-		sleep(ctx, time.Second)
+		pause.For(ctx, time.Second)
 	}
 }
 
@@ -173,9 +174,9 @@ func (l *load) upload(ctx context.Context, v *video) {
 				answer.Status != http.StatusTooManyRequests {
 				l.phase.sayf("upload %s is refused: %v", v.key, err)
 				l.phase.count("an upload that was refused", 1)
-				sleep(ctx, 2*time.Second)
+				pause.For(ctx, 2*time.Second)
 			}
-			sleep(ctx, 300*time.Millisecond)
+			pause.For(ctx, 300*time.Millisecond)
 			continue
 		}
 		l.mu.Lock()
@@ -217,7 +218,7 @@ func (l *load) insist(ctx context.Context, method, path string) error {
 			status == http.StatusMethodNotAllowed):
 			return errRefused
 		}
-		sleep(ctx, 300*time.Millisecond)
+		pause.For(ctx, 300*time.Millisecond)
 	}
 	return ctx.Err()
 }

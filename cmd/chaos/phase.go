@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/reelmill/reelmill/pipeline/client"
+	"github.com/reelmill/reelmill/pipeline/pause"
 )
 
 // phase is one installation of ReelMill, the load on it and what is done to it.
@@ -165,7 +166,7 @@ func (p *phase) run(ctx context.Context, d time.Duration, lanes ...func(context.
 // progress tells every 15 s how far the phase is.
 func (p *phase) progress(ctx context.Context) {
 	for ctx.Err() == nil {
-		sleep(ctx, 15*time.Second)
+		pause.For(ctx, 15*time.Second)
 		accepted, open := p.load.state()
 		p.mu.Lock()
 		n := 0
@@ -192,7 +193,7 @@ func (p *phase) settle(ctx context.Context) (*result, error) {
 		if len(r.pending) == 0 || deadline.Err() != nil {
 			break
 		}
-		sleep(deadline, time.Second)
+		pause.For(deadline, time.Second)
 	}
 	p.sayf("settled after %s, %d pending", time.Since(began).Round(100*time.Millisecond), len(r.pending))
 	r.Name = p.name

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/reelmill/reelmill/pipeline/pause"
 )
 
 // environment is REELMILL_CHAOS of one generation of a process; see cmd/reelmill/faults_chaos.go.
@@ -63,7 +65,7 @@ func (u *unit) run(ctx context.Context) {
 		if err := u.runOnce(ctx); err != nil {
 			u.h.sayf("%s: %v", u.name, err)
 		}
-		sleep(ctx, 200*time.Millisecond)
+		pause.For(ctx, 200*time.Millisecond)
 	}
 }
 
@@ -179,7 +181,7 @@ func (u *unit) arm(env *environment) {
 // awaitUp waits until a generation after the given one is ready, at most half a minute.
 func (u *unit) awaitUp(ctx context.Context, before int) {
 	deadline := time.Now().Add(30 * time.Second)
-	for killed := false; ctx.Err() == nil && time.Now().Before(deadline); sleep(ctx, 50*time.Millisecond) {
+	for killed := false; ctx.Err() == nil && time.Now().Before(deadline); pause.For(ctx, 50*time.Millisecond) {
 		u.mu.Lock()
 		generation, up := u.generation, u.up
 		u.mu.Unlock()
@@ -246,18 +248,8 @@ func answering(address string) readyFunc {
 			if err == nil {
 				return conn.Close()
 			}
-			sleep(ctx, 50*time.Millisecond)
+			pause.For(ctx, 50*time.Millisecond)
 		}
 		return ctx.Err()
-	}
-}
-
-// sleep waits for d or until ctx ends.
-func sleep(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/reelmill/reelmill/pipeline/pause"
 )
 
 // webhookSecret signs the webhooks of every process of a run.
@@ -118,21 +120,21 @@ func (r *receiver) setMode(mode string) {
 func (r *receiver) misbehave(ctx context.Context, h *harness) {
 	for ctx.Err() == nil {
 		for _, mode := range []string{"refuse", "500", "hang"} {
-			sleep(ctx, h.between(6, 12))
+			pause.For(ctx, h.between(6, 12))
 			if ctx.Err() != nil {
 				break
 			}
 			h.count("webhook receiver: "+mode, 1)
 			if mode == "refuse" {
 				r.close()
-				sleep(ctx, h.between(2, 4))
+				pause.For(ctx, h.between(2, 4))
 				if err := r.open(context.WithoutCancel(ctx)); err != nil {
 					h.sayf("the receiver does not come back: %v", err)
 				}
 				continue
 			}
 			r.setMode(mode)
-			sleep(ctx, h.between(4, 8))
+			pause.For(ctx, h.between(4, 8))
 			r.setMode("")
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/pause"
 	"github.com/reelmill/reelmill/storage"
 	"github.com/reelmill/reelmill/workers"
 )
@@ -131,16 +132,7 @@ func (c *chaos) delay(ctx context.Context) {
 	c.mu.Lock()
 	d := time.Duration(c.random.IntN(c.DelayMS)) * time.Millisecond
 	c.mu.Unlock()
-	sleep(ctx, d)
-}
-
-func sleep(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
+	pause.For(ctx, d)
 }
 
 // errChaos is how things fail on command.

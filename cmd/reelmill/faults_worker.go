@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/pause"
 	"github.com/reelmill/reelmill/workers"
 )
 
@@ -48,7 +49,7 @@ func (chaosWorker) Work(ctx context.Context, job workers.Job[chaosParams]) (pipe
 		}
 	}
 	for done := 0; done < job.Params.MS && ctx.Err() == nil; done += 50 {
-		sleep(ctx, 50*time.Millisecond)
+		pause.For(ctx, 50*time.Millisecond)
 		job.Progress(float64(done)/float64(job.Params.MS), 1)
 	}
 	switch {

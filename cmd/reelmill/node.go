@@ -19,6 +19,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/api"
 	"github.com/reelmill/reelmill/pipeline/bus"
+	"github.com/reelmill/reelmill/pipeline/pause"
 	"github.com/reelmill/reelmill/storage"
 	"github.com/reelmill/reelmill/storage/catalog"
 	"github.com/reelmill/reelmill/storage/guard"
@@ -139,10 +140,7 @@ func (n *node) openBus(ctx context.Context) (*bus.Bus, error) {
 		if !waiting {
 			n.log.Warn("wait for the server to make the streams", "for", broker.Patience, "error", err)
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(250 * time.Millisecond):
-		}
+		pause.For(ctx, 250*time.Millisecond)
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/pause"
 	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 )
 
@@ -71,7 +72,7 @@ func openClusterAs(t *testing.T, urls string, cfg Config) *Bus {
 	nc, err := nats.Connect(urls, nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
 	must(t, err)
 	t.Cleanup(nc.Close)
-	for ctx := soon(t); ; must(t, wait(ctx, 100*time.Millisecond)) {
+	for ctx := soon(t); ; pause.For(ctx, 100*time.Millisecond) {
 		if bus, err := Open(ctx, nc, cfg); err == nil {
 			return bus
 		} else if ctx.Err() != nil {

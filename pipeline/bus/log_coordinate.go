@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/pause"
 )
 
 // coordinator is the name of the durable consumer of Coordinate.
@@ -96,7 +97,7 @@ func (b *Bus) shutDown(ctx context.Context, p *pending) {
 // takeAll takes events into p until ctx ends or the connection is closed.
 func (b *Bus) takeAll(ctx context.Context, p *pending) {
 	var consumer jetstream.Consumer
-	pause := firstDelay
+	delay := firstDelay
 	for ctx.Err() == nil && !b.nc.IsClosed() {
 		n := p.space(ctx)
 		if n == 0 {
@@ -104,7 +105,7 @@ func (b *Bus) takeAll(ctx context.Context, p *pending) {
 		}
 		took, err := b.takeBatch(ctx, &consumer, min(n, coordinateBatch), p)
 		if took {
-			pause = firstDelay
+			delay = firstDelay
 		}
 		if err == nil {
 			b.recurring.Works(takeEvents)
@@ -112,8 +113,8 @@ func (b *Bus) takeAll(ctx context.Context, p *pending) {
 		if err != nil && ctx.Err() == nil {
 			consumer = nil
 			b.recurring.Failed(takeEvents, "consumer", coordinator, "error", err)
-			_ = wait(ctx, pause)
-			pause = min(2*pause, maxBackoff)
+			pause.For(ctx, delay)
+			delay = min(2*delay, maxBackoff)
 		}
 	}
 }
@@ -214,7 +215,7 @@ func (b *Bus) settle(err error) {
 
 // keepAll renews the leases of all events that p holds until ctx ends.
 func (b *Bus) keepAll(ctx context.Context, p *pending) {
-	for wait(ctx, b.coordinatorLease()/3) == nil {
+	for pause.For(ctx, b.coordinatorLease()/3) {
 		for _, m := range p.all() {
 			b.settle(m.InProgress())
 		}

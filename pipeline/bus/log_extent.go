@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/pause"
 )
 
 // Extent is how much the log has of what was ever appended to it.
@@ -108,8 +109,8 @@ func (a *Audit) same(ctx context.Context, s jetstream.StreamState) (bool, error)
 // confirm looks again, with all that is told, and keeps of what is lost what was lost before. settled is
 // false when there was more, which is for the next look to confirm.
 func (a *Audit) confirm(ctx context.Context, before Extent) (e Extent, settled bool, err error) {
-	if err := wait(ctx, secondLook); err != nil {
-		return Extent{}, false, err
+	if !pause.For(ctx, secondLook) {
+		return Extent{}, false, context.Cause(ctx)
 	}
 	a.next, a.told, a.untold = 0, nil, 0
 	e, err = a.look(ctx)

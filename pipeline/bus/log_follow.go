@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/pause"
 )
 
 // followBatch is the most events that one apply gets.
@@ -43,7 +44,7 @@ func (b *Bus) Follow(ctx context.Context, after uint64,
 		return fmt.Errorf("follow: %w", shortError{after, last})
 	}
 	f := &follower{bus: b, next: after + 1, apply: apply}
-	pause := firstDelay
+	delay := firstDelay
 	for ctx.Err() == nil && !b.nc.IsClosed() {
 		at := f.next
 		err := f.run(ctx)
@@ -52,10 +53,10 @@ func (b *Bus) Follow(ctx context.Context, after uint64,
 		}
 		b.recurring.Failed(followLog, "at", f.next, "error", err)
 		if f.next != at {
-			pause = firstDelay
+			delay = firstDelay
 		}
-		_ = wait(ctx, pause)
-		pause = min(2*pause, maxBackoff)
+		pause.For(ctx, delay)
+		delay = min(2*delay, maxBackoff)
 	}
 	if ctx.Err() == nil {
 		return fmt.Errorf("follow: %w", nats.ErrConnectionClosed)
@@ -202,7 +203,7 @@ func (f *follower) applyAll(ctx context.Context, events []pipeline.Event) error 
 	if len(events) == 0 {
 		return nil
 	}
-	for pause := firstDelay; ; pause = min(2*pause, maxBackoff) {
+	for delay := firstDelay; ; delay = min(2*delay, maxBackoff) {
 		err := f.apply(ctx, events)
 		if err == nil {
 			f.applied = events[len(events)-1]
@@ -212,9 +213,9 @@ func (f *follower) applyAll(ctx context.Context, events []pipeline.Event) error 
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		f.bus.recurring.Failed(applyEvents, "from", events[0].Sequence, "count", len(events), "again", pause,
+		f.bus.recurring.Failed(applyEvents, "from", events[0].Sequence, "count", len(events), "again", delay,
 			"error", err)
-		if err := wait(ctx, pause); err != nil {
+		if !pause.For(ctx, delay) {
 			return err
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/pause"
 )
 
 const (
@@ -62,7 +63,7 @@ func (s *scan) run(ctx context.Context) error {
 		case time.Since(quiet) > scanPatience:
 			return errors.Join(fmt.Errorf("what is stored from event %d on does not come", s.next), err)
 		default:
-			_ = wait(ctx, firstDelay)
+			pause.For(ctx, firstDelay)
 		}
 	}
 }

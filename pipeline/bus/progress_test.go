@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/pause"
 )
 
 func TestProgressIsWatchedAndKept(t *testing.T) {
@@ -81,6 +82,8 @@ func waitForProgress(t *testing.T, bus *Bus, fraction float64) {
 func receiveConnected(t *testing.T, bus *Bus) {
 	t.Helper()
 	for ctx := soon(t); bus.nc.FlushTimeout(time.Second) != nil; { // it may meet the old connection's end
-		must(t, wait(ctx, 10*time.Millisecond))
+		if !pause.For(ctx, 10*time.Millisecond) {
+			t.Fatal("the bus does not get its connection back")
+		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/pause"
 )
 
 // tries and the first delay between them, which doubles: with timeouts of 5 s a caller that has no deadline
@@ -80,7 +81,7 @@ func (b *Bus) patiently(ctx context.Context, do func(ctx context.Context) error)
 		if err == nil || try == tries || !passing(err) {
 			return err
 		}
-		if wait(ctx, delay) != nil {
+		if !pause.For(ctx, delay) {
 			return err
 		}
 		delay *= 2
@@ -117,16 +118,4 @@ func isAPI(err error, code jetstream.ErrorCode) bool {
 	}
 	var js jetstream.JetStreamError
 	return errors.As(err, &js) && js.APIError() != nil && js.APIError().ErrorCode == code
-}
-
-// wait returns after d, or earlier with ctx's error.
-func wait(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/pause"
 )
 
 // Client is a client of one server. Its methods may be called from many goroutines.
@@ -142,8 +143,8 @@ func (c *Client) Wait(ctx context.Context, id string, until Until) (pipeline.Vid
 		default:
 			failed++
 		}
-		if err := pause(ctx, c.retry(failed)); err != nil {
-			return v, err
+		if !pause.For(ctx, c.retry(failed)) {
+			return v, context.Cause(ctx)
 		}
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/pause"
 )
 
 // Event is one event of a video's stream: an event of the log, or live progress.
@@ -58,8 +59,8 @@ func (c *Client) Events(ctx context.Context, id string, after uint64, fn func(Ev
 		if failed++; failed > maxFailures {
 			return fmt.Errorf("follow events of %s: %w", id, err)
 		}
-		if err := pause(ctx, c.retry(failed)); err != nil {
-			return err
+		if !pause.For(ctx, c.retry(failed)) {
+			return context.Cause(ctx)
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package client
 
 import (
-	"context"
 	"math/rand/v2"
 	"time"
 )
@@ -23,16 +22,4 @@ const RetryTime = 30 * time.Second
 func backoff(n int) time.Duration {
 	d := min(firstPause<<min(n-1, 10), maxPause)
 	return d/2 + rand.N(d)
-}
-
-// pause waits for d or for the end of ctx.
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }

@@ -16,6 +16,7 @@ import (
 	"sync"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/pause"
 )
 
 // Upload is a video to upload, with its options. Set either Path, or Reader and Name.
@@ -72,8 +73,8 @@ func (c *Client) Upload(ctx context.Context, u Upload) (pipeline.VideoView, erro
 		if u.Again != nil {
 			u.Again(err)
 		}
-		if err := pause(ctx, wait); err != nil {
-			return v, err
+		if !pause.For(ctx, wait) {
+			return v, context.Cause(ctx)
 		}
 	}
 }

@@ -23,6 +23,7 @@ import (
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/bus/embedded"
+	"github.com/reelmill/reelmill/pipeline/pause"
 )
 
 // Broker is the NATS server of a process, and the connection to it. Open makes one.
@@ -92,10 +93,7 @@ func connect(ctx context.Context, address string, log *slog.Logger, recurring *p
 		if !waiting {
 			log.Warn("wait for the broker", "url", WithoutPassword(address), "for", Patience)
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(250 * time.Millisecond):
-		}
+		pause.For(ctx, 250*time.Millisecond)
 	}
 }
 
