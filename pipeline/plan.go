@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -127,6 +128,23 @@ func (s Step) params(requested map[string]any) (json.RawMessage, error) {
 		return nil, fmt.Errorf("encode parameters of step %s: %w", s.name(), err)
 	}
 	return raw, nil
+}
+
+// ErrNoStep says that a pipeline has no step of a worker type.
+var ErrNoStep = errors.New("the pipeline has no step of this worker type")
+
+// StepOf returns the name of the step that an upload's own parameters for a worker type belong to: the first
+// of that type. It checks them together with the step's. When there is no such step it returns ErrNoStep.
+func (p Pipeline) StepOf(worker string, params map[string]any, planner Planner) (string, error) {
+	i := slices.IndexFunc(p.Steps, func(s Step) bool { return s.Worker == worker })
+	if i < 0 {
+		return "", ErrNoStep
+	}
+	raw, err := p.Steps[i].params(params)
+	if err != nil {
+		return "", err
+	}
+	return p.Steps[i].name(), planner.Check(worker, raw)
 }
 
 // NewPlan returns the jobs of the pipeline for media: every step that applies is planned by its worker, names

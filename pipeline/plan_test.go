@@ -159,6 +159,26 @@ func TestPlanParameters(t *testing.T) {
 	}
 }
 
+func TestStepOf(t *testing.T) {
+	p := planner{"a": {}, "b": {}}
+	doc := steps(
+		pipeline.Step{Worker: "a"},
+		pipeline.Step{Name: "first", Worker: "b", With: map[string]any{"x": 1}}, pipeline.Step{Name: "second", Worker: "b"},
+	)
+	if step, err := doc.StepOf("a", nil, p); step != "a" || err != nil {
+		t.Errorf("a step without a name: %q, %v", step, err)
+	}
+	if step, err := doc.StepOf("b", map[string]any{"y": 1}, p); step != "first" || err != nil {
+		t.Errorf("two steps of one worker: %q, %v", step, err)
+	}
+	if _, err := doc.StepOf("b", map[string]any{"bad": 1}, p); pipeline.ProblemOf(err).Code != pipeline.CodeParameters {
+		t.Errorf("bad parameters: %v", err)
+	}
+	if _, err := doc.StepOf("c", nil, p); !errors.Is(err, pipeline.ErrNoStep) {
+		t.Errorf("no step: %v", err)
+	}
+}
+
 // seen is a planner that keeps what it was asked to plan for.
 type seen struct {
 	planner

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -52,8 +53,8 @@ type Queue interface {
 // DeadLetters keeps the tasks that nobody will try again by itself; bus.Bus is one. A missing, foreign or
 // malformed id is pipeline.ErrNotFound.
 type DeadLetters interface {
-	// DeadLetters returns the letters of a project, limit of them at most, those after a cursor that it returned
-	// before; the cursor that it returns is empty on the last page.
+	// DeadLetters returns the letters of a project, limit of them at most, those after a cursor that it
+	// returned before; the cursor that it returns is empty on the last page.
 	DeadLetters(ctx context.Context, project, after string, limit int) ([]pipeline.DeadLetter, string, error)
 	DeadLetterByID(ctx context.Context, project, id string) (pipeline.DeadLetter, error)
 	Discard(ctx context.Context, project, id string) error
@@ -75,7 +76,7 @@ type Config struct {
 	Store   storage.Store
 	Log     pipeline.Log
 	Catalog Catalog
-	// Planner checks the watermark parameters of an upload.
+	// Planner knows what uploads may send for steps, and checks it.
 	Planner pipeline.Planner
 	// Progress may be nil: then progress moves when a job is completed, and streams have no job.progress.
 	Progress Progress
@@ -103,8 +104,8 @@ type Config struct {
 	FreeSpace func() error
 	// LogRoom says why the event log has no room for an upload, as a *pipeline.Error; not asked when nil.
 	LogRoom func(ctx context.Context) error
-	// Stopping says that the process is about to end: uploads are refused, while those under way go on. A server
-	// by Server knows by itself that it is shut down; not asked when nil.
+	// Stopping says that the process is about to end: uploads are refused, while those under way go on. A
+	// server by Server knows by itself that it is shut down; not asked when nil.
 	Stopping func() bool
 	// Project says whose request it is; pipeline.DefaultProject when nil. Its error refuses the request: a
 	// pipeline.ErrNotFound with 404, any other with 401.
@@ -123,7 +124,7 @@ type Config struct {
 // Limits bound what one request may cost. A zero is the default.
 type Limits struct {
 	MaxUpload      int64         // bytes of a source; 10 GiB
-	MaxWatermark   int64         // bytes of a watermark image; 10 MiB
+	MaxAsset       int64         // bytes of a file for a step, such as a watermark; 10 MiB
 	MaxMetadata    int64         // bytes of the metadata field; 64 KiB
 	MaxOpenUploads int           // at once; 64. More get 503
 	MaxStreams     int           // event streams at once; 256. More get 503
@@ -173,7 +174,7 @@ func (c Config) withDefaults() Config {
 
 func (l Limits) withDefaults() Limits {
 	l.MaxUpload = defaulted(l.MaxUpload, 10<<30)
-	l.MaxWatermark = defaulted(l.MaxWatermark, 10<<20)
+	l.MaxAsset = defaulted(l.MaxAsset, 10<<20)
 	l.MaxMetadata = defaulted(l.MaxMetadata, 64<<10)
 	l.MaxOpenUploads = defaulted(l.MaxOpenUploads, 64)
 	l.MaxStreams = defaulted(l.MaxStreams, 256)
@@ -215,6 +216,12 @@ func (c Config) validate() error {
 			return fmt.Errorf("Pipelines[%q] is called %q", name, p.Name)
 		}
 	}
+	for _, worker := range stepFields(c.Planner.Traits()) {
+		if slices.Contains(fields(), worker) {
+			return fmt.Errorf("worker type %q takes a field of the upload, but every upload has a field of that name",
+				worker)
+		}
+	}
 	return c.Limits.validate()
 }
 
@@ -237,7 +244,7 @@ func CheckPublicURL(address string) error {
 func isWeb(u *url.URL) bool { return u.Scheme == "http" || u.Scheme == "https" }
 
 func (l Limits) validate() error {
-	if l.MaxUpload < 0 || l.MaxWatermark < 0 || l.MaxMetadata < 0 || l.MaxOpenUploads < 0 || l.MaxStreams < 0 ||
+	if l.MaxUpload < 0 || l.MaxAsset < 0 || l.MaxMetadata < 0 || l.MaxOpenUploads < 0 || l.MaxStreams < 0 ||
 		l.UploadIdle < 0 || l.WriteIdle < 0 || l.Heartbeat < 0 || l.ReadYourWrites < 0 ||
 		l.MaxProjectVideos < 0 || l.MaxVideos < 0 {
 		return errors.New("a limit is negative")

@@ -22,14 +22,10 @@ func extension(filename string) string {
 	return ext
 }
 
-// unescaped undoes what browsers and curl do to a file name in a form
-// (https://html.spec.whatwg.org/#multipart-form-data); line ends go with the controls.
-var unescaped = strings.NewReplacer("%22", `"`, "%0D", "", "%0A", "")
-
 // cleanFilename returns a user's file name as it was sent, without folders and what inName refuses, and not
 // too long.
 func cleanFilename(name string) string {
-	name = unescaped.Replace(name[strings.LastIndexAny(name, `/\`)+1:])
+	name = name[strings.LastIndexAny(name, `/\`)+1:]
 	runes := []rune(strings.Map(func(r rune) rune {
 		if inName(r) {
 			return r

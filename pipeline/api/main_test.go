@@ -56,6 +56,7 @@ func TestMain(m *testing.M) {
 // env is a whole server on the real broker, catalog and store.
 type env struct {
 	t       *testing.T
+	config  Config // with its defaults
 	url     string
 	handler http.Handler
 	srv     *httptest.Server
@@ -66,29 +67,42 @@ type env struct {
 	served  chan string // method and path of each request that was answered
 }
 
-// planner knows the worker watermark only, and wants an image or a text.
+// planner knows two worker types, which want a file or a text: watermark, and stamp, which was invented here.
 type planner struct{}
 
 func (planner) Plan(string, json.RawMessage, pipeline.Media) ([]pipeline.Job, error) { return nil, nil }
 
 func (planner) Check(worker string, params json.RawMessage) error {
-	if worker != "watermark" {
+	if worker != "watermark" && worker != "stamp" {
 		return pipeline.Fail(pipeline.CodeWorkerTypeUnknown, "no worker of type %q is registered", worker)
 	}
 	var p struct {
-		Image, Text, Position string
-		Opacity               *float64
+		Image, Text, Ink, Position string
+		Opacity                    *float64
 	}
 	if err := json.Unmarshal(params, &p); err != nil {
 		return pipeline.Fail(pipeline.CodeParameters, "%s", err)
 	}
-	if p.Image == "" && p.Text == "" {
+	if p.Image == "" && p.Text == "" && p.Ink == "" {
 		return pipeline.Fail(pipeline.CodeParameters, "neither image nor text")
 	}
 	return nil
 }
 
-func (planner) Traits() map[string]pipeline.Traits { return nil }
+func (planner) Traits() map[string]pipeline.Traits {
+	return map[string]pipeline.Traits{
+		"watermark": {HidesSource: true, Upload: &pipeline.UploadField{
+			Asset: "image", Short: "text",
+			Formats: []pipeline.Format{
+				{Name: "JPEG", Extension: ".jpg", Magic: "\xff\xd8\xff"},
+				{Name: "PNG", Extension: ".png", Magic: "\x89PNG\r\n\x1a\n"},
+			},
+		}},
+		"stamp": {HidesSource: true, Upload: &pipeline.UploadField{
+			Asset: "ink", Formats: []pipeline.Format{{Name: "SubRip", Extension: ".srt"}},
+		}},
+	}
+}
 
 func newEnv(t *testing.T, change func(*Config)) *env {
 	t.Helper()
@@ -138,6 +152,7 @@ func (e *env) follow() {
 func (e *env) serve(cfg Config) {
 	h, err := New(cfg)
 	must(e.t, err)
+	e.config = cfg.withDefaults()
 	e.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() { e.served <- r.Method + " " + r.URL.Path }()
 		h.ServeHTTP(w, r)
@@ -241,11 +256,11 @@ func (e *env) uploaded(headers ...string) pipeline.VideoView {
 func wantProblem(t *testing.T, resp *http.Response, raw []byte, c code) problemDocument {
 	t.Helper()
 	p := decode[problemDocument](t, raw)
-	entry := codes[c]
+	entry, starred := entryOf(c)
 	if p.Code != c {
 		t.Fatalf("%s: code %q (%s), want %q", resp.Status, p.Code, p.Detail, c)
 	}
-	seenCodes.Store(c, true)
+	seenCodes.Store(starred, true)
 	if resp.StatusCode != entry.status || p.Status != entry.status {
 		t.Errorf("%s: status %d and %d, want %d", c, resp.StatusCode, p.Status, entry.status)
 	}
@@ -263,6 +278,18 @@ func wantProblem(t *testing.T, resp *http.Response, raw []byte, c code) problemD
 		t.Errorf("%s: Retry-After %q", c, after)
 	}
 	return p
+}
+
+// entryOf returns the entry of a code, and its key in the table: a code that names a worker type stands there
+// with a star.
+func entryOf(c code) (codeEntry, code) {
+	if entry, ok := codes[c]; ok {
+		return entry, c
+	}
+	worker, what, _ := strings.Cut(string(c), "_")
+	entry := codes[code("*_"+what)]
+	entry.title = strings.ReplaceAll(entry.title, "*", worker)
+	return entry, code("*_" + what)
 }
 
 // objects lists the keys in the store.

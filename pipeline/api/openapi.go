@@ -124,11 +124,12 @@ func text(description string) *huma.Schema {
 	return &huma.Schema{Type: huma.TypeString, Description: description}
 }
 
+func binary(description string) *huma.Schema {
+	return &huma.Schema{Type: huma.TypeString, Format: "binary", Description: description}
+}
+
 func (s *server) describeUpload() *huma.Operation {
 	l := s.cfg.Limits
-	binary := func(doc string) *huma.Schema {
-		return &huma.Schema{Type: huma.TypeString, Format: "binary", Description: doc}
-	}
 	form := &huma.Schema{
 		Type: huma.TypeObject, Required: []string{"file"}, AdditionalProperties: false,
 		Properties: map[string]*huma.Schema{
@@ -140,16 +141,12 @@ func (s *server) describeUpload() *huma.Operation {
 			},
 			"metadata":    text("A JSON object of strings, returned as given"),
 			"passthrough": text("Returned as given, in webhooks too"),
-			"watermark": {
-				Description: "A JPEG, PNG or WebP image as a file part, or text:..., or a JSON object of the " +
-					"parameters of the worker watermark. An image and a JSON object may both come.",
-				OneOf: []*huma.Schema{binary("The image"), text("text:... or a JSON object")},
-			},
 			"webhook_url": {
 				Type: huma.TypeString, Format: "uri", Description: "Told when the video is playable, and of its end",
 			},
 		},
 	}
+	maps.Copy(form.Properties, describeStepFields(s.cfg.Planner.Traits()))
 	view := s.api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[pipeline.VideoView](), true, "")
 	return &huma.Operation{
 		OperationID: "upload-video", Method: http.MethodPost, Path: "/v1/videos", Tags: []string{"videos"},
@@ -177,6 +174,24 @@ func (s *server) describeUpload() *huma.Operation {
 			Content: map[string]*huma.MediaType{"application/json": {Schema: view}},
 		}},
 	}
+}
+
+// describeStepFields describes the fields that worker types take.
+func describeStepFields(traits map[string]pipeline.Traits) map[string]*huma.Schema {
+	described := map[string]*huma.Schema{}
+	for _, worker := range stepFields(traits) {
+		field := traits[worker].Upload
+		schema := &huma.Schema{
+			Description: sentence(takes(field)) + ", for the step of the worker " + worker + ".",
+			OneOf:       []*huma.Schema{text("Text")},
+		}
+		if field.Asset != "" {
+			schema.Description += " A file and a JSON object may both come."
+			schema.OneOf = append(schema.OneOf, binary("The file"))
+		}
+		described[worker] = schema
+	}
+	return described
 }
 
 func idParam() *huma.Param {

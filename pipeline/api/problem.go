@@ -40,8 +40,8 @@ const (
 	codeFieldTooLarge   code = "field_too_large"
 	codeMetadata        code = "metadata_invalid"
 	codePipelineUnknown code = "pipeline_unknown"
-	codeWatermark       code = "watermark_invalid"
-	codeWatermarkNone   code = "watermark_unsupported"
+	codeStepInvalid     code = "*_invalid"     // * is a worker type: watermark_invalid
+	codeStepMissing     code = "*_unsupported" // likewise
 	codeKeyReused       code = "idempotency_key_reused"
 	codeVideoDeleted    code = "video_deleted"
 	codeTooManyUploads  code = "too_many_uploads"
@@ -95,10 +95,9 @@ var codes = map[code]codeEntry{
 	codeMetadata: {422, "The metadata is invalid", false,
 		`Send a JSON object of strings, as {"title":"Cats"}.`},
 	codePipelineUnknown: {422, "The pipeline is unknown", false, "Use one that GET /v1/pipelines lists."},
-	codeWatermark: {422, "The watermark is invalid", false,
-		"Send a JPEG, PNG or WebP image, text:..., or a JSON object of parameters."},
-	codeWatermarkNone: {422, "The pipeline has no watermark", false,
-		"Use a pipeline with a step of the worker watermark, or leave the watermark out."},
+	codeStepInvalid:     {422, "The * is invalid", false, "Correct what the detail names."},
+	codeStepMissing: {422, "The pipeline has no *", false,
+		"Use a pipeline with a step of the worker *, or leave the * out."},
 	codeKeyReused: {422, "The Idempotency-Key belongs to another upload", false,
 		"Use a new key for each upload, and the same for each try of it."},
 	codeVideoDeleted: {410, "The video was deleted", false,
@@ -177,15 +176,19 @@ type failure struct {
 	detail  string
 	pointer string // of the one part of the request that is wrong; may be empty
 	remedy  string // instead of that of the code; may be empty
+	worker  string // the worker type that a code with a star is about
 	err     error  // the cause, for the log; may be nil
 }
 
 func (f *failure) Error() string {
 	if f.err != nil {
-		return fmt.Sprintf("%s: %s: %v", f.code, f.detail, f.err)
+		return fmt.Sprintf("%s: %s: %v", f.named(string(f.code)), f.detail, f.err)
 	}
-	return string(f.code) + ": " + f.detail
+	return f.named(string(f.code)) + ": " + f.detail
 }
+
+// named puts the worker type for the stars of text.
+func (f *failure) named(text string) string { return strings.ReplaceAll(text, "*", f.worker) }
 
 func (f *failure) Unwrap() error { return f.err }
 
@@ -256,16 +259,17 @@ func noSuch(thing string, err error) error {
 
 // document returns the failure as it is answered to the request of ctx.
 func (f *failure) document(ctx context.Context) *problemDocument {
-	entry := codes[f.code]
+	entry, code := codes[f.code], code(f.named(string(f.code)))
 	p := &problemDocument{
-		Type: "urn:reelmill:problem:" + string(f.code), Title: entry.title, Status: entry.status, Detail: f.detail,
-		Code: f.code, Retryable: entry.retryable, RequestID: requestID(ctx), Remedy: entry.remedy,
+		Type: "urn:reelmill:problem:" + string(code), Title: f.named(entry.title), Status: entry.status,
+		Detail: f.detail, Code: code, Retryable: entry.retryable, RequestID: requestID(ctx),
+		Remedy: f.named(entry.remedy),
 	}
 	if f.remedy != "" {
 		p.Remedy = f.remedy
 	}
 	if f.pointer != "" {
-		p.Errors = []fieldError{{f.pointer, string(f.code), f.detail}}
+		p.Errors = []fieldError{{f.pointer, string(code), f.detail}}
 	}
 	return p
 }
