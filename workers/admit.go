@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// admitAgain is how long a slot takes nothing after Config.Admit has refused, and admitLater how long a task
-// that was taken and cannot be begun for want of something waits for its next delivery.
+// admitAgain is how long a slot takes no task after Config.Admit has refused. admitLater is how long a task
+// that was taken and cannot be begun yet waits for its next delivery.
 const (
 	admitAgain = time.Second
 	admitLater = 5 * time.Second
 )
 
-// admits asks Config.Admit. A change of its answer is logged once, whichever slot sees it.
+// admits asks Config.Admit, and logs when its answer changes, once for all slots.
 func (l *Loop) admits(ctx context.Context) bool {
 	if l.Admit == nil {
 		return true
@@ -36,23 +36,24 @@ func (l *Loop) admits(ctx context.Context) bool {
 	return err == nil
 }
 
-// enter waits for the attempt's turn in this process, keeping its lease: an attempt that may bring the
-// process down runs alone, the others side by side. Who waits to be alone comes before those that ask later.
-func (l *Loop) enter(ctx context.Context, d Delivery, alone bool) (leave func(), err error) {
-	n := int64(1)
-	if alone {
+// enter waits for the attempt's turn in this process, and keeps its lease meanwhile. An attempt that may have
+// crashed the process before runs alone, the others side by side. One that waits to run alone comes before
+// those that ask later.
+func (a *attempt) enter(ctx context.Context) (leave func(), err error) {
+	crew, n := a.loop.crew, int64(1)
+	if crashed(a.found.Data.Problem) {
 		n = everyone
 	}
-	leave = func() { l.crew.Release(n) }
-	if l.crew.TryAcquire(n) {
+	leave = func() { crew.Release(n) }
+	if crew.TryAcquire(n) {
 		return leave, nil
 	}
 	waiting, stop := context.WithCancel(ctx)
 	var beat sync.WaitGroup
 	defer beat.Wait()
 	defer stop()
-	beat.Go(func() { l.keep(waiting, d) })
-	if err := l.crew.Acquire(ctx, n); err != nil {
+	beat.Go(func() { a.keep(waiting) })
+	if err := crew.Acquire(ctx, n); err != nil {
 		return nil, fmt.Errorf("wait for a turn: %w", err)
 	}
 	return leave, nil

@@ -15,23 +15,22 @@ import (
 	"github.com/reelmill/reelmill/pipeline/pause"
 )
 
-// A process that comes down by itself (a panic in a goroutine that nobody recovers, a fatal error of the Go
-// runtime) takes all its attempts with it, and one of them may be to blame. A process that is killed from
-// outside is nobody's fault. The crash output tells them apart:
+// A process that crashes (a panic that nobody recovers, a fatal error of the Go runtime) ends all its
+// attempts, and one of them may be to blame. A process that is killed from outside is nobody's fault. The
+// crash output tells the two apart:
 //
-//  1. NewLoop reads it. When the process before this one crashed, the attempts that it left in scratch are
-//     suspects. Then NewLoop empties both, and has the runtime write the next crash there.
-//  2. Run, before it takes a task, writes each suspect down as failed with pipeline.CodeWorkerCrashed.
-//  3. The next attempt at such a job runs alone in its process (Loop.enter). One that brings the process down
-//     again is to blame, and the job is errored; what ran beside it the first time completes.
+//  1. NewLoop reads it. When the previous process crashed, the attempts that it left in scratch are suspects.
+//     NewLoop then empties scratch and the crash output, to which the runtime will write the next crash.
+//  2. Run, before it takes a task, writes each suspect's attempt as failed with pipeline.CodeWorkerCrashed.
+//  3. The next attempt at such a job runs alone in its process (attempt.enter). If it crashes the process
+//     again it is to blame, and its job is errored. The jobs that ran beside it the first time complete.
 //
-// Not given: blame when this process is killed between 1 and 2. The attempts then count as lost.
+// Not guaranteed: blame when this process is killed between 1 and 2. The attempts then count as lost.
 
 // maxCrashText is how many bytes of a crash output are kept. Its beginning names the reason.
 const maxCrashText = 4 << 10
 
-// readCrash returns the beginning of the crash output of the process before us; empty when it did not come
-// down by itself.
+// readCrash returns the beginning of the previous process's crash output; empty when that did not crash.
 func readCrash(file string) (string, error) {
 	f, err := os.Open(file)
 	if errors.Is(err, os.ErrNotExist) {
@@ -51,7 +50,7 @@ func readCrash(file string) (string, error) {
 		}
 		return -1
 	}, strings.ToValidUTF8(string(raw), ""))
-	for _, signal := range []string{"SIGQUIT:", "SIGABRT:"} { // somebody asked it for its stacks
+	for _, signal := range []string{"SIGQUIT:", "SIGABRT:"} { // somebody asked for its stacks
 		if strings.HasPrefix(text, signal) {
 			return "", nil
 		}
@@ -59,21 +58,21 @@ func readCrash(file string) (string, error) {
 	return text, nil
 }
 
-// watchCrash has the Go runtime write what it says of a crash of this process to file, which is emptied.
+// watchCrash empties file, and has the Go runtime write there when this process crashes.
 func watchCrash(file string) error {
 	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return fmt.Errorf("open crash output: %w", err)
 	}
-	defer f.Close() // the runtime has a copy
+	defer f.Close() // the runtime keeps a copy
 	if err := debug.SetCrashOutput(f, debug.CrashOptions{}); err != nil {
 		return fmt.Errorf("set crash output: %w", err)
 	}
 	return nil
 }
 
-// orphan is the task of an attempt whose process is gone. Its message will come again, and find the job moved
-// on, so there is nothing to do to it.
+// orphan is the Delivery of an attempt whose process is gone. It does nothing: the message will be delivered
+// again, and find that the job has moved on.
 type orphan struct {
 	task  pipeline.Task
 	owner uint64
@@ -85,8 +84,8 @@ func (orphan) Extend(context.Context) error                { return nil }
 func (orphan) Ack(context.Context) error                   { return nil }
 func (orphan) Return(context.Context, time.Duration) error { return nil }
 
-// blame writes the suspects down. One that cannot be written, a second apart for a few times, counts as lost
-// when its message comes again.
+// blame writes that the suspects failed, and tries each a few times, a second apart. One that it cannot write
+// counts as lost when its message is delivered again.
 func (l *Loop) blame(ctx context.Context) {
 	for _, n := range l.suspects {
 		err := l.blameOne(ctx, n)
@@ -103,18 +102,26 @@ func (l *Loop) blame(ctx context.Context) {
 
 // blameOne ends the attempt of a note as failed, if it is still the job's last.
 func (l *Loop) blameOne(ctx context.Context, n note) error {
-	last, err := l.last(ctx, n.Task)
-	if err != nil || last.Last.Sequence != n.Token || last.State != pipeline.StateJobProcessing {
+	job, err := l.last(ctx, n.Task)
+	if err != nil || job.Last.Sequence != n.Token || job.State != pipeline.StateJobProcessing {
 		return err
 	}
-	cause := pipeline.Fail(pipeline.CodeWorkerCrashed, "process %s crashed: %s", last.Data.Process,
+	cause := pipeline.Fail(pipeline.CodeWorkerCrashed, "process %s crashed: %s", job.Data.Process,
 		strings.SplitN(l.crash, "\n", 2)[0])
 	cause.Stderr = l.crash
-	data := last.Data
-	data.Token, data.Process = n.Token, l.Process
-	l.Logger.Warn("attempt crashed, or ran beside one that did",
-		"video", n.Task.Video, "job", n.Task.Job.Name, "attempt", data.Attempt)
+	a := newAttempt(l, orphan{n.Task, job.Data.Owner}, job)
+	a.data.Token, a.data.Process = n.Token, l.Process
+	a.log.Warn("attempt crashed, or ran beside one that did", "attempt", a.data.Attempt)
 	writes, cancel := lastWrites(ctx)
 	defer cancel()
-	return l.failed(writes, orphan{n.Task, data.Owner}, last.Last, data, cause)
+	return a.failed(writes, cause)
+}
+
+// last returns the fold of the task's job.
+func (l *Loop) last(ctx context.Context, task pipeline.Task) (pipeline.JobFold, error) {
+	events, err := l.Log.Last(ctx, task.JobSubject())
+	if err != nil {
+		return pipeline.JobFold{}, err
+	}
+	return pipeline.FoldJob(events[0])
 }

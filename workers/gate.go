@@ -7,18 +7,18 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// gate is the last check before job.completed: the result can be written down, and every output is in the
-// store, below this attempt's token, with the size that was written.
-func (l *Loop) gate(ctx context.Context, task pipeline.Task, token uint64, r pipeline.Result) error {
+// gate is the last check before job.completed: the result can be encoded, and every output is in the store,
+// under this attempt's token, with the size that was written.
+func (a *attempt) gate(ctx context.Context, r pipeline.Result) error {
 	if _, err := json.Marshal(r); err != nil {
 		return pipeline.Fail(pipeline.CodeVerification, "result: %w", err)
 	}
 	if len(r.Outputs) == 0 {
 		return nil
 	}
-	prefix := outputPrefix(task, token)
+	prefix := a.prefix()
 	sizes := map[string]int64{}
-	for info, err := range l.Store.List(ctx, prefix) {
+	for info, err := range a.loop.Store.List(ctx, prefix) {
 		if err != nil {
 			return pipeline.Fail(pipeline.CodeStorageFailed, "list outputs: %w", err)
 		}

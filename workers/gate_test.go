@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/storage"
 )
 
 func TestGate(t *testing.T) {
@@ -15,8 +16,7 @@ func TestGate(t *testing.T) {
 	put(t, s, "videos/v/j/8/b.mp4", "film")
 	put(t, s, "videos/v/j/9/s_00000.m4s", "0")
 	put(t, s, "videos/v/j/9/s_00001.m4s", "1")
-	loop := &Loop{Config: Config{Store: s}}
-	task := pipeline.Task{Video: "v", Job: pipeline.Job{Name: "j"}}
+	a := attemptWith(s)
 	good := pipeline.Output{Path: "a.mp4", Key: "videos/v/j/9/a.mp4", Size: 4}
 	run := pipeline.Output{
 		Path: "s_%05d.m4s", Key: "videos/v/j/9/s_%05d.m4s", Size: 2, Segments: &pipeline.Segments{Count: 2},
@@ -40,17 +40,25 @@ func TestGate(t *testing.T) {
 		})), false},
 		"not a number": {pipeline.Result{Facts: map[string]any{"vmaf": math.NaN()}}, false},
 	} {
-		err := loop.gate(t.Context(), task, 9, test.r)
+		err := a.gate(t.Context(), test.r)
 		if p := pipeline.ProblemOf(err); (p == nil) != test.ok || p != nil && p.Code != pipeline.CodeVerification {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if p := pipeline.ProblemOf(loop.gate(ended, task, 9, result(good))); p == nil ||
+	if p := pipeline.ProblemOf(a.gate(ended, result(good))); p == nil ||
 		p.Code != pipeline.CodeStorageFailed {
 		t.Errorf("a store that does not answer: %v", p)
 	}
 }
 
 func result(o ...pipeline.Output) pipeline.Result { return pipeline.Result{Outputs: o} }
+
+// attemptWith is an attempt at job j of video v, with token 9, whose outputs are in s.
+func attemptWith(s storage.Store) *attempt {
+	return &attempt{
+		loop: &Loop{Config: Config{Store: s}},
+		task: pipeline.Task{Video: "v", Job: pipeline.Job{Name: "j"}}, data: pipeline.JobEvent{Token: 9},
+	}
+}

@@ -82,9 +82,7 @@ func TestPublish(t *testing.T) {
 	if info, err := s.Stat(t.Context(), "videos/v/j/9/720p/seg_00004.m4s"); err != nil || info.Size != 4 {
 		t.Errorf("%+v, %v", info, err)
 	}
-	loop := &Loop{Config: Config{Store: s}}
-	task := pipeline.Task{Video: "v", Job: pipeline.Job{Name: "j"}}
-	if err := loop.gate(t.Context(), task, 9, pipeline.Result{Outputs: []pipeline.Output{o}}); err != nil {
+	if err := attemptWith(s).gate(t.Context(), result(o)); err != nil {
 		t.Errorf("what was published passes the gate: %v", err)
 	}
 

@@ -5,23 +5,23 @@ import (
 	"time"
 )
 
-// keep renews a lease until ctx ends.
-func (l *Loop) keep(ctx context.Context, d Delivery) {
-	tick := time.NewTicker(l.Heartbeat)
+// keep renews the lease until ctx ends.
+func (a *attempt) keep(ctx context.Context) {
+	tick := time.NewTicker(a.loop.Heartbeat)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			l.extend(ctx, d)
+			a.extend(ctx)
 		}
 	}
 }
 
-// extend renews a lease. A beat that cannot be sent is no reason to stop.
-func (l *Loop) extend(ctx context.Context, d Delivery) {
-	if err := d.Extend(ctx); err != nil && ctx.Err() == nil {
-		l.recurring.Failed("heartbeat", "job", d.Task().Job.Name, "error", err)
+// extend renews the lease once. The work goes on when that fails: the token decides, not the lease.
+func (a *attempt) extend(ctx context.Context) {
+	if err := a.delivery.Extend(ctx); err != nil && ctx.Err() == nil {
+		a.loop.recurring.Failed("renew lease", "job", a.task.Job.Name, "error", err)
 	}
 }

@@ -2,6 +2,7 @@ package workers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -18,17 +19,17 @@ import (
 type Tasks interface {
 	// Next blocks until there is a task for the worker type, and returns exactly one.
 	Next(ctx context.Context, worker string) (Delivery, error)
-	// NextAtLeast is Next for tasks of priority least or above. Those who wait in it and in Next do not hold
-	// each other up.
+	// NextAtLeast is Next for tasks of priority least or above. Callers that wait in it do not delay those that
+	// wait in Next, nor the other way round.
 	NextAtLeast(ctx context.Context, worker string, least pipeline.Priority) (Delivery, error)
-	// Schedule stores t so that it becomes a task at the given time. Storing it again does nothing.
+	// Schedule has t delivered at the given time. Scheduling it again does nothing.
 	Schedule(ctx context.Context, t pipeline.Task, at time.Time) error
-	// DeadLetter keeps d. Keeping it again does nothing.
+	// DeadLetter stores d. Storing it again does nothing.
 	DeadLetter(ctx context.Context, d pipeline.DeadLetter) error
-	// Watch returns a bell that rings when an event is stored on one of the subjects, until ctx ends. It may
-	// ring for nothing.
+	// Watch returns a channel that signals when an event is stored on one of the subjects, until ctx ends. It
+	// may signal without one.
 	Watch(ctx context.Context, subjects ...string) (<-chan struct{}, error)
-	// Progress tells how far an attempt is, to whoever listens.
+	// Progress publishes how far an attempt is.
 	Progress(ctx context.Context, project string, p pipeline.Progress) error
 }
 
@@ -36,18 +37,18 @@ type Tasks interface {
 type Delivery interface {
 	Task() pipeline.Task
 	Sequence() uint64                 // of the message; the same in every delivery of it
-	Extend(ctx context.Context) error // begins the lease anew
-	Ack(ctx context.Context) error    // removes the message, and knows that it is removed
-	// Return gives the message back, to be delivered again after the delay; at once when it is 0.
+	Extend(ctx context.Context) error // renews the lease
+	Ack(ctx context.Context) error    // removes the message, and returns when it is removed
+	// Return has the message delivered again after the delay; at once when it is 0.
 	Return(ctx context.Context, delay time.Duration) error
 }
 
-// Loop runs the workers of a registry: it takes tasks, one for each free slot, and carries each through the
-// attempt rule (rule.go, and step by step in run.go). Nothing else acknowledges, retries or heartbeats.
+// Loop runs the workers of a registry: it takes tasks, one for each free slot, and does with each what the
+// attempt rule says (rule.go). Workers neither acknowledge nor retry nor renew a lease.
 type Loop struct {
 	Config
-	suspects []note // attempts that a crash of the process before us ended
-	crash    string // what it said
+	suspects []note // attempts that ended when the previous process crashed
+	crash    string // that process's crash output
 	scratch  *scratch
 	crew     *semaphore.Weighted // an attempt holds one, or all when it must run alone
 
@@ -75,7 +76,7 @@ func NewLoop(c Config) (*Loop, error) {
 		}
 		if l.crash != "" {
 			l.suspects = readNotes(c.Scratch)
-			l.Logger.Error("the process before this one crashed", "attempts", len(l.suspects), "output", l.crash)
+			l.Logger.Error("the previous process crashed", "attempts", len(l.suspects), "output", l.crash)
 		}
 	}
 	if err := os.RemoveAll(c.Scratch); err != nil {
@@ -92,8 +93,8 @@ func NewLoop(c Config) (*Loop, error) {
 	return l, nil
 }
 
-// Run takes and does work until ctx ends; then it takes no more, and running attempts are stopped and given
-// back, unspent. It leaves no goroutine and no process behind.
+// Run takes tasks and works on them until ctx ends. Then it stops the running attempts and returns their
+// tasks; these attempts do not count. It leaves no goroutine and no process behind.
 func (l *Loop) Run(ctx context.Context) error {
 	l.blame(ctx)
 	urgent := func(ctx context.Context, worker string) (Delivery, error) {
@@ -113,10 +114,10 @@ func (l *Loop) Run(ctx context.Context) error {
 	return slots.Wait()
 }
 
-// DropSources deletes the copies of sources that no attempt reads at this moment: somebody wants their room.
+// DropSources deletes the copies of sources that no attempt uses now, to free their space.
 func (l *Loop) DropSources() { l.scratch.drop(time.Now()) }
 
-// slot takes one task at a time by next, while tasks may be taken.
+// slot takes one task at a time by next and works on it, until ctx ends.
 func (l *Loop) slot(ctx context.Context, worker string,
 	next func(ctx context.Context, worker string) (Delivery, error),
 ) {
@@ -134,7 +135,7 @@ func (l *Loop) slot(ctx context.Context, worker string,
 			pause.For(ctx, time.Second)
 		case ctx.Err() != nil:
 			l.giveBack(d, 0)
-		case !l.admits(ctx): // it may have waited long for this task
+		case !l.admits(ctx): // next may have waited long
 			l.giveBack(d, admitLater)
 		default:
 			l.count(worker, func(c *Counts) { c.Busy++ })
@@ -144,7 +145,50 @@ func (l *Loop) slot(ctx context.Context, worker string,
 	}
 }
 
-// giveBack returns a task that was taken and not begun. When that fails it comes again after its lease.
+// deliver carries one delivered task through the attempt rule. What it cannot write now it leaves to the next
+// delivery: it acknowledges nothing before that is done.
+func (l *Loop) deliver(ctx context.Context, d Delivery) {
+	err := l.judge(ctx, d)
+	if err == nil {
+		return
+	}
+	if ctx.Err() != nil && !errors.Is(err, errTokenLost) {
+		l.giveBack(d, 0) // stopped before it began, or before its end was written: the next one need not wait
+		return
+	}
+	l.recurring.Failed("leave task to its next delivery",
+		"video", d.Task().Video, "job", d.Task().Job.Name, "error", err)
+}
+
+// judge reads what became of the job and does what the attempt rule says.
+func (l *Loop) judge(ctx context.Context, d Delivery) error {
+	job, wanted, err := pipeline.FoldTask(ctx, l.Log, d.Task())
+	if err != nil {
+		return err
+	}
+	a := newAttempt(l, d, job)
+	if !wanted {
+		return a.unwanted(ctx)
+	}
+	switch decide(d.Sequence(), a.task.Cause, job, l.MaxLost) {
+	case drop:
+		return d.Ack(ctx)
+	case letter:
+		return a.deadLetter(ctx)
+	case rearm:
+		return a.rearm(ctx)
+	case spend:
+		a.lost()
+		return a.errored(ctx)
+	case shelve:
+		a.lost()
+		return a.retry(ctx, shelfTime(a.data.Lost))
+	default:
+		return a.begin(ctx)
+	}
+}
+
+// giveBack returns a task. When that fails, the task is delivered again after its lease.
 func (l *Loop) giveBack(d Delivery, delay time.Duration) {
 	ctx, cancel := lastWrites(context.Background())
 	defer cancel()
@@ -153,7 +197,7 @@ func (l *Loop) giveBack(d Delivery, delay time.Duration) {
 	}
 }
 
-// lastWrites returns a context for what must be written although ctx may have ended.
+// lastWrites returns a context for what must be written even when ctx has ended.
 func lastWrites(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), 15*time.Second)
 }

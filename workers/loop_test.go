@@ -99,8 +99,9 @@ func TestRetriesEnd(t *testing.T) {
 	}
 }
 
-// TestSameFailureTwiceIsTheLast: an output that is not as planned twice in a row, in the same way at the same place,
-// will not be so a third time. What differs, what the machine is to blame for and what has no code is tried again.
+// TestSameFailureTwiceIsTheLast: an output that is not as planned twice in a row, in the same way at the same
+// place, will not be so a third time. What differs, what the machine is to blame for and what has no code is
+// tried again.
 func TestSameFailureTwiceIsTheLast(t *testing.T) {
 	for name, test := range map[string]struct {
 		fail     func(attempt int) error

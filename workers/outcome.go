@@ -3,6 +3,7 @@ package workers
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -11,200 +12,216 @@ import (
 	"github.com/reelmill/reelmill/storage"
 )
 
-// swap writes the next event of the task's job, if its last one has sequence after.
-func (l *Loop) swap(ctx context.Context, task pipeline.Task, t pipeline.EventType, cause pipeline.Event,
-	data pipeline.JobEvent, after uint64,
-) (pipeline.Event, error) {
-	e, err := pipeline.NewEvent("worker", t, task.JobSubject(), task.Video, cause, data)
+// write appends the job's next event, if none came after the last one that the attempt knows.
+func (a *attempt) write(ctx context.Context, t pipeline.EventType, cause pipeline.Event) error {
+	e, err := pipeline.NewEvent("worker", t, a.task.JobSubject(), a.task.Video, cause, a.data)
 	if err != nil {
-		return pipeline.Event{}, err
-	}
-	e.Sequence, err = l.Log.Append(ctx, e, after)
-	return e, err
-}
-
-// completed publishes the result: from now on the outputs of this token are the job's. Those of earlier
-// attempts go.
-func (l *Loop) completed(ctx context.Context, d Delivery, started pipeline.Event, data pipeline.JobEvent,
-	r pipeline.Result,
-) error {
-	data.Result, data.Problem = &r, nil
-	if _, err := l.swap(ctx, d.Task(), pipeline.JobCompleted, started, data, started.Sequence); err != nil {
 		return err
 	}
-	l.count(d.Task().Job.Worker, func(c *Counts) { c.Completed++ })
-	l.observe(d.Task().Job.Worker, "", started)
-	if data.Attempt > 1 {
-		l.removeLosers(ctx, d.Task(), started.Sequence)
+	if e.Sequence, err = a.loop.Log.Append(ctx, e, a.last.Sequence); err != nil {
+		return err
 	}
-	return d.Ack(ctx)
+	a.last = e
+	return nil
 }
 
-// removeLosers deletes what attempts other than the winner left in the store. What stays is waste, not harm:
-// nothing refers to it, and deleting the video takes it along.
-func (l *Loop) removeLosers(ctx context.Context, task pipeline.Task, winner uint64) {
-	keep := outputPrefix(task, winner)
-	for info, err := range l.Store.List(ctx, pipeline.JobPrefix(task.Video, task.Job.Name)) {
-		if err == nil && len(info.Key) >= len(keep) && info.Key[:len(keep)] == keep {
+// finish writes the outcome of the work, and then settles the message.
+func (a *attempt) finish(ctx context.Context, result pipeline.Result, err error) error {
+	switch {
+	case err == nil:
+		return a.completed(ctx, result)
+	case errors.Is(err, errUnwanted):
+		a.log.Info("attempt canceled")
+		return a.canceled(ctx)
+	case errors.Is(err, errTokenLost):
+		a.log.Warn("attempt dropped", "error", err)
+		return err
+	case errors.Is(err, errStopping):
+		return a.interrupted(ctx)
+	}
+	a.log.Warn("attempt failed", "error", err)
+	return a.failed(ctx, err)
+}
+
+// completed publishes the result: from now on the job's outputs are those of this token. It removes those of
+// earlier attempts.
+func (a *attempt) completed(ctx context.Context, r pipeline.Result) error {
+	a.data.Result, a.data.Problem = &r, nil
+	if err := a.write(ctx, pipeline.JobCompleted, a.last); err != nil {
+		return err
+	}
+	a.count(func(c *Counts) { c.Completed++ })
+	a.observe("")
+	if a.data.Attempt > 1 {
+		a.removeOthers(ctx, a.data.Token)
+	}
+	return a.delivery.Ack(ctx)
+}
+
+// interrupted returns the task; the attempt does not count.
+func (a *attempt) interrupted(ctx context.Context) error {
+	a.data.Attempt--
+	if err := a.write(ctx, pipeline.JobInterrupted, a.last); err != nil {
+		return err
+	}
+	a.count(func(c *Counts) { c.Interrupted++ })
+	a.removeOutputs(ctx)
+	return a.delivery.Return(ctx, 0)
+}
+
+// canceled ends a job that nobody wants any more. The event makes the coordinator look at the video again.
+func (a *attempt) canceled(ctx context.Context) error {
+	a.data.Problem = nil
+	if err := a.write(ctx, pipeline.JobCanceled, a.last); err != nil {
+		return err
+	}
+	a.count(func(c *Counts) { c.Canceled++ })
+	a.removeOutputs(ctx)
+	return a.delivery.Ack(ctx)
+}
+
+// unwanted drops a task that nobody wants any more, before an attempt is begun.
+func (a *attempt) unwanted(ctx context.Context) error {
+	a.count(func(c *Counts) { c.Canceled++ })
+	return a.delivery.Ack(ctx)
+}
+
+// overtaken removes the outputs of an attempt whose job has moved on without it. It acknowledges the message
+// only when nobody wants the job any more: otherwise another attempt may hold that very message.
+func (a *attempt) overtaken(ctx context.Context) error {
+	_, removed := storage.DeletePrefix(ctx, a.loop.Store, a.prefix())
+	job, wanted, err := pipeline.FoldTask(ctx, a.loop.Log, a.task)
+	if err == nil && (!wanted || job.State == pipeline.StateJobCanceled) {
+		return errors.Join(removed, a.unwanted(ctx))
+	}
+	a.count(func(c *Counts) { c.Dropped++ })
+	return errors.Join(errTokenLost, removed, err)
+}
+
+// failed schedules another attempt, or ends the job. An attempt that ran alone because of a crash, and
+// crashed again, is the last, whatever failed before. So is one that failed in the same way as the one
+// before.
+func (a *attempt) failed(ctx context.Context, cause error) error {
+	alone := crashed(a.data.Problem)
+	a.data.Failed++
+	a.data.Problem = a.problem(cause)
+	same := failure(cause, a.data.Problem)
+	if same != "" && same == a.data.Failure {
+		again(a.data.Problem)
+	}
+	a.data.Failure = same
+	delay, more := nextTry(a.task.Job, a.data.Problem, a.data.Failed)
+	if !more || alone && crashed(a.data.Problem) {
+		return a.errored(ctx)
+	}
+	return a.retry(ctx, delay)
+}
+
+// lost has the next event say that the attempt which last began ended without an outcome.
+func (a *attempt) lost() {
+	lost := attemptsLost(a.found)
+	a.unfit(pipeline.Fail(pipeline.CodeWorkerLost, "%d attempts ended without an outcome", lost))
+}
+
+// unfit has the next event say that no attempt can be begun, because of err.
+func (a *attempt) unfit(err error) {
+	a.data = begun(a.task, a.found, a.delivery.Sequence(), a.loop.Process)
+	a.data.Attempt, a.data.Token = a.found.Data.Attempt, a.found.Last.Sequence
+	a.data.Problem = a.problem(err)
+}
+
+// retry schedules another attempt after delay.
+func (a *attempt) retry(ctx context.Context, delay time.Duration) error {
+	at := time.Now().Add(delay).UTC()
+	a.data.RetryAt = &at
+	if err := a.write(ctx, pipeline.JobRetrying, a.last); err != nil {
+		return err
+	}
+	a.count(func(c *Counts) { c.Retried++ })
+	a.observe(codeOf(a.data.Problem))
+	a.removeOutputs(ctx)
+	return a.rearm(ctx)
+}
+
+// rearm stores the timer that the job's last event, job.retrying, announces. It is the same timer however
+// often it is stored.
+func (a *attempt) rearm(ctx context.Context) error {
+	task := a.task
+	task.Cause, task.EventID, task.Trace = a.last.Sequence, a.last.ID, a.last.TraceParent
+	at := time.Now()
+	if a.data.RetryAt != nil {
+		at = *a.data.RetryAt
+	}
+	if err := a.loop.Tasks.Schedule(ctx, task, at); err != nil {
+		return err
+	}
+	return a.delivery.Ack(ctx)
+}
+
+// errored ends the job: it writes the event, then the dead letter, then acknowledges. Each step can be
+// repeated.
+func (a *attempt) errored(ctx context.Context) error {
+	if err := a.write(ctx, pipeline.JobErrored, a.last); err != nil {
+		return err
+	}
+	a.count(func(c *Counts) { c.Errored++ })
+	a.observe(codeOf(a.data.Problem))
+	a.removeOthers(ctx, a.last.Sequence) // no attempt has this token, so all outputs go
+	return a.deadLetter(ctx)
+}
+
+// deadLetter stores the dead letter that belongs to the job's last event, job.errored, and acknowledges.
+func (a *attempt) deadLetter(ctx context.Context) error {
+	letter := pipeline.DeadLetter{
+		Task: a.task, Subject: a.task.Subject(), Attempts: a.data.Attempt, Token: a.last.Sequence,
+		Time: time.Now().UTC(),
+	}
+	if a.data.Problem != nil {
+		letter.Problem = *a.data.Problem
+	}
+	if err := a.loop.Tasks.DeadLetter(ctx, letter); err != nil {
+		return err
+	}
+	return a.delivery.Ack(ctx)
+}
+
+// prefix is where the outputs of this attempt are in the store.
+func (a *attempt) prefix() string {
+	return pipeline.AttemptPrefix(a.task.Video, a.task.Job.Name, a.data.Token)
+}
+
+// removeOutputs deletes what this attempt stored. What it cannot delete goes with the outputs of the other
+// attempts, once the job ends.
+func (a *attempt) removeOutputs(ctx context.Context) {
+	if _, err := storage.DeletePrefix(ctx, a.loop.Store, a.prefix()); err != nil {
+		a.log.Warn("remove outputs of an attempt", "token", a.data.Token, "error", err)
+	}
+}
+
+// removeOthers deletes the outputs of all attempts at the job but the one with the token keep. What it cannot
+// delete wastes space and does no harm: nothing refers to it, and it goes with the video.
+func (a *attempt) removeOthers(ctx context.Context, keep uint64) {
+	kept := pipeline.AttemptPrefix(a.task.Video, a.task.Job.Name, keep)
+	for info, err := range a.loop.Store.List(ctx, pipeline.JobPrefix(a.task.Video, a.task.Job.Name)) {
+		if err == nil && strings.HasPrefix(info.Key, kept) {
 			continue
 		}
 		if err == nil {
-			err = l.Store.Delete(ctx, info.Key)
+			err = a.loop.Store.Delete(ctx, info.Key)
 		}
 		if err != nil {
-			l.Logger.Warn("remove outputs of lost attempts", "job", task.Job.Name, "error", err)
+			a.log.Warn("remove outputs of lost attempts", "error", err)
 			return
 		}
 	}
 }
 
-// interrupted gives the attempt back, unspent.
-func (l *Loop) interrupted(ctx context.Context, d Delivery, started pipeline.Event,
-	data pipeline.JobEvent,
-) error {
-	data.Attempt--
-	if _, err := l.swap(ctx, d.Task(), pipeline.JobInterrupted, started, data, started.Sequence); err != nil {
-		return err
-	}
-	l.count(d.Task().Job.Worker, func(c *Counts) { c.Interrupted++ })
-	l.dropOutput(ctx, d.Task(), started.Sequence)
-	return d.Return(ctx, 0)
-}
-
-// canceled ends a job that nobody wants any more. The event has the coordinator look at the video again.
-func (l *Loop) canceled(ctx context.Context, d Delivery, started pipeline.Event,
-	data pipeline.JobEvent,
-) error {
-	data.Problem = nil
-	if _, err := l.swap(ctx, d.Task(), pipeline.JobCanceled, started, data, started.Sequence); err != nil {
-		return err
-	}
-	l.count(d.Task().Job.Worker, func(c *Counts) { c.Canceled++ })
-	l.dropOutput(ctx, d.Task(), started.Sequence)
-	return d.Ack(ctx)
-}
-
-// overtaken throws away what an attempt made whose job has moved on without it. The message is acknowledged
-// when the job is canceled; else it may be the one that another attempt holds, and is left alone.
-func (l *Loop) overtaken(ctx context.Context, d Delivery, token uint64) error {
-	task := d.Task()
-	_, dropped := storage.DeletePrefix(ctx, l.Store, outputPrefix(task, token))
-	last, wanted, err := pipeline.FoldTask(ctx, l.Log, task)
-	if err == nil && (!wanted || last.State == pipeline.StateJobCanceled) {
-		l.count(task.Job.Worker, func(c *Counts) { c.Canceled++ })
-		return errors.Join(dropped, d.Ack(ctx))
-	}
-	l.count(task.Job.Worker, func(c *Counts) { c.Dropped++ })
-	return errors.Join(errTokenLost, dropped, err)
-}
-
-// failed schedules another attempt, or ends the job. An attempt that ran alone because of a crash, and
-// crashed again, is the last, whatever failed before; so is one that made the same mistake as the one before.
-func (l *Loop) failed(ctx context.Context, d Delivery, started pipeline.Event, data pipeline.JobEvent,
-	cause error,
-) error {
-	task := d.Task()
-	alone := crashed(data.Problem)
-	data.Failed++
-	data.Problem = l.problem(task, data.Attempt, cause)
-	same := failure(cause, data.Problem)
-	if same != "" && same == data.Failure {
-		again(data.Problem)
-	}
-	data.Failure = same
-	delay, more := nextTry(task.Job, data.Problem, data.Failed)
-	if !more || alone && crashed(data.Problem) {
-		return l.errored(ctx, d, started, data)
-	}
-	return l.retry(ctx, d, started, data, delay)
-}
-
-// lostData is the data of the event that follows when the attempt that last began has ended without a word.
-func (l *Loop) lostData(d Delivery, last pipeline.JobFold) pipeline.JobEvent {
-	return l.unfitData(d, last, pipeline.Fail(pipeline.CodeWorkerLost,
-		"%d attempts ended without a word", attemptsLost(last)))
-}
-
-// unfitData is the data of the event that follows when no attempt can be begun, because of err.
-func (l *Loop) unfitData(d Delivery, last pipeline.JobFold, err error) pipeline.JobEvent {
-	data := begun(d.Task(), last, d.Sequence(), l.Process)
-	data.Attempt, data.Token = last.Data.Attempt, last.Last.Sequence
-	data.Problem = l.problem(d.Task(), data.Attempt, err)
-	return data
-}
-
-// retry has the job tried again after delay, instead of the attempt that started began.
-func (l *Loop) retry(ctx context.Context, d Delivery, started pipeline.Event, data pipeline.JobEvent,
-	delay time.Duration,
-) error {
-	at := time.Now().Add(delay).UTC()
-	data.RetryAt = &at
-	retrying, err := l.swap(ctx, d.Task(), pipeline.JobRetrying, started, data, started.Sequence)
-	if err != nil {
-		return err
-	}
-	l.count(d.Task().Job.Worker, func(c *Counts) { c.Retried++ })
-	l.observe(d.Task().Job.Worker, codeOf(data.Problem), started)
-	l.dropOutput(ctx, d.Task(), started.Sequence)
-	return l.rearm(ctx, d, retrying, data)
-}
-
-// rearm stores the timer that a job.retrying event announces; it is the same however often it is stored.
-func (l *Loop) rearm(ctx context.Context, d Delivery, retrying pipeline.Event, data pipeline.JobEvent) error {
-	task := d.Task()
-	task.Cause, task.EventID, task.Trace = retrying.Sequence, retrying.ID, retrying.TraceParent
-	at := time.Now()
-	if data.RetryAt != nil {
-		at = *data.RetryAt
-	}
-	if err := l.Tasks.Schedule(ctx, task, at); err != nil {
-		return err
-	}
-	return d.Ack(ctx)
-}
-
-// errored ends the job: the event first, then the dead letter, then the acknowledgement. Each can be
-// repeated.
-func (l *Loop) errored(ctx context.Context, d Delivery, last pipeline.Event, data pipeline.JobEvent) error {
-	e, err := l.swap(ctx, d.Task(), pipeline.JobErrored, last, data, last.Sequence)
-	if err != nil {
-		return err
-	}
-	l.count(d.Task().Job.Worker, func(c *Counts) { c.Errored++ })
-	l.observe(d.Task().Job.Worker, codeOf(data.Problem), last)
-	l.removeLosers(ctx, d.Task(), e.Sequence) // which has no outputs: all of them go
-	return l.bury(ctx, d, e.Sequence, data)
-}
-
-// bury keeps the dead letter of an errored job, then acknowledges.
-func (l *Loop) bury(ctx context.Context, d Delivery, errored uint64, data pipeline.JobEvent) error {
-	task := d.Task()
-	letter := pipeline.DeadLetter{
-		Task: task, Subject: task.Subject(), Attempts: data.Attempt, Token: errored, Time: time.Now().UTC(),
-	}
-	if data.Problem != nil {
-		letter.Problem = *data.Problem
-	}
-	if err := l.Tasks.DeadLetter(ctx, letter); err != nil {
-		return err
-	}
-	return d.Ack(ctx)
-}
-
-// dropOutput deletes what an attempt stored that ended without completing. What stays is removed with the
-// losers.
-func (l *Loop) dropOutput(ctx context.Context, task pipeline.Task, token uint64) {
-	if _, err := storage.DeletePrefix(ctx, l.Store, outputPrefix(task, token)); err != nil {
-		l.Logger.Warn("remove outputs of an attempt", "job", task.Job.Name, "token", token, "error", err)
-	}
-}
-
-// problem is err as the world sees it, placed in its job.
-func (l *Loop) problem(task pipeline.Task, attempt int, err error) *pipeline.Problem {
+// problem returns err as people see it, with the job and the attempt that it belongs to.
+func (a *attempt) problem(err error) *pipeline.Problem {
 	if errors.Is(err, storage.ErrFull) || errors.Is(err, unix.ENOSPC) {
 		err = pipeline.Fail(pipeline.CodeDiskFull, "%w", err)
 	}
 	p := pipeline.ProblemOf(err)
-	p.Step, p.Job, p.Attempt = task.Job.Step, task.Job.Name, attempt
+	p.Step, p.Job, p.Attempt = a.task.Job.Step, a.task.Job.Name, a.data.Attempt
 	return p
 }

@@ -12,8 +12,9 @@ import (
 )
 
 func TestProblemPlaced(t *testing.T) {
-	l := &Loop{}
-	task := pipeline.Task{Job: pipeline.Job{Name: "j", Step: "s"}}
+	a := &attempt{
+		task: pipeline.Task{Job: pipeline.Job{Name: "j", Step: "s"}}, data: pipeline.JobEvent{Attempt: 3},
+	}
 	for name, test := range map[string]struct {
 		err  error
 		code pipeline.Code
@@ -23,7 +24,7 @@ func TestProblemPlaced(t *testing.T) {
 			pipeline.CodeDiskFull},
 		"scratch is": {&os.PathError{Op: "write", Path: "x", Err: unix.ENOSPC}, pipeline.CodeDiskFull},
 	} {
-		if p := l.problem(task, 3, test.err); p.Code != test.code || p.Job != "j" || p.Step != "s" ||
+		if p := a.problem(test.err); p.Code != test.code || p.Job != "j" || p.Step != "s" ||
 			p.Attempt != 3 {
 			t.Errorf("%s: %+v", name, p)
 		}

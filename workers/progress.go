@@ -8,10 +8,10 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// teller returns a progress function that tells at most twice a second, and never of less than was told.
-func (l *Loop) teller(ctx context.Context, project string) func(pipeline.Progress) {
+// reporter returns a function that publishes progress, at most twice a second. The fraction never falls.
+func (a *attempt) reporter(ctx context.Context) func(pipeline.Progress) {
 	var mu sync.Mutex
-	var told time.Time
+	var reported time.Time
 	var highest float64
 	return func(p pipeline.Progress) {
 		mu.Lock()
@@ -19,12 +19,12 @@ func (l *Loop) teller(ctx context.Context, project string) func(pipeline.Progres
 		if p.Fraction > highest { // false for NaN
 			highest = min(1, p.Fraction)
 		}
-		if time.Since(told) < 500*time.Millisecond {
+		if time.Since(reported) < 500*time.Millisecond {
 			return
 		}
-		told, p.Fraction = time.Now(), highest
-		if err := l.Tasks.Progress(ctx, project, p); err != nil {
-			l.Logger.Debug("tell progress", "error", err)
+		reported, p.Fraction = time.Now(), highest
+		if err := a.loop.Tasks.Progress(ctx, a.task.Project, p); err != nil {
+			a.log.Debug("publish progress", "error", err)
 		}
 	}
 }

@@ -26,9 +26,9 @@ func (e *ears) Progress(_ context.Context, _ string, p pipeline.Progress) error 
 func TestProgress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := &ears{}
-		loop := &Loop{Config: Config{Tasks: e, Logger: slog.New(slog.DiscardHandler)}}
-		a := NewAttempt(Attempt{Task: pipeline.Task{Video: "v", Job: pipeline.Job{Name: "j"}}, Number: 2}, nil,
-			loop.teller(t.Context(), "p"))
+		task := pipeline.Task{Project: "p", Video: "v", Job: pipeline.Job{Name: "j"}}
+		run := &attempt{loop: &Loop{Config: Config{Tasks: e}}, task: task, log: slog.New(slog.DiscardHandler)}
+		a := NewAttempt(Attempt{Task: task, Number: 2}, nil, run.reporter(t.Context()))
 		for _, fraction := range []float64{0.1, 0.3, 0.2, math.NaN(), -1, 0.9, 0.5, 7, 0.4} {
 			a.Progress(fraction, 1.5)
 			<-time.After(200 * time.Millisecond)

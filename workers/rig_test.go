@@ -23,8 +23,8 @@ import (
 	"github.com/reelmill/reelmill/workers"
 )
 
-// Leases of these tests: patient never runs out, brief is for tests that wait for its end, and longer on a busy
-// machine. A process that gets no processor for that long loses it.
+// Leases of these tests: patient never runs out, brief is for tests that wait for its end, and longer on a
+// busy machine. A process that gets no processor for that long loses it.
 const (
 	patient = time.Hour
 	brief   = 2 * time.Second

@@ -14,8 +14,8 @@ import (
 type action int
 
 const (
-	drop   action = iota // acknowledge: there is nothing to do, or it is somebody else's
-	bury                 // see that the dead letter of the errored job exists, then acknowledge
+	drop   action = iota // acknowledge: there is nothing to do, or another message does it
+	letter               // store the dead letter of the errored job again, then acknowledge
 	rearm                // store the retry timer again, then acknowledge
 	spend                // no attempt is left: the job becomes errored
 	shelve               // it was lost again: let others go first, and try later
@@ -29,7 +29,7 @@ func decide(me, cause uint64, last pipeline.JobFold, maxLost int) action {
 	case pipeline.StateJobCompleted, pipeline.StateJobCanceled:
 		return drop
 	case pipeline.StateJobErrored:
-		return bury
+		return letter
 	}
 	if cause != last.Last.Sequence {
 		if last.Data.Owner != me {
@@ -91,7 +91,7 @@ func crashed(p *pipeline.Problem) bool { return p != nil && p.Code == pipeline.C
 var defaultRetry = []pipeline.Seconds{2, 10, 60, 300}
 
 // crashAttempts is how many attempts an input gets that brings its encoder down. One that brings the process
-// down has two as well: see Loop.failed.
+// down has two as well: see attempt.failed.
 const crashAttempts = 2
 
 // made is a failure of the worker's own making: what it made is not what was planned. Failures of the loop,

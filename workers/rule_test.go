@@ -18,7 +18,7 @@ func fold(seq uint64, t pipeline.EventType, data pipeline.JobEvent) pipeline.Job
 	}
 }
 
-// TestDecide is the attempt rule of messaging.md, branch by branch.
+// TestDecide walks through the attempt rule, branch by branch.
 func TestDecide(t *testing.T) {
 	const me, other = 7, 8
 	owned := pipeline.JobEvent{Owner: me}
@@ -34,8 +34,8 @@ func TestDecide(t *testing.T) {
 		"completed, by another message":             {3, fold(5, pipeline.JobCompleted, foreign), drop},
 		"completed, even the state it was made for": {5, fold(5, pipeline.JobCompleted, owned), drop},
 		"canceled": {0, fold(5, pipeline.JobCanceled, owned), drop},
-		"errored: its dead letter may be missing": {0, fold(5, pipeline.JobErrored, owned), bury},
-		"errored, by another message":             {3, fold(5, pipeline.JobErrored, foreign), bury},
+		"errored: its dead letter may be missing": {0, fold(5, pipeline.JobErrored, owned), letter},
+		"errored, by another message":             {3, fold(5, pipeline.JobErrored, foreign), letter},
 
 		"the retry it was made for":                  {5, fold(5, pipeline.JobRetrying, foreign), run},
 		"started by me: my lease ran out":            {0, fold(5, pipeline.JobStarted, owned), run},

@@ -11,19 +11,19 @@ import (
 type End struct {
 	Worker string
 	Code   pipeline.Code // why it failed; empty when it completed
-	Took   time.Duration // 0 when that is not known: nothing was begun, or its process is gone
+	Took   time.Duration // 0 when unknown: no attempt was begun, or its process is gone
 }
 
-// observe tells of the end of an attempt that began with the event started.
-func (l *Loop) observe(worker string, code pipeline.Code, started pipeline.Event) {
-	e := End{Worker: worker, Code: code}
-	if started.Type == pipeline.JobStarted && code != pipeline.CodeWorkerLost {
-		e.Took = max(0, time.Since(started.Time))
+// observe tells Config.Observe how the attempt ended; code is why it failed, empty when it completed.
+func (a *attempt) observe(code pipeline.Code) {
+	e := End{Worker: a.task.Job.Worker, Code: code}
+	if !a.began.IsZero() && code != pipeline.CodeWorkerLost {
+		e.Took = max(0, time.Since(a.began))
 	}
-	l.Observe(e)
+	a.loop.Observe(e)
 }
 
-// codeOf is the code of a problem; that of an internal error when there is none.
+// codeOf returns the code of a problem, and CodeInternal when there is none.
 func codeOf(p *pipeline.Problem) pipeline.Code {
 	if p == nil {
 		return pipeline.CodeInternal
@@ -34,19 +34,19 @@ func codeOf(p *pipeline.Problem) pipeline.Code {
 // Stats is what a loop has done since it was made, by worker type. Every registered type has an entry.
 type Stats map[string]Counts
 
-// Counts is what a loop did for one worker type.
+// Counts is what a loop has done for one worker type.
 type Counts struct {
 	Running int // attempts at this moment
 	Busy    int // slots that hold a task at this moment, begun or about to be
 
 	Started     int // attempts
-	Completed   int // with a result that was taken
+	Completed   int // with a result that passed
 	Retried     int // failed or lost, to be tried again
 	Errored     int // given up: the job has a dead letter
-	Interrupted int // given back because the loop was stopped
-	Dropped     int // another attempt took over, and what this one made was thrown away
-	Canceled    int // tasks and attempts that nobody wants any more
-	Waited      int // deliveries given back until the scratch disk has room
+	Interrupted int // returned because the loop was stopped
+	Dropped     int // another attempt took over, and the outputs of this one were removed
+	Canceled    int // tasks and attempts that nobody wanted any more
+	Waited      int // deliveries returned because the scratch disk had no room
 }
 
 // Stats returns a copy. It is safe for concurrent use.
@@ -74,3 +74,5 @@ func (l *Loop) count(worker string, change func(*Counts)) {
 	change(&c)
 	l.counts[worker] = c
 }
+
+func (a *attempt) count(change func(*Counts)) { a.loop.count(a.task.Job.Worker, change) }

@@ -11,17 +11,17 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// workspace makes the scratch directory of an attempt, and the note that goes with it.
-func (l *Loop) workspace(task pipeline.Task, token uint64) (dir string, remove func(), err error) {
-	dir = filepath.Join(l.Scratch, task.Job.Name+"-"+strconv.FormatUint(token, 10))
+// workspace makes the attempt's scratch directory, and its note beside it.
+func (a *attempt) workspace() (dir string, remove func(), err error) {
+	dir = filepath.Join(a.loop.Scratch, a.task.Job.Name+"-"+strconv.FormatUint(a.data.Token, 10))
 	remove = func() {
 		if err := errors.Join(os.RemoveAll(dir), os.RemoveAll(dir+noteSuffix)); err != nil {
-			l.Logger.Warn("remove scratch", "job", task.Job.Name, "error", err)
+			a.log.Warn("remove scratch", "error", err)
 		}
 	}
 	err = os.Mkdir(dir, 0o700)
 	if err == nil {
-		err = writeNote(dir+noteSuffix, note{token, task})
+		err = writeNote(dir+noteSuffix, note{a.data.Token, a.task})
 	}
 	if err != nil {
 		remove()
@@ -32,22 +32,22 @@ func (l *Loop) workspace(task pipeline.Task, token uint64) (dir string, remove f
 
 const noteSuffix = ".json"
 
-// note is what an attempt leaves beside its scratch directory while it runs.
+// note says whose a scratch directory is. It stands beside the directory while the attempt runs, and outlives
+// a crash of the process.
 type note struct {
 	Token uint64        `json:"token"`
 	Task  pipeline.Task `json:"task"`
 }
 
-// writeNote stores the note of an attempt as file.
 func writeNote(file string, n note) error {
 	raw, err := json.Marshal(n)
 	if err != nil {
-		return fmt.Errorf("note attempt: %w", err)
+		return fmt.Errorf("encode note: %w", err)
 	}
 	return os.WriteFile(file, raw, 0o600)
 }
 
-// readNotes returns the notes in scratch. One that is not whole is of an attempt that had not begun to work.
+// readNotes returns the notes in scratch. It skips one that is cut short: its attempt had not begun to work.
 func readNotes(scratch string) []note {
 	files, _ := filepath.Glob(filepath.Join(scratch, "*"+noteSuffix)) // the only error is a malformed pattern
 	var notes []note

@@ -16,14 +16,14 @@ type suite struct{ pkg, run string }
 var mutations = []mutation{
 	{
 		"token: every swap of a job wins", "workers/outcome.go",
-		"	e.Sequence, err = l.Log.Append(ctx, e, after)\n",
-		"	if now, lastErr := l.last(ctx, task); lastErr == nil {\n\t\tafter = now.Last.Sequence\n\t}\n" +
-			"	e.Sequence, err = l.Log.Append(ctx, e, after)\n",
+		"	if e.Sequence, err = a.loop.Log.Append(ctx, e, a.last.Sequence); err != nil {\n",
+		"	if now, lastErr := a.loop.last(ctx, a.task); lastErr == nil {\n\t\ta.last = now.Last\n\t}\n" +
+			"	if e.Sequence, err = a.loop.Log.Append(ctx, e, a.last.Sequence); err != nil {\n",
 		suite{"./workers", ""},
 	},
 	{
 		"token: a running attempt never notices that it is lost", "workers/watch.go",
-		"	case last.Last.Sequence != token:\n", "	case last.Last.Sequence != token && false:\n",
+		"	case job.Last.Sequence != a.data.Token:\n", "	case job.Last.Sequence != a.data.Token && false:\n",
 		suite{"./workers", ""},
 	},
 	{
@@ -60,8 +60,8 @@ var mutations = []mutation{
 	},
 	{
 		"attempts: the same failure of an output is tried again", "workers/outcome.go",
-		"	if same != \"\" && same == data.Failure {\n",
-		"	if same != \"\" && same == data.Failure && false {\n",
+		"	if same != \"\" && same == a.data.Failure {\n",
+		"	if same != \"\" && same == a.data.Failure && false {\n",
 		suite{"./workers", ""},
 	},
 	{
