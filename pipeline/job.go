@@ -130,11 +130,11 @@ type JobEvent struct {
 
 	Attempt int    `json:"attempt"`          // from 1; counts every start that was not given back
 	Failed  int    `json:"failed,omitempty"` // attempts that ended in an error
-	Lost    int    `json:"lost,omitempty"`   // attempts that ended without a word
+	Lost    int    `json:"lost,omitempty"`   // attempts that ended without an outcome
 	Owner   uint64 `json:"owner,omitempty"`  // stream sequence of the task message that the attempt belongs to
 	Token   uint64 `json:"token,omitempty"`  // sequence of the attempt's job.started; 0 in job.started itself
-	// Generation counts how often the job was requeued after it had errored. Attempt counts on, Failed and Lost
-	// begin anew.
+	// Generation counts how often the job was requeued after it had errored or was canceled. Attempt counts on,
+	// Failed and Lost begin anew.
 	Generation int `json:"generation,omitempty"`
 
 	// Failure is the code and detail of the last failed attempt, where its outputs were wrong and not the

@@ -60,7 +60,8 @@ type Finish struct {
 //	queued -> inspecting -> processing -> ready | errored
 //	               \-> rejected | errored             canceled from any state that is not terminal
 //
-// A video that is ready or errored is processing again when a job of it is tried again (video.reopened).
+// A video that is ready, errored or canceled is processing again when jobs of it are tried again
+// (video.reopened).
 type VideoState string
 
 // The states of a video. Ready, errored, rejected and canceled are terminal. The event that brings
