@@ -83,7 +83,7 @@ var catalogue = map[Code]CodeEntry{
 		"Give the step a longer timeout or the machine fewer slots."},
 	CodeJobStalled: {Transient, "The job stalled", "The encoder made no progress for a minute.",
 		"Check the machine's disk and load."},
-	CodeWorkerLost: {Transient, "The worker was lost", "The process that ran the job ended before it reported an outcome.",
+	CodeWorkerLost: {Transient, "The worker was lost", "The process that ran the job ended without an outcome.",
 		"Check the logs of that machine for a kill or a crash."},
 	CodeWorkerCrashed: {Transient, "The worker crashed",
 		"The process that ran the job came down by itself; this job, or one that ran beside it, is the cause.",

@@ -32,7 +32,7 @@ const (
 	JobInterrupted EventType = "job.interrupted" // an attempt was given back, unspent
 	JobErrored     EventType = "job.errored"     // no attempt is left, or none would help
 	JobCanceled    EventType = "job.canceled"    // nobody wants it any more
-	JobRequeued    EventType = "job.requeued"    // errored or canceled, and somebody retries it: a new generation
+	JobRequeued    EventType = "job.requeued"    // errored or canceled, and tried again: a new generation
 )
 
 // EventTypes lists every event type, in the order of the story.

@@ -18,34 +18,34 @@ type Config struct {
 	Tasks    Tasks
 	Store    storage.Store
 	Registry *Registry
-	Scratch  string         // a directory of this process alone; what it holds at start is removed
+	Scratch  string         // a directory of this process alone; emptied at start
 	Slots    map[string]int // attempts at once, by worker type; default: the worker's, see Slotter
-	// Interactive is how many attempts at jobs of high priority there may be besides those, by worker type, so
-	// that what somebody waits for begins at once although every slot is taken. Default: 1, and 0 for a type
-	// with no slots, or with so many (manySlots) that one is soon free.
+	// Interactive is how many more attempts there may be at jobs of high priority, by worker type, so that what
+	// somebody waits for begins at once although all slots are taken. Default: 1, and 0 for a type with no
+	// slots, or with so many (manySlots) that one is soon free.
 	Interactive map[string]int
 	Process     string // names this process in events; default: host and process id
 
 	Heartbeat time.Duration // between renewals of a lease; default 20 s, a third of the lease
 	Timeout   time.Duration // of an attempt whose job sets none; default 4 h
-	MaxLost   int           // attempts that may end without a word before the job is given up; default 10
+	MaxLost   int           // attempts that may end without an outcome before the job errors; default 10
 	Logger    *slog.Logger  // default: slog.Default()
 
-	// CrashOutput is a file of this process alone, kept from one start to the next. NewLoop makes it the Go
-	// runtime's crash output, after it has read what a crash of the process before left there: see crash.go.
-	// Default: none, and attempts that a crash ends count as lost.
+	// CrashOutput is a file of this process alone that is kept between starts. NewLoop reads what a crash of
+	// the previous process left there, and then makes it the Go runtime's crash output: see crash.go. Default:
+	// none; attempts that a crash ends then count as lost.
 	CrashOutput string
-	// Admit says why no task may be taken now, nil when one may: a store that is down, a full disk. A slot asks
-	// before it takes a task, and again after a second. It must answer soon. Default: always.
+	// Admit returns why no task may be taken now, such as a store that is down or a full disk, and nil when one
+	// may. A slot asks before it takes a task, and again after a second. It must return soon. Default: always
+	// nil.
 	Admit func(ctx context.Context) error
-	// Observe is told of each attempt that has ended, once that is in the log; it must return soon. Default:
-	// nobody is told.
+	// Observe is called for each attempt that has ended, once its end is in the log. It must return soon.
+	// Default: none.
 	Observe func(End)
 	// FreeScratch measures the disk of Scratch, in bytes. Default: statfs.
 	FreeScratch func() (free, total int64, err error)
-	// KeepSources is how many bytes of sources are kept in Scratch for later attempts while none reads them,
-	// where the store is remote. They are deleted when somebody wants their room. Default: half of the
-	// disk's free space.
+	// KeepSources is how many bytes of unused sources are kept in Scratch for later attempts, when the store is
+	// remote. They are evicted when their space is needed. Default: half of the disk's free space.
 	KeepSources int64
 }
 
@@ -82,7 +82,7 @@ func (c Config) validate() error {
 	case c.Scratch == "":
 		return errors.New("worker loop: Scratch is required")
 	case c.KeepSources < 0:
-		return fmt.Errorf("worker loop: KeepSources is %d", c.KeepSources)
+		return fmt.Errorf("worker loop: KeepSources is %d; it must not be negative", c.KeepSources)
 	}
 	return errors.Join(c.validateSlots("slots", c.Slots), c.validateSlots("interactive slots", c.Interactive))
 }
@@ -93,7 +93,7 @@ func (c Config) validateSlots(what string, slots map[string]int) error {
 			return fmt.Errorf("%s: %w", what, err)
 		}
 		if n < 0 {
-			return fmt.Errorf("%s: %s has %d", what, name, n)
+			return fmt.Errorf("%s of %s: %d is negative", what, name, n)
 		}
 	}
 	return nil

@@ -16,13 +16,13 @@ import (
 // storeFiles is Files on an object store, for one attempt.
 type storeFiles struct {
 	store   storage.Store
-	scratch *scratch // where the source is copied to, and what makes room
-	source  string   // the key of the source, which the attempt holds in scratch
+	scratch *scratch
+	source  string // the key of the source, which the attempt holds in scratch
 }
 
-// Local returns the object's own path where the store has one; else a copy, no larger than the object is said
-// to be, which is made only when the disk has room. That of the source is shared with other attempts; any
-// other is below dir, made once per attempt.
+// Local returns the object's own path if the store has one, and else the path of a copy. It copies only if
+// the disk has room. Attempts share the copy of their source; other copies are below dir, one for each
+// attempt.
 func (f storeFiles) Local(ctx context.Context, key, dir string) (string, error) {
 	if p, ok := inPlace(f.store, key); ok {
 		return p, nil
@@ -38,7 +38,7 @@ func (f storeFiles) Local(ctx context.Context, key, dir string) (string, error) 
 	return name, err
 }
 
-// inPlace returns where the store itself has the object as a file.
+// inPlace returns the path of the object in a store whose objects are local files.
 func inPlace(s storage.Store, key string) (string, bool) {
 	local, ok := s.(storage.LocalPather)
 	if !ok {
@@ -47,14 +47,14 @@ func inPlace(s storage.Store, key string) (string, bool) {
 	return local.LocalPath(key)
 }
 
-// copyName is the path of the copy of an object below dir.
+// copyName returns the path below dir of an object's copy.
 func copyName(dir, key string) string {
 	sum := sha256.Sum256([]byte(key))
 	return filepath.Join(dir, "in-"+hex.EncodeToString(sum[:8])+filepath.Ext(key))
 }
 
-// copyObject copies an object to a file that is there when it is whole, and returns its size. Before it
-// begins, it asks admit, which knows the size.
+// copyObject copies an object to the file name, which appears once it is whole, and returns its size. It
+// calls admit with the size first, and stops when that fails.
 func copyObject(ctx context.Context, s storage.Store, key, name string, admit func(size int64) error) (
 	size int64, err error,
 ) {
@@ -73,10 +73,10 @@ func copyObject(ctx context.Context, s storage.Store, key, name string, admit fu
 	}
 	n, err := io.Copy(w, io.LimitReader(r, info.Size+1))
 	if err == nil && n != info.Size {
-		err = fmt.Errorf("copy %s: %d bytes of %d", key, n, info.Size)
+		err = fmt.Errorf("copy %s: got %d bytes of %d", key, n, info.Size)
 	}
 	if err == nil {
-		err = w.Chmod(0o400) // others may read the same copy
+		err = w.Chmod(0o400) // attempts share it
 	}
 	if err = errors.Join(err, w.Close()); err == nil {
 		err = os.Rename(part, name)

@@ -20,29 +20,29 @@ type Job[P any] struct {
 	Attempt
 }
 
-// Attempt is the part of a Job that does not depend on the worker's type.
+// Attempt is the part of a Job that does not depend on the type of its parameters.
 type Attempt struct {
 	Task    pipeline.Task
-	Token   uint64                     // fences what this attempt writes; never reused
+	Token   uint64                     // names the outputs of this attempt; never reused
 	Number  int                        // of the attempt, from 1
-	Results map[string]pipeline.Result // of the jobs this one is `after`, by name
-	Dir     string                     // scratch of this attempt alone; removed when it ends
+	Results map[string]pipeline.Result // of the jobs that this one comes after, by name
+	Dir     string                     // scratch of this attempt alone; removed at its end
 	Log     *slog.Logger
 
 	files    Files
 	progress func(pipeline.Progress)
 }
 
-// Files is what an attempt reads and writes objects through.
+// Files is how an attempt reads and stores objects.
 type Files interface {
-	// Local returns a path where the object can be read: its place in a local store, or a copy below dir.
+	// Local returns a path to read the object from: in a local store its own, else that of a copy below dir.
 	Local(ctx context.Context, key, dir string) (string, error)
 	// Upload stores the file at path under key, and returns its size in bytes and SHA-256 in hex.
 	Upload(ctx context.Context, key, path string) (size int64, sha256 string, err error)
 }
 
-// NewAttempt returns an attempt on files; progress may be nil. The worker loop and the conformance kit make
-// them.
+// NewAttempt returns a with files, and with progress, which may be nil. The worker loop and the conformance
+// kit call it.
 func NewAttempt(a Attempt, files Files, progress func(pipeline.Progress)) Attempt {
 	a.files, a.progress = files, progress
 	if a.Log == nil {
@@ -51,7 +51,7 @@ func NewAttempt(a Attempt, files Files, progress func(pipeline.Progress)) Attemp
 	return a
 }
 
-// Media returns the facts of the source; the zero Media in an inspect job.
+// Media returns the facts of the source, and the zero Media in an inspect job.
 func (a Attempt) Media() pipeline.Media {
 	if a.Task.Media == nil {
 		return pipeline.Media{}
@@ -59,9 +59,9 @@ func (a Attempt) Media() pipeline.Media {
 	return *a.Task.Media
 }
 
-// Nice is how much an encoder of this attempt is to yield to others on the machine: not at all when playback
-// waits for the job, so that such a job is done at full speed beside any number of others; a little when
-// somebody waits for it, as for the poster; and much for all that has time.
+// Nice returns the niceness of this attempt's encoders: 0 when playback waits for the job, so that it runs at
+// full speed beside any number of others; a little when somebody waits for it, as for the poster; much for
+// the rest.
 func (a Attempt) Nice() int {
 	switch {
 	case a.Task.Job.Opener:
@@ -72,13 +72,13 @@ func (a Attempt) Nice() int {
 	return bulkNice
 }
 
-// Beside a process that does not yield, one of niceness 4 has two fifths of its time, and one of 10 a tenth.
+// Beside a process of niceness 0, one of niceness 4 gets two fifths as much time, and one of 10 a tenth.
 const (
 	soonNice = 4
 	bulkNice = 10
 )
 
-// Input returns the path of the source, to read only. Its name says nothing of its format.
+// Input returns the path of the source, read-only. Its name says nothing about its format.
 func (a Attempt) Input(ctx context.Context) (string, error) {
 	p, err := a.files.Local(ctx, a.Task.Source.Key, a.Dir)
 	if err != nil {
@@ -87,8 +87,7 @@ func (a Attempt) Input(ctx context.Context) (string, error) {
 	return p, nil
 }
 
-// Asset returns the path of a further object of the upload, by the name that the parameters use, to read
-// only.
+// Asset returns the path, read-only, of another object of the upload, by the name that the parameters use.
 func (a Attempt) Asset(ctx context.Context, name string) (string, error) {
 	o, ok := a.Task.Assets[name]
 	if !ok {
@@ -101,7 +100,7 @@ func (a Attempt) Asset(ctx context.Context, name string) (string, error) {
 	return p, nil
 }
 
-// Fetch returns the path of an output of an earlier job (see Results), to read only. Not for outputs with
+// Fetch returns the path, read-only, of an output of an earlier job (see Results). The output must not have
 // Segments.
 func (a Attempt) Fetch(ctx context.Context, o pipeline.Output) (string, error) {
 	p, err := a.files.Local(ctx, o.Key, a.Dir)
@@ -111,12 +110,12 @@ func (a Attempt) Fetch(ctx context.Context, o pipeline.Output) (string, error) {
 	return p, nil
 }
 
-// Publish stores a local file as an output and returns it whole: o with key, size, SHA-256 and content type.
-// o.Path is where it is played from. The worker has verified the file. Nobody sees it before the job is
-// completed.
+// Publish stores a local file as an output, and returns o with its key, size, SHA-256 and content type.
+// o.Path is where the output is played from. The worker must have verified the file. Nobody sees the output
+// before the job is completed.
 //
-// With o.Segments, file and o.Path hold pipeline.SegmentVerb, and the numbered files First to First+Count-1
-// are stored.
+// With o.Segments, file and o.Path contain pipeline.SegmentVerb, and Publish stores the files numbered First
+// to First+Count-1.
 func (a Attempt) Publish(ctx context.Context, file string, o pipeline.Output) (pipeline.Output, error) {
 	o.Key = pipeline.AttemptPrefix(a.Task.Video, a.Task.Job.Name, a.Token) + o.Path
 	if o.ContentType == "" {
@@ -128,7 +127,7 @@ func (a Attempt) Publish(ctx context.Context, file string, o pipeline.Output) (p
 		return o, err
 	}
 	if strings.Count(o.Path, pipeline.SegmentVerb) != 1 || strings.Count(file, pipeline.SegmentVerb) != 1 {
-		return o, fmt.Errorf("publish %s: a run of segments needs %s in path and file",
+		return o, fmt.Errorf("publish %s: segments need %s once in path and file",
 			o.Path, pipeline.SegmentVerb)
 	}
 	var size atomic.Int64
@@ -146,7 +145,7 @@ func (a Attempt) Publish(ctx context.Context, file string, o pipeline.Output) (p
 	return o, err
 }
 
-// uploads is how many segments are stored at once: each waits for a disk or for a round trip.
+// uploads is how many segments are stored at once: each waits for a disk or for the network.
 const uploads = 8
 
 func (a Attempt) upload(ctx context.Context, key, file string) (int64, string, error) {
@@ -160,8 +159,8 @@ func (a Attempt) upload(ctx context.Context, key, file string) (int64, string, e
 	return size, sum, nil
 }
 
-// Progress says that the attempt is done to fraction (0 to 1) at speed seconds of video per second (0:
-// unknown). It may be called as often as one likes.
+// Progress reports that fraction (0 to 1) of the attempt is done, at speed seconds of video per second (0:
+// unknown). Call it as often as you like.
 func (a Attempt) Progress(fraction, speed float64) {
 	if a.progress != nil {
 		a.progress(pipeline.Progress{

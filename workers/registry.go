@@ -16,7 +16,7 @@ import (
 // Type is a registered worker type with its parameter type erased.
 type Type struct {
 	Name   string
-	Schema json.RawMessage // JSON Schema of its parameters, standing alone
+	Schema json.RawMessage // JSON Schema of its parameters, self-contained
 	traits pipeline.Traits
 	slots  func(cores int) int
 	check  func(ctx context.Context) error
@@ -33,11 +33,11 @@ type Registry struct {
 // NewRegistry returns an empty registry.
 func NewRegistry() *Registry { return &Registry{types: map[string]Type{}} }
 
-// Add registers w as the worker type name. A name that is unusable or taken is a mistake in the program: it
-// panics.
+// Add registers w as the worker type name. It panics when the name is invalid or taken: that is a mistake in
+// the program.
 func Add[P any](r *Registry, name string, w Worker[P]) {
 	if _, taken := r.types[name]; taken || !pipeline.ValidName(name) {
-		panic(fmt.Sprintf("worker type %q is taken or unusable", name))
+		panic(fmt.Sprintf("worker type %q is invalid or taken", name))
 	}
 	schema := huma.NewMapRegistry("#/$defs/", huma.DefaultSchemaNamer)
 	params := huma.SchemaFromType(schema, reflect.TypeFor[P]())
@@ -74,7 +74,7 @@ func Add[P any](r *Registry, name string, w Worker[P]) {
 	r.types[name] = t
 }
 
-// schemaDocument encodes schema as a document that stands alone: what it refers to is in its $defs.
+// schemaDocument encodes schema as a self-contained document: what it refers to is in its $defs.
 func schemaDocument(worker string, schema *huma.Schema, defs huma.Registry) json.RawMessage {
 	document := *schema
 	if all := defs.Map(); len(all) > 0 {
@@ -113,11 +113,11 @@ func decodeParams[P any](worker string, raw json.RawMessage, defs huma.Registry,
 	return params, nil
 }
 
-// checkNames refuses parameters that the schema does not have, and names those that it has.
+// checkNames refuses parameters that the schema does not have; the error names those that it has.
 func checkNames(worker string, value any, schema *huma.Schema) error {
 	object, ok := value.(map[string]any)
 	if !ok || schema.Properties == nil {
-		return nil // the validation tells
+		return nil // the validation reports it
 	}
 	for _, name := range slices.Sorted(maps.Keys(object)) {
 		if _, known := schema.Properties[name]; !known {
@@ -128,7 +128,7 @@ func checkNames(worker string, value any, schema *huma.Schema) error {
 	return nil
 }
 
-// Types returns the registered types in the order of their names.
+// Types returns the registered types, sorted by name.
 func (r *Registry) Types() []Type {
 	types := make([]Type, 0, len(r.types))
 	for _, name := range slices.Sorted(maps.Keys(r.types)) {
@@ -137,7 +137,7 @@ func (r *Registry) Types() []Type {
 	return types
 }
 
-// Type returns a registered type; an error with CodeWorkerTypeUnknown names those that there are.
+// Type returns a registered type. Its error has CodeWorkerTypeUnknown and names the types that there are.
 func (r *Registry) Type(name string) (Type, error) { return r.lookup(name) }
 
 // Plan implements pipeline.Planner.
@@ -167,7 +167,7 @@ func (r *Registry) Traits() map[string]pipeline.Traits {
 	return traits
 }
 
-// Work runs one attempt. The conformance kit calls it, and the worker loop.
+// Work runs one attempt. The worker loop and the conformance kit call it.
 func (r *Registry) Work(ctx context.Context, a Attempt) (pipeline.Result, error) {
 	t, err := r.lookup(a.Task.Job.Worker)
 	if err != nil {
@@ -176,8 +176,7 @@ func (r *Registry) Work(ctx context.Context, a Attempt) (pipeline.Result, error)
 	return t.work(ctx, a)
 }
 
-// CheckMachine asks every worker that can tell what it misses on this machine, and returns the answers by
-// type; none when all is well.
+// CheckMachine returns what workers miss on this machine, by type (see Checker).
 func (r *Registry) CheckMachine(ctx context.Context) map[string]error {
 	missing := map[string]error{}
 	for name, t := range r.types {

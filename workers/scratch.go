@@ -16,18 +16,17 @@ import (
 	"github.com/reelmill/reelmill/storage"
 )
 
-// scratch is the scratch disk of a process, as its attempts share it: what they have reserved there, and the
-// copies of the sources that they read. A video has many jobs that read the same source, so a copy is made
-// once, for all attempts at jobs of its video:
+// scratch is the scratch disk that the attempts of a process share: the bytes that they have reserved, and
+// the copies of their sources. The jobs of a video read the same source, so they share one copy of it:
 //
-//  1. An attempt is admitted (hold) with the bytes that it may need, and those of its source unless they are
-//     there, or another attempt has reserved them. Until it is released, the source's copy stays.
-//  2. The first attempt that opens the source fetches it; the others wait for that. One that is stopped
-//     leaves nothing behind, and the next of those who wait begins anew.
-//  3. A copy that nobody uses any more is kept for the next job of its video, until it is old (keepFor),
-//     more is kept than Config.KeepSources, or its room is wanted. Admission counts it as free.
+//  1. hold reserves the bytes that an attempt may need, and those of its source, unless the copy is there or
+//     another attempt has reserved it. The copy stays until the attempt releases it.
+//  2. The first attempt that opens the source fetches it; the others wait. If that attempt is stopped, it
+//     removes what it has fetched, and the next one that waits fetches the source.
+//  3. An unused copy is kept for the next job of its video, until it is old (keepFor), more than
+//     Config.KeepSources is kept, or its space is needed. Its space counts as free.
 //
-// Not given: a copy beyond the end of the process. The next one begins with an empty directory.
+// Not guaranteed: copies do not outlive the process. The next one begins with an empty directory.
 type scratch struct {
 	store   storage.Store
 	dir     string // of the copies; made when there is one
@@ -36,24 +35,24 @@ type scratch struct {
 	log     *slog.Logger
 
 	mu     sync.Mutex
-	held   int64 // by attempts, besides their sources
+	held   int64 // bytes reserved by attempts, besides their sources
 	copies map[string]*sourceCopy
 }
 
-// sourceCopy is the copy of a source, or what is to become one. The lock of its scratch guards it.
+// sourceCopy is the copy of a source, fetched or still to be. The lock of its scratch guards it.
 type sourceCopy struct {
 	path  string
-	size  int64 // as it was uploaded; 0 when that is unknown and it was not fetched
+	size  int64 // of the upload; 0 when that is unknown and the source is not fetched yet
 	users int   // attempts that may read it
 	whole bool
 	left  time.Time     // when its last user left
-	turn  chan struct{} // held by who fetches it
+	turn  chan struct{} // held by the attempt that fetches it
 }
 
-// keepFor is how long a copy is kept that nobody uses.
+// keepFor is how long an unused copy is kept.
 const keepFor = 10 * time.Minute
 
-// scratchReserve is the free space that a copy leaves on the scratch disk.
+// scratchReserve is the space on the scratch disk that attempts and copies leave free.
 const scratchReserve = 256 << 20
 
 func newScratch(c Config) *scratch {
@@ -63,8 +62,8 @@ func newScratch(c Config) *scratch {
 	}
 }
 
-// hold reserves what an attempt at the task may need, if there is room for it besides what is held already;
-// ok is false when there is none now, and the error storage.ErrFull when there never will be.
+// hold reserves the bytes that an attempt at the task may need. ok is false when there is no room for them
+// now; the error is storage.ErrFull when there never will be.
 func (s *scratch) hold(t pipeline.Task) (release func(), ok bool, err error) {
 	need, source := t.Job.Scratch, t.Source
 	if _, here := inPlace(s.store, source.Key); here {
@@ -80,26 +79,27 @@ func (s *scratch) hold(t pipeline.Task) (release func(), ok bool, err error) {
 	return func() { s.release(need, source.Key) }, true, nil
 }
 
-// fits makes room for need bytes and a source, if it can.
+// fits reports whether there is room for need bytes and a source. It evicts unused copies to make room.
 func (s *scratch) fits(need int64, source pipeline.Object) (ok bool, err error) {
 	all := need + source.Size
 	if all == 0 {
-		return true, nil // or unknown
+		return true, nil // nothing is needed, or the need is unknown
 	}
 	free, total, err := s.measure()
 	switch {
 	case err != nil:
 		return false, err
 	case all > total-scratchReserve:
-		return false, fmt.Errorf("scratch of %d bytes on a disk of %d: %w", all, total, storage.ErrFull)
+		return false, fmt.Errorf("the job needs %d bytes of scratch, of a disk of %d: %w",
+			all, total, storage.ErrFull)
 	}
-	if s.copies[source.Key] != nil { // it is there, or somebody has reserved its bytes
+	if s.copies[source.Key] != nil { // it is there, or its bytes are reserved
 		all = need
 	}
 	return s.shrink(all-(free-scratchReserve-s.reserved()), source.Key), nil
 }
 
-// reserved is how many bytes attempts may yet write.
+// reserved returns how many bytes attempts may still write.
 func (s *scratch) reserved() int64 {
 	sum := s.held
 	for _, c := range s.copies {
@@ -110,7 +110,7 @@ func (s *scratch) reserved() int64 {
 	return sum
 }
 
-// use notes that an attempt may read a source; the zero one is none.
+// use counts one more user of a source. The zero Object is no source.
 func (s *scratch) use(source pipeline.Object) {
 	if source.Key == "" {
 		return
@@ -123,7 +123,7 @@ func (s *scratch) use(source pipeline.Object) {
 	c.users++
 }
 
-// release takes back what hold gave.
+// release ends a hold.
 func (s *scratch) release(need int64, key string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -143,7 +143,7 @@ func (s *scratch) release(need int64, key string) {
 	s.trim()
 }
 
-// trim removes copies that nobody uses until those that are left are few enough.
+// trim evicts unused copies down to the limit of Config.KeepSources.
 func (s *scratch) trim() {
 	limit, idle := s.keep, s.idle()
 	if limit == 0 {
@@ -156,7 +156,7 @@ func (s *scratch) trim() {
 	s.shrink(idle-limit, "")
 }
 
-// idle is how many bytes the copies have that nobody uses.
+// idle returns the size of all unused copies.
 func (s *scratch) idle() (sum int64) {
 	for _, c := range s.copies {
 		if c.users == 0 {
@@ -166,8 +166,8 @@ func (s *scratch) idle() (sum int64) {
 	return sum
 }
 
-// shrink removes copies that nobody uses until that many bytes are free which were not, the one that was left
-// first before the others, and never that of the key. ok is false when they are not enough; then all stay.
+// shrink evicts unused copies, oldest first, until bytes are free, but never the copy of the key but. ok is
+// false when all of them are not enough; then it evicts none.
 func (s *scratch) shrink(bytes int64, but string) (ok bool) {
 	spare := s.idle()
 	if c := s.copies[but]; c != nil && c.users == 0 {
@@ -191,12 +191,12 @@ func (s *scratch) shrink(bytes int64, but string) (ok bool) {
 
 func (s *scratch) remove(key string) {
 	if err := os.Remove(s.copies[key].path); err != nil {
-		s.log.Warn("remove the copy of a source", "key", key, "error", err)
+		s.log.Warn("evict copy of source", "key", key, "error", err)
 	}
 	delete(s.copies, key)
 }
 
-// drop removes the copies that nobody has used since a time.
+// drop evicts the copies that have been unused since a time.
 func (s *scratch) drop(since time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -207,7 +207,7 @@ func (s *scratch) drop(since time.Time) {
 	}
 }
 
-// tend drops what is old until ctx ends.
+// tend evicts old copies until ctx ends.
 func (s *scratch) tend(ctx context.Context) {
 	tick := time.NewTicker(keepFor / 10)
 	defer tick.Stop()
@@ -221,16 +221,16 @@ func (s *scratch) tend(ctx context.Context) {
 	}
 }
 
-// clear removes every copy that nobody uses, and then the directory.
+// clear evicts all unused copies, and removes the directory.
 func (s *scratch) clear() {
 	s.drop(time.Now())
 	if err := os.Remove(s.dir); err != nil && !errors.Is(err, os.ErrNotExist) {
-		s.log.Warn("remove the copies of sources", "error", err)
+		s.log.Warn("remove copies of sources", "error", err)
 	}
 }
 
-// open returns the path of a source that the caller holds, to read only, for as long as it holds it. It is
-// fetched when it is not there, and whoever else opens it meanwhile waits.
+// open returns the path of a source, read-only, and fetches it if need be. The caller holds the source, and
+// may read it until it releases it. Others that open it meanwhile wait.
 func (s *scratch) open(ctx context.Context, key string) (string, error) {
 	s.mu.Lock()
 	c := s.copies[key]
@@ -252,7 +252,7 @@ func (s *scratch) open(ctx context.Context, key string) (string, error) {
 	}
 	size, err := copyObject(ctx, s.store, key, c.path, func(stored int64) error {
 		if size > 0 && stored != size {
-			return fmt.Errorf("%s has %d bytes, %d were uploaded", key, stored, size)
+			return fmt.Errorf("%s has %d bytes, but %d were uploaded", key, stored, size)
 		}
 		return s.room(stored)
 	})
@@ -265,7 +265,8 @@ func (s *scratch) open(ctx context.Context, key string) (string, error) {
 	return c.path, nil
 }
 
-// room makes room for size bytes and the reserve; storage.ErrFull when it cannot.
+// room evicts unused copies until size bytes and the reserve are free. It returns storage.ErrFull when it
+// cannot.
 func (s *scratch) room(size int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -274,12 +275,12 @@ func (s *scratch) room(size int64) error {
 		return err
 	}
 	if !s.shrink(size+scratchReserve-free, "") {
-		return fmt.Errorf("copy of %d bytes with %d free: %w", size, free, storage.ErrFull)
+		return fmt.Errorf("copy %d bytes to a disk with %d free: %w", size, free, storage.ErrFull)
 	}
 	return nil
 }
 
-// diskSpace returns the bytes of dir's disk that are free for us, and all that it has.
+// diskSpace returns how many bytes of dir's disk are free for this process, and its size.
 func diskSpace(dir string) (free, total int64, err error) {
 	var fs unix.Statfs_t
 	if err := unix.Statfs(dir, &fs); err != nil {

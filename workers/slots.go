@@ -2,8 +2,7 @@ package workers
 
 import "runtime"
 
-// SlotsOf returns how many attempts of a worker type there may be at once; those in interactive slots come on
-// top.
+// SlotsOf returns how many attempts of a worker type may run at once, without the interactive slots.
 func (l *Loop) SlotsOf(worker string) int {
 	if n, ok := l.Slots[worker]; ok {
 		return n
@@ -14,11 +13,10 @@ func (l *Loop) SlotsOf(worker string) int {
 	return defaultSlots(runtime.NumCPU())
 }
 
-// Capacity returns how many attempts of a worker type there may be at once, those in interactive slots
-// included.
+// Capacity returns how many attempts of a worker type may run at once, with the interactive slots.
 func (l *Loop) Capacity(worker string) int { return l.SlotsOf(worker) + l.interactive(worker) }
 
-// manySlots is how many slots of a type are so many that one of them is soon free.
+// manySlots is how many slots a type must have for one of them to be soon free.
 const manySlots = 8
 
 // interactive returns how many slots of a worker type take tasks of high priority only.

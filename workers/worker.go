@@ -6,32 +6,32 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// Worker makes one kind of output. P is its parameter struct: the `with` of a pipeline step decodes into it,
-// and its JSON Schema (by json, doc, enum, minimum, maximum, default tags) is derived from it and validates
-// `with` before P is decoded; a field whose json tag has no omitempty must be given. The zero P must be
-// usable: defaults are a worker's own.
+// Worker makes one kind of output. P is its parameter struct, into which the `with` of a pipeline step is
+// decoded. A JSON Schema is derived from P (tags json, doc, enum, minimum, maximum, default) and validates
+// `with` first; a field whose json tag has no omitempty is required. The zero P must be usable: the worker
+// applies its defaults itself.
 type Worker[P any] interface {
-	// Plan says which jobs the worker makes of media: pure, so the same arguments give the same jobs. It returns
-	// jobs named by part (empty for a single job), with edges, priority, weight and part data; the pipeline adds
-	// step, worker, and parameters. No job at all is a fine answer: an audio worker plans none for a silent
+	// Plan returns the jobs that the worker has for media. It is pure: the same arguments give the same jobs.
+	// Jobs are named by part (empty for a single job) and have edges, priority, weight and part data; the
+	// pipeline adds step, worker and parameters. Plan may return no job: an audio worker has none for a silent
 	// video.
 	Plan(params P, media pipeline.Media) ([]pipeline.Job, error)
 
 	// Work does one job. It reads through job.Input, job.Asset and job.Fetch, writes below job.Dir, verifies
-	// what it made, and publishes it by job.Publish. It returns soon after ctx ends. Its error says what happens
-	// next: a *pipeline.Error by the class of its code, any other is transient.
+	// what it wrote, and publishes it with job.Publish. It returns soon after ctx ends. Its error decides what
+	// happens next: a *pipeline.Error by the class of its code; any other is transient.
 	Work(ctx context.Context, job Job[P]) (pipeline.Result, error)
 }
 
-// Checker is an extra ability of a worker: Check reports what the worker misses on this machine, such as a
-// program or an encoder, with the remedy. It is called at start and by `reelmill doctor`.
+// Checker is an optional interface of a worker. Check reports what the worker misses on this machine, such as
+// a program or an encoder, and how to get it. It is called at start and by `reelmill doctor`.
 type Checker interface {
 	Check(ctx context.Context) error
 }
 
-// Slotter is an extra ability of a worker: Slots says how many attempts a process makes at once by default,
-// on so many cores. Without it, it is half the cores and at least 1: an encoder keeps more than one core
-// busy.
+// Slotter is an optional interface of a worker. Slots returns how many attempts a process runs at once by
+// default, given the number of cores. Without it the default is half the cores and at least 1, because an
+// encoder keeps more than one core busy.
 type Slotter interface {
 	Slots(cores int) int
 }
@@ -42,5 +42,5 @@ type Declarer interface {
 	Traits() pipeline.Traits
 }
 
-// defaultSlots is Slots of a worker that is no Slotter.
+// defaultSlots returns the slots of a worker that is no Slotter.
 func defaultSlots(cores int) int { return max(1, cores/2) }

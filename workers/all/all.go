@@ -14,17 +14,17 @@ import (
 	"github.com/reelmill/reelmill/workers/webhook"
 )
 
-// Config is what workers cannot know by themselves. The zero Config is usable.
+// Config holds what workers need from the program. The zero Config is usable.
 type Config struct {
-	// FFmpeg and FFprobe are paths of the programs; looked up in PATH when empty.
+	// FFmpeg and FFprobe are the paths of the programs. Default: found in PATH.
 	FFmpeg, FFprobe string
 	Threads         int // of each encoder; 0: the encoders' own default
 	Webhook         webhook.Config
-	Limits          inspect.Limits // of what is accepted; zero fields have their defaults
+	Limits          inspect.Limits // of the sources to accept; zero fields have their defaults
 }
 
-// New returns a registry with every worker. It fails when ffmpeg or ffprobe is missing; what else a machine
-// lacks, Registry.CheckMachine tells.
+// New returns a registry with every worker. It fails when ffmpeg or ffprobe is missing; Registry.CheckMachine
+// reports what else a machine lacks.
 func New(c Config) (*workers.Registry, error) {
 	tools, err := ffmpeg.Find(c.FFmpeg, c.FFprobe)
 	if err != nil {
@@ -41,8 +41,7 @@ func New(c Config) (*workers.Registry, error) {
 	return r, nil
 }
 
-// Versions returns the versions of the programs that workers run, by name; a program that does not answer
-// is left out.
+// Versions returns the versions of the programs that workers run, by name, without those that do not answer.
 func Versions(ctx context.Context) map[string]string {
 	versions := map[string]string{}
 	if v, err := (ffmpeg.Tools{}).Version(ctx); err == nil {

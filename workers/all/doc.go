@@ -1,3 +1,3 @@
-// Package all lists the workers of ReelMill, one line each. A new worker is a folder beside this one and
-// its line in New; a test fails when a folder has none.
+// Package all lists the workers of ReelMill, one line each. A new worker is a folder beside this one and a
+// line in New; a test fails when the line is missing.
 package all

@@ -21,20 +21,20 @@ const (
 	posterEdge = 720 // pixels of the short edge, at most
 )
 
-// keyTimes are where key frames are looked for, in shares of the picture's own length; exactTimes are tried
-// one by one when those will not do: on to the end, before that, and the start of the video last.
+// keyTimes are where to look for key frames, in shares of the picture's own length. exactTimes are tried one
+// by one when those show nothing: first on to the end, then before that, and the start of the video last.
 var (
 	keyTimes   = []float64{0.25, 0.40, 0.18}
 	exactTimes = []float64{0.25, 0.40, 0.18, 0.55, 0.70, 0.85, 0.95, 0.10, 0}
 )
 
-// posterScratch is how many bytes of scratch a poster takes.
+// posterScratch returns how many bytes of scratch a poster needs.
 func posterScratch(m pipeline.Media) int64 {
 	files := int64(len(keyTimes) + len(exactTimes) + 1) // the JPEG and the WebP are far below one frame
 	return files * frameBytes(picture.Fit(m.Video, posterEdge))
 }
 
-// poster picks the best candidate and writes it as JPEG, and as WebP where ffmpeg can.
+// poster picks the best candidate and writes it as JPEG, and as WebP if ffmpeg can.
 func (r run) poster(ctx context.Context) ([]pipeline.Output, error) {
 	best, err := r.pick(ctx)
 	if err != nil {
@@ -51,7 +51,7 @@ func (r run) poster(ctx context.Context) ([]pipeline.Output, error) {
 	return append([]pipeline.Output{jpeg}, webp...), err
 }
 
-// webp writes a frame as WebP, where ffmpeg can.
+// webp writes a frame as WebP, if ffmpeg can.
 func (r run) webp(ctx context.Context, frame string) ([]pipeline.Output, error) {
 	encoders, err := r.worker.tools.Encoders(ctx)
 	if err != nil || !encoders["libwebp"] {
@@ -85,11 +85,11 @@ type candidate struct {
 	score float64
 }
 
-// good says that there is something to see.
+// good reports whether there is something to see.
 func (c candidate) good() bool { return c.score >= 1 }
 
-// pick returns the sharpest of some key frames near 25% of the video. Where they show nothing, or need not be
-// near, frames are decoded exactly until one shows something.
+// pick returns the sharpest of some key frames near 25% of the video. If they show nothing, or may be far
+// from there, it decodes single frames exactly until one shows something.
 func (r run) pick(ctx context.Context) (candidate, error) {
 	spare, near, err := r.keyframes(ctx)
 	if err != nil || near && spare.good() {
@@ -120,11 +120,11 @@ func (r run) pick(ctx context.Context) (candidate, error) {
 	return best, nil
 }
 
-// maxApart is how far key frames may be apart, as a share of the video, to be near enough.
+// maxApart is how far apart key frames may be to count as near, as a share of the video.
 const maxApart = 0.15
 
-// keyframes returns the best of the key frames before keyTimes, decoded by one ffmpeg; nothing where it finds
-// none. near says that they are near those times: as the index has it, or because they are not all the same.
+// keyframes returns the best of the key frames before keyTimes, which one ffmpeg decodes; the zero candidate
+// when it finds none. near reports whether they are near those times: the index says so, or they differ.
 func (r run) keyframes(ctx context.Context) (best candidate, near bool, err error) {
 	groups := r.media.Video.Groups
 	if groups != nil && groups.Average > maxApart*r.media.PictureEnd() {
@@ -134,16 +134,16 @@ func (r run) keyframes(ctx context.Context) (best candidate, near bool, err erro
 	for i, share := range keyTimes {
 		in := picture.SourceNear(r.input, r.media, r.at(share))
 		in.Limit = time.Millisecond
-		// One frame is decoded of each, which threads would only delay.
+		// Only one frame of each is decoded; threads would delay that.
 		in.Options = append(in.Options, ffmpeg.Option{Key: "skip_frame", Value: "nokey"},
 			ffmpeg.Option{Key: "noaccurate_seek"}, ffmpeg.Option{Key: "threads", Value: "1"})
 		c.Inputs = append(c.Inputs, in)
-		// A filter graph of its own each, so that one without a frame does not hold up the others.
+		// Each has a filter graph of its own, so that one without a frame does not hold up the others.
 		c.Outputs = append(c.Outputs, frames(r.frame("key", i), fmt.Sprintf("%d:%d", i, r.media.Video.Stream), 1,
 			ffmpeg.Option{Key: "filter:v", Value: r.filter()}))
 	}
 	if err := r.step(ctx, c); err != nil && ctx.Err() != nil {
-		return best, false, err // any other failure is that of one frame, or comes again
+		return best, false, err // any other failure is of one frame, or comes again in exact
 	}
 	near = groups != nil
 	for i := range keyTimes {
@@ -159,8 +159,8 @@ func (r run) keyframes(ctx context.Context) (best candidate, near bool, err erro
 	return best, near, nil
 }
 
-// exact decodes the first frame behind a share of the length, or the first after it that others need: every
-// frame between a key frame and this one is decoded, too.
+// exact decodes the first frame after a share of the length, or the first after it that other frames need. It
+// also decodes every frame between that and the key frame before.
 func (r run) exact(ctx context.Context, i int, share float64) (candidate, error) {
 	in := picture.Source(r.input, r.media)
 	if share > 0 {
@@ -179,14 +179,14 @@ func (r run) exact(ctx context.Context, i int, share float64) (candidate, error)
 	return read(file)
 }
 
-// at is the time that is a share of the way from the first frame of the picture to its last, which are shown
-// before and after that, too.
+// at returns the time at a share of the way from the first frame of the picture to its last. Outside of these
+// outputs only repeat them.
 func (r run) at(share float64) time.Duration {
 	delay := picture.Delay(r.media)
 	return seconds(delay + share*(r.media.PictureEnd()-delay))
 }
 
-// filter makes posters of frames.
+// filter scales frames to the poster's size.
 func (r run) filter() string {
 	return picture.Still(r.media.Video, picture.Fit(r.media.Video, posterEdge))
 }
@@ -195,7 +195,7 @@ func (r run) frame(name string, i int) string {
 	return r.file(fmt.Sprintf("%s-%d.%s", name, i, frameCodec))
 }
 
-// read judges a frame.
+// read reads a frame and measures its sharpness.
 func read(file string) (candidate, error) {
 	img, err := imaging.Open(file)
 	if errors.Is(err, os.ErrNotExist) {
@@ -213,8 +213,8 @@ const (
 	compareAt  = 480 // pixels: the width at which pictures are compared
 )
 
-// sharpness is the variance of the Laplacian of a picture's luma; next to nothing for a black one, so that
-// such a picture wins only when there is no other.
+// sharpness returns the variance of the Laplacian of a picture's luma. It is next to 0 for a black picture,
+// so that one wins only when there is no other.
 func sharpness(img image.Image) float64 {
 	gray := imaging.Grayscale(img)
 	if gray.Bounds().Dx() > compareAt {

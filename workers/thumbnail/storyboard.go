@@ -26,28 +26,28 @@ const sheetName = "storyboard"
 // Geometry of a storyboard.
 const (
 	cellHeight   = 160 // pixels
-	maxCellWidth = 480 // of a very wide picture, whose cells are lower then
+	maxCellWidth = 480 // cells of a very wide picture are lower instead
 	maxCells     = 100
 	columns      = 10
 	minInterval  = 1.0  // seconds
-	keyShare     = 1.01 // of the interval: key frames no farther apart are near enough
-	keyInterval  = 5.0  // seconds; from here on those of unknown places are, and
-	longShare    = 2.0  // of the interval: those no farther apart
-	maxDrift     = 3.0  // seconds between key frames; in 10 the sky of a trailer became blotchy
+	keyShare     = 1.01 // of the interval: key frames no farther apart are close enough
+	keyInterval  = 5.0  // seconds: from this interval on, key frames at unknown distances are, and
+	longShare    = 2.0  // of the interval: those no farther apart than this
+	maxDrift     = 3.0  // seconds between key frames; with 10 the sky of a trailer became blotchy
 )
 
-// board is a storyboard, planned. It is the JSON, too.
+// board is the plan of a storyboard, and its JSON.
 type board struct {
 	URL        string  `json:"url"` // relative to the JSON
 	TileWidth  int     `json:"tile_width"`
 	TileHeight int     `json:"tile_height"`
 	Columns    int     `json:"columns"`
 	Duration   float64 `json:"duration"` // seconds
-	Interval   float64 `json:"interval"` // seconds a tile stands for
+	Interval   float64 `json:"interval"` // seconds that a tile stands for
 	Tiles      []tile  `json:"tiles"`
 }
 
-// tile is one cell: from Start on it is the one to show.
+// tile is one cell, to be shown from Start on.
 type tile struct {
 	Start float64 `json:"start"` // seconds
 	X     int     `json:"x"`     // pixels from the left of the sheet
@@ -71,7 +71,8 @@ func newBoard(m pipeline.Media) board {
 	return b
 }
 
-// cellSize is 160 pixels high, with the picture's aspect. It is the one picture that may be enlarged.
+// cellSize returns the size of a cell: 160 pixels high, with the picture's aspect. It may enlarge the
+// picture.
 func cellSize(v pipeline.VideoTrack) picture.Size {
 	aspect := float64(max(1, v.Width)) / float64(max(1, v.Height))
 	if cellHeight*aspect > maxCellWidth {
@@ -107,8 +108,8 @@ func timestamp(s float64) string {
 	return fmt.Sprintf("%02d:%02d:%02d.%03d", ms/3600000, ms/60000%60, ms/1000%60, ms%1000)
 }
 
-// scratch is how many bytes of scratch a storyboard takes: its cells, and the sheet, which as a JPEG is far
-// below that.
+// scratch returns how many bytes of scratch a storyboard needs: for its cells, and the sheet, which is far
+// smaller as a JPEG.
 func (b board) scratch() int64 {
 	cell := frameBytes(picture.Size{Width: b.TileWidth, Height: b.TileHeight})
 	return int64(2*len(b.Tiles)+1) * cell
@@ -148,8 +149,8 @@ func (r run) storyboard(ctx context.Context) ([]pipeline.Output, error) {
 	return outputs, nil
 }
 
-// cells writes one picture for each tile, the first of them at least. Key frames that end early are not where
-// the index has them, or not known: then all frames are decoded.
+// cells writes a picture for each tile, or at least for the first. If the key frames end early, the index was
+// wrong about them or did not know them; then it decodes all frames.
 func (r run) cells(ctx context.Context, b board) error {
 	options := skip(r.media.Video, b.Interval)
 	if err := r.decode(ctx, b, options); err != nil {
@@ -159,7 +160,7 @@ func (r run) cells(ctx context.Context, b board) error {
 	if r.exists(cell(min(last, len(b.Tiles)))) || len(options) == 0 && r.exists(cell(1)) {
 		return nil
 	}
-	if len(options) > 0 { // there were none of such frames, or they end early
+	if len(options) > 0 { // there were no such frames, or they ended early
 		if err := r.decode(ctx, b, nil); err != nil || r.exists(cell(1)) {
 			return err
 		}
@@ -167,9 +168,9 @@ func (r run) cells(ctx context.Context, b board) error {
 	return r.first(ctx, b)
 }
 
-// skip returns what the decoder may leave out for tiles that are so many seconds apart: all but key frames
-// where those are near enough, else frames that no other needs; and the smoothing of blocks, which nobody
-// misses in so small a picture as long as the error does not pass from frame to frame for long.
+// skip returns what the decoder may skip for tiles that are interval seconds apart: all but key frames if
+// those are close enough, else the frames that no other frame needs. It may also skip deblocking, which
+// nobody misses in so small a picture, unless the error spreads through many frames.
 func skip(v pipeline.VideoTrack, interval float64) []ffmpeg.Option {
 	option := func(key, value string) ffmpeg.Option { return ffmpeg.Option{Key: key, Value: value} }
 	longest, share := math.Inf(1), keyShare
@@ -192,7 +193,7 @@ func skip(v pipeline.VideoTrack, interval float64) []ffmpeg.Option {
 	return o
 }
 
-// needed has the decoder leave out frames that no other needs, where it can.
+// needed makes the decoder skip frames that no other frame needs, if it can.
 func needed(v pipeline.VideoTrack) []ffmpeg.Option {
 	if !slices.Contains([]string{"h264", "hevc", "mpeg2video", "mpeg4"}, v.Codec) {
 		return nil
@@ -200,10 +201,10 @@ func needed(v pipeline.VideoTrack) []ffmpeg.Option {
 	return []ffmpeg.Option{{Key: "skip_frame", Value: "noref"}}
 }
 
-// decode writes the picture in the middle of each tile's interval. Times move by half an interval, so that
-// the fps filter, which keeps the last frame of each slot, counts whole slots: rounding to the nearest one,
-// it would drop the last frame of the video unless that reaches into the next slot. The constant rate at the
-// encoder fills slots before the first frame.
+// decode writes the picture in the middle of each tile's interval. It moves times by half an interval and
+// rounds them down, so that the fps filter keeps the last frame before the middle. If the filter rounded to
+// the nearest slot, it would drop the last frame of the video, unless that reaches into the next slot. The
+// constant rate of the encoder fills slots before the first frame.
 func (r run) decode(ctx context.Context, b board, options []ffmpeg.Option) error {
 	in := picture.Source(r.input, r.media)
 	in.Options = append(in.Options, options...)
@@ -227,8 +228,8 @@ func (r run) decode(ctx context.Context, b board, options []ffmpeg.Option) error
 	})
 }
 
-// first decodes the first frame for the first tile: of a video that is much shorter than a tile's interval
-// the fps filter makes nothing.
+// first decodes the first frame, for the first tile: the fps filter makes nothing of a video that is much
+// shorter than a tile's interval.
 func (r run) first(ctx context.Context, b board) error {
 	return r.step(ctx, ffmpeg.Command{
 		Inputs:  []ffmpeg.Input{picture.Source(r.input, r.media)},
@@ -241,7 +242,7 @@ func (r run) tileFilter(b board) string {
 	return picture.Still(r.media.Video, picture.Size{Width: b.TileWidth, Height: b.TileHeight})
 }
 
-// cell is the file of a tile's picture; tiles count from 1.
+// cell returns the file name of tile n, counted from 1.
 func cell(n int) string { return fmt.Sprintf("cell-%05d.%s", n, frameCodec) }
 
 func (r run) exists(name string) bool {
@@ -249,8 +250,8 @@ func (r run) exists(name string) bool {
 	return err == nil
 }
 
-// assemble lays the cells out. A tile without a frame of its own shows the one before it; the first must be
-// there.
+// assemble draws the sheet. A tile without a frame of its own shows the frame before it; the first must have
+// one.
 func (r run) assemble(b board) (image.Image, error) {
 	size := b.size()
 	sheet := imaging.New(size.Width, size.Height, black)
@@ -280,5 +281,5 @@ func pasteInto(sheet *image.NRGBA, cell image.Image, at image.Point) *image.NRGB
 	return sheet
 }
 
-// black is what lies behind cells that have no frame.
+// black is the background of the sheet.
 var black = color.NRGBA{A: 255}

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/disintegration/imaging"
-	_ "golang.org/x/image/webp" // the same
+	_ "golang.org/x/image/webp" // likewise
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/workers"
@@ -20,7 +20,7 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/picture"
 )
 
-// Params are none yet: sizes and times follow from the video.
+// Params is empty: sizes and times follow from the video.
 type Params struct{}
 
 // Worker is the worker type "thumbnail".
@@ -41,7 +41,7 @@ func (w *Worker) Check(ctx context.Context) error {
 	return err
 }
 
-// part is which picture a job makes: the part of its name, too.
+// part says which picture a job makes. It is also the part in the job's name.
 type part string
 
 const (
@@ -49,8 +49,8 @@ const (
 	storyboardPart part = "storyboard"
 )
 
-// Plan implements workers.Worker: a job for the poster, soon, since people wait for a picture, and one for
-// the storyboard, which has time.
+// Plan implements workers.Worker. It plans a job of high priority for the poster, which people wait for, and
+// one for the storyboard, which can wait.
 func (w *Worker) Plan(_ Params, m pipeline.Media) ([]pipeline.Job, error) {
 	poster, err := json.Marshal(posterPart)
 	if err != nil {
@@ -106,16 +106,16 @@ type run struct {
 	input  string
 }
 
-// quality is that of all JPEGs.
+// quality is the quality of all JPEGs.
 const quality = 85
 
-// frameCodec is how ffmpeg hands frames to us: without loss, and at next to no cost.
+// frameCodec is the format of the frames that ffmpeg writes: lossless, and cheap to write.
 const frameCodec = "bmp"
 
-// frameBytes is the size of such a frame: three bytes a pixel, and its rows begin at multiples of four.
+// frameBytes returns the size of such a frame: three bytes a pixel, in rows that begin at multiples of four.
 func frameBytes(s picture.Size) int64 { return int64((3*s.Width+3)/4*4*s.Height) + 128 }
 
-// frames is an output of at most n frames. With n 1 the name is taken as it is.
+// frames returns an output of at most n frames. With n = 1 the name has no number.
 func frames(file, label string, n int, more ...ffmpeg.Option) ffmpeg.Output {
 	o := []ffmpeg.Option{
 		{Key: "c:v", Value: frameCodec}, {Key: "pix_fmt", Value: "bgr24"}, {Key: "frames:v", Value: fmt.Sprint(n)},
@@ -143,7 +143,7 @@ func (r run) save(ctx context.Context, img image.Image, o pipeline.Output) (pipe
 	return r.publish(ctx, picture.Size{Width: b.Dx(), Height: b.Dy()}, o)
 }
 
-// publish decodes the picture at o.Path as a whole, and stores it when it has the size that was planned.
+// publish decodes the whole picture at o.Path, and stores it if it has the planned size.
 func (r run) publish(ctx context.Context, want picture.Size, o pipeline.Output) (pipeline.Output, error) {
 	f, err := os.Open(r.file(o.Path))
 	if err != nil {

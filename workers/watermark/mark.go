@@ -6,7 +6,7 @@ import (
 	"image"
 	"image/color"
 	"image/draw"
-	_ "image/jpeg" // the three kinds of image that are taken
+	_ "image/jpeg" // the three formats that are accepted
 	_ "image/png"
 	"io"
 	"math"
@@ -31,7 +31,7 @@ const (
 	maxImageSize = 64 << 20 // bytes
 )
 
-// readImage decodes a user's image to NRGBA, or says with CodeParameters why not.
+// readImage decodes a user's image to NRGBA. Its error has CodeParameters when the image is refused.
 func readImage(path string) (img *image.NRGBA, err error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -53,7 +53,7 @@ func decodeImage(data []byte) (img *image.NRGBA, err error) {
 	if want == "" {
 		return nil, refused("neither JPEG, PNG nor WebP")
 	}
-	defer func() { // the decoders are fuzzed, but the file is a stranger's
+	defer func() { // the decoders are fuzzed, but the file is untrusted
 		if r := recover(); r != nil {
 			img, err = nil, refused("damaged (%v)", r)
 		}
@@ -72,7 +72,7 @@ func decodeImage(data []byte) (img *image.NRGBA, err error) {
 	}
 	b := decoded.Bounds()
 	img = image.NewNRGBA(image.Rect(0, 0, b.Dx(), b.Dy()))
-	draw.Draw(img, img.Bounds(), decoded, b.Min, draw.Src) // not imaging's: it panics where nobody can recover
+	draw.Draw(img, img.Bounds(), decoded, b.Min, draw.Src) // imaging would panic in a goroutine of its own
 	return img, nil
 }
 
@@ -91,7 +91,7 @@ func formats() []pipeline.Format {
 	}
 }
 
-// kind names the image format by its first bytes, as package image calls it; empty for all others.
+// kind returns the image format by its first bytes, as package image names it; empty for any other.
 func kind(data []byte) string {
 	for _, f := range formats() {
 		if f.Matches("", data) {
@@ -101,7 +101,7 @@ func kind(data []byte) string {
 	return ""
 }
 
-// scaleInto resizes img to the width of the box, or less where the box is too low for that, aspect kept.
+// scaleInto resizes img to fit the box, and keeps its aspect.
 func scaleInto(img *image.NRGBA, width, height int) *image.NRGBA {
 	b := img.Bounds()
 	factor := math.Min(float64(width)/float64(b.Dx()), float64(height)/float64(b.Dy()))
@@ -118,7 +118,7 @@ func fade(img *image.NRGBA, opacity float64) {
 
 var goRegular = sync.OnceValues(func() (*sfnt.Font, error) { return opentype.Parse(goregular.TTF) })
 
-// checkLetters refuses a text with a letter that the font has not.
+// checkLetters refuses a text with a letter that the font lacks.
 func checkLetters(text string) error {
 	f, err := goRegular()
 	if err != nil {
@@ -127,20 +127,19 @@ func checkLetters(text string) error {
 	var buffer sfnt.Buffer
 	for _, r := range text {
 		if i, err := f.GlyphIndex(&buffer, r); err != nil || i == 0 {
-			return pipeline.Fail(pipeline.CodeParameters, "text: the letter %q (%U) cannot be drawn", r, r)
+			return pipeline.Fail(pipeline.CodeParameters, "text: the font has no letter %q (%U)", r, r)
 		}
 	}
 	return nil
 }
 
-// drawText sets text in white over a dark shadow, as wide as the box or less where the box is too low for
-// that.
+// drawText draws text in white over a dark shadow, as large as fits the box.
 func drawText(text string, width, height int) (*image.NRGBA, error) {
 	f, err := goRegular()
 	if err != nil {
 		return nil, fmt.Errorf("read the font: %w", err)
 	}
-	// Measured large, then set at the size that fits: widths of a scalable font are nearly proportional.
+	// Measure it large, then draw it at the size that fits: the widths of a font scale nearly in proportion.
 	const reference = 100
 	face, err := newFace(f, reference)
 	if err != nil {
@@ -148,7 +147,7 @@ func drawText(text string, width, height int) (*image.NRGBA, error) {
 	}
 	advance := float64(font.MeasureString(face, text)) / 64
 	line := float64(face.Metrics().Height) / 64
-	// The shadow takes a twentieth of the size on the right and below, as much is left free on the left.
+	// The shadow takes a twentieth of the size on the right and below. As much stays free on the left.
 	size := math.Min(float64(width)/(advance/reference+0.1), float64(height)/(line/reference+0.1))
 	size = math.Max(1, size)
 	if face, err = newFace(f, size); err != nil {

@@ -11,13 +11,13 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/picture"
 )
 
-// Params are the `with` of a watermark step. Exactly one of Image and Text is given.
+// Params are the parameters of a watermark step. Exactly one of Image and Text must be given.
 type Params struct {
-	// Image is the name of the asset of the upload that is the mark: a JPEG, PNG or WebP.
+	// Image names the asset of the upload to use as the mark: a JPEG, PNG or WebP.
 	Image string `json:"image,omitempty" maxLength:"64" doc:"Name of an asset: a JPEG, PNG or WebP"`
 	Text  string `json:"text,omitempty" maxLength:"200" doc:"One line in Latin, Greek or Cyrillic letters"`
 	// Position is one of nine anchors: top-left, top, ... bottom-right, which is the default.
-	Position Position `json:"position,omitempty" doc:"Where it stands; default bottom-right"`
+	Position Position `json:"position,omitempty" doc:"Where the mark is placed; default bottom-right"`
 	// Padding is the distance from the edges, and Scale the width of the mark, as shares of the picture's width.
 	Padding *float64 `json:"padding,omitempty" minimum:"0" maximum:"0.5" doc:"Share of the width; default 0.05"`
 	Scale   *float64 `json:"scale,omitempty" minimum:"0.01" maximum:"1" doc:"Share of the width; default 0.15"`
@@ -54,11 +54,11 @@ func (p Params) check() error {
 	case (p.Image == "") == (p.Text == ""):
 		return pipeline.Fail(pipeline.CodeParameters, "give exactly one of image and text")
 	case p.Image != "" && !pipeline.ValidName(p.Image):
-		return pipeline.Fail(pipeline.CodeParameters, "image: %q is no name of an asset", p.Image)
+		return pipeline.Fail(pipeline.CodeParameters, "image: %q is no valid name of an asset", p.Image)
 	case !utf8.ValidString(p.Text):
-		return pipeline.Fail(pipeline.CodeParameters, "text: not UTF-8")
+		return pipeline.Fail(pipeline.CodeParameters, "text: it is not UTF-8")
 	case p.Text != "" && strings.TrimSpace(p.Text) == "":
-		return pipeline.Fail(pipeline.CodeParameters, "text: only spaces")
+		return pipeline.Fail(pipeline.CodeParameters, "text: it is blank")
 	}
 	if p.Text != "" {
 		return checkLetters(p.Text)
@@ -77,14 +77,14 @@ func or(value *float64, fallback float64) float64 {
 	return *value
 }
 
-// box is how large the mark may be in a picture: its width by scale, and never into the padding.
+// box returns how large the mark may be in a picture: as wide as Scale says, and clear of the padding.
 func (p Params) box(s picture.Size) (width, height int) {
 	pad := p.pixels(s)
 	width = int(math.Round(p.scale() * float64(s.Width)))
 	return max(1, min(width, s.Width-2*pad)), max(1, s.Height-2*pad)
 }
 
-// pixels is the padding in a picture, at most what leaves room for a pixel.
+// pixels returns the padding in a picture; it leaves at least one pixel for the mark.
 func (p Params) pixels(s picture.Size) int {
 	return min(int(math.Round(p.padding()*float64(s.Width))), (s.Short()-1)/2)
 }

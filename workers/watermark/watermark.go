@@ -28,7 +28,7 @@ func New(tools ffmpeg.Tools) *Worker { return &Worker{tools: tools} }
 func (w *Worker) Check(ctx context.Context) error {
 	encoders, err := w.tools.Encoders(ctx)
 	if err == nil && (!encoders["libx264"] || !encoders["aac"]) {
-		err = errors.New("ffmpeg has no libx264 or aac: install a full build, such as apt-get install ffmpeg")
+		err = errors.New("ffmpeg has no libx264 or no aac: install a full build, such as apt-get install ffmpeg")
 	}
 	return err
 }
@@ -49,7 +49,7 @@ func (w *Worker) Plan(p Params, m pipeline.Media) ([]pipeline.Job, error) {
 	}
 	return []pipeline.Job{{
 		Weight: 5 + int(m.Duration/15), Timeout: pipeline.Seconds(600 + 20*m.Duration),
-		// The file is written again with its index in front; on average it has half the highest rate.
+		// The file is written twice, to move its index to the front; on average it has half the highest rate.
 		Scratch: int64(m.Duration * maxrate * 1000 / 8),
 	}}, nil
 }
@@ -106,7 +106,7 @@ func (r run) run(ctx context.Context) (pipeline.Output, error) {
 	return r.publish(ctx)
 }
 
-// encode runs ffmpeg with the default sound beside it, when there is one.
+// encode runs ffmpeg, and encodes the default audio beside it, if there is any.
 func (r run) encode(ctx context.Context, step encode.Step, input string, mark image.Rectangle) error {
 	a, ok := r.sound()
 	if !ok {
@@ -122,7 +122,7 @@ func (r run) encode(ctx context.Context, step encode.Step, input string, mark im
 	return err
 }
 
-// mark draws the image or the text at the size that it has in the picture.
+// mark draws the image or the text at its size in the picture.
 func (r run) mark(ctx context.Context) (*image.NRGBA, error) {
 	width, height := r.params.box(r.size)
 	var img *image.NRGBA
@@ -147,7 +147,7 @@ func (r run) mark(ctx context.Context) (*image.NRGBA, error) {
 	return img, nil
 }
 
-// command overlays the mark on the upright picture; track, which is nil for none, goes with it.
+// command overlays the mark on the upright picture, and adds track, unless it is nil.
 func (r run) command(input string, mark image.Rectangle, track *sound.Track) ffmpeg.Command {
 	x, y := r.params.place(r.size, mark.Dx(), mark.Dy())
 	rate := picture.SourceRate(r.media.Video)
@@ -178,7 +178,7 @@ func (r run) command(input string, mark image.Rectangle, track *sound.Track) ffm
 		inputs = append(inputs, track.Samples())
 		out.Maps = append(out.Maps, "2:0")
 		encoder := sound.AAC()
-		if track.Mix() { // the picture is not encoded twice to see whether it is needed
+		if track.Mix() { // always: to find out whether it is needed, the picture would be encoded twice
 			encoder = sound.SteadyAAC()
 		}
 		out.Options = append(out.Options, encoder...)
@@ -190,7 +190,7 @@ func (r run) command(input string, mark image.Rectangle, track *sound.Track) ffm
 	}
 }
 
-// sound is the default track, else the first.
+// sound returns the default audio track, else the first; nil when there is none.
 func (r run) sound() (pipeline.AudioTrack, bool) {
 	tracks := r.media.Audio
 	if len(tracks) == 0 {

@@ -19,14 +19,14 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// BreakerConfig says when a host is spared. The zero BreakerConfig is usable.
+// BreakerConfig configures when deliveries to a host stop. The zero BreakerConfig is usable.
 type BreakerConfig struct {
-	// Failures in a row that open a host's breaker: connections that fail, time-outs, answers of 500 and above.
+	// Failures in a row that open a host's breaker: failed connections, timeouts, answers of 500 and above.
 	// Default: 5.
 	Failures int
 	// Pause between opening and the one delivery that probes. Default: 30 s.
 	Pause time.Duration
-	// Hosts that are remembered; the one that was used longest ago is forgotten first. Default: 1,024.
+	// Hosts that are remembered; the least recently used is forgotten first. Default: 1,024.
 	Hosts int
 }
 
@@ -37,7 +37,7 @@ func (c BreakerConfig) withDefaults() BreakerConfig {
 	return c
 }
 
-// validate is asked after withDefaults.
+// validate checks c after withDefaults.
 func (c BreakerConfig) validate() error {
 	switch {
 	case c.Failures < 0:
@@ -50,26 +50,26 @@ func (c BreakerConfig) validate() error {
 	return nil
 }
 
-// BreakerStatus is what is known of one host.
+// BreakerStatus is the state of one host's breaker.
 type BreakerStatus struct {
 	Host     string // scheme, host and port, such as "https://example.org:443"
-	State    string // closed, half-open (the next delivery probes, or one does) or open
+	State    string // closed, open, or half-open (the next delivery probes, or one is probing)
 	Failures uint32 // in a row, up to now
-	Opened   uint64 // how often the breaker opened since the host is remembered
+	Opened   uint64 // how often the breaker has opened while the host was remembered
 }
 
-// Breakers are the circuit breakers of the hosts that deliveries go to, one for each scheme, host and port.
-// They are safe for use by many goroutines. NewBreakers makes them.
+// Breakers holds a circuit breaker for each host (scheme, name and port) that deliveries go to. It is safe
+// for concurrent use. NewBreakers makes one.
 type Breakers struct {
 	config BreakerConfig // with defaults
 	opened atomic.Uint64
 
 	mu     sync.Mutex
 	hosts  map[string]*list.Element // of *breaker
-	recent *list.List               // the one used last is in front
+	recent *list.List               // most recently used first
 }
 
-// NewBreakers returns breakers that know no host yet. An error names the field of c that is wrong.
+// NewBreakers returns breakers without hosts. Its error names the field of c that is wrong.
 func NewBreakers(c BreakerConfig) (*Breakers, error) {
 	c = c.withDefaults()
 	if err := c.validate(); err != nil {
@@ -82,7 +82,7 @@ func newBreakers(c BreakerConfig) *Breakers {
 	return &Breakers{config: c, hosts: map[string]*list.Element{}, recent: list.New()}
 }
 
-// Status lists the hosts that are remembered, by name.
+// Status returns the remembered hosts, sorted by name.
 func (b *Breakers) Status() []BreakerStatus {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -97,20 +97,20 @@ func (b *Breakers) Status() []BreakerStatus {
 	return all
 }
 
-// Opened is how often any breaker opened, those of forgotten hosts included. It never falls.
+// Opened returns how often breakers have opened, with those of forgotten hosts. It never falls.
 func (b *Breakers) Opened() uint64 { return b.opened.Load() }
 
-// breaker is the one of a host.
+// breaker is the circuit breaker of one host.
 type breaker struct {
 	*gobreaker.CircuitBreaker[int]
 	host     string
 	failures atomic.Uint32
 	opened   atomic.Uint64
-	last     atomic.Value // string: what the host did at its last failure
+	last     atomic.Value // string: how the host failed last
 	until    atomic.Int64 // when the next probe may begin, in Unix nanoseconds
 }
 
-// of returns the breaker of the host that address, which CheckURL has seen, leads to.
+// of returns the breaker of the host of address, which CheckURL has accepted.
 func (b *Breakers) of(address string) *breaker {
 	host := hostOf(address)
 	b.mu.Lock()
@@ -147,7 +147,7 @@ func (b *Breakers) add(host string) *breaker {
 	return h
 }
 
-// hostOf is the key of a breaker: names are the same in any case of letters and with a dot at the end.
+// hostOf returns the key of a breaker. Names are equal in any case, with or without a dot at the end.
 func hostOf(address string) string {
 	u, err := url.Parse(address)
 	if err != nil {
@@ -164,8 +164,8 @@ func hostOf(address string) string {
 	return u.Scheme + "://" + host + ":" + port
 }
 
-// send makes one request, if the breaker lets it: the status of the answer, or the error of the connection.
-// While the breaker is open the error is webhook_failed, and names the host's last failure.
+// send makes one request, unless the breaker is open. It returns the status of the answer, or the error of
+// the connection. While the breaker is open the error is webhook_failed, and names the host's last failure.
 func (h *breaker) send(ctx context.Context, request func() (status int, err error)) (int, error) {
 	status, err := h.Execute(func() (int, error) {
 		status, err := request()
@@ -189,29 +189,29 @@ func (h *breaker) send(ctx context.Context, request func() (status int, err erro
 			h.story(), pipeline.Clock(time.Unix(0, h.until.Load())))
 	case errors.Is(err, gobreaker.ErrTooManyRequests):
 		return 0, pipeline.Fail(pipeline.CodeWebhookFailed,
-			"%s; its circuit is open: another delivery is just trying whether it is back", h.story())
+			"%s; its circuit is open: another delivery is probing it now", h.story())
 	case errors.Is(err, errServer):
 		return status, nil
 	}
 	return status, err
 }
 
-// failed counts a failure, and keeps what it was.
+// failed counts a failure, and keeps how it happened.
 func (h *breaker) failed(how string) {
 	h.last.Store(how)
 	h.failures.Add(1)
 }
 
-// story says how often the host failed, and how it did the last time.
+// story says how often the host failed in a row, and how it failed last.
 func (h *breaker) story() string {
 	return fmt.Sprintf("%s failed %d times in a row (last: %v)",
 		h.host, h.failures.Load(), h.last.Load())
 }
 
-// answered says what a receiver answered.
+// answered describes the answer of a receiver.
 func answered(status int) string { return fmt.Sprintf("the receiver answered %d", status) }
 
-// noAnswer says why a receiver did not answer. The URL stays out of it: it may hold a token.
+// noAnswer says why a receiver did not answer, without the URL, which may hold a token.
 func noAnswer(err error) string {
 	text := "the receiver did not answer"
 	if silent, ok := errors.AsType[unanswered](err); ok {
@@ -229,10 +229,10 @@ type unanswered struct {
 // Unwrap returns the error.
 func (e unanswered) Unwrap() error { return e.error }
 
-// errServer tells the breaker of an answer that is the host's failure.
+// errServer tells the breaker that the answer counts as a failure of the host.
 var errServer = errors.New("the receiver answered 500 or above")
 
-// unrelated marks an error that says nothing of the host: the delivery was given up, or is forbidden.
+// unrelated marks an error that is not the host's: the delivery was abandoned, or is not allowed.
 type unrelated struct{ error }
 
 // Unwrap returns the error.

@@ -12,7 +12,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// reserved are the networks that are not of the public internet, or that lead to others by translation.
+// reserved are the networks outside the public internet, and those that are translated to other addresses.
 // Sources: IANA's special-purpose address registries for IPv4 (RFC 6890 and successors) and IPv6, as of
 // 2025.
 var reserved = prefixes(
@@ -38,7 +38,7 @@ var reserved = prefixes(
 	"2001:20::/28",     // ORCHIDv2; the rest of 2001::/23 is in the list of what is not global unicast
 )
 
-// global is what of IPv6 may be dialled, less what translated names within it.
+// global is the part of IPv6 that may be dialled, except what translated lists.
 var (
 	global     = netip.MustParsePrefix("2000::/3")
 	translated = prefixes(
@@ -58,9 +58,9 @@ func prefixes(list ...string) []netip.Prefix {
 	return all
 }
 
-// public reports whether an address is of the public internet. IPv4 addresses in the clothes of IPv6
-// (::ffff:0:0/96) are judged as IPv4; every other form of IPv6 outside 2000::/3 is none: loopback, ULA,
-// link-local, multicast, NAT64 (64:ff9b::/96 and 64:ff9b:1::/48), IPv4-compatible.
+// public reports whether an address is on the public internet. IPv4-mapped IPv6 addresses (::ffff:0:0/96)
+// count as IPv4. No other IPv6 address outside 2000::/3 is public: loopback, ULA, link-local, multicast,
+// NAT64 (64:ff9b::/96 and 64:ff9b:1::/48), IPv4-compatible.
 func public(a netip.Addr) bool {
 	a = a.Unmap()
 	if !a.IsValid() || a.Zone() != "" {
@@ -81,7 +81,7 @@ func public(a netip.Addr) bool {
 	return true
 }
 
-// guard is a net.Dialer's Control: it sees the address that is dialled, after every resolution.
+// guard is a net.Dialer's Control: it checks the address that is dialled, after every resolution.
 func guard(network, address string, _ syscall.RawConn) error {
 	host, err := netip.ParseAddrPort(address)
 	if err != nil || network != "tcp4" && network != "tcp6" || !public(host.Addr()) {
@@ -94,9 +94,9 @@ type refusedAddress string
 
 func (e refusedAddress) Error() string { return "the address is not public" }
 
-// CheckURL reports why u cannot be a webhook's address, with CodeWebhookRefused: it must be http or https
-// with a host, no user and no fragment, at most 2,048 bytes. Where the host leads is checked when it is
-// dialled, since a name can lead elsewhere by then.
+// CheckURL returns why u cannot be the address of a webhook, with CodeWebhookRefused. It must be http or
+// https, with a host, without user and fragment, and have at most 2,048 bytes. The address of the host is
+// checked when it is dialled, because the name may resolve to another one by then.
 func CheckURL(u string) error {
 	if len(u) > maxURL {
 		return pipeline.Fail(pipeline.CodeWebhookRefused, "the URL has more than %d bytes", maxURL)
@@ -119,7 +119,7 @@ func CheckURL(u string) error {
 
 const maxURL = 2048
 
-// dialer returns a dial function; guarded says that only public addresses are dialled.
+// dialer returns a dial function; a guarded one dials only public addresses.
 func dialer(
 	guarded bool, timeout time.Duration,
 ) func(ctx context.Context, network, address string) (net.Conn, error) {

@@ -1,5 +1,5 @@
 package webhook
 
-// Slots implements workers.Slotter: a delivery waits for the network, and one receiver that hangs must not
-// hold up the others.
+// Slots implements workers.Slotter. There are many: a delivery mostly waits for the network, and a receiver
+// that hangs must not delay the others.
 func (w *Worker) Slots(int) int { return 16 }

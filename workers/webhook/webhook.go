@@ -27,18 +27,18 @@ func (Secret) String() string               { return hidden }
 func (Secret) GoString() string             { return hidden }
 func (Secret) MarshalText() ([]byte, error) { return []byte(hidden), nil }
 
-// Config says how to deliver. The zero Config delivers nothing: without a secret nothing can be signed.
+// Config configures deliveries. The zero Config delivers nothing: without a secret it cannot sign.
 type Config struct {
-	// URL is where deliveries go that name no address of their own. It is the operator's, so it may be private.
+	// URL receives the deliveries without an address of their own. The operator sets it, so it may be private.
 	URL string
 	// Secret signs: whsec_ and 24 to 64 bytes in base64.
 	Secret Secret
-	// AllowPrivate turns the guard off for users' addresses, too.
+	// AllowPrivate allows private addresses in users' URLs, too.
 	AllowPrivate bool
-	// Timeout of one delivery, from the connection to the end of the answer. Default, also below zero: 15 s,
+	// Timeout of one delivery, from the connection to the end of the answer. Default, also when negative: 15 s,
 	// which Standard Webhooks recommends.
 	Timeout time.Duration
-	// Breakers of the hosts, for a program that wants to watch them. Default: new ones with the zero
+	// Breakers of the hosts, for a program that shows their status. Default: new ones with the zero
 	// BreakerConfig.
 	Breakers *Breakers
 }
@@ -58,13 +58,13 @@ const (
 	maxHeader      = 16 << 10
 )
 
-// Params are none: what is sent, and to whom, is the job's part.
+// Params is empty: the job's part says what to send, and to whom.
 type Params struct{}
 
 // Worker is the worker type "webhook".
 type Worker struct {
 	config Config // with defaults
-	// guarded and trusted differ in whom they dial only.
+	// guarded and trusted differ only in the addresses that they dial.
 	guarded, trusted *http.Client
 }
 
@@ -74,7 +74,7 @@ func New(c Config) *Worker {
 	return &Worker{config: c, guarded: client(!c.AllowPrivate, c.Timeout), trusted: client(false, c.Timeout)}
 }
 
-// client keeps no connections: deliveries are rare, and their receivers many.
+// client returns a client that keeps no connections: deliveries are rare, and receivers many.
 func client(guarded bool, timeout time.Duration) *http.Client {
 	return &http.Client{
 		Timeout: timeout,
@@ -86,7 +86,7 @@ func client(guarded bool, timeout time.Duration) *http.Client {
 	}
 }
 
-// Check implements workers.Checker: an unusable secret is found before the first delivery.
+// Check implements workers.Checker: it reports an invalid secret before the first delivery.
 func (w *Worker) Check(context.Context) error {
 	if w.config.Secret == "" {
 		return nil
@@ -95,7 +95,7 @@ func (w *Worker) Check(context.Context) error {
 	return err
 }
 
-// Plan implements workers.Worker: none. Pipelines do not name this worker; the coordinator makes its task.
+// Plan implements workers.Worker. It returns no jobs: the coordinator makes them, not a pipeline.
 func (w *Worker) Plan(Params, pipeline.Media) ([]pipeline.Job, error) { return nil, nil }
 
 // Work implements workers.Worker: one try of one delivery.
@@ -111,7 +111,7 @@ func (w *Worker) Work(ctx context.Context, job workers.Job[Params]) (pipeline.Re
 	return pipeline.Result{Facts: map[string]any{"status": status}}, nil
 }
 
-// deliver returns the status of an accepted delivery.
+// deliver sends one delivery, and returns the status when the receiver accepts it.
 func (w *Worker) deliver(ctx context.Context, d pipeline.Delivery) (int, error) {
 	client, address := w.guarded, d.URL
 	if address == "" || address == w.config.URL {
@@ -130,7 +130,7 @@ func (w *Worker) deliver(ctx context.Context, d pipeline.Delivery) (int, error) 
 			return 0, unanswered{err, w.reason(err)}
 		}
 		defer response.Body.Close()
-		// The answer is not looked at; a little of it is read so that the receiver can finish.
+		// The answer does not matter, but a little of it is read so that the receiver can finish.
 		_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, maxResponse))
 		return response.StatusCode, nil
 	})
@@ -171,7 +171,7 @@ func (w *Worker) request(ctx context.Context, address string, d pipeline.Deliver
 	return r, nil
 }
 
-// signer never puts the secret into its error.
+// signer returns what signs deliveries. Its error never contains the secret.
 func (w *Worker) signer() (*standardwebhooks.Webhook, error) {
 	if w.config.Secret == "" {
 		return nil, pipeline.Fail(pipeline.CodeInternal, "no webhook secret is configured")
@@ -183,7 +183,7 @@ func (w *Worker) signer() (*standardwebhooks.Webhook, error) {
 	return s, nil
 }
 
-// failure gives an error of the connection its code.
+// failure returns an error of the connection with its code.
 func failure(ctx context.Context, err error) error {
 	var refused refusedAddress
 	var known *pipeline.Error
@@ -199,7 +199,7 @@ func failure(ctx context.Context, err error) error {
 	return pipeline.Fail(pipeline.CodeWebhookFailed, "%s", noAnswer(err))
 }
 
-// reason drops what http.Client puts around an error: the method and the URL.
+// reason returns the text of an error without what http.Client adds: the method and the URL.
 func (w *Worker) reason(err error) string {
 	for next := errors.Unwrap(err); next != nil; next = errors.Unwrap(err) {
 		var timed interface{ Timeout() bool }

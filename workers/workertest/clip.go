@@ -10,8 +10,8 @@ import (
 )
 
 // Clip makes a file with ffmpeg's own test sources and returns its path: Clip(t, "a.mp4", "-f", "lavfi",
-// "-i", "testsrc2=d=1:s=320x180:r=10"). It is for inputs of tests, which nobody is hostile in; workers run
-// ffmpeg through workers/internal/ffmpeg.
+// "-i", "testsrc2=d=1:s=320x180:r=10"). It is only for trusted inputs of tests; workers run ffmpeg through
+// workers/internal/ffmpeg.
 func Clip(t testing.TB, name string, args ...string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
@@ -25,12 +25,13 @@ func Clip(t testing.TB, name string, args ...string) string {
 	return path
 }
 
-// Pattern are the arguments of a moving picture for Clip: size as 320x180, in frames/s, for seconds.
+// Pattern returns the arguments of a moving picture for Clip: its size such as 320x180, frames/s, and
+// seconds.
 func Pattern(size, rate, seconds string) []string {
 	return []string{"-f", "lavfi", "-i", "testsrc2=s=" + size + ":r=" + rate + ":d=" + seconds}
 }
 
-// Tone are the arguments of a tone for Clip.
+// Tone returns the arguments of a tone for Clip.
 func Tone(seconds string) []string { return []string{"-f", "lavfi", "-i", "sine=f=440:d=" + seconds} }
 
 // Rotate writes a quarter turn, in degrees clockwise, into the first track of an MP4. Source: ISO/IEC

@@ -9,17 +9,17 @@ import (
 	"github.com/reelmill/reelmill/workers"
 )
 
-// folder is a source whose disk opens it and does not give it: reading a folder is an error of the system.
+// folder is a source that can be opened and not read: the system refuses to read a folder.
 type folder string
 
 func (f folder) Local(context.Context, string, string) (string, error) { return string(f), nil }
 
 func (f folder) Upload(context.Context, string, string) (size int64, sha256 string, err error) {
-	return 0, "", errors.New("nothing can be made of it")
+	return 0, "", errors.New("no output may be stored")
 }
 
-// DiskFault runs the first job that w plans of media on a source whose disk does not give it, and checks that
-// the attempt fails, is tried again, and leaves no facts: the disk says nothing of the source.
+// DiskFault runs the first job that w plans for media on a source that the disk fails to read. It checks that
+// the attempt fails, may be tried again, and leaves no facts: the fault says nothing about the source.
 func DiskFault[P any](t *testing.T, w workers.Worker[P], params P, media pipeline.Media) {
 	t.Helper()
 	jobs, err := w.Plan(params, media)

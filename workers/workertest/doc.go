@@ -1,6 +1,6 @@
-// Package workertest is the conformance kit of workers: it runs a registered worker the way the worker loop
-// does, with a real scratch folder, a real store on disk and whatever real programs the worker calls, and
-// fails the test for everything that the contract in package workers forbids.
+// Package workertest is the conformance kit of workers. It runs a registered worker as the worker loop does,
+// with a real scratch folder, a real store on disk and the real programs that the worker calls. It fails the
+// test for each breach of the contract in package workers.
 //
 //	func TestConformance(t *testing.T) {
 //		r := workers.NewRegistry()
@@ -10,14 +10,14 @@
 //
 // What it checks:
 //
-//  1. Plan is pure: the same arguments give the same jobs, and the media are not changed.
-//  2. Names are valid and unique, edges resolve without a cycle.
-//  3. Work returns soon, with an error, when its context has ended before and while it runs.
-//  4. Work writes nothing outside its folder, and leaves the source as it was.
-//  5. Every output is in the store under the attempt's token, not empty, of the size and SHA-256 that the
-//     output says, with a content type, and at a path that no other output of the worker has; and nothing
-//     else is there.
-//  6. A second attempt under another token gives outputs at the same paths and touches none of the first.
+//  1. Plan is pure: the same arguments give the same jobs, and it does not change the media.
+//  2. Names are valid and unique, and edges resolve without a cycle.
+//  3. Work returns soon, with an error, when its context ends, before it begins or while it runs.
+//  4. Work writes nothing outside its folder, and does not change the source.
+//  5. Every output is in the store under the attempt's token. It is not empty, has the size and the SHA-256
+//     that it states, a content type, and a path that no other output of the worker has. The store has
+//     nothing else.
+//  6. A second attempt under another token has outputs at the same paths, and touches none of the first.
 //
-// It does not judge what is in the outputs; that is the worker's own tests' part.
+// It does not check the contents of outputs; the worker's own tests do.
 package workertest

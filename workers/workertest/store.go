@@ -18,7 +18,7 @@ import (
 	"github.com/reelmill/reelmill/workers"
 )
 
-// patience is how long Work may take to return after its context ended. The machine may be busy.
+// patience is how long Work may take to return after its context ended, on a busy machine.
 const patience = 10 * time.Second
 
 // Store is a store on disk with one video in it.
@@ -29,7 +29,7 @@ type Store struct {
 	token uint64
 }
 
-// NewStore returns an empty store that goes away with the test.
+// NewStore returns an empty store that is removed with the test.
 func NewStore(t *testing.T) *Store {
 	t.Helper()
 	dir := t.TempDir()
@@ -64,7 +64,7 @@ func (s *Store) Add(t *testing.T, name, path string) pipeline.Object {
 	return pipeline.Object{Key: key, Size: info.Size, SHA256: info.SHA256}
 }
 
-// Keys lists every object.
+// Keys returns the keys of all objects.
 func (s *Store) Keys(t *testing.T) []string {
 	t.Helper()
 	var keys []string
@@ -77,12 +77,12 @@ func (s *Store) Keys(t *testing.T) []string {
 	return keys
 }
 
-// Local returns where an output lies on disk; with Segments, the template of them.
+// Local returns the path of an output on disk; with Segments, their template.
 func (s *Store) Local(o pipeline.Output) string {
 	return filepath.Join(s.dir, filepath.FromSlash(o.Key))
 }
 
-// Tree copies the outputs to where they are played from, below a new folder, and returns it.
+// Tree copies the outputs into a new folder, to the paths that they are played from, and returns the folder.
 func (s *Store) Tree(t *testing.T, results map[string]pipeline.Result) string {
 	t.Helper()
 	root := t.TempDir()
@@ -105,7 +105,7 @@ func (s *Store) Tree(t *testing.T, results map[string]pipeline.Result) string {
 	return root
 }
 
-// numbers are those of an output's segments; one of no matter for a single object.
+// numbers returns the numbers of an output's segments; any one number for a single object.
 func numbers(o pipeline.Output) []int {
 	if o.Segments == nil {
 		return []int{0}
@@ -130,7 +130,7 @@ func (s *Store) Work(t *testing.T, r *workers.Registry, task pipeline.Task,
 	return result
 }
 
-// attempt runs one attempt under a new token, and checks that it leaves everything but its outputs alone.
+// attempt runs one attempt under a new token, and checks that it changes nothing but its outputs.
 func (s *Store) attempt(t *testing.T, ctx context.Context, r *workers.Registry, task pipeline.Task,
 	results map[string]pipeline.Result, progress func(pipeline.Progress),
 ) (pipeline.Result, error) {
@@ -156,7 +156,7 @@ func (s *Store) attempt(t *testing.T, ctx context.Context, r *workers.Registry, 
 	return r.Work(ctx, workers.NewAttempt(a, files{s}, progress))
 }
 
-// checkOutputs compares what the result says with what is stored.
+// checkOutputs compares the result with the store.
 func (s *Store) checkOutputs(t *testing.T, task pipeline.Task, r pipeline.Result) {
 	t.Helper()
 	prefix := pipeline.AttemptPrefix(s.Video, task.Job.Name, s.token)
@@ -233,7 +233,7 @@ func (w *stopwatch) passed() time.Duration {
 	return time.Since(w.begun)
 }
 
-// Paths lists the paths of a result's outputs, sorted.
+// Paths returns the paths of a result's outputs, sorted.
 func Paths(r pipeline.Result) []string {
 	var paths []string
 	for _, o := range r.Outputs {
@@ -243,7 +243,7 @@ func Paths(r pipeline.Result) []string {
 	return paths
 }
 
-// Try runs one attempt that may fail, and checks nothing but its folder.
+// Try runs one attempt that may fail, and checks only its folder.
 func (s *Store) Try(t *testing.T, ctx context.Context, r *workers.Registry,
 	task pipeline.Task,
 ) (pipeline.Result, error) {

@@ -22,8 +22,8 @@ func Inspect(t *testing.T, r *workers.Registry, store *Store, source string) pip
 	return *result.Inspection
 }
 
-// Video runs a whole pipeline on an inspected source, one job after the other, and returns the results by
-// job. requested holds an upload's own parameters, by step.
+// Video runs a whole pipeline on an inspected source, one job after another, and returns the results by job.
+// requested holds the upload's own parameters, by step.
 func Video(t *testing.T, r *workers.Registry, store *Store, source string, media pipeline.Media,
 	p pipeline.Pipeline, requested map[string]map[string]any,
 ) map[string]pipeline.Result {

@@ -14,20 +14,20 @@ import (
 	"github.com/reelmill/reelmill/workers"
 )
 
-// Case is a worker and what it is run on.
+// Case is a worker, and what to run it on.
 type Case struct {
 	Registry *workers.Registry
 	Worker   string                     // type name in Registry
 	Params   string                     // JSON object; {} when empty
 	Source   string                     // path of the source
-	Assets   map[string]string          // further objects of the upload: paths by name
+	Assets   map[string]string          // other objects of the upload: paths by name
 	Media    pipeline.Media             // facts of the source
-	Results  map[string]pipeline.Result // of other steps' jobs that the worker's jobs may wait for
-	// Jobs are run instead of those that Plan returns, for worker types whose jobs the coordinator makes.
+	Results  map[string]pipeline.Result // of other steps' jobs that the worker's jobs may come after
+	// Jobs replace those that Plan returns, for worker types whose jobs the coordinator makes.
 	Jobs []pipeline.Job
 }
 
-// Outcome is what the jobs left.
+// Outcome is the outcome of a Case.
 type Outcome struct {
 	Store   *Store
 	Jobs    []pipeline.Job             // in the order in which they ran
@@ -64,7 +64,7 @@ func Run(t *testing.T, c Case) Outcome {
 	return out
 }
 
-// plan asks the worker twice, by way of a pipeline of this one step.
+// plan plans twice, through a pipeline of this one step.
 func (c Case) plan(t *testing.T) []pipeline.Job {
 	t.Helper()
 	if c.Jobs != nil {
@@ -94,7 +94,7 @@ func (c Case) plan(t *testing.T) []pipeline.Job {
 	return first
 }
 
-// clone goes through JSON, as media do between processes.
+// clone copies media through JSON, as processes exchange them.
 func clone(t *testing.T, m pipeline.Media) (copied pipeline.Media) {
 	t.Helper()
 	data, err := json.Marshal(m)
@@ -114,7 +114,7 @@ func (c Case) params() string {
 	return c.Params
 }
 
-// task puts source and assets into the store, under keys that say nothing of their names.
+// task puts source and assets into the store, under keys that do not contain their names.
 func (c Case) task(t *testing.T, store *Store, job pipeline.Job) pipeline.Task {
 	t.Helper()
 	job.Worker = c.Worker
@@ -135,7 +135,7 @@ func (c Case) task(t *testing.T, store *Store, job pipeline.Job) pipeline.Task {
 	return task
 }
 
-// order returns the jobs so that each comes after those it waits for. Names of other steps' jobs do not wait.
+// order sorts the jobs so that each comes after those it waits for. It ignores jobs of other steps.
 func order(t *testing.T, jobs []pipeline.Job) []pipeline.Job {
 	t.Helper()
 	var sorted []pipeline.Job
@@ -171,7 +171,7 @@ func checkPaths(t *testing.T, job string, r pipeline.Result, taken map[string]st
 	}
 }
 
-// checkAgain compares two attempts at one job by what others rely on: paths, kinds and runs of segments.
+// checkAgain compares what others rely on in two attempts at one job: paths, kinds and runs of segments.
 func checkAgain(t *testing.T, job string, first, again pipeline.Result) {
 	t.Helper()
 	shape := func(r pipeline.Result) map[string]string {
@@ -191,7 +191,7 @@ func checkAgain(t *testing.T, job string, first, again pipeline.Result) {
 	}
 }
 
-// canceled runs the job under a context that has ended, and under one that ends at its first word of
+// canceled runs the job under a context that has ended, and under one that ends when it first reports
 // progress.
 func canceled(t *testing.T, c Case, store *Store, task pipeline.Task, results map[string]pipeline.Result) {
 	t.Helper()
@@ -212,7 +212,7 @@ func canceled(t *testing.T, c Case, store *Store, task pipeline.Task, results ma
 	}
 }
 
-// scratch returns a new folder of one attempt, and a function that checks what lies beside it.
+// scratch returns a new folder for one attempt, and a function that checks that nothing is beside it.
 func scratch(t *testing.T) (dir string, check func()) {
 	t.Helper()
 	parent := t.TempDir()
@@ -231,7 +231,7 @@ func scratch(t *testing.T) (dir string, check func()) {
 			}
 		}
 		if err := os.RemoveAll(dir); err != nil {
-			t.Errorf("the folder of an attempt cannot be removed: %v", err)
+			t.Errorf("remove the folder of an attempt: %v", err)
 		}
 	}
 }
