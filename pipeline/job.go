@@ -32,10 +32,14 @@ type Job struct {
 	// Part is what Plan tells Work about this one job; nobody else looks inside.
 	Part json.RawMessage `json:"part,omitempty"`
 
-	// After names what must be completed first: jobs of the same step by part, or other steps by name, meaning
-	// all their jobs. A step that the plan does not hold is no obstacle. In a frozen plan only job names are
-	// left.
+	// After names the jobs that must be completed first: in a frozen plan by name, in what a worker's Plan
+	// returns by part, jobs of the same step alone.
 	After []string `json:"after,omitempty"`
+	// Makes holds the kinds of output that the job makes for jobs of other steps. Needs holds the kinds that it
+	// reads: it waits for every job of the plan that makes one of them, whatever its step, and for nothing when
+	// no job does. NewPlan turns Needs into After, so that a frozen plan has neither.
+	Makes []OutputKind `json:"-"`
+	Needs []OutputKind `json:"-"`
 
 	Priority Priority `json:"priority,omitempty"` // Normal when empty
 	Optional bool     `json:"optional,omitempty"` // its failure leaves a warning, and the video can be ready

@@ -164,7 +164,7 @@ func NewPlan(p Pipeline, requested map[string]map[string]any, media Media, plann
 		}
 		plan = append(plan, jobs...)
 	}
-	return plan, resolveEdges(plan)
+	return plan, resolveEdges(plan, p)
 }
 
 // applies reports whether the step is taken; asked says that the upload gives it parameters.
@@ -193,7 +193,6 @@ func planStep(s Step, requested map[string]any, media Media, planner Planner) ([
 		j.Name = jobName(s.name(), j.Name)
 		j.Step, j.Worker, j.Params = s.name(), s.Worker, params
 		j.Optional = j.Optional || s.Optional
-		j.After = slices.Concat(j.After, s.After)
 		if s.Timeout > 0 {
 			j.Timeout = s.Timeout
 		}
@@ -211,33 +210,63 @@ func jobName(step, part string) string {
 	return step + "-" + part
 }
 
-// resolveEdges turns the `after` of each job, parts and step names, into names of jobs of the plan.
-func resolveEdges(plan []Job) error {
-	byName, byStep := map[string]bool{}, map[string][]string{}
+// resolveEdges turns what each job waits for into names of jobs of the plan: parts of its own step (After),
+// all jobs of the steps that its own step comes after in the pipeline, and the jobs that make what it Needs.
+func resolveEdges(plan []Job, p Pipeline) error {
+	w := waits{names: map[string]bool{}, steps: map[string][]string{}, makers: map[OutputKind][]string{}}
 	for _, j := range plan {
-		if byName[j.Name] || !ValidName(j.Name) {
+		if w.names[j.Name] || !ValidName(j.Name) {
 			return Fail(CodeParameters, "worker %s planned job %q twice or with an unusable name", j.Worker, j.Name)
 		}
-		byName[j.Name] = true
-		byStep[j.Step] = append(byStep[j.Step], j.Name)
+		w.add(j)
+	}
+	before := map[string][]string{} // steps, by the step that comes after them
+	for _, s := range p.Steps {
+		before[s.name()] = s.After
 	}
 	for i := range plan {
-		var after []string
-		for _, a := range plan[i].After {
-			own := jobName(plan[i].Step, a)
-			switch {
-			case own == plan[i].Name || a == plan[i].Step && !byName[own]:
-				return Fail(CodeParameters, "job %s waits for itself", plan[i].Name)
-			case byName[own]:
-				after = append(after, own)
-			default:
-				after = append(after, byStep[a]...) // nothing when the step is absent or planned no job
-			}
+		after, err := w.after(plan[i], before[plan[i].Step])
+		if err != nil {
+			return err
 		}
-		slices.Sort(after)
-		plan[i].After = slices.Compact(after)
+		plan[i].After = after
 	}
 	return acyclic(plan)
+}
+
+// waits are the jobs of a plan, by what others may wait for.
+type waits struct {
+	names  map[string]bool
+	steps  map[string][]string // by step
+	makers map[OutputKind][]string
+}
+
+func (w waits) add(j Job) {
+	w.names[j.Name] = true
+	w.steps[j.Step] = append(w.steps[j.Step], j.Name)
+	for _, kind := range j.Makes {
+		w.makers[kind] = append(w.makers[kind], j.Name)
+	}
+}
+
+// after returns the names of the jobs that j waits for. Its step comes after the steps before.
+func (w waits) after(j Job, before []string) ([]string, error) {
+	var after []string
+	for _, part := range j.After {
+		name := jobName(j.Step, part)
+		if name == j.Name || !w.names[name] {
+			return nil, Fail(CodeParameters, "job %s waits for %s: itself, or no job of its step", j.Name, name)
+		}
+		after = append(after, name)
+	}
+	for _, step := range before {
+		after = append(after, w.steps[step]...) // nothing when the step does not apply or planned no job
+	}
+	for _, kind := range j.Needs {
+		after = append(after, w.makers[kind]...)
+	}
+	slices.Sort(after)
+	return slices.Compact(after), nil
 }
 
 // acyclic reports a cycle among the edges, by taking away jobs with no edge left until none is.

@@ -66,23 +66,25 @@ func edges(plan []pipeline.Job) map[string][]string {
 
 func TestPlanEdges(t *testing.T) {
 	p := planner{
-		"transcode": {{Name: "0"}, {Name: "1"}, {Name: "package", After: []string{"0", "1", "0", "audio",
-			"subtitles"}}},
-		"audio": {{}},
+		"transcode": {{Name: "0"}, {Name: "1"}, {Name: "file", After: []string{"0", "1", "0"},
+			Needs: []pipeline.OutputKind{"sound", "subtitles"}}},
+		"audio": {{Name: "0", Makes: []pipeline.OutputKind{"sound"}}, {Name: "1"}},
 		"copy":  {{Name: "x"}},
 		"none":  {},
 	}
 	plan, err := pipeline.NewPlan(steps(
-		pipeline.Step{Worker: "audio"}, pipeline.Step{Worker: "none"},
-		pipeline.Step{Name: "video", Worker: "transcode"},
+		pipeline.Step{Name: "sound", Worker: "audio"}, pipeline.Step{Worker: "none"},
+		pipeline.Step{Name: "video", Worker: "transcode"}, pipeline.Step{Name: "more", Worker: "audio"},
+		pipeline.Step{Name: "audio", Worker: "copy"}, // its name is no edge
 		pipeline.Step{Worker: "copy", After: []string{"video", "none"}},
 	), nil, pipeline.Media{}, p)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := map[string][]string{
-		"audio": nil, "video-0": nil, "video-1": nil, "video-package": {"audio", "video-0", "video-1"},
-		"copy-x": {"video-0", "video-1", "video-package"},
+		"sound-0": nil, "sound-1": nil, "more-0": nil, "more-1": nil, "audio-x": nil,
+		"video-0": nil, "video-1": nil, "video-file": {"more-0", "sound-0", "video-0", "video-1"},
+		"copy-x": {"video-0", "video-1", "video-file"},
 	}
 	if got := edges(plan); !reflect.DeepEqual(got, want) {
 		t.Errorf("edges %v, want %v", got, want)

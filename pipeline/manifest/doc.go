@@ -7,6 +7,7 @@
 //  4. DASH lists the same segments for DASH players (ISO/IEC 23009-1).
 //  5. Growing lists what can be played while the video is still being made, from the outputs of the jobs that
 //     are completed: the same playlists, which end where the segments do.
+//  6. Package writes all texts of a video whose renditions are whole.
 //
 // Every text is read back by a parser before it is returned, and compared with what was meant. Every URI is
 // relative, so that a tree plays from any base. The package reads and writes no files: whoever calls has the

@@ -1,94 +1,11 @@
 package manifest
 
 import (
-	"cmp"
 	"fmt"
-	"math"
-	"path"
 	"slices"
 
 	"github.com/reelmill/reelmill/pipeline"
 )
-
-// Rendition is what completed jobs have made of one rendition, without gaps from its first segment on.
-type Rendition struct {
-	// Output is the runs joined by pipeline.JoinRuns, with the name, kind, path and codecs of the first.
-	Output pipeline.Output
-	Dir    string // below the video, such as 720p
-	Track  Track  // without the segments' sizes and keys, which outputs do not have
-	// Complete reports whether the last run is there, so that nothing more comes.
-	Complete bool
-	// Target is EXT-X-TARGETDURATION in seconds, as far as the outputs tell it in advance.
-	Target int
-}
-
-// Join finds the renditions among the outputs of completed jobs and joins the runs of each: from segment 0
-// up to the first missing number, or the first run with another Header or Codecs, which would not play
-// after the others. A run without durations counts as missing. Renditions are in the order of their first
-// outputs. Join skips a rendition without its first segment or init section. If runs begin with the same
-// number, the later output counts.
-func Join(outputs []pipeline.Output) []Rendition {
-	inits, runs := map[string]bool{}, map[string][]pipeline.Output{}
-	var paths []string
-	for _, o := range outputs {
-		switch {
-		case o.Kind == pipeline.KindInit:
-			inits[o.Path] = true
-		case o.Kind != pipeline.KindRendition && o.Kind != pipeline.KindAudioRendition, o.Segments == nil,
-			path.Base(o.Path) != SegmentName:
-		default:
-			if runs[o.Path] == nil {
-				paths = append(paths, o.Path)
-			}
-			runs[o.Path] = append(runs[o.Path], o)
-		}
-	}
-	var all []Rendition
-	for _, p := range paths {
-		if whole := contiguous(runs[p]); len(whole) > 0 && inits[path.Dir(p)+"/"+InitName] {
-			all = append(all, newRendition(whole))
-		}
-	}
-	return all
-}
-
-// contiguous sorts runs, and returns those that follow each other from segment 0 on.
-func contiguous(runs []pipeline.Output) []pipeline.Output {
-	slices.SortStableFunc(runs, func(a, b pipeline.Output) int {
-		return cmp.Compare(a.Segments.First, b.Segments.First)
-	})
-	var whole []pipeline.Output
-	next := 0
-	for i, r := range runs {
-		s := r.Segments
-		if i+1 < len(runs) && runs[i+1].Segments.First == s.First {
-			continue // the later run has this number
-		}
-		if s.First != next || s.Count < 1 || len(s.Durations) != s.Count {
-			break
-		}
-		if len(whole) > 0 && (s.Header != whole[0].Segments.Header || r.Codecs != whole[0].Codecs) {
-			break
-		}
-		whole, next = append(whole, r), next+s.Count
-		if s.Last {
-			break
-		}
-	}
-	return whole
-}
-
-func newRendition(runs []pipeline.Output) Rendition {
-	r := Rendition{Output: pipeline.JoinRuns(runs), Dir: path.Dir(runs[0].Path)}
-	r.Track.Codecs, r.Track.Header = r.Output.Codecs, r.Output.Segments.Header
-	r.Complete, r.Target = r.Output.Segments.Last, int(math.Round(r.Output.Segments.Longest))
-	for _, run := range runs {
-		for _, d := range run.Segments.Durations {
-			r.Track.Segments = append(r.Track.Segments, Segment{Duration: d})
-		}
-	}
-	return r
-}
 
 // Tree is the playlists of a video that is still being made.
 type Tree struct {
@@ -119,10 +36,7 @@ func Growing(outputs []pipeline.Output) Tree {
 			t.sounds = append(t.sounds, r)
 		}
 	}
-	slices.SortStableFunc(t.pictures, func(a, b Rendition) int {
-		return cmp.Or(cmp.Compare(b.Output.Width*b.Output.Height, a.Output.Width*a.Output.Height),
-			cmp.Compare(b.Output.Bandwidth, a.Output.Bandwidth))
-	})
+	slices.SortStableFunc(t.pictures, bySize)
 	return t
 }
 

@@ -21,13 +21,16 @@ type Track struct {
 	Codecs string `json:"codecs"` // RFC 6381
 	// Header identifies a decoder setup: runs with equal Header play one after the other with the init
 	// section of any of them.
-	Header    string    `json:"header"`
-	Timescale int       `json:"timescale"`        // ticks/s; every duration is a whole number of them
-	Width     int       `json:"width,omitempty"`  // pixels, of video
-	Height    int       `json:"height,omitempty"` // pixels, of video
-	InitSize  int64     `json:"init_size"`
-	First     int       `json:"first"` // number of the first segment
-	Segments  []Segment `json:"segments"`
+	Header    string `json:"header"`
+	Timescale int    `json:"timescale"`        // ticks/s; every duration is a whole number of them
+	Width     int    `json:"width,omitempty"`  // pixels, of video
+	Height    int    `json:"height,omitempty"` // pixels, of video
+	// FrameRateNum and FrameRateDen are the frame rate of video as a fraction; 0 when it is not known as one.
+	FrameRateNum int       `json:"frame_rate_num,omitempty"`
+	FrameRateDen int       `json:"frame_rate_den,omitempty"`
+	InitSize     int64     `json:"init_size"`
+	First        int       `json:"first"` // number of the first segment
+	Segments     []Segment `json:"segments"`
 }
 
 // Segment is one numbered file of a track.

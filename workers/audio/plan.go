@@ -194,7 +194,7 @@ func (t track) file(i int, before []planned) planned {
 	for _, b := range before {
 		file.After = append(file.After, b.Name)
 	}
-	file.Weight = 1
+	file.Weight, file.Makes = 1, nil
 	return file
 }
 
@@ -214,6 +214,7 @@ func (t track) job(name string, p part, seconds float64, priority pipeline.Prior
 	return planned{pipeline.Job{
 		Name: name, Priority: priority, Opener: priority == pipeline.High,
 		Weight: 1 + int(seconds/60),
+		Makes:  []pipeline.OutputKind{pipeline.KindAudioRendition},
 		// Where seeking fails, all that is before is decoded, too.
 		Timeout: pipeline.Seconds(math.Ceil(300 + 2*seconds + t.seconds/4)),
 		Scratch: 4<<20 + int64(seconds)*scratchRate,

@@ -21,6 +21,8 @@
 //     and so on, manifest.mpd, and last master.m3u8.
 //  6. A progressive MP4 of a rung (file.go) is made from the segments, on demand.
 //
+// Both wait for whatever makes audio renditions, by the kind of its outputs.
+//
 // Time 0 of every rendition is the earliest start of the source's used tracks, which is what the audio worker
 // takes too. Keyframes stand each 2 s at the same times in all encoded rungs; a segment is three such
 // groups. The copied rung has its source's groups.

@@ -121,17 +121,7 @@ func (f fileRun) join(ctx context.Context, name string, r manifest.Rendition) (e
 		return err
 	}
 	defer func() { err = errors.Join(err, out.Close()) }()
-	var pieces []pipeline.Output
-	for _, o := range f.outputs() {
-		switch {
-		case o.Kind == pipeline.KindInit && o.Path == r.Dir+"/"+manifest.InitName:
-			pieces = slices.Insert(pieces, 0, o)
-		case o.Path == r.Output.Path && o.Segments != nil:
-			pieces = append(pieces, o)
-		}
-	}
-	slices.SortStableFunc(pieces, byFirst)
-	for _, p := range pieces {
+	for _, p := range append([]pipeline.Output{r.Init}, r.Runs...) {
 		first, count := 0, 1
 		if p.Segments != nil {
 			first, count = p.Segments.First, p.Segments.Count
@@ -143,17 +133,6 @@ func (f fileRun) join(ctx context.Context, name string, r manifest.Rendition) (e
 		}
 	}
 	return nil
-}
-
-// byFirst sorts runs by their first segment, and what is no run before them.
-func byFirst(a, b pipeline.Output) int {
-	first := func(o pipeline.Output) int {
-		if o.Segments == nil {
-			return -1
-		}
-		return o.Segments.First
-	}
-	return first(a) - first(b)
 }
 
 // add appends object n of a run, or an output that is no run.

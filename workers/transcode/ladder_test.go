@@ -88,8 +88,12 @@ func outline(t *testing.T, p Params, m pipeline.Media) []string {
 		if p.Kind == chunkKind || p.Kind == copyKind {
 			line += fmt.Sprintf(" %d-%d", p.Start, p.End)
 		}
-		if len(j.After) > 0 {
-			line += " after " + strings.Join(j.After, ",")
+		after := j.After
+		for _, kind := range j.Needs {
+			after = append(after, strings.TrimSuffix(string(kind), "_rendition"))
+		}
+		if len(after) > 0 {
+			line += " after " + strings.Join(after, ",")
 		}
 		lines = append(lines, line)
 		soon := strings.HasPrefix(j.Name, "copy") || slices.Contains([]string{"first", "package"}, j.Name)

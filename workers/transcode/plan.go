@@ -53,7 +53,12 @@ const (
 	firstJob   = "first"
 	copyJob    = "copy"
 	packageJob = "package"
-	audioStep  = "audio"
+)
+
+// What jobs tell the planner that they make, and are made from.
+var (
+	renditions      = []pipeline.OutputKind{pipeline.KindRendition}
+	audioRenditions = []pipeline.OutputKind{pipeline.KindAudioRendition}
 )
 
 // notCopied begins the note that says why the top rung is encoded.
@@ -99,14 +104,14 @@ func (l *planner) plan() ([]pipeline.Job, error) {
 	for _, j := range l.jobs {
 		after = append(after, j.Name)
 	}
-	after = append(after, audioStep)
 	all := append(l.copied[:len(l.copied):len(l.copied)], l.rungs...)
 	for _, r := range l.params.files(all) {
 		l.add("mp4-"+r.Name, part{Kind: fileKind, Rungs: []rung{r}}, pipeline.Job{
-			After: after, Weight: 2, Scratch: 3 * max(l.media.Size, l.scratch(l.media.Duration, []rung{r})),
+			After: after, Needs: audioRenditions, Weight: 2,
+			Scratch: 3 * max(l.media.Size, l.scratch(l.media.Duration, []rung{r})),
 		})
 	}
-	pack := pipeline.Job{Priority: pipeline.High, After: after, Weight: 1}
+	pack := pipeline.Job{Priority: pipeline.High, After: after, Needs: audioRenditions, Weight: 1}
 	if l.encoded != "" {
 		pack.Note = notCopied + l.encoded
 	}
@@ -170,7 +175,7 @@ func (l *planner) copies() {
 			name = fmt.Sprintf("%s-%04d", copyJob, n)
 			job = pipeline.Job{Priority: pipeline.High, After: slices.Compact([]string{copyJob, before})}
 		}
-		job.Weight, job.Timeout = 1, timeout(seconds)
+		job.Weight, job.Timeout, job.Makes = 1, timeout(seconds), renditions
 		job.Scratch = max(l.copyScratch(seconds), l.scratch(seconds, l.copied))
 		l.add(name, p, job)
 		from, to, before = to, min(to+copiedChunk, len(borders)), name
@@ -330,7 +335,7 @@ func (l *planner) work(seconds float64, rungs []rung) float64 {
 
 func (l *planner) chunkJob(seconds float64, rungs []rung, j pipeline.Job) pipeline.Job {
 	j.Weight = 1 + int(l.work(seconds, rungs))
-	j.Scratch, j.Timeout = l.scratch(seconds, rungs), timeout(seconds)
+	j.Scratch, j.Timeout, j.Makes = l.scratch(seconds, rungs), timeout(seconds), renditions
 	return j
 }
 

@@ -56,6 +56,7 @@ func publish(ctx context.Context, job workers.Attempt, runs []run) (pipeline.Res
 	var result pipeline.Result
 	var all []manifest.Run
 	for _, r := range runs {
+		r.track.FrameRateNum, r.track.FrameRateDen = r.rung.Rate.Num, r.rung.Rate.Den
 		outputs, err := r.publish(ctx, job)
 		if err != nil {
 			return pipeline.Result{}, err

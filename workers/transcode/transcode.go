@@ -69,7 +69,7 @@ func (w *Worker) Work(ctx context.Context, job workers.Job[Params]) (pipeline.Re
 	case fileKind:
 		return fileRun{tools: w.tools, job: job.Attempt, rung: p.Rungs[0]}.run(ctx)
 	case packageKind:
-		return packageRun{job: job.Attempt, rungs: p.Rungs, encoded: p.Encoded}.run(ctx)
+		return packageRun{job: job.Attempt, encoded: p.Encoded}.run(ctx)
 	}
 	return pipeline.Result{}, pipeline.Fail(pipeline.CodeParameters, "part of the job: unknown kind %q", p.Kind)
 }

@@ -51,7 +51,7 @@ func sound(t *testing.T, store *workertest.Store) map[string]pipeline.Result {
 	}
 	return map[string]pipeline.Result{"audio-0": {Outputs: []pipeline.Output{
 		{Kind: pipeline.KindInit, Path: "audio-eng/init.mp4"},
-		{Kind: pipeline.KindAudioRendition, Path: "audio-eng/seg_%05d.m4s", Language: "eng", Channels: 2, Size: 5,
+		{Kind: pipeline.KindAudioRendition, Path: "audio-eng/seg_%05d.m4s", Key: "audio", Language: "eng", Channels: 2, Size: 5,
 			Codecs: "mp4a.40.2", Bandwidth: 130000, AverageBandwidth: 128000,
 			Segments: &pipeline.Segments{Count: 1, Durations: []float64{1}, Last: true, Header: "h"}},
 		{Kind: pipeline.KindIndex, Name: "index", Path: "index/audio-0.json", Key: store.Add(t, "index", file).Key},

@@ -1,12 +1,14 @@
 package workertest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
 	"path"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -83,6 +85,7 @@ func (s *Store) Local(o pipeline.Output) string {
 }
 
 // Tree copies the outputs into a new folder, to the paths that they are played from, and returns the folder.
+// If two jobs claim a path, the folder holds the output of the later attempt.
 func (s *Store) Tree(t *testing.T, results map[string]pipeline.Result) string {
 	t.Helper()
 	root := t.TempDir()
@@ -95,14 +98,32 @@ func (s *Store) Tree(t *testing.T, results map[string]pipeline.Result) string {
 			t.Fatal(err)
 		}
 	}
+	var outputs []pipeline.Output
 	for _, r := range results {
-		for _, o := range r.Outputs {
-			for _, n := range numbers(o) {
-				place(workers.SegmentName(s.Local(o), n), workers.SegmentName(o.Path, n))
+		outputs = append(outputs, r.Outputs...)
+	}
+	slices.SortFunc(outputs, func(a, b pipeline.Output) int { return cmp.Compare(token(t, b), token(t, a)) })
+	placed := map[string]bool{}
+	for _, o := range outputs {
+		for _, n := range numbers(o) {
+			if name := workers.SegmentName(o.Path, n); !placed[name] {
+				place(workers.SegmentName(s.Local(o), n), name)
+				placed[name] = true
 			}
 		}
 	}
 	return root
+}
+
+// token is that of the attempt that made o, from its key (storage.OutputPrefix).
+func token(t *testing.T, o pipeline.Output) int {
+	t.Helper()
+	folders := strings.Split(strings.TrimSuffix(o.Key, o.Path), "/")
+	n, err := strconv.Atoi(folders[max(0, len(folders)-2)])
+	if err != nil {
+		t.Fatalf("key %s has no token: %v", o.Key, err)
+	}
+	return n
 }
 
 // numbers returns the numbers of an output's segments; any one number for a single object.

@@ -1,0 +1,169 @@
+package manifest
+
+import (
+	"cmp"
+	"path"
+	"slices"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+// Made is what one completed job has made.
+type Made struct {
+	Outputs []pipeline.Output
+	Runs    []Run // of its index
+}
+
+// Text is one file of a manifest.
+type Text struct {
+	Output pipeline.Output // with name, kind and path
+	Data   []byte
+}
+
+// Package returns the texts over every rendition that jobs have made, each of which must be whole: a media
+// playlist of each, an I-frame playlist of each picture, an MPD, and last the master, with which the video is
+// playable. Pictures are listed by size, the largest first, and audio in the order of the outputs.
+func Package(jobs []Made) ([]Text, error) {
+	var t packaged
+	renditions, err := wholeRenditions(jobs)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range renditions {
+		if r.Output.Kind == pipeline.KindRendition {
+			t.pictures = append(t.pictures, r)
+		} else {
+			t.sounds = append(t.sounds, r)
+		}
+	}
+	if len(t.pictures) == 0 {
+		return nil, pipeline.Fail(pipeline.CodeParameters, "no step of the pipeline makes pictures to package")
+	}
+	slices.SortStableFunc(t.pictures, bySize)
+	return t.texts()
+}
+
+// wholeRenditions joins the runs of every rendition, fills its track from the indexes, and checks that
+// nothing is missing.
+func wholeRenditions(jobs []Made) ([]Rendition, error) {
+	var outputs []pipeline.Output
+	tracks := map[string]Track{} // by the key of their run
+	for _, job := range jobs {
+		outputs = append(outputs, job.Outputs...)
+		for _, o := range job.Outputs {
+			if run, ok := job.runOf(o); ok {
+				tracks[o.Key] = run.Track
+			}
+		}
+	}
+	renditions := Join(outputs)
+	for _, o := range outputs {
+		dir := path.Dir(o.Path)
+		if isRun(o) && !slices.ContainsFunc(renditions, func(r Rendition) bool { return r.Dir == dir }) {
+			return nil, unfit("%s: its first segment is missing", dir)
+		}
+	}
+	for i := range renditions {
+		if err := renditions[i].fill(tracks); err != nil {
+			return nil, err
+		}
+	}
+	return renditions, nil
+}
+
+// runOf finds what the index says of an output.
+func (m Made) runOf(o pipeline.Output) (Run, bool) {
+	i := slices.IndexFunc(m.Runs, func(r Run) bool { return isRun(o) && r.Rendition == path.Dir(o.Path) })
+	if i < 0 {
+		return Run{}, false
+	}
+	return m.Runs[i], true
+}
+
+// fill takes the track from the indexes of the runs, and checks that they tell of what is stored.
+func (r *Rendition) fill(tracks map[string]Track) error {
+	s := r.Output.Segments
+	if !r.Complete {
+		return unfit("%s: its segments end after number %d", r.Dir, s.First+s.Count-1)
+	}
+	var all []Segment
+	for _, run := range r.Runs {
+		t, s := tracks[run.Key], run.Segments
+		if t.First != s.First || len(t.Segments) != s.Count || t.Size() != run.Size || t.Header != s.Header {
+			return unfit("%s: from number %d on, %d segments of %d bytes are stored, and its index has %d of %d",
+				r.Dir, s.First, s.Count, run.Size, len(t.Segments), t.Size())
+		}
+		all = append(all, t.Segments...)
+	}
+	r.Track = tracks[r.Runs[0].Key]
+	r.Track.Segments = all
+	return nil
+}
+
+// packaged is everything that the texts list.
+type packaged struct {
+	pictures []Rendition // largest first
+	sounds   []Rendition // the default first
+}
+
+// texts writes the manifests, the master last.
+func (t packaged) texts() ([]Text, error) {
+	var all []Text
+	var failed error
+	add := func(name, path string, kind pipeline.OutputKind, data []byte, err error) {
+		all = append(all, Text{pipeline.Output{Name: name, Kind: kind, Path: path}, data})
+		failed = cmp.Or(failed, err)
+	}
+	for _, r := range slices.Concat(t.pictures, t.sounds) {
+		data, err := Media(r.Track, Options{Target: r.Target})
+		add(r.Dir, r.Dir+"/"+PlaylistName, pipeline.KindPlaylist, data, err)
+	}
+	for _, r := range t.pictures {
+		data, err := IFrames(r.Track)
+		add(r.Dir, r.Dir+"/"+IFramesName, pipeline.KindPlaylist, data, err)
+	}
+	p := t.presentation()
+	data, err := DASH(p)
+	add("dash", DASHName, pipeline.KindManifest, data, err)
+	var variants []Variant
+	for _, picture := range p.Pictures {
+		variants = append(variants, picture.Variant)
+	}
+	data, err = Master(variants, t.audio())
+	add("master", MasterName, pipeline.KindManifest, data, err)
+	return all, failed
+}
+
+// presentation measures what the manifests say of each rendition.
+func (t packaged) presentation() Presentation {
+	var p Presentation
+	for _, r := range t.pictures {
+		v := Variant{
+			URI: r.Dir + "/" + PlaylistName, IFramesURI: r.Dir + "/" + IFramesName,
+			Codecs: r.Track.Codecs, Width: r.Output.Width, Height: r.Output.Height, FrameRate: r.Output.FrameRate,
+			FrameRateNum: r.Track.FrameRateNum, FrameRateDen: r.Track.FrameRateDen,
+		}
+		v.Peak, v.Average = Rates(r.Track.Segments)
+		v.IFramesPeak, v.IFramesAverage = IFrameRates(r.Track)
+		p.Pictures = append(p.Pictures, Picture{Variant: v, Track: r.Track})
+	}
+	for i, a := range t.audio() {
+		track := t.sounds[i].Track
+		p.Sounds = append(p.Sounds, Sound{Audio: a, SampleRate: track.Timescale, Track: track})
+	}
+	return p
+}
+
+func (t packaged) audio() []Audio {
+	var outputs []pipeline.Output
+	for _, r := range t.sounds {
+		o := r.Output
+		o.Bandwidth, o.AverageBandwidth = Rates(r.Track.Segments)
+		outputs = append(outputs, o)
+	}
+	return Sounds(outputs)
+}
+
+func unfit(format string, args ...any) error {
+	return pipeline.Fail(pipeline.CodeVerification, format, args...)
+}

@@ -1,0 +1,109 @@
+package manifest
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+// indexed is what a job made, with an index that fits.
+func indexed(job string, outputs []pipeline.Output) Made {
+	m := Made{Outputs: slices.Clone(outputs)}
+	for i, o := range m.Outputs {
+		dir, _, _ := strings.Cut(o.Path, "/")
+		m.Outputs[i].Key = job + "/" + o.Path
+		if o.Segments == nil {
+			continue
+		}
+		t := Track{Codecs: o.Codecs, Header: o.Segments.Header, Timescale: 25000, InitSize: 9, First: o.Segments.First}
+		if o.Kind == pipeline.KindRendition {
+			t.FrameRateNum, t.FrameRateDen = 25, 1
+		}
+		for _, d := range o.Segments.Durations {
+			s := Segment{Duration: d, Size: o.Size / int64(o.Segments.Count)}
+			s.Keys = []Key{{Size: 9, Duration: d}}
+			t.Segments = append(t.Segments, s)
+		}
+		m.Runs = append(m.Runs, Run{Rendition: dir, Track: t})
+	}
+	return m
+}
+
+func TestPackage(t *testing.T) {
+	texts, err := Package([]Made{
+		indexed("sound", voice("audio-eng", "eng")),
+		indexed("b", chunk("360p", 360, 1, 1, true)), indexed("a", chunk("360p", 360, 0, 1, false)),
+		indexed("c", chunk("720p", 720, 0, 2, true)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var paths []string
+	for _, x := range texts {
+		paths = append(paths, x.Output.Path)
+	}
+	want := []string{
+		"720p/index.m3u8", "360p/index.m3u8", "audio-eng/index.m3u8", "720p/iframes.m3u8", "360p/iframes.m3u8",
+		"manifest.mpd", "master.m3u8",
+	}
+	if !slices.Equal(paths, want) {
+		t.Errorf("texts %v, want %v", paths, want)
+	}
+	for i, lines := range map[int][]string{
+		1: {"seg_00000.m4s", "seg_00001.m4s", "#EXT-X-ENDLIST"}, 5: {`frameRate="25"`, `lang="en"`},
+		6: {"720p/index.m3u8", "360p/index.m3u8", `URI="audio-eng/index.m3u8"`},
+	} {
+		for _, line := range lines {
+			if !strings.Contains(string(texts[i].Data), line) {
+				t.Errorf("%s lacks %s:\n%s", paths[i], line, texts[i].Data)
+			}
+		}
+	}
+}
+
+// TestPackageOfTwoMakers: of two steps that made one rendition, one is listed, whole, however each divided it.
+func TestPackageOfTwoMakers(t *testing.T) {
+	copied := func(o *pipeline.Output) { o.Segments.Header = "copied" }
+	for name, others := range map[string][]Made{
+		"alike": {indexed("x", chunk("720p", 720, 0, 1, false)), indexed("y", chunk("720p", 720, 1, 3, true))},
+		"divided otherwise": {indexed("x", spoiled(chunk("720p", 720, 0, 3, false), copied)),
+			indexed("y", spoiled(chunk("720p", 720, 3, 1, true), copied))},
+		"not whole": {indexed("x", spoiled(chunk("720p", 720, 0, 3, false), copied))},
+	} {
+		for _, first := range []bool{true, false} {
+			made := []Made{indexed("a", chunk("720p", 720, 0, 1, false)), indexed("b", chunk("720p", 720, 1, 3, true))}
+			if made = append(made, others...); first {
+				made = append(others[:len(others):len(others)], made[:2]...)
+			}
+			texts, err := Package(made)
+			if err != nil || strings.Count(string(texts[0].Data), "#EXTINF:6.0") != 4 {
+				t.Errorf("%s, before the others: %v: %v\n%s", name, first, err, fmt.Sprint(texts))
+			}
+		}
+	}
+}
+
+func TestPackageFaults(t *testing.T) {
+	whole := indexed("a", chunk("720p", 720, 0, 2, true))
+	for name, c := range map[string]struct {
+		made []Made
+		want string
+	}{
+		"nothing":    {nil, "no step of the pipeline"},
+		"audio only": {[]Made{indexed("s", voice("audio-eng", "eng"))}, "no step of the pipeline"},
+		"no first segment": {[]Made{whole, indexed("b", chunk("360p", 360, 1, 2, true))},
+			"360p: its first segment is missing"},
+		"no first segment of audio": {[]Made{whole, {Outputs: voice("audio-eng", "eng")[:1]}},
+			"audio-eng: its first segment is missing"},
+		"no end":          {[]Made{whole, indexed("b", chunk("360p", 360, 0, 2, false))}, "end after number 1"},
+		"no index":        {[]Made{{Outputs: whole.Outputs}}, "from number 0 on, 2 segments"},
+		"index of others": {[]Made{{Outputs: whole.Outputs, Runs: indexed("b", chunk("720p", 720, 0, 3, true)).Runs}}, "has 3 of"},
+	} {
+		if _, err := Package(c.made); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+	}
+}

@@ -1,0 +1,61 @@
+package all
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/workers/workertest"
+)
+
+// TestStepsOfAnyName: what is packaged does not depend on what a pipeline calls its steps, nor on how many there
+// are.
+func TestStepsOfAnyName(t *testing.T) {
+	source := workertest.Clip(t, "a.mkv", slices.Concat(workertest.Pattern("320x180", "10", "2"), workertest.Tone("2"),
+		[]string{"-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-c:a", "aac", "-metadata:s:a:0", "language=fra"})...)
+	const heard = `URI="audio-fra/index.m3u8"`
+	video := pipeline.Step{Name: "film", Worker: "transcode", With: map[string]any{"mp4": []string{"highest"}}}
+	for _, c := range []struct {
+		name   string
+		steps  []pipeline.Step
+		sounds int // in the master
+	}{
+		{"renamed", []pipeline.Step{{Name: "sound", Worker: "audio"}, video}, 1},
+		{"audio last", []pipeline.Step{video, {Name: "zound", Worker: "audio"}}, 1},
+		{"another worker's step called audio", []pipeline.Step{{Name: "audio", Worker: "thumbnail"}, video, {Name: "sound", Worker: "audio"}}, 1},
+		{"two of audio", []pipeline.Step{{Name: "sound", Worker: "audio"}, {Name: "other", Worker: "audio", With: map[string]any{"copy": false}}, video}, 1},
+		{"none of audio", []pipeline.Step{video}, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r, err := New(Config{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			store := workertest.NewStore(t)
+			in := workertest.Inspect(t, r, store, source)
+			doc := pipeline.Pipeline{Name: "named", Version: 1, Steps: c.steps}
+			if err := doc.Validate(r); err != nil {
+				t.Fatal(err)
+			}
+			results := workertest.Video(t, r, store, source, *in.Media, doc, nil)
+			root := store.Tree(t, results)
+			master, err := os.ReadFile(filepath.Join(root, "master.m3u8"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := strings.Count(string(master), heard); got != c.sounds {
+				t.Errorf("the master has %s %d times, want %d:\n%s", heard, got, c.sounds, master)
+			}
+			for _, file := range []string{filepath.Join(root, "master.m3u8"), filepath.Join(root, "180p.mp4")} {
+				played := workertest.Clip(t, "played.mkv", "-xerror", "-i", file, "-c", "copy", "-map", "0")
+				kinds := output(t, "ffprobe", "-v", "error", "-show_entries", "stream=codec_type", "-of", "csv=p=0", played)
+				if got := strings.Count(kinds, "audio"); got != c.sounds {
+					t.Errorf("%s has %d tracks of audio, want %d", filepath.Base(file), got, c.sounds)
+				}
+			}
+		})
+	}
+}
