@@ -18,29 +18,29 @@ import (
 
 // Config says how the bus uses its broker. The zero value is that of a single server.
 type Config struct {
-	// Replicas is how many servers of a cluster keep each message: 1, 3 or 5. 0 takes what is there, and 1 where
-	// nothing is. Another number than that of a live stream is ErrDiffers.
+	// Replicas is how many servers of a cluster keep each message: 1, 3 or 5. 0 keeps the number that a live
+	// stream has, and means 1 for a new one. A number that differs from a live stream's is ErrDiffers.
 	Replicas int
-	// EventsMaxBytes is how large the event log may become; when it is full, appends fail with ErrFull and
-	// nothing is lost. 0 takes whatever an existing log has, and for a new one 8 GiB, or half of what the
-	// account may store. Another size than that of a live log is ErrDiffers.
+	// EventsMaxBytes is how large the event log may become. When it is full, appends fail with ErrFull and
+	// nothing is lost. 0 keeps the limit of a live log, and means 8 GiB for a new one, or half of what the
+	// account may store if that is less. A size that differs from a live log's is ErrDiffers.
 	EventsMaxBytes int64
-	// Join says that the log and the queue are another process's to create: without them Open fails with
-	// ErrAbsent.
+	// Join leaves it to another process to create the log and the queue. Open fails with ErrAbsent when they are
+	// missing.
 	Join bool
-	// AckWait is how long a task or event stays with who took it, without a sign of life; 60 s when 0.
+	// AckWait is the lease of a task or event: how long it stays with the process that took it, unless that
+	// renews the lease; 60 s when 0.
 	AckWait time.Duration
-	// Exclusive says that no other process uses the broker, as with the embedded server. Leases that an earlier
-	// process left behind are then void: what they held is delivered at once instead of after AckWait.
+	// Exclusive says that no other process uses the broker, as with the embedded server. Open then ends the
+	// leases that an earlier process left behind, so their tasks are delivered at once instead of after AckWait.
 	Exclusive bool
 	// Coordinators is how many events Coordinate handles at once; 4 when 0.
 	Coordinators int
-	// PublishTimeout bounds one try to store or read a message; 5 s when 0. Tries are repeated a few times.
+	// PublishTimeout bounds one try to store or read a message; 5 s when 0. There are a few tries.
 	PublishTimeout time.Duration
-	// DrainTimeout bounds how long Coordinate lets running handlers finish after its context has ended; 10 s
-	// when 0.
+	// DrainTimeout is how long Coordinate lets running handlers finish after its context has ended; 10 s when 0.
 	DrainTimeout time.Duration
-	// Logger gets what is retried or dropped; nothing is logged when nil.
+	// Logger logs what the bus retries or drops; nil logs nothing.
 	Logger *slog.Logger
 }
 
@@ -81,9 +81,9 @@ func (c Config) validate() error {
 	return nil
 }
 
-// ErrFull says that there is no room for a message: the log has reached EventsMaxBytes, but for what is kept
-// free for others (Room), or the disk is full. Nothing that is stored is dropped to make room. An error that
-// is ErrFull also holds a *pipeline.Error with pipeline.CodeLogFull or pipeline.CodeDiskFull.
+// ErrFull says that there is no room for a message: the log is too full for its type (Room), or the disk is
+// full. The broker drops nothing that is stored to make room. An error that is ErrFull also wraps a
+// *pipeline.Error with pipeline.CodeLogFull or pipeline.CodeDiskFull.
 var ErrFull = errors.New("the broker has no room")
 
 // Bus is the messaging of one process. It is a pipeline.Log and a pipeline.Tasks, and safe for concurrent
@@ -93,23 +93,23 @@ type Bus struct {
 	nc  *nats.Conn
 	js  jetstream.JetStream
 	log *slog.Logger
-	// recurring logs what fails again and again while the broker is away.
+	// recurring logs failures that repeat while the broker is away.
 	recurring *pipeline.Recurring
-	// direct says that the log is read by direct get: with replicas, one that lags could answer.
+	// direct says to read the log by direct get. With replicas it is false: one that lags could answer.
 	direct   atomic.Bool
 	replicas int           // of the log, when it was opened
 	fill     fullness      // of the log
-	poll     time.Duration // of Next, when no bell rings
+	poll     time.Duration // of NextAtLeast, when no bell rings
 
 	mu     sync.Mutex
 	queues map[string]*queue // by worker type
 }
 
-// Open creates the streams that are missing on nc's server and returns a Bus that uses nc. It changes none
-// that exists, nor a consumer. What it can work with it takes as it is; what would drop our messages, let in
-// somebody else's, or is not what cfg asks for, is ErrDiffers, and Change does it.
+// Open creates the streams that are missing on nc's server and returns a Bus that uses nc. It never changes a
+// stream or consumer that exists. It returns ErrDiffers when one would drop our messages, let in somebody
+// else's, or is not what cfg asks for; Change changes it.
 //
-// The Bus starts nothing in the background but subscriptions, which end with nc; the caller closes nc.
+// The Bus starts nothing in the background but subscriptions, which end with nc. The caller closes nc.
 func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Bus, error) {
 	b, err := prepare(nc, cfg)
 	if err != nil {
@@ -136,7 +136,7 @@ func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Bus, error) {
 	return b, nil
 }
 
-// Attach returns a Bus to read the log with. It asks the server nothing yet, and makes no stream.
+// Attach returns a Bus for reading the log. It makes no request to the server and creates no stream.
 func Attach(nc *nats.Conn, cfg Config) (*Bus, error) {
 	b, err := prepare(nc, cfg)
 	if err != nil {
@@ -145,7 +145,7 @@ func Attach(nc *nats.Conn, cfg Config) (*Bus, error) {
 	return b, nil
 }
 
-// prepare returns a Bus that has asked the server nothing yet.
+// prepare returns a Bus without a request to the server.
 func prepare(nc *nats.Conn, cfg Config) (*Bus, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {
@@ -161,15 +161,16 @@ func prepare(nc *nats.Conn, cfg Config) (*Bus, error) {
 	}, nil
 }
 
-// adopt takes the log as it is. With replicas it is read from its leader, whatever else it allows.
+// adopt notes how the live log is set. A log with replicas is read from its leader, even if it allows direct
+// gets.
 func (b *Bus) adopt(log jetstream.StreamConfig) {
 	b.replicas = log.Replicas
 	b.direct.Store(log.AllowDirect && log.Replicas == 1)
 }
 
-// voidLeases takes back what an earlier process holds. A work queue keeps a message until it is acknowledged,
-// so its consumers can be deleted, and are created again when asked for. The coordinator's place in the log
-// must not be lost: it is reset to its first event that is not acknowledged.
+// voidLeases ends the leases of an earlier process. A work queue keeps a message until it is acknowledged, so
+// voidLeases can delete its consumers; they are created again when needed. The coordinator's place in the log
+// must not be lost, so its consumer is reset to the first event that is not acknowledged.
 func (b *Bus) voidLeases(ctx context.Context) error {
 	stream, err := b.js.Stream(ctx, streamTasks)
 	if err != nil {
@@ -200,8 +201,8 @@ func (b *Bus) voidLeases(ctx context.Context) error {
 	return b.resetCoordinator(ctx)
 }
 
-// resetCoordinator sets the coordinator back to its first event that is not acknowledged, if it exists: of a
-// consumer that does not, the server would leave the request to reset it without an answer.
+// resetCoordinator sets the coordinator back to its first event that is not acknowledged. It checks first
+// that the consumer exists: the server would not answer a request to reset one that does not.
 func (b *Bus) resetCoordinator(ctx context.Context) error {
 	_, err := b.js.Consumer(ctx, streamEvents, coordinator)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
@@ -216,8 +217,8 @@ func (b *Bus) resetCoordinator(ctx context.Context) error {
 	return nil
 }
 
-// connected waits for the connection and returns a context that ends with ctx, and earlier when the
-// connection is lost: what was asked over a lost connection gets no answer.
+// connected waits for the connection and returns a context that ends when the connection is lost, or with
+// ctx: a request over a lost connection gets no answer.
 func (b *Bus) connected(ctx context.Context) (context.Context, context.CancelFunc, error) {
 	changes := b.nc.StatusChanged(nats.CONNECTED, nats.RECONNECTING, nats.CLOSED)
 	for !b.nc.IsConnected() {

@@ -249,7 +249,7 @@ func TestChangeRefusesCopiesWithoutACluster(t *testing.T) {
 	must(t, err)
 	err = Check(all...)
 	want := "EVENTS, TASKS, DEAD, PROGRESS, KV_WORKERS: 3 copies need a cluster of NATS " +
-		"servers, and the broker is a single one; make it one of a cluster, or ask for one copy"
+		"servers, and the broker is a single one; let it join a cluster, or ask for one copy"
 	if err == nil || err.Error() != want {
 		t.Errorf("%v, want %s", err, want)
 	}
@@ -294,7 +294,7 @@ func TestChangeWithoutAnAnswerIsInDoubt(t *testing.T) {
 	cancel()
 	err = Change(canceled, bus.nc, all...)
 	if !errors.Is(err, context.Canceled) ||
-		!strings.HasSuffix(err.Error(), "canceled; perhaps changed: EVENTS; `reelmill streams show` tells what differs now") {
+		!strings.HasSuffix(err.Error(), "canceled; perhaps changed: EVENTS; `reelmill streams show` shows what differs now") {
 		t.Errorf("changed: %v", err)
 	}
 }

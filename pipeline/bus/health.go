@@ -14,18 +14,19 @@ import (
 )
 
 const (
-	// healthTimeout bounds what Healthy asks: a group of servers without a leader does not answer at all.
+	// healthTimeout bounds the requests of Healthy: a group of servers without a leader does not answer.
 	healthTimeout = 2 * time.Second
-	// peerSilence is how long a server of a stream's group may say nothing and still count. They speak once a
-	// second; after 10 s the leader of those that are left steps down.
+	// peerSilence is how long a server of a stream's group may be silent and still count. Servers speak once a
+	// second; after 10 s without a majority a leader steps down.
 	peerSilence = 4 * time.Second
 )
 
-// Healthy reports whether the broker can store what the pipeline writes: it answers, and the log, the queue
-// and the dead letters each have a leader and a majority of their servers, as the leader sees it. Without a
-// majority nothing is stored, whatever else is answered. It takes 2 s at most.
+// Healthy returns an error when the broker cannot store what the pipeline writes. It checks that the broker
+// answers, and that the log, the queue and the dead letters each have a leader and, as the leader sees it, a
+// majority of their servers. Without a majority the broker stores nothing, even if it answers. Healthy takes
+// 2 s at most.
 //
-// Not given: that a disk has room; the embedded server's own Healthy shows that.
+// Not guaranteed: that the disk has room; the embedded server's own Healthy checks that.
 func (b *Bus) Healthy(ctx context.Context) error {
 	if !b.nc.IsConnected() {
 		return fmt.Errorf("broker: not connected (%s)", b.nc.Status())
@@ -42,7 +43,7 @@ func (b *Bus) Healthy(ctx context.Context) error {
 	return errors.Join(failed...)
 }
 
-// majority says what keeps the group of servers of a stream from storing.
+// majority returns an error when the servers of a stream cannot store.
 func (b *Bus) majority(ctx context.Context, name string) error {
 	s, err := b.js.Stream(ctx, name)
 	switch {
@@ -58,7 +59,7 @@ func (b *Bus) majority(ctx context.Context, name string) error {
 	return nil
 }
 
-// majorityOf judges a group by what its leader says; a server that stands alone has none.
+// majorityOf judges a group of servers by what its leader reports. A single server has no group.
 func majorityOf(group *jetstream.ClusterInfo) error {
 	if group == nil {
 		return nil
@@ -78,8 +79,8 @@ func majorityOf(group *jetstream.ClusterInfo) error {
 	return nil
 }
 
-// Probe stores, reads and removes a message on nc's server as a Bus with cfg would, in a stream of its own,
-// and checks that the streams that are there have a majority of their servers. It leaves nothing behind.
+// Probe checks that the streams on nc's server have a majority of their servers. Then it stores, reads and
+// removes a message as a Bus with cfg would, in a stream of its own. It leaves nothing behind.
 func Probe(ctx context.Context, nc *nats.Conn, cfg Config) error {
 	b, err := prepare(nc, cfg)
 	if err != nil {
@@ -97,7 +98,7 @@ func Probe(ctx context.Context, nc *nats.Conn, cfg Config) error {
 		Storage: jetstream.FileStorage, Replicas: max(cfg.Replicas, 1),
 	})
 	if err != nil {
-		return fmt.Errorf("make a stream of %d replicas: %w", max(cfg.Replicas, 1), err)
+		return fmt.Errorf("create a stream of %d replicas: %w", max(cfg.Replicas, 1), err)
 	}
 	err = b.roundTrip(ctx, stream, id)
 	if deleted := b.js.DeleteStream(context.WithoutCancel(ctx), id); deleted != nil {
@@ -122,6 +123,6 @@ func (b *Bus) roundTrip(ctx context.Context, stream jetstream.Stream, subject st
 	return nil
 }
 
-// Withheld returns how many failures of the Bus were not logged, because the same thing had failed within a
-// minute before.
+// Withheld returns how many failures the Bus did not log because the same thing had failed within the minute
+// before.
 func (b *Bus) Withheld() uint64 { return b.recurring.Withheld() }

@@ -13,13 +13,13 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// MaxDeadLetters is the most letters that one call of DeadLetters returns.
+// MaxDeadLetters is the most dead letters that one call of DeadLetters returns.
 const MaxDeadLetters = 1000
 
-// deadPrefix stands before the stream sequence in the id of a dead letter.
+// deadPrefix comes before the stream sequence in the id of a dead letter.
 const deadPrefix = "dead_"
 
-// DeadLetter stores d, once: when its subject has one, nothing is done. Without Headers it gets those of the
+// DeadLetter stores d, unless its subject has a letter already. A letter without Headers gets those of the
 // task message, if that is still there.
 func (b *Bus) DeadLetter(ctx context.Context, d pipeline.DeadLetter) error {
 	if err := checkTask(d.Task); err != nil {
@@ -34,7 +34,7 @@ func (b *Bus) DeadLetter(ctx context.Context, d pipeline.DeadLetter) error {
 			d.Headers = plainHeaders(m.Header)
 		}
 	}
-	d.ID = "" // it follows from where the letter is stored
+	d.ID = "" // readers make it of the sequence
 	doc, err := json.Marshal(d)
 	if err != nil {
 		return fmt.Errorf("store dead letter of %s: %w", d.Subject, err)
@@ -56,11 +56,12 @@ func plainHeaders(header nats.Header) map[string]string {
 // isOwn reports whether a header means something to NATS, and so must not be copied.
 func isOwn(header string) bool { return strings.HasPrefix(strings.ToLower(header), "nats-") }
 
-// DeadLetters returns a page of the dead letters of a project, oldest first: at most limit, which is brought
-// into the range from 1 to MaxDeadLetters. After is the id of the last letter of the page before, "" for the
-// first page; that letter may be gone. Next is the after of the next page, "" when this is the last.
+// DeadLetters returns a page of the dead letters of a project, oldest first, with at most limit letters;
+// limit is clamped to the range 1 to MaxDeadLetters. after is the id of the last letter of the page before,
+// or "" for the first page; that letter may be gone. next is the after of the next page, or "" on the last
+// page.
 //
-// It is one request for each letter.
+// It makes one request for each letter.
 func (b *Bus) DeadLetters(ctx context.Context, project, after string, limit int,
 ) (letters []pipeline.DeadLetter, next string, err error) {
 	sequence, ok := uint64(0), true
@@ -86,8 +87,8 @@ func (b *Bus) DeadLetters(ctx context.Context, project, after string, limit int,
 	}
 }
 
-// DeadLetterByID returns the dead letter of a project with an id. An id that is malformed, of no letter, or
-// of another project's is pipeline.ErrNotFound.
+// DeadLetterByID returns the dead letter of a project with an id. It returns pipeline.ErrNotFound when the
+// id is malformed, no letter has it, or the letter is another project's.
 func (b *Bus) DeadLetterByID(ctx context.Context, project, id string) (pipeline.DeadLetter, error) {
 	m, err := b.letter(ctx, project, id)
 	if err != nil {
@@ -96,8 +97,8 @@ func (b *Bus) DeadLetterByID(ctx context.Context, project, id string) (pipeline.
 	return decodeLetter(m), nil
 }
 
-// Discard removes a dead letter of a project; ids are as in DeadLetterByID. When it has returned nil for an
-// id, every later call returns pipeline.ErrNotFound.
+// Discard removes a dead letter of a project. Errors are those of DeadLetterByID, so a second call returns
+// pipeline.ErrNotFound.
 func (b *Bus) Discard(ctx context.Context, project, id string) error {
 	m, err := b.letter(ctx, project, id)
 	if err != nil {
@@ -146,10 +147,10 @@ func (b *Bus) DeadCount(ctx context.Context) (int, error) {
 	return got.State.Messages, nil
 }
 
-// deadID is the id of the dead letter with a stream sequence.
+// deadID returns the id of the dead letter with a stream sequence.
 func deadID(sequence uint64) string { return deadPrefix + strconv.FormatUint(sequence, 10) }
 
-// deadSequence returns the stream sequence that an id names; it has no other spelling.
+// deadSequence returns the stream sequence of an id. A sequence has exactly one id.
 func deadSequence(id string) (uint64, bool) {
 	digits, _ := strings.CutPrefix(id, deadPrefix)
 	n, err := strconv.ParseUint(digits, 10, 64)

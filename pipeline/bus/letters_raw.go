@@ -52,7 +52,7 @@ func (b *Bus) storeRaw(ctx context.Context, subject string, sequence uint64, hea
 	dead := nats.NewMsg(rawSubject(subject, sequence))
 	dead.Data = data
 	for name, values := range header {
-		if !isOwn(name) { // those would act on this stream
+		if !isOwn(name) { // NATS's own would act on this stream
 			dead.Header[name] = values
 		}
 	}

@@ -19,8 +19,8 @@ import (
 // mode).
 const contentType = "application/cloudevents+json"
 
-// Append implements pipeline.Log. An error other than pipeline.ErrConflict does not say that the event is not
-// stored: the same event may be appended again, and then counts as this one.
+// Append implements pipeline.Log. After an error other than pipeline.ErrConflict the event may be stored all
+// the same. The caller may append the same event again: it is stored once.
 func (b *Bus) Append(ctx context.Context, e pipeline.Event, after uint64) (uint64, error) {
 	if err := checkSubject(e.Subject); err != nil {
 		return 0, fmt.Errorf("append %s: %w", e.Type, err)
@@ -38,7 +38,7 @@ func (b *Bus) Append(ctx context.Context, e pipeline.Event, after uint64) (uint6
 	ack, err := b.publish(ctx, m, jetstream.WithMsgID(e.ID), jetstream.WithExpectLastSequencePerSubject(after),
 		jetstream.WithExpectStream(streamEvents))
 	if err == nil {
-		return ack.Sequence, nil // that of the first try, when the server knows the id (ack.Duplicate)
+		return ack.Sequence, nil // of the first try, when the server knows the id (ack.Duplicate)
 	}
 	if !isWrongSequence(err) {
 		return 0, fmt.Errorf("append %s to %s: %w", e.Type, e.Subject, err)
@@ -53,7 +53,7 @@ func (b *Bus) Append(ctx context.Context, e pipeline.Event, after uint64) (uint6
 	return 0, fmt.Errorf("append %s to %s: %w", e.Type, e.Subject, pipeline.ErrConflict)
 }
 
-// checkSubject refuses subjects that are not of the log, or would mean more than one subject.
+// checkSubject rejects subjects that are not the log's, or have wildcards.
 func checkSubject(subject string) error {
 	if _, _, _, err := pipeline.Address(subject); err != nil {
 		return err
@@ -90,14 +90,14 @@ func (b *Bus) Last(ctx context.Context, subjects ...string) ([]pipeline.Event, e
 	return events, nil
 }
 
-// stored is a message of the log.
+// stored is the document of an event, and its sequence.
 type stored struct {
 	data     []byte
 	sequence uint64
 }
 
-// lastMessages reads the last message of each subject from the stream's leader: one batched request when the
-// log is not replicated, else one request each.
+// lastMessages reads the last message of each subject from the stream's leader. It makes one batched request
+// when the log has no replicas, else one request for each subject.
 func (b *Bus) lastMessages(ctx context.Context, subjects []string) (map[string]stored, error) {
 	if b.direct.Load() {
 		found, err := b.lastBatched(ctx, subjects)
@@ -133,7 +133,7 @@ func (b *Bus) lastMessages(ctx context.Context, subjects []string) (map[string]s
 	return all, nil
 }
 
-// undirected reports whether the log is no longer read by direct get: somebody gave it replicas meanwhile.
+// undirected reports whether direct gets have been turned off: somebody has given the log replicas.
 func (b *Bus) undirected(ctx context.Context) bool {
 	stream, err := b.js.Stream(ctx, streamEvents)
 	if err != nil || stream.CachedInfo().Config.AllowDirect {
@@ -143,7 +143,7 @@ func (b *Bus) undirected(ctx context.Context) bool {
 	return true
 }
 
-// last reads the last message of a subject; nil when there is none.
+// last reads the last message of a subject. It returns nil when there is none.
 func (b *Bus) last(ctx context.Context, stream jetstream.Stream, subject string,
 ) (*jetstream.RawStreamMsg, error) {
 	var m *jetstream.RawStreamMsg

@@ -15,7 +15,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// batchSize is how many subjects one request asks for, and maxBatch how many the server answers at most.
+// batchSize is how many subjects one request asks for, and maxBatch the most that the server answers.
 const (
 	batchSize = 256
 	maxBatch  = 1024
@@ -49,8 +49,9 @@ func (b *Bus) lastBatched(ctx context.Context, subjects []string) (map[string]st
 	return found, nil
 }
 
-// State implements pipeline.StateReader: one request. A log that is replicated is read subject by subject,
-// from its leader, since a replica that lags could answer this.
+// State implements pipeline.StateReader by one request. It returns pipeline.ErrTooMany for a log with
+// replicas, since a replica that lags could answer: the caller then reads subject by subject, from the
+// leader.
 func (b *Bus) State(ctx context.Context, project, video string) ([]pipeline.Event, error) {
 	if !b.direct.Load() {
 		return nil, pipeline.ErrTooMany
@@ -82,16 +83,16 @@ func (b *Bus) State(ctx context.Context, project, video string) ([]pipeline.Even
 	return events, nil
 }
 
-// lastBatch makes one request and collects its answers, of which there are most at most. More says that the
-// server stopped early, by size.
+// lastBatch makes one request and collects its answers, up to most. more says that the server stopped early
+// because the answer grew too large.
 func (b *Bus) lastBatch(ctx context.Context, subjects []string, most int,
 ) (found map[string]stored, more bool, err error) {
 	request, err := json.Marshal(map[string]any{"multi_last": subjects})
 	if err != nil {
 		return nil, false, err
 	}
-	// Room for all answers and the one at the end: nothing is dropped for want of it, which would read as a
-	// subject without a message. (SubscribeSync would make a channel of half a million.)
+	// The channel holds all answers and the end. A dropped answer would look like a subject without a message.
+	// (SubscribeSync would make a channel of half a million.)
 	answers := make(chan *nats.Msg, most+1)
 	inbox := b.nc.NewInbox()
 	sub, err := b.nc.ChanSubscribe(inbox, answers)
@@ -127,8 +128,8 @@ func (b *Bus) lastBatch(ctx context.Context, subjects []string, most int,
 	}
 }
 
-// batchEnd reads the message that ends the answers. A 404 is "none" only when it says No Results: the server
-// answers 404 for a message that it has and cannot load, too.
+// batchEnd reads the message that ends the answers. A 404 means "none" only when it says No Results: the
+// server also answers 404 for a message that it has and cannot load.
 func batchEnd(m *nats.Msg, status string) (more bool, err error) {
 	description := m.Header.Get("Description")
 	switch {

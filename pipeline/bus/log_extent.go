@@ -14,39 +14,40 @@ import (
 	"github.com/reelmill/reelmill/pipeline/pause"
 )
 
-// Extent is how much the log has of what was ever appended to it.
+// Extent says which of the events that were ever appended the log still has.
 type Extent struct {
 	First, Last uint64 // First is Last+1 in an empty log
-	Count       uint64 // the events that are there
-	// Lost are the sequences up to Last that are gone, and that no video.purged tells of.
+	Count       uint64 // of the events in the log
+	// Lost are the sequences up to Last that are gone, and that no video.purged names.
 	Lost pipeline.Sequences
-	// Untold is the sequence of the last video.purged of a version that did not tell what was removed; 0 for
-	// none. What is lost below it may be what was removed then.
+	// Untold is the sequence of the last video.purged that does not name what it removed, written by an earlier
+	// version; 0 for none. It may have removed what is lost below it.
 	Untold uint64
-	// Accepted is what Accept was told.
+	// Accepted is the loss that was passed to Accept last.
 	Accepted Accepted
 }
 
-// Accepted is a loss that somebody knows of: so many of the sequences through one are lost.
+// Accepted is a loss that an operator knows of and accepts: of the sequences up to Through, Count are lost.
 type Accepted struct{ Through, Count uint64 }
 
-// NewlyLost returns how many of lost nobody has accepted.
+// NewlyLost returns how many of the lost events nobody has accepted.
 func (e Extent) NewlyLost(lost pipeline.Sequences) uint64 {
 	old := lost.Through(e.Accepted.Through).Count()
 	return lost.Count() - min(old, e.Accepted.Count)
 }
 
-// Audit looks again and again at what the log has. Its methods are for one goroutine at a time.
+// Audit finds losses in the log, and remembers what it read, so that the next look is cheap. Only one
+// goroutine may call it at a time.
 //
-// Deletions are no loss: video.purged tells first, and then events are removed; an Audit reads what is gone
-// first, and then what is told. So a deletion under way is never taken for a loss, whoever does it.
+// Deletions are no loss. A deletion first appends video.purged and then removes events; an Audit first reads
+// what is gone and then every video.purged. So it never takes a deletion under way for a loss.
 type Audit struct {
 	bus     *Bus
-	created time.Time // of the log that the rest is about
+	created time.Time // of the log that was audited
 	seen    bool
-	last    Extent // what was found last
+	last    Extent // the last result
 	gone    uint64 // how many were gone then
-	next    uint64 // the first sequence that was not looked at for a deletion
+	next    uint64 // the first sequence that was not searched for deletions
 	told    pipeline.Sequences
 	untold  uint64
 }
@@ -54,13 +55,13 @@ type Audit struct {
 // NewAudit returns an Audit of the log.
 func (b *Bus) NewAudit() *Audit { return &Audit{bus: b} }
 
-// secondLook is how long Look waits before it believes that something is lost: in a cluster, what was told
-// may be read a moment late.
+// secondLook is how long Look waits before it looks again at a loss: in a cluster, it may read a
+// video.purged a moment late.
 const secondLook = 250 * time.Millisecond
 
-// Look reads what the log has; one that is not there has nothing. While no more is gone than at the last
-// look, that is one small request, and while no more than deletions tell of, their events since then. Else it
-// asks the server for all that is gone.
+// Look returns the extent of the log. A log that does not exist is empty. While nothing more is gone than at
+// the last look, that is one small request. While deletions explain all that is gone, it reads only their
+// events since then. Otherwise it asks the server for every sequence that is gone.
 func (a *Audit) Look(ctx context.Context) (Extent, error) {
 	info, err := a.bus.eventsInfo(ctx)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -90,7 +91,7 @@ func (a *Audit) Look(ctx context.Context) (Extent, error) {
 	return e, nil
 }
 
-// same reports whether no more is gone than what was lost at the last look, and what is told.
+// same reports whether deletions, and the loss at the last look, explain all that is gone.
 func (a *Audit) same(ctx context.Context, s jetstream.StreamState) (bool, error) {
 	gone := s.LastSeq - s.Msgs
 	if !a.seen || gone == a.gone {
@@ -106,8 +107,8 @@ func (a *Audit) same(ctx context.Context, s jetstream.StreamState) (bool, error)
 	return true, nil
 }
 
-// confirm looks again, with all that is told, and keeps of what is lost what was lost before. settled is
-// false when there was more, which is for the next look to confirm.
+// confirm looks again, with every deletion, and returns only what was lost at both looks. settled is false
+// when the second look found more, which the next Look confirms.
 func (a *Audit) confirm(ctx context.Context, before Extent) (e Extent, settled bool, err error) {
 	if !pause.For(ctx, secondLook) {
 		return Extent{}, false, context.Cause(ctx)
@@ -119,7 +120,7 @@ func (a *Audit) confirm(ctx context.Context, before Extent) (e Extent, settled b
 	return e, len(later) == 0, err
 }
 
-// look reads what is gone, and then what is told of it.
+// look reads what is gone, and then the deletions.
 func (a *Audit) look(ctx context.Context) (Extent, error) {
 	e, gone, err := a.bus.Gone(ctx)
 	if err != nil {
@@ -135,12 +136,12 @@ func (a *Audit) look(ctx context.Context) (Extent, error) {
 	return e, nil
 }
 
-// maxDetails is how many deleted sequences the server is asked for at once, some 8 bytes each. More are found
-// by reading the headers of what is there.
+// maxDetails is the most deleted sequences to ask the server for at once, some 8 bytes each. When there are
+// more, Gone reads the headers of the log instead.
 const maxDetails = 1 << 20
 
-// Gone returns what the log has, but for what is lost of it, and the sequences up to its last that are not
-// there, whatever the reason.
+// Gone returns the extent of the log, without Lost, and the sequences up to its last that are gone for
+// whatever reason.
 func (b *Bus) Gone(ctx context.Context) (Extent, pipeline.Sequences, error) {
 	info, err := b.eventsInfo(ctx)
 	if err == nil && info.State.NumDeleted > 0 && info.State.NumDeleted <= maxDetails {
@@ -165,7 +166,7 @@ func (b *Bus) Gone(ctx context.Context) (Extent, pipeline.Sequences, error) {
 	return e, missing, err
 }
 
-// gaps reads the headers of the log through a sequence, and returns what is not there.
+// gaps reads the headers of the log up to a sequence, and returns the sequences that are gone.
 func (b *Bus) gaps(ctx context.Context, through uint64) (pipeline.Sequences, error) {
 	var missing pipeline.Sequences
 	s := &scan{bus: b, filters: everything, next: 1, through: through, headersOnly: true}
@@ -184,10 +185,10 @@ func (b *Bus) gaps(ctx context.Context, through uint64) (pipeline.Sequences, err
 	return missing, nil
 }
 
-// maxRanges is how many ranges are collected before they are merged.
+// maxRanges is how many ranges to collect before merging them.
 const maxRanges = 1 << 16
 
-// read reads what the deletions tell that were not read before.
+// read reads the deletions that it has not read yet.
 func (a *Audit) read(ctx context.Context) error {
 	through, err := a.bus.LastSequence(ctx)
 	if err != nil {
@@ -216,8 +217,8 @@ func (a *Audit) read(ctx context.Context) error {
 	return nil
 }
 
-// removedBy returns what a deletion tells that it removes, and whether it is not one that does not tell. What
-// one that cannot be read removed is lost.
+// removedBy returns the sequences that an event of a deletion names as removed. told is false for a
+// video.purged that names none. One that cannot be read explains nothing, so what it removed counts as lost.
 func removedBy(doc []byte, sequence uint64) (removed pipeline.Sequences, told bool) {
 	e, err := decodeEvent(doc, sequence)
 	if err != nil || e.Type != pipeline.VideoPurged {
@@ -250,13 +251,14 @@ func (b *Bus) eventsInfo(ctx context.Context, options ...jetstream.StreamInfoOpt
 	return info, nil
 }
 
-// The metadata of the log in which an accepted loss is kept: it goes where the log goes, and no longer.
+// An accepted loss is kept in these metadata of the stream, so that it lives exactly as long as the log.
 const (
 	metaLostThrough = "reelmill.lost_through"
 	metaLostCount   = "reelmill.lost_count"
 )
 
-// acceptedIn reads the metadata of the log; what cannot be read is not accepted.
+// acceptedIn reads the accepted loss from the metadata of the log. When it cannot be read, nothing is
+// accepted.
 func acceptedIn(metadata map[string]string) Accepted {
 	through, bad := strconv.ParseUint(metadata[metaLostThrough], 10, 64)
 	count, worse := strconv.ParseUint(metadata[metaLostCount], 10, 64)
@@ -266,7 +268,7 @@ func acceptedIn(metadata map[string]string) Accepted {
 	return Accepted{through, count}
 }
 
-// Accept keeps with the log that a loss is known.
+// Accept stores with the log that an operator accepts a loss.
 func (b *Bus) Accept(ctx context.Context, a Accepted) error {
 	info, err := b.eventsInfo(ctx)
 	if err != nil {
@@ -280,7 +282,7 @@ func (b *Bus) Accept(ctx context.Context, a Accepted) error {
 	config.Metadata[metaLostThrough] = strconv.FormatUint(a.Through, 10)
 	config.Metadata[metaLostCount] = strconv.FormatUint(a.Count, 10)
 	if _, err := b.js.UpdateStream(ctx, config); err != nil {
-		return fmt.Errorf("keep that a loss is accepted: %w", err)
+		return fmt.Errorf("store that a loss is accepted: %w", err)
 	}
 	return nil
 }

@@ -16,20 +16,20 @@ import (
 // followBatch is the most events that one apply gets.
 const followBatch = 256
 
-// What Follow tries.
+// What Follow tries, for the log.
 const (
 	followLog   = "follow the log"
 	applyEvents = "apply events"
 )
 
-// Follow hands the events after a sequence to apply, in order, each once, in batches of what is there (1 to
-// 256). The caller keeps where it is, with what it makes of the events: apply returns nil when they are kept.
-// A batch whose apply failed is applied again, after a pause that grows to 5 s; nothing is skipped but a
-// document that cannot be read, which is logged.
+// Follow hands the events after a sequence to apply, in order, each once, in batches of 1 to 256. apply
+// stores what it makes of the events together with their last sequence, and returns nil when both are
+// stored. When apply fails, Follow applies the batch again after a pause that grows to 5 s. It skips nothing
+// but a document that cannot be read, which it logs.
 //
 // Follow blocks until ctx ends and then returns nil. It returns an error when the connection is closed for
-// good, and when after lies beyond the log: then the log has lost events, or what the caller keeps belongs to
-// another log. A log that becomes another one meanwhile is not followed: that is logged again and again.
+// good, and when after lies beyond the log: then the log has lost events, or the caller followed another log.
+// When the log is replaced by another one meanwhile, Follow applies nothing of it and keeps logging that.
 func (b *Bus) Follow(ctx context.Context, after uint64,
 	apply func(context.Context, []pipeline.Event) error,
 ) error {
@@ -64,7 +64,7 @@ func (b *Bus) Follow(ctx context.Context, after uint64,
 	return nil
 }
 
-// shortError says that a log ends before what was applied of it.
+// shortError says that a log ends before the last event that was applied.
 type shortError struct{ applied, last uint64 }
 
 func (e shortError) Error() string {
@@ -72,15 +72,15 @@ func (e shortError) Error() string {
 		"another one", e.applied, e.last)
 }
 
-// follower is a place in the log.
+// follower follows the log for one call of Follow.
 type follower struct {
 	bus     *Bus
-	next    uint64 // the first sequence that is not applied
+	next    uint64 // the first sequence that was not applied
 	apply   func(context.Context, []pipeline.Event) error
 	applied pipeline.Event // the last one
 }
 
-// same says what shows that the log is not the one whose events were applied.
+// same returns an error when the log is not the one whose events were applied.
 func (f *follower) same(ctx context.Context) error {
 	last, err := f.bus.LastSequence(ctx)
 	if err != nil {
@@ -100,9 +100,9 @@ func (f *follower) same(ctx context.Context) error {
 	return err
 }
 
-// run follows on one consumer until anything is odd. The consumer lives in the server's memory and holds no
-// state that matters: another takes over at next. (jetstream's own ordered consumer does the same, but does
-// not end with a context while it is cut off.)
+// run follows on one consumer until something fails. The consumer is in the server's memory and holds no
+// state that matters: the next run creates another one that begins at next. (jetstream's own ordered
+// consumer does the same, but does not end with its context while the connection is lost.)
 func (f *follower) run(ctx context.Context) error {
 	ctx, cancel, err := f.bus.connected(ctx)
 	if err != nil {
@@ -133,7 +133,7 @@ func (f *follower) run(ctx context.Context) error {
 	}
 }
 
-// consumer creates a consumer that delivers from next on.
+// consumer creates a consumer that begins at next.
 func (f *follower) consumer(ctx context.Context) (jetstream.Consumer, error) {
 	limited, cancel := context.WithTimeout(ctx, f.bus.cfg.PublishTimeout)
 	defer cancel()
@@ -148,7 +148,8 @@ func (f *follower) consumer(ctx context.Context) (jetstream.Consumer, error) {
 	return c, nil
 }
 
-// forget deletes the consumer, if that is quickly done; else the server does when nobody asks for it.
+// forget deletes the consumer if the server answers quickly. Otherwise the server deletes it by itself when
+// nobody uses it.
 func (b *Bus) forget(ctx context.Context, c jetstream.Consumer) {
 	if !b.nc.IsConnected() {
 		return
@@ -161,8 +162,8 @@ func (b *Bus) forget(ctx context.Context, c jetstream.Consumer) {
 	}
 }
 
-// drain applies the messages of one fetch, as many at a time as are there. Delivered is the consumer's own
-// count: a number that is not the next one means that a message was lost on the way.
+// drain applies the messages of one fetch, as many at a time as are there. delivered is the consumer's own
+// count: a gap in it means that a message was lost on the way.
 func (f *follower) drain(ctx context.Context, messages <-chan jetstream.Msg, delivered *uint64) error {
 	for m := range messages {
 		var events []pipeline.Event

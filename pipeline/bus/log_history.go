@@ -10,11 +10,10 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// History returns the events of a video, in the order of the log: all that were stored when it was called,
-// and possibly later ones. It is empty for a video that there is not. An event that cannot be read is an
-// error.
+// History returns the events of a video in the order of the log: all that were stored when it was called, and
+// possibly later ones. A video that does not exist has none. An event that cannot be read is an error.
 //
-// It reads no other video's events, and its cost is that of their number.
+// It reads no other video's events, so its cost depends on the number of this video's alone.
 func (b *Bus) History(ctx context.Context, project, video string) ([]pipeline.Event, error) {
 	if err := checkVideo(project, video); err != nil {
 		return nil, fmt.Errorf("read history: %w", err)
@@ -26,14 +25,14 @@ func (b *Bus) History(ctx context.Context, project, video string) ([]pipeline.Ev
 	return events, nil
 }
 
-// historyOf returns what the subjects of a video's events match.
+// historyOf returns filters that match the events of a video, and no others.
 func historyOf(project, video string) []string {
 	return []string{"video.*." + project + "." + video, pipeline.JobSubject(project, video, "*")}
 }
 
-// history reads what the leader of the log has on the filters now. It counts them there, and does not look
-// for the next one as other scans do: for that the server searches the log, which on a filter with wildcards
-// takes half as long as all the rest (BenchmarkHistory).
+// history reads the events that the leader of the log now has on the filters. Other scans ask for the next
+// event to know when they are done. The server answers that by a search of the log, which takes half as long
+// as all the rest when a filter has wildcards (BenchmarkHistory). So history counts the events instead.
 func (b *Bus) history(ctx context.Context, filters []string) (events []pipeline.Event, err error) {
 	s := &scan{bus: b, filters: filters, next: 1, through: math.MaxUint64}
 	s.do = func(m jetstream.Msg, sequence uint64) error {
@@ -73,8 +72,8 @@ func (b *Bus) count(ctx context.Context, filters []string) (int, error) {
 	return total, nil
 }
 
-// Purge removes the events of a video that are unwanted from the log, but none on its
-// pipeline.DeletedSubject. Purging again does nothing.
+// Purge removes the unwanted events of a video from the log. It keeps those on its pipeline.DeletedSubject.
+// Purging again does nothing.
 func (b *Bus) Purge(ctx context.Context, project, video string, unwanted func(sequence uint64) bool) error {
 	if err := checkVideo(project, video); err != nil {
 		return fmt.Errorf("purge: %w", err)

@@ -7,7 +7,8 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// Owner implements pipeline.Owners: it looks for the upload of a video, and for its deletion, in any project.
+// Owner implements pipeline.Owners. It looks for the upload of the video, then for its deletion, in every
+// project.
 func (b *Bus) Owner(ctx context.Context, video string) (string, error) {
 	if !pipeline.ValidName(video) {
 		return "", pipeline.ErrNotFound

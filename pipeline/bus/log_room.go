@@ -10,13 +10,13 @@ import (
 	"github.com/reelmill/reelmill/pipeline/bytesize"
 )
 
-// Room is how full the event log is, in bytes as the server counts them. What may be appended depends on it,
-// so that a log which fills up never keeps a video from ending, or from being deleted: uploads are refused
-// first, then further attempts, then all but deletions.
+// Room is how full the event log is, in bytes as the server counts them. As the log fills up, the bus refuses
+// uploads first, then new attempts, then everything but deletions. So a log that fills up never keeps a video
+// from ending, or from being deleted.
 type Room struct {
 	Bytes, Max int64
-	// Uploads, Attempts and Work are the bytes above which no upload, no attempt, and nothing but deletions is
-	// taken: an eighth, a sixteenth and a thirty-second below Max, or 512, 256 and 128 MiB when that is less.
+	// Above these bytes the bus refuses uploads; attempts, too; and everything but deletions. They are an
+	// eighth, a sixteenth and a thirty-second below Max, or 512, 256 and 128 MiB when that is less.
 	Uploads, Attempts, Work int64
 }
 
@@ -29,7 +29,7 @@ func roomOf(bytes, limit int64) Room {
 	}
 }
 
-// For returns the bytes up to which events of a type are appended.
+// For returns the bytes up to which the log takes events of a type.
 func (r Room) For(t pipeline.EventType) int64 {
 	switch t {
 	case pipeline.VideoUploaded:
@@ -42,39 +42,40 @@ func (r Room) For(t pipeline.EventType) int64 {
 	return r.Work
 }
 
-// refusal returns the error for an event of a type that there is no room for.
+// refusal returns the error for an event that does not fit.
 func (r Room) refusal(t pipeline.EventType) error {
 	return &pipeline.Error{
 		Code: pipeline.CodeLogFull, Err: ErrFull,
-		Detail: fmt.Sprintf("the event log has %s of %s, and %s is taken up to %s",
+		Detail: fmt.Sprintf("the event log has %s of %s, and takes %s up to %s",
 			bytesize.Size(r.Bytes), bytesize.Size(r.Max), t, bytesize.Size(r.For(t))),
 	}
 }
 
-// messageOverhead is about what the server adds to subject and data of an event: its headers and its record
-// (filestore.go, fileStoreMsgSize).
+// messageOverhead is about how many bytes the server adds to subject and data of an event for headers and its
+// record (filestore.go, fileStoreMsgSize).
 const messageOverhead = 220
 
-// fillFresh is how long the size of the log is counted on from what was read. What other processes append
-// meanwhile is far less than what is kept free.
+// fillFresh is how long the size of the log is trusted after it was read. Other processes append far less
+// meanwhile than what is kept free.
 const fillFresh = time.Second
 
-// fillTimeout bounds the read of the size: an event does not wait longer for it.
+// fillTimeout is how long an event waits for the size to be read.
 const fillTimeout = 2 * time.Second
 
-// fullness is the size of the log as this process knows it: as it was read, and what it appended since.
+// fullness is the size of the log as this process knows it: the last size read, and the bytes that this
+// process appended since.
 type fullness struct {
 	mu   sync.Mutex
 	room Room
 	read time.Time
 }
 
-// known returns what is known, and whether somebody is to read it anew: the caller, then.
+// known returns the size, and whether it is stale: then the caller reads it again.
 func (f *fullness) known() (r Room, stale bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if stale = time.Since(f.read) > fillFresh; stale {
-		f.read = time.Now() // one reads; the others go on with what is known
+		f.read = time.Now() // one caller reads; the others use what is known
 	}
 	return f.room, stale
 }
@@ -109,16 +110,16 @@ func (b *Bus) Room(ctx context.Context) (Room, error) {
 	return r, nil
 }
 
-// Fits says ErrFull when an event of a type, of usual size, would be refused now for want of room in the log.
-// A broker that does not answer is no reason: what is appended then tells.
+// Fits returns ErrFull when the log has no room for an event of a type and of usual size. When the broker
+// does not answer it returns nil: the append then fails by itself.
 func (b *Bus) Fits(ctx context.Context, t pipeline.EventType) error {
 	return b.fits(ctx, t, usualEvent)
 }
 
-// usualEvent is about what most events take.
+// usualEvent is about the size of most events.
 const usualEvent = 2 << 10
 
-// fits says ErrFull when an event of a type and size is not to be appended.
+// fits returns ErrFull when the log has no room for an event of a type and size.
 func (b *Bus) fits(ctx context.Context, t pipeline.EventType, size int64) error {
 	r, stale := b.fill.known()
 	if stale || r.Bytes+size > r.For(t) {

@@ -16,28 +16,27 @@ import (
 
 const (
 	scanBatch = 1000
-	scanWait  = time.Second // for the next message, before the leader of the log is asked whether there is one
-	// scanPatience is how long a message that the leader has may not come.
+	scanWait  = time.Second // for the next message, before a scan asks the leader whether there is one
+	// scanPatience is how long a scan waits for a message that the leader has.
 	scanPatience = 30 * time.Second
 )
 
-// everything are the filters that every event of the log matches.
+// everything matches every event of the log.
 var everything = []string{">"}
 
 // scan hands over the messages of the log on some filters, from one sequence through another, in order, each
-// once. What the leader of the log has tells when it is over: so it ends although the last message is gone,
-// or there is none at all, and not while a message is on its way.
+// once. It ends when the leader of the log has no more. So it also ends when the last message is gone or
+// there is none, and never while a message is on its way.
 type scan struct {
 	bus           *Bus
 	filters       []string
 	next, through uint64 // next moves on
 	headersOnly   bool
 	do            func(m jetstream.Msg, sequence uint64) error
-	// left asks the leader how many messages are to come, 0 when it is over. Without it, it asks whether there
-	// is a next one.
+	// left asks the leader how many messages are still to come. nil: the scan asks whether there is a next one.
 	left     func(ctx context.Context) (int, error)
-	expected int   // what left said, less what has come since
-	failed   error // of do, which ends it
+	expected int   // the answer of left, less the messages since
+	failed   error // of do; it ends the scan
 }
 
 func (s *scan) run(ctx context.Context) error {
@@ -61,14 +60,14 @@ func (s *scan) run(ctx context.Context) error {
 		case s.next != before:
 			quiet = time.Now()
 		case time.Since(quiet) > scanPatience:
-			return errors.Join(fmt.Errorf("what is stored from event %d on does not come", s.next), err)
+			return errors.Join(fmt.Errorf("the broker does not deliver what it stores from event %d on", s.next), err)
 		default:
 			pause.For(ctx, firstDelay)
 		}
 	}
 }
 
-// stored says that there are messages to come, an unknown number, when the leader has a next one.
+// stored returns a large number when the leader has a next message, and 0 when it has none.
 func (s *scan) stored(ctx context.Context) (int, error) {
 	first, err := s.bus.nextStored(ctx, s.filters, s.next)
 	if err != nil || first == 0 || first > s.through {
@@ -77,7 +76,7 @@ func (s *scan) stored(ctx context.Context) (int, error) {
 	return math.MaxInt, nil
 }
 
-// read reads while the connection lasts, until all or, for a while, nothing has come.
+// read reads until all messages have come, none comes for a while, or the connection is lost.
 func (s *scan) read(ctx context.Context) error {
 	linked, unlink, err := s.bus.connected(ctx)
 	if err != nil {
@@ -115,7 +114,7 @@ func (s *scan) consume(ctx context.Context) error {
 	}
 }
 
-// fetch hands over what one request brings, and reports whether nothing is to follow. Delivered is the
+// fetch hands over the messages of one request, and reports whether they were the last. delivered is the
 // consumer's own count.
 func (s *scan) fetch(ctx context.Context, c jetstream.Consumer, delivered *uint64) (over bool, err error) {
 	limited, cancel := context.WithTimeout(ctx, scanWait)
@@ -139,7 +138,7 @@ func (s *scan) fetch(ctx context.Context, c jetstream.Consumer, delivered *uint6
 		}
 		*delivered, s.next = meta.Sequence.Consumer, meta.Sequence.Stream+1
 		if s.expected--; s.expected == 0 || meta.NumPending == 0 {
-			return true, nil // what is left of the request ends with limited
+			return true, nil // the rest of the request ends with limited
 		}
 	}
 	if err := batch.Error(); err != nil && limited.Err() == nil {
@@ -148,8 +147,8 @@ func (s *scan) fetch(ctx context.Context, c jetstream.Consumer, delivered *uint6
 	return false, nil
 }
 
-// nextStored returns the sequence of the first message at or after one that the leader of the log has on any
-// of the filters; 0 for none.
+// nextStored returns the sequence of the first message, from one on, that the leader of the log has on any of
+// the filters. 0 means none.
 func (b *Bus) nextStored(ctx context.Context, filters []string, from uint64) (sequence uint64, err error) {
 	for _, filter := range filters {
 		m, err := b.message(ctx, streamEvents, want{Sequence: from, NextOf: filter})
@@ -163,7 +162,7 @@ func (b *Bus) nextStored(ctx context.Context, filters []string, from uint64) (se
 	return sequence, nil
 }
 
-// IDAt returns the id of the event with a sequence; empty when the log has none there, or one that cannot be
+// IDAt returns the id of the event with a sequence. It is empty when there is none, or one that cannot be
 // read.
 func (b *Bus) IDAt(ctx context.Context, sequence uint64) (id string, err error) {
 	m, err := b.message(ctx, streamEvents, want{Sequence: sequence})
@@ -180,17 +179,15 @@ func (b *Bus) IDAt(ctx context.Context, sequence uint64) (id string, err error) 
 	return e.ID, nil
 }
 
-// Replayed is what a replay came across.
+// Replayed is the outcome of a replay.
 type Replayed struct {
-	Events int // that were applied
-	// Unread are the sequences of which nothing came, and of documents that cannot be read. Those that are gone
-	// from the log are among them.
+	Events int // applied
+	// Unread are the sequences that are gone from the log, and those of documents that cannot be read.
 	Unread pipeline.Sequences
 }
 
-// Replay hands the events of the log through a sequence to apply, in order, each once, in batches of 1 to
-// 256. It ends when the log has no more of them, also when it is empty or its last message is gone, and with
-// the first error of apply.
+// Replay hands the events of the log up to and including a sequence to apply, in order, each once, in batches
+// of 1 to 256. It ends when the log has no more of them, and with the first error of apply.
 func (b *Bus) Replay(ctx context.Context, through uint64, apply func(context.Context, []pipeline.Event) error,
 ) (Replayed, error) {
 	r := replay{apply: apply}
@@ -216,7 +213,7 @@ func (b *Bus) Replay(ctx context.Context, through uint64, apply func(context.Con
 	return Replayed{r.applied, pipeline.Merge(r.unread)}, nil
 }
 
-// replay collects events to apply, and what is not there.
+// replay collects events to apply, and the sequences that did not come.
 type replay struct {
 	apply   func(context.Context, []pipeline.Event) error
 	events  []pipeline.Event
@@ -224,7 +221,7 @@ type replay struct {
 	unread  []pipeline.Range
 }
 
-// skip notes that the sequences from one to before another did not come.
+// skip notes that the sequences from from to before to did not come.
 func (r *replay) skip(from, to uint64) {
 	if from < to {
 		r.unread = append(r.unread, pipeline.Range{First: from, Last: to - 1})

@@ -8,14 +8,14 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// livePrefix stands before the subject of an event that is republished.
+// livePrefix comes before the subject of an event that the server republishes.
 const livePrefix = "live."
 
-// Watch returns a channel that rings when an event was stored on one of the subjects of the log, which have
-// no wildcards, and when the connection was lost and is back, because events may have been missed. Rings that
-// nobody waited for are one ring. The channel is never closed; it is silent when ctx has ended.
+// Watch returns a channel, a bell, that rings when an event is stored on one of the subjects. It also rings
+// when a lost connection is back, because events may have been missed. Several rings that nobody waited for
+// become one. The channel is never closed, and falls silent when ctx ends. Subjects have no wildcards.
 //
-// Who watches reads what there is after Watch has returned, and again at every ring.
+// A caller reads the log after Watch has returned, and again at every ring.
 func (b *Bus) Watch(ctx context.Context, subjects ...string) (<-chan struct{}, error) {
 	live := make([]string, len(subjects))
 	for i, subject := range subjects {
@@ -34,15 +34,15 @@ func (b *Bus) Watch(ctx context.Context, subjects ...string) (<-chan struct{}, e
 	return bell, nil
 }
 
-// listener is what listen calls, one at a time.
+// listener has the functions that listen calls, never two at once.
 type listener struct {
 	on   func(*nats.Msg) // a message came
-	back func()          // the connection was lost, and what came meanwhile; the server knows of us again
-	end  func()          // nothing follows
+	back func()          // the connection is back; messages may have been lost meanwhile
+	end  func()          // no more calls follow
 }
 
-// listen listens to the subjects until ctx ends or the connection is closed. When it returns the server knows
-// of it. It never blocks the connection: messages that the listener is too slow for are dropped.
+// listen subscribes to the subjects until ctx ends or the connection is closed. When it returns, the server
+// knows the subscription. It never blocks the connection: it drops messages when the listener is too slow.
 func (b *Bus) listen(ctx context.Context, l listener, subjects ...string) error {
 	status := b.nc.StatusChanged(nats.CONNECTED, nats.CLOSED)
 	messages := make(chan *nats.Msg, 256)

@@ -12,11 +12,11 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// progressBuffer is how many reports a slow reader can be behind before it loses old ones.
+// progressBuffer is how many reports a slow reader may fall behind before it loses old ones.
 const progressBuffer = 16
 
-// Progress tells how far an attempt is. It waits for nobody and is not kept over a restart; the caller limits
-// the rate.
+// Progress reports how far an attempt is. It does not wait for the server, and a restart of the server may
+// lose the report. The caller limits the rate.
 func (b *Bus) Progress(_ context.Context, project string, p pipeline.Progress) error {
 	subject, err := progressSubject(project, p.Video, p.Job)
 	if err != nil {
@@ -24,16 +24,16 @@ func (b *Bus) Progress(_ context.Context, project string, p pipeline.Progress) e
 	}
 	doc, err := json.Marshal(p)
 	if err != nil {
-		return fmt.Errorf("tell progress: %w", err)
+		return fmt.Errorf("report progress: %w", err)
 	}
 	if err := b.nc.Publish(subject, doc); err != nil {
-		return fmt.Errorf("tell progress: %w", err)
+		return fmt.Errorf("report progress: %w", err)
 	}
 	return nil
 }
 
-// WatchProgress returns the reports on the jobs of a video from now on. A reader that is slow loses old ones.
-// The channel is closed when ctx ends or the connection is closed.
+// WatchProgress returns the reports on the jobs of a video from now on. A slow reader loses old ones. The
+// channel is closed when ctx ends or the connection is closed.
 func (b *Bus) WatchProgress(ctx context.Context, project, video string) (<-chan pipeline.Progress, error) {
 	subject, err := progressSubject(project, video, "any")
 	if err != nil {
@@ -66,8 +66,8 @@ func (b *Bus) WatchProgress(ctx context.Context, project, video string) (<-chan 
 	return out, nil
 }
 
-// LastProgress returns the last report on a job that was stored, and whether there is one; a report is stored
-// a moment after it was told. Reports are forgotten after 15 minutes, and when the server stops.
+// LastProgress returns the last stored report on a job, and whether there is one. A report is stored a moment
+// after Progress returned. The server forgets reports after 15 minutes, and when it stops.
 func (b *Bus) LastProgress(ctx context.Context, project, video, job string) (pipeline.Progress, bool, error) {
 	var p pipeline.Progress
 	subject, err := progressSubject(project, video, job)
@@ -76,7 +76,7 @@ func (b *Bus) LastProgress(ctx context.Context, project, video, job string) (pip
 	}
 	stream, err := b.js.Stream(ctx, streamProgress)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return p, false, nil // a server that kept it in memory was restarted; Announce brings it back
+		return p, false, nil // the server has restarted, and kept it in memory; Announce creates it again
 	}
 	if err != nil {
 		return p, false, fmt.Errorf("read progress: %w", err)

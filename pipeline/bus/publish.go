@@ -14,8 +14,8 @@ import (
 	"github.com/reelmill/reelmill/pipeline/pause"
 )
 
-// tries and the first delay between them, which doubles: with timeouts of 5 s a caller that has no deadline
-// waits some 20 s for a broker that is away, and an election or a restart takes less.
+// The number of tries, and the first delay between them, which doubles. With timeouts of 5 s a caller
+// without a deadline waits some 20 s for a broker that is away. An election or a restart takes less.
 const (
 	tries      = 4
 	firstDelay = 50 * time.Millisecond
@@ -34,8 +34,8 @@ const (
 	codeDuplicateInProcess jetstream.ErrorCode = 10158
 )
 
-// publish stores m, trying again when no answer comes. The caller makes that harmless by an expected
-// sequence.
+// publish stores m, and tries again when no answer comes. The caller sets an expected sequence, so that m is
+// not stored twice.
 func (b *Bus) publish(ctx context.Context, m *nats.Msg, opts ...jetstream.PublishOpt,
 ) (*jetstream.PubAck, error) {
 	var ack *jetstream.PubAck
@@ -46,8 +46,8 @@ func (b *Bus) publish(ctx context.Context, m *nats.Msg, opts ...jetstream.Publis
 	return ack, explainFull(err)
 }
 
-// explainFull gives a refusal for want of room its code. A stream with a limit of its own is the log; what
-// else there is no room for is the disk's or the account's matter.
+// explainFull adds ErrFull and a code to an error that says there is no room. Only the log has a limit of its
+// own; every other lack of room is the disk's or the account's.
 func explainFull(err error) error {
 	if !isFull(err) {
 		return err
@@ -59,7 +59,7 @@ func explainFull(err error) error {
 	return &pipeline.Error{Code: code, Detail: err.Error(), Err: fmt.Errorf("%w: %w", ErrFull, err)}
 }
 
-// isFull reports whether the server refused a message for want of room.
+// isFull reports whether the server refused a message because it has no room.
 func isFull(err error) bool {
 	for _, code := range []jetstream.ErrorCode{
 		codeStoreFailed, codeAccountFull, codeNoResources, codeNoMemory, codeNoStorage,
@@ -71,7 +71,7 @@ func isFull(err error) bool {
 	return false
 }
 
-// patiently does a request, and again, a few times within ctx, when it met nothing worse than silence.
+// patiently makes a request, and repeats it a few times within ctx as long as the error is a passing one.
 func (b *Bus) patiently(ctx context.Context, do func(ctx context.Context) error) error {
 	delay := firstDelay
 	for try := 1; ; try++ {
@@ -88,7 +88,7 @@ func (b *Bus) patiently(ctx context.Context, do func(ctx context.Context) error)
 	}
 }
 
-// passing reports whether err may go away by itself, soon.
+// passing reports whether err may soon go away by itself.
 func passing(err error) bool {
 	var api *jetstream.APIError
 	if errors.As(err, &api) {

@@ -10,17 +10,16 @@ import (
 
 // Backlog is the tasks of one worker type.
 type Backlog struct {
-	Tasks map[pipeline.Priority]int // waiting or taken; a priority that is missing has none
-	// Oldest is when the oldest task was enqueued that nobody was given yet, or became due when it is another
-	// attempt's; zero when none waits.
+	Tasks map[pipeline.Priority]int // waiting or taken; a missing priority has none
+	// Oldest is when the oldest task that was never delivered was enqueued, or became due if it is a retry; zero
+	// when none waits.
 	Oldest time.Time
 }
 
-// Backlogs returns the tasks by worker type; a type that is missing has none. It is two requests, one of
-// which names every task's subject (some 30 ms for 10,000 tasks), and one for each lane in which a task
-// waits.
+// Backlogs returns the backlog of each worker type that has tasks. It makes two requests, of which one lists
+// the subject of every task (some 30 ms for 10,000 tasks), and one for each lane in which a task waits.
 //
-// Not given: a task that was returned, or whose lease ran out, counts as given until somebody takes it again.
+// Not guaranteed: a task that was returned, or whose lease ran out, does not count for Oldest.
 func (b *Bus) Backlogs(ctx context.Context) (map[string]Backlog, error) {
 	backlogs, lanes := map[string]Backlog{}, map[string]string{}
 	there, err := b.subjects(ctx, streamTasks, "task.>")
@@ -29,7 +28,7 @@ func (b *Bus) Backlogs(ctx context.Context) (map[string]Backlog, error) {
 	}
 	for subject, n := range there {
 		if _, _, ok := laneOf(subject); !ok {
-			continue // no task: it will be moved to the dead letters
+			continue // no task: a look will move it to the dead letters
 		}
 		worker, p, lane := splitTask(subject)
 		if backlogs[worker].Tasks == nil {
@@ -62,8 +61,7 @@ func (b *Bus) Backlogs(ctx context.Context) (map[string]Backlog, error) {
 	return backlogs, nil
 }
 
-// given returns up to which sequence the tasks of each lane were given to somebody, by the name of the lane's
-// consumer.
+// given returns the last sequence that was delivered in each lane, by the name of the lane's consumer.
 func (b *Bus) given(ctx context.Context) (map[string]uint64, error) {
 	stream, err := b.js.Stream(ctx, streamTasks)
 	if err != nil {

@@ -13,7 +13,8 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// Delivery is a task that this process holds until AckWait has passed since it was taken or last extended.
+// Delivery is a task that this process has taken. It holds the task until Config.AckWait after it was taken
+// or last extended.
 type Delivery struct {
 	nc       *nats.Conn
 	msg      jetstream.Msg
@@ -34,19 +35,19 @@ func (b *Bus) decodeDelivery(m jetstream.Msg) (*Delivery, error) {
 		return nil, err
 	}
 	if s := d.task.Subject(); s != m.Subject() {
-		return nil, fmt.Errorf("a task of %s stands on %s", s, m.Subject())
+		return nil, fmt.Errorf("a task of %s has the subject %s", s, m.Subject())
 	}
 	return d, nil
 }
 
-// Task returns what is to be done.
+// Task returns the task.
 func (d *Delivery) Task() pipeline.Task { return d.task }
 
-// Sequence returns the message's place in the stream. It is the same when the message is delivered again, and
-// no other message has it.
+// Sequence returns the message's sequence in the stream. It stays the same when the message is delivered
+// again, and no other message has it.
 func (d *Delivery) Sequence() uint64 { return d.sequence }
 
-// Extend begins the lease anew. It does not wait for the server, so nil does not say that the lease was still
+// Extend renews the lease. It does not wait for the server, so nil does not mean that the lease was still
 // held.
 func (d *Delivery) Extend(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
@@ -55,8 +56,8 @@ func (d *Delivery) Extend(ctx context.Context) error {
 	return d.msg.InProgress()
 }
 
-// Ack removes the task, and returns when the server has confirmed it. The server takes the ack of a lease
-// that has run out, too: who must know that it is still in charge compares and swaps first. Acking again does
+// Ack removes the task, and returns when the server has confirmed it. The server also takes an ack after the
+// lease ran out: a caller that must still be in charge does a compare-and-swap first. Acking again does
 // nothing.
 func (d *Delivery) Ack(ctx context.Context) error {
 	err := d.msg.DoubleAck(ctx)
@@ -66,10 +67,10 @@ func (d *Delivery) Ack(ctx context.Context) error {
 	return nil
 }
 
-// Return gives the task back: after the delay, at once when it is 0, it is delivered again to whoever asks
-// first. With no delay a bell rings, so that an idle process asks at once; else within two seconds after the
-// delay. It does not wait for the server, and of a task that was withdrawn, or acknowledged by another
-// holder, it does nothing.
+// Return gives the task back, to be delivered again after the delay to whoever asks first. Without a delay it
+// rings a bell, so that an idle process asks at once; with one, an idle process asks within two seconds after
+// it. Return does not wait for the server. It does nothing when the task was withdrawn, or acknowledged by
+// another holder.
 func (d *Delivery) Return(ctx context.Context, delay time.Duration) error {
 	if err := ctx.Err(); err != nil {
 		return err

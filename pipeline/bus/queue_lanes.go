@@ -16,52 +16,52 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// queue is the tasks of one worker type, as this process knows them. Its callers stand in lines, one for each
+// queue is the tasks of one worker type, as this process knows them. Callers wait in lines, one line for each
 // least priority that they take:
 //
-//  1. The first of a line (line.turn) takes, and when there is nothing it waits for the line's own bell: a
-//     bell wakes one caller of a line, not all, and none hears a bell that was for another line.
-//  2. What may wait is noted in the lanes before any bell rings, and is for whoever looks first. So one who
-//     was woken and leaves, or takes something else, leaves nothing behind that the next one misses.
-//  3. Lines take turns at the server (pulling), for as long as a take lasts and not while they wait. They
-//     share what they find: a queue is looked at once in a poll, however many lines wait.
+//  1. The first caller of a line (line.turn) takes. When there is nothing, it waits for the line's own bell.
+//     So a bell wakes one caller of a line, not all, and no caller hears the bell of another line.
+//  2. A lane notes that something may wait before any bell rings, and the note is for whoever looks first. So
+//     when a caller is woken and leaves, or takes something else, the next one misses nothing.
+//  3. Lines take turns at the server (pulling), for the time of a take and not while they wait. They share
+//     what they find: there is one look at the queue in a poll interval, however many lines wait.
 type queue struct {
 	worker  string
 	lines   [3]line       // as pipeline.Priorities, by the least priority
-	pulling chan struct{} // held while the server is asked; guards what follows, and line.taken
+	pulling chan struct{} // held during requests to the server; guards cursors and line.taken
 
-	cursors map[pipeline.Priority]int // the lane that is next, by priority
+	cursors map[pipeline.Priority]int // the next lane, by priority
 
 	mu     sync.Mutex
-	looked time.Time                                   // when look was last done
-	lanes  map[pipeline.Priority]*[pipeline.Lanes]lane // the looks of each
-	stray  bool                                        // a task came that stands in no lane
+	looked time.Time                                   // the time of the last look
+	lanes  map[pipeline.Priority]*[pipeline.Lanes]lane // by priority
+	stray  bool                                        // a task came whose subject is in no lane
 }
 
-// line is the callers who take the same priorities.
+// line is the callers that take the same priorities.
 type line struct {
-	turn  chan struct{} // held by the first
+	turn  chan struct{} // held by the first caller
 	bell  chan struct{}
 	taken int
 }
 
 // lane is the tasks of one worker type and priority in one lane.
 type lane struct {
-	consumer jetstream.Consumer // nil until something was known to wait here; guarded by queue.pulling
-	looks    int                // how often it is still to be pulled without success; guarded by queue.mu
-	again    time.Time          // no pull before; guarded by queue.mu
+	consumer jetstream.Consumer // nil until a task may wait here; guarded by queue.pulling
+	pulls    int                // how many more pulls may find nothing; guarded by queue.mu
+	again    time.Time          // the next pull is not before; guarded by queue.mu
 }
 
-// echoes are the pauses before a lane is pulled again after a bell. The server rings before its consumers
-// have counted the task (stream.go, processJetStreamMsgWithBatch: the copy goes out, then another goroutine
-// signals the consumers), so a pull that follows the bell closely may find nothing.
+// pullPauses are the pauses before a lane is pulled again after a bell. The server rings before its consumers
+// have counted the task (stream.go, processJetStreamMsgWithBatch: it sends the copy, then another goroutine
+// signals the consumers), so a pull soon after the bell may find nothing.
 //
-// The last of them is for a machine so busy that the other goroutine has to wait.
-var echoes = []time.Duration{ // by how many looks are left
+// The longest is for a machine so busy that the other goroutine has to wait.
+var pullPauses = []time.Duration{ // by how many pulls are left
 	500 * time.Millisecond, 50 * time.Millisecond, 5 * time.Millisecond,
 }
 
-// queue returns the queue of a worker type, and listens to its doorbell from the first time on.
+// queue returns the queue of a worker type. The first call subscribes to its bell.
 func (b *Bus) queue(worker string) (*queue, error) {
 	if !pipeline.ValidName(worker) {
 		return nil, fmt.Errorf("take a task: unusable worker type %q", worker)
@@ -89,10 +89,11 @@ func (b *Bus) queue(worker string) (*queue, error) {
 	return q, nil
 }
 
-// rang notes that something may wait on a task subject; one that is in no lane has the queue looked at.
+// rang notes that a task may wait on a subject. A subject that is in no lane makes the next take look at the
+// queue.
 func (q *queue) rang(subject string) {
 	if p, n, ok := laneOf(subject); ok {
-		q.mark(p, n, len(echoes)+1)
+		q.mark(p, n, len(pullPauses)+1)
 		return
 	}
 	q.mu.Lock()
@@ -103,13 +104,13 @@ func (q *queue) rang(subject string) {
 	}
 }
 
-// mark notes that something may wait in a lane, which is pulled until that many pulls found nothing, and
-// wakes the lines that take it: those that take nothing less first, so that the others stay free for the
-// rest.
-func (q *queue) mark(p pipeline.Priority, n, looks int) {
+// mark notes that something may wait in a lane, to be pulled until that many pulls found nothing. It wakes
+// the lines that take the priority. It begins with those that take no lower one, so that the others stay
+// free for the rest.
+func (q *queue) mark(p pipeline.Priority, n, pulls int) {
 	q.mu.Lock()
-	if l := &q.lanes[p][n]; looks > l.looks {
-		l.looks, l.again = looks, time.Time{}
+	if l := &q.lanes[p][n]; pulls > l.pulls {
+		l.pulls, l.again = pulls, time.Time{}
 	}
 	q.mu.Unlock()
 	for i := slices.Index(pipeline.Priorities, p); i < len(q.lines); i++ {
@@ -130,12 +131,12 @@ func laneOf(subject string) (p pipeline.Priority, n int, ok bool) {
 	return p, n, ok
 }
 
-// wants reports whether a lane is to be pulled now.
+// wants reports whether to pull a lane now.
 func (q *queue) wants(p pipeline.Priority, n int) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	l := &q.lanes[p][n]
-	return l.looks > 0 && !time.Now().Before(l.again)
+	return l.pulls > 0 && !time.Now().Before(l.again)
 }
 
 // missed notes that a pull of a lane found nothing.
@@ -143,20 +144,20 @@ func (q *queue) missed(p pipeline.Priority, n int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	l := &q.lanes[p][n]
-	if l.looks = max(l.looks-1, 0); l.looks > 0 {
-		l.again = time.Now().Add(echoes[l.looks-1])
+	if l.pulls = max(l.pulls-1, 0); l.pulls > 0 {
+		l.again = time.Now().Add(pullPauses[l.pulls-1])
 	}
 }
 
-// due reports whether the whole queue is to be looked at.
+// due reports whether to look at the whole queue now.
 func (q *queue) due(poll time.Duration) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.stray || time.Since(q.looked) >= poll
 }
 
-// pause returns how long to wait for a bell before the next take of those priorities: until a lane is pulled
-// again, or until the next look.
+// pause returns how long to wait for a bell before the next take of these priorities: until the next pull of
+// a lane, or the next look.
 func (q *queue) pause(poll time.Duration, served []pipeline.Priority) time.Duration {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -166,7 +167,7 @@ func (q *queue) pause(poll time.Duration, served []pipeline.Priority) time.Durat
 	next := q.looked.Add(poll)
 	for _, p := range served {
 		for i := range q.lanes[p] {
-			if l := &q.lanes[p][i]; l.looks > 0 && l.again.Before(next) {
+			if l := &q.lanes[p][i]; l.pulls > 0 && l.again.Before(next) {
 				next = l.again
 			}
 		}
@@ -185,7 +186,7 @@ func (l *line) wait(ctx context.Context, pause time.Duration) {
 	}
 }
 
-// order returns the priorities that a line takes in the order of this take.
+// order returns the priorities of a line in the order for this take.
 func (l *line) order(served []pipeline.Priority) []pipeline.Priority {
 	if l.taken%bulkEvery < bulkEvery-1 {
 		return served
@@ -195,16 +196,15 @@ func (l *line) order(served []pipeline.Priority) []pipeline.Priority {
 	return reversed
 }
 
-// lookAll is how many tasks of a type may be there for look to read their subjects: those of more take too
-// long to do so every two seconds.
+// lookAll is the most tasks of a worker type whose subjects look reads. More take too long to read every two
+// seconds.
 const lookAll = 1000
 
-// look asks what the queue holds, and marks the lanes that hold something: a task, or one that is leased and
-// may be so no more. It finds what rings no bell: what was there before, leases that ran out, and returns
-// with a delay. A message that stands in no lane is moved to the dead letters; in a long queue, only when it
-// rang a bell.
+// look asks the server what the queue holds, and marks the lanes that hold a task, taken or not. It finds
+// what rings no bell: tasks that were there before, leases that ran out, and returns with a delay. It moves
+// messages whose subject is in no lane to the dead letters; in a long queue, only when one rang a bell.
 //
-// It is one request when the queue is empty, two when it is short, and else one for each lane.
+// It makes one request when the queue is empty, two when it is short, and else one for each lane.
 func (b *Bus) look(ctx context.Context, q *queue) error {
 	linked, unlink, err := b.connected(ctx)
 	if err != nil {
@@ -231,7 +231,7 @@ func (b *Bus) look(ctx context.Context, q *queue) error {
 	return nil
 }
 
-// tookStray reports whether a bell rang for a task that stands in no lane, and forgets it.
+// tookStray reports whether a bell rang for a subject that is in no lane, and resets that.
 func (q *queue) tookStray() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -282,8 +282,8 @@ func (b *Bus) lookAtSubjects(ctx context.Context, q *queue, filter string) error
 	return nil
 }
 
-// consumer returns the durable consumer of a lane, and creates it when it was not asked for before. Attempts
-// are counted in the event log, so there is no limit of deliveries; a limit of open acks would let slow jobs
+// consumer returns the durable consumer of a lane, and creates it if necessary. It has no limit of
+// deliveries, because the event log counts attempts, and no limit of open acks, because slow jobs would
 // block others.
 func (b *Bus) consumer(ctx context.Context, q *queue, p pipeline.Priority, n int,
 ) (jetstream.Consumer, error) {
@@ -302,13 +302,13 @@ func (b *Bus) consumer(ctx context.Context, q *queue, p pipeline.Priority, n int
 	cfg := b.laneConfig(q.worker, p, n)
 	c, err := b.ensureConsumer(limited, streamTasks, cfg)
 	for n := 1; n < tries && isAPI(err, codeConsumerCreate); n++ {
-		// A consumer of that name was deleted, and the server did not wait for its last write, which went to
-		// the new one's file. What was begun is gone by now.
+		// A consumer of that name was deleted. The server did not wait for its last write, which went into the
+		// new consumer's file. By now the file is gone.
 		b.recurring.Failed("create a consumer", "consumer", name, "error", err)
 		c, err = b.ensureConsumer(limited, streamTasks, cfg)
 	}
 	if isAPI(err, codeFilterNotUnique) {
-		// An earlier version had one consumer for all lanes. What it holds is delivered again.
+		// An earlier version had one consumer for all lanes. The tasks that it holds are delivered again.
 		old := q.worker + "_" + string(p)
 		err = b.js.DeleteConsumer(limited, streamTasks, old)
 		if err == nil || errors.Is(err, jetstream.ErrConsumerNotFound) {
@@ -323,7 +323,7 @@ func (b *Bus) consumer(ctx context.Context, q *queue, p pipeline.Priority, n int
 	return c, nil
 }
 
-// laneConfig is the consumer of a lane.
+// laneConfig returns what the consumer of a lane must be.
 func (b *Bus) laneConfig(worker string, p pipeline.Priority, n int) jetstream.ConsumerConfig {
 	name := laneName(worker, p, strconv.Itoa(n))
 	return jetstream.ConsumerConfig{
@@ -334,12 +334,12 @@ func (b *Bus) laneConfig(worker string, p pipeline.Priority, n int) jetstream.Co
 	}
 }
 
-// laneName is the name of the consumer of a lane.
+// laneName returns the name of the consumer of a lane.
 func laneName(worker string, p pipeline.Priority, lane string) string {
 	return worker + "_" + string(p) + "_" + lane
 }
 
-// laneFilter matches the task subjects of a lane.
+// laneFilter returns a filter that matches the task subjects of a lane.
 func laneFilter(worker string, p pipeline.Priority, lane string) string {
 	return "task." + worker + "." + string(p) + "." + lane + ".>"
 }

@@ -13,10 +13,12 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// Queued reports whether a job has a schedule, or a task that is not acknowledged and will be delivered, or
-// delivered again. t may have any cause. A task that its consumer has forgotten is removed and does not
-// count, so that it can be enqueued anew: the server says of each consumer up to where all is acknowledged,
-// and a task below that is one which never comes again.
+// Queued reports whether t's job has a schedule, or a task that will still be delivered. t may have any
+// cause.
+//
+// It removes a task that its consumer has forgotten, and does not count it, so that it can be enqueued again.
+// The server reports for each consumer up to which sequence everything is acknowledged; a task below that is
+// never delivered again.
 func (b *Bus) Queued(ctx context.Context, t pipeline.Task) (bool, error) {
 	schedule, task, err := b.standing(ctx, t)
 	if err != nil || schedule != nil || task == nil {
@@ -37,8 +39,8 @@ func (b *Bus) Queued(ctx context.Context, t pipeline.Task) (bool, error) {
 	return false, nil
 }
 
-// standing reads the schedule of t's job and then its task: a schedule that becomes the task in between is
-// seen as one or the other, or both. Each is nil when there is none.
+// standing reads the schedule of t's job and then its task, so that it sees a schedule which becomes the
+// task in between. Each is nil when there is none.
 func (b *Bus) standing(ctx context.Context, t pipeline.Task) (schedule, task *message, err error) {
 	if err := checkTask(t); err != nil {
 		return nil, nil, err
@@ -52,11 +54,11 @@ func (b *Bus) standing(ctx context.Context, t pipeline.Task) (schedule, task *me
 	return schedule, task, nil
 }
 
-// Place returns where the queue has t's job. t has the worker type and priority that its task was made with,
-// and any cause. It costs at most five requests and reads no other task, however many wait.
+// Place returns where t's job is in the queue. t has the worker type and priority of the job's task, and any
+// cause. It makes at most five requests and reads no other task, however many wait.
 //
-// Not given: a task that was returned, or whose lease ran out, is Taken until somebody takes it again; and
-// tasks that were enqueued or taken meanwhile may be counted or not.
+// Not guaranteed: a task that was returned, or whose lease ran out, counts as Taken until somebody takes it
+// again. Tasks that are enqueued or taken meanwhile may count or not.
 func (b *Bus) Place(ctx context.Context, t pipeline.Task) (pipeline.Place, error) {
 	var place pipeline.Place
 	schedule, task, err := b.standing(ctx, t)
@@ -95,7 +97,7 @@ func (b *Bus) Place(ctx context.Context, t pipeline.Task) (pipeline.Place, error
 	return place, nil
 }
 
-// untaken returns the first sequence that nobody was given of the lane that t stands in.
+// untaken returns the first sequence in t's lane that was never delivered.
 func (b *Bus) untaken(ctx context.Context, t pipeline.Task) (uint64, error) {
 	info, err := b.laneInfo(ctx, t)
 	if err != nil || info == nil {
@@ -104,7 +106,7 @@ func (b *Bus) untaken(ctx context.Context, t pipeline.Task) (uint64, error) {
 	return info.Delivered.Stream + 1, nil
 }
 
-// laneInfo returns how far the consumer is of the lane that t stands in; nil when nobody has asked for it.
+// laneInfo returns the state of the consumer of t's lane. It returns nil when there is none yet.
 func (b *Bus) laneInfo(ctx context.Context, t pipeline.Task) (*jetstream.ConsumerInfo, error) {
 	worker, p, lane := splitTask(t.Subject())
 	var c jetstream.Consumer
@@ -127,7 +129,7 @@ func splitTask(subject string) (worker string, p pipeline.Priority, lane string)
 	return parts[1], pipeline.Priority(parts[2]), parts[3]
 }
 
-// causeOf returns the cause of a stored task; 0 for what is none.
+// causeOf returns the cause of a stored task, or 0 for a message that is no task.
 func causeOf(m *message) uint64 {
 	var t pipeline.Task
 	if json.Unmarshal(m.Data, &t) != nil {
@@ -146,11 +148,11 @@ func dueAt(schedule *message) (time.Time, error) {
 	return due, nil
 }
 
-// Withdraw removes the tasks of jobs, waiting or taken, and their schedules; that there are none is no error.
-// A worker that has such a task may acknowledge, extend or return it: nothing happens.
+// Withdraw removes the tasks of jobs, waiting or taken, and their schedules. Having none is no error. A
+// worker that has such a task may acknowledge, extend or return it: nothing happens.
 //
-// Not given: that a task which is enqueued, or falls due, while Withdraw runs is removed. Whoever takes it
-// sees in the log that nobody wants it.
+// Not guaranteed: that it removes a task that is enqueued, or becomes due, while it runs. Whoever takes that
+// one sees in the log that nobody wants it.
 func (b *Bus) Withdraw(ctx context.Context, project, video string, jobs ...string) error {
 	if err := checkVideo(project, video); err != nil {
 		return fmt.Errorf("withdraw: %w", err)

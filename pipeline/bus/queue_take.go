@@ -14,11 +14,11 @@ import (
 
 const (
 	bellPrefix = "bell."
-	// pollInterval is how often a queue is looked at: what is delivered again rings no bell.
+	// pollInterval is how often to look at a queue: a task that is delivered again rings no bell.
 	pollInterval = 2 * time.Second
-	// bulkEvery is how often a take begins with the lowest priority, so that it moves under any load.
+	// bulkEvery says that every so many takes one begins with the lowest priority, which moves under any load.
 	bulkEvery = 8
-	// takeTask is what NextAtLeast tries.
+	// takeTask is what NextAtLeast tries, for the log.
 	takeTask = "take a task"
 )
 
@@ -72,8 +72,8 @@ func (b *Bus) NextAtLeast(ctx context.Context, worker string, least pipeline.Pri
 	return nil, ctx.Err()
 }
 
-// take looks once for a task of those priorities; nil when there is none. Within a priority the lane after
-// the last one that had a task is first.
+// take tries once to take a task of these priorities. It returns nil when there is none. Within a priority it
+// begins with the lane after the one that had the last task.
 func (b *Bus) take(ctx context.Context, q *queue, l *line, served []pipeline.Priority) (*Delivery, error) {
 	select {
 	case q.pulling <- struct{}{}:
@@ -103,7 +103,7 @@ func (b *Bus) take(ctx context.Context, q *queue, l *line, served []pipeline.Pri
 	return nil, failed
 }
 
-// takeFrom looks for a task in a lane, if something may wait there; nil when there is none.
+// takeFrom takes a task from a lane, if something may wait there. It returns nil when there is none.
 func (b *Bus) takeFrom(ctx context.Context, q *queue, p pipeline.Priority, n int) (*Delivery, error) {
 	for q.wants(p, n) {
 		m, err := b.pull(ctx, q, p, n)
@@ -125,7 +125,7 @@ func (b *Bus) takeFrom(ctx context.Context, q *queue, p pipeline.Priority, n int
 	return nil, nil
 }
 
-// pull takes at most one message of a lane, without waiting for one.
+// pull takes at most one message from a lane, and does not wait for one.
 func (b *Bus) pull(ctx context.Context, q *queue, p pipeline.Priority, n int) (jetstream.Msg, error) {
 	c, err := b.consumer(ctx, q, p, n)
 	if err != nil {
@@ -135,14 +135,14 @@ func (b *Bus) pull(ctx context.Context, q *queue, p pipeline.Priority, n int) (j
 	if err != nil {
 		return nil, err
 	}
-	// Not cut short by ctx: a message on its way would be lost for AckWait. The fetch ends by itself within a
-	// second.
+	// This does not end with ctx: a message on its way would be lost for AckWait. The fetch ends by itself
+	// within a second.
 	m, ok := <-batch.Messages()
 	if ok {
 		return m, nil
 	}
 	if err := batch.Error(); err != nil {
-		q.lanes[p][n].consumer = nil // it may be gone: asked for anew, it is there or created
+		q.lanes[p][n].consumer = nil // it may be gone: the next pull finds or creates it
 		return nil, err
 	}
 	return nil, nil

@@ -13,15 +13,15 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// maxConflicts bounds how often a write is tried anew because another process was faster.
+// maxConflicts is how often a write is tried again because another process was faster.
 const maxConflicts = 8
 
-// Enqueue implements pipeline.Tasks: it stores t on its subject, unless a task with the same cause is there.
-// A task there with a later cause makes t stale before it begins, so t is dropped too; one with an earlier
-// cause is left, and its worker drops it.
+// Enqueue implements pipeline.Tasks. It stores t on its subject, unless a task with the same or a later
+// cause is there: a later cause makes t stale. It leaves a task with an earlier cause, which its worker
+// drops.
 //
-// Not given: that t is delivered once, or that a task which was taken and acknowledged is not stored again.
-// Both are dropped by the worker loop, by their cause.
+// Not guaranteed: that t is delivered once, or that a task is not stored again after it was acknowledged. The
+// worker loop drops both by their cause.
 func (b *Bus) Enqueue(ctx context.Context, t pipeline.Task) error {
 	m, err := taskMessage(t, t.Subject())
 	if err != nil {
@@ -36,12 +36,12 @@ func (b *Bus) Enqueue(ctx context.Context, t pipeline.Task) error {
 	return nil
 }
 
-// Schedule stores t to be enqueued at a time; a time that has passed means now. A server that is down then
-// enqueues it when it is up again. A job has one schedule: a later cause or another time replaces it, an
-// earlier cause is dropped.
+// Schedule has the server enqueue t at a time. A time that has passed means now. A server that is down at
+// that time enqueues t when it is up again. A job has one schedule: a later cause or another time replaces
+// it, and an earlier cause does nothing.
 //
-// Not given: that a schedule which was stored again after it fired fires once; the second task is dropped by
-// its cause.
+// Not guaranteed: that a schedule which is stored again after it fired fires once. The worker loop drops the
+// second task by its cause.
 func (b *Bus) Schedule(ctx context.Context, t pipeline.Task, at time.Time) error {
 	m, err := taskMessage(t, retrySubject(t))
 	if err != nil {
@@ -60,7 +60,7 @@ func (b *Bus) Schedule(ctx context.Context, t pipeline.Task, at time.Time) error
 	return nil
 }
 
-// swapTask stores m as the next message of its subject, unless the one that is there serves.
+// swapTask stores m as the next message of its subject, unless the message there serves as well.
 func (b *Bus) swapTask(ctx context.Context, m *nats.Msg,
 	serves func(stored *message, there pipeline.Task) bool,
 ) error {
@@ -77,7 +77,7 @@ func (b *Bus) swapTask(ctx context.Context, m *nats.Msg,
 		}
 		after = 0
 		if stored == nil {
-			continue // it was acknowledged, or fired, since
+			continue // it was acknowledged, or fired, meanwhile
 		}
 		after = stored.Sequence
 		var there pipeline.Task
@@ -88,7 +88,7 @@ func (b *Bus) swapTask(ctx context.Context, m *nats.Msg,
 	return pipeline.ErrConflict
 }
 
-// lastTask reads the last message of a subject of TASKS; nil when there is none.
+// lastTask reads the last message of a subject of TASKS. It returns nil when there is none.
 func (b *Bus) lastTask(ctx context.Context, subject string) (*message, error) {
 	return b.message(ctx, streamTasks, want{LastOf: subject})
 }
@@ -109,12 +109,12 @@ func documentOn(subject string, doc []byte) *nats.Msg {
 	return &nats.Msg{Subject: subject, Data: doc, Header: nats.Header{"content-type": {"application/json"}}}
 }
 
-// retrySubject is where the schedule of t's job stands.
+// retrySubject returns the subject of the schedule of t's job.
 func retrySubject(t pipeline.Task) string {
 	return "retry." + t.Project + "." + t.Video + "." + t.Job.Name
 }
 
-// checkVideo refuses names that would not be one token of a subject.
+// checkVideo rejects names that would not be one token of a subject.
 func checkVideo(project, video string) error {
 	if !pipeline.ValidName(project) || !pipeline.ValidName(video) {
 		return fmt.Errorf("video %q of project %q: unusable name", video, project)
@@ -122,7 +122,7 @@ func checkVideo(project, video string) error {
 	return nil
 }
 
-// checkTask refuses names that would not be one token of a subject.
+// checkTask rejects names that would not be one token of a subject.
 func checkTask(t pipeline.Task) error {
 	for _, name := range []string{t.Project, t.Video, t.Job.Name, t.Job.Worker} {
 		if !pipeline.ValidName(name) {

@@ -13,9 +13,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// request asks the server's JetStream API
-// (https://docs.nats.io/reference/reference-protocols/nats_api_reference) and decodes the answer, patiently.
-// It is for what nats.go asks in two requests, or of any replica when the leader is meant.
+// request makes a request to the server's JetStream API
+// (https://docs.nats.io/reference/reference-protocols/nats_api_reference), with a few tries, and decodes the
+// answer. It is for what nats.go does in two requests, or asks of any replica instead of the leader.
 func (b *Bus) request(ctx context.Context, subject string, ask any, into answer) error {
 	doc, err := json.Marshal(ask)
 	if err != nil {
@@ -33,10 +33,10 @@ func (b *Bus) request(ctx context.Context, subject string, ask any, into answer)
 	})
 }
 
-// answer is an answer of the server's API.
+// answer is an answer of the API.
 type answer interface{ failure() error }
 
-// refusal is the part of an answer that says why it is none.
+// refusal is the part of an answer that says why the request failed.
 type refusal struct {
 	Error *jetstream.APIError `json:"error"`
 }
@@ -48,7 +48,7 @@ func (r *refusal) failure() error {
 	return r.Error
 }
 
-// want says which message of a stream is meant: the one with a sequence, the last of a subject, or the first
+// want selects a message of a stream: the one with a sequence, the last one of a subject, or the first one
 // from a sequence on whose subject matches a filter.
 type want struct {
 	Sequence uint64 `json:"seq,omitempty"`
@@ -67,7 +67,7 @@ type message struct {
 	Header   nats.Header `json:"-"`
 }
 
-// message reads one message from the leader of a stream; nil when there is none.
+// message reads one message from the leader of a stream. It returns nil when there is none.
 func (b *Bus) message(ctx context.Context, stream string, w want) (*message, error) {
 	var got struct {
 		refusal
@@ -93,8 +93,8 @@ func (b *Bus) message(ctx context.Context, stream string, w want) (*message, err
 	return m, nil
 }
 
-// subjects returns how many messages a stream has on each subject that matches the filter. It is one request
-// for every 100,000 subjects, and costs the server a walk over those that match.
+// subjects returns how many messages a stream has on each subject that matches the filter. It makes one
+// request for every 100,000 subjects, for which the server walks over those that match.
 func (b *Bus) subjects(ctx context.Context, stream, filter string) (map[string]uint64, error) {
 	counts := map[string]uint64{}
 	for {
@@ -118,9 +118,9 @@ func (b *Bus) subjects(ctx context.Context, stream, filter string) (map[string]u
 	}
 }
 
-// countFrom returns how many messages from a sequence on match the filter. The server answers that with any
-// batched read (Nats-Num-Pending, ADR-31), from its index and not from the messages; with replicas, one that
-// lags may answer.
+// countFrom returns how many messages of the queue, from a sequence on, match the filter. The server tells
+// the number with any batched read (Nats-Num-Pending, ADR-31), from its index and not from the messages.
+// With replicas, one that lags may answer.
 func (b *Bus) countFrom(ctx context.Context, filter string, sequence uint64) (int, error) {
 	doc, err := json.Marshal(want{Sequence: max(sequence, 1), NextOf: filter, Batch: 1})
 	if err != nil {
@@ -148,10 +148,10 @@ func (b *Bus) countFrom(ctx context.Context, filter string, sequence uint64) (in
 	}
 }
 
-// removeAll deletes the messages on subjects that match the filter and are unwanted, one by one. The server
-// could purge a filter in one request, but nats-server 2.15.2 then moves the floor of a consumer whose filter
-// is wider past messages that it has delivered and not seen acknowledged (consumer.go, purge: adflr becomes
-// the delivery of the purged one): those never come again.
+// removeAll deletes the unwanted messages that match the filter, one by one. The server could purge a filter
+// in one request. But nats-server 2.15.2 then moves the ack floor of a consumer with a wider filter past
+// messages that were delivered and not acknowledged (consumer.go, purge: adflr becomes the delivery of the
+// purged one), and never delivers those again.
 func (b *Bus) removeAll(ctx context.Context, stream, filter string,
 	unwanted func(*message) bool,
 ) error {
@@ -177,7 +177,7 @@ func (b *Bus) remove(ctx context.Context, stream string, sequence uint64) (bool,
 	}
 	m, missing := b.message(ctx, stream, want{Sequence: sequence})
 	if missing == nil && m == nil {
-		return false, nil // an earlier try, or somebody else, has removed it
+		return false, nil // an earlier try, or another process, has removed it
 	}
 	return false, err
 }

@@ -27,7 +27,7 @@ const (
 	unlimited             = -1
 )
 
-// streams returns what the streams must be. Replicas and MaxBytes of 0 stand for whatever a live stream has.
+// streams returns what the streams must be. Replicas and MaxBytes of 0 keep what a live stream has.
 func (b *Bus) streams() []jetstream.StreamConfig {
 	base := func(name, about string, subjects ...string) jetstream.StreamConfig {
 		return jetstream.StreamConfig{
@@ -45,7 +45,7 @@ func (b *Bus) streams() []jetstream.StreamConfig {
 	tasks.Retention = jetstream.WorkQueuePolicy
 	tasks.AllowMsgSchedules = true
 	tasks.AllowRollup = true // a schedule replaces the one before on its subject
-	tasks.AllowDirect = true // only counts are read so, and may lag
+	tasks.AllowDirect = true // for counts alone, which may lag
 	tasks.RePublish = &jetstream.RePublish{
 		Source: "task.>", Destination: bellPrefix + "task.>", HeadersOnly: true,
 	}
@@ -67,11 +67,11 @@ func (b *Bus) streams() []jetstream.StreamConfig {
 	return []jetstream.StreamConfig{events, tasks, dead, progress, workers}
 }
 
-// ErrAbsent says that a stream is not there, and that it is not this process that creates it.
+// ErrAbsent says that a stream is missing, and that another process must create it (Config.Join).
 var ErrAbsent = errors.New("the broker has no such stream")
 
-// ensureStream creates the stream, or checks the live one, and returns what it is. It changes nothing that is
-// there.
+// ensureStream creates the stream, or checks the live one, and returns its configuration. It never changes a
+// live stream.
 func (b *Bus) ensureStream(ctx context.Context, want jetstream.StreamConfig) (jetstream.StreamConfig, error) {
 	stream, err := b.js.Stream(ctx, want.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -84,11 +84,11 @@ func (b *Bus) ensureStream(ctx context.Context, want jetstream.StreamConfig) (je
 	return live, refuse("stream "+want.Name, differences(want, live))
 }
 
-// createStream creates a stream with the replicas that were asked for, else those of the log, else one. Equal
-// settings of a faster process are no error, and other ones are the caller's to compare.
+// createStream creates a stream with the replicas of the Config, else those of the log, else one. When
+// another process was faster, it returns that one's stream, whose settings the caller compares.
 func (b *Bus) createStream(ctx context.Context, want jetstream.StreamConfig) (jetstream.Stream, error) {
 	if b.cfg.Join && want.Storage == jetstream.FileStorage {
-		return nil, fmt.Errorf("%w: start `reelmill serve` first, which makes it", ErrAbsent)
+		return nil, fmt.Errorf("%w: start `reelmill serve` first, which creates it", ErrAbsent)
 	}
 	if want.Replicas == 0 {
 		want.Replicas = max(b.replicas, 1)
@@ -106,8 +106,8 @@ func (b *Bus) createStream(ctx context.Context, want jetstream.StreamConfig) (je
 	return stream, err
 }
 
-// defaultMaxBytes is the size of a new log for which none was asked: half of what the account may store, if
-// that is less than the default.
+// defaultMaxBytes returns the size of a new log when the Config has none: the default, or half of what the
+// account may store if that is less.
 func (b *Bus) defaultMaxBytes(ctx context.Context, replicas int) int64 {
 	info, err := b.js.AccountInfo(ctx)
 	if err != nil || info.Limits.MaxStore <= 0 {
@@ -116,8 +116,8 @@ func (b *Bus) defaultMaxBytes(ctx context.Context, replicas int) int64 {
 	return min(defaultEventsMaxBytes, info.Limits.MaxStore/2/int64(replicas))
 }
 
-// ensureConsumer returns the durable consumer of a stream, created when it is missing. One that is there is
-// taken as it is, unless what it is contradicts what is wanted.
+// ensureConsumer returns the durable consumer of a stream, and creates it when it is missing. It uses a live
+// one as it is, and returns ErrDiffers when that one cannot do its work.
 func (b *Bus) ensureConsumer(ctx context.Context, stream string, want jetstream.ConsumerConfig,
 ) (jetstream.Consumer, error) {
 	c, err := b.js.CreateConsumer(ctx, stream, want)

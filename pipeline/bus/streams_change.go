@@ -15,26 +15,26 @@ import (
 	"github.com/reelmill/reelmill/pipeline/bytesize"
 )
 
-// Live is a stream or consumer as it is.
+// Live is a stream or consumer as it is on the server.
 type Live struct {
 	Stream   string
 	Consumer string // its name; empty for the stream itself
-	Absent   bool   // there is none yet: whoever opens a Bus creates it
+	Absent   bool   // there is none yet: Open creates it
 	Replicas int    // of a stream
-	Cluster  string // that keeps a stream; empty when it is a single server
+	Cluster  string // the name of the cluster; empty for a single server
 	Subjects []string
-	// Messages, Bytes and MaxBytes are those of a stream; MaxBytes is below 1 when it has no limit.
+	// Messages, Bytes and MaxBytes are a stream's; MaxBytes is below 1 when there is no limit.
 	Messages        uint64
 	Bytes, MaxBytes int64
 	First, Last     uint64 // sequences of its messages
-	// Differences are what Open would refuse, or what differs from the Config asked for.
+	// Differences are the settings that Open would reject, and those that differ from the Config.
 	Differences []Difference
 
 	stream   jetstream.StreamConfig
 	consumer jetstream.ConsumerConfig
 }
 
-// Name returns the stream, or stream and consumer.
+// Name returns STREAM, or STREAM/consumer.
 func (l Live) Name() string {
 	if l.Consumer == "" {
 		return l.Stream
@@ -42,8 +42,8 @@ func (l Live) Name() string {
 	return l.Stream + "/" + l.Consumer
 }
 
-// Look returns what of the bus there is on nc's server, and how it differs from cfg; consumers only where
-// they differ. It creates and changes nothing.
+// Look returns the streams of the bus on nc's server, and how they differ from cfg. It returns only those
+// consumers that differ. It creates and changes nothing.
 func Look(ctx context.Context, nc *nats.Conn, cfg Config) ([]Live, error) {
 	b, err := prepare(nc, cfg)
 	if err != nil {
@@ -89,7 +89,7 @@ func (b *Bus) lookAtStream(ctx context.Context, want jetstream.StreamConfig) (Li
 	return l, nil
 }
 
-// oddConsumers returns the consumers of ours on a stream that differ from what they must be.
+// oddConsumers returns the bus's consumers on a stream that differ from what they must be.
 func (b *Bus) oddConsumers(ctx context.Context, name string) ([]Live, error) {
 	if name != streamEvents && name != streamTasks {
 		return nil, nil
@@ -112,7 +112,8 @@ func (b *Bus) oddConsumers(ctx context.Context, name string) ([]Live, error) {
 	return odd, list.Err()
 }
 
-// wantedConsumer returns what the consumer of that name must be; ours is false for one that nobody here uses.
+// wantedConsumer returns what the consumer of that name must be. ours is false when the bus uses none of that
+// name.
 func (b *Bus) wantedConsumer(stream, name string) (want jetstream.ConsumerConfig, ours bool) {
 	if stream == streamEvents {
 		return b.coordinatorConfig(), name == coordinator
@@ -130,7 +131,7 @@ func (b *Bus) wantedConsumer(stream, name string) (want jetstream.ConsumerConfig
 	return b.laneConfig(worker, p, n), true
 }
 
-// checkConsumers refuses consumers of ours that exist and keep tasks or events from us.
+// checkConsumers returns ErrDiffers when a live consumer would keep tasks or events from the bus.
 func (b *Bus) checkConsumers(ctx context.Context) error {
 	for _, name := range []string{streamEvents, streamTasks} {
 		odd, err := b.oddConsumers(ctx, name)
@@ -144,8 +145,7 @@ func (b *Bus) checkConsumers(ctx context.Context) error {
 	return nil
 }
 
-// Check says why what is live cannot be made what its Differences want. It asks the server nothing, and
-// changes nothing.
+// Check returns an error when Change cannot make the Differences go away. It makes no request to the server.
 func Check(all ...Live) error {
 	type group struct {
 		why string
@@ -181,12 +181,12 @@ func names(all []Live) string {
 	return strings.Join(list, ", ")
 }
 
-// obstacle says why what l's Differences want cannot be; empty when the server is to decide.
+// obstacle says why l's Differences cannot be changed. It returns "" when only the server can tell.
 func (l Live) obstacle() string {
 	for _, d := range l.Differences {
 		if d.Fixed {
-			return fmt.Sprintf("%s, and the server cannot change that of what exists: move it away, with what it "+
-				"holds, by the tools of NATS", d)
+			return fmt.Sprintf("%s, and the server cannot change that: move it, and its messages, away with the nats "+
+				"command", d)
 		}
 	}
 	want := l.changed().stream
@@ -195,13 +195,13 @@ func (l Live) obstacle() string {
 		return fmt.Sprintf("it holds %s, more than %s",
 			bytesize.Size(l.Bytes).Exact(), bytesize.Size(want.MaxBytes).Exact())
 	case want.Replicas > max(l.Replicas, 1) && l.Cluster == "":
-		return fmt.Sprintf("%d copies need a cluster of NATS servers, and the broker is a single one; make it one "+
-			"of a cluster, or ask for one copy", want.Replicas)
+		return fmt.Sprintf("%d copies need a cluster of NATS servers, and the broker is a single one; let it "+
+			"join a cluster, or ask for one copy", want.Replicas)
 	}
 	return ""
 }
 
-// changed returns l with the settings that its Differences want.
+// changed returns l with the settings of its Differences changed.
 func (l Live) changed() Live {
 	for _, d := range l.Differences {
 		switch {
@@ -214,9 +214,9 @@ func (l Live) changed() Live {
 	return l
 }
 
-// Change makes of streams and consumers what their Differences want, in their order: the one way in which
-// anything that is live is changed. It changes nothing when Check has something against one of them. When a
-// change fails, those after it are not tried, and the error names what was changed and what was not.
+// Change changes live streams and consumers as their Differences say, in order; nothing else in the bus
+// changes a live one. It changes nothing when Check returns an error. When a change fails, Change stops, and
+// the error names what it has changed and what not.
 func Change(ctx context.Context, nc *nats.Conn, all ...Live) error {
 	if err := Check(all...); err != nil {
 		return fmt.Errorf("nothing was changed: %w", err)
@@ -243,8 +243,8 @@ func (l Live) update(ctx context.Context, js jetstream.JetStream) (err error) {
 	return err
 }
 
-// halfway tells of changes, of which the one at failed was not made. Without an answer of the server nobody
-// knows whether it was.
+// halfway returns the error for changes of which the one at failed has failed. Without an answer of the
+// server, that one may have been made or not.
 func halfway(all []Live, failed int, err error) error {
 	var told []string
 	tell := func(what string, of []Live) {
@@ -259,6 +259,6 @@ func halfway(all []Live, failed int, err error) error {
 		tell("not changed", all[failed+1:])
 		tell("perhaps changed", all[failed:failed+1])
 	}
-	return fmt.Errorf("change %s: %w; %s; `reelmill streams show` tells what differs now",
+	return fmt.Errorf("change %s: %w; %s; `reelmill streams show` shows what differs now",
 		all[failed].Name(), err, strings.Join(told, "; "))
 }

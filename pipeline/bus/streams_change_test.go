@@ -38,7 +38,7 @@ func TestObstacleWritesSizesAsLimits(t *testing.T) {
 
 func TestRefusalNamesSizes(t *testing.T) {
 	err := roomOf(8<<30-400<<20, 8<<30).refusal(pipeline.VideoUploaded)
-	want := "the event log has 7.61 GiB of 8 GiB, and video.uploaded is taken up to 7.5 GiB"
+	want := "the event log has 7.61 GiB of 8 GiB, and takes video.uploaded up to 7.5 GiB"
 	if p := pipeline.ProblemOf(err); p.Detail != want {
 		t.Errorf("%q, want %q", p.Detail, want)
 	}

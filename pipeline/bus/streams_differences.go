@@ -12,11 +12,11 @@ import (
 	"github.com/reelmill/reelmill/pipeline/bytesize"
 )
 
-// ErrDiffers says that a live stream or consumer is not what this process was told it is, or cannot work
-// with. Nothing was changed. The message names each difference, and the command that changes it.
+// ErrDiffers says that a live stream or consumer is not what the Config asks for, or that the bus cannot work
+// with it. Nothing was changed. The message names each difference, and the command that changes it.
 var ErrDiffers = errors.New("exists and differs")
 
-// Difference is a setting of a live stream or consumer that must be another.
+// Difference is a setting of a live stream or consumer that must change.
 type Difference struct {
 	What string // the setting: replicas, max bytes, retention, ...
 	Live string // its value
@@ -24,13 +24,13 @@ type Difference struct {
 	// Fixed says that the server cannot change the setting of what exists.
 	Fixed bool
 
-	stream   func(*jetstream.StreamConfig) // makes it what it must be; nil for one of a consumer
+	stream   func(*jetstream.StreamConfig) // changes the setting; nil for a consumer's
 	consumer func(*jetstream.ConsumerConfig)
 }
 
 func (d Difference) String() string { return fmt.Sprintf("%s is %s, want %s", d.What, d.Live, d.Want) }
 
-// refuse returns the error for what differs; nil for nothing.
+// refuse returns ErrDiffers with the differences, or nil when there are none.
 func refuse(of string, diffs []Difference) error {
 	if len(diffs) == 0 {
 		return nil
@@ -39,8 +39,8 @@ func refuse(of string, diffs []Difference) error {
 	for _, d := range diffs {
 		texts = append(texts, d.String())
 	}
-	return fmt.Errorf("open bus: %s %w: %s; nothing was changed: start with what is there, or change it by "+
-		"`reelmill streams apply`", of, ErrDiffers, strings.Join(texts, "; "))
+	return fmt.Errorf("open bus: %s %w: %s; nothing was changed: start with the settings that it has, or "+
+		"change it with `reelmill streams apply`", of, ErrDiffers, strings.Join(texts, "; "))
 }
 
 // comparison collects differences.
@@ -54,9 +54,9 @@ func (c *comparison) add(what string, want, live any, fixed bool, set func(*jets
 	}
 }
 
-// differences names what contradicts want in a live stream: what would drop or refuse our messages, bring in
-// others', or lack what we rely on; and the replicas and limits that were asked for. Everything else is taken
-// as it is.
+// differences returns the settings of a live stream that would drop or refuse our messages, bring in
+// others', or lack what the bus relies on; and the replicas and limits that differ from the Config. It
+// ignores all other settings.
 func differences(want, live jetstream.StreamConfig) []Difference {
 	var c comparison
 	type config = jetstream.StreamConfig
@@ -73,7 +73,8 @@ func differences(want, live jetstream.StreamConfig) []Difference {
 	return c
 }
 
-// setReplicas also has the log read from its leader when there is more than one copy.
+// setReplicas sets the replicas. With more than one, the log must be read from its leader, without direct
+// gets.
 func setReplicas(c *jetstream.StreamConfig, n int) {
 	c.Replicas = n
 	if c.Name == streamEvents && n > 1 {
@@ -81,8 +82,8 @@ func setReplicas(c *jetstream.StreamConfig, n int) {
 	}
 }
 
-// limits compares what would drop or refuse messages. It compares the texts: limits that differ read
-// differently.
+// limits compares the settings that would drop or refuse messages. It compares them as texts, which differ
+// when the limits do.
 func (c *comparison) limits(want, live jetstream.StreamConfig) {
 	type config = jetstream.StreamConfig
 	c.add("max messages", countLimit(want.MaxMsgs), countLimit(live.MaxMsgs), false,
@@ -109,7 +110,7 @@ func (c *comparison) limits(want, live jetstream.StreamConfig) {
 		func(c *config) { c.DiscardNewPerSubject = false })
 }
 
-// countLimit writes a limit of a number of things; below 1 is none.
+// countLimit writes a limit of a number of things. Below 1 there is none.
 func countLimit[N int | int64](n N) string {
 	if n <= 0 {
 		return "unlimited"
@@ -117,7 +118,7 @@ func countLimit[N int | int64](n N) string {
 	return fmt.Sprint(n)
 }
 
-// sizeLimit writes a limit of bytes for people, and exactly. Below 1 is none.
+// sizeLimit writes a limit of bytes for people, and exactly. Below 1 there is none.
 func sizeLimit(bytes int64) string {
 	if bytes <= 0 {
 		return "unlimited"
@@ -125,7 +126,7 @@ func sizeLimit(bytes int64) string {
 	return bytesize.Size(bytes).Exact()
 }
 
-// timeLimit writes a limit of time for people: 7 days, 1h, 1m30s. Below 1 is none.
+// timeLimit writes a limit of time for people: 7 days, 1h, 1m30s. Below 1 there is none.
 func timeLimit(d time.Duration) string {
 	const day = 24 * time.Hour
 	if d <= 0 {
@@ -152,7 +153,7 @@ func consumerLimits(l jetstream.StreamConsumerLimits) string {
 		timeLimit(l.InactiveThreshold), countLimit(l.MaxAckPending))
 }
 
-// abilities compares what a stream does with messages beside keeping them.
+// abilities compares what a stream does beside keeping messages.
 func (c *comparison) abilities(want, live jetstream.StreamConfig) {
 	type config = jetstream.StreamConfig
 	c.add("no acks", false, live.NoAck, false, func(c *config) { c.NoAck = false })
@@ -193,8 +194,8 @@ func republished(r *jetstream.RePublish) string {
 	return fmt.Sprintf("%s to %s (headers only: %t)", r.Source, r.Destination, r.HeadersOnly)
 }
 
-// consumerDifferences names what contradicts want in a live consumer: what would keep tasks from us, or end
-// their leases while we still say that we hold them.
+// consumerDifferences returns the settings of a live consumer that would keep tasks from us, or end a lease
+// that we still renew.
 func consumerDifferences(want, live jetstream.ConsumerConfig) []Difference {
 	var diffs []Difference
 	type config = jetstream.ConsumerConfig

@@ -1,13 +1,12 @@
-// Package embedded runs a NATS server with JetStream inside the process, for the installation that is one
-// binary. It owns the folder it is given: the streams are in Dir/jetstream, and Dir/lock is held while the
-// server runs.
+// Package embedded runs a NATS server with JetStream inside the process, for an installation of one binary.
+// It owns its folder: the streams are in Dir/jetstream, and the server holds Dir/lock while it runs.
 //
-// Every write is synced to disk before it is acknowledged (SyncAlways), so a message that was acknowledged
-// survives a power cut as far as the file system and the disk keep their word. The server opens no port:
-// connections are made by Server.Conn, in the process.
+// The server syncs every write to disk before it acknowledges it (SyncAlways). So an acknowledged message
+// survives a power cut, as far as the file system and the disk keep their word. The server opens no port:
+// Server.Conn connects within the process.
 //
-// Not given: more than one process on a folder (the second Start fails), and, on a system without flock, the
-// check that there is only one.
+// Not supported: more than one process on a folder. The second Start fails, but on a system without flock it
+// cannot notice.
 package embedded
 
 import (
@@ -29,9 +28,8 @@ import (
 // event.
 const MaxPayload = 8 << 20
 
-// The server checks the sizes promised to streams against these at start, and by default measures free disk
-// space for it: on a disk that has become full it would then refuse to load its own streams. Room is watched
-// elsewhere.
+// The server checks the sizes promised to streams against these at start. By default it takes the free disk
+// space instead, and on a full disk it would refuse to load its own streams.
 const (
 	maxStore  = 1 << 50
 	maxMemory = 1 << 30
@@ -39,8 +37,8 @@ const (
 
 // Config says where and how the server runs.
 type Config struct {
-	Dir    string       // of its data; created when missing, and required
-	Logger *slog.Logger // gets the server's warnings and errors; nothing is logged when nil
+	Dir    string       // the folder of its data; required, and created when missing
+	Logger *slog.Logger // logs the server's warnings and errors; nil logs nothing
 }
 
 // Server is a running server.
@@ -51,8 +49,8 @@ type Server struct {
 	stop   sync.Once
 }
 
-// Start starts a server on cfg.Dir and returns when it takes connections, having read what is stored there.
-// ctx bounds the start only. When another process runs on the folder, the error says so.
+// Start starts a server on cfg.Dir. It returns when the server has read its streams and takes connections.
+// ctx bounds the start only. When another process runs on the folder, the error is ErrLocked.
 func Start(ctx context.Context, cfg Config) (*Server, error) {
 	if cfg.Dir == "" {
 		return nil, errors.New("start embedded broker: Dir is empty")
@@ -89,7 +87,7 @@ func options(dir string) *server.Options {
 	}
 }
 
-// run starts the server and waits until it is ready, says why it never will be, or ctx ends.
+// run starts the server and waits until it is ready, logs a fatal error, or ctx ends.
 func (s *Server) run(ctx context.Context, log *logger) error {
 	started := make(chan struct{})
 	go func() {
@@ -99,7 +97,7 @@ func (s *Server) run(ctx context.Context, log *logger) error {
 	select {
 	case <-started:
 	case <-ctx.Done():
-		<-started // Shutdown of a server that is half started leaves parts running
+		<-started // Shutdown during the start would leave parts running
 		return ctx.Err()
 	}
 	for !s.server.ReadyForConnections(50 * time.Millisecond) {
@@ -119,8 +117,8 @@ func (s *Server) run(ctx context.Context, log *logger) error {
 	}
 }
 
-// Conn returns a connection to the server, in the process. While the server runs it reconnects for ever; who
-// opens it closes it, before Shutdown. Options are applied after the defaults.
+// Conn returns a connection to the server, within the process. It reconnects as long as the server runs. The
+// caller closes it before Shutdown. Options are applied after the defaults.
 func (s *Server) Conn(opts ...nats.Option) (*nats.Conn, error) {
 	defaults := []nats.Option{
 		nats.InProcessServer(s), nats.Name("reelmill"), nats.MaxReconnects(-1),
@@ -140,11 +138,11 @@ func (s *Server) Conn(opts ...nats.Option) (*nats.Conn, error) {
 	return nc, nil
 }
 
-// InProcessConn implements nats.InProcessConnProvider, for a provider that outlives one Server: a connection
-// made with such a one survives a restart of the server.
+// InProcessConn implements nats.InProcessConnProvider. A provider that outlives one Server calls it, so that
+// its connections survive a restart of the server.
 func (s *Server) InProcessConn() (net.Conn, error) { return s.server.InProcessConn() }
 
-// Healthy reports what keeps the server from storing and delivering. After a full disk it stays unhealthy
+// Healthy returns an error when the server cannot store and deliver. After a full disk it stays unhealthy
 // until it is started again.
 func (s *Server) Healthy() error {
 	h := s.server.Healthz(&server.HealthzOptions{})
@@ -154,17 +152,17 @@ func (s *Server) Healthy() error {
 	return nil
 }
 
-// Shutdown stops the server, waits until its files are closed, and lets go of the folder. Calling it again
-// does nothing.
+// Shutdown stops the server, waits until its files are closed, and releases the folder. Calling it again does
+// nothing.
 func (s *Server) Shutdown() {
 	s.stop.Do(func() {
 		s.server.Shutdown()
 		s.server.WaitForShutdown()
-		_ = s.lock.Close() // nothing was written to it; the kernel drops the lock in any case
+		_ = s.lock.Close() // nothing was written to it, and the kernel releases the lock in any case
 	})
 }
 
-// lockDir takes the lock that says that a process runs on dir.
+// lockDir takes the lock of dir. It returns ErrLocked when another process has it.
 func lockDir(dir string) (*os.File, error) {
 	name := filepath.Join(dir, "lock")
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)

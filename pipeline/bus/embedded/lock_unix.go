@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// tryLock takes the advisory lock on f, which the kernel drops with the process, and tells whether it was
-// free.
+// tryLock takes the advisory lock on f, and reports whether it was free. The kernel releases the lock when
+// the process ends.
 func tryLock(f *os.File) (free bool, err error) {
 	for {
 		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)

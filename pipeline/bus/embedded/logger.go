@@ -5,8 +5,8 @@ import (
 	"log/slog"
 )
 
-// logger hands the server's warnings and errors to slog. It keeps the first fatal message: an embedded server
-// does not end the process for it, so Start must.
+// logger writes the server's warnings and errors to slog. It keeps the first fatal message, for Start to
+// return: an embedded server does not end the process.
 type logger struct {
 	log   *slog.Logger
 	fatal chan string
