@@ -177,7 +177,7 @@ func TestOpenNamesTheDifference(t *testing.T) {
 	}
 }
 
-// What a stream lacks is named, and whoever says so has it changed; opening changes nothing.
+// The error names what a stream lacks. Change changes it; Open changes nothing.
 func TestChangeIsTheOnlyWayToChangeAStream(t *testing.T) {
 	nc := newBroker(t).connect()
 	js, err := jetstream.New(nc)
@@ -242,7 +242,7 @@ func TestChangeRefusesWhatWouldLoseMessages(t *testing.T) {
 	}
 }
 
-// A single server keeps one copy: that is known before anything is changed, and said once for all streams.
+// A single server keeps one copy. Check knows that before anything is changed, and says it once for all streams.
 func TestChangeRefusesCopiesWithoutACluster(t *testing.T) {
 	bus := newBus(t, Config{})
 	all, err := Look(soon(t), bus.nc, Config{Replicas: 3, EventsMaxBytes: 9 << 30})
@@ -299,7 +299,7 @@ func TestChangeWithoutAnAnswerIsInDoubt(t *testing.T) {
 	}
 }
 
-// A consumer that is there is used as it is, unless it keeps tasks or events from us.
+// Open uses a live consumer as it is, unless it keeps tasks or events from the bus.
 func TestOpenTakesConsumersAsTheyAre(t *testing.T) {
 	b := newBroker(t)
 	first := b.open(Config{AckWait: time.Minute})
@@ -330,7 +330,7 @@ func TestOpenTakesConsumersAsTheyAre(t *testing.T) {
 	b.open(Config{AckWait: 30 * time.Second})
 }
 
-// A worker that is there before its server makes nothing by its own defaults.
+// A worker that starts before its server creates neither log nor queue.
 func TestJoinCreatesNoLog(t *testing.T) {
 	b := newBroker(t)
 	_, err := Open(soon(t), b.connect(), Config{Join: true})

@@ -21,8 +21,8 @@ import (
 	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 )
 
-// cluster starts three servers on loopback ports, and returns them and their addresses for clients when they have a
-// leader that knows them all: what is asked before gets no answer.
+// cluster starts three servers on loopback ports. It returns them and their addresses for clients when they have a
+// leader that knows them all: earlier requests get no answer.
 func cluster(t *testing.T) (servers []*server.Server, urls string) {
 	t.Helper()
 	const size = 3
@@ -60,7 +60,7 @@ func cluster(t *testing.T) (servers []*server.Server, urls string) {
 	return servers, urls[:len(urls)-1]
 }
 
-// openCluster opens a bus, again until the cluster has room for its streams and these have leaders.
+// openCluster tries to open a bus until the cluster has room for its streams and these have leaders.
 func openCluster(t *testing.T, urls string) *Bus {
 	t.Helper()
 	return openClusterAs(t, urls, Config{Replicas: 3})
@@ -127,8 +127,8 @@ func TestCluster(t *testing.T) {
 	must(t, d.Ack(soon(t)))
 }
 
-// A process with default flags takes the streams of a cluster as they are; one with other flags is refused;
-// only Change changes them, under processes that run.
+// A process with default flags uses the streams of a cluster as they are. One with other flags gets an error. Only
+// Change changes them, also while processes run.
 func TestClusterKeepsItsReplicas(t *testing.T) {
 	_, urls := cluster(t)
 	server := openCluster(t, urls)
@@ -162,7 +162,7 @@ func TestClusterKeepsItsReplicas(t *testing.T) {
 	changeReplicas(t, urls, server, worker)
 }
 
-// changeReplicas takes the streams to one replica and back, while buses that were opened before go on.
+// changeReplicas changes the streams to one replica and back, while buses that were opened before go on.
 func changeReplicas(t *testing.T, urls string, open ...*Bus) {
 	t.Helper()
 	for _, n := range []int{1, 3} {
@@ -185,7 +185,7 @@ func changeReplicas(t *testing.T, urls string, open ...*Bus) {
 	}
 }
 
-// readCluster reads what is there, from another process than the one that wrote it.
+// readCluster reads from another process than the one that wrote.
 func readCluster(t *testing.T, bus *Bus, e pipeline.Event) {
 	t.Helper()
 	history, err := bus.History(soon(t), "default", "vid_1")

@@ -16,8 +16,8 @@ import (
 // crashDir names the folder in the environment of the process that is to be killed.
 const crashDir = "REELMILL_TEST_CRASH_DIR"
 
-// A process that is killed without warning loses nothing that it was told is stored, and what it held is
-// there at once.
+// A process that is killed without warning loses nothing that the broker has acknowledged, and the task that it held
+// is delivered at once.
 func TestKilledProcessLosesNothing(t *testing.T) {
 	if dir := os.Getenv(crashDir); dir != "" {
 		crash(t, dir)

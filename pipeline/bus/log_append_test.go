@@ -68,7 +68,7 @@ func TestAppendSwaps(t *testing.T) {
 	}
 }
 
-// An answer that was lost: the event is stored, and the same Append comes again.
+// An answer was lost: the event is stored, and the caller appends it again.
 func TestAppendFindsItsOwnEvent(t *testing.T) {
 	bus := newBus(t, Config{})
 	e := event(t, "vid_1", "inspect")
@@ -121,8 +121,8 @@ func TestAppendRefusesUnusableSubjects(t *testing.T) {
 	}
 }
 
-// A log that fills up refuses uploads first, then attempts, then all but deletions: each is refused with
-// what to do, drops nothing, and is taken again as soon as a deletion has made room.
+// A log that fills up refuses uploads first, then attempts, then all but deletions. It drops nothing, each error says
+// what to do, and the log takes the event again as soon as a deletion has made room.
 func TestFullLogKeepsRoomForDeletions(t *testing.T) {
 	bus := newBus(t, Config{EventsMaxBytes: 256 << 10})
 	n := 0
@@ -174,7 +174,7 @@ func TestFullLogKeepsRoomForDeletions(t *testing.T) {
 	}
 }
 
-// What another process appends is counted within a second; the server's own limit holds in any case.
+// Events of another process count within a second. The server's own limit holds in any case.
 func TestFullLogIsTheServersWord(t *testing.T) {
 	b := newBroker(t)
 	bus := b.open(Config{EventsMaxBytes: 16 << 10})
@@ -229,7 +229,7 @@ func TestLastReadsYourWrites(t *testing.T) {
 	}
 }
 
-// The answer of the server is cut at 64 MiB: what was left out is asked for again.
+// The server cuts its answer at 64 MiB, and Last asks for the rest.
 func TestLastReadsLargeEvents(t *testing.T) {
 	bus := newBus(t, Config{})
 	large := make([]byte, 6<<20)
@@ -266,7 +266,7 @@ func TestRefusalsForWantOfRoom(t *testing.T) {
 	}
 }
 
-// A video's state is the last event of each of its subjects, and of no other video's.
+// State returns the last event of each subject of a video, and none of other videos.
 func TestState(t *testing.T) {
 	bus := newBus(t, Config{})
 	var want []uint64
@@ -296,7 +296,7 @@ func TestState(t *testing.T) {
 	}
 }
 
-// A video with more subjects than the server answers at once is read part by part.
+// State returns ErrTooMany for a video with more subjects than the server answers at once.
 func TestStateOfTooMany(t *testing.T) {
 	bus := newBus(t, Config{})
 	for i := range maxBatch + 1 {

@@ -17,7 +17,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 )
 
-// background runs f until the test is over and checks what it returns.
+// background runs f until the test ends, and checks its error.
 func background(t *testing.T, f func(ctx context.Context) error) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -88,7 +88,7 @@ func TestNakDelayGrowsToItsLimit(t *testing.T) {
 	}
 }
 
-// No more are handled at once than asked for, and what takes longer than its lease stays here.
+// Coordinate runs no more handlers at once than it should, and keeps an event that takes longer than its lease.
 func TestCoordinateHandlesAFewAtOnceAndKeepsSlowOnes(t *testing.T) {
 	pipelinetest.Longer(t, 1500*time.Millisecond, coordinateLease, func(lease time.Duration) error {
 		if again := deliveredAgain(t, lease); len(again) > 0 {
@@ -98,8 +98,7 @@ func TestCoordinateHandlesAFewAtOnceAndKeepsSlowOnes(t *testing.T) {
 	})
 }
 
-// deliveredAgain handles three events for more than two leases, while a fourth waits, and returns which of them
-// came again.
+// deliveredAgain handles three events for more than two leases, while a fourth waits. It returns those that came again.
 func deliveredAgain(t *testing.T, lease time.Duration) (again []uint64) {
 	t.Helper()
 	bus := newBus(t, Config{Coordinators: 3, AckWait: lease})
@@ -146,7 +145,7 @@ func (k *kept) InProgress() error {
 	return nil
 }
 
-// Leases are extended three times as often as they would run out, of what is handled and of what waits.
+// A process renews leases three times as often as they would run out, of events being handled and of those that wait.
 func TestLeasesAreExtendedInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for asked, lease := range map[time.Duration]time.Duration{
@@ -260,7 +259,7 @@ func TestCoordinateEndsWithTheConnection(t *testing.T) {
 	}
 }
 
-// An event that a dead coordinator held comes at once, and what it had acknowledged does not come again.
+// An event that a dead coordinator held comes at once. One that it acknowledged does not come again.
 func TestExclusiveVoidsTheCoordinatorsLeases(t *testing.T) {
 	b := newBroker(t)
 	dead := b.open(Config{Exclusive: true, Coordinators: 1, DrainTimeout: time.Nanosecond, AckWait: time.Hour})

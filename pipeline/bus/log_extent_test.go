@@ -15,7 +15,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 )
 
-// lose removes events from the log, which nobody tells of.
+// lose removes events from the log without a video.purged.
 func lose(t *testing.T, b *Bus, sequences ...uint64) {
 	t.Helper()
 	stream, err := b.js.Stream(soon(t), streamEvents)
@@ -25,7 +25,7 @@ func lose(t *testing.T, b *Bus, sequences ...uint64) {
 	}
 }
 
-// deletion is a deletion of a video as the coordinator does it.
+// deletion deletes a video as the coordinator does.
 func deletion(t *testing.T, b *Bus, video string, told bool) {
 	t.Helper()
 	history, err := b.History(soon(t), "default", video)
@@ -80,7 +80,7 @@ func TestDeletedVideosAreNoLoss(t *testing.T) {
 	}
 }
 
-// A loss is found among deletions, and stays one while others follow.
+// An Audit finds a loss among deletions, and keeps reporting it while others follow.
 func TestALossAmongDeletionsIsNoticed(t *testing.T) {
 	b := newBus(t, Config{})
 	audit := b.NewAudit()
@@ -99,7 +99,7 @@ func TestALossAmongDeletionsIsNoticed(t *testing.T) {
 	}
 }
 
-// Events that are gone and that no deletion tells of are lost, wherever they were, and at the next look.
+// Events that are gone and that no deletion names are lost, wherever they were. The next look reports them.
 func TestLostEventsAreNoticed(t *testing.T) {
 	b := newBus(t, Config{})
 	appendJobs(t, b, 0, 20)
@@ -142,7 +142,7 @@ func TestLostEventsAreNoticed(t *testing.T) {
 	}
 }
 
-// What is lost between the two looks of one is noticed by the next.
+// The next look reports a loss that happens between the two looks of one Look.
 func TestALossBetweenLooksIsNoticed(t *testing.T) {
 	b := newBus(t, Config{})
 	appendJobs(t, b, 0, 9)
@@ -162,7 +162,7 @@ func TestALossBetweenLooksIsNoticed(t *testing.T) {
 	}
 }
 
-// Where an earlier version did not tell what it removed, the last such deletion is named.
+// Untold is the last deletion by an earlier version, which did not name what it removed.
 func TestDeletionsThatDoNotTellAreNamed(t *testing.T) {
 	b := newBus(t, Config{})
 	appendJobs(t, b, 0, 3)
@@ -185,7 +185,7 @@ func TestDeletionsUnderWayAreNoLoss(t *testing.T) {
 	stop()
 }
 
-// Nor is it in a cluster, also when the leader of the log goes, and a loss there is one.
+// The same holds in a cluster, also when the leader of the log stops. A loss there is reported.
 func TestDeletionsUnderWayInAClusterAreNoLoss(t *testing.T) {
 	servers, urls := cluster(t)
 	one, two := openCluster(t, urls), openCluster(t, urls)
@@ -219,7 +219,7 @@ func stopLeader(t *testing.T, b *Bus, servers []*server.Server) {
 	}
 }
 
-// keepLooking looks again and again at what is lost, which is nothing, until stop is called.
+// keepLooking looks until stop is called, and fails the test when anything is lost.
 func keepLooking(t *testing.T, b *Bus) (stop func()) {
 	return background(t, func(ctx context.Context) error {
 		for n := 0; ctx.Err() == nil || n == 0; {
@@ -239,7 +239,7 @@ func keepLooking(t *testing.T, b *Bus) (stop func()) {
 	})
 }
 
-// Both ways to find what is missing find the same.
+// Both ways to find what is gone give the same result.
 func TestGapsAreThoseThatTheServerNames(t *testing.T) {
 	b := newBus(t, Config{})
 	appendJobs(t, b, 0, 60)
@@ -255,7 +255,7 @@ func TestGapsAreThoseThatTheServerNames(t *testing.T) {
 	}
 }
 
-// An accepted loss is kept with the log: it is none again, for whoever looks, and a further one is.
+// An accepted loss is stored with the log. Nobody reports it again, and a further loss is reported.
 func TestAnAcceptedLossIsKeptWithTheLog(t *testing.T) {
 	broker := newBroker(t)
 	b := broker.open(Config{})
@@ -298,7 +298,7 @@ func replayed(t *testing.T, b *Bus, through uint64) (seen []uint64, unread pipel
 	return seen, r.Unread
 }
 
-// A replay ends with what the log has, also when it has nothing, or its last message is gone.
+// A replay ends with the last event, also when the log is empty or its last message is gone.
 func TestReplayEnds(t *testing.T) {
 	b := newBus(t, Config{})
 	if seen, _ := replayed(t, b, 0); len(seen) > 0 {
@@ -327,7 +327,7 @@ func TestReplayEnds(t *testing.T) {
 	}
 }
 
-// A replay ends with the first error of who applies it: what was not applied is not left out in silence.
+// A replay ends with the first error of apply: it leaves out nothing in silence.
 func TestReplayEndsWithAnError(t *testing.T) {
 	b := newBus(t, Config{})
 	appendJobs(t, b, 0, 600)
@@ -352,7 +352,7 @@ func awaitFailures(t *testing.T, b *Bus) {
 	pipelinetest.Until(t, "it fails again and again", func() bool { return b.Withheld() >= before+2 })
 }
 
-// What follows the log does not go on with another one that came into its place.
+// Follow does not go on with another log that came into the place of the first.
 func TestFollowRefusesAnotherLog(t *testing.T) {
 	b := newBus(t, Config{})
 	appendJobs(t, b, 0, 5)

@@ -13,8 +13,8 @@ import (
 	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 )
 
-// BenchmarkHistory reads the events of one video of a log of 100,000 events: 4,000 videos that were processed side
-// by side, of 25 events each.
+// BenchmarkHistory reads the events of one video from a log of 100,000 events: 4,000 videos of 25 events each, which
+// were processed side by side.
 func BenchmarkHistory(b *testing.B) {
 	const videos, each = 4000, 25
 	s, err := server.NewServer(&server.Options{

@@ -13,7 +13,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// appendTo appends an event of a type to the subject, whatever is there.
+// appendTo appends an event of a type to the subject, whatever its last event is.
 func appendTo(t *testing.T, bus *Bus, subject string, kind pipeline.EventType) pipeline.Event {
 	t.Helper()
 	_, video, _, err := pipeline.Address(subject)

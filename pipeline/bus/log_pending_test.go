@@ -55,7 +55,7 @@ func TestPendingProjectsTakeTurns(t *testing.T) {
 	<-p.idle
 }
 
-// Several events of a video are one reason to look at it, and what leads to nothing is none.
+// Several events of a video are handled once, and one that leads to nothing is not handled.
 func TestCoordinateHandlesAVideoOnce(t *testing.T) {
 	bus := newBus(t, Config{Coordinators: 4})
 	leading(t, bus, "p", "v", "first")

@@ -61,7 +61,7 @@ func TestWatchEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// Events that came while the connection was lost rang no bell.
+// Events that came while the connection was lost rang no bell, so Watch rings when it is back.
 func TestWatchRingsAfterAReconnect(t *testing.T) {
 	b := newBroker(t)
 	bus := b.open(Config{})

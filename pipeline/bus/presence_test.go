@@ -16,7 +16,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 )
 
-// TestPresenceOnTheWire: what others may rely on, byte for byte.
+// Others rely on the document and its key, byte for byte.
 func TestPresenceOnTheWire(t *testing.T) {
 	slots := 2
 	full := Presence{
@@ -36,8 +36,7 @@ func TestPresenceOnTheWire(t *testing.T) {
 	}
 }
 
-// TestForeignPresence: a worker outside this repository needs one publish to be counted, and what it gets wrong
-// hides no other.
+// A worker outside this repository announces itself by one publish. A document with mistakes hides no other one.
 func TestForeignPresence(t *testing.T) {
 	bus := newBus(t, Config{})
 	for key, doc := range map[string]string{
@@ -112,7 +111,7 @@ func TestKeepAnnouncing(t *testing.T) {
 	})
 }
 
-// TestSlots: those of this process as it knows them, and those that other processes announced.
+// Slots adds up the slots of this process, as it knows them, and those that other processes announced.
 func TestSlots(t *testing.T) {
 	bus := newBus(t, Config{})
 	n := func(slots int) *int { return &slots }
@@ -133,7 +132,7 @@ func TestSlots(t *testing.T) {
 	pipelinetest.Until(t, "those of others", func() bool { return none.Of("slices") == 3+1+9 })
 }
 
-// TestSlotsComeFromMemory: who asks for slots does not wait for a broker that is silent, and asks it nothing.
+// Of does not wait for a broker that is silent, and makes no request to it.
 func TestSlotsComeFromMemory(t *testing.T) {
 	bus, requests := newSilentBus(t)
 	slots := 2
@@ -157,7 +156,7 @@ func TestSlotsComeFromMemory(t *testing.T) {
 	pipelinetest.Promptly(t, "a thousand questions", began, 100*time.Millisecond)
 }
 
-// newSilentBus returns a bus whose broker takes requests and never answers, and the count of these requests.
+// newSilentBus returns a bus whose broker never answers, and the number of requests to it.
 func newSilentBus(t *testing.T) (*Bus, *atomic.Int64) {
 	t.Helper()
 	s, err := server.NewServer(&server.Options{DontListen: true, NoLog: true, NoSigs: true})
@@ -185,7 +184,7 @@ func during(t *testing.T, run func(context.Context)) {
 	t.Cleanup(func() { stop(); <-done })
 }
 
-// FuzzDecodePresence: whatever is announced, what is taken has a type and a process, and can be announced.
+// Whatever others announce, a presence that is accepted has a type and a process, and can be encoded.
 func FuzzDecodePresence(f *testing.F) {
 	for _, doc := range []string{`{"type":"audio","process":"a"}`, `{"type":"a.b","process":"a"}`, `null`, `[]`} {
 		f.Add([]byte(doc))

@@ -66,7 +66,7 @@ func TestProgressChannelClosesWithTheConnection(t *testing.T) {
 	}
 }
 
-// waitForProgress returns when the report on job a is stored: reports are stored after they are told.
+// waitForProgress returns when the report on job a is stored, which is a moment after Progress returned.
 func waitForProgress(t *testing.T, bus *Bus, fraction float64) {
 	t.Helper()
 	for ctx := soon(t); ; {

@@ -7,7 +7,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// The oldest task is the first that nobody was given, in whichever lane and priority it stands.
+// The oldest task is the first that was never delivered, in whichever lane and priority.
 func TestOldestTaskThatWaits(t *testing.T) {
 	bus := newBus(t, Config{})
 	oldest := func() time.Time {

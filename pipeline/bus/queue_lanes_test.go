@@ -43,7 +43,7 @@ func fill(t *testing.T, bus *Bus, project string, p pipeline.Priority, n int) {
 	}
 }
 
-// heard returns when the bell of a task has rung: its lane is to be pulled.
+// heard returns when the bell of a task has rung, so that its lane will be pulled.
 func heard(t *testing.T, bus *Bus, of pipeline.Task) {
 	t.Helper()
 	q, err := bus.queue(of.Job.Worker)
@@ -108,7 +108,7 @@ func TestLanesTakeTurnsWithinEachPriority(t *testing.T) {
 	}
 }
 
-// Nothing is created for what is not used, and nothing is asked for where nothing was.
+// Lanes without tasks get no consumers, and no requests.
 func TestConsumersAreMadeForLanesInUse(t *testing.T) {
 	bus := newBus(t, Config{})
 	none(t, bus)
@@ -122,7 +122,7 @@ func TestConsumersAreMadeForLanesInUse(t *testing.T) {
 	}
 }
 
-// Tasks that were there before, of which no bell tells.
+// No bell rings for tasks that were there before the process.
 func TestNextFindsWhatWasThereBefore(t *testing.T) {
 	b := newBroker(t)
 	names := projects(t, 2)
@@ -146,7 +146,7 @@ func TestLookFindsEveryLaneOfALongQueue(t *testing.T) {
 	}
 }
 
-// The holder of a lease that runs out rings no bell, whatever else there is to do.
+// No bell rings when a lease runs out, however busy the queue is.
 func TestLeaseThatRanOutIsFoundUnderLoad(t *testing.T) {
 	bus := newBus(t, Config{AckWait: 200 * time.Millisecond})
 	bus.poll = 100 * time.Millisecond
@@ -201,8 +201,7 @@ func TestReturnWithADelay(t *testing.T) {
 	}
 }
 
-// An earlier version had one consumer for all lanes of a priority; the server refuses those of lanes beside
-// it.
+// An earlier version had one consumer for all lanes of a priority. The server refuses consumers of lanes beside it.
 func TestNextReplacesTheConsumersOfAnEarlierVersion(t *testing.T) {
 	bus := newBus(t, Config{})
 	_, err := bus.js.CreateConsumer(soon(t), streamTasks, jetstream.ConsumerConfig{
@@ -218,7 +217,7 @@ func TestNextReplacesTheConsumersOfAnEarlierVersion(t *testing.T) {
 	}
 }
 
-// A deleted consumer's last write may fall into the files of the new one of its name, whose creation then fails
+// The last write of a deleted consumer may go into the files of a new one of the same name, whose creation then fails
 // once with an error of the file system.
 func TestNextCreatesAConsumerAgain(t *testing.T) {
 	bus := newBus(t, Config{})

@@ -16,7 +16,7 @@ type caller struct {
 	cancel context.CancelFunc
 }
 
-// call has somebody wait for a task of priority least or above.
+// call starts a caller who waits for a task of priority least or higher.
 func call(t *testing.T, bus *Bus, least pipeline.Priority) caller {
 	t.Helper()
 	ctx, cancel := context.WithCancel(soon(t))
@@ -33,7 +33,7 @@ func call(t *testing.T, bus *Bus, least pipeline.Priority) caller {
 	return c
 }
 
-// waits returns when the first caller of a line has its turn, so that one who comes later stands behind it.
+// waits returns when the first caller of a line has its turn, so that a later caller waits behind it.
 func waits(t *testing.T, bus *Bus, least pipeline.Priority) {
 	t.Helper()
 	q, err := bus.queue("transcode")
@@ -44,7 +44,7 @@ func waits(t *testing.T, bus *Bus, least pipeline.Priority) {
 	}
 }
 
-// quiet is a bus that looks at its queue once, and then lives of its bells alone.
+// quiet is a bus that looks at its queue once, and then relies on bells alone.
 func quiet(t *testing.T) *Bus {
 	t.Helper()
 	bus := newBus(t, Config{})
@@ -75,8 +75,8 @@ func TestNextAtLeastLeavesTheRest(t *testing.T) {
 	}
 }
 
-// Nobody polls here. One who waits for high priority and one who waits for any are each woken, whichever
-// comes first and whichever of them gets it, and neither keeps the other from its task.
+// Nobody polls here. A caller who waits for high priority and one who waits for any are both woken, in whichever order
+// they came. Neither keeps the other from its task.
 func TestWaitersOfDifferentPrioritiesDoNotHoldEachOtherUp(t *testing.T) {
 	bus := quiet(t)
 	for round := range 40 {
@@ -110,8 +110,8 @@ func TestWaitersOfDifferentPrioritiesDoNotHoldEachOtherUp(t *testing.T) {
 	}
 }
 
-// Nobody polls here. A task rings once, and both wait: the one whom it is for is woken, whoever has waited
-// for longer, and the other still hears the next bell.
+// Nobody polls here. A task rings once while both wait. The caller that it is for is woken, whoever has waited longer,
+// and the other one still hears the next bell.
 func TestABellOfOneLineIsNotSpentOnAnother(t *testing.T) {
 	bus := quiet(t)
 	for round := range 20 {
@@ -138,7 +138,7 @@ func TestABellOfOneLineIsNotSpentOnAnother(t *testing.T) {
 	}
 }
 
-// A bell that rang for one who takes nothing of it is still heard by the one who does.
+// When a bell wakes a caller who does not take the task, the caller who does still hears it.
 func TestABellIsHeardByTheLineItIsFor(t *testing.T) {
 	bus := quiet(t)
 	urgent := call(t, bus, pipeline.High)
@@ -160,7 +160,7 @@ func TestABellIsHeardByTheLineItIsFor(t *testing.T) {
 	}
 }
 
-// The first of a line goes away just when the bell rings: the task is for the next one.
+// The first caller of a line leaves just when the bell rings: the next one gets the task.
 func TestACallerWhoLeavesTakesNoBellAlong(t *testing.T) {
 	for _, least := range []pipeline.Priority{pipeline.High, pipeline.Bulk} {
 		t.Run(string(least), func(t *testing.T) {
@@ -185,7 +185,7 @@ func TestACallerWhoLeavesTakesNoBellAlong(t *testing.T) {
 	}
 }
 
-// Lines share one look: two of them ask no more than one does.
+// Lines share one look: two lines make no more requests than one.
 func TestIdleLinesLookOnce(t *testing.T) {
 	bus := newBus(t, Config{})
 	bus.poll = 50 * time.Millisecond
@@ -211,7 +211,7 @@ func TestIdleLinesLookOnce(t *testing.T) {
 	}
 }
 
-// A look of one line finds what is for the other, which would not look for an hour.
+// A look of one line finds the task of the other, which would not look for an hour.
 func TestALookWakesTheOtherLine(t *testing.T) {
 	bus := quiet(t)
 	must(t, bus.Enqueue(soon(t), task("a", pipeline.Normal, 0)))
@@ -240,7 +240,7 @@ func TestALookWakesTheOtherLine(t *testing.T) {
 	}
 }
 
-// A stream of normal tasks that never ends does not keep bulk waiting, nor one of high priority normal tasks.
+// An endless stream of normal tasks does not keep bulk tasks waiting for ever, nor one of high tasks normal ones.
 func TestEveryEighthTakeBeginsWithTheLowestThatIsThere(t *testing.T) {
 	for _, c := range []struct{ stream, waiting pipeline.Priority }{
 		{pipeline.Normal, pipeline.Bulk}, {pipeline.High, pipeline.Bulk}, {pipeline.High, pipeline.Normal},

@@ -49,7 +49,7 @@ func TestPlaceAndQueuedFollowAJob(t *testing.T) {
 	check("acknowledged", pipeline.Place{})
 }
 
-// A schedule of a later cause stands beside the task it will replace; one of the same cause has become it.
+// A schedule with a later cause will replace the task. One with the same cause has become the task.
 func TestPlaceWithTaskAndSchedule(t *testing.T) {
 	for cause, scheduled := range map[uint64]bool{7: false, 9: true} {
 		bus := newBus(t, Config{})

@@ -38,7 +38,7 @@ func TestNextEndsWithTheConnection(t *testing.T) {
 	}
 }
 
-// Nobody polls here: a task that no bell announces in time is not found.
+// Nobody polls here: only a bell finds a task in time.
 func TestNextIsWokenByTheBell(t *testing.T) {
 	bus := newBus(t, Config{})
 	bus.poll = time.Hour
@@ -77,7 +77,7 @@ func TestNextIsWokenByTheBell(t *testing.T) {
 	}
 }
 
-// A machine that holds the test up for longer than the lease lasts tells nothing: then it is tried again.
+// When the machine delays the test for longer than a lease, it tries again.
 func TestTaskComesAgainAfterAckWait(t *testing.T) {
 	const lease = 3 * time.Second
 	bus := newBus(t, Config{AckWait: lease})
@@ -228,7 +228,7 @@ func TestRestartKeepsEverything(t *testing.T) {
 	}
 }
 
-// What a dead process held is there at once, though AckWait is an hour.
+// A task that a dead process held is delivered at once, though AckWait is an hour.
 func TestExclusiveVoidsLeases(t *testing.T) {
 	for _, restart := range []bool{false, true} {
 		t.Run(fmt.Sprint("restart ", restart), func(t *testing.T) {
@@ -261,7 +261,7 @@ func TestExclusiveVoidsLeases(t *testing.T) {
 	}
 }
 
-// Without it, a lease outlives its process.
+// Without Exclusive, a lease outlives its process.
 func TestSharedKeepsLeases(t *testing.T) {
 	b := newBroker(t)
 	dead := b.open(Config{})

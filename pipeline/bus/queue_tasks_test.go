@@ -16,7 +16,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 )
 
-// stored returns how many messages a stream has on a subject.
+// storedOn returns how many messages a stream has on a subject.
 func storedOn(t *testing.T, bus *Bus, stream, subject string) uint64 {
 	t.Helper()
 	s, err := bus.js.Stream(soon(t), stream)

@@ -12,8 +12,8 @@ import (
 	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 )
 
-// What others hold of the same lane is not forgotten when a video's tasks are withdrawn: it comes again when
-// its lease runs out.
+// A withdrawal does not make the broker forget tasks of other videos in the same lane: they come again when their
+// lease runs out.
 func TestWithdrawLeavesTheLeasesOfOthers(t *testing.T) {
 	pipelinetest.Longer(t, 3*time.Second, 24*time.Second, func(lease time.Duration) error {
 		bus := newBus(t, Config{AckWait: lease})
@@ -40,8 +40,8 @@ func TestWithdrawLeavesTheLeasesOfOthers(t *testing.T) {
 	})
 }
 
-// A task that the broker has forgotten (here by the purge that removeAll avoids) does not count as queued, and
-// can be enqueued again.
+// A task that the broker has forgotten (here by the purge that removeAll avoids) does not count as queued, and can be
+// enqueued again.
 func TestQueuedFindsAForgottenTask(t *testing.T) {
 	bus := newBus(t, Config{})
 	forgotten := forget(t, bus)
@@ -53,8 +53,8 @@ func TestQueuedFindsAForgottenTask(t *testing.T) {
 	}
 }
 
-// forget has the broker lose a task that is held. Whether a purge does that depends on what the server's
-// goroutines are about, so it may take several.
+// forget makes the broker lose a task that is held. A purge does so only at certain moments of the server's
+// goroutines, so it may take several.
 func forget(t *testing.T, bus *Bus) pipeline.Task {
 	t.Helper()
 	hold := func(video string) (pipeline.Task, *Delivery) {

@@ -8,7 +8,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// held returns a stream that holds bytes and is to have another limit.
+// held returns a stream that holds bytes and that should get another limit.
 func held(name string, bytes, limit, want int64) Live {
 	config := func(n int64) jetstream.StreamConfig { return jetstream.StreamConfig{Name: name, MaxBytes: n} }
 	return Live{
@@ -17,7 +17,7 @@ func held(name string, bytes, limit, want int64) Live {
 	}
 }
 
-// What a stream holds is written as its limits are: two sizes that are not the same never read alike.
+// Errors write sizes as they write limits: two different sizes never read alike.
 func TestObstacleWritesSizesAsLimits(t *testing.T) {
 	for _, c := range []struct {
 		bytes, want int64
@@ -44,7 +44,7 @@ func TestRefusalNamesSizes(t *testing.T) {
 	}
 }
 
-// One reason is said once, of all that it holds for, in the order in which they come.
+// Check says each reason once, with all streams that it applies to, in their order.
 func TestCheckSaysAReasonOnce(t *testing.T) {
 	const gib = 1 << 30
 	err := Check(held("A", 3*gib, 4*gib, 2*gib), held("B", gib, 4*gib, 2*gib), held("C", 5*gib, 8*gib, 2*gib),

@@ -7,7 +7,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// A limit that differs is written for people, and never reads as the one that it differs from.
+// Limits are written for people, and two different ones never read alike.
 func TestDifferencesOfLimitsAreForPeople(t *testing.T) {
 	type config = jetstream.StreamConfig
 	with := func(change func(*config)) config {
