@@ -490,8 +490,8 @@ func TestCanceledBeforeInspection(t *testing.T) {
 	mustBeValid(t, w.log.events...)
 }
 
-// TestOpeners: a video is playable with the last of its openers, long before there is a manifest; an opener of
-// sound alone is nothing to look at.
+// TestOpeners: a video is playable with the last of its openers, long before there is a manifest; an opener
+// of sound alone is nothing to look at.
 func TestOpeners(t *testing.T) {
 	picture := pipeline.Result{Outputs: []pipeline.Output{{Kind: pipeline.KindRendition, Path: "360p/seg_%05d.m4s"}}}
 	sound := pipeline.Result{Outputs: []pipeline.Output{{Kind: pipeline.KindAudioRendition, Path: "a/seg_%05d.m4s"}}}

@@ -8,7 +8,8 @@
 //  5. notify (notify.go): that a video is playable, and its end, become webhook jobs, retried like any other.
 //
 // flow.go holds the table that says which event leads to which step, and the Coordinator that runs it.
-// keys.go holds the keys of a video's objects.
+// keys.go holds the keys of a video's objects. What is computed from the story is beside it: statistics in
+// pipeline/stats, and in pipeline/why the words for what a video waits for.
 //
 // # Truth
 //

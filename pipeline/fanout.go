@@ -21,14 +21,14 @@ func (c *Coordinator) fanOut(ctx context.Context, v *Video) error {
 	return nil
 }
 
-// A window is how many jobs of one video and worker type are on their way to workers at a time. Tasks of a
-// project are served by age, so a video with many jobs that were all enqueued at once would keep the videos
-// behind it waiting until it is done; with a window it gives way after as many. Twice the slots keep every
+// LeastWindow is the smallest window: how many jobs of one video and worker type are on their way to workers
+// at a time. Tasks of a project are served by age, so a video that had all its jobs enqueued at once would
+// hold up the videos behind it. With a window it gives way after as many jobs. Twice the slots keep every
 // worker busy while the next tasks are enqueued.
-const (
-	leastWindow   = 4
-	unknownWindow = 64 // when nobody knows how many slots there are
-)
+const LeastWindow = 4
+
+// unknownWindow is the window while the number of slots is unknown.
+const unknownWindow = 64
 
 // window returns the window of a worker type.
 func (c *Coordinator) window(worker string) int {
@@ -39,7 +39,7 @@ func (c *Coordinator) window(worker string) int {
 	if slots <= 0 {
 		return unknownWindow
 	}
-	return max(leastWindow, 2*slots)
+	return max(LeastWindow, 2*slots)
 }
 
 // turns returns the jobs of the plan that are to be on their way to a worker, in the order of the plan: those
@@ -83,4 +83,15 @@ func (v *Video) unblockedBy(j Job) Event {
 		}
 	}
 	return cause
+}
+
+// TasksOf returns the tasks of the jobs of a video that may be on their way to a worker, or with one, and of
+// those that wait for their turn. They are as they were enqueued, but Cause is the last event of the job, and
+// the URL in a webhook is a path. There are none for an unknown video.
+func TasksOf(ctx context.Context, log Log, project, video string) ([]Task, error) {
+	v, err := Fold(ctx, log, project, video)
+	if err != nil {
+		return nil, err
+	}
+	return v.due("")
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/why"
 )
 
 // chunks is a step of n chunks, with two jobs in their midst that somebody waits for, and one after all.
@@ -226,7 +227,7 @@ func TestWhyOfAWindow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	facts := pipeline.WhyFacts{
+	facts := why.Facts{
 		Tasks: tasks, Places: map[string]pipeline.Place{}, Workers: map[string]int{"t": 1, "audio": 1},
 	}
 	var jobs []pipeline.JobView
@@ -245,14 +246,14 @@ func TestWhyOfAWindow(t *testing.T) {
 	}
 	delete(facts.Places, "t-11") // nobody asked
 	view, later := pipeline.VideoView{Status: pipeline.StateVideoProcessing}, v.Inspected.Time.Add(time.Hour)
-	why := pipeline.Explain(view, jobs, facts, later)
-	for _, j := range why.Jobs {
-		reason, detail := pipeline.WaitQueued, "is next in the queue"
+	got := why.Explain(view, jobs, facts, later)
+	for _, j := range got.Jobs {
+		reason, detail := why.Queued, "is next in the queue"
 		switch {
 		case j.Job == "t-03":
-			reason, detail = pipeline.WaitStalled, "neither queued nor scheduled"
+			reason, detail = why.Stalled, "neither queued nor scheduled"
 		case j.Job == "t-package":
-			reason, detail = pipeline.WaitBlocked, "waits for t-00, t-11"
+			reason, detail = why.Blocked, "waits for t-00, t-11"
 			if len(j.BlockedBy) == 1 {
 				detail = "waits for t-11"
 			}

@@ -5,8 +5,9 @@ import (
 	"slices"
 )
 
-// inspectJob is the name of the job, and the worker type, that every video begins with.
-const inspectJob = "inspect"
+// InspectStep is the step that every video begins with. Its one job, and the worker type of that, have the
+// same name.
+const InspectStep = "inspect"
 
 // inspect is step 2, first half: an uploaded video gets its inspect job.
 func (c *Coordinator) inspect(ctx context.Context, v *Video) error {
@@ -17,7 +18,7 @@ func (c *Coordinator) inspect(ctx context.Context, v *Video) error {
 }
 
 func (v *Video) inspectJob() Job {
-	return Job{Name: inspectJob, Step: inspectJob, Worker: inspectJob, Priority: High, Timeout: 120}
+	return Job{Name: InspectStep, Step: InspectStep, Worker: InspectStep, Priority: High, Timeout: 120}
 }
 
 // judge is step 2, second half: the finding of the inspect job becomes the verdict and the plan, once and for

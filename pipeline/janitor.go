@@ -110,7 +110,7 @@ func (s *shelved) patience(j *Janitor, key string, at Location) time.Duration {
 		return uploads // of a try whose answer was another's
 	}
 	f, known := s.video.Jobs[at.Job]
-	if at.Job == inspectJob {
+	if at.Job == InspectStep {
 		f, known = s.video.Inspect, true
 	}
 	switch {

@@ -63,7 +63,7 @@ func (m *Media) problems() []Problem {
 	}
 	for _, w := range m.Warnings {
 		p := ProblemOf(Fail(CodePartlyUsed, "%s", w))
-		p.Step = inspectJob
+		p.Step = InspectStep
 		all = append(all, *p)
 	}
 	return all

@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// notifyJob is the step of the jobs that tell of a video, and the name of the one that tells of its first
-// end. notifyPlayable is the name of the one that tells that it is playable.
+// NotifyStep is the step of a video's webhook jobs, and the name of the job for its first end.
+// NotifyPlayable is the name of the job that reports the video as playable.
 const (
-	notifyJob      = "notify"
-	notifyPlayable = notifyJob + "-playable"
+	NotifyStep     = "notify"
+	NotifyPlayable = NotifyStep + "-playable"
 )
 
 // NotifyWorker is the worker type of webhook deliveries.
@@ -68,7 +68,7 @@ func (v *Video) news() []news {
 	}
 	var all []news
 	if v.Opened.Notify {
-		all = append(all, news{v.Playable, notifyPlayable, v.NotifyPlayable})
+		all = append(all, news{v.Playable, NotifyPlayable, v.NotifyPlayable})
 	}
 	if v.Finished.Sequence != 0 {
 		all = append(all, news{v.Finished, notifyName(v.Generation), v.Notify})
@@ -92,7 +92,7 @@ func (v *Video) notification(n news, public string) (Job, error) {
 		return Job{}, fmt.Errorf("encode webhook of %s: %w", v.ID, err)
 	}
 	return Job{
-		Name: n.job, Step: notifyJob, Worker: NotifyWorker, Priority: High, Part: part,
+		Name: n.job, Step: NotifyStep, Worker: NotifyWorker, Priority: High, Part: part,
 		Optional: true, Timeout: 30, Retry: notifyDelays,
 	}, nil
 }
@@ -100,9 +100,9 @@ func (v *Video) notification(n news, public string) (Job, error) {
 // notifyName is the name of the job that tells of the end of a generation of a video.
 func notifyName(generation int) string {
 	if generation == 0 {
-		return notifyJob
+		return NotifyStep
 	}
-	return notifyJob + "-" + strconv.Itoa(generation)
+	return NotifyStep + "-" + strconv.Itoa(generation)
 }
 
 // viewAt replays the fold's own events, up to the event at, into the view of the video. It is the same

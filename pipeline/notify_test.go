@@ -20,8 +20,8 @@ func delivery(t *testing.T, task pipeline.Task) pipeline.Delivery {
 	return d
 }
 
-// TestPlayableIsToldByWebhook at once, under the id of its event, and always in the same words; the video goes
-// on meanwhile, and a redrive after its end tells the same.
+// TestPlayableIsToldByWebhook at once, under the id of its event, and always in the same words; the video
+// goes on meanwhile, and a redrive after its end tells the same.
 func TestPlayableIsToldByWebhook(t *testing.T) {
 	p := planner{"a": {{}}, "b": {{}}}
 	w := newWorld(t, p)
@@ -155,32 +155,5 @@ func TestUndeliveredWebhookIsAWarning(t *testing.T) {
 	do()
 	if view.video.Open() {
 		t.Error("it is open")
-	}
-}
-
-// TestExplainWebhooks: the last answer, the attempts and the next one; a webhook is never what the video waits
-// for.
-func TestExplainWebhooks(t *testing.T) {
-	due := ago(-300)
-	failing := pipeline.JobView{
-		ID: "vid_01/notify-playable", Name: "notify-playable", Step: "notify", Worker: pipeline.NotifyWorker,
-		Status: pipeline.JobStateOf(pipeline.JobRetrying), Attempt: 2, RetryAt: &due,
-		Problem: pipeline.ProblemOf(pipeline.Fail(pipeline.CodeWebhookFailed, "the receiver answered 503")),
-	}
-	running := pipeline.JobView{Name: "a", Step: "a", Worker: "a", Status: pipeline.StateJobProcessing, StartedAt: new(ago(0))}
-	w := pipeline.Explain(pipeline.VideoView{ID: "vid_01", Status: pipeline.StateVideoProcessing},
-		[]pipeline.JobView{running, failing}, pipeline.WhyFacts{}, noon)
-	want := "a has run for 0 s; notify-playable failed (webhook_failed: the receiver answered 503) and is tried again " +
-		"in 5 min 0 s, attempt 3"
-	if w.Summary != want || len(w.Jobs) != 2 || len(w.Notes) != 0 {
-		t.Errorf("%+v", w)
-	}
-	failing.Status, failing.RetryAt, failing.Attempt = pipeline.StateJobErrored, nil, 10
-	w = pipeline.Explain(pipeline.VideoView{ID: "vid_01", Status: pipeline.StateVideoReady},
-		[]pipeline.JobView{failing}, pipeline.WhyFacts{}, noon)
-	want = "notify-playable is tried no more, after 10 attempts (webhook_failed: the receiver answered 503): " +
-		"`reelmill jobs retry vid_01/notify-playable` tries again"
-	if len(w.Notes) != 1 || w.Notes[0] != want || w.Summary != "it is ready" {
-		t.Errorf("%+v", w)
 	}
 }

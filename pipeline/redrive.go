@@ -24,7 +24,7 @@ func Redrive(ctx context.Context, log Log, project, video, job string) (Event, e
 		if err != nil {
 			return Event{}, err
 		}
-		isNotify := f.Data.Step == notifyJob
+		isNotify := f.Data.Step == NotifyStep
 		switch {
 		case isNotify && !v.tells(f.Data.Job):
 			return Event{}, fmt.Errorf("the video was reopened, and its next end is told anew: %w", ErrState)

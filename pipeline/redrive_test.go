@@ -217,7 +217,8 @@ func TestRetryOfAnErroredVideo(t *testing.T) {
 	w.want("transcode-0000", "transcode-0001")
 }
 
-// TestCancelOfWhatWasRequeued: a video that is canceled again before a job that was requeued has begun stays so.
+// TestCancelOfWhatWasRequeued: a video that is canceled again before a job that was requeued has begun stays
+// so.
 func TestCancelOfWhatWasRequeued(t *testing.T) {
 	ctx := context.Background()
 	w := newWorld(t, ladder())

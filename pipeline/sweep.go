@@ -158,7 +158,7 @@ func (s *Sweeper) lost(ctx context.Context, v *Video) ([]Task, error) {
 	if err != nil {
 		return nil, err
 	}
-	turns := v.turns(func(string) int { return leastWindow })
+	turns := v.turns(func(string) int { return LeastWindow })
 	for _, t := range due {
 		_, planned := v.Jobs[t.Job.Name]
 		if planned && !slices.ContainsFunc(turns, func(j Job) bool { return j.Name == t.Job.Name }) {

@@ -98,8 +98,8 @@ func Fold(ctx context.Context, from Log, project, video string) (*Video, error) 
 	events, err := log.Last(ctx,
 		UploadedSubject(project, video), InspectedSubject(project, video), PlayableSubject(project, video),
 		FinishedSubject(project, video), DeletedSubject(project, video),
-		JobSubject(project, video, inspectJob), JobSubject(project, video, notifyJob),
-		JobSubject(project, video, notifyPlayable))
+		JobSubject(project, video, InspectStep), JobSubject(project, video, NotifyStep),
+		JobSubject(project, video, NotifyPlayable))
 	if err != nil {
 		return nil, fmt.Errorf("fold video %s: %w", video, err)
 	}
@@ -229,7 +229,7 @@ func FoldTask(ctx context.Context, log Log, t Task) (f JobFold, wanted bool, err
 		return JobFold{}, false, err
 	}
 	f, err = FoldJob(events[0])
-	canceled := events[1].Type == VideoCanceled && t.Job.Step != notifyJob
+	canceled := events[1].Type == VideoCanceled && t.Job.Step != NotifyStep
 	return f, events[2].Sequence == 0 && !canceled, err
 }
 

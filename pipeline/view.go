@@ -138,7 +138,7 @@ func (v *VideoView) reopen(e Event) error {
 	}
 	v.Generation = data.Generation
 	v.Status, v.Problem, v.FinishedAt, v.Owed = StateVideoProcessing, nil, nil, false
-	v.Warnings = append(v.Media.problems(), v.undelivered(notifyPlayable)...)
+	v.Warnings = append(v.Media.problems(), v.undelivered(NotifyPlayable)...)
 	if v.InspectedAt == nil {
 		v.Status = StateVideoQueued
 	}
@@ -184,7 +184,7 @@ func (v *VideoView) applyFinish(e Event) error {
 	at := e.Time
 	v.Status, v.Problem, v.FinishedAt = end.State, end.Problem, &at
 	v.Owed, v.Generation = end.Notify, end.Generation
-	v.Warnings = append(append(v.Media.problems(), end.Warnings...), v.undelivered(notifyPlayable)...)
+	v.Warnings = append(append(v.Media.problems(), end.Warnings...), v.undelivered(NotifyPlayable)...)
 	if end.State == StateVideoReady {
 		v.ReadyAt, v.Progress = &at, 100
 	}
@@ -193,14 +193,14 @@ func (v *VideoView) applyFinish(e Event) error {
 
 // ApplyJob brings the view up to e, an event of one of the video's jobs; job is that job's view after e.
 func (v *VideoView) ApplyJob(e Event, job JobView) {
-	if job.Step == inspectJob && e.Type == JobStarted && v.Status == StateVideoQueued {
+	if job.Step == InspectStep && e.Type == JobStarted && v.Status == StateVideoQueued {
 		v.Status = StateVideoInspecting
 	}
-	if job.Step == notifyJob {
+	if job.Step == NotifyStep {
 		v.applyNotify(e, job)
 		return
 	}
-	if e.Type != JobCompleted || job.Step == inspectJob {
+	if e.Type != JobCompleted || job.Step == InspectStep {
 		return
 	}
 	v.DoneWeight += job.Weight
@@ -220,7 +220,7 @@ func (v *VideoView) ApplyJob(e Event, job JobView) {
 func (v *VideoView) applyNotify(e Event, job JobView) {
 	owed := !JobStateOf(e.Type).Terminal() // a requeued one owes again
 	switch job.Name {
-	case notifyPlayable:
+	case NotifyPlayable:
 		v.OwedPlayable = owed
 	case notifyName(v.Generation):
 		v.Owed = owed
@@ -235,7 +235,7 @@ func (v *VideoView) applyNotify(e Event, job JobView) {
 	v.Warnings = slices.DeleteFunc(append([]Problem{}, v.Warnings...), of)
 	if failed {
 		p := *job.Problem
-		p.Step, p.Job = notifyJob, job.Name
+		p.Step, p.Job = NotifyStep, job.Name
 		v.Warnings = append(v.Warnings, p)
 	}
 }
@@ -316,7 +316,7 @@ func (j *JobView) Apply(e Event) ([]Output, error) {
 // Settle marks a job that has not run when its video ended as skipped, and reports whether it did; e is the
 // event of that end.
 func (j *JobView) Settle(e Event) bool {
-	if j.Status != StateJobPending || j.Step == notifyJob {
+	if j.Status != StateJobPending || j.Step == NotifyStep {
 		return false
 	}
 	at := e.Time

@@ -352,8 +352,8 @@ func TestViewListsAreNeverNull(t *testing.T) {
 	}
 }
 
-// TestViewTellsWhatIsNotUsed: what inspection says of the source stands in the video's warnings, from then on and
-// beside what optional jobs failed of.
+// TestViewTellsWhatIsNotUsed: what inspection says of the source stands in the video's warnings, from then
+// on and beside what optional jobs failed of.
 func TestViewTellsWhatIsNotUsed(t *testing.T) {
 	var d diary
 	view := &views{jobs: map[string]*pipeline.JobView{}}

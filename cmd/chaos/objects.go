@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/stats"
 )
 
 // checkAPI compares what the API answers with what was accepted and with the folder of objects, once all has
@@ -163,7 +164,7 @@ func (p *phase) checkLetters(ctx context.Context, r *result) error {
 // checkStats compares the statistics with what was counted. Of a deleted video nobody knows how it ended
 // before.
 func (p *phase) checkStats(ctx context.Context, r *result) error {
-	var stats pipeline.Stats
+	var stats stats.Stats
 	from := p.began.Add(-5 * time.Minute).UTC().Format(time.RFC3339)
 	to := time.Now().Add(5 * time.Minute).UTC().Format(time.RFC3339)
 	status, err := p.get(ctx, "/v1/stats?window=5m&from="+from+"&to="+to, &stats)

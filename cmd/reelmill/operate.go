@@ -18,6 +18,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/api"
 	"github.com/reelmill/reelmill/pipeline/client"
+	"github.com/reelmill/reelmill/pipeline/stats"
 )
 
 // serverFlags are the flags of every command that asks a server.
@@ -296,7 +297,7 @@ func (c statsCommand) Run(ctx context.Context, s streams) error {
 	})
 }
 
-func printWindow(w io.Writer, name string, x pipeline.Window) {
+func printWindow(w io.Writer, name string, x stats.Window) {
 	failed := 0
 	for _, n := range x.Failed {
 		failed += n
@@ -317,7 +318,7 @@ func byCode(failures map[string]int) string {
 	return strings.Join(codes, ", ")
 }
 
-func quantiles(q *pipeline.Quantiles) string {
+func quantiles(q *stats.Quantiles) string {
 	if q == nil {
 		return "-"
 	}

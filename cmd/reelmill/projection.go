@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/stats"
 	"github.com/reelmill/reelmill/storage/catalog"
 )
 
@@ -30,15 +31,15 @@ func (n *node) project(ctx context.Context) error {
 type statistics struct{ *node }
 
 // Stats implements the API's statistics.
-func (s statistics) Stats(ctx context.Context, q catalog.StatsQuery) (pipeline.Stats, error) {
+func (s statistics) Stats(ctx context.Context, q catalog.StatsQuery) (stats.Stats, error) {
 	now := time.Now()
 	last, err := s.bus.LastSequence(ctx)
 	if err != nil {
-		return pipeline.Stats{}, err
+		return stats.Stats{}, err
 	}
 	applied, err := s.catalog.Sequence(ctx)
 	if err != nil {
-		return pipeline.Stats{}, err
+		return stats.Stats{}, err
 	}
 	if applied >= last {
 		q.CaughtUp = now

@@ -79,10 +79,12 @@ var ruleImports = []struct {
 	{"cmd/*", []string{"pipeline/...", "workers/...", "storage/..."}, ruleAnyModule},
 
 	{"pipeline", nil, ruleNoModule},
-	{"pipeline/api/...", []string{"pipeline", "pipeline/api/...", "pipeline/console", "pipeline/manifest", "storage", "storage/catalog"}, ruleAnyModule},
+	{"pipeline/api/...", []string{"pipeline", "pipeline/api/...", "pipeline/console", "pipeline/manifest", "pipeline/stats", "pipeline/why", "storage", "storage/catalog"}, ruleAnyModule},
 	{"pipeline/bus/embedded", []string{"pipeline", "pipeline/bus"}, ruleAnyModule},
 	{"pipeline/bus", []string{"pipeline", "pipeline/bytesize", "pipeline/pause"}, ruleThirdParty{"github.com/nats-io/nats.go", "golang.org/x/sync"}},
-	{"pipeline/client", []string{"pipeline", "pipeline/pause"}, ruleAnyModule},
+	{"pipeline/client", []string{"pipeline", "pipeline/pause", "pipeline/stats", "pipeline/why"}, ruleAnyModule},
+	{"pipeline/stats", []string{"pipeline"}, ruleNoModule},
+	{"pipeline/why", []string{"pipeline"}, ruleNoModule},
 	{"pipeline/*", []string{"pipeline"}, ruleAnyModule},
 
 	{"workers", []string{"pipeline", "pipeline/pause", "storage"}, ruleAnyModule},
@@ -93,7 +95,7 @@ var ruleImports = []struct {
 	{"workers/*", []string{"pipeline", "pipeline/manifest", "workers", "storage", "workers/internal/*"}, ruleAnyModule},
 
 	{"storage", nil, ruleNoModule},
-	{"storage/catalog/...", []string{"pipeline", "storage", "storage/catalog/..."}, ruleAnyModule},
+	{"storage/catalog/...", []string{"pipeline", "pipeline/stats", "storage", "storage/catalog/..."}, ruleAnyModule},
 	{"storage/s3/...", []string{"storage", "storage/s3/..."}, ruleAnyModule},
 	{"storage/guard", []string{"storage"}, ruleThirdParty{"github.com/sony/gobreaker/v2", "github.com/cenkalti/backoff/v5"}},
 	{"storage/*", []string{"storage"}, ruleAnyModule},

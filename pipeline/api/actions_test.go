@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/stats"
+	"github.com/reelmill/reelmill/pipeline/why"
 )
 
 // errored tells that a job has failed for good, and returns the id of its dead letter.
@@ -333,7 +335,7 @@ func TestRoutesThatNeedMore(t *testing.T) {
 		t.Error("routes are described that are not there")
 	}
 	id := e.uploaded().ID
-	if w := read[pipeline.Why](e, "/v1/videos/"+id+"/why"); w.Summary != "inspect waits for a worker of inspect" {
+	if w := read[why.Why](e, "/v1/videos/"+id+"/why"); w.Summary != "inspect waits for a worker of inspect" {
 		t.Errorf("%+v", w)
 	}
 }
@@ -344,17 +346,17 @@ func TestStats(t *testing.T) {
 		e.uploaded()
 	}
 	for path, windows := range map[string][2]int{"": {60, 61}, "?window=5m": {12, 13}} {
-		s := read[pipeline.Stats](e, "/v1/stats"+path)
+		s := read[stats.Stats](e, "/v1/stats"+path)
 		if n := len(s.Windows); n < windows[0] || n > windows[1] || s.Total.Uploaded != 3 {
 			t.Errorf("%s: %d windows, %+v", path, n, s.Total)
 		}
 	}
-	if s := read[pipeline.Stats](e, "/v1/stats?from=2026-01-01T00:00:00Z&to=2026-01-01T00:02:00Z"); len(s.Windows) != 2 ||
+	if s := read[stats.Stats](e, "/v1/stats?from=2026-01-01T00:00:00Z&to=2026-01-01T00:02:00Z"); len(s.Windows) != 2 ||
 		s.Total.Uploaded != 0 {
 		t.Errorf("%+v", s)
 	}
 	_, raw := e.get("/v1/stats", "X-Project", "other")
-	if s := decode[pipeline.Stats](t, raw); s.Total.Uploaded != 0 {
+	if s := decode[stats.Stats](t, raw); s.Total.Uploaded != 0 {
 		t.Errorf("foreign: %s", raw)
 	}
 }

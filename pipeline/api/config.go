@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/stats"
 	"github.com/reelmill/reelmill/storage"
 	"github.com/reelmill/reelmill/storage/catalog"
 )
@@ -63,7 +64,7 @@ type DeadLetters interface {
 // Statistics counts what happened; catalog.Catalog is one. A range that it does not count is
 // catalog.ErrRange.
 type Statistics interface {
-	Stats(ctx context.Context, q catalog.StatsQuery) (pipeline.Stats, error)
+	Stats(ctx context.Context, q catalog.StatsQuery) (stats.Stats, error)
 }
 
 // Backlog counts the videos that have not ended; catalog.Catalog is one.

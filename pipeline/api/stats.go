@@ -9,7 +9,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/stats"
 	"github.com/reelmill/reelmill/storage/catalog"
 )
 
@@ -29,7 +29,7 @@ type statsInput struct {
 	To     time.Time `query:"to" doc:"RFC 3339, itself left out; now when left out"`
 }
 
-type statsOutput struct{ Body pipeline.Stats }
+type statsOutput struct{ Body stats.Stats }
 
 func (s *server) stats(ctx context.Context, in *statsInput) (*statsOutput, error) {
 	q := catalog.StatsQuery{Project: projectOf(ctx), Window: time.Minute, From: in.From, To: in.To}

@@ -175,7 +175,7 @@ func (s *server) addLiveProgress(ctx context.Context, v *pipeline.VideoView) err
 	}
 	var planned, done float64
 	for _, j := range jobs {
-		if j.Step == inspectStep || j.Step == notifyStep {
+		if j.Step == pipeline.InspectStep || j.Step == pipeline.NotifyStep {
 			continue
 		}
 		weight := float64(j.Weight)
@@ -192,12 +192,6 @@ func (s *server) addLiveProgress(ctx context.Context, v *pipeline.VideoView) err
 	}
 	return nil
 }
-
-// The pipeline's own jobs, which no plan has; pipeline.Step refuses their names.
-const (
-	inspectStep = "inspect"
-	notifyStep  = "notify"
-)
 
 // fraction returns how far the running attempt of a job is. Live progress is a nicety: without it, the job
 // has done nothing yet.

@@ -8,6 +8,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/why"
 )
 
 var opWhy = huma.Operation{
@@ -17,7 +18,7 @@ var opWhy = huma.Operation{
 		"tried again, or that nobody runs its worker type. With a timeline of the last events.",
 }
 
-type whyOutput struct{ Body pipeline.Why }
+type whyOutput struct{ Body why.Why }
 
 func (s *server) why(ctx context.Context, in *videoInput) (*whyOutput, error) {
 	if err := checkVideo(in.ID); err != nil {
@@ -31,7 +32,7 @@ func (s *server) why(ctx context.Context, in *videoInput) (*whyOutput, error) {
 	if err != nil {
 		return nil, err
 	}
-	facts := pipeline.WhyFacts{Places: map[string]pipeline.Place{}, Progress: map[string]pipeline.Progress{}}
+	facts := why.Facts{Places: map[string]pipeline.Place{}, Progress: map[string]pipeline.Progress{}}
 	if err := s.addEvents(ctx, view, &facts); err != nil {
 		return nil, err
 	}
@@ -39,11 +40,11 @@ func (s *server) why(ctx context.Context, in *videoInput) (*whyOutput, error) {
 		return nil, orUnavailable(err)
 	}
 	s.addLive(ctx, jobs, &facts)
-	return &whyOutput{pipeline.Explain(view, jobs, facts, time.Now())}, nil
+	return &whyOutput{why.Explain(view, jobs, facts, time.Now())}, nil
 }
 
 // addEvents tells the facts of the whole history, a page at a time.
-func (s *server) addEvents(ctx context.Context, v pipeline.VideoView, facts *pipeline.WhyFacts) error {
+func (s *server) addEvents(ctx context.Context, v pipeline.VideoView, facts *why.Facts) error {
 	for after := uint64(0); ; {
 		events, err := s.cfg.Catalog.Events(ctx, v.Project, v.ID, after, eventsBatch)
 		if err != nil {
@@ -64,7 +65,7 @@ func (s *server) addEvents(ctx context.Context, v pipeline.VideoView, facts *pip
 const maxPlaces = 50
 
 // addLive adds what is known of this moment only. What cannot be learned is left out: less is said then.
-func (s *server) addLive(ctx context.Context, jobs []pipeline.JobView, facts *pipeline.WhyFacts) {
+func (s *server) addLive(ctx context.Context, jobs []pipeline.JobView, facts *why.Facts) {
 	warn := func(what string, err error) {
 		s.cfg.Logger.WarnContext(ctx, what, "request_id", requestID(ctx), "error", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/why"
 )
 
 func TestWhy(t *testing.T) {
@@ -15,7 +16,7 @@ func TestWhy(t *testing.T) {
 	})
 	ctx := t.Context()
 	other, id := e.uploaded().ID, e.uploaded().ID
-	why := func() pipeline.Why { t.Helper(); return read[pipeline.Why](e, "/v1/videos/"+id+"/why") }
+	why := func() why.Why { t.Helper(); return read[why.Why](e, "/v1/videos/"+id+"/why") }
 	for _, v := range []string{other, id} {
 		tasks, err := pipeline.TasksOf(ctx, e.bus, project, v)
 		must(t, err)
@@ -63,8 +64,8 @@ func TestWhyOfALongStory(t *testing.T) {
 	for range eventsBatch {
 		e.job(pipeline.JobStarted, id, "inspect")
 	}
-	w := read[pipeline.Why](e, "/v1/videos/"+id+"/why")
-	if len(w.Timeline) != pipeline.TimelineLimit || w.Earlier != 1 || w.Timeline[0].Event != "job.started" {
+	w := read[why.Why](e, "/v1/videos/"+id+"/why")
+	if len(w.Timeline) != why.TimelineLimit || w.Earlier != 1 || w.Timeline[0].Event != "job.started" {
 		t.Errorf("%d moments, %d earlier", len(w.Timeline), w.Earlier)
 	}
 }
@@ -90,7 +91,7 @@ func TestWhyWithFaults(t *testing.T) {
 	})
 	id := e.uploaded().ID
 	e.job(pipeline.JobStarted, id, "inspect")
-	w := read[pipeline.Why](e, "/v1/videos/"+id+"/why")
+	w := read[why.Why](e, "/v1/videos/"+id+"/why")
 	if len(w.Jobs) != 1 || w.Jobs[0].Reason != "running" || w.Jobs[0].Progress != nil {
 		t.Errorf("%+v", w)
 	}

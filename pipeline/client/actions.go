@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/stats"
+	"github.com/reelmill/reelmill/pipeline/why"
 )
 
 // Cancel cancels a video and returns it. Canceling again is not an error. A video that has ended otherwise
@@ -44,8 +46,8 @@ func (c *Client) RetryJob(ctx context.Context, id string) (pipeline.JobView, err
 }
 
 // Why explains what a video waits for.
-func (c *Client) Why(ctx context.Context, id string) (pipeline.Why, error) {
-	var w pipeline.Why
+func (c *Client) Why(ctx context.Context, id string) (why.Why, error) {
+	var w why.Why
 	err := c.get(ctx, "/v1/videos/"+url.PathEscape(id)+"/why", nil, &w)
 	return w, err
 }
@@ -57,7 +59,7 @@ type StatsOptions struct {
 }
 
 // Stats returns the statistics, window by window. A server without statistics is pipeline.ErrNotFound.
-func (c *Client) Stats(ctx context.Context, o StatsOptions) (pipeline.Stats, error) {
+func (c *Client) Stats(ctx context.Context, o StatsOptions) (stats.Stats, error) {
 	q := url.Values{}
 	if o.Window != 0 {
 		q.Set("window", strconv.FormatFloat(o.Window.Minutes(), 'f', -1, 64)+"m")
@@ -68,7 +70,7 @@ func (c *Client) Stats(ctx context.Context, o StatsOptions) (pipeline.Stats, err
 	if !o.To.IsZero() {
 		q.Set("to", o.To.UTC().Format(time.RFC3339Nano))
 	}
-	var s pipeline.Stats
+	var s stats.Stats
 	err := c.get(ctx, "/v1/stats", q, &s)
 	return s, err
 }

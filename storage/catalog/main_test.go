@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/stats"
 )
 
 func TestMain(m *testing.M) {
@@ -218,7 +219,7 @@ func answers(ctx context.Context, c *Catalog, projects ...string) string {
 		Rows               string
 		Unfinished         []pipeline.VideoRef
 		Backlog            [][2]int
-		Stats              []pipeline.Stats
+		Stats              []stats.Stats
 	}{Sequence: must(c.Sequence(ctx)), Poisoned: must(c.Poisoned(ctx)), Rows: dump(ctx, c)}
 	all.Unfinished = must(c.Unfinished(ctx, farFuture, "", MaxLimit))
 	for _, p := range append([]string{""}, projects...) {
@@ -247,7 +248,7 @@ func answers(ctx context.Context, c *Catalog, projects ...string) string {
 var farFuture = time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // statsOf returns the statistics of the time in which stories happen.
-func statsOf(ctx context.Context, c *Catalog, project string) pipeline.Stats {
+func statsOf(ctx context.Context, c *Catalog, project string) stats.Stats {
 	from := must(time.Parse(time.RFC3339Nano, epoch))
 	return must(c.Stats(ctx, StatsQuery{
 		Project: project, Window: time.Minute, From: from, To: from.Add(10 * time.Minute),

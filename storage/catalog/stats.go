@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/stats"
 )
 
 // ErrRange: a StatsQuery has a range or windows that its comments do not allow.
@@ -18,7 +19,7 @@ type StatsQuery struct {
 	Project string        // empty: all projects
 	Window  time.Duration // of one window: whole seconds that divide an hour, such as 1m or 5m
 	// From and To are the range, excluding To; both are rounded outwards to the edges of windows. From is
-	// before To, with at most pipeline.MaxWindows windows between them.
+	// before To, with at most stats.MaxWindows windows between them.
 	From, To time.Time
 	// CaughtUp is a time at which the caller knows that the catalog had applied the whole log, for
 	// Window.Complete; zero if it knows none. Without it, windows that end after the last applied event are
@@ -35,8 +36,8 @@ func (q StatsQuery) validate() error {
 			q.From.Format(time.RFC3339), q.To.Format(time.RFC3339))
 	case q.From.UTC().Year() < 1, q.To.UTC().Add(q.Window).Year() > 9999: // the years of RFC 3339
 		return fmt.Errorf("%w: it is not within the years 1 to 9999", ErrRange)
-	case pipeline.CountWindows(q.Window, q.From, q.To) > pipeline.MaxWindows:
-		return fmt.Errorf("%w: more than %d windows", ErrRange, pipeline.MaxWindows)
+	case stats.CountWindows(q.Window, q.From, q.To) > stats.MaxWindows:
+		return fmt.Errorf("%w: more than %d windows", ErrRange, stats.MaxWindows)
 	}
 	return nil
 }
@@ -44,28 +45,28 @@ func (q StatsQuery) validate() error {
 // Stats computes the statistics that q selects from the samples of applied events, including those of
 // deleted videos. It returns ErrRange for an invalid q. It reads each sample of the range once and keeps
 // the values of metrics with quantiles: 8 bytes each.
-func (c *Catalog) Stats(ctx context.Context, q StatsQuery) (pipeline.Stats, error) {
+func (c *Catalog) Stats(ctx context.Context, q StatsQuery) (stats.Stats, error) {
 	if err := q.validate(); err != nil {
-		return pipeline.Stats{}, err
+		return stats.Stats{}, err
 	}
-	stats, err := c.stats(ctx, q)
+	s, err := c.stats(ctx, q)
 	if err != nil {
-		return pipeline.Stats{}, fmt.Errorf("statistics: %w", explain(err))
+		return stats.Stats{}, fmt.Errorf("statistics: %w", explain(err))
 	}
-	return stats, nil
+	return s, nil
 }
 
-func (c *Catalog) stats(ctx context.Context, q StatsQuery) (pipeline.Stats, error) {
+func (c *Catalog) stats(ctx context.Context, q StatsQuery) (stats.Stats, error) {
 	// Read this before the samples: what Apply adds meanwhile is counted, but not reported as complete.
 	var applied int64
 	if err := c.reader.stmt(sqlAppliedAt).QueryRowContext(ctx).Scan(&applied); err != nil {
-		return pipeline.Stats{}, err
+		return stats.Stats{}, err
 	}
 	through := time.UnixMicro(applied)
 	if q.CaughtUp.After(through) {
 		through = q.CaughtUp
 	}
-	tally := pipeline.NewTally(q.Window, q.From, q.To)
+	tally := stats.NewTally(q.Window, q.From, q.To)
 	from, to := tally.Range()
 	text, args := sqlSamples, []any{q.Project, from.UnixMicro(), to.UnixMicro()}
 	if q.Project == "" {
@@ -73,7 +74,7 @@ func (c *Catalog) stats(ctx context.Context, q StatsQuery) (pipeline.Stats, erro
 	}
 	rows, err := c.reader.stmt(text).QueryContext(ctx, args...)
 	if err != nil {
-		return pipeline.Stats{}, err
+		return stats.Stats{}, err
 	}
 	defer rows.Close()
 	words := words{}
@@ -82,7 +83,7 @@ func (c *Catalog) stats(ctx context.Context, q StatsQuery) (pipeline.Stats, erro
 		var at int64
 		var s pipeline.Sample
 		if err := rows.Scan(&metric, &at, &label, &s.Value); err != nil {
-			return pipeline.Stats{}, err
+			return stats.Stats{}, err
 		}
 		s.Metric, s.At, s.Label = pipeline.Metric(words.of(metric)), time.UnixMicro(at), words.of(label)
 		tally.Add(s)

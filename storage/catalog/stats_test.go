@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/stats"
 )
 
 // incident is a story with something of every metric.
@@ -47,13 +48,13 @@ func failed(e *pipeline.JobEvent) { e.Problem = problem(pipeline.CodeEncodeFaile
 func TestStats(t *testing.T) {
 	s := incident()
 	c := fresh(t, s.events...)
-	one := func(v float64) *pipeline.Quantiles { return &pipeline.Quantiles{Count: 1, P50: v, P95: v} }
-	for project, want := range map[string]pipeline.Window{
+	one := func(v float64) *stats.Quantiles { return &stats.Quantiles{Count: 1, P50: v, P95: v} }
+	for project, want := range map[string]stats.Window{
 		"p": {
 			Uploaded: 2, Ready: 2, Failed: map[string]int{"encode_failed": 1},
 			FailedAttempts: map[string]int{"encode_failed": 1}, TimeToPlayable: one(8),
-			TimeToReady: &pipeline.Quantiles{Count: 2, P50: 9, P95: 12},
-			EncodeSpeed: map[string]pipeline.Quantiles{"transcode": *one(12)},
+			TimeToReady: &stats.Quantiles{Count: 2, P50: 9, P95: 12},
+			EncodeSpeed: map[string]stats.Quantiles{"transcode": *one(12)},
 		},
 		"q": {Uploaded: 1, Canceled: 1},
 		"x": {},
@@ -65,7 +66,7 @@ func TestStats(t *testing.T) {
 		want.Start, want.End = got.From, got.To
 		if want.Failed == nil {
 			want.Failed, want.FailedAttempts = map[string]int{}, map[string]int{}
-			want.EncodeSpeed = map[string]pipeline.Quantiles{}
+			want.EncodeSpeed = map[string]stats.Quantiles{}
 		}
 		if diff := cmp.Diff(want, got.Total); diff != "" {
 			t.Errorf("%s: %s", project, diff)
@@ -124,7 +125,7 @@ func TestStatsRefusesARange(t *testing.T) {
 		}
 	}
 	day := StatsQuery{Window: time.Minute, From: at, To: at.Add(24 * time.Hour)}
-	if n := len(must(c.Stats(t.Context(), day)).Windows); n != pipeline.MaxWindows {
+	if n := len(must(c.Stats(t.Context(), day)).Windows); n != stats.MaxWindows {
 		t.Errorf("%d windows in a day", n)
 	}
 }
@@ -134,7 +135,7 @@ func TestStatsOutliveTheirVideo(t *testing.T) {
 	s := incident()
 	path := filepath.Join(t.TempDir(), "catalog.db")
 	c := open(t, path)
-	check := func(when string, want pipeline.Stats) {
+	check := func(when string, want stats.Stats) {
 		t.Helper()
 		got := statsOf(t.Context(), c, "")
 		if diff := cmp.Diff(want, got); diff != "" {

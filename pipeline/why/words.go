@@ -1,4 +1,4 @@
-package pipeline
+package why
 
 import (
 	"fmt"
@@ -6,18 +6,20 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/reelmill/reelmill/pipeline"
 )
 
 // detail is the reason in words.
-func (x *explainer) detail(w WaitingJob, place Place, known bool) string {
+func (x *explainer) detail(w WaitingJob, place pipeline.Place, known bool) string {
 	switch w.Reason {
-	case WaitBlocked:
+	case Blocked:
 		return w.Job + " waits for " + enumerate(w.BlockedBy)
-	case WaitWorkerMissing:
+	case WorkerMissing:
 		return "nobody runs the worker type " + w.Worker + ": start a worker that has it"
-	case WaitStalled:
+	case Stalled:
 		return w.Job + " is neither queued nor scheduled: the sweeper will enqueue it within two minutes"
-	case WaitRunning:
+	case Running:
 		text := w.Job + " has run for " + span(x.now.Sub(w.Since))
 		if w.Process != nil {
 			text += " on " + *w.Process
@@ -26,7 +28,7 @@ func (x *explainer) detail(w WaitingJob, place Place, known bool) string {
 			text += ", " + strconv.Itoa(*w.Progress) + " %"
 		}
 		return text
-	case WaitRetrying:
+	case Retrying:
 		text := w.Job + " failed"
 		if w.Problem != nil {
 			text += " (" + w.Problem.Error() + ")"
@@ -38,7 +40,7 @@ func (x *explainer) detail(w WaitingJob, place Place, known bool) string {
 		return w.Job + " is next in the queue of " + w.Worker
 	case w.Position != nil:
 		return w.Job + " is the " + ordinal(*w.Position) + " in the queue of " + w.Worker
-	case x.facts.last[w.Job].kind == JobInterrupted:
+	case x.facts.last[w.Job].kind == pipeline.JobInterrupted:
 		return w.Job + " was given back unfinished, and is soon taken again"
 	case place.Taken:
 		return w.Job + " is with a worker of " + w.Worker + ", which is about to begin"
@@ -51,7 +53,7 @@ func (x *explainer) detail(w WaitingJob, place Place, known bool) string {
 // nextAttempt is "attempt 3 of 5"; how many there are is known when the job itself says so.
 func (x *explainer) nextAttempt(w WaitingJob) string {
 	text := "attempt " + strconv.Itoa(w.Attempt+1)
-	i := slices.IndexFunc(x.facts.Tasks, func(t Task) bool { return t.Job.Name == w.Job })
+	i := slices.IndexFunc(x.facts.Tasks, func(t pipeline.Task) bool { return t.Job.Name == w.Job })
 	last, ok := x.facts.last[w.Job]
 	if i < 0 || !ok || len(x.facts.Tasks[i].Job.Retry) == 0 {
 		return text
@@ -65,7 +67,7 @@ func (x *explainer) nextAttempt(w WaitingJob) string {
 func (x *explainer) summary(all []WaitingJob) string {
 	var jobs, webhooks []WaitingJob
 	for _, j := range all {
-		if x.jobs[j.Job].Step == notifyJob {
+		if x.jobs[j.Job].Step == pipeline.NotifyStep {
 			webhooks = append(webhooks, j)
 		} else {
 			jobs = append(jobs, j)
@@ -83,7 +85,7 @@ func (x *explainer) standing(jobs []WaitingJob) string {
 	if x.view.Status.Terminal() {
 		text := "it is " + string(x.view.Status)
 		if x.view.FinishedAt != nil {
-			text = "it has been " + string(x.view.Status) + " since " + Clock(*x.view.FinishedAt)
+			text = "it has been " + string(x.view.Status) + " since " + pipeline.Clock(*x.view.FinishedAt)
 		}
 		if x.view.Problem != nil {
 			text += " (" + x.view.Problem.Error() + ")"
@@ -94,7 +96,7 @@ func (x *explainer) standing(jobs []WaitingJob) string {
 		return "every job that is planned has ended: the next step is about to follow"
 	}
 	first := slices.MinFunc(jobs, func(a, b WaitingJob) int {
-		return slices.Index(waitReasons, a.Reason) - slices.Index(waitReasons, b.Reason)
+		return slices.Index(reasons, a.Reason) - slices.Index(reasons, b.Reason)
 	})
 	switch others := len(jobs) - 1; others {
 	case 0:
@@ -145,10 +147,10 @@ func span(d time.Duration) string {
 }
 
 // givenUp says of each webhook that is tried no more how often it was, and what its receiver answered last.
-func givenUp(jobs []JobView) []string {
+func givenUp(jobs []pipeline.JobView) []string {
 	var notes []string
 	for _, j := range jobs {
-		if j.Step == notifyJob && j.Status == StateJobErrored && j.Problem != nil {
+		if j.Step == pipeline.NotifyStep && j.Status == pipeline.StateJobErrored && j.Problem != nil {
 			notes = append(notes, fmt.Sprintf(
 				"%s is tried no more, after %s (%s): `reelmill jobs retry %s` tries again",
 				j.Name, attempts(j.Attempt), j.Problem.Error(), j.ID))
