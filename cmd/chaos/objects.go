@@ -98,7 +98,7 @@ func (p *phase) checkOutput(v *video, o pipeline.OutputView, referred map[string
 	return ""
 }
 
-// chaosContent is what a job of the worker type chaos writes; cmd/reelmill/faults_worker.go.
+// chaosContent is what a job of the worker type chaos writes; cmd/reelmill/internal/node/faults_worker.go.
 func chaosContent(video, job string, size int) []byte {
 	content := make([]byte, size)
 	_, _ = rand.NewChaCha8(sha256.Sum256([]byte(video + "/" + job))).Read(content) // never fails

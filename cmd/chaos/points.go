@@ -8,7 +8,7 @@ import (
 )
 
 // Where processes kill themselves: before and after each of these effects. The names are those of
-// cmd/reelmill/faults_*.go.
+// cmd/reelmill/internal/node/faults_*.go.
 var (
 	workerEffects = []string{
 		"append.job.started", "append.job.completed", "append.job.retrying", "append.job.errored",

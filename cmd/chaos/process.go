@@ -17,7 +17,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline/pause"
 )
 
-// environment is REELMILL_CHAOS of one generation of a process; see cmd/reelmill/faults_chaos.go.
+// environment is REELMILL_CHAOS of one generation of a process; see cmd/reelmill/internal/node/faults_chaos.go.
 type environment struct {
 	Seed       uint64     `json:"seed"`
 	Kill       *killPoint `json:"kill,omitempty"`

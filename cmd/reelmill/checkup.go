@@ -1,12 +1,10 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"net"
@@ -20,9 +18,9 @@ import (
 	"github.com/reelmill/reelmill/cmd/reelmill/internal/broker"
 	"github.com/reelmill/reelmill/cmd/reelmill/internal/human"
 	"github.com/reelmill/reelmill/cmd/reelmill/internal/loss"
+	"github.com/reelmill/reelmill/cmd/reelmill/internal/node"
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/bus"
-	"github.com/reelmill/reelmill/storage"
 	"github.com/reelmill/reelmill/storage/catalog"
 	"github.com/reelmill/reelmill/workers"
 	"github.com/reelmill/reelmill/workers/all"
@@ -30,7 +28,7 @@ import (
 
 // loss.ReadModel reads the catalog whole, and keeps it for the check of the log.
 func (d *checkup) readModel(ctx context.Context) (string, error) {
-	path := d.node.catalogPath()
+	path := d.config.CatalogPath()
 	model, err := catalog.Inspect(ctx, path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -40,7 +38,6 @@ func (d *checkup) readModel(ctx context.Context) (string, error) {
 	case err != nil:
 		return "", err
 	}
-	d.node.closers = append(d.node.closers, model.Close)
 	d.model = model
 	place, err := model.Place(ctx)
 	return fmt.Sprintf("%s is sound, and is made of the events up to number %d", path, place.Sequence), err
@@ -48,7 +45,7 @@ func (d *checkup) readModel(ctx context.Context) (string, error) {
 
 // lookAtLog finds out what the log on a broker has lost, as serve would, and reads all of it; eventLog tells.
 func (d *checkup) lookAtLog(ctx context.Context, b *broker.Broker) error {
-	log, err := bus.Attach(b.Conn, bus.Config{Logger: d.node.log})
+	log, err := bus.Attach(b.Conn, bus.Config{Logger: d.config.Logger})
 	if err == nil {
 		err = d.readLog(ctx, log)
 	}
@@ -56,15 +53,19 @@ func (d *checkup) lookAtLog(ctx context.Context, b *broker.Broker) error {
 	switch {
 	case err == nil:
 		return nil
-	case d.node.nats == "":
-		place := broker.LogPlace("", d.node.data)
+	case d.config.NATS == "":
+		place := broker.LogPlace("", d.config.Data)
 		return remedied{err, "restore the log (" + place + ") from a backup if this stays so"}
 	}
 	return remedied{err, "see that the NATS servers run, and are one cluster"}
 }
 
 func (d *checkup) readLog(ctx context.Context, log *bus.Bus) (err error) {
-	check := loss.NewCheck(log, d.model, broker.LogPlace(d.node.nats, d.node.data))
+	var model loss.ReadModel
+	if d.model != nil {
+		model = d.model
+	}
+	check := loss.NewCheck(log, model, broker.LogPlace(d.config.NATS, d.config.Data))
 	d.extent, d.lost, err = check.Look(ctx)
 	if err != nil || d.extent.Count == 0 {
 		return err
@@ -92,7 +93,7 @@ func (d *checkup) eventLog(context.Context) (string, error) {
 		return "", remedied{errors.New("it was not read, since the broker was not"), "see the broker, above"}
 	case len(d.unread) > 0:
 		return "", remedied{fmt.Errorf("it has %s that cannot be read, and a rebuild would lack",
-			loss.EventsText(d.unread)), loss.Remedy(broker.LogPlace(d.node.nats, d.node.data))}
+			loss.EventsText(d.unread)), loss.Remedy(broker.LogPlace(d.config.NATS, d.config.Data))}
 	case d.extent.Last == 0:
 		return "there is none yet", nil
 	}
@@ -102,57 +103,30 @@ func (d *checkup) eventLog(context.Context) (string, error) {
 
 // store puts, reads and deletes an object where serve would.
 func (d *checkup) store(ctx context.Context) (string, error) {
-	n := d.node
-	if strings.HasPrefix(n.store, "s3:") {
-		err := n.checkStore(ctx)
+	n := d.config
+	dir := n.StoreFolder()
+	if dir == "" {
+		err := node.ProbeStore(ctx, n.Config)
 		if err != nil {
 			err = remedied{err, "make the bucket, or correct --store, its endpoint and region, or " +
 				"REELMILL_S3_ACCESS_KEY and REELMILL_S3_SECRET_KEY and what they may do"}
 		}
-		return "an object was put, read and deleted in " + n.store, err
-	}
-	dir := n.store
-	if dir == "" {
-		dir = filepath.Join(n.data, "objects")
+		return "an object was put, read and deleted in " + n.Store, err
 	}
 	remedy := "give the user that runs ReelMill the folder, or name another by --store"
 	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
-		if err := n.checkStore(ctx); err != nil {
+		if err := node.ProbeStore(ctx, n.Config); err != nil {
 			return "", remedied{fmt.Errorf("%w (as %s)", err, user()), remedy}
 		}
 		return "an object was put, read and deleted in " + dir, nil
 	}
 	err := d.inScratch(existing(dir), func(temp string) error {
-		there := node{nodeConfig: nodeConfig{store: temp, log: n.log}}
-		return errors.Join(there.checkStore(ctx), there.close())
+		return node.ProbeStore(ctx, node.Config{Store: temp, Logger: n.Logger})
 	})
 	if err != nil {
 		return "", remedied{err, remedy}
 	}
 	return dir + " is not there yet, and can be made", nil
-}
-
-// checkStore puts, reads and deletes an object.
-func (n *node) checkStore(ctx context.Context) error {
-	if err := n.openStore(ctx); err != nil {
-		return err
-	}
-	key, body := "doctor/"+pipeline.NewID("obj"), []byte("reelmill")
-	if _, err := n.objects.Put(ctx, key, bytes.NewReader(body), storage.PutOptions{}); err != nil {
-		return err
-	}
-	r, _, err := n.objects.Get(ctx, key, storage.Range{})
-	if err != nil {
-		return err
-	}
-	back, err := io.ReadAll(r)
-	if err := errors.Join(err, r.Close(), n.objects.Delete(ctx, key)); err != nil {
-		return err
-	}
-	if !bytes.Equal(back, body) {
-		return errors.New("what was put did not come back")
-	}
-	return nil
 }
 
 // versions tells the versions of the programs.
@@ -171,7 +145,7 @@ func (d *checkup) versions(ctx context.Context) (string, error) {
 
 // registry makes the workers of serve. Only programs that are missing keep it from that.
 func (d *checkup) registry() (*workers.Registry, error) {
-	r, err := all.New(all.Config{Webhook: d.node.webhook, Threads: d.node.threads})
+	r, err := all.New(all.Config{Webhook: d.config.Webhook, Threads: d.config.Threads})
 	if err != nil {
 		return nil, remedied{err, "install ffmpeg and ffprobe, and see that they are in PATH"}
 	}
@@ -205,13 +179,13 @@ func (d *checkup) configuration(context.Context) (string, error) {
 	for _, t := range r.Types() {
 		known[t.Name] = true
 	}
-	for _, name := range slices.Sorted(maps.Keys(d.node.slots)) {
-		if !known[name] || d.node.slots[name] < 0 {
+	for _, name := range slices.Sorted(maps.Keys(d.config.Slots)) {
+		if !known[name] || d.config.Slots[name] < 0 {
 			return "", fmt.Errorf("--slots: %s=%d: there is no such worker type, or no such number", name,
-				d.node.slots[name])
+				d.config.Slots[name])
 		}
 	}
-	pipelines, err := d.node.pipelines(r)
+	pipelines, err := d.config.Pipelines(r)
 	if err != nil {
 		return "", err
 	}
@@ -220,12 +194,12 @@ func (d *checkup) configuration(context.Context) (string, error) {
 
 // address opens the address of the API, unless a server of ours has it.
 func (d *checkup) address(ctx context.Context) (string, error) {
-	l, url, err := listen(ctx, d.flags.Listen)
+	l, url, err := node.Listen(ctx, d.flags.Listen)
 	if err != nil {
 		return d.taken(ctx, err)
 	}
 	err = l.Close()
-	if !loopback(l.Addr().String()) && !d.flags.AllowPublic {
+	if !node.Loopback(l.Addr().String()) && !d.flags.AllowPublic {
 		return "", remedied{errPublic(d.flags.Listen), "listen on 127.0.0.1, or say --allow-public"}
 	}
 	return url + " is free", err

@@ -14,10 +14,12 @@ import (
 	"github.com/reelmill/reelmill/cmd/reelmill/internal/broker"
 	"github.com/reelmill/reelmill/cmd/reelmill/internal/human"
 	"github.com/reelmill/reelmill/cmd/reelmill/internal/loss"
+	"github.com/reelmill/reelmill/cmd/reelmill/internal/node"
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/bus"
 	"github.com/reelmill/reelmill/pipeline/bus/embedded"
 	"github.com/reelmill/reelmill/pipeline/bytesize"
+	"github.com/reelmill/reelmill/storage/catalog"
 )
 
 // doctorCommand checks what `serve` with the same flags, environment and configuration would use, as the same
@@ -30,7 +32,7 @@ type doctorCommand struct {
 func (c doctorCommand) Run(ctx context.Context, s streams, set *settings, log *slog.Logger) error {
 	secret, secretErr := keptSecret(c.WebhookSecret, c.Data)
 	d := &checkup{
-		out: s.out, flags: c.serveCommand, node: &node{nodeConfig: c.nodeWith(secret, set, log)},
+		out: s.out, flags: c.serveCommand, config: c.configWith(secret, set, log),
 	}
 	for _, one := range []struct {
 		name   string
@@ -54,7 +56,7 @@ func (c doctorCommand) Run(ctx context.Context, s streams, set *settings, log *s
 		detail, err := one.do(ctx)
 		d.report(one.name, detail, one.remedy, err)
 	}
-	if err := d.node.close(); err != nil {
+	if err := d.close(); err != nil {
 		return err
 	}
 	if d.failures > 0 {
@@ -67,9 +69,9 @@ func (c doctorCommand) Run(ctx context.Context, s streams, set *settings, log *s
 type checkup struct {
 	out      io.Writer
 	flags    serveCommand
-	node     *node // of which only the configuration is used, and what the checks open
-	running  bool  // a server has the data folder's broker
-	model    loss.ReadModel
+	config   node.ServerConfig
+	running  bool                // a server has the data folder's broker
+	model    *catalog.Inspection // nil: there is none that can be read
 	extent   bus.Extent
 	lost     *loss.Error
 	unread   pipeline.Sequences // that the log has and cannot give
@@ -84,6 +86,13 @@ type remedied struct {
 }
 
 func (r remedied) Unwrap() error { return r.error }
+
+func (d *checkup) close() error {
+	if d.model == nil {
+		return nil
+	}
+	return d.model.Close()
+}
 
 func (d *checkup) report(name, detail, remedy string, err error) {
 	if err == nil {
@@ -100,7 +109,7 @@ func (d *checkup) report(name, detail, remedy string, err error) {
 // dataFolder writes, syncs and removes a file where the data folder is, or in the folder in which it would be
 // made.
 func (d *checkup) dataFolder(context.Context) (string, error) {
-	dir := d.node.data
+	dir := d.config.Data
 	at := existing(dir)
 	detail := dir + " can be written"
 	if at != dir {
@@ -129,15 +138,14 @@ func user() string { return fmt.Sprintf("user %d, group %d", os.Getuid(), os.Get
 
 // disk measures the data disk by the rule of serve.
 func (d *checkup) disk(context.Context) (string, error) {
-	n := node{nodeConfig: d.node.nodeConfig}
-	n.data = existing(n.data)
-	free, total, err := space(n.data)
+	disk := &node.Disk{Dir: existing(d.config.Data), MinFree: d.config.MinFree}
+	free, total, err := disk.Measure()
 	if err != nil {
 		return "", err
 	}
 	detail := fmt.Sprintf("%s of %s are free at %s; uploads leave %s",
-		bytesize.Size(free), bytesize.Size(total), n.data, bytesize.Size(n.reserve(total)))
-	if n.freeSpace() != nil {
+		bytesize.Size(free), bytesize.Size(total), disk.Dir, bytesize.Size(disk.Reserve(total)))
+	if disk.FreeSpace() != nil {
 		return "", errors.New(detail + ": they would be refused")
 	}
 	return detail, nil
@@ -149,14 +157,14 @@ const brokerPatience = 10 * time.Second
 
 // broker stores, reads and removes a message on the broker that serve would use, and compares its streams.
 func (d *checkup) broker(ctx context.Context) (detail string, err error) {
-	n := d.node
-	if n.nats != "" {
-		return d.probe(ctx, n.data)
+	n := d.config
+	if n.NATS != "" {
+		return d.probe(ctx, n.Data)
 	}
-	if _, err := os.Stat(broker.Dir(n.data)); !errors.Is(err, fs.ErrNotExist) {
-		return d.probe(ctx, n.data)
+	if _, err := os.Stat(broker.Dir(n.Data)); !errors.Is(err, fs.ErrNotExist) {
+		return d.probe(ctx, n.Data)
 	}
-	err = d.inScratch(existing(n.data), func(temp string) error {
+	err = d.inScratch(existing(n.Data), func(temp string) error {
 		_, err := d.probe(ctx, temp)
 		return err
 	})
@@ -165,15 +173,15 @@ func (d *checkup) broker(ctx context.Context) (detail string, err error) {
 
 // probe looks at the broker at --nats, or at the one within the process on dir.
 func (d *checkup) probe(ctx context.Context, dir string) (detail string, err error) {
-	n := d.node
+	n := d.config
 	limited, cancel := context.WithTimeout(ctx, brokerPatience)
 	defer cancel()
-	b, err := broker.Open(limited, n.nats, dir, n.log)
+	b, err := broker.Open(limited, n.NATS, dir, n.Logger)
 	switch {
 	case errors.Is(err, embedded.ErrLocked):
 		d.running = true
-		return "a server runs on " + n.data + "; its /readyz tells of its broker", nil
-	case err != nil && n.nats != "":
+		return "a server runs on " + n.Data + "; its /readyz tells of its broker", nil
+	case err != nil && n.NATS != "":
 		return "", remedied{err, "start the NATS server, or correct --nats"}
 	case err != nil:
 		return "", remedied{fmt.Errorf("%w (as %s)", err, user()), "let the user that runs ReelMill write " + dir}
@@ -186,14 +194,14 @@ func (d *checkup) probe(ctx context.Context, dir string) (detail string, err err
 }
 
 func (d *checkup) compare(ctx context.Context, b *broker.Broker) (string, error) {
-	n, where := d.node, "within the process"
-	if n.nats != "" {
-		where = broker.WithoutPassword(n.nats) + ", nats-server " + b.Conn.ConnectedServerVersion()
+	n, where := d.config, "within the process"
+	if n.NATS != "" {
+		where = broker.WithoutPassword(n.NATS) + ", nats-server " + b.Conn.ConnectedServerVersion()
 		if err := newEnough(b.Conn.ConnectedServerVersion()); err != nil {
 			return "", remedied{err, "install a nats-server of that version"}
 		}
 	}
-	config := bus.Config{Replicas: n.replicas, EventsMaxBytes: n.eventsMax}
+	config := bus.Config{Replicas: n.Replicas, EventsMaxBytes: n.EventsMax}
 	all, err := bus.Look(ctx, b.Conn, config)
 	if err != nil {
 		return "", remedied{

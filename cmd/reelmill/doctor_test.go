@@ -2,9 +2,7 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"io"
-	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -16,7 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/reelmill/reelmill/cmd/reelmill/internal/broker"
-	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/cmd/reelmill/internal/node"
 	"github.com/reelmill/reelmill/pipeline/bus"
 	"github.com/reelmill/reelmill/pipeline/bytesize"
 	"github.com/reelmill/reelmill/pipeline/pipelinetest"
@@ -91,10 +89,11 @@ func TestDoctorFindsFoldersThatCannotBeWritten(t *testing.T) {
 // The doctor measures the disk by the rule of serve, and prints its numbers.
 func TestDoctorMeasuresTheDiskAsServeDoes(t *testing.T) {
 	dir := t.TempDir()
-	_, total, err := space(dir)
+	disk := &node.Disk{Dir: dir}
+	_, total, err := disk.Measure()
 	check(t, err)
 	lines, _ := examine(t, "--data", dir)
-	if !strings.Contains(lines["disk"], "uploads leave "+bytesize.Size((&node{}).reserve(total)).String()) {
+	if !strings.Contains(lines["disk"], "uploads leave "+bytesize.Size(disk.Reserve(total)).String()) {
 		t.Errorf("%q, of %d bytes", lines["disk"], total)
 	}
 	lines, code := examine(t, "--data", dir, "--min-free", "900TiB")
@@ -165,16 +164,10 @@ func TestDoctorRefusesAnOldBroker(t *testing.T) {
 // A read model that is ahead of its log, or is no database, is found; so is a log that differs from the flags.
 func TestDoctorComparesTheReadModelWithTheLog(t *testing.T) {
 	data := t.TempDir()
-	n, err := newNode(t.Context(), withDefaultPipelines(nodeConfig{data: data, minFreeSpace: 1, log: slog.New(slog.DiscardHandler)}))
-	check(t, err)
-	m := &mill{tb: t, bus: n.bus}
-	m.upload("p", "one")
-	follow, stop := context.WithCancel(t.Context())
-	check(t, ignoreCanceled(n.bus.Follow(follow, 0, func(ctx context.Context, events []pipeline.Event) error {
-		defer stop()
-		return n.catalog.Apply(context.WithoutCancel(ctx), events)
-	})))
-	check(t, n.close())
+	s := &site{t, data, ""}
+	n := s.open()
+	accept(t, n.bus, "one")
+	s.close(n)
 	lines, code := examine(t, "--data", data, "--min-free", "1")
 	if code != 0 {
 		t.Errorf("exit code %d", code)

@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -16,6 +18,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/reelmill/reelmill/cmd/reelmill/internal/broker"
+	"github.com/reelmill/reelmill/cmd/reelmill/internal/node"
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/bus"
 	"github.com/reelmill/reelmill/pipeline/pipelinetest"
@@ -39,9 +42,8 @@ func newSite(t *testing.T, nats string) *site {
 	t.Helper()
 	s := &site{t, t.TempDir(), nats}
 	n := s.open()
-	m := &mill{tb: t, bus: n.bus}
 	for v := range siteVideos {
-		m.upload("p", fmt.Sprint("vid-", v))
+		accept(t, n.bus, fmt.Sprint("vid-", v))
 	}
 	for j := range 6 {
 		for v := range siteVideos {
@@ -65,38 +67,77 @@ func appendEvent(t *testing.T, b *bus.Bus, kind pipeline.EventType, subject, vid
 	return e
 }
 
-func (s *site) config() nodeConfig {
-	return withDefaultPipelines(nodeConfig{
-		data: s.data, nats: s.nats, minFreeSpace: 1, log: slog.New(slog.DiscardHandler),
-	})
+// accept has a video accepted, as an upload would.
+func accept(t *testing.T, b *bus.Bus, video string) {
+	t.Helper()
+	_, _, err := pipeline.Accept(t.Context(), b, "p", video, pipeline.Upload{
+		Source:   pipeline.Object{Key: "videos/" + video + "/source/x.mp4", Size: 1},
+		Pipeline: pipeline.Default(),
+	}, "")
+	check(t, err)
 }
 
-// open opens what serve does but workers and API.
-func (s *site) open() *node {
-	s.t.Helper()
-	n, err := open(s.t.Context(), s.config(), (*node).openCatalog, (*node).openWatch, (*node).openStore,
-		(*node).openFlow)
-	check(s.t, err)
-	return n
+func (s *site) config() node.ServerConfig {
+	return node.ServerConfig{
+		Config: node.Config{Data: s.data, NATS: s.nats, MinFree: 1}, Pipelines: (&settings{}).pipelines,
+	}
 }
 
-// close closes a node whose read model has all that its log has.
-func (s *site) close(n *node) {
+// serve opens what serve does, and closes it.
+func (s *site) serve() error {
 	s.t.Helper()
-	last, err := n.bus.LastSequence(s.t.Context())
-	check(s.t, err)
-	_, err = n.bus.Replay(s.t.Context(), last, n.catalog.Apply)
-	check(s.t, err)
-	check(s.t, n.close())
+	n, err := node.OpenServer(s.t.Context(), s.config())
+	if err != nil {
+		return err
+	}
+	return n.Close()
 }
+
+// books are a site's log and read model.
+type books struct {
+	broker  *broker.Broker
+	bus     *bus.Bus
+	catalog *catalog.Catalog
+}
+
+// open opens the log and the read model.
+func (s *site) open() (b books) {
+	s.t.Helper()
+	var err error
+	b.broker, err = broker.Open(s.t.Context(), s.nats, s.data, slog.New(slog.DiscardHandler))
+	check(s.t, err)
+	b.bus, err = bus.Open(s.t.Context(), b.broker.Conn, bus.Config{Exclusive: s.nats == ""})
+	check(s.t, err)
+	b.catalog, err = catalog.Open(s.t.Context(), s.config().CatalogPath())
+	check(s.t, err)
+	return b
+}
+
+func (b books) close() error { return errors.Join(b.catalog.Close(), b.broker.Close()) }
+
+// close closes a site whose read model has all that its log has.
+func (s *site) close(b books) {
+	s.t.Helper()
+	last, err := b.bus.LastSequence(s.t.Context())
+	check(s.t, err)
+	_, err = b.bus.Replay(s.t.Context(), last, b.catalog.Apply)
+	check(s.t, err)
+	check(s.t, b.close())
+}
+
+// noObjects is a store without objects.
+type noObjects struct{}
+
+func (noObjects) DeletePrefix(context.Context, string) error { return nil }
 
 // delete has videos deleted as they are, and their events removed.
-func (s *site) delete(n *node, videos ...string) {
+func (s *site) delete(b books, videos ...string) {
 	s.t.Helper()
+	c := &pipeline.Coordinator{Log: b.bus, Archive: b.bus, Tasks: b.bus, Objects: noObjects{}}
 	for _, video := range videos {
-		e, err := pipeline.Delete(s.t.Context(), n.bus, "p", video)
+		e, err := pipeline.Delete(s.t.Context(), b.bus, "p", video)
 		check(s.t, err)
-		check(s.t, n.sweeper.Coordinator.Handle(s.t.Context(), e))
+		check(s.t, c.Handle(s.t.Context(), e))
 	}
 }
 
@@ -107,10 +148,15 @@ func (s *site) spoil(do func(js jetstream.JetStream, stream jetstream.Stream) er
 	check(s.t, err)
 	js, err := jetstream.New(b.Conn)
 	check(s.t, err)
-	stream, err := js.Stream(s.t.Context(), "EVENTS")
-	check(s.t, err)
-	check(s.t, do(js, stream))
+	check(s.t, do(js, eventStream(s.t, js)))
 	check(s.t, b.Close())
+}
+
+func eventStream(t *testing.T, js jetstream.JetStream) jetstream.Stream {
+	t.Helper()
+	stream, err := js.Stream(t.Context(), "EVENTS")
+	check(t, err)
+	return stream
 }
 
 // command runs a command on the site.
@@ -146,7 +192,7 @@ func (s *site) state() [32]byte {
 // wantWhole checks that serve, doctor and rebuild have nothing against the log.
 func (s *site) wantWhole() {
 	s.t.Helper()
-	check(s.t, s.open().close())
+	check(s.t, s.serve())
 	lines, code := s.doctor()
 	if code != 0 {
 		s.t.Errorf("the doctor's exit code is %d", code)
@@ -155,7 +201,7 @@ func (s *site) wantWhole() {
 	if out, err := s.command("rebuild"); err != nil {
 		s.t.Errorf("rebuild: %v\n%s", err, out)
 	}
-	check(s.t, s.open().close())
+	check(s.t, s.serve())
 }
 
 // wantLost checks that serve, doctor and rebuild refuse the log, and say the same.
@@ -170,10 +216,8 @@ func (s *site) wantLost(parts ...string) {
 		}
 	}
 	before := s.state()
-	n, err := newNode(s.t.Context(), s.config())
-	if err == nil {
+	if err := s.serve(); err == nil {
 		s.t.Error("serve starts")
-		check(s.t, n.close())
 	} else {
 		wantText("serve", err.Error())
 	}
@@ -288,9 +332,8 @@ func TestAnotherLogIsNoticed(t *testing.T) {
 	check(t, err)
 	other, err := bus.Open(t.Context(), b.Conn, bus.Config{})
 	check(t, err)
-	m := &mill{tb: t, bus: other}
 	for v := range siteEvents + 10 {
-		m.upload("p", fmt.Sprint("other-", v))
+		accept(t, other, fmt.Sprint("other-", v))
 	}
 	check(t, b.Close())
 	s.wantLost("another one", "event 56 differs", "8 videos: ")
@@ -306,13 +349,13 @@ func TestALossOfEventsIsNoticedElsewhere(t *testing.T) {
 	s.wantWhole()
 	s.spoil(drop(t, 23))
 	s.wantLost("1 of 56 events (sequence 23)", "1 video: vid-6", "EVENTS at nats://")
-	n := &node{nodeConfig: s.config()}
-	check(t, n.openCatalog(t.Context()))
+	model, err := catalog.Open(t.Context(), s.config().CatalogPath())
+	check(t, err)
 	if _, err := s.command("rebuild", "--force"); err == nil || !strings.Contains(err.Error(), "in use") {
 		t.Errorf("a read model that is open is rebuilt: %v", err)
 	}
-	check(t, n.close())
-	_, err := s.command("rebuild", "--force")
+	check(t, model.Close())
+	_, err = s.command("rebuild", "--force")
 	check(t, err)
 	s.wantWhole()
 }
@@ -330,7 +373,7 @@ func TestALossOfEventsIsNoticedWithoutAReadModel(t *testing.T) {
 	s.spoil(drop(t, 40))
 	s.wantLost("1 of 56 events", "1 video: vid-7")
 	check(t, os.Remove(filepath.Join(s.data, "catalog.db")))
-	wantError(t, "1 of 56 events", func() error { _, err := newNode(t.Context(), s.config()); return err })
+	wantError(t, "1 of 56 events", s.serve)
 }
 
 // wantError checks that do fails with words.
@@ -420,38 +463,43 @@ func TestADamagedEventIsNoticed(t *testing.T) {
 // A server whose log loses events while it runs tells so in /readyz and by a metric, until it is started
 // anew; deletions are no loss.
 func TestARunningServerTellsOfALoss(t *testing.T) {
-	s := newSite(t, "")
-	n, address := runNode(t, s.config())
-	awaitReady(t, address, http.StatusOK)
+	s := newSite(t, natsServer(t, true).ClientURL())
+	p := startServe(t, binary, s.data, "--nats", s.nats, "--min-free", "1")
+	conn, err := nats.Connect(s.nats)
+	check(t, err)
+	defer conn.Close()
+	b, err := bus.Open(t.Context(), conn, bus.Config{Join: true})
+	check(t, err)
 	for _, video := range []string{"vid-0", "vid-1"} {
-		_, err := pipeline.Delete(t.Context(), n.bus, "p", video)
+		_, err := pipeline.Delete(t.Context(), b, "p", video)
 		check(t, err)
 		pipelinetest.Until(t, "all events are gone but those of the deletion", func() bool {
-			history, err := n.bus.History(t.Context(), "p", video)
+			history, err := b.History(t.Context(), "p", video)
 			check(t, err)
 			return len(history) == 2
 		})
 	}
-	if v, ok := scrape(t, address)["reelmill_log_lost_events"]; !ok || v != 0 {
-		t.Errorf("%v events are said to be lost, %v", v, ok)
+	lost := func(count int) bool {
+		return strings.Contains(string(get(t, p.url+"/metrics")), fmt.Sprintf("\nreelmill_log_lost_events %d\n", count))
 	}
-	js, err := jetstream.New(n.broker.Conn)
+	if !lost(0) {
+		t.Error("events are said to be lost")
+	}
+	js, err := jetstream.New(conn)
 	check(t, err)
-	stream, err := js.Stream(t.Context(), "EVENTS")
-	check(t, err)
-	check(t, stream.DeleteMsg(t.Context(), 23))
-	r := awaitReady(t, address, http.StatusServiceUnavailable)
+	check(t, drop(t, 23)(js, eventStream(t, js)))
+	var checks string
+	pipelinetest.Until(t, "the server is not ready", func() bool {
+		var status int
+		status, checks = readyAnswer(t, p)
+		return status == http.StatusServiceUnavailable
+	})
 	for _, part := range []string{"1 of ", "(sequence 23)", "vid-6", "rebuild --force"} {
-		if !strings.Contains(r.Checks["log"], part) {
-			t.Errorf("/readyz says %q, which lacks %q", r.Checks["log"], part)
+		if !strings.Contains(checks, part) {
+			t.Errorf("/readyz says %q, which lacks %q", checks, part)
 		}
 	}
-	if v := scrape(t, address)["reelmill_log_lost_events"]; v != 1 {
-		t.Errorf("%v events are said to be lost", v)
+	if !lost(1) {
+		t.Error("not one event is said to be lost")
 	}
-	lines, code := s.doctor("--listen", strings.TrimPrefix(address, "http://"))
-	if code != exitFailure {
-		t.Errorf("the doctor's exit code is %d", code)
-	}
-	wantLine(t, lines, "address", "FAIL", "is not ready: log: ", "(sequence 23)")
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/reelmill/reelmill/cmd/reelmill/internal/node"
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/client"
 )
@@ -161,10 +162,11 @@ func exitCode(err error) int {
 	var answer *client.Error
 	var failed *notReadyError
 	var coded *pipeline.Error
+	var setting node.SettingError
 	switch {
 	case err == nil:
 		return 0
-	case errors.As(err, &usage):
+	case errors.As(err, &usage), errors.As(err, &setting):
 		return exitUsage
 	case errors.Is(err, errInterrupted):
 		return exitInterrupted

@@ -162,6 +162,13 @@ func get(t testing.TB, url string) []byte {
 	return body
 }
 
+func check(tb testing.TB, err error) {
+	tb.Helper()
+	if err != nil {
+		tb.Fatal(err)
+	}
+}
+
 // awaitEnd waits until the video has come to an end.
 func awaitEnd(t testing.TB, c *client.Client, id string) pipeline.VideoView {
 	t.Helper()

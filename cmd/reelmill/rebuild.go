@@ -13,6 +13,7 @@ import (
 
 	"github.com/reelmill/reelmill/cmd/reelmill/internal/broker"
 	"github.com/reelmill/reelmill/cmd/reelmill/internal/loss"
+	"github.com/reelmill/reelmill/cmd/reelmill/internal/node"
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/bus"
 	"github.com/reelmill/reelmill/storage/catalog"
@@ -34,29 +35,40 @@ func (c rebuildCommand) Run(ctx context.Context, s streams, log *slog.Logger) (e
 		return fmt.Errorf("%w; if its broker was lost, restore it from a backup, or have `reelmill serve` make an "+
 			"empty one, and then accept the loss by --force", err)
 	}
-	n := &node{nodeConfig: nodeConfig{data: c.Data, nats: c.NATS, join: true, log: log}}
-	defer func() { err = errors.Join(err, n.close()) }()
-	release, err := catalog.Claim(n.catalogPath())
+	release, err := catalog.Claim(c.config(log).CatalogPath())
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, release()) }()
-	if n.broker, err = broker.Open(ctx, n.nats, n.data, log); err != nil {
+	b, err := broker.Open(ctx, c.NATS, c.Data, log)
+	if err != nil {
 		return err
 	}
-	n.closers = append(n.closers, n.broker.Close)
-	if n.bus, err = bus.Open(ctx, n.broker.Conn, n.busConfig()); err != nil {
+	defer func() { err = errors.Join(err, b.Close()) }()
+	events, err := bus.Open(ctx, b.Conn, bus.Config{Exclusive: b.Exclusive(), Join: true, Logger: log})
+	if err != nil {
 		return err
 	}
-	return (&rebuild{node: n, force: c.Force, out: s.out}).run(ctx)
+	r := &rebuild{config: c.config(log), bus: events, force: c.Force, out: s.out}
+	defer func() { err = errors.Join(err, r.close()) }()
+	return r.run(ctx)
 }
 
 // rebuild is one run of the command.
 type rebuild struct {
-	*node
-	force bool
-	out   io.Writer
-	old   *catalog.Inspection // nil: there is none that can be read
+	config node.Config
+	bus    *bus.Bus
+	force  bool
+	out    io.Writer
+	opened []*catalog.Inspection
+	old    *catalog.Inspection // nil: there is none that can be read
+}
+
+func (r *rebuild) close() (err error) {
+	for _, i := range r.opened {
+		err = errors.Join(err, i.Close())
+	}
+	return err
 }
 
 func (r *rebuild) run(ctx context.Context) error {
@@ -67,7 +79,7 @@ func (r *rebuild) run(ctx context.Context) error {
 	if r.old != nil {
 		model = r.old
 	}
-	check := loss.NewCheck(r.bus, model, broker.LogPlace(r.nats, r.data))
+	check := loss.NewCheck(r.bus, model, broker.LogPlace(r.config.NATS, r.config.Data))
 	extent, lost, err := check.Look(ctx)
 	if err != nil {
 		return err
@@ -75,7 +87,7 @@ func (r *rebuild) run(ctx context.Context) error {
 	if err := r.refuse(lost); err != nil {
 		return err
 	}
-	dir := filepath.Join(r.data, "rebuild") // on the same disk
+	dir := filepath.Join(r.config.Data, "rebuild") // on the same disk
 	if err := os.RemoveAll(dir); err != nil {
 		return fmt.Errorf("remove what is left of an earlier run: %w", err)
 	}
@@ -108,10 +120,10 @@ func (r *rebuild) run(ctx context.Context) error {
 
 // inspect opens the old read model, if there is one that can be compared.
 func (r *rebuild) inspect(ctx context.Context) (err error) {
-	r.old, err = catalog.Inspect(ctx, r.catalogPath())
+	r.old, err = catalog.Inspect(ctx, r.config.CatalogPath())
 	switch {
 	case err == nil:
-		r.closers = append(r.closers, r.old.Close)
+		r.opened = append(r.opened, r.old)
 		return nil
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
@@ -174,7 +186,8 @@ func (r *rebuild) compare(ctx context.Context, made string, unread pipeline.Sequ
 	default:
 		return nil
 	}
-	return fmt.Errorf("%w; nothing was changed. To do: %s", err, loss.Remedy(broker.LogPlace(r.nats, r.data)))
+	place := broker.LogPlace(r.config.NATS, r.config.Data)
+	return fmt.Errorf("%w; nothing was changed. To do: %s", err, loss.Remedy(place))
 }
 
 // replace puts the new read model in the place of the old one, and notes with the log that what it lacks is
@@ -185,7 +198,7 @@ func (r *rebuild) replace(ctx context.Context, made string, extent bus.Extent) e
 			return err
 		}
 	}
-	if err := catalog.Replace(r.catalogPath(), made); err != nil {
+	if err := catalog.Replace(r.config.CatalogPath(), made); err != nil {
 		return err
 	}
 	lost := extent.Lost.Count() - extent.Lost.Through(extent.Untold).Count()

@@ -155,9 +155,8 @@ func TestAnInterruptedRebuildChangesNothing(t *testing.T) {
 	server := natsServer(t, true)
 	s := newSite(t, server.ClientURL())
 	n := s.open()
-	m := &mill{tb: t, bus: n.bus}
 	for v := range 300 { // of which some fill a batch, so that the new read model is begun
-		m.upload("p", fmt.Sprint("more-", v))
+		accept(t, n.bus, fmt.Sprint("more-", v))
 	}
 	s.close(n)
 	before := s.state()

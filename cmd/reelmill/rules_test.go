@@ -73,8 +73,9 @@ var ruleImports = []struct {
 	third ruleThirdParty
 }{ // the first match counts
 	{"cmd/reelmill/internal/human", nil, ruleNoModule},
-	{"cmd/reelmill/internal/broker", []string{"pipeline", "pipeline/bus/embedded"}, ruleAnyModule},
+	{"cmd/reelmill/internal/broker", []string{"pipeline", "pipeline/bus/embedded", "pipeline/pause"}, ruleAnyModule},
 	{"cmd/reelmill/internal/loss", []string{"pipeline", "pipeline/bus", "storage/catalog", "cmd/reelmill/internal/human"}, ruleNoModule},
+	{"cmd/reelmill/internal/node", []string{"pipeline/...", "workers/...", "storage/...", "cmd/reelmill/internal/broker", "cmd/reelmill/internal/loss"}, ruleAnyModule},
 	{"cmd/reelmill", []string{"pipeline/...", "workers/...", "storage/...", "cmd/reelmill/internal/*"}, ruleAnyModule},
 	{"cmd/*", []string{"pipeline/...", "workers/...", "storage/..."}, ruleAnyModule},
 

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/reelmill/reelmill/cmd/reelmill/internal/node"
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/api"
 	"github.com/reelmill/reelmill/pipeline/client"
@@ -53,22 +54,24 @@ func (c runCommand) Run(ctx context.Context, s streams, set *settings, log *slog
 	if err != nil {
 		return err
 	}
-	n, err := newNode(ctx, nodeConfig{
-		data: data, slots: c.Slots, threads: int(c.Threads), workers: true, limits: api.Limits{MaxUpload: 1 << 40},
-		webhook:   webhook.Config{Secret: webhook.Secret(secret)},
-		pipelines: set.pipelines, minFreeSpace: 1 << 28, log: log,
+	n, err := node.OpenServer(ctx, node.ServerConfig{
+		Config: node.Config{Data: data, MinFree: 1 << 28, Version: version, Logger: log},
+		Jobs: node.Jobs{
+			Slots: c.Slots, Threads: int(c.Threads), Webhook: webhook.Config{Secret: webhook.Secret(secret)},
+		},
+		RunJobs: true, Limits: api.Limits{MaxUpload: 1 << 40}, Pipelines: set.pipelines,
 	})
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, n.close()) }()
-	listener, url, err := listen(ctx, "127.0.0.1:0")
+	defer func() { err = errors.Join(err, n.Close()) }()
+	listener, url, err := node.Listen(ctx, "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
 	var g errgroup.Group
 	runCtx, stop := context.WithCancel(ctx)
-	g.Go(func() error { defer stop(); return n.run(runCtx, listener) })
+	g.Go(func() error { defer stop(); return n.Run(runCtx, listener) })
 	g.Go(func() error { defer stop(); return c.process(runCtx, s, n, url) })
 	return g.Wait()
 }
@@ -92,7 +95,7 @@ func makeOut(dir string) error {
 	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
-func (c runCommand) process(ctx context.Context, s streams, n *node, url string) error {
+func (c runCommand) process(ctx context.Context, s streams, n *node.Server, url string) error {
 	w := watch{api: client.New(url, http.DefaultClient), server: webURL(url), until: "ready", timeout: c.Timeout}
 	screen := newScreen(s)
 	defer screen.close()
@@ -116,11 +119,11 @@ func (c runCommand) process(ctx context.Context, s streams, n *node, url string)
 	if !reached(view, "ready") {
 		return &notReadyError{view}
 	}
-	outputs, err := n.catalog.Outputs(ctx, view.Project, view.ID)
+	outputs, err := n.Outputs(ctx, view.Project, view.ID)
 	if err != nil {
 		return err
 	}
-	if err := n.copyOutputs(ctx, outputs, c.Out); err != nil {
+	if err := copyOutputs(ctx, n.Store(), outputs, c.Out); err != nil {
 		return fmt.Errorf("copy outputs: %w", err)
 	}
 	return c.print(s, view, outputs)
@@ -148,7 +151,7 @@ func (c runCommand) print(s streams, view pipeline.VideoView, outputs []pipeline
 }
 
 // copyOutputs writes the outputs of a video below dir, at the paths that they are played from.
-func (n *node) copyOutputs(ctx context.Context, outputs []pipeline.OutputView, dir string) error {
+func copyOutputs(ctx context.Context, from storage.Store, outputs []pipeline.OutputView, dir string) error {
 	for _, o := range outputs {
 		if o.Kind == pipeline.KindIndex {
 			continue
@@ -159,7 +162,7 @@ func (n *node) copyOutputs(ctx context.Context, outputs []pipeline.OutputView, d
 		}
 		for i := first; i < first+count; i++ {
 			name := filepath.Join(dir, filepath.FromSlash(workers.SegmentName(o.Path, i)))
-			if err := n.copyObject(ctx, workers.SegmentName(o.Key, i), name); err != nil {
+			if err := copyObject(ctx, from, workers.SegmentName(o.Key, i), name); err != nil {
 				return err
 			}
 		}
@@ -167,8 +170,8 @@ func (n *node) copyOutputs(ctx context.Context, outputs []pipeline.OutputView, d
 	return nil
 }
 
-func (n *node) copyObject(ctx context.Context, key, name string) error {
-	r, _, err := n.objects.Get(ctx, key, storage.Range{})
+func copyObject(ctx context.Context, from storage.Store, key, name string) error {
+	r, _, err := from.Get(ctx, key, storage.Range{})
 	if err != nil {
 		return fmt.Errorf("read %s: %w", key, err)
 	}

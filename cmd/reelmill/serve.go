@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/reelmill/reelmill/cmd/reelmill/internal/broker"
+	"github.com/reelmill/reelmill/cmd/reelmill/internal/node"
 	"github.com/reelmill/reelmill/pipeline/api"
 	"github.com/reelmill/reelmill/pipeline/bus/embedded"
 	"github.com/reelmill/reelmill/pipeline/bytesize"
@@ -35,6 +36,14 @@ type dataFlags struct {
 	Store       string        `help:"${store_help}" env:"REELMILL_STORE" placeholder:"s3://..."`
 	S3AccessKey string        `help:"Access key of the store." env:"REELMILL_S3_ACCESS_KEY" hidden:""`
 	S3SecretKey string        `help:"Secret key of the store." env:"REELMILL_S3_SECRET_KEY" hidden:""`
+}
+
+// config turns the flags into the configuration of a node.
+func (f dataFlags) config(log *slog.Logger) node.Config {
+	return node.Config{
+		Data: f.Data, NATS: f.NATS, Replicas: f.Replicas, EventsMax: int64(f.EventsMax), Store: f.Store,
+		S3AccessKey: f.S3AccessKey, S3SecretKey: f.S3SecretKey, Version: version, Logger: log,
+	}
 }
 
 // minEventsMax is the smallest event log that a flag may ask for. The last thirty-second of a log is for
@@ -126,11 +135,11 @@ type readyLine struct {
 
 // Run serves until ctx ends.
 func (c serveCommand) Run(ctx context.Context, s streams, set *settings, log *slog.Logger) error {
-	config, err := c.node(set, log)
+	config, err := c.config(set, log)
 	if err != nil {
 		return err
 	}
-	listener, url, err := listen(ctx, c.Listen)
+	listener, url, err := node.Listen(ctx, c.Listen)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return fmt.Errorf("%w: stop what has the address, or name another by --listen", err)
 	}
@@ -138,25 +147,28 @@ func (c serveCommand) Run(ctx context.Context, s streams, set *settings, log *sl
 		return err
 	}
 	defer listener.Close()
-	if !loopback(listener.Addr().String()) && !c.AllowPublic {
+	if !node.Loopback(listener.Addr().String()) && !c.AllowPublic {
 		return usageError{errPublic(c.Listen)}
 	}
-	n, err := newNode(ctx, config)
+	n, err := node.OpenServer(ctx, config)
 	if err != nil {
 		return err
 	}
 	var g errgroup.Group
 	runCtx, stop := context.WithCancel(ctx)
 	defer stop()
-	g.Go(func() error { defer stop(); return n.run(runCtx, listener) })
+	g.Go(func() error { defer stop(); return n.Run(runCtx, listener) })
 	g.Go(func() error {
 		err := announce(runCtx, s, url, log)
 		if err != nil {
 			stop()
 		}
-		return ignoreCanceled(err)
+		if errors.Is(err, context.Canceled) {
+			return nil
+		}
+		return err
 	})
-	return errors.Join(g.Wait(), n.close())
+	return errors.Join(g.Wait(), n.Close())
 }
 
 // errPublic refuses an address.
@@ -165,26 +177,26 @@ func errPublic(address string) error {
 		"listen on 127.0.0.1 behind a proxy that has it, or say --allow-public", address)
 }
 
-// node turns the flags into a node's configuration.
-func (c serveCommand) node(set *settings, log *slog.Logger) (nodeConfig, error) {
+// config turns the flags into the configuration of a server.
+func (c serveCommand) config(set *settings, log *slog.Logger) (node.ServerConfig, error) {
 	secret, err := webhookSecret(c.WebhookSecret, c.Data)
 	if err != nil {
-		return nodeConfig{}, err
+		return node.ServerConfig{}, err
 	}
-	return c.nodeWith(secret, set, log), nil
+	return c.configWith(secret, set, log), nil
 }
 
-// nodeWith is node with a webhook secret that is known.
-func (c serveCommand) nodeWith(secret string, set *settings, log *slog.Logger) nodeConfig {
-	return nodeConfig{
-		data: c.Data, nats: c.NATS, replicas: c.Replicas, eventsMax: int64(c.EventsMax), store: c.Store,
-		s3AccessKey: c.S3AccessKey, s3SecretKey: c.S3SecretKey,
-		slots: c.Slots, threads: int(c.Threads), workers: c.Workers, webhook: c.webhook(secret),
-		limits: api.Limits{
+// configWith is config with a webhook secret that is known.
+func (c serveCommand) configWith(secret string, set *settings, log *slog.Logger) node.ServerConfig {
+	config := c.dataFlags.config(log)
+	config.MinFree, config.MetricsListen = int64(c.MinFree), c.MetricsListen
+	config.Tuning = node.Tuning(c.tuning)
+	return node.ServerConfig{
+		Config: config, Jobs: c.jobs(secret), RunJobs: c.Workers,
+		Limits: api.Limits{
 			MaxUpload: int64(c.MaxUpload), MaxVideos: c.MaxVideos, MaxProjectVideos: c.MaxShare,
 		},
-		pipelines: set.pipelines, minFreeSpace: int64(c.MinFree), tuning: c.tuning, log: log,
-		metricsListen: c.MetricsListen, publicURL: string(c.PublicURL),
+		Pipelines: set.pipelines, PublicURL: string(c.PublicURL),
 	}
 }
 

@@ -19,9 +19,10 @@ func TestServeSaysThatTheDiskIsFull(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	var out bytes.Buffer
+	data := t.TempDir()
 	log, ended := &lockedBuffer{}, make(chan error, 1)
 	go func() {
-		ended <- run(ctx, []string{"serve", "--data", t.TempDir(), "--listen", "127.0.0.1:0", "--min-free", "100TiB"}, &out, log)
+		ended <- run(ctx, []string{"serve", "--data", data, "--listen", "127.0.0.1:0", "--min-free", "100TiB"}, &out, log)
 	}()
 	pipelinetest.Until(t, "a warning", func() bool { return strings.Contains(log.String(), "not ready") })
 	for _, part := range []string{"level=WARN", "http://127.0.0.1:", "storage is full", "uploads leave 100 TiB", "--min-free"} {
@@ -29,6 +30,10 @@ func TestServeSaysThatTheDiskIsFull(t *testing.T) {
 			t.Errorf("%q is not in the log:\n%s", part, log)
 		}
 	}
+	_, listens, _ := strings.Cut(log.String(), "http://")
+	address, _, _ := strings.Cut(listens, " ")
+	lines, _ := examine(t, "--data", data, "--listen", address)
+	wantLine(t, lines, "address", "FAIL", "is not ready: disk: ")
 	stop()
 	pipelinetest.Receive(t, "the end", ended)
 	if out.Len() > 0 {

@@ -10,13 +10,21 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/alecthomas/kong"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/reelmill/reelmill/cmd/reelmill/internal/broker"
+	"github.com/reelmill/reelmill/cmd/reelmill/internal/node"
 	"github.com/reelmill/reelmill/workers/webhook"
 )
+
+// tuning are times that tests and harnesses shorten; zero means the default of whoever has it.
+type tuning struct {
+	Lease      time.Duration `help:"Lease of a task." hidden:"" env:"REELMILL_LEASE"`
+	SweepEvery time.Duration `help:"Between rounds of the sweeper." hidden:"" env:"REELMILL_SWEEP_EVERY"`
+	SweepAge   time.Duration `help:"Age of videos that it looks at." hidden:"" env:"REELMILL_SWEEP_AGE"`
+}
 
 // workFlags are the flags of every command that runs jobs.
 type workFlags struct {
@@ -88,10 +96,11 @@ func (n *threads) Decode(ctx *kong.DecodeContext) error {
 	return nil
 }
 
-func (f workFlags) webhook(secret string) webhook.Config {
-	return webhook.Config{
+// jobs says how the flags have a node run jobs.
+func (f workFlags) jobs(secret string) node.Jobs {
+	return node.Jobs{Slots: f.Slots, Threads: int(f.Threads), Webhook: webhook.Config{
 		URL: string(f.WebhookURL), Secret: webhook.Secret(secret), AllowPrivate: f.WebhookAllowPrivate,
-	}
+	}}
 }
 
 // workerCommand runs jobs for a server that runs elsewhere.
@@ -109,21 +118,16 @@ func (c workerCommand) Run(ctx context.Context, s streams, log *slog.Logger) (er
 		return usageError{errors.New("a worker needs the webhook secret of its server: its data folder has it in " +
 			"webhook.secret; give it by REELMILL_WEBHOOK_SECRET")}
 	}
-	n, err := newWorkerNode(ctx, nodeConfig{
-		data: c.Data, nats: c.NATS, replicas: c.Replicas, eventsMax: int64(c.EventsMax), join: true, store: c.Store,
-		s3AccessKey: c.S3AccessKey, s3SecretKey: c.S3SecretKey,
-		slots: c.Slots, threads: int(c.Threads), workers: true, webhook: c.webhook(c.WebhookSecret),
-		tuning: c.tuning, log: log, metricsListen: c.MetricsListen,
-	})
+	config := c.config(log)
+	config.MetricsListen, config.Tuning = c.MetricsListen, node.Tuning(c.tuning)
+	w, err := node.OpenWorker(ctx, node.WorkerConfig{Config: config, Jobs: c.jobs(c.WebhookSecret)})
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, n.close()) }()
+	defer func() { err = errors.Join(err, w.Close()) }()
 	fmt.Fprintf(s.err, "ReelMill %s works for %s\n", version, broker.WithoutPassword(c.NATS))
 	if err := json.NewEncoder(s.out).Encode(readyLine{Ready: true}); err != nil {
 		return err
 	}
-	g, ctx := errgroup.WithContext(ctx)
-	n.runLoop(ctx, g)
-	return g.Wait()
+	return w.Run(ctx)
 }

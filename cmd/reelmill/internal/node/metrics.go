@@ -1,4 +1,4 @@
-package main
+package node
 
 import (
 	"net/http"
@@ -9,13 +9,18 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/bus"
 	"github.com/reelmill/reelmill/workers"
 )
 
 // metrics are what a node tells Prometheus. Most are read from the parts when they are asked for.
 type metrics struct {
-	node     *node
-	registry *prometheus.Registry
+	registry  *prometheus.Registry
+	bus       *bus.Bus
+	recurring *pipeline.Recurring
+	parts     []part // read for every scrape
+	ofBroker  []part // read for a scrape while the broker can store
+
 	cleaned  prometheus.Counter
 	requests *prometheus.HistogramVec
 
@@ -85,9 +90,9 @@ var (
 	videoBuckets = []float64{.5, 1, 2, 3, 5, 7.5, 10, 15, 30, 60, 120, 300, 900, 3600, 14400}
 )
 
-func newMetrics(n *node) *metrics {
+func newMetrics(b *bus.Bus, recurring *pipeline.Recurring) *metrics {
 	m := &metrics{
-		node: n, registry: prometheus.NewRegistry(),
+		registry: prometheus.NewRegistry(), bus: b, recurring: recurring,
 		cleaned: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "reelmill_objects_cleaned_total", Help: "Objects that the janitor deleted.",
 		}),

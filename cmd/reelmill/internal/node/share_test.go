@@ -1,4 +1,4 @@
-package main
+package node
 
 import (
 	"context"
@@ -47,14 +47,19 @@ func (w slicer) Work(ctx context.Context, _ workers.Job[slicesParams]) (pipeline
 	return pipeline.Result{}, ctx.Err()
 }
 
-// shareNode is a node without API, read model and media: broker, coordinator and workers, of which slices has
-// two slots.
-func shareNode(t *testing.T, until <-chan struct{}) *node {
-	t.Helper()
-	return shareNodeOf(t, slicer{until}, bus.Config{}, slog.New(slog.DiscardHandler))
+// share is a server without API, read model and media: broker, coordinator and a worker, in which slices has two
+// slots.
+type share struct {
+	*Server
+	worker *Worker
 }
 
-func shareNodeOf(t *testing.T, slices slicer, c bus.Config, log *slog.Logger) *node {
+func newShare(t *testing.T, until <-chan struct{}) share {
+	t.Helper()
+	return newShareOf(t, slicer{until}, bus.Config{}, slog.New(slog.DiscardHandler))
+}
+
+func newShareOf(t *testing.T, slices slicer, c bus.Config, log *slog.Logger) share {
 	t.Helper()
 	c.Exclusive = true
 	dir := t.TempDir()
@@ -64,34 +69,36 @@ func shareNodeOf(t *testing.T, slices slicer, c bus.Config, log *slog.Logger) *n
 	conn, err := server.Conn()
 	check(t, err)
 	t.Cleanup(conn.Close)
-	n := &node{nodeConfig: nodeConfig{data: dir, log: log}}
-	n.bus, err = bus.Open(t.Context(), conn, c)
+	g := &ground{config: Config{Data: dir, Version: "test", Logger: log}, registry: workers.NewRegistry()}
+	g.bus, err = bus.Open(t.Context(), conn, c)
 	check(t, err)
 	store, err := disk.Open(filepath.Join(dir, "objects"))
 	check(t, err)
 	t.Cleanup(func() { check(t, store.Close()) })
-	n.objects, n.registry = store, workers.NewRegistry()
-	workers.Add(n.registry, "inspect", idle{accept: true})
-	workers.Add(n.registry, "slices", slices)
-	n.loop, err = workers.NewLoop(workers.Config{
-		Log: n.bus, Tasks: loopTasks{n.bus}, Store: store, Registry: n.registry,
+	g.objects = store
+	workers.Add(g.registry, "inspect", idle{accept: true})
+	workers.Add(g.registry, "slices", slices)
+	n := share{&Server{ground: g}, &Worker{ground: g}}
+	n.worker.loop, err = workers.NewLoop(workers.Config{
+		Log: g.bus, Tasks: loopTasks{g.bus}, Store: store, Registry: g.registry,
 		Scratch: filepath.Join(dir, "scratch"), Slots: map[string]int{"inspect": 2, "slices": 2},
 		Heartbeat: c.AckWait / 3, Logger: log,
-		Admit: func(ctx context.Context) error { return n.bus.Fits(ctx, pipeline.JobStarted) },
+		Admit: func(ctx context.Context) error { return g.bus.Fits(ctx, pipeline.JobStarted) },
 	})
 	check(t, err)
+	n.presences = n.worker.presences()
 	check(t, n.openFlow(t.Context()))
 	return n
 }
 
-// startShare runs the node, and tells of every event in order.
-func (n *node) startShare(t *testing.T, seen func(pipeline.Event)) {
+// start runs the server, and tells of every event in order.
+func (n share) start(t *testing.T, seen func(pipeline.Event)) {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	for _, run := range []func() error{
-		func() error { return n.loop.Run(ctx) },
-		func() error { n.deployed.Run(ctx, n.bus, n.presences()); return nil },
+		func() error { return n.worker.loop.Run(ctx) },
+		func() error { n.deployed.Run(ctx, n.bus, n.presences); return nil },
 		func() error { return n.bus.Coordinate(ctx, n.sweeper.Coordinator.Handle) },
 		func() error {
 			return n.bus.Follow(ctx, 0, func(_ context.Context, events []pipeline.Event) error {
@@ -112,7 +119,7 @@ func (n *node) startShare(t *testing.T, seen func(pipeline.Event)) {
 }
 
 // uploadSlices accepts a video of n slices.
-func (n *node) uploadSlices(t *testing.T, video string, count int) {
+func (n share) uploadSlices(t *testing.T, video string, count int) {
 	t.Helper()
 	_, _, err := pipeline.Accept(t.Context(), n.bus, "p", video, pipeline.Upload{
 		Source: pipeline.Object{Key: "videos/" + video + "/source/x.mp4", Size: 1},
@@ -127,10 +134,10 @@ func (n *node) uploadSlices(t *testing.T, video string, count int) {
 func TestShare(t *testing.T) {
 	const long, short, first, slots = 40, 2, 8, 2
 	work := make(chan struct{})
-	n := shareNode(t, work)
+	n := newShare(t, work)
 	underway, begun, ended := make(chan struct{}), make(chan int, short), make(chan struct{}, 2)
 	var started, done int // slices of the long video
-	n.startShare(t, func(e pipeline.Event) {
+	n.start(t, func(e pipeline.Event) {
 		switch {
 		case e.Type == pipeline.JobStarted && strings.HasPrefix(e.Subject, "job.p.long.slices"):
 			if started++; started == first+slots {
@@ -166,7 +173,7 @@ func TestShare(t *testing.T) {
 }
 
 // queued is how many slices of a video are in the queue.
-func (n *node) queued(t *testing.T, video string) (count int) {
+func (n share) queued(t *testing.T, video string) (count int) {
 	t.Helper()
 	tasks, err := pipeline.TasksOf(t.Context(), n.bus, "p", video)
 	check(t, err)
@@ -182,27 +189,24 @@ func (n *node) queued(t *testing.T, video string) (count int) {
 
 // TestPresences: a node announces the worker types that it runs, with their slots.
 func TestPresences(t *testing.T) {
-	n := shareNode(t, nil)
+	n := newShare(t, nil)
 	slots := map[string]int{}
-	for _, p := range n.presences() {
+	for _, p := range n.presences {
 		slots[p.Type] = *p.Slots
-		if p.Process != n.loop.Process || p.Version != version || !json.Valid(p.Schema) {
+		if p.Process != n.worker.loop.Process || p.Version != "test" || !json.Valid(p.Schema) {
 			t.Errorf("announces %+v", p)
 		}
 	}
 	if want := map[string]int{"inspect": 2, "slices": 2}; !maps.Equal(slots, want) {
 		t.Errorf("announces the slots %v, want %v", slots, want)
 	}
-	n.loop = nil
-	if own := n.presences(); len(own) > 0 {
-		t.Errorf("announces %+v, and runs nothing", own)
-	}
 }
 
-// TestFreeSpace: uploads leave --min-free on the disk.
+// TestFreeSpace: uploads leave --min-free on the disk, and what can be fetched again goes first.
 func TestFreeSpace(t *testing.T) {
-	n := &node{nodeConfig: nodeConfig{data: t.TempDir(), minFreeSpace: 1 << 62}}
-	if err := n.freeSpace(); err == nil {
-		t.Error("there is room for anything")
+	evicted := 0
+	d := Disk{Dir: t.TempDir(), MinFree: 1 << 62, evict: []func(){func() { evicted++ }}}
+	if err := d.FreeSpace(); err == nil || evicted != 1 {
+		t.Errorf("there is room for anything (%v), after %d evictions", err, evicted)
 	}
 }

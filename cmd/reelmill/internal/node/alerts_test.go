@@ -1,4 +1,4 @@
-package main
+package node
 
 import (
 	"bytes"
@@ -32,7 +32,7 @@ type alertRule struct {
 // alertRules reads our rules.
 func alertRules(t *testing.T) []alertRule {
 	t.Helper()
-	raw, err := os.ReadFile("../../deploy/prometheus/reelmill.rules.yml")
+	raw, err := os.ReadFile("../../../../deploy/prometheus/reelmill.rules.yml")
 	check(t, err)
 	var file alertFile
 	d := yaml.NewDecoder(bytes.NewReader(raw))
@@ -301,7 +301,7 @@ func promQL(t *testing.T, ask, answer any, args ...string) {
 	t.Helper()
 	text, err := json.Marshal(ask)
 	check(t, err)
-	cmd := exec.Command("go", append([]string{"-C", "../../deploy/tools/promql", "run", "."}, args...)...)
+	cmd := exec.Command("go", append([]string{"-C", "../../../../deploy/tools/promql", "run", "."}, args...)...)
 	cmd.Stdin, cmd.Stderr = bytes.NewReader(text), os.Stderr
 	out, err := cmd.Output()
 	check(t, err)

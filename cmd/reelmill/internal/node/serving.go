@@ -1,4 +1,4 @@
-package main
+package node
 
 import (
 	"context"
@@ -12,11 +12,11 @@ import (
 )
 
 // serve answers requests until ctx ends; open ones get a moment to finish.
-func (n *node) serve(ctx context.Context, listener net.Listener) error {
+func (s *Server) serve(ctx context.Context, listener net.Listener) error {
 	mux := http.NewServeMux()
-	mux.Handle("/", n.metrics.around(n.handler))
-	if loopback(listener.Addr().String()) {
-		mux.Handle("GET /metrics", n.metrics.handler()) // else on --metrics-listen alone
+	mux.Handle("/", s.metrics.around(s.handler))
+	if Loopback(listener.Addr().String()) {
+		mux.Handle("GET /metrics", s.metrics.handler()) // else on --metrics-listen alone
 	}
 	server := api.Server(listener.Addr().String(), mux)
 	done := make(chan error, 1)
@@ -25,12 +25,12 @@ func (n *node) serve(ctx context.Context, listener net.Listener) error {
 	case err := <-done:
 		return fmt.Errorf("serve: %w", err)
 	case <-ctx.Done():
-		n.stopping.Store(true)
+		s.stopping.Store(true)
 	}
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	if err := server.Shutdown(grace); err != nil {
-		n.log.Debug("close open requests", "error", errors.Join(err, server.Close()))
+		s.config.Logger.Debug("close open requests", "error", errors.Join(err, server.Close()))
 	}
 	if err := <-done; !errors.Is(err, http.ErrServerClosed) {
 		return err
@@ -38,17 +38,17 @@ func (n *node) serve(ctx context.Context, listener net.Listener) error {
 	return nil
 }
 
-// serveMetrics answers scrapes on an address of their own, until ctx ends.
-func serveMetrics(ctx context.Context, address string, m *metrics) error {
-	if address == "" {
+// serveMetrics answers scrapes on an address of their own, if there is one, until ctx ends.
+func (g *ground) serveMetrics(ctx context.Context) error {
+	if g.config.MetricsListen == "" {
 		return nil
 	}
-	listener, _, err := listen(ctx, address)
+	listener, _, err := Listen(ctx, g.config.MetricsListen)
 	if err != nil {
 		return fmt.Errorf("metrics: %w", err)
 	}
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", m.handler())
+	mux.Handle("GET /metrics", g.metrics.handler())
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	defer context.AfterFunc(ctx, func() { _ = server.Close() })()
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
@@ -57,12 +57,12 @@ func serveMetrics(ctx context.Context, address string, m *metrics) error {
 	return nil
 }
 
-// listen opens the API's listener.
-func listen(ctx context.Context, address string) (net.Listener, string, error) {
+// Listen opens a listener, and returns the URL to reach it at from this machine.
+func Listen(ctx context.Context, address string) (net.Listener, string, error) {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {
 		if _, ok := errors.AsType[*net.AddrError](err); ok {
-			err = usageError{fmt.Errorf("%w; write an address and a port, such as 127.0.0.1:8080", err)}
+			err = SettingError{fmt.Errorf("%w; write an address and a port, such as 127.0.0.1:8080", err)}
 		}
 		return nil, "", err
 	}
@@ -76,8 +76,8 @@ func listen(ctx context.Context, address string) (net.Listener, string, error) {
 	return l, "http://" + net.JoinHostPort(host, port), nil
 }
 
-// loopback reports whether only this machine can reach the address.
-func loopback(address string) bool {
+// Loopback reports whether only this machine can reach the address.
+func Loopback(address string) bool {
 	host, _, err := net.SplitHostPort(address)
 	return err == nil && net.ParseIP(host).IsLoopback()
 }

@@ -1,4 +1,4 @@
-package main
+package node
 
 import (
 	"context"
@@ -15,17 +15,17 @@ import (
 
 // ready answers the checks of /readyz by name: nil, or what is wrong. They are made side by side: one that
 // hangs leaves the others their time.
-func (n *node) ready(ctx context.Context) map[string]error {
+func (s *Server) ready(ctx context.Context) map[string]error {
 	var mu sync.Mutex
 	var all sync.WaitGroup
 	checks := map[string]error{}
 	for name, check := range map[string]func(context.Context) error{
-		"broker":  func(context.Context) error { return n.broker.Healthy() },
-		"bus":     n.bus.Healthy,
-		"disk":    func(context.Context) error { return n.freeSpace() },
-		"catalog": n.caughtUp,
-		"store":   n.storeAnswers,
-		"log":     n.logWell,
+		"broker":  func(context.Context) error { return s.broker.Healthy() },
+		"bus":     s.bus.Healthy,
+		"disk":    func(context.Context) error { return s.disk.FreeSpace() },
+		"catalog": s.caughtUp,
+		"store":   s.storeAnswers,
+		"log":     s.logWell,
 	} {
 		all.Go(func() {
 			err := check(ctx)
@@ -38,8 +38,8 @@ func (n *node) ready(ctx context.Context) map[string]error {
 	return checks
 }
 
-func (n *node) storeAnswers(ctx context.Context) error {
-	_, err := n.objects.Stat(ctx, "readyz")
+func (s *Server) storeAnswers(ctx context.Context) error {
+	_, err := s.objects.Stat(ctx, "readyz")
 	if errors.Is(err, storage.ErrNotFound) {
 		return nil
 	}
@@ -47,16 +47,16 @@ func (n *node) storeAnswers(ctx context.Context) error {
 }
 
 // caughtUp says how far the read model is behind the log, if it is too far to answer with it.
-func (n *node) caughtUp(ctx context.Context) error {
-	applied, err := n.catalog.Sequence(ctx)
+func (s *Server) caughtUp(ctx context.Context) error {
+	applied, err := s.catalog.Sequence(ctx)
 	if err != nil {
 		return err
 	}
-	last, err := n.bus.LastSequence(ctx)
+	last, err := s.bus.LastSequence(ctx)
 	if err != nil {
 		return err
 	}
-	return n.pace.check(applied, last, time.Now())
+	return s.pace.check(applied, last, time.Now())
 }
 
 // lateAfter is how long the read model may take to apply an event.
@@ -89,19 +89,19 @@ func (p *pace) check(applied, last uint64, now time.Time) error {
 }
 
 // logWell says what the event log has lost, or that it is nearly full.
-func (n *node) logWell(ctx context.Context) error {
-	return errors.Join(n.logWhole(ctx), n.logRoom(ctx))
+func (s *Server) logWell(ctx context.Context) error {
+	return errors.Join(s.logWhole(ctx), s.logRoom(ctx))
 }
 
 // logRoom says pipeline.CodeLogFull when the event log is so full that uploads are refused, while the videos
 // under way can still end.
-func (n *node) logRoom(ctx context.Context) error { return n.bus.Fits(ctx, pipeline.VideoUploaded) }
+func (s *Server) logRoom(ctx context.Context) error { return s.bus.Fits(ctx, pipeline.VideoUploaded) }
 
 // openWatch refuses a log that has lost events.
-func (n *node) openWatch(ctx context.Context) error {
-	n.watch = loss.NewWatch(loss.NewCheck(n.bus, n.catalog, broker.LogPlace(n.nats, n.data)))
-	n.watch.Look(ctx)
-	lost, err := n.watch.Known()
+func (s *Server) openWatch(ctx context.Context) error {
+	s.watch = loss.NewWatch(loss.NewCheck(s.bus, s.catalog, broker.LogPlace(s.config.NATS, s.config.Data)))
+	s.watch.Look(ctx)
+	lost, err := s.watch.Known()
 	if lost != nil {
 		err = fmt.Errorf("%w; nothing was started. To do: %s", lost, lost.Remedy())
 	}
@@ -109,16 +109,16 @@ func (n *node) openWatch(ctx context.Context) error {
 }
 
 // logWhole says what the log has lost.
-func (n *node) logWhole(ctx context.Context) error { return loss.OfRunning(n.watch.Ask(ctx)) }
+func (s *Server) logWhole(ctx context.Context) error { return loss.OfRunning(s.watch.Ask(ctx)) }
 
 // watchLog looks at the log until ctx ends.
-func (n *node) watchLog(ctx context.Context) error {
+func (s *Server) watchLog(ctx context.Context) error {
 	const what = "see that the event log is whole"
-	n.watch.Run(ctx, func() {
-		if err := loss.OfRunning(n.watch.Known()); err != nil {
-			n.recurring.Failed(what, "error", err)
+	s.watch.Run(ctx, func() {
+		if err := loss.OfRunning(s.watch.Known()); err != nil {
+			s.recurring.Failed(what, "error", err)
 		} else {
-			n.recurring.Works(what)
+			s.recurring.Works(what)
 		}
 	})
 	return nil

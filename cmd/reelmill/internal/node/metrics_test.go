@@ -1,9 +1,9 @@
-package main
+package node
 
 import (
 	"bytes"
 	"context"
-	"log/slog"
+	"io"
 	"maps"
 	"net/http"
 	"os"
@@ -13,8 +13,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/client"
 	"github.com/reelmill/reelmill/pipeline/pipelinetest"
+	"github.com/reelmill/reelmill/workers/workertest"
 )
 
 // series are the values of a scrape, by name and labels as Prometheus writes them.
@@ -56,9 +58,7 @@ func (s series) names() map[string][]string {
 
 // A server tells what alerts need from the first scrape on, zeros included, and counts what happens.
 func TestMetricsThatAlertsNeed(t *testing.T) {
-	_, address := runNode(t, nodeConfig{
-		data: t.TempDir(), workers: true, minFreeSpace: 1, log: slog.New(slog.DiscardHandler),
-	})
+	_, address := runServer(t, ServerConfig{Config: Config{Data: t.TempDir(), MinFree: 1}, RunJobs: true})
 	awaitReady(t, address, http.StatusOK)
 	s := scrape(t, address)
 	for _, worker := range []string{"inspect", "transcode", "audio", "thumbnail", "watermark", "webhook"} {
@@ -86,10 +86,12 @@ func TestMetricsThatAlertsNeed(t *testing.T) {
 		}
 	}
 	c := client.New(address, http.DefaultClient)
-	for _, path := range []string{clip(t, "good.mp4", 1, "160x90", 10), noVideo(t)} {
+	good := workertest.Clip(t, "good.mp4", workertest.Pattern("160x90", "10", "1")...)
+	for _, path := range []string{good, noVideo(t)} {
 		v, err := c.Upload(t.Context(), client.Upload{Path: path})
 		check(t, err)
-		awaitEnd(t, c, v.ID)
+		_, err = c.Wait(pipelinetest.Context(t), v.ID, "ready")
+		check(t, err)
 	}
 	pipelinetest.Until(t, "the coordinator lags no more, and a failure is counted", func() bool {
 		s = scrape(t, address)
@@ -120,16 +122,17 @@ func noVideo(t *testing.T) string {
 // The metrics of a video that was told before this process was started are no news to it.
 func TestMetricsLeaveOutWhatHappenedBefore(t *testing.T) {
 	data := t.TempDir()
-	config := nodeConfig{data: data, minFreeSpace: 1, log: slog.New(slog.DiscardHandler)}
-	n, err := newNode(t.Context(), withDefaultPipelines(config))
+	n, err := OpenServer(t.Context(), ServerConfig{
+		Config: Config{Data: data, MinFree: 1}, Pipelines: defaultPipelines,
+	})
 	check(t, err)
 	m := &mill{tb: t, bus: n.bus}
 	m.upload("p", "before")
-	listener, address, err := listen(t.Context(), "127.0.0.1:0")
+	listener, address, err := Listen(t.Context(), "127.0.0.1:0")
 	check(t, err)
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- n.run(ctx, listener) }()
+	go func() { done <- n.Run(ctx, listener) }()
 	awaitReady(t, address, http.StatusOK)
 	m.upload("p", "after")
 	var s series
@@ -147,10 +150,23 @@ func TestMetricsLeaveOutWhatHappenedBefore(t *testing.T) {
 	}
 	stop()
 	check(t, ignoreCanceled(<-done))
-	check(t, n.close())
+	check(t, n.Close())
 }
 
-func withDefaultPipelines(c nodeConfig) nodeConfig {
-	c.pipelines = (&settings{}).pipelines
-	return c
+// defaultPipelines are those of a server without a configuration file.
+func defaultPipelines(pipeline.Planner) (map[string]pipeline.Pipeline, error) {
+	return map[string]pipeline.Pipeline{pipeline.DefaultPipeline: pipeline.Default()}, nil
+}
+
+// get fetches a URL whole and expects 200.
+func get(t *testing.T, url string) []byte {
+	t.Helper()
+	answer, err := http.Get(url)
+	check(t, err)
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	if err != nil || answer.StatusCode != http.StatusOK {
+		t.Fatalf("GET %s: %s, %v\n%s", url, answer.Status, err, body)
+	}
+	return body
 }

@@ -1,4 +1,4 @@
-package main
+package node
 
 import (
 	"context"
@@ -60,33 +60,33 @@ func cluster(t *testing.T) (servers []*server.Server, urls string) {
 	return servers, strings.Join(clients, ",")
 }
 
-// runNode opens a node and runs it until the test ends. It returns the node and its URL.
-func runNode(t *testing.T, c nodeConfig) (*node, string) {
+// runServer opens a server and runs it until the test ends. It returns the server and its URL.
+func runServer(t *testing.T, c ServerConfig) (*Server, string) {
 	t.Helper()
-	c.pipelines = (&settings{}).pipelines
+	c.Pipelines = defaultPipelines
 	n := openPatiently(t, c)
-	listener, address, err := listen(t.Context(), "127.0.0.1:0")
+	listener, address, err := Listen(t.Context(), "127.0.0.1:0")
 	check(t, err)
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- n.run(ctx, listener) }()
+	go func() { done <- n.Run(ctx, listener) }()
 	t.Cleanup(func() {
 		stop()
 		if err := <-done; err != nil {
 			t.Logf("run: %v", err) // without a quorum nothing ends well
 		}
-		if err := n.close(); err != nil {
+		if err := n.Close(); err != nil {
 			t.Error(err)
 		}
 	})
 	return n, address
 }
 
-// openPatiently opens a node, again until its cluster has room for its streams and these have leaders.
-func openPatiently(t *testing.T, c nodeConfig) *node {
+// openPatiently opens a server, again until its cluster has room for its streams and these have leaders.
+func openPatiently(t *testing.T, c ServerConfig) *Server {
 	t.Helper()
 	for ctx := pipelinetest.Context(t); ; {
-		if n, err := newNode(ctx, c); err == nil {
+		if n, err := OpenServer(ctx, c); err == nil {
 			return n
 		} else if ctx.Err() != nil {
 			t.Fatal(err)
@@ -123,11 +123,17 @@ func awaitReady(t *testing.T, address string, status int) readiness {
 	return r
 }
 
-// warnings counts the lines at level warn or above, by message.
+// warnings counts the lines at a level or above, by message.
 type warnings struct {
 	slog.Handler
 	mu    sync.Mutex
 	lines map[string]int
+}
+
+func newWarnings(level slog.Level) *warnings {
+	return &warnings{
+		Handler: slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: level}), lines: map[string]int{},
+	}
 }
 
 func (w *warnings) Handle(_ context.Context, r slog.Record) error {
@@ -153,12 +159,10 @@ func (w *warnings) counts() map[string]int {
 // log, however often they fail.
 func TestNodeWithoutQuorumIsNotReadyAndLogsOnce(t *testing.T) {
 	servers, urls := cluster(t)
-	log := &warnings{
-		Handler: slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: slog.LevelWarn}),
-		lines:   map[string]int{},
-	}
-	n, address := runNode(t, nodeConfig{
-		data: t.TempDir(), nats: urls, replicas: 3, workers: true, minFreeSpace: 1, log: slog.New(log),
+	log := newWarnings(slog.LevelWarn)
+	n, address := runServer(t, ServerConfig{
+		Config:  Config{Data: t.TempDir(), NATS: urls, Replicas: 3, MinFree: 1, Logger: slog.New(log)},
+		RunJobs: true,
 	})
 	awaitReady(t, address, http.StatusOK)
 	for _, s := range servers[1:] {
@@ -188,9 +192,10 @@ func TestNodeWithoutQuorumIsNotReadyAndLogsOnce(t *testing.T) {
 
 // A read model that lacks events which the log had when the server was started is not ready to answer.
 func TestNodeIsReadyOnceTheCatalogHasCaughtUp(t *testing.T) {
-	n := &node{nodeConfig: nodeConfig{data: t.TempDir(), log: slog.New(slog.DiscardHandler)}}
-	check(t, n.openBroker(t.Context()))
-	defer func() { check(t, n.close()) }()
+	g, err := newGround(t.Context(), Config{Data: t.TempDir()}, false)
+	check(t, err)
+	n := &Server{ground: g}
+	defer func() { check(t, n.Close()) }()
 	check(t, n.openCatalog(t.Context()))
 	m := &mill{tb: t, bus: n.bus}
 	for i := range 3 {
@@ -200,7 +205,7 @@ func TestNodeIsReadyOnceTheCatalogHasCaughtUp(t *testing.T) {
 		t.Errorf("an empty catalog of three events: %v", err)
 	}
 	follow, stop := context.WithCancel(t.Context())
-	err := n.bus.Follow(follow, 0, func(ctx context.Context, events []pipeline.Event) error {
+	err = n.bus.Follow(follow, 0, func(ctx context.Context, events []pipeline.Event) error {
 		if events[len(events)-1].Sequence == 3 {
 			stop()
 		}

@@ -1,4 +1,4 @@
-package main
+package node
 
 import (
 	"context"
@@ -14,8 +14,8 @@ import (
 const cleanEvery = time.Hour
 
 // clean has the janitor go over the store at times, and the store reclaim what it set aside itself.
-func (n *node) clean(ctx context.Context) error {
-	janitor := &pipeline.Janitor{Log: n.bus, Owners: n.bus, Shelf: shelf{n.objects}}
+func (s *Server) clean(ctx context.Context) error {
+	janitor := &pipeline.Janitor{Log: s.bus, Owners: s.bus, Shelf: shelf{s.objects}}
 	tick := time.NewTicker(cleanEvery)
 	defer tick.Stop()
 	for {
@@ -25,13 +25,13 @@ func (n *node) clean(ctx context.Context) error {
 		case <-tick.C:
 		}
 		deleted, err := janitor.Clean(ctx)
-		n.metrics.cleaned.Add(float64(deleted))
-		if r, ok := n.objects.(storage.Reclaimer); ok {
+		s.metrics.cleaned.Add(float64(deleted))
+		if r, ok := s.objects.(storage.Reclaimer); ok {
 			_, failed := r.Reclaim(ctx, 24*time.Hour)
 			err = errors.Join(err, failed)
 		}
 		if err != nil && ctx.Err() == nil {
-			n.log.Warn("clean the store", "deleted", deleted, "error", err)
+			s.config.Logger.Warn("clean the store", "deleted", deleted, "error", err)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package node
 
 import (
 	"context"
@@ -10,25 +10,25 @@ import (
 )
 
 // project feeds the read model from the event log.
-func (n *node) project(ctx context.Context) error {
-	after, err := n.catalog.Sequence(ctx)
+func (s *Server) project(ctx context.Context) error {
+	after, err := s.catalog.Sequence(ctx)
 	if err != nil {
 		return err
 	}
-	history, err := n.bus.LastSequence(ctx)
+	history, err := s.bus.LastSequence(ctx)
 	if err != nil {
 		return err
 	}
-	n.catalog.Observe(func(sequence uint64, s pipeline.Sample) {
+	s.catalog.Observe(func(sequence uint64, sample pipeline.Sample) {
 		if sequence > history { // what came before is not news, also when the catalog is made anew
-			n.metrics.videoSample(s)
+			s.metrics.videoSample(sample)
 		}
 	})
-	return ignoreCanceled(n.bus.Follow(ctx, after, n.faults.apply(n.catalog.Apply)))
+	return ignoreCanceled(s.bus.Follow(ctx, after, s.faults.apply(s.catalog.Apply)))
 }
 
 // statistics are those of the read model, which does not know by itself that it has caught up with the log.
-type statistics struct{ *node }
+type statistics struct{ *Server }
 
 // Stats implements the API's statistics.
 func (s statistics) Stats(ctx context.Context, q catalog.StatsQuery) (stats.Stats, error) {

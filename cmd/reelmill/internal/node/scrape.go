@@ -1,7 +1,8 @@
-package main
+package node
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -15,6 +16,17 @@ type part struct {
 	read func(context.Context, sink) error
 }
 
+// add has a part read for every scrape.
+func (m *metrics) add(name string, read func(context.Context, sink) error) {
+	m.parts = append(m.parts, part{name, read})
+}
+
+// addOfBroker has a part read that asks the broker. It is missing from a scrape while the broker has no
+// quorum.
+func (m *metrics) addOfBroker(name string, read func(context.Context, sink) error) {
+	m.ofBroker = append(m.ofBroker, part{name, read})
+}
+
 // scrapeTimeout bounds what is read for one scrape.
 const scrapeTimeout = 5 * time.Second
 
@@ -24,13 +36,13 @@ func (m *metrics) Collect(to chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
 	defer cancel()
 	s := sink{to}
-	parts := []part{{"process", m.process}, {"store", m.store}, {"attempts", m.loop}}
+	parts := slices.Clone(m.parts)
 	if m.quorum(ctx, s) {
-		parts = append(parts, part{"queue", m.queue}, part{"flow", m.flow})
+		parts = append(parts, m.ofBroker...)
 	}
 	for _, p := range parts {
 		if err := p.read(ctx, s); err != nil {
-			m.node.recurring.Failed("read metrics", "part", p.name, "error", err)
+			m.recurring.Failed("read metrics", "part", p.name, "error", err)
 		}
 	}
 }
@@ -48,7 +60,7 @@ func (s sink) counter(d *prometheus.Desc, v float64, labels ...string) {
 
 // quorum tells whether the broker can store, and returns it.
 func (m *metrics) quorum(ctx context.Context, s sink) bool {
-	if m.node.bus == nil || m.node.bus.Healthy(ctx) != nil {
+	if m.bus.Healthy(ctx) != nil {
 		s.gauge(descQuorum, 0)
 		return false
 	}
@@ -56,42 +68,40 @@ func (m *metrics) quorum(ctx context.Context, s sink) bool {
 	return true
 }
 
-// process tells of what the node knows by itself.
-func (m *metrics) process(_ context.Context, s sink) error {
-	n := m.node
-	if n.sweeper != nil {
-		for kind, count := range n.sweeper.Repairs() {
-			s.counter(descRepairs, float64(count), kind)
-		}
-	}
-	if n.broker != nil {
-		s.counter(descRestarts, float64(n.broker.Restarts()))
-	}
-	free, total, err := space(n.data)
+// measureProcess tells of what the node knows by itself.
+func (g *ground) measureProcess(_ context.Context, s sink) error {
+	s.counter(descRestarts, float64(g.broker.Restarts()))
+	free, total, err := g.disk.Measure()
 	if err != nil {
 		return err
 	}
 	s.gauge(descFree, float64(free))
-	s.gauge(descReserve, float64(n.reserve(total)))
+	s.gauge(descReserve, float64(g.disk.Reserve(total)))
 	return nil
 }
 
-// queue tells of each worker type that is registered here, runs anywhere or has tasks; one without tasks has
-// 0.
-func (m *metrics) queue(ctx context.Context, s sink) error {
-	backlogs, err := m.node.bus.Backlogs(ctx)
+// measureSweeper tells how often the sweeper had to repair something.
+func (s *Server) measureSweeper(_ context.Context, to sink) error {
+	for kind, count := range s.sweeper.Repairs() {
+		to.counter(descRepairs, float64(count), kind)
+	}
+	return nil
+}
+
+// measureQueue tells of each worker type that is registered here, runs anywhere or has tasks; one without
+// tasks has 0.
+func (g *ground) measureQueue(ctx context.Context, s sink) error {
+	backlogs, err := g.bus.Backlogs(ctx)
 	if err != nil {
 		return err
 	}
-	present, err := m.node.bus.Workers(ctx)
+	present, err := g.bus.Workers(ctx)
 	if err != nil {
 		return err
 	}
 	types := map[string]bool{}
-	if m.node.registry != nil {
-		for _, t := range m.node.registry.Types() {
-			types[t.Name] = true
-		}
+	for _, t := range g.registry.Types() {
+		types[t.Name] = true
 	}
 	for worker := range backlogs {
 		types[worker] = true
@@ -110,12 +120,12 @@ func (m *metrics) queue(ctx context.Context, s sink) error {
 		s.gauge(descOldest, age, worker)
 		s.gauge(descPresent, float64(present[worker]), worker)
 	}
-	scheduled, err := m.node.bus.ScheduledCount(ctx)
+	scheduled, err := g.bus.ScheduledCount(ctx)
 	if err != nil {
 		return err
 	}
 	s.gauge(descScheduled, float64(scheduled))
-	dead, err := m.node.bus.DeadCount(ctx)
+	dead, err := g.bus.DeadCount(ctx)
 	if err != nil {
 		return err
 	}
@@ -123,46 +133,48 @@ func (m *metrics) queue(ctx context.Context, s sink) error {
 	return nil
 }
 
-// flow tells how full the log is, and how far behind it those are that follow it, where this node has them.
-func (m *metrics) flow(ctx context.Context, s sink) error {
-	room, err := m.node.bus.Room(ctx)
+// measureLog tells how full the log is.
+func (g *ground) measureLog(ctx context.Context, s sink) error {
+	room, err := g.bus.Room(ctx)
 	if err != nil {
 		return err
 	}
 	s.gauge(descLogBytes, float64(room.Bytes))
 	s.gauge(descLogMax, float64(room.Max))
 	s.gauge(descLogUploads, float64(room.Uploads))
-	if m.node.catalog == nil {
-		return nil
-	}
-	if err := m.losses(ctx, s); err != nil {
-		return err
-	}
-	applied, err := m.node.catalog.Sequence(ctx)
-	if err != nil {
-		return err
-	}
-	last, err := m.node.bus.LastSequence(ctx)
-	if err != nil {
-		return err
-	}
-	poisoned, err := m.node.catalog.Poisoned(ctx)
-	if err != nil {
-		return err
-	}
-	s.gauge(descLag, float64(max(last, applied)-applied))
-	s.counter(descPoisoned, float64(poisoned))
-	lag, err := m.node.bus.CoordinatorLag(ctx)
-	if err != nil {
-		return err
-	}
-	s.gauge(descCoordinator, float64(lag))
 	return nil
 }
 
-// losses tells what the log has lost.
-func (m *metrics) losses(ctx context.Context, s sink) error {
-	lost, err := m.node.watch.Ask(ctx)
+// measureFlow tells what the log has lost, and how far behind it those are that follow it.
+func (s *Server) measureFlow(ctx context.Context, to sink) error {
+	if err := s.measureLosses(ctx, to); err != nil {
+		return err
+	}
+	applied, err := s.catalog.Sequence(ctx)
+	if err != nil {
+		return err
+	}
+	last, err := s.bus.LastSequence(ctx)
+	if err != nil {
+		return err
+	}
+	poisoned, err := s.catalog.Poisoned(ctx)
+	if err != nil {
+		return err
+	}
+	to.gauge(descLag, float64(max(last, applied)-applied))
+	to.counter(descPoisoned, float64(poisoned))
+	lag, err := s.bus.CoordinatorLag(ctx)
+	if err != nil {
+		return err
+	}
+	to.gauge(descCoordinator, float64(lag))
+	return nil
+}
+
+// measureLosses tells what the log has lost.
+func (s *Server) measureLosses(ctx context.Context, to sink) error {
+	lost, err := s.watch.Ask(ctx)
 	if err != nil {
 		return err
 	}
@@ -170,30 +182,26 @@ func (m *metrics) losses(ctx context.Context, s sink) error {
 	if lost != nil {
 		count = lost.Events() // a log that is another one has lost what nobody can count
 	}
-	s.gauge(descLogLost, float64(count))
+	to.gauge(descLogLost, float64(count))
 	return nil
 }
 
 // breakerStates are the values of the metric of a breaker.
 var breakerStates = map[string]float64{"closed": 0, "half-open": 1, "open": 2}
 
-func (m *metrics) store(_ context.Context, s sink) error {
-	if g := m.node.guard; g != nil {
-		s.gauge(descBreaker, breakerStates[g.State()], "store", "objects")
-		s.counter(descOpened, float64(g.Opened()), "store", "objects")
-		s.counter(descStoreRetries, float64(g.Retries()))
-		s.counter(descStoreFailures, float64(g.Failures()))
-	}
+// measureStore tells of the guard of the store.
+func (g *ground) measureStore(_ context.Context, s sink) error {
+	s.gauge(descBreaker, breakerStates[g.guard.State()], "store", "objects")
+	s.counter(descOpened, float64(g.guard.Opened()), "store", "objects")
+	s.counter(descStoreRetries, float64(g.guard.Retries()))
+	s.counter(descStoreFailures, float64(g.guard.Failures()))
 	return nil
 }
 
-// loop tells of the jobs of this process, and of the hosts that its webhooks go to.
-func (m *metrics) loop(_ context.Context, s sink) error {
-	if m.node.loop == nil {
-		return nil
-	}
-	for worker, c := range m.node.loop.Stats() {
-		s.gauge(descSlots, float64(m.node.loop.Capacity(worker)), worker)
+// measureAttempts tells of the jobs of this process, and of the hosts that its webhooks go to.
+func (w *Worker) measureAttempts(_ context.Context, s sink) error {
+	for worker, c := range w.loop.Stats() {
+		s.gauge(descSlots, float64(w.loop.Capacity(worker)), worker)
 		s.gauge(descBusy, float64(c.Busy), worker)
 		s.gauge(descRunning, float64(c.Running), worker)
 		for outcome, count := range map[string]int{
@@ -203,7 +211,7 @@ func (m *metrics) loop(_ context.Context, s sink) error {
 			s.counter(descJobs, float64(count), worker, outcome)
 		}
 	}
-	for _, b := range m.node.webhook.Breakers.Status() {
+	for _, b := range w.webhook.Breakers.Status() {
 		s.gauge(descBreaker, breakerStates[b.State], "webhook", b.Host)
 		s.counter(descOpened, float64(b.Opened), "webhook", b.Host)
 	}

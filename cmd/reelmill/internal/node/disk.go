@@ -1,0 +1,68 @@
+package node
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/reelmill/reelmill/pipeline/bytesize"
+	"github.com/reelmill/reelmill/storage"
+)
+
+// Disk is the disk that the data folder is on. Uploads leave some of it free.
+type Disk struct {
+	// Dir is a folder on the disk.
+	Dir string
+	// MinFree is how many bytes uploads leave free. 0: a tenth of the disk, 2 to 20 GiB.
+	MinFree int64
+
+	evict []func() // free what can be fetched again
+}
+
+// FreeSpace returns storage.ErrFull when the disk is nearly full: uploads are refused while events can still
+// be written.
+func (d *Disk) FreeSpace() error {
+	free, keep, err := d.room(d.Dir, d.Reserve)
+	if err != nil {
+		return err
+	}
+	if free < keep {
+		return fmt.Errorf("%w: %s are free, and uploads leave %s; free space, or lower --min-free", storage.ErrFull,
+			bytesize.Size(free), bytesize.Size(keep))
+	}
+	return nil
+}
+
+// Reserve returns how many bytes uploads leave free of a disk that has so many in total.
+func (d *Disk) Reserve(total int64) int64 {
+	if d.MinFree != 0 {
+		return d.MinFree
+	}
+	return min(max(2<<30, total/10), 20<<30)
+}
+
+// Measure returns the free and the total bytes of the disk.
+func (d *Disk) Measure() (free, total int64, err error) { return space(d.Dir) }
+
+// room returns the free bytes of the disk that dir is on, and how many of the total are to be kept. When too
+// few are free it evicts first.
+func (d *Disk) room(dir string, of func(total int64) int64) (free, keep int64, err error) {
+	free, total, err := space(dir)
+	if keep = of(total); err != nil || free >= keep || len(d.evict) == 0 {
+		return free, keep, err
+	}
+	for _, evict := range d.evict {
+		evict()
+	}
+	free, _, err = space(dir)
+	return free, keep, err
+}
+
+// space returns the free and the total bytes of the disk that dir is on.
+func space(dir string) (free, total int64, err error) {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(dir, &fs); err != nil {
+		return 0, 0, fmt.Errorf("measure %s: %w", dir, err)
+	}
+	return int64(fs.Bavail) * int64(fs.Bsize), int64(fs.Blocks) * int64(fs.Bsize), nil
+}

@@ -1,0 +1,110 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/reelmill/reelmill/cmd/reelmill/internal/broker"
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/bus"
+	"github.com/reelmill/reelmill/pipeline/pause"
+	"github.com/reelmill/reelmill/storage"
+	"github.com/reelmill/reelmill/storage/guard"
+	"github.com/reelmill/reelmill/workers"
+	"github.com/reelmill/reelmill/workers/all"
+	"github.com/reelmill/reelmill/workers/webhook"
+)
+
+// ground is what nodes of every role stand on. newGround opens the broker; openStore and openWorkers open the
+// rest, in the order that the role needs.
+type ground struct {
+	config    Config
+	faults    faults
+	broker    *broker.Broker
+	bus       *bus.Bus
+	disk      *Disk
+	objects   storage.Store
+	guard     *guard.Guard // of objects
+	registry  *workers.Registry
+	webhook   webhook.Config
+	metrics   *metrics
+	recurring *pipeline.Recurring // logs what fails again and again while the broker is away
+
+	closers []func() error
+}
+
+// newGround makes the data folder and opens the broker. With join it waits for a server to make the streams.
+func newGround(ctx context.Context, c Config, join bool) (g *ground, err error) {
+	c = c.withDefaults()
+	g = &ground{
+		config: c, recurring: &pipeline.Recurring{Logger: c.Logger},
+		disk: &Disk{Dir: c.Data, MinFree: c.MinFree},
+	}
+	if err := os.MkdirAll(c.Data, 0o700); err != nil {
+		return nil, fmt.Errorf("make data folder: %w", err)
+	}
+	if g.faults, err = newFaults(c.Logger); err != nil {
+		return nil, err
+	}
+	if g.broker, err = broker.Open(ctx, c.NATS, c.Data, c.Logger); err != nil {
+		return nil, err
+	}
+	g.closers = append(g.closers, g.broker.Close)
+	if g.bus, err = g.openBus(ctx, join); err != nil {
+		return nil, errors.Join(err, g.Close())
+	}
+	g.metrics = newMetrics(g.bus, g.recurring)
+	g.metrics.add("process", g.measureProcess)
+	g.metrics.addOfBroker("queue", g.measureQueue)
+	g.metrics.addOfBroker("log", g.measureLog)
+	return g, nil
+}
+
+// openBus opens the bus. A process that joins waits for the streams as long as for the broker itself: all may
+// start at once, and streams made by its own defaults would not be what the server wants.
+func (g *ground) openBus(ctx context.Context, join bool) (*bus.Bus, error) {
+	config := bus.Config{
+		Exclusive: g.broker.Exclusive(), Join: join, AckWait: g.config.Lease, Logger: g.config.Logger,
+		Replicas: g.config.Replicas, EventsMaxBytes: g.config.EventsMax,
+	}
+	limit := time.Now().Add(broker.Patience)
+	for waiting := false; ; waiting = true {
+		b, err := bus.Open(ctx, g.broker.Conn, config)
+		if !errors.Is(err, bus.ErrAbsent) || time.Now().After(limit) || ctx.Err() != nil {
+			return b, err
+		}
+		if !waiting {
+			g.config.Logger.Warn("wait for the server to make the streams", "for", broker.Patience, "error", err)
+		}
+		pause.For(ctx, 250*time.Millisecond)
+	}
+}
+
+// openWorkers registers the worker types, and refuses a machine that lacks what they need.
+func (g *ground) openWorkers(ctx context.Context, c Jobs) (err error) {
+	g.webhook = c.Webhook
+	if g.webhook.Breakers, err = webhook.NewBreakers(webhook.BreakerConfig{}); err != nil {
+		return err
+	}
+	if g.registry, err = all.New(all.Config{Webhook: g.webhook, Threads: c.Threads}); err != nil {
+		return err
+	}
+	g.faults.workers(g.registry)
+	for worker, missing := range g.registry.CheckMachine(ctx) {
+		err = errors.Join(err, fmt.Errorf("worker %s: %w", worker, missing))
+	}
+	return err
+}
+
+// Close closes what was opened, in reverse order.
+func (g *ground) Close() error {
+	var err error
+	for i := len(g.closers) - 1; i >= 0; i-- {
+		err = errors.Join(err, g.closers[i]())
+	}
+	g.closers = nil
+	return err
+}

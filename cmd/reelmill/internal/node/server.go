@@ -1,0 +1,161 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/reelmill/reelmill/cmd/reelmill/internal/loss"
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/api"
+	"github.com/reelmill/reelmill/pipeline/bus"
+	"github.com/reelmill/reelmill/storage"
+	"github.com/reelmill/reelmill/storage/catalog"
+	"github.com/reelmill/reelmill/workers/webhook"
+)
+
+// Server is a node that has the API, the coordinator and the read model, and may run jobs too. OpenServer
+// makes one.
+type Server struct {
+	*ground
+	server   ServerConfig
+	catalog  *catalog.Catalog
+	watch    *loss.Watch // whether the log is whole
+	sweeper  *pipeline.Sweeper
+	handler  http.Handler // of the API
+	stopping atomic.Bool
+	deployed bus.Slots // of all processes
+	pace     pace
+
+	jobs      []func(context.Context) error // run the jobs of this process; none without RunJobs
+	presences []bus.Presence                // what this process announces
+}
+
+// OpenServer opens everything and starts nothing that acts by itself. It refuses an event log that has lost
+// events. The caller closes the server.
+func OpenServer(ctx context.Context, c ServerConfig) (*Server, error) {
+	g, err := newGround(ctx, c.Config, false)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{ground: g, server: c}
+	for _, open := range []func(context.Context) error{
+		s.openCatalog, s.openWatch, s.openStore, s.openRegistry, s.openFlow, s.openJobs, s.openAPI,
+	} {
+		if err := open(ctx); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+	}
+	g.metrics.add("sweeper", s.measureSweeper)
+	g.metrics.addOfBroker("flow", s.measureFlow)
+	return s, nil
+}
+
+func (s *Server) openCatalog(ctx context.Context) (err error) {
+	if s.catalog, err = catalog.Open(ctx, s.config.CatalogPath()); err != nil {
+		return err
+	}
+	s.closers = append(s.closers, s.catalog.Close)
+	return nil
+}
+
+func (s *Server) openRegistry(ctx context.Context) error { return s.openWorkers(ctx, s.server.Jobs) }
+
+// openFlow makes what reacts to events.
+func (s *Server) openFlow(context.Context) error {
+	s.sweeper = &pipeline.Sweeper{
+		Coordinator: &pipeline.Coordinator{
+			Log: s.faults.log(s.bus), Archive: s.bus, Tasks: s.faults.tasks(s.bus),
+			Objects: prefixDeleter{s.objects}, Planner: s.registry, Slots: s.deployed.Of,
+			PublicURL: s.server.PublicURL,
+		},
+		Videos: s.catalog, Queue: s.bus, Every: s.config.SweepEvery, Age: s.config.SweepAge,
+		Logger: s.config.Logger,
+	}
+	return nil
+}
+
+// openJobs makes the worker within the server.
+func (s *Server) openJobs(context.Context) error {
+	if !s.server.RunJobs {
+		return nil
+	}
+	w, err := newWorker(s.ground, s.server.Slots)
+	if err != nil {
+		return err
+	}
+	s.jobs, s.presences = w.jobs(), w.presences()
+	return nil
+}
+
+func (s *Server) openAPI(context.Context) error {
+	pipelines, err := s.server.Pipelines(s.registry)
+	if err != nil {
+		return err
+	}
+	s.handler, err = api.New(api.Config{
+		Store: s.objects, Log: s.faults.log(s.bus), Catalog: s.catalog, Progress: s.bus,
+		Pipelines: pipelines, Planner: s.registry,
+		DeadLetters: s.bus, Queue: s.bus, Stats: statistics{s}, Backlog: s.catalog, Workers: s.bus.Workers,
+		Limits:          s.server.Limits,
+		WebhookDefault:  s.webhook.URL != "",
+		CheckWebhookURL: webhook.CheckURL,
+		Ready:           s.ready, FreeSpace: s.disk.FreeSpace, LogRoom: s.logRoom, Stopping: s.stopping.Load,
+		Logger: s.config.Logger, Version: s.config.Version, PublicURL: s.server.PublicURL,
+	})
+	return err
+}
+
+// Run serves on the listener until ctx ends, then stops in order: it takes no new requests and tasks, gives
+// running attempts back, and acts on and projects the last events. Close then shuts the broker down.
+func (s *Server) Run(ctx context.Context, listener net.Listener) error {
+	back, stopBack := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopBack()
+	reactors, back := errgroup.WithContext(back)
+	reactors.Go(func() error { return s.broker.Watch(back, s.disk.FreeSpace) })
+	reactors.Go(func() error { return s.project(back) })
+	reactors.Go(func() error { s.deployed.Run(back, s.bus, s.presences); return nil })
+	reactors.Go(func() error { return s.coordinate(back) })
+
+	front, frontCtx := errgroup.WithContext(ctx)
+	front.Go(func() error { return s.serve(frontCtx, listener) })
+	for _, run := range append([]func(context.Context) error{
+		s.sweeper.Run, s.clean, s.watchLog, s.serveMetrics,
+	}, s.jobs...) {
+		front.Go(func() error { return run(frontCtx) })
+	}
+	front.Go(func() error { // a reactor that dies takes the front down with it
+		select {
+		case <-back.Done():
+			return context.Cause(back)
+		case <-frontCtx.Done():
+			return nil
+		}
+	})
+	err := front.Wait()
+	stopBack()
+	return errors.Join(err, ignoreCanceled(reactors.Wait()))
+}
+
+func (s *Server) coordinate(ctx context.Context) error {
+	return ignoreCanceled(s.bus.Coordinate(ctx, s.faults.handle(s.sweeper.Coordinator.Handle)))
+}
+
+// Outputs returns what was made of a video.
+func (s *Server) Outputs(ctx context.Context, project, video string) ([]pipeline.OutputView, error) {
+	return s.catalog.Outputs(ctx, project, video)
+}
+
+// Store returns the store that has the objects.
+func (s *Server) Store() storage.Store { return s.objects }
+
+func ignoreCanceled(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}

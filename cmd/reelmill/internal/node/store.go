@@ -1,0 +1,100 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/storage"
+	"github.com/reelmill/reelmill/storage/disk"
+	"github.com/reelmill/reelmill/storage/guard"
+	"github.com/reelmill/reelmill/storage/s3"
+)
+
+// openStore opens the store that the configuration names, behind a guard.
+func (g *ground) openStore(ctx context.Context) error {
+	raw, err := g.config.openStore(ctx)
+	if err != nil {
+		return err
+	}
+	g.closers = append(g.closers, raw.close)
+	g.guard, err = guard.New(g.faults.store(raw.store), guard.Config{Name: raw.name, Logger: g.config.Logger})
+	if err != nil {
+		return err
+	}
+	g.objects = g.guard.Store()
+	g.metrics.add("store", g.measureStore)
+	return nil
+}
+
+// rawStore is a store without a guard.
+type rawStore struct {
+	store storage.Store
+	name  string // for people
+	close func() error
+}
+
+func (c Config) openStore(ctx context.Context) (rawStore, error) {
+	if dir := c.StoreFolder(); dir != "" {
+		d, err := disk.Open(dir)
+		if err != nil {
+			return rawStore{}, err
+		}
+		return rawStore{d, "folder " + dir, d.Close}, nil
+	}
+	if !strings.HasPrefix(c.Store, "s3:") {
+		return rawStore{}, SettingError{fmt.Errorf("--store %s: objects are kept in a folder, or in a bucket: "+
+			"s3://bucket/prefix?endpoint=URL&region=R", c.Store)}
+	}
+	config, err := s3.ParseURL(c.Store)
+	if err != nil {
+		return rawStore{}, SettingError{err}
+	}
+	if c.S3AccessKey != "" {
+		config.AccessKey, config.SecretKey = c.S3AccessKey, s3.Secret(c.S3SecretKey)
+	}
+	s, err := s3.Open(ctx, config)
+	return rawStore{s, "bucket " + config.Bucket, func() error { return nil }}, err
+}
+
+// ProbeStore puts, reads and deletes an object in the store that the configuration names, as a node would.
+func ProbeStore(ctx context.Context, c Config) (err error) {
+	raw, err := c.openStore(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, raw.close()) }()
+	g, err := guard.New(raw.store, guard.Config{Name: raw.name, Logger: c.withDefaults().Logger})
+	if err != nil {
+		return err
+	}
+	objects, key, body := g.Store(), "doctor/"+pipeline.NewID("obj"), []byte("reelmill")
+	if _, err := objects.Put(ctx, key, bytes.NewReader(body), storage.PutOptions{}); err != nil {
+		return err
+	}
+	r, _, err := objects.Get(ctx, key, storage.Range{})
+	if err != nil {
+		return err
+	}
+	back, err := io.ReadAll(r)
+	if err := errors.Join(err, r.Close(), objects.Delete(ctx, key)); err != nil {
+		return err
+	}
+	if !bytes.Equal(back, body) {
+		return errors.New("the store does not return what was put")
+	}
+	return nil
+}
+
+// prefixDeleter is the store as the coordinator sees it.
+type prefixDeleter struct{ storage.Store }
+
+// DeletePrefix implements pipeline.Objects.
+func (p prefixDeleter) DeletePrefix(ctx context.Context, prefix string) error {
+	_, err := storage.DeletePrefix(ctx, p.Store, prefix)
+	return err
+}

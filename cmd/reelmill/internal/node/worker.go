@@ -1,0 +1,132 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/bus"
+	"github.com/reelmill/reelmill/storage"
+	"github.com/reelmill/reelmill/storage/guard"
+	"github.com/reelmill/reelmill/workers"
+)
+
+// Worker is a node that runs jobs for a server elsewhere. OpenWorker makes one.
+type Worker struct {
+	*ground
+	loop *workers.Loop
+}
+
+// OpenWorker opens everything and starts nothing that acts by itself. It waits for the server to make the
+// streams. The caller closes the worker.
+func OpenWorker(ctx context.Context, c WorkerConfig) (*Worker, error) {
+	g, err := newGround(ctx, c.Config, true)
+	if err != nil {
+		return nil, err
+	}
+	if err := g.openStore(ctx); err != nil {
+		return nil, errors.Join(err, g.Close())
+	}
+	if err := g.openWorkers(ctx, c.Jobs); err != nil {
+		return nil, errors.Join(err, g.Close())
+	}
+	w, err := newWorker(g, c.Slots)
+	if err != nil {
+		return nil, errors.Join(err, g.Close())
+	}
+	return w, nil
+}
+
+// newWorker makes the loop that runs jobs.
+func newWorker(g *ground, slots map[string]int) (w *Worker, err error) {
+	g.metrics.expect(g.registry)
+	w = &Worker{ground: g}
+	w.loop, err = workers.NewLoop(workers.Config{
+		Log: g.faults.log(g.bus), Tasks: g.faults.queue(loopTasks{g.bus}), Store: g.objects, Registry: g.registry,
+		Scratch: filepath.Join(g.config.Data, "scratch"), CrashOutput: filepath.Join(g.config.Data, "crash.txt"),
+		Slots: slots, Heartbeat: g.config.Lease / 3, Admit: w.admit, Logger: g.config.Logger,
+		Observe:     g.metrics.attemptEnded,
+		Interactive: map[string]int{"inspect": 0}, // all its jobs are of high priority
+	})
+	if err != nil {
+		return nil, err
+	}
+	g.disk.evict = append(g.disk.evict, w.loop.DropSources)
+	g.metrics.add("attempts", w.measureAttempts)
+	return w, nil
+}
+
+// Run runs jobs and answers scrapes until ctx ends.
+func (w *Worker) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, run := range append(w.jobs(), w.serveMetrics) {
+		g.Go(func() error { return run(ctx) })
+	}
+	return g.Wait()
+}
+
+// jobs returns what runs jobs and announces that it does.
+func (w *Worker) jobs() []func(context.Context) error {
+	return []func(context.Context) error{
+		w.loop.Run,
+		func(ctx context.Context) error { w.bus.KeepAnnouncing(ctx, w.presences()); return nil },
+	}
+}
+
+// presences returns what this process announces: the worker types that it runs.
+func (w *Worker) presences() []bus.Presence {
+	var own []bus.Presence
+	for _, t := range w.registry.Types() {
+		slots := w.loop.SlotsOf(t.Name)
+		own = append(own, bus.Presence{
+			Type: t.Name, Version: w.config.Version, Process: w.loop.Process, Slots: &slots, Schema: t.Schema,
+		})
+	}
+	return own
+}
+
+// minScratch is the free space of the scratch disk below which no job is begun.
+const minScratch = 256 << 20
+
+// admit says why no job may begin now; nil when one may.
+func (w *Worker) admit(ctx context.Context) error {
+	if err := w.bus.Fits(ctx, pipeline.JobStarted); err != nil {
+		return fmt.Errorf("no job is begun: %w", err)
+	}
+	if w.guard.State() == "open" {
+		return fmt.Errorf("no job is begun: %w", guard.ErrOpen)
+	}
+	free, keep, err := w.disk.room(filepath.Join(w.config.Data, "scratch"), func(total int64) int64 {
+		return min(minScratch, total/10)
+	})
+	if err != nil {
+		return err
+	}
+	if free < keep {
+		return fmt.Errorf("no job is begun with %d MiB of scratch space: %w", free>>20, storage.ErrFull)
+	}
+	return nil
+}
+
+// loopTasks is the bus as the worker loop sees it.
+type loopTasks struct{ *bus.Bus }
+
+// Next implements workers.Tasks.
+func (t loopTasks) Next(ctx context.Context, worker string) (workers.Delivery, error) {
+	return t.NextAtLeast(ctx, worker, pipeline.Bulk)
+}
+
+// NextAtLeast implements workers.Tasks.
+func (t loopTasks) NextAtLeast(ctx context.Context, worker string, least pipeline.Priority) (workers.Delivery,
+	error,
+) {
+	d, err := t.Bus.NextAtLeast(ctx, worker, least)
+	if err != nil {
+		return nil, err
+	}
+	return d, nil
+}
