@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/stats"
 )
 
 // evidence is what is left of a run: what was accepted, and what the read model, the receiver, the API and
@@ -27,7 +28,7 @@ type evidence struct {
 	outputs map[string][]pipeline.OutputView
 	objects map[string][]byte
 	letters []letter
-	stats   pipeline.Stats
+	stats   stats.Stats
 }
 
 // goodPrefix is of the keys of what "good" has in the store.
@@ -68,7 +69,7 @@ func sound() *evidence {
 		chaosContent("good", "work", 100))
 	e.output(pipeline.Output{Path: "s_%05d", Key: goodPrefix + "s_%05d", Segments: &pipeline.Segments{Count: 1}},
 		[]byte("segment"))
-	e.stats.Total = pipeline.Window{Uploaded: 4, Ready: 1, Failed: map[string]int{"input": 3}}
+	e.stats.Total = stats.Window{Uploaded: 4, Ready: 1, Failed: map[string]int{"input": 3}}
 	return e
 }
 
