@@ -19,6 +19,7 @@ const (
 	CodeJobStalled        Code = "job_stalled"
 	CodeWorkerLost        Code = "worker_lost"
 	CodeWorkerCrashed     Code = "worker_crashed"
+	CodeEncoderCrashed    Code = "encoder_crashed"
 	CodeOutOfMemory       Code = "out_of_memory"
 	CodeDiskFull          Code = "disk_full"
 	CodeLogFull           Code = "log_full"
@@ -88,6 +89,9 @@ var catalogue = map[Code]CodeEntry{
 	CodeWorkerCrashed: {Transient, "The worker crashed",
 		"The process that ran the job came down by itself; this job, or one that ran beside it, is the cause.",
 		"It is tried once more, alone. Read the crash text and report it with the input if you can."},
+	CodeEncoderCrashed: {Transient, "The encoder crashed",
+		"ffmpeg was ended by a signal. The source brings out a fault in it, or the machine has one.",
+		"It is tried twice. Read the stderr tail; report it with the input if you can."},
 	CodeOutOfMemory: {Resource, "Out of memory",
 		"The encoder was killed, most likely by the kernel for want of memory.",
 		"Give the machine more memory or fewer slots."},

@@ -90,8 +90,8 @@ func crashed(p *pipeline.Problem) bool { return p != nil && p.Code == pipeline.C
 // defaultRetry holds the delays before attempts 2 to 5.
 var defaultRetry = []pipeline.Seconds{2, 10, 60, 300}
 
-// crashAttempts is how many attempts a job gets whose encoder runs out of memory. One that crashes the whole
-// process gets two as well: see attempt.failed.
+// crashAttempts is how many attempts a job gets whose encoder crashes or runs out of memory. One that crashes
+// the whole process gets two as well: see attempt.failed.
 const crashAttempts = 2
 
 // made marks an error that the worker returned. Errors of the loop, such as of the log or of the store in the
@@ -137,7 +137,8 @@ func nextTry(job pipeline.Job, problem *pipeline.Problem, failed int) (delay tim
 	switch {
 	case !problem.Retryable, failed > len(delays):
 		return 0, false
-	case problem.Code == pipeline.CodeOutOfMemory && failed >= crashAttempts:
+	case failed >= crashAttempts &&
+		(problem.Code == pipeline.CodeOutOfMemory || problem.Code == pipeline.CodeEncoderCrashed):
 		return 0, false
 	}
 	return time.Duration(float64(delays[failed-1].Duration()) * (0.8 + 0.4*rand.Float64())), true

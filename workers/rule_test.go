@@ -124,6 +124,8 @@ func TestNextTry(t *testing.T) {
 		"a bug":                    {own, pipeline.CodeEncodeFailed, 1, 0},
 		"out of memory":            {own, pipeline.CodeOutOfMemory, 1, time.Second},
 		"out of memory once again": {own, pipeline.CodeOutOfMemory, 2, 0},
+		"a crash of ffmpeg":        {own, pipeline.CodeEncoderCrashed, 1, time.Second},
+		"a second crash of ffmpeg": {own, pipeline.CodeEncoderCrashed, 2, 0},
 	} {
 		var least, most time.Duration = time.Hour, 0
 		for range 200 {

@@ -16,6 +16,7 @@ import (
 //	no space left             disk_full
 //	a disk is broken or gone  internal_error, which is tried again
 //	killed from outside       out_of_memory: the kernel's killer is who does that
+//	ended by another signal   encoder_crashed
 //	no sign of life           job_stalled
 //	the input is at fault     input_malformed
 //	verifying took too long   job_timeout
@@ -81,6 +82,8 @@ func code(e *ffmpeg.Error) pipeline.Code {
 		return pipeline.CodeInternal
 	case e.Kind == ffmpeg.KindSignal && e.Signal == syscall.SIGKILL:
 		return pipeline.CodeOutOfMemory
+	case e.Kind == ffmpeg.KindSignal:
+		return pipeline.CodeEncoderCrashed
 	case e.Kind == ffmpeg.KindStalled:
 		return pipeline.CodeJobStalled
 	case e.BadInput():

@@ -29,7 +29,7 @@ func TestFault(t *testing.T) {
 		{"broken disk", exit("Error writing trailer of <out0>: Input/output error"), pipeline.CodeInternal},
 		{"scratch", &fs.PathError{Op: "write", Path: "/scratch/x", Err: syscall.ENOSPC}, pipeline.CodeDiskFull},
 		{"killed", &ffmpeg.Error{Kind: ffmpeg.KindSignal, Signal: syscall.SIGKILL}, pipeline.CodeOutOfMemory},
-		{"crashed", &ffmpeg.Error{Kind: ffmpeg.KindSignal, Signal: syscall.SIGSEGV}, pipeline.CodeEncodeFailed},
+		{"crashed", &ffmpeg.Error{Kind: ffmpeg.KindSignal, Signal: syscall.SIGSEGV}, pipeline.CodeEncoderCrashed},
 		{"stalled", &ffmpeg.Error{Kind: ffmpeg.KindStalled, Err: ffmpeg.ErrStalled}, pipeline.CodeJobStalled},
 		{"verify in vain", &ffmpeg.VerifyError{Check: "probe", Err: &ffmpeg.Error{Kind: ffmpeg.KindTimeout, Err: ffmpeg.ErrTimeout}}, pipeline.CodeJobTimeout},
 		{"verify", fmt.Errorf("rung: %w", &ffmpeg.VerifyError{Check: "duration"}), pipeline.CodeVerification},
