@@ -107,7 +107,7 @@ func TestScratchTooLarge(t *testing.T) {
 	r := newRig(t, patient)
 	r.enqueue(func(j *pipeline.Job) { j.Scratch = 10 * gib })
 	r.start(working(publish), diskOf(9*gib, 10*gib))
-	r.done("next", "bury", "ack")
+	r.done("next", "letter", "ack")
 	_, data := r.last(pipeline.JobErrored)
 	if data.Problem.Code != pipeline.CodeDiskFull || data.Attempt != 0 || data.Failed != 0 {
 		t.Errorf("%+v, %+v", data, data.Problem)

@@ -173,7 +173,7 @@ func TestGeneration(t *testing.T) {
 	}))
 	r.done("next", "ack") // stale
 	must(t, r.bus.Enqueue(t.Context(), task))
-	r.done("next", "ack", "next", "schedule", "ack", "next", "bury", "ack")
+	r.done("next", "ack", "next", "schedule", "ack", "next", "letter", "ack")
 	_, data := r.last(pipeline.JobErrored)
 	if data.Generation != 1 || data.Failed != 2 || data.Attempt != 4 || !slices.Equal(attempts, []int{3, 4}) {
 		t.Errorf("attempts %v, then %+v", attempts, data)

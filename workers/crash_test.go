@@ -85,7 +85,7 @@ func TestCrashChild(t *testing.T) {
 		}
 	}
 	if always { // the letter of j is kept after its last event
-		r.until("bury", func(acts []string) bool { return slices.Contains(acts, "bury") })
+		r.until("letter", func(acts []string) bool { return slices.Contains(acts, "letter") })
 	}
 	stop()
 }

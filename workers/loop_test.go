@@ -84,7 +84,7 @@ func TestRetriesEnd(t *testing.T) {
 		_, err := publish(ctx, j)
 		return pipeline.Result{}, errors.Join(err, errors.New("the network is down"))
 	}))
-	r.done("next", "schedule", "ack", "next", "bury", "ack")
+	r.done("next", "schedule", "ack", "next", "letter", "ack")
 	stop()
 	if got, want := l.Stats()["test"], (workers.Counts{Started: 2, Retried: 1, Errored: 1}); got != want {
 		t.Errorf("counts %+v, want %+v", got, want)
@@ -132,7 +132,7 @@ func TestSameFailureTwiceIsTheLast(t *testing.T) {
 			for range test.attempts - 1 {
 				acts = append(acts, "next", "schedule", "ack")
 			}
-			r.done(append(acts, "next", "bury", "ack")...)
+			r.done(append(acts, "next", "letter", "ack")...)
 			_, data := r.last(pipeline.JobErrored)
 			if data.Attempt != test.attempts || data.Problem.Class != test.class || data.Problem.Retryable != (test.class != pipeline.Bug) {
 				t.Errorf("%+v %+v", data, data.Problem)
@@ -163,7 +163,7 @@ func TestGivenUp(t *testing.T) {
 				}
 				return test.work(ctx, j)
 			}))
-			r.done("next", "bury", "ack")
+			r.done("next", "letter", "ack")
 			e, data := r.last(pipeline.JobErrored)
 			if data.Problem.Code != test.code || data.Problem.Job != "j" || data.Attempt != 1 || data.Token == 0 {
 				t.Errorf("%+v", data)
@@ -187,7 +187,7 @@ func TestParametersAreChecked(t *testing.T) {
 		t.Error("the worker was called")
 		return pipeline.Result{}, nil
 	}))
-	r.done("next", "bury", "ack")
+	r.done("next", "letter", "ack")
 	if _, data := r.last(pipeline.JobErrored); data.Problem.Code != pipeline.CodeParameters {
 		t.Errorf("%+v", data.Problem)
 	}
@@ -365,7 +365,7 @@ func TestLostAck(t *testing.T) {
 		"retrying": {errors.New("x"),
 			[]string{"next", "schedule", "ack", "next", "schedule", "ack"}, pipeline.JobRetrying},
 		"errored": {pipeline.Fail(pipeline.CodeMalformed, "x"),
-			[]string{"next", "bury", "ack", "next", "bury", "ack"}, pipeline.JobErrored},
+			[]string{"next", "letter", "ack", "next", "letter", "ack"}, pipeline.JobErrored},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, brief)
@@ -392,11 +392,11 @@ func TestLostAck(t *testing.T) {
 func TestDeadLetterFailed(t *testing.T) {
 	r := newRig(t, brief)
 	r.enqueue()
-	r.broken["bury"] = errors.New("lost")
+	r.broken["letter"] = errors.New("lost")
 	r.start(working(func(context.Context, job) (pipeline.Result, error) {
 		return pipeline.Result{}, pipeline.Fail(pipeline.CodeMalformed, "x")
 	}))
-	r.done("next", "bury", "next", "bury", "ack")
+	r.done("next", "letter", "next", "letter", "ack")
 	if _, data := r.last(pipeline.JobErrored); r.letters[1].Problem.Code != data.Problem.Code {
 		t.Errorf("letter %+v", r.letters[1])
 	}
@@ -441,7 +441,7 @@ func TestLostTooOften(t *testing.T) {
 		t.Error("an input that kills processes is tried again")
 		return pipeline.Result{}, nil
 	}), func(c *workers.Config) { c.MaxLost = 2 })
-	r.done("next", "bury", "ack")
+	r.done("next", "letter", "ack")
 	_, data := r.last(pipeline.JobErrored)
 	if data.Problem.Code != pipeline.CodeWorkerLost || data.Lost != 2 || data.Attempt != 2 ||
 		data.Token != second {

@@ -102,7 +102,7 @@ func (q mortalTasks) Schedule(ctx context.Context, t pipeline.Task, at time.Time
 }
 
 func (q mortalTasks) DeadLetter(ctx context.Context, d pipeline.DeadLetter) error {
-	if err := q.m.dies("bury"); err != nil {
+	if err := q.m.dies("letter"); err != nil {
 		return err
 	}
 	return q.Tasks.DeadLetter(ctx, d)
@@ -179,10 +179,10 @@ func TestCrashMatrix(t *testing.T) {
 		},
 		"completed, before ack": {"ack", nil, []string{"next", "next", "ack"}, pipeline.JobCompleted, 1, 0},
 		"errored written, before its dead letter": {
-			"bury", broken, []string{"next", "next", "bury", "ack"}, pipeline.JobErrored, 1, 0,
+			"letter", broken, []string{"next", "next", "letter", "ack"}, pipeline.JobErrored, 1, 0,
 		},
 		"dead letter stored, before ack": {
-			"ack", broken, []string{"next", "bury", "next", "bury", "ack"}, pipeline.JobErrored, 1, 0,
+			"ack", broken, []string{"next", "letter", "next", "letter", "ack"}, pipeline.JobErrored, 1, 0,
 		},
 		"retrying written, before the timer": {
 			"schedule", down, []string{"next", "next", "schedule", "ack"}, pipeline.JobRetrying, 1, 0,

@@ -123,7 +123,7 @@ func (q queue) DeadLetter(ctx context.Context, d pipeline.DeadLetter) error {
 	q.mu.Lock()
 	q.letters = append(q.letters, d)
 	q.mu.Unlock()
-	return errors.Join(q.bus.DeadLetter(ctx, d), q.act("bury"))
+	return errors.Join(q.bus.DeadLetter(ctx, d), q.act("letter"))
 }
 
 func (q queue) Watch(ctx context.Context, subjects ...string) (<-chan struct{}, error) {

@@ -139,9 +139,9 @@ func (p *phase) checkLetters(ctx context.Context, r *result) error {
 	for _, v := range p.load.videos {
 		byID[v.id] = v
 	}
-	buried := map[string]bool{}
+	hasLetter := map[string]bool{}
 	for _, l := range letters {
-		buried[l.Video+"/"+l.Job] = true
+		hasLetter[l.Video+"/"+l.Job] = true
 		if v := byID[l.Video]; v == nil || !v.deleted && !mayFail(v, l.Worker) {
 			r.violate(spurious, l.Video, "a letter of %s: %s", l.Job, l.Problem.Error())
 		}
@@ -153,7 +153,7 @@ func (p *phase) checkLetters(ctx context.Context, r *result) error {
 	for id, all := range events {
 		for _, e := range all {
 			_, _, job, _ := pipeline.Address(e.Subject)
-			if e.Type == pipeline.JobErrored && !buried[id+"/"+job] {
+			if e.Type == pipeline.JobErrored && !hasLetter[id+"/"+job] {
 				r.violate(lost, id, "%s failed for good and has no dead letter", job)
 			}
 		}
