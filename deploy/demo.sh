@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Shows ReelMill from end to end, on this machine and in a temporary folder: a server on a free port, a clip made on the
-# spot, its upload with a watermark, and what came of it. When the script ends, however it does, the server is stopped
-# and the folder is gone.
+# Shows ReelMill from end to end, on this machine and in a temporary folder: it starts a server on a free port, makes a
+# clip, uploads it with a watermark, and prints the result. However the script ends, it stops the server and removes the
+# folder.
 #
 #   deploy/demo.sh [BINARY]            BINARY: bin/reelmill
 #   KEEP=1 deploy/demo.sh [BINARY]     leaves the server running until Ctrl-C, to play the video
@@ -12,7 +12,7 @@ server=
 
 say() { printf '==> %s\n' "$*" >&2; }
 
-# stop ends the server: asked first, and forced when it has not gone after 20 seconds.
+# stop stops the server: SIGTERM first, SIGKILL after 20 seconds.
 stop() {
     [ -n "$server" ] || return 0
     kill -TERM "$server" 2>/dev/null || true
@@ -28,10 +28,10 @@ stop() {
 finish() {
     local status=$?
     trap - EXIT
-    trap '' INT TERM # the clean-up is short, and is not left half done
+    trap '' INT TERM # finish the short clean-up in any case
     stop
     if [ "$status" -ne 0 ] && [ "$status" -ne 130 ] && [ "$status" -ne 143 ] && [ -s "$work/serve.log" ]; then
-        say 'the demo failed; the end of the log of the server:'
+        say 'the demo failed; the end of the server log:'
         tail -n 30 "$work/serve.log" >&2
     fi
     rm -rf -- "$work"
@@ -45,7 +45,7 @@ trap 'exit 143' TERM
 export TMPDIR=$work
 for name in "${!REELMILL_@}"; do unset "$name"; done # the demo is the same on every machine
 
-say 'make a clip: 20 s, 1280x720, with sound'
+say 'make a clip: 20 s, 1280x720, with audio'
 ffmpeg -nostdin -v error \
     -f lavfi -i testsrc2=size=1280x720:rate=30:duration=20 \
     -f lavfi -i sine=frequency=440:sample_rate=48000:duration=20 \
@@ -69,6 +69,6 @@ if [ -n "${KEEP:-}" ]; then
     say 'open the play URL; Ctrl-C stops the server'
     wait "$server"
 fi
-say 'done; stopping the server. To have your own, in two terminals:'
+say 'done; stopping the server. To run your own, in two terminals:'
 say "  ${1:-bin/reelmill} serve"
 say "  ${1:-bin/reelmill} upload FILE --wait=ready"

@@ -1,5 +1,5 @@
-// Tools that tests and builds start as programs, in a module of their own, so that what they need stays out
-// of the main one. Run one with "go -C deploy/tools tool NAME"; raise it with "go -C deploy/tools get -tool".
+// Tools that tests and builds run as programs. They have a module of their own, so that their dependencies stay out of
+// the main one. Run one with "go -C deploy/tools tool NAME"; upgrade it with "go -C deploy/tools get -tool".
 module github.com/reelmill/reelmill/deploy/tools
 
 go 1.26.0

@@ -20,7 +20,7 @@ type rung struct {
 	Skip int `json:"skip,omitempty"`
 }
 
-// step is a line of the table of media.md. A ceiling, not a target: the encoder aims at a quality below it.
+// step is one size of the ladder. Its rate is a limit, not a target: the encoder aims at a quality below it.
 type step struct {
 	short   int     // pixels of the short edge
 	maxrate int     // kbit/s

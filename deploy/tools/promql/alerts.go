@@ -20,21 +20,21 @@ import (
 // step is how often a scenario's series are scraped, and its rules evaluated.
 const step = 30 * time.Second
 
-// ask is the input: rules, and scenarios that each begin with no alert.
+// ask is the input: rules, and scenarios. Each scenario begins without alerts.
 type ask struct {
 	Rules     []rule
 	Scenarios []scenario
 }
 
-// rule is an alert rule. For is how long its expression must hold, as "5m"; nothing when empty.
+// rule is an alert rule. For is how long its expression must hold, such as "5m"; empty means no time.
 type rule struct {
 	Alert, Expr, For    string
 	Labels, Annotations map[string]string
 }
 
-// scenario is what is scraped: the values of each series, one each 30 seconds, in the notation of Prometheus'
-// own rule tests: "0x3 1+1x2 stale _" is 0 0 0 0 1 2 3, the end of the series, and no value. It lasts as
-// long as its longest series. Always are further series, which are 1 all the time.
+// scenario is the scraped values of each series, one every 30 seconds, in the notation of Prometheus' own rule
+// tests: "0x3 1+1x2 stale _" is 0 0 0 0 1 2 3, the end of the series, and no value. A scenario lasts as long as
+// its longest series. Always lists further series, which are always 1.
 type scenario struct {
 	Series map[string]string
 	Always []string
@@ -47,7 +47,7 @@ type firing struct {
 	Annotations map[string]string `json:"annotations"`
 }
 
-// alerts answers, of each scenario, with the alerts that fire at its end.
+// alerts writes, for each scenario, the alerts that fire at its end.
 func alerts(in *json.Decoder, out *json.Encoder) error {
 	var a ask
 	if err := in.Decode(&a); err != nil {
@@ -122,8 +122,8 @@ func (w *world) add(name, values string) error {
 	return nil
 }
 
-// play evaluates a rule from the beginning to the end, as Prometheus does: what its expression returns is an
-// alert, and fires once it has been returned each time for as long as the rule says.
+// play evaluates a rule from the beginning to the end of the scenario, as Prometheus does: each result of its
+// expression is an alert, which fires once the expression has returned it without a break for the rule's time.
 func (w *world) play(r rule) (fired []firing, err error) {
 	var hold model.Duration
 	if r.For != "" {
@@ -169,7 +169,7 @@ func (w *world) query(ctx context.Context, expr string, at time.Time) (promql.Ve
 	return q.Exec(ctx).Vector()
 }
 
-// find returns the series that match.
+// find returns the matching series.
 func (w *world) find(_ bool, _ *storage.SelectHints, matchers ...*labels.Matcher) storage.SeriesSet {
 	set := &found{SeriesSet: storage.EmptySeriesSet(), at: -1}
 	for _, s := range w.series {

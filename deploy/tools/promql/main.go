@@ -1,5 +1,5 @@
-// Command promql does what Prometheus does with alert rules, for the tests of ours. It reads one JSON document
-// from standard input and writes one to standard output:
+// Command promql parses and evaluates alert rules as Prometheus does, for tests. It reads one JSON document from
+// standard input and writes one to standard output:
 //
 //	promql          a list of expressions; of each, {"metrics": {name: labels that its matchers name},
 //	                "labels": those that results are grouped or matched by}
