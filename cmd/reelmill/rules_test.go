@@ -86,17 +86,21 @@ var ruleImports = []struct {
 	{"pipeline/client", []string{"pipeline", "pipeline/pause", "pipeline/stats", "pipeline/why"}, ruleAnyModule},
 	{"pipeline/stats", []string{"pipeline"}, ruleNoModule},
 	{"pipeline/why", []string{"pipeline"}, ruleNoModule},
+	{"pipeline/console", nil, ruleNoModule},
 	{"pipeline/*", []string{"pipeline"}, ruleAnyModule},
 
 	{"workers", []string{"pipeline", "pipeline/pause", "storage"}, ruleAnyModule},
 	{"workers/all", []string{"pipeline", "storage", "workers", "workers/*", "workers/internal/*"}, ruleAnyModule},
 	{"workers/workertest", []string{"pipeline", "storage/...", "workers", "workers/internal/*"}, ruleAnyModule},
-	{"workers/internal/ffmpeg", nil, ruleAnyModule},
+	{"workers/internal/ffmpeg", []string{"workers/internal/sandbox"}, ruleAnyModule},
+	{"workers/internal/sandbox", nil, ruleThirdParty{"github.com/landlock-lsm/go-landlock", "golang.org/x/sys"}},
 	{"workers/internal/*", []string{"pipeline", "pipeline/manifest", "workers/internal/*"}, ruleAnyModule},
 	{"workers/*", []string{"pipeline", "pipeline/manifest", "workers", "storage", "workers/internal/*"}, ruleAnyModule},
 
 	{"storage", nil, ruleNoModule},
-	{"storage/catalog/...", []string{"pipeline", "pipeline/stats", "storage", "storage/catalog/..."}, ruleAnyModule},
+	{"storage/accounts", []string{"pipeline", "storage", "storage/postgres"}, ruleAnyModule},
+	{"storage/catalog/...", []string{"pipeline", "pipeline/stats", "storage", "storage/catalog/...", "storage/postgres"}, ruleAnyModule},
+	{"storage/postgres", []string{"storage"}, ruleThirdParty{"github.com/jackc/pgx/v5"}},
 	{"storage/s3/...", []string{"storage", "storage/s3/..."}, ruleAnyModule},
 	{"storage/guard", []string{"storage"}, ruleThirdParty{"github.com/sony/gobreaker/v2", "github.com/cenkalti/backoff/v5"}},
 	{"storage/*", []string{"storage"}, ruleAnyModule},
@@ -106,6 +110,11 @@ var ruleImports = []struct {
 
 // ruleSole names modules and packages that only one folder may import, in code and in tests.
 var ruleSole = []struct{ imported, folder string }{
+	{"github.com/coder/websocket", "pipeline/api"},
+	{"github.com/jackc/pgx/v5", "storage/postgres"},
+	{"github.com/landlock-lsm/go-landlock", "workers/internal/sandbox"},
+	{"github.com/minio/minio-go/v7", "storage/s3"},
+	{"github.com/tus/tusd/v2", "pipeline/api"},
 	{"github.com/u2takey/ffmpeg-go", "workers/internal/ffmpeg"},
 }
 
@@ -533,6 +542,10 @@ func TestRulesCanFail(t *testing.T) {
 		{"ffmpeg imports ours", "workers/internal/ffmpeg/x.go", imports("ffmpeg", ours+"pipeline"), "imports " + ours + "pipeline"},
 		{"internal imports workers", "workers/internal/hls/x.go", imports("hls", ours+"workers"), "imports " + ours + "workers"},
 		{"ffmpeg-go elsewhere", "workers/audio/x_test.go", imports("audio", "github.com/u2takey/ffmpeg-go"), "only workers/internal"},
+		{"websocket elsewhere", "workers/x.go", imports("workers", "github.com/coder/websocket"), "only pipeline/api may"},
+		{"pgx elsewhere", "storage/catalog/x.go", imports("catalog", "github.com/jackc/pgx/v5/pgxpool"), "only storage/postgres may"},
+		{"sandbox imports ours", "workers/internal/sandbox/x.go", imports("sandbox", ours+"pipeline"), "imports " + ours + "pipeline"},
+		{"console imports the api", "pipeline/console/x.go", imports("console", ours+"pipeline/api"), "pipeline/api"},
 		{"store imports a module", "storage/x.go", imports("storage", theirs), "storage/x.go imports " + theirs},
 		{"store imports a store", "storage/s3/x.go", imports("s3", ours+"storage/disk"), "storage/disk"},
 		{"test imports the program", "workers/x_test.go", imports("workers", ours+"cmd/m"), "nothing imports the program"},
