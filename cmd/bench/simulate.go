@@ -106,12 +106,16 @@ type happenings []happening
 
 // Len, Less, Swap, Push and Pop implement heap.Interface.
 func (h happenings) Len() int { return len(h) }
+
+// Less implements heap.Interface.
 func (h happenings) Less(i, j int) bool {
 	if h[i].at != h[j].at {
 		return h[i].at < h[j].at
 	}
 	return h[i].order < h[j].order
 }
+
+// Swap implements heap.Interface.
 func (h happenings) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
 
 // Push implements heap.Interface.

@@ -182,6 +182,7 @@ func (j *judge) whyCopied(which selector) (string, error) {
 	return "no", nil
 }
 
+// String is the line of the table.
 func (row clipRow) String() string {
 	number := func(v float64, format string) string {
 		if math.IsNaN(v) || v == 0 {

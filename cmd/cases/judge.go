@@ -47,6 +47,7 @@ type finding struct {
 	general bool // it is looked at for every video, and told only when it is wrong
 }
 
+// String is the line of the report.
 func (f finding) String() string {
 	if f.OK || f.Want == "" {
 		return f.What + " " + f.Got

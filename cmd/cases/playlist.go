@@ -31,6 +31,7 @@ type rung struct {
 	bandwidth     int
 }
 
+// String is the size of the pictures: 1280x720.
 func (r rung) String() string { return fmt.Sprintf("%dx%d", r.width, r.height) }
 
 // sound is an audio rendition of a master playlist.

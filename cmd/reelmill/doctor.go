@@ -85,6 +85,7 @@ type remedied struct {
 	remedy string
 }
 
+// Unwrap returns the error without its remedy.
 func (r remedied) Unwrap() error { return r.error }
 
 func (d *checkup) close() error {

@@ -79,6 +79,7 @@ type streams struct {
 // usageError is a mistake in what was typed.
 type usageError struct{ error }
 
+// Unwrap returns what is wrong with the arguments.
 func (e usageError) Unwrap() error { return e.error }
 
 // errDone is what --help leaves.

@@ -81,11 +81,13 @@ type noServerError struct {
 	err    error
 }
 
+// Error names the address and what to do.
 func (e *noServerError) Error() string {
 	return fmt.Sprintf("no server answers at %s: start one with `reelmill serve`, or name it with --server (%v)",
 		e.server, e.err)
 }
 
+// Unwrap returns what the connection met.
 func (e *noServerError) Unwrap() error { return e.err }
 
 // webURL is the address of something that speaks HTTP.

@@ -81,6 +81,7 @@ func (c uploadCommand) Validate() error {
 // notReadyError says that a video came to another end than the one waited for.
 type notReadyError struct{ view pipeline.VideoView }
 
+// Error names the file, its end and the problem with its remedy.
 func (e *notReadyError) Error() string {
 	if p := e.view.Problem; p != nil {
 		return fmt.Sprintf("%s is %s: %s (%s): %s. %s",
@@ -96,6 +97,7 @@ type goesOnError struct {
 	err    error // why the command stopped
 }
 
+// Error names the video, why the command stopped, and how to go on.
 func (e *goesOnError) Error() string {
 	why := ""
 	switch {
@@ -108,6 +110,7 @@ func (e *goesOnError) Error() string {
 		"--server %s`", e.id, why, e.id, e.server)
 }
 
+// Unwrap returns why the command stopped.
 func (e *goesOnError) Unwrap() error { return e.err }
 
 // Run uploads files side by side; one that fails does not keep the others from being uploaded.

@@ -14,7 +14,7 @@
 //     context ends or ffmpeg stalls, and waits. When Run returns, its process and goroutines are gone.
 //     ffmpeg also dies with us (PDEATHSIG, Linux only).
 //  4. Facts: Sniff names the container from magic bytes, Tools.Probe returns typed facts from a hardened
-//     ffprobe, Tools.DurationByDecode measures files that declare no duration.
+//     ffprobe.
 //  5. Verification: Tools.VerifyFile and Tools.VerifyHLS decide whether an output may be published. Exit
 //     codes are not enough (a full disk and a truncated input both exit 0), so nothing is published without
 //     them.

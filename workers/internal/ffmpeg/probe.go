@@ -23,7 +23,7 @@ type ProbeOptions struct {
 	Trusted      bool          // we wrote the file: allows images too (see Input.Trusted)
 	Late         bool          // search more of the file for tracks (see Input.Late)
 	CountPackets bool          // read the whole file and fill Stream.Packets
-	Timeout      time.Duration // wall time; half as much CPU time. Default 30 s (DurationByDecode: 5 min)
+	Timeout      time.Duration // wall time; half as much CPU time. Default 30 s
 }
 
 // ProbeResult is what ffprobe found. All text is valid UTF-8 without control characters, at most 256

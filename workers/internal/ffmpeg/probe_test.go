@@ -219,20 +219,3 @@ func TestMirrored(t *testing.T) {
 		}
 	}
 }
-
-func TestDurationByDecode(t *testing.T) {
-	dir := t.TempDir()
-	live := filepath.Join(dir, "live.mkv")
-	generate(t, "-i", video(t, "in.mp4", 2), "-c", "copy", "-live", "1", live)
-	if r := probe(t, live, ProbeOptions{}); r.Format.DurationKnown {
-		t.Fatalf("a live file declares %v s", r.Format.Duration)
-	}
-	d, err := Tools{}.DurationByDecode(testContext(t), live, ProbeOptions{Demuxer: "matroska"})
-	if err != nil || d < 1900*time.Millisecond || d > 2100*time.Millisecond {
-		t.Errorf("%v, %v", d, err)
-	}
-	script := script(t, "echo video,N/A,N/A,N/A; echo data,1,1,1; printf 'vid'")
-	if _, err := script.DurationByDecode(testContext(t), live, ProbeOptions{}); !errors.Is(err, ErrNoDuration) {
-		t.Errorf("no times: %v", err)
-	}
-}
