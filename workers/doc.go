@@ -18,5 +18,6 @@
 // process by its next start (crash.go). Not guaranteed: that a job runs once. It completes once.
 //
 // A worker is one folder and one line in workers/all. It knows parameters, media and files; it knows nothing
-// of messages, acknowledgements, retries or other workers.
+// of messages, acknowledgements, retries or other workers. A worker that hides the source, or that takes a
+// file or parameters of an upload, declares that (Declarer), and planner and API act on it.
 package workers

@@ -15,22 +15,22 @@ var (
 	opCancelVideo = huma.Operation{
 		OperationID: "cancel-video", Method: http.MethodPost, Path: "/v1/videos/{id}/cancel",
 		Tags: []string{"videos"}, Summary: "Cancel a video", DefaultStatus: http.StatusOK,
-		Description: "Its running jobs are stopped and its waiting ones withdrawn. Outputs that are complete " +
-			"stay until it is deleted. Canceling again answers the same; a video that has ended otherwise is a " +
+		Description: "Stops its running jobs and withdraws the waiting ones. Complete outputs stay until the " +
+			"video is deleted. Canceling it again answers the same. A video that has ended otherwise is a " +
 			"`state_conflict`.",
 	}
 	opRetryVideo = huma.Operation{
 		OperationID: "retry-video", Method: http.MethodPost, Path: "/v1/videos/{id}/retry",
-		Tags: []string{"videos"}, Summary: "Go on with an errored or canceled video", DefaultStatus: http.StatusOK,
-		Description: "Its jobs that were errored or canceled get as many attempts as they had, and it is " +
-			"processing again; what is complete stays. Retrying again answers the same while it goes on; a video " +
-			"that has not ended, is ready or was rejected is a `state_conflict`.",
+		Tags: []string{"videos"}, Summary: "Retry an errored or canceled video", DefaultStatus: http.StatusOK,
+		Description: "Its errored and canceled jobs get as many attempts as they had, and it is processing " +
+			"again. Completed jobs stay. Retrying it again answers the same while it is processing. A video that " +
+			"has not ended, is ready or was rejected is a `state_conflict`.",
 	}
 	opRetryJob = huma.Operation{
 		OperationID: "retry-job", Method: http.MethodPost, Path: "/v1/jobs/{video}/{job}/retry",
 		Tags: []string{"jobs"}, Summary: "Try an errored job again", DefaultStatus: http.StatusOK,
-		Description: "The job gets as many attempts as it had, and its video, if it has ended, is processing " +
-			"again. A job that has not errored is a `state_conflict`.",
+		Description: "The job gets as many attempts as it had. If its video has ended, it is processing again. A " +
+			"job that is not errored is a `state_conflict`.",
 	}
 )
 
@@ -56,7 +56,7 @@ func (s *server) retryVideo(ctx context.Context, in *videoInput) (*videoOutput, 
 	return s.videoAfter(ctx, in.ID, e)
 }
 
-// videoAfter returns a video as it is after e, its last event that is known.
+// videoAfter returns a video after e, the event that an action led to.
 func (s *server) videoAfter(ctx context.Context, id string, e pipeline.Event) (*videoOutput, error) {
 	caught := s.caught(ctx, e.Sequence)
 	v, err := s.cfg.Catalog.Video(ctx, projectOf(ctx), id)
@@ -72,7 +72,7 @@ func (s *server) videoAfter(ctx context.Context, id string, e pipeline.Event) (*
 	return s.answered(v), nil
 }
 
-// videoInLog returns a video that the catalog does not know yet, as it was uploaded.
+// videoInLog returns a video as it was uploaded, when the catalog does not have it yet.
 func (s *server) videoInLog(ctx context.Context, id string) (v pipeline.VideoView, err error) {
 	uploaded, err := s.cfg.Log.Last(ctx, pipeline.UploadedSubject(projectOf(ctx), id))
 	switch {
@@ -86,7 +86,7 @@ func (s *server) videoInLog(ctx context.Context, id string) (v pipeline.VideoVie
 
 type jobInput struct {
 	Video string `path:"video" doc:"The video's id"`
-	Job   string `path:"job" doc:"The job's name; a job's id is both, with a slash between"`
+	Job   string `path:"job" doc:"The job's name. A job's id is video/job"`
 }
 
 type jobOutput struct{ Body pipeline.JobView }
@@ -102,7 +102,7 @@ func (s *server) retryJob(ctx context.Context, in *jobInput) (*jobOutput, error)
 	return s.jobAfter(ctx, in.Video, in.Job, e)
 }
 
-// jobAfter returns a job as it is after e, its last event that is known.
+// jobAfter returns a job after e, the event that an action led to.
 func (s *server) jobAfter(ctx context.Context, video, job string, e pipeline.Event) (*jobOutput, error) {
 	caught := s.caught(ctx, e.Sequence)
 	jobs, err := s.cfg.Catalog.Jobs(ctx, projectOf(ctx), video)

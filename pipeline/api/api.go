@@ -24,8 +24,8 @@ type server struct {
 	streams chan struct{} // one token for each open event stream
 }
 
-// New returns the handler of the whole API. It starts nothing; the handler may be used at once, by any
-// number of servers. A server made by Server ends its event streams when it is shut down.
+// New returns the handler of the whole API. It starts nothing. Any number of servers may use the handler;
+// one made by Server ends its event streams when it is shut down.
 func New(cfg Config) (http.Handler, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, fmt.Errorf("api config: %w", err)
@@ -48,8 +48,8 @@ func New(cfg Config) (http.Handler, error) {
 	return s.edge(http.HandlerFunc(s.route)), nil
 }
 
-// routes is the list of everything that is answered. Those that huma answers describe themselves; the
-// others, which stream, are described in openapi.go.
+// routes lists every route. Those of huma describe themselves; openapi.go describes the others, which
+// stream.
 func (s *server) routes() {
 	s.mux.HandleFunc("POST /v1/videos", s.postVideo)
 	handle(s, opListVideos, s.listVideos)
@@ -79,7 +79,7 @@ func (s *server) routes() {
 	s.mux.HandleFunc("GET /openapi.json", s.getOpenAPI)
 }
 
-// handle registers an operation whose errors become problem documents.
+// handle registers an operation, and turns its errors into problem documents.
 func handle[I, O any](s *server, op huma.Operation, do func(context.Context, *I) (*O, error)) {
 	huma.Register(s.api, op, func(ctx context.Context, in *I) (*O, error) {
 		out, err := do(ctx, in)
@@ -90,11 +90,11 @@ func handle[I, O any](s *server, op huma.Operation, do func(context.Context, *I)
 	})
 }
 
-// route answers a request, and with a problem document one that no route takes.
+// route answers a request. One that has no route gets a problem document.
 func (s *server) route(w http.ResponseWriter, r *http.Request) {
 	h, pattern := s.mux.Handler(r)
 	if pattern != "" {
-		s.mux.ServeHTTP(w, r) // and not h, which would lack the path's values
+		s.mux.ServeHTTP(w, r) // not h, which would lack the values in the path
 		return
 	}
 	probe := &headerProbe{header: http.Header{}}
@@ -107,7 +107,7 @@ func (s *server) route(w http.ResponseWriter, r *http.Request) {
 	s.refuse(w, r, fail(codeNotFound, "There is nothing at this address."))
 }
 
-// headerProbe keeps what the mux would answer, but for the body.
+// headerProbe keeps the status and header that the mux would answer.
 type headerProbe struct {
 	header http.Header
 	status int
@@ -129,7 +129,7 @@ func (s *server) project(r *http.Request) (string, error) {
 	return p, nil
 }
 
-// caught waits, briefly, until reads see the event of sequence seq, and reports whether they do.
+// caught waits briefly until the catalog has the event of sequence seq, and reports whether it has.
 func (s *server) caught(ctx context.Context, seq uint64) bool {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Limits.ReadYourWrites)
 	defer cancel()
@@ -140,7 +140,7 @@ func (s *server) caught(ctx context.Context, seq uint64) bool {
 	return err == nil
 }
 
-// Bounds of a server by Server.
+// Bounds of a server made by Server.
 const (
 	readHeaderTimeout = 10 * time.Second
 	idleTimeout       = 2 * time.Minute
@@ -148,8 +148,8 @@ const (
 )
 
 // Server returns an http.Server for h on addr, with bounds on headers and idle connections. Bodies and
-// answers have no bound as a whole, since they stream; h, made by New, bounds how long each may stand
-// still. Shutdown ends event streams and waiting reads at once, and waits for uploads and playback.
+// answers stream and may take any time; h, made by New, bounds how long each may stall. Shutdown ends event
+// streams and waiting reads at once, and waits for uploads and playback.
 func Server(addr string, h http.Handler) *http.Server {
 	closing := make(chan struct{})
 	srv := &http.Server{
@@ -165,14 +165,14 @@ func Server(addr string, h http.Handler) *http.Server {
 
 type closingKey struct{}
 
-// closing returns a channel that is closed when the server of ctx begins to shut down; nil when it cannot
-// tell.
+// closing returns a channel that is closed when the server of ctx begins to shut down; nil when Server did
+// not make that server.
 func closing(ctx context.Context) <-chan struct{} {
 	c, _ := ctx.Value(closingKey{}).(<-chan struct{})
 	return c
 }
 
-// checkVideo refuses what cannot be the id of a video, as if it were missing.
+// checkVideo returns ErrNotFound for an id that no video can have.
 func checkVideo(id string) error {
 	if !pipeline.ValidName(id) {
 		return pipeline.ErrNotFound

@@ -17,51 +17,52 @@ import (
 	"github.com/reelmill/reelmill/storage/catalog"
 )
 
-// Catalog is the read model as the API uses it; catalog.Catalog is one. An unknown video, also one of another
-// project, is pipeline.ErrNotFound.
+// Catalog is the read model; catalog.Catalog is one. For an unknown video, or one of another project, its
+// methods return pipeline.ErrNotFound.
 type Catalog interface {
 	Video(ctx context.Context, project, id string) (pipeline.VideoView, error)
 	Videos(ctx context.Context, q catalog.Query) (catalog.Page[pipeline.VideoView], error)
 	Jobs(ctx context.Context, project, video string) ([]pipeline.JobView, error)
 	Outputs(ctx context.Context, project, video string) ([]pipeline.OutputView, error)
-	// Events returns the events of a video above the sequence after, in the order of the log, limit of them at
-	// most.
+	// Events returns at most limit events of a video that come after the sequence after, in the order of the
+	// log.
 	Events(ctx context.Context, project, video string, after uint64, limit int) ([]pipeline.Event, error)
-	// Resolve returns the object that is played at path below a video.
+	// Resolve returns the object that a video plays at path.
 	Resolve(ctx context.Context, video, path string) (pipeline.Object, error)
-	// Played returns a video and, if it is playable, the outputs of its completed jobs, each as its job
-	// published it, in the order of the jobs' names.
+	// Played returns a video and, if it is playable, the outputs of its completed jobs as they were published,
+	// in the order of the jobs' names.
 	Played(ctx context.Context, video string) (pipeline.VideoView, []pipeline.Output, error)
-	// WaitFor returns nil once reads see the event of sequence seq.
+	// WaitFor returns nil once the catalog has the event of sequence seq.
 	WaitFor(ctx context.Context, seq uint64) error
-	// Changed returns a channel that is closed at the next change; ask before reading.
+	// Changed returns a channel that is closed at the next change. Call it before reading, so that no change
+	// is missed.
 	Changed() <-chan struct{}
 }
 
-// Progress tells how far running jobs are; bus.Bus is one.
+// Progress reports how far running jobs are; bus.Bus is one.
 type Progress interface {
-	// WatchProgress returns the reports on the jobs of a video from now on, until ctx ends.
+	// WatchProgress returns the reports on the jobs of a video, from now until ctx ends.
 	WatchProgress(ctx context.Context, project, video string) (<-chan pipeline.Progress, error)
 	// LastProgress returns the last report on a job, and whether there is one.
 	LastProgress(ctx context.Context, project, video, job string) (pipeline.Progress, bool, error)
 }
 
-// Queue tells how far the job of a task is from a worker; bus.Bus is one.
+// Queue reports the place of a task in its queue; bus.Bus is one.
 type Queue interface {
 	Place(ctx context.Context, t pipeline.Task) (pipeline.Place, error)
 }
 
-// DeadLetters keeps the tasks that nobody will try again by itself; bus.Bus is one. A missing, foreign or
-// malformed id is pipeline.ErrNotFound.
+// DeadLetters holds the tasks that are not tried again without a request; bus.Bus is one. For an id that is
+// missing, malformed or of another project, its methods return pipeline.ErrNotFound.
 type DeadLetters interface {
-	// DeadLetters returns the letters of a project, limit of them at most, those after a cursor that it
-	// returned before; the cursor that it returns is empty on the last page.
+	// DeadLetters returns at most limit letters of a project that come after a cursor, and the cursor of the
+	// next page, which is empty after the last.
 	DeadLetters(ctx context.Context, project, after string, limit int) ([]pipeline.DeadLetter, string, error)
 	DeadLetterByID(ctx context.Context, project, id string) (pipeline.DeadLetter, error)
 	Discard(ctx context.Context, project, id string) error
 }
 
-// Statistics counts what happened; catalog.Catalog is one. A range that it does not count is
+// Statistics counts what happened; catalog.Catalog is one. For a range that it cannot count, it returns
 // catalog.ErrRange.
 type Statistics interface {
 	Stats(ctx context.Context, q catalog.StatsQuery) (stats.Stats, error)
@@ -72,70 +73,74 @@ type Backlog interface {
 	Backlog(ctx context.Context, project string) (ofProject, total int, err error)
 }
 
-// Config is what the API is made of. Store, Log, Catalog and Planner are required.
+// Config holds what the API works with. Store, Log, Catalog and Planner are required.
 type Config struct {
 	Store   storage.Store
 	Log     pipeline.Log
 	Catalog Catalog
 	// Planner knows what uploads may send for steps, and checks it.
 	Planner pipeline.Planner
-	// Progress may be nil: then progress moves when a job is completed, and streams have no job.progress.
+	// Progress may be nil: then progress moves only when a job completes, and streams have no job.progress.
 	Progress Progress
-	// Queue may be nil: then nobody is told the place of a job in its queue.
+	// Queue may be nil: then answers do not say the place of a job in its queue.
 	Queue Queue
-	// DeadLetters may be nil: then there are no routes to them.
+	// DeadLetters may be nil: then there are no routes for dead letters.
 	DeadLetters DeadLetters
 	// Backlog may be nil: then any number of videos may be under way.
 	Backlog Backlog
-	// Stats may be nil: then there is no route to statistics.
+	// Stats may be nil: then there is no route for statistics.
 	Stats Statistics
-	// Workers tells the worker types that are there, and in how many processes; not known when nil.
+	// Workers returns how many processes run each worker type. May be nil: then that is unknown.
 	Workers func(ctx context.Context) (map[string]int, error)
-	// Pipelines are the pipelines by name; pipeline.Default alone when empty.
+	// Pipelines are the pipelines by name; only pipeline.Default when empty.
 	Pipelines map[string]pipeline.Pipeline
 	Limits    Limits
 
-	// WebhookDefault says that the server has a webhook address of its own, which is told of every video.
+	// WebhookDefault says that the server has a webhook address of its own, which gets the news of every
+	// video.
 	WebhookDefault bool
-	// CheckWebhookURL says why an upload's webhook address is refused; when nil, any http(s) address is fine.
+	// CheckWebhookURL returns why an upload's webhook address is refused. When nil, any http(s) address is
+	// allowed.
 	CheckWebhookURL func(address string) error
-	// Ready answers the checks of /readyz by name, nil for those that are well; no check when nil.
+	// Ready returns the results of the checks of /readyz by name, nil for those that pass. When nil, there is
+	// no check.
 	Ready func(ctx context.Context) map[string]error
-	// FreeSpace says why there is no room for an upload; not asked when nil.
+	// FreeSpace returns why there is no room for an upload. When nil, there is always room.
 	FreeSpace func() error
-	// LogRoom says why the event log has no room for an upload, as a *pipeline.Error; not asked when nil.
+	// LogRoom returns why the event log has no room for an upload, as a *pipeline.Error. When nil, there is
+	// always room.
 	LogRoom func(ctx context.Context) error
-	// Stopping says that the process is about to end: uploads are refused, while those under way go on. A
-	// server by Server knows by itself that it is shut down; not asked when nil.
+	// Stopping reports whether the process is about to end. New uploads are refused then; those under way go
+	// on. May be nil: a server made by Server notices its own shutdown.
 	Stopping func() bool
-	// Project says whose request it is; pipeline.DefaultProject when nil. Its error refuses the request: a
-	// pipeline.ErrNotFound with 404, any other with 401.
+	// Project returns the project of a request; pipeline.DefaultProject when nil. Its error refuses the
+	// request: pipeline.ErrNotFound with 404, any other with 401.
 	Project func(r *http.Request) (string, error)
 	// Logger gets requests at debug level, and errors that are the server's; slog.Default when nil.
 	Logger *slog.Logger
-	// PublicURL is where users reach the server, as https://video.example.com, perhaps with a path; see
+	// PublicURL is where users reach the server, such as https://video.example.com, perhaps with a path; see
 	// CheckPublicURL. The Location of a new video, the URLs of videos and outputs, and the OpenAPI document
-	// begin with it. Empty: they are paths, and no answer names a host. The Host header of a request is never
-	// used: it is the client's to choose.
+	// begin with it. When empty, they are paths, and no answer names a host. The Host header of a request is
+	// never used, since any client can set it.
 	PublicURL string
 	// Version is the program's, for the OpenAPI document; "dev" when empty.
 	Version string
 }
 
-// Limits bound what one request may cost. A zero is the default.
+// Limits bound what requests may cost. A field that is zero has its default.
 type Limits struct {
 	MaxUpload      int64         // bytes of a source; 10 GiB
 	MaxAsset       int64         // bytes of a file for a step, such as a watermark; 10 MiB
 	MaxMetadata    int64         // bytes of the metadata field; 64 KiB
 	MaxOpenUploads int           // at once; 64. More get 503
 	MaxStreams     int           // event streams at once; 256. More get 503
-	UploadIdle     time.Duration // an upload without a byte for so long is given up; 60 s
-	WriteIdle      time.Duration // an answer of which the client takes no byte for so long is given up; 60 s
+	UploadIdle     time.Duration // how long an upload may stall; 60 s
+	WriteIdle      time.Duration // how long a client may take no byte of an answer; 60 s
 	Heartbeat      time.Duration // of a silent event stream; 15 s
 	ReadYourWrites time.Duration // wait for the catalog after a write; 2 s
 
-	// Videos that have not ended, with a Backlog. Uploads under way are not counted, so there may be
-	// MaxOpenUploads more.
+	// These limit the videos that have not ended, when there is a Backlog. Uploads under way are not counted,
+	// so there may be MaxOpenUploads more.
 	MaxProjectVideos int // of one project; 10,000. Further uploads get 429
 	MaxVideos        int // of all projects; 100,000. Further uploads get 503
 }
@@ -188,7 +193,7 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// defaulted returns v, or otherwise when v is zero.
+// defaulted returns v, or the default when v is zero.
 func defaulted[T int | int64 | time.Duration](v, otherwise T) T {
 	if v == 0 {
 		return otherwise
@@ -226,9 +231,9 @@ func (c Config) validate() error {
 	return c.Limits.validate()
 }
 
-// CheckPublicURL says why an address cannot be Config.PublicURL. Paths are written behind it, so it is an
-// http or https address with a host, without user, query and fragment, in printable ASCII. It may have a path
-// and slashes at its end.
+// CheckPublicURL returns why an address cannot be Config.PublicURL, or nil. Paths are appended to it, so it
+// must be an http or https address with a host, in printable ASCII, without user, query and fragment. It may
+// have a path, and may end in slashes.
 func CheckPublicURL(address string) error {
 	u, err := url.Parse(address)
 	switch {
@@ -236,7 +241,7 @@ func CheckPublicURL(address string) error {
 		return fmt.Errorf("%q is not an http(s) address, such as https://video.example.com", address)
 	case u.User != nil, strings.ContainsAny(address, "?#"),
 		strings.ContainsFunc(address, func(r rune) bool { return r <= ' ' || r > '~' }):
-		return fmt.Errorf("%q has more than scheme, host, port and path in ASCII; write it as "+
+		return fmt.Errorf("%q may have a scheme, host, port and path in ASCII and nothing else; write it like "+
 			"https://video.example.com", u.Redacted())
 	}
 	return nil

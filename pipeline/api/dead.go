@@ -25,8 +25,8 @@ var (
 		OperationID: "redrive-dead-letter", Method: http.MethodPost, Path: "/v1/dead_letters/{id}/redrive",
 		Tags: []string{"dead letters"}, Summary: "Try the job of a dead letter again",
 		DefaultStatus: http.StatusOK,
-		Description: "As retrying the job, and the letter is discarded. A letter of a failure that is over, " +
-			"because the job was tried again since, is only discarded: the answer is the job as it is.",
+		Description: "Retries the job and discards the letter. When the job was retried since, the letter is " +
+			"only discarded, and the answer is the job as it is.",
 	}
 	opDiscardDeadLetter = huma.Operation{
 		OperationID: "discard-dead-letter", Method: http.MethodDelete, Path: "/v1/dead_letters/{id}",
@@ -38,7 +38,7 @@ var (
 // deadLetterView is a dead letter as it is answered.
 type deadLetterView struct {
 	ID        string            `json:"id"`
-	Subject   string            `json:"subject" doc:"Where the message of the task stood"`
+	Subject   string            `json:"subject" doc:"The subject of the task's message"`
 	Video     string            `json:"video_id"`
 	Job       string            `json:"job"`
 	Step      string            `json:"step"`
@@ -47,8 +47,8 @@ type deadLetterView struct {
 	Problem   pipeline.Problem  `json:"error" doc:"Of the last attempt"`
 	TraceID   string            `json:"trace_id" doc:"W3C trace id of everything done for the video"`
 	CreatedAt time.Time         `json:"created_at"`
-	Payload   *pipeline.Task    `json:"payload" doc:"The task; null when the message was none"`
-	Raw       []byte            `json:"raw,omitempty" doc:"The message when it was no task, in base64"`
+	Payload   *pipeline.Task    `json:"payload" doc:"The task; null when the message was not a task"`
+	Raw       []byte            `json:"raw,omitempty" doc:"The message, in base64, when it was not a task"`
 	Headers   map[string]string `json:"headers" doc:"Of the message"`
 }
 
@@ -70,12 +70,12 @@ func viewOfLetter(d pipeline.DeadLetter) deadLetterView {
 	return v
 }
 
-// isTask reports whether the letter holds a task: a message that was none has no job, and may be empty.
+// isTask reports whether the letter holds a task. Any other message has no job, and may be empty.
 func isTask(d pipeline.DeadLetter) bool { return d.Raw == nil && d.Task.Job.Name != "" }
 
 type listDeadLettersInput struct {
 	Limit  int    `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"Letters on a page"`
-	Cursor string `query:"cursor" maxLength:"512" doc:"The next_cursor of the page before"`
+	Cursor string `query:"cursor" maxLength:"512" doc:"The next_cursor of the previous page"`
 }
 
 type deadLettersOutput struct{ Body list[deadLetterView] }
@@ -83,7 +83,7 @@ type deadLettersOutput struct{ Body list[deadLetterView] }
 func (s *server) listDeadLetters(ctx context.Context, in *listDeadLettersInput) (*deadLettersOutput, error) {
 	letters, next, err := s.cfg.DeadLetters.DeadLetters(ctx, projectOf(ctx), in.Cursor, in.Limit)
 	if errors.Is(err, pipeline.ErrNotFound) {
-		return nil, failAt("/query/cursor", codeCursor, "The cursor is none that this list returned.")
+		return nil, failAt("/query/cursor", codeCursor, "The cursor is not one that this list returned.")
 	}
 	if err != nil {
 		return nil, orUnavailable(err)
@@ -117,14 +117,14 @@ func (s *server) letter(ctx context.Context, id string) (pipeline.DeadLetter, er
 	return d, nil
 }
 
-// redriveDeadLetter has the job tried again, and discards the letter last: each step may be repeated.
+// redriveDeadLetter retries the job, then discards the letter. Both may be repeated.
 func (s *server) redriveDeadLetter(ctx context.Context, in *deadLetterInput) (*jobOutput, error) {
 	d, err := s.letter(ctx, in.ID)
 	if err != nil {
 		return nil, err
 	}
 	if !isTask(d) {
-		f := fail(codeState, "The letter holds a message that was no task: there is no job to try again.")
+		f := fail(codeState, "The message in the dead letter is not a task, so there is no job to try again.")
 		f.remedy = "Look at raw and error to see who sent it, then discard the letter."
 		return nil, f
 	}
@@ -134,17 +134,17 @@ func (s *server) redriveDeadLetter(ctx context.Context, in *deadLetterInput) (*j
 		return nil, orUnavailable(err)
 	}
 	if err := s.cfg.DeadLetters.Discard(ctx, projectOf(ctx), in.ID); err != nil &&
-		!errors.Is(err, pipeline.ErrNotFound) { // somebody else was faster
+		!errors.Is(err, pipeline.ErrNotFound) { // another request was faster
 		return nil, orUnavailable(err)
 	}
 	if gone {
-		return nil, fail(codeNotFound, "The video of the letter was deleted; the letter is discarded.")
+		return nil, fail(codeNotFound, "The video of the dead letter was deleted, so the letter was discarded.")
 	}
 	return s.jobAfter(ctx, d.Task.Video, d.Task.Job.Name, e)
 }
 
-// redrive requeues the job of a letter if the letter stands for its last event, and returns the event that is
-// the last one then.
+// redrive requeues the job of a letter if the letter is about its last event, and returns the job's last
+// event after that.
 func (s *server) redrive(ctx context.Context, d pipeline.DeadLetter) (pipeline.Event, error) {
 	project := projectOf(ctx)
 	subject := pipeline.JobSubject(project, d.Task.Video, d.Task.Job.Name)

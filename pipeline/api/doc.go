@@ -6,12 +6,12 @@
 //
 //  1. The server refuses what it can without reading the body: when it is stopping or has no room, when the
 //     body is announced as too long, and when too many uploads or videos are under way.
-//  2. The form is read part by part (form.go). Files go straight to the store, each under a key that no other
-//     try has. Fields that come before the video are checked before it is read.
+//  2. The form is read part by part (form.go). Files go straight to the store, each under a key that no
+//     other try has. Fields that come before the video are checked before it is read.
 //  3. The intake checks the whole request (intake.go, request.go).
 //  4. pipeline.Accept writes the event to disk: from now on the video cannot be lost.
-//  5. The server waits briefly until the catalog has the video, and answers 201. When the catalog is late, it
-//     answers from the event.
+//  5. The server waits briefly until the catalog has the video, and answers 201. When the catalog is late,
+//     it answers from the event.
 //
 // The intake does not know how bytes arrive. Another way in is a file beside form.go that calls it.
 //

@@ -14,7 +14,7 @@ import (
 // bodyTimeout bounds the body of a request that needs none.
 const bodyTimeout = 10 * time.Second
 
-// deadlineStep is how often a deadline is moved while bytes flow.
+// deadlineStep is how often a deadline moves while bytes flow.
 const deadlineStep = time.Second
 
 type requestIDKey struct{}
@@ -33,7 +33,7 @@ func projectOf(ctx context.Context) string {
 	return p
 }
 
-// edge is what every request passes: an id, deadlines, a project, the log, and an answer to panics.
+// edge wraps all handlers: it gives a request its id, deadlines and project, logs it, and answers panics.
 func (s *server) edge(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
@@ -58,7 +58,7 @@ func (s *server) edge(next http.Handler) http.Handler {
 	})
 }
 
-// enter finds the project of a request of the API proper. Playback and health are nobody's.
+// enter finds the project of a request to /v1. Playback and health belong to no project.
 func (s *server) enter(w http.ResponseWriter, r *http.Request, next http.Handler) {
 	if len(r.URL.Path) >= 4 && r.URL.Path[:4] == "/v1/" {
 		project, err := s.project(r)
@@ -71,7 +71,7 @@ func (s *server) enter(w http.ResponseWriter, r *http.Request, next http.Handler
 	next.ServeHTTP(w, r)
 }
 
-// recover answers a panic with a problem document, or cuts the connection when an answer has begun.
+// recover answers a panic with a problem document. When an answer has begun, it cuts the connection.
 func (s *server) recover(w *answer, r *http.Request) {
 	v := recover()
 	if v == nil {
@@ -88,10 +88,10 @@ func (s *server) recover(w *answer, r *http.Request) {
 	if w.status != 0 {
 		panic(http.ErrAbortHandler)
 	}
-	s.refuse(w, r, fail(codeInternal, "The server has a mistake that this request brings out."))
+	s.refuse(w, r, fail(codeInternal, "The server has a bug, which this request triggered."))
 }
 
-// answer is a ResponseWriter that counts, and that gives up a client which takes no byte for too long.
+// answer is a ResponseWriter that counts bytes and gives up on a client that takes none for too long.
 type answer struct {
 	http.ResponseWriter
 	control *http.ResponseController
@@ -129,7 +129,7 @@ func (w *answer) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// move sets the write deadline anew, at most once a second.
+// move extends the write deadline, at most once a second.
 func (w *answer) move() {
 	now := time.Now()
 	if now.Sub(w.moved) < min(deadlineStep, w.idle/4) {
@@ -140,7 +140,7 @@ func (w *answer) move() {
 	_ = w.control.SetWriteDeadline(now.Add(w.idle))
 }
 
-// finish bounds the last flush, which is the server's.
+// finish extends the deadline for the last flush, which net/http does after the handler.
 func (w *answer) finish() {
 	w.moved = time.Time{}
 	w.move()

@@ -21,7 +21,7 @@ const eventsBatch = 200
 // maxEvents is how many events a page of the list may have.
 const maxEvents = 500
 
-// Names in the stream that are no types of the log.
+// Events of the stream that the log does not have.
 const (
 	progressEvent = "job.progress"
 	endEvent      = "end"
@@ -30,9 +30,9 @@ const (
 // getEvents answers the events of a video: as a stream (https://html.spec.whatwg.org/#server-sent-events),
 // or, to Accept: application/json, as a list.
 //
-// The stream replays what comes after Last-Event-ID, goes on live, and ends with `event: end` when the
-// video has come to its end and everything that is known of it was sent. A client that comes back then gets
-// what was added, or 204, which tells a browser not to come back.
+// The stream replays the events after Last-Event-ID and continues live. When the video has ended and all its
+// events are sent, it closes with `event: end`. A client that reconnects then gets what was added, or 204,
+// which tells a browser to stop.
 func (s *server) getEvents(w http.ResponseWriter, r *http.Request) {
 	video := r.PathValue("id")
 	after, given, err := afterOf(r)
@@ -40,7 +40,7 @@ func (s *server) getEvents(w http.ResponseWriter, r *http.Request) {
 		err = checkVideo(video)
 	}
 	if err == nil {
-		_, err = limitOf(r) // a stream has no pages, but a mistake is one
+		_, err = limitOf(r) // a stream has no pages, but refuses a wrong limit all the same
 	}
 	if err != nil {
 		s.refuse(w, r, err)
@@ -56,7 +56,7 @@ func (s *server) getEvents(w http.ResponseWriter, r *http.Request) {
 	case s.streams <- struct{}{}:
 		defer func() { <-s.streams }()
 	default:
-		s.refuse(w, r, fail(codeTooManyStreams, "%d streams are open.", cap(s.streams)))
+		s.refuse(w, r, fail(codeTooManyStreams, "%d event streams are open, which is the limit.", cap(s.streams)))
 		return
 	}
 	st := &eventStream{s: s, w: w, video: video, project: projectOf(r.Context()), after: after}
@@ -67,8 +67,8 @@ func (s *server) getEvents(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// afterOf returns the sequence after which events are wanted, and whether the client named one.
-// Last-Event-ID, which a browser sends by itself when it comes back, is later than the address.
+// afterOf returns the sequence after which the client wants events, and whether it named one. Last-Event-ID
+// counts first: a browser that reconnects sends it beside the address that it began with.
 func afterOf(r *http.Request) (after uint64, given bool, err error) {
 	q := r.URL.Query()
 	for _, from := range []struct{ pointer, text string }{
@@ -81,7 +81,7 @@ func afterOf(r *http.Request) (after uint64, given bool, err error) {
 		}
 		n, err := strconv.ParseUint(from.text, 10, 64)
 		if err != nil || n > math.MaxInt64 {
-			return 0, false, failAt(from.pointer, codeInvalid, "%.40q is no sequence of an event.", from.text)
+			return 0, false, failAt(from.pointer, codeInvalid, "%.40q is not the sequence of an event.", from.text)
 		}
 		return n, true, nil
 	}
@@ -120,7 +120,7 @@ func limitOf(r *http.Request) (int, error) {
 	return n, nil
 }
 
-// writeJSON answers a value to a request that no huma handler answers.
+// writeJSON answers a value, for handlers that are not huma's.
 func (s *server) writeJSON(w http.ResponseWriter, r *http.Request, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
@@ -139,11 +139,12 @@ type eventStream struct {
 	video    string
 	after    uint64 // sequence of the last event sent
 	begun    bool   // the header is out
-	finished bool   // the video has come to its end
+	finished bool   // the video has ended
 }
 
-// run sends events until the video has ended or somebody leaves. An error before anything was sent is
-// answered as a problem; later the stream just breaks, and the client comes back for the rest.
+// run sends events until the video has ended, the client leaves or the server shuts down. The caller answers
+// an error as a problem while nothing was sent. Later the stream breaks off, and the client reconnects for
+// the rest.
 func (st *eventStream) run(ctx context.Context, resumed bool) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -168,8 +169,8 @@ func (st *eventStream) run(ctx context.Context, resumed bool) error {
 	return st.flush()
 }
 
-// watch subscribes to live progress, before the first look at the log. A finished video has none, and a
-// stream without it is better than no stream.
+// watch subscribes to live progress before the first look at the log. It returns nil for a finished video,
+// which has none, and when it fails: a stream without progress is better than no stream.
 func (st *eventStream) watch(ctx context.Context) <-chan pipeline.Progress {
 	if st.s.cfg.Progress == nil || st.finished {
 		return nil
@@ -191,7 +192,7 @@ func (st *eventStream) begin() {
 	st.begun = true
 }
 
-// follow sends what is there, then what comes.
+// follow sends the events that the catalog has, then those that arrive.
 func (st *eventStream) follow(ctx context.Context, progress <-chan pipeline.Progress) error {
 	heartbeat := time.NewTicker(st.s.cfg.Limits.Heartbeat)
 	defer heartbeat.Stop()
@@ -228,7 +229,7 @@ func (st *eventStream) follow(ctx context.Context, progress <-chan pipeline.Prog
 	}
 }
 
-// drain sends every event that the catalog has, and the end when the video has come to it.
+// drain sends every event that the catalog has, and the end event when the video has ended.
 func (st *eventStream) drain(ctx context.Context) (done bool, err error) {
 	for {
 		events, err := st.s.cfg.Catalog.Events(ctx, st.project, st.video, st.after, eventsBatch)
@@ -262,7 +263,7 @@ func (st *eventStream) sendEvent(e pipeline.Event) error {
 	return st.send(strconv.FormatUint(e.Sequence, 10), string(e.Type), e)
 }
 
-// deleted sends the last event of a video that the catalog has forgotten. It is read from the log.
+// deleted sends the last event of a deleted video. The catalog has forgotten it, so it comes from the log.
 func (st *eventStream) deleted(ctx context.Context) error {
 	last, err := st.s.cfg.Log.Last(ctx, pipeline.DeletedSubject(st.project, st.video))
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 // maxFilename is how many characters of a file name are kept.
 const maxFilename = 255
 
-// extension returns the extension of a user's file name, if it is one that a content type is known for: it
-// is a word of our table, not the user's.
+// extension returns the extension of a user's file name if the table of content types has it, and else an
+// empty string: nothing of the user's becomes part of a key.
 func extension(filename string) string {
 	ext := strings.ToLower(path.Ext(filename))
 	if storage.ContentType(ext) == storage.Unknown {
@@ -22,8 +22,8 @@ func extension(filename string) string {
 	return ext
 }
 
-// cleanFilename returns a user's file name as it was sent, without folders and what inName refuses, and not
-// too long.
+// cleanFilename returns a user's file name without folders and without the characters that inName refuses,
+// cut to maxFilename.
 func cleanFilename(name string) string {
 	name = name[strings.LastIndexAny(name, `/\`)+1:]
 	runes := []rune(strings.Map(func(r rune) rune {
@@ -41,11 +41,11 @@ func cleanFilename(name string) string {
 	return string(runes)
 }
 
-// inName reports whether a character may stand in a file name that is shown. Spaces of all kinds and the
-// invisible characters that scripts and emoji are written with (joiners, variation selectors, tags) may, and
-// so may characters that are newer than this program's tables. Those may not that steer whoever shows the
-// name: controls, line and paragraph separators, bidi controls, byte order marks, annotations, and what is no
-// character.
+// inName reports whether a file name that is shown may have a character. It allows spaces of all kinds, the
+// invisible characters that scripts and emoji need (joiners, variation selectors, tags), and characters that
+// are newer than this program's tables. It refuses those that change how the rest of a name or a page is
+// shown: controls, line and paragraph separators, bidi controls, byte order marks, annotations, and code
+// points that are not characters.
 func inName(r rune) bool {
 	switch {
 	case r == utf8.RuneError, r == '\uFEFF', unicode.IsControl(r):

@@ -74,7 +74,7 @@ func (f *form) finish() error {
 	n, err := io.CopyN(io.Discard, f.body, maxEpilogue+1)
 	switch {
 	case n > maxEpilogue:
-		return fail(codeUploadMalformed, "The body goes on after the form.")
+		return fail(codeUploadMalformed, "The body continues after the end of the form.")
 	case !isEOF(err):
 		return err
 	}
@@ -156,7 +156,7 @@ func (f *form) takeText(name string, body io.Reader) error {
 	return f.in.parse(&f.req, name, text)
 }
 
-// printable drops what is no printable character.
+// printable removes everything but printable characters.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r == utf8.RuneError || !unicode.IsPrint(r) {

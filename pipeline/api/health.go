@@ -18,7 +18,7 @@ var (
 	}
 	opReady = huma.Operation{
 		OperationID: "ready", Method: http.MethodGet, Path: "/readyz", Tags: []string{"health"},
-		Summary: "Whether the server can do its work: 200, or 503 with the checks that failed",
+		Summary: "Whether the server can work: 200, or 503 with the checks that failed",
 	}
 )
 

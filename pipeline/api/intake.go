@@ -69,7 +69,8 @@ func videoID(project, key string) (string, error) {
 	return pipeline.DerivedID("vid", sha256.Sum256([]byte(project+"\n"+key))), nil
 }
 
-// admit refuses any upload when the server is stopping or has no room, or when too many videos are under way.
+// admit refuses any upload when the server is stopping or has no room, or when too many videos are under
+// way.
 func (s *server) admit(ctx context.Context) error {
 	if s.stopping(ctx) {
 		return fail(codeUnavailable, "The server is stopping.")
@@ -88,7 +89,7 @@ func (s *server) admit(ctx context.Context) error {
 	case err != nil: // the log decides: the upload needs it anyway
 		s.cfg.Logger.WarnContext(ctx, "count open videos", "request_id", requestID(ctx), "error", err)
 	case total >= l.MaxVideos:
-		return fail(codeQueueFull, "%d videos have not ended.", total)
+		return fail(codeQueueFull, "%d videos have not ended; the limit is %d.", total, l.MaxVideos)
 	case ofProject >= l.MaxProjectVideos:
 		return fail(codeTooManyVideos, "%d videos of the project have not ended; the limit is %d.",
 			ofProject, l.MaxProjectVideos)
@@ -141,8 +142,8 @@ func (in *intake) addSource(object pipeline.Object) {
 	in.source, in.stored = &object, append(in.stored, object.Key)
 }
 
-// storeAsset puts the file for the steps of a worker type into the store while it arrives. Its format counts,
-// which its first bytes tell, and not its name.
+// storeAsset puts the file for the steps of a worker type into the store while it arrives. Its format
+// counts, which its first bytes tell, and not its name.
 func (in *intake) storeAsset(ctx context.Context, worker, filename string, body io.Reader) error {
 	field := in.traits[worker].Upload
 	buffered := bufio.NewReader(body)

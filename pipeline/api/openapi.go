@@ -11,8 +11,8 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// describe returns the frame of the OpenAPI document. There is no page that shows it: huma's loads from a
-// CDN.
+// describe returns the general part of the OpenAPI document. No page shows it, because huma's page loads
+// from a CDN.
 func describe(cfg Config) huma.Config {
 	doc := &huma.OpenAPI{
 		OpenAPI: "3.1.0",
@@ -21,7 +21,7 @@ func describe(cfg Config) huma.Config {
 			Description: "Upload a video, follow what is made of it, play it.\n\n" +
 				"Errors are problem documents (RFC 9457) with a `code`. Times are RFC 3339 in UTC. " +
 				"Lists have `limit`, `cursor`, `next_cursor` and `has_more`. URLs begin with the server's " +
-				"--public-url; without one they are paths, to be resolved against the address of this document.",
+				"--public-url. Without one they are paths: resolve them against the address of this document.",
 			License: &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"},
 		},
 		Components: &huma.Components{
@@ -33,15 +33,15 @@ func describe(cfg Config) huma.Config {
 				Name:        "events",
 				Description: "One vocabulary: the type of an event is the name of the SSE event and of the webhook.",
 			},
-			{Name: "jobs", Description: "Try a job again that failed for good."},
-			{Name: "dead letters", Description: "Jobs that failed for good, with all that is needed to see why."},
-			{Name: "pipelines", Description: "What can be made of a video; they stand in the server's configuration."},
-			{Name: "stats", Description: "Throughput, failures and times, by windows."},
-			{Name: "playback", Description: "Public to whoever knows the id of the video."},
-			{Name: "health", Description: "For whoever runs the server."},
+			{Name: "jobs", Description: "Retry a job that is errored."},
+			{Name: "dead letters", Description: "Jobs that are errored, with everything that explains why."},
+			{Name: "pipelines", Description: "What can be made of a video. The server's configuration defines them."},
+			{Name: "stats", Description: "Throughput, failures and times, window by window."},
+			{Name: "playback", Description: "Open to everybody who knows the id of the video."},
+			{Name: "health", Description: "For operators of the server."},
 		},
-		Servers: []*huma.Server{{URL: "/", Description: "The server that this document was read from"}},
-		// Anybody may: there is no authentication yet. The empty requirement says so (OpenAPI 3.1, 4.8.30).
+		Servers: []*huma.Server{{URL: "/", Description: "The server that this document comes from"}},
+		// There is no authentication yet, which an empty requirement means (OpenAPI 3.1, 4.8.30).
 		Security: []map[string][]string{{}},
 	}
 	if cfg.PublicURL != "" {
@@ -51,11 +51,11 @@ func describe(cfg Config) huma.Config {
 		OpenAPI: doc, Formats: huma.DefaultFormats, DefaultFormat: "application/json",
 		Transformers: []huma.Transformer{fromHuma},
 	}
-	c.AllowAdditionalPropertiesByDefault = true // answers grow; readers ignore what they do not know
+	c.AllowAdditionalPropertiesByDefault = true // answers may grow: readers ignore what they do not know
 	return c
 }
 
-// finishDescription adds what huma does not see: the operations that stream, and the form of errors.
+// finishDescription adds what huma does not know: the operations that stream, and the form of errors.
 func (s *server) finishDescription() {
 	doc := s.api.OpenAPI()
 	for _, op := range []*huma.Operation{s.describeUpload(), s.describeEvents(), describeOpenAPI()} {
@@ -86,10 +86,10 @@ func (s *server) finishDescription() {
 	}
 }
 
-// nullable lets properties be null that are pointers to structs; huma knows null for other pointers only.
+// nullable allows null for properties that are pointers to structs. huma does so for other pointers only.
 func nullable(schemas huma.Registry, name string, properties ...string) {
 	if schemas.Map()[name] == nil {
-		return // its routes are not there
+		return // its routes are off
 	}
 	for _, p := range properties {
 		ref := schemas.Map()[name].Properties[p]
@@ -107,7 +107,7 @@ func finishOperation(op *huma.Operation, problem *huma.Schema) {
 		}
 	}
 	for status, about := range map[string]string{
-		"4XX": "The request is at fault, or the state of what it asks for", "default": "An error",
+		"4XX": "The request is wrong, or the state does not allow it", "default": "An error",
 	} {
 		op.Responses[status] = &huma.Response{
 			Description: about, Content: map[string]*huma.MediaType{problemType: {Schema: problem}},
@@ -134,15 +134,15 @@ func (s *server) describeUpload() *huma.Operation {
 		Type: huma.TypeObject, Required: []string{"file"}, AdditionalProperties: false,
 		Properties: map[string]*huma.Schema{
 			"file":     binary("The video, at most " + strconv.FormatInt(l.MaxUpload, 10) + " bytes"),
-			"pipeline": text("Name of the pipeline; default when left out"),
+			"pipeline": text("Name of the pipeline; default if left out"),
 			"priority": {
 				Type: huma.TypeString, Enum: []any{"high", "normal", "bulk"}, Default: "normal",
-				Description: "Of the video among others: high when somebody waits for it, bulk when it can wait",
+				Description: "Priority of the video: high when somebody waits for it, bulk when it can wait",
 			},
 			"metadata":    text("A JSON object of strings, returned as given"),
 			"passthrough": text("Returned as given, in webhooks too"),
 			"webhook_url": {
-				Type: huma.TypeString, Format: "uri", Description: "Told when the video is playable, and of its end",
+				Type: huma.TypeString, Format: "uri", Description: "Called when the video is playable, and when it ends",
 			},
 		},
 	}
@@ -151,14 +151,14 @@ func (s *server) describeUpload() *huma.Operation {
 	return &huma.Operation{
 		OperationID: "upload-video", Method: http.MethodPost, Path: "/v1/videos", Tags: []string{"videos"},
 		Summary: "Upload a video",
-		Description: "Streams the form into the store. Fields may come before or after the file; mistakes in " +
-			"those before it are told before it is read. A 201 is durable.",
+		Description: "Streams the form into the store. Fields may come before or after the file. Mistakes in " +
+			"fields before it are answered before the file is read. After a 201 the video cannot be lost.",
 		Parameters: []*huma.Param{
 			{
 				Name: "Idempotency-Key", In: "header", Schema: text(""),
-				Description: "One key for every try of one upload: it becomes one video, whose answer is repeated with " +
-					"Idempotency-Replayed. With other contents it is refused. The key is kept for as long as the log, " +
-					"and the id of the video is made of it.",
+				Description: "Use one key for every try of an upload. It becomes one video, and later tries get the " +
+					"same answer with Idempotency-Replayed. Another upload with the key is refused. Keys do not expire. " +
+					"The id of the video is derived from the key.",
 			},
 			{Name: "traceparent", In: "header", Schema: text(""), Description: "W3C Trace Context"},
 		},
@@ -168,8 +168,8 @@ func (s *server) describeUpload() *huma.Operation {
 		Responses: map[string]*huma.Response{"201": {
 			Description: "Created",
 			Headers: map[string]*huma.Param{
-				"Location":             {Schema: text("Where the video is read")},
-				"Idempotency-Replayed": {Schema: text("true when the answer is a repeated one")},
+				"Location":             {Schema: text("The address of the video")},
+				"Idempotency-Replayed": {Schema: text("true when an earlier try made the video")},
 			},
 			Content: map[string]*huma.MediaType{"application/json": {Schema: view}},
 		}},
@@ -208,14 +208,14 @@ func (s *server) describeEvents() *huma.Operation {
 	one, most := 1.0, float64(maxEvents)
 	return &huma.Operation{
 		OperationID: "list-events", Method: http.MethodGet, Path: "/v1/videos/{id}/events",
-		Tags: []string{"events"}, Summary: "Follow the events of a video, or list them",
+		Tags: []string{"events"}, Summary: "Follow or list the events of a video",
 		Description: "A stream of server-sent events: `id` is the sequence in the log, `event` the type, `data` " +
-			"the CloudEvents document. job.progress events have no id. After the end of the video, `event: end` " +
-			"closes the stream; a client that comes back gets what was added, or 204.\n\n" +
-			"With `Accept: application/json`, a list.",
+			"the CloudEvents document. job.progress events have no id. After the video has ended, `event: end` " +
+			"closes the stream. A client that reconnects gets what was added, or 204.\n\n" +
+			"With `Accept: application/json`, the answer is a list.",
 		Parameters: []*huma.Param{
 			idParam(),
-			sequence("Last-Event-ID", "header", "Sequence of the last event that is known"),
+			sequence("Last-Event-ID", "header", "Sequence of the last event that the client has"),
 			sequence("after", "query", "The same, for clients that cannot set headers"),
 			sequence("cursor", "query", "The same, from next_cursor of a list"),
 			{Name: "limit", In: "query", Description: "Events on a page of the list", Schema: &huma.Schema{
@@ -227,7 +227,7 @@ func (s *server) describeEvents() *huma.Operation {
 				"text/event-stream": {Schema: text("Server-sent events")},
 				"application/json":  {Schema: events},
 			}},
-			"204": {Description: "The video has ended, and everything was sent"},
+			"204": {Description: "The video has ended, and the client has every event"},
 		},
 	}
 }
@@ -243,13 +243,13 @@ func describePlay(method string) *huma.Operation {
 	return &huma.Operation{
 		OperationID: id, Method: method, Path: "/play/{id}/{path}", Tags: []string{"playback"},
 		Summary: "Play an output: a manifest, a segment, a poster",
-		Description: "From the moment that a video is playable until it is packaged, `master.m3u8` and the " +
-			"playlists that it lists are made of what is there; they grow, and have an ETag of their content.",
+		Description: "From the moment that a video is playable until it is packaged, `master.m3u8` and its " +
+			"playlists list what is done so far. They grow, and their ETag changes with them.",
 		Parameters: []*huma.Param{
 			idParam(),
 			{
 				Name: "path", In: "path", Required: true, Schema: text(""), Example: "master.m3u8",
-				Description: "Path of an output; it may have slashes",
+				Description: "Path of an output, which may have slashes",
 			},
 			{Name: "Range", In: "header", Schema: text(""), Example: "bytes=0-1023"},
 			{Name: "If-Range", In: "header", Schema: text("")},

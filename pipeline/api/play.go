@@ -17,22 +17,22 @@ import (
 )
 
 const (
-	// playCache is short: a path can come to stand for another object, when a job is made again. The ETag then
-	// tells, and a revalidation is cheap.
+	// playCache is short: a path leads to another object when its job is done again. The ETag changes then,
+	// and a revalidation is cheap.
 	playCache = "public, max-age=60"
-	// growCache is shorter than a segment: a playlist that grows is asked for once each target duration, and a
-	// stale one makes the player late. A second lets one answer serve a crowd.
+	// growCache is shorter than a segment: players ask for a growing playlist once each target duration, and a
+	// stale one makes them late. A second is enough for one answer to serve a crowd.
 	growCache = "public, max-age=1"
-	// playPolicy lets a browser show the one file that it was led to, and nothing else run or load.
+	// playPolicy lets a browser show the one file of the answer, and neither run nor load anything else.
 	playPolicy = "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; sandbox"
-	// maxRanges is how many ranges one request may ask for; with more, it gets the whole object.
+	// maxRanges is how many ranges one request may ask for. With more, it gets the whole object.
 	maxRanges = 8
-	// window is how much is asked of the store at a time: a client that leaves costs no more.
+	// window is how many bytes the store is asked for at a time, and all that a client which leaves can waste.
 	window = 8 << 20
 )
 
-// play serves one output, whole or in ranges (RFC 9110, 14), or a playlist of a video that is still being
-// made. Whoever knows the id may play.
+// play serves an output, whole or in ranges (RFC 9110, 14), or a playlist of a video that is still being
+// processed. Whoever knows the id may play.
 func (s *server) play(w http.ResponseWriter, r *http.Request) {
 	video, path := r.PathValue("id"), r.PathValue("path")
 	h := w.Header()
@@ -52,13 +52,13 @@ func (s *server) play(w http.ResponseWriter, r *http.Request) {
 	content := &objectReader{ctx: r.Context(), store: s.cfg.Store, key: object.Key, size: info.Size}
 	http.ServeContent(&rangeProblem{ResponseWriter: w, s: s, r: r}, r, "", info.Modified, content)
 	if err := content.close(); err != nil && r.Context().Err() == nil {
-		// The header is out, so the client learns of it by a body that ends early.
+		// The header is sent, so the client learns of the error by a body that ends early.
 		s.cfg.Logger.ErrorContext(r.Context(), "read object", "request_id", requestID(r.Context()),
 			"key", object.Key, "error", err)
 	}
 }
 
-// describeContent sets the headers that every content has, and drops a range of too many parts.
+// describeContent sets the headers of all content, and ignores a Range header with too many ranges.
 func describeContent(r *http.Request, h http.Header, media, cache, tag string) {
 	h.Set("Content-Type", media)
 	h.Set("Content-Security-Policy", playPolicy)
@@ -69,13 +69,13 @@ func describeContent(r *http.Request, h http.Header, media, cache, tag string) {
 	}
 }
 
-// isPlaylist reports whether path is one of those that manifest.Growing may have.
+// isPlaylist reports whether manifest.Growing may have a playlist at path.
 func isPlaylist(path string) bool {
 	return path == manifest.MasterName || strings.HasSuffix(path, "/"+manifest.PlaylistName)
 }
 
-// playGrowing serves a playlist that no job has written yet, made from what completed jobs have stored. Once
-// one is written, it is the one that is served: it begins with the same segments.
+// playGrowing serves a playlist that no job has written yet, made from the outputs of completed jobs. Once a
+// job has written it, play serves that one, which begins with the same segments.
 func (s *server) playGrowing(w http.ResponseWriter, r *http.Request, video, path string) {
 	text, err := s.growing(r.Context(), video, path)
 	if err != nil {
@@ -105,8 +105,8 @@ func (s *server) growing(ctx context.Context, video, path string) ([]byte, error
 	return text, noSuch("output", err)
 }
 
-// locate finds the object at path of video in catalog and store. Its error is pipeline.ErrNotFound where no
-// output has the path.
+// locate finds the object at path of a video in catalog and store. When no output has the path, its error
+// wraps pipeline.ErrNotFound.
 func (s *server) locate(ctx context.Context, video, path string) (pipeline.Object, storage.Info, error) {
 	missing := fail(codeNotFound, "There is no such output.")
 	if checkVideo(video) != nil {
@@ -136,7 +136,8 @@ func playType(o pipeline.Object) string {
 	return storage.ContentType(o.Key)
 }
 
-// etag is strong: an object never changes under its key, and its hash is known or its key stands for it.
+// etag returns a strong validator: the hash of the object or, when that is unknown, of its key, under which
+// an object never changes.
 func etag(o pipeline.Object) string {
 	if o.SHA256 != "" {
 		return `"` + o.SHA256 + `"`
@@ -145,7 +146,7 @@ func etag(o pipeline.Object) string {
 	return `"k` + hex.EncodeToString(sum[:16]) + `"`
 }
 
-// playPreflight answers a browser that asks whether a page elsewhere may play.
+// playPreflight answers the CORS preflight of a player on another site.
 func (s *server) playPreflight(w http.ResponseWriter, _ *http.Request) {
 	h := w.Header()
 	h.Set("Access-Control-Allow-Origin", "*")
@@ -167,10 +168,10 @@ func (w *rangeProblem) WriteHeader(status int) {
 	switch status {
 	case http.StatusRequestedRangeNotSatisfiable:
 		w.refused = true
-		w.s.refuse(w.ResponseWriter, w.r, fail(codeRange, "The range is outside the object or malformed."))
+		w.s.refuse(w.ResponseWriter, w.r, fail(codeRange, "The range is malformed or outside the file."))
 	case http.StatusInternalServerError:
 		w.refused = true
-		w.s.refuse(w.ResponseWriter, w.r, fail(codeInternal, "The object could not be read."))
+		w.s.refuse(w.ResponseWriter, w.r, fail(codeInternal, "The file could not be read."))
 	default:
 		w.ResponseWriter.WriteHeader(status)
 	}
@@ -183,8 +184,8 @@ func (w *rangeProblem) Write(p []byte) (int, error) {
 	return w.ResponseWriter.Write(p)
 }
 
-// objectReader is an object as an io.ReadSeeker. It asks the store for bytes when they are read, a window
-// at a time.
+// objectReader reads an object as an io.ReadSeeker. It asks the store for one window at a time, when it is
+// read.
 type objectReader struct {
 	ctx   context.Context
 	store storage.Store
@@ -249,7 +250,7 @@ func (o *objectReader) openWindow() {
 	o.open = rc
 }
 
-// endWindow closes a window that is read, or that broke.
+// endWindow closes a window that was read to its end or broke off.
 func (o *objectReader) endWindow(err error) {
 	switch {
 	case errors.Is(err, io.EOF) && o.left > 0:
@@ -260,7 +261,7 @@ func (o *objectReader) endWindow(err error) {
 	o.drop()
 }
 
-// drop closes the window that is open.
+// drop closes the open window, if any.
 func (o *objectReader) drop() {
 	if o.open == nil {
 		return
@@ -271,7 +272,7 @@ func (o *objectReader) drop() {
 	o.open = nil
 }
 
-// close closes what is open, and returns the first error of the store.
+// close closes the open window, and returns the first error of the store.
 func (o *objectReader) close() error {
 	o.drop()
 	return o.err

@@ -68,79 +68,81 @@ type codeEntry struct {
 
 // codes is the table of all errors that the API answers.
 var codes = map[code]codeEntry{
-	codeNotFound: {404, "Not found", false, "Check the address and the id; a deleted video is gone."},
-	codeMethod:   {405, "The method is not allowed here", false, "The Allow header lists those that are."},
+	codeNotFound: {404, "Not found", false, "Check the address and the id. The video may have been deleted."},
+	codeMethod:   {405, "The method is not allowed here", false, "Use a method that the Allow header lists."},
 	codeUnauthorized: {401, "Not authorized", false,
 		"Send the credentials of a project."},
 	codeInvalid: {422, "The request is invalid", false, "Correct what errors[] names."},
 	codeCursor: {422, "The cursor is invalid", false,
-		"Use next_cursor of the page before, unchanged, or none."},
+		"Send next_cursor of the previous page unchanged, or leave cursor out for the first page."},
 	codeRange: {416, "The range is not satisfiable", false,
-		"Ask for a range within the size that Content-Range tells."},
+		"Ask for a range within the size that Content-Range gives."},
 	codeMediaType: {415, "The media type is not supported", false,
 		"Send multipart/form-data with the video in a part named file."},
 	codeUploadMalformed: {400, "The form is malformed", false, "Send a multipart/form-data body (RFC 7578)."},
 	codeUploadBroken: {400, "The upload was cut short", true,
-		"Send it again; with the same Idempotency-Key it is one video."},
+		"Send it again. With the same Idempotency-Key it becomes one video."},
 	codeUploadTimeout: {408, "The upload stalled", true,
-		"Send it again over a steadier connection; with the same Idempotency-Key it is one video."},
-	codeUploadTooLarge: {413, "The upload is too large", false, "Compress it, or have the limit raised."},
-	codeUploadEmpty:    {422, "The file is empty", false, "Check the file; it has no bytes."},
+		"Send it again over a steadier connection. With the same Idempotency-Key it becomes one video."},
+	codeUploadTooLarge: {413, "The upload is too large", false,
+		"Send a smaller file, or raise --max-upload on the server."},
+	codeUploadEmpty: {422, "The file is empty", false, "Check the file, then send it again."},
 	codeUploadFile: {422, "There is no file", false,
 		"Send the video in a part named file, with a filename."},
 	codeFieldUnknown: {422, "A field is unknown", false,
-		"Use the field that the detail guesses, or leave it out; /openapi.json describes them."},
-	codeFieldRepeated: {422, "A field is there twice", false, "Send it once."},
+		"Correct the name or leave the field out. /openapi.json describes every field."},
+	codeFieldRepeated: {422, "A field appears twice", false, "Send it once."},
 	codeFieldTooLarge: {413, "A field is too large", false, "Shorten it."},
 	codeMetadata: {422, "The metadata is invalid", false,
-		`Send a JSON object of strings, as {"title":"Cats"}.`},
-	codePipelineUnknown: {422, "The pipeline is unknown", false, "Use one that GET /v1/pipelines lists."},
+		`Send a JSON object of strings, such as {"title":"Cats"}.`},
+	codePipelineUnknown: {422, "The pipeline is unknown", false, "Use a pipeline that GET /v1/pipelines lists."},
 	codeStepInvalid:     {422, "The * is invalid", false, "Correct what the detail names."},
 	codeStepMissing: {422, "The pipeline has no *", false,
 		"Use a pipeline with a step of the worker *, or leave the * out."},
 	codeKeyReused: {422, "The Idempotency-Key belongs to another upload", false,
-		"Use a new key for each upload, and the same for each try of it."},
+		"Use a new key for each upload, and the same key for every try of it."},
 	codeVideoDeleted: {410, "The video was deleted", false,
 		"Use a new Idempotency-Key to upload it again."},
 	codeTooManyUploads: {503, "Too many uploads are under way", true, "Try again after Retry-After seconds."},
 	codeTooManyStreams: {503, "Too many event streams are open", true, "Try again after Retry-After seconds."},
 	codeTooManyVideos: {429, "The project has too many videos under way", true,
-		"Wait until some of them have ended, or cancel some; then try again, after Retry-After seconds."},
+		"Wait until some videos end, or cancel some. Try again after Retry-After seconds."},
 	codeQueueFull: {503, "The server has too many videos under way", true,
-		"Try again after Retry-After seconds; more workers would make it shorter."},
-	codeState: {409, "Its state does not allow that", false,
-		"Read it again: what the detail says of its state must change first."},
+		"Try again after Retry-After seconds. More workers shorten the queue."},
+	codeState: {409, "The state does not allow that", false,
+		"Read it again. Its state, which the detail names, must change first."},
 	codeUnavailable: {503, "The server cannot do that now", true,
-		"Try again; the log of the server names the part that failed."},
+		"Try again later. The server's log names the part that failed."},
 	codeWebhookRefused: {422, "The webhook address is refused", false,
 		"Send an http(s) address that the server may call."},
-	codeParameters: {422, "The parameters are invalid", false, "The detail names the field."},
+	codeParameters: {422, "The parameters are invalid", false, "Correct the field that the detail names."},
 	codeDiskFull: {507, "The disk is full", true,
-		"Free space on the server; uploads are taken again then."},
-	codeLogFull:       {507, "The event log is full", true, pipeline.Describe(pipeline.CodeLogFull).Remedy},
-	codeStorageFailed: {503, "The object store failed", true, "Try again; check the object store."},
+		"Free space on the server. It then takes uploads again by itself."},
+	codeLogFull: {507, "The event log is full", true, pipeline.Describe(pipeline.CodeLogFull).Remedy},
+	codeStorageFailed: {503, "The object store failed", true,
+		"Try again. If that fails too, check the object store."},
 	codeInternal: {500, "Internal error", true,
-		"The log of the server has the error under this request_id."},
+		"Look for this request_id in the server's log, which has the whole error."},
 }
 
 // fieldError says what is wrong with one part of a request.
 type fieldError struct {
-	Pointer string `json:"pointer" doc:"A JSON pointer into the request, as /query/limit or /form/metadata"`
+	Pointer string `json:"pointer" doc:"A JSON pointer into the request, such as /query/limit or /form/metadata"`
 	Code    string `json:"code"`
 	Detail  string `json:"detail"`
 }
 
 // problemDocument is the body of every error (RFC 9457).
 type problemDocument struct {
-	Type      string       `json:"type" doc:"A URI that stands for the code"`
-	Title     string       `json:"title" doc:"The code in words; the same for every occurrence"`
+	Type      string       `json:"type" doc:"A URI of the code"`
+	Title     string       `json:"title" doc:"The code in words, always the same"`
 	Status    int          `json:"status" doc:"The HTTP status"`
 	Detail    string       `json:"detail" doc:"What happened this time"`
 	Code      code         `json:"code" doc:"What failed"`
 	Retryable bool         `json:"retryable" doc:"Whether the same request may succeed later"`
 	RequestID string       `json:"request_id" doc:"Also in X-Request-Id and in the server's log"`
 	Remedy    string       `json:"remedy,omitempty" doc:"What to do about it"`
-	Errors    []fieldError `json:"errors,omitempty" doc:"What is wrong, part by part"`
+	Errors    []fieldError `json:"errors,omitempty" doc:"What is wrong with each part of the request"`
 }
 
 // Error implements error.
@@ -167,10 +169,10 @@ func (p *problemDocument) GetHeaders() http.Header {
 const (
 	problemType  = "application/problem+json"
 	retryAfter   = 5  // seconds
-	retryBacklog = 30 // seconds: videos take longer to end than requests
+	retryBacklog = 30 // seconds: a video takes longer than a request
 )
 
-// failure is an error whose words are for the client.
+// failure is an error that is answered to the client.
 type failure struct {
 	code    code
 	detail  string
@@ -209,7 +211,8 @@ func (f *failure) because(err error) *failure {
 	return f
 }
 
-// classify turns any error into a failure. What it does not know is internal: named in the log, not outside.
+// classify turns any error into a failure. An error that it does not know is internal: the log has it, and
+// the answer does not.
 func classify(err error) *failure {
 	if f, ok := errors.AsType[*failure](err); ok {
 		return f
@@ -223,22 +226,22 @@ func classify(err error) *failure {
 	case errors.Is(err, pipeline.ErrNotFound):
 		return fail(codeNotFound, "There is no such video.")
 	case errors.Is(err, pipeline.ErrDeleted):
-		return fail(codeVideoDeleted, "The video of this key was deleted.")
+		return fail(codeVideoDeleted, "The video that was uploaded with this key was deleted.")
 	case errors.Is(err, pipeline.ErrState):
 		return fail(codeState, "%s.", sentence(strings.TrimSuffix(err.Error(), ": "+pipeline.ErrState.Error())))
 	case errors.Is(err, pipeline.ErrReused):
-		return fail(codeKeyReused, "An upload with this key had other contents or fields.")
+		return fail(codeKeyReused, "This key belongs to an upload with another file or other fields.")
 	case errors.Is(err, catalog.ErrCursor):
-		return failAt("/query/cursor", codeCursor, "The cursor is none that this list returned.")
+		return failAt("/query/cursor", codeCursor, "The cursor is not one that this list returned.")
 	case errors.Is(err, storage.ErrFull):
-		return fail(codeDiskFull, "The object store has no room.").because(err)
+		return fail(codeDiskFull, "The object store is full.").because(err)
 	case errors.Is(err, storage.ErrUnavailable):
 		return fail(codeStorageFailed, "The object store does not answer.").because(err)
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded),
 		errors.Is(err, catalog.ErrClosed):
 		return fail(codeUnavailable, "The request was not answered in time.").because(err)
 	}
-	return fail(codeInternal, "Something failed that has no code of its own.").because(err)
+	return fail(codeInternal, "The server failed in an unexpected way.").because(err)
 }
 
 // sentence begins text with a capital letter.
@@ -249,7 +252,8 @@ func sentence(text string) string {
 	return strings.ToUpper(text[:1]) + text[1:]
 }
 
-// noSuch gives pipeline.ErrNotFound the name of what is missing; other errors pass.
+// noSuch turns pipeline.ErrNotFound into a failure that names what is missing, and returns other errors as
+// they are.
 func noSuch(thing string, err error) error {
 	if errors.Is(err, pipeline.ErrNotFound) {
 		return fail(codeNotFound, "There is no such %s.", thing)
@@ -257,7 +261,7 @@ func noSuch(thing string, err error) error {
 	return err
 }
 
-// document returns the failure as it is answered to the request of ctx.
+// document returns the answer to the request of ctx.
 func (f *failure) document(ctx context.Context) *problemDocument {
 	entry, code := codes[f.code], code(f.named(string(f.code)))
 	p := &problemDocument{
@@ -274,7 +278,7 @@ func (f *failure) document(ctx context.Context) *problemDocument {
 	return p
 }
 
-// fromHuma turns what huma found wrong with a request into a problem document; other values pass.
+// fromHuma turns huma's own errors into problem documents, and returns other values as they are.
 func fromHuma(ctx huma.Context, _ string, v any) (any, error) {
 	m, ok := v.(*huma.ErrorModel)
 	if !ok {
@@ -295,7 +299,7 @@ func fromHuma(ctx huma.Context, _ string, v any) (any, error) {
 	return p, nil
 }
 
-// explainParameter says what is wrong with a parameter, and names the values that there are.
+// explainParameter says what is wrong with a parameter, and lists the values that it may have.
 func explainParameter(op *huma.Operation, e *huma.ErrorDetail) string {
 	in, name, _ := strings.Cut(e.Location, ".")
 	value := printable(fmt.Sprint(e.Value))
@@ -310,12 +314,12 @@ func explainParameter(op *huma.Operation, e *huma.ErrorDetail) string {
 		return sentence(pipeline.Unknown("value of "+name, value, known)) + "."
 	}
 	if strings.HasPrefix(e.Message, "invalid date/time") {
-		return fmt.Sprintf("The parameter %s is %.40q; write a time as 2026-11-26T18:00:00Z.", name, value)
+		return fmt.Sprintf("The parameter %s is %.40q; write a time such as 2026-11-26T18:00:00Z.", name, value)
 	}
 	return fmt.Sprintf("The parameter %s is %.40q: %s.", name, value, e.Message)
 }
 
-// refuse answers err to a request that no huma handler answers.
+// refuse answers err, for handlers that are not huma's.
 func (s *server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	p := s.problem(r.Context(), err)
 	for name, values := range p.GetHeaders() {
@@ -323,7 +327,7 @@ func (s *server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	doc, err := json.Marshal(p)
 	if err != nil {
-		panic(err) // it is strings and numbers
+		panic(err) // strings and numbers can always be encoded
 	}
 	w.Header().Set("Content-Type", problemType)
 	w.Header().Set("Content-Length", strconv.Itoa(len(doc)))
@@ -336,15 +340,15 @@ func (s *server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	}
 }
 
-// problem returns err as it is answered, and logs it whole; as an error when it is the server's own.
+// problem returns the answer to err, and logs err with its cause: as an error when the server is at fault.
 func (s *server) problem(ctx context.Context, err error) *problemDocument {
 	f := classify(err)
 	p := f.document(ctx)
-	level := slog.LevelDebug // the client's own, or one that left
+	level := slog.LevelDebug // the client is at fault, or gone
 	switch {
 	case ctx.Err() != nil:
 	case p.Status == http.StatusServiceUnavailable, p.Status == http.StatusInsufficientStorage:
-		level = slog.LevelWarn // it was refused, and told when to come again
+		level = slog.LevelWarn // the client may try again later
 	case p.Status >= 500:
 		level = slog.LevelError
 	}

@@ -13,8 +13,8 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// checkQuery refuses a query that cannot be read, and parameters that are not known or there twice: whoever
-// sends one means something by it, and would not learn that it was ignored.
+// checkQuery refuses a query that cannot be read, and parameters that are unknown or appear twice. A client
+// that sends one expects it to count, and would not learn that it was ignored.
 func checkQuery(u *url.URL, known ...string) error {
 	q, err := url.ParseQuery(u.RawQuery)
 	if err != nil {
@@ -25,14 +25,14 @@ func checkQuery(u *url.URL, known ...string) error {
 		case !slices.Contains(known, name):
 			return failAt(at, codeInvalid, "%s.", sentence(pipeline.Unknown("parameter", name, known)))
 		case len(q[name]) > 1:
-			return failAt(at, codeInvalid, "The parameter %s is there twice; send it once.", name)
+			return failAt(at, codeInvalid, "The parameter %s appears twice; send it once.", name)
 		}
 	}
 	return nil
 }
 
-// checkQueries is checkQuery for the operations of /v1. Health takes any query: load balancers send their
-// own, such as ?verbose, and would take a refusal for a sick server.
+// checkQueries is checkQuery for the operations of /v1. Health accepts any query: a load balancer that sends
+// its own, such as ?verbose, would take a refusal for a sick server.
 func (s *server) checkQueries(ctx huma.Context, next func(huma.Context)) {
 	if !strings.HasPrefix(ctx.Operation().Path, "/v1/") {
 		next(ctx)
@@ -53,7 +53,7 @@ func (s *server) checkQueries(ctx huma.Context, next func(huma.Context)) {
 	next(ctx)
 }
 
-// checkedQuery is checkQuery for a handler of the API's own.
+// checkedQuery is checkQuery for a handler that is not huma's.
 func (s *server) checkedQuery(do http.HandlerFunc, known ...string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if err := checkQuery(r.URL, known...); err != nil {
@@ -64,7 +64,8 @@ func (s *server) checkedQuery(do http.HandlerFunc, known ...string) http.Handler
 	}
 }
 
-// pointer returns a JSON pointer (RFC 6901) to a part of a request whose name is the client's.
+// pointer returns a JSON pointer (RFC 6901) to a part of a request. The name may be anything that a client
+// sent.
 func pointer(part, name string) string {
 	if len(name) > maxPointer {
 		name = name[:maxPointer]
@@ -72,5 +73,5 @@ func pointer(part, name string) string {
 	return "/" + part + "/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(strings.ToValidUTF8(name, ""))
 }
 
-// maxPointer bounds how much of a client's name is given back, in bytes.
+// maxPointer bounds how much of a client's name is repeated, in bytes.
 const maxPointer = 64

@@ -13,7 +13,7 @@ import (
 	"github.com/reelmill/reelmill/storage/catalog"
 )
 
-// statsRange is how far back statistics begin when nobody says where.
+// statsRange is the default length of the range.
 const statsRange = time.Hour
 
 var opStats = huma.Operation{
@@ -45,7 +45,7 @@ func (s *server) stats(ctx context.Context, in *statsInput) (*statsOutput, error
 	stats, err := s.cfg.Stats.Stats(ctx, q)
 	if errors.Is(err, catalog.ErrRange) {
 		why := strings.TrimPrefix(err.Error(), catalog.ErrRange.Error()+": ")
-		return nil, failAt("/query/from", codeInvalid, "The range does not do: %.200s.", why)
+		return nil, failAt("/query/from", codeInvalid, "The range cannot be counted: %.200s.", why)
 	}
 	if err != nil {
 		return nil, err

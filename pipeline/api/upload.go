@@ -45,13 +45,14 @@ func (s *server) postVideo(w http.ResponseWriter, r *http.Request) {
 	s.writeJSON(w, r, http.StatusCreated, view)
 }
 
-// takeUpload is steps 1 to 4.
+// takeUpload is steps 1 to 4 of the package comment.
 func (s *server) takeUpload(r *http.Request, body *uploadBody) (pipeline.Event, bool, error) {
 	select {
 	case s.uploads <- struct{}{}:
 		defer func() { <-s.uploads }()
 	default:
-		return pipeline.Event{}, false, fail(codeTooManyUploads, "%d uploads are under way.", cap(s.uploads))
+		return pipeline.Event{}, false, fail(codeTooManyUploads,
+			"%d uploads are under way, which is the limit.", cap(s.uploads))
 	}
 	ctx := r.Context()
 	f, err := s.openForm(r, body)
@@ -69,8 +70,8 @@ func (s *server) takeUpload(r *http.Request, body *uploadBody) (pipeline.Event, 
 	return f.in.accept(ctx, req)
 }
 
-// refuseUpload answers err, perhaps in the middle of the body. Then it reads on for a moment: a client that
-// is still sending when its connection is closed would lose the answer (RFC 9112, 9.6).
+// refuseUpload answers err, perhaps in the middle of the body, and then reads on for a moment. A client
+// whose connection is closed while it is sending would lose the answer (RFC 9112, 9.6).
 func (s *server) refuseUpload(w http.ResponseWriter, r *http.Request, body *uploadBody, err error) {
 	if !body.ended {
 		w.Header().Set("Connection", "close")
@@ -83,10 +84,10 @@ func (s *server) refuseUpload(w http.ResponseWriter, r *http.Request, body *uplo
 	if body.control.Flush() != nil || body.control.SetReadDeadline(time.Now().Add(lingerTime)) != nil {
 		return
 	}
-	_, _ = io.CopyN(io.Discard, r.Body, lingerBytes) // nothing is made of it
+	_, _ = io.CopyN(io.Discard, r.Body, lingerBytes) // the bytes and their errors do not matter any more
 }
 
-// afterUpload returns the video as reads see it, or, when the catalog is late, as the event alone tells it.
+// afterUpload returns the video from the catalog or, when that is late, from the event alone.
 func (s *server) afterUpload(ctx context.Context, e pipeline.Event) (pipeline.VideoView, error) {
 	project, video, _, err := pipeline.Address(e.Subject)
 	if err != nil {
@@ -129,7 +130,7 @@ func (s *server) openForm(r *http.Request, body *uploadBody) (*form, error) {
 	return newForm(in, body, boundary), nil
 }
 
-// checkUploadQuery refuses any query: what is wanted of a video stands in the form.
+// checkUploadQuery refuses any query: uploads send fields of the form.
 func checkUploadQuery(u *url.URL) error {
 	err := checkQuery(u)
 	if f, ok := errors.AsType[*failure](err); ok && len(u.Query()) > 0 {
@@ -143,42 +144,42 @@ func boundaryOf(contentType string) (string, error) {
 	media, params, err := mime.ParseMediaType(contentType)
 	if media != "multipart/form-data" {
 		if contentType == "" {
-			return "", failAt("/header/Content-Type", codeMediaType, "There is no Content-Type.")
+			return "", failAt("/header/Content-Type", codeMediaType, "The request has no Content-Type.")
 		}
 		return "", failAt("/header/Content-Type", codeMediaType, "Content-Type is %.80q.", printable(contentType))
 	}
 	if err != nil || params["boundary"] == "" {
 		f := failAt("/header/Content-Type", codeUploadMalformed, "Content-Type is %.80q: it has no boundary.",
 			printable(contentType))
-		f.remedy = "Let what makes the form set Content-Type: it knows the boundary."
+		f.remedy = "Let the library that builds the form set Content-Type: it knows the boundary."
 		return "", f.because(err)
 	}
 	return params["boundary"], nil
 }
 
-// explain tells how a body ended when that is why the upload failed.
+// explain returns how the body ended if that made the upload fail, and err otherwise.
 func (in *intake) explain(body *uploadBody, err error) error {
 	_, large := errors.AsType[*http.MaxBytesError](body.err)
 	switch {
 	case large:
 		return in.tooLarge()
 	case errors.Is(body.err, os.ErrDeadlineExceeded):
-		return fail(codeUploadTimeout, "No byte came for %s.", in.cfg.Limits.UploadIdle)
+		return fail(codeUploadTimeout, "The server received no bytes for %s.", in.cfg.Limits.UploadIdle)
 	case body.err != nil, errors.Is(err, context.Canceled):
 		return fail(codeUploadBroken, "The body ended before the form did.").because(err)
 	}
 	return err
 }
 
-// uploadBody reads a body for as long as bytes come, and remembers how it ended.
+// uploadBody reads a body until no bytes arrive for too long, and keeps how it ended.
 type uploadBody struct {
 	body    io.Reader
 	limit   int64 // bytes of the whole body
 	control *http.ResponseController
 	idle    time.Duration
 	moved   time.Time // when the deadline was last moved; zero before the first read
-	ended   bool      // the body came to its proper end
-	err     error     // what else ended it
+	ended   bool      // the body was read to its end
+	err     error     // the error that ended it otherwise
 }
 
 // Read implements io.Reader.
@@ -199,7 +200,7 @@ func (b *uploadBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// done lifts the deadline: the server goes on reading, to notice a client that hangs up.
+// done removes the deadline: the server goes on reading, to notice when the client hangs up.
 func (b *uploadBody) done() {
-	_ = b.control.SetReadDeadline(time.Time{}) // without deadlines there was none to lift
+	_ = b.control.SetReadDeadline(time.Time{}) // a connection without deadlines has none to remove
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/reelmill/reelmill/storage/catalog"
 )
 
-// maxWait bounds how long a read waits for a state; longer waits are cut to it.
+// maxWait bounds how long a read waits for a state. Longer waits are cut to it.
 const maxWait = 60 * time.Second
 
 var (
@@ -25,19 +25,19 @@ var (
 	opGetVideo = huma.Operation{
 		OperationID: "get-video", Method: http.MethodGet, Path: "/v1/videos/{id}", Tags: []string{"videos"},
 		Summary: "Read a video, or wait for its state",
-		Description: "With `wait`, answers when the video is playable or ready, as `until` says, or has come to " +
-			"another end, or when the time is over: always 200, with the state as it is then.",
+		Description: "With `wait`, answers when the video is playable or ready, as `until` says, when it has " +
+			"ended otherwise, or when the time is over: always 200, with the state at that moment.",
 	}
 	opDeleteVideo = huma.Operation{
 		OperationID: "delete-video", Method: http.MethodDelete, Path: "/v1/videos/{id}", Tags: []string{"videos"},
 		Summary:     "Delete a video",
-		Description: "Its jobs are canceled, its objects go. Deleting again answers 204 again.",
+		Description: "Cancels its jobs and deletes its objects. Deleting it again answers 204 again.",
 	}
 	opListOutputs = huma.Operation{
 		OperationID: "list-outputs", Method: http.MethodGet, Path: "/v1/videos/{id}/outputs",
 		Tags: []string{"videos"}, Summary: "List the outputs of a video",
-		Description: "A rendition that several jobs make in parts is one output for each stretch without a hole; " +
-			"its `id`, `job` and `key` are those of the first part.",
+		Description: "A rendition that several jobs make in parts is one output for each stretch without a gap. " +
+			"Its `id`, `job` and `key` are those of the first part.",
 	}
 	opListJobs = huma.Operation{
 		OperationID: "list-jobs", Method: http.MethodGet, Path: "/v1/videos/{id}/jobs", Tags: []string{"videos"},
@@ -52,7 +52,7 @@ var (
 // list is the body of every list.
 type list[T any] struct {
 	Data       []T     `json:"data" nullable:"false"`
-	NextCursor *string `json:"next_cursor" doc:"The cursor of the next page; null on the last"`
+	NextCursor *string `json:"next_cursor" doc:"The cursor of the next page; null on the last page"`
 	HasMore    bool    `json:"has_more"`
 }
 
@@ -69,7 +69,7 @@ func newList[T any](data []T, next string) list[T] {
 
 type listVideosInput struct {
 	Limit  int    `query:"limit" minimum:"1" maximum:"1000" default:"50" doc:"Videos on a page"`
-	Cursor string `query:"cursor" maxLength:"512" doc:"The next_cursor of the page before"`
+	Cursor string `query:"cursor" maxLength:"512" doc:"The next_cursor of the previous page"`
 	Status string `query:"status" enum:"queued,inspecting,processing,ready,errored,rejected,canceled"`
 }
 
@@ -94,7 +94,7 @@ type videoInput struct {
 
 type getVideoInput struct {
 	ID    string `path:"id" doc:"The video's id"`
-	Wait  string `query:"wait" doc:"How long to wait for the state, as 30s or 30 (seconds); at most 60s" example:"30s"`
+	Wait  string `query:"wait" doc:"How long to wait for the state, such as 30s or 30 (seconds); at most 60s" example:"30s"`
 	Until string `query:"until" enum:"playable,ready" default:"ready" doc:"ready: any end of a video"`
 }
 
@@ -115,7 +115,7 @@ func (s *server) getVideo(ctx context.Context, in *getVideoInput) (*videoOutput,
 	return s.answered(v), nil
 }
 
-// answered returns the answer that v is, with its URLs.
+// answered returns v as an answer, with its URLs.
 func (s *server) answered(v pipeline.VideoView) *videoOutput {
 	v.AddURLs(s.cfg.PublicURL)
 	return &videoOutput{v}
@@ -130,13 +130,13 @@ func parseWait(text string) (time.Duration, error) {
 	}
 	d, err := time.ParseDuration(text)
 	if err != nil || d < 0 {
-		return 0, failAt("/query/wait", codeInvalid, "wait is %.40q; write seconds, as 30, or a duration, as 30s.",
-			text)
+		return 0, failAt("/query/wait", codeInvalid,
+			"wait is %.40q; write seconds, such as 30, or a duration, such as 30s.", text)
 	}
 	return min(d, maxWait), nil
 }
 
-// await reads the video until it is in the state asked for, or the time is over.
+// await returns the video once it is playable or has ended, or as it is when the time is over.
 func (s *server) await(ctx context.Context, id string, wait time.Duration, playable bool) (
 	pipeline.VideoView, error,
 ) {
@@ -163,8 +163,8 @@ func (s *server) await(ctx context.Context, id string, wait time.Duration, playa
 	}
 }
 
-// addLiveProgress counts what running jobs have done, over what completed ones have. 100 is said by
-// video.ready alone.
+// addLiveProgress adds the share of running jobs to the progress of completed ones. It stops at 99: only
+// video.ready means 100.
 func (s *server) addLiveProgress(ctx context.Context, v *pipeline.VideoView) error {
 	if s.cfg.Progress == nil || v.Status != pipeline.StateVideoProcessing {
 		return nil
@@ -193,8 +193,8 @@ func (s *server) addLiveProgress(ctx context.Context, v *pipeline.VideoView) err
 	return nil
 }
 
-// fraction returns how far the running attempt of a job is. Live progress is a nicety: without it, the job
-// has done nothing yet.
+// fraction returns the progress of the running attempt of a job, from 0 to 1. It is 0 when that is unknown:
+// an answer without live progress is better than no answer.
 func (s *server) fraction(ctx context.Context, project string, j pipeline.JobView) float64 {
 	p, ok, err := s.cfg.Progress.LastProgress(ctx, project, j.Video, j.Name)
 	if err != nil {
@@ -219,12 +219,12 @@ func (s *server) deleteVideo(ctx context.Context, in *videoInput) (*struct{}, er
 	return nil, nil
 }
 
-// orUnavailable marks an error of the log that has no meaning of its own as one that may pass.
+// orUnavailable turns an error of the log that classify does not know into one that the client may retry.
 func orUnavailable(err error) error {
 	if f := classify(err); f.code != codeInternal {
 		return f
 	}
-	return fail(codeUnavailable, "The event log did not take or give the event.").because(err)
+	return fail(codeUnavailable, "The event log could not be read or written.").because(err)
 }
 
 type outputsOutput struct{ Body list[pipeline.OutputView] }

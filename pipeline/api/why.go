@@ -13,8 +13,8 @@ import (
 
 var opWhy = huma.Operation{
 	OperationID: "why", Method: http.MethodGet, Path: "/v1/videos/{id}/why", Tags: []string{"videos"},
-	Summary: "Say what a video waits for",
-	Description: "In words, and job by job: its place in the queue, who runs it and how far it is, when it is " +
+	Summary: "Explain what a video waits for",
+	Description: "In words, for each job: its place in the queue, who runs it and how far it is, when it is " +
 		"tried again, or that nobody runs its worker type. With a timeline of the last events.",
 }
 
@@ -43,7 +43,7 @@ func (s *server) why(ctx context.Context, in *videoInput) (*whyOutput, error) {
 	return &whyOutput{why.Explain(view, jobs, facts, time.Now())}, nil
 }
 
-// addEvents tells the facts of the whole history, a page at a time.
+// addEvents adds the whole history to facts, a page at a time.
 func (s *server) addEvents(ctx context.Context, v pipeline.VideoView, facts *why.Facts) error {
 	for after := uint64(0); ; {
 		events, err := s.cfg.Catalog.Events(ctx, v.Project, v.ID, after, eventsBatch)
@@ -60,11 +60,11 @@ func (s *server) addEvents(ctx context.Context, v pipeline.VideoView, facts *why
 	}
 }
 
-// maxPlaces bounds how many jobs the queue is asked about, which costs a few requests each; the others wait
-// behind those.
+// maxPlaces bounds how many jobs the queue is asked about, which costs a few requests each. The others wait
+// behind them.
 const maxPlaces = 50
 
-// addLive adds what is known of this moment only. What cannot be learned is left out: less is said then.
+// addLive adds what holds at this moment: workers, places and progress. It leaves out what it cannot read.
 func (s *server) addLive(ctx context.Context, jobs []pipeline.JobView, facts *why.Facts) {
 	warn := func(what string, err error) {
 		s.cfg.Logger.WarnContext(ctx, what, "request_id", requestID(ctx), "error", err)
