@@ -18,7 +18,7 @@ const (
 // first failure at once, then one line a minute for as long as it goes on, with how many were withheld since
 // the line before. Failures are one when the same thing failed, whatever the cause and whomever it concerned:
 // a line tells of the failure that it is written for. Those that are withheld are logged at debug level. The
-// zero value logs to slog.Default. It is safe for concurrent use.
+// zero value logs nothing. It is safe for concurrent use.
 type Recurring struct {
 	Logger *slog.Logger
 
@@ -104,7 +104,7 @@ func (r *Recurring) failure(what string) *recurrence {
 
 func (r *Recurring) log() *slog.Logger {
 	if r.Logger == nil {
-		return slog.Default()
+		return slog.New(slog.DiscardHandler)
 	}
 	return r.Logger
 }

@@ -81,3 +81,15 @@ func TestWithheldFailuresAreLoggedAtDebugLevel(t *testing.T) {
 		t.Errorf("%s", &out)
 	}
 }
+
+// A nil logger logs nothing, here as everywhere: it does not write to a logger that all share.
+func TestRecurringWithoutALoggerIsSilent(t *testing.T) {
+	var out bytes.Buffer
+	shared := slog.Default()
+	slog.SetDefault(slog.New(slog.NewTextHandler(&out, nil)))
+	defer slog.SetDefault(shared)
+	new(Recurring).Failed("take a task")
+	if out.Len() > 0 {
+		t.Errorf("logged %s", &out)
+	}
+}

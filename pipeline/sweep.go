@@ -39,7 +39,7 @@ type Sweeper struct {
 	// Age is how old the last event of a video is that is looked at; 2 minutes when 0. It is far longer than an
 	// event takes to lead to the next one, and than clocks of machines differ.
 	Age    time.Duration
-	Logger *slog.Logger // slog.Default when nil
+	Logger *slog.Logger // nothing is logged when nil
 
 	mu      sync.Mutex
 	repairs map[string]uint64
@@ -80,7 +80,7 @@ func (s *Sweeper) Run(ctx context.Context) error {
 
 func (s *Sweeper) log() *slog.Logger {
 	if s.Logger == nil {
-		return slog.Default()
+		return slog.New(slog.DiscardHandler)
 	}
 	return s.Logger
 }

@@ -29,7 +29,7 @@ type Config struct {
 	Heartbeat time.Duration // between renewals of a lease; default 20 s, a third of the lease
 	Timeout   time.Duration // of an attempt whose job sets none; default 4 h
 	MaxLost   int           // attempts that may end without an outcome before the job errors; default 10
-	Logger    *slog.Logger  // default: slog.Default()
+	Logger    *slog.Logger  // nothing is logged when nil
 
 	// CrashOutput is a file of this process alone that is kept between starts. NewLoop reads what a crash of
 	// the previous process left there, and then makes it the Go runtime's crash output: see crash.go. Default:
@@ -64,7 +64,7 @@ func (c Config) withDefaults() Config {
 		c.MaxLost = 10
 	}
 	if c.Logger == nil {
-		c.Logger = slog.Default()
+		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	if c.Observe == nil {
 		c.Observe = func(End) {}

@@ -154,6 +154,7 @@ func (r *rebuild) replay(ctx context.Context, path string, through uint64) (bus.
 	if err != nil {
 		return bus.Replayed{}, err
 	}
+	c.Logger = r.config.Logger
 	replayed, err := r.bus.Replay(ctx, through, c.Apply)
 	return replayed, errors.Join(err, c.Close())
 }

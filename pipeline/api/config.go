@@ -116,7 +116,7 @@ type Config struct {
 	// Project returns the project of a request; pipeline.DefaultProject when nil. Its error refuses the
 	// request: pipeline.ErrNotFound with 404, any other with 401.
 	Project func(r *http.Request) (string, error)
-	// Logger gets requests at debug level, and errors that are the server's; slog.Default when nil.
+	// Logger gets requests at debug level, and errors that are the server's; nothing is logged when nil.
 	Logger *slog.Logger
 	// PublicURL is where users reach the server, such as https://video.example.com, perhaps with a path; see
 	// CheckPublicURL. The Location of a new video, the URLs of videos and outputs, and the OpenAPI document
@@ -168,7 +168,7 @@ func (c Config) withDefaults() Config {
 		c.Project = func(*http.Request) (string, error) { return pipeline.DefaultProject, nil }
 	}
 	if c.Logger == nil {
-		c.Logger = slog.Default()
+		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	if c.Version == "" {
 		c.Version = "dev"

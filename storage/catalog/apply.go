@@ -31,7 +31,7 @@ func (c *Catalog) Apply(ctx context.Context, events []pipeline.Event) error {
 			events[0].Sequence, events[len(events)-1].Sequence, explain(err))
 	}
 	for _, p := range b.poison {
-		slog.WarnContext(ctx, "catalog left out an event that it cannot decode", "sequence", p.event.Sequence,
+		c.log().WarnContext(ctx, "catalog left out an event that it cannot decode", "sequence", p.event.Sequence,
 			"type", string(p.event.Type), "subject", p.event.Subject, "error", p.err)
 	}
 	if b.moved {
@@ -39,6 +39,13 @@ func (c *Catalog) Apply(ctx context.Context, events []pipeline.Event) error {
 		c.tell(b.samples)
 	}
 	return nil
+}
+
+func (c *Catalog) log() *slog.Logger {
+	if c.Logger == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return c.Logger
 }
 
 // Observe makes Apply call tell with each new sample and the sequence of its event, after the commit. It

@@ -118,10 +118,6 @@ func TestGuardVoidsABatchFromElsewhere(t *testing.T) {
 
 func TestPoisonDoesNotStopTheProjection(t *testing.T) {
 	var log bytes.Buffer
-	quiet := slog.Default()
-	slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
-	defer slog.SetDefault(quiet)
-
 	var s story
 	s.uploaded("p", "vid_a")
 	s.tell(pipeline.VideoInspected, pipeline.InspectedSubject("p", "vid_a"), "vid_a", `{"plan": 7}`)
@@ -131,7 +127,11 @@ func TestPoisonDoesNotStopTheProjection(t *testing.T) {
 	s.tell(pipeline.VideoUploaded, pipeline.UploadedSubject("p", "vid_b"), "vid_b", `[]`)
 	s.job(pipeline.JobStarted, "p", "vid_b", "inspect", nil)
 	s.job(pipeline.JobStarted, "p", "vid_a", "inspect", nil)
-	c := fresh(t, s.events...)
+	c := fresh(t)
+	c.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	if err := c.Apply(t.Context(), s.events); err != nil {
+		t.Fatal(err)
+	}
 
 	if n := must(c.Poisoned(t.Context())); n != 5 {
 		t.Errorf("%d poisoned, want 5", n)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"sync"
 
@@ -29,6 +30,9 @@ const remedy = "run `reelmill rebuild`: it makes the catalog anew from the event
 
 // Catalog is the read model in one file. All methods may be called from many goroutines.
 type Catalog struct {
+	// Logger gets the events that Apply cannot decode; set it before the first Apply. Nil: nothing is logged.
+	Logger *slog.Logger
+
 	writer *pool // one connection, so one Apply at a time
 	reader *pool
 	lock   *os.File // shared, so that nobody replaces the file

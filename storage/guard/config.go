@@ -41,7 +41,7 @@ type Config struct {
 	// Probes that must succeed, one after the other, to close the breaker. Default: 3.
 	Probes int
 
-	// Logger gets a warning when the breaker changes its state. Default: none.
+	// Logger gets a warning when the breaker changes its state. Nothing is logged when nil.
 	Logger *slog.Logger
 }
 

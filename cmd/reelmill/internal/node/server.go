@@ -59,6 +59,7 @@ func (s *Server) openCatalog(ctx context.Context) (err error) {
 	if s.catalog, err = catalog.Open(ctx, s.config.CatalogPath()); err != nil {
 		return err
 	}
+	s.catalog.Logger = s.config.Logger
 	s.closers = append(s.closers, s.catalog.Close)
 	return nil
 }
