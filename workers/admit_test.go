@@ -48,7 +48,7 @@ func TestAdmitRefuses(t *testing.T) {
 	}
 }
 
-// TestAdmitIsAskedAgain: a slot that waited for a task while Admit changed its mind gives it back, unspent.
+// TestAdmitIsAskedAgain: a slot returns a task if Admit refused while it waited for one.
 func TestAdmitIsAskedAgain(t *testing.T) {
 	r := newRig(t, patient)
 	var asked atomic.Int32
@@ -73,7 +73,7 @@ func diskOf(free, total int64) func(*workers.Config) {
 	}
 }
 
-// TestScratchIsWaitedFor: what does not fit beside the attempts that run is given back, unspent.
+// TestScratchIsWaitedFor: a task that does not fit beside the running attempts is returned.
 func TestScratchIsWaitedFor(t *testing.T) {
 	r := newRig(t, patient)
 	large := func(name string) func(j *pipeline.Job) {
@@ -171,7 +171,7 @@ func beats(n int) func(acts []string) bool {
 	}
 }
 
-// TestSuspectStopped: a loop that is stopped while an attempt waits for its turn gives it back, unspent.
+// TestSuspectStopped: a loop that is stopped while an attempt waits for its turn returns the task.
 func TestSuspectStopped(t *testing.T) {
 	r := newRig(t, patient)
 	suspect := pipeline.Task{Project: "p", Video: "v", Job: pipeline.Job{Name: "s", Worker: "test"}}

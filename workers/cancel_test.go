@@ -12,10 +12,10 @@ import (
 	"github.com/reelmill/reelmill/workers"
 )
 
-// unhurried is a loop that would notice nothing for an hour but for its bell.
+// unhurried makes a loop check by itself only once an hour, so that it depends on Watch.
 func unhurried(c *workers.Config) { c.Heartbeat = time.Hour }
 
-// soon is how fast what nobody wants is stopped.
+// soon is how fast unwanted work stops.
 const soon = 2 * time.Second
 
 // endings are the ways in which a job becomes unwanted while it runs.
@@ -69,7 +69,7 @@ func TestUnwantedWorkIsKilled(t *testing.T) {
 	}
 }
 
-// TestUnwantedResult: a worker that finishes although nobody wants its job completes nothing.
+// TestUnwantedResult: a worker that finishes an unwanted job completes nothing.
 func TestUnwantedResult(t *testing.T) {
 	r := newRig(t, patient)
 	r.enqueue()
@@ -85,11 +85,11 @@ func TestUnwantedResult(t *testing.T) {
 	}
 }
 
-// TestWatchFailed: without a bell the heartbeats find it out.
+// TestWatchFailed: when Watch fails, the heartbeats notice.
 func TestWatchFailed(t *testing.T) {
 	r := newRig(t, patient)
 	r.enqueue()
-	r.broken["watch"] = errors.New("no bell")
+	r.broken["watch"] = errors.New("no watch")
 	r.start(working(func(ctx context.Context, _ job) (pipeline.Result, error) {
 		r.cancelVideo()
 		<-ctx.Done()
@@ -180,7 +180,8 @@ func TestGeneration(t *testing.T) {
 	}
 }
 
-// TestStopsSoon: a full house is given back within two seconds, unspent, and is begun elsewhere at once.
+// TestStopsSoon: a loop with all slots taken returns its tasks within two seconds. They begin elsewhere at once,
+// and the attempts do not count.
 func TestStopsSoon(t *testing.T) {
 	r := newRig(t, patient)
 	names := []string{"a", "b", "c", "d"}

@@ -66,7 +66,7 @@ func TestCrashChild(t *testing.T) {
 		return publish(ctx, j)
 	}
 	subjects := []string{pipeline.JobSubject("p", "v", "i"), pipeline.JobSubject("p", "v", "j")}
-	bell, err := r.bus.Watch(t.Context(), subjects...)
+	changed, err := r.bus.Watch(t.Context(), subjects...)
 	must(t, err)
 	stop := r.start(working(work), func(c *workers.Config) {
 		c.Slots = map[string]int{"test": 2}
@@ -74,7 +74,7 @@ func TestCrashChild(t *testing.T) {
 		c.Logger = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	})
 	for ended := 0; ended < 2; {
-		<-bell
+		<-changed
 		events, err := r.bus.Last(t.Context(), subjects...)
 		must(t, err)
 		ended = 0

@@ -53,7 +53,7 @@ func TestCompleted(t *testing.T) {
 func TestTransientIsTriedAgain(t *testing.T) {
 	r := newRig(t, patient)
 	r.enqueue()
-	// An attempt that died without a word left this; a job whose name begins alike is none of our business.
+	// The first is of an attempt that died. The second is of a job whose name begins alike, and must stay.
 	for _, key := range []string{"videos/v/j/999/part", "videos/v/j-2/3/film.mp4"} {
 		if _, err := r.store.Put(t.Context(), key, strings.NewReader("part"), storage.PutOptions{}); err != nil {
 			t.Fatal(err)
@@ -323,7 +323,7 @@ func TestTokenLost(t *testing.T) {
 func TestTokenLostUnseen(t *testing.T) {
 	r := newRig(t, brief)
 	task := r.enqueue()
-	r.broken["watch"] = errors.New("no bell")
+	r.broken["watch"] = errors.New("no watch")
 	r.start(working(func(ctx context.Context, j job) (pipeline.Result, error) {
 		result, err := publish(ctx, j)
 		r.append(pipeline.JobStarted, task, j.Token, pipeline.JobEvent{Owner: 999})

@@ -84,6 +84,6 @@ func TestDefaultPipeline(t *testing.T) {
 			t.Errorf("the master lacks %s:\n%s", want, master)
 		}
 	}
-	// A player that follows the playlists reads picture and sound to the end.
+	// A player that follows the playlists reads picture and audio to the end.
 	workertest.Clip(t, "played.mkv", "-xerror", "-i", filepath.Join(root, "master.m3u8"), "-c", "copy")
 }

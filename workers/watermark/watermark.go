@@ -108,7 +108,7 @@ func (r run) run(ctx context.Context) (pipeline.Output, error) {
 
 // encode runs ffmpeg, and encodes the default audio beside it, if there is any.
 func (r run) encode(ctx context.Context, step encode.Step, input string, mark image.Rectangle) error {
-	a, ok := r.sound()
+	a, ok := r.audio()
 	if !ok {
 		return step.Run(ctx, r.command(input, mark, nil))
 	}
@@ -190,8 +190,8 @@ func (r run) command(input string, mark image.Rectangle, track *sound.Track) ffm
 	}
 }
 
-// sound returns the default audio track, else the first; nil when there is none.
-func (r run) sound() (pipeline.AudioTrack, bool) {
+// audio returns the default audio track, else the first; nil when there is none.
+func (r run) audio() (pipeline.AudioTrack, bool) {
 	tracks := r.media.Audio
 	if len(tracks) == 0 {
 		return pipeline.AudioTrack{}, false
@@ -205,7 +205,7 @@ func (r run) publish(ctx context.Context) (pipeline.Output, error) {
 	e := encode.Expect(r.media)
 	e.Width, e.Height, e.VideoCodec, e.HasVideo = r.size.Width, r.size.Height, "h264", ffmpeg.Present
 	e.HasAudio = ffmpeg.Absent
-	if _, ok := r.sound(); ok {
+	if _, ok := r.audio(); ok {
 		e.AudioCodec, e.HasAudio = "aac", ffmpeg.Present
 	}
 	probe, err := r.tools.VerifyFile(ctx, file, e)

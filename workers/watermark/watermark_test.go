@@ -39,7 +39,7 @@ func media(w, h int, seconds float64) pipeline.Media {
 
 var x264 = []string{"-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p"}
 
-// gray is a plain video of w by h, with sound.
+// gray is a plain video of w by h, with audio.
 func gray(t *testing.T, size string) string {
 	t.Helper()
 	return workertest.Clip(t, "a.mp4", slices.Concat([]string{"-f", "lavfi", "-i", "color=gray:r=5:d=1:s=" + size},
@@ -212,7 +212,7 @@ func TestSoundThatChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	if seconds := float64(len(data)) / 96000; seconds < 3.9 || seconds > 4.1 {
-		t.Errorf("%.3f s of sound", seconds)
+		t.Errorf("%.3f s of audio", seconds)
 	}
 	for from, want := range map[int]int{24000: 440, 120000: 880} { // crossings in half a second
 		crossings := 0
