@@ -27,7 +27,7 @@ func TestMatrixIsTested(t *testing.T) {
 	rows := 0
 	for line := range strings.Lines(matrix) {
 		names := testName.FindAllStringSubmatch(line, -1)
-		if strings.HasPrefix(line, "| ") && !strings.HasPrefix(line, "| crash |") {
+		if strings.HasPrefix(line, "| ") && !strings.HasSuffix(line, "| tests |\n") {
 			if rows++; len(names) == 0 {
 				t.Errorf("a row without a test: %s", line)
 			}
