@@ -152,13 +152,21 @@ func (p Pipeline) StepOf(worker string, params map[string]any, planner Planner) 
 // step.
 func NewPlan(p Pipeline, requested map[string]map[string]any, media Media, planner Planner) ([]Job, error) {
 	var plan []Job
-	media.NoCopy = media.NoCopy || p.hidesSource(requested, planner.Traits())
+	traits := planner.Traits()
+	media.NoCopy = media.NoCopy || p.hidesSource(requested, traits)
 	for _, s := range p.Steps {
 		with, asked := requested[s.name()]
 		if !s.applies(asked) {
 			continue
 		}
 		jobs, err := planStep(s, with, media, planner)
+		if err != nil {
+			return nil, err
+		}
+		plan = append(plan, jobs...)
+	}
+	for _, s := range p.added(plan, traits) {
+		jobs, err := planStep(s, nil, media, planner)
 		if err != nil {
 			return nil, err
 		}
@@ -176,6 +184,28 @@ func (p Pipeline) hidesSource(requested map[string]map[string]any, traits map[st
 		_, asked := requested[s.name()]
 		return traits[s.Worker].HidesSource && s.applies(asked)
 	})
+}
+
+// added returns the steps that the pipeline does not name and its jobs ask for (Traits.AddedFor). Such a step
+// is optional if all that it is added for is.
+func (p Pipeline) added(plan []Job, traits map[string]Traits) []Step {
+	var steps []Step
+	for _, worker := range slices.Sorted(maps.Keys(traits)) {
+		s, wanted := Step{Name: worker, Worker: worker, Optional: true}, false
+		for _, j := range plan {
+			if slices.Contains(j.Makes, traits[worker].AddedFor) {
+				s.Optional, wanted = s.Optional && j.Optional, true
+			}
+		}
+		if !wanted || slices.ContainsFunc(p.Steps, func(other Step) bool { return other.Worker == worker }) {
+			continue
+		}
+		for slices.ContainsFunc(p.Steps, func(other Step) bool { return other.name() == s.Name }) {
+			s.Name += "-added" // another type's step has the name
+		}
+		steps = append(steps, s)
+	}
+	return steps
 }
 
 func planStep(s Step, requested map[string]any, media Media, planner Planner) ([]Job, error) {

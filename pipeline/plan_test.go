@@ -241,3 +241,46 @@ func TestFormatMatches(t *testing.T) {
 		}
 	}
 }
+
+// gatherer is a planner one of whose types is added for what others make.
+type gatherer struct{ planner }
+
+func (gatherer) Traits() map[string]pipeline.Traits {
+	return map[string]pipeline.Traits{"gather": {AddedFor: "piece"}}
+}
+
+// TestAddedStep: a pipeline that makes what a type is added for has a step of that type, whatever its own are called.
+func TestAddedStep(t *testing.T) {
+	pieces := []pipeline.OutputKind{"piece"}
+	p := gatherer{planner{"cut": {{Name: "0", Makes: pieces}, {Name: "1"}}, "other": {{}}, "gather": {{Needs: pieces}}}}
+	cut, optional := pipeline.Step{Worker: "cut"}, pipeline.Step{Name: "more", Worker: "cut", Optional: true}
+	for name, c := range map[string]struct {
+		doc      pipeline.Pipeline
+		job      string // the one of the type; empty: there is none
+		optional bool
+		after    []string
+	}{
+		"nothing to gather": {steps(pipeline.Step{Worker: "other"}), "", false, nil},
+		"of one step":       {steps(cut), "gather", false, []string{"cut-0"}},
+		"of two":            {steps(optional, cut), "gather", false, []string{"cut-0", "more-0"}},
+		"of what may fail":  {steps(optional), "gather", true, []string{"more-0"}},
+		"named": {steps(pipeline.Step{Name: "mine", Worker: "gather", Optional: true}, cut), "mine", true,
+			[]string{"cut-0"}},
+		"only when asked for": {steps(cut, pipeline.Step{Worker: "gather", When: pipeline.WhenRequested}), "", false, nil},
+		"its name is taken":   {steps(pipeline.Step{Name: "gather", Worker: "other"}, cut), "gather-added", false, []string{"cut-0"}},
+	} {
+		plan, err := pipeline.NewPlan(c.doc, nil, pipeline.Media{}, p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var found pipeline.Job
+		for _, j := range plan {
+			if j.Worker == "gather" {
+				found = j
+			}
+		}
+		if found.Name != c.job || found.Step != c.job || found.Optional != c.optional || !reflect.DeepEqual(found.After, c.after) {
+			t.Errorf("%s: %+v", name, found)
+		}
+	}
+}

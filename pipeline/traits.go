@@ -11,6 +11,9 @@ type Traits struct {
 	// HidesSource says that a video with a step of this type must not show its source: no worker publishes the
 	// picture of the source bit for bit (Media.NoCopy).
 	HidesSource bool
+	// AddedFor is a kind of output that needs a step of this type. NewPlan adds one, without parameters and
+	// named after the type, to a pipeline whose jobs make that kind and that names no such step. Empty: none.
+	AddedFor OutputKind
 	// Upload says what an upload may send for a step of this type; nil: nothing.
 	Upload *UploadField
 }

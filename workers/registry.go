@@ -18,6 +18,7 @@ type Type struct {
 	Name   string
 	Schema json.RawMessage // JSON Schema of its parameters, self-contained
 	traits pipeline.Traits
+	moved  func(pipeline.Job) (pipeline.Job, bool) // nil: the worker is no Mover
 	slots  func(cores int) int
 	check  func(ctx context.Context) error
 	valid  func(raw json.RawMessage) error
@@ -55,6 +56,9 @@ func Add[P any](r *Registry, name string, w Worker[P]) {
 			return c.Check(ctx)
 		}
 		return nil
+	}
+	if m, ok := any(w).(Mover); ok {
+		t.moved = m.Moved
 	}
 	t.valid = func(raw json.RawMessage) error { _, err := decode(raw); return err }
 	t.plan = func(raw json.RawMessage, m pipeline.Media) ([]pipeline.Job, error) {
@@ -172,6 +176,12 @@ func (r *Registry) Work(ctx context.Context, a Attempt) (pipeline.Result, error)
 	t, err := r.lookup(a.Task.Job.Worker)
 	if err != nil {
 		return pipeline.Result{}, err
+	}
+	if t.moved != nil {
+		if job, ok := t.moved(a.Task.Job); ok {
+			a.Task.Job = job
+			return r.Work(ctx, a)
+		}
 	}
 	return t.work(ctx, a)
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"strings"
 	"testing"
 
@@ -173,5 +174,38 @@ func TestSchemaStandsAlone(t *testing.T) {
 	}
 	if !bytes.Contains(types[0].Schema, []byte("Pixels")) {
 		t.Error("the schema has no description")
+	}
+}
+
+// elder is a worker whose jobs with a part are another type's today.
+type elder struct{ worker }
+
+func (elder) Moved(job pipeline.Job) (pipeline.Job, bool) {
+	if len(job.Part) == 0 {
+		return job, false
+	}
+	job.Worker, job.Params = "test", nil
+	return job, true
+}
+
+// TestMovedJobs: a job of a plan of an earlier version runs as one of the type that does it today.
+func TestMovedJobs(t *testing.T) {
+	told := func(by string) worker {
+		return worker{work: func(_ context.Context, j workers.Job[params]) (pipeline.Result, error) {
+			return pipeline.Result{Facts: map[string]any{"by": by, "height": j.Params.Height, "job": j.Task.Job.Name}}, nil
+		}}
+	}
+	r := registryOf(told("test"))
+	workers.Add(r, "elder", elder{told("elder")})
+	for part, want := range map[string]map[string]any{
+		"": {"by": "elder", "height": 720, "job": "j"}, "1": {"by": "test", "height": 0, "job": "j"},
+	} {
+		task := pipeline.Task{Job: pipeline.Job{
+			Name: "j", Worker: "elder", Params: json.RawMessage(`{"height":720}`), Part: json.RawMessage(part),
+		}}
+		result, err := r.Work(t.Context(), workers.NewAttempt(workers.Attempt{Task: task}, nil, nil))
+		if err != nil || !maps.Equal(result.Facts, want) {
+			t.Errorf("part %q: facts %v, %v", part, result.Facts, err)
+		}
 	}
 }

@@ -42,5 +42,12 @@ type Declarer interface {
 	Traits() pipeline.Traits
 }
 
+// Mover is an extra ability of a worker that gave a kind of its jobs to another type. Logs and queues still
+// hold such jobs, planned by an earlier version. Moved returns one as a job of the other type; ok is false
+// for a job that is the worker's own.
+type Mover interface {
+	Moved(job pipeline.Job) (moved pipeline.Job, ok bool)
+}
+
 // defaultSlots returns the slots of a worker that is no Slotter.
 func defaultSlots(cores int) int { return max(1, cores/2) }

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/reelmill/reelmill/pipeline"
@@ -148,7 +150,7 @@ func (s *story) attempts() []attempt {
 // planned is what a part of a plan says of its job, as far as it is needed here. Workers do not export their
 // parts; these are the names in the JSON of transcode and audio.
 type planned struct {
-	Kind  string `json:"kind"` // of transcode: chunk, copy, file, package; of thumbnail
+	Kind  string `json:"kind"` // of transcode: chunk, copy, file; of thumbnail
 	Task  string `json:"task"` // of audio: copy, encode, file
 	Rungs []rung `json:"rungs"`
 	Rate  rate   `json:"rate"`
@@ -245,14 +247,19 @@ func amount(j pipeline.Job, seconds float64) float64 {
 // chunkKind is the kind of the jobs that are spread over machines.
 const chunkKind = "transcode:chunk"
 
-// rungsOf are the renditions of a plan, largest first: those that its package job lists.
+// rungsOf are the renditions of a plan, largest first: those that its jobs copy or encode.
 func rungsOf(plan []pipeline.Job) []rung {
+	var rungs []rung
 	for _, j := range plan {
-		if p := partOf(j); p.Kind == "package" {
-			return p.Rungs
+		if p := partOf(j); j.Worker == "transcode" && p.Kind != "file" {
+			for _, r := range p.Rungs {
+				r.Skip = 0 // of the job alone
+				rungs = append(rungs, r)
+			}
 		}
 	}
-	return nil
+	slices.SortStableFunc(rungs, func(a, b rung) int { return cmp.Compare(b.Size.Height, a.Size.Height) })
+	return slices.CompactFunc(rungs, func(a, b rung) bool { return a.Name == b.Name })
 }
 
 // copies reports whether the plan has a rung that is a copy of the source.

@@ -104,7 +104,7 @@ func TestKinds(t *testing.T) {
 	for _, kind := range []string{
 		"thumbnail:poster", "thumbnail:storyboard", "thumbnail:keyframes", "audio:copy", "audio:encode",
 		"audio:file", "transcode:copy", chunkKind,
-		"transcode:package",
+		"packager",
 	} {
 		if !kinds[kind] {
 			t.Errorf("there is no %s in %v", kind, kinds)
@@ -220,7 +220,7 @@ func TestSamples(t *testing.T) {
 		"started 0 inspect h/1", "completed 0.25 inspect h/1",
 		"started 1 transcode-first h/1", "started 1 transcode-0000 h/1", "completed 2 transcode-first h/1",
 		"completed 10 transcode-0000 h/1", "started 10.5 transcode-0001 h/1", "completed 20 transcode-0001 h/1",
-		"started 21 transcode-package h/1", "completed 21.5 transcode-package h/1",
+		"started 21 packager h/1", "completed 21.5 packager h/1",
 	), 60)
 	if len(s.next) != 1 || !near(s.next[0], 0.5) {
 		t.Errorf("between chunks %v", s.next)

@@ -147,7 +147,7 @@ func TestPeerCheck(t *testing.T) {
 
 func TestIsChunk(t *testing.T) {
 	for name, want := range map[string]bool{
-		"transcode-0003-217": true, "transcode-first-9": true, "transcode-0000": true, "transcode-package-4": false,
+		"transcode-0003-217": true, "transcode-first-9": true, "transcode-0000": true, "packager-4": false,
 		"transcode-copy-12": false, "transcode-mp4-720p-3": false, "thumbnail-5": false, "audio-0-0001-7": false,
 		"sources": false,
 	} {

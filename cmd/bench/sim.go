@@ -46,7 +46,7 @@ var builtIn = costs{
 		"inspect": {0.38, 0.0002}, "thumbnail:poster": {0.8, 0}, "thumbnail:storyboard": {0.5, 0.07},
 		"thumbnail:keyframes": {0.6, 0.0045}, "audio:copy": {1.1, 0.0032}, "audio:encode": {1, 0.02},
 		"audio:file": {0.5, 0.001}, "transcode:copy": {1.9, 0.01}, "transcode:chunk": {1, 0.031},
-		"transcode:package": {0.015, 0.0001},
+		"packager": {0.015, 0.0001},
 	},
 	Next: 0.009, Unblock: 0.011, Writes: 3.5, Broker: 4000,
 }
@@ -245,7 +245,7 @@ func planVideo(registry *workers.Registry, c costs, m pipeline.Media) (simVideo,
 			worker: j.Worker, high: j.Priority == pipeline.High, wide: kind == chunkKind, fixed: l.Fixed,
 			work: l.Per * amount(j, m.Duration), after: []int{0},
 		}
-		job.reads = kind != "transcode:package" && kind != "audio:file"
+		job.reads = kind != "packager" && kind != "audio:file"
 		if job.wide {
 			job.share = shareOf(j, m)
 			job.bytes = float64(j.Scratch) / 2 // what it may write, and cut again (transcode.Plan)

@@ -157,7 +157,7 @@ func playChunks(t *testing.T, api *client.Client, base string) {
 	check(t, err)
 	want := "the top rung is not a copy of the source: the pipeline has every rung encoded"
 	if !slices.Equal(why.Notes, []string{want}) || !slices.ContainsFunc(jobs, func(j pipeline.JobView) bool {
-		return j.Name == "transcode-package" && j.Facts["copied"] == false && j.Facts["reason"] == "the pipeline has every rung encoded"
+		return j.Worker == "transcode" && j.Facts["copied"] == false && j.Facts["reason"] == "the pipeline has every rung encoded"
 	}) {
 		t.Errorf("notes %q, want %q; %+v", why.Notes, want, jobs)
 	}

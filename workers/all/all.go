@@ -8,6 +8,7 @@ import (
 	"github.com/reelmill/reelmill/workers/audio"
 	"github.com/reelmill/reelmill/workers/inspect"
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
+	"github.com/reelmill/reelmill/workers/packager"
 	"github.com/reelmill/reelmill/workers/thumbnail"
 	"github.com/reelmill/reelmill/workers/transcode"
 	"github.com/reelmill/reelmill/workers/watermark"
@@ -34,6 +35,7 @@ func New(c Config) (*workers.Registry, error) {
 	r := workers.NewRegistry()
 	workers.Add(r, "audio", audio.New(tools))
 	workers.Add(r, "inspect", inspect.New(tools, c.Limits))
+	workers.Add(r, "packager", packager.Worker{})
 	workers.Add(r, "thumbnail", thumbnail.New(tools))
 	workers.Add(r, "transcode", transcode.New(tools))
 	workers.Add(r, "watermark", watermark.New(tools))

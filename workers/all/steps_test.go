@@ -1,6 +1,8 @@
 package all
 
 import (
+	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -58,4 +60,29 @@ func TestStepsOfAnyName(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestPlanOfAnEarlierVersion: a frozen plan whose transcode step packages the video itself still comes to its end.
+func TestPlanOfAnEarlierVersion(t *testing.T) {
+	source := workertest.Clip(t, "a.mkv", slices.Concat(workertest.Pattern("320x180", "10", "2"), workertest.Tone("2"),
+		[]string{"-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-c:a", "aac", "-metadata:s:a:0", "language=fra"})...)
+	r, err := New(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := workertest.NewStore(t)
+	in := workertest.Inspect(t, r, store, source)
+	doc := pipeline.Pipeline{Name: "old", Version: 1, Steps: []pipeline.Step{{Worker: "audio"}, {Worker: "transcode"}}}
+	results := workertest.Video(t, r, store, source, *in.Media, doc, nil)
+	delete(results, "packager")
+	var old pipeline.Job
+	if err := json.Unmarshal([]byte(`{"name":"transcode-package","step":"transcode","worker":"transcode","priority":"high",
+		"params":{"quality":"basic"},"weight":1,"part":{"kind":"package","rungs":
+		[{"name":"180p","size":{"width":320,"height":180},"rate":{"num":10,"den":1},"maxrate":400}],"encoded":"why"}}`), &old); err != nil {
+		t.Fatal(err)
+	}
+	old.After = slices.Sorted(maps.Keys(results))
+	task := pipeline.Task{Project: pipeline.DefaultProject, Video: store.Video, Media: in.Media, Job: old}
+	results[old.Name] = store.Work(t, r, task, results, nil)
+	workertest.Clip(t, "played.mkv", "-xerror", "-i", filepath.Join(store.Tree(t, results), "master.m3u8"), "-c", "copy")
 }

@@ -122,7 +122,7 @@ func TestCopyIsTagged(t *testing.T) {
 		}
 		m.Video.Matrix = tags
 		source := workertest.Clip(t, "a.mp4", args(workertest.Pattern("640x360", "10", "14"), x264, options)...)
-		root := runAll(t, `{"ladder":[360]}`, source, m, nil)
+		root := runAll(t, `{"ladder":[360]}`, source, m)
 		copied := joined(t, root, "360p")
 		if !bytes.Equal(payload(t, source), payload(t, copied)) {
 			t.Errorf("%q: the pictures are not those of the source", tags)

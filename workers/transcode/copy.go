@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/manifest"
@@ -30,7 +29,7 @@ type copyRun struct {
 	rung    rung
 }
 
-// Facts by which the first part's job, and the package job, tell the video's owner what was decided.
+// Facts by which the first job tells the owner of the video what was decided.
 const (
 	factCopied = "copied"
 	factReason = "reason" // why it is not
@@ -87,20 +86,6 @@ func (c copyRun) decided() bool {
 		}
 	}
 	return false
-}
-
-// decision returns what the first part's job decided.
-func decision(results map[string]pipeline.Result) map[string]any {
-	for name, r := range results {
-		if copied, ok := r.Facts[factCopied]; ok && (name == copyJob || strings.HasSuffix(name, "-"+copyJob)) {
-			facts := map[string]any{factCopied: copied}
-			if reason, ok := r.Facts[factReason]; ok {
-				facts[factReason] = reason
-			}
-			return facts
-		}
-	}
-	return map[string]any{factCopied: false}
 }
 
 // facts tells what was decided, and why.

@@ -66,7 +66,7 @@ func joined(t *testing.T, root, rung string) string {
 // TestCopy: the top rung is the source's own pictures, bit for bit, at once and whole.
 func TestCopy(t *testing.T) {
 	source, m := standardClip(t, "50", 0, 5, 10)
-	root := runAll(t, `{"ladder":[180,360]}`, source, m, nil)
+	root := runAll(t, `{"ladder":[180,360]}`, source, m)
 	verifyTree(t, root, map[string][2]int{"360p": {640, 360}, "180p": {320, 180}})
 	if !bytes.Equal(payload(t, source), payload(t, joined(t, root, "360p"))) {
 		t.Error("the pictures are not those of the source")
@@ -89,7 +89,7 @@ func TestCopyOfHighRate(t *testing.T) {
 	if want := []float64{0, 6, 12}; !slices.Equal(m.Video.Groups.Borders, want) {
 		t.Fatalf("borders %v, want %v", m.Video.Groups.Borders, want)
 	}
-	root := runAll(t, `{"ladder":[180,540],"quality":"premium"}`, source, m, nil)
+	root := runAll(t, `{"ladder":[180,540],"quality":"premium"}`, source, m)
 	verifyTree(t, root, map[string][2]int{"540p": {960, 540}, "180p": {320, 180}})
 	for _, rung := range []string{"540p", "180p"} {
 		list, err := os.ReadFile(filepath.Join(root, rung, "index.m3u8"))
@@ -166,7 +166,7 @@ func longClip(t *testing.T, gop string) (string, pipeline.Media) {
 // TestCopyInParts: what playback waits for is the first minute. The parts follow on each other.
 func TestCopyInParts(t *testing.T) {
 	source, m := longClip(t, "20")
-	want := []string{"copy! 360p 0-600", "copy-0001 360p 600-0 after copy", "package 360p after copy,copy-0001,audio"}
+	want := []string{"copy! 360p 0-600", "copy-0001 360p 600-0 after copy"}
 	if got := outline(t, Params{Ladder: []int{360}}, m); !slices.Equal(got, want) {
 		t.Errorf("plan %q, want %q", got, want)
 	}
@@ -178,12 +178,11 @@ func TestCopyInParts(t *testing.T) {
 	}
 	want = []string{
 		"copy! 360p 0-600", "copy-0001 360p 600-1800 after copy", "copy-0002 360p 1800-0 after copy,copy-0001",
-		"package 360p after copy,copy-0001,copy-0002,audio",
 	}
 	if got := outline(t, Params{Ladder: []int{360}}, long); !slices.Equal(got, want) {
 		t.Errorf("plan %q, want %q", got, want)
 	}
-	root := runAll(t, `{"ladder":[360]}`, source, m, nil)
+	root := runAll(t, `{"ladder":[360]}`, source, m)
 	verifyTree(t, root, map[string][2]int{"360p": {640, 360}})
 	if !bytes.Equal(payload(t, source), payload(t, joined(t, root, "360p"))) {
 		t.Error("the pictures are not those of the source")
@@ -193,7 +192,7 @@ func TestCopyInParts(t *testing.T) {
 // TestCopyInPartsFallsBack: the first part decides for all of them.
 func TestCopyInPartsFallsBack(t *testing.T) {
 	source, m := longClip(t, "70")
-	root := runAll(t, `{"ladder":[360]}`, source, m, nil)
+	root := runAll(t, `{"ladder":[360]}`, source, m)
 	verifyTree(t, root, map[string][2]int{"360p": {640, 360}})
 	if bytes.Equal(payload(t, source), payload(t, joined(t, root, "360p"))) {
 		t.Error("the pictures are those of the source")

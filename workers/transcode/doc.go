@@ -1,12 +1,12 @@
 // Package transcode is the worker that makes the adaptive ladder of a video: H.264 renditions in CMAF
-// segments, and the manifests over them and over whatever sound other workers made.
+// segments. The packager lists them for players.
 //
 //  1. Plan (plan.go) chooses the rungs by the picture's short edge (ladder.go): the source's own size, up
 //     to 1080p, and steps below it. No rung has more than 1.3 times the bits of its source for its share
 //     of the pixels (picture.Cap). A source that is standard input (standard.go) becomes the top rung as
 //     it is, its first minute by the job "copy", which decides whether that is sound, what follows by
 //     "copy-0001", ... (copy.go, remux.go, colour.go). What has no index is remuxed first. Why a source
-//     is not copied is a note of the package job. All else is cut into chunks of whole segments on an
+//     is not copied is a note of the first job. All else is cut into chunks of whole segments on an
 //     absolute grid of output frames: jobs "0000", "0001", ..., which any worker takes in any order. The
 //     lowest rung of the first segment is a job of its own, "first", that comes before the others.
 //  2. A chunk (chunk.go) decodes its frames once, from a keyframe some time before them, encodes its
@@ -17,11 +17,8 @@
 //     the first frame of a chunk is an IDR picture. Nothing is stitched.
 //  4. The jobs "copy", or "first" and those of the sound, are openers: with them the video is playable,
 //     by playlists that the API writes from the outputs of completed jobs.
-//  5. The package job (package.go) reads the indexes, and writes the manifests that stay: 720p/index.m3u8
-//     and so on, manifest.mpd, and last master.m3u8.
-//  6. A progressive MP4 of a rung (file.go) is made from the segments, on demand.
-//
-// Both wait for whatever makes audio renditions, by the kind of its outputs.
+//  5. A progressive MP4 of a rung (file.go) is made from the segments, on demand. It waits for whatever
+//     makes audio renditions, by the kind of its outputs.
 //
 // Time 0 of every rendition is the earliest start of the source's used tracks, which is what the audio worker
 // takes too. Keyframes stand each 2 s at the same times in all encoded rungs; a segment is three such

@@ -96,7 +96,7 @@ func outline(t *testing.T, p Params, m pipeline.Media) []string {
 			line += " after " + strings.Join(after, ",")
 		}
 		lines = append(lines, line)
-		soon := strings.HasPrefix(j.Name, "copy") || slices.Contains([]string{"first", "package"}, j.Name)
+		soon := strings.HasPrefix(j.Name, "copy") || j.Name == "first"
 		if (j.Priority == pipeline.High) != soon {
 			t.Errorf("%s has priority %q", j.Name, j.Priority)
 		}
@@ -121,43 +121,38 @@ func TestPlan(t *testing.T) {
 		want   []string
 	}{
 		{"short", three, film(8), []string{
-			"0000! 720p 540p 360p 0-0", "package 720p 540p 360p after 0000,audio",
+			"0000! 720p 540p 360p 0-0",
 		}},
 		{"20 s", three, film(20), []string{
 			"first! 360p 0-144", "0000 720p 540p 360p+144 0-288", "0001 720p 540p 360p 288-0",
-			"package 720p 540p 360p after first,0000,0001,audio",
 		}},
 		{"chunks of one segment", Params{Quality: "premium", Ladder: []int{720, 540, 432, 360}}, film(20), []string{
 			"first! 360p 0-144", "0000 720p 540p 432p 0-144", "0001 720p 540p 432p 360p 144-288",
-			"0002 720p 540p 432p 360p 288-0", "package 720p 540p 432p 360p after first,0000,0001,0002,audio",
+			"0002 720p 540p 432p 360p 288-0",
 		}},
 		{"of one rung", Params{Quality: "premium", Ladder: []int{720}}, film(20), []string{
-			"first! 720p 0-144", "0001 720p 144-288", "0002 720p 288-0", "package 720p after first,0001,0002,audio",
+			"first! 720p 0-144", "0001 720p 144-288", "0002 720p 288-0",
 		}},
 		{"the last chunk takes a short rest", Params{Ladder: []int{720}}, film(53), []string{
 			"first! 720p 0-144", "0000 720p+144 0-432", "0001 720p 432-864", "0002 720p 864-0",
-			"package 720p after first,0000,0001,0002,audio",
 		}},
 		{"a stream without an index", three, stream, []string{
-			"first! 360p 0-144", "0000 720p 540p 360p+144 0-0", "package 720p 540p 360p after first,0000,audio",
+			"first! 360p 0-144", "0000 720p 540p 360p+144 0-0",
 		}},
 		{"damaged", three, damaged, []string{
-			"first! 360p 0-144", "0000 720p 540p 360p+144 0-0", "package 720p 540p 360p after first,0000,audio",
+			"first! 360p 0-144", "0000 720p 540p 360p+144 0-0",
 		}},
 		{"late", three, late, []string{
 			"first! 360p 0-144", "0000 720p 540p 360p+144 0-432", "0001 720p 540p 360p 432-864", "0002 720p 540p 360p 864-0",
-			"package 720p 540p 360p after first,0000,0001,0002,audio",
 		}},
 		{"light", Params{}, ntsc, []string{
-			"first! 360p 0-180", "0000 360p+180 0-0", "package 360p after first,0000,audio",
+			"first! 360p 0-180", "0000 360p+180 0-0",
 		}},
 		{"copied", three, standardMedia(), []string{
 			"copy! 720p 0-0", "0000 540p 360p 0-576", "0001 540p 360p 576-1152", "0002 540p 360p 1152-0",
-			"package 720p 540p 360p after copy,0000,0001,0002,audio",
 		}},
 		{"files", Params{Ladder: three.Ladder, MP4: []string{"highest", "360p", "240p"}}, film(8), []string{
 			"0000! 720p 540p 360p 0-0", "mp4-720p 720p after 0000,audio", "mp4-360p 360p after 0000,audio",
-			"package 720p 540p 360p after 0000,audio",
 		}},
 	} {
 		if got := outline(t, c.params, c.media); !slices.Equal(got, c.want) {

@@ -48,7 +48,7 @@ func TestCopyOfWhatHasNoIndex(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := remuxedMedia(c.container, 1.48, 0, 6.08, 12.08)
-			root := runAll(t, `{"ladder":[90,180]}`, c.path, m, nil)
+			root := runAll(t, `{"ladder":[90,180]}`, c.path, m)
 			verifyTree(t, root, map[string][2]int{"180p": {320, 180}, "90p": {160, 90}})
 			if !bytes.Equal(payload(t, film), payload(t, joined(t, root, "180p"))) {
 				t.Error("the pictures are not those of the source")
@@ -101,7 +101,7 @@ func TestCopyOfSoundThatBeginsFirst(t *testing.T) {
 			rate := m.Video.FrameRate()
 			m.Duration = before + 14
 			m.Video.Groups.Borders = []float64{0, 120/rate + c.lead, 240/rate + c.lead}
-			root := runAll(t, `{"ladder":[90,180]}`, source, m, nil)
+			root := runAll(t, `{"ladder":[90,180]}`, source, m)
 			verifyTree(t, root, map[string][2]int{"180p": {320, 180}, "90p": {160, 90}})
 			if !bytes.Equal(payload(t, source), payload(t, joined(t, root, "180p"))) {
 				t.Error("the pictures are not those of the source")
@@ -174,7 +174,7 @@ func TestCopyOfDefaultGroups(t *testing.T) {
 	m := remuxedMedia("mov", 0)
 	m.Video.FrameRateNum, m.Video.FrameRateDen, m.Audio = 24000, 1001, nil
 	m = uneven(t, source, m)
-	root := runAll(t, `{"ladder":[90,180]}`, source, m, nil)
+	root := runAll(t, `{"ladder":[90,180]}`, source, m)
 	verifyTree(t, root, map[string][2]int{"180p": {320, 180}, "90p": {160, 90}})
 	if !bytes.Equal(payload(t, source), payload(t, joined(t, root, "180p"))) {
 		t.Error("the pictures are not those of the source")
@@ -193,7 +193,7 @@ func TestCopyOfTremblingClock(t *testing.T) {
 	if g := m.Video.Groups; g.FrameLeast > 0.035 || g.FrameMost < 0.6 || len(g.Borders) < 2 {
 		t.Fatalf("the clip does not tremble: %+v", g)
 	}
-	root := runAll(t, `{"ladder":[90,180]}`, source, m, nil)
+	root := runAll(t, `{"ladder":[90,180]}`, source, m)
 	verifyTree(t, root, map[string][2]int{"180p": {320, 180}, "90p": {160, 90}})
 	if !bytes.Equal(payload(t, source), payload(t, joined(t, root, "180p"))) {
 		t.Error("the pictures are not those of the source")
@@ -204,7 +204,7 @@ func TestCopyOfTremblingClock(t *testing.T) {
 	}
 }
 
-// TestWhyNotCopied: the plan and the package job say why the top rung is encoded, the copy job when it finds out late.
+// TestWhyNotCopied: the first job says why the top rung is encoded, in the plan and among its facts.
 func TestWhyNotCopied(t *testing.T) {
 	note := func(m pipeline.Media) (notes []string) {
 		jobs, err := newPlanner(Params{}, m).plan()
@@ -226,11 +226,8 @@ func TestWhyNotCopied(t *testing.T) {
 	if got, want := note(m), []string{"the top rung is not a copy of the source: it is interlaced"}; !slices.Equal(got, want) {
 		t.Errorf("notes %q, want %q", got, want)
 	}
-	late := map[string]pipeline.Result{
-		"audio-0":        {Facts: map[string]any{"copied": true}},
-		"transcode-copy": {Facts: map[string]any{"copied": false, "reason": "it was cut"}},
-	}
-	if got := decision(late); got["copied"] != false || got["reason"] != "it was cut" {
-		t.Errorf("decision %v", got)
+	r, err := part{Encoded: "it is interlaced"}.told(pipeline.Result{}, nil)
+	if err != nil || r.Facts[factCopied] != false || r.Facts[factReason] != "it is interlaced" {
+		t.Errorf("facts %v, %v", r.Facts, err)
 	}
 }

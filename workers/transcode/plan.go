@@ -17,7 +17,7 @@ type part struct {
 	// Rungs are those that the job makes, or lists, largest first.
 	Rungs []rung `json:"rungs"`
 
-	// Encoded is why the top rung is not a copy of the source, for the package job; empty: it is planned as one.
+	// Encoded is why the top rung is not a copy of the source, in the first job alone. Empty: it is one.
 	Encoded string `json:"encoded,omitempty"`
 
 	// Of a chunk, or a part of the copied rung:
@@ -45,14 +45,13 @@ const (
 	chunkKind   kind = "chunk"
 	copyKind    kind = "copy"
 	fileKind    kind = "file"
-	packageKind kind = "package"
+	packageKind kind = "package" // of plans of earlier versions: see Moved
 )
 
 // Names of the jobs besides 0000, 0001, ... and mp4-720p.
 const (
-	firstJob   = "first"
-	copyJob    = "copy"
-	packageJob = "package"
+	firstJob = "first"
+	copyJob  = "copy"
 )
 
 // What jobs tell the planner that they make, and are made from.
@@ -111,11 +110,6 @@ func (l *planner) plan() ([]pipeline.Job, error) {
 			Scratch: 3 * max(l.media.Size, l.scratch(l.media.Duration, []rung{r})),
 		})
 	}
-	pack := pipeline.Job{Priority: pipeline.High, After: after, Needs: audioRenditions, Weight: 1}
-	if l.encoded != "" {
-		pack.Note = notCopied + l.encoded
-	}
-	l.add(packageJob, part{Kind: packageKind, Rungs: all, Encoded: l.encoded}, pack)
 	return l.jobs, l.err
 }
 
@@ -359,7 +353,11 @@ func (l *planner) scratch(seconds float64, rungs []rung) int64 {
 	return int64(bits * 1000 / 8)
 }
 
+// add plans a job. The first tells why nothing is copied.
 func (l *planner) add(name string, p part, j pipeline.Job) {
+	if len(l.jobs) == 0 && l.encoded != "" {
+		p.Encoded, j.Note = l.encoded, notCopied+l.encoded
+	}
 	raw, err := json.Marshal(p)
 	if err != nil && l.err == nil {
 		l.err = fmt.Errorf("encode part of %s: %w", name, err)

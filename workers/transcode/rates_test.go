@@ -70,7 +70,7 @@ func TestOutputHasNoMoreBitsThanItsSource(t *testing.T) {
 	}
 	m := media(320, 180, 10, seconds)
 	m.Size, m.Video.Bitrate = info.Size(), 8*info.Size()/seconds
-	root := runAll(t, `{"ladder":[104,180],"copy":"never"}`, source, m, nil)
+	root := runAll(t, `{"ladder":[104,180],"copy":"never"}`, source, m)
 	for rung, most := range map[string]int64{"180p": info.Size() * 13 / 10, "104p": seconds * 150000 / 8 * 21 / 20} {
 		segments, err := filepath.Glob(filepath.Join(root, rung, "seg_*.m4s"))
 		if err != nil || len(segments) == 0 {

@@ -55,7 +55,7 @@ func TestAnotherShapeIsNotStretched(t *testing.T) {
 	m := media(128, 72, 10, 6)
 	m.Video.SampleRatio, m.Video.PixelFormat = 1, "yuv420p"
 	m.Container = "mpegts" // an MP4 says itself what shape its pixels have
-	root := runAll(t, `{"ladder":[36,72]}`, source, m, nil)
+	root := runAll(t, `{"ladder":[36,72]}`, source, m)
 	verifyTree(t, root, map[string][2]int{"72p": {128, 72}, "36p": {64, 36}})
 	for _, c := range []struct {
 		second        string
@@ -90,7 +90,7 @@ func TestTurnedChangingShape(t *testing.T) {
 	m := media(32, 64, 10, 2)
 	m.Video = pipeline.VideoTrack{Codec: "h264", Width: 32, Height: 64, CodedWidth: 64, CodedHeight: 32, Rotation: 90,
 		FrameRateNum: 10, FrameRateDen: 1, SampleRatio: 1, PixelFormat: "yuv420p"}
-	root := runAll(t, "{}", source, m, nil)
+	root := runAll(t, "{}", source, m)
 	for second, want := range map[string]image.Point{"0.5": {32, 64}, "1.5": {32, 32}} {
 		if img := frameAt(t, root, "32p", second); (image.Point{bright(img, 1, 0), bright(img, 0, 1)}) != want {
 			t.Errorf("%s s: %d by %d are white, want %v", second, bright(img, 1, 0), bright(img, 0, 1), want)

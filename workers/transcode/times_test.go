@@ -54,7 +54,7 @@ func TestFramesAreShownOnTime(t *testing.T) {
 		{`{"ladder":[90],"copy":"never"}`, []string{"90p"}},                     // in two parts
 		{`{"ladder":[90],"copy":"never","quality":"premium"}`, []string{"90p"}}, // another preset
 	} {
-		root := runAll(t, c.params, source, m, nil)
+		root := runAll(t, c.params, source, m)
 		for _, rung := range c.rungs {
 			times := shown(t, filepath.Join(root, rung, "index.m3u8"))
 			if len(times) != 140 {

@@ -61,15 +61,31 @@ func (w *Worker) Work(ctx context.Context, job workers.Job[Params]) (pipeline.Re
 	}
 	switch p.Kind {
 	case chunkKind:
-		return chunkRun{tools: w.tools, job: job.Attempt, quality: job.Params.Quality, part: p}.run(ctx)
+		return p.told(chunkRun{tools: w.tools, job: job.Attempt, quality: job.Params.Quality, part: p}.run(ctx))
 	case copyKind:
 		return copyRun{
 			tools: w.tools, job: job.Attempt, quality: job.Params.Quality, part: p, rung: p.Rungs[0],
 		}.run(ctx)
 	case fileKind:
 		return fileRun{tools: w.tools, job: job.Attempt, rung: p.Rungs[0]}.run(ctx)
-	case packageKind:
-		return packageRun{job: job.Attempt, encoded: p.Encoded}.run(ctx)
 	}
 	return pipeline.Result{}, pipeline.Fail(pipeline.CodeParameters, "part of the job: unknown kind %q", p.Kind)
+}
+
+// told adds to the result of the first job why the top rung is not a copy.
+func (p part) told(r pipeline.Result, err error) (pipeline.Result, error) {
+	if err == nil && p.Encoded != "" {
+		r.Facts = map[string]any{factCopied: false, factReason: p.Encoded}
+	}
+	return r, err
+}
+
+// Moved implements workers.Mover: this worker packaged the video itself, until there was one for that.
+func (w *Worker) Moved(job pipeline.Job) (pipeline.Job, bool) {
+	var p part
+	if err := json.Unmarshal(job.Part, &p); err != nil || p.Kind != packageKind {
+		return job, false
+	}
+	job.Worker, job.Params, job.Part = "packager", nil, nil
+	return job, true
 }

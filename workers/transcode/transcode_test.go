@@ -3,7 +3,6 @@ package transcode
 import (
 	"encoding/json"
 	"image"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -35,37 +34,14 @@ func media(w, h, rate int, seconds float64) pipeline.Media {
 	}}
 }
 
-// sound is the result of an audio job in the store: one run of segments, of bytes that nobody reads, and its index.
-func sound(t *testing.T, store *workertest.Store) map[string]pipeline.Result {
-	t.Helper()
-	track := manifest.Track{
-		Codecs: "mp4a.40.2", Header: "h", Timescale: 48000, InitSize: 1, Segments: []manifest.Segment{{Duration: 1, Size: 5}},
-	}
-	data, err := manifest.EncodeIndex(manifest.Run{Rendition: "audio-eng", Track: track})
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(t.TempDir(), "index.json")
-	if err := os.WriteFile(file, data, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return map[string]pipeline.Result{"audio-0": {Outputs: []pipeline.Output{
-		{Kind: pipeline.KindInit, Path: "audio-eng/init.mp4"},
-		{Kind: pipeline.KindAudioRendition, Path: "audio-eng/seg_%05d.m4s", Key: "audio", Language: "eng", Channels: 2, Size: 5,
-			Codecs: "mp4a.40.2", Bandwidth: 130000, AverageBandwidth: 128000,
-			Segments: &pipeline.Segments{Count: 1, Durations: []float64{1}, Last: true, Header: "h"}},
-		{Kind: pipeline.KindIndex, Name: "index", Path: "index/audio-0.json", Key: store.Add(t, "index", file).Key},
-	}}}
-}
-
 // TestConformance runs the jobs over 14 s in two rungs, and plays the tree that comes out.
 func TestConformance(t *testing.T) {
 	out := workertest.Run(t, workertest.Case{
 		Registry: registry(), Worker: "transcode", Params: `{"ladder":[90,180],"mp4":["90p"]}`, Media: media(320, 180, 10, 14),
 		Source: workertest.Clip(t, "a.mp4", args(workertest.Pattern("320x180", "10", "14"), x264)...),
 	})
-	rung := []string{"init.mp4", "seg_%05d.m4s", "index.m3u8", "iframes.m3u8"}
-	want := []string{"90p.mp4", "index/transcode-0000.json", "index/transcode-first.json", "manifest.mpd", "master.m3u8"}
+	rung := []string{"init.mp4", "seg_%05d.m4s"}
+	want := []string{"90p.mp4", "index/transcode-0000.json", "index/transcode-first.json"}
 	for _, name := range rung {
 		want = append(want, "90p/"+name, "180p/"+name)
 	}
@@ -94,7 +70,7 @@ func TestConformance(t *testing.T) {
 			}
 		}
 	}
-	verifyTree(t, out.Store.Tree(t, out.Results), map[string][2]int{"180p": {320, 180}, "90p": {160, 90}})
+	verifyTree(t, packaged(t, out.Store, out.Results), map[string][2]int{"180p": {320, 180}, "90p": {160, 90}})
 }
 
 // verifyTree plays every rung from a tree of files, decoding each segment.
@@ -114,27 +90,52 @@ func verifyTree(t *testing.T, root string, rungs map[string][2]int) {
 }
 
 // runAll makes the jobs of a video and returns the tree.
-func runAll(t *testing.T, params, source string, m pipeline.Media,
-	before func(*testing.T, *workertest.Store) map[string]pipeline.Result,
-) string {
+func runAll(t *testing.T, params, source string, m pipeline.Media) string {
 	t.Helper()
 	store, results := workertest.NewStore(t), map[string]pipeline.Result{}
-	if before != nil {
-		results = before(t, store)
-	}
 	jobs, err := New(ffmpeg.Tools{}).Plan(decode(t, params), m)
 	if err != nil {
 		t.Fatal(err)
 	}
-	made := map[string]pipeline.Result{}
 	for _, j := range jobs {
 		j.Worker, j.Params = "transcode", json.RawMessage(params)
-		j.After = append(j.After, slices.Collect(maps.Keys(results))...)
 		task := pipeline.Task{Video: store.Video, Job: j, Media: &m, Source: store.Add(t, "original", source)}
-		made[j.Name] = store.Work(t, registry(), task, results, nil)
-		results[j.Name] = made[j.Name]
+		results[j.Name] = store.Work(t, registry(), task, results, nil)
 	}
-	return store.Tree(t, made)
+	return packaged(t, store, results)
+}
+
+// packaged returns the tree of results, with playlists.
+func packaged(t *testing.T, store *workertest.Store, results map[string]pipeline.Result) string {
+	t.Helper()
+	var all []manifest.Made
+	for _, r := range results {
+		made := manifest.Made{Outputs: r.Outputs}
+		for _, o := range r.Outputs {
+			if !manifest.IsIndex(o) {
+				continue
+			}
+			data, err := os.ReadFile(store.Local(o))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if made.Runs, err = manifest.DecodeIndex(data); err != nil {
+				t.Fatal(err)
+			}
+		}
+		all = append(all, made)
+	}
+	texts, err := manifest.Package(all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := store.Tree(t, results)
+	for _, text := range texts {
+		if err := os.WriteFile(filepath.Join(root, filepath.FromSlash(text.Output.Path)), text.Data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return root
 }
 
 func decode(t *testing.T, params string) (p Params) {
@@ -143,20 +144,6 @@ func decode(t *testing.T, params string) (p Params) {
 		t.Fatal(err)
 	}
 	return p
-}
-
-func TestMasterNamesTheSound(t *testing.T) {
-	source := workertest.Clip(t, "a.mp4", args(workertest.Pattern("64x64", "10", "1"), x264)...)
-	root := runAll(t, "{}", source, media(64, 64, 10, 1), sound)
-	text, err := os.ReadFile(filepath.Join(root, "master.m3u8"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range []string{`NAME="English"`, `LANGUAGE="en"`, `URI="audio-eng/index.m3u8"`, `AUDIO="audio"`, `,mp4a.40.2"`, "64p/index.m3u8"} {
-		if !strings.Contains(string(text), want) {
-			t.Errorf("the master lacks %s:\n%s", want, text)
-		}
-	}
 }
 
 // TestShapes has sources that break encoders: tiny, odd, slow, turned, with a changing size.
@@ -183,7 +170,7 @@ func TestShapes(t *testing.T) {
 		{"wide pixels", clip("e.mp4", "64x64", "5", "1", "-vf", "setsar=3/2"), wide, "64p", [2]int{96, 64}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			verifyTree(t, runAll(t, "{}", c.source, c.media, nil), map[string][2]int{c.rung: c.size})
+			verifyTree(t, runAll(t, "{}", c.source, c.media), map[string][2]int{c.rung: c.size})
 		})
 	}
 }
@@ -195,7 +182,7 @@ func TestTurned(t *testing.T) {
 		"-f", "lavfi", "-i", "color=blue:s=64x32:d=1:r=5", "-filter_complex", "[0][1]vstack"}, x264)...)
 	m := media(64, 64, 5, 1)
 	m.Video.Rotation = 90
-	img := frame(t, runAll(t, "{}", workertest.Rotate(t, source, 90), m, nil), "64p")
+	img := frame(t, runAll(t, "{}", workertest.Rotate(t, source, 90), m), "64p")
 	if !isColor(img.At(8, 32), 0, 0, 255) || !isColor(img.At(56, 32), 255, 0, 0) {
 		t.Errorf("left %v, right %v", img.At(8, 32), img.At(56, 32))
 	}
@@ -205,7 +192,7 @@ func TestAlphaIsBlackBehind(t *testing.T) {
 	source := workertest.Clip(t, "a.mov", "-f", "lavfi", "-i", "color=white@0.5:s=64x64:d=1:r=5,format=argb", "-c:v", "qtrle")
 	m := media(64, 64, 5, 1)
 	m.Video.Alpha, m.Video.Codec = true, "qtrle"
-	if c := frame(t, runAll(t, "{}", source, m, nil), "64p").At(32, 32); !isColor(c, 128, 128, 128) {
+	if c := frame(t, runAll(t, "{}", source, m), "64p").At(32, 32); !isColor(c, 128, 128, 128) {
 		t.Errorf("white at half strength became %v", c)
 	}
 }
@@ -259,7 +246,7 @@ func TestChangingSize(t *testing.T) {
 	}
 	m := media(64, 64, 10, 4)
 	m.Container = "mpegts"
-	root := runAll(t, "{}", source, m, nil)
+	root := runAll(t, "{}", source, m)
 	verifyTree(t, root, map[string][2]int{"64p": {64, 64}})
 	for second, blue := range map[string]bool{"0": false, "1.8": false, "2.2": true, "3.8": true} {
 		if img := frameAt(t, root, "64p", second); isColor(img.At(32, 32), 0, 0, 255) != blue {
@@ -314,7 +301,7 @@ func TestLatePicture(t *testing.T) {
 		"color=black:s=64x64:r=10:d=1,drawbox=c=white:t=fill:enable='gte(t,0.45)'", "-c:a", "pcm_s16le"}, x264)...)
 	m := media(64, 64, 10, 1.5)
 	m.Container, m.Video.Start = "matroska", 0.5
-	root := runAll(t, "{}", source, m, nil)
+	root := runAll(t, "{}", source, m)
 	for second, white := range map[string]bool{"0": false, "0.9": false, "1.0": true, "1.4": true} {
 		img := frameAt(t, root, "64p", second)
 		if isColor(img.At(32, 32), 255, 255, 255) != white {

@@ -61,7 +61,7 @@ func TestMetricsThatAlertsNeed(t *testing.T) {
 	_, address := runServer(t, ServerConfig{Config: Config{Data: t.TempDir(), MinFree: 1}, RunJobs: true})
 	awaitReady(t, address, http.StatusOK)
 	s := scrape(t, address)
-	for _, worker := range []string{"inspect", "transcode", "audio", "thumbnail", "watermark", "webhook"} {
+	for _, worker := range []string{"inspect", "transcode", "audio", "thumbnail", "watermark", "packager", "webhook"} {
 		for _, zero := range []string{
 			`reelmill_queue_tasks{priority="bulk",worker="` + worker + `"}`,
 			`reelmill_queue_oldest_task_seconds{worker="` + worker + `"}`,

@@ -1,0 +1,122 @@
+// Package packager is the worker that lists the renditions of a video for players: HLS media playlists,
+// I-frame playlists, an MPD, and last the master playlist.
+//
+//  1. Plan returns one job, which needs every rendition of the picture and of audio, whatever step and worker
+//     type makes them. A pipeline that makes renditions and names no packager step has one added (Traits).
+//  2. Work reads the indexes of the jobs before (manifest.Run), joins the runs of each rendition, and
+//     compares them with what is stored.
+//  3. It writes the texts (manifest.Package) and publishes them. With the master the video is playable for
+//     good: until then, the API lists what there is (manifest.Growing).
+//
+// It reads no media: the jobs before it have verified their own. So it does not notice a rendition that a job
+// was to make and did not publish at all.
+package packager
+
+import (
+	"context"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/manifest"
+	"github.com/reelmill/reelmill/workers"
+	"github.com/reelmill/reelmill/workers/internal/encode"
+)
+
+// Params are those of a packager step. There are none.
+type Params struct{}
+
+// Worker is the worker type "packager".
+type Worker struct{}
+
+// Traits implements workers.Declarer: pictures that nobody lists could not be played.
+func (Worker) Traits() pipeline.Traits { return pipeline.Traits{AddedFor: pipeline.KindRendition} }
+
+// Plan implements workers.Worker.
+func (Worker) Plan(Params, pipeline.Media) ([]pipeline.Job, error) {
+	return []pipeline.Job{{
+		Priority: pipeline.High, Weight: 1,
+		Needs: []pipeline.OutputKind{pipeline.KindRendition, pipeline.KindAudioRendition},
+	}}, nil
+}
+
+// Work implements workers.Worker.
+func (Worker) Work(ctx context.Context, job workers.Job[Params]) (pipeline.Result, error) {
+	r := run{job.Attempt}
+	made, err := r.made(ctx)
+	if err != nil {
+		return pipeline.Result{}, encode.Fault(ctx, err)
+	}
+	texts, err := manifest.Package(made)
+	if err != nil {
+		return pipeline.Result{}, err
+	}
+	var result pipeline.Result
+	for _, t := range texts {
+		out, err := r.publish(ctx, t)
+		if err != nil {
+			return pipeline.Result{}, encode.Fault(ctx, err)
+		}
+		result.Outputs = append(result.Outputs, out)
+	}
+	return result, nil
+}
+
+// run is one attempt.
+type run struct{ job workers.Attempt }
+
+// readers is how many indexes are read at once.
+const readers = 8
+
+// made returns what the jobs before this one made, in the order of their names, with their indexes.
+func (r run) made(ctx context.Context) ([]manifest.Made, error) {
+	names := slices.Sorted(maps.Keys(r.job.Results))
+	all := make([]manifest.Made, len(names))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(readers)
+	for i, name := range names {
+		all[i].Outputs = r.job.Results[name].Outputs
+		for _, o := range all[i].Outputs {
+			if !manifest.IsIndex(o) {
+				continue
+			}
+			group.Go(func() (err error) {
+				all[i].Runs, err = r.index(ctx, o)
+				return err
+			})
+		}
+	}
+	return all, group.Wait()
+}
+
+func (r run) index(ctx context.Context, o pipeline.Output) ([]manifest.Run, error) {
+	file, err := r.job.Fetch(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, pipeline.Fail(pipeline.CodeFetchFailed, "read %s: %w", o.Path, err)
+	}
+	runs, err := manifest.DecodeIndex(data)
+	if err != nil {
+		return nil, pipeline.Fail(pipeline.CodeVerification, "read %s: %w", o.Path, err)
+	}
+	return runs, nil
+}
+
+// publish writes a small text to scratch and stores it.
+func (r run) publish(ctx context.Context, t manifest.Text) (pipeline.Output, error) {
+	file := filepath.Join(r.job.Dir, filepath.FromSlash(t.Output.Path))
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return t.Output, err
+	}
+	if err := os.WriteFile(file, t.Data, 0o600); err != nil {
+		return t.Output, err
+	}
+	return r.job.Publish(ctx, file, t.Output)
+}

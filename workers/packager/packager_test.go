@@ -1,0 +1,92 @@
+package packager
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/manifest"
+	"github.com/reelmill/reelmill/workers"
+	"github.com/reelmill/reelmill/workers/workertest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// made is the result of a job that made a rendition of one segment, with an index in the store. Nobody reads the
+// segment.
+func made(t *testing.T, store *workertest.Store, dir string, o pipeline.Output) pipeline.Result {
+	t.Helper()
+	track := manifest.Track{
+		Codecs: o.Codecs, Header: "h", Timescale: 48000, InitSize: 1,
+		Segments: []manifest.Segment{{Duration: 1, Size: 5, Keys: []manifest.Key{{Size: 4, Duration: 1}}}},
+	}
+	data, err := manifest.EncodeIndex(manifest.Run{Rendition: dir, Track: track})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "index.json")
+	if err := os.WriteFile(file, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	index := manifest.IndexOutput(dir)
+	index.Key = store.Add(t, "index-"+dir, file).Key
+	o.Path, o.Key, o.Size = dir+"/"+manifest.SegmentName, dir, 5
+	o.Segments = &pipeline.Segments{Count: 1, Durations: []float64{1}, Last: true, Header: "h"}
+	head := pipeline.Output{Kind: pipeline.KindInit, Path: dir + "/" + manifest.InitName}
+	return pipeline.Result{Outputs: []pipeline.Output{head, o, index}}
+}
+
+// TestWork packages what workers of any type made, by kinds of output alone.
+func TestWork(t *testing.T) {
+	store, r := workertest.NewStore(t), workers.NewRegistry()
+	workers.Add(r, "packager", Worker{})
+	jobs, err := r.Plan("packager", nil, pipeline.Media{})
+	if err != nil || len(jobs) != 1 || jobs[0].Priority != pipeline.High || len(jobs[0].Needs) != 2 {
+		t.Fatalf("plan %+v, %v", jobs, err)
+	}
+	results := map[string]pipeline.Result{
+		"film-0": made(t, store, "720p", pipeline.Output{
+			Kind: pipeline.KindRendition, Width: 1280, Height: 720, FrameRate: 25, Codecs: "avc1.64001F",
+		}),
+		"hevc-0": made(t, store, "1080p-hevc", pipeline.Output{
+			Kind: pipeline.KindRendition, Width: 1920, Height: 1080, FrameRate: 25, Codecs: "hvc1.1.6.L120.90",
+		}),
+		"sound": made(t, store, "audio-eng", pipeline.Output{
+			Kind: pipeline.KindAudioRendition, Language: "eng", Channels: 2, Codecs: "mp4a.40.2",
+		}),
+	}
+	job := jobs[0]
+	job.Name, job.Worker, job.After = "packager", "packager", []string{"film-0", "hevc-0", "sound"}
+	result := store.Work(t, r, pipeline.Task{Video: store.Video, Job: job}, results, nil)
+	if n := len(result.Outputs); n != 7 || result.Outputs[n-1].Path != manifest.MasterName {
+		t.Errorf("outputs %v", workertest.Paths(result))
+	}
+	text, err := os.ReadFile(store.Local(result.Outputs[len(result.Outputs)-1]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`NAME="English"`, `URI="audio-eng/index.m3u8"`, "720p/index.m3u8", "1080p-hevc/index.m3u8", "hvc1.1.6"} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("the master lacks %s:\n%s", want, text)
+		}
+	}
+}
+
+// TestNothingToPackage: the pipeline is at fault, and another attempt would not help.
+func TestNothingToPackage(t *testing.T) {
+	store, r := workertest.NewStore(t), workers.NewRegistry()
+	workers.Add(r, "packager", Worker{})
+	task := pipeline.Task{Video: store.Video, Job: pipeline.Job{Name: "packager", Worker: "packager"}}
+	_, err := store.Try(t, t.Context(), r, task)
+	if p := pipeline.ProblemOf(err); p == nil || p.Code != pipeline.CodeParameters || p.Retryable {
+		t.Errorf("%v", err)
+	}
+	if kinds := (Worker{}).Traits().AddedFor; !slices.Contains([]pipeline.OutputKind{pipeline.KindRendition}, kinds) {
+		t.Errorf("added for %s", kinds)
+	}
+}
