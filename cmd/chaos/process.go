@@ -17,7 +17,8 @@ import (
 	"github.com/reelmill/reelmill/pipeline/pause"
 )
 
-// environment is REELMILL_CHAOS of one generation of a process; see cmd/reelmill/internal/node/faults_chaos.go.
+// environment is REELMILL_CHAOS of one generation of a process. cmd/reelmill/internal/node/faults_chaos.go
+// reads it.
 type environment struct {
 	Seed       uint64     `json:"seed"`
 	Kill       *killPoint `json:"kill,omitempty"`
