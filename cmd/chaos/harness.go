@@ -174,6 +174,7 @@ const configuration = `pipelines:
     steps:
       - {name: thumbnail, worker: thumbnail, retry: [1, 2, 4, 8]}
       - {name: transcode, worker: transcode, retry: [1, 2, 4, 8]}
+      - {name: packager, worker: packager, retry: [1, 2, 4, 8]}
 `
 
 // freePort returns a port of loopback that nobody uses now.
