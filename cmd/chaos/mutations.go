@@ -186,22 +186,22 @@ var mutations = []mutation{
 		suite{"./workers/transcode", "TestGridOfChangingForm"},
 	},
 	{
-		"sound: pieces out of order are put where they say", "workers/internal/sound/timeline.go",
+		"audio: pieces out of order are put where they say", "workers/internal/audiotrack/timeline.go",
 		"	if back {\n",
 		"	if back && false {\n",
-		suite{"./workers/internal/sound", "TestTimeline"},
+		suite{"./workers/internal/audiotrack", "TestTimeline"},
 	},
 	{
-		"sound: peaks are not limited", "workers/internal/sound/limit.go",
+		"audio: peaks are not limited", "workers/internal/audiotrack/limit.go",
 		"	l.gain = min(l.allowed(n), l.gain+l.step)\n",
 		"	_ = l.allowed(n)\n",
-		suite{"./workers/internal/sound", "TestNoTruePeak|TestAboveFullScale"},
+		suite{"./workers/internal/audiotrack", "TestNoTruePeak|TestAboveFullScale"},
 	},
 	{
-		"sound: a part is limited as if nothing came before", "workers/internal/sound/timeline.go",
+		"audio: a part is limited as if nothing came before", "workers/internal/audiotrack/timeline.go",
 		"	l.start = max(0, t.First-int64(l.limit.memory()))\n",
 		"	l.start = t.First\n",
-		suite{"./workers/internal/sound", "TestPartsAreLimited"},
+		suite{"./workers/internal/audiotrack", "TestPartsAreLimited"},
 	},
 	{
 		"webhooks: users' addresses may be private", "workers/webhook/webhook.go",

@@ -12,10 +12,10 @@ import (
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/manifest"
+	"github.com/reelmill/reelmill/workers/internal/audiotrack"
 	"github.com/reelmill/reelmill/workers/internal/encode"
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 	"github.com/reelmill/reelmill/workers/internal/picture"
-	"github.com/reelmill/reelmill/workers/internal/sound"
 )
 
 // What a chunk encodes besides what it keeps, in frames.
@@ -95,7 +95,7 @@ func (r run) encode(ctx context.Context, input string, from float64) (made, erro
 		Nice: r.job.Nice(),
 	}
 	track := r.track(input, w)
-	heard, err := track.Encode(ctx, step, r.command(track, sound.AAC()))
+	heard, err := track.Encode(ctx, step, r.command(track, audiotrack.AAC()))
 	if err == nil && track.Mix() {
 		err = r.steady(ctx, step, track)
 	}
@@ -118,20 +118,20 @@ func (r run) encode(ctx context.Context, input string, from float64) (made, erro
 }
 
 // steady encodes a mix again when that has brought it above its highest peak.
-func (r run) steady(ctx context.Context, step encode.Step, track sound.Track) error {
+func (r run) steady(ctx context.Context, step encode.Step, track audiotrack.Track) error {
 	peak, err := track.Peak(ctx, r.file(encodedFile))
-	if err != nil || peak <= sound.MaxPeak {
+	if err != nil || peak <= audiotrack.MaxPeak {
 		return err
 	}
-	_, err = track.Encode(ctx, step, r.command(track, sound.SteadyAAC()))
+	_, err = track.Encode(ctx, step, r.command(track, audiotrack.SteadyAAC()))
 	return err
 }
 
 // track is the samples of w: those of the frames that are fed to the encoder and kept, to the end of w, or of
 // the video where that ends later than the track.
-func (r run) track(input string, w window) sound.Track {
+func (r run) track(input string, w window) audiotrack.Track {
 	in := picture.Source(input, r.media)
-	t := sound.Track{
+	t := audiotrack.Track{
 		Tools: r.tools, Dir: r.job.Dir, Nice: r.job.Nice(), Source: r.source(),
 		Rate: r.form.rate, Channels: r.form.channels, First: int64(w.samples(w.fed())),
 		Begin: r.source().Start - r.media.Origin(),
@@ -161,7 +161,7 @@ func (r run) track(input string, w window) sound.Track {
 
 // command encodes the track. The encoder's first packet is its priming, of the frame before the first that it
 // is fed.
-func (r run) command(t sound.Track, encoder []ffmpeg.Option) ffmpeg.Command {
+func (r run) command(t audiotrack.Track, encoder []ffmpeg.Option) ffmpeg.Command {
 	return ffmpeg.Command{
 		Inputs: []ffmpeg.Input{t.Samples()},
 		Filter: ffmpeg.Link([]string{"0:0"},

@@ -9,7 +9,7 @@ import (
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/manifest"
-	"github.com/reelmill/reelmill/workers/internal/sound"
+	"github.com/reelmill/reelmill/workers/internal/audiotrack"
 )
 
 // maxTracks is how many sound tracks become renditions.
@@ -147,7 +147,7 @@ func length(m pipeline.Media, a pipeline.AudioTrack) float64 {
 // seekable reports a source in whose middle reading can begin: one with an index and times of its own.
 func seekable(m pipeline.Media, a pipeline.AudioTrack) bool {
 	return (m.Container == "mov" || m.Container == "matroska") && !m.Damaged && a.Duration > 0 &&
-		!sound.Packed(m.Container, a.Codec)
+		!audiotrack.Packed(m.Container, a.Codec)
 }
 
 // jobs returns those of track number i.

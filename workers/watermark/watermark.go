@@ -12,10 +12,10 @@ import (
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/workers"
+	"github.com/reelmill/reelmill/workers/internal/audiotrack"
 	"github.com/reelmill/reelmill/workers/internal/encode"
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 	"github.com/reelmill/reelmill/workers/internal/picture"
-	"github.com/reelmill/reelmill/workers/internal/sound"
 )
 
 // Worker is the worker type "watermark".
@@ -112,7 +112,7 @@ func (r run) encode(ctx context.Context, step encode.Step, input string, mark im
 	if !ok {
 		return step.Run(ctx, r.command(input, mark, nil))
 	}
-	track := sound.Track{
+	track := audiotrack.Track{
 		Tools: r.tools, Dir: r.job.Dir, Source: a, Input: picture.Source(input, r.media),
 		Beside: picture.Beside(r.media, a.Start),
 		Begin:  a.Start - r.media.Origin(),
@@ -148,7 +148,7 @@ func (r run) mark(ctx context.Context) (*image.NRGBA, error) {
 }
 
 // command overlays the mark on the upright picture, and adds track, unless it is nil.
-func (r run) command(input string, mark image.Rectangle, track *sound.Track) ffmpeg.Command {
+func (r run) command(input string, mark image.Rectangle, track *audiotrack.Track) ffmpeg.Command {
 	x, y := r.params.place(r.size, mark.Dx(), mark.Dy())
 	rate := picture.SourceRate(r.media.Video)
 	links := []string{
@@ -177,9 +177,9 @@ func (r run) command(input string, mark image.Rectangle, track *sound.Track) ffm
 	if track != nil {
 		inputs = append(inputs, track.Samples())
 		out.Maps = append(out.Maps, "2:0")
-		encoder := sound.AAC()
+		encoder := audiotrack.AAC()
 		if track.Mix() { // always: to find out whether it is needed, the picture would be encoded twice
-			encoder = sound.SteadyAAC()
+			encoder = audiotrack.SteadyAAC()
 		}
 		out.Options = append(out.Options, encoder...)
 	}

@@ -1,4 +1,4 @@
-// Package sound owns how a source's audio sounds in every output: one rate, one or two channels, on the
+// Package audiotrack owns how a source's audio sounds in every output: one rate, one or two channels, on the
 // video's own timeline, at its own level and never clipped.
 //
 // When the format changes in mid-stream (television that goes from stereo to 5.1, or another sample rate),
@@ -18,4 +18,4 @@
 //
 // Times are not exact to the sample where a format changes: some versions of ffmpeg lose the resampler's
 // tail there, less than a millisecond.
-package sound
+package audiotrack
