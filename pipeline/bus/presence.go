@@ -154,12 +154,20 @@ func (b *Bus) Present(ctx context.Context) ([]Presence, error) {
 		return nil, fmt.Errorf("list workers: %w", err)
 	}
 	defer watch.Stop() //nolint:errcheck // it fails when the connection is closed, and then is gone too
+	return b.collect(ctx, watch.Updates())
+}
+
+// collect reads the documents up to the nil that follows the last one. Without it the list may lack some.
+func (b *Bus) collect(ctx context.Context, updates <-chan jetstream.KeyValueEntry) ([]Presence, error) {
 	var present []Presence
 	for {
 		select {
-		case entry, ok := <-watch.Updates():
-			if entry == nil || !ok {
-				return present, nil // nil follows the last document
+		case entry, ok := <-updates:
+			if !ok {
+				return nil, errors.New("list workers: the broker's answer broke off")
+			}
+			if entry == nil {
+				return present, nil
 			}
 			p, err := decodePresence(entry.Value())
 			if err != nil {

@@ -53,6 +53,15 @@ func TestForeignPresence(t *testing.T) {
 	}
 }
 
+// A list that breaks off is an error: what it lacks would count as gone.
+func TestPresentBreaksOff(t *testing.T) {
+	updates := make(chan jetstream.KeyValueEntry)
+	close(updates)
+	if present, err := newBus(t, Config{}).collect(soon(t), updates); err == nil {
+		t.Errorf("present are %v, without an error", present)
+	}
+}
+
 func TestWorkersCountsProcesses(t *testing.T) {
 	bus := newBus(t, Config{})
 	workersAre(t, bus, nil)
