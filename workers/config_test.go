@@ -7,11 +7,12 @@ import (
 	"time"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/storage/storagetest"
 )
 
 func TestNewLoop(t *testing.T) {
 	full := Config{
-		Log: struct{ pipeline.Log }{}, Tasks: &ears{}, Store: newStore(t), Registry: NewRegistry(),
+		Log: struct{ pipeline.Log }{}, Tasks: &ears{}, Store: storagetest.Disk(t, t.TempDir()), Registry: NewRegistry(),
 		Scratch: filepath.Join(t.TempDir(), "scratch"),
 	}
 	if err := os.MkdirAll(filepath.Join(full.Scratch, "left"), 0o700); err != nil {

@@ -12,22 +12,8 @@ import (
 	"testing"
 
 	"github.com/reelmill/reelmill/storage"
-	"github.com/reelmill/reelmill/storage/disk"
+	"github.com/reelmill/reelmill/storage/storagetest"
 )
-
-func newStore(t *testing.T) *disk.Store {
-	t.Helper()
-	s, err := disk.Open(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return s
-}
 
 func put(t *testing.T, s storage.Store, key, contents string) {
 	t.Helper()
@@ -67,7 +53,7 @@ func (r *remote) Get(ctx context.Context, key string, rng storage.Range) (io.Rea
 }
 
 func TestLocalInPlace(t *testing.T) {
-	s := newStore(t)
+	s := storagetest.Disk(t, t.TempDir())
 	put(t, s, "videos/v/source/original.mp4", "film")
 	dir := t.TempDir()
 	p, err := storeFiles{store: s}.Local(t.Context(), "videos/v/source/original.mp4", dir)
@@ -80,7 +66,7 @@ func TestLocalInPlace(t *testing.T) {
 }
 
 func TestLocalCopies(t *testing.T) {
-	s := newStore(t)
+	s := storagetest.Disk(t, t.TempDir())
 	put(t, s, "videos/v/source/original.mp4", "film")
 	r := &remote{Store: s}
 	dir := t.TempDir()
@@ -100,7 +86,7 @@ func TestLocalCopies(t *testing.T) {
 }
 
 func TestLocalFails(t *testing.T) {
-	s := newStore(t)
+	s := storagetest.Disk(t, t.TempDir())
 	put(t, s, "videos/v/source/a.mp4", "film")
 	for name, test := range map[string]struct {
 		lie  int64

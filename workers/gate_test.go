@@ -7,10 +7,11 @@ import (
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/storage"
+	"github.com/reelmill/reelmill/storage/storagetest"
 )
 
 func TestGate(t *testing.T) {
-	s := newStore(t)
+	s := storagetest.Disk(t, t.TempDir())
 	put(t, s, "videos/v/j/9/a.mp4", "film")
 	put(t, s, "videos/v/j/9/empty", "")
 	put(t, s, "videos/v/j/8/b.mp4", "film")

@@ -9,6 +9,7 @@ import (
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/storage"
+	"github.com/reelmill/reelmill/storage/storagetest"
 )
 
 func attemptOn(t *testing.T, s storage.Store) Attempt {
@@ -22,7 +23,7 @@ func attemptOn(t *testing.T, s storage.Store) Attempt {
 }
 
 func TestAttemptReads(t *testing.T) {
-	s := newStore(t)
+	s := storagetest.Disk(t, t.TempDir())
 	a := attemptOn(t, s)
 	put(t, s, "videos/v/source/logo.png", "logo")
 	put(t, s, "videos/v/other/3/index", "index")
@@ -59,7 +60,7 @@ func TestAttemptReads(t *testing.T) {
 }
 
 func TestPublish(t *testing.T) {
-	s := newStore(t)
+	s := storagetest.Disk(t, t.TempDir())
 	a := attemptOn(t, s)
 	o, err := a.Publish(t.Context(), write(t, a.Dir, "x.m3u8", "#EXTM3U"), pipeline.Output{Path: "720p/x.m3u8"})
 	sum := sha256.Sum256([]byte("#EXTM3U"))

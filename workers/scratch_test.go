@@ -14,6 +14,7 @@ import (
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/storage"
+	"github.com/reelmill/reelmill/storage/storagetest"
 )
 
 // gated is a remote store whose reads wait at a gate, one token each, or until their context ends.
@@ -54,7 +55,7 @@ func (d *fakeDisk) measure() (free, total int64, err error) { return d.free, 1 <
 // scratchWith is a scratch on a store with films a to d, of four bytes each.
 func scratchWith(t *testing.T, change func(*Config)) (*scratch, *gated) {
 	t.Helper()
-	store := newStore(t)
+	store := storagetest.Disk(t, t.TempDir())
 	for _, name := range []string{"a", "b", "c", "d"} {
 		put(t, store, filmOf(name).Source.Key, "film")
 	}
@@ -387,7 +388,7 @@ func TestHold(t *testing.T) {
 		"never":                    {0, 9 * gib, 2 * gib, 9 * gib, nil, false, storage.ErrFull},
 		"the disk does not answer": {0, gib, 2 * gib, 9 * gib, broken, false, broken},
 	} {
-		s := newScratch(Config{Store: newStore(t), FreeScratch: func() (int64, int64, error) {
+		s := newScratch(Config{Store: storagetest.Disk(t, t.TempDir()), FreeScratch: func() (int64, int64, error) {
 			return test.free, test.total, test.disk
 		}}.withDefaults())
 		s.held = test.held

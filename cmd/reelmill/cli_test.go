@@ -28,13 +28,13 @@ import (
 
 // sentinel is a writer that calls found when what was written has text in it.
 type sentinel struct {
-	lockedBuffer
+	pipelinetest.Buffer
 	text  string
 	found func()
 }
 
 func (s *sentinel) Write(p []byte) (int, error) {
-	n, err := s.lockedBuffer.Write(p)
+	n, err := s.Buffer.Write(p)
 	if strings.Contains(s.String(), s.text) {
 		s.found()
 	}
@@ -272,12 +272,7 @@ func TestRunPrintsALineForEachRendition(t *testing.T) {
 
 // TestNoServerIsToldAlike: every command that asks a server has one text for there being none.
 func TestNoServerIsToldAlike(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	url := "http://" + l.Addr().String()
-	l.Close() // nobody else listens there for the time of this test
+	url := "http://" + pipelinetest.FreeAddress(t)
 	want := "no server answers at " + url + ": start one with `reelmill serve`, or name it with --server ("
 	film := clip(t, "a.mp4", 1, "64x64", 5)
 	for _, args := range [][]string{
@@ -299,17 +294,14 @@ func TestNoServerIsToldAlike(t *testing.T) {
 // TestUploadTellsAtOnceThatItTriesAgain: whoever uploads to no server, or to one that is busy, is told at the
 // first failure, once, and does not look at nothing for half a minute.
 func TestUploadTellsAtOnceThatItTriesAgain(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	check(t, err)
-	l.Close()
 	busy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}))
 	defer busy.Close()
 	source := clip(t, "a.mp4", 1, "64x64", 5)
 	for url, want := range map[string]string{
-		"http://" + l.Addr().String(): `^no server at http://\S+: dial tcp .*refused; trying again for 30 s\n$`,
-		busy.URL:                      `^upload \S+a.mp4: the server answered 503 .*; trying again\n$`,
+		"http://" + pipelinetest.FreeAddress(t): `^no server at http://\S+: dial tcp .*refused; trying again for 30 s\n$`,
+		busy.URL:                                `^upload \S+a.mp4: the server answered 503 .*; trying again\n$`,
 	} {
 		ctx, interrupt := context.WithCancel(t.Context())
 		said := &sentinel{text: "trying again", found: interrupt}

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,6 +15,7 @@ import (
 	"github.com/reelmill/reelmill/cmd/reelmill/internal/broker"
 	"github.com/reelmill/reelmill/cmd/reelmill/internal/node"
 	"github.com/reelmill/reelmill/pipeline/bus"
+	"github.com/reelmill/reelmill/pipeline/bus/bustest"
 	"github.com/reelmill/reelmill/pipeline/bytesize"
 	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 )
@@ -103,37 +103,19 @@ func TestDoctorMeasuresTheDiskAsServeDoes(t *testing.T) {
 	wantLine(t, lines, "disk", "FAIL", "uploads leave 900 TiB", "--min-free")
 }
 
-// natsServer starts a NATS server on a loopback port.
-func natsServer(t *testing.T, withJetStream bool) *server.Server {
-	t.Helper()
-	s, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: -1, NoSigs: true, NoLog: true, JetStream: withJetStream, StoreDir: t.TempDir(),
-	})
-	check(t, err)
-	s.Start()
-	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	if !s.ReadyForConnections(pipelinetest.Left(t)) {
-		t.Fatal("the server does not start")
-	}
-	return s
-}
-
 // It is the broker at --nats that is tested, not one of the doctor's own.
 func TestDoctorTestsTheBrokerThatServeWouldUse(t *testing.T) {
-	free, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	check(t, err)
-	nobody := "nats://" + free.Addr().String()
-	check(t, free.Close())
+	nobody := "nats://" + pipelinetest.FreeAddress(t)
 	lines, code := examine(t, "--data", t.TempDir(), "--min-free", "1", "--nats", nobody)
 	if code != exitFailure {
 		t.Errorf("exit code %d", code)
 	}
 	wantLine(t, lines, "broker", "FAIL", nobody, "--nats")
 
-	lines, _ = examine(t, "--data", t.TempDir(), "--min-free", "1", "--nats", natsServer(t, false).ClientURL())
+	lines, _ = examine(t, "--data", t.TempDir(), "--min-free", "1", "--nats", bustest.Start(t, &server.Options{}).ClientURL())
 	wantLine(t, lines, "broker", "FAIL", "JetStream")
 
-	s := natsServer(t, true)
+	s := bustest.Start(t, &server.Options{JetStream: true})
 	lines, code = examine(t, "--data", t.TempDir(), "--min-free", "1", "--nats", s.ClientURL())
 	if code != 0 {
 		t.Errorf("exit code %d", code)
@@ -189,7 +171,7 @@ func TestDoctorComparesTheReadModelWithTheLog(t *testing.T) {
 
 // The doctor advises `streams apply` only for what that would change, and else says what stands in the way.
 func TestDoctorAdvisesWhatCanBeDone(t *testing.T) {
-	s := natsServer(t, true)
+	s := bustest.Start(t, &server.Options{JetStream: true})
 	nc, err := nats.Connect(s.ClientURL())
 	check(t, err)
 	defer nc.Close()

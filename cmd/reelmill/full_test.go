@@ -9,10 +9,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/reelmill/reelmill/cmd/reelmill/internal/broker"
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/bus"
-	"github.com/reelmill/reelmill/pipeline/bus/embedded"
 	"github.com/reelmill/reelmill/pipeline/client"
 	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 )
@@ -21,7 +21,7 @@ import (
 // that it took, and takes others once some are deleted.
 func TestFullLogIsEmptiedByDeletion(t *testing.T) {
 	data := t.TempDir()
-	smallLog(t, data, 256<<10)
+	onLog(t, data, bus.Config{EventsMaxBytes: 256 << 10}, func(*bus.Bus, jetstream.JetStream) {})
 	p := startServe(t, binary, data)
 	api := p.client()
 	bad := filepath.Join(t.TempDir(), "bad.mp4")
@@ -61,19 +61,6 @@ func TestFullLogIsEmptiedByDeletion(t *testing.T) {
 	}
 	pipelinetest.Until(t, "an upload is taken again", func() bool { _, err := upload(4000); return err == nil })
 	pipelinetest.Until(t, "the server is ready again", func() bool { status, _ := readyAnswer(t, p); return status == http.StatusOK })
-}
-
-// smallLog makes the event log of a data folder, with a limit.
-func smallLog(t *testing.T, data string, limit int64) {
-	t.Helper()
-	server, err := embedded.Start(t.Context(), embedded.Config{Dir: broker.Dir(data)})
-	check(t, err)
-	defer server.Shutdown()
-	conn, err := server.Conn()
-	check(t, err)
-	defer conn.Close()
-	_, err = bus.Open(t.Context(), conn, bus.Config{Exclusive: true, EventsMaxBytes: limit})
-	check(t, err)
 }
 
 // readyAnswer asks /readyz.

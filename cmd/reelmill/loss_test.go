@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -21,6 +22,7 @@ import (
 	"github.com/reelmill/reelmill/cmd/reelmill/internal/node"
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/bus"
+	"github.com/reelmill/reelmill/pipeline/bus/bustest"
 	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 	"github.com/reelmill/reelmill/storage/catalog"
 )
@@ -345,7 +347,7 @@ func TestAnotherLogIsNoticed(t *testing.T) {
 
 // It is the same with a NATS server that runs elsewhere.
 func TestALossOfEventsIsNoticedElsewhere(t *testing.T) {
-	s := newSite(t, natsServer(t, true).ClientURL())
+	s := newSite(t, bustest.Start(t, &server.Options{JetStream: true}).ClientURL())
 	s.wantWhole()
 	s.spoil(drop(t, 23))
 	s.wantLost("1 of 56 events (sequence 23)", "1 video: vid-6", "EVENTS at nats://")
@@ -463,7 +465,7 @@ func TestADamagedEventIsNoticed(t *testing.T) {
 // A server whose log loses events while it runs tells so in /readyz and by a metric, until it is started
 // anew; deletions are no loss.
 func TestARunningServerTellsOfALoss(t *testing.T) {
-	s := newSite(t, natsServer(t, true).ClientURL())
+	s := newSite(t, bustest.Start(t, &server.Options{JetStream: true}).ClientURL())
 	p := startServe(t, binary, s.data, "--nats", s.nats, "--min-free", "1")
 	conn, err := nats.Connect(s.nats)
 	check(t, err)

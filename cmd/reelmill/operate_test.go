@@ -18,6 +18,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/bus/bustest"
 	"github.com/reelmill/reelmill/pipeline/client"
 	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 )
@@ -253,18 +254,7 @@ func TestDeadLetters(t *testing.T) {
 
 // TestWorkerProcess: a worker in a process of its own does the work of a server that has none.
 func TestWorkerProcess(t *testing.T) {
-	broker, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), SyncAlways: true, NoSigs: true,
-		MaxPayload: 8 << 20,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	broker.Start()
-	t.Cleanup(func() { broker.Shutdown(); broker.WaitForShutdown() })
-	if !broker.ReadyForConnections(pipelinetest.Left(t)) {
-		t.Fatal("the broker is not ready")
-	}
+	broker := bustest.Start(t, &server.Options{JetStream: true, SyncAlways: true, MaxPayload: 8 << 20})
 	store := t.TempDir()
 	data := t.TempDir()
 	p := startServe(t, binary, data, "--nats", broker.ClientURL(), "--store", store, "--no-workers")
@@ -280,7 +270,7 @@ func TestWorkerProcess(t *testing.T) {
 	defer stop()
 	t.Setenv("REELMILL_WEBHOOK_SECRET", strings.TrimSpace(string(readFile(t, filepath.Join(data, "webhook.secret")))))
 	done := make(chan error, 1)
-	var out, errs lockedBuffer
+	var out, errs pipelinetest.Buffer
 	go func() {
 		done <- run(ctx, []string{"worker", "--nats", broker.ClientURL(), "--store", store, "--data", t.TempDir()},
 			&out, &errs)

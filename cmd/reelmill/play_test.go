@@ -342,7 +342,7 @@ type browser struct {
 	cmd    *exec.Cmd
 	to     *json.Encoder
 	from   *json.Decoder
-	stderr lockedBuffer
+	stderr pipelinetest.Buffer
 }
 
 // startBrowser starts it; the test ends it, and whatever it has started.

@@ -20,6 +20,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/bus/bustest"
 	"github.com/reelmill/reelmill/pipeline/client"
 	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 )
@@ -126,7 +127,7 @@ func TestRebuildOverGarbage(t *testing.T) {
 // Where there is no data folder, or no broker, a rebuild fails and makes none.
 func TestRebuildOfNothing(t *testing.T) {
 	above := t.TempDir()
-	url := natsServer(t, true).ClientURL()
+	url := bustest.Start(t, &server.Options{JetStream: true}).ClientURL()
 	empty := filepath.Join(above, "empty")
 	check(t, os.Mkdir(empty, 0o700))
 	for _, args := range [][]string{
@@ -152,15 +153,15 @@ func TestRebuildOfNothing(t *testing.T) {
 
 // A rebuild that is interrupted in the midst of the log leaves the read model as it was, and nothing beside it.
 func TestAnInterruptedRebuildChangesNothing(t *testing.T) {
-	server := natsServer(t, true)
-	s := newSite(t, server.ClientURL())
+	nats := bustest.Start(t, &server.Options{JetStream: true})
+	s := newSite(t, nats.ClientURL())
 	n := s.open()
 	for v := range 300 { // of which some fill a batch, so that the new read model is begun
 		accept(t, n.bus, fmt.Sprint("more-", v))
 	}
 	s.close(n)
 	before := s.state()
-	address, held := holdUp(t, server, siteEvents+290)
+	address, held := holdUp(t, nats, siteEvents+290)
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() {

@@ -80,7 +80,9 @@ var ruleImports = []struct {
 	{"cmd/*", []string{"pipeline/...", "workers/...", "storage/..."}, ruleAnyModule},
 
 	{"pipeline", nil, ruleNoModule},
+	{"pipeline/api/apitest", []string{"pipeline/...", "storage/..."}, ruleAnyModule},
 	{"pipeline/api/...", []string{"pipeline", "pipeline/api/...", "pipeline/console", "pipeline/manifest", "pipeline/stats", "pipeline/why", "storage", "storage/catalog"}, ruleAnyModule},
+	{"pipeline/bus/bustest", []string{"pipeline/bus/embedded", "pipeline/pipelinetest"}, ruleAnyModule},
 	{"pipeline/bus/embedded", []string{"pipeline", "pipeline/bus"}, ruleAnyModule},
 	{"pipeline/bus", []string{"pipeline", "pipeline/bytesize", "pipeline/pause"}, ruleThirdParty{"github.com/nats-io/nats.go", "golang.org/x/sync"}},
 	{"pipeline/client", []string{"pipeline", "pipeline/pause", "pipeline/stats", "pipeline/why"}, ruleAnyModule},
@@ -102,6 +104,7 @@ var ruleImports = []struct {
 	{"storage/catalog/...", []string{"pipeline", "pipeline/stats", "storage", "storage/catalog/...", "storage/postgres"}, ruleAnyModule},
 	{"storage/postgres", []string{"storage"}, ruleThirdParty{"github.com/jackc/pgx/v5"}},
 	{"storage/s3/...", []string{"storage", "storage/s3/..."}, ruleAnyModule},
+	{"storage/storagetest", []string{"storage", "storage/disk"}, ruleAnyModule},
 	{"storage/guard", []string{"storage"}, ruleThirdParty{"github.com/sony/gobreaker/v2", "github.com/cenkalti/backoff/v5"}},
 	{"storage/*", []string{"storage"}, ruleAnyModule},
 
@@ -292,8 +295,10 @@ func ruleCheckImports(f ruleFile, module string) []string {
 			if ruleIsWorker(f.dir) && ruleIsWorker(own) && ruleWorker(own) != ruleWorker(f.dir) {
 				breach(imported, "a worker knows no other worker")
 			}
-		case isOurs && own == "pipeline/bus/embedded" && !ruleWithin(f.dir, "cmd"):
+		case isOurs && own == "pipeline/bus/embedded" && !ruleWithin(f.dir, "cmd") && !ruleIsKit(f.dir):
 			breach(imported, "only cmd and tests may")
+		case isOurs && ruleIsKit(own) && !ruleIsKit(f.dir):
+			breach(imported, "only tests may")
 		case isOurs && !slices.ContainsFunc(ours, func(p string) bool { return ruleMatch(p, own) }):
 			if ruleIsWorker(f.dir) && ruleWithin(own, ruleWorker(f.dir)) {
 				continue // its own folder
@@ -335,6 +340,9 @@ func ruleMatch(pattern, dir string) bool {
 
 // ruleWithin reports whether the package is root or below it.
 func ruleWithin(pkg, root string) bool { return pkg == root || strings.HasPrefix(pkg, root+"/") }
+
+// ruleIsKit reports whether the package is one for tests: it is called what it is for, and test.
+func ruleIsKit(pkg string) bool { return strings.HasSuffix(pkg, "test") }
 
 // ruleIsInside reports whether an imported package is internal to a program whose folder dir is in.
 func ruleIsInside(dir, imported string) bool {
@@ -534,6 +542,7 @@ func TestRulesCanFail(t *testing.T) {
 		{"api imports workers", "pipeline/api/x.go", imports("api", ours+"workers"), "imports " + ours + "workers"},
 		{"api imports a store", "pipeline/api/x.go", imports("api", ours+"storage/disk"), "imports " + ours + "storage/disk"},
 		{"client imports the api", "pipeline/client/x.go", imports("client", ours+"pipeline/api"), "pipeline/api"},
+		{"code imports a kit", "cmd/m/x.go", "package main\n\nimport _ \"" + ours + "pipeline/pipelinetest\"\n", "only tests may"},
 		{"broker outside cmd", "workers/x.go", imports("workers", ours+"pipeline/bus/embedded"), "only cmd and tests"},
 		{"contract imports the bus", "workers/x.go", imports("workers", ours+"pipeline/bus"), "imports " + ours + "pipeline/bus"},
 		{"worker imports a worker", "workers/audio/x.go", imports("audio", ours+"workers/all"), "workers/all"},

@@ -20,7 +20,7 @@ func TestServeSaysThatTheDiskIsFull(t *testing.T) {
 	defer stop()
 	var out bytes.Buffer
 	data := t.TempDir()
-	log, ended := &lockedBuffer{}, make(chan error, 1)
+	log, ended := &pipelinetest.Buffer{}, make(chan error, 1)
 	go func() {
 		ended <- run(ctx, []string{"serve", "--data", data, "--listen", "127.0.0.1:0", "--min-free", "100TiB"}, &out, log)
 	}()
@@ -43,7 +43,7 @@ func TestServeSaysThatTheDiskIsFull(t *testing.T) {
 
 // TestAnnounceWarnsAndGoesOn: the ready line is printed when a server is ready after all.
 func TestAnnounceWarnsAndGoesOn(t *testing.T) {
-	log := &lockedBuffer{}
+	log := &pipelinetest.Buffer{}
 	var after atomic.Int64 // requests that came after the warning
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		if strings.Contains(log.String(), "not ready") && after.Add(1) > 3 {

@@ -7,11 +7,13 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/reelmill/reelmill/cmd/reelmill/internal/broker"
 	"github.com/reelmill/reelmill/pipeline/bus"
+	"github.com/reelmill/reelmill/pipeline/bus/bustest"
 	"github.com/reelmill/reelmill/pipeline/bus/embedded"
 )
 
@@ -19,7 +21,7 @@ import (
 // what it will change, and changes it when it is told to.
 func TestStreamsApply(t *testing.T) {
 	data := t.TempDir()
-	onLog(t, data, func(*bus.Bus, jetstream.JetStream) {})
+	onLog(t, data, bus.Config{}, func(*bus.Bus, jetstream.JetStream) {})
 	serve := []string{"serve", "--data", data, "--listen", "127.0.0.1:0", "--events-max-bytes", "9GiB"}
 	err := run(t.Context(), serve, &bytes.Buffer{}, &bytes.Buffer{})
 	if err == nil || !strings.Contains(err.Error(), "max bytes is 8 GiB, want 9 GiB") ||
@@ -47,7 +49,7 @@ func TestStreamsApply(t *testing.T) {
 // changed, and not promised without --yes either.
 func TestStreamsApplyWantsAClusterForCopies(t *testing.T) {
 	data := t.TempDir()
-	onLog(t, data, func(*bus.Bus, jetstream.JetStream) {})
+	onLog(t, data, bus.Config{}, func(*bus.Bus, jetstream.JetStream) {})
 	apply := []string{"streams", "apply", "--data", data, "--replicas", "3", "--events-max-bytes", "9GiB"}
 	serve := []string{"serve", "--data", data, "--replicas", "3"}
 	for _, args := range [][]string{apply, append(apply, "--yes"), serve} {
@@ -62,7 +64,7 @@ func TestStreamsApplyWantsAClusterForCopies(t *testing.T) {
 	if said := runText(t, "streams", "apply", "--data", data, "--replicas", "1"); said != "nothing differs\n" {
 		t.Errorf("one copy: %s", said)
 	}
-	s := natsServer(t, true)
+	s := bustest.Start(t, &server.Options{JetStream: true})
 	conn, err := nats.Connect(s.ClientURL())
 	check(t, err)
 	defer conn.Close()
@@ -104,8 +106,8 @@ func runText(t *testing.T, args ...string) string {
 	return out.String()
 }
 
-// onLog hands do the bus of a data folder whose server is stopped.
-func onLog(t *testing.T, data string, do func(*bus.Bus, jetstream.JetStream)) {
+// onLog hands do the bus of a data folder whose server is stopped, opened with c.
+func onLog(t *testing.T, data string, c bus.Config, do func(*bus.Bus, jetstream.JetStream)) {
 	t.Helper()
 	server, err := embedded.Start(t.Context(), embedded.Config{Dir: broker.Dir(data)})
 	check(t, err)
@@ -113,7 +115,8 @@ func onLog(t *testing.T, data string, do func(*bus.Bus, jetstream.JetStream)) {
 	conn, err := server.Conn()
 	check(t, err)
 	defer conn.Close()
-	b, err := bus.Open(t.Context(), conn, bus.Config{Exclusive: true})
+	c.Exclusive = true
+	b, err := bus.Open(t.Context(), conn, c)
 	check(t, err)
 	js, err := jetstream.New(conn)
 	check(t, err)
@@ -123,7 +126,7 @@ func onLog(t *testing.T, data string, do func(*bus.Bus, jetstream.JetStream)) {
 // logSize returns the limit of the event log.
 func logSize(t *testing.T, data string) (limit int64) {
 	t.Helper()
-	onLog(t, data, func(_ *bus.Bus, js jetstream.JetStream) {
+	onLog(t, data, bus.Config{}, func(_ *bus.Bus, js jetstream.JetStream) {
 		stream, err := js.Stream(context.Background(), "EVENTS")
 		check(t, err)
 		limit = stream.CachedInfo().Config.MaxBytes

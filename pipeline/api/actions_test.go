@@ -27,11 +27,11 @@ func (e *env) errored(video, job string) string {
 		Project: project, Video: video, Trace: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
 		Job: pipeline.Job{Name: job, Step: step, Worker: step},
 	}
-	must(e.t, e.bus.DeadLetter(ctx, pipeline.DeadLetter{
+	must(e.t, e.Bus.DeadLetter(ctx, pipeline.DeadLetter{
 		Task: task, Subject: task.Subject(), Headers: map[string]string{"X": "y"}, Problem: *problem, Attempts: 1,
 		Token: ev.Sequence, Time: time.Now().UTC(),
 	}))
-	letters, _, err := e.bus.DeadLetters(ctx, project, "", 1000)
+	letters, _, err := e.Bus.DeadLetters(ctx, project, "", 1000)
 	must(e.t, err)
 	return letters[len(letters)-1].ID
 }
@@ -250,7 +250,7 @@ func TestRedriveDeadLetter(t *testing.T) {
 		t.Errorf("%+v", j)
 	}
 	e.noLetter(letter)
-	last, err := e.bus.Last(t.Context(), subject)
+	last, err := e.Bus.Last(t.Context(), subject)
 	must(t, err)
 	if last[0].Type != pipeline.JobRequeued {
 		t.Errorf("%+v", last[0])
@@ -289,7 +289,7 @@ func TestRedriveOfWhatIsOver(t *testing.T) {
 	if d := read[deadLetterView](e, "/v1/dead_letters/"+letter); d.ID != letter {
 		t.Errorf("%+v", d)
 	}
-	_, err := pipeline.Delete(t.Context(), e.bus, project, id)
+	_, err := pipeline.Delete(t.Context(), e.Bus, project, id)
 	must(t, err)
 	resp, raw = e.act("/v1/dead_letters/" + letter + "/redrive")
 	wantProblem(t, resp, raw, codeNotFound)

@@ -108,7 +108,7 @@ func TestUploadUnderTheKeyOfADeletedVideo(t *testing.T) {
 	e := newEnv(t, nil)
 	v := e.uploaded("Idempotency-Key", "k")
 	before := e.objects()
-	_, err := pipeline.Delete(t.Context(), e.bus, project, v.ID)
+	_, err := pipeline.Delete(t.Context(), e.Bus, project, v.ID)
 	must(t, err)
 	for _, body := range []string{"meow", "something else"} {
 		resp, raw := e.post([]part{file("cat.mp4", body)}, "Idempotency-Key", "k")

@@ -147,7 +147,7 @@ func TestEventStreamProgress(t *testing.T) {
 	r := e.stream("/v1/videos/" + id + "/events")
 	r.names(1)
 	want := pipeline.Progress{Video: id, Job: "transcode-0000", Attempt: 1, Fraction: 0.25, Speed: 2}
-	must(t, e.bus.Progress(t.Context(), project, want))
+	must(t, e.Bus.Progress(t.Context(), project, want))
 	s, _ := r.next()
 	var got pipeline.Progress
 	must(t, json.Unmarshal([]byte(s.data), &got))

@@ -42,7 +42,7 @@ func TestIdempotencyKey(t *testing.T) {
 func TestIdempotencyKeyOfADeletedVideo(t *testing.T) {
 	e := newEnv(t, func(c *Config) { c.Catalog = lateCatalog{c.Catalog} })
 	v := e.uploaded("Idempotency-Key", "k")
-	_, err := pipeline.Delete(t.Context(), e.bus, project, v.ID)
+	_, err := pipeline.Delete(t.Context(), e.Bus, project, v.ID)
 	must(t, err)
 	resp, raw := e.post([]part{file("cat.mp4", "meow")}, "Idempotency-Key", "k")
 	wantProblem(t, resp, raw, codeVideoDeleted)

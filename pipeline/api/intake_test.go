@@ -66,7 +66,7 @@ func TestFormTakesAssetOfAnyWorker(t *testing.T) {
 
 func TestWorkerMayNotTakeAnUploadsField(t *testing.T) {
 	e := newEnv(t, nil)
-	_, err := New(Config{Store: e.store, Log: e.bus, Catalog: e.catalog, Planner: taking{"metadata"}})
+	_, err := New(Config{Store: e.Store, Log: e.Bus, Catalog: e.Catalog, Planner: taking{"metadata"}})
 	if err == nil || !strings.Contains(err.Error(), `"metadata"`) {
 		t.Errorf("a worker type took the field metadata: %v", err)
 	}
@@ -85,7 +85,7 @@ func (p taking) Traits() map[string]pipeline.Traits {
 func (e *env) stored(in *intake, name, body string) pipeline.Object {
 	e.t.Helper()
 	key := pipeline.SourceKey(in.video, name)
-	info, err := e.store.Put(e.t.Context(), key, strings.NewReader(body), storage.PutOptions{})
+	info, err := e.Store.Put(e.t.Context(), key, strings.NewReader(body), storage.PutOptions{})
 	must(e.t, err)
 	return pipeline.Object{Key: key, Size: info.Size, SHA256: info.SHA256}
 }

@@ -14,7 +14,6 @@ import (
 	"net/http/httptest"
 	"net/textproto"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -24,11 +23,8 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/reelmill/reelmill/pipeline"
-	"github.com/reelmill/reelmill/pipeline/bus"
-	"github.com/reelmill/reelmill/pipeline/bus/embedded"
+	"github.com/reelmill/reelmill/pipeline/api/apitest"
 	"github.com/reelmill/reelmill/storage"
-	"github.com/reelmill/reelmill/storage/catalog"
-	"github.com/reelmill/reelmill/storage/disk"
 )
 
 // seenCodes are the codes of all problems that any test was answered.
@@ -55,14 +51,12 @@ func TestMain(m *testing.M) {
 
 // env is a whole server on the real broker, catalog and store.
 type env struct {
+	apitest.Parts
 	t       *testing.T
 	config  Config // with its defaults
 	url     string
 	handler http.Handler
 	srv     *httptest.Server
-	store   *disk.Store
-	bus     *bus.Bus
-	catalog *catalog.Catalog
 	client  *http.Client
 	served  chan string // method and path of each request that was answered
 }
@@ -106,27 +100,10 @@ func (planner) Traits() map[string]pipeline.Traits {
 
 func newEnv(t *testing.T, change func(*Config)) *env {
 	t.Helper()
-	dir := t.TempDir()
-	quiet := slog.New(slog.DiscardHandler)
-	server, err := embedded.Start(t.Context(), embedded.Config{Dir: filepath.Join(dir, "broker")})
-	must(t, err)
-	t.Cleanup(server.Shutdown)
-	nc, err := server.Conn()
-	must(t, err)
-	t.Cleanup(nc.Close)
-	e := &env{t: t, served: make(chan string, 1000)}
-	e.bus, err = bus.Open(t.Context(), nc, bus.Config{Logger: quiet})
-	must(t, err)
-	e.store, err = disk.Open(filepath.Join(dir, "objects"))
-	must(t, err)
-	t.Cleanup(func() { must(t, e.store.Close()) })
-	e.catalog, err = catalog.Open(t.Context(), filepath.Join(dir, "catalog.db"))
-	must(t, err)
-	t.Cleanup(func() { must(t, e.catalog.Close()) })
-	e.follow()
+	e := &env{t: t, Parts: apitest.Open(t), served: make(chan string, 1000)}
 	cfg := Config{
-		Store: e.store, Log: e.bus, Catalog: e.catalog, Progress: e.bus, Planner: planner{}, Logger: quiet,
-		Queue: e.bus, DeadLetters: e.bus, Backlog: e.catalog, Stats: e.catalog,
+		Store: e.Store, Log: e.Bus, Catalog: e.Catalog, Progress: e.Bus, Planner: planner{},
+		Queue: e.Bus, DeadLetters: e.Bus, Backlog: e.Catalog, Stats: e.Catalog,
 		Limits: Limits{MaxUpload: 1 << 20, ReadYourWrites: time.Hour},
 	}
 	if change != nil {
@@ -134,19 +111,6 @@ func newEnv(t *testing.T, change func(*Config)) *env {
 	}
 	e.serve(cfg)
 	return e
-}
-
-// follow projects the log into the catalog until the test ends.
-func (e *env) follow() {
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- e.bus.Follow(ctx, 0, e.catalog.Apply) }()
-	e.t.Cleanup(func() {
-		cancel()
-		if err := <-done; !errors.Is(err, context.Canceled) { // it may end before it has begun
-			must(e.t, err)
-		}
-	})
 }
 
 func (e *env) serve(cfg Config) {
@@ -296,7 +260,7 @@ func entryOf(c code) (codeEntry, code) {
 func (e *env) objects() []string {
 	e.t.Helper()
 	keys := []string{}
-	for info, err := range e.store.List(e.t.Context(), "") {
+	for info, err := range e.Store.List(e.t.Context(), "") {
 		must(e.t, err)
 		keys = append(keys, info.Key)
 	}
@@ -304,19 +268,9 @@ func (e *env) objects() []string {
 }
 
 // tell appends an event on a subject, and waits until the catalog has it.
-func (e *env) tell(t pipeline.EventType, subject string, data any) pipeline.Event {
+func (e *env) tell(kind pipeline.EventType, subject string, data any) pipeline.Event {
 	e.t.Helper()
-	ctx := e.t.Context()
-	_, video, _, err := pipeline.Address(subject)
-	must(e.t, err)
-	last, err := e.bus.Last(ctx, subject)
-	must(e.t, err)
-	ev, err := pipeline.NewEvent("test", t, subject, video, pipeline.Event{}, data)
-	must(e.t, err)
-	ev.Sequence, err = e.bus.Append(ctx, ev, last[0].Sequence)
-	must(e.t, err)
-	must(e.t, e.catalog.WaitFor(ctx, ev.Sequence))
-	return ev
+	return e.Tell(e.t, kind, subject, data)
 }
 
 const project = pipeline.DefaultProject
@@ -355,7 +309,7 @@ func (e *env) finished(video string) pipeline.Event {
 func (e *env) put(video, job, path, body string) pipeline.Output {
 	e.t.Helper()
 	key := pipeline.AttemptPrefix(video, job, 1) + path
-	info, err := e.store.Put(e.t.Context(), key, strings.NewReader(body), storage.PutOptions{})
+	info, err := e.Store.Put(e.t.Context(), key, strings.NewReader(body), storage.PutOptions{})
 	must(e.t, err)
 	return pipeline.Output{
 		Name: path, Kind: "test", Path: path, Key: key, Size: info.Size, SHA256: info.SHA256,

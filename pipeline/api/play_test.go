@@ -256,7 +256,7 @@ func TestPlayPackagedAndGone(t *testing.T) {
 	outputs := append(e.chunk(id, "transcode-0000", 0, 1, true), e.put(id, "transcode-0000", "master.m3u8", "#EXTM3U\n"))
 	e.job(pipeline.JobCompleted, id, "transcode-0000", outputs...)
 	e.isPlayable(id)
-	must(t, e.store.Delete(t.Context(), outputs[2].Key))
+	must(t, e.Store.Delete(t.Context(), outputs[2].Key))
 	resp, raw := e.get("/play/" + id + "/master.m3u8")
 	wantProblem(t, resp, raw, codeNotFound)
 }

@@ -29,7 +29,7 @@ const png = "\x89PNG\r\n\x1a\nrest of it"
 // uploadOf returns what the log says of an upload.
 func (e *env) uploadOf(video string) pipeline.Upload {
 	e.t.Helper()
-	last, err := e.bus.Last(e.t.Context(), pipeline.UploadedSubject(project, video))
+	last, err := e.Bus.Last(e.t.Context(), pipeline.UploadedSubject(project, video))
 	must(e.t, err)
 	var up pipeline.Upload
 	must(e.t, last[0].Decode(&up))
@@ -81,7 +81,7 @@ func TestUpload(t *testing.T) {
 		if up.Webhook == nil || up.Webhook.URL != "https://hooks.example/x" || up.Pipeline.Name != "default" {
 			t.Errorf("%s: %+v", name, up)
 		}
-		rc, info, err := e.store.Get(t.Context(), up.Source.Key, storage.Range{})
+		rc, info, err := e.Store.Get(t.Context(), up.Source.Key, storage.Range{})
 		must(t, err)
 		body, err := io.ReadAll(rc)
 		must(t, err)
@@ -291,7 +291,7 @@ func TestUploadHangUp(t *testing.T) {
 		<-e.served
 		equal(t, "objects", e.objects())
 	}
-	if last, err := e.bus.LastSequence(t.Context()); err != nil || last != 0 {
+	if last, err := e.Bus.LastSequence(t.Context()); err != nil || last != 0 {
 		t.Errorf("the log has %d events, %v", last, err)
 	}
 }

@@ -273,10 +273,10 @@ func TestLiveProgress(t *testing.T) {
 	tell := func(p pipeline.Progress, visible bool) {
 		t.Helper()
 		p.Video = id
-		must(t, e.bus.Progress(t.Context(), project, p))
-		for last, ok, err := e.bus.LastProgress(t.Context(), project, id, p.Job); visible && (!ok || last != p); {
+		must(t, e.Bus.Progress(t.Context(), project, p))
+		for last, ok, err := e.Bus.LastProgress(t.Context(), project, id, p.Job); visible && (!ok || last != p); {
 			must(t, err)
-			last, ok, err = e.bus.LastProgress(t.Context(), project, id, p.Job)
+			last, ok, err = e.Bus.LastProgress(t.Context(), project, id, p.Job)
 		}
 	}
 	e.job(pipeline.JobStarted, id, "inspect")

@@ -18,9 +18,9 @@ func TestWhy(t *testing.T) {
 	other, id := e.uploaded().ID, e.uploaded().ID
 	why := func() why.Why { t.Helper(); return read[why.Why](e, "/v1/videos/"+id+"/why") }
 	for _, v := range []string{other, id} {
-		tasks, err := pipeline.TasksOf(ctx, e.bus, project, v)
+		tasks, err := pipeline.TasksOf(ctx, e.Bus, project, v)
 		must(t, err)
-		must(t, e.bus.Enqueue(ctx, tasks[0]))
+		must(t, e.Bus.Enqueue(ctx, tasks[0]))
 	}
 	if w := why(); w.Summary != "inspect is the 2nd in the queue of inspect" || *w.Jobs[0].Position != 2 || w.Video != id {
 		t.Errorf("%+v", w)
@@ -29,12 +29,12 @@ func TestWhy(t *testing.T) {
 	e.job(pipeline.JobStarted, id, "inspect")
 	e.job(pipeline.JobCompleted, id, "inspect")
 	e.job(pipeline.JobStarted, id, "transcode-0000")
-	tasks, err := pipeline.TasksOf(ctx, e.bus, project, id)
+	tasks, err := pipeline.TasksOf(ctx, e.Bus, project, id)
 	must(t, err)
 	for _, task := range tasks {
-		must(t, e.bus.Enqueue(ctx, task))
+		must(t, e.Bus.Enqueue(ctx, task))
 	}
-	must(t, e.bus.Progress(ctx, project, pipeline.Progress{Video: id, Job: "transcode-0000", Attempt: 1, Fraction: 0.5, Speed: 3}))
+	must(t, e.Bus.Progress(ctx, project, pipeline.Progress{Video: id, Job: "transcode-0000", Attempt: 1, Fraction: 0.5, Speed: 3}))
 	w := why()
 	for w.Jobs[1].Progress == nil { // it is told without an answer
 		w = why()

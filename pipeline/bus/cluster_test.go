@@ -3,62 +3,19 @@ package bus
 import (
 	"errors"
 	"fmt"
-	"net"
-	"net/url"
 	"reflect"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/bus/bustest"
 	"github.com/reelmill/reelmill/pipeline/pause"
-	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 )
-
-// cluster starts three servers on loopback ports. It returns them and their addresses for clients when they have a
-// leader that knows them all: earlier requests get no answer.
-func cluster(t *testing.T) (servers []*server.Server, urls string) {
-	t.Helper()
-	const size = 3
-	var routes []*url.URL
-	var ports []int
-	for range size {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		must(t, err)
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-		routes = append(routes, &url.URL{Scheme: "nats-route", Host: l.Addr().String()})
-		must(t, l.Close())
-	}
-	for i := range size {
-		s, err := server.NewServer(&server.Options{
-			ServerName: fmt.Sprint("n", i), Host: "127.0.0.1", Port: -1, NoSigs: true, NoLog: true,
-			JetStream: true, StoreDir: t.TempDir(), JetStreamMaxStore: 64 << 30, JetStreamMaxMemory: 1 << 30,
-			Cluster: server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: ports[i]}, Routes: routes,
-		})
-		must(t, err)
-		servers = append(servers, s)
-		s.Start()
-		t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	}
-	for _, s := range servers {
-		if !s.ReadyForConnections(pipelinetest.Left(t)) {
-			t.Fatal("a server of the cluster does not start")
-		}
-		urls += s.ClientURL() + ","
-	}
-	pipelinetest.Until(t, "the cluster has a leader", func() bool {
-		return slices.ContainsFunc(servers, func(s *server.Server) bool {
-			return s.JetStreamIsLeader() && len(s.JetStreamClusterPeers()) == len(servers)
-		})
-	})
-	return servers, urls[:len(urls)-1]
-}
 
 // openCluster tries to open a bus until the cluster has room for its streams and these have leaders.
 func openCluster(t *testing.T, urls string) *Bus {
@@ -82,7 +39,7 @@ func openClusterAs(t *testing.T, urls string, cfg Config) *Bus {
 }
 
 func TestCluster(t *testing.T) {
-	servers, urls := cluster(t)
+	servers, urls := bustest.Cluster(t)
 	one, two := openCluster(t, urls), openCluster(t, urls)
 	e := event(t, "vid_1", "a")
 	seq, err := one.Append(soon(t), e, 0)
@@ -130,7 +87,7 @@ func TestCluster(t *testing.T) {
 // A process with default flags uses the streams of a cluster as they are. One with other flags gets an error. Only
 // Change changes them, also while processes run.
 func TestClusterKeepsItsReplicas(t *testing.T) {
-	_, urls := cluster(t)
+	_, urls := bustest.Cluster(t)
 	server := openCluster(t, urls)
 	all := []string{streamEvents, streamTasks, streamDead, streamProgress, streamWorkers}
 	before := map[string]jetstream.StreamConfig{}

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/bus/bustest"
 	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 )
 
@@ -187,7 +188,7 @@ func TestDeletionsUnderWayAreNoLoss(t *testing.T) {
 
 // The same holds in a cluster, also when the leader of the log stops. A loss there is reported.
 func TestDeletionsUnderWayInAClusterAreNoLoss(t *testing.T) {
-	servers, urls := cluster(t)
+	servers, urls := bustest.Cluster(t)
 	one, two := openCluster(t, urls), openCluster(t, urls)
 	appendJobs(t, one, 0, 30)
 	stop := keepLooking(t, two)

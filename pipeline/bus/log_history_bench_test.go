@@ -10,24 +10,14 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/reelmill/reelmill/pipeline"
-	"github.com/reelmill/reelmill/pipeline/pipelinetest"
+	"github.com/reelmill/reelmill/pipeline/bus/bustest"
 )
 
 // BenchmarkHistory reads the events of one video from a log of 100,000 events: 4,000 videos of 25 events each, which
 // were processed side by side.
 func BenchmarkHistory(b *testing.B) {
 	const videos, each = 4000, 25
-	s, err := server.NewServer(&server.Options{
-		DontListen: true, NoSigs: true, NoLog: true, JetStream: true, StoreDir: b.TempDir(),
-	})
-	if err != nil {
-		b.Fatal(err)
-	}
-	s.Start()
-	defer func() { s.Shutdown(); s.WaitForShutdown() }()
-	if !s.ReadyForConnections(pipelinetest.Left(b)) {
-		b.Fatal("the server does not start")
-	}
+	s := bustest.Start(b, &server.Options{DontListen: true, JetStream: true})
 	nc, err := nats.Connect("", nats.InProcessServer(s))
 	if err != nil {
 		b.Fatal(err)

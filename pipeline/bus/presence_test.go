@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/bus/bustest"
 	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 )
 
@@ -168,10 +169,7 @@ func TestSlotsComeFromMemory(t *testing.T) {
 // newSilentBus returns a bus whose broker never answers, and the number of requests to it.
 func newSilentBus(t *testing.T) (*Bus, *atomic.Int64) {
 	t.Helper()
-	s, err := server.NewServer(&server.Options{DontListen: true, NoLog: true, NoSigs: true})
-	must(t, err)
-	s.Start()
-	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	s := bustest.Start(t, &server.Options{DontListen: true})
 	nc, err := nats.Connect("", nats.InProcessServer(s))
 	must(t, err)
 	t.Cleanup(nc.Close)

@@ -26,10 +26,10 @@ func (e *env) inspectErrored(id string) {
 	e.tell(pipeline.JobErrored, subject, pipeline.JobEvent{
 		Job: "inspect", Step: "inspect", Worker: "inspect", Attempt: 1, Problem: problem,
 	})
-	last, err := e.bus.Last(e.t.Context(), subject)
+	last, err := e.Bus.Last(e.t.Context(), subject)
 	must(e.t, err)
 	task := pipeline.Task{Project: project, Video: id, Job: pipeline.Job{Name: "inspect", Step: "inspect", Worker: "inspect"}}
-	must(e.t, e.bus.DeadLetter(e.t.Context(), pipeline.DeadLetter{
+	must(e.t, e.Bus.DeadLetter(e.t.Context(), pipeline.DeadLetter{
 		Task: task, Subject: task.Subject(), Problem: *problem, Attempts: 1, Token: last[0].Sequence, Time: time.Now(),
 	}))
 }
@@ -83,7 +83,7 @@ func TestDeadLetters(t *testing.T) {
 	const n = itemsPage + 1
 	for range n {
 		task := pipeline.Task{Project: project, Video: pipeline.NewID("vid"), Job: pipeline.Job{Name: "j", Worker: "w"}}
-		must(t, e.bus.DeadLetter(ctx, pipeline.DeadLetter{Task: task, Subject: task.Subject(), Token: 1}))
+		must(t, e.Bus.DeadLetter(ctx, pipeline.DeadLetter{Task: task, Subject: task.Subject(), Token: 1}))
 	}
 	id := e.uploaded().ID
 	e.inspectErrored(id)

@@ -24,10 +24,7 @@ import (
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/api"
-	"github.com/reelmill/reelmill/pipeline/bus"
-	"github.com/reelmill/reelmill/pipeline/bus/embedded"
-	"github.com/reelmill/reelmill/storage/catalog"
-	"github.com/reelmill/reelmill/storage/disk"
+	"github.com/reelmill/reelmill/pipeline/api/apitest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -36,12 +33,10 @@ const project = pipeline.DefaultProject
 
 // env is a real server, with faults in front of it.
 type env struct {
-	t       *testing.T
-	client  *Client
-	bus     *bus.Bus
-	catalog *catalog.Catalog
-	store   *disk.Store
-	srv     *httptest.Server
+	apitest.Parts
+	t      *testing.T
+	client *Client
+	srv    *httptest.Server
 	// fault may answer a request instead of the server; it reports whether it did.
 	fault atomic.Pointer[func(http.ResponseWriter, *http.Request) bool]
 }
@@ -58,35 +53,10 @@ func (planner) Traits() map[string]pipeline.Traits {
 
 func newEnv(t *testing.T) *env {
 	t.Helper()
-	dir := t.TempDir()
-	quiet := slog.New(slog.DiscardHandler)
-	server, err := embedded.Start(t.Context(), embedded.Config{Dir: filepath.Join(dir, "broker")})
-	must(t, err)
-	t.Cleanup(server.Shutdown)
-	nc, err := server.Conn()
-	must(t, err)
-	t.Cleanup(nc.Close)
-	e := &env{t: t}
-	e.bus, err = bus.Open(t.Context(), nc, bus.Config{Logger: quiet})
-	must(t, err)
-	e.store, err = disk.Open(filepath.Join(dir, "objects"))
-	must(t, err)
-	t.Cleanup(func() { must(t, e.store.Close()) })
-	e.catalog, err = catalog.Open(t.Context(), filepath.Join(dir, "catalog.db"))
-	must(t, err)
-	t.Cleanup(func() { must(t, e.catalog.Close()) })
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- e.bus.Follow(ctx, 0, e.catalog.Apply) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; !errors.Is(err, context.Canceled) { // it may end before it has begun
-			must(t, err)
-		}
-	})
+	e := &env{t: t, Parts: apitest.Open(t)}
 	h, err := api.New(api.Config{
-		Store: e.store, Log: e.bus, Catalog: e.catalog, Progress: e.bus, Planner: planner{}, Logger: quiet,
-		Queue: e.bus, DeadLetters: e.bus, Stats: e.catalog,
+		Store: e.Store, Log: e.Bus, Catalog: e.Catalog, Progress: e.Bus, Planner: planner{},
+		Queue: e.Bus, DeadLetters: e.Bus, Stats: e.Catalog,
 		Ready:  func(context.Context) map[string]error { return map[string]error{"log": nil} },
 		Limits: api.Limits{ReadYourWrites: time.Hour},
 	})
@@ -109,17 +79,9 @@ func newEnv(t *testing.T) *env {
 // breakWith puts a fault in front of the server: it calls on for each request.
 func (e *env) breakWith(on func(w http.ResponseWriter, r *http.Request) bool) { e.fault.Store(&on) }
 
-func (e *env) tell(t pipeline.EventType, subject string, data any) {
+func (e *env) tell(kind pipeline.EventType, subject string, data any) {
 	e.t.Helper()
-	_, video, _, err := pipeline.Address(subject)
-	must(e.t, err)
-	last, err := e.bus.Last(e.t.Context(), subject)
-	must(e.t, err)
-	ev, err := pipeline.NewEvent("test", t, subject, video, pipeline.Event{}, data)
-	must(e.t, err)
-	seq, err := e.bus.Append(e.t.Context(), ev, last[0].Sequence)
-	must(e.t, err)
-	must(e.t, e.catalog.WaitFor(e.t.Context(), seq))
+	e.Tell(e.t, kind, subject, data)
 }
 
 func (e *env) finish(id string) {
@@ -168,7 +130,7 @@ func TestUpload(t *testing.T) {
 	if !slices.IsSorted(sent) || sent[len(sent)-1] != int64(len(body)) {
 		t.Errorf("progress %v", sent)
 	}
-	last, err := e.bus.Last(t.Context(), pipeline.UploadedSubject(project, v.ID))
+	last, err := e.Bus.Last(t.Context(), pipeline.UploadedSubject(project, v.ID))
 	must(t, err)
 	var up pipeline.Upload
 	must(t, last[0].Decode(&up))
@@ -195,7 +157,7 @@ func TestUploadWatermarkParameters(t *testing.T) {
 	for _, w := range []string{"text:cat", ` {"text":"cat"}`} {
 		v, err := e.client.Upload(t.Context(), Upload{Reader: strings.NewReader("x"), Name: "x.mp4", Watermark: w})
 		must(t, err)
-		last, err := e.bus.Last(t.Context(), pipeline.UploadedSubject(project, v.ID))
+		last, err := e.Bus.Last(t.Context(), pipeline.UploadedSubject(project, v.ID))
 		must(t, err)
 		var up pipeline.Upload
 		must(t, last[0].Decode(&up))

@@ -36,7 +36,7 @@ func TestEventsOverBrokenConnections(t *testing.T) {
 			e.srv.CloseClientConnections()
 			go e.tell(pipeline.VideoInspected, pipeline.InspectedSubject(project, v.ID), pipeline.Inspected{})
 		case "video.inspected":
-			must(t, e.bus.Progress(t.Context(), project, pipeline.Progress{Video: v.ID, Job: "j", Fraction: 0.5}))
+			must(t, e.Bus.Progress(t.Context(), project, pipeline.Progress{Video: v.ID, Job: "j", Fraction: 0.5}))
 		case "job.progress":
 			if ev.Progress.Fraction != 0.5 || ev.Sequence != 0 || ev.Log != nil {
 				t.Errorf("%+v", ev)

@@ -1,4 +1,5 @@
-// Package pipelinetest has what the tests of all packages wait with. Only tests import it.
+// Package pipelinetest has what the tests of all packages wait with, a buffer and a free address.
+// Only tests import it.
 //
 // A test waits for what it waits for, not for a number of seconds: on a machine that has much else to do,
 // what takes a second elsewhere takes a minute. So no wait here has a limit but the test binary's own (go

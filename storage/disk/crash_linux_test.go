@@ -16,6 +16,7 @@ import (
 
 	"github.com/reelmill/reelmill/storage"
 	"github.com/reelmill/reelmill/storage/disk"
+	"github.com/reelmill/reelmill/storage/storagetest"
 )
 
 // TestKill kills a process at one moment or another of its puts. What it said it had stored is there whole,
@@ -24,7 +25,7 @@ func TestKill(t *testing.T) {
 	for puts := range 8 {
 		dir := t.TempDir()
 		stored := killAfter(t, dir, puts)
-		s := open(t, dir)
+		s := storagetest.Disk(t, dir)
 		for info, err := range s.List(context.Background(), "") {
 			if err != nil {
 				t.Fatal(err)

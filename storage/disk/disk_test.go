@@ -23,23 +23,8 @@ func TestConformance(t *testing.T) {
 	storagetest.Run(t, func(t *testing.T) storage.Store {
 		dir := t.TempDir()
 		t.Cleanup(func() { wantNoFiles(t, filepath.Join(dir, ".tmp")) }) // whatever the question was
-		return open(t, dir)
+		return storagetest.Disk(t, dir)
 	})
-}
-
-// open opens a store and closes it with the test.
-func open(t *testing.T, dir string) *disk.Store {
-	t.Helper()
-	s, err := disk.Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return s
 }
 
 func put(t *testing.T, s storage.Store, key, body string) {
@@ -59,7 +44,7 @@ func wantNoFiles(t *testing.T, dir string) {
 
 func TestOpen(t *testing.T) {
 	dir := t.TempDir()
-	s := open(t, filepath.Join(dir, "new", "store"))
+	s := storagetest.Disk(t, filepath.Join(dir, "new", "store"))
 	put(t, s, "a/b.bin", "x")
 	file := filepath.Join(dir, "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
@@ -74,7 +59,7 @@ func TestOpen(t *testing.T) {
 
 func TestModes(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "store")
-	put(t, open(t, dir), "a/b.bin", "x")
+	put(t, storagetest.Disk(t, dir), "a/b.bin", "x")
 	for name, want := range map[string]fs.FileMode{
 		".": 0o700, ".tmp": 0o700, "a": 0o700, "a/b.bin": 0o600,
 	} {
@@ -87,7 +72,7 @@ func TestModes(t *testing.T) {
 
 func TestLocalPath(t *testing.T) {
 	t.Chdir(t.TempDir())
-	s := open(t, "store") // relative, and the path is absolute all the same
+	s := storagetest.Disk(t, "store") // relative, and the path is absolute all the same
 	put(t, s, "a/b.bin", "hello")
 	path, ok := s.LocalPath("a/b.bin")
 	body, err := os.ReadFile(path)
@@ -99,7 +84,7 @@ func TestLocalPath(t *testing.T) {
 // TestLeftovers opens a folder in which one writer was killed and another is at work.
 func TestLeftovers(t *testing.T) {
 	dir := t.TempDir()
-	s := open(t, dir)
+	s := storagetest.Disk(t, dir)
 	r, w := io.Pipe()
 	var g errgroup.Group
 	g.Go(func() error {
@@ -116,7 +101,7 @@ func TestLeftovers(t *testing.T) {
 	if n, err := s.Reclaim(context.Background(), time.Hour); n != 0 || err != nil {
 		t.Errorf("reclaim of what is an hour old: %d, %v", n, err)
 	}
-	other := open(t, dir)
+	other := storagetest.Disk(t, dir)
 	if _, err := os.Stat(dead); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("leftover of a dead writer: %v", err)
 	}
@@ -135,7 +120,7 @@ func TestLeftovers(t *testing.T) {
 // TestForeignFiles puts things into the folder that no Put makes.
 func TestForeignFiles(t *testing.T) {
 	dir, outside := t.TempDir(), t.TempDir()
-	s := open(t, dir)
+	s := storagetest.Disk(t, dir)
 	secret := filepath.Join(outside, "secret.txt")
 	errs := errors.Join(
 		os.WriteFile(secret, []byte("secret"), 0o600),
@@ -184,7 +169,7 @@ func TestForeignFiles(t *testing.T) {
 // TestKeyAndFolder gives one name to an object and to a folder of objects.
 func TestKeyAndFolder(t *testing.T) {
 	dir := t.TempDir()
-	s := open(t, dir)
+	s := storagetest.Disk(t, dir)
 	put(t, s, "a/b", "x")
 	for _, key := range []string{"a", "a/b/c"} {
 		for _, ifAbsent := range []bool{false, true} {
@@ -202,7 +187,7 @@ func TestKeyAndFolder(t *testing.T) {
 // take one away from under the other's Put.
 func TestPrune(t *testing.T) {
 	dir := t.TempDir()
-	stores := []*disk.Store{open(t, dir), open(t, dir)}
+	stores := []*disk.Store{storagetest.Disk(t, dir), storagetest.Disk(t, dir)}
 	g, ctx := errgroup.WithContext(context.Background())
 	for w := range 4 {
 		s := stores[w%2]

@@ -12,23 +12,8 @@ import (
 	"time"
 
 	"github.com/reelmill/reelmill/storage"
-	"github.com/reelmill/reelmill/storage/disk"
 	"github.com/reelmill/reelmill/storage/storagetest"
 )
-
-func openDisk(t *testing.T) *disk.Store {
-	t.Helper()
-	s, err := disk.Open(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return s
-}
 
 func mustNew(t *testing.T, s storage.Store, c Config) *Guard {
 	t.Helper()
@@ -41,7 +26,7 @@ func mustNew(t *testing.T, s storage.Store, c Config) *Guard {
 
 func TestConformance(t *testing.T) {
 	storagetest.Run(t, func(t *testing.T) storage.Store {
-		g := mustNew(t, openDisk(t), Config{})
+		g := mustNew(t, storagetest.Disk(t, t.TempDir()), Config{})
 		t.Cleanup(func() {
 			if g.Failures() != 0 || g.Retries() != 0 || g.State() != "closed" {
 				t.Errorf("%d failures, %d retries, %s: what is the caller's counts as the store's",
@@ -56,7 +41,7 @@ func TestConformance(t *testing.T) {
 // want more of a body than a guard can give when it breaks: the version that is no longer there.
 func TestConformanceOfAFaultyStore(t *testing.T) {
 	storagetest.Run(t, func(t *testing.T) storage.Store {
-		f := newFaulty(openDisk(t), 1, 0.3)
+		f := newFaulty(storagetest.Disk(t, t.TempDir()), 1, 0.3)
 		f.bodies = !strings.HasSuffix(t.Name(), "overwrite_is_atomic") &&
 			!strings.HasSuffix(t.Name(), "reader_outlives_its_object")
 		// Tries follow each other fast, so that the suite does not take minutes.
@@ -74,7 +59,7 @@ func TestConformanceOfAFaultyStore(t *testing.T) {
 // TestWorksThrough is a thousand operations of all kinds with the defaults. With another seed an error is a matter
 // of one in two thousand.
 func TestWorksThrough(t *testing.T) {
-	s := openDisk(t)
+	s := storagetest.Disk(t, t.TempDir())
 	synctest.Test(t, func(t *testing.T) {
 		f := newFaulty(s, 7, 0.3)
 		g := mustNew(t, f, Config{})

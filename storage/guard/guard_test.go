@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/reelmill/reelmill/storage"
+	"github.com/reelmill/reelmill/storage/storagetest"
 )
 
 // TestBreaker follows one store from dead to well.
@@ -232,7 +233,7 @@ func (signing) PresignPut(_ context.Context, key string, _ time.Duration) (strin
 
 // TestAbilities has a store like a disk, one like a bucket, one like both, and one like neither.
 func TestAbilities(t *testing.T) {
-	d := openDisk(t)
+	d := storagetest.Disk(t, t.TempDir())
 	bare := struct{ storage.Store }{d}
 	both := struct {
 		storage.Store

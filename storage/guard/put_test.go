@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 
 	"github.com/reelmill/reelmill/storage"
+	"github.com/reelmill/reelmill/storage/storagetest"
 )
 
 // failingPuts is a store that fails the first tries of a Put after reading half of it.
@@ -122,7 +123,7 @@ func TestIfAbsent(t *testing.T) {
 		"lost, and another's over": {stored: true, during: "his body", want: storage.ErrExists},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := openDisk(t)
+			d := storagetest.Disk(t, t.TempDir())
 			other := func(body string) {
 				if body == "" {
 					return

@@ -1,6 +1,6 @@
 // Package storagetest is the conformance suite that every storage.Store passes. It owns the questions, in
-// the order of the contract. Each gets a fresh store, so that no answer depends on another. Only tests
-// import it.
+// the order of the contract. Each gets a fresh store, so that no answer depends on another. Disk opens a
+// store for other tests. Only tests import the package.
 package storagetest
 
 import (

@@ -17,6 +17,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/storage"
 	"github.com/reelmill/reelmill/storage/disk"
+	"github.com/reelmill/reelmill/storage/storagetest"
 	"github.com/reelmill/reelmill/workers"
 )
 
@@ -35,16 +36,7 @@ type Store struct {
 func NewStore(t *testing.T) *Store {
 	t.Helper()
 	dir := t.TempDir()
-	s, err := disk.Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Errorf("close store: %v", err)
-		}
-	})
-	return &Store{Store: s, Video: pipeline.NewID("vid"), dir: dir}
+	return &Store{Store: storagetest.Disk(t, dir), Video: pipeline.NewID("vid"), dir: dir}
 }
 
 // Add stores the file at path as a source object of the video.

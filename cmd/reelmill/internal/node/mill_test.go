@@ -15,8 +15,8 @@ import (
 	"github.com/reelmill/reelmill/cmd/reelmill/internal/broker"
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/bus"
-	"github.com/reelmill/reelmill/pipeline/bus/embedded"
-	"github.com/reelmill/reelmill/storage/disk"
+	"github.com/reelmill/reelmill/pipeline/bus/bustest"
+	"github.com/reelmill/reelmill/storage/storagetest"
 	"github.com/reelmill/reelmill/workers"
 )
 
@@ -35,18 +35,12 @@ type mill struct {
 func newMill(tb testing.TB, slots int, work time.Duration, seen func(pipeline.Event)) *mill {
 	tb.Helper()
 	dir := tb.TempDir()
-	server, err := embedded.Start(tb.Context(), embedded.Config{Dir: broker.Dir(dir)})
-	check(tb, err)
-	tb.Cleanup(server.Shutdown)
-	conn, err := server.Conn()
-	check(tb, err)
-	tb.Cleanup(conn.Close)
+	conn := bustest.Connect(tb, broker.Dir(dir))
 	m := &mill{tb: tb, conn: conn, bell: make(chan struct{}, 1), seen: seen}
+	var err error
 	m.bus, err = bus.Open(tb.Context(), conn, bus.Config{Exclusive: true})
 	check(tb, err)
-	store, err := disk.Open(filepath.Join(dir, "objects"))
-	check(tb, err)
-	tb.Cleanup(func() { check(tb, store.Close()) })
+	store := storagetest.Disk(tb, filepath.Join(dir, "objects"))
 	registry := workers.NewRegistry()
 	workers.Add(registry, "inspect", idle{accept: true})
 	workers.Add(registry, "idle", idle{work: work})

@@ -6,59 +6,16 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
-	"net/url"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
-
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/bus/bustest"
 	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 )
-
-// cluster starts three NATS servers on loopback ports, and returns them and their addresses for clients when they
-// have a leader that knows them all: what is asked before gets no answer.
-func cluster(t *testing.T) (servers []*server.Server, urls string) {
-	t.Helper()
-	var routes []*url.URL
-	var ports []int
-	for range 3 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		check(t, err)
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-		routes = append(routes, &url.URL{Scheme: "nats-route", Host: l.Addr().String()})
-		check(t, l.Close())
-	}
-	var clients []string
-	for i, port := range ports {
-		s, err := server.NewServer(&server.Options{
-			ServerName: fmt.Sprint("n", i), Host: "127.0.0.1", Port: -1, NoSigs: true, NoLog: true,
-			JetStream: true, StoreDir: t.TempDir(), JetStreamMaxStore: 64 << 30, JetStreamMaxMemory: 1 << 30,
-			Cluster: server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: port}, Routes: routes,
-		})
-		check(t, err)
-		servers = append(servers, s)
-		s.Start()
-		t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	}
-	for _, s := range servers {
-		if !s.ReadyForConnections(pipelinetest.Left(t)) {
-			t.Fatal("a server of the cluster does not start")
-		}
-		clients = append(clients, s.ClientURL())
-	}
-	pipelinetest.Until(t, "the cluster has a leader", func() bool {
-		return slices.ContainsFunc(servers, func(s *server.Server) bool {
-			return s.JetStreamIsLeader() && len(s.JetStreamClusterPeers()) == len(servers)
-		})
-	})
-	return servers, strings.Join(clients, ",")
-}
 
 // runServer opens a server and runs it until the test ends. It returns the server and its URL.
 func runServer(t *testing.T, c ServerConfig) (*Server, string) {
@@ -158,7 +115,7 @@ func (w *warnings) counts() map[string]int {
 // With two of three servers of its broker gone, a node says so at /readyz, and its loops say so once in the
 // log, however often they fail.
 func TestNodeWithoutQuorumIsNotReadyAndLogsOnce(t *testing.T) {
-	servers, urls := cluster(t)
+	servers, urls := bustest.Cluster(t)
 	log := newWarnings(slog.LevelWarn)
 	n, address := runServer(t, ServerConfig{
 		Config:  Config{Data: t.TempDir(), NATS: urls, Replicas: 3, MinFree: 1, Logger: slog.New(log)},

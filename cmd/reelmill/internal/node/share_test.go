@@ -15,9 +15,9 @@ import (
 	"github.com/reelmill/reelmill/cmd/reelmill/internal/broker"
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/bus"
-	"github.com/reelmill/reelmill/pipeline/bus/embedded"
+	"github.com/reelmill/reelmill/pipeline/bus/bustest"
 	"github.com/reelmill/reelmill/pipeline/pipelinetest"
-	"github.com/reelmill/reelmill/storage/disk"
+	"github.com/reelmill/reelmill/storage/storagetest"
 	"github.com/reelmill/reelmill/workers"
 )
 
@@ -63,18 +63,11 @@ func newShareOf(t *testing.T, slices slicer, c bus.Config, log *slog.Logger) sha
 	t.Helper()
 	c.Exclusive = true
 	dir := t.TempDir()
-	server, err := embedded.Start(t.Context(), embedded.Config{Dir: broker.Dir(dir)})
-	check(t, err)
-	t.Cleanup(server.Shutdown)
-	conn, err := server.Conn()
-	check(t, err)
-	t.Cleanup(conn.Close)
 	g := &ground{config: Config{Data: dir, Version: "test", Logger: log}, registry: workers.NewRegistry()}
-	g.bus, err = bus.Open(t.Context(), conn, c)
+	var err error
+	g.bus, err = bus.Open(t.Context(), bustest.Connect(t, broker.Dir(dir)), c)
 	check(t, err)
-	store, err := disk.Open(filepath.Join(dir, "objects"))
-	check(t, err)
-	t.Cleanup(func() { check(t, store.Close()) })
+	store := storagetest.Disk(t, filepath.Join(dir, "objects"))
 	g.objects = store
 	workers.Add(g.registry, "inspect", idle{accept: true})
 	workers.Add(g.registry, "slices", slices)
