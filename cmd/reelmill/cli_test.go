@@ -393,32 +393,6 @@ func TestCompletionKnowsCommandsFlagsAndValues(t *testing.T) {
 	}
 }
 
-// What was typed wrong is named in the words of people, with what to do.
-func TestMistakesAreTold(t *testing.T) {
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
-	check(t, err)
-	defer taken.Close()
-	address := taken.Addr().String()
-	for _, c := range []struct {
-		args []string
-		code int
-		want string
-	}{
-		{nil, exitUsage, "name a command; `reelmill help` lists them"},
-		{[]string{"upload", "/no/film.mp4"}, exitUsage, "/no/film.mp4: no such file or directory"},
-		{[]string{"run", "/no/film.mp4", "--out", "x"}, exitUsage, "/no/film.mp4: no such file or directory"},
-		{
-			[]string{"serve", "--data", t.TempDir(), "--listen", address}, exitFailure,
-			"listen tcp " + address + ": bind: address already in use: stop what has the address, or name another by --listen",
-		},
-	} {
-		err := run(t.Context(), c.args, &bytes.Buffer{}, &bytes.Buffer{})
-		if exitCode(err) != c.code || err.Error() != c.want {
-			t.Errorf("%v: exit code %d, %v, want %s", c.args, exitCode(err), err, c.want)
-		}
-	}
-}
-
 func TestWorkersShowPrintsTheSchema(t *testing.T) {
 	said := command(t, "workers", "show", "watermark")
 	for _, want := range []string{"opacity", "0 to 1", "bottom-right", "up to 200 characters"} {

@@ -104,7 +104,7 @@ func (d *checkup) report(name, detail, remedy string, err error) {
 	if r, ok := errors.AsType[remedied](err); ok {
 		remedy = r.remedy
 	}
-	fmt.Fprintf(d.out, "FAIL  %-15s %v\n%22sto do: %s\n", name, err, "", remedy)
+	fmt.Fprintf(d.out, "FAIL  %-15s %s\n%22sto do: %s\n", name, inWords(err), "", remedy)
 }
 
 // dataFolder writes, syncs and removes a file where the data folder is, or in the folder in which it would be

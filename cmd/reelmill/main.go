@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/http"
 	"os"
 	"os/signal"
@@ -41,9 +40,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "reelmill:", err)
-	}
+	printError(os.Stderr, err)
 	os.Exit(exitCode(err))
 }
 
@@ -110,7 +107,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if line, asked := os.LookupEnv("COMP_LINE"); asked {
 		return complete(stdout, parser.Model, line)
 	}
-	args = spellHelp(args)
+	args, err = spellHelp(args, parser.Model)
+	if err != nil {
+		return usageError{err}
+	}
 	settings, err := loadSettings(args)
 	if err != nil {
 		return usageError{err}
@@ -139,14 +139,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		return fmt.Errorf("%w: %w", errInterrupted, err)
 	case errors.As(err, &none):
 		return none
-	}
-	return err
-}
-
-// plain is an error of the command line without the name of an argument before that of the file it is about.
-func plain(err error) error {
-	if file, ok := errors.AsType[*fs.PathError](err); ok {
-		return fmt.Errorf("%s: %w", file.Path, file.Err)
 	}
 	return err
 }

@@ -48,7 +48,7 @@ const maxPage = 200
 // Validate is called by kong.
 func (f pageFlags) Validate() error {
 	if f.Limit < 1 || f.Limit > maxPage {
-		return fmt.Errorf("--limit: %d is not within 1 to %d", f.Limit, maxPage)
+		return fmt.Errorf("--limit must be 1 to %d, not %d", maxPage, f.Limit)
 	}
 	return nil
 }
@@ -244,11 +244,14 @@ func (c deadDiscard) Run(ctx context.Context, s streams) error {
 	})
 }
 
-// each does something for the dead letters named, or for all, and says so to people when there are none.
+// each calls do for the dead letters named, or for all. It tells people when there are none.
 func (f serverFlags) each(ctx context.Context, s streams, ids []string, all bool, do func(id string) error,
 ) error {
-	if all == (len(ids) > 0) {
-		return usageError{fmt.Errorf("name dead letters, or say --all")}
+	switch {
+	case all && len(ids) > 0:
+		return usageError{errors.New("name dead letters or say --all, not both")}
+	case !all && len(ids) == 0:
+		return usageError{errors.New("name dead letters, or say --all")}
 	}
 	if all {
 		for d, err := range f.client().DeadLetters(ctx) {

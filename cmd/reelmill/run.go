@@ -108,7 +108,7 @@ func (c runCommand) process(ctx context.Context, s streams, n *node.Server, url 
 		return err
 	}
 	if view, err = w.await(ctx, view, bar.processed); err != nil {
-		return errors.Unwrap(err) // the server ends with this command, and nothing goes on
+		return c.stopped(err)
 	}
 	bar.close()
 	if c.Timeline {
@@ -128,6 +128,29 @@ func (c runCommand) process(ctx context.Context, s streams, n *node.Server, url 
 	}
 	return c.print(s, view, outputs)
 }
+
+// stopped says why the command stopped waiting, without the hint of a goesOnError: the server ends with the
+// command.
+func (c runCommand) stopped(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return &lateError{filepath.Base(c.File), c.Timeout}
+	}
+	return errors.Unwrap(err)
+}
+
+// lateError says that a file was not processed in time.
+type lateError struct {
+	file    string
+	timeout time.Duration
+}
+
+// Error names the flag that gives it more time.
+func (e *lateError) Error() string {
+	return fmt.Sprintf("%s was not ready within %s; give it more time with --timeout", e.file, e.timeout)
+}
+
+// Unwrap makes the error a deadline's, for the exit code.
+func (e *lateError) Unwrap() error { return context.DeadlineExceeded }
 
 func (c runCommand) print(s streams, view pipeline.VideoView, outputs []pipeline.OutputView) error {
 	if c.JSON {

@@ -124,6 +124,12 @@ func (c serveCommand) Validate() error {
 			return err
 		}
 	}
+	if c.MaxVideos < 0 {
+		return fmt.Errorf("--max-videos must be 0 or more, not %d", c.MaxVideos)
+	}
+	if c.MaxShare < 0 {
+		return fmt.Errorf("--max-project-videos must be 0 or more, not %d", c.MaxShare)
+	}
 	return c.dataFlags.Validate()
 }
 

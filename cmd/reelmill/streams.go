@@ -11,6 +11,7 @@ import (
 
 	"github.com/reelmill/reelmill/cmd/reelmill/internal/broker"
 	"github.com/reelmill/reelmill/pipeline/bus"
+	"github.com/reelmill/reelmill/pipeline/bus/embedded"
 	"github.com/reelmill/reelmill/pipeline/bytesize"
 )
 
@@ -75,6 +76,10 @@ func (c dataFlags) look(ctx context.Context, log *slog.Logger, do func(*broker.B
 		return err
 	}
 	b, err := broker.Open(ctx, c.NATS, c.Data, log)
+	if errors.Is(err, embedded.ErrLocked) {
+		return fmt.Errorf("a server runs on %s, and its broker serves no other process: stop the server, then try "+
+			"again", c.Data)
+	}
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -61,18 +62,19 @@ type Error struct {
 // errBase means that the server's address is unusable.
 var errBase = errors.New("the server's address must begin with http:// or https://")
 
+// Error returns the detail, or else the title, then the code and the remedy. It does not end with a full stop.
 func (e *Error) Error() string {
-	s := e.Title
-	if e.Code != "" {
-		s = e.Code + ": " + s
-	}
-	if e.Detail != "" {
-		s += ": " + e.Detail
-	}
+	s := strings.TrimSuffix(cmp.Or(e.Detail, e.Title), ".")
 	for _, f := range e.Errors {
 		if f.Detail != e.Detail {
 			s += fmt.Sprintf(" (%s: %s)", f.Pointer, f.Detail)
 		}
+	}
+	if e.Code != "" {
+		s += " (" + e.Code + ")"
+	}
+	if e.Remedy != "" {
+		s += ". " + strings.TrimSuffix(e.Remedy, ".")
 	}
 	return s
 }

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"testing"
+)
+
+// TestMistakesAreTold checks that an error names what was typed wrong and says what to do.
+func TestMistakesAreTold(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	check(t, err)
+	defer taken.Close()
+	address := taken.Addr().String()
+	film := clip(t, "a.mp4", 1, "64x64", 5)
+	folder := filepath.Dir(film)
+	for _, c := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{nil, exitUsage, "name a command; `reelmill help` lists them"},
+		{[]string{"list"}, exitUsage, `unknown command "list" (did you mean "videos list", "dead list" or "workers list"?); ` +
+			"see `reelmill help`"},
+		{[]string{"serv"}, exitUsage, `unknown command "serv" (did you mean "serve"?); see ` + "`reelmill help`"},
+		{[]string{"nonsense"}, exitUsage, "unknown command \"nonsense\"; see `reelmill help`"},
+		{[]string{"videos", "lst"}, exitUsage, `unknown command "videos lst" (did you mean "videos list" or "videos get"?); ` +
+			"see `reelmill help videos`"},
+		{[]string{"videos"}, exitUsage, "videos needs a command: list, get, outputs, watch, events, why, cancel, retry or " +
+			"delete; see `reelmill help videos`"},
+		{[]string{"version", "now"}, exitUsage, "unexpected argument \"now\"; see `reelmill help version`"},
+		{[]string{"help", "upload", "now"}, exitUsage, `unknown command "upload now"; see ` + "`reelmill help upload`"},
+		{[]string{"help", "list"}, exitUsage, `unknown command "list" (did you mean "videos list", "dead list" or ` +
+			"\"workers list\"?); see `reelmill help`"},
+		{[]string{"videos", "cancel"}, exitUsage, "videos cancel needs <id> ...; see `reelmill help videos cancel`"},
+		{[]string{"run", film}, exitUsage, "run needs --out=DIR; see `reelmill help run`"},
+		{[]string{"videos", "list", "--bogus"}, exitUsage, "unknown flag --bogus; see `reelmill help videos list`"},
+		{[]string{"upload", film, "--wait"}, exitUsage, "--wait needs a value: no, playable or ready"},
+		{[]string{"upload", "--wait", film}, exitUsage, `--wait must be no, playable or ready, not "` + film + `"`},
+		{[]string{"completion", "tcsh"}, exitUsage, `<shell> must be bash, zsh or fish, not "tcsh"`},
+		{[]string{"videos", "list", "--server"}, exitUsage, "--server needs a value"},
+		{[]string{"stats", "--last", "1d"}, exitUsage, `--last: "1d" is not a duration; write one such as 90s, 30m or 24h`},
+		{[]string{"stats", "--last"}, exitUsage, "--last needs a value such as 90s, 30m or 24h"},
+		{[]string{"videos", "list", "--limit", "0"}, exitUsage, "videos list: --limit must be 1 to 200, not 0"},
+		{[]string{"dead", "redrive"}, exitUsage, "name dead letters, or say --all"},
+		{[]string{"dead", "redrive", "x", "--all"}, exitUsage, "name dead letters or say --all, not both"},
+		{[]string{"serve", "--max-videos=-1"}, exitUsage, "serve: --max-videos must be 0 or more, not -1"},
+		{[]string{"serve", "--max-project-videos=-1"}, exitUsage, "serve: --max-project-videos must be 0 or more, not -1"},
+		{[]string{"upload", folder}, exitUsage, folder + " is a folder; name a file"},
+		{[]string{"upload", "/no/film.mp4"}, exitUsage, "/no/film.mp4: no such file or directory"},
+		{[]string{"run", "/no/film.mp4", "--out", "x"}, exitUsage, "/no/film.mp4: no such file or directory"},
+		{
+			[]string{"serve", "--data", t.TempDir(), "--listen", address}, exitFailure,
+			"listen tcp " + address + ": bind: address already in use: stop what has the address, or name another by --listen",
+		},
+	} {
+		err := run(t.Context(), c.args, &bytes.Buffer{}, &bytes.Buffer{})
+		if exitCode(err) != c.code || err.Error() != c.want {
+			t.Errorf("%v: exit code %d\n got %v\nwant %s", c.args, exitCode(err), err, c.want)
+		}
+	}
+}
+
+// TestServersErrorsHaveTheirRemedy checks that a command prints what a server says to do.
+func TestServersErrorsHaveTheirRemedy(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/problem+json")
+		w.WriteHeader(http.StatusUnprocessableEntity)
+		_, _ = io.WriteString(w, `{"code":"upload_empty","title":"The file is empty","status":422,`+
+			`"detail":"The file has no bytes.","remedy":"Check the file, then send it again."}`)
+	}))
+	defer server.Close()
+	film := clip(t, "a.mp4", 1, "64x64", 5)
+	err := run(t.Context(), []string{"upload", film, "--server", server.URL}, &bytes.Buffer{}, &bytes.Buffer{})
+	want := "upload " + film + ": The file has no bytes (upload_empty). Check the file, then send it again"
+	if exitCode(err) != exitUsage || err.Error() != want {
+		t.Errorf("exit code %d\n got %v\nwant %s", exitCode(err), err, want)
+	}
+}
+
+// TestRunOutOfTime checks that `run` says which time was too short.
+func TestRunOutOfTime(t *testing.T) {
+	args := []string{"run", clip(t, "long.mp4", 60, "1280x720", 25), "--out", t.TempDir(), "--timeout", "1ms"}
+	err := run(t.Context(), args, &bytes.Buffer{}, &bytes.Buffer{})
+	if want := "long.mp4 was not ready within 1ms; give it more time with --timeout"; exitCode(err) != exitTimeout ||
+		err.Error() != want {
+		t.Errorf("exit code %d\n got %v\nwant %s", exitCode(err), err, want)
+	}
+}
+
+// TestEveryLineOfAnErrorNamesTheProgram checks errors of several lines, and deadlines in plain words.
+func TestEveryLineOfAnErrorNamesTheProgram(t *testing.T) {
+	var out bytes.Buffer
+	printError(&out, errors.Join(errors.New("upload a: gone"), fmt.Errorf("ask: %w", context.DeadlineExceeded)))
+	if want := "reelmill: upload a: gone\nreelmill: ask: no answer in time\n"; out.String() != want {
+		t.Errorf("printed %q, want %q", &out, want)
+	}
+	out.Reset()
+	if printError(&out, nil); out.Len() > 0 {
+		t.Errorf("no error printed %q", &out)
+	}
+}
+
+// TestStreamsBesideAServer checks that the command says to stop the server, which has the broker to itself.
+func TestStreamsBesideAServer(t *testing.T) {
+	data := t.TempDir()
+	p := startServe(t, binary, data, "--no-workers")
+	err := run(t.Context(), []string{"streams", "show", "--data", data}, &bytes.Buffer{}, &bytes.Buffer{})
+	want := "a server runs on " + data + ", and its broker serves no other process: stop the server, then try again"
+	if exitCode(err) != exitFailure || err.Error() != want {
+		t.Errorf("exit code %d\n got %v\nwant %s", exitCode(err), err, want)
+	}
+	p.stop(t)
+}
