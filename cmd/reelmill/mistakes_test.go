@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -116,6 +117,21 @@ func TestStreamsBesideAServer(t *testing.T) {
 	want := "a server runs on " + data + ", and its broker serves no other process: stop the server, then try again"
 	if exitCode(err) != exitFailure || err.Error() != want {
 		t.Errorf("exit code %d\n got %v\nwant %s", exitCode(err), err, want)
+	}
+	p.stop(t)
+}
+
+// TestWatermarkedCopyIsNamed checks that the commands that show a ready video name its watermarked copy.
+func TestWatermarkedCopyIsNamed(t *testing.T) {
+	p := startServe(t, binary, t.TempDir())
+	t.Setenv("REELMILL_SERVER", p.url)
+	said := command(t, "upload", clip(t, "a.mp4", 1, "320x180", 10), "--watermark", "text:mine", "--wait", "ready")
+	id := videoID.FindString(said)
+	want := "  " + p.url + "/play/" + id + "/watermarked.mp4\n"
+	for _, text := range []string{said, command(t, "videos", "get", id), command(t, "videos", "watch", id)} {
+		if !strings.Contains(text, "watermarked"+want) {
+			t.Errorf("no watermarked copy in %s", text)
+		}
 	}
 	p.stop(t)
 }

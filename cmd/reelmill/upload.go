@@ -73,7 +73,7 @@ const maxParallel = 16
 // Validate is called by kong.
 func (c uploadCommand) Validate() error {
 	if c.Parallel < 1 || c.Parallel > maxParallel {
-		return fmt.Errorf("--parallel: %d is not within 1 to %d", c.Parallel, maxParallel)
+		return fmt.Errorf("--parallel must be 1 to %d, not %d", maxParallel, c.Parallel)
 	}
 	return nil
 }
@@ -205,7 +205,9 @@ func (u *uploader) report(ctx context.Context, view pipeline.VideoView) error {
 		if u.JSON {
 			return json.NewEncoder(out).Encode(view)
 		}
-		printVideo(out, u.Server, view)
+		if err := u.printVideo(ctx, out, view); err != nil {
+			return err
+		}
 		if !u.Timeline || u.Wait == "no" {
 			return nil
 		}
@@ -219,17 +221,22 @@ func (u *uploader) report(ctx context.Context, view pipeline.VideoView) error {
 }
 
 // printVideo prints the state of a video, its URLs and its warnings.
-func printVideo(w io.Writer, server webURL, view pipeline.VideoView) {
-	fmt.Fprintf(w, "%s  %s  %s\n", view.ID, view.Status, view.Filename)
-	for _, u := range urls(server, view) {
-		fmt.Fprintf(w, "  %-9s  %s\n", u.name, u.url)
+func (f serverFlags) printVideo(ctx context.Context, w io.Writer, view pipeline.VideoView) error {
+	at, err := f.places(ctx, view)
+	if err != nil {
+		return err
 	}
+	fmt.Fprintf(w, "%s  %s  %s\n", view.ID, view.Status, view.Filename)
 	if !view.Playable && !view.Status.Terminal() {
-		fmt.Fprintf(w, "  %-9s  reelmill videos watch %s --server %s\n", "follow", view.ID, server)
+		at = append(at, place{"follow", fmt.Sprintf("reelmill videos watch %s --server %s", view.ID, f.Server)})
 	}
 	for _, p := range view.Warnings {
-		fmt.Fprintf(w, "  %-9s  %s\n", "warning", warning(p))
+		at = append(at, place{"warning", warning(p)})
 	}
+	for _, p := range at {
+		fmt.Fprintf(w, "  %-11s  %s\n", p.name, p.url)
+	}
+	return nil
 }
 
 // reached reports whether the view is what was waited for.

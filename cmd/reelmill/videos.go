@@ -78,11 +78,15 @@ func (c videosGet) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
-	return c.print(s, view, func(w io.Writer) { describe(w, c.Server, view) })
+	at, err := c.places(ctx, view)
+	if err != nil {
+		return err
+	}
+	return c.print(s, view, func(w io.Writer) { describe(w, view, at) })
 }
 
-// describe prints what people want to know of a video.
-func describe(w io.Writer, server webURL, v pipeline.VideoView) {
+// describe prints the state, the source and the places of a video.
+func describe(w io.Writer, v pipeline.VideoView, at []place) {
 	fmt.Fprintf(w, "id\t%s\nfile\t%s, %s\nstatus\t%s, %d %%\ncreated\t%s\n",
 		v.ID, v.Filename, bytesize.Size(v.Size), v.Status, v.Progress, pipeline.Clock(v.CreatedAt))
 	if m := v.Media; m != nil {
@@ -95,8 +99,8 @@ func describe(w io.Writer, server webURL, v pipeline.VideoView) {
 	if p := v.Problem; p != nil {
 		fmt.Fprintf(w, "error\t%s (%s): %s\nremedy\t%s\n", p.Title, p.Code, p.Detail, p.Remedy)
 	}
-	for _, u := range urls(server, v) {
-		fmt.Fprintf(w, "%s\t%s\n", u.name, u.url)
+	for _, p := range at {
+		fmt.Fprintf(w, "%s\t%s\n", p.name, p.url)
 	}
 }
 
@@ -120,32 +124,42 @@ func soundOf(m *pipeline.Media) string {
 	return strings.Join(tracks, ", ")
 }
 
-// named is a URL with what it is.
-type named struct{ name, url string }
+// place is the name of a line about a video, and its text: mostly a URL.
+type place struct{ name, url string }
 
-// urls returns where a video is to be had on a server.
-func urls(server webURL, v pipeline.VideoView) []named {
+// places returns where the parts of a video are: nowhere before it is playable. It asks the server for video
+// files, such as a watermarked copy, once the video is ready.
+func (f serverFlags) places(ctx context.Context, v pipeline.VideoView) ([]place, error) {
 	if !v.Playable {
-		return nil
+		return nil, nil
 	}
-	play := absolute(server, v.PlayURL)
-	all := []named{{"play", play}}
+	play := absolute(f.Server, v.PlayURL)
+	all := []place{{"play", play}}
 	if v.DASHURL != "" {
-		all = append(all, named{"dash", absolute(server, v.DASHURL)})
+		all = append(all, place{"dash", absolute(f.Server, v.DASHURL)})
 	}
-	if v.Status == pipeline.StateVideoReady {
-		all = append(all, named{"thumbnail", strings.TrimSuffix(play, v.Manifest) + "thumbnail.jpg"},
-			named{"outputs", absolute(server, "/v1/videos/"+v.ID+"/outputs")})
+	if v.Status != pipeline.StateVideoReady {
+		return all, nil
 	}
-	return all
+	outputs, err := f.client().Outputs(ctx, v.ID)
+	if err != nil {
+		return nil, fmt.Errorf("list outputs of %s: %w", v.ID, err)
+	}
+	for _, o := range outputs {
+		if o.Kind == pipeline.KindVideo {
+			all = append(all, place{o.Name, absolute(f.Server, o.URL)})
+		}
+	}
+	return append(all, place{"thumbnail", strings.TrimSuffix(play, v.Manifest) + "thumbnail.jpg"},
+		place{"outputs", absolute(f.Server, "/v1/videos/"+v.ID+"/outputs")}), nil
 }
 
-// absolute returns a URL as it was told, or, when the server has told a path, below the server.
-func absolute(server webURL, told string) string {
-	if strings.HasPrefix(told, "/") {
-		return strings.TrimSuffix(string(server), "/") + told
+// absolute returns a URL from the server. The server's address goes before a path.
+func absolute(server webURL, url string) string {
+	if strings.HasPrefix(url, "/") {
+		return strings.TrimSuffix(string(server), "/") + url
 	}
-	return told
+	return url
 }
 
 type videosOutputs struct {
@@ -205,7 +219,7 @@ func (c videosWatch) Run(ctx context.Context, s streams) error {
 	if c.JSON {
 		err = json.NewEncoder(s.out).Encode(view)
 	} else {
-		printVideo(s.out, c.Server, view)
+		err = c.printVideo(ctx, s.out, view)
 	}
 	if err != nil || reached(view, c.Until) {
 		return err
