@@ -5,9 +5,9 @@ import (
 	"slices"
 )
 
-// aggregate is step 4: the fold over the jobs of the plan becomes video.playable when a manifest is out, and
-// the one end of the video when every job is terminal. The end waits for optional jobs too, so that its
-// warnings are whole.
+// aggregate is step 4: it appends video.playable when there is something to play, and the one end of the
+// video when every job of the plan is terminal. The end waits for optional jobs too, so that its warnings are
+// complete.
 func (c *Coordinator) aggregate(ctx context.Context, v *Video) error {
 	if v.Finished.Sequence != 0 {
 		return nil
@@ -47,12 +47,12 @@ func (c *Coordinator) playable(ctx context.Context, v *Video) error {
 	return err
 }
 
-// ManifestPath is where the manifest of a video is played from while it is still being made; a job may
-// publish it there, too.
+// ManifestPath is the path of a video's manifest while the video is still being made. A job may publish its
+// manifest there, too.
 const ManifestPath = "master.m3u8"
 
-// opened reports whether every opener is completed, and one of them has made a rendition of the picture: the
-// API lists what there is. The cause is the last of them.
+// opened reports whether every opener is completed and one of them has made a video rendition; the API then
+// makes a manifest of what there is. The cause is the event of the last opener to complete.
 func (v *Video) opened() (data Playable, cause Event, ok bool) {
 	for _, j := range v.Plan {
 		f := v.Jobs[j.Name]
@@ -71,8 +71,8 @@ func (v *Video) opened() (data Playable, cause Event, ok bool) {
 	return data, cause, ok
 }
 
-// manifest returns the manifest that a completed job has published: of several its last, since a job
-// writes the one that players are to open after all others.
+// manifest returns the manifest that a completed job has published. Of several it returns the job's last:
+// jobs write the one for players after all others.
 func (v *Video) manifest() (data Playable, cause Event, ok bool) {
 	for _, j := range v.Plan {
 		f := v.Jobs[j.Name]
@@ -99,13 +99,14 @@ func (f JobFold) output(kind OutputKind) (Output, bool) {
 // Playable is the data of video.playable.
 type Playable struct {
 	Path string `json:"path"` // of the manifest, below the video
-	Job  string `json:"job"`  // that made the picture, or the manifest
-	// Notify says that a webhook is owed. Events of versions that told of the end alone have none.
+	Job  string `json:"job"`  // the job that made the picture, or the manifest
+	// Notify says that a webhook must be sent. It is absent from events of versions that sent webhooks for the
+	// end only.
 	Notify bool `json:"notify,omitempty"`
 }
 
-// outcome judges a settled video: errored by its first required job that is not completed, else ready, with a
-// warning for each optional job that failed.
+// outcome decides how a settled video ends: errored with the problem of its first required job that failed,
+// else ready. Each optional job that failed adds a warning.
 func (v *Video) outcome() Finish {
 	end := Finish{State: StateVideoReady}
 	for _, j := range v.Plan {

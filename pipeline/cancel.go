@@ -6,12 +6,13 @@ import (
 	"fmt"
 )
 
-// ErrState says that a video or job is in a state in which that cannot be done.
+// ErrState says that the state of a video or job does not allow the operation.
 var ErrState = errors.New("not in this state")
 
-// Cancel appends video.canceled: its running jobs are stopped, waiting ones are withdrawn, and what they
-// had stored goes. Outputs of jobs that were completed stay until the video is deleted, and Retry goes on
-// with them. Canceling again does nothing; a video that has ended otherwise gives ErrState.
+// Cancel appends video.canceled. It stops the video's running jobs, withdraws the waiting ones and deletes
+// what they stored. Outputs of completed jobs stay until the video is deleted, and Retry continues with them.
+// Canceling again does nothing. ErrState: the video has ended in another way. ErrNotFound: there is no such
+// video.
 func Cancel(ctx context.Context, log Log, project, video string) (Event, error) {
 	for range maxConflicts {
 		v, err := Fold(ctx, log, project, video)
@@ -38,8 +39,8 @@ func Cancel(ctx context.Context, log Log, project, video string) (Event, error) 
 	return Event{}, ErrConflict
 }
 
-// stop cancels the open jobs of a canceled video. It is looked at after video.inspected too: a plan that was
-// written while the video was being canceled is never run.
+// stop cancels the open jobs of a canceled video. It also runs after video.inspected: a plan that was written
+// while the video was being canceled must never run.
 func (c *Coordinator) stop(ctx context.Context, v *Video) error {
 	if v.Finished.Type != VideoCanceled {
 		return nil
@@ -47,16 +48,16 @@ func (c *Coordinator) stop(ctx context.Context, v *Video) error {
 	return c.cancelJobs(ctx, v, v.Finished, v.openJobs())
 }
 
-// openJob is a job that has not ended, and where its subject stands.
+// openJob is a job that has not ended, and the last event on its subject.
 type openJob struct {
 	Job
 	last Event
-	// cause is the event that a notify job tells of; zero for the others.
+	// cause is the event that a notify job reports; zero for the others.
 	cause Event
 }
 
-// openJobs returns the jobs that may run or be about to: those that have an event and no end, and those that
-// may have been enqueued.
+// openJobs returns the jobs that run or may soon: those that have an event and no end, and those that may
+// have been enqueued.
 func (v *Video) openJobs() []openJob {
 	var open []openJob
 	if !v.Inspect.State.Terminal() {
@@ -71,7 +72,7 @@ func (v *Video) openJobs() []openJob {
 	return open
 }
 
-// openNotify returns the notify jobs that may run or be about to. public is Coordinator.PublicURL.
+// openNotify returns the notify jobs that run or may soon. public is Coordinator.PublicURL.
 func (v *Video) openNotify(public string) ([]openJob, error) {
 	var open []openJob
 	for _, n := range v.news() {
@@ -87,7 +88,7 @@ func (v *Video) openNotify(public string) ([]openJob, error) {
 	return open, nil
 }
 
-// cancelJobs ends jobs because of cause, then takes their tasks back and deletes what they had stored.
+// cancelJobs cancels jobs because of cause, then withdraws their tasks and deletes what they stored.
 func (c *Coordinator) cancelJobs(ctx context.Context, v *Video, cause Event, jobs []openJob) error {
 	var names, prefixes []string
 	var failed error
@@ -105,7 +106,7 @@ func (c *Coordinator) cancelJobs(ctx context.Context, v *Video, cause Event, job
 			break
 		}
 		names = append(names, j.Name)
-		if f.State == StateJobProcessing { // what other attempts had stored went with them
+		if f.State == StateJobProcessing { // what earlier attempts stored was deleted when they ended
 			prefixes = append(prefixes, AttemptPrefix(v.ID, j.Name, j.last.Sequence))
 		}
 	}

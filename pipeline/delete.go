@@ -5,8 +5,8 @@ import (
 	"errors"
 )
 
-// Delete appends video.deleted: reads answer that there is no such video from then on, its open jobs are
-// canceled, and its objects and events go. Deleting again does nothing.
+// Delete appends video.deleted. From then on readers are told that there is no such video; its open jobs are
+// canceled, and its objects and events are removed. Deleting again does nothing.
 func Delete(ctx context.Context, log Log, project, video string) (Event, error) {
 	events, err := log.Last(ctx, UploadedSubject(project, video), DeletedSubject(project, video))
 	if err != nil {
@@ -24,17 +24,17 @@ func Delete(ctx context.Context, log Log, project, video string) (Event, error) 
 		}
 		e.Sequence, err = log.Append(ctx, e, 0)
 		if errors.Is(err, ErrConflict) {
-			return Delete(ctx, log, project, video) // somebody else was faster; theirs is the event
+			return Delete(ctx, log, project, video) // another call was faster; return its event
 		}
 		return e, err
 	}
 }
 
-// Purged is the data of video.purged: what stays of a video whose events are gone.
+// Purged is the data of video.purged: what remains of a video whose events were removed.
 type Purged struct {
-	Samples []Sample `json:"samples,omitempty"` // what the statistics count of it
-	// Removed says which events are gone, so that a gap in the log is known to be no loss. Nil where an earlier
-	// version did not tell.
+	Samples []Sample `json:"samples,omitempty"` // what the statistics count for the video
+	// Removed holds the sequences of the removed events, to tell this gap in the log from a loss. Nil when an
+	// earlier version wrote the event without them.
 	Removed Runs `json:"removed,omitzero"`
 }
 
@@ -61,9 +61,9 @@ func (c *Coordinator) forget(ctx context.Context, v *Video) error {
 	return errForgotten
 }
 
-// cancelDeleted ends the jobs of a deleted video that have begun, and takes back the tasks of the others.
-// What never had an event needs none now: whoever begins it after all is told by video.deleted that nobody
-// wants it. So the deletion of a long film takes little room of a log that is nearly full.
+// cancelDeleted cancels the jobs of a deleted video that have begun, and withdraws the tasks of the others. A
+// job without an event needs none now: a worker that begins it after all sees video.deleted and gives up. So
+// deleting a long film takes little room in a log that is nearly full.
 func (c *Coordinator) cancelDeleted(ctx context.Context, v *Video) error {
 	open, err := v.openNotify(c.PublicURL)
 	if err != nil {
@@ -86,9 +86,9 @@ func (c *Coordinator) cancelDeleted(ctx context.Context, v *Video) error {
 	return c.cancelJobs(ctx, v, v.Deleted, begun)
 }
 
-// purge removes the events of a deleted video. Which they are, and what the statistics need of them, is told
-// first, by video.purged, which stays: a gap that none of these events tells of is a loss. What a process
-// that was late appends meanwhile is told of and removed in the same way.
+// purge removes the events of a deleted video. First it appends video.purged, which stays, with the sequences
+// of these events and what the statistics need of them: any other gap in the log is a loss. Events that a
+// late process appends meanwhile are recorded and removed in the same way.
 func (c *Coordinator) purge(ctx context.Context, v *Video) error {
 	at, subject := v.Deleted, DeletedSubject(v.Project, v.ID)
 	var told Purged
@@ -120,14 +120,14 @@ func (c *Coordinator) purge(ctx context.Context, v *Video) error {
 				return err
 			}
 		}
-		if silent { // an earlier version did not tell, and half a truth would be taken for the whole
+		if silent { // an earlier version recorded none; a partial record would be taken for a complete one
 			removed = left
 		}
 		if err := c.Archive.Purge(ctx, v.Project, v.ID, removed.Has); err != nil {
 			return err
 		}
 	}
-	return nil // what is late now comes with an event of its own
+	return nil // a later event leads to an evaluation of its own
 }
 
 // sequencesBut returns the sequences of the events that are not on a subject.

@@ -4,24 +4,25 @@
 //  1. upload (upload.go): the source is whole in the store; video.uploaded is appended, then answered.
 //  2. inspect (inspect.go): a job says what the file is; verdict and frozen plan become video.inspected.
 //  3. fan out (fanout.go): every job of the plan whose `after` jobs are completed is enqueued for its worker.
-//  4. aggregate (aggregate.go): the fold of the plan's jobs becomes video.playable, then the video's end.
-//  5. notify (notify.go): that a video is playable, and its end, become webhook jobs, retried like any other.
+//  4. aggregate (aggregate.go): the fold of the plan's jobs becomes video.playable, and later the video's
+//     end.
+//  5. notify (notify.go): video.playable and the video's end become webhook jobs, retried like any other.
 //
 // flow.go holds the table that says which event leads to which step, and the Coordinator that runs it.
-// keys.go holds the keys of a video's objects. What is computed from the story is beside it: statistics in
-// pipeline/stats, and in pipeline/why the words for what a video waits for.
+// keys.go holds the keys of a video's objects. Packages beside this one compute from the story:
+// pipeline/stats the statistics, pipeline/why a text on what a video waits for.
 //
 // # Truth
 //
-// The event log is the truth, and the last event of a subject is the state of its thing: a subject is written
+// The event log is the truth, and the last event of a subject is the state of its thing. A subject is written
 // with compare-and-swap (Log.Append), so a state has one successor, whoever tries. Nothing here counts, locks
-// or remembers: the Coordinator folds the last events of a video (Video) and does what is missing, on every
-// delivery, whole. Doing it twice does nothing the second time.
+// or remembers: on every delivery the Coordinator folds the last events of a video (Video) and does all that
+// is missing. Doing it twice changes nothing.
 //
 // # Guarantees
 //
-//   - A video that Accept answered is in the log; nothing that happens later removes it but Delete.
-//   - A video ends once per generation: the swap chain of its video.finished subject admits one end.
+//   - A video that Accept answered is in the log; only Delete removes it.
+//   - A video ends once per generation: compare-and-swap on its video.finished subject admits one end.
 //   - The plan in video.inspected never changes; a video is judged by it and by nothing else.
 //
 // Not guaranteed: that a job runs once (it completes once), that a webhook is sent once (its id is stable),
@@ -29,8 +30,8 @@
 //
 // # Glossary
 //
-//   - video: one uploaded source and all that is made of it. Its id is vid_ and 26 letters and digits, and
-//     does not sort by time: one that an idempotency key names is made of that key.
+//   - video: one uploaded source and all that is made of it. Its id is vid_ and 26 letters and digits. It
+//     does not sort by time, since it may be derived from an idempotency key.
 //   - project: the owner of videos; a name token. Today there is one, DefaultProject.
 //   - step: an entry of a pipeline document: a worker type, its parameters, and what must come before it.
 //   - plan: the list of jobs, frozen into video.inspected.

@@ -5,13 +5,13 @@ import (
 	"fmt"
 )
 
-// ErrConflict is returned by Log.Append when the subject has moved on: somebody else wrote its next state.
+// ErrConflict says that the subject has moved on: somebody else wrote its next event.
 var ErrConflict = errors.New("the subject has a later event")
 
-// ErrTooMany says that more was asked for than is read at once; ask for it part by part.
-var ErrTooMany = errors.New("too many to be read at once")
+// ErrTooMany says that a call asked for more than can be read at once; read it in parts.
+var ErrTooMany = errors.New("too many to read at once")
 
-// ErrNotFound says that a video, job or object does not exist, or not for the one who asks.
+// ErrNotFound says that a video, job or object does not exist, or does not belong to the caller.
 var ErrNotFound = errors.New("not found")
 
 // Class says what an error leads to: transient and resource are tried again, input and bug are not.
@@ -42,7 +42,7 @@ type Problem struct {
 	Step      string `json:"step,omitempty" doc:"The step of the pipeline it happened in"`
 	Job       string `json:"job,omitempty" doc:"The job it happened in"`
 	Attempt   int    `json:"attempt,omitempty" doc:"The attempt of that job, from 1"`
-	Stderr    string `json:"stderr,omitempty" doc:"The end of what the failing program said"`
+	Stderr    string `json:"stderr,omitempty" doc:"The end of the failing program's output"`
 }
 
 // Error is an error with a code. A worker returns one to say what its failure means; any other error counts
@@ -50,7 +50,7 @@ type Problem struct {
 type Error struct {
 	Code   Code
 	Detail string // for people; the message of Err when empty
-	Stderr string // tail of a program's own words, already bounded and printable
+	Stderr string // the end of a program's output, already bounded and printable
 	Err    error  // the cause; may be nil
 }
 

@@ -17,22 +17,22 @@ type EventType string
 const (
 	VideoUploaded  EventType = "video.uploaded"  // the source is whole in the store
 	VideoInspected EventType = "video.inspected" // verdict, media facts, and the plan
-	VideoPlayable  EventType = "video.playable"  // a manifest with one verified rendition is out
+	VideoPlayable  EventType = "video.playable"  // a manifest with one verified rendition is published
 	VideoReady     EventType = "video.ready"     // every job is done and every output verified
 	VideoErrored   EventType = "video.errored"   // a required job failed for good
 	VideoRejected  EventType = "video.rejected"  // inspection refused it
 	VideoCanceled  EventType = "video.canceled"  // somebody stopped it
-	VideoReopened  EventType = "video.reopened"  // it has ended, and jobs of it are tried again
-	VideoDeleted   EventType = "video.deleted"   // its objects and events go
-	VideoPurged    EventType = "video.purged"    // they are gone; what statistics need of them
+	VideoReopened  EventType = "video.reopened"  // it had ended; jobs of it are tried again
+	VideoDeleted   EventType = "video.deleted"   // its objects and events will be removed
+	VideoPurged    EventType = "video.purged"    // they are removed; holds what statistics need
 
 	JobStarted     EventType = "job.started"     // an attempt begins; its sequence is the attempt's token
 	JobCompleted   EventType = "job.completed"   // the outputs of the winning attempt
 	JobRetrying    EventType = "job.retrying"    // an attempt failed; another is scheduled
-	JobInterrupted EventType = "job.interrupted" // an attempt was given back, unspent
+	JobInterrupted EventType = "job.interrupted" // an attempt was given back and does not count
 	JobErrored     EventType = "job.errored"     // no attempt is left, or none would help
-	JobCanceled    EventType = "job.canceled"    // nobody wants it any more
-	JobRequeued    EventType = "job.requeued"    // errored or canceled, and tried again: a new generation
+	JobCanceled    EventType = "job.canceled"    // its result is no longer wanted
+	JobRequeued    EventType = "job.requeued"    // it was errored or canceled, and gets a new generation
 )
 
 // EventTypes lists every event type, in the order of the story.
@@ -54,18 +54,18 @@ type Event struct {
 	Subject       string          `json:"subject"` // the subject of the log that the event was written to
 	Time          time.Time       `json:"time"`
 	ContentType   string          `json:"datacontenttype"`
-	Version       int             `json:"eventversion"`  // of the data's schema; grows when a reader would break
+	Version       int             `json:"eventversion"`  // of the data's schema; rises with an incompatible change
 	CorrelationID string          `json:"correlationid"` // the video
 	CausationID   string          `json:"causationid"`   // the event that led to this one; itself for the first
 	TraceParent   string          `json:"traceparent"`   // W3C Trace Context
 	Data          json.RawMessage `json:"data"`
 
-	// Sequence is where the log put the event. It is not part of the document.
+	// Sequence is the event's place in the log. It is not part of the document.
 	Sequence uint64 `json:"-"`
 }
 
-// NewEvent returns an event about video on subject, caused by cause, with data encoded as JSON. The cause
-// hands on its trace; the zero cause begins one.
+// NewEvent returns an event about video on subject, caused by cause, with data encoded as JSON. The event
+// continues the trace of cause; the zero cause starts a new trace.
 func NewEvent(role string, t EventType, subject, video string, cause Event, data any) (Event, error) {
 	raw, err := json.Marshal(data)
 	if err != nil {
@@ -90,8 +90,8 @@ func (e Event) Decode(v any) error {
 	return nil
 }
 
-// ChildTrace returns a traceparent (https://www.w3.org/TR/trace-context/) of a new span in the trace of
-// parent, or of a new, sampled trace when parent is not one.
+// ChildTrace returns the traceparent (https://www.w3.org/TR/trace-context/) of a new span in the trace of
+// parent. When parent is not a valid traceparent, the trace is new and sampled.
 func ChildTrace(parent string) string {
 	var b [24]byte
 	rand.Read(b[:])
@@ -113,53 +113,55 @@ func isHex(s string) bool { return strings.Trim(s, "0123456789abcdef") == "" }
 
 // Log is the event log: an append-only sequence of events, each on a subject.
 type Log interface {
-	// Append writes e to e.Subject if the last event of that subject has sequence after (0: there is none) and
-	// returns the new sequence. When the subject has moved on it returns ErrConflict, unless the last event is e
-	// itself (same ID): then an earlier try arrived and its answer was lost, and that sequence is returned.
-	// The event is on disk when Append returns.
+	// Append writes e to e.Subject and returns its sequence, if the last event of that subject has sequence
+	// after (0: the subject has no event). Otherwise it returns ErrConflict, unless the last event is e itself
+	// (same ID): then an earlier try arrived and its answer was lost, and Append returns that sequence. The
+	// event is on disk when Append returns.
 	Append(ctx context.Context, e Event, after uint64) (uint64, error)
 
-	// Last returns the last event of each subject, in order; a zero Event (Sequence 0) where there is none. It
-	// sees every Append that returned before it was called.
+	// Last returns the last event of each subject, in the order given; a zero Event (Sequence 0) for a subject
+	// without events. It sees every Append that returned before it was called.
 	Last(ctx context.Context, subjects ...string) ([]Event, error)
 }
 
-// StateReader is a Log that can read all there is to know of a video at once. Fold asks for it, because what
-// it does not ask for one by one it need not know the names of.
+// StateReader is a Log that can read the whole state of a video at once. Fold uses it where it can: one read
+// is enough, since Fold need not know the names of the video's jobs first.
 type StateReader interface {
 	// State returns the last event of every subject of a video, in any order. It sees every Append that returned
-	// before it was called. ErrTooMany: it has more subjects than are read at once.
+	// before it was called. ErrTooMany: the video has more subjects than can be read at once.
 	State(ctx context.Context, project, video string) ([]Event, error)
 }
 
-// UploadedSubject is where video.uploaded of a video stands: once.
+// UploadedSubject returns the subject of video.uploaded of a video, which has one event at most.
 func UploadedSubject(project, video string) string { return "video.uploaded." + project + "." + video }
 
-// InspectedSubject is where video.inspected of a video stands: once.
+// InspectedSubject returns the subject of video.inspected of a video, which has one event at most.
 func InspectedSubject(project, video string) string {
 	return "video.inspected." + project + "." + video
 }
 
-// PlayableSubject is where video.playable of a video stands: once.
+// PlayableSubject returns the subject of video.playable of a video, which has one event at most.
 func PlayableSubject(project, video string) string { return "video.playable." + project + "." + video }
 
-// FinishedSubject is the swap chain of a video's end: ready, errored, rejected or canceled, and reopened in
-// between.
+// FinishedSubject returns the subject of a video's ends: ready, errored, rejected or canceled, with reopened
+// in between. Compare-and-swap admits one next event.
 func FinishedSubject(project, video string) string { return "video.finished." + project + "." + video }
 
-// DeletedSubject is where video.deleted of a video stands, and then video.purged: all that is left of it.
+// DeletedSubject returns the subject of video.deleted and then video.purged: the only events that remain of a
+// deleted video.
 func DeletedSubject(project, video string) string { return "video.deleted." + project + "." + video }
 
-// JobSubject is the swap chain of a job.
+// JobSubject returns the subject of a job's events. Compare-and-swap admits one next event.
 func JobSubject(project, video, job string) string { return "job." + project + "." + video + "." + job }
 
-// ProgressSubject is where the attempts of a job say how far they are; not part of the log.
+// ProgressSubject returns the subject on which the attempts at a job report their progress. It is not part of
+// the log.
 func ProgressSubject(project, video, job string) string {
 	return "progress." + project + "." + video + "." + job
 }
 
-// Address returns the project, video and job that a subject of the log belongs to; job is empty for a
-// video's.
+// Address returns the project, video and job that a subject of the log belongs to; job is empty for the
+// subject of a video.
 func Address(subject string) (project, video, job string, err error) {
 	parts := strings.Split(subject, ".")
 	switch {
@@ -168,8 +170,8 @@ func Address(subject string) (project, video, job string, err error) {
 	case len(parts) == 4 && parts[0] == "job":
 		return parts[1], parts[2], parts[3], nil
 	}
-	return "", "", "", fmt.Errorf("subject %q is of no video and no job", subject)
+	return "", "", "", fmt.Errorf("subject %q belongs to neither a video nor a job", subject)
 }
 
-// Clock writes a moment as people read it everywhere, to the second: 2026-05-01 11:59:00 UTC.
+// Clock formats a time for people, in UTC and to the second: 2026-05-01 11:59:00 UTC.
 func Clock(at time.Time) string { return at.UTC().Format(time.DateTime + " UTC") }

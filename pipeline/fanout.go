@@ -2,9 +2,9 @@ package pipeline
 
 import "context"
 
-// fanOut is step 3: the jobs of the plan whose turn it is are enqueued. A job that is enqueued already is
-// enqueued once: the task's subject admits one message, and a late duplicate is dropped by the worker loop
-// because its cause is stale.
+// fanOut is step 3: it enqueues the jobs of the plan whose turn it is. Enqueuing a job again has no effect:
+// the task's subject admits one message, and the worker loop drops a late duplicate because its cause is
+// stale.
 func (c *Coordinator) fanOut(ctx context.Context, v *Video) error {
 	if v.Finished.Sequence != 0 {
 		return nil
@@ -12,7 +12,7 @@ func (c *Coordinator) fanOut(ctx context.Context, v *Video) error {
 	for _, j := range v.turns(c.window) {
 		f := v.Jobs[j.Name]
 		if !f.fresh() {
-			continue // what a job needs that has begun comes from its worker loop
+			continue // its worker loop looks after a job that has begun
 		}
 		if err := c.Tasks.Enqueue(ctx, v.task(j, f.Last, v.unblockedBy(j))); err != nil {
 			return err
@@ -21,10 +21,10 @@ func (c *Coordinator) fanOut(ctx context.Context, v *Video) error {
 	return nil
 }
 
-// LeastWindow is the smallest window: how many jobs of one video and worker type are on their way to workers
-// at a time. Tasks of a project are served by age, so a video that had all its jobs enqueued at once would
-// hold up the videos behind it. With a window it gives way after as many jobs. Twice the slots keep every
-// worker busy while the next tasks are enqueued.
+// LeastWindow is the smallest window. A window is how many jobs of one video and worker type are on their way
+// to workers at a time. Tasks of a project are served by age, so a video with all its jobs enqueued at once
+// would hold up the videos behind it. With a window it gives way after that many jobs. Twice the slots keep
+// every worker busy while the next tasks are enqueued.
 const LeastWindow = 4
 
 // unknownWindow is the window while the number of slots is unknown.
@@ -42,16 +42,16 @@ func (c *Coordinator) window(worker string) int {
 	return max(LeastWindow, 2*slots)
 }
 
-// turns returns the jobs of the plan that are to be on their way to a worker, in the order of the plan: those
-// that have begun, and of those that may begin the ones that are High in the plan, which somebody waits for,
-// and the ones in the window. It takes the first jobs that may run and have not ended, whatever became of
-// them so far; one that has ended in any way leaves its place to the next.
+// turns returns the jobs of the plan that should be on their way to a worker, in the order of the plan. These
+// are the jobs that have begun and, of those that may begin, the jobs in the window and those that are High
+// in the plan, which somebody waits for. The window holds the first jobs that may run and have not ended. A
+// job that ends, in any way, leaves its place to the next.
 //
-// It follows from the fold and the window alone, and not from what was enqueued. So jobs may be on their way
-// that have no turn any more: the window has become smaller, or a job before them has become runnable.
+// The result depends on the fold and the window only, not on what was enqueued. So a job may be on its way
+// that no longer has a turn: the window has shrunk, or an earlier job has become runnable.
 func (v *Video) turns(window func(worker string) int) []Job {
 	var turns []Job
-	left := map[string]int{} // of the windows, by worker type
+	left := map[string]int{} // places in the window, by worker type
 	for _, j := range v.Plan {
 		f := v.Jobs[j.Name]
 		if f.State.Terminal() || f.fresh() && !v.completed(j.After) {
@@ -70,7 +70,7 @@ func (v *Video) turns(window func(worker string) int) []Job {
 	return turns
 }
 
-// fresh reports whether the coordinator is to enqueue the job: it was never begun, in this generation.
+// fresh reports whether the coordinator must enqueue the job: it has not begun in this generation.
 func (f JobFold) fresh() bool { return f.Last.Sequence == 0 || f.Last.Type == JobRequeued }
 
 // unblockedBy returns the event that made j runnable: the completion of the last of the jobs before it, or
@@ -85,9 +85,9 @@ func (v *Video) unblockedBy(j Job) Event {
 	return cause
 }
 
-// TasksOf returns the tasks of the jobs of a video that may be on their way to a worker, or with one, and of
-// those that wait for their turn. They are as they were enqueued, but Cause is the last event of the job, and
-// the URL in a webhook is a path. There are none for an unknown video.
+// TasksOf returns the tasks of a video's jobs that may be in the queue, with a worker, or waiting for their
+// turn. They are as they were enqueued, except that Cause is the last event of the job, and URLs in a webhook
+// are paths. An unknown video has none.
 func TasksOf(ctx context.Context, log Log, project, video string) ([]Task, error) {
 	v, err := Fold(ctx, log, project, video)
 	if err != nil {

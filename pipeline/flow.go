@@ -22,13 +22,13 @@ var flow = []struct {
 	{append(ends, VideoPlayable, JobRequeued), (*Coordinator).notify},
 }
 
-// settling are the events after which other jobs may have their turn, or none is left.
+// settling are the events after which other jobs may get their turn, or none is left.
 var settling = []EventType{VideoInspected, VideoReopened, JobCompleted, JobErrored, JobCanceled}
 
 // ends are the events that end a video.
 var ends = []EventType{VideoReady, VideoErrored, VideoRejected, VideoCanceled}
 
-// Leads reports whether an event of type t leads to anything. The others are told, not acted on.
+// Leads reports whether an event of type t leads to anything. The others are only reported.
 func Leads(t EventType) bool {
 	for _, row := range flow {
 		if slices.Contains(row.on, t) {
@@ -38,13 +38,13 @@ func Leads(t EventType) bool {
 	return false
 }
 
-// Tasks is where the coordinator leaves work.
+// Tasks is the queue as the coordinator sees it.
 type Tasks interface {
-	// Enqueue stores t for its worker type. A task of the same job and cause that still waits is not stored
-	// twice. The task is on disk when Enqueue returns.
+	// Enqueue stores t for its worker type. It does not store a task twice: one with the same job and cause that
+	// still waits is enough. The task is on disk when Enqueue returns.
 	Enqueue(ctx context.Context, t Task) error
-	// Withdraw removes the tasks and schedules of the jobs named, those that a worker holds included. None is no
-	// error.
+	// Withdraw removes the tasks and schedules of the named jobs, including tasks that a worker holds. It is no
+	// error when there are none.
 	Withdraw(ctx context.Context, project, video string, jobs ...string) error
 }
 
@@ -69,18 +69,18 @@ type Coordinator struct {
 	Tasks   Tasks
 	Objects Objects
 	Planner Planner
-	// Slots returns how many attempts of a worker type all processes together make at once; 0 when that is
-	// unknown, as when Slots is nil. It is asked for every event, so it must answer from memory. It may answer
-	// differently each time: it only says how many jobs of a video are enqueued ahead (fanout.go).
+	// Slots returns how many attempts of a worker type all processes together run at once; 0 when that is
+	// unknown, as when Slots is nil. It is called for every event, so it must answer from memory. Its answer may
+	// change at any time: it only decides how many jobs of a video are enqueued ahead (fanout.go).
 	Slots func(worker string) int
 	// PublicURL is where people reach the server, such as https://video.example.org, for the URLs in webhooks.
 	// Empty: webhooks have paths.
 	PublicURL string
 }
 
-// Handle does all that is missing for the video that e belongs to. The event only says that there may be
-// something: the whole table is evaluated against the fold each time, so a crash after any line is repaired
-// by the next delivery. An error means that e must be delivered again.
+// Handle does all that is missing for the video that e belongs to. The event is only a hint: each time the
+// whole table is evaluated against the fold, so the next delivery repairs a crash after any line. An error
+// means that e must be delivered again.
 func (c *Coordinator) Handle(ctx context.Context, e Event) error {
 	if !Leads(e.Type) {
 		return nil
@@ -107,13 +107,13 @@ func (c *Coordinator) Evaluate(ctx context.Context, project, video string) error
 	return nil
 }
 
-// maxConflicts bounds how often one delivery is evaluated anew because another coordinator was faster. Each
-// conflict means that the video has moved on, so a fold that is not contended comes soon.
+// maxConflicts bounds how often one delivery is evaluated again because another coordinator was faster. Each
+// conflict means that the video has moved on, so an uncontended fold comes soon.
 const maxConflicts = 8
 
-// evaluate folds the video and runs the table over it once. ErrConflict says that the fold was out of date:
-// what the other coordinator saw may be older than what this one knows, so giving up here could leave the
-// last step undone.
+// evaluate folds the video and runs the table over it once. ErrConflict says that the fold was out of date,
+// and the caller must try again: the other coordinator may have seen less than this one, so giving up could
+// leave the last step undone.
 func (c *Coordinator) evaluate(ctx context.Context, project, video string) error {
 	v, err := Fold(ctx, c.Log, project, video)
 	if err != nil || v.Uploaded.Sequence == 0 && v.Deleted.Sequence == 0 {

@@ -5,14 +5,14 @@ import (
 	"slices"
 )
 
-// InspectStep is the step that every video begins with. Its one job, and the worker type of that, have the
-// same name.
+// InspectStep is the first step of every video. Its one job and the worker type of that job have the same
+// name.
 const InspectStep = "inspect"
 
 // inspect is step 2, first half: an uploaded video gets its inspect job.
 func (c *Coordinator) inspect(ctx context.Context, v *Video) error {
 	if !v.Inspect.fresh() || v.Finished.Sequence != 0 {
-		return nil // what it needs next comes from its worker loop
+		return nil // its worker loop looks after a job that has begun
 	}
 	return c.Tasks.Enqueue(ctx, v.task(v.inspectJob(), v.Inspect.Last, v.Uploaded))
 }
@@ -21,8 +21,8 @@ func (v *Video) inspectJob() Job {
 	return Job{Name: InspectStep, Step: InspectStep, Worker: InspectStep, Priority: High, Timeout: 120}
 }
 
-// judge is step 2, second half: the finding of the inspect job becomes the verdict and the plan, once and for
-// all.
+// judge is step 2, second half: it turns the finding of the inspect job into the verdict and the plan, once
+// and for all.
 func (c *Coordinator) judge(ctx context.Context, v *Video) error {
 	if v.Inspect.State != StateJobCompleted || v.Inspected.Sequence != 0 || v.Finished.Sequence != 0 {
 		return nil
@@ -46,8 +46,8 @@ func (c *Coordinator) judge(ctx context.Context, v *Video) error {
 	return nil
 }
 
-// finding returns what the inspect job found. A finding that says nothing, or accepts what it knows no facts
-// of, is a mistake of its worker, and rejects the video: nothing could be planned from it.
+// finding returns what the inspect job found. If the finding is missing, or accepts the video without any
+// facts, the worker made a mistake. The video is then rejected, since nothing can be planned from it.
 func (v *Video) finding() Inspection {
 	r := v.Inspect.Data.Result
 	switch {

@@ -21,23 +21,22 @@ type Shelf interface {
 	Delete(ctx context.Context, key string) error
 }
 
-// Owners tells whose a video is.
+// Owners knows which project a video belongs to.
 type Owners interface {
-	// Owner returns the project that a video belongs or belonged to; ErrNotFound when the log knows no such
-	// video.
+	// Owner returns the project that a video belongs or belonged to; ErrNotFound when the log has no such video.
 	Owner(ctx context.Context, video string) (string, error)
 }
 
-// Janitor deletes objects that nobody will ever read: uploads that were stored and never accepted, and what
-// attempts left that did not win. The loop removes what it can itself; the janitor comes after those that
-// were killed. What it finds young may still be written, and stays.
+// Janitor deletes objects that nobody will ever read: uploads that were stored but never accepted, and
+// outputs of attempts that did not win. Worker loops delete what they can themselves; the janitor cleans up
+// after those that were killed. It leaves young objects alone, since somebody may still be writing them.
 type Janitor struct {
 	Log    Log
 	Owners Owners
 	Shelf  Shelf
-	// Uploads is the age at which objects without a video go; 24 hours when 0.
+	// Uploads is the age at which an object without a video is deleted; 24 hours when 0.
 	Uploads time.Duration
-	// Losers is the age at which outputs of attempts go that neither run nor won; 1 hour when 0.
+	// Losers is the age at which an output is deleted if its attempt neither runs nor won; 1 hour when 0.
 	Losers time.Duration
 }
 
@@ -68,10 +67,10 @@ func (j *Janitor) Clean(ctx context.Context) (deleted int, err error) {
 	return deleted, nil
 }
 
-// shelved is what the log says of the video whose objects are being looked at.
+// shelved is the video whose objects are being looked at.
 type shelved struct {
 	id    string
-	video *Video // nil when the log knows none
+	video *Video // nil when the log has no such video
 }
 
 func (j *Janitor) look(ctx context.Context, id string) (*shelved, error) {
@@ -86,10 +85,10 @@ func (j *Janitor) look(ctx context.Context, id string) (*shelved, error) {
 	return &shelved{id, v}, err
 }
 
-// forever is the age that no object reaches.
+// forever is an age that no object reaches.
 const forever = time.Duration(1<<63 - 1)
 
-// patience returns the age at which the object goes whose key says at.
+// patience returns the age at which to delete the object key, which is at the location at.
 func (s *shelved) patience(j *Janitor, key string, at Location) time.Duration {
 	uploads, losers := j.Uploads, j.Losers
 	if uploads == 0 {
@@ -107,7 +106,7 @@ func (s *shelved) patience(j *Janitor, key string, at Location) time.Duration {
 		if s.video.Upload.uses(key) {
 			return forever
 		}
-		return uploads // of a try whose answer was another's
+		return uploads // of a repeated upload; an earlier try was accepted
 	}
 	f, known := s.video.Jobs[at.Job]
 	if at.Job == InspectStep {
@@ -121,7 +120,7 @@ func (s *shelved) patience(j *Janitor, key string, at Location) time.Duration {
 	case f.State == StateJobProcessing && f.Last.Sequence == at.Token:
 		return forever // it runs
 	case at.Token > f.Last.Sequence:
-		return forever // it began since the fold
+		return forever // it began after the fold was read
 	}
 	return losers
 }

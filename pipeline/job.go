@@ -44,17 +44,17 @@ type Job struct {
 	Priority Priority `json:"priority,omitempty"` // Normal when empty
 	Optional bool     `json:"optional,omitempty"` // its failure leaves a warning, and the video can be ready
 	// Opener marks a job that playback waits for: the video is playable once all openers of its plan are
-	// completed, at the latest when a manifest is out.
+	// completed, or at the latest when a manifest is published.
 	Opener  bool    `json:"opener,omitempty"`
 	Weight  int     `json:"weight,omitempty"`  // its share of the planned work, for progress; 1 when 0
 	Timeout Seconds `json:"timeout,omitempty"` // of one attempt; 0: the worker loop's default
-	// Note is what Plan decided of the video, in words for its owner; GET /v1/videos/{id}/why tells it.
+	// Note is what Plan decided about the video, in words for its owner; GET /v1/videos/{id}/why shows it.
 	Note string `json:"note,omitempty"`
-	// Retry holds the delays before the second, third, ... attempt, and so how many there are; empty: the worker
-	// loop's default.
+	// Retry holds the delays before the second, third, ... attempt, and so limits their number; empty: the
+	// worker loop's default.
 	Retry []Seconds `json:"retry,omitempty"`
 	// Scratch is how many bytes an attempt may need on the scratch disk, besides a copy of its source; 0:
-	// unknown. An attempt is not begun before the disk has them.
+	// unknown. The attempt waits until the disk has room for them.
 	Scratch int64 `json:"scratch,omitempty"`
 }
 
@@ -122,7 +122,7 @@ func JobStateOf(t EventType) JobState {
 	return ""
 }
 
-// FactNote is the fact of a completed job that holds a sentence on what it decided of the video.
+// FactNote is the key of a fact: a sentence on what a completed job decided about the video.
 const FactNote = "note"
 
 // JobEvent is the data of every job.* event.
@@ -141,8 +141,8 @@ type JobEvent struct {
 	// Failed and Lost begin anew.
 	Generation int `json:"generation,omitempty"`
 
-	// Failure is the code and detail of the last failed attempt, where its outputs were wrong and not the
-	// machine: an attempt that fails in the same way is the last.
+	// Failure is the code and detail of the last failed attempt, if its outputs were wrong and the machine was
+	// not at fault. An attempt that fails in the same way is the last.
 	Failure string `json:"failure,omitempty"`
 
 	Result  *Result    `json:"result,omitempty"`   // of job.completed
@@ -155,16 +155,16 @@ type Result struct {
 	Outputs []Output `json:"outputs,omitempty"`
 	// Inspection is the finding of an inspect job, and of no other.
 	Inspection *Inspection `json:"inspection,omitempty"`
-	// Decision is what the job settled for the jobs after it; nil when it settled nothing.
+	// Decision is what the job decided for the jobs after it; nil when it decided nothing.
 	Decision *Decision `json:"decision,omitempty"`
-	// Facts are for people, and no job reads them: numbers and words that a worker wants shown with its job.
-	// What it decided of the video stands in FactNote.
+	// Facts are numbers and words that are shown to people with the job; no job reads them. What the job decided
+	// about the video is in FactNote.
 	Facts map[string]any `json:"facts,omitempty"`
 }
 
-// Decision is what a job settled about the outputs of its result. Jobs that make more of the same outputs,
+// Decision is what a job decided about the outputs of its result. Jobs that make more of the same outputs,
 // such as the later segments of a rendition, follow it.
 type Decision struct {
-	// Copied says that they are the source's own pictures or audio, and were not encoded.
+	// Copied says that the outputs hold the source's own video or audio, not encoded again.
 	Copied bool `json:"copied"`
 }

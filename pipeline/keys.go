@@ -14,15 +14,15 @@ const videosPrefix = "videos/"
 // VideoPrefix returns the prefix of every key of a video.
 func VideoPrefix(video string) string { return videosPrefix + video + "/" }
 
-// SourceKey returns the key of an uploaded file. The server makes the name ("original.mp4"); the user's file
-// name belongs in metadata.
+// SourceKey returns the key of an uploaded file. The server chooses the name ("original.mp4"); the user's
+// file name belongs in metadata.
 func SourceKey(video, name string) string { return VideoPrefix(video) + "source/" + name }
 
 // JobPrefix returns the prefix of every output of a job, whichever attempt made it.
 func JobPrefix(video, job string) string { return VideoPrefix(video) + job + "/" }
 
 // AttemptPrefix returns the prefix of the outputs of one attempt at a job. The token is the attempt's fence:
-// two attempts never share a prefix, so the outputs of the one that loses can be deleted whole.
+// two attempts never share a prefix, so all outputs of a losing attempt can be deleted at once.
 func AttemptPrefix(video, job string, token uint64) string {
 	return JobPrefix(video, job) + strconv.FormatUint(token, 10) + "/"
 }
@@ -34,7 +34,7 @@ type Location struct {
 	Token uint64 // of the attempt at the job; 0 when the key has none
 }
 
-// Locate reads the key of an object; false when it is none of a video.
+// Locate parses the key of an object; false when the key is not a video's.
 func Locate(key string) (Location, bool) {
 	parts := strings.SplitN(key, "/", 5)
 	if len(parts) < 3 || parts[0]+"/" != videosPrefix || !ValidName(parts[1]) {

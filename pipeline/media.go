@@ -33,19 +33,19 @@ type Media struct {
 	Size      int64        `json:"size"`      // bytes
 	Video     VideoTrack   `json:"video"`
 	Audio     []AudioTrack `json:"audio"`
-	Damaged   bool         `json:"damaged,omitempty"` // parts of it cannot be read; what can is used
-	// Warnings name what of the source is not used, and why: tracks, and parts that cannot be read.
+	Damaged   bool         `json:"damaged,omitempty"` // parts of it cannot be read; the rest is used
+	// Warnings say which tracks and unreadable parts of the source are not used, and why.
 	Warnings []string `json:"warnings,omitempty"`
-	// Before is how many seconds before Origin tracks begin that are not used: readers count from there.
+	// Before is how many seconds before Origin the first unused track begins; readers count time from there.
 	Before float64 `json:"before,omitempty"`
-	// Late says that a track begins so late that readers have to look for it in more of the file than usual.
+	// Late says that a track begins so late that readers must search more of the file for it than usual.
 	Late bool `json:"late,omitempty"`
 	// NoCopy says that the picture of the source must not be published bit for bit: the pipeline has a step that
-	// hides the source (Traits.HidesSource), such as a watermark. Other steps publish what they encode of it.
+	// hides the source (Traits.HidesSource), such as a watermark. Other steps publish only what they encode.
 	NoCopy bool `json:"no_copy,omitempty"`
 }
 
-// forTask returns what tasks hold of the facts: all but Borders, which may be thousands.
+// forTask returns the facts that tasks hold: all but Borders, of which there may be thousands.
 func (m *Media) forTask() *Media {
 	if m == nil || m.Video.Groups == nil || m.Video.Groups.Borders == nil {
 		return m
@@ -55,7 +55,7 @@ func (m *Media) forTask() *Media {
 	return &short
 }
 
-// problems returns the warnings as those of the video; m may be nil.
+// problems returns the warnings as problems of the video; m may be nil.
 func (m *Media) problems() []Problem {
 	all := []Problem{}
 	if m == nil {
@@ -69,7 +69,7 @@ func (m *Media) problems() []Problem {
 	return all
 }
 
-// VideoTrack is the one picture track that is used.
+// VideoTrack is the one video track that is used.
 type VideoTrack struct {
 	Stream      int     `json:"stream"`       // ffmpeg's stream index
 	ID          int64   `json:"id,omitempty"` // of the track in its container; 0: it has none
@@ -83,8 +83,8 @@ type VideoTrack struct {
 	Height      int     `json:"height"`
 	SampleRatio float64 `json:"sample_aspect_ratio"` // width of a stored pixel by its height
 	Rotation    int     `json:"rotation"`            // degrees clockwise to turn it: 0, 90, 180, 270
-	// FrameRateNum and FrameRateDen are the rate in frames/s at which frames follow on each other, pauses left
-	// out; where there is one frame, what the container declares.
+	// FrameRateNum and FrameRateDen are the frame rate in frames/s, without counting pauses; for a single frame,
+	// the rate that the container declares.
 	FrameRateNum int     `json:"frame_rate_num"`
 	FrameRateDen int     `json:"frame_rate_den"`
 	Variable     bool    `json:"variable_frame_rate,omitempty"` // some frame is off by more than half an interval
@@ -96,52 +96,52 @@ type VideoTrack struct {
 	Matrix       string  `json:"color_matrix,omitempty"`
 	Range        string  `json:"color_range,omitempty"`
 	Start        float64 `json:"start"` // seconds, presentation time of the first frame
-	// End is when the last frame ends by itself, in seconds from Origin; 0: when the video does. It is held
-	// from there to the end of the video (Media.Length).
+	// End is when the last frame ends by its own duration, in seconds from Origin; 0: at the end of the video.
+	// The frame is held until the end of the video (Media.Length).
 	End float64 `json:"end,omitempty"`
-	// Held is for how many seconds up to End the last frame is shown, where that is long: its packet may speak
-	// of less. 0: about as long as the frame rate says.
+	// Held is how long the last frame is shown until End, in seconds, if that is unusually long; its packet may
+	// declare less. 0: about as long as the frame rate says.
 	Held     float64 `json:"held,omitempty"`
 	Bitrate  int64   `json:"bitrate,omitempty"`  // bits/s, of this track; 0: unknown
 	Level    int     `json:"level,omitempty"`    // as the codec writes it: 41 is 4.1 of H.264
 	Mirrored bool    `json:"mirrored,omitempty"` // the display matrix flips the picture
-	// Groups tells of the groups of pictures; nil where that is not known without decoding.
+	// Groups describes the groups of pictures; nil where they are unknown without decoding.
 	Groups *Groups `json:"groups,omitempty"`
 	Edits  Edits   `json:"edits,omitempty"`
 }
 
-// Groups is how the keyframes of a track stand, as its index has it.
+// Groups describes the keyframes of a track, by its index.
 type Groups struct {
-	Closed  bool    `json:"closed"`  // every keyframe is an IDR picture that nothing before it is shown after
+	Closed  bool    `json:"closed"`  // every keyframe is an IDR picture, and no earlier picture is shown after it
 	Longest float64 `json:"longest"` // seconds between keyframes, at most
 	Average float64 `json:"average"` // seconds
-	// FrameLeast and FrameMost are the times between frames that are shown one after the other, in seconds; 0
-	// when the groups are not closed.
+	// FrameLeast and FrameMost are the least and most time from one shown frame to the next, in seconds; 0 when
+	// the groups are not closed.
 	FrameLeast float64 `json:"frame_least,omitempty"`
 	FrameMost  float64 `json:"frame_most,omitempty"`
-	// Changes says that parameter sets among the pictures are not those of the header.
+	// Changes says that parameter sets among the pictures differ from those in the header.
 	Changes bool `json:"changes,omitempty"`
-	// Remuxed says that the container has no index of them, and that they were seen after remuxing it.
+	// Remuxed says that the container has no index, so the groups were read from a remuxed copy.
 	Remuxed bool `json:"remuxed,omitempty"`
-	// Borders are keyframes that segments of the track as it is can begin with: seconds from the start of the
-	// video, with 0. Empty when the groups are not closed. Tasks go without, as plans are made of them.
+	// Borders are the keyframes at which segments can begin when the track is copied: seconds from the start of
+	// the video, with 0. Empty when the groups are not closed. Tasks do not hold them, since only plans need
+	// them.
 	Borders []float64 `json:"borders,omitempty"`
 }
 
 // Edits is what an MP4's edit list does to a track.
 type Edits string
 
-// The values of Edits. The zero value means that there is none, or that the container has no such thing.
+// The values of Edits. The zero value means that the track has no edit list.
 const (
-	// EditsSimple shifts the track in time, and hides no more than what a decoder needs to begin: the priming
-	// of a sound, the delay of reordered frames.
+	// EditsSimple shifts the track in time, and hides no more than what a decoder needs to begin: audio priming,
+	// or the delay of reordered frames.
 	EditsSimple Edits = "simple"
 	// EditsComplex hides, repeats or reorders parts, or plays them at another speed.
 	EditsComplex Edits = "complex"
 )
 
-// Origin is the time of the source that is time 0 of all outputs: when the first of the tracks that are used
-// begins.
+// Origin is the source's time that becomes time 0 of all outputs: the start of the first track in use.
 func (m Media) Origin() float64 {
 	first := m.Video.Start
 	for _, a := range m.Audio {
@@ -150,9 +150,9 @@ func (m Media) Origin() float64 {
 	return first
 }
 
-// Length is how long the video is, in seconds: to the end of the longest of its tracks, counted from Origin.
-// Before the first frame of the picture and behind its last these are shown, and audio that begins later or
-// ends earlier is silent there, so all outputs are as long.
+// Length is the length of the video in seconds, from Origin to the end of its longest track. All outputs have
+// this length: the first and last frames are held where the picture begins later or ends earlier, and the
+// audio is silent where it does.
 func (m Media) Length() float64 {
 	longest := m.PictureEnd()
 	for _, a := range m.Audio {
@@ -161,7 +161,7 @@ func (m Media) Length() float64 {
 	return longest
 }
 
-// PictureEnd is when the last frame of the picture ends by itself, in seconds from Origin.
+// PictureEnd is when the last frame of the picture ends by its own duration, in seconds from Origin.
 func (m Media) PictureEnd() float64 {
 	if m.Video.End > 0 {
 		return m.Video.End
@@ -177,7 +177,7 @@ func (v VideoTrack) FrameRate() float64 {
 	return float64(v.FrameRateNum) / float64(v.FrameRateDen)
 }
 
-// AudioTrack is one sound track.
+// AudioTrack is one audio track.
 type AudioTrack struct {
 	Stream     int     `json:"stream"`       // ffmpeg's stream index
 	ID         int64   `json:"id,omitempty"` // of the track in its container; 0: it has none
@@ -192,7 +192,7 @@ type AudioTrack struct {
 	Duration   float64 `json:"duration"`          // seconds; the media's when the track does not say
 	Bitrate    int64   `json:"bitrate,omitempty"` // bits/s; 0: unknown
 	Edits      Edits   `json:"edits,omitempty"`
-	// Frames is how many frames of AAC-LC follow on each other from time 0 on, without a hole, as the index
-	// of an MP4 has it; 0: not known.
+	// Frames is the number of consecutive AAC-LC frames from time 0 on, without a gap, by the index of an MP4;
+	// 0: unknown.
 	Frames int `json:"frames,omitempty"`
 }

@@ -21,9 +21,9 @@ const NotifyWorker = "webhook"
 // notifyDelays are the delays of Standard Webhooks (https://www.standardwebhooks.com), 75 hours in all.
 var notifyDelays = []Seconds{5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400}
 
-// Delivery is what a notify job is told to send, and in whose name.
+// Delivery is the part of a notify job: what to send, and where.
 type Delivery struct {
-	ID   string  `json:"id"` // of the event told: webhook-id, stable over every try
+	ID   string  `json:"id"` // of the event that is reported; the webhook-id of every try
 	URL  string  `json:"url,omitempty"`
 	Body Message `json:"body"`
 }
@@ -36,8 +36,9 @@ type Message struct {
 	Data      VideoView `json:"data"` // the video as the API answers it, at that event
 }
 
-// notify is step 5: a video whose upload asked for it gets a notify job when it is playable, and one when it
-// has ended, with tries and dead letter like any other. Neither waits for the other.
+// notify is step 5: a video whose upload asked for a webhook gets a notify job when it is playable, and
+// another when it has ended. They are retried and have dead letters like any other job. Neither waits for the
+// other.
 func (c *Coordinator) notify(ctx context.Context, v *Video) error {
 	for _, n := range v.news() {
 		if !n.fold.fresh() {
@@ -54,14 +55,14 @@ func (c *Coordinator) notify(ctx context.Context, v *Video) error {
 	return nil
 }
 
-// news is an event that is told by webhook, and the job that tells of it.
+// news is an event to report by webhook, and the job that reports it.
 type news struct {
 	event Event
 	job   string
 	fold  JobFold
 }
 
-// news returns what of the video is to be told by webhook, whether it is told already or not.
+// news returns the events of the video to report by webhook, including those that were reported already.
 func (v *Video) news() []news {
 	if v.Upload.Webhook == nil {
 		return nil
@@ -76,8 +77,8 @@ func (v *Video) news() []news {
 	return all
 }
 
-// notification returns the job that tells of n. Its body has URLs below public, for the task of the job is no
-// event: events name no host.
+// notification returns the job that reports n. The URLs in its body begin with public: they are in the job's
+// task only, since events name no host.
 func (v *Video) notification(n news, public string) (Job, error) {
 	view, err := v.viewAt(n.event)
 	if err != nil {
@@ -97,7 +98,7 @@ func (v *Video) notification(n news, public string) (Job, error) {
 	}, nil
 }
 
-// notifyName is the name of the job that tells of the end of a generation of a video.
+// notifyName returns the name of the job that reports the end of a generation of a video.
 func notifyName(generation int) string {
 	if generation == 0 {
 		return NotifyStep
@@ -105,8 +106,8 @@ func notifyName(generation int) string {
 	return NotifyStep + "-" + strconv.Itoa(generation)
 }
 
-// viewAt replays the fold's own events, up to the event at, into the view of the video. It is the same
-// whenever it is asked for, and says nothing of the telling itself.
+// viewAt returns the view of the video just after the event at, made from the events of the fold. It is the
+// same whenever it is made, and leaves out how the webhooks fared.
 func (v *Video) viewAt(at Event) (VideoView, error) {
 	var view VideoView
 	for _, e := range []Event{v.Uploaded, v.Inspected} {

@@ -47,12 +47,12 @@ type Output struct {
 type Segments struct {
 	First int `json:"first"`
 	Count int `json:"count"`
-	// Durations are the lengths of the segments in seconds, one for each. They are empty where no playlist lists
-	// a segment before all of them exist.
+	// Durations are the lengths of the segments in seconds. They are empty where no playlist lists segments
+	// before all of them exist.
 	Durations []float64 `json:"durations,omitempty"`
 	Last      bool      `json:"last,omitempty"` // the run ends the rendition
-	// Longest is the most seconds that a segment of the rendition lasts, in any run: a playlist must say so from
-	// its first version on. 0: no longer than those in Durations.
+	// Longest is the length in seconds of the longest segment of the rendition in any run: a playlist must
+	// declare it from its first version on. 0: the longest of Durations.
 	Longest float64 `json:"longest,omitempty"`
 	// Header identifies the setup of the decoder. Runs of a rendition with equal headers share an init section.
 	Header string `json:"header,omitempty"`

@@ -16,7 +16,7 @@ const DefaultProject = "default"
 const DefaultPipeline = "default"
 
 // Pipeline is a named, versioned document: what is made of a video once it is accepted. A copy is frozen into
-// video.uploaded, so a change of the document touches later uploads only.
+// video.uploaded, so a change of the document affects later uploads only.
 type Pipeline struct {
 	Name    string `json:"name" yaml:"name"`
 	Version int    `json:"version" yaml:"version"` // from 1
@@ -40,8 +40,8 @@ type Step struct {
 // WhenRequested makes a step run only for uploads that give it parameters of their own.
 const WhenRequested = "requested"
 
-// Default is the pipeline `default`: an adaptive ladder, audio, thumbnails, and a watermarked copy where one
-// is asked for.
+// Default is the pipeline `default`: an adaptive ladder, audio, thumbnails, and a watermarked copy if the
+// upload asks for one.
 func Default() Pipeline {
 	return Pipeline{Name: DefaultPipeline, Version: 1, Steps: []Step{
 		{Name: "thumbnail", Worker: "thumbnail"},
@@ -89,7 +89,7 @@ func (s Step) validate(earlier map[string]bool, planner Planner) error {
 	case earlier[name]:
 		return fmt.Errorf("name %q is taken", name)
 	case name == InspectStep, name == NotifyStep, strings.HasPrefix(name, NotifyStep+"-"):
-		return fmt.Errorf("name %q is the pipeline's own", name)
+		return fmt.Errorf("name %q is reserved", name)
 	case s.When != "" && s.When != WhenRequested:
 		return fmt.Errorf("when %q: leave it out or use %q", s.When, WhenRequested)
 	}
@@ -104,7 +104,7 @@ func (s Step) validate(earlier map[string]bool, planner Planner) error {
 	}
 	err = planner.Check(s.Worker, params)
 	if s.When == WhenRequested && err != nil && ProblemOf(err).Code != CodeWorkerTypeUnknown {
-		return nil // its parameters are whole only with those of an upload
+		return nil // its parameters are complete only with those of an upload
 	}
 	return err
 }
@@ -116,7 +116,7 @@ func (s Step) name() string {
 	return s.Name
 }
 
-// params returns the step's parameters with those of the upload laid over them, field by field.
+// params returns the step's parameters; those of the upload override them, field by field.
 func (s Step) params(requested map[string]any) (json.RawMessage, error) {
 	merged := maps.Clone(s.With)
 	if merged == nil {
@@ -133,8 +133,8 @@ func (s Step) params(requested map[string]any) (json.RawMessage, error) {
 // ErrNoStep says that a pipeline has no step of a worker type.
 var ErrNoStep = errors.New("the pipeline has no step of this worker type")
 
-// StepOf returns the name of the step that an upload's own parameters for a worker type belong to: the first
-// of that type. It checks them together with the step's. When there is no such step it returns ErrNoStep.
+// StepOf returns the name of the first step of a worker type: an upload's own parameters for the type belong
+// to it. It checks them together with the step's. Without such a step it returns ErrNoStep.
 func (p Pipeline) StepOf(worker string, params map[string]any, planner Planner) (string, error) {
 	i := slices.IndexFunc(p.Steps, func(s Step) bool { return s.Worker == worker })
 	if i < 0 {
@@ -147,9 +147,8 @@ func (p Pipeline) StepOf(worker string, params map[string]any, planner Planner) 
 	return p.Steps[i].name(), planner.Check(worker, raw)
 }
 
-// NewPlan returns the jobs of the pipeline for media: every step that applies is planned by its worker, names
-// are made whole and every edge is resolved to job names. requested holds the upload's own parameters, by
-// step.
+// NewPlan returns the jobs of the pipeline for media. Workers plan every step that applies; NewPlan completes
+// the names and resolves every edge to names of jobs. requested holds the upload's own parameters, by step.
 func NewPlan(p Pipeline, requested map[string]map[string]any, media Media, planner Planner) ([]Job, error) {
 	var plan []Job
 	traits := planner.Traits()
@@ -175,7 +174,7 @@ func NewPlan(p Pipeline, requested map[string]map[string]any, media Media, plann
 	return plan, resolveEdges(plan, p)
 }
 
-// applies reports whether the step is taken; asked says that the upload gives it parameters.
+// applies reports whether the step is part of the plan; asked says that the upload gives it parameters.
 func (s Step) applies(asked bool) bool { return s.When != WhenRequested || asked }
 
 // hidesSource reports whether a step that applies hides the source.
@@ -186,8 +185,8 @@ func (p Pipeline) hidesSource(requested map[string]map[string]any, traits map[st
 	})
 }
 
-// added returns the steps that the pipeline does not name and its jobs ask for (Traits.AddedFor). Such a step
-// is optional if all that it is added for is.
+// added returns the steps that the jobs need and the pipeline does not name (Traits.AddedFor). Such a step is
+// optional if all jobs that need it are.
 func (p Pipeline) added(plan []Job, traits map[string]Traits) []Step {
 	var steps []Step
 	for _, worker := range slices.Sorted(maps.Keys(traits)) {
@@ -201,7 +200,7 @@ func (p Pipeline) added(plan []Job, traits map[string]Traits) []Step {
 			continue
 		}
 		for slices.ContainsFunc(p.Steps, func(other Step) bool { return other.name() == s.Name }) {
-			s.Name += "-added" // another type's step has the name
+			s.Name += "-added" // a step of another type has the name
 		}
 		steps = append(steps, s)
 	}
@@ -246,7 +245,7 @@ func resolveEdges(plan []Job, p Pipeline) error {
 	w := waits{names: map[string]bool{}, steps: map[string][]string{}, makers: map[OutputKind][]string{}}
 	for _, j := range plan {
 		if w.names[j.Name] || !ValidName(j.Name) {
-			return Fail(CodeParameters, "worker %s planned job %q twice or with an unusable name", j.Worker, j.Name)
+			return Fail(CodeParameters, "worker %s planned job %q twice, or its name is invalid", j.Worker, j.Name)
 		}
 		w.add(j)
 	}
@@ -264,7 +263,7 @@ func resolveEdges(plan []Job, p Pipeline) error {
 	return acyclic(plan)
 }
 
-// waits are the jobs of a plan, by what others may wait for.
+// waits indexes the jobs of a plan by what others may wait for.
 type waits struct {
 	names  map[string]bool
 	steps  map[string][]string // by step
@@ -299,7 +298,8 @@ func (w waits) after(j Job, before []string) ([]string, error) {
 	return slices.Compact(after), nil
 }
 
-// acyclic reports a cycle among the edges, by taking away jobs with no edge left until none is.
+// acyclic reports a cycle among the edges: it removes jobs that wait for no other, until none is left or none
+// can be removed.
 func acyclic(plan []Job) error {
 	waiting := map[string][]string{}
 	for _, j := range plan {

@@ -1,7 +1,7 @@
 package pipeline
 
-// Progress is how far an attempt is. It is published at most twice a second, and is not in the log: the queue
-// keeps only the last of each job, for a while.
+// Progress reports how far an attempt is. It is published at most twice a second, and is not in the log: the
+// queue keeps the last one of each job, for a while.
 type Progress struct {
 	Video    string  `json:"video"`
 	Job      string  `json:"job"`

@@ -8,17 +8,18 @@ import (
 	"time"
 )
 
-// tellAgain is how often a failure that goes on is logged, and blip how long it must last for its end to be.
+// tellAgain is the time between two log lines of a failure that goes on. The end of a failure is logged when
+// it lasted for blip or longer.
 const (
 	tellAgain = time.Minute
 	blip      = 10 * time.Second
 )
 
-// Recurring logs what fails again and again in loops, such as every request to a broker that is away: the
-// first failure at once, then one line a minute for as long as it goes on, with how many were withheld since
-// the line before. Failures are one when the same thing failed, whatever the cause and whomever it concerned:
-// a line tells of the failure that it is written for. Those that are withheld are logged at debug level. The
-// zero value logs nothing. It is safe for concurrent use.
+// Recurring logs failures that repeat in loops, such as every request to a broker that is away. It logs the
+// first failure at once, and then one line a minute while the failure goes on, with the number of failures
+// withheld since the last line. Two failures are the same when the same thing failed, whatever the cause and
+// whomever it concerned; the arguments of a line belong to the failure that wrote it. Withheld failures are
+// logged at debug level. The zero value logs nothing. It is safe for concurrent use.
 type Recurring struct {
 	Logger *slog.Logger
 
@@ -28,16 +29,16 @@ type Recurring struct {
 	withheld atomic.Uint64
 }
 
-// recurrence is what is known of one failure.
+// recurrence is the state of one failure.
 type recurrence struct {
-	since    time.Time // when it began to go on; zero when it does not
+	since    time.Time // when it began; zero when it does not go on
 	count    uint64    // since then
 	told     time.Time // when it was last logged
 	withheld uint64    // since then
 }
 
-// Failed notes that what was tried, a constant text, failed, and logs it with args as slog does, if it is
-// time.
+// Failed records that what failed, and logs it with args, as slog does, when a line is due. what is a
+// constant text.
 func (r *Recurring) Failed(what string, args ...any) {
 	r.mu.Lock()
 	f, now := r.failure(what), time.Now()
@@ -64,7 +65,7 @@ func (r *Recurring) Failed(what string, args ...any) {
 	r.log().Log(context.Background(), level, what, args...)
 }
 
-// Works notes that what was tried went well. It logs the end of a failure that went on for 10 s or more.
+// Works records that what succeeded. It logs the end of a failure that went on for 10 s or more.
 func (r *Recurring) Works(what string) {
 	if r.open.Load() == 0 {
 		return
@@ -78,7 +79,7 @@ func (r *Recurring) Works(what string) {
 		r.open.Add(-1)
 	}
 	if ended {
-		f.told, f.withheld = time.Time{}, 0 // if it comes back, that is news
+		f.told, f.withheld = time.Time{}, 0 // if it comes back, log it at once
 	}
 	r.mu.Unlock()
 	if ended {
@@ -89,7 +90,7 @@ func (r *Recurring) Works(what string) {
 // Withheld returns how many failures were not logged.
 func (r *Recurring) Withheld() uint64 { return r.withheld.Load() }
 
-// failure returns what is known of a failure; r.mu is held.
+// failure returns the state of a failure. The caller holds r.mu.
 func (r *Recurring) failure(what string) *recurrence {
 	f := r.failures[what]
 	if f == nil {

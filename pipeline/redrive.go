@@ -9,8 +9,8 @@ import (
 )
 
 // Redrive gives an errored job another generation of attempts: it appends job.requeued, and the coordinator
-// reopens the video and enqueues the job. A job that is requeued already is left as it is. ErrState: the job
-// has not errored, or its video was canceled or rejected. ErrNotFound: there is no such job.
+// reopens the video and enqueues the job. It does nothing for a job that is already requeued. ErrState: the
+// job has not errored, or its video was canceled or rejected. ErrNotFound: there is no such job.
 func Redrive(ctx context.Context, log Log, project, video, job string) (Event, error) {
 	for range maxConflicts {
 		v, err := Fold(ctx, log, project, video)
@@ -27,7 +27,7 @@ func Redrive(ctx context.Context, log Log, project, video, job string) (Event, e
 		isNotify := f.Data.Step == NotifyStep
 		switch {
 		case isNotify && !v.tells(f.Data.Job):
-			return Event{}, fmt.Errorf("the video was reopened, and its next end is told anew: %w", ErrState)
+			return Event{}, fmt.Errorf("the video was reopened; its next end gets a webhook of its own: %w", ErrState)
 		case f.Last.Type == JobRequeued:
 			return f.Last, nil
 		case f.State != StateJobErrored:
@@ -43,10 +43,10 @@ func Redrive(ctx context.Context, log Log, project, video, job string) (Event, e
 	return Event{}, ErrConflict
 }
 
-// Retry has a video that was errored or canceled go on: each of its jobs that was errored or canceled
-// gets another generation of attempts, as by Redrive, and what is completed stays. Retrying again, while
-// it goes on, does nothing. It returns video.reopened. ErrState: the video is ready, was rejected, or has
-// not ended yet. ErrNotFound: there is no such video.
+// Retry resumes a video that was errored or canceled. Each job that was errored or canceled gets another
+// generation of attempts, as by Redrive; completed jobs stay. Retrying again before the video ends does
+// nothing. It returns video.reopened. ErrState: the video is ready, was rejected, or has not ended yet.
+// ErrNotFound: there is no such video.
 func Retry(ctx context.Context, log Log, project, video string) (Event, error) {
 	for range maxConflicts {
 		e, err := retry(ctx, log, project, video)
@@ -124,12 +124,12 @@ func (v *Video) foldNamed(ctx context.Context, log Log, job string) (JobFold, er
 	return FoldJob(last[0])
 }
 
-// tells reports whether a notify job tells what still holds of the video.
+// tells reports whether a notify job reports something that still holds for the video.
 func (v *Video) tells(job string) bool {
 	return slices.ContainsFunc(v.news(), func(n news) bool { return n.job == job })
 }
 
-// reopen takes back the end of a video of which a job was requeued.
+// reopen reopens an ended video when one of its jobs was requeued.
 func (c *Coordinator) reopen(ctx context.Context, v *Video) error {
 	switch v.Finished.Type {
 	case VideoErrored, VideoReady, VideoCanceled:
@@ -148,7 +148,7 @@ func (c *Coordinator) reopen(ctx context.Context, v *Video) error {
 	return nil
 }
 
-// reopen appends video.reopened, which takes the end of v back.
+// reopen appends video.reopened, which cancels the end of v.
 func reopen(ctx context.Context, log Log, role string, v *Video) (Event, error) {
 	data := Finish{State: StateVideoProcessing, Generation: v.Generation + 1}
 	e, err := NewEvent(role, VideoReopened, FinishedSubject(v.Project, v.ID), v.ID, v.Finished, data)

@@ -12,7 +12,7 @@ import (
 // Metric is what a Sample measures.
 type Metric string
 
-// The metrics. Each sample is one event's.
+// The metrics. Each sample comes from one event.
 const (
 	MetricUploaded Metric = "uploaded" // a video was uploaded; no value
 	MetricReady    Metric = "ready"    // a video became ready; seconds since its upload
@@ -21,12 +21,13 @@ const (
 	MetricCanceled Metric = "canceled" // a video was canceled; no value
 	// MetricAttemptFailed: an attempt at a job failed; Label is the code of its problem.
 	MetricAttemptFailed Metric = "attempt_failed"
-	// MetricEncodeSpeed: a job made media; seconds of it per second of the attempt. Label is the worker type.
+	// MetricEncodeSpeed: a job made media; the value is seconds of media per second of the attempt. Label is the
+	// worker type.
 	MetricEncodeSpeed Metric = "encode_speed"
 )
 
-// Sample is one observation that the statistics are computed from. It is a function of one video's events up
-// to one of them, so it is the same however often they are read.
+// Sample is one observation for the statistics. It is a function of one video's events up to a certain one,
+// so it is the same however often they are read.
 type Sample struct {
 	Metric Metric    `json:"metric"`
 	At     time.Time `json:"at"` // of the event
@@ -34,10 +35,10 @@ type Sample struct {
 	Value  float64   `json:"value,omitempty"` // finite, never negative
 }
 
-// SampleOf returns what e counts for, if anything. video and job are the views after e; job is the zero view
-// for an event of the video itself. A video counts at each of its ends, should it be reopened. Attempts count
-// that failed with a problem, those of inspect and notify jobs too; one that was lost without a word does
-// not, unless its job errored of it.
+// SampleOf returns the sample of e, if e counts for anything. video and job are the views after e; job is the
+// zero view for an event of the video itself. A reopened video counts at each of its ends. An attempt counts
+// if it failed with a problem, in inspect and notify jobs too. An attempt that was lost without an outcome
+// does not count, unless its job errored because of it.
 func SampleOf(e Event, video VideoView, job JobView) (Sample, bool) {
 	s := Sample{At: e.Time}
 	since := max(0, e.Time.Sub(video.CreatedAt).Seconds()) // clocks of two machines may differ
@@ -61,7 +62,7 @@ func SampleOf(e Event, video VideoView, job JobView) (Sample, bool) {
 	return s, s.Metric != ""
 }
 
-// jobSample takes from the event what it says itself: a job's view keeps the problem of an attempt before.
+// jobSample reads the problem from the event, since the job's view keeps that of an earlier attempt.
 func jobSample(e Event, job JobView) (Sample, bool) {
 	var data JobEvent
 	if job.ID == "" || e.Decode(&data) != nil {
@@ -77,11 +78,11 @@ func jobSample(e Event, job JobView) (Sample, bool) {
 	return s, s.Value > 0
 }
 
-// madeOf are the kinds of output whose duration is how much media a job made.
+// madeOf holds the kinds of output whose duration counts as media that a job made.
 var madeOf = []OutputKind{KindRendition, KindVideo, KindAudio, KindAudioRendition}
 
-// encodeSpeed is the length of the longest rendition that a completed job made, by the time its attempt took;
-// 0 when it made none.
+// encodeSpeed returns the length of the longest rendition that a completed job made, divided by the time that
+// its attempt took; 0 when it made none.
 func encodeSpeed(e Event, data JobEvent, job JobView) float64 {
 	if job.StartedAt == nil || data.Result == nil {
 		return 0
@@ -98,8 +99,8 @@ func encodeSpeed(e Event, data JobEvent, job JobView) float64 {
 	return 0
 }
 
-// SamplesOf returns what the events of one video, in order, count for until it is deleted. As in the read
-// model, an event that cannot be decoded is left out, so that it cannot keep a video from being purged. It
+// SamplesOf returns the samples of one video's events, in order, until it is deleted. Like the read model, it
+// skips an event that cannot be decoded, so that such an event cannot keep a video from being purged. It
 // fails when the events are not of one video, or not in order.
 func SamplesOf(history []Event) ([]Sample, error) {
 	var video VideoView
@@ -134,7 +135,8 @@ func SamplesOf(history []Event) ([]Sample, error) {
 	return samples, nil
 }
 
-// applyHistory brings the view that e is about up to it, and returns that of its job, the zero view for none.
+// applyHistory updates the view that e is about, and returns the view of e's job; the zero view when e is not
+// about a job.
 func applyHistory(e Event, name string, video *VideoView, jobs map[string]*JobView) (JobView, error) {
 	switch {
 	case name == "":
@@ -148,7 +150,7 @@ func applyHistory(e Event, name string, video *VideoView, jobs map[string]*JobVi
 	return *jobs[name], err
 }
 
-// legible reports whether the read model can keep e.
+// legible reports whether the read model can store e.
 func legible(e Event) bool {
 	document, err := json.Marshal(e)
 	return err == nil && utf8.Valid(document)

@@ -10,10 +10,10 @@ import (
 // Range is the sequences from First to Last, both included.
 type Range struct{ First, Last uint64 }
 
-// Sequences is a set of sequences of the log: ascending ranges with room between them.
+// Sequences is a set of sequences of the log: ascending ranges that do not touch.
 type Sequences []Range
 
-// Merge returns the set of what lies in any of the ranges, whatever their order.
+// Merge returns the union of ranges, in whatever order they are.
 func Merge(ranges []Range) Sequences {
 	ranges = slices.Clone(ranges)
 	slices.SortFunc(ranges, func(a, b Range) int { return cmp.Compare(a.First, b.First) })
@@ -28,7 +28,7 @@ func Merge(ranges []Range) Sequences {
 	return s
 }
 
-// SequencesOf returns the set of the numbers, whatever their order.
+// SequencesOf returns the set of numbers, in whatever order they are.
 func SequencesOf(numbers []uint64) Sequences {
 	ranges := make([]Range, len(numbers))
 	for i, n := range numbers {
@@ -52,7 +52,7 @@ func (s Sequences) Has(n uint64) bool {
 	return i < len(s) && s[i].First <= n
 }
 
-// Through returns what is in s and not above n.
+// Through returns the sequences of s up to n.
 func (s Sequences) Through(n uint64) Sequences {
 	if n >= math.MaxInt64 {
 		return s
@@ -60,7 +60,7 @@ func (s Sequences) Through(n uint64) Sequences {
 	return s.Without(Sequences{{n + 1, math.MaxInt64}})
 }
 
-// Without returns what is in s and not in t.
+// Without returns the sequences of s that are not in t.
 func (s Sequences) Without(t Sequences) Sequences {
 	var left Sequences
 	for _, r := range s {
@@ -85,11 +85,11 @@ func (s Sequences) Without(t Sequences) Sequences {
 	return left
 }
 
-// Runs is how a set of sequences is written: how many are left out and how many are in it, in turn, from
-// sequence 1 on. [119, 15, 6, 1] is 120 to 134, and 141.
+// Runs is the encoding of a set of sequences: from sequence 1 on, how many are not in the set, how many are,
+// and so on in turn. [119, 15, 6, 1] is 120 to 134, and 141.
 type Runs []uint64
 
-// Runs returns the set as it is written; never nil.
+// Runs encodes the set; never nil.
 func (s Sequences) Runs() Runs {
 	runs, next := Runs{}, uint64(1)
 	for _, r := range s {
@@ -99,7 +99,7 @@ func (s Sequences) Runs() Runs {
 	return runs
 }
 
-// Sequences returns the set that was written. What would lie beyond the greatest sequence is left out.
+// Sequences decodes the set. It ignores what would lie beyond the greatest sequence.
 func (r Runs) Sequences() Sequences {
 	var ranges []Range
 	next := uint64(1)

@@ -13,31 +13,31 @@ import (
 // VideoRef names a video.
 type VideoRef struct{ Project, ID string }
 
-// Unfinished lists videos of which something is still to happen.
+// Unfinished lists open videos: those that something must still happen to.
 type Unfinished interface {
-	// Unfinished returns open videos that were uploaded before a time, those after the video of id after, in the
-	// order of their ids, limit of them at most.
+	// Unfinished returns at most limit open videos that were uploaded before a time, in the order of their ids
+	// and beginning after the id after.
 	Unfinished(ctx context.Context, before time.Time, after string, limit int) ([]VideoRef, error)
 }
 
-// Queue tells whether a job is on its way to a worker.
+// Queue knows whether a job is on its way to a worker.
 type Queue interface {
-	// Queued reports whether a job has a task that is not acknowledged, or a schedule. t may have any cause.
+	// Queued reports whether t's job has an unacknowledged task, of any cause, or a schedule.
 	Queued(ctx context.Context, t Task) (bool, error)
 }
 
-// Sweeper is the guarantee that nothing sticks: what stands still is evaluated again. All that it does can be
-// done by any number of sweepers at once. It looks at each open video whose last event is old: the video is
-// evaluated, and its jobs that neither a task nor a schedule would bring to a worker are enqueued. It holds
-// no state but its counts, so one that is started anew goes on. In a pipeline without mistakes it never finds
-// anything, so Repairs above 0 says that there is one, or that the queue lost a message.
+// Sweeper makes sure that no video stands still for ever. It looks at each open video whose last event is
+// old: it evaluates the video, and enqueues those of its jobs that have neither a task nor a schedule. It
+// holds no state but its counts, so any number of sweepers may run at once and be restarted at any time. In a
+// pipeline without mistakes it never finds anything, so Repairs above 0 means that there is a mistake, or
+// that the queue lost a message.
 type Sweeper struct {
 	Coordinator *Coordinator
 	Videos      Unfinished
 	Queue       Queue
 	Every       time.Duration // between rounds; 1 minute when 0
-	// Age is how old the last event of a video is that is looked at; 2 minutes when 0. It is far longer than an
-	// event takes to lead to the next one, and than clocks of machines differ.
+	// Age is the least age of the last event of a video for the sweeper to look at it; 2 minutes when 0. That is
+	// far longer than one event takes to lead to the next, and than the clocks of machines differ.
 	Age    time.Duration
 	Logger *slog.Logger // nothing is logged when nil
 
@@ -47,7 +47,7 @@ type Sweeper struct {
 
 // The kinds of repair.
 const (
-	RepairEvent = "event_missed" // an event had not led to what follows from it
+	RepairEvent = "event_missed" // nobody had acted on an event
 	RepairTask  = "task_lost"    // an open job had neither task nor schedule
 )
 
@@ -58,7 +58,7 @@ func (s *Sweeper) Repairs() map[string]uint64 {
 	return map[string]uint64{RepairEvent: s.repairs[RepairEvent], RepairTask: s.repairs[RepairTask]}
 }
 
-// Run sweeps at once, and then again and again, until ctx ends.
+// Run sweeps at once, and then each time that Every has passed, until ctx ends.
 func (s *Sweeper) Run(ctx context.Context) error {
 	every := s.Every
 	if every == 0 {
@@ -88,7 +88,8 @@ func (s *Sweeper) log() *slog.Logger {
 // sweepPage is how many videos are listed at once.
 const sweepPage = 100
 
-// Sweep makes one round. A video that cannot be swept is tried again in the next; the error tells of all.
+// Sweep makes one round. It returns the errors of all videos that it could not sweep; the next round tries
+// them again.
 func (s *Sweeper) Sweep(ctx context.Context) error {
 	age := s.Age
 	if age == 0 {
@@ -113,7 +114,7 @@ func (s *Sweeper) Sweep(ctx context.Context) error {
 	}
 }
 
-// look repairs a video whose last event was written before a time, if something is wrong with it.
+// look repairs a video if its last event was written before a time and something is wrong with it.
 func (s *Sweeper) look(ctx context.Context, ref VideoRef, before time.Time) error {
 	v, err := Fold(ctx, s.Coordinator.Log, ref.Project, ref.ID)
 	if err != nil {
@@ -149,9 +150,9 @@ func (s *Sweeper) look(ctx context.Context, ref VideoRef, before time.Time) erro
 	return nil
 }
 
-// lost returns the tasks of jobs that would have one, and have none. Of the jobs of the plan that have not
-// begun, those are looked at that are in the smallest window there is: others may be waiting for their turn,
-// and are enqueued by the evaluation when they are not.
+// lost returns the tasks that are missing in the queue. Of the planned jobs that have not begun, it looks
+// only at those in the smallest window: the others may be waiting for their turn, and the evaluation enqueues
+// them when it comes.
 func (s *Sweeper) lost(ctx context.Context, v *Video) ([]Task, error) {
 	var lost []Task
 	due, err := v.due(s.Coordinator.PublicURL)
@@ -186,7 +187,7 @@ func (s *Sweeper) repaired(kind string, v VideoRef, job string) {
 		"kind", kind, "video", v.ID, "project", v.Project, "job", job)
 }
 
-// last returns the last event that the fold has seen; the zero event when there is none.
+// last returns the last event of the fold; the zero event when there is none.
 func (v *Video) last() Event {
 	last := v.Uploaded
 	for _, e := range []Event{
@@ -205,7 +206,7 @@ func (v *Video) last() Event {
 	return last
 }
 
-// due returns the tasks of the jobs that must be on their way to a worker, or with one. public is
+// due returns the tasks of the jobs that must be in the queue or with a worker. public is
 // Coordinator.PublicURL.
 func (v *Video) due(public string) ([]Task, error) {
 	if v.Uploaded.Sequence == 0 || v.Deleted.Sequence != 0 {

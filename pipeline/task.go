@@ -7,7 +7,7 @@ import (
 )
 
 // Task is the message that brings a job to a worker. It holds all that an attempt needs, so a worker in any
-// language can do without the history of the log.
+// language need not read the log's history.
 type Task struct {
 	Project string `json:"project"`
 	Video   string `json:"video"`

@@ -5,14 +5,14 @@ import (
 	"strings"
 )
 
-// Traits are what the planner and the intake of uploads must know of a worker type beside its parameters. The
-// zero Traits ask for nothing.
+// Traits are what the planner and the intake of uploads must know of a worker type besides its parameters.
+// The zero Traits ask for nothing.
 type Traits struct {
 	// HidesSource says that a video with a step of this type must not show its source: no worker publishes the
 	// picture of the source bit for bit (Media.NoCopy).
 	HidesSource bool
-	// AddedFor is a kind of output that needs a step of this type. NewPlan adds one, without parameters and
-	// named after the type, to a pipeline whose jobs make that kind and that names no such step. Empty: none.
+	// AddedFor is a kind of output that needs a step of this type. When jobs of a pipeline make that kind and no
+	// step has this type, NewPlan adds one, without parameters and named after the type. Empty: none.
 	AddedFor OutputKind
 	// Upload says what an upload may send for a step of this type; nil: nothing.
 	Upload *UploadField
@@ -40,7 +40,7 @@ type Format struct {
 	Magic string
 }
 
-// Matches reports whether a file that is called filename and begins with head has the format.
+// Matches reports whether a file has the format, by its filename and its first bytes, head.
 func (f Format) Matches(filename string, head []byte) bool {
 	if f.Magic == "" {
 		return strings.EqualFold(path.Ext(filename), f.Extension)

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Unknown returns the text that refuses a name: it names the known ones, and the one that was probably meant
-// where one is near. what says what the name is of, such as "parameter".
+// Unknown returns an error text for an unknown name. It lists the known names, and suggests one if it is
+// similar. what is the kind of name, such as "parameter".
 func Unknown(what, name string, known []string) string {
 	known = slices.Sorted(slices.Values(known))
 	text := fmt.Sprintf("unknown %s %.40q", what, name)
@@ -23,7 +23,8 @@ func Unknown(what, name string, known []string) string {
 	return text + "; the known ones are " + strings.Join(known, ", ")
 }
 
-// nearest returns the name that takes the fewest changed letters, at most a third of them; empty for none.
+// nearest returns the known name that is the fewest changed letters away, at most a third of them; empty for
+// none.
 func nearest(name string, known []string) string {
 	best, least := "", max(1, len(name)/3)+1
 	for _, k := range known {
@@ -34,8 +35,8 @@ func nearest(name string, known []string) string {
 	return best
 }
 
-// distance is the number of letters to insert, delete or replace to make b of a (Levenshtein 1965). Names
-// are short: what lies behind the 64th byte does not count.
+// distance returns the number of letters to insert, delete or replace to turn a into b (Levenshtein 1965). It
+// compares the first 64 bytes only.
 func distance(a, b string) int {
 	a, b = a[:min(len(a), 64)], b[:min(len(b), 64)]
 	row := make([]int, len(b)+1)

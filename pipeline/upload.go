@@ -13,30 +13,29 @@ type Upload struct {
 	Source   Object            `json:"source"`
 	Assets   map[string]Object `json:"assets,omitempty"` // further objects, by the name that parameters use
 	Pipeline Pipeline          `json:"pipeline"`         // the document as it was at upload
-	// Requested holds the upload's own parameters, by step; they are laid over those of the pipeline.
+	// Requested holds the upload's own parameters, by step; they override those of the pipeline.
 	Requested   map[string]map[string]any `json:"requested,omitempty"`
 	Metadata    map[string]string         `json:"metadata,omitempty"`    // the user's, returned as given
 	Passthrough string                    `json:"passthrough,omitempty"` // the user's, in webhooks too
-	// Webhook is set when the video is to be told of.
+	// Webhook is set when the upload asks for webhooks.
 	Webhook *Webhook `json:"webhook,omitempty"`
-	// Priority is that of the video among others: Normal when empty, Bulk for what can wait, High for what
-	// somebody waits for. It moves all of its jobs.
+	// Priority ranks the video among others: Normal when empty, Bulk for what can wait, High for what somebody
+	// waits for. It applies to all of its jobs.
 	Priority Priority `json:"priority,omitempty"`
 }
 
-// Webhook says where a video is told of.
+// Webhook is where a video's webhooks are sent.
 type Webhook struct {
 	URL string `json:"url,omitempty"` // the upload's own; the server's when empty
 }
 
-// ErrReused says that a video of this id was uploaded before with other contents or parameters.
+// ErrReused says that a video with this id was uploaded before with other contents or parameters.
 var ErrReused = errors.New("the id belongs to another upload")
 
 // Accept is step 1: it appends video.uploaded for an upload whose source is whole in the store, and returns
-// the event. From then on the video is never lost. Accepting the same upload again returns the first event
-// with replayed true; an id that belongs to another upload gives ErrReused, one of a deleted video
-// ErrDeleted. parent is the traceparent of the
-// request, or empty.
+// the event. From then on the video is never lost. parent is the traceparent of the request, or empty.
+// Accepting the same upload again returns the first event, and replayed is true. ErrReused: the id belongs to
+// another upload. ErrDeleted: it belongs to a deleted video.
 func Accept(ctx context.Context, log Log, project, video string, up Upload, parent string) (
 	e Event, replayed bool, err error,
 ) {

@@ -6,7 +6,8 @@ import (
 	"fmt"
 )
 
-// Video is the fold of a video's last events: all that the coordinator knows, read anew for every decision.
+// Video is the fold of a video's last events. It is all that the coordinator knows of the video, read anew
+// for every decision.
 type Video struct {
 	Project string
 	ID      string
@@ -17,14 +18,14 @@ type Video struct {
 	Inspected Event
 	Plan      []Job
 	Verdict   Inspection
-	Jobs      map[string]JobFold // by name, of the plan
+	Jobs      map[string]JobFold // the jobs of the plan, by name
 	Playable  Event
 	Opened    Playable // the data of the event Playable
-	Finished  Event    // zero while the video has not ended, also when it was reopened
+	Finished  Event    // zero until the video ends, and again once it is reopened
 	End       Finish   // the data of Finished
-	Reopened  Event    // the last video.reopened, when nothing came after it
-	Notify    JobFold  // of the generation's notify job
-	// NotifyPlayable is the fold of the job that tells that the video is playable.
+	Reopened  Event    // the last video.reopened, until the video ends again
+	Notify    JobFold  // the notify job of this generation
+	// NotifyPlayable is the fold of the job that reports the video as playable.
 	NotifyPlayable JobFold
 	Deleted        Event // video.deleted or video.purged
 
@@ -50,7 +51,7 @@ type Finish struct {
 	State    VideoState `json:"state"`
 	Problem  *Problem   `json:"problem,omitempty"`  // why it is not ready
 	Warnings []Problem  `json:"warnings,omitempty"` // of optional jobs that failed
-	Notify   bool       `json:"notify,omitempty"`   // whether a webhook is owed
+	Notify   bool       `json:"notify,omitempty"`   // whether a webhook must be sent
 	// Generation counts how often the video was reopened before.
 	Generation int `json:"generation,omitempty"`
 }
@@ -159,7 +160,8 @@ func (s stateOf) Last(_ context.Context, subjects ...string) ([]Event, error) {
 	return events, nil
 }
 
-// foldEnd reads how the video ended, and the notify job of that end; first is that of the first end.
+// foldEnd reads how the video ended, and the notify job of that end. first is the last event of the notify
+// job of the first end.
 func (v *Video) foldEnd(ctx context.Context, log lastReader, first Event) (err error) {
 	if v.Finished.Sequence != 0 {
 		if err := v.Finished.Decode(&v.End); err != nil {
@@ -182,7 +184,7 @@ func (v *Video) foldEnd(ctx context.Context, log lastReader, first Event) (err e
 	return err
 }
 
-// foldPlayable reads how the video became playable; last is the last event of the job that tells of it.
+// foldPlayable reads how the video became playable. last is the last event of the job that reports it.
 func (v *Video) foldPlayable(last Event) (err error) {
 	if v.Playable.Sequence == 0 {
 		return nil
@@ -221,8 +223,8 @@ func (v *Video) foldPlan(ctx context.Context, log lastReader) error {
 	return nil
 }
 
-// FoldTask reads what an attempt at t must know: the fold of its job, and whether it is still wanted. A task
-// of a deleted video is not, nor is one of a canceled video that is not to tell of it.
+// FoldTask returns the fold of t's job, and whether an attempt at t is still wanted. It is not if the video
+// is deleted, nor if the video is canceled and the job is no notify job.
 func FoldTask(ctx context.Context, log Log, t Task) (f JobFold, wanted bool, err error) {
 	events, err := log.Last(ctx, t.Fences()...)
 	if err != nil {
@@ -242,8 +244,8 @@ func FoldJob(last Event) (JobFold, error) {
 	return f, last.Decode(&f.Data)
 }
 
-// skipBlocked marks the jobs that can never run, because one that they wait for ended without completing.
-// Edges have no cycle, so as many passes as there are jobs reach the end of every chain.
+// skipBlocked marks as skipped the jobs that can never run, because a job that they wait for ended without
+// completing. The edges have no cycle, so one pass for each job reaches the end of every chain.
 func (v *Video) skipBlocked() {
 	for range v.Plan {
 		changed := false
@@ -291,7 +293,8 @@ func (v *Video) settled() bool {
 	return true
 }
 
-// task returns the task of a job of this video, made for its first state or, when it was requeued, for that.
+// task returns the task of job j for the state that last, the job's last event, left it in. cause is the
+// event that made the job due.
 func (v *Video) task(j Job, last, cause Event) Task {
 	switch {
 	case v.Upload.Priority == Bulk, v.Upload.Priority == High && j.priority() == Normal:

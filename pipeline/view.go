@@ -9,27 +9,27 @@ import (
 	"time"
 )
 
-// VideoView is a video as the read model keeps it and the API answers it. It is a pure function of the
-// video's events in order: Apply, and nothing else, writes it.
+// VideoView is a video as the read model stores it and the API returns it. It is a pure function of the
+// video's events in order: only Apply and ApplyJob change it.
 type VideoView struct {
 	ID          string            `json:"id" doc:"vid_ and 26 letters and digits, without order: videos sort by created_at"`
 	Project     string            `json:"project" doc:"The owner"`
 	Status      VideoState        `json:"status" enum:"queued,inspecting,processing,ready,errored,rejected,canceled"`
-	Playable    bool              `json:"playable" doc:"True once a manifest with one verified rendition is out"`
-	Progress    int               `json:"progress" minimum:"0" maximum:"100" doc:"Percent of the work that is done"`
+	Playable    bool              `json:"playable" doc:"True once a manifest with one verified rendition is published"`
+	Progress    int               `json:"progress" minimum:"0" maximum:"100" doc:"Percent of the work done"`
 	Pipeline    string            `json:"pipeline" doc:"Name of the pipeline"`
 	Filename    string            `json:"filename" doc:"As the uploader called it"`
 	Size        int64             `json:"size" doc:"Bytes of the source"`
 	SHA256      string            `json:"sha256" doc:"Of the source, in hex"`
 	Metadata    map[string]string `json:"metadata" doc:"As given at upload"`
-	Passthrough string            `json:"passthrough" doc:"As given at upload; it is in webhooks too"`
+	Passthrough string            `json:"passthrough" doc:"As given at upload; in webhooks too"`
 	Media       *Media            `json:"media" doc:"What inspection found; null before"`
 	Problem     *Problem          `json:"error" doc:"Why it is not ready; null otherwise"`
-	Warnings    []Problem         `json:"warnings" doc:"What of the source is not used, optional jobs that failed, and webhooks not delivered yet"`
+	Warnings    []Problem         `json:"warnings" doc:"Unused parts of the source, optional jobs that failed, and webhooks not delivered yet"`
 	Manifest    string            `json:"manifest,omitempty" doc:"HLS manifest below /play/{id}/; set when playable"`
 	DASH        string            `json:"dash_manifest,omitempty" doc:"DASH manifest below /play/{id}/"`
-	PlayURL     string            `json:"play_url,omitempty" doc:"Where the HLS manifest plays; a path when the server has no --public-url"`
-	DASHURL     string            `json:"dash_url,omitempty" doc:"As play_url, of the DASH manifest"`
+	PlayURL     string            `json:"play_url,omitempty" doc:"URL of the HLS manifest; a path when the server has no --public-url"`
+	DASHURL     string            `json:"dash_url,omitempty" doc:"As play_url, for the DASH manifest"`
 	TraceID     string            `json:"trace_id" doc:"W3C trace id of everything done for the video"`
 	CreatedAt   time.Time         `json:"created_at"`
 	InspectedAt *time.Time        `json:"inspected_at"`
@@ -37,20 +37,21 @@ type VideoView struct {
 	ReadyAt     *time.Time        `json:"ready_at"`
 	FinishedAt  *time.Time        `json:"finished_at" doc:"When it became ready, errored, rejected or canceled"`
 
-	// Deleted marks a view that is to be removed; it is never answered.
+	// Deleted marks a view that is to be removed; the API never returns it.
 	Deleted bool `json:"-"`
-	// PlannedWeight and DoneWeight are the sums that Progress comes from.
+	// Progress is DoneWeight by PlannedWeight, in percent.
 	PlannedWeight int `json:"-"`
 	DoneWeight    int `json:"-"`
-	// Owed says that the end is to be told by webhook and the telling has not ended; OwedPlayable, that it is
-	// playable. Generation counts how often the video was reopened: it names the job that tells of the end.
+	// Owed says that the webhook for the video's end is still to be delivered; OwedPlayable is the same for
+	// video.playable. Generation counts how often the video was reopened: the name of the notify job follows
+	// from it.
 	Owed         bool `json:"-"`
 	OwedPlayable bool `json:"-"`
 	Generation   int  `json:"-"`
 }
 
-// AddURLs tells where the video plays, as PlayURL does. Views are kept without URLs, and get them when they
-// are answered or sent, so that a server may move.
+// AddURLs sets PlayURL and DASHURL; public is that of the function PlayURL. Views are stored without URLs and
+// get them when they are returned or sent, so the server's address may change.
 func (v *VideoView) AddURLs(public string) {
 	if v.Manifest != "" {
 		v.PlayURL = PlayURL(public, v.ID, v.Manifest)
@@ -60,14 +61,14 @@ func (v *VideoView) AddURLs(public string) {
 	}
 }
 
-// PlayURL returns where a path below a video is played from. public is the address at which people reach the
-// server, without a slash at its end; when it is empty the URL is a path (RFC 3986, 4.2).
+// PlayURL returns the URL of a path below a video. public is the address at which people reach the server,
+// without a slash at its end; when it is empty the URL is a path (RFC 3986, 4.2).
 func PlayURL(public, video, path string) string { return public + "/play/" + video + "/" + path }
 
 // Open reports whether something is still to happen to the video.
 func (v *VideoView) Open() bool { return !v.Status.Terminal() || v.Owed || v.OwedPlayable }
 
-// JobView is a job as the read model keeps it and the API answers it.
+// JobView is a job as the read model stores it and the API returns it.
 type JobView struct {
 	ID         string         `json:"id" doc:"The video's id, a slash, the job's name"`
 	Video      string         `json:"video_id"`
@@ -80,23 +81,23 @@ type JobView struct {
 	Weight     int            `json:"weight" doc:"Share of the planned work"`
 	Attempt    int            `json:"attempt" doc:"Attempts so far"`
 	Problem    *Problem       `json:"error" doc:"Of the last failed attempt; null when none failed"`
-	Facts      map[string]any `json:"facts,omitempty" doc:"What the worker tells of the job"`
+	Facts      map[string]any `json:"facts,omitempty" doc:"What the worker reports about the job"`
 	CreatedAt  time.Time      `json:"created_at"`
 	StartedAt  *time.Time     `json:"started_at" doc:"Of the last attempt"`
 	RetryAt    *time.Time     `json:"retry_at" doc:"When the next attempt is due; null when none is"`
 	FinishedAt *time.Time     `json:"finished_at"`
 }
 
-// OutputView is an output as the catalog keeps it, and the API answers it when it is listed (ListedOutputs).
+// OutputView is an output as the catalog stores it and, in lists, the API returns it (ListedOutputs).
 type OutputView struct {
 	Output
 	ID    string `json:"id"`
 	Video string `json:"video_id"`
 	Job   string `json:"job"`
-	URL   string `json:"url" doc:"Where it plays, as play_url; with segments, a template whose %05d is the number"`
+	URL   string `json:"url" doc:"As play_url, for this output; with segments, a template in which %05d is the number"`
 }
 
-// Apply brings the view up to e, an event of the video itself.
+// Apply updates the view with e, an event of the video itself.
 func (v *VideoView) Apply(e Event) error {
 	at := e.Time
 	switch e.Type {
@@ -130,7 +131,7 @@ func (v *VideoView) Apply(e Event) error {
 	return nil
 }
 
-// reopen takes the end back. ReadyAt stays: it was ready then.
+// reopen clears the end. ReadyAt stays: the video was ready then.
 func (v *VideoView) reopen(e Event) error {
 	var data Finish
 	if err := e.Decode(&data); err != nil {
@@ -146,7 +147,7 @@ func (v *VideoView) reopen(e Event) error {
 	return nil
 }
 
-// progress is 100 by video.ready alone.
+// progress updates Progress to 99 at most: only video.ready makes it 100.
 func (v *VideoView) progress() {
 	if v.PlannedWeight > 0 && !v.Status.Terminal() {
 		v.Progress = min(99, 100*v.DoneWeight/v.PlannedWeight)
@@ -191,7 +192,7 @@ func (v *VideoView) applyFinish(e Event) error {
 	return nil
 }
 
-// ApplyJob brings the view up to e, an event of one of the video's jobs; job is that job's view after e.
+// ApplyJob updates the view with e, an event of one of the video's jobs; job is that job's view after e.
 func (v *VideoView) ApplyJob(e Event, job JobView) {
 	if job.Step == InspectStep && e.Type == JobStarted && v.Status == StateVideoQueued {
 		v.Status = StateVideoInspecting
@@ -207,7 +208,7 @@ func (v *VideoView) ApplyJob(e Event, job JobView) {
 	v.progress()
 	var data JobEvent
 	if err := e.Decode(&data); err != nil || data.Result == nil {
-		return // what cannot be decoded, JobView.Apply has refused
+		return // JobView.Apply has already refused it
 	}
 	for _, o := range data.Result.Outputs {
 		if o.Kind == KindManifest && path.Ext(o.Path) == ".mpd" {
@@ -216,16 +217,16 @@ func (v *VideoView) ApplyJob(e Event, job JobView) {
 	}
 }
 
-// applyNotify tells with the warnings what a webhook's receiver answered last, until it accepts.
+// applyNotify keeps the last failure of a webhook among the warnings, until the receiver accepts.
 func (v *VideoView) applyNotify(e Event, job JobView) {
-	owed := !JobStateOf(e.Type).Terminal() // a requeued one owes again
+	owed := !JobStateOf(e.Type).Terminal() // after job.requeued it is due again
 	switch job.Name {
 	case NotifyPlayable:
 		v.OwedPlayable = owed
 	case notifyName(v.Generation):
 		v.Owed = owed
 	default:
-		return // one of an earlier end tells nothing
+		return // the job of an earlier end
 	}
 	failed := (e.Type == JobRetrying || e.Type == JobErrored) && job.Problem != nil
 	if !failed && e.Type != JobCompleted {
@@ -240,7 +241,7 @@ func (v *VideoView) applyNotify(e Event, job JobView) {
 	}
 }
 
-// undelivered returns the warnings that a notify job has left.
+// undelivered returns the warnings of a notify job.
 func (v *VideoView) undelivered(job string) []Problem {
 	var all []Problem
 	for _, w := range v.Warnings {
@@ -272,7 +273,7 @@ func PlannedJobs(e Event) ([]JobView, error) {
 	return jobs, nil
 }
 
-// Apply brings the view up to e, an event of the job, and returns the outputs that e publishes. A job outside
+// Apply updates the view with e, an event of the job, and returns the outputs that e publishes. A job outside
 // the plan (inspect, notify) begins with its first event, from a zero view.
 func (j *JobView) Apply(e Event) ([]Output, error) {
 	var data JobEvent
@@ -313,7 +314,7 @@ func (j *JobView) Apply(e Event) ([]Output, error) {
 	return data.Result.Outputs, nil
 }
 
-// Settle marks a job that has not run when its video ended as skipped, and reports whether it did; e is the
+// Settle marks the job as skipped if it has not run when its video ends, and reports whether it did. e is the
 // event of that end.
 func (j *JobView) Settle(e Event) bool {
 	if j.Status != StateJobPending || j.Step == NotifyStep {
@@ -324,8 +325,7 @@ func (j *JobView) Settle(e Event) bool {
 	return true
 }
 
-// Unsettle makes a job that Settle marked pending again, because its video was reopened, and reports whether
-// it did.
+// Unsettle makes a skipped job pending again, because its video was reopened, and reports whether it did.
 func (j *JobView) Unsettle() bool {
 	if j.Status != StateJobSkipped {
 		return false
@@ -334,11 +334,11 @@ func (j *JobView) Unsettle() bool {
 	return true
 }
 
-// ListedOutputs returns outputs, those of the completed jobs of a video, as they are listed for people. Runs
-// of one rendition that follow on each other are one output, by JoinRuns: it has the id, key and job of the
-// first run, and stands where the rendition's first output stood. So is an object that several jobs stored
-// alike, such as an init section. Durations and Header of segments are left out: there is one duration for
-// each segment, and playlists tell them.
+// ListedOutputs returns outputs, those of a video's completed jobs, as the API lists them. JoinRuns joins
+// consecutive runs of one rendition into one output. It has the id, key and job of the first run, and the
+// place of the rendition's first output. An object that several jobs stored alike, such as an init section,
+// is listed once. Segments are listed without Durations, one for each segment, and without Header: playlists
+// hold them.
 func ListedOutputs(outputs []OutputView) []OutputView {
 	type place struct {
 		kind         OutputKind
@@ -355,7 +355,7 @@ func ListedOutputs(outputs []OutputView) []OutputView {
 		group := groups[at(o)]
 		delete(groups, at(o))
 		switch {
-		case len(group) == 0: // listed with the first of its place
+		case len(group) == 0: // listed with the first of its group
 		case o.Segments != nil:
 			listed = append(listed, listedRuns(group)...)
 		case o.SHA256 != "":
@@ -367,7 +367,7 @@ func ListedOutputs(outputs []OutputView) []OutputView {
 	return listed
 }
 
-// listedRuns returns the runs of one rendition as they are listed, in the order of their numbers.
+// listedRuns returns the runs of one rendition as the API lists them, in the order of their numbers.
 func listedRuns(runs []OutputView) []OutputView {
 	slices.SortStableFunc(runs, func(a, b OutputView) int {
 		return cmp.Compare(a.Segments.First, b.Segments.First)
@@ -392,10 +392,10 @@ func listedRuns(runs []OutputView) []OutputView {
 	return listed
 }
 
-// JoinRuns returns the one output that consecutive runs of a rendition are together; runs are in order, and
-// one at least. Segments, bytes and seconds are added up, the peak is the highest, the average is by time,
-// and Last is the last one's. The rest is the first one's, but for Durations, which are left out. The key is
-// right for the first run alone: each job stores its own.
+// JoinRuns joins consecutive runs of a rendition into one output. runs is in order and not empty. Segments,
+// bytes and seconds are added up, the peak bandwidth is the highest, the average is weighted by time, and
+// Last is that of the last run. Durations are left out. All else is the first run's. Its key leads to the
+// first run only: each job stores its own.
 func JoinRuns(runs []Output) Output {
 	all, segments := runs[0], *runs[0].Segments
 	bits := float64(all.AverageBandwidth) * all.Duration
