@@ -24,6 +24,8 @@ type Type struct {
 	valid  func(raw json.RawMessage) error
 	plan   func(raw json.RawMessage, m pipeline.Media) ([]pipeline.Job, error)
 	work   func(ctx context.Context, a Attempt) (pipeline.Result, error)
+	// describe is nil if the worker is no Describer.
+	describe func(pipeline.Job, pipeline.Media) (Description, error)
 }
 
 // Registry holds the worker types of this process. It is a pipeline.Planner. Fill it before use.
@@ -59,6 +61,9 @@ func Add[P any](r *Registry, name string, w Worker[P]) {
 	}
 	if m, ok := any(w).(Mover); ok {
 		t.moved = m.Moved
+	}
+	if d, ok := any(w).(Describer); ok {
+		t.describe = d.Describe
 	}
 	t.valid = func(raw json.RawMessage) error { _, err := decode(raw); return err }
 	t.plan = func(raw json.RawMessage, m pipeline.Media) ([]pipeline.Job, error) {
@@ -171,19 +176,37 @@ func (r *Registry) Traits() map[string]pipeline.Traits {
 	return traits
 }
 
+// Describe returns what a job of a plan for m is to do. A worker that is no Describer says nothing: the zero
+// Description. The error has CodeWorkerTypeUnknown when the type is not registered, and CodeParameters when
+// the job is none that its worker plans.
+func (r *Registry) Describe(job pipeline.Job, m pipeline.Media) (Description, error) {
+	t, job, err := r.owner(job)
+	if err != nil || t.describe == nil {
+		return Description{}, err
+	}
+	return t.describe(job, m)
+}
+
 // Work runs one attempt. The worker loop and the conformance kit call it.
 func (r *Registry) Work(ctx context.Context, a Attempt) (pipeline.Result, error) {
-	t, err := r.lookup(a.Task.Job.Worker)
+	t, job, err := r.owner(a.Task.Job)
 	if err != nil {
 		return pipeline.Result{}, err
 	}
-	if t.moved != nil {
-		if job, ok := t.moved(a.Task.Job); ok {
-			a.Task.Job = job
-			return r.Work(ctx, a)
-		}
-	}
+	a.Task.Job = job
 	return t.work(ctx, a)
+}
+
+// owner returns the type that does job today, and job as one of that type (see Mover).
+func (r *Registry) owner(job pipeline.Job) (Type, pipeline.Job, error) {
+	t, err := r.lookup(job.Worker)
+	if err != nil || t.moved == nil {
+		return t, job, err
+	}
+	if moved, ok := t.moved(job); ok {
+		return r.owner(moved)
+	}
+	return t, job, nil
 }
 
 // CheckMachine returns what workers miss on this machine, by type (see Checker).

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -174,6 +175,46 @@ func TestSchemaStandsAlone(t *testing.T) {
 	}
 	if !bytes.Contains(types[0].Schema, []byte("Pixels")) {
 		t.Error("the schema has no description")
+	}
+}
+
+// teller is a worker that describes its jobs.
+type teller struct{ worker }
+
+func (teller) Describe(job pipeline.Job, m pipeline.Media) (workers.Description, error) {
+	if len(job.Part) == 0 {
+		return workers.Description{}, pipeline.Fail(pipeline.CodeParameters, "no part")
+	}
+	return workers.Description{Kind: string(job.Part), End: m.Duration, Bytes: int64(len(job.Params))}, nil
+}
+
+// TestRegistryDescribes: a worker describes its own jobs, and those that were another type's once.
+func TestRegistryDescribes(t *testing.T) {
+	r := workers.NewRegistry()
+	workers.Add(r, "test", teller{})
+	workers.Add(r, "elder", elder{})
+	workers.Add(r, "silent", worker{})
+	for _, c := range []struct {
+		worker, part string
+		want         workers.Description
+		code         pipeline.Code
+	}{
+		{"test", "7", workers.Description{Kind: "7", End: 3, Bytes: 2}, ""},
+		{"elder", "7", workers.Description{Kind: "7", End: 3}, ""},
+		{"elder", "", workers.Description{}, ""},
+		{"silent", "7", workers.Description{}, ""},
+		{"test", "", workers.Description{}, pipeline.CodeParameters},
+		{"other", "7", workers.Description{}, pipeline.CodeWorkerTypeUnknown},
+	} {
+		job := pipeline.Job{Worker: c.worker, Part: json.RawMessage(c.part), Params: json.RawMessage("{}")}
+		got, err := r.Describe(job, pipeline.Media{Duration: 3})
+		var code pipeline.Code
+		if p := pipeline.ProblemOf(err); p != nil {
+			code = p.Code
+		}
+		if code != c.code || !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%s, part %q: %+v, %v; want %+v, code %q", c.worker, c.part, got, err, c.want, c.code)
+		}
 	}
 }
 

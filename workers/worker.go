@@ -42,6 +42,12 @@ type Declarer interface {
 	Traits() pipeline.Traits
 }
 
+// Describer is an extra ability of a worker: Describe says what a job that Plan made for media is to do. It
+// is pure, as Plan is. Its error has CodeParameters when the job is none that Plan makes.
+type Describer interface {
+	Describe(job pipeline.Job, media pipeline.Media) (Description, error)
+}
+
 // Mover is an extra ability of a worker that gave a kind of its jobs to another type. Logs and queues still
 // hold such jobs, planned by an earlier version. Moved returns one as a job of the other type; ok is false
 // for a job that is the worker's own.

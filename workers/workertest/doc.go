@@ -11,7 +11,8 @@
 // What it checks:
 //
 //  1. Plan is pure: the same arguments give the same jobs, and it does not change the media.
-//  2. Names are valid and unique, and edges resolve without a cycle.
+//  2. Names are valid and unique, and edges resolve without a cycle. Describe, if the worker has it, takes
+//     every job of the plan.
 //  3. Work returns soon, with an error, when its context ends, before it begins or while it runs.
 //  4. Work writes nothing outside its folder, and does not change the source.
 //  5. Every output is in the store under the attempt's token. It is not empty, has the size and the SHA-256

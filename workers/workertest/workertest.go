@@ -91,6 +91,11 @@ func (c Case) plan(t *testing.T) []pipeline.Job {
 	if !reflect.DeepEqual(before, clone(t, c.Media)) {
 		t.Error("Plan changed the media")
 	}
+	for _, j := range first {
+		if d, err := c.Registry.Describe(j, c.Media); err != nil || d.Start > d.End {
+			t.Errorf("job %s is described as %+v, %v", j.Name, d, err)
+		}
+	}
 	return first
 }
 

@@ -37,6 +37,13 @@ func (f fake) Plan(_ params, m pipeline.Media) ([]pipeline.Job, error) {
 	return jobs, nil
 }
 
+func (f fake) Describe(job pipeline.Job, _ pipeline.Media) (workers.Description, error) {
+	if f.fault == "description" && job.Name == "fake-two" {
+		return workers.Description{Start: 2, End: 1}, nil
+	}
+	return workers.Description{}, nil
+}
+
 func (f fake) Work(ctx context.Context, job workers.Job[params]) (pipeline.Result, error) {
 	if f.fault == "cancel" {
 		ctx = context.WithoutCancel(ctx)
@@ -103,7 +110,7 @@ func TestEveryFaultIsFound(t *testing.T) {
 	}
 	for _, fault := range []string{
 		"impure", "name", "cycle", "media", "cancel", "same path", "outside", "source", "path", "name of output", "attempts",
-		"size", "sum", "key", "secret output",
+		"size", "sum", "key", "secret output", "description",
 	} {
 		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestEveryFaultIsFound$")
 		cmd.Env = append(os.Environ(), "WORKERTEST_FAULT="+fault)
