@@ -6,6 +6,7 @@ import (
 	"errors"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/manifest"
 	"github.com/reelmill/reelmill/workers"
 	"github.com/reelmill/reelmill/workers/internal/encode"
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
@@ -52,12 +53,38 @@ func (w *Worker) Plan(params Params, m pipeline.Media) ([]pipeline.Job, error) {
 	return jobs, nil
 }
 
+// Describe implements workers.Describer. Its kinds are copy, encode and file.
+func (w *Worker) Describe(job pipeline.Job, m pipeline.Media) (workers.Description, error) {
+	p, err := partOf(job)
+	if err != nil {
+		return workers.Description{}, err
+	}
+	d := workers.Description{Kind: p.Task}
+	if p.Task == taskFile {
+		return d, nil // it is made of what other jobs stored
+	}
+	d.Start, d.End = float64(p.First*manifest.SegmentSeconds), float64(p.End*manifest.SegmentSeconds)
+	if p.End == 0 {
+		d.End = max(d.Start, m.Duration)
+	}
+	return d, nil
+}
+
+// partOf decodes the part of a job.
+func partOf(job pipeline.Job) (p part, err error) {
+	if err := json.Unmarshal(job.Part, &p); err != nil {
+		return p, pipeline.Fail(pipeline.CodeParameters, "part of the job: %w", err)
+	}
+	return p, nil
+}
+
 // Work implements workers.Worker.
 func (w *Worker) Work(ctx context.Context, job workers.Job[Params]) (pipeline.Result, error) {
-	r := run{tools: w.tools, job: job.Attempt, media: job.Media(), form: encodedForm}
-	if err := json.Unmarshal(job.Task.Job.Part, &r.part); err != nil {
-		return pipeline.Result{}, pipeline.Fail(pipeline.CodeParameters, "part of the job: %w", err)
+	p, err := partOf(job.Task.Job)
+	if err != nil {
+		return pipeline.Result{}, err
 	}
+	r := run{tools: w.tools, job: job.Attempt, media: job.Media(), part: p, form: encodedForm}
 	result, err := r.run(ctx)
 	return result, encode.Fault(ctx, err)
 }

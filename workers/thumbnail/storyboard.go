@@ -169,28 +169,39 @@ func (r run) cells(ctx context.Context, b board) error {
 }
 
 // skip returns what the decoder may skip for tiles that are interval seconds apart: all but key frames if
-// those are close enough, else the frames that no other frame needs. It may also skip deblocking, which
-// nobody misses in so small a picture, unless the error spreads through many frames.
+// those suffice, else the frames that no other frame needs. It may also skip deblocking, which nobody misses
+// in so small a picture, unless the error spreads through many frames.
 func skip(v pipeline.VideoTrack, interval float64) []ffmpeg.Option {
 	option := func(key, value string) ffmpeg.Option { return ffmpeg.Option{Key: key, Value: value} }
-	longest, share := math.Inf(1), keyShare
-	if v.Groups != nil {
-		longest = v.Groups.Longest
-	}
-	if interval >= keyInterval {
-		share = longShare
-	}
 	var o []ffmpeg.Option
-	keys := longest <= share*interval || v.Groups == nil && interval >= keyInterval
+	keys := keysSuffice(v, interval)
 	if keys {
 		o = append(o, option("skip_frame", "nokey"))
 	} else {
 		o = append(o, needed(v)...)
 	}
-	if (v.Codec == "h264" || v.Codec == "hevc") && (keys || longest <= maxDrift) {
+	if (v.Codec == "h264" || v.Codec == "hevc") && (keys || keysApart(v) <= maxDrift) {
 		o = append(o, option("skip_loop_filter", "all"))
 	}
 	return o
+}
+
+// keysSuffice reports whether key frames alone do for tiles that are interval seconds apart: they are close
+// enough, or the interval is long and their distance unknown.
+func keysSuffice(v pipeline.VideoTrack, interval float64) bool {
+	share := keyShare
+	if interval >= keyInterval {
+		share = longShare
+	}
+	return keysApart(v) <= share*interval || v.Groups == nil && interval >= keyInterval
+}
+
+// keysApart returns how many seconds the key frames are apart at most; infinity if that is unknown.
+func keysApart(v pipeline.VideoTrack) float64 {
+	if v.Groups == nil {
+		return math.Inf(1)
+	}
+	return v.Groups.Longest
 }
 
 // needed makes the decoder skip frames that no other frame needs, if it can.

@@ -72,26 +72,47 @@ func (w *Worker) Plan(_ Params, m pipeline.Media) ([]pipeline.Job, error) {
 	}, nil
 }
 
+// Describe implements workers.Describer. Its kinds are poster, storyboard, and keyframes: a storyboard for
+// which only key frames are decoded.
+func (w *Worker) Describe(job pipeline.Job, m pipeline.Media) (workers.Description, error) {
+	p, err := partOf(job)
+	if err != nil {
+		return workers.Description{}, err
+	}
+	d := workers.Description{Kind: string(p), End: m.Duration}
+	if p == storyboardPart && keysSuffice(m.Video, newBoard(m).Interval) {
+		d.Kind = "keyframes"
+	}
+	return d, nil
+}
+
+// partOf decodes the part of a job.
+func partOf(job pipeline.Job) (p part, err error) {
+	if err := json.Unmarshal(job.Part, &p); err != nil {
+		return p, pipeline.Fail(pipeline.CodeParameters, "part: %w", err)
+	}
+	if p != posterPart && p != storyboardPart {
+		return p, pipeline.Fail(pipeline.CodeParameters, "unknown part %q", p)
+	}
+	return p, nil
+}
+
 // Work implements workers.Worker.
 func (w *Worker) Work(ctx context.Context, job workers.Job[Params]) (pipeline.Result, error) {
-	var p part
-	if err := json.Unmarshal(job.Task.Job.Part, &p); err != nil {
-		return pipeline.Result{}, pipeline.Fail(pipeline.CodeParameters, "part: %w", err)
+	p, err := partOf(job.Task.Job)
+	if err != nil {
+		return pipeline.Result{}, err
 	}
 	input, err := job.Input(ctx)
 	if err != nil {
 		return pipeline.Result{}, err
 	}
 	r := run{worker: w, job: job.Attempt, media: job.Media(), input: input}
-	var outputs []pipeline.Output
-	switch p {
-	case posterPart:
-		outputs, err = r.poster(ctx)
-	case storyboardPart:
-		outputs, err = r.storyboard(ctx)
-	default:
-		return pipeline.Result{}, pipeline.Fail(pipeline.CodeParameters, "unknown part %q", p)
+	pictures := r.storyboard
+	if p == posterPart {
+		pictures = r.poster
 	}
+	outputs, err := pictures(ctx)
 	if err != nil {
 		return pipeline.Result{}, encode.Fault(ctx, err)
 	}

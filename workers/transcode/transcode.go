@@ -52,12 +52,9 @@ func (w *Worker) Plan(p Params, m pipeline.Media) ([]pipeline.Job, error) {
 
 // Work implements workers.Worker.
 func (w *Worker) Work(ctx context.Context, job workers.Job[Params]) (pipeline.Result, error) {
-	var p part
-	if err := json.Unmarshal(job.Task.Job.Part, &p); err != nil {
-		return pipeline.Result{}, pipeline.Fail(pipeline.CodeParameters, "part of the job: %w", err)
-	}
-	if len(p.Rungs) == 0 {
-		return pipeline.Result{}, pipeline.Fail(pipeline.CodeParameters, "part of the job: no rungs")
+	p, err := partOf(job.Task.Job)
+	if err != nil {
+		return pipeline.Result{}, err
 	}
 	switch p.Kind {
 	case chunkKind:
@@ -66,10 +63,23 @@ func (w *Worker) Work(ctx context.Context, job workers.Job[Params]) (pipeline.Re
 		return copyRun{
 			tools: w.tools, job: job.Attempt, quality: job.Params.Quality, part: p, rung: p.Rungs[0],
 		}.run(ctx)
-	case fileKind:
-		return fileRun{tools: w.tools, job: job.Attempt, rung: p.Rungs[0]}.run(ctx)
 	}
-	return pipeline.Result{}, pipeline.Fail(pipeline.CodeParameters, "part of the job: unknown kind %q", p.Kind)
+	return fileRun{tools: w.tools, job: job.Attempt, rung: p.Rungs[0]}.run(ctx)
+}
+
+// partOf decodes the part of a job. It has a kind that this worker does, and a rung.
+func partOf(job pipeline.Job) (p part, err error) {
+	if err := json.Unmarshal(job.Part, &p); err != nil {
+		return p, pipeline.Fail(pipeline.CodeParameters, "part of the job: %w", err)
+	}
+	if len(p.Rungs) == 0 {
+		return p, pipeline.Fail(pipeline.CodeParameters, "part of the job: no rungs")
+	}
+	switch p.Kind {
+	case chunkKind, copyKind, fileKind:
+		return p, nil
+	}
+	return p, pipeline.Fail(pipeline.CodeParameters, "part of the job: unknown kind %q", p.Kind)
 }
 
 // told adds to the result of the first job why the top rung is not a copy.
