@@ -1,6 +1,6 @@
 package main
 
-// mutation takes one safeguard out of the code: old, which must be there exactly once, becomes new.
+// mutation removes one safeguard from the code: it replaces old, which must be there exactly once, by new.
 type mutation struct {
 	name     string
 	file     string
@@ -11,8 +11,8 @@ type mutation struct {
 // suite is the tests of a package; all of them, unless run says which, as for `go test -run`.
 type suite struct{ pkg, run string }
 
-// mutations are the safeguards that the promises of RELIABILITY.md rest on, and those that keep what is wrong
-// from being published. The tests that notice are quick.
+// mutations are the safeguards that the promises of RELIABILITY.md rest on, and those that keep wrong results
+// from being published. The tests that must notice are quick.
 var mutations = []mutation{
 	{
 		"token: every swap of a job wins", "workers/outcome.go",
@@ -32,7 +32,7 @@ var mutations = []mutation{
 		suite{"./workers", ""},
 	},
 	{
-		"gate: outputs are not looked at", "workers/gate.go",
+		"gate: outputs are not checked", "workers/gate.go",
 		"		if !ok || size != o.Size || size == 0 || o.Key != prefix+o.Path {\n",
 		"		if false && (!ok || size != o.Size || size == 0 || o.Key != prefix+o.Path) {\n",
 		suite{"./workers", ""},
@@ -65,13 +65,13 @@ var mutations = []mutation{
 		suite{"./workers", ""},
 	},
 	{
-		"attempts: any failure that comes twice is the last", "workers/rule.go",
+		"attempts: any repeated failure is the last", "workers/rule.go",
 		"	if !errors.As(cause, &own) || p.Code != pipeline.CodeVerification {\n",
 		"	if errors.As(cause, &own) && false {\n",
 		suite{"./workers", ""},
 	},
 	{
-		"attempts: what no attempt can mend is tried again", "workers/rule.go",
+		"attempts: a hopeless failure is tried again", "workers/rule.go",
 		"	case !problem.Retryable, failed > len(delays):\n",
 		"	case failed > len(delays):\n",
 		suite{"./workers", ""},
@@ -89,25 +89,25 @@ var mutations = []mutation{
 		suite{"./pipeline/bus", "TestFullLog"},
 	},
 	{
-		"log: what is gone counts as deleted", "pipeline/bus/log_extent.go",
+		"log: lost events count as deleted", "pipeline/bus/log_extent.go",
 		"	e.Lost, e.Untold = gone.Without(a.told), a.untold\n",
 		"	e.Lost, e.Untold = nil, a.untold\n",
 		suite{"./pipeline/bus", "TestLostEvents"},
 	},
 	{
-		"log: what a deletion removes is a loss", "pipeline/bus/log_extent.go",
+		"log: deleted events count as lost", "pipeline/bus/log_extent.go",
 		"	e.Lost, e.Untold = gone.Without(a.told), a.untold\n",
 		"	e.Lost, e.Untold = gone, a.untold\n",
 		suite{"./pipeline/bus", "TestDeletedVideos"},
 	},
 	{
-		"streams: one that contradicts is worked with", "pipeline/bus/streams.go",
+		"streams: one that contradicts is used", "pipeline/bus/streams.go",
 		"	return live, refuse(\"stream \"+want.Name, differences(want, live))\n",
 		"	return live, nil\n",
 		suite{"./pipeline/bus", "TestOpen"},
 	},
 	{
-		"streams: opening brings them up to date", "pipeline/bus/streams.go",
+		"streams: opening changes them", "pipeline/bus/streams.go",
 		"	live := stream.CachedInfo().Config\n",
 		"	live := stream.CachedInfo().Config\n	if want.Replicas == 0 {\n		want.Replicas = live.Replicas\n	}\n" +
 			"	if _, err := b.js.UpdateStream(ctx, want); err != nil {\n		return live, err\n	}\n",
@@ -120,7 +120,7 @@ var mutations = []mutation{
 		suite{"./pipeline/bus", "TestChange"},
 	},
 	{
-		"log: one that has no room for anything may be asked for", "cmd/reelmill/serve.go",
+		"log: a size without any room is accepted", "cmd/reelmill/serve.go",
 		"	if f.EventsMax != 0 && f.EventsMax < minEventsMax {\n",
 		"	if f.EventsMax != 0 && f.EventsMax < minEventsMax && false {\n",
 		suite{"./cmd/reelmill", "TestEventsMaxHasAMinimum"},
@@ -144,37 +144,37 @@ var mutations = []mutation{
 		suite{"./workers/inspect", "TestOfMany"},
 	},
 	{
-		"inspection: sound after the picture is no part of the length", "workers/inspect/ends.go",
+		"inspection: audio after the picture does not count", "workers/inspect/ends.go",
 		"	m.media.Duration = m.media.Length()\n",
 		"",
 		suite{"./workers/inspect", "TestLengthIs"},
 	},
 	{
-		"inspection: what a killed program did not find is a fact", "workers/inspect/measure.go",
+		"inspection: what a killed program did not find counts as absent", "workers/inspect/measure.go",
 		"		return s, runFault(err)\n",
 		"		return s, nil\n",
 		suite{"./workers/inspect", "TestKillIsNoFact"},
 	},
 	{
-		"disks: one that cannot be read says what is in a file", "workers/internal/encode/fault.go",
+		"disks: a read error counts as a fact about the file", "workers/internal/encode/fault.go",
 		"	case errors.As(err, &disk) && disk != syscall.EINVAL && disk != syscall.EOVERFLOW:\n",
 		"	case errors.As(err, &disk) && false:\n",
 		suite{"./workers/inspect", "TestFaultOfReading"},
 	},
 	{
-		"disks: sound is encoded for one that cannot be read", "workers/audio/copy.go",
+		"disks: audio is encoded because of a read error", "workers/audio/copy.go",
 		"	if fault := encode.DiskFault(ctx, err); fault != nil {\n",
 		"	if fault := encode.DiskFault(ctx, err); fault != nil && false {\n",
 		suite{"./workers/audio", "TestFaultOfTheDisk"},
 	},
 	{
-		"disks: a picture is encoded for one that cannot be read", "workers/transcode/copy.go",
+		"disks: a picture is encoded because of a read error", "workers/transcode/copy.go",
 		"	if fault := encode.DiskFault(ctx, err); fault != nil {\n",
 		"	if fault := encode.DiskFault(ctx, err); fault != nil && false {\n",
 		suite{"./workers/transcode", "TestFaultOfTheDisk"},
 	},
 	{
-		"disks: exit 0 of ffmpeg means that an output is written", "workers/internal/ffmpeg/errors.go",
+		"disks: exit 0 of ffmpeg counts as a written output", "workers/internal/ffmpeg/errors.go",
 		"program == \"ffmpeg\" && unwritten(e.Tail, hiddenOutput) {\n",
 		"program == \"ffmpeg\" && unwritten(e.Tail, hiddenOutput) && false {\n",
 		suite{"./workers/internal/ffmpeg", "TestRunFaultOfADisk|TestRunJudges"},
@@ -186,7 +186,7 @@ var mutations = []mutation{
 		suite{"./workers/transcode", "TestGridOfChangingForm"},
 	},
 	{
-		"audio: pieces out of order are put where they say", "workers/internal/audiotrack/timeline.go",
+		"audio: pieces out of order are placed by their own times", "workers/internal/audiotrack/timeline.go",
 		"	if back {\n",
 		"	if back && false {\n",
 		suite{"./workers/internal/audiotrack", "TestTimeline"},
