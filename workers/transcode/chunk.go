@@ -25,7 +25,7 @@ type chunkRun struct {
 	part    part
 }
 
-// encoded is the share of a chunk's progress that encoding is: the rest is cutting, verifying and storing.
+// encoded is the share of encoding in a chunk's progress; the rest is for cutting, verifying and storing.
 const encoded = 0.9
 
 func (c chunkRun) run(ctx context.Context) (pipeline.Result, error) {
@@ -58,12 +58,12 @@ func (c chunkRun) run(ctx context.Context) (pipeline.Result, error) {
 	return result, encode.Fault(ctx, err)
 }
 
-// seconds is how long the chunk is planned to be.
+// seconds returns the planned length of the chunk.
 func (c chunkRun) seconds() float64 {
 	return float64(c.end()-c.part.Start) / c.part.Rate.Float()
 }
 
-// end is the number of the frame behind the chunk's last one.
+// end returns the number of the frame after the chunk's last one.
 func (c chunkRun) end() int {
 	if c.part.End > 0 {
 		return c.part.End
@@ -71,9 +71,9 @@ func (c chunkRun) end() int {
 	return max(c.part.Start+1, picture.Frames(c.job.Media(), c.part.Rate))
 }
 
-// command decodes once and encodes every rung. The chain of the source runs at the grid's rate and the
-// largest size of the ladder, also where this job has smaller rungs alone: what a rung's encoder is given
-// does not depend on how the video is divided.
+// command decodes once and encodes every rung. The source is always converted to the grid's rate and the
+// largest size of the ladder first, even if this job has only smaller rungs. So the frames that an encoder
+// gets do not depend on the division into chunks.
 func (c chunkRun) command(input string) ffmpeg.Command {
 	links, labels := c.graph()
 	var outputs []ffmpeg.Output
@@ -87,12 +87,12 @@ func (c chunkRun) command(input string) ffmpeg.Command {
 	in, global := c.source(input)
 	return ffmpeg.Command{
 		Inputs: []ffmpeg.Input{in}, Filter: ffmpeg.Graph(links...), Outputs: append(outputs, c.beside(in)...),
-		// What decodes is used; the verify gate judges.
+		// Use every frame that can be decoded: measure and verify judge the result.
 		Global: append(global, ffmpeg.Option{Key: "max_error_rate", Value: "1"}),
 	}
 }
 
-// beside are the outputs that make time 0 of in that of the video.
+// beside returns the extra outputs that make ffmpeg start at time 0 of the video (picture.Beside).
 func (c chunkRun) beside(in ffmpeg.Input) []ffmpeg.Output {
 	if in.Seek > 0 {
 		return nil
@@ -112,7 +112,7 @@ func (c chunkRun) source(input string) (ffmpeg.Input, []ffmpeg.Option) {
 	return picture.Source(input, c.job.Media()), nil
 }
 
-// graph returns the links of the filter graph, and the label of each rung's pictures.
+// graph returns the links of the filter graph, and the label of each rung's output.
 func (c chunkRun) graph() (links, labels []string) {
 	m, p := c.job.Media(), c.part
 	split := make([]string, len(p.Rungs))
@@ -130,7 +130,7 @@ func (c chunkRun) graph() (links, labels []string) {
 			if rate == p.Rate {
 				rate = picture.Rate{}
 			}
-			// A rate divided rounds the last frame up: it would be the next chunk's first.
+			// Dividing the rate rounds the number of frames up. The extra one belongs to the next chunk.
 			chain = ffmpeg.Chain(chain, picture.Resize(r.Size, rate), picture.Cut(0, c.frames(r)))
 		}
 		if chain == "" {
@@ -142,11 +142,11 @@ func (c chunkRun) graph() (links, labels []string) {
 	return links, labels
 }
 
-// frames is how many frames of rung r the chunk has.
+// frames returns the number of frames of rung r in the chunk.
 func (c chunkRun) frames(r rung) int { return max(1, c.ofRung(c.end()-c.part.Start-r.Skip, r)) }
 
-// borders returns the frames at which segments of rung r begin, counted from the chunk's first; nil where
-// they are as long as segmentFrames says.
+// borders returns the frames at which segments of rung r begin, counted from the chunk's first frame; nil if
+// each segment has segmentFrames frames.
 func (c chunkRun) borders(r rung) []int {
 	var frames []int
 	for _, at := range c.part.Borders {
@@ -155,16 +155,16 @@ func (c chunkRun) borders(r rung) []int {
 	return frames
 }
 
-// begin is the number of the chunk's first frame of rung r, at the rung's own rate.
+// begin returns the number of the chunk's first frame of rung r, at the rung's own rate.
 func (c chunkRun) begin(r rung) int { return c.ofRung(c.part.Start+r.Skip, r) }
 
-// ofRung turns a number of frames of the grid into one of rung r, whose rate divides it.
+// ofRung converts a number of frames on the grid to frames of rung r, whose rate divides the grid's.
 func (c chunkRun) ofRung(frames int, r rung) int {
 	return int(math.Round(float64(frames) * r.Rate.Float() / c.part.Rate.Float()))
 }
 
 // fragments makes the muxer write CMAF: a fragment for each keyframe, no edit list, and decode times that
-// begin where frame number begin of rate r does.
+// start at the time of frame number begin at rate r.
 func fragments(r picture.Rate, begin int) []ffmpeg.Option {
 	o := cmaf()
 	if begin > 0 {
@@ -183,8 +183,8 @@ func cmaf() []ffmpeg.Option {
 
 func encodedFile(dir string, r rung) string { return filepath.Join(dir, r.Name+".mp4") }
 
-// cut cuts one rung into segments, and wants them to begin and end on the grid: that is why chunks can be
-// played one after the other.
+// cut cuts one rung into segments. It fails unless they begin and end on the grid: otherwise chunks could
+// not be played one after the other.
 func (c chunkRun) cut(ctx context.Context, r rung) (run, error) {
 	made := run{rung: r, file: encodedFile(c.job.Dir, r), last: c.part.End == 0, longest: c.part.Longest}
 	made.dir = filepath.Join(c.job.Dir, r.Name)
@@ -210,8 +210,8 @@ func (c chunkRun) cut(ctx context.Context, r rung) (run, error) {
 	return made, c.measure(r, made.track)
 }
 
-// rejoin puts what was cut in the place of the file that it was cut from, so that what is verified is what is
-// stored.
+// rejoin replaces the run's file by its init section and segments, joined, so that verify decodes exactly
+// what is stored.
 func rejoin(made run) error {
 	if err := os.Remove(made.file); err != nil {
 		return err
@@ -223,7 +223,7 @@ func rejoin(made run) error {
 	return hls.Join(made.file, files...)
 }
 
-// seconds turns numbers of frames into times.
+// seconds converts frame numbers to times.
 func seconds(frames []int, r picture.Rate) []float64 {
 	times := make([]float64, len(frames))
 	for i, n := range frames {
@@ -232,13 +232,13 @@ func seconds(frames []int, r picture.Rate) []float64 {
 	return times
 }
 
-// measure compares the length of what was encoded with the plan, to the frame. Fewer frames are the source's
-// fault, and would be as many at another attempt: its picture breaks off before inspection found it to end.
+// measure compares the number of encoded frames with the plan. If there are fewer, the source is damaged,
+// since its frames stop before the end that inspection found, and another attempt would not help.
 func (c chunkRun) measure(r rung, t manifest.Track) error {
 	got, want := int(math.Round(t.Duration()*r.Rate.Float())), c.frames(r)
 	switch {
 	case got < want:
-		return pipeline.Fail(pipeline.CodeMalformed, "the picture can be decoded up to %.1f s, and ends at %.1f s",
+		return pipeline.Fail(pipeline.CodeMalformed, "the video can be decoded up to %.1f s, but ends at %.1f s",
 			float64(c.begin(r)+got)/r.Rate.Float(), c.job.Media().PictureEnd())
 	case got > want:
 		return unfit("rung %s: %d frames, want %d", r.Name, got, want)
@@ -246,7 +246,7 @@ func (c chunkRun) measure(r rung, t manifest.Track) error {
 	return nil
 }
 
-// ends compares the end of rung r's source, in seconds, with that of the picture.
+// ends compares the end of the source's track, in seconds, with the end that inspection found.
 func ends(m pipeline.Media, r rung, end float64) error {
 	m.Duration = m.PictureEnd()
 	e := encode.Expect(m)

@@ -16,14 +16,14 @@ const (
 	unknown = 2
 )
 
-// nclx returns the inside of a colr box (14496-12, 12.1.5): BT.709 of limited range but for the matrix.
+// nclx returns the content of a colr box (14496-12, 12.1.5): limited range, and BT.709 except for the matrix.
 func nclx(matrix byte) []byte {
 	return []byte{'n', 'c', 'l', 'x', 0, bt709, 0, bt709, 0, matrix, 0}
 }
 
-// tagged returns an AVCDecoderConfigurationRecord (14496-15, 5.3.3.1) whose pictures say that they are
-// BT.709 of limited range but for the matrix: some players believe these tags, some the box beside them,
-// and some guess by the size where there are none. The pictures are those of before.
+// tagged returns the AVCDecoderConfigurationRecord (14496-15, 5.3.3.1) with other colour tags in its
+// parameter sets: limited range, and BT.709 except for the matrix. Some players use these tags, some the colr
+// box, and some guess by the size if a tag is missing. The decoded samples do not change.
 func tagged(config []byte, matrix byte) ([]byte, error) {
 	const fixed = 6 // bytes before the parameter sets
 	if len(config) < fixed {
@@ -48,7 +48,7 @@ func tagged(config []byte, matrix byte) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// taggedSet returns a sequence parameter set with other colour tags, after comparing all else in it.
+// taggedSet returns a sequence parameter set with other colour tags. It fails unless all else is unchanged.
 func taggedSet(set []byte, matrix byte) ([]byte, error) {
 	before, err := avc.ParseSPSNALUnit(set, true)
 	if err != nil {
@@ -63,12 +63,12 @@ func taggedSet(set []byte, matrix byte) ([]byte, error) {
 		return nil, fmt.Errorf("sequence parameter set with other colours: %w", err)
 	}
 	if !same(before, after) {
-		return nil, errors.New("the colours of the sequence parameter set cannot be told apart from the rest")
+		return nil, errors.New("sequence parameter set: new colours change other values")
 	}
 	return made, nil
 }
 
-// same reports whether two sets are equal but for colours.
+// same reports whether two sets are equal except for colours.
 func same(a, b *avc.SPS) bool {
 	return plain(a) == plain(b)
 }
@@ -92,13 +92,13 @@ func plain(s *avc.SPS) string {
 	return fmt.Sprintf("%+v %+v %s", p, vui, hrd)
 }
 
-// retag writes the colours into a sequence parameter set (H.264, 7.3.2.1.1 and E.1.1): all before and
-// behind them is copied bit by bit.
+// retag writes the colours into a sequence parameter set (H.264, 7.3.2.1.1 and E.1.1). It copies all bits
+// before and after them.
 func retag(set []byte, matrix byte) ([]byte, error) {
 	r := bitReader{data: unescape(set)}
 	r.toVUI()
 	w := bitWriter{}
-	if r.bit() == 0 { // no VUI: one that says nothing else
+	if r.bit() == 0 { // no VUI: add one with colours only
 		w.copy(r.data, 0, r.at-1)
 		w.bits(0b1_0_0, 3)
 		w.colours(5, matrix)

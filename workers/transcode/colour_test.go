@@ -13,7 +13,7 @@ import (
 	"github.com/reelmill/reelmill/workers/workertest"
 )
 
-// TestTagged: a parameter set says BT.709 but for the matrix, and all else in it is as it was.
+// TestTagged: a tagged parameter set says BT.709 except for the matrix, and all else in it is unchanged.
 func TestTagged(t *testing.T) {
 	for name, options := range map[string][]string{
 		"untagged":       nil,
@@ -41,7 +41,7 @@ func TestTagged(t *testing.T) {
 			checkTags(t, name, record.SPSnalus[0], matrix)
 		}
 	}
-	// Of no VUI at all: 128x96, written by hand.
+	// Without any VUI: 128x96, written by hand.
 	made, err := retag([]byte{0x67, 0x42, 0x00, 0x0a, 0xf8, 0x41, 0xa2}, bt601)
 	if err != nil {
 		t.Fatal(err)
@@ -82,7 +82,7 @@ func configOf(t *testing.T, file string) []byte {
 	return p.Config
 }
 
-// TestTaggedRefuses: what cannot be read is an error, and never goes on as it is.
+// TestTaggedRefuses: a configuration that cannot be read is an error; it is never copied untagged.
 func TestTaggedRefuses(t *testing.T) {
 	good := configOf(t, workertest.Clip(t, "a.mp4", args(workertest.Pattern("96x64", "10", "1"), x264)...))
 	for name, config := range map[string][]byte{
@@ -94,7 +94,7 @@ func TestTaggedRefuses(t *testing.T) {
 	}
 }
 
-// FuzzTagged: no bytes bring it down, and what it accepts can be read again.
+// FuzzTagged: no bytes make it panic, and its output can be read again.
 func FuzzTagged(f *testing.F) {
 	f.Add([]byte{0x67, 0x42, 0x00, 0x0a, 0xf8, 0x41, 0xa2})
 	f.Fuzz(func(t *testing.T, set []byte) {
@@ -109,8 +109,8 @@ func FuzzTagged(f *testing.F) {
 	})
 }
 
-// TestCopyIsTagged: the copied rung says of its colours what the encoded rungs take them for, in its box and in its
-// pictures, whatever the source says.
+// TestCopyIsTagged: the colr box and the parameter sets of the copied rung name the colours from which
+// encoded rungs are converted, whatever the tags of the source.
 func TestCopyIsTagged(t *testing.T) {
 	_, m := standardClip(t, "50", 0, 5, 10)
 	for tags, want := range map[string]string{
@@ -125,7 +125,7 @@ func TestCopyIsTagged(t *testing.T) {
 		root := runAll(t, `{"ladder":[360]}`, source, m)
 		copied := joined(t, root, "360p")
 		if !bytes.Equal(payload(t, source), payload(t, copied)) {
-			t.Errorf("%q: the pictures are not those of the source", tags)
+			t.Errorf("%q: the frames are not the source's", tags)
 		}
 		f, err := mp4.ReadMP4File(copied)
 		if err != nil {

@@ -18,9 +18,9 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/sampletable"
 )
 
-// copyRun is one attempt at a part of the copied rung: the source's own pictures in new boxes. The first
-// part's job looks at the whole track and decides for all of them: a rendition has one header, so all of it
-// is copied or all of it is encoded.
+// copyRun is one attempt at a part of the copied rung: the source's own frames in new boxes. The job of the
+// first part verifies the whole track and decides for all parts: a rendition has one header, so all of it is
+// copied or all of it is encoded.
 type copyRun struct {
 	tools   ffmpeg.Tools
 	job     workers.Attempt
@@ -29,14 +29,14 @@ type copyRun struct {
 	rung    rung
 }
 
-// Facts by which the first job tells the owner of the video what was decided.
+// Facts of the first job tell the owner of the video whether the top rung is a copy.
 const (
 	factCopied = "copied"
-	factReason = "reason" // why it is not
+	factReason = "reason" // why it is not a copy
 )
 
-// run copies the part. What inspection took for standard input and does not verify as a rendition is encoded
-// after all, in the jobs that were to copy it: late, but right.
+// run copies the part. If inspection took the source for standard input, but its copy does not verify, the
+// jobs that were to copy it encode it.
 func (c copyRun) run(ctx context.Context) (pipeline.Result, error) {
 	if c.part.First > 0 && !c.decided() {
 		return c.encode(ctx)
@@ -69,8 +69,8 @@ func (c copyRun) decision(copied bool) *pipeline.Decision {
 	return &pipeline.Decision{Copied: copied}
 }
 
-// decided reports whether the first part was copied: its job is the one that made some of the rung and has a
-// decision. Results of earlier versions have it among their facts alone.
+// decided reports whether the first part was copied. Its job is the one that has an output of this rung and a
+// decision. Results of earlier versions have the decision only among their facts.
 func (c copyRun) decided() bool {
 	for _, r := range c.job.Results {
 		made := slices.ContainsFunc(r.Outputs, func(o pipeline.Output) bool {
@@ -88,7 +88,7 @@ func (c copyRun) decided() bool {
 	return false
 }
 
-// facts tells what was decided, and why.
+// facts tells the owner what was decided, and why.
 func (c copyRun) facts(err error) map[string]any {
 	switch {
 	case c.part.First > 0:
@@ -100,14 +100,14 @@ func (c copyRun) facts(err error) map[string]any {
 	return map[string]any{factCopied: true}
 }
 
-// encode makes a chunk of the part.
+// encode encodes the part as a chunk.
 func (c copyRun) encode(ctx context.Context) (pipeline.Result, error) {
 	chunk := c.part
 	chunk.Kind = chunkKind
 	return chunkRun{tools: c.tools, job: c.job, quality: c.quality, part: chunk}.run(ctx)
 }
 
-// misfit says that the source is not what it was taken for, as unlike wants it, unless err is of a disk.
+// misfit marks err as a sign that the source is not standard input (see unlike), unless err is a disk fault.
 func misfit(ctx context.Context, err error) error {
 	if fault := encode.DiskFault(ctx, err); fault != nil {
 		return fault
@@ -115,8 +115,8 @@ func misfit(ctx context.Context, err error) error {
 	return unfit("%w", err)
 }
 
-// unlike reports whether err says that the source is not what it was taken for; a full disk, a store that is
-// down or a run that was ended say nothing of it.
+// unlike reports whether err shows that the source is not standard input. A full disk, a store that is down
+// and a canceled run do not show it.
 func unlike(ctx context.Context, err error) bool {
 	var coded *pipeline.Error
 	if ctx.Err() != nil || !errors.As(err, &coded) {
@@ -134,7 +134,7 @@ func (c copyRun) file() string    { return encodedFile(c.job.Dir, c.rung) }
 func (c copyRun) sample() string  { return filepath.Join(c.job.Dir, "sample.mp4") }
 func (c copyRun) remuxed() string { return filepath.Join(c.job.Dir, "remuxed.mp4") }
 
-// copy makes the part of the rendition, and in the first part's job verifies the whole.
+// copy makes the part of the rendition. The job of the first part also verifies the whole track.
 func (c copyRun) copy(ctx context.Context) (run, error) {
 	made := run{
 		rung: c.rung, file: c.file(), dir: c.dir(), last: c.part.End == 0, longest: c.part.Longest,
@@ -174,8 +174,8 @@ func (c copyRun) copy(ctx context.Context) (run, error) {
 	return made, os.Remove(made.file)
 }
 
-// open opens the file whose index tells of the pictures, and returns the id of their track in it: the
-// source, or what is made of it where it has no index.
+// open opens the source, or a remuxed file if the source has no index, and returns the id of the video track
+// in the opened file.
 func (c copyRun) open(ctx context.Context) (*os.File, int64, error) {
 	input, err := c.job.Input(ctx)
 	if err != nil {
@@ -194,8 +194,8 @@ func (c copyRun) open(ctx context.Context) (*os.File, int64, error) {
 	return file, 1, err
 }
 
-// pictures finds those in a file, as track id, and wants them to end where inspection found the picture to
-// end. The last one is held to the end of the video.
+// pictures returns the frames of track id in the file. It fails unless they end where inspection found the
+// end of the track. The last frame is shown until the end of the video.
 func (c copyRun) pictures(ctx context.Context, file *os.File, id int64) (*sampletable.Pictures, error) {
 	info, err := file.Stat()
 	if err != nil {
@@ -220,7 +220,7 @@ func (c copyRun) pictures(ctx context.Context, file *os.File, id int64) (*sample
 	return pictures, nil
 }
 
-// matrix is that of the source's colours, for which the encoded rungs take them, too.
+// matrix returns the source's colour matrix, the same that encoded rungs are converted from.
 func (c copyRun) matrix() byte {
 	if picture.Matrix(c.job.Media().Video) == "bt709" {
 		return bt709
@@ -228,8 +228,8 @@ func (c copyRun) matrix() byte {
 	return bt601
 }
 
-// groups returns the numbers of the first group of the part, and of the first behind it. They begin near the
-// grid: hls.Cut wants them to, where a segment begins.
+// groups returns the numbers of the part's first group, and of the first group after the part. A group begins
+// near its frame of the grid; hls.Cut checks that for each one that begins a segment.
 func (c copyRun) groups(p *sampletable.Pictures) (from, to int) {
 	number := func(frame int) int {
 		at := (float64(frame) - 0.5) / c.part.Rate.Float() * float64(p.Timescale)
@@ -243,7 +243,7 @@ func (c copyRun) groups(p *sampletable.Pictures) (from, to int) {
 	return from, to
 }
 
-// verify decodes samples from all of the track, which have the form of track.
+// verify decodes samples from the whole rendition; track gives their form.
 func (c copyRun) verify(ctx context.Context, pictures *sampletable.Pictures, track manifest.Track) error {
 	ranges := samples(pictures)
 	if err := remux(ctx, c.sample(), pictures, c.matrix(), ranges...); err != nil {
@@ -267,8 +267,8 @@ func (c copyRun) verify(ctx context.Context, pictures *sampletable.Pictures, tra
 	return verify(ctx, c.tools, c.job, []run{{rung: c.rung, track: track, file: c.sample(), head: head}})
 }
 
-// headFrames counts those that are shown in the first second of a range of groups, of which there may be
-// fewer than the rate says.
+// headFrames counts the frames that are shown in the first second of a range of groups. They may be fewer
+// than the rate says.
 func headFrames(ctx context.Context, p *sampletable.Pictures, groups [2]int) (n int, err error) {
 	end := p.Starts[groups[0]] + ffmpeg.HeadSeconds*int64(p.Timescale)
 	err = p.Each(ctx, groups[0], groups[1], func(g sampletable.Group) error {
@@ -284,12 +284,13 @@ func headFrames(ctx context.Context, p *sampletable.Pictures, groups [2]int) (n 
 	return n, err
 }
 
-// sampled is how many places of a copy are decoded. What is in them is the source's own, and inspection has
-// looked at it; the boxes around it, which could be wrong, are alike in all of them.
+// sampled is how many places of a copy are decoded. A few are enough: inspection has checked the source's own
+// frames, and if the new boxes around them are wrong, they are wrong everywhere.
 const sampled = 4
 
-// samples returns ranges of groups: of each place as many as last a second, or one. The places are evenly
-// spread from the first group to the last, so a copy takes no longer to verify when it is long.
+// samples returns the ranges of groups to decode: at each place as many groups as last a second, at least
+// one. The places are evenly spread from the first group to the last. Verifying a long copy takes no longer
+// than a short one.
 func samples(p *sampletable.Pictures) (ranges [][2]int) {
 	last, next := len(p.Starts)-1, 0
 	for i := range sampled {

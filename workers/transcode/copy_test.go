@@ -17,8 +17,8 @@ import (
 	"github.com/reelmill/reelmill/workers/workertest"
 )
 
-// standardClip is 14 s of standard input with a keyframe each gop frames, at 10 frames/s. Its facts say that it has
-// one at each border.
+// standardClip returns 14 s of standard input with a keyframe every gop frames, at 10 frames/s, and facts
+// that say that it has a keyframe at each border.
 func standardClip(t *testing.T, gop string, borders ...float64) (string, pipeline.Media) {
 	t.Helper()
 	source := workertest.Clip(t, "a.mp4", args(workertest.Pattern("640x360", "10", "14"), x264, []string{
@@ -30,7 +30,7 @@ func standardClip(t *testing.T, gop string, borders ...float64) (string, pipelin
 	return source, m
 }
 
-// payload returns the pictures of a file as they are stored, one after the other.
+// payload returns the encoded frames of a file, joined in order of storage.
 func payload(t *testing.T, file string) []byte {
 	t.Helper()
 	data, err := os.ReadFile(workertest.Clip(t, "a.h264", "-i", file, "-map", "0:v", "-c", "copy",
@@ -41,7 +41,7 @@ func payload(t *testing.T, file string) []byte {
 	return data
 }
 
-// joined puts the files of a rendition one after the other.
+// joined joins the files of a rendition.
 func joined(t *testing.T, root, rung string) string {
 	t.Helper()
 	names, err := filepath.Glob(filepath.Join(root, rung, "seg_*.m4s"))
@@ -63,15 +63,15 @@ func joined(t *testing.T, root, rung string) string {
 	return file
 }
 
-// TestCopy: the top rung is the source's own pictures, bit for bit, at once and whole.
+// TestCopy: the top rung has the source's own frames, bit for bit, and one job makes all of it.
 func TestCopy(t *testing.T) {
 	source, m := standardClip(t, "50", 0, 5, 10)
 	root := runAll(t, `{"ladder":[180,360]}`, source, m)
 	verifyTree(t, root, map[string][2]int{"360p": {640, 360}, "180p": {320, 180}})
 	if !bytes.Equal(payload(t, source), payload(t, joined(t, root, "360p"))) {
-		t.Error("the pictures are not those of the source")
+		t.Error("the frames are not the source's")
 	}
-	for _, rung := range []string{"360p", "180p"} { // a player changes between them at any segment
+	for _, rung := range []string{"360p", "180p"} { // a player may switch at any segment
 		list, err := os.ReadFile(filepath.Join(root, rung, "index.m3u8"))
 		if err != nil || strings.Count(string(list), "#EXTINF:5.0") != 2 || strings.Count(string(list), "#EXTINF:4.0") != 1 {
 			t.Errorf("%s: %s %v", rung, list, err)
@@ -79,7 +79,8 @@ func TestCopy(t *testing.T) {
 	}
 }
 
-// TestCopyOfHighRate: keyframes that the rungs of half the rate have no frame for begin no segment.
+// TestCopyOfHighRate: no segment begins at a keyframe that lies between two frames of the rungs with half the
+// rate.
 func TestCopyOfHighRate(t *testing.T) {
 	source := workertest.Clip(t, "a.mp4", args(workertest.Pattern("960x540", "60", "13"), x264, []string{
 		"-g", "45", "-sc_threshold", "0", "-profile:v", "high"})...)
@@ -99,7 +100,7 @@ func TestCopyOfHighRate(t *testing.T) {
 	}
 }
 
-// bordersOf returns what inspection would find.
+// bordersOf returns the borders that inspection would find.
 func bordersOf(t *testing.T, file string, grid float64) []float64 {
 	t.Helper()
 	return pictureOf(t, file, sampletable.Grid{Low: grid, Rate: 60}).Groups.Borders
@@ -127,7 +128,7 @@ func pictureOf(t *testing.T, file string, grid sampletable.Grid) sampletable.Pic
 	return p
 }
 
-// TestCopyFallsBack: what was taken for standard input and is not is encoded after all, and says so.
+// TestCopyFallsBack: a source that is not standard input after all is encoded, and its facts say so.
 func TestCopyFallsBack(t *testing.T) {
 	source, m := standardClip(t, "140", 0, 6, 12)
 	store := workertest.NewStore(t)
@@ -148,8 +149,8 @@ func TestCopyFallsBack(t *testing.T) {
 	}
 }
 
-// longClip is 170 s of standard input with a keyframe each gop frames, at 10 frames/s; its facts say that it has one each
-// 6 s.
+// longClip returns 170 s of standard input with a keyframe every gop frames, at 10 frames/s, and facts that
+// say that it has a keyframe every 6 s.
 func longClip(t *testing.T, gop string) (string, pipeline.Media) {
 	t.Helper()
 	source := workertest.Clip(t, "a.mp4", args(workertest.Pattern("640x360", "10", "170"), []string{
@@ -163,7 +164,7 @@ func longClip(t *testing.T, gop string) (string, pipeline.Media) {
 	return source, m
 }
 
-// TestCopyInParts: what playback waits for is the first minute. The parts follow on each other.
+// TestCopyInParts: playback only waits for the first minute. Each part begins where the previous one ends.
 func TestCopyInParts(t *testing.T) {
 	source, m := longClip(t, "20")
 	want := []string{"copy! 360p 0-600", "copy-0001 360p 600-0 after copy"}
@@ -185,17 +186,17 @@ func TestCopyInParts(t *testing.T) {
 	root := runAll(t, `{"ladder":[360]}`, source, m)
 	verifyTree(t, root, map[string][2]int{"360p": {640, 360}})
 	if !bytes.Equal(payload(t, source), payload(t, joined(t, root, "360p"))) {
-		t.Error("the pictures are not those of the source")
+		t.Error("the frames are not the source's")
 	}
 }
 
-// TestCopyInPartsFallsBack: the first part decides for all of them.
+// TestCopyInPartsFallsBack: the first part decides for all parts.
 func TestCopyInPartsFallsBack(t *testing.T) {
 	source, m := longClip(t, "70")
 	root := runAll(t, `{"ladder":[360]}`, source, m)
 	verifyTree(t, root, map[string][2]int{"360p": {640, 360}})
 	if bytes.Equal(payload(t, source), payload(t, joined(t, root, "360p"))) {
-		t.Error("the pictures are those of the source")
+		t.Error("the frames are the source's")
 	}
 	list, err := os.ReadFile(filepath.Join(root, "360p", "index.m3u8"))
 	if err != nil || strings.Count(string(list), "#EXTINF:6.0") != 28 || strings.Count(string(list), "#EXTINF:2.0") != 1 {
@@ -203,7 +204,8 @@ func TestCopyInPartsFallsBack(t *testing.T) {
 	}
 }
 
-// TestSamples: of a long copy some places are verified, the first and the last among them; of a short one all.
+// TestSamples: of a long copy a few places are verified, including the first and the last; of a short copy
+// all.
 func TestSamples(t *testing.T) {
 	for _, c := range []struct {
 		group float64 // seconds
@@ -226,13 +228,13 @@ func TestSamples(t *testing.T) {
 	}
 }
 
-// TestFaultOfTheDiskIsNoReason: a source that could not be read is read again, and not said to be no copy's.
+// TestFaultOfTheDiskIsNoReason: if the disk cannot be read, the job is retried; the copy is not given up.
 func TestFaultOfTheDiskIsNoReason(t *testing.T) {
 	workertest.DiskFault(t, New(ffmpeg.Tools{}), Params{}, standardMedia())
 }
 
-// TestLaterPartsFollowTheFirst: they go by the decision of the job that made some of their rung, whatever it is
-// called, and by the facts of a result of an earlier version.
+// TestLaterPartsFollowTheFirst: later parts follow the decision of the job that has an output of their rung,
+// whatever its name, or the facts in a result of an earlier version.
 func TestLaterPartsFollowTheFirst(t *testing.T) {
 	made := func(rung string, d *pipeline.Decision, facts map[string]any) pipeline.Result {
 		rendition := pipeline.Output{Name: rung, Kind: pipeline.KindRendition}

@@ -21,7 +21,7 @@ var (
 	facts  = flag.String("facts", "", "what TestFactsOfCorpus of the inspector found of them: JSON of media by file name")
 )
 
-// corpusFacts reads the media facts of -facts, by the name of the video.
+// corpusFacts reads the facts of the videos from the file named by -facts, by video name.
 func corpusFacts(t *testing.T) (found map[string]pipeline.Media) {
 	t.Helper()
 	text, err := os.ReadFile(*facts)
@@ -37,7 +37,7 @@ func corpusFacts(t *testing.T) (found map[string]pipeline.Media) {
 	return found
 }
 
-// TestGridOfCorpus runs over the videos of -corpus, whose facts are those of -facts.
+// TestGridOfCorpus checks the videos of -corpus, with the facts of -facts.
 func TestGridOfCorpus(t *testing.T) {
 	found := corpusFacts(t)
 	for _, name := range slices.Sorted(maps.Keys(found)) {
@@ -45,8 +45,8 @@ func TestGridOfCorpus(t *testing.T) {
 	}
 }
 
-// TestCopiesOfCorpus copies what is standard of the videos of -corpus, whose facts are those of -facts, and logs
-// of the others why they are encoded. Of those that anybody would call standard 60% are to be copied.
+// TestCopiesOfCorpus copies the videos of -corpus that are standard input by the facts of -facts, and logs
+// why the others are encoded. At least 60% of the videos of usual formats must be copied.
 func TestCopiesOfCorpus(t *testing.T) {
 	found := corpusFacts(t)
 	copied, usual := 0, 0
@@ -66,14 +66,14 @@ func TestCopiesOfCorpus(t *testing.T) {
 	}
 }
 
-// usualInput reports H.264 of 8-bit 4:2:0, upright, with AAC or silent.
+// usualInput reports whether m is upright H.264 of 8-bit 4:2:0, with AAC or silent.
 func usualInput(m pipeline.Media) bool {
 	return m.Video.Codec == "h264" && m.Video.BitDepth == 8 && m.Video.Rotation == 0 && !m.Video.Mirrored &&
 		slices.Contains([]string{"yuv420p", "yuvj420p"}, m.Video.PixelFormat) &&
 		!slices.ContainsFunc(m.Audio, func(a pipeline.AudioTrack) bool { return a.Codec != "aac" })
 }
 
-// copyOf runs the jobs that copy; it returns why the top rung is not a copy.
+// copyOf runs the jobs that copy, and returns the reason why the top rung is not a copy, or "" if it is.
 func copyOf(t *testing.T, source string, m pipeline.Media) string {
 	t.Helper()
 	l := newPlanner(Params{}, m)

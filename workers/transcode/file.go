@@ -17,8 +17,8 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 )
 
-// fileRun is one attempt at a progressive MP4: the segments of one rung and of the first sound in one file,
-// nothing encoded again.
+// fileRun is one attempt at a progressive MP4: the segments of one rung and of the first audio rendition in
+// one file, without encoding again.
 type fileRun struct {
 	tools ffmpeg.Tools
 	job   workers.Attempt
@@ -40,7 +40,7 @@ func (f fileRun) make(ctx context.Context) (pipeline.Result, error) {
 	}
 	picture, sound := f.tracks()
 	if picture == nil {
-		return pipeline.Result{}, unfit("rung %s is not there", f.rung.Name)
+		return pipeline.Result{}, unfit("no complete rendition of rung %s", f.rung.Name)
 	}
 	codecs := picture.Output.Codecs
 	for i, r := range []*manifest.Rendition{picture, sound} {
@@ -81,9 +81,9 @@ func (f fileRun) make(ctx context.Context) (pipeline.Result, error) {
 	return pipeline.Result{Outputs: []pipeline.Output{file}}, err
 }
 
-// held is the bit stream filter that has the last picture of a copied rung last to the end of the video:
-// ffmpeg gives it the length of any other. The last that is decoded may not be the last that is shown. Where
-// pictures were encoded for all of that time, nothing is left to be held.
+// held returns the bit stream filter that makes the last frame of a copied rung last until the end of the
+// video: ffmpeg would give it the length of any other frame. It changes the frame that is decoded last, which
+// may not be the one that is shown last. Encoded rungs last until the end already, and stay as they are.
 func (f fileRun) held() string {
 	to := func(clock string) string {
 		return fmt.Sprintf("(%.6f/TB-%s+START%s)", f.job.Media().Duration, clock, clock)
@@ -92,7 +92,7 @@ func (f fileRun) held() string {
 	return "setts=pts=PTS:dts=DTS:duration='if(" + last + "," + to("PTS") + ",DURATION)'"
 }
 
-// tracks returns the rung and the first sound; nil where there is none.
+// tracks returns the rung and the first audio rendition; nil for one that is missing or incomplete.
 func (f fileRun) tracks() (picture, sound *manifest.Rendition) {
 	for _, r := range manifest.Join(f.outputs()) {
 		switch {
@@ -114,7 +114,7 @@ func (f fileRun) outputs() []pipeline.Output {
 	return all
 }
 
-// join writes the init section and the segments of a rendition one after the other into a new file.
+// join writes the init section and the segments of a rendition to a new file, in order.
 func (f fileRun) join(ctx context.Context, name string, r manifest.Rendition) (err error) {
 	out, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
@@ -135,7 +135,7 @@ func (f fileRun) join(ctx context.Context, name string, r manifest.Rendition) (e
 	return nil
 }
 
-// add appends object n of a run, or an output that is no run.
+// add appends segment n of a run, or an output that is not a run.
 func (f fileRun) add(ctx context.Context, out io.Writer, o pipeline.Output, n int) error {
 	if o.Segments != nil {
 		o.Key, o.Path = workers.SegmentName(o.Key, n), workers.SegmentName(o.Path, n)

@@ -19,7 +19,7 @@ import (
 	"github.com/reelmill/reelmill/workers/workertest"
 )
 
-// frames returns, by rung, a hash of each picture that the job's encoders would be given.
+// frames returns, by rung, a hash of each frame that the job's encoders would get.
 func frames(t *testing.T, source string, m pipeline.Media, p part) map[string][]string {
 	t.Helper()
 	task := pipeline.Task{Media: &m}
@@ -48,7 +48,8 @@ func frames(t *testing.T, source string, m pipeline.Media, p part) map[string][]
 	return all
 }
 
-// hashes reads a framemd5 file. Times count as well as pictures: each frame stands where the one before it ends.
+// hashes returns the hashes of the frames in a framemd5 file. It fails unless each frame begins where the
+// previous one ends.
 func hashes(t *testing.T, file string) (all []string) {
 	t.Helper()
 	text, err := os.ReadFile(file)
@@ -68,7 +69,7 @@ func hashes(t *testing.T, file string) (all []string) {
 	return all
 }
 
-// parts are those of the jobs that encode, in the order of their first frames.
+// parts returns the parts of the jobs that encode, in the order of their first frames.
 func parts(t *testing.T, jobs []pipeline.Job) []part {
 	t.Helper()
 	var all []part
@@ -84,8 +85,8 @@ func parts(t *testing.T, jobs []pipeline.Job) []part {
 	return all
 }
 
-// checkGrid compares the frames of the chunks of one segment each with those of the whole video, and returns those of the
-// best rung. They are as many as its length says.
+// checkGrid encodes the video in chunks of one segment and in one chunk, and compares the frames. It returns
+// the frames of the best rung. Their number must match the video's length.
 func checkGrid(t *testing.T, source string, m pipeline.Media, params Params) []string {
 	t.Helper()
 	l := newPlanner(params, m)
@@ -126,7 +127,7 @@ func checkGrid(t *testing.T, source string, m pipeline.Media, params Params) []s
 	return best
 }
 
-// TestGrid: what the encoders are given does not depend on how a video is divided.
+// TestGrid: the frames that the encoders get do not depend on the division into chunks.
 func TestGrid(t *testing.T) {
 	pattern := func(rate, seconds string) []string { return workertest.Pattern("128x72", rate, seconds) }
 	gop := func(n string) []string { return []string{"-g", n} }
@@ -168,8 +169,8 @@ func TestGrid(t *testing.T) {
 	}
 }
 
-// TestKeys: a chunk is decoded from its own first frame where that begins a closed group, and from before it
-// elsewhere.
+// TestKeys: a chunk is decoded from its own first frame if that begins a closed group, and otherwise from an
+// earlier one.
 func TestKeys(t *testing.T) {
 	m := media(128, 72, 25, 30)
 	m.Video.Start = 0.5
@@ -192,11 +193,12 @@ func TestKeys(t *testing.T) {
 	}
 	m.Video.Interlaced = true
 	if got := keys(); slices.Max(got) != 0 {
-		t.Errorf("keys of interlaced pictures: %v", got)
+		t.Errorf("keys of interlaced video: %v", got)
 	}
 }
 
-// TestGridOfHeldPicture: behind the end of the picture its last frame is shown, in chunks that lie wholly there, too.
+// TestGridOfHeldPicture: after the end of the video track its last frame is shown, also in chunks that lie
+// entirely after it.
 func TestGridOfHeldPicture(t *testing.T) {
 	for _, c := range []struct {
 		file, container string
@@ -215,13 +217,13 @@ func TestGridOfHeldPicture(t *testing.T) {
 		rate := float64(c.rate[0]) / float64(c.rate[1])
 		last := int(math.Round(c.end*rate)) - 1
 		if all[last] == all[last-1] || len(slices.Compact(slices.Clone(all[last:]))) != 1 {
-			t.Errorf("%s, %v frames/s: not frame %d is held", c.file, c.rate, last)
+			t.Errorf("%s, %v frames/s: frame %d is not held", c.file, c.rate, last)
 		}
 	}
 }
 
-// TestGridOfLatePicture: a picture that begins after the sound is preceded by its first frame, whether that is
-// within the first segment or some segments later.
+// TestGridOfLatePicture: if the video track begins after the audio, its first frame is shown before, whether
+// it begins in the first segment or some segments later.
 func TestGridOfLatePicture(t *testing.T) {
 	for _, c := range []struct {
 		name, container, sound string
@@ -230,7 +232,7 @@ func TestGridOfLatePicture(t *testing.T) {
 	}{
 		{"a.mkv", "matroska", "pcm_s16le", x264, 2}, {"a.mkv", "matroska", "pcm_s16le", x264, 7},
 		{"a.mkv", "matroska", "pcm_s16le", x264, 13},
-		// ffmpeg has time 0 where what it decodes begins, of these.
+		// In these containers, ffmpeg's time 0 is the first time that it decodes.
 		{"a.ts", "mpegts", "mp2", x264, 2}, {"a.mpg", "mpeg", "mp2", []string{"-c:v", "mpeg2video", "-bf", "0"}, 2},
 	} {
 		source := workertest.Clip(t, c.name, args(workertest.Tone("20"), []string{"-itsoffset", strconv.Itoa(c.delay), "-f", "lavfi",
@@ -246,12 +248,12 @@ func TestGridOfLatePicture(t *testing.T) {
 		m.Video.End, m.Duration = m.Duration, m.Length()
 		all := checkGrid(t, source, m, Params{Ladder: []int{36, 72}})
 		if first := 25 * c.delay; all[first] == all[first+1] || len(slices.Compact(slices.Clone(all[:first+1]))) != 1 {
-			t.Errorf("late by %d s in %s: its first frame is not shown before", c.delay, c.container)
+			t.Errorf("late by %d s in %s: the first frame is not shown before", c.delay, c.container)
 		}
 	}
 }
 
-// TestDamagedAV1IsDecodedOn: after a damaged part of an AV1 its next group is shown, as of any other codec.
+// TestDamagedAV1IsDecodedOn: after a damaged part of AV1 the next group is shown, as with any other codec.
 func TestDamagedAV1IsDecodedOn(t *testing.T) {
 	source := workertest.Clip(t, "a.mp4", args(workertest.Pattern("128x72", "10", "6"),
 		[]string{"-c:v", "libsvtav1", "-preset", "10", "-g", "10"})...)
@@ -272,7 +274,7 @@ func TestDamagedAV1IsDecodedOn(t *testing.T) {
 	}
 	for i := 31; i < len(best); i++ {
 		if best[i] == best[i-1] {
-			t.Errorf("frame %d is that before it again", i)
+			t.Errorf("frame %d repeats the one before", i)
 		}
 	}
 }

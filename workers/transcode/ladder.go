@@ -9,14 +9,14 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/picture"
 )
 
-// rung is one rendition of the ladder, planned.
+// rung is one planned rendition of the ladder.
 type rung struct {
 	Name    string       `json:"name"` // 720p
 	Size    picture.Size `json:"size"`
 	Rate    picture.Rate `json:"rate"`
 	Maxrate int          `json:"maxrate"` // kbit/s
-	ceiling int          // kbit/s: that of its step, where the source has bits enough
-	// Skip is how many frames of a chunk's grid another job has made of this rung, from the chunk's start.
+	ceiling int          // kbit/s: Maxrate if the source has enough bits
+	// Skip is how many frames at the start of the chunk, on the grid, another job makes of this rung.
 	Skip int `json:"skip,omitempty"`
 }
 
@@ -27,15 +27,15 @@ type step struct {
 	fps     float64 // at most
 }
 
-// steps of H.264. The two above 1080p are taken only when a pipeline asks for them; their caps are those of
-// 1080p by the number of pixels to the power of 0.75, as the others stand to each other.
+// steps of H.264. The two above 1080p are used only if a pipeline asks for them. Their caps grow with the
+// number of pixels to the power of 0.75, like those of the other steps.
 var steps = []step{
 	{240, 400, picture.LowRate}, {360, 900, picture.LowRate}, {432, 1650, picture.LowRate},
 	{480, 2100, picture.MaxRate}, {540, 3000, picture.MaxRate}, {720, 4500, picture.MaxRate},
 	{1080, 9000, picture.MaxRate}, {1440, 13800, picture.MaxRate}, {2160, 25400, picture.MaxRate},
 }
 
-// Edges of rungs by quality. The 240p rung is for sources that are too small for 360p.
+// Short edges of the rungs by quality. The 240p rung is for sources that are too small for 360p.
 var (
 	basicEdges = []int{1080, 720, 540, 480, 360}
 	plusEdges  = []int{1080, 720, 540, 480, 432, 360}
@@ -44,17 +44,17 @@ var (
 
 const (
 	smallEdge = 360
-	largest   = 1080 // pixels of the short edge, of rungs that nobody asked for
-	// nearly is how far an edge may be from a rung's and still be meant: 1920x1072 is 1080p.
+	largest   = 1080 // pixels of the short edge, unless a pipeline asks for more
+	// nearly is the least ratio of two edges that count as the same: 1920x1072 is 1080p.
 	nearly = 0.95
-	// apart is how large a rung is at most beside the largest: more of it would look the same, for nearly as
-	// many bits.
+	// apart is the highest ratio of a rung's edge to the top rung's. A larger rung would look the same as the
+	// top one, for nearly as many bits.
 	apart = 0.9
 )
 
-// ladder returns the rungs of v, largest first: the source's own size, up to 1080p, and the steps below it
-// that the quality has. wanted holds short edges instead: then there are those alone, those above the source
-// are dropped, and when none is left there is one rung of the source's own size.
+// ladder returns the rungs of v, largest first: the source's own size, up to 1080p, and the quality's steps
+// below it. If wanted is not empty, it holds the short edges of all rungs instead. Those above the source are
+// dropped; if none is left, there is one rung of the source's own size.
 func ladder(v pipeline.VideoTrack, quality string, wanted []int) []rung {
 	if len(wanted) > 0 {
 		return chosen(v, wanted)
@@ -73,7 +73,7 @@ func ladder(v pipeline.VideoTrack, quality string, wanted []int) []rung {
 	return rungs
 }
 
-// chosen returns the rungs that a pipeline asks for.
+// chosen returns the rungs whose short edges a pipeline asks for.
 func chosen(v pipeline.VideoTrack, wanted []int) []rung {
 	short := float64(min(v.Width, v.Height))
 	var rungs []rung
@@ -99,7 +99,8 @@ func stepsBelow(v pipeline.VideoTrack, quality string) []int {
 	return basicEdges
 }
 
-// ownRung has the source's size. Its name is that of the step which is meant, else its own: 600p.
+// ownRung returns a rung of the source's size. It has the name of a step of nearly the same size, or else a
+// name of its own, such as 600p.
 func ownRung(v pipeline.VideoTrack, edges []int) rung {
 	short := min(v.Width, v.Height)
 	own := newRung(v, short)
@@ -124,8 +125,8 @@ func newRung(v pipeline.VideoTrack, edge int) rung {
 
 func name(edge int) string { return strconv.Itoa(edge) + "p" }
 
-// ceiling is the cap of a rung in kbit/s: that of its step, and between two steps what lies between them by
-// the pixels of pictures of one shape.
+// ceiling returns the cap of a rung in kbit/s: that of its step, or between two steps a value interpolated by
+// the number of pixels.
 func ceiling(edge int) int {
 	for i, s := range steps {
 		if edge > s.short {
@@ -141,7 +142,7 @@ func ceiling(edge int) int {
 	return steps[len(steps)-1].maxrate
 }
 
-// stepFor returns the line of the smallest step that is not below edge.
+// stepFor returns the smallest step that is not below edge; the largest step if all are below.
 func stepFor(edge int) step {
 	for _, s := range steps {
 		if edge <= s.short {
@@ -151,7 +152,8 @@ func stepFor(edge int) step {
 	return steps[len(steps)-1]
 }
 
-// capped returns rungs whose rates follow the bits of the source, when so many encoders make each of them.
+// capped returns the rungs with Maxrate limited by the bits of the source; encoders is how many encoders make
+// each rung.
 func capped(m pipeline.Media, rungs []rung, encoders float64) []rung {
 	rungs = slices.Clone(rungs)
 	for i, r := range rungs {

@@ -62,7 +62,8 @@ func TestLadder(t *testing.T) {
 	}
 }
 
-// outline writes a plan as "name!priority rungs start-end after", an opener with an exclamation mark.
+// outline returns the plan as lines "name!priority rungs start-end after"; the exclamation mark is for
+// openers.
 func outline(t *testing.T, p Params, m pipeline.Media) []string {
 	t.Helper()
 	jobs, err := New(ffmpeg.Tools{}).Plan(p, m)
@@ -161,8 +162,8 @@ func TestPlan(t *testing.T) {
 	}
 }
 
-// TestPlanOfLongVideo: chunks are whole segments that follow on each other, and their work does not grow with
-// the video.
+// TestPlanOfLongVideo: chunks are whole segments without gaps, and the work of a chunk does not grow with the
+// video.
 func TestPlanOfLongVideo(t *testing.T) {
 	m := pipeline.Media{Container: "mov", Duration: 7200, Video: track(1920, 1080, 30000, 1001)}
 	jobs, err := New(ffmpeg.Tools{}).Plan(Params{Quality: "plus"}, m)
@@ -188,7 +189,7 @@ func TestPlanOfLongVideo(t *testing.T) {
 	}
 }
 
-// TestPlanBesidesACopy: encoded segments begin where those of the copied rung do, in every chunk.
+// TestPlanBesidesACopy: encoded segments begin at the same times as those of the copied rung, in every chunk.
 func TestPlanBesidesACopy(t *testing.T) {
 	m := standardMedia()
 	jobs, err := New(ffmpeg.Tools{}).Plan(Params{}, m)

@@ -16,8 +16,8 @@ import (
 	"github.com/reelmill/reelmill/workers/workertest"
 )
 
-// remuxedMedia are the facts of a clip whose container has no index; its picture begins at start, 0.08 s after the
-// sound.
+// remuxedMedia returns facts of a clip whose container has no index. Its video track begins at start, 0.08 s
+// after the audio.
 func remuxedMedia(container string, start float64, borders ...float64) pipeline.Media {
 	m := standardMedia()
 	m.Container, m.Duration, m.Video.Start = container, 14.08, start
@@ -28,8 +28,9 @@ func remuxedMedia(container string, start float64, borders ...float64) pipeline.
 	return m
 }
 
-// TestCopyOfWhatHasNoIndex: of Matroska, MPEG-TS, FLV and movie fragments the top rung is the source's own pictures,
-// each at its time from the start of the sound on, the first from there on.
+// TestCopyOfWhatHasNoIndex: for Matroska, MPEG-TS, FLV and movie fragments the top rung has the source's own
+// frames. Each is shown at its time counted from the start of the audio, except that the first is shown from
+// time 0.
 func TestCopyOfWhatHasNoIndex(t *testing.T) {
 	film := workertest.Clip(t, "a.mp4", args(workertest.Pattern("320x180", "25", "14"), x264,
 		[]string{"-g", "75", "-bf", "2", "-sc_threshold", "0", "-profile:v", "high"})...)
@@ -38,7 +39,7 @@ func TestCopyOfWhatHasNoIndex(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		path, container string
-		jobs            int // that copy
+		jobs            int // number of jobs that copy
 	}{
 		"Matroska": {as("a.mkv"), "matroska", 1},
 		"MPEG-TS": {workertest.Clip(t, "a.ts", args([]string{"-itsoffset", "0.08", "-i", film}, workertest.Tone("14"),
@@ -51,7 +52,7 @@ func TestCopyOfWhatHasNoIndex(t *testing.T) {
 			root := runAll(t, `{"ladder":[90,180]}`, c.path, m)
 			verifyTree(t, root, map[string][2]int{"180p": {320, 180}, "90p": {160, 90}})
 			if !bytes.Equal(payload(t, film), payload(t, joined(t, root, "180p"))) {
-				t.Error("the pictures are not those of the source")
+				t.Error("the frames are not the source's")
 			}
 			times := shown(t, filepath.Join(root, "180p", "index.m3u8"))
 			if len(times) != 350 || times[0] != 0 {
@@ -66,8 +67,9 @@ func TestCopyOfWhatHasNoIndex(t *testing.T) {
 	}
 }
 
-// TestCopyOfSoundThatBeginsFirst: where the sound begins half a frame before the picture, with what its encoder put before
-// it, the top rung is the source's own pictures, and the encoded ones show the same frame at the same time.
+// TestCopyOfSoundThatBeginsFirst: an encoder's first frame makes the audio begin half a frame before the
+// video. Then the top rung still has the source's own frames, and the encoded rungs show the same frame at
+// the same time.
 func TestCopyOfSoundThatBeginsFirst(t *testing.T) {
 	for _, c := range []struct {
 		name, container, rate, sound string
@@ -91,7 +93,7 @@ func TestCopyOfSoundThatBeginsFirst(t *testing.T) {
 			m.Video.Stream, m.Audio[0].Stream, m.Audio[0].Start = film.Index, sound.Index, sound.StartTime
 			before := film.StartTime - sound.StartTime
 			if before < 0.02 || before > 0.024 {
-				t.Fatalf("the picture begins %.4f s after the sound", before)
+				t.Fatalf("the video begins %.4f s after the audio", before)
 			}
 			num, den, _ := strings.Cut(c.rate, "/")
 			m.Video.FrameRateNum, _ = strconv.Atoi(num)
@@ -104,15 +106,15 @@ func TestCopyOfSoundThatBeginsFirst(t *testing.T) {
 			root := runAll(t, `{"ladder":[90,180]}`, source, m)
 			verifyTree(t, root, map[string][2]int{"180p": {320, 180}, "90p": {160, 90}})
 			if !bytes.Equal(payload(t, source), payload(t, joined(t, root, "180p"))) {
-				t.Error("the pictures are not those of the source")
+				t.Error("the frames are not the source's")
 			}
 			checkInStep(t, root, c.rate, "180p", "90p")
 		})
 	}
 }
 
-// checkInStep decodes two rungs and wants each frame of one to be like that of the other at the same time, and unlike the
-// frames before and after that.
+// checkInStep decodes two rungs. Each frame of one must look like the other's frame at the same time, and
+// unlike the frames before and after it.
 func checkInStep(t *testing.T, root, rate string, rungs ...string) {
 	t.Helper()
 	const size = 64 * 36
@@ -134,13 +136,13 @@ func checkInStep(t *testing.T, root, rate string, rungs ...string) {
 	}
 	for n := 3; n < 270; n++ {
 		if same := off(n, n); same >= off(n, n-1) || same >= off(n, n+1) {
-			t.Fatalf("frame %d is not the same in %q: %d, beside it %d and %d", n, rungs, same, off(n, n-1), off(n, n+1))
+			t.Fatalf("frame %d differs in %q by %d, from its neighbours by %d and %d", n, rungs, same, off(n, n-1), off(n, n+1))
 		}
 	}
 }
 
-// TestPartsOfWhatHasNoIndex: a source is remuxed twice at most, and once where its parts cannot be encoded by
-// themselves.
+// TestPartsOfWhatHasNoIndex: a source is remuxed at most twice, and only once if it cannot be encoded in
+// parts.
 func TestPartsOfWhatHasNoIndex(t *testing.T) {
 	for container, want := range map[string][]string{
 		"matroska": {"copy! 180p 0-1500", "copy-0001 180p 1500-0 after copy"},
@@ -158,7 +160,7 @@ func TestPartsOfWhatHasNoIndex(t *testing.T) {
 	}
 }
 
-// uneven are facts of what inspection finds in a file of standard input.
+// uneven returns the facts that inspection finds in a file of standard input.
 func uneven(t *testing.T, path string, m pipeline.Media) pipeline.Media {
 	t.Helper()
 	rate := m.Video.FrameRate()
@@ -167,7 +169,8 @@ func uneven(t *testing.T, path string, m pipeline.Media) pipeline.Media {
 	return m
 }
 
-// TestCopyOfDefaultGroups: x264's default of 250 frames is 10.43 s at 23.976 frames/s, and copied.
+// TestCopyOfDefaultGroups: groups of x264's default length, 250 frames or 10.43 s at 23.976 frames/s, are
+// copied.
 func TestCopyOfDefaultGroups(t *testing.T) {
 	source := workertest.Clip(t, "a.mp4", args(workertest.Pattern("320x180", "24000/1001", "24"),
 		[]string{"-c:v", "libx264", "-pix_fmt", "yuv420p", "-sc_threshold", "0"})...)
@@ -177,12 +180,12 @@ func TestCopyOfDefaultGroups(t *testing.T) {
 	root := runAll(t, `{"ladder":[90,180]}`, source, m)
 	verifyTree(t, root, map[string][2]int{"180p": {320, 180}, "90p": {160, 90}})
 	if !bytes.Equal(payload(t, source), payload(t, joined(t, root, "180p"))) {
-		t.Error("the pictures are not those of the source")
+		t.Error("the frames are not the source's")
 	}
 }
 
-// TestCopyOfTremblingClock: frames that come up to half a frame early or late, and a pause, are copied as they are,
-// and the encoded rungs are cut at the same keyframes.
+// TestCopyOfTremblingClock: frames that are up to half a frame early or late, and a pause, are copied as they
+// are. The encoded rungs are cut at the same keyframes.
 func TestCopyOfTremblingClock(t *testing.T) {
 	source := workertest.Clip(t, "a.mp4", args(workertest.Pattern("320x180", "25", "16"), x264, []string{
 		"-vf", "select='lt(n,200)+gt(n,215)',settb=1/1000,setpts='PTS+8*sin(N)'", "-fps_mode", "passthrough", "-enc_time_base", "1/1000",
@@ -191,12 +194,12 @@ func TestCopyOfTremblingClock(t *testing.T) {
 	m.Video.Variable, m.Audio = true, nil
 	m = uneven(t, source, m)
 	if g := m.Video.Groups; g.FrameLeast > 0.035 || g.FrameMost < 0.6 || len(g.Borders) < 2 {
-		t.Fatalf("the clip does not tremble: %+v", g)
+		t.Fatalf("the clip has no jitter: %+v", g)
 	}
 	root := runAll(t, `{"ladder":[90,180]}`, source, m)
 	verifyTree(t, root, map[string][2]int{"180p": {320, 180}, "90p": {160, 90}})
 	if !bytes.Equal(payload(t, source), payload(t, joined(t, root, "180p"))) {
-		t.Error("the pictures are not those of the source")
+		t.Error("the frames are not the source's")
 	}
 	want, got := shown(t, source), shown(t, filepath.Join(root, "180p", "index.m3u8"))
 	if !slices.EqualFunc(got, want, func(a, b float64) bool { return math.Abs(a-b+want[0]) < 0.0015 }) {
@@ -204,7 +207,8 @@ func TestCopyOfTremblingClock(t *testing.T) {
 	}
 }
 
-// TestWhyNotCopied: the first job says why the top rung is encoded, in the plan and among its facts.
+// TestWhyNotCopied: the first job says why the top rung is encoded, in a note of the plan and among its
+// facts.
 func TestWhyNotCopied(t *testing.T) {
 	note := func(m pipeline.Media) (notes []string) {
 		jobs, err := newPlanner(Params{}, m).plan()

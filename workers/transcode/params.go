@@ -8,19 +8,19 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// Params are the `with` of a transcode step.
+// Params are the parameters (`with`) of a transcode step.
 type Params struct {
 	// Quality is basic (fastest), plus (medium, with a 432p rung) or premium (slow and best).
 	Quality string `json:"quality,omitempty" enum:"basic,plus,premium" doc:"Default basic"`
-	// Ladder holds the short edges of the rungs in pixels, 16 to 2160, instead of the source's own and those of
-	// the quality. There are no others; those above the source are left out.
+	// Ladder lists the short edges of all rungs in pixels, 16 to 2160. Those above the source are left out; if
+	// none is left, the only rung has the source's size. Default: the source's own size and the steps of the
+	// quality.
 	Ladder []int `json:"ladder,omitempty" minItems:"1" maxItems:"10" doc:"Short edges, 16 to 2160 pixels"`
-	// Copy says whether a source that is standard input becomes the top rung as it is (auto), or every rung is
-	// encoded (never).
+	// Copy is auto or never. auto: the top rung is a copy of the source if that is standard input. never: every
+	// rung is encoded.
 	Copy string `json:"copy,omitempty" enum:"auto,never" doc:"Whether standard H.264 stays as it is. Default auto"`
-	// MP4 names renditions to offer as progressive files too: "highest", or names such as "720p"; a rung of the
-	// source's own size is named after its short edge, as 600p. Names that the video has no rung of are left
-	// out.
+	// MP4 names the rungs to offer as progressive files, too: "highest", or names such as "720p". A rung of the
+	// source's own size is named after its short edge, such as 600p. Names without a rung are ignored.
 	MP4 []string `json:"mp4,omitempty" minItems:"1" maxItems:"10" doc:"highest, or names of rungs such as 720p"`
 }
 
@@ -49,7 +49,7 @@ func (p Params) validate() error {
 	return nil
 }
 
-// files returns which of the renditions, largest first, are wanted as progressive files.
+// files returns the renditions to make progressive files of. renditions are sorted, largest first.
 func (p Params) files(renditions []rung) []rung {
 	var wanted []rung
 	for i, r := range renditions {

@@ -11,30 +11,30 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/picture"
 )
 
-// part is what Plan tells Work of one job. Frames are counted on the grid of Rate.
+// part is what Plan tells Work about one job. Frames are counted on the grid of Rate.
 type part struct {
 	Kind kind `json:"kind"`
-	// Rungs are those that the job makes, or lists, largest first.
+	// Rungs are the rungs that the job makes, largest first.
 	Rungs []rung `json:"rungs"`
 
-	// Encoded is why the top rung is not a copy of the source, in the first job alone. Empty: it is one.
+	// Encoded says, in the first job only, why the top rung is not a copy of the source. Empty: it is a copy.
 	Encoded string `json:"encoded,omitempty"`
 
 	// Of a chunk, or a part of the copied rung:
 	Rate  picture.Rate `json:"rate,omitzero"` // of the grid
-	Size  picture.Size `json:"size,omitzero"` // of the pictures that all rungs are made from, in all chunks
+	Size  picture.Size `json:"size,omitzero"` // of the frames that all rungs are scaled from, in all chunks
 	Start int          `json:"start,omitempty"`
 	End   int          `json:"end,omitempty"`  // 0: the end of the video
 	Seek  bool         `json:"seek,omitempty"` // decoding may begin near Start
-	Key   float64      `json:"key,omitempty"`  // seconds: there, with a keyframe that Start is; 0: some time before
-	// Borders are the frames at which the segments begin, the first of which has number First; empty when they
-	// are as long as segmentFrames says. They are where a copied rung's segments begin, too.
+	Key   float64      `json:"key,omitempty"`  // seconds: of the keyframe at Start; 0: begin some time before
+	// Borders are the frames at which the segments begin; the first segment has number First. Segments of the
+	// copied rung begin there, too. Empty: each segment has segmentFrames frames.
 	Borders []int `json:"borders,omitempty"`
 	First   int   `json:"first,omitempty"`
-	// Delay is by how many frames of its own rate a rung is shown after it is decoded, which its edit list takes
-	// back. 0: there is none, as in plans that were made before there were edit lists.
+	// Delay is how many frames, at its own rate, a rung is shown after it is decoded. Its edit list undoes the
+	// delay. 0: no delay and no edit list, as in plans of earlier versions.
 	Delay int `json:"delay,omitempty"`
-	// Longest is how long a segment of the video is at most, in seconds, where they begin at borders.
+	// Longest is the length of the video's longest segment, in seconds, if segments begin at borders.
 	Longest float64 `json:"longest,omitempty"`
 }
 
@@ -45,16 +45,16 @@ const (
 	chunkKind   kind = "chunk"
 	copyKind    kind = "copy"
 	fileKind    kind = "file"
-	packageKind kind = "package" // of plans of earlier versions: see Moved
+	packageKind kind = "package" // in plans of earlier versions: see Moved
 )
 
-// Names of the jobs besides 0000, 0001, ... and mp4-720p.
+// Names of jobs; others are 0000, 0001, ..., copy-0001, ... and mp4-720p.
 const (
 	firstJob = "first"
 	copyJob  = "copy"
 )
 
-// What jobs tell the planner that they make, and are made from.
+// Kinds of outputs that jobs declare to make or to need.
 var (
 	renditions      = []pipeline.OutputKind{pipeline.KindRendition}
 	audioRenditions = []pipeline.OutputKind{pipeline.KindAudioRendition}
@@ -63,7 +63,7 @@ var (
 // notCopied begins the note that says why the top rung is encoded.
 const notCopied = "the top rung is not a copy of the source: "
 
-// segmentFrames is how many frames of r a segment has.
+// segmentFrames returns how many frames a segment has at rate r.
 func segmentFrames(r picture.Rate) int {
 	return manifest.SegmentSeconds / manifest.FragmentSeconds * r.Frames(picture.KeyframeSeconds)
 }
@@ -72,10 +72,10 @@ func segmentFrames(r picture.Rate) int {
 type planner struct {
 	params  Params
 	media   pipeline.Media
-	copied  []rung // none, or the top one
-	encoded string // why none is copied
-	rungs   []rung // to be encoded, largest first
-	per     int    // segments in a chunk; 0: by the work that they are
+	copied  []rung // the top rung if it is copied, or empty
+	encoded string // why it is not copied
+	rungs   []rung // to encode, largest first
+	per     int    // segments in a chunk; 0: by how much work they are
 	jobs    []pipeline.Job
 	err     error
 }
@@ -90,7 +90,7 @@ func newPlanner(p Params, m pipeline.Media) *planner {
 	return l
 }
 
-// plan returns the jobs, those that are to begin first in front.
+// plan returns the jobs in the order in which they should begin.
 func (l *planner) plan() ([]pipeline.Job, error) {
 	l.cap()
 	if len(l.copied) > 0 {
@@ -113,9 +113,10 @@ func (l *planner) plan() ([]pipeline.Job, error) {
 	return l.jobs, l.err
 }
 
-// cap has the rates of the rungs follow the bits of the source, as often as encoders begin.
+// cap limits the rates of the rungs by the bits of the source and the number of encoders that each rung
+// needs.
 func (l *planner) cap() {
-	l.copied = capped(l.media, l.copied, 1+l.media.Duration/firstCopied) // if it is to be encoded after all
+	l.copied = capped(l.media, l.copied, 1+l.media.Duration/firstCopied) // in case it must be encoded
 	if len(l.rungs) == 0 {
 		return
 	}
@@ -128,21 +129,21 @@ func (l *planner) cap() {
 	l.rungs = capped(l.media, l.rungs, float64(encoders))
 }
 
-// early reports whether the lowest rung of the first segment is a job of its own: unless a copied rung is
-// what plays first, or the video is hardly longer.
+// early reports whether the lowest rung of the first segment is a job of its own. It is not if a copied rung
+// plays first, or if the video is hardly longer than a segment.
 func (l *planner) early(segment float64) bool {
 	return len(l.copied) == 0 && l.media.Duration > 1.5*segment
 }
 
-// How a copied rung is divided: to copy takes little time, and playback waits for the first part.
+// The division of a copied rung: copying takes little time, and playback waits for the first part.
 const (
 	firstCopied = 60 // seconds, about
-	copiedChunk = 20 // segments: two minutes, so that it is no long work to encode them after all
+	copiedChunk = 20 // segments: two minutes, which do not take long if they must be encoded
 )
 
-// copies plans the copied rung, which is to be whole soon: what is played can be sought in as far as it goes.
-// The jobs behind the first wait for it, since it decides whether they copy, and for each other: what others
-// wait for comes between them.
+// copies plans the copied rung. It should be complete soon, since viewers can only seek within finished
+// parts. Each later part waits for the first, which decides whether to copy, and for the part before it. So
+// openers of other videos can run between two parts.
 func (l *planner) copies() {
 	rate, video := l.copied[0].Rate, l.media.Duration
 	base := part{
@@ -176,11 +177,12 @@ func (l *planner) copies() {
 	}
 }
 
-// remuxed reports a source that each part of the copied rung remuxes, all of it: there are two at most.
+// remuxed reports whether each part of the copied rung must remux the whole source. Then there are at most
+// two parts.
 func (l *planner) remuxed() bool { return l.media.Video.Groups.Remuxed }
 
-// copyScratch is how many bytes a part of the copied rung takes: the remuxed file and the segments cut from
-// it, and as much again where the source has more bits/s than on average.
+// copyScratch returns how many bytes of scratch space a part of the copied rung takes: the remuxed file and
+// the segments cut from it, both twice, since a part may have more bits/s than the average.
 func (l *planner) copyScratch(seconds float64) int64 {
 	size := int64(4 * float64(l.media.Size) * min(1, (seconds+sampled*longestGroup)/l.media.Duration))
 	if l.remuxed() {
@@ -189,7 +191,7 @@ func (l *planner) copyScratch(seconds float64) int64 {
 	return size
 }
 
-// chunks plans the encoding. What is early comes before all others.
+// chunks plans the encoding. The job "first" comes before all others.
 func (l *planner) chunks() {
 	best, lowest := l.rungs[0], l.rungs[len(l.rungs)-1]
 	base := part{
@@ -222,7 +224,7 @@ func (l *planner) chunks() {
 		}
 		if i == 0 && early {
 			p.Rungs = l.rungs[: len(l.rungs)-1 : len(l.rungs)-1]
-			if lowest.Skip = frames; p.End != frames { // else "first" has made all of it
+			if lowest.Skip = frames; p.End != frames { // otherwise "first" makes all of it
 				p.Rungs = append(p.Rungs, lowest)
 			}
 		}
@@ -233,7 +235,8 @@ func (l *planner) chunks() {
 	}
 }
 
-// of returns the chunk of the segments [from, to), which begin at borders; nil: on the grid.
+// of returns the chunk of the segments [from, to), which begin at borders. borders is nil if all segments
+// have the same number of frames.
 func (p part) of(from, to int, borders []int) part {
 	if borders == nil {
 		p.Start, p.End = from*segmentFrames(p.Rate), to*segmentFrames(p.Rate)
@@ -246,8 +249,8 @@ func (p part) of(from, to int, borders []int) part {
 	return p
 }
 
-// Sizes of a chunk, in seconds of one core's work. There are chunks enough for some machines even of a short
-// video, but none so small that starting and decoding up to its first frame would count.
+// Sizes of a chunk, in seconds of one core's work. Even a short video has enough chunks for several machines.
+// No chunk is so small that starting, and decoding up to its first frame, takes a large share of its time.
 const (
 	leastWork = 10
 	mostWork  = 20
@@ -255,7 +258,8 @@ const (
 	maxChunks = 9999
 )
 
-// borders returns the frames of rate r at which segments begin that a copied rung has, too; nil without one.
+// borders returns the frames, at rate r, at which segments of the copied rung begin; nil without a copied
+// rung.
 func (l *planner) borders(r picture.Rate) []int {
 	if len(l.copied) == 0 {
 		return nil
@@ -267,7 +271,7 @@ func (l *planner) borders(r picture.Rate) []int {
 	return frames
 }
 
-// longest is how long a segment is at most that begins at borders; 0 without a copied rung.
+// longest returns the length of the longest segment between borders, in seconds; 0 without a copied rung.
 func (l *planner) longest() float64 {
 	if len(l.copied) == 0 {
 		return 0
@@ -275,8 +279,8 @@ func (l *planner) longest() float64 {
 	return longestSegment(l.media.Video.Groups.Borders, l.media.Duration)
 }
 
-// key returns the time of the keyframe that frame number start of rate r shows and that nothing before it is
-// needed for; 0 when it is not known to be one.
+// key returns the time of the keyframe shown at frame number start, at rate r, if decoding can begin there; 0
+// if no such keyframe is known.
 func (l *planner) key(start int, r picture.Rate) float64 {
 	v := l.media.Video
 	if v.Groups == nil || v.Interlaced {
@@ -290,9 +294,10 @@ func (l *planner) key(start int, r picture.Rate) float64 {
 	return v.Groups.Borders[i]
 }
 
-// division returns how many segments a chunk has, and how many chunks there are; known is how many segments
-// there are, when they are not all about as long as segment. The last is half to one and a half as long as
-// the others: an end that lies a little before or after what inspection measured makes no empty chunk.
+// division returns the number of segments in a chunk, and the number of chunks. segment is the length of a
+// segment in seconds; if segments differ in length, known is their number, else 0. The last chunk is 0.5 to
+// 1.5 times as long as the others, so that it is not empty if the video ends a little before its measured
+// end.
 func (l *planner) division(segment float64, known int) (per, count int) {
 	if !picture.Seekable(l.media) {
 		return 1, 1
@@ -310,8 +315,8 @@ func (l *planner) division(segment float64, known int) (per, count int) {
 	return per, max(1, int(segments/float64(per)+0.5))
 }
 
-// work is how many seconds one core takes for that many seconds of rungs, about: pixels encoded, at what x264
-// was measured to do here.
+// work estimates how many seconds one core takes to encode that many seconds of the rungs: their pixels at
+// x264's measured speed.
 func (l *planner) work(seconds float64, rungs []rung) float64 {
 	rate := 40e6 // pixels/s of veryfast
 	switch l.params.Quality {
@@ -333,7 +338,8 @@ func (l *planner) chunkJob(seconds float64, rungs []rung, j pipeline.Job) pipeli
 	return j
 }
 
-// A chunk may take that long: slow presets on a busy machine need tens of seconds for each of 4K.
+// A chunk may take timeoutBase seconds, and timeoutFactor seconds for each second of video: slow presets on a
+// busy machine need tens of seconds for a second of 4K.
 const (
 	timeoutBase   = 600
 	timeoutFactor = 60
@@ -343,8 +349,9 @@ func timeout(seconds float64) pipeline.Seconds {
 	return pipeline.Seconds(timeoutBase + timeoutFactor*seconds)
 }
 
-// scratch is how many bytes a chunk takes: what ffmpeg wrote and the segments cut from it stand side by side,
-// and both are about half of what the highest rates of the rungs' steps would make, or all that they are let.
+// scratch returns how many bytes of scratch space a chunk takes: for some time both ffmpeg's files and the
+// segments cut from them exist. Each is expected to have half the bits that the rungs' steps allow, but at
+// most all that Maxrate allows.
 func (l *planner) scratch(seconds float64, rungs []rung) int64 {
 	bits := 0.0 // thousands
 	for _, r := range rungs {
@@ -353,7 +360,7 @@ func (l *planner) scratch(seconds float64, rungs []rung) int64 {
 	return int64(bits * 1000 / 8)
 }
 
-// add plans a job. The first tells why nothing is copied.
+// add plans a job. The first one says why nothing is copied.
 func (l *planner) add(name string, p part, j pipeline.Job) {
 	if len(l.jobs) == 0 && l.encoded != "" {
 		p.Encoded, j.Note = l.encoded, notCopied+l.encoded

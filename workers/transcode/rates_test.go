@@ -10,7 +10,7 @@ import (
 	"github.com/reelmill/reelmill/workers/workertest"
 )
 
-// TestCeilingsRiseWithPixels: a size between two steps has a cap between theirs.
+// TestCeilingsRiseWithPixels: the cap of a size between two steps is between their caps.
 func TestCeilingsRiseWithPixels(t *testing.T) {
 	for edge, want := range map[int]int{
 		16: 400, 240: 400, 300: 625, 360: 900, 480: 2100, 600: 3452, 720: 4500, 880: 6277, 1080: 9000, 2160: 25400, 3000: 25400,
@@ -21,7 +21,7 @@ func TestCeilingsRiseWithPixels(t *testing.T) {
 	}
 }
 
-// TestSizeOfItsOwnAsFile: rungs that have the source's size are asked for by their names.
+// TestSizeOfItsOwnAsFile: a progressive file of a rung with the source's own size can be asked for by name.
 func TestSizeOfItsOwnAsFile(t *testing.T) {
 	m := pipeline.Media{Container: "mov", Duration: 8, Video: track(800, 600, 30, 1)}
 	jobs, err := New(ffmpeg.Tools{}).Plan(Params{MP4: []string{"600p"}}, m)
@@ -30,8 +30,8 @@ func TestSizeOfItsOwnAsFile(t *testing.T) {
 	}
 }
 
-// TestPlanFollowsTheBits: every job of a rung gives it the same rate, which its source's bits allow, and has room for
-// all of them.
+// TestPlanFollowsTheBits: all jobs of a rung have the same rate, limited by the bits of the source, and
+// enough scratch space for it.
 func TestPlanFollowsTheBits(t *testing.T) {
 	m := pipeline.Media{Container: "mov", Duration: 60, Video: track(1280, 720, 24, 1)}
 	m.Video.Codec, m.Video.Bitrate = "h264", 1000000
@@ -58,8 +58,8 @@ func TestPlanFollowsTheBits(t *testing.T) {
 	}
 }
 
-// TestOutputHasNoMoreBitsThanItsSource: of a source that coding has made rough, a rung has at most 1.3 times its bits for
-// its share of the pixels, or 150 kbit/s.
+// TestOutputHasNoMoreBitsThanItsSource: if the source has coding noise, a rung has at most 1.3 times the
+// source's bits, scaled by the pixels, or 150 kbit/s if that is more.
 func TestOutputHasNoMoreBitsThanItsSource(t *testing.T) {
 	const seconds = 8
 	source := workertest.Clip(t, "a.mp4", "-f", "lavfi", "-i", "testsrc2=s=320x180:r=10:d=8,noise=alls=40:allf=t:all_seed=1",

@@ -13,12 +13,12 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/sampletable"
 )
 
-// trackID is that of the one track of a rendition.
+// trackID is the id of a rendition's only track.
 const trackID = 1
 
-// remux writes groups of pictures to a new file, a fragment each, behind a header that is the same for all
-// groups of a track, and that says that its pictures are in the colours of that matrix. ranges are pairs of
-// numbers: the first group, and the one after the last.
+// remux writes groups of pictures to a new file, one fragment for each, after a header. The header is the
+// same for all groups of a track, and names matrix as the colour matrix. Each range has the numbers of its
+// first group and of the group after its last.
 func remux(
 	ctx context.Context, name string, pictures *sampletable.Pictures, matrix byte, ranges ...[2]int,
 ) (err error) {
@@ -52,8 +52,8 @@ func remux(
 	return out.Flush()
 }
 
-// header returns the init section. It says the colours that the encoded rungs have, but for the matrix, since
-// what is copied is not converted (colour.go).
+// header returns the init section. Its colour tags are those of the encoded rungs except for the matrix,
+// since copied frames are not converted (colour.go).
 func header(p *sampletable.Pictures, matrix byte) (*mp4.InitSegment, error) {
 	config, err := tagged(p.Config, matrix)
 	if err != nil {
@@ -70,13 +70,13 @@ func header(p *sampletable.Pictures, matrix byte) (*mp4.InitSegment, error) {
 	return head, nil
 }
 
-// opaque returns a box with an inside that is written as it is.
+// opaque returns a box whose content is written as it is.
 func opaque(name string, inside []byte) mp4.Box {
 	const boxHeader = 8
 	return mp4.CreateUnknownBox(name, boxHeader+uint64(len(inside)), inside)
 }
 
-// fragment returns a movie fragment of one group (14496-12, 8.8), whose data it refers to.
+// fragment returns a movie fragment of one group (14496-12, 8.8). It shares the group's data.
 func fragment(number int, g sampletable.Group) (*mp4.Fragment, error) {
 	f, err := mp4.CreateFragment(uint32(number), trackID)
 	if err != nil {

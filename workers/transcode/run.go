@@ -12,19 +12,19 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 )
 
-// run is consecutive segments of one rung, made by one job, in its scratch directory.
+// run is a row of consecutive segments of one rung, made by one job in its scratch directory.
 type run struct {
 	rung  rung
 	track manifest.Track
-	file  string // what the encoder or the remuxer wrote
-	dir   string // what was cut from it
-	last  bool   // the rendition ends with it
+	file  string // written by the encoder or the remuxer
+	dir   string // of the segments cut from file
+	last  bool   // the rendition ends with this run
 	head  int    // frames of its first second; 0: by the rung's rate
 
-	longest float64 // seconds: of the segments of the rendition; 0: not known
+	longest float64 // seconds: the rendition's longest segment; 0: unknown
 }
 
-// verify decodes keyframes and head of the runs, and removes the files that they were cut from.
+// verify decodes the keyframes and the first second of each run, and then removes the run's file.
 func verify(ctx context.Context, tools ffmpeg.Tools, job workers.Attempt, runs []run) error {
 	var files []ffmpeg.EncodedFile
 	for _, r := range runs {
@@ -36,7 +36,7 @@ func verify(ctx context.Context, tools ffmpeg.Tools, job workers.Attempt, runs [
 			f.Keyframes += len(s.Keys)
 		}
 		length := min(r.track.Duration(), ffmpeg.HeadSeconds)
-		f.Head = cmp.Or(r.head, r.rung.Rate.Frames(length)) - 1 // one may lie on the border
+		f.Head = cmp.Or(r.head, r.rung.Rate.Frames(length)) - 1 // the last may begin just after the first second
 		files = append(files, f)
 	}
 	options := ffmpeg.RunOptions{Dir: job.Dir, Nice: job.Nice()}
@@ -77,8 +77,8 @@ func publish(ctx context.Context, job workers.Attempt, runs []run) (pipeline.Res
 	return result, err
 }
 
-// publish stores the segments, and the init section with the first of them: those of other runs are equal,
-// which Header says.
+// publish stores the segments. The first run of a rendition also stores the init section; that of later runs
+// is equal, as their Header shows.
 func (r run) publish(ctx context.Context, job workers.Attempt) ([]pipeline.Output, error) {
 	var outputs []pipeline.Output
 	name, size := r.rung.Name, r.rung.Size

@@ -10,10 +10,10 @@ import (
 	"github.com/reelmill/reelmill/workers/workertest"
 )
 
-// piece is a part of a stream whose form changes: frames/s are 10.
+// piece is a part of a stream whose format changes, at 10 frames/s.
 type piece struct{ source, size, seconds, pixels, format string }
 
-// changing is a file of the pieces, with parameter sets in the stream.
+// changing returns a file of the pieces, with parameter sets in the stream.
 func changing(t *testing.T, name string, pieces ...piece) string {
 	t.Helper()
 	var stream []byte
@@ -34,8 +34,8 @@ func changing(t *testing.T, name string, pieces ...piece) string {
 	return workertest.Clip(t, name, args([]string{"-r", "10", "-f", "h264", "-i", file, "-c", "copy"}, form)...)
 }
 
-// TestGridOfChangingForm: when size, pixels' shape or pixel format change, also at the border of a chunk and next
-// to it, no frame is lost or moved.
+// TestGridOfChangingForm: no frame is lost or moved when the size, the shape of pixels or the pixel format
+// changes, even at or near the border of a chunk.
 func TestGridOfChangingForm(t *testing.T) {
 	source := changing(t, "a.mp4", piece{"testsrc2=", "128x72", "6", "1", "yuv420p"}, piece{"testsrc2=", "72x128", "5.9", "1", "yuv420p"},
 		piece{"testsrc2=", "96x72", "2.2", "4/3", "yuv420p"}, piece{"testsrc2=", "128x72", "3.9", "1", "yuv444p"},
@@ -47,19 +47,19 @@ func TestGridOfChangingForm(t *testing.T) {
 	checkGrid(t, source, m, Params{Ladder: []int{72}})
 }
 
-// TestAnotherShapeIsNotStretched: a part of another shape keeps it, between bars, in every rung; all 60 frames are
-// there.
+// TestAnotherShapeIsNotStretched: in every rung a part of another shape keeps it, between bars, and no frame
+// is missing.
 func TestAnotherShapeIsNotStretched(t *testing.T) {
 	source := changing(t, "a.ts", piece{"color=white:", "128x72", "2", "1", "yuv420p"}, piece{"color=white:", "72x128", "1.5", "1", "yuv420p"},
 		piece{"color=white:", "128x72", "1.5", "3/4", "yuv420p"}, piece{"color=white:", "128x72", "1", "4/3", "yuvj420p"})
 	m := media(128, 72, 10, 6)
 	m.Video.SampleRatio, m.Video.PixelFormat = 1, "yuv420p"
-	m.Container = "mpegts" // an MP4 says itself what shape its pixels have
+	m.Container = "mpegts" // an MP4 has the pixels' shape in its header
 	root := runAll(t, `{"ladder":[36,72]}`, source, m)
 	verifyTree(t, root, map[string][2]int{"72p": {128, 72}, "36p": {64, 36}})
 	for _, c := range []struct {
 		second        string
-		width, height int // of what is white, in the rung of 72 lines
+		width, height int // of the white area, in the rung of 72 lines
 	}{{"1.9", 128, 72}, {"2.0", 40, 72}, {"3.4", 40, 72}, {"3.5", 96, 72}, {"4.9", 96, 72}, {"5.9", 128, 54}} {
 		for rung, factor := range map[string]int{"72p": 1, "36p": 2} {
 			img := frameAt(t, root, rung, c.second)
@@ -71,7 +71,7 @@ func TestAnotherShapeIsNotStretched(t *testing.T) {
 	}
 }
 
-// bright counts the bright pixels of the line through the middle in a direction.
+// bright counts the bright pixels on the line through the middle in a direction.
 func bright(img image.Image, dx, dy int) (n int) {
 	b := img.Bounds()
 	for i := range max(b.Dx()*dx, b.Dy()*dy) {
@@ -83,7 +83,7 @@ func bright(img image.Image, dx, dy int) (n int) {
 	return n
 }
 
-// TestTurnedChangingShape: a turned video keeps the shape of its parts, too.
+// TestTurnedChangingShape: the parts of a turned video keep their shape, too.
 func TestTurnedChangingShape(t *testing.T) {
 	source := workertest.Rotate(t, changing(t, "a.mp4", piece{"color=white:", "64x32", "1", "1", "yuv420p"},
 		piece{"color=white:", "32x32", "1", "1", "yuv420p"}), 90)
@@ -98,7 +98,7 @@ func TestTurnedChangingShape(t *testing.T) {
 	}
 }
 
-// TestTurnedKeepsEveryFrame: a turned video whose size changes has each frame once, in its place.
+// TestTurnedKeepsEveryFrame: a turned video whose size changes has each frame exactly once, in order.
 func TestTurnedKeepsEveryFrame(t *testing.T) {
 	source := workertest.Rotate(t, changing(t, "a.mp4", piece{"testsrc2=", "128x72", "6", "1", "yuv420p"},
 		piece{"testsrc2=", "72x128", "5.9", "1", "yuv420p"}, piece{"testsrc2=", "96x72", "2.1", "1", "yuv420p"}), 90)
@@ -108,7 +108,7 @@ func TestTurnedKeepsEveryFrame(t *testing.T) {
 	best := checkGrid(t, source, m, Params{Ladder: []int{36, 72}})
 	for i := 1; i < len(best); i++ {
 		if best[i] == best[i-1] {
-			t.Errorf("frame %d is that before it again", i)
+			t.Errorf("frame %d repeats the one before", i)
 		}
 	}
 }

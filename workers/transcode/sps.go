@@ -7,11 +7,12 @@ import (
 	"github.com/Eyevinn/mp4ff/avc"
 )
 
-// bitReader reads a sequence parameter set from its header on, as bits without emulation prevention.
+// bitReader reads the bits of a sequence parameter set, from its header on, without emulation prevention
+// bytes.
 type bitReader struct {
 	data  []byte
 	at    int  // bits read
-	short bool // there were fewer than asked for
+	short bool // the data ended before the bits asked for
 }
 
 func (r *bitReader) bit() uint {
@@ -40,7 +41,7 @@ func (r *bitReader) ue() uint {
 	return 1<<zeros - 1 + r.bits(zeros)
 }
 
-// end is where the last set bit stands, which ends the data (7.3.2.11).
+// end returns the position of the last bit that is 1, which ends the data (7.3.2.11).
 func (r *bitReader) end() int {
 	for at := 8*len(r.data) - 1; at >= 0; at-- {
 		if r.data[at/8]>>(7-at%8)&1 == 1 {
@@ -50,7 +51,7 @@ func (r *bitReader) end() int {
 	return 0
 }
 
-// withChroma are the profiles whose sets tell of chroma and scaling.
+// withChroma are the profiles whose sets have fields for chroma and scaling.
 var withChroma = []uint{100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135}
 
 // toVUI reads up to vui_parameters_present_flag (7.3.2.1.1).
@@ -131,7 +132,7 @@ func (r *bitReader) scaling(size int) {
 	}
 }
 
-// toColours reads from behind vui_parameters_present_flag up to video_signal_type_present_flag (E.1.1).
+// toColours reads from after vui_parameters_present_flag up to video_signal_type_present_flag (E.1.1).
 func (r *bitReader) toColours() {
 	if r.bit() == 1 && r.bits(8) == avc.ExtendedSAR {
 		r.bits(32)
@@ -141,7 +142,7 @@ func (r *bitReader) toColours() {
 	}
 }
 
-// bitWriter is the reverse.
+// bitWriter writes bits into bytes.
 type bitWriter struct {
 	data []byte
 	at   int
@@ -165,8 +166,8 @@ func (w *bitWriter) copy(data []byte, from, to int) {
 	}
 }
 
-// colours writes video_signal_type_present_flag and what it announces: limited range, and BT.709 but for
-// the matrix.
+// colours writes video_signal_type_present_flag and the fields that follow it: limited range, and BT.709
+// except for the matrix.
 func (w *bitWriter) colours(format uint, matrix byte) {
 	w.bits(1, 1)
 	w.bits(format, 3)
@@ -174,7 +175,7 @@ func (w *bitWriter) colours(format uint, matrix byte) {
 	w.bits(bt709<<16|bt709<<8|uint(matrix), 24)
 }
 
-// unescape takes out the bytes that prevent a start code within a unit (7.4.1).
+// unescape removes the bytes that prevent a start code within a unit (7.4.1).
 func unescape(unit []byte) []byte {
 	var out []byte
 	zeros := 0
@@ -192,7 +193,7 @@ func unescape(unit []byte) []byte {
 	return out
 }
 
-// escape puts them in.
+// escape inserts the bytes that unescape removes.
 func escape(unit []byte) []byte {
 	var out bytes.Buffer
 	zeros := 0

@@ -12,17 +12,17 @@ import (
 
 // Bounds of standard input.
 const (
-	longestGroup = 12   // seconds between keyframes: x264's default of 250 frames at 23.976 frames/s, and some
-	rateMargin   = 1.5  // how far above its rung's highest rate a source may be
-	latestStart  = 1    // seconds after the start of the file; the first picture is shown from there on
-	highestLevel = 52   // of H.264: what browsers decode
-	unevenFrames = 0.5  // frames: how near a frame may be to the one before
-	longestFrame = 1    // seconds, or one and a half frames where they are longer
-	squarePixels = 1e-3 // how far from square pixels may be, for sizes that were rounded
+	longestGroup = 12   // seconds between keyframes: a little more than 250 frames (x264's default) at 23.976/s
+	rateMargin   = 1.5  // times the highest rate of its rung
+	latestStart  = 1    // seconds from time 0 to the first frame, which is shown during that time
+	highestLevel = 52   // of H.264: the highest that browsers decode
+	unevenFrames = 0.5  // frames: the least distance of two frames
+	longestFrame = 1    // seconds, or one and a half frames if that is longer
+	squarePixels = 1e-3 // how far from 1 the sample ratio may be, since sizes are rounded
 )
 
-// standard reports why the picture of m cannot be the top rung as it is; empty when it can: any player plays
-// it, seeks in it quickly and shows the same as an encoded rung would.
+// standard returns the reason why the video track of m cannot be the top rung as it is, or "" if it can: any
+// player must play it, seek in it quickly and show the same as of an encoded rung.
 func standard(p Params, m pipeline.Media, top rung) string {
 	v := m.Video
 	switch {
@@ -42,18 +42,20 @@ func standard(p Params, m pipeline.Media, top rung) string {
 	}
 	switch {
 	case picture.Delay(m) > latestStart:
-		return fmt.Sprintf("the picture begins %.2f s after the sound", picture.Delay(m))
+		return fmt.Sprintf("the video begins %.2f s after the audio", picture.Delay(m))
 	case !near(top.Size, v):
-		return fmt.Sprintf("it is %dx%d, the top rung %s", v.Width, v.Height, top.Size)
+		return fmt.Sprintf("it is %dx%d, but the top rung is %s", v.Width, v.Height, top.Size)
 	case math.Abs(top.Rate.Float()-v.FrameRate()) > 0.01:
-		return fmt.Sprintf("it has %.2f frames/s, the top rung %.2f", v.FrameRate(), top.Rate.Float())
+		return fmt.Sprintf("it has %.2f frames/s, but the top rung has %.2f", v.FrameRate(), top.Rate.Float())
 	case v.Bitrate <= 0, float64(v.Bitrate) > rateMargin*1000*float64(top.Maxrate):
-		return fmt.Sprintf("its bit rate is %d kbit/s, %s has %d at most", v.Bitrate/1000, top.Name, top.Maxrate)
+		return fmt.Sprintf("its bit rate is %d kbit/s, but %s has at most %d",
+			v.Bitrate/1000, top.Name, top.Maxrate)
 	}
 	return standardGroups(v, m)
 }
 
-// near reports whether a rung has the size of v, or would have it if the pixels of v were square.
+// near reports whether a rung has the coded size of v. If the pixels of v are not square, the widths may
+// differ by 2.
 func near(rung picture.Size, v pipeline.VideoTrack) bool {
 	off := 0
 	if v.SampleRatio != 1 {
@@ -62,7 +64,7 @@ func near(rung picture.Size, v pipeline.VideoTrack) bool {
 	return rung.Height == v.CodedHeight && rung.Width >= v.CodedWidth-off && rung.Width <= v.CodedWidth+off
 }
 
-// standardForm is the part of standard about the form of the pictures.
+// standardForm is the part of standard about the format of the frames.
 func standardForm(v pipeline.VideoTrack) string {
 	switch {
 	case v.PixelFormat != "yuv420p" || v.BitDepth != 8:
@@ -107,13 +109,13 @@ func standardGroups(v pipeline.VideoTrack, m pipeline.Media) string {
 	case len(g.Borders) == 0:
 		return "no segment can begin at its keyframes"
 	case longestSegment(g.Borders, m.PictureEnd()) > longestGroup:
-		if g.Longest+manifest.SegmentSeconds <= longestGroup { // there are keyframes enough
+		if g.Longest+manifest.SegmentSeconds <= longestGroup { // there are enough keyframes
 			return "its keyframes lie between the frames of the other rungs"
 		}
 		longest := longestSegment(g.Borders, m.PictureEnd())
 		return fmt.Sprintf("segments that begin at its keyframes are up to %.1f s long", longest)
 	case longestSegment(g.Borders, m.Duration) > longestGroup:
-		return fmt.Sprintf("the picture ends %.1f s before the sound: held so long, its last segment lasts %.1f s",
+		return fmt.Sprintf("the video ends %.1f s before the audio: its last segment would last %.1f s",
 			m.Duration-m.PictureEnd(), m.Duration-g.Borders[len(g.Borders)-1])
 	case v.Edits == pipeline.EditsComplex:
 		return "its edit list does more than shift it"
@@ -121,7 +123,8 @@ func standardGroups(v pipeline.VideoTrack, m pipeline.Media) string {
 	return ""
 }
 
-// longestSegment returns the longest of the segments of a track that begin at borders, in seconds.
+// longestSegment returns the length, in seconds, of the longest segment of a track whose segments begin at
+// borders.
 func longestSegment(borders []float64, length float64) float64 {
 	longest := length - borders[len(borders)-1]
 	for i := range borders[1:] {

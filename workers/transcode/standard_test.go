@@ -6,7 +6,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// standardMedia is a film that any player plays as it is.
+// standardMedia describes a film that any player plays as it is.
 func standardMedia() pipeline.Media {
 	return pipeline.Media{
 		Container: "mov", Duration: 60, Size: 20 << 20,
@@ -20,7 +20,7 @@ func standardMedia() pipeline.Media {
 	}
 }
 
-// TestStandard takes away one property of standard input at a time.
+// TestStandard spoils one property of standard input at a time.
 func TestStandard(t *testing.T) {
 	reason := func(p Params, m pipeline.Media) string {
 		return standard(p, m, ladder(m.Video, p.Quality, p.Ladder)[0])
@@ -49,25 +49,25 @@ func TestStandard(t *testing.T) {
 		"its colours are bt2020nc, neither BT.709 nor BT.601": func(m *pipeline.Media) { m.Video.Matrix = "bt2020nc" },
 		"it is HDR":         func(m *pipeline.Media) { m.Video.HDR = "hlg" },
 		"it is transparent": func(m *pipeline.Media) { m.Video.Alpha = true },
-		"the picture begins 1.50 s after the sound": func(m *pipeline.Media) { m.Video.Start = 1.5 },
-		"it is 1281x720, the top rung 1280x720":     func(m *pipeline.Media) { m.Video.Width, m.Video.CodedWidth = 1281, 1281 },
-		"it is 3840x2160, the top rung 1920x1080": func(m *pipeline.Media) {
+		"the video begins 1.50 s after the audio":      func(m *pipeline.Media) { m.Video.Start = 1.5 },
+		"it is 1281x720, but the top rung is 1280x720": func(m *pipeline.Media) { m.Video.Width, m.Video.CodedWidth = 1281, 1281 },
+		"it is 3840x2160, but the top rung is 1920x1080": func(m *pipeline.Media) {
 			m.Video.Width, m.Video.Height, m.Video.CodedWidth, m.Video.CodedHeight = 3840, 2160, 3840, 2160
 		},
-		"it has 120.00 frames/s, the top rung 60.00":         func(m *pipeline.Media) { m.Video.FrameRateNum = 120 },
-		"its bit rate is 7000 kbit/s, 720p has 4500 at most": func(m *pipeline.Media) { m.Video.Bitrate = 7_000_000 },
-		"its bit rate is 0 kbit/s, 720p has 4500 at most":    func(m *pipeline.Media) { m.Video.Bitrate = 0 },
-		"its keyframes are not known":                        func(m *pipeline.Media) { m.Video.Groups = nil },
-		"its groups of pictures are open":                    func(m *pipeline.Media) { m.Video.Groups.Closed = false },
-		"its keyframes are up to 12.1 s apart":               func(m *pipeline.Media) { m.Video.Groups.Longest = 12.1 },
-		"no segment can begin at its keyframes":              func(m *pipeline.Media) { m.Video.Groups.Borders = nil },
+		"it has 120.00 frames/s, but the top rung has 60.00":     func(m *pipeline.Media) { m.Video.FrameRateNum = 120 },
+		"its bit rate is 7000 kbit/s, but 720p has at most 4500": func(m *pipeline.Media) { m.Video.Bitrate = 7_000_000 },
+		"its bit rate is 0 kbit/s, but 720p has at most 4500":    func(m *pipeline.Media) { m.Video.Bitrate = 0 },
+		"its keyframes are not known":                            func(m *pipeline.Media) { m.Video.Groups = nil },
+		"its groups of pictures are open":                        func(m *pipeline.Media) { m.Video.Groups.Closed = false },
+		"its keyframes are up to 12.1 s apart":                   func(m *pipeline.Media) { m.Video.Groups.Longest = 12.1 },
+		"no segment can begin at its keyframes":                  func(m *pipeline.Media) { m.Video.Groups.Borders = nil },
 		"segments that begin at its keyframes are up to 12.5 s long": func(m *pipeline.Media) {
 			m.Video.Groups.Borders, m.Video.Groups.Longest = []float64{0, 7, 19.5, 28, 37, 46, 55}, 9
 		},
 		"its keyframes lie between the frames of the other rungs": func(m *pipeline.Media) {
 			m.Video.Groups.Borders, m.Video.Groups.Longest = []float64{0}, 2
 		},
-		"the picture ends 7.0 s before the sound: held so long, its last segment lasts 13.0 s": func(m *pipeline.Media) {
+		"the video ends 7.0 s before the audio: its last segment would last 13.0 s": func(m *pipeline.Media) {
 			m.Duration, m.Video.End = 67, 60
 		},
 		"its edit list does more than shift it": func(m *pipeline.Media) { m.Video.Edits = pipeline.EditsComplex },
@@ -85,7 +85,7 @@ func TestStandard(t *testing.T) {
 		"x264's default at film": func(m *pipeline.Media) { m.Video.Groups.Longest = 250 * 1001 / 24000. },
 		"Matroska":               func(m *pipeline.Media) { m.Container, m.Video.Groups.Remuxed = "matroska", true },
 		"MPEG-TS":                func(m *pipeline.Media) { m.Container, m.Video.Groups.Remuxed = "mpegts", true },
-		"after the sound":        func(m *pipeline.Media) { m.Video.Start = 0.07 },
+		"after the audio":        func(m *pipeline.Media) { m.Video.Start = 0.07 },
 		"a trembling clock": func(m *pipeline.Media) {
 			m.Video.Variable, m.Video.Groups.FrameLeast, m.Video.Groups.FrameMost = true, 0.03, 0.055
 		},
@@ -101,9 +101,9 @@ func TestStandard(t *testing.T) {
 	turned := standardMedia()
 	turned.Video.Rotation, turned.Video.Width, turned.Video.Height = 90, 720, 1280
 	for why, got := range map[string]string{
-		"it is turned or mirrored":             reason(Params{}, turned),
-		"the pipeline has every rung encoded":  reason(Params{Copy: "never"}, standardMedia()),
-		"it is 1280x720, the top rung 640x360": reason(Params{Ladder: []int{360}}, standardMedia()),
+		"it is turned or mirrored":                    reason(Params{}, turned),
+		"the pipeline has every rung encoded":         reason(Params{Copy: "never"}, standardMedia()),
+		"it is 1280x720, but the top rung is 640x360": reason(Params{Ladder: []int{360}}, standardMedia()),
 	} {
 		if got != why {
 			t.Errorf("%q, want %q", got, why)

@@ -41,9 +41,9 @@ func shown(t *testing.T, playlist string) (times []float64) {
 	return times
 }
 
-// TestFramesAreShownOnTime: by players that are built on libavformat, which shift what has negative composition
-// offsets, every frame of every rung is shown at its time, the first at 0, as the sound is. By the boxes, which
-// browsers read, it is the same: decode times lie on the grid, and the edit list takes back what the offsets add.
+// TestFramesAreShownOnTime: every player shows every frame of every rung at its time, the first at 0. Players
+// with libavformat would shift a track with negative composition offsets. Browsers read the boxes: decode
+// times are on the grid, and the edit list undoes the delay that the offsets add.
 func TestFramesAreShownOnTime(t *testing.T) {
 	source, m := standardClip(t, "50", 0, 5, 10)
 	for _, c := range []struct {
@@ -71,7 +71,8 @@ func TestFramesAreShownOnTime(t *testing.T) {
 	}
 }
 
-// checkBoxes wants no frame to be shown before it is decoded, and the first of each fragment when the fragment begins.
+// checkBoxes checks that no frame is shown before it is decoded, and that the first frame of each fragment is
+// shown when the fragment begins.
 func checkBoxes(t *testing.T, file string) {
 	t.Helper()
 	f, err := mp4.ReadMP4File(file)
@@ -103,7 +104,8 @@ func checkBoxes(t *testing.T, file string) {
 	}
 }
 
-// TestPlansOfBefore: a video that was planned before there were edit lists is made in one form to its end.
+// TestPlansOfBefore: a video that was planned before edit lists existed gets no edit list in any of its
+// parts.
 func TestPlansOfBefore(t *testing.T) {
 	source, m := standardClip(t, "50", 0, 5, 10)
 	jobs, err := New(ffmpeg.Tools{}).Plan(Params{Ladder: []int{90}, Copy: copyNever}, m)
@@ -115,7 +117,7 @@ func TestPlansOfBefore(t *testing.T) {
 		j.Worker, j.Params = "transcode", json.RawMessage("{}")
 		now := j.Part
 		if j.Part = bytes.Replace(now, []byte(`,"delay":2`), nil, 1); bytes.Equal(j.Part, now) {
-			continue // it is of another kind
+			continue // a job of another kind
 		}
 		task := pipeline.Task{Video: store.Video, Job: j, Media: &m, Source: store.Add(t, "original", source)}
 		results[j.Name] = store.Work(t, registry(), task, results, nil)

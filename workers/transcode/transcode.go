@@ -38,8 +38,8 @@ func (w *Worker) Check(ctx context.Context) error {
 	return nil
 }
 
-// Slots implements workers.Slotter: chunks by the half of the cores, since an encoder has two threads,
-// and two at least, since one alone leaves a core idle while it starts, verifies and stores.
+// Slots implements workers.Slotter: a chunk per two cores, since an encoder has two threads, but at least
+// two, since a chunk leaves cores idle while it starts, verifies and stores.
 func (w *Worker) Slots(cores int) int { return max(2, cores/2) }
 
 // Plan implements workers.Worker.
@@ -82,7 +82,7 @@ func partOf(job pipeline.Job) (p part, err error) {
 	return p, pipeline.Fail(pipeline.CodeParameters, "part of the job: unknown kind %q", p.Kind)
 }
 
-// told adds to the result of the first job why the top rung is not a copy.
+// told adds the reason why the top rung is not a copy to the result of the first job.
 func (p part) told(r pipeline.Result, err error) (pipeline.Result, error) {
 	if err == nil && p.Encoded != "" {
 		r.Facts = map[string]any{factCopied: false, factReason: p.Encoded}
@@ -90,7 +90,7 @@ func (p part) told(r pipeline.Result, err error) (pipeline.Result, error) {
 	return r, err
 }
 
-// Moved implements workers.Mover: this worker packaged the video itself, until there was one for that.
+// Moved implements workers.Mover: in earlier versions this worker did the packager's job.
 func (w *Worker) Moved(job pipeline.Job) (pipeline.Job, bool) {
 	var p part
 	if err := json.Unmarshal(job.Part, &p); err != nil || p.Kind != packageKind {

@@ -34,7 +34,7 @@ func media(w, h, rate int, seconds float64) pipeline.Media {
 	}}
 }
 
-// TestConformance runs the jobs over 14 s in two rungs, and plays the tree that comes out.
+// TestConformance runs all jobs of a video of 14 s with two rungs, and plays the outputs.
 func TestConformance(t *testing.T) {
 	out := workertest.Run(t, workertest.Case{
 		Registry: registry(), Worker: "transcode", Params: `{"ladder":[90,180],"mp4":["90p"]}`, Media: media(320, 180, 10, 14),
@@ -73,7 +73,7 @@ func TestConformance(t *testing.T) {
 	verifyTree(t, packaged(t, out.Store, out.Results), map[string][2]int{"180p": {320, 180}, "90p": {160, 90}})
 }
 
-// verifyTree plays every rung from a tree of files, decoding each segment.
+// verifyTree plays every rung of a directory of outputs, and decodes each segment.
 func verifyTree(t *testing.T, root string, rungs map[string][2]int) {
 	t.Helper()
 	for name, size := range rungs {
@@ -89,7 +89,7 @@ func verifyTree(t *testing.T, root string, rungs map[string][2]int) {
 	}
 }
 
-// runAll makes the jobs of a video and returns the tree.
+// runAll runs the jobs of a video, and returns the directory of their outputs.
 func runAll(t *testing.T, params, source string, m pipeline.Media) string {
 	t.Helper()
 	store, results := workertest.NewStore(t), map[string]pipeline.Result{}
@@ -105,7 +105,7 @@ func runAll(t *testing.T, params, source string, m pipeline.Media) string {
 	return packaged(t, store, results)
 }
 
-// packaged returns the tree of results, with playlists.
+// packaged writes playlists for the results, and returns the directory of all outputs.
 func packaged(t *testing.T, store *workertest.Store, results map[string]pipeline.Result) string {
 	t.Helper()
 	var all []manifest.Made
@@ -146,7 +146,7 @@ func decode(t *testing.T, params string) (p Params) {
 	return p
 }
 
-// TestShapes has sources that break encoders: tiny, odd, slow, turned, with a changing size.
+// TestShapes encodes sources that break encoders: tiny, odd, slow, turned, with a changing size.
 func TestShapes(t *testing.T) {
 	turned := media(48, 64, 5, 2)
 	turned.Video.Rotation, turned.Video.CodedWidth, turned.Video.CodedHeight = 90, 64, 48
@@ -175,9 +175,9 @@ func TestShapes(t *testing.T) {
 	}
 }
 
-// TestTurned: the four corners are where a viewer expects them.
+// TestTurned: a turned video is shown as a viewer expects it.
 func TestTurned(t *testing.T) {
-	// Red above, blue below; a quarter turn clockwise brings red to the right.
+	// Red is above, blue below. After a quarter turn clockwise, red is on the right.
 	source := workertest.Clip(t, "a.mp4", args([]string{"-f", "lavfi", "-i", "color=red:s=64x32:d=1:r=5",
 		"-f", "lavfi", "-i", "color=blue:s=64x32:d=1:r=5", "-filter_complex", "[0][1]vstack"}, x264)...)
 	m := media(64, 64, 5, 1)
@@ -197,10 +197,10 @@ func TestAlphaIsBlackBehind(t *testing.T) {
 	}
 }
 
-// frame decodes the first picture of a rung.
+// frame decodes the first frame of a rung.
 func frame(t *testing.T, root, rung string) image.Image { return frameAt(t, root, rung, "0") }
 
-// frameAt decodes the picture of a rung's first segment that is shown at a time.
+// frameAt decodes the frame that is shown at a time within a rung's first segment.
 func frameAt(t *testing.T, root, rung, second string) image.Image {
 	t.Helper()
 	var data []byte
@@ -228,7 +228,8 @@ func isColor(c interface{ RGBA() (r, g, b, a uint32) }, red, green, blue int) bo
 	return near(r, red) && near(g, green) && near(b, blue)
 }
 
-// TestChangingSize: recordings of windows and calls change their size; the rendition does not, and lasts as long.
+// TestChangingSize: recordings of windows and calls change their size. The renditions do not, and are as long
+// as the source.
 func TestChangingSize(t *testing.T) {
 	var joined []byte
 	for _, part := range [][]string{{"red:s=64x64:r=10:d=2", "0"}, {"blue:s=96x48:r=10:d=2", "2"}} {
@@ -255,8 +256,8 @@ func TestChangingSize(t *testing.T) {
 	}
 }
 
-// TestWrongPlanFails: an output that is not as the media say is never published. That the picture breaks off is the
-// file's fault, and no reason to try again.
+// TestWrongPlanFails: an output that differs from the facts of the media is never published. If the frames
+// stop early, the file is damaged, and the job is not retried.
 func TestWrongPlanFails(t *testing.T) {
 	store, m := workertest.NewStore(t), media(64, 64, 10, 9)
 	source := workertest.Clip(t, "a.mp4", args(workertest.Pattern("64x64", "10", "2"), x264)...)
@@ -277,7 +278,7 @@ func TestWrongPlanFails(t *testing.T) {
 	}
 }
 
-// TestNothingDecodesIsTheInputsFault: a source of which no frame decodes is refused at once, as damaged.
+// TestNothingDecodesIsTheInputsFault: a source without a decodable frame fails at once, as damaged.
 func TestNothingDecodesIsTheInputsFault(t *testing.T) {
 	good := workertest.Clip(t, "a.mkv", args(workertest.Pattern("64x64", "10", "1"), []string{"-c:v", "libvpx-vp9", "-cpu-used", "8", "-g", "100"})...)
 	broken := workertest.Clip(t, "b.mkv", "-i", good, "-c", "copy", "-copyinkf", "-bsf:v", "noise=amount=100")
@@ -295,7 +296,7 @@ func TestNothingDecodesIsTheInputsFault(t *testing.T) {
 	}
 }
 
-// TestLatePicture: a picture that starts half a second after the sound keeps its distance.
+// TestLatePicture: a video track that begins half a second after the audio still does so in the outputs.
 func TestLatePicture(t *testing.T) {
 	source := workertest.Clip(t, "a.mkv", args(workertest.Tone("2"), []string{"-itsoffset", "0.5", "-f", "lavfi", "-i",
 		"color=black:s=64x64:r=10:d=1,drawbox=c=white:t=fill:enable='gte(t,0.45)'", "-c:a", "pcm_s16le"}, x264)...)
