@@ -12,9 +12,9 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 )
 
-// Params are a pipeline step's parameters.
+// Params are the parameters (`with`) of an audio step.
 type Params struct {
-	Copy *bool `json:"copy,omitempty" doc:"Take over AAC-LC tracks of a sound form as they are; default true"`
+	Copy *bool `json:"copy,omitempty" doc:"Whether suitable AAC-LC tracks in MP4 stay as they are. Default true"`
 }
 
 // copies is Copy with its default.
@@ -95,7 +95,7 @@ type run struct {
 	job   workers.Attempt
 	media pipeline.Media
 	part  part
-	form  form // of what is encoded
+	form  form // of the encoded audio
 }
 
 func (r run) run(ctx context.Context) (pipeline.Result, error) {

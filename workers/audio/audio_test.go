@@ -42,7 +42,7 @@ func TestPlanOfManyTracksAndOfNone(t *testing.T) {
 	}
 }
 
-// soundMP4 is a track that can be copied.
+// soundMP4 describes a track that can be copied.
 func soundMP4(seconds float64) pipeline.Media {
 	return pipeline.Media{Container: "mov", Duration: seconds, Audio: []pipeline.AudioTrack{{
 		Stream: 1, ID: 2, Codec: "aac", Profile: "LC", Channels: 2, SampleRate: 48000, Duration: seconds,
@@ -69,7 +69,7 @@ func TestPlan(t *testing.T) {
 		name   string
 		media  pipeline.Media
 		params Params
-		want   string // name, and segments of what is not whole
+		want   string // jobs as in describe
 	}{
 		{"short", track("mov", "mp3", 30), Params{}, "0[0,0)!"},
 		{"a copy of a minute", soundMP4(60), Params{}, "0! 0-file"},
@@ -97,7 +97,8 @@ func TestPlan(t *testing.T) {
 	}
 }
 
-// describe writes a plan in one line; openers, which must be of high priority, have an exclamation mark.
+// describe returns a plan in one line: the name of each job, its segments if it does not make the whole
+// track, and an exclamation mark for an opener, which must have high priority.
 func describe(t *testing.T, jobs []pipeline.Job) string {
 	t.Helper()
 	var words, segments []string
@@ -137,7 +138,7 @@ func TestAnHourHasChunksOfFourMinutes(t *testing.T) {
 	}
 }
 
-// TestWhyEncoded: the plan says why audio is encoded, once where all tracks have the same reason.
+// TestWhyEncoded: the plan says why audio is encoded, and only once if all tracks have the same reason.
 func TestWhyEncoded(t *testing.T) {
 	const audio = "the audio is not a copy of the source: "
 	off := false
@@ -170,7 +171,7 @@ func TestWhyEncoded(t *testing.T) {
 			m.Audio[0].Edits, m.Audio[0].Frames = pipeline.EditsComplex, 0
 		}, Params{}, []string{audio + "the MP4 is in fragments"}},
 		{"fragments of HEVC", track(func(a *pipeline.AudioTrack) { a.Edits, a.Frames = "", 0 }), Params{},
-			[]string{audio + "the MP4 is in fragments, or its index does not show that frames follow on each other"}},
+			[]string{audio + "the MP4 is in fragments, or its index does not show contiguous frames"}},
 		{"fragments of HEVC with an edit list", track(func(a *pipeline.AudioTrack) { a.Edits, a.Frames = pipeline.EditsComplex, 0 }), Params{},
 			[]string{audio + "an edit list hides or repeats parts of it, or the MP4 is in fragments"}},
 		{"switched off", func(*pipeline.Media) {}, Params{Copy: &off}, []string{audio + "copying is switched off"}},

@@ -13,12 +13,12 @@ import (
 	"github.com/reelmill/reelmill/workers/workertest"
 )
 
-// TestFormatThatChanges: sound whose channels or rate change in mid-stream, as television's do with the
-// programme, is heard at its pitch and at its time, before the change and after it.
+// TestFormatThatChanges: if channels or rate change in mid-stream, as in television between programmes, the
+// audio before and after the change has the right pitch and the right time.
 func TestFormatThatChanges(t *testing.T) {
 	for _, c := range []struct {
 		name          string // of the file
-		codec, format string // and the extension of the bare stream
+		codec, format string // format is also the extension of the bare stream
 		first, second string // rate and layout
 	}{
 		{"channels.ts", "ac3", "ac3", "48000 stereo", "48000 5.1(side)"},
@@ -38,7 +38,7 @@ func TestFormatThatChanges(t *testing.T) {
 	}
 }
 
-// TestFormatThatChangesInParts: a part that begins after the change, and is found by seeking, follows on the
+// TestFormatThatChangesInParts: a part that begins after the change, and is read by seeking, continues the
 // one before.
 func TestFormatThatChangesInParts(t *testing.T) {
 	source := joinedSource(t, "a.mkv", 10, 40, bareSound(t, "ac3", "ac3", "48000 stereo", 440, 10),
@@ -51,7 +51,7 @@ func TestFormatThatChangesInParts(t *testing.T) {
 	expectTones(t, samplesOf(t, out.joined(t, "audio-und")), 10, 40)
 }
 
-// changing are the facts of a file whose sound says of itself what its first part is.
+// changing returns the facts of a file whose audio header describes its first part.
 func changing(name string, seconds float64) pipeline.Media {
 	container := map[string]string{".ts": "mpegts", ".mkv": "matroska"}[filepath.Ext(name)]
 	return pipeline.Media{Container: container, Duration: seconds, Audio: []pipeline.AudioTrack{
@@ -59,7 +59,7 @@ func changing(name string, seconds float64) pipeline.Media {
 	}}
 }
 
-// bareSound makes a tone without a container; form is rate and layout.
+// bareSound returns a file of a tone without a container; form is rate and layout.
 func bareSound(t *testing.T, codec, format, form string, hertz, seconds int) []byte {
 	t.Helper()
 	rate, layout, _ := strings.Cut(form, " ")
@@ -72,7 +72,7 @@ func bareSound(t *testing.T, codec, format, form string, hertz, seconds int) []b
 	return data
 }
 
-// joinedSource is a file with the sounds one after the other, the second from a second on.
+// joinedSource returns a file with one tone after the other, the second from a second on.
 func joinedSource(t *testing.T, name string, change, seconds int, first, second []byte) string {
 	t.Helper()
 	var args []string
@@ -83,7 +83,7 @@ func joinedSource(t *testing.T, name string, change, seconds int, first, second 
 		}
 		args = append(args, "-i", bare)
 	}
-	// Each becomes a file with its own times, and the two are one stream to the muxer that joins them.
+	// Each tone becomes a file with its own times. The muxer that joins them sees one stream.
 	parts := make([]string, 2)
 	for i := range parts {
 		parts[i] = workertest.Clip(t, fmt.Sprintf("%d.ts", i), slices.Concat(args[2*i:2*i+2],
@@ -129,7 +129,7 @@ func expectTones(t *testing.T, samples []float32, change, end float64) {
 	}
 }
 
-// pitch is the frequency of a tone by its zero crossings, and its RMS.
+// pitch returns the frequency of a tone, by its zero crossings, and its RMS.
 func pitch(samples []float32) (hertz, rms float64) {
 	crossings, sum := 0, 0.0
 	for i, s := range samples {

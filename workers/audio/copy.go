@@ -15,17 +15,17 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/sampletable"
 )
 
-// unsound says why a track cannot be copied after all.
+// unsound is the reason why a track that looked fit for copying cannot be copied.
 type unsound string
 
 // Error implements error.
 func (u unsound) Error() string { return string(u) }
 
-// copied is the share of the progress that copying is.
+// copied is the progress of the job after copying.
 const copied = 0.3
 
-// copyOrEncode copies the part, or encodes it when that turns out not to be sound. What the index says is the
-// same for all parts of a track, so they all come to the same end. Where one alone does not decode, it is
+// copyOrEncode copies the part, or encodes it if it cannot be copied. If the reason is in the index, all
+// parts of the track find the same reason, and all are encoded. If only this part cannot be decoded, it is
 // encoded in the form of the others.
 func (r run) copyOrEncode(ctx context.Context, input string) (pipeline.Result, error) {
 	m, err := r.copy(ctx, input)
@@ -43,7 +43,7 @@ func (r run) copyOrEncode(ctx context.Context, input string) (pipeline.Result, e
 	if !ok {
 		return pipeline.Result{}, err
 	}
-	r.job.Log.Info("the sound is encoded, not copied", "because", err)
+	r.job.Log.Info("encode the audio instead of copying it", "because", err)
 	if err := os.RemoveAll(r.file(r.part.Name)); err != nil {
 		return pipeline.Result{}, err
 	}
@@ -58,8 +58,8 @@ func (r run) copyOrEncode(ctx context.Context, input string) (pipeline.Result, e
 	return result, err
 }
 
-// note says why the part is encoded after all. alone: other parts of the track may be copied; else all parts
-// are encoded, and the first tells of it.
+// note says why the part is encoded. If alone is set, other parts of the track may be copied. Otherwise all
+// parts are encoded, and only the note of the first says so.
 func (r run) note(alone bool) string {
 	name, p := "", r.part
 	if len(r.media.Audio) > 1 {
@@ -78,7 +78,7 @@ func (r run) note(alone bool) string {
 	return fmt.Sprintf("from %d s to %d s, %s", from, to, note)
 }
 
-// blame reports an error that is the track's own, and says it for people.
+// blame reports whether err is the fault of the track, and returns the reason for people.
 func blame(ctx context.Context, err error) (reason string, ok bool) {
 	var u unsound
 	var v *ffmpeg.VerifyError
@@ -88,14 +88,15 @@ func blame(ctx context.Context, err error) (reason string, ok bool) {
 	case errors.As(err, &u):
 		return u.Error(), true
 	case errors.As(err, &v) && v.Check == "decode":
-		return "not all of it decodes: " + v.Detail, true
+		return "part of it cannot be decoded: " + v.Detail, true
 	case errors.As(err, &v):
 		return v.Error(), true
 	}
 	return "", false
 }
 
-// copy makes segments of the track's own frames. made has its form, once that is known to be sound.
+// copy makes segments of the track's own frames. If it fails, made has a form only if the index of the track
+// is good.
 func (r run) copy(ctx context.Context, input string) (m made, err error) {
 	file, err := os.Open(input)
 	if err != nil {
@@ -137,8 +138,8 @@ func (r run) copy(ctx context.Context, input string) (m made, err error) {
 	return m, nil
 }
 
-// frames finds the track's frames, all of them, in the source. A source that its disk does not give says
-// nothing of the track.
+// frames finds all frames of the track in the source. It returns an unsound error if the fault is in the
+// track, and another error if the disk cannot be read.
 func (r run) frames(ctx context.Context, file *os.File) (*sampletable.Frames, error) {
 	info, err := file.Stat()
 	if err != nil {
@@ -156,7 +157,8 @@ func (r run) frames(ctx context.Context, file *os.File) (*sampletable.Frames, er
 		return nil, unsound(err.Error())
 	}
 	if end := frames.Seconds(frames.Count); math.Abs(end-r.media.Duration) > maxApart+frames.Seconds(1) {
-		return nil, unsound(fmt.Sprintf("its packets end at %.3f s, the video at %.3f s", end, r.media.Duration))
+		return nil, unsound(fmt.Sprintf(
+			"its packets end at %.3f s, but the video at %.3f s", end, r.media.Duration))
 	}
 	return frames, nil
 }

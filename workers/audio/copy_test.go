@@ -18,14 +18,15 @@ import (
 	"github.com/reelmill/reelmill/workers/workertest"
 )
 
-// clickAt are the arguments of a sound of 8 s with a click at 5 s, as AAC of a rate and number of channels.
+// clickAt returns ffmpeg's arguments for 8 s of AAC with a click at 5 s.
 func clickAt(rate, channels int) []string {
 	return slices.Concat(workertest.Pattern("64x64", "10", "8"),
 		[]string{"-f", "lavfi", "-i", "aevalsrc=if(between(t\\,5\\,5.02)\\,0.9\\,0.01*sin(900*t)):s=48000:d=8"},
 		x264, []string{"-c:a", "aac", "-ar", strconv.Itoa(rate), "-ac", strconv.Itoa(channels)})
 }
 
-// TestCopy: the packets are the source's own, and play when they did, whether or not the file is a job of its own.
+// TestCopy: the packets are the source's own, and play at the same times, whether or not audio.m4a is a job
+// of its own.
 func TestCopy(t *testing.T) {
 	for _, c := range []struct {
 		rate, channels int
@@ -48,7 +49,7 @@ func TestCopy(t *testing.T) {
 		if f.rate != c.rate {
 			t.Errorf("%d Hz: a clock of %d Hz", c.rate, f.rate)
 		}
-		// What ffmpeg takes out of the source as a stream of frames with headers of 7 bytes.
+		// ffmpeg extracts the source's frames, each with a header of 7 bytes.
 		adts, err := os.ReadFile(workertest.Clip(t, "a.aac", "-i", source, "-vn", "-c:a", "copy", "-copypriorss", "1"))
 		if err != nil {
 			t.Fatal(err)
@@ -99,7 +100,8 @@ func checkCopiedOutputs(t *testing.T, out rendered, rate, channels int) {
 	}
 }
 
-// TestDamagedPart: where the frames of one part do not decode, it alone is encoded, in the form of the others.
+// TestDamagedPart: if the frames of one part cannot be decoded, only this part is encoded, in the form of the
+// others.
 func TestDamagedPart(t *testing.T) {
 	source := workertest.Clip(t, "a.mp4", clickAt(44100, 1)...)
 	spoil(t, source, 6.5, 8)
@@ -110,10 +112,10 @@ func TestDamagedPart(t *testing.T) {
 		rest["copied"] != false {
 		t.Errorf("facts %v and %v", first, rest)
 	} else if note, _ := rest[pipeline.FactNote].(string); first[pipeline.FactNote] != nil || !strings.HasPrefix(note,
-		"from 6 s on, the audio is not a copy of the source: not all of it decodes: ") {
+		"from 6 s on, the audio is not a copy of the source: part of it cannot be decoded: ") {
 		t.Errorf("notes %v and %q", first[pipeline.FactNote], note)
 	}
-	_, f := packetsOf(t, out.joined(t, "audio-und")) // they follow on each other under one header
+	_, f := packetsOf(t, out.joined(t, "audio-und")) // checks that all parts fit one header, without gaps
 	if f.rate != 44100 {
 		t.Errorf("%+v", f)
 	}
@@ -125,8 +127,9 @@ func TestDamagedPart(t *testing.T) {
 	}
 }
 
-// TestDamagedMiddle: frames that do not decode are found wherever they lie, also between the first and the last
-// segment. What is published decodes, is as long as the source, and has the rest at its time.
+// TestDamagedMiddle: frames that cannot be decoded are found anywhere, also between the first and the last
+// segment. The published audio can be decoded, is as long as the source, and has the other frames at their
+// times.
 func TestDamagedMiddle(t *testing.T) {
 	source := workertest.Clip(t, "a.mp4", slices.Concat(workertest.Pattern("64x64", "10", "20"),
 		[]string{"-f", "lavfi", "-i", "aevalsrc=if(between(t\\,15\\,15.02)\\,0.9\\,0.01*sin(900*t)):s=48000:d=20"},
@@ -150,7 +153,7 @@ func TestDamagedMiddle(t *testing.T) {
 	}
 }
 
-// spoil overwrites the sound of a clip from second from to second to.
+// spoil overwrites the audio of a clip from second from to second to.
 func spoil(t *testing.T, path string, from, to float64) {
 	t.Helper()
 	data, err := os.ReadFile(path)
@@ -188,7 +191,7 @@ func spoil(t *testing.T, path string, from, to float64) {
 	}
 }
 
-// TestUnsoundCopies: a track that the facts speak well of, but that is not so, is encoded after all.
+// TestUnsoundCopies: a track that looks fit for copying by its facts, but is not, is encoded.
 func TestUnsoundCopies(t *testing.T) {
 	gap := "setts=ts=PTS+if(gt(N\\,200)\\,19200\\,0)"
 	for _, c := range []struct {
@@ -197,7 +200,7 @@ func TestUnsoundCopies(t *testing.T) {
 	}{
 		{"a gap", "is off by 0.400 s", []string{"-bsf:a", gap}},
 		{"surround", "channel configuration", []string{"-ac", "6"}},
-		{"another rate", "", []string{"-ar", "32000"}}, // as sound as others: only the plan wants two rates
+		{"another rate", "", []string{"-ar", "32000"}}, // no fault: only the plan is limited to two rates
 		{"late", "begins at", nil},
 		{"short", "its packets end at", []string{"-t", "6"}},
 		{"not AAC", "", []string{"-c:a", "libmp3lame"}},
@@ -232,7 +235,7 @@ func TestUnsoundCopies(t *testing.T) {
 	}
 }
 
-// TestCopySwitchedOff: the step's parameter is heard.
+// TestCopySwitchedOff: with the parameter copy set to false, nothing is copied.
 func TestCopySwitchedOff(t *testing.T) {
 	source := workertest.Clip(t, "a.mp4", clickAt(48000, 2)...)
 	p := pipeline.Pipeline{Name: "x", Steps: []pipeline.Step{{Worker: "audio", With: map[string]any{"copy": false}}}}
@@ -243,7 +246,7 @@ func TestCopySwitchedOff(t *testing.T) {
 	}
 }
 
-// TestFaultOfTheDiskIsNoReason: a source that could not be read is read again, and not said to be no copy's.
+// TestFaultOfTheDiskIsNoReason: if the disk cannot be read, the job is retried; the track is not encoded.
 func TestFaultOfTheDiskIsNoReason(t *testing.T) {
 	workertest.DiskFault(t, New(ffmpeg.Tools{}), Params{}, soundMP4(8))
 }

@@ -18,19 +18,19 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/picture"
 )
 
-// What a chunk encodes besides what it keeps, in frames.
+// Frames that a chunk encodes in addition to those that it keeps.
 const (
-	preroll = 375 // before, 8 s: windows and resampler settle at once, but the encoder's rate takes seconds
-	lookout = 4   // after: the encoder looks ahead, and its last packet is a part of one
+	preroll = 375 // before them, 8 s: the encoder's bit rate takes seconds to settle
+	lookout = 4   // after them: the encoder looks ahead, and its last packet is incomplete
 )
 
 // Reading from the middle of a source.
 const (
-	warmUp  = 3  // seconds that are decoded before what is used: packets lean on those before them
-	nearest = 10 // seconds; what begins before is read from the start
+	warmUp  = 3  // seconds decoded before the first sample used: decoding a packet needs those before it
+	nearest = 10 // seconds; chunks that begin earlier read the source from its start
 )
 
-// encodedFile is what ffmpeg writes, in the scratch folder.
+// encodedFile is ffmpeg's output, in the scratch directory.
 const encodedFile = "encoded.mp4"
 
 // made is a run of segments on the scratch disk.
@@ -38,22 +38,22 @@ type made struct {
 	dir   string // of init.mp4 and the segments
 	form  form
 	track manifest.Track
-	last  bool // the run ends the rendition
+	last  bool // the rendition ends with this run
 }
 
-// window is which frames a job makes, and how the source is read for them.
+// window says which frames a job makes, and how it reads the source for them.
 type window struct {
-	rate  int // samples/s of what is encoded
-	first int // frame that the segments begin with
+	rate  int // samples/s of the encoded audio
+	first int // number of the first frame of the segments
 	end   int // frame after the last; 0: to the end
-	// from is the second of the source that is time 0 of what ffmpeg writes. It is a whole one: a sample of
-	// every rate lies on it, so that a chunk's resampler stands where that of the whole track would.
+	// from is the time in the source that is time 0 of ffmpeg's output, in whole seconds. At a whole second a
+	// sample begins at every rate, so a chunk's resampler is in the same phase as that of the whole track.
 	from int
-	seek bool // reading begins at from less warmUp; else at the start
-	grid grid // of the source's frames, when seeking
+	seek bool // reading begins warmUp seconds before from, not at the start
+	grid grid // of the source's frames, if seek is set
 }
 
-// window is that of the part.
+// window returns the window of the part.
 func (r run) window() window {
 	w := window{rate: r.form.rate, first: border(r.part.First, r.form.rate)}
 	if r.part.End > 0 {
@@ -66,13 +66,14 @@ func (r run) window() window {
 	return w
 }
 
-// fed is the first frame whose samples ffmpeg encodes. The encoder puts its priming in the frame before.
+// fed returns the number of the first frame whose samples are encoded. The encoder's priming is the frame
+// before it.
 func (w window) fed() int { return max(w.first-preroll, 1) }
 
-// samples counts those from w.from to the start of a frame.
+// samples returns the number of samples from w.from to the start of a frame.
 func (w window) samples(frame int) int { return frame*frameSamples - w.from*w.rate }
 
-// start is where reading begins.
+// start returns the time at which reading begins.
 func (w window) start() time.Duration {
 	if !w.seek {
 		return 0
@@ -80,7 +81,7 @@ func (w window) start() time.Duration {
 	return time.Duration(w.from-warmUp) * time.Second
 }
 
-// encode makes the segments of the part, and verifies nothing.
+// encode makes the segments of the part. It does not verify them. The job's progress begins at from.
 func (r run) encode(ctx context.Context, input string, from float64) (made, error) {
 	w, err := r.survey(ctx, input, r.window())
 	if err != nil {
@@ -100,7 +101,7 @@ func (r run) encode(ctx context.Context, input string, from float64) (made, erro
 		err = r.steady(ctx, step, track)
 	}
 	if err == nil && !heard && r.part.First == 0 && w.end == 0 {
-		err = pipeline.Fail(pipeline.CodeMalformed, "nothing was encoded: no sound of the track decodes")
+		err = pipeline.Fail(pipeline.CodeMalformed, "nothing was encoded: no audio of the track can be decoded")
 	}
 	if err != nil {
 		return made{}, err
@@ -117,7 +118,7 @@ func (r run) encode(ctx context.Context, input string, from float64) (made, erro
 	return m, os.Remove(r.file(encodedFile))
 }
 
-// steady encodes a mix again when that has brought it above its highest peak.
+// steady encodes a mix again if encoding raised its peak above MaxPeak.
 func (r run) steady(ctx context.Context, step encode.Step, track audiotrack.Track) error {
 	peak, err := track.Peak(ctx, r.file(encodedFile))
 	if err != nil || peak <= audiotrack.MaxPeak {
@@ -127,8 +128,8 @@ func (r run) steady(ctx context.Context, step encode.Step, track audiotrack.Trac
 	return err
 }
 
-// track is the samples of w: those of the frames that are fed to the encoder and kept, to the end of w, or of
-// the video where that ends later than the track.
+// track returns the track with the samples of w: from the first frame to encode to the end of w. If w has no
+// end, they reach to the end of the track or of the video, whichever is later.
 func (r run) track(input string, w window) audiotrack.Track {
 	in := picture.Source(input, r.media)
 	t := audiotrack.Track{
@@ -159,8 +160,8 @@ func (r run) track(input string, w window) audiotrack.Track {
 	return t
 }
 
-// command encodes the track. The encoder's first packet is its priming, of the frame before the first that it
-// is fed.
+// command encodes the track. The encoder's first packet is its priming, in the place of the frame before the
+// first.
 func (r run) command(t audiotrack.Track, encoder []ffmpeg.Option) ffmpeg.Command {
 	return ffmpeg.Command{
 		Inputs: []ffmpeg.Input{t.Samples()},
@@ -178,17 +179,17 @@ func (r run) command(t audiotrack.Track, encoder []ffmpeg.Option) ffmpeg.Command
 // errEnough ends reading.
 var errEnough = errors.New("enough")
 
-// keep gives s the frames of w from what ffmpeg encoded.
+// keep adds the encoded frames of w to s, and skips those around them.
 func (r run) keep(ctx context.Context, w window, s *segmenter) error {
 	p, err := openPackets(r.file(encodedFile))
 	if errors.Is(err, io.EOF) {
-		return pipeline.Fail(pipeline.CodeMalformed, "nothing was encoded: no sound of the track decodes")
+		return pipeline.Fail(pipeline.CodeMalformed, "nothing was encoded: no audio of the track can be decoded")
 	} else if err != nil {
 		return err
 	}
 	defer p.Close() //nolint:errcheck // read only
 	if !p.form.like(r.form) {
-		return pipeline.Fail(pipeline.CodeVerification, "encoded sound: configuration %x", p.form.config)
+		return pipeline.Fail(pipeline.CodeVerification, "encoded audio: configuration %x", p.form.config)
 	}
 	frame := w.fed() - 1
 	err = p.each(ctx, func(q packet) error {

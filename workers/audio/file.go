@@ -23,7 +23,7 @@ const (
 	progressive = "audio.m4a"
 )
 
-// progressive makes the file of a whole track.
+// progressive makes audio.m4a from the segments of a whole track, which are still on the scratch disk.
 func (r run) progressive(ctx context.Context, m made) (pipeline.Output, error) {
 	files := []string{filepath.Join(m.dir, manifest.InitName)}
 	for n := range m.track.Segments {
@@ -35,7 +35,7 @@ func (r run) progressive(ctx context.Context, m made) (pipeline.Output, error) {
 	return r.remux(ctx)
 }
 
-// collect makes the file from the segments of the jobs before.
+// collect makes audio.m4a from the segments of the earlier jobs.
 func (r run) collect(ctx context.Context) (pipeline.Result, error) {
 	head, runs, err := r.runs()
 	if err != nil {
@@ -63,7 +63,7 @@ func (r run) collect(ctx context.Context) (pipeline.Result, error) {
 	return pipeline.Result{Outputs: []pipeline.Output{file}}, nil
 }
 
-// runs returns the header and the runs of segments of the rendition, in order, which must be whole.
+// runs returns the header and the runs of segments of the rendition, in order. It fails if a part is missing.
 func (r run) runs() (head pipeline.Output, runs []pipeline.Output, err error) {
 	for _, result := range r.job.Results {
 		for _, o := range result.Outputs {
@@ -83,12 +83,12 @@ func (r run) runs() (head pipeline.Output, runs []pipeline.Output, err error) {
 	for _, o := range runs {
 		if o.Segments.First != next || last || o.Segments.Header != runs[0].Segments.Header {
 			return head, nil, pipeline.Fail(pipeline.CodeVerification,
-				"the segments of %s from %d on do not follow on those before", r.part.Name, o.Segments.First)
+				"segment %[2]d of %[1]s does not continue the run before it", r.part.Name, o.Segments.First)
 		}
 		next, last = next+o.Segments.Count, o.Segments.Last
 	}
 	if head.Key == "" || !last {
-		return head, nil, pipeline.Fail(pipeline.CodeVerification, "the segments of %s are not whole", r.part.Name)
+		return head, nil, pipeline.Fail(pipeline.CodeVerification, "segments of %s are missing", r.part.Name)
 	}
 	return head, runs, nil
 }
@@ -101,8 +101,8 @@ func (r run) fetch(ctx context.Context, out io.Writer, o pipeline.Output) error 
 	return hls.Append(out, file)
 }
 
-// remux turns the joined segments into a file that plays while it is loaded, verifies it and stores it. It
-// begins at 0 as they do, with no edit list.
+// remux converts the joined segments to a progressive file, verifies it and stores it. Like the segments, it
+// begins at 0 without an edit list.
 func (r run) remux(ctx context.Context) (pipeline.Output, error) {
 	step := encode.Step{Tools: r.tools, Dir: r.job.Dir, Nice: r.job.Nice()}
 	err := step.Run(ctx, ffmpeg.Command{

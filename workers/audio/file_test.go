@@ -7,7 +7,7 @@ import (
 	"github.com/reelmill/reelmill/workers"
 )
 
-// TestRuns: the file is made of whole renditions only.
+// TestRuns: audio.m4a is only made of complete renditions.
 func TestRuns(t *testing.T) {
 	head := pipeline.Output{Name: "audio-eng", Kind: pipeline.KindInit, Key: "k"}
 	segments := func(first, count int, last bool) pipeline.Output {

@@ -29,7 +29,7 @@ func TestFramesFor(t *testing.T) {
 	}
 }
 
-// TestWindow: a chunk's reading begins on a second, before everything that it feeds the encoder.
+// TestWindow: the window of a chunk begins at a whole second, before the first frame that it encodes.
 func TestWindow(t *testing.T) {
 	for _, c := range []struct {
 		part part
@@ -55,7 +55,7 @@ func TestSlivers(t *testing.T) {
 	for _, c := range []struct {
 		frames int
 		whole  bool
-		want   []int // frames by segment
+		want   []int // frames of each segment
 	}{
 		{1, false, []int{1}},
 		{281, false, []int{281}},
@@ -87,7 +87,7 @@ func TestSlivers(t *testing.T) {
 	}
 }
 
-// TestGrid: the list of a track whose clock of 1 ms rounds.
+// TestGrid finds the grid of a track whose clock rounds times to 1 ms.
 func TestGrid(t *testing.T) {
 	text := "#software: x\n#tb 0: 1/44100\n#media_type 0: audio\n#sample_rate 0: 44100\n" +
 		"0,          0,          20,     700,     1400, 0x1\n" +

@@ -9,27 +9,27 @@ import (
 	"github.com/Eyevinn/mp4ff/mp4"
 )
 
-// trackID is that of the one track of a rendition.
+// trackID is the id of a rendition's only track.
 const trackID = 1
 
-// encodedForm is the form of all sound that we encode, but for parts of tracks that are copied otherwise:
-// AAC-LC, 48 kHz, stereo, and the word that there is no SBR, which is what ffmpeg's encoder says, too.
+// encodedForm is the form of all encoded audio, except for parts of tracks whose other parts are copied:
+// AAC-LC, 48 kHz, stereo, and a flag that says that there is no SBR, as ffmpeg's encoder writes it.
 var encodedForm = form{48000, 2, []byte{0x11, 0x90, 0x56, 0xe5, 0x00}}
 
-// form is what the header of a track says of its sound.
+// form is the audio format in the header of a track.
 type form struct {
 	rate     int    // samples/s
 	channels int    // 1 or 2
 	config   []byte // AudioSpecificConfig
 }
 
-// like reports that frames of one form can follow on those of another. The first 13 bits of a configuration
-// are type, rate and channels; the next three are 0 in all of ours. Source: ISO/IEC 14496-3, 1.6.2.1.
+// like reports whether frames of the two forms can be in one track. The first 13 bits of a configuration are
+// type, rate and channels; here the next three are always 0. Source: ISO/IEC 14496-3, 1.6.2.1.
 func (f form) like(other form) bool {
 	return len(f.config) >= 2 && len(other.config) >= 2 && bytes.Equal(f.config[:2], other.config[:2])
 }
 
-// silentFrame is an AAC-LC frame of zeros.
+// silentFrame returns an AAC-LC frame of silence.
 func (f form) silentFrame() []byte {
 	if f.channels == 1 {
 		return []byte{0x00, 0xc8, 0x00, 0x80, 0x23, 0x80}
@@ -37,7 +37,7 @@ func (f form) silentFrame() []byte {
 	return []byte{0x21, 0x00, 0x49, 0x90, 0x02, 0x19, 0x00, 0x23, 0x80}
 }
 
-// header returns the init section of a rendition: the same bytes for the same arguments.
+// header returns the init section of a rendition. The same arguments give the same bytes.
 func header(f form, language string) ([]byte, error) {
 	if len(language) != 3 {
 		language = "und"
@@ -53,7 +53,7 @@ func header(f form, language string) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// headerName is the hash that says that two headers are equal.
+// headerName returns the hash of a header. Equal headers have the same hash.
 func headerName(data []byte) string {
 	sum := sha256.Sum256(data)
 	return hex.EncodeToString(sum[:])

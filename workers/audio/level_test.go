@@ -14,7 +14,7 @@ import (
 	"github.com/reelmill/reelmill/workers/workertest"
 )
 
-// encodedSound renders a source whose one sound track is not copied, and returns the file of it.
+// encodedSound encodes a source whose only audio track is not copied, and returns its audio.m4a.
 func encodedSound(t *testing.T, name string, channels, seconds int, sound ...string) (source, file string) {
 	t.Helper()
 	source = workertest.Clip(t, name, slices.Concat(workertest.Pattern("64x64", "5", fmt.Sprint(seconds)),
@@ -40,7 +40,7 @@ func decibels(samples []float32) float64 {
 	return 20 * math.Log10(rms)
 }
 
-// TestMonoKeepsItsLevel on both sides, quiet or loud.
+// TestMonoKeepsItsLevel: mono has its own level on both sides, quiet or loud.
 func TestMonoKeepsItsLevel(t *testing.T) {
 	for _, sound := range []string{
 		"aevalsrc=0.25*sin(2*PI*(200*t+40*t*t))+0.1*(random(0)-0.5):s=48000:d=4", "aevalsrc=0.7*sin(2*PI*440*t):s=48000:d=4",
@@ -56,7 +56,7 @@ func TestMonoKeepsItsLevel(t *testing.T) {
 	}
 }
 
-// TestOneSideStaysThere: a channel of the left is heard from the left, and nothing from the right.
+// TestOneSideStaysThere: a channel on the left is heard on the left only.
 func TestOneSideStaysThere(t *testing.T) {
 	_, file := encodedSound(t, "a.mov", 8, 2,
 		"aevalsrc=0|0|0|0|0.4*sin(2*PI*500*t)|0|0|0:s=48000:c=7.1:d=2", "-c:a", "pcm_s16le")
@@ -66,7 +66,7 @@ func TestOneSideStaysThere(t *testing.T) {
 	}
 }
 
-// TestLoudMixDoesNotClip: as it is heard, between samples too, and every channel is.
+// TestLoudMixDoesNotClip: the decoded mix does not clip, even between samples, and every channel is heard.
 func TestLoudMixDoesNotClip(t *testing.T) {
 	const tone = "0.9*sin(2*PI*220*t)"
 	for layout, sound := range map[string]string{
@@ -74,7 +74,7 @@ func TestLoudMixDoesNotClip(t *testing.T) {
 		"7.1": tone + "|0.9*sin(2*PI*330*t)|" + tone + "|0|" + tone + "|" + tone + "|0.9*(random(0)-0.5)|0.9*(random(1)-0.5)",
 	} {
 		_, file := encodedSound(t, "a.mov", 6, 4, "aevalsrc="+sound+":s=48000:d=4:c="+layout, "-c:a", "pcm_s16le")
-		// Four times as many samples show the peaks between them.
+		// Oversampling by 4 shows the peaks between samples.
 		data, err := os.ReadFile(workertest.Clip(t, "peaks.raw", "-i", file, "-vn", "-af", "aresample=192000", "-f", "f32le"))
 		if err != nil {
 			t.Fatal(err)
@@ -91,7 +91,7 @@ func TestLoudMixDoesNotClip(t *testing.T) {
 	}
 }
 
-// TestFilmKeepsItsLoudness: a mix of a usual level is as loud as by the usual matrix.
+// TestFilmKeepsItsLoudness: the limiter does not change the loudness of a mix with a usual level.
 func TestFilmKeepsItsLoudness(t *testing.T) {
 	source, file := encodedSound(t, "a.mov", 6, 8, "anoisesrc=c=pink:a=0.15:d=8:s=1:r=48000[a];"+
 		"anoisesrc=c=pink:a=0.15:d=8:s=2:r=48000[b];anoisesrc=c=pink:a=0.4:d=8:s=3:r=48000,tremolo=f=3:d=0.7[c];"+
@@ -103,7 +103,7 @@ func TestFilmKeepsItsLoudness(t *testing.T) {
 	}
 }
 
-// loudness is the integrated loudness of a file by EBU R128.
+// loudness returns the integrated loudness of a file by EBU R128.
 func loudness(t *testing.T, file, filter string) float64 {
 	t.Helper()
 	lines := filepath.Join(t.TempDir(), "loudness")

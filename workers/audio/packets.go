@@ -11,20 +11,20 @@ import (
 	"github.com/Eyevinn/mp4ff/mp4"
 )
 
-// Limits of what is read into memory at once; fragments of our own are far below.
+// Limits of boxes that are read into memory; those of our own files are far smaller.
 const (
 	maxHead     = 4 << 20
 	maxFragment = 64 << 20
 )
 
-// packet is one AAC frame as ffmpeg wrote it; data is good until the next one.
+// packet is one AAC frame as ffmpeg wrote it.
 type packet struct {
 	time int64 // samples
 	data []byte
 }
 
-// packets reads the one sound track of a fragmented MP4 that ffmpeg wrote, in constant memory. Source of the
-// boxes: ISO/IEC 14496-12, 8.8.
+// packets reads the only track, of audio, of a fragmented MP4 that ffmpeg wrote, in constant memory. Source
+// of the boxes: ISO/IEC 14496-12, 8.8.
 type packets struct {
 	in       *os.File
 	size     int64
@@ -33,7 +33,7 @@ type packets struct {
 	defaults *mp4.TrexBox
 }
 
-// openPackets reads the header. A file with nothing in it is io.EOF.
+// openPackets opens the file and reads the header. If the file is missing or empty, it returns io.EOF.
 func openPackets(file string) (*packets, error) {
 	in, err := os.Open(file)
 	if errors.Is(err, os.ErrNotExist) {
@@ -58,7 +58,7 @@ func openPackets(file string) (*packets, error) {
 // Close closes the file.
 func (p *packets) Close() error { return p.in.Close() }
 
-// head reads up to and with the moov box.
+// head reads the file up to the end of the moov box.
 func (p *packets) head() error {
 	for p.at < p.size {
 		name, size, err := p.box()
@@ -77,21 +77,22 @@ func (p *packets) head() error {
 	return errors.New("no header")
 }
 
-// box returns the name and the size of the box at hand.
+// box returns the name and the size of the box at p.at.
 func (p *packets) box() (name string, size int64, err error) {
 	h, err := mp4.DecodeHeader(io.NewSectionReader(p.in, p.at, p.size-p.at))
 	if err != nil {
 		return "", 0, fmt.Errorf("box at %d: %w", p.at, err)
 	}
 	if h.Size < uint64(h.Hdrlen) || h.Size > uint64(p.size-p.at) {
-		return "", 0, fmt.Errorf("box %q at %d has %d bytes, %d are left", h.Name, p.at, h.Size, p.size-p.at)
+		return "", 0, fmt.Errorf("box %q at %d has %d bytes, but only %d are left",
+			h.Name, p.at, h.Size, p.size-p.at)
 	}
 	return h.Name, int64(h.Size), nil
 }
 
-// decode reads the box at hand and goes past it.
+// decode reads the box at p.at and moves past it. A box larger than limit is an error.
 func (p *packets) decode(size, limit int64) (box mp4.Box, err error) {
-	defer func() { // mp4ff indexes into what it reads
+	defer func() { // mp4ff panics on some damaged boxes
 		if r := recover(); r != nil {
 			err = fmt.Errorf("damaged boxes: %v", r)
 		}
@@ -114,7 +115,7 @@ func (p *packets) readForm(moov *mp4.MoovBox) error {
 	media := moov.Trak.Mdia
 	if media == nil || media.Mdhd == nil || media.Minf == nil || media.Minf.Stbl == nil ||
 		media.Minf.Stbl.Stsd == nil || media.Minf.Stbl.Stsd.Mp4a == nil {
-		return errors.New("not a sound track")
+		return errors.New("not an audio track")
 	}
 	p.defaults, p.form.rate = moov.Mvex.Trex, int(media.Mdhd.Timescale)
 	esds := media.Minf.Stbl.Stsd.Mp4a.Esds
@@ -151,7 +152,7 @@ func (p *packets) each(ctx context.Context, f func(packet) error) error {
 	return nil
 }
 
-// fragment calls f for the packets of a moof that lies at start.
+// fragment calls f for the packets of the moof box at start.
 func (p *packets) fragment(moof *mp4.MoofBox, start int64, f func(packet) error) error {
 	if len(moof.Trafs) != 1 || moof.Traf.Tfhd == nil || moof.Traf.Tfdt == nil ||
 		moof.Traf.Tfhd.HasBaseDataOffset() {
@@ -163,7 +164,7 @@ func (p *packets) fragment(moof *mp4.MoofBox, start int64, f func(packet) error)
 		size := int64(trun.SizeOfData())
 		from := start + int64(trun.DataOffset)
 		if !trun.HasDataOffset() || from < start || size > maxFragment || size > p.size-from {
-			return fmt.Errorf("fragment at %d: its %d bytes are not there", start, size)
+			return fmt.Errorf("fragment at %d: its %d bytes are not in the file", start, size)
 		}
 		data := make([]byte, size)
 		if _, err := p.in.ReadAt(data, from); err != nil {

@@ -12,43 +12,44 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/audiotrack"
 )
 
-// maxTracks is how many sound tracks become renditions.
+// maxTracks is how many audio tracks become renditions.
 const maxTracks = 8
 
 // What a job does.
 const (
-	taskCopy   = "copy"   // a run of segments without encoding it
-	taskEncode = "encode" // a run of segments
-	taskFile   = "file"   // audio.m4a from the segments of the jobs before
+	taskCopy   = "copy"   // copy a run of segments
+	taskEncode = "encode" // encode a run of segments
+	taskFile   = "file"   // make audio.m4a from the segments of the earlier jobs
 )
 
-// part is what Plan tells Work of one job.
+// part is what Plan tells Work about one job.
 type part struct {
 	Task     string `json:"task"`
 	Stream   int    `json:"stream"` // ffmpeg's stream index
-	Name     string `json:"name"`   // audio-eng: the rendition's folder
+	Name     string `json:"name"`   // the rendition's folder, such as audio-eng
 	Language string `json:"language"`
 	File     bool   `json:"file,omitempty"`   // make audio.m4a, too
 	Reason   string `json:"reason,omitempty"` // why the track is not copied
 
 	First int  `json:"first,omitempty"` // number of the first segment
-	End   int  `json:"end,omitempty"`   // number after the last; 0: whatever there is to the end
+	End   int  `json:"end,omitempty"`   // number after the last; 0: all to the end of the track
 	Seek  bool `json:"seek,omitempty"`  // the source can be read from the middle
 }
 
-// entire reports a part that is all of its track.
+// entire reports whether the part is the whole track.
 func (p part) entire() bool { return p.First == 0 && p.End == 0 }
 
 // layout is how tracks are divided into jobs.
 type layout struct {
-	whole float64 // seconds; a track up to that long is one job
-	chunk int     // segments; a multiple of 4, so that chunks begin on whole seconds
+	whole float64 // seconds; a track of at most this length is one job
+	chunk int     // segments; a multiple of 4, so that chunks begin at whole seconds
 }
 
-// standard gives chunks of 4 minutes, some seconds of work.
+// standard has chunks of 4 minutes, which take some seconds to encode.
 var standard = layout{whole: 30, chunk: 40}
 
-// first is how many segments of a track playback waits for: to copy takes next to no time.
+// first returns how many segments of a track playback waits for. For a copy they are more, since copying is
+// fast.
 func (l layout) first(t track) int {
 	if t.Task == taskCopy {
 		return max(1, l.chunk/4)
@@ -56,8 +57,8 @@ func (l layout) first(t track) int {
 	return 1
 }
 
-// borders returns the first segments of the chunks after the first one. The last chunk is at least half as
-// long as others, unless it is the only one.
+// borders returns the numbers of the segments at which the chunks after "first" begin. The last chunk has at
+// least half the usual length, unless it is the only one.
 func (l layout) borders(t track) []int {
 	all := []int{l.first(t)}
 	for b := l.chunk; t.segments()-b >= l.chunk/2; b += l.chunk {
@@ -66,24 +67,24 @@ func (l layout) borders(t track) []int {
 	return all
 }
 
-// whole reports a track that is one job: it is short, or little would be left to copy for a second one.
+// whole reports whether the track is one job: it is short, or a second job would have little to copy.
 func (t track) whole(l layout) bool {
 	return t.seconds <= l.whole || t.Task == taskCopy && 2*t.segments() <= 3*l.first(t)
 }
 
-// segments is how many the track has, about.
+// segments estimates the number of segments in the track.
 func (t track) segments() int { return int(math.Ceil(t.seconds / manifest.SegmentSeconds)) }
 
-// track is one sound track that becomes a rendition.
+// track is one audio track that becomes a rendition.
 type track struct {
 	part
-	main    bool
+	main    bool    // audio.m4a is made of it
 	seconds float64 // from time 0 to the end of the video
 }
 
 var languageCode = regexp.MustCompile(`^[a-z]{2,3}$`)
 
-// tracks orders the tracks, the default first, and names them by language.
+// tracks returns the first maxTracks tracks, the default one first, named by language.
 func tracks(m pipeline.Media, copies bool) []track {
 	ordered := slices.Clone(m.Audio)
 	if i := slices.IndexFunc(ordered, func(a pipeline.AudioTrack) bool { return a.Default }); i > 0 {
@@ -114,8 +115,8 @@ func tracks(m pipeline.Media, copies bool) []track {
 	return all
 }
 
-// note says why track number i is encoded; empty when it is copied. Where all tracks have the same reason,
-// the first says it for all.
+// note says why track number i is encoded; empty if it is copied. If all tracks have the same reason, only
+// the first one says it, for all.
 func note(all []track, i int) string {
 	t := all[i]
 	differs := func(other track) bool { return other.Reason != t.Reason }
@@ -130,7 +131,7 @@ func note(all []track, i int) string {
 	return ""
 }
 
-// notCopied is the note that says why a rendition is encoded; why all audio is where name is empty.
+// notCopied returns the note that says why the named rendition is encoded, or all audio if name is empty.
 func notCopied(name, reason string) string {
 	what := "audio"
 	if name != "" {
@@ -139,18 +140,20 @@ func notCopied(name, reason string) string {
 	return fmt.Sprintf("the %s is not a copy of the source: %s", what, reason)
 }
 
-// length is where the video ends, in seconds from time 0; in plans of old, where a does if that is later.
+// length returns the end of the video in seconds from time 0, or the end of a if that is later, as in plans
+// of earlier versions.
 func length(m pipeline.Media, a pipeline.AudioTrack) float64 {
 	return max(m.Duration, a.Start-m.Origin()+a.Duration)
 }
 
-// seekable reports a source in whose middle reading can begin: one with an index and times of its own.
+// seekable reports whether reading can begin in the middle of the track: its container has an index and
+// times.
 func seekable(m pipeline.Media, a pipeline.AudioTrack) bool {
 	return (m.Container == "mov" || m.Container == "matroska") && !m.Damaged && a.Duration > 0 &&
 		!audiotrack.Packed(m.Container, a.Codec)
 }
 
-// jobs returns those of track number i.
+// jobs returns the jobs of track number i.
 func (t track) jobs(i int, l layout) ([]pipeline.Job, error) {
 	if t.whole(l) {
 		p := t.part
@@ -186,7 +189,8 @@ func (t track) jobs(i int, l layout) ([]pipeline.Job, error) {
 	return t.list(all...)
 }
 
-// file is the job that makes audio.m4a of what those before it made: nobody waits for it to play the video.
+// file returns the job that makes audio.m4a from the segments of the jobs before it. Playback does not wait
+// for it.
 func (t track) file(i int, before []planned) planned {
 	p := t.part
 	p.Task = taskFile
@@ -204,18 +208,18 @@ type planned struct {
 	part part
 }
 
-// scratchRate is the bytes of scratch that a second of sound takes at most: the largest rate that is copied,
-// or twice that of the encoder, in three files.
+// scratchRate is the most bytes of scratch space per second of audio: three files of the highest rate that is
+// copied, which is more than twice the encoder's.
 const scratchRate = 3 * maxCopied / 8
 
-// job is a job for that many seconds of output. Somebody waits for one of high priority.
+// job returns a job that makes that many seconds of output. A job of high priority is an opener.
 func (t track) job(name string, p part, seconds float64, priority pipeline.Priority) planned {
 	seconds = max(0, seconds)
 	return planned{pipeline.Job{
 		Name: name, Priority: priority, Opener: priority == pipeline.High,
 		Weight: 1 + int(seconds/60),
 		Makes:  []pipeline.OutputKind{pipeline.KindAudioRendition},
-		// Where seeking fails, all that is before is decoded, too.
+		// If seeking fails, the job decodes from the start of the track.
 		Timeout: pipeline.Seconds(math.Ceil(300 + 2*seconds + t.seconds/4)),
 		Scratch: 4<<20 + int64(seconds)*scratchRate,
 	}, p}

@@ -12,7 +12,7 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 )
 
-// publish verifies what was made and stores it.
+// publish verifies the segments and stores them.
 func (r run) publish(ctx context.Context, m made) (pipeline.Result, error) {
 	if err := r.verify(ctx, m); err != nil {
 		return pipeline.Result{}, err
@@ -20,7 +20,7 @@ func (r run) publish(ctx context.Context, m made) (pipeline.Result, error) {
 	return r.publishVerified(ctx, m)
 }
 
-// verify lists the segments as a playlist will, and has that played.
+// verify writes a playlist of the segments, and plays it.
 func (r run) verify(ctx context.Context, m made) error {
 	r.job.Progress(0.9, 0)
 	text, err := manifest.MediaPlaylist(m.track)
@@ -38,14 +38,14 @@ func (r run) verify(ctx context.Context, m made) error {
 	case e.Duration > duration(skipped):
 		e.Duration -= duration(skipped)
 	default:
-		e.Duration = 0 // the track is said to end before the chunk begins
+		e.Duration = 0 // by its facts, the track ends before the chunk begins
 	}
 	e.Scratch = r.job.Dir
 	_, err = r.tools.VerifyHLS(ctx, list, e)
 	return err
 }
 
-// publishVerified stores header, segments and index, and of a whole main track the file.
+// publishVerified stores the header, segments and index, and audio.m4a if the part has File set.
 func (r run) publishVerified(ctx context.Context, m made) (pipeline.Result, error) {
 	base := pipeline.Output{
 		Name: r.part.Name, Duration: m.track.Duration(), Codecs: m.track.Codecs,
@@ -94,11 +94,11 @@ func (r run) publishVerified(ctx context.Context, m made) (pipeline.Result, erro
 	return pipeline.Result{Outputs: outputs}, nil
 }
 
-// length is how long the whole track is.
+// length returns the length of the whole rendition in seconds.
 func (r run) length() float64 { return length(r.media, r.source()) }
 
-// expect is what the whole track must be. All of it is decoded: what is copied of a damaged file may be
-// damaged anywhere, and sound takes little to decode.
+// expect returns what the whole rendition must be like. All of it is decoded, since a copy of a damaged file
+// may be damaged anywhere, and audio decodes quickly.
 func (r run) expect() ffmpeg.Expect {
 	m := r.media
 	m.Duration = r.length()
@@ -108,7 +108,7 @@ func (r run) expect() ffmpeg.Expect {
 	return e
 }
 
-// source holds the facts of the track.
+// source returns the facts of the track.
 func (r run) source() pipeline.AudioTrack {
 	for _, a := range r.media.Audio {
 		if a.Stream == r.part.Stream {

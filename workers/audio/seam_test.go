@@ -11,8 +11,8 @@ import (
 	"github.com/reelmill/reelmill/workers/workertest"
 )
 
-// TestSeams: a track in chunks has the frames of the track in one go, and its sound is as close to the source
-// at the seams as anywhere.
+// TestSeams: a track encoded in chunks has the same frames as one encoded in one go, and is as close to the
+// source at the seams as elsewhere.
 func TestSeams(t *testing.T) {
 	const seconds = 44
 	sound := sweep(t, seconds)
@@ -45,7 +45,7 @@ func TestSeams(t *testing.T) {
 	}
 }
 
-// compare compares a track in chunks with one in one go, and both with the source's samples.
+// compare compares a track in chunks with one encoded in one go, and both with the source's samples.
 func compare(t *testing.T, source []float32, chunked, whole rendered) {
 	t.Helper()
 	a, b := chunked.joined(t, "audio-und"), whole.joined(t, "audio-und")
@@ -61,7 +61,7 @@ func compare(t *testing.T, source []float32, chunked, whole rendered) {
 	}
 	for _, track := range chunked.index(t)[1:] {
 		seam := border(track.First, encodedForm.rate) * frameSamples
-		// Eight frames around the seam together, and each of them: a jump is a click in one.
+		// Check the eight frames around the seam together, and each alone: a click would be in one of them.
 		const around = 4 * frameSamples
 		here, there := noise(source, got, seam-around, seam+around), noise(source, want, seam-around, seam+around)
 		if here > 2*there { // 3 dB
@@ -81,7 +81,7 @@ func compare(t *testing.T, source []float32, chunked, whole rendered) {
 	}
 }
 
-// compareTracks checks what the indexes say, and that all chunks have one header.
+// compareTracks compares the indexes, and checks that all chunks have the same header.
 func compareTracks(t *testing.T, chunked, whole rendered) {
 	t.Helper()
 	all, one := chunked.index(t), whole.index(t)[0]
@@ -109,7 +109,7 @@ func compareTracks(t *testing.T, chunked, whole rendered) {
 	}
 }
 
-// noise is how far samples are from the source's: the mean square of the difference.
+// noise returns the mean square of the difference between samples and the source's.
 func noise(source, made []float32, from, to int) float64 {
 	var sum float64
 	for i := from; i < to; i++ {

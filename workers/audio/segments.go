@@ -12,24 +12,23 @@ import (
 	"github.com/reelmill/reelmill/pipeline/manifest"
 )
 
-// codecs is AAC-LC as RFC 6381 has it.
+// codecs is AAC-LC in the notation of RFC 6381.
 const codecs = "mp4a.40.2"
 
-// sliver is how many frames at the end of a track are no segment of their own: they lengthen the one before,
-// to less than 6.5 s, which a playlist rounds to 6.
+// sliver is the least number of frames in the last segment of a track. Fewer are added to the segment before,
+// which stays below 6.5 s, so that a playlist rounds it to 6.
 const sliver = 22
 
 // segmenter writes frames as CMAF segments of one fragment each.
 type segmenter struct {
 	dir     string
 	form    form
-	next    int // the frame that pending begins with
+	next    int // number of the first pending frame
 	pending [][]byte
 	track   manifest.Track
 }
 
-// newSegmenter writes init.mp4 into dir, which it makes, and takes frames from the first of segment number
-// first on.
+// newSegmenter creates dir and writes init.mp4 to it. The first frame to add is that of segment number first.
 func newSegmenter(dir string, f form, language string, first int) (*segmenter, error) {
 	head, err := header(f, language)
 	if err != nil {
@@ -46,15 +45,15 @@ func newSegmenter(dir string, f form, language string, first int) (*segmenter, e
 	}}, nil
 }
 
-// frames is how many frames were added.
+// frames returns how many frames were added.
 func (s *segmenter) frames() int { return s.next + len(s.pending) - border(s.track.First, s.form.rate) }
 
-// full is how many frames the segment at hand has.
+// full returns how many frames the current segment has when it is full.
 func (s *segmenter) full() int {
 	return border(s.track.First+len(s.track.Segments)+1, s.form.rate) - s.next
 }
 
-// add takes the next frame, and keeps its data.
+// add adds the next frame, and keeps data.
 func (s *segmenter) add(data []byte) error {
 	if len(data) == 0 {
 		return errors.New("a packet is empty")
@@ -66,7 +65,8 @@ func (s *segmenter) add(data []byte) error {
 	return nil
 }
 
-// finish writes what is pending. When whole segments are wanted, a sliver is one, too.
+// finish writes the pending frames. If whole is set, every segment ends at its border, and even a sliver is a
+// segment of its own.
 func (s *segmenter) finish(whole bool) error {
 	for len(s.pending) > 0 {
 		n := min(s.full(), len(s.pending))
@@ -78,7 +78,7 @@ func (s *segmenter) finish(whole bool) error {
 		}
 	}
 	if len(s.track.Segments) == 0 {
-		return pipeline.Fail(pipeline.CodeMalformed, "nothing was encoded: no sound of the track decodes")
+		return pipeline.Fail(pipeline.CodeMalformed, "nothing was encoded: no audio of the track can be decoded")
 	}
 	return nil
 }

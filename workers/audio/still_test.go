@@ -9,8 +9,8 @@ import (
 	"github.com/reelmill/reelmill/workers/workertest"
 )
 
-// TestSoundBehindTheEndOfThePicture: what seeks by the picture begins to read long before a chunk where that has
-// ended. The chunk is heard to its end.
+// TestSoundBehindTheEndOfThePicture: ffmpeg seeks by the video track. After its end, reading begins long
+// before the chunk, but the chunk is still complete.
 func TestSoundBehindTheEndOfThePicture(t *testing.T) {
 	const seconds = 70
 	source := workertest.Clip(t, "a.mkv", slices.Concat(workertest.Pattern("64x64", "5", "2"), workertest.Tone("70"), x264,

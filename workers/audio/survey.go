@@ -15,21 +15,23 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/picture"
 )
 
-// A chunk of a source must place its first sample where the whole track, read from the start, has it: by the
-// time of the packet that reading begins with. In a container with a clock coarser than the sample rate
-// (Matroska: 1 ms, 48 samples) that time is rounded. But the source's frames follow on each other, so each
-// ends a whole number of frames after the first one: a grid that rounded times can be put back on.
+// A chunk must place its first sample at the same time as if the whole track were read from its start. It
+// uses the time of the first packet that it reads. If the container's clock is coarser than the sample rate
+// (Matroska: 1 ms, 48 samples), that time is rounded. But frames have no gaps between them, so each one ends
+// a multiple of the frame length after the first one. This is a grid, and a rounded time belongs to its
+// nearest point.
 
-// grid is where the frames of a source's track begin and end, in samples of its own rate. The zero grid puts
-// no time anywhere else.
+// grid is where the frames of a source's track begin and end, in samples of its own rate. The zero grid
+// leaves times unchanged.
 type grid struct {
-	step   int     // samples; 0: the times are good as they are
-	rate   int     // samples/s; frames of another rate, after a change, are on no grid
-	origin int     // one point of it: where the first frame of the track ends
+	step   int     // samples; 0: leave times unchanged
+	rate   int     // samples/s; frames of another rate, after a change, are not on the grid
+	origin int     // a point of the grid: the end of the track's first frame
 	shift  float64 // of the source's times from the grid, on average
 }
 
-// expression is a frame's new time for the filter asetpts, in its own samples from second from on.
+// expression returns the filter asetpts's expression for a frame's new time, in its own samples since second
+// from.
 func (g grid) expression(from int) string {
 	at := "PTS"
 	if g.step > 0 {
@@ -39,17 +41,17 @@ func (g grid) expression(from int) string {
 	return fmt.Sprintf("%s-%d/TB", at, from)
 }
 
-// Files of the survey, in the scratch folder.
+// Files of the survey, in the scratch directory.
 const (
 	headList = "head.txt"
 	seekList = "seek.txt"
 )
 
-// headSeconds of the track are decoded to find its grid.
+// headSeconds is how much of the track is decoded to find its grid.
 const headSeconds = 3
 
-// survey looks where reading would begin if it were to seek as w says. If that is too late, or it cannot be
-// told, w reads from the start instead, which is always right.
+// survey finds out where reading would begin after the seek of w. If that is too late or unknown, the
+// returned window reads from the start of the source, which is always correct.
 func (r run) survey(ctx context.Context, input string, w window) (window, error) {
 	if !w.seek {
 		return w, nil
@@ -66,7 +68,7 @@ func (r run) survey(ctx context.Context, input string, w window) (window, error)
 		head, err = readFrames(r.file(headList))
 	}
 	if err == nil && len(begin.frames) == 0 {
-		err = errors.New("there is nothing to read")
+		err = errors.New("no packet follows the seek")
 	}
 	if err == nil {
 		if late := begin.seconds(0) - float64(w.from); late > 0 {
@@ -74,7 +76,7 @@ func (r run) survey(ctx context.Context, input string, w window) (window, error)
 		}
 	}
 	if err != nil {
-		r.job.Log.Info("the source is read from its start", "because", err)
+		r.job.Log.Info("read the source from its start", "because", err)
 		w.from, w.seek = 0, false
 		return w, nil
 	}
@@ -84,7 +86,7 @@ func (r run) survey(ctx context.Context, input string, w window) (window, error)
 	return w, nil
 }
 
-// surveyCommand lists the decoded frames at the start of the track, and the packets that a seek finds.
+// surveyCommand lists the decoded frames at the start of the track, and the first packet after the seek.
 func (r run) surveyCommand(input string, w window) ffmpeg.Command {
 	stream := strconv.Itoa(r.part.Stream)
 	head := picture.Source(input, r.media)
@@ -108,7 +110,7 @@ func (r run) surveyCommand(input string, w window) ffmpeg.Command {
 	}
 }
 
-// frameList is what ffmpeg's framecrc muxer writes of a track.
+// frameList is the output of ffmpeg's framecrc muxer for a track.
 type frameList struct {
 	num, den int // the clock: seconds per tick
 	rate     int // samples/s
@@ -122,15 +124,16 @@ func (l frameList) seconds(i int) float64 {
 	return float64(l.frames[i].time) * float64(l.num) / float64(l.den)
 }
 
-// coarse reports a clock that cannot tell samples apart.
+// coarse reports whether the clock is coarser than the sample rate.
 func (l frameList) coarse() bool { return l.num*l.rate > l.den }
 
-// minStep is the least step that is taken for one: below it, rounding errors of the source's times reach
-// half of it.
+// minStep is the smallest step of a grid: rounding errors of the source's times may reach half of a smaller
+// one.
 const minStep = 64
 
-// grid is the largest step that the lengths of all frames are multiples of, but for the first and the last,
-// which may be cut. The blocks of Vorbis are of two lengths, and the head may have but one of them.
+// grid returns the grid of the frames. Its step is the greatest common divisor of their lengths, except for
+// the first and the last frame, which may be cut. Vorbis has blocks of two lengths, but the list may have
+// only one of them, so its step is at most minStep.
 func (l frameList) grid(codec string) grid {
 	if len(l.frames) < 4 {
 		return grid{}

@@ -22,7 +22,7 @@ import (
 
 func registry() *workers.Registry { return registryOf(standard) }
 
-// registryOf has the worker with chunks of another length.
+// registryOf returns a registry with the worker, with chunks of another length.
 func registryOf(l layout) *workers.Registry {
 	r := workers.NewRegistry()
 	workers.Add(r, "audio", &Worker{layout: l})
@@ -34,13 +34,13 @@ var (
 	x264 = []string{"-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p"}
 )
 
-// rendered is a video's sound as it is played.
+// rendered is the outputs of a video's jobs.
 type rendered struct {
 	results map[string]pipeline.Result
 	root    string
 }
 
-// render runs all jobs of a source.
+// render runs all jobs of a video.
 func render(t *testing.T, l layout, source string, m pipeline.Media) rendered {
 	t.Helper()
 	store := workertest.NewStore(t)
@@ -48,7 +48,7 @@ func render(t *testing.T, l layout, source string, m pipeline.Media) rendered {
 	return rendered{results, store.Tree(t, results)}
 }
 
-// joined returns a file of the segments of a rendition, one after the other.
+// joined returns a file of the joined segments of a rendition.
 func (r rendered) joined(t *testing.T, name string) string {
 	t.Helper()
 	dir := filepath.Join(r.root, name)
@@ -71,7 +71,7 @@ func (r rendered) joined(t *testing.T, name string) string {
 	return file
 }
 
-// index reads what the jobs wrote for the playlists, in order.
+// index reads the indexes of the jobs, in order.
 func (r rendered) index(t *testing.T) []manifest.Track {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(r.root, "index", "*.json"))
@@ -97,7 +97,8 @@ func (r rendered) index(t *testing.T) []manifest.Track {
 	return all
 }
 
-// packetsOf lists the packets of a fragmented file, and checks that each begins where the last one ended.
+// packetsOf returns the packets of a fragmented file, and checks that each begins where the previous one
+// ends.
 func packetsOf(t *testing.T, file string) (all [][]byte, f form) {
 	t.Helper()
 	p, err := openPackets(file)
@@ -129,7 +130,7 @@ func samplesOf(t *testing.T, file string) []float32 {
 	return floats(data)
 }
 
-// floats are little-endian 32-bit floats.
+// floats decodes little-endian 32-bit floats.
 func floats(data []byte) []float32 {
 	samples := make([]float32, len(data)/4)
 	for i := range samples {
@@ -138,7 +139,7 @@ func floats(data []byte) []float32 {
 	return samples
 }
 
-// sweep makes a WAV of a tone that rises over a little noise.
+// sweep makes a WAV of a rising tone with a little noise.
 func sweep(t *testing.T, seconds int) string {
 	t.Helper()
 	const rate = 44100
@@ -157,7 +158,7 @@ func sweep(t *testing.T, seconds int) string {
 	return workertest.Clip(t, "sweep.wav", "-f", "s16le", "-ar", "44100", "-ac", "2", "-i", raw)
 }
 
-// TestConformance has two tracks of a language, of different length and layout, under a picture of 3 s.
+// TestConformance encodes two tracks of one language, of different lengths and layouts, of a video of 3 s.
 func TestConformance(t *testing.T) {
 	source := workertest.Clip(t, "a.mov", slices.Concat(workertest.Pattern("64x64", "10", "3"), workertest.Tone("3"),
 		[]string{"-f", "lavfi", "-i", "anoisesrc=d=1.5,aformat=channel_layouts=5.1"}, x264,
@@ -189,7 +190,7 @@ func TestConformance(t *testing.T) {
 	}
 }
 
-// TestConformanceOfCopy is the same of a track that is copied.
+// TestConformanceOfCopy is the same with a copied track.
 func TestConformanceOfCopy(t *testing.T) {
 	source := workertest.Clip(t, "a.mp4", slices.Concat(workertest.Pattern("64x64", "10", "3"), workertest.Tone("3"),
 		x264, []string{"-c:a", "aac", "-ar", "48000", "-ac", "2"})...)
@@ -203,9 +204,10 @@ func TestConformanceOfCopy(t *testing.T) {
 	}
 }
 
-// TestSync: a click 1 s after the picture began is there in segments and file, also when the sound starts late.
+// TestSync: a click 1 s after the start of the video is at the same time in segments and audio.m4a, even if
+// the audio starts late.
 func TestSync(t *testing.T) {
-	// A track that starts 0.5 s after the picture, with a click 0.5 s later, and ends 0.5 s before it.
+	// The audio starts 0.5 s after the video, clicks 0.5 s later, and ends 0.5 s before the video.
 	source := workertest.Clip(t, "a.mkv", slices.Concat(workertest.Pattern("64x64", "10", "3"),
 		[]string{"-itsoffset", "0.5", "-f", "lavfi", "-i", "aevalsrc=if(between(t\\,0.5\\,0.52)\\,0.9\\,0):s=48000:d=2"},
 		x264, []string{"-c:a", "pcm_s16le"})...)
@@ -222,13 +224,13 @@ func TestSync(t *testing.T) {
 	}
 }
 
-// click finds the first loud sample, in seconds.
+// click returns the time of the first loud sample, in seconds.
 func click(samples []float32) float64 {
 	return float64(slices.IndexFunc(samples, func(s float32) bool { return s > 0.25 || s < -0.25 })) / 48000
 }
 
-// TestChunksWithoutSound: a track of some seconds in the middle of a picture, so that chunks before and after
-// have nothing to decode, and the source has less of it than it says.
+// TestChunksWithoutSound: a track of some seconds in the middle of a video. The chunks before and after it
+// have nothing to decode, and the track is shorter than its facts say.
 func TestChunksWithoutSound(t *testing.T) {
 	source := workertest.Clip(t, "a.mkv", slices.Concat(workertest.Pattern("64x64", "5", "60"),
 		[]string{"-itsoffset", "26", "-f", "lavfi", "-i", "sine=d=3"},
@@ -252,8 +254,7 @@ func TestChunksWithoutSound(t *testing.T) {
 	}
 }
 
-// TestOverlongClaim: a track that ends long before the end that is claimed, beyond the picture, is not passed
-// off as whole.
+// TestOverlongClaim: a track that claims to end after the video, but ends long before that, is not published.
 func TestOverlongClaim(t *testing.T) {
 	source := workertest.Clip(t, "a.mov", slices.Concat(workertest.Pattern("64x64", "5", "10"),
 		workertest.Tone("10"), x264, []string{"-c:a", "pcm_s16le"})...)
@@ -272,7 +273,7 @@ func TestOverlongClaim(t *testing.T) {
 	}
 }
 
-// TestUnindexed: a source that cannot be sought in is one first job and one for the rest.
+// TestUnindexed: if a source cannot be sought in, its track has two jobs, "first" and the rest.
 func TestUnindexed(t *testing.T) {
 	source := workertest.Clip(t, "a.ts", slices.Concat(workertest.Pattern("64x64", "5", "20"),
 		[]string{"-i", sweep(t, 20)}, x264, []string{"-c:a", "mp2", "-b:a", "256k"})...)
@@ -285,7 +286,7 @@ func TestUnindexed(t *testing.T) {
 	compare(t, samplesOf(t, source), chunked, whole)
 }
 
-// TestOpenPackets: what is no packets is refused, and nothing at all is the end.
+// TestOpenPackets: a file without packets is refused; an empty or missing file is io.EOF.
 func TestOpenPackets(t *testing.T) {
 	dir := t.TempDir()
 	for name, data := range map[string]string{
