@@ -143,7 +143,7 @@ func checkRefused(t *testing.T, p *process, id string) {
 	}
 	pipelinetest.Until(t, "why names the answer", func() bool {
 		said := command(t, "videos", "why", id)
-		return strings.Count(said, "is tried no more, after 1 attempt (webhook_refused: the receiver answered 410 Gone") == 2 &&
+		return strings.Count(said, "was given up after 1 attempt (webhook_refused: the receiver answered 410 Gone") == 2 &&
 			strings.Contains(said, "`reelmill jobs retry "+id+"/")
 	})
 }

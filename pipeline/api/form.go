@@ -18,7 +18,7 @@ const (
 )
 
 // form reads a multipart body (RFC 7578) part by part for an intake. Files go to the store while they are
-// read. Fields are few and small, and may come before or after.
+// read. Fields are few and small, and may come before or after the files.
 type form struct {
 	in     *intake
 	body   io.Reader
@@ -61,7 +61,7 @@ func (f *form) read(ctx context.Context) (request, error) {
 			return f.req, fail(codeUploadMalformed, "The form has more than %d parts.", maxParts)
 		}
 		if err := f.take(ctx, part); err != nil {
-			if f.unread != nil { // whatever became of it on the way, as in a store
+			if f.unread != nil { // and not the error that the store made of it
 				err = f.broken(f.unread)
 			}
 			return f.req, err
@@ -81,7 +81,7 @@ func (f *form) finish() error {
 	return nil
 }
 
-// broken explains a form that cannot be read on: the connection was cut, or the form is malformed.
+// broken explains why a form cannot be read to its end: the connection was cut, or the form is malformed.
 func (f *form) broken(err error) error {
 	if errors.Is(err, io.ErrUnexpectedEOF) || isEOF(err) {
 		return fail(codeUploadBroken, "The body ended before the form did.").because(err)

@@ -18,7 +18,7 @@ const (
 	cleanTimeout = 30 * time.Second
 	// acceptTimeout bounds the write of the event, which goes on when the client is gone.
 	acceptTimeout = 30 * time.Second
-	// sniffed is how many bytes tell the format of an asset.
+	// sniffed is how many bytes decide the format of an asset.
 	sniffed = 512
 )
 
@@ -120,7 +120,7 @@ func (in *intake) fail(field string, c code, format string, args ...any) *failur
 // storeSource puts the video into the store while it arrives. filename is the user's.
 func (in *intake) storeSource(ctx context.Context, filename string, body io.Reader) error {
 	buffered := bufio.NewReader(body)
-	if _, err := buffered.Peek(1); err == io.EOF { // any other end is the body's fault, which the store meets
+	if _, err := buffered.Peek(1); err == io.EOF { // the store meets any other error again
 		return in.empty()
 	}
 	filename = cleanFilename(filename)
@@ -142,8 +142,8 @@ func (in *intake) addSource(object pipeline.Object) {
 	in.source, in.stored = &object, append(in.stored, object.Key)
 }
 
-// storeAsset puts the file for the steps of a worker type into the store while it arrives. Its format
-// counts, which its first bytes tell, and not its name.
+// storeAsset puts the file for the steps of a worker type into the store while it arrives. The file must have
+// one of the type's formats.
 func (in *intake) storeAsset(ctx context.Context, worker, filename string, body io.Reader) error {
 	field := in.traits[worker].Upload
 	buffered := bufio.NewReader(body)
@@ -172,7 +172,7 @@ func (in *intake) addAsset(worker string, object pipeline.Object) {
 	in.assets[worker], in.stored = object, append(in.stored, object.Key)
 }
 
-// put stores a stream. One that is longer than limit fails with tooLarge.
+// put stores a stream. A stream longer than limit fails with tooLarge.
 func (in *intake) put(ctx context.Context, key string, body io.Reader, limit int64, tooLarge *failure) (
 	pipeline.Object, error,
 ) {
@@ -211,7 +211,7 @@ func (c *cappedReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// upload checks a whole request, and returns what video.uploaded will say.
+// upload checks a whole request, and returns the data of video.uploaded.
 func (in *intake) upload(req request) (pipeline.Upload, error) {
 	if in.source == nil {
 		return pipeline.Upload{}, in.fail("file", codeUploadFile, "The upload has no file.")

@@ -27,7 +27,8 @@ const (
 	playPolicy = "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; sandbox"
 	// maxRanges is how many ranges one request may ask for. With more, it gets the whole object.
 	maxRanges = 8
-	// window is how many bytes the store is asked for at a time, and all that a client which leaves can waste.
+	// window is how many bytes the store is asked for at a time, and the most that a client can waste by
+	// leaving.
 	window = 8 << 20
 )
 

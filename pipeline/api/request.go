@@ -116,7 +116,7 @@ func oneOf(words []string) string {
 	return strings.Join(words[:last], ", ") + " or " + words[last]
 }
 
-// parse reads the text of a field into req. The values are judged by check and accept.
+// parse reads the text of a field into req. check and accept judge the values.
 func (in *intake) parse(req *request, field string, text []byte) (err error) {
 	if !utf8.Valid(text) {
 		return in.fail(field, codeInvalid, "%s is not UTF-8.", field)
@@ -185,8 +185,7 @@ func (in *intake) unknown(field string) *failure {
 	return in.fail(field, codeFieldUnknown, "%s.", sentence(pipeline.Unknown("field", field, in.fields())))
 }
 
-// checkParams refuses parameters of an upload for a type that takes none, and the parameter that is the
-// intake's to set.
+// checkParams refuses parameters for a type that takes none, and the parameter that only the intake sets.
 func (in *intake) checkParams(worker string, params map[string]any) error {
 	field := in.traits[worker].Upload
 	if field == nil {
@@ -202,8 +201,8 @@ func (in *intake) checkParams(worker string, params map[string]any) error {
 	return nil
 }
 
-// check refuses what is wrong with a request so far, so that a mistake costs no upload. What depends on the
-// pipeline is checked once that is named.
+// check refuses mistakes in the request so far, so that they cost no upload. It checks what depends on the
+// pipeline only if the request names one.
 func (in *intake) check(req request) error {
 	if err := in.checkFields(req); err != nil || req.pipeline == "" {
 		return err
@@ -299,8 +298,7 @@ func (in *intake) requested(doc pipeline.Pipeline, req request) (map[string]map[
 	return requested, nil
 }
 
-// refusedParams says why a pipeline does not take parameters. That the worker is missing is not the client's
-// fault.
+// refusedParams says why a pipeline does not take parameters. A missing worker is not the client's fault.
 func (in *intake) refusedParams(doc pipeline.Pipeline, worker string, err error) error {
 	if errors.Is(err, pipeline.ErrNoStep) {
 		return in.failStep(worker, codeStepMissing, "The pipeline %s has no step of the worker %s.",

@@ -10,7 +10,8 @@
 //     scan), read or purge one video (history, owner), find losses (extent), and signal new events (watch).
 //   - queue_*.go, the task queue: enqueue and schedule tasks (tasks), give them to workers (take, lanes,
 //     delivery), say where a job is in the queue, or withdraw it (place), and count what waits (backlog).
-//   - letters*.go, the dead letters: jobs that nobody will try again, and messages that are no task (raw).
+//   - letters*.go, the dead letters: tasks that are not retried by themselves, and messages that are no task
+//     (raw).
 //
 // Beside them: how far jobs are (progress.go) and which workers run where (presence*.go), both in memory;
 // streams*.go says what the server's streams must be and how an operator changes them; bus.go, request.go,
@@ -45,9 +46,10 @@
 //     that is cut off may answer from the past for the seconds until it steps down. A decision based on such
 //     an answer fails its compare-and-swap.
 //   - A task is delivered again until it is acknowledged or withdrawn.
-//   - Between two tasks that a process takes from a lane which is not empty, it takes at most one from each
-//     other lane of the priority.
-//   - Follow hands over every event that was not purged, once per run, in order; Replay those up to one.
+//   - While a lane has tasks, a process takes at most one task from each other lane of the priority before it
+//     takes the next one from this lane.
+//   - Follow delivers every event that was not purged, once per run, in order. Replay delivers those up to a
+//     given one.
 //   - An Audit finds every event that is gone from the log and that no deletion removed, and no other.
 //   - A caller of Watch who reads, and reads again at every ring, misses no last event of what it watches.
 //   - History and Purge deal with one video, and read nothing of others.

@@ -12,7 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Headers of a dead letter that is a message of the task queue, unchanged, which is no task.
+// Headers of a dead letter that holds, unchanged, a message of the task queue that is no task.
 const (
 	headerProblem = "Reelmill-Problem" // why it is no task
 	headerSubject = "Reelmill-Subject" // its subject in the queue

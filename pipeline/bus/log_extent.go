@@ -14,11 +14,11 @@ import (
 	"github.com/reelmill/reelmill/pipeline/pause"
 )
 
-// Extent says which of the events that were ever appended the log still has.
+// Extent says which of all appended events are still in the log.
 type Extent struct {
 	First, Last uint64 // First is Last+1 in an empty log
 	Count       uint64 // of the events in the log
-	// Lost are the sequences up to Last that are gone, and that no video.purged names.
+	// Lost are the missing sequences up to Last that no video.purged names.
 	Lost pipeline.Sequences
 	// Untold is the sequence of the last video.purged that does not name what it removed, written by an earlier
 	// version; 0 for none. It may have removed what is lost below it.
@@ -211,7 +211,7 @@ func (a *Audit) read(ctx context.Context) error {
 		return nil
 	}
 	if err := s.run(ctx); err != nil {
-		return fmt.Errorf("read what deletions tell: %w", err)
+		return fmt.Errorf("read the events of deletions: %w", err)
 	}
 	a.told, a.next = pipeline.Merge(ranges), through+1
 	return nil

@@ -22,10 +22,10 @@ const (
 	applyEvents = "apply events"
 )
 
-// Follow hands the events after a sequence to apply, in order, each once, in batches of 1 to 256. apply
-// stores what it makes of the events together with their last sequence, and returns nil when both are
-// stored. When apply fails, Follow applies the batch again after a pause that grows to 5 s. It skips nothing
-// but a document that cannot be read, which it logs.
+// Follow passes the events after a sequence to apply, in order, each once, in batches of 1 to 256. apply
+// stores what it makes of the events together with their last sequence, and returns nil when both are stored.
+// When apply fails, Follow applies the batch again after a pause that grows to 5 s. It skips only documents
+// that cannot be read, and logs them.
 //
 // Follow blocks until ctx ends and then returns nil. It returns an error when the connection is closed for
 // good, and when after lies beyond the log: then the log has lost events, or the caller followed another log.

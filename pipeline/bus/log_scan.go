@@ -24,9 +24,9 @@ const (
 // everything matches every event of the log.
 var everything = []string{">"}
 
-// scan hands over the messages of the log on some filters, from one sequence through another, in order, each
-// once. It ends when the leader of the log has no more. So it also ends when the last message is gone or
-// there is none, and never while a message is on its way.
+// scan passes messages of the log to do: those on some filters, from one sequence through another, in order,
+// each once. It ends when the leader of the log has no more. So it also ends when the last message was
+// removed or none exists, and never while a message is on its way.
 type scan struct {
 	bus           *Bus
 	filters       []string
@@ -114,7 +114,7 @@ func (s *scan) consume(ctx context.Context) error {
 	}
 }
 
-// fetch hands over the messages of one request, and reports whether they were the last. delivered is the
+// fetch passes on the messages of one request, and reports whether they were the last. delivered is the
 // consumer's own count.
 func (s *scan) fetch(ctx context.Context, c jetstream.Consumer, delivered *uint64) (over bool, err error) {
 	limited, cancel := context.WithTimeout(ctx, scanWait)

@@ -196,8 +196,8 @@ func (l *line) order(served []pipeline.Priority) []pipeline.Priority {
 	return reversed
 }
 
-// lookAll is the most tasks of a worker type whose subjects look reads. More take too long to read every two
-// seconds.
+// lookAll is the most tasks of a worker type of which look reads the subjects. Reading more every two seconds
+// takes too long.
 const lookAll = 1000
 
 // look asks the server what the queue holds, and marks the lanes that hold a task, taken or not. It finds

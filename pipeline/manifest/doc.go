@@ -1,15 +1,15 @@
-// Package manifest owns how the renditions of a video are listed for players.
+// Package manifest writes the playlists that list the renditions of a video for players.
 //
 //  1. Track is one rendition's media as it is stored: an init section and numbered CMAF segments. A job that
 //     makes segments leaves the tracks of its runs in an index (index.go).
 //  2. Media lists the segments of one track, IFrames its keyframes, Master the tracks of a video (RFC 8216).
 //  3. Rates measures BANDWIDTH and AVERAGE-BANDWIDTH as Apple's authoring specification defines them.
 //  4. DASH lists the same segments for DASH players (ISO/IEC 23009-1).
-//  5. Growing lists what can be played while the video is still being made, from the outputs of the jobs that
-//     are completed: the same playlists, which end where the segments do.
-//  6. Package writes all texts of a video whose renditions are whole.
+//  5. Growing lists what can be played while the video is still being made, from the outputs of completed
+//     jobs: the same playlists, up to the last segment that exists.
+//  6. Package writes all playlists of a video whose renditions are complete.
 //
-// Every text is read back by a parser before it is returned, and compared with what was meant. Every URI is
-// relative, so that a tree plays from any base. The package reads and writes no files: whoever calls has the
-// tracks or the outputs, and keeps the text.
+// A parser reads every text back before it is returned, and compares it with what was meant. Every URI is
+// relative, so that a tree plays from any base. The package reads and writes no files: callers bring tracks
+// or outputs, and store the text.
 package manifest

@@ -29,7 +29,7 @@ func Growing(outputs []pipeline.Output) Tree {
 	var t Tree
 	for _, r := range Join(outputs) {
 		switch {
-		case r.Output.Codecs == "" || r.Output.Bandwidth <= 0: // a master cannot tell what it is
+		case r.Output.Codecs == "" || r.Output.Bandwidth <= 0: // a master cannot describe it
 		case r.Output.Kind == pipeline.KindRendition:
 			t.pictures = append(t.pictures, r)
 		default:

@@ -26,8 +26,8 @@ type Options struct {
 // Source: RFC 8216, 4.3.5.2. The library omits the tag if the offset is 0.
 const start = "#EXT-X-START:TIME-OFFSET=0,PRECISE=YES\n"
 
-// Media returns the playlist of a track whose files are beside it (RFC 8216, 4.3.3). The text of a growing
-// track is only ever appended to; the last one is not growing: VOD, with EXT-X-ENDLIST.
+// Media returns the playlist of a track whose files are beside it (RFC 8216, 4.3.3). The playlist of a
+// growing track only gets longer at its end. The last version is not growing: VOD, with EXT-X-ENDLIST.
 func Media(t Track, o Options) ([]byte, error) {
 	segments := make([]m3u8.MediaSegment, len(t.Segments))
 	for i, s := range t.Segments {

@@ -8,7 +8,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// Made is what one completed job has made.
+// Made holds the outputs and the index of one completed job.
 type Made struct {
 	Outputs []pipeline.Output
 	Runs    []Run // of its index
@@ -20,8 +20,8 @@ type Text struct {
 	Data   []byte
 }
 
-// Package returns the texts over every rendition that jobs have made, each of which must be whole: a media
-// playlist of each, an I-frame playlist of each picture, an MPD, and last the master, with which the video is
+// Package returns the texts of a video in which jobs have made every rendition to its end: a media playlist
+// of each, an I-frame playlist of each picture, an MPD and, last, the master, with which the video is
 // playable. Pictures are listed by size, the largest first, and audio in the order of the outputs.
 func Package(jobs []Made) ([]Text, error) {
 	var t packaged
@@ -80,7 +80,7 @@ func (m Made) runOf(o pipeline.Output) (Run, bool) {
 	return m.Runs[i], true
 }
 
-// fill takes the track from the indexes of the runs, and checks that they tell of what is stored.
+// fill takes the track from the indexes of the runs, and checks that they agree with what is stored.
 func (r *Rendition) fill(tracks map[string]Track) error {
 	s := r.Output.Segments
 	if !r.Complete {

@@ -14,12 +14,12 @@ type Rendition struct {
 	// Output is the runs joined by pipeline.JoinRuns, with the name, kind, path and codecs of the first.
 	Output pipeline.Output
 	Runs   []pipeline.Output // in order, each as its job published it
-	Init   pipeline.Output   // the init section; of several, that of the job that made the first run
+	Init   pipeline.Output   // the init section; if there are several, that of the job that made the first run
 	Dir    string            // below the video, such as 720p
 	Track  Track             // without the segments' sizes and keys, which outputs do not have
 	// Complete reports whether the last run is there, so that nothing more comes.
 	Complete bool
-	// Target is EXT-X-TARGETDURATION in seconds, as far as the outputs tell it in advance.
+	// Target is EXT-X-TARGETDURATION in seconds, as far as the outputs declare it in advance.
 	Target int
 }
 
@@ -107,7 +107,7 @@ func alike(a, b pipeline.Output) bool {
 	return a.Segments.Header == b.Segments.Header && a.Codecs == b.Codecs
 }
 
-// newRendition joins runs, of which there is one at least, as there is of inits.
+// newRendition joins runs. Neither runs nor inits is empty.
 func newRendition(runs, inits []pipeline.Output) Rendition {
 	r := Rendition{Output: pipeline.JoinRuns(runs), Runs: runs, Dir: path.Dir(runs[0].Path)}
 	r.Init = inits[len(inits)-1]

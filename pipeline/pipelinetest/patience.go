@@ -1,13 +1,13 @@
-// Package pipelinetest has what the tests of all packages wait with, a buffer and a free address.
-// Only tests import it.
+// Package pipelinetest has what the tests of all packages use to wait, a buffer and a free address. Only
+// tests import it.
 //
-// A test waits for what it waits for, not for a number of seconds: on a machine that has much else to do,
-// what takes a second elsewhere takes a minute. So no wait here has a limit but the test binary's own (go
-// test -timeout). It takes at most half of what is left of that, so that the test itself says what did not
-// come, and those after it still have their turn. Whoever knows the machine, and expects tests to hang, sets
-// TEST_PATIENCE.
+// A test waits for an event, not for a number of seconds: on a busy machine, what takes a second elsewhere
+// takes a minute. So a wait is limited only by the time-out of the test binary (go test -timeout). It takes
+// at most half of the time that is left, so that the test can still say what did not come, and later tests
+// can run. If you know the machine, and expect tests to hang, set TEST_PATIENCE.
 //
-// A promise of the product in seconds is another matter: Promptly allows for the machine, but not for ever.
+// Promises of the product in seconds are another matter: Promptly allows for a slow machine, but not for
+// ever.
 package pipelinetest
 
 import (
@@ -23,8 +23,8 @@ import (
 // unlimited is how long a wait may take in a test binary without a time-out.
 const unlimited = 24 * time.Hour
 
-// Left returns how long one wait of the test may take: half of what is left, or what TEST_PATIENCE says, as
-// 1m.
+// Left returns how long one wait of the test may take: half of the time that is left, or the value of
+// TEST_PATIENCE, such as 1m.
 func Left(t testing.TB) time.Duration {
 	if set, err := time.ParseDuration(os.Getenv("TEST_PATIENCE")); err == nil {
 		return set
@@ -47,7 +47,8 @@ func Context(t testing.TB) context.Context {
 	return ctx
 }
 
-// Until looks again and again, until ok. It fails the test after Left; what is what it waits for.
+// Until calls ok again and again until it returns true. It fails the test after Left; what says what it waits
+// for.
 func Until(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	limit := time.NewTimer(Left(t))
@@ -63,8 +64,8 @@ func Until(t testing.TB, what string, ok func() bool) {
 	}
 }
 
-// Receive returns what comes next, or the zero value when the channel is closed. It fails the test after
-// Left; what is what it waits for.
+// Receive returns the next value, or the zero value when the channel is closed. It fails the test after Left;
+// what says what it waits for.
 func Receive[T any](t testing.TB, what string, from <-chan T) T {
 	t.Helper()
 	limit := time.NewTimer(Left(t))
@@ -79,8 +80,8 @@ func Receive[T any](t testing.TB, what string, from <-chan T) T {
 }
 
 // Longer calls try with the time first, and then with twice as much, again and again, until it succeeds. Use
-// it for a lease or a time-out that runs out when a busy machine holds the test up. It fails the test when
-// try fails with the longest time up to most, too: that is not the machine's fault.
+// it for a lease or time-out that may run out when a busy machine delays the test. It fails the test when try
+// fails even with the longest time up to most: that is not the machine's fault.
 func Longer(t testing.TB, first, most time.Duration, try func(d time.Duration) error) {
 	t.Helper()
 	for d := first; ; d *= 2 {
@@ -96,13 +97,12 @@ func Longer(t testing.TB, first, most time.Duration, try func(d time.Duration) e
 	}
 }
 
-// slower is how much slower than the machine that a promise is made for one may be that has nothing else to
-// do.
+// slower is by how much a slow machine with nothing else to do may exceed a promise.
 const slower = 10
 
-// Promptly fails the test when what began then has not ended within what is promised, ten times over for a
-// slow machine, and more for one that lets this process wait for a processor. It is no proof of the promise:
-// it tells what heeds it from what runs to its own end.
+// Promptly fails the test when more than ten times the promise has passed since began, for a slow machine,
+// and more than that if this process has to wait for a processor. It does not prove the promise: it tells
+// code that stops in time from code that runs to its own end.
 func Promptly(t testing.TB, what string, began time.Time, promise time.Duration) {
 	t.Helper()
 	took := time.Since(began)
@@ -118,8 +118,8 @@ func Promptly(t testing.TB, what string, began time.Time, promise time.Duration)
 // that a test keeps, or whose end it waits for.
 func Slowly(d time.Duration) time.Duration { return time.Duration(float64(d) * min(crowding(), 4)) }
 
-// crowding is how long this process waits for a processor now: the time that a piece of work takes by the
-// time that it runs, 1 at least.
+// crowding returns how much this process waits for a processor now: the time that a piece of work takes,
+// divided by the time that it runs; at least 1.
 func crowding() float64 {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -132,11 +132,11 @@ func crowding() float64 {
 	return max(1, float64(time.Since(began))/float64(ran))
 }
 
-// threadTime is the processor time that the calling thread has used.
+// threadTime returns the processor time that the calling thread has used.
 func threadTime() time.Duration {
 	var u unix.Rusage
 	if err := unix.Getrusage(unix.RUSAGE_THREAD, &u); err != nil {
-		panic(err) // it has no other cause than a wrong argument
+		panic(err) // only a wrong argument can cause it
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

@@ -29,8 +29,9 @@ type Stats struct {
 type Window struct {
 	Start time.Time `json:"start"`
 	End   time.Time `json:"end" doc:"The first moment that is not in the window"`
-	// Complete trusts the clocks of those who write events: one that is behind can still add to the window.
-	Complete bool `json:"complete" doc:"True when events of the window are not to be expected any more"`
+	// Complete trusts the clocks of those who write events: a writer whose clock is slow can still add to the
+	// window.
+	Complete bool `json:"complete" doc:"True when no more events of the window are expected"`
 
 	Uploaded       int            `json:"uploaded" doc:"Videos uploaded"`
 	Ready          int            `json:"ready" doc:"Videos that became ready"`
@@ -46,7 +47,7 @@ type Window struct {
 // Quantiles describes a set of numbers. Each quantile is one of them, by nearest rank: the smallest that is
 // no less than that share of them.
 type Quantiles struct {
-	Count int     `json:"count" doc:"How many there are"`
+	Count int     `json:"count" doc:"How many numbers there are"`
 	P50   float64 `json:"p50" doc:"The median"`
 	P95   float64 `json:"p95" doc:"95% are not greater"`
 }
@@ -71,7 +72,7 @@ func floorDiv(a, b int64) int64 {
 	return q
 }
 
-// Tally computes Stats from samples that come one by one, in any order. It keeps one number of each at most.
+// Tally computes Stats from samples that come one by one, in any order. It keeps at most one number of each.
 type Tally struct {
 	width       int64 // microseconds
 	first, last int64 // numbers of the first window and of the first after the range
@@ -86,8 +87,8 @@ type bucket struct {
 	speeds                 map[string][]float64
 }
 
-// NewTally returns the tally of no samples. Its windows are [k*width, (k+1)*width) since 1970: all those that
-// touch the range, from from until before to. width is whole microseconds, at least one; from is before to.
+// NewTally returns an empty tally. Its windows are [k*width, (k+1)*width) since 1970: all those that touch
+// the range, from from until before to. width is whole microseconds, at least one; from is before to.
 func NewTally(width time.Duration, from, to time.Time) *Tally {
 	first, end := edges(width, from, to)
 	t := &Tally{width: width.Microseconds(), first: first, last: end, windows: make([]bucket, end-first)}
@@ -148,7 +149,7 @@ func (t *Tally) Stats(through time.Time) Stats {
 	return stats
 }
 
-// merge adds what other counted. Quantiles cannot be merged, so the values are.
+// merge adds the counts of other, and its values, since quantiles cannot be merged.
 func (w *bucket) merge(other *bucket) {
 	w.uploaded += other.uploaded
 	w.canceled += other.canceled

@@ -11,7 +11,7 @@ import (
 // TimelineLimit is how many events a timeline has at most.
 const TimelineLimit = 200
 
-// Facts is what Explain knows beside the read model. Anything may be missing; Explain says less then.
+// Facts is what Explain knows besides the read model. Anything may be missing; Explain then says less.
 type Facts struct {
 	Tasks    []pipeline.Task              // of the jobs that may run, as TasksOf returns them
 	Places   map[string]pipeline.Place    // by job; a job that is missing has an unknown place
@@ -43,7 +43,7 @@ func (f *Facts) Add(e pipeline.Event) {
 		f.addPlan(e)
 	} else {
 		last := lastOfJob{at: e.Time, kind: e.Type}
-		if e.Decode(&last.data) == nil { // one that is not read has no detail
+		if e.Decode(&last.data) == nil { // an event that cannot be read has no detail
 			m.Detail = detailOfJob(e.Type, last.data)
 		}
 		if f.last == nil {
@@ -103,7 +103,7 @@ func detailOfJob(t pipeline.EventType, data pipeline.JobEvent) string {
 	return ""
 }
 
-// notes are what workers decided of the video when its plan was made, and when they worked.
+// notes returns what workers decided about the video when they planned it and when they worked.
 func (f Facts) notes() []string {
 	notes := []string{}
 	for _, j := range f.plan {

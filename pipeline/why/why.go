@@ -1,5 +1,5 @@
-// Package why explains in words what a video waits for and how it came there. It asks nobody: Explain works
-// from the read model and from Facts, which the caller collects.
+// Package why explains in words what a video waits for and how it got there. It makes no requests: Explain
+// works from the read model and from Facts, which the caller collects.
 //
 //  1. Facts.Add reads every event of the video in the order of the log. It keeps the end of the timeline and
 //     the last event of each job.
@@ -40,7 +40,7 @@ type Why struct {
 	Summary string              `json:"summary" doc:"What it waits for, in one sentence for people"`
 	Jobs    []WaitingJob        `json:"jobs" nullable:"false" doc:"The jobs that have not ended"`
 	// Notes are in the order of the plan, then those of webhooks that were given up.
-	Notes []string `json:"notes" nullable:"false" doc:"What was decided of the video, and why; and which webhook was given up"`
+	Notes []string `json:"notes" nullable:"false" doc:"What was decided about the video, and why; and which webhooks were given up"`
 	// Timeline has the last TimelineLimit events.
 	Timeline []Moment `json:"timeline" nullable:"false" doc:"The last 200 events, oldest first"`
 	Earlier  int      `json:"earlier_events" doc:"How many events before the timeline are left out"`
@@ -165,8 +165,8 @@ func (x *explainer) explain(j pipeline.JobView) WaitingJob {
 	return w
 }
 
-// ahead returns how many jobs of the video have their turn before a job that was not begun (fanout.go); 0 for
-// one that needs no turn. With LeastWindow of them or more it may well have no task yet.
+// ahead returns how many jobs of the video have their turn before a job that has not begun (fanout.go); 0 for
+// a job that needs no turn. With LeastWindow or more jobs ahead, it may well have no task yet.
 func (x *explainer) ahead(j pipeline.JobView) (n int) {
 	last, begun := x.facts.last[j.Name]
 	if j.Status != pipeline.StateJobPending || begun && last.kind != pipeline.JobRequeued {
@@ -184,7 +184,7 @@ func (x *explainer) ahead(j pipeline.JobView) (n int) {
 			n++
 		}
 	}
-	return 0 // of no plan that is known
+	return 0 // the plan is not known
 }
 
 // blockers returns the jobs that must be completed before a pending job, and are not.
@@ -198,7 +198,8 @@ func (x *explainer) blockers(j pipeline.JobView) []string {
 	return blockers
 }
 
-// since returns when the job came to be as it is: its last event, or the end of the last job before it.
+// since returns when the job got into its present state: its last event, or the end of the last job before
+// it.
 func (x *explainer) since(j pipeline.JobView) time.Time {
 	if last, ok := x.facts.last[j.Name]; ok {
 		return last.at

@@ -181,7 +181,7 @@ func TestExplainEnds(t *testing.T) {
 		},
 		{
 			pipeline.VideoView{Status: "processing"}, nil,
-			"every job that is planned has ended: the next step is about to follow",
+			"every planned job has ended: the next step is about to follow",
 		},
 	} {
 		if w := why.Explain(c.view, c.jobs, why.Facts{}, noon); w.Summary != c.want {
@@ -202,7 +202,7 @@ func TestTimelineIsBounded(t *testing.T) {
 	}
 }
 
-// TestExplainNotes: what workers decided of a video is told in the order of the plan, whatever became of it.
+// TestExplainNotes: notes of workers are in the order of the plan, however the video ended.
 func TestExplainNotes(t *testing.T) {
 	var facts why.Facts
 	inspected, err := pipeline.NewEvent("test", pipeline.VideoInspected, pipeline.InspectedSubject(project, video), video,
@@ -247,7 +247,7 @@ func TestExplainWebhooks(t *testing.T) {
 	failing.Status, failing.RetryAt, failing.Attempt = pipeline.StateJobErrored, nil, 10
 	w = why.Explain(pipeline.VideoView{ID: "vid_01", Status: pipeline.StateVideoReady},
 		[]pipeline.JobView{failing}, why.Facts{}, noon)
-	want = "notify-playable is tried no more, after 10 attempts (webhook_failed: the receiver answered 503): " +
+	want = "notify-playable was given up after 10 attempts (webhook_failed: the receiver answered 503): " +
 		"`reelmill jobs retry vid_01/notify-playable` tries again"
 	if len(w.Notes) != 1 || w.Notes[0] != want || w.Summary != "it is ready" {
 		t.Errorf("%+v", w)

@@ -50,7 +50,7 @@ func (x *explainer) detail(w WaitingJob, place pipeline.Place, known bool) strin
 	return w.Job + " waits for a worker of " + w.Worker
 }
 
-// nextAttempt is "attempt 3 of 5"; how many there are is known when the job itself says so.
+// nextAttempt returns "attempt 3 of 5", or "attempt 3" if the job does not say how many attempts there are.
 func (x *explainer) nextAttempt(w WaitingJob) string {
 	text := "attempt " + strconv.Itoa(w.Attempt+1)
 	i := slices.IndexFunc(x.facts.Tasks, func(t pipeline.Task) bool { return t.Job.Name == w.Job })
@@ -62,8 +62,8 @@ func (x *explainer) nextAttempt(w WaitingJob) string {
 	return text + " of " + strconv.Itoa(w.Attempt+max(1, left))
 }
 
-// summary is the most telling of the jobs, or the end of the video; and what its webhooks wait for, which
-// hold nothing up.
+// summary returns the most telling detail of the jobs, or the end of the video, and then what its webhooks
+// wait for, which delay nothing.
 func (x *explainer) summary(all []WaitingJob) string {
 	var jobs, webhooks []WaitingJob
 	for _, j := range all {
@@ -93,7 +93,7 @@ func (x *explainer) standing(jobs []WaitingJob) string {
 		return text
 	}
 	if len(jobs) == 0 {
-		return "every job that is planned has ended: the next step is about to follow"
+		return "every planned job has ended: the next step is about to follow"
 	}
 	first := slices.MinFunc(jobs, func(a, b WaitingJob) int {
 		return slices.Index(reasons, a.Reason) - slices.Index(reasons, b.Reason)
@@ -146,13 +146,14 @@ func span(d time.Duration) string {
 	return fmt.Sprintf("%d h %d min", s/3600, s/60%60)
 }
 
-// givenUp says of each webhook that is tried no more how often it was, and what its receiver answered last.
+// givenUp returns a note for each webhook that is no longer tried: how often it was tried, and the last
+// answer of its receiver.
 func givenUp(jobs []pipeline.JobView) []string {
 	var notes []string
 	for _, j := range jobs {
 		if j.Step == pipeline.NotifyStep && j.Status == pipeline.StateJobErrored && j.Problem != nil {
 			notes = append(notes, fmt.Sprintf(
-				"%s is tried no more, after %s (%s): `reelmill jobs retry %s` tries again",
+				"%s was given up after %s (%s): `reelmill jobs retry %s` tries again",
 				j.Name, attempts(j.Attempt), j.Problem.Error(), j.ID))
 		}
 	}
