@@ -8,16 +8,19 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/reelmill/reelmill/workers"
 )
 
 // bench is a run: what its measurements share, and what they have found.
 type bench struct {
 	options
-	began   time.Time
-	dir     string
-	clips   *clips
-	started int // processes, to name their folders
-	running []*process
+	began    time.Time
+	dir      string
+	clips    *clips
+	registry *workers.Registry
+	started  int // processes, to name their folders
+	running  []*process
 
 	machine  machine
 	versions map[string]string
@@ -73,6 +76,9 @@ func (b *bench) run(ctx context.Context) (err error) {
 		made: map[string]clip{}, say: b.say,
 	}
 	if err := os.Mkdir(b.clips.dir, 0o700); err != nil {
+		return err
+	}
+	if b.registry, err = newRegistry(); err != nil {
 		return err
 	}
 	if b.clip != "" && !exists(b.clip) {

@@ -19,9 +19,9 @@ import (
 type costs struct {
 	Date    string `json:"date"`
 	Machine string `json:"machine"`
-	// Jobs are the seconds from job.started to job.completed, by kind (kindOf). Per is by amount of work: a
-	// megapixel encoded, a second of sound or of video (amount). Fixed is what a job costs besides: starting
-	// ffmpeg, decoding up to the first frame, cutting, verifying, storing.
+	// Jobs are the seconds from job.started to job.completed, by kind (planned.costKind). Per is for each unit
+	// of work (planned.amount): a megapixel to encode, a second of audio or of video. Fixed is what a job costs
+	// besides: starting ffmpeg, decoding up to the first frame, cutting, verifying, storing.
 	Jobs map[string]line `json:"jobs"`
 	// Next is how long a slot takes from the completion of a job to the start of the next one, which waits
 	// already; Unblock from the completion of a job to the start of one that waited for it, by an idle slot.
@@ -100,7 +100,7 @@ func (b *bench) costsOf(ctx context.Context, source clip, name string, all *samp
 		return 0, err
 	}
 	others, cpu := watchOthers(), s.processorTime()
-	v, err := follow(ctx, s.server.url, source, name, pipeline.VideoReady, nil)
+	v, err := b.follow(ctx, s.server.url, source, name, pipeline.VideoReady, nil)
 	if err != nil {
 		return 0, err
 	}
@@ -110,27 +110,27 @@ func (b *bench) costsOf(ctx context.Context, source clip, name string, all *samp
 		return 0, err
 	}
 	all.writes = append(all.writes, float64(after-before)/float64(len(v.plan)+1)) // and inspection
-	all.add(v, source.seconds)
+	all.add(v)
 	s.workers[0].stop()
 	return syncedWrites(ctx, conn, 2000)
 }
 
 // add takes the times of one story; of one with a copied rung that of the copy alone, since its chunks have
 // fewer rungs for the same decoding, and its keyframes are nearer to each other.
-func (s *samples) add(v *story, seconds float64) {
-	jobs := map[string]pipeline.Job{"inspect": {Name: "inspect", Worker: "inspect"}}
+func (s *samples) add(v *story) {
+	jobs := map[string]planned{"inspect": {Job: pipeline.Job{Worker: "inspect"}, amount: v.seconds}}
 	for _, j := range v.plan {
 		jobs[j.Name] = j
 	}
 	done := slices.DeleteFunc(v.attempts(), func(a attempt) bool { return a.ended.IsZero() })
 	ended, copied := map[string]time.Time{}, copies(v.plan)
 	for _, a := range done {
-		j, kind := jobs[a.job], kindOf(jobs[a.job], seconds)
+		kind := jobs[a.job].costKind()
 		ended[a.job] = a.ended
-		if copied && kind != "transcode:copy" {
+		if copied && kind != copyKind {
 			continue
 		}
-		s.work[kind] = append(s.work[kind], amount(j, seconds))
+		s.work[kind] = append(s.work[kind], jobs[a.job].amount)
 		s.took[kind] = append(s.took[kind], a.ended.Sub(a.started).Seconds())
 	}
 	for i, a := range done {

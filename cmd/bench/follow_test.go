@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,21 +13,24 @@ import (
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/workers"
-	"github.com/reelmill/reelmill/workers/all"
 )
 
 func registry(t *testing.T) *workers.Registry {
 	t.Helper()
-	r, err := all.New(all.Config{FFmpeg: "ffmpeg", FFprobe: "ffprobe"})
+	r, err := newRegistry()
 	if err != nil {
 		t.Fatal(err)
 	}
 	return r
 }
 
-func planOf(t *testing.T, m pipeline.Media) []pipeline.Job {
+func planOf(t *testing.T, m pipeline.Media) []planned {
 	t.Helper()
-	plan, err := pipeline.NewPlan(pipeline.Default(), nil, m, registry(t))
+	jobs, err := pipeline.NewPlan(pipeline.Default(), nil, m, registry(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, err := describe(registry(t), jobs, m)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,25 +50,29 @@ func TestConfiguration(t *testing.T) {
 	}
 }
 
-// TestAmounts: the parts of the plan that are read here are those that the workers write. The chunks of a
-// video, with the job that comes before them, are every pixel of every rung once.
+// TestAmounts: the chunks of a video, with the job that comes before them, are every pixel of every rendition
+// once, and without it all of the source.
 func TestAmounts(t *testing.T) {
 	for _, seconds := range []float64{4, 20, 61.5, 300, 7200} {
 		m := simMedia(seconds, 720)
 		plan := planOf(t, m)
-		rungs := rungsOf(plan)
-		if len(rungs) < 3 || rungs[0].Size.Width != 1280 || rungs[0].Maxrate <= 0 || rungs[0].Rate.float() != 24 {
-			t.Fatalf("%g s: rungs %+v", seconds, rungs)
+		video, err := planVideo(registry(t), builtIn, m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		renditions := renditionsOf(plan)
+		if len(renditions) < 3 || renditions[0].Width != 1280 || renditions[0].Maxrate <= 0 {
+			t.Fatalf("%g s: renditions %+v", seconds, renditions)
 		}
 		want, got, share := 0.0, 0.0, 0.0
-		for _, r := range rungs {
-			want += float64(r.Size.Width*r.Size.Height) * r.Rate.float() * seconds / 1e6
+		for _, r := range renditions {
+			want += float64(r.Width*r.Height) * float64(r.FrameRateNum) / float64(r.FrameRateDen) * seconds / 1e6
 		}
-		for _, j := range plan {
-			if kindOf(j, seconds) == chunkKind {
-				got += amount(j, seconds)
+		for i, j := range plan {
+			if j.costKind() == chunkKind {
+				got += j.amount
 				if !strings.HasSuffix(j.Name, "-first") {
-					share += shareOf(j, m)
+					share += video.jobs[i+1].share // the first is inspection
 				}
 				if !isChunk(j.Name) {
 					t.Errorf("%s is a chunk, by its part alone", j.Name)
@@ -82,7 +90,7 @@ func TestAmounts(t *testing.T) {
 // TestForms: what is planned for the two forms of clips is what they are for.
 func TestForms(t *testing.T) {
 	if copies(planOf(t, simMedia(60, 720))) {
-		t.Error("keyframes each 12 s are standard input")
+		t.Error("keyframes each 10 s are standard input")
 	}
 	if !copies(planOf(t, standardMedia(60))) {
 		t.Error("keyframes each 2 s are not standard input")
@@ -93,7 +101,7 @@ func TestKinds(t *testing.T) {
 	kinds := map[string]bool{}
 	for _, m := range []pipeline.Media{simMedia(60, 720), simMedia(1800, 1080), mp3(300), standardMedia(60)} {
 		for _, j := range planOf(t, m) {
-			kinds[kindOf(j, m.Duration)] = true
+			kinds[j.costKind()] = true
 		}
 	}
 	for kind := range kinds {
@@ -113,8 +121,8 @@ func TestKinds(t *testing.T) {
 	for kind, m := range map[string]pipeline.Media{"audio:encode": mp3(300), "audio:copy": simMedia(300, 720)} {
 		sound := 0.0
 		for _, j := range planOf(t, m) {
-			if kindOf(j, 300) == kind {
-				sound += amount(j, 300)
+			if j.costKind() == kind {
+				sound += j.amount
 			}
 		}
 		if sound != 300 {
@@ -123,13 +131,24 @@ func TestKinds(t *testing.T) {
 	}
 	picture, parts := 0.0, 0
 	for _, j := range planOf(t, standardMedia(300)) {
-		if kindOf(j, 300) == "transcode:copy" {
-			picture += amount(j, 300)
+		if j.costKind() == copyKind {
+			picture += j.amount
 			parts++
 		}
 	}
 	if picture != 300 || parts != 3 {
 		t.Errorf("%d parts copy %g s of 300 s", parts, picture)
+	}
+}
+
+// TestKindOfStoryboard: its cost follows from how near the key frames are, not from the length alone.
+func TestKindOfStoryboard(t *testing.T) {
+	for kind, m := range map[string]pipeline.Media{
+		"thumbnail:storyboard": simMedia(499, 720), "thumbnail:keyframes": standardMedia(300),
+	} {
+		if !slices.ContainsFunc(planOf(t, m), func(j planned) bool { return j.costKind() == kind }) {
+			t.Errorf("%g s with key frames each %g s: no %s", m.Duration, m.Video.Groups.Longest, kind)
+		}
 	}
 }
 
@@ -150,7 +169,7 @@ func standardMedia(seconds float64) pipeline.Media {
 }
 
 // tale is a story made of what happens to jobs: "started 3 transcode-0000 host/1".
-func tale(t *testing.T, plan []pipeline.Job, lines ...string) *story {
+func tale(t *testing.T, plan []planned, lines ...string) *story {
 	t.Helper()
 	s := &story{seen: map[pipeline.EventType]time.Time{}, plan: plan}
 	for _, l := range lines {
@@ -176,7 +195,7 @@ func TestKillAndRepeats(t *testing.T) {
 	plan := planOf(t, simMedia(300, 720))
 	chunks := 0
 	for _, j := range plan {
-		if kindOf(j, 300) == chunkKind {
+		if j.costKind() == chunkKind {
 			chunks++
 		}
 	}
@@ -216,12 +235,14 @@ func TestTook(t *testing.T) {
 func TestSamples(t *testing.T) {
 	plan := planOf(t, simMedia(60, 720))
 	s := &samples{work: map[string][]float64{}, took: map[string][]float64{}}
-	s.add(tale(t, plan,
+	v := tale(t, plan,
 		"started 0 inspect h/1", "completed 0.25 inspect h/1",
 		"started 1 transcode-first h/1", "started 1 transcode-0000 h/1", "completed 2 transcode-first h/1",
 		"completed 10 transcode-0000 h/1", "started 10.5 transcode-0001 h/1", "completed 20 transcode-0001 h/1",
 		"started 21 packager h/1", "completed 21.5 packager h/1",
-	), 60)
+	)
+	v.seconds = 60
+	s.add(v)
 	if len(s.next) != 1 || !near(s.next[0], 0.5) {
 		t.Errorf("between chunks %v", s.next)
 	}

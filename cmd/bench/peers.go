@@ -11,6 +11,9 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/reelmill/reelmill/pipeline/manifest"
+	"github.com/reelmill/reelmill/workers"
 )
 
 // The peers are what a person with ffmpeg would run instead. They write the same renditions with the same
@@ -28,10 +31,10 @@ import (
 type peerJob struct {
 	source  string
 	seconds float64
-	rungs   []rung // largest first
-	dir     string // of the outputs
-	threads int    // of each encoder; 0: x264 chooses
-	plain   bool   // the scale filter
+	rungs   []workers.Rendition // largest first
+	dir     string              // of the outputs
+	threads int                 // of each encoder; 0: x264 chooses
+	plain   bool                // the scale filter
 }
 
 // Of a storyboard, as in workers/thumbnail.
@@ -78,11 +81,11 @@ func (p peerJob) each() [][]string {
 }
 
 // scale leaves pictures alone that have the size already, as the largest rung of all clips has.
-func (p peerJob) scale(r rung) string {
-	if p.plain || r.Size == p.rungs[0].Size {
-		return fmt.Sprintf("scale=%d:%d,setsar=1", r.Size.Width, r.Size.Height)
+func (p peerJob) scale(r workers.Rendition) string {
+	if p.plain || r.Width == p.rungs[0].Width && r.Height == p.rungs[0].Height {
+		return fmt.Sprintf("scale=%d:%d,setsar=1", r.Width, r.Height)
 	}
-	return fmt.Sprintf("zscale=w=%d:h=%d:f=bicubic:param_a=0:param_b=0.6,setsar=1", r.Size.Width, r.Size.Height)
+	return fmt.Sprintf("zscale=w=%d:h=%d:f=bicubic:param_a=0:param_b=0.6,setsar=1", r.Width, r.Height)
 }
 
 func (p peerJob) posterFilter() string {
@@ -94,12 +97,12 @@ func (p peerJob) cellsFilter() string {
 }
 
 // encoder is what the basic quality of ReelMill is.
-func (p peerJob) encoder(r rung) []string {
-	group := strconv.Itoa(int(math.Round(2 * r.Rate.float())))
+func (p peerJob) encoder(r workers.Rendition) []string {
+	group := strconv.Itoa(int(math.Round(2 * float64(r.FrameRateNum) / float64(r.FrameRateDen))))
 	args := []string{
 		"-c:v", "libx264", "-preset", "veryfast", "-crf", "23",
-		"-maxrate", strconv.Itoa(r.Maxrate) + "k", "-bufsize", strconv.Itoa(2*r.Maxrate) + "k",
-		"-profile:v", "high", "-pix_fmt", "yuv420p", "-r:v", fmt.Sprintf("%d/%d", r.Rate.Num, r.Rate.Den),
+		"-maxrate", strconv.Itoa(r.Maxrate/1000) + "k", "-bufsize", strconv.Itoa(2*r.Maxrate/1000) + "k",
+		"-profile:v", "high", "-pix_fmt", "yuv420p", "-r:v", fmt.Sprintf("%d/%d", r.FrameRateNum, r.FrameRateDen),
 		"-fps_mode:v", "cfr", "-g", group, "-keyint_min", group, "-sc_threshold", "0",
 		"-force_key_frames", "expr:eq(mod(n," + group + "),0)", "-forced-idr", "1", "-flags:v", "+cgop",
 		"-color_primaries", "bt709", "-color_trc", "bt709", "-colorspace", "bt709", "-color_range", "tv",
@@ -114,7 +117,8 @@ func (p peerJob) encoder(r rung) []string {
 func (p peerJob) hls(name string) []string {
 	dir := filepath.Join(p.dir, name)
 	return []string{
-		"-f", "hls", "-hls_time", strconv.Itoa(segment), "-hls_playlist_type", "vod", "-hls_segment_type", "fmp4",
+		"-f", "hls", "-hls_time", strconv.Itoa(manifest.SegmentSeconds), "-hls_playlist_type", "vod",
+		"-hls_segment_type", "fmp4",
 		"-hls_fmp4_init_filename", "init.mp4", "-hls_segment_filename", filepath.Join(dir, "seg_%05d.m4s"),
 		filepath.Join(dir, "index.m3u8"),
 	}
@@ -169,7 +173,7 @@ func (p peerJob) run(ctx context.Context, commands [][]string) (o outcome, err e
 // check wants every output, and in each rendition the segments of the whole video. It returns the bytes of
 // the pictures.
 func (p peerJob) check() (bytes int64, err error) {
-	want := int(math.Ceil(p.seconds/segment - 0.1))
+	want := int(math.Ceil(p.seconds/manifest.SegmentSeconds - 0.1))
 	for _, name := range append([]string{"audio"}, names(p.rungs)...) {
 		segments, err := filepath.Glob(filepath.Join(p.dir, name, "seg_*.m4s"))
 		if err != nil {
@@ -190,7 +194,7 @@ func (p peerJob) check() (bytes int64, err error) {
 	return bytes, nil
 }
 
-func names(rungs []rung) []string {
+func names(rungs []workers.Rendition) []string {
 	var all []string
 	for _, r := range rungs {
 		all = append(all, r.Name)

@@ -16,7 +16,8 @@ import (
 func newPeer(t *testing.T, seconds float64) peerJob {
 	t.Helper()
 	return peerJob{
-		source: "in.mp4", seconds: seconds, rungs: rungsOf(planOf(t, simMedia(seconds, 720))), dir: t.TempDir(),
+		source: "in.mp4", seconds: seconds, rungs: renditionsOf(planOf(t, simMedia(seconds, 720))),
+		dir: t.TempDir(),
 	}
 }
 
@@ -55,7 +56,7 @@ func TestPeersEncodeAlike(t *testing.T) {
 			t.Errorf("%s %s, picture.H264 has %q", args[i], args[i+1], want)
 		}
 	}
-	maxrate := p.rungs[0].Maxrate
+	maxrate := p.rungs[0].Maxrate / 1000
 	for _, want := range []string{
 		"veryfast", "23", fmt.Sprintf("%dk", maxrate), fmt.Sprintf("%dk", 2*maxrate), "24/1", "48",
 	} {

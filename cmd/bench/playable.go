@@ -92,7 +92,7 @@ func (b *bench) playableOnce(ctx context.Context, source clip) (*story, error) {
 	}
 	defer server.stop()
 	others, cpu := watchOthers(), processorTime(server.pid)
-	s, err := follow(ctx, server.url, source, "", pipeline.VideoPlayable, nil)
+	s, err := b.follow(ctx, server.url, source, "", pipeline.VideoPlayable, nil)
 	if err == nil {
 		b.busyOthers("playable "+source.name, others(processorTime(server.pid)-cpu))
 	}

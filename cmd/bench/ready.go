@@ -12,6 +12,7 @@ import (
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/client"
+	"github.com/reelmill/reelmill/workers"
 )
 
 // contest is one clip on which ReelMill runs against its peers.
@@ -67,11 +68,11 @@ func (b *bench) contest(ctx context.Context, c contest) error {
 		if c.peers == "" {
 			continue
 		}
-		if err := b.calibrate(ctx, rungsOf(s.plan)); err != nil {
+		if err := b.calibrate(ctx, renditionsOf(s.plan)); err != nil {
 			return err
 		}
 		for _, who := range strings.Split(c.peers, "") {
-			o, err := b.peer(ctx, who, source, rungsOf(s.plan), b.threads)
+			o, err := b.peer(ctx, who, source, renditionsOf(s.plan), b.threads)
 			if err != nil {
 				return err
 			}
@@ -101,7 +102,7 @@ func (b *bench) ours(ctx context.Context, source clip, c contest) (*story, outco
 	defer server.stop()
 	seen := watch(ctx, server)
 	others, cpu := watchOthers(), processorTime(server.pid)
-	s, err := follow(ctx, server.url, source, "", pipeline.VideoReady, nil)
+	s, err := b.follow(ctx, server.url, source, "", pipeline.VideoReady, nil)
 	if err != nil {
 		seen()
 		return nil, o, err
@@ -133,7 +134,7 @@ func pictureBytes(ctx context.Context, url, id string) (sum int64, err error) {
 }
 
 // peer runs A or B, and removes what it wrote.
-func (b *bench) peer(ctx context.Context, who string, source clip, rungs []rung, threads int) (
+func (b *bench) peer(ctx context.Context, who string, source clip, rungs []workers.Rendition, threads int) (
 	outcome, error,
 ) {
 	p := peerJob{
@@ -152,7 +153,7 @@ func (b *bench) peer(ctx context.Context, who string, source clip, rungs []rung,
 }
 
 // calibrate finds, once, how many threads make A the fastest on the shortest clip.
-func (b *bench) calibrate(ctx context.Context, rungs []rung) error {
+func (b *bench) calibrate(ctx context.Context, rungs []workers.Rendition) error {
 	if b.tried != nil {
 		return nil
 	}

@@ -158,7 +158,7 @@ func (b *bench) scaled(ctx context.Context, source clip, workers int) (float64, 
 		}
 	}
 	others, cpu := watchOthers(), s.processorTime()
-	v, err := follow(ctx, s.server.url, source, "transcode", pipeline.VideoReady, nil)
+	v, err := b.follow(ctx, s.server.url, source, "transcode", pipeline.VideoReady, nil)
 	if err != nil {
 		return 0, err
 	}
@@ -211,7 +211,7 @@ func (b *bench) killOnce(ctx context.Context, source clip) (repeated, seconds fl
 	}
 	victim := s.workers[0]
 	var died time.Time
-	v, err := follow(ctx, s.server.url, source, "transcode", pipeline.VideoReady,
+	v, err := b.follow(ctx, s.server.url, source, "transcode", pipeline.VideoReady,
 		func(v *story, _ pipeline.Event) {
 			if died.IsZero() && toKill(v, victim.pid) {
 				died = time.Now()
@@ -235,7 +235,7 @@ func (b *bench) killOnce(ctx context.Context, source clip) (repeated, seconds fl
 func toKill(v *story, pid int) bool {
 	chunks, done, busy := 0, 0, false
 	for _, j := range v.plan {
-		if kindOf(j, 0) == chunkKind {
+		if j.costKind() == chunkKind {
 			chunks++
 		}
 	}

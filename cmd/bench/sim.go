@@ -15,7 +15,6 @@ import (
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/workers"
-	"github.com/reelmill/reelmill/workers/all"
 )
 
 // The simulation runs plans as the workers make them through more slots than there are machines for. What a
@@ -66,7 +65,7 @@ func runSim(args []string, w io.Writer) error {
 		o.world.broker = c.Broker
 	}
 	o.world.machineBytes, o.world.storeBytes = o.machine*1e6, o.store*1e6
-	registry, err := all.New(all.Config{FFmpeg: "ffmpeg", FFprobe: "ffprobe"})
+	registry, err := newRegistry()
 	if err != nil {
 		return err
 	}
@@ -225,7 +224,11 @@ func (o simOptions) describe(w io.Writer, c costs) {
 
 // planVideo returns the jobs that are planned for m by the default pipeline, with what they cost.
 func planVideo(registry *workers.Registry, c costs, m pipeline.Media) (simVideo, error) {
-	plan, err := pipeline.NewPlan(pipeline.Default(), nil, m, registry)
+	jobs, err := pipeline.NewPlan(pipeline.Default(), nil, m, registry)
+	if err != nil {
+		return simVideo{}, err
+	}
+	plan, err := describe(registry, jobs, m)
 	if err != nil {
 		return simVideo{}, err
 	}
@@ -236,19 +239,17 @@ func planVideo(registry *workers.Registry, c costs, m pipeline.Media) (simVideo,
 		index[j.Name] = i + 1
 	}
 	for _, j := range plan {
-		kind := kindOf(j, m.Duration)
+		kind := j.costKind()
 		l, ok := c.Jobs[kind]
 		if !ok {
 			return v, fmt.Errorf("nobody knows what a job of kind %q costs", kind)
 		}
 		job := simJob{
 			worker: j.Worker, high: j.Priority == pipeline.High, wide: kind == chunkKind, fixed: l.Fixed,
-			work: l.Per * amount(j, m.Duration), after: []int{0},
+			work: l.Per * j.amount, after: []int{0}, reads: j.End > j.Start,
 		}
-		job.reads = kind != "packager" && kind != "audio:file"
 		if job.wide {
-			job.share = shareOf(j, m)
-			job.bytes = float64(j.Scratch) / 2 // what it may write, and cut again (transcode.Plan)
+			job.share, job.bytes = (j.End-j.Start)/m.Duration, float64(j.Bytes)
 		}
 		for _, before := range j.After {
 			job.after = append(job.after, index[before])
@@ -258,21 +259,8 @@ func planVideo(registry *workers.Registry, c costs, m pipeline.Media) (simVideo,
 	return v, nil
 }
 
-// shareOf is the part of the source that a chunk is made from.
-func shareOf(j pipeline.Job, m pipeline.Media) float64 {
-	p := partOf(j)
-	all := m.Duration * p.Rate.float()
-	if all <= 0 {
-		return 1
-	}
-	end := float64(p.End)
-	if p.End == 0 {
-		end = all
-	}
-	return min(1, max(0, end-float64(p.Start))/all)
-}
-
-// simMedia is a film whose rungs are all encoded: H.264 with keyframes too far apart, and AAC.
+// simMedia is a film whose rungs are all encoded: H.264 with keyframes too far apart, as x264 makes it of 25
+// frames/s, and AAC.
 func simMedia(seconds float64, height int) pipeline.Media {
 	bits := clipBits * math.Pow(float64(height)/720, 1.5)
 	width := height * 16 / 9 / 2 * 2
@@ -282,7 +270,7 @@ func simMedia(seconds float64, height int) pipeline.Media {
 			Codec: "h264", Profile: "High", PixelFormat: "yuv420p", BitDepth: 8, CodedWidth: width,
 			CodedHeight: height, Width: width, Height: height, SampleRatio: 1, FrameRateNum: clipRate,
 			FrameRateDen: 1, Bitrate: int64(bits), Level: 40,
-			Groups: &pipeline.Groups{Closed: true, Longest: 12, Average: 12},
+			Groups: &pipeline.Groups{Closed: true, Longest: 10, Average: 10},
 		},
 		Audio: []pipeline.AudioTrack{{
 			Stream: 1, Codec: "aac", Profile: "LC", Channels: 2, SampleRate: 48000, Language: "und", Default: true,

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/workers"
+	"github.com/reelmill/reelmill/workers/all"
+)
+
+// newRegistry returns the worker types. Here they plan and describe jobs; they work in other processes.
+func newRegistry() (*workers.Registry, error) {
+	return all.New(all.Config{FFmpeg: "ffmpeg", FFprobe: "ffprobe"})
+}
+
+// planned is a job of a plan, with what its worker says of it.
+type planned struct {
+	pipeline.Job
+	workers.Description
+	// amount is how much work is in the job: megapixels to encode, else seconds of the source that it reads,
+	// else seconds of the video.
+	amount float64
+}
+
+// describe asks the workers about the jobs of a plan for m.
+func describe(r *workers.Registry, plan []pipeline.Job, m pipeline.Media) ([]planned, error) {
+	jobs := make([]planned, len(plan))
+	for i, j := range plan {
+		d, err := r.Describe(j, m)
+		if err != nil {
+			return nil, fmt.Errorf("describe job %s: %w", j.Name, err)
+		}
+		jobs[i] = planned{Job: j, Description: d, amount: m.Duration}
+		switch {
+		case d.Pixels > 0:
+			jobs[i].amount = d.Pixels / 1e6
+		case d.End > d.Start:
+			jobs[i].amount = d.End - d.Start
+		}
+	}
+	return jobs, nil
+}
+
+// Kinds of jobs that are asked for by name.
+const (
+	chunkKind = "transcode:chunk" // spread over machines
+	copyKind  = "transcode:copy"
+)
+
+// costKind names what the job does, as costs are kept: transcode:chunk, audio:copy, thumbnail:keyframes. A
+// worker that does not say has one kind, named after it.
+func (p planned) costKind() string {
+	if p.Kind == "" {
+		return p.Worker
+	}
+	return p.Worker + ":" + p.Kind
+}
+
+// renditionsOf are the renditions of a plan, largest first.
+func renditionsOf(plan []planned) []workers.Rendition {
+	var renditions []workers.Rendition
+	for _, j := range plan {
+		renditions = append(renditions, j.Renditions...)
+	}
+	slices.SortStableFunc(renditions, func(a, b workers.Rendition) int {
+		return cmp.Compare(b.Height, a.Height)
+	})
+	return slices.CompactFunc(renditions, func(a, b workers.Rendition) bool { return a.Name == b.Name })
+}
+
+// copies reports whether the plan has a rendition that is a copy of the source.
+func copies(plan []planned) bool {
+	return slices.ContainsFunc(plan, func(j planned) bool { return j.costKind() == copyKind })
+}
