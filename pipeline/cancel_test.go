@@ -68,7 +68,7 @@ func TestCancelAfterTheEnd(t *testing.T) {
 	}
 }
 
-// A plan that was written while the video was being canceled is not run.
+// A plan that is written while the video is being canceled never runs.
 func TestCanceledWhilePlanned(t *testing.T) {
 	ctx := context.Background()
 	w := newWorld(t, ladder())

@@ -11,7 +11,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// ladder is a step of two chunks and a job that waits for both and makes the manifest, beside a single
+// ladder plans a step of two chunks and a job that waits for both and makes the manifest, beside one
 // thumbnail.
 func ladder() planner {
 	return planner{
@@ -148,10 +148,10 @@ func TestRequiredJobErrored(t *testing.T) {
 	w.run("inspect", accepted())
 	w.fail("transcode-0001", pipeline.CodeEncodeFailed)
 	if n := len(w.log.of(pipeline.VideoErrored)); n != 0 {
-		t.Fatal("the end waits for the siblings")
+		t.Fatal("the video ended before the sibling jobs")
 	}
 	w.run("transcode-0000", pipeline.Result{})
-	w.want("thumbnail") // the package is skipped: it is never enqueued
+	w.want("thumbnail") // the package job is skipped, so it is never enqueued
 	w.run("thumbnail", pipeline.Result{})
 	end := w.finish()
 	if end.State != pipeline.StateVideoErrored || end.Problem.Job != "transcode-0001" {
@@ -235,11 +235,11 @@ func TestWebhookJob(t *testing.T) {
 	w.fail("inspect", pipeline.CodeMalformed)
 	w.want()
 	if w.finish().Notify {
-		t.Fatal("a webhook is owed to nobody")
+		t.Fatal("there is a webhook, which nobody asked for")
 	}
 }
 
-// The URLs of a webhook are made with its task: no event names a host.
+// The URLs of a webhook are made with its task, since no event names a host.
 func TestWebhookTellsWhereTheVideoPlays(t *testing.T) {
 	for public, want := range map[string]string{
 		"https://v.example": "https://v.example/play/vid_01/m.m3u8", "": "/play/vid_01/m.m3u8",
@@ -291,7 +291,7 @@ func TestDelete(t *testing.T) {
 		t.Errorf("deleted %v", w.objects.deleted)
 	}
 	w.want() // thumbnail's task is withdrawn
-	// transcode-0001, which ran, was canceled, then all was told in one event, and purged.
+	// The running transcode-0001 was canceled; then one event recorded everything, and the events were purged.
 	if len(w.log.events) != 2 || w.log.events[0].ID != first.ID || w.log.sequence != before+2 {
 		t.Fatalf("the log ends at %d, and holds %+v", w.log.sequence, w.log.events)
 	}
@@ -303,7 +303,7 @@ func TestDelete(t *testing.T) {
 		t.Errorf("samples %+v", told.Samples)
 	}
 	if gone := told.Removed.Sequences(); gone.Count() != w.log.sequence-2 || gone.Has(first.Sequence) {
-		t.Errorf("of %d events %v are said to be gone", w.log.sequence, gone)
+		t.Errorf("of %d events, video.purged has %v as removed", w.log.sequence, gone)
 	}
 	_, _, err = pipeline.Accept(ctx, w.log, project, video, uploadOf(ladder().pipeline()), "")
 	if !errors.Is(err, pipeline.ErrDeleted) {
@@ -312,7 +312,7 @@ func TestDelete(t *testing.T) {
 	mustBeValid(t, w.log.events...)
 }
 
-// late is an archive to which a process that was late appends while its video is purged.
+// late is an archive to which a late process appends while the video is purged.
 type late struct {
 	*memLog
 	append func()
@@ -326,7 +326,7 @@ func (l *late) Purge(ctx context.Context, p, v string, unwanted func(uint64) boo
 	return l.memLog.Purge(ctx, p, v, unwanted)
 }
 
-// TestDeletionTellsOfAllThatItRemoves: each event that is gone was told of first, late ones too.
+// TestDeletionTellsOfAllThatItRemoves: every removed event was recorded before, late ones too.
 func TestDeletionTellsOfAllThatItRemoves(t *testing.T) {
 	ctx := context.Background()
 	w := newWorld(t, ladder())
@@ -354,7 +354,7 @@ func TestDeletionTellsOfAllThatItRemoves(t *testing.T) {
 	for n := uint64(1); n <= w.log.sequence; n++ {
 		there := slices.ContainsFunc(w.log.events, func(e pipeline.Event) bool { return e.Sequence == n })
 		if there == told.Removed.Sequences().Has(n) {
-			t.Errorf("event %d is there: %t, and said to be gone: %t", n, there, !there)
+			t.Errorf("event %d is in the log: %t, and recorded as removed: %t", n, there, !there)
 		}
 	}
 	if len(told.Samples) != 1 {
@@ -421,7 +421,7 @@ func TestAccept(t *testing.T) {
 		}
 	}
 	if _, _, err := pipeline.Accept(ctx, log, "a.b", video, up, ""); err == nil {
-		t.Error("a project with a dot")
+		t.Error("a project with a dot is accepted")
 	}
 	if len(log.events) != 1 {
 		t.Errorf("%d events", len(log.events))
@@ -443,9 +443,9 @@ func TestHandleOfUnknown(t *testing.T) {
 		t.Error("an event of no video is handled")
 	}
 	e.Type = pipeline.JobStarted
-	w.handle(e) // leads to nothing, whatever its subject
+	w.handle(e) // it leads to nothing, whatever its subject
 	if pipeline.Leads(pipeline.JobStarted) || !pipeline.Leads(pipeline.JobErrored) {
-		t.Error("what leads to something")
+		t.Error("Leads is wrong about job.started or job.errored")
 	}
 }
 
@@ -490,8 +490,8 @@ func TestCanceledBeforeInspection(t *testing.T) {
 	mustBeValid(t, w.log.events...)
 }
 
-// TestOpeners: a video is playable with the last of its openers, long before there is a manifest; an opener
-// of sound alone is nothing to look at.
+// TestOpeners: a video is playable with the last of its openers, long before there is a manifest. Openers
+// that make only audio do not make it playable.
 func TestOpeners(t *testing.T) {
 	picture := pipeline.Result{Outputs: []pipeline.Output{{Kind: pipeline.KindRendition, Path: "360p/seg_%05d.m4s"}}}
 	sound := pipeline.Result{Outputs: []pipeline.Output{{Kind: pipeline.KindAudioRendition, Path: "a/seg_%05d.m4s"}}}
@@ -502,7 +502,7 @@ func TestOpeners(t *testing.T) {
 	w.run("a-rest", picture)
 	w.run("a-first", picture)
 	if n := len(w.log.of(pipeline.VideoPlayable)); n != 0 {
-		t.Fatal("playable without its sound")
+		t.Fatal("playable without its audio")
 	}
 	w.run("b", sound)
 	w.run("c", manifest("master.m3u8"))

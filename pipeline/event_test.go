@@ -33,7 +33,7 @@ func TestChildTrace(t *testing.T) {
 	} {
 		child := pipeline.ChildTrace(parent)
 		if !form.MatchString(child) || seen[child[3:35]] || child[53:] != "01" {
-			t.Errorf("%q is no parent, and got %s", parent, child)
+			t.Errorf("%q is not a traceparent, and its child is in its trace: %s", parent, child)
 		}
 		seen[child[3:35]] = true
 	}
@@ -45,7 +45,7 @@ func TestAddress(t *testing.T) {
 		pipeline.FinishedSubject("p", "v"), pipeline.DeletedSubject("p", "v"),
 	} {
 		if p, v, j, err := pipeline.Address(subject); p != "p" || v != "v" || j != "" || err != nil {
-			t.Errorf("%s is of %q %q %q, %v", subject, p, v, j, err)
+			t.Errorf("the address of %s is %q %q %q, %v", subject, p, v, j, err)
 		}
 	}
 	task := pipeline.Task{Project: "p", Video: "v", Job: pipeline.Job{Name: "j", Worker: "w"}}
@@ -58,7 +58,7 @@ func TestAddress(t *testing.T) {
 		pipeline.ProgressSubject("p", "v", "j"), letter.DeadSubject(),
 	} {
 		if _, _, _, err := pipeline.Address(subject); err == nil {
-			t.Errorf("%q is of the log", subject)
+			t.Errorf("%q is taken for a subject of the log", subject)
 		}
 	}
 	if s := task.Subject(); s != "task.w.normal."+pipeline.Lane("p")+".p.v.j" ||
@@ -85,13 +85,13 @@ func TestDecode(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	if _, err := pipeline.NewEvent("r", pipeline.JobStarted, "s", "v", pipeline.Event{}, func() {}); err == nil {
-		t.Error("a function is encoded")
+		t.Error("an event with a function as data is encoded")
 	}
 }
 
 func TestProblemOf(t *testing.T) {
 	if pipeline.ProblemOf(nil) != nil {
-		t.Error("nil is a problem")
+		t.Error("ProblemOf(nil) is not nil")
 	}
 	p := pipeline.ProblemOf(errors.New("plain"))
 	if p.Code != pipeline.CodeInternal || p.Detail != "plain" || !p.Retryable ||

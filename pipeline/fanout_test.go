@@ -13,7 +13,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline/why"
 )
 
-// chunks is a step of n chunks, with two jobs in their midst that somebody waits for, and one after all.
+// chunks plans a step of n chunks, two jobs of high priority among them, and one job after all.
 func chunks(n int) planner {
 	var jobs []pipeline.Job
 	for i := range n {
@@ -27,7 +27,7 @@ func chunks(n int) planner {
 	return planner{"t": jobs, "audio": {{}}}
 }
 
-// planned is a world with a video of so many chunks whose plan is out.
+// planned returns a world with a video of n chunks that has its plan.
 func planned(t *testing.T, n, slots int, change ...func(*pipeline.Upload)) *world {
 	t.Helper()
 	p := chunks(n)
@@ -76,7 +76,7 @@ func TestWindow(t *testing.T) {
 	w.wantTurns(61, 65, "audio", "t-first", "t-copy")
 }
 
-// TestWindowMoves: a job that has ended in any way leaves its place to the next, and no other does.
+// TestWindowMoves: a job that has ended, in any way, leaves its place to the next; no other job does.
 func TestWindowMoves(t *testing.T) {
 	others := []string{"audio", "t-first", "t-copy"}
 	w := planned(t, 12, 2)
@@ -96,7 +96,7 @@ func TestWindowMoves(t *testing.T) {
 	w.want("t-03", "t-04", "t-05", "t-copy") // it is with a worker
 	w.write(pipeline.JobRetrying, task, retrying())
 	w.settle()
-	w.want("t-03", "t-04", "t-05", "t-copy") // it will be again
+	w.want("t-03", "t-04", "t-05", "t-copy") // it will be with a worker again
 	w.write(pipeline.JobStarted, task, pipeline.JobEvent{Attempt: 2, Owner: 2})
 	w.write(pipeline.JobInterrupted, task, pipeline.JobEvent{Attempt: 1, Token: started.Sequence})
 	w.settle()
@@ -114,7 +114,8 @@ func TestWindowMoves(t *testing.T) {
 	}
 }
 
-// TestWindowTakesWhatMayRun: what waits for others takes no place, and then the one where it stands.
+// TestWindowTakesWhatMayRun: a job that waits for others takes no place; later it takes the one of its
+// position in the plan.
 func TestWindowTakesWhatMayRun(t *testing.T) {
 	jobs := []pipeline.Job{{Name: "a"}, {Name: "b", After: []string{"a"}}}
 	for i := range 8 {
@@ -134,7 +135,8 @@ func TestWindowTakesWhatMayRun(t *testing.T) {
 	w.want("t-b", "t-1", "t-2", "t-4")
 }
 
-// TestWindowOfPriority: that of the upload changes how a job is served, not whether it has to wait its turn.
+// TestWindowOfPriority: the upload's priority changes how soon a job is served, not whether it waits for its
+// turn.
 func TestWindowOfPriority(t *testing.T) {
 	for _, p := range []pipeline.Priority{pipeline.High, pipeline.Bulk} {
 		w := planned(t, 12, 1, func(up *pipeline.Upload) { up.Priority = p })
@@ -145,7 +147,7 @@ func TestWindowOfPriority(t *testing.T) {
 	}
 }
 
-// TestWindowAfterARedrive: a job that is tried again waits its turn as the others do.
+// TestWindowAfterARedrive: a job that is tried again waits for its turn like the others.
 func TestWindowAfterARedrive(t *testing.T) {
 	w := planned(t, 8, 1)
 	w.fail("t-01", pipeline.CodeEncodeFailed)
@@ -174,7 +176,7 @@ func TestWindowAfterARedrive(t *testing.T) {
 	w.want("notify", "t-01")
 }
 
-// TestWindowCanceled: those that have no turn yet are canceled with the others.
+// TestWindowCanceled: jobs that have no turn yet are canceled with the others.
 func TestWindowCanceled(t *testing.T) {
 	w := planned(t, 12, 1)
 	if _, err := pipeline.Cancel(t.Context(), w.log, project, video); err != nil {
@@ -218,7 +220,8 @@ func TestWindowAfterACrash(t *testing.T) {
 	}
 }
 
-// TestWhyOfAWindow: a job that has no turn is said to wait for it, and not to be lost; one that has is.
+// TestWhyOfAWindow: a job without a turn is reported as waiting for it, not as lost; a job with a turn may be
+// lost.
 func TestWhyOfAWindow(t *testing.T) {
 	w := planned(t, 12, 1)
 	w.run("t-00", pipeline.Result{})

@@ -35,13 +35,13 @@ func TestNewID(t *testing.T) {
 		for range 100 {
 			id := pipeline.NewID("vid")
 			if u := parse(t, id); u.Time() != uint64(time.Now().UnixMilli()) {
-				t.Fatalf("%s tells %d", id, u.Time())
+				t.Fatalf("%s has the time %d", id, u.Time())
 			}
 			ids = append(ids, id)
 			<-time.After(time.Millisecond) // of the bubble: no time passes
 		}
 		if !slices.IsSorted(ids) || len(slices.Compact(ids)) != 100 {
-			t.Error("ids of one kind sort by time")
+			t.Error("ids do not sort by time")
 		}
 	})
 }

@@ -30,7 +30,7 @@ func (s shelf) Delete(_ context.Context, key string) error {
 	return nil
 }
 
-// owners knows the one video that there is.
+// owners knows the only video.
 type owners struct{}
 
 func (owners) Owner(_ context.Context, id string) (string, error) {
@@ -55,7 +55,7 @@ func TestJanitor(t *testing.T) {
 		"videos/vid_01/source/original.mp4":            day,
 		fmt.Sprintf("videos/vid_01/a/%d/x", won):       day,
 		fmt.Sprintf("videos/vid_01/b/%d/x", runs):      day,
-		fmt.Sprintf("videos/vid_01/b/%d/x", runs+5):    day, // it began since
+		fmt.Sprintf("videos/vid_01/b/%d/x", runs+5):    day, // it began after the fold
 		fmt.Sprintf("videos/vid_01/a/%d/young", won-1): time.Minute,
 		"videos/vid_02/source/original.mp4":            hours, // perhaps being uploaded
 		"videos/vid_01/source/second-try.mp4":          hours,

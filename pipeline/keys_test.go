@@ -25,8 +25,8 @@ func TestKeys(t *testing.T) {
 	}
 }
 
-// TestLocate: a key says which video, job and attempt it is of. The janitor deletes by that, so what is not
-// understood must not look like something else.
+// TestLocate: a key says which video, job and attempt it belongs to. The janitor deletes by that, so a key
+// that it does not understand must not pass for another.
 func TestLocate(t *testing.T) {
 	type where = pipeline.Location
 	for key, want := range map[string]where{

@@ -8,7 +8,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// dying is a queue that takes some tasks and then no more, as if the coordinator had died there.
+// dying is a queue that takes some tasks and then none, as if the coordinator had died there.
 type dying struct {
 	*memTasks
 	left int
@@ -24,8 +24,8 @@ func (d *dying) Enqueue(ctx context.Context, t pipeline.Task) error {
 	return d.memTasks.Enqueue(ctx, t)
 }
 
-// TestCrashMatrix has the rows of the crash matrix (RELIABILITY.md) that are the coordinator's. Those of the
-// worker loop are in workers/matrix_test.go.
+// TestCrashMatrix has the coordinator's rows of the crash matrix (RELIABILITY.md). The worker loop's are in
+// workers/matrix_test.go.
 func TestCrashMatrix(t *testing.T) {
 	ctx := context.Background()
 	t.Run("upload published, answer lost", func(t *testing.T) {

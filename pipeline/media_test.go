@@ -2,7 +2,7 @@ package pipeline
 
 import "testing"
 
-// TestTasksHaveNoBorders: a long video has thousands of them, and of tasks.
+// TestTasksHaveNoBorders: a long video has thousands of borders, and thousands of tasks.
 func TestTasksHaveNoBorders(t *testing.T) {
 	m := &Media{Container: "mov", Video: VideoTrack{Groups: &Groups{Closed: true, Borders: []float64{0, 6}}}}
 	short := m.forTask()
@@ -13,6 +13,6 @@ func TestTasksHaveNoBorders(t *testing.T) {
 		t.Error("the facts themselves were changed")
 	}
 	if (*Media)(nil).forTask() != nil {
-		t.Error("of none")
+		t.Error("without facts, the task has some")
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// delivery returns what a task of a notify job is to send.
+// delivery returns the delivery in the task of a notify job.
 func delivery(t *testing.T, task pipeline.Task) pipeline.Delivery {
 	t.Helper()
 	var d pipeline.Delivery
@@ -20,8 +20,8 @@ func delivery(t *testing.T, task pipeline.Task) pipeline.Delivery {
 	return d
 }
 
-// TestPlayableIsToldByWebhook at once, under the id of its event, and always in the same words; the video
-// goes on meanwhile, and a redrive after its end tells the same.
+// TestPlayableIsToldByWebhook: the webhook is sent at once, under the id of its event, and always with the
+// same body. The video goes on meanwhile, and a redrive after its end sends the same.
 func TestPlayableIsToldByWebhook(t *testing.T) {
 	p := planner{"a": {{}}, "b": {{}}}
 	w := newWorld(t, p)
@@ -34,7 +34,7 @@ func TestPlayableIsToldByWebhook(t *testing.T) {
 	if v := first.Body.Data; first.ID != event.ID || first.Body.Type != pipeline.VideoPlayable || !v.Playable ||
 		v.Status != pipeline.StateVideoProcessing || v.PlayURL == "" || len(v.Warnings) != 0 ||
 		!first.Body.Timestamp.Equal(event.Time) || task.EventID != event.ID {
-		t.Errorf("told %+v", first)
+		t.Errorf("sent %+v", first)
 	}
 	w.write(pipeline.JobStarted, task, pipeline.JobEvent{Attempt: 1, Owner: 1})
 	w.run("b", pipeline.Result{})
@@ -49,12 +49,12 @@ func TestPlayableIsToldByWebhook(t *testing.T) {
 	w.want("notify", "notify-playable")
 	again, _ := w.tasks.take("notify-playable")
 	if string(again.Job.Part) != string(task.Job.Part) {
-		t.Errorf("told %s\nthen %s", task.Job.Part, again.Job.Part)
+		t.Errorf("sent %s\nthen %s", task.Job.Part, again.Job.Part)
 	}
 	mustBeValid(t, w.log.events...)
 }
 
-// TestPlayableIsNotToldOfOldEvents: a log of a version that told of the end alone leads to no other webhook.
+// TestPlayableIsNotToldOfOldEvents: an event of a version that sent webhooks for the end only leads to none.
 func TestPlayableIsNotToldOfOldEvents(t *testing.T) {
 	p := planner{"a": {{}}}
 	w := newWorld(t, p)
@@ -73,7 +73,8 @@ func TestPlayableIsNotToldOfOldEvents(t *testing.T) {
 	w.want("notify")
 }
 
-// TestPlayableIsToldAfterACrash between the event and its task, by the event itself.
+// TestPlayableIsToldAfterACrash: the event alone leads to the task, if the coordinator crashed between the
+// two.
 func TestPlayableIsToldAfterACrash(t *testing.T) {
 	p := planner{"a": {{}}, "b": {{}}}
 	w := newWorld(t, p)
@@ -93,8 +94,9 @@ func TestPlayableIsToldAfterACrash(t *testing.T) {
 	w.want("b", "notify-playable")
 }
 
-// TestUndeliveredWebhookIsAWarning, with the last answer, until it is delivered. The end of the video and a
-// reopening keep that of its being playable; one of an earlier end says nothing.
+// TestUndeliveredWebhookIsAWarning: the warning has the last answer, and stays until the webhook is
+// delivered. That of video.playable survives the end of the video and a reopening; a webhook of an earlier
+// end adds none.
 func TestUndeliveredWebhookIsAWarning(t *testing.T) {
 	var d diary
 	view := &views{jobs: map[string]*pipeline.JobView{}}
@@ -154,6 +156,6 @@ func TestUndeliveredWebhookIsAWarning(t *testing.T) {
 	job(pipeline.JobCompleted, "notify-1", "")
 	do()
 	if view.video.Open() {
-		t.Error("it is open")
+		t.Error("the view is open")
 	}
 }

@@ -75,7 +75,7 @@ func TestPlanEdges(t *testing.T) {
 	plan, err := pipeline.NewPlan(steps(
 		pipeline.Step{Name: "sound", Worker: "audio"}, pipeline.Step{Worker: "none"},
 		pipeline.Step{Name: "video", Worker: "transcode"}, pipeline.Step{Name: "more", Worker: "audio"},
-		pipeline.Step{Name: "audio", Worker: "copy"}, // its name is no edge
+		pipeline.Step{Name: "audio", Worker: "copy"}, // its name makes no edge
 		pipeline.Step{Worker: "copy", After: []string{"video", "none"}},
 	), nil, pipeline.Media{}, p)
 	if err != nil {
@@ -113,12 +113,12 @@ func TestPlanFaults(t *testing.T) {
 	if p := pipeline.ProblemOf(err); p == nil || p.Code != pipeline.CodeWorkerTypeUnknown {
 		t.Errorf("unknown worker: %v", err)
 	}
-	// A step cannot be made to wait for a later one by its worker, either.
+	// Nor can the worker make a step wait for a later one.
 	_, err = pipeline.NewPlan(steps(pipeline.Step{Worker: "a"}, pipeline.Step{Worker: "b",
 		After: []string{"a"}}), nil,
 		pipeline.Media{}, planner{"a": {{After: []string{"b"}}}, "b": {{}}})
 	if err == nil {
-		t.Error("two steps wait for each other")
+		t.Error("a plan in which two steps wait for each other is accepted")
 	}
 }
 
@@ -142,22 +142,22 @@ func TestPlanParameters(t *testing.T) {
 	}
 	if first.Step != "a" || first.Worker != "a" || first.Timeout != 1 || len(first.Retry) != 1 ||
 		!first.Optional {
-		t.Errorf("what the worker said: %+v", first)
+		t.Errorf("the worker's own settings: %+v", first)
 	}
 	if again.Name != "again-0" || again.Worker != "a" || again.Timeout != 7 || len(again.Retry) != 2 ||
 		!plan[3].Optional {
-		t.Errorf("what the step says counts: %+v", again)
+		t.Errorf("the step's settings do not override the worker's: %+v", again)
 	}
 	if string(again.Params) != "{}" || plan[1].Optional {
 		t.Errorf("without parameters %s", again.Params)
 	}
-	requested["w"] = nil // asked for, with nothing to add
+	requested["w"] = nil // asked for, without parameters
 	asked, err := pipeline.NewPlan(doc, requested, pipeline.Media{}, p)
 	if err != nil || len(asked) != 5 || asked[4].Name != "w" {
 		t.Errorf("asked: %v, %v", edges(asked), err)
 	}
 	if p["a"][0].Name != "0" || !reflect.DeepEqual(asked[:4], plan) {
-		t.Error("planning twice gives the same jobs, and leaves those of the planner alone")
+		t.Error("planning twice gives other jobs, or changes those of the planner")
 	}
 }
 
@@ -181,7 +181,7 @@ func TestStepOf(t *testing.T) {
 	}
 }
 
-// seen is a planner that keeps what it was asked to plan for.
+// seen is a planner that records the media that it plans for.
 type seen struct {
 	planner
 	media *pipeline.Media
@@ -196,8 +196,7 @@ func (s seen) Traits() map[string]pipeline.Traits {
 	return map[string]pipeline.Traits{"stamp": {HidesSource: true}}
 }
 
-// TestHiddenSourceIsNotCopied: a worker type that nobody heard of before may hide the source. It counts when
-// its step applies.
+// TestHiddenSourceIsNotCopied: any worker type may hide the source, and does so when its step applies.
 func TestHiddenSourceIsNotCopied(t *testing.T) {
 	asked := map[string]map[string]any{"postmark": {}}
 	for _, c := range []struct {
@@ -208,7 +207,7 @@ func TestHiddenSourceIsNotCopied(t *testing.T) {
 		{"stamp", "", nil, true},
 		{"stamp", pipeline.WhenRequested, nil, false},
 		{"stamp", pipeline.WhenRequested, asked, true},
-		{"watermark", "", nil, false}, // it is no special case: this planner does not know that it hides anything
+		{"watermark", "", nil, false}, // the name is no special case: to this planner it hides nothing
 	} {
 		s := seen{planner{"transcode": {{}}, c.worker: {{}}}, &pipeline.Media{}}
 		doc := steps(pipeline.Step{Worker: "transcode"}, pipeline.Step{Name: "postmark", Worker: c.worker, When: c.when})
@@ -242,21 +241,22 @@ func TestFormatMatches(t *testing.T) {
 	}
 }
 
-// gatherer is a planner one of whose types is added for what others make.
+// gatherer is a planner with a type that is added for outputs of other types.
 type gatherer struct{ planner }
 
 func (gatherer) Traits() map[string]pipeline.Traits {
 	return map[string]pipeline.Traits{"gather": {AddedFor: "piece"}}
 }
 
-// TestAddedStep: a pipeline that makes what a type is added for has a step of that type, whatever its own are called.
+// TestAddedStep: a type is added to a pipeline that makes the outputs it is added for, whatever the names of
+// the pipeline's own steps.
 func TestAddedStep(t *testing.T) {
 	pieces := []pipeline.OutputKind{"piece"}
 	p := gatherer{planner{"cut": {{Name: "0", Makes: pieces}, {Name: "1"}}, "other": {{}}, "gather": {{Needs: pieces}}}}
 	cut, optional := pipeline.Step{Worker: "cut"}, pipeline.Step{Name: "more", Worker: "cut", Optional: true}
 	for name, c := range map[string]struct {
 		doc      pipeline.Pipeline
-		job      string // the one of the type; empty: there is none
+		job      string // the added job; empty: there is none
 		optional bool
 		after    []string
 	}{

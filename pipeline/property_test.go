@@ -16,10 +16,10 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// errCrash is what a coordinator sees of a write that was stored although its answer was lost.
+// errCrash is the error of a write that was stored although its answer was lost.
 var errCrash = errors.New("crashed after the write")
 
-// storm is a world in which two coordinators get events in any order and more than once, take turns in the
+// storm is a world with two coordinators. They get events in any order and more than once, take turns in the
 // middle of their work, and lose the answers to their writes.
 type storm struct {
 	*world
@@ -33,7 +33,7 @@ type storm struct {
 	webhooks  map[string]bool
 }
 
-// handling is a delivery that a coordinator is in the middle of: a coroutine that yields before every call.
+// handling is a delivery that a coordinator is working on: a coroutine that yields before every call.
 type handling struct {
 	event pipeline.Event
 	step  func() (struct{}, bool)
@@ -74,7 +74,7 @@ func (s *storm) crash() error {
 	return errCrash
 }
 
-// mayRun checks that a task is enqueued for a job whose time has come.
+// mayRun checks that a task is enqueued only for a job that may run.
 func (s *storm) mayRun(t pipeline.Task) {
 	if t.Job.Step == "notify" {
 		var told pipeline.Delivery
@@ -83,7 +83,7 @@ func (s *storm) mayRun(t pipeline.Task) {
 		}
 		s.webhooks[told.ID] = true
 		if told.Body.Type == pipeline.VideoPlayable && told.Body.Data.Status != pipeline.StateVideoProcessing {
-			s.rt.Fatalf("a playable video is told to be %s", told.Body.Data.Status)
+			s.rt.Fatalf("the webhook says that a playable video is %s", told.Body.Data.Status)
 		}
 	}
 	for _, a := range s.plan[t.Job.Name].After {
@@ -94,13 +94,13 @@ func (s *storm) mayRun(t pipeline.Task) {
 	}
 }
 
-// collect makes new events of the log deliverable.
+// collect makes new events of the log pending.
 func (s *storm) collect() {
 	s.pending = append(s.pending, s.log.events[s.delivered:]...)
 	s.delivered = len(s.log.events)
 }
 
-// begin starts the delivery of a pending event to coordinator i. It stays pending until it was handled.
+// begin starts the delivery of a pending event to coordinator i. The event stays pending until it is handled.
 func (s *storm) begin(i int, e pipeline.Event) {
 	h := &handling{event: e, s: s}
 	slots := rapid.IntRange(0, 3).Draw(s.rt, "slots") // processes come and go
@@ -115,7 +115,7 @@ func (s *storm) begin(i int, e pipeline.Event) {
 	s.running[i] = h
 }
 
-// advance lets coordinator i do one call, and settles its delivery when it returns.
+// advance lets coordinator i make one call, and settles its delivery when it returns.
 func (s *storm) advance(i int) {
 	h := s.running[i]
 	if _, more := h.step(); more {
@@ -133,7 +133,7 @@ func (s *storm) advance(i int) {
 	}
 }
 
-// work does what a worker does with the i-th waiting task, by the attempt rule, and takes the task out.
+// work acts as a worker on the i-th waiting task, by the attempt rule, and removes the task.
 func (s *storm) work(i int) {
 	t := s.tasks.waiting[i]
 	last, err := s.log.Last(context.Background(), t.JobSubject())
@@ -167,7 +167,7 @@ func (s *storm) put(t pipeline.EventType, task pipeline.Task, data pipeline.JobE
 	}
 }
 
-// turn does one thing that can happen, whichever is drawn; false when nothing is left to happen.
+// turn does one thing that can happen, drawn at random; false when nothing is left to happen.
 func (s *storm) turn() bool {
 	s.collect()
 	var can []func()
@@ -195,7 +195,7 @@ func (s *storm) turn() bool {
 	return true
 }
 
-// draw makes a plan of up to nine jobs, more than a window, with edges to earlier ones.
+// draw makes a plan of up to nine jobs, more than a window, with edges to earlier jobs.
 func (s *storm) draw() planner {
 	var jobs []pipeline.Job
 	for i := range rapid.IntRange(0, 9).Draw(s.rt, "jobs") {
@@ -212,7 +212,7 @@ func (s *storm) draw() planner {
 	return planner{"x": jobs}
 }
 
-// outcome says what must have come of the plan: which jobs ran, and how the video ended.
+// outcome returns the expected outcome of the plan: which jobs ran, and how the video ended.
 func (s *storm) outcome(plan []pipeline.Job) (ran map[string]bool, end pipeline.VideoState) {
 	ran, end = map[string]bool{}, pipeline.StateVideoReady
 	if s.doomed["inspect"] {
@@ -227,7 +227,7 @@ func (s *storm) outcome(plan []pipeline.Job) (ran map[string]bool, end pipeline.
 	return ran, end
 }
 
-// TestStorm: whatever the order, the duplicates, the races and the crashes, a video comes to its one right
+// TestStorm: whatever the order, the duplicates, the races and the crashes, a video reaches its one correct
 // end.
 func TestStorm(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
@@ -283,7 +283,7 @@ func (s *storm) check(plan []pipeline.Job) {
 		s.rt.Fatalf("webhook ids %v, want %v", s.webhooks, told)
 	}
 	if n := len(s.log.of(pipeline.VideoInspected, pipeline.VideoPlayable)); n > 2 {
-		s.rt.Fatalf("%d events that happen once", n)
+		s.rt.Fatalf("%d events of video.inspected and video.playable, want one of each", n)
 	}
 	seen := map[string]int{}
 	for _, e := range s.log.events {

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// A loop that fails five times a second for six minutes is told of at once and once a minute, and no failure
-// goes uncounted; its end is told.
+// A loop that fails five times a second for six minutes is logged at once and then once a minute. Every
+// failure is counted, and its end is logged.
 func TestRecurringFailureIsLoggedOnceAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const failures = 6 * 60 * 5
@@ -39,7 +39,7 @@ func TestRecurringFailureIsLoggedOnceAMinute(t *testing.T) {
 			}
 		}
 		if last := failures / 6; told != failures-(last-1) || int(r.Withheld()) != failures-6 {
-			t.Errorf("%d failures are told of, %d withheld in all, of %d", told, r.Withheld(), failures)
+			t.Errorf("%d failures are logged and %d withheld, of %d", told, r.Withheld(), failures)
 		}
 		if !strings.Contains(lines[6], "works again") || !strings.Contains(lines[6], "failures=1800 after=6m0s") {
 			t.Errorf("the end: %s", lines[6])
@@ -47,13 +47,13 @@ func TestRecurringFailureIsLoggedOnceAMinute(t *testing.T) {
 		out.Reset()
 		r.Failed("take a task")
 		if out.Len() == 0 {
-			t.Error("what fails again after it worked is not told of")
+			t.Error("a new failure after a success is not logged")
 		}
 	})
 }
 
-// What fails and works in turn is no more talkative than what only fails; other failures have lines of their
-// own.
+// A failure that comes and goes is logged no more often than one that stays; other failures have their own
+// lines.
 func TestRecurringFailureThatComesAndGoesIsLoggedOnceAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
@@ -82,7 +82,7 @@ func TestWithheldFailuresAreLoggedAtDebugLevel(t *testing.T) {
 	}
 }
 
-// A nil logger logs nothing, here as everywhere: it does not write to a logger that all share.
+// A nil logger logs nothing, here as everywhere; in particular it does not use the default logger.
 func TestRecurringWithoutALoggerIsSilent(t *testing.T) {
 	var out bytes.Buffer
 	shared := slog.Default()

@@ -46,7 +46,7 @@ func TestRedrive(t *testing.T) {
 		Attempt: 2, Generation: 1, Token: started.Sequence, Result: &pipeline.Result{},
 	})
 	w.settle()
-	w.run("transcode-package", manifest("master.m3u8")) // it was skipped, and is no more
+	w.run("transcode-package", manifest("master.m3u8")) // it was skipped, and is pending again
 	w.want("notify-1", "notify-playable")
 	ready := w.log.of(pipeline.VideoReady)
 	if len(ready) != 1 || len(w.log.of(pipeline.VideoReopened)) != 1 {
@@ -55,12 +55,12 @@ func TestRedrive(t *testing.T) {
 	notify, _ := w.tasks.take("notify-1")
 	var told pipeline.Delivery
 	if err := json.Unmarshal(notify.Job.Part, &told); err != nil || told.ID != ready[0].ID {
-		t.Fatalf("told %+v, %v", told, err)
+		t.Fatalf("sent %+v, %v", told, err)
 	}
 	mustBeValid(t, w.log.events...)
 }
 
-// An errored delivery is tried again without the video being opened.
+// An errored delivery is tried again without reopening the video.
 func TestRedriveOfADelivery(t *testing.T) {
 	p := planner{"a": {}}
 	w := newWorld(t, p)
@@ -88,7 +88,7 @@ func TestRedriveOfInspection(t *testing.T) {
 	w.want("thumbnail", "transcode-0000", "transcode-0001")
 }
 
-// What tells of an end that was taken back is told no more.
+// A webhook for an end that was undone is no longer sent.
 func TestRedriveOfAnEarlierDelivery(t *testing.T) {
 	p := planner{"a": {{Optional: true}}}
 	w := newWorld(t, p)
@@ -133,7 +133,7 @@ func TestRedriveRefused(t *testing.T) {
 	refuse("thumbnail", pipeline.ErrState) // of a canceled video
 }
 
-// TestRetryOfACanceledVideo: what was completed stays, and all else is done, however far it was.
+// TestRetryOfACanceledVideo: completed jobs stay, and all others run, however far they were.
 func TestRetryOfACanceledVideo(t *testing.T) {
 	ctx := context.Background()
 	w := newWorld(t, ladder())
@@ -177,7 +177,7 @@ func TestRetryOfACanceledVideo(t *testing.T) {
 	}
 }
 
-// TestRetryBeforeTheInspection: a video that was canceled at once begins anew.
+// TestRetryBeforeTheInspection: a video that was canceled before inspection starts again from there.
 func TestRetryBeforeTheInspection(t *testing.T) {
 	ctx := context.Background()
 	w := newWorld(t, ladder())
@@ -201,7 +201,7 @@ func TestRetryBeforeTheInspection(t *testing.T) {
 	w.want("thumbnail", "transcode-0000", "transcode-0001")
 }
 
-// TestRetryOfAnErroredVideo: each errored job is tried again, and none that was only skipped.
+// TestRetryOfAnErroredVideo: each errored job is tried again, but no job that was only skipped.
 func TestRetryOfAnErroredVideo(t *testing.T) {
 	w := newWorld(t, ladder())
 	w.accept(uploadOf(ladder().pipeline()))
@@ -217,8 +217,8 @@ func TestRetryOfAnErroredVideo(t *testing.T) {
 	w.want("transcode-0000", "transcode-0001")
 }
 
-// TestCancelOfWhatWasRequeued: a video that is canceled again before a job that was requeued has begun stays
-// so.
+// TestCancelOfWhatWasRequeued: a video that is canceled again, before a requeued job has begun, stays
+// canceled.
 func TestCancelOfWhatWasRequeued(t *testing.T) {
 	ctx := context.Background()
 	w := newWorld(t, ladder())

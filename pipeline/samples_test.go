@@ -99,14 +99,14 @@ func TestSamplesOf(t *testing.T) {
 	if diff := cmp.Diff(want, d.samples(t)); diff != "" {
 		t.Error(diff)
 	}
-	// What comes after the deletion counts for nothing, as in the read model.
+	// Events after the deletion do not count, as in the read model.
 	d.tell(pipeline.VideoDeleted, pipeline.DeletedSubject(project, video), struct{}{})
 	d.job(pipeline.JobRetrying, "a", broken(pipeline.CodeInternal))
 	d.tell(pipeline.VideoPurged, pipeline.DeletedSubject(project, video), pipeline.Purged{})
 	if diff := cmp.Diff(want, d.samples(t)); diff != "" {
 		t.Error(diff)
 	}
-	// They survive the event that they are told by.
+	// The event that carries the samples keeps them unchanged.
 	document, err := json.Marshal(pipeline.Purged{Samples: want})
 	var back pipeline.Purged
 	if err := json.Unmarshal(document, &back); err != nil {
@@ -135,7 +135,8 @@ func TestSamplesOfTheOtherEnds(t *testing.T) {
 	}
 }
 
-// TestSamplesOfWhatCannotBeRead: such an event is left out, or its video could never be purged.
+// TestSamplesOfWhatCannotBeRead: events that cannot be read are skipped; otherwise their video could never be
+// purged.
 func TestSamplesOfWhatCannotBeRead(t *testing.T) {
 	var d diary
 	d.job(pipeline.JobErrored, "a", broken(pipeline.CodeInternal)) // of no video yet
@@ -161,19 +162,19 @@ func TestSamplesOfNoHistory(t *testing.T) {
 	d.job(pipeline.JobStarted, "a", pipeline.JobEvent{})
 	slices.Reverse(d.events)
 	if _, err := pipeline.SamplesOf(d.events); err == nil {
-		t.Error("a history backwards")
+		t.Error("a history in the wrong order is accepted")
 	}
 	slices.Reverse(d.events)
 	d.tell(pipeline.VideoReady, pipeline.FinishedSubject(project, "vid_else"), `{}`)
 	if _, err := pipeline.SamplesOf(d.events); err == nil {
-		t.Error("a history of two videos")
+		t.Error("a history of two videos is accepted")
 	}
 	if samples, err := pipeline.SamplesOf(nil); len(samples) != 0 || err != nil {
 		t.Error(samples, err)
 	}
 }
 
-// TestSampleValuesAreNumbers: clocks may be apart and workers may report anything.
+// TestSampleValuesAreNumbers: clocks may differ, and workers may report anything.
 func TestSampleValuesAreNumbers(t *testing.T) {
 	early := pipeline.VideoView{CreatedAt: midday.Add(time.Minute)}
 	ready := pipeline.Event{Type: pipeline.VideoReady, Time: midday}

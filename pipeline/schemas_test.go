@@ -20,7 +20,7 @@ import (
 
 var update = flag.Bool("update", false, "write schemas/ anew from the Go types")
 
-// schemaOf says what the data of an event type is, and which of its optional fields that type always has.
+// schemaOf has the type of the data of each event type, and the optional fields that the type always has.
 var schemaOf = map[pipeline.EventType]struct {
 	data     any
 	required []string
@@ -82,7 +82,7 @@ func generate(t *testing.T, et pipeline.EventType) []byte {
 	return append(raw, '\n')
 }
 
-// plain turns a schema into JSON values without what forbids unknown fields.
+// plain turns a schema into JSON values, and drops what forbids unknown fields.
 func plain(t *testing.T, s *huma.Schema) object {
 	t.Helper()
 	raw, err := json.Marshal(s)
@@ -113,7 +113,7 @@ func loosen(v any) {
 	}
 }
 
-// definitions returns those of all that root refers to, near or far.
+// definitions returns all definitions that root refers to, directly or not.
 func definitions(t *testing.T, root any, all map[string]*huma.Schema) object {
 	t.Helper()
 	used := object{}
@@ -150,7 +150,7 @@ func TestSchemasAreGenerated(t *testing.T) {
 			continue
 		}
 		if !bytes.Equal(pipeline.Schema(et), want) {
-			t.Errorf("schemas/%s.json is not what the Go types say; run go test ./pipeline -run TestSchemas -update",
+			t.Errorf("schemas/%s.json does not match the Go types; run go test ./pipeline -run TestSchemas -update",
 				et)
 		}
 	}
@@ -161,15 +161,15 @@ func TestSchemasAreGenerated(t *testing.T) {
 	for _, f := range files {
 		et, ok := strings.CutSuffix(f.Name(), ".json")
 		if !ok || !slices.Contains(pipeline.EventTypes, pipeline.EventType(et)) {
-			t.Errorf("schemas/%s is of no event type", f.Name())
+			t.Errorf("schemas/%s belongs to no event type", f.Name())
 		}
 	}
 	if len(schemaOf) != len(pipeline.EventTypes) || pipeline.Schema("video.unknown") != nil {
-		t.Error("a schema for every event type, and for no other")
+		t.Error("Schema does not know exactly the event types")
 	}
 }
 
-// compiled holds every schema, ready to validate, dates and all.
+// compiled holds every schema, ready to validate, including formats such as dates.
 var compiled = sync.OnceValues(func() (map[pipeline.EventType]*jsonschema.Schema, error) {
 	c := jsonschema.NewCompiler()
 	c.DefaultDraft(jsonschema.Draft2020)
@@ -204,7 +204,7 @@ func valid(t fataler, et pipeline.EventType, document []byte) error {
 	return all[et].Validate(value)
 }
 
-// mustBeValid fails the test for each event that does not fit its schema.
+// mustBeValid fails the test for each event that does not match its schema.
 func mustBeValid(t fataler, events ...pipeline.Event) {
 	t.Helper()
 	for _, e := range events {
@@ -240,7 +240,7 @@ func TestSchemasRefuse(t *testing.T) {
 			}
 			return raw
 		}
-		// What a later release may add is no mistake.
+		// Fields that a later release may add are allowed.
 		more := document(func(doc, data object) { doc["dataschema"], data["later"] = "urn:x", object{"a": 1} })
 		if err := valid(t, e.Type, more); err != nil {
 			t.Errorf("%s with more fields: %v", e.Type, err)
@@ -262,7 +262,7 @@ func TestSchemasRefuse(t *testing.T) {
 	}
 }
 
-// firstRequired is a field that the data of an event type always has.
+// firstRequired is a field that the data of the event type always has.
 var firstRequired = map[pipeline.EventType]string{
 	pipeline.VideoUploaded: "source", pipeline.VideoInspected: "verdict", pipeline.JobStarted: "attempt",
 	pipeline.JobCompleted: "result", pipeline.JobRetrying: "retry_at",

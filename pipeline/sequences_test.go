@@ -12,7 +12,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// TestSequencesAreSets compares the sets with those of plain numbers.
+// TestSequencesAreSets compares Sequences with sets of plain numbers.
 func TestSequencesAreSets(t *testing.T) {
 	numbers := rapid.SliceOf(rapid.Uint64Range(1, 40))
 	rapid.Check(t, func(t *rapid.T) {
@@ -40,7 +40,7 @@ func TestSequencesAreSets(t *testing.T) {
 	})
 }
 
-// TestRunsAreWrittenAsTold is the wire format.
+// TestRunsAreWrittenAsTold checks the wire format.
 func TestRunsAreWrittenAsTold(t *testing.T) {
 	s := pipeline.Merge([]pipeline.Range{{141, 141}, {120, 134}})
 	doc, err := json.Marshal(pipeline.Purged{Removed: s.Runs()})
@@ -51,11 +51,11 @@ func TestRunsAreWrittenAsTold(t *testing.T) {
 		t.Errorf("an empty set is written as %s, %v", doc, err)
 	}
 	if doc, err = json.Marshal(pipeline.Purged{}); string(doc) != `{}` {
-		t.Errorf("what is not known is written as %s, %v", doc, err)
+		t.Errorf("an unknown set is written as %s, %v", doc, err)
 	}
 }
 
-// FuzzRuns reads sets that somebody else wrote.
+// FuzzRuns decodes sets that somebody else encoded.
 func FuzzRuns(f *testing.F) {
 	f.Add([]byte(`[119,15,6,1]`))
 	f.Add([]byte(`[18446744073709551615,18446744073709551615,1]`))

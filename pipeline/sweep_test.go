@@ -9,7 +9,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// open is a world with one open video, as a sweeper sees it.
+// open is a world with one open video, as the sweeper sees it.
 type open struct{ *world }
 
 func (o open) Unfinished(_ context.Context, _ time.Time, after string, _ int) ([]pipeline.VideoRef, error) {
@@ -24,7 +24,7 @@ func (o open) Queued(_ context.Context, t pipeline.Task) (bool, error) {
 }
 
 func TestSweeper(t *testing.T) {
-	begun := func(w *world, job string, e pipeline.EventType) { // and its task is lost
+	begun := func(w *world, job string, e pipeline.EventType) { // then its task is lost
 		task, _ := w.tasks.take(job)
 		w.write(pipeline.JobStarted, task, pipeline.JobEvent{Attempt: 1, Owner: 1})
 		if e == pipeline.JobRetrying {
@@ -32,14 +32,14 @@ func TestSweeper(t *testing.T) {
 		}
 		w.settle()
 	}
-	missed := func(w *world, job string) { // its completion leads to nothing
+	missed := func(w *world, job string) { // nobody acts on its completion
 		task, _ := w.tasks.take(job)
 		w.write(pipeline.JobStarted, task, pipeline.JobEvent{Attempt: 1, Owner: 1})
 		w.write(pipeline.JobCompleted, task, pipeline.JobEvent{Attempt: 1, Result: &pipeline.Result{}})
 	}
 	for name, c := range map[string]struct {
 		lose func(w *world)
-		want []string // jobs that are enqueued after it
+		want []string // the jobs in the queue afterwards
 		kind string
 	}{
 		"nothing": {func(*world) {}, []string{"a", "b"}, ""},
@@ -89,9 +89,9 @@ func TestSweeper(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			sweep(time.Hour) // all is young: nothing is repaired
+			sweep(time.Hour) // everything is young: nothing is repaired
 			if n := s.Repairs(); n[pipeline.RepairEvent]+n[pipeline.RepairTask] != 0 || w.log.sequence != before {
-				t.Fatalf("repaired what is on its way: %v", n)
+				t.Fatalf("repaired a job that is on its way: %v", n)
 			}
 			sweep(time.Nanosecond)
 			sweep(time.Nanosecond)
@@ -111,7 +111,8 @@ func TestSweeper(t *testing.T) {
 	}
 }
 
-// TestSweeperLeavesTheWindow: what waits for its turn is not lost, though the video stands still for long.
+// TestSweeperLeavesTheWindow: a job that waits for its turn is not lost, even if the video stands still for
+// long.
 func TestSweeperLeavesTheWindow(t *testing.T) {
 	w := planned(t, 12, 3)
 	s := &pipeline.Sweeper{Coordinator: w.coord, Videos: open{w}, Queue: open{w}, Age: time.Nanosecond}
@@ -126,11 +127,11 @@ func TestSweeperLeavesTheWindow(t *testing.T) {
 		w.wantTurns(from, to, "audio", "t-first", "t-copy")
 	}
 	sweep(0, 0, 6)
-	w.coord.Slots = func(string) int { return 4 } // a worker has come
+	w.coord.Slots = func(string) int { return 4 } // a worker has started
 	sweep(0, 0, 8)
 	w.tasks.take("t-01")
 	w.tasks.take("t-07")
-	sweep(1, 0, 8) // both are there again; only of the first it is certain that it was
+	sweep(1, 0, 8) // both are enqueued again; only the first was certainly lost
 	w.tasks.take("t-first")
 	sweep(2, 0, 8)
 }

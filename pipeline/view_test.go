@@ -10,7 +10,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// views is a read model of one video in memory.
+// views is a read model in memory, of one video.
 type views struct {
 	video pipeline.VideoView
 	jobs  map[string]*pipeline.JobView
@@ -147,7 +147,7 @@ func TestViewSettles(t *testing.T) {
 	}
 	waiting := pipeline.JobView{Step: "notify", Status: pipeline.StateJobPending}
 	if waiting.Settle(pipeline.Event{}) {
-		t.Error("the webhook runs after the end")
+		t.Error("Settle skips the webhook job, which runs after the end")
 	}
 	if _, err := pipeline.Delete(context.Background(), w.log, project, video); err != nil {
 		t.Fatal(err)
@@ -157,7 +157,7 @@ func TestViewSettles(t *testing.T) {
 		m.apply(t, e)
 	}
 	if !m.video.Deleted {
-		t.Error("a deleted video is removed")
+		t.Error("the view of a deleted video is not marked as deleted")
 	}
 }
 
@@ -180,7 +180,7 @@ func TestJobView(t *testing.T) {
 	}
 	if v := next(pipeline.JobInterrupted, pipeline.JobEvent{Attempt: 0}); v.Status != pipeline.StateJobPending ||
 		v.Attempt != 0 {
-		t.Errorf("interrupted, unspent: %+v", v)
+		t.Errorf("interrupted: %+v", v)
 	}
 	next(pipeline.JobStarted, pipeline.JobEvent{Attempt: 1})
 	if v := next(pipeline.JobRetrying, retrying()); v.Status != pipeline.StateJobRetrying || v.RetryAt == nil ||
@@ -206,7 +206,7 @@ func TestJobView(t *testing.T) {
 	}
 }
 
-// TestViewNamesTheDASHManifest: a completed job has published it, and no other has.
+// TestViewNamesTheDASHManifest: the view has the manifest that a completed job published, and no other.
 func TestViewNamesTheDASHManifest(t *testing.T) {
 	var d diary
 	view := &views{jobs: map[string]*pipeline.JobView{}}
@@ -221,7 +221,7 @@ func TestViewNamesTheDASHManifest(t *testing.T) {
 		view.apply(t, e)
 	}
 	if view.video.DASH != "" {
-		t.Errorf("before it is there: %s", view.video.DASH)
+		t.Errorf("before it is published: %s", view.video.DASH)
 	}
 	d.job(pipeline.JobCompleted, "a", pipeline.JobEvent{Result: published})
 	if view.apply(t, d.events[len(d.events)-1]); view.video.DASH != "manifest.mpd" {
@@ -287,7 +287,7 @@ func TestListedOutputsJoinRuns(t *testing.T) {
 		t.Errorf("%+v", joined)
 	}
 	if s := outputs[1].Segments; s.Header != "h" || s.Count != 3 || len(s.Durations) != 3 {
-		t.Errorf("what was given is changed: %+v", s)
+		t.Errorf("the given runs are changed: %+v", s)
 	}
 	if none := pipeline.ListedOutputs(nil); none == nil || len(none) != 0 {
 		t.Errorf("of nothing: %v", none)
@@ -327,7 +327,7 @@ func TestFold(t *testing.T) {
 	}
 	if pipeline.JobStateOf(pipeline.VideoReady) != "" || !pipeline.StateJobSkipped.Terminal() ||
 		pipeline.StateJobRetrying.Terminal() || pipeline.StateVideoProcessing.Terminal() {
-		t.Error("states")
+		t.Error("JobStateOf or Terminal is wrong")
 	}
 }
 
@@ -352,8 +352,8 @@ func TestViewListsAreNeverNull(t *testing.T) {
 	}
 }
 
-// TestViewTellsWhatIsNotUsed: what inspection says of the source stands in the video's warnings, from then
-// on and beside what optional jobs failed of.
+// TestViewTellsWhatIsNotUsed: the warnings of inspection are on the video from then on, beside those of
+// failed optional jobs.
 func TestViewTellsWhatIsNotUsed(t *testing.T) {
 	var d diary
 	view := &views{jobs: map[string]*pipeline.JobView{}}
@@ -379,7 +379,7 @@ func TestViewTellsWhatIsNotUsed(t *testing.T) {
 	}
 }
 
-// TestViewReopens: the end is taken back, and jobs that it had skipped wait again.
+// TestViewReopens: reopening clears the end, and jobs that it had skipped are pending again.
 func TestViewReopens(t *testing.T) {
 	var d diary
 	view := &views{jobs: map[string]*pipeline.JobView{}}
@@ -427,7 +427,7 @@ func TestViewReopens(t *testing.T) {
 	}
 }
 
-// TestViewOwesTheWebhookOfTheLastEnd alone.
+// TestViewOwesTheWebhookOfTheLastEnd: webhooks of earlier ends do not count.
 func TestViewOwesTheWebhookOfTheLastEnd(t *testing.T) {
 	var d diary
 	view := &views{jobs: map[string]*pipeline.JobView{}}
@@ -456,7 +456,7 @@ func TestViewOwesTheWebhookOfTheLastEnd(t *testing.T) {
 	}
 }
 
-// TestViewReopensToInspection: a video that was never inspected waits for that again.
+// TestViewReopensToInspection: a video that was never inspected waits for inspection again.
 func TestViewReopensToInspection(t *testing.T) {
 	var d diary
 	view := &views{jobs: map[string]*pipeline.JobView{}}

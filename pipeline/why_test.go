@@ -10,7 +10,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline/why"
 )
 
-// The facts of a whole story: what the log tells is enough, also before a job has begun.
+// The log alone explains a whole story, even before a job has begun.
 func TestWhyFromTheLog(t *testing.T) {
 	w := newWorld(t, ladder())
 	w.accept(uploadOf(ladder().pipeline()))

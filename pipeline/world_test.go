@@ -13,7 +13,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// memLog is a Log in memory with the semantics that the interface states, compare-and-swap included.
+// memLog is a Log in memory that keeps the contract of the interface, compare-and-swap included.
 type memLog struct {
 	events   []pipeline.Event
 	last     map[string]pipeline.Event // by subject
@@ -30,7 +30,7 @@ func (l *memLog) Append(_ context.Context, e pipeline.Event, after uint64) (uint
 		}
 		return 0, fmt.Errorf("append %s: %w", e.Subject, pipeline.ErrConflict)
 	}
-	// As a log on the wire does it: what is read is what was encoded.
+	// Encode and decode the event, as a log on the wire does.
 	document, err := json.Marshal(e)
 	if err != nil {
 		return 0, err
@@ -54,7 +54,7 @@ func (l *memLog) Last(_ context.Context, subjects ...string) ([]pipeline.Event, 
 	return events, nil
 }
 
-// History and Purge are about the one video that there is.
+// History and Purge act on the only video.
 func (l *memLog) History(context.Context, string, string) ([]pipeline.Event, error) {
 	return slices.Clone(l.events), nil
 }
@@ -78,7 +78,7 @@ func (l *memLog) of(types ...pipeline.EventType) []pipeline.Event {
 	return found
 }
 
-// memTasks is a queue in memory: a task waits once, until it is taken out.
+// memTasks is a queue in memory: each task waits once, until it is taken.
 type memTasks struct {
 	waiting []pipeline.Task
 	stored  map[string]int // how often a task was stored, by job
@@ -151,7 +151,7 @@ func (p planner) Check(worker string, params json.RawMessage) error {
 
 func (p planner) Traits() map[string]pipeline.Traits { return nil }
 
-// world is a log, a queue and a coordinator, and the one video they are about.
+// world is a log, a queue and a coordinator, with one video.
 type world struct {
 	t       fataler
 	log     *memLog
@@ -199,7 +199,7 @@ func (w *world) accept(up pipeline.Upload) pipeline.Event {
 	return e
 }
 
-// settle delivers every event that was not, in order, and then all of them once more: which must change
+// settle delivers every event that was not delivered, in order, and then all of them again, which must change
 // nothing.
 func (w *world) settle() {
 	w.t.Helper()
@@ -229,7 +229,7 @@ func (w *world) handle(e pipeline.Event) {
 	}
 }
 
-// write appends the next event of a job, as its worker loop does, whatever its last one is.
+// write appends the next event of a job, as its worker loop does, after whatever event is last.
 func (w *world) write(t pipeline.EventType, task pipeline.Task, data pipeline.JobEvent) pipeline.Event {
 	w.t.Helper()
 	e, err := nextOf(w.log, t, task, data)
@@ -256,7 +256,7 @@ func nextOf(log *memLog, t pipeline.EventType, task pipeline.Task, data pipeline
 	return e, err
 }
 
-// run takes the task of a job out of the queue, and starts and completes it.
+// run takes the task of a job from the queue, and starts and completes the job.
 func (w *world) run(job string, r pipeline.Result) {
 	w.t.Helper()
 	task, ok := w.tasks.take(job)
@@ -268,7 +268,7 @@ func (w *world) run(job string, r pipeline.Result) {
 	w.settle()
 }
 
-// fail takes the task of a job out of the queue, and starts and ends it.
+// fail takes the task of a job from the queue, and starts and fails the job.
 func (w *world) fail(job string, code pipeline.Code) {
 	w.t.Helper()
 	task, ok := w.tasks.take(job)
