@@ -40,6 +40,12 @@ type Job struct {
 	// no job does. NewPlan turns Needs into After, so that a frozen plan has neither.
 	Makes []OutputKind `json:"-"`
 	Needs []OutputKind `json:"-"`
+	// Renditions are the renditions of which the job makes segments, by their folders, such as 720p. A worker's
+	// Plan returns them. NewPlan turns them into Expects, so that a frozen plan has none.
+	Renditions []string `json:"-"`
+	// Expects are the renditions that the job must find, sorted, by their folders below the video: all that
+	// other jobs make of the kinds it Needs. NewPlan sets it. Empty: not known, as in plans of earlier versions.
+	Expects []string `json:"expects,omitempty"`
 
 	Priority Priority `json:"priority,omitempty"` // Normal when empty
 	Optional bool     `json:"optional,omitempty"` // its failure leaves a warning, and the video can be ready

@@ -242,7 +242,10 @@ func jobName(step, part string) string {
 // resolveEdges turns what each job waits for into names of jobs of the plan: parts of its own step (After),
 // all jobs of the steps that its own step comes after in the pipeline, and the jobs that make what it Needs.
 func resolveEdges(plan []Job, p Pipeline) error {
-	w := waits{names: map[string]bool{}, steps: map[string][]string{}, makers: map[OutputKind][]string{}}
+	w := waits{
+		names: map[string]bool{}, steps: map[string][]string{}, makers: map[OutputKind][]string{},
+		made: map[OutputKind]map[string]bool{},
+	}
 	for _, j := range plan {
 		if w.names[j.Name] || !ValidName(j.Name) {
 			return Fail(CodeParameters, "worker %s planned job %q twice, or its name is invalid", j.Worker, j.Name)
@@ -258,7 +261,7 @@ func resolveEdges(plan []Job, p Pipeline) error {
 		if err != nil {
 			return err
 		}
-		plan[i].After = after
+		plan[i].After, plan[i].Expects = after, w.expects(plan[i])
 	}
 	return acyclic(plan)
 }
@@ -268,6 +271,7 @@ type waits struct {
 	names  map[string]bool
 	steps  map[string][]string // by step
 	makers map[OutputKind][]string
+	made   map[OutputKind]map[string]bool // folders of the renditions of makers
 }
 
 func (w waits) add(j Job) {
@@ -275,7 +279,22 @@ func (w waits) add(j Job) {
 	w.steps[j.Step] = append(w.steps[j.Step], j.Name)
 	for _, kind := range j.Makes {
 		w.makers[kind] = append(w.makers[kind], j.Name)
+		if w.made[kind] == nil {
+			w.made[kind] = map[string]bool{}
+		}
+		for _, r := range j.Renditions {
+			w.made[kind][r] = true
+		}
 	}
+}
+
+// expects returns the folders of the renditions that the makers of what j needs make.
+func (w waits) expects(j Job) []string {
+	all := map[string]bool{}
+	for _, kind := range j.Needs {
+		maps.Copy(all, w.made[kind])
+	}
+	return slices.Sorted(maps.Keys(all))
 }
 
 // after returns the names of the jobs that j waits for. Its step comes after the steps before.

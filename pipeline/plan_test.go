@@ -241,6 +241,47 @@ func TestFormatMatches(t *testing.T) {
 	}
 }
 
+// TestPlanRenditions: a job that needs a kind is told which renditions the jobs before it make.
+func TestPlanRenditions(t *testing.T) {
+	picture, sound := []pipeline.OutputKind{"picture"}, []pipeline.OutputKind{"sound"}
+	p := planner{
+		"film": {
+			{Name: "0", Makes: picture, Renditions: []string{"720p", "360p"}},
+			{Name: "1", Makes: picture, Renditions: []string{"720p"}},
+			{Name: "file", Needs: sound},
+		},
+		"audio": {{Name: "0", Makes: sound, Renditions: []string{"audio-eng"}}, {Name: "file"}},
+		"list":  {{Needs: []pipeline.OutputKind{"picture", "sound"}}},
+		"old":   {{Makes: picture}}, // a worker that does not say what it makes
+	}
+	film, list, audio := pipeline.Step{Worker: "film"}, pipeline.Step{Worker: "list"}, pipeline.Step{Worker: "audio"}
+	for name, c := range map[string]struct {
+		doc     pipeline.Pipeline
+		expects map[string][]string // by job, where there are any
+	}{
+		"one of each": {steps(film, audio, list), map[string][]string{
+			"list": {"360p", "720p", "audio-eng"}, "film-file": {"audio-eng"},
+		}},
+		"audio last":        {steps(film, list, audio), map[string][]string{"list": {"360p", "720p", "audio-eng"}, "film-file": {"audio-eng"}}},
+		"no audio":          {steps(film, list), map[string][]string{"list": {"360p", "720p"}}},
+		"one does not tell": {steps(film, pipeline.Step{Worker: "old"}, list), map[string][]string{"list": {"360p", "720p"}}},
+	} {
+		plan, err := pipeline.NewPlan(c.doc, nil, pipeline.Media{}, p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		expects := map[string][]string{}
+		for _, j := range plan {
+			if len(j.Expects) > 0 {
+				expects[j.Name] = j.Expects
+			}
+		}
+		if !reflect.DeepEqual(expects, c.expects) {
+			t.Errorf("%s: expects %v, want %v", name, expects, c.expects)
+		}
+	}
+}
+
 // gatherer is a planner with a type that is added for outputs of other types.
 type gatherer struct{ planner }
 

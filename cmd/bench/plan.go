@@ -62,7 +62,7 @@ func (p planned) costKind() string {
 func renditionsOf(plan []planned) []workers.Rendition {
 	var renditions []workers.Rendition
 	for _, j := range plan {
-		renditions = append(renditions, j.Renditions...)
+		renditions = append(renditions, j.Description.Renditions...)
 	}
 	slices.SortStableFunc(renditions, func(a, b workers.Rendition) int {
 		return cmp.Compare(b.Height, a.Height)

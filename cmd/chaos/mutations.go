@@ -186,6 +186,12 @@ var mutations = []mutation{
 		suite{"./workers/transcode", "TestGridOfChangingForm"},
 	},
 	{
+		"packager: missing renditions are ignored", "workers/packager/packager.go",
+		"	texts, err := manifest.Package(made, r.job.Task.Job.Expects)\n",
+		"	texts, err := manifest.Package(made, nil)\n",
+		suite{"./workers/packager", ""},
+	},
+	{
 		"audio: pieces out of order are placed by their own times", "workers/internal/audiotrack/timeline.go",
 		"	if back {\n",
 		"	if back && false {\n",

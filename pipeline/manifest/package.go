@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"path"
 	"slices"
+	"strings"
 
 	"github.com/reelmill/reelmill/pipeline"
 )
@@ -22,10 +23,14 @@ type Text struct {
 
 // Package returns the texts of a video in which jobs have made every rendition to its end: a media playlist
 // of each, an I-frame playlist of each picture, an MPD and, last, the master, with which the video is
-// playable. Pictures are listed by size, the largest first, and audio in the order of the outputs.
-func Package(jobs []Made) ([]Text, error) {
+// playable. Pictures are listed by size, the largest first, and audio in the order of Join. All of expects,
+// the folders of renditions that were to be made, must be there; others may be, too.
+func Package(jobs []Made, expects []string) ([]Text, error) {
 	var t packaged
 	renditions, err := wholeRenditions(jobs)
+	if err == nil {
+		err = missing(renditions, expects)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +65,7 @@ func wholeRenditions(jobs []Made) ([]Rendition, error) {
 	for _, o := range outputs {
 		dir := path.Dir(o.Path)
 		if isRun(o) && !slices.ContainsFunc(renditions, func(r Rendition) bool { return r.Dir == dir }) {
-			return nil, unfit("%s: its first segment is missing", dir)
+			return nil, unfit("%s: its first segment or init section is missing", dir)
 		}
 	}
 	for i := range renditions {
@@ -69,6 +74,17 @@ func wholeRenditions(jobs []Made) ([]Rendition, error) {
 		}
 	}
 	return renditions, nil
+}
+
+// missing names those of expects that are not among the renditions.
+func missing(renditions []Rendition, expects []string) error {
+	there := func(dir string) bool {
+		return slices.ContainsFunc(renditions, func(r Rendition) bool { return r.Dir == dir })
+	}
+	if lost := slices.DeleteFunc(slices.Clone(expects), there); len(lost) > 0 {
+		return unfit("missing renditions: %s, which jobs were to make and did not", strings.Join(lost, ", "))
+	}
+	return nil
 }
 
 // runOf finds what the index says of an output.

@@ -37,7 +37,7 @@ func TestPackage(t *testing.T) {
 		indexed("sound", voice("audio-eng", "eng")),
 		indexed("b", chunk("360p", 360, 1, 1, true)), indexed("a", chunk("360p", 360, 0, 1, false)),
 		indexed("c", chunk("720p", 720, 0, 2, true)),
-	})
+	}, []string{"360p", "720p", "audio-eng"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +78,7 @@ func TestPackageOfTwoMakers(t *testing.T) {
 			if made = append(made, others...); first {
 				made = append(others[:len(others):len(others)], made[:2]...)
 			}
-			texts, err := Package(made)
+			texts, err := Package(made, nil)
 			if err != nil || strings.Count(string(texts[0].Data), "#EXTINF:6.0") != 4 {
 				t.Errorf("%s, before the others: %v: %v\n%s", name, first, err, fmt.Sprint(texts))
 			}
@@ -88,21 +88,42 @@ func TestPackageOfTwoMakers(t *testing.T) {
 
 func TestPackageFaults(t *testing.T) {
 	whole := indexed("a", chunk("720p", 720, 0, 2, true))
+	film := []string{"360p", "720p", "audio-eng"}
+	// three is what three jobs made of two rungs, of which one job lacks 360p.
+	three := func(lacks int) []Made {
+		var made []Made
+		for i := range 3 {
+			outputs := chunk("720p", 720, i, 1, i == 2)
+			if i != lacks {
+				outputs = append(outputs, chunk("360p", 360, i, 1, i == 2)...)
+			}
+			made = append(made, indexed(fmt.Sprint(i), outputs))
+		}
+		return made
+	}
 	for name, c := range map[string]struct {
-		made []Made
-		want string
+		made    []Made
+		expects []string
+		want    string
 	}{
-		"nothing":    {nil, "no step of the pipeline"},
-		"audio only": {[]Made{indexed("s", voice("audio-eng", "eng"))}, "no step of the pipeline"},
-		"no first segment": {[]Made{whole, indexed("b", chunk("360p", 360, 1, 2, true))},
-			"360p: its first segment is missing"},
-		"no first segment of audio": {[]Made{whole, {Outputs: voice("audio-eng", "eng")[:1]}},
-			"audio-eng: its first segment is missing"},
-		"no end":          {[]Made{whole, indexed("b", chunk("360p", 360, 0, 2, false))}, "end after number 1"},
-		"no index":        {[]Made{{Outputs: whole.Outputs}}, "from number 0 on, 2 segments"},
-		"index of others": {[]Made{{Outputs: whole.Outputs, Runs: indexed("b", chunk("720p", 720, 0, 3, true)).Runs}}, "has 3 of"},
+		"nothing":           {nil, nil, "no step of the pipeline"},
+		"audio only":        {[]Made{indexed("s", voice("audio-eng", "eng"))}, nil, "no step of the pipeline"},
+		"no job made it":    {[]Made{whole, indexed("s", voice("audio-eng", "eng"))}, film, "missing renditions: 360p,"},
+		"no job made them":  {[]Made{whole}, film, "missing renditions: 360p, audio-eng,"},
+		"nothing was made":  {nil, film, "missing renditions: 360p, 720p, audio-eng,"},
+		"not in its first":  {three(0), film, "360p: its first segment or init section is missing"},
+		"not in its second": {three(1), film, "360p: its segments end after number 0"},
+		"not in its last":   {three(2), film, "360p: its segments end after number 1"},
+		"no first segment": {[]Made{whole, indexed("b", chunk("360p", 360, 1, 2, true))}, nil,
+			"360p: its first segment or init section is missing"},
+		"no init section": {[]Made{whole, {Outputs: voice("audio-eng", "eng")[:1]}}, nil,
+			"audio-eng: its first segment or init section is missing"},
+		"no end":          {[]Made{whole, indexed("b", chunk("360p", 360, 0, 2, false))}, nil, "end after number 1"},
+		"no index":        {[]Made{{Outputs: whole.Outputs}}, nil, "from number 0 on, 2 segments"},
+		"index of others": {[]Made{{Outputs: whole.Outputs, Runs: indexed("b", chunk("720p", 720, 0, 3, true)).Runs}}, nil, "has 3 of"},
 	} {
-		if _, err := Package(c.made); err == nil || !strings.Contains(err.Error(), c.want) {
+		_, err := Package(c.made, c.expects)
+		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}
 	}

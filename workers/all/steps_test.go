@@ -1,6 +1,7 @@
 package all
 
 import (
+	"bytes"
 	"encoding/json"
 	"maps"
 	"os"
@@ -83,6 +84,11 @@ func TestPlanOfAnEarlierVersion(t *testing.T) {
 	}
 	old.After = slices.Sorted(maps.Keys(results))
 	task := pipeline.Task{Project: pipeline.DefaultProject, Video: store.Video, Media: in.Media, Job: old}
+	task.Job.Part = bytes.ReplaceAll(old.Part, []byte("180p"), []byte("90p")) // a rung that nobody made
+	if _, err := store.Try(t, t.Context(), r, task, results); err == nil || !strings.Contains(err.Error(), "missing renditions: 90p") {
+		t.Error(err)
+	}
+	task.Job = old
 	results[old.Name] = store.Work(t, r, task, results, nil)
 	workertest.Clip(t, "played.mkv", "-xerror", "-i", filepath.Join(store.Tree(t, results), "master.m3u8"), "-c", "copy")
 }

@@ -198,7 +198,7 @@ func (t track) file(i int, before []planned) planned {
 	for _, b := range before {
 		file.After = append(file.After, b.Name)
 	}
-	file.Weight, file.Makes = 1, nil
+	file.Weight, file.Makes, file.Renditions = 1, nil, nil
 	return file
 }
 
@@ -218,7 +218,7 @@ func (t track) job(name string, p part, seconds float64, priority pipeline.Prior
 	return planned{pipeline.Job{
 		Name: name, Priority: priority, Opener: priority == pipeline.High,
 		Weight: 1 + int(seconds/60),
-		Makes:  []pipeline.OutputKind{pipeline.KindAudioRendition},
+		Makes:  []pipeline.OutputKind{pipeline.KindAudioRendition}, Renditions: []string{p.Name},
 		// If seeking fails, the job decodes from the start of the track.
 		Timeout: pipeline.Seconds(math.Ceil(300 + 2*seconds + t.seconds/4)),
 		Scratch: 4<<20 + int64(seconds)*scratchRate,

@@ -268,7 +268,7 @@ func TestOverlongClaim(t *testing.T) {
 		Project: pipeline.DefaultProject, Video: store.Video, Source: store.Add(t, "original", source),
 		Media: &m, Job: jobs[len(jobs)-2],
 	}
-	if _, err := store.Try(t, t.Context(), registry(), task); err == nil || !strings.Contains(err.Error(), "duration") {
+	if _, err := store.Try(t, t.Context(), registry(), task, nil); err == nil || !strings.Contains(err.Error(), "duration") {
 		t.Errorf("job %s: %v", task.Job.Name, err)
 	}
 }

@@ -197,7 +197,7 @@ func TestFaultIsNoRefusal(t *testing.T) {
 	r := workers.NewRegistry()
 	workers.Add(r, "inspect", New(ffmpeg.Tools{FFprobe: "/nowhere/ffprobe"}, Limits{}))
 	task := pipeline.Task{Video: store.Video, Source: store.Add(t, "original", clip(t)), Job: pipeline.Job{Name: "inspect", Worker: "inspect"}}
-	if result, err := store.Try(t, t.Context(), r, task); err == nil {
+	if result, err := store.Try(t, t.Context(), r, task, nil); err == nil {
 		t.Errorf("a missing program became %+v", result.Inspection)
 	}
 }

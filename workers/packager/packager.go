@@ -4,12 +4,13 @@
 //  1. Plan returns one job, which needs every rendition of the picture and of audio, whatever step and worker
 //     type makes them. A pipeline that makes renditions and names no packager step has one added (Traits).
 //  2. Work reads the indexes of the jobs before (manifest.Run), joins the runs of each rendition, and
-//     compares them with what is stored.
+//     compares them with what is stored. It refuses a video that lacks a rendition which these jobs were
+//     to make (Job.Expects), or a part of one.
 //  3. It writes the texts (manifest.Package) and publishes them. With the master the video is playable for
 //     good: until then, the API lists what there is (manifest.Growing).
 //
-// It reads no media: the jobs before it have verified their own. So it does not notice a rendition that a job
-// was to make and did not publish at all.
+// It reads no media: the jobs before it have verified their own. It does not miss what a worker makes without
+// saying so in its Plan (Job.Renditions), nor anything in plans of versions that did not tell.
 package packager
 
 import (
@@ -51,7 +52,7 @@ func (Worker) Work(ctx context.Context, job workers.Job[Params]) (pipeline.Resul
 	if err != nil {
 		return pipeline.Result{}, encode.Fault(ctx, err)
 	}
-	texts, err := manifest.Package(made)
+	texts, err := manifest.Package(made, r.job.Task.Job.Expects)
 	if err != nil {
 		return pipeline.Result{}, err
 	}

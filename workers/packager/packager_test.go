@@ -77,12 +77,38 @@ func TestWork(t *testing.T) {
 	}
 }
 
+// TestMissingRenditions: what a job was to make and did not publish is no part of a video that is ready.
+func TestMissingRenditions(t *testing.T) {
+	store, r := workertest.NewStore(t), workers.NewRegistry()
+	workers.Add(r, "packager", Worker{})
+	results := map[string]pipeline.Result{"film-0": made(t, store, "720p", pipeline.Output{
+		Kind: pipeline.KindRendition, Width: 1280, Height: 720, FrameRate: 25, Codecs: "avc1.64001F",
+	})}
+	for _, c := range []struct{ expects, missing []string }{
+		{nil, nil}, // plans of earlier versions
+		{[]string{"720p"}, nil},
+		{[]string{"360p", "720p", "audio-eng"}, []string{"360p", "audio-eng"}},
+	} {
+		job := pipeline.Job{Name: "packager", Worker: "packager", After: []string{"film-0"}, Expects: c.expects}
+		_, err := store.Try(t, t.Context(), r, pipeline.Task{Video: store.Video, Job: job}, results)
+		p := pipeline.ProblemOf(err)
+		if (p == nil) != (c.missing == nil) || p != nil && p.Code != pipeline.CodeVerification {
+			t.Errorf("expects %v: %v", c.expects, err)
+		}
+		for _, dir := range c.missing {
+			if p != nil && (!strings.Contains(p.Detail, dir) || strings.Contains(p.Detail, "720p")) {
+				t.Errorf("expects %v: %s", c.expects, p.Detail)
+			}
+		}
+	}
+}
+
 // TestNothingToPackage: the pipeline is at fault, and another attempt would not help.
 func TestNothingToPackage(t *testing.T) {
 	store, r := workertest.NewStore(t), workers.NewRegistry()
 	workers.Add(r, "packager", Worker{})
 	task := pipeline.Task{Video: store.Video, Job: pipeline.Job{Name: "packager", Worker: "packager"}}
-	_, err := store.Try(t, t.Context(), r, task)
+	_, err := store.Try(t, t.Context(), r, task, nil)
 	if p := pipeline.ProblemOf(err); p == nil || p.Code != pipeline.CodeParameters || p.Retryable {
 		t.Errorf("%v", err)
 	}

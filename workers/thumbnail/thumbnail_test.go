@@ -87,7 +87,7 @@ func TestJobs(t *testing.T) {
 	task := pipeline.Task{Video: store.Video, Source: store.Add(t, "original", source), Media: &m,
 		Job: pipeline.Job{Name: "thumbnail-x", Worker: "thumbnail", Params: []byte("{}"), Part: []byte(`"x"`)}}
 	var failed *pipeline.Error
-	if result, err := store.Try(t, t.Context(), registry(), task); !errors.As(err, &failed) || failed.Code != pipeline.CodeParameters {
+	if result, err := store.Try(t, t.Context(), registry(), task, nil); !errors.As(err, &failed) || failed.Code != pipeline.CodeParameters {
 		t.Errorf("an unknown part: %+v, %v", result, err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/manifest"
@@ -38,9 +39,9 @@ func (f fileRun) make(ctx context.Context) (pipeline.Result, error) {
 			{Key: "c", Value: "copy"}, {Key: "movflags", Value: "+faststart"}, {Key: "bsf:v", Value: f.held()},
 		},
 	}
-	picture, sound := f.tracks()
-	if picture == nil {
-		return pipeline.Result{}, unfit("no complete rendition of rung %s", f.rung.Name)
+	picture, sound, err := f.tracks()
+	if err != nil {
+		return pipeline.Result{}, err
 	}
 	codecs := picture.Output.Codecs
 	for i, r := range []*manifest.Rendition{picture, sound} {
@@ -92,8 +93,8 @@ func (f fileRun) held() string {
 	return "setts=pts=PTS:dts=DTS:duration='if(" + last + "," + to("PTS") + ",DURATION)'"
 }
 
-// tracks returns the rung and the first audio rendition; nil for one that is missing or incomplete.
-func (f fileRun) tracks() (picture, sound *manifest.Rendition) {
+// tracks returns the rung and the first audio rendition; nil where no audio was to be made.
+func (f fileRun) tracks() (picture, sound *manifest.Rendition, err error) {
 	for _, r := range manifest.Join(f.outputs()) {
 		switch {
 		case !r.Complete:
@@ -103,7 +104,14 @@ func (f fileRun) tracks() (picture, sound *manifest.Rendition) {
 			sound = &r
 		}
 	}
-	return picture, sound
+	if picture == nil {
+		return nil, nil, unfit("no complete rendition of rung %s", f.rung.Name)
+	}
+	if expects := f.job.Task.Job.Expects; sound == nil && len(expects) > 0 {
+		return nil, nil, unfit("missing renditions: %s, which jobs were to make and did not",
+			strings.Join(expects, ", "))
+	}
+	return picture, sound, nil
 }
 
 func (f fileRun) outputs() []pipeline.Output {

@@ -38,6 +38,15 @@ type part struct {
 	Longest float64 `json:"longest,omitempty"`
 }
 
+// names returns the names of the rungs, which are the folders of their renditions.
+func (p part) names() []string {
+	names := make([]string, len(p.Rungs))
+	for i, r := range p.Rungs {
+		names[i] = r.Name
+	}
+	return names
+}
+
 // kind is what a job does.
 type kind string
 
@@ -170,7 +179,7 @@ func (l *planner) copies() {
 			name = fmt.Sprintf("%s-%04d", copyJob, n)
 			job = pipeline.Job{Priority: pipeline.High, After: slices.Compact([]string{copyJob, before})}
 		}
-		job.Weight, job.Timeout, job.Makes = 1, timeout(seconds), renditions
+		job.Weight, job.Timeout = 1, timeout(seconds)
 		job.Scratch = max(l.copyScratch(seconds), l.scratch(seconds, l.copied))
 		l.add(name, p, job)
 		from, to, before = to, min(to+copiedChunk, len(borders)), name
@@ -334,7 +343,7 @@ func (l *planner) work(seconds float64, rungs []rung) float64 {
 
 func (l *planner) chunkJob(seconds float64, rungs []rung, j pipeline.Job) pipeline.Job {
 	j.Weight = 1 + int(l.work(seconds, rungs))
-	j.Scratch, j.Timeout, j.Makes = l.scratch(seconds, rungs), timeout(seconds), renditions
+	j.Scratch, j.Timeout = l.scratch(seconds, rungs), timeout(seconds)
 	return j
 }
 
@@ -370,5 +379,8 @@ func (l *planner) add(name string, p part, j pipeline.Job) {
 		l.err = fmt.Errorf("encode part of %s: %w", name, err)
 	}
 	j.Name, j.Part = name, raw
+	if p.Kind != fileKind {
+		j.Makes, j.Renditions = renditions, p.names()
+	}
 	l.jobs = append(l.jobs, j)
 }

@@ -96,6 +96,6 @@ func (w *Worker) Moved(job pipeline.Job) (pipeline.Job, bool) {
 	if err := json.Unmarshal(job.Part, &p); err != nil || p.Kind != packageKind {
 		return job, false
 	}
-	job.Worker, job.Params, job.Part = "packager", nil, nil
+	job.Worker, job.Params, job.Part, job.Expects = "packager", nil, nil, p.names()
 	return job, true
 }

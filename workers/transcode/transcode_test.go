@@ -125,7 +125,7 @@ func packaged(t *testing.T, store *workertest.Store, results map[string]pipeline
 		}
 		all = append(all, made)
 	}
-	texts, err := manifest.Package(all)
+	texts, err := manifest.Package(all, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -267,13 +267,37 @@ func TestWrongPlanFails(t *testing.T) {
 	}
 	jobs[0].Worker = "transcode"
 	task := pipeline.Task{Video: store.Video, Job: jobs[0], Media: &m, Source: store.Add(t, "original", source)}
-	_, err = store.Try(t, t.Context(), registry(), task)
+	_, err = store.Try(t, t.Context(), registry(), task, nil)
 	if p := pipeline.ProblemOf(err); p == nil || p.Code != pipeline.CodeMalformed {
 		t.Errorf("2 s for 9: %v", err)
 	}
 	for _, key := range store.Keys(t) {
 		if !strings.Contains(key, "source") {
 			t.Errorf("%s was published", key)
+		}
+	}
+}
+
+// TestFileWithoutItsAudio: a progressive file of a video whose audio is missing is refused, not made silent.
+func TestFileWithoutItsAudio(t *testing.T) {
+	m := media(64, 64, 10, 1)
+	source := workertest.Clip(t, "a.mp4", args(workertest.Pattern("64x64", "10", "1"), x264)...)
+	store, results := workertest.NewStore(t), map[string]pipeline.Result{}
+	jobs, err := New(ffmpeg.Tools{}).Plan(Params{MP4: []string{"highest"}}, m)
+	if err != nil || len(jobs) != 2 {
+		t.Fatal(jobs, err)
+	}
+	for i, expects := range [][]string{nil, nil, {"audio-eng"}} {
+		j := jobs[min(i, 1)]
+		j.Worker, j.Params, j.Expects = "transcode", json.RawMessage(`{"mp4":["highest"]}`), expects
+		task := pipeline.Task{Video: store.Video, Job: j, Media: &m, Source: store.Add(t, "original", source)}
+		if len(expects) == 0 {
+			results[j.Name] = store.Work(t, registry(), task, results, nil)
+			continue
+		}
+		_, err := store.Try(t, t.Context(), registry(), task, results)
+		if p := pipeline.ProblemOf(err); p == nil || p.Code != pipeline.CodeVerification || !strings.Contains(p.Detail, "audio-eng") {
+			t.Errorf("%v", err)
 		}
 	}
 }
@@ -290,7 +314,7 @@ func TestNothingDecodesIsTheInputsFault(t *testing.T) {
 	}
 	jobs[0].Worker = "transcode"
 	task := pipeline.Task{Video: store.Video, Job: jobs[0], Media: &m, Source: store.Add(t, "original", broken)}
-	_, err = store.Try(t, t.Context(), registry(), task)
+	_, err = store.Try(t, t.Context(), registry(), task, nil)
 	if p := pipeline.ProblemOf(err); p == nil || p.Code != pipeline.CodeMalformed || p.Retryable {
 		t.Errorf("broken VP9: %v", err)
 	}

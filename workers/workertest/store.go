@@ -258,8 +258,8 @@ func Paths(r pipeline.Result) []string {
 
 // Try runs one attempt that may fail, and checks only its folder.
 func (s *Store) Try(t *testing.T, ctx context.Context, r *workers.Registry,
-	task pipeline.Task,
+	task pipeline.Task, results map[string]pipeline.Result,
 ) (pipeline.Result, error) {
 	t.Helper()
-	return s.attempt(t, ctx, r, task, nil, nil)
+	return s.attempt(t, ctx, r, task, results, nil)
 }

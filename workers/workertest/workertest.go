@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"maps"
 	"os"
+	"path"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -50,6 +51,7 @@ func Run(t *testing.T, c Case) Outcome {
 		canceled(t, c, store, task, results)
 		first := store.Work(t, c.Registry, task, results, nil)
 		checkPaths(t, job.Name, first, paths)
+		checkRenditions(t, job, first)
 		before := store.Keys(t)
 		again := store.Work(t, c.Registry, task, results, nil)
 		checkAgain(t, job.Name, first, again)
@@ -173,6 +175,21 @@ func checkPaths(t *testing.T, job string, r pipeline.Result, taken map[string]st
 			}
 			taken[path] = job
 		}
+	}
+}
+
+// checkRenditions compares the renditions of which the job made segments with those that Plan said it makes.
+func checkRenditions(t *testing.T, job pipeline.Job, r pipeline.Result) {
+	t.Helper()
+	var made []string
+	for _, o := range r.Outputs {
+		if o.Segments != nil && (o.Kind == pipeline.KindRendition || o.Kind == pipeline.KindAudioRendition) {
+			made = append(made, path.Dir(o.Path))
+		}
+	}
+	planned := slices.Sorted(slices.Values(job.Renditions))
+	if slices.Sort(made); !slices.Equal(made, planned) {
+		t.Errorf("job %s made segments of %v, and was planned for %v", job.Name, made, planned)
 	}
 }
 

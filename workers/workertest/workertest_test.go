@@ -31,6 +31,8 @@ func (f fake) Plan(_ params, m pipeline.Media) ([]pipeline.Job, error) {
 		jobs[0].Name = "a b"
 	case f.fault == "cycle":
 		jobs[0].After = []string{"two"}
+	case f.fault == "rendition":
+		jobs[0].Renditions = []string{"720p"}
 	case f.fault == "media":
 		m.Warnings[0] = "changed"
 	}
@@ -110,7 +112,7 @@ func TestEveryFaultIsFound(t *testing.T) {
 	}
 	for _, fault := range []string{
 		"impure", "name", "cycle", "media", "cancel", "same path", "outside", "source", "path", "name of output", "attempts",
-		"size", "sum", "key", "secret output", "description",
+		"size", "sum", "key", "secret output", "description", "rendition",
 	} {
 		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestEveryFaultIsFound$")
 		cmd.Env = append(os.Environ(), "WORKERTEST_FAULT="+fault)
