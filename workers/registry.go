@@ -176,9 +176,9 @@ func (r *Registry) Traits() map[string]pipeline.Traits {
 	return traits
 }
 
-// Describe returns what a job of a plan for m is to do. A worker that is no Describer says nothing: the zero
-// Description. The error has CodeWorkerTypeUnknown when the type is not registered, and CodeParameters when
-// the job is none that its worker plans.
+// Describe returns what a job of a plan for m is to do. For a worker that is no Describer it returns the zero
+// Description. Its error has CodeWorkerTypeUnknown if the type is not registered, and CodeParameters if the
+// job is not one that its worker plans.
 func (r *Registry) Describe(job pipeline.Job, m pipeline.Media) (Description, error) {
 	t, job, err := r.owner(job)
 	if err != nil || t.describe == nil {

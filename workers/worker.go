@@ -43,7 +43,7 @@ type Declarer interface {
 }
 
 // Describer is an extra ability of a worker: Describe says what a job that Plan made for media is to do. It
-// is pure, as Plan is. Its error has CodeParameters when the job is none that Plan makes.
+// is pure, as Plan is. Its error has CodeParameters if the job is not one that Plan makes.
 type Describer interface {
 	Describe(job pipeline.Job, media pipeline.Media) (Description, error)
 }

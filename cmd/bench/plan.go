@@ -10,7 +10,7 @@ import (
 	"github.com/reelmill/reelmill/workers/all"
 )
 
-// newRegistry returns the worker types. Here they plan and describe jobs; they work in other processes.
+// newRegistry returns the worker types. This program has them plan and describe jobs, and never work.
 func newRegistry() (*workers.Registry, error) {
 	return all.New(all.Config{FFmpeg: "ffmpeg", FFprobe: "ffprobe"})
 }
@@ -19,8 +19,8 @@ func newRegistry() (*workers.Registry, error) {
 type planned struct {
 	pipeline.Job
 	workers.Description
-	// amount is how much work is in the job: megapixels to encode, else seconds of the source that it reads,
-	// else seconds of the video.
+	// amount measures the work of the job: megapixels to encode; if there are none, seconds of the source that
+	// it reads; else seconds of the video.
 	amount float64
 }
 
@@ -58,7 +58,7 @@ func (p planned) costKind() string {
 	return p.Worker + ":" + p.Kind
 }
 
-// renditionsOf are the renditions of a plan, largest first.
+// renditionsOf returns the renditions of a plan, largest first.
 func renditionsOf(plan []planned) []workers.Rendition {
 	var renditions []workers.Rendition
 	for _, j := range plan {

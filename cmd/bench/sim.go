@@ -259,8 +259,8 @@ func planVideo(registry *workers.Registry, c costs, m pipeline.Media) (simVideo,
 	return v, nil
 }
 
-// simMedia is a film whose rungs are all encoded: H.264 with keyframes too far apart, as x264 makes it of 25
-// frames/s, and AAC.
+// simMedia is a film whose rungs are all encoded, since no segment can begin at its keyframes: H.264 with a
+// keyframe each 10 s, x264's default at 25 frames/s, and AAC.
 func simMedia(seconds float64, height int) pipeline.Media {
 	bits := clipBits * math.Pow(float64(height)/720, 1.5)
 	width := height * 16 / 9 / 2 * 2
