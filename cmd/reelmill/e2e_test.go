@@ -23,6 +23,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline/client"
 	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 	"github.com/reelmill/reelmill/storage/s3/s3test"
+	"github.com/reelmill/reelmill/workers/workertest"
 )
 
 const testSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -243,8 +244,7 @@ func TestBadInput(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sound := filepath.Join(dir, "sound.mp4")
-	ffmpeg(t, "-f", "lavfi", "-i", "sine=duration=2", "-c:a", "aac", sound)
+	sound := workertest.Clip(t, "sound.mp4", "-f", "lavfi", "-i", "sine=duration=2", "-c:a", "aac")
 	playlist := "#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n"
 	p := startServe(t, binary, data, "--max-upload", "1MiB")
 	api := p.client()

@@ -22,6 +22,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/client"
 	"github.com/reelmill/reelmill/pipeline/pipelinetest"
+	"github.com/reelmill/reelmill/workers/workertest"
 )
 
 // The tests below play what the server serves, from another origin, in a browser without a window, by the
@@ -87,7 +88,6 @@ func playClip(t *testing.T, args ...string) string {
 // colouredClip is playClip in colours of that name, at another rate.
 func colouredClip(t *testing.T, colours, rate string, args ...string) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "clip.mp4")
 	source := []string{
 		"-f", "lavfi", "-i", "testsrc2=size=480x270:rate=" + rate,
 		"-f", "lavfi", "-i", "sine=frequency=440",
@@ -95,8 +95,7 @@ func colouredClip(t *testing.T, colours, rate string, args ...string) string {
 			"setparams=colorspace=" + colours + ":color_primaries=" + colours + ":color_trc=" + colours,
 		"-t", fmt.Sprint(playSeconds), "-c:a", "aac", "-c:v", "libx264",
 	}
-	ffmpeg(t, slices.Concat(source, args, []string{path})...)
-	return path
+	return workertest.Clip(t, "clip.mp4", slices.Concat(source, args)...)
 }
 
 // TestPlayersOfStandardDefinition plays a copied rung as x264 makes it by default at 23.976 frames/s: segments of

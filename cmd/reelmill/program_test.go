@@ -16,6 +16,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/client"
 	"github.com/reelmill/reelmill/pipeline/pipelinetest"
+	"github.com/reelmill/reelmill/workers/workertest"
 )
 
 // The tests below run the program as a process, because what they are about is processes: TestMain builds it
@@ -113,19 +114,9 @@ func (p *process) client() *client.Client { return client.New(p.url, http.Defaul
 // clip makes a short video with picture and sound.
 func clip(t testing.TB, name string, seconds int, size string, rate int) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), name)
-	ffmpeg(t, "-f", "lavfi", "-i", fmt.Sprintf("testsrc2=size=%s:rate=%d:duration=%d", size, rate, seconds),
+	return workertest.Clip(t, name, "-f", "lavfi", "-i", fmt.Sprintf("testsrc2=size=%s:rate=%d:duration=%d", size, rate, seconds),
 		"-f", "lavfi", "-i", fmt.Sprintf("sine=frequency=440:sample_rate=48000:duration=%d", seconds),
-		"-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-c:a", "aac", "-shortest", path)
-	return path
-}
-
-func ffmpeg(t testing.TB, args ...string) {
-	t.Helper()
-	out, err := exec.Command("ffmpeg", append([]string{"-v", "error", "-nostdin", "-y"}, args...)...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("ffmpeg %v: %v\n%s", args, err, out)
-	}
+		"-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-c:a", "aac", "-shortest")
 }
 
 // get fetches a URL whole and expects 200.

@@ -93,7 +93,7 @@ var ruleImports = []struct {
 
 	{"workers", []string{"pipeline", "pipeline/pause", "storage"}, ruleAnyModule},
 	{"workers/all", []string{"pipeline", "storage", "workers", "workers/*", "workers/internal/*"}, ruleAnyModule},
-	{"workers/workertest", []string{"pipeline", "storage/...", "workers", "workers/internal/*"}, ruleAnyModule},
+	{"workers/workertest", []string{"pipeline", "pipeline/manifest", "storage/...", "workers", "workers/internal/*"}, ruleAnyModule},
 	{"workers/internal/ffmpeg", []string{"workers/internal/sandbox"}, ruleAnyModule},
 	{"workers/internal/sandbox", nil, ruleThirdParty{"github.com/landlock-lsm/go-landlock", "golang.org/x/sys"}},
 	{"workers/internal/*", []string{"pipeline", "pipeline/manifest", "workers/internal/*"}, ruleAnyModule},

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/client"
+	"github.com/reelmill/reelmill/workers/workertest"
 )
 
 // TestSources uploads videos of many codecs and containers and decodes every rendition of every one.
@@ -63,7 +65,6 @@ func checkSources(t *testing.T, files []string) (ends []pipeline.VideoView) {
 // madeSources makes one short video for each of the codecs, containers and shapes that differ most.
 func madeSources(t *testing.T) []string {
 	t.Helper()
-	dir := t.TempDir()
 	picture := []string{"-f", "lavfi", "-i", "testsrc2=size=426x240:rate=25:duration=3"}
 	sound := []string{"-f", "lavfi", "-i", "sine=frequency=440:duration=3", "-shortest"}
 	x264 := []string{"-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p"}
@@ -83,13 +84,7 @@ func madeSources(t *testing.T) []string {
 		{"odd.webm", [][]string{{"-f", "lavfi", "-i", "testsrc2=size=319x241:rate=15:duration=2"}, {"-c:v", "libvpx"}}},
 		{"tiny.mp4", [][]string{{"-f", "lavfi", "-i", "testsrc2=size=16x16:rate=10:duration=1"}, x264}},
 	} {
-		path := filepath.Join(dir, s.name)
-		var args []string
-		for _, a := range s.args {
-			args = append(args, a...)
-		}
-		ffmpeg(t, append(args, path)...)
-		files = append(files, path)
+		files = append(files, workertest.Clip(t, s.name, slices.Concat(s.args...)...))
 	}
 	return files
 }
@@ -163,11 +158,10 @@ func probeTrack(t *testing.T, url string) track {
 func TestAudioInSync(t *testing.T) {
 	p := startServe(t, binary, t.TempDir())
 	for _, late := range []float64{0, 0.7} {
-		source := filepath.Join(t.TempDir(), "sync.mkv")
-		ffmpeg(t, "-f", "lavfi", "-i", "color=black:size=320x240:rate=25:duration=5,geq=lum='if(gte(T,2),235,16)':cb=128:cr=128",
+		source := workertest.Clip(t, "sync.mkv", "-f", "lavfi", "-i", "color=black:size=320x240:rate=25:duration=5,geq=lum='if(gte(T,2),235,16)':cb=128:cr=128",
 			"-itsoffset", fmt.Sprint(late),
 			"-f", "lavfi", "-i", fmt.Sprintf("aevalsrc='if(gte(t,%f),sin(2*PI*1000*t),0)':s=44100:d=4", 2-late),
-			"-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-c:a", "aac", source)
+			"-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-c:a", "aac")
 		view, err := p.client().Upload(t.Context(), client.Upload{Path: source, Watermark: "text:x"})
 		if err != nil {
 			t.Fatal(err)

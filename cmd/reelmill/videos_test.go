@@ -10,6 +10,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/reelmill/reelmill/workers/workertest"
 )
 
 // answering is a server that has one answer to everything.
@@ -52,9 +54,9 @@ func TestCommandsThatWaitPrintWarnings(t *testing.T) {
 		}
 	}
 	dir := t.TempDir()
-	words, titled := filepath.Join(dir, "a.srt"), filepath.Join(dir, "a.mkv")
+	words := filepath.Join(dir, "a.srt")
 	check(t, os.WriteFile(words, []byte("1\n00:00:00,000 --> 00:00:01,000\nHello.\n"), 0o600))
-	ffmpeg(t, "-i", film, "-i", words, "-c:v", "copy", "-c:a", "copy", titled)
+	titled := workertest.Clip(t, "a.mkv", "-i", film, "-i", words, "-c:v", "copy", "-c:a", "copy")
 	said, err := exec.Command(binary, "run", titled, "--out", filepath.Join(dir, "out")).Output()
 	if err != nil || !regexp.MustCompile(`\nwarning: .*subtitle.*\n$`).Match(said) {
 		t.Errorf("run printed %s, %v", said, err)

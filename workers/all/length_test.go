@@ -141,7 +141,7 @@ func checkLengths(t *testing.T, root string, want float64, least int) {
 func spans(t *testing.T, file string) map[string][2]float64 {
 	t.Helper()
 	if filepath.Ext(file) == ".m3u8" {
-		file = join(t, filepath.Dir(file))
+		file = workertest.Joined(t, filepath.Dir(file))
 	}
 	out := output(t, "ffprobe", "-v", "error", "-show_entries", "stream=codec_type,start_time,duration", "-of", "csv=p=0", file)
 	all := map[string][2]float64{}
@@ -155,28 +155,6 @@ func spans(t *testing.T, file string) map[string][2]float64 {
 		all[fields[0]] = [2]float64{begin, begin + length}
 	}
 	return all
-}
-
-// join puts the files of a rendition one after the other.
-func join(t *testing.T, dir string) string {
-	t.Helper()
-	segments, err := filepath.Glob(filepath.Join(dir, "seg_*.m4s"))
-	if err != nil || len(segments) == 0 {
-		t.Fatalf("segments %q, %v", segments, err)
-	}
-	var all []byte
-	for _, name := range append([]string{filepath.Join(dir, "init.mp4")}, segments...) {
-		data, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, data...)
-	}
-	file := filepath.Join(t.TempDir(), "joined.mp4")
-	if err := os.WriteFile(file, all, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return file
 }
 
 // sum adds up the numbers that a file has in the place of a group of pattern.

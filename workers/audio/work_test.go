@@ -24,9 +24,7 @@ func registry() *workers.Registry { return registryOf(standard) }
 
 // registryOf returns a registry with the worker, with chunks of another length.
 func registryOf(l layout) *workers.Registry {
-	r := workers.NewRegistry()
-	workers.Add(r, "audio", &Worker{layout: l})
-	return r
+	return workertest.Registry("audio", &Worker{layout: l})
 }
 
 var (
@@ -51,24 +49,7 @@ func render(t *testing.T, l layout, source string, m pipeline.Media) rendered {
 // joined returns a file of the joined segments of a rendition.
 func (r rendered) joined(t *testing.T, name string) string {
 	t.Helper()
-	dir := filepath.Join(r.root, name)
-	segments, err := filepath.Glob(filepath.Join(dir, "seg_*.m4s"))
-	if err != nil || len(segments) == 0 {
-		t.Fatalf("%d segments, %v", len(segments), err)
-	}
-	var all []byte
-	for _, file := range append([]string{filepath.Join(dir, manifest.InitName)}, segments...) {
-		data, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, data...)
-	}
-	file := filepath.Join(t.TempDir(), "joined.mp4")
-	if err := os.WriteFile(file, all, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return file
+	return workertest.Joined(t, filepath.Join(r.root, name))
 }
 
 // index reads the indexes of the jobs, in order.

@@ -16,9 +16,7 @@ import (
 )
 
 func registry(l Limits) *workers.Registry {
-	r := workers.NewRegistry()
-	workers.Add(r, "inspect", New(ffmpeg.Tools{}, l))
-	return r
+	return workertest.Registry("inspect", New(ffmpeg.Tools{}, l))
 }
 
 func look(t *testing.T, l Limits, path string) pipeline.Inspection {
@@ -194,8 +192,7 @@ func TestOdd(t *testing.T) {
 // A fault of the machine is no verdict.
 func TestFaultIsNoRefusal(t *testing.T) {
 	store := workertest.NewStore(t)
-	r := workers.NewRegistry()
-	workers.Add(r, "inspect", New(ffmpeg.Tools{FFprobe: "/nowhere/ffprobe"}, Limits{}))
+	r := workertest.Registry("inspect", New(ffmpeg.Tools{FFprobe: "/nowhere/ffprobe"}, Limits{}))
 	task := pipeline.Task{Video: store.Video, Source: store.Add(t, "original", clip(t)), Job: pipeline.Job{Name: "inspect", Worker: "inspect"}}
 	if result, err := store.Try(t, t.Context(), r, task, nil); err == nil {
 		t.Errorf("a missing program became %+v", result.Inspection)

@@ -11,7 +11,6 @@ import (
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/manifest"
-	"github.com/reelmill/reelmill/workers"
 	"github.com/reelmill/reelmill/workers/workertest"
 )
 
@@ -43,8 +42,7 @@ func made(t *testing.T, store *workertest.Store, dir string, o pipeline.Output) 
 
 // TestWork packages what workers of any type made, by kinds of output alone.
 func TestWork(t *testing.T) {
-	store, r := workertest.NewStore(t), workers.NewRegistry()
-	workers.Add(r, "packager", Worker{})
+	store, r := workertest.NewStore(t), workertest.Registry("packager", Worker{})
 	jobs, err := r.Plan("packager", nil, pipeline.Media{})
 	if err != nil || len(jobs) != 1 || jobs[0].Priority != pipeline.High || len(jobs[0].Needs) != 2 {
 		t.Fatalf("plan %+v, %v", jobs, err)
@@ -79,8 +77,7 @@ func TestWork(t *testing.T) {
 
 // TestMissingRenditions: what a job was to make and did not publish is no part of a video that is ready.
 func TestMissingRenditions(t *testing.T) {
-	store, r := workertest.NewStore(t), workers.NewRegistry()
-	workers.Add(r, "packager", Worker{})
+	store, r := workertest.NewStore(t), workertest.Registry("packager", Worker{})
 	results := map[string]pipeline.Result{"film-0": made(t, store, "720p", pipeline.Output{
 		Kind: pipeline.KindRendition, Width: 1280, Height: 720, FrameRate: 25, Codecs: "avc1.64001F",
 	})}
@@ -105,8 +102,7 @@ func TestMissingRenditions(t *testing.T) {
 
 // TestNothingToPackage: the pipeline is at fault, and another attempt would not help.
 func TestNothingToPackage(t *testing.T) {
-	store, r := workertest.NewStore(t), workers.NewRegistry()
-	workers.Add(r, "packager", Worker{})
+	store, r := workertest.NewStore(t), workertest.Registry("packager", Worker{})
 	task := pipeline.Task{Video: store.Video, Job: pipeline.Job{Name: "packager", Worker: "packager"}}
 	_, err := store.Try(t, t.Context(), r, task, nil)
 	if p := pipeline.ProblemOf(err); p == nil || p.Code != pipeline.CodeParameters || p.Retryable {

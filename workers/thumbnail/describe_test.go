@@ -7,6 +7,7 @@ import (
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
+	"github.com/reelmill/reelmill/workers/workertest"
 )
 
 // TestDescribe: the kind of a storyboard follows from how the key frames stand, as what is decoded does.
@@ -25,7 +26,7 @@ func TestDescribe(t *testing.T) {
 		{"long, of few key frames", 500, groups(12), "poster storyboard"},
 		{"long, of unknown key frames", 500, nil, "poster keyframes"},
 	} {
-		w, m := New(ffmpeg.Tools{}), media(320, 180, 25, c.seconds)
+		w, m := New(ffmpeg.Tools{}), workertest.Media(320, 180, 25, c.seconds)
 		m.Video.Groups = c.groups
 		jobs, err := w.Plan(Params{}, m)
 		if err != nil {
@@ -44,7 +45,7 @@ func TestDescribe(t *testing.T) {
 		}
 	}
 	for _, part := range []string{"", "{}", `"portrait"`} {
-		_, err := New(ffmpeg.Tools{}).Describe(pipeline.Job{Part: json.RawMessage(part)}, media(320, 180, 25, 9))
+		_, err := New(ffmpeg.Tools{}).Describe(pipeline.Job{Part: json.RawMessage(part)}, workertest.Media(320, 180, 25, 9))
 		if p := pipeline.ProblemOf(err); p == nil || p.Code != pipeline.CodeParameters {
 			t.Errorf("part %s: %v", part, err)
 		}

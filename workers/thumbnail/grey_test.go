@@ -95,7 +95,7 @@ func (f form) grey(x int) float64 {
 func TestGreyIsExact(t *testing.T) {
 	for _, f := range forms {
 		t.Run(f.name, func(t *testing.T) {
-			m, source := media(rampWidth, cellHeight, 10, 1), f.clip(t)
+			m, source := workertest.Media(rampWidth, cellHeight, 10, 1), f.clip(t)
 			m.Video.PixelFormat, m.Video.Matrix, m.Video.Range, m.Video.SampleRatio = f.format, f.matrix, f.values, 1
 			attempt := workers.NewAttempt(workers.Attempt{Dir: t.TempDir()}, nil, nil)
 			r := run{worker: New(ffmpeg.Tools{}), job: attempt, media: m, input: source}

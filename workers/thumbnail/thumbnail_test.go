@@ -21,23 +21,13 @@ import (
 	"github.com/reelmill/reelmill/workers/workertest"
 )
 
-func registry() *workers.Registry {
-	r := workers.NewRegistry()
-	workers.Add(r, "thumbnail", New(ffmpeg.Tools{}))
-	return r
-}
+func registry() *workers.Registry { return workertest.Registry("thumbnail", New(ffmpeg.Tools{})) }
 
 var x264 = []string{"-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p"}
 
-func media(w, h, rate int, seconds float64) pipeline.Media {
-	return pipeline.Media{Container: "mov", Duration: seconds, Video: pipeline.VideoTrack{
-		Codec: "h264", Width: w, Height: h, CodedWidth: w, CodedHeight: h, FrameRateNum: rate, FrameRateDen: 1,
-	}}
-}
-
 func TestConformance(t *testing.T) {
 	out := workertest.Run(t, workertest.Case{
-		Registry: registry(), Worker: "thumbnail", Media: media(320, 180, 10, 3),
+		Registry: registry(), Worker: "thumbnail", Media: workertest.Media(320, 180, 10, 3),
 		Source: workertest.Clip(t, "a.mp4", slices.Concat(workertest.Pattern("320x180", "10", "3"), x264)...),
 	})
 	for job, want := range map[string][]string{
@@ -70,7 +60,7 @@ func TestConformance(t *testing.T) {
 
 // TestJobs: people wait for the poster, not for the storyboard, and each is told from the job alone.
 func TestJobs(t *testing.T) {
-	jobs, err := New(ffmpeg.Tools{}).Plan(Params{}, media(1920, 1080, 25, 60))
+	jobs, err := New(ffmpeg.Tools{}).Plan(Params{}, workertest.Media(1920, 1080, 25, 60))
 	if err != nil || len(jobs) != 2 {
 		t.Fatalf("%+v, %v", jobs, err)
 	}
@@ -83,7 +73,7 @@ func TestJobs(t *testing.T) {
 	}
 	store := workertest.NewStore(t)
 	source := workertest.Clip(t, "a.mp4", slices.Concat(workertest.Pattern("64x64", "10", "1"), x264)...)
-	m := media(64, 64, 10, 1)
+	m := workertest.Media(64, 64, 10, 1)
 	task := pipeline.Task{Video: store.Video, Source: store.Add(t, "original", source), Media: &m,
 		Job: pipeline.Job{Name: "thumbnail-x", Worker: "thumbnail", Params: []byte("{}"), Part: []byte(`"x"`)}}
 	var failed *pipeline.Error
@@ -137,7 +127,7 @@ func TestPosterIsNear(t *testing.T) {
 		"one unknown": {"1000", nil}, "dense unknown": {"5", nil},
 	} {
 		source := workertest.Clip(t, "a.mp4", slices.Concat([]string{"-f", "lavfi", "-i", colours, "-g", c.keyint, "-sc_threshold", "0"}, x264)...)
-		m := media(64, 64, 10, 10)
+		m := workertest.Media(64, 64, 10, 10)
 		m.Video.Groups = c.groups
 		img, err := imaging.Open(filepath.Join(video(t, source, m), "thumbnail.jpg"))
 		if err != nil {
@@ -162,7 +152,7 @@ func TestOneBadSeek(t *testing.T) {
 	if err := os.WriteFile(source, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	m := media(64, 64, 10, 10)
+	m := workertest.Media(64, 64, 10, 10)
 	m.Damaged, m.Video.Groups = true, &pipeline.Groups{Longest: 0.5, Average: 0.5}
 	img, err := imaging.Open(filepath.Join(video(t, source, m), "thumbnail.jpg"))
 	if err != nil || sharpness(img) < 1 {
@@ -174,7 +164,7 @@ func TestOneBadSeek(t *testing.T) {
 func TestPosterIsNotBlack(t *testing.T) {
 	source := workertest.Clip(t, "a.mp4", slices.Concat(workertest.Pattern("64x64", "10", "4"),
 		[]string{"-vf", "drawbox=c=black:t=fill:enable='lt(t,1.1)'"}, x264)...)
-	root := video(t, source, media(64, 64, 10, 4))
+	root := video(t, source, workertest.Media(64, 64, 10, 4))
 	img, err := imaging.Open(filepath.Join(root, "thumbnail.jpg"))
 	if err != nil || sharpness(img) < 1 {
 		t.Errorf("the poster is black, %v", err)
@@ -187,7 +177,7 @@ func TestPosterOfTheWholeLength(t *testing.T) {
 		for name, keyint := range map[string]string{"dense": "5", "one": "1000"} {
 			source := workertest.Clip(t, "a.mp4", slices.Concat(workertest.Pattern("64x64", "10", "8"), []string{"-vf",
 				"drawbox=c=black:t=fill:enable='lt(t," + until + ")'", "-g", keyint, "-sc_threshold", "0"}, x264)...)
-			m := media(64, 64, 10, 8)
+			m := workertest.Media(64, 64, 10, 8)
 			if name == "dense" {
 				m.Video.Groups = &pipeline.Groups{Closed: true, Longest: 0.5, Average: 0.5}
 			}
@@ -210,7 +200,7 @@ func TestOneFrameAndTiny(t *testing.T) {
 	for _, size := range []int{2, 64} {
 		source := workertest.Clip(t, "a.mp4", slices.Concat([]string{"-f", "lavfi", "-i",
 			"testsrc2=r=25:d=0.04:s=64x64", "-vf", "scale=" + map[int]string{2: "2:2", 64: "64:64"}[size]}, x264)...)
-		root := video(t, source, media(size, size, 25, 0.04))
+		root := video(t, source, workertest.Media(size, size, 25, 0.04))
 		for name, edge := range map[string]int{"thumbnail.jpg": size, "storyboard.jpg": 160} {
 			img, err := imaging.Open(filepath.Join(root, name))
 			if err != nil || img.Bounds().Dx() != edge {
@@ -234,7 +224,7 @@ func TestBoard(t *testing.T) {
 		{"a rope", 8192, 16, 20, 1, 20, 10, image.Pt(480, 2)},
 		{"a pixel", 1, 1, 2.5, 1, 3, 3, image.Pt(160, 160)},
 	} {
-		b := newBoard(media(c.w, c.h, 25, c.seconds))
+		b := newBoard(workertest.Media(c.w, c.h, 25, c.seconds))
 		if b.Interval != c.interval || len(b.Tiles) != c.tiles || b.Columns != c.columns || image.Pt(b.TileWidth, b.TileHeight) != c.cell {
 			t.Errorf("%s: %+v", c.name, b)
 		}
@@ -250,7 +240,7 @@ storyboard.jpg#xywh=0,0,284,160
 00:00:01.000 --> 00:00:01.500
 storyboard.jpg#xywh=284,0,284,160
 `
-	if got := newBoard(media(1920, 1080, 25, 1.5)).vtt(); got != want {
+	if got := newBoard(workertest.Media(1920, 1080, 25, 1.5)).vtt(); got != want {
 		t.Errorf("got\n%s", got)
 	}
 	if got := timestamp(3723.0049); got != "01:02:03.005" {
@@ -285,18 +275,8 @@ func TestTimesOfCells(t *testing.T) {
 	color := func(name, source string, more ...string) string {
 		return workertest.Clip(t, name, slices.Concat([]string{"-f", "lavfi", "-i", "color=" + source}, x264, more)...)
 	}
-	var changing []byte
-	for _, part := range []string{color("a.ts", "red:s=64x64:r=10:d=3"), color("b.ts", "blue:s=96x48:r=10:d=3", "-output_ts_offset", "3")} {
-		data, err := os.ReadFile(part)
-		if err != nil {
-			t.Fatal(err)
-		}
-		changing = append(changing, data...)
-	}
-	file := filepath.Join(t.TempDir(), "changing.ts")
-	if err := os.WriteFile(file, changing, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	file := workertest.Concat(t, "changing.ts",
+		color("a.ts", "red:s=64x64:r=10:d=3"), color("b.ts", "blue:s=96x48:r=10:d=3", "-output_ts_offset", "3"))
 	late := workertest.Clip(t, "late.mkv", slices.Concat(workertest.Tone("5"), []string{"-itsoffset", "2", "-f", "lavfi", "-i",
 		"color=red:s=64x64:r=10:d=3,drawbox=c=blue:t=fill:enable='gte(t,1.95)'", "-c:a", "pcm_s16le"}, x264)...)
 	for _, c := range []struct {
@@ -312,7 +292,7 @@ func TestTimesOfCells(t *testing.T) {
 		{colours(t, "1000"), "mov", 6, "rrrbbb", &pipeline.Groups{Longest: 6}},    // needed frames
 		{colours(t, "1000"), "mov", 6, "rrrbbb", &pipeline.Groups{Longest: 0.01}}, // an index that lies
 	} {
-		m := media(64, 64, 10, c.seconds)
+		m := workertest.Media(64, 64, 10, c.seconds)
 		m.Container, m.Video.Groups = c.container, c.groups
 		sheet, err := imaging.Open(filepath.Join(video(t, c.source, m), "storyboard.jpg"))
 		if err != nil {
@@ -354,7 +334,7 @@ func TestCellsShowTheirTimes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m := media(64, 64, 10, end)
+		m := workertest.Media(64, 64, 10, end)
 		m.Video.Groups = c.groups
 		sheet, err := imaging.Open(filepath.Join(video(t, source, m), "storyboard.jpg"))
 		if err != nil {

@@ -3,6 +3,7 @@ package transcode
 import (
 	"bytes"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/Eyevinn/mp4ff/avc"
@@ -123,7 +124,7 @@ func TestCopyIsTagged(t *testing.T) {
 		m.Video.Matrix = tags
 		source := workertest.Clip(t, "a.mp4", args(workertest.Pattern("640x360", "10", "14"), x264, options)...)
 		root := runAll(t, `{"ladder":[360]}`, source, m)
-		copied := joined(t, root, "360p")
+		copied := workertest.Joined(t, filepath.Join(root, "360p"))
 		if !bytes.Equal(payload(t, source), payload(t, copied)) {
 			t.Errorf("%q: the frames are not the source's", tags)
 		}

@@ -41,34 +41,12 @@ func payload(t *testing.T, file string) []byte {
 	return data
 }
 
-// joined joins the files of a rendition.
-func joined(t *testing.T, root, rung string) string {
-	t.Helper()
-	names, err := filepath.Glob(filepath.Join(root, rung, "seg_*.m4s"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all []byte
-	for _, name := range append([]string{filepath.Join(root, rung, "init.mp4")}, names...) {
-		data, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, data...)
-	}
-	file := filepath.Join(t.TempDir(), "a.mp4")
-	if err := os.WriteFile(file, all, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return file
-}
-
 // TestCopy: the top rung has the source's own frames, bit for bit, and one job makes all of it.
 func TestCopy(t *testing.T) {
 	source, m := standardClip(t, "50", 0, 5, 10)
 	root := runAll(t, `{"ladder":[180,360]}`, source, m)
 	verifyTree(t, root, map[string][2]int{"360p": {640, 360}, "180p": {320, 180}})
-	if !bytes.Equal(payload(t, source), payload(t, joined(t, root, "360p"))) {
+	if !bytes.Equal(payload(t, source), payload(t, workertest.Joined(t, filepath.Join(root, "360p")))) {
 		t.Error("the frames are not the source's")
 	}
 	for _, rung := range []string{"360p", "180p"} { // a player may switch at any segment
@@ -185,7 +163,7 @@ func TestCopyInParts(t *testing.T) {
 	}
 	root := runAll(t, `{"ladder":[360]}`, source, m)
 	verifyTree(t, root, map[string][2]int{"360p": {640, 360}})
-	if !bytes.Equal(payload(t, source), payload(t, joined(t, root, "360p"))) {
+	if !bytes.Equal(payload(t, source), payload(t, workertest.Joined(t, filepath.Join(root, "360p")))) {
 		t.Error("the frames are not the source's")
 	}
 }
@@ -195,7 +173,7 @@ func TestCopyInPartsFallsBack(t *testing.T) {
 	source, m := longClip(t, "70")
 	root := runAll(t, `{"ladder":[360]}`, source, m)
 	verifyTree(t, root, map[string][2]int{"360p": {640, 360}})
-	if bytes.Equal(payload(t, source), payload(t, joined(t, root, "360p"))) {
+	if bytes.Equal(payload(t, source), payload(t, workertest.Joined(t, filepath.Join(root, "360p")))) {
 		t.Error("the frames are the source's")
 	}
 	list, err := os.ReadFile(filepath.Join(root, "360p", "index.m3u8"))

@@ -99,7 +99,7 @@ func copyOf(t *testing.T, source string, m pipeline.Media) string {
 		results[j.Name] = r
 	}
 	list := store.Tree(t, results)
-	if _, err := (ffmpeg.Tools{}).Probe(t.Context(), joined(t, list, l.copied[0].Name), ffmpeg.ProbeOptions{Demuxer: "mov"}); err != nil {
+	if _, err := (ffmpeg.Tools{}).Probe(t.Context(), workertest.Joined(t, filepath.Join(list, l.copied[0].Name)), ffmpeg.ProbeOptions{Demuxer: "mov"}); err != nil {
 		t.Error(err)
 	}
 	return ""

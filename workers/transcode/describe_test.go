@@ -11,6 +11,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/workers"
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
+	"github.com/reelmill/reelmill/workers/workertest"
 )
 
 // described returns what the worker says of each job of its plan.
@@ -38,10 +39,10 @@ func TestDescribe(t *testing.T) {
 		media  pipeline.Media
 		want   []string // job, kind, seconds, megapixels, renditions
 	}{
-		{"two rungs", Params{Ladder: []int{90, 180}, MP4: []string{"90p"}}, media(320, 180, 10, 14), []string{
+		{"two rungs", Params{Ladder: []int{90, 180}, MP4: []string{"90p"}}, workertest.Media(320, 180, 10, 14), []string{
 			"first chunk 0-6 0.864 90p", "0000 chunk 0-14 9.216 180p 90p", "mp4-90p file 0-0 0",
 		}},
-		{"a rung of half the rate", Params{Ladder: []int{360, 540}}, media(960, 540, 60, 14.5), []string{
+		{"a rung of half the rate", Params{Ladder: []int{360, 540}}, workertest.Media(960, 540, 60, 14.5), []string{
 			"first chunk 0-6 41.472 360p", "0000 chunk 0-14.5 509.76 540p 360p",
 		}},
 		{"a copied rung", Params{Ladder: []int{720, 360}}, standardMedia(), []string{
@@ -66,7 +67,7 @@ func TestDescribe(t *testing.T) {
 // TestDescribedOnce: the chunks of a video encode every pixel of every rendition once, in any division.
 func TestDescribedOnce(t *testing.T) {
 	for _, seconds := range []float64{4, 20, 61.5, 300, 7200} {
-		m := media(1280, 720, 24, seconds)
+		m := workertest.Media(1280, 720, 24, seconds)
 		want, pixels, length := 0.0, 0.0, 0.0
 		jobs, all := described(t, Params{}, m)
 		for i, d := range all {
@@ -89,7 +90,7 @@ func TestDescribedOnce(t *testing.T) {
 
 // TestDescribedRendition: numbers of a rendition are those of its rung, its rate in bits/s.
 func TestDescribedRendition(t *testing.T) {
-	m := media(1280, 720, 30000, 20)
+	m := workertest.Media(1280, 720, 30000, 20)
 	m.Video.FrameRateDen = 1001
 	_, all := described(t, Params{Ladder: []int{720}}, m)
 	want := workers.Rendition{

@@ -159,7 +159,7 @@ func TestGrid(t *testing.T) {
 			func(m *pipeline.Media) { m.Video.Interlaced = true }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			m := media(128, 72, c.rate[0], c.length)
+			m := workertest.Media(128, 72, c.rate[0], c.length)
 			m.Video.FrameRateDen = c.rate[1]
 			if c.change != nil {
 				c.change(&m)
@@ -172,7 +172,7 @@ func TestGrid(t *testing.T) {
 // TestKeys: a chunk is decoded from its own first frame if that begins a closed group, and otherwise from an
 // earlier one.
 func TestKeys(t *testing.T) {
-	m := media(128, 72, 25, 30)
+	m := workertest.Media(128, 72, 25, 30)
 	m.Video.Start = 0.5
 	m.Audio = []pipeline.AudioTrack{{Stream: 1, Duration: 30}}
 	m.Video.Groups = &pipeline.Groups{Closed: true, Longest: 6, Borders: []float64{0, 6, 11.5, 18.005, 23.98}}
@@ -210,7 +210,7 @@ func TestGridOfHeldPicture(t *testing.T) {
 	} {
 		source := workertest.Clip(t, c.file, args(workertest.Pattern("128x72", fmt.Sprintf("%d/%d", c.rate[0], c.rate[1]), "4"),
 			workertest.Tone("26"), x264, []string{"-bf", "2", "-c:a", "mp2"})...)
-		m := media(128, 72, c.rate[0], 26)
+		m := workertest.Media(128, 72, c.rate[0], 26)
 		m.Container, m.Video.FrameRateDen, m.Video.End = c.container, c.rate[1], c.end
 		m.Audio = []pipeline.AudioTrack{{Stream: 1, Duration: 26}}
 		all := checkGrid(t, source, m, Params{Ladder: []int{36, 72}})
@@ -237,7 +237,7 @@ func TestGridOfLatePicture(t *testing.T) {
 	} {
 		source := workertest.Clip(t, c.name, args(workertest.Tone("20"), []string{"-itsoffset", strconv.Itoa(c.delay), "-f", "lavfi",
 			"-i", "testsrc2=s=128x72:r=25:d=13", "-fps_mode", "passthrough", "-c:a", c.sound}, c.codec)...)
-		m := media(128, 72, 25, float64(c.delay+13))
+		m := workertest.Media(128, 72, 25, float64(c.delay+13))
 		probed, err := (ffmpeg.Tools{}).Probe(t.Context(), source, ffmpeg.ProbeOptions{Demuxer: c.container})
 		if err != nil {
 			t.Fatal(err)
@@ -265,7 +265,7 @@ func TestDamagedAV1IsDecodedOn(t *testing.T) {
 	if err := os.WriteFile(source, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	m := media(128, 72, 10, 6)
+	m := workertest.Media(128, 72, 10, 6)
 	m.Video.Codec = "av1"
 	one := rung{Name: "72p", Size: picture.Size{Width: 128, Height: 72}, Rate: picture.Rate{Num: 10, Den: 1}}
 	best := frames(t, source, m, part{Kind: chunkKind, Rate: one.Rate, Size: one.Size, Rungs: []rung{one}})["72p"]

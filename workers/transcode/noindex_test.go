@@ -51,7 +51,7 @@ func TestCopyOfWhatHasNoIndex(t *testing.T) {
 			m := remuxedMedia(c.container, 1.48, 0, 6.08, 12.08)
 			root := runAll(t, `{"ladder":[90,180]}`, c.path, m)
 			verifyTree(t, root, map[string][2]int{"180p": {320, 180}, "90p": {160, 90}})
-			if !bytes.Equal(payload(t, film), payload(t, joined(t, root, "180p"))) {
+			if !bytes.Equal(payload(t, film), payload(t, workertest.Joined(t, filepath.Join(root, "180p")))) {
 				t.Error("the frames are not the source's")
 			}
 			times := shown(t, filepath.Join(root, "180p", "index.m3u8"))
@@ -105,7 +105,7 @@ func TestCopyOfSoundThatBeginsFirst(t *testing.T) {
 			m.Video.Groups.Borders = []float64{0, 120/rate + c.lead, 240/rate + c.lead}
 			root := runAll(t, `{"ladder":[90,180]}`, source, m)
 			verifyTree(t, root, map[string][2]int{"180p": {320, 180}, "90p": {160, 90}})
-			if !bytes.Equal(payload(t, source), payload(t, joined(t, root, "180p"))) {
+			if !bytes.Equal(payload(t, source), payload(t, workertest.Joined(t, filepath.Join(root, "180p")))) {
 				t.Error("the frames are not the source's")
 			}
 			checkInStep(t, root, c.rate, "180p", "90p")
@@ -179,7 +179,7 @@ func TestCopyOfDefaultGroups(t *testing.T) {
 	m = uneven(t, source, m)
 	root := runAll(t, `{"ladder":[90,180]}`, source, m)
 	verifyTree(t, root, map[string][2]int{"180p": {320, 180}, "90p": {160, 90}})
-	if !bytes.Equal(payload(t, source), payload(t, joined(t, root, "180p"))) {
+	if !bytes.Equal(payload(t, source), payload(t, workertest.Joined(t, filepath.Join(root, "180p")))) {
 		t.Error("the frames are not the source's")
 	}
 }
@@ -198,7 +198,7 @@ func TestCopyOfTremblingClock(t *testing.T) {
 	}
 	root := runAll(t, `{"ladder":[90,180]}`, source, m)
 	verifyTree(t, root, map[string][2]int{"180p": {320, 180}, "90p": {160, 90}})
-	if !bytes.Equal(payload(t, source), payload(t, joined(t, root, "180p"))) {
+	if !bytes.Equal(payload(t, source), payload(t, workertest.Joined(t, filepath.Join(root, "180p")))) {
 		t.Error("the frames are not the source's")
 	}
 	want, got := shown(t, source), shown(t, filepath.Join(root, "180p", "index.m3u8"))

@@ -68,7 +68,7 @@ func TestOutputHasNoMoreBitsThanItsSource(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := media(320, 180, 10, seconds)
+	m := workertest.Media(320, 180, 10, seconds)
 	m.Size, m.Video.Bitrate = info.Size(), 8*info.Size()/seconds
 	root := runAll(t, `{"ladder":[104,180],"copy":"never"}`, source, m)
 	for rung, most := range map[string]int64{"180p": info.Size() * 13 / 10, "104p": seconds * 150000 / 8 * 21 / 20} {

@@ -40,7 +40,7 @@ func TestGridOfChangingForm(t *testing.T) {
 	source := changing(t, "a.mp4", piece{"testsrc2=", "128x72", "6", "1", "yuv420p"}, piece{"testsrc2=", "72x128", "5.9", "1", "yuv420p"},
 		piece{"testsrc2=", "96x72", "2.2", "4/3", "yuv420p"}, piece{"testsrc2=", "128x72", "3.9", "1", "yuv444p"},
 		piece{"testsrc2=", "128x72", "2", "4/3", "yuv420p"})
-	m := media(128, 72, 10, 20)
+	m := workertest.Media(128, 72, 10, 20)
 	m.Video.SampleRatio, m.Video.PixelFormat = 1, "yuv420p"
 	checkGrid(t, source, m, Params{Ladder: []int{36, 72}})
 	m.Video.Interlaced = true
@@ -52,7 +52,7 @@ func TestGridOfChangingForm(t *testing.T) {
 func TestAnotherShapeIsNotStretched(t *testing.T) {
 	source := changing(t, "a.ts", piece{"color=white:", "128x72", "2", "1", "yuv420p"}, piece{"color=white:", "72x128", "1.5", "1", "yuv420p"},
 		piece{"color=white:", "128x72", "1.5", "3/4", "yuv420p"}, piece{"color=white:", "128x72", "1", "4/3", "yuvj420p"})
-	m := media(128, 72, 10, 6)
+	m := workertest.Media(128, 72, 10, 6)
 	m.Video.SampleRatio, m.Video.PixelFormat = 1, "yuv420p"
 	m.Container = "mpegts" // an MP4 has the pixels' shape in its header
 	root := runAll(t, `{"ladder":[36,72]}`, source, m)
@@ -87,7 +87,7 @@ func bright(img image.Image, dx, dy int) (n int) {
 func TestTurnedChangingShape(t *testing.T) {
 	source := workertest.Rotate(t, changing(t, "a.mp4", piece{"color=white:", "64x32", "1", "1", "yuv420p"},
 		piece{"color=white:", "32x32", "1", "1", "yuv420p"}), 90)
-	m := media(32, 64, 10, 2)
+	m := workertest.Media(32, 64, 10, 2)
 	m.Video = pipeline.VideoTrack{Codec: "h264", Width: 32, Height: 64, CodedWidth: 64, CodedHeight: 32, Rotation: 90,
 		FrameRateNum: 10, FrameRateDen: 1, SampleRatio: 1, PixelFormat: "yuv420p"}
 	root := runAll(t, "{}", source, m)
@@ -102,7 +102,7 @@ func TestTurnedChangingShape(t *testing.T) {
 func TestTurnedKeepsEveryFrame(t *testing.T) {
 	source := workertest.Rotate(t, changing(t, "a.mp4", piece{"testsrc2=", "128x72", "6", "1", "yuv420p"},
 		piece{"testsrc2=", "72x128", "5.9", "1", "yuv420p"}, piece{"testsrc2=", "96x72", "2.1", "1", "yuv420p"}), 90)
-	m := media(72, 128, 10, 14)
+	m := workertest.Media(72, 128, 10, 14)
 	m.Video.CodedWidth, m.Video.CodedHeight, m.Video.Rotation = 128, 72, 90
 	m.Video.SampleRatio, m.Video.PixelFormat = 1, "yuv420p"
 	best := checkGrid(t, source, m, Params{Ladder: []int{36, 72}})

@@ -66,7 +66,7 @@ func TestFramesAreShownOnTime(t *testing.T) {
 					break
 				}
 			}
-			checkBoxes(t, joined(t, root, rung))
+			checkBoxes(t, workertest.Joined(t, filepath.Join(root, rung)))
 		}
 	}
 }
@@ -122,7 +122,7 @@ func TestPlansOfBefore(t *testing.T) {
 		task := pipeline.Task{Video: store.Video, Job: j, Media: &m, Source: store.Add(t, "original", source)}
 		results[j.Name] = store.Work(t, registry(), task, results, nil)
 	}
-	f, err := mp4.ReadMP4File(joined(t, store.Tree(t, results), "90p"))
+	f, err := mp4.ReadMP4File(workertest.Joined(t, filepath.Join(store.Tree(t, results), "90p")))
 	if err != nil || len(results) != 2 || f.Moov.Trak.Edts != nil {
 		t.Errorf("%d jobs, %+v, %v", len(results), f.Moov.Trak.Edts, err)
 	}

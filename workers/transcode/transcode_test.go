@@ -18,26 +18,16 @@ import (
 	"github.com/reelmill/reelmill/workers/workertest"
 )
 
-func registry() *workers.Registry {
-	r := workers.NewRegistry()
-	workers.Add(r, "transcode", New(ffmpeg.Tools{}))
-	return r
-}
+func registry() *workers.Registry { return workertest.Registry("transcode", New(ffmpeg.Tools{})) }
 
 var x264 = []string{"-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p"}
 
 func args(lists ...[]string) []string { return slices.Concat(lists...) }
 
-func media(w, h, rate int, seconds float64) pipeline.Media {
-	return pipeline.Media{Container: "mov", Duration: seconds, Video: pipeline.VideoTrack{
-		Codec: "h264", Width: w, Height: h, CodedWidth: w, CodedHeight: h, FrameRateNum: rate, FrameRateDen: 1,
-	}}
-}
-
 // TestConformance runs all jobs of a video of 14 s with two rungs, and plays the outputs.
 func TestConformance(t *testing.T) {
 	out := workertest.Run(t, workertest.Case{
-		Registry: registry(), Worker: "transcode", Params: `{"ladder":[90,180],"mp4":["90p"]}`, Media: media(320, 180, 10, 14),
+		Registry: registry(), Worker: "transcode", Params: `{"ladder":[90,180],"mp4":["90p"]}`, Media: workertest.Media(320, 180, 10, 14),
 		Source: workertest.Clip(t, "a.mp4", args(workertest.Pattern("320x180", "10", "14"), x264)...),
 	})
 	rung := []string{"init.mp4", "seg_%05d.m4s"}
@@ -148,9 +138,9 @@ func decode(t *testing.T, params string) (p Params) {
 
 // TestShapes encodes sources that break encoders: tiny, odd, slow, turned, with a changing size.
 func TestShapes(t *testing.T) {
-	turned := media(48, 64, 5, 2)
+	turned := workertest.Media(48, 64, 5, 2)
 	turned.Video.Rotation, turned.Video.CodedWidth, turned.Video.CodedHeight = 90, 64, 48
-	wide := media(96, 64, 5, 1)
+	wide := workertest.Media(96, 64, 5, 1)
 	wide.Video.SampleRatio = 1.5
 	clip := func(name, size, rate, seconds string, more ...string) string {
 		return workertest.Clip(t, name, args(workertest.Pattern(size, rate, seconds), x264, more)...)
@@ -162,10 +152,10 @@ func TestShapes(t *testing.T) {
 		rung   string
 		size   [2]int
 	}{
-		{"2x2", clip("a.mp4", "2x2", "5", "1"), media(2, 2, 5, 1), "2p", [2]int{2, 2}},
-		{"odd", workertest.Clip(t, "a.mov", args(workertest.Pattern("51x37", "5", "1"), []string{"-c:v", "qtrle"})...), media(51, 37, 5, 1), "36p", [2]int{50, 36}},
-		{"1 frame/s", clip("b.mp4", "64x64", "1", "5"), media(64, 64, 1, 5), "64p", [2]int{64, 64}},
-		{"one frame", clip("c.mp4", "64x64", "25", "0.04"), media(64, 64, 25, 0.04), "64p", [2]int{64, 64}},
+		{"2x2", clip("a.mp4", "2x2", "5", "1"), workertest.Media(2, 2, 5, 1), "2p", [2]int{2, 2}},
+		{"odd", workertest.Clip(t, "a.mov", args(workertest.Pattern("51x37", "5", "1"), []string{"-c:v", "qtrle"})...), workertest.Media(51, 37, 5, 1), "36p", [2]int{50, 36}},
+		{"1 frame/s", clip("b.mp4", "64x64", "1", "5"), workertest.Media(64, 64, 1, 5), "64p", [2]int{64, 64}},
+		{"one frame", clip("c.mp4", "64x64", "25", "0.04"), workertest.Media(64, 64, 25, 0.04), "64p", [2]int{64, 64}},
 		{"turned", workertest.Rotate(t, clip("d.mp4", "64x48", "5", "2"), 90), turned, "48p", [2]int{48, 64}},
 		{"wide pixels", clip("e.mp4", "64x64", "5", "1", "-vf", "setsar=3/2"), wide, "64p", [2]int{96, 64}},
 	} {
@@ -180,7 +170,7 @@ func TestTurned(t *testing.T) {
 	// Red is above, blue below. After a quarter turn clockwise, red is on the right.
 	source := workertest.Clip(t, "a.mp4", args([]string{"-f", "lavfi", "-i", "color=red:s=64x32:d=1:r=5",
 		"-f", "lavfi", "-i", "color=blue:s=64x32:d=1:r=5", "-filter_complex", "[0][1]vstack"}, x264)...)
-	m := media(64, 64, 5, 1)
+	m := workertest.Media(64, 64, 5, 1)
 	m.Video.Rotation = 90
 	img := frame(t, runAll(t, "{}", workertest.Rotate(t, source, 90), m), "64p")
 	if !isColor(img.At(8, 32), 0, 0, 255) || !isColor(img.At(56, 32), 255, 0, 0) {
@@ -190,7 +180,7 @@ func TestTurned(t *testing.T) {
 
 func TestAlphaIsBlackBehind(t *testing.T) {
 	source := workertest.Clip(t, "a.mov", "-f", "lavfi", "-i", "color=white@0.5:s=64x64:d=1:r=5,format=argb", "-c:v", "qtrle")
-	m := media(64, 64, 5, 1)
+	m := workertest.Media(64, 64, 5, 1)
 	m.Video.Alpha, m.Video.Codec = true, "qtrle"
 	if c := frame(t, runAll(t, "{}", source, m), "64p").At(32, 32); !isColor(c, 128, 128, 128) {
 		t.Errorf("white at half strength became %v", c)
@@ -245,7 +235,7 @@ func TestChangingSize(t *testing.T) {
 	if err := os.WriteFile(source, joined, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	m := media(64, 64, 10, 4)
+	m := workertest.Media(64, 64, 10, 4)
 	m.Container = "mpegts"
 	root := runAll(t, "{}", source, m)
 	verifyTree(t, root, map[string][2]int{"64p": {64, 64}})
@@ -259,7 +249,7 @@ func TestChangingSize(t *testing.T) {
 // TestWrongPlanFails: an output that differs from the facts of the media is never published. If the frames
 // stop early, the file is damaged, and the job is not retried.
 func TestWrongPlanFails(t *testing.T) {
-	store, m := workertest.NewStore(t), media(64, 64, 10, 9)
+	store, m := workertest.NewStore(t), workertest.Media(64, 64, 10, 9)
 	source := workertest.Clip(t, "a.mp4", args(workertest.Pattern("64x64", "10", "2"), x264)...)
 	jobs, err := New(ffmpeg.Tools{}).Plan(Params{}, m)
 	if err != nil {
@@ -280,7 +270,7 @@ func TestWrongPlanFails(t *testing.T) {
 
 // TestFileWithoutItsAudio: a progressive file of a video whose audio is missing is refused, not made silent.
 func TestFileWithoutItsAudio(t *testing.T) {
-	m := media(64, 64, 10, 1)
+	m := workertest.Media(64, 64, 10, 1)
 	source := workertest.Clip(t, "a.mp4", args(workertest.Pattern("64x64", "10", "1"), x264)...)
 	store, results := workertest.NewStore(t), map[string]pipeline.Result{}
 	jobs, err := New(ffmpeg.Tools{}).Plan(Params{MP4: []string{"highest"}}, m)
@@ -306,7 +296,7 @@ func TestFileWithoutItsAudio(t *testing.T) {
 func TestNothingDecodesIsTheInputsFault(t *testing.T) {
 	good := workertest.Clip(t, "a.mkv", args(workertest.Pattern("64x64", "10", "1"), []string{"-c:v", "libvpx-vp9", "-cpu-used", "8", "-g", "100"})...)
 	broken := workertest.Clip(t, "b.mkv", "-i", good, "-c", "copy", "-copyinkf", "-bsf:v", "noise=amount=100")
-	store, m := workertest.NewStore(t), media(64, 64, 10, 1)
+	store, m := workertest.NewStore(t), workertest.Media(64, 64, 10, 1)
 	m.Container, m.Video.Codec = "matroska", "vp9"
 	jobs, err := New(ffmpeg.Tools{}).Plan(Params{}, m)
 	if err != nil {
@@ -324,7 +314,7 @@ func TestNothingDecodesIsTheInputsFault(t *testing.T) {
 func TestLatePicture(t *testing.T) {
 	source := workertest.Clip(t, "a.mkv", args(workertest.Tone("2"), []string{"-itsoffset", "0.5", "-f", "lavfi", "-i",
 		"color=black:s=64x64:r=10:d=1,drawbox=c=white:t=fill:enable='gte(t,0.45)'", "-c:a", "pcm_s16le"}, x264)...)
-	m := media(64, 64, 10, 1.5)
+	m := workertest.Media(64, 64, 10, 1.5)
 	m.Container, m.Video.Start = "matroska", 0.5
 	root := runAll(t, "{}", source, m)
 	for second, white := range map[string]bool{"0": false, "0.9": false, "1.0": true, "1.4": true} {

@@ -25,17 +25,7 @@ import (
 	"github.com/reelmill/reelmill/workers/workertest"
 )
 
-func registry() *workers.Registry {
-	r := workers.NewRegistry()
-	workers.Add(r, "watermark", New(ffmpeg.Tools{}))
-	return r
-}
-
-func media(w, h int, seconds float64) pipeline.Media {
-	return pipeline.Media{Container: "mov", Duration: seconds, Video: pipeline.VideoTrack{
-		Codec: "h264", Width: w, Height: h, CodedWidth: w, CodedHeight: h, FrameRateNum: 5, FrameRateDen: 1,
-	}}
-}
+func registry() *workers.Registry { return workertest.Registry("watermark", New(ffmpeg.Tools{})) }
 
 var x264 = []string{"-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p"}
 
@@ -64,7 +54,7 @@ func withSound(m pipeline.Media) pipeline.Media {
 func TestConformance(t *testing.T) {
 	out := workertest.Run(t, workertest.Case{
 		Registry: registry(), Worker: "watermark", Params: `{"image":"mark"}`, Source: gray(t, "320x180"),
-		Assets: map[string]string{"mark": red(t, 100, 50)}, Media: withSound(media(320, 180, 1)),
+		Assets: map[string]string{"mark": red(t, 100, 50)}, Media: withSound(workertest.Media(320, 180, 5, 1)),
 	})
 	o := out.Results["watermark"].Outputs
 	if len(o) != 1 || o[0].Path != "watermarked.mp4" || o[0].Kind != pipeline.KindVideo || o[0].Width != 320 {
@@ -97,7 +87,7 @@ func TestText(t *testing.T) {
 	p := pipeline.Pipeline{Name: "x", Steps: []pipeline.Step{{Worker: "watermark", With: map[string]any{
 		"text": `ReelMill: [50%] 'x' \;,`, "position": "top-left", "scale": 0.5,
 	}}}}
-	r := workertest.Video(t, registry(), store, source, media(320, 180, 1), p, nil)
+	r := workertest.Video(t, registry(), store, source, workertest.Media(320, 180, 5, 1), p, nil)
 	img := frame(t, store.Local(r["watermark"].Outputs[0]))
 	bright := 0
 	for x := range 320 {
@@ -201,7 +191,7 @@ func TestSoundThatChanges(t *testing.T) {
 	if err := os.WriteFile(source, both, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	m := withSound(media(64, 64, 4))
+	m := withSound(workertest.Media(64, 64, 5, 4))
 	m.Container, m.Audio[0].Codec, m.Audio[0].Channels = "mpegts", "ac3", 2
 	out := workertest.Run(t, workertest.Case{
 		Registry: registry(), Worker: "watermark", Params: `{"text":"A"}`, Source: source, Media: m,
@@ -233,7 +223,7 @@ func TestLoudMixDoesNotClip(t *testing.T) {
 	source := workertest.Clip(t, "a.mov", slices.Concat(workertest.Pattern("64x64", "5", "2"), []string{"-f", "lavfi", "-i",
 		"aevalsrc=" + tone + tone + tone + "0.9*(random(0)-0.5)|0.9*(random(1)-0.5):s=48000:c=7.1:d=2"},
 		x264, []string{"-c:a", "pcm_s16le"})...)
-	m := withSound(media(64, 64, 2))
+	m := withSound(workertest.Media(64, 64, 5, 2))
 	m.Audio[0].Codec, m.Audio[0].Channels = "pcm_s16le", 8
 	out := workertest.Run(t, workertest.Case{
 		Registry: registry(), Worker: "watermark", Params: `{"text":"A"}`, Source: source, Media: m,
@@ -262,7 +252,7 @@ func TestParams(t *testing.T) {
 		`{"text":"a","position":"middle"}`: false, `{"text":"a","padding":0.9}`: false, `{"text":"a","size":1}`: false,
 		`{"text":"` + strings.Repeat("x", 201) + `"}`: false,
 	} {
-		if _, err := planner.Plan("watermark", []byte(raw), media(64, 64, 1)); (err == nil) != ok {
+		if _, err := planner.Plan("watermark", []byte(raw), workertest.Media(64, 64, 5, 1)); (err == nil) != ok {
 			t.Errorf("%s: %v", raw, err)
 		}
 	}

@@ -34,8 +34,7 @@ func deliver(t *testing.T, c Config, d pipeline.Delivery) (pipeline.Result, erro
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := workers.NewRegistry()
-	workers.Add(r, pipeline.NotifyWorker, New(c))
+	r := workertest.Registry(pipeline.NotifyWorker, New(c))
 	task := pipeline.Task{Job: pipeline.Job{Name: "notify", Worker: pipeline.NotifyWorker, Part: part}}
 	return r.Work(t.Context(), workers.NewAttempt(workers.Attempt{Task: task, Dir: t.TempDir()}, nil, nil))
 }
@@ -230,8 +229,7 @@ func TestConformance(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := workers.NewRegistry()
-	workers.Add(r, pipeline.NotifyWorker, New(Config{Secret: secret, AllowPrivate: true}))
+	r := workertest.Registry(pipeline.NotifyWorker, New(Config{Secret: secret, AllowPrivate: true}))
 	workertest.Run(t, workertest.Case{
 		Registry: r, Worker: pipeline.NotifyWorker, Jobs: []pipeline.Job{{Name: "notify", Part: part}},
 	})

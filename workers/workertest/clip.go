@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"github.com/reelmill/reelmill/pipeline/manifest"
 )
 
 // Clip makes a file with ffmpeg's own test sources and returns its path: Clip(t, "a.mp4", "-f", "lavfi",
@@ -56,4 +58,32 @@ func Rotate(t testing.TB, path string, degrees int) string {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// Concat writes the files one after the other into a new one and returns its path.
+func Concat(t testing.TB, name string, files ...string) string {
+	t.Helper()
+	var all []byte
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, data...)
+	}
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, all, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// Joined returns one playable file of the rendition in the folder dir: its header and then all its segments.
+func Joined(t testing.TB, dir string) string {
+	t.Helper()
+	segments, err := filepath.Glob(filepath.Join(dir, "seg_*.m4s"))
+	if err != nil || len(segments) == 0 {
+		t.Fatalf("segments in %s: %q, %v", dir, segments, err)
+	}
+	return Concat(t, "joined.mp4", append([]string{filepath.Join(dir, manifest.InitName)}, segments...)...)
 }

@@ -3,8 +3,7 @@
 // test for each breach of the contract in package workers.
 //
 //	func TestConformance(t *testing.T) {
-//		r := workers.NewRegistry()
-//		workers.Add(r, "word", word.Worker{})
+//		r := workertest.Registry("word", word.Worker{})
 //		workertest.Run(t, workertest.Case{Registry: r, Worker: "word", Source: "testdata/a.mp4", Media: media})
 //	}
 //

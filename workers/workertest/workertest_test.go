@@ -97,8 +97,7 @@ func runFake(t *testing.T, fault string) {
 	if err := os.WriteFile(source, []byte("source"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r := workers.NewRegistry()
-	workers.Add(r, "fake", fake{fault: fault, plans: new(int)})
+	r := Registry("fake", fake{fault: fault, plans: new(int)})
 	Run(t, Case{Registry: r, Worker: "fake", Source: source, Media: pipeline.Media{Warnings: []string{"as it was"}}})
 }
 
