@@ -49,7 +49,7 @@ func TestCommandsThatWaitPrintWarnings(t *testing.T) {
 	film := clip(t, "a.mp4", 1, "64x64", 5)
 	for _, args := range [][]string{{"videos", "watch", "vid_1"}, {"upload", film, "--wait", "ready"}} {
 		said := command(t, append(args, "--server", url)...)
-		if !strings.HasSuffix(said, "  warning    0.5 s of picture, the file claims 35.2 s\n") {
+		if !strings.HasSuffix(said, "  warning      0.5 s of picture, the file claims 35.2 s\n") {
 			t.Errorf("%v printed %s", args, said)
 		}
 	}
