@@ -26,13 +26,13 @@ import (
 	"github.com/reelmill/reelmill/workers/all"
 )
 
-// loss.ReadModel reads the catalog whole, and keeps it for the check of the log.
+// readModel reads the whole catalog, and keeps it for the check of the log.
 func (d *checkup) readModel(ctx context.Context) (string, error) {
 	path := d.config.CatalogPath()
 	model, err := catalog.Inspect(ctx, path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return "there is none yet; it will be made from the event log", nil
+		return "there is none yet; serve makes it from the event log", nil
 	case errors.Is(err, fs.ErrPermission):
 		return "", remedied{fmt.Errorf("%w (as %s)", err, user()), "let the user that runs ReelMill write " + path}
 	case err != nil:
@@ -40,10 +40,11 @@ func (d *checkup) readModel(ctx context.Context) (string, error) {
 	}
 	d.model = model
 	place, err := model.Place(ctx)
-	return fmt.Sprintf("%s is sound, and is made of the events up to number %d", path, place.Sequence), err
+	return fmt.Sprintf("%s is intact, and has the events up to number %d", path, place.Sequence), err
 }
 
-// lookAtLog finds out what the log on a broker has lost, as serve would, and reads all of it; eventLog tells.
+// lookAtLog finds out what the log on a broker has lost, as serve does, and reads all of it. eventLog reports
+// it.
 func (d *checkup) lookAtLog(ctx context.Context, b *broker.Broker) error {
 	log, err := bus.Attach(b.Conn, bus.Config{Logger: d.config.Logger})
 	if err == nil {
@@ -55,9 +56,9 @@ func (d *checkup) lookAtLog(ctx context.Context, b *broker.Broker) error {
 		return nil
 	case d.config.NATS == "":
 		place := broker.LogPlace("", d.config.Data)
-		return remedied{err, "restore the log (" + place + ") from a backup if this stays so"}
+		return remedied{err, "try again; if it fails again, restore the log (" + place + ") from a backup"}
 	}
-	return remedied{err, "see that the NATS servers run, and are one cluster"}
+	return remedied{err, "check that the NATS servers run and form one cluster"}
 }
 
 func (d *checkup) readLog(ctx context.Context, log *bus.Bus) (err error) {
@@ -77,43 +78,43 @@ func (d *checkup) readLog(ctx context.Context, log *bus.Bus) (err error) {
 	if d.unread, err = check.Unread(ctx, read); err != nil || len(d.unread) == 0 || d.model == nil {
 		return err
 	}
-	held, err := d.model.Held(ctx, d.unread) // what it lacks already is no news
+	held, err := d.model.Held(ctx, d.unread) // without those that it lacks already
 	d.unread = loss.EventsOf(held)
 	return err
 }
 
-// eventLog tells what the log has lost.
+// eventLog reports what the log has lost.
 func (d *checkup) eventLog(context.Context) (string, error) {
 	switch {
 	case d.lost != nil:
 		return "", remedied{d.lost, d.lost.Remedy()}
 	case d.running:
-		return "the running server tells of it in /readyz; see the address", nil
+		return "the running server checks it at /readyz; see address, below", nil
 	case !d.logRead:
-		return "", remedied{errors.New("it was not read, since the broker was not"), "see the broker, above"}
+		return "", remedied{errors.New("it was not read, since the broker check failed"), "see broker, above"}
 	case len(d.unread) > 0:
-		return "", remedied{fmt.Errorf("it has %s that cannot be read, and a rebuild would lack",
+		return "", remedied{fmt.Errorf("it has %s that cannot be read; a rebuilt read model would lack them",
 			loss.EventsText(d.unread)), loss.Remedy(broker.LogPlace(d.config.NATS, d.config.Data))}
 	case d.extent.Last == 0:
 		return "there is none yet", nil
 	}
-	return fmt.Sprintf("it has %d %s, and lacks none that was not removed%s", d.extent.Count,
+	return fmt.Sprintf("it has %d %s, and has lost none%s", d.extent.Count,
 		human.Plural(int(d.extent.Count), "event"), loss.GoneText(d.extent)), nil
 }
 
-// store puts, reads and deletes an object where serve would.
+// store puts, reads and deletes an object in the store that serve would use.
 func (d *checkup) store(ctx context.Context) (string, error) {
 	n := d.config
 	dir := n.StoreFolder()
 	if dir == "" {
 		err := node.ProbeStore(ctx, n.Config)
 		if err != nil {
-			err = remedied{err, "make the bucket, or correct --store, its endpoint and region, or " +
-				"REELMILL_S3_ACCESS_KEY and REELMILL_S3_SECRET_KEY and what they may do"}
+			err = remedied{err, "make the bucket; or correct --store, its endpoint and region; or correct " +
+				"REELMILL_S3_ACCESS_KEY and REELMILL_S3_SECRET_KEY and their rights"}
 		}
 		return "an object was put, read and deleted in " + n.Store, err
 	}
-	remedy := "give the user that runs ReelMill the folder, or name another by --store"
+	remedy := "let the user that runs ReelMill write the folder, or name another with --store"
 	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
 		if err := node.ProbeStore(ctx, n.Config); err != nil {
 			return "", remedied{fmt.Errorf("%w (as %s)", err, user()), remedy}
@@ -126,15 +127,15 @@ func (d *checkup) store(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", remedied{err, remedy}
 	}
-	return dir + " is not there yet, and can be made", nil
+	return dir + " does not exist yet, and can be made", nil
 }
 
-// versions tells the versions of the programs.
+// versions reports the versions of ffmpeg and ffprobe.
 func (d *checkup) versions(ctx context.Context) (string, error) {
 	known := all.Versions(ctx)
 	if len(known) == 0 {
 		return "", errors.New(
-			"neither ffmpeg nor ffprobe says its version: they are missing in PATH, or do not start")
+			"neither ffmpeg nor ffprobe says its version: they are not in PATH, or do not start")
 	}
 	var told []string
 	for _, name := range slices.Sorted(maps.Keys(known)) {
@@ -143,16 +144,16 @@ func (d *checkup) versions(ctx context.Context) (string, error) {
 	return strings.Join(told, ", "), nil
 }
 
-// registry makes the workers of serve. Only programs that are missing keep it from that.
+// registry makes the workers of serve. It fails only when programs are missing.
 func (d *checkup) registry() (*workers.Registry, error) {
 	r, err := all.New(all.Config{Webhook: d.config.Webhook, Threads: d.config.Threads})
 	if err != nil {
-		return nil, remedied{err, "install ffmpeg and ffprobe, and see that they are in PATH"}
+		return nil, remedied{err, "install ffmpeg and ffprobe, and check that they are in PATH"}
 	}
 	return r, nil
 }
 
-// workers asks each worker type whether it has what it needs.
+// workers checks that each worker type has the programs that it needs.
 func (d *checkup) workers(ctx context.Context) (string, error) {
 	r, err := d.registry()
 	if err != nil {
@@ -169,7 +170,7 @@ func (d *checkup) workers(ctx context.Context) (string, error) {
 	return strings.Join(names, ", ") + " have what they need", err
 }
 
-// configuration checks what serve would refuse of flags and pipelines.
+// configuration checks flags and pipelines as serve does.
 func (d *checkup) configuration(context.Context) (string, error) {
 	r, err := d.registry()
 	if err != nil {
@@ -181,7 +182,7 @@ func (d *checkup) configuration(context.Context) (string, error) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(d.config.Slots)) {
 		if !known[name] || d.config.Slots[name] < 0 {
-			return "", fmt.Errorf("--slots: %s=%d: there is no such worker type, or no such number", name,
+			return "", fmt.Errorf("--slots: %s=%d: the worker type is unknown, or the number is negative", name,
 				d.config.Slots[name])
 		}
 	}
@@ -192,7 +193,7 @@ func (d *checkup) configuration(context.Context) (string, error) {
 	return "pipelines: " + strings.Join(slices.Sorted(maps.Keys(pipelines)), ", "), nil
 }
 
-// address opens the address of the API, unless a server of ours has it.
+// address opens the address of the API, unless the running server has it.
 func (d *checkup) address(ctx context.Context) (string, error) {
 	l, url, err := node.Listen(ctx, d.flags.Listen)
 	if err != nil {
@@ -205,7 +206,7 @@ func (d *checkup) address(ctx context.Context) (string, error) {
 	return url + " is free", err
 }
 
-// taken says whether it is the server which runs on the data folder that has the address.
+// taken reports whether the server on the data folder has the address.
 func (d *checkup) taken(ctx context.Context, err error) (string, error) {
 	host, port, split := net.SplitHostPort(d.flags.Listen)
 	if !d.running || split != nil {
@@ -221,7 +222,7 @@ func (d *checkup) taken(ctx context.Context, err error) (string, error) {
 	return "the running server answers at " + url, notReady(ctx, url)
 }
 
-// notReady says what /readyz of a server says.
+// notReady returns why a server is not ready, from its /readyz; nil when it is ready.
 func notReady(ctx context.Context, url string) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/readyz", nil)
 	if err != nil {
@@ -244,11 +245,11 @@ func notReady(ctx context.Context, url string) error {
 	}
 	return remedied{
 		fmt.Errorf("the server at %s is not ready: %s", url, strings.Join(wrong, "; ")),
-		"see what it says, and the log of the server",
+		"read its checks and the log of the server",
 	}
 }
 
-// clock refuses one that is plainly wrong.
+// clock refuses a clock that is years behind.
 func (d *checkup) clock(context.Context) (string, error) {
 	now := pipeline.Clock(time.Now())
 	if time.Now().Year() < 2025 {

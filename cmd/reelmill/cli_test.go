@@ -42,8 +42,8 @@ func (s *sentinel) Write(p []byte) (int, error) {
 
 var videoID = regexp.MustCompile(`vid_[0-9a-z]{26}`)
 
-// TestUploadGoesOnWithoutTheCommand: the id is told as soon as it is known, and a command that is interrupted,
-// or out of time, says that the video goes on and how to see it.
+// TestUploadGoesOnWithoutTheCommand: the id is told as soon as it is known, and a command that is
+// interrupted, or out of time, says that the video goes on and how to see it.
 func TestUploadGoesOnWithoutTheCommand(t *testing.T) {
 	p := startServe(t, binary, t.TempDir())
 	source := clip(t, "a.mp4", 60, "1280x720", 25)
@@ -72,7 +72,8 @@ func TestUploadGoesOnWithoutTheCommand(t *testing.T) {
 	p.stop(t)
 }
 
-// TestCommandsOfAVideo: what a person asks of a video after it is uploaded. Its receiver of webhooks wants none.
+// TestCommandsOfAVideo: what a person asks of a video after it is uploaded. Its receiver of webhooks wants
+// none.
 func TestCommandsOfAVideo(t *testing.T) {
 	refusing := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusGone)
@@ -118,8 +119,8 @@ func TestCommandsOfAVideo(t *testing.T) {
 	p.stop(t)
 }
 
-// checkRefused: a video whose receiver refuses both calls is ready all the same, warns of each, and `why` says
-// what the receiver answered and how to try again.
+// checkRefused: a video whose receiver refuses both calls is ready all the same, warns of each, and `why`
+// says what the receiver answered and how to try again.
 func checkRefused(t *testing.T, p *process, id string) {
 	t.Helper()
 	var view pipeline.VideoView
@@ -148,8 +149,8 @@ func checkRefused(t *testing.T, p *process, id string) {
 	})
 }
 
-// TestWatchOnATerminalEndsBeforeTheVideo: whoever watches until a video is playable, or stops, gets the terminal
-// back although the bar is not full.
+// TestWatchOnATerminalEndsBeforeTheVideo: whoever watches until a video is playable, or stops, gets the
+// terminal back although the bar is not full.
 func TestWatchOnATerminalEndsBeforeTheVideo(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -175,8 +176,8 @@ func TestWatchOnATerminalEndsBeforeTheVideo(t *testing.T) {
 	}
 }
 
-// watchOn watches a video that goes on with each question, on a terminal of so many rows, and returns what the
-// terminal shows of it on the way.
+// watchOn watches a video that goes on with each question, on a terminal of so many rows, and returns what
+// the terminal shows of it on the way.
 func watchOn(t *testing.T, rows uint16) string {
 	t.Helper()
 	asked := 0
@@ -208,7 +209,8 @@ func watchOn(t *testing.T, rows uint16) string {
 	return pipelinetest.Receive(t, "the end of the terminal", shown)
 }
 
-// TestWatchShowsProgress: by a bar for the work alone, and by lines on a terminal that does not tell its size.
+// TestWatchShowsProgress: by a bar for the work alone, and by lines on a terminal that does not tell its
+// size.
 func TestWatchShowsProgress(t *testing.T) {
 	said := watchOn(t, 24)
 	if !strings.Contains(said, "a.mp4 process") || !strings.Contains(said, "100 %") || strings.Contains(said, "upload") {
@@ -220,8 +222,8 @@ func TestWatchShowsProgress(t *testing.T) {
 	}
 }
 
-// TestURLsBeginWithThePublicURL: with --public-url the API, the command line and webhooks tell where people reach
-// a video; without it they are paths in answers, and below --server on the command line.
+// TestURLsBeginWithThePublicURL: with --public-url the API, the command line and webhooks tell where people
+// reach a video; without it they are paths in answers, and below --server on the command line.
 func TestURLsBeginWithThePublicURL(t *testing.T) {
 	film := clip(t, "a.mp4", 1, "320x180", 10)
 	for flag, public := range map[string]string{"https://video.example.org/tube/": "https://video.example.org/tube", "": ""} {

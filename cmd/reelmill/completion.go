@@ -10,19 +10,19 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// completionCommand prints what a shell evaluates to complete commands with the Tab key.
+// completionCommand prints a script that lets a shell complete commands with the Tab key.
 type completionCommand struct {
-	Shell string `arg:"" enum:"bash, zsh, fish" help:"The shell: ${enum}."`
+	Shell string `arg:"" enum:"bash, zsh, fish" help:"Your shell: ${enum}."`
 }
 
 // Help is the long help.
 func (completionCommand) Help() string {
-	return "Add the line of your shell to its start-up file:\n\n" +
+	return "Add the line for your shell to its start-up file:\n\n" +
 		"  source <(reelmill completion bash)\n  source <(reelmill completion zsh)\n" +
 		"  reelmill completion fish | source"
 }
 
-// completionScripts have the shell start this program with the line so far in COMP_LINE; where it prints
+// completionScripts make the shell start this program with the line so far in COMP_LINE. When that prints
 // nothing, the shell completes file names. Sources: bash(1), complete -C; zshcompsys(1), bashcompinit;
 // complete of fish.
 var completionScripts = map[string]string{
@@ -31,7 +31,7 @@ var completionScripts = map[string]string{
 	"fish": "complete -c reelmill -a '(env COMP_LINE=(commandline -cp) %[1]q)'\n",
 }
 
-// Run prints the lines.
+// Run prints the script.
 func (c completionCommand) Run(s streams) error {
 	program, err := os.Executable()
 	if err != nil {
@@ -41,7 +41,7 @@ func (c completionCommand) Run(s streams) error {
 	return err
 }
 
-// complete prints what the last word of line may become, one a line: commands, flags, values of a flag.
+// complete prints the completions of the last word of line, one a line: commands, flags or values of a flag.
 func complete(w io.Writer, model *kong.Application, line string) error {
 	words := strings.Fields(line)
 	last := ""
@@ -74,7 +74,7 @@ func complete(w io.Writer, model *kong.Application, line string) error {
 	return nil
 }
 
-// wants returns the flag that word is and whose value is the next word; nil for any other word.
+// wants returns the flag that word names, if the next word is its value; otherwise nil.
 func wants(flags []*kong.Flag, word string) *kong.Flag {
 	for _, f := range flags {
 		if word == "--"+f.Name && !f.IsBool() {
@@ -93,7 +93,7 @@ func childOf(node *kong.Node, word string) *kong.Node {
 	return nil
 }
 
-// candidates returns what a word that begins with prefix may be: a value of flag when there is one.
+// candidates returns the words with a prefix that may come next: values of flag, unless that is nil.
 func candidates(node *kong.Node, flags []*kong.Flag, flag *kong.Flag, prefix string) []string {
 	var all []string
 	switch {
@@ -114,7 +114,7 @@ func candidates(node *kong.Node, flags []*kong.Flag, flag *kong.Flag, prefix str
 		for _, arg := range node.Positional {
 			all = append(all, arg.EnumSlice()...)
 			if arg.Name == "type" {
-				names, _ := typeNames() // a worker that cannot be made is told by the command
+				names, _ := typeNames() // the command itself reports a worker that cannot be made
 				all = append(all, names...)
 			}
 		}

@@ -22,13 +22,13 @@ import (
 	"github.com/reelmill/reelmill/storage/catalog"
 )
 
-// doctorCommand checks what `serve` with the same flags, environment and configuration would use, as the same
-// user. What it writes to do so it removes; it makes no folder, stream or read model, and changes none.
+// doctorCommand checks whether `serve` would run with the same flags, environment, configuration and user. It
+// removes what it writes; it creates and changes no folder, stream or read model.
 type doctorCommand struct {
 	serveCommand
 }
 
-// Run prints a line for each check, what to do about one that failed, and fails when one did.
+// Run prints a line for each check, and what to do about failed ones. It fails when one failed.
 func (c doctorCommand) Run(ctx context.Context, s streams, set *settings, log *slog.Logger) error {
 	secret, secretErr := keptSecret(c.WebhookSecret, c.Data)
 	d := &checkup{
@@ -39,19 +39,19 @@ func (c doctorCommand) Run(ctx context.Context, s streams, set *settings, log *s
 		do     func(context.Context) (string, error)
 		remedy string
 	}{
-		{"data folder", d.dataFolder, "give the user that runs ReelMill the folder, or name another by --data"},
-		{"disk", d.disk, "free space, or set what uploads leave free by --min-free"},
-		{"read model", d.readModel, "see what it says; `reelmill rebuild` makes it anew from the event log"},
-		{"broker", d.broker, "give the user that runs ReelMill the data folder, or name another by --data"},
+		{"data folder", d.dataFolder, "let the user that runs ReelMill write it, or name another with --data"},
+		{"disk", d.disk, "free space, or let uploads leave less free with --min-free"},
+		{"read model", d.readModel, "read the error; `reelmill rebuild` rebuilds it from the event log"},
+		{"broker", d.broker, "let the user that runs ReelMill write the data folder, or name another with --data"},
 		{"event log", d.eventLog, ""},
 		{"store", d.store, ""},
 		{"ffmpeg", d.versions, "install ffmpeg and ffprobe 5.1 or later"},
 		{"workers", d.workers, "install what is missing; on Debian: apt-get install ffmpeg"},
-		{"webhook secret", func(context.Context) (string, error) { return "it can be read, or made", secretErr },
+		{"webhook secret", func(context.Context) (string, error) { return "it can be read or made", secretErr },
 			"let the user that runs ReelMill read " + secretPath(c.Data)},
 		{"configuration", d.configuration, "correct the flag or the key of the configuration file"},
-		{"address", d.address, "stop what has the address, or name another by --listen"},
-		{"clock", d.clock, "set the clock, and keep it by NTP: ids, retries and signatures depend on it"},
+		{"address", d.address, "stop the program that uses the address, or name another with --listen"},
+		{"clock", d.clock, "set the clock with NTP: ids, retries and signatures depend on it"},
 	} {
 		detail, err := one.do(ctx)
 		d.report(one.name, detail, one.remedy, err)
@@ -70,16 +70,16 @@ type checkup struct {
 	out      io.Writer
 	flags    serveCommand
 	config   node.ServerConfig
-	running  bool                // a server has the data folder's broker
-	model    *catalog.Inspection // nil: there is none that can be read
+	running  bool                // a server uses the broker of the data folder
+	model    *catalog.Inspection // nil: none can be read
 	extent   bus.Extent
 	lost     *loss.Error
-	unread   pipeline.Sequences // that the log has and cannot give
-	logRead  bool               // extent and lost are of the log
+	unread   pipeline.Sequences // that the log has but that cannot be read
+	logRead  bool               // extent, lost and unread are of the log
 	failures int
 }
 
-// remedied is an error that knows what to do about it.
+// remedied is an error with what to do about it.
 type remedied struct {
 	error
 	remedy string
@@ -107,14 +107,13 @@ func (d *checkup) report(name, detail, remedy string, err error) {
 	fmt.Fprintf(d.out, "FAIL  %-15s %s\n%22sto do: %s\n", name, inWords(err), "", remedy)
 }
 
-// dataFolder writes, syncs and removes a file where the data folder is, or in the folder in which it would be
-// made.
+// dataFolder writes, syncs and removes a file in the data folder, or in the folder in which it would be made.
 func (d *checkup) dataFolder(context.Context) (string, error) {
 	dir := d.config.Data
 	at := existing(dir)
 	detail := dir + " can be written"
 	if at != dir {
-		detail = dir + " is not there yet, and can be made"
+		detail = dir + " does not exist yet, and can be made"
 	}
 	return detail, d.inScratch(at, func(temp string) error {
 		f, err := os.Create(filepath.Join(temp, "file"))
@@ -126,7 +125,7 @@ func (d *checkup) dataFolder(context.Context) (string, error) {
 	})
 }
 
-// inScratch makes a folder in dir, hands it to do, and removes it.
+// inScratch makes a folder in dir, calls do with it, and removes it.
 func (d *checkup) inScratch(dir string, do func(temp string) error) error {
 	temp, err := os.MkdirTemp(dir, ".reelmill-doctor-")
 	if err != nil {
@@ -137,7 +136,7 @@ func (d *checkup) inScratch(dir string, do func(temp string) error) error {
 
 func user() string { return fmt.Sprintf("user %d, group %d", os.Getuid(), os.Getgid()) }
 
-// disk measures the data disk by the rule of serve.
+// disk checks the free space of the data disk as serve does.
 func (d *checkup) disk(context.Context) (string, error) {
 	disk := &node.Disk{Dir: existing(d.config.Data), MinFree: d.config.MinFree}
 	free, total, err := disk.Measure()
@@ -147,16 +146,17 @@ func (d *checkup) disk(context.Context) (string, error) {
 	detail := fmt.Sprintf("%s of %s are free at %s; uploads leave %s",
 		bytesize.Size(free), bytesize.Size(total), disk.Dir, bytesize.Size(disk.Reserve(total)))
 	if disk.FreeSpace() != nil {
-		return "", errors.New(detail + ": they would be refused")
+		return "", errors.New(detail + ": serve would refuse them")
 	}
 	return detail, nil
 }
 
-// brokerPatience is how long the doctor waits for a broker; serve waits longer, since all may be started at
-// once.
+// brokerPatience is how long the doctor waits for a broker. serve waits longer, since all processes may start
+// at once.
 const brokerPatience = 10 * time.Second
 
-// broker stores, reads and removes a message on the broker that serve would use, and compares its streams.
+// broker stores, reads and removes a message on the broker that serve would use, and compares its streams
+// with the flags.
 func (d *checkup) broker(ctx context.Context) (detail string, err error) {
 	n := d.config
 	if n.NATS != "" {
@@ -169,10 +169,10 @@ func (d *checkup) broker(ctx context.Context) (detail string, err error) {
 		_, err := d.probe(ctx, temp)
 		return err
 	})
-	return "within the process; there is no event log yet", err
+	return "embedded in the process; there is no event log yet", err
 }
 
-// probe looks at the broker at --nats, or at the one within the process on dir.
+// probe checks the broker at --nats, or the embedded one on dir.
 func (d *checkup) probe(ctx context.Context, dir string) (detail string, err error) {
 	n := d.config
 	limited, cancel := context.WithTimeout(ctx, brokerPatience)
@@ -181,7 +181,7 @@ func (d *checkup) probe(ctx context.Context, dir string) (detail string, err err
 	switch {
 	case errors.Is(err, embedded.ErrLocked):
 		d.running = true
-		return "a server runs on " + n.Data + "; its /readyz tells of its broker", nil
+		return "a server runs on " + n.Data + "; its /readyz checks its broker", nil
 	case err != nil && n.NATS != "":
 		return "", remedied{err, "start the NATS server, or correct --nats"}
 	case err != nil:
@@ -195,18 +195,18 @@ func (d *checkup) probe(ctx context.Context, dir string) (detail string, err err
 }
 
 func (d *checkup) compare(ctx context.Context, b *broker.Broker) (string, error) {
-	n, where := d.config, "within the process"
+	n, where := d.config, "embedded in the process"
 	if n.NATS != "" {
 		where = broker.WithoutPassword(n.NATS) + ", nats-server " + b.Conn.ConnectedServerVersion()
 		if err := newEnough(b.Conn.ConnectedServerVersion()); err != nil {
-			return "", remedied{err, "install a nats-server of that version"}
+			return "", remedied{err, "install nats-server 2.15 or later"}
 		}
 	}
 	config := bus.Config{Replicas: n.Replicas, EventsMaxBytes: n.EventsMax}
 	all, err := bus.Look(ctx, b.Conn, config)
 	if err != nil {
 		return "", remedied{
-			fmt.Errorf("%s: %w", where, err), "turn JetStream on there, and let this account use it",
+			fmt.Errorf("%s: %w", where, err), "turn on JetStream there, and allow it for this account",
 		}
 	}
 	for _, l := range all {
@@ -219,20 +219,20 @@ func (d *checkup) compare(ctx context.Context, b *broker.Broker) (string, error)
 	}
 	if err := bus.Probe(ctx, b.Conn, config); err != nil {
 		return "", remedied{fmt.Errorf("%s: %w", where, err),
-			"see that the NATS servers run, are one cluster, and have room and rights for JetStream"}
+			"check that the NATS servers run, form one cluster, and have room and rights for JetStream"}
 	}
 	return where + "; a message was stored, read and removed", nil
 }
 
-// remedyFor says what to do about streams that differ.
+// remedyFor says what to do about streams that differ from the flags.
 func remedyFor(all []bus.Live) string {
 	if err := bus.Check(all...); err != nil {
-		return "adapt the flags; `reelmill streams apply` cannot change it: " + err.Error()
+		return "change the flags; `reelmill streams apply` cannot change the streams: " + err.Error()
 	}
-	return "adapt the flags, or have `reelmill streams apply` change it"
+	return "change the flags, or change the streams with `reelmill streams apply`"
 }
 
-// newEnough refuses a NATS server that is older than what ReelMill relies on.
+// newEnough refuses a NATS server that is too old for ReelMill.
 func newEnough(version string) error {
 	var major, minor int
 	if _, err := fmt.Sscanf(version, "%d.%d", &major, &minor); err != nil {

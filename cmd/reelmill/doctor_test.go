@@ -143,7 +143,8 @@ func TestDoctorRefusesAnOldBroker(t *testing.T) {
 	}
 }
 
-// A read model that is ahead of its log, or is no database, is found; so is a log that differs from the flags.
+// TestDoctorComparesTheReadModelWithTheLog checks that the doctor finds a read model that is ahead of its
+// log, or no database.
 func TestDoctorComparesTheReadModelWithTheLog(t *testing.T) {
 	data := t.TempDir()
 	s := &site{t, data, ""}
@@ -154,7 +155,7 @@ func TestDoctorComparesTheReadModelWithTheLog(t *testing.T) {
 	if code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	wantLine(t, lines, "read model", "ok", "is made of the events up to number 1")
+	wantLine(t, lines, "read model", "ok", "has the events up to number 1")
 
 	check(t, os.RemoveAll(broker.Dir(data)))
 	lines, code = examine(t, "--data", data, "--min-free", "1")
@@ -162,7 +163,7 @@ func TestDoctorComparesTheReadModelWithTheLog(t *testing.T) {
 	if code != exitFailure {
 		t.Errorf("a lost log: exit code %d", code)
 	}
-	wantLine(t, lines, "event log", "FAIL", "1 of 1 events", "of 1 video: one", "to do: ", "reelmill rebuild --force")
+	wantLine(t, lines, "event log", "FAIL", "1 of 1 events", "this affects 1 video: one", "to do: ", "reelmill rebuild --force")
 
 	check(t, os.WriteFile(filepath.Join(data, "catalog.db"), []byte(strings.Repeat("no database ", 1000)), 0o600))
 	lines, _ = examine(t, "--data", data, "--min-free", "1")
@@ -180,10 +181,10 @@ func TestDoctorAdvisesWhatCanBeDone(t *testing.T) {
 	broker := []string{"--data", t.TempDir(), "--min-free", "1", "--nats", s.ClientURL(), "--events-max-bytes", "9GiB"}
 	lines, _ := examine(t, broker...)
 	wantLine(t, lines, "broker", "FAIL", "EVENTS: max bytes is 8 GiB, want 9 GiB",
-		"to do: adapt the flags, or have `reelmill streams apply` change it")
+		"to do: change the flags, or change the streams with `reelmill streams apply`")
 	lines, _ = examine(t, append(broker, "--replicas", "3")...)
 	wantLine(t, lines, "broker", "FAIL", "EVENTS: replicas is 1, want 3",
-		"to do: adapt the flags; `reelmill streams apply` cannot change it: EVENTS, TASKS, DEAD, PROGRESS, KV_WORKERS: "+
+		"to do: change the flags; `reelmill streams apply` cannot change the streams: EVENTS, TASKS, DEAD, PROGRESS, KV_WORKERS: "+
 			"3 copies need a cluster of NATS servers")
 }
 

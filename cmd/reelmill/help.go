@@ -9,7 +9,7 @@ import (
 
 // helpCommand puts `help` into the list of commands. spellHelp does its work.
 type helpCommand struct {
-	Command []string `arg:"" optional:"" help:"The command, as in: reelmill help videos why."`
+	Command []string `arg:"" optional:"" help:"The command, such as videos why."`
 }
 
 // Run is never called: spellHelp turns the command into --help.

@@ -338,7 +338,7 @@ func TestAnotherLogIsNoticed(t *testing.T) {
 		accept(t, other, fmt.Sprint("other-", v))
 	}
 	check(t, b.Close())
-	s.wantLost("another one", "event 56 differs", "8 videos: ")
+	s.wantLost("another event log", "event 56 differs", "8 videos: ")
 	_, err = s.command("rebuild", "--force")
 	check(t, err)
 	s.wantWhole()
@@ -416,7 +416,7 @@ func TestVideosDeletedByAnEarlierVersionAreNoLoss(t *testing.T) {
 	s.wantWhole()
 	s.close(s.open())
 	out, err := s.command("rebuild")
-	if err != nil || !strings.Contains(out, "7 before event 58 are gone, where an earlier version deleted") {
+	if err != nil || !strings.Contains(out, "7 before event 58 are gone, as an earlier version deleted") {
 		t.Errorf("%v\n%s", err, out)
 	}
 	s.wantWhole()
@@ -456,7 +456,7 @@ func TestADamagedEventIsNoticed(t *testing.T) {
 	check(t, os.Remove(filepath.Join(s.data, "catalog.db")))
 	wantError(t, "1 event (sequence 28) that cannot be read; nothing was changed", rebuild)
 	out, err := s.command("rebuild", "--force")
-	if err != nil || !strings.Contains(out, "from 55 events; 1 event (sequence 28)") {
+	if err != nil || !strings.Contains(out, "from 55 events; left out 1 event (sequence 28)") {
 		t.Errorf("%v\n%s", err, out)
 	}
 	s.wantWhole()

@@ -1,5 +1,5 @@
-// Command reelmill is the program: it reads flags, environment and configuration file, wires the packages
-// together, and ends with an exit code that scripts can use.
+// Command reelmill is the program of ReelMill. It reads flags, environment and configuration file, connects
+// the packages, and ends with an exit code for scripts.
 //
 // Exit codes: 0 done, 1 failure, 2 wrong usage, 3 not found, 4 the video did not become ready, 5 timed out,
 // 130 interrupted.
@@ -44,7 +44,7 @@ func main() {
 	os.Exit(exitCode(err))
 }
 
-// commands is the command line.
+// commands are the commands and flags of the program.
 type commands struct {
 	Config   string `help:"YAML file with settings and pipelines." env:"REELMILL_CONFIG" placeholder:"FILE"`
 	LogLevel string `help:"Log messages of this level and above: ${enum}." default:"info" enum:"debug, info, warn, error" env:"REELMILL_LOG_LEVEL"`
@@ -52,37 +52,37 @@ type commands struct {
 	ShowVersion kong.VersionFlag `name:"version" help:"Print the version."`
 
 	Serve      serveCommand      `cmd:"" help:"Run everything in one process: API, broker, coordinator and workers."`
-	Worker     workerCommand     `cmd:"" help:"Run jobs for a server that runs elsewhere."`
-	Upload     uploadCommand     `cmd:"" help:"Upload videos to a server, and wait for them if asked."`
-	Videos     videosCommand     `cmd:"" help:"List, show, follow, explain, cancel and delete videos."`
-	Jobs       jobsCommand       `cmd:"" help:"Try jobs again."`
-	Dead       deadCommand       `cmd:"" help:"List, show, redrive and discard dead letters."`
-	Stats      statsCommand      `cmd:"" help:"Print throughput, failures and times of a server."`
-	Workers    workersCommand    `cmd:"" help:"List the worker types, and show the parameters of one."`
-	Run        runCommand        `cmd:"" help:"Process one file without a server."`
-	Rebuild    rebuildCommand    `cmd:"" help:"Make the read model anew while the server is stopped."`
-	Streams    streamsCommand    `cmd:"" help:"Show the streams of the broker, and change them."`
-	Doctor     doctorCommand     `cmd:"" help:"Check what serve with the same flags would use, and say what to do."`
-	Completion completionCommand `cmd:"" help:"Print what makes a shell complete commands with the Tab key."`
+	Worker     workerCommand     `cmd:"" help:"Run jobs for a server elsewhere."`
+	Upload     uploadCommand     `cmd:"" help:"Upload videos to a server, and wait for them with --wait."`
+	Videos     videosCommand     `cmd:"" help:"List, show, follow, explain, cancel, retry and delete videos."`
+	Jobs       jobsCommand       `cmd:"" help:"Retry jobs."`
+	Dead       deadCommand       `cmd:"" help:"List, show, retry and discard jobs that failed for good (dead letters)."`
+	Stats      statsCommand      `cmd:"" help:"Print how many videos a server processed, how many failed, and how long they took."`
+	Workers    workersCommand    `cmd:"" help:"List the worker types, and show their parameters."`
+	Run        runCommand        `cmd:"" help:"Process one file without a server, into a folder."`
+	Rebuild    rebuildCommand    `cmd:"" help:"Rebuild the read model from the event log, while the server is stopped."`
+	Streams    streamsCommand    `cmd:"" help:"Show and change the streams of the broker."`
+	Doctor     doctorCommand     `cmd:"" help:"Check whether serve would run with the same flags, and say what to do."`
+	Completion completionCommand `cmd:"" help:"Print a script that lets a shell complete commands with the Tab key."`
 	Help       helpCommand       `cmd:"" help:"Show the help of a command."`
 	Version    versionCommand    `cmd:"" help:"Print the version."`
 }
 
-// streams are where a command writes: data to out, everything for people to err.
+// streams are the outputs of a command: out for data, err for messages to people.
 type streams struct {
 	out, err io.Writer
 }
 
-// usageError is a mistake in what was typed.
+// usageError is a mistake on the command line or in the configuration.
 type usageError struct{ error }
 
-// Unwrap returns what is wrong with the arguments.
+// Unwrap returns the mistake.
 func (e usageError) Unwrap() error { return e.error }
 
-// errDone is what --help leaves.
+// errDone is the panic with which kong ends after --help.
 var errDone = errors.New("done")
 
-// run is the program.
+// run runs the command that args name. Its error decides the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
 	var c commands
 	defer func() {
@@ -133,7 +133,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	err = parsed.Run()
 	var none *noServerError
 	switch {
-	case ctx.Err() != nil && err == context.Canceled: //nolint:errorlint // it has nothing to add
+	case ctx.Err() != nil && err == context.Canceled: //nolint:errorlint // it adds nothing
 		return errInterrupted
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
 		return fmt.Errorf("%w: %w", errInterrupted, err)
@@ -143,10 +143,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	return err
 }
 
-// settingCodes are those of errors of this process that a flag or the configuration is to blame for.
+// settingCodes are the codes of local errors that a flag or the configuration causes.
 var settingCodes = []pipeline.Code{pipeline.CodeWorkerTypeUnknown, pipeline.CodeParameters}
 
-// errInterrupted says that the user stopped the program.
+// errInterrupted means that the user stopped the program.
 var errInterrupted = errors.New("interrupted")
 
 // exitCode maps an error of run to the exit code that the package comment lists.

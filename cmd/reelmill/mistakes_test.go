@@ -59,7 +59,7 @@ func TestMistakesAreTold(t *testing.T) {
 		{[]string{"run", "/no/film.mp4", "--out", "x"}, exitUsage, "/no/film.mp4: no such file or directory"},
 		{
 			[]string{"serve", "--data", t.TempDir(), "--listen", address}, exitFailure,
-			"listen tcp " + address + ": bind: address already in use: stop what has the address, or name another by --listen",
+			"listen tcp " + address + ": bind: address already in use: stop the program that uses the address, or name another with --listen",
 		},
 	} {
 		err := run(t.Context(), c.args, &bytes.Buffer{}, &bytes.Buffer{})

@@ -21,28 +21,28 @@ import (
 	"github.com/reelmill/reelmill/pipeline/stats"
 )
 
-// serverFlags are the flags of every command that asks a server.
+// serverFlags are the flags of commands that ask a server.
 type serverFlags struct {
 	Server webURL `help:"URL of the server." default:"http://127.0.0.1:8080" env:"REELMILL_SERVER"`
 	output
 }
 
-// output is how a command prints.
+// output is the flag for the format of the output.
 type output struct {
-	JSON bool `help:"Print JSON, one value on a line."`
+	JSON bool `help:"Print JSON, one value a line."`
 }
 
 func (f serverFlags) client() *client.Client {
 	return client.New(string(f.Server), &http.Client{Transport: dialer{http.DefaultTransport, f.Server}})
 }
 
-// pageFlags are the flags of every list that may be long.
+// pageFlags are the flags of lists that may be long.
 type pageFlags struct {
 	Limit  int    `help:"List at most this many, 1 to 200." default:"50"`
-	Cursor string `help:"Go on where the list before ended, which printed this cursor."`
+	Cursor string `help:"Continue an earlier list; it printed this cursor."`
 }
 
-// maxPage is how many items a page has at most.
+// maxPage is how many items a page can have.
 const maxPage = 200
 
 // Validate is called by kong.
@@ -53,14 +53,14 @@ func (f pageFlags) Validate() error {
 	return nil
 }
 
-// more tells how to see the rest of a list; next is empty when there is none.
+// more prints how to list the rest; next is empty when there is none.
 func (f pageFlags) more(s streams, next string) {
 	if next != "" {
-		fmt.Fprintf(s.err, "There are more: add --cursor %s\n", next)
+		fmt.Fprintf(s.err, "There are more: repeat the command with --cursor %s\n", next)
 	}
 }
 
-// dialer says in plain words when nobody answers at the server's address.
+// dialer turns a failed connection into a *noServerError.
 type dialer struct {
 	http.RoundTripper
 	server webURL
@@ -75,7 +75,7 @@ func (d dialer) RoundTrip(r *http.Request) (*http.Response, error) {
 	return answer, err
 }
 
-// noServerError says that there is no server. It is all that a command prints then.
+// noServerError says that no server answers. The command prints nothing else then.
 type noServerError struct {
 	server webURL
 	err    error
@@ -87,26 +87,26 @@ func (e *noServerError) Error() string {
 		e.server, e.err)
 }
 
-// Unwrap returns what the connection met.
+// Unwrap returns the error of the connection.
 func (e *noServerError) Unwrap() error { return e.err }
 
-// webURL is the address of something that speaks HTTP.
+// webURL is an http or https address.
 type webURL string
 
-// UnmarshalText wants http or https and a host.
+// UnmarshalText requires http or https and a host.
 func (u *webURL) UnmarshalText(text []byte) error {
 	at, err := url.Parse(string(text))
 	if err != nil || at.Host == "" || at.Scheme != "http" && at.Scheme != "https" {
-		return fmt.Errorf("%q is no URL; write one such as http://media.example.com:8080", text)
+		return fmt.Errorf("%q is not an http(s) address; write one such as http://media.example.com:8080", text)
 	}
 	*u = webURL(text)
 	return nil
 }
 
-// publicURL is the address at which people reach a server; empty for none.
+// publicURL is the address at which people reach a server, or empty.
 type publicURL string
 
-// UnmarshalText wants what api.CheckPublicURL wants, and drops slashes at the end.
+// UnmarshalText requires what api.CheckPublicURL does, and removes slashes at the end.
 func (u *publicURL) UnmarshalText(text []byte) error {
 	if len(text) > 0 {
 		if err := api.CheckPublicURL(string(text)); err != nil {
@@ -117,7 +117,7 @@ func (u *publicURL) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// print prints v as a JSON line when --json was given, else what text writes.
+// print prints v as a line of JSON with --json, and otherwise the table that text writes.
 func (o output) print(s streams, v any, text func(io.Writer)) error {
 	if o.JSON {
 		return json.NewEncoder(s.out).Encode(v)
@@ -127,9 +127,9 @@ func (o output) print(s streams, v any, text func(io.Writer)) error {
 	return table.Flush()
 }
 
-// jobsCommand is about jobs of videos.
+// jobsCommand groups the commands about jobs.
 type jobsCommand struct {
-	Retry jobsRetry `cmd:"" help:"Try an errored job again; its video is processing again."`
+	Retry jobsRetry `cmd:"" help:"Retry an errored job; its video goes on."`
 }
 
 type jobsRetry struct {
@@ -140,12 +140,12 @@ type jobsRetry struct {
 // Validate is called by kong.
 func (c jobsRetry) Validate() error {
 	if video, job, _ := strings.Cut(c.ID, "/"); video == "" || job == "" {
-		return fmt.Errorf("%q is no id of a job: that is the video's id, a slash, and the job's name", c.ID)
+		return fmt.Errorf("%q is not the id of a job: write the video's id, a slash and the job's name", c.ID)
 	}
 	return nil
 }
 
-// Run has a job tried again.
+// Run retries a job.
 func (c jobsRetry) Run(ctx context.Context, s streams) error {
 	job, err := c.client().RetryJob(ctx, c.ID)
 	if err != nil {
@@ -154,11 +154,11 @@ func (c jobsRetry) Run(ctx context.Context, s streams) error {
 	return c.print(s, job, func(w io.Writer) { fmt.Fprintln(w, job.ID, "is", job.Status) })
 }
 
-// deadCommand is about dead letters.
+// deadCommand groups the commands about dead letters.
 type deadCommand struct {
 	List    deadList    `cmd:"" help:"List jobs that failed for good, oldest first."`
-	Show    deadShow    `cmd:"" help:"Show all that is known of a dead letter."`
-	Redrive deadRedrive `cmd:"" help:"Try the jobs of dead letters again."`
+	Show    deadShow    `cmd:"" help:"Show a dead letter in full."`
+	Redrive deadRedrive `cmd:"" help:"Retry the jobs of dead letters."`
 	Discard deadDiscard `cmd:"" help:"Delete dead letters; their jobs stay errored."`
 }
 
@@ -189,7 +189,7 @@ func (c deadList) Run(ctx context.Context, s streams) error {
 
 type deadShow struct {
 	serverFlags
-	ID string `arg:"" help:"Id of the dead letter; reelmill dead list shows them."`
+	ID string `arg:"" help:"Id of the dead letter, from reelmill dead list."`
 }
 
 // Run shows a dead letter.
@@ -212,11 +212,11 @@ func (c deadShow) Run(ctx context.Context, s streams) error {
 
 type deadRedrive struct {
 	serverFlags
-	IDs []string `arg:"" optional:"" name:"id" help:"Ids of dead letters; reelmill dead list shows them."`
-	All bool     `help:"Take every dead letter."`
+	IDs []string `arg:"" optional:"" name:"id" help:"Ids of dead letters, from reelmill dead list."`
+	All bool     `help:"All dead letters."`
 }
 
-// Run has the jobs of dead letters tried again.
+// Run retries the jobs of dead letters.
 func (c deadRedrive) Run(ctx context.Context, s streams) error {
 	return c.each(ctx, s, c.IDs, c.All, func(id string) error {
 		job, err := c.client().Redrive(ctx, id)
@@ -229,11 +229,11 @@ func (c deadRedrive) Run(ctx context.Context, s streams) error {
 
 type deadDiscard struct {
 	serverFlags
-	IDs []string `arg:"" optional:"" name:"id" help:"Ids of dead letters; reelmill dead list shows them."`
-	All bool     `help:"Take every dead letter."`
+	IDs []string `arg:"" optional:"" name:"id" help:"Ids of dead letters, from reelmill dead list."`
+	All bool     `help:"All dead letters."`
 }
 
-// Run forgets dead letters.
+// Run discards dead letters.
 func (c deadDiscard) Run(ctx context.Context, s streams) error {
 	return c.each(ctx, s, c.IDs, c.All, func(id string) error {
 		if err := c.client().Discard(ctx, id); err != nil {
@@ -272,14 +272,14 @@ func (f serverFlags) each(ctx context.Context, s streams, ids []string, all bool
 	return nil
 }
 
-// statsCommand prints what happened in a range of time.
+// statsCommand prints the statistics of a range of time.
 type statsCommand struct {
 	serverFlags
-	Last   time.Duration `help:"Look back over this time." default:"1h"`
+	Last   time.Duration `help:"Show this much time up to now, such as 90s, 30m or 24h." default:"1h"`
 	Window string        `help:"Length of a window: ${enum}." enum:"1m, 5m" default:"5m"`
 }
 
-// Run prints a line for each window in which something happened, and the whole.
+// Run prints a line for each window in which something happened, and the total.
 func (c statsCommand) Run(ctx context.Context, s streams) error {
 	window, err := time.ParseDuration(c.Window)
 	if err != nil {
@@ -311,7 +311,7 @@ func printWindow(w io.Writer, name string, x stats.Window) {
 		quantiles(x.TimeToPlayable), quantiles(x.TimeToReady), byCode(x.Failed), byCode(x.FailedAttempts))
 }
 
-// byCode lists how many failures each code has.
+// byCode lists the number of failures of each code.
 func byCode(failures map[string]int) string {
 	if len(failures) == 0 {
 		return "-"

@@ -98,8 +98,8 @@ func colouredClip(t *testing.T, colours, rate string, args ...string) string {
 	return workertest.Clip(t, "clip.mp4", slices.Concat(source, args)...)
 }
 
-// TestPlayersOfStandardDefinition plays a copied rung as x264 makes it by default at 23.976 frames/s: segments of
-// 10.4 seconds, in colours of BT.601, between encoded ones of BT.709. No switch shifts a colour.
+// TestPlayersOfStandardDefinition plays a copied rung as x264 makes it by default at 23.976 frames/s:
+// segments of 10.4 seconds, in colours of BT.601, between encoded ones of BT.709. No switch shifts a colour.
 func TestPlayersOfStandardDefinition(t *testing.T) {
 	b := startBrowser(t)
 	config := filepath.Join(t.TempDir(), "config.yaml")
@@ -201,9 +201,9 @@ func playGrowing(t *testing.T, b *browser, api *client.Client, base string) {
 	}
 }
 
-// playSwitches are the changes of the rung, to and fro: at once, and smooth as a player makes them by itself. Those
-// need segments that begin at the same times, or the browser cuts one into the other: of the group of pictures that
-// it cuts it drops B-frames before the cut, too.
+// playSwitches are the changes of the rung, to and fro: at once, and smooth as a player makes them by itself.
+// Those need segments that begin at the same times, or the browser cuts one into the other: of the group of
+// pictures that it cuts it drops B-frames before the cut, too.
 var playSwitches = []change{{1, 180, false}, {4, 270, false}, {6.5, 180, true}, {12.5, 270, true}}
 
 // playSwitching plays over all seams, through all switches.

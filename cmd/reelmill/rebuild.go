@@ -19,21 +19,21 @@ import (
 	"github.com/reelmill/reelmill/storage/catalog"
 )
 
-// rebuildCommand makes the read model anew.
+// rebuildCommand rebuilds the read model.
 type rebuildCommand struct {
 	dataFlags
 	Force bool `help:"${force_help}"`
 }
 
-// Run makes a read model of the whole event log beside the old one, and puts it in its place unless it is a
-// worse one. It makes no broker, log or queue.
+// Run makes a read model from the whole event log beside the old one, and replaces the old one unless the new
+// one lacks events. It creates no broker, log or queue.
 func (c rebuildCommand) Run(ctx context.Context, s streams, log *slog.Logger) (err error) {
 	if _, err := os.Stat(c.Data); err != nil {
-		return fmt.Errorf("there is no data folder; name that of a server by --data: %w", err)
+		return fmt.Errorf("there is no data folder; name that of a server with --data: %w", err)
 	}
 	if err := c.checkBrokerFolder(); err != nil {
-		return fmt.Errorf("%w; if its broker was lost, restore it from a backup, or have `reelmill serve` make an "+
-			"empty one, and then accept the loss by --force", err)
+		return fmt.Errorf("%w; if the broker is lost, restore it from a backup; or start `reelmill serve`, which "+
+			"makes an empty one, and accept the loss with --force", err)
 	}
 	release, err := catalog.Claim(c.config(log).CatalogPath())
 	if err != nil {
@@ -61,7 +61,7 @@ type rebuild struct {
 	force  bool
 	out    io.Writer
 	opened []*catalog.Inspection
-	old    *catalog.Inspection // nil: there is none that can be read
+	old    *catalog.Inspection // nil: none can be read
 }
 
 func (r *rebuild) close() (err error) {
@@ -89,7 +89,7 @@ func (r *rebuild) run(ctx context.Context) error {
 	}
 	dir := filepath.Join(r.config.Data, "rebuild") // on the same disk
 	if err := os.RemoveAll(dir); err != nil {
-		return fmt.Errorf("remove what is left of an earlier run: %w", err)
+		return fmt.Errorf("remove the leftovers of an earlier run: %w", err)
 	}
 	defer os.RemoveAll(dir)
 	made := filepath.Join(dir, "catalog.db")
@@ -97,7 +97,7 @@ func (r *rebuild) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, lost, err = check.Look(ctx); err != nil { // something may have gone meanwhile
+	if _, lost, err = check.Look(ctx); err != nil { // events may have been lost meanwhile
 		return err
 	}
 	unread, err := check.Unread(ctx, replayed)
@@ -112,13 +112,13 @@ func (r *rebuild) run(ctx context.Context) error {
 	}
 	told := fmt.Sprintf("rebuilt the read model from %d events", replayed.Events) + loss.GoneText(extent)
 	if len(unread) > 0 {
-		told += fmt.Sprintf("; %s left out, which cannot be read", loss.EventsText(unread))
+		told += fmt.Sprintf("; left out %s that cannot be read", loss.EventsText(unread))
 	}
 	_, err = fmt.Fprintln(r.out, told)
 	return err
 }
 
-// inspect opens the old read model, if there is one that can be compared.
+// inspect opens the old read model, if there is one that can be read.
 func (r *rebuild) inspect(ctx context.Context) (err error) {
 	r.old, err = catalog.Inspect(ctx, r.config.CatalogPath())
 	switch {
@@ -133,14 +133,14 @@ func (r *rebuild) inspect(ctx context.Context) (err error) {
 	return r.damaged(err)
 }
 
-// damaged goes on without the old read model, which is no better than none.
+// damaged goes on without the old read model.
 func (r *rebuild) damaged(err error) error {
 	r.old = nil
-	_, failed := fmt.Fprintf(r.out, "the old read model cannot be read, and is not compared: %v\n", err)
+	_, failed := fmt.Fprintf(r.out, "the old read model cannot be read, so it is not compared: %v\n", err)
 	return failed
 }
 
-// refuse says what is lost, unless that is accepted.
+// refuse returns what is lost, unless --force accepts it.
 func (r *rebuild) refuse(lost *loss.Error) error {
 	if lost == nil || r.force {
 		return nil
@@ -148,7 +148,7 @@ func (r *rebuild) refuse(lost *loss.Error) error {
 	return fmt.Errorf("%w; nothing was changed. To do: %s", lost, lost.Remedy())
 }
 
-// replay makes a read model of the log.
+// replay makes a read model from the log.
 func (r *rebuild) replay(ctx context.Context, path string, through uint64) (bus.Replayed, error) {
 	c, err := catalog.Open(ctx, path)
 	if err != nil {
@@ -159,8 +159,8 @@ func (r *rebuild) replay(ctx context.Context, path string, through uint64) (bus.
 	return replayed, errors.Join(err, c.Close())
 }
 
-// compare refuses a new read model that lacks events of the old one which no deletion took, unless that is
-// accepted. Without an old one, every event that cannot be read is one too many.
+// compare refuses a new read model that lacks undeleted events of the old one, unless --force accepts that.
+// Without an old one, it refuses any event that cannot be read.
 func (r *rebuild) compare(ctx context.Context, made string, unread pipeline.Sequences) error {
 	if r.force {
 		return nil
@@ -180,7 +180,7 @@ func (r *rebuild) compare(ctx context.Context, made string, unread pipeline.Sequ
 	case err != nil:
 		return err
 	case len(lacking) > 0:
-		err = fmt.Errorf("a new read model would lack %s that the old one has, of %s",
+		err = fmt.Errorf("the new read model would lack %s that the old one has, of %s",
 			loss.EventsText(loss.EventsOf(lacking)), loss.VideosText(lacking))
 	case r.old == nil && len(unread) > 0:
 		err = fmt.Errorf("the event log has %s that cannot be read", loss.EventsText(unread))
@@ -191,8 +191,7 @@ func (r *rebuild) compare(ctx context.Context, made string, unread pipeline.Sequ
 	return fmt.Errorf("%w; nothing was changed. To do: %s", err, loss.Remedy(place))
 }
 
-// replace puts the new read model in the place of the old one, and notes with the log that what it lacks is
-// accepted.
+// replace replaces the old read model with the new one, and records in the log that its losses are accepted.
 func (r *rebuild) replace(ctx context.Context, made string, extent bus.Extent) error {
 	if r.old != nil {
 		if err := r.old.Close(); err != nil {

@@ -151,7 +151,8 @@ func TestRebuildOfNothing(t *testing.T) {
 	}))
 }
 
-// A rebuild that is interrupted in the midst of the log leaves the read model as it was, and nothing beside it.
+// A rebuild that is interrupted in the midst of the log leaves the read model as it was, and nothing beside
+// it.
 func TestAnInterruptedRebuildChangesNothing(t *testing.T) {
 	nats := bustest.Start(t, &server.Options{JetStream: true})
 	s := newSite(t, nats.ClientURL())
@@ -184,8 +185,8 @@ func TestAnInterruptedRebuildChangesNothing(t *testing.T) {
 	s.wantWhole()
 }
 
-// holdUp returns the address of a way to a NATS server that stops, for the rest of the test, before it delivers an
-// event of the log, and then says so.
+// holdUp returns the address of a way to a NATS server that stops, for the rest of the test, before it
+// delivers an event of the log, and then says so.
 func holdUp(t *testing.T, s *server.Server, event uint64) (address string, held <-chan struct{}) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -229,8 +230,8 @@ func holdUp(t *testing.T, s *server.Server, event uint64) (address string, held 
 	return "nats://" + listener.Addr().String(), reached
 }
 
-// delivers returns the sequence of the event of the log that a line of the NATS protocol announces; 0 for none.
-// It is in the subject for acks, $JS.ACK.STREAM.CONSUMER.DELIVERIES.SEQUENCE and more.
+// delivers returns the sequence of the event of the log that a line of the NATS protocol announces; 0 for
+// none. It is in the subject for acks, $JS.ACK.STREAM.CONSUMER.DELIVERIES.SEQUENCE and more.
 func delivers(line string) uint64 {
 	_, ack, ok := strings.Cut(line, " $JS.ACK.EVENTS.")
 	if tokens := strings.Split(ack, "."); ok && len(tokens) > 2 {

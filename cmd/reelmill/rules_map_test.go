@@ -8,7 +8,8 @@ import (
 	"testing/fstest"
 )
 
-// TestRulesLeaveRoom: the map in CONTRIBUTING.md says where planned additions go, and the rules allow them there.
+// TestRulesLeaveRoom: the map in CONTRIBUTING.md says where planned additions go, and the rules allow them
+// there.
 func TestRulesLeaveRoom(t *testing.T) {
 	guide, err := os.ReadFile("../../CONTRIBUTING.md")
 	if err != nil {

@@ -18,8 +18,9 @@ import (
 	"testing/fstest"
 )
 
-// TestRules holds this repository to the rules of its architecture. It parses the sources in the test process: what a
-// child process such as `go list` reads is hidden from the test cache, so a breach could pass as "(cached)".
+// TestRules holds this repository to the rules of its architecture. It parses the sources in the test
+// process: what a child process such as `go list` reads is hidden from the test cache, so a breach could pass
+// as "(cached)".
 func TestRules(t *testing.T) {
 	root, err := ruleModuleRoot()
 	if err != nil {
@@ -64,9 +65,9 @@ func (r ruleThirdParty) allow(imported string) bool {
 	return slices.ContainsFunc(r, func(m string) bool { return m == "*" || ruleWithin(imported, m) })
 }
 
-// ruleImports says, for the packages that the pattern dir matches, which packages of this module (patterns too) and
-// of other modules their code may import. The standard library is free. In a pattern * is one path element, and /...
-// at the end is the folder and all below.
+// ruleImports says, for the packages that the pattern dir matches, which packages of this module (patterns
+// too) and of other modules their code may import. The standard library is free. In a pattern * is one path
+// element, and /... at the end is the folder and all below.
 var ruleImports = []struct {
 	dir   string
 	ours  []string
@@ -121,7 +122,8 @@ var ruleSole = []struct{ imported, folder string }{
 	{"github.com/u2takey/ffmpeg-go", "workers/internal/ffmpeg"},
 }
 
-// ruleTopFolders are the folders at the top. Names with a dot in front, and bin, are no part of the project's layout.
+// ruleTopFolders are the folders at the top. Names with a dot in front, and bin, are no part of the project's
+// layout.
 var ruleTopFolders = []string{"cmd", "deploy", "pipeline", "storage", "workers"}
 
 // ruleNames are package names that say nothing.
@@ -182,8 +184,8 @@ func ruleModule(fsys fs.FS) (string, error) {
 	return "", fmt.Errorf("go.mod has no module line")
 }
 
-// ruleParse parses every Go file of the module. Folders that the go command passes over, and modules inside, are left
-// out. A folder called docs is a breach by itself.
+// ruleParse parses every Go file of the module. Folders that the go command passes over, and modules inside,
+// are left out. A folder called docs is a breach by itself.
 func ruleParse(fsys fs.FS) (files []ruleFile, breaches []string, err error) {
 	fset := token.NewFileSet()
 	err = fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
@@ -270,8 +272,8 @@ func ruleTop(fsys fs.FS) ([]string, error) {
 	return breaches, nil
 }
 
-// ruleCheckImports checks the imports of one file. Tests may import more: every module, and every package of this
-// one but cmd and, in a worker's folder, other workers.
+// ruleCheckImports checks the imports of one file. Tests may import more: every module, and every package of
+// this one but cmd and, in a worker's folder, other workers.
 func ruleCheckImports(f ruleFile, module string) []string {
 	var breaches []string
 	breach := func(imported, why string) {
@@ -365,9 +367,10 @@ func ruleIsWorker(dir string) bool {
 // ruleWorker is the worker's folder that dir is in.
 func ruleWorker(dir string) string { return path.Join(strings.Split(dir, "/")[:2]...) }
 
-// ruleCheckCode checks what stands in one file: no init function, and in tests neither skips nor sleeps nor asks for
-// files. In a testing/synctest bubble time is not real, and time.Sleep is the way to let it pass. A test that needs the
-// name of a file or folder does nothing without it, which looks like a pass: a build tag leaves it out.
+// ruleCheckCode checks what stands in one file: no init function, and in tests neither skips nor sleeps nor
+// asks for files. In a testing/synctest bubble time is not real, and time.Sleep is the way to let it pass. A
+// test that needs the name of a file or folder does nothing without it, which looks like a pass: a build tag
+// leaves it out.
 func ruleCheckCode(f ruleFile) []string {
 	var breaches []string
 	_, tests := f.imports["testing"]
@@ -521,7 +524,8 @@ func TestRulesHoldForASoundModule(t *testing.T) {
 	}
 }
 
-// TestRulesCanFail adds one file to a sound module, or takes one away, and looks for the one breach that follows.
+// TestRulesCanFail adds one file to a sound module, or takes one away, and looks for the one breach that
+// follows.
 func TestRulesCanFail(t *testing.T) {
 	imports := func(pkg, imported string) string {
 		return "// Package " + pkg + " is\npackage " + pkg + "\n\nimport _ \"" + imported + "\"\n"

@@ -24,17 +24,16 @@ import (
 	"github.com/reelmill/reelmill/workers/webhook"
 )
 
-// runCommand processes one file in a node of its own, which lives in a temporary folder and listens on
-// loopback for itself alone.
+// runCommand processes one file with a server of its own, in a temporary folder and on loopback.
 type runCommand struct {
 	File string `arg:"" help:"A video file." type:"existingfile"`
-	Out  string `help:"Folder for the outputs, empty or absent." required:"" type:"path" placeholder:"DIR"`
+	Out  string `help:"Folder for the outputs: a new or an empty one." required:"" type:"path" placeholder:"DIR"`
 	wishes
 	Timeout  time.Duration `help:"Give up after this time." default:"6h"`
 	Slots    slots         `help:"${slots_help}" env:"REELMILL_SLOTS"`
 	Threads  threads       `help:"${threads_help}" default:"0" env:"REELMILL_THREADS"`
-	JSON     bool          `help:"Print the video and its outputs as a JSON line."`
-	Timeline bool          `help:"Print the events."`
+	JSON     bool          `help:"Print the video and its outputs as a line of JSON."`
+	Timeline bool          `help:"Print the events of the video."`
 }
 
 // Validate is called by kong.
@@ -76,7 +75,7 @@ func (c runCommand) Run(ctx context.Context, s streams, set *settings, log *slog
 	return g.Wait()
 }
 
-// makeOut makes the folder dir, and fails when outputs cannot go there: it has files, or takes none.
+// makeOut makes the folder dir. It fails when dir has files, or takes none.
 func makeOut(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
@@ -154,7 +153,7 @@ func (e *lateError) Unwrap() error { return context.DeadlineExceeded }
 
 func (c runCommand) print(s streams, view pipeline.VideoView, outputs []pipeline.OutputView) error {
 	if c.JSON {
-		view.PlayURL, view.DASHURL = "", "" // nobody serves them any more
+		view.PlayURL, view.DASHURL = "", "" // the server is gone
 		return json.NewEncoder(s.out).Encode(struct {
 			pipeline.VideoView
 			Outputs []pipeline.OutputView `json:"outputs"`
@@ -173,7 +172,7 @@ func (c runCommand) print(s streams, view pipeline.VideoView, outputs []pipeline
 	return nil
 }
 
-// copyOutputs writes the outputs of a video below dir, at the paths that they are played from.
+// copyOutputs copies the outputs of a video into dir, at the paths that players expect.
 func copyOutputs(ctx context.Context, from storage.Store, outputs []pipeline.OutputView, dir string) error {
 	for _, o := range outputs {
 		if o.Kind == pipeline.KindIndex {

@@ -17,7 +17,7 @@ import (
 // screen shows the progress of files: bars on a terminal, and lines elsewhere.
 type screen struct {
 	s  streams
-	p  *mpb.Progress // nil: err is no terminal, or one that tells no size, on which mpb draws nothing
+	p  *mpb.Progress // nil: err is no terminal, or has no size, without which mpb draws nothing
 	mu sync.Mutex    // one line at a time
 }
 
@@ -28,13 +28,13 @@ func newScreen(s streams) *screen {
 	return &screen{s: s, p: mpb.New(mpb.WithOutput(s.err), mpb.WithWidth(48))}
 }
 
-// terminal reports whether a person may see what is written to w.
+// terminal reports whether w is a terminal.
 func terminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// sized reports whether f is a terminal that tells its size.
+// sized reports whether f is a terminal with a size.
 func sized(f *os.File) bool {
 	width, height, err := term.GetSize(int(f.Fd()))
 	return err == nil && width > 0 && height > 0
@@ -51,7 +51,7 @@ func (s *screen) line(text string) {
 	fmt.Fprintln(s.s.err, text)
 }
 
-// aside prints to stdout. Where that is the terminal of the bars, it is printed above them, whole.
+// aside prints to stdout, above the bars if they are on the same terminal.
 func (s *screen) aside(print func(io.Writer) error) error {
 	if s.p == nil || !terminal(s.s.out) {
 		return print(s.s.out)
@@ -62,29 +62,29 @@ func (s *screen) aside(print func(io.Writer) error) error {
 	return err
 }
 
-// close leaves the bars as they are and gives the terminal back. Each file's bar must be closed before.
+// close leaves the bars as they are and releases the terminal. Close the bar of each file first.
 func (s *screen) close() {
 	if s.p != nil {
 		s.p.Wait()
 	}
 }
 
-// bar shows how far one file is.
+// bar shows the progress of one file.
 type bar struct {
 	screen *screen
-	upload *mpb.Bar // nil: nothing is sent, or there are no bars
+	upload *mpb.Bar // nil: nothing is uploaded, or there are no bars
 	work   *mpb.Bar // nil: there are no bars
 	total  int64
 	told   stage
 }
 
-// stage is what a line tells: the state of a video and the tenths of its work that are done.
+// stage is the progress that a line shows: the state of a video and the tenths of its work that are done.
 type stage struct {
 	status pipeline.VideoState
 	tenths int
 }
 
-// file adds the bar of a file that is sent.
+// file adds a bar for a file to upload.
 func (s *screen) file(name string) *bar {
 	if s.p == nil {
 		return &bar{screen: s}
@@ -96,7 +96,7 @@ func (s *screen) file(name string) *bar {
 	return b
 }
 
-// video adds the bar of a video that the server has.
+// video adds a bar for a video on the server.
 func (s *screen) video(name string) *bar {
 	if s.p == nil {
 		return &bar{screen: s}
@@ -106,7 +106,7 @@ func (s *screen) video(name string) *bar {
 		mpb.AppendDecorators(decor.Percentage()))}
 }
 
-// sent shows how much of the file has left.
+// sent shows how much of the file is uploaded.
 func (b *bar) sent(sent, total int64) {
 	if b.upload == nil {
 		return
@@ -118,8 +118,8 @@ func (b *bar) sent(sent, total int64) {
 	b.upload.SetCurrent(sent)
 }
 
-// processed shows how far the video is; a bar never goes back. Without bars it prints a line for each state
-// and each tenth of the work, up to the end, which the command tells.
+// processed shows the progress of the video; a bar never goes back. Without bars, it prints a line for each
+// state and each tenth of the work. The command prints the end.
 func (b *bar) processed(view pipeline.VideoView) {
 	b.uploaded()
 	if b.work != nil {
@@ -134,14 +134,14 @@ func (b *bar) processed(view pipeline.VideoView) {
 	b.screen.line(fmt.Sprintf("%s  %s, %d %%  %s", view.ID, view.Status, view.Progress, view.Filename))
 }
 
-// uploaded leaves the bar of the upload as it is.
+// uploaded completes the bar of the upload.
 func (b *bar) uploaded() {
 	if b.upload != nil {
 		b.upload.SetTotal(-1, true)
 	}
 }
 
-// close leaves the bars as they are. It may be called again.
+// close leaves the bars as they are. Calling it again does nothing.
 func (b *bar) close() {
 	b.uploaded()
 	if b.work != nil {

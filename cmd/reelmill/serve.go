@@ -26,9 +26,9 @@ import (
 	"github.com/reelmill/reelmill/pipeline/bytesize"
 )
 
-// dataFlags are the flags of every command that opens a data folder.
+// dataFlags are the flags of commands that open a data folder.
 type dataFlags struct {
-	Data string `help:"Folder of everything that ReelMill keeps." default:"reelmill-data" env:"REELMILL_DATA" type:"path"`
+	Data string `help:"Folder for everything that ReelMill keeps." default:"reelmill-data" env:"REELMILL_DATA" type:"path"`
 
 	NATS        string        `name:"nats" help:"${nats_help}" env:"REELMILL_NATS" placeholder:"nats://..."`
 	Replicas    int           `help:"${replicas_help}" default:"0" enum:"0,1,3,5" env:"REELMILL_NATS_REPLICAS"`
@@ -46,8 +46,8 @@ func (f dataFlags) config(log *slog.Logger) node.Config {
 	}
 }
 
-// minEventsMax is the smallest event log that a flag may ask for. The last thirty-second of a log is for
-// deletions alone (bus.Room); it is then one message of the largest size.
+// minEventsMax is the smallest size of an event log. Only deletions may use the last thirty-second of a log
+// (bus.Room), which must have room for one message of the largest size.
 const minEventsMax = 32 * embedded.MaxPayload
 
 // Validate is called by kong.
@@ -58,60 +58,59 @@ func (f dataFlags) Validate() error {
 		}
 	}
 	if f.Replicas > 1 && f.NATS == "" {
-		return fmt.Errorf("--replicas: %d copies need a cluster of NATS servers, and the broker within the "+
-			"process is none; name the servers of the cluster by --nats", f.Replicas)
+		return fmt.Errorf("--replicas: %d copies need a cluster of NATS servers, not the embedded broker; name "+
+			"the servers of the cluster with --nats", f.Replicas)
 	}
 	if f.EventsMax != 0 && f.EventsMax < minEventsMax {
-		return fmt.Errorf("--events-max-bytes: an event log needs at least %s; leave the flag out to take a log "+
-			"as it is", bytesize.Size(minEventsMax))
+		return fmt.Errorf("--events-max-bytes: an event log needs at least %s; leave the flag out to keep the "+
+			"size as it is", bytesize.Size(minEventsMax))
 	}
 	return nil
 }
 
 // helpTexts are the help texts that do not fit into a tag.
 var helpTexts = kong.Vars{
-	"nats_help": "Broker that several processes share: a NATS server with JetStream. Default: one within " +
-		"the process.",
-	"replicas_help": "Copies of each message in a cluster of NATS servers: 1, 3 or 5. Default: as it is, and " +
-		"1 where nothing is. It changes nothing that exists; `reelmill streams apply` does.",
-	"events_max_help": "How large the event log may become, " +
-		bytesize.Size(minEventsMax).String() + " at least. Default: as it is, and 8GiB for a new one. " +
-		"It changes no log that exists; `reelmill streams apply` does.",
-	"store_help": "Where objects are kept: a folder (below --data by default), or " +
-		"s3://bucket/prefix?endpoint=URL&region=R, with REELMILL_S3_ACCESS_KEY and REELMILL_S3_SECRET_KEY.",
-	"metrics_help": "Address for Prometheus metrics alone, as 127.0.0.1:9464. An API on loopback has /metrics " +
-		"too.",
-	"public_url_help": "Where people reach this server, such as https://video.example.com, perhaps with a " +
-		"path. URLs in answers and webhooks begin with it. Default: they are paths.",
-	"force_help": "Accept what the event log has lost: replace the read model even by one that lacks events. " +
-		"`serve` starts with it then.",
-	"max_videos_help": "Unfinished videos at which uploads are refused until some have ended (503).",
-	"max_share_help":  "Unfinished videos of one project at which its uploads are refused (429).",
-	"min_free_help":   "Free disk space that uploads leave. Default: a tenth of the disk, 2 to 20 GiB.",
-	"slots_help": "Jobs at once by worker type, as 'transcode=2;audio=1'. Default: half the cores each. " +
-		"0 leaves a type to the workers that share --nats.",
-	"threads_help": "Threads of each encoder, 1 to 64. 0: what suits most machines, which is 2.",
-	"webhook_url_help": "Webhook that is told when a video is playable and how it ended, " +
-		"unless its upload names another.",
-	"webhook_secret_help": "Signing secret, whsec_ and base64; give it by environment or file. " +
-		"Default: made once and kept below --data.",
-	"webhook_private_help": "Let webhooks of uploads lead to private addresses.",
-	"public_help":          "Listen beyond loopback although there is no authentication yet.",
-	"watermark_help":       "An image FILE, or text:WORDS, for a watermarked copy.",
-	"wait_help":            "Wait until each video is playable or ready.",
+	"nats_help": "Address of a NATS server with JetStream, to share a broker between processes. Default: a " +
+		"broker embedded in the process.",
+	"replicas_help": "Copies of each message in a cluster of NATS servers: 1, 3 or 5. Default (0): as it is, " +
+		"or 1 for new streams. Only `reelmill streams apply` changes existing streams.",
+	"events_max_help": "Largest size of the event log, at least " + bytesize.Size(minEventsMax).String() +
+		". Default: as it is, or 8GiB for a new log. Only `reelmill streams apply` changes an existing log.",
+	"store_help": "Object store: a folder, or s3://bucket/prefix?endpoint=URL&region=R with " +
+		"REELMILL_S3_ACCESS_KEY and REELMILL_S3_SECRET_KEY. Default: a folder below --data.",
+	"metrics_help": "Separate address for Prometheus metrics, such as 127.0.0.1:9464. An API on loopback has " +
+		"/metrics too.",
+	"public_url_help": "Address at which people reach this server, such as https://video.example.com or " +
+		"https://example.com/video. URLs in answers and webhooks begin with it. Default: they are paths.",
+	"force_help": "Accept what the event log has lost: replace the read model even if the new one lacks " +
+		"events. Then `serve` starts again.",
+	"max_videos_help": "Refuse uploads (503) while this many videos are unfinished.",
+	"max_share_help":  "Refuse uploads (429) of a project while this many of its videos are unfinished.",
+	"min_free_help":   "Free disk space that uploads must leave. Default: a tenth of the disk, 2 to 20 GiB.",
+	"slots_help": "How many jobs of each worker type run at once, such as 'transcode=2;audio=1'. Default: " +
+		"half the cores for each type. 0 leaves the type to other processes on --nats.",
+	"threads_help": "Threads of each encoder, 1 to 64. 0 means the default of 2.",
+	"webhook_url_help": "Webhook to call when a video is playable, and when it ends. " +
+		"Uploads may name another.",
+	"webhook_secret_help": "Secret that signs webhooks: whsec_ and base64. Set it in the environment or the " +
+		"configuration file. Default: a new one, kept below --data.",
+	"webhook_private_help": "Allow webhooks of uploads to private addresses.",
+	"public_help":          "Listen beyond loopback, although there is no authentication yet.",
+	"watermark_help":       "Make a watermarked copy, with an image FILE or with text:WORDS.",
+	"wait_help":            "Wait until each video is playable, or until it is ready.",
 	"video_states":         "any, queued, inspecting, processing, ready, errored, rejected, canceled",
 }
 
 // serveCommand runs everything in one process.
 type serveCommand struct {
 	dataFlags
-	Listen    string        `help:"Address of the API." default:"127.0.0.1:8080" env:"REELMILL_LISTEN"`
+	Listen    string        `help:"Address that the API listens on." default:"127.0.0.1:8080" env:"REELMILL_LISTEN"`
 	PublicURL publicURL     `help:"${public_url_help}" name:"public-url" env:"REELMILL_PUBLIC_URL" placeholder:"https://..."`
-	MaxUpload bytesize.Size `help:"Largest upload." default:"10GiB" env:"REELMILL_MAX_UPLOAD"`
+	MaxUpload bytesize.Size `help:"Size of the largest upload." default:"10GiB" env:"REELMILL_MAX_UPLOAD"`
 	MaxVideos int           `help:"${max_videos_help}" default:"100000" env:"REELMILL_MAX_VIDEOS"`
 	MaxShare  int           `help:"${max_share_help}" name:"max-project-videos" default:"10000" env:"REELMILL_MAX_PROJECT_VIDEOS"`
 	MinFree   bytesize.Size `help:"${min_free_help}" env:"REELMILL_MIN_FREE"`
-	Workers   bool          `help:"Run jobs in this process too." default:"true" negatable:"" env:"REELMILL_WORKERS"`
+	Workers   bool          `help:"Run jobs in this process." default:"true" negatable:"" env:"REELMILL_WORKERS"`
 	workFlags
 
 	AllowPublic bool `help:"${public_help}" env:"REELMILL_ALLOW_PUBLIC"`
@@ -147,7 +146,7 @@ func (c serveCommand) Run(ctx context.Context, s streams, set *settings, log *sl
 	}
 	listener, url, err := node.Listen(ctx, c.Listen)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return fmt.Errorf("%w: stop what has the address, or name another by --listen", err)
+		return fmt.Errorf("%w: stop the program that uses the address, or name another with --listen", err)
 	}
 	if err != nil {
 		return err
@@ -179,8 +178,8 @@ func (c serveCommand) Run(ctx context.Context, s streams, set *settings, log *sl
 
 // errPublic refuses an address.
 func errPublic(address string) error {
-	return fmt.Errorf("%s is reachable from other machines and there is no authentication yet: "+
-		"listen on 127.0.0.1 behind a proxy that has it, or say --allow-public", address)
+	return fmt.Errorf("other machines can reach %s, and there is no authentication yet: listen on 127.0.0.1 "+
+		"behind a proxy that authenticates, or say --allow-public", address)
 }
 
 // config turns the flags into the configuration of a server.
@@ -192,7 +191,7 @@ func (c serveCommand) config(set *settings, log *slog.Logger) (node.ServerConfig
 	return c.configWith(secret, set, log), nil
 }
 
-// configWith is config with a webhook secret that is known.
+// configWith is config with a given webhook secret.
 func (c serveCommand) configWith(secret string, set *settings, log *slog.Logger) node.ServerConfig {
 	config := c.dataFlags.config(log)
 	config.MinFree, config.MetricsListen = int64(c.MinFree), c.MetricsListen
@@ -206,7 +205,7 @@ func (c serveCommand) configWith(secret string, set *settings, log *slog.Logger)
 	}
 }
 
-// keptSecret returns the secret given, or the one kept below data; empty when there is none yet.
+// keptSecret returns the given secret, or the one kept below data; empty if there is none.
 func keptSecret(given, data string) (string, error) {
 	if given != "" {
 		return given, nil
@@ -220,7 +219,7 @@ func keptSecret(given, data string) (string, error) {
 
 func secretPath(data string) string { return filepath.Join(data, "webhook.secret") }
 
-// webhookSecret returns the secret given, or the one kept below data, made on first use.
+// webhookSecret returns the given secret, or the one kept below data. It makes that on first use.
 func webhookSecret(given, data string) (string, error) {
 	if kept, err := keptSecret(given, data); err != nil || kept != "" {
 		return kept, err
@@ -233,16 +232,16 @@ func webhookSecret(given, data string) (string, error) {
 		return "", fmt.Errorf("make data folder: %w", err)
 	}
 	if err := os.WriteFile(path, []byte(secret+"\n"), 0o600); err != nil {
-		return "", fmt.Errorf("keep webhook secret: %w", err)
+		return "", fmt.Errorf("write webhook secret: %w", err)
 	}
 	return secret, nil
 }
 
-// readyPatience is how long a server that is not ready says nothing of it: most are ready sooner.
+// readyPatience is after which time a server logs that it is not ready yet: most are ready sooner.
 const readyPatience = 2 * time.Second
 
-// announce prints the ready line when /readyz is green, and for people what to type next. It logs once what
-// keeps a server from being ready for long.
+// announce prints the ready line once /readyz answers 200, and tells people what to type next. It logs once
+// why a server is not ready for long.
 func announce(ctx context.Context, s streams, url string, log *slog.Logger) error {
 	late := time.After(readyPatience)
 	for {
@@ -259,7 +258,7 @@ func announce(ctx context.Context, s streams, url string, log *slog.Logger) erro
 			return errors.Join(ctx.Err(), err)
 		case <-late:
 			if err := notReady(ctx, url); err != nil && ctx.Err() == nil {
-				log.Warn("the server listens, and waits until it is ready", "error", err)
+				log.Warn("the server listens, but is not ready yet", "error", err)
 			}
 		case <-wait.C:
 		}

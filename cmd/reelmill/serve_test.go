@@ -14,7 +14,8 @@ import (
 	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 )
 
-// TestServeSaysThatTheDiskIsFull: a server that is not ready says where it listens, what is wrong and what to do.
+// TestServeSaysThatTheDiskIsFull: a server that is not ready says where it listens, what is wrong and what to
+// do.
 func TestServeSaysThatTheDiskIsFull(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()

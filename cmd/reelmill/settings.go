@@ -19,16 +19,16 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// settings is the configuration file: flags by name, and pipelines. It is kong's resolver of last resort, so
-// that flag > environment > file > default.
+// settings is the configuration file: flags by name, and pipelines. As a kong.Resolver it comes after flags
+// and environment, and before defaults.
 type settings struct {
 	path      string
 	values    map[string]any
 	Pipelines []pipeline.Pipeline
 }
 
-// dropEmptyVariables unsets the variables of ReelMill that are empty. They count as not set: a script or a
-// unit file may pass on a variable that has no value.
+// dropEmptyVariables unsets empty variables of ReelMill: a script or a unit file may pass on a variable
+// without a value.
 func dropEmptyVariables() error {
 	for _, pair := range os.Environ() {
 		name, value, _ := strings.Cut(pair, "=")
@@ -42,8 +42,8 @@ func dropEmptyVariables() error {
 	return nil
 }
 
-// loadSettings reads the file named by --config or REELMILL_CONFIG; without one the settings are empty. It
-// looks for the flag itself, because the file must be read before the flags are.
+// loadSettings reads the file named by --config or REELMILL_CONFIG; without one, the settings are empty. It
+// looks for the flag itself, since the file is read before the flags.
 func loadSettings(args []string) (*settings, error) {
 	s := &settings{path: os.Getenv("REELMILL_CONFIG")}
 	for i, a := range args {
@@ -81,10 +81,10 @@ func (s *settings) parse(raw []byte) error {
 	return nil
 }
 
-// unknownField is what the YAML decoder says of a key of a pipeline or a step that there is not.
+// unknownField matches the error of the YAML decoder for an unknown key of a pipeline or a step.
 var unknownField = regexp.MustCompile(`^(line \d+): field (\S+) not found in type pipeline\.(\w+)$`)
 
-// plainly names the keys that there are, where the YAML decoder names a Go type.
+// plainly lists the known keys, where the YAML decoder names a Go type.
 func plainly(err error) error {
 	var mistakes *yaml.TypeError
 	if !errors.As(err, &mistakes) {
@@ -112,8 +112,7 @@ func yamlKeys[T any]() (names []string) {
 	return names
 }
 
-// check refuses keys that no flag has: a misspelt key that is ignored is a setting that silently does not
-// hold.
+// check refuses keys that are no flags. Otherwise a misspelt setting would silently have no effect.
 func (s *settings) check(model *kong.Application) error {
 	known := map[string]bool{}
 	var collect func(n *kong.Node)
@@ -134,7 +133,7 @@ func (s *settings) check(model *kong.Application) error {
 	return nil
 }
 
-// keys are what a configuration file is for: the flags of serve, and pipelines.
+// keys returns the keys that a configuration file is for: the flags of serve, and pipelines.
 func keys(model *kong.Application) []string {
 	names := []string{"pipelines"}
 	for _, n := range append([]*kong.Node{model.Node}, model.Children...) {
@@ -150,13 +149,13 @@ func keys(model *kong.Application) []string {
 	return names
 }
 
-// flagName is the flag of a key: both webhook_url and webhook-url are --webhook-url.
+// flagName returns the flag of a key: webhook_url and webhook-url are both --webhook-url.
 func flagName(key string) string { return strings.ReplaceAll(key, "_", "-") }
 
 // Validate implements kong.Resolver.
 func (s *settings) Validate(*kong.Application) error { return nil }
 
-// Resolve implements kong.Resolver. A flag whose environment variable is set is not the file's to decide.
+// Resolve implements kong.Resolver. It leaves a flag alone whose environment variable is set.
 func (s *settings) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
 	for _, name := range flag.Envs {
 		if _, set := os.LookupEnv(name); set {
@@ -171,7 +170,7 @@ func (s *settings) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any,
 	return nil, nil
 }
 
-// flagValue turns a YAML value into what kong's mappers take: maps as k=v;k=v, everything else as it is.
+// flagValue turns a YAML value into one for kong's mappers: a map becomes k=v;k=v.
 func flagValue(value any) any {
 	m, ok := value.(map[string]any)
 	if !ok {
@@ -184,7 +183,7 @@ func flagValue(value any) any {
 	return strings.Join(pairs, ";")
 }
 
-// pipelines returns the pipelines by name: the default and those of the file, which may replace it.
+// pipelines returns the default pipeline and those of the file, by name. The file may replace the default.
 func (s *settings) pipelines(planner pipeline.Planner) (map[string]pipeline.Pipeline, error) {
 	byName := map[string]pipeline.Pipeline{pipeline.DefaultPipeline: pipeline.Default()}
 	for _, p := range s.Pipelines {

@@ -134,8 +134,8 @@ func TestUsage(t *testing.T) {
 	}
 }
 
-// TestEmptyVariablesAreNotSet: every variable of ReelMill that is empty leaves its setting to the file, or to the
-// default, in every command.
+// TestEmptyVariablesAreNotSet: every variable of ReelMill that is empty leaves its setting to the file, or to
+// the default, in every command.
 func TestEmptyVariablesAreNotSet(t *testing.T) {
 	data, config := t.TempDir(), filepath.Join(t.TempDir(), "reelmill.yaml")
 	check(t, os.WriteFile(config, []byte("listen: here\n"), 0o600))
@@ -181,8 +181,8 @@ func TestHelpAndVersion(t *testing.T) {
 	}
 }
 
-// TestEventsMaxHasAMinimum: no command takes an event log that is too small to hold anything, whether a flag, a
-// variable or the configuration says so. Help and error name the minimum.
+// TestEventsMaxHasAMinimum: no command takes an event log that is too small to hold anything, whether a flag,
+// a variable or the configuration says so. Help and error name the minimum.
 func TestEventsMaxHasAMinimum(t *testing.T) {
 	var names []string
 	for _, leaf := range newParser(t).Model.Leaves(false) {
@@ -215,7 +215,7 @@ func TestEventsMaxHasAMinimum(t *testing.T) {
 	refused(append(show, "--config", config)...)
 	t.Setenv("REELMILL_EVENTS_MAX_BYTES", "1kB")
 	refused(show...)
-	if help := strings.Join(strings.Fields(command(t, "serve", "--help")), " "); !strings.Contains(help, "256 MiB at least") {
+	if help := strings.Join(strings.Fields(command(t, "serve", "--help")), " "); !strings.Contains(help, "at least 256 MiB") {
 		t.Errorf("help says %s", help)
 	}
 }

@@ -48,7 +48,8 @@ func TestThreadsFlag(t *testing.T) {
 	}
 }
 
-// TestSlotsThatNobodyHas are refused where no other process can have them. Help and errors show how to write slots.
+// TestSlotsThatNobodyHas are refused where no other process can have them. Help and errors show how to write
+// slots.
 func TestSlotsThatNobodyHas(t *testing.T) {
 	film, out := os.Args[0], filepath.Join(t.TempDir(), "out")
 	file := filepath.Join(t.TempDir(), "config.yaml")

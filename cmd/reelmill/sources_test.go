@@ -30,8 +30,8 @@ func TestSources(t *testing.T) {
 	}
 }
 
-// checkSources uploads videos, and compares every rendition of those that become ready with its source. It returns
-// how they ended; none may be errored.
+// checkSources uploads videos, and compares every rendition of those that become ready with its source. It
+// returns how they ended; none may be errored.
 func checkSources(t *testing.T, files []string) (ends []pipeline.VideoView) {
 	t.Helper()
 	p := startServe(t, binary, t.TempDir())
@@ -95,8 +95,8 @@ type track struct {
 	duration float64
 }
 
-// checkTracks decodes every media playlist of a master playlist whole; each must last as long as the source, and
-// sound and picture must begin together, as far as the source's own tracks do.
+// checkTracks decodes every media playlist of a master playlist whole; each must last as long as the source,
+// and sound and picture must begin together, as far as the source's own tracks do.
 func checkTracks(t *testing.T, manifest string, end pipeline.VideoView) string {
 	t.Helper()
 	base := manifest[:strings.LastIndex(manifest, "/")+1]
@@ -153,8 +153,8 @@ func probeTrack(t *testing.T, url string) track {
 	return track{url, duration}
 }
 
-// TestAudioInSync sends a flash and a beep at the same moment through the pipeline, once with tracks that begin
-// together and once with sound that begins later, and looks for both in the master playlist.
+// TestAudioInSync sends a flash and a beep at the same moment through the pipeline, once with tracks that
+// begin together and once with sound that begins later, and looks for both in the master playlist.
 func TestAudioInSync(t *testing.T) {
 	p := startServe(t, binary, t.TempDir())
 	for _, late := range []float64{0, 0.7} {
@@ -171,8 +171,8 @@ func TestAudioInSync(t *testing.T) {
 			t.Fatalf("end: %+v", end.Problem)
 		}
 		base := p.url + "/play/" + view.ID + "/"
-		// Browsers go by the boxes, and libavformat shifts what has negative composition offsets: both are to show the
-		// first frame at 0.
+		// Browsers go by the boxes, and libavformat shifts what has negative composition offsets: both are to
+		// show the first frame at 0.
 		rung := firstRung(t, base, end.Manifest)
 		if at := firstPresentation(t, base+rung+"/init.mp4", base+rung+"/seg_00000.m4s"); at != 0 {
 			t.Errorf("the first frame is presented at %d ticks", at)
@@ -199,8 +199,8 @@ func firstRung(t *testing.T, base, manifest string) string {
 	return ""
 }
 
-// firstPresentation returns the earliest presentation time in a segment, in ticks, as its boxes say it: decode time
-// (tfdt, and durations so far) plus composition offset, less where the edit list begins.
+// firstPresentation returns the earliest presentation time in a segment, in ticks, as its boxes say it:
+// decode time (tfdt, and durations so far) plus composition offset, less where the edit list begins.
 func firstPresentation(t *testing.T, initURL, segmentURL string) int64 {
 	t.Helper()
 	file, err := mp4.DecodeFile(bytes.NewReader(append(get(t, initURL), get(t, segmentURL)...)))

@@ -15,16 +15,16 @@ import (
 	"github.com/reelmill/reelmill/pipeline/bytesize"
 )
 
-// streamsCommand shows what the broker holds, and is the one way to change how it holds it.
+// streamsCommand shows the streams of the broker. Only it changes existing streams.
 type streamsCommand struct {
-	Show  streamsShow  `cmd:"" help:"List the streams with their sizes, limits, replicas and what differs."`
-	Apply streamsApply `cmd:"" help:"Give the streams the replicas and limits that the flags name."`
+	Show  streamsShow  `cmd:"" help:"List the streams: replicas, sizes, limits, and what differs from the flags."`
+	Apply streamsApply `cmd:"" help:"Give the streams the replicas and limits of the flags."`
 }
 
 // streamsShow lists the streams.
 type streamsShow struct{ dataFlags }
 
-// Run lists the streams and what differs from what the flags name. It changes nothing.
+// Run lists the streams and how they differ from the flags. It changes nothing.
 func (c streamsShow) Run(ctx context.Context, s streams, log *slog.Logger) error {
 	return c.look(ctx, log, func(_ *broker.Broker, all []bus.Live) error {
 		if err := printStreams(s.out, all); err != nil {
@@ -37,11 +37,10 @@ func (c streamsShow) Run(ctx context.Context, s streams, log *slog.Logger) error
 // streamsApply changes the streams.
 type streamsApply struct {
 	dataFlags
-	Yes bool `help:"Make the changes. Without it they are only printed."`
+	Yes bool `help:"Make the changes. Otherwise, only print them."`
 }
 
-// Run prints what it is about to change and, with --yes, changes it: nothing, when something of it cannot be
-// changed.
+// Run prints the changes and, with --yes, makes them. When one change is impossible, it makes none.
 func (c streamsApply) Run(ctx context.Context, s streams, log *slog.Logger) error {
 	return c.look(ctx, log, func(b *broker.Broker, all []bus.Live) error {
 		if err := printDifferences(s.out, all); err != nil {
@@ -69,7 +68,7 @@ func (c streamsApply) conclude(out io.Writer, n int) (err error) {
 	return err
 }
 
-// look hands do the broker and what is on it.
+// look calls do with the broker and its streams.
 func (c dataFlags) look(ctx context.Context, log *slog.Logger, do func(*broker.Broker, []bus.Live) error,
 ) (err error) {
 	if err := c.checkBrokerFolder(); err != nil {
@@ -91,14 +90,14 @@ func (c dataFlags) look(ctx context.Context, log *slog.Logger, do func(*broker.B
 	return do(b, all)
 }
 
-// checkBrokerFolder refuses a data folder without a broker, where opening one would make it.
+// checkBrokerFolder refuses a data folder without a broker, in which opening one would create it.
 func (c dataFlags) checkBrokerFolder() error {
 	if c.NATS != "" {
 		return nil
 	}
 	if _, err := os.Stat(broker.Dir(c.Data)); err != nil {
-		return fmt.Errorf("%s has no broker: name the data folder of a server by --data, or the address of its "+
-			"broker by --nats: %w", c.Data, err)
+		return fmt.Errorf("%s has no broker: name the data folder of a server with --data, or the address of "+
+			"its broker with --nats: %w", c.Data, err)
 	}
 	return nil
 }
@@ -109,7 +108,7 @@ func printStreams(out io.Writer, all []bus.Live) error {
 	for _, l := range all {
 		switch {
 		case l.Absent:
-			fmt.Fprintf(w, "%s\tis not there yet\n", l.Stream)
+			fmt.Fprintf(w, "%s\tdoes not exist yet\n", l.Stream)
 		case l.Consumer == "":
 			limit := "none"
 			if l.MaxBytes > 0 {
@@ -122,7 +121,7 @@ func printStreams(out io.Writer, all []bus.Live) error {
 	return w.Flush()
 }
 
-// printDifferences prints one line for each setting that is not what it must be.
+// printDifferences prints a line for each setting that differs from the flags.
 func printDifferences(out io.Writer, all []bus.Live) error {
 	for _, l := range all {
 		for _, d := range l.Differences {
@@ -138,7 +137,7 @@ func printDifferences(out io.Writer, all []bus.Live) error {
 	return nil
 }
 
-// differing counts what differs.
+// differing counts the streams and consumers that differ.
 func differing(all []bus.Live) (n int) {
 	for _, l := range all {
 		if len(l.Differences) > 0 {

@@ -54,7 +54,7 @@ func TestStreamsApplyWantsAClusterForCopies(t *testing.T) {
 	serve := []string{"serve", "--data", data, "--replicas", "3"}
 	for _, args := range [][]string{apply, append(apply, "--yes"), serve} {
 		err := run(t.Context(), args, &bytes.Buffer{}, &bytes.Buffer{})
-		if exitCode(err) != exitUsage || !strings.Contains(err.Error(), "by --nats") {
+		if exitCode(err) != exitUsage || !strings.Contains(err.Error(), "with --nats") {
 			t.Errorf("%v: exit code %d, %v", args, exitCode(err), err)
 		}
 	}

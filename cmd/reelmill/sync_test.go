@@ -36,8 +36,8 @@ type rendition struct {
 // span is what a track's boxes say: when its first sample is presented, and when its last one ends.
 type span struct{ start, end float64 }
 
-// timeline reads all samples of a rendition. Each must be decoded where the one before it ends, and be presented
-// at a time of its own.
+// timeline reads all samples of a rendition. Each must be decoded where the one before it ends, and be
+// presented at a time of its own.
 func (r rendition) timeline(t *testing.T) span {
 	t.Helper()
 	init := get(t, r.base+"init.mp4")
@@ -139,8 +139,8 @@ func sound(t *testing.T, input, stream string) []float64 {
 	return all
 }
 
-// picturesLate is by how many seconds made is later than source: where the difference between them is least; 0 where
-// that is hardly less than without.
+// picturesLate is by how many seconds made is later than source: where the difference between them is least;
+// 0 where that is hardly less than without.
 func picturesLate(source, made [][]float64) float64 {
 	return lag(pictureRate, len(made), func(shift int) float64 {
 		sum, n := 0.0, 0
@@ -181,8 +181,8 @@ func lag(rate float64, length int, difference func(shift int) float64) float64 {
 	return float64(best) / rate
 }
 
-// checkSync compares what was made with the source itself: picture and sound are where they are in the source, and
-// end with it.
+// checkSync compares what was made with the source itself: picture and sound are where they are in the
+// source, and end with it.
 func checkSync(t *testing.T, source, base string, end pipeline.VideoView) string {
 	t.Helper()
 	var said []string
@@ -213,7 +213,8 @@ func checkSync(t *testing.T, source, base string, end pipeline.VideoView) string
 	return strings.Join(said, ", ")
 }
 
-// checkSpan wants a rendition to begin at 0, what is missing there being filled, and to end between two times.
+// checkSpan wants a rendition to begin at 0, what is missing there being filled, and to end between two
+// times.
 func (r rendition) checkSpan(t *testing.T, file string, earliest, latest float64) {
 	t.Helper()
 	s := r.timeline(t)

@@ -12,17 +12,17 @@ import (
 	"github.com/reelmill/reelmill/pipeline/client"
 )
 
-// timeline prints the events of a video, one line each, with the time since the first.
+// timeline prints the events of a video, a line each, with the time since the first.
 type timeline struct {
 	out   io.Writer
-	json  bool // each event as it is
+	json  bool // print events as JSON
 	first time.Time
 }
 
-// errPrinted ends a timeline before the video has come to an end.
-var errPrinted = errors.New("all that was asked for is printed")
+// errPrinted stops a timeline before the video ends.
+var errPrinted = errors.New("all wanted events are printed")
 
-// follow prints the events up to the first of type last, or to the video's end.
+// follow prints the events up to the first of type last, or until the video ends.
 func (t *timeline) follow(ctx context.Context, api *client.Client, id string, last pipeline.EventType) error {
 	err := api.Events(ctx, id, 0, func(e client.Event) error {
 		if e.Log == nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/reelmill/reelmill/workers/all"
 )
 
-// workersCommand is about the worker types of this program.
+// workersCommand groups the commands about worker types.
 type workersCommand struct {
 	List typesList `cmd:"" help:"List the worker types."`
 	Show typesShow `cmd:"" help:"Show the parameters of a worker type."`
@@ -48,7 +48,7 @@ type typesShow struct {
 	Type string `arg:"" help:"The worker type, such as watermark."`
 }
 
-// Run shows what the schema of the parameters says.
+// Run prints the parameters of a worker type, from their schema.
 func (c typesShow) Run(s streams) error {
 	registry, err := all.New(all.Config{})
 	if err != nil {
@@ -75,7 +75,7 @@ func (c typesShow) Run(s streams) error {
 	})
 }
 
-// parameter is what a JSON Schema says of one property.
+// parameter is a property in a JSON Schema.
 type parameter struct {
 	Type        any        `json:"type"` // a name, or several
 	Description string     `json:"description"`
@@ -109,7 +109,7 @@ func (p parameter) kind() string {
 	return name
 }
 
-// allowed says which values are.
+// allowed says which values the parameter takes.
 func (p parameter) allowed() string {
 	switch {
 	case len(p.Enum) > 0:

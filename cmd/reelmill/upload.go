@@ -18,25 +18,25 @@ import (
 	"github.com/reelmill/reelmill/pipeline/client"
 )
 
-// uploadCommand sends files to a server.
+// uploadCommand uploads files to a server.
 type uploadCommand struct {
 	Files []string `arg:"" name:"file" help:"Video files." type:"existingfile"`
 	serverFlags
 	wishes
 	Wait     string        `help:"${wait_help}" enum:"no,playable,ready" default:"no" placeholder:"playable|ready"`
-	Timeout  time.Duration `help:"Wait at most this long for one video; it goes on after that." default:"6h"`
-	Parallel int           `help:"Send this many files side by side, 1 to 16." default:"3"`
-	Timeline bool          `help:"Print the events of each video that was waited for."`
+	Timeout  time.Duration `help:"Wait at most this long for each video. The server goes on with it." default:"6h"`
+	Parallel int           `help:"Upload this many files at once, 1 to 16." default:"3"`
+	Timeline bool          `help:"Print the events of each video after the wait."`
 }
 
-// wishes are what an upload may ask for.
+// wishes are the options of an upload.
 type wishes struct {
 	Pipeline    string            `help:"Name of the pipeline. Default: the one named default." placeholder:"NAME"`
-	Priority    string            `help:"How urgent the video is: ${enum}." enum:"high, normal, bulk" default:"normal"`
+	Priority    string            `help:"Priority of the video: ${enum}." enum:"high, normal, bulk" default:"normal"`
 	Watermark   watermark         `help:"${watermark_help}" placeholder:"FILE|text:WORDS"`
-	Metadata    map[string]string `help:"Your own data, returned with the video: key=value;key=value."`
+	Metadata    map[string]string `help:"Your own data, returned with the video, as key=value;key=value."`
 	Passthrough string            `help:"Your own text, returned with the video and in webhooks." placeholder:"TEXT"`
-	WebhookURL  webURL            `help:"Webhook that is told when this video is playable and how it ended." placeholder:"URL"`
+	WebhookURL  webURL            `help:"Webhook to call when this video is playable, and when it ends." placeholder:"URL"`
 }
 
 // upload returns the upload of a file with these wishes.
@@ -48,10 +48,10 @@ func (w wishes) upload(file string) client.Upload {
 	}
 }
 
-// watermark is what client.Upload takes: an image that is there, text or parameters.
+// watermark is the path of an existing image, text:WORDS or parameters, as in client.Upload.
 type watermark string
 
-// UnmarshalText refuses an image that is not there, as the missing file of any argument.
+// UnmarshalText refuses an image that does not exist.
 func (w *watermark) UnmarshalText(text []byte) error {
 	*w = watermark(text)
 	if len(text) == 0 || client.IsParameters(string(text)) {
@@ -67,7 +67,7 @@ func (w *watermark) UnmarshalText(text []byte) error {
 	return err
 }
 
-// maxParallel is how many files are sent side by side at most.
+// maxParallel is how many files are uploaded at once at most.
 const maxParallel = 16
 
 // Validate is called by kong.
@@ -78,10 +78,10 @@ func (c uploadCommand) Validate() error {
 	return nil
 }
 
-// notReadyError says that a video came to another end than the one waited for.
+// notReadyError says that a video ended without the state that the command waited for.
 type notReadyError struct{ view pipeline.VideoView }
 
-// Error names the file, its end and the problem with its remedy.
+// Error names the file, its state and the problem with its remedy.
 func (e *notReadyError) Error() string {
 	if p := e.view.Problem; p != nil {
 		return fmt.Sprintf("%s is %s: %s (%s): %s. %s",
@@ -90,14 +90,14 @@ func (e *notReadyError) Error() string {
 	return fmt.Sprintf("%s is %s", e.view.Filename, e.view.Status)
 }
 
-// goesOnError says that a command stopped waiting for a video, which goes on without it.
+// goesOnError says that a command stopped waiting for a video, which the server goes on with.
 type goesOnError struct {
 	id     string
 	server webURL
 	err    error // why the command stopped
 }
 
-// Error names the video, why the command stopped, and how to go on.
+// Error names the video, why the command stopped, and how to watch the video again.
 func (e *goesOnError) Error() string {
 	why := ""
 	switch {
@@ -106,14 +106,14 @@ func (e *goesOnError) Error() string {
 	case !errors.Is(e.err, context.Canceled):
 		why = fmt.Sprintf(" (%v)", e.err)
 	}
-	return fmt.Sprintf("stopped waiting for %s%s: the server goes on with it; see `reelmill videos watch %s "+
+	return fmt.Sprintf("stopped waiting for %s%s; the server goes on with it: see `reelmill videos watch %s "+
 		"--server %s`", e.id, why, e.id, e.server)
 }
 
 // Unwrap returns why the command stopped.
 func (e *goesOnError) Unwrap() error { return e.err }
 
-// Run uploads files side by side; one that fails does not keep the others from being uploaded.
+// Run uploads files, several at once. It goes on when one fails.
 func (c uploadCommand) Run(ctx context.Context, s streams) error {
 	u := uploader{uploadCommand: c, api: c.client(), out: s.out, screen: newScreen(s)}
 	defer u.screen.close()
@@ -138,8 +138,8 @@ type uploader struct {
 	api    *client.Client
 	screen *screen
 	out    io.Writer
-	mu     sync.Mutex // one video at a time prints
-	absent sync.Once  // tells that there is no server
+	mu     sync.Mutex // held while a video is printed
+	absent sync.Once  // says that there is no server
 }
 
 func (u *uploader) one(ctx context.Context, file string) error {
@@ -150,7 +150,7 @@ func (u *uploader) one(ctx context.Context, file string) error {
 	view, err := u.api.Upload(ctx, up)
 	if err != nil {
 		if ctx.Err() != nil {
-			return fmt.Errorf("upload %s: it was not sent whole, and the server keeps nothing of it: %w", file, err)
+			return fmt.Errorf("upload %s: it was cut short, and the server keeps nothing of it: %w", file, err)
 		}
 		return fmt.Errorf("upload %s: %w", file, err)
 	}
@@ -172,8 +172,8 @@ func (u *uploader) one(ctx context.Context, file string) error {
 	return &notReadyError{view}
 }
 
-// again returns what tells, once for a file, that its upload is tried again; and once for all of them when
-// nobody answers at the server's address.
+// again returns a function that says, once for a file, that its upload is tried again. It says so once for
+// all files when no server answers.
 func (u *uploader) again(file string) func(error) {
 	var told sync.Once
 	return func(err error) {
@@ -188,8 +188,7 @@ func (u *uploader) again(file string) func(error) {
 	}
 }
 
-// accepted prints the id of a video as soon as it is known. Where there are no bars, the first line of
-// progress does.
+// accepted prints the id of a video as soon as it is known. Without bars, the first line of progress has it.
 func (u *uploader) accepted(view pipeline.VideoView) {
 	if u.screen.p == nil {
 		return
@@ -197,7 +196,7 @@ func (u *uploader) accepted(view pipeline.VideoView) {
 	u.screen.line(fmt.Sprintf("%s  %s  %s", view.ID, view.Status, view.Filename))
 }
 
-// report prints what became of a video.
+// report prints a video, and its events with --timeline.
 func (u *uploader) report(ctx context.Context, view pipeline.VideoView) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -239,7 +238,7 @@ func (f serverFlags) printVideo(ctx context.Context, w io.Writer, view pipeline.
 	return nil
 }
 
-// reached reports whether the view is what was waited for.
+// reached reports whether the view has the state to wait for.
 func reached(view pipeline.VideoView, wait string) bool {
 	switch wait {
 	case "playable":
@@ -250,7 +249,7 @@ func reached(view pipeline.VideoView, wait string) bool {
 	return true
 }
 
-// watch is what a command waits for.
+// watch waits for a state of a video.
 type watch struct {
 	api     *client.Client
 	server  webURL
@@ -258,8 +257,8 @@ type watch struct {
 	timeout time.Duration
 }
 
-// await asks for the video until it is what is waited for, or has come to an end. seen is told each state.
-// The error is a *goesOnError when there is no more waiting.
+// await asks for the video until it has reached the state or ended, and calls seen with each answer. When it
+// stops before that, the error is a *goesOnError.
 func (w watch) await(ctx context.Context, view pipeline.VideoView, seen func(pipeline.VideoView)) (
 	pipeline.VideoView, error,
 ) {

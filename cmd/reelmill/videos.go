@@ -14,25 +14,25 @@ import (
 	"github.com/reelmill/reelmill/pipeline/client"
 )
 
-// videosCommand is about videos that were uploaded.
+// videosCommand groups the commands about uploaded videos.
 type videosCommand struct {
 	List    videosList    `cmd:"" help:"List videos, newest first."`
-	Get     videosGet     `cmd:"" help:"Show a video: state, facts, warnings and where it plays."`
-	Outputs videosOutputs `cmd:"" help:"List what was made of a video."`
-	Watch   videosWatch   `cmd:"" help:"Follow a video until it is playable or has ended."`
+	Get     videosGet     `cmd:"" help:"Show a video: its state, source, warnings and URLs."`
+	Outputs videosOutputs `cmd:"" help:"List the outputs of a video."`
+	Watch   videosWatch   `cmd:"" help:"Follow a video until it is playable or ends."`
 	Events  videosEvents  `cmd:"" help:"Print the events of a video so far."`
-	Why     videosWhy     `cmd:"" help:"Say what a video waits for, and how it came there."`
+	Why     videosWhy     `cmd:"" help:"Say what a video waits for, and what happened so far."`
 	Cancel  videosCancel  `cmd:"" help:"Stop a video: its running jobs end within 2 seconds."`
-	Retry   videosRetry   `cmd:"" help:"Go on with a video that was errored or canceled; what is complete stays."`
-	Delete  videosDelete  `cmd:"" help:"Delete a video with all that was made of it."`
+	Retry   videosRetry   `cmd:"" help:"Go on with an errored or canceled video; completed jobs are not repeated."`
+	Delete  videosDelete  `cmd:"" help:"Delete a video and all its outputs."`
 }
 
-// videoArg is the video that a command is about.
+// videoArg names a video.
 type videoArg struct {
 	ID string `arg:"" help:"Id of the video, such as vid_7k2...; reelmill videos list shows them."`
 }
 
-// videoArgs are the videos that a command is about.
+// videoArgs name videos.
 type videoArgs struct {
 	IDs []string `arg:"" name:"id" help:"Ids of videos, such as vid_7k2...; reelmill videos list shows them."`
 }
@@ -91,7 +91,7 @@ func describe(w io.Writer, v pipeline.VideoView, at []place) {
 		v.ID, v.Filename, bytesize.Size(v.Size), v.Status, v.Progress, pipeline.Clock(v.CreatedAt))
 	if m := v.Media; m != nil {
 		fmt.Fprintf(w, "source\t%s, %dx%d, %.4g frames/s, %s, %s\n", m.Video.Codec, m.Video.Width, m.Video.Height,
-			m.Video.FrameRate(), human.Seconds(m.Duration), soundOf(m))
+			m.Video.FrameRate(), human.Seconds(m.Duration), audioOf(m))
 	}
 	for _, p := range v.Warnings {
 		fmt.Fprintf(w, "warning\t%s\n", warning(p))
@@ -104,7 +104,7 @@ func describe(w io.Writer, v pipeline.VideoView, at []place) {
 	}
 }
 
-// warning is what people read of a warning. The detail of pipeline.CodePartlyUsed says all by itself.
+// warning returns the text of a warning. The detail of pipeline.CodePartlyUsed needs no title.
 func warning(p pipeline.Problem) string {
 	if p.Code == pipeline.CodePartlyUsed {
 		return p.Detail
@@ -112,19 +112,20 @@ func warning(p pipeline.Problem) string {
 	return p.Title + ": " + p.Detail
 }
 
-// soundOf says what audio a source has.
-func soundOf(m *pipeline.Media) string {
+// audioOf describes the audio of a source.
+func audioOf(m *pipeline.Media) string {
 	if len(m.Audio) == 0 {
 		return "no audio"
 	}
 	var tracks []string
 	for _, a := range m.Audio {
-		tracks = append(tracks, fmt.Sprintf("%s (%s, %d channels)", a.Codec, a.Language, a.Channels))
+		tracks = append(tracks, fmt.Sprintf("%s (%s, %d %s)", a.Codec, a.Language, a.Channels,
+			human.Plural(a.Channels, "channel")))
 	}
 	return strings.Join(tracks, ", ")
 }
 
-// place is the name of a line about a video, and its text: mostly a URL.
+// place is a line about a video: its name, and mostly a URL.
 type place struct{ name, url string }
 
 // places returns where the parts of a video are: nowhere before it is playable. It asks the server for video
@@ -178,14 +179,15 @@ func (c videosOutputs) Run(ctx context.Context, s streams) error {
 	})
 }
 
-// printOutputs prints a line for each rendition and file; place returns where one is, and is called where.
+// printOutputs prints a line for each rendition and file. place returns where an output is; where is the
+// title of that column.
 func printOutputs(w io.Writer, outputs []pipeline.OutputView, where string,
 	place func(pipeline.OutputView) string,
 ) {
 	fmt.Fprintln(w, "KIND\tNAME\tSIZE\tLENGTH\tPICTURE\t"+where)
 	for _, o := range outputs {
 		if o.Kind == pipeline.KindIndex || o.Kind == pipeline.KindInit {
-			continue // parts of a rendition, which has a line
+			continue // part of a rendition, which has a line
 		}
 		length, picture := "", ""
 		if o.Duration > 0 {
@@ -206,11 +208,11 @@ func printOutputs(w io.Writer, outputs []pipeline.OutputView, where string,
 type videosWatch struct {
 	serverFlags
 	videoArg
-	Until   string        `help:"End when the video is in this state: ${enum}." enum:"playable, ready" default:"ready"`
-	Timeout time.Duration `help:"Stop watching after this time; the video goes on." default:"6h"`
+	Until   string        `help:"Wait for this state: ${enum}." enum:"playable, ready" default:"ready"`
+	Timeout time.Duration `help:"Stop watching after this time. The server goes on with the video." default:"6h"`
 }
 
-// Run follows a video, and fails when it comes to another end than the one waited for.
+// Run follows a video. It fails when the video ends without the state to wait for.
 func (c videosWatch) Run(ctx context.Context, s streams) error {
 	view, err := c.wait(ctx, newScreen(s))
 	if err != nil {
@@ -227,8 +229,7 @@ func (c videosWatch) Run(ctx context.Context, s streams) error {
 	return &notReadyError{view}
 }
 
-// wait shows on a screen how far the video is, until it is what is waited for or has ended, and closes the
-// screen.
+// wait shows the progress of the video until it has reached the state or ended, and closes the screen.
 func (c videosWatch) wait(ctx context.Context, screen *screen) (pipeline.VideoView, error) {
 	defer screen.close()
 	w := watch{api: c.client(), server: c.Server, until: c.Until, timeout: c.Timeout}
@@ -244,10 +245,10 @@ func (c videosWatch) wait(ctx context.Context, screen *screen) (pipeline.VideoVi
 type videosEvents struct {
 	serverFlags
 	videoArg
-	Follow bool `help:"Go on with the events to come, until the video has ended."`
+	Follow bool `help:"Print new events too, until the video ends."`
 }
 
-// Run prints events. With --json each is a line.
+// Run prints events. With --json, each is a line of JSON.
 func (c videosEvents) Run(ctx context.Context, s streams) error {
 	api := c.client()
 	if _, err := api.Video(ctx, c.ID); err != nil {
@@ -273,7 +274,7 @@ type videosWhy struct {
 	videoArg
 }
 
-// Run prints what the video waits for.
+// Run prints what the video waits for, and its events.
 func (c videosWhy) Run(ctx context.Context, s streams) error {
 	why, err := c.client().Why(ctx, c.ID)
 	if err != nil {
@@ -289,7 +290,7 @@ func (c videosWhy) Run(ctx context.Context, s streams) error {
 		}
 		fmt.Fprintln(w)
 		if why.Earlier > 0 {
-			fmt.Fprintf(w, "%d earlier events are left out\n", why.Earlier)
+			fmt.Fprintf(w, "%d earlier events are not shown\n", why.Earlier)
 		}
 		for _, m := range why.Timeline {
 			at := m.At.UTC().Format(time.DateOnly + " 15:04:05.000 UTC")
@@ -313,12 +314,12 @@ type videosRetry struct {
 	videoArgs
 }
 
-// Run has videos go on.
+// Run retries videos.
 func (c videosRetry) Run(ctx context.Context, s streams) error {
 	return c.change(ctx, s, "retry", c.IDs, c.client().Retry)
 }
 
-// change does something to each video, and prints what became of it.
+// change calls do for each video, and prints its new state.
 func (f serverFlags) change(
 	ctx context.Context, s streams, verb string, ids []string,
 	do func(ctx context.Context, id string) (pipeline.VideoView, error),

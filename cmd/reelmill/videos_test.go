@@ -28,7 +28,8 @@ func answering(t *testing.T, body string) (url string) {
 	return server.URL
 }
 
-// TestAWarningIsSaidOnce: what of the source is not used is told by its own words; other warnings have a title.
+// TestAWarningIsSaidOnce: what of the source is not used is told by its own words; other warnings have a
+// title.
 func TestAWarningIsSaidOnce(t *testing.T) {
 	url := answering(t, `{"id":"vid_1","status":"ready","warnings":[
 		{"code":"input_partly_used","title":"Not all of the source is used","detail":"subtitle stream 1 is not used: no captions"},
@@ -41,8 +42,8 @@ func TestAWarningIsSaidOnce(t *testing.T) {
 	}
 }
 
-// TestCommandsThatWaitPrintWarnings: whoever waits for a video is told, after it is ready, what of the source it
-// lacks.
+// TestCommandsThatWaitPrintWarnings: whoever waits for a video is told, after it is ready, what of the source
+// it lacks.
 func TestCommandsThatWaitPrintWarnings(t *testing.T) {
 	url := answering(t, `{"id":"vid_1","status":"ready","warnings":[
 		{"code":"input_partly_used","detail":"0.5 s of picture, the file claims 35.2 s"}]}`)
@@ -63,7 +64,8 @@ func TestCommandsThatWaitPrintWarnings(t *testing.T) {
 	}
 }
 
-// TestTimesNameTheirZone: every command prints times in UTC, with the day, and says so, whatever zone they are in.
+// TestTimesNameTheirZone: every command prints times in UTC, with the day, and says so, whatever zone they
+// are in.
 func TestTimesNameTheirZone(t *testing.T) {
 	const at = `"2026-05-02T04:59:00.5+05:00"`
 	letter := `{"video_id":"vid_1","job":"a","attempts":1,"created_at":` + at + `,"error":{"code":"x"}}`

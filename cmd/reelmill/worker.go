@@ -19,14 +19,14 @@ import (
 	"github.com/reelmill/reelmill/workers/webhook"
 )
 
-// tuning are times that tests and harnesses shorten; zero means the default of whoever has it.
+// tuning holds times that tests shorten. Zero means the default.
 type tuning struct {
 	Lease      time.Duration `help:"Lease of a task." hidden:"" env:"REELMILL_LEASE"`
-	SweepEvery time.Duration `help:"Between rounds of the sweeper." hidden:"" env:"REELMILL_SWEEP_EVERY"`
-	SweepAge   time.Duration `help:"Age of videos that it looks at." hidden:"" env:"REELMILL_SWEEP_AGE"`
+	SweepEvery time.Duration `help:"Time between rounds of the sweeper." hidden:"" env:"REELMILL_SWEEP_EVERY"`
+	SweepAge   time.Duration `help:"How long a video stands still before the sweeper looks at it." hidden:"" env:"REELMILL_SWEEP_AGE"`
 }
 
-// workFlags are the flags of every command that runs jobs.
+// workFlags are the flags of commands that run jobs.
 type workFlags struct {
 	Slots   slots   `help:"${slots_help}" env:"REELMILL_SLOTS"`
 	Threads threads `help:"${threads_help}" default:"0" env:"REELMILL_THREADS"`
@@ -38,10 +38,10 @@ type workFlags struct {
 	tuning
 }
 
-// slots are how many jobs there may be at once, by worker type.
+// slots is how many jobs may run at once, by worker type.
 type slots map[string]int
 
-// Decode implements kong.MapperValue. A configuration file comes as such a text, too (flagValue).
+// Decode implements kong.MapperValue. Values of a configuration file have the same form (flagValue).
 func (s *slots) Decode(ctx *kong.DecodeContext) error {
 	token, err := ctx.Scan.PopValue("slots")
 	if err != nil {
@@ -57,14 +57,14 @@ func (s *slots) Decode(ctx *kong.DecodeContext) error {
 		worker, number, _ := strings.Cut(pair, "=")
 		n, err := strconv.Atoi(number)
 		if err != nil || n < 0 {
-			return fmt.Errorf("%q is no worker type and number; write 'transcode=2;audio=1', in quotes", pair)
+			return fmt.Errorf("%q is not a worker type and a number; write 'transcode=2;audio=1', in quotes", pair)
 		}
 		(*s)[worker] = n
 	}
 	return nil
 }
 
-// checkAlone refuses a worker type without slots where no other process can run its jobs.
+// checkAlone refuses a worker type with 0 slots, for a process that no other runs jobs for.
 func (s slots) checkAlone() error {
 	for _, worker := range slices.Sorted(maps.Keys(s)) {
 		if s[worker] == 0 {
@@ -75,13 +75,13 @@ func (s slots) checkAlone() error {
 	return nil
 }
 
-// threads is how many threads an encoder has; 0: the encoders' own default.
+// threads is how many threads an encoder has; 0 means the default.
 type threads int
 
-// maxThreads is as many as x264 and x265 can make use of.
+// maxThreads is as many as x264 and x265 can use.
 const maxThreads = 64
 
-// Decode implements kong.MapperValue, for numbers of a configuration file too.
+// Decode implements kong.MapperValue, also for numbers in a configuration file.
 func (n *threads) Decode(ctx *kong.DecodeContext) error {
 	token, err := ctx.Scan.PopValue("threads")
 	if err != nil {
@@ -90,33 +90,33 @@ func (n *threads) Decode(ctx *kong.DecodeContext) error {
 	text := fmt.Sprint(token.Value)
 	i, err := strconv.Atoi(text)
 	if err != nil || i < 0 || i > maxThreads {
-		return fmt.Errorf("%q is no number of threads; write 1 to %d, or 0 for the default", text, maxThreads)
+		return fmt.Errorf("%q is not a number of threads; write 1 to %d, or 0 for the default", text, maxThreads)
 	}
 	*n = threads(i)
 	return nil
 }
 
-// jobs says how the flags have a node run jobs.
+// jobs turns the flags into the configuration of jobs.
 func (f workFlags) jobs(secret string) node.Jobs {
 	return node.Jobs{Slots: f.Slots, Threads: int(f.Threads), Webhook: webhook.Config{
 		URL: string(f.WebhookURL), Secret: webhook.Secret(secret), AllowPrivate: f.WebhookAllowPrivate,
 	}}
 }
 
-// workerCommand runs jobs for a server that runs elsewhere.
+// workerCommand runs jobs for a server elsewhere.
 type workerCommand struct {
 	dataFlags
 	workFlags
 }
 
-// Run runs jobs until ctx ends. Its first line on stdout says that it is ready.
+// Run runs jobs until ctx ends. It prints a ready line first.
 func (c workerCommand) Run(ctx context.Context, s streams, log *slog.Logger) (err error) {
 	if c.NATS == "" || c.Store == "" {
-		return usageError{errors.New("a worker needs --nats and --store: those of its server")}
+		return usageError{errors.New("a worker needs --nats and --store, the same as its server")}
 	}
 	if c.WebhookSecret == "" {
-		return usageError{errors.New("a worker needs the webhook secret of its server: its data folder has it in " +
-			"webhook.secret; give it by REELMILL_WEBHOOK_SECRET")}
+		return usageError{errors.New("a worker needs the webhook secret of its server: copy it from " +
+			"webhook.secret in the server's data folder to REELMILL_WEBHOOK_SECRET")}
 	}
 	config := c.config(log)
 	config.MetricsListen, config.Tuning = c.MetricsListen, node.Tuning(c.tuning)

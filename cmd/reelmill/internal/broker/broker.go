@@ -1,9 +1,8 @@
-// Package broker connects a process to its NATS server: one that runs elsewhere, or one embedded in the
-// process.
+// Package broker connects a process to its NATS server, which runs elsewhere or is embedded in the process.
 //
-// An embedded server that stops storing is restarted on the same folder by Watch, once its disk has room. The
-// connection outlives the restart. A server elsewhere is its operator's: Open waits a minute for it, and the
-// connection tries for ever.
+// Watch restarts an embedded server that stops storing, on the same folder, once its disk has room. The
+// connection survives the restart. An operator runs a server elsewhere: Open waits a minute for it, and the
+// connection reconnects for ever.
 package broker
 
 import (
@@ -65,8 +64,8 @@ func Open(ctx context.Context, address, data string, log *slog.Logger) (*Broker,
 // Patience is how long a process that starts waits for its broker.
 const Patience = time.Minute
 
-// connect connects to the server at an address. It waits for one that is not there yet, because all start at
-// once.
+// connect connects to the server at an address. It waits for an absent server, since all processes may start
+// at once.
 func connect(ctx context.Context, address string, log *slog.Logger, recurring *pipeline.Recurring) (
 	*nats.Conn, error,
 ) {
@@ -79,7 +78,7 @@ func connect(ctx context.Context, address string, log *slog.Logger, recurring *p
 					log.Warn("lost the broker", "error", err)
 				}
 			}),
-			nats.ReconnectHandler(func(*nats.Conn) { log.Info("the broker is back") }),
+			nats.ReconnectHandler(func(*nats.Conn) { log.Info("reconnected to the broker") }),
 			nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 				recurring.Failed("connection to the broker", "error", err)
 			}))
@@ -91,25 +90,25 @@ func connect(ctx context.Context, address string, log *slog.Logger, recurring *p
 			return nil, fmt.Errorf("connect to broker %s: %w", WithoutPassword(address), err)
 		}
 		if !waiting {
-			log.Warn("wait for the broker", "url", WithoutPassword(address), "for", Patience)
+			log.Warn("waiting for the broker", "url", WithoutPassword(address), "for", Patience)
 		}
 		pause.For(ctx, 250*time.Millisecond)
 	}
 }
 
-// CheckAddresses refuses a text that is neither the address of a NATS server nor a list of them, with a comma
-// between two. The error does not repeat the text: it may hold a password.
+// CheckAddresses refuses a text that is not the address of a NATS server, or several with commas between
+// them. The error does not repeat the text, which may hold a password.
 func CheckAddresses(addresses string) error {
 	for address := range strings.SplitSeq(addresses, ",") {
 		u, err := url.Parse(strings.TrimSpace(address))
 		if err != nil || u.Hostname() == "" || !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) {
-			return errors.New("not the address of a NATS server; write nats://host:port, with a comma between two")
+			return errors.New("not the address of a NATS server; write nats://host:port, and commas between several")
 		}
 	}
 	return nil
 }
 
-// WithoutPassword returns the address of a server, or a list of them, without what must not be shown.
+// WithoutPassword returns the address of a server, or several, with passwords replaced by xxxxx.
 func WithoutPassword(addresses string) string {
 	var shown []string
 	for address := range strings.SplitSeq(addresses, ",") {
@@ -125,8 +124,8 @@ func WithoutPassword(addresses string) string {
 // Dir returns the folder of the embedded server of a data folder.
 func Dir(data string) string { return filepath.Join(data, "broker") }
 
-// LogPlace says, for people, where the event log is: at the address of a server, or embedded, in a data
-// folder.
+// LogPlace says, for people, where the event log is: at the address of a server or, when that is empty, in a
+// data folder.
 func LogPlace(address, data string) string {
 	if address != "" {
 		return "the stream EVENTS at " + WithoutPassword(address)
@@ -138,10 +137,11 @@ func (b *Broker) start(ctx context.Context) (*embedded.Server, error) {
 	return embedded.Start(ctx, embedded.Config{Dir: Dir(b.data), Logger: b.log})
 }
 
-// Exclusive reports whether no other process uses the broker: it is embedded.
+// Exclusive reports whether the broker is embedded, so that no other process uses it.
 func (b *Broker) Exclusive() bool { return b.data != "" }
 
-// InProcessConn implements nats.InProcessConnProvider: the connection outlives a restart of the server.
+// InProcessConn implements nats.InProcessConnProvider, so that the connection survives a restart of the
+// server.
 func (b *Broker) InProcessConn() (net.Conn, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -151,8 +151,8 @@ func (b *Broker) InProcessConn() (net.Conn, error) {
 	return b.server.InProcessConn()
 }
 
-// Healthy says what keeps an embedded server from storing. It is nil for a server elsewhere: the bus asks
-// that.
+// Healthy returns why an embedded server cannot store, or nil. It is nil for a server elsewhere, which the
+// bus asks.
 func (b *Broker) Healthy() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -165,8 +165,8 @@ func (b *Broker) Healthy() error {
 	return b.server.Healthy()
 }
 
-// Watch restarts an embedded server that is unhealthy, once room reports that its disk is not full: after a
-// full disk the server answers nothing until it is restarted. It returns when ctx ends.
+// Watch restarts an unhealthy embedded server once room returns nil: after a full disk, the server answers
+// nothing until it is restarted. It returns when ctx ends.
 func (b *Broker) Watch(ctx context.Context, room func() error) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -188,7 +188,7 @@ func (b *Broker) Watch(ctx context.Context, room func() error) error {
 			continue
 		}
 		if full := room(); full != nil {
-			continue // it would be no better off
+			continue // a restart would not help
 		}
 		if err := b.restart(ctx); err != nil {
 			b.recurring.Failed("restart the embedded broker", "error", err)

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestBrokersAreShownWithoutPasswords, one or several.
+// TestBrokersAreShownWithoutPasswords checks one address and several.
 func TestBrokersAreShownWithoutPasswords(t *testing.T) {
 	for addresses, want := range map[string]string{
 		"nats://10.0.0.5:4222":                        "nats://10.0.0.5:4222",

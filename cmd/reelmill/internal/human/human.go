@@ -1,5 +1,4 @@
-// Package human writes counts and lengths as people read them, in what the program prints and logs. Sizes are
-// pipeline/bytesize's.
+// Package human formats counts and lengths for people. Package pipeline/bytesize formats sizes.
 package human
 
 import (
@@ -7,7 +6,7 @@ import (
 	"time"
 )
 
-// Plural returns a noun as it follows the number n: 1 video, 2 videos.
+// Plural returns a noun for the number n: 1 video, 2 videos.
 func Plural(n int, noun string) string {
 	if n == 1 {
 		return noun
@@ -15,7 +14,7 @@ func Plural(n int, noun string) string {
 	return noun + "s"
 }
 
-// Seconds writes a length: 4.2 s, or 1:02:03 from a minute on.
+// Seconds formats a length: 4.2 s, and from a minute on 1:00 or 1:02:03.
 func Seconds(seconds float64) string {
 	d := time.Duration(seconds * float64(time.Second))
 	if d < time.Minute {

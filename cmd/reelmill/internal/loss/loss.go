@@ -1,8 +1,9 @@
-// Package loss finds out what the event log has lost: events that no deletion removed. It compares what the
-// log has with what deletions say that they removed, and with what the read model has applied. A loss that an
-// operator accepted (`reelmill rebuild --force`) is none.
+// Package loss finds events that the event log has lost: those that are gone although no deletion removed
+// them. It compares the events of the log with the deletions in the log, which list what they removed, and
+// with the events that the read model has applied. Losses that an operator accepted (`reelmill rebuild
+// --force`) do not count.
 //
-// It does not notice the loss of events that neither the log nor the read model has ever counted.
+// It does not notice lost events that neither the log nor the read model has counted.
 package loss
 
 import (
@@ -17,33 +18,32 @@ import (
 	"github.com/reelmill/reelmill/storage/catalog"
 )
 
-// ReadModel is what is asked of the read model about the log that it was made from. It may stand open, or be
-// a file that is looked at.
+// ReadModel tells which events a read model was made from: an open catalog, or an inspected file.
 type ReadModel interface {
 	Place(ctx context.Context) (catalog.Place, error)
 	Held(ctx context.Context, of pipeline.Sequences) ([]catalog.Held, error)
 }
 
-// Error says what the event log has lost, as far as nobody has accepted it.
+// Error says which events the event log has lost, without accepted losses.
 type Error struct {
-	where  string // the log is
+	where  string // where the log is
 	extent bus.Extent
 	events uint64             // how many are lost
-	lost   pipeline.Sequences // those, or, where some are accepted, all
+	lost   pipeline.Sequences // those; with accepted ones, if there are any
 	place  catalog.Place
-	other  bool           // the log is another one than the read model was made from
-	videos []catalog.Held // that have lost events, as far as the read model knows
+	other  bool           // the read model was made from another log
+	videos []catalog.Held // those that have lost events, as far as the read model knows
 }
 
-// shown is how many videos and ranges of sequences a message names.
+// shown is how many videos and ranges of sequences a message names at most.
 const shown = 5
 
-// Error says how many events are lost, which, and of which videos.
+// Error says how many events are lost, which ones, and of which videos.
 func (l *Error) Error() string {
 	var b strings.Builder
 	switch last := max(l.extent.Last, l.place.Sequence); {
 	case l.other:
-		fmt.Fprintf(&b, "the event log is another one than the read model was made from: event %d differs",
+		fmt.Fprintf(&b, "the read model was made from another event log: event %d differs",
 			l.place.Known.Sequence)
 	default:
 		fmt.Fprintf(&b, "the event log has lost %d of %d events (%s)", l.events, last, sequencesText(l.lost))
@@ -52,14 +52,14 @@ func (l *Error) Error() string {
 		fmt.Fprintf(&b, "; it ends at %d, and the read model has applied %d", l.extent.Last, l.place.Sequence)
 	}
 	if len(l.videos) == 0 {
-		b.WriteString("; the read model knows no video that they belong to")
+		b.WriteString("; the read model knows no video that this affects")
 	} else {
-		fmt.Fprintf(&b, "; of %s", VideosText(l.videos))
+		fmt.Fprintf(&b, "; this affects %s", VideosText(l.videos))
 	}
 	return b.String()
 }
 
-// VideosText counts videos, and names some.
+// VideosText says how many videos there are, and names the first.
 func VideosText(videos []catalog.Held) string {
 	var names []string
 	for _, h := range videos[:min(len(videos), shown)] {
@@ -71,25 +71,25 @@ func VideosText(videos []catalog.Held) string {
 	return fmt.Sprintf("%d %s: %s", len(videos), human.Plural(len(videos), "video"), strings.Join(names, ", "))
 }
 
-// Events returns how many events are lost: at least 1, also of a log that is another one, whose loss nobody
-// can count.
+// Events returns how many events are lost, at least 1. It returns 1 for another log, whose losses nobody can
+// count.
 func (l *Error) Events() uint64 { return max(1, l.events) }
 
-// Remedy says what the operator can do about it.
+// Remedy says what the operator can do.
 func (l *Error) Remedy() string { return Remedy(l.where) }
 
-// Remedy says what the operator can do about events that are lost from the log at a place (broker.LogPlace).
+// Remedy says what the operator can do about lost events. where is the place of the log (broker.LogPlace).
 func Remedy(where string) string {
-	return "restore the log (" + where + ") from a backup; or accept the loss by `reelmill rebuild --force` " +
-		"with the same --data and --nats, which makes the read model from what is left"
+	return "restore the log (" + where + ") from a backup; or accept the loss with `reelmill rebuild --force` " +
+		"and the same --data and --nats, which rebuilds the read model from the events that are left"
 }
 
-// EventsText counts events, and names some.
+// EventsText says how many events there are, and names the first.
 func EventsText(s pipeline.Sequences) string {
 	return fmt.Sprintf("%d %s (%s)", s.Count(), human.Plural(int(s.Count()), "event"), sequencesText(s))
 }
 
-// sequencesText names some ranges of sequences.
+// sequencesText names the first ranges of sequences.
 func sequencesText(s pipeline.Sequences) string {
 	if s.Count() == 1 {
 		return fmt.Sprintf("sequence %d", s[0].First)
@@ -108,21 +108,21 @@ func sequencesText(s pipeline.Sequences) string {
 	return "sequences " + strings.Join(ranges, ", ")
 }
 
-// GoneText tells of what is gone and counts as no loss, though nothing says what it was; empty for nothing.
+// GoneText says which events are gone without counting as lost; it is empty for none.
 func GoneText(e bus.Extent) (text string) {
 	untold := e.Lost.Through(e.Untold).Count()
 	if untold > 0 {
-		text = fmt.Sprintf("; %d before event %d are gone, where an earlier version deleted videos and did not "+
-			"tell what it removed", untold, e.Untold)
+		text = fmt.Sprintf("; %d before event %d are gone, as an earlier version deleted videos without "+
+			"listing the events that it removed", untold, e.Untold)
 	}
 	if accepted := e.Lost.Count() - untold; accepted > 0 {
-		text += fmt.Sprintf("; %d are lost, which is accepted", accepted)
+		text += fmt.Sprintf("; %d are lost, and that was accepted", accepted)
 	}
 	return text
 }
 
-// Check compares what the log has with what deletions tell and with what the read model has applied. Its
-// methods are for one goroutine at a time.
+// Check compares the log with its deletions and with the read model. Its methods are for one goroutine at a
+// time.
 type Check struct {
 	bus   *bus.Bus
 	audit *bus.Audit
@@ -130,29 +130,29 @@ type Check struct {
 	where string
 
 	judged  bool
-	key     finding // of what was judged last
+	key     finding // that the verdict follows from
 	verdict *Error
 }
 
-// finding is what a verdict follows from: while it is the same, so is the verdict.
+// finding decides a verdict: the same finding has the same verdict.
 type finding struct {
 	lost, untold, beyond uint64
 	accepted             bus.Accepted
 	other                bool
 }
 
-// NewCheck returns a Check of the log of a bus, against the read model that was made of it; nil for none.
-// Errors name the place of the log as where says (broker.LogPlace).
+// NewCheck returns a Check of the log of a bus against the read model that was made from it, or nil. where
+// names the place of the log in errors (broker.LogPlace).
 func NewCheck(b *bus.Bus, model ReadModel, where string) *Check {
 	return &Check{bus: b, audit: b.NewAudit(), model: model, where: where}
 }
 
-// Look returns what the log has, and what it has lost; nil for nothing. It costs three small requests while
-// nothing changes.
+// Look returns which events the log has and which it has lost; nil for none. While nothing changes, it costs
+// three small requests.
 func (c *Check) Look(ctx context.Context) (bus.Extent, *Error, error) {
 	l := &Error{where: c.where}
 	var err error
-	if c.model != nil { // before the log, which may grow meanwhile
+	if c.model != nil { // read it before the log, which may grow meanwhile
 		if l.place, err = c.model.Place(ctx); err != nil {
 			return bus.Extent{}, nil, err
 		}
@@ -182,7 +182,7 @@ func (c *Check) Look(ctx context.Context) (bus.Extent, *Error, error) {
 	return l.extent, c.verdict, nil
 }
 
-// judge completes what was found, or returns nil when it is no loss.
+// judge completes l, or returns nil when nothing is lost.
 func (c *Check) judge(ctx context.Context, l *Error) (*Error, error) {
 	e, beyond := l.extent, pipeline.Sequences(nil)
 	if e.Last < l.place.Sequence {
@@ -208,7 +208,7 @@ func (c *Check) judge(ctx context.Context, l *Error) (*Error, error) {
 	return l, nil
 }
 
-// held returns what the read model has of some events, without the videos that the log says are deleted.
+// held returns the videos that have some of the events in the read model, without those deleted in the log.
 func (c *Check) held(ctx context.Context, e bus.Extent, of pipeline.Sequences) ([]catalog.Held, error) {
 	if c.model == nil {
 		return nil, nil
@@ -220,13 +220,14 @@ func (c *Check) held(ctx context.Context, e bus.Extent, of pipeline.Sequences) (
 	return NotDeleted(ctx, c.bus, held)
 }
 
-// Unread returns what of a replay the log has and does not give: documents that are damaged, or none at all.
+// Unread returns the events that a replay could not read although the log has them: they are damaged or
+// empty.
 func (c *Check) Unread(ctx context.Context, r bus.Replayed) (pipeline.Sequences, error) {
-	_, gone, err := c.bus.Gone(ctx) // after the replay, which may have met deletions
+	_, gone, err := c.bus.Gone(ctx) // read it after the replay, during which videos may be deleted
 	return r.Unread.Without(gone), err
 }
 
-// NotDeleted returns those videos that the log does not say are deleted.
+// NotDeleted returns the videos that are not deleted in the log.
 func NotDeleted(ctx context.Context, b *bus.Bus, held []catalog.Held) (left []catalog.Held, err error) {
 	for some := range slices.Chunk(held, 256) {
 		subjects := make([]string, len(some))
@@ -246,7 +247,7 @@ func NotDeleted(ctx context.Context, b *bus.Bus, held []catalog.Held) (left []ca
 	return left, nil
 }
 
-// EventsOf returns the events that a read model has of some videos.
+// EventsOf returns the events of videos in a read model.
 func EventsOf(held []catalog.Held) pipeline.Sequences {
 	var ranges []pipeline.Range
 	for _, h := range held {

@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// Watch looks at the log while a server runs. NewWatch makes one. It is safe for concurrent use.
+// Watch checks the log for losses while a server runs. NewWatch makes one. It is safe for concurrent use.
 type Watch struct {
 	check  *Check
-	wanted chan struct{} // rings when somebody wants a look
+	wanted chan struct{} // receives when somebody wants a look
 
 	mu     sync.Mutex
 	ended  time.Time     // when the last look ended
@@ -20,10 +20,10 @@ type Watch struct {
 }
 
 const (
-	// watchEvery is how often a running server looks whether its log is whole, if nobody asks.
+	// watchEvery is how often a running server checks its log when nobody asks.
 	watchEvery = time.Minute
-	// watchFresh is how long a look is good enough for who asks, and how long who asks waits for another: one
-	// at a log of millions of events may take longer, after deletions.
+	// watchFresh is how old a look may be for Ask, and how long Ask waits for a newer one. After deletions, a
+	// look at a log of millions of events may take longer.
 	watchFresh = time.Second
 )
 
@@ -32,8 +32,8 @@ func NewWatch(check *Check) *Watch {
 	return &Watch{check: check, wanted: make(chan struct{}, 1), next: make(chan struct{})}
 }
 
-// Look looks at the log. A loss that was seen stays until the process ends: what is applied after it may hide
-// it.
+// Look checks the log. A loss that was found stays until the process ends, since events that are applied
+// later may hide it.
 func (w *Watch) Look(ctx context.Context) {
 	_, lost, err := w.check.Look(ctx)
 	w.mu.Lock()
@@ -46,7 +46,7 @@ func (w *Watch) Look(ctx context.Context) {
 	w.next = make(chan struct{})
 }
 
-// Run looks again and again, and when somebody asks, until ctx ends. After each look it calls looked.
+// Run looks every minute, and when Ask wants it, until ctx ends. After each look it calls looked.
 func (w *Watch) Run(ctx context.Context, looked func()) {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
@@ -63,7 +63,7 @@ func (w *Watch) Run(ctx context.Context, looked func()) {
 	}
 }
 
-// Ask returns what is lost, as of now or, when that takes too long, of the last look.
+// Ask returns what is lost now or, when a new look takes too long, at the last look.
 func (w *Watch) Ask(ctx context.Context) (*Error, error) {
 	w.mu.Lock()
 	fresh, next := time.Since(w.ended) < watchFresh, w.next
@@ -94,8 +94,8 @@ func (w *Watch) Known() (*Error, error) {
 	return nil, w.failed
 }
 
-// OfRunning returns what a running server reports of what Ask or Known returned; nil for no loss and no
-// failure.
+// OfRunning returns the error with which a running server reports the results of Ask or Known; nil if nothing
+// is lost.
 func OfRunning(lost *Error, err error) error {
 	if lost != nil {
 		return fmt.Errorf("%w; stop the server, then %s", lost, lost.Remedy())

@@ -14,7 +14,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// alertFile is a file of Prometheus rules, as far as ours go.
+// alertFile is a file of Prometheus rules, with the keys that ours use.
 type alertFile struct {
 	Groups []struct {
 		Name  string
@@ -44,9 +44,8 @@ func alertRules(t *testing.T) []alertRule {
 	return file.Groups[0].Rules
 }
 
-// alertScenarios are what is scraped, every 30 seconds, and the alerts that fire at the end, as
-// "name: summary"; none when quiet. Every series is one that a server tells (checkScenarios). Values: see
-// deploy/tools/promql.
+// alertScenarios are series, scraped every 30 seconds, and the alerts that fire at their end, as
+// "name: summary". A server has every series (checkScenarios). deploy/tools/promql explains the values.
 var alertScenarios = []struct {
 	name   string
 	series map[string]string
@@ -138,11 +137,11 @@ var alertScenarios = []struct {
 	{name: "coordinator and read model catch up after a start", series: map[string]string{
 		`reelmill_coordinator_lag_events{}`: "5000x8 900x20", `reelmill_projection_lag_events{}`: "5000x8 1000x20",
 	}},
-	// An open breaker is half-open 5 seconds later, until somebody tries.
+	// An open breaker becomes half-open after 5 seconds, and stays so until somebody tries.
 	{name: "the store is down", series: map[string]string{
 		`reelmill_breaker_state{name="objects",of="store"}`: "0x9 2 1 1 2 1 1 1 2 1",
 		`reelmill_store_failures_total{}`:                   "0x9 20 20 21 21 22 22 22 23 24",
-	}, fires: []string{"ReelMillStoreDown: The object store does not answer; no job is begun."}},
+	}, fires: []string{"ReelMillStoreDown: The object store does not answer; no job begins."}},
 	{name: "the store was down, and nobody has used it since", series: map[string]string{
 		`reelmill_breaker_state{name="objects",of="store"}`: "0x9 2 1 1 1 1x20",
 		`reelmill_store_failures_total{}`:                   "0x9 20 20 21 21 21x20",
@@ -199,7 +198,8 @@ var alertScenarios = []struct {
 	}},
 }
 
-// Each alert fires when it should and at no other time, by Prometheus' own engine.
+// TestAlertsFireWhenTheyShould checks with Prometheus' own engine that each alert fires when it should and at
+// no other time.
 func TestAlertsFireWhenTheyShould(t *testing.T) {
 	rules := alertRules(t)
 	type scenario struct {
@@ -220,7 +220,7 @@ func TestAlertsFireWhenTheyShould(t *testing.T) {
 			scraped.Series[name] = values
 			quorum = quorum || strings.HasPrefix(name, "reelmill_broker_quorum{")
 		}
-		if !quorum { // every process that is scraped tells it
+		if !quorum { // every process has it
 			scraped.Always = []string{`reelmill_broker_quorum{instance="mill:8080"}`}
 		}
 		ask.Scenarios = append(ask.Scenarios, scraped)
@@ -249,8 +249,8 @@ func TestAlertsFireWhenTheyShould(t *testing.T) {
 	}
 }
 
-// checkRules checks that every metric that the alert rules name is told by a server, with the labels that
-// they use, that each alert says what to do, and that their scenarios have no other series.
+// checkRules checks that a server has every metric and label that the alert rules name, that each alert says
+// what to do, and that the scenarios have no other series.
 func checkRules(t *testing.T, s series) {
 	t.Helper()
 	alerts := map[string]bool{}
@@ -282,7 +282,7 @@ func checkRules(t *testing.T, s series) {
 	checkScenarios(t, s)
 }
 
-// checkScenarios checks that a server tells each series of the scenarios; "instance" is added by Prometheus.
+// checkScenarios checks that a server has each series of the scenarios. Prometheus adds the label instance.
 func checkScenarios(t *testing.T, s series) {
 	t.Helper()
 	instance := regexp.MustCompile(`instance="[^"]*",?`)
@@ -296,7 +296,7 @@ func checkScenarios(t *testing.T, s series) {
 	}
 }
 
-// promQL asks deploy/tools/promql, which is made of Prometheus' own packages.
+// promQL runs deploy/tools/promql, which uses Prometheus' own packages.
 func promQL(t *testing.T, ask, answer any, args ...string) {
 	t.Helper()
 	text, err := json.Marshal(ask)
@@ -310,11 +310,11 @@ func promQL(t *testing.T, ask, answer any, args ...string) {
 
 // promUse is what an expression uses.
 type promUse struct {
-	Metrics map[string][]string // the labels that matchers name, by metric
-	Labels  []string            // those that results are grouped or matched by
+	Metrics map[string][]string // labels in matchers, by metric
+	Labels  []string            // labels that group or match results
 }
 
-// check checks the names that an expression uses; known are the labels of the metrics that a server tells.
+// check checks the names in an expression; known has the labels of the metrics that a server has.
 func (u promUse) check(t *testing.T, alert string, known map[string][]string) {
 	t.Helper()
 	all := []string{"instance"} // Prometheus' own

@@ -11,9 +11,9 @@ import (
 	"github.com/reelmill/reelmill/workers/webhook"
 )
 
-// Config says what every node stands on.
+// Config configures what every node needs.
 type Config struct {
-	// Data is the folder of everything that the node keeps. It is made when it is absent.
+	// Data is the folder for everything that the node keeps. The node makes it if it is missing.
 	Data string
 	// NATS is the address of the broker. Empty: a broker embedded in the process, in a folder below Data.
 	NATS string
@@ -31,18 +31,18 @@ type Config struct {
 	// Version is that of the program.
 	Version string
 	Tuning
-	// Logger gets what the node does and fails at. Nil: nothing is logged.
+	// Logger logs what the node does and what fails. Nil: nothing.
 	Logger *slog.Logger
 }
 
-// Tuning are times that tests and harnesses shorten. Zero means the default of whoever has it.
+// Tuning holds times that tests shorten. Zero means the default.
 type Tuning struct {
 	Lease      time.Duration // of a task
 	SweepEvery time.Duration // between rounds of the sweeper
-	SweepAge   time.Duration // of the videos that it looks at
+	SweepAge   time.Duration // how long a video stands still before the sweeper looks at it
 }
 
-// Jobs says how a node runs jobs.
+// Jobs configures how a node runs jobs.
 type Jobs struct {
 	// Slots is how many jobs run at once, by worker type. Default: half the cores each.
 	Slots map[string]int
@@ -51,21 +51,21 @@ type Jobs struct {
 	Webhook webhook.Config
 }
 
-// ServerConfig says what a Server does.
+// ServerConfig configures a Server.
 type ServerConfig struct {
 	Config
 	Jobs
-	// RunJobs has the server run jobs too. Without it other processes have to.
+	// RunJobs makes the server run jobs too. Otherwise other processes must.
 	RunJobs bool
 	Limits  api.Limits
 	// Pipelines returns the pipelines by name, checked by the planner.
 	Pipelines func(pipeline.Planner) (map[string]pipeline.Pipeline, error)
-	// PublicURL is where people reach the server; the URLs in answers and webhooks begin with it. Empty: they
-	// are paths.
+	// PublicURL is where people reach the server. URLs in answers and webhooks begin with it. Empty: they are
+	// paths.
 	PublicURL string
 }
 
-// WorkerConfig says what a Worker does.
+// WorkerConfig configures a Worker.
 type WorkerConfig struct {
 	Config
 	Jobs
@@ -82,7 +82,7 @@ func (c Config) withDefaults() Config {
 // CatalogPath returns the file of the read model.
 func (c Config) CatalogPath() string { return filepath.Join(c.Data, "catalog.db") }
 
-// StoreFolder returns the folder that objects are kept in; empty for a bucket.
+// StoreFolder returns the folder of the objects; empty for a bucket.
 func (c Config) StoreFolder() string {
 	switch {
 	case c.Store == "":

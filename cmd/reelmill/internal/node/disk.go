@@ -16,24 +16,23 @@ type Disk struct {
 	// MinFree is how many bytes uploads leave free. 0: a tenth of the disk, 2 to 20 GiB.
 	MinFree int64
 
-	evict []func() // free what can be fetched again
+	evict []func() // remove files that can be fetched again
 }
 
-// FreeSpace returns storage.ErrFull when the disk is nearly full: uploads are refused while events can still
-// be written.
+// FreeSpace returns storage.ErrFull when the disk is too full for uploads. Events can still be written then.
 func (d *Disk) FreeSpace() error {
 	free, keep, err := d.room(d.Dir, d.Reserve)
 	if err != nil {
 		return err
 	}
 	if free < keep {
-		return fmt.Errorf("%w: %s are free, and uploads leave %s; free space, or lower --min-free", storage.ErrFull,
-			bytesize.Size(free), bytesize.Size(keep))
+		return fmt.Errorf("%w: %s are free, and uploads leave %s; free space, or lower --min-free",
+			storage.ErrFull, bytesize.Size(free), bytesize.Size(keep))
 	}
 	return nil
 }
 
-// Reserve returns how many bytes uploads leave free of a disk that has so many in total.
+// Reserve returns how many bytes uploads leave free on a disk of so many bytes.
 func (d *Disk) Reserve(total int64) int64 {
 	if d.MinFree != 0 {
 		return d.MinFree
@@ -44,8 +43,8 @@ func (d *Disk) Reserve(total int64) int64 {
 // Measure returns the free and the total bytes of the disk.
 func (d *Disk) Measure() (free, total int64, err error) { return space(d.Dir) }
 
-// room returns the free bytes of the disk that dir is on, and how many of the total are to be kept. When too
-// few are free it evicts first.
+// room returns the free bytes of the disk of dir, and how many must stay free: of gives that from the total.
+// When too few are free, it evicts first.
 func (d *Disk) room(dir string, of func(total int64) int64) (free, keep int64, err error) {
 	free, total, err := space(dir)
 	if keep = of(total); err != nil || free >= keep || len(d.evict) == 0 {
@@ -58,7 +57,7 @@ func (d *Disk) room(dir string, of func(total int64) int64) (free, keep int64, e
 	return free, keep, err
 }
 
-// space returns the free and the total bytes of the disk that dir is on.
+// space returns the free and the total bytes of the disk of dir.
 func space(dir string) (free, total int64, err error) {
 	var fs unix.Statfs_t
 	if err := unix.Statfs(dir, &fs); err != nil {

@@ -10,8 +10,9 @@ import (
 	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 )
 
-// TestFairness: while a thousand videos of one project wait, one of another project is begun when a slot is free.
-// What is begun before it is counted: how long that takes is the machine's affair. On an idle one it is two or three.
+// TestFairness checks that a video of one project does not wait for a thousand videos of another. It counts
+// the videos that begin before it, rather than time, which depends on the machine. On an idle machine they
+// are two or three.
 func TestFairness(t *testing.T) {
 	const slots, crowd, most = 2, 1000, 100
 	const work = 2 * time.Second

@@ -11,8 +11,8 @@ import (
 	"github.com/reelmill/reelmill/workers"
 )
 
-// faults stands between the parts of a node. In a build with the tag chaos it kills the process, fails,
-// doubles, delays and reorders on command (faults_chaos.go); in every other build it is nothing.
+// faults wraps the parts of a node. In a build with the tag chaos it kills the process, and makes operations
+// fail, repeat, come late and out of order (faults_chaos.go). In any other build it does nothing.
 type faults struct{}
 
 func newFaults(*slog.Logger) (faults, error) { return faults{}, nil }
@@ -26,7 +26,7 @@ func (faults) workers(*workers.Registry)             {}
 func (faults) apply(f applyFunc) applyFunc    { return f }
 func (faults) handle(f handleFunc) handleFunc { return f }
 
-// applyFunc folds events into the read model, handleFunc does what follows from one.
+// applyFunc folds events into the read model; handleFunc acts on one event.
 type (
 	applyFunc  = func(context.Context, []pipeline.Event) error
 	handleFunc = func(context.Context, pipeline.Event) error

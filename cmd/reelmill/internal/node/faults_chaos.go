@@ -22,30 +22,30 @@ import (
 	"github.com/reelmill/reelmill/workers"
 )
 
-// chaosConfig is REELMILL_CHAOS: what this process does to itself. The zero value does nothing. Fractions are
-// from 0 to 1, of the operations concerned.
+// chaosConfig is the value of REELMILL_CHAOS: the faults of this process. The zero value has none. Fractions
+// are from 0 to 1.
 type chaosConfig struct {
 	Seed      uint64     `json:"seed"`
 	Kill      *killPoint `json:"kill"`       // where the process kills itself
-	Covered   string     `json:"covered"`    // file that is told of the kill
-	StoreFail float64    `json:"store_fail"` // of the store's operations fail, before or after their effect
-	LogFail   float64    `json:"log_fail"`   // of the appends fail, before or after their effect
-	Double    float64    `json:"double"`     // of deliveries, events, batches, tasks and appends come twice
-	Reorder   float64    `json:"reorder"`    // of deliveries and events come after a later one
-	DelayMS   int        `json:"delay_ms"`   // deliveries and events come up to so much later
-	DropTask  float64    `json:"drop_task"`  // of the tasks are lost: enqueued, and never stored
-	// RetryMaxMS bounds the delays of retries: those of inspect and webhook jobs are fixed, and reach hours.
+	Covered   string     `json:"covered"`    // file that records the kill
+	StoreFail float64    `json:"store_fail"` // fraction of store operations that fail
+	LogFail   float64    `json:"log_fail"`   // fraction of appends that fail, before or after their effect
+	Double    float64    `json:"double"`     // fraction of deliveries, events, batches, tasks, appends that repeat
+	Reorder   float64    `json:"reorder"`    // fraction of deliveries and events that come after a later one
+	DelayMS   int        `json:"delay_ms"`   // up to this much later come deliveries and events
+	DropTask  float64    `json:"drop_task"`  // fraction of tasks that are lost: enqueued, never stored
+	// RetryMaxMS limits the delays of retries, since those of inspect and webhook jobs reach hours.
 	RetryMaxMS int `json:"retry_max_ms"`
 }
 
-// killPoint is a set of points, and which hit of one of them is the last.
+// killPoint says at which hit of one of some points the process dies.
 type killPoint struct {
 	Points  []string `json:"points"`
 	At      int      `json:"at"`       // from 1, of the same point
-	AfterMS int      `json:"after_ms"` // no hit counts before the process is so old
+	AfterMS int      `json:"after_ms"` // hits count only after this time
 }
 
-// faults stands between the parts of a node and does to them what REELMILL_CHAOS says.
+// faults wraps the parts of a node with the faults that REELMILL_CHAOS names.
 type faults struct{ *chaos }
 
 // chaos is the state of the faults of a process.
@@ -72,7 +72,7 @@ func newFaults(log *slog.Logger) (faults, error) {
 	return faults{c}, nil
 }
 
-// applyFunc folds events into the read model, handleFunc does what follows from one.
+// applyFunc folds events into the read model; handleFunc acts on one event.
 type (
 	applyFunc  = func(context.Context, []pipeline.Event) error
 	handleFunc = func(context.Context, pipeline.Event) error
@@ -86,8 +86,8 @@ func (f faults) queue(q workers.Tasks) workers.Tasks {
 func (f faults) store(s storage.Store) storage.Store { return chaosStore{s, f.chaos} }
 func (f faults) workers(r *workers.Registry)         { workers.Add(r, "chaos", chaosWorker{}) }
 
-// point is passed before and after every effect on the outside. At the chosen hit of one of the chosen points
-// the process is killed.
+// point is called before and after every effect outside the process. At the chosen hit of a chosen point it
+// kills the process.
 func (c *chaos) point(name string) {
 	if c.Kill == nil || !slices.Contains(c.Kill.Points, name) ||
 		time.Since(c.began) < time.Duration(c.Kill.AfterMS)*time.Millisecond {
@@ -106,7 +106,7 @@ func (c *chaos) point(name string) {
 	select {}
 }
 
-// around does an effect between its two points.
+// around calls an effect between its two points.
 func (c *chaos) around(name string, effect func() error) error {
 	c.point(name + ".before")
 	err := effect()
@@ -114,7 +114,7 @@ func (c *chaos) around(name string, effect func() error) error {
 	return err
 }
 
-// chance is true in the given fraction of its calls.
+// chance returns true for the given fraction of calls.
 func (c *chaos) chance(fraction float64) bool {
 	if fraction <= 0 {
 		return false
@@ -135,11 +135,11 @@ func (c *chaos) delay(ctx context.Context) {
 	pause.For(ctx, d)
 }
 
-// errChaos is how things fail on command.
+// errChaos is the error of injected failures.
 var errChaos = errors.New("chaos: made to fail")
 
-// failing does an effect, and says that it failed in the given fraction of the calls: half of those before it
-// was done, half although it was.
+// failing calls an effect, and returns an error for the given fraction of calls: in half of those it does not
+// call the effect, in the other half it does.
 func (c *chaos) failing(fraction float64, effect func() error) error {
 	if !c.chance(fraction) {
 		return effect()
@@ -150,13 +150,13 @@ func (c *chaos) failing(fraction float64, effect func() error) error {
 	return errors.Join(effect(), errChaos)
 }
 
-// chaosLog is an event log that is killed at, fails and doubles appends.
+// chaosLog is an event log whose appends kill the process, fail and come twice.
 type chaosLog struct {
 	pipeline.Log
 	chaos *chaos
 }
 
-// State implements pipeline.StateReader, as the bus does: what is tried is what runs.
+// State implements pipeline.StateReader, so that chaos tests the code that runs in production.
 func (l chaosLog) State(ctx context.Context, project, video string) ([]pipeline.Event, error) {
 	all, ok := l.Log.(pipeline.StateReader)
 	if !ok {
@@ -179,7 +179,7 @@ func (l chaosLog) Append(ctx context.Context, e pipeline.Event, after uint64) (s
 	return sequence, err
 }
 
-// chaosTasks is a queue, as the coordinator sees it, that is killed at, doubles and loses tasks.
+// chaosTasks is the coordinator's queue. It kills the process, doubles and loses tasks.
 type chaosTasks struct {
 	pipeline.Tasks
 	chaos *chaos

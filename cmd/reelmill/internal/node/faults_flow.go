@@ -10,7 +10,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// apply has batches folded twice, and an older batch again after a newer one.
+// apply folds some batches twice, and some again after a newer one.
 func (f faults) apply(next applyFunc) applyFunc {
 	var older []pipeline.Event
 	return func(ctx context.Context, events []pipeline.Event) error {
@@ -29,7 +29,7 @@ func (f faults) apply(next applyFunc) applyFunc {
 	}
 }
 
-// handle has events handled twice at once, late, and after later ones: those fail, to come again.
+// handle handles some events twice at once, late, or after later ones. The latter fail first, and come again.
 func (f faults) handle(next handleFunc) handleFunc {
 	return func(ctx context.Context, e pipeline.Event) error {
 		if f.chance(f.Reorder) {

@@ -11,14 +11,14 @@ import (
 	"github.com/reelmill/reelmill/workers"
 )
 
-// chaosQueue is a queue, as the worker loop sees it, that is killed at every step, and delivers twice, late
-// and out of order.
+// chaosQueue is the worker loop's queue. It kills the process at any step, and delivers twice, late and out
+// of order.
 type chaosQueue struct {
 	workers.Tasks
 	chaos *chaos
 
 	mu   sync.Mutex
-	held map[string][]workers.Delivery // by caller: held back, or to be delivered once more
+	held map[string][]workers.Delivery // by caller: to deliver later, or again
 }
 
 // Next implements workers.Tasks.
@@ -35,7 +35,7 @@ func (q *chaosQueue) NextAtLeast(ctx context.Context, worker string, least pipel
 	})
 }
 
-// next takes a task by take; what is held back is held for callers who take as this one does.
+// next returns a task from take, or one held back for a caller with the same take.
 func (q *chaosQueue) next(ctx context.Context, caller string,
 	take func(ctx context.Context, worker string) (workers.Delivery, error),
 ) (workers.Delivery, error) {
@@ -47,7 +47,7 @@ func (q *chaosQueue) next(ctx context.Context, caller string,
 		}
 		d = chaosDelivery{next, q.chaos}
 		if q.chaos.chance(q.chaos.Double) {
-			q.hold(caller, d) // another slot gets it too, while the first runs
+			q.hold(caller, d) // another slot gets it too while the first runs it
 		}
 		if q.chaos.chance(q.chaos.Reorder) {
 			d = q.overtake(ctx, caller, d, take)
@@ -57,7 +57,7 @@ func (q *chaosQueue) next(ctx context.Context, caller string,
 	return d, nil
 }
 
-// overtake holds first back if another task comes soon, and returns that.
+// overtake holds first back and returns another task, if one comes soon.
 func (q *chaosQueue) overtake(ctx context.Context, caller string, first workers.Delivery,
 	take func(ctx context.Context, worker string) (workers.Delivery, error),
 ) workers.Delivery {
@@ -103,8 +103,8 @@ func (q *chaosQueue) DeadLetter(ctx context.Context, d pipeline.DeadLetter) erro
 	return q.chaos.around("deadletter", func() error { return q.Tasks.DeadLetter(ctx, d) })
 }
 
-// chaosDelivery is a delivery with points. It may be in two hands at once: the bus takes the second Ack or
-// Return for the late one that it is.
+// chaosDelivery is a delivery with kill points. Two slots may have it at once: the bus treats the second Ack
+// or Return as a late one.
 type chaosDelivery struct {
 	workers.Delivery
 	chaos *chaos

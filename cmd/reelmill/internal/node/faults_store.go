@@ -11,14 +11,14 @@ import (
 	"github.com/reelmill/reelmill/storage"
 )
 
-// chaosStore is a store without extra abilities, so that every byte goes through it. It is killed at, and
-// fails before or after, every effect; bodies break off midway.
+// chaosStore is a store without extra abilities, so that every byte goes through it. Any effect may kill the
+// process, or fail before or after it happens. Bodies break off midway.
 type chaosStore struct {
 	store storage.Store
 	chaos *chaos
 }
 
-// kind tells uploads from outputs in the names of points.
+// kind names a key in kill points: upload or output.
 func kind(key string) string {
 	if at, ok := pipeline.Locate(key); ok && at.Job == "" {
 		return "source"
@@ -99,7 +99,7 @@ func (s chaosStore) Delete(ctx context.Context, key string) error {
 	})
 }
 
-// breaking is a body that breaks after some bytes.
+// breaking is a body that fails after some bytes.
 type breaking struct {
 	r    io.Reader
 	left int

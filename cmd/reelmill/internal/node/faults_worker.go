@@ -18,7 +18,7 @@ import (
 	"github.com/reelmill/reelmill/workers"
 )
 
-// chaosParams say how much work a job of chaosWorker is, and how it ends.
+// chaosParams set how long a job of chaosWorker takes and how it ends.
 type chaosParams struct {
 	MS   int `json:"ms,omitempty" minimum:"0" doc:"How long an attempt takes, in milliseconds"`
 	Size int `json:"size,omitempty" minimum:"0" doc:"Bytes of the output; 1 when 0"`
@@ -26,8 +26,9 @@ type chaosParams struct {
 	Fail string `json:"fail,omitempty" doc:"transient:N: the first N attempts fail; input: all do"`
 }
 
-// chaosWorker is work that is heavy and costs nothing: it takes its time, and writes a file whose content
-// follows from video and job, so that a checker knows it. Two jobs, and one that reads what both made.
+// chaosWorker stands in for heavy work. Its jobs take time but no processor, and write files whose content
+// follows from video and job, so that a checker can compute it. It plans two jobs, and one that reads the
+// outputs of both.
 type chaosWorker struct{}
 
 // Plan implements workers.Worker.
@@ -70,7 +71,7 @@ func (chaosWorker) Work(ctx context.Context, job workers.Job[chaosParams]) (pipe
 	return pipeline.Result{Outputs: []pipeline.Output{out}}, err
 }
 
-// checkChaos checks that what an earlier job left is what it made.
+// checkChaos checks the output of an earlier job.
 func checkChaos(ctx context.Context, job workers.Job[chaosParams], before pipeline.Result) error {
 	for _, o := range before.Outputs {
 		path, err := job.Fetch(ctx, o)
@@ -89,7 +90,7 @@ func checkChaos(ctx context.Context, job workers.Job[chaosParams], before pipeli
 	return nil
 }
 
-// chaosContent is what a job of a video writes.
+// chaosContent returns the content that a job of a video writes.
 func chaosContent(video, job string, size int) []byte {
 	content := make([]byte, size)
 	_, _ = rand.NewChaCha8(sha256.Sum256([]byte(video + "/" + job))).Read(content) // never fails

@@ -13,12 +13,12 @@ import (
 	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 )
 
-// TestWorkUnderWayWhenTheLogFills ends rightly: at once where only further attempts are refused, and else
-// when there is room again.
+// TestWorkUnderWayWhenTheLogFills checks that attempts under way end at once where the log refuses only
+// further attempts, and otherwise when there is room again.
 func TestWorkUnderWayWhenTheLogFills(t *testing.T) {
 	for name, test := range map[string]struct {
 		filler pipeline.EventType
-		sign   func(log *warnings, done int) bool // that the attempts under way have ended, or could not
+		sign   func(log *warnings, done int) bool // whether the attempts under way have ended, or could not
 	}{
 		"no attempt is begun": {pipeline.JobStarted, func(_ *warnings, done int) bool { return done == 2 }},
 		"nothing is taken": {pipeline.JobCompleted, func(log *warnings, _ int) bool {
@@ -53,11 +53,11 @@ func TestWorkUnderWayWhenTheLogFills(t *testing.T) {
 	}
 }
 
-// fillLog appends events of a type, of a video that there is not, until they are refused.
+// fillLog appends events of a type, of a video that does not exist, until the log refuses them.
 func fillLog(t *testing.T, b *bus.Bus, kind pipeline.EventType) {
 	t.Helper()
 	i := 0
-	for _, size := range []int{500, 0} { // the last ones are smaller than any event that says something
+	for _, size := range []int{500, 0} { // the last events are smaller than any real one
 		for full := false; !full; i++ {
 			subject := pipeline.JobSubject("p", "filler", fmt.Sprint(i))
 			e, err := pipeline.NewEvent("test", kind, subject, "filler", pipeline.Event{}, make([]byte, size))
@@ -89,7 +89,7 @@ func (s *sliceCount) count(e pipeline.Event) {
 	}
 }
 
-// drain counts what has come.
+// drain counts the events received so far.
 func (s *sliceCount) drain() {
 	for {
 		select {
@@ -101,7 +101,7 @@ func (s *sliceCount) drain() {
 	}
 }
 
-// until counts until done.
+// until counts events until done returns true.
 func (s *sliceCount) until(t *testing.T, done func() bool) {
 	t.Helper()
 	for !done() {

@@ -18,7 +18,7 @@ import (
 	"github.com/reelmill/reelmill/workers/webhook"
 )
 
-// ground is what nodes of every role stand on. newGround opens the broker; openStore and openWorkers open the
+// ground is what nodes of both roles share. newGround opens the broker; openStore and openWorkers open the
 // rest, in the order that the role needs.
 type ground struct {
 	config    Config
@@ -31,12 +31,13 @@ type ground struct {
 	registry  *workers.Registry
 	webhook   webhook.Config
 	metrics   *metrics
-	recurring *pipeline.Recurring // logs what fails again and again while the broker is away
+	recurring *pipeline.Recurring // logs repeated failures once, as while the broker is away
 
 	closers []func() error
 }
 
-// newGround makes the data folder and opens the broker. With join it waits for a server to make the streams.
+// newGround makes the data folder and opens the broker. With join, it waits until a server has
+// made the streams.
 func newGround(ctx context.Context, c Config, join bool) (g *ground, err error) {
 	c = c.withDefaults()
 	g = &ground{
@@ -63,8 +64,8 @@ func newGround(ctx context.Context, c Config, join bool) (g *ground, err error) 
 	return g, nil
 }
 
-// openBus opens the bus. A process that joins waits for the streams as long as for the broker itself: all may
-// start at once, and streams made by its own defaults would not be what the server wants.
+// openBus opens the bus. A process that joins makes no streams, since its defaults may differ from the
+// server's settings. It waits for them as long as for the broker: all processes may start at once.
 func (g *ground) openBus(ctx context.Context, join bool) (*bus.Bus, error) {
 	config := bus.Config{
 		Exclusive: g.broker.Exclusive(), Join: join, AckWait: g.config.Lease, Logger: g.config.Logger,

@@ -10,10 +10,10 @@ import (
 	"github.com/reelmill/reelmill/storage"
 )
 
-// cleanEvery is how often the store is searched for what nobody will read.
+// cleanEvery is how often the store is searched for objects that nobody needs.
 const cleanEvery = time.Hour
 
-// clean has the janitor go over the store at times, and the store reclaim what it set aside itself.
+// clean runs the janitor, and lets the store reclaim its own leftovers, every cleanEvery until ctx ends.
 func (s *Server) clean(ctx context.Context) error {
 	janitor := &pipeline.Janitor{Log: s.bus, Owners: s.bus, Shelf: shelf{s.objects}}
 	tick := time.NewTicker(cleanEvery)
@@ -36,7 +36,7 @@ func (s *Server) clean(ctx context.Context) error {
 	}
 }
 
-// shelf is the store as the janitor sees it.
+// shelf adapts a store to pipeline.Shelf.
 type shelf struct{ storage.Store }
 
 // Objects implements pipeline.Shelf.

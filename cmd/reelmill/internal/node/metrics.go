@@ -13,13 +13,13 @@ import (
 	"github.com/reelmill/reelmill/workers"
 )
 
-// metrics are what a node tells Prometheus. Most are read from the parts when they are asked for.
+// metrics is what a node exports to Prometheus. Most values are read from the parts at each scrape.
 type metrics struct {
 	registry  *prometheus.Registry
 	bus       *bus.Bus
 	recurring *pipeline.Recurring
-	parts     []part // read for every scrape
-	ofBroker  []part // read for a scrape while the broker can store
+	parts     []part // read at every scrape
+	ofBroker  []part // read at a scrape while the broker can store
 
 	cleaned  prometheus.Counter
 	requests *prometheus.HistogramVec
@@ -31,28 +31,28 @@ type metrics struct {
 	playable, ready prometheus.Histogram     // seconds since the upload
 }
 
-// The metrics that are read when asked for.
+// The metrics that are read at each scrape.
 var (
 	descRepairs = prometheus.NewDesc("reelmill_sweeper_repairs_total",
-		"Videos that stood still and were repaired. Above 0 is a bug, or the queue lost a message.",
+		"Stalled videos that the sweeper repaired. Above 0: there is a bug, or the queue lost a message.",
 		[]string{"kind"}, nil)
 	descLag = prometheus.NewDesc("reelmill_projection_lag_events",
 		"Events of the log that the read model has not applied.", nil, nil)
 	descCoordinator = prometheus.NewDesc("reelmill_coordinator_lag_events",
 		"Events of the log that the coordinator has not acted on.", nil, nil)
 	descQuorum = prometheus.NewDesc("reelmill_broker_quorum",
-		"1 while the broker can store: it answers, and its streams have a majority of their servers. 0: nothing "+
-			"goes on, and what is read from the broker is missing here.", nil, nil)
+		"1 while the broker can store: it answers, and its streams have a majority of their servers. 0: all "+
+			"work waits, and the metrics that come from the broker are missing.", nil, nil)
 	descPoisoned = prometheus.NewDesc("reelmill_projection_poisoned_events_total",
 		"Events that the read model could not decode and left out.", nil, nil)
 	descDepth = prometheus.NewDesc("reelmill_queue_tasks",
 		"Tasks that wait or are held by a worker.", []string{"worker", "priority"}, nil)
 	descOldest = prometheus.NewDesc("reelmill_queue_oldest_task_seconds",
-		"Age of the oldest task that no worker was given; 0 when none waits.", []string{"worker"}, nil)
+		"Age of the oldest task that waits for a worker; 0 when none waits.", []string{"worker"}, nil)
 	descScheduled = prometheus.NewDesc("reelmill_queue_scheduled", "Retries that are not due yet.", nil, nil)
 	descDead      = prometheus.NewDesc("reelmill_dead_letters", "Dead letters that nobody dealt with.", nil, nil)
 	descPresent   = prometheus.NewDesc("reelmill_worker_processes",
-		"Processes that run a worker type. None for a type with tasks means that nobody works.",
+		"Processes that run a worker type. With 0, its tasks wait.",
 		[]string{"worker"}, nil)
 	descBreaker = prometheus.NewDesc("reelmill_breaker_state",
 		"Circuit breaker: 0 closed, 1 half-open, 2 open.", []string{"of", "name"}, nil)
@@ -63,7 +63,7 @@ var (
 	descStoreFailures = prometheus.NewDesc("reelmill_store_failures_total",
 		"Tries on the object store that failed.", nil, nil)
 	descRestarts = prometheus.NewDesc("reelmill_broker_restarts_total",
-		"How often the embedded broker was started anew because it was not healthy.", nil, nil)
+		"How often the embedded broker was restarted because it was not healthy.", nil, nil)
 	descFree    = prometheus.NewDesc("reelmill_disk_free_bytes", "Free bytes of the data disk.", nil, nil)
 	descReserve = prometheus.NewDesc("reelmill_disk_reserve_bytes",
 		"Free bytes of the data disk below which uploads are refused.", nil, nil)
@@ -74,8 +74,8 @@ var (
 		"Bytes of the event log above which uploads are refused, so that work under way and deletions have room.",
 		nil, nil)
 	descLogLost = prometheus.NewDesc("reelmill_log_lost_events",
-		"Events that the event log has lost, as far as nobody has accepted it. Above 0 the server does not start "+
-			"again.", nil, nil)
+		"Events that the event log has lost, without accepted losses. Above 0, the server does not start again.",
+		nil, nil)
 	descJobs = prometheus.NewDesc("reelmill_attempts_total",
 		"Attempts at jobs, by how they ended.", []string{"worker", "outcome"}, nil)
 	descRunning = prometheus.NewDesc("reelmill_attempts_running", "Attempts under way.", []string{"worker"}, nil)
@@ -84,7 +84,7 @@ var (
 	descBusy = prometheus.NewDesc("reelmill_slots_busy", "Slots that hold a task.", []string{"worker"}, nil)
 )
 
-// The buckets, in seconds, of what takes as long as a job, and of what takes as long as a video.
+// The buckets of times of jobs and of videos, in seconds.
 var (
 	jobBuckets   = []float64{.1, .25, .5, 1, 2.5, 5, 10, 30, 60, 180, 600, 1800, 3600, 14400}
 	videoBuckets = []float64{.5, 1, 2, 3, 5, 7.5, 10, 15, 30, 60, 120, 300, 900, 3600, 14400}
@@ -108,7 +108,7 @@ func newMetrics(b *bus.Bus, recurring *pipeline.Recurring) *metrics {
 			Name: "reelmill_attempt_failures_total", Help: "Attempts of this process that failed, by error code.",
 		}, []string{"worker", "code"}),
 		videos: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "reelmill_videos_total", Help: "Videos that were uploaded, or came to an end, by what happened.",
+			Name: "reelmill_videos_total", Help: "Videos by event: their upload, or how they ended.",
 		}, []string{"event"}),
 		videoFailures: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "reelmill_video_failures_total", Help: "Videos that ended errored or rejected, by error code.",
@@ -127,7 +127,7 @@ func newMetrics(b *bus.Bus, recurring *pipeline.Recurring) *metrics {
 	return m
 }
 
-// videoEvents are what can happen to a video, as the metrics of its samples.
+// videoEvents are the metrics of samples that count videos.
 var videoEvents = []pipeline.Metric{
 	pipeline.MetricUploaded, pipeline.MetricReady, pipeline.MetricFailed, pipeline.MetricCanceled,
 }
@@ -145,8 +145,8 @@ const (
 	outcomeFailed    = "failed"
 )
 
-// expect makes the series of each worker type that this process runs, so that the first failure is seen as a
-// rise from 0.
+// expect makes the series of each worker type that this process runs, so that Prometheus sees the first
+// failure as a rise from 0.
 func (m *metrics) expect(r *workers.Registry) {
 	for _, t := range r.Types() {
 		for _, outcome := range []string{outcomeCompleted, outcomeFailed} {

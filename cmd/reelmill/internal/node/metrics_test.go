@@ -19,7 +19,7 @@ import (
 	"github.com/reelmill/reelmill/workers/workertest"
 )
 
-// series are the values of a scrape, by name and labels as Prometheus writes them.
+// series has the values of a scrape, by name and labels in the notation of Prometheus.
 type series map[string]float64
 
 // scrape reads /metrics.
@@ -38,7 +38,7 @@ func scrape(t *testing.T, address string) series {
 	return all
 }
 
-// names are the names of the series, and for each the names of its labels.
+// names returns the names of the series, and for each the names of its labels.
 func (s series) names() map[string][]string {
 	label := regexp.MustCompile(`([a-z_]+)="`)
 	names := map[string][]string{}
@@ -56,7 +56,8 @@ func (s series) names() map[string][]string {
 	return names
 }
 
-// A server tells what alerts need from the first scrape on, zeros included, and counts what happens.
+// TestMetricsThatAlertsNeed checks that a server has the metrics of the alerts from the first scrape on,
+// zeros included, and that it counts.
 func TestMetricsThatAlertsNeed(t *testing.T) {
 	_, address := runServer(t, ServerConfig{Config: Config{Data: t.TempDir(), MinFree: 1}, RunJobs: true})
 	awaitReady(t, address, http.StatusOK)
@@ -111,7 +112,7 @@ func TestMetricsThatAlertsNeed(t *testing.T) {
 	checkRules(t, s)
 }
 
-// noVideo makes a file that is no video.
+// noVideo makes a text file with the name of a video.
 func noVideo(t *testing.T) string {
 	t.Helper()
 	path := t.TempDir() + "/words.mp4"
@@ -119,7 +120,7 @@ func noVideo(t *testing.T) string {
 	return path
 }
 
-// The metrics of a video that was told before this process was started are no news to it.
+// TestMetricsLeaveOutWhatHappenedBefore checks that a process does not count videos from before its start.
 func TestMetricsLeaveOutWhatHappenedBefore(t *testing.T) {
 	data := t.TempDir()
 	n, err := OpenServer(t.Context(), ServerConfig{
@@ -153,7 +154,7 @@ func TestMetricsLeaveOutWhatHappenedBefore(t *testing.T) {
 	check(t, n.Close())
 }
 
-// defaultPipelines are those of a server without a configuration file.
+// defaultPipelines returns the pipelines of a server without a configuration file.
 func defaultPipelines(pipeline.Planner) (map[string]pipeline.Pipeline, error) {
 	return map[string]pipeline.Pipeline{pipeline.DefaultPipeline: pipeline.Default()}, nil
 }

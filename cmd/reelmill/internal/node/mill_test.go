@@ -20,8 +20,8 @@ import (
 	"github.com/reelmill/reelmill/workers"
 )
 
-// mill is a pipeline without API, read model and media: its one heavy worker type, idle, does nothing for a
-// while, in so many slots.
+// mill is a pipeline without API, read model and media. Its one heavy worker type is idle, whose jobs only
+// take time.
 type mill struct {
 	tb    testing.TB
 	conn  *nats.Conn
@@ -29,7 +29,7 @@ type mill struct {
 	ready atomic.Int64
 	bell  chan struct{}
 	next  int
-	seen  func(pipeline.Event) // told of every event, in order; may be nil
+	seen  func(pipeline.Event) // gets every event, in order; may be nil
 }
 
 func newMill(tb testing.TB, slots int, work time.Duration, seen func(pipeline.Event)) *mill {
@@ -76,7 +76,7 @@ func check(tb testing.TB, err error) {
 	}
 }
 
-// idle is a worker that does nothing, for a while.
+// idle is a worker whose jobs do nothing for a while.
 type idle struct {
 	accept bool
 	work   time.Duration
@@ -102,7 +102,7 @@ func (w idle) Work(ctx context.Context, _ workers.Job[idleParams]) (pipeline.Res
 	}}, nil
 }
 
-// count counts the videos that are ready.
+// count returns how many videos are ready.
 func (m *mill) count(_ context.Context, events []pipeline.Event) error {
 	for _, e := range events {
 		if e.Type == pipeline.VideoReady {
@@ -119,7 +119,7 @@ func (m *mill) count(_ context.Context, events []pipeline.Event) error {
 	return nil
 }
 
-// written is how many messages the broker has stored.
+// written returns how many messages the broker has stored.
 func (m *mill) written() (total uint64) {
 	m.tb.Helper()
 	js, err := jetstream.New(m.conn)

@@ -9,7 +9,7 @@ import (
 	"github.com/reelmill/reelmill/storage/catalog"
 )
 
-// project feeds the read model from the event log.
+// project feeds the event log into the read model.
 func (s *Server) project(ctx context.Context) error {
 	after, err := s.catalog.Sequence(ctx)
 	if err != nil {
@@ -20,14 +20,14 @@ func (s *Server) project(ctx context.Context) error {
 		return err
 	}
 	s.catalog.Observe(func(sequence uint64, sample pipeline.Sample) {
-		if sequence > history { // what came before is not news, also when the catalog is made anew
+		if sequence > history { // metrics count no earlier events, even when a rebuilt catalog applies them
 			s.metrics.videoSample(sample)
 		}
 	})
 	return ignoreCanceled(s.bus.Follow(ctx, after, s.faults.apply(s.catalog.Apply)))
 }
 
-// statistics are those of the read model, which does not know by itself that it has caught up with the log.
+// statistics adds to those of the read model whether it has caught up with the log.
 type statistics struct{ *Server }
 
 // Stats implements the API's statistics.

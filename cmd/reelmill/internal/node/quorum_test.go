@@ -39,7 +39,7 @@ func runServer(t *testing.T, c ServerConfig) (*Server, string) {
 	return n, address
 }
 
-// openPatiently opens a server, again until its cluster has room for its streams and these have leaders.
+// openPatiently opens a server, and retries until the cluster has room for the streams and they have leaders.
 func openPatiently(t *testing.T, c ServerConfig) *Server {
 	t.Helper()
 	for ctx := pipelinetest.Context(t); ; {
@@ -51,7 +51,7 @@ func openPatiently(t *testing.T, c ServerConfig) *Server {
 	}
 }
 
-// readiness is what /readyz answers.
+// readiness is an answer of /readyz.
 type readiness struct {
 	Status string
 	Checks map[string]string
@@ -68,7 +68,7 @@ func askReady(t *testing.T, address string) (r readiness, status int) {
 	return r, answer.StatusCode
 }
 
-// awaitReady asks /readyz until it answers so.
+// awaitReady asks /readyz until it gives the wanted answer.
 func awaitReady(t *testing.T, address string, status int) readiness {
 	t.Helper()
 	var r readiness
@@ -112,8 +112,8 @@ func (w *warnings) counts() map[string]int {
 	return counts
 }
 
-// With two of three servers of its broker gone, a node says so at /readyz, and its loops say so once in the
-// log, however often they fail.
+// TestNodeWithoutQuorumIsNotReadyAndLogsOnce checks that a node reports it at /readyz when two of its three
+// NATS servers are gone, and that its loops log it once, however often they fail.
 func TestNodeWithoutQuorumIsNotReadyAndLogsOnce(t *testing.T) {
 	servers, urls := bustest.Cluster(t)
 	log := newWarnings(slog.LevelWarn)
@@ -126,7 +126,7 @@ func TestNodeWithoutQuorumIsNotReadyAndLogsOnce(t *testing.T) {
 		s.Shutdown()
 		s.WaitForShutdown()
 	}
-	// At first the node may be without any server: the one that is left was not the one it spoke with.
+	// At first the node may have no server: the last one is not the one that it was connected to.
 	pipelinetest.Until(t, "/readyz tells of the quorum", func() bool {
 		r, status := askReady(t, address)
 		return status == http.StatusServiceUnavailable && r.Status == "unavailable" &&
@@ -147,7 +147,8 @@ func TestNodeWithoutQuorumIsNotReadyAndLogsOnce(t *testing.T) {
 	}
 }
 
-// A read model that lacks events which the log had when the server was started is not ready to answer.
+// TestNodeIsReadyOnceTheCatalogHasCaughtUp checks that a server is not ready while its read model lacks
+// events from before its start.
 func TestNodeIsReadyOnceTheCatalogHasCaughtUp(t *testing.T) {
 	g, err := newGround(t.Context(), Config{Data: t.TempDir()}, false)
 	check(t, err)
@@ -171,10 +172,10 @@ func TestNodeIsReadyOnceTheCatalogHasCaughtUp(t *testing.T) {
 	check(t, ignoreCanceled(err))
 	check(t, n.caughtUp(t.Context()))
 	m.upload("p", "v3")
-	check(t, n.caughtUp(t.Context())) // it is only just written
+	check(t, n.caughtUp(t.Context())) // the event is only just written
 }
 
-// The read model may be late by some seconds, not for good.
+// TestPaceOfTheReadModel checks that the read model may be late for seconds, but no longer.
 func TestPaceOfTheReadModel(t *testing.T) {
 	var p pace
 	at := time.Now()
@@ -184,9 +185,9 @@ func TestPaceOfTheReadModel(t *testing.T) {
 		late          bool
 	}{
 		{applied: 5, last: 9, late: true},                      // at the start
-		{applied: 8, last: 12, after: time.Second, late: true}, // of the 9 that were there then
+		{applied: 8, last: 12, after: time.Second, late: true}, // it lacks one of the 9 at the start
 		{applied: 9, last: 12, after: 2 * time.Second},         // all of them
-		{applied: 10, last: 20, after: 5 * time.Second},        // 12 are due in 7 s
+		{applied: 10, last: 20, after: 5 * time.Second},        // 12 are due within 7 s
 		{applied: 11, last: 20, after: 30 * time.Second, late: true},
 		{applied: 12, last: 20, after: 31 * time.Second},
 		{applied: 20, last: 20, after: time.Hour},

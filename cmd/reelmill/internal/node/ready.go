@@ -13,8 +13,8 @@ import (
 	"github.com/reelmill/reelmill/storage"
 )
 
-// ready answers the checks of /readyz by name: nil, or what is wrong. They are made side by side: one that
-// hangs leaves the others their time.
+// ready makes the checks of /readyz, by name: nil, or what is wrong. They run side by side, so that one that
+// hangs delays no other.
 func (s *Server) ready(ctx context.Context) map[string]error {
 	var mu sync.Mutex
 	var all sync.WaitGroup
@@ -46,7 +46,7 @@ func (s *Server) storeAnswers(ctx context.Context) error {
 	return err
 }
 
-// caughtUp says how far the read model is behind the log, if it is too far to answer with it.
+// caughtUp returns an error when the read model is too far behind the log to answer from.
 func (s *Server) caughtUp(ctx context.Context) error {
 	applied, err := s.catalog.Sequence(ctx)
 	if err != nil {
@@ -62,16 +62,17 @@ func (s *Server) caughtUp(ctx context.Context) error {
 // lateAfter is how long the read model may take to apply an event.
 const lateAfter = 10 * time.Second
 
-// pace judges whether the read model keeps up with the log: at the first check it must have all that the log
-// had then, and from then on what the log had lateAfter ago.
+// pace judges whether the read model keeps up with the log. At first it must apply all events that the log
+// had at the first check; after that, all that the log had lateAfter ago.
 type pace struct {
 	mu   sync.Mutex
-	mark uint64    // what the log had
-	at   time.Time // when; zero at the first check
+	mark uint64    // the last event of the log
+	at   time.Time // when that was; zero until the first mark is reached
 	made bool
 }
 
-// check says how far the read model is behind, given what it has applied and what the log has.
+// check returns an error when the read model is late. applied and last are the sequences that it has applied
+// and that the log has.
 func (p *pace) check(applied, last uint64, now time.Time) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -88,13 +89,13 @@ func (p *pace) check(applied, last uint64, now time.Time) error {
 	return fmt.Errorf("the read model has applied %d of %d events: it is catching up", applied, last)
 }
 
-// logWell says what the event log has lost, or that it is nearly full.
+// logWell returns an error when the event log has lost events or is nearly full.
 func (s *Server) logWell(ctx context.Context) error {
 	return errors.Join(s.logWhole(ctx), s.logRoom(ctx))
 }
 
-// logRoom says pipeline.CodeLogFull when the event log is so full that uploads are refused, while the videos
-// under way can still end.
+// logRoom returns pipeline.CodeLogFull when the event log is too full for uploads. Videos under way can still
+// end then.
 func (s *Server) logRoom(ctx context.Context) error { return s.bus.Fits(ctx, pipeline.VideoUploaded) }
 
 // openWatch refuses a log that has lost events.
@@ -108,10 +109,10 @@ func (s *Server) openWatch(ctx context.Context) error {
 	return err
 }
 
-// logWhole says what the log has lost.
+// logWhole returns an error when the log has lost events.
 func (s *Server) logWhole(ctx context.Context) error { return loss.OfRunning(s.watch.Ask(ctx)) }
 
-// watchLog looks at the log until ctx ends.
+// watchLog checks the log for losses until ctx ends.
 func (s *Server) watchLog(ctx context.Context) error {
 	const what = "see that the event log is whole"
 	s.watch.Run(ctx, func() {

@@ -10,28 +10,27 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// part is some of the metrics that are read when asked for.
+// part is a group of the metrics that are read at each scrape.
 type part struct {
 	name string
 	read func(context.Context, sink) error
 }
 
-// add has a part read for every scrape.
+// add adds a part to every scrape.
 func (m *metrics) add(name string, read func(context.Context, sink) error) {
 	m.parts = append(m.parts, part{name, read})
 }
 
-// addOfBroker has a part read that asks the broker. It is missing from a scrape while the broker has no
-// quorum.
+// addOfBroker adds a part that asks the broker. Scrapes lack it while the broker has no quorum.
 func (m *metrics) addOfBroker(name string, read func(context.Context, sink) error) {
 	m.ofBroker = append(m.ofBroker, part{name, read})
 }
 
-// scrapeTimeout bounds what is read for one scrape.
+// scrapeTimeout limits the time of one scrape.
 const scrapeTimeout = 5 * time.Second
 
-// Collect implements prometheus.Collector. What cannot be read is left out of this scrape, and logged; what
-// the broker would tell is not asked for while it has no quorum, which would only take time.
+// Collect implements prometheus.Collector. It logs a part that cannot be read, and leaves it out. Without a
+// quorum it does not ask the broker, which would only take time.
 func (m *metrics) Collect(to chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
 	defer cancel()
@@ -47,7 +46,7 @@ func (m *metrics) Collect(to chan<- prometheus.Metric) {
 	}
 }
 
-// sink is where a scrape's values go.
+// sink takes the values of a scrape.
 type sink struct{ to chan<- prometheus.Metric }
 
 func (s sink) gauge(d *prometheus.Desc, v float64, labels ...string) {
@@ -58,7 +57,7 @@ func (s sink) counter(d *prometheus.Desc, v float64, labels ...string) {
 	s.to <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, v, labels...)
 }
 
-// quorum tells whether the broker can store, and returns it.
+// quorum reports whether the broker can store, also as a metric.
 func (m *metrics) quorum(ctx context.Context, s sink) bool {
 	if m.bus.Healthy(ctx) != nil {
 		s.gauge(descQuorum, 0)
@@ -68,7 +67,7 @@ func (m *metrics) quorum(ctx context.Context, s sink) bool {
 	return true
 }
 
-// measureProcess tells of what the node knows by itself.
+// measureProcess measures the restarts of the broker and the data disk.
 func (g *ground) measureProcess(_ context.Context, s sink) error {
 	s.counter(descRestarts, float64(g.broker.Restarts()))
 	free, total, err := g.disk.Measure()
@@ -80,7 +79,7 @@ func (g *ground) measureProcess(_ context.Context, s sink) error {
 	return nil
 }
 
-// measureSweeper tells how often the sweeper had to repair something.
+// measureSweeper measures how often the sweeper repaired something.
 func (s *Server) measureSweeper(_ context.Context, to sink) error {
 	for kind, count := range s.sweeper.Repairs() {
 		to.counter(descRepairs, float64(count), kind)
@@ -88,8 +87,7 @@ func (s *Server) measureSweeper(_ context.Context, to sink) error {
 	return nil
 }
 
-// measureQueue tells of each worker type that is registered here, runs anywhere or has tasks; one without
-// tasks has 0.
+// measureQueue measures the queue of each worker type that is registered here, runs anywhere or has tasks.
 func (g *ground) measureQueue(ctx context.Context, s sink) error {
 	backlogs, err := g.bus.Backlogs(ctx)
 	if err != nil {
@@ -133,7 +131,7 @@ func (g *ground) measureQueue(ctx context.Context, s sink) error {
 	return nil
 }
 
-// measureLog tells how full the log is.
+// measureLog measures how full the log is.
 func (g *ground) measureLog(ctx context.Context, s sink) error {
 	room, err := g.bus.Room(ctx)
 	if err != nil {
@@ -145,7 +143,7 @@ func (g *ground) measureLog(ctx context.Context, s sink) error {
 	return nil
 }
 
-// measureFlow tells what the log has lost, and how far behind it those are that follow it.
+// measureFlow measures what the log has lost, and how far the read model and the coordinator are behind it.
 func (s *Server) measureFlow(ctx context.Context, to sink) error {
 	if err := s.measureLosses(ctx, to); err != nil {
 		return err
@@ -172,7 +170,7 @@ func (s *Server) measureFlow(ctx context.Context, to sink) error {
 	return nil
 }
 
-// measureLosses tells what the log has lost.
+// measureLosses measures how many events the log has lost.
 func (s *Server) measureLosses(ctx context.Context, to sink) error {
 	lost, err := s.watch.Ask(ctx)
 	if err != nil {
@@ -180,7 +178,7 @@ func (s *Server) measureLosses(ctx context.Context, to sink) error {
 	}
 	count := uint64(0)
 	if lost != nil {
-		count = lost.Events() // a log that is another one has lost what nobody can count
+		count = lost.Events() // 1 for a log that was replaced, whose losses nobody can count
 	}
 	to.gauge(descLogLost, float64(count))
 	return nil
@@ -189,7 +187,7 @@ func (s *Server) measureLosses(ctx context.Context, to sink) error {
 // breakerStates are the values of the metric of a breaker.
 var breakerStates = map[string]float64{"closed": 0, "half-open": 1, "open": 2}
 
-// measureStore tells of the guard of the store.
+// measureStore measures the store's guard.
 func (g *ground) measureStore(_ context.Context, s sink) error {
 	s.gauge(descBreaker, breakerStates[g.guard.State()], "store", "objects")
 	s.counter(descOpened, float64(g.guard.Opened()), "store", "objects")
@@ -198,7 +196,7 @@ func (g *ground) measureStore(_ context.Context, s sink) error {
 	return nil
 }
 
-// measureAttempts tells of the jobs of this process, and of the hosts that its webhooks go to.
+// measureAttempts measures the jobs of this process, and the circuit breakers of its webhooks by host.
 func (w *Worker) measureAttempts(_ context.Context, s sink) error {
 	for worker, c := range w.loop.Stats() {
 		s.gauge(descSlots, float64(w.loop.Capacity(worker)), worker)

@@ -24,7 +24,7 @@ type Server struct {
 	*ground
 	server   ServerConfig
 	catalog  *catalog.Catalog
-	watch    *loss.Watch // whether the log is whole
+	watch    *loss.Watch // for losses of the event log
 	sweeper  *pipeline.Sweeper
 	handler  http.Handler // of the API
 	stopping atomic.Bool
@@ -35,8 +35,8 @@ type Server struct {
 	presences []bus.Presence                // what this process announces
 }
 
-// OpenServer opens everything and starts nothing that acts by itself. It refuses an event log that has lost
-// events. The caller closes the server.
+// OpenServer opens all parts; none acts before Run. It refuses an event log that has lost events. The caller
+// closes the server.
 func OpenServer(ctx context.Context, c ServerConfig) (*Server, error) {
 	g, err := newGround(ctx, c.Config, false)
 	if err != nil {
@@ -66,7 +66,7 @@ func (s *Server) openCatalog(ctx context.Context) (err error) {
 
 func (s *Server) openRegistry(ctx context.Context) error { return s.openWorkers(ctx, s.server.Jobs) }
 
-// openFlow makes what reacts to events.
+// openFlow makes the coordinator and the sweeper.
 func (s *Server) openFlow(context.Context) error {
 	s.sweeper = &pipeline.Sweeper{
 		Coordinator: &pipeline.Coordinator{
@@ -80,7 +80,7 @@ func (s *Server) openFlow(context.Context) error {
 	return nil
 }
 
-// openJobs makes the worker within the server.
+// openJobs makes the server's own worker, if the server runs jobs.
 func (s *Server) openJobs(context.Context) error {
 	if !s.server.RunJobs {
 		return nil
@@ -129,7 +129,7 @@ func (s *Server) Run(ctx context.Context, listener net.Listener) error {
 	}, s.jobs...) {
 		front.Go(func() error { return run(frontCtx) })
 	}
-	front.Go(func() error { // a reactor that dies takes the front down with it
+	front.Go(func() error { // stop the front when a reactor fails
 		select {
 		case <-back.Done():
 			return context.Cause(back)

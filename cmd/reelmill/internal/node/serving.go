@@ -11,12 +11,12 @@ import (
 	"github.com/reelmill/reelmill/pipeline/api"
 )
 
-// serve answers requests until ctx ends; open ones get a moment to finish.
+// serve answers requests until ctx ends. Requests under way then get a second to finish.
 func (s *Server) serve(ctx context.Context, listener net.Listener) error {
 	mux := http.NewServeMux()
 	mux.Handle("/", s.metrics.around(s.handler))
 	if Loopback(listener.Addr().String()) {
-		mux.Handle("GET /metrics", s.metrics.handler()) // else on --metrics-listen alone
+		mux.Handle("GET /metrics", s.metrics.handler()) // elsewhere, only --metrics-listen has them
 	}
 	server := api.Server(listener.Addr().String(), mux)
 	done := make(chan error, 1)
@@ -38,7 +38,7 @@ func (s *Server) serve(ctx context.Context, listener net.Listener) error {
 	return nil
 }
 
-// serveMetrics answers scrapes on an address of their own, if there is one, until ctx ends.
+// serveMetrics serves metrics at --metrics-listen, if that is set, until ctx ends.
 func (g *ground) serveMetrics(ctx context.Context) error {
 	if g.config.MetricsListen == "" {
 		return nil
@@ -57,7 +57,7 @@ func (g *ground) serveMetrics(ctx context.Context) error {
 	return nil
 }
 
-// Listen opens a listener, and returns the URL to reach it at from this machine.
+// Listen opens a listener and returns its URL on this machine. An address without a port is a SettingError.
 func Listen(ctx context.Context, address string) (net.Listener, string, error) {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {

@@ -21,8 +21,8 @@ import (
 	"github.com/reelmill/reelmill/workers"
 )
 
-// slicer is a worker whose video has many jobs that cost nothing. Each waits until it receives, or the channel is
-// closed; not at all when that is nil.
+// slicer is a worker with many cheap jobs for each video. A job waits until it receives from the channel, or
+// the channel is closed; it does not wait on nil.
 type slicer struct{ until <-chan struct{} }
 
 type slicesParams struct {
@@ -47,8 +47,8 @@ func (w slicer) Work(ctx context.Context, _ workers.Job[slicesParams]) (pipeline
 	return pipeline.Result{}, ctx.Err()
 }
 
-// share is a server without API, read model and media: broker, coordinator and a worker, in which slices has two
-// slots.
+// share is a server without API, read model and media: broker, coordinator and a worker. Its worker type
+// slices has two slots.
 type share struct {
 	*Server
 	worker *Worker
@@ -84,7 +84,7 @@ func newShareOf(t *testing.T, slices slicer, c bus.Config, log *slog.Logger) sha
 	return n
 }
 
-// start runs the server, and tells of every event in order.
+// start runs the server, and calls seen with every event, in order.
 func (n share) start(t *testing.T, seen func(pipeline.Event)) {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
@@ -123,7 +123,7 @@ func (n share) uploadSlices(t *testing.T, video string, count int) {
 	check(t, err)
 }
 
-// TestShare: a short video does not wait for a long one of its project that came before it.
+// TestShare checks that a short video does not wait for a long one that came earlier in the same project.
 func TestShare(t *testing.T) {
 	const long, short, first, slots = 40, 2, 8, 2
 	work := make(chan struct{})
@@ -148,7 +148,7 @@ func TestShare(t *testing.T) {
 	for range first {
 		work <- struct{}{}
 	}
-	pipelinetest.Receive(t, "the long video is under way", underway) // whatever is enqueued at once is in the queue
+	pipelinetest.Receive(t, "the long video is under way", underway) // its first jobs are in the queue
 	n.uploadSlices(t, "short", short)
 	pipelinetest.Until(t, "the short video is in the queue", func() bool { return n.queued(t, "short") == short })
 	close(work)
@@ -165,7 +165,7 @@ func TestShare(t *testing.T) {
 	}
 }
 
-// queued is how many slices of a video are in the queue.
+// queued returns how many slices of a video are in the queue.
 func (n share) queued(t *testing.T, video string) (count int) {
 	t.Helper()
 	tasks, err := pipeline.TasksOf(t.Context(), n.bus, "p", video)
@@ -180,7 +180,7 @@ func (n share) queued(t *testing.T, video string) (count int) {
 	return count
 }
 
-// TestPresences: a node announces the worker types that it runs, with their slots.
+// TestPresences checks that a node announces the worker types that it runs, with their slots.
 func TestPresences(t *testing.T) {
 	n := newShare(t, nil)
 	slots := map[string]int{}
@@ -195,7 +195,8 @@ func TestPresences(t *testing.T) {
 	}
 }
 
-// TestFreeSpace: uploads leave --min-free on the disk, and what can be fetched again goes first.
+// TestFreeSpace checks that uploads leave --min-free on the disk, and that files that can be fetched again
+// are evicted first.
 func TestFreeSpace(t *testing.T) {
 	evicted := 0
 	d := Disk{Dir: t.TempDir(), MinFree: 1 << 62, evict: []func(){func() { evicted++ }}}

@@ -47,8 +47,8 @@ func (c Config) openStore(ctx context.Context) (rawStore, error) {
 		return rawStore{d, "folder " + dir, d.Close}, nil
 	}
 	if !strings.HasPrefix(c.Store, "s3:") {
-		return rawStore{}, SettingError{fmt.Errorf("--store %s: objects are kept in a folder, or in a bucket: "+
-			"s3://bucket/prefix?endpoint=URL&region=R", c.Store)}
+		return rawStore{}, SettingError{fmt.Errorf("--store %s is neither a folder nor a bucket; write a "+
+			"bucket as s3://bucket/prefix?endpoint=URL&region=R", c.Store)}
 	}
 	config, err := s3.ParseURL(c.Store)
 	if err != nil {
@@ -61,7 +61,7 @@ func (c Config) openStore(ctx context.Context) (rawStore, error) {
 	return rawStore{s, "bucket " + config.Bucket, func() error { return nil }}, err
 }
 
-// ProbeStore puts, reads and deletes an object in the store that the configuration names, as a node would.
+// ProbeStore puts, reads and deletes an object in the store that the configuration names.
 func ProbeStore(ctx context.Context, c Config) (err error) {
 	raw, err := c.openStore(ctx)
 	if err != nil {
@@ -85,12 +85,12 @@ func ProbeStore(ctx context.Context, c Config) (err error) {
 		return err
 	}
 	if !bytes.Equal(back, body) {
-		return errors.New("the store does not return what was put")
+		return errors.New("the store returned other bytes than it was given")
 	}
 	return nil
 }
 
-// prefixDeleter is the store as the coordinator sees it.
+// prefixDeleter adapts a store to pipeline.Objects.
 type prefixDeleter struct{ storage.Store }
 
 // DeletePrefix implements pipeline.Objects.

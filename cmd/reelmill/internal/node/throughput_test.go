@@ -14,21 +14,21 @@ import (
 	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 )
 
-// inFlight is how many videos and how many raw publishes the benchmark keeps under way.
+// inFlight is how many videos, or raw publishes, the benchmark keeps under way.
 const inFlight = 64
 
-// BenchmarkPipeline sends videos through coordinator, queue and worker loop with workers that do nothing, so
-// that what is left is the cost of the messages. Its peer is the same server's rate of publishes that are
-// synced to the same disk, from as many publishers. It reports
+// BenchmarkPipeline measures the cost of messages: it sends videos through coordinator, queue and worker loop
+// with workers that do nothing. It compares that with the rate at which the same server syncs publishes of as
+// many publishers to the same disk. It reports
 //
 //	videos/s      through the whole pipeline
-//	raw/s         synced publishes of 1 KiB, nothing else going on
+//	raw/s         synced publishes of 1 KiB, with nothing else running
 //	writes/video  messages stored for a video, events and tasks
-//	ratio         videos/s, as a part of raw/s divided by writes/video; the aim is 0.6
+//	ratio         videos/s divided by (raw/s divided by writes/video); the aim is 0.6
 func BenchmarkPipeline(b *testing.B) {
 	r := newMill(b, 16, 0, nil)
 	raw := r.raw(2000)
-	r.videos(inFlight) // consumers are made, caches are warm
+	r.videos(inFlight) // makes the consumers and warms the caches
 	before, cpu := r.written(), cpuTime(b)
 	b.ResetTimer()
 	r.videos(b.N)
@@ -44,7 +44,7 @@ func BenchmarkPipeline(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// cpuTime is the processor time that this process has used.
+// cpuTime returns the processor time that this process has used.
 func cpuTime(b *testing.B) time.Duration {
 	b.Helper()
 	var u unix.Rusage
@@ -70,7 +70,7 @@ func (m *mill) videos(n int) {
 	}
 }
 
-// raw publishes n synced messages of 1 KiB, inFlight at once, and returns how many were stored a second.
+// raw publishes n synced messages of 1 KiB, inFlight at once, and returns how many a second were stored.
 func (m *mill) raw(n int) float64 {
 	m.tb.Helper()
 	js, err := jetstream.New(m.conn)

@@ -21,8 +21,8 @@ type Worker struct {
 	loop *workers.Loop
 }
 
-// OpenWorker opens everything and starts nothing that acts by itself. It waits for the server to make the
-// streams. The caller closes the worker.
+// OpenWorker opens all parts; none acts before Run. It waits until the server has made the streams. The
+// caller closes the worker.
 func OpenWorker(ctx context.Context, c WorkerConfig) (*Worker, error) {
 	g, err := newGround(ctx, c.Config, true)
 	if err != nil {
@@ -50,7 +50,7 @@ func newWorker(g *ground, slots map[string]int) (w *Worker, err error) {
 		Scratch: filepath.Join(g.config.Data, "scratch"), CrashOutput: filepath.Join(g.config.Data, "crash.txt"),
 		Slots: slots, Heartbeat: g.config.Lease / 3, Admit: w.admit, Logger: g.config.Logger,
 		Observe:     g.metrics.attemptEnded,
-		Interactive: map[string]int{"inspect": 0}, // all its jobs are of high priority
+		Interactive: map[string]int{"inspect": 0}, // all its jobs have high priority
 	})
 	if err != nil {
 		return nil, err
@@ -69,7 +69,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// jobs returns what runs jobs and announces that it does.
+// jobs returns the functions that run jobs and announce this process.
 func (w *Worker) jobs() []func(context.Context) error {
 	return []func(context.Context) error{
 		w.loop.Run,
@@ -89,16 +89,17 @@ func (w *Worker) presences() []bus.Presence {
 	return own
 }
 
-// minScratch is the free space of the scratch disk below which no job is begun.
+// minScratch is how many bytes must be free on the scratch disk before a job begins, but at most a tenth of
+// it.
 const minScratch = 256 << 20
 
-// admit says why no job may begin now; nil when one may.
+// admit returns why no job may begin now, or nil.
 func (w *Worker) admit(ctx context.Context) error {
 	if err := w.bus.Fits(ctx, pipeline.JobStarted); err != nil {
-		return fmt.Errorf("no job is begun: %w", err)
+		return fmt.Errorf("begin no job: %w", err)
 	}
 	if w.guard.State() == "open" {
-		return fmt.Errorf("no job is begun: %w", guard.ErrOpen)
+		return fmt.Errorf("begin no job: %w", guard.ErrOpen)
 	}
 	free, keep, err := w.disk.room(filepath.Join(w.config.Data, "scratch"), func(total int64) int64 {
 		return min(minScratch, total/10)
@@ -107,12 +108,12 @@ func (w *Worker) admit(ctx context.Context) error {
 		return err
 	}
 	if free < keep {
-		return fmt.Errorf("no job is begun with %d MiB of scratch space: %w", free>>20, storage.ErrFull)
+		return fmt.Errorf("begin no job with %d MiB of scratch space: %w", free>>20, storage.ErrFull)
 	}
 	return nil
 }
 
-// loopTasks is the bus as the worker loop sees it.
+// loopTasks adapts the bus to workers.Tasks.
 type loopTasks struct{ *bus.Bus }
 
 // Next implements workers.Tasks.
