@@ -111,7 +111,7 @@ func (k *keys) Delete(_ context.Context, key string) error {
 	return nil
 }
 
-// TestDeletePrefix uses a store that has no faster way.
+// TestDeletePrefix uses a store without a faster way.
 func TestDeletePrefix(t *testing.T) {
 	s := &keys{have: []string{"a/1", "a/2", "a/3", "ab/1"}, fail: "a/3"}
 	n, err := storage.DeletePrefix(context.Background(), s, "a/")

@@ -13,7 +13,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline/why"
 )
 
-// errored tells that a job has failed for good, and returns the id of its dead letter.
+// errored appends the final failure of a job, and returns the id of its dead letter.
 func (e *env) errored(video, job string) string {
 	e.t.Helper()
 	ctx := e.t.Context()
@@ -42,7 +42,7 @@ func (e *env) act(path string, headers ...string) (*http.Response, []byte) {
 	return e.do("POST", path, nil, headers...)
 }
 
-// acted decodes the answer to a POST that must be 200.
+// acted decodes the answer to a POST, which must be 200.
 func acted[T any](e *env, path string) T {
 	e.t.Helper()
 	resp, raw := e.act(path)
@@ -62,11 +62,11 @@ func byHeader(c *Config) {
 	}
 }
 
-// late is a catalog that a test makes late.
+// late is a catalog that a test can make late.
 type late struct {
 	Catalog
 	on      bool
-	unaware bool // of any video
+	unaware bool // it knows no video
 }
 
 func (l *late) Video(ctx context.Context, project, id string) (pipeline.VideoView, error) {
@@ -256,7 +256,7 @@ func TestRedriveDeadLetter(t *testing.T) {
 		t.Errorf("%+v", last[0])
 	}
 
-	// It fails again and is tried again, but not by its letter, which so is stale.
+	// The job fails again and is retried without its letter, which is stale then.
 	letter = e.errored(id, "thumbnail")
 	acted[pipeline.JobView](e, "/v1/jobs/"+id+"/thumbnail/retry")
 	e.job(pipeline.JobStarted, id, "thumbnail")
@@ -266,7 +266,7 @@ func TestRedriveDeadLetter(t *testing.T) {
 	}
 	e.noLetter(letter)
 
-	// The letter of an earlier failure does not stand for a later one.
+	// The letter of an earlier failure does not apply to a later one.
 	old := e.errored(id, "transcode-0000")
 	acted[pipeline.JobView](e, "/v1/jobs/"+id+"/transcode-0000/retry")
 	e.errored(id, "transcode-0000")
@@ -296,7 +296,7 @@ func TestRedriveOfWhatIsOver(t *testing.T) {
 	e.noLetter(letter)
 }
 
-// rawLetters has one letter, whose message was no task.
+// rawLetters holds one letter, whose message was not a task.
 type rawLetters struct{}
 
 func (rawLetters) DeadLetters(context.Context, string, string, int) ([]pipeline.DeadLetter, string, error) {

@@ -41,7 +41,7 @@ type faultyBacklog struct{}
 
 func (faultyBacklog) Backlog(context.Context, string) (int, int, error) { return 0, 0, errFault }
 
-// An upload does not need the count.
+// Uploads are accepted when the open videos cannot be counted.
 func TestUploadWithoutABacklog(t *testing.T) {
 	e := newEnv(t, func(c *Config) { c.Backlog = faultyBacklog{} })
 	e.uploaded()
@@ -70,8 +70,7 @@ func TestUploadToAServerThatStops(t *testing.T) {
 	wantProblem(t, w.Result(), w.Body.Bytes(), codeUnavailable)
 }
 
-// A full log is told of before the body is sent, and an upload that meets it later is refused in the same
-// words.
+// A full log refuses an upload before the body is sent. An upload that meets it later gets the same answer.
 func TestUploadToAFullLog(t *testing.T) {
 	full := pipeline.Fail(pipeline.CodeLogFull, "it has 7 of 8 GiB")
 	e := newEnv(t, func(c *Config) { c.LogRoom = func(context.Context) error { return full } })
@@ -103,7 +102,7 @@ func TestUploadPriority(t *testing.T) {
 	}
 }
 
-// The id of a deleted video is never used again, and what the upload stored goes.
+// The id of a deleted video is never used again, and the objects of the upload are deleted.
 func TestUploadUnderTheKeyOfADeletedVideo(t *testing.T) {
 	e := newEnv(t, nil)
 	v := e.uploaded("Idempotency-Key", "k")

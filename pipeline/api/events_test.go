@@ -21,7 +21,7 @@ type reader struct {
 	lines *bufio.Reader
 }
 
-// sse is one event of a stream; a comment has its text as name.
+// sse is one event of a stream. For a comment, the name is its text.
 type sse struct{ id, name, data string }
 
 func (e *env) stream(path string, headers ...string) *reader {
@@ -65,7 +65,7 @@ func (r *reader) next() (s sse, ok bool) {
 	}
 }
 
-// names returns the names of n events; of all when n is 0.
+// names returns the names of the next n events; of all when n is 0.
 func (r *reader) names(n int) (names []string, last sse) {
 	for i := 0; n == 0 || i < n; i++ {
 		s, ok := r.next()
@@ -111,7 +111,7 @@ func TestEventStream(t *testing.T) {
 	}
 	names, _ = e.stream(path).names(0)
 	equal(t, "all again", names, "video.uploaded", "video.inspected", "job.started", "job.completed", "video.ready", "end")
-	e.job(pipeline.JobStarted, id, "notify") // what follows the end is told to those who come back
+	e.job(pipeline.JobStarted, id, "notify") // clients that come back get what follows the end
 	names, _ = e.stream(path + "?after=" + fmt.Sprint(end.Sequence)).names(0)
 	equal(t, "after the end", names, "job.started", "end")
 }
@@ -156,7 +156,7 @@ func TestEventStreamProgress(t *testing.T) {
 	}
 }
 
-// endingProgress has nothing to tell, soon.
+// endingProgress ends soon, without a report.
 type endingProgress struct{ Progress }
 
 func (endingProgress) WatchProgress(context.Context, string, string) (<-chan pipeline.Progress, error) {
@@ -205,7 +205,7 @@ func TestEventStreamsAreLimited(t *testing.T) {
 	wantProblem(t, resp, raw, codeTooManyStreams)
 	<-e.served
 	r.resp.Body.Close()
-	<-e.served // the stream has noticed
+	<-e.served // the server has ended the stream
 	names, _ := e.stream(path).names(1)
 	equal(t, "events", names, "video.uploaded")
 }

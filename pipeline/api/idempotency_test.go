@@ -38,7 +38,7 @@ func TestIdempotencyKey(t *testing.T) {
 	wantProblem(t, resp, raw, codeVideoDeleted)
 }
 
-// The catalog may be behind the deletion that the log knows, and ahead of it.
+// The catalog may not have the deletion yet, or may already have removed the video.
 func TestIdempotencyKeyOfADeletedVideo(t *testing.T) {
 	e := newEnv(t, func(c *Config) { c.Catalog = lateCatalog{c.Catalog} })
 	v := e.uploaded("Idempotency-Key", "k")

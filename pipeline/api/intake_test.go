@@ -13,7 +13,7 @@ import (
 	"github.com/reelmill/reelmill/storage"
 )
 
-// withStamp adds a pipeline with a step of the invented worker type, which has a name of its own.
+// withStamp adds a pipeline with a step of the invented worker type, under another name.
 func withStamp(c *Config) {
 	c.Pipelines = map[string]pipeline.Pipeline{
 		"default": pipeline.Default(),
@@ -23,7 +23,7 @@ func withStamp(c *Config) {
 	}
 }
 
-// TestFormTakesAssetOfAnyWorker: what the form knows of the worker type stamp, it knows of its traits.
+// TestFormTakesAssetOfAnyWorker: the form knows the worker type stamp by its traits alone.
 func TestFormTakesAssetOfAnyWorker(t *testing.T) {
 	e := newEnv(t, withStamp)
 	resp, raw := e.post([]part{
@@ -72,7 +72,7 @@ func TestWorkerMayNotTakeAnUploadsField(t *testing.T) {
 	}
 }
 
-// taking is a planner of one worker type that takes a field.
+// taking is a planner of one worker type, which takes a field.
 type taking struct{ worker string }
 
 func (taking) Plan(string, json.RawMessage, pipeline.Media) ([]pipeline.Job, error) { return nil, nil }
@@ -81,7 +81,7 @@ func (p taking) Traits() map[string]pipeline.Traits {
 	return map[string]pipeline.Traits{p.worker: {Upload: &pipeline.UploadField{}}}
 }
 
-// stored puts an object into the store, as a way in would that knows nothing of forms.
+// stored puts an object into the store, like a way in that has no form.
 func (e *env) stored(in *intake, name, body string) pipeline.Object {
 	e.t.Helper()
 	key := pipeline.SourceKey(in.video, name)
@@ -90,7 +90,7 @@ func (e *env) stored(in *intake, name, body string) pipeline.Object {
 	return pipeline.Object{Key: key, Size: info.Size, SHA256: info.SHA256}
 }
 
-// TestIntakeOfStoredObjects: an upload without a form, whose source and asset are in the store already.
+// TestIntakeOfStoredObjects: an upload without a form, whose source and asset are already in the store.
 func TestIntakeOfStoredObjects(t *testing.T) {
 	e := newEnv(t, withStamp)
 	intake := func(key string) *intake {
@@ -123,8 +123,8 @@ func TestIntakeOfStoredObjects(t *testing.T) {
 	}
 }
 
-// TestIntakeChecksTypedRequests: what a form's text is refused for, a request that is filled in is refused
-// for too, and its objects go.
+// TestIntakeChecksTypedRequests: a request that a caller fills in is refused for the same mistakes as a form,
+// and its objects are deleted.
 func TestIntakeChecksTypedRequests(t *testing.T) {
 	e := newEnv(t, func(c *Config) { withStamp(c); c.Limits.MaxMetadata = 64 })
 	params := func(worker string, p map[string]any) request {

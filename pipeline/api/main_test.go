@@ -27,7 +27,7 @@ import (
 	"github.com/reelmill/reelmill/storage"
 )
 
-// seenCodes are the codes of all problems that any test was answered.
+// seenCodes holds the codes of all problems that any test received.
 var seenCodes sync.Map
 
 func TestMain(m *testing.M) {
@@ -49,7 +49,7 @@ func TestMain(m *testing.M) {
 	os.Exit(status)
 }
 
-// env is a whole server on the real broker, catalog and store.
+// env is a complete server with the real broker, catalog and store.
 type env struct {
 	apitest.Parts
 	t       *testing.T
@@ -58,10 +58,10 @@ type env struct {
 	handler http.Handler
 	srv     *httptest.Server
 	client  *http.Client
-	served  chan string // method and path of each request that was answered
+	served  chan string // method and path of each answered request
 }
 
-// planner knows two worker types, which want a file or a text: watermark, and stamp, which was invented here.
+// planner knows two worker types that take a file or a text: watermark, and stamp, which exists only here.
 type planner struct{}
 
 func (planner) Plan(string, json.RawMessage, pipeline.Media) ([]pipeline.Job, error) { return nil, nil }
@@ -140,7 +140,7 @@ func field(name, value string) part { return part{name, "", strings.NewReader(va
 
 func file(name, body string) part { return part{"file", name, strings.NewReader(body)} }
 
-// writeParts writes a form, and its end.
+// writeParts writes a form with its closing boundary.
 func writeParts(w *multipart.Writer, parts ...part) error {
 	for _, p := range parts {
 		disposition := fmt.Sprintf(`form-data; name="%s"`, p.name)
@@ -187,7 +187,7 @@ func (e *env) get(path string, headers ...string) (*http.Response, []byte) {
 	return e.do("GET", path, nil, headers...)
 }
 
-// read decodes the answer to a GET that must be 200.
+// read decodes the answer to a GET, which must be 200.
 func read[T any](e *env, path string) T {
 	e.t.Helper()
 	resp, raw := e.get(path)
@@ -216,7 +216,7 @@ func (e *env) uploaded(headers ...string) pipeline.VideoView {
 	return decode[pipeline.VideoView](e.t, raw)
 }
 
-// wantProblem checks that an answer is the whole problem document of c.
+// wantProblem checks that an answer is the complete problem document of c.
 func wantProblem(t *testing.T, resp *http.Response, raw []byte, c code) problemDocument {
 	t.Helper()
 	p := decode[problemDocument](t, raw)
@@ -244,8 +244,8 @@ func wantProblem(t *testing.T, resp *http.Response, raw []byte, c code) problemD
 	return p
 }
 
-// entryOf returns the entry of a code, and its key in the table: a code that names a worker type stands there
-// with a star.
+// entryOf returns the entry of a code and its key in the table. There, a code that names a worker type has a
+// star instead.
 func entryOf(c code) (codeEntry, code) {
 	if entry, ok := codes[c]; ok {
 		return entry, c
@@ -287,7 +287,7 @@ func (e *env) inspected(video string) {
 	})
 }
 
-// job tells an event of a job.
+// job appends an event of a job, with outputs if it completes.
 func (e *env) job(t pipeline.EventType, video, job string, outputs ...pipeline.Output) pipeline.Event {
 	e.t.Helper()
 	step, _, _ := strings.Cut(job, "-")
@@ -298,14 +298,14 @@ func (e *env) job(t pipeline.EventType, video, job string, outputs ...pipeline.O
 	return e.tell(t, pipeline.JobSubject(project, video, job), data)
 }
 
-// finished tells the end of a video.
+// finished appends the end of a video.
 func (e *env) finished(video string) pipeline.Event {
 	e.t.Helper()
 	return e.tell(pipeline.VideoReady, pipeline.FinishedSubject(project, video),
 		pipeline.Finish{State: pipeline.StateVideoReady})
 }
 
-// put stores an object and returns the output that it is.
+// put stores an object and returns it as an output.
 func (e *env) put(video, job, path, body string) pipeline.Output {
 	e.t.Helper()
 	key := pipeline.AttemptPrefix(video, job, 1) + path
@@ -351,7 +351,7 @@ func (s *storeFault) Stat(ctx context.Context, key string) (storage.Info, error)
 	return s.Store.Stat(ctx, key)
 }
 
-// logFault is a log whose Append fails after it may have written.
+// logFault is a log whose Append fails, perhaps after it has written.
 type logFault struct {
 	pipeline.Log
 	err error

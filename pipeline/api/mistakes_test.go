@@ -47,8 +47,8 @@ func TestInvalidQueries(t *testing.T) {
 	}
 }
 
-// TestUnknownNamesAreGuessed: what is not known is refused, with the names that there are and the one that was
-// probably meant, in queries and forms alike.
+// TestUnknownNamesAreGuessed: an unknown name in a query or a form is refused, with the known names and a
+// guess.
 func TestUnknownNamesAreGuessed(t *testing.T) {
 	e := newEnv(t, nil)
 	id := e.uploaded().ID
@@ -90,7 +90,7 @@ func TestUnknownNamesAreGuessed(t *testing.T) {
 	}
 }
 
-// TestQueryOfAnUploadIsRefused: whoever writes the pipeline into the address means it.
+// TestQueryOfAnUploadIsRefused: a client that puts the pipeline into the address expects it to count.
 func TestQueryOfAnUploadIsRefused(t *testing.T) {
 	e := newEnv(t, nil)
 	resp, raw := e.do("POST", "/v1/videos?pipeline=default", strings.NewReader(""), "Content-Type", "multipart/form-data; boundary=b")
@@ -120,8 +120,8 @@ func TestUploadNotAForm(t *testing.T) {
 	wantProblem(t, resp, raw, codeInvalid)
 }
 
-// A form that ends too early, or holds what is no part, is its sender's mistake wherever that is, and never
-// the store's.
+// A form that ends too early, or holds something that is no part, is the sender's mistake wherever that
+// happens, and never the store's.
 func TestUploadOfABrokenFormIsTheClientsFault(t *testing.T) {
 	e := newEnv(t, nil)
 	const image = "--b\r\nContent-Disposition: form-data; name=\"watermark\"; filename=\"a.png\"\r\n\r\n"
@@ -148,7 +148,8 @@ func TestUploadOfABrokenFormIsTheClientsFault(t *testing.T) {
 	equal(t, "objects", e.objects())
 }
 
-// TestMistakesInAFormAreTheClients: each is answered with 4xx, a code and a remedy, and leaves nothing behind.
+// TestMistakesInAFormAreTheClients: each mistake gets a 4xx with a code and a remedy, and leaves nothing
+// behind.
 func TestMistakesInAFormAreTheClients(t *testing.T) {
 	e := newEnv(t, nil)
 	head := "--b\r\nContent-Disposition: form-data; name="

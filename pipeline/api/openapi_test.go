@@ -15,7 +15,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// openAPI is what the tests look at of the document.
+// openAPI is the part of the document that the tests read.
 type openAPI struct {
 	OpenAPI string
 	Info    struct{ Title, Version string }
@@ -47,7 +47,7 @@ func document(e *env) (openAPI, []byte) {
 	return decode[openAPI](e.t, raw), raw
 }
 
-// routes is every route, as the document should have it.
+// documented is every route that the document must have.
 var documented = []string{
 	"DELETE /v1/dead_letters/{id}", "DELETE /v1/videos/{id}", "GET /healthz", "GET /openapi.json",
 	"GET /play/{id}/{path}", "GET /readyz", "GET /v1/dead_letters", "GET /v1/dead_letters/{id}",
@@ -114,8 +114,8 @@ func TestOpenAPI(t *testing.T) {
 	}
 }
 
-// TestOpenAPIPassesRedocly holds the rules of Redocly's linter (its set "recommended",
-// https://redocly.com/docs/cli/rules) that concern the whole document; TestOpenAPI has those of an operation,
+// TestOpenAPIPassesRedocly checks the rules of Redocly's linter (its set "recommended",
+// https://redocly.com/docs/cli/rules) for the document as a whole. TestOpenAPI checks those for an operation,
 // among them operation-4xx-response.
 func TestOpenAPIPassesRedocly(t *testing.T) {
 	for public, server := range map[string]string{"": "/", "https://video.example.org/": "https://video.example.org"} {
@@ -134,7 +134,7 @@ func TestOpenAPIPassesRedocly(t *testing.T) {
 			t.Errorf("servers %+v, want %s", doc.Servers, server)
 		}
 		if len(doc.Security) == 0 { // security-defined
-			t.Error("nothing is said of who may")
+			t.Error("the document has no security requirement")
 		}
 		if doc.Info.License.Name == "" || doc.Info.License.Identifier == "" { // info-license, info-license-strict
 			t.Errorf("licence %+v", doc.Info.License)
@@ -158,7 +158,7 @@ func TestOpenAPIPassesRedocly(t *testing.T) {
 	}
 }
 
-// TestIDsOfVideosAreNotCalledULIDs: one that an idempotency key names has no time.
+// TestIDsOfVideosAreNotCalledULIDs: an id that is derived from an idempotency key has no time.
 func TestIDsOfVideosAreNotCalledULIDs(t *testing.T) {
 	_, raw := document(newEnv(t, nil))
 	doc := decode[struct {
@@ -174,7 +174,7 @@ func TestIDsOfVideosAreNotCalledULIDs(t *testing.T) {
 	}
 }
 
-// Every route that is registered by hand is described by hand.
+// The document has every route that is registered by hand.
 func TestOpenAPIHasEveryRoute(t *testing.T) {
 	src, err := os.ReadFile("api.go")
 	must(t, err)
@@ -190,7 +190,7 @@ func TestOpenAPIHasEveryRoute(t *testing.T) {
 	}
 }
 
-// Every path of the document is answered, by something else than "there is nothing here".
+// Every path of the document is answered with something other than "there is nothing at this address".
 func TestOpenAPIHasNoGhosts(t *testing.T) {
 	e := newEnv(t, nil)
 	for _, route := range documented {
@@ -202,7 +202,7 @@ func TestOpenAPIHasNoGhosts(t *testing.T) {
 	}
 }
 
-// What is answered is what the document says.
+// Answers match their schemas in the document.
 func TestAnswersFitTheirSchemas(t *testing.T) {
 	e := newEnv(t, nil)
 	doc, raw := document(e)

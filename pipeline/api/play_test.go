@@ -14,7 +14,7 @@ import (
 	"github.com/reelmill/reelmill/storage"
 )
 
-// published makes outputs of a video: a manifest, a run of segments, a poster.
+// published adds outputs to a video: a manifest, a run of segments, a poster.
 func (e *env) published() string {
 	e.t.Helper()
 	id := e.uploaded().ID
@@ -115,7 +115,8 @@ func TestPlayRanges(t *testing.T) {
 	}
 }
 
-// chunk is what a job publishes of a rung: segments of 6 s from first on, and the init section.
+// chunk returns the outputs of one job for a rung: segments of 6 s, numbered from first on, and the init
+// section.
 func (e *env) chunk(video, job string, first, count int, last bool) []pipeline.Output {
 	e.t.Helper()
 	header := e.put(video, job, "360p/init.mp4", "ftyp")
@@ -136,7 +137,7 @@ func (e *env) chunk(video, job string, first, count int, last bool) []pipeline.O
 	return []pipeline.Output{header, run}
 }
 
-// isPlayable tells that a video can be played.
+// isPlayable appends video.playable.
 func (e *env) isPlayable(video string) {
 	e.t.Helper()
 	e.tell(pipeline.VideoPlayable, pipeline.PlayableSubject(project, video),
@@ -149,13 +150,13 @@ func TestPlayWhileItGrows(t *testing.T) {
 	base := "/play/" + id + "/"
 	e.inspected(id)
 	paths := []string{base + "master.m3u8", base + "360p/index.m3u8"}
-	for _, path := range paths { // nothing is made yet
+	for _, path := range paths { // nothing exists yet
 		resp, raw := e.get(path)
 		wantProblem(t, resp, raw, codeNotFound)
 	}
 	e.job(pipeline.JobStarted, id, "transcode-0000")
 	e.job(pipeline.JobCompleted, id, "transcode-0000", e.chunk(id, "transcode-0000", 0, 2, false)...)
-	for _, path := range paths { // something is, but the video is not playable
+	for _, path := range paths { // something exists, but the video is not playable
 		resp, raw := e.get(path)
 		wantProblem(t, resp, raw, codeNotFound)
 	}
@@ -190,8 +191,8 @@ func TestPlayWhileItGrows(t *testing.T) {
 	}
 }
 
-// TestPlayWhatFailed: a video that was playable and failed ends with what there is, and grows again when it is
-// tried again.
+// TestPlayWhatFailed: when a playable video fails, its playlists end with what exists; they grow again when
+// it is retried.
 func TestPlayWhatFailed(t *testing.T) {
 	e := newEnv(t, nil)
 	id := e.uploaded().ID
@@ -222,7 +223,7 @@ func TestPlayWhatFailed(t *testing.T) {
 	}
 }
 
-// wantGrowing checks the headers of a playlist that grows, and that it can be asked for in every way.
+// wantGrowing checks the headers of a growing playlist, and every kind of request for it.
 func (e *env) wantGrowing(resp *http.Response, path string, raw []byte) {
 	e.t.Helper()
 	for name, value := range map[string]string{
@@ -247,7 +248,7 @@ func (e *env) wantGrowing(resp *http.Response, path string, raw []byte) {
 	}
 }
 
-// An object that is in the catalog and not in the store is missing: no playlist is made in its place.
+// An object that is in the catalog but not in the store is missing: no playlist is made in its place.
 func TestPlayPackagedAndGone(t *testing.T) {
 	e := newEnv(t, nil)
 	id := e.uploaded().ID
@@ -311,7 +312,7 @@ func TestPlayStoreFails(t *testing.T) {
 		must(t, err)
 		resp, err := e.client.Do(req)
 		if err != nil {
-			continue // cut before the header was out
+			continue // cut before the header was sent
 		}
 		raw, err := io.ReadAll(resp.Body)
 		resp.Body.Close()
@@ -321,7 +322,7 @@ func TestPlayStoreFails(t *testing.T) {
 	}
 }
 
-// An object of several windows is read window by window, from where it is asked for.
+// An object of several windows is read window by window, from the requested byte on.
 func TestPlayWindows(t *testing.T) {
 	const size = 2*window + 5
 	var asked []storage.Range

@@ -26,7 +26,7 @@ import (
 
 const png = "\x89PNG\r\n\x1a\nrest of it"
 
-// uploadOf returns what the log says of an upload.
+// uploadOf returns the data of video.uploaded.
 func (e *env) uploadOf(video string) pipeline.Upload {
 	e.t.Helper()
 	last, err := e.Bus.Last(e.t.Context(), pipeline.UploadedSubject(project, video))
@@ -207,7 +207,7 @@ func TestUploadPipelineUnknownListsKnown(t *testing.T) {
 	}
 }
 
-// File names come back as they were sent, in every script; what would mislead whoever reads them goes.
+// File names in every script come back as they were sent, without the characters that would mislead a reader.
 func TestFileNamesAreKept(t *testing.T) {
 	for _, name := range []string{
 		"Screen Recording 2026-11-26 at 3.07.12\u202fPM.mov", "a\u00a0b\u2009c\u3000d.mp4",
@@ -238,7 +238,7 @@ func TestFileNamesAreKept(t *testing.T) {
 	}
 }
 
-// announce sends the head of an upload and some of its body, and returns the connection.
+// announce sends the head of an upload and a part of its body, and returns the connection.
 func (e *env) announce(length int, body string) net.Conn {
 	e.t.Helper()
 	c, err := net.Dial("tcp", strings.TrimPrefix(e.url, "http://"))
@@ -265,7 +265,7 @@ const (
 	badField = "--b\r\nContent-Disposition: form-data; name=\"pipeline\"\r\n\r\nnope\r\n"
 )
 
-// What is wrong before the file is told before the file is there.
+// Mistakes before the file are answered before the file is sent.
 func TestUploadRefusesEarly(t *testing.T) {
 	e := newEnv(t, nil)
 	resp, raw := answerOn(t, e.announce(1000, badField+partHead))
@@ -328,7 +328,7 @@ func TestUploadStoreFails(t *testing.T) {
 	}
 }
 
-// When nobody knows whether the event was written, the object stays.
+// When it is unknown whether the event was written, the object stays.
 func TestUploadLogFails(t *testing.T) {
 	fault := &logFault{err: errFault}
 	e := newEnv(t, func(c *Config) { fault.Log, c.Log = c.Log, fault })
@@ -362,7 +362,7 @@ func TestUploadTooMany(t *testing.T) {
 	wg.Wait()
 }
 
-// lateCatalog never knows the newest event in time.
+// lateCatalog never has the newest event in time.
 type lateCatalog struct{ Catalog }
 
 func (lateCatalog) WaitFor(context.Context, uint64) error { return context.DeadlineExceeded }
@@ -374,7 +374,7 @@ func TestUploadAnswersFromTheEvent(t *testing.T) {
 	}
 }
 
-// TestUploadStreams sends 64 MiB and looks at the heap while the bytes are made.
+// TestUploadStreams sends 64 MiB and measures the heap while it generates the bytes.
 func TestUploadStreams(t *testing.T) {
 	const size = 64 << 20
 	e := newEnv(t, func(c *Config) { c.Limits.MaxUpload = 0 })
@@ -397,7 +397,7 @@ func TestUploadStreams(t *testing.T) {
 	}
 }
 
-// generator makes bytes, and notes the largest heap that it sees.
+// generator generates bytes, and records the largest heap that it sees.
 type generator struct {
 	left int
 	peak uint64
@@ -422,7 +422,7 @@ func (g *generator) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// discarding returns an intake that keeps nothing.
+// discarding returns an intake that stores nothing.
 func discarding(t testing.TB) *intake {
 	t.Helper()
 	cfg := Config{Store: discardStore{}, Planner: planner{}}.withDefaults()
@@ -467,7 +467,7 @@ func FuzzForm(f *testing.F) {
 	})
 }
 
-// discardStore takes everything and keeps nothing.
+// discardStore accepts everything and stores nothing.
 type discardStore struct{ storage.Store }
 
 func (discardStore) Put(_ context.Context, key string, r io.Reader, _ storage.PutOptions) (storage.Info, error) {

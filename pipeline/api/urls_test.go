@@ -7,7 +7,8 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// TestURLs holds what begins with the public URL; without one all are paths, whatever host a client names.
+// TestURLs checks everything that begins with the public URL. Without one, all are paths, whatever Host a
+// client sends.
 func TestURLs(t *testing.T) {
 	for _, public := range []string{"https://v.example/sub", ""} {
 		e := newEnv(t, func(c *Config) { c.PublicURL = public })

@@ -51,8 +51,8 @@ func TestListVideos(t *testing.T) {
 	}
 }
 
-// TestListIsByTimeWhateverTheIDs: ids that are made of idempotency keys do not sort by time, the list does, and its
-// cursors hold.
+// TestListIsByTimeWhateverTheIDs: ids from idempotency keys do not sort by time, but the list does, and its
+// cursors work.
 func TestListIsByTimeWhateverTheIDs(t *testing.T) {
 	e := newEnv(t, nil)
 	var want []string
@@ -77,7 +77,7 @@ func TestListIsByTimeWhateverTheIDs(t *testing.T) {
 	}
 }
 
-// A foreign id and a missing id answer the same, but for the request's own id.
+// The answers to an id of another project and to a missing id are the same, except for the request's id.
 func TestMissingVideos(t *testing.T) {
 	e := newEnv(t, func(c *Config) {
 		c.Project = func(r *http.Request) (string, error) {
@@ -152,10 +152,10 @@ func TestParseWait(t *testing.T) {
 	}
 }
 
-// waiting is a catalog that says when somebody begins to wait for a change.
+// waiting is a catalog that reports when a caller begins to wait for a change.
 type waiting struct {
 	Catalog
-	looked chan context.Context // of the request
+	looked chan context.Context // the request's
 }
 
 func (w *waiting) Video(ctx context.Context, project, id string) (pipeline.VideoView, error) {
@@ -210,7 +210,7 @@ func TestWaitEndsWithItsTime(t *testing.T) {
 	}
 }
 
-// A wait ends when its server begins to shut down, and the shutdown when that answer is given.
+// A wait ends when its server begins to shut down, and the shutdown ends when that answer was sent.
 func TestWaitEndsWithTheServer(t *testing.T) {
 	var w *waiting
 	e := newEnv(t, func(c *Config) {
@@ -232,7 +232,7 @@ func TestWaitEndsWithTheServer(t *testing.T) {
 	}
 }
 
-// unchanging is a catalog of one video, to which nothing happens.
+// unchanging is a catalog of one video that never changes.
 type unchanging struct{ Catalog }
 
 func (unchanging) Changed() <-chan struct{} { return nil }
@@ -241,7 +241,7 @@ func (unchanging) Video(context.Context, string, string) (pipeline.VideoView, er
 	return pipeline.VideoView{ID: "vid_1", Status: pipeline.StateVideoQueued}, nil
 }
 
-// A wait lasts as long as it was asked to, or until its server begins to shut down, and then not a moment.
+// A wait lasts as long as requested, or until its server begins to shut down, and no longer.
 func TestAWaitLastsNoLonger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &server{cfg: Config{Catalog: unchanging{}}}
@@ -291,7 +291,7 @@ func TestLiveProgress(t *testing.T) {
 	progress(62)
 	tell(pipeline.Progress{Job: "transcode-0000", Attempt: 1, Fraction: 1}, true)
 	progress(99)
-	tell(pipeline.Progress{Job: "transcode-0000", Attempt: 2, Fraction: 1}, true) // of an attempt that the catalog does not know
+	tell(pipeline.Progress{Job: "transcode-0000", Attempt: 2, Fraction: 1}, true) // the catalog does not know this attempt
 	progress(25)
 	e.finished(id)
 	progress(100)
@@ -323,7 +323,7 @@ func TestJobsAndOutputs(t *testing.T) {
 	}
 }
 
-// Parts of a rendition are one output, and what two jobs stored alike is listed once.
+// Parts of a rendition are listed as one output, and so is an object that two jobs stored alike.
 func TestOutputsOfChunksAreListedAsOne(t *testing.T) {
 	e := newEnv(t, nil)
 	id := e.uploaded().ID
@@ -361,7 +361,7 @@ func TestHealth(t *testing.T) {
 	if b := read[healthBody](e, "/readyz"); b.Status != "ok" || b.Checks["store"] != "ok" || b.Checks["log"] != "ok" {
 		t.Errorf("%+v", b)
 	}
-	for _, path := range []string{"/healthz?verbose", "/readyz?verbose&exclude=log"} { // as load balancers send
+	for _, path := range []string{"/healthz?verbose", "/readyz?verbose&exclude=log"} { // as load balancers request
 		if resp, raw := e.get(path); resp.StatusCode != 200 {
 			t.Errorf("%s: %s %s", path, resp.Status, raw)
 		}

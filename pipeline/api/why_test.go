@@ -36,7 +36,7 @@ func TestWhy(t *testing.T) {
 	}
 	must(t, e.Bus.Progress(ctx, project, pipeline.Progress{Video: id, Job: "transcode-0000", Attempt: 1, Fraction: 0.5, Speed: 3}))
 	w := why()
-	for w.Jobs[1].Progress == nil { // it is told without an answer
+	for w.Jobs[1].Progress == nil { // reports are sent without an answer
 		w = why()
 	}
 	if j := w.Jobs[1]; j.Reason != "running" || *j.Progress != 50 || *j.Speed != 3 || *j.Process != "test" {
@@ -70,7 +70,7 @@ func TestWhyOfALongStory(t *testing.T) {
 	}
 }
 
-// faultyQueue and faultyProgress know nothing.
+// faultyQueue and faultyProgress fail every call.
 type faultyQueue struct{}
 
 func (faultyQueue) Place(context.Context, pipeline.Task) (pipeline.Place, error) {
@@ -83,7 +83,7 @@ func (faultyProgress) LastProgress(context.Context, string, string, string) (pip
 	return pipeline.Progress{}, false, errFault
 }
 
-// What cannot be learned is left out.
+// The answer leaves out what cannot be read.
 func TestWhyWithFaults(t *testing.T) {
 	e := newEnv(t, func(c *Config) {
 		c.Queue, c.Progress = faultyQueue{}, faultyProgress{c.Progress}

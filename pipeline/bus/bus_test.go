@@ -86,7 +86,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// receive returns what comes next.
+// receive returns the next value.
 func receive[T any](t *testing.T, from <-chan T) T {
 	t.Helper()
 	return pipelinetest.Receive(t, "what comes next", from)

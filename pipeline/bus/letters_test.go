@@ -86,7 +86,7 @@ func TestDeadLetterByIDAndDiscard(t *testing.T) {
 	if err := bus.Discard(soon(t), "default", id); !errors.Is(err, pipeline.ErrNotFound) {
 		t.Errorf("discard again: %v", err)
 	}
-	// A page may begin after a letter that is gone.
+	// A page may begin after a letter that was discarded.
 	letters, next, err := bus.DeadLetters(soon(t), "default", id, 10)
 	if err != nil || next != "" || len(letters) != 1 || letters[0].Task.Job.Name != "b" {
 		t.Errorf("the rest is %+v, %q, %v", letters, next, err)

@@ -68,7 +68,7 @@ func TestAppendSwaps(t *testing.T) {
 	}
 }
 
-// An answer was lost: the event is stored, and the caller appends it again.
+// The answer to an append was lost: the event is stored, and the caller appends it again.
 func TestAppendFindsItsOwnEvent(t *testing.T) {
 	bus := newBus(t, Config{})
 	e := event(t, "vid_1", "inspect")

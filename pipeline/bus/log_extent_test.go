@@ -72,7 +72,7 @@ func TestDeletedVideosAreNoLoss(t *testing.T) {
 	if diff := cmp.Diff(want, look(t, audit)); diff != "" {
 		t.Error(diff)
 	}
-	deletion(t, b, "vid_9", true) // which is looked for from the last look on
+	deletion(t, b, "vid_9", true) // Look reads deletions from the last look on
 	want = Extent{First: 2, Last: 18, Count: 14}
 	for _, a := range []*Audit{audit, audit, b.NewAudit()} {
 		if diff := cmp.Diff(want, look(t, a)); diff != "" {
@@ -100,7 +100,7 @@ func TestALossAmongDeletionsIsNoticed(t *testing.T) {
 	}
 }
 
-// Events that are gone and that no deletion names are lost, wherever they were. The next look reports them.
+// Missing events that no deletion names are lost, wherever they were. The next look reports them.
 func TestLostEventsAreNoticed(t *testing.T) {
 	b := newBus(t, Config{})
 	appendJobs(t, b, 0, 20)
@@ -121,7 +121,7 @@ func TestLostEventsAreNoticed(t *testing.T) {
 		}
 		for _, a := range []*Audit{audit, b.NewAudit()} {
 			if a == audit && test.lose == 22 {
-				continue // it has read before what the deletion told
+				continue // it read the deletion's event before
 			}
 			if diff := cmp.Diff(test.want, look(t, a).Lost); diff != "" {
 				t.Errorf("after %d: %s", test.lose, diff)
@@ -240,7 +240,7 @@ func keepLooking(t *testing.T, b *Bus) (stop func()) {
 	})
 }
 
-// Both ways to find what is gone give the same result.
+// Both ways of finding the missing events give the same result.
 func TestGapsAreThoseThatTheServerNames(t *testing.T) {
 	b := newBus(t, Config{})
 	appendJobs(t, b, 0, 60)

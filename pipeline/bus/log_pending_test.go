@@ -32,7 +32,7 @@ func TestPendingProjectsTakeTurns(t *testing.T) {
 		put("crowd", fmt.Sprint("v", i), i+1)
 	}
 	put("alone", "v", 101)
-	put("alone", "v", 102) // of the same video: one entry
+	put("alone", "v", 102) // the same video has one entry
 	var order []string
 	for range 101 {
 		v := p.take()
@@ -78,7 +78,7 @@ func TestCoordinateHandlesAVideoOnce(t *testing.T) {
 	heldByCoordinator(t, bus, 11)
 	close(release)
 	handled := 0
-	for seq := uint64(0); seq != 12; handled++ { // what is on its way to this process may come a moment later
+	for seq := uint64(0); seq != 12; handled++ { // events on their way to this process may come a moment later
 		seq = receive(t, inside)
 	}
 	if handled > 5 {

@@ -40,4 +40,4 @@ func TestOldestTaskThatWaits(t *testing.T) {
 	must(t, d.Ack(soon(t)))
 }
 
-// What the coordinator has not settled counts, taken or not.
+// Events that the coordinator has not settled count, taken or not.

@@ -10,7 +10,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// caller is somebody who waits for one task.
+// caller waits for one task.
 type caller struct {
 	taken  chan *Delivery
 	cancel context.CancelFunc
@@ -21,7 +21,7 @@ func call(t *testing.T, bus *Bus, least pipeline.Priority) caller {
 	t.Helper()
 	ctx, cancel := context.WithCancel(soon(t))
 	c, ended := caller{make(chan *Delivery, 1), cancel}, make(chan struct{})
-	t.Cleanup(func() { cancel(); <-ended }) // before the connection goes
+	t.Cleanup(func() { cancel(); <-ended }) // before the connection is closed
 	go func() {
 		defer close(ended)
 		d, err := bus.NextAtLeast(ctx, "transcode", least)

@@ -34,7 +34,7 @@ func (e *env) inspectErrored(id string) {
 	}))
 }
 
-// isState reports whether the server refused because of a state.
+// isState reports whether err is a state_conflict of the server.
 func isState(err error) bool {
 	failed, ok := errors.AsType[*Error](err)
 	return ok && failed.Code == "state_conflict" && failed.Status == http.StatusConflict

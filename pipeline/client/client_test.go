@@ -76,7 +76,7 @@ func newEnv(t *testing.T) *env {
 	return e
 }
 
-// breakWith puts a fault in front of the server: it calls on for each request.
+// breakWith puts a fault in front of the server, which is called for each request.
 func (e *env) breakWith(on func(w http.ResponseWriter, r *http.Request) bool) { e.fault.Store(&on) }
 
 func (e *env) tell(kind pipeline.EventType, subject string, data any) {
@@ -140,7 +140,7 @@ func TestUpload(t *testing.T) {
 	}
 }
 
-// TestUploadKeepsQuotes: a name comes back with the quotes that it has.
+// TestUploadKeepsQuotes: a file name comes back with its quotes.
 func TestUploadKeepsQuotes(t *testing.T) {
 	e := newEnv(t)
 	for _, name := range []string{`the "final" cut.mp4`, `"`, `100%.mp4`, `it's ; a=b.mp4`} {
@@ -167,7 +167,7 @@ func TestUploadWatermarkParameters(t *testing.T) {
 	}
 }
 
-// Whatever breaks, there is one video.
+// Whatever breaks, the upload makes one video.
 func TestUploadIsTriedAgain(t *testing.T) {
 	for name, fault := range map[string]func(e *env, n int, w http.ResponseWriter, r *http.Request) bool{
 		"503 before": func(_ *env, n int, w http.ResponseWriter, _ *http.Request) bool {
@@ -368,7 +368,7 @@ func TestWait(t *testing.T) {
 	var n atomic.Int32
 	asked := make(chan struct{})
 	e.breakWith(func(w http.ResponseWriter, _ *http.Request) bool {
-		if n.Add(1) <= 2 { // a server that starts again
+		if n.Add(1) <= 2 { // a server that is restarting
 			w.WriteHeader(502)
 			return true
 		}

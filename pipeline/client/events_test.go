@@ -113,7 +113,7 @@ func TestParser(t *testing.T) {
 	}
 }
 
-// Any stream is read without a panic, and what is written as a frame is read as that frame.
+// The parser reads any stream without a panic, and reads back every frame that was written.
 func FuzzParser(f *testing.F) {
 	f.Add([]byte("id: 1\nevent: x\ndata: {}\n\n: beat\n\n"), []byte("{}"))
 	f.Add([]byte("\ufeff\r\r\n\rdata"), []byte("x: y"))

@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// onGrid is a picture of frames of 1001 ticks at 30000 ticks/s: whole segments of 180 frames, and the rest.
+// onGrid returns a picture with frames of 1001 ticks at 30000 ticks/s: whole segments of 180 frames, and one
+// of the rest.
 func onGrid(v Variant, segments, rest int) Picture {
 	p := Picture{Variant: v, Track: Track{Codecs: v.Codecs, Timescale: 30000}}
 	for range segments {
@@ -27,7 +28,7 @@ func soundTracks() []Sound {
 	return []Sound{{Audio: all[0], SampleRate: 48000, Track: track}, {Audio: all[1], Track: track}}
 }
 
-// A copy of the source as the top rung has the source's groups of pictures, and so its own set.
+// A top rung that is a copy of the source has the source's groups of pictures, and therefore its own set.
 func TestDASH(t *testing.T) {
 	source := hd()
 	source.URI, source.Width, source.Height, source.Peak = "1080p/index.m3u8", 1920, 1080, 8000000

@@ -13,7 +13,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// chunk is what a completed job publishes for a rung: its run of segments of 6 s, and the init section.
+// chunk returns the outputs of a completed job for a rung: its run of segments of 6 s, and the init section.
 func chunk(rung string, height, first, count int, last bool) []pipeline.Output {
 	o := pipeline.Output{
 		Name: rung, Path: rung + "/" + SegmentName, Key: fmt.Sprintf("videos/v/%d/%s/", first, rung) + SegmentName,
@@ -29,7 +29,7 @@ func chunk(rung string, height, first, count int, last bool) []pipeline.Output {
 	return []pipeline.Output{o, header}
 }
 
-// voice is what a completed audio job publishes.
+// voice returns the outputs of a completed audio job.
 func voice(name, language string) []pipeline.Output {
 	all := chunk(name, 0, 0, 2, true)
 	all[0].Kind, all[0].Codecs, all[0].Bandwidth, all[0].AverageBandwidth = pipeline.KindAudioRendition,
@@ -151,7 +151,7 @@ func TestGrowingTarget(t *testing.T) {
 	}
 }
 
-// TestGrowingEnds: players do not wait for more of a video that will not be completed.
+// TestGrowingEnds: the playlists of a video that will not be completed end, so players do not wait for more.
 func TestGrowingEnds(t *testing.T) {
 	tree := Growing(slices.Concat(voice("audio-und", "und"), chunk("360p", 360, 0, 2, false))).Ended()
 	got := text(t, tree, "360p/index.m3u8")
@@ -160,7 +160,7 @@ func TestGrowingEnds(t *testing.T) {
 	}
 }
 
-// variants are the playlists that a master lists, in order.
+// variants returns the playlists that a master lists, in order.
 func variants(t *testing.T, tree Tree) string {
 	t.Helper()
 	var uris []string

@@ -8,7 +8,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// TestIndex: the names are those of indexes that earlier versions stored.
+// TestIndex: earlier versions stored indexes under the same names.
 func TestIndex(t *testing.T) {
 	const stored = `[{"rendition":"720p","track":{"codecs":"avc1.64001F","header":"h","timescale":25000,` +
 		`"width":1280,"height":720,"init_size":9,"first":3,` +

@@ -27,7 +27,7 @@ func TestRates(t *testing.T) {
 	}
 }
 
-// lengths is a track of segments with these lengths in seconds.
+// lengths returns a track of segments with these lengths in seconds.
 func lengths(seconds ...float64) Track {
 	t := Track{Codecs: "avc1.64001F", Timescale: 30000}
 	for _, s := range seconds {
@@ -36,7 +36,7 @@ func lengths(seconds ...float64) Track {
 	return t
 }
 
-// check compares a text with the one wanted.
+// check compares a text with the expected one.
 func check(t *testing.T, got []byte, err error, want string) {
 	t.Helper()
 	if err != nil {
@@ -176,7 +176,7 @@ func TestMaster(t *testing.T) {
 	}
 }
 
-// Every codec of every audio rendition is named once, since a player may use any of them.
+// The master names every codec of every audio rendition once, since a player may use any of them.
 func TestMasterNamesAllCodecs(t *testing.T) {
 	mixed := sounds()
 	mixed[1].Codecs = "opus"

@@ -9,7 +9,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// indexed is what a job made, with an index that fits.
+// indexed returns the outputs of a job with a matching index.
 func indexed(job string, outputs []pipeline.Output) Made {
 	m := Made{Outputs: slices.Clone(outputs)}
 	for i, o := range m.Outputs {
@@ -64,7 +64,8 @@ func TestPackage(t *testing.T) {
 	}
 }
 
-// TestPackageOfTwoMakers: of two steps that made one rendition, one is listed, whole, however each divided it.
+// TestPackageOfTwoMakers: when two steps made one rendition, it is listed once and complete, however each
+// step divided it.
 func TestPackageOfTwoMakers(t *testing.T) {
 	copied := func(o *pipeline.Output) { o.Segments.Header = "copied" }
 	for name, others := range map[string][]Made{

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// clocked is a test of a binary that has a time-out.
+// clocked is a test in a binary with a time-out.
 type clocked struct {
 	testing.TB
 	deadline time.Time
@@ -26,7 +26,7 @@ func (c *clocked) Fatalf(f string, args ...any) {
 	panic(c)
 }
 
-// fails runs f and returns what it said, if it failed.
+// fails runs f and returns its failures.
 func (c *clocked) fails(f func()) []string {
 	defer func() {
 		if r := recover(); r != nil && r != any(c) {
@@ -37,7 +37,7 @@ func (c *clocked) fails(f func()) []string {
 	return c.failed
 }
 
-// TestAWaitTakesHalfOfWhatIsLeft, and then says what it waited for.
+// TestAWaitTakesHalfOfWhatIsLeft: then the wait fails and says what it waited for.
 func TestAWaitTakesHalfOfWhatIsLeft(t *testing.T) {
 	for name, wait := range map[string]func(*clocked){
 		"until":   func(c *clocked) { Until(c, "the end", func() bool { return false }) },
@@ -61,7 +61,7 @@ func TestAWaitTakesHalfOfWhatIsLeft(t *testing.T) {
 	}
 }
 
-// TestPromptly tells what heeds a promise from what does not, on any machine.
+// TestPromptly tells work that keeps a promise from work that does not, on any machine.
 func TestPromptly(t *testing.T) {
 	c := &clocked{}
 	Promptly(c, "it", time.Now(), time.Minute)
@@ -74,7 +74,7 @@ func TestPromptly(t *testing.T) {
 	}
 }
 
-// TestLonger goes on until it is long enough, and fails when nothing is.
+// TestLonger tries longer times until one suffices, and fails when none does.
 func TestLonger(t *testing.T) {
 	var tried []time.Duration
 	try := func(need time.Duration) func(time.Duration) error {

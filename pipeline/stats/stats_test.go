@@ -61,7 +61,7 @@ func TestWindowsBefore1970(t *testing.T) {
 	}
 }
 
-// windows counts samples for a range; no window is complete.
+// windows returns the windows of a range, none of them complete.
 func windows(samples []pipeline.Sample, width time.Duration, from, to time.Time) []stats.Window {
 	tally := stats.NewTally(width, from, to)
 	for _, s := range samples {
@@ -70,8 +70,8 @@ func windows(samples []pipeline.Sample, width time.Duration, from, to time.Time)
 	return tally.Stats(time.Time{}).Windows
 }
 
-// TestWindowsLoseNothing: windows follow each other without a gap, and together have what the total has,
-// whose quantiles are those of all samples, by the definition of the nearest rank.
+// TestWindowsLoseNothing: windows follow each other without a gap, and together hold what the total holds.
+// The total's quantiles are those of all samples, by the definition of the nearest rank.
 func TestWindowsLoseNothing(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		width := rapid.SampledFrom([]time.Duration{time.Second, time.Minute, 5 * time.Minute}).Draw(rt, "width")
@@ -114,7 +114,7 @@ func TestWindowsLoseNothing(t *testing.T) {
 	})
 }
 
-// nearestRank is the definition: the smallest value that at least that share of all do not exceed.
+// nearestRank follows the definition: the smallest value that is no less than that share of all values.
 func nearestRank(values []float64, share float64) float64 {
 	best := math.Inf(1)
 	for _, v := range values {

@@ -13,7 +13,7 @@ const project, video = "acme", "vid_01"
 
 var noon = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 
-// ago is s seconds before noon.
+// ago returns the time s seconds before noon.
 func ago(s int) time.Time { return noon.Add(-time.Duration(s) * time.Second) }
 
 func jobEvent(t *testing.T, at time.Time, kind pipeline.EventType, data pipeline.JobEvent) pipeline.Event {
@@ -227,8 +227,8 @@ func TestExplainNotes(t *testing.T) {
 	}
 }
 
-// TestExplainWebhooks: the last answer, the attempts and the next one; a webhook is never what the video
-// waits for.
+// TestExplainWebhooks: the text has the last answer, the attempts and the next one. A video never waits for a
+// webhook.
 func TestExplainWebhooks(t *testing.T) {
 	due := ago(-300)
 	failing := pipeline.JobView{

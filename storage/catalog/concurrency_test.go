@@ -13,7 +13,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// TestReadersDuringApply reads as fast as it can during Apply: no reader sees half a story, or an older
+// TestReadersDuringApply reads as fast as it can during Apply: no reader sees a part of a batch, or an older
 // state after a newer one.
 func TestReadersDuringApply(t *testing.T) {
 	c := fresh(t)

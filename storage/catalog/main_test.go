@@ -79,7 +79,7 @@ func (s *story) inspected(project, video string, plan ...pipeline.Job) {
 	})
 }
 
-// job tells an event of a job; change fills in what is special about it.
+// job appends an event of a job; change fills in its special fields.
 func (s *story) job(t pipeline.EventType, project, video, name string, change func(*pipeline.JobEvent)) {
 	step, _, _ := strings.Cut(name, "-")
 	data := pipeline.JobEvent{Job: name, Step: step, Worker: step, Process: "p1", Attempt: 1}
@@ -111,7 +111,7 @@ func (s *story) reopened(project, video, job string, generation int) {
 		pipeline.Finish{State: pipeline.StateVideoProcessing, Generation: generation})
 }
 
-// purged appends what the coordinator appends after video.deleted: the event that replaces all others.
+// purged appends the event that the coordinator appends after video.deleted, and that replaces all others.
 func (s *story) purged(project, video string) {
 	data := pipeline.Purged{Samples: must(pipeline.SamplesOf(s.of(video)))}
 	s.tell(pipeline.VideoPurged, pipeline.DeletedSubject(project, video), video, data)
@@ -194,7 +194,7 @@ func apply(t *testing.T, c *Catalog, events ...pipeline.Event) {
 	}
 }
 
-// must returns v, and panics on an error: for rapid and goroutines too, where *testing.T is not at hand.
+// must returns v, and panics on an error: rapid and goroutines have no *testing.T.
 func must[T any](v T, err error) T {
 	if err != nil {
 		panic(err)
@@ -202,7 +202,7 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// answers returns everything that a catalog answers about some projects, through its API, as indented JSON.
+// answers returns all answers of a catalog's API about some projects, as indented JSON.
 func answers(ctx context.Context, c *Catalog, projects ...string) string {
 	type video struct {
 		View    pipeline.VideoView

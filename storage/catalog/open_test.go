@@ -163,7 +163,7 @@ func TestOpenFailsWhereThereIsNoFile(t *testing.T) {
 	}
 }
 
-// made returns the closed file of a catalog of some events.
+// made returns the closed file of a catalog with some events.
 func made(t *testing.T, events ...pipeline.Event) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "made.db")
@@ -177,7 +177,7 @@ func made(t *testing.T, events ...pipeline.Event) string {
 	return path
 }
 
-// A catalog that is open is not replaced, and one that is being replaced is not opened.
+// An open catalog is not replaced, and a catalog that is being replaced is not opened.
 func TestACatalogIsReplacedWhenNobodyHasItOpen(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "catalog.db")
 	c := must(Open(t.Context(), path))
@@ -198,7 +198,7 @@ func TestACatalogIsReplacedWhenNobodyHasItOpen(t *testing.T) {
 	open(t, path)
 }
 
-// TestManyOpenANewFile starts several processes at once.
+// TestManyOpenANewFile lets several processes open a new file at once.
 func TestManyOpenANewFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "catalog.db")
 	var wg sync.WaitGroup
@@ -235,7 +235,7 @@ func TestMigrationsGoDownAndUpAgain(t *testing.T) {
 	}
 }
 
-// TestACatalogOfOldIsReplayed: only the log has what migration 2 adds.
+// TestACatalogOfOldIsReplayed: only the log has the data that migration 2 adds.
 func TestACatalogOfOldIsReplayed(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "catalog.db")
 	migrated(t, path, func(p *goose.Provider) error {
@@ -266,7 +266,7 @@ func TestACatalogOfOldIsReplayed(t *testing.T) {
 	}
 }
 
-// migrated runs do on the migrations of the file.
+// migrated runs do with the migrations of the file.
 func migrated(t *testing.T, path string, do func(*goose.Provider) error) {
 	t.Helper()
 	pool := must(newPool(path, true))

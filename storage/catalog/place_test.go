@@ -19,7 +19,7 @@ func twoVideos() (s story, second pipeline.Sequences) {
 	return s, pipeline.Sequences{{First: first, Last: uint64(len(s.events))}}
 }
 
-// A catalog, and an inspection of its file, know the last event and which of some events they have.
+// A catalog knows the last event, and which of some events it has. So does an inspection of its file.
 func TestACatalogKnowsItsPlaceInTheLog(t *testing.T) {
 	s, second := twoVideos()
 	path := made(t, s.events...)
@@ -49,7 +49,7 @@ func TestACatalogKnowsItsPlaceInTheLog(t *testing.T) {
 	}
 }
 
-// In a file of the schema without event_id, the newest stored event is the known one.
+// In a file whose schema has no event_id, the newest stored event is the last known one.
 func TestThePlaceOfACatalogOfOld(t *testing.T) {
 	s, _ := twoVideos()
 	path := made(t, s.events...)
@@ -71,7 +71,7 @@ func TestThePlaceOfACatalogOfOld(t *testing.T) {
 	}
 }
 
-// Another catalog lacks an event that it does not have, or has differently.
+// A catalog lacks an event that it does not have, or that differs from its own.
 func TestWhatAnotherCatalogLacks(t *testing.T) {
 	s, second := twoVideos()
 	path := made(t, s.events...)

@@ -66,8 +66,8 @@ func TestAnyDeliveryGivesTheSameAnswers(t *testing.T) {
 	})
 }
 
-// TestARebuildFromAPurgedLogGivesTheSameStatistics: whichever events of purged videos are gone, the rest of
-// the log gives the same read model as the whole log.
+// TestARebuildFromAPurgedLogGivesTheSameStatistics: whichever events of purged videos were removed, the rest
+// of the log gives the same statistics as the whole log.
 func TestARebuildFromAPurgedLogGivesTheSameStatistics(t *testing.T) {
 	ctx, c := context.Background(), fresh(t)
 	rapid.Check(t, func(rt *rapid.T) {
@@ -140,8 +140,8 @@ func samplesFromScratch(log []pipeline.Event) map[string][]pipeline.Sample {
 	return all
 }
 
-// served returns the videos and jobs of a catalog's answers, by video, in JSON and with the fields that
-// JSON omits.
+// served returns the videos and jobs in a catalog's answers, by video, in JSON and with the fields that JSON
+// omits.
 func served(ctx context.Context, c *Catalog) map[string]string {
 	all := map[string]string{}
 	for _, p := range projects {
@@ -239,7 +239,7 @@ func drawLog(rt *rapid.T) []pipeline.Event {
 	return s.events
 }
 
-// actor draws the next event of one video from those that its state allows.
+// actor draws the next event of one video, from those that the video's state allows.
 type actor struct {
 	s              *story
 	rt             *rapid.T
@@ -373,7 +373,7 @@ func (a *actor) work() {
 	a.s.job(t, a.project, a.video, name, func(e *pipeline.JobEvent) { a.detail(t, name, e) })
 }
 
-// notify returns the name of the job that announces the current end.
+// notify returns the name of the job that reports the current end.
 func (a *actor) notify() string {
 	if a.generation == 0 {
 		return "notify"

@@ -14,8 +14,8 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// shelf is a story of eleven videos of p, the even ones ready, and one of q. frozen gives all of them the
-// same time.
+// shelf is a story of eleven videos of p, the even ones ready, and one video of q. With frozen, all of them
+// have the same time.
 func shelf(frozen bool) story {
 	s := story{frozen: frozen}
 	for i := range 11 {
@@ -233,7 +233,7 @@ func TestQueriesUseIndexes(t *testing.T) {
 		plan := explainPlan(t, c, text)
 		sorts := strings.Contains(plan, "TEMP B-TREE")
 		scans := strings.Contains(plan, "SCAN ")
-		if text == sqlBacklog { // counted in an index of the videos that are in it
+		if text == sqlBacklog { // it counts in an index that holds only the open videos
 			scans = plan != "SCAN videos USING COVERING INDEX videos_backlog\n"
 		}
 		if scans || sorts && text != sqlJobs && text != sqlOutputs {

@@ -86,7 +86,7 @@ func TestTheLaterOfTwoOutputsHasThePath(t *testing.T) {
 	}
 }
 
-// part is a run of segments of 720p made by one job.
+// part returns a run of segments of 720p that one job made.
 func part(video, job string, first, count int) pipeline.Output {
 	o := segments(video, "720p", count)
 	o.Key = "videos/" + video + "/" + job + "/5/720p/seg_%05d.m4s"
@@ -101,7 +101,7 @@ func TestResolveAmongRuns(t *testing.T) {
 	s.completed("p", "vid_a", "transcode-0002", part("vid_a", "transcode-0002", 5, 2))
 	s.completed("p", "vid_a", "transcode-0000", part("vid_a", "transcode-0000", 0, 3))
 	s.completed("p", "vid_a", "transcode-0003", part("vid_a", "transcode-0003", 9, 1))
-	s.completed("p", "vid_a", "again", part("vid_a", "again", 2, 1)) // the first chunk claims it too
+	s.completed("p", "vid_a", "again", part("vid_a", "again", 2, 1)) // the first chunk has this segment, too
 	c := fresh(t, s.events...)
 	for number, job := range map[int]string{
 		0: "transcode-0000", 1: "transcode-0000", 2: "again", 3: "", 4: "", 5: "transcode-0002",

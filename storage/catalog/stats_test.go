@@ -14,7 +14,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline/stats"
 )
 
-// incident is a story with something of every metric.
+// incident is a story with samples of every metric.
 func incident() story {
 	var s story
 	s.ready("p", "vid_a")
@@ -130,7 +130,7 @@ func TestStatsRefusesARange(t *testing.T) {
 	}
 }
 
-// TestStatsOutliveTheirVideo deletes a video: its statistics never change.
+// TestStatsOutliveTheirVideo: deleting a video does not change the statistics.
 func TestStatsOutliveTheirVideo(t *testing.T) {
 	s := incident()
 	path := filepath.Join(t.TempDir(), "catalog.db")
@@ -267,7 +267,7 @@ func TestUnfinishedAndBacklog(t *testing.T) {
 	if diff := cmp.Diff(all[:2], must(c.Unfinished(t.Context(), before, "", 9))); diff != "" {
 		t.Error(diff)
 	}
-	for project, want := range map[string]int{"p": 2, "q": 1, "x": 0} { // vid_01 has ended, and only its webhook is owed
+	for project, want := range map[string]int{"p": 2, "q": 1, "x": 0} { // vid_01 has ended, and only waits for its webhook
 		ofProject, total, err := c.Backlog(t.Context(), project)
 		if err != nil || ofProject != want || total != 3 {
 			t.Errorf("backlog of %s: %d of %d, %v", project, ofProject, total, err)

@@ -19,8 +19,8 @@ import (
 	"github.com/reelmill/reelmill/storage/storagetest"
 )
 
-// TestKill kills a process at one moment or another of its puts. What it said it had stored is there whole,
-// what else is there is whole too, and nothing else stays.
+// TestKill kills a process at random moments of its puts. Everything that it reported as stored is there in
+// full, everything else that is there is complete too, and no other files remain.
 func TestKill(t *testing.T) {
 	for puts := range 8 {
 		dir := t.TempDir()
@@ -85,7 +85,7 @@ func killAfter(t *testing.T, dir string, puts int) (stored []string) {
 
 const childSize = 3 << 20
 
-// childPut puts objects, and reports each, until it is killed.
+// childPut puts objects and reports each one, until it is killed.
 func childPut() int {
 	s, err := disk.Open(os.Args[1])
 	for i := 0; err == nil; i++ {
@@ -99,8 +99,9 @@ func childPut() int {
 	return 1
 }
 
-// TestFull fills a file system of 1 MiB. The mount lives in a mount namespace of the child's, and is gone with
-// it. Where the kernel allows no such namespace, TestFullDevice alone has ENOSPC from the kernel.
+// TestFull fills a file system of 1 MiB. The mount is in a mount namespace of the child process, and
+// disappears with it. Where the kernel does not allow such a namespace, only TestFullDevice gets ENOSPC from
+// the kernel.
 func TestFull(t *testing.T) {
 	user := &syscall.SysProcAttr{
 		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,

@@ -22,7 +22,7 @@ import (
 func TestConformance(t *testing.T) {
 	storagetest.Run(t, func(t *testing.T) storage.Store {
 		dir := t.TempDir()
-		t.Cleanup(func() { wantNoFiles(t, filepath.Join(dir, ".tmp")) }) // whatever the question was
+		t.Cleanup(func() { wantNoFiles(t, filepath.Join(dir, ".tmp")) }) // whatever the suite did
 		return storagetest.Disk(t, dir)
 	})
 }
@@ -72,7 +72,7 @@ func TestModes(t *testing.T) {
 
 func TestLocalPath(t *testing.T) {
 	t.Chdir(t.TempDir())
-	s := storagetest.Disk(t, "store") // relative, and the path is absolute all the same
+	s := storagetest.Disk(t, "store") // relative, but the path is still absolute
 	put(t, s, "a/b.bin", "hello")
 	path, ok := s.LocalPath("a/b.bin")
 	body, err := os.ReadFile(path)
@@ -117,7 +117,7 @@ func TestLeftovers(t *testing.T) {
 	}
 }
 
-// TestForeignFiles puts things into the folder that no Put makes.
+// TestForeignFiles puts entries into the folder that no Put makes.
 func TestForeignFiles(t *testing.T) {
 	dir, outside := t.TempDir(), t.TempDir()
 	s := storagetest.Disk(t, dir)
@@ -183,8 +183,8 @@ func TestKeyAndFolder(t *testing.T) {
 	wantNoFiles(t, filepath.Join(dir, ".tmp"))
 }
 
-// TestPrune sees that deleting leaves no folder, and that two stores on one folder, as of two processes, never
-// take one away from under the other's Put.
+// TestPrune checks that deleting leaves no folder, and that two stores on one folder, like those of two
+// processes, never remove a folder during the other's Put.
 func TestPrune(t *testing.T) {
 	dir := t.TempDir()
 	stores := []*disk.Store{storagetest.Disk(t, dir), storagetest.Disk(t, dir)}
@@ -199,7 +199,7 @@ func TestPrune(t *testing.T) {
 				if errors.Is(err, storage.ErrExists) && o.IfAbsent {
 					err = nil
 				}
-				if w == 3 && err == nil { // the one key that is nobody else's
+				if w == 3 && err == nil { // the only key that no other worker uses
 					_, err = s.Stat(ctx, key)
 				}
 				if err := errors.Join(err, s.Delete(ctx, key)); err != nil {

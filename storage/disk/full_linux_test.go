@@ -10,7 +10,7 @@ import (
 	"github.com/reelmill/reelmill/storage"
 )
 
-// TestFullDevice has the kernel's own ENOSPC everywhere, root or not: the object is written to /dev/full.
+// TestFullDevice gets ENOSPC from the kernel everywhere, root or not: it writes the object to /dev/full.
 func TestFullDevice(t *testing.T) {
 	f, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {

@@ -7,8 +7,8 @@ import (
 	"go.uber.org/goleak"
 )
 
-// TestMain runs the tests, or the part of one that is a process of its own: to be killed, or to have a small
-// file system for itself.
+// TestMain runs the tests, or the part of one that needs a separate process: to be killed, or to have its own
+// small file system.
 func TestMain(m *testing.M) {
 	switch os.Getenv(childEnv) {
 	case "":
@@ -20,5 +20,5 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// childEnv names the part that a child process plays; the folder is its only argument.
+// childEnv names the part that a child process runs; the folder is its only argument.
 const childEnv = "REELMILL_DISK_TEST_CHILD"

@@ -19,7 +19,7 @@ import (
 
 const text = "0123456789"
 
-// brittle is a store of one object, each body of which breaks after step bytes.
+// brittle returns a store of one object whose bodies each break after step bytes.
 func brittle(step int, fault error, asked *[]storage.Range) *scripted {
 	return &scripted{get: func(rng storage.Range) (io.ReadCloser, storage.Info, error) {
 		*asked = append(*asked, rng)
@@ -76,7 +76,7 @@ func TestBodyGivesUp(t *testing.T) {
 	}
 }
 
-// TestBodyChanged replaces or deletes the object behind a body that breaks.
+// TestBodyChanged replaces or deletes an object while its body breaks.
 func TestBodyChanged(t *testing.T) {
 	for name, c := range map[string]struct {
 		info storage.Info
@@ -128,7 +128,7 @@ type counted struct {
 
 func (c *counted) Close() error { *c.closed++; return nil }
 
-// TestListRestarts breaks each listing after one key more than the last.
+// TestListRestarts breaks each listing one key later than the one before.
 func TestListRestarts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		keys, listings := []string{"a", "b", "c", "d"}, 0

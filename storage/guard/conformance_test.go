@@ -37,14 +37,14 @@ func TestConformance(t *testing.T) {
 	})
 }
 
-// TestConformanceOfAFaultyStore puts the same questions to a store that fails three tries in ten. Two of them
-// want more of a body than a guard can give when it breaks: the version that is no longer there.
+// TestConformanceOfAFaultyStore runs the suite on a store that fails three tries in ten. Two of its tests
+// expect more of a broken body than a guard can give: the version that no longer exists.
 func TestConformanceOfAFaultyStore(t *testing.T) {
 	storagetest.Run(t, func(t *testing.T) storage.Store {
 		f := newFaulty(storagetest.Disk(t, t.TempDir()), 1, 0.3)
 		f.bodies = !strings.HasSuffix(t.Name(), "overwrite_is_atomic") &&
 			!strings.HasSuffix(t.Name(), "reader_outlives_its_object")
-		// Tries follow each other fast, so that the suite does not take minutes.
+		// Short delays, so that the suite does not take minutes.
 		g := mustNew(t, f, Config{FirstDelay: time.Microsecond, MaxDelay: time.Millisecond, Tries: 20})
 		t.Cleanup(func() {
 			t.Logf("%d faults, %d failures, %d retries", f.faults, g.Failures(), g.Retries())
@@ -56,8 +56,8 @@ func TestConformanceOfAFaultyStore(t *testing.T) {
 	})
 }
 
-// TestWorksThrough is a thousand operations of all kinds with the defaults. With another seed an error is a matter
-// of one in two thousand.
+// TestWorksThrough runs a thousand operations of all kinds with the defaults. With another seed, an error has a
+// chance of one in two thousand.
 func TestWorksThrough(t *testing.T) {
 	s := storagetest.Disk(t, t.TempDir())
 	synctest.Test(t, func(t *testing.T) {

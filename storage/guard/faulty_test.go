@@ -14,8 +14,9 @@ import (
 
 var errMedium = errors.New("the medium failed")
 
-// faulty fails a seeded share of the operations of a disk-like store, before or after their effect, and breaks
-// bodies and listings midway. A Put that cannot be tried again is spared, since its fault would rightly show.
+// faulty fails a share of a store's operations, drawn from a seed, before or after their effect, and breaks
+// bodies and listings midway. It does not fail a Put that cannot be retried, since the guard would rightly
+// pass on that error.
 type faulty struct {
 	inner interface {
 		storage.Store
@@ -42,7 +43,7 @@ func newFaulty(s storage.Store, seed uint64, rate float64) *faulty {
 	return f
 }
 
-// fate says whether an operation fails before its effect, or after it.
+// fate reports whether an operation fails before its effect, or after it.
 func (f *faulty) fate() (before, after bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -99,7 +100,7 @@ func (f *faulty) Get(
 	if !f.bodies || !before && !after {
 		return r, info, nil
 	}
-	// Half of the broken ones end as if they were whole.
+	// Half of the broken bodies end as if they were complete.
 	b := &breaking{ReadCloser: r, left: f.upTo(info.Size), err: errMedium}
 	if after {
 		b.err = io.EOF
@@ -167,7 +168,7 @@ func (f *faulty) Reclaim(ctx context.Context, olderThan time.Duration) (n int, e
 
 func (f *faulty) LocalPath(key string) (string, bool) { return f.inner.LocalPath(key) }
 
-// scripted is a store of which a test writes the methods that it needs; the others panic.
+// scripted is a store with the methods that a test sets; the others panic.
 type scripted struct {
 	storage.Store
 	put    func(r io.Reader, o storage.PutOptions) (storage.Info, error)

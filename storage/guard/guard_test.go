@@ -18,7 +18,7 @@ import (
 	"github.com/reelmill/reelmill/storage/storagetest"
 )
 
-// TestBreaker follows one store from dead to well.
+// TestBreaker follows a store from failure to recovery.
 func TestBreaker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dead, calls := true, 0
@@ -75,7 +75,7 @@ func TestBreaker(t *testing.T) {
 	})
 }
 
-// TestHalfOpen has many callers meet a store that answers no probe yet: three are let through.
+// TestHalfOpen sends many callers to a store that has not answered a probe yet: three get through.
 func TestHalfOpen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var calls atomic.Int32
@@ -112,7 +112,7 @@ func TestHalfOpen(t *testing.T) {
 	})
 }
 
-// TestAbandonedProbe ends the context of whoever probes. The next one decides.
+// TestAbandonedProbe ends the context of the caller that probes. The next caller's result decides.
 func TestAbandonedProbe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		err := errMedium
@@ -142,7 +142,7 @@ func TestAbandonedProbe(t *testing.T) {
 	})
 }
 
-// TestAnswers are the errors that are no failures.
+// TestAnswers covers the errors that do not count as failures.
 func TestAnswers(t *testing.T) {
 	for _, answer := range contract {
 		calls := 0
@@ -177,7 +177,7 @@ func TestContextEndsTheWaiting(t *testing.T) {
 	})
 }
 
-// TestPatience has tries of a minute each: the second one is the last.
+// TestPatience has tries that take a minute each: the second one is the last.
 func TestPatience(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		calls := 0
@@ -189,7 +189,7 @@ func TestPatience(t *testing.T) {
 	})
 }
 
-// TestDelays holds the sum of the waiting against what Config says of it.
+// TestDelays compares the sum of the delays with the documentation of Config.
 func TestDelays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for range 100 {
@@ -231,7 +231,7 @@ func (signing) PresignPut(_ context.Context, key string, _ time.Duration) (strin
 	return "put " + key, nil
 }
 
-// TestAbilities has a store like a disk, one like a bucket, one like both, and one like neither.
+// TestAbilities guards stores with the abilities of a disk, of a bucket, of both, and of neither.
 func TestAbilities(t *testing.T) {
 	d := storagetest.Disk(t, t.TempDir())
 	bare := struct{ storage.Store }{d}
@@ -276,7 +276,7 @@ func TestAbilities(t *testing.T) {
 	}
 }
 
-// reader is a caller's reader that can go back, and of which a test sees how often it did.
+// reader is a caller's reader that can seek, and counts how often it does.
 type reader struct {
 	io.ReadSeeker
 	rewinds int

@@ -30,7 +30,7 @@ func failingPuts(tries *int, failing int, got *string) *scripted {
 	}
 }
 
-// TestPutRewinds begins in the middle of a file, and does so again.
+// TestPutRewinds puts from the middle of a file, and retries from there.
 func TestPutRewinds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var tries int
@@ -48,7 +48,7 @@ func TestPutRewinds(t *testing.T) {
 }
 
 func TestPutOnce(t *testing.T) {
-	pipe, w, err := os.Pipe() // a file, and yet it cannot be rewound
+	pipe, w, err := os.Pipe() // a file that cannot be rewound
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +70,7 @@ func TestPutOnce(t *testing.T) {
 	}
 }
 
-// failingReader can go back, but fails all the same.
+// failingReader can seek, but its reads fail.
 type failingReader struct{ io.Reader }
 
 func (failingReader) Seek(int64, int) (int64, error) { return 0, nil }
@@ -106,12 +106,12 @@ func TestRewindFails(t *testing.T) {
 	})
 }
 
-// TestIfAbsent plays the ways in which the object can come to be there.
+// TestIfAbsent covers the ways in which another object can come to exist.
 func TestIfAbsent(t *testing.T) {
 	const body = "the body"
 	for name, c := range map[string]struct {
-		before, during string // what somebody else puts before the Put, and before its second try
-		stored         bool   // the first try fails after it has stored
+		before, during string // another writer's object, before the Put and before its second try
+		stored         bool   // the first try fails after it has stored the object
 		want           error
 	}{
 		"nobody else":              {},

@@ -16,7 +16,7 @@ import (
 	"github.com/reelmill/reelmill/storage/s3/s3test"
 )
 
-// wire is a transport in which a test can answer for the server.
+// wire is a transport in which a test can answer instead of the server.
 type wire struct {
 	*http.Transport
 	mu sync.Mutex
@@ -81,7 +81,7 @@ type readerFunc func(p []byte) (int, error)
 // Read implements io.Reader.
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
-// TestConditionalConflict gives the answer of AWS to the loser of two concurrent conditional writes.
+// TestConditionalConflict returns AWS's answer to the loser of two concurrent conditional writes.
 func TestConditionalConflict(t *testing.T) {
 	s, w := openWire(t)
 	put(t, s, "v/there.bin", "old")
@@ -151,7 +151,7 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// TestPartFails breaks an upload at a later part and at its completion. Put must abort the upload.
+// TestPartFails breaks an upload at a later part, and at its completion. Put must abort the upload.
 func TestPartFails(t *testing.T) {
 	s, w := openWire(t)
 	for _, match := range []func(*http.Request) bool{

@@ -15,7 +15,7 @@ import (
 	"github.com/reelmill/reelmill/storage"
 )
 
-// model does the same to the store and to a map, and compares them.
+// model runs the same operations on the store and on a map, and compares the results.
 func model(t *testing.T, s storage.Store) {
 	rapid.Check(t, func(rt *rapid.T) {
 		m := &machine{s: s, want: map[string][]byte{}}

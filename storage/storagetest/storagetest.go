@@ -1,6 +1,6 @@
-// Package storagetest is the conformance suite that every storage.Store passes. It owns the questions, in
-// the order of the contract. Each gets a fresh store, so that no answer depends on another. Disk opens a
-// store for other tests. Only tests import the package.
+// Package storagetest is the conformance suite that every storage.Store passes. Its tests are in the order of
+// the contract. Each gets a fresh store, so that its result does not depend on another. Disk opens a store
+// for other tests. Only tests import the package.
 package storagetest
 
 import (
@@ -19,9 +19,9 @@ import (
 // large is more than one part of a store that sends parts; see Run.
 const large = 6 << 20
 
-// Run runs the suite, calling open for each question. The store must be empty and used by nobody else; open
-// registers its Close with t.Cleanup. A store that sends objects in parts should use parts of at most 5
-// MiB, so that the larger objects need several.
+// Run runs the suite, calling open for each test. The store must be empty and used by nobody else; open
+// registers its Close with t.Cleanup. A store that sends objects in parts should use parts of at most 5 MiB,
+// so that the larger objects need several.
 func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 	questions := []struct {
 		name string
@@ -56,7 +56,7 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 	}
 }
 
-// content returns a reader of n bytes that depend on the seed alone.
+// content returns a reader of n bytes that depend only on the seed.
 func content(seed, n int) io.Reader {
 	var key [32]byte
 	key[0], key[1] = byte(seed), byte(seed>>8)
@@ -105,7 +105,7 @@ func mustGet(t testing.TB, s storage.Store, key string, rng storage.Range) ([]by
 	return b, info
 }
 
-// mustHold checks that the object under key is body.
+// mustHold checks that the object under key has this body.
 func mustHold(t testing.TB, s storage.Store, key string, body []byte) {
 	t.Helper()
 	got, info := mustGet(t, s, key, storage.Range{})
