@@ -62,7 +62,7 @@ type Error struct {
 // errBase means that the server's address is unusable.
 var errBase = errors.New("the server's address must begin with http:// or https://")
 
-// Error returns the detail, or else the title, then the code and the remedy. It does not end with a full stop.
+// Error returns the detail, or else the title, then the code and the remedy, without a full stop at the end.
 func (e *Error) Error() string {
 	s := strings.TrimSuffix(cmp.Or(e.Detail, e.Title), ".")
 	for _, f := range e.Errors {
