@@ -32,10 +32,12 @@ func answering(t *testing.T, body string) (url string) {
 // title.
 func TestAWarningIsSaidOnce(t *testing.T) {
 	url := answering(t, `{"id":"vid_1","status":"ready","warnings":[
-		{"code":"input_partly_used","title":"Not all of the source is used","detail":"subtitle stream 1 is not used: no captions"},
+		{"code":"input_partly_used","title":"Not all of the source is used","detail":"subtitle stream 1 is not used: captions are not supported"},
 		{"code":"encode_failed","title":"Encoding failed","detail":"ffmpeg ended with 1"}]}`)
 	said := command(t, "videos", "get", "vid_1", "--server", url)
-	for _, want := range []string{"subtitle stream 1 is not used: no captions", "Encoding failed: ffmpeg ended with 1"} {
+	for _, want := range []string{
+		"subtitle stream 1 is not used: captions are not supported", "Encoding failed: ffmpeg ended with 1",
+	} {
 		if !regexp.MustCompile(`(?m)^warning +` + want + `$`).MatchString(said) {
 			t.Errorf("no line %q in %s", want, said)
 		}
@@ -46,11 +48,11 @@ func TestAWarningIsSaidOnce(t *testing.T) {
 // it lacks.
 func TestCommandsThatWaitPrintWarnings(t *testing.T) {
 	url := answering(t, `{"id":"vid_1","status":"ready","warnings":[
-		{"code":"input_partly_used","detail":"0.5 s of picture, the file claims 35.2 s"}]}`)
+		{"code":"input_partly_used","detail":"the video lasts 0.5 s, but the file claims 35.2 s"}]}`)
 	film := clip(t, "a.mp4", 1, "64x64", 5)
 	for _, args := range [][]string{{"videos", "watch", "vid_1"}, {"upload", film, "--wait", "ready"}} {
 		said := command(t, append(args, "--server", url)...)
-		if !strings.HasSuffix(said, "  warning      0.5 s of picture, the file claims 35.2 s\n") {
+		if !strings.HasSuffix(said, "  warning      the video lasts 0.5 s, but the file claims 35.2 s\n") {
 			t.Errorf("%v printed %s", args, said)
 		}
 	}

@@ -18,8 +18,8 @@ var (
 	found  = flag.String("facts", "", "where it writes what it found: JSON of media by file name")
 )
 
-// TestFactsOfCorpus inspects the videos of -corpus, and writes the facts of those that are accepted to -facts, for
-// the tests of workers that run over the same videos (make corpustest).
+// TestFactsOfCorpus inspects the videos of -corpus, and writes the facts of those that are accepted to
+// -facts, for the tests of workers that run over the same videos (make corpustest).
 func TestFactsOfCorpus(t *testing.T) {
 	files, err := os.ReadDir(*corpus)
 	if err != nil {

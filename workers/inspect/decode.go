@@ -30,8 +30,8 @@ type decoding struct {
 	tracks   []pipeline.AudioTrack // those that can be decoded
 }
 
-// decode tries to decode picture and audio. Nearly every file passes at a glance; if that shows anything
-// odd, each is tried by itself.
+// decode tries to decode video and audio. It first decodes both in one run (glance), which nearly every file
+// passes. If anything is odd, it tries each by itself.
 func (m *measurement) decode(ctx context.Context) decoding {
 	if m.glance(ctx) {
 		return decoding{tracks: m.media.Audio}
@@ -43,16 +43,16 @@ func (m *measurement) decode(ctx context.Context) decoding {
 	return d
 }
 
-// firstFrames are the options that stop after the first frames of the picture.
+// firstFrames returns the options that stop after the first frames.
 func firstFrames() []ffmpeg.Option {
 	return []ffmpeg.Option{
 		{Key: "frames:v", Value: fmt.Sprint(headFrames)}, {Key: "fps_mode", Value: "passthrough"},
 	}
 }
 
-// glance decodes the start of picture and audio in one run, since starting ffmpeg costs more than the
-// decoding. Each has its own input of the file, so neither makes the other decode more. It reports whether
-// there was nothing to complain about.
+// glance decodes the start of video and audio in one run, since starting ffmpeg takes longer than decoding.
+// Each has its own input of the file, so that neither makes the other decode more. It reports whether both
+// decoded without a complaint.
 func (m *measurement) glance(ctx context.Context) bool {
 	if len(m.media.Audio) == 0 {
 		return false
@@ -69,14 +69,14 @@ func (l *packetList) heard() bool {
 	return !slices.ContainsFunc(l.tracks, func(t track) bool { return t.packets == 0 })
 }
 
-// soundInput is the start of the file, as far as audio is tried.
+// soundInput returns the start of the file, in which audio is tried.
 func (m *measurement) soundInput() ffmpeg.Input {
 	in := m.file()
 	in.Limit = soundCheck
 	return in
 }
 
-// decodeHead requires at least one frame of the picture.
+// decodeHead decodes the first frames of the video track, and fails if there is none.
 func (m *measurement) decodeHead(ctx context.Context, d *decoding) error {
 	media := *m.media
 	read := func() (reading, error) {
@@ -86,7 +86,7 @@ func (m *measurement) decodeHead(ctx context.Context, d *decoding) error {
 	r, err := read()
 	if media.Video.Alpha && runFault(err) == nil && (err != nil || r.frames == 0) {
 		media.Video.Alpha, d.opaque = false, true // not every ffmpeg has libvpx
-		d.head.warn("the transparency cannot be decoded and is left out")
+		d.head.warn("the transparency cannot be decoded and is ignored")
 		r, err = read()
 	}
 	var failed *ffmpeg.Error
@@ -104,7 +104,7 @@ func (m *measurement) decodeHead(ctx context.Context, d *decoding) error {
 		}
 	}
 	if len(r.errors) > 0 {
-		d.head.damage("the first frames cannot all be decoded: %s", r.errors[0])
+		d.head.damage("some of the first frames cannot be decoded: %s", r.errors[0])
 	}
 	return nil
 }
@@ -130,7 +130,7 @@ func (m *measurement) decodeSound(ctx context.Context, d *decoding) error {
 		case why == "":
 			d.tracks = append(d.tracks, a)
 		default:
-			d.sound.warn("audio stream %d (%s) %s and is left out", a.Stream, a.Codec, why)
+			d.sound.warn("audio stream %d (%s) is not used: it %s", a.Stream, a.Codec, why)
 		}
 	}
 	return nil
@@ -157,8 +157,8 @@ func (m *measurement) silent(ctx context.Context, a pipeline.AudioTrack) (why st
 	return "cannot be decoded", nil
 }
 
-// decodes reports whether every track decodes to something in the part of the file that in reads, and to
-// its start without ffmpeg giving up. It only returns an error that is not the file's fault.
+// decodes reports whether every track has audio in the part of the file that in reads, and ffmpeg does not
+// give up on any. An error is not the file's fault.
 func (m *measurement) decodes(
 	ctx context.Context, in ffmpeg.Input, tracks []pipeline.AudioTrack,
 ) (bool, error) {
@@ -179,7 +179,7 @@ func (m *measurement) decodes(
 	return err == nil && list.heard(), err
 }
 
-// streams are the maps of tracks in an input.
+// streams returns the labels of tracks in an input, for ffmpeg's maps.
 func streams(input int, tracks []pipeline.AudioTrack) []string {
 	var maps []string
 	for _, a := range tracks {

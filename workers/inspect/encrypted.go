@@ -9,9 +9,9 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/sampletable"
 )
 
-// encrypted says which track of a file is encrypted; nil if none is, or the headers cannot be read. It
-// reads the headers itself: ffprobe shows the codec below the encryption, and ffmpeg silently decodes
-// garbage.
+// encrypted returns an error that names the encrypted track; nil if there is none, or if the headers cannot
+// be read. It reads the headers itself, since ffprobe shows the codec below the encryption, and ffmpeg
+// decodes garbage without an error.
 func encrypted(file io.ReaderAt, size int64, demuxer string, head []byte) error {
 	what := ""
 	switch demuxer {

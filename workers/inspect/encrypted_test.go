@@ -12,7 +12,7 @@ import (
 	"github.com/reelmill/reelmill/workers/workertest"
 )
 
-// TestEncryptedIsRefusedByName: at inspection, in whatever container ffmpeg would decode as garbage.
+// TestEncryptedIsRefusedByName: encrypted tracks are refused in every container; ffmpeg would decode garbage.
 func TestEncryptedIsRefusedByName(t *testing.T) {
 	cenc := []string{
 		"-encryption_scheme", "cenc-aes-ctr", "-encryption_key", "76a6c65c5ea762046bd749a2e632ccbb",
@@ -51,7 +51,7 @@ func TestEncryptedIsRefusedByName(t *testing.T) {
 	}
 }
 
-// edited is a file that was changed.
+// edited returns a changed copy of a file.
 func edited(t *testing.T, path string, change func([]byte) []byte) string {
 	t.Helper()
 	data, err := os.ReadFile(path)
@@ -61,8 +61,8 @@ func edited(t *testing.T, path string, change func([]byte) []byte) string {
 	return save(t, "edited", change(data))
 }
 
-// encrypt has the first track of a Matroska file say that it is encrypted. What lies around the new element is
-// written again with its length.
+// encrypt marks the first track of a Matroska file as encrypted. It rewrites the elements around the new one,
+// whose lengths change.
 func encrypt(b []byte) []byte {
 	master := func(id []byte, parts ...[]byte) []byte {
 		inside := slices.Concat(parts...)
@@ -88,7 +88,7 @@ func encrypt(b []byte) []byte {
 	return b
 }
 
-// scramble marks the payload of every packet of a transport stream but those of its tables.
+// scramble marks every packet of a transport stream as scrambled, except those of its tables.
 func scramble(b []byte) []byte { return scramblePIDs(b, 0x100, 0xfff) }
 
 func scramblePIDs(b []byte, from, to int) []byte {
@@ -100,7 +100,7 @@ func scramblePIDs(b []byte, from, to int) []byte {
 	return b
 }
 
-// scrambleDVD marks the packets of the picture of a program stream.
+// scrambleDVD marks the video packets of a program stream as scrambled.
 func scrambleDVD(b []byte) []byte {
 	start := []byte{0, 0, 1, 0xe0}
 	for at := bytes.Index(b, start); at >= 0; {
@@ -114,7 +114,7 @@ func scrambleDVD(b []byte) []byte {
 	return b
 }
 
-// FuzzEncrypted: no header makes it panic, or read without end.
+// FuzzEncrypted: no header makes the parser panic or read without end.
 func FuzzEncrypted(f *testing.F) {
 	f.Add([]byte{0x1a, 0x45, 0xdf, 0xa3, 0x80, 0x18, 0x53, 0x80, 0x67, 0xff, 0x16, 0x54, 0xae, 0x6b, 0x80}, 0)
 	f.Add([]byte("\x00\x00\x00\x10moov\x00\x00\x00\x08trak"), 1)

@@ -14,8 +14,8 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/picture"
 )
 
-// ends measures where each kept audio track ends, and extends the length of the video, so far that of the
-// picture.
+// ends measures where each kept audio track ends. The length of the video, so far that of the video track,
+// becomes that of the longest track.
 func (m *measurement) ends(ctx context.Context, l length) error {
 	m.media.Video.End = m.media.Duration
 	for i := range m.media.Audio {
@@ -27,14 +27,14 @@ func (m *measurement) ends(ctx context.Context, l length) error {
 	known := len(m.media.Audio) == len(m.probe.Audios()) // a dropped track may be as long as the file claims
 	if end := m.media.Duration; known && m.claim-end > m.tolerance(l.spacing) {
 		var n notes
-		n.damage("%.1f s of picture and sound, the file claims %.1f s", end, m.claim)
+		n.damage("video and audio last %.1f s, but the file claims %.1f s", end, m.claim)
 		m.note(n)
 	}
 	return nil
 }
 
-// byTimes are the containers that do not tell how long a track is. For the first two, ffprobe takes the
-// last times that it sees, which are the starts of packets of half a second.
+// byTimes are the containers that do not tell how long a track is. For the first two, ffprobe uses the last
+// times that it finds, the starts of packets of up to half a second.
 var byTimes = []string{"mpegts", "mpeg", windowsMedia}
 
 // untimedEnd is the longest end without times that such a file may have, in seconds. DVDs have a time in
@@ -57,15 +57,16 @@ func cut(head []byte, size int64) (n notes) {
 	}
 	claim, broadcast := binary.LittleEndian.Uint64(properties[24:]), properties[72]&1 != 0
 	if !broadcast && claim > uint64(size) && claim <= math.MaxInt64 {
-		n.damage("the file has %d bytes of the %d that its header says", size, claim)
+		n.damage("the file has %d bytes, but its header says %d", size, claim)
 	}
 	return n
 }
 
-// soundEnd measures a track whose length is unknown, may be cut short like the picture's, or stands in
-// movie fragments or in an AVI header, which not every program corrects at the end. A track that goes on
-// after the picture must decode there: inaudible data does not make a video longer. If nothing is found at
-// the end, soundEnd decodes from the start, since some containers cannot be sought beyond the picture.
+// soundEnd measures a track whose length is unknown or doubtful: the file is damaged, or the length is in
+// movie fragments or in an AVI header, which not every program corrects at the end. If a track continues
+// after the end of the video track, that part must decode: data that nobody can hear does not make a video
+// longer. If nothing is found at the end, soundEnd decodes from the start, since some containers cannot be
+// sought after the end of the video track.
 func (m *measurement) soundEnd(ctx context.Context, a *pipeline.AudioTrack, l length) error {
 	if a.Duration <= 0 || m.media.Damaged || l.index.fragmented || m.media.Container == "avi" ||
 		slices.Contains(byTimes, m.media.Container) {
@@ -94,7 +95,8 @@ func (m *measurement) soundEnd(ctx context.Context, a *pipeline.AudioTrack, l le
 	}
 	end = math.Max(end, pictured)
 	m.media.Warnings = append(m.media.Warnings,
-		fmt.Sprintf("audio stream %d cannot be decoded after %.1f s, the file claims %.1f s", a.Stream, end, claim))
+		fmt.Sprintf("audio stream %d cannot be decoded after %.1f s, but the file claims %.1f s",
+			a.Stream, end, claim))
 	a.Duration = math.Max(0, end-m.offset(*a))
 	return nil
 }
@@ -126,7 +128,7 @@ func (m *measurement) packetsEnd(ctx context.Context, a *pipeline.AudioTrack) er
 	return err
 }
 
-// lastSound adds the length of the last packet, which Windows Media does not tell.
+// lastSound adds the length of the last packet, which Windows Media does not store.
 func (m *measurement) lastSound(ctx context.Context, a *pipeline.AudioTrack) error {
 	last := m.offset(*a) + a.Duration
 	end, err := m.decodedEnd(ctx, *a, math.Max(0, last-soundTail), last)

@@ -22,7 +22,7 @@ func facts(r ffmpeg.ProbeResult, s ffmpeg.Stream, container string, size int64) 
 	m.Video = videoTrack(s)
 	if s.Rotation%90 != m.Video.Rotation%90 {
 		m.Warnings = append(m.Warnings,
-			fmt.Sprintf("a rotation by %d degrees: only quarter turns are shown", s.Rotation))
+			fmt.Sprintf("the rotation by %d degrees is ignored: only quarter turns are supported", s.Rotation))
 	}
 	m.Audio, m.Warnings = sounds(r, m.Warnings)
 	m.Duration = claimed(r, s, m.Origin())
@@ -44,14 +44,14 @@ func sounds(r ffmpeg.ProbeResult, warnings []string) ([]pipeline.AudioTrack, []s
 		}
 		switch {
 		case a.Closed:
-			warnings = append(warnings, fmt.Sprintf("%s is left out: its codec is not supported", named(a)))
+			warnings = append(warnings, fmt.Sprintf("%s is not used: its codec is not supported", named(a)))
 			continue
 		case a.CodecName == "" || a.Channels == 0 || a.SampleRate == 0:
-			warnings = append(warnings, fmt.Sprintf("audio stream %d is of no known kind and left out", a.Index))
+			warnings = append(warnings, fmt.Sprintf("audio stream %d is not used: its format is unknown", a.Index))
 			continue
 		case kept+reserved == mostSounds:
 			warnings = append(warnings,
-				fmt.Sprintf("%s is not used: at most %d audio tracks are", named(a), mostSounds))
+				fmt.Sprintf("%s is not used: only %d audio tracks are", named(a), mostSounds))
 			continue
 		case a.Channels > 2:
 			warnings = append(warnings,
@@ -80,7 +80,7 @@ func layout(a ffmpeg.Stream) string {
 	return a.ChannelLayout
 }
 
-// claimed returns when the picture ends by the file's own claim, in seconds after origin; 0 without a
+// claimed returns the end of the video track that the file claims, in seconds after origin; 0 without a
 // claim.
 func claimed(r ffmpeg.ProbeResult, s ffmpeg.Stream, origin float64) float64 {
 	if s.Duration > 0 {
@@ -122,8 +122,8 @@ func sampleRatio(s ffmpeg.Stream) float64 {
 	return 1
 }
 
-// quarter returns the quarter turn that ffmpeg makes of a rotation. ffmpeg accepts angles within a degree
-// of one, and keeps the frame's edges for any other.
+// quarter returns the quarter turn nearest to a rotation, if it is within a degree; otherwise 0. ffmpeg does
+// the same.
 func quarter(degrees int) int {
 	nearest := int(math.Round(float64(degrees)/90)) * 90
 	if abs(degrees-nearest) > 1 {
@@ -134,8 +134,8 @@ func quarter(degrees int) int {
 
 func abs(n int) int { return max(n, -n) }
 
-// frameRate returns the rate that the container declares, until frames are measured: the average, or else
-// the rate of its clock if that can be a frame rate.
+// frameRate returns the rate that the container declares: the average, or else the rate of its clock if that
+// can be a frame rate. Measuring the frames replaces it.
 func frameRate(s ffmpeg.Stream) picture.Rate {
 	if declared := hints(s); len(declared) > 0 {
 		return declared[0]
@@ -184,9 +184,9 @@ func alphaFormat(format string) bool {
 	return false
 }
 
-// alphaMode reports whether a VP8 or VP9 track has alpha, as a second stream beside each frame: ffprobe
-// only shows the colour. Source: Matroska's AlphaMode (RFC 9559, 5.1.4.1.28.4), id 0x53C0, here with the
-// value 1. The headers end at the first cluster.
+// alphaMode reports whether a VP8 or VP9 track has alpha, which is stored beside each frame; ffprobe only
+// shows the colour. Source: Matroska's AlphaMode (RFC 9559, 5.1.4.1.28.4), id 0x53C0, here with the value 1.
+// The headers end at the first cluster.
 func alphaMode(s ffmpeg.Stream, head []byte) bool {
 	if s.CodecName != "vp8" && s.CodecName != "vp9" {
 		return false

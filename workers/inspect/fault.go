@@ -6,8 +6,8 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 )
 
-// runFault returns why a run of ffmpeg failed if that says nothing about the file: the attempt ended, or a
-// disk, the memory or a program is at fault. It returns nil if the file is at fault.
+// runFault returns err if the file is not at fault: the attempt ended, or a disk, the memory or a program
+// failed. It returns nil if the file is at fault.
 func runFault(err error) error {
 	var run *ffmpeg.Error
 	if ffmpeg.GaveUp(err) || errors.As(err, &run) && blame(run) != nil {

@@ -19,7 +19,7 @@ import (
 	"github.com/reelmill/reelmill/workers/workertest"
 )
 
-// here is a source that is read where it lies.
+// here is a source on the local disk.
 type here string
 
 func (h here) Local(context.Context, string, string) (string, error) { return string(h), nil }
@@ -28,15 +28,15 @@ func (h here) Upload(context.Context, string, string) (size int64, sha256 string
 	return 0, "", errors.New("an inspection stores nothing")
 }
 
-// inspect is one attempt at a file, with its scratch in dir.
+// inspect runs one attempt at a file, with dir as its scratch directory.
 func inspect(ctx context.Context, tools ffmpeg.Tools, path, dir string) (pipeline.Result, error) {
 	return New(tools, Limits{}).Work(ctx, workers.Job[Params]{
 		Attempt: workers.NewAttempt(workers.Attempt{Dir: dir}, here(path), nil),
 	})
 }
 
-// TestFaultOfTheScratchDiskIsNoFact: where the disk is full or broken to which the inspection writes, the attempt fails
-// and another follows. The file is neither refused nor said to have no groups, no second picture or less sound.
+// TestFaultOfTheScratchDiskIsNoFact: if the scratch disk is full or broken, the attempt fails and is retried.
+// The file is not refused, and no groups, video tracks or audio are missing in its facts.
 func TestFaultOfTheScratchDiskIsNoFact(t *testing.T) {
 	film := workertest.Clip(t, "a.mkv", args(workertest.Pattern("64x64", "10", "3"), x264)...)
 	films := workertest.Clip(t, "b.mkv", args([]string{"-i", film}, workertest.Pattern("32x32", "10", "3"),
@@ -50,7 +50,7 @@ func TestFaultOfTheScratchDiskIsNoFact(t *testing.T) {
 		want                pipeline.Code
 		only                string
 	}{
-		{"full", "/dev/full", "", pipeline.CodeDiskFull, "remuxed.mp4"}, // which is read as zeros without end
+		{"full", "/dev/full", "", pipeline.CodeDiskFull, "remuxed.mp4"}, // reading it gives endless zeros
 		{"broken", "/proc/self/mem", "", pipeline.CodeInternal, ""},     // there is no memory at 0: EIO
 		{"gone", gone, "", pipeline.CodeInternal, ""},
 		{"a file in the place of the folder", filepath.Join(film, "x"), "", pipeline.CodeInternal, ""},
@@ -80,8 +80,8 @@ func TestFaultOfTheScratchDiskIsNoFact(t *testing.T) {
 	}
 }
 
-// TestFaultOfReadingIsNoFact: an index that could not be read is no file without an index. What a file tells wrong of
-// itself is no fault.
+// TestFaultOfReadingIsNoFact: if the index cannot be read, that is a fault of the machine, and does not mean
+// that there is no index. A wrong index is no fault of the machine.
 func TestFaultOfReadingIsNoFact(t *testing.T) {
 	garbage := save(t, "a.mp4", make([]byte, 100))
 	for path, fails := range map[string]bool{garbage: false, t.TempDir(): true, filepath.Join(t.TempDir(), "gone"): true} {
@@ -103,12 +103,12 @@ func TestFaultOfReadingIsNoFact(t *testing.T) {
 	}
 }
 
-// disturbed is a source of which each start of a program may go wrong. more is what a shell does before each start
-// of ffmpeg.
+// disturbed is a source for which any start of a program may be made to fail. more is what a shell runs
+// before each start of ffmpeg.
 type disturbed struct{ name, path, more string }
 
-// disturbedSources have facts that hang on a run each: on the second look at tracks, on the pictures of two films, on
-// a transparency, on sound that cannot be decoded, and on pictures of two fields.
+// disturbedSources returns sources that need additional runs: for late tracks, for comparing two films, for
+// transparency, for audio that cannot be decoded, and for interlaced frames.
 func disturbedSources(t *testing.T) []disturbed {
 	film := workertest.Clip(t, "a.mkv", args(workertest.Pattern("64x64", "10", "2"), x264)...)
 	const halve = `case "$*" in *passthrough*framecrc*) %s "$@" | awk '/^#/ || n++ %% 2 == 0'; exit;; esac`
@@ -130,8 +130,8 @@ func disturbedSources(t *testing.T) []disturbed {
 	}
 }
 
-// disturb returns tools whose nth start of any program does what a shell is told to, and whether there was one. A
-// folder marks each start: ffprobe may write no file.
+// disturb returns tools whose nth start of any program runs the shell command what instead; reached reports
+// whether there was an nth start. A folder marks each start, since ffprobe may not write files.
 func (d disturbed) disturb(t *testing.T, nth int, what string) (tools ffmpeg.Tools, reached func() bool) {
 	t.Helper()
 	tools, err := ffmpeg.Find("", "")
@@ -155,8 +155,8 @@ func (d disturbed) disturb(t *testing.T, nth int, what string) (tools ffmpeg.Too
 	}
 }
 
-// TestKillIsNoFact: a program that the machine kills tells nothing of the file. Whichever start it is, the attempt
-// fails or ends with the facts that it has without.
+// TestKillIsNoFact: if the machine kills a program, that says nothing about the file. Whichever start it is,
+// the attempt fails, or has the same facts as without.
 func TestKillIsNoFact(t *testing.T) {
 	for _, d := range disturbedSources(t) {
 		t.Run(d.name, func(t *testing.T) {
@@ -178,7 +178,7 @@ func TestKillIsNoFact(t *testing.T) {
 	}
 }
 
-// killed inspects d with its nth start of a program killed, and reports whether there were as many.
+// killed inspects d and kills the nth started program. It reports whether there were that many starts.
 func killed(t *testing.T, d disturbed, nth int, want pipeline.Result) bool {
 	t.Helper()
 	tools, reached := d.disturb(t, nth, "kill -KILL $$")
@@ -192,7 +192,7 @@ func killed(t *testing.T, d disturbed, nth int, want pipeline.Result) bool {
 	return reached()
 }
 
-// tell calls stop when a shell runs what it returns, which then does nothing but wait for its end.
+// tell returns a shell command. When it runs, tell calls stop, and the command waits until it is killed.
 func tell(t *testing.T, stop func()) (shell string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -222,7 +222,7 @@ func tell(t *testing.T, stop func()) (shell string) {
 	return fmt.Sprintf("echo >%[1]s/told; exec cat %[1]s/never", dir)
 }
 
-// TestCancelIsNoFact: an attempt that is stopped has no facts, whichever program it waits for at that moment.
+// TestCancelIsNoFact: a stopped attempt has no facts, whichever program it was waiting for.
 func TestCancelIsNoFact(t *testing.T) {
 	for _, d := range disturbedSources(t)[3:] {
 		for nth, stopped := 1, true; stopped; nth++ {
@@ -241,7 +241,7 @@ func TestCancelIsNoFact(t *testing.T) {
 	}
 }
 
-// leaving is a source that is there when the attempt is stopped.
+// leaving is a source that stops the attempt when it is opened.
 type leaving struct {
 	here
 	stop func()
@@ -252,7 +252,7 @@ func (l leaving) Local(context.Context, string, string) (string, error) {
 	return string(l.here), nil
 }
 
-// TestCancelIsNoRefusal: an attempt that is stopped refuses nothing, not even what is no video.
+// TestCancelIsNoRefusal: a stopped attempt does not refuse the file, even if it is not a video.
 func TestCancelIsNoRefusal(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	defer cancel(nil)

@@ -12,21 +12,21 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/sampletable"
 )
 
-// index is what the sample tables and edit lists of an MP4 tell. All of it may be unknown.
+// index is what the sample tables and edit lists of an MP4 say. All of it may be unknown.
 type index struct {
 	groups  *pipeline.Groups
-	bitrate int64                  // bits/s of the picture
+	bitrate int64                  // bits/s of the video track
 	edits   map[int]pipeline.Edits // by stream
 	frames  map[int]int            // number of AAC frames, by stream
-	spacing spacing                // of the picture's samples
+	spacing spacing                // of the video track's samples
 	// fragmented: the samples, and so the lengths of the tracks, are in movie fragments.
 	fragmented bool
-	// length replaces reading the packets: every sample is there and looks like one. nil: read the packets.
+	// length is set if every sample is there and looks valid. nil: measure by the packets.
 	length *reading
 }
 
-// index reads the index of an MP4. It matches tracks to ffmpeg's streams by their ids, and uses the tables
-// of the picture only if they have as many frames as ffmpeg found. An error is the machine's fault.
+// index reads the index of an MP4. It matches tracks to ffmpeg's streams by their ids. It uses the tables of
+// the video track only if they have as many frames as ffmpeg found. An error is the machine's fault.
 func (m *measurement) index(ctx context.Context) (index, error) {
 	if m.media.Container != "mov" {
 		return m.remuxed(ctx, index{})
@@ -65,7 +65,7 @@ func (m *measurement) index(ctx context.Context) (index, error) {
 	return x, nil
 }
 
-// soundIndex adds what the index tells about the audio tracks. It only reads tables that f holds.
+// soundIndex adds what the index says about the audio tracks. It only reads tables that f holds.
 func (m *measurement) soundIndex(ctx context.Context, f *sampletable.File, x *index) {
 	for _, a := range m.media.Audio {
 		if edits, err := f.Edits(a.ID, a.SampleRate); err == nil {
@@ -91,13 +91,13 @@ func (m *measurement) grid(s spacing) sampletable.Grid {
 // remuxSize is the largest file that is remuxed for its index, in bytes.
 const remuxSize = 8 << 30
 
-// coarse are the clocks to which containers round, in seconds per tick, whatever the clock of the remuxed
-// file. Sources: RFC 9559, 5.1.2.9 (TimestampScale, which is 1 ms nearly everywhere); the FLV format,
-// E.4.1.
+// coarse are the clocks, in seconds per tick, to which containers round times; the remuxed file may have a
+// finer clock. Sources: RFC 9559, 5.1.2.9 (TimestampScale, nearly always 1 ms); the FLV format, E.4.1.
 var coarse = map[string]float64{"matroska": 0.001, "flv": 0.001}
 
-// remuxed adds the groups of a picture that has no index, by remuxing it to an MP4 in the scratch folder.
-// If that fails, they stay unknown; this does not judge the file. An error is the machine's fault.
+// remuxed adds the groups of a video track without an index: it remuxes the track to an MP4 in the scratch
+// directory. If that fails, the groups stay unknown, and the file is not blamed. An error is the machine's
+// fault.
 func (m *measurement) remuxed(ctx context.Context, x index) (index, error) {
 	v := m.media.Video
 	if v.Codec != "h264" || v.PixelFormat != "yuv420p" || v.Interlaced || m.media.Size > remuxSize ||
@@ -105,7 +105,7 @@ func (m *measurement) remuxed(ctx context.Context, x index) (index, error) {
 		return x, nil
 	}
 	path := filepath.Join(m.dir, "remuxed.mp4")
-	defer os.Remove(path) // the folder is removed with the job
+	defer os.Remove(path) // in any case, the directory is removed with the job
 	c := picture.Remux(m.path, *m.media, path)
 	c.Threads = encode.Threads()
 	if err := m.tools.Run(ctx, c, ffmpeg.RunOptions{Dir: m.dir}); err != nil {

@@ -145,7 +145,7 @@ var otherMedia = []struct{ magic, name string }{
 	{"DVDVIDEO", "a DVD index"},
 }
 
-// otherAudio are the first bytes of files without a picture, whatever container they are remuxed to.
+// otherAudio are the first bytes of files that can only have audio.
 var otherAudio = []struct{ magic, name string }{
 	{"#!AMR", "AMR"}, {"caff", "Core Audio"}, {"FORM", "AIFF"}, {"MThd", "MIDI"},
 }
@@ -166,7 +166,7 @@ func foreign(head []byte) error {
 	if len(head) >= 12 && string(head[4:8]) == "ftyp" {
 		return pipeline.Fail(pipeline.CodeNotVideo, "the file is an image (%s)", printable(string(head[8:12])))
 	}
-	return pipeline.Fail(pipeline.CodeNotVideo, "the first bytes are of no video container")
+	return pipeline.Fail(pipeline.CodeNotVideo, "the first bytes are not those of a video container")
 }
 
 // refusal returns the reason of a rejection for an error that is the file's fault; nil for all others.

@@ -28,7 +28,7 @@ func args(lists ...[]string) []string { return slices.Concat(lists...) }
 
 var x264 = []string{"-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p"}
 
-// clip is an ordinary video: 320x180, 10 frames/s, 1.5 s, with sound.
+// clip returns an ordinary video: 320x180, 10 frames/s, 1.5 s, with audio.
 func clip(t *testing.T, more ...string) string {
 	t.Helper()
 	return workertest.Clip(t, "clip.mp4", args(workertest.Pattern("320x180", "10", "1.5"), workertest.Tone("1.5"),
@@ -114,7 +114,7 @@ func TestRefuses(t *testing.T) {
 	}
 }
 
-// blank puts zeros in the place of all media data.
+// blank overwrites all media data with zeros.
 func blank(file []byte) []byte {
 	file = bytes.Clone(file)
 	at := bytes.Index(file, []byte("mdat"))
@@ -123,7 +123,7 @@ func blank(file []byte) []byte {
 	return file
 }
 
-// TestSalvage: what can be read of a damaged file is used, and the facts speak of that part.
+// TestSalvage: the readable part of a damaged file is used, and the facts describe that part.
 func TestSalvage(t *testing.T) {
 	path := workertest.Clip(t, "a.mp4", args(workertest.Pattern("320x180", "10", "20"), x264,
 		[]string{"-g", "10", "-movflags", "+faststart"})...)
@@ -146,7 +146,7 @@ func TestSalvage(t *testing.T) {
 	}
 }
 
-// TestOdd is about what files say of their picture, and what is made of it.
+// TestOdd checks the facts of videos with unusual formats.
 func TestOdd(t *testing.T) {
 	still := workertest.Clip(t, "one.mp4", args([]string{"-f", "lavfi", "-i", "testsrc2=s=64x48:r=25:d=0.04"}, x264)...)
 	for _, c := range []struct {
@@ -189,7 +189,7 @@ func TestOdd(t *testing.T) {
 	}
 }
 
-// A fault of the machine is no verdict.
+// TestFaultIsNoRefusal: a fault of the machine is not a verdict on the file.
 func TestFaultIsNoRefusal(t *testing.T) {
 	store := workertest.NewStore(t)
 	r := workertest.Registry("inspect", New(ffmpeg.Tools{FFprobe: "/nowhere/ffprobe"}, Limits{}))

@@ -9,15 +9,15 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 )
 
-// untold are the containers in which only the first packets of tracks describe them.
+// untold are the containers in which only the first packets of a track describe it.
 var untold = []string{"mpegts", "mpeg", "flv"}
 
 // lateLimit is how long the second probe of a file may take.
 const lateLimit = 2 * time.Minute
 
-// probe reads the facts. If a track that the container announces, or all video or all audio, is not found
-// near the start of the file, it searches more of the file; late reports that this found more. If not, the
-// first result counts.
+// probe runs ffprobe. If an announced track, all video or all audio is not found near the start of the file,
+// it probes again and searches more of the file. late reports whether that found more; if not, the first
+// result counts.
 func (w *Worker) probe(ctx context.Context, path, demuxer string) (
 	r ffmpeg.ProbeResult, late bool, err error,
 ) {
@@ -38,8 +38,8 @@ func (w *Worker) probe(ctx context.Context, path, demuxer string) (
 	return more, true, nil
 }
 
-// told reports whether the format of each track is known and, if the container announces no tracks, whether
-// there are picture and audio.
+// told reports whether the format of each track is known and, if the container does not announce its tracks,
+// whether there are both video and audio.
 func told(r ffmpeg.ProbeResult, demuxer string) bool {
 	pictures, sounds := len(r.Videos()), len(r.Audios())
 	return formed(r) == pictures+sounds && (demuxer == "mpegts" || pictures > 0 && sounds > 0)

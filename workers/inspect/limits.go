@@ -12,12 +12,12 @@ import (
 type Limits struct {
 	Size        int64         // bytes; 10 GiB
 	Duration    time.Duration // 6 h
-	Long, Short int           // pixels of the picture's edges, as stored; 8192 and 4320
+	Long, Short int           // pixels of a frame's edges, as stored; 8192 and 4320
 	FrameRate   float64       // frames/s, measured; 240
 	Streams     int           // of any kind; 32
 	Channels    int           // of one audio track; 16
 	MaxBitrate  int64         // bits/s of the whole file; 1,000,000,000
-	SampleRatio float64       // ratio of a pixel's edges, either way; 16
+	SampleRatio float64       // longer edge of a pixel to the shorter; 16
 }
 
 func (l Limits) withDefaults() Limits {
@@ -42,7 +42,7 @@ func (l Limits) checkSize(size int64) error {
 	case size == 0:
 		return pipeline.Fail(pipeline.CodeNotVideo, "the file is empty")
 	case size > l.Size:
-		return pipeline.Fail(pipeline.CodeTooLarge, "%d bytes, at most %d are accepted", size, l.Size)
+		return pipeline.Fail(pipeline.CodeTooLarge, "%d bytes; at most %d are accepted", size, l.Size)
 	}
 	return nil
 }
@@ -50,53 +50,53 @@ func (l Limits) checkSize(size int64) error {
 // checkProbe checks what the container declares.
 func (l Limits) checkProbe(r ffmpeg.ProbeResult) error {
 	if n := max(r.Format.NbStreams, len(r.Streams)); n > l.Streams {
-		return pipeline.Fail(pipeline.CodeLimits, "%d streams, at most %d are accepted", n, l.Streams)
+		return pipeline.Fail(pipeline.CodeLimits, "%d streams; at most %d are accepted", n, l.Streams)
 	}
 	for _, a := range r.Audios() {
 		if a.Channels > l.Channels {
-			return pipeline.Fail(pipeline.CodeLimits, "%d audio channels, at most %d are accepted",
+			return pipeline.Fail(pipeline.CodeLimits, "%d audio channels; at most %d are accepted",
 				a.Channels, l.Channels)
 		}
 	}
 	return nil
 }
 
-// checkVideo checks the chosen picture track.
+// checkVideo checks the chosen video track.
 func (l Limits) checkVideo(s ffmpeg.Stream) error {
 	long, short := max(s.Width, s.Height), min(s.Width, s.Height)
 	sar := sampleRatio(s)
 	switch {
-	case short <= 0: // only the pictures have the size, and none was found (late.go)
+	case short <= 0: // only frames have the size, and none was found (late.go)
 		return pipeline.Fail(pipeline.CodeMalformed,
-			"no picture is found in the first 10 minutes or 128 MB of the file")
+			"no frame was found in the first 10 minutes or 128 MB of the file")
 	case long > l.Long || short > l.Short:
-		return pipeline.Fail(pipeline.CodeLimits, "%dx%d pixels, at most %dx%d are accepted",
+		return pipeline.Fail(pipeline.CodeLimits, "%dx%d pixels; at most %dx%d are accepted",
 			s.Width, s.Height, l.Long, l.Short)
 	case sar > l.SampleRatio || sar < 1/l.SampleRatio:
-		return pipeline.Fail(pipeline.CodeLimits, "pixels of %s, at most 1:%g either way is accepted",
+		return pipeline.Fail(pipeline.CodeLimits, "the pixel aspect is %s; at most 1:%g either way is accepted",
 			s.SAR, l.SampleRatio)
 	case s.RotationBad:
-		return pipeline.Fail(pipeline.CodeLimits, "the rotation is no number")
+		return pipeline.Fail(pipeline.CodeLimits, "the rotation is not a number")
 	}
 	return nil
 }
 
-// offRate is the share by which a rate may exceed the limit, since clocks are coarse.
+// offRate is the share of the limit by which a rate may exceed it, since clocks are coarse.
 const offRate = 0.05
 
-// checkMedia checks what is only known after measuring: fps is the rate of the frames, 0 if there is one
-// frame. No bit rate is too low, since a still picture needs next to nothing.
+// checkMedia checks what is only known after measuring. fps is the frame rate, 0 for a single frame. There is
+// no lowest bit rate, since a still needs nearly none.
 func (l Limits) checkMedia(m *pipeline.Media, fps float64) error {
-	// A single frame has nearly no length, and so could have any bit rate.
+	// A single frame has nearly no length, so its bit rate would be huge.
 	bitrate := int64(float64(m.Size*8) / math.Max(1, m.Duration))
 	switch {
 	case m.Duration > l.Duration.Seconds():
-		return pipeline.Fail(pipeline.CodeTooLong, "%.0f seconds, at most %.0f are accepted",
+		return pipeline.Fail(pipeline.CodeTooLong, "%.0f seconds; at most %.0f are accepted",
 			m.Duration, l.Duration.Seconds())
 	case fps > (1+offRate)*l.FrameRate:
-		return pipeline.Fail(pipeline.CodeLimits, "%.4g frames a second, at most %g are accepted", fps, l.FrameRate)
+		return pipeline.Fail(pipeline.CodeLimits, "%.4g frames/s; at most %g are accepted", fps, l.FrameRate)
 	case bitrate > l.MaxBitrate:
-		return pipeline.Fail(pipeline.CodeLimits, "%d bits a second, at most %d are accepted",
+		return pipeline.Fail(pipeline.CodeLimits, "%d bits/s; at most %d are accepted",
 			bitrate, l.MaxBitrate)
 	}
 	return nil

@@ -134,7 +134,7 @@ const (
 	tailWindow = time.Minute // the end of longer ones
 )
 
-// length is how long the picture is, and what the file's index tells.
+// length is the measured length of the video track, and what the file's index says.
 type length struct {
 	index   index
 	spacing spacing
@@ -145,8 +145,8 @@ type length struct {
 	err      error
 }
 
-// length measures the picture: by the index if that is complete, else by the packets. For a long file it
-// only reads the end, if that is where the file claims.
+// length measures the video track: by the index if that is complete, else by the packets. In a large file it
+// only reads the end, unless that is not where the file claims.
 func (m *measurement) length(ctx context.Context) (l length) {
 	if l.index, l.err = m.index(ctx); l.err != nil {
 		return l
@@ -173,8 +173,8 @@ func (m *measurement) length(ctx context.Context) (l length) {
 	return l
 }
 
-// copied reads the packets of the picture without decoding them. The end is that of the last frame, which
-// lasts as long as the others.
+// copied reads the packets of the video track without decoding them. The last frame counts as long as the
+// others.
 func (m *measurement) copied(ctx context.Context, in ffmpeg.Input, l *length) {
 	c := m.seen[m.stream.Index]
 	if !c.whole || in.Seek > 0 {
@@ -196,8 +196,8 @@ func (m *measurement) copied(ctx context.Context, in ffmpeg.Input, l *length) {
 	}
 }
 
-// held returns how many seconds the last frame, which begins at last, is shown. Below the lowest rate of
-// outputs it believes the file, up to the distance of the frames.
+// held returns how many seconds the last frame is shown, which begins at last. If frames are further apart
+// than at the lowest output rate, it believes the file, but no more than their distance.
 func (m *measurement) held(s spacing, last float64) float64 {
 	frame := 1 / m.rate(s).Float()
 	if s.rate > 0 {
@@ -214,11 +214,11 @@ func (m *measurement) rate(s spacing) picture.Rate {
 	return picture.SourceRate(m.media.Video)
 }
 
-// fieldsAbove is the highest rate of interlaced pictures, with a margin.
+// fieldsAbove is the highest frame rate of interlaced video, with a margin.
 const fieldsAbove = 31 // frames/s
 
-// fields halves the rate of interlaced H.264 with a field per packet: the decoder combines two into a
-// frame.
+// fields halves the rate of interlaced H.264 with one field per packet, since the decoder makes a frame of
+// two packets.
 func (m *measurement) fields(ctx context.Context, s spacing) (spacing, error) {
 	if !m.media.Video.Interlaced || m.stream.CodecName != "h264" || s.rate < fieldsAbove {
 		return s, nil
@@ -237,12 +237,11 @@ func (m *measurement) fields(ctx context.Context, s spacing) (spacing, error) {
 	return s, nil
 }
 
-// tolerance is how many seconds the length of a completely read file may be wrong, since its last frame may
-// count or not. It is not a share of the length, since chunks are planned by the length.
+// tolerance returns by how many seconds the claimed length may differ from the measured one, since the last
+// frame may count or not. It is not a share of the length, since chunks are planned by the length.
 func (m *measurement) tolerance(s spacing) float64 { return max(0.5, 1.5/m.rate(s).Float()) }
 
-// settle applies what the index tells, and decides between the length that the file claims and the measured
-// one.
+// settle applies the index, and decides between the claimed length and the measured one.
 func (m *measurement) settle(l length) {
 	m.apply(l.index)
 	v := &m.media.Video
@@ -250,7 +249,7 @@ func (m *measurement) settle(l length) {
 		rate := m.rate(l.spacing)
 		v.FrameRateNum, v.FrameRateDen, v.Variable = rate.Num, rate.Den, l.spacing.variable
 	}
-	// If the container does not tell when a track begins, ffprobe only sees the first seconds.
+	// If the container does not say when a track begins, ffprobe only searches the first seconds.
 	if l.first > v.Start+m.tolerance(l.spacing) {
 		v.Start = l.first
 	}
@@ -273,7 +272,7 @@ func (m *measurement) settle(l length) {
 	m.note(n)
 }
 
-// compare sets the length.
+// compare chooses between the claimed and the measured length, and notes a difference.
 func (m *measurement) compare(r length) (n notes) {
 	claim, tolerance := m.media.Duration, m.tolerance(r.spacing)
 	short := claim - r.end
@@ -282,24 +281,23 @@ func (m *measurement) compare(r length) (n notes) {
 	case r.end <= 0: // nothing could be measured
 	case whole && m.stream.Duration > 0 && short > 0: // the last frame is held longer
 	case m.media.Container == "ogg" && m.stream.Duration > 0 && short > 0 && len(r.errors) == 0:
-		// The same for Theora, which has no packets where nothing moves: the claim is the time of the last
-		// page.
+		// The same for Theora, which has no packets while nothing moves. The claim is the time of the last page.
 	case slices.Contains(byTimes, m.media.Container):
-		m.media.Duration, m.claim = r.end, claim // the audio shows whether that is too short
+		m.media.Duration, m.claim = r.end, claim // ends compares the claim with the audio, too
 		if -short > untimedEnd {
-			n.warn("%.1f s of picture, the file claims %.1f s", r.end, claim)
+			n.warn("the video lasts %.1f s, but the file claims %.1f s", r.end, claim)
 		}
 	case claim <= 0, m.stream.Duration <= 0:
 		m.media.Duration = r.end // the claim covers all streams together, or is missing
 		if claim > 0 && short > tolerance && len(m.probe.Audios()) == 0 {
-			n.damage("%.1f s of picture, the file claims %.1f s", r.end, claim)
+			n.damage("the video lasts %.1f s, but the file claims %.1f s", r.end, claim)
 		}
 	case short > tolerance:
 		m.media.Duration = r.end
-		n.damage("%.1f s of picture, the file claims %.1f s", r.end, claim)
+		n.damage("the video lasts %.1f s, but the file claims %.1f s", r.end, claim)
 	case short < -tolerance:
 		m.media.Duration = r.end
-		n.warn("%.1f s of picture, the file claims %.1f s", r.end, claim)
+		n.warn("the video lasts %.1f s, but the file claims %.1f s", r.end, claim)
 	}
 	return n
 }

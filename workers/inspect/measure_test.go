@@ -15,8 +15,8 @@ import (
 	"github.com/reelmill/reelmill/workers/workertest"
 )
 
-// counted are tools that write a line for each start of ffmpeg, and starts reads how many there were. more is
-// what a shell does before each.
+// counted returns tools that write a line at each start of ffmpeg; starts counts the lines. A shell runs more
+// before each start.
 func counted(t *testing.T, more string) (tools ffmpeg.Tools, starts func() int) {
 	t.Helper()
 	real, err := ffmpeg.Find("", "")
@@ -36,7 +36,7 @@ func counted(t *testing.T, more string) (tools ffmpeg.Tools, starts func() int) 
 	}
 }
 
-// factsOf returns the facts of a file that is accepted, and how often ffmpeg was started for them.
+// factsOf returns the facts of an accepted file, and how often ffmpeg was started for them.
 func factsOf(t *testing.T, path string) (*pipeline.Media, int) {
 	t.Helper()
 	tools, starts := counted(t, "")
@@ -77,7 +77,7 @@ func TestIndex(t *testing.T) {
 	}
 }
 
-// mirror flips the picture of a file by the matrix in its first track header (ISO/IEC 14496-12, 8.3.2).
+// mirror flips the video of a file by the matrix in its first track header (ISO/IEC 14496-12, 8.3.2).
 func mirror(t *testing.T, path string) string {
 	t.Helper()
 	data, err := os.ReadFile(path)
@@ -98,8 +98,8 @@ func save(t *testing.T, name string, data []byte) string {
 	return path
 }
 
-// TestDamage: an index that is whole hides no damage that reading the packets would show, and what is wrong
-// is told in the same words each time.
+// TestDamage: a complete index does not hide damage that reading the packets would show, and the warnings are
+// the same each time.
 func TestDamage(t *testing.T) {
 	path := workertest.Clip(t, "a.mp4", args(workertest.Pattern("320x180", "10", "10"), workertest.Tone("10"), x264,
 		[]string{"-g", "10", "-c:a", "aac", "-movflags", "+faststart"})...)
@@ -124,8 +124,8 @@ func TestDamage(t *testing.T) {
 	}
 }
 
-// TestAudioAfterThePicture: audio that goes on after the picture counts in containers that cannot be sought
-// there, or that do not say how long a track is.
+// TestAudioAfterThePicture: audio after the end of the video track counts, even in containers that cannot be
+// sought there, or that do not say how long a track is.
 func TestAudioAfterThePicture(t *testing.T) {
 	both := args(workertest.Pattern("64x48", "25", "2"), workertest.Tone("5"))
 	for name, clip := range map[string][]string{
@@ -140,7 +140,7 @@ func TestAudioAfterThePicture(t *testing.T) {
 	}
 }
 
-// TestZerosAreNoPicture: of a file that was given its length before it was written, what was written counts.
+// TestZerosAreNoPicture: if a file got its length before it was written, only the written part counts.
 func TestZerosAreNoPicture(t *testing.T) {
 	for _, codec := range [][]string{{"-c:v", "mpeg4", "-g", "5"}, x264} {
 		path := workertest.Clip(t, "a.mp4", args(workertest.Pattern("64x48", "10", "10"), codec, []string{"-movflags", "+faststart"})...)
@@ -160,7 +160,8 @@ func TestZerosAreNoPicture(t *testing.T) {
 	}
 }
 
-// TestLastFrameIsHeld: as long as the others, where frames are further apart than those of any output.
+// TestLastFrameIsHeld: the last frame lasts as long as the others if frames are further apart than in any
+// output.
 func TestLastFrameIsHeld(t *testing.T) {
 	path := workertest.Clip(t, "a.webm", args(workertest.Pattern("64x48", "1/3", "9"), []string{"-c:v", "libvpx"})...)
 	if m, _ := factsOf(t, path); math.Abs(m.Duration-9) > 0.05 || m.Damaged {
@@ -168,7 +169,7 @@ func TestLastFrameIsHeld(t *testing.T) {
 	}
 }
 
-// TestLastFrameStands: Theora has no packets where nothing moves.
+// TestLastFrameStands: Theora has no packets while nothing moves.
 func TestLastFrameStands(t *testing.T) {
 	still := []string{"-vf", "tpad=stop_mode=clone:stop_duration=24", "-c:v", "libtheora", "-g", "1000"}
 	for name, clip := range map[string][]string{
@@ -182,8 +183,8 @@ func TestLastFrameStands(t *testing.T) {
 	}
 }
 
-// claims makes an AVI of 150 s whose header speaks of another number of frames, at 4 frames/s. Source:
-// AVISTREAMHEADER, dwLength at 32 behind the four letters of its type.
+// claims makes an AVI of 150 s at 4 frames/s, whose header claims another number of frames. Source:
+// AVISTREAMHEADER, dwLength, 32 bytes after the four letters of the type.
 func claims(t *testing.T, frames uint32) []byte {
 	t.Helper()
 	path := workertest.Clip(t, "a.avi", args(workertest.Pattern("64x64", "4", "150"),
@@ -200,7 +201,7 @@ func claims(t *testing.T, frames uint32) []byte {
 	return data
 }
 
-// TestLength: a length that is off by more than half a second is corrected, be the video long or short.
+// TestLength: a length that is wrong by more than half a second is corrected, in long and short videos.
 func TestLength(t *testing.T) {
 	for _, c := range []struct {
 		claim   uint32
@@ -214,7 +215,7 @@ func TestLength(t *testing.T) {
 	}
 }
 
-// TestLengthIsThatOfTheLongestTrack: and the picture's own end is told beside it.
+// TestLengthIsThatOfTheLongestTrack, and the facts also have the end of the video track.
 func TestLengthIsThatOfTheLongestTrack(t *testing.T) {
 	for _, c := range []struct {
 		picture, sound string
@@ -223,13 +224,13 @@ func TestLengthIsThatOfTheLongestTrack(t *testing.T) {
 		m, _ := factsOf(t, workertest.Clip(t, "a.mp4",
 			args(workertest.Pattern("64x48", "10", c.picture), workertest.Tone(c.sound), x264, []string{"-c:a", "aac"})...))
 		if math.Abs(m.Duration-c.length) > 0.1 || math.Abs(m.Video.End-c.end) > 0.1 {
-			t.Errorf("picture %s s, sound %s s: %.3f s, the picture ends at %.3f", c.picture, c.sound, m.Duration, m.Video.End)
+			t.Errorf("video %s s, audio %s s: %.3f s, the video ends at %.3f", c.picture, c.sound, m.Duration, m.Video.End)
 		}
 	}
 }
 
-// TestLengthIsWhatDecodes: where a container says nothing of its tracks, or the wrong thing, each lasts as long
-// as it is shown and heard.
+// TestLengthIsWhatDecodes: if a container has no lengths of its tracks, or wrong
+// ones, each track is as long as what can be decoded of it.
 func TestLengthIsWhatDecodes(t *testing.T) {
 	windows := []string{"-c:v", "wmv2", "-c:a", "wmav2"}
 	for _, c := range []struct {
@@ -241,7 +242,7 @@ func TestLengthIsWhatDecodes(t *testing.T) {
 		{"picture on.wmv", "5", "2", windows, 5, 5},
 		{"a bit more sound.wmv", "4", "4.3", windows, 4.3, 4},
 		{"B-frames.mpg", "4", "3", []string{"-c:v", "mpeg2video", "-bf", "2", "-c:a", "mp2"}, 4, 4},
-		// Several frames are in a packet, which has the time of the first.
+		// A packet has several frames, and the time of the first one.
 		{"one frame.mpg", "0.04", "3", []string{"-c:v", "mpeg2video", "-c:a", "mp2"}, 3, 0.04},
 		{"small frames.vob", "1", "1", []string{"-c:v", "mpeg2video", "-bf", "2", "-q:v", "31", "-g", "100", "-c:a", "mp2"}, 1, 1},
 	} {
@@ -249,12 +250,12 @@ func TestLengthIsWhatDecodes(t *testing.T) {
 		m, _ := factsOf(t, path)
 		first := m.Video.Start - m.Origin() // sound that begins before is part of the video
 		if math.Abs(m.Duration-c.length-first) > 0.07 || math.Abs(m.Video.End-c.end-first) > 0.07 || len(m.Warnings) > 0 {
-			t.Errorf("%s: %.3f s, the picture ends at %.3f, want %g and %g: %+v", c.name, m.Duration, m.Video.End, c.length, c.end, m)
+			t.Errorf("%s: %.3f s, the video ends at %.3f, want %g and %g: %+v", c.name, m.Duration, m.Video.End, c.length, c.end, m)
 		}
 	}
 }
 
-// TestFramesOfAVIAreCounted: its B-frames alone have times, and its header may say anything.
+// TestFramesOfAVIAreCounted: in AVI only B-frames have times, and the header may be wrong.
 func TestFramesOfAVIAreCounted(t *testing.T) {
 	path := workertest.Clip(t, "a.avi", args(workertest.Pattern("64x48", "25", "4"), []string{"-c:v", "mpeg4", "-bf", "2"})...)
 	data, err := os.ReadFile(path)
@@ -267,7 +268,7 @@ func TestFramesOfAVIAreCounted(t *testing.T) {
 	}
 }
 
-// TestSoundOfAVIIsWhatIsThere: its header may say less.
+// TestSoundOfAVIIsWhatIsThere, even if the header says less.
 func TestSoundOfAVIIsWhatIsThere(t *testing.T) {
 	path := workertest.Clip(t, "a.avi", args(workertest.Pattern("64x48", "10", "2"), workertest.Tone("5"),
 		[]string{"-c:v", "mpeg4", "-c:a", "mp3"})...)
@@ -282,8 +283,8 @@ func TestSoundOfAVIIsWhatIsThere(t *testing.T) {
 	}
 }
 
-// TestWindowsMediaIsDamagedWhenAllIsShort: its one length is that of all tracks, so a short picture alone is no
-// damage.
+// TestWindowsMediaIsDamagedWhenAllIsShort: the header has one length for all tracks, so a short video track
+// alone is no damage.
 func TestWindowsMediaIsDamagedWhenAllIsShort(t *testing.T) {
 	path := workertest.Clip(t, "a.wmv", args(workertest.Pattern("64x48", "25", "6"), workertest.Tone("6"),
 		[]string{"-c:v", "wmv2", "-c:a", "wmav2"})...)
@@ -298,7 +299,7 @@ func TestWindowsMediaIsDamagedWhenAllIsShort(t *testing.T) {
 	if !m.Damaged || m.Duration < 2 || m.Duration > 4 || len(m.Warnings) == 0 {
 		t.Errorf("cut: %+v", m)
 	}
-	// Source: Advanced Systems Format, 3.2: the play duration in units of 100 ns, 64 bytes behind the start.
+	// Source: Advanced Systems Format, 3.2: the play duration in units of 100 ns, 64 bytes after the start.
 	properties := bytes.Index(data, []byte("\xa1\xdc\xab\x8c\x47\xa9\xcf\x11"))
 	play := data[properties+64:]
 	binary.LittleEndian.PutUint64(play, binary.LittleEndian.Uint64(play)+40_000_000)
@@ -312,8 +313,8 @@ func TestWindowsMediaIsDamagedWhenAllIsShort(t *testing.T) {
 	}
 }
 
-// TestLengthOfLarge: of a file above 1 GiB the end alone is read, and believed when it is about where the
-// file claims.
+// TestLengthOfLarge: of a file above 1 GiB only the end is read, and the file is believed if that is about
+// where it claims.
 func TestLengthOfLarge(t *testing.T) {
 	data, err := os.ReadFile(workertest.Clip(t, "a.mkv", args(workertest.Pattern("64x64", "4", "150"),
 		[]string{"-c:v", "mpeg4", "-bf", "0"})...)) // H.264 is read whole, for its index
@@ -332,8 +333,9 @@ func TestLengthOfLarge(t *testing.T) {
 	}
 }
 
-// large writes another length, in seconds, into a Matroska file, and 1 GiB of nothing to its end: a hole, which
-// takes no space. Source: RFC 9559, 5.1.2.10 (Duration, in milliseconds here); RFC 8794, 11.3.2 (Void).
+// large returns a Matroska file with another claimed length, in seconds, and a void element of 1 GiB at its
+// end. That is a hole, which takes no disk space. Source: RFC 9559, 5.1.2.10 (Duration, in milliseconds
+// here); RFC 8794, 11.3.2 (Void).
 func large(t *testing.T, data []byte, claim float64) string {
 	t.Helper()
 	data = bytes.Clone(data)
@@ -349,7 +351,7 @@ func large(t *testing.T, data []byte, claim float64) string {
 	return path
 }
 
-// Sound that cannot be decoded is left out, and the picture is none the worse for it.
+// Audio that cannot be decoded is dropped; the rest of the file is not affected.
 func TestSoundLeftOut(t *testing.T) {
 	path := workertest.Clip(t, "a.mkv", args(workertest.Pattern("64x64", "10", "1"), workertest.Tone("1"), workertest.Tone("1"),
 		[]string{"-map", "0", "-map", "1", "-map", "2"}, x264, []string{"-c:a", "flac"})...)
@@ -359,7 +361,7 @@ func TestSoundLeftOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(m.Audio) != 1 || m.Audio[0].Stream != 1 || m.Damaged || !slices.Equal(m.Warnings,
-		[]string{"audio stream 2 (flac) cannot be decoded and is left out"}) {
+		[]string{"audio stream 2 (flac) is not used: it cannot be decoded"}) {
 		t.Errorf("%d starts, %+v", starts(), m)
 	}
 }

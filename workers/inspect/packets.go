@@ -15,27 +15,28 @@ import (
 // mostTimes is how many frame times are kept: more than an hour at 240 frames/s.
 const mostTimes = 1 << 20
 
-// track is what the packets of one stream tell.
+// track is what the packets of one stream show.
 type track struct {
 	packets int64
-	unlike  int64     // packets that differ from the one before
-	size    int64     // bytes of all packets
-	times   []float64 // when they are shown, in seconds from the start of what was read; decode times where
-	// the container has no others
-	tick float64 // seconds per tick of its clock
-	last float64 // when the last frame is shown
+	unlike  int64 // packets that differ from the one before
+	size    int64 // bytes of all packets
+	// times are when packets are shown, in seconds from the start of reading; decode times if the container
+	// has no others.
+	times []float64
+	tick  float64 // seconds per tick of its clock
+	last  float64 // when the last frame is shown
 
 	decoded     []float64
 	lastDecoded float64
-	later       float64 // seconds from decoding to display of the first; 0 if unknown
+	later       float64 // seconds from decoding to display of the first packet; 0 if unknown
 	untimed     int64
 	checksum    string
 	coded       bool // packets of zeros do not count
 	passed      bool // likelier films were found before its turn
 }
 
-// packets reads streams without decoding them and returns what each has, in their order: all of it, or
-// until one has most packets if most is not 0. Errors of reading count for all of them.
+// packets reads streams without decoding them, and returns a track for each, in order. If most is not 0, it
+// stops once one stream has that many packets. The reading with its errors is of all streams together.
 func (m *measurement) packets(ctx context.Context, in ffmpeg.Input, streams []int, most int64) (
 	[]track, reading, error,
 ) {
@@ -61,8 +62,8 @@ func (m *measurement) packets(ctx context.Context, in ffmpeg.Input, streams []in
 // bitrate returns the bit rate of the packets, over at least a second.
 func (t *track) bitrate() float64 { return float64(8*t.size) / max(1, t.last) }
 
-// coded reports whether the pictures of a stream have headers. Then packets of zeros do not count: the file
-// got its length before it was written, and was never completed.
+// coded reports whether packets of a stream have headers. Then packets of zeros do not count: the file got
+// its length before it was written, and was never completed.
 func (m *measurement) coded(stream int) bool {
 	return slices.ContainsFunc(m.probe.Streams, func(s ffmpeg.Stream) bool {
 		return s.Index == stream && s.CodecType == "video" && s.CodecName != "rawvideo" && s.CodecName != "v210"
@@ -72,8 +73,8 @@ func (m *measurement) coded(stream int) bool {
 // zeros is the checksum of a packet of zeros: Adler-32, which starts at 0 here.
 const zeros = "0x00000000"
 
-// settle uses decode times if too few packets have display times. It shifts all by the first packet's
-// difference, if that packet has both.
+// settle uses decode times if too few packets have display times. It shifts them by the difference of the
+// first packet's times, if that packet has both.
 func (t *track) settle() {
 	if t.untimed*10 > t.packets {
 		for i := range t.decoded {

@@ -8,12 +8,12 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/picture"
 )
 
-// How the frame rate follows from the times of frames.
+// Bounds for computing the frame rate from the times of frames.
 const (
 	closeBy  = 0.3  // share of the median by which an interval may differ and still count
 	agreeing = 0.6  // share of all intervals that must agree with a standard rate
-	agrees   = 0.1  // share of the rate's interval by which one may differ and still agree
-	steady   = 0.95 // share of the counting intervals that are alike if frames come evenly
+	agrees   = 0.1  // share of a rate's interval by which an interval may differ and still agree
+	steady   = 0.95 // share of the counting intervals that must be alike for frames to count as even
 
 	exactly = 0.0002 // share by which even frames may differ from a standard or declared rate
 	nearly  = 0.003  // the same for uneven frames and a declared rate
@@ -23,10 +23,10 @@ const (
 	together = 0.0015
 )
 
-// spacing is what the times of frames tell about their rate.
+// spacing is what the times of frames say about their rate.
 type spacing struct {
 	rate     float64 // frames/s; 0 for fewer than two frames
-	unsure   float64 // share of rate by which it may be wrong because the clock is coarse
+	unsure   float64 // share by which rate may be wrong because the clock is coarse
 	even     bool    // nearly all counting intervals are alike
 	variable bool    // some frame comes more than half an interval early or late
 	all      []float64
@@ -97,9 +97,9 @@ func intervals(times []float64) []float64 {
 	return all
 }
 
-// of returns the rate. It prefers a declared rate that fits as well as the measured one, since a declared
-// rate is exact. Next is a standard rate: one that fits as well if frames come evenly, else one with which
-// most intervals agree. Otherwise it is the measured rate, whole if possible, or in thousandths.
+// of returns the frame rate. First choice is a declared rate that fits, since declared rates are exact.
+// Second is a standard rate that fits and agrees with most intervals; it may differ more if frames are
+// uneven. Otherwise it is the measured rate, rounded to a whole number if that fits, or to thousandths.
 func (s spacing) of(declared ...picture.Rate) picture.Rate {
 	off, nearest := nearly, roughly
 	if s.even {

@@ -13,8 +13,8 @@ import (
 	"github.com/reelmill/reelmill/workers/workertest"
 )
 
-// frames are the times of frames at a rate for so many seconds, each moved by what move returns for its number,
-// on a clock of so many ticks/s.
+// frames returns the times of frames at a rate for some seconds, each shifted by move, on a clock of that
+// many ticks/s.
 func frames(rate, seconds float64, clock float64, move func(n int) float64) []float64 {
 	var times []float64
 	for n := range int(rate * seconds) {
@@ -25,7 +25,7 @@ func frames(rate, seconds float64, clock float64, move func(n int) float64) []fl
 
 func still(int) float64 { return 0 }
 
-// TestSpacing: the rate is that of the intervals, whatever pauses, bursts and lost frames do to the average.
+// TestSpacing: the rate comes from the usual intervals; pauses, bursts and lost frames do not change it.
 func TestSpacing(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	jitter := func(seconds float64) func(int) float64 {
@@ -77,8 +77,8 @@ func TestSpacing(t *testing.T) {
 	}
 }
 
-// TestFrameRateOfFiles: whatever the container says of its rate, frames are measured, in the index of an MP4 and
-// in packets elsewhere.
+// TestFrameRateOfFiles: whatever rate the container declares, the frames are measured, by the index of an MP4
+// or the packets of other containers.
 func TestFrameRateOfFiles(t *testing.T) {
 	bursts := args(workertest.Pattern("64x64", "30", "12"), []string{"-vf", "select='lt(mod(t,4),1)'", "-fps_mode", "vfr"}, x264)
 	trembling := args(workertest.Pattern("64x64", "30", "4"), []string{
@@ -112,7 +112,8 @@ func TestFrameRateOfFiles(t *testing.T) {
 	}
 }
 
-// clockRate has a Matroska file say that a frame lasts 1 ms. Source: RFC 9559, 5.1.4.1.13 (DefaultDuration).
+// clockRate makes a Matroska file claim that a frame lasts 1 ms. Source: RFC 9559, 5.1.4.1.13
+// (DefaultDuration).
 func clockRate(t *testing.T, path string) string {
 	t.Helper()
 	data, err := os.ReadFile(path)
@@ -127,7 +128,7 @@ func clockRate(t *testing.T, path string) string {
 	return save(t, "clock.mkv", data)
 }
 
-// TestStillFilm: a picture that does not move takes next to no bits, and is a video.
+// TestStillFilm: a video in which nothing moves needs nearly no bits, and is accepted.
 func TestStillFilm(t *testing.T) {
 	path := workertest.Clip(t, "a.mp4", args([]string{"-f", "lavfi", "-i", "color=c=0x3060a0:s=64x64:r=1:d=2400"}, x264,
 		[]string{"-tune", "stillimage"})...)

@@ -22,8 +22,8 @@ func null(maps []string, o ...ffmpeg.Option) ffmpeg.Output {
 	return ffmpeg.Output{Format: "null", Maps: maps, Options: o}
 }
 
-// read runs ffmpeg over in, each of which is our one file. A run that fails but read something counts as
-// damage, not as failure.
+// read runs ffmpeg with in, which are all inputs of the same file. If the run fails after reading some
+// frames, the file is damaged, and read does not fail.
 func (m *measurement) read(ctx context.Context, in []ffmpeg.Input, out ...ffmpeg.Output) (reading, error) {
 	return m.readTo(ctx, nil, in, out...)
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/reelmill/reelmill/workers/workertest"
 )
 
-// TestGroupsWithoutAnIndex: what has no index of its pictures tells of their groups as an MP4 does.
+// TestGroupsWithoutAnIndex: a file without an index has the same facts about its groups as an MP4.
 func TestGroupsWithoutAnIndex(t *testing.T) {
 	plain := workertest.Clip(t, "a.mp4", args(workertest.Pattern("64x64", "25", "14"), workertest.Tone("14"),
 		[]string{"-c:v", "libx264", "-pix_fmt", "yuv420p", "-g", "50", "-sc_threshold", "0", "-c:a", "aac"})...)
@@ -51,8 +51,8 @@ func TestGroupsWithoutAnIndex(t *testing.T) {
 	}
 }
 
-// TestBordersBehindPriming: segments can begin at keyframes also where what an AAC encoder puts before the sound, a frame,
-// moves the picture to the middle between two frames of the grid.
+// TestBordersBehindPriming: segments can begin at keyframes even if the AAC encoder's priming, a frame before
+// the audio, moves the video to the middle between two frames of the grid.
 func TestBordersBehindPriming(t *testing.T) {
 	for _, c := range []struct {
 		rate  string
@@ -71,7 +71,7 @@ func TestBordersBehindPriming(t *testing.T) {
 				t.Fatalf("%s: %v", name, err)
 			}
 			if delay := picture.Delay(*m); delay < 0.015 || delay > 0.03 {
-				t.Errorf("%s of %s frames/s: the picture begins %.3f s after the sound", name, c.rate, delay)
+				t.Errorf("%s of %s frames/s: the video begins %.3f s after the audio", name, c.rate, delay)
 			}
 			near := func(got, want float64) bool { return math.Abs(got-want) < 0.002 }
 			key := math.Ceil(6*m.Video.FrameRate()-1e-6) / m.Video.FrameRate()
@@ -82,7 +82,7 @@ func TestBordersBehindPriming(t *testing.T) {
 	}
 }
 
-// TestParameterSetsThatChange: two films in one stream are told of.
+// TestParameterSetsThatChange: the facts say that two films are in one stream.
 func TestParameterSetsThatChange(t *testing.T) {
 	part := func(preset string) []byte {
 		data, err := os.ReadFile(workertest.Clip(t, "a.h264", args(workertest.Pattern("64x64", "10", "2"),

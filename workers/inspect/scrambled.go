@@ -46,7 +46,7 @@ func most(pids map[int64]share) bool {
 	return 2*sum.hidden > sum.all
 }
 
-// scrambledTrack refuses a transport stream in which only the picture, or an audio track, is scrambled.
+// scrambledTrack refuses a transport stream in which the video track or an audio track is scrambled.
 func scrambledTrack(r ffmpeg.ProbeResult, picture ffmpeg.Stream, head []byte) error {
 	pids := scrambling(head)
 	for _, s := range append(r.Audios(), picture) {
@@ -57,8 +57,8 @@ func scrambledTrack(r ffmpeg.ProbeResult, picture ffmpeg.Stream, head []byte) er
 	return nil
 }
 
-// scrambledProgram reports whether at least every twentieth video and audio packet of a program stream is
-// marked as scrambled: on a DVD not all are. Source: ISO/IEC 13818-1, 2.4.3.6.
+// scrambledProgram reports whether at least one in twenty video and audio packets of a program stream is
+// marked as scrambled; on a DVD not all packets are. Source: ISO/IEC 13818-1, 2.4.3.6.
 func scrambledProgram(head []byte) bool {
 	s := share{}
 	for at := 0; at+7 <= len(head); at++ {

@@ -12,12 +12,12 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 )
 
-// looks are the positions at which a track's pictures are compared, as shares of its length.
+// looks are the positions at which a track's frames are compared, as shares of its length.
 var looks = []float64{0.1, 0.3, 0.5, 0.7, 0.9}
 
-// changing returns the tracks whose picture changes: a still may be encoded like a film, with different
-// bytes in each frame. It compares pictures of the likeliest films, then of the next ones if none of those
-// changes. If none changes at all, it returns the likeliest.
+// changing returns the tracks that are not stills by their decoded frames: a still may be encoded like a
+// film, with different bytes in each frame. It compares the likeliest films, and then the next ones while all
+// are stills. If every track is a still, it returns the likeliest ones.
 func (m *measurement) changing(ctx context.Context, videos []ffmpeg.Stream) ([]ffmpeg.Stream, error) {
 	groups := m.likely(videos)
 	for i, group := range groups {
@@ -42,7 +42,7 @@ func (m *measurement) pass(groups [][]ffmpeg.Stream) {
 	}
 }
 
-// notStill compares pictures of tracks, marks the stills, and returns the others.
+// notStill compares frames of each track, marks the stills, and returns the others.
 func (m *measurement) notStill(ctx context.Context, videos []ffmpeg.Stream) ([]ffmpeg.Stream, error) {
 	var changing []ffmpeg.Stream
 	for _, s := range videos {
@@ -61,7 +61,7 @@ func (m *measurement) notStill(ctx context.Context, videos []ffmpeg.Stream) ([]f
 	return changing, nil
 }
 
-// still reports whether there are at least two pictures and all are alike.
+// still reports whether at least two frames of the track were decoded and all are alike.
 func (m *measurement) still(ctx context.Context, s ffmpeg.Stream) (bool, error) {
 	length := m.seen[s.Index].last
 	if !m.seen[s.Index].whole {
@@ -89,10 +89,10 @@ func (m *measurement) still(ctx context.Context, s ffmpeg.Stream) (bool, error) 
 // shotEdge is how many samples each edge of a shot has.
 const shotEdge = 32
 
-// shot returns a track's picture at a time, in greys; empty if nothing decodes.
+// shot returns a track's frame at a time, small and in grey; empty if nothing decodes.
 func (m *measurement) shot(ctx context.Context, s ffmpeg.Stream, at float64) ([]byte, error) {
 	path := filepath.Join(m.dir, "shot.raw")
-	defer os.Remove(path) // the folder is removed with the job
+	defer os.Remove(path) // in any case, the directory is removed with the job
 	in := m.file()
 	in.Seek = seconds(at)
 	err := m.tools.Run(ctx, ffmpeg.Command{
@@ -122,7 +122,7 @@ func (m *measurement) shot(ctx context.Context, s ffmpeg.Stream, at float64) ([]
 // codingNoise is how much a sample may change in a still that was encoded several times.
 const codingNoise = 6
 
-// similar reports whether two pictures differ by no more than coding noise in every part.
+// similar reports whether two shots differ by no more than coding noise in every sample.
 func similar(a, b []byte) bool {
 	if len(a) != len(b) {
 		return false

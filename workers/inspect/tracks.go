@@ -11,9 +11,9 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 )
 
-// choose selects the picture track to use and marks the others. A still beside a film is never the film;
-// the container's flags only decide between films. If there are several picture tracks, it reads the file
-// without decoding to tell them apart, and compares some pictures of the likeliest.
+// choose selects the video track to use. A still beside a film is never chosen; the container's flags only
+// decide between films. If there are several video tracks, it reads the file without decoding to tell them
+// apart, and compares some frames of the likeliest.
 func (m *measurement) choose(ctx context.Context, size int64) error {
 	videos := films(m.probe)
 	if len(videos) == 0 {
@@ -73,7 +73,7 @@ func known(s ffmpeg.Stream) bool {
 // completely.
 const enoughPackets = 2000
 
-// count reads the packets of the picture tracks.
+// count reads the packets of the video tracks.
 func (m *measurement) count(ctx context.Context, size int64, videos []ffmpeg.Stream) error {
 	streams := make([]int, len(videos))
 	for i, s := range videos {
@@ -96,8 +96,8 @@ func (m *measurement) count(ctx context.Context, size int64, videos []ffmpeg.Str
 	return nil
 }
 
-// stillShare is how many frames a film has at least for each frame of a still beside it, which may be
-// stored more than once.
+// stillShare is the least ratio of a film's frames to those of a still beside it. A still may have more than
+// one frame.
 const stillShare = 25
 
 // moving returns the tracks that are not stills beside a film. If all are stills, it returns the likeliest
@@ -126,8 +126,7 @@ func (m *measurement) moving(videos []ffmpeg.Stream) []ffmpeg.Stream {
 	return videos
 }
 
-// mostLooked is how many picture tracks are compared together: each costs a run of ffmpeg for each of
-// looks.
+// mostLooked is how many video tracks are compared together. Each takes one run of ffmpeg for each of looks.
 const mostLooked = 8
 
 // likely returns the tracks in groups of at most mostLooked, with the likeliest films first and each group
@@ -164,7 +163,7 @@ func (m *measurement) likely(videos []ffmpeg.Stream) (groups [][]ffmpeg.Stream) 
 	return groups
 }
 
-// image reports whether a codec is one of covers.
+// image reports whether the codec is one that covers use.
 func image(s ffmpeg.Stream) bool {
 	return slices.Contains([]string{
 		"mjpeg", "png", "bmp", "gif", "webp", "tiff", "apng", "jpegls", "jpeg2000",
@@ -180,13 +179,13 @@ func (m *measurement) unused() (warnings []string) {
 		case s.CodecType == "video":
 			warnings = append(warnings, m.otherPicture(s))
 		case s.CodecType == "subtitle":
-			warnings = append(warnings, fmt.Sprintf("%s is not used: no captions are made", named(s)))
+			warnings = append(warnings, fmt.Sprintf("%s is not used: captions are not supported", named(s)))
 		case s.CodecTag == "tmcd":
 			warnings = append(warnings, fmt.Sprintf("%s is not used: it is a time code", named(s)))
 		case s.CodecType == "attachment":
-			warnings = append(warnings, fmt.Sprintf("%s is not used: it is a file beside the film", named(s)))
+			warnings = append(warnings, fmt.Sprintf("%s is not used: it is an attached file", named(s)))
 		default:
-			warnings = append(warnings, fmt.Sprintf("%s is not used: it is neither picture nor sound", named(s)))
+			warnings = append(warnings, fmt.Sprintf("%s is not used: it is neither video nor audio", named(s)))
 		}
 	}
 	return warnings
@@ -196,17 +195,17 @@ func (m *measurement) otherPicture(s ffmpeg.Stream) string {
 	d := s.Disposition
 	switch c, counted := m.seen[s.Index]; {
 	case d.TimedThumbnails:
-		return fmt.Sprintf("%s is not used: it holds pictures of chapters", named(s))
+		return fmt.Sprintf("%s is not used: it holds images of chapters", named(s))
 	case d.AttachedPic || d.StillImage || counted && (c.unlike <= 1 || c.still):
-		return fmt.Sprintf("%s is not used: it is a cover or a still beside the film", named(s))
+		return fmt.Sprintf("%s is not used: it is a cover or a still image", named(s))
 	case !known(s):
-		return fmt.Sprintf("%s is not used: its codec is not known", named(s))
+		return fmt.Sprintf("%s is not used: its codec is unknown", named(s))
 	case s.Closed:
 		return fmt.Sprintf("%s is not used: its codec is not supported", named(s))
 	case c.passed:
-		return fmt.Sprintf("%s is not used: other tracks are more likely the film", named(s))
+		return fmt.Sprintf("%s is not used: other tracks are more likely to be the film", named(s))
 	}
-	return fmt.Sprintf("%s is not used: a video has one picture, of stream %d", named(s), m.stream.Index)
+	return fmt.Sprintf("%s is not used: only one video track is, stream %d", named(s), m.stream.Index)
 }
 
 // named describes a track so that people can find it: subtitle stream 2 (subrip, eng).

@@ -15,20 +15,21 @@ import (
 	"github.com/reelmill/reelmill/workers/workertest"
 )
 
-// beside puts a cover before a film, both as they are, in the container of name. The cover is the default track.
+// beside copies a cover and a film into the container of name. The cover comes first, and is the default
+// track.
 func beside(t *testing.T, cover, film, name string, more ...string) string {
 	t.Helper()
 	return workertest.Clip(t, name, args([]string{"-i", cover, "-i", film, "-map", "0", "-map", "1", "-c", "copy",
 		"-disposition:v:0", "default", "-disposition:v:1", "0"}, more)...)
 }
 
-// red is a cover of so many frames.
+// red returns a cover of that many frames.
 func red(t *testing.T, name string, frames string, codec ...string) string {
 	t.Helper()
 	return workertest.Clip(t, name, args([]string{"-f", "lavfi", "-i", "color=red:s=96x96:r=25", "-frames:v", frames}, codec)...)
 }
 
-// TestStillBesideAFilmIsNeverTheFilm: whatever container, codec, order or disposition says.
+// TestStillBesideAFilmIsNeverTheFilm, whatever the container, codec, order and disposition.
 func TestStillBesideAFilmIsNeverTheFilm(t *testing.T) {
 	film := workertest.Clip(t, "f.mp4", args(workertest.Pattern("64x48", "25", "3"), workertest.Tone("3"), x264, []string{"-c:a", "aac"})...)
 	motion := workertest.Clip(t, "f.avi", args(workertest.Pattern("64x48", "25", "3"), workertest.Tone("3"), []string{"-c:v", "mpeg4", "-c:a", "mp2"})...)
@@ -65,8 +66,8 @@ func TestStillBesideAFilmIsNeverTheFilm(t *testing.T) {
 	}
 }
 
-// TestTrackThatMayNotBeDecodedIsLeftOut: a film is not refused for a track beside it whose decoder may not see
-// untrusted input, and is not taken for damaged.
+// TestTrackThatMayNotBeDecodedIsLeftOut: a film is neither refused nor damaged because the decoder of another
+// track is not allowed for untrusted input.
 func TestTrackThatMayNotBeDecodedIsLeftOut(t *testing.T) {
 	film := workertest.Clip(t, "f.mp4", args(workertest.Pattern("64x48", "25", "2"), workertest.Tone("2"), x264, []string{"-c:a", "aac"})...)
 	cover := workertest.Clip(t, "c.tiff", "-f", "lavfi", "-i", "color=red:s=96x96", "-frames:v", "1")
@@ -89,11 +90,11 @@ func TestTrackThatMayNotBeDecodedIsLeftOut(t *testing.T) {
 	}
 	alone := workertest.Clip(t, "d.mkv", args(other, workertest.Tone("2"), []string{"-c:v", "snow", "-strict", "-2"})...)
 	if in := look(t, Limits{}, alone); in.Reason == nil || in.Reason.Code != pipeline.CodeCodec || !strings.Contains(in.Reason.Detail, "snow") {
-		t.Errorf("a picture that may not be decoded: %s %+v", in.Verdict, in.Reason)
+		t.Errorf("a video whose decoder is not allowed: %s %+v", in.Verdict, in.Reason)
 	}
 }
 
-// TestStillAloneIsTheVideo: a still that is played is a video where there is no other, and beside a cover.
+// TestStillAloneIsTheVideo: a played still is the video if there is no film, even beside a cover.
 func TestStillAloneIsTheVideo(t *testing.T) {
 	speech := workertest.Clip(t, "s.mp4", args([]string{"-f", "lavfi", "-i", "testsrc2=s=64x48:r=1/6:d=6"}, workertest.Tone("6"),
 		x264, []string{"-c:a", "aac"})...)
@@ -117,8 +118,9 @@ func TestOfTwoFilmsTheDefault(t *testing.T) {
 	}
 }
 
-// TestManyStillsCostLittle: of many tracks a few are looked at, the film among them, however many stills come first
-// and are the default, in containers that tell a track's bit rate and in those that do not. The others are named.
+// TestManyStillsCostLittle: of many tracks only a few are compared, including the film, even if many stills
+// come before it or are the default, and whether or not the container has bit rates. Warnings name the
+// others.
 func TestManyStillsCostLittle(t *testing.T) {
 	const stills = mostLooked + 1
 	film := workertest.Clip(t, "f.mp4", args(workertest.Pattern("64x48", "25", "2"), x264)...)
@@ -152,14 +154,14 @@ func TestManyStillsCostLittle(t *testing.T) {
 				}
 				return n
 			}
-			if saying("is not used: other tracks are more likely the film") != stills+1-c.looked || saying("is not used") != stills {
+			if saying("is not used: other tracks are more likely to be the film") != stills+1-c.looked || saying("is not used") != stills {
 				t.Errorf("%s in %s: warnings %q", name, file, m.Warnings)
 			}
 		}
 	}
 }
 
-// TestOfManyFilmsTheDefault: it is looked at, wherever it stands.
+// TestOfManyFilmsTheDefault: the default track is compared, wherever it is in the file.
 func TestOfManyFilmsTheDefault(t *testing.T) {
 	const others = mostLooked
 	film := workertest.Clip(t, "f.mp4", args(workertest.Pattern("64x48", "25", "1"), x264)...)
@@ -171,7 +173,8 @@ func TestOfManyFilmsTheDefault(t *testing.T) {
 	}
 }
 
-// TestLikely: each doubt puts a track behind all others that are alike, and one doubt counts more than all behind it.
+// TestLikely: each doubt puts a track after otherwise equal ones, and counts more than all later doubts
+// together.
 func TestLikely(t *testing.T) {
 	type of struct {
 		ffmpeg.Stream
@@ -188,7 +191,7 @@ func TestLikely(t *testing.T) {
 		{"a codec of images", func(v *of) { v.CodecName = "png" }},
 		{"an attached picture", func(v *of) { v.Disposition.AttachedPic = true }},
 	}
-	better := sure // than one that has the next doubt
+	better := sure // than a track with the next doubt
 	for _, d := range doubts {
 		worse := sure
 		d.doubt(&worse)
@@ -206,7 +209,7 @@ func TestLikely(t *testing.T) {
 	}
 }
 
-// TestUnusedTracksAreNamed: each with what it is and why nothing is made of it.
+// TestUnusedTracksAreNamed: each warning says what the track is and why it is not used.
 func TestUnusedTracksAreNamed(t *testing.T) {
 	text := filepath.Join(t.TempDir(), "a.srt")
 	if err := os.WriteFile(text, []byte("1\n00:00:00,000 --> 00:00:01,000\nword\n"), 0o600); err != nil {
@@ -230,14 +233,14 @@ func TestUnusedTracksAreNamed(t *testing.T) {
 	languages := workertest.Clip(t, "l.mkv", args(many, maps, x264, []string{"-disposition:a", "0", "-disposition:a:9", "default"})...)
 	for path, want := range map[string][]string{
 		matroska: {
-			"subtitle stream 1 (subrip, eng) is not used: no captions are made",
+			"subtitle stream 1 (subrip, eng) is not used: captions are not supported",
 			"audio stream 2 (flac) is mixed down to stereo: it has 6 channels",
-			"video stream 3 (h264) is not used: a video has one picture, of stream 0",
-			"attachment stream 4 is not used: it is a file beside the film",
+			"video stream 3 (h264) is not used: only one video track is, stream 0",
+			"attachment stream 4 is not used: it is an attached file",
 		},
 		quicktime: {"data stream 1 (tmcd, eng) is not used: it is a time code"},
 		languages: {
-			"audio stream 8 (aac) is not used: at most 8 audio tracks are", "audio stream 9 (aac) is not used: at most 8 audio tracks are",
+			"audio stream 8 (aac) is not used: only 8 audio tracks are", "audio stream 9 (aac) is not used: only 8 audio tracks are",
 		},
 	} {
 		m := look(t, Limits{}, path).Media
@@ -253,8 +256,8 @@ func TestUnusedTracksAreNamed(t *testing.T) {
 	}
 }
 
-// TestSoundWithoutSamplesIsLeftOut: phones that may not use the microphone write such a track. What is heard late
-// is kept.
+// TestSoundWithoutSamplesIsLeftOut: phones write an empty track if they may not use the microphone. A track
+// whose audio begins late is kept.
 func TestSoundWithoutSamplesIsLeftOut(t *testing.T) {
 	both := args(workertest.Pattern("64x48", "10", "4"), workertest.Tone("4"), x264, []string{"-c:a", "aac"})
 	none := []string{"-bsf:a", "noise=drop=1"}
@@ -288,8 +291,8 @@ func TestSoundWithoutSamplesIsLeftOut(t *testing.T) {
 	}
 }
 
-// noSamples empties the tables of the last track of an MP4, and its lengths. Source: ISO/IEC 14496-12, 8.6.1.2, 8.7
-// and 8.2 to 8.4.
+// noSamples empties the tables of an MP4's last track, and sets its lengths to 0. Source: ISO/IEC 14496-12,
+// 8.6.1.2, 8.7 and 8.2 to 8.4.
 func noSamples(b []byte) []byte {
 	track := bytes.LastIndex(b, []byte("trak"))
 	at := func(name string) int { return track + bytes.Index(b[track:], []byte(name)) }
@@ -300,7 +303,8 @@ func noSamples(b []byte) []byte {
 	return b
 }
 
-// TestCountEnough: of a file too large to be read through, each picture track is read until one is no still.
+// TestCountEnough: reading stops once one track has enough packets. Files that are too large to read
+// completely need that.
 func TestCountEnough(t *testing.T) {
 	path := workertest.Clip(t, "a.mkv", args(workertest.Pattern("64x48", "100", "40"), []string{"-map", "0", "-map", "0", "-c:v", "mpeg4"})...)
 	m := measurement{tools: ffmpeg.Tools{}, path: path, dir: t.TempDir()}
