@@ -152,7 +152,7 @@ func TestActionsWithoutALog(t *testing.T) {
 		}
 	}
 	if resp, raw := e.get("/v1/dead_letters/" + letter); resp.StatusCode != 200 {
-		t.Errorf("the letter is gone: %s", raw)
+		t.Errorf("the letter was discarded: %s", raw)
 	}
 }
 

@@ -181,7 +181,7 @@ func TestPlayWhileItGrows(t *testing.T) {
 	e.job(pipeline.JobCompleted, id, "transcode-0001", e.chunk(id, "transcode-0001", 2, 1, true)...)
 	resp, raw := e.get(paths[1], "If-None-Match", tags[1])
 	if resp.StatusCode != 200 || resp.Header.Get("ETag") == tags[1] || !strings.HasSuffix(string(raw), "seg_00002.m4s\n#EXT-X-ENDLIST\n") {
-		t.Errorf("when it is whole: %s\n%s", resp.Status, raw)
+		t.Errorf("when it is complete: %s\n%s", resp.Status, raw)
 	}
 	e.job(pipeline.JobStarted, id, "thumbnail")
 	e.job(pipeline.JobCompleted, id, "thumbnail", e.put(id, "thumbnail", "360p/index.m3u8", "#EXTM3U\n#packaged\n"))

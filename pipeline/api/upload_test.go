@@ -322,7 +322,7 @@ func TestUploadStoreFails(t *testing.T) {
 		err, full = c.put, c.free
 		resp, raw := e.post([]part{file("a.mp4", "meow")})
 		if p := wantProblem(t, resp, raw, c.want); strings.Contains(string(raw), errFault.Error()) {
-			t.Errorf("the cause is told outside: %+v", p)
+			t.Errorf("the answer reveals the cause: %+v", p)
 		}
 		equal(t, "objects", e.objects())
 	}

@@ -228,7 +228,7 @@ func TestWaitEndsWithTheServer(t *testing.T) {
 	select {
 	case <-closing(ctx):
 	default:
-		t.Error("the request was not told of the shutdown")
+		t.Error("the request did not notice the shutdown")
 	}
 }
 
@@ -428,7 +428,7 @@ func TestInternalErrors(t *testing.T) {
 		resp, raw := e.get(path)
 		wantProblem(t, resp, raw, codeInternal)
 		if bytes.Contains(raw, []byte("secret")) || bytes.Contains(raw, []byte("disco")) {
-			t.Errorf("%s tells too much: %s", path, raw)
+			t.Errorf("%s reveals too much: %s", path, raw)
 		}
 	}
 }

@@ -220,7 +220,7 @@ func TestChangeRefusesWhatWouldLoseMessages(t *testing.T) {
 	all, err := Look(soon(t), bus.nc, Config{EventsMaxBytes: 1024})
 	must(t, err)
 	if err := Change(soon(t), bus.nc, all[0]); err == nil || !strings.Contains(err.Error(), ", more than 1 KiB") {
-		t.Errorf("made the log smaller than what it holds: %v", err)
+		t.Errorf("made the log smaller than its contents: %v", err)
 	}
 	must(t, bus.js.DeleteStream(soon(t), streamTasks))
 	_, err = bus.js.CreateStream(soon(t), jetstream.StreamConfig{Name: streamTasks, Subjects: []string{"task.>"}})
@@ -229,13 +229,13 @@ func TestChangeRefusesWhatWouldLoseMessages(t *testing.T) {
 	must(t, err)
 	err = Change(soon(t), bus.nc, all[1])
 	if err == nil || !strings.Contains(err.Error(), "retention is Limits, want WorkQueue") {
-		t.Errorf("changed what the server cannot change: %v", err)
+		t.Errorf("changed a setting that the server cannot change: %v", err)
 	}
 	all, err = Look(soon(t), bus.nc, Config{EventsMaxBytes: 9 << 30})
 	must(t, err)
 	err = Change(soon(t), bus.nc, all...)
 	if err == nil || !strings.HasPrefix(err.Error(), "nothing was changed: TASKS: retention is Limits") {
-		t.Errorf("changed what can be changed beside what cannot: %v", err)
+		t.Errorf("changed some settings, although others cannot be changed: %v", err)
 	}
 	if c := configOf(t, bus.js, streamEvents); c.MaxBytes != defaultEventsMaxBytes {
 		t.Errorf("the log was changed to %d bytes before the tasks were looked at", c.MaxBytes)

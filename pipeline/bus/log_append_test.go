@@ -292,7 +292,7 @@ func TestState(t *testing.T) {
 		t.Errorf("sequences %v, want %v", got, want)
 	}
 	if events, err := bus.State(soon(t), "default", "vid_2"); err != nil || len(events) != 0 {
-		t.Errorf("state of nothing: %v, %v", events, err)
+		t.Errorf("state of an unknown video: %v, %v", events, err)
 	}
 }
 

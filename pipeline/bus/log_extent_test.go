@@ -273,7 +273,7 @@ func TestAnAcceptedLossIsKeptWithTheLog(t *testing.T) {
 	audit := again.NewAudit()
 	e = look(t, audit)
 	if n := e.NewlyLost(e.Lost); n != 0 {
-		t.Errorf("%d of what was accepted are lost", n)
+		t.Errorf("%d accepted losses are reported again", n)
 	}
 	appendJobs(t, again, 9, 12)
 	lose(t, again, 3, 11)

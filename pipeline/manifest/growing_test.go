@@ -209,10 +209,10 @@ func TestGrowingHasNothingToShow(t *testing.T) {
 	}
 	tree := Growing(chunk("360p", 360, 0, 1, true))
 	if got, err := tree.Text("360p/init.mp4"); !errors.Is(err, pipeline.ErrNotFound) {
-		t.Errorf("a path of no playlist: %s, %v", got, err)
+		t.Errorf("a path without a playlist: %s, %v", got, err)
 	}
 	if got := text(t, tree, MasterName); strings.Contains(got, "AUDIO") {
-		t.Errorf("a video without sound:\n%s", got)
+		t.Errorf("a video without audio:\n%s", got)
 	}
 }
 
@@ -258,7 +258,7 @@ func TestGrowingOnlyAppends(t *testing.T) {
 			}
 			tree := Growing(done)
 			if before[MasterName] != "" && len(tree.Paths()) == 0 {
-				rt.Fatal("what could be played is gone")
+				rt.Fatal("a playlist that could be played is missing")
 			}
 			for _, path := range tree.Paths() {
 				got, err := tree.Text(path)
@@ -313,7 +313,7 @@ func checkGrowth(rt *rapid.T, path, before, now string, stored map[string]bool) 
 	was, is := listed(before), listed(now)
 	switch {
 	case strings.HasSuffix(before, "#EXT-X-ENDLIST\n") && now != before:
-		rt.Fatalf("%s was whole, and is\n%s", path, now)
+		rt.Fatalf("%s was complete, and is\n%s", path, now)
 	case !whole && !strings.HasPrefix(now, before):
 		rt.Fatalf("%s was\n%s\nand is\n%s", path, before, now)
 	case !strings.HasPrefix(is, was):

@@ -66,11 +66,11 @@ func TestPromptly(t *testing.T) {
 	c := &clocked{}
 	Promptly(c, "it", time.Now(), time.Minute)
 	if len(c.failed) != 0 {
-		t.Errorf("what has just begun is late: %v", c.failed)
+		t.Errorf("work that has just begun is late: %v", c.failed)
 	}
 	Promptly(c, "it", time.Now().Add(-1000*time.Hour), time.Second)
 	if len(c.failed) != 1 {
-		t.Error("what takes a thousand hours instead of a second is not late")
+		t.Error("work that takes a thousand hours instead of a second is not late")
 	}
 }
 

@@ -223,7 +223,7 @@ func TestExplainNotes(t *testing.T) {
 		t.Errorf("notes %q, want %q", got, want)
 	}
 	if got := why.Explain(pipeline.VideoView{ID: video}, nil, why.Facts{}, noon).Notes; got == nil || len(got) > 0 {
-		t.Errorf("notes of nothing: %#v", got)
+		t.Errorf("notes without facts: %#v", got)
 	}
 }
 

@@ -27,7 +27,7 @@ func TestApplyTellsTheWholeStory(t *testing.T) {
 	}
 	if v.Filename != "<cat> & dog.mp4" || v.Metadata["title"] != "naïve \u2028" ||
 		v.CreatedAt != s.events[0].Time {
-		t.Errorf("video lost what was uploaded: %+v", v)
+		t.Errorf("the video lost data of its upload: %+v", v)
 	}
 	jobs := must(c.Jobs(t.Context(), "p", "vid_a"))
 	var names []string
@@ -47,7 +47,7 @@ func TestApplyTellsTheWholeStory(t *testing.T) {
 	}
 	events := must(c.Events(t.Context(), "p", "vid_a", 0, 0))
 	if diff := cmp.Diff(s.events, events); diff != "" {
-		t.Errorf("events are not what was applied: %s", diff)
+		t.Errorf("events differ from those applied: %s", diff)
 	}
 }
 

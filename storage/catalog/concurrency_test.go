@@ -178,7 +178,7 @@ func TestApplyIsAllOrNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := c.Apply(t.Context(), s.events); err == nil {
-		t.Fatal("the fault was not told")
+		t.Fatal("the fault was not reported")
 	}
 	if after := answers(t.Context(), c, "p"); after != before {
 		t.Error(cmp.Diff(before, after))

@@ -182,7 +182,7 @@ func TestACatalogIsReplacedWhenNobodyHasItOpen(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "catalog.db")
 	c := must(Open(t.Context(), path))
 	if _, err := Claim(path); !errors.Is(err, ErrInUse) {
-		t.Errorf("claimed what is open: %v", err)
+		t.Errorf("claimed an open catalog: %v", err)
 	}
 	other := must(Open(t.Context(), path)) // several may open it
 	if err := errors.Join(c.Close(), c.Close(), other.Close()); err != nil {
@@ -190,7 +190,7 @@ func TestACatalogIsReplacedWhenNobodyHasItOpen(t *testing.T) {
 	}
 	release := must(Claim(path))
 	if _, err := Open(t.Context(), path); !errors.Is(err, ErrInUse) {
-		t.Errorf("opened what is claimed: %v", err)
+		t.Errorf("opened a claimed catalog: %v", err)
 	}
 	if err := release(); err != nil {
 		t.Fatal(err)

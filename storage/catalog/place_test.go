@@ -78,7 +78,7 @@ func TestWhatAnotherCatalogLacks(t *testing.T) {
 	i := must(Inspect(t.Context(), path))
 	defer i.Close()
 	if got := must(i.Lacking(t.Context(), made(t, s.events...))); len(got) > 0 {
-		t.Errorf("the same one lacks %v", got)
+		t.Errorf("the same catalog lacks %v", got)
 	}
 	want := []Held{{"q", "vid_b", second}}
 	got := must(i.Lacking(t.Context(), made(t, s.events[:second[0].First-1]...)))

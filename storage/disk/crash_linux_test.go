@@ -161,7 +161,7 @@ func fillAndRecover(dir string) error {
 		}
 	}
 	if _, err := s.Stat(ctx, "v/2.bin"); !errors.Is(err, storage.ErrNotFound) {
-		return fmt.Errorf("stat of what did not fit: %v", err)
+		return fmt.Errorf("stat of an object that did not fit: %v", err)
 	}
 	if err := s.Delete(ctx, "v/1.bin"); err != nil {
 		return fmt.Errorf("delete on a full disk: %w", err)

@@ -99,7 +99,7 @@ func TestLeftovers(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n, err := s.Reclaim(context.Background(), time.Hour); n != 0 || err != nil {
-		t.Errorf("reclaim of what is an hour old: %d, %v", n, err)
+		t.Errorf("reclaim of files an hour old: %d, %v", n, err)
 	}
 	other := storagetest.Disk(t, dir)
 	if _, err := os.Stat(dead); !errors.Is(err, fs.ErrNotExist) {

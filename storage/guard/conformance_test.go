@@ -29,7 +29,7 @@ func TestConformance(t *testing.T) {
 		g := mustNew(t, storagetest.Disk(t, t.TempDir()), Config{})
 		t.Cleanup(func() {
 			if g.Failures() != 0 || g.Retries() != 0 || g.State() != "closed" {
-				t.Errorf("%d failures, %d retries, %s: what is the caller's counts as the store's",
+				t.Errorf("%d failures, %d retries, %s: a caller's error counts as the store's",
 					g.Failures(), g.Retries(), g.State())
 			}
 		})

@@ -145,7 +145,7 @@ func TestIfAbsent(t *testing.T) {
 				t.Errorf("says %+v", info)
 			}
 			if c.before != "" && (f.tries != 0 || r.rewinds != 0) {
-				t.Errorf("%d tries for what is known to be there", f.tries)
+				t.Errorf("%d tries for an object that is known to exist", f.tries)
 			}
 		})
 	}

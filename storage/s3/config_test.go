@@ -69,7 +69,7 @@ func TestParseURLRefuses(t *testing.T) {
 			t.Errorf("%s: %+v, %v; want an error that says %q", raw, got, err, want)
 		}
 		if err != nil && strings.Contains(err.Error(), "hunter2") {
-			t.Errorf("%s: %v tells the secret", raw, err)
+			t.Errorf("%s: %v reveals the secret", raw, err)
 		}
 	}
 }

@@ -92,7 +92,7 @@ func TestOpen(t *testing.T) {
 				t.Errorf("got %v, want an error that says %q", err, c.want)
 			}
 			if secret := string(good.SecretKey); err != nil && strings.Contains(err.Error(), secret) {
-				t.Errorf("%v tells the secret", err)
+				t.Errorf("%v reveals the secret", err)
 			}
 		})
 	}
@@ -232,7 +232,7 @@ func TestReclaim(t *testing.T) {
 		}
 	}
 	if n, err := s.Reclaim(ctx, time.Hour); n != 0 || err != nil {
-		t.Errorf("of what is an hour old: %d, %v", n, err)
+		t.Errorf("reclaim of uploads an hour old: %d, %v", n, err)
 	}
 	if n, err := s.Reclaim(ctx, 0); n != 1 || err != nil {
 		t.Errorf("of all: %d, %v; want 1", n, err)

@@ -207,7 +207,7 @@ func ifAbsentRace(t *testing.T, s storage.Store) {
 			}
 		}
 		if winner < 0 {
-			t.Fatalf("%d bytes: nobody won", size)
+			t.Fatalf("%d bytes: no Put won", size)
 		}
 		mustHold(t, s, key, contentBytes(t, winner, size))
 	}
