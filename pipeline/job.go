@@ -46,6 +46,9 @@ type Job struct {
 	// Expects are the renditions that the job must find, sorted, by their folders below the video: all that
 	// other jobs make of the kinds it Needs. NewPlan sets it. Empty: not known, as in plans of earlier versions.
 	Expects []string `json:"expects,omitempty"`
+	// Folder is the folder below the video that the paths of the job's outputs begin with. NewPlan sets it for a
+	// step that makes a rendition which an earlier step makes. Empty: the video's own folder.
+	Folder string `json:"folder,omitempty"`
 
 	Priority Priority `json:"priority,omitempty"` // Normal when empty
 	Optional bool     `json:"optional,omitempty"` // its failure leaves a warning, and the video can be ready

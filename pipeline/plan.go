@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path"
 	"slices"
 	"strings"
 )
@@ -171,6 +172,7 @@ func NewPlan(p Pipeline, requested map[string]map[string]any, media Media, plann
 		}
 		plan = append(plan, jobs...)
 	}
+	separate(plan)
 	return plan, resolveEdges(plan, p)
 }
 
@@ -239,6 +241,26 @@ func jobName(step, part string) string {
 	return step + "-" + part
 }
 
+// separate gives a step a folder of its own, named after it, when a step before it makes one of its
+// renditions. So both are kept, and players can choose.
+func separate(plan []Job) {
+	maker := map[string]string{} // the first step that makes a rendition
+	later := map[string]bool{}   // steps
+	for _, j := range plan {
+		for _, r := range j.Renditions {
+			if maker[r] == "" {
+				maker[r] = j.Step
+			}
+			later[j.Step] = later[j.Step] || maker[r] != j.Step
+		}
+	}
+	for i := range plan {
+		if later[plan[i].Step] {
+			plan[i].Folder = plan[i].Step
+		}
+	}
+}
+
 // resolveEdges turns what each job waits for into names of jobs of the plan: parts of its own step (After),
 // all jobs of the steps that its own step comes after in the pipeline, and the jobs that make what it Needs.
 func resolveEdges(plan []Job, p Pipeline) error {
@@ -283,7 +305,7 @@ func (w waits) add(j Job) {
 			w.made[kind] = map[string]bool{}
 		}
 		for _, r := range j.Renditions {
-			w.made[kind][r] = true
+			w.made[kind][path.Join(j.Folder, r)] = true
 		}
 	}
 }

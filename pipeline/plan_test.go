@@ -241,7 +241,8 @@ func TestFormatMatches(t *testing.T) {
 	}
 }
 
-// TestPlanRenditions: a job that needs a kind is told which renditions the jobs before it make.
+// TestPlanRenditions: a job that needs a kind is told which renditions the jobs before it make. A step that makes
+// what an earlier one makes, too, has a folder of its own.
 func TestPlanRenditions(t *testing.T) {
 	picture, sound := []pipeline.OutputKind{"picture"}, []pipeline.OutputKind{"sound"}
 	p := planner{
@@ -255,29 +256,36 @@ func TestPlanRenditions(t *testing.T) {
 		"old":   {{Makes: picture}}, // a worker that does not say what it makes
 	}
 	film, list, audio := pipeline.Step{Worker: "film"}, pipeline.Step{Worker: "list"}, pipeline.Step{Worker: "audio"}
+	again := pipeline.Step{Name: "again", Worker: "audio"}
 	for name, c := range map[string]struct {
 		doc     pipeline.Pipeline
 		expects map[string][]string // by job, where there are any
+		folders map[string]string
 	}{
 		"one of each": {steps(film, audio, list), map[string][]string{
 			"list": {"360p", "720p", "audio-eng"}, "film-file": {"audio-eng"},
-		}},
-		"audio last":        {steps(film, list, audio), map[string][]string{"list": {"360p", "720p", "audio-eng"}, "film-file": {"audio-eng"}}},
-		"no audio":          {steps(film, list), map[string][]string{"list": {"360p", "720p"}}},
-		"one does not tell": {steps(film, pipeline.Step{Worker: "old"}, list), map[string][]string{"list": {"360p", "720p"}}},
+		}, map[string]string{}},
+		"audio last":        {steps(film, list, audio), map[string][]string{"list": {"360p", "720p", "audio-eng"}, "film-file": {"audio-eng"}}, map[string]string{}},
+		"no audio":          {steps(film, list), map[string][]string{"list": {"360p", "720p"}}, map[string]string{}},
+		"one does not tell": {steps(film, pipeline.Step{Worker: "old"}, list), map[string][]string{"list": {"360p", "720p"}}, map[string]string{}},
+		"two of audio": {steps(audio, again, list), map[string][]string{"list": {"again/audio-eng", "audio-eng"}},
+			map[string]string{"again-0": "again", "again-file": "again"}},
 	} {
 		plan, err := pipeline.NewPlan(c.doc, nil, pipeline.Media{}, p)
 		if err != nil {
 			t.Fatal(err)
 		}
-		expects := map[string][]string{}
+		expects, folders := map[string][]string{}, map[string]string{}
 		for _, j := range plan {
 			if len(j.Expects) > 0 {
 				expects[j.Name] = j.Expects
 			}
+			if j.Folder != "" {
+				folders[j.Name] = j.Folder
+			}
 		}
-		if !reflect.DeepEqual(expects, c.expects) {
-			t.Errorf("%s: expects %v, want %v", name, expects, c.expects)
+		if !reflect.DeepEqual(expects, c.expects) || !reflect.DeepEqual(folders, c.folders) {
+			t.Errorf("%s: expects %v in folders %v, want %v in %v", name, expects, folders, c.expects, c.folders)
 		}
 	}
 }

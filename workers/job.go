@@ -111,12 +111,15 @@ func (a Attempt) Fetch(ctx context.Context, o pipeline.Output) (string, error) {
 }
 
 // Publish stores a local file as an output, and returns o with its key, size, SHA-256 and content type.
-// o.Path is where the output is played from. The worker must have verified the file. Nobody sees the output
-// before the job is completed.
+// o.Path is where the output is played from, below the folder of the job, which Publish puts in front of it.
+// The worker must have verified the file. Nobody sees the output before the job is completed.
 //
 // With o.Segments, file and o.Path contain pipeline.SegmentVerb, and Publish stores the files numbered First
 // to First+Count-1.
 func (a Attempt) Publish(ctx context.Context, file string, o pipeline.Output) (pipeline.Output, error) {
+	if folder := a.Task.Job.Folder; folder != "" {
+		o.Path = folder + "/" + o.Path
+	}
 	o.Key = pipeline.AttemptPrefix(a.Task.Video, a.Task.Job.Name, a.Token) + o.Path
 	if o.ContentType == "" {
 		o.ContentType = storage.ContentType(o.Path)

@@ -69,6 +69,12 @@ func TestPublish(t *testing.T) {
 		o.ContentType != storage.ContentType("x.m3u8") {
 		t.Errorf("%+v, %v", o, err)
 	}
+	a.Task.Job.Folder = "other"
+	o, err = a.Publish(t.Context(), write(t, a.Dir, "y.m3u8", "#EXTM3U"), pipeline.Output{Path: "720p/y.m3u8"})
+	if err != nil || o.Path != "other/720p/y.m3u8" || o.Key != "videos/v/j/9/other/720p/y.m3u8" {
+		t.Errorf("in a folder: %+v, %v", o, err)
+	}
+	a.Task.Job.Folder = ""
 	for n, contents := range []string{"", "", "", "three", "four"} {
 		if contents != "" {
 			write(t, a.Dir, SegmentName("s_%05d.m4s", n), contents)

@@ -86,6 +86,19 @@ func TestJoin(t *testing.T) {
 	}
 }
 
+// TestJoinOrder: what an earlier step of the pipeline made comes first, whatever the steps are called.
+func TestJoinOrder(t *testing.T) {
+	var dirs []string
+	for _, r := range Join(slices.Concat(
+		voice("another/audio-eng", "eng"), chunk("720p", 720, 0, 1, true), voice("audio-eng", "eng"), voice("audio-fra", "fra"),
+	)) {
+		dirs = append(dirs, r.Dir)
+	}
+	if diff := cmp.Diff([]string{"720p", "audio-eng", "audio-fra", "another/audio-eng"}, dirs); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestJoinMeasures(t *testing.T) {
 	second := chunk("720p", 720, 1, 3, false)
 	second[0].Bandwidth, second[0].AverageBandwidth = 5000000, 1000000

@@ -5,6 +5,7 @@ import (
 	"math"
 	"path"
 	"slices"
+	"strings"
 
 	"github.com/reelmill/reelmill/pipeline"
 )
@@ -25,8 +26,9 @@ type Rendition struct {
 
 // Join finds the renditions among the outputs of completed jobs and joins the runs of each: from segment 0
 // up to the first missing number. A run with another Header or Codecs would not play after the others, and
-// counts as missing, as does one without durations. Renditions are in the order of their first outputs. Join
-// skips a rendition without its first segment or init section.
+// counts as missing, as does one without durations. Renditions are in the order of their first outputs, but
+// those in the folder of a later step (pipeline.Job.Folder) come last. Join skips a rendition without its
+// first segment or init section.
 //
 // If several jobs made the same segments, the runs that complete the rendition count, else those of the later
 // outputs.
@@ -52,6 +54,9 @@ func Join(outputs []pipeline.Output) []Rendition {
 			all = append(all, newRendition(whole, heads))
 		}
 	}
+	slices.SortStableFunc(all, func(a, b Rendition) int {
+		return cmp.Compare(strings.Count(a.Dir, "/"), strings.Count(b.Dir, "/"))
+	})
 	return all
 }
 

@@ -19,18 +19,20 @@ import (
 func TestStepsOfAnyName(t *testing.T) {
 	source := workertest.Clip(t, "a.mkv", slices.Concat(workertest.Pattern("320x180", "10", "2"), workertest.Tone("2"),
 		[]string{"-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-c:a", "aac", "-metadata:s:a:0", "language=fra"})...)
-	const heard = `URI="audio-fra/index.m3u8"`
 	video := pipeline.Step{Name: "film", Worker: "transcode", With: map[string]any{"mp4": []string{"highest"}}}
 	for _, c := range []struct {
 		name   string
 		steps  []pipeline.Step
-		sounds int // in the master
+		sounds int      // in the master
+		others []string // playlists there, of the later of two steps
 	}{
-		{"renamed", []pipeline.Step{{Name: "sound", Worker: "audio"}, video}, 1},
-		{"audio last", []pipeline.Step{video, {Name: "zound", Worker: "audio"}}, 1},
-		{"another worker's step called audio", []pipeline.Step{{Name: "audio", Worker: "thumbnail"}, video, {Name: "sound", Worker: "audio"}}, 1},
-		{"two of audio", []pipeline.Step{{Name: "sound", Worker: "audio"}, {Name: "other", Worker: "audio", With: map[string]any{"copy": false}}, video}, 1},
-		{"none of audio", []pipeline.Step{video}, 0},
+		{"renamed", []pipeline.Step{{Name: "sound", Worker: "audio"}, video}, 1, nil},
+		{"audio last", []pipeline.Step{video, {Name: "zound", Worker: "audio"}}, 1, nil},
+		{"another worker's step called audio", []pipeline.Step{{Name: "audio", Worker: "thumbnail"}, video, {Name: "sound", Worker: "audio"}}, 1, nil},
+		{"two of audio", []pipeline.Step{{Name: "sound", Worker: "audio"}, {Name: "other", Worker: "audio", With: map[string]any{"copy": false}}, video}, 2, []string{`URI="other/audio-fra/index.m3u8"`}},
+		{"two of transcode", []pipeline.Step{video, {Name: "again", Worker: "transcode", With: map[string]any{"mp4": []string{"180p"}}}}, 0,
+			[]string{"\nagain/180p/index.m3u8"}},
+		{"none of audio", []pipeline.Step{video}, 0, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r, err := New(Config{})
@@ -49,14 +51,29 @@ func TestStepsOfAnyName(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := strings.Count(string(master), heard); got != c.sounds {
-				t.Errorf("the master has %s %d times, want %d:\n%s", heard, got, c.sounds, master)
+			lines := append(c.others, "\n180p/index.m3u8")
+			if c.sounds > 0 {
+				lines = append(lines, `DEFAULT=YES,AUTOSELECT=YES,CHANNELS="2",URI="audio-fra/index.m3u8"`)
 			}
-			for _, file := range []string{filepath.Join(root, "master.m3u8"), filepath.Join(root, "180p.mp4")} {
+			for _, line := range lines {
+				if !strings.Contains(string(master), line) {
+					t.Errorf("the master lacks %s:\n%s", line, master)
+				}
+			}
+			files, err := filepath.Glob(filepath.Join(root, "*", "180p.mp4")) // of the later of two steps
+			if err != nil || (len(files) > 0) != (c.name == "two of transcode") {
+				t.Errorf("%q, %v", files, err)
+			}
+			for _, file := range append(files, filepath.Join(root, "180p.mp4"), filepath.Join(root, "master.m3u8"),
+				filepath.Join(root, "manifest.mpd")) {
+				sounds := c.sounds
+				if strings.HasSuffix(file, ".mp4") {
+					sounds = min(1, sounds)
+				}
 				played := workertest.Clip(t, "played.mkv", "-xerror", "-i", file, "-c", "copy", "-map", "0")
 				kinds := output(t, "ffprobe", "-v", "error", "-show_entries", "stream=codec_type", "-of", "csv=p=0", played)
-				if got := strings.Count(kinds, "audio"); got != c.sounds {
-					t.Errorf("%s has %d tracks of audio, want %d", filepath.Base(file), got, c.sounds)
+				if got := strings.Count(kinds, "audio"); got != sounds {
+					t.Errorf("%s has %d tracks of audio, want %d", filepath.Base(file), got, sounds)
 				}
 			}
 		})

@@ -3,6 +3,7 @@ package audio
 import (
 	"context"
 	"os"
+	"path"
 	"path/filepath"
 	"time"
 
@@ -74,7 +75,8 @@ func (r run) publishVerified(ctx context.Context, m made) (pipeline.Result, erro
 	if err := add(filepath.Join(m.dir, manifest.SegmentName), o); err != nil {
 		return pipeline.Result{}, err
 	}
-	index, err := manifest.EncodeIndex(manifest.Run{Rendition: r.part.Name, Track: m.track})
+	dir := path.Dir(outputs[len(outputs)-1].Path)
+	index, err := manifest.EncodeIndex(manifest.Run{Rendition: dir, Track: m.track})
 	if err != nil {
 		return pipeline.Result{}, err
 	}

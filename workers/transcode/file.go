@@ -7,8 +7,10 @@ import (
 	"io"
 	"maps"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/reelmill/reelmill/pipeline"
@@ -48,7 +50,7 @@ func (f fileRun) make(ctx context.Context) (pipeline.Result, error) {
 		if r == nil {
 			continue
 		}
-		file := filepath.Join(f.job.Dir, "track-"+r.Dir)
+		file := filepath.Join(f.job.Dir, "track-"+strconv.Itoa(i))
 		if err := f.join(ctx, file, *r); err != nil {
 			return pipeline.Result{}, err
 		}
@@ -98,7 +100,7 @@ func (f fileRun) tracks() (picture, sound *manifest.Rendition, err error) {
 	for _, r := range manifest.Join(f.outputs()) {
 		switch {
 		case !r.Complete:
-		case r.Output.Kind == pipeline.KindRendition && r.Dir == f.rung.Name:
+		case r.Output.Kind == pipeline.KindRendition && r.Dir == path.Join(f.job.Task.Job.Folder, f.rung.Name):
 			picture = &r
 		case r.Output.Kind == pipeline.KindAudioRendition && sound == nil:
 			sound = &r

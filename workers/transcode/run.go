@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"os"
+	"path"
 	"path/filepath"
 
 	"github.com/reelmill/reelmill/pipeline"
@@ -62,7 +63,8 @@ func publish(ctx context.Context, job workers.Attempt, runs []run) (pipeline.Res
 			return pipeline.Result{}, err
 		}
 		result.Outputs = append(result.Outputs, outputs...)
-		all = append(all, manifest.Run{Rendition: r.rung.Name, Track: r.track})
+		dir := path.Dir(outputs[len(outputs)-1].Path)
+		all = append(all, manifest.Run{Rendition: dir, Track: r.track})
 	}
 	data, err := manifest.EncodeIndex(all...)
 	if err != nil {
