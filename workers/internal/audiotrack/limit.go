@@ -4,8 +4,8 @@ import "math"
 
 // Levels, as fractions of full scale.
 var (
-	// ceiling limits the true peaks of a mix, -2.5 dBFS: encoding usually adds up to 1.5 dB, and MaxPeak is
-	// the limit for what is heard.
+	// ceiling limits the true peaks of a mix to -2.5 dBFS. Encoding usually adds up to 1.5 dB, and MaxPeak is
+	// the limit after encoding.
 	ceiling = math.Pow(10, -2.5/20)
 	// lossy is how far lossy codecs raise peaks of full scale, 2 dB: one and two channels are only lowered
 	// to full scale there. A peak above knee, 6 dB, has another cause and is lowered to the ceiling.

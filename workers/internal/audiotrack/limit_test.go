@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// limited is what a limiter at 48 kHz makes of samples, given to it in pieces of any length.
+// limited returns the output of a limiter at 48 kHz that gets samples in pieces of 1,000.
 func limited(t *testing.T, channels int, mix bool, samples []float32) []float32 {
 	t.Helper()
 	var got []float32
@@ -35,7 +35,8 @@ func wave(seconds float64, f func(at float64) float64) []float32 {
 	return samples
 }
 
-// loud are signals that no mix may keep. Of the noise only what a rate of 48 kHz is for: nothing near 24 kHz.
+// loud returns signals that a limiter must lower. The noise has no frequencies near 24 kHz, half the
+// sample rate.
 func loud() map[string][]float32 {
 	random := rand.New(rand.NewPCG(1, 2))
 	noise := wave(0.3, func(float64) float64 { return 6 * (random.Float64() - 0.5) })
@@ -51,7 +52,8 @@ func loud() map[string][]float32 {
 	}
 }
 
-// truePeak is measured at eight points between samples, by longer filters than the limiter has.
+// truePeak returns the true peak, measured at eight points between samples, with longer filters than the
+// limiter's.
 func truePeak(samples []float32) float64 {
 	const half = 32
 	peak := 0.0
@@ -87,7 +89,7 @@ func TestNoTruePeakAboveTheCeiling(t *testing.T) {
 	}
 }
 
-// TestWhatFitsIsLeftAlone, to the bit and without a delay.
+// TestWhatFitsIsLeftAlone: audio below the limit is unchanged, bit for bit and without a delay.
 func TestWhatFitsIsLeftAlone(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -101,7 +103,7 @@ func TestWhatFitsIsLeftAlone(t *testing.T) {
 	}
 }
 
-// TestAboveFullScale: one and two channels are brought below it, where they are above it.
+// TestAboveFullScale: one and two channels are limited to full scale, and only around peaks above it.
 func TestAboveFullScale(t *testing.T) {
 	for _, over := range []float64{1.01, 1.2, 2, 100} {
 		samples := wave(2, func(at float64) float64 {
@@ -112,7 +114,7 @@ func TestAboveFullScale(t *testing.T) {
 		})
 		got := limited(t, 1, false, samples)
 		if !slices.Equal(got[:40000], samples[:40000]) {
-			t.Errorf("%g: what is within full scale is changed", over)
+			t.Errorf("%g: samples within full scale are changed", over)
 		}
 		if peak := float64(slices.Max(got)); peak > 1 || peak < ceiling-0.01 {
 			t.Errorf("%g: a peak of %.3f", over, peak)
@@ -120,7 +122,7 @@ func TestAboveFullScale(t *testing.T) {
 	}
 }
 
-// TestChannelsAreLimitedTogether: a sound does not move to the other side while one is limited.
+// TestChannelsAreLimitedTogether: limiting one channel does not move the sound to the other side.
 func TestChannelsAreLimitedTogether(t *testing.T) {
 	samples := make([]float32, 2*48000)
 	for i := range 48000 {
@@ -135,7 +137,7 @@ func TestChannelsAreLimitedTogether(t *testing.T) {
 	}
 }
 
-// TestLimiterForgets: what it does depends on no more of the past than it says.
+// TestLimiterForgets: the output depends on no more earlier samples than memory says.
 func TestLimiterForgets(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 4))
 	samples := wave(5, func(at float64) float64 {
@@ -151,7 +153,7 @@ func TestLimiterForgets(t *testing.T) {
 	}
 }
 
-// TestQuiet: samples below that level can have no peak above the ceiling between them.
+// TestQuiet: between samples below the level quiet, no peak can exceed the ceiling.
 func TestQuiet(t *testing.T) {
 	for p, filter := range between {
 		sum, level := 0.0, 0.0

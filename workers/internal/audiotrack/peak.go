@@ -9,7 +9,7 @@ import (
 )
 
 // MaxPeak is the highest true peak, as a fraction of full scale, that a mix of more than two channels may
-// have when it is heard: -1 dBFS.
+// have after decoding: -1 dBFS.
 var MaxPeak = math.Pow(10, -1.0/20)
 
 // Mix reports whether the track has more than two channels.

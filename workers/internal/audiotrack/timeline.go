@@ -19,20 +19,20 @@ const tolerance = 0.1
 // timeline places pieces at their times and writes the wanted part.
 type timeline struct {
 	channels int
-	next     int64 // the sample after those that came
+	next     int64 // the sample after the last one so far
 	start    int64 // the limiter's first sample; earlier ones do not influence the wanted part
 	last     int64 // samples from here on are ignored: hostile times would fill the disk
 	until    int64 // the end is silence up to here
 	apart    int64 // tolerance in samples
 	offset   int64 // added to the times of pieces
-	heard    bool  // a piece came
+	heard    bool  // there was a piece
 	limit    *limiter
 
 	samples []float32
 	latest  int64 // time of the previous piece
 	heldAt  int64
 	held    []float32 // that piece, if its time is far from those before
-	early   bool      // its time left a gap too short to be believed
+	early   bool      // its time left a gap within the tolerance
 	astray  bool      // it or an earlier one was out of order: ignore the times of later pieces
 	exact   bool      // place the next piece exactly at its time
 }
@@ -61,7 +61,7 @@ func (t Track) timeline(w io.Writer) *timeline {
 func (l *timeline) add(at int64, data []byte) error {
 	frame := 4 * l.channels
 	if len(data)%frame != 0 {
-		return fmt.Errorf("read decoded sound: %d bytes of %d channels", len(data), l.channels)
+		return fmt.Errorf("read decoded audio: %d bytes of %d channels", len(data), l.channels)
 	}
 	at += l.offset
 	if at >= l.last || len(data) == 0 {
@@ -167,7 +167,7 @@ func audible(s float32) float32 {
 	return s
 }
 
-// silence adds n samples of it.
+// silence adds n samples of silence.
 func (l *timeline) silence(n int64) error {
 	const most = 1 << 14
 	zeros := make([]float32, min(n, most)*int64(l.channels))
@@ -213,7 +213,7 @@ func (w *writer) write(samples []float32) error {
 	}
 	w.at += n
 	if _, err := w.w.Write(w.bytes); err != nil {
-		return fmt.Errorf("write sound: %w", err)
+		return fmt.Errorf("write audio: %w", err)
 	}
 	if w.end > 0 && w.at >= w.end {
 		return errEnough

@@ -9,20 +9,20 @@ import (
 	"testing"
 )
 
-// piece is n samples of one channel that have the value of their first number, and say that they begin at.
+// piece is n samples of one channel with the value v. Their source says that they begin at sample at.
 type piece struct {
 	at int64
 	n  int
 	v  float32
 }
 
-// run is n samples of a value in what was written.
+// run is n written samples of the value v.
 type run struct {
 	n int
 	v float32
 }
 
-// placed is what a track at 1 kHz, whose tolerance is 100 samples, makes of pieces.
+// placed returns what is written for the pieces of a track at 1 kHz, whose tolerance is 100 samples.
 func placed(t *testing.T, track Track, pieces ...piece) []run {
 	t.Helper()
 	track.Rate, track.Channels = 1000, 1
@@ -68,7 +68,7 @@ func TestTimeline(t *testing.T) {
 		{"an early start", Track{}, []piece{{-120, 50, 0.1}, {-70, 100, 0.2}, {30, 50, 0.3}}, []run{{30, 0.2}, {50, 0.3}}},
 		{"nothing", Track{Until: 70}, nil, []run{{70, 0}}},
 		{"silence to the end", Track{Until: 70}, []piece{{0, 50, 0.1}}, []run{{50, 0.1}, {20, 0}}},
-		{"longer than the picture", Track{Until: 30}, []piece{{0, 50, 0.1}}, []run{{50, 0.1}}},
+		{"longer than the video", Track{Until: 30}, []piece{{0, 50, 0.1}}, []run{{50, 0.1}}},
 		{"times that shake", Track{}, []piece{{0, 50, 0.1}, {57, 50, 0.2}, {96, 50, 0.3}},
 			[]run{{50, 0.1}, {50, 0.2}, {50, 0.3}}},
 		{"a hole", Track{}, []piece{{0, 50, 0.1}, {250, 50, 0.2}, {300, 50, 0.3}},
@@ -79,8 +79,8 @@ func TestTimeline(t *testing.T) {
 			[]run{{300, 0.1}, {50, 0.2}, {50, 0.3}}},
 		{"one that is out of order", Track{}, []piece{{0, 50, 0.1}, {250, 50, 0.2}, {100, 50, 0.3}, {150, 50, 0.4}},
 			[]run{{50, 0.1}, {50, 0.2}, {50, 0.3}, {50, 0.4}}},
-		// What ffmpeg writes where the rate changes and one frame has the time of the old: times that go back
-		// are written as the least that is possible, until they are above again.
+		// At a change of the rate, ffmpeg may give one frame a time computed with the old rate. It then writes the
+		// smallest possible times, until the frames' own times are larger again.
 		{"one that is too late", Track{}, []piece{
 			{0, 500, 0.1}, {700, 55, 0.2}, {701, 50, 0.3}, {702, 50, 0.4}, {703, 50, 0.5}, {704, 50, 0.6}, {750, 50, 0.7},
 		}, []run{{500, 0.1}, {55, 0.2}, {50, 0.3}, {50, 0.4}, {50, 0.5}, {50, 0.6}, {45, 0.7}}},
@@ -108,7 +108,7 @@ func TestPiecesOfOtherLength(t *testing.T) {
 	}
 }
 
-// TestDamagedMovie: what is no movie is an error, and nothing is the end.
+// TestDamagedMovie: bytes that are not a movie are an error; no bytes are the end.
 func TestDamagedMovie(t *testing.T) {
 	for _, c := range []struct {
 		name, data string

@@ -20,7 +20,7 @@ type Track struct {
 
 	Input  ffmpeg.Input    // the file; the caller sets where reading begins and ends
 	Global []ffmpeg.Option // its global options
-	Beside []ffmpeg.Output // make time 0 of the file that of the timeline (picture.Beside)
+	Beside []ffmpeg.Output // extra outputs that make ffmpeg start at time 0 of the timeline (picture.Beside)
 	Place  string          // filters that move frames onto the timeline if reading does not begin at 0
 
 	Begin float64 // seconds from time 0 to the start of the track, for unpacked frames
@@ -36,8 +36,8 @@ type Track struct {
 // lfe mixes in the LFE channel at -15 dB, 3 dB below this: it is audible and does not change the loudness.
 const lfe = "0.252"
 
-// layouts is the largest number of channels that ffmpeg can always mix: it knows an order for each number
-// up to that.
+// layouts is the largest number of channels that ffmpeg can always mix: it has a default order for each
+// number up to this.
 const layouts = 8
 
 // command decodes the track to a fragmented movie of float samples with times, on standard output.

@@ -31,7 +31,7 @@ func heard(t *testing.T, track Track) []float32 {
 	return samples
 }
 
-// trackOf is the one track of a file, in stereo at 48 kHz.
+// trackOf returns the only track of a file, with output in stereo at 48 kHz.
 func trackOf(file, demuxer string, channels int) Track {
 	return Track{
 		Input: ffmpeg.Input{Path: file, Demuxer: demuxer}, Source: pipeline.AudioTrack{Channels: channels},
@@ -39,7 +39,7 @@ func trackOf(file, demuxer string, channels int) Track {
 	}
 }
 
-// levels are the RMS of the sides.
+// levels returns the RMS of each side.
 func levels(samples []float32) (left, right float64) {
 	for i := 0; i < len(samples); i += 2 {
 		left += float64(samples[i]) * float64(samples[i])
@@ -49,13 +49,13 @@ func levels(samples []float32) (left, right float64) {
 	return math.Sqrt(left / n), math.Sqrt(right / n)
 }
 
-// TestLevels: a tone in one channel of any layout is heard from where it belongs, as loud as it should be.
+// TestLevels: a tone in one channel of any layout is heard on the right side, at the right level.
 func TestLevels(t *testing.T) {
 	const half, third = math.Sqrt2 / 2, 0.5 // 3 and 6 dB lower
 	for _, c := range []struct {
 		layout      string
 		channel     int
-		left, right float64 // of the level that the channel has
+		left, right float64 // as fractions of the channel's level
 	}{
 		{"mono", 0, 1, 1},
 		{"stereo", 0, 1, 0}, {"stereo", 1, 0, 1},
@@ -86,7 +86,7 @@ func TestLevels(t *testing.T) {
 	}
 }
 
-// TestLayoutsWithoutAName: any number of channels up to 16 is heard, whatever the file says of their order.
+// TestLayoutsWithoutAName: all channels are heard, up to 16, even if the file does not say their order.
 func TestLayoutsWithoutAName(t *testing.T) {
 	for _, channels := range []int{3, 4, 5, 6, 7, 8, 9, 10, 12, 16} {
 		tones := strings.TrimSuffix(strings.Repeat("0.05*sin(2*PI*300*t)|", channels), "|")
@@ -100,7 +100,7 @@ func TestLayoutsWithoutAName(t *testing.T) {
 	}
 }
 
-// TestTrackOfOneSide: a track of one channel that is said to be the left is heard from both.
+// TestTrackOfOneSide: a track of one channel is heard on both sides, even if it is labelled left or right.
 func TestTrackOfOneSide(t *testing.T) {
 	for _, side := range []string{"FL", "FR", "FC"} {
 		file := workertest.Clip(t, "a.mov", "-f", "lavfi", "-i",
@@ -118,8 +118,8 @@ func TestTrackOfOneSide(t *testing.T) {
 	}
 }
 
-// TestForms: rates from 8 to 192 kHz and samples of any kind keep pitch, length and level; what is above full
-// scale is not clipped.
+// TestForms: at rates from 8 to 192 kHz and with all sample formats, pitch, length and level stay the same.
+// Samples above full scale are not clipped.
 func TestForms(t *testing.T) {
 	for _, c := range []struct {
 		codec string
@@ -156,7 +156,7 @@ func TestForms(t *testing.T) {
 	}
 }
 
-// TestPartsAreLimitedAsTheWhole: a part of a loud mix has the samples of the whole, from its first on.
+// TestPartsAreLimitedAsTheWhole: a part of a loud mix has the same samples as the whole, from its first on.
 func TestPartsAreLimitedAsTheWhole(t *testing.T) {
 	file := workertest.Clip(t, "a.wav", "-f", "lavfi", "-i",
 		"aevalsrc="+strings.TrimSuffix(strings.Repeat("(1+sin(2*PI*0.7*t))*0.5*sin(2*PI*220*t+3*sin(2*PI*3*t))|", 6), "|")+
@@ -178,7 +178,7 @@ func TestPartsAreLimitedAsTheWhole(t *testing.T) {
 	}
 }
 
-// TestPacketsOfManyFrames: speech in 3GP has five frames of AMR in each packet as a rule. All are heard.
+// TestPacketsOfManyFrames: packets of AMR in 3GP usually have five frames. All of them are heard.
 func TestPacketsOfManyFrames(t *testing.T) {
 	random := rand.New(rand.NewPCG(5, 6))
 	frames := []byte("#!AMR\n")
@@ -209,8 +209,8 @@ func TestPacketsOfManyFrames(t *testing.T) {
 	}
 }
 
-// packInFives makes packets of five frames out of a track that has one frame of 32 bytes in each, in place.
-// Source of the boxes: ISO/IEC 14496-12, 8.6.1.2, 8.7.3 and 8.7.4.
+// packInFives changes the track of a file, in place, from packets of one frame of 32 bytes to packets of five
+// frames. Source of the boxes: ISO/IEC 14496-12, 8.6.1.2, 8.7.3 and 8.7.4.
 func packInFives(t *testing.T, file string) {
 	t.Helper()
 	data, err := os.ReadFile(file)

@@ -13,16 +13,15 @@ const (
 	used = 0.8 // share of these seconds that x264 uses, measured on clips of 1 to 8 s
 )
 
-// efficiency is how many times the bits of a codec H.264 needs for the same picture, if it needs more:
-// about what comparisons of current encoders find. It needs fewer than older codecs, and the encoder
-// notices that by itself.
+// efficiency is the factor of a codec's bits that H.264 needs for the same quality, by comparisons of current
+// encoders. Codecs that are less efficient than H.264 are missing: CRF already uses fewer bits there.
 var efficiency = map[string]float64{"hevc": 2, "vp9": 2, "av1": 3, "vvc": 3}
 
-// Cap returns the highest rate in kbit/s of an output of size s: ceiling, or less if the source has few
-// bits. The whole output, made by that many encoders in sequence, has at most 1.3 times the source's bits
-// for its share of the pixels, or about 150 kbit/s if that is more. More bits would only encode coding
-// noise. The floor does not include all of what encoders use of their buffers: otherwise a clip of a second
-// or two would get less than 150 kbit/s, and look worse.
+// Cap returns the highest rate in kbit/s of an output of size s: ceiling, or less if the source has few bits.
+// The whole output, made by that many encoders in sequence, has at most 1.3 times the source's bits, scaled
+// by the pixels, or about 150 kbit/s if that is more. More bits would only encode coding noise. For the
+// floor, the buffers of encoders count less: otherwise a clip of a second or two would get less than 150
+// kbit/s.
 func Cap(m pipeline.Media, s Size, ceiling int, encoders float64) int {
 	source, pixels := bits(m), float64(m.Video.Width*m.Video.Height)
 	if source <= 0 || pixels <= 0 || m.Duration <= 0 {
@@ -34,7 +33,7 @@ func Cap(m pipeline.Media, s Size, ceiling int, encoders float64) int {
 	return min(ceiling, int(max(rate, floor)))
 }
 
-// bits returns how many bits/s of H.264 the picture of m is worth; 0 if unknown.
+// bits returns how many bits/s of H.264 the video track of m is worth; 0 if unknown.
 func bits(m pipeline.Media) float64 {
 	rate := float64(m.Video.Bitrate)
 	// The rate of a fragmented file may cover only the first fragments: ignore it if it explains less than

@@ -6,8 +6,8 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// TestBitsFollowTheSource: no output may have more than 1.3 times its source's bits for its share of the pixels, where
-// the source's rate is known, and what its codec's bits are worth.
+// TestBitsFollowTheSource: no output has more than 1.3 times the source's bits, scaled by pixels and by the
+// efficiency of the codec, if the source's bit rate is known.
 func TestBitsFollowTheSource(t *testing.T) {
 	film := func(codec string, rate int64, change func(m *pipeline.Media)) pipeline.Media {
 		m := pipeline.Media{Duration: 100, Size: (rate + 128000) * 100 / 8, Audio: []pipeline.AudioTrack{{Bitrate: 128000}}}

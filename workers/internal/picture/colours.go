@@ -27,7 +27,7 @@ func plain(v pipeline.VideoTrack) bool {
 	return v.PixelFormat == "yuv420p" && v.Range != fullRange && Matrix(v) == "bt709"
 }
 
-// plainly scales pictures that need no other change, and passes through those that have the size already.
+// plainly only scales, and not even that if the frames have the size already.
 func plainly(v pipeline.VideoTrack, s Size) string {
 	yuv := ffmpeg.Node("format", flag("yuv420p"))
 	if w, h := canvas(v); s == (Size{w, h}) && v.SampleRatio == 1 {
@@ -88,9 +88,9 @@ func coarse(format string) bool {
 
 func isGrey(v pipeline.VideoTrack) bool { return strings.HasPrefix(v.PixelFormat, "gray") }
 
-// grey adds neutral colours to pictures of luma alone, since zimg needs them. By itself, the scale filter
-// treats all grey as full range. If the file does not say, that is right for formats of still and lossless
-// pictures, but not for those of video.
+// grey adds neutral colours to frames of luma alone, since zimg needs them. By itself, the scale filter
+// treats all grey as full range. If the file does not say its range, that is right for formats of stills and
+// lossless video, but not for the usual codecs of video.
 func grey(v pipeline.VideoTrack) string {
 	values := v.Range
 	if values != fullRange && values != "tv" {

@@ -16,7 +16,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// patches are the colours of a test picture, from left to right: greys, the bars, and strong ones.
+// patches are the colours of a test image, from left to right: greys, the bars, and strong colours.
 var patches = [][3]float64{
 	{1, 1, 1}, {0, 0, 0}, {0.5, 0.5, 0.5}, {0.25, 0.25, 0.25}, {0.9, 0.9, 0.9}, {0.75, 0.75, 0}, {0, 0.75, 0.75},
 	{0, 0.75, 0}, {0.75, 0, 0.75}, {0.75, 0, 0}, {0, 0, 0.75}, {1, 1, 2.0 / 3}, {1, 0, 0}, {0, 0, 1}, {0.2, 0.4, 0.6},
@@ -25,10 +25,10 @@ var patches = [][3]float64{
 
 const (
 	patch = 32 // pixels: edge of a patch
-	greys = 5  // of patches
+	greys = 5  // the first patches
 )
 
-// luma weights of red and blue.
+// weights are the luma weights of red and blue.
 var weights = map[string][2]float64{
 	"bt709": {0.2126, 0.0722}, "smpte170m": {0.299, 0.114}, "smpte240m": {0.212, 0.087}, "bt2020nc": {0.2627, 0.0593},
 }
@@ -44,13 +44,13 @@ func rgbOf(yuv [3]float64, kr, kb float64) [3]float64 {
 	return [3]float64{r, (yuv[0] - kr*r - kb*b) / (1 - kr - kb), b}
 }
 
-// code is a form of storing samples.
+// code says how samples are stored.
 type code struct {
 	depth int
 	full  bool
 }
 
-// scale returns zero and span of luma (plane 0) or colours.
+// scale returns the zero point and the range of luma (plane 0) or colours.
 func (c code) scale(plane int) (zero, span float64) {
 	one := math.Exp2(float64(c.depth - 8))
 	switch {
@@ -64,14 +64,14 @@ func (c code) scale(plane int) (zero, span float64) {
 	return 128 * one, 224 * one
 }
 
-// store rounds a value to a sample, and says what that stands for.
+// store rounds a value to a sample, and returns the sample and the value that it represents.
 func (c code) store(plane int, value float64) (sample int, stored float64) {
 	zero, span := c.scale(plane)
 	sample = min(int(math.Round(zero+span*value)), 1<<c.depth-1)
 	return sample, (float64(sample) - zero) / span
 }
 
-// yuvInput writes the patches as raw planes, and returns what they are in BT.709, by definition, unrounded.
+// yuvInput returns the patches as raw planes, and their exact colours in BT.709, unrounded.
 func yuvInput(matrix string, c code, across, down int) (data []byte, want [][3]float64) {
 	planes := make([][]byte, 3)
 	k := weights[matrix]
@@ -112,8 +112,8 @@ func in709(rgb [3]float64) (samples [3]float64) {
 	return samples
 }
 
-// shown runs raw or encoded pictures through the chain of all outputs, and returns the samples in the middle of
-// each patch.
+// shown runs a raw or encoded image through the chain of all outputs, and returns the samples in the middle
+// of each patch.
 func shown(t *testing.T, in []string, before string, v pipeline.VideoTrack, factor int) (got [][3]int) {
 	t.Helper()
 	s := Size{len(patches) * patch / factor, patch / factor}
@@ -134,7 +134,7 @@ func shown(t *testing.T, in []string, before string, v pipeline.VideoTrack, fact
 	return got
 }
 
-// decoded returns the raw pictures that ffmpeg makes.
+// decoded returns ffmpeg's output as raw video.
 func decoded(t *testing.T, args []string) []byte {
 	t.Helper()
 	args = slices.Concat([]string{"-nostdin", "-v", "error"}, args, []string{"-f", "rawvideo", "-"})
@@ -160,8 +160,8 @@ func compare(t *testing.T, got [][3]int, want [][3]float64) {
 	}
 }
 
-// TestColoursAreExact: whatever the source's matrix, range, depth and sampling, each colour is within 1 of its
-// exact conversion to BT.709, at every size, and what is grey has no colour at all.
+// TestColoursAreExact: for every matrix, range, depth and sampling of the source, and at every size, each
+// colour is within 1 of its exact conversion to BT.709, and grey stays without any colour.
 func TestColoursAreExact(t *testing.T) {
 	for _, c := range []struct {
 		format, matrix string
@@ -189,7 +189,8 @@ func TestColoursAreExact(t *testing.T) {
 	}
 }
 
-// rawTrack writes data to a file that ffmpeg is to read as pictures of the patches.
+// rawTrack writes data to a file, and returns its facts and ffmpeg's arguments to read it as images of the
+// patches.
 func rawTrack(t *testing.T, format string, depth int, data []byte) (pipeline.VideoTrack, []string) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "a.raw")
@@ -203,7 +204,7 @@ func rawTrack(t *testing.T, format string, depth int, data []byte) (pipeline.Vid
 	return v, []string{"-f", "rawvideo", "-pix_fmt", format, "-s", fmt.Sprintf("%dx%d", v.Width, v.Height), "-i", file}
 }
 
-// TestColoursOfRGBAreExact: the same of red, green and blue, in planes, packed, with a palette, deeper, and half
+// TestColoursOfRGBAreExact: the same for RGB in planes, packed, with a palette, with more bits, and half
 // transparent, which is shown on black.
 func TestColoursOfRGBAreExact(t *testing.T) {
 	bgra := func(alpha uint8) (data []byte, want [][3]float64) {
@@ -238,7 +239,7 @@ func TestColoursOfRGBAreExact(t *testing.T) {
 	})
 }
 
-// TestColoursOfPackedRGBAreExact: samples of 5, 6 or 16 bits are what they stand for.
+// TestColoursOfPackedRGBAreExact: the same for packed samples of 5, 6 or 16 bits.
 func TestColoursOfPackedRGBAreExact(t *testing.T) {
 	for _, format := range []string{"rgb555le", "rgb565le", "bgr555le", "rgb48le"} {
 		var data []byte
@@ -300,7 +301,7 @@ func paletted(t *testing.T) (v pipeline.VideoTrack, in []string, want [][3]float
 	return v, []string{"-f", "png_pipe", "-i", in[len(in)-1]}, want
 }
 
-// TestGreyStaysGrey: pictures of luma alone, and those that were made darker, get no colour.
+// TestGreyStaysGrey: grey in frames of luma alone, and in tone-mapped frames, gets no colour.
 func TestGreyStaysGrey(t *testing.T) {
 	for _, c := range []struct {
 		format, codec, values string

@@ -28,8 +28,8 @@ func preset(quality string) (name, crf string) {
 // KeyframeSeconds is the time between keyframes.
 const KeyframeSeconds = 2
 
-// Reordered is the largest number of frames by which H264's encoder decodes pictures before they are shown:
-// that of x264's B-pyramid.
+// Reordered is the largest number of frames from decoding a frame to showing it, in outputs of H264: that of
+// x264's B-pyramid.
 const Reordered = 2
 
 // H264 returns the options of an x264 encoder: High profile, CRF with a cap of maxrate kbit/s over a buffer

@@ -14,19 +14,19 @@ const (
 	HLG   = "hlg"   // ARIB STD-B67
 )
 
-// Nodes returns the chain from decoded frames of v, as Source gives them, to pictures of size s at rate r;
-// the zero Rate keeps the frames' own times. The first filter that can drop frames comes first, and
-// expensive filters run on the small picture.
+// Nodes returns the chain from decoded frames of v, as Source gives them, to frames of size s at rate r; the
+// zero Rate keeps the frames' own times. Filters that can drop frames come early, and expensive ones run on
+// the small frames.
 func Nodes(v pipeline.VideoTrack, s Size, r Rate) string {
 	return ffmpeg.Chain(steady(v), deinterlace(v), fps(r), upright(v), Form(v, s))
 }
 
 // Grid returns the chain from decoded frames of m to the frames [from, to) of the grid at rate r. The first
-// of them gets time 0; to 0 means the end of the video (Frames). Frame n of the grid is what is shown at
-// n/r seconds after time 0 of the video, where the picture begins at Lead. It is the same frame wherever
-// decoding began, at the start of the video or of a chunk. The first frame of the picture is shown before
-// it begins, and the last one after it has ended. If the picture breaks off earlier than the facts say, by
-// more than the tolerance of every output, frames are missing.
+// of them gets time 0; to 0 means the end of the video (Frames). Frame n of the grid is the frame that is
+// shown n/r seconds after time 0 of the video, whose track begins at Lead. It is the same frame whether
+// decoding began at the start of the video or for a chunk. The first decoded frame also fills the time before
+// it, and the last one the time after it. If the source's frames end earlier than the facts say, by more than
+// the tolerance of every output, frames are missing.
 func Grid(m pipeline.Media, r Rate, from, to int) string {
 	if to == 0 {
 		to = Frames(m, r)
@@ -46,8 +46,8 @@ func moved(m pipeline.Media) string {
 	return ffmpeg.Node("setpts", option("expr", fmt.Sprintf("PTS+round(%.6f/TB)", by)))
 }
 
-// hold repeats the last frame up to frame number to. It starts at about the time at which the source shows
-// its last frame, so it does not hide a picture that breaks off earlier.
+// hold repeats the last frame up to frame number to. It adds no more frames than from about the source's last
+// frame on, so that frames are missing if decoding stops earlier.
 func hold(m pipeline.Media, r Rate, to int) string {
 	picture := m
 	picture.Duration = m.PictureEnd()
@@ -62,9 +62,10 @@ func hold(m pipeline.Media, r Rate, to int) string {
 // Frames returns how many frames of rate r come closest to the length of m; at least one.
 func Frames(m pipeline.Media, r Rate) int { return r.Frames(m.Duration) }
 
-// onGrid is the fps filter, which begins with the first frame; the encoder's constant rate fills the time
-// before it. That does not work if no rung has a frame of its grid between that frame and frame to: then
-// the filter begins at 0. The last frame comes through, however short its packet says it is.
+// onGrid returns the fps filter. It begins with the first frame, and the encoder's constant rate fills the
+// time before that. If the first frame is so late that some rung has no frame of its grid before frame to,
+// that fails; then the filter begins at 0. The filter keeps the last frame, however short its packet says it
+// is.
 func onGrid(m pipeline.Media, r Rate, to int) string {
 	const slowest = 8 // more than any rung's rate is divided by
 	o := []ffmpeg.Option{option("eof_action", "pass")}
@@ -94,21 +95,21 @@ func Cut(from, to int) string {
 	return ffmpeg.Chain(ffmpeg.Node("trim", bounds...), shift)
 }
 
-// Form returns the chain from upright, progressive frames of v to pictures of size s in the form of all
+// Form returns the chain from upright, progressive frames of v to frames of size s in the format of all
 // outputs.
 func Form(v pipeline.VideoTrack, s Size) string { return ffmpeg.Chain(colours(v, s), tags()) }
 
-// Still returns the chain from decoded frames of v, as Source gives them, to RGB pictures of size s, planar
-// and full range. They look as in the outputs (Nodes). ffmpeg's own conversion makes many greys 1 too dark,
-// and other colours up to 3.
+// Still returns the chain from decoded frames of v, as Source gives them, to RGB images of size s, planar and
+// full range. They look as in the outputs (Nodes). ffmpeg's own conversion makes many greys 1 too dark, and
+// other colours up to 3.
 func Still(v pipeline.VideoTrack, s Size) string {
 	to := append(as709(pipeline.VideoTrack{Matrix: "bt709"}),
 		option("rin", "limited"), option("m", "gbr"), option("r", "full"))
 	return ffmpeg.Chain(Nodes(v, s, Rate{}), zimg(s, to...), ffmpeg.Node("format", flag("gbrp")))
 }
 
-// Resize returns the chain from a picture made by Form to a smaller one at rate r, which divides the first
-// rate; the zero Rate keeps it.
+// Resize returns the chain from frames made by Form to smaller ones at rate r, which must divide their rate;
+// the zero Rate keeps it.
 func Resize(s Size, r Rate) string {
 	return ffmpeg.Chain(fps(r), resample(s), ffmpeg.Node("setsar", flag("1")))
 }

@@ -6,7 +6,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// TestMatrixIsNamedAsFFmpegDoes: what copies a track tags it by this.
+// TestMatrixIsNamedAsFFmpegDoes: transcode tags copied tracks by these names.
 func TestMatrixIsNamedAsFFmpegDoes(t *testing.T) {
 	for tag, want := range map[string]string{
 		"bt709": "bt709", "smpte170m": "smpte170m", "bt470bg": "smpte170m", "": "smpte170m", "bt2020c": "bt2020nc",

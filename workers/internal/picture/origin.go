@@ -25,9 +25,9 @@ func offset(m pipeline.Media) []ffmpeg.Option {
 	return []ffmpeg.Option{option("itsoffset", strconv.FormatFloat(-m.Before, 'f', 6, 64))}
 }
 
-// Beside returns additional outputs for a command that reads, from the start of the file, a track that
-// begins at start. If ffmpeg would take that for time 0, they make it also read the beginning of the track
-// that begins first. An offset would not do, since versions of ffmpeg differ in what it does there.
+// Beside returns additional outputs for a command that reads, from the start of the file, a track that begins
+// at start. If ffmpeg would take start as time 0, the outputs make it also read the start of the earliest
+// track. An offset would not work, since versions of ffmpeg apply it differently there.
 func Beside(m pipeline.Media, start float64) []ffmpeg.Output {
 	if !Discontinuous(m.Container) || start <= m.Origin() {
 		return nil
@@ -44,11 +44,11 @@ func Beside(m pipeline.Media, start float64) []ffmpeg.Output {
 	}}
 }
 
-// Delay returns how many seconds after time 0 the picture begins in the source.
+// Delay returns how many seconds after time 0 the video track of the source begins.
 func Delay(m pipeline.Media) float64 { return m.Video.Start - m.Origin() }
 
-// nudge is by how many seconds outputs may shift the picture against the audio, which no viewer notices. An
-// AAC frame at 44.1 kHz, which encoders put before the audio, lasts 23 ms.
+// nudge is by how many seconds outputs may shift video against audio; no viewer notices that. An AAC frame at
+// 44.1 kHz, which encoders put before the audio, lasts 23 ms.
 const nudge = 0.024
 
 // Lead is Delay in the outputs. It is the nearest frame of the smallest rungs if that is at most nudge
@@ -56,7 +56,7 @@ const nudge = 0.024
 // audio. Otherwise it is Delay.
 func Lead(m pipeline.Media) float64 { return LeadAt(m, SourceRate(m.Video)) }
 
-// LeadAt is Lead for a picture whose best outputs have rate r.
+// LeadAt is Lead for a video whose best outputs have rate r.
 func LeadAt(m pipeline.Media, r Rate) float64 {
 	delay, low := Delay(m), r.AtMost(LowRate).Float()
 	if low <= 0 {

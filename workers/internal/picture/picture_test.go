@@ -63,7 +63,7 @@ func TestRateAtMost(t *testing.T) {
 	}
 }
 
-// A frame must last a whole number of ticks, or the chunks of a video would drift apart.
+// TestTimescale: a frame must last a whole number of ticks, or the chunks of a video would drift apart.
 func TestTimescale(t *testing.T) {
 	for _, r := range slices.Concat(Standards, roundedTo, []Rate{{8797, 1000}, {361, 50}, {31, 2}}) {
 		scale := r.Timescale()
@@ -106,7 +106,7 @@ func TestFit(t *testing.T) {
 	}
 }
 
-// TestNodes: the steps of a chain, and what they are told.
+// TestNodes checks the filters of a chain and their options.
 func TestNodes(t *testing.T) {
 	size, rate := Size{640, 360}, Rate{25, 1}
 	for _, c := range []struct {
@@ -205,7 +205,7 @@ func TestBorders(t *testing.T) {
 	}
 }
 
-// TestLead: a picture begins on a frame of the smallest rungs that is near, not by more than anybody sees.
+// TestLead: the video begins on the nearest frame of the smallest rungs, if no viewer notices the shift.
 func TestLead(t *testing.T) {
 	for _, c := range []struct {
 		delay, rate, want float64

@@ -15,7 +15,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// moving is a source with sharp edges and noise, which scaling shows on.
+// moving is a source with sharp edges and noise, on which errors of scaling are visible.
 const moving = "testsrc2=s=%:r=25:d=1,noise=alls=8:allf=t:all_seed=1,format=yuv420p"
 
 func run(t testing.TB, args ...string) string {
@@ -28,7 +28,7 @@ func run(t testing.TB, args ...string) string {
 	return string(out)
 }
 
-// psnr compares what two chains make of pictures of a size, in dB.
+// psnr compares the outputs of two chains for frames of a size, in dB.
 func psnr(t *testing.T, size, one, other string) float64 {
 	t.Helper()
 	graph := strings.Replace(moving, "%", size, 1) + ",split[a][b];[a]" + one + "[x];[b]" + other + "[y];[x][y]psnr"
@@ -47,8 +47,9 @@ func psnr(t *testing.T, size, one, other string) float64 {
 	return db
 }
 
-// TestResampleIsTheScaleFilter: pictures are what ffmpeg's own filter makes when it computes exactly, and is told
-// that colours are sited at the left, as H.264 has them; odd sizes and pixels that are not square, too.
+// TestResampleIsTheScaleFilter: the output is like that of ffmpeg's scale filter when that computes exactly
+// and knows that colours are sited at the left, as in H.264. It also holds for odd sizes and pixels that are
+// not square.
 func TestResampleIsTheScaleFilter(t *testing.T) {
 	const exact = ":flags=bicubic+accurate_rnd+full_chroma_int:in_h_chr_pos=0:out_h_chr_pos=0,setsar=1"
 	if db := psnr(t, "1280x720", Resize(Size{640, 360}, Rate{}), "scale=640:360"+exact); db < 55 {
@@ -63,7 +64,7 @@ func TestResampleIsTheScaleFilter(t *testing.T) {
 		v.PixelFormat, v.Matrix, v.SampleRatio = "yuv420p", "bt709", max(1, v.SampleRatio)
 		want := 55.0
 		if v.Width%2 == 1 {
-			want = 30 // a column more is half a pixel's shift
+			want = 30 // the added column shifts the frame by half a pixel
 		}
 		pixels := fmt.Sprintf("setsar=%g,", v.SampleRatio)
 		if db := psnr(t, size, pixels+Nodes(v, Size{640, 360}, Rate{}), "scale=640:360"+exact); db < want {
@@ -72,7 +73,7 @@ func TestResampleIsTheScaleFilter(t *testing.T) {
 	}
 }
 
-// TestFormLeavesAlone: pictures that are as all outputs are go on as they came.
+// TestFormLeavesAlone: frames that already have the format of all outputs are unchanged.
 func TestFormLeavesAlone(t *testing.T) {
 	v := pipeline.VideoTrack{Width: 1280, Height: 720, SampleRatio: 1, PixelFormat: "yuv420p", Matrix: "bt709"}
 	if db := psnr(t, "1280x720", Nodes(v, Size{1280, 720}, Rate{}), "setsar=1"); db < 100 {
@@ -80,7 +81,8 @@ func TestFormLeavesAlone(t *testing.T) {
 	}
 }
 
-// BenchmarkResize makes three rungs' sizes of a second of 1080p, with our filter and with ffmpeg's own.
+// BenchmarkResize scales a second of 1080p to the sizes of three rungs, with our filter and with ffmpeg's
+// own.
 func BenchmarkResize(b *testing.B) {
 	graph := func(filter func(Size) string) string {
 		chain := strings.Replace(moving, "%", "1920x1080", 1) + ",loop=-1:25,trim=end_frame=250,split=3[a][b][c]"
@@ -99,8 +101,9 @@ func BenchmarkResize(b *testing.B) {
 	}
 }
 
-// TestColoursStaySharp: where colours change from pixel to pixel they are not blurred: made of another matrix they are,
-// sample by sample, what the definition says, and of RGB what the scale filter makes when it computes exactly.
+// TestColoursStaySharp: colours that change from pixel to pixel are not blurred. Converted from another
+// matrix, each sample has its exact value; converted from RGB, samples are those of the scale filter when
+// that computes exactly.
 func TestColoursStaySharp(t *testing.T) {
 	const w, h = 320, 180
 	file := filepath.Join(t.TempDir(), "a.yuv")

@@ -8,10 +8,10 @@ import (
 )
 
 // Source returns the input that reads m's file. It uses the container that inspection found, and libvpx for
-// VP8 and VP9 with alpha, since ffmpeg's own decoders drop the alpha. Reading stops somewhat after the
-// length in the facts: hostile timestamps beyond would fill the disk with copies of a frame. ffmpeg neither
-// turns frames nor builds the graph again for frames of another size or format; the filters handle both. In
-// a command with the outputs of Beside, times are those of the video.
+// VP8 and VP9 with alpha, since ffmpeg's own decoders drop the alpha. Reading stops somewhat after the length
+// in the facts; otherwise hostile timestamps would fill the disk with copies of a frame. ffmpeg neither turns
+// frames nor builds the graph again for frames of another size or format, since the filters handle both. In a
+// command with the outputs of Beside, times are those of the video.
 func Source(path string, m pipeline.Media) ffmpeg.Input {
 	in := source(path, m)
 	in.Options = append(offset(m), in.Options...)
@@ -52,13 +52,13 @@ func source(path string, m pipeline.Media) ffmpeg.Input {
 	return in
 }
 
-// preroll is how long before a chunk decoding begins at the latest. By then, a deinterlacer and pictures
-// that refer to each other across a keyframe have settled.
+// preroll is the shortest time by which decoding begins before a chunk. It lets a deinterlacer settle, and
+// frames that refer to each other across a keyframe.
 const preroll = 2 * time.Second
 
 // SourceFrom is Source for a chunk that begins at start seconds. Decoding begins at a keyframe some time
-// before it, and Grid drops the frames before the chunk. For a chunk after the end of the picture it begins
-// before that end. Times are those of the whole video (Timeline). The source must be Seekable.
+// before the chunk, or before the end of the video track if the chunk is after that. Grid drops the frames
+// before the chunk. Times are those of the whole video (Timeline). The source must be Seekable.
 func SourceFrom(path string, m pipeline.Media, start float64) ffmpeg.Input {
 	in := Source(path, m)
 	// Keep frames between the keyframe and the seek time: the one before a long pause fills the pause.
@@ -68,7 +68,8 @@ func SourceFrom(path string, m pipeline.Media, start float64) ffmpeg.Input {
 }
 
 // SourceAt is SourceFrom for a chunk whose first frame is the keyframe that outputs show at key seconds.
-// Decoding begins with it, since a closed group needs nothing before. Not for interlaced pictures.
+// Decoding begins with this keyframe, since a closed group does not need earlier frames. Not for interlaced
+// video.
 func SourceAt(path string, m pipeline.Media, key float64) ffmpeg.Input {
 	in := Source(path, m)
 	in.Options = append(in.Options, option("noaccurate_seek", ""))
@@ -98,5 +99,5 @@ func limit(m pipeline.Media) time.Duration {
 	return time.Duration((1.1*longest + 10) * float64(time.Second))
 }
 
-// Stream returns the picture track of m as a label of a filter graph or a map: "0:3".
+// Stream returns the label of m's video track in filter graphs and maps, such as "0:3".
 func Stream(m pipeline.Media) string { return "0:" + itoa(m.Video.Stream) }

@@ -13,7 +13,7 @@ func upright(v pipeline.VideoTrack) string {
 	if turn == "" {
 		return ""
 	}
-	// ffmpeg 7 passes the matrix on to the output, where players would turn the picture again.
+	// ffmpeg 7 copies the matrix to the output, and players would turn the video again.
 	done := ffmpeg.Node("sidedata", option("mode", "delete"), option("type", "DISPLAYMATRIX"))
 	return ffmpeg.Chain(done, turn)
 }

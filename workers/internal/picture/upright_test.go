@@ -11,8 +11,8 @@ import (
 	"github.com/reelmill/reelmill/workers/workertest"
 )
 
-// TestUprightIsAsFFmpegShows: of each display matrix of quarter turns and mirrors, pictures are turned as ffmpeg
-// turns them by itself, and the facts that it goes by are those of a probe.
+// TestUprightIsAsFFmpegShows: for each display matrix with quarter turns and mirroring, frames are turned as
+// ffmpeg turns them by itself, and a probe reports the facts that this needs.
 func TestUprightIsAsFFmpegShows(t *testing.T) {
 	for matrix, v := range map[[4]int32]pipeline.VideoTrack{
 		{1, 0, 0, 1}: {}, {1, 0, 0, -1}: {Mirrored: true},

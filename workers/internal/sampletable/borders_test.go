@@ -42,7 +42,7 @@ func TestBorders(t *testing.T) {
 	}
 }
 
-// Too many are none: the facts stay small, and the source is encoded.
+// TestTooManyBorders: with too many borders there are none. The facts stay small, and the source is encoded.
 func TestTooManyBorders(t *testing.T) {
 	b := newBorders(Grid{Low: 25})
 	for i := range mostBorders + 2 {

@@ -13,13 +13,13 @@ const (
 	maxDelay   = 1    // seconds: of reordered frames
 )
 
-// Edits classifies the edit list of a track (8.6.6). sampleRate is that of audio, and 0 for a picture.
+// Edits classifies the edit list of a track (8.6.6). sampleRate is in samples/s for audio, and 0 for video.
 //
-// An edit list is simple if it has one edit at normal speed, after at most one empty edit. The edit may
-// hide nothing of a picture's start, at most maxPriming samples of audio's, and at the end no more than
-// maxCut, or one packet of audio. An edit list that cannot be judged is complex: one over fragmented audio,
-// or over tables that do not agree. For a fragmented picture, which is not read, it is simple if it hides
-// at most maxDelay, the delay of reordered frames, and has no end.
+// An edit list is simple if it has one edit at normal speed, after at most one empty edit, that hides little:
+// at the start nothing of video and at most maxPriming samples of audio; at the end at most maxCut, or one
+// packet of audio. A list that cannot be judged is complex: that of fragmented audio, or of tables that
+// contradict each other. Fragmented video is not read; there a list is simple if it hides at most maxDelay,
+// the delay of reordered frames, and has no end.
 func (f *File) Edits(id int64, sampleRate int) (pipeline.Edits, error) {
 	t, err := f.find(id)
 	if err != nil || t.edits == nil || len(t.edits.Entries) == 0 {
@@ -64,7 +64,8 @@ func (f *File) Edits(id int64, sampleRate int) (pipeline.Edits, error) {
 // span is when a track is shown, in ticks, and its longest sample.
 type span struct{ first, end, longest int64 }
 
-// span measures a picture sample by sample. Audio plays in decoding order, and may have very many samples.
+// span measures video sample by sample. Audio plays in decoding order, and may have very many samples, so the
+// tables suffice.
 func (t *track) span(picture bool) (span, error) {
 	if !picture {
 		return t.duration()

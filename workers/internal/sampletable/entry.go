@@ -17,7 +17,7 @@ type entry struct {
 	sets   [][]byte // H.264 parameter sets in config
 	alone  bool     // there is no other entry
 
-	width, height int // of a picture
+	width, height int // of video
 }
 
 // codec says how to read the NAL units in a sample.
@@ -28,7 +28,7 @@ const (
 	hevc
 )
 
-// visualEntry is the length of the fixed fields of a picture's entry (12.1.3.2), after its box header.
+// visualEntry is the length of the fixed fields of a video entry (12.1.3.2), after its box header.
 const visualEntry = 78
 
 // read reads stsd. If it cannot, the format of the samples is unknown.
@@ -111,8 +111,8 @@ func (e *entry) descriptor(data []byte, outer bool) {
 	}
 }
 
-// known reports whether samples can be checked, or need not be. Those of H.264 and HEVC, under all their
-// names, and encrypted ones must be checked.
+// known reports whether samples can be checked or need no check. Samples of H.264 and HEVC, under all their
+// names, and encrypted ones need it.
 func (e entry) known() bool {
 	switch e.codec {
 	case "avc1", "avc3", "hvc1", "hev1", "dva1", "dvav", "dvh1", "dvhe", "encv":

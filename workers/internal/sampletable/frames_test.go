@@ -12,14 +12,14 @@ import (
 	"github.com/reelmill/reelmill/workers/workertest"
 )
 
-// tone is 4 s of picture and AAC, muxed into a file of that name.
+// tone returns a file of that name with 4 s of video and AAC.
 func tone(t testing.TB, name string, more ...string) string {
 	t.Helper()
 	return workertest.Clip(t, name, slices.Concat(workertest.Pattern("64x64", "10", "4"), workertest.Tone("4"),
 		[]string{"-c:v", "libx264", "-pix_fmt", "yuv420p", "-c:a", "aac", "-ar", "48000", "-ac", "2"}, more)...)
 }
 
-// TestFrames: the frames are those that ffmpeg takes out of the file, but for the priming.
+// TestFrames: the frames are those that ffmpeg copies from the file, except for the priming.
 func TestFrames(t *testing.T) {
 	for _, c := range []struct {
 		name           string
@@ -29,7 +29,7 @@ func TestFrames(t *testing.T) {
 		{"a.mp4", 48000, 2, nil},
 		{"a.mp4", 44100, 1, []string{"-ar", "44100", "-ac", "1"}},
 		{"a.mp4", 48000, 2, []string{"-movflags", "+faststart"}},
-		{"a.mov", 48000, 2, nil}, // its entry is of version 1, with the configuration in a wave box
+		{"a.mov", 48000, 2, nil}, // the entry has version 1, and the configuration is in a wave box
 	} {
 		path := tone(t, c.name, c.args...)
 		s, err := open(t, path).Frames(t.Context(), 2, 0)
@@ -59,7 +59,7 @@ func take(t *testing.T, s *Frames, from, to int) (all [][]byte) {
 	return all
 }
 
-// adts returns the frames that ffmpeg copies into a stream where each has a header of 7 bytes.
+// adts returns the frames that ffmpeg copies from the file, without the headers of 7 bytes that it adds.
 func adts(t *testing.T, path string) (all [][]byte) {
 	t.Helper()
 	data, err := os.ReadFile(workertest.Clip(t, "a.aac", "-i", path, "-vn", "-c:a", "copy", "-copypriorss", "1"))
@@ -73,7 +73,7 @@ func adts(t *testing.T, path string) (all [][]byte) {
 	return all
 }
 
-// TestFramesThatCannotBeTaken: what is wrong with a track is said.
+// TestFramesThatCannotBeTaken: the error says what is wrong with the track.
 func TestFramesThatCannotBeTaken(t *testing.T) {
 	read := func(path string) []byte {
 		data, err := os.ReadFile(path)

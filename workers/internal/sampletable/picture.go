@@ -8,7 +8,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// Picture summarises the samples of a picture track.
+// Picture summarises the samples of a video track.
 type Picture struct {
 	Samples int64
 	Bytes   int64

@@ -15,17 +15,17 @@ const (
 	maxFrames = 1 << 16   // pictures of a group
 )
 
-// Pictures is a picture track of H.264 whose groups can be copied one by one. A group begins when its
-// keyframe is shown. Its pictures are decoded at the times at which its pictures are shown, in order; the
-// decode times in the file are not used.
+// Pictures is a video track of H.264 whose groups can be copied one by one. A group begins when its keyframe
+// is shown. The sorted times at which its pictures are shown are their decode times, too; those in the file
+// are not used.
 type Pictures struct {
 	Timescale     int     // ticks/s
 	Width, Height int     // pixels, by the sample description
 	Config        []byte  // AVCDecoderConfigurationRecord (14496-15, 5.3.3.1)
 	Starts        []int64 // when the groups begin, in ticks; the first is 0
-	End           int64   // ticks: when the last picture ends; may be set to hold it for longer
-	// Delay is by how many ticks pictures must be shown later so that none is shown before it is decoded; 0
-	// if the decoding order is the order of display.
+	End           int64   // ticks: when the last picture ends; the caller may set it to hold that longer
+	// Delay is how many ticks later all pictures must be shown, so that none is shown before it is decoded; 0 if
+	// the decoding order is the order of display.
 	Delay int64
 
 	file  *File
@@ -50,10 +50,10 @@ type Coded struct {
 	Shift  int32  // ticks from decoding to display, including Delay; not negative
 }
 
-// Pictures reads the samples of a picture track. Time 0 is lead seconds before the first picture, which is
+// Pictures reads the samples of a video track. Time 0 is lead seconds before the first picture, which is
 // shown from time 0 on. The error says why the pictures cannot be copied: they are not H.264 with one
-// configuration, the groups are not closed, a sample is empty or lies outside of the file, or two are shown
-// at once. File.Picture checks whether keyframes are IDR pictures.
+// configuration, a group is not closed, a sample is empty or lies outside of the file, or two are shown at
+// once. File.Picture checks whether keyframes are IDR pictures.
 func (f *File) Pictures(ctx context.Context, id int64, lead float64) (*Pictures, error) {
 	t, err := f.find(id)
 	switch {
@@ -62,7 +62,7 @@ func (f *File) Pictures(ctx context.Context, id int64, lead float64) (*Pictures,
 	case f.Fragmented:
 		return nil, errors.New("its samples lie in movie fragments")
 	case !t.entry.alone || t.entry.codec != "avc1" || len(t.entry.config) == 0:
-		return nil, errors.New("the header has no one configuration of H.264")
+		return nil, errors.New("the header does not have exactly one configuration of H.264")
 	}
 	p := &Pictures{
 		Timescale: int(t.timescale()), Width: t.entry.width, Height: t.entry.height,
@@ -214,7 +214,7 @@ func (p *Pictures) end(n int) int64 {
 	return p.End
 }
 
-// order sets the times of the pictures of a group that ends at that tick.
+// order sets the times of the group's pictures; the group ends at tick end.
 func (g *Group) order(p *Pictures, end int64) {
 	decoded := slices.Sorted(slices.Values(g.shown))
 	for i := range g.Pictures {
@@ -227,7 +227,7 @@ func (g *Group) order(p *Pictures, end int64) {
 	}
 }
 
-// read adds a picture without the parameter sets that the configuration also has.
+// read adds a picture, without parameter sets that the configuration also has.
 func (g *Group) read(p *Pictures, one sample) error {
 	start := len(g.Data)
 	g.Data = slices.Grow(g.Data, int(one.size))[:start+int(one.size)]

@@ -11,8 +11,8 @@ import (
 	"github.com/reelmill/reelmill/workers/workertest"
 )
 
-// TestPictures: the groups hold what ffmpeg takes out of the file, and are shown when it says, none before it is
-// decoded.
+// TestPictures: the groups have the pictures that ffmpeg copies from the file, at the times that it reports,
+// and none is shown before it is decoded.
 func TestPictures(t *testing.T) {
 	closed := clip(t, "a.mp4", x264("")...)
 	for _, path := range []string{
@@ -30,7 +30,7 @@ func TestPictures(t *testing.T) {
 		if want := []int64{0, second, 2 * second, 3 * second}; !slices.Equal(p.Starts, want) || p.End != 4*second {
 			t.Errorf("%s: groups at %v, end at %d", path, p.Starts, p.End)
 		}
-		// Without parameter sets, which are in the configuration, each length is a start code of as many bytes.
+		// Parameter sets are only in the configuration. Each length becomes a start code of the same size.
 		want := annexB(t, path)
 		var got []byte
 		var shown []int64
@@ -63,7 +63,7 @@ func TestPictures(t *testing.T) {
 	}
 }
 
-// annexB returns the pictures of a file behind start codes of 4 bytes.
+// annexB returns the pictures of a file, with start codes of 4 bytes.
 func annexB(t *testing.T, path string) []byte {
 	t.Helper()
 	data, err := os.ReadFile(workertest.Clip(t, "a.h264", "-i", path, "-c", "copy",
@@ -74,7 +74,7 @@ func annexB(t *testing.T, path string) []byte {
 	return startCodes3(data)
 }
 
-// startCodes writes a start code of 3 bytes in the place of each length.
+// startCodes replaces each length by a start code of 3 bytes.
 func startCodes(t *testing.T, data []byte) (all []byte) {
 	t.Helper()
 	for len(data) > 4 {
@@ -89,7 +89,7 @@ func startCodes3(data []byte) []byte {
 	return bytes.ReplaceAll(data, []byte{0, 0, 0, 1}, []byte{0, 0, 1})
 }
 
-// TestPicturesThatCannotBeTaken: what is wrong with a track is said.
+// TestPicturesThatCannotBeTaken: the error says what is wrong with the track.
 func TestPicturesThatCannotBeTaken(t *testing.T) {
 	read := func(path string) []byte {
 		data, err := os.ReadFile(path)
@@ -109,7 +109,7 @@ func TestPicturesThatCannotBeTaken(t *testing.T) {
 		data       []byte
 	}{
 		{"open groups", "is open", read(clip(t, "a.mp4", x264("open-gop=1")...))},
-		{"HEVC", "no one configuration of H.264", read(clip(t, "a.mp4", "-c:v", "libx265", "-x265-params", "log-level=error"))},
+		{"HEVC", "not have exactly one configuration of H.264", read(clip(t, "a.mp4", "-c:v", "libx265", "-x265-params", "log-level=error"))},
 		{"fragments", "movie fragments", read(clip(t, "a.mp4", append(x264(""), "-movflags", "frag_keyframe+empty_moov")...))},
 		{"shown at once", "at once", read(clip(t, "a.mp4",
 			append(x264("bframes=0"), "-bsf:v", "setts=pts=PTS+1024*eq(mod(N\\,10)\\,3):dts=DTS")...))},
@@ -123,8 +123,8 @@ func TestPicturesThatCannotBeTaken(t *testing.T) {
 	}
 }
 
-// TestPicturesAreDecodedWhenTheirGroupIsShown: however uneven decode times are, a group begins when its keyframe
-// is shown, the first when the video begins.
+// TestPicturesAreDecodedWhenTheirGroupIsShown: even if decode times are uneven, a group begins when its
+// keyframe is shown, and the first group when the video begins.
 func TestPicturesAreDecodedWhenTheirGroupIsShown(t *testing.T) {
 	late := clip(t, "a.mp4", append(x264("bframes=2"), "-bsf:v", "setts=pts=PTS+7168*gt(N\\,15):dts=DTS")...)
 	p, err := open(t, late).Pictures(t.Context(), 1, 0.25)
@@ -159,7 +159,8 @@ func TestPicturesAreDecodedWhenTheirGroupIsShown(t *testing.T) {
 	}
 }
 
-// TestParameterSetsAreTakenOut: those that repeat the header's are left out; others stay, and are told of.
+// TestParameterSetsAreTakenOut: parameter sets that repeat the header's are removed. Others stay, and are
+// reported.
 func TestParameterSetsAreTakenOut(t *testing.T) {
 	repeated := workertest.Clip(t, "a.mp4", "-i", clip(t, "a.ts", x264("")...), "-c", "copy")
 	p, err := open(t, repeated).Pictures(t.Context(), 1, 0)
@@ -195,13 +196,13 @@ func readFile(t *testing.T, path string) []byte {
 	return data
 }
 
-// restore puts the header of a file back into what was made of it; the media come first.
+// restore returns the media of changed with the header of file, which comes after them.
 func restore(file, changed []byte) []byte {
 	at := bytes.Index(file, []byte("moov"))
 	return append(bytes.Clone(changed[:at]), file[at:]...)
 }
 
-// TestSpacing: how far frames that follow on each other are apart.
+// TestSpacing measures the shortest and the longest time between two frames.
 func TestSpacing(t *testing.T) {
 	for name, c := range map[string]struct {
 		path        string

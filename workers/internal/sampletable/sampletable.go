@@ -4,18 +4,18 @@
 //
 //  1. Read finds moov among the top-level boxes and reads the few boxes of each track that matter. mp4ff
 //     decodes those; Read skips everything else in moov, so an odd tag does no harm.
-//  2. File.Picture reads the samples of a picture track once, in decoding order, and checks the NAL units
-//     of H.264 and HEVC in the file itself.
+//  2. File.Picture reads the samples of a video track once, in decoding order, and checks the NAL units of
+//     H.264 and HEVC in the file itself.
 //  3. File.Edits compares an edit list with the times of the samples.
 //  4. File.Frames finds the frames of an AAC-LC track and File.Pictures the groups of an H.264 track, for
 //     copying. File.Times returns when samples are shown.
 //  5. FindProtected returns the encrypted tracks.
 //
-// The file is untrusted: the amount of reading and the time are limited, each size is checked before use,
-// and a panic of mp4ff becomes an error. An error means "unknown", never that the file is bad: ffmpeg reads
-// many files whose tables contradict each other.
+// The file is untrusted: the amount of reading and the time are limited, each size is checked before use, and
+// a panic of mp4ff becomes an error. An error only means that the answer is unknown, not that the file is
+// bad: ffmpeg reads many files whose tables contradict each other.
 //
-// File.Pictures ignores decode times and derives its own from when pictures are shown.
+// File.Pictures ignores decode times, and computes its own from the times at which pictures are shown.
 //
 // The package does not read movie fragments, compressed headers (cmov) and compact sizes (stz2), and does
 // not look inside slices: a damaged picture may have a perfect index.
@@ -38,7 +38,7 @@ const (
 	maxMoov     = 64 << 20 // bytes
 	maxTopLevel = 10_000   // boxes before moov
 	maxTracks   = 64
-	maxSamples  = 1 << 23 // of a picture track; 6 h at 240 frames/s are 5 million
+	maxSamples  = 1 << 23 // of a track; 6 h at 240 frames/s are 5 million
 )
 
 // File is the index of one file. It is not safe for concurrent use.

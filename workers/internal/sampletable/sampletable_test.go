@@ -14,7 +14,7 @@ import (
 	"github.com/reelmill/reelmill/workers/workertest"
 )
 
-// open reads the index of a file; its picture is track 1 and its sound track 2.
+// open reads the index of a file; its video is track 1 and its audio track 2.
 func open(t testing.TB, path string) *File {
 	t.Helper()
 	data, err := os.ReadFile(path)
@@ -33,14 +33,14 @@ func parse(t testing.TB, data []byte) *File {
 	return f
 }
 
-// clip is 4 s of picture, 10 frames/s, by an encoder with these options.
+// clip returns 4 s of video at 10 frames/s, by an encoder with these options.
 func clip(t testing.TB, name string, encoder ...string) string {
 	t.Helper()
 	return workertest.Clip(t, name, slices.Concat(workertest.Pattern("64x64", "10", "4"),
 		[]string{"-pix_fmt", "yuv420p"}, encoder)...)
 }
 
-// x264 has a keyframe each second and reordered frames between.
+// x264 makes a keyframe each second and reordered frames between them.
 func x264(params string) []string {
 	return []string{"-c:v", "libx264", "-x264-params", "keyint=10:min-keyint=10:scenecut=0:bframes=2:" + params}
 }
@@ -81,7 +81,8 @@ func TestGroups(t *testing.T) {
 	}
 }
 
-// A keyframe that is none, by its first unit, ends the hope for closed groups: editors and cameras lie.
+// TestKeyframeThatIsNone: if the first unit of a keyframe shows that it is none, the groups are not closed:
+// editors and cameras mark such frames.
 func TestKeyframeThatIsNone(t *testing.T) {
 	data, err := os.ReadFile(clip(t, "a.mp4", x264("bframes=0")...))
 	if err != nil {
@@ -94,7 +95,8 @@ func TestKeyframeThatIsNone(t *testing.T) {
 	}
 }
 
-// Samples that cannot be looked at are not vouched for: an empty avcC comes before NAL units without lengths.
+// TestUnknownUnits: samples that cannot be checked do not count as whole. Some files have an empty avcC, and
+// NAL units without lengths.
 func TestUnknownUnits(t *testing.T) {
 	data, err := os.ReadFile(clip(t, "a.mp4", x264("bframes=0")...))
 	if err != nil {
@@ -140,7 +142,7 @@ func TestPicture(t *testing.T) {
 	}
 }
 
-// TestCutShort: of a file whose end is missing the index is still known.
+// TestCutShort: if the end of a file is missing, its index is still known.
 func TestCutShort(t *testing.T) {
 	data, err := os.ReadFile(clip(t, "a.mp4", append(x264(""), "-movflags", "+faststart")...))
 	if err != nil {
@@ -173,7 +175,7 @@ func TestEdits(t *testing.T) {
 	}{
 		{"as encoded", both, pipeline.EditsSimple, pipeline.EditsSimple},
 		{"none", workertest.Clip(t, "a.mp4", "-i", both, "-c", "copy", "-use_editlist", "0"), "", ""},
-		{"the picture later", workertest.Clip(t, "a.mp4", "-itsoffset", "1.5", "-i", both, "-i", both, "-map", "0:v", "-map", "1:a", "-c", "copy"),
+		{"the video later", workertest.Clip(t, "a.mp4", "-itsoffset", "1.5", "-i", both, "-i", both, "-map", "0:v", "-map", "1:a", "-c", "copy"),
 			pipeline.EditsSimple, pipeline.EditsSimple},
 		{"cut between keyframes", workertest.Clip(t, "a.mp4", "-ss", "1.55", "-i", both, "-c", "copy"),
 			pipeline.EditsComplex, pipeline.EditsComplex},
@@ -195,8 +197,8 @@ func TestEdits(t *testing.T) {
 	}
 }
 
-// edited changes the first entry of the nth edit list of a file: duration, media time and rate, four bytes
-// each (8.6.6).
+// edited changes the first entry of a file's nth edit list: duration, media time and rate, four bytes each
+// (8.6.6).
 func edited(t *testing.T, path string, n int, change func(entry []byte)) string {
 	t.Helper()
 	data, err := os.ReadFile(path)
@@ -215,7 +217,7 @@ func edited(t *testing.T, path string, n int, change func(entry []byte)) string 
 	return copied
 }
 
-// TestRefuses: what is no index is an error, and soon.
+// TestRefuses: bytes that are not an index soon give an error.
 func TestRefuses(t *testing.T) {
 	whole, err := os.ReadFile(clip(t, "a.mp4", x264("")...))
 	if err != nil {
@@ -246,7 +248,7 @@ type broken struct{}
 
 func (broken) ReadAt([]byte, int64) (int, error) { return 0, io.ErrClosedPipe }
 
-// TestTablesDisagree: one table says more than another.
+// TestTablesDisagree: a table with more samples than another is an error.
 func TestTablesDisagree(t *testing.T) {
 	whole, err := os.ReadFile(clip(t, "a.mp4", x264("")...))
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	hevcnal "github.com/Eyevinn/mp4ff/hevc"
 )
 
-// look is what the units of a sample tell.
+// look is what the units of a sample show.
 type look struct {
 	opens   bool // decoding can begin with the picture of the first slice
 	whole   bool // valid units fill the sample exactly; only known if all are read
@@ -62,7 +62,7 @@ func parameters(first byte) bool {
 	return n == avc.NALU_SPS || n == avc.NALU_PPS
 }
 
-// configured reports whether the header has the parameter set at that place in the file.
+// configured reports whether the header has the same parameter set as the file has at that place.
 func (f *File) configured(at, length int64, e entry) (bool, error) {
 	if length > int64(len(f.window.block)) {
 		return false, nil
