@@ -40,11 +40,11 @@ type Job struct {
 	// no job does. NewPlan turns Needs into After, so that a frozen plan has neither.
 	Makes []OutputKind `json:"-"`
 	Needs []OutputKind `json:"-"`
-	// Renditions are the renditions of which the job makes segments, by their folders, such as 720p. A worker's
+	// Renditions are the folders of the renditions of which the job makes segments, such as 720p. A worker's
 	// Plan returns them. NewPlan turns them into Expects, so that a frozen plan has none.
 	Renditions []string `json:"-"`
-	// Expects are the renditions that the job must find, sorted, by their folders below the video: all that
-	// other jobs make of the kinds it Needs. NewPlan sets it. Empty: not known, as in plans of earlier versions.
+	// Expects are the folders, sorted, of the renditions that the job must find: all that other jobs make of the
+	// kinds it Needs. NewPlan sets it. Empty: unknown, as in plans of earlier versions.
 	Expects []string `json:"expects,omitempty"`
 	// Folder is the folder below the video that the paths of the job's outputs begin with. NewPlan sets it for a
 	// step that makes a rendition which an earlier step makes. Empty: the video's own folder.

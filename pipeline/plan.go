@@ -310,7 +310,7 @@ func (w waits) add(j Job) {
 	}
 }
 
-// expects returns the folders of the renditions that the makers of what j needs make.
+// expects returns the folders of the renditions of all kinds that j needs.
 func (w waits) expects(j Job) []string {
 	all := map[string]bool{}
 	for _, kind := range j.Needs {

@@ -241,8 +241,8 @@ func TestFormatMatches(t *testing.T) {
 	}
 }
 
-// TestPlanRenditions: a job that needs a kind is told which renditions the jobs before it make. A step that makes
-// what an earlier one makes, too, has a folder of its own.
+// TestPlanRenditions: a job that needs a kind of output has the list of the renditions that other jobs make
+// of it.
 func TestPlanRenditions(t *testing.T) {
 	picture, sound := []pipeline.OutputKind{"picture"}, []pipeline.OutputKind{"sound"}
 	p := planner{

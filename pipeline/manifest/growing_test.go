@@ -207,7 +207,7 @@ func TestGrowingListsWhatPlaysToTheEnd(t *testing.T) {
 func TestGrowingHasNothingToShow(t *testing.T) {
 	silent := func(o *pipeline.Output) { o.Bandwidth = 0 }
 	for name, outputs := range map[string][]pipeline.Output{
-		"nothing": nil, "sound alone": voice("audio-eng", "eng"), "a hole": chunk("360p", 360, 1, 1, true),
+		"nothing": nil, "audio only": voice("audio-eng", "eng"), "a hole": chunk("360p", 360, 1, 1, true),
 		"not measured": spoiled(chunk("360p", 360, 0, 1, true), silent),
 	} {
 		tree := Growing(outputs)

@@ -24,7 +24,7 @@ type Text struct {
 // Package returns the texts of a video in which jobs have made every rendition to its end: a media playlist
 // of each, an I-frame playlist of each picture, an MPD and, last, the master, with which the video is
 // playable. Pictures are listed by size, the largest first, and audio in the order of Join. All of expects,
-// the folders of renditions that were to be made, must be there; others may be, too.
+// the folders of planned renditions, must be there; others may be there too.
 func Package(jobs []Made, expects []string) ([]Text, error) {
 	var t packaged
 	renditions, err := wholeRenditions(jobs)
@@ -76,13 +76,13 @@ func wholeRenditions(jobs []Made) ([]Rendition, error) {
 	return renditions, nil
 }
 
-// missing names those of expects that are not among the renditions.
+// missing returns an error that names the renditions of expects that do not exist.
 func missing(renditions []Rendition, expects []string) error {
 	there := func(dir string) bool {
 		return slices.ContainsFunc(renditions, func(r Rendition) bool { return r.Dir == dir })
 	}
 	if lost := slices.DeleteFunc(slices.Clone(expects), there); len(lost) > 0 {
-		return unfit("missing renditions: %s, which jobs were to make and did not", strings.Join(lost, ", "))
+		return unfit("missing renditions: %s; the jobs that should make them did not", strings.Join(lost, ", "))
 	}
 	return nil
 }

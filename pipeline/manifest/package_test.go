@@ -109,9 +109,9 @@ func TestPackageFaults(t *testing.T) {
 	}{
 		"nothing":           {nil, nil, "no step of the pipeline"},
 		"audio only":        {[]Made{indexed("s", voice("audio-eng", "eng"))}, nil, "no step of the pipeline"},
-		"no job made it":    {[]Made{whole, indexed("s", voice("audio-eng", "eng"))}, film, "missing renditions: 360p,"},
-		"no job made them":  {[]Made{whole}, film, "missing renditions: 360p, audio-eng,"},
-		"nothing was made":  {nil, film, "missing renditions: 360p, 720p, audio-eng,"},
+		"no job made it":    {[]Made{whole, indexed("s", voice("audio-eng", "eng"))}, film, "missing renditions: 360p;"},
+		"no job made them":  {[]Made{whole}, film, "missing renditions: 360p, audio-eng;"},
+		"nothing was made":  {nil, film, "missing renditions: 360p, 720p, audio-eng;"},
 		"not in its first":  {three(0), film, "360p: its first segment or init section is missing"},
 		"not in its second": {three(1), film, "360p: its segments end after number 0"},
 		"not in its last":   {three(2), film, "360p: its segments end after number 1"},
