@@ -66,18 +66,18 @@ cases: ## check what broke elsewhere: files, clients, operators (ONLY=r15,m_mono
 	@.ci/install ffmpeg
 	go run ./cmd/cases -only '$(ONLY)' -json '$(JSON)' $(if $(LIST),-list)
 
-corpus: ## measure every file of CORPUS=DIR, real clips, and what becomes of it: a table in Markdown (ONLY=part of a name)
+corpus: ## measure every clip in CORPUS=DIR and its outputs, as a table in Markdown (ONLY=part of a name)
 	@.ci/install ffmpeg
 	@[ -n '$(CORPUS)' ] || { echo 'say where the clips are: make corpus CORPUS=DIR' >&2; exit 2; }
 	@go run ./cmd/cases -corpus '$(CORPUS)' -only '$(ONLY)'
 
-corpustest: ## test what becomes of every file of CORPUS=DIR, real clips: what make test leaves out (ONLY=name of a test)
+corpustest: ## run the tests that need real clips on every clip in CORPUS=DIR (ONLY=name of a test)
 	@.ci/install ffmpeg
 	@.ci/corpus '$(CORPUS)' '$(ONLY)'
 
-chaos: ## run for MINUTES (3) while everything fails, and check that nothing is lost (SEED=n: as before; JSON=file)
+chaos: ## run for MINUTES (3) under faults, and check that nothing is lost (SEED=n repeats choices; JSON=file)
 	@.ci/install ffmpeg
 	go run ./cmd/chaos -minutes $(MINUTES) -seed $(or $(SEED),0) -json '$(JSON)'
 
-mutate: ## take safeguards out of the code, one at a time, and see that a test notices (ONLY=part of a name)
+mutate: ## remove safeguards from the code, one at a time, and check that a test notices (ONLY=part of a name)
 	go run ./cmd/chaos mutate $(if $(ONLY),'$(ONLY)')

@@ -140,7 +140,8 @@ func checkMaster(text []byte, want []m3u8.Variant, audio []Audio) error {
 		return pipeline.Fail(pipeline.CodeVerification, "master playlist does not read back: %v", err)
 	}
 	if len(master.Variants) != len(want) || len(master.GetAllAlternatives()) != len(audio) {
-		return pipeline.Fail(pipeline.CodeVerification, "the master playlist lists %d of %d variants, %d of %d audio renditions",
+		return pipeline.Fail(pipeline.CodeVerification,
+			"the master playlist lists %d of %d variants, %d of %d audio renditions",
 			len(master.Variants), len(want), len(master.GetAllAlternatives()), len(audio))
 	}
 	for i, v := range master.Variants {

@@ -1,6 +1,6 @@
 -- +goose Up
 
--- Where the projection stands: one row. poisoned counts the events that could not be decoded.
+-- How far the projection is: one row. poisoned counts the events that could not be decoded.
 CREATE TABLE projection (
     id       INTEGER PRIMARY KEY CHECK (id = 1),
     sequence BIGINT NOT NULL,
@@ -22,8 +22,8 @@ CREATE TABLE videos (
 CREATE INDEX videos_newest ON videos (project, created_at, id);
 CREATE INDEX videos_newest_by_status ON videos (project, status, created_at, id);
 
--- doc is a pipeline.JobView. born is the sequence of the event that the job came with, position its place in
--- the plan: a plan's jobs are born together.
+-- doc is a pipeline.JobView. born is the sequence of the event that created the job, position its place in the
+-- plan: all jobs of a plan have the same born.
 CREATE TABLE jobs (
     video      TEXT NOT NULL,
     name       TEXT NOT NULL,
@@ -47,7 +47,7 @@ CREATE TABLE outputs (
 );
 CREATE INDEX outputs_by_path ON outputs (video, path, sequence, position);
 
--- doc is the whole event, as it stood on the wire.
+-- doc is the whole event, as it was on the wire.
 CREATE TABLE events (
     video    TEXT NOT NULL,
     sequence BIGINT NOT NULL,

@@ -1,7 +1,7 @@
 -- +goose Up
 
--- The log has everything and these columns need all of it, so the read model is emptied and set to sequence 0:
--- the projector, which starts behind the sequence, replays the log into it.
+-- These columns need every event of the log, so this empties the read model and sets its sequence to 0: the
+-- projector, which starts behind the sequence, then replays the log.
 DELETE FROM events;
 DELETE FROM outputs;
 DELETE FROM jobs;
