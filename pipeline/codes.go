@@ -27,7 +27,6 @@ const (
 	CodeVerification      Code = "output_verification_failed"
 	CodeWorkerTypeUnknown Code = "worker_type_unknown"
 	CodeParameters        Code = "parameters_invalid"
-	CodeMaxAttempts       Code = "max_attempts_exceeded"
 	CodeWebhookRefused    Code = "webhook_refused"
 	CodeWebhookFailed     Code = "webhook_failed"
 	CodeWorkerPanicked    Code = "worker_panicked"
@@ -113,8 +112,6 @@ var catalogue = map[Code]CodeEntry{
 	CodeParameters: {Bug, "The step's parameters are invalid",
 		"The `with` of a step does not match the schema of its worker.",
 		"Correct the pipeline; the detail names the field."},
-	CodeMaxAttempts: {Bug, "No attempts are left", "Every attempt failed or was lost.",
-		"Read the attempts' errors in the events of the video, then retry the job."},
 	CodeWebhookRefused: {Input, "The webhook address is refused",
 		"The address is malformed, answers 410 Gone, or leads to a private network.",
 		"Correct the URL. To allow private addresses, start servers and workers with " +

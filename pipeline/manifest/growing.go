@@ -47,19 +47,8 @@ func (t Tree) Ended() Tree {
 	return t
 }
 
-// Paths lists the playlists of the tree, the master first; none while there is no picture.
-func (t Tree) Paths() []string {
-	if len(t.pictures) == 0 {
-		return nil
-	}
-	paths := []string{MasterName}
-	for _, r := range slices.Concat(t.pictures, t.sounds) {
-		paths = append(paths, r.Dir+"/"+PlaylistName)
-	}
-	return paths
-}
-
-// Text returns the playlist at one of Paths. Any other path is pipeline.ErrNotFound.
+// Text returns a playlist of the tree: the master, or that of a rendition at its own path. While there is no
+// picture, there is no playlist. Any other path is pipeline.ErrNotFound.
 func (t Tree) Text(name string) ([]byte, error) {
 	if len(t.pictures) > 0 && name == MasterName {
 		return t.master()

@@ -165,16 +165,6 @@ func (c *Catalog) Jobs(ctx context.Context, project, video string) ([]pipeline.J
 	return listOf[pipeline.JobView](ctx, c, "jobs", sqlJobs, project, video)
 }
 
-// Job returns one job of a video, or pipeline.ErrNotFound.
-func (c *Catalog) Job(ctx context.Context, project, video, job string) (pipeline.JobView, error) {
-	var view pipeline.JobView
-	err := scanDoc(c.reader.stmt(sqlJob).QueryRowContext(ctx, project, video, job), &view)
-	if err != nil {
-		return pipeline.JobView{}, fmt.Errorf("job %s of %s: %w", job, video, err)
-	}
-	return view, nil
-}
-
 // Outputs returns the outputs of a video's completed jobs in the order of their completion. An unknown
 // video is pipeline.ErrNotFound.
 func (c *Catalog) Outputs(ctx context.Context, project, video string) ([]pipeline.OutputView, error) {

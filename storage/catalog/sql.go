@@ -49,9 +49,6 @@ const (
 	sqlJobs  = `
 		SELECT j.doc FROM jobs j JOIN videos v ON v.id = j.video WHERE v.project = $1 AND v.id = $2
 		ORDER BY j.created_at, j.born, j.position`
-	sqlJob = `
-		SELECT j.doc FROM jobs j JOIN videos v ON v.id = j.video
-		WHERE v.project = $1 AND v.id = $2 AND j.name = $3`
 	sqlOutputs = `
 		SELECT o.doc FROM outputs o JOIN videos v ON v.id = o.video WHERE v.project = $1 AND v.id = $2
 		ORDER BY o.sequence, o.position`
@@ -85,7 +82,7 @@ var (
 		sqlDropVideoOutputs, sqlDropVideoEvents,
 	}
 	readerStatements = []string{
-		sqlSequence, sqlPoisoned, sqlAppliedAt, sqlVideo, sqlJobs, sqlJob, sqlOutputs, sqlEvents,
+		sqlSequence, sqlPoisoned, sqlAppliedAt, sqlVideo, sqlJobs, sqlOutputs, sqlEvents,
 		sqlOutputsAt, sqlAnyVideo, sqlAnyOutputs, sqlUnfinished, sqlBacklog, sqlSamples, sqlAllSamples,
 	}
 )

@@ -290,24 +290,6 @@ func TestPlayableIsOwedAfterTheEnd(t *testing.T) {
 	}
 }
 
-func TestJob(t *testing.T) {
-	s := incident()
-	c := fresh(t, s.events...)
-	jobs := must(c.Jobs(t.Context(), "p", "vid_a"))
-	for _, want := range jobs {
-		if diff := cmp.Diff(want, must(c.Job(t.Context(), "p", "vid_a", want.Name))); diff != "" {
-			t.Error(diff)
-		}
-	}
-	for _, at := range [][3]string{
-		{"q", "vid_a", "package"}, {"p", "vid_x", "package"}, {"p", "vid_a", "nothing"},
-	} {
-		if _, err := c.Job(t.Context(), at[0], at[1], at[2]); !errors.Is(err, pipeline.ErrNotFound) {
-			t.Errorf("%v: %v", at, err)
-		}
-	}
-}
-
 // filled opens a catalog and runs an insert that counts to n in the table `n`.
 func filled(b *testing.B, n int, insert string) *Catalog {
 	b.Helper()
