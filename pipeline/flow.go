@@ -40,8 +40,8 @@ func Leads(t EventType) bool {
 
 // Tasks is the queue as the coordinator sees it.
 type Tasks interface {
-	// Enqueue stores t for its worker type. It does not store a task twice: one with the same job and cause that
-	// still waits is enough. The task is on disk when Enqueue returns.
+	// Enqueue stores t for its worker type. It does nothing if a task with the same job and cause still waits.
+	// The task is on disk when Enqueue returns.
 	Enqueue(ctx context.Context, t Task) error
 	// Withdraw removes the tasks and schedules of the named jobs, including tasks that a worker holds. It is no
 	// error when there are none.

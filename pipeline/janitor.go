@@ -88,7 +88,7 @@ func (j *Janitor) look(ctx context.Context, id string) (*shelved, error) {
 // forever is an age that no object reaches.
 const forever = time.Duration(1<<63 - 1)
 
-// patience returns the age at which to delete the object key, which is at the location at.
+// patience returns the age at which to delete the object with this key; at is the key's location.
 func (s *shelved) patience(j *Janitor, key string, at Location) time.Duration {
 	uploads, losers := j.Uploads, j.Losers
 	if uploads == 0 {

@@ -21,7 +21,7 @@ const NotifyWorker = "webhook"
 // notifyDelays are the delays of Standard Webhooks (https://www.standardwebhooks.com), 75 hours in all.
 var notifyDelays = []Seconds{5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400}
 
-// Delivery is the part of a notify job: what to send, and where.
+// Delivery is the Part of a notify job: what to send, and where.
 type Delivery struct {
 	ID   string  `json:"id"` // of the event that is reported; the webhook-id of every try
 	URL  string  `json:"url,omitempty"`
@@ -107,7 +107,7 @@ func notifyName(generation int) string {
 }
 
 // viewAt returns the view of the video just after the event at, made from the events of the fold. It is the
-// same whenever it is made, and leaves out how the webhooks fared.
+// same at any time, and does not depend on the deliveries of webhooks.
 func (v *Video) viewAt(at Event) (VideoView, error) {
 	var view VideoView
 	for _, e := range []Event{v.Uploaded, v.Inspected} {

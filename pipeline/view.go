@@ -39,7 +39,7 @@ type VideoView struct {
 
 	// Deleted marks a view that is to be removed; the API never returns it.
 	Deleted bool `json:"-"`
-	// Progress is DoneWeight by PlannedWeight, in percent.
+	// Progress is DoneWeight divided by PlannedWeight, in percent.
 	PlannedWeight int `json:"-"`
 	DoneWeight    int `json:"-"`
 	// Owed says that the webhook for the video's end is still to be delivered; OwedPlayable is the same for
@@ -50,8 +50,8 @@ type VideoView struct {
 	Generation   int  `json:"-"`
 }
 
-// AddURLs sets PlayURL and DASHURL; public is that of the function PlayURL. Views are stored without URLs and
-// get them when they are returned or sent, so the server's address may change.
+// AddURLs sets PlayURL and DASHURL; public is as in the function PlayURL. The read model stores views without
+// URLs, so that the server's address may change.
 func (v *VideoView) AddURLs(public string) {
 	if v.Manifest != "" {
 		v.PlayURL = PlayURL(public, v.ID, v.Manifest)
@@ -337,8 +337,7 @@ func (j *JobView) Unsettle() bool {
 // ListedOutputs returns outputs, those of a video's completed jobs, as the API lists them. JoinRuns joins
 // consecutive runs of one rendition into one output. It has the id, key and job of the first run, and the
 // place of the rendition's first output. An object that several jobs stored alike, such as an init section,
-// is listed once. Segments are listed without Durations, one for each segment, and without Header: playlists
-// hold them.
+// is listed once. Segments are listed without Header, and without Durations, which playlists have.
 func ListedOutputs(outputs []OutputView) []OutputView {
 	type place struct {
 		kind         OutputKind
@@ -394,8 +393,8 @@ func listedRuns(runs []OutputView) []OutputView {
 
 // JoinRuns joins consecutive runs of a rendition into one output. runs is in order and not empty. Segments,
 // bytes and seconds are added up, the peak bandwidth is the highest, the average is weighted by time, and
-// Last is that of the last run. Durations are left out. All else is the first run's. Its key leads to the
-// first run only: each job stores its own.
+// Last is that of the last run. Durations are left out. All else is the first run's. The key is right for the
+// first run only, since each job stores its own objects.
 func JoinRuns(runs []Output) Output {
 	all, segments := runs[0], *runs[0].Segments
 	bits := float64(all.AverageBandwidth) * all.Duration

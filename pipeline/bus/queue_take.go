@@ -14,7 +14,7 @@ import (
 
 const (
 	bellPrefix = "bell."
-	// pollInterval is how often to look at a queue: a task that is delivered again rings no bell.
+	// pollInterval is the time between two looks at a queue: a task that is delivered again rings no bell.
 	pollInterval = 2 * time.Second
 	// bulkEvery says that every so many takes one begins with the lowest priority, which moves under any load.
 	bulkEvery = 8

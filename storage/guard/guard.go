@@ -191,7 +191,7 @@ func (g *Guard) open() error {
 		"access; it is tried again by itself within %s", g.config.Name, ErrOpen, g.last(), g.config.Pause)
 }
 
-// verdict is whose error it is.
+// verdict says whose error it is.
 type verdict int
 
 const (

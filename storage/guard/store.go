@@ -79,7 +79,8 @@ func (s *guarded) List(ctx context.Context, prefix string) iter.Seq2[storage.Inf
 	}
 }
 
-// DeletePrefix implements storage.PrefixDeleter. If the store does not, each deletion is guarded by itself.
+// DeletePrefix implements storage.PrefixDeleter. If the store does not implement it, each deletion is guarded
+// by itself.
 func (s *guarded) DeletePrefix(ctx context.Context, prefix string) (total int, err error) {
 	if _, ok := s.inner.(storage.PrefixDeleter); !ok {
 		return storage.DeletePrefix(ctx, struct{ storage.Store }{s}, prefix)
@@ -92,7 +93,7 @@ func (s *guarded) DeletePrefix(ctx context.Context, prefix string) (total int, e
 	return total, err
 }
 
-// Reclaim implements storage.Reclaimer. A store that does not leaves nothing to reclaim.
+// Reclaim implements storage.Reclaimer. A store that is no Reclaimer leaves nothing to reclaim.
 func (s *guarded) Reclaim(ctx context.Context, olderThan time.Duration) (total int, err error) {
 	r, ok := s.inner.(storage.Reclaimer)
 	if !ok {

@@ -51,7 +51,7 @@ type Config struct {
 	// DefaultPartSize.
 	PartSize int64
 
-	// AccessKey, SecretKey and, for temporary credentials, SessionToken. They never stand in a URL: the
+	// AccessKey, SecretKey and, for temporary credentials, SessionToken. They are never part of a URL: the
 	// caller takes them from the environment or a file.
 	AccessKey    string
 	SecretKey    Secret
