@@ -152,6 +152,7 @@ func snapshot(ctx context.Context, log lastReader, project, video string) (lastR
 // stateOf is the last event of every subject of a video.
 type stateOf map[string]Event
 
+// Last returns the event of each subject, as Log.Last does: the zero Event for a subject without one.
 func (s stateOf) Last(_ context.Context, subjects ...string) ([]Event, error) {
 	events := make([]Event, len(subjects))
 	for i, subject := range subjects {

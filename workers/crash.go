@@ -78,10 +78,19 @@ type orphan struct {
 	owner uint64
 }
 
-func (o orphan) Task() pipeline.Task                       { return o.task }
-func (o orphan) Sequence() uint64                          { return o.owner }
-func (orphan) Extend(context.Context) error                { return nil }
-func (orphan) Ack(context.Context) error                   { return nil }
+// Task returns the task of the attempt.
+func (o orphan) Task() pipeline.Task { return o.task }
+
+// Sequence returns the sequence of the message that the attempt belongs to.
+func (o orphan) Sequence() uint64 { return o.owner }
+
+// Extend does nothing.
+func (orphan) Extend(context.Context) error { return nil }
+
+// Ack does nothing.
+func (orphan) Ack(context.Context) error { return nil }
+
+// Return does nothing.
 func (orphan) Return(context.Context, time.Duration) error { return nil }
 
 // blame writes that the suspects failed, and tries each a few times, a second apart. One that it cannot write

@@ -35,7 +35,7 @@ type Tasks interface {
 
 // Delivery is one delivery of a task message, leased to this process.
 type Delivery interface {
-	Task() pipeline.Task
+	Task() pipeline.Task              // what to do; the same in every delivery
 	Sequence() uint64                 // of the message; the same in every delivery of it
 	Extend(ctx context.Context) error // renews the lease
 	Ack(ctx context.Context) error    // removes the message, and returns when it is removed

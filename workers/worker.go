@@ -23,35 +23,38 @@ type Worker[P any] interface {
 	Work(ctx context.Context, job Job[P]) (pipeline.Result, error)
 }
 
-// Checker is an optional interface of a worker. Check reports what the worker misses on this machine, such as
-// a program or an encoder, and how to get it. It is called at start and by `reelmill doctor`.
+// Checker is an optional interface of a worker that needs something of its machine.
 type Checker interface {
+	// Check returns an error that says what is missing, such as a program or an encoder, and how to get it. A
+	// worker process calls it when it starts, and `reelmill doctor` does.
 	Check(ctx context.Context) error
 }
 
-// Slotter is an optional interface of a worker. Slots returns how many attempts a process runs at once by
-// default, given the number of cores. Without it the default is half the cores and at least 1, because an
-// encoder keeps more than one core busy.
+// Slotter is an optional interface of a worker. Without it the default is half the cores and at least 1,
+// because an encoder keeps more than one core busy.
 type Slotter interface {
+	// Slots returns how many attempts a process runs at once by default, given the number of cores.
 	Slots(cores int) int
 }
 
-// Declarer is an extra ability of a worker: Traits declares what the pipeline must know of it, such as that
-// it hides the source or takes a file of the upload. A worker without it has the zero Traits.
+// Declarer is an optional interface of a worker. A worker without it has the zero Traits.
 type Declarer interface {
+	// Traits returns what the pipeline must know of the worker, such as that it hides the source or takes a
+	// file of the upload.
 	Traits() pipeline.Traits
 }
 
-// Describer is an extra ability of a worker: Describe says what a job that Plan made for media is to do. It
-// is pure, as Plan is. Its error has CodeParameters if the job is not one that Plan makes.
+// Describer is an optional interface of a worker.
 type Describer interface {
+	// Describe says what a job that Plan made for media is to do. It is pure, as Plan is. Its error has
+	// CodeParameters if the job is not one that Plan makes.
 	Describe(job pipeline.Job, media pipeline.Media) (Description, error)
 }
 
-// Mover is an extra ability of a worker that gave a kind of its jobs to another type. Logs and queues still
-// hold such jobs, planned by an earlier version. Moved returns one as a job of the other type; ok is false
-// for a job that is the worker's own.
+// Mover is an optional interface of a worker that gave a kind of its jobs to another type. Logs and queues
+// still hold such jobs, planned by an earlier version.
 type Mover interface {
+	// Moved returns such a job as a job of the other type; ok is false for a job that is the worker's own.
 	Moved(job pipeline.Job) (moved pipeline.Job, ok bool)
 }
 

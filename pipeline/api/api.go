@@ -113,9 +113,14 @@ type headerProbe struct {
 	status int
 }
 
-func (p *headerProbe) Header() http.Header         { return p.header }
+// Header returns the header that the mux changes.
+func (p *headerProbe) Header() http.Header { return p.header }
+
+// Write drops the body.
 func (p *headerProbe) Write(b []byte) (int, error) { return len(b), nil }
-func (p *headerProbe) WriteHeader(status int)      { p.status = status }
+
+// WriteHeader keeps the status.
+func (p *headerProbe) WriteHeader(status int) { p.status = status }
 
 // project returns whose request it is.
 func (s *server) project(r *http.Request) (string, error) {

@@ -20,9 +20,15 @@ import (
 // Catalog is the read model; catalog.Catalog is one. For an unknown video, or one of another project, its
 // methods return pipeline.ErrNotFound.
 type Catalog interface {
+	// Video returns one video.
 	Video(ctx context.Context, project, id string) (pipeline.VideoView, error)
+	// Videos returns a page of videos, the newest first. A cursor that it did not return is
+	// catalog.ErrCursor.
 	Videos(ctx context.Context, q catalog.Query) (catalog.Page[pipeline.VideoView], error)
+	// Jobs returns the jobs of a video in the order of their creation, those of the plan in its order; none
+	// before a worker has touched the video.
 	Jobs(ctx context.Context, project, video string) ([]pipeline.JobView, error)
+	// Outputs returns the outputs of a video's completed jobs in the order of their completion.
 	Outputs(ctx context.Context, project, video string) ([]pipeline.OutputView, error)
 	// Events returns at most limit events of a video that come after the sequence after, in the order of the
 	// log.
@@ -49,6 +55,8 @@ type Progress interface {
 
 // Queue reports the place of a task in its queue; bus.Bus is one.
 type Queue interface {
+	// Place returns where t's job is. t has the worker type and priority of the job's task, and any cause. A
+	// job that has neither a task nor a retry has the zero Place.
 	Place(ctx context.Context, t pipeline.Task) (pipeline.Place, error)
 }
 
@@ -58,18 +66,22 @@ type DeadLetters interface {
 	// DeadLetters returns at most limit letters of a project that come after a cursor, and the cursor of the
 	// next page, which is empty after the last.
 	DeadLetters(ctx context.Context, project, after string, limit int) ([]pipeline.DeadLetter, string, error)
+	// DeadLetterByID returns one letter.
 	DeadLetterByID(ctx context.Context, project, id string) (pipeline.DeadLetter, error)
+	// Discard removes one letter.
 	Discard(ctx context.Context, project, id string) error
 }
 
 // Statistics counts what happened; catalog.Catalog is one. For a range that it cannot count, it returns
 // catalog.ErrRange.
 type Statistics interface {
+	// Stats counts what q selects.
 	Stats(ctx context.Context, q catalog.StatsQuery) (stats.Stats, error)
 }
 
 // Backlog counts the videos that have not ended; catalog.Catalog is one.
 type Backlog interface {
+	// Backlog returns how many there are of a project, and of all projects.
 	Backlog(ctx context.Context, project string) (ofProject, total int, err error)
 }
 

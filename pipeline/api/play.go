@@ -165,6 +165,7 @@ type rangeProblem struct {
 	refused bool
 }
 
+// WriteHeader writes the status, or a whole problem document instead of 416 and 500.
 func (w *rangeProblem) WriteHeader(status int) {
 	switch status {
 	case http.StatusRequestedRangeNotSatisfiable:
@@ -178,6 +179,7 @@ func (w *rangeProblem) WriteHeader(status int) {
 	}
 }
 
+// Write drops the plain text that follows an answer which a problem document replaced.
 func (w *rangeProblem) Write(p []byte) (int, error) {
 	if w.refused {
 		return len(p), nil

@@ -182,6 +182,7 @@ type failure struct {
 	err     error  // the cause, for the log; may be nil
 }
 
+// Error says the code, the detail and, for the log, the cause.
 func (f *failure) Error() string {
 	if f.err != nil {
 		return fmt.Sprintf("%s: %s: %v", f.named(string(f.code)), f.detail, f.err)
@@ -192,6 +193,7 @@ func (f *failure) Error() string {
 // named puts the worker type for the stars of text.
 func (f *failure) named(text string) string { return strings.ReplaceAll(text, "*", f.worker) }
 
+// Unwrap returns the cause, or nil.
 func (f *failure) Unwrap() error { return f.err }
 
 func fail(c code, format string, args ...any) *failure {

@@ -12,8 +12,10 @@ import (
 // folder is a source that can be opened and not read: the system refuses to read a folder.
 type folder string
 
+// Local returns the folder.
 func (f folder) Local(context.Context, string, string) (string, error) { return string(f), nil }
 
+// Upload fails.
 func (f folder) Upload(context.Context, string, string) (size int64, sha256 string, err error) {
 	return 0, "", errors.New("no output may be stored")
 }

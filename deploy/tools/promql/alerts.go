@@ -188,7 +188,10 @@ type found struct {
 	at     int
 }
 
-func (f *found) Next() bool         { f.at++; return f.at < len(f.series) }
+// Next goes to the next series, and reports whether there is one.
+func (f *found) Next() bool { f.at++; return f.at < len(f.series) }
+
+// At returns the series that Next went to.
 func (f *found) At() storage.Series { return f.series[f.at] }
 
 // fire makes an alert of what a rule's expression returned.

@@ -12,17 +12,26 @@ type logger struct {
 	fatal chan string
 }
 
+// Noticef drops a message: the server tells its whole start and end.
 func (*logger) Noticef(string, ...any) {}
-func (*logger) Debugf(string, ...any)  {}
-func (*logger) Tracef(string, ...any)  {}
 
+// Debugf drops a message.
+func (*logger) Debugf(string, ...any) {}
+
+// Tracef drops a message.
+func (*logger) Tracef(string, ...any) {}
+
+// Warnf logs a warning.
 func (l *logger) Warnf(format string, v ...any) {
 	l.log.Warn(fmt.Sprintf(format, v...), "from", "nats-server")
 }
+
+// Errorf logs an error.
 func (l *logger) Errorf(format string, v ...any) {
 	l.log.Error(fmt.Sprintf(format, v...), "from", "nats-server")
 }
 
+// Fatalf logs an error, and keeps it for Start if it is the first one.
 func (l *logger) Fatalf(format string, v ...any) {
 	why := fmt.Sprintf(format, v...)
 	l.log.Error(why, "from", "nats-server")

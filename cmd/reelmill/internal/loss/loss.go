@@ -20,7 +20,9 @@ import (
 
 // ReadModel tells which events a read model was made from: an open catalog, or an inspected file.
 type ReadModel interface {
+	// Place returns the last sequence that is applied, and the last event whose id is known.
 	Place(ctx context.Context) (catalog.Place, error)
+	// Held returns which of the events it has, by video.
 	Held(ctx context.Context, of pipeline.Sequences) ([]catalog.Held, error)
 }
 
