@@ -1,4 +1,4 @@
-# Everything a contributor types. `make help` lists the targets.
+# The commands for contributors. `make help` lists the targets.
 
 SHELL := bash
 .SHELLFLAGS := -o errexit -o nounset -o pipefail -c
@@ -9,7 +9,7 @@ LDFLAGS := -s -w $(if $(VERSION),-X main.version=$(VERSION))
 FUZZTIME ?= 20s
 MINUTES ?= 3
 
-# The folders, as ./a/b, of the test files below the top that have a function whose name begins with $(1).
+# The folders, as ./a/b, whose test files have a function with a name that begins with $(1).
 tests_with = $(shell grep --recursive --files-with-matches --include='*_test.go' '^func $(1)' \
 	cmd pipeline storage workers 2>/dev/null | xargs --no-run-if-empty dirname | sort --unique | sed 's,^,./,')
 
@@ -21,12 +21,12 @@ help: ## list the targets
 build: ## build ./bin/reelmill, a static binary
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/reelmill ./cmd/reelmill
 
-demo: ## install what is missing, build, start a server, process a clip (KEEP=1: leave the server running until Ctrl-C)
+demo: ## install ffmpeg if missing, build, start a server, process a clip (KEEP=1 leaves the server running until Ctrl-C)
 	@.ci/install ffmpeg
 	@$(MAKE) --no-print-directory build
 	@deploy/demo.sh bin/reelmill
 
-test: ## install what is missing, vet, and run every test; a skipped test is a failure
+test: ## install missing programs, vet, and run every test; a skipped test is a failure
 	@.ci/install
 	go vet -tags corpus ./...
 	.ci/test
@@ -35,12 +35,12 @@ race: ## run every test under the race detector (needs gcc)
 	@.ci/install
 	go test -race -timeout 3h ./...
 
-lint: ## check formatting, vet, and run golangci-lint when it is installed
+lint: ## check formatting, vet, and run golangci-lint if it is installed
 	@unformatted=$$(gofmt -l cmd pipeline storage workers); \
 		[ -z "$$unformatted" ] || { printf 'gofmt -w %s\n' $$unformatted; exit 1; }
 	go vet -tags corpus ./...
 	@if command -v golangci-lint >/dev/null; then golangci-lint run ./...; \
-		else echo 'golangci-lint is not installed: checked gofmt and go vet only'; fi
+		else echo 'golangci-lint is not installed: ran gofmt and go vet only'; fi
 
 fuzz: ## run each fuzz target for FUZZTIME (20s)
 	@.ci/install ffmpeg
@@ -51,7 +51,7 @@ fuzz: ## run each fuzz target for FUZZTIME (20s)
 		done; \
 	done
 
-bench: ## measure beside plain ffmpeg (ONLY=ready,... CLIP=film JSON=file), then the Go benchmarks (ONLY=go)
+bench: ## compare with plain ffmpeg (ONLY=ready,... CLIP=film JSON=file), then run the Go benchmarks (ONLY=go)
 	@.ci/install ffmpeg
 	@[ '$(ONLY)' = go ] || go run ./cmd/bench -only '$(ONLY)' -clip '$(CLIP)' $(if $(JSON),-json '$(JSON)')
 	@[ -z '$(ONLY)' ] || [ '$(ONLY)' = go ] || exit 0; \
@@ -59,16 +59,16 @@ bench: ## measure beside plain ffmpeg (ONLY=ready,... CLIP=film JSON=file), then
 		[ -n "$$dirs" ] || { echo 'there are no benchmarks'; exit 0; }; \
 		go test -run '^$$' -bench . -benchmem $$dirs
 
-sim: ## simulate up to 1,000 slots, with the costs that the last `make bench` measured (SIM='-hours 10')
+sim: ## simulate up to 1,000 slots with the costs of the last `make bench` (SIM='-hours 10')
 	go run ./cmd/bench sim $(SIM)
 
-cases: ## check what broke elsewhere: files, clients, operators (ONLY=r15,m_mono LIST=1 JSON=file)
+cases: ## check files, clients and operations that broke elsewhere (ONLY=r15,m_mono LIST=1 JSON=file)
 	@.ci/install ffmpeg
 	go run ./cmd/cases -only '$(ONLY)' -json '$(JSON)' $(if $(LIST),-list)
 
 corpus: ## measure every clip in CORPUS=DIR and its outputs, as a table in Markdown (ONLY=part of a name)
 	@.ci/install ffmpeg
-	@[ -n '$(CORPUS)' ] || { echo 'say where the clips are: make corpus CORPUS=DIR' >&2; exit 2; }
+	@[ -n '$(CORPUS)' ] || { echo 'name the folder of the clips: make corpus CORPUS=DIR' >&2; exit 2; }
 	@go run ./cmd/cases -corpus '$(CORPUS)' -only '$(ONLY)'
 
 corpustest: ## run the tests that need real clips on every clip in CORPUS=DIR (ONLY=name of a test)

@@ -11,8 +11,8 @@ import (
 	"github.com/reelmill/reelmill/pipeline/bus/embedded"
 )
 
-// runBroker is the broker of the distributed phase: a NATS server as a process that can be killed. It syncs
-// every write, as the embedded one does.
+// runBroker runs the broker of the distributed phase: a NATS server in a process of its own, which can be
+// killed. It syncs every write, as the embedded one does.
 func runBroker(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("chaos broker", flag.ContinueOnError)
 	dir := flags.String("dir", "", "folder of the streams")
@@ -31,7 +31,7 @@ func runBroker(ctx context.Context, args []string) error {
 	s.ConfigureLogger()
 	s.Start()
 	if !s.ReadyForConnections(30 * time.Second) {
-		return errors.New("the broker does not start")
+		return errors.New("the broker did not start")
 	}
 	<-ctx.Done()
 	s.Shutdown()

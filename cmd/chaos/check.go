@@ -11,7 +11,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// The ways in which a promise can be broken.
+// The kinds of broken promises.
 const (
 	lost     = "lost"
 	doubled  = "doubled"
@@ -27,18 +27,18 @@ type violation struct {
 	What  string `json:"what"`
 }
 
-// result is what came of a phase.
+// result is the result of a phase.
 type result struct {
 	Name       string      `json:"name"`
 	Accepted   int         `json:"accepted"`
 	Finished   int         `json:"finished"`
 	Jobs       int         `json:"jobs"`
-	Outputs    int         `json:"outputs"`    // that were read and compared
-	Webhooks   int         `json:"webhooks"`   // events that the receiver heard of
-	Leftovers  int         `json:"leftovers"`  // objects that nothing refers to; the janitor's
-	Repairs    int         `json:"repairs"`    // of the sweeper
-	Violations []violation `json:"violations"` // none is a pass
-	// Unexplained counts repairs of what was not lost on purpose.
+	Outputs    int         `json:"outputs"`    // read and compared
+	Webhooks   int         `json:"webhooks"`   // events that the receiver got
+	Leftovers  int         `json:"leftovers"`  // objects that nothing refers to, which the janitor deletes
+	Repairs    int         `json:"repairs"`    // by the sweeper
+	Violations []violation `json:"violations"` // empty in a pass
+	// Unexplained counts repairs of things that no fault lost.
 	Unexplained int `json:"unexplained_repairs"`
 
 	Ends map[string]int `json:"ends"`
@@ -46,7 +46,7 @@ type result struct {
 	P99  float64        `json:"settle_p99_seconds"`
 
 	settle  []time.Duration
-	pending []violation // what may still come
+	pending []violation // may still be resolved
 }
 
 func (r *result) violate(kind, video, format string, args ...any) {
@@ -66,8 +66,8 @@ func (r *result) of(kind string) (n int) {
 	return n
 }
 
-// check compares what was accepted with the events in the read model's file and with what the receiver heard.
-// Nothing is written at the time but by ReelMill itself, so what is missing may still come: it is pending.
+// check compares the accepted videos with the events in the read model's file and with the received webhooks.
+// ReelMill may still be at work, so what is missing is pending.
 func (p *phase) check(ctx context.Context) (*result, error) {
 	events, err := p.events(ctx)
 	if err != nil {
@@ -102,7 +102,7 @@ func (r *result) checkDeleted(v *video, events []pipeline.Event) {
 	r.Ends["deleted"]++
 }
 
-// checkEvents checks the story of one video.
+// checkEvents checks the events of one video.
 func (r *result) checkEvents(v *video, events []pipeline.Event, heard []delivery) {
 	ends := map[int][]pipeline.Event{}
 	var last, playable pipeline.Event
@@ -161,7 +161,7 @@ func (r *result) checkEvents(v *video, events []pipeline.Event, heard []delivery
 	}
 }
 
-// checkOnce checks that what may happen once did not happen twice.
+// checkOnce checks that events that may happen once did not happen twice.
 func (r *result) checkOnce(v *video, completed map[string]int, ends map[int][]pipeline.Event) {
 	for job, n := range completed {
 		if n > 1 {
@@ -175,7 +175,7 @@ func (r *result) checkOnce(v *video, completed map[string]int, ends map[int][]pi
 	}
 }
 
-// checkErrored says whether a job may have failed for good.
+// checkErrored checks that a job that failed for good was meant to.
 func (r *result) checkErrored(v *video, e pipeline.Event) {
 	var data pipeline.JobEvent
 	if err := e.Decode(&data); err != nil {
@@ -192,12 +192,13 @@ func (r *result) checkErrored(v *video, e pipeline.Event) {
 	r.violate(spurious, v.id, "%s of %s failed for good: %s", data.Job, v.pipeline, why)
 }
 
-// mayFail reports whether a job of a worker type is to fail.
+// mayFail reports whether a job of a worker type may fail.
 func mayFail(v *video, worker string) bool {
 	return v.pipeline == "broken" && worker == "chaos" || v.gone && worker == pipeline.NotifyWorker
 }
 
-// checkHeard checks that the receiver heard of the ends of the video, and that it is playable, and no more.
+// checkHeard checks that the receiver got the webhooks of the video, for each end and for playable, and no
+// others.
 func (r *result) checkHeard(v *video, ends map[int][]pipeline.Event, playable pipeline.Event,
 	heard []delivery,
 ) {
@@ -214,7 +215,7 @@ func (r *result) checkHeard(v *video, ends map[int][]pipeline.Event, playable pi
 	}
 }
 
-// checkTold checks that the receiver has taken the webhook of an event.
+// checkTold checks that the receiver accepted the webhook of an event.
 func (r *result) checkTold(v *video, e pipeline.Event, heard []delivery) {
 	for _, d := range heard {
 		if d.id == e.ID && (d.answer == http.StatusOK || d.answer == http.StatusGone) {
@@ -225,7 +226,7 @@ func (r *result) checkTold(v *video, e pipeline.Event, heard []delivery) {
 	r.wait(lost, v.id, "%s was not told by webhook; %d tries of all webhooks of it", e.Type, len(heard))
 }
 
-// quantile returns a quantile by nearest rank, in seconds.
+// quantile returns a quantile in seconds, by nearest rank.
 func quantile(all []time.Duration, q float64) float64 {
 	if len(all) == 0 {
 		return 0

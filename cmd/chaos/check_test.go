@@ -18,24 +18,24 @@ import (
 	"github.com/reelmill/reelmill/pipeline/stats"
 )
 
-// evidence is what is left of a run: what was accepted, and what the read model, the receiver, the API and
-// the store have of it.
+// evidence is the state after a run: the accepted videos, and what the read model, the receiver, the API and
+// the store have of them.
 type evidence struct {
 	videos  map[string]*video
 	events  map[string][]pipeline.Event
 	heard   []delivery
-	status  map[string]string // of each video that the API knows
+	status  map[string]string // of each video in the API
 	outputs map[string][]pipeline.OutputView
 	objects map[string][]byte
 	letters []letter
 	stats   stats.Stats
 }
 
-// goodPrefix is of the keys of what "good" has in the store.
+// goodPrefix is the prefix of the keys of "good" in the store.
 const goodPrefix = "videos/good/work/2/"
 
-// sound returns evidence of kept promises: "good" became ready, "bad" failed as it was to, "dropped" was
-// deleted, and the job of "again" failed, was tried again and failed.
+// sound returns evidence of kept promises: "good" became ready, "bad" failed as expected, "dropped" was
+// deleted, and the job of "again" failed, was retried and failed again.
 func sound() *evidence {
 	e := &evidence{
 		videos: map[string]*video{
@@ -77,7 +77,7 @@ func job(worker string) map[string]any {
 	return map[string]any{"job": "work", "step": "work", "worker": worker, "process": "h/1"}
 }
 
-// add appends an event to the story of a video.
+// add appends an event of a video.
 func (e *evidence) add(id, kind string, data map[string]any) {
 	raw, err := json.Marshal(data)
 	if err != nil {
@@ -100,7 +100,7 @@ func (e *evidence) end(id, state string, generation int) {
 	})
 }
 
-// output gives "good" an output.
+// output adds an output to "good".
 func (e *evidence) output(o pipeline.Output, content []byte) {
 	sum := sha256.Sum256(content)
 	o.Size, o.SHA256 = int64(len(content)), hex.EncodeToString(sum[:])
@@ -108,7 +108,7 @@ func (e *evidence) output(o pipeline.Output, content []byte) {
 	e.objects[strings.Replace(o.Key, "%05d", "00000", 1)] = content
 }
 
-// drop removes the events of a type from the story of a video.
+// drop removes the events of a type from a video.
 func (e *evidence) drop(id, kind string) {
 	e.events[id] = slices.DeleteFunc(e.events[id], func(x pipeline.Event) bool { return string(x.Type) == kind })
 }
@@ -131,11 +131,11 @@ func (e *evidence) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer = e.stats
 	}
 	if answer != nil {
-		_ = json.NewEncoder(w).Encode(answer) // a client that is gone fails the test by itself
+		_ = json.NewEncoder(w).Encode(answer) // a client that went away fails the test itself
 	}
 }
 
-// judge has the checker look at the evidence as it does when a phase has settled.
+// judge runs the checker on the evidence, as after a phase.
 func (e *evidence) judge(t *testing.T) *result {
 	t.Helper()
 	server := httptest.NewServer(e)
@@ -224,7 +224,7 @@ func TestLeftoversAreCounted(t *testing.T) {
 	}
 }
 
-// TestEachFinding spoils sound evidence in one way, and wants the finding that reports it.
+// TestEachFinding spoils sound evidence in one way, and checks that a finding reports it.
 func TestEachFinding(t *testing.T) {
 	for _, c := range []struct {
 		kind, what string

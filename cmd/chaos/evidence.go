@@ -13,7 +13,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline/pause"
 )
 
-// request sends a request to the API and returns the answer's status and body.
+// request sends a request to the API and returns the status and the body of the answer.
 func (p *phase) request(ctx context.Context, method, path string) (int, []byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
@@ -30,7 +30,7 @@ func (p *phase) request(ctx context.Context, method, path string) (int, []byte, 
 	return answer.StatusCode, body, err
 }
 
-// get asks the API until it answers, with anything but a failure of its own, a quarter of a minute at most.
+// get asks the API until it answers other than with a server error, for at most 15 seconds.
 func (p *phase) get(ctx context.Context, path string, into any) (status int, err error) {
 	var body []byte
 	for range 30 {
@@ -68,7 +68,7 @@ func list[T any](ctx context.Context, p *phase, path string) (all []T, status in
 	}
 }
 
-// events reads every event of every video from the read model's file.
+// events reads all events of all videos from the read model's file.
 func (p *phase) events(ctx context.Context) (map[string][]pipeline.Event, error) {
 	db, err := sql.Open("sqlite", "file:"+p.catalogPath()+"?mode=ro&_pragma=busy_timeout(10000)")
 	if err != nil {

@@ -17,11 +17,11 @@ import (
 	"github.com/reelmill/reelmill/pipeline/pause"
 )
 
-// fault is something that is done to an installation. It returns when it is over.
+// fault disturbs an installation, and returns when it is over.
 type fault func(context.Context)
 
-// play does the faults, shuffled, again and again until ctx ends, and at by turns with them, with a time to
-// recover after each.
+// play repeats the faults in random order until ctx ends, and at after each of them. After every fault there
+// is time to recover.
 func (p *phase) play(ctx context.Context, at fault, faults []fault) {
 	for ctx.Err() == nil {
 		deck := append([]fault{}, faults...)
@@ -40,7 +40,7 @@ func (p *phase) play(ctx context.Context, at fault, faults []fault) {
 	}
 }
 
-// workerFaults is the lane of what is done to the workers of phase A.
+// workerFaults plays the faults of the workers of phase A.
 func (p *phase) workerFaults(ctx context.Context) {
 	some := func() *unit { return p.workers[p.intN(len(p.workers))] }
 	at := func(ctx context.Context) { p.killAtPoint(ctx, some(), "worker") }
@@ -62,7 +62,7 @@ func (p *phase) workerFaults(ctx context.Context) {
 	})
 }
 
-// serverFaults is the lane of what is done to server and broker of phase A.
+// serverFaults plays the faults of server and broker of phase A.
 func (p *phase) serverFaults(ctx context.Context) {
 	at := func(ctx context.Context) { p.killAtPoint(ctx, p.serve, "server") }
 	p.play(ctx, at, append(p.serverGenerations(),
@@ -76,7 +76,7 @@ func (p *phase) serverFaults(ctx context.Context) {
 	))
 }
 
-// serverGenerations are faults that a generation of the server does to itself.
+// serverGenerations are faults that a generation of the server injects into itself.
 func (p *phase) serverGenerations() []fault {
 	var faults []fault
 	for _, g := range []struct {
@@ -93,7 +93,7 @@ func (p *phase) serverGenerations() []fault {
 	return faults
 }
 
-// allInOneFaults is the lane of phase B.
+// allInOneFaults plays the faults of phase B.
 func (p *phase) allInOneFaults(ctx context.Context) {
 	at := func(ctx context.Context) { p.killAtPoint(ctx, p.serve, "both") }
 	faults := append(p.serverGenerations(),
@@ -104,30 +104,30 @@ func (p *phase) allInOneFaults(ctx context.Context) {
 		p.lockCatalog,
 	)
 	if p.disk != "" {
-		p.fillDisk(ctx) // in any case, however short the run
+		p.fillDisk(ctx) // at least once, however short the run
 		faults = append(faults, p.fillDisk)
 	}
 	p.play(ctx, at, faults)
 }
 
-// kill ends a process as a power cut would, and waits until it is back.
+// kill kills a process without warning, and waits until it is back.
 func (p *phase) kill(ctx context.Context, u *unit, what string) {
 	p.count("SIGKILL "+what, 1)
 	u.replace(ctx, syscall.SIGKILL, nil)
 }
 
-// restart has a process end by itself, and waits until it is back.
+// restart asks a process to stop, and waits until it is back.
 func (p *phase) restart(ctx context.Context, u *unit, what string) {
 	p.count("SIGTERM "+what, 1)
 	u.replace(ctx, syscall.SIGTERM, nil)
 }
 
-// killAtPoint has the next generations of a process kill themselves, one after the other, each at a point
-// that it comes to, and waits until the one after them is up.
+// killAtPoint lets the next generations of a process kill themselves, one after the other, each at a point
+// that it reaches. It waits until the generation after them is ready.
 func (p *phase) killAtPoint(ctx context.Context, u *unit, role string) {
 	patience := 80
 	if len(p.points.draw(role)) < 15 {
-		patience = 200 // only the rare ones are left
+		patience = 200 // only rare points are left
 	}
 	u.replace(ctx, syscall.SIGTERM, p.armed(role))
 	missed := false
@@ -141,7 +141,7 @@ func (p *phase) killAtPoint(ctx context.Context, u *unit, role string) {
 		for wait := 0; u.now() == before && wait < patience && ctx.Err() == nil; wait++ {
 			pause.For(ctx, 100*time.Millisecond)
 		}
-		if missed = u.now() == before; missed { // the load does not bring it there
+		if missed = u.now() == before; missed { // the load does not reach the point
 			break
 		}
 		p.count("SIGKILL at a point: "+role, min(1, p.points.kills()-kills))
@@ -154,7 +154,7 @@ func (p *phase) killAtPoint(ctx context.Context, u *unit, role string) {
 	}
 }
 
-// armed is the environment of a process that kills itself at one of the points of a role.
+// armed returns the environment of a process that kills itself at a point of a role.
 func (p *phase) armed(role string) *environment {
 	env := p.clean()
 	env.Covered = p.points.file
@@ -162,7 +162,7 @@ func (p *phase) armed(role string) *environment {
 	return &env
 }
 
-// killAtShutdown has a process with work kill itself at a point on its way out.
+// killAtShutdown lets a process with work kill itself at a point while it stops.
 func (p *phase) killAtShutdown(ctx context.Context, u *unit) {
 	env := p.clean()
 	env.Covered, env.Kill = p.points.file, &killPoint{Points: p.points.drawShutdown(), At: 1}
@@ -173,7 +173,7 @@ func (p *phase) killAtShutdown(ctx context.Context, u *unit) {
 	p.count("SIGKILL at a point: shutdown", min(1, p.points.kills()-kills))
 }
 
-// generation runs a process with faults of its own for a while.
+// generation runs a process for a while with faults that it injects into itself.
 func (p *phase) generation(ctx context.Context, u *unit, what string, env environment) {
 	p.count(what+" (generations)", 1)
 	clean := p.clean()
@@ -183,7 +183,7 @@ func (p *phase) generation(ctx context.Context, u *unit, what string, env enviro
 	u.replace(ctx, syscall.SIGTERM, nil)
 }
 
-// freeze stops a process for twice the lease, so that others take the jobs of a worker, and lets it go on.
+// freeze pauses a process for twice the lease, so that others take its jobs, and resumes it.
 func (p *phase) freeze(ctx context.Context, u *unit, what string) {
 	p.count("SIGSTOP "+what+" for 2 leases", 1)
 	u.signal(syscall.SIGSTOP)
@@ -191,11 +191,11 @@ func (p *phase) freeze(ctx context.Context, u *unit, what string) {
 	u.signal(syscall.SIGCONT)
 }
 
-// busy waits a moment for a worker that runs a heavy job, and returns it; otherwise when there is none.
+// busy waits briefly for a worker that runs a heavy job, and returns it, or otherwise if there is none.
 func (p *phase) busy(ctx context.Context, otherwise *unit) *unit {
 	for range 20 {
 		running := map[string]string{} // process by job
-		all, _ := p.events(ctx)        // if it cannot be read now, then soon
+		all, _ := p.events(ctx)        // an error may pass: it is read again soon
 		for _, events := range all {
 			for _, e := range events {
 				var data pipeline.JobEvent
@@ -217,7 +217,7 @@ func (p *phase) busy(ctx context.Context, otherwise *unit) *unit {
 	return otherwise
 }
 
-// rollWorkers restarts the workers in turn, one in ten seconds.
+// rollWorkers restarts the workers in turn, one every ten seconds.
 func (p *phase) rollWorkers(ctx context.Context) {
 	for _, u := range p.workers {
 		if ctx.Err() == nil {
@@ -227,7 +227,7 @@ func (p *phase) rollWorkers(ctx context.Context) {
 	}
 }
 
-// lockCatalog holds the write lock of the read model's file.
+// lockCatalog holds the write lock of the read model's file for a while.
 func (p *phase) lockCatalog(ctx context.Context) {
 	hold := p.between(3, 8)
 	err := func() error {
@@ -278,7 +278,7 @@ func (p *phase) fillDisk(ctx context.Context) {
 				size += room
 			}
 		}
-		n, err := f.WriteAt(chunk, size) // what others give back is taken, too
+		n, err := f.WriteAt(chunk, size) // also fills what others free meanwhile
 		size += int64(n)
 		if err != nil {
 			pause.For(ctx, 20*time.Millisecond)

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// The settings of a run. They make waiting short enough to be measured; what they change is printed.
+// The settings of a run. They shorten waits so that a run can measure them; a run prints what they change.
 const (
 	lease      = 6 * time.Second
 	sweepEvery = 5 * time.Second
@@ -31,14 +31,14 @@ const (
 const settings = "lease 6s, sweeper every 5s from age 10s, step retries 1,2,4,8 s, " +
 	"built-in retry delays (inspect, webhook) cut to 8s"
 
-// harness is a run: what its phases share.
+// harness is what the phases of a run share.
 type harness struct {
 	options
 	began    time.Time
 	dir      string
 	self     string // this program
 	clip     string // a short video
-	junk     string // a file that is none
+	junk     string // a file that is no video
 	receiver *receiver
 	points   *points
 
@@ -53,7 +53,7 @@ func newHarness(o options) *harness {
 	}
 }
 
-// clean is the environment of a process that nothing is done to.
+// clean is the environment of a process without faults.
 func (h *harness) clean() environment {
 	return environment{Seed: uint64(h.intN(1 << 30)), RetryMaxMS: int(retryMax / time.Millisecond)}
 }
@@ -82,7 +82,7 @@ func (h *harness) sayf(format string, args ...any) {
 	fmt.Printf("%7.1fs  %s\n", time.Since(h.began).Seconds(), fmt.Sprintf(format, args...))
 }
 
-// run runs both phases, prints the table, and says errViolated when a promise was broken.
+// run runs both phases, prints the table, and returns errViolated when a promise was broken.
 func (h *harness) run(ctx context.Context) (err error) {
 	if err := h.prepare(ctx); err != nil {
 		return err
@@ -111,7 +111,7 @@ func (h *harness) run(ctx context.Context) (err error) {
 	return h.report(results)
 }
 
-// prepare makes the folder, the program, the clip and the receiver.
+// prepare makes the folder, builds the program, and makes the clip and the receiver.
 func (h *harness) prepare(ctx context.Context) (err error) {
 	if h.self, err = os.Executable(); err != nil {
 		return err
@@ -151,8 +151,8 @@ func (h *harness) prepare(ctx context.Context) (err error) {
 	return err
 }
 
-// configuration is the configuration file of every process: pipelines of heavy work that costs nothing, and
-// one of real work.
+// configuration is the configuration file of every process: pipelines of simulated heavy work, and one of
+// real work.
 const configuration = `pipelines:
   - name: quick
     steps: [{name: work, worker: chaos, with: {ms: 100, size: 20000}, retry: [1, 2, 4, 8]}]
@@ -177,7 +177,7 @@ const configuration = `pipelines:
       - {name: packager, worker: packager, retry: [1, 2, 4, 8]}
 `
 
-// freePort returns a port of loopback that nobody uses now.
+// freePort returns a free port of loopback.
 func freePort(ctx context.Context) (int, error) {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline/pause"
 )
 
-// video is one upload, and what is to become of it.
+// video is one upload, and what should become of it.
 type video struct {
 	key      string
 	pipeline string
@@ -21,15 +21,15 @@ type video struct {
 	gone     bool // the receiver answers 410
 	cancel   time.Duration
 	delete   time.Duration
-	redrive  bool // the job that failed for good is tried again, in vain
+	redrive  bool // a job that failed for good is retried, and fails again
 	expect   pipeline.VideoState
 
-	// What was answered. Nobody writes here any more once the load has stopped.
+	// The answers. They no longer change once the load has stopped.
 	id       string // of the 201
 	accepted time.Time
-	others   []string // ids of other 201s under the same key: there must be none
-	deleted  bool     // the deletion was answered
-	redriven bool     // a retry of a job that had failed for good was answered
+	others   []string // ids of further 201s for the same key: a violation
+	deleted  bool     // the deletion was confirmed
+	redriven bool     // the retry of a job that failed for good was confirmed
 }
 
 // load uploads videos as clients would, and cancels and deletes some.
@@ -43,7 +43,7 @@ type load struct {
 	watch  context.CancelFunc
 }
 
-// kinds are what is uploaded, of a hundred.
+// kinds are the kinds of uploads, and how many of a hundred each has.
 var kinds = []struct {
 	share    int
 	pipeline string
@@ -79,7 +79,7 @@ func (l *load) next(n int) *video {
 	return v
 }
 
-// run uploads until ctx ends. What was begun is carried on until stop.
+// run uploads until ctx ends. Uploads that began go on until stop.
 func (l *load) run(ctx context.Context) {
 	follow, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	l.watch = cancel
@@ -108,13 +108,13 @@ func (l *load) run(ctx context.Context) {
 	}
 }
 
-// stop waits until all that was begun is done, or ctx ends.
+// stop waits until all uploads are finished, or ctx ends.
 func (l *load) stop(ctx context.Context) {
 	defer context.AfterFunc(ctx, l.watch)()
 	l.group.Wait()
 }
 
-// state returns how many videos were accepted, and how many uploads are not finished.
+// state returns how many videos were accepted and how many uploads are unfinished.
 func (l *load) state() (accepted, open int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -126,7 +126,7 @@ func (l *load) state() (accepted, open int) {
 	return accepted, l.open
 }
 
-// one carries a video from its upload to its end.
+// one uploads a video and follows it to its end.
 func (l *load) one(ctx context.Context, v *video) {
 	l.upload(ctx, v)
 	if v.cancel > 0 {
@@ -162,8 +162,8 @@ func (l *load) awaitEnd(ctx context.Context, v *video) {
 	}
 }
 
-// upload tries until a 201 comes. Now and then it tries once more although one came, as a client does that
-// did not hear it.
+// upload tries until the answer is 201. Now and then it tries once more, as a client does that lost the
+// answer.
 func (l *load) upload(ctx context.Context, v *video) {
 	again := l.phase.intN(10) == 0
 	for ctx.Err() == nil {
@@ -204,10 +204,10 @@ func (l *load) uploadOnce(ctx context.Context, v *video) (string, error) {
 	return view.ID, err
 }
 
-// errRefused says that the server will not do it, and why is known: the video has ended.
+// errRefused means that the server refused because the video has ended.
 var errRefused = errors.New("refused")
 
-// insist repeats a request until it is done, or refused for good.
+// insist repeats a request until it succeeds or is refused for good.
 func (l *load) insist(ctx context.Context, method, path string) error {
 	for ctx.Err() == nil {
 		status, _, err := l.phase.request(ctx, method, path)

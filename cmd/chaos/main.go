@@ -1,14 +1,14 @@
-// Command chaos runs ReelMill while everything around it fails, and checks that nothing that was accepted is
-// lost, doubled or stuck. `make chaos MINUTES=30` and `make mutate` call it; pipeline/RELIABILITY.md says
-// what it shows and what it does not.
+// Command chaos runs ReelMill while everything around it fails, and checks that no accepted video is lost,
+// doubled or stuck. `make chaos MINUTES=30` and `make mutate` call it; pipeline/RELIABILITY.md says what it
+// shows and what it does not.
 //
 //	chaos           run it, and print a table; exit code 1 when a promise was broken
-//	chaos broker    a NATS server, as a process of its own
-//	chaos mutate    take safeguards out of the code, one at a time, and see that a test notices; arguments are
-//	                parts of the names of those to take
+//	chaos broker    run a NATS server
+//	chaos mutate    remove safeguards from the code, one at a time, and check that a test fails; arguments
+//	                choose safeguards by parts of their names
 //
-// It is independent of what it tests: the load goes through the API, and the verdict comes from the API, the
-// read model's file, the folder of objects and what the webhook receiver saw.
+// It judges from outside: the load goes through the API, and the verdict comes from the API, the read model's
+// file, the folder of objects and the webhooks received.
 package main
 
 import (
@@ -75,14 +75,14 @@ func run(ctx context.Context, args []string) error {
 	return newHarness(o).run(ctx)
 }
 
-// errViolated says that a promise was broken; the table tells which.
+// errViolated means that a promise was broken; the table says which.
 var errViolated = errors.New("a promise was broken")
 
-// runInNamespace runs this program again where what it mounts is seen by nobody else, and goes with it. ran
-// is false when the system refuses.
+// runInNamespace runs this program again in a mount namespace of its own, whose mounts vanish with it. ran is
+// false when the system refuses.
 func runInNamespace(args []string, seed uint64) (ran bool, err error) {
 	args = append(args, "-inner", fmt.Sprintf("-seed=%d", seed))
-	inner := exec.Command("/proc/self/exe", args...) //nolint:noctx // signals reach it by themselves
+	inner := exec.Command("/proc/self/exe", args...) //nolint:noctx // it gets the same signals
 	inner.Stdout, inner.Stderr = os.Stdout, os.Stderr
 	inner.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
 	if err := inner.Start(); err != nil {

@@ -15,9 +15,8 @@ import (
 	"syscall"
 )
 
-// runMutations tests each mutation, in the folder of the module, and prints which test noticed it: all, or
-// those whose name has one of parts in it. It fails when none did, and loudly when a mutation does not fit
-// the code any more.
+// runMutations tries the mutations whose names contain one of parts, or all, in the folder of the module. It
+// prints which test noticed each. It fails when no test did, or when a mutation no longer fits the code.
 func runMutations(ctx context.Context, parts []string) error {
 	mutations := mutationsOf(parts)
 	if len(mutations) == 0 {
@@ -54,7 +53,7 @@ func runMutations(ctx context.Context, parts []string) error {
 	return nil
 }
 
-// mutationsOf returns the mutations with one of parts in their name; all when there are no parts.
+// mutationsOf returns the mutations whose names contain one of parts; all without parts.
 func mutationsOf(parts []string) (chosen []mutation) {
 	for _, m := range mutations {
 		has := func(part string) bool { return strings.Contains(m.name, part) }
@@ -65,7 +64,7 @@ func mutationsOf(parts []string) (chosen []mutation) {
 	return chosen
 }
 
-// greenBefore runs what must notice the mutations without any: all must pass then.
+// greenBefore checks that the tests pass without a mutation.
 func greenBefore(ctx context.Context, mutations []mutation) error {
 	done := map[suite]bool{}
 	for _, m := range mutations {
@@ -78,13 +77,13 @@ func greenBefore(ctx context.Context, mutations []mutation) error {
 			return err
 		}
 		if red != "" {
-			return fmt.Errorf("%s of %s is red without any mutation: mend that first", red, m.in.pkg)
+			return fmt.Errorf("%s of %s fails without any mutation: mend that first", red, m.in.pkg)
 		}
 	}
 	return nil
 }
 
-// overlay writes the changed file and the overlay of `go build` that puts it in its place, into dir.
+// overlay writes the changed file into dir, and an overlay with which `go build` uses it.
 func (m mutation) overlay(dir string) (string, error) {
 	source, err := os.ReadFile(m.file)
 	if err != nil {
@@ -110,8 +109,7 @@ func (m mutation) overlay(dir string) (string, error) {
 		os.WriteFile(changed, []byte(strings.Replace(string(source), m.old, m.new, 1)), 0o600))
 }
 
-// testsGoRed runs tests and returns the first that went red; nothing when none did. That there are none is an
-// error.
+// testsGoRed runs tests and returns the first that failed, or nothing. It is an error if there are no tests.
 func testsGoRed(ctx context.Context, overlay string, tests suite) (string, error) {
 	args := []string{"test", "-count=1", "-failfast", "-timeout=10m", "-run=" + tests.run}
 	if overlay != "" {
@@ -120,7 +118,7 @@ func testsGoRed(ctx context.Context, overlay string, tests suite) (string, error
 	cmd := exec.CommandContext(ctx, "go", append(args, tests.pkg)...)
 	cmd.Env = append(os.Environ(), "TEST_PATIENCE=1m") // many mutations make a test hang
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) } // the tests, too
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) } // kills the tests too
 	out, err := cmd.CombinedOutput()
 	switch {
 	case err == nil && bytes.Contains(out, []byte("[no tests to run]")):
@@ -138,7 +136,7 @@ func testsGoRed(ctx context.Context, overlay string, tests suite) (string, error
 	return "", fmt.Errorf("no test is named: %w\n%s", err, out)
 }
 
-// firstRed returns the first test that `go test` says failed, or hung.
+// firstRed returns the first test that failed or hung, by the output of `go test`.
 func firstRed(out []byte) string {
 	running := false
 	for lines := bufio.NewScanner(bytes.NewReader(out)); lines.Scan(); {

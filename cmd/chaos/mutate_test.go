@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// TestMutationsFit: each has its place in the code, its tests, and its row in RELIABILITY.md. That a test
-// notices it is what `make mutate` shows.
+// TestMutationsFit checks that each mutation fits the code, and has its tests and its row in RELIABILITY.md.
+// `make mutate` shows that a test notices it.
 func TestMutationsFit(t *testing.T) {
 	table, err := os.ReadFile("../../pipeline/RELIABILITY.md")
 	if err != nil {

@@ -18,8 +18,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline/stats"
 )
 
-// checkAPI compares what the API answers with what was accepted and with the folder of objects, once all has
-// settled.
+// checkAPI compares the answers of the API with the accepted videos and the folder of objects, after a phase.
 func (p *phase) checkAPI(ctx context.Context, r *result) error {
 	referred := map[string]bool{} // keys of outputs
 	for _, v := range p.load.videos {
@@ -63,7 +62,7 @@ func (p *phase) checkAPI(ctx context.Context, r *result) error {
 	return p.checkStats(ctx, r)
 }
 
-// checkOutput says what is wrong with an output in the store; nothing when it is empty.
+// checkOutput returns what is wrong with an output in the store; empty for nothing.
 func (p *phase) checkOutput(v *video, o pipeline.OutputView, referred map[string]bool) string {
 	if o.Segments != nil {
 		total := int64(0)
@@ -98,14 +97,15 @@ func (p *phase) checkOutput(v *video, o pipeline.OutputView, referred map[string
 	return ""
 }
 
-// chaosContent is what a job of the worker type chaos writes; cmd/reelmill/internal/node/faults_worker.go.
+// chaosContent returns what a job of the worker type chaos writes
+// (cmd/reelmill/internal/node/faults_worker.go).
 func chaosContent(video, job string, size int) []byte {
 	content := make([]byte, size)
 	_, _ = rand.NewChaCha8(sha256.Sum256([]byte(video + "/" + job))).Read(content) // never fails
 	return content
 }
 
-// countLeftovers counts the objects that nothing refers to, those of deleted videos included.
+// countLeftovers counts the objects that nothing refers to, including those of deleted videos.
 func (p *phase) countLeftovers(r *result, referred map[string]bool) {
 	_ = filepath.WalkDir(p.store, func(name string, d fs.DirEntry, err error) error {
 		key, ok := strings.CutPrefix(name, p.store+"/")
@@ -113,11 +113,11 @@ func (p *phase) countLeftovers(r *result, referred map[string]bool) {
 		if err == nil && ok && !d.IsDir() && ours && at.Job != "" && !referred[key] {
 			r.Leftovers++
 		}
-		return nil // what is gone meanwhile is no leftover
+		return nil // an object that is gone meanwhile is no leftover
 	})
 }
 
-// letter is a dead letter as the API answers it.
+// letter is a dead letter in the API.
 type letter struct {
 	Video   string           `json:"video_id"`
 	Job     string           `json:"job"`
@@ -125,7 +125,7 @@ type letter struct {
 	Problem pipeline.Problem `json:"error"`
 }
 
-// checkLetters checks that there is a dead letter for every job that is to fail, and no other.
+// checkLetters checks that the jobs meant to fail have dead letters, and no others.
 func (p *phase) checkLetters(ctx context.Context, r *result) error {
 	letters, status, err := list[letter](ctx, p, "/v1/dead_letters")
 	if err != nil {
@@ -161,8 +161,7 @@ func (p *phase) checkLetters(ctx context.Context, r *result) error {
 	return nil
 }
 
-// checkStats compares the statistics with what was counted. Of a deleted video nobody knows how it ended
-// before.
+// checkStats compares the statistics with the counted events. How a deleted video ended before is unknown.
 func (p *phase) checkStats(ctx context.Context, r *result) error {
 	var stats stats.Stats
 	from := p.began.Add(-5 * time.Minute).UTC().Format(time.RFC3339)

@@ -16,13 +16,13 @@ import (
 	"github.com/reelmill/reelmill/pipeline/pause"
 )
 
-// phase is one installation of ReelMill, the load on it and what is done to it.
+// phase is one installation of ReelMill, with its load and its faults.
 type phase struct {
 	*harness
 	name    string
 	data    string // of serve
 	store   string // folder of the objects
-	disk    string // small disk that data is on; empty when there is none
+	disk    string // small disk that has data; empty for none
 	url     string
 	api     *client.Client
 	broker  *unit // nil when it is embedded
@@ -52,7 +52,7 @@ func (h *harness) newPhase(ctx context.Context, name, data string) (*phase, erro
 	return p, os.MkdirAll(data, 0o700)
 }
 
-// common are the flags that every process of ReelMill gets.
+// common returns the flags of every process of ReelMill.
 func (p *phase) common() []string {
 	return []string{
 		"--config", filepath.Join(p.dir, "config.yaml"), "--slots", slots, "--lease", lease.String(),
@@ -66,7 +66,7 @@ func (p *phase) serveArgs(more ...string) []string {
 	return append(args, more...)
 }
 
-// distributed is phase A: a broker, a server and three workers, each a process.
+// distributed is phase A: a broker, a server and three workers, each in its process.
 func (h *harness) distributed(ctx context.Context, d time.Duration) (*result, error) {
 	p, err := h.newPhase(ctx, "A: broker, server and 3 workers", filepath.Join(h.dir, "a"))
 	if err != nil {
@@ -92,7 +92,7 @@ func (h *harness) distributed(ctx context.Context, d time.Duration) (*result, er
 	return p.run(ctx, d, p.workerFaults, p.serverFaults)
 }
 
-// allInOne is phase B: one process with everything in it, on a small disk.
+// allInOne is phase B: everything in one process, on a small disk.
 func (h *harness) allInOne(ctx context.Context, d time.Duration) (*result, error) {
 	disk := filepath.Join(h.dir, "b")
 	if err := os.MkdirAll(disk, 0o700); err != nil {
@@ -114,7 +114,7 @@ func (h *harness) allInOne(ctx context.Context, d time.Duration) (*result, error
 	return p.run(ctx, d, p.allInOneFaults)
 }
 
-// keepDisk copies a mounted disk to where it outlives the mount.
+// keepDisk copies a mounted disk to a folder that outlives the mount.
 func (h *harness) keepDisk(ctx context.Context, disk string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 	defer cancel()
@@ -126,7 +126,7 @@ func (h *harness) keepDisk(ctx context.Context, disk string) {
 	}
 }
 
-// run runs the phase: load and faults for d, then load's end, no faults, and the check.
+// run runs load and faults for d, ends both, and checks.
 func (p *phase) run(ctx context.Context, d time.Duration, lanes ...func(context.Context)) (*result, error) {
 	p.sayf("phase %s", p.name)
 	alive, end := context.WithCancel(ctx)
@@ -137,7 +137,7 @@ func (p *phase) run(ctx context.Context, d time.Duration, lanes ...func(context.
 		processes.Go(func() { u.run(alive) })
 		u.awaitUp(ctx, 0)
 		if _, runs := u.current(); !runs {
-			return nil, fmt.Errorf("%s does not start; see %s/logs", u.name, p.dir)
+			return nil, fmt.Errorf("%s did not start; see %s/logs", u.name, p.dir)
 		}
 	}
 	bad, calm := context.WithTimeout(ctx, d)
@@ -163,7 +163,7 @@ func (p *phase) run(ctx context.Context, d time.Duration, lanes ...func(context.
 	return p.settle(ctx)
 }
 
-// progress tells every 15 s how far the phase is.
+// progress prints every 15 s how far the phase is.
 func (p *phase) progress(ctx context.Context) {
 	for ctx.Err() == nil {
 		pause.For(ctx, 15*time.Second)
@@ -178,7 +178,7 @@ func (p *phase) progress(ctx context.Context) {
 	}
 }
 
-// settle waits until every accepted video has ended and been told, and checks what came of it.
+// settle waits until every accepted video has ended and its webhooks are delivered, and checks them.
 func (p *phase) settle(ctx context.Context) (*result, error) {
 	deadline, cancel := context.WithTimeout(ctx, settleTime)
 	defer cancel()

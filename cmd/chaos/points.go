@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Where processes kill themselves: before and after each of these effects. The names are those of
+// Processes kill themselves before or after each of these effects. The names are those of
 // cmd/reelmill/internal/node/faults_*.go.
 var (
 	workerEffects = []string{
@@ -25,14 +25,14 @@ var (
 		"handle.video.ready", "handle.video.errored", "handle.video.rejected", "handle.video.canceled",
 		"handle.video.deleted", "handle.video.purged",
 	}
-	// shutdownEffects are those of a worker that is asked to stop.
+	// shutdownEffects are the effects of a worker that is asked to stop.
 	shutdownEffects = []string{"append.job.interrupted", "return"}
 )
 
-// points are the kill points: which were hit, and which are next.
+// points chooses kill points and knows which were hit.
 type points struct {
 	h    *harness
-	file string // where a process writes before it kills itself
+	file string // where a process records a kill before it happens
 }
 
 // pointsOf returns all points of a role: worker, server, or both.
@@ -51,8 +51,8 @@ func pointsOf(role string) []string {
 	return all
 }
 
-// draw returns points of a role, to kill at whichever comes first: those that were never hit in this run, as
-// long as there are any.
+// draw returns points of a role, for a kill at the first that is reached. It prefers points that were never
+// hit in this run.
 func (p *points) draw(role string) []string {
 	hit := p.hits()
 	all := slices.DeleteFunc(pointsOf(role), atShutdown)
@@ -65,7 +65,7 @@ func (p *points) draw(role string) []string {
 	return all[:min(len(all), 5)]
 }
 
-// drawShutdown returns a point that is passed only by a process that is asked to stop.
+// drawShutdown returns a point that only a process that is asked to stop can reach.
 func (p *points) drawShutdown() []string {
 	hit := p.hits()
 	all := slices.DeleteFunc(pointsOf("worker"), func(n string) bool { return !atShutdown(n) })
@@ -73,7 +73,7 @@ func (p *points) drawShutdown() []string {
 	return all[:1]
 }
 
-// hits returns how often each point was the last that a process did.
+// hits returns how often processes killed themselves at each point.
 func (p *points) hits() map[string]int {
 	hits := map[string]int{}
 	f, err := os.Open(p.file)
@@ -99,7 +99,7 @@ func (p *points) kills() (n int) {
 	return n
 }
 
-// atShutdown reports whether a point is passed only by a process that is asked to stop.
+// atShutdown reports whether only a process that is asked to stop can reach a point.
 func atShutdown(point string) bool {
 	return slices.ContainsFunc(shutdownEffects, func(e string) bool { return strings.HasPrefix(point, e+".") })
 }

@@ -38,7 +38,7 @@ type killPoint struct {
 	AfterMS int      `json:"after_ms"`
 }
 
-// unit is a place where a process runs: when it ends it is started again, as a service manager would.
+// unit keeps a process running: when it ends, the unit starts it again, as a service manager does.
 type unit struct {
 	h     *harness
 	name  string
@@ -46,10 +46,10 @@ type unit struct {
 	ready readyFunc
 
 	mu         sync.Mutex
-	next       *environment // of the next generation; that after it is clean again
+	next       *environment // of the next generation only
 	process    *os.Process
 	generation int
-	asked      bool          // we sent it a signal that ends it
+	asked      bool          // we signaled it to end
 	up         chan struct{} // closed when this generation is ready
 }
 
@@ -113,7 +113,7 @@ func (u *unit) runOnce(ctx context.Context) error {
 	return nil
 }
 
-// await closes up when the process is ready, and reads what else it says.
+// await closes up when the process is ready, and reads the rest of its output.
 func (u *unit) await(ctx context.Context, stdout io.Reader, up chan struct{}) {
 	r := bufio.NewReader(stdout)
 	if u.ready(ctx, r) == nil {
@@ -126,8 +126,7 @@ func (u *unit) await(ctx context.Context, stdout io.Reader, up chan struct{}) {
 	_, _ = io.Copy(io.Discard, r)
 }
 
-// ended notes how a generation ended. One that ends with a code of its own, unasked, is noted as a fault that
-// nobody made.
+// ended records how a generation ended. It records an unasked exit as a fault that we did not make.
 func (u *unit) ended(ctx context.Context, err error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -161,8 +160,8 @@ func (u *unit) signal(s syscall.Signal) {
 	_ = u.process.Signal(s) // it may have ended just now
 }
 
-// replace ends the running generation by a signal, and waits until the next one, with env, is ready; at most
-// half a minute. Nil is a clean one.
+// replace ends the running generation with a signal, and waits up to half a minute until the next one is
+// ready. env is the environment of the next one; nil means without faults.
 func (u *unit) replace(ctx context.Context, s syscall.Signal, env *environment) {
 	u.mu.Lock()
 	u.next = env
@@ -172,14 +171,14 @@ func (u *unit) replace(ctx context.Context, s syscall.Signal, env *environment) 
 	u.awaitUp(ctx, before)
 }
 
-// arm gives the generation after the running one its environment.
+// arm sets the environment of the next generation.
 func (u *unit) arm(env *environment) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.next = env
 }
 
-// awaitUp waits until a generation after the given one is ready, at most half a minute.
+// awaitUp waits up to half a minute until a generation after the given one is ready.
 func (u *unit) awaitUp(ctx context.Context, before int) {
 	deadline := time.Now().Add(30 * time.Second)
 	for killed := false; ctx.Err() == nil && time.Now().Before(deadline); pause.For(ctx, 50*time.Millisecond) {
@@ -187,7 +186,7 @@ func (u *unit) awaitUp(ctx context.Context, before int) {
 		generation, up := u.generation, u.up
 		u.mu.Unlock()
 		if generation == before && !killed && time.Until(deadline) < 10*time.Second {
-			u.signal(syscall.SIGKILL) // it does not stop
+			u.signal(syscall.SIGKILL) // it did not stop
 			u.h.count("a process that did not stop within 20 s", 1)
 			u.h.sayf("%s does not stop", u.name)
 			killed = true
@@ -225,7 +224,7 @@ func (u *unit) current() (generation int, runs bool) {
 	return u.generation, u.process != nil
 }
 
-// readyLine waits for the line that a process of ReelMill prints when it can be used.
+// readyLine waits for the ready line of a process of ReelMill.
 func readyLine(_ context.Context, stdout *bufio.Reader) error {
 	line, err := stdout.ReadBytes('\n')
 	if err != nil {
@@ -240,7 +239,7 @@ func readyLine(_ context.Context, stdout *bufio.Reader) error {
 	return nil
 }
 
-// answering waits until something listens at address.
+// answering waits until a process listens at address.
 func answering(address string) readyFunc {
 	return func(ctx context.Context, _ *bufio.Reader) error {
 		var d net.Dialer

@@ -16,10 +16,10 @@ import (
 // webhookSecret signs the webhooks of every process of a run.
 const webhookSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
-// gone is the passthrough of videos of which the receiver wants to hear no more.
+// gone is the passthrough of videos whose webhooks the receiver refuses with 410.
 const gone = "gone"
 
-// delivery is one webhook that the receiver was told, and what it answered; 0 for nothing.
+// delivery is a webhook that the receiver got, and its answer; 0 for none.
 type delivery struct {
 	at            time.Time
 	id            string
@@ -28,7 +28,7 @@ type delivery struct {
 	answer        int
 }
 
-// receiver is told of the ends of videos. By turns it refuses connections, says nothing, and answers 500.
+// receiver receives the webhooks. At times it refuses connections, hangs or answers 500.
 type receiver struct {
 	url     string
 	address string
@@ -51,7 +51,7 @@ func newReceiver(ctx context.Context) (*receiver, error) {
 	return r, nil
 }
 
-// open listens, the second time at the address of the first.
+// open listens, at the same address each time.
 func (r *receiver) open(ctx context.Context) error {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", r.address)
 	if err != nil {
@@ -101,7 +101,7 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	r.mu.Unlock()
 	if d.answer == 0 {
 		select {
-		case <-request.Context().Done(): // whoever called has given up
+		case <-request.Context().Done(): // the caller has given up
 		case <-time.After(20 * time.Second):
 		}
 		return
@@ -140,7 +140,7 @@ func (r *receiver) misbehave(ctx context.Context, h *harness) {
 	}
 }
 
-// deliveries returns what was told of each video.
+// deliveries returns the webhooks of each video.
 func (r *receiver) deliveries() map[string][]delivery {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -14,7 +14,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// report prints the table, writes the file of results, and says whether the promises were kept.
+// report prints the table, writes the file of results, and reports whether the promises were kept.
 func (h *harness) report(results []*result) error {
 	hits := h.points.hits()
 	all := pointsOf("both")
@@ -28,7 +28,7 @@ func (h *harness) report(results []*result) error {
 	for _, f := range slices.Sorted(maps.Keys(h.faults)) {
 		fmt.Printf("%7d  %s\n", h.faults[f], f)
 	}
-	fmt.Printf("\nkill points: %d of %d were a process's last; not reached: %s\n",
+	fmt.Printf("\nkill points: processes died at %d of %d; not reached: %s\n",
 		len(all)-len(missed), len(all), strings.Join(missed, " "))
 	fmt.Printf("\n%-34s%9s%9s%6s%6s%8s%6s%9s%6s%8s%8s\n", "", "accepted", "finished", "jobs", "lost", "doubled",
 		"stuck", "spurious", "wrong", "p50 s", "p99 s")
@@ -74,8 +74,8 @@ func (h *harness) writeJSON(results []*result, ok bool, hits map[string]int, mis
 	return os.WriteFile(h.json, append(doc, '\n'), 0o600)
 }
 
-// conclude turns what is still pending into violations, asks the API, and prints the story of each video that
-// a promise was broken for.
+// conclude turns what is still pending into violations, asks the API, and prints the events of each video
+// with a broken promise.
 func (p *phase) conclude(ctx context.Context, r *result) error {
 	r.Violations = append(r.Violations, r.pending...)
 	r.pending = nil
@@ -100,7 +100,7 @@ func (p *phase) conclude(ctx context.Context, r *result) error {
 	return nil
 }
 
-// tell prints all that is known of a video.
+// tell prints all that is known about a video.
 func (p *phase) tell(v violation, events []pipeline.Event) {
 	fmt.Printf("\n%s %s: %s\n", strings.ToUpper(v.Kind), v.Video, v.What)
 	for _, known := range p.load.videos {
@@ -119,8 +119,8 @@ func (p *phase) tell(v violation, events []pipeline.Event) {
 	}
 }
 
-// countRepairs counts in the logs what the sweeper repaired, and how many of that nobody had lost on purpose:
-// then a step came later than the sweeper, or never.
+// countRepairs counts the repairs of the sweeper in the logs, and those of things that no fault lost: there,
+// a step came later than the sweeper, or never.
 func (p *phase) countRepairs() (repairs, unexplained int) {
 	lost := map[string]bool{}
 	var repaired []string

@@ -17,7 +17,7 @@ import (
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 )
 
-// step is how often a scenario's series are scraped, and its rules evaluated.
+// step is the time between scrapes, and between evaluations of rules.
 const step = 30 * time.Second
 
 // ask is the input: rules, and scenarios. Each scenario begins without alerts.
@@ -71,7 +71,7 @@ func alerts(in *json.Decoder, out *json.Encoder) error {
 	return out.Encode(answer)
 }
 
-// world is a Prometheus server with the series of a scenario.
+// world is a Prometheus engine with the series of a scenario.
 type world struct {
 	engine *promql.Engine
 	series []storage.Series
@@ -94,7 +94,7 @@ func load(s scenario) (*world, error) {
 	return w, nil
 }
 
-// start is when each scenario begins.
+// start is the time at which each scenario begins.
 var start = time.Unix(0, 0)
 
 // add adds a series.
@@ -122,8 +122,8 @@ func (w *world) add(name, values string) error {
 	return nil
 }
 
-// play evaluates a rule from the beginning to the end of the scenario, as Prometheus does: each result of its
-// expression is an alert, which fires once the expression has returned it without a break for the rule's time.
+// play evaluates a rule from the beginning to the end of the scenario, as Prometheus does. Each result of its
+// expression is an alert. The alert fires once the expression has returned it for the rule's time without a gap.
 func (w *world) play(r rule) (fired []firing, err error) {
 	var hold model.Duration
 	if r.For != "" {
@@ -194,7 +194,7 @@ func (f *found) Next() bool { f.at++; return f.at < len(f.series) }
 // At returns the series that Next went to.
 func (f *found) At() storage.Series { return f.series[f.at] }
 
-// fire makes an alert of what a rule's expression returned.
+// fire makes an alert from a result of a rule's expression.
 func (w *world) fire(r rule, sample promql.Sample, at time.Time) (firing, error) {
 	f := firing{r.Alert, map[string]string{}, map[string]string{}}
 	sample.Metric.Range(func(l labels.Label) {

@@ -1,13 +1,13 @@
 // Command promql parses and evaluates alert rules as Prometheus does, for tests. It reads one JSON document from
 // standard input and writes one to standard output:
 //
-//	promql          a list of expressions; of each, {"metrics": {name: labels that its matchers name},
-//	                "labels": those that results are grouped or matched by}
-//	promql alerts   rules, and scenarios of series; of each scenario, the alerts that fire at its end
+//	promql          a list of expressions; for each, {"metrics": {name: labels in its matchers},
+//	                "labels": labels that group or match results}
+//	promql alerts   rules, and scenarios of series; for each scenario, the alerts that fire at its end
 //	                (alerts.go)
 //
-// It fails with the first expression that does not parse. It is a module of its own: parser and engine come
-// with all that Prometheus needs.
+// It fails at the first expression that does not parse. It is a module of its own, since parser and engine need
+// most of Prometheus.
 package main
 
 import (
