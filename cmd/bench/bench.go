@@ -12,14 +12,14 @@ import (
 	"github.com/reelmill/reelmill/workers"
 )
 
-// bench is a run: what its measurements share, and what they have found.
+// bench is one run: what its measurements share, and their results.
 type bench struct {
 	options
 	began    time.Time
 	dir      string
 	clips    *clips
 	registry *workers.Registry
-	started  int // processes, to name their folders
+	started  int // number of processes, which names their folders
 	running  []*process
 
 	machine  machine
@@ -52,15 +52,15 @@ func (b *bench) warn(format string, args ...any) {
 	}
 }
 
-// add notes a row, when there is something to note.
+// add records a row, if something was measured.
 func (b *bench) add(name, unit string, values []float64, a aim, note string) {
 	if r, ok := newRow(name, unit, values, a, note); ok {
 		b.rows = append(b.rows, r)
 	}
 }
 
-// run measures, prints, and writes. What was measured before an error, or before somebody lost patience, is
-// told all the same.
+// run measures, prints the table, and writes the file. After an error or an interrupt, it still reports what
+// it has measured.
 func (b *bench) run(ctx context.Context) (err error) {
 	if b.dir, err = os.MkdirTemp("", "reelmill-bench-"); err != nil {
 		return err
@@ -84,7 +84,7 @@ func (b *bench) run(ctx context.Context) (err error) {
 	if b.clip != "" && !exists(b.clip) {
 		return fmt.Errorf("-clip %s: there is no such file", b.clip)
 	}
-	b.machine = readMachine(ctx) // before anything is built: that is load too
+	b.machine = readMachine(ctx) // before the build, which is load too
 	fmt.Println(b.machine)
 	if b.machine.Others > quiet {
 		b.warn("the machine is not idle: others keep %.2f cores busy", b.machine.Others)
@@ -96,7 +96,7 @@ func (b *bench) run(ctx context.Context) (err error) {
 	return errors.Join(err, b.report(os.Stdout))
 }
 
-// measure runs the measurements that are wanted.
+// measure runs the wanted measurements.
 func (b *bench) measure(ctx context.Context) error {
 	shortest, err := b.clips.get(ctx, encodeForm, 20, "aac")
 	if err != nil {
@@ -123,7 +123,7 @@ func (b *bench) measure(ctx context.Context) error {
 	return nil
 }
 
-// runs is how often a measurement with a clip of that many seconds, before scaling, is repeated.
+// runs returns how often to repeat a measurement with a clip of this many seconds, before scaling.
 func (b *bench) runs(seconds float64) int {
 	if seconds >= 300 {
 		return b.long
@@ -131,7 +131,7 @@ func (b *bench) runs(seconds float64) int {
 	return b.repeat
 }
 
-// stopAll ends what still runs.
+// stopAll stops all processes.
 func (b *bench) stopAll() {
 	for _, p := range b.running {
 		select {
@@ -142,7 +142,7 @@ func (b *bench) stopAll() {
 	}
 }
 
-// busyOthers counts the runs, and those that others disturbed.
+// busyOthers counts a run, and whether other programs disturbed it.
 func (b *bench) busyOthers(what string, cores float64) {
 	b.timed++
 	b.others = max(b.others, cores)

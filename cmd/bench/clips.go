@@ -12,25 +12,25 @@ import (
 	"strings"
 )
 
-// form is how the pictures of a clip are encoded. Both are H.264 High of about 2.5 Mbit/s at 720p, with the
-// same pictures.
+// form is how a clip is encoded. Both forms have the same pictures, as H.264 High of about 2.5 Mbit/s at
+// 720p.
 type form struct {
 	name  string
 	group int // seconds between keyframes
 }
 
 var (
-	// encodeForm has keyframes too far apart for standard input: every rung is encoded.
+	// encodeForm has keyframes too far apart for standard input, so every rung is encoded.
 	encodeForm = form{"encode", 12}
-	// standardForm is standard input: its top rung is a copy.
+	// standardForm is standard input, so its top rung is a copy.
 	standardForm = form{"standard", 2}
 )
 
-// Of the made pictures.
+// Properties of the generated pictures.
 const (
 	clipRate  = 24 // frames/s
 	clipBits  = 2500e3
-	clipShort = 13 // seconds: the least of encodeForm, or it would have one group, and be standard
+	clipShort = 13 // seconds; a shorter encodeForm would have one group, and be standard
 )
 
 // clip is a file to upload.
@@ -43,25 +43,23 @@ type clip struct {
 
 // clips makes clips in a folder, each when it is first asked for:
 //
-//  1. The pictures of a minute, with hardly any loss: scenes of 4 to 6 s, each a part of the Mandelbrot set
-//     that grows while the camera pans over it, blurred as a lens would, with a tint and grain. Or those of a
-//     film.
-//  2. Of these, as many seconds as are wanted, in the form that is wanted; of more than a minute, the whole
-//     minute again and again, without encoding it anew.
-//  3. A sound of tones over noise is muxed to it: AAC, or MP3.
+//  1. Make the pictures of a minute, nearly lossless: scenes of 4 to 6 s, each a part of the Mandelbrot set
+//     that grows while the camera pans over it, with blur, a tint and grain. With -clip, those of a film.
+//  2. Encode the wanted number of seconds in the wanted form. A longer clip repeats the encoded minute.
+//  3. Mux audio of tones over noise: AAC or MP3.
 //
-// Nothing in it is random, and x264 is told its number of threads, so equal versions make equal files.
+// Nothing is random, and the number of x264's threads is fixed, so equal versions make equal files.
 type clips struct {
 	dir    string
-	film   string // empty: made pictures
+	film   string // empty: generated pictures
 	scale  float64
 	height int
 	made   map[string]clip
 	say    func(format string, args ...any)
 }
 
-// length is how long a clip of that many seconds is made: scaled, and a whole number of minutes when it is
-// longer than the minute that there is.
+// length returns the real length of a clip of this many seconds: scaled, and in whole minutes if longer than
+// one.
 func (c *clips) length(f form, seconds float64) float64 {
 	seconds *= c.scale
 	if f == encodeForm {
@@ -74,13 +72,13 @@ func (c *clips) length(f form, seconds float64) float64 {
 	return seconds
 }
 
-// minute is how long the pictures are that all clips are made of: whole groups of both forms.
+// minute returns the length of the pictures that all clips are made from: whole groups of both forms.
 func (c *clips) minute() float64 {
 	group := float64(encodeForm.group)
 	return max(2*group, group*math.Ceil(60*c.scale/group))
 }
 
-// get returns a clip of that form and about that many seconds; sound is aac or mp3.
+// get returns a clip of a form and about this many seconds; sound is aac or mp3.
 func (c *clips) get(ctx context.Context, f form, seconds float64, sound string) (clip, error) {
 	length := c.length(f, seconds)
 	name := fmt.Sprintf("%s-%gs-%s", f.name, length, sound)
@@ -111,7 +109,7 @@ func (c *clips) get(ctx context.Context, f form, seconds float64, sound string) 
 	return made, nil
 }
 
-// pictures returns a file without sound, at most a minute long.
+// pictures returns a file without audio, at most a minute long.
 func (c *clips) pictures(ctx context.Context, f form, seconds float64) (string, error) {
 	file := filepath.Join(c.dir, fmt.Sprintf("pictures-%s-%g.mp4", f.name, seconds))
 	if exists(file) {
@@ -152,8 +150,8 @@ func (c *clips) source(ctx context.Context) (string, error) {
 	return file, ffmpeg(ctx, append([]string{"-filter_complex", graph, "-map", "[v]"}, encode...)...)
 }
 
-// scene is a place of the Mandelbrot set worth looking at, how near the camera is at the start and at the
-// end, how fast it pans, and the tint.
+// scene is a place of the Mandelbrot set, the zoom at the start and at the end, the speed of the pan, and the
+// tint.
 type scene struct {
 	x, y, from, to, pan float64
 	hue                 int
@@ -168,7 +166,7 @@ var scenes = []scene{
 // sceneLengths are in frames: 4 to 6 s.
 var sceneLengths = []int{120, 98, 143, 110, 131}
 
-// sceneGraph is the filter graph of that many seconds of scenes, with the label v.
+// sceneGraph returns the filter graph of this many seconds of scenes, with the label v.
 func sceneGraph(seconds float64, width, height int) string {
 	var links []string
 	labels, left := "", int(seconds*clipRate)
@@ -187,7 +185,7 @@ func sceneGraph(seconds float64, width, height int) string {
 	return strings.Join(links, ";") + fmt.Sprintf(";%sconcat=n=%d:v=1:a=0[v]", labels, len(links))
 }
 
-// tone returns a file of sound.
+// tone returns an audio file.
 func (c *clips) tone(ctx context.Context, seconds float64, sound string) (string, error) {
 	codec, extension := []string{"-c:a", "aac"}, ".m4a"
 	if sound == "mp3" {
@@ -204,13 +202,13 @@ func (c *clips) tone(ctx context.Context, seconds float64, sound string) (string
 	return file, ffmpeg(ctx, append(args, "-b:a", "128k", "-ar", "48000", file)...)
 }
 
-// exists reports whether a file was made. What failed leaves none: see ffmpeg.
+// exists reports whether a file was made. A failed run leaves none: see ffmpeg.
 func exists(file string) bool {
 	_, err := os.Stat(file)
 	return err == nil
 }
 
-// ffmpeg runs ffmpeg, with the output file last. A file that was not finished is removed.
+// ffmpeg runs ffmpeg, with the output file as the last argument. It removes an unfinished file.
 func ffmpeg(ctx context.Context, args ...string) error {
 	args = append([]string{"-v", "error", "-nostdin", "-y"}, args...)
 	out, err := exec.CommandContext(ctx, "ffmpeg", args...).CombinedOutput()

@@ -28,7 +28,7 @@ func TestClipLengths(t *testing.T) {
 	}
 }
 
-// TestSceneGraph: the scenes are as long as the clip, and each is 4 to 6 s but for the last.
+// TestSceneGraph checks that the scenes are as long as the clip, and that all but the last have 4 to 6 s.
 func TestSceneGraph(t *testing.T) {
 	graph := sceneGraph(60, 1280, 720)
 	sum := 0

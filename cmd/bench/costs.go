@@ -15,26 +15,26 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// costs are what the simulation needs to know of a machine: medians of what one slot, with one thread, took.
+// costs are the measured costs of a machine that the simulation uses: medians for one slot with one thread.
 type costs struct {
 	Date    string `json:"date"`
 	Machine string `json:"machine"`
-	// Jobs are the seconds from job.started to job.completed, by kind (planned.costKind). Per is for each unit
-	// of work (planned.amount): a megapixel to encode, a second of audio or of video. Fixed is what a job costs
-	// besides: starting ffmpeg, decoding up to the first frame, cutting, verifying, storing.
+	// Jobs are the seconds from job.started to job.completed, by kind (planned.costKind). Per is the cost of a
+	// unit of work (planned.amount): a megapixel to encode, a second of audio or of video. Fixed is the other
+	// cost of a job: starting ffmpeg, decoding up to the first frame, cutting, verifying, storing.
 	Jobs map[string]line `json:"jobs"`
-	// Next is how long a slot takes from the completion of a job to the start of the next one, which waits
-	// already; Unblock from the completion of a job to the start of one that waited for it, by an idle slot.
+	// Next is the time from the completion of a job to the start of the next one, which waits already, in one
+	// slot. Unblock is the time from the completion of a job to the start of one that waited for it, in an idle
+	// slot.
 	Next    float64 `json:"next"`
 	Unblock float64 `json:"unblock"`
-	// Writes is how many messages the broker stores for a job, events and tasks; Broker how many of 1 KiB it
-	// stores and syncs in a second, from 64 publishers.
+	// Writes is how many messages the broker stores for a job, events and tasks. Broker is how many messages of
+	// 1 KiB it stores and syncs in a second, from 64 publishers.
 	Writes float64 `json:"writes"`
 	Broker float64 `json:"broker"`
 }
 
-// costClips are the clips that costs are taken from: lines need two lengths. Of the long one, all but
-// transcoding.
+// costClips are the clips for measuring costs. Lines need two lengths. The long clip is not transcoded.
 var costClips = []struct {
 	form     form
 	seconds  float64
@@ -45,14 +45,14 @@ var costClips = []struct {
 	{standardForm, 20, "costs", true}, {standardForm, 60, "costs", true},
 }
 
-// samples are what the stories told.
+// samples are the measured values of the stories.
 type samples struct {
-	work, took    map[string][]float64 // by kind, one of each for each job
+	work, took    map[string][]float64 // by kind, a value for each job
 	next, unblock []float64
 	writes        []float64
 }
 
-// measureCosts sends clips through one worker, one kind of job after the other.
+// measureCosts sends clips through one worker, one kind of job at a time.
 func (b *bench) measureCosts(ctx context.Context) error {
 	all := &samples{work: map[string][]float64{}, took: map[string][]float64{}}
 	var broker []float64
@@ -80,7 +80,7 @@ func (b *bench) measureCosts(ctx context.Context) error {
 	return nil
 }
 
-// costsOf adds what one clip tells, and returns the broker's rate.
+// costsOf adds the samples of one clip, and returns the broker's rate.
 func (b *bench) costsOf(ctx context.Context, source clip, name string, all *samples) (float64, error) {
 	s, err := b.newSite(ctx, 0)
 	if err != nil {
@@ -115,8 +115,8 @@ func (b *bench) costsOf(ctx context.Context, source clip, name string, all *samp
 	return syncedWrites(ctx, conn, 2000)
 }
 
-// add takes the times of one story; of one with a copied rung that of the copy alone, since its chunks have
-// fewer rungs for the same decoding, and its keyframes are nearer to each other.
+// add adds the times of one story. With a copied rung it adds the copy only, since the chunks then have fewer
+// rungs for the same decoding, and the keyframes are closer.
 func (s *samples) add(v *story) {
 	jobs := map[string]planned{"inspect": {Job: pipeline.Job{Worker: "inspect"}, amount: v.seconds}}
 	for _, j := range v.plan {
@@ -149,8 +149,8 @@ func (s *samples) add(v *story) {
 	}
 }
 
-// chunkBefore returns when the chunk ended that had the slot before a chunk. The job "first" has a slot of
-// its own, which is for what is urgent, as the chunk that began beside it shows; neither counts.
+// chunkBefore returns when the previous chunk in the slot of a chunk ended. The job "first" and the chunk
+// that began beside it do not count, since "first" has a slot for urgent jobs.
 func chunkBefore(done []attempt, a attempt) (time.Time, bool) {
 	var last time.Time
 	if !isChunk(a.job) || a.job == "transcode-first" {
@@ -164,7 +164,7 @@ func chunkBefore(done []attempt, a attempt) (time.Time, bool) {
 	return last, !last.IsZero() && last.Before(a.started)
 }
 
-// costs turns samples into medians and lines. One that nobody measured is 0.
+// costs turns samples into medians and lines; 0 without samples.
 func (s *samples) costs() *costs {
 	known := func(values []float64) float64 {
 		if len(values) == 0 {
@@ -198,7 +198,7 @@ func (s *samples) medians(kind string) (work, took []float64) {
 	return work, took
 }
 
-// costRows tells the costs to people.
+// costRows returns the costs as rows of the table.
 func (b *bench) costRows(all *samples, broker []float64) {
 	for _, kind := range sortedKeys(b.costs.Jobs) {
 		l, per := b.costs.Jobs[kind], "second of video"
@@ -214,7 +214,7 @@ func (b *bench) costRows(all *samples, broker []float64) {
 	b.add("costs: synced messages", "1/s", broker, aim{}, "64 publishers, 1 KiB")
 }
 
-// written is how many messages the broker has stored in the streams of the pipeline (pipeline/bus).
+// written returns how many messages the broker has stored in the streams of the pipeline (pipeline/bus).
 func written(ctx context.Context, conn *nats.Conn) (sum uint64, err error) {
 	js, err := jetstream.New(conn)
 	if err != nil {
@@ -230,8 +230,8 @@ func written(ctx context.Context, conn *nats.Conn) (sum uint64, err error) {
 	return sum, nil
 }
 
-// syncedWrites returns how many messages of 1 KiB are stored and synced in a second, of n that 64 publishers
-// send.
+// syncedWrites sends n messages of 1 KiB from 64 publishers, and returns how many a second were stored and
+// synced.
 func syncedWrites(ctx context.Context, conn *nats.Conn, n int64) (float64, error) {
 	js, err := jetstream.New(conn)
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 	"github.com/reelmill/reelmill/workers"
 )
 
-// story is what happened to one video, by the clock of this program for what a client sees, and by the
-// events' own for what happened inside.
+// story is what happened to one video. Times that a client sees are by the clock of this program, the others
+// are those of the events.
 type story struct {
 	id       string
 	begun    time.Time // of the upload
@@ -26,7 +26,7 @@ type story struct {
 	seconds  float64 // of the video, by its inspection
 }
 
-// took is how long it was from a time to the first event of a type, in seconds; NaN when there is none.
+// took returns the seconds from a time to the first event of a type; NaN without such an event.
 func (s *story) took(from time.Time, to pipeline.EventType) float64 {
 	at, ok := s.seen[to]
 	if !ok {
@@ -35,11 +35,11 @@ func (s *story) took(from time.Time, to pipeline.EventType) float64 {
 	return at.Sub(from).Seconds()
 }
 
-// errSeen ends a stream of events: what was waited for is there.
+// errSeen stops a stream of events after the wanted one.
 var errSeen = errors.New("seen")
 
-// follow uploads a clip and reads its events until one of the type until, or an error. Each event is handed
-// to look, which may be nil, as it arrives.
+// follow uploads a clip and reads its events until one of the type until, or an error. It calls look, which
+// may be nil, with each event as it arrives.
 func (b *bench) follow(ctx context.Context, url string, c clip, name string, until pipeline.EventType,
 	look func(*story, pipeline.Event),
 ) (*story, error) {
@@ -81,7 +81,7 @@ func (b *bench) follow(ctx context.Context, url string, c clip, name string, unt
 	return s, nil
 }
 
-// add notes an event that has arrived.
+// add records an event.
 func (s *story) add(e pipeline.Event, now time.Time) error {
 	if _, ok := s.seen[e.Type]; !ok {
 		s.seen[e.Type] = now
@@ -103,7 +103,7 @@ func (s *story) add(e pipeline.Event, now time.Time) error {
 	return err
 }
 
-// end tells how the video ended.
+// end returns how the video ended.
 func (s *story) end() string {
 	for _, e := range s.events {
 		switch e.Type {
@@ -114,16 +114,16 @@ func (s *story) end() string {
 	return fmt.Sprintf("%d events", len(s.events))
 }
 
-// attempt is one start of a job, and its end if that came.
+// attempt is one start of a job, and its end if it ended.
 type attempt struct {
 	job     string
 	worker  string // the worker type
 	process string
 	started time.Time
-	ended   time.Time // job.completed; zero when this attempt did not complete it
+	ended   time.Time // job.completed; zero if this attempt did not complete the job
 }
 
-// attempts are all starts, in order.
+// attempts returns all attempts, in order.
 func (s *story) attempts() []attempt {
 	var all []attempt
 	for _, e := range s.events {

@@ -37,7 +37,7 @@ func planOf(t *testing.T, m pipeline.Media) []planned {
 	return plan
 }
 
-// TestConfiguration: the pipelines of the servers here are such as a server takes.
+// TestConfiguration checks that a server accepts the pipelines of this program.
 func TestConfiguration(t *testing.T) {
 	var settings struct{ Pipelines []pipeline.Pipeline }
 	if err := yaml.Unmarshal([]byte(configuration), &settings); err != nil || len(settings.Pipelines) != 3 {
@@ -50,8 +50,8 @@ func TestConfiguration(t *testing.T) {
 	}
 }
 
-// TestAmounts: the chunks of a video, with the job that comes before them, are every pixel of every rendition
-// once, and without it all of the source.
+// TestAmounts checks that the chunks of a video and the job before them have every pixel of every rendition
+// once, and that the chunks alone read all of the source.
 func TestAmounts(t *testing.T) {
 	for _, seconds := range []float64{4, 20, 61.5, 300, 7200} {
 		m := simMedia(seconds, 720)
@@ -87,7 +87,7 @@ func TestAmounts(t *testing.T) {
 	}
 }
 
-// TestForms: what is planned for the two forms of clips is what they are for.
+// TestForms checks that the plans of the two forms of clips are as intended.
 func TestForms(t *testing.T) {
 	if copies(planOf(t, simMedia(60, 720))) {
 		t.Error("keyframes each 10 s are standard input")
@@ -141,7 +141,7 @@ func TestKinds(t *testing.T) {
 	}
 }
 
-// TestKindOfStoryboard: its cost follows from how near the key frames are, not from the length alone.
+// TestKindOfStoryboard checks that its cost depends on the distance of keyframes, not only on the length.
 func TestKindOfStoryboard(t *testing.T) {
 	for kind, m := range map[string]pipeline.Media{
 		"thumbnail:storyboard": simMedia(499, 720), "thumbnail:keyframes": standardMedia(300),
@@ -168,7 +168,7 @@ func standardMedia(seconds float64) pipeline.Media {
 	return m
 }
 
-// tale is a story made of what happens to jobs: "started 3 transcode-0000 host/1".
+// tale makes a story from events of jobs, such as "started 3 transcode-0000 host/1".
 func tale(t *testing.T, plan []planned, lines ...string) *story {
 	t.Helper()
 	s := &story{seen: map[pipeline.EventType]time.Time{}, plan: plan}

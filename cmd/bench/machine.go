@@ -14,20 +14,20 @@ import (
 	"github.com/reelmill/reelmill/pipeline/pause"
 )
 
-// machine is what the measurements were made on.
+// machine describes the machine of a run.
 type machine struct {
 	CPU    string  `json:"cpu"`
 	Cores  int     `json:"cores"`
 	Memory int64   `json:"memory_bytes"`
 	Kernel string  `json:"kernel"`
 	Load   string  `json:"load_average"` // 1, 5 and 15 minutes, at the start
-	Others float64 `json:"others_cores"` // cores that others kept busy, during two seconds at the start
+	Others float64 `json:"others_cores"` // cores that other programs kept busy, over two seconds at the start
 }
 
-// quiet is how many cores others may keep busy before the run is warned of.
+// quiet is how many cores other programs may keep busy without a warning.
 const quiet = 0.1
 
-// readMachine describes this machine. It looks for two seconds at what others do.
+// readMachine describes this machine. It watches other programs for two seconds.
 func readMachine(ctx context.Context) machine {
 	m := machine{Cores: runtime.NumCPU()}
 	if raw, err := os.ReadFile("/proc/cpuinfo"); err == nil {
@@ -61,13 +61,13 @@ func cpuModel(cpuinfo []byte) string {
 	return runtime.GOARCH
 }
 
-// String is for people.
+// String describes the machine for people.
 func (m machine) String() string {
 	return fmt.Sprintf("%s, %d cores, %.1f GiB, Linux %s\nload average %s; others keep %.2f cores busy", m.CPU,
 		m.Cores, float64(m.Memory)/(1<<30), m.Kernel, m.Load, m.Others)
 }
 
-// versions returns the versions of what is measured and what it stands on; clip is a file that x264 has made.
+// versions returns the versions of ReelMill and of what it uses; clip is a file that x264 encoded.
 func versions(ctx context.Context, program, clip string) map[string]string {
 	v := map[string]string{"go": runtime.Version()}
 	if out, err := exec.CommandContext(ctx, program, "version").Output(); err == nil {
@@ -88,7 +88,7 @@ func versions(ctx context.Context, program, clip string) map[string]string {
 
 var x264Words = regexp.MustCompile(`x264 - core ([0-9]+(?: r[0-9]+)?(?: [0-9a-f]{7})?)`)
 
-// x264Version finds the version that x264 writes into what it encodes, as user data.
+// x264Version finds the version that x264 writes into its output as user data.
 func x264Version(video []byte) string {
 	if found := x264Words.FindSubmatch(video[:min(len(video), 8<<20)]); found != nil {
 		return string(bytes.TrimSpace(found[1]))
@@ -96,8 +96,8 @@ func x264Version(video []byte) string {
 	return "unknown"
 }
 
-// watchOthers measures what this machine does while something runs. The function that it returns says, given
-// the processor time of what was measured, how many cores others kept busy.
+// watchOthers measures other programs during a run. The function that it returns takes the processor time of
+// the run, and returns how many cores other programs kept busy.
 func watchOthers() func(own float64) float64 {
 	before, self, begun := readMachineTime(), ownTime(os.Getpid()), time.Now()
 	return func(own float64) float64 {
@@ -107,7 +107,7 @@ func watchOthers() func(own float64) float64 {
 	}
 }
 
-// ownTime is the processor time of a process without its children.
+// ownTime returns the processor time of a process without its children.
 func ownTime(pid int) float64 {
 	s, err := readStat(pid)
 	if err != nil {

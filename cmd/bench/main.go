@@ -1,31 +1,30 @@
-// Command bench measures what ReelMill is to be good at, on this machine and beside peers in the same run.
+// Command bench measures the performance of ReelMill on this machine, beside plain ffmpeg in the same run.
 // `make bench` and `make sim` call it.
 //
 //	bench        measure, print tables, and write everything as JSON
-//	bench sim    simulate more machines than there are, with the costs that were measured (sim.go)
+//	bench sim    simulate larger installations with the measured costs (sim.go)
 //
-// What is measured; each is run several times, and the medians are what counts:
+// The measurements, each a median of several runs:
 //
-//	ready     from the start of an upload to video.ready: the default pipeline with all outputs, on a
-//	          server that was just started and has nothing else to do; the top rung of clips that are standard
-//	          input is a copy. By turns with it run its peers: A is one ffmpeg that decodes once and writes the
-//	          same renditions, sound and pictures; B is one ffmpeg for each of these, one after the other
-//	          (peers.go). A ratio is taken within a turn, so that a machine that
-//	          becomes slower does so for both.
-//	memory    the same runs, watched through /proc: the largest ffmpeg, the server, and the scratch folder,
-//	          for a clip and one five times as long.
-//	playable  from the last byte of an upload to video.playable.
-//	scaling   one and two single-threaded workers with a broker of their own, on the same source.
-//	kill      one of two workers is killed midway, and the chunks that were begun again are counted.
-//	costs     what the simulation needs: seconds of each kind of job by the work in it, latencies, writes.
+//	ready     time from the start of an upload to video.ready, with the default pipeline and all outputs, on
+//	          a fresh idle server. The top rung of standard input is a copy. The runs alternate with peers: A
+//	          is one ffmpeg that decodes once and writes the same renditions, audio and pictures; B is one
+//	          ffmpeg for each of these, one after the other (peers.go). A ratio compares runs of one turn, so
+//	          that a machine that becomes slower affects both.
+//	memory    peaks in the same runs, from /proc: the largest ffmpeg, the server and the scratch folder, for
+//	          a clip and one five times as long.
+//	playable  time from the last byte of an upload to video.playable.
+//	scaling   one single-threaded worker against two, on the same source.
+//	kill      one of two workers is killed midway; counts the chunks that begin again.
+//	costs     for the simulation: seconds of each kind of job for its work, latencies, writes.
 //
-// The clips are made of mathematics, the same in every run, with cuts, motion and grain, so that x264 works
-// about as hard as on film (clips.go); -clip FILE takes the pictures of a film. Times are what a client sees:
-// the clock of this program when the event arrives. Processor time of the server is read from /proc, that of
-// peers from their rusage.
+// The clips are computed, the same in every run, with cuts, motion and grain, so that x264 works about as
+// hard as on film (clips.go); -clip FILE takes the pictures of a film. Times are those of a client: this
+// program's clock when an event arrives. The processor time of the server comes from /proc, that of peers
+// from their rusage.
 //
-// No measurement fails: each row has its aim, and says met or not. What others did on the machine meanwhile
-// is measured, too, and warned of.
+// No measurement fails: each row has its aim, and whether it is met. The program also measures the load of
+// other programs, and warns of it.
 package main
 
 import (
@@ -51,7 +50,7 @@ type options struct {
 	height       int
 }
 
-// measurements are the names that -only takes, in the order in which they run.
+// measurements are the names for -only, in the order of a run.
 var measurements = []string{"ready", "memory", "playable", "scaling", "kill", "costs"}
 
 func main() {
@@ -90,24 +89,24 @@ func parseOptions(args []string) (o options, err error) {
 	}
 	for _, name := range o.wanted() {
 		if !slices.Contains(measurements, name) {
-			return o, fmt.Errorf("-only: no measurement is called %q; there are %v", name, measurements)
+			return o, fmt.Errorf("-only: unknown measurement %q; there are %v", name, measurements)
 		}
 	}
 	switch {
 	case o.repeat < 1 || o.long < 1:
-		return o, fmt.Errorf("-repeat %d -long %d: at least 1 of each", o.repeat, o.long)
+		return o, fmt.Errorf("-repeat %d -long %d: each must be at least 1", o.repeat, o.long)
 	case o.scale <= 0 || o.height < 16 || o.height%2 != 0:
-		return o, fmt.Errorf("-scale %g -height %d: not usable", o.scale, o.height)
+		return o, fmt.Errorf("-scale %g -height %d: out of range", o.scale, o.height)
 	}
 	return o, nil
 }
 
-// wanted are the names in -only; none for all.
+// wanted returns the names in -only; none for all.
 func (o options) wanted() []string {
 	return strings.FieldsFunc(o.only, func(r rune) bool { return r == ',' || r == ' ' })
 }
 
-// wants reports whether a measurement is to be run. Memory is read off the runs of ready.
+// wants reports whether to run a measurement. Memory needs the runs of ready.
 func (o options) wants(name string) bool {
 	wanted := o.wanted()
 	return len(wanted) == 0 || slices.Contains(wanted, name)

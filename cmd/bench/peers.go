@@ -16,18 +16,16 @@ import (
 	"github.com/reelmill/reelmill/workers"
 )
 
-// The peers are what a person with ffmpeg would run instead. They write the same renditions with the same
-// options of x264 (H264 of workers/internal/picture, which TestPeersEncodeAlike compares), cut into
-// segments of the same length, the sound as segments and as a file, copied since it is AAC, a poster, and
-// the cells of a storyboard. They check nothing they wrote, keep no account of it, and write no DASH
-// manifest.
+// The peers are what a person would run with ffmpeg instead. They write the same renditions with the same
+// options of x264 (H264 of workers/internal/picture, which TestPeersEncodeAlike compares), in segments of the
+// same length; the audio, copied since it is AAC, as segments and as a file; a poster; and the cells of a
+// storyboard. They verify nothing, record nothing, and write no DASH manifest.
 //
-// A is hand-tuned: one ffmpeg that decodes once, with the number of encoder threads that calibration
-// found to be the fastest. B runs one ffmpeg for each rendition, one for the sound, one for the poster
-// and one for the storyboard, one after the other. C is A with the scale filter, which most people write;
-// A and B have the faster one that ReelMill has.
+// A is hand-tuned: one ffmpeg that decodes once, with the fastest number of encoder threads by calibration. B
+// runs one ffmpeg for each rendition, for the audio, for the poster and for the storyboard, one after the
+// other. C is A with the scale filter, as most people write it; A and B have the faster filter of ReelMill.
 
-// peerJob is one source, and what is to be made of it.
+// peerJob is a source and its outputs.
 type peerJob struct {
 	source  string
 	seconds float64
@@ -37,16 +35,16 @@ type peerJob struct {
 	plain   bool                // the scale filter
 }
 
-// Of a storyboard, as in workers/thumbnail.
+// Properties of a storyboard, as in workers/thumbnail.
 const (
 	maxCells   = 100
 	cellHeight = 160
 )
 
-// interval is how many seconds a cell of the storyboard stands for.
+// interval returns the seconds between cells of the storyboard.
 func (p peerJob) interval() float64 { return math.Max(1, p.seconds/maxCells) }
 
-// one is the arguments of A.
+// one returns the arguments of A.
 func (p peerJob) one() [][]string {
 	labels, links := "", []string{}
 	for i, r := range p.rungs {
@@ -66,7 +64,7 @@ func (p peerJob) one() [][]string {
 	return [][]string{append(args, p.cells()...)}
 }
 
-// each is the arguments of B's processes, in their order.
+// each returns the arguments of B's processes, in order.
 func (p peerJob) each() [][]string {
 	var all [][]string
 	for _, r := range p.rungs {
@@ -80,7 +78,7 @@ func (p peerJob) each() [][]string {
 	return append(all, append(frame, p.poster()...), append(board, p.cells()...))
 }
 
-// scale leaves pictures alone that have the size already, as the largest rung of all clips has.
+// scale does not scale pictures that already have the size, as for the largest rung of all clips.
 func (p peerJob) scale(r workers.Rendition) string {
 	if p.plain || r.Width == p.rungs[0].Width && r.Height == p.rungs[0].Height {
 		return fmt.Sprintf("scale=%d:%d,setsar=1", r.Width, r.Height)
@@ -96,7 +94,7 @@ func (p peerJob) cellsFilter() string {
 	return fmt.Sprintf("fps=1/%.6f,scale=-2:%d", p.interval(), cellHeight)
 }
 
-// encoder is what the basic quality of ReelMill is.
+// encoder returns the options of ReelMill's basic quality.
 func (p peerJob) encoder(r workers.Rendition) []string {
 	group := strconv.Itoa(int(math.Round(2 * float64(r.FrameRateNum) / float64(r.FrameRateDen))))
 	args := []string{
@@ -124,7 +122,7 @@ func (p peerJob) hls(name string) []string {
 	}
 }
 
-// sound is two outputs: segments, and a file.
+// sound returns the options of two audio outputs: segments and a file.
 func (p peerJob) sound() []string {
 	args := append([]string{"-map", "0:a:0", "-c:a", "copy"}, p.hls("audio")...)
 	return append(args, "-map", "0:a:0", "-c:a", "copy", filepath.Join(p.dir, "audio.m4a"))
@@ -138,17 +136,17 @@ func (p peerJob) cells() []string {
 	return []string{"-frames:v", strconv.Itoa(maxCells), "-q:v", "4", filepath.Join(p.dir, "cell-%05d.jpg")}
 }
 
-// outcome is what one run of whatever is measured cost.
+// outcome is the cost of one run.
 type outcome struct {
 	Who     string  `json:"who"` // ours, A or B
 	Clip    string  `json:"clip"`
 	Seconds float64 `json:"seconds"`     // by the clock
 	CPU     float64 `json:"cpu_seconds"` // of all its processes
-	Bytes   int64   `json:"bytes"`       // of the renditions of the picture
+	Bytes   int64   `json:"bytes"`       // of the video renditions
 	Others  float64 `json:"others_cores"`
 }
 
-// run runs the processes one after the other, and checks that all outputs are there and whole.
+// run runs the processes one after the other, and checks that all outputs are complete.
 func (p peerJob) run(ctx context.Context, commands [][]string) (o outcome, err error) {
 	for _, r := range append([]string{"audio"}, names(p.rungs)...) {
 		if err := os.MkdirAll(filepath.Join(p.dir, r), 0o700); err != nil {
@@ -170,8 +168,8 @@ func (p peerJob) run(ctx context.Context, commands [][]string) (o outcome, err e
 	return o, err
 }
 
-// check wants every output, and in each rendition the segments of the whole video. It returns the bytes of
-// the pictures.
+// check checks that every output exists, and that each rendition has the segments of the whole video. It
+// returns the bytes of the video renditions.
 func (p peerJob) check() (bytes int64, err error) {
 	want := int(math.Ceil(p.seconds/manifest.SegmentSeconds - 0.1))
 	for _, name := range append([]string{"audio"}, names(p.rungs)...) {

@@ -21,8 +21,8 @@ func newPeer(t *testing.T, seconds float64) peerJob {
 	}
 }
 
-// TestPeersEncodeAlike compares the options of the peers' encoders with those of picture.H264, which this
-// program cannot import: it reads its source. A test that fails here says that the peers must follow.
+// TestPeersEncodeAlike compares the options of the peers' encoders with those of picture.H264. It reads its
+// source, since this program cannot import it. When it fails, update the peers.
 func TestPeersEncodeAlike(t *testing.T) {
 	file, err := parser.ParseFile(token.NewFileSet(), "../../workers/internal/picture/encode.go", nil, 0)
 	if err != nil {
@@ -75,7 +75,8 @@ func literal(e ast.Expr) (string, bool) {
 	return s, err == nil
 }
 
-// TestPeersMakeAll: A is one process and B one for each output, and both write the same files.
+// TestPeersMakeAll checks that A is one process and B one for each output, and that both write the same
+// files.
 func TestPeersMakeAll(t *testing.T) {
 	p := newPeer(t, 250)
 	one, each := p.one(), p.each()
@@ -108,7 +109,7 @@ func TestPeersMakeAll(t *testing.T) {
 	}
 }
 
-// TestPeerCheck: a peer that did less than all has no time.
+// TestPeerCheck checks that a peer with missing outputs is refused.
 func TestPeerCheck(t *testing.T) {
 	p := newPeer(t, 13)
 	write := func(name string) {

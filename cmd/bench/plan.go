@@ -10,17 +10,17 @@ import (
 	"github.com/reelmill/reelmill/workers/all"
 )
 
-// newRegistry returns the worker types. This program has them plan and describe jobs, and never work.
+// newRegistry returns the worker types. Here they only plan and describe jobs.
 func newRegistry() (*workers.Registry, error) {
 	return all.New(all.Config{FFmpeg: "ffmpeg", FFprobe: "ffprobe"})
 }
 
-// planned is a job of a plan, with what its worker says of it.
+// planned is a job of a plan, with the description by its worker.
 type planned struct {
 	pipeline.Job
 	workers.Description
-	// amount measures the work of the job: megapixels to encode; if there are none, seconds of the source that
-	// it reads; else seconds of the video.
+	// amount measures the work of the job: megapixels to encode, or else seconds of the source to read, or else
+	// seconds of the video.
 	amount float64
 }
 
@@ -43,7 +43,7 @@ func describe(r *workers.Registry, plan []pipeline.Job, m pipeline.Media) ([]pla
 	return jobs, nil
 }
 
-// Kinds of jobs that are asked for by name.
+// Kinds of jobs that the code names.
 const (
 	chunkKind = "transcode:chunk" // spread over machines
 	copyKind  = "transcode:copy"

@@ -25,8 +25,8 @@ var playables = []struct {
 	{encodeForm, 1800, "aac", atMost(4)},
 }
 
-// playable measures from the last byte of an upload to video.playable. The server is stopped then: the rest
-// of the work is nobody's business here.
+// playable measures the time from the last byte of an upload to video.playable. It then stops the server,
+// since the rest of the work does not matter here.
 func (b *bench) playable(ctx context.Context) error {
 	var standard, remuxed [][]float64
 	for _, p := range playables {
@@ -60,7 +60,7 @@ func (b *bench) playable(ctx context.Context) error {
 	return nil
 }
 
-// remuxes measures what ffmpeg takes to put a clip's packets into fragments.
+// remuxes measures how long ffmpeg takes to remux a clip into fragments.
 func (b *bench) remuxes(ctx context.Context, source clip) (times []float64, err error) {
 	file := filepath.Join(b.dir, "remuxed.mp4")
 	defer os.Remove(file)
@@ -75,8 +75,7 @@ func (b *bench) remuxes(ctx context.Context, source clip) (times []float64, err 
 	return times, nil
 }
 
-// growth compares how much longer standard input takes when it has more bytes with how much longer a remux of
-// them takes.
+// growth compares the extra time of longer standard input with the extra time of a remux of it.
 func (b *bench) growth(standard, remuxed [][]float64) {
 	more := func(times [][]float64) float64 { return median(times[1]) - median(times[0]) }
 	const name = "playable standard 600s, more than 60s"

@@ -24,11 +24,11 @@ type process struct {
 	pid  int
 	url  string // of a server
 	data string
-	done chan struct{} // closed when it has ended
+	done chan struct{} // closed when it ends
 }
 
-// start starts reelmill with a data folder of its own, and returns when it says that it is ready. Its log is
-// in the folder of the run.
+// start starts reelmill with its own data folder, and returns when it is ready. Its log is in the folder of
+// the run.
 func (b *bench) start(ctx context.Context, args ...string) (*process, error) {
 	b.started++
 	name := fmt.Sprintf("%03d-%s", b.started, args[0])
@@ -54,7 +54,7 @@ func (b *bench) start(ctx context.Context, args ...string) (*process, error) {
 	p.url, err = readyURL(stdout)
 	go func() {
 		_, _ = io.Copy(io.Discard, stdout)
-		_ = p.cmd.Wait() // how it ends is of no interest: it is told to
+		_ = p.cmd.Wait() // it ends on a signal, so its status does not matter
 		close(p.done)
 	}()
 	if err != nil {
@@ -64,7 +64,7 @@ func (b *bench) start(ctx context.Context, args ...string) (*process, error) {
 	return p, nil
 }
 
-// plainEnvironment is the environment without settings of ReelMill, which would be measured too.
+// plainEnvironment returns the environment without settings of ReelMill, which would change the results.
 func plainEnvironment(env []string) []string {
 	var plain []string
 	for _, e := range env {
@@ -75,7 +75,7 @@ func plainEnvironment(env []string) []string {
 	return plain
 }
 
-// readyURL waits for the line that a process prints when it is ready; a worker's has no URL.
+// readyURL waits for the ready line of a process, and returns its URL; a worker has none.
 func readyURL(stdout io.Reader) (string, error) {
 	line, err := bufio.NewReader(stdout).ReadBytes('\n')
 	if err != nil {
@@ -91,13 +91,13 @@ func readyURL(stdout io.Reader) (string, error) {
 	return ready.URL, nil
 }
 
-// kill ends the process as a power cut would.
+// kill kills the process without warning.
 func (p *process) kill() {
 	_ = p.cmd.Process.Kill() // it may have ended
 	<-p.done
 }
 
-// stop asks the process to end, insists after ten seconds, and removes its data.
+// stop asks the process to end, kills it after ten seconds, and removes its data.
 func (p *process) stop() {
 	_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
 	select {
@@ -108,7 +108,7 @@ func (p *process) stop() {
 	os.RemoveAll(p.data)
 }
 
-// serve starts a server on a port of its own.
+// serve starts a server on a free port.
 func (b *bench) serve(ctx context.Context, args ...string) (*process, error) {
 	settings := filepath.Join(b.dir, "config.yaml")
 	if err := os.WriteFile(settings, []byte(configuration), 0o600); err != nil {
@@ -117,7 +117,7 @@ func (b *bench) serve(ctx context.Context, args ...string) (*process, error) {
 	return b.start(ctx, append([]string{"serve", "--listen", "127.0.0.1:0", "--config", settings}, args...)...)
 }
 
-// build builds reelmill, unless one is given.
+// build builds reelmill, unless a binary is given.
 func (b *bench) build(ctx context.Context) error {
 	if b.program != "" {
 		return nil

@@ -13,16 +13,16 @@ import (
 // tick is the unit of processor times in /proc, in seconds: USER_HZ is 100 on every Linux that Go runs on.
 const tick = 0.01
 
-// procStat is what /proc/PID/stat says of a process.
+// procStat has fields of /proc/PID/stat.
 type procStat struct {
 	parent int
-	start  uint64  // ticks after boot; with the PID it names a process for good
+	start  uint64  // ticks after boot; with the PID it identifies a process
 	own    float64 // seconds of processor
-	gone   float64 // of children that have ended and were waited for, and theirs
+	gone   float64 // seconds of ended children that were waited for, and of theirs
 }
 
-// parseStat reads a line of /proc/PID/stat (proc(5)). Fields are counted from behind the command's name,
-// which may hold blanks and brackets.
+// parseStat reads a line of /proc/PID/stat (proc(5)). It counts fields after the command's name, which may
+// have blanks and brackets.
 func parseStat(stat []byte) (procStat, error) {
 	i := bytes.LastIndexByte(stat, ')')
 	if i < 0 {
@@ -53,8 +53,8 @@ func readStat(pid int) (procStat, error) {
 	return parseStat(raw)
 }
 
-// parseStatus returns a size of /proc/PID/status, such as VmHWM, in bytes; 0 when it is not there, as in that
-// of a process that has ended.
+// parseStatus returns a size in /proc/PID/status, such as VmHWM, in bytes; 0 if it is missing, as after the
+// end of a process.
 func parseStatus(status []byte, field string) int64 {
 	for line := range strings.Lines(string(status)) {
 		value, ok := strings.CutPrefix(line, field+":")
@@ -70,7 +70,7 @@ func parseStatus(status []byte, field string) int64 {
 	return 0
 }
 
-// peakRSS is the most memory that a process ever held, in bytes; 0 when it is gone.
+// peakRSS returns the peak memory of a process in bytes; 0 when it is gone.
 func peakRSS(pid int) int64 {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
@@ -79,7 +79,7 @@ func peakRSS(pid int) int64 {
 	return parseStatus(status, "VmHWM")
 }
 
-// children returns the processes that pid has started and that live, by process id.
+// children returns the running children of pid, by process id.
 func children(pid int) map[int]procStat {
 	found := map[int]procStat{}
 	entries, err := os.ReadDir("/proc")
@@ -98,7 +98,7 @@ func children(pid int) map[int]procStat {
 	return found
 }
 
-// processorTime is what a process and all that it has started have used, in seconds; also children that live.
+// processorTime returns the processor time of a process and all its children, in seconds, also running ones.
 func processorTime(pid int) float64 {
 	s, err := readStat(pid)
 	if err != nil {
@@ -111,7 +111,7 @@ func processorTime(pid int) float64 {
 	return sum
 }
 
-// machineTime is what the processors of the machine have done since boot, in seconds, over all of them.
+// machineTime has the processor seconds of the machine since boot, summed over its processors.
 type machineTime struct{ busy, idle, stolen float64 }
 
 // parseMachineTime reads the first line of /proc/stat (proc(5)). Stolen is what the host gave to others.
@@ -148,7 +148,7 @@ func (t machineTime) since(before machineTime) machineTime {
 	return machineTime{t.busy - before.busy, t.idle - before.idle, t.stolen - before.stolen}
 }
 
-// folderSize is how many bytes the files below dir have; files that go meanwhile do not count.
+// folderSize returns the bytes of the files below dir, without files that vanish meanwhile.
 func folderSize(dir string) (sum int64) {
 	_ = filepath.WalkDir(dir, func(_ string, d os.DirEntry, err error) error {
 		if err != nil {

@@ -15,13 +15,13 @@ import (
 	"github.com/reelmill/reelmill/workers"
 )
 
-// contest is one clip on which ReelMill runs against its peers.
+// contest is a clip on which ReelMill runs against its peers.
 type contest struct {
 	form    form
 	seconds float64
 	peers   string  // A, AB or ABC
 	aims    [3]aim  // of ours/A, ours/B and ours/C
-	memory  float64 // seconds of the clip, when this is one that memory is compared on
+	memory  float64 // seconds of the clip, if memory is compared on it
 }
 
 var contests = []contest{
@@ -32,11 +32,11 @@ var contests = []contest{
 	{standardForm, 300, "A", [3]aim{atMost(0.55)}, 0},
 }
 
-// ready measures the time to video.ready, and memory and scratch on the way.
+// ready measures the time to video.ready, and memory and scratch in the same runs.
 func (b *bench) ready(ctx context.Context) error {
 	for _, c := range contests {
 		if !b.wants("ready") && c.memory == 0 {
-			continue // memory alone
+			continue // memory only
 		}
 		if !b.wants("ready") {
 			c.peers = ""
@@ -51,7 +51,7 @@ func (b *bench) ready(ctx context.Context) error {
 	return nil
 }
 
-// contest runs ours and the peers by turns, and makes the rows.
+// contest runs ours and the peers in turns, and makes the rows.
 func (b *bench) contest(ctx context.Context, c contest) error {
 	source, err := b.clips.get(ctx, c.form, c.seconds, "aac")
 	if err != nil {
@@ -84,7 +84,7 @@ func (b *bench) contest(ctx context.Context, c contest) error {
 	return nil
 }
 
-// tell prints a run as it ends.
+// tell prints the outcome of a run.
 func (b *bench) tell(n int, o outcome) {
 	b.outcomes = append(b.outcomes, o)
 	b.say("%-22s %d %-5s %8.2f s %8.2f s of processor, %.1f MB of pictures", o.Clip, n+1, o.Who, o.Seconds,
@@ -92,7 +92,7 @@ func (b *bench) tell(n int, o outcome) {
 	b.busyOthers(fmt.Sprintf("%s, %s, run %d", o.Clip, o.Who, n+1), o.Others)
 }
 
-// ours sends a clip through a server that was just started.
+// ours sends a clip through a fresh server.
 func (b *bench) ours(ctx context.Context, source clip, c contest) (*story, outcome, error) {
 	o := outcome{Who: "ours", Clip: source.name}
 	server, err := b.serve(ctx)
@@ -122,7 +122,7 @@ func (b *bench) ours(ctx context.Context, source clip, c contest) (*story, outco
 	return s, o, nil
 }
 
-// pictureBytes adds up the renditions of the picture.
+// pictureBytes returns the bytes of the video renditions.
 func pictureBytes(ctx context.Context, url, id string) (sum int64, err error) {
 	outputs, err := client.New(url, nil).Outputs(ctx, id)
 	for _, o := range outputs {
@@ -133,7 +133,7 @@ func pictureBytes(ctx context.Context, url, id string) (sum int64, err error) {
 	return sum, err
 }
 
-// peer runs A or B, and removes what it wrote.
+// peer runs A or B, and removes the outputs.
 func (b *bench) peer(ctx context.Context, who string, source clip, rungs []workers.Rendition, threads int) (
 	outcome, error,
 ) {
@@ -152,7 +152,7 @@ func (b *bench) peer(ctx context.Context, who string, source clip, rungs []worke
 	return o, err
 }
 
-// calibrate finds, once, how many threads make A the fastest on the shortest clip.
+// calibrate finds once the number of threads with which A is fastest on the shortest clip.
 func (b *bench) calibrate(ctx context.Context, rungs []workers.Rendition) error {
 	if b.tried != nil {
 		return nil
@@ -205,7 +205,7 @@ func (b *bench) contestRows(name string, c contest, all map[string][]outcome) {
 	}
 }
 
-// busy says what part of the machine's processors the runs used: what is missing to 100% was idle.
+// busy says which part of the machine's processors the runs used; the rest was idle.
 func (b *bench) busy(all []outcome) string {
 	cores := median(values(all, func(o outcome) float64 { return o.CPU / o.Seconds }))
 	return fmt.Sprintf("%.0f%% of the cores", 100*cores/float64(runtime.NumCPU()))
@@ -219,8 +219,8 @@ func values[T any](all []T, of func(T) float64) []float64 {
 	return v
 }
 
-// steady is how much more a longer clip may take than a shorter one before it counts as growth: what is seen
-// at quarter seconds varies.
+// steady is the ratio of memory of a longer clip to a shorter one up to which it counts as equal, since
+// samples every quarter of a second vary.
 const steady = 1.10
 
 // memoryRows compares the peaks of the two clips.

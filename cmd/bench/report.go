@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// document is the file that a run leaves, and that the simulation reads its costs from.
+// document is the file of results. The simulation reads its costs.
 type document struct {
 	Date     time.Time          `json:"date"`
 	Machine  machine            `json:"machine"`
@@ -26,13 +26,14 @@ type document struct {
 	Tried    map[string]float64 `json:"calibration_of_a,omitempty"` // seconds by threads
 	Threads  int                `json:"threads_of_a"`               // 0: auto
 	Warnings []string           `json:"warnings"`
-	// Disturbed is how many of Timed runs others disturbed, Others how many cores they kept busy at most.
+	// Disturbed is how many of Timed runs other programs disturbed; Others is how many cores these kept busy at
+	// most.
 	Disturbed int     `json:"disturbed_runs"`
 	Timed     int     `json:"timed_runs"`
 	Others    float64 `json:"others_cores"`
 }
 
-// settings are the flags that change what is measured.
+// settings are the flags that change the results.
 type settings struct {
 	Repeat int     `json:"repeat"`
 	Long   int     `json:"long"`
@@ -42,7 +43,7 @@ type settings struct {
 	Height int     `json:"height"`
 }
 
-// report prints the table, and writes the file.
+// report prints the table and writes the file.
 func (b *bench) report(w io.Writer) error {
 	fmt.Fprintf(w, "\n%s\n", b.machine)
 	var words []string
@@ -95,7 +96,7 @@ func (b *bench) writeJSON() error {
 	return nil
 }
 
-// table sets rows in columns.
+// table aligns rows in columns.
 func table(rows []row) string {
 	var s strings.Builder
 	t := tabwriter.NewWriter(&s, 0, 0, 2, ' ', 0)
@@ -104,11 +105,11 @@ func table(rows []row) string {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Name, number(r.Median), number(r.Min), number(r.Max),
 			r.Unit, r.Aim, r.Verdict, r.Note)
 	}
-	_ = t.Flush() // a strings.Builder takes everything
+	_ = t.Flush() // writing to a strings.Builder cannot fail
 	return s.String()
 }
 
-// number writes a value with three digits that say something.
+// number formats a value with three significant digits.
 func number(v float64) string {
 	switch {
 	case v >= 100:

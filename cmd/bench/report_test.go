@@ -24,7 +24,8 @@ scaling            120     120   120   s                    one slot
 	}
 }
 
-// TestCostsFile: the simulation reads what a run writes, and takes what is missing from what is built in.
+// TestCostsFile checks that the simulation reads the file of a run, and takes missing costs from the built-in
+// ones.
 func TestCostsFile(t *testing.T) {
 	b := newBench(options{json: filepath.Join(t.TempDir(), "sub", "bench.json"), scale: 0.5})
 	b.costs = &costs{Machine: "m", Jobs: map[string]line{chunkKind: {1, 2}}, Next: 7}

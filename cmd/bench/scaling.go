@@ -17,8 +17,8 @@ import (
 	"github.com/reelmill/reelmill/pipeline/bus/embedded"
 )
 
-// site is an installation with a broker and a store that processes share: a server without workers, and as
-// many workers as are added.
+// site is an installation of several processes that share a broker and a store: a server without workers, and
+// the workers added.
 type site struct {
 	b       *bench
 	dir     string
@@ -28,8 +28,8 @@ type site struct {
 	workers []*process
 }
 
-// configuration holds the pipelines of all servers besides the default one. In costs and in quick, one step
-// follows on the other, so that no job is slowed down by another kind.
+// configuration has the pipelines of all servers besides the default one. In costs and in quick, steps run
+// one after the other, so that one kind of job does not slow down another.
 const configuration = `pipelines:
   - name: transcode
     steps: [{name: transcode, worker: transcode}]
@@ -44,11 +44,11 @@ const configuration = `pipelines:
       - {name: transcode, worker: transcode, after: [audio]}
 `
 
-// shortLease is how long the tasks of a dead worker stay with it where workers are killed, in place of 60 s.
+// shortLease is the lease of tasks where workers are killed, instead of 60 s.
 const shortLease = 6 * time.Second
 
-// newSite starts a broker, which syncs every write as the embedded one does, and a server. The broker is part
-// of this process. Lease 0 is the default.
+// newSite starts a server, and a broker in this process, which syncs every write as the embedded one does.
+// Lease 0 is the default.
 func (b *bench) newSite(ctx context.Context, lease time.Duration) (s *site, err error) {
 	s = &site{b: b}
 	defer func() {
@@ -81,12 +81,12 @@ func startBroker(dir string) (*server.Server, error) {
 	}
 	broker.Start()
 	if !broker.ReadyForConnections(30 * time.Second) {
-		return broker, errors.New("the broker does not start")
+		return broker, errors.New("the broker did not start")
 	}
 	return broker, nil
 }
 
-// addWorker starts a worker with one slot for transcoding, and one thread.
+// addWorker starts a worker with one slot for transcoding and one thread.
 func (s *site) addWorker(ctx context.Context) error {
 	args := append([]string{"worker"}, s.common...)
 	args = append(args, "--slots", "transcode=1;audio=1;thumbnail=1;inspect=1")
@@ -102,7 +102,7 @@ func (s *site) addWorker(ctx context.Context) error {
 	return err
 }
 
-// threadsFlag reports whether workers can be told how many threads their encoders have.
+// threadsFlag reports whether workers have a flag for encoder threads.
 func (b *bench) threadsFlag(ctx context.Context) bool {
 	help, err := exec.CommandContext(ctx, b.program, "worker", "--help").CombinedOutput()
 	return err == nil && strings.Contains(string(help), "--threads")
@@ -122,7 +122,7 @@ func (s *site) close() {
 	os.RemoveAll(s.dir)
 }
 
-// scaling compares the time that one worker takes with that of two.
+// scaling compares the times of one worker and of two.
 func (b *bench) scaling(ctx context.Context) error {
 	source, err := b.clips.get(ctx, encodeForm, 300, "aac")
 	if err != nil {
@@ -174,8 +174,8 @@ func (s *site) processorTime() float64 {
 	return sum
 }
 
-// killed kills one of two workers with a chunk in hand, once a third of the chunks is done, and counts what
-// was begun again.
+// killed kills one of two workers during a chunk, once a third of the chunks is done, and counts the attempts
+// that begin again.
 func (b *bench) killed(ctx context.Context) error {
 	source, err := b.clips.get(ctx, encodeForm, 300, "aac")
 	if err != nil {
@@ -222,16 +222,16 @@ func (b *bench) killOnce(ctx context.Context, source clip) (repeated, seconds fl
 	case err != nil:
 		return 0, 0, err
 	case died.IsZero():
-		return 0, 0, errors.New("the worker had no chunk in hand when it was to be killed: the clip is too short")
+		return 0, 0, errors.New("the worker had no chunk when it should be killed: the clip is too short")
 	}
 	count, again := repeats(v)
 	if count == 0 {
-		return 0, math.NaN(), nil // the killed attempt had done its work
+		return 0, math.NaN(), nil // the killed attempt had finished its work
 	}
 	return float64(count), again.Sub(died).Seconds(), nil
 }
 
-// toKill reports whether a third of the chunks is done and the worker with that process id has one in hand.
+// toKill reports whether a third of the chunks is done and the worker with this process id is at one.
 func toKill(v *story, pid int) bool {
 	chunks, done, busy := 0, 0, false
 	for _, j := range v.plan {
@@ -251,7 +251,7 @@ func toKill(v *story, pid int) bool {
 	return chunks > 0 && 3*done >= chunks && busy
 }
 
-// repeats counts the attempts at chunks beyond the first of each, and says when the first of these began.
+// repeats counts the repeated attempts at chunks, and returns when the first of them began.
 func repeats(v *story) (count int, first time.Time) {
 	begun := map[string]bool{}
 	for _, a := range v.attempts() {

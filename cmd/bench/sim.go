@@ -17,12 +17,12 @@ import (
 	"github.com/reelmill/reelmill/workers"
 )
 
-// The simulation runs plans as the workers make them through more slots than there are machines for. What a
-// job costs is what `bench` measured on one slot; what is assumed is said by flags, and printed. It is a
-// model: it knows the latency of the queue, the broker's limit, the store's bandwidth, uneven work, attempts
-// that die, and the coordinator's window. It does not know of caches and memory that slots of a machine
-// share, of networks but by their bandwidth, nor of a broker that becomes slower before it is full. Slots do
-// any kind of job, one at a time; a real machine has slots of each kind, which share its cores.
+// The simulation runs real plans through more slots than a test machine has. The costs of jobs are those that
+// `bench` measured on one slot. Flags set the assumptions, and the output prints them. The model has the
+// latency of the queue, the broker's limit, the store's bandwidth, uneven work, attempts that die, and the
+// coordinator's window. It leaves out caches and memory that the slots of a machine share, all of the network
+// but its bandwidth, and a broker that slows down before its limit. A slot does any kind of job, one at a
+// time; a real machine has slots for each kind, which share its cores.
 
 // simOptions are the flags of a simulation.
 type simOptions struct {
@@ -37,8 +37,8 @@ type simOptions struct {
 	store   float64
 }
 
-// builtIn are the costs when no run has left a file: of the machine and the day that they name, rounded,
-// since others used that machine as well.
+// builtIn are the costs without a file of a run: rounded, from the machine and the day that they name. Others
+// used that machine too.
 var builtIn = costs{
 	Date: "2026-11-21", Machine: "Intel Xeon 2.50GHz, 2 cores, which others used as well",
 	Jobs: map[string]line{
@@ -143,12 +143,12 @@ func parseSlots(text string) (all []int, err error) {
 	return all, nil
 }
 
-// lastRun is where `bench` leaves its result.
+// lastRun is the file that `bench` writes.
 const lastRun = "bin/bench.json"
 
-// readCosts returns the costs of a run, and where they come from; measured is how much faster two workers
-// were in it, 0 when that was not measured. What the run did not measure is built in. Without a file named, a
-// run whose clips were scaled, which nobody should believe, is passed over.
+// readCosts returns the costs of a run and their source. measured is how much faster two workers were than
+// one in it, 0 if not measured. Missing costs are the built-in ones. Unless the file is named, readCosts
+// ignores a run with scaled clips, whose costs are not realistic.
 func readCosts(file string) (c costs, from string, measured float64, err error) {
 	named := file != ""
 	if !named {
@@ -179,7 +179,7 @@ func readCosts(file string) (c costs, from string, measured float64, err error) 
 	return d.Costs.completed(), "of " + file, measured, nil
 }
 
-// completed returns the costs with what is missing taken from those built in.
+// completed returns the costs, with the built-in ones where they are missing.
 func (c costs) completed() costs {
 	jobs := map[string]line{}
 	for kind, l := range builtIn.Jobs {
@@ -200,7 +200,7 @@ func (c costs) completed() costs {
 	return c
 }
 
-// describe prints what is assumed.
+// describe prints the assumptions.
 func (o simOptions) describe(w io.Writer, c costs) {
 	for _, kind := range sortedKeys(c.Jobs) {
 		per := "second of video"
@@ -222,7 +222,7 @@ func (o simOptions) describe(w io.Writer, c costs) {
 		"%g s; window max(4, 2 x slots); seed %d\n", x.sigma, x.failEvery, x.lease, x.seed)
 }
 
-// planVideo returns the jobs that are planned for m by the default pipeline, with what they cost.
+// planVideo returns the jobs of the default pipeline for m, with their costs.
 func planVideo(registry *workers.Registry, c costs, m pipeline.Media) (simVideo, error) {
 	jobs, err := pipeline.NewPlan(pipeline.Default(), nil, m, registry)
 	if err != nil {
@@ -259,8 +259,8 @@ func planVideo(registry *workers.Registry, c costs, m pipeline.Media) (simVideo,
 	return v, nil
 }
 
-// simMedia is a film whose rungs are all encoded, since no segment can begin at its keyframes: H.264 with a
-// keyframe each 10 s, x264's default at 25 frames/s, and AAC.
+// simMedia is a film with H.264 and AAC, and a keyframe every 10 s, as x264 does by default at 25 frames/s.
+// No segment can begin at these keyframes, so all rungs are encoded.
 func simMedia(seconds float64, height int) pipeline.Media {
 	bits := clipBits * math.Pow(float64(height)/720, 1.5)
 	width := height * 16 / 9 / 2 * 2
@@ -279,7 +279,8 @@ func simMedia(seconds float64, height int) pipeline.Media {
 	}
 }
 
-// mixedVideos are n videos of 480p, 720p and 1080p, from 10 s to 2 h; half of them are below 5 minutes.
+// mixedVideos returns n videos of 480p, 720p and 1080p, from 10 s to 2 h, half of them shorter than 5
+// minutes.
 func mixedVideos(registry *workers.Registry, c costs, n int, seed uint64) ([]simVideo, error) {
 	r := rand.New(rand.NewPCG(seed, 2))
 	var videos []simVideo
@@ -294,7 +295,7 @@ func mixedVideos(registry *workers.Registry, c costs, n int, seed uint64) ([]sim
 	return videos, nil
 }
 
-// simResult is one set of videos on each number of slots.
+// simResult is the result of one set of videos on each number of slots.
 type simResult struct {
 	Name     string    `json:"name"`
 	Videos   int       `json:"videos"`
@@ -315,7 +316,7 @@ type simLine struct {
 	Spent      map[string]float64 `json:"spent"` // parts of slots times wall
 }
 
-// sweep simulates each number of slots. Speed-up is over one slot with all its overheads.
+// sweep simulates each number of slots. Speed-up is relative to one slot with its overheads.
 func (o simOptions) sweep(name string, videos []simVideo) (simResult, error) {
 	r := simResult{Name: name, Videos: len(videos), Work: totalWork(videos)}
 	for _, v := range videos {
@@ -350,7 +351,7 @@ func (o simOptions) sweep(name string, videos []simVideo) (simResult, error) {
 	return r, nil
 }
 
-// table sets a result in columns; where the time of the slots went is in percent.
+// table prints a result in columns, with the uses of slot time in percent.
 func (r simResult) table() string {
 	var s strings.Builder
 	fmt.Fprintf(&s, "%s: %d jobs, %d of them chunks; %.0f s of work; the longest way through a plan is %.1f s\n",
@@ -364,7 +365,7 @@ func (r simResult) table() string {
 		}
 		fmt.Fprintf(t, "%d\t\n", l.Failed)
 	}
-	_ = t.Flush() // a strings.Builder takes everything
+	_ = t.Flush() // writing to a strings.Builder cannot fail
 	return s.String()
 }
 

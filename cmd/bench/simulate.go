@@ -6,27 +6,27 @@ import (
 	"math/rand/v2"
 )
 
-// world is an installation that is simulated. Zero means without: no latency, no limit, no failure.
+// world is a simulated installation. Zero means none: no latency, no limit, no failure.
 type world struct {
 	slots      int // each one core that does one job at a time, of any worker type
 	perMachine int // slots; all on one machine when 0
 
 	next    float64 // seconds from the end of a job until its slot can take another
-	unblock float64 // seconds from an event until the tasks it leads to are there to be taken
-	writes  float64 // messages that the broker stores for a job, in all
-	broker  float64 // messages that it stores in a second, of everybody together
+	unblock float64 // seconds from an event until workers can take the tasks that follow from it
+	writes  float64 // messages that the broker stores for a job
+	broker  float64 // messages that it stores in a second, for all
 
 	machineBytes float64 // per second, between a machine and the store, each way
-	storeBytes   float64 // per second, of the store to everybody, and as much from everybody
-	ranged       bool    // chunks read only their part of a source, and not each machine the whole, once
+	storeBytes   float64 // per second, from the store to all machines, and as many from them
+	ranged       bool    // chunks read only their part of a source; otherwise each machine reads it whole, once
 
 	sigma     float64 // of the log-normal factor of a job's work; its mean is 1
-	failEvery float64 // one attempt in so many dies midway
-	lease     float64 // seconds until that is noticed
+	failEvery float64 // one attempt in this many dies midway
+	lease     float64 // seconds until a death is noticed
 	seed      uint64
 }
 
-// window is how many tasks of a video and worker type are on their way at a time (pipeline/fanout.go).
+// window is how many tasks of a video and worker type are enqueued at a time (pipeline/fanout.go).
 func (w world) window() int { return max(4, 2*w.slots) }
 
 // simVideo is a video, with its inspection as job 0. Jobs are in the order of the plan.
@@ -36,31 +36,31 @@ type simVideo struct {
 	jobs   []simJob
 }
 
-// simJob is a job as the simulation sees it.
+// simJob is a simulated job.
 type simJob struct {
 	worker string
 	after  []int // indices
 	high   bool
-	wide   bool    // one of those that are spread over slots: a chunk
+	wide   bool    // spread over slots: a chunk
 	fixed  float64 // seconds besides the work
 	work   float64 // seconds, before the factor
 	reads  bool    // the source
-	share  float64 // of the source, that a chunk is made from
+	share  float64 // of the source that a chunk needs
 	bytes  float64 // of outputs
 }
 
-// spent is what a slot's time goes into. The parts of a run add up to slots times wall time.
+// spent is a use of a slot's time. The uses of a run add up to slots times wall time.
 type spent int
 
 const (
-	working  spent = iota // what one slot without any overhead would do, too
+	working  spent = iota // what one slot without overhead would also do
 	overhead              // the fixed part of jobs
-	latency               // between jobs, and of tasks that are on their way to idle slots
+	latency               // between jobs, and while tasks are on their way to idle slots
 	broking               // waiting for the broker's limit
-	storing               // reading the source, writing outputs, and waiting for their turn to
-	failing               // work that was lost, and idle because a lease must run out
-	tailing               // idle while other slots still encode: there is no further chunk
-	critical              // idle while what cannot be spread is done: inspection, packaging, ...
+	storing               // reading the source and writing outputs, with waits for the store
+	failing               // lost work, and idle while a lease runs out
+	tailing               // idle while other slots encode the last chunks
+	critical              // idle during work that cannot be spread: inspection, packaging, ...
 	kinds
 )
 
@@ -69,18 +69,18 @@ var spentNames = [kinds]string{
 	"work", "overhead", "latency", "broker", "store", "failures", "tail", "critical",
 }
 
-// simulated is what came of a simulation.
+// simulated is the result of a simulation.
 type simulated struct {
 	wall   float64        // seconds from the first upload to the last video.ready
 	spent  [kinds]float64 // slot-seconds
 	failed int            // attempts
 }
 
-// pipe is something that serves all who come, one after the other, at a rate; at once when the rate is 0. A
-// real store serves all at the same time: as much in all, but who wants little is done sooner.
+// pipe serves requests one after the other at a rate; at once when the rate is 0. A real store serves them at
+// the same time: the total is the same, but small requests finish sooner.
 type pipe struct{ rate, free float64 }
 
-// take returns when what is asked for at a time is done.
+// take returns when a request made at a time is done.
 func (p *pipe) take(at, amount float64) float64 {
 	if p.rate <= 0 || amount <= 0 {
 		return at
@@ -94,7 +94,7 @@ type link struct{ reads, writes pipe }
 
 func newLink(rate float64) link { return link{pipe{rate: rate}, pipe{rate: rate}} }
 
-// happening is something that is to happen.
+// happening is a future event of the simulation.
 type happening struct {
 	at    float64
 	order int
@@ -123,8 +123,7 @@ func (h *happenings) Pop() any {
 	return last
 }
 
-// task is a job that is on its way or waits. The one of high priority comes first, then the one that waits
-// longest.
+// task is an enqueued job. High priority comes first, then the longest wait.
 type task struct {
 	video, job int
 }
@@ -134,7 +133,7 @@ type state int
 
 const (
 	fresh    state = iota
-	enqueued       // on its way, waiting, running, or to be tried again
+	enqueued       // on its way, waiting, running or to be retried
 	completed
 )
 
@@ -155,7 +154,7 @@ type simulation struct {
 	idle     []int // slots
 	busy     [kinds]int
 	onTheWay int   // tasks
-	held     []int // jobs of each video that could run and are kept back by the window
+	held     []int // jobs of each video that could run, but wait for the window
 	heldAll  int
 	running  int // chunks
 	leased   int // tasks of attempts that died
@@ -163,7 +162,7 @@ type simulation struct {
 	brokerPipe pipe
 	store      link
 	machines   []link
-	copies     []map[int]float64 // by machine: when the source of a video is there
+	copies     []map[int]float64 // by machine: when the source of a video arrives
 	result     simulated
 }
 
@@ -181,7 +180,7 @@ func simulate(w world, videos []simVideo) simulated {
 		s.machines = append(s.machines, newLink(w.machineBytes))
 		s.copies = append(s.copies, map[int]float64{})
 	}
-	for place := range s.perMachine { // the machines in turn
+	for place := range s.perMachine { // one machine after the other
 		for m := range machines {
 			if slot := m*s.perMachine + place; slot < w.slots {
 				s.idle = append(s.idle, slot)
@@ -204,13 +203,13 @@ func simulate(w world, videos []simVideo) simulated {
 	return s.result
 }
 
-// plan has something happen at a time.
+// plan plans an event at a time.
 func (s *simulation) plan(at float64, do func()) {
 	s.order++
 	heap.Push(&s.agenda, happening{at, s.order, do})
 }
 
-// pass lets time pass, and books it for every slot.
+// pass moves the time on, and books it for every slot.
 func (s *simulation) pass(to float64) {
 	d := to - s.now
 	if s.now = to; d <= 0 {
@@ -232,7 +231,7 @@ func (s *simulation) pass(to float64) {
 	s.result.spent[why] += d * float64(idle-waiting)
 }
 
-// fanOut enqueues the jobs of a video whose turn it is, as pipeline/fanout.go does.
+// fanOut enqueues the jobs of a video that can run, as pipeline/fanout.go does.
 func (s *simulation) fanOut(v int) {
 	window, held := map[string]int{}, 0
 	for j, job := range s.videos[v].jobs {
@@ -287,7 +286,7 @@ func (s *simulation) dispatch() {
 	}
 }
 
-// phase keeps a busy slot at something until a time.
+// phase books the time of a busy slot for one use, until a time.
 func (s *simulation) phase(what spent, until float64, then func()) {
 	s.busy[what]++
 	s.plan(until, func() { s.busy[what]--; then() })
@@ -313,8 +312,8 @@ func (s *simulation) begin(slot int, t task) {
 	})
 }
 
-// fetched returns when the machine of a slot has the source. It is read once for all slots of a machine
-// (workers/scratch.go), as a whole.
+// fetched returns when the machine of a slot has the source. A machine reads it once, whole, for all its
+// slots (workers/scratch.go).
 func (s *simulation) fetched(slot, v int, job simJob) float64 {
 	if !job.reads {
 		return s.now
@@ -331,18 +330,18 @@ func (s *simulation) fetched(slot, v int, job simJob) float64 {
 	return max(s.now, at)
 }
 
-// read returns when so many bytes have come from the store to a machine.
+// read returns when this many bytes have come from the store to a machine.
 func (s *simulation) read(machine int, bytes float64) float64 {
 	return max(s.machines[machine].reads.take(s.now, bytes), s.store.reads.take(s.now, bytes))
 }
 
-// write returns when so many bytes of a machine are in the store.
+// write returns when this many bytes of a machine are in the store.
 func (s *simulation) write(machine int, bytes float64) float64 {
 	return max(s.machines[machine].writes.take(s.now, bytes), s.store.writes.take(s.now, bytes))
 }
 
-// fate returns the factor of an attempt's work, and after which part of it the attempt dies; 0 when it does
-// not. It follows from the seed and the attempt alone: the same in worlds with other numbers of slots.
+// fate returns the factor of an attempt's work, and after which part of it the attempt dies; 0 for never. It
+// depends only on the seed and the attempt, so that worlds with different numbers of slots have the same.
 func (s *simulation) fate(t task) (factor, died float64) {
 	n := s.tries[t.video][t.job]
 	s.tries[t.video][t.job]++
@@ -354,7 +353,7 @@ func (s *simulation) fate(t task) (factor, died float64) {
 	return factor, died
 }
 
-// died has the task come again when its lease has run out.
+// died lets the task come again after its lease.
 func (s *simulation) died(slot int, t task, job simJob) {
 	s.result.failed++
 	if job.wide {
@@ -365,7 +364,7 @@ func (s *simulation) died(slot int, t task, job simJob) {
 	s.release(slot)
 }
 
-// publish stores the outputs and writes job.completed; then others may begin.
+// publish stores the outputs and writes job.completed. Then the jobs after it may begin.
 func (s *simulation) publish(slot int, t task, job simJob) {
 	s.phase(storing, s.write(slot/s.perMachine, job.bytes), func() {
 		s.phase(broking, s.brokerPipe.take(s.now, min(1, s.writes)), func() {
@@ -382,7 +381,7 @@ func (s *simulation) publish(slot int, t task, job simJob) {
 	})
 }
 
-// release makes a slot idle, after what it needs between two jobs.
+// release makes a slot idle after the time between two jobs.
 func (s *simulation) release(slot int) {
 	s.phase(latency, s.now+s.next, func() {
 		s.idle = append(s.idle, slot)
@@ -390,11 +389,11 @@ func (s *simulation) release(slot int) {
 	})
 }
 
-// criticalPath is how long a video takes with any number of slots, when nothing else takes time: the longest
-// way through its jobs.
+// criticalPath returns how long a video takes with unlimited slots and no overhead: the longest path through
+// its jobs.
 func criticalPath(v simVideo) float64 {
 	ends, longest := make([]float64, len(v.jobs)), 0.0
-	for range v.jobs { // edges may lead back in the order of the plan
+	for range v.jobs { // edges may lead to earlier jobs of the plan
 		changed := false
 		for j, job := range v.jobs {
 			end := job.fixed + job.work
@@ -411,7 +410,7 @@ func criticalPath(v simVideo) float64 {
 	return longest
 }
 
-// totalWork is the seconds of work in videos, without the fixed part of jobs.
+// totalWork returns the seconds of work in videos, without the fixed part of jobs.
 func totalWork(videos []simVideo) (sum float64) {
 	for _, v := range videos {
 		for _, j := range v.jobs {

@@ -7,7 +7,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// even is a video of n equal chunks of work, and nothing else.
+// even is a video of n equal chunks.
 func even(n int, work float64) simVideo {
 	v := simVideo{}
 	for range n {
@@ -16,7 +16,7 @@ func even(n int, work float64) simVideo {
 	return v
 }
 
-// TestNothingIsLost: without overheads, and with chunks that divide evenly, n slots are n times as fast.
+// TestNothingIsLost checks that n slots are n times as fast without overhead and with evenly divided chunks.
 func TestNothingIsLost(t *testing.T) {
 	videos := []simVideo{even(1200, 7)}
 	for _, slots := range []int{1, 2, 3, 10, 100, 600, 1200} {
@@ -33,7 +33,7 @@ func TestNothingIsLost(t *testing.T) {
 	}
 }
 
-// TestEachLimit has one overhead at a time, whose price is known.
+// TestEachLimit checks one overhead at a time, whose cost is known.
 func TestEachLimit(t *testing.T) {
 	chunk := simJob{worker: "transcode", wide: true, work: 10, reads: true, share: 0.25, bytes: 50}
 	video := simVideo{source: 1000, jobs: []simJob{chunk, chunk, chunk, chunk}}
@@ -67,8 +67,7 @@ func TestEachLimit(t *testing.T) {
 	}
 }
 
-// TestFailures: every attempt that dies costs what it had done and its lease, and the video is done all the
-// same.
+// TestFailures checks that a dead attempt costs its work and its lease, and that the video still completes.
 func TestFailures(t *testing.T) {
 	videos := []simVideo{even(100, 5)}
 	well, ill := simulate(world{slots: 4}, videos), simulate(world{slots: 4, failEvery: 5, lease: 30}, videos)
@@ -86,7 +85,7 @@ func TestFailures(t *testing.T) {
 	}
 }
 
-// TestWindow: a video with many chunks lets one that comes later in after the tasks of its window.
+// TestWindow checks that a video with many chunks lets a later one in after the tasks of its window.
 func TestWindow(t *testing.T) {
 	long, short := even(100, 1), even(1, 1)
 	short.at = 1.5
@@ -101,8 +100,8 @@ func TestWindow(t *testing.T) {
 	}
 }
 
-// TestPlannedVideo: a real plan is bounded by its work and by its longest way, and more slots never harm when
-// slots are all there is too little of.
+// TestPlannedVideo checks that a real plan is bounded by its work and by its longest path, and that more
+// slots never make it slower when only slots are scarce.
 func TestPlannedVideo(t *testing.T) {
 	v, err := planVideo(registry(t), builtIn, simMedia(1800, 720))
 	if err != nil {
@@ -126,7 +125,7 @@ func TestPlannedVideo(t *testing.T) {
 	}
 }
 
-// TestBooks: whatever the world, every second of every slot is booked once, and the work is done.
+// TestBooks checks in several worlds that every second of every slot is booked once, and the work is done.
 func TestBooks(t *testing.T) {
 	video, err := planVideo(registry(t), builtIn, simMedia(200, 720))
 	if err != nil {

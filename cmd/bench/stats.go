@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// median is the middle of the values, between the two middle ones when their number is even; NaN of none.
+// median returns the median of the values: the mean of the middle two if their number is even, NaN for none.
 func median(values []float64) float64 {
 	if len(values) == 0 {
 		return math.NaN()
@@ -19,7 +19,7 @@ func median(values []float64) float64 {
 	return (sorted[half-1] + sorted[half]) / 2
 }
 
-// ratios divides pair by pair; what has no partner, or one that is 0, is left out.
+// ratios divides pairs. It leaves out values without a partner, or with a partner of 0.
 func ratios(a, b []float64) []float64 {
 	var all []float64
 	for i := range min(len(a), len(b)) {
@@ -30,7 +30,7 @@ func ratios(a, b []float64) []float64 {
 	return all
 }
 
-// line is seconds that depend on an amount of work x: Fixed + Per*x.
+// line gives the seconds for an amount of work x: Fixed + Per*x.
 type line struct {
 	Fixed float64 `json:"fixed"`
 	Per   float64 `json:"per"`
@@ -39,8 +39,8 @@ type line struct {
 // at returns the seconds for x.
 func (l line) at(x float64) float64 { return l.Fixed + l.Per*x }
 
-// fit returns the line with the least squares through the points, held to what costs can be: neither part is
-// negative. With one x alone, all is in proportion to it; with no point, it is the zero line.
+// fit returns the least-squares line through the points, with no negative part. With a single x, the line is
+// proportional to x; without points, it is zero.
 func fit(x, y []float64) line {
 	n := float64(min(len(x), len(y)))
 	if n == 0 {
@@ -69,7 +69,7 @@ func fit(x, y []float64) line {
 	return l
 }
 
-// aim is what a value is to be. The zero aim is none.
+// aim is the bound for a value. The zero aim is none.
 type aim struct {
 	sign  string // <= or >=
 	bound float64
@@ -78,7 +78,7 @@ type aim struct {
 func atMost(bound float64) aim  { return aim{"<=", bound} }
 func atLeast(bound float64) aim { return aim{">=", bound} }
 
-// String is as in "<= 0.75"; empty for none.
+// String returns, for example, "<= 0.75"; it is empty for none.
 func (a aim) String() string {
 	if a.sign == "" {
 		return ""
@@ -86,13 +86,13 @@ func (a aim) String() string {
 	return fmt.Sprintf("%s %.3g", a.sign, a.bound)
 }
 
-// Verdicts of a row. One without an aim has none.
+// The verdicts of a row with an aim.
 const (
 	met    = "met"
 	notMet = "NOT MET"
 )
 
-// verdict judges a value. What was not measured is not met.
+// verdict judges a value. An aim without a measured value is not met.
 func (a aim) verdict(value float64) string {
 	switch {
 	case a.sign == "":
@@ -103,7 +103,7 @@ func (a aim) verdict(value float64) string {
 	return notMet
 }
 
-// row is one measurement: its values in the order in which they were taken, and what is made of them.
+// row is one measurement: its values in order, and the statistics of them.
 type row struct {
 	Name    string    `json:"name"`
 	Unit    string    `json:"unit"`
@@ -116,8 +116,8 @@ type row struct {
 	Note    string    `json:"note,omitempty"`
 }
 
-// newRow makes a row; ok is false when nothing was measured. Values that are no numbers are left out: JSON
-// has none for them.
+// newRow makes a row; ok is false when nothing was measured. It leaves out NaN and infinite values, which
+// JSON lacks.
 func newRow(name, unit string, values []float64, a aim, note string) (r row, ok bool) {
 	values = slices.DeleteFunc(slices.Clone(values), func(v float64) bool {
 		return math.IsNaN(v) || math.IsInf(v, 0)

@@ -13,14 +13,14 @@ import (
 	"github.com/reelmill/reelmill/pipeline/pause"
 )
 
-// watchEvery is how often a server is looked at. VmHWM is a high-water mark, so of a process that lives
-// longer than that no more is missed than what it grew in its last quarter of a second.
+// watchEvery is how often a server is sampled. VmHWM is a peak, so samples of a process miss at most its
+// growth in the last quarter of a second.
 const watchEvery = 250 * time.Millisecond
 
-// peaks are the highest values that were seen of a server.
+// peaks are the highest sampled values of a server.
 type peaks struct {
 	Server   int64  `json:"server_bytes"`     // resident memory of the server itself
-	Encoder  int64  `json:"encoder_bytes"`    // of the largest ffmpeg that encoded pictures: one slot's
+	Encoder  int64  `json:"encoder_bytes"`    // of the largest ffmpeg that encoded pictures, for one slot
 	Other    int64  `json:"other_bytes"`      // of the largest other ffmpeg
 	Chunk    int64  `json:"chunk_scratch"`    // bytes below the scratch folder of one chunk's attempt
 	OtherJob int64  `json:"other_scratch"`    // of one attempt at any other job
@@ -29,7 +29,7 @@ type peaks struct {
 	Encoders int    `json:"encoders_at_once"` // most ffmpegs that encoded pictures at the same time
 }
 
-// watch looks at a server until the function that it returns is called, which says what was seen.
+// watch samples a server until its result is called, which returns the peaks.
 func watch(ctx context.Context, server *process) func() peaks {
 	ctx, stop := context.WithCancel(ctx)
 	w := &watcher{server: server, encodes: map[uint64]bool{}}
@@ -60,7 +60,7 @@ func (w *watcher) look() {
 		if !known {
 			line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 			if err != nil || !bytes.Contains(line, []byte("ffmpeg")) {
-				continue // before exec it is still the server by name
+				continue // before exec it still has the name of the server
 			}
 			encodes = bytes.Contains(line, []byte("libx264"))
 			w.encodes[stat.start] = encodes
@@ -76,7 +76,7 @@ func (w *watcher) look() {
 	w.scratch()
 }
 
-// scratch measures the folder of each attempt, which is called by its job and a number.
+// scratch measures the folder of each attempt, whose name is its job and a number.
 func (w *watcher) scratch() {
 	entries, err := os.ReadDir(filepath.Join(w.server.data, "scratch"))
 	if err != nil {
@@ -103,14 +103,14 @@ func jobOf(folder string) string {
 	return folder
 }
 
-// isChunk reports whether a name, of a job or of an attempt's folder, is of a chunk: transcode-0003-217.
+// isChunk reports whether a job, or the folder of an attempt such as transcode-0003-217, is of a chunk.
 func isChunk(name string) bool {
 	rest, ok := strings.CutPrefix(name, "transcode-")
 	part, _, _ := strings.Cut(rest, "-")
 	return ok && (part == "first" || len(part) == 4 && strings.Trim(part, "0123456789") == "")
 }
 
-// most holds the highest of several runs.
+// most returns the highest values of two runs.
 func (p peaks) most(q peaks) peaks {
 	largest := p.Largest
 	if q.OtherJob > p.OtherJob {
