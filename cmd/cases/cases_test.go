@@ -10,7 +10,8 @@ import (
 	"github.com/reelmill/reelmill/workers/all"
 )
 
-// TestEveryCaseIsWhole checks the table: a case has an id of its own, words, an input, and something to judge.
+// TestEveryCaseIsWhole checks that each case of the table has a unique id, texts, an input, and something to
+// judge.
 func TestEveryCaseIsWhole(t *testing.T) {
 	k, err := newKitchen(t.TempDir(), recipes())
 	if err != nil {
@@ -34,7 +35,8 @@ func TestEveryCaseIsWhole(t *testing.T) {
 	}
 }
 
-// TestVerdictTellsWhatIsWrong checks that one wrong finding makes a case wrong, and that it alone is told then.
+// TestVerdictTellsWhatIsWrong checks that one wrong finding makes a case wrong, and that the verdict has only
+// it.
 func TestVerdictTellsWhatIsWrong(t *testing.T) {
 	j := &judge{}
 	if j.ok() {
@@ -59,7 +61,7 @@ func sine(pitch, level float64, seconds float64) []float64 {
 	return samples
 }
 
-// TestPitchAndLevel measures sounds that are known.
+// TestPitchAndLevel measures known tones.
 func TestPitchAndLevel(t *testing.T) {
 	tone := sine(440, 0.5, 1)
 	for i, s := range sine(880, 0.2, 1) {
@@ -83,7 +85,7 @@ func TestPitchAndLevel(t *testing.T) {
 	}
 }
 
-// TestRateByIntervals measures frame times whose average says something else.
+// TestRateByIntervals measures frame times whose average rate is another.
 func TestRateByIntervals(t *testing.T) {
 	var bursts []float64
 	for i := range 600 {
@@ -105,7 +107,7 @@ func TestRateByIntervals(t *testing.T) {
 	}
 }
 
-// TestColourOfMatrices converts colours whose numbers are in ITU-R BT.601 and BT.709.
+// TestColourOfMatrices converts colours with known values in ITU-R BT.601 and BT.709.
 func TestColourOfMatrices(t *testing.T) {
 	near := func(a, b float64) bool { return math.Abs(a-b) < 0.6 }
 	if r, g, b := bt601.rgb(81, 90, 240); math.Abs(r-255) > 2 || math.Abs(g) > 2 || math.Abs(b) > 2 {
@@ -132,7 +134,7 @@ func TestContentBetweenBars(t *testing.T) {
 	}
 }
 
-// TestPlaylists parses what servers send.
+// TestPlaylists parses playlists as servers send them.
 func TestPlaylists(t *testing.T) {
 	m, err := parseMaster("http://h/play/v/master.m3u8", []byte(`#EXTM3U
 #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="audio",NAME="a",DEFAULT=NO,URI="audio-1/index.m3u8"
@@ -164,7 +166,7 @@ func TestPlaylists(t *testing.T) {
 	}
 }
 
-// TestWhyTop: of the notes of a plan, those of the top rung are told, and not those of the audio.
+// TestWhyTop checks that the notes of a plan about the top rung are reported, and not those about the audio.
 func TestWhyTop(t *testing.T) {
 	workers, err := all.New(all.Config{})
 	if err != nil {

@@ -5,7 +5,7 @@ import (
 	"math"
 )
 
-// eachRung calls fn with the frame that each rung shows at a time.
+// eachRung calls fn with the frame of each rung at a time.
 func (j *judge) eachRung(when float64, fn func(name string, f frame) error) error {
 	for i, r := range j.master.rungs {
 		f, err := look(j.ctx, r.url, j.tracks[i], j.tracks[i].start()+when)
@@ -19,7 +19,7 @@ func (j *judge) eachRung(when float64, fn func(name string, f frame) error) erro
 	return nil
 }
 
-// notTheCover wants other pictures than red ones, and sound.
+// notTheCover wants pictures that are not red, and audio.
 func notTheCover(j *judge) error {
 	err := j.eachRung(2, func(name string, f frame) error {
 		r, g, b := f.matrix.rgb(f.mean(wholeFrame))
@@ -37,7 +37,7 @@ func notTheCover(j *judge) error {
 	return one440(j)
 }
 
-// colour wants the middle of every rung to have a colour, each of R, G and B within slack.
+// colour wants a colour in the middle of every rung, with R, G and B within slack.
 func colour(red, green, blue, slack float64) func(*judge) error {
 	return func(j *judge) error {
 		return j.eachRung(1, func(name string, f frame) error {
@@ -50,7 +50,7 @@ func colour(red, green, blue, slack float64) func(*judge) error {
 	}
 }
 
-// ramp is r14.
+// ramp judges r14.
 func ramp(j *judge) error {
 	err := j.eachRung(1.5, func(name string, f frame) error {
 		at := func(x float64) float64 {
@@ -68,7 +68,7 @@ func ramp(j *judge) error {
 	return one440(j)
 }
 
-// notBlack is r22.
+// notBlack judges r22.
 func notBlack(j *judge) error {
 	l, err := j.lightness()
 	if err != nil {
@@ -79,8 +79,8 @@ func notBlack(j *judge) error {
 	return nil
 }
 
-// shapes wants 150 frames of 25 a second: of one aspect, and from 3 s on of another. What has another aspect
-// than the frame has bars beside it.
+// shapes wants 150 frames at 25 frames/s, with one aspect and from 3 s on another. A picture with another
+// aspect than the frame must have bars.
 func shapes(first, second float64) func(*judge) error {
 	return func(j *judge) error {
 		for i, n := range j.frames {
@@ -124,9 +124,8 @@ func (f frame) content() region {
 	return region{float64(left) / w, float64(top) / h, float64(right) / w, float64(bottom) / h}
 }
 
-// converted wants every flat part of the source to have the colour of the exact conversion from its matrix to
-// BT.709, in every rung. One that is tagged with another matrix, as a copy may be, is what a player makes of
-// it.
+// converted wants the exact conversion of every flat part's colour from the matrix of the source to BT.709,
+// in every rung. It reads a rung with another tagged matrix, such as a copy, as a player does.
 func converted(from matrix) func(*judge) error {
 	return func(j *judge) error {
 		return j.compareFlat(func(y, u, v float64) (float64, float64, float64) {
@@ -135,7 +134,7 @@ func converted(from matrix) func(*judge) error {
 	}
 }
 
-// compareFlat compares the flat parts of the source at 2 s with what each rung shows there.
+// compareFlat compares the flat parts of the source at 2 s with those of each rung.
 func (j *judge) compareFlat(convert func(y, u, v float64) (float64, float64, float64)) error {
 	t, err := probe(j.ctx, j.source, picture)
 	if err != nil {
@@ -173,7 +172,7 @@ func (j *judge) compareFlat(convert func(y, u, v float64) (float64, float64, flo
 	})
 }
 
-// grey wants no colour anywhere, and the source's greys.
+// grey wants the greys of the source, and no colour.
 func grey(j *judge) error {
 	err := j.eachRung(2, func(name string, f frame) error {
 		off := 0

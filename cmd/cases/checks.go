@@ -11,7 +11,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// rate wants the top rung to say a frame rate, and to have it.
+// rate wants a frame rate for the top rung, in the playlist and in its frames.
 func rate(want float64) func(*judge) error {
 	return func(j *judge) error {
 		j.near("FRAME-RATE", j.master.rungs[0].rate, want, 0.01)
@@ -20,7 +20,7 @@ func rate(want float64) func(*judge) error {
 	}
 }
 
-// notTooManyFrames is r03.
+// notTooManyFrames judges r03.
 func notTooManyFrames(j *judge) error {
 	for i, r := range j.master.rungs {
 		n := j.frames[i]
@@ -30,7 +30,7 @@ func notTooManyFrames(j *judge) error {
 	return nil
 }
 
-// ratesOrHalf wants the top rung to have a frame rate, and lower ones that or half of it.
+// ratesOrHalf wants a frame rate for the top rung, and that or half of it for lower ones.
 func ratesOrHalf(want float64) func(*judge) error {
 	return func(j *judge) error {
 		for i, r := range j.master.rungs {
@@ -43,7 +43,7 @@ func ratesOrHalf(want float64) func(*judge) error {
 	}
 }
 
-// wholePart wants every rung to have the source's rate, or a whole part of it: no other rate is even.
+// wholePart wants every rung to have the source's rate divided by a whole number; other rates judder.
 func wholePart(source float64) func(*judge) error {
 	return func(j *judge) error {
 		for i, r := range j.master.rungs {
@@ -56,7 +56,7 @@ func wholePart(source float64) func(*judge) error {
 	}
 }
 
-// oneFrame is r07.
+// oneFrame judges r07.
 func oneFrame(j *judge) error {
 	for i, r := range j.master.rungs {
 		j.is("frames of "+r.String(), j.frames[i], 1)
@@ -64,7 +64,7 @@ func oneFrame(j *judge) error {
 	return nil
 }
 
-// keyframesFirst wants every segment of every rung to begin with a keyframe, and to last 10.5 s at most.
+// keyframesFirst wants every segment to begin with a keyframe and last at most 10.5 s.
 func keyframesFirst(j *judge) error {
 	for _, r := range j.master.rungs {
 		m, err := loadMedia(j.ctx, r.url)
@@ -91,8 +91,8 @@ func keyframesFirst(j *judge) error {
 	return nil
 }
 
-// copiedTop wants the top rung to have the source's own frames: they decode to the same samples, which those
-// of an encoder never do.
+// copiedTop wants the top rung to have the frames of the source: they decode to the same samples, unlike
+// encoded ones.
 func copiedTop(j *judge) error {
 	same, all, err := j.copied(picture)
 	if err != nil {
@@ -105,7 +105,8 @@ func copiedTop(j *judge) error {
 	return nil
 }
 
-// copied counts the frames of the top rung, and those of them that decode to what one of the source's does.
+// copied counts the frames of the top rung, and those that decode to the same samples as a frame of the
+// source.
 func (j *judge) copied(which selector) (same, all int, err error) {
 	source, err := checksums(j.ctx, j.source, which)
 	if err != nil {
@@ -127,8 +128,8 @@ func (j *judge) copied(which selector) (same, all int, err error) {
 	return same, len(ours), nil
 }
 
-// bitsOfSource wants no rung to have more than 1.3 times the bits of the source for its share of the pixels,
-// or than 150 kb/s. 5% are for what containers add.
+// bitsOfSource wants at most 1.3 times the source's bits for a rung's share of the pixels, or 150 kb/s. It
+// adds 5% for containers.
 func bitsOfSource(j *judge) error {
 	source, err := probe(j.ctx, j.source, picture)
 	if err != nil {
@@ -144,7 +145,7 @@ func bitsOfSource(j *judge) error {
 
 func abs(n int) int { return max(n, -n) }
 
-// topSize wants the top rung to have a size.
+// topSize wants a size for the top rung.
 func topSize(want string) func(*judge) error {
 	return func(j *judge) error {
 		j.is("top rung", j.master.rungs[0], want)
@@ -152,7 +153,7 @@ func topSize(want string) func(*judge) error {
 	}
 }
 
-// files wants the progressive MP4s of the video to last, and to be so many.
+// files wants count progressive MP4s of the video, of a length.
 func files(length float64, count int) func(*judge) error {
 	return func(j *judge) error {
 		found := 0
@@ -180,7 +181,7 @@ func files(length float64, count int) func(*judge) error {
 	}
 }
 
-// subtitlesNamed is m_subs.
+// subtitlesNamed judges m_subs.
 func subtitlesNamed(j *judge) error {
 	var details []string
 	for _, w := range j.view.Warnings {
@@ -191,7 +192,7 @@ func subtitlesNamed(j *judge) error {
 	return rate(29.97)(j)
 }
 
-// codecsTrue wants CODECS to say what the avcC box of each rung says, and a profile that plays everywhere.
+// codecsTrue wants CODECS to match the avcC box of each rung, and a profile that plays everywhere.
 func codecsTrue(j *judge) error {
 	for _, r := range j.master.rungs {
 		m, err := loadMedia(j.ctx, r.url)
@@ -215,8 +216,8 @@ func codecsTrue(j *judge) error {
 	return nil
 }
 
-// inSync wants a flash and a beep at a moment, and no empty edit in the init sections. The picture's times
-// are those of the boxes, which count from the first frame.
+// inSync wants a flash and a beep at the same time, and no empty edit in the init sections. The times of
+// pictures are those of the boxes, from the first frame on.
 func inSync(at float64) func(*judge) error {
 	return func(j *judge) error {
 		heard, err := j.hear()
@@ -236,7 +237,7 @@ func inSync(at float64) func(*judge) error {
 	}
 }
 
-// flash is when the first light frame of a rung is shown, in seconds from the first frame.
+// flash returns the time of the first light frame of a rung, in seconds from the first frame.
 func (j *judge) flash(at string, t track) (float64, error) {
 	raw, err := output(j.ctx, "ffmpeg", "-nostdin", "-v", "error", "-i", at, "-vf", "scale=8:8,format=gray",
 		"-fps_mode", "passthrough", "-f", "rawvideo", "-")
@@ -256,7 +257,7 @@ func (j *judge) flash(at string, t track) (float64, error) {
 	return math.NaN(), nil
 }
 
-// noEmptyEdit wants no rendition to have an edit list that begins with nothing: players differ over it.
+// noEmptyEdit wants no edit list that begins with an empty edit, which players handle differently.
 func (j *judge) noEmptyEdit() error {
 	urls := []string{}
 	for _, r := range j.master.rungs {

@@ -5,7 +5,7 @@ import (
 	"math"
 )
 
-// one440 wants a tone of 440 Hz that can be heard.
+// one440 wants an audible tone of 440 Hz.
 func one440(j *judge) error {
 	heard, err := j.hear()
 	if err != nil {
@@ -16,7 +16,7 @@ func one440(j *judge) error {
 	return nil
 }
 
-// pitches wants a sound of two halves of a pitch each.
+// pitches wants audio whose halves have one pitch each.
 func pitches(first, second float64) func(*judge) error {
 	return func(j *judge) error {
 		heard, err := j.hear()
@@ -34,7 +34,7 @@ func pitches(first, second float64) func(*judge) error {
 	}
 }
 
-// leftOnly wants sound on the left, and none on the right.
+// leftOnly wants audio on the left channel only.
 func leftOnly(j *judge) error {
 	heard, err := j.hear()
 	if err != nil {
@@ -46,7 +46,7 @@ func leftOnly(j *judge) error {
 	return nil
 }
 
-// sameLevel wants each channel to be as loud as the source, which is mono.
+// sameLevel wants each channel as loud as the mono source.
 func sameLevel(j *judge) error {
 	source, err := listen(j.ctx, j.source, audible, 1)
 	if err != nil {
@@ -63,7 +63,7 @@ func sameLevel(j *judge) error {
 	return nil
 }
 
-// limited wants no sample above -1 dBFS, and the tone on both sides.
+// limited wants no sample above -1 dBFS, and the tone on both channels.
 func limited(j *judge) error {
 	heard, err := j.hear()
 	if err != nil {
@@ -76,7 +76,7 @@ func limited(j *judge) error {
 	return nil
 }
 
-// eachChannel wants every channel of 5.1 heard where it belongs.
+// eachChannel wants every channel of 5.1 on its side of the stereo mix.
 func eachChannel(j *judge) error {
 	heard, err := j.hear()
 	if err != nil {

@@ -15,25 +15,25 @@ import (
 	"github.com/reelmill/reelmill/pipeline/client"
 )
 
-// clipRow is what was measured of a real clip and of what became of it.
+// clipRow has the measured values of a real clip and of its outputs.
 type clipRow struct {
 	name        string
 	rate, out   float64 // frames/s by the intervals; 0 when there are none
 	size, top   string
-	level, made float64 // dB of full level; NaN without sound
-	channels    int     // of the source's sound
+	level, made float64 // dB of full level; NaN without audio
+	channels    int     // of the source's audio
 	copied      string
 	verdict     string
 	seconds     float64
 }
 
-// clipsAtOnce is how many clips are under way at once: one is measured while the next is made. So the seconds
-// to ready are those of a server with something else to do.
+// clipsAtOnce is how many clips are under way at once: one is measured while the server processes the next.
+// So the seconds to ready are those of a busy server.
 const clipsAtOnce = 2
 
-// measureCorpus uploads every file of a folder, measures what came out, and prints a table. A file that is no
-// video is a row too. Only one that errored, or that cannot be measured, makes it fail: which are good is not
-// known here.
+// measureCorpus uploads every file of a folder, measures the outputs, and prints a table. A file that is no
+// video has a row too. It fails only if a file errored or could not be measured, since it cannot know which
+// are good.
 func (r *runner) measureCorpus(ctx context.Context) error {
 	entries, err := os.ReadDir(r.corpus)
 	if err != nil {
@@ -78,7 +78,7 @@ func (r *runner) measureCorpus(ctx context.Context) error {
 	return nil
 }
 
-// inTurn begins the calls in order, so many at once.
+// inTurn starts the calls in order, a limited number at once.
 func inTurn(atOnce int, calls []func()) {
 	var g errgroup.Group
 	g.SetLimit(atOnce)
@@ -125,12 +125,12 @@ func (r *runner) measureClip(ctx context.Context, api *client.Client, server, pa
 	return row, row.measure(j)
 }
 
-// measure fills the row of a video that is ready.
+// measure fills the row of a ready video.
 func (row *clipRow) measure(j *judge) (err error) {
 	if j.master, err = loadMaster(j.ctx, j.base+j.view.Manifest); err != nil {
 		return err
 	}
-	// Which of several tracks is the film is ReelMill's to say: it is what its answer tells.
+	// Of several tracks, ReelMill's answer says which is the film.
 	film := selector(fmt.Sprint(j.view.Media.Video.Stream))
 	source, err := probe(j.ctx, j.source, film)
 	if err != nil {
@@ -166,8 +166,7 @@ func (row *clipRow) measure(j *judge) (err error) {
 	return nil
 }
 
-// whyCopied says whether the top rung has the source's own frames, and, when it has not, why in ReelMill's
-// words.
+// whyCopied says whether the top rung has the frames of the source or, if not, why by ReelMill's notes.
 func (j *judge) whyCopied(which selector) (string, error) {
 	same, all, err := j.copied(which)
 	if err != nil {
@@ -182,7 +181,7 @@ func (j *judge) whyCopied(which selector) (string, error) {
 	return "no", nil
 }
 
-// String is the line of the table.
+// String returns the line of the table.
 func (row clipRow) String() string {
 	number := func(v float64, format string) string {
 		if math.IsNaN(v) || v == 0 {

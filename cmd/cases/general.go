@@ -11,7 +11,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// checkGeneral checks what holds for every video.
+// checkGeneral checks what must hold for every video.
 func (j *judge) checkGeneral() error {
 	j.general = true
 	defer func() { j.general = false }()
@@ -47,14 +47,14 @@ func (j *judge) checkGeneral() error {
 	return j.poster(w)
 }
 
-// ready notes how the video ended, and reports whether it is ready.
+// ready records how the video ended, and reports whether it is ready.
 func (j *judge) ready() bool {
 	ready := j.view.Status == pipeline.StateVideoReady
 	j.holds("status", statusOf(j.view), "ready", ready)
 	return ready
 }
 
-// statusOf is the status of a video, with its problem.
+// statusOf returns the status of a video, with its problem.
 func statusOf(v pipeline.VideoView) string {
 	if v.Problem == nil {
 		return string(v.Status)
@@ -100,7 +100,7 @@ func (j *judge) rung(r rung, top bool, w want) error {
 	if w.length > 0 {
 		j.near(name("length"), t.end()-t.start(), w.length, w.slack)
 	}
-	j.below(name("start"), math.Abs(t.start()), 0.5/r.rate+0.001) // as players built on libavformat show it
+	j.below(name("start"), math.Abs(t.start()), 0.5/r.rate+0.001) // as players with libavformat show it
 	j.is(name("pixel format"), t.PixelFormat, "yuv420p")
 	j.holds(name("pixels"), t.SampleRatio, "square", t.square())
 	j.is(name("size"), fmt.Sprintf("%dx%d", t.Width, t.Height), r)
@@ -118,12 +118,12 @@ func (j *judge) rung(r rung, top bool, w want) error {
 	return nil
 }
 
-// aspectSlack is 1.5%, and what it takes to make the edges even.
+// aspectSlack returns 1.5%, plus the change that makes the edges even.
 func aspectSlack(aspect float64, width, height int) float64 {
 	return aspect * max(0.015, 1/float64(min(width, height)))
 }
 
-// oneOf wants a number that is one of some, one more or less.
+// oneOf wants one of several numbers, ±1.
 func (j *judge) oneOf(what string, got int, wanted []int) {
 	ok := false
 	for _, w := range wanted {
@@ -132,7 +132,7 @@ func (j *judge) oneOf(what string, got int, wanted []int) {
 	j.holds(what, fmt.Sprint(got), fmt.Sprintf("one of %v ±1", wanted), ok)
 }
 
-// silent wants a program to have said nothing.
+// silent wants no message from a program.
 func (j *judge) silent(what, said string) {
 	j.holds(what, strings.TrimSpace("clean "+tail(said)), "no message", said == "")
 }
@@ -156,7 +156,7 @@ func (j *judge) playlist(name, at string, length, slack float64) error {
 	return nil
 }
 
-// sound checks one sound: its playlist, and that it decodes.
+// sound checks an audio rendition: its playlist, and that it decodes.
 func (j *judge) sound(s sound, w want) error {
 	slack := max(0.1, 0.02*w.heard)
 	if err := j.playlist("sound", s.url, w.heard, slack); err != nil {
@@ -179,7 +179,7 @@ func (j *judge) sound(s sound, w want) error {
 	return nil
 }
 
-// poster checks that there is one, of the video's aspect.
+// poster checks that there is a poster with the aspect of the video.
 func (j *judge) poster(w want) error {
 	l, err := j.lightness()
 	if err != nil {
@@ -192,7 +192,7 @@ func (j *judge) poster(w want) error {
 	return nil
 }
 
-// lightness measures the poster.
+// lightness measures the luma of the poster.
 func (j *judge) lightness() (lightness, error) {
 	raw, err := fetch(j.ctx, j.base+"thumbnail.jpg")
 	if err != nil {
@@ -208,7 +208,7 @@ func (j *judge) lightness() (lightness, error) {
 // hear decodes a sound of the video; its only one, as a rule.
 func (j *judge) hear() (pcm, error) {
 	if len(j.master.sounds) == 0 {
-		return pcm{}, errors.New("the video has no sound")
+		return pcm{}, errors.New("the video has no audio")
 	}
 	s := j.master.sounds[0]
 	t, err := probe(j.ctx, s.url, audible)

@@ -11,22 +11,22 @@ import (
 	"strings"
 )
 
-// recipe says how an input is made: by ffmpeg with args, or by build from other inputs.
+// recipe makes an input: with ffmpeg and args, or with build from other inputs.
 type recipe struct {
-	file string // its name, which is what it is uploaded as
-	// args are ffmpeg's, separated by blanks, without the output. {NAME} stands for the path of another input,
-	// which is made first.
+	file string // its name, also in the upload
+	// args are arguments of ffmpeg, separated by blanks, without the output. {NAME} stands for the path of
+	// another input, which is made first.
 	args  string
 	piped bool // the output goes through a pipe, so that ffmpeg cannot go back and write a length or an index
-	// from are the inputs of build, which returns the bytes of the file. Version is to be raised with each
-	// change of build, as what is cached is known by it.
+	// from are the inputs of build, which returns the bytes of the file. Raise version with each change of
+	// build, since it identifies the cached file.
 	from    []string
 	version int
 	build   func(inputs [][]byte) ([]byte, error)
 }
 
-// kitchen makes inputs from recipes, each once, and keeps them in a folder for later runs. What a recipe
-// makes lies below a hash of the recipe and of those that it builds on, so a changed one is made anew.
+// kitchen makes inputs from recipes, each once, and keeps them in a folder for later runs. The path of an
+// input has a hash of its recipe and of those that it needs, so a changed recipe makes a new file.
 type kitchen struct {
 	dir     string
 	recipes map[string]recipe
@@ -43,10 +43,10 @@ func newKitchen(dir string, all []recipe) (*kitchen, error) {
 	return k, os.MkdirAll(dir, 0o755)
 }
 
-// placeholder is the name of another input in a recipe's arguments.
+// placeholder matches the name of another input in the arguments of a recipe.
 var placeholder = regexp.MustCompile(`\{([a-z0-9_.]+)\}`)
 
-// needs lists the inputs that a recipe builds on.
+// needs lists the inputs that a recipe needs.
 func (r recipe) needs() []string {
 	needs := r.from
 	for _, m := range placeholder.FindAllStringSubmatch(r.args, -1) {
@@ -55,7 +55,7 @@ func (r recipe) needs() []string {
 	return needs
 }
 
-// path returns where an input lies, made or not.
+// path returns the path of an input, made or not.
 func (k *kitchen) path(name string) (string, error) {
 	hash, err := k.hash(name)
 	return filepath.Join(k.dir, hash, name), err
@@ -78,7 +78,7 @@ func (k *kitchen) hash(name string) (string, error) {
 	return fmt.Sprintf("%.6x", h.Sum(nil)), nil
 }
 
-// make returns the path of an input, which is made when it is not there.
+// make returns the path of an input, and makes it if it is missing.
 func (k *kitchen) make(ctx context.Context, name string) (string, error) {
 	path, err := k.path(name)
 	if err != nil {
@@ -97,7 +97,7 @@ func (k *kitchen) make(ctx context.Context, name string) (string, error) {
 			return "", err
 		}
 	}
-	unfinished := filepath.Join(filepath.Dir(path), "unfinished-"+name) // ffmpeg goes by the ending
+	unfinished := filepath.Join(filepath.Dir(path), "unfinished-"+name) // ffmpeg needs the extension
 	if r.build != nil {
 		err = r.assemble(paths, unfinished)
 	} else {

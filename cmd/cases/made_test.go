@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestChangedRecipesAreMadeAnew checks what a file is known by: its recipe, and those that it builds on.
+// TestChangedRecipesAreMadeAnew checks that a path depends on the recipe and those that it needs.
 func TestChangedRecipesAreMadeAnew(t *testing.T) {
 	at := func(args string) string {
 		k, err := newKitchen(t.TempDir(), []recipe{
@@ -27,7 +27,7 @@ func TestChangedRecipesAreMadeAnew(t *testing.T) {
 	}
 }
 
-// TestDamagedInputs makes the inputs whose boxes are changed, and looks at them as ffprobe does.
+// TestDamagedInputs makes the inputs with changed boxes, and checks them with ffprobe.
 func TestDamagedInputs(t *testing.T) {
 	k, err := newKitchen(t.TempDir(), recipes())
 	if err != nil {

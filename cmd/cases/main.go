@@ -1,26 +1,24 @@
-// Command cases checks that what real files, players and operators broke elsewhere ends right here. `make
-// cases` and `make corpus` call it.
+// Command cases runs cases that broke other systems, with files, clients and operations, and checks their
+// outcomes. `make cases` and `make corpus` call it.
 //
 //	cases            run every case, print a line for each, and fail when one is wrong
-//	cases -corpus D  measure every file of a folder of real clips, and print a table in Markdown
+//	cases -corpus D  process every file of a folder of real clips, and print a table in Markdown
 //
-// A case is an input, or something that an operator or a client does, with the right value of its outcome
-// (table.go). The steps of a run:
+// A case is an input, or an action of an operator or a client, with its right outcome (table.go). The steps
+// of a run:
 //
-//  1. The inputs are made by ffmpeg, from recipes, into a cache folder (recipes.go, made.go). No file comes
-//     from outside.
-//  2. reelmill is built and `reelmill serve` started on loopback with a data folder of its own (server.go).
-//  3. Every input is uploaded as a user would upload it, and awaited for as long as anything moves.
-//  4. What came out is measured from outside: ffprobe and ffmpeg read it over HTTP, and the playlists, the
-//     init sections, decoded samples and pixels are looked at here (playlist.go, probe.go, sound.go,
-//     picture.go). Nothing that ReelMill says of itself counts, but for what a case is about, such as a
-//     warning.
-//  5. What holds for every video is checked for each (general.go), and then what the case is about
-//     (checks.go, checkpicture.go, checksound.go); operators.go has the cases that need a server of their
-//     own.
+//  1. Make the inputs with ffmpeg from recipes, in a cache folder (recipes.go, made.go). No file comes from
+//     outside.
+//  2. Build reelmill, and start `reelmill serve` on loopback with its own data folder (server.go).
+//  3. Upload every input as a user would, and wait for its end as long as there is progress.
+//  4. Measure the outputs from outside: ffprobe and ffmpeg read them over HTTP, and this program checks
+//     playlists, init sections, decoded samples and pixels (playlist.go, probe.go, sound.go, picture.go).
+//     It does not trust what ReelMill says, except where a case is about that, such as a warning.
+//  5. Check what must hold for every video (general.go), and then what the case is about (checks.go,
+//     checkpicture.go, checksound.go). operators.go has the cases that need their own server.
 //
-// A case is wrong when one finding is. It does not check that a player shows what is served: the tests of
-// cmd/reelmill do that in a browser.
+// A case is wrong when one finding is wrong. The tests of cmd/reelmill check playback in a browser; this
+// program does not.
 package main
 
 import (
@@ -48,8 +46,8 @@ type options struct {
 	stall   time.Duration
 }
 
-// errWrong is how a run ends in which a case was wrong.
-var errWrong = errors.New("not every case ends right")
+// errWrong means that a case was wrong.
+var errWrong = errors.New("some cases are wrong")
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -87,11 +85,11 @@ func parseOptions(args []string) (o options, err error) {
 	flags.StringVar(&o.only, "only", "", "ids of cases, separated by commas; all when empty. With -corpus: "+
 		"parts of file names")
 	flags.StringVar(&o.json, "json", "", "file for the result")
-	flags.StringVar(&o.cache, "cache", "bin/cases", "folder that keeps the made inputs for the next run")
-	flags.StringVar(&o.program, "program", "", "reelmill; built when empty")
-	flags.StringVar(&o.corpus, "corpus", "", "folder of real clips to measure instead of the cases")
-	flags.BoolVar(&o.keep, "keep", false, "keep the folder with data and logs")
-	flags.BoolVar(&o.list, "list", false, "list the cases and their right values, and run none")
+	flags.StringVar(&o.cache, "cache", "bin/cases", "folder that keeps the inputs for the next run")
+	flags.StringVar(&o.program, "program", "", "path of reelmill; built when empty")
+	flags.StringVar(&o.corpus, "corpus", "", "folder of real clips to process instead of the cases")
+	flags.BoolVar(&o.keep, "keep", false, "keep the folder of data and logs")
+	flags.BoolVar(&o.list, "list", false, "list the cases and their right outcomes, and run none")
 	flags.DurationVar(&o.stall, "stall", 10*time.Minute, "a video counts as stuck when no event comes for "+
 		"this long")
 	if err := flags.Parse(args); err != nil {
@@ -106,18 +104,18 @@ func parseOptions(args []string) (o options, err error) {
 	known := cases()
 	for _, id := range o.wanted() {
 		if !slices.ContainsFunc(known, func(c testCase) bool { return c.id == id }) {
-			return o, fmt.Errorf("-only: no case is called %q; -list names them", id)
+			return o, fmt.Errorf("-only: unknown case %q; -list lists the cases", id)
 		}
 	}
 	return o, nil
 }
 
-// wanted are the names in -only; none for all.
+// wanted returns the names in -only; none for all.
 func (o options) wanted() []string {
 	return strings.FieldsFunc(o.only, func(r rune) bool { return r == ',' || r == ' ' })
 }
 
-// wants reports whether the case of that id is to be run.
+// wants reports whether to run the case with an id.
 func (o options) wants(id string) bool {
 	wanted := o.wanted()
 	return len(wanted) == 0 || slices.Contains(wanted, id)

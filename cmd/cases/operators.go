@@ -22,7 +22,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline/pause"
 )
 
-// operatorCases are those of clients and operators: each has a server of its own, for what it does to it.
+// operatorCases are the cases of clients and operators. Each has its own server.
 func operatorCases() []testCase {
 	return []testCase{
 		{
@@ -44,7 +44,7 @@ func operatorCases() []testCase {
 	}
 }
 
-// sentNames are the file names of o1: a browser sends their UTF-8 as it is.
+// sentNames are the file names of o1, sent as UTF-8 like a browser does.
 var sentNames = []string{
 	"Screen Recording 2026-11-26 at 3.07.12\u202fPM.ts",
 	`the "final" cut.ts`,
@@ -54,7 +54,7 @@ var sentNames = []string{
 	"  two  blanks\u00a0and a hard one.ts",
 }
 
-// keepsNames is o1.
+// keepsNames runs o1.
 func keepsNames(r *runner, j *judge) error {
 	path, err := r.kitchen.make(j.ctx, "r07.ts")
 	if err != nil {
@@ -78,7 +78,7 @@ func keepsNames(r *runner, j *judge) error {
 	return nil
 }
 
-// forgetsHalfUploads is o2.
+// forgetsHalfUploads runs o2.
 func forgetsHalfUploads(r *runner, j *judge) error {
 	s, err := r.serve(j.ctx, filepath.Join(r.dir, "o2"))
 	if err != nil {
@@ -112,7 +112,7 @@ func forgetsHalfUploads(r *runner, j *judge) error {
 	return nil
 }
 
-// breakOff begins an upload of size bytes, and closes the connection when it has sent some of them.
+// breakOff begins an upload of size bytes, and closes the connection midway.
 func breakOff(ctx context.Context, server string, size, sent int) error {
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "tcp", strings.TrimPrefix(server, "http://"))
@@ -126,7 +126,7 @@ func breakOff(ctx context.Context, server string, size, sent int) error {
 	return errors.Join(err, conn.Close())
 }
 
-// bigFiles lists the files above 1 MiB below a folder.
+// bigFiles lists the files larger than 1 MiB below a folder.
 func bigFiles(dir string) ([]string, error) {
 	var big []string
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
@@ -142,7 +142,7 @@ func bigFiles(dir string) ([]string, error) {
 	return big, err
 }
 
-// ignoreGone is err, unless it says that a file went meanwhile.
+// ignoreGone returns err, or nil for a file that vanished meanwhile.
 func ignoreGone(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -150,7 +150,7 @@ func ignoreGone(err error) error {
 	return err
 }
 
-// survivesKilledEncoders is o3. It counts an ffmpeg only that is a child of the server.
+// survivesKilledEncoders runs o3. It counts only ffmpeg processes that are children of the server.
 func survivesKilledEncoders(r *runner, j *judge) error {
 	path, err := r.kitchen.make(j.ctx, "ops.mp4")
 	if err != nil {
@@ -183,8 +183,8 @@ func survivesKilledEncoders(r *runner, j *judge) error {
 	return nil
 }
 
-// killEncoders kills the ffmpeg of a server that encode H.264, as many as are wanted, 10 s apart, and returns
-// how many it has.
+// killEncoders kills the wanted number of ffmpeg processes of a server that encode H.264, 10 s apart, and
+// returns how many it killed.
 func killEncoders(ctx context.Context, server, wanted int) (killed int) {
 	for killed < wanted && ctx.Err() == nil {
 		for _, pid := range children(server) {
@@ -203,7 +203,7 @@ func killEncoders(ctx context.Context, server, wanted int) (killed int) {
 	return killed
 }
 
-// children lists the processes that a process has started.
+// children lists the children of a process.
 func children(parent int) []int {
 	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", parent))
 	if err != nil {
@@ -224,8 +224,8 @@ func children(parent int) []int {
 	return all
 }
 
-// scratch lists what attempts have left in a server's scratch folder. Sources are kept there for a while for
-// further jobs of their video.
+// scratch lists the leftovers of attempts in a server's scratch folder, without sources, which are kept there
+// for further jobs.
 func scratch(data string) ([]string, error) {
 	entries, err := os.ReadDir(filepath.Join(data, "scratch"))
 	if err != nil {
@@ -240,7 +240,7 @@ func scratch(data string) ([]string, error) {
 	return left, nil
 }
 
-// hooks counts the webhooks that it is told.
+// hooks counts the webhooks that it receives.
 type hooks struct {
 	mu    sync.Mutex
 	calls int
@@ -265,7 +265,7 @@ func (h *hooks) count() int {
 	return h.calls
 }
 
-// tellsOnce is o5.
+// tellsOnce runs o5.
 func tellsOnce(r *runner, j *judge) error {
 	path, err := r.kitchen.make(j.ctx, "r07.ts")
 	if err != nil {
@@ -278,7 +278,7 @@ func tellsOnce(r *runner, j *judge) error {
 	}
 	receiver := &http.Server{Handler: h, ReadHeaderTimeout: time.Minute}
 	go func() { _ = receiver.Serve(listener) }() // ends when it is closed
-	defer func() { _ = receiver.Close() }()      // all that it is for was heard
+	defer func() { _ = receiver.Close() }()      // all webhooks were received
 	data := filepath.Join(r.dir, "o5")
 	s, err := r.serve(j.ctx, data, "--webhook-allow-private")
 	if err != nil {
@@ -309,7 +309,7 @@ func tellsOnce(r *runner, j *judge) error {
 	return nil
 }
 
-// told waits until every video has ended and both its webhooks, of playable and of the end, are delivered.
+// told waits until every video has ended and its two webhooks, for playable and for the end, are delivered.
 func (r *runner) told(j *judge, api *client.Client, ids []string) error {
 	for _, id := range ids {
 		view, err := r.await(j.ctx, api, id)
@@ -337,7 +337,7 @@ func (r *runner) told(j *judge, api *client.Client, ids []string) error {
 	return nil
 }
 
-// servesRanges is o6.
+// servesRanges runs o6.
 func servesRanges(r *runner, j *judge) error {
 	path, err := r.kitchen.make(j.ctx, "r08.mp4")
 	if err != nil {
@@ -375,7 +375,7 @@ func servesRanges(r *runner, j *judge) error {
 	return nil
 }
 
-// ranges asks for one URL as browsers do.
+// ranges requests parts of one URL as browsers do.
 func (j *judge) ranges(at, kind string) error {
 	name := at[strings.LastIndex(at, "/")+1:]
 	whole, err := fetch(j.ctx, at)

@@ -8,18 +8,18 @@ import (
 	"math"
 )
 
-// frame is a decoded picture: luma, and chroma at half of it in both directions. Grey ones have no chroma.
+// frame is a decoded picture: luma, and chroma at half the width and height. Grey frames have no chroma.
 type frame struct {
 	width, height int
 	y, u, v       []byte
 	matrix        matrix
 }
 
-// chroma are the width and height of the chroma planes.
+// chroma returns the width and the height of the chroma planes.
 func (f frame) chroma() (int, int) { return (f.width + 1) / 2, (f.height + 1) / 2 }
 
-// look decodes the frame that is shown at a time of a playlist or file, in seconds within 2 ms, without
-// changing a sample. The track has to be 8-bit 4:2:0, or grey.
+// look decodes the frame at a time of a playlist or file, in seconds within 2 ms, without changing a sample.
+// The track must be 8-bit 4:2:0 or grey.
 func look(ctx context.Context, at string, t track, when float64) (frame, error) {
 	f := frame{width: t.Width, height: t.Height, matrix: t.matrix()}
 	cw, ch := f.chroma()
@@ -29,7 +29,7 @@ func look(ctx context.Context, at string, t track, when float64) (frame, error) 
 	case "gray":
 		chroma = 0
 	default:
-		return f, fmt.Errorf("%s: frames of %s are not looked at", at, t.PixelFormat)
+		return f, fmt.Errorf("%s: frames of %s are not supported", at, t.PixelFormat)
 	}
 	raw, err := output(ctx, "ffmpeg", "-nostdin", "-v", "error", "-i", at, "-map", "0:v:0", "-vf",
 		fmt.Sprintf("select='gte(t,%f)'", when-0.002), "-frames:v", "1", "-f", "rawvideo", "-pix_fmt",
@@ -44,7 +44,7 @@ func look(ctx context.Context, at string, t track, when float64) (frame, error) 
 	return f, nil
 }
 
-// region is a part of a picture, in parts of its width and height.
+// region is a part of a picture, in fractions of its width and height.
 type region struct{ left, top, right, bottom float64 }
 
 var wholeFrame = region{0, 0, 1, 1}
@@ -52,7 +52,7 @@ var wholeFrame = region{0, 0, 1, 1}
 // around is a small square around a point.
 func around(x, y, half float64) region { return region{x - half, y - half, x + half, y + half} }
 
-// mean is the mean Y, U and V of a region.
+// mean returns the mean Y, U and V of a region.
 func (f frame) mean(r region) (y, u, v float64) {
 	y = meanOf(f.y, f.width, f.height, r)
 	if len(f.u) == 0 {
@@ -77,7 +77,7 @@ func walk(width, height int, r region, fn func(x, y int)) {
 	}
 }
 
-// spread is the largest difference between two samples of one plane within a region.
+// spread returns the largest difference between two samples of one plane within a region.
 func (f frame) spread(r region) int {
 	widest := spreadOf(f.y, f.width, f.height, r)
 	if len(f.u) > 0 {
@@ -96,7 +96,7 @@ func spreadOf(plane []byte, width, height int, r region) int {
 	return most - least
 }
 
-// matrix is how a video's colours are made of R, G and B.
+// matrix converts between Y, U, V and R, G, B.
 type matrix struct{ red, blue float64 } // the weights in luma
 
 var (
@@ -120,7 +120,7 @@ func (m matrix) yuv(r, g, b float64) (y, u, v float64) {
 	return 16 + 219*y, 128 + 224*(b-y)/(2*(1-m.blue)), 128 + 224*(r-y)/(2*(1-m.red))
 }
 
-// lightness tells of a poster: its size, and the mean and the deviation of its luma from 0 to 255.
+// lightness has the size of a poster, and the mean and the deviation of its luma, 0 to 255.
 type lightness struct {
 	width, height   int
 	mean, deviation float64

@@ -15,7 +15,7 @@ import (
 	"github.com/Eyevinn/mp4ff/mp4"
 )
 
-// master is what a master playlist lists: rungs, the largest first, and sounds, the default one first.
+// master is a master playlist: rungs, the largest first, and audio renditions, the default first.
 type master struct {
 	url    string
 	rungs  []rung
@@ -31,14 +31,14 @@ type rung struct {
 	bandwidth     int
 }
 
-// String is the size of the pictures: 1280x720.
+// String returns the size of the pictures, such as 1280x720.
 func (r rung) String() string { return fmt.Sprintf("%dx%d", r.width, r.height) }
 
 // sound is an audio rendition of a master playlist.
 type sound struct {
 	url      string
 	name     string
-	channels int // 0 when it does not say
+	channels int // 0 if not given
 }
 
 // media is a media playlist.
@@ -51,7 +51,7 @@ type media struct {
 	init      string    // URL
 }
 
-// sum is the length that the playlist tells.
+// sum returns the length by the playlist.
 func (m media) sum() (seconds float64) {
 	for _, d := range m.durations {
 		seconds += d
@@ -59,7 +59,7 @@ func (m media) sum() (seconds float64) {
 	return seconds
 }
 
-// attributes parses the attribute list of a tag (RFC 8216, section 4.2); quotes are taken off.
+// attributes parses the attribute list of a tag (RFC 8216, section 4.2), and removes quotes.
 func attributes(list string) map[string]string {
 	all := map[string]string{}
 	for list != "" {
@@ -80,7 +80,7 @@ func attributes(list string) map[string]string {
 	return all
 }
 
-// parseMaster reads a master playlist that lies at base.
+// parseMaster parses a master playlist whose URL is base.
 func parseMaster(base string, text []byte) (master, error) {
 	m := master{url: base}
 	var variant map[string]string
@@ -96,7 +96,7 @@ func parseMaster(base string, text []byte) (master, error) {
 				continue
 			}
 			channels, _, _ := strings.Cut(a["CHANNELS"], "/")
-			count, _ := strconv.Atoi(channels) // 0 says that it is not told
+			count, _ := strconv.Atoi(channels) // 0 means not given
 			at, err := resolve(base, a["URI"])
 			if err != nil {
 				return m, err
@@ -137,7 +137,7 @@ func newRung(base, uri string, a map[string]string) (r rung, err error) {
 	return r, err
 }
 
-// parseMedia reads a media playlist that lies at base.
+// parseMedia parses a media playlist whose URL is base.
 func parseMedia(base string, text []byte) (media, error) {
 	m := media{url: base, target: -1}
 	for line := range strings.Lines(string(text)) {
@@ -204,7 +204,7 @@ func loadMedia(ctx context.Context, at string) (media, error) {
 	return m, nil
 }
 
-// boxes fetches and parses an init section and the segments after it, so that they can be looked at by box.
+// boxes fetches an init section and the segments after it, and parses their boxes.
 func boxes(ctx context.Context, init string, segments ...string) (*mp4.File, error) {
 	var all []byte
 	for _, at := range append([]string{init}, segments...) {
@@ -217,7 +217,7 @@ func boxes(ctx context.Context, init string, segments ...string) (*mp4.File, err
 	return mp4.DecodeFile(bytes.NewReader(all))
 }
 
-// fetch returns what is at a URL, which must answer 200.
+// fetch returns the body at a URL, which must answer 200.
 func fetch(ctx context.Context, at string) ([]byte, error) {
 	answer, body, err := ask(ctx, http.MethodGet, at, nil)
 	if err != nil {
@@ -229,15 +229,15 @@ func fetch(ctx context.Context, at string) ([]byte, error) {
 	return body, nil
 }
 
-// reply is an answer without its body, which was read.
+// reply is an answer without its body.
 type reply struct {
 	StatusCode    int
 	Status        string
 	Header        http.Header
-	ContentLength int64 // -1: not told
+	ContentLength int64 // -1: not given
 }
 
-// ask sends a request without a body, and reads the answer whole.
+// ask sends a request without a body, and reads the whole answer.
 func ask(ctx context.Context, method, at string, header http.Header) (a reply, body []byte, err error) {
 	request, err := http.NewRequestWithContext(ctx, method, at, nil)
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"strings"
 )
 
-// output runs a program and returns its standard output. An error has the end of what it said.
+// output runs a program and returns its standard output. An error has the last line of standard error.
 func output(ctx context.Context, name string, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, name, args...)
 	var out, said bytes.Buffer
@@ -24,21 +24,21 @@ func output(ctx context.Context, name string, args ...string) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// tail is the last line of a text, and short.
+// tail returns the last line of a text, shortened.
 func tail(text string) string {
 	lines := strings.Split(strings.TrimSpace(text), "\n")
 	last := lines[len(lines)-1]
 	return last[:min(len(last), 200)]
 }
 
-// packet is one packet of a track as ffprobe reads it: a frame, or some samples.
+// packet is a packet of a track by ffprobe: a frame, or some audio samples.
 type packet struct {
-	at, duration float64 // seconds; NaN when it is not known
+	at, duration float64 // seconds; NaN if unknown
 	size         int
 	key          bool
 }
 
-// track is what ffprobe says of one track, and its packets in the order of the file.
+// track is a track by ffprobe, with its packets in the order of the file.
 type track struct {
 	Codec       string `json:"codec_name"`
 	Kind        string `json:"codec_type"`
@@ -54,15 +54,15 @@ type track struct {
 	packets     []packet
 }
 
-// square reports whether the pixels are square; a track that does not say has square ones.
+// square reports whether the pixels are square, which is the default.
 func (t track) square() bool {
 	return t.SampleRatio == "" || t.SampleRatio == "1:1" || t.SampleRatio == "0:1"
 }
 
-// full reports whether the samples have the full range, 0 to 255.
+// full reports whether the samples have the full range of 0 to 255.
 func (t track) full() bool { return t.ColorRange == "pc" }
 
-// matrix is the one that the track is tagged with; that of BT.709 when it says nothing.
+// matrix returns the tagged matrix of the track; BT.709 without a tag.
 func (t track) matrix() matrix {
 	switch t.ColorSpace {
 	case "smpte170m", "bt470bg":
@@ -71,7 +71,7 @@ func (t track) matrix() matrix {
 	return bt709
 }
 
-// start and end are when the first packet begins and the last one ends, in seconds.
+// start and end return when the first packet begins and the last one ends, in seconds.
 func (t track) start() float64 {
 	first := math.Inf(1)
 	for _, p := range t.packets {
@@ -88,7 +88,7 @@ func (t track) end() float64 {
 	return last
 }
 
-// bits is the average bit rate in bits/s.
+// bits returns the average bit rate in bits/s.
 func (t track) bits() float64 {
 	sum := 0
 	for _, p := range t.packets {
@@ -97,8 +97,7 @@ func (t track) bits() float64 {
 	return float64(8*sum) / (t.end() - t.start())
 }
 
-// rate is the frame rate by the intervals: the mean of those within 30% of their median; 0 when there is
-// none.
+// rate returns the frame rate by the intervals: the mean of those within 30% of their median; 0 without any.
 func (t track) rate() float64 {
 	var times []float64
 	for _, p := range t.packets {
@@ -110,7 +109,7 @@ func (t track) rate() float64 {
 	return rateOf(times)
 }
 
-// rateOf is the rate of frames at these times, which are in order.
+// rateOf returns the frame rate of ascending times.
 func rateOf(times []float64) float64 {
 	var intervals []float64
 	for i := 1; i < len(times); i++ {
@@ -141,7 +140,7 @@ const (
 	audible selector = "a:0"
 )
 
-// errNoTrack says that a file lacks the track that is asked for.
+// errNoTrack means that a file lacks the wanted track.
 var errNoTrack = errors.New("no such track")
 
 // probe reads a track of the file or playlist at a path or URL, with all its packets.
@@ -189,7 +188,7 @@ func probe(ctx context.Context, at string, which selector) (track, error) {
 	return t, nil
 }
 
-// seconds parses a time of ffprobe; NaN when there is none.
+// seconds parses a time of ffprobe; NaN for none.
 func seconds(text string) float64 {
 	s, err := strconv.ParseFloat(text, 64)
 	if err != nil {
@@ -198,7 +197,7 @@ func seconds(text string) float64 {
 	return s
 }
 
-// checksums returns one of the samples of each decoded frame of a track, in order.
+// checksums returns a checksum of each decoded frame of a track, in order.
 func checksums(ctx context.Context, at string, which selector) ([]string, error) {
 	raw, err := output(ctx, "ffmpeg", "-nostdin", "-v", "error", "-i", at, "-map", "0:"+string(which),
 		"-fps_mode",
@@ -215,8 +214,8 @@ func checksums(ctx context.Context, at string, which selector) ([]string, error)
 	return sums, nil
 }
 
-// decode decodes a playlist or file whole. It returns what ffmpeg said, which should be nothing, and how many
-// frames of picture came out.
+// decode decodes a whole playlist or file. It returns the messages of ffmpeg, of which there should be none,
+// and the number of decoded frames.
 func decode(ctx context.Context, at string) (said string, frames int, err error) {
 	cmd := exec.CommandContext(ctx, "ffmpeg", "-nostdin", "-v", "error", "-progress", "pipe:1", "-i", at,
 		"-fps_mode",

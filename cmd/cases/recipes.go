@@ -8,15 +8,15 @@ import (
 	"slices"
 )
 
-// x264 is the H.264 encoder of most inputs: what counts is what is around the pictures.
+// x264 are the options of most H.264 inputs, whose point is not the pictures.
 const x264 = " -c:v libx264 -preset ultrafast -pix_fmt yuv420p -threads 2"
 
-// copyable is an encoder whose output may be published as it is.
+// copyable are the options for H.264 that may be copied into a rung.
 const copyable = " -c:v libx264 -preset veryfast -b:v 400k -profile:v high -pix_fmt yuv420p -g 50 " +
 	"-colorspace bt709 " +
 	"-color_primaries bt709 -color_trc bt709"
 
-// sweep is a sound that rises from 200 Hz, with noise, at the level of speech.
+// sweep is a tone that rises from 200 Hz, with noise, at the level of speech.
 const sweep = " -f lavfi -i aevalsrc=0.25*sin(2*PI*(200*t+40*t*t))+0.1*(random(0)-0.5):s=48000:d=%g"
 
 // pictures is an input of moving bars and a counter.
@@ -24,17 +24,17 @@ func pictures(size, rate string, seconds float64) string {
 	return fmt.Sprintf(" -f lavfi -i testsrc2=s=%s:r=%s:d=%g", size, rate, seconds)
 }
 
-// small is pictures of the usual small size and rate.
+// small is an input of pictures of the usual small size and rate.
 func small(seconds float64) string { return pictures("320x180", "25", seconds) }
 
-// tone is an input of one pitch in Hz, at 1/8 of full level.
+// tone is an input of one pitch in Hz, at 1/8 of the full level.
 func tone(pitch, seconds float64) string {
 	return fmt.Sprintf(" -f lavfi -i sine=%g:r=48000:d=%g", pitch, seconds)
 }
 
 func swept(seconds float64) string { return fmt.Sprintf(sweep, seconds) }
 
-// flash is an input of black pictures with a white flash of 0.2 s; beep is a sound as long, at 1000 Hz.
+// flash is an input of black pictures with a white flash of 0.2 s; beep is a tone of 1000 Hz, as long.
 func flash(at, seconds float64) string {
 	return fmt.Sprintf(" -f lavfi -i color=black:s=320x180:r=25:d=%g,"+
 		"drawbox=c=white:t=fill:enable='between(t,%g,%g)'", seconds, at-0.001, at+0.199)
@@ -45,13 +45,13 @@ func beep(at, seconds float64) string {
 		seconds)
 }
 
-// recipes lists how all inputs are made. Those of the cases that r and m begin are small: 12 s at most and
-// 320x180, unless the length or the size is the point.
+// recipes lists the recipes of all inputs. Those of the cases r and m are at most 12 s long and 320x180,
+// unless the length or the size is the point.
 func recipes() []recipe {
 	return slices.Concat(soundRecipes(), trackRecipes(), timeRecipes(), pictureRecipes(), operatorRecipes())
 }
 
-// soundRecipes are those whose point is the sound.
+// soundRecipes are the recipes whose point is the audio.
 func soundRecipes() []recipe {
 	layout71 := "FL=0*c0|FR=0*c0|FC=0*c0|LFE=0*c0|BL=c0|BR=0*c0|SL=0*c0|SR=0*c0"
 	loud := "0.9*sin(2*PI*220*t)"
@@ -81,7 +81,7 @@ func soundRecipes() []recipe {
 	}
 }
 
-// trackRecipes are those whose point is which tracks there are.
+// trackRecipes are the recipes whose point is the tracks.
 func trackRecipes() []recipe {
 	cover := " -map 0 -map 1 -c copy -disposition:v:0 default -disposition:v:1 0"
 	return []recipe{
@@ -121,7 +121,7 @@ func trackRecipes() []recipe {
 	}
 }
 
-// timeRecipes are those whose point is when frames are shown, and for how long.
+// timeRecipes are the recipes whose point is the times of frames.
 func timeRecipes() []recipe {
 	const vp8 = " -c:v libvpx -pix_fmt yuv420p -deadline realtime -cpu-used 8"
 	tags709 := " -colorspace bt709 -color_primaries bt709 -color_trc bt709"
@@ -174,7 +174,7 @@ func timeRecipes() []recipe {
 	}
 }
 
-// pictureRecipes are those whose point is what is seen.
+// pictureRecipes are the recipes whose point is the pictures.
 func pictureRecipes() []recipe {
 	return []recipe{
 		{file: "r06.webm", args: " -f lavfi -i testsrc=s=429x241:r=60:d=2 -c:v libvpx-vp9 -pix_fmt yuv420p " +
@@ -234,20 +234,20 @@ func neverWritten(inputs [][]byte) ([]byte, error) {
 	return b, nil
 }
 
-// withoutStart leaves out the first 100 bytes, which are of a table that comes again.
+// withoutStart leaves out the first 100 bytes, which are of a repeated table.
 func withoutStart(inputs [][]byte) ([]byte, error) { return inputs[0][100:], nil }
 
-// behindGarbage puts bytes before a file that are of no container.
+// behindGarbage puts garbage before a file.
 func behindGarbage(inputs [][]byte) ([]byte, error) { return append(garbage(3000), inputs[0]...), nil }
 
-// garbageWithin overwrites a tenth of a file, in its middle.
+// garbageWithin overwrites the middle tenth of a file.
 func garbageWithin(inputs [][]byte) ([]byte, error) {
 	b := bytes.Clone(inputs[0])
 	copy(b[len(b)*9/20:], garbage(len(b)/10))
 	return b, nil
 }
 
-// garbage is n bytes that mean nothing, the same ones each time.
+// garbage returns n meaningless bytes, always the same.
 func garbage(n int) []byte {
 	b, state := make([]byte, n), uint32(1)
 	for i := range b {
@@ -268,15 +268,15 @@ func scrambledSound(inputs [][]byte) ([]byte, error) {
 	return b, nil
 }
 
-// subtitles last for ten minutes.
+// subtitles returns subtitles of ten minutes.
 func subtitles([][]byte) ([]byte, error) {
 	return []byte("1\n00:00:01,000 --> 00:00:02,000\nfirst\n\n2\n00:09:58,000 --> 00:10:00,000\nlast\n"), nil
 }
 
-// errBox says that an input has no box where one is wanted.
+// errBox means that an input lacks a box.
 var errBox = errors.New("the input lacks a box")
 
-// unknownCodec names the last track of an MP4 as of a codec that nobody knows, as phones do.
+// unknownCodec gives the last track of an MP4 an unknown codec, as phones do.
 func unknownCodec(inputs [][]byte) ([]byte, error) {
 	b := bytes.Clone(inputs[0])
 	at := bytes.LastIndex(b, []byte("stsd"))
@@ -290,7 +290,7 @@ func unknownCodec(inputs [][]byte) ([]byte, error) {
 	return b, nil
 }
 
-// unknownData turns a time code track into one of unknown data.
+// unknownData turns a time code track into a track of unknown data.
 func unknownData(inputs [][]byte) ([]byte, error) {
 	b := bytes.ReplaceAll(inputs[0], []byte("mhlrtmcd"), []byte("mhlrmeta"))
 	if !bytes.Contains(b, []byte("tmcd")) {
@@ -299,8 +299,8 @@ func unknownData(inputs [][]byte) ([]byte, error) {
 	return bytes.ReplaceAll(b, []byte("tmcd"), []byte("djmd")), nil
 }
 
-// emptySound takes all samples out of the sound track of an MP4, and its length and edit list, as phones
-// write a track when the app may not use the microphone.
+// emptySound removes the samples, the length and the edit list of the audio track of an MP4. Phones write
+// such a track when the app may not use the microphone.
 func emptySound(inputs [][]byte) ([]byte, error) {
 	b := bytes.Clone(inputs[0])
 	track := bytes.LastIndex(b, []byte("trak"))

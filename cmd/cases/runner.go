@@ -17,7 +17,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline/client"
 )
 
-// runner is a run: what the cases share.
+// runner is what the cases of a run share.
 type runner struct {
 	options
 	dir     string // of data and logs
@@ -46,7 +46,7 @@ func newRunner(ctx context.Context, o options) (r *runner, err error) {
 	return r, nil
 }
 
-// close removes what the run has left, unless it is to be kept.
+// close removes the data of the run, unless -keep is set.
 func (r *runner) close() {
 	if r.keep {
 		fmt.Println("kept:", r.dir)
@@ -55,8 +55,7 @@ func (r *runner) close() {
 	os.RemoveAll(r.dir)
 }
 
-// runCases runs the cases that are wanted: first those that are an upload, all on one server, then the
-// others.
+// runCases runs the wanted cases: first the uploads, all on one server, then the others.
 func (r *runner) runCases(ctx context.Context) error {
 	var uploads, others []testCase
 	for _, c := range cases() {
@@ -84,10 +83,10 @@ func (r *runner) runCases(ctx context.Context) error {
 	return r.report()
 }
 
-// ahead is how many cases are under way at once: a video that waits for another attempt holds up no other.
+// ahead is how many cases are under way at once, so that a video that waits for a retry delays no other.
 const ahead = 4
 
-// runUploads runs the cases that are an upload on one server, in the order of the table.
+// runUploads runs the cases that are uploads on one server, in the order of the table.
 func (r *runner) runUploads(ctx context.Context, all []testCase) error {
 	if len(all) == 0 {
 		return nil
@@ -156,7 +155,7 @@ func (r *runner) judge(j *judge, api *client.Client, id string) (err error) {
 	return j.c.check(j)
 }
 
-// ask asks the API for what it tells of a video that has ended.
+// ask asks the API about a video that has ended.
 func (j *judge) ask(api *client.Client, id string) (err error) {
 	why, err := api.Why(j.ctx, id)
 	if err != nil {
@@ -167,10 +166,10 @@ func (j *judge) ask(api *client.Client, id string) (err error) {
 	return err
 }
 
-// errStuck says that nothing moved.
+// errStuck means that a video made no progress.
 var errStuck = errors.New("no event came: the video is stuck")
 
-// await waits for the end of a video, as long as its jobs move; not only its own: others may be before it.
+// await waits for the end of a video as long as any video makes progress, since others may be first.
 func (r *runner) await(ctx context.Context, api *client.Client, id string) (pipeline.VideoView, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -199,7 +198,7 @@ func (r *runner) tell(j *judge) {
 		j.verdict())
 }
 
-// report says how many cases are wrong, and writes the file.
+// report prints how many cases are wrong, and writes the file.
 func (r *runner) report() error {
 	type result struct {
 		ID       string    `json:"id"`

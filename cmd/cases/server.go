@@ -17,7 +17,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline/client"
 )
 
-// configuration is the configuration file of every server: the pipelines that cases ask for.
+// configuration is the configuration file of every server: the pipelines of the cases.
 const configuration = `pipelines:
   - name: everything
     steps:
@@ -39,11 +39,10 @@ type server struct {
 	cmd  *exec.Cmd
 	url  string
 	data string
-	done chan struct{} // closed when it has ended
+	done chan struct{} // closed when it ends
 }
 
-// serve starts a server on a port of its own, and returns when it says that it is ready. Its log is beside
-// its data.
+// serve starts a server on a free port, and returns when it is ready. Its log is beside its data.
 func (r *runner) serve(ctx context.Context, data string, args ...string) (*server, error) {
 	log, err := os.OpenFile(data+".log", os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -55,7 +54,7 @@ func (r *runner) serve(ctx context.Context, data string, args ...string) (*serve
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	s.cmd.Stderr = log
 	for _, e := range os.Environ() {
-		if !strings.HasPrefix(e, "REELMILL_") { // settings of somebody else
+		if !strings.HasPrefix(e, "REELMILL_") { // leave out settings of the user
 			s.cmd.Env = append(s.cmd.Env, e)
 		}
 	}
@@ -69,7 +68,7 @@ func (r *runner) serve(ctx context.Context, data string, args ...string) (*serve
 	line, err := bufio.NewReader(stdout).ReadBytes('\n')
 	go func() {
 		_, _ = io.Copy(io.Discard, stdout)
-		_ = s.cmd.Wait() // it is told to end
+		_ = s.cmd.Wait() // it ends on a signal
 		close(s.done)
 	}()
 	var ready struct {
@@ -90,7 +89,7 @@ func (r *runner) serve(ctx context.Context, data string, args ...string) (*serve
 
 func (s *server) client() *client.Client { return client.New(s.url, nil) }
 
-// stop asks the server to end, and waits; it insists after a minute.
+// stop asks the server to end, and kills it after a minute.
 func (s *server) stop() {
 	_ = s.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
 	select {
@@ -100,13 +99,13 @@ func (s *server) stop() {
 	}
 }
 
-// kill ends the server as a power cut would.
+// kill kills the server without warning.
 func (s *server) kill() {
 	_ = s.cmd.Process.Kill() // it may have ended
 	<-s.done
 }
 
-// build builds reelmill, unless one is given.
+// build builds reelmill, unless a binary is given.
 func (r *runner) build(ctx context.Context) error {
 	if r.program != "" {
 		return nil

@@ -8,15 +8,15 @@ import (
 	"strconv"
 )
 
-// hearing is how sounds are decoded to be looked at.
+// hearing is the sample rate of decoded audio.
 const hearing = 48000 // Hz
 
-// pcm is a decoded sound.
+// pcm is decoded audio.
 type pcm struct {
 	channels [][]float64 // samples, full level is 1
 }
 
-// listen decodes a sound from its time 0 on, as players do: what begins later has silence before it.
+// listen decodes audio from its time 0 on, as players do: audio that begins later follows silence.
 func listen(ctx context.Context, at string, which selector, channels int) (pcm, error) {
 	raw, err := output(ctx, "ffmpeg", "-nostdin", "-v", "error", "-i", at, "-map", "0:"+string(which), "-af",
 		"aresample="+strconv.Itoa(hearing)+":async=1:first_pts=0", "-f", "f32le", "-")
@@ -35,10 +35,10 @@ func listen(ctx context.Context, at string, which selector, channels int) (pcm, 
 	return p, nil
 }
 
-// length is in seconds.
+// length returns the length in seconds.
 func (p pcm) length() float64 { return float64(len(p.channels[0])) / hearing }
 
-// between is the part from one second to another, of what there is.
+// between returns the part from one second to another, as far as there is any.
 func (p pcm) between(from, to float64) pcm {
 	part := pcm{}
 	for _, c := range p.channels {
@@ -49,7 +49,7 @@ func (p pcm) between(from, to float64) pcm {
 	return part
 }
 
-// mono is the mean of all channels.
+// mono returns the mean of all channels.
 func (p pcm) mono() []float64 {
 	mean := make([]float64, len(p.channels[0]))
 	for _, c := range p.channels {
@@ -60,7 +60,7 @@ func (p pcm) mono() []float64 {
 	return mean
 }
 
-// rms is the root of the mean square of samples; 0 for none.
+// rms returns the root of the mean square of samples; 0 for none.
 func rms(samples []float64) float64 {
 	if len(samples) == 0 {
 		return 0
@@ -72,8 +72,8 @@ func rms(samples []float64) float64 {
 	return math.Sqrt(sum / float64(len(samples)))
 }
 
-// power is the mean square of all channels, in dB of full level, if the sound lasted for so many seconds:
-// silence before and after it, which containers and outputs add, makes it no less.
+// power returns the mean square of all channels over this many seconds, in dB of the full level. So silence
+// at the ends, which containers and outputs add, does not lower it.
 func (p pcm) power(seconds float64) float64 {
 	sum := 0.0
 	for _, c := range p.channels {
@@ -83,7 +83,7 @@ func (p pcm) power(seconds float64) float64 {
 	return 10 * math.Log10(sum/(seconds*hearing))
 }
 
-// peak is the largest sample.
+// peak returns the largest absolute sample.
 func (p pcm) peak() float64 {
 	most := 0.0
 	for _, c := range p.channels {
@@ -94,8 +94,7 @@ func (p pcm) peak() float64 {
 	return most
 }
 
-// amplitude is how much of a pitch in Hz is in samples, by the Goertzel algorithm: a whole sine of level 1
-// has 1.
+// amplitude returns the level of a pitch in Hz in samples, by the Goertzel algorithm; 1 for a full sine.
 func amplitude(samples []float64, pitch float64) float64 {
 	if len(samples) == 0 {
 		return 0
@@ -108,7 +107,8 @@ func amplitude(samples []float64, pitch float64) float64 {
 	return 2 * math.Sqrt(max(0, s1*s1+s2*s2-c*s1*s2)) / float64(len(samples))
 }
 
-// pitch is the strongest pitch below 4 kHz of at most half a second from the middle of samples, within 2 Hz.
+// pitch returns the strongest pitch below 4 kHz, within 2 Hz, in up to half a second at the middle of
+// samples.
 func pitch(samples []float64) float64 {
 	const longest = hearing / 2
 	if extra := len(samples) - longest; extra > 0 {
@@ -123,7 +123,7 @@ func pitch(samples []float64) float64 {
 	return best
 }
 
-// onset is when a sound first is louder than a level, in seconds; NaN when it never is.
+// onset returns when audio first exceeds a level, in seconds; NaN if never.
 func onset(samples []float64, level float64) float64 {
 	for i, s := range samples {
 		if math.Abs(s) > level {
