@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// admitAgain is how long a slot takes no task after Config.Admit has refused. admitLater is how long a task
-// that was taken and cannot be begun yet waits for its next delivery.
+// admitAgain is how long a slot takes no task after Config.Admit has refused. admitLater is the delay until
+// the next delivery of a task that was taken but cannot begin yet.
 const (
 	admitAgain = time.Second
 	admitLater = 5 * time.Second
@@ -36,9 +36,9 @@ func (l *Loop) admits(ctx context.Context) bool {
 	return err == nil
 }
 
-// enter waits for the attempt's turn in this process, and keeps its lease meanwhile. An attempt that may have
-// crashed the process before runs alone, the others side by side. One that waits to run alone comes before
-// those that ask later.
+// enter waits for the attempt's turn in this process, and keeps its lease meanwhile. If an earlier attempt at
+// the job may have crashed the process, this one runs alone; all others run side by side. An attempt that
+// waits to run alone goes before those that ask later.
 func (a *attempt) enter(ctx context.Context) (leave func(), err error) {
 	crew, n := a.loop.crew, int64(1)
 	if crashed(a.found.Data.Problem) {

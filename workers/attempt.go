@@ -13,16 +13,17 @@ import (
 	"github.com/reelmill/reelmill/storage"
 )
 
-// errStopping says that the loop is asked to stop.
+// errStopping says that the loop was told to stop.
 var errStopping = errors.New("the worker is stopping")
 
 // errTimeout says that the attempt ran past its timeout.
 var errTimeout = errors.New("the attempt ran past its timeout")
 
-// attempt is what the loop knows of one attempt, from the delivery of its task to the event that ends it. The
-// worker's view of it is Attempt.
+// attempt is what the loop knows about one attempt, from the delivery of its task to the event that ends it.
+// The worker's view of it is Attempt.
 //
-// A delivery that begins no attempt is one too: then last, data and began are of the attempt before it.
+// It also stands for a delivery that begins no attempt; then last, data and began are of the previous
+// attempt.
 type attempt struct {
 	loop     *Loop
 	delivery Delivery
@@ -116,7 +117,7 @@ func (a *attempt) work(ctx context.Context) (result pipeline.Result, err error) 
 	defer cancel(nil)
 	defer context.AfterFunc(ctx, func() { cancel(errStopping) })()
 
-	changed := a.changes(work) // before the look, so that nothing between the two is missed
+	changed := a.changes(work) // before the first check, so that nothing in between is missed
 	if err := a.fenced(work); err != nil {
 		return pipeline.Result{}, err
 	}
@@ -131,7 +132,7 @@ func (a *attempt) work(ctx context.Context) (result pipeline.Result, err error) 
 	if err := verdict(err, context.Cause(work), timeout); err != nil {
 		return result, err
 	}
-	last, stop := lastWrites(ctx) // finished work is kept although the loop stops just now
+	last, stop := lastWrites(ctx) // finished work is kept even if the loop stops just now
 	defer stop()
 	return result, a.gate(last, result)
 }

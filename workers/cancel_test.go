@@ -180,8 +180,8 @@ func TestGeneration(t *testing.T) {
 	}
 }
 
-// TestStopsSoon: a loop with all slots taken returns its tasks within two seconds. They begin elsewhere at once,
-// and the attempts do not count.
+// TestStopsSoon: a loop with all slots taken returns its tasks within two seconds. They begin elsewhere at
+// once, and the attempts do not count.
 func TestStopsSoon(t *testing.T) {
 	r := newRig(t, patient)
 	names := []string{"a", "b", "c", "d"}

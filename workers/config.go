@@ -20,9 +20,9 @@ type Config struct {
 	Registry *Registry
 	Scratch  string         // a directory of this process alone; emptied at start
 	Slots    map[string]int // attempts at once, by worker type; default: the worker's, see Slotter
-	// Interactive is how many more attempts there may be at jobs of high priority, by worker type, so that what
-	// somebody waits for begins at once although all slots are taken. Default: 1, and 0 for a type with no
-	// slots, or with so many (manySlots) that one is soon free.
+	// Interactive is the number of additional slots for jobs of high priority only, by worker type. A job that
+	// somebody waits for then begins at once even if all other slots are taken. Default: 1, but 0 for a type
+	// with no slots, or with so many (manySlots) that one is soon free.
 	Interactive map[string]int
 	Process     string // names this process in events; default: host and process id
 
@@ -35,12 +35,10 @@ type Config struct {
 	// the previous process left there, and then makes it the Go runtime's crash output: see crash.go. Default:
 	// none; attempts that a crash ends then count as lost.
 	CrashOutput string
-	// Admit returns why no task may be taken now, such as a store that is down or a full disk, and nil when one
-	// may. A slot asks before it takes a task, and again after a second. It must return soon. Default: always
-	// nil.
+	// Admit returns why no task may be taken now, such as a store that is down or a full disk; nil allows it. A
+	// slot asks before it takes a task, and again after a second. Admit must return soon. Default: always nil.
 	Admit func(ctx context.Context) error
-	// Observe is called for each attempt that has ended, once its end is in the log. It must return soon.
-	// Default: none.
+	// Observe is called for each ended attempt, once its end is in the log. It must return soon. Default: none.
 	Observe func(End)
 	// FreeScratch measures the disk of Scratch, in bytes. Default: statfs.
 	FreeScratch func() (free, total int64, err error)

@@ -15,22 +15,24 @@ import (
 	"github.com/reelmill/reelmill/pipeline/pause"
 )
 
-// A process that crashes (a panic that nobody recovers, a fatal error of the Go runtime) ends all its
-// attempts, and one of them may be to blame. A process that is killed from outside is nobody's fault. The
-// crash output tells the two apart:
+// A crash of the process (a panic that nobody recovers, a fatal error of the Go runtime) ends all its
+// attempts, and one of them may have caused it. If the process is killed from outside, no attempt is at
+// fault. The crash output distinguishes the two:
 //
 //  1. NewLoop reads it. When the previous process crashed, the attempts that it left in scratch are suspects.
 //     NewLoop then empties scratch and the crash output, to which the runtime will write the next crash.
 //  2. Run, before it takes a task, writes each suspect's attempt as failed with pipeline.CodeWorkerCrashed.
 //  3. The next attempt at such a job runs alone in its process (attempt.enter). If it crashes the process
-//     again it is to blame, and its job is errored. The jobs that ran beside it the first time complete.
+//     again, it is at fault, and its job becomes errored. Jobs that ran beside it the first time complete.
 //
-// Not guaranteed: blame when this process is killed between 1 and 2. The attempts then count as lost.
+// Not guaranteed: if this process is killed between 1 and 2, the suspects are forgotten, and their attempts
+// count as lost.
 
 // maxCrashText is how many bytes of a crash output are kept. Its beginning names the reason.
 const maxCrashText = 4 << 10
 
-// readCrash returns the beginning of the previous process's crash output; empty when that did not crash.
+// readCrash returns the beginning of the previous process's crash output; empty if that process did not
+// crash.
 func readCrash(file string) (string, error) {
 	f, err := os.Open(file)
 	if errors.Is(err, os.ErrNotExist) {
@@ -50,7 +52,7 @@ func readCrash(file string) (string, error) {
 		}
 		return -1
 	}, strings.ToValidUTF8(string(raw), ""))
-	for _, signal := range []string{"SIGQUIT:", "SIGABRT:"} { // somebody asked for its stacks
+	for _, signal := range []string{"SIGQUIT:", "SIGABRT:"} { // somebody asked for stack traces
 		if strings.HasPrefix(text, signal) {
 			return "", nil
 		}
@@ -58,7 +60,7 @@ func readCrash(file string) (string, error) {
 	return text, nil
 }
 
-// watchCrash empties file, and has the Go runtime write there when this process crashes.
+// watchCrash empties file, and makes the Go runtime write there if this process crashes.
 func watchCrash(file string) error {
 	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
@@ -72,7 +74,7 @@ func watchCrash(file string) error {
 }
 
 // orphan is the Delivery of an attempt whose process is gone. It does nothing: the message will be delivered
-// again, and find that the job has moved on.
+// again, and by then the job has moved on.
 type orphan struct {
 	task  pipeline.Task
 	owner uint64
@@ -93,8 +95,8 @@ func (orphan) Ack(context.Context) error { return nil }
 // Return does nothing.
 func (orphan) Return(context.Context, time.Duration) error { return nil }
 
-// blame writes that the suspects failed, and tries each a few times, a second apart. One that it cannot write
-// counts as lost when its message is delivered again.
+// blame writes that the suspects failed. It tries each a few times, a second apart. A suspect that it cannot
+// write counts as lost when its message is delivered again.
 func (l *Loop) blame(ctx context.Context) {
 	for _, n := range l.suspects {
 		err := l.blameOne(ctx, n)
@@ -109,7 +111,7 @@ func (l *Loop) blame(ctx context.Context) {
 	l.suspects = nil
 }
 
-// blameOne ends the attempt of a note as failed, if it is still the job's last.
+// blameOne writes that the attempt of a note failed, if it is still the job's last attempt.
 func (l *Loop) blameOne(ctx context.Context, n note) error {
 	job, err := l.last(ctx, n.Task)
 	if err != nil || job.Last.Sequence != n.Token || job.State != pipeline.StateJobProcessing {

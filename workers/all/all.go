@@ -24,8 +24,8 @@ type Config struct {
 	Limits          inspect.Limits // of the sources to accept; zero fields have their defaults
 }
 
-// New returns a registry with every worker. It fails when ffmpeg or ffprobe is missing; Registry.CheckMachine
-// reports what else a machine lacks.
+// New returns a registry with every worker. It fails if ffmpeg or ffprobe is missing. Registry.CheckMachine
+// reports what else is missing on the machine.
 func New(c Config) (*workers.Registry, error) {
 	tools, err := ffmpeg.Find(c.FFmpeg, c.FFprobe)
 	if err != nil {

@@ -54,7 +54,7 @@ func TestMissingProgram(t *testing.T) {
 	}
 }
 
-// TestDefaultPipeline takes one upload through every worker, from inspection to a tree that plays.
+// TestDefaultPipeline takes one upload through every worker, from inspection to playback of the outputs.
 func TestDefaultPipeline(t *testing.T) {
 	r, err := New(Config{})
 	if err != nil {
@@ -84,6 +84,6 @@ func TestDefaultPipeline(t *testing.T) {
 			t.Errorf("the master lacks %s:\n%s", want, master)
 		}
 	}
-	// A player that follows the playlists reads picture and audio to the end.
+	// A player that follows the playlists reads video and audio to the end.
 	workertest.Clip(t, "played.mkv", "-xerror", "-i", filepath.Join(root, "master.m3u8"), "-c", "copy")
 }

@@ -14,7 +14,7 @@ import (
 
 var corpus = flag.String("corpus", "", "a folder of videos that TestLengthsOfCorpus runs over")
 
-// TestLengthsOfCorpus runs over the videos of -corpus. Their lengths are those that inspection finds.
+// TestLengthsOfCorpus checks the outputs of the videos of -corpus. Inspection gives their lengths.
 func TestLengthsOfCorpus(t *testing.T) {
 	files, err := os.ReadDir(*corpus)
 	if err != nil {

@@ -22,17 +22,18 @@ import (
 	"github.com/reelmill/reelmill/workers/workertest"
 )
 
-// red2blue is a picture of so many seconds, in frames/s, that is red at first and blue in its second half.
+// red2blue returns ffmpeg's arguments for a video at a rate in frames/s, red in its first half and blue in
+// its second.
 func red2blue(rate, seconds string) []string {
 	return []string{"-f", "lavfi", "-i", fmt.Sprintf("color=red:s=320x180:r=%[1]s:d=%[2]s,drawbox=c=blue:t=fill:enable='gte(t,%[2]s/2)'",
 		rate, seconds)}
 }
 
-// TestEveryOutputIsAsLongAsTheVideo: the length is that of the longest track; the first frame is shown before the
-// picture begins and the last after it has ended, and audio is silent there, in all outputs.
+// TestEveryOutputIsAsLongAsTheVideo: all outputs are as long as the longest track. The first frame also fills
+// the time before the video track, and the last the time after it; silence fills the time around the audio.
 func TestEveryOutputIsAsLongAsTheVideo(t *testing.T) {
 	x264 := []string{"-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-c:a", "aac"}
-	// Standard input, which is copied: a keyframe each 5 s.
+	// Standard input, which is copied, with a keyframe every 5 s.
 	plain := slices.Concat(x264, []string{"-g", "50", "-bf", "2", "-profile:v", "high", "-vf", "scale=640:360:out_color_matrix=bt709",
 		"-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-b:v", "200k"})
 	vp8 := []string{"-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "8", "-c:a", "libopus"}
@@ -43,17 +44,17 @@ func TestEveryOutputIsAsLongAsTheVideo(t *testing.T) {
 		want       float64 // seconds
 		copied     bool
 	}{
-		{"the picture ends before the audio", "a.mp4", slices.Concat(red2blue("24000/1001", "2"), workertest.Tone("8"), x264), 8, false},
+		{"the video ends before the audio", "a.mp4", slices.Concat(red2blue("24000/1001", "2"), workertest.Tone("8"), x264), 8, false},
 		{"a screen that stands still", "a.webm", slices.Concat(red2blue("25", "3"), workertest.Tone("10"), vp8), 10, false},
-		// Theora has no packet where nothing moves.
+		// Theora has no packets while nothing moves.
 		{"a Theora that stands still", "a.ogv", slices.Concat(red2blue("5", "12"), workertest.Tone("12"),
 			[]string{"-c:v", "libtheora", "-g", "64", "-c:a", "libvorbis"}), 12, false},
 		{"a Theora that moves and then stands still", "a.ogv", slices.Concat(red2blue("10", "9"), workertest.Tone("9"),
 			[]string{"-vf", "noise=alls=4:allf=t:enable='lt(t,5)'", "-c:v", "libtheora", "-g", "64", "-c:a", "libvorbis"}), 9, false},
 		{"movie fragments", "a.mp4", slices.Concat(red2blue("10", "2"), workertest.Tone("8"), x264,
 			[]string{"-movflags", "frag_keyframe+empty_moov"}), 8, false},
-		{"the picture begins after the audio", "a.mp4", slices.Concat(late, x264), 9, false},
-		{"the audio ends before the picture", "a.mp4", slices.Concat(red2blue("10", "8"), workertest.Tone("2"), x264), 8, false},
+		{"the video begins after the audio", "a.mp4", slices.Concat(late, x264), 9, false},
+		{"the audio ends before the video", "a.mp4", slices.Concat(red2blue("10", "8"), workertest.Tone("2"), x264), 8, false},
 		{"the audio ends somewhat before a copied picture", "a.mp4", slices.Concat(red2blue("10", "8"), workertest.Tone("7.6"), plain), 8, true},
 		{"a copied picture ends somewhat before the audio", "a.mp4", slices.Concat(red2blue("10", "8"), workertest.Tone("8.4"), plain), 8.4, true},
 		{"a copied picture ends long before the audio", "a.mp4", slices.Concat(red2blue("10", "8"), workertest.Tone("13"), plain), 13, true},
@@ -70,7 +71,7 @@ func TestEveryOutputIsAsLongAsTheVideo(t *testing.T) {
 			}
 			for _, file := range []string{"180p/index.m3u8", "360p/index.m3u8", "watermarked.mp4"} {
 				if _, err := os.Stat(filepath.Join(root, file)); err != nil {
-					continue // of the two rungs there is the one of the source's size
+					continue // only the rung of the source's size exists
 				}
 				checkColour(t, filepath.Join(root, file), "-frames:v", "1", color.NRGBA{R: 255})
 				checkColour(t, filepath.Join(root, file), "-update", "1", color.NRGBA{B: 255})
@@ -79,7 +80,8 @@ func TestEveryOutputIsAsLongAsTheVideo(t *testing.T) {
 	}
 }
 
-// played takes a source through every worker, with a progressive MP4, and with a watermark: then nothing is copied.
+// played takes a source through every worker, with a progressive MP4. If marked is set, a watermark is added,
+// and nothing is copied.
 func played(t *testing.T, source string, marked bool) (string, map[string]pipeline.Result) {
 	t.Helper()
 	r, err := New(Config{})
@@ -99,7 +101,8 @@ func played(t *testing.T, source string, marked bool) (string, map[string]pipeli
 	return store.Tree(t, results), results
 }
 
-// checkLengths measures all that a viewer can see or hear: some playlists at least, and as many files.
+// checkLengths measures all playlists and files that a viewer can play. There must be at least so many of
+// each.
 func checkLengths(t *testing.T, root string, want float64, least int) {
 	t.Helper()
 	lists, err := filepath.Glob(filepath.Join(root, "*", "index.m3u8"))
@@ -112,8 +115,8 @@ func checkLengths(t *testing.T, root string, want float64, least int) {
 	}
 	for _, file := range append(lists, files...) {
 		for kind, span := range spans(t, file) {
-			// A frame of AAC, or half of one of the picture, may be missing or too much. Libavformat shows what is
-			// reordered two frames late.
+			// A frame of AAC, or half a frame of video, may be missing or extra. Libavformat shows reordered frames
+			// two frames late.
 			if span[0] < -0.03 || span[0] > 0.21 || math.Abs(span[1]-span[0]-want) > 0.06 {
 				t.Errorf("%s: %s from %.3f to %.3f s, want 0 to %.3f", strings.TrimPrefix(file, root), kind, span[0], span[1], want)
 			}
@@ -137,7 +140,7 @@ func checkLengths(t *testing.T, root string, want float64, least int) {
 	}
 }
 
-// spans returns when each kind of stream of a file, or of the segments of a playlist, begins and ends.
+// spans returns the start and end of each kind of stream, in a file or in the segments of a playlist.
 func spans(t *testing.T, file string) map[string][2]float64 {
 	t.Helper()
 	if filepath.Ext(file) == ".m3u8" {
@@ -157,7 +160,7 @@ func spans(t *testing.T, file string) map[string][2]float64 {
 	return all
 }
 
-// sum adds up the numbers that a file has in the place of a group of pattern.
+// sum adds up the numbers that the group of pattern matches in a file.
 func sum(t *testing.T, file, pattern string) (total float64) {
 	t.Helper()
 	text, err := os.ReadFile(file)
@@ -186,8 +189,8 @@ func output(t *testing.T, program string, args ...string) string {
 	return string(out)
 }
 
-// checkColour decodes a file up to the frame that is left by an option of ffmpeg's, and wants its middle to have a
-// colour.
+// checkColour decodes the frame of a file that an option of ffmpeg selects, and checks the colour of its
+// middle.
 func checkColour(t *testing.T, file, option, value string, want color.NRGBA) {
 	t.Helper()
 	png := filepath.Join(t.TempDir(), "a.png")

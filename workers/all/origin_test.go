@@ -11,10 +11,10 @@ import (
 	"github.com/reelmill/reelmill/workers/workertest"
 )
 
-// TestTimeBeginsWithWhatIsPlayed: tracks of which nothing is made count neither for where outputs begin nor for how
-// long they are, and picture and audio that begin at different times stay together, in every container.
+// TestTimeBeginsWithWhatIsPlayed: unused tracks change neither the start nor the length of outputs. Video and
+// audio that begin at different times stay in sync, in every container.
 func TestTimeBeginsWithWhatIsPlayed(t *testing.T) {
-	// 4 s that turn from black to white, and from silence to a tone, after 2 s.
+	// 4 s that change from black to white, and from silence to a tone, after 2 s.
 	film := workertest.Clip(t, "film.mp4", "-f", "lavfi", "-i", "color=black:s=320x180:r=10:d=4,drawbox=c=white:t=fill:enable='gte(t,2)'",
 		"-f", "lavfi", "-i", "aevalsrc=gte(t\\,2)*0.5*sin(2*PI*1000*t):s=48000:d=4", "-c:v", "libx264", "-preset", "ultrafast", "-g", "10", "-c:a", "aac")
 	words := filepath.Join(t.TempDir(), "a.srt")
@@ -25,7 +25,7 @@ func TestTimeBeginsWithWhatIsPlayed(t *testing.T) {
 	other, tone := []string{"-f", "lavfi", "-i", "testsrc2=s=64x36:r=10:d=1"}, workertest.Tone("9")
 	cover := []string{"-f", "lavfi", "-i", "color=red:s=64x36:r=10:d=0.1"}
 	copied := []string{"-c", "copy"}
-	// The film is stream 1 on, behind what is not used.
+	// The film's streams begin at 1, after the unused ones.
 	behind := []string{"-map", "1", "-map", "0", "-c", "copy", "-disposition:v:0", "0", "-disposition:v:1", "default"}
 	nine := slices.Concat(at("2", film), tone, []string{"-map", "0:v"}, slices.Repeat([]string{"-map", "0:a"}, 8),
 		[]string{"-map", "1", "-c", "copy", "-c:a:8", "mp2"})
@@ -75,7 +75,7 @@ func TestTimeBeginsWithWhatIsPlayed(t *testing.T) {
 	}
 }
 
-// changes is when the picture of a file turns white; -1 when it does not.
+// changes returns the time at which a file turns white; -1 if it does not.
 func changes(t *testing.T, file string) float64 {
 	t.Helper()
 	frames := output(t, "ffmpeg", "-v", "error", "-i", file, "-map", "0:v", "-r", "50", "-vf", "scale=1:1,format=gray", "-f", "rawvideo", "-")
@@ -87,7 +87,7 @@ func changes(t *testing.T, file string) float64 {
 	return -1
 }
 
-// sounds is when a file is heard first; -1 when it is not.
+// sounds returns the time at which the audio of a file is first heard; -1 if it is not.
 func sounds(t *testing.T, file string) float64 {
 	t.Helper()
 	samples := output(t, "ffmpeg", "-v", "error", "-i", file, "-map", "0:a", "-af", "aresample=8000,aformat=u8:channel_layouts=mono", "-f", "u8", "-")

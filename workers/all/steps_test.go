@@ -14,8 +14,7 @@ import (
 	"github.com/reelmill/reelmill/workers/workertest"
 )
 
-// TestStepsOfAnyName: what is packaged does not depend on what a pipeline calls its steps, nor on how many there
-// are.
+// TestStepsOfAnyName: packaging depends neither on the names of a pipeline's steps nor on their number.
 func TestStepsOfAnyName(t *testing.T) {
 	source := workertest.Clip(t, "a.mkv", slices.Concat(workertest.Pattern("320x180", "10", "2"), workertest.Tone("2"),
 		[]string{"-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-c:a", "aac", "-metadata:s:a:0", "language=fra"})...)
@@ -80,7 +79,7 @@ func TestStepsOfAnyName(t *testing.T) {
 	}
 }
 
-// TestPlanOfAnEarlierVersion: a frozen plan whose transcode step packages the video itself still comes to its end.
+// TestPlanOfAnEarlierVersion: a frozen plan whose transcode step packages the video still completes.
 func TestPlanOfAnEarlierVersion(t *testing.T) {
 	source := workertest.Clip(t, "a.mkv", slices.Concat(workertest.Pattern("320x180", "10", "2"), workertest.Tone("2"),
 		[]string{"-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-c:a", "aac", "-metadata:s:a:0", "language=fra"})...)

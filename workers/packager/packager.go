@@ -1,8 +1,8 @@
 // Package packager is the worker that lists the renditions of a video for players: HLS media playlists,
 // I-frame playlists, an MPD, and last the master playlist.
 //
-//  1. Plan returns one job, which needs every rendition of the picture and of audio, whatever step and worker
-//     type makes them. A pipeline that makes renditions and names no packager step has one added (Traits).
+//  1. Plan returns one job, which needs every video and audio rendition, whatever step and worker type makes
+//     it. A pipeline that makes renditions and names no packager step has one added (Traits).
 //  2. Work reads the indexes of the jobs before (manifest.Run), joins the runs of each rendition, and
 //     compares them with what is stored. It refuses a video that lacks a rendition which these jobs were
 //     to make (Job.Expects), or a part of one.
@@ -28,7 +28,7 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/encode"
 )
 
-// Params are those of a packager step. There are none.
+// Params is empty: a packager step has no parameters.
 type Params struct{}
 
 // Worker is the worker type "packager".

@@ -16,8 +16,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// made is the result of a job that made a rendition of one segment, with an index in the store. Nobody reads the
-// segment.
+// made returns the result of a job that made a rendition of one segment, with an index in the store. The
+// segment itself does not exist, since nobody reads it.
 func made(t *testing.T, store *workertest.Store, dir string, o pipeline.Output) pipeline.Result {
 	t.Helper()
 	track := manifest.Track{
@@ -40,7 +40,7 @@ func made(t *testing.T, store *workertest.Store, dir string, o pipeline.Output) 
 	return pipeline.Result{Outputs: []pipeline.Output{head, o, index}}
 }
 
-// TestWork packages what workers of any type made, by kinds of output alone.
+// TestWork packages renditions of any worker type: only the kinds of outputs matter.
 func TestWork(t *testing.T) {
 	store, r := workertest.NewStore(t), workertest.Registry("packager", Worker{})
 	jobs, err := r.Plan("packager", nil, pipeline.Media{})

@@ -10,7 +10,8 @@ import (
 	"github.com/reelmill/reelmill/workers/workertest"
 )
 
-// TestDescribe: the kind of a storyboard follows from how the key frames stand, as what is decoded does.
+// TestDescribe: the kind of a storyboard depends on the distance of key frames, like the choice of decoded
+// frames.
 func TestDescribe(t *testing.T) {
 	groups := func(longest float64) *pipeline.Groups { return &pipeline.Groups{Longest: longest} }
 	for _, c := range []struct {

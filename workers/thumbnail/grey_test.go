@@ -16,14 +16,14 @@ import (
 	"github.com/reelmill/reelmill/workers/workertest"
 )
 
-// The test picture has each grey in its upper half, from left to right, and patches of colour in its lower half.
-// It is as high as a cell, so that nothing is scaled.
+// The test image has each grey in its upper half, from left to right, and patches of colour in its lower
+// half. It is as high as a cell, so that nothing is scaled.
 const (
 	rampWidth  = 256
 	patchWidth = 16
 )
 
-// form is how samples stand for a picture: luma weights of red and blue, and zero and span of luma and colours.
+// form is a colour format: luma weights of red and blue, and zero points and ranges of luma and colours.
 type form struct {
 	name, format, matrix, values  string
 	red, blue, zero, luma, chroma float64
@@ -35,13 +35,13 @@ var forms = []form{
 	{"full range", "yuvj420p", "bt709", "pc", 0.2126, 0.0722, 0, 255, 255},
 }
 
-// colour is the RGB of a patch, from 0 to 1.
+// colour returns the RGB of a patch, from 0 to 1.
 func colour(patch int) (r, g, b float64) {
 	step := func(n int) float64 { return []float64{0.1, 0.35, 0.6, 0.85}[n%4] }
 	return step(patch), step(patch/4 + 1), step(patch + patch/4 + 2)
 }
 
-// store returns luma and colours of a patch, as samples.
+// store returns the samples of luma and colours for a patch.
 func (f form) store(patch int) (y, u, v byte) {
 	r, g, b := colour(patch)
 	luma := f.red*r + (1-f.red-f.blue)*g + f.blue*b
@@ -50,7 +50,7 @@ func (f form) store(patch int) (y, u, v byte) {
 		sample(128, f.chroma, (r-luma)/(2*(1-f.red)))
 }
 
-// load returns the RGB that samples stand for, from 0 to 255.
+// load returns the RGB that samples represent, from 0 to 255.
 func (f form) load(y, u, v byte) [3]float64 {
 	luma := (float64(y) - f.zero) / f.luma
 	r := luma + 2*(1-f.red)*(float64(v)-128)/f.chroma
@@ -58,7 +58,7 @@ func (f form) load(y, u, v byte) [3]float64 {
 	return [3]float64{255 * r, 255 * (luma - f.red*r - f.blue*b) / (1 - f.red - f.blue), 255 * b}
 }
 
-// clip encodes the test picture without loss.
+// clip encodes the test image without loss.
 func (f form) clip(t *testing.T) string {
 	t.Helper()
 	planes := [3][]byte{}
@@ -84,14 +84,14 @@ func (f form) clip(t *testing.T) string {
 		"-colorspace", f.matrix, "-color_range", f.values)
 }
 
-// grey is what luma x is in RGB, in the form of all outputs.
+// grey returns the RGB value of luma x in the format of all outputs.
 func (f form) grey(x int) float64 {
 	y := math.Round(16 + 219*(float64(x)-f.zero)/f.luma)
 	return min(255, max(0, math.Round((y-16)*255/219)))
 }
 
-// TestGreyIsExact: each grey of the video is in poster and cells the grey that it is by definition. Colours are within
-// 1 of theirs; of another form, which is rounded to that of all outputs before, within 2.
+// TestGreyIsExact: each grey of the video has its exact value in poster and cells. Colours are within 1 of
+// theirs, or within 2 if the source has another format, since rounding to that of all outputs comes first.
 func TestGreyIsExact(t *testing.T) {
 	for _, f := range forms {
 		t.Run(f.name, func(t *testing.T) {
@@ -118,7 +118,7 @@ func TestGreyIsExact(t *testing.T) {
 	}
 }
 
-// check compares a frame with what it is by definition.
+// check compares a frame with its exact values.
 func (f form) check(t *testing.T, file string) {
 	t.Helper()
 	img, err := imaging.Open(file)
@@ -145,8 +145,8 @@ func (f form) check(t *testing.T, file string) {
 	}
 }
 
-// checkPoster compares the greys of a poster with what they are by definition: a JPEG loses some of each pixel, and
-// next to nothing of many.
+// checkPoster compares the greys of a poster with their exact values, on average over many pixels, since a
+// JPEG changes single pixels.
 func (f form) checkPoster(t *testing.T, file string) {
 	t.Helper()
 	img, err := imaging.Open(file)

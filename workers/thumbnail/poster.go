@@ -21,8 +21,9 @@ const (
 	posterEdge = 720 // pixels of the short edge, at most
 )
 
-// keyTimes are where to look for key frames, in shares of the picture's own length. exactTimes are tried one
-// by one when those show nothing: first on to the end, then before that, and the start of the video last.
+// keyTimes are where to look for key frames, as shares of the video track's length. If all of those are
+// black, exactTimes are tried one by one: first later ones up to the end, then earlier ones, and the start
+// last.
 var (
 	keyTimes   = []float64{0.25, 0.40, 0.18}
 	exactTimes = []float64{0.25, 0.40, 0.18, 0.55, 0.70, 0.85, 0.95, 0.10, 0}
@@ -85,11 +86,11 @@ type candidate struct {
 	score float64
 }
 
-// good reports whether there is something to see.
+// good reports whether the frame is not black.
 func (c candidate) good() bool { return c.score >= 1 }
 
-// pick returns the sharpest of some key frames near 25% of the video. If they show nothing, or may be far
-// from there, it decodes single frames exactly until one shows something.
+// pick returns the sharpest of some key frames near 25% of the video. If they are black, or may be far from
+// there, it decodes single frames exactly until one is not black.
 func (r run) pick(ctx context.Context) (candidate, error) {
 	spare, near, err := r.keyframes(ctx)
 	if err != nil || near && spare.good() {
@@ -123,8 +124,9 @@ func (r run) pick(ctx context.Context) (candidate, error) {
 // maxApart is how far apart key frames may be to count as near, as a share of the video.
 const maxApart = 0.15
 
-// keyframes returns the best of the key frames before keyTimes, which one ffmpeg decodes; the zero candidate
-// when it finds none. near reports whether they are near those times: the index says so, or they differ.
+// keyframes decodes the key frames before keyTimes in one run of ffmpeg, and returns the best one; the zero
+// candidate if there is none. near reports whether they are near those times: the index says so, or they
+// differ.
 func (r run) keyframes(ctx context.Context) (best candidate, near bool, err error) {
 	groups := r.media.Video.Groups
 	if groups != nil && groups.Average > maxApart*r.media.PictureEnd() {
@@ -134,16 +136,16 @@ func (r run) keyframes(ctx context.Context) (best candidate, near bool, err erro
 	for i, share := range keyTimes {
 		in := picture.SourceNear(r.input, r.media, r.at(share))
 		in.Limit = time.Millisecond
-		// Only one frame of each is decoded; threads would delay that.
+		// Only one frame of each input is decoded; threads would delay that.
 		in.Options = append(in.Options, ffmpeg.Option{Key: "skip_frame", Value: "nokey"},
 			ffmpeg.Option{Key: "noaccurate_seek"}, ffmpeg.Option{Key: "threads", Value: "1"})
 		c.Inputs = append(c.Inputs, in)
-		// Each has a filter graph of its own, so that one without a frame does not hold up the others.
+		// Each input has a filter graph of its own, so that one without a frame does not block the others.
 		c.Outputs = append(c.Outputs, frames(r.frame("key", i), fmt.Sprintf("%d:%d", i, r.media.Video.Stream), 1,
 			ffmpeg.Option{Key: "filter:v", Value: r.filter()}))
 	}
 	if err := r.step(ctx, c); err != nil && ctx.Err() != nil {
-		return best, false, err // any other failure is of one frame, or comes again in exact
+		return best, false, err // other failures concern a single frame, or occur again in exact
 	}
 	near = groups != nil
 	for i := range keyTimes {
@@ -159,8 +161,8 @@ func (r run) keyframes(ctx context.Context) (best candidate, near bool, err erro
 	return best, near, nil
 }
 
-// exact decodes the first frame after a share of the length, or the first after it that other frames need. It
-// also decodes every frame between that and the key frame before.
+// exact decodes the first frame at or after a share of the length. It skips frames that no other frame needs,
+// and decodes all others from the key frame before.
 func (r run) exact(ctx context.Context, i int, share float64) (candidate, error) {
 	in := picture.Source(r.input, r.media)
 	if share > 0 {
@@ -179,8 +181,8 @@ func (r run) exact(ctx context.Context, i int, share float64) (candidate, error)
 	return read(file)
 }
 
-// at returns the time at a share of the way from the first frame of the picture to its last. Outside of these
-// outputs only repeat them.
+// at returns the time at a share of the way from the first frame of the video track to its last. Before and
+// after these, outputs only repeat them.
 func (r run) at(share float64) time.Duration {
 	delay := picture.Delay(r.media)
 	return seconds(delay + share*(r.media.PictureEnd()-delay))
@@ -209,12 +211,12 @@ func read(file string) (candidate, error) {
 
 // Limits of sharpness.
 const (
-	blackLevel = 32  // mean luma, of 255, below which a picture counts as black
-	compareAt  = 480 // pixels: the width at which pictures are compared
+	blackLevel = 32  // mean luma, of 255, below which a frame counts as black
+	compareAt  = 480 // pixels: the width at which frames are compared
 )
 
-// sharpness returns the variance of the Laplacian of a picture's luma. It is next to 0 for a black picture,
-// so that one wins only when there is no other.
+// sharpness returns the variance of the Laplacian of a frame's luma. For a black frame it is nearly 0, so
+// that it wins only if there is no other.
 func sharpness(img image.Image) float64 {
 	gray := imaging.Grayscale(img)
 	if gray.Bounds().Dx() > compareAt {

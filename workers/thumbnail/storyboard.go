@@ -26,13 +26,13 @@ const sheetName = "storyboard"
 // Geometry of a storyboard.
 const (
 	cellHeight   = 160 // pixels
-	maxCellWidth = 480 // cells of a very wide picture are lower instead
+	maxCellWidth = 480 // cells of a very wide video are lower instead
 	maxCells     = 100
 	columns      = 10
 	minInterval  = 1.0  // seconds
-	keyShare     = 1.01 // of the interval: key frames no farther apart are close enough
-	keyInterval  = 5.0  // seconds: from this interval on, key frames at unknown distances are, and
-	longShare    = 2.0  // of the interval: those no farther apart than this
+	keyShare     = 1.01 // of the interval: key frames at most this far apart are close enough
+	keyInterval  = 5.0  // seconds: from this interval on, so are key frames at unknown distances, and
+	longShare    = 2.0  // of the interval: key frames at most this far apart
 	maxDrift     = 3.0  // seconds between key frames; with 10 the sky of a trailer became blotchy
 )
 
@@ -43,11 +43,11 @@ type board struct {
 	TileHeight int     `json:"tile_height"`
 	Columns    int     `json:"columns"`
 	Duration   float64 `json:"duration"` // seconds
-	Interval   float64 `json:"interval"` // seconds that a tile stands for
+	Interval   float64 `json:"interval"` // seconds from a tile to the next
 	Tiles      []tile  `json:"tiles"`
 }
 
-// tile is one cell, to be shown from Start on.
+// tile is one cell, which is shown from Start on.
 type tile struct {
 	Start float64 `json:"start"` // seconds
 	X     int     `json:"x"`     // pixels from the left of the sheet
@@ -71,8 +71,8 @@ func newBoard(m pipeline.Media) board {
 	return b
 }
 
-// cellSize returns the size of a cell: 160 pixels high, with the picture's aspect. It may enlarge the
-// picture.
+// cellSize returns the size of a cell: 160 pixels high, with the video's aspect. It may be larger than the
+// video.
 func cellSize(v pipeline.VideoTrack) picture.Size {
 	aspect := float64(max(1, v.Width)) / float64(max(1, v.Height))
 	if cellHeight*aspect > maxCellWidth {
@@ -149,8 +149,8 @@ func (r run) storyboard(ctx context.Context) ([]pipeline.Output, error) {
 	return outputs, nil
 }
 
-// cells writes a picture for each tile, or at least for the first. If the key frames end early, the index was
-// wrong about them or did not know them; then it decodes all frames.
+// cells writes a frame for each tile, or at least for the first. If there are no key frames or they end
+// early, the index was wrong about them or did not have them; then it decodes all frames.
 func (r run) cells(ctx context.Context, b board) error {
 	options := skip(r.media.Video, b.Interval)
 	if err := r.decode(ctx, b, options); err != nil {
@@ -168,9 +168,9 @@ func (r run) cells(ctx context.Context, b board) error {
 	return r.first(ctx, b)
 }
 
-// skip returns what the decoder may skip for tiles that are interval seconds apart: all but key frames if
-// those suffice, else the frames that no other frame needs. It may also skip deblocking, which nobody misses
-// in so small a picture, unless the error spreads through many frames.
+// skip returns the decoder's options for tiles that are interval seconds apart. The decoder skips all frames
+// but key frames if those suffice, else the frames that no other frame needs. It also skips deblocking, which
+// is invisible at this size, unless the error would spread through many frames.
 func skip(v pipeline.VideoTrack, interval float64) []ffmpeg.Option {
 	option := func(key, value string) ffmpeg.Option { return ffmpeg.Option{Key: key, Value: value} }
 	var o []ffmpeg.Option
@@ -186,8 +186,8 @@ func skip(v pipeline.VideoTrack, interval float64) []ffmpeg.Option {
 	return o
 }
 
-// keysSuffice reports whether key frames alone do for tiles that are interval seconds apart: they are close
-// enough, or the interval is long and their distance unknown.
+// keysSuffice reports whether key frames are enough for tiles that are interval seconds apart: they are close
+// enough, or the interval is long and their distance is unknown.
 func keysSuffice(v pipeline.VideoTrack, interval float64) bool {
 	share := keyShare
 	if interval >= keyInterval {
@@ -196,7 +196,7 @@ func keysSuffice(v pipeline.VideoTrack, interval float64) bool {
 	return keysApart(v) <= share*interval || v.Groups == nil && interval >= keyInterval
 }
 
-// keysApart returns how many seconds the key frames are apart at most; infinity if that is unknown.
+// keysApart returns the longest time between key frames in seconds; infinity if it is unknown.
 func keysApart(v pipeline.VideoTrack) float64 {
 	if v.Groups == nil {
 		return math.Inf(1)
@@ -212,9 +212,9 @@ func needed(v pipeline.VideoTrack) []ffmpeg.Option {
 	return []ffmpeg.Option{{Key: "skip_frame", Value: "noref"}}
 }
 
-// decode writes the picture in the middle of each tile's interval. It moves times by half an interval and
+// decode writes the frame in the middle of each tile's interval. It shifts times by half an interval and
 // rounds them down, so that the fps filter keeps the last frame before the middle. If the filter rounded to
-// the nearest slot, it would drop the last frame of the video, unless that reaches into the next slot. The
+// the nearest slot, it would drop the last frame of the video, unless that extends into the next slot. The
 // constant rate of the encoder fills slots before the first frame.
 func (r run) decode(ctx context.Context, b board, options []ffmpeg.Option) error {
 	in := picture.Source(r.input, r.media)
@@ -239,8 +239,8 @@ func (r run) decode(ctx context.Context, b board, options []ffmpeg.Option) error
 	})
 }
 
-// first decodes the first frame, for the first tile: the fps filter makes nothing of a video that is much
-// shorter than a tile's interval.
+// first decodes the first frame, for the first tile: if a video is much shorter than a tile's interval, the
+// fps filter outputs no frame.
 func (r run) first(ctx context.Context, b board) error {
 	return r.step(ctx, ffmpeg.Command{
 		Inputs:  []ffmpeg.Input{picture.Source(r.input, r.media)},

@@ -5,13 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"image"
-	_ "image/jpeg" // publish decodes what was written
+	_ "image/jpeg" // for publish, which decodes the written file
 	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/disintegration/imaging"
-	_ "golang.org/x/image/webp" // likewise
+	_ "golang.org/x/image/webp" // the same
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/workers"
@@ -41,7 +41,7 @@ func (w *Worker) Check(ctx context.Context) error {
 	return err
 }
 
-// part says which picture a job makes. It is also the part in the job's name.
+// part says what a job makes. It is also the part in the job's name.
 type part string
 
 const (
@@ -133,7 +133,8 @@ const quality = 85
 // frameCodec is the format of the frames that ffmpeg writes: lossless, and cheap to write.
 const frameCodec = "bmp"
 
-// frameBytes returns the size of such a frame: three bytes a pixel, in rows that begin at multiples of four.
+// frameBytes returns the size of such a frame: three bytes per pixel, with rows padded to multiples of four
+// bytes.
 func frameBytes(s picture.Size) int64 { return int64((3*s.Width+3)/4*4*s.Height) + 128 }
 
 // frames returns an output of at most n frames. With n = 1 the name has no number.
@@ -164,7 +165,7 @@ func (r run) save(ctx context.Context, img image.Image, o pipeline.Output) (pipe
 	return r.publish(ctx, picture.Size{Width: b.Dx(), Height: b.Dy()}, o)
 }
 
-// publish decodes the whole picture at o.Path, and stores it if it has the planned size.
+// publish decodes the whole image at o.Path, and stores it if it has the planned size.
 func (r run) publish(ctx context.Context, want picture.Size, o pipeline.Output) (pipeline.Output, error) {
 	f, err := os.Open(r.file(o.Path))
 	if err != nil {
@@ -173,7 +174,7 @@ func (r run) publish(ctx context.Context, want picture.Size, o pipeline.Output) 
 	defer f.Close()
 	img, _, err := image.Decode(f)
 	if err != nil {
-		return o, pipeline.Fail(pipeline.CodeVerification, "%s does not decode: %w", o.Path, err)
+		return o, pipeline.Fail(pipeline.CodeVerification, "%s cannot be decoded: %w", o.Path, err)
 	}
 	if b := img.Bounds(); b.Dx() != want.Width || b.Dy() != want.Height {
 		return o, pipeline.Fail(pipeline.CodeVerification, "%s is %dx%d, want %s", o.Path, b.Dx(), b.Dy(), want)

@@ -58,7 +58,8 @@ func TestConformance(t *testing.T) {
 	}
 }
 
-// TestJobs: people wait for the poster, not for the storyboard, and each is told from the job alone.
+// TestJobs: people wait for the poster but not for the storyboard, and a job alone says which of them it
+// makes.
 func TestJobs(t *testing.T) {
 	jobs, err := New(ffmpeg.Tools{}).Plan(Params{}, workertest.Media(1920, 1080, 25, 60))
 	if err != nil || len(jobs) != 2 {
@@ -82,7 +83,7 @@ func TestJobs(t *testing.T) {
 	}
 }
 
-// TestSkip: what a decoder leaves out follows from how the keyframes stand.
+// TestSkip: the frames that a decoder skips depend on the distance of key frames.
 func TestSkip(t *testing.T) {
 	groups := func(longest float64) *pipeline.Groups { return &pipeline.Groups{Longest: longest} }
 	for _, c := range []struct {
@@ -114,7 +115,7 @@ func TestSkip(t *testing.T) {
 	}
 }
 
-// TestPosterIsNear: the poster is of 18 to 40% of the video, wherever its keyframes are.
+// TestPosterIsNear: the poster is from between 18% and 40% of the video, wherever its key frames are.
 func TestPosterIsNear(t *testing.T) {
 	colours := "color=red:s=64x64:r=10:d=10,noise=alls=20,drawbox=c=green:t=fill:enable='gt(t,1.75)',noise=alls=60," +
 		"drawbox=c=blue:t=fill:enable='gt(t,4.2)',noise=alls=20"
@@ -140,7 +141,7 @@ func TestPosterIsNear(t *testing.T) {
 	}
 }
 
-// TestOneBadSeek: a part that cannot be read does not spoil the candidates from others.
+// TestOneBadSeek: if one part cannot be read, the candidates from others are still used.
 func TestOneBadSeek(t *testing.T) {
 	source := workertest.Clip(t, "a.mp4", slices.Concat(workertest.Pattern("64x64", "10", "10"), x264, []string{"-g", "5"})...)
 	data, err := os.ReadFile(source)
@@ -160,7 +161,7 @@ func TestOneBadSeek(t *testing.T) {
 	}
 }
 
-// A black start and end are no poster.
+// TestPosterIsNotBlack: frames of a black start or end do not become the poster.
 func TestPosterIsNotBlack(t *testing.T) {
 	source := workertest.Clip(t, "a.mp4", slices.Concat(workertest.Pattern("64x64", "10", "4"),
 		[]string{"-vf", "drawbox=c=black:t=fill:enable='lt(t,1.1)'"}, x264)...)
@@ -171,7 +172,7 @@ func TestPosterIsNotBlack(t *testing.T) {
 	}
 }
 
-// TestPosterOfTheWholeLength: what a film shows late is its poster when all before that is black.
+// TestPosterOfTheWholeLength: if most of a film is black, its poster is a later frame.
 func TestPosterOfTheWholeLength(t *testing.T) {
 	for _, until := range []string{"3.6", "6.4"} {
 		for name, keyint := range map[string]string{"dense": "5", "one": "1000"} {
@@ -258,7 +259,7 @@ func TestSharpness(t *testing.T) {
 	if dim := sharpness(imaging.AdjustFunc(checks, func(c color.NRGBA) color.NRGBA {
 		return color.NRGBA{R: c.R / 5, G: c.G / 5, B: c.B / 5, A: c.A}
 	})); dim >= 1 {
-		t.Errorf("a picture of mean luma 25.5 has %g, want that of a black one", dim)
+		t.Errorf("a frame of mean luma 25.5 has %g, want that of a black one", dim)
 	}
 	blurred := imaging.Blur(checks, 2)
 	black := imaging.New(64, 64, color.Black)
@@ -270,7 +271,8 @@ func TestSharpness(t *testing.T) {
 	}
 }
 
-// TestTimesOfCells: cells stand for their times although the picture starts late, or changes its size.
+// TestTimesOfCells: cells show the frames of their times even if the video track starts late or changes its
+// size.
 func TestTimesOfCells(t *testing.T) {
 	color := func(name, source string, more ...string) string {
 		return workertest.Clip(t, name, slices.Concat([]string{"-f", "lavfi", "-i", "color=" + source}, x264, more)...)
@@ -290,7 +292,7 @@ func TestTimesOfCells(t *testing.T) {
 		{colours(t, "5"), "mov", 6, "rrrbbb", &pipeline.Groups{Longest: 0.5}},     // keyframes alone
 		{colours(t, "20"), "mov", 6, "rrrbbb", &pipeline.Groups{Longest: 2}},      // without smoothing
 		{colours(t, "1000"), "mov", 6, "rrrbbb", &pipeline.Groups{Longest: 6}},    // needed frames
-		{colours(t, "1000"), "mov", 6, "rrrbbb", &pipeline.Groups{Longest: 0.01}}, // an index that lies
+		{colours(t, "1000"), "mov", 6, "rrrbbb", &pipeline.Groups{Longest: 0.01}}, // a wrong index
 	} {
 		m := workertest.Media(64, 64, 10, c.seconds)
 		m.Container, m.Video.Groups = c.container, c.groups
@@ -312,13 +314,14 @@ func TestTimesOfCells(t *testing.T) {
 	}
 }
 
-// TestCellsShowTheirTimes: each cell, the last ones too, shows what is on at its time, as the brightness tells.
+// TestCellsShowTheirTimes: each cell shows the frame of its time, even the last ones. The brightness of a
+// frame gives its time.
 func TestCellsShowTheirTimes(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		keyint string
 		groups *pipeline.Groups
-		before float64 // seconds: how long before the middle of its interval a cell's frame may be
+		before float64 // seconds by which a cell's frame may be before the middle of its interval
 		end    string  // of the video, in seconds
 	}{
 		{"keyframes each 2 s", "20", &pipeline.Groups{Longest: 2, Average: 2}, 0.2, "9"},
@@ -350,7 +353,7 @@ func TestCellsShowTheirTimes(t *testing.T) {
 	}
 }
 
-// colours is 3 s of red and 3 of blue, with reordered frames and a keyframe each so many.
+// colours returns 3 s of red and 3 s of blue, with reordered frames and a key frame every that many.
 func colours(t *testing.T, keyint string) string {
 	t.Helper()
 	return workertest.Clip(t, "a.mp4", "-f", "lavfi", "-i", "color=red:s=64x64:r=10:d=6,drawbox=c=blue:t=fill:enable='gte(t,2.95)'",

@@ -1,8 +1,8 @@
 // Package watermark is the worker that makes a progressive copy of a video with an image or a text burnt in:
 // watermarked.mp4, H.264 and AAC, at most 1080p, with its index in front. The ladder has no mark.
 //
-//  1. The mark is drawn here, into a PNG of the size that it has in the picture (mark.go). ffmpeg reads only
-//     that PNG and two whole numbers for the place, so no user input reaches a filter string.
+//  1. This worker draws the mark into a PNG of its size in the video (mark.go). ffmpeg only gets that PNG and
+//     two whole numbers for its place, so no user input reaches a filter string.
 //  2. An image is a user's file. Before it is decoded, its first bytes must be those of a JPEG, PNG or WebP,
 //     and its header must say at most 40 megapixels. It is decoded under a recover, and converted to NRGBA
 //     before imaging gets it.
@@ -10,5 +10,5 @@
 //     built into the program, so every machine draws the same. It has Latin, Greek and Cyrillic letters; a
 //     text with any other letter is refused, and the error names the letter.
 //
-// Sizes are shares of the picture's width, so that the mark looks alike in every size of a video.
+// Sizes are shares of the video's width, so that the mark looks the same at every size.
 package watermark

@@ -63,7 +63,7 @@ func decodeImage(data []byte) (img *image.NRGBA, err error) {
 	case err != nil || format != want:
 		return nil, refused("damaged")
 	case config.Width < 1 || config.Height < 1 || int64(config.Width)*int64(config.Height) > maxPixels:
-		return nil, refused("%dx%d pixels, at most %d million are accepted",
+		return nil, refused("%dx%d pixels; at most %d million are accepted",
 			config.Width, config.Height, maxPixels/1000000)
 	}
 	decoded, _, err := image.Decode(bytes.NewReader(data))
@@ -139,7 +139,8 @@ func drawText(text string, width, height int) (*image.NRGBA, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the font: %w", err)
 	}
-	// Measure it large, then draw it at the size that fits: the widths of a font scale nearly in proportion.
+	// Measure the text at a large size, then draw it at the size that fits, since widths are nearly
+	// proportional.
 	const reference = 100
 	face, err := newFace(f, reference)
 	if err != nil {
@@ -147,7 +148,7 @@ func drawText(text string, width, height int) (*image.NRGBA, error) {
 	}
 	advance := float64(font.MeasureString(face, text)) / 64
 	line := float64(face.Metrics().Height) / 64
-	// The shadow takes a twentieth of the size on the right and below. As much stays free on the left.
+	// The shadow takes a twentieth of the size on the right and below. The same stays free on the left.
 	size := math.Min(float64(width)/(advance/reference+0.1), float64(height)/(line/reference+0.1))
 	size = math.Max(1, size)
 	if face, err = newFace(f, size); err != nil {

@@ -18,7 +18,7 @@ type Params struct {
 	Text  string `json:"text,omitempty" maxLength:"200" doc:"One line in Latin, Greek or Cyrillic letters"`
 	// Position is one of nine anchors: top-left, top, ... bottom-right, which is the default.
 	Position Position `json:"position,omitempty" doc:"Where the mark is placed; default bottom-right"`
-	// Padding is the distance from the edges, and Scale the width of the mark, as shares of the picture's width.
+	// Padding is the distance from the edges, and Scale the width of the mark, as shares of the video's width.
 	Padding *float64 `json:"padding,omitempty" minimum:"0" maximum:"0.5" doc:"Share of the width; default 0.05"`
 	Scale   *float64 `json:"scale,omitempty" minimum:"0.01" maximum:"1" doc:"Share of the width; default 0.15"`
 	Opacity *float64 `json:"opacity,omitempty" minimum:"0" maximum:"1" doc:"0 is invisible, 1 (default) solid"`
@@ -54,7 +54,7 @@ func (p Params) check() error {
 	case (p.Image == "") == (p.Text == ""):
 		return pipeline.Fail(pipeline.CodeParameters, "give exactly one of image and text")
 	case p.Image != "" && !pipeline.ValidName(p.Image):
-		return pipeline.Fail(pipeline.CodeParameters, "image: %q is no valid name of an asset", p.Image)
+		return pipeline.Fail(pipeline.CodeParameters, "image: %q is not a valid name of an asset", p.Image)
 	case !utf8.ValidString(p.Text):
 		return pipeline.Fail(pipeline.CodeParameters, "text: it is not UTF-8")
 	case p.Text != "" && strings.TrimSpace(p.Text) == "":
@@ -77,14 +77,15 @@ func or(value *float64, fallback float64) float64 {
 	return *value
 }
 
-// box returns how large the mark may be in a picture: as wide as Scale says, and clear of the padding.
+// box returns the largest size of the mark in a frame: as wide as Scale says, without reaching into the
+// padding.
 func (p Params) box(s picture.Size) (width, height int) {
 	pad := p.pixels(s)
 	width = int(math.Round(p.scale() * float64(s.Width)))
 	return max(1, min(width, s.Width-2*pad)), max(1, s.Height-2*pad)
 }
 
-// pixels returns the padding in a picture; it leaves at least one pixel for the mark.
+// pixels returns the padding in pixels; it leaves at least one pixel for the mark.
 func (p Params) pixels(s picture.Size) int {
 	return min(int(math.Round(p.padding()*float64(s.Width))), (s.Short()-1)/2)
 }

@@ -33,8 +33,7 @@ func (w *Worker) Check(ctx context.Context) error {
 	return err
 }
 
-// Traits implements workers.Declarer: the marked copy stands in for the source, and an upload may bring the
-// image.
+// Traits implements workers.Declarer: the marked copy hides the source, and an upload may bring the image.
 func (w *Worker) Traits() pipeline.Traits {
 	return pipeline.Traits{
 		HidesSource: true,
@@ -57,7 +56,7 @@ func (w *Worker) Plan(p Params, m pipeline.Media) ([]pipeline.Job, error) {
 // Form of the output.
 const (
 	shortEdge  = 1080
-	maxrate    = 9000 // kbit/s, or less where the source has few bits
+	maxrate    = 9000 // kbit/s, or less if the source has few bits
 	outputName = "watermarked"
 	sampleRate = 48000
 )
@@ -122,7 +121,7 @@ func (r run) encode(ctx context.Context, step encode.Step, input string, mark im
 	return err
 }
 
-// mark draws the image or the text at its size in the picture.
+// mark draws the image or the text at its size in the video.
 func (r run) mark(ctx context.Context) (*image.NRGBA, error) {
 	width, height := r.params.box(r.size)
 	var img *image.NRGBA
@@ -147,7 +146,7 @@ func (r run) mark(ctx context.Context) (*image.NRGBA, error) {
 	return img, nil
 }
 
-// command overlays the mark on the upright picture, and adds track, unless it is nil.
+// command overlays the mark on the upright frames, and adds track unless it is nil.
 func (r run) command(input string, mark image.Rectangle, track *audiotrack.Track) ffmpeg.Command {
 	x, y := r.params.place(r.size, mark.Dx(), mark.Dy())
 	rate := picture.SourceRate(r.media.Video)
@@ -178,7 +177,7 @@ func (r run) command(input string, mark image.Rectangle, track *audiotrack.Track
 		inputs = append(inputs, track.Samples())
 		out.Maps = append(out.Maps, "2:0")
 		encoder := audiotrack.AAC()
-		if track.Mix() { // always: to find out whether it is needed, the picture would be encoded twice
+		if track.Mix() { // always: finding out whether it is needed would mean encoding the video twice
 			encoder = audiotrack.SteadyAAC()
 		}
 		out.Options = append(out.Options, encoder...)

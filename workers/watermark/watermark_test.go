@@ -29,7 +29,7 @@ func registry() *workers.Registry { return workertest.Registry("watermark", New(
 
 var x264 = []string{"-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p"}
 
-// gray is a plain video of w by h, with audio.
+// gray returns a plain grey video of w by h, with audio.
 func gray(t *testing.T, size string) string {
 	t.Helper()
 	return workertest.Clip(t, "a.mp4", slices.Concat([]string{"-f", "lavfi", "-i", "color=gray:r=5:d=1:s=" + size},
@@ -116,7 +116,8 @@ func encoded(t *testing.T, encode func(*bytes.Buffer) error) []byte {
 	return b.Bytes()
 }
 
-// TestImageGate: what is no JPEG, PNG or WebP, or too large, or damaged, never reaches a decoder or imaging.
+// TestImageGate: a file that is not a JPEG, PNG or WebP, is too large or damaged, never reaches a decoder or
+// imaging.
 func TestImageGate(t *testing.T) {
 	small := imaging.New(4, 4, color.NRGBA{G: 255, A: 128})
 	good := encoded(t, func(b *bytes.Buffer) error { return png.Encode(b, small) })
@@ -175,7 +176,8 @@ func FuzzDecodeImage(f *testing.F) {
 	})
 }
 
-// TestSoundThatChanges: television that goes from stereo to 5.1 is watermarked, and heard before and after.
+// TestSoundThatChanges: television that goes from stereo to 5.1 is watermarked, with the audio before and
+// after.
 func TestSoundThatChanges(t *testing.T) {
 	part := func(name, layout, hertz, offset string) []byte {
 		data, err := os.ReadFile(workertest.Clip(t, name, slices.Concat(workertest.Pattern("64x64", "5", "2"),
@@ -217,7 +219,7 @@ func TestSoundThatChanges(t *testing.T) {
 	}
 }
 
-// TestLoudMixDoesNotClip, as it is heard.
+// TestLoudMixDoesNotClip: the decoded mix does not clip.
 func TestLoudMixDoesNotClip(t *testing.T) {
 	const tone = "0.9*sin(2*PI*220*t)|0.9*sin(2*PI*330*t)|"
 	source := workertest.Clip(t, "a.mov", slices.Concat(workertest.Pattern("64x64", "5", "2"), []string{"-f", "lavfi", "-i",
@@ -261,7 +263,7 @@ func TestParams(t *testing.T) {
 	}
 }
 
-// TestPlace: every anchor keeps the mark inside of every picture.
+// TestPlace: every anchor keeps the mark inside the frame, at every size.
 func TestPlace(t *testing.T) {
 	one := 1.0
 	half := 0.5
@@ -297,7 +299,7 @@ func TestFade(t *testing.T) {
 	}
 }
 
-// TestHidesTheSource: without it, the clean source of a marked video would be published as its top rung.
+// TestHidesTheSource: otherwise the clean source of a marked video would be published as its top rung.
 func TestHidesTheSource(t *testing.T) {
 	if got := registry().Traits()["watermark"]; !got.HidesSource || got.Upload == nil || got.Upload.Asset != "image" {
 		t.Errorf("traits %+v", got)

@@ -110,7 +110,7 @@ type breaker struct {
 	until    atomic.Int64 // when the next probe may begin, in Unix nanoseconds
 }
 
-// of returns the breaker of the host of address, which CheckURL has accepted.
+// of returns the breaker for the host of address. CheckURL must have accepted the address.
 func (b *Breakers) of(address string) *breaker {
 	host := hostOf(address)
 	b.mu.Lock()
@@ -196,7 +196,7 @@ func (h *breaker) send(ctx context.Context, request func() (status int, err erro
 	return status, err
 }
 
-// failed counts a failure, and keeps how it happened.
+// failed counts a failure, and keeps its description.
 func (h *breaker) failed(how string) {
 	h.last.Store(how)
 	h.failures.Add(1)
@@ -208,7 +208,7 @@ func (h *breaker) story() string {
 		h.host, h.failures.Load(), h.last.Load())
 }
 
-// answered describes the answer of a receiver.
+// answered describes a receiver's answer.
 func answered(status int) string { return fmt.Sprintf("the receiver answered %d", status) }
 
 // noAnswer says why a receiver did not answer, without the URL, which may hold a token.
@@ -232,7 +232,7 @@ func (e unanswered) Unwrap() error { return e.error }
 // errServer tells the breaker that the answer counts as a failure of the host.
 var errServer = errors.New("the receiver answered 500 or above")
 
-// unrelated marks an error that is not the host's: the delivery was abandoned, or is not allowed.
+// unrelated marks an error that is not the host's fault: the delivery was abandoned, or is not allowed.
 type unrelated struct{ error }
 
 // Unwrap returns the error.

@@ -27,7 +27,7 @@ func mustBreakers(t *testing.T, c BreakerConfig) *Breakers {
 	return b
 }
 
-// receiver is a server that counts, and the configuration to deliver to it.
+// receiver returns a server that counts its requests, and the configuration to deliver to it.
 func receiver(t *testing.T, answer http.HandlerFunc, c BreakerConfig) (url string, requests *atomic.Int32, _ Config) {
 	t.Helper()
 	requests = new(atomic.Int32)
@@ -39,7 +39,7 @@ func receiver(t *testing.T, answer http.HandlerFunc, c BreakerConfig) (url strin
 	return server.URL, requests, Config{Secret: secret, AllowPrivate: true, Breakers: mustBreakers(t, c)}
 }
 
-// hang answers nothing until the sender gives up.
+// hang does not answer until the sender gives up.
 func hang(_ http.ResponseWriter, r *http.Request) {
 	_, _ = io.Copy(io.Discard, r.Body) // so that the server sees the connection end
 	<-r.Context().Done()
@@ -49,8 +49,8 @@ func status(code int) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }
 }
 
-// TestBreakerOpens delivers to receivers that fail in each way, five times with and twenty times without a request;
-// each error names the last answer, also while nothing is sent.
+// TestBreakerOpens delivers to receivers that fail in each way, five times with a request and twenty
+// times without. Each error names the last answer, even if nothing was sent.
 func TestBreakerOpens(t *testing.T) {
 	for name, host := range map[string]struct {
 		answer http.HandlerFunc
@@ -105,7 +105,7 @@ func TestBreakerOpensWhenRefused(t *testing.T) {
 		}
 	}
 	if _, err := deliver(t, c, delivery(url)); err != nil {
-		t.Errorf("another host pays for it: %v", err)
+		t.Errorf("deliveries to another host fail: %v", err)
 	}
 	for _, s := range c.Breakers.Status() {
 		if s.State == "open" != (s.Host == gone.URL) {
@@ -114,7 +114,7 @@ func TestBreakerOpensWhenRefused(t *testing.T) {
 	}
 }
 
-// TestBreakerStaysClosed has a host that works: it answers, if not what was wished.
+// TestBreakerStaysClosed: a host that answers works, whatever it answers below 500.
 func TestBreakerStaysClosed(t *testing.T) {
 	for _, answer := range []int{204, 302, 404, 410, 429} {
 		url, requests, c := receiver(t, status(answer), BreakerConfig{Failures: 1})
@@ -130,7 +130,7 @@ func TestBreakerStaysClosed(t *testing.T) {
 	}
 }
 
-// TestBreakerAfterSuccess counts failures in a row only.
+// TestBreakerAfterSuccess: only failures in a row count.
 func TestBreakerAfterSuccess(t *testing.T) {
 	n := 0
 	url, requests, c := receiver(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -146,7 +146,7 @@ func TestBreakerAfterSuccess(t *testing.T) {
 	}
 }
 
-// TestBreakerRecovers lets the receiver be mended. The pause is over before the next delivery.
+// TestBreakerRecovers repairs the receiver. The pause is over before the next delivery.
 func TestBreakerRecovers(t *testing.T) {
 	var well atomic.Bool
 	url, requests, c := receiver(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -169,7 +169,7 @@ func TestBreakerRecovers(t *testing.T) {
 	}
 }
 
-// TestBreakerIgnores what says nothing of the host: an address that is refused, a delivery that is given up.
+// TestBreakerIgnores errors that say nothing about the host: a refused address, an abandoned delivery.
 func TestBreakerIgnores(t *testing.T) {
 	url, requests, c := receiver(t, status(200), BreakerConfig{Failures: 1})
 	c.AllowPrivate = false
@@ -189,7 +189,7 @@ func TestBreakerIgnores(t *testing.T) {
 	}
 }
 
-// TestBreakerTime follows the default pause on a clock of its own.
+// TestBreakerTime checks the default pause on a fake clock.
 func TestBreakerTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := mustBreakers(t, BreakerConfig{})

@@ -35,10 +35,10 @@ var reserved = prefixes(
 	"224.0.0.0/4",      // multicast
 	"240.0.0.0/4",      // reserved, and broadcast
 	"168.63.129.16/32", // Azure's host: public by number only
-	"2001:20::/28",     // ORCHIDv2; the rest of 2001::/23 is in the list of what is not global unicast
+	"2001:20::/28",     // ORCHIDv2; the rest of 2001::/23 is in translated
 )
 
-// global is the part of IPv6 that may be dialled, except what translated lists.
+// global is the part of IPv6 that may be dialled, except the networks in translated.
 var (
 	global     = netip.MustParsePrefix("2000::/3")
 	translated = prefixes(

@@ -171,7 +171,7 @@ func (w *Worker) request(ctx context.Context, address string, d pipeline.Deliver
 	return r, nil
 }
 
-// signer returns what signs deliveries. Its error never contains the secret.
+// signer returns the signer of deliveries. Its error never contains the secret.
 func (w *Worker) signer() (*standardwebhooks.Webhook, error) {
 	if w.config.Secret == "" {
 		return nil, pipeline.Fail(pipeline.CodeInternal, "no webhook secret is configured")
@@ -183,7 +183,7 @@ func (w *Worker) signer() (*standardwebhooks.Webhook, error) {
 	return s, nil
 }
 
-// failure returns an error of the connection with its code.
+// failure returns an error of the connection with a code.
 func failure(ctx context.Context, err error) error {
 	var refused refusedAddress
 	var known *pipeline.Error

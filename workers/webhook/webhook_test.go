@@ -27,7 +27,7 @@ func delivery(url string) pipeline.Delivery {
 	}}
 }
 
-// deliver goes the way of the worker loop: through the registry, with the delivery as the job's part.
+// deliver delivers as the worker loop does: through the registry, with the delivery as the job's part.
 func deliver(t *testing.T, c Config, d pipeline.Delivery) (pipeline.Result, error) {
 	t.Helper()
 	part, err := json.Marshal(d)
@@ -99,7 +99,7 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// An endless answer is not read to its end.
+// TestEndlessAnswer: only the beginning of an endless answer is read.
 func TestEndlessAnswer(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		for r.Context().Err() == nil {
@@ -129,9 +129,9 @@ func TestGuard(t *testing.T) {
 		}
 	}
 	if asked != 0 {
-		t.Fatalf("the guard let %d requests through", asked)
+		t.Fatalf("the guard allowed %d requests", asked)
 	}
-	// The operator's own server may stand in the same network.
+	// The operator's own server may be in the same network.
 	own := Config{Secret: secret, URL: server.URL}
 	for _, d := range []pipeline.Delivery{delivery(""), delivery(server.URL)} {
 		if _, err := deliver(t, own, d); err != nil {

@@ -27,13 +27,13 @@ func Clip(t testing.TB, name string, args ...string) string {
 	return path
 }
 
-// Pattern returns the arguments of a moving picture for Clip: its size such as 320x180, frames/s, and
+// Pattern returns Clip's arguments for a moving test pattern: its size such as 320x180, frames/s, and
 // seconds.
 func Pattern(size, rate, seconds string) []string {
 	return []string{"-f", "lavfi", "-i", "testsrc2=s=" + size + ":r=" + rate + ":d=" + seconds}
 }
 
-// Tone returns the arguments of a tone for Clip.
+// Tone returns Clip's arguments for a tone.
 func Tone(seconds string) []string { return []string{"-f", "lavfi", "-i", "sine=f=440:d=" + seconds} }
 
 // Rotate writes a quarter turn, in degrees clockwise, into the first track of an MP4. Source: ISO/IEC

@@ -9,7 +9,7 @@ import (
 	"github.com/reelmill/reelmill/workers"
 )
 
-// folder is a source that can be opened and not read: the system refuses to read a folder.
+// folder is a source that can be opened but not read: the system refuses to read a folder.
 type folder string
 
 // Local returns the folder.

@@ -76,7 +76,7 @@ func (s *Store) Local(o pipeline.Output) string {
 	return filepath.Join(s.dir, filepath.FromSlash(o.Key))
 }
 
-// Tree copies the outputs into a new folder, to the paths that they are played from, and returns the folder.
+// Tree copies the outputs to a new folder, to the paths at which they are played, and returns the folder.
 // If two jobs claim a path, the folder holds the output of the later attempt.
 func (s *Store) Tree(t *testing.T, results map[string]pipeline.Result) string {
 	t.Helper()
@@ -107,7 +107,7 @@ func (s *Store) Tree(t *testing.T, results map[string]pipeline.Result) string {
 	return root
 }
 
-// token is that of the attempt that made o, from its key (storage.OutputPrefix).
+// token returns the token of the attempt that made o, from its key (storage.OutputPrefix).
 func token(t *testing.T, o pipeline.Output) int {
 	t.Helper()
 	folders := strings.Split(strings.TrimSuffix(o.Key, o.Path), "/")
@@ -205,7 +205,7 @@ func (s *Store) checkOutputs(t *testing.T, task pipeline.Task, r pipeline.Result
 	}
 }
 
-// files is the store as an attempt sees it.
+// files is an attempt's view of the store.
 type files struct{ s *Store }
 
 // Local returns the path in the store itself; no copy is made.
@@ -231,7 +231,7 @@ func (f files) Upload(ctx context.Context, key, path string) (int64, string, err
 	return info.Size, info.SHA256, err
 }
 
-// stopwatch measures from its first start.
+// stopwatch measures the time since its first start.
 type stopwatch struct {
 	once  sync.Once
 	begun time.Time

@@ -9,7 +9,7 @@ import (
 	"github.com/reelmill/reelmill/storage"
 )
 
-// sum is the SHA-256 of an object, in hex.
+// sum returns the SHA-256 of an object, in hex.
 func sum(t *testing.T, s *Store, key string) string {
 	t.Helper()
 	r, _, err := s.Get(t.Context(), key, storage.Range{})

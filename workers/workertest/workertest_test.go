@@ -15,7 +15,7 @@ import (
 
 type params struct{}
 
-// fake is a worker that breaks the rule it is named after; the empty name breaks none.
+// fake is a worker that breaks the rule in its name; an empty name breaks none.
 type fake struct {
 	fault string
 	plans *int
@@ -103,7 +103,8 @@ func runFake(t *testing.T, fault string) {
 
 func TestSoundWorkerPasses(t *testing.T) { runFake(t, "") }
 
-// TestEveryFaultIsFound runs this test binary once more for each fault: the kit speaks through testing.T alone.
+// TestEveryFaultIsFound runs this test binary again for each fault, since the kit reports only through
+// testing.T.
 func TestEveryFaultIsFound(t *testing.T) {
 	if fault := os.Getenv("WORKERTEST_FAULT"); fault != "" {
 		runFake(t, fault)
