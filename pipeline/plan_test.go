@@ -94,7 +94,7 @@ func TestPlanEdges(t *testing.T) {
 func TestPlanFaults(t *testing.T) {
 	for name, jobs := range map[string][]pipeline.Job{
 		"twice":          {{Name: "0"}, {Name: "0"}},
-		"unusable name":  {{Name: "a.b"}},
+		"invalid name":   {{Name: "a.b"}},
 		"too long":       {{Name: strings.Repeat("x", 64)}},
 		"itself by part": {{Name: "0", After: []string{"0"}}},
 		"itself, single": {{After: []string{""}}},

@@ -40,7 +40,7 @@ func Accept(ctx context.Context, log Log, project, video string, up Upload, pare
 	e Event, replayed bool, err error,
 ) {
 	if !ValidName(project) || !ValidName(video) {
-		return Event{}, false, fmt.Errorf("accept video %q of project %q: unusable name", video, project)
+		return Event{}, false, fmt.Errorf("accept video %q of project %q: invalid name", video, project)
 	}
 	if deleted, err := log.Last(ctx, DeletedSubject(project, video)); err != nil || deleted[0].Sequence != 0 {
 		return Event{}, false, cmp.Or(err, ErrDeleted)

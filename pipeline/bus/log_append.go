@@ -60,7 +60,7 @@ func checkSubject(subject string) error {
 	}
 	for token := range strings.SplitSeq(subject, ".") {
 		if !pipeline.ValidName(token) {
-			return fmt.Errorf("subject %q has an unusable name", subject)
+			return fmt.Errorf("subject %q has an invalid name", subject)
 		}
 	}
 	return nil

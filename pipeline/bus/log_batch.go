@@ -57,7 +57,7 @@ func (b *Bus) State(ctx context.Context, project, video string) ([]pipeline.Even
 		return nil, pipeline.ErrTooMany
 	}
 	if !pipeline.ValidName(project) || !pipeline.ValidName(video) {
-		return nil, fmt.Errorf("read video %q of project %q: unusable name", video, project)
+		return nil, fmt.Errorf("read video %q of project %q: invalid name", video, project)
 	}
 	filters := []string{"video.*." + project + "." + video, pipeline.JobSubject(project, video, "*")}
 	var found map[string]stored

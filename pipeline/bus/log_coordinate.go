@@ -238,7 +238,7 @@ func (b *Bus) CoordinatorLag(ctx context.Context) (uint64, error) {
 		return b.LastSequence(ctx)
 	}
 	if err != nil {
-		return 0, fmt.Errorf("read how far the coordinator is: %w", err)
+		return 0, fmt.Errorf("read the coordinator's position: %w", err)
 	}
 	info := c.CachedInfo()
 	return info.NumPending + uint64(max(info.NumAckPending, 0)), nil

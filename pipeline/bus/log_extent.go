@@ -282,7 +282,7 @@ func (b *Bus) Accept(ctx context.Context, a Accepted) error {
 	config.Metadata[metaLostThrough] = strconv.FormatUint(a.Through, 10)
 	config.Metadata[metaLostCount] = strconv.FormatUint(a.Count, 10)
 	if _, err := b.js.UpdateStream(ctx, config); err != nil {
-		return fmt.Errorf("store that a loss is accepted: %w", err)
+		return fmt.Errorf("record the accepted loss: %w", err)
 	}
 	return nil
 }

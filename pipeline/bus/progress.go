@@ -94,7 +94,7 @@ func (b *Bus) LastProgress(ctx context.Context, project, video, job string) (pip
 func progressSubject(project, video, job string) (string, error) {
 	for _, name := range []string{project, video, job} {
 		if !pipeline.ValidName(name) {
-			return "", fmt.Errorf("progress of unusable name %q", name)
+			return "", fmt.Errorf("progress with the invalid name %q", name)
 		}
 	}
 	return pipeline.ProgressSubject(project, video, job), nil

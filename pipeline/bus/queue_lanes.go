@@ -64,7 +64,7 @@ var pullPauses = []time.Duration{ // by how many pulls are left
 // queue returns the queue of a worker type. The first call subscribes to its bell.
 func (b *Bus) queue(worker string) (*queue, error) {
 	if !pipeline.ValidName(worker) {
-		return nil, fmt.Errorf("take a task: unusable worker type %q", worker)
+		return nil, fmt.Errorf("take a task: invalid worker type %q", worker)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -160,7 +160,7 @@ func (b *Bus) Withdraw(ctx context.Context, project, video string, jobs ...strin
 	unwanted := map[string]bool{}
 	for _, job := range jobs {
 		if !pipeline.ValidName(job) {
-			return fmt.Errorf("withdraw: unusable name %q of a job", job)
+			return fmt.Errorf("withdraw: invalid name %q of a job", job)
 		}
 		unwanted[job] = true
 	}

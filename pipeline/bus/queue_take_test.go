@@ -26,7 +26,7 @@ func TestNextEndsWithItsContext(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 	if _, err := bus.NextAtLeast(t.Context(), "no.worker", pipeline.Bulk); err == nil {
-		t.Error("took a task of an unusable worker type")
+		t.Error("took a task of an invalid worker type")
 	}
 }
 

@@ -117,7 +117,7 @@ func retrySubject(t pipeline.Task) string {
 // checkVideo rejects names that would not be one token of a subject.
 func checkVideo(project, video string) error {
 	if !pipeline.ValidName(project) || !pipeline.ValidName(video) {
-		return fmt.Errorf("video %q of project %q: unusable name", video, project)
+		return fmt.Errorf("video %q of project %q: invalid name", video, project)
 	}
 	return nil
 }
@@ -126,7 +126,7 @@ func checkVideo(project, video string) error {
 func checkTask(t pipeline.Task) error {
 	for _, name := range []string{t.Project, t.Video, t.Job.Name, t.Job.Worker} {
 		if !pipeline.ValidName(name) {
-			return fmt.Errorf("task with unusable name %q", name)
+			return fmt.Errorf("task with invalid name %q", name)
 		}
 	}
 	switch t.Job.Priority {

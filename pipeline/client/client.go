@@ -59,7 +59,7 @@ type Error struct {
 	RetryAfter time.Duration `json:"-"`
 }
 
-// errBase means that the server's address is unusable.
+// errBase means that the server's address is invalid.
 var errBase = errors.New("the server's address must begin with http:// or https://")
 
 // Error returns the detail, or else the title, then the code and the remedy, without a full stop at the end.

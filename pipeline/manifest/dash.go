@@ -223,11 +223,11 @@ func checkDASH(text []byte, p Presentation) error {
 	d := xml.NewDecoder(bytes.NewReader(text))
 	d.Strict = true
 	if err := d.Decode(&doc); err != nil {
-		return pipeline.Fail(pipeline.CodeVerification, "MPD does not read back: %v", err)
+		return pipeline.Fail(pipeline.CodeVerification, "the MPD cannot be parsed: %v", err)
 	}
 	tracks, found := p.tracks(), map[string]bool{}
 	if len(tracks) != len(p.Pictures)+len(p.Sounds) {
-		return pipeline.Fail(pipeline.CodeVerification, "MPD: two tracks lie in one folder")
+		return pipeline.Fail(pipeline.CodeVerification, "the MPD has two tracks in one folder")
 	}
 	for _, set := range doc.Period.Sets {
 		for _, r := range set.Representations {

@@ -137,7 +137,7 @@ func checkMaster(text []byte, want []m3u8.Variant, audio []Audio) error {
 	p, kind, err := m3u8.DecodeFrom(bytes.NewReader(text), true)
 	master, ok := p.(*m3u8.MasterPlaylist)
 	if err != nil || !ok || kind != m3u8.MASTER {
-		return pipeline.Fail(pipeline.CodeVerification, "master playlist does not read back: %v", err)
+		return pipeline.Fail(pipeline.CodeVerification, "the master playlist cannot be parsed: %v", err)
 	}
 	if len(master.Variants) != len(want) || len(master.GetAllAlternatives()) != len(audio) {
 		return pipeline.Fail(pipeline.CodeVerification,

@@ -117,7 +117,7 @@ func checkMedia(text []byte, want *m3u8.MediaPlaylist, segments []m3u8.MediaSegm
 	p, kind, err := m3u8.DecodeFrom(bytes.NewReader(text), true)
 	got, ok := p.(*m3u8.MediaPlaylist)
 	if err != nil || !ok || kind != m3u8.MEDIA {
-		return pipeline.Fail(pipeline.CodeVerification, "media playlist does not read back: %v", err)
+		return pipeline.Fail(pipeline.CodeVerification, "the media playlist cannot be parsed: %v", err)
 	}
 	// The library computes the target duration again when it reads, so check the text.
 	declared := fmt.Sprintf("\n#EXT-X-TARGETDURATION:%d\n", want.TargetDuration)
@@ -125,7 +125,7 @@ func checkMedia(text []byte, want *m3u8.MediaPlaylist, segments []m3u8.MediaSegm
 	case got.MediaType != want.MediaType, got.Closed == growing, got.StartTimePrecise != growing,
 		got.Iframe != want.Iframe, got.SeqNo != want.SeqNo, got.Map == nil || got.Map.URI != InitName,
 		!bytes.Contains(text, []byte(declared)):
-		return pipeline.Fail(pipeline.CodeVerification, "media playlist reads back as another")
+		return pipeline.Fail(pipeline.CodeVerification, "the media playlist differs after it is parsed")
 	case len(got.GetAllSegments()) != len(segments):
 		return pipeline.Fail(pipeline.CodeVerification, "media playlist lists %d of %d segments",
 			len(got.GetAllSegments()), len(segments))

@@ -14,7 +14,7 @@ import (
 // Errors of Open and of the methods. A missing video or object is pipeline.ErrNotFound.
 var (
 	// ErrSchema: a later version of ReelMill wrote the file. Remedy: use that version, or rebuild.
-	ErrSchema = errors.New("the catalog is of a later version of ReelMill")
+	ErrSchema = errors.New("a later version of ReelMill wrote the catalog")
 	// ErrDamaged: the file is not an SQLite database, or a broken one. Remedy: rebuild.
 	ErrDamaged = errors.New("the catalog is damaged")
 	// ErrOrder: applying the events in this order would lose one. Nothing of the batch is applied.

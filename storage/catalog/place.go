@@ -149,7 +149,7 @@ func Claim(path string) (release func() error, err error) {
 // The caller has claimed path.
 func Replace(path, made string) error {
 	if _, err := os.Stat(made + "-wal"); err == nil {
-		return fmt.Errorf("replace catalog: %s is not folded in", made+"-wal")
+		return fmt.Errorf("replace catalog: the changes in %s are not merged", made+"-wal")
 	}
 	if err := removeSideFiles(path); err != nil {
 		return fmt.Errorf("replace catalog: %w", err)

@@ -1,5 +1,5 @@
-// Package apitest has what a server of the API stands on, for the tests of the API and of its client. It
-// does not import package api, so that the tests inside that package can use it. Only tests import it.
+// Package apitest has the parts that a server of the API needs, for the tests of the API and of its client.
+// It does not import package api, so that the tests inside that package can use it. Only tests import it.
 package apitest
 
 import (
