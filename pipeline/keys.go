@@ -27,7 +27,7 @@ func AttemptPrefix(video, job string, token uint64) string {
 	return JobPrefix(video, job) + strconv.FormatUint(token, 10) + "/"
 }
 
-// Location is what the key of an object says.
+// Location is a parsed key of an object.
 type Location struct {
 	Video string
 	Job   string // empty for what was uploaded

@@ -19,7 +19,7 @@
 //
 // # Mechanism
 //
-//  1. Whatever must have one winner is a compare-and-swap on a subject (the header
+//  1. Where one writer must win, it writes by compare-and-swap on a subject (the header
 //     Nats-Expected-Last-Subject-Sequence): the next event of a subject, the one task of a job, the one dead
 //     letter of a failure.
 //  2. When a publish gets no answer, the bus sends it again. The second one may meet a conflict; the bus then
@@ -40,8 +40,8 @@
 //
 // # Guarantees
 //
-//   - What Append, Enqueue, Schedule and DeadLetter returned nil for is stored: on disk when the server syncs
-//     always, as the embedded one does, and on a majority of replicas in a cluster.
+//   - When Append, Enqueue, Schedule or DeadLetter returns nil, the message is stored: on disk when the
+//     server syncs always, as the embedded one does, and on a majority of replicas in a cluster.
 //   - Last sees every Append that returned before it was called, by whichever process. In a cluster, a leader
 //     that is cut off may answer from the past for the seconds until it steps down. A decision based on such
 //     an answer fails its compare-and-swap.
@@ -50,9 +50,10 @@
 //     takes the next one from this lane.
 //   - Follow delivers every event that was not purged, once per run, in order. Replay delivers those up to a
 //     given one.
-//   - An Audit finds every event that is gone from the log and that no deletion removed, and no other.
-//   - A caller of Watch who reads, and reads again at every ring, misses no last event of what it watches.
-//   - History and Purge deal with one video, and read nothing of others.
+//   - An Audit finds exactly the events that are missing from the log and that no deletion removed.
+//   - A caller of Watch that reads after it, and again at every ring, always sees the last event of each
+//     subject.
+//   - History and Purge read the events of one video, and no others.
 //
 // Not guaranteed: delivery once (a lease that runs out, a lost ack and a restart all deliver again, so
 // handlers are idempotent); order between tasks; fairness between projects in the same lane, where the oldest

@@ -42,7 +42,7 @@ func Package(jobs []Made, expects []string) ([]Text, error) {
 		}
 	}
 	if len(t.pictures) == 0 {
-		return nil, pipeline.Fail(pipeline.CodeParameters, "no step of the pipeline makes a video rendition to package")
+		return nil, pipeline.Fail(pipeline.CodeParameters, "no step of the pipeline makes video to package")
 	}
 	slices.SortStableFunc(t.pictures, bySize)
 	return t.texts()
