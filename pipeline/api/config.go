@@ -108,7 +108,7 @@ type Config struct {
 	Pipelines map[string]pipeline.Pipeline
 	Limits    Limits
 
-	// WebhookDefault says that the server has a webhook address of its own, which gets the news of every
+	// WebhookDefault says that the server has a webhook address of its own, to which it sends webhooks of every
 	// video.
 	WebhookDefault bool
 	// CheckWebhookURL returns why an upload's webhook address is refused. When nil, any http(s) address is

@@ -20,8 +20,8 @@ const (
 	// playCache is short: a path leads to another object when its job is done again. The ETag changes then,
 	// and a revalidation is cheap.
 	playCache = "public, max-age=60"
-	// growCache is shorter than a segment: players ask for a growing playlist once each target duration, and a
-	// stale one makes them late. A second is enough for one answer to serve a crowd.
+	// growCache is shorter than a segment: players request a growing playlist once per target duration, and a
+	// stale one delays them. A second is enough for one answer to serve a crowd.
 	growCache = "public, max-age=1"
 	// playPolicy lets a browser show the one file of the answer, and neither run nor load anything else.
 	playPolicy = "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; sandbox"
@@ -179,7 +179,7 @@ func (w *rangeProblem) WriteHeader(status int) {
 	}
 }
 
-// Write drops the plain text that follows an answer which a problem document replaced.
+// Write drops the plain text of an answer that a problem document replaced.
 func (w *rangeProblem) Write(p []byte) (int, error) {
 	if w.refused {
 		return len(p), nil

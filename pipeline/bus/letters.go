@@ -58,8 +58,8 @@ func isOwn(header string) bool { return strings.HasPrefix(strings.ToLower(header
 
 // DeadLetters returns a page of the dead letters of a project, oldest first, with at most limit letters;
 // limit is clamped to the range 1 to MaxDeadLetters. after is the id of the last letter of the page before,
-// or "" for the first page; that letter may be gone. next is the after of the next page, or "" on the last
-// page.
+// or "" for the first page; that letter may have been discarded. next is the after of the next page, or "" on
+// the last page.
 //
 // It makes one request for each letter.
 func (b *Bus) DeadLetters(ctx context.Context, project, after string, limit int,

@@ -67,7 +67,7 @@ func (b *Bus) storeRaw(ctx context.Context, subject string, sequence uint64, hea
 }
 
 // rawSubject returns dead.<type>.<project>.<video>.<job>.<sequence>, made of the tokens of the message's
-// subject. A subject with another number of tokens goes whole, encoded, into the place of the job.
+// subject. If the subject has another number of tokens, all of it, encoded, takes the place of the job.
 func rawSubject(subject string, sequence uint64) string {
 	n := strconv.FormatUint(sequence, 10)
 	parts := strings.Split(subject, ".")

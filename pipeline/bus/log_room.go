@@ -15,8 +15,9 @@ import (
 // from ending, or from being deleted.
 type Room struct {
 	Bytes, Max int64
-	// Above these bytes the bus refuses uploads; attempts, too; and everything but deletions. They are an
-	// eighth, a sixteenth and a thirty-second below Max, or 512, 256 and 128 MiB when that is less.
+	// Above these sizes the bus refuses uploads (Uploads), attempts too (Attempts), and all but deletions
+	// (Work). They are an eighth, a sixteenth and a thirty-second below Max, or 512, 256 and 128 MiB when that
+	// is less.
 	Uploads, Attempts, Work int64
 }
 
@@ -55,8 +56,8 @@ func (r Room) refusal(t pipeline.EventType) error {
 // record (filestore.go, fileStoreMsgSize).
 const messageOverhead = 220
 
-// fillFresh is how long the size of the log is trusted after it was read. Other processes append far less
-// meanwhile than what is kept free.
+// fillFresh is how long the size of the log is trusted after it was read. In that time other processes append
+// far less than is kept free.
 const fillFresh = time.Second
 
 // fillTimeout is how long an event waits for the size to be read.

@@ -120,7 +120,7 @@ func TestStartEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if s, err := Start(ctx, Config{Dir: dir}); err == nil {
-		s.Shutdown() // it was ready before it looked
+		s.Shutdown() // it was ready before it looked at ctx
 	} else if !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
