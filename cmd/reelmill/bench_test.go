@@ -29,7 +29,7 @@ func BenchmarkServeStart(b *testing.B) {
 	b.ReportMetric(float64(peak)/1e6, "MB-peak")
 }
 
-// procStatus reads a size of a process in bytes.
+// procStatus returns a size of a process in bytes.
 func procStatus(b *testing.B, pid int, field string) int64 {
 	b.Helper()
 	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))

@@ -25,7 +25,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 )
 
-// sentinel is a writer that calls found when what was written has text in it.
+// sentinel is a writer that calls found when its content has a text.
 type sentinel struct {
 	pipelinetest.Buffer
 	text  string
@@ -42,8 +42,8 @@ func (s *sentinel) Write(p []byte) (int, error) {
 
 var videoID = regexp.MustCompile(`vid_[0-9a-z]{26}`)
 
-// TestUploadGoesOnWithoutTheCommand: the id is told as soon as it is known, and a command that is
-// interrupted, or out of time, says that the video goes on and how to see it.
+// TestUploadGoesOnWithoutTheCommand checks that the command prints the id early, and that an interrupted or
+// late command says that the video goes on and how to watch it.
 func TestUploadGoesOnWithoutTheCommand(t *testing.T) {
 	p := startServe(t, binary, t.TempDir())
 	source := clip(t, "a.mp4", 60, "1280x720", 25)
@@ -72,8 +72,7 @@ func TestUploadGoesOnWithoutTheCommand(t *testing.T) {
 	p.stop(t)
 }
 
-// TestCommandsOfAVideo: what a person asks of a video after it is uploaded. Its receiver of webhooks wants
-// none.
+// TestCommandsOfAVideo checks the commands about an uploaded video. Its receiver refuses webhooks.
 func TestCommandsOfAVideo(t *testing.T) {
 	refusing := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusGone)
@@ -119,8 +118,8 @@ func TestCommandsOfAVideo(t *testing.T) {
 	p.stop(t)
 }
 
-// checkRefused: a video whose receiver refuses both calls is ready all the same, warns of each, and `why`
-// says what the receiver answered and how to try again.
+// checkRefused checks that a video whose receiver refuses both calls is ready nevertheless, with a warning
+// for each, and that `why` has the answer of the receiver and how to retry.
 func checkRefused(t *testing.T, p *process, id string) {
 	t.Helper()
 	var view pipeline.VideoView
@@ -149,8 +148,8 @@ func checkRefused(t *testing.T, p *process, id string) {
 	})
 }
 
-// TestWatchOnATerminalEndsBeforeTheVideo: whoever watches until a video is playable, or stops, gets the
-// terminal back although the bar is not full.
+// TestWatchOnATerminalEndsBeforeTheVideo checks that the terminal is released when a watch ends before the
+// bar is full.
 func TestWatchOnATerminalEndsBeforeTheVideo(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -176,8 +175,8 @@ func TestWatchOnATerminalEndsBeforeTheVideo(t *testing.T) {
 	}
 }
 
-// watchOn watches a video that goes on with each question, on a terminal of so many rows, and returns what
-// the terminal shows of it on the way.
+// watchOn watches a video that advances with each request, on a terminal of this many rows, and returns what
+// the terminal shows.
 func watchOn(t *testing.T, rows uint16) string {
 	t.Helper()
 	asked := 0
@@ -199,7 +198,7 @@ func watchOn(t *testing.T, rows uint16) string {
 	check(t, unix.IoctlSetWinsize(int(master.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: rows, Col: 4 * rows}))
 	shown := make(chan string, 1)
 	go func() {
-		text, _ := io.ReadAll(master) // the error says that the terminal is closed
+		text, _ := io.ReadAll(master) // the error means that the terminal is closed
 		shown <- string(text)
 	}()
 	c := videosWatch{Until: "ready", Timeout: time.Hour}
@@ -209,8 +208,7 @@ func watchOn(t *testing.T, rows uint16) string {
 	return pipelinetest.Receive(t, "the end of the terminal", shown)
 }
 
-// TestWatchShowsProgress: by a bar for the work alone, and by lines on a terminal that does not tell its
-// size.
+// TestWatchShowsProgress checks the bar of the work, and the lines on a terminal without a size.
 func TestWatchShowsProgress(t *testing.T) {
 	said := watchOn(t, 24)
 	if !strings.Contains(said, "a.mp4 process") || !strings.Contains(said, "100 %") || strings.Contains(said, "upload") {
@@ -222,8 +220,8 @@ func TestWatchShowsProgress(t *testing.T) {
 	}
 }
 
-// TestURLsBeginWithThePublicURL: with --public-url the API, the command line and webhooks tell where people
-// reach a video; without it they are paths in answers, and below --server on the command line.
+// TestURLsBeginWithThePublicURL checks that with --public-url, URLs in the API, on the command line and in
+// webhooks begin with it. Without it they are paths in answers, and begin with --server on the command line.
 func TestURLsBeginWithThePublicURL(t *testing.T) {
 	film := clip(t, "a.mp4", 1, "320x180", 10)
 	for flag, public := range map[string]string{"https://video.example.org/tube/": "https://video.example.org/tube", "": ""} {
@@ -262,7 +260,7 @@ func TestURLsBeginWithThePublicURL(t *testing.T) {
 	}
 }
 
-// TestRunPrintsALineForEachRendition, however many chunks it was made of.
+// TestRunPrintsALineForEachRendition checks that a rendition of several chunks has one line.
 func TestRunPrintsALineForEachRendition(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "out")
 	said := command(t, "run", clip(t, "a.mp4", 40, "320x180", 10), "--out", out)
@@ -271,7 +269,7 @@ func TestRunPrintsALineForEachRendition(t *testing.T) {
 	}
 }
 
-// TestNoServerIsToldAlike: every command that asks a server has one text for there being none.
+// TestNoServerIsToldAlike checks that every command that asks a server has the same error without one.
 func TestNoServerIsToldAlike(t *testing.T) {
 	url := "http://" + pipelinetest.FreeAddress(t)
 	want := "no server answers at " + url + ": start one with `reelmill serve`, or name it with --server ("
@@ -292,8 +290,8 @@ func TestNoServerIsToldAlike(t *testing.T) {
 	}
 }
 
-// TestUploadTellsAtOnceThatItTriesAgain: whoever uploads to no server, or to one that is busy, is told at the
-// first failure, once, and does not look at nothing for half a minute.
+// TestUploadTellsAtOnceThatItTriesAgain checks that an upload to an absent or busy server says once, at the
+// first failure, that it tries again.
 func TestUploadTellsAtOnceThatItTriesAgain(t *testing.T) {
 	busy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusServiceUnavailable)
@@ -324,7 +322,8 @@ func newParser(t *testing.T) *kong.Kong {
 	return parser
 }
 
-// TestHelpTextsAreSentences: each begins with a capital letter, ends with a full stop, and has a verb's room.
+// TestHelpTextsAreSentences checks that each begins with a capital letter, ends with a full stop, and has two
+// words.
 func TestHelpTextsAreSentences(t *testing.T) {
 	sentence := regexp.MustCompile(`(?s)^[A-Z$0-9].* .*\.$`)
 	var walk func(n *kong.Node)

@@ -13,7 +13,7 @@ import (
 
 var corpus = flag.String("corpus", "", "a folder of videos that TestSourcesOfCorpus processes")
 
-// TestSourcesOfCorpus is TestSources with the videos of -corpus, of which some may be rejected.
+// TestSourcesOfCorpus is TestSources with the videos of -corpus, some of which may be rejected.
 func TestSourcesOfCorpus(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(*corpus, "*.*"))
 	if err != nil {

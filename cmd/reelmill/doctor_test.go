@@ -20,7 +20,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 )
 
-// examine runs the doctor, and returns its lines by what they are about, with the remedy on the next line.
+// examine runs the doctor, and returns its lines by the name of the check, with the remedy on the next line.
 func examine(t *testing.T, args ...string) (lines map[string]string, code int) {
 	t.Helper()
 	var out bytes.Buffer
@@ -35,7 +35,7 @@ func examine(t *testing.T, args ...string) (lines map[string]string, code int) {
 	return lines, exitCode(err)
 }
 
-// wantLine checks how the line about something begins, and what is in it.
+// wantLine checks the result and the content of the line of a check.
 func wantLine(t *testing.T, lines map[string]string, about, verdict string, parts ...string) {
 	t.Helper()
 	line := lines[about]
@@ -86,7 +86,7 @@ func TestDoctorFindsFoldersThatCannotBeWritten(t *testing.T) {
 	wantLine(t, lines, "store", "FAIL", "--store")
 }
 
-// The doctor measures the disk by the rule of serve, and prints its numbers.
+// The doctor measures the disk as serve does, and prints the numbers.
 func TestDoctorMeasuresTheDiskAsServeDoes(t *testing.T) {
 	dir := t.TempDir()
 	disk := &node.Disk{Dir: dir}

@@ -28,7 +28,7 @@ import (
 
 const testSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
-// receiver is a webhook receiver that believes what the reference library verifies, and nothing else.
+// receiver is a webhook receiver that accepts only what the reference library verifies.
 type receiver struct {
 	*httptest.Server
 	got chan pipeline.Message
@@ -103,7 +103,7 @@ func endToEnd(t *testing.T, p *process, hooks *receiver) {
 	checkTold(t, hooks, view.ID)
 }
 
-// checkTold checks that the receiver is told that the video is playable, and that it is ready, in any order.
+// checkTold checks that the receiver gets the webhooks of playable and of ready, in any order.
 func checkTold(t *testing.T, hooks *receiver, video string) {
 	t.Helper()
 	want := map[pipeline.EventType]pipeline.VideoState{
@@ -119,7 +119,7 @@ func checkTold(t *testing.T, hooks *receiver, video string) {
 	}
 }
 
-// checkStory checks that the events tell the story in causal order, with correlation and causation.
+// checkStory checks that the events are in causal order, with correlation and causation.
 func checkStory(t *testing.T, video string, all []pipeline.Event) {
 	t.Helper()
 	position := map[string]int{}
@@ -177,7 +177,7 @@ func checkStory(t *testing.T, video string, all []pipeline.Event) {
 	}
 }
 
-// checkPlayback decodes what a player would get: every rendition whole, as long as the source.
+// checkPlayback decodes every rendition as a player would, and checks that it is as long as the source.
 func checkPlayback(t *testing.T, base string, end pipeline.VideoView) {
 	t.Helper()
 	master := string(get(t, base+end.Manifest))
@@ -229,8 +229,7 @@ func checkDecodes(t *testing.T, url string, want float64) {
 	}
 }
 
-// TestBadInput uploads what is no good video: each ends with its code, in one attempt, and leaves nothing
-// behind.
+// TestBadInput checks that each bad file ends with its code, in one attempt, and leaves nothing behind.
 func TestBadInput(t *testing.T) {
 	dir, data := t.TempDir(), t.TempDir()
 	write := func(name string, body []byte) string {
@@ -300,7 +299,7 @@ func TestBadInput(t *testing.T) {
 	emptyScratch(t, data)
 }
 
-// hangUp begins an upload and breaks the connection; the server must know no such video and keep serving.
+// hangUp begins an upload and breaks the connection. The server must have no such video, and keep serving.
 func hangUp(t *testing.T, p *process) {
 	before := get(t, p.url+"/v1/videos")
 	ctx, cancel := context.WithCancel(t.Context())

@@ -17,8 +17,8 @@ import (
 	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 )
 
-// TestFullLogIsEmptiedByDeletion: a server whose event log is full says so and what to do, ends the videos
-// that it took, and takes others once some are deleted.
+// TestFullLogIsEmptiedByDeletion checks that a server with a full event log says so and what to do, completes
+// the videos that it accepted, and accepts others once some are deleted.
 func TestFullLogIsEmptiedByDeletion(t *testing.T) {
 	data := t.TempDir()
 	onLog(t, data, bus.Config{EventsMaxBytes: 256 << 10}, func(*bus.Bus, jetstream.JetStream) {})

@@ -79,7 +79,7 @@ func TestKill(t *testing.T) {
 	}
 }
 
-// restarting is a server that comes back on the same folder, at another address.
+// restarting is a server that restarts on the same folder, at another address.
 type restarting struct {
 	t    *testing.T
 	data string
@@ -100,7 +100,7 @@ func (r *restarting) current() *process {
 	return r.p
 }
 
-// upload tries until the server says 201, each time under the same idempotency key.
+// upload tries until the server answers 201, always with the same idempotency key.
 func (r *restarting) upload(ctx context.Context, source, key string) string {
 	for patience := 5 * time.Second; ctx.Err() == nil; patience *= 2 { // a machine may be too slow for the first
 		once := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}

@@ -33,7 +33,7 @@ const (
 	siteEvents = 7 * siteVideos
 )
 
-// site is a data folder with a log and a read model of it.
+// site is a data folder with a log and its read model.
 type site struct {
 	t    *testing.T
 	data string
@@ -69,7 +69,7 @@ func appendEvent(t *testing.T, b *bus.Bus, kind pipeline.EventType, subject, vid
 	return e
 }
 
-// accept has a video accepted, as an upload would.
+// accept accepts a video, as an upload does.
 func accept(t *testing.T, b *bus.Bus, video string) {
 	t.Helper()
 	_, _, err := pipeline.Accept(t.Context(), b, "p", video, pipeline.Upload{
@@ -85,7 +85,7 @@ func (s *site) config() node.ServerConfig {
 	}
 }
 
-// serve opens what serve does, and closes it.
+// serve opens a server as `reelmill serve` does, and closes it.
 func (s *site) serve() error {
 	s.t.Helper()
 	n, err := node.OpenServer(s.t.Context(), s.config())
@@ -95,7 +95,7 @@ func (s *site) serve() error {
 	return n.Close()
 }
 
-// books are a site's log and read model.
+// books are the log and the read model of a site.
 type books struct {
 	broker  *broker.Broker
 	bus     *bus.Bus
@@ -117,7 +117,7 @@ func (s *site) open() (b books) {
 
 func (b books) close() error { return errors.Join(b.catalog.Close(), b.broker.Close()) }
 
-// close closes a site whose read model has all that its log has.
+// close closes a site once its read model has all events of its log.
 func (s *site) close(b books) {
 	s.t.Helper()
 	last, err := b.bus.LastSequence(s.t.Context())
@@ -132,7 +132,7 @@ type noObjects struct{}
 
 func (noObjects) DeletePrefix(context.Context, string) error { return nil }
 
-// delete has videos deleted as they are, and their events removed.
+// delete deletes videos as the server does, with their events.
 func (s *site) delete(b books, videos ...string) {
 	s.t.Helper()
 	c := &pipeline.Coordinator{Log: b.bus, Archive: b.bus, Tasks: b.bus, Objects: noObjects{}}
@@ -143,7 +143,7 @@ func (s *site) delete(b books, videos ...string) {
 	}
 }
 
-// spoil does something to the stream of the log, behind everybody's back.
+// spoil changes the stream of the log directly.
 func (s *site) spoil(do func(js jetstream.JetStream, stream jetstream.Stream) error) {
 	s.t.Helper()
 	b, err := broker.Open(s.t.Context(), s.nats, s.data, slog.New(slog.DiscardHandler))
@@ -183,7 +183,7 @@ func (s *site) doctor(args ...string) (lines map[string]string, code int) {
 	return examine(s.t, args...)
 }
 
-// state is what the site's read model is.
+// state returns the content of the site's read model.
 func (s *site) state() [32]byte {
 	s.t.Helper()
 	raw, err := os.ReadFile(filepath.Join(s.data, "catalog.db"))
@@ -191,7 +191,7 @@ func (s *site) state() [32]byte {
 	return sha256.Sum256(raw)
 }
 
-// wantWhole checks that serve, doctor and rebuild have nothing against the log.
+// wantWhole checks that serve, doctor and rebuild accept the log.
 func (s *site) wantWhole() {
 	s.t.Helper()
 	check(s.t, s.serve())
@@ -206,7 +206,7 @@ func (s *site) wantWhole() {
 	check(s.t, s.serve())
 }
 
-// wantLost checks that serve, doctor and rebuild refuse the log, and say the same.
+// wantLost checks that serve, doctor and rebuild refuse the log with the same words.
 func (s *site) wantLost(parts ...string) {
 	s.t.Helper()
 	wantText := func(who, text string) {
@@ -251,7 +251,7 @@ func (s *site) wantVideos(want int) {
 	check(s.t, n.close())
 }
 
-// recreate makes the stream of the log anew, with the first few of its messages.
+// recreate creates the stream of the log again, with some of its first messages.
 func recreate(t *testing.T, keep int) func(jetstream.JetStream, jetstream.Stream) error {
 	return func(js jetstream.JetStream, stream jetstream.Stream) error {
 		var kept []*nats.Msg
@@ -295,13 +295,13 @@ func purge(t *testing.T) func(jetstream.JetStream, jetstream.Stream) error {
 	return func(_ jetstream.JetStream, stream jetstream.Stream) error { return stream.Purge(t.Context()) }
 }
 
-// A log that has lost events is refused by serve, doctor and rebuild, which say how many, of which videos,
-// and what to do; once the loss is accepted, all of them go on.
+// TestALossOfEventsIsNoticed checks that serve, doctor and rebuild refuse a log that has lost events. They
+// say how many, of which videos, and what to do. Once the loss is accepted, they accept the log.
 func TestALossOfEventsIsNoticed(t *testing.T) {
 	for name, test := range map[string]struct {
 		spoil    func(jetstream.JetStream, jetstream.Stream) error
 		want     []string
-		accepted bool // which there is something to be
+		accepted bool // a loss remains to be accepted
 	}{
 		"a gap":       {drop(t, 23), []string{"1 of 56 events (sequence 23)", "1 video: vid-6"}, true},
 		"gaps":        {drop(t, 2, 9, 10, 35), []string{"4 of 56 events", "9 to 10", "3 videos: vid-0"}, true},
@@ -326,7 +326,7 @@ func TestALossOfEventsIsNoticed(t *testing.T) {
 	}
 }
 
-// A log that another one has taken the place of is noticed, however long that is.
+// TestAnotherLogIsNoticed checks that a replaced log is noticed, however long the new one is.
 func TestAnotherLogIsNoticed(t *testing.T) {
 	s := newSite(t, "")
 	s.spoil(recreate(t, 0))
@@ -345,7 +345,7 @@ func TestAnotherLogIsNoticed(t *testing.T) {
 	s.wantVideos(siteEvents + 10)
 }
 
-// It is the same with a NATS server that runs elsewhere.
+// TestALossOfEventsIsNoticedElsewhere checks the same with a NATS server elsewhere.
 func TestALossOfEventsIsNoticedElsewhere(t *testing.T) {
 	s := newSite(t, bustest.Start(t, &server.Options{JetStream: true}).ClientURL())
 	s.wantWhole()
@@ -362,8 +362,8 @@ func TestALossOfEventsIsNoticedElsewhere(t *testing.T) {
 	s.wantWhole()
 }
 
-// Without its read model a log tells by itself what it has lost; and what is lost after a loss was accepted
-// is lost again.
+// TestALossOfEventsIsNoticedWithoutAReadModel checks that the log alone shows what it has lost, also after an
+// accepted loss.
 func TestALossOfEventsIsNoticedWithoutAReadModel(t *testing.T) {
 	s := newSite(t, "")
 	s.spoil(drop(t, 23))
@@ -386,7 +386,8 @@ func wantError(t *testing.T, words string, do func() error) {
 	}
 }
 
-// Videos that are deleted are no loss, whoever looks, and whether or not the read model knows it yet.
+// TestDeletedVideosAreNoLoss checks that no command takes deleted videos for a loss, even if the read model
+// does not know of the deletion yet.
 func TestDeletedVideosAreNoLoss(t *testing.T) {
 	s := newSite(t, "")
 	n := s.open()
@@ -403,8 +404,8 @@ func TestDeletedVideosAreNoLoss(t *testing.T) {
 	s.wantWhole()
 }
 
-// Nor are those that an earlier version deleted, which did not tell what it removed; what the read model has
-// of others is lost all the same.
+// TestVideosDeletedByAnEarlierVersionAreNoLoss checks the same for deletions that do not list the removed
+// events. Missing events of other videos are a loss nevertheless.
 func TestVideosDeletedByAnEarlierVersionAreNoLoss(t *testing.T) {
 	s := newSite(t, "")
 	n := s.open()
@@ -424,7 +425,7 @@ func TestVideosDeletedByAnEarlierVersionAreNoLoss(t *testing.T) {
 	s.wantLost("1 of 58 events (sequence 13)", "1 video: vid-4")
 }
 
-// damage changes bytes of an event in the file of the stopped broker, which the broker does not notice.
+// damage changes bytes of an event in the file of the stopped broker. The broker does not notice it.
 func (s *site) damage(subject string) {
 	s.t.Helper()
 	files, err := filepath.Glob(filepath.Join(s.data, "broker/jetstream/$G/streams/EVENTS/msgs/*.blk"))
@@ -441,8 +442,8 @@ func (s *site) damage(subject string) {
 	s.t.Fatalf("%s is in none of %v", subject, files)
 }
 
-// An event that the log counts and cannot give is noticed by the doctor and by a rebuild, which leaves none
-// out in silence: also without an old read model to compare with.
+// TestADamagedEventIsNoticed checks that the doctor and a rebuild notice an unreadable event. A rebuild never
+// leaves one out silently, even without an old read model.
 func TestADamagedEventIsNoticed(t *testing.T) {
 	s := newSite(t, "")
 	s.damage("job.p.vid-3.job-2")
@@ -462,8 +463,8 @@ func TestADamagedEventIsNoticed(t *testing.T) {
 	s.wantWhole()
 }
 
-// A server whose log loses events while it runs tells so in /readyz and by a metric, until it is started
-// anew; deletions are no loss.
+// TestARunningServerTellsOfALoss checks that a running server reports lost events at /readyz and in a metric
+// until it is restarted. Deletions are no loss.
 func TestARunningServerTellsOfALoss(t *testing.T) {
 	s := newSite(t, bustest.Start(t, &server.Options{JetStream: true}).ClientURL())
 	p := startServe(t, binary, s.data, "--nats", s.nats, "--min-free", "1")

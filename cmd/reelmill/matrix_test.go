@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// TestMatrixIsTested holds the crash matrix of RELIABILITY.md to the tests that it names.
+// TestMatrixIsTested checks that the tests in the crash matrix of RELIABILITY.md exist.
 func TestMatrixIsTested(t *testing.T) {
 	root, err := ruleModuleRoot()
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline/client"
 )
 
-// tinyWorker is a whole worker type, as somebody would add it.
+// tinyWorker is the source of a complete worker type.
 const tinyWorker = `// Package tiny writes one word about a video.
 package tiny
 
@@ -42,8 +42,8 @@ func (Worker) Work(ctx context.Context, job workers.Job[Params]) (pipeline.Resul
 }
 `
 
-// TestNewWorker builds the program with one more folder and one more line, by way of an overlay, and uses the
-// new worker type in a pipeline of the configuration file. Nothing else changes.
+// TestNewWorker builds the program with one more folder and one more line, in an overlay, and uses the new
+// worker type in a pipeline of the configuration file.
 func TestNewWorker(t *testing.T) {
 	dir := t.TempDir()
 	root, err := filepath.Abs("../..")

@@ -54,7 +54,7 @@ func encoders(t *testing.T, p *process) (pids []string) {
 	return pids
 }
 
-// uploadLong uploads a clip that takes long, and waits until it is being encoded.
+// uploadLong uploads a clip that takes long, and waits until its encoding begins.
 func uploadLong(t *testing.T, p *process) pipeline.VideoView {
 	t.Helper()
 	source := clip(t, "long.mp4", 60, "1280x720", 25)
@@ -70,7 +70,8 @@ func uploadLong(t *testing.T, p *process) pipeline.VideoView {
 	return view
 }
 
-// TestCancel: the encoders of a canceled video are gone within two seconds, and so is what they had written.
+// TestCancel checks that the encoders of a canceled video end within two seconds, and that their files are
+// removed.
 func TestCancel(t *testing.T) {
 	data := t.TempDir()
 	p := startServe(t, binary, data)
@@ -98,7 +99,7 @@ func TestCancel(t *testing.T) {
 	p.stop(t)
 }
 
-// TestTimelineUntilPlayable: who waits for playable does not wait for the end, also with --timeline.
+// TestTimelineUntilPlayable checks that --wait=playable does not wait for the end, even with --timeline.
 func TestTimelineUntilPlayable(t *testing.T) {
 	p := startServe(t, binary, t.TempDir())
 	said := command(t, "upload", clip(t, "a.mp4", 60, "1280x720", 25), "--server", p.url, "--wait", "playable", "--timeline")
@@ -109,7 +110,7 @@ func TestTimelineUntilPlayable(t *testing.T) {
 	p.stop(t)
 }
 
-// TestRetryOfACanceledVideo: it becomes ready, and what was completed before is not done again.
+// TestRetryOfACanceledVideo checks that the video becomes ready, and that completed jobs are not repeated.
 func TestRetryOfACanceledVideo(t *testing.T) {
 	p := startServe(t, binary, t.TempDir())
 	// Three chunks on two slots: when the first is completed, one has hardly begun.
@@ -157,7 +158,7 @@ func TestRetryOfACanceledVideo(t *testing.T) {
 	}
 }
 
-// TestStop: a server that is stopped gives its work back within two seconds and burns no attempt.
+// TestStop checks that a stopped server gives its work back within two seconds, without using up an attempt.
 func TestStop(t *testing.T) {
 	data := t.TempDir()
 	p := startServe(t, binary, data)
@@ -190,7 +191,7 @@ func TestStop(t *testing.T) {
 	p.stop(t)
 }
 
-// TestDeadLetters: a job that fails for good is listed, shown, tried again and forgotten.
+// TestDeadLetters checks that a job that failed for good can be listed, shown, retried and discarded.
 func TestDeadLetters(t *testing.T) {
 	config := filepath.Join(t.TempDir(), "reelmill.yaml")
 	hasty := "pipelines: [{name: hasty, steps: [{worker: transcode, timeout: 0.01, retry: [0.1]}]}]\n"
@@ -252,7 +253,7 @@ func TestDeadLetters(t *testing.T) {
 	p.stop(t)
 }
 
-// TestWorkerProcess: a worker in a process of its own does the work of a server that has none.
+// TestWorkerProcess checks that a separate worker process does the work of a server without workers.
 func TestWorkerProcess(t *testing.T) {
 	broker := bustest.Start(t, &server.Options{JetStream: true, SyncAlways: true, MaxPayload: 8 << 20})
 	store := t.TempDir()
@@ -294,7 +295,7 @@ func readFile(t *testing.T, name string) []byte {
 	return raw
 }
 
-// TestBackPressure: a server with enough to do says so, and when to come again.
+// TestBackPressure checks that a busy server refuses uploads, and says when to try again.
 func TestBackPressure(t *testing.T) {
 	p := startServe(t, binary, t.TempDir(), "--no-workers", "--max-project-videos", "2")
 	source := clip(t, "short.mp4", 1, "320x180", 25)

@@ -25,12 +25,12 @@ import (
 	"github.com/reelmill/reelmill/workers/workertest"
 )
 
-// The tests below play what the server serves, from another origin, in a browser without a window, by the
-// players that sites use: hls.js and Shaka Player. testdata/player has the page and what drives the browser;
-// .ci/install brings browser and players.
+// The tests below play videos from another origin in a headless browser, with the players that sites use:
+// hls.js and Shaka Player. testdata/player has the page and the script that drives the browser; .ci/install
+// installs browser and players.
 
-// playPipelines are those of TestPlayers: premium is slow, so that there are chunks of a small video and time
-// to play it while it is made.
+// playPipelines are the pipelines of TestPlayers. premium is slow, so that a small video has chunks, and
+// plays while it is processed.
 const playPipelines = `
 pipelines:
   - name: encoded
@@ -45,7 +45,7 @@ pipelines:
         with: {ladder: [270, 180]}
 `
 
-// TestPlayers plays a video while it is being made and when it is done, and one with a rung that is copied.
+// TestPlayers plays a video during its processing and after it, and one with a copied rung.
 func TestPlayers(t *testing.T) {
 	b := startBrowser(t)
 	config := filepath.Join(t.TempDir(), "config.yaml")
@@ -79,13 +79,13 @@ func TestPlayers(t *testing.T) {
 // playSeconds is the length of the clips: 600 frames, in segments of 180.
 const playSeconds = 600 * 1001 / 30000.0
 
-// playClip makes a clip with picture and sound, whose left edge is red; args are of its H.264 encoder.
+// playClip makes a clip with pictures and audio, and a red left edge; args are for its H.264 encoder.
 func playClip(t *testing.T, args ...string) string {
 	t.Helper()
 	return colouredClip(t, "bt709", "30000/1001", args...)
 }
 
-// colouredClip is playClip in colours of that name, at another rate.
+// colouredClip is playClip with named colours, at another rate.
 func colouredClip(t *testing.T, colours, rate string, args ...string) string {
 	t.Helper()
 	source := []string{
@@ -98,8 +98,8 @@ func colouredClip(t *testing.T, colours, rate string, args ...string) string {
 	return workertest.Clip(t, "clip.mp4", slices.Concat(source, args)...)
 }
 
-// TestPlayersOfStandardDefinition plays a copied rung as x264 makes it by default at 23.976 frames/s:
-// segments of 10.4 seconds, in colours of BT.601, between encoded ones of BT.709. No switch shifts a colour.
+// TestPlayersOfStandardDefinition plays a copied rung of x264 at its defaults and 23.976 frames/s, with
+// segments of 10.4 seconds and colours of BT.601, and encoded rungs of BT.709. No switch may shift a colour.
 func TestPlayersOfStandardDefinition(t *testing.T) {
 	b := startBrowser(t)
 	config := filepath.Join(t.TempDir(), "config.yaml")
@@ -134,10 +134,10 @@ func TestPlayersOfStandardDefinition(t *testing.T) {
 	}
 }
 
-// playID is the video that is played from base.
+// playID returns the id of the video that plays from base.
 func playID(base string) string { return filepath.Base(base) }
 
-// playChunks checks that the video was made in parts, or playing it tells nothing of their seams.
+// playChunks checks that the video has several chunks, so that playing it tests their seams.
 func playChunks(t *testing.T, api *client.Client, base string) {
 	t.Helper()
 	jobs, err := api.Jobs(t.Context(), playID(base))
@@ -162,7 +162,7 @@ func playChunks(t *testing.T, api *client.Client, base string) {
 	}
 }
 
-// playCopied checks that the source became a rung of the video, in one adaptation set with the encoded ones.
+// playCopied checks that the source is a rung of the video, in one adaptation set with the encoded rungs.
 func playCopied(t *testing.T, api *client.Client, base string) {
 	t.Helper()
 	jobs, err := api.Jobs(t.Context(), playID(base))
@@ -181,8 +181,7 @@ func playCopied(t *testing.T, api *client.Client, base string) {
 	}
 }
 
-// playGrowing opens a video as soon as it is playable: it plays from its beginning to its end, over playlists
-// that grow.
+// playGrowing plays a video as soon as it is playable, from beginning to end, while its playlists grow.
 func playGrowing(t *testing.T, b *browser, api *client.Client, base string) {
 	_, err := api.Wait(t.Context(), playID(base), client.Playable)
 	check(t, err)
@@ -206,7 +205,7 @@ func playGrowing(t *testing.T, b *browser, api *client.Client, base string) {
 // pictures that it cuts it drops B-frames before the cut, too.
 var playSwitches = []change{{1, 180, false}, {4, 270, false}, {6.5, 180, true}, {12.5, 270, true}}
 
-// playSwitching plays over all seams, through all switches.
+// playSwitching plays over all seams and switches.
 func playSwitching(t *testing.T, b *browser, s scene) {
 	s.Rate = 4
 	r := b.play(t, s)
@@ -218,7 +217,7 @@ func playSwitching(t *testing.T, b *browser, s scene) {
 
 var playRange = regexp.MustCompile(`#EXT-X-BYTERANGE:(\d+)@(\d+)\n#EXTINF:.*\n(.+)\n`)
 
-// playKeyframes checks that each range of the I-frame playlists is a fragment's head, and what it needs.
+// playKeyframes checks that each range of the I-frame playlists is the head of a fragment with its keyframe.
 func playKeyframes(t *testing.T, base string) {
 	for _, rung := range []string{"270p/", "180p/"} {
 		list := get(t, base+rung+"iframes.m3u8")
@@ -240,7 +239,7 @@ func playKeyframes(t *testing.T, base string) {
 	}
 }
 
-// getRange fetches a part of what is at url.
+// getRange fetches a byte range of url.
 func getRange(t *testing.T, url string, offset, size int) []byte {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
@@ -256,31 +255,31 @@ func getRange(t *testing.T, url string, offset, size int) []byte {
 	return body
 }
 
-// scene is what page.js is told to play.
+// scene tells page.js what to play.
 type scene struct {
 	Player   string   `json:"player"` // hls or dash
 	URL      string   `json:"url"`
 	Rate     float64  `json:"rate"`
 	Switches []change `json:"switches"`
 	Seconds  float64  `json:"seconds"` // at most
-	Shot     string   `json:"shot"`    // where the last picture goes
+	Shot     string   `json:"shot"`    // file for the last picture
 }
 
-// change is a rung that is forced when the video has played for At seconds.
+// change forces a rung after At seconds of playback.
 type change struct {
 	At     float64 `json:"at"`
 	Height int     `json:"height"`
-	Smooth bool    `json:"smooth"` // what is buffered is played first
+	Smooth bool    `json:"smooth"` // buffered segments play first
 }
 
-// report is what page.js saw.
+// report is the report of page.js.
 type report struct {
 	Ended     bool         `json:"ended"`
 	Start     float64      `json:"start"` // seconds, where playback began
 	Time      float64      `json:"time"`  // seconds, where it ended
 	Duration  float64      `json:"duration"`
 	Buffered  [][2]float64 `json:"buffered"` // at the end
-	Gap       float64      `json:"gap"`      // seconds, the largest that ever was in the buffer
+	Gap       float64      `json:"gap"`      // seconds, the largest ever in the buffer
 	Leap      float64      `json:"leap"`     // seconds, the most that playback ran ahead of the clock
 	Jumps     int          `json:"jumps"`    // of the player over a gap
 	Waits     int          `json:"waits"`    // for data
@@ -302,7 +301,7 @@ type report struct {
 	} `json:"sizes"`
 }
 
-// check checks that the whole video was played, picture and sound, in its colours and without a gap.
+// check checks that the whole video played, pictures and audio, in its colours and without a gap.
 func (r report) check(t *testing.T) {
 	t.Helper()
 	t.Logf("%+v", r)
@@ -327,7 +326,7 @@ func (r report) check(t *testing.T) {
 	}
 }
 
-// heights lists those of the pictures in the order in which they were seen.
+// heights lists the heights of the pictures in the order of playback.
 func (r report) heights() []int {
 	var all []int
 	for _, s := range r.Sizes {
@@ -336,7 +335,7 @@ func (r report) heights() []int {
 	return all
 }
 
-// browser is a browser without a window, driven by testdata/player/play.mjs.
+// browser is a headless browser, driven by testdata/player/play.mjs.
 type browser struct {
 	cmd    *exec.Cmd
 	to     *json.Encoder
@@ -344,7 +343,7 @@ type browser struct {
 	stderr pipelinetest.Buffer
 }
 
-// startBrowser starts it; the test ends it, and whatever it has started.
+// startBrowser starts a browser. The end of the test ends it and its processes.
 func startBrowser(t *testing.T) *browser {
 	t.Helper()
 	dir := filepath.Join("testdata", "player")
@@ -381,7 +380,7 @@ func startBrowser(t *testing.T) *browser {
 	return b
 }
 
-// read reads the driver's next line, which is to come within limit.
+// read reads the driver's next line, which must come within limit.
 func (b *browser) read(t *testing.T, limit time.Duration, line any) {
 	t.Helper()
 	late := time.AfterFunc(limit, b.kill)
@@ -391,7 +390,7 @@ func (b *browser) read(t *testing.T, limit time.Duration, line any) {
 	}
 }
 
-// end lets the browser end itself, and then kills what is left of its process group.
+// end asks the browser to end, and then kills the rest of its process group.
 func (b *browser) end(t *testing.T, stdin io.Closer) {
 	stdin.Close()
 	late := time.AfterFunc(pipelinetest.Left(t), b.kill)
@@ -403,13 +402,13 @@ func (b *browser) end(t *testing.T, stdin io.Closer) {
 }
 
 func (b *browser) kill() {
-	_ = syscall.Kill(-b.cmd.Process.Pid, syscall.SIGKILL) // it has no one left, as a rule
+	_ = syscall.Kill(-b.cmd.Process.Pid, syscall.SIGKILL) // usually it is empty
 }
 
-// play plays a scene in a page of its own. The last picture of the page is kept with -artifacts.
+// play plays a scene in a new page. -artifacts keeps the last picture of the page.
 func (b *browser) play(t *testing.T, s scene) (r report) {
 	t.Helper()
-	limit := pipelinetest.Left(t) / 2 // the page is to say what it has seen
+	limit := pipelinetest.Left(t) / 2 // leaves time for the report of the page
 	s.Seconds, s.Shot = limit.Seconds(), filepath.Join(t.ArtifactDir(), "page.png")
 	check(t, b.to.Encode(s))
 	b.read(t, 2*limit, &r)

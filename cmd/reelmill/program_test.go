@@ -19,8 +19,7 @@ import (
 	"github.com/reelmill/reelmill/workers/workertest"
 )
 
-// The tests below run the program as a process, because what they are about is processes: TestMain builds it
-// once.
+// The tests below are about processes, so they run the program as one. TestMain builds it once.
 
 var binary string
 
@@ -40,7 +39,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// build compiles the program into path, with the overlay file of `go build` when one is named.
+// build compiles the program into path, with an overlay file of `go build` unless that is empty.
 func build(path, overlay string) error {
 	args := []string{"build", "-o", path}
 	if overlay != "" {
@@ -86,7 +85,7 @@ func startServe(t testing.TB, program, data string, args ...string) *process {
 	return p
 }
 
-// kill ends the process as a power cut would, and waits until it is gone.
+// kill kills the process without warning, and waits until it is gone.
 func (p *process) kill() {
 	if p.exited == nil {
 		return
@@ -111,7 +110,7 @@ func (p *process) stop(t testing.TB) {
 
 func (p *process) client() *client.Client { return client.New(p.url, http.DefaultClient) }
 
-// clip makes a short video with picture and sound.
+// clip makes a short video with pictures and audio.
 func clip(t testing.TB, name string, seconds int, size string, rate int) string {
 	t.Helper()
 	return workertest.Clip(t, name, "-f", "lavfi", "-i", fmt.Sprintf("testsrc2=size=%s:rate=%d:duration=%d", size, rate, seconds),
@@ -119,7 +118,7 @@ func clip(t testing.TB, name string, seconds int, size string, rate int) string 
 		"-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-c:a", "aac", "-shortest")
 }
 
-// get fetches a URL whole and expects 200.
+// get fetches a URL and expects 200.
 func get(t testing.TB, url string) []byte {
 	t.Helper()
 	answer, err := http.Get(url)
@@ -141,7 +140,7 @@ func check(tb testing.TB, err error) {
 	}
 }
 
-// awaitEnd waits until the video has come to an end.
+// awaitEnd waits until the video has ended.
 func awaitEnd(t testing.TB, c *client.Client, id string) pipeline.VideoView {
 	t.Helper()
 	view, err := c.Wait(pipelinetest.Context(t), id, "ready")
@@ -166,7 +165,7 @@ func events(t testing.TB, c *client.Client, id string) []pipeline.Event {
 	return all
 }
 
-// emptyScratch fails the test when an attempt left something behind.
+// emptyScratch checks that attempts left no files behind.
 func emptyScratch(t testing.TB, data string) {
 	t.Helper()
 	entries, err := os.ReadDir(filepath.Join(data, "scratch"))

@@ -25,7 +25,8 @@ import (
 	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 )
 
-// TestRebuild deletes the read model and has it made anew: every answer of the API is the same to the byte.
+// TestRebuild deletes and rebuilds the read model, and checks that every answer of the API is the same, byte
+// for byte.
 func TestRebuild(t *testing.T) {
 	data := t.TempDir()
 	p := startServe(t, binary, data)
@@ -71,7 +72,7 @@ func TestRebuild(t *testing.T) {
 	}
 }
 
-// answers collects what the API says of every video.
+// answers collects the answers of the API about every video.
 func answers(t *testing.T, p *process) map[string][]byte {
 	t.Helper()
 	all := map[string][]byte{"/v1/videos": get(t, p.url+"/v1/videos")}
@@ -90,7 +91,7 @@ func answers(t *testing.T, p *process) map[string][]byte {
 	return all
 }
 
-// A read model that is no database, or a broken one, is made anew; the log tells what it needs.
+// TestRebuildOverGarbage checks that a rebuild replaces a read model that is no database, or a damaged one.
 func TestRebuildOverGarbage(t *testing.T) {
 	for name, spoil := range map[string]func(b []byte) []byte{
 		"pages": func(b []byte) []byte {
@@ -134,7 +135,7 @@ func TestRebuildOfNothing(t *testing.T) {
 		{"--data", filepath.Join(above, "none")},
 		{"--data", filepath.Join(above, "none"), "--nats", url},
 		{"--data", empty},
-		{"--data", empty, "--nats", url}, // which has no log
+		{"--data", empty, "--nats", url}, // a broker without a log
 	} {
 		for _, force := range [][]string{nil, {"--force"}} {
 			args := append(append([]string{"rebuild"}, args...), force...)
@@ -157,7 +158,7 @@ func TestAnInterruptedRebuildChangesNothing(t *testing.T) {
 	nats := bustest.Start(t, &server.Options{JetStream: true})
 	s := newSite(t, nats.ClientURL())
 	n := s.open()
-	for v := range 300 { // of which some fill a batch, so that the new read model is begun
+	for v := range 300 { // some fill a batch, so that the new read model begins
 		accept(t, n.bus, fmt.Sprint("more-", v))
 	}
 	s.close(n)
@@ -172,7 +173,7 @@ func TestAnInterruptedRebuildChangesNothing(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(s.data, "rebuild", "catalog.db")); err != nil {
 		t.Error(err)
 	}
-	stop() // and no event comes: it does not end because it has read all
+	stop() // no event comes, so the rebuild does not end by itself
 	if err := pipelinetest.Receive(t, "its end", done); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}
@@ -185,8 +186,8 @@ func TestAnInterruptedRebuildChangesNothing(t *testing.T) {
 	s.wantWhole()
 }
 
-// holdUp returns the address of a way to a NATS server that stops, for the rest of the test, before it
-// delivers an event of the log, and then says so.
+// holdUp returns the address of a proxy to a NATS server. The proxy stops for the rest of the test before it
+// delivers an event of the log, and reports that.
 func holdUp(t *testing.T, s *server.Server, event uint64) (address string, held <-chan struct{}) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -230,8 +231,8 @@ func holdUp(t *testing.T, s *server.Server, event uint64) (address string, held 
 	return "nats://" + listener.Addr().String(), reached
 }
 
-// delivers returns the sequence of the event of the log that a line of the NATS protocol announces; 0 for
-// none. It is in the subject for acks, $JS.ACK.STREAM.CONSUMER.DELIVERIES.SEQUENCE and more.
+// delivers returns the sequence of the log event that a line of the NATS protocol delivers; 0 for none. It is
+// in the subject for acks, $JS.ACK.STREAM.CONSUMER.DELIVERIES.SEQUENCE and more.
 func delivers(line string) uint64 {
 	_, ack, ok := strings.Cut(line, " $JS.ACK.EVENTS.")
 	if tokens := strings.Split(ack, "."); ok && len(tokens) > 2 {

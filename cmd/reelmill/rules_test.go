@@ -18,8 +18,8 @@ import (
 	"testing/fstest"
 )
 
-// TestRules holds this repository to the rules of its architecture. It parses the sources in the test
-// process: what a child process such as `go list` reads is hidden from the test cache, so a breach could pass
+// TestRules checks the import rules and other rules of this repository. It parses the sources in the test
+// process: the test cache does not see what a child process such as `go list` reads, so a breach could pass
 // as "(cached)".
 func TestRules(t *testing.T) {
 	root, err := ruleModuleRoot()
@@ -35,7 +35,7 @@ func TestRules(t *testing.T) {
 	}
 }
 
-// ruleModuleRoot returns the nearest folder upwards that has a go.mod.
+// ruleModuleRoot returns the nearest parent folder with a go.mod.
 func ruleModuleRoot() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
@@ -53,7 +53,7 @@ func ruleModuleRoot() (string, error) {
 	}
 }
 
-// ruleThirdParty says which modules of others a package may import.
+// ruleThirdParty says which third-party modules a package may import.
 type ruleThirdParty []string
 
 var (
@@ -65,9 +65,9 @@ func (r ruleThirdParty) allow(imported string) bool {
 	return slices.ContainsFunc(r, func(m string) bool { return m == "*" || ruleWithin(imported, m) })
 }
 
-// ruleImports says, for the packages that the pattern dir matches, which packages of this module (patterns
-// too) and of other modules their code may import. The standard library is free. In a pattern * is one path
-// element, and /... at the end is the folder and all below.
+// ruleImports says, for packages that match the pattern dir, which packages of this module (patterns too) and
+// of other modules their code may import. They may import all of the standard library. In a pattern * is one
+// path element, and /... at the end is the folder and all below.
 var ruleImports = []struct {
 	dir   string
 	ours  []string
@@ -122,14 +122,13 @@ var ruleSole = []struct{ imported, folder string }{
 	{"github.com/u2takey/ffmpeg-go", "workers/internal/ffmpeg"},
 }
 
-// ruleTopFolders are the folders at the top. Names with a dot in front, and bin, are no part of the project's
-// layout.
+// ruleTopFolders are the folders at the top. Names that begin with a dot, and bin, do not count.
 var ruleTopFolders = []string{"cmd", "deploy", "pipeline", "storage", "workers"}
 
-// ruleNames are package names that say nothing.
+// ruleNames are meaningless package names.
 var ruleNames = []string{"common", "helper", "helpers", "misc", "models", "types", "util", "utils"}
 
-// ruleNoWorker are the folders below workers/ that are no worker.
+// ruleNoWorker are the folders below workers/ that are not workers.
 var ruleNoWorker = []string{"all", "internal", "workertest"}
 
 // ruleFile is one parsed Go file.
@@ -138,13 +137,13 @@ type ruleFile struct {
 	test      bool // its name ends in _test.go
 	ast       *ast.File
 	fset      *token.FileSet
-	imports   map[string]string // path of each import to the name it has in the file; "." and "_" included
+	imports   map[string]string // the name of each import in the file, by path; also "." and "_"
 }
 
-// at is the position of a node, for a message.
+// at returns the position of a node, for a message.
 func (f ruleFile) at(n ast.Node) string { return f.fset.Position(n.Pos()).String() }
 
-// ruleBreaches checks the module whose root is fsys and returns one line for each breach, sorted.
+// ruleBreaches checks the module at fsys, and returns a sorted line for each breach.
 func ruleBreaches(fsys fs.FS) ([]string, error) {
 	module, err := ruleModule(fsys)
 	if err != nil {
@@ -184,8 +183,8 @@ func ruleModule(fsys fs.FS) (string, error) {
 	return "", fmt.Errorf("go.mod has no module line")
 }
 
-// ruleParse parses every Go file of the module. Folders that the go command passes over, and modules inside,
-// are left out. A folder called docs is a breach by itself.
+// ruleParse parses every Go file of the module, without folders that the go command ignores, and without
+// inner modules. A folder called docs is a breach.
 func ruleParse(fsys fs.FS) (files []ruleFile, breaches []string, err error) {
 	fset := token.NewFileSet()
 	err = fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
@@ -238,7 +237,7 @@ func newRuleFile(name string, parsed *ast.File, fset *token.FileSet) ruleFile {
 	for _, i := range parsed.Imports {
 		imported, err := strconv.Unquote(i.Path.Value)
 		if err != nil {
-			continue // the parser has seen to it
+			continue // the parser has checked it
 		}
 		f.imports[imported] = path.Base(imported)
 		if i.Name != nil {
@@ -248,7 +247,7 @@ func newRuleFile(name string, parsed *ast.File, fset *token.FileSet) ruleFile {
 	return f
 }
 
-// ruleTop checks that the folders at the top are the five, no more and no fewer.
+// ruleTop checks that the folders at the top are exactly the five.
 func ruleTop(fsys fs.FS) ([]string, error) {
 	entries, err := fs.ReadDir(fsys, ".")
 	if err != nil {
@@ -272,8 +271,8 @@ func ruleTop(fsys fs.FS) ([]string, error) {
 	return breaches, nil
 }
 
-// ruleCheckImports checks the imports of one file. Tests may import more: every module, and every package of
-// this one but cmd and, in a worker's folder, other workers.
+// ruleCheckImports checks the imports of one file. Tests may import every module and every package of this
+// one, except cmd and, in the folder of a worker, other workers.
 func ruleCheckImports(f ruleFile, module string) []string {
 	var breaches []string
 	breach := func(imported, why string) {
@@ -319,13 +318,13 @@ func ruleFor(dir string) (ours []string, third ruleThirdParty, known bool) {
 			return r.ours, r.third, true
 		}
 	}
-	if ruleIsWorker(dir) { // a package inside a worker's folder
+	if ruleIsWorker(dir) { // a package in the folder of a worker
 		return ruleFor(ruleWorker(dir))
 	}
 	return nil, nil, false
 }
 
-// ruleMatch reports whether dir is one that pattern means.
+// ruleMatch reports whether dir matches pattern.
 func ruleMatch(pattern, dir string) bool {
 	tree, below := strings.CutSuffix(pattern, "/...")
 	want, have := strings.Split(tree, "/"), strings.Split(dir, "/")
@@ -343,34 +342,33 @@ func ruleMatch(pattern, dir string) bool {
 // ruleWithin reports whether the package is root or below it.
 func ruleWithin(pkg, root string) bool { return pkg == root || strings.HasPrefix(pkg, root+"/") }
 
-// ruleIsKit reports whether the package is one for tests: it is called what it is for, and test.
+// ruleIsKit reports whether the package is a kit for tests: its name ends in test.
 func ruleIsKit(pkg string) bool { return strings.HasSuffix(pkg, "test") }
 
-// ruleIsInside reports whether an imported package is internal to a program whose folder dir is in.
+// ruleIsInside reports whether an imported package is internal to the program that dir belongs to.
 func ruleIsInside(dir, imported string) bool {
 	program, _, internal := strings.Cut(imported, "/internal/")
 	return internal && ruleWithin(dir, program)
 }
 
-// ruleHasHost reports whether the import path is of another module: its first element has a dot.
+// ruleHasHost reports whether an import path is of another module, since its first element has a dot.
 func ruleHasHost(imported string) bool {
 	first, _, _ := strings.Cut(imported, "/")
 	return strings.Contains(first, ".")
 }
 
-// ruleIsWorker reports whether dir is a worker's folder or below one.
+// ruleIsWorker reports whether dir is the folder of a worker, or below one.
 func ruleIsWorker(dir string) bool {
 	parts := strings.Split(dir, "/")
 	return len(parts) > 1 && parts[0] == "workers" && !slices.Contains(ruleNoWorker, parts[1])
 }
 
-// ruleWorker is the worker's folder that dir is in.
+// ruleWorker returns the folder of the worker that dir is in.
 func ruleWorker(dir string) string { return path.Join(strings.Split(dir, "/")[:2]...) }
 
-// ruleCheckCode checks what stands in one file: no init function, and in tests neither skips nor sleeps nor
-// asks for files. In a testing/synctest bubble time is not real, and time.Sleep is the way to let it pass. A
-// test that needs the name of a file or folder does nothing without it, which looks like a pass: a build tag
-// leaves it out.
+// ruleCheckCode checks that a file has no init function, and that tests have no skip, no sleep and no flag
+// for files. In a testing/synctest bubble time is not real, so time.Sleep is allowed there. A test that needs
+// the name of a file would pass without one, so it needs a build tag.
 func ruleCheckCode(f ruleFile) []string {
 	var breaches []string
 	_, tests := f.imports["testing"]
@@ -401,7 +399,7 @@ func ruleCheckCode(f ruleFile) []string {
 	return breaches
 }
 
-// ruleCall splits a call of the form on.method(); both are empty for any other.
+// ruleCall splits a call of the form on.method(); both results are empty for other calls.
 func ruleCall(c *ast.CallExpr) (on, method string) {
 	s, ok := c.Fun.(*ast.SelectorExpr)
 	if !ok {
@@ -414,7 +412,7 @@ func ruleCall(c *ast.CallExpr) (on, method string) {
 	return x.Name, s.Sel.Name
 }
 
-// ruleHasConstraint reports whether a file is built with some tags only.
+// ruleHasConstraint reports whether a file has a build constraint.
 func ruleHasConstraint(f *ast.File) bool {
 	return slices.ContainsFunc(f.Comments, func(g *ast.CommentGroup) bool {
 		return g.Pos() < f.Package && slices.ContainsFunc(g.List, func(c *ast.Comment) bool {
@@ -423,10 +421,10 @@ func ruleHasConstraint(f *ast.File) bool {
 	})
 }
 
-// ruleIsTB reports whether a variable is called what variables of type testing.TB are called.
+// ruleIsTB reports whether a name is a usual one for variables of type testing.TB.
 func ruleIsTB(name string) bool { return slices.Contains([]string{"t", "b", "f", "tb"}, name) }
 
-// ruleCheckPackages checks the names of packages and that each has its comment.
+// ruleCheckPackages checks that packages have meaningful names and comments.
 func ruleCheckPackages(files []ruleFile) []string {
 	var breaches []string
 	described, names := map[string]bool{}, map[string]string{}
@@ -454,7 +452,7 @@ func ruleCheckPackages(files []ruleFile) []string {
 	return breaches
 }
 
-// ruleCheckRegistry checks that workers/all imports every worker, by a name that it can use.
+// ruleCheckRegistry checks that workers/all imports every worker with a usable name.
 func ruleCheckRegistry(files []ruleFile, module string) []string {
 	listed, workers := map[string]bool{}, map[string]bool{}
 	for _, f := range files {
@@ -482,7 +480,7 @@ func ruleCheckRegistry(files []ruleFile, module string) []string {
 	return breaches
 }
 
-// ruleSound is a module that keeps every rule; the cases of TestRulesCanFail spoil it.
+// ruleSound is a module without breaches; the cases of TestRulesCanFail spoil it.
 func ruleSound() fstest.MapFS {
 	files := map[string]string{
 		"go.mod":                           "module example.org/m\n\ngo 1.26\n",
@@ -524,8 +522,7 @@ func TestRulesHoldForASoundModule(t *testing.T) {
 	}
 }
 
-// TestRulesCanFail adds one file to a sound module, or takes one away, and looks for the one breach that
-// follows.
+// TestRulesCanFail adds a file to a module without breaches, or removes one, and checks the one breach.
 func TestRulesCanFail(t *testing.T) {
 	imports := func(pkg, imported string) string {
 		return "// Package " + pkg + " is\npackage " + pkg + "\n\nimport _ \"" + imported + "\"\n"

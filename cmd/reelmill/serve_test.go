@@ -14,8 +14,8 @@ import (
 	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 )
 
-// TestServeSaysThatTheDiskIsFull: a server that is not ready says where it listens, what is wrong and what to
-// do.
+// TestServeSaysThatTheDiskIsFull checks that a server that is not ready says where it listens, what is wrong
+// and what to do.
 func TestServeSaysThatTheDiskIsFull(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
@@ -42,10 +42,10 @@ func TestServeSaysThatTheDiskIsFull(t *testing.T) {
 	}
 }
 
-// TestAnnounceWarnsAndGoesOn: the ready line is printed when a server is ready after all.
+// TestAnnounceWarnsAndGoesOn checks that a late server still prints the ready line.
 func TestAnnounceWarnsAndGoesOn(t *testing.T) {
 	log := &pipelinetest.Buffer{}
-	var after atomic.Int64 // requests that came after the warning
+	var after atomic.Int64 // requests after the warning
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		if strings.Contains(log.String(), "not ready") && after.Add(1) > 3 {
 			return

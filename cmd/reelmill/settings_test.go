@@ -12,7 +12,7 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// TestPrecedence checks flag > environment > file > default, at the example of --listen.
+// TestPrecedence checks flag > environment > file > default with --listen.
 func TestPrecedence(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "config.yaml")
 	if err := os.WriteFile(file, []byte("listen: from-file:1\nslots:\n  transcode: 3\n"), 0o600); err != nil {
@@ -67,7 +67,7 @@ func parse(t *testing.T, args []string) commands {
 	return c
 }
 
-// TestUsage checks that mistakes are named, with the exit code of wrong usage.
+// TestUsage checks that errors name the mistake, with the exit code of wrong usage.
 func TestUsage(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, body string) string {
@@ -134,8 +134,8 @@ func TestUsage(t *testing.T) {
 	}
 }
 
-// TestEmptyVariablesAreNotSet: every variable of ReelMill that is empty leaves its setting to the file, or to
-// the default, in every command.
+// TestEmptyVariablesAreNotSet checks for every command that an empty variable leaves its setting to the file
+// or the default.
 func TestEmptyVariablesAreNotSet(t *testing.T) {
 	data, config := t.TempDir(), filepath.Join(t.TempDir(), "reelmill.yaml")
 	check(t, os.WriteFile(config, []byte("listen: here\n"), 0o600))
@@ -181,8 +181,8 @@ func TestHelpAndVersion(t *testing.T) {
 	}
 }
 
-// TestEventsMaxHasAMinimum: no command takes an event log that is too small to hold anything, whether a flag,
-// a variable or the configuration says so. Help and error name the minimum.
+// TestEventsMaxHasAMinimum checks that every command refuses an event log that is too small, from a flag, a
+// variable or the configuration. Help and error name the minimum.
 func TestEventsMaxHasAMinimum(t *testing.T) {
 	var names []string
 	for _, leaf := range newParser(t).Model.Leaves(false) {
@@ -220,7 +220,7 @@ func TestEventsMaxHasAMinimum(t *testing.T) {
 	}
 }
 
-// TestReadmeConfigurationRunsAsPrinted: a server starts with the configuration that the README prints.
+// TestReadmeConfigurationRunsAsPrinted checks that a server starts with the configuration in the README.
 func TestReadmeConfigurationRunsAsPrinted(t *testing.T) {
 	readme, err := os.ReadFile("../../README.md")
 	if err != nil {
@@ -242,7 +242,7 @@ func TestReadmeConfigurationRunsAsPrinted(t *testing.T) {
 	p.stop(t)
 }
 
-// TestReadmeCommandsExist: each line of the README that begins with reelmill is one that the program takes.
+// TestReadmeCommandsExist checks that the program accepts each command line in the README.
 func TestReadmeCommandsExist(t *testing.T) {
 	readme, err := os.ReadFile("../../README.md")
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// TestThreadsFlag: from flag, environment and file, of every command that runs encoders.
+// TestThreadsFlag checks flag, environment and file, for every command that runs encoders.
 func TestThreadsFlag(t *testing.T) {
 	dir := t.TempDir()
 	file, film := filepath.Join(dir, "config.yaml"), filepath.Join(dir, "film.mp4")
@@ -48,15 +48,15 @@ func TestThreadsFlag(t *testing.T) {
 	}
 }
 
-// TestSlotsThatNobodyHas are refused where no other process can have them. Help and errors show how to write
-// slots.
+// TestSlotsThatNobodyHas checks that 0 slots are refused where no other process can have any. Help and errors
+// show how to write slots.
 func TestSlotsThatNobodyHas(t *testing.T) {
 	film, out := os.Args[0], filepath.Join(t.TempDir(), "out")
 	file := filepath.Join(t.TempDir(), "config.yaml")
 	check(t, os.WriteFile(file, []byte("slots: {transcode: 0}\n"), 0o600))
 	for _, c := range []struct {
 		args []string
-		want string // empty: taken
+		want string // empty: accepted
 	}{
 		{[]string{"serve", "--slots", "transcode=0"}, "transcode=0: its jobs would wait for ever"},
 		{[]string{"serve", "--config", file}, "transcode=0: its jobs would wait for ever"},
@@ -75,7 +75,7 @@ func TestSlotsThatNobodyHas(t *testing.T) {
 			continue
 		}
 		ctx, stop := context.WithCancel(t.Context())
-		stop() // whatever is taken ends at once
+		stop() // accepted commands end at once
 		err := run(ctx, c.args, &bytes.Buffer{}, &bytes.Buffer{})
 		if exitCode(err) != exitUsage || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%v: exit code %d, %v; want 2 and %q", c.args, exitCode(err), err, c.want)

@@ -21,7 +21,7 @@ import (
 	"github.com/reelmill/reelmill/workers/workertest"
 )
 
-// TestSources uploads videos of many codecs and containers and decodes every rendition of every one.
+// TestSources uploads videos of many codecs and containers, and decodes every rendition.
 func TestSources(t *testing.T) {
 	for _, end := range checkSources(t, madeSources(t)) {
 		if end.Status != pipeline.StateVideoReady {
@@ -30,8 +30,8 @@ func TestSources(t *testing.T) {
 	}
 }
 
-// checkSources uploads videos, and compares every rendition of those that become ready with its source. It
-// returns how they ended; none may be errored.
+// checkSources uploads videos, and compares the renditions of ready ones with the source. It returns how they
+// ended; none may be errored.
 func checkSources(t *testing.T, files []string) (ends []pipeline.VideoView) {
 	t.Helper()
 	p := startServe(t, binary, t.TempDir())
@@ -62,7 +62,7 @@ func checkSources(t *testing.T, files []string) (ends []pipeline.VideoView) {
 	return ends
 }
 
-// madeSources makes one short video for each of the codecs, containers and shapes that differ most.
+// madeSources makes a short video for each of the most different codecs, containers and shapes.
 func madeSources(t *testing.T) []string {
 	t.Helper()
 	picture := []string{"-f", "lavfi", "-i", "testsrc2=size=426x240:rate=25:duration=3"}
@@ -89,14 +89,14 @@ func madeSources(t *testing.T) []string {
 	return files
 }
 
-// track is what ffprobe says of one playlist.
+// track is a playlist by ffprobe.
 type track struct {
 	url      string
 	duration float64
 }
 
-// checkTracks decodes every media playlist of a master playlist whole; each must last as long as the source,
-// and sound and picture must begin together, as far as the source's own tracks do.
+// checkTracks decodes every media playlist of a master playlist. Each must be as long as the source, and
+// audio and video must begin together, as far as in the source.
 func checkTracks(t *testing.T, manifest string, end pipeline.VideoView) string {
 	t.Helper()
 	base := manifest[:strings.LastIndex(manifest, "/")+1]
@@ -112,7 +112,7 @@ func checkTracks(t *testing.T, manifest string, end pipeline.VideoView) string {
 		tr := probeTrack(t, base+uri)
 		want, slack := end.Media.Duration, max(0.5, end.Media.Duration*0.02)
 		if line != uri && tr.duration < want+slack {
-			want = tr.duration // a sound track may be shorter than the picture
+			want = tr.duration // audio may be shorter than the video
 		}
 		if math.Abs(tr.duration-want) > slack {
 			t.Errorf("%s: %s lasts %.3f s, the source %.3f s", end.Filename, uri, tr.duration, want)
@@ -153,8 +153,8 @@ func probeTrack(t *testing.T, url string) track {
 	return track{url, duration}
 }
 
-// TestAudioInSync sends a flash and a beep at the same moment through the pipeline, once with tracks that
-// begin together and once with sound that begins later, and looks for both in the master playlist.
+// TestAudioInSync sends a simultaneous flash and beep through the pipeline, once with tracks that begin
+// together and once with later audio, and finds both in the master playlist.
 func TestAudioInSync(t *testing.T) {
 	p := startServe(t, binary, t.TempDir())
 	for _, late := range []float64{0, 0.7} {
@@ -220,7 +220,7 @@ func firstPresentation(t *testing.T, initURL, segmentURL string) int64 {
 	return earliest - advance(file.Init)
 }
 
-// advance is by how many ticks the edit list of an init section shows everything earlier.
+// advance returns by how many ticks the edit list of an init section moves its samples forward.
 func advance(init *mp4.InitSegment) int64 {
 	if edits := init.Moov.Trak.Edts; edits != nil && len(edits.Elst) > 0 && len(edits.Elst[0].Entries) > 0 {
 		return edits.Elst[0].Entries[0].MediaTime
@@ -228,7 +228,7 @@ func advance(init *mp4.InitSegment) int64 {
 	return 0
 }
 
-// moments returns the first two numbers that a detecting filter prints in the form of pattern.
+// moments returns the first two numbers that match pattern in the output of a filter.
 func moments(t *testing.T, url, filter, pattern, kind string) (first, second float64) {
 	t.Helper()
 	cmd := exec.Command("ffmpeg", "-nostdin", "-v", "info", "-i", url, kind, filter, "-f", "null", "-")
@@ -244,6 +244,6 @@ func moments(t *testing.T, url, filter, pattern, kind string) (first, second flo
 	if first, err = strconv.ParseFloat(string(m[1]), 64); err != nil {
 		t.Fatal(err)
 	}
-	second, _ = strconv.ParseFloat(string(m[2]), 64) // empty where one number is asked for
+	second, _ = strconv.ParseFloat(string(m[2]), 64) // empty if pattern has one number
 	return first, second
 }

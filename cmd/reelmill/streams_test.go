@@ -17,8 +17,8 @@ import (
 	"github.com/reelmill/reelmill/pipeline/bus/embedded"
 )
 
-// TestStreamsApply: a flag that contradicts the live log refuses and names the command; the command prints
-// what it will change, and changes it when it is told to.
+// TestStreamsApply checks that serve refuses a flag that contradicts the live log, and names the command; and
+// that the command prints the changes, and makes them with --yes.
 func TestStreamsApply(t *testing.T) {
 	data := t.TempDir()
 	onLog(t, data, bus.Config{}, func(*bus.Bus, jetstream.JetStream) {})
@@ -45,8 +45,8 @@ func TestStreamsApply(t *testing.T) {
 	}
 }
 
-// TestStreamsApplyWantsAClusterForCopies: copies that the broker cannot keep are refused before anything is
-// changed, and not promised without --yes either.
+// TestStreamsApplyWantsAClusterForCopies checks that impossible replicas are refused before any change, also
+// without --yes.
 func TestStreamsApplyWantsAClusterForCopies(t *testing.T) {
 	data := t.TempDir()
 	onLog(t, data, bus.Config{}, func(*bus.Bus, jetstream.JetStream) {})
@@ -84,7 +84,7 @@ func TestStreamsApplyWantsAClusterForCopies(t *testing.T) {
 	}
 }
 
-// TestStreamsOfNoServer: looking at streams makes none.
+// TestStreamsOfNoServer checks that showing streams makes none.
 func TestStreamsOfNoServer(t *testing.T) {
 	data := filepath.Join(t.TempDir(), "nothing")
 	err := run(t.Context(), []string{"streams", "show", "--data", data}, &bytes.Buffer{}, &bytes.Buffer{})
@@ -106,7 +106,7 @@ func runText(t *testing.T, args ...string) string {
 	return out.String()
 }
 
-// onLog hands do the bus of a data folder whose server is stopped, opened with c.
+// onLog calls do with the bus of a data folder whose server is stopped, opened with c.
 func onLog(t *testing.T, data string, c bus.Config, do func(*bus.Bus, jetstream.JetStream)) {
 	t.Helper()
 	server, err := embedded.Start(t.Context(), embedded.Config{Dir: broker.Dir(data)})

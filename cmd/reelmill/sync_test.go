@@ -16,15 +16,15 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// What TestSources compares between a source and what was made of it.
+// Limits with which TestSources compares a source and its renditions.
 const (
 	inSync   = 0.04 // seconds
-	searched = 0.5  // seconds to and fro
+	searched = 0.5  // seconds in both directions
 
-	pictureRate = 100 // frames/s that pictures are compared at
+	pictureRate = 100 // frames/s at which pictures are compared
 	pictureSize = 16  // pixels of both edges
 	soundRate   = 4000
-	soundLength = 20 // seconds of a sound that are compared
+	soundLength = 20 // seconds of audio that are compared
 )
 
 // rendition is a media playlist of a master playlist.
@@ -33,11 +33,11 @@ type rendition struct {
 	base string // URL of the folder
 }
 
-// span is what a track's boxes say: when its first sample is presented, and when its last one ends.
+// span is when the first sample of a track is presented and the last one ends, by its boxes.
 type span struct{ start, end float64 }
 
-// timeline reads all samples of a rendition. Each must be decoded where the one before it ends, and be
-// presented at a time of its own.
+// timeline reads all samples of a rendition. Each must be decoded where the previous one ends, and have its
+// own presentation time.
 func (r rendition) timeline(t *testing.T) span {
 	t.Helper()
 	init := get(t, r.base+"init.mp4")
@@ -78,7 +78,7 @@ func (r rendition) timeline(t *testing.T) span {
 	return s
 }
 
-// raw decodes one stream of a file or URL into bytes; times count from the file's first.
+// raw decodes a stream of a file or URL into bytes; times count from the first of the file.
 func raw(t *testing.T, input, stream, kind, filter, format string) []byte {
 	t.Helper()
 	cmd := exec.Command("ffmpeg", "-nostdin", "-v", "error", "-i", input, "-map", stream, kind, filter,
@@ -105,10 +105,10 @@ func pictures(t *testing.T, input, stream string) [][]float64 {
 	return all
 }
 
-// flat is the spread below which a picture shows nothing but the noise of its encoding.
+// flat is the spread below which a picture has only the noise of its encoding.
 const flat = 3
 
-// normal brings values to a mean of 0 and a spread of 1; those of a flat picture are all 0.
+// normal scales values to a mean of 0 and a spread of 1; those of a flat picture become 0.
 func normal(values []byte) []float64 {
 	mean, spread := 0.0, 0.0
 	for _, v := range values {
@@ -127,7 +127,7 @@ func normal(values []byte) []float64 {
 	return made
 }
 
-// sound returns the samples of a sound.
+// sound returns audio samples.
 func sound(t *testing.T, input, stream string) []float64 {
 	t.Helper()
 	filter := fmt.Sprintf("aresample=%d:async=1:first_pts=0,aformat=s16:%[1]d:mono", soundRate)
@@ -139,8 +139,8 @@ func sound(t *testing.T, input, stream string) []float64 {
 	return all
 }
 
-// picturesLate is by how many seconds made is later than source: where the difference between them is least;
-// 0 where that is hardly less than without.
+// picturesLate returns by how many seconds made is later than source: the shift with the least difference, or
+// 0 if a shift hardly helps.
 func picturesLate(source, made [][]float64) float64 {
 	return lag(pictureRate, len(made), func(shift int) float64 {
 		sum, n := 0.0, 0
@@ -156,7 +156,7 @@ func picturesLate(source, made [][]float64) float64 {
 	})
 }
 
-// soundLate is picturesLate for samples, of which all that correlates counts.
+// soundLate is picturesLate for audio samples, by correlation.
 func soundLate(source, made []float64) float64 {
 	made = made[:min(len(made), soundLength*soundRate)]
 	return lag(soundRate, len(made), func(shift int) float64 {
@@ -181,8 +181,8 @@ func lag(rate float64, length int, difference func(shift int) float64) float64 {
 	return float64(best) / rate
 }
 
-// checkSync compares what was made with the source itself: picture and sound are where they are in the
-// source, and end with it.
+// checkSync checks that the pictures and the audio of renditions are at their times in the source, and end
+// with it.
 func checkSync(t *testing.T, source, base string, end pipeline.VideoView) string {
 	t.Helper()
 	var said []string
@@ -200,7 +200,7 @@ func checkSync(t *testing.T, source, base string, end pipeline.VideoView) string
 	}
 	for i, r := range rungs {
 		r.checkSpan(t, end.Filename, ends, max(ends, end.Media.Duration)) // the last frame is held
-		if i == min(1, len(rungs)-1) || i == len(rungs)-1 {               // the largest, which is listed second, and the smallest
+		if i == min(1, len(rungs)-1) || i == len(rungs)-1 {               // the largest, listed second, and the smallest
 			late(r, picturesLate(original, pictures(t, r.base+"index.m3u8", "0:v:0")), moved)
 		}
 	}
@@ -213,8 +213,8 @@ func checkSync(t *testing.T, source, base string, end pipeline.VideoView) string
 	return strings.Join(said, ", ")
 }
 
-// checkSpan wants a rendition to begin at 0, what is missing there being filled, and to end between two
-// times.
+// checkSpan checks that a rendition begins at 0, with filling where the source begins later, and ends between
+// two times.
 func (r rendition) checkSpan(t *testing.T, file string, earliest, latest float64) {
 	t.Helper()
 	s := r.timeline(t)
@@ -224,7 +224,7 @@ func (r rendition) checkSpan(t *testing.T, file string, earliest, latest float64
 	}
 }
 
-// renditions lists the variants of a master playlist and its sounds, in their order.
+// renditions lists the variants and the audio renditions of a master playlist, in order.
 func renditions(t *testing.T, base, manifest string) (rungs, sounds []rendition) {
 	t.Helper()
 	for line := range strings.Lines(string(get(t, base+manifest))) {

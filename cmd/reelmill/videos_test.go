@@ -14,7 +14,7 @@ import (
 	"github.com/reelmill/reelmill/workers/workertest"
 )
 
-// answering is a server that has one answer to everything.
+// answering is a server with one answer to every request.
 func answering(t *testing.T, body string) (url string) {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -28,7 +28,7 @@ func answering(t *testing.T, body string) (url string) {
 	return server.URL
 }
 
-// TestAWarningIsSaidOnce: what of the source is not used is told by its own words; other warnings have a
+// TestAWarningIsSaidOnce checks that a warning about an unused part of the source is printed without its
 // title.
 func TestAWarningIsSaidOnce(t *testing.T) {
 	url := answering(t, `{"id":"vid_1","status":"ready","warnings":[
@@ -44,8 +44,8 @@ func TestAWarningIsSaidOnce(t *testing.T) {
 	}
 }
 
-// TestCommandsThatWaitPrintWarnings: whoever waits for a video is told, after it is ready, what of the source
-// it lacks.
+// TestCommandsThatWaitPrintWarnings checks that commands that wait print what a ready video lacks of its
+// source.
 func TestCommandsThatWaitPrintWarnings(t *testing.T) {
 	url := answering(t, `{"id":"vid_1","status":"ready","warnings":[
 		{"code":"input_partly_used","detail":"the video lasts 0.5 s, but the file claims 35.2 s"}]}`)
@@ -66,8 +66,7 @@ func TestCommandsThatWaitPrintWarnings(t *testing.T) {
 	}
 }
 
-// TestTimesNameTheirZone: every command prints times in UTC, with the day, and says so, whatever zone they
-// are in.
+// TestTimesNameTheirZone checks that every command prints times with the day, in UTC and saying so.
 func TestTimesNameTheirZone(t *testing.T) {
 	const at = `"2026-05-02T04:59:00.5+05:00"`
 	letter := `{"video_id":"vid_1","job":"a","attempts":1,"created_at":` + at + `,"error":{"code":"x"}}`
@@ -86,7 +85,7 @@ func TestTimesNameTheirZone(t *testing.T) {
 	}
 }
 
-// TestStatsNameFailures: the codes of videos that failed stand apart from those of attempts at jobs.
+// TestStatsNameFailures checks that failures of videos and of attempts have separate columns.
 func TestStatsNameFailures(t *testing.T) {
 	url := answering(t, `{"windows":[],"total":{
 		"failed":{"input_not_video":3,"input_too_long":1},"failed_attempts":{"webhook_refused":2}}}`)
