@@ -49,7 +49,8 @@ func wantLine(t *testing.T, lines map[string]string, about, verdict string, part
 	}
 }
 
-// Where serve would work the doctor says so, and leaves nothing behind.
+// TestDoctorLeavesNothingBehind checks that the doctor passes where serve would run, and leaves nothing
+// behind.
 func TestDoctorLeavesNothingBehind(t *testing.T) {
 	above := t.TempDir()
 	lines, code := examine(t, "--data", filepath.Join(above, "data"), "--min-free", "1")
@@ -66,7 +67,7 @@ func TestDoctorLeavesNothingBehind(t *testing.T) {
 	}
 }
 
-// A folder that serve could not write is found, also by root, and also where only the store's is one.
+// TestDoctorFindsFoldersThatCannotBeWritten checks data folders and stores, also as root.
 func TestDoctorFindsFoldersThatCannotBeWritten(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	check(t, os.WriteFile(file, nil, 0o600))
@@ -86,7 +87,7 @@ func TestDoctorFindsFoldersThatCannotBeWritten(t *testing.T) {
 	wantLine(t, lines, "store", "FAIL", "--store")
 }
 
-// The doctor measures the disk as serve does, and prints the numbers.
+// TestDoctorMeasuresTheDiskAsServeDoes checks the rule of serve, and that the doctor prints the numbers.
 func TestDoctorMeasuresTheDiskAsServeDoes(t *testing.T) {
 	dir := t.TempDir()
 	disk := &node.Disk{Dir: dir}
@@ -103,7 +104,8 @@ func TestDoctorMeasuresTheDiskAsServeDoes(t *testing.T) {
 	wantLine(t, lines, "disk", "FAIL", "uploads leave 900 TiB", "--min-free")
 }
 
-// It is the broker at --nats that is tested, not one of the doctor's own.
+// TestDoctorTestsTheBrokerThatServeWouldUse checks that the doctor tests the broker at --nats, not an
+// embedded one.
 func TestDoctorTestsTheBrokerThatServeWouldUse(t *testing.T) {
 	nobody := "nats://" + pipelinetest.FreeAddress(t)
 	lines, code := examine(t, "--data", t.TempDir(), "--min-free", "1", "--nats", nobody)
@@ -170,7 +172,8 @@ func TestDoctorComparesTheReadModelWithTheLog(t *testing.T) {
 	wantLine(t, lines, "read model", "FAIL", "rebuild")
 }
 
-// The doctor advises `streams apply` only for what that would change, and else says what stands in the way.
+// TestDoctorAdvisesWhatCanBeDone checks that the doctor advises `streams apply` only for changes that it can
+// make, and otherwise says what prevents them.
 func TestDoctorAdvisesWhatCanBeDone(t *testing.T) {
 	s := bustest.Start(t, &server.Options{JetStream: true})
 	nc, err := nats.Connect(s.ClientURL())
@@ -188,7 +191,8 @@ func TestDoctorAdvisesWhatCanBeDone(t *testing.T) {
 			"3 copies need a cluster of NATS servers")
 }
 
-// Beside a server that runs on the folder, the doctor has nothing against either.
+// TestDoctorOfARunningServer checks that the doctor accepts a data folder and an address that a running
+// server uses.
 func TestDoctorOfARunningServer(t *testing.T) {
 	data := t.TempDir()
 	p := startServe(t, binary, data, "--min-free", "1")
@@ -202,7 +206,7 @@ func TestDoctorOfARunningServer(t *testing.T) {
 	p.stop(t)
 }
 
-// Without ffmpeg the doctor says to install it, at every check that needs it.
+// TestDoctorWithoutFFmpeg checks that every check that needs ffmpeg says to install it.
 func TestDoctorWithoutFFmpeg(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	lines, _ := examine(t, "--data", t.TempDir(), "--min-free", "1")

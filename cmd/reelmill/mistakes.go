@@ -61,7 +61,7 @@ type mistake struct {
 // durations shows how to write a duration.
 const durations = "such as 90s, 30m or 24h"
 
-// mistakes are tried in order.
+// mistakes has the known errors of kong; the first match counts.
 var mistakes = []mistake{
 	{`^unexpected argument (.+?)(, did you mean .*)?$`, unexpected},
 	{`^(unknown flag .*)$`, func(at *kong.Node, found []string) error {
@@ -80,6 +80,15 @@ var mistakes = []mistake{
 	}},
 	{`^(--\S+): expected duration but got (".*?"): `, func(_ *kong.Node, found []string) error {
 		return fmt.Errorf("%s: %s is not a duration; write one %s", found[0], found[1], durations)
+	}},
+	{`^(--\S+): expected a valid 64 bit int but got (".*")$`, func(_ *kong.Node, found []string) error {
+		return fmt.Errorf("%s: %s is not a whole number", found[0], found[1])
+	}},
+	{`^(--\S+): bool value must be .* but got (".*")$`, func(_ *kong.Node, found []string) error {
+		return fmt.Errorf("%s must be true or false, not %s", found[0], found[1])
+	}},
+	{`^(--\S+): expected "<key>=<value>" but got (".*")$`, func(_ *kong.Node, found []string) error {
+		return fmt.Errorf("%s: write KEY=VALUE, not %s", found[0], found[1])
 	}},
 	{`^<\w+>(?: \.\.\.)?: "(.*)" exists but is a directory$`, func(_ *kong.Node, found []string) error {
 		return fmt.Errorf("%s is a folder; name a file", found[0])

@@ -125,7 +125,7 @@ func TestRebuildOverGarbage(t *testing.T) {
 	}
 }
 
-// Where there is no data folder, or no broker, a rebuild fails and makes none.
+// TestRebuildOfNothing checks that a rebuild without a data folder or a broker fails, and creates none.
 func TestRebuildOfNothing(t *testing.T) {
 	above := t.TempDir()
 	url := bustest.Start(t, &server.Options{JetStream: true}).ClientURL()
@@ -152,8 +152,8 @@ func TestRebuildOfNothing(t *testing.T) {
 	}))
 }
 
-// A rebuild that is interrupted in the midst of the log leaves the read model as it was, and nothing beside
-// it.
+// TestAnInterruptedRebuildChangesNothing checks that a rebuild that is interrupted midway leaves the read
+// model as it was, and no other file.
 func TestAnInterruptedRebuildChangesNothing(t *testing.T) {
 	nats := bustest.Start(t, &server.Options{JetStream: true})
 	s := newSite(t, nats.ClientURL())

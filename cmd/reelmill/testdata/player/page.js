@@ -1,18 +1,17 @@
 'use strict';
 
-// play(scene) plays a manifest from its beginning and tells what happened. It judges nothing: play_test.go
-// does.
+// play(scene) plays a manifest from its beginning, and reports what happened. play_test.go judges it.
 
 const pause = ms => new Promise(done => setTimeout(done, ms));
-const ahead = 3; // seconds to buffer: less than a clip, so that a switch comes before all is loaded
+const ahead = 3; // seconds to buffer: less than a clip, so that a switch comes before the end is loaded
 
-// players open a manifest, at the largest rung. What they return forces a rung by its height: at once,
-// throwing away what is buffered, or smoothly, from the next segment on, as when the network has changed.
+// players open a manifest at the largest rung. They return a function that forces a rung by its height: at once,
+// which empties the buffer, or smoothly, from the next segment on, as after a change of the network.
 const players = {
   async hls(video, scene, report) {
     const hls = new Hls({
       maxBufferLength: ahead, maxMaxBufferLength: ahead,
-      highBufferWatchdogPeriod: 15, // s; on a busy machine a picture may be late without anything being wrong
+      highBufferWatchdogPeriod: 15, // s; on a busy machine, a picture may be late without a fault
     });
     hls.on(Hls.Events.ERROR, (_, e) => fault(report, e.details, e.fatal, e.reason || e.error?.message));
     hls.on(Hls.Events.LEVEL_LOADED, (_, { details: d }) => {
@@ -54,7 +53,7 @@ const players = {
 function fault(report, what, fatal, why) {
   report.faults.push(`${fatal ? 'fatal ' : ''}${what}${why ? ': ' + why : ''}`);
   report.fatal ||= Boolean(fatal);
-  if (/Nudge|Hole/.test(what)) report.jumps++; // hls.js helped itself over a gap
+  if (/Nudge|Hole/.test(what)) report.jumps++; // hls.js jumped over a gap
 }
 
 function ranges(video) {
@@ -62,7 +61,7 @@ function ranges(video) {
   return Array.from({ length: b.length }, (_, i) => [b.start(i), b.end(i)]);
 }
 
-// watch fills in what can be seen from outside of a player.
+// watch reports what is visible from outside the player.
 function watch(video, report) {
   video.addEventListener('playing', () => report.start ??= video.currentTime);
   video.addEventListener('waiting', () => report.waits++);
@@ -77,8 +76,8 @@ function watch(video, report) {
   });
 }
 
-// colour is that of the left edge of the picture, as it is shown: of each channel the median of some points,
-// whatever moves over a few of them.
+// colour returns the shown colour of the left edge of the picture: for each channel the median of some points, so
+// that motion over a few of them does not matter.
 function colour(video) {
   const canvas = Object.assign(document.createElement('canvas'), { width: 1, height: 9 });
   const context = canvas.getContext('2d');
@@ -87,8 +86,8 @@ function colour(video) {
   return [0, 1, 2].map(channel => points.filter((_, i) => i % 4 === channel).sort()[4]);
 }
 
-// follow looks at the video until it has ended, and forces the rungs at their times. While one is forced at
-// once, the buffer has a hole where the player threw away; at all other times a hole is a gap.
+// follow watches the video until it ends, and forces the rungs at their times. When one is forced at once, the
+// player empties a part of the buffer; at any other time, a hole in the buffer is a gap.
 async function follow(video, scene, report, force) {
   const switches = [...scene.switches || []];
   let emptied = 0; // the height that the buffer was emptied for

@@ -1,6 +1,6 @@
-// Drives a browser for play_test.go: reads scenes from standard input, one JSON text a line, plays each in a
-// page of its own, and writes a report of each to standard output; before the first, that it is ready. Ends
-// the browser when the input ends, whatever is played then: so it does not outlive a test that was killed.
+// Drives a browser for play_test.go. It reads scenes from standard input, one JSON text a line, plays each in a new
+// page, and writes a report of each to standard output, after a first line that says that it is ready. It ends the
+// browser when the input ends, also during a scene, so that the browser does not outlive a killed test.
 //
 // usage: node play.mjs PAGE PROFILE
 
@@ -10,15 +10,15 @@ import { chromium } from 'playwright-core';
 
 const [page, profile] = process.argv.slice(2);
 
-// The browser is started here, and not by the library, which would give it a process group of its own:
-// whoever ends this group ends all.
+// This script starts the browser, not the library, which would give it its own process group: ending this group ends
+// all processes.
 const browser = spawn('chromium', [
   '--headless', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--mute-audio', '--no-first-run',
   '--disable-background-networking', '--disable-component-update', '--disable-sync',
   '--autoplay-policy=no-user-gesture-required', '--remote-debugging-port=0', `--user-data-dir=${profile}`,
 ], { stdio: ['ignore', 'ignore', 'pipe'] });
 
-// endpoint is where the browser says that it listens.
+// endpoint is the address at which the browser listens.
 async function endpoint() {
   for await (const line of createInterface({ input: browser.stderr })) {
     const [, url] = line.match(/^DevTools listening on (ws:.*)/) ?? [];
@@ -39,7 +39,7 @@ async function play(context, scene) {
   return report;
 }
 
-// Nothing has a time-out here: who reads the reports has one.
+// Nothing has a time-out here: the reader of the reports has one.
 const driven = await chromium.connectOverCDP(await endpoint(), { timeout: 0 });
 browser.stderr.resume();
 browser.on('exit', () => process.exit());
@@ -47,7 +47,7 @@ const [context] = driven.contexts();
 context.setDefaultTimeout(0);
 const session = await driven.newBrowserCDPSession();
 const scenes = createInterface({ input: process.stdin });
-scenes.on('close', () => session.send('Browser.close').catch(() => {})); // the answer may not come any more
+scenes.on('close', () => session.send('Browser.close').catch(() => {})); // there may be no answer
 console.log('{"ready":true}');
 for await (const line of scenes) {
   console.log(JSON.stringify(await play(context, JSON.parse(line))));
