@@ -205,7 +205,7 @@ func (j *judge) lightness() (lightness, error) {
 	return lightnessOf(img), nil
 }
 
-// hear decodes a sound of the video; its only one, as a rule.
+// hear decodes an audio rendition of the video, usually the only one.
 func (j *judge) hear() (pcm, error) {
 	if len(j.master.sounds) == 0 {
 		return pcm{}, errors.New("the video has no audio")

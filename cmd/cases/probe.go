@@ -134,7 +134,7 @@ func rateOf(times []float64) float64 {
 // selector names one track of a file, as ffmpeg does: v:0, a:0.
 type selector string
 
-// The first tracks of picture and sound.
+// The first video and the first audio track.
 const (
 	picture selector = "v:0"
 	audible selector = "a:0"

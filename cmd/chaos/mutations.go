@@ -1,18 +1,19 @@
 package main
 
-// mutation removes one safeguard from the code: it replaces old, which must be there exactly once, by new.
+// mutation removes a safeguard from the code: it replaces old, which must occur exactly once in file, with
+// new.
 type mutation struct {
 	name     string
 	file     string
 	old, new string
-	in       suite // must notice
+	in       suite // the tests that must notice
 }
 
-// suite is the tests of a package; all of them, unless run says which, as for `go test -run`.
+// suite names tests of a package: all, or those that match run, as for `go test -run`.
 type suite struct{ pkg, run string }
 
-// mutations are the safeguards that the promises of RELIABILITY.md rest on, and those that keep wrong results
-// from being published. The tests that must notice are quick.
+// mutations remove the safeguards behind the promises of RELIABILITY.md, and those that prevent the
+// publication of wrong results. The tests that must notice are quick.
 var mutations = []mutation{
 	{
 		"token: every swap of a job wins", "workers/outcome.go",
