@@ -16,7 +16,7 @@ import (
 	"github.com/reelmill/reelmill/workers/webhook"
 )
 
-// TestAdmitRefuses: while Admit refuses, nothing is taken, and that is logged once.
+// TestAdmitRefuses: while Admit refuses, no task is taken, and the refusal is logged once.
 func TestAdmitRefuses(t *testing.T) {
 	r := newRig(t, patient)
 	r.enqueue()
@@ -97,12 +97,12 @@ func TestScratchIsWaitedFor(t *testing.T) {
 	}
 	close(release)
 	r.done("next", "next", "return", "ack")
-	r.enqueue(large("c")) // what a had reserved is free again
+	r.enqueue(large("c")) // the room that a had reserved is free again
 	<-begun
 	stop()
 }
 
-// TestScratchTooLarge: a job that no disk of this size could ever hold is given up at once.
+// TestScratchTooLarge: a job that can never fit on a disk of this size is given up at once.
 func TestScratchTooLarge(t *testing.T) {
 	r := newRig(t, patient)
 	r.enqueue(func(j *pipeline.Job) { j.Scratch = 10 * gib })
@@ -114,7 +114,7 @@ func TestScratchTooLarge(t *testing.T) {
 	}
 }
 
-// suspect makes the task one whose last attempt may have brought its process down.
+// suspect marks the task as one whose last attempt may have crashed its process.
 func (r *rig) suspect(task pipeline.Task) pipeline.Task {
 	task.Cause = r.append(pipeline.JobRetrying, task, 0, pipeline.JobEvent{
 		Attempt: 1, Failed: 1, Problem: pipeline.ProblemOf(pipeline.Fail(pipeline.CodeWorkerCrashed, "x")),
@@ -122,8 +122,8 @@ func (r *rig) suspect(task pipeline.Task) pipeline.Task {
 	return task
 }
 
-// TestSuspectRunsAlone: an attempt at a job that may bring the process down waits until no other runs, keeps
-// its lease meanwhile, and no other begins beside it.
+// TestSuspectRunsAlone: an attempt at a job that may crash the process waits until no other runs, and keeps
+// its lease meanwhile. No other begins beside it.
 func TestSuspectRunsAlone(t *testing.T) {
 	r := newRig(t, brief)
 	suspect := pipeline.Task{Project: "p", Video: "v", Job: pipeline.Job{Name: "s", Worker: "test"}}
@@ -151,7 +151,7 @@ func TestSuspectRunsAlone(t *testing.T) {
 	r.done("next", "next", "next")
 	close(release["a"])
 	if name := <-begun; name != "s" {
-		t.Errorf("%s was begun, want s: who waits to be alone comes first", name)
+		t.Errorf("%s was begun, want s: an attempt that waits to run alone goes first", name)
 	}
 	r.until("a lease of both", beats(7*beatsOfLease))
 	close(release["s"])
@@ -164,7 +164,7 @@ func TestSuspectRunsAlone(t *testing.T) {
 	}
 }
 
-// beats is met when there were n heartbeats.
+// beats waits for n heartbeats.
 func beats(n int) func(acts []string) bool {
 	return func(acts []string) bool {
 		return len(slices.DeleteFunc(acts, func(a string) bool { return a != "extend" })) >= n
@@ -191,7 +191,7 @@ func TestSuspectStopped(t *testing.T) {
 	r.last(pipeline.JobInterrupted)
 }
 
-// TestSlotsOfWorkers: those that wait, or are waited for, say how many there are to be.
+// TestSlotsOfWorkers: workers that mostly wait, or that people wait for, set their own number of slots.
 func TestSlotsOfWorkers(t *testing.T) {
 	for cores, want := range map[int][2]int{1: {2, 16}, 2: {2, 16}, 16: {8, 16}} {
 		got := [2]int{(*inspect.Worker)(nil).Slots(cores), (*webhook.Worker)(nil).Slots(cores)}

@@ -104,7 +104,7 @@ func (a *attempt) start(ctx context.Context) error {
 	return nil
 }
 
-// work runs the worker in a scratch directory of its own while it keeps the lease, and passes the result
+// work runs the worker in its own scratch directory, renews the lease meanwhile, and passes the result
 // through the gate. The worker's context ends when the loop stops, the token is lost, nobody wants the job
 // any more or the time is up; its cause says which.
 func (a *attempt) work(ctx context.Context) (result pipeline.Result, err error) {
@@ -144,8 +144,9 @@ func (a *attempt) timeout() time.Duration {
 	return a.loop.Timeout
 }
 
-// verdict returns why the work failed: err is the worker's error, and cause why its context ended, if it did.
-// A result that came in time counts, unless the attempt had lost its token or nobody wanted the job.
+// verdict returns why the work failed; nil if it did not. err is the worker's error, and cause the reason why
+// its context ended, if it did. A result counts even if the context has ended, unless the attempt had lost
+// its token or nobody wanted the job any more.
 func verdict(err, cause error, timeout time.Duration) error {
 	switch {
 	case errors.Is(cause, errUnwanted), errors.Is(cause, errTokenLost):

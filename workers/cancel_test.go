@@ -12,10 +12,10 @@ import (
 	"github.com/reelmill/reelmill/workers"
 )
 
-// unhurried makes a loop check by itself only once an hour, so that it depends on Watch.
+// unhurried makes a loop check by itself only once an hour, so that only Watch can tell it.
 func unhurried(c *workers.Config) { c.Heartbeat = time.Hour }
 
-// soon is how fast unwanted work stops.
+// soon is within what time unwanted work must stop.
 const soon = 2 * time.Second
 
 // endings are the ways in which a job becomes unwanted while it runs.
@@ -35,7 +35,7 @@ func (r *rig) cancelVideo() {
 		pipeline.Finish{State: pipeline.StateVideoCanceled})
 }
 
-// TestUnwantedWorkIsKilled: the worker's context ends long before the next heartbeat, what it stored is
+// TestUnwantedWorkIsKilled: the worker's context ends long before the next heartbeat, its stored outputs are
 // removed, and the job is canceled.
 func TestUnwantedWorkIsKilled(t *testing.T) {
 	for name, end := range endings {
@@ -99,8 +99,8 @@ func TestWatchFailed(t *testing.T) {
 	r.last(pipeline.JobCanceled)
 }
 
-// TestUnwantedTaskIsDropped: a task of a canceled or deleted video is not begun; the one that tells of the
-// cancellation is.
+// TestUnwantedTaskIsDropped: a task of a canceled or deleted video is not begun, except a webhook that
+// reports the cancellation.
 func TestUnwantedTaskIsDropped(t *testing.T) {
 	for name, test := range map[string]struct {
 		step, end string
@@ -132,7 +132,7 @@ func TestUnwantedTaskIsDropped(t *testing.T) {
 	}
 }
 
-// lateLog is a log on which something happens just before an attempt is begun.
+// lateLog is a log in which something happens just before an attempt begins.
 type lateLog struct {
 	pipeline.Log
 	happens func()
@@ -145,8 +145,8 @@ func (l *lateLog) Append(ctx context.Context, e pipeline.Event, after uint64) (u
 	return l.Log.Append(ctx, e, after)
 }
 
-// TestCanceledAtTheStart: between the look and the token the video is canceled. The attempt has begun, but
-// does not work.
+// TestCanceledAtTheStart: the video is canceled after the first check and before the attempt gets its token.
+// The attempt has begun, but the worker is not called.
 func TestCanceledAtTheStart(t *testing.T) {
 	r := newRig(t, patient)
 	r.enqueue()
@@ -160,10 +160,11 @@ func TestCanceledAtTheStart(t *testing.T) {
 	}
 }
 
-// TestGeneration: a redriven job begins its failures anew, counts its attempts on, and says which life it is.
+// TestGeneration: a redriven job counts its failures from 0 again, continues to count its attempts, and its
+// events have the new generation.
 func TestGeneration(t *testing.T) {
 	r := newRig(t, patient)
-	task := r.enqueue(func(j *pipeline.Job) { j.Retry = []pipeline.Seconds{0.05} }) // of its first life
+	task := r.enqueue(func(j *pipeline.Job) { j.Retry = []pipeline.Seconds{0.05} }) // of the first generation
 	errored := r.append(pipeline.JobErrored, task, 0, pipeline.JobEvent{Attempt: 2, Failed: 2, Owner: 999})
 	task.Cause = r.append(pipeline.JobRequeued, task, errored, pipeline.JobEvent{Attempt: 2, Generation: 1})
 	var attempts []int

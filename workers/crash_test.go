@@ -20,27 +20,28 @@ import (
 	"github.com/reelmill/reelmill/workers"
 )
 
-// childDir and childDeath are set in a process that is to die: the folder of its broker and store, and how.
+// childDir and childDeath are set in a process that must die: the folder of its broker and store, and the way
+// of its death.
 const (
 	childDir   = "REELMILL_TEST_CRASH_DIR"
 	childDeath = "REELMILL_TEST_CRASH_DEATH"
 )
 
-// deaths are the ways in which the attempt at job j ends its process.
+// deaths are the ways in which the attempt at job j kills its process.
 var deaths = map[string]func(){
 	"panic": func() { go panic("the decoder wrote past its end\x1b[31m") },
 	"kill":  func() { _ = syscall.Kill(os.Getpid(), syscall.SIGKILL) }, // when it fails, nothing dies
 	"quit":  func() { _ = syscall.Kill(os.Getpid(), syscall.SIGQUIT) },
 }
 
-// openChild is the rig of a process that has its broker for itself.
+// openChild returns the rig of a process with a broker of its own.
 func openChild(t *testing.T, dir string) *rig {
 	return openRig(t, dir, bus.Config{AckWait: patient, Exclusive: true})
 }
 
-// TestCrashChild does nothing but in the child of another test. There it runs a loop on two jobs until both
-// have ended, or the process: j brings it down, in its first attempt while the innocent i runs beside it, and
-// after a panic again.
+// TestCrashChild only does something in the child process of another test. There it runs a loop on two jobs
+// until both have ended, or the process dies. Job j kills it in its first attempt, while job i runs beside
+// it; after a panic, j does so again.
 func TestCrashChild(t *testing.T) {
 	dir := os.Getenv(childDir)
 	if dir == "" {
@@ -84,7 +85,7 @@ func TestCrashChild(t *testing.T) {
 			}
 		}
 	}
-	if always { // the letter of j is kept after its last event
+	if always { // the dead letter of j is stored after its last event
 		r.until("letter", func(acts []string) bool { return slices.Contains(acts, "letter") })
 	}
 	stop()
@@ -95,8 +96,8 @@ func write(t *testing.T, dir, name, contents string) {
 	must(t, os.WriteFile(filepath.Join(dir, name), []byte(contents), 0o600))
 }
 
-// untilBothEnd stores the two jobs, and runs children until one lives to the end. It returns how many died,
-// a rig on what they left, and the dead letters that are kept.
+// untilBothEnd enqueues the two jobs, and runs child processes until one survives. It returns how many died,
+// a rig on their folder, and the stored dead letters.
 func untilBothEnd(t *testing.T, death string) (died int, left *rig, letters []pipeline.DeadLetter) {
 	t.Helper()
 	dir := t.TempDir()
@@ -124,8 +125,8 @@ func untilBothEnd(t *testing.T, death string) (died int, left *rig, letters []pi
 	return died, left, letters
 }
 
-// TestCrashIsBlamed: a job that brings its process down has two attempts, the second alone; what ran beside
-// the first completes.
+// TestCrashIsBlamed: a job that crashes its process gets two attempts, the second of them alone. The job that
+// ran beside the first attempt completes.
 func TestCrashIsBlamed(t *testing.T) {
 	died, r, letters := untilBothEnd(t, "panic")
 	if died != 2 {
@@ -152,8 +153,7 @@ func TestCrashIsBlamed(t *testing.T) {
 	}
 }
 
-// TestKillIsNobodysFault: attempts that ended because the process was killed from outside are lost, not
-// failed.
+// TestKillIsNobodysFault: if the process is killed from outside, its attempts are lost, not failed.
 func TestKillIsNobodysFault(t *testing.T) {
 	for _, death := range []string{"kill", "quit"} {
 		t.Run(death, func(t *testing.T) {
@@ -171,7 +171,7 @@ func TestKillIsNobodysFault(t *testing.T) {
 	}
 }
 
-// TestBlameIsNotAgainst: a suspect whose job has moved on, or a note that is no whole note, changes nothing.
+// TestBlameIsNotAgainst: a suspect whose job has moved on, or a truncated note, changes nothing.
 func TestBlameIsNotAgainst(t *testing.T) {
 	r := newRig(t, patient)
 	task := r.enqueue()

@@ -13,15 +13,15 @@ import (
 	"github.com/reelmill/reelmill/storage"
 )
 
-// storeFiles is Files on an object store, for one attempt.
+// storeFiles implements Files on an object store, for one attempt.
 type storeFiles struct {
 	store   storage.Store
 	scratch *scratch
 	source  string // the key of the source, which the attempt holds in scratch
 }
 
-// Local returns the object's own path if the store has one, and else the path of a copy. It copies only if
-// the disk has room. Attempts share the copy of their source; other copies are below dir, one for each
+// Local returns the object's own path if the store has one, and otherwise the path of a copy. It only copies
+// if the disk has room. Attempts share the copy of their source; other copies are below dir, one for each
 // attempt.
 func (f storeFiles) Local(ctx context.Context, key, dir string) (string, error) {
 	if p, ok := inPlace(f.store, key); ok {
@@ -53,8 +53,8 @@ func copyName(dir, key string) string {
 	return filepath.Join(dir, "in-"+hex.EncodeToString(sum[:8])+filepath.Ext(key))
 }
 
-// copyObject copies an object to the file name, which appears once it is whole, and returns its size. It
-// calls admit with the size first, and stops when that fails.
+// copyObject copies an object to the file name, which only appears once it is complete, and returns its size.
+// It calls admit with the size first, and stops if that fails.
 func copyObject(ctx context.Context, s storage.Store, key, name string, admit func(size int64) error) (
 	size int64, err error,
 ) {

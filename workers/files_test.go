@@ -31,14 +31,14 @@ func write(t *testing.T, dir, name, contents string) string {
 	return p
 }
 
-// remote is a store whose objects are no files here; its sizes are off by lie.
+// remote is a store whose objects are not local files. The sizes that it reports are wrong by lie.
 type remote struct {
 	storage.Store
 	lie  int64
 	gets atomic.Int32
 }
 
-// scratchOn is the scratch of a process on a disk without end.
+// scratchOn returns the scratch of a process on an unlimited disk.
 func scratchOn(t *testing.T, s storage.Store) *scratch {
 	t.Helper()
 	return newScratch(Config{Store: s, Scratch: t.TempDir()}.withDefaults())

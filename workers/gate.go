@@ -7,8 +7,8 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// gate is the last check before job.completed: the result can be encoded, and every output is in the store,
-// under this attempt's token, with the size that was written.
+// gate is the last check before job.completed: the result can be encoded as JSON, and every output is in the
+// store under this attempt's token, with the written size.
 func (a *attempt) gate(ctx context.Context, r pipeline.Result) error {
 	if _, err := json.Marshal(r); err != nil {
 		return pipeline.Fail(pipeline.CodeVerification, "result: %w", err)

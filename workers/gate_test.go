@@ -56,7 +56,7 @@ func TestGate(t *testing.T) {
 
 func result(o ...pipeline.Output) pipeline.Result { return pipeline.Result{Outputs: o} }
 
-// attemptWith is an attempt at job j of video v, with token 9, whose outputs are in s.
+// attemptWith returns an attempt at job j of video v, with token 9, whose outputs are in s.
 func attemptWith(s storage.Store) *attempt {
 	return &attempt{
 		loop: &Loop{Config: Config{Store: s}},

@@ -14,8 +14,8 @@ import (
 	"github.com/reelmill/reelmill/workers"
 )
 
-// TestInteractiveSlots: what somebody waits for begins at once although bulk holds every slot; no other job
-// gets into the slot for it.
+// TestInteractiveSlots: a job that somebody waits for begins at once even if bulk jobs hold all other slots.
+// No other job may use its slot.
 func TestInteractiveSlots(t *testing.T) {
 	r := newRig(t, patient)
 	begun, release := make(chan string, 10), make(chan struct{})
@@ -48,20 +48,20 @@ func TestInteractiveSlots(t *testing.T) {
 	r.enqueue(named("high-0", pipeline.High))
 	wants("every slot is taken", "high-0")
 	r.enqueue(named("high-1", pipeline.High))
-	r.done("next", "next", "next") // there is one slot for it
+	r.done("next", "next", "next") // there is one interactive slot
 	close(release)
 	wants("slots are free again", "bulk-2", "bulk-3", "high-1")
 	r.until("six acks", acks(6))
 }
 
-// acks is met when n tasks were acknowledged.
+// acks waits until n tasks are acknowledged.
 func acks(n int) func(acts []string) bool {
 	return func(acts []string) bool {
 		return len(slices.DeleteFunc(acts, func(a string) bool { return a != "ack" })) == n
 	}
 }
 
-// farStore is a store whose objects are no files here.
+// farStore is a store whose objects are not local files.
 type farStore struct {
 	storage.Store
 	gets atomic.Int32
@@ -74,7 +74,8 @@ func (s *farStore) Get(ctx context.Context, key string, rng storage.Range) (io.R
 	return s.Store.Get(ctx, key, rng)
 }
 
-// TestJobsOfAVideoShareItsSource: eight attempts at once read the store once, and the loop leaves nothing.
+// TestJobsOfAVideoShareItsSource: eight concurrent attempts read the store once, and the loop leaves no
+// files.
 func TestJobsOfAVideoShareItsSource(t *testing.T) {
 	const jobs = 8
 	r := newRig(t, patient)

@@ -35,7 +35,8 @@ type Attempt struct {
 
 // Files is how an attempt reads and stores objects.
 type Files interface {
-	// Local returns a path to read the object from: in a local store its own, else that of a copy below dir.
+	// Local returns a path at which the object can be read: its own in a local store, else that of a copy below
+	// dir.
 	Local(ctx context.Context, key, dir string) (string, error)
 	// Upload stores the file at path under key, and returns its size in bytes and SHA-256 in hex.
 	Upload(ctx context.Context, key, path string) (size int64, sha256 string, err error)
@@ -59,9 +60,9 @@ func (a Attempt) Media() pipeline.Media {
 	return *a.Task.Media
 }
 
-// Nice returns the niceness of this attempt's encoders: 0 when playback waits for the job, so that it runs at
-// full speed beside any number of others; a little when somebody waits for it, as for the poster; much for
-// the rest.
+// Nice returns the niceness of this attempt's encoders. It is 0 if playback waits for the job, which then
+// runs at nearly full speed beside any number of others; low if somebody waits for it, as for the poster; and
+// high for other jobs.
 func (a Attempt) Nice() int {
 	switch {
 	case a.Task.Job.Opener:
@@ -72,7 +73,7 @@ func (a Attempt) Nice() int {
 	return bulkNice
 }
 
-// Beside a process of niceness 0, one of niceness 4 gets two fifths as much time, and one of 10 a tenth.
+// Beside a process of niceness 0, a process of niceness 4 gets two fifths of its time, and one of 10 a tenth.
 const (
 	soonNice = 4
 	bulkNice = 10
@@ -111,8 +112,8 @@ func (a Attempt) Fetch(ctx context.Context, o pipeline.Output) (string, error) {
 }
 
 // Publish stores a local file as an output, and returns o with its key, size, SHA-256 and content type.
-// o.Path is where the output is played from, below the folder of the job, which Publish puts in front of it.
-// The worker must have verified the file. Nobody sees the output before the job is completed.
+// o.Path is the path at which the output is played, below the folder of the job, which Publish prepends. The
+// worker must have verified the file. Nobody sees the output before the job is completed.
 //
 // With o.Segments, file and o.Path contain pipeline.SegmentVerb, and Publish stores the files numbered First
 // to First+Count-1.
@@ -172,7 +173,7 @@ func (a Attempt) Progress(fraction, speed float64) {
 	}
 }
 
-// SegmentName puts number n in the place of pipeline.SegmentVerb.
+// SegmentName replaces pipeline.SegmentVerb by number n.
 func SegmentName(template string, n int) string {
 	return strings.Replace(template, pipeline.SegmentVerb, fmt.Sprintf(pipeline.SegmentVerb, n), 1)
 }

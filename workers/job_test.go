@@ -124,7 +124,8 @@ func with(o pipeline.Output, change func(*pipeline.Output)) pipeline.Output {
 	return o
 }
 
-// TestNice: what playback waits for yields to nothing, and the rest yields to what is waited for sooner.
+// TestNice: a job that playback waits for does not yield to others. Others yield to jobs that are more
+// urgent.
 func TestNice(t *testing.T) {
 	nice := func(j pipeline.Job) int { return Attempt{Task: pipeline.Task{Job: j}}.Nice() }
 	opener := nice(pipeline.Job{Opener: true, Priority: pipeline.High})

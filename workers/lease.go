@@ -19,7 +19,7 @@ func (a *attempt) keep(ctx context.Context) {
 	}
 }
 
-// extend renews the lease once. The work goes on when that fails: the token decides, not the lease.
+// extend renews the lease once. If that fails, the work continues: the token decides, not the lease.
 func (a *attempt) extend(ctx context.Context) {
 	if err := a.delivery.Extend(ctx); err != nil && ctx.Err() == nil {
 		a.loop.recurring.Failed("renew lease", "job", a.task.Job.Name, "error", err)

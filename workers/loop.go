@@ -19,10 +19,10 @@ import (
 type Tasks interface {
 	// Next blocks until there is a task for the worker type, and returns exactly one.
 	Next(ctx context.Context, worker string) (Delivery, error)
-	// NextAtLeast is Next for tasks of priority least or above. Callers that wait in it do not delay those that
-	// wait in Next, nor the other way round.
+	// NextAtLeast is Next for tasks of priority least or above. Callers that wait in it and in Next do not delay
+	// each other.
 	NextAtLeast(ctx context.Context, worker string, least pipeline.Priority) (Delivery, error)
-	// Schedule has t delivered at the given time. Scheduling it again does nothing.
+	// Schedule delivers t at the given time. Scheduling it again does nothing.
 	Schedule(ctx context.Context, t pipeline.Task, at time.Time) error
 	// DeadLetter stores d. Storing it again does nothing.
 	DeadLetter(ctx context.Context, d pipeline.DeadLetter) error
@@ -39,7 +39,7 @@ type Delivery interface {
 	Sequence() uint64                 // of the message; the same in every delivery of it
 	Extend(ctx context.Context) error // renews the lease
 	Ack(ctx context.Context) error    // removes the message, and returns when it is removed
-	// Return has the message delivered again after the delay; at once when it is 0.
+	// Return makes the message be delivered again after the delay; 0: at once.
 	Return(ctx context.Context, delay time.Duration) error
 }
 
@@ -50,16 +50,16 @@ type Loop struct {
 	suspects []note // attempts that ended when the previous process crashed
 	crash    string // that process's crash output
 	scratch  *scratch
-	crew     *semaphore.Weighted // an attempt holds one, or all when it must run alone
+	crew     *semaphore.Weighted // an attempt holds one unit, or all if it must run alone
 
 	mu      sync.Mutex
 	counts  Stats
 	refused bool // Admit's last answer
 
-	recurring *pipeline.Recurring // of what fails while the queue or the log is away
+	recurring *pipeline.Recurring // limits log lines while the queue or the log is unavailable
 }
 
-// NewLoop returns a loop with an empty scratch directory. With CrashOutput there is one loop in a process.
+// NewLoop returns a loop with an empty scratch directory. A process may have only one loop with CrashOutput.
 func NewLoop(c Config) (*Loop, error) {
 	c = c.withDefaults()
 	if err := c.validate(); err != nil {
@@ -117,7 +117,7 @@ func (l *Loop) Run(ctx context.Context) error {
 // DropSources deletes the copies of sources that no attempt uses now, to free their space.
 func (l *Loop) DropSources() { l.scratch.drop(time.Now()) }
 
-// slot takes one task at a time by next and works on it, until ctx ends.
+// slot takes one task at a time from next and works on it, until ctx ends.
 func (l *Loop) slot(ctx context.Context, worker string,
 	next func(ctx context.Context, worker string) (Delivery, error),
 ) {
@@ -145,8 +145,8 @@ func (l *Loop) slot(ctx context.Context, worker string,
 	}
 }
 
-// deliver carries one delivered task through the attempt rule. What it cannot write now it leaves to the next
-// delivery: it acknowledges nothing before that is done.
+// deliver applies the attempt rule to one delivered task. If it cannot write something now, it does not
+// acknowledge the message, and the next delivery tries again.
 func (l *Loop) deliver(ctx context.Context, d Delivery) {
 	err := l.judge(ctx, d)
 	if err == nil {
@@ -160,7 +160,7 @@ func (l *Loop) deliver(ctx context.Context, d Delivery) {
 		"video", d.Task().Video, "job", d.Task().Job.Name, "error", err)
 }
 
-// judge reads what became of the job and does what the attempt rule says.
+// judge reads the current state of the job and does what the attempt rule says.
 func (l *Loop) judge(ctx context.Context, d Delivery) error {
 	job, wanted, err := pipeline.FoldTask(ctx, l.Log, d.Task())
 	if err != nil {
@@ -188,7 +188,7 @@ func (l *Loop) judge(ctx context.Context, d Delivery) error {
 	}
 }
 
-// giveBack returns a task. When that fails, the task is delivered again after its lease.
+// giveBack returns a task. If that fails, the task is delivered again after its lease.
 func (l *Loop) giveBack(d Delivery, delay time.Duration) {
 	ctx, cancel := lastWrites(context.Background())
 	defer cancel()
@@ -197,7 +197,7 @@ func (l *Loop) giveBack(d Delivery, delay time.Duration) {
 	}
 }
 
-// lastWrites returns a context for what must be written even when ctx has ended.
+// lastWrites returns a context for writes that must happen even if ctx has ended.
 func lastWrites(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), 15*time.Second)
 }

@@ -17,7 +17,7 @@ import (
 
 type job = workers.Job[params]
 
-// working returns a worker that does f.
+// working returns a worker that calls f.
 func working(f func(ctx context.Context, j job) (pipeline.Result, error)) worker {
 	return worker{work: f}
 }
@@ -53,7 +53,7 @@ func TestCompleted(t *testing.T) {
 func TestTransientIsTriedAgain(t *testing.T) {
 	r := newRig(t, patient)
 	r.enqueue()
-	// The first is of an attempt that died. The second is of a job whose name begins alike, and must stay.
+	// The first belongs to an attempt that died. The second belongs to a job with a similar name, and must stay.
 	for _, key := range []string{"videos/v/j/999/part", "videos/v/j-2/3/film.mp4"} {
 		if _, err := r.store.Put(t.Context(), key, strings.NewReader("part"), storage.PutOptions{}); err != nil {
 			t.Fatal(err)
@@ -99,9 +99,9 @@ func TestRetriesEnd(t *testing.T) {
 	}
 }
 
-// TestSameFailureTwiceIsTheLast: an output that is not as planned twice in a row, in the same way at the same
-// place, will not be so a third time. What differs, what the machine is to blame for and what has no code is
-// tried again.
+// TestSameFailureTwiceIsTheLast: if an output fails verification twice in a row in the same way at the same
+// place, the job is given up. Different failures, faults of the machine and errors without a code are
+// retried.
 func TestSameFailureTwiceIsTheLast(t *testing.T) {
 	for name, test := range map[string]struct {
 		fail     func(attempt int) error
@@ -141,7 +141,7 @@ func TestSameFailureTwiceIsTheLast(t *testing.T) {
 	}
 }
 
-// TestGivenUp: what no further attempt would mend ends the job at once, with a dead letter.
+// TestGivenUp: if no further attempt can help, the job ends at once, with a dead letter.
 func TestGivenUp(t *testing.T) {
 	for name, test := range map[string]struct {
 		work func(ctx context.Context, j job) (pipeline.Result, error)
@@ -225,7 +225,7 @@ func TestTimeoutIsTheProblem(t *testing.T) {
 	}
 }
 
-// TestGateRefuses: a result that names what is not there is an attempt that failed.
+// TestGateRefuses: if a result names an output that is not in the store, the attempt has failed.
 func TestGateRefuses(t *testing.T) {
 	r := newRig(t, patient)
 	r.enqueue(func(j *pipeline.Job) { j.Retry = []pipeline.Seconds{3600} })
@@ -276,7 +276,7 @@ func TestStopGivesBack(t *testing.T) {
 	}
 }
 
-// TestDoneWhileStopping: work that is done is kept, although the loop stops at that very moment.
+// TestDoneWhileStopping: finished work is kept even if the loop stops at that moment.
 func TestDoneWhileStopping(t *testing.T) {
 	r := newRig(t, patient)
 	r.enqueue()
@@ -293,7 +293,7 @@ func TestDoneWhileStopping(t *testing.T) {
 	r.last(pipeline.JobCompleted)
 }
 
-// TestTokenLost: a job that somebody else has moved on is no longer worked on.
+// TestTokenLost: work stops if another process writes the job's next event.
 func TestTokenLost(t *testing.T) {
 	r := newRig(t, brief)
 	task := r.enqueue()
@@ -311,15 +311,15 @@ func TestTokenLost(t *testing.T) {
 	if err := pipelinetest.Receive(t, "the attempt is stopped", ended); err == nil || errors.Is(err, context.Canceled) {
 		t.Errorf("the worker's context says %v", err)
 	}
-	r.done("next", "next", "ack") // left alone; its next delivery finds the job with another
+	r.done("next", "next", "ack") // not acknowledged; at its next delivery the job belongs to another message
 	r.last(pipeline.JobStarted)
 	if got := r.keys(); len(got) != 0 {
 		t.Errorf("the store has %v", got)
 	}
 }
 
-// TestTokenLostUnseen: no heartbeat has told of it, but the result is not taken, and no acknowledgement is
-// given.
+// TestTokenLostUnseen: if no heartbeat notices that the token is lost, the result is still refused, and the
+// message is not acknowledged.
 func TestTokenLostUnseen(t *testing.T) {
 	r := newRig(t, brief)
 	task := r.enqueue()
@@ -354,7 +354,7 @@ func TestStaleDuplicateIsDropped(t *testing.T) {
 	}
 }
 
-// TestLostAck: whatever was written, an acknowledgement that is lost leads to the same end.
+// TestLostAck: after a lost acknowledgement, the job ends in the same way, whatever was written.
 func TestLostAck(t *testing.T) {
 	for name, test := range map[string]struct {
 		err  error
@@ -388,7 +388,8 @@ func TestLostAck(t *testing.T) {
 	}
 }
 
-// TestDeadLetterFailed: the job is errored, and the letter is kept by the next delivery.
+// TestDeadLetterFailed: if storing the dead letter fails, the job is errored, and the next delivery stores
+// the letter.
 func TestDeadLetterFailed(t *testing.T) {
 	r := newRig(t, brief)
 	r.enqueue()
@@ -402,8 +403,8 @@ func TestDeadLetterFailed(t *testing.T) {
 	}
 }
 
-// die takes the task as a process does that then dies: it started the attempt, stored a part, and says no
-// more.
+// die does what a process does that takes the task and then dies: it starts the attempt and stores a part of
+// the output.
 func (r *rig) die(after uint64, lost int) uint64 {
 	r.t.Helper()
 	d, err := r.bus.NextAtLeast(r.t.Context(), "test", pipeline.Bulk)
@@ -452,7 +453,7 @@ func TestLostTooOften(t *testing.T) {
 	}
 }
 
-// TestHeartbeatKeepsTheLease: work that takes longer than the lease is delivered once, although a slot is
+// TestHeartbeatKeepsTheLease: work that takes longer than the lease is delivered only once, even if a slot is
 // free.
 func TestHeartbeatKeepsTheLease(t *testing.T) {
 	r := newRig(t, brief)
@@ -472,14 +473,14 @@ func TestHeartbeatKeepsTheLease(t *testing.T) {
 	}), func(c *workers.Config) { c.Slots = map[string]int{"test": 2} })
 	r.done("next", "ack")
 	if took := time.Since(begun); took < 2*r.lease {
-		t.Errorf("took %s: no test of the lease", took)
+		t.Errorf("took %s, too short to test the lease", took)
 	}
 	if _, data := r.last(pipeline.JobCompleted); data.Attempt != 1 || data.Lost != 0 {
 		t.Errorf("%+v", data)
 	}
 }
 
-// TestResultsOfEarlierJobs: a job sees what the jobs before it left, and does not run without.
+// TestResultsOfEarlierJobs: a job gets the results of the jobs before it, and does not run without them.
 func TestResultsOfEarlierJobs(t *testing.T) {
 	r := newRig(t, patient)
 	before := pipeline.Task{Project: "p", Video: "v", Job: pipeline.Job{Name: "a"}}
@@ -501,7 +502,7 @@ func TestResultsOfEarlierJobs(t *testing.T) {
 	})
 }
 
-// TestStartRaced: two deliveries of one message, and one attempt.
+// TestStartRaced: two deliveries of one message lead to one attempt.
 func TestStartRaced(t *testing.T) {
 	r := newRig(t, brief)
 	task := r.enqueue()
@@ -513,7 +514,7 @@ func TestStartRaced(t *testing.T) {
 	}
 }
 
-// racedLog is a log on which another process starts and completes the job just before this one starts it.
+// racedLog is a log in which another process starts and completes the job just before this one starts it.
 type racedLog struct {
 	pipeline.Log
 	rig  *rig
@@ -530,7 +531,7 @@ func (l *racedLog) Append(ctx context.Context, e pipeline.Event, after uint64) (
 	return l.Log.Append(ctx, e, after)
 }
 
-// TestRunStopsIdle: a loop without work ends when it is told to, with or without slots.
+// TestRunStopsIdle: a loop without work stops when told to, with or without slots.
 func TestRunStopsIdle(t *testing.T) {
 	r := newRig(t, patient)
 	r.start(working(publish))()

@@ -15,23 +15,23 @@ import (
 	"github.com/reelmill/reelmill/workers"
 )
 
-// errDead is what a dead process gets from all that it asks.
+// errDead is the result of all calls of a dead process.
 var errDead = errors.New("the process is dead")
 
-// mortal is the outside of a process that dies at a certain point: from then on nothing that its loop does
-// has an effect, as after kill -9. It is the loop's log, queue and store.
+// mortal is the log, queue and store of a loop whose process dies at a certain point. From then on no call
+// has an effect, as after kill -9.
 type mortal struct {
-	before string // the event that is not appended, or the act of the queue that is not done
+	before string // the event or the act of the queue before which the process dies
 
 	once sync.Once
-	dead chan struct{} // closed when it is
+	dead chan struct{} // closed when the process is dead
 }
 
 func mortalBefore(what string) *mortal { return &mortal{before: what, dead: make(chan struct{})} }
 
 func (m *mortal) die() { m.once.Do(func() { close(m.dead) }) }
 
-// dies is asked before everything: it kills the process when this is the point.
+// dies is called before each act, and kills the process if this is the point.
 func (m *mortal) dies(what string) error {
 	if what == m.before {
 		m.die()
@@ -161,7 +161,7 @@ func (s mortalStore) Delete(ctx context.Context, key string) error {
 	return s.Store.Delete(ctx, key)
 }
 
-// TestCrashMatrix kills a loop at each point of an attempt, and has a second one find what it left.
+// TestCrashMatrix kills a loop at each point of an attempt; a second loop then continues.
 func TestCrashMatrix(t *testing.T) {
 	down := errors.New("the network is down")
 	broken := pipeline.Fail(pipeline.CodeMalformed, "no such index")
@@ -226,8 +226,8 @@ func TestCrashMatrix(t *testing.T) {
 	t.Run("retry timer stored, ack lost, and the retry runs", retryRuns)
 }
 
-// hangs: a process is stopped (SIGSTOP) while it works, and goes on when another has done the job: its result
-// is not taken, its output goes, and it acknowledges nothing.
+// hangs: a process is stopped (SIGSTOP) while it works, and continues after another has done the job. Its
+// result is refused, its output is removed, and it acknowledges nothing.
 func hangs(t *testing.T) {
 	r := newRig(t, brief)
 	r.enqueue()
@@ -257,8 +257,8 @@ func hangs(t *testing.T) {
 	r.done("next", "next", "ack")
 }
 
-// retryRuns: the first message comes again while the attempt that its timer brought runs. It is stale, and
-// the live run is not touched.
+// retryRuns: the first message is delivered again while the retry that its timer scheduled runs. It is stale,
+// and does not touch the live run.
 func retryRuns(t *testing.T) {
 	r := newRig(t, brief)
 	r.enqueue(func(j *pipeline.Job) { j.Retry = []pipeline.Seconds{0.05} })

@@ -12,7 +12,7 @@ import (
 	"github.com/reelmill/reelmill/storage"
 )
 
-// write appends the job's next event, if none came after the last one that the attempt knows.
+// write appends the job's next event, unless another event came after the last one that the attempt knows.
 func (a *attempt) write(ctx context.Context, t pipeline.EventType, cause pipeline.Event) error {
 	e, err := pipeline.NewEvent("worker", t, a.task.JobSubject(), a.task.Video, cause, a.data)
 	if err != nil {
@@ -43,8 +43,8 @@ func (a *attempt) finish(ctx context.Context, result pipeline.Result, err error)
 	return a.failed(ctx, err)
 }
 
-// completed publishes the result: from now on the job's outputs are those of this token. It removes those of
-// earlier attempts.
+// completed publishes the result: from now on the job's outputs are those of this token. It removes the
+// outputs of earlier attempts.
 func (a *attempt) completed(ctx context.Context, r pipeline.Result) error {
 	a.data.Result, a.data.Problem = &r, nil
 	if err := a.write(ctx, pipeline.JobCompleted, a.last); err != nil {
@@ -98,9 +98,8 @@ func (a *attempt) overtaken(ctx context.Context) error {
 	return errors.Join(errTokenLost, removed, err)
 }
 
-// failed schedules another attempt, or ends the job. An attempt that ran alone because of a crash, and
-// crashed again, is the last, whatever failed before. So is one that failed in the same way as the one
-// before.
+// failed schedules another attempt, or ends the job. An attempt is the last if it ran alone because of a
+// crash and crashed again, however few failed before, or if it failed in the same way as the previous one.
 func (a *attempt) failed(ctx context.Context, cause error) error {
 	alone := crashed(a.data.Problem)
 	a.data.Failed++
@@ -117,13 +116,13 @@ func (a *attempt) failed(ctx context.Context, cause error) error {
 	return a.retry(ctx, delay)
 }
 
-// lost has the next event say that the attempt which last began ended without an outcome.
+// lost makes the next event say that the last attempt ended without an outcome.
 func (a *attempt) lost() {
 	lost := attemptsLost(a.found)
 	a.unfit(pipeline.Fail(pipeline.CodeWorkerLost, "%d attempts ended without an outcome", lost))
 }
 
-// unfit has the next event say that no attempt can be begun, because of err.
+// unfit makes the next event say that no attempt can begin, because of err.
 func (a *attempt) unfit(err error) {
 	a.data = begun(a.task, a.found, a.delivery.Sequence(), a.loop.Process)
 	a.data.Attempt, a.data.Token = a.found.Data.Attempt, a.found.Last.Sequence
@@ -190,16 +189,16 @@ func (a *attempt) prefix() string {
 	return pipeline.AttemptPrefix(a.task.Video, a.task.Job.Name, a.data.Token)
 }
 
-// removeOutputs deletes what this attempt stored. What it cannot delete goes with the outputs of the other
-// attempts, once the job ends.
+// removeOutputs deletes the outputs that this attempt stored. Those that it cannot delete are deleted with
+// the outputs of the other attempts, once the job ends.
 func (a *attempt) removeOutputs(ctx context.Context) {
 	if _, err := storage.DeletePrefix(ctx, a.loop.Store, a.prefix()); err != nil {
 		a.log.Warn("remove outputs of an attempt", "token", a.data.Token, "error", err)
 	}
 }
 
-// removeOthers deletes the outputs of all attempts at the job but the one with the token keep. What it cannot
-// delete wastes space and does no harm: nothing refers to it, and it goes with the video.
+// removeOthers deletes the outputs of all attempts at the job except the one with the token keep. Those that
+// it cannot delete only waste space: nothing refers to them, and they are deleted with the video.
 func (a *attempt) removeOthers(ctx context.Context, keep uint64) {
 	kept := pipeline.AttemptPrefix(a.task.Video, a.task.Job.Name, keep)
 	for info, err := range a.loop.Store.List(ctx, pipeline.JobPrefix(a.task.Video, a.task.Job.Name)) {
@@ -216,7 +215,7 @@ func (a *attempt) removeOthers(ctx context.Context, keep uint64) {
 	}
 }
 
-// problem returns err as people see it, with the job and the attempt that it belongs to.
+// problem returns err as people see it, with its job and attempt.
 func (a *attempt) problem(err error) *pipeline.Problem {
 	if errors.Is(err, storage.ErrFull) || errors.Is(err, unix.ENOSPC) {
 		err = pipeline.Fail(pipeline.CodeDiskFull, "%w", err)

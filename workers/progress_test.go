@@ -12,7 +12,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// ears are Tasks that hear progress only.
+// ears are Tasks that only record progress.
 type ears struct {
 	Tasks
 	heard []pipeline.Progress
@@ -45,7 +45,7 @@ func TestProgress(t *testing.T) {
 		<-time.After(time.Second)
 		a.Progress(0.2, 0)
 		if last := e.heard[len(e.heard)-1]; last.Fraction != 1 {
-			t.Errorf("told %v after 7: it never falls, and 1 is all", last.Fraction)
+			t.Errorf("reported %v after 7: it must not fall, nor exceed 1", last.Fraction)
 		}
 	})
 	NewAttempt(Attempt{}, nil, nil).Progress(0.5, 1) // nobody to tell

@@ -16,7 +16,7 @@ import (
 	"github.com/reelmill/reelmill/workers"
 )
 
-// params are those of the workers of these tests.
+// params are the parameters of the workers in these tests.
 type params struct {
 	Height int    `json:"height,omitempty" minimum:"16" maximum:"4320" doc:"Pixels"`
 	Mode   string `json:"mode,omitempty" enum:"fast,good"`
@@ -142,7 +142,7 @@ func TestAddPanics(t *testing.T) {
 	}
 }
 
-// TestSchemaStandsAlone: other programs validate with it, so its references lead into itself.
+// TestSchemaStandsAlone: other programs validate with the schema, so all its references must be to itself.
 func TestSchemaStandsAlone(t *testing.T) {
 	types := registryOf(worker{}).Types()
 	if len(types) != 1 || types[0].Name != "test" {

@@ -23,23 +23,23 @@ import (
 	"github.com/reelmill/reelmill/workers"
 )
 
-// Leases of these tests: patient never runs out, brief is for tests that wait for its end, and longer on a
-// busy machine. A process that gets no processor for that long loses it.
+// Leases of these tests: patient never expires. brief is for tests that wait until it expires; it is longer
+// on a busy machine, since a process that gets no CPU time for so long loses its lease.
 const (
 	patient = time.Hour
 	brief   = 2 * time.Second
 )
 
-// rig is a real broker and a real store, and what loops do to them.
+// rig is a real broker and a real store; it records what loops do with the queue.
 type rig struct {
 	t     *testing.T
 	bus   *bus.Bus
 	lease time.Duration
 	store *disk.Store
-	close func() // at the end of the test, or before
+	close func() // called at the end of the test, or before
 
 	mu      sync.Mutex
-	acts    []string // what was done to the queue, in order
+	acts    []string // calls of the queue, in order
 	changed chan struct{}
 	letters []pipeline.DeadLetter
 	task    pipeline.Task // of the last delivery
@@ -54,7 +54,7 @@ func newRig(t *testing.T, lease time.Duration) *rig {
 	return openRig(t, t.TempDir(), bus.Config{AckWait: lease})
 }
 
-// beat is the time from one heartbeat to the next: 50 ms, and longer where a brief lease is.
+// beat is the time between heartbeats: 50 ms, or longer if a brief lease is longer.
 func (r *rig) beat() time.Duration {
 	if r.lease == patient {
 		return brief / beatsOfLease
@@ -65,7 +65,7 @@ func (r *rig) beat() time.Duration {
 // beatsOfLease is how many heartbeats there are in a brief lease.
 const beatsOfLease = 40
 
-// openRig is a rig whose broker and store are in dir, where an earlier one may have left them.
+// openRig returns a rig with its broker and store in dir, which may hold those of an earlier rig.
 func openRig(t *testing.T, dir string, c bus.Config) *rig {
 	t.Helper()
 	server, err := embedded.Start(t.Context(), embedded.Config{Dir: filepath.Join(dir, "broker")})
@@ -95,7 +95,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// queue is the bus as a loop's Tasks, under watch.
+// queue is the bus as a loop's Tasks; it records calls.
 type queue struct{ *rig }
 
 func (q queue) Next(ctx context.Context, worker string) (workers.Delivery, error) {
@@ -157,7 +157,7 @@ func (d watched) Return(ctx context.Context, delay time.Duration) error {
 	return errors.Join(d.Delivery.Return(ctx, delay), d.r.act("return"))
 }
 
-// loses returns the error that a test asked for, once, before what is done.
+// loses returns the error that a test set for an act, once, before the act.
 func (r *rig) loses(what string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -166,7 +166,7 @@ func (r *rig) loses(what string) error {
 	return err
 }
 
-// act notes what was done; the error is one that a test asked for, once.
+// act records an act, and returns the error that a test set for it, once.
 func (r *rig) act(what string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -178,7 +178,7 @@ func (r *rig) act(what string) error {
 	return err
 }
 
-// done waits until what was done without the heartbeats is want.
+// done waits until the acts, without heartbeats, are want.
 func (r *rig) done(want ...string) {
 	r.t.Helper()
 	r.until(strings.Join(want, " "), func(acts []string) bool {
@@ -187,7 +187,7 @@ func (r *rig) done(want ...string) {
 	})
 }
 
-// until waits for the acts to be as ok wants them.
+// until waits until ok accepts the acts.
 func (r *rig) until(what string, ok func(acts []string) bool) {
 	r.t.Helper()
 	limit := pipelinetest.Context(r.t).Done()
@@ -213,7 +213,7 @@ func (r *rig) start(w worker, change ...func(*workers.Config)) (stop func()) {
 	return stop
 }
 
-// loop is start, for those who ask the loop something.
+// loop is start for tests that also use the loop.
 func (r *rig) loop(w worker, change ...func(*workers.Config)) (l *workers.Loop, stop func()) {
 	r.t.Helper()
 	var log bytes.Buffer
@@ -281,14 +281,14 @@ func (r *rig) lastOf(job string, want pipeline.EventType) (pipeline.Event, pipel
 	return events[0], fold.Data
 }
 
-// append writes the next event of the task's job, as somebody else would.
+// append writes the next event of the task's job, as another process would.
 func (r *rig) append(t pipeline.EventType, task pipeline.Task, after uint64, data pipeline.JobEvent) uint64 {
 	r.t.Helper()
 	data.Job = task.Job.Name
 	return r.say(t, task.JobSubject(), after, data)
 }
 
-// say writes an event on a subject.
+// say appends an event to a subject.
 func (r *rig) say(t pipeline.EventType, subject string, after uint64, data any) uint64 {
 	r.t.Helper()
 	e, err := pipeline.NewEvent("test", t, subject, "v", pipeline.Event{}, data)
@@ -309,7 +309,7 @@ func (r *rig) queued() bool {
 	return is
 }
 
-// keys returns what the store holds of the video.
+// keys returns the keys of the video's objects in the store.
 func (r *rig) keys() []string {
 	r.t.Helper()
 	var keys []string

@@ -10,11 +10,11 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// action is what the attempt rule makes of a delivered task.
+// action is what the attempt rule decides for a delivered task.
 type action int
 
 const (
-	drop   action = iota // acknowledge: there is nothing to do, or another message does it
+	drop   action = iota // acknowledge: there is nothing to do, or another message takes care of it
 	letter               // store the dead letter of the errored job again, then acknowledge
 	rearm                // store the retry timer again, then acknowledge
 	spend                // no attempt is left: the job becomes errored
@@ -23,8 +23,8 @@ const (
 )
 
 // decide is the attempt rule up to the start of work. A task message is valid only for the state of the job
-// that it was made for, which cause names by its event's sequence. me is the sequence of the message, and
-// last the state that the job is in now.
+// for which it was made; cause is the sequence of that state's event. me is the sequence of the message, and
+// last the current state of the job.
 func decide(me, cause uint64, last pipeline.JobFold, maxLost int) action {
 	switch last.State {
 	case pipeline.StateJobCompleted, pipeline.StateJobCanceled:
@@ -50,10 +50,10 @@ func decide(me, cause uint64, last pipeline.JobFold, maxLost int) action {
 	return run
 }
 
-// shelveAfter is how many attempts of a job must be lost before it has to wait. A process that dies ends all
-// its attempts, and nobody can know which of them is to blame. So a job that is lost again and again waits
-// longer each time. One that is only unlucky, first in the queue whenever the process is killed, gets out of
-// the way of the kills. One that is to blame cannot take the others down for long.
+// shelveAfter is how many attempts at a job must be lost before it has to wait. A process that dies ends all
+// its attempts, and nobody can know which of them caused that. So a job that is lost repeatedly waits longer
+// each time. If it is only unlucky, it no longer runs at each kill. If it is the cause, the others can run in
+// the meantime.
 const shelveAfter = 3
 
 // shelfTime returns how long a job waits after its lost-th loss: 2 s, doubled each time, 5 minutes at most.
@@ -61,8 +61,8 @@ func shelfTime(lost int) time.Duration {
 	return min(2*time.Second<<min(lost-shelveAfter, 16), 5*time.Minute)
 }
 
-// attemptsLost counts the attempts that ended without an outcome. It includes one that last still has
-// running: its message was delivered again.
+// attemptsLost counts the attempts that ended without an outcome. An attempt that is running by last counts,
+// too: its message was delivered again.
 func attemptsLost(last pipeline.JobFold) int {
 	if last.State == pipeline.StateJobProcessing {
 		return last.Data.Lost + 1
@@ -90,8 +90,8 @@ func crashed(p *pipeline.Problem) bool { return p != nil && p.Code == pipeline.C
 // defaultRetry holds the delays before attempts 2 to 5.
 var defaultRetry = []pipeline.Seconds{2, 10, 60, 300}
 
-// crashAttempts is how many attempts a job gets whose encoder crashes or runs out of memory. One that crashes
-// the whole process gets two as well: see attempt.failed.
+// crashAttempts is how many attempts a job gets if its encoder crashes or runs out of memory. A job that
+// crashes the whole process also gets two: see attempt.failed.
 const crashAttempts = 2
 
 // made marks an error that the worker returned. Errors of the loop, such as of the log or of the store in the
@@ -103,14 +103,14 @@ func (m made) Unwrap() error { return m.error }
 // maxFailure bounds JobEvent.Failure, in bytes.
 const maxFailure = 300
 
-// volatile matches what differs between attempts that fail in the same way: addresses, and the attempt's
-// folder.
+// volatile matches the parts of an error that differ between attempts that fail in the same way: addresses
+// and the attempt's folder.
 var volatile = regexp.MustCompile(`0x[0-9a-fA-F]+|/[^ :]*/`)
 
-// failure names why an attempt failed, and is empty when another attempt may well succeed. Only an output
-// that fails verification points to the source or to a bug. All other failures that are retried (a disk, a
-// store, a lost worker, a timeout, an error without a code) are the machine's, however often they come.
-// Numbers are part of the name: they say where the fault was.
+// failure names why an attempt failed; empty if another attempt may succeed. Only an output that fails
+// verification points to the source or to a bug. All other failures that are retried (a disk, a store, a lost
+// worker, a timeout, an error without a code) are the machine's fault, however often they occur. Numbers are
+// part of the name: they say where the fault was.
 func failure(cause error, p *pipeline.Problem) string {
 	var own made
 	if !errors.As(cause, &own) || p.Code != pipeline.CodeVerification {
@@ -120,14 +120,14 @@ func failure(cause error, p *pipeline.Problem) string {
 	return strings.ToValidUTF8(name[:min(len(name), maxFailure)], "")
 }
 
-// again makes p final: a failure that comes twice in the same way is not transient.
+// again makes p final: a failure that occurs twice in the same way is not transient.
 func again(p *pipeline.Problem) {
 	p.Class, p.Retryable = pipeline.Bug, false
 	p.Detail += " (two attempts in a row)"
 }
 
-// nextTry returns the delay before the next attempt, after problem was the failed-th failure; ok is false
-// when there is no next attempt. Delays vary by a fifth, so that jobs which failed together do not retry
+// nextTry returns the delay before the next attempt; problem was failure number failed. ok is false if there
+// is no next attempt. Delays vary by a fifth at random, so that jobs that failed together are not retried
 // together.
 func nextTry(job pipeline.Job, problem *pipeline.Problem, failed int) (delay time.Duration, ok bool) {
 	delays := job.Retry

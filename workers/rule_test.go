@@ -11,14 +11,14 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// fold is a job whose last event has the sequence seq.
+// fold returns a job whose last event has the sequence seq.
 func fold(seq uint64, t pipeline.EventType, data pipeline.JobEvent) pipeline.JobFold {
 	return pipeline.JobFold{
 		Last: pipeline.Event{Sequence: seq, Type: t}, Data: data, State: pipeline.JobStateOf(t),
 	}
 }
 
-// TestDecide walks through the attempt rule, branch by branch.
+// TestDecide checks every branch of the attempt rule.
 func TestDecide(t *testing.T) {
 	const me, other = 7, 8
 	owned := pipeline.JobEvent{Owner: me}
@@ -65,7 +65,7 @@ func TestDecide(t *testing.T) {
 	}
 }
 
-// TestShelfTime checks that what is lost again waits twice as long, and never longer than five minutes.
+// TestShelfTime: a job waits twice as long after each loss, but never longer than five minutes.
 func TestShelfTime(t *testing.T) {
 	want := 2 * time.Second
 	for lost := shelveAfter; lost < 100; lost++ {

@@ -19,7 +19,7 @@ import (
 // scratch is the scratch disk that the attempts of a process share: the bytes that they have reserved, and
 // the copies of their sources. The jobs of a video read the same source, so they share one copy of it:
 //
-//  1. hold reserves the bytes that an attempt may need, and those of its source, unless the copy is there or
+//  1. hold reserves the bytes that an attempt may need, and those of its source, unless the copy exists or
 //     another attempt has reserved it. The copy stays until the attempt releases it.
 //  2. The first attempt that opens the source fetches it; the others wait. If that attempt is stopped, it
 //     removes what it has fetched, and the next one that waits fetches the source.
@@ -62,8 +62,8 @@ func newScratch(c Config) *scratch {
 	}
 }
 
-// hold reserves the bytes that an attempt at the task may need. ok is false when there is no room for them
-// now; the error is storage.ErrFull when there never will be.
+// hold reserves the bytes that an attempt at the task may need. ok is false if there is no room for them now.
+// The error is storage.ErrFull if the disk is too small for them.
 func (s *scratch) hold(t pipeline.Task) (release func(), ok bool, err error) {
 	need, source := t.Job.Scratch, t.Source
 	if _, here := inPlace(s.store, source.Key); here {
@@ -166,8 +166,8 @@ func (s *scratch) idle() (sum int64) {
 	return sum
 }
 
-// shrink evicts unused copies, oldest first, until bytes are free, but never the copy of the key but. ok is
-// false when all of them are not enough; then it evicts none.
+// shrink evicts unused copies, oldest first, until bytes are free, except the copy with the key but. ok is
+// false if all of them would not be enough; then it evicts none.
 func (s *scratch) shrink(bytes int64, but string) (ok bool) {
 	spare := s.idle()
 	if c := s.copies[but]; c != nil && c.users == 0 {
@@ -196,7 +196,7 @@ func (s *scratch) remove(key string) {
 	delete(s.copies, key)
 }
 
-// drop evicts the copies that have been unused since a time.
+// drop evicts the copies that nobody has used since a time.
 func (s *scratch) drop(since time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -229,8 +229,8 @@ func (s *scratch) clear() {
 	}
 }
 
-// open returns the path of a source, read-only, and fetches it if need be. The caller holds the source, and
-// may read it until it releases it. Others that open it meanwhile wait.
+// open returns the path of a source, read-only, and fetches the source if there is no copy. The caller must
+// hold the source, and may read it until it releases it. Others that open it during the fetch wait.
 func (s *scratch) open(ctx context.Context, key string) (string, error) {
 	s.mu.Lock()
 	c := s.copies[key]

@@ -47,12 +47,12 @@ func (b gatedBody) Read(p []byte) (int, error) {
 	}
 }
 
-// fakeDisk is what a scratch is told of its disk.
+// fakeDisk is the disk that a scratch sees.
 type fakeDisk struct{ free int64 }
 
 func (d *fakeDisk) measure() (free, total int64, err error) { return d.free, 1 << 40, nil }
 
-// scratchWith is a scratch on a store with films a to d, of four bytes each.
+// scratchWith returns a scratch on a store with films a to d, of four bytes each.
 func scratchWith(t *testing.T, change func(*Config)) (*scratch, *gated) {
 	t.Helper()
 	store := storagetest.Disk(t, t.TempDir())
@@ -78,7 +78,7 @@ func filmOf(name string) pipeline.Task {
 	return pipeline.Task{Source: pipeline.Object{Key: "videos/" + name + "/source/film.mp4", Size: 4}}
 }
 
-// reads holds the film of a task, opens it and checks it.
+// reads holds the film of a task, opens it and checks its contents.
 func reads(t *testing.T, s *scratch, task pipeline.Task) (path string, release func()) {
 	t.Helper()
 	release, ok, err := s.hold(task)
@@ -95,7 +95,7 @@ func reads(t *testing.T, s *scratch, task pipeline.Task) (path string, release f
 	return path, release
 }
 
-// kept are the copies that there are, by film.
+// kept returns the films that have copies.
 func kept(t *testing.T, s *scratch) []string {
 	t.Helper()
 	files, err := os.ReadDir(s.dir)
@@ -121,7 +121,7 @@ func wantKept(t *testing.T, s *scratch, want ...string) {
 	}
 }
 
-// TestSourceIsFetchedOnce: eight attempts at once, and one that comes later, read the store once.
+// TestSourceIsFetchedOnce: eight concurrent attempts, and a later one, read the store once.
 func TestSourceIsFetchedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, g := scratchWith(t, nil)
@@ -152,8 +152,8 @@ func TestSourceIsFetchedOnce(t *testing.T) {
 	})
 }
 
-// TestFetchSurvivesItsAttempt: the attempt that fetches is stopped; one that waits begins anew, and none that
-// waits is stopped with it.
+// TestFetchSurvivesItsAttempt: if the attempt that fetches is stopped, a waiting one fetches the source
+// again, and no waiting attempt fails.
 func TestFetchSurvivesItsAttempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, g := scratchWith(t, nil)
@@ -192,7 +192,7 @@ func TestFetchSurvivesItsAttempt(t *testing.T) {
 	})
 }
 
-// TestWaitingForAFetchEnds with its attempt; when all have left, nothing stays.
+// TestWaitingForAFetchEnds when the attempt ends. When all attempts have ended, nothing is left.
 func TestWaitingForAFetchEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, _ := scratchWith(t, nil)
@@ -223,7 +223,7 @@ func TestWaitingForAFetchEnds(t *testing.T) {
 	})
 }
 
-// TestSourcesGoInTheOrderOfUse: of what nobody uses, no more is kept than is allowed.
+// TestSourcesGoInTheOrderOfUse: unused copies above the limit are evicted, oldest first.
 func TestSourcesGoInTheOrderOfUse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, g := scratchWith(t, func(c *Config) { c.KeepSources = 8 })
@@ -234,7 +234,7 @@ func TestSourcesGoInTheOrderOfUse(t *testing.T) {
 			<-time.After(time.Second)
 			release()
 		}
-		wantKept(t, s, "a", "c", "d") // b was left first
+		wantKept(t, s, "a", "c", "d") // b has been unused longest
 		inUse()
 		wantKept(t, s, "c", "d")
 		if n := g.gets.Load(); n != 4 {
@@ -247,8 +247,8 @@ func TestSourcesGoInTheOrderOfUse(t *testing.T) {
 	})
 }
 
-// TestSourcesMakeRoom: admission counts what nobody uses as free, and removes it when it must; never what is
-// in use, and never what is about to be.
+// TestSourcesMakeRoom: admission counts unused copies as free space, and evicts them if necessary, but never
+// copies that are in use or about to be used.
 func TestSourcesMakeRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &fakeDisk{free: scratchReserve + 100}
@@ -271,20 +271,20 @@ func TestSourcesMakeRoom(t *testing.T) {
 			return release, ok
 		}
 		if _, ok := holds(filmOf("c"), 109); ok {
-			t.Error("what is in use makes no room")
+			t.Error("room was made of copies in use")
 		}
-		wantKept(t, s, "a", "b", "c") // in vain, nothing goes
+		wantKept(t, s, "a", "b", "c") // evicting would not be enough
 		first, ok := holds(filmOf("a"), 104)
 		if !ok {
-			t.Error("no room although b may go")
+			t.Error("no room although b could be evicted")
 		}
 		wantKept(t, s, "a", "c")
 		d.free += 4
 		if _, ok := holds(filmOf("d"), 0); ok {
-			t.Error("all is held, and a is to be read")
+			t.Error("room although all is held and a will be read")
 		}
 		first()
-		second, ok := holds(filmOf("d"), 96) // four for d, once
+		second, ok := holds(filmOf("d"), 96) // d's four bytes count once
 		if !ok {
 			t.Error("no room for d")
 		}
@@ -303,8 +303,8 @@ func TestSourcesMakeRoom(t *testing.T) {
 	})
 }
 
-// TestSourceOnAFullDisk: nothing is left of what does not fit, or is not what was uploaded, and later it is
-// fetched.
+// TestSourceOnAFullDisk: if a source does not fit or has the wrong size, nothing of it is left, and it is
+// fetched later.
 func TestSourceOnAFullDisk(t *testing.T) {
 	d := &fakeDisk{free: scratchReserve + 4}
 	s, g := scratchWith(t, func(c *Config) { c.KeepSources, c.FreeScratch = 100, d.measure })
@@ -321,7 +321,7 @@ func TestSourceOnAFullDisk(t *testing.T) {
 		}
 		wantKept(t, s)
 	}
-	d.free-- // somebody else writes
+	d.free-- // another process writes
 	fails("full", storage.ErrFull)
 	d.free++
 	g.lie = 1
@@ -345,13 +345,13 @@ func TestSourceOnAFullDisk(t *testing.T) {
 	if err := os.Remove(copyName(s.dir, unknown.Source.Key)); err != nil {
 		t.Fatal(err)
 	}
-	s.drop(time.Now()) // what is gone already is no error
+	s.drop(time.Now()) // a missing copy is not an error
 	if len(s.copies) != 0 {
 		t.Errorf("copies %v", s.copies)
 	}
 }
 
-// TestSourcesGoWhenTheyAreOld: but not while they are used.
+// TestSourcesGoWhenTheyAreOld: old copies are evicted, but not while they are used.
 func TestSourcesGoWhenTheyAreOld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, g := scratchWith(t, nil)

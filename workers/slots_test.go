@@ -5,12 +5,12 @@ import (
 	"testing"
 )
 
-// waiter is a worker that says how many slots it wants.
+// waiter is a worker that sets its own number of slots.
 type waiter struct{ Worker[struct{}] }
 
 func (waiter) Slots(cores int) int { return 10 * cores }
 
-// TestSlots: what the configuration says comes first, then what the worker says.
+// TestSlots: the configuration overrides the worker's own number of slots.
 func TestSlots(t *testing.T) {
 	r := NewRegistry()
 	Add(r, "plain", struct{ Worker[struct{}] }{})

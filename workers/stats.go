@@ -11,7 +11,7 @@ import (
 type End struct {
 	Worker string
 	Code   pipeline.Code // why it failed; empty when it completed
-	Took   time.Duration // 0 when unknown: no attempt was begun, or its process is gone
+	Took   time.Duration // 0 if unknown: no attempt began, or its process is gone
 }
 
 // observe tells Config.Observe how the attempt ended; code is why it failed, empty when it completed.
@@ -37,11 +37,11 @@ type Stats map[string]Counts
 // Counts is what a loop has done for one worker type.
 type Counts struct {
 	Running int // attempts at this moment
-	Busy    int // slots that hold a task at this moment, begun or about to be
+	Busy    int // slots that hold a task at this moment, running or about to run
 
 	Started     int // attempts
 	Completed   int // with a result that passed
-	Retried     int // failed or lost, to be tried again
+	Retried     int // failed or lost, and will be tried again
 	Errored     int // given up: the job has a dead letter
 	Interrupted int // returned because the loop was stopped
 	Dropped     int // another attempt took over, and the outputs of this one were removed

@@ -14,8 +14,8 @@ var errTokenLost = errors.New("the attempt lost its token")
 // errUnwanted says that the job was canceled, or its video was canceled or deleted.
 var errUnwanted = errors.New("nobody wants the job any more")
 
-// changes signals events that may end the attempt, until ctx ends. It is nil when that cannot be had; then
-// the heartbeats must do.
+// changes returns a channel that signals events that may end the attempt, until ctx ends. It is nil if
+// watching fails; then the attempt only checks at heartbeats.
 func (a *attempt) changes(ctx context.Context) <-chan struct{} {
 	changed, err := a.loop.Tasks.Watch(ctx, a.task.Fences()...)
 	if err != nil {
@@ -27,7 +27,7 @@ func (a *attempt) changes(ctx context.Context) <-chan struct{} {
 	return changed
 }
 
-// watch renews the lease until ctx ends, and cancels the work when it must not go on. It checks at each
+// watch renews the lease until ctx ends, and cancels the work if it must not continue. It checks at each
 // heartbeat, and at once when changed signals.
 func (a *attempt) watch(ctx context.Context, cancel context.CancelCauseFunc, changed <-chan struct{}) {
 	tick := time.NewTicker(a.loop.Heartbeat)
@@ -51,9 +51,9 @@ func (a *attempt) watch(ctx context.Context, cancel context.CancelCauseFunc, cha
 	}
 }
 
-// fenced returns why the attempt must not go on: errUnwanted or errTokenLost. A log that does not answer is
-// no reason: the token is checked again before anything is written. It returns within a heartbeat, so that
-// the next one is in time.
+// fenced returns why the attempt must not continue: errUnwanted or errTokenLost. It returns nil if the log
+// does not answer, since the token is checked again before anything is written. It returns within a
+// heartbeat, so that the next one is in time.
 func (a *attempt) fenced(ctx context.Context) error {
 	ctx, stop := context.WithTimeout(ctx, max(a.loop.Heartbeat, time.Second))
 	defer stop()

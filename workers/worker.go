@@ -11,7 +11,7 @@ import (
 // `with` first; a field whose json tag has no omitempty is required. The zero P must be usable: the worker
 // applies its defaults itself.
 type Worker[P any] interface {
-	// Plan returns the jobs that the worker has for media. It is pure: the same arguments give the same jobs.
+	// Plan returns the worker's jobs for media. It is pure: the same arguments give the same jobs.
 	// Jobs are named by part (empty for a single job) and have edges, priority, weight and part data; the
 	// pipeline adds step, worker and parameters. Plan may return no job: an audio worker has none for a silent
 	// video.
@@ -58,5 +58,5 @@ type Mover interface {
 	Moved(job pipeline.Job) (moved pipeline.Job, ok bool)
 }
 
-// defaultSlots returns the slots of a worker that is no Slotter.
+// defaultSlots returns the slots of a worker that is not a Slotter.
 func defaultSlots(cores int) int { return max(1, cores/2) }

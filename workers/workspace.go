@@ -32,8 +32,8 @@ func (a *attempt) workspace() (dir string, remove func(), err error) {
 
 const noteSuffix = ".json"
 
-// note says whose a scratch directory is. It stands beside the directory while the attempt runs, and outlives
-// a crash of the process.
+// note says to which attempt a scratch directory belongs. It is beside the directory while the attempt runs,
+// and survives a crash of the process.
 type note struct {
 	Token uint64        `json:"token"`
 	Task  pipeline.Task `json:"task"`
@@ -47,7 +47,7 @@ func writeNote(file string, n note) error {
 	return os.WriteFile(file, raw, 0o600)
 }
 
-// readNotes returns the notes in scratch. It skips one that is cut short: its attempt had not begun to work.
+// readNotes returns the notes in scratch. It skips truncated ones: their attempts had not begun to work.
 func readNotes(scratch string) []note {
 	files, _ := filepath.Glob(filepath.Join(scratch, "*"+noteSuffix)) // the only error is a malformed pattern
 	var notes []note
