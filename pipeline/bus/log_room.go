@@ -111,10 +111,10 @@ func (b *Bus) Room(ctx context.Context) (Room, error) {
 	return r, nil
 }
 
-// Fits returns ErrFull when the log has no room for an event of a type and of usual size. It reads the size of
-// the log when that was read more than a second ago, or leaves no room. Then it waits for the broker, for 2 s
-// at most; of several callers one reads an old size, and the others use it. Without an answer it goes by the
-// size that is known: if the broker is away, the append fails by itself.
+// Fits returns ErrFull when the log has no room for an event of a type and of usual size. It reads the size
+// of the log when that was read more than a second ago, or leaves no room. Then it waits for the broker, for
+// 2 s at most; of several callers one reads an old size, and the others use it. Without an answer it goes by
+// the size that is known: if the broker is away, the append fails by itself.
 func (b *Bus) Fits(ctx context.Context, t pipeline.EventType) error {
 	return b.fits(ctx, t, usualEvent)
 }
