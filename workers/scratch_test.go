@@ -67,7 +67,7 @@ func scratchWith(t *testing.T, change func(*Config)) (*scratch, *gated) {
 	return newScratch(c.withDefaults()), g
 }
 
-// open lets so many bytes of what is read through the gate.
+// open lets that many bytes through the gate to readers.
 func (g *gated) open(bytes int) {
 	for range bytes {
 		g.gate <- struct{}{}

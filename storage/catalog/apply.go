@@ -15,7 +15,7 @@ import (
 
 // Apply folds events, in ascending sequence, into the catalog: all or none. It skips events at or below the
 // catalog's sequence, so a batch may be given again, whole or in part. It returns ErrOrder for an event
-// without a sequence, and for one that is not applied yet and stands behind a later one. If another process
+// without a sequence, and for an unapplied one that comes after a later one in the batch. If another process
 // moved the sequence meanwhile, it returns pipeline.ErrConflict; give the batch again.
 func (c *Catalog) Apply(ctx context.Context, events []pipeline.Event) error {
 	if len(events) == 0 {

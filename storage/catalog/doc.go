@@ -20,7 +20,7 @@
 //     stays in the log, lists them again.
 //   - A reader sees a whole batch or nothing of it. Readers do not wait for Apply, nor Apply for them.
 //   - After a crash or a power cut the file is whole, perhaps at an earlier sequence: commits are not
-//     synced one by one (synchronous=NORMAL), since the log has everything. So a projector starts behind
+//     synced one by one (synchronous=NORMAL), since the log has everything. So a projector starts after
 //     Sequence, not where a consumer's acknowledgements end.
 //   - The catalog has an output while its job is completed, and only then.
 //

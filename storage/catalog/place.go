@@ -12,7 +12,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// Place is where a catalog stands in its log.
+// Place is the position of a catalog in its log.
 type Place struct {
 	Sequence uint64 // of the last event applied; 0 before the first
 	// Known is the last event of that log whose id is known; its sequence is 0 if there is none.

@@ -56,8 +56,8 @@ func TestConformanceOfAFaultyStore(t *testing.T) {
 	})
 }
 
-// TestWorksThrough runs a thousand operations of all kinds with the defaults. With another seed, an error has a
-// chance of one in two thousand.
+// TestWorksThrough runs a thousand operations of all kinds with the defaults. With another seed, an error has
+// a chance of one in two thousand.
 func TestWorksThrough(t *testing.T) {
 	s := storagetest.Disk(t, t.TempDir())
 	synctest.Test(t, func(t *testing.T) {

@@ -17,7 +17,7 @@ import (
 // the last failure and what to do; test with errors.Is. It passes by itself: answer 503, retry the job.
 var ErrOpen = fmt.Errorf("circuit breaker is open: %w", storage.ErrUnavailable)
 
-// Guard stands before one store. Its methods may be called from many goroutines.
+// Guard wraps one store. Its methods may be called from many goroutines.
 type Guard struct {
 	config  Config // with defaults
 	breaker *gobreaker.CircuitBreaker[struct{}]
@@ -68,7 +68,7 @@ const probeKey = "probe"
 // the object before the first try, and returns ErrExists if it finds it. If a later try finds the object,
 // the guard reads it back: the same size and SHA-256 mean success, anything else ErrExists. When two
 // callers put the same bytes at the same moment, both may get success. If the reader cannot be rewound, the
-// answer of the only try stands.
+// result is that of the only try.
 func (g *Guard) Store() storage.Store { return g.store }
 
 // State is "closed" (normal), "open" (nothing is tried) or "half-open" (probes decide).

@@ -61,7 +61,7 @@ func (w *Worker) Describe(job pipeline.Job, m pipeline.Media) (workers.Descripti
 	}
 	d := workers.Description{Kind: p.Task}
 	if p.Task == taskFile {
-		return d, nil // it is made of what other jobs stored
+		return d, nil // the file is made from outputs of other jobs
 	}
 	d.Start, d.End = float64(p.First*manifest.SegmentSeconds), float64(p.End*manifest.SegmentSeconds)
 	if p.End == 0 {

@@ -70,7 +70,7 @@ func encrypt(b []byte) []byte {
 		return slices.Concat(id, length, inside)
 	}
 	id := []byte{0x16, 0x54, 0xae, 0x6b}
-	at := bytes.LastIndex(b[:bytes.Index(b, []byte{0x1f, 0x43, 0xb6, 0x75})], id) // behind the seek head, before clusters
+	at := bytes.LastIndex(b[:bytes.Index(b, []byte{0x1f, 0x43, 0xb6, 0x75})], id) // after the seek head, before clusters
 	_, length, start := element(b[at:])
 	tracks := b[at+start : at+start+int(length)]
 	behind := b[at+start+int(length):]

@@ -41,7 +41,7 @@ func TestFaultOfTheScratchDiskIsNoFact(t *testing.T) {
 	film := workertest.Clip(t, "a.mkv", args(workertest.Pattern("64x64", "10", "3"), x264)...)
 	films := workertest.Clip(t, "b.mkv", args([]string{"-i", film}, workertest.Pattern("32x32", "10", "3"),
 		[]string{"-map", "0", "-map", "1"}, x264)...)
-	sources := map[string]string{ // by the name of what is written for them
+	sources := map[string]string{ // by the name of the file that is written for them
 		"remuxed.mp4": film, "shot.raw": films,
 	}
 	gone := filepath.Join(t.TempDir(), "gone", "x")

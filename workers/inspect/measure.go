@@ -128,7 +128,7 @@ func (m *measurement) note(n notes) {
 	m.media.Warnings = append(m.media.Warnings, n.warnings...)
 }
 
-// Sizes of what is read.
+// How much of a file is read.
 const (
 	wholeSize  = 1 << 30     // bytes; files up to this size are read completely
 	tailWindow = time.Minute // the end of longer ones

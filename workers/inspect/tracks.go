@@ -45,8 +45,8 @@ func (m *measurement) choose(ctx context.Context, size int64) error {
 	return nil
 }
 
-// films returns the picture tracks that may be the film. It excludes those marked as a cover, unless the
-// index has more than one frame of them. A track that cannot be decoded only counts if there is no other.
+// films returns the video tracks that may be the film. It excludes tracks marked as a cover, unless they have
+// more than one frame by the index. Tracks that cannot be decoded only count if there are no others.
 func films(r ffmpeg.ProbeResult) []ffmpeg.Stream {
 	var all, decodable []ffmpeg.Stream
 	for _, s := range r.Streams {

@@ -13,7 +13,7 @@ func (w *Worker) Describe(job pipeline.Job, m pipeline.Media) (workers.Descripti
 	}
 	d := workers.Description{Kind: string(p.Kind)}
 	if p.Kind == fileKind {
-		return d, nil // it is made of what other jobs stored
+		return d, nil // the file is made from outputs of other jobs
 	}
 	rate := p.Rate.Float()
 	if rate <= 0 {
@@ -32,7 +32,7 @@ func (w *Worker) Describe(job pipeline.Job, m pipeline.Media) (workers.Descripti
 		}
 	}
 	if p.Kind == chunkKind {
-		d.Bytes = job.Scratch / 2 // the other half is the file that the segments are cut from (planner.scratch)
+		d.Bytes = job.Scratch / 2 // the other half is ffmpeg's file, from which segments are cut (planner.scratch)
 	}
 	return d, nil
 }

@@ -178,7 +178,7 @@ func checkPaths(t *testing.T, job string, r pipeline.Result, taken map[string]st
 	}
 }
 
-// checkRenditions compares the renditions of which the job made segments with those that Plan said it makes.
+// checkRenditions compares the renditions that have segments by the job with those that Plan said it makes.
 func checkRenditions(t *testing.T, job pipeline.Job, r pipeline.Result) {
 	t.Helper()
 	var made []string

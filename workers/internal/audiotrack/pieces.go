@@ -24,28 +24,28 @@ func eachPiece(in io.Reader, f func(at int64, data []byte) error) error {
 		if errors.Is(err, io.EOF) {
 			return nil
 		} else if err != nil {
-			return fmt.Errorf("read decoded sound: %w", err)
+			return fmt.Errorf("read decoded audio: %w", err)
 		}
 		size := int64(h.Size) - int64(h.Hdrlen)
 		if size < 0 || size > maxPiece {
-			return fmt.Errorf("read decoded sound: box %q has %d bytes", h.Name, h.Size)
+			return fmt.Errorf("read decoded audio: box %q has %d bytes", h.Name, h.Size)
 		}
 		if int64(cap(data)) < size {
 			data = make([]byte, size)
 		}
 		data = data[:size]
 		if _, err := io.ReadFull(r, data); err != nil {
-			return fmt.Errorf("read decoded sound: %w", err)
+			return fmt.Errorf("read decoded audio: %w", err)
 		}
 		switch h.Name {
 		case "moof":
 			if at, err = fragmentTime(h, data); err != nil {
-				return fmt.Errorf("read decoded sound: %w", err)
+				return fmt.Errorf("read decoded audio: %w", err)
 			}
 			known = true
 		case "mdat":
 			if !known {
-				return errors.New("read decoded sound: samples without a time")
+				return errors.New("read decoded audio: samples without a time")
 			}
 			if err := f(at, data); err != nil {
 				return err

@@ -50,7 +50,7 @@ func setLimits(pid int, l Limits) error {
 }
 
 // cpuTicks returns the CPU time that a process has used, in clock ticks; 0 if unknown. Source: proc(5),
-// stat, fields 14 and 15, counted from behind the command name, which may contain spaces and brackets.
+// stat, fields 14 and 15, counted from after the command name, which may contain spaces and brackets.
 func cpuTicks(pid int) int64 {
 	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {

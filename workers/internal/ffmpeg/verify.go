@@ -24,8 +24,8 @@ type Expect struct {
 	// Duration is the planned length and Tolerance its allowed difference. Default max(0.5 s, 2% of
 	// Duration).
 	Duration, Tolerance time.Duration
-	// FrameRate is that of the picture, in frames/s. Time not filled by that many frames counts as time for
-	// which the last frame is held.
+	// FrameRate is the rate of the video, in frames/s. Time that is not filled by frames at this rate counts as
+	// time for which the last frame is held.
 	FrameRate              float64
 	Width, Height          int      // of every video stream, before SAR
 	VideoCodec, AudioCodec string   // ffprobe names, such as "h264" and "aac", of every such stream
@@ -47,7 +47,7 @@ type VerifyError struct {
 	Check string
 	// Detail is one line for people, without directory names.
 	Detail string
-	// Err is the failure of ffmpeg behind "probe" and "decode", otherwise nil.
+	// Err is the failure of ffmpeg in the checks "probe" and "decode", otherwise nil.
 	Err error
 }
 

@@ -17,7 +17,7 @@ import (
 // perSegment is how many fragments a segment of our own encoders has.
 const perSegment = manifest.SegmentSeconds / manifest.FragmentSeconds
 
-// Limits of what is read into memory at once; our own files are far below.
+// Limits of boxes that are read into memory; those of our own files are far smaller.
 const (
 	maxInit = 4 << 20
 	maxMoof = 16 << 20
@@ -32,9 +32,8 @@ type Options struct {
 	Borders []float64
 	// Near is how far from a border a segment may begin, in seconds; 0: 8 ms, half a frame at 60 frames/s.
 	Near float64
-	// Delay is how many ticks the pictures of the file are shown late at most, so that reordered ones can
-	// be decoded in time: composition offsets may be as low as minus Delay. 0: the offsets stay unchanged
-	// (Advance).
+	// Delay is added to all composition offsets, in ticks, so that none is negative; in the file they may be as
+	// low as minus Delay. An edit list takes it back (Advance). 0: the offsets stay unchanged.
 	Delay int64
 }
 

@@ -195,7 +195,7 @@ func TestBorders(t *testing.T) {
 	}
 	rate := Rate{25, 1}
 	o := H264(Basic, 900, rate, 0, 151, 200, 290)
-	// Of 151 frames three groups of 50 to 51, of 49 one, of 90 two, and the encoder goes on by itself.
+	// 151 frames have three groups of 50 to 51, 49 frames one, 90 frames two. After that the encoder decides.
 	want := "0.000000,2.000000,4.000000,6.040000,8.000000,9.800000,11.600000"
 	if got := value(o, "force_key_frames"); got != want || value(o, "g") != "100" {
 		t.Errorf("%s and groups of %s, want %s", got, value(o, "g"), want)

@@ -116,7 +116,7 @@ func TestFramesThatCannotBeTaken(t *testing.T) {
 	if s, err := parse(t, good).Frames(t.Context(), 2, -0.3); err == nil || !strings.Contains(err.Error(), "begins at 0.279") {
 		t.Errorf("late: %+v, %v", s, err)
 	}
-	for _, id := range []int64{0, 1, 3} { // 1 is the picture
+	for _, id := range []int64{0, 1, 3} { // 1 is the video
 		if s, err := parse(t, good).Frames(t.Context(), id, 0); err == nil {
 			t.Errorf("track %d: %+v", id, s)
 		}

@@ -9,7 +9,7 @@ import (
 	"slices"
 )
 
-// Limits of what is kept of a track at once.
+// Limits of a group, which is kept in memory.
 const (
 	maxGroup  = 128 << 20 // bytes: 10 s at 100 Mbit/s
 	maxFrames = 1 << 16   // pictures of a group
