@@ -9,14 +9,17 @@ import (
 //
 //	videos/<video>/source/<name>         the source, and the assets of the upload
 //	videos/<video>/<job>/<token>/<path>  an output of one attempt at a job
-const videosPrefix = "videos/"
+const (
+	videosPrefix = "videos/"
+	sourceFolder = "source" // no step or job has this name: its outputs would lie beside the source
+)
 
 // VideoPrefix returns the prefix of every key of a video.
 func VideoPrefix(video string) string { return videosPrefix + video + "/" }
 
 // SourceKey returns the key of an uploaded file. The server chooses the name ("original.mp4"); the user's
 // file name belongs in metadata.
-func SourceKey(video, name string) string { return VideoPrefix(video) + "source/" + name }
+func SourceKey(video, name string) string { return VideoPrefix(video) + sourceFolder + "/" + name }
 
 // JobPrefix returns the prefix of every output of a job, whichever attempt made it.
 func JobPrefix(video, job string) string { return VideoPrefix(video) + job + "/" }
@@ -44,7 +47,7 @@ func Locate(key string) (Location, bool) {
 	if len(parts) < 5 {
 		return at, true
 	}
-	at.Job = parts[2] // also "source": a step may have that name
+	at.Job = parts[2]
 	if token, err := strconv.ParseUint(parts[3], 10, 64); err == nil {
 		at.Token = token
 	}

@@ -30,6 +30,7 @@ func TestValidate(t *testing.T) {
 		"twice":                {steps(ok, ok), `"a" is taken`},
 		"inspect":              {steps(pipeline.Step{Name: "inspect", Worker: "a"}), "reserved"},
 		"notify":               {steps(pipeline.Step{Name: "notify", Worker: "a"}), "reserved"},
+		"source":               {steps(pipeline.Step{Name: "source", Worker: "a"}), "reserved"},
 		"when":                 {steps(pipeline.Step{Worker: "a", When: "full moon"}), "full moon"},
 		"after later": {steps(pipeline.Step{Worker: "a", After: []string{"b"}}, pipeline.Step{Worker: "b"}),
 			`after "b"`},
