@@ -115,15 +115,16 @@ func misfit(ctx context.Context, err error) error {
 	return unfit("%w", err)
 }
 
-// unlike reports whether err shows that the source is not standard input. A full disk, a store that is down
-// and a canceled run do not show it.
+// unlike reports whether err shows that the source is not standard input: its copy is wrong, or ffmpeg fails
+// or crashes on it. A full disk, a store that is down and a canceled run do not show it.
 func unlike(ctx context.Context, err error) bool {
 	var coded *pipeline.Error
 	if ctx.Err() != nil || !errors.As(err, &coded) {
 		return false
 	}
 	switch coded.Code {
-	case pipeline.CodeVerification, pipeline.CodeMalformed, pipeline.CodeEncodeFailed:
+	case pipeline.CodeVerification, pipeline.CodeMalformed, pipeline.CodeEncodeFailed,
+		pipeline.CodeEncoderCrashed:
 		return true
 	}
 	return false

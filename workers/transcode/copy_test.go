@@ -2,6 +2,7 @@ package transcode
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -209,6 +210,22 @@ func TestSamples(t *testing.T) {
 // TestFaultOfTheDiskIsNoReason: if the disk cannot be read, the job is retried; the copy is not given up.
 func TestFaultOfTheDiskIsNoReason(t *testing.T) {
 	workertest.DiskFault(t, New(ffmpeg.Tools{}), Params{}, standardMedia())
+}
+
+// TestUnlike: what points to the source has its picture encoded. What points to the machine is retried.
+func TestUnlike(t *testing.T) {
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	for code, want := range map[pipeline.Code]bool{
+		pipeline.CodeVerification: true, pipeline.CodeMalformed: true, pipeline.CodeEncodeFailed: true,
+		pipeline.CodeEncoderCrashed: true, pipeline.CodeOutOfMemory: false, pipeline.CodeDiskFull: false,
+		pipeline.CodeStorageFailed: false, pipeline.CodeJobTimeout: false,
+	} {
+		err := pipeline.Fail(code, "copy")
+		if got := unlike(t.Context(), err); got != want || unlike(ended, err) {
+			t.Errorf("%s: %v, want %v", code, got, want)
+		}
+	}
 }
 
 // TestLaterPartsFollowTheFirst: later parts follow the decision of the job that has an output of their rung,
