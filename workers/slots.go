@@ -16,7 +16,7 @@ func (l *Loop) SlotsOf(worker string) int {
 // Capacity returns how many attempts of a worker type may run at once, with the interactive slots.
 func (l *Loop) Capacity(worker string) int { return l.SlotsOf(worker) + l.interactive(worker) }
 
-// manySlots is how many slots a type must have for one of them to be soon free.
+// manySlots is a number of slots of which one is soon free, so that a type needs no interactive slot.
 const manySlots = 8
 
 // interactive returns how many slots of a worker type take tasks of high priority only.

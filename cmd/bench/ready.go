@@ -117,7 +117,7 @@ func (b *bench) ours(ctx context.Context, source clip, c contest) (*story, outco
 		return nil, o, err
 	}
 	if copies(s.plan) != (c.form == standardForm) {
-		b.warn("clip %s is not what it is to be: a rung is copied: %t", source.name, copies(s.plan))
+		b.warn("clip %s should test the opposite: a rung is copied: %t", source.name, copies(s.plan))
 	}
 	return s, o, nil
 }
@@ -219,8 +219,8 @@ func values[T any](all []T, of func(T) float64) []float64 {
 	return v
 }
 
-// steady is the ratio of memory of a longer clip to a shorter one up to which it counts as equal, since
-// samples every quarter of a second vary.
+// steady is the largest ratio of a longer clip's memory to a shorter one's that counts as equal: samples, taken
+// every quarter of a second, vary.
 const steady = 1.10
 
 // memoryRows compares the peaks of the two clips.

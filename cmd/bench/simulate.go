@@ -340,8 +340,8 @@ func (s *simulation) write(machine int, bytes float64) float64 {
 	return max(s.machines[machine].writes.take(s.now, bytes), s.store.writes.take(s.now, bytes))
 }
 
-// fate returns the factor of an attempt's work, and after which part of it the attempt dies; 0 for never. It
-// depends only on the seed and the attempt, so that worlds with different numbers of slots have the same.
+// fate returns the factor of an attempt's work, and the fraction of the work after which the attempt dies; 0
+// for never. It depends only on the seed and the attempt, so it is the same for any number of slots.
 func (s *simulation) fate(t task) (factor, died float64) {
 	n := s.tries[t.video][t.job]
 	s.tries[t.video][t.job]++
@@ -353,7 +353,7 @@ func (s *simulation) fate(t task) (factor, died float64) {
 	return factor, died
 }
 
-// died lets the task come again after its lease.
+// died delivers the task again after its lease.
 func (s *simulation) died(slot int, t task, job simJob) {
 	s.result.failed++
 	if job.wide {

@@ -169,7 +169,7 @@ func (j *judge) ask(api *client.Client, id string) (err error) {
 // errStuck means that a video made no progress.
 var errStuck = errors.New("no event came: the video is stuck")
 
-// await waits for the end of a video as long as any video makes progress, since others may be first.
+// await waits for the end of a video for as long as events come: other videos may be processed first.
 func (r *runner) await(ctx context.Context, api *client.Client, id string) (pipeline.VideoView, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
