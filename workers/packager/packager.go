@@ -73,25 +73,31 @@ type run struct{ job workers.Attempt }
 // readers is how many indexes are read at once.
 const readers = 8
 
-// made returns what the jobs before this one made, in the order of their names, with their indexes.
+// made returns what the jobs before this one made, in the order of their names, with the runs of all indexes.
 func (r run) made(ctx context.Context) ([]manifest.Made, error) {
-	names := slices.Sorted(maps.Keys(r.job.Results))
-	all := make([]manifest.Made, len(names))
+	var all []manifest.Made
+	var indexes [][][]manifest.Run // by job, and by index of the job
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(readers)
-	for i, name := range names {
-		all[i].Outputs = r.job.Results[name].Outputs
-		for _, o := range all[i].Outputs {
+	for _, name := range slices.Sorted(maps.Keys(r.job.Results)) {
+		outputs := r.job.Results[name].Outputs
+		runs := make([][]manifest.Run, len(outputs))
+		for i, o := range outputs {
 			if !manifest.IsIndex(o) {
 				continue
 			}
 			group.Go(func() (err error) {
-				all[i].Runs, err = r.index(ctx, o)
+				runs[i], err = r.index(ctx, o)
 				return err
 			})
 		}
+		all, indexes = append(all, manifest.Made{Outputs: outputs}), append(indexes, runs)
 	}
-	return all, group.Wait()
+	err := group.Wait()
+	for i := range all {
+		all[i].Runs = slices.Concat(indexes[i]...)
+	}
+	return all, err
 }
 
 func (r run) index(ctx context.Context, o pipeline.Output) ([]manifest.Run, error) {

@@ -75,6 +75,24 @@ func TestWork(t *testing.T) {
 	}
 }
 
+// TestSeveralIndexes: a job may publish an index of each rendition that it makes.
+func TestSeveralIndexes(t *testing.T) {
+	store, r := workertest.NewStore(t), workertest.Registry("packager", Worker{})
+	var all pipeline.Result
+	job := pipeline.Job{Name: "packager", Worker: "packager", After: []string{"film-0"}}
+	for _, dir := range []string{"360p", "480p", "720p", "1080p"} {
+		all.Outputs = append(all.Outputs, made(t, store, dir, pipeline.Output{
+			Kind: pipeline.KindRendition, Width: 1280, Height: 720, FrameRate: 25, Codecs: "avc1.64001F",
+		}).Outputs...)
+		job.Expects = append(job.Expects, dir)
+	}
+	results := map[string]pipeline.Result{"film-0": all}
+	result := store.Work(t, r, pipeline.Task{Video: store.Video, Job: job}, results, nil)
+	if n := len(result.Outputs); n != 2*len(job.Expects)+2 {
+		t.Errorf("outputs %v", workertest.Paths(result))
+	}
+}
+
 // TestMissingRenditions: what a job was to make and did not publish is no part of a video that is ready.
 func TestMissingRenditions(t *testing.T) {
 	store, r := workertest.NewStore(t), workertest.Registry("packager", Worker{})
