@@ -53,84 +53,6 @@ func ruleModuleRoot() (string, error) {
 	}
 }
 
-// ruleThirdParty says which third-party modules a package may import.
-type ruleThirdParty []string
-
-var (
-	ruleAnyModule = ruleThirdParty{"*"}
-	ruleNoModule  = ruleThirdParty{}
-)
-
-func (r ruleThirdParty) allow(imported string) bool {
-	return slices.ContainsFunc(r, func(m string) bool { return m == "*" || ruleWithin(imported, m) })
-}
-
-// ruleImports says, for packages that match the pattern dir, which packages of this module (patterns too) and
-// of other modules their code may import. They may import all of the standard library. In a pattern * is one
-// path element, and /... at the end is the folder and all below.
-var ruleImports = []struct {
-	dir   string
-	ours  []string
-	third ruleThirdParty
-}{ // the first match counts
-	{"cmd/reelmill/internal/human", nil, ruleNoModule},
-	{"cmd/reelmill/internal/broker", []string{"pipeline", "pipeline/bus/embedded", "pipeline/pause"}, ruleAnyModule},
-	{"cmd/reelmill/internal/loss", []string{"pipeline", "pipeline/bus", "storage/catalog", "cmd/reelmill/internal/human"}, ruleNoModule},
-	{"cmd/reelmill/internal/node", []string{"pipeline/...", "workers/...", "storage/...", "cmd/reelmill/internal/broker", "cmd/reelmill/internal/loss"}, ruleAnyModule},
-	{"cmd/reelmill", []string{"pipeline/...", "workers/...", "storage/...", "cmd/reelmill/internal/*"}, ruleAnyModule},
-	{"cmd/*", []string{"pipeline/...", "workers/...", "storage/..."}, ruleAnyModule},
-
-	{"pipeline", nil, ruleNoModule},
-	{"pipeline/api/apitest", []string{"pipeline/...", "storage/..."}, ruleAnyModule},
-	{"pipeline/api/...", []string{"pipeline", "pipeline/api/...", "pipeline/console", "pipeline/manifest", "pipeline/stats", "pipeline/why", "storage", "storage/catalog"}, ruleAnyModule},
-	{"pipeline/bus/bustest", []string{"pipeline/bus/embedded", "pipeline/pipelinetest"}, ruleAnyModule},
-	{"pipeline/bus/embedded", []string{"pipeline", "pipeline/bus"}, ruleAnyModule},
-	{"pipeline/bus", []string{"pipeline", "pipeline/bytesize", "pipeline/pause"}, ruleThirdParty{"github.com/nats-io/nats.go", "golang.org/x/sync"}},
-	{"pipeline/client", []string{"pipeline", "pipeline/pause", "pipeline/stats", "pipeline/why"}, ruleAnyModule},
-	{"pipeline/stats", []string{"pipeline"}, ruleNoModule},
-	{"pipeline/why", []string{"pipeline"}, ruleNoModule},
-	{"pipeline/console", nil, ruleNoModule},
-	{"pipeline/*", []string{"pipeline"}, ruleAnyModule},
-
-	{"workers", []string{"pipeline", "pipeline/pause", "storage"}, ruleAnyModule},
-	{"workers/all", []string{"pipeline", "storage", "workers", "workers/*", "workers/internal/*"}, ruleAnyModule},
-	{"workers/workertest", []string{"pipeline", "pipeline/manifest", "storage/...", "workers", "workers/internal/*"}, ruleAnyModule},
-	{"workers/internal/ffmpeg", []string{"workers/internal/sandbox"}, ruleAnyModule},
-	{"workers/internal/sandbox", nil, ruleThirdParty{"github.com/landlock-lsm/go-landlock", "golang.org/x/sys"}},
-	{"workers/internal/*", []string{"pipeline", "pipeline/manifest", "workers/internal/*"}, ruleAnyModule},
-	{"workers/*", []string{"pipeline", "pipeline/manifest", "workers", "storage", "workers/internal/*"}, ruleAnyModule},
-
-	{"storage", nil, ruleNoModule},
-	{"storage/accounts", []string{"pipeline", "storage", "storage/postgres"}, ruleAnyModule},
-	{"storage/catalog/...", []string{"pipeline", "pipeline/stats", "storage", "storage/catalog/...", "storage/postgres"}, ruleAnyModule},
-	{"storage/postgres", []string{"storage"}, ruleThirdParty{"github.com/jackc/pgx/v5"}},
-	{"storage/s3/...", []string{"storage", "storage/s3/..."}, ruleAnyModule},
-	{"storage/storagetest", []string{"storage", "storage/disk"}, ruleAnyModule},
-	{"storage/guard", []string{"storage"}, ruleThirdParty{"github.com/sony/gobreaker/v2", "github.com/cenkalti/backoff/v5"}},
-	{"storage/*", []string{"storage"}, ruleAnyModule},
-
-	{"deploy/...", nil, ruleAnyModule},
-}
-
-// ruleSole names modules and packages that only one folder may import, in code and in tests.
-var ruleSole = []struct{ imported, folder string }{
-	{"github.com/coder/websocket", "pipeline/api"},
-	{"github.com/jackc/pgx/v5", "storage/postgres"},
-	{"github.com/landlock-lsm/go-landlock", "workers/internal/sandbox"},
-	{"github.com/minio/minio-go/v7", "storage/s3"},
-	{"github.com/tus/tusd/v2", "pipeline/api"},
-	{"github.com/u2takey/ffmpeg-go", "workers/internal/ffmpeg"},
-}
-
-// ruleTopFolders are the folders at the top. Names that begin with a dot, and bin, do not count.
-var ruleTopFolders = []string{"cmd", "deploy", "pipeline", "storage", "workers"}
-
-// ruleNames are meaningless package names.
-var ruleNames = []string{"common", "helper", "helpers", "misc", "models", "types", "util", "utils"}
-
-// ruleNoWorker are the folders below workers/ that are not workers.
-var ruleNoWorker = []string{"all", "internal", "workertest"}
-
 // ruleFile is one parsed Go file.
 type ruleFile struct {
 	path, dir string
@@ -271,23 +193,21 @@ func ruleTop(fsys fs.FS) ([]string, error) {
 	return breaches, nil
 }
 
-// ruleCheckImports checks the imports of one file. Tests may import every module and every package of this
-// one, except cmd and, in the folder of a worker, other workers.
+// ruleCheckImports checks the imports of one file. Tests may import every package of this module, except cmd
+// and, in the folder of a worker, other workers.
 func ruleCheckImports(f ruleFile, module string) []string {
 	var breaches []string
 	breach := func(imported, why string) {
 		breaches = append(breaches, fmt.Sprintf("%s imports %s: %s", f.path, imported, why))
 	}
-	ours, third, known := ruleFor(f.dir)
+	ours, known := ruleFor(f.dir)
 	if !known {
 		breaches = append(breaches, f.path+": no rule of ruleImports says what this package may import")
 	}
 	for imported := range f.imports {
 		own, isOurs := strings.CutPrefix(imported, module+"/")
-		for _, s := range ruleSole {
-			if ruleWithin(imported, s.imported) && f.dir != s.folder {
-				breach(imported, "only "+s.folder+" may")
-			}
+		if who, allowed := ruleMayImport(f, imported); !isOurs && !allowed {
+			breach(imported, who)
 		}
 		switch {
 		case isOurs && ruleWithin(own, "cmd") && !ruleIsInside(f.dir, own):
@@ -300,28 +220,53 @@ func ruleCheckImports(f ruleFile, module string) []string {
 			breach(imported, "only cmd and tests may")
 		case isOurs && ruleIsKit(own) && !ruleIsKit(f.dir):
 			breach(imported, "only tests may")
-		case isOurs && !slices.ContainsFunc(ours, func(p string) bool { return ruleMatch(p, own) }):
+		case isOurs && !ruleMatchAny(ours, own):
 			if ruleIsWorker(f.dir) && ruleWithin(own, ruleWorker(f.dir)) {
 				continue // its own folder
 			}
 			breach(imported, "of this module it may import only: "+strings.Join(ours, " "))
-		case !isOurs && !f.test && ruleHasHost(imported) && !third.allow(imported):
-			breach(imported, "of other modules it may import only: "+strings.Join(third, " "))
 		}
 	}
 	return breaches
 }
 
-func ruleFor(dir string) (ours []string, third ruleThirdParty, known bool) {
+// ruleMayImport reports whether a file may import a package of another module or of the standard library; if
+// not, who may.
+func ruleMayImport(f ruleFile, imported string) (who string, allowed bool) {
+	dir := f.dir
+	if ruleIsWorker(dir) {
+		dir = ruleWorker(dir)
+	}
+	for _, r := range ruleModules {
+		if !ruleWithin(imported, r.imported) {
+			continue
+		}
+		if ruleMatchAny(r.code, dir) || (f.test || ruleIsKit(dir)) && ruleMatchAny(r.tests, dir) {
+			return "", true
+		}
+		if len(r.code) == 0 {
+			return "only tests may", false
+		}
+		return "only " + strings.Join(r.code, ", ") + " may", false
+	}
+	return "ruleModules does not list it", !ruleHasHost(imported)
+}
+
+func ruleFor(dir string) (ours []string, known bool) {
 	for _, r := range ruleImports {
 		if ruleMatch(r.dir, dir) {
-			return r.ours, r.third, true
+			return r.ours, true
 		}
 	}
 	if ruleIsWorker(dir) { // a package in the folder of a worker
 		return ruleFor(ruleWorker(dir))
 	}
-	return nil, nil, false
+	return nil, false
+}
+
+// ruleMatchAny reports whether dir matches one of the patterns.
+func ruleMatchAny(patterns []string, dir string) bool {
+	return slices.ContainsFunc(patterns, func(p string) bool { return ruleMatch(p, dir) })
 }
 
 // ruleMatch reports whether dir matches pattern.
@@ -484,7 +429,7 @@ func ruleCheckRegistry(files []ruleFile, module string) []string {
 func ruleSound() fstest.MapFS {
 	files := map[string]string{
 		"go.mod":                           "module example.org/m\n\ngo 1.26\n",
-		"cmd/m/main.go":                    "// Command m is m.\npackage main\n\nimport _ \"example.org/m/pipeline/bus/embedded\"\n",
+		"cmd/bench/main.go":                "// Command bench is it.\npackage main\n\nimport _ \"example.org/m/pipeline/bus/embedded\"\n",
 		"cmd/reelmill/main.go":             "// Command reelmill is it.\npackage main\n\nimport _ \"example.org/m/cmd/reelmill/internal/human\"\n",
 		"cmd/reelmill/internal/human/h.go": "// Package human is\npackage human\n",
 		"deploy/tools/go.mod":              "module example.org/m/deploy/tools\n",
@@ -535,15 +480,16 @@ func TestRulesCanFail(t *testing.T) {
 		return head + "package p\n\nimport \"flag\"\n\nvar _ = flag.String(\"" + name + "\", \"\", \"\")\n"
 	}
 	const ours, theirs = "example.org/m/", "github.com/x/y"
+	const nats, sqlite = "github.com/nats-io/nats.go", "modernc.org/sqlite"
 	for _, c := range []struct{ name, file, source, want string }{
-		{"story imports a module", "pipeline/x.go", imports("pipeline", theirs), "pipeline/x.go imports " + theirs},
+		{"story imports a module", "pipeline/x.go", imports("pipeline", "golang.org/x/sync/errgroup"), "pipeline/x.go imports golang"},
 		{"story imports ours", "pipeline/x.go", imports("pipeline", ours+"storage"), "imports " + ours + "storage"},
-		{"bus imports a module", "pipeline/bus/x.go", imports("bus", theirs), "github.com/nats-io/nats.go"},
+		{"bus imports a module", "pipeline/bus/x.go", imports("bus", theirs), "ruleModules does not list it"},
 		{"bus imports the store", "pipeline/bus/x.go", imports("bus", ours+"storage"), "imports " + ours + "storage"},
 		{"api imports workers", "pipeline/api/x.go", imports("api", ours+"workers"), "imports " + ours + "workers"},
 		{"api imports a store", "pipeline/api/x.go", imports("api", ours+"storage/disk"), "imports " + ours + "storage/disk"},
 		{"client imports the api", "pipeline/client/x.go", imports("client", ours+"pipeline/api"), "pipeline/api"},
-		{"code imports a kit", "cmd/m/x.go", "package main\n\nimport _ \"" + ours + "pipeline/pipelinetest\"\n", "only tests may"},
+		{"code imports a kit", "cmd/bench/x.go", "package main\n\nimport _ \"" + ours + "pipeline/pipelinetest\"\n", "only tests may"},
 		{"broker outside cmd", "workers/x.go", imports("workers", ours+"pipeline/bus/embedded"), "only cmd and tests"},
 		{"contract imports the bus", "workers/x.go", imports("workers", ours+"pipeline/bus"), "imports " + ours + "pipeline/bus"},
 		{"worker imports a worker", "workers/audio/x.go", imports("audio", ours+"workers/all"), "workers/all"},
@@ -554,12 +500,35 @@ func TestRulesCanFail(t *testing.T) {
 		{"ffmpeg-go elsewhere", "workers/audio/x_test.go", imports("audio", "github.com/u2takey/ffmpeg-go"), "only workers/internal"},
 		{"websocket elsewhere", "workers/x.go", imports("workers", "github.com/coder/websocket"), "only pipeline/api may"},
 		{"pgx elsewhere", "storage/catalog/x.go", imports("catalog", "github.com/jackc/pgx/v5/pgxpool"), "only storage/postgres may"},
+		{"nats in another package", "pipeline/webhooks/x.go", imports("webhooks", nats), "only cmd/bench, "},
+		{"nats in the api", "pipeline/api/x.go", imports("api", nats), "only cmd/bench, "},
+		{"nats in a worker", "workers/audio/x.go", imports("audio", nats), "only cmd/bench, "},
+		{"nats in a worker's inside", "workers/audio/in/x.go", imports("in", nats), "only cmd/bench, "},
+		{"nats in a worker's test", "workers/audio/x_test.go", imports("audio", nats), "only cmd/bench, "},
+		{"broker in a worker's test", "workers/audio/x_test.go", imports("audio", "github.com/nats-io/nats-server/v2/server"), "only cmd/bench, "},
+		{"sqlite in a store", "storage/redis/x.go", imports("redis", sqlite), "only cmd/chaos, "},
+		{"sqlite in a listed store", "storage/disk/x.go", imports("disk", sqlite), "only cmd/chaos, "},
+		{"sqlite below workers", "workers/internal/zip/x.go", imports("zip", sqlite), "only cmd/chaos, "},
+		{"sql in the api", "pipeline/api/x.go", imports("api", "database/sql"), "only cmd/chaos, "},
+		{"minio elsewhere", "storage/disk/x.go", imports("disk", "github.com/minio/minio-go/v7"), "only storage/s3 may"},
+		{"kong elsewhere", "cmd/bench/x.go", imports("main", "github.com/alecthomas/kong"), "only cmd/reelmill may"},
+		{"huma elsewhere", "pipeline/client/x.go", imports("client", "github.com/danielgtaylor/huma/v2"), "only pipeline/api, "},
+		{"prometheus elsewhere", "workers/x.go", imports("workers", "github.com/prometheus/client_golang/prometheus"), "only cmd/reelmill/internal/node may"},
+		{"process elsewhere", "workers/audio/x.go", imports("audio", "os/exec"), "workers/internal/ffmpeg, "},
+		{"code imports a module of tests", "workers/x.go", imports("workers", "go.uber.org/goleak"), "only tests may"},
+		{"test imports an unknown module", "workers/x_test.go", imports("workers", theirs), "ruleModules does not list it"},
+		{"pipeline without a rule", "pipeline/webhooks/x.go", "// Package webhooks is\npackage webhooks\n", "no rule"},
+		{"store without a rule", "storage/redis/x.go", "// Package redis is\npackage redis\n", "no rule"},
+		{"workers' inside without a rule", "workers/internal/zip/x.go", "// Package zip is\npackage zip\n", "no rule"},
+		{"program without a rule", "cmd/other/x.go", "// Command other is\npackage main\n", "no rule"},
+		{"pause imports ours", "pipeline/pause/x.go", imports("pause", ours+"pipeline"), "imports " + ours + "pipeline"},
+		{"hls imports ffmpeg", "workers/internal/hls/x.go", imports("hls", ours+"workers/internal/ffmpeg"), "imports " + ours + "workers/internal/ffmpeg"},
 		{"sandbox imports ours", "workers/internal/sandbox/x.go", imports("sandbox", ours+"pipeline"), "imports " + ours + "pipeline"},
 		{"console imports the api", "pipeline/console/x.go", imports("console", ours+"pipeline/api"), "pipeline/api"},
-		{"store imports a module", "storage/x.go", imports("storage", theirs), "storage/x.go imports " + theirs},
+		{"store imports a module", "storage/x.go", imports("storage", "modernc.org/sqlite"), "storage/x.go imports modernc"},
 		{"store imports a store", "storage/s3/x.go", imports("s3", ours+"storage/disk"), "storage/disk"},
-		{"test imports the program", "workers/x_test.go", imports("workers", ours+"cmd/m"), "nothing imports the program"},
-		{"program imports a program's inside", "cmd/m/x.go", "package main\n\nimport _ \"" + ours + "cmd/reelmill/internal/human\"\n", "nothing imports the program"},
+		{"test imports the program", "workers/x_test.go", imports("workers", ours+"cmd/bench"), "nothing imports the program"},
+		{"program imports a program's inside", "cmd/bench/x.go", "package main\n\nimport _ \"" + ours + "cmd/reelmill/internal/human\"\n", "nothing imports the program"},
 		{"inside imports a worker", "cmd/reelmill/internal/loss/x.go", imports("loss", ours+"workers/audio"), "imports " + ours + "workers/audio"},
 		{"inside without a rule", "cmd/reelmill/internal/x/x.go", "// Package x is\npackage x\n", "no rule"},
 		{"package without a rule", "pipeline/a/b/x.go", "// Package b is\npackage b\n", "no rule"},
