@@ -147,6 +147,9 @@ func ruleSkipFolder(fsys fs.FS, name string) bool {
 	if strings.HasPrefix(base, ".") || strings.HasPrefix(base, "_") || base == "testdata" || name == "bin" {
 		return true
 	}
+	if base == name && !ruleBelongs(fsys, name) {
+		return true
+	}
 	_, err := fs.Stat(fsys, name+"/go.mod")
 	return err == nil
 }
@@ -169,7 +172,7 @@ func newRuleFile(name string, parsed *ast.File, fset *token.FileSet) ruleFile {
 	return f
 }
 
-// ruleTop checks that the folders at the top are exactly the five.
+// ruleTop checks that the folders at the top that belong to the module are exactly the five.
 func ruleTop(fsys fs.FS) ([]string, error) {
 	entries, err := fs.ReadDir(fsys, ".")
 	if err != nil {
@@ -177,7 +180,7 @@ func ruleTop(fsys fs.FS) ([]string, error) {
 	}
 	var found, breaches []string
 	for _, e := range entries {
-		if !e.IsDir() || strings.HasPrefix(e.Name(), ".") || e.Name() == "bin" {
+		if !e.IsDir() || strings.HasPrefix(e.Name(), ".") || e.Name() == "bin" || !ruleBelongs(fsys, e.Name()) {
 			continue
 		}
 		found = append(found, e.Name())
@@ -436,6 +439,8 @@ func ruleSound() fstest.MapFS {
 		"deploy/tools/x.go":                "package util\n\nfunc init() {}\n",
 		"bin/x.go":                         "package util\n",
 		".ci/x.go":                         "package util\n",
+		"film/master.m3u8":                 "#EXTM3U\n",
+		"reelmill-data/docs/original.mp4":  "a video",
 		"pipeline/doc.go":                  "// Package pipeline is the story.\npackage pipeline\n",
 		"pipeline/p_test.go":               "package pipeline\n\nimport _ \"github.com/google/go-cmp/cmp\"\n",
 		"pipeline/bus/bus.go":              "// Package bus is\npackage bus\n\nimport _ \"github.com/nats-io/nats.go/jetstream\"\n",
@@ -538,6 +543,7 @@ func TestRulesCanFail(t *testing.T) {
 		{"worker not registered", "workers/video/x.go", "// Package video is\npackage video\n", "not registered"},
 		{"worker listed blank", "workers/all/all.go", imports("all", ours+"workers/audio"), "not registered"},
 		{"folder at the top", "internal/x.go", "// Package internal is\npackage internal\n", "a folder at the top"},
+		{"tracked folder at the top", ".git/index", ruleIndex(t, "film/master.m3u8", "film/720p/seg_00001.m4s"), "film: a folder at the top"},
 		{"folder missing", "-storage/", "", "storage: the folder is missing"},
 		{"docs folder", "pipeline/docs/x.md", "", "a docs folder"},
 		{"init", "pipeline/x.go", "package pipeline\n\nfunc init() {}\n", "func init"},
