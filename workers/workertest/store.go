@@ -107,7 +107,7 @@ func (s *Store) Tree(t *testing.T, results map[string]pipeline.Result) string {
 	return root
 }
 
-// token returns the token of the attempt that made o, from its key (storage.OutputPrefix).
+// token returns the token of the attempt that made o, from its key (pipeline.AttemptPrefix).
 func token(t *testing.T, o pipeline.Output) int {
 	t.Helper()
 	folders := strings.Split(strings.TrimSuffix(o.Key, o.Path), "/")

@@ -92,7 +92,6 @@ const hiddenOutput = "<out"
 // outputs are words in messages about an output; diskFaults are the endings of messages that blame its
 // disk. ffmpeg appends the system's error text to both. The working directory's path is not among outputs,
 // since inputs lie there too. EPERM is missing: it is -1, which ffmpeg returns for many other errors.
-// ffmpeg returns for much else.
 var (
 	outputs = []string{
 		hiddenOutput, "[out#", "ost#", "opening output", "av_interleaved_write_frame", "could not write header",
