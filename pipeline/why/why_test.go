@@ -102,11 +102,11 @@ func TestExplainJobs(t *testing.T) {
 		},
 		"stalled": {
 			pending, why.Facts{Places: at(pipeline.Place{})}, nil,
-			"stalled", "a is neither queued nor scheduled: the sweeper will enqueue it within two minutes",
+			"stalled", "a is neither queued nor scheduled: the sweeper will enqueue it within three minutes",
 		},
 		"stalled while running": {
 			running, why.Facts{Places: at(pipeline.Place{})}, []pipeline.Event{started},
-			"stalled", "a is neither queued nor scheduled: the sweeper will enqueue it within two minutes",
+			"stalled", "a is neither queued nor scheduled: the sweeper will enqueue it within three minutes",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -18,7 +18,7 @@ func (x *explainer) detail(w WaitingJob, place pipeline.Place, known bool) strin
 	case WorkerMissing:
 		return "nobody runs the worker type " + w.Worker + ": start a worker that has it"
 	case Stalled:
-		return w.Job + " is neither queued nor scheduled: the sweeper will enqueue it within two minutes"
+		return w.Job + " is neither queued nor scheduled: the sweeper will enqueue it within three minutes"
 	case Running:
 		text := w.Job + " has run for " + span(x.now.Sub(w.Since))
 		if w.Process != nil {
