@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"mime"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -95,7 +96,7 @@ func (f *fed) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// stopError is an error that ends a stream for good: the caller's, or that of an invalid event.
+// stopError is an error that ends a stream for good: the caller's, or that of an invalid or too long event.
 type stopError struct{ err error }
 
 func (e *stopError) Error() string { return e.err.Error() }
@@ -136,11 +137,17 @@ func (s *stream) run(ctx context.Context) (ended bool, err error) {
 	default:
 		return false, errorOf(resp)
 	}
+	if kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); kind != "text/event-stream" {
+		return false, fmt.Errorf("the server answered with %q, not with an event stream", kind)
+	}
 	p := newParser(&fed{resp.Body, watchdog, &s.seen})
 	for {
 		f, err := p.next()
 		if errors.Is(err, io.EOF) {
 			return false, errCut
+		}
+		if errors.Is(err, bufio.ErrTooLong) { // and would be again
+			return false, &stopError{err}
 		}
 		if err != nil {
 			return false, err
