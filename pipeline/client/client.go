@@ -139,13 +139,13 @@ func (c *Client) Wait(ctx context.Context, id string, until Until) (pipeline.Vid
 			failed = 0
 			continue
 		case err == nil: // a server that shuts down answers early: do not spin
-			failed = max(failed, 1)
+			failed = 0
 		case !passing(err) || failed == maxFailures:
 			return v, err
 		default:
 			failed++
 		}
-		if !pause.For(ctx, c.retry(failed)) {
+		if !pause.For(ctx, c.retry(max(failed, 1))) {
 			return v, context.Cause(ctx)
 		}
 	}
@@ -215,7 +215,7 @@ type Readiness struct {
 }
 
 // Ready asks the server whether it is ready. A server that is not returns the checks with an *Error of
-// status 503.
+// status 503; a proxy's 503 has no checks.
 func (c *Client) Ready(ctx context.Context) (Readiness, error) {
 	var r Readiness
 	resp, err := c.send(ctx, http.MethodGet, "/readyz", nil, "application/json")
