@@ -226,7 +226,8 @@ func (c *Client) Ready(ctx context.Context) (Readiness, error) {
 	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusServiceUnavailable {
 		return r, errorOf(resp)
 	}
-	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(&r); err != nil {
+	err = json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(&r)
+	if err != nil && resp.StatusCode == http.StatusOK {
 		return r, fmt.Errorf("decode readiness: %w", err)
 	}
 	if resp.StatusCode != http.StatusOK {

@@ -361,6 +361,17 @@ func TestReadyIsNot(t *testing.T) {
 	}
 }
 
+// TestReadyOfAProxy checks that the 503 of a proxy, which has no checks, is an *Error of status 503 too.
+func TestReadyOfAProxy(t *testing.T) {
+	for _, status := range []int{404, 503} {
+		client, _ := asking(func(int, *http.Request) (*http.Response, error) { return reply(status, "<html>"), nil })
+		r, err := client.Ready(t.Context())
+		if e, ok := errors.AsType[*Error](err); !ok || e.Status != status || r.Checks != nil {
+			t.Errorf("%d: %+v, %v", status, r, err)
+		}
+	}
+}
+
 func TestWait(t *testing.T) {
 	e := newEnv(t)
 	v, err := e.client.Upload(t.Context(), Upload{Reader: strings.NewReader("x"), Name: "x.mp4"})
