@@ -3,7 +3,9 @@ package client
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -156,5 +158,76 @@ func TestWhyAndStats(t *testing.T) {
 	}
 	if _, err := e.client.Stats(ctx, StatsOptions{Window: time.Second}); err == nil {
 		t.Error("a window of a second is counted")
+	}
+}
+
+func TestRetry(t *testing.T) {
+	e := newEnv(t)
+	id := e.uploaded().ID
+	if _, err := e.client.Retry(t.Context(), id); !isState(err) {
+		t.Errorf("retry of a video that has not ended: %v", err)
+	}
+	_, err := e.client.Cancel(t.Context(), id)
+	must(t, err)
+	for range 2 {
+		if v, err := e.client.Retry(t.Context(), id); err != nil || v.ID != id || v.Status.Terminal() {
+			t.Errorf("%+v %v", v, err)
+		}
+	}
+	if _, err := e.client.Retry(t.Context(), "vid_none"); !errors.Is(err, pipeline.ErrNotFound) {
+		t.Error(err)
+	}
+}
+
+// TestPages checks lists of more than one page, by page and as a whole.
+func TestPages(t *testing.T) {
+	e := newEnv(t)
+	ctx := t.Context()
+	id := e.uploaded().ID
+	for i := range itemsPage {
+		name := fmt.Sprintf("j%03d", i)
+		e.tell(pipeline.JobErrored, pipeline.JobSubject(project, id, name), pipeline.JobEvent{Job: name, Attempt: 1})
+		task := pipeline.Task{Project: project, Video: id, Job: pipeline.Job{Name: name, Worker: "w"}}
+		must(t, e.Bus.DeadLetter(ctx, pipeline.DeadLetter{Task: task, Subject: task.Subject(), Token: 1}))
+	}
+	var subjects []string
+	for event, err := range e.client.EventLog(ctx, id) {
+		must(t, err)
+		subjects = append(subjects, event.Subject)
+	}
+	if len(subjects) != itemsPage+1 || subjects[0] != pipeline.UploadedSubject(project, id) || !slices.IsSorted(subjects[1:]) {
+		t.Errorf("%d events, of %q", len(subjects), subjects)
+	}
+	var jobs []string
+	for cursor, pages := "", 0; pages == 0 || cursor != ""; pages++ {
+		letters, next, err := e.client.DeadLetterPage(ctx, 60, cursor)
+		must(t, err)
+		for _, d := range letters {
+			jobs = append(jobs, d.Job)
+		}
+		cursor = next
+	}
+	if len(jobs) != itemsPage || !slices.IsSorted(jobs) {
+		t.Errorf("letters of %q", jobs)
+	}
+	if _, _, err := e.client.DeadLetterPage(ctx, 60, "nonsense"); err == nil || errors.Is(err, pipeline.ErrNotFound) {
+		t.Errorf("a cursor of nobody's: %v", err)
+	}
+}
+
+// TestIDsOfNothing checks that an id that is no id never reads or deletes something else.
+func TestIDsOfNothing(t *testing.T) {
+	e := newEnv(t)
+	real := e.uploaded().ID
+	for _, id := range []string{"", ".", "..", "../videos/" + real, real + "/jobs", real + "?", real + "#", real + "%2F", " "} {
+		if v, err := e.client.Video(t.Context(), id); err == nil {
+			t.Errorf("%q is %+v", id, v)
+		}
+		if err := e.client.Delete(t.Context(), id); err == nil {
+			t.Errorf("%q was deleted", id)
+		}
+	}
+	if _, err := e.client.Video(t.Context(), real); err != nil {
+		t.Error(err)
 	}
 }

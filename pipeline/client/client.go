@@ -15,6 +15,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"path"
 	"strconv"
 	"strings"
 	"time"
@@ -97,7 +98,7 @@ func passing(err error) bool {
 	}
 	_, local := errors.AsType[*localError](err)
 	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
-	return !local && !untrusted && !errors.Is(err, errBase)
+	return !local && !untrusted && !errors.Is(err, errBase) && !errors.Is(err, pipeline.ErrNotFound)
 }
 
 // Until is what Wait waits for.
@@ -285,12 +286,16 @@ func (c *Client) send(ctx context.Context, method, path string, q url.Values, ac
 	return c.http.Do(req)
 }
 
-// request returns a request to path, which begins with a slash and may have a query.
-func (c *Client) request(ctx context.Context, method, path string, body io.Reader) (*http.Request, error) {
+// request returns a request to the path p, which begins with a slash and may have a query. It returns
+// pipeline.ErrNotFound for a path that a server would shorten to another one.
+func (c *Client) request(ctx context.Context, method, p string, body io.Reader) (*http.Request, error) {
 	if !strings.HasPrefix(c.base, "http://") && !strings.HasPrefix(c.base, "https://") {
 		return nil, fmt.Errorf("%w, not %q", errBase, c.base)
 	}
-	return http.NewRequestWithContext(ctx, method, c.base+path, body)
+	if plain, _, _ := strings.Cut(p, "?"); plain != path.Clean(plain) { // an id is empty, or made of dots
+		return nil, fmt.Errorf("request %s: %w", plain, pipeline.ErrNotFound)
+	}
+	return http.NewRequestWithContext(ctx, method, c.base+p, body)
 }
 
 // errorOf returns the problem in resp.
