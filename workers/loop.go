@@ -17,10 +17,8 @@ import (
 
 // Tasks is the queue as the loop sees it.
 type Tasks interface {
-	// Next blocks until there is a task for the worker type, and returns exactly one.
-	Next(ctx context.Context, worker string) (Delivery, error)
-	// NextAtLeast is Next for tasks of priority least or above. Callers that wait in it and in Next do not delay
-	// each other.
+	// NextAtLeast blocks until there is a task of priority least or above for the worker type, and returns
+	// exactly one. Callers with different priorities do not delay each other.
 	NextAtLeast(ctx context.Context, worker string, least pipeline.Priority) (Delivery, error)
 	// Schedule delivers t at the given time. Scheduling it again does nothing.
 	Schedule(ctx context.Context, t pipeline.Task, at time.Time) error
@@ -97,16 +95,13 @@ func NewLoop(c Config) (*Loop, error) {
 // tasks; these attempts do not count. It leaves no goroutine and no process behind.
 func (l *Loop) Run(ctx context.Context) error {
 	l.blame(ctx)
-	urgent := func(ctx context.Context, worker string) (Delivery, error) {
-		return l.Tasks.NextAtLeast(ctx, worker, pipeline.High)
-	}
 	var slots errgroup.Group
 	for _, t := range l.Registry.Types() {
 		for range l.SlotsOf(t.Name) {
-			slots.Go(func() error { l.slot(ctx, t.Name, l.Tasks.Next); return nil })
+			slots.Go(func() error { l.slot(ctx, t.Name, pipeline.Bulk); return nil })
 		}
 		for range l.interactive(t.Name) {
-			slots.Go(func() error { l.slot(ctx, t.Name, urgent); return nil })
+			slots.Go(func() error { l.slot(ctx, t.Name, pipeline.High); return nil })
 		}
 	}
 	slots.Go(func() error { l.scratch.tend(ctx); return nil })
@@ -117,16 +112,14 @@ func (l *Loop) Run(ctx context.Context) error {
 // DropSources deletes the copies of sources that no attempt uses now, to free their space.
 func (l *Loop) DropSources() { l.scratch.drop(time.Now()) }
 
-// slot takes one task at a time from next and works on it, until ctx ends.
-func (l *Loop) slot(ctx context.Context, worker string,
-	next func(ctx context.Context, worker string) (Delivery, error),
-) {
+// slot takes one task of priority least or above at a time and works on it, until ctx ends.
+func (l *Loop) slot(ctx context.Context, worker string, least pipeline.Priority) {
 	for ctx.Err() == nil {
 		if !l.admits(ctx) {
 			pause.For(ctx, admitAgain)
 			continue
 		}
-		d, err := next(ctx, worker)
+		d, err := l.Tasks.NextAtLeast(ctx, worker, least)
 		switch {
 		case err != nil && ctx.Err() != nil:
 			return
@@ -135,7 +128,7 @@ func (l *Loop) slot(ctx context.Context, worker string,
 			pause.For(ctx, time.Second)
 		case ctx.Err() != nil:
 			l.giveBack(d, 0)
-		case !l.admits(ctx): // next may have waited long
+		case !l.admits(ctx): // the wait may have been long
 			l.giveBack(d, admitLater)
 		default:
 			l.count(worker, func(c *Counts) { c.Busy++ })

@@ -74,15 +74,6 @@ type mortalTasks struct {
 	m *mortal
 }
 
-func (q mortalTasks) Next(ctx context.Context, worker string) (workers.Delivery, error) {
-	if err := q.m.dies("next"); err != nil {
-		<-ctx.Done()
-		return nil, err
-	}
-	d, err := q.Tasks.Next(ctx, worker)
-	return mortalDelivery{d, q.m}, err
-}
-
 func (q mortalTasks) NextAtLeast(ctx context.Context, worker string, least pipeline.Priority) (
 	workers.Delivery, error,
 ) {

@@ -98,10 +98,6 @@ func must(t *testing.T, err error) {
 // queue is the bus as a loop's Tasks; it records calls.
 type queue struct{ *rig }
 
-func (q queue) Next(ctx context.Context, worker string) (workers.Delivery, error) {
-	return q.NextAtLeast(ctx, worker, pipeline.Bulk)
-}
-
 func (q queue) NextAtLeast(ctx context.Context, worker string, least pipeline.Priority) (workers.Delivery,
 	error,
 ) {

@@ -21,27 +21,15 @@ type chaosQueue struct {
 	held map[string][]workers.Delivery // by caller: to deliver later, or again
 }
 
-// Next implements workers.Tasks.
-func (q *chaosQueue) Next(ctx context.Context, worker string) (workers.Delivery, error) {
-	return q.next(ctx, worker, q.Tasks.Next)
-}
-
-// NextAtLeast implements workers.Tasks.
+// NextAtLeast implements workers.Tasks. It may return a task held back for a caller with the same arguments.
 func (q *chaosQueue) NextAtLeast(ctx context.Context, worker string, least pipeline.Priority) (
 	workers.Delivery, error,
 ) {
-	return q.next(ctx, worker+" "+string(least), func(ctx context.Context, _ string) (workers.Delivery, error) {
-		return q.Tasks.NextAtLeast(ctx, worker, least)
-	})
-}
-
-// next returns a task from take, or one held back for a caller with the same take.
-func (q *chaosQueue) next(ctx context.Context, caller string,
-	take func(ctx context.Context, worker string) (workers.Delivery, error),
-) (workers.Delivery, error) {
+	caller := worker + " " + string(least)
+	take := func(ctx context.Context) (workers.Delivery, error) { return q.Tasks.NextAtLeast(ctx, worker, least) }
 	d := q.take(caller)
 	if d == nil {
-		next, err := take(ctx, caller)
+		next, err := take(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -59,11 +47,11 @@ func (q *chaosQueue) next(ctx context.Context, caller string,
 
 // overtake holds first back and returns another task, if one comes soon.
 func (q *chaosQueue) overtake(ctx context.Context, caller string, first workers.Delivery,
-	take func(ctx context.Context, worker string) (workers.Delivery, error),
+	take func(ctx context.Context) (workers.Delivery, error),
 ) workers.Delivery {
 	ctx, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
 	defer cancel()
-	second, err := take(ctx, caller)
+	second, err := take(ctx)
 	if err != nil {
 		return first
 	}

@@ -116,11 +116,6 @@ func (w *Worker) admit(ctx context.Context) error {
 // loopTasks adapts the bus to workers.Tasks.
 type loopTasks struct{ *bus.Bus }
 
-// Next implements workers.Tasks.
-func (t loopTasks) Next(ctx context.Context, worker string) (workers.Delivery, error) {
-	return t.NextAtLeast(ctx, worker, pipeline.Bulk)
-}
-
 // NextAtLeast implements workers.Tasks.
 func (t loopTasks) NextAtLeast(ctx context.Context, worker string, least pipeline.Priority) (workers.Delivery,
 	error,
