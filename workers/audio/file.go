@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 
@@ -64,11 +65,13 @@ func (r run) collect(ctx context.Context) (pipeline.Result, error) {
 }
 
 // runs returns the header and the runs of segments of the rendition, in order. It fails if a part is missing.
+// Another step may have made a rendition of the same name, in another folder.
 func (r run) runs() (head pipeline.Output, runs []pipeline.Output, err error) {
+	folder := path.Join(r.job.Task.Job.Folder, r.part.Name)
 	for _, result := range r.job.Results {
 		for _, o := range result.Outputs {
 			switch {
-			case o.Name != r.part.Name:
+			case path.Dir(o.Path) != folder:
 			case o.Kind == pipeline.KindInit:
 				head = o
 			case o.Kind == pipeline.KindAudioRendition && o.Segments != nil:

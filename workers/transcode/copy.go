@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 
@@ -69,12 +70,14 @@ func (c copyRun) decision(copied bool) *pipeline.Decision {
 	return &pipeline.Decision{Copied: copied}
 }
 
-// decided reports whether the first part was copied. Its job is the one that has an output of this rung and a
-// decision. Results of earlier versions have the decision only among their facts.
+// decided reports whether the first part was copied. Its job is the one that has segments in the folder of this
+// rung and a decision: another step's rung of the same name is in another folder. Results of earlier versions
+// have the decision only among their facts.
 func (c copyRun) decided() bool {
+	folder := path.Join(c.job.Task.Job.Folder, c.rung.Name)
 	for _, r := range c.job.Results {
 		made := slices.ContainsFunc(r.Outputs, func(o pipeline.Output) bool {
-			return o.Kind == pipeline.KindRendition && o.Name == c.rung.Name
+			return o.Kind == pipeline.KindRendition && path.Dir(o.Path) == folder
 		})
 		copied, told := r.Facts[factCopied].(bool)
 		switch {

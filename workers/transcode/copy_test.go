@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -228,11 +229,11 @@ func TestUnlike(t *testing.T) {
 	}
 }
 
-// TestLaterPartsFollowTheFirst: later parts follow the decision of the job that has an output of their rung,
-// whatever its name, or the facts in a result of an earlier version.
+// TestLaterPartsFollowTheFirst: later parts follow the decision of the job that made their rung, whatever its
+// name, or the facts in a result of an earlier version. Another step's rung of the same name decides nothing.
 func TestLaterPartsFollowTheFirst(t *testing.T) {
 	made := func(rung string, d *pipeline.Decision, facts map[string]any) pipeline.Result {
-		rendition := pipeline.Output{Name: rung, Kind: pipeline.KindRendition}
+		rendition := pipeline.Output{Name: path.Base(rung), Kind: pipeline.KindRendition, Path: rung + "/s.m4s"}
 		return pipeline.Result{Outputs: []pipeline.Output{rendition}, Decision: d, Facts: facts}
 	}
 	yes, no := &pipeline.Decision{Copied: true}, &pipeline.Decision{}
@@ -240,10 +241,14 @@ func TestLaterPartsFollowTheFirst(t *testing.T) {
 		results map[string]pipeline.Result
 		want    bool
 	}{
-		"copied":       {map[string]pipeline.Result{"film-a": made("720p", yes, nil), "film-b": made("720p", nil, nil)}, true},
-		"not copied":   {map[string]pipeline.Result{"film-copy": made("720p", no, map[string]any{"copied": true})}, false},
-		"another rung": {map[string]pipeline.Result{"film-copy": made("360p", yes, nil)}, false},
-		"audio":        {map[string]pipeline.Result{"sound-copy": {Decision: yes}}, false},
+		"another step's": {map[string]pipeline.Result{
+			"film-copy": made("720p", no, nil), "again-copy": made("again/720p", yes, nil),
+		}, false},
+		"another step's alone": {map[string]pipeline.Result{"again-copy": made("again/720p", yes, nil)}, false},
+		"copied":               {map[string]pipeline.Result{"film-a": made("720p", yes, nil), "film-b": made("720p", nil, nil)}, true},
+		"not copied":           {map[string]pipeline.Result{"film-copy": made("720p", no, map[string]any{"copied": true})}, false},
+		"another rung":         {map[string]pipeline.Result{"film-copy": made("360p", yes, nil)}, false},
+		"audio":                {map[string]pipeline.Result{"sound-copy": {Decision: yes}}, false},
 		"told by facts": {map[string]pipeline.Result{
 			"transcode-copy": made("720p", nil, map[string]any{"copied": true}),
 		}, true},
