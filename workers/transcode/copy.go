@@ -70,9 +70,9 @@ func (c copyRun) decision(copied bool) *pipeline.Decision {
 	return &pipeline.Decision{Copied: copied}
 }
 
-// decided reports whether the first part was copied. Its job is the one that has segments in the folder of this
-// rung and a decision: another step's rung of the same name is in another folder. Results of earlier versions
-// have the decision only among their facts.
+// decided reports whether the first part was copied. Its job is the one with a decision and with segments in
+// the folder of this rung: another step's rung of the same name is in another folder. Results of earlier
+// versions have the decision only among their facts.
 func (c copyRun) decided() bool {
 	folder := path.Join(c.job.Task.Job.Folder, c.rung.Name)
 	for _, r := range c.job.Results {
