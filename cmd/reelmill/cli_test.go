@@ -315,7 +315,7 @@ func TestUploadTellsAtOnceThatItTriesAgain(t *testing.T) {
 func newParser(t *testing.T) *kong.Kong {
 	t.Helper()
 	var c commands
-	parser, err := kong.New(&c, kong.Name("reelmill"), helpTexts, kong.Vars{"version": version})
+	parser, err := kong.New(&c, kong.Name("reelmill"), helpTexts, kong.PostBuild(setOwnHelp), kong.Vars{"version": version})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -346,6 +346,26 @@ func TestHelpTextsAreSentences(t *testing.T) {
 		}
 	}
 	walk(newParser(t).Model.Node)
+}
+
+// TestHelpIsTrueOfEachCommand checks texts of flags that several commands share, but that mean something else
+// for some.
+func TestHelpIsTrueOfEachCommand(t *testing.T) {
+	for _, c := range []struct{ command, want, lie string }{
+		{"serve", "embedded in the process", "needs"},
+		{"doctor", "embedded in the process", "needs"},
+		{"worker", "A worker needs it, the same as its server", "Default: a folder"},
+		{"worker", "A worker needs that of its server", "embedded"},
+		{"run", "half the cores for each type ($", "--nats"},
+		{"rebuild", "Default: the broker in --data", "s3://bucket"},
+		{"streams show", "Default: the broker in --data", "s3://bucket"},
+		{"streams apply", "This command ignores the flag", "embedded"},
+	} {
+		said := strings.Join(strings.Fields(command(t, append([]string{"help"}, strings.Fields(c.command)...)...)), " ")
+		if !strings.Contains(said, c.want) || strings.Contains(said, c.lie) {
+			t.Errorf("help %s: want %q, not %q, in %s", c.command, c.want, c.lie, said)
+		}
+	}
 }
 
 func TestHelpOfACommandIsItsHelp(t *testing.T) {

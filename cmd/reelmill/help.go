@@ -33,3 +33,32 @@ func spellHelp(args []string, model *kong.Application) ([]string, error) {
 	}
 	return append(slices.Clone(args[1:]), "--help"), nil
 }
+
+const (
+	offlineNATSHelp = "Address of the NATS server that the server uses. Default: the broker in --data."
+	unusedHelp      = "This command ignores the flag; serve uses it."
+)
+
+// ownHelp has the help texts that replace those of helpTexts for one command.
+var ownHelp = map[string]kong.Vars{
+	"worker": {
+		"nats_help":  "Address of the NATS server that the server uses. A worker needs it.",
+		"store_help": storeHelp + "A worker needs it, the same as its server.",
+		"webhook_secret_help": "Secret that signs webhooks. A worker needs that of its server, which is in " +
+			"webhook.secret in the server's data folder. Set it in the environment or the configuration file.",
+	},
+	"run": {"slots_help": slotsHelp},
+	"rebuild": {
+		"nats_help": offlineNATSHelp, "store_help": unusedHelp, "replicas_help": unusedHelp,
+		"events_max_help": unusedHelp,
+	},
+	"streams": {"nats_help": offlineNATSHelp, "store_help": unusedHelp},
+}
+
+// setOwnHelp gives each command its own help texts.
+func setOwnHelp(k *kong.Kong) error {
+	for _, n := range k.Model.Children {
+		n.Tag.Vars = n.Tag.Vars.CloneWith(ownHelp[n.Name])
+	}
+	return nil
+}

@@ -97,7 +97,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		kong.Description("Turns an uploaded video into everything a site needs to play it.\n\n"+
 			"  reelmill serve\n  reelmill upload film.mp4 --wait=ready\n  reelmill run film.mp4 --out film"),
 		kong.Exit(func(int) { panic(errDone) }), kong.ConfigureHelp(kong.HelpOptions{Compact: true}), helpTexts,
-		kong.Vars{"version": "reelmill " + version})
+		kong.PostBuild(setOwnHelp), kong.Vars{"version": "reelmill " + version})
 	if err != nil {
 		return err
 	}

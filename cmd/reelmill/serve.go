@@ -68,16 +68,23 @@ func (f dataFlags) Validate() error {
 	return nil
 }
 
-// helpTexts are the help texts that do not fit into a tag.
+// Parts of help texts that commands share.
+const (
+	storeHelp = "Object store: a folder, or s3://bucket/prefix?endpoint=URL&region=R with " +
+		"REELMILL_S3_ACCESS_KEY and REELMILL_S3_SECRET_KEY. "
+	slotsHelp = "How many jobs of each worker type run at once, such as 'transcode=2;audio=1'. Default: " +
+		"half the cores for each type."
+)
+
+// helpTexts are the help texts that do not fit into a tag. ownHelp replaces some for some commands.
 var helpTexts = kong.Vars{
-	"nats_help": "Address of a NATS server with JetStream, to share a broker between processes. Default: a " +
-		"broker embedded in the process.",
+	"nats_help": "Address of a NATS server with JetStream, to share a broker between processes. " +
+		"Default: a broker embedded in the process.",
 	"replicas_help": "Copies of each message in a cluster of NATS servers: 1, 3 or 5. Default (0): as it is, " +
 		"or 1 for new streams. Only `reelmill streams apply` changes existing streams.",
 	"events_max_help": "Largest size of the event log, at least " + bytesize.Size(minEventsMax).String() +
 		". Default: as it is, or 8GiB for a new log. Only `reelmill streams apply` changes an existing log.",
-	"store_help": "Object store: a folder, or s3://bucket/prefix?endpoint=URL&region=R with " +
-		"REELMILL_S3_ACCESS_KEY and REELMILL_S3_SECRET_KEY. Default: a folder below --data.",
+	"store_help": storeHelp + "Default: a folder below --data.",
 	"metrics_help": "Separate address for Prometheus metrics, such as 127.0.0.1:9464. An API on loopback has " +
 		"/metrics too.",
 	"public_url_help": "Address at which people reach this server, such as https://video.example.com or " +
@@ -87,9 +94,8 @@ var helpTexts = kong.Vars{
 	"max_videos_help": "Refuse uploads (503) while this many videos are unfinished.",
 	"max_share_help":  "Refuse uploads (429) of a project while this many of its videos are unfinished.",
 	"min_free_help":   "Free disk space that uploads must leave. Default: a tenth of the disk, 2 to 20 GiB.",
-	"slots_help": "How many jobs of each worker type run at once, such as 'transcode=2;audio=1'. Default: " +
-		"half the cores for each type. 0 leaves the type to other processes on --nats.",
-	"threads_help": "Threads of each encoder, 1 to 64. 0 means the default of 2.",
+	"slots_help":      slotsHelp + " 0 leaves the type to other processes on --nats.",
+	"threads_help":    "Threads of each encoder, 1 to 64. 0 means the default of 2.",
 	"webhook_url_help": "Webhook to call when a video is playable, and when it ends. " +
 		"Uploads may name another.",
 	"webhook_secret_help": "Secret that signs webhooks: whsec_ and base64. Set it in the environment or the " +
