@@ -47,7 +47,7 @@ type Job struct {
 	// kinds it Needs. NewPlan sets it. Empty: unknown, as in plans of earlier versions.
 	Expects []string `json:"expects,omitempty"`
 	// Folder is the folder below the video that the paths of the job's outputs begin with. NewPlan sets it for a
-	// step that makes a rendition which an earlier step makes. Empty: the video's own folder.
+	// step if an earlier step has its worker type or makes one of its renditions. Empty: the video's own folder.
 	Folder string `json:"folder,omitempty"`
 
 	Priority Priority `json:"priority,omitempty"` // Normal when empty

@@ -172,7 +172,7 @@ func NewPlan(p Pipeline, requested map[string]map[string]any, media Media, plann
 		}
 		plan = append(plan, jobs...)
 	}
-	separate(plan)
+	separate(plan, p)
 	return plan, resolveEdges(plan, p)
 }
 
@@ -241,11 +241,14 @@ func jobName(step, part string) string {
 	return step + "-" + part
 }
 
-// separate gives a step a folder of its own, named after it, when a step before it makes one of its
-// renditions. So both are kept, and players can choose.
-func separate(plan []Job) {
+// separate gives a step a folder of its own, named after it, when a step before it in the pipeline has its
+// type, or makes one of its renditions. So the outputs of both are kept, and players can choose.
+func separate(plan []Job, p Pipeline) {
+	later := map[string]bool{} // steps
+	for i, s := range p.Steps {
+		later[s.name()] = slices.ContainsFunc(p.Steps[:i], s.sameType)
+	}
 	maker := map[string]string{} // the first step that makes a rendition
-	later := map[string]bool{}   // steps
 	for _, j := range plan {
 		for _, r := range j.Renditions {
 			if maker[r] == "" {
@@ -260,6 +263,8 @@ func separate(plan []Job) {
 		}
 	}
 }
+
+func (s Step) sameType(other Step) bool { return other.Worker == s.Worker }
 
 // resolveEdges turns what each job waits for into names of jobs of the plan: parts of its own step (After),
 // all jobs of the steps that its own step comes after in the pipeline, and the jobs that make what it Needs.

@@ -254,6 +254,7 @@ func TestPlanRenditions(t *testing.T) {
 		},
 		"audio": {{Name: "0", Makes: sound, Renditions: []string{"audio-eng"}}, {Name: "file"}},
 		"list":  {{Needs: []pipeline.OutputKind{"picture", "sound"}}},
+		"hevc":  {{Makes: picture, Renditions: []string{"720p"}}},
 		"old":   {{Makes: picture}}, // a worker that does not say what it makes
 	}
 	film, list, audio := pipeline.Step{Worker: "film"}, pipeline.Step{Worker: "list"}, pipeline.Step{Worker: "audio"}
@@ -271,6 +272,10 @@ func TestPlanRenditions(t *testing.T) {
 		"one does not tell": {steps(film, pipeline.Step{Worker: "old"}, list), map[string][]string{"list": {"360p", "720p"}}, map[string]string{}},
 		"two of audio": {steps(audio, again, list), map[string][]string{"list": {"again/audio-eng", "audio-eng"}},
 			map[string]string{"again-0": "again", "again-file": "again"}},
+		"two of a type without renditions": {steps(list, pipeline.Step{Name: "again", Worker: "list"}), map[string][]string{},
+			map[string]string{"again": "again"}},
+		"two types with one rendition": {steps(film, pipeline.Step{Worker: "hevc"}, list), map[string][]string{"list": {"360p", "720p", "hevc/720p"}},
+			map[string]string{"hevc": "hevc"}},
 	} {
 		plan, err := pipeline.NewPlan(c.doc, nil, pipeline.Media{}, p)
 		if err != nil {

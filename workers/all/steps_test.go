@@ -79,6 +79,42 @@ func TestStepsOfAnyName(t *testing.T) {
 	}
 }
 
+// TestTwoStepsOfOneType: both have their outputs, the later one in its own folder.
+func TestTwoStepsOfOneType(t *testing.T) {
+	source := workertest.Clip(t, "a.mkv", slices.Concat(workertest.Pattern("320x180", "10", "2"),
+		[]string{"-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p"})...)
+	r, err := New(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := workertest.NewStore(t)
+	in := workertest.Inspect(t, r, store, source)
+	doc := pipeline.Pipeline{Name: "twice", Version: 1, Steps: []pipeline.Step{
+		{Worker: "thumbnail"}, {Worker: "watermark", With: map[string]any{"text": "one"}},
+		{Name: "more", Worker: "thumbnail"}, {Name: "mark", Worker: "watermark", With: map[string]any{"text": "two"}},
+	}}
+	if err := doc.Validate(r); err != nil {
+		t.Fatal(err)
+	}
+	maker := map[string]string{}
+	for job, result := range workertest.Video(t, r, store, source, *in.Media, doc, nil) {
+		for _, path := range workertest.Paths(result) {
+			if maker[path] != "" {
+				t.Errorf("%s and %s both have %s", maker[path], job, path)
+			}
+			maker[path] = job
+		}
+	}
+	for path, job := range map[string]string{
+		"thumbnail.jpg": "thumbnail-poster", "more/thumbnail.jpg": "more-poster",
+		"watermarked.mp4": "watermark", "mark/watermarked.mp4": "mark",
+	} {
+		if maker[path] != job {
+			t.Errorf("%s has %q, want that of %s", path, maker[path], job)
+		}
+	}
+}
+
 // TestPlanOfAnEarlierVersion: a frozen plan whose transcode step packages the video still completes.
 func TestPlanOfAnEarlierVersion(t *testing.T) {
 	source := workertest.Clip(t, "a.mkv", slices.Concat(workertest.Pattern("320x180", "10", "2"), workertest.Tone("2"),
