@@ -74,15 +74,19 @@ func (p Pipeline) Validate(planner Planner) error {
 	}
 	seen := map[string]bool{}
 	for i, s := range p.Steps {
-		if err := s.validate(seen, planner); err != nil {
+		err := s.validate(seen, planner)
+		if err == nil {
+			err = s.fits(p.Steps[:i], planner.Traits()[s.Worker])
+		}
+		if err != nil {
 			return fmt.Errorf("pipeline %s, step %d: %w", p.Name, i+1, err)
 		}
 		seen[s.name()] = true
 	}
-	return nil
+	return p.ordered(planner)
 }
 
-// validate checks one step; `after` may name earlier steps only, so no cycle can be written down.
+// validate checks one step; `after` may name earlier steps only.
 func (s Step) validate(earlier map[string]bool, planner Planner) error {
 	switch name := s.name(); {
 	case !ValidName(name):
@@ -108,6 +112,17 @@ func (s Step) validate(earlier map[string]bool, planner Planner) error {
 		return nil // its parameters are complete only with those of an upload
 	}
 	return err
+}
+
+// fits checks a step against the traits of its worker type; earlier are the steps before it.
+func (s Step) fits(earlier []Step, t Traits) error {
+	switch {
+	case s.When == WhenRequested && t.Upload == nil:
+		return fmt.Errorf("when %q: no upload can request a step of %s; leave out when", s.When, s.Worker)
+	case t.AddedFor != "" && slices.ContainsFunc(earlier, s.sameType):
+		return fmt.Errorf("a pipeline can have only one step of %s, for what all steps make", s.Worker)
+	}
+	return nil
 }
 
 func (s Step) name() string {
@@ -342,26 +357,4 @@ func (w waits) after(j Job, before []string) ([]string, error) {
 	}
 	slices.Sort(after)
 	return slices.Compact(after), nil
-}
-
-// acyclic reports a cycle among the edges: it removes jobs that wait for no other, until none is left or none
-// can be removed.
-func acyclic(plan []Job) error {
-	waiting := map[string][]string{}
-	for _, j := range plan {
-		waiting[j.Name] = j.After
-	}
-	for len(waiting) > 0 {
-		free := 0
-		for name, after := range waiting {
-			if !slices.ContainsFunc(after, func(a string) bool { _, ok := waiting[a]; return ok }) {
-				delete(waiting, name)
-				free++
-			}
-		}
-		if free == 0 {
-			return Fail(CodeParameters, "jobs wait for each other: %v", slices.Sorted(maps.Keys(waiting)))
-		}
-	}
-	return nil
 }

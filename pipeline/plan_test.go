@@ -40,15 +40,65 @@ func TestValidate(t *testing.T) {
 			"bad is no parameter"},
 		"not JSON": {steps(pipeline.Step{Worker: "a", With: map[string]any{"f": func() {}}}), "encode"},
 	} {
-		err := test.doc.Validate(p)
+		err := test.doc.Validate(requestable{p})
 		if (err == nil) != (test.fault == "") || err != nil && !strings.Contains(err.Error(), test.fault) {
 			t.Errorf("%s: %v, want %q", name, err, test.fault)
 		}
 	}
 	doc := pipeline.Default()
-	if err := doc.Validate(planner{"thumbnail": nil, "audio": nil, "transcode": nil,
-		"watermark": nil}); err != nil {
+	if err := doc.Validate(requestable{planner{"thumbnail": nil, "audio": nil, "transcode": nil,
+		"watermark": nil}}); err != nil {
 		t.Errorf("the default pipeline: %v", err)
+	}
+}
+
+// requestable is a planner whose types an upload can request.
+type requestable struct{ planner }
+
+func (r requestable) Traits() map[string]pipeline.Traits {
+	all := map[string]pipeline.Traits{}
+	for worker := range r.planner {
+		all[worker] = pipeline.Traits{Upload: &pipeline.UploadField{}}
+	}
+	return all
+}
+
+// TestValidateTraits: a pipeline is refused at start if its traits or its outputs make it fail with every
+// video.
+func TestValidateTraits(t *testing.T) {
+	pieces, crumbs := []pipeline.OutputKind{"piece"}, []pipeline.OutputKind{"crumb"}
+	p := gatherer{planner{
+		"cut": {{Name: "0", Makes: pieces}, {Name: "file", Needs: crumbs}}, "grind": {{Makes: crumbs}},
+		"other": {{}}, "gather": {{Needs: pieces}},
+	}}
+	cut, gather, grind := pipeline.Step{Worker: "cut"}, pipeline.Step{Worker: "gather"}, pipeline.Step{Worker: "grind"}
+	after := func(s pipeline.Step, steps ...string) pipeline.Step { s.After = steps; return s }
+	for name, c := range map[string]struct {
+		doc    pipeline.Pipeline
+		faults []string // in the error; none: there is no error
+	}{
+		"one":                                  {steps(cut, gather), nil},
+		"first":                                {steps(gather, cut), nil},
+		"added":                                {steps(cut), nil},
+		"two":                                  {steps(cut, gather, pipeline.Step{Name: "more", Worker: "gather"}), []string{"step 3", "only one step of gather"}},
+		"two of another type":                  {steps(cut, pipeline.Step{Name: "more", Worker: "cut"}), nil},
+		"requested":                            {steps(cut, pipeline.Step{Worker: "gather", When: pipeline.WhenRequested}), []string{"step 2", "no upload can request", "leave out when"}},
+		"requested, of a type without a field": {steps(pipeline.Step{Worker: "cut", When: pipeline.WhenRequested}), []string{"no upload can request"}},
+		"before what it gathers":               {steps(gather, pipeline.Step{Worker: "other", After: []string{"gather"}}, after(cut, "gather")), []string{"steps cut, gather."}},
+		"behind what it gathers":               {steps(cut, after(gather, "cut")), nil},
+		"between two":                          {steps(cut, after(grind, "cut")), []string{"steps cut, grind."}},
+		"in a ring":                            {steps(gather, after(grind, "gather"), after(pipeline.Step{Worker: "cut"}, "grind")), []string{"steps cut, gather, grind."}},
+	} {
+		err := c.doc.Validate(p)
+		if (err == nil) != (c.faults == nil) {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		for _, fault := range c.faults {
+			if !strings.Contains(err.Error(), fault) {
+				t.Errorf("%s: %v, want %q", name, err, fault)
+			}
+		}
 	}
 }
 

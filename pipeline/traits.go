@@ -14,9 +14,9 @@ type Traits struct {
 	// AddedFor is a kind of output that needs a step of this type. When jobs of a pipeline make that kind and no
 	// step has this type, NewPlan adds one, without parameters and named after the type. No step of the pipeline
 	// can come after the added one, and no timeout or retry of another step applies to it; a pipeline that needs
-	// them names the step itself. Empty: none.
+	// them names the step itself, once. Empty: none.
 	AddedFor OutputKind
-	// Upload says what an upload may send for a step of this type; nil: nothing.
+	// Upload says what an upload may send for a step of this type; nil: nothing, so no upload can request it.
 	Upload *UploadField
 }
 

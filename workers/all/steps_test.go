@@ -115,6 +115,35 @@ func TestTwoStepsOfOneType(t *testing.T) {
 	}
 }
 
+// TestStepsThatNeverWork: the server refuses to start with a pipeline that would fail with every video.
+func TestStepsThatNeverWork(t *testing.T) {
+	r, err := New(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	film, list := pipeline.Step{Worker: "transcode"}, pipeline.Step{Worker: "packager"}
+	for _, c := range []struct {
+		fault string // in the error; empty: none
+		steps []pipeline.Step
+	}{
+		{"", []pipeline.Step{list, film}},
+		{"", []pipeline.Step{film, {Worker: "packager", After: []string{"transcode"}}, {Worker: "thumbnail", After: []string{"packager"}}}},
+		{"only one step of packager", []pipeline.Step{film, list, {Name: "again", Worker: "packager"}}},
+		{"no upload can request a step of packager", []pipeline.Step{film, {Worker: "packager", When: pipeline.WhenRequested}}},
+		{"steps packager, transcode.", []pipeline.Step{list, {Worker: "transcode", After: []string{"packager"}}}},
+		{"steps audio, packager.", []pipeline.Step{list, {Worker: "audio", After: []string{"packager"}}, film}},
+		{"steps audio, film.", []pipeline.Step{
+			{Name: "film", Worker: "transcode", With: map[string]any{"mp4": []string{"highest"}}}, {Worker: "audio", After: []string{"film"}},
+			{Worker: "watermark", When: pipeline.WhenRequested},
+		}},
+	} {
+		err := pipeline.Pipeline{Name: "p", Version: 1, Steps: c.steps}.Validate(r)
+		if (err == nil) != (c.fault == "") || err != nil && !strings.Contains(err.Error(), c.fault) {
+			t.Errorf("%v, want %q", err, c.fault)
+		}
+	}
+}
+
 // TestPlanOfAnEarlierVersion: a frozen plan whose transcode step packages the video still completes.
 func TestPlanOfAnEarlierVersion(t *testing.T) {
 	source := workertest.Clip(t, "a.mkv", slices.Concat(workertest.Pattern("320x180", "10", "2"), workertest.Tone("2"),
