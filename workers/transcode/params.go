@@ -15,7 +15,7 @@ type Params struct {
 	// Ladder lists the short edges of all rungs in pixels, 16 to 2160. Those above the source are left out; if
 	// none is left, the only rung has the source's size. Default: the source's own size and the steps of the
 	// quality.
-	Ladder []int `json:"ladder,omitempty" minItems:"1" maxItems:"10" doc:"Short edges, 16 to 2160 pixels"`
+	Ladder []int `json:"ladder,omitempty" minItems:"1" maxItems:"10" doc:"Sizes of all rungs: the shorter side, 16 to 2160 pixels"`
 	// Copy is auto or never. auto: the top rung is a copy of the source if that is standard input. never: every
 	// rung is encoded.
 	Copy string `json:"copy,omitempty" enum:"auto,never" doc:"Whether standard H.264 stays as it is. Default auto"`

@@ -29,7 +29,7 @@ func standard(p Params, m pipeline.Media, top rung) string {
 	case p.Copy == copyNever:
 		return "the pipeline has every rung encoded"
 	case m.NoCopy:
-		return "a step of the pipeline hides the source, so it is not published bit for bit"
+		return "a step of the pipeline hides part of the picture, so the source is not published as it is"
 	case m.Container != "mov" && !picture.NeedsRemux(m, false):
 		return "it is in " + m.Container + ", not in MP4, Matroska, MPEG-TS or FLV"
 	case m.Damaged:

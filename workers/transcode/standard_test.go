@@ -29,7 +29,7 @@ func TestStandard(t *testing.T) {
 		t.Fatal(why)
 	}
 	for want, spoil := range map[string]func(m *pipeline.Media){
-		"a step of the pipeline hides the source, so it is not published bit for bit": func(m *pipeline.Media) {
+		"a step of the pipeline hides part of the picture, so the source is not published as it is": func(m *pipeline.Media) {
 			m.NoCopy = true
 		},
 		"it is in avi, not in MP4, Matroska, MPEG-TS or FLV":  func(m *pipeline.Media) { m.Container = "avi" },
