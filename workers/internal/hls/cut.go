@@ -66,7 +66,7 @@ func Cut(ctx context.Context, file, dir string, o Options) (manifest.Track, erro
 			return manifest.Track{}, errors.Join(fmt.Errorf("cut %s: %w", filepath.Base(file), err), c.closeSegment())
 		}
 	}
-	if err := c.closeSegment(); err != nil {
+	if err := c.finish(); err != nil {
 		return manifest.Track{}, fmt.Errorf("cut %s: %w", filepath.Base(file), err)
 	}
 	if len(c.track.Segments) == 0 {
@@ -96,6 +96,7 @@ type cutter struct {
 	ticks     uint64   // in out
 	next      uint64   // decode time at which the next fragment must begin
 	key       int64    // bytes of the keyframe at the start of the current mdat; 0: none
+	owed      int64    // bytes of samples that the next box of data must have; 0: none
 }
 
 func (c *cutter) box() error {
@@ -114,8 +115,7 @@ func (c *cutter) box() error {
 	case "moof":
 		return c.fragment(size)
 	case "mdat":
-		c.addKey(int64(h.Hdrlen))
-		return c.copy(size)
+		return c.media(int64(h.Hdrlen), size)
 	}
 	return nil // such as mfra, an index of the uncut file
 }

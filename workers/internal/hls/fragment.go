@@ -29,7 +29,7 @@ func (c *cutter) readTrack(data []byte) ([]byte, error) {
 		return nil, errors.New("not a fragmented movie of one track")
 	}
 	media := moov.Trak.Mdia
-	if media == nil || media.Mdhd == nil || media.Mdhd.Timescale == 0 ||
+	if moov.Trak.Tkhd == nil || media == nil || media.Mdhd == nil || media.Mdhd.Timescale == 0 ||
 		media.Minf == nil || media.Minf.Stbl == nil || media.Minf.Stbl.Stsd == nil {
 		return nil, errors.New("incomplete track")
 	}
@@ -110,6 +110,9 @@ func (c *cutter) fragment(size int64) error {
 	if c.header == nil || c.track.Timescale == 0 {
 		return errors.New("a fragment before the init section")
 	}
+	if c.owed > 0 {
+		return fmt.Errorf("fragment at %d: the one before it has no data", c.at)
+	}
 	data, err := c.read(size, maxMoof)
 	if err != nil {
 		return err
@@ -121,7 +124,7 @@ func (c *cutter) fragment(size int64) error {
 	if f.start != c.next {
 		return fmt.Errorf("fragment at %d begins at tick %d, want %d", c.at, f.start, c.next)
 	}
-	c.next = f.start + f.length
+	c.next, c.owed = f.start+f.length, f.bytes
 	begins, err := c.begins(f.start)
 	if err != nil {
 		return err
@@ -170,6 +173,7 @@ func (c *cutter) addKey(header int64) {
 // fragment is the header of a movie fragment.
 type fragment struct {
 	start, length uint64 // decode time and length, in ticks
+	bytes         int64  // of its samples
 	key           int64  // bytes of the first sample if it is a keyframe of a picture, else 0
 }
 
@@ -185,8 +189,9 @@ func (c *cutter) measure(data []byte) (f fragment, written []byte, err error) {
 	}
 	for _, trun := range moof.Traf.Truns {
 		f.length += trun.AddSampleDefaultValues(moof.Traf.Tfhd, c.defaults)
+		f.bytes += int64(trun.SizeOfData())
 	}
-	if f.length == 0 {
+	if f.length == 0 || f.bytes == 0 || len(moof.Traf.Trun.Samples) == 0 {
 		return f, nil, errors.New("no samples")
 	}
 	if s := moof.Traf.Trun.Samples[0]; strings.HasPrefix(c.track.Codecs, "avc") && s.IsSync() {
@@ -230,11 +235,30 @@ func (c *cutter) write(data []byte) error {
 	return err
 }
 
-// copy appends the current box to the open segment.
-func (c *cutter) copy(size int64) error {
+// finish closes the last segment. It fails if the last fragment has no data.
+func (c *cutter) finish() error {
+	err := c.closeSegment()
+	if c.owed > 0 {
+		err = errors.Join(errors.New("the last fragment has no data"), err)
+	}
+	return err
+}
+
+// media appends the data of a fragment to the open segment. The box must have all bytes of the samples.
+func (c *cutter) media(header, size int64) error {
 	if c.out == nil {
 		return errors.New("media data before a fragment")
 	}
+	if size-header < c.owed {
+		return fmt.Errorf("data at %d has %d bytes, its samples %d", c.at, size-header, c.owed)
+	}
+	c.owed = 0
+	c.addKey(header)
+	return c.copy(size)
+}
+
+// copy appends the current box to the open segment.
+func (c *cutter) copy(size int64) error {
 	n, err := io.Copy(c.out, io.NewSectionReader(c.in, c.at, size))
 	c.track.Segments[len(c.track.Segments)-1].Size += n
 	if err == nil && n != size {
