@@ -14,12 +14,17 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 )
 
-// fragments makes a fragmented MP4 of pattern frames with a fragment for each second.
+// fragments makes a fragmented MP4 of frames that grow lighter, 5 per second, with a fragment for each two
+// seconds.
 func fragments(t *testing.T, frames int) string {
 	t.Helper()
 	dir := t.TempDir()
 	raw := filepath.Join(dir, "raw")
-	if err := os.WriteFile(raw, bytes.Repeat([]byte{90}, frames*32*32*3/2), 0o600); err != nil {
+	var pictures []byte
+	for i := range frames {
+		pictures = append(pictures, bytes.Repeat([]byte{byte(40 + 4*i)}, 32*32*3/2)...)
+	}
+	if err := os.WriteFile(raw, pictures, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	file := filepath.Join(dir, "f.mp4")
