@@ -13,35 +13,35 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// DASHName is the file of the MPD, at the top of a video's tree.
-const DASHName = "manifest.mpd"
+// dashName is the file of the MPD, at the top of a video's tree.
+const dashName = "manifest.mpd"
 
-// Presentation is a whole video for DASH. Every track begins with segment 0 at time 0, is in the folder of
+// presentation is a whole video for DASH. Every track begins with segment 0 at time 0, is in the folder of
 // its URI, and has a Timescale.
-type Presentation struct {
-	Pictures []Picture // at least one, largest first
-	Sounds   []Sound   // the first is the main one
+type presentation struct {
+	Pictures []pictureTrack // at least one, largest first
+	Sounds   []audioTrack   // the first is the main one
 }
 
-// Picture is one picture rendition with its media.
-type Picture struct {
-	Variant
+// pictureTrack is one picture rendition with its media.
+type pictureTrack struct {
+	variant
 	Track Track
 }
 
-// Sound is one audio rendition with its media.
-type Sound struct {
-	Audio
+// audioTrack is one audio rendition with its media.
+type audioTrack struct {
+	audioRendition
 	SampleRate int // Hz; 0 if unknown
 	Track      Track
 }
 
-// DASH returns a static MPD (ISO/IEC 23009-1, profile isoff-live) of the segments that HLS plays. Pictures
-// whose segments begin at the same times are one adaptation set, in which players switch. A picture with
-// other times, such as a copy of the source, is a set by itself; the sets refer to each other for switching
-// (DASH-IF Interoperability Points, 3.8). Every audio rendition is a set. DASH parses the text again before
-// it returns it.
-func DASH(p Presentation) ([]byte, error) {
+// dashText returns a static MPD (ISO/IEC 23009-1, profile isoff-live) of the segments that HLS plays.
+// Pictures whose segments begin at the same times are one adaptation set, in which players switch. A picture
+// with other times, such as a copy of the source, is a set by itself; the sets refer to each other for
+// switching (DASH-IF Interoperability Points, 3.8). Every audio rendition is a set. The text is parsed again
+// before it is returned.
+func dashText(p presentation) ([]byte, error) {
 	if len(p.Pictures) == 0 {
 		return nil, pipeline.Fail(pipeline.CodeVerification, "an MPD of no pictures")
 	}
@@ -63,7 +63,7 @@ func DASH(p Presentation) ([]byte, error) {
 }
 
 // duration returns the length of the longest track, in seconds.
-func (p Presentation) duration() float64 {
+func (p presentation) duration() float64 {
 	longest := 0.0
 	for _, t := range p.tracks() {
 		longest = max(longest, t.Duration())
@@ -72,7 +72,7 @@ func (p Presentation) duration() float64 {
 }
 
 // tracks returns the tracks by the names of their representations.
-func (p Presentation) tracks() map[string]Track {
+func (p presentation) tracks() map[string]Track {
 	all := map[string]Track{}
 	for _, v := range p.Pictures {
 		all[path.Dir(v.URI)] = v.Track
@@ -85,11 +85,11 @@ func (p Presentation) tracks() map[string]Track {
 
 // pictureSets groups pictures into sets within which players can switch, in the order of their first
 // pictures.
-func pictureSets(pictures []Picture) []mpdSet {
+func pictureSets(pictures []pictureTrack) []mpdSet {
 	var sets []mpdSet
-	var first []Picture // of each set
+	var first []pictureTrack // of each set
 	for _, v := range pictures {
-		i := slices.IndexFunc(first, func(f Picture) bool {
+		i := slices.IndexFunc(first, func(f pictureTrack) bool {
 			return family(f.Codecs) == family(v.Codecs) && aligned(f.Track, v.Track)
 		})
 		if i < 0 {
@@ -134,7 +134,7 @@ func (t Track) ticks(i int) int64 {
 }
 
 // frameRate formats the rate for an MPD, as a fraction or a whole number; empty if unknown.
-func (v Variant) frameRate() string {
+func (v variant) frameRate() string {
 	switch {
 	case v.FrameRateNum > 0 && v.FrameRateDen == 1:
 		return strconv.Itoa(v.FrameRateNum)
@@ -169,7 +169,7 @@ func template(dir string, t Track) mpdTemplate {
 	return m
 }
 
-func soundSets(sounds []Sound) []mpdSet {
+func soundSets(sounds []audioTrack) []mpdSet {
 	var sets []mpdSet
 	for i, a := range sounds {
 		set := mpdSet{
@@ -218,7 +218,7 @@ func seconds(s float64) string {
 }
 
 // checkDASH parses the MPD: every track must be there once, playable, with the times of its segments.
-func checkDASH(text []byte, p Presentation) error {
+func checkDASH(text []byte, p presentation) error {
 	var doc mpd
 	d := xml.NewDecoder(bytes.NewReader(text))
 	d.Strict = true

@@ -7,8 +7,8 @@ import (
 
 // onGrid returns a picture with frames of 1001 ticks at 30000 ticks/s: whole segments of 180 frames, and one
 // of the rest.
-func onGrid(v Variant, segments, rest int) Picture {
-	p := Picture{Variant: v, Track: Track{Codecs: v.Codecs, Timescale: 30000}}
+func onGrid(v variant, segments, rest int) pictureTrack {
+	p := pictureTrack{variant: v, Track: Track{Codecs: v.Codecs, Timescale: 30000}}
 	for range segments {
 		p.Track.Segments = append(p.Track.Segments, Segment{Duration: 180 * 1001.0 / 30000})
 	}
@@ -18,26 +18,26 @@ func onGrid(v Variant, segments, rest int) Picture {
 	return p
 }
 
-func soundTracks() []Sound {
+func soundTracks() []audioTrack {
 	all := sounds()
 	all[1].Language = ""
 	track := Track{Codecs: "mp4a.40.2", Timescale: 48000}
 	for _, frames := range []float64{282, 281, 282, 10} {
 		track.Segments = append(track.Segments, Segment{Duration: frames * 1024 / 48000})
 	}
-	return []Sound{{Audio: all[0], SampleRate: 48000, Track: track}, {Audio: all[1], Track: track}}
+	return []audioTrack{{audioRendition: all[0], SampleRate: 48000, Track: track}, {audioRendition: all[1], Track: track}}
 }
 
 // A top rung that is a copy of the source has the source's groups of pictures, and therefore its own set.
 func TestDASH(t *testing.T) {
 	source := hd()
 	source.URI, source.Width, source.Height, source.Peak = "1080p/index.m3u8", 1920, 1080, 8000000
-	copied := Picture{Variant: source, Track: Track{Codecs: source.Codecs, Timescale: 90000}}
+	copied := pictureTrack{variant: source, Track: Track{Codecs: source.Codecs, Timescale: 90000}}
 	for _, ticks := range []float64{630630, 540540, 450450} {
 		copied.Track.Segments = append(copied.Track.Segments, Segment{Duration: ticks / 90000})
 	}
-	got, err := DASH(Presentation{
-		Pictures: []Picture{copied, onGrid(hd(), 3, 14), onGrid(sd(), 3, 14)}, Sounds: soundTracks(),
+	got, err := dashText(presentation{
+		Pictures: []pictureTrack{copied, onGrid(hd(), 3, 14), onGrid(sd(), 3, 14)}, Sounds: soundTracks(),
 	})
 	check(t, got, err, `<?xml version="1.0" encoding="UTF-8"?>
 <MPD xmlns="urn:mpeg:dash:schema:mpd:2011" profiles="urn:mpeg:dash:profile:isoff-live:2011" type="static" mediaPresentationDuration="PT18.485133S" minBufferTime="PT2S">
@@ -108,9 +108,9 @@ func TestDASH(t *testing.T) {
 }
 
 // sets returns how many representations each adaptation set of pictures has.
-func sets(t *testing.T, pictures ...Picture) (sizes []int, text string) {
+func sets(t *testing.T, pictures ...pictureTrack) (sizes []int, text string) {
 	t.Helper()
-	got, err := DASH(Presentation{Pictures: pictures})
+	got, err := dashText(presentation{Pictures: pictures})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +130,7 @@ func TestAdaptationSets(t *testing.T) {
 	early.Track.Segments = append([]Segment{{Duration: 100 * 1001.0 / 30000}}, small.Track.Segments[1:]...)
 	for _, c := range []struct {
 		name   string
-		second Picture
+		second pictureTrack
 		sets   int
 		linked bool
 	}{
@@ -152,12 +152,12 @@ func TestAdaptationSets(t *testing.T) {
 
 func TestFrameRates(t *testing.T) {
 	for _, c := range []struct {
-		v    Variant
+		v    variant
 		want string
 	}{
-		{Variant{FrameRateNum: 24000, FrameRateDen: 1001}, "24000/1001"},
-		{Variant{FrameRateNum: 25, FrameRateDen: 1, FrameRate: 25}, "25"},
-		{Variant{FrameRate: 50}, "50"}, {Variant{FrameRate: 8.797}, "8797/1000"}, {Variant{}, ""},
+		{variant{FrameRateNum: 24000, FrameRateDen: 1001}, "24000/1001"},
+		{variant{FrameRateNum: 25, FrameRateDen: 1, FrameRate: 25}, "25"},
+		{variant{FrameRate: 50}, "50"}, {variant{FrameRate: 8.797}, "8797/1000"}, {variant{}, ""},
 	} {
 		if got := c.v.frameRate(); got != c.want {
 			t.Errorf("%+v: %q, want %q", c.v, got, c.want)
@@ -166,24 +166,24 @@ func TestFrameRates(t *testing.T) {
 }
 
 func TestDASHRefuses(t *testing.T) {
-	for name, spoil := range map[string]func(*Presentation){
-		"no pictures":       func(p *Presentation) { p.Pictures = nil },
-		"no segments":       func(p *Presentation) { p.Pictures[1].Track.Segments = nil },
-		"no bit rate":       func(p *Presentation) { p.Pictures[1].Peak = 0 },
-		"no size":           func(p *Presentation) { p.Pictures[0].Width = 0 },
-		"no codecs":         func(p *Presentation) { p.Sounds[0].Codecs = "" },
-		"no timescale":      func(p *Presentation) { p.Sounds[0].Track.Timescale = 0 },
-		"a later part":      func(p *Presentation) { p.Pictures[0].Track.First = 3 },
-		"one folder":        func(p *Presentation) { p.Pictures[1].URI = p.Pictures[0].URI },
-		"no length":         func(p *Presentation) { p.Pictures[0].Track.Segments[0].Duration = 0 },
-		"between its ticks": func(p *Presentation) { p.Pictures[0].Track.Timescale = 7 },
+	for name, spoil := range map[string]func(*presentation){
+		"no pictures":       func(p *presentation) { p.Pictures = nil },
+		"no segments":       func(p *presentation) { p.Pictures[1].Track.Segments = nil },
+		"no bit rate":       func(p *presentation) { p.Pictures[1].Peak = 0 },
+		"no size":           func(p *presentation) { p.Pictures[0].Width = 0 },
+		"no codecs":         func(p *presentation) { p.Sounds[0].Codecs = "" },
+		"no timescale":      func(p *presentation) { p.Sounds[0].Track.Timescale = 0 },
+		"a later part":      func(p *presentation) { p.Pictures[0].Track.First = 3 },
+		"one folder":        func(p *presentation) { p.Pictures[1].URI = p.Pictures[0].URI },
+		"no length":         func(p *presentation) { p.Pictures[0].Track.Segments[0].Duration = 0 },
+		"between its ticks": func(p *presentation) { p.Pictures[0].Track.Timescale = 7 },
 	} {
-		p := Presentation{Pictures: []Picture{onGrid(hd(), 20, 14), onGrid(sd(), 20, 14)}, Sounds: soundTracks()}
-		if _, err := DASH(p); err != nil {
+		p := presentation{Pictures: []pictureTrack{onGrid(hd(), 20, 14), onGrid(sd(), 20, 14)}, Sounds: soundTracks()}
+		if _, err := dashText(p); err != nil {
 			t.Fatal(err)
 		}
 		spoil(&p)
-		if got, err := DASH(p); err == nil {
+		if got, err := dashText(p); err == nil {
 			t.Errorf("%s passed:\n%s", name, got)
 		}
 	}

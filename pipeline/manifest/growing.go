@@ -55,7 +55,7 @@ func (t Tree) Text(name string) ([]byte, error) {
 	}
 	for _, r := range slices.Concat(t.pictures, t.sounds) {
 		if len(t.pictures) > 0 && name == r.Dir+"/"+PlaylistName {
-			return Media(r.Track, Options{Growing: !r.Complete && !t.ended, Target: r.Target})
+			return mediaText(r.Track, mediaOptions{Growing: !r.Complete && !t.ended, Target: r.Target})
 		}
 	}
 	return nil, fmt.Errorf("playlist %.80q: %w", name, pipeline.ErrNotFound)
@@ -66,10 +66,10 @@ func (t Tree) master() ([]byte, error) {
 	if len(listed) == 0 {
 		listed = t.pictures
 	}
-	var variants []Variant
+	var variants []variant
 	for _, r := range listed {
 		o := r.Output
-		variants = append(variants, Variant{
+		variants = append(variants, variant{
 			URI: r.Dir + "/" + PlaylistName, Codecs: o.Codecs, Width: o.Width, Height: o.Height,
 			FrameRate: o.FrameRate, Peak: o.Bandwidth, Average: o.AverageBandwidth,
 		})
@@ -78,5 +78,5 @@ func (t Tree) master() ([]byte, error) {
 	for _, r := range t.sounds {
 		sounds = append(sounds, r.Output)
 	}
-	return Master(variants, Sounds(sounds))
+	return masterText(variants, audioRenditions(sounds))
 }

@@ -250,7 +250,7 @@ func TestSounds(t *testing.T) {
 		})
 	}
 	var got []string
-	for _, a := range Sounds(renditions) {
+	for _, a := range audioRenditions(renditions) {
 		got = append(got, a.Language+"="+a.Name+"@"+a.URI)
 		if a.Channels != 2 || a.Codecs != "mp4a.40.2" || a.Peak != 3 || a.Average != 2 {
 			t.Errorf("%+v", a)

@@ -67,7 +67,7 @@ seg_00002.m4s
 }
 
 func TestMediaOfAGrowingTrack(t *testing.T) {
-	got, err := Media(lengths(4.4), Options{Growing: true})
+	got, err := mediaText(lengths(4.4), mediaOptions{Growing: true})
 	check(t, got, err, `#EXTM3U
 #EXT-X-VERSION:7
 #EXT-X-INDEPENDENT-SEGMENTS
@@ -85,19 +85,19 @@ func TestTargetDuration(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		track   Track
-		options Options
+		options mediaOptions
 		want    string
 	}{
-		{"whole, short", lengths(0.2), Options{}, "1"},
-		{"whole, that was said to grow longer", lengths(2), Options{Target: 9}, "9"},
-		{"whole, long", lengths(6, 9.5), Options{}, "10"},
-		{"growing, short", lengths(2), Options{Growing: true}, "6"},
-		{"growing, as asked", lengths(2), Options{Growing: true, Target: 10}, "10"},
-		{"growing, asked for less", lengths(2), Options{Growing: true, Target: 3}, "6"},
-		{"growing, a long segment", lengths(11.7), Options{Growing: true, Target: 10}, "12"},
-		{"nothing yet", Track{}, Options{Growing: true}, "6"},
+		{"whole, short", lengths(0.2), mediaOptions{}, "1"},
+		{"whole, that was said to grow longer", lengths(2), mediaOptions{Target: 9}, "9"},
+		{"whole, long", lengths(6, 9.5), mediaOptions{}, "10"},
+		{"growing, short", lengths(2), mediaOptions{Growing: true}, "6"},
+		{"growing, as asked", lengths(2), mediaOptions{Growing: true, Target: 10}, "10"},
+		{"growing, asked for less", lengths(2), mediaOptions{Growing: true, Target: 3}, "6"},
+		{"growing, a long segment", lengths(11.7), mediaOptions{Growing: true, Target: 10}, "12"},
+		{"nothing yet", Track{}, mediaOptions{Growing: true}, "6"},
 	} {
-		got, err := Media(c.track, c.options)
+		got, err := mediaText(c.track, c.options)
 		if err != nil || !strings.Contains(string(got), "\n#EXT-X-TARGETDURATION:"+c.want+"\n") {
 			t.Errorf("%s: want %s in\n%s%v", c.name, c.want, got, err)
 		}
@@ -109,7 +109,7 @@ func TestIFrames(t *testing.T) {
 	track.First = 7
 	track.Segments[0].Keys = []Key{{Offset: 0, Size: 1000, Duration: 2}, {Offset: 5000, Size: 3000, Duration: 2}}
 	track.Segments[1].Keys = []Key{{Offset: 0, Size: 600, Duration: 1.5}}
-	got, err := IFrames(track)
+	got, err := iFramesText(track)
 	check(t, got, err, `#EXTM3U
 #EXT-X-VERSION:7
 #EXT-X-INDEPENDENT-SEGMENTS
@@ -129,38 +129,38 @@ seg_00007.m4s
 seg_00008.m4s
 #EXT-X-ENDLIST
 `)
-	if peak, average := IFrameRates(track); peak != 12000 || average != 6691 {
+	if peak, average := iFrameRates(track); peak != 12000 || average != 6691 {
 		t.Errorf("%d %d bits/s", peak, average)
 	}
 	track.Segments[1].Keys = nil
-	if got, err := IFrames(track); err == nil {
+	if got, err := iFramesText(track); err == nil {
 		t.Errorf("a segment without a keyframe passed:\n%s", got)
 	}
 }
 
-func hd() Variant {
-	return Variant{
+func hd() variant {
+	return variant{
 		URI: "720p/index.m3u8", Codecs: "avc1.64001F", Width: 1280, Height: 720, FrameRate: 30000.0 / 1001,
 		FrameRateNum: 30000, FrameRateDen: 1001, Peak: 4000000, Average: 3000000,
 	}
 }
 
-func sd() Variant {
-	return Variant{
+func sd() variant {
+	return variant{
 		URI: "360p/index.m3u8", Codecs: "avc1.64001E", Width: 640, Height: 360, FrameRate: 30000.0 / 1001,
 		FrameRateNum: 30000, FrameRateDen: 1001, Peak: 900000, Average: 600000,
 	}
 }
 
-func sounds() []Audio {
-	return []Audio{
+func sounds() []audioRendition {
+	return []audioRendition{
 		{URI: "audio-eng/index.m3u8", Name: "English", Language: "en", Channels: 2, Codecs: "mp4a.40.2", Peak: 130000, Average: 128000},
 		{URI: "audio-und/index.m3u8", Name: "Audio", Channels: 2, Codecs: "mp4a.40.2", Peak: 131000, Average: 127000},
 	}
 }
 
 func TestMaster(t *testing.T) {
-	got, err := Master([]Variant{hd(), sd()}, sounds())
+	got, err := masterText([]variant{hd(), sd()}, sounds())
 	check(t, got, err, `#EXTM3U
 #EXT-X-VERSION:7
 #EXT-X-INDEPENDENT-SEGMENTS
@@ -171,7 +171,7 @@ func TestMaster(t *testing.T) {
 #EXT-X-STREAM-INF:BANDWIDTH=4131000,AVERAGE-BANDWIDTH=3128000,CODECS="avc1.64001F,mp4a.40.2",RESOLUTION=1280x720,FRAME-RATE=29.970,VIDEO-RANGE=SDR,AUDIO="audio",CLOSED-CAPTIONS=NONE
 720p/index.m3u8
 `)
-	if _, err := Master([]Variant{{URI: "720p/index.m3u8", Codecs: "avc1.64001F"}}, nil); err == nil {
+	if _, err := masterText([]variant{{URI: "720p/index.m3u8", Codecs: "avc1.64001F"}}, nil); err == nil {
 		t.Error("a variant without a bit rate passed")
 	}
 }
@@ -180,7 +180,7 @@ func TestMaster(t *testing.T) {
 func TestMasterNamesAllCodecs(t *testing.T) {
 	mixed := sounds()
 	mixed[1].Codecs = "opus"
-	got, err := Master([]Variant{hd()}, append(mixed, Audio{URI: "c/index.m3u8", Name: "C", Codecs: "mp4a.40.2"}))
+	got, err := masterText([]variant{hd()}, append(mixed, audioRendition{URI: "c/index.m3u8", Name: "C", Codecs: "mp4a.40.2"}))
 	if want := `CODECS="avc1.64001F,mp4a.40.2,opus",`; err != nil || !strings.Contains(string(got), want) {
 		t.Errorf("%v; want %s in\n%s", err, want, got)
 	}
@@ -188,8 +188,8 @@ func TestMasterNamesAllCodecs(t *testing.T) {
 
 func TestMasterWithIFrames(t *testing.T) {
 	v := hd()
-	v.IFramesURI, v.IFramesPeak, v.IFramesAverage = "720p/"+IFramesName, 250000, 200000
-	got, err := Master([]Variant{v, sd()}, nil)
+	v.IFramesURI, v.IFramesPeak, v.IFramesAverage = "720p/"+iFramesName, 250000, 200000
+	got, err := masterText([]variant{v, sd()}, nil)
 	check(t, got, err, `#EXTM3U
 #EXT-X-VERSION:7
 #EXT-X-INDEPENDENT-SEGMENTS
@@ -200,7 +200,7 @@ func TestMasterWithIFrames(t *testing.T) {
 #EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=250000,AVERAGE-BANDWIDTH=200000,CODECS="avc1.64001F",RESOLUTION=1280x720,VIDEO-RANGE=SDR,URI="720p/iframes.m3u8"
 `)
 	v.IFramesPeak = 0
-	if _, err := Master([]Variant{v}, nil); err == nil {
+	if _, err := masterText([]variant{v}, nil); err == nil {
 		t.Error("an I-frame playlist without a bit rate passed")
 	}
 }
@@ -212,13 +212,13 @@ func TestMasterBeginsInTheMiddle(t *testing.T) {
 	for count, want := range map[int]string{
 		1: "1080p", 2: "720p 1080p", 3: "720p 1080p 540p", 4: "540p 1080p 720p 480p", 5: "540p 1080p 720p 480p 360p",
 	} {
-		var variants []Variant
+		var variants []variant
 		for _, name := range names[:count] {
 			v := hd()
-			v.URI, v.IFramesURI, v.IFramesPeak = name+"/index.m3u8", name+"/"+IFramesName, 1000
+			v.URI, v.IFramesURI, v.IFramesPeak = name+"/index.m3u8", name+"/"+iFramesName, 1000
 			variants = append(variants, v)
 		}
-		text, err := Master(variants, sounds())
+		text, err := masterText(variants, sounds())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -15,8 +15,8 @@ import (
 // MasterName is the file of the master playlist, at the top of a video's tree.
 const MasterName = "master.m3u8"
 
-// Variant is one picture rendition of a master playlist or of an MPD.
-type Variant struct {
+// variant is one picture rendition of a master playlist or of an MPD.
+type variant struct {
 	URI           string // of its media playlist, relative to the master
 	Codecs        string // of the picture
 	Width, Height int
@@ -26,11 +26,11 @@ type Variant struct {
 	Peak, Average              int64 // bits/s, of the picture
 
 	IFramesURI                  string // of its I-frame playlist; empty if it has none
-	IFramesPeak, IFramesAverage int64  // bits/s, by IFrameRates
+	IFramesPeak, IFramesAverage int64  // bits/s, by iFrameRates
 }
 
-// Audio is one audio rendition of a master playlist or of an MPD.
-type Audio struct {
+// audioRendition is one audio rendition of a master playlist or of an MPD.
+type audioRendition struct {
 	URI           string // of its media playlist, relative to the master
 	Name          string // shown to people; unique
 	Language      string // BCP 47; empty if unknown
@@ -42,14 +42,14 @@ type Audio struct {
 // audioGroup is the one group that every variant plays with.
 const audioGroup = "audio"
 
-// Master returns the master playlist of variants, largest first, and audio renditions, of which the first
-// is the default (the library sorts them by name). A variant's bit rates include those of the largest audio
-// rendition, and its codecs those of all. Without audio the variants are silent.
+// masterText returns the master playlist of variants, largest first, and audio renditions, of which the
+// first is the default (the library sorts them by name). A variant's bit rates include those of the largest
+// audio rendition, and its codecs those of all. Without audio the variants are silent.
 //
 // A middle variant comes before all others, which keep their order: players begin with it until they know
 // the speed of the network (Apple, HLS Authoring Specification; RFC 8216, 6.3.1). Every variant is marked
 // as SDR and without captions, as all that we make are (RFC 8216bis, 4.4.6.2).
-func Master(variants []Variant, audio []Audio) ([]byte, error) {
+func masterText(variants []variant, audio []audioRendition) ([]byte, error) {
 	p := m3u8.NewMasterPlaylist()
 	p.SetVersion(7)
 	p.SetIndependentSegments(true)
@@ -63,7 +63,7 @@ func Master(variants []Variant, audio []Audio) ([]byte, error) {
 
 // masterVariants returns the library's variants: those that play, then those of I-frames, which have no
 // captions attribute.
-func masterVariants(variants []Variant, audio []Audio) []m3u8.Variant {
+func masterVariants(variants []variant, audio []audioRendition) []m3u8.Variant {
 	alternatives, group, peak, average := alternatives(audio)
 	var all []m3u8.Variant
 	for _, v := range middleFirst(variants) {
@@ -95,10 +95,10 @@ const (
 	noCaptions = "NONE"
 )
 
-func (v Variant) resolution() string { return fmt.Sprintf("%dx%d", v.Width, v.Height) }
+func (v variant) resolution() string { return fmt.Sprintf("%dx%d", v.Width, v.Height) }
 
 // middleFirst moves the middle variant to the front; of two, the smaller one.
-func middleFirst(variants []Variant) []Variant {
+func middleFirst(variants []variant) []variant {
 	if len(variants) == 0 {
 		return nil
 	}
@@ -108,7 +108,7 @@ func middleFirst(variants []Variant) []Variant {
 
 // alternatives returns the library's audio renditions, the name of their group, and the bit rates of the
 // largest.
-func alternatives(audio []Audio) (all []*m3u8.Alternative, group string, peak, average int64) {
+func alternatives(audio []audioRendition) (all []*m3u8.Alternative, group string, peak, average int64) {
 	for i, a := range audio {
 		group, peak, average = audioGroup, max(peak, a.Peak), max(average, a.Average)
 		all = append(all, &m3u8.Alternative{
@@ -120,7 +120,7 @@ func alternatives(audio []Audio) (all []*m3u8.Alternative, group string, peak, a
 }
 
 // codecs lists the codecs of a picture and of all audio, each once.
-func codecs(picture string, audio []Audio) string {
+func codecs(picture string, audio []audioRendition) string {
 	all := []string{picture}
 	for _, a := range audio {
 		if a.Codecs != "" && !slices.Contains(all, a.Codecs) {
@@ -133,7 +133,7 @@ func codecs(picture string, audio []Audio) string {
 func bits(n int64) uint32 { return uint32(min(n, math.MaxUint32)) }
 
 // checkMaster parses the playlist: every rendition must be there, with its attributes.
-func checkMaster(text []byte, want []m3u8.Variant, audio []Audio) error {
+func checkMaster(text []byte, want []m3u8.Variant, audio []audioRendition) error {
 	p, kind, err := m3u8.DecodeFrom(bytes.NewReader(text), true)
 	master, ok := p.(*m3u8.MasterPlaylist)
 	if err != nil || !ok || kind != m3u8.MASTER {

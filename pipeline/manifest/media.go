@@ -13,8 +13,8 @@ import (
 // digits of seconds in EXTINF: with microseconds the sum of a long video stays exact to a frame.
 const digits = 6
 
-// Options say how to write a media playlist. The zero value is for a complete track.
-type Options struct {
+// mediaOptions say how to write a media playlist. The zero value is for a complete track.
+type mediaOptions struct {
 	// Growing marks a track that will get more segments: the playlist has type EVENT and no end.
 	Growing bool
 	// Target is the least EXT-X-TARGETDURATION in seconds. It must not change, so it covers the longest
@@ -26,9 +26,9 @@ type Options struct {
 // Source: RFC 8216, 4.3.5.2. The library omits the tag if the offset is 0.
 const start = "#EXT-X-START:TIME-OFFSET=0,PRECISE=YES\n"
 
-// Media returns the playlist of a track whose files are beside it (RFC 8216, 4.3.3). The playlist of a
+// mediaText returns the playlist of a track whose files are beside it (RFC 8216, 4.3.3). The playlist of a
 // growing track only gets longer at its end. The last version is not growing: VOD, with EXT-X-ENDLIST.
-func Media(t Track, o Options) ([]byte, error) {
+func mediaText(t Track, o mediaOptions) ([]byte, error) {
 	segments := make([]m3u8.MediaSegment, len(t.Segments))
 	for i, s := range t.Segments {
 		segments[i] = m3u8.MediaSegment{URI: fmt.Sprintf(SegmentName, t.First+i), Duration: s.Duration}
@@ -51,16 +51,16 @@ func Media(t Track, o Options) ([]byte, error) {
 	return text, checkMedia(text, p, segments)
 }
 
-// MediaPlaylist returns the playlist of a complete track: Media without options.
-func MediaPlaylist(t Track) ([]byte, error) { return Media(t, Options{}) }
+// MediaPlaylist returns the playlist of a complete track.
+func MediaPlaylist(t Track) ([]byte, error) { return mediaText(t, mediaOptions{}) }
 
-// IFramesName is the file of a track's I-frame playlist, in its folder.
-const IFramesName = "iframes.m3u8"
+// iFramesName is the file of a track's I-frame playlist, in its folder.
+const iFramesName = "iframes.m3u8"
 
-// IFrames returns the I-frame playlist of a complete video track, for seeking with pictures and fast
+// iFramesText returns the I-frame playlist of a complete video track, for seeking with pictures and fast
 // playback. Its segments are the keyframes, each with the header of its fragment, as byte ranges (RFC 8216,
 // 4.3.3.6). A segment without a key is an error.
-func IFrames(t Track) ([]byte, error) {
+func iFramesText(t Track) ([]byte, error) {
 	var frames []m3u8.MediaSegment
 	for i, s := range t.Segments {
 		if len(s.Keys) == 0 {

@@ -131,53 +131,53 @@ func (t packaged) texts() ([]Text, error) {
 		failed = cmp.Or(failed, err)
 	}
 	for _, r := range slices.Concat(t.pictures, t.sounds) {
-		data, err := Media(r.Track, Options{Target: r.Target})
+		data, err := mediaText(r.Track, mediaOptions{Target: r.Target})
 		add(r.Dir, r.Dir+"/"+PlaylistName, pipeline.KindPlaylist, data, err)
 	}
 	for _, r := range t.pictures {
-		data, err := IFrames(r.Track)
-		add(r.Dir, r.Dir+"/"+IFramesName, pipeline.KindPlaylist, data, err)
+		data, err := iFramesText(r.Track)
+		add(r.Dir, r.Dir+"/"+iFramesName, pipeline.KindPlaylist, data, err)
 	}
 	p := t.presentation()
-	data, err := DASH(p)
-	add("dash", DASHName, pipeline.KindManifest, data, err)
-	var variants []Variant
+	data, err := dashText(p)
+	add("dash", dashName, pipeline.KindManifest, data, err)
+	var variants []variant
 	for _, picture := range p.Pictures {
-		variants = append(variants, picture.Variant)
+		variants = append(variants, picture.variant)
 	}
-	data, err = Master(variants, t.audio())
+	data, err = masterText(variants, t.audio())
 	add("master", MasterName, pipeline.KindManifest, data, err)
 	return all, failed
 }
 
 // presentation measures what the manifests say of each rendition.
-func (t packaged) presentation() Presentation {
-	var p Presentation
+func (t packaged) presentation() presentation {
+	var p presentation
 	for _, r := range t.pictures {
-		v := Variant{
-			URI: r.Dir + "/" + PlaylistName, IFramesURI: r.Dir + "/" + IFramesName,
+		v := variant{
+			URI: r.Dir + "/" + PlaylistName, IFramesURI: r.Dir + "/" + iFramesName,
 			Codecs: r.Track.Codecs, Width: r.Output.Width, Height: r.Output.Height, FrameRate: r.Output.FrameRate,
 			FrameRateNum: r.Track.FrameRateNum, FrameRateDen: r.Track.FrameRateDen,
 		}
 		v.Peak, v.Average = Rates(r.Track.Segments)
-		v.IFramesPeak, v.IFramesAverage = IFrameRates(r.Track)
-		p.Pictures = append(p.Pictures, Picture{Variant: v, Track: r.Track})
+		v.IFramesPeak, v.IFramesAverage = iFrameRates(r.Track)
+		p.Pictures = append(p.Pictures, pictureTrack{variant: v, Track: r.Track})
 	}
 	for i, a := range t.audio() {
 		track := t.sounds[i].Track
-		p.Sounds = append(p.Sounds, Sound{Audio: a, SampleRate: track.Timescale, Track: track})
+		p.Sounds = append(p.Sounds, audioTrack{audioRendition: a, SampleRate: track.Timescale, Track: track})
 	}
 	return p
 }
 
-func (t packaged) audio() []Audio {
+func (t packaged) audio() []audioRendition {
 	var outputs []pipeline.Output
 	for _, r := range t.sounds {
 		o := r.Output
 		o.Bandwidth, o.AverageBandwidth = Rates(r.Track.Segments)
 		outputs = append(outputs, o)
 	}
-	return Sounds(outputs)
+	return audioRenditions(outputs)
 }
 
 func unfit(format string, args ...any) error {

@@ -26,9 +26,9 @@ func Rates(segments []Segment) (peak, average int64) {
 	return max(peak, average), average
 }
 
-// IFrameRates returns the peak and the average bit rate of the I-frame playlist of t, in bits/s: those of
+// iFrameRates returns the peak and the average bit rate of the I-frame playlist of t, in bits/s: those of
 // its keyframes, each of which lasts until the next.
-func IFrameRates(t Track) (peak, average int64) {
+func iFrameRates(t Track) (peak, average int64) {
 	var frames []Segment
 	for _, s := range t.Segments {
 		for _, k := range s.Keys {
