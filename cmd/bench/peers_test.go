@@ -22,13 +22,13 @@ func newPeer(t *testing.T, seconds float64) peerJob {
 }
 
 // TestPeersEncodeAlike compares the options of the peers' encoders with those of picture.H264. It reads its
-// source, since this program cannot import it. When it fails, update the peers.
+// source, since this program cannot import it. If it fails, change the peers.
 func TestPeersEncodeAlike(t *testing.T) {
 	file, err := parser.ParseFile(token.NewFileSet(), "../../workers/internal/picture/encode.go", nil, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	theirs := map[string]string{} // to the value; empty when it is computed
+	theirs := map[string]string{} // by option; empty if computed
 	for _, d := range file.Decls {
 		f, ok := d.(*ast.FuncDecl)
 		if !ok || f.Name.Name != "H264" {
@@ -109,7 +109,7 @@ func TestPeersMakeAll(t *testing.T) {
 	}
 }
 
-// TestPeerCheck checks that a peer with missing outputs is refused.
+// TestPeerCheck: a peer that lacks an output gets no time.
 func TestPeerCheck(t *testing.T) {
 	p := newPeer(t, 13)
 	write := func(name string) {

@@ -26,7 +26,7 @@ var playables = []struct {
 }
 
 // playable measures the time from the last byte of an upload to video.playable. It then stops the server,
-// since the rest of the work does not matter here.
+// since the rest is not measured.
 func (b *bench) playable(ctx context.Context) error {
 	var standard, remuxed [][]float64
 	for _, p := range playables {
@@ -60,7 +60,7 @@ func (b *bench) playable(ctx context.Context) error {
 	return nil
 }
 
-// remuxes measures how long ffmpeg takes to remux a clip into fragments.
+// remuxes returns how long ffmpeg takes to remux a clip into fragments, in seconds, for each repeat.
 func (b *bench) remuxes(ctx context.Context, source clip) (times []float64, err error) {
 	file := filepath.Join(b.dir, "remuxed.mp4")
 	defer os.Remove(file)
@@ -75,7 +75,7 @@ func (b *bench) remuxes(ctx context.Context, source clip) (times []float64, err 
 	return times, nil
 }
 
-// growth compares the extra time of longer standard input with the extra time of a remux of it.
+// growth compares the extra time of the long clip with that of a remux.
 func (b *bench) growth(standard, remuxed [][]float64) {
 	more := func(times [][]float64) float64 { return median(times[1]) - median(times[0]) }
 	const name = "playable standard 600s, more than 60s"

@@ -28,8 +28,8 @@ type site struct {
 	workers []*process
 }
 
-// configuration has the pipelines of all servers besides the default one. In costs and in quick, steps run
-// one after the other, so that one kind of job does not slow down another.
+// configuration has the pipelines of all servers besides the default one. The steps of the pipelines costs
+// and quick run one after another, so that one kind of job does not slow down another.
 const configuration = `pipelines:
   - name: transcode
     steps: [{name: transcode, worker: transcode}]
@@ -44,7 +44,7 @@ const configuration = `pipelines:
       - {name: transcode, worker: transcode, after: [audio]}
 `
 
-// shortLease is the lease of tasks where workers are killed, instead of 60 s.
+// shortLease is the lease in runs that kill workers; the default is 60 s.
 const shortLease = 6 * time.Second
 
 // newSite starts a server, and a broker in this process, which syncs every write as the embedded one does.
@@ -251,7 +251,7 @@ func toKill(v *story, pid int) bool {
 	return chunks > 0 && 3*done >= chunks && busy
 }
 
-// repeats counts the repeated attempts at chunks, and returns when the first of them began.
+// repeats counts the repeated attempts at chunks, and returns when the first repeat began.
 func repeats(v *story) (count int, first time.Time) {
 	begun := map[string]bool{}
 	for _, a := range v.attempts() {

@@ -13,7 +13,7 @@ import (
 	"strings"
 )
 
-// output runs a program and returns its standard output. An error has the last line of standard error.
+// output runs a program and returns its standard output. An error ends with the program's last line.
 func output(ctx context.Context, name string, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, name, args...)
 	var out, said bytes.Buffer
@@ -62,7 +62,7 @@ func (t track) square() bool {
 // full reports whether the samples have the full range of 0 to 255.
 func (t track) full() bool { return t.ColorRange == "pc" }
 
-// matrix returns the tagged matrix of the track; BT.709 without a tag.
+// matrix returns the matrix in the tags, or BT.709 without one.
 func (t track) matrix() matrix {
 	switch t.ColorSpace {
 	case "smpte170m", "bt470bg":
@@ -97,7 +97,8 @@ func (t track) bits() float64 {
 	return float64(8*sum) / (t.end() - t.start())
 }
 
-// rate returns the frame rate by the intervals: the mean of those within 30% of their median; 0 without any.
+// rate returns the frame rate: the inverse of the mean of the intervals within 30% of their median; 0 without
+// any.
 func (t track) rate() float64 {
 	var times []float64
 	for _, p := range t.packets {
@@ -134,7 +135,7 @@ func rateOf(times []float64) float64 {
 // selector names one track of a file, as ffmpeg does: v:0, a:0.
 type selector string
 
-// The first video and the first audio track.
+// The first video and audio track.
 const (
 	picture selector = "v:0"
 	audible selector = "a:0"
@@ -197,7 +198,7 @@ func seconds(text string) float64 {
 	return s
 }
 
-// checksums returns a checksum of each decoded frame of a track, in order.
+// checksums returns a checksum for each decoded frame of a track, in order.
 func checksums(ctx context.Context, at string, which selector) ([]string, error) {
 	raw, err := output(ctx, "ffmpeg", "-nostdin", "-v", "error", "-i", at, "-map", "0:"+string(which),
 		"-fps_mode",
@@ -214,8 +215,8 @@ func checksums(ctx context.Context, at string, which selector) ([]string, error)
 	return sums, nil
 }
 
-// decode decodes a whole playlist or file. It returns the messages of ffmpeg, of which there should be none,
-// and the number of decoded frames.
+// decode decodes a whole playlist or file. It returns ffmpeg's messages (none is good) and the number of
+// frames.
 func decode(ctx context.Context, at string) (said string, frames int, err error) {
 	cmd := exec.CommandContext(ctx, "ffmpeg", "-nostdin", "-v", "error", "-progress", "pipe:1", "-i", at,
 		"-fps_mode",

@@ -27,7 +27,7 @@ type violation struct {
 	What  string `json:"what"`
 }
 
-// result is the result of a phase.
+// result is the outcome of a phase.
 type result struct {
 	Name       string      `json:"name"`
 	Accepted   int         `json:"accepted"`
@@ -67,7 +67,7 @@ func (r *result) of(kind string) (n int) {
 }
 
 // check compares the accepted videos with the events in the read model's file and with the received webhooks.
-// ReelMill may still be at work, so what is missing is pending.
+// Only ReelMill writes now, so what is missing may still come: it is pending.
 func (p *phase) check(ctx context.Context) (*result, error) {
 	events, err := p.events(ctx)
 	if err != nil {
@@ -197,8 +197,7 @@ func mayFail(v *video, worker string) bool {
 	return v.pipeline == "broken" && worker == "chaos" || v.gone && worker == pipeline.NotifyWorker
 }
 
-// checkHeard checks that the receiver got the webhooks of the video, for each end and for playable, and no
-// others.
+// checkHeard checks that every webhook announces an end of the video, or that it is playable.
 func (r *result) checkHeard(v *video, ends map[int][]pipeline.Event, playable pipeline.Event,
 	heard []delivery,
 ) {
@@ -210,7 +209,7 @@ func (r *result) checkHeard(v *video, ends map[int][]pipeline.Event, playable pi
 	}
 	for _, d := range heard {
 		if !known[d.id] {
-			r.violate(doubled, v.id, "a webhook with id %s is of no event of it that is told", d.id)
+			r.violate(doubled, v.id, "a webhook with id %s announces no event of the video", d.id)
 		}
 	}
 }
@@ -223,7 +222,7 @@ func (r *result) checkTold(v *video, e pipeline.Event, heard []delivery) {
 			return
 		}
 	}
-	r.wait(lost, v.id, "%s was not told by webhook; %d tries of all webhooks of it", e.Type, len(heard))
+	r.wait(lost, v.id, "no webhook for %s arrived; %d tries for this video", e.Type, len(heard))
 }
 
 // quantile returns a quantile in seconds, by nearest rank.

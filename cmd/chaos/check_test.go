@@ -18,8 +18,8 @@ import (
 	"github.com/reelmill/reelmill/pipeline/stats"
 )
 
-// evidence is the state after a run: the accepted videos, and what the read model, the receiver, the API and
-// the store have of them.
+// evidence is what the checker reads after a run: the accepted videos, and what the read model, the receiver,
+// the API and the store have of them.
 type evidence struct {
 	videos  map[string]*video
 	events  map[string][]pipeline.Event
@@ -31,11 +31,11 @@ type evidence struct {
 	stats   stats.Stats
 }
 
-// goodPrefix is the prefix of the keys of "good" in the store.
+// goodPrefix begins the keys of good's objects.
 const goodPrefix = "videos/good/work/2/"
 
-// sound returns evidence of kept promises: "good" became ready, "bad" failed as expected, "dropped" was
-// deleted, and the job of "again" failed, was retried and failed again.
+// sound returns evidence of kept promises: good became ready, bad failed as expected, dropped was
+// deleted, and the job of again failed, was retried and failed again.
 func sound() *evidence {
 	e := &evidence{
 		videos: map[string]*video{
@@ -100,7 +100,7 @@ func (e *evidence) end(id, state string, generation int) {
 	})
 }
 
-// output adds an output to "good".
+// output adds an output to good.
 func (e *evidence) output(o pipeline.Output, content []byte) {
 	sum := sha256.Sum256(content)
 	o.Size, o.SHA256 = int64(len(content)), hex.EncodeToString(sum[:])
@@ -135,7 +135,7 @@ func (e *evidence) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// judge runs the checker on the evidence, as after a phase.
+// judge runs the checker, as after a phase.
 func (e *evidence) judge(t *testing.T) *result {
 	t.Helper()
 	server := httptest.NewServer(e)
@@ -232,8 +232,8 @@ func TestEachFinding(t *testing.T) {
 	}{
 		{lost, "there is no event of it", func(e *evidence) { delete(e.events, "good"); e.heard = nil }},
 		{lost, "a retry was accepted", func(e *evidence) { e.events["again"] = e.events["again"][:2] }},
-		{lost, "video.ready was not told by webhook", func(e *evidence) { e.heard[1].answer = 500 }},
-		{lost, "video.playable was not told by webhook", func(e *evidence) { e.heard = e.heard[1:] }},
+		{lost, "no webhook for video.ready arrived", func(e *evidence) { e.heard[1].answer = 500 }},
+		{lost, "no webhook for video.playable arrived", func(e *evidence) { e.heard = e.heard[1:] }},
 		{lost, "the API answers 404", func(e *evidence) { delete(e.status, "good") }},
 		{lost, "it is ready and has no outputs", func(e *evidence) { delete(e.outputs, "good") }},
 		{lost, "has no dead letter", func(e *evidence) { e.letters = e.letters[1:] }},

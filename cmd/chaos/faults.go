@@ -20,8 +20,7 @@ import (
 // fault disturbs an installation, and returns when it is over.
 type fault func(context.Context)
 
-// play repeats the faults in random order until ctx ends, and at after each of them. After every fault there
-// is time to recover.
+// play injects at before each fault, in shuffled rounds, until ctx ends. It pauses before each injection.
 func (p *phase) play(ctx context.Context, at fault, faults []fault) {
 	for ctx.Err() == nil {
 		deck := append([]fault{}, faults...)
@@ -40,7 +39,7 @@ func (p *phase) play(ctx context.Context, at fault, faults []fault) {
 	}
 }
 
-// workerFaults plays the faults of the workers of phase A.
+// workerFaults injects faults into the workers of phase A.
 func (p *phase) workerFaults(ctx context.Context) {
 	some := func() *unit { return p.workers[p.intN(len(p.workers))] }
 	at := func(ctx context.Context) { p.killAtPoint(ctx, some(), "worker") }
@@ -62,7 +61,7 @@ func (p *phase) workerFaults(ctx context.Context) {
 	})
 }
 
-// serverFaults plays the faults of server and broker of phase A.
+// serverFaults injects faults into the server and the broker of phase A.
 func (p *phase) serverFaults(ctx context.Context) {
 	at := func(ctx context.Context) { p.killAtPoint(ctx, p.serve, "server") }
 	p.play(ctx, at, append(p.serverGenerations(),
@@ -76,7 +75,7 @@ func (p *phase) serverFaults(ctx context.Context) {
 	))
 }
 
-// serverGenerations are faults that a generation of the server injects into itself.
+// serverGenerations returns faults that a server process injects into itself.
 func (p *phase) serverGenerations() []fault {
 	var faults []fault
 	for _, g := range []struct {
@@ -93,7 +92,7 @@ func (p *phase) serverGenerations() []fault {
 	return faults
 }
 
-// allInOneFaults plays the faults of phase B.
+// allInOneFaults injects faults into the process of phase B.
 func (p *phase) allInOneFaults(ctx context.Context) {
 	at := func(ctx context.Context) { p.killAtPoint(ctx, p.serve, "both") }
 	faults := append(p.serverGenerations(),
@@ -122,8 +121,8 @@ func (p *phase) restart(ctx context.Context, u *unit, what string) {
 	u.replace(ctx, syscall.SIGTERM, nil)
 }
 
-// killAtPoint lets the next generations of a process kill themselves, one after the other, each at a point
-// that it reaches. It waits until the generation after them is ready.
+// killAtPoint makes the next two processes of a unit kill themselves, each at a chosen point. Then it waits
+// for a healthy one.
 func (p *phase) killAtPoint(ctx context.Context, u *unit, role string) {
 	patience := 80
 	if len(p.points.draw(role)) < 15 {
@@ -191,7 +190,7 @@ func (p *phase) freeze(ctx context.Context, u *unit, what string) {
 	u.signal(syscall.SIGCONT)
 }
 
-// busy waits briefly for a worker that runs a heavy job, and returns it, or otherwise if there is none.
+// busy returns a worker that runs a heavy job, or otherwise if none does soon.
 func (p *phase) busy(ctx context.Context, otherwise *unit) *unit {
 	for range 20 {
 		running := map[string]string{} // process by job
@@ -278,7 +277,7 @@ func (p *phase) fillDisk(ctx context.Context) {
 				size += room
 			}
 		}
-		n, err := f.WriteAt(chunk, size) // also fills what others free meanwhile
+		n, err := f.WriteAt(chunk, size) // also fill space that others free
 		size += int64(n)
 		if err != nil {
 			pause.For(ctx, 20*time.Millisecond)

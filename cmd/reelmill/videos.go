@@ -125,10 +125,10 @@ func audioOf(m *pipeline.Media) string {
 	return strings.Join(tracks, ", ")
 }
 
-// place is a line about a video: its name, and mostly a URL.
+// place is a line about a video: its name, and usually a URL.
 type place struct{ name, url string }
 
-// places returns where the parts of a video are: nowhere before it is playable. It asks the server for video
+// places returns where the parts of a video are; none before it is playable. It asks the server for video
 // files, such as a watermarked copy, once the video is ready.
 func (f serverFlags) places(ctx context.Context, v pipeline.VideoView) ([]place, error) {
 	if !v.Playable {
@@ -179,12 +179,12 @@ func (c videosOutputs) Run(ctx context.Context, s streams) error {
 	})
 }
 
-// printOutputs prints a line for each rendition and file. place returns where an output is; where is the
+// printOutputs prints a line for each rendition and file. place returns where an output is; heading is the
 // title of that column.
-func printOutputs(w io.Writer, outputs []pipeline.OutputView, where string,
+func printOutputs(w io.Writer, outputs []pipeline.OutputView, heading string,
 	place func(pipeline.OutputView) string,
 ) {
-	fmt.Fprintln(w, "KIND\tNAME\tSIZE\tLENGTH\tPICTURE\t"+where)
+	fmt.Fprintln(w, "KIND\tNAME\tSIZE\tLENGTH\tPICTURE\t"+heading)
 	for _, o := range outputs {
 		if o.Kind == pipeline.KindIndex || o.Kind == pipeline.KindInit {
 			continue // part of a rendition, which has a line
@@ -212,7 +212,7 @@ type videosWatch struct {
 	Timeout time.Duration `help:"Stop watching after this time. The server goes on with the video." default:"6h"`
 }
 
-// Run follows a video. It fails when the video ends without the state to wait for.
+// Run follows a video. It fails when the video ends without reaching that state.
 func (c videosWatch) Run(ctx context.Context, s streams) error {
 	view, err := c.wait(ctx, newScreen(s))
 	if err != nil {

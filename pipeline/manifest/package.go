@@ -21,10 +21,10 @@ type Text struct {
 	Data   []byte
 }
 
-// Package returns the texts of a video in which jobs have made every rendition to its end: a media playlist
-// of each, an I-frame playlist of each picture, an MPD and, last, the master, with which the video is
-// playable. Pictures are listed by size, the largest first, and audio in the order of Join. All of expects,
-// the folders of planned renditions, must be there; others may be there too.
+// Package returns the texts of a video whose renditions are all complete: a media playlist of each, an
+// I-frame playlist of each picture, an MPD and the master. The master comes last: once it exists, the video
+// can be played. Pictures are listed by size, the largest first, and audio in the order of Join. Every folder
+// in expects must exist; more may.
 func Package(jobs []Made, expects []string) ([]Text, error) {
 	var t packaged
 	renditions, err := wholeRenditions(jobs)

@@ -14,7 +14,8 @@ import (
 )
 
 // ErrOpen: the breaker is open, and the store was not tried. It comes wrapped, with the name of the store,
-// the last failure and what to do; test with errors.Is. It passes by itself: answer 503, retry the job.
+// the last failure and what to do; test with errors.Is. The breaker closes again by itself. Until then an API
+// answers 503 and a job is retried.
 var ErrOpen = fmt.Errorf("circuit breaker is open: %w", storage.ErrUnavailable)
 
 // Guard wraps one store. Its methods may be called from many goroutines.
@@ -28,8 +29,8 @@ type Guard struct {
 	lastFailure               atomic.Pointer[string]
 }
 
-// New guards s. The caller still closes s, after the last use of the guarded store. An error names the
-// wrong field of c.
+// New guards s. The caller still closes s, after the last use of the guarded store. If a field of c is
+// invalid, the error names it.
 func New(s storage.Store, c Config) (*Guard, error) {
 	c = c.withDefaults()
 	if err := c.validate(); err != nil {

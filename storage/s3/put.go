@@ -17,10 +17,10 @@ import (
 	"github.com/reelmill/reelmill/storage"
 )
 
-// abortTimeout limits the clean-up of a failed upload, which may outlast the context of the Put.
+// abortTimeout limits the clean-up of a failed upload. The clean-up may go on after the Put's context ends.
 const abortTimeout = 30 * time.Second
 
-// maxConflicts is how often a write is tried while others are in its way.
+// maxConflicts is how many times commit tries a write that conflicts with others.
 const maxConflicts = 5
 
 // firstBuffer is the first buffer of a Put of unknown size; it grows fourfold up to a part.

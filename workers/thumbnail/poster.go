@@ -22,8 +22,7 @@ const (
 )
 
 // keyTimes are where to look for key frames, as shares of the video track's length. If all of those are
-// black, exactTimes are tried one by one: first later ones up to the end, then earlier ones, and the start
-// last.
+// black, exactTimes are tried one by one, in this order: those of keyTimes, 0.55 to 0.95, 0.10 and 0.
 var (
 	keyTimes   = []float64{0.25, 0.40, 0.18}
 	exactTimes = []float64{0.25, 0.40, 0.18, 0.55, 0.70, 0.85, 0.95, 0.10, 0}
@@ -145,7 +144,7 @@ func (r run) keyframes(ctx context.Context) (best candidate, near bool, err erro
 			ffmpeg.Option{Key: "filter:v", Value: r.filter()}))
 	}
 	if err := r.step(ctx, c); err != nil && ctx.Err() != nil {
-		return best, false, err // other failures concern a single frame, or occur again in exact
+		return best, false, err // other failures concern a single frame, or exact meets them again
 	}
 	near = groups != nil
 	for i := range keyTimes {

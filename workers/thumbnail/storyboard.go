@@ -31,8 +31,8 @@ const (
 	columns      = 10
 	minInterval  = 1.0  // seconds
 	keyShare     = 1.01 // of the interval: key frames at most this far apart are close enough
-	keyInterval  = 5.0  // seconds: from this interval on, so are key frames at unknown distances, and
-	longShare    = 2.0  // of the interval: key frames at most this far apart
+	keyInterval  = 5.0  // seconds: from this interval on, key frames at unknown distances are close enough
+	longShare    = 2.0  // of the interval: the same as keyShare, for intervals from keyInterval on
 	maxDrift     = 3.0  // seconds between key frames; with 10 the sky of a trailer became blotchy
 )
 

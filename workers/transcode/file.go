@@ -84,9 +84,10 @@ func (f fileRun) make(ctx context.Context) (pipeline.Result, error) {
 	return pipeline.Result{Outputs: []pipeline.Output{file}}, err
 }
 
-// held returns the bit stream filter that makes the last frame of a copied rung last until the end of the
-// video: ffmpeg would give it the length of any other frame. It changes the frame that is decoded last, which
-// may not be the one that is shown last. Encoded rungs last until the end already, and stay as they are.
+// held returns the bit stream filter that prolongs the final frame of a copied rung to the end of the video:
+// ffmpeg would give it the length of any other frame. The filter changes the frame that is decoded last. If
+// another frame is shown last, that does no harm: the track gets the same length, and players show the last
+// frame until the track ends. Encoded rungs last until the end already, and stay as they are.
 func (f fileRun) held() string {
 	to := func(clock string) string {
 		return fmt.Sprintf("(%.6f/TB-%s+START%s)", f.job.Media().Duration, clock, clock)

@@ -70,7 +70,7 @@ func encode(box mp4.Box) ([]byte, error) {
 }
 
 // setup hashes what a decoder needs from an init section: the sample description, the edit list, the
-// timescale and the defaults of fragments. Names of tools and the like may differ.
+// timescale and the defaults of fragments. It ignores names of tools.
 func setup(trak *mp4.TrakBox, defaults *mp4.TrexBox) (string, error) {
 	h, media := sha256.New(), trak.Mdia
 	if err := media.Minf.Stbl.Stsd.Encode(h); err != nil {
@@ -160,7 +160,7 @@ func (c *cutter) begins(start uint64) (bool, error) {
 	return true, nil
 }
 
-// addKey adds the keyframe's bytes to its entry, which has only the fragment's header so far.
+// addKey adds the keyframe's bytes to its entry. Until then the entry counts only the header.
 func (c *cutter) addKey(header int64) {
 	if c.key == 0 || len(c.track.Segments) == 0 {
 		return

@@ -7,7 +7,8 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 )
 
-// colours scales, and converts matrix, range, dynamic range and alpha to the form of all outputs.
+// colours returns the filter that scales and converts matrix, range, dynamic range and alpha to the form of
+// all outputs.
 func colours(v pipeline.VideoTrack, s Size) string {
 	switch {
 	case v.HDR != "":
@@ -27,7 +28,7 @@ func plain(v pipeline.VideoTrack) bool {
 	return v.PixelFormat == "yuv420p" && v.Range != fullRange && Matrix(v) == "bt709"
 }
 
-// plainly only scales, and not even that if the frames have the size already.
+// plainly returns a filter that scales, or leaves the frames alone if they have the size.
 func plainly(v pipeline.VideoTrack, s Size) string {
 	yuv := ffmpeg.Node("format", flag("yuv420p"))
 	if w, h := canvas(v); s == (Size{w, h}) && v.SampleRatio == 1 {
@@ -37,16 +38,16 @@ func plainly(v pipeline.VideoTrack, s Size) string {
 }
 
 // convert scales and computes exact colours, without rounding in between: grey stays grey. Primaries and
-// transfer are tagged as those of the outputs, so that zimg leaves them unchanged. The range is each
-// frame's own.
+// transfer are tagged as those of the outputs, so that zimg leaves them unchanged. The input range is that
+// of each frame.
 func convert(v pipeline.VideoTrack, s Size) string {
 	to := append(as709(v), option("m", "709"), option("r", "limited"))
 	yuv := ffmpeg.Node("format", flag("yuv420p"))
 	if Matrix(v) == "bt709" || !shared(v.PixelFormat) {
 		return ffmpeg.Chain(zimg(s, to...), yuv)
 	}
-	// Converting to another matrix mixes colours and luma of a pixel. Shared colour samples are not
-	// interpolated for that, which would blur them: each pixel takes the nearest.
+	// Converting to another matrix mixes colours and luma of a pixel. Each pixel takes the nearest of the
+	// shared colour samples: interpolation would blur them.
 	same := append(as709(v), option("m", zimgMatrix(v)))
 	return ffmpeg.Chain(zimg(s, same...), ffmpeg.Node("format", flag("yuv420p16le")),
 		ffmpeg.Node("zscale", append(to, option("f", "point"))...), yuv)
@@ -89,8 +90,8 @@ func coarse(format string) bool {
 func isGrey(v pipeline.VideoTrack) bool { return strings.HasPrefix(v.PixelFormat, "gray") }
 
 // grey adds neutral colours to frames of luma alone, since zimg needs them. By itself, the scale filter
-// treats all grey as full range. If the file does not say its range, that is right for formats of stills and
-// lossless video, but not for the usual codecs of video.
+// treats all grey as full range. If the file does not say its range, full range is right for formats of
+// stills and lossless video, but not for the usual codecs of video.
 func grey(v pipeline.VideoTrack) string {
 	values := v.Range
 	if values != fullRange && values != "tv" {
