@@ -186,7 +186,8 @@ func ExampleGuard() {
 	fmt.Println(g.Store().Delete(ctx, "a"))
 	fmt.Println(g.State())
 	fmt.Println(g.Store().Delete(ctx, "a"))
-	// Output: connection refused open s3 bucket media: circuit breaker is open: storage is unavailable, the last
-	// failure was "connection refused": check that the store is up, reachable and allows access; it is tried
-	// again by itself within 5s
+	// Output:
+	// connection refused
+	// open
+	// s3 bucket media: circuit breaker is open: storage is unavailable, the last failure was "connection refused": check that the store is up, reachable and allows access; it is tried again by itself within 5s
 }
