@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"fmt"
 	"slices"
 )
 
@@ -106,7 +107,8 @@ type Playable struct {
 }
 
 // outcome decides how a settled video ends: errored with the problem of its first required job that failed,
-// else ready. Each optional job that failed adds a warning.
+// or of the optional job because of which a required job was skipped; else ready. Each optional job that
+// failed adds a warning.
 func (v *Video) outcome() Finish {
 	end := Finish{State: StateVideoReady}
 	for _, j := range v.Plan {
@@ -127,10 +129,35 @@ func (v *Video) outcome() Finish {
 		}
 	}
 	if end.State == StateVideoReady && !v.requiredCompleted() {
-		end.State = StateVideoErrored
-		end.Problem = ProblemOf(Fail(CodeInternal, "a required job was skipped or canceled"))
+		end.State, end.Problem = StateVideoErrored, v.whySkipped()
 	}
 	return end
+}
+
+// whySkipped returns the problem of a settled video in which no required job failed and one was skipped: that
+// of the optional job for which the required one waits.
+func (v *Video) whySkipped() *Problem {
+	after := map[string][]string{}
+	for _, j := range v.Plan {
+		after[j.Name] = j.After
+	}
+	for _, j := range v.Plan {
+		if j.Optional || v.Jobs[j.Name].State == StateJobCompleted {
+			continue
+		}
+		for waiting := slices.Clone(j.After); len(waiting) > 0; waiting = waiting[1:] {
+			name := waiting[0]
+			if p := v.Jobs[name].Data.Problem; p != nil {
+				named := *p
+				named.Detail = fmt.Sprintf("the required job %s waits for the optional job %s, which failed: %s",
+					j.Name, name, p.Detail)
+				return &named
+			}
+			waiting = append(waiting, after[name]...)
+			delete(after, name) // looked at
+		}
+	}
+	return ProblemOf(Fail(CodeInternal, "a required job was skipped or canceled"))
 }
 
 func (v *Video) requiredCompleted() bool {

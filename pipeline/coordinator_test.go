@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/reelmill/reelmill/pipeline"
@@ -185,8 +186,37 @@ func TestRequiredBehindOptional(t *testing.T) {
 	w.accept(uploadOf(p.pipeline()))
 	w.run("inspect", accepted())
 	w.fail("x-a", pipeline.CodeEncodeFailed)
-	if end := w.finish(); end.State != pipeline.StateVideoErrored || end.Problem == nil {
+	end := w.finish()
+	if end.State != pipeline.StateVideoErrored || end.Problem == nil || len(end.Warnings) != 1 {
 		t.Fatalf("end %+v: b and c are required and were skipped", end)
+	}
+	if p := end.Problem; p.Code != pipeline.CodeEncodeFailed || p.Job != "x-a" ||
+		!strings.Contains(p.Detail, "the required job x-b waits for the optional job x-a, which failed: x-a failed") {
+		t.Errorf("problem %+v, want that of x-a", p)
+	}
+}
+
+// TestOptionalMakerErrored: the packager needs what an optional job was to make. Its end names that job, and
+// to try that job again makes the video ready.
+func TestOptionalMakerErrored(t *testing.T) {
+	sound := []pipeline.OutputKind{"sound"}
+	p := planner{"audio": {{Makes: sound, Optional: true}, {Name: "file", After: []string{""}, Optional: true}}, "list": {{Needs: sound}}}
+	w := newWorld(t, p)
+	w.accept(uploadOf(p.pipeline()))
+	w.run("inspect", accepted())
+	w.fail("audio", pipeline.CodeEncodeFailed)
+	if end := w.finish(); end.State != pipeline.StateVideoErrored || end.Problem.Code != pipeline.CodeEncodeFailed || end.Problem.Job != "audio" {
+		t.Fatalf("end %+v", end)
+	}
+	if _, err := pipeline.Redrive(t.Context(), w.log, project, video, "audio"); err != nil {
+		t.Fatal(err)
+	}
+	w.settle()
+	w.run("audio", pipeline.Result{})
+	w.run("audio-file", pipeline.Result{})
+	w.run("list", manifest("master.m3u8"))
+	if ready := w.log.of(pipeline.VideoReady); len(ready) != 1 {
+		t.Fatalf("the video has not become ready: %v", w.tasks.names())
 	}
 }
 

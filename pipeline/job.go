@@ -51,7 +51,9 @@ type Job struct {
 	Folder string `json:"folder,omitempty"`
 
 	Priority Priority `json:"priority,omitempty"` // Normal when empty
-	Optional bool     `json:"optional,omitempty"` // its failure leaves a warning, and the video can be ready
+	// Optional jobs that fail leave a warning, and the video can be ready. But the jobs after them are skipped,
+	// and if a required job is among those, the video is errored.
+	Optional bool `json:"optional,omitempty"`
 	// Opener marks a job that playback waits for: the video is playable once all openers of its plan are
 	// completed, or at the latest when a manifest is published.
 	Opener  bool    `json:"opener,omitempty"`

@@ -33,7 +33,7 @@ type Step struct {
 	After []string       `json:"after,omitempty" yaml:"after"` // steps that must be completed first
 	// When is empty (always) or WhenRequested.
 	When     string    `json:"when,omitempty" yaml:"when"`
-	Optional bool      `json:"optional,omitempty" yaml:"optional"` // its failure is a warning
+	Optional bool      `json:"optional,omitempty" yaml:"optional"` // its jobs are (Job.Optional)
 	Timeout  Seconds   `json:"timeout,omitempty" yaml:"timeout"`   // of one attempt, in seconds
 	Retry    []Seconds `json:"retry,omitempty" yaml:"retry"`       // delays before further attempts, in seconds
 }
