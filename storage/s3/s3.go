@@ -148,7 +148,7 @@ func (s *Store) get(ctx context.Context, key string, rng storage.Range) (io.Read
 		return nil, storage.Info{}, s.mapError(err)
 	}
 	if !whole {
-		if object.Size, err = totalSize(header.Get("Content-Range")); err != nil {
+		if object.Size, err = totalSize(header.Get("Content-Range"), rng); err != nil {
 			return nil, storage.Info{}, errors.Join(err, body.Close())
 		}
 	}
@@ -183,15 +183,19 @@ func rangeHeader(rng storage.Range) (string, error) {
 	return fmt.Sprintf("bytes=%d-%d", offset, offset+length-1), nil
 }
 
-// totalSize returns the whole size from "bytes 5-9/20" (RFC 9110, section 14.4). A server that ignores the
-// range sends no such header, and its answer must not be taken for the part.
-func totalSize(contentRange string) (int64, error) {
+// totalSize returns the whole size from the Content-Range of an answer, such as "bytes 5-9/20" (RFC 9110,
+// section 14.4). It refuses an answer that is not exactly the part that rng selects. A server that ignores
+// the range sends no such header.
+func totalSize(contentRange string, rng storage.Range) (int64, error) {
 	_, total, _ := strings.Cut(contentRange, "/")
 	size, err := strconv.ParseInt(total, 10, 64)
-	if err != nil || size < 0 {
-		return 0, fmt.Errorf("server answered a range with Content-Range %q", contentRange)
+	if err == nil && size > 0 {
+		offset, length, err := rng.Resolve(size)
+		if err == nil && contentRange == fmt.Sprintf("bytes %d-%d/%d", offset, offset+length-1, size) {
+			return size, nil
+		}
 	}
-	return size, nil
+	return 0, fmt.Errorf("server answered a range with Content-Range %q", contentRange)
 }
 
 // Stat implements storage.Store.
