@@ -53,12 +53,14 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 // DeletePrefix implements storage.PrefixDeleter with a thousand keys per request.
 func (s *Store) DeletePrefix(ctx context.Context, prefix string) (int, error) {
 	var listErr error
+	asked := 0
 	objects := func(yield func(minio.ObjectInfo) bool) {
 		for info, err := range s.List(ctx, prefix) {
 			if err != nil {
 				listErr = err
 				return
 			}
+			asked++
 			if !yield(minio.ObjectInfo{Key: s.prefix + info.Key}) {
 				return
 			}
@@ -78,10 +80,26 @@ func (s *Store) DeletePrefix(ctx context.Context, prefix string) (int, error) {
 			deleteErr = fmt.Errorf("%s: %w", result.ObjectName, s.mapError(result.Err))
 		}
 	}
-	if err := errors.Join(listErr, deleteErr, ctx.Err()); err != nil {
+	err = errors.Join(listErr, deleteErr, ctx.Err())
+	if err == nil && n < asked {
+		err = s.wantNone(ctx, prefix)
+	}
+	if err != nil {
 		return n, fmt.Errorf("delete prefix %q: %w", prefix, err)
 	}
 	return n, nil
+}
+
+// wantNone returns an error when there is an object below the prefix. The library drops some refusals to
+// delete an object, and some servers do not mention an object that was gone.
+func (s *Store) wantNone(ctx context.Context, prefix string) error {
+	for info, err := range s.List(ctx, prefix) {
+		if err != nil {
+			return err
+		}
+		return fmt.Errorf("the server did not delete %s", info.Key)
+	}
+	return nil
 }
 
 // Reclaim implements storage.Reclaimer: it aborts old uploads below the store's prefix.

@@ -274,6 +274,47 @@ func TestListFails(t *testing.T) {
 	}
 }
 
+// TestDeletePrefixInPart gives the answers of a server that does not delete every object. Each is an error,
+// and the objects that are gone are counted.
+func TestDeletePrefixInPart(t *testing.T) {
+	s, w := openWire(t)
+	put(t, s, "v/a/x.bin", "x")
+	put(t, s, "v/a/y.bin", "y")
+	const x, y = "<Deleted><Key>v/a/x.bin</Key></Deleted>", "<Error><Key>v/a/y.bin</Key><Code>%s</Code></Error>"
+	for name, c := range map[string]struct {
+		body string
+		n    int
+	}{
+		"one is refused":            {x + fmt.Sprintf(y, minio.AccessDenied), 1},
+		"one is refused oddly":      {x + fmt.Sprintf(y, "InvalidArgument"), 1},
+		"one is not mentioned":      {x, 1},
+		"none is mentioned":         {"", 0},
+		"the answer is cut":         {"<Deleted><Key>v/a/", 0},
+		"the answer is no document": {"</html>", 0},
+	} {
+		w.answer = func(r *http.Request) *http.Response {
+			if r.Method != http.MethodPost {
+				return nil
+			}
+			answer := refuse(http.StatusOK, "")
+			end := "</DeleteResult>"
+			if name == "the answer is cut" {
+				end = ""
+			}
+			answer.Body = io.NopCloser(strings.NewReader("<DeleteResult>" + c.body + end))
+			return answer
+		}
+		n, err := s.DeletePrefix(context.Background(), "v/a/")
+		if err == nil || n != c.n {
+			t.Errorf("%s: %d, %v; want %d and an error", name, n, err, c.n)
+		}
+	}
+	w.answer = nil
+	if n, err := s.DeletePrefix(context.Background(), "v/a/"); n != 2 || err != nil {
+		t.Errorf("in the end: %d, %v", n, err)
+	}
+}
+
 // TestPresignLimits checks the shortest and longest life, and an ended context.
 func TestPresignLimits(t *testing.T) {
 	s := open(t, serveAs(t, func(http.ResponseWriter, *http.Request) {}))
