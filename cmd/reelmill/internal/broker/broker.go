@@ -108,13 +108,17 @@ func CheckAddresses(addresses string) error {
 	return nil
 }
 
-// WithoutPassword returns the address of a server, or several, with passwords replaced by xxxxx.
+// WithoutPassword returns the address of a server, or several, with passwords and tokens replaced by xxxxx. A
+// user name without a password is a token (https://docs.nats.io, "Token authentication").
 func WithoutPassword(addresses string) string {
 	var shown []string
 	for address := range strings.SplitSeq(addresses, ",") {
 		u, err := url.Parse(strings.TrimSpace(address))
 		if err != nil {
 			return "(unreadable)"
+		}
+		if _, ok := u.User.Password(); u.User != nil && !ok {
+			u.User = url.User("xxxxx")
 		}
 		shown = append(shown, u.Redacted())
 	}
