@@ -58,7 +58,10 @@ func (c Config) openStore(ctx context.Context) (rawStore, error) {
 		config.AccessKey, config.SecretKey = c.S3AccessKey, s3.Secret(c.S3SecretKey)
 	}
 	s, err := s3.Open(ctx, config)
-	return rawStore{s, "bucket " + config.Bucket, func() error { return nil }}, err
+	if err != nil {
+		return rawStore{}, err
+	}
+	return rawStore{s, "bucket " + config.Bucket, s.Close}, nil
 }
 
 // ProbeStore puts, reads and deletes an object in the store that the configuration names.
@@ -76,12 +79,13 @@ func ProbeStore(ctx context.Context, c Config) (err error) {
 	if _, err := objects.Put(ctx, key, bytes.NewReader(body), storage.PutOptions{}); err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, objects.Delete(ctx, key)) }()
 	r, _, err := objects.Get(ctx, key, storage.Range{})
 	if err != nil {
 		return err
 	}
 	back, err := io.ReadAll(r)
-	if err := errors.Join(err, r.Close(), objects.Delete(ctx, key)); err != nil {
+	if err := errors.Join(err, r.Close()); err != nil {
 		return err
 	}
 	if !bytes.Equal(back, body) {
