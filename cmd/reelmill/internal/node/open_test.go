@@ -124,6 +124,34 @@ func TestProbeOfABucket(t *testing.T) {
 	}
 }
 
+// TestListen checks the URL of a listener, and that only a badly written address blames the setting.
+func TestListen(t *testing.T) {
+	taken, _, err := Listen(t.Context(), "127.0.0.1:0")
+	check(t, err)
+	defer taken.Close()
+	for address, setting := range map[string]bool{
+		"": true, ":": true, "127.0.0.1:": true, "127.0.0.1": true, "8080": true, "::1:8080": true, "127.0.0.1:99999": true,
+		taken.Addr().String(): false,
+	} {
+		l, _, err := Listen(t.Context(), address)
+		if err == nil {
+			check(t, l.Close())
+		}
+		if err == nil || isSetting(err) != setting || setting && !strings.Contains(err.Error(), "such as 127.0.0.1:8080") {
+			t.Errorf("%q: %v", address, err)
+		}
+	}
+	for _, address := range []string{"127.0.0.1:0", ":0", "0.0.0.0:0"} {
+		l, url, err := Listen(t.Context(), address)
+		check(t, err)
+		_, port, err := net.SplitHostPort(l.Addr().String())
+		check(t, errors.Join(err, l.Close()))
+		if url != "http://127.0.0.1:"+port {
+			t.Errorf("%s is %s", address, url)
+		}
+	}
+}
+
 // TestLoopback checks who may see the metrics beside the API.
 func TestLoopback(t *testing.T) {
 	for address, want := range map[string]bool{

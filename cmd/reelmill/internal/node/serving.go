@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/reelmill/reelmill/pipeline/api"
@@ -59,7 +60,7 @@ func (g *ground) serveMetrics(ctx context.Context) error {
 
 // Listen opens a listener and returns its URL on this machine. An address without a port is a SettingError.
 func Listen(ctx context.Context, address string) (net.Listener, string, error) {
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	l, err := listen(ctx, address)
 	if err != nil {
 		if _, ok := errors.AsType[*net.AddrError](err); ok {
 			err = SettingError{fmt.Errorf("%w; write an address and a port, such as 127.0.0.1:8080", err)}
@@ -74,6 +75,13 @@ func Listen(ctx context.Context, address string) (net.Listener, string, error) {
 		host = "127.0.0.1"
 	}
 	return l, "http://" + net.JoinHostPort(host, port), nil
+}
+
+func listen(ctx context.Context, address string) (net.Listener, error) {
+	if address == "" || strings.HasSuffix(address, ":") { // net would choose a port
+		return nil, &net.AddrError{Err: "missing port in address", Addr: address}
+	}
+	return new(net.ListenConfig).Listen(ctx, "tcp", address)
 }
 
 // Loopback reports whether only this machine can reach the address.
