@@ -72,11 +72,18 @@ func (s *Store) put(
 }
 
 // createTemp makes a temporary file and locks it. A Reclaim may remove the file in between; then the name
-// leads elsewhere or nowhere, and createTemp makes another one.
+// leads elsewhere or nowhere, and createTemp makes another one. If somebody removed .tmp, it makes that too.
 func (s *Store) createTemp() (name string, f *os.File, err error) {
 	for {
 		name = path.Join(tmpDir, rand.Text())
-		if f, err = s.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
+		f, err = s.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		if errors.Is(err, fs.ErrNotExist) {
+			if err = s.root.Mkdir(tmpDir, 0o700); err == nil || errors.Is(err, fs.ErrExist) {
+				continue
+			}
+			return "", nil, errors.New("make folder " + tmpDir + ": " + err.Error()) // not ErrNotFound
+		}
+		if err != nil {
 			return "", nil, fmt.Errorf("create temporary file: %w", mapError(err))
 		}
 		if err = lock(f); err != nil {
