@@ -13,7 +13,7 @@ import (
 )
 
 // MasterName is the file of the master playlist, at the top of a video's tree.
-const MasterName = "master.m3u8"
+const MasterName = pipeline.ManifestPath
 
 // variant is one picture rendition of a master playlist or of an MPD.
 type variant struct {
