@@ -52,7 +52,7 @@ func (c *Coordinator) forget(ctx context.Context, v *Video) error {
 			return err
 		}
 	}
-	if err := c.Objects.DeletePrefix(ctx, VideoPrefix(v.ID)); err != nil {
+	if err := c.Objects.DeletePrefix(ctx, videoPrefix(v.ID)); err != nil {
 		return err
 	}
 	if err := c.purge(ctx, v); err != nil {

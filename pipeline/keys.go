@@ -14,15 +14,15 @@ const (
 	sourceFolder = "source" // no step or job has this name: its outputs would lie beside the source
 )
 
-// VideoPrefix returns the prefix of every key of a video.
-func VideoPrefix(video string) string { return videosPrefix + video + "/" }
+// videoPrefix returns the prefix of every key of a video.
+func videoPrefix(video string) string { return videosPrefix + video + "/" }
 
 // SourceKey returns the key of an uploaded file. The server chooses the name ("original.mp4"); the user's
 // file name belongs in metadata.
-func SourceKey(video, name string) string { return VideoPrefix(video) + sourceFolder + "/" + name }
+func SourceKey(video, name string) string { return videoPrefix(video) + sourceFolder + "/" + name }
 
 // JobPrefix returns the prefix of every output of a job, whichever attempt made it.
-func JobPrefix(video, job string) string { return VideoPrefix(video) + job + "/" }
+func JobPrefix(video, job string) string { return videoPrefix(video) + job + "/" }
 
 // AttemptPrefix returns the prefix of the outputs of one attempt at a job. The token is the attempt's fence:
 // two attempts never share a prefix, so all outputs of a losing attempt can be deleted at once.

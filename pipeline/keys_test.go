@@ -10,7 +10,6 @@ import (
 
 func TestKeys(t *testing.T) {
 	for got, want := range map[string]string{
-		pipeline.VideoPrefix("v1"):                                  "videos/v1/",
 		pipeline.SourceKey("v1", "original.mp4"):                    "videos/v1/source/original.mp4",
 		pipeline.JobPrefix("v1", "transcode-0003"):                  "videos/v1/transcode-0003/",
 		pipeline.AttemptPrefix("v1", "transcode-0003", 42):          "videos/v1/transcode-0003/42/",
@@ -30,12 +29,12 @@ func TestKeys(t *testing.T) {
 func TestLocate(t *testing.T) {
 	type where = pipeline.Location
 	for key, want := range map[string]where{
-		pipeline.SourceKey("v1", "original.mp4"):            {Video: "v1"},
-		pipeline.AttemptPrefix("v1", "j", 42) + "a.mp4":     {Video: "v1", Job: "j", Token: 42},
-		pipeline.AttemptPrefix("v1", "j", 42) + "source/a":  {Video: "v1", Job: "j", Token: 42},
-		pipeline.JobPrefix("v1", "j") + "x/a.mp4":           {Video: "v1", Job: "j"},
-		pipeline.JobPrefix("v1", "j") + "-1/a.mp4":          {Video: "v1", Job: "j"},
-		pipeline.VideoPrefix("v1") + "x":                    {Video: "v1"},
+		pipeline.SourceKey("v1", "original.mp4"):           {Video: "v1"},
+		pipeline.AttemptPrefix("v1", "j", 42) + "a.mp4":    {Video: "v1", Job: "j", Token: 42},
+		pipeline.AttemptPrefix("v1", "j", 42) + "source/a": {Video: "v1", Job: "j", Token: 42},
+		pipeline.JobPrefix("v1", "j") + "x/a.mp4":          {Video: "v1", Job: "j"},
+		pipeline.JobPrefix("v1", "j") + "-1/a.mp4":         {Video: "v1", Job: "j"},
+		"videos/v1/x": {Video: "v1"},
 		pipeline.AttemptPrefix("v1", "source", 7) + "a.mp4": {Video: "v1", Job: "source", Token: 7},
 		pipeline.AttemptPrefix("v1", "j", 1<<63) + "720p/x": {Video: "v1", Job: "j", Token: 1 << 63},
 	} {
