@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -57,10 +58,13 @@ func truncate(t testing.TB, path string, keep float64) {
 	}
 }
 
-// script makes a stand-in for ffmpeg.
+// script makes a stand-in for ffmpeg. No process is forked while the file is open for writing: a child that
+// still has it open would make its execution fail with ETXTBSY.
 func script(t testing.TB, body string) Tools {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "ffmpeg")
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+body+"\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}

@@ -200,7 +200,21 @@ func TestVerifyHLS(t *testing.T) {
 			_ = os.Symlink(filepath.Join(src, "p1.m4s"), p)
 		}), nil},
 		{"encrypted", "playlist", edit("#EXTINF", "#EXT-X-KEY:METHOD=AES-128,URI=\"k\"\n#EXTINF"), nil},
+		{"a gap", "playlist", edit("#EXTINF", "#EXT-X-GAP\n#EXTINF"), nil},
+		{"another map", "playlist", edit("p0.m4s\n", "p0.m4s\n#EXT-X-MAP:URI=\"other.mp4\"\n"), nil},
+		{"a segment as map", "segment", edit("init.mp4", "p0.m4s"), nil},
+		{"the map as a segment", "segment", edit("p1.m4s", "init.mp4"), nil},
+		{"a folder as a segment", "missing", edit("p1.m4s", "."), nil},
+		{"target 0", "playlist", edit("TARGETDURATION:2", "TARGETDURATION:0"), nil},
+		{"no target", "playlist", edit("#EXT-X-TARGETDURATION:2\n", ""), nil},
+		{"a segment of no time", "playlist", edit("#EXTINF:2.000000", "#EXTINF:0.000000"), nil},
+		{"a range beyond the end", "segment", edit("p1.m4s", "#EXT-X-BYTERANGE:99999999@0\np1.m4s"), nil},
+		{"a range of part", "segment", edit("p1.m4s", "#EXT-X-BYTERANGE:100@0\np1.m4s"), nil},
+		{"a list of lists", "playlist", file("p.m3u8", func(p string) {
+			_ = os.WriteFile(p, []byte("#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nq.m3u8\n"), 0o600)
+		}), nil},
 		{"short", "duration", nil, func(e *Expect) { e.Duration = 10 * time.Second }},
+		{"no video", "streams", nil, func(e *Expect) { e.HasVideo = Absent }},
 		{"wrong size", "dimensions", nil, func(e *Expect) { e.Height = 92 }},
 		{"wrong codec", "video_codec", nil, func(e *Expect) { e.VideoCodec = "hevc" }},
 	}
