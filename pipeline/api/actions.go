@@ -40,7 +40,7 @@ func (s *server) cancelVideo(ctx context.Context, in *videoInput) (*videoOutput,
 	}
 	e, err := pipeline.Cancel(ctx, s.cfg.Log, projectOf(ctx), in.ID)
 	if err != nil {
-		return nil, orUnavailable(err)
+		return nil, withRemedy(err, "It has ended; delete it instead.")
 	}
 	return s.videoAfter(ctx, in.ID, e)
 }
@@ -51,9 +51,19 @@ func (s *server) retryVideo(ctx context.Context, in *videoInput) (*videoOutput, 
 	}
 	e, err := pipeline.Retry(ctx, s.cfg.Log, projectOf(ctx), in.ID)
 	if err != nil {
-		return nil, orUnavailable(err)
+		return nil, withRemedy(err, "Only errored and canceled videos can be retried. If the server rejected the "+
+			"file, upload another.")
 	}
 	return s.videoAfter(ctx, in.ID, e)
+}
+
+// withRemedy is orUnavailable. It says what to do when the state does not allow the action.
+func withRemedy(err error, remedy string) error {
+	failed := orUnavailable(err)
+	if f, ok := errors.AsType[*failure](failed); ok && f.code == codeState {
+		f.remedy = remedy
+	}
+	return failed
 }
 
 // videoAfter returns a video after e, the event that an action led to.

@@ -111,7 +111,9 @@ func TestRetryVideo(t *testing.T) {
 		e := newEnv(t, func(c *Config) { c.Catalog = &late{c.Catalog, how.on, how.unaware} })
 		v := e.uploaded()
 		resp, raw := e.act("/v1/videos/" + v.ID + "/retry")
-		wantProblem(t, resp, raw, codeState)
+		if p := wantProblem(t, resp, raw, codeState); !strings.Contains(p.Remedy, "Only errored and canceled videos") {
+			t.Error(p.Remedy)
+		}
 		acted[pipeline.VideoView](e, "/v1/videos/"+v.ID+"/cancel")
 		for range 2 {
 			if a := acted[pipeline.VideoView](e, "/v1/videos/"+v.ID+"/retry"); a.Status.Terminal() || a.FinishedAt != nil {
@@ -128,8 +130,8 @@ func TestCancelAVideoThatHasEnded(t *testing.T) {
 	v := e.uploaded()
 	e.finished(v.ID)
 	resp, raw := e.act("/v1/videos/" + v.ID + "/cancel")
-	if p := wantProblem(t, resp, raw, codeState); p.Detail != "The video is ready." {
-		t.Error(p.Detail)
+	if p := wantProblem(t, resp, raw, codeState); p.Detail != "The video is ready." || !strings.Contains(p.Remedy, "delete it") {
+		t.Error(p.Detail, p.Remedy)
 	}
 }
 
@@ -166,8 +168,8 @@ func TestRetryJob(t *testing.T) {
 		e.inspected(id)
 		path := "/v1/jobs/" + id + "/transcode-0000/retry"
 		resp, raw := e.act(path)
-		if p := wantProblem(t, resp, raw, codeState); p.Detail != "The job is pending." {
-			t.Error(p.Detail)
+		if p := wantProblem(t, resp, raw, codeState); p.Detail != "The job is pending." || !strings.Contains(p.Remedy, "Only errored jobs") {
+			t.Error(p.Detail, p.Remedy)
 		}
 		e.errored(id, "transcode-0000")
 		resp, raw = e.act(path, "X-Project", "other")
@@ -283,8 +285,8 @@ func TestRedriveOfWhatIsOver(t *testing.T) {
 	letter := e.errored(id, "thumbnail")
 	acted[pipeline.VideoView](e, "/v1/videos/"+id+"/cancel")
 	resp, raw := e.act("/v1/dead_letters/" + letter + "/redrive")
-	if p := wantProblem(t, resp, raw, codeState); p.Detail != "The video is canceled." {
-		t.Error(p.Detail)
+	if p := wantProblem(t, resp, raw, codeState); p.Detail != "The video is canceled." || !strings.Contains(p.Remedy, "retry the video") {
+		t.Error(p.Detail, p.Remedy)
 	}
 	if d := read[deadLetterView](e, "/v1/dead_letters/"+letter); d.ID != letter {
 		t.Errorf("%+v", d)

@@ -110,7 +110,8 @@ var codes = map[code]codeEntry{
 	codeQueueFull: {503, "The server has too many videos under way", true,
 		"Try again after Retry-After seconds. More workers shorten the queue."},
 	codeState: {409, "The state does not allow that", false,
-		"Read it again. Its state, which the detail names, must change first."},
+		"Only errored jobs can be retried. If the video was canceled, retry the video; if the server rejected " +
+			"the file, upload another."},
 	codeUnavailable: {503, "The server cannot do that now", true,
 		"Try again later. The server's log names the part that failed."},
 	codeWebhookRefused: {422, "The webhook address is refused", false,
