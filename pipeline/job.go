@@ -55,7 +55,7 @@ type Job struct {
 	// and if a required job is among those, the video is errored.
 	Optional bool `json:"optional,omitempty"`
 	// Opener marks a job that playback waits for: the video is playable once all openers of its plan are
-	// completed, or at the latest when a manifest is published.
+	// completed and one has made a rendition, or at the latest when a manifest is published.
 	Opener  bool    `json:"opener,omitempty"`
 	Weight  int     `json:"weight,omitempty"`  // its share of the planned work, for progress; 1 when 0
 	Timeout Seconds `json:"timeout,omitempty"` // of one attempt; 0: the worker loop's default
