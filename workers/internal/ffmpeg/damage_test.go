@@ -25,7 +25,7 @@ func TestInitOfDamagedBytes(t *testing.T) {
 	if tr, err := readInit(whole); err != nil || tr.timescale == 0 || tr.defaults == nil {
 		t.Fatalf("%+v, %v", tr, err)
 	}
-	for n := range len(whole) {
+	for n := range whole {
 		if _, err := readInit(whole[:n]); err == nil {
 			t.Errorf("%d of %d bytes: no error", n, len(whole))
 		} else {
