@@ -160,6 +160,30 @@ func TestImageGate(t *testing.T) {
 	}
 }
 
+// TestImageFiles checks the limit of a file's size, and that a file that cannot be read is no fault of the
+// image: another attempt may fetch it.
+func TestImageFiles(t *testing.T) {
+	good := encoded(t, func(b *bytes.Buffer) error { return png.Encode(b, imaging.New(4, 4, color.White)) })
+	path := filepath.Join(t.TempDir(), "x")
+	if err := os.WriteFile(path, good, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for size, want := range map[int64]string{maxImageSize: "", maxImageSize + 1: "more than 67108864 bytes"} {
+		if err := os.Truncate(path, size); err != nil {
+			t.Fatal(err)
+		}
+		_, err := readImage(path)
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%d bytes: %v, want %q", size, err, want)
+		}
+	}
+	for name, path := range map[string]string{"missing": path + "y", "folder": t.TempDir()} {
+		if _, err := readImage(path); pipeline.ProblemOf(err) == nil || pipeline.ProblemOf(err).Code != pipeline.CodeFetchFailed {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func FuzzDecodeImage(f *testing.F) {
 	var b bytes.Buffer
 	if err := png.Encode(&b, image.NewNRGBA(image.Rect(0, 0, 3, 3))); err != nil {
