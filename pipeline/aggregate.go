@@ -139,13 +139,13 @@ func (v *Video) outcome() Finish {
 func (v *Video) whySkipped() *Problem {
 	after := map[string][]string{}
 	for _, j := range v.Plan {
-		after[j.Name] = j.After
+		after[j.Name] = j.required()
 	}
 	for _, j := range v.Plan {
 		if j.Optional || v.Jobs[j.Name].State == StateJobCompleted {
 			continue
 		}
-		for waiting := slices.Clone(j.After); len(waiting) > 0; waiting = waiting[1:] {
+		for waiting := j.required(); len(waiting) > 0; waiting = waiting[1:] {
 			name := waiting[0]
 			if p := v.Jobs[name].Data.Problem; p != nil {
 				named := *p

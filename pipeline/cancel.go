@@ -65,7 +65,7 @@ func (v *Video) openJobs() []openJob {
 	}
 	for _, j := range v.Plan {
 		f := v.Jobs[j.Name]
-		if !f.State.Terminal() && (f.Last.Sequence != 0 || v.completed(j.After)) {
+		if !f.State.Terminal() && (f.Last.Sequence != 0 || v.runnable(j)) {
 			open = append(open, openJob{Job: j, last: f.Last})
 		}
 	}

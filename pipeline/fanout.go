@@ -54,7 +54,7 @@ func (v *Video) turns(window func(worker string) int) []Job {
 	left := map[string]int{} // places in the window, by worker type
 	for _, j := range v.Plan {
 		f := v.Jobs[j.Name]
-		if f.State.Terminal() || f.fresh() && !v.completed(j.After) {
+		if f.State.Terminal() || f.fresh() && !v.runnable(j) {
 			continue
 		}
 		if j.priority() != High {
@@ -73,8 +73,8 @@ func (v *Video) turns(window func(worker string) int) []Job {
 // fresh reports whether the coordinator must enqueue the job: it has not begun in this generation.
 func (f JobFold) fresh() bool { return f.Last.Sequence == 0 || f.Last.Type == JobRequeued }
 
-// unblockedBy returns the event that made j runnable: the completion of the last of the jobs before it, or
-// the verdict.
+// unblockedBy returns the event that made j runnable: the end of the last of the jobs before it, or the
+// verdict.
 func (v *Video) unblockedBy(j Job) Event {
 	cause := v.Inspected
 	for _, a := range j.After {

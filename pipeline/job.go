@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 )
 
@@ -35,6 +36,9 @@ type Job struct {
 	// After names the jobs that must be completed first: in a frozen plan by name, in what a worker's Plan
 	// returns by part, jobs of the same step alone.
 	After []string `json:"after,omitempty"`
+	// Tolerates names those of After that may fail: the job waits until they have ended, completed or not. They
+	// are the optional jobs that make what it Needs. NewPlan sets it.
+	Tolerates []string `json:"tolerates,omitempty"`
 	// Makes holds the kinds of output that the job makes for jobs of other steps. Needs holds the kinds that it
 	// reads: it waits for every job of the plan that makes one of them, whatever its step, and for nothing when
 	// no job does. NewPlan turns Needs into After, so that a frozen plan has neither.
@@ -51,8 +55,9 @@ type Job struct {
 	Folder string `json:"folder,omitempty"`
 
 	Priority Priority `json:"priority,omitempty"` // Normal when empty
-	// Optional jobs that fail leave a warning, and the video can be ready. But the jobs after them are skipped,
-	// and if a required job is among those, the video is errored.
+	// Optional jobs that fail leave a warning, and the video can be ready. The jobs that tolerate that run
+	// without their outputs. The others after them are skipped, and if one of those is required, the video is
+	// errored.
 	Optional bool `json:"optional,omitempty"`
 	// Opener marks a job that playback waits for: the video is playable once all openers of its plan are
 	// completed and one has made a rendition, or at the latest when a manifest is published.
@@ -67,6 +72,13 @@ type Job struct {
 	// Scratch is how many bytes an attempt may need on the scratch disk, besides a copy of its source; 0:
 	// unknown. The attempt waits until the disk has room for them.
 	Scratch int64 `json:"scratch,omitempty"`
+}
+
+// required returns those of After that must be completed.
+func (j Job) required() []string {
+	return slices.DeleteFunc(slices.Clone(j.After), func(name string) bool {
+		return slices.Contains(j.Tolerates, name)
+	})
 }
 
 func (j Job) priority() Priority {

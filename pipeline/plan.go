@@ -286,7 +286,7 @@ func (s Step) sameType(other Step) bool { return other.Worker == s.Worker }
 func resolveEdges(plan []Job, p Pipeline) error {
 	w := waits{
 		names: map[string]bool{}, steps: map[string][]string{}, makers: map[OutputKind][]string{},
-		made: map[OutputKind]map[string]bool{},
+		optional: map[OutputKind][]string{}, made: map[OutputKind]map[string]bool{},
 	}
 	for _, j := range plan {
 		if w.names[j.Name] || !ValidName(j.Name) {
@@ -303,23 +303,29 @@ func resolveEdges(plan []Job, p Pipeline) error {
 		if err != nil {
 			return err
 		}
-		plan[i].After, plan[i].Expects = after, w.expects(plan[i])
+		plan[i].Expects, plan[i].Tolerates = w.expects(plan[i]), w.tolerates(plan[i], after)
+		plan[i].After = slices.Compact(slices.Sorted(slices.Values(slices.Concat(after, plan[i].Tolerates))))
 	}
 	return acyclic(plan)
 }
 
 // waits indexes the jobs of a plan by what others may wait for.
 type waits struct {
-	names  map[string]bool
-	steps  map[string][]string // by step
-	makers map[OutputKind][]string
-	made   map[OutputKind]map[string]bool // folders of the renditions of makers
+	names    map[string]bool
+	steps    map[string][]string // by step
+	makers   map[OutputKind][]string
+	optional map[OutputKind][]string        // makers that may fail
+	made     map[OutputKind]map[string]bool // folders of the renditions of makers
 }
 
 func (w waits) add(j Job) {
 	w.names[j.Name] = true
 	w.steps[j.Step] = append(w.steps[j.Step], j.Name)
 	for _, kind := range j.Makes {
+		if j.Optional {
+			w.optional[kind] = append(w.optional[kind], j.Name)
+			continue
+		}
 		w.makers[kind] = append(w.makers[kind], j.Name)
 		if w.made[kind] == nil {
 			w.made[kind] = map[string]bool{}
@@ -330,7 +336,18 @@ func (w waits) add(j Job) {
 	}
 }
 
-// expects returns the folders of the renditions of all kinds that j needs.
+// tolerates returns the optional jobs that make what j needs, without those that must be completed.
+func (w waits) tolerates(j Job, completed []string) []string {
+	var jobs []string
+	for _, kind := range j.Needs {
+		jobs = append(jobs, w.optional[kind]...)
+	}
+	jobs = slices.DeleteFunc(jobs, func(name string) bool { return slices.Contains(completed, name) })
+	slices.Sort(jobs)
+	return slices.Compact(jobs)
+}
+
+// expects returns the folders of the renditions of all kinds that j needs, but for those of optional jobs.
 func (w waits) expects(j Job) []string {
 	all := map[string]bool{}
 	for _, kind := range j.Needs {
@@ -339,7 +356,7 @@ func (w waits) expects(j Job) []string {
 	return slices.Sorted(maps.Keys(all))
 }
 
-// after returns the names of the jobs that j waits for. Its step comes after the steps before.
+// after returns the names of the jobs that must be completed before j. Its step comes after the steps before.
 func (w waits) after(j Job, before []string) ([]string, error) {
 	var after []string
 	for _, part := range j.After {

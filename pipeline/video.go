@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Video is the fold of a video's last events. It is all that the coordinator knows of the video, read anew
@@ -265,23 +266,20 @@ func (v *Video) skipBlocked() {
 	}
 }
 
+// blocked reports whether a job that j waits for, and does not tolerate, ended without completing.
 func (v *Video) blocked(j Job) bool {
-	for _, a := range j.After {
-		if s := v.Jobs[a].State; s.Terminal() && s != StateJobCompleted {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(j.After, func(name string) bool {
+		s := v.Jobs[name].State
+		return s.Terminal() && s != StateJobCompleted && !slices.Contains(j.Tolerates, name)
+	})
 }
 
-// completed reports whether every job named is completed.
-func (v *Video) completed(jobs []string) bool {
-	for _, name := range jobs {
-		if v.Jobs[name].State != StateJobCompleted {
-			return false
-		}
-	}
-	return true
+// runnable reports whether every job that j waits for is completed or, where j tolerates it, has ended.
+func (v *Video) runnable(j Job) bool {
+	return !slices.ContainsFunc(j.After, func(name string) bool {
+		s := v.Jobs[name].State
+		return s != StateJobCompleted && (!s.Terminal() || !slices.Contains(j.Tolerates, name))
+	})
 }
 
 // settled reports whether every job of the plan is terminal.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -183,9 +184,10 @@ func (a *attempt) call(ctx context.Context, dir string) (result pipeline.Result,
 	return result, err
 }
 
-// results returns the results of the jobs that this one comes after.
+// results returns the results of the jobs that this one comes after. It leaves out a tolerated job that is
+// not completed.
 func (a *attempt) results(ctx context.Context) (map[string]pipeline.Result, error) {
-	after := a.task.Job.After
+	after, tolerated := a.task.Job.After, a.task.Job.Tolerates
 	if len(after) == 0 {
 		return nil, nil
 	}
@@ -203,7 +205,11 @@ func (a *attempt) results(ctx context.Context) (map[string]pipeline.Result, erro
 		if err != nil {
 			return nil, err
 		}
-		if job.State != pipeline.StateJobCompleted || job.Data.Result == nil {
+		completed := job.State == pipeline.StateJobCompleted && job.Data.Result != nil
+		if !completed && slices.Contains(tolerated, after[i]) {
+			continue
+		}
+		if !completed {
 			return nil, fmt.Errorf("job %s is not completed", after[i])
 		}
 		results[after[i]] = *job.Data.Result

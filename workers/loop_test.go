@@ -502,6 +502,28 @@ func TestResultsOfEarlierJobs(t *testing.T) {
 	})
 }
 
+// TestResultsOfToleratedJobs: a job runs without the result of a job that it tolerates and that failed.
+func TestResultsOfToleratedJobs(t *testing.T) {
+	r := newRig(t, brief)
+	r.enqueue(func(j *pipeline.Job) { j.After, j.Tolerates = []string{"a", "b"}, []string{"a"} })
+	failed := pipeline.Task{Project: "p", Video: "v", Job: pipeline.Job{Name: "a"}}
+	r.append(pipeline.JobErrored, failed, r.append(pipeline.JobStarted, failed, 0, pipeline.JobEvent{Attempt: 1}),
+		pipeline.JobEvent{Attempt: 1})
+	completed := pipeline.Task{Project: "p", Video: "v", Job: pipeline.Job{Name: "b"}}
+	r.append(pipeline.JobCompleted, completed, r.append(pipeline.JobStarted, completed, 0, pipeline.JobEvent{Attempt: 1}),
+		pipeline.JobEvent{Attempt: 1, Result: &pipeline.Result{}})
+	r.start(working(func(_ context.Context, j job) (pipeline.Result, error) {
+		if _, ok := j.Results["b"]; !ok || len(j.Results) != 1 {
+			t.Errorf("results %+v", j.Results)
+		}
+		return pipeline.Result{}, nil
+	}))
+	r.done("next", "ack")
+	if e, data := r.last(pipeline.JobCompleted); data.Attempt != 1 {
+		t.Errorf("%+v, %+v", e, data)
+	}
+}
+
 // TestStartRaced: two deliveries of one message lead to one attempt.
 func TestStartRaced(t *testing.T) {
 	r := newRig(t, brief)

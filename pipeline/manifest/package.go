@@ -48,6 +48,29 @@ func Package(jobs []Made, expects []string) ([]Text, error) {
 	return t.texts()
 }
 
+// DropIncomplete returns jobs without the segments of renditions that are incomplete and are not among
+// expects, the folders of required renditions.
+func DropIncomplete(jobs []Made, expects []string) []Made {
+	var outputs []pipeline.Output
+	for _, job := range jobs {
+		outputs = append(outputs, job.Outputs...)
+	}
+	keep := map[string]bool{}
+	for _, dir := range expects {
+		keep[dir] = true
+	}
+	for _, r := range Join(outputs) {
+		keep[r.Dir] = keep[r.Dir] || r.Complete
+	}
+	left := slices.Clone(jobs)
+	for i := range left {
+		left[i].Outputs = slices.DeleteFunc(slices.Clone(left[i].Outputs), func(o pipeline.Output) bool {
+			return isRun(o) && !keep[path.Dir(o.Path)]
+		})
+	}
+	return left
+}
+
 // wholeRenditions joins the runs of every rendition, fills its track from the indexes, and checks that
 // nothing is missing.
 func wholeRenditions(jobs []Made) ([]Rendition, error) {

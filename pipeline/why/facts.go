@@ -103,6 +103,15 @@ func detailOfJob(t pipeline.EventType, data pipeline.JobEvent) string {
 	return ""
 }
 
+// tolerated returns the jobs whose failure a job of the plan tolerates.
+func (f Facts) tolerated(job string) []string {
+	i := slices.IndexFunc(f.plan, func(j pipeline.Job) bool { return j.Name == job })
+	if i < 0 {
+		return nil
+	}
+	return f.plan[i].Tolerates
+}
+
 // notes returns what workers decided about the video when they planned it and when they worked.
 func (f Facts) notes() []string {
 	notes := []string{}

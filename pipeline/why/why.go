@@ -11,6 +11,7 @@ package why
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/reelmill/reelmill/pipeline"
@@ -187,11 +188,15 @@ func (x *explainer) ahead(j pipeline.JobView) (n int) {
 	return 0 // the plan is not known
 }
 
-// blockers returns the jobs that must be completed before a pending job, and are not.
+// blockers returns the jobs that a pending job waits for: those before it that are not completed and, where
+// it tolerates their failure, have not ended.
 func (x *explainer) blockers(j pipeline.JobView) []string {
 	blockers := []string{}
+	tolerated := x.facts.tolerated(j.Name)
 	for _, a := range j.After {
-		if j.Status == pipeline.StateJobPending && x.jobs[a].Status != pipeline.StateJobCompleted {
+		s := x.jobs[a].Status
+		ended := s == pipeline.StateJobCompleted || s.Terminal() && slices.Contains(tolerated, a)
+		if j.Status == pipeline.StateJobPending && !ended {
 			blockers = append(blockers, a)
 		}
 	}

@@ -5,7 +5,7 @@
 //     it. A pipeline that makes renditions and names no packager step has one added (Traits).
 //  2. Work reads the indexes of the jobs before (manifest.Run), joins the runs of each rendition, and
 //     compares them with what is stored. It refuses a video that lacks a rendition which these jobs were
-//     to make (Job.Expects), or a part of one.
+//     to make (Job.Expects), or a part of one. If an optional job failed, it leaves its rendition out.
 //  3. It writes the texts (manifest.Package) and publishes them. With the master the video is playable for
 //     good: until then, the API lists what there is (manifest.Growing).
 //
@@ -52,6 +52,9 @@ func (Worker) Work(ctx context.Context, job workers.Job[Params]) (pipeline.Resul
 	if err != nil {
 		return pipeline.Result{}, encode.Fault(ctx, err)
 	}
+	if r.lacksOptional() {
+		made = manifest.DropIncomplete(made, r.job.Task.Job.Expects)
+	}
 	texts, err := manifest.Package(made, r.job.Task.Job.Expects)
 	if err != nil {
 		return pipeline.Result{}, err
@@ -69,6 +72,14 @@ func (Worker) Work(ctx context.Context, job workers.Job[Params]) (pipeline.Resul
 
 // run is one attempt.
 type run struct{ job workers.Attempt }
+
+// lacksOptional reports whether an optional job failed: the renditions that it was to make may be incomplete.
+func (r run) lacksOptional() bool {
+	return slices.ContainsFunc(r.job.Task.Job.Tolerates, func(name string) bool {
+		_, completed := r.job.Results[name]
+		return !completed
+	})
+}
 
 // readers is how many indexes are read at once.
 const readers = 8

@@ -118,6 +118,41 @@ func TestMissingRenditions(t *testing.T) {
 	}
 }
 
+// TestOptionalJobFailed: what a failed optional job left of its rendition is not listed; what is required must
+// be complete all the same.
+func TestOptionalJobFailed(t *testing.T) {
+	store, r := workertest.NewStore(t), workertest.Registry("packager", Worker{})
+	film := func(dir string, last bool) pipeline.Result {
+		result := made(t, store, dir, pipeline.Output{
+			Kind: pipeline.KindRendition, Width: 1280, Height: 720, FrameRate: 25, Codecs: "avc1.64001F",
+		})
+		result.Outputs[1].Segments.Last = last
+		return result
+	}
+	for _, c := range []struct {
+		name           string
+		results        map[string]pipeline.Result
+		lists, missing string
+	}{
+		{"all completed", map[string]pipeline.Result{"film-0": film("720p", true), "hi-0": film("1080p", false), "hi-1": {}}, "", "1080p"},
+		{"one failed", map[string]pipeline.Result{"film-0": film("720p", true), "hi-0": film("1080p", false)}, "720p", ""},
+		{"the other failed", map[string]pipeline.Result{"film-0": film("720p", true), "hi-1": film("1080p", true)}, "720p", ""},
+		{"a required one is cut", map[string]pipeline.Result{"film-0": film("720p", false), "hi-1": {}}, "", "720p"},
+	} {
+		job := pipeline.Job{
+			Name: "packager", Worker: "packager", After: []string{"film-0", "hi-0", "hi-1"},
+			Tolerates: []string{"hi-0", "hi-1"}, Expects: []string{"720p"},
+		}
+		result, err := store.Try(t, t.Context(), r, pipeline.Task{Video: store.Video, Job: job}, c.results)
+		if (err != nil) != (c.missing != "") || err != nil && !strings.Contains(err.Error(), c.missing) {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		if paths := strings.Join(workertest.Paths(result), " "); !strings.Contains(paths, c.lists) {
+			t.Errorf("%s: %s", c.name, paths)
+		}
+	}
+}
+
 // TestNothingToPackage: the pipeline is at fault, and another attempt would not help.
 func TestNothingToPackage(t *testing.T) {
 	store, r := workertest.NewStore(t), workertest.Registry("packager", Worker{})
