@@ -3,6 +3,7 @@ package workers
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"reflect"
@@ -114,7 +115,11 @@ func decodeParams[P any](worker string, raw json.RawMessage, defs huma.Registry,
 	result := &huma.ValidateResult{}
 	huma.Validate(defs, schema, huma.NewPathBuffer([]byte{}, 0), huma.ModeWriteToServer, value, result)
 	if len(result.Errors) > 0 {
-		return params, pipeline.Fail(pipeline.CodeParameters, "parameters of %s: %w", worker, result.Errors[0])
+		wrong := result.Errors[0]
+		if d, ok := errors.AsType[*huma.ErrorDetail](wrong); ok && d.Location == "" {
+			wrong = errors.New(d.Message) // about the whole object, such as a missing parameter
+		}
+		return params, pipeline.Fail(pipeline.CodeParameters, "parameters of %s: %w", worker, wrong)
 	}
 	if err := json.Unmarshal(raw, &params); err != nil {
 		return params, pipeline.Fail(pipeline.CodeParameters, "parameters of %s: %w", worker, err)

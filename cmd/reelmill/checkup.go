@@ -181,9 +181,9 @@ func (d *checkup) configuration(context.Context) (string, error) {
 		known[t.Name] = true
 	}
 	for _, name := range slices.Sorted(maps.Keys(d.config.Slots)) {
-		if !known[name] || d.config.Slots[name] < 0 {
-			return "", fmt.Errorf("--slots: %s=%d: the worker type is unknown, or the number is negative", name,
-				d.config.Slots[name])
+		if !known[name] {
+			types := slices.Collect(maps.Keys(known))
+			return "", errors.New("--slots: " + pipeline.Unknown("worker type", name, types))
 		}
 	}
 	pipelines, err := d.config.Pipelines(r)

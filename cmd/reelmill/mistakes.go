@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -33,6 +34,9 @@ func inWords(err error) string {
 // plain rewrites an error of the command line: it names the mistake and says what to do.
 func plain(err error) error {
 	if file, ok := errors.AsType[*fs.PathError](err); ok {
+		if m := fetched.FindStringSubmatch(file.Path); m != nil {
+			return fmt.Errorf("%s://%s: URLs are not fetched; download the file first", m[1], m[2])
+		}
 		return fmt.Errorf("%s: %w", file.Path, file.Err)
 	}
 	parse, ok := errors.AsType[*kong.ParseError](err)
@@ -51,6 +55,9 @@ func plain(err error) error {
 	return err
 }
 
+// fetched matches the path that kong makes of a URL.
+var fetched = regexp.MustCompile(`/(https?):/+(.*)$`)
+
 // mistake rewrites errors of kong by their text, since they have no types. plain gets the command that was
 // typed so far and the groups of the match.
 type mistake struct {
@@ -64,9 +71,7 @@ const durations = "such as 90s, 30m or 24h"
 // mistakes has the known errors of kong; the first match counts.
 var mistakes = []mistake{
 	{`^unexpected argument (.+?)(, did you mean .*)?$`, unexpected},
-	{`^(unknown flag .*)$`, func(at *kong.Node, found []string) error {
-		return fmt.Errorf("%s; see %s", found[0], helpOf(at))
-	}},
+	{`^unknown flag (\S+?)(,.*)?$`, unknownFlag},
 	{`^missing flags: (.*)$`, needs},
 	{`^expected "([<\[].*)"$`, needs},
 	{`^expected (one of )?"`, func(at *kong.Node, _ []string) error {
@@ -93,6 +98,35 @@ var mistakes = []mistake{
 	{`^<\w+>(?: \.\.\.)?: "(.*)" exists but is a directory$`, func(_ *kong.Node, found []string) error {
 		return fmt.Errorf("%s is a folder; name a file", found[0])
 	}},
+}
+
+// otherNames are names that people try, with what they stand for.
+var otherNames = map[string]string{
+	"-v": "--version", "--port": "--listen", "-p": "--listen", "--host": "--listen", "--address": "--listen",
+}
+
+// unknownFlag refuses a flag. It says when the flag belongs after a command, or has another name.
+func unknownFlag(at *kong.Node, found []string) error {
+	name, hint := found[0], found[1]
+	other := otherNames[name]
+	switch {
+	case at.Parent == nil && anyHas(at.Children, name):
+		hint = " before the command: write it after the command"
+	case other != "" && anyHas([]*kong.Node{at}, other):
+		hint = fmt.Sprintf(" (did you mean %s?)", other)
+	case len(name) == len("-v"):
+		hint = "" // kong's guess is always -h
+	}
+	return fmt.Errorf("unknown flag %s%s; see %s", name, hint, helpOf(at))
+}
+
+// anyHas reports whether one of the commands, or one below it, has the flag.
+func anyHas(commands []*kong.Node, flag string) bool {
+	return slices.ContainsFunc(commands, func(n *kong.Node) bool {
+		return anyHas(n.Children, flag) || slices.ContainsFunc(n.Flags, func(f *kong.Flag) bool {
+			return "--"+f.Name == flag
+		})
+	})
 }
 
 // quoted matches each command that kong suggests.

@@ -43,6 +43,21 @@ func TestMistakesAreTold(t *testing.T) {
 		{[]string{"videos", "cancel"}, exitUsage, "videos cancel needs <id> ...; see `reelmill help videos cancel`"},
 		{[]string{"run", film}, exitUsage, "run needs --out=DIR; see `reelmill help run`"},
 		{[]string{"videos", "list", "--bogus"}, exitUsage, "unknown flag --bogus; see `reelmill help videos list`"},
+		{[]string{"--wait", "ready", "upload", film}, exitUsage, "unknown flag --wait before the command: write it " +
+			"after the command; see `reelmill help`"},
+		{[]string{"serve", "--port", "1"}, exitUsage, "unknown flag --port (did you mean --listen?); see `reelmill help serve`"},
+		{[]string{"-v"}, exitUsage, "unknown flag -v (did you mean --version?); see `reelmill help`"},
+		{[]string{"upload", "http://example.org/a.mp4"}, exitUsage, "http://example.org/a.mp4: URLs are not fetched; " +
+			"download the file first"},
+		{[]string{"upload", film, "--webhook-url", "example.org/x"}, exitUsage, `--webhook-url: "example.org/x" is not an ` +
+			"http(s) address; write one such as https://example.com"},
+		{[]string{"serve", "--data", t.TempDir(), "--listen", "127.0.0.1:0", "--store", "s3:/videos"}, exitUsage,
+			`--store: parse storage URL: bucket "": Bucket name cannot be empty; write s3://bucket/prefix?endpoint=URL&region=R`},
+		{[]string{"serve", "--data", t.TempDir(), "--listen", "127.0.0.1:0", "--store", "s3://videos"}, exitFailure,
+			"--store: set REELMILL_S3_ACCESS_KEY and REELMILL_S3_SECRET_KEY to the keys of the bucket"},
+		{[]string{"serve", "--data", t.TempDir(), "--listen", "127.0.0.1:0", "--webhook-secret", "abc"}, exitUsage,
+			"worker webhook: parameters_invalid: the webhook secret (--webhook-secret) is not whsec_ and base64; " +
+				"make one with: echo whsec_$(openssl rand -base64 32)"},
 		{[]string{"upload", film, "--wait"}, exitUsage, "--wait needs a value: no, playable or ready"},
 		{[]string{"upload", "--wait", film}, exitUsage, `--wait must be no, playable or ready, not "` + film + `"`},
 		{[]string{"completion", "tcsh"}, exitUsage, `<shell> must be bash, zsh or fish, not "tcsh"`},
@@ -69,6 +84,16 @@ func TestMistakesAreTold(t *testing.T) {
 		if exitCode(err) != c.code || err.Error() != c.want {
 			t.Errorf("%v: exit code %d\n got %v\nwant %s", c.args, exitCode(err), err, c.want)
 		}
+	}
+}
+
+// TestDoctorGuessesAWorkerType checks that the doctor says which worker type was meant, as serve does.
+func TestDoctorGuessesAWorkerType(t *testing.T) {
+	var out bytes.Buffer
+	err := run(t.Context(), []string{"doctor", "--data", t.TempDir(), "--listen", "127.0.0.1:0", "--slots", "transcod=2"},
+		&out, &bytes.Buffer{})
+	if exitCode(err) != exitFailure || !strings.Contains(out.String(), `did you mean "transcode"?`) {
+		t.Errorf("%v: %s", err, &out)
 	}
 }
 

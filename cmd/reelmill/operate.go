@@ -29,7 +29,7 @@ type serverFlags struct {
 
 // output is the flag for the format of the output.
 type output struct {
-	JSON bool `help:"Print JSON, one value a line."`
+	JSON bool `help:"Print JSON, one value a line. A list is an array on one line."`
 }
 
 func (f serverFlags) client() *client.Client {
@@ -97,7 +97,7 @@ type webURL string
 func (u *webURL) UnmarshalText(text []byte) error {
 	at, err := url.Parse(string(text))
 	if err != nil || at.Host == "" || at.Scheme != "http" && at.Scheme != "https" {
-		return fmt.Errorf("%q is not an http(s) address; write one such as http://media.example.com:8080", text)
+		return fmt.Errorf("%q is not an http(s) address; write one such as https://example.com", text)
 	}
 	*u = webURL(text)
 	return nil

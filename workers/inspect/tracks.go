@@ -17,7 +17,8 @@ import (
 func (m *measurement) choose(ctx context.Context, size int64) error {
 	videos := films(m.probe)
 	if len(videos) == 0 {
-		return pipeline.Fail(pipeline.CodeNoVideoStream, "%d streams, none of them a video", len(m.probe.Streams))
+		return pipeline.Fail(pipeline.CodeNoVideoStream, "none of the streams (%d) is a video",
+			len(m.probe.Streams))
 	}
 	if len(videos) > 1 {
 		if err := m.count(ctx, size, videos); err != nil {

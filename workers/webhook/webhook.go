@@ -178,7 +178,8 @@ func (w *Worker) signer() (*standardwebhooks.Webhook, error) {
 	}
 	s, err := standardwebhooks.NewWebhook(string(w.config.Secret))
 	if err != nil {
-		return nil, pipeline.Fail(pipeline.CodeParameters, "the webhook secret is not whsec_ and base64")
+		return nil, pipeline.Fail(pipeline.CodeParameters, "the webhook secret (--webhook-secret) is not whsec_ "+
+			"and base64; make one with: echo whsec_$(openssl rand -base64 32)")
 	}
 	return s, nil
 }

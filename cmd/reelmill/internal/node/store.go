@@ -52,11 +52,14 @@ func (c Config) openStore(ctx context.Context) (rawStore, error) {
 	}
 	config, err := s3.ParseURL(c.Store)
 	if err != nil {
-		return rawStore{}, SettingError{err}
+		return rawStore{}, SettingError{fmt.Errorf("--store: %w; write s3://bucket/prefix?endpoint=URL&region=R",
+			err)}
 	}
-	if c.S3AccessKey != "" {
-		config.AccessKey, config.SecretKey = c.S3AccessKey, s3.Secret(c.S3SecretKey)
+	if c.S3AccessKey == "" || c.S3SecretKey == "" {
+		return rawStore{}, errors.New("--store: set REELMILL_S3_ACCESS_KEY and REELMILL_S3_SECRET_KEY to the " +
+			"keys of the bucket")
 	}
+	config.AccessKey, config.SecretKey = c.S3AccessKey, s3.Secret(c.S3SecretKey)
 	s, err := s3.Open(ctx, config)
 	if err != nil {
 		return rawStore{}, err
