@@ -84,6 +84,9 @@ func (s *settings) parse(raw []byte) error {
 // unknownField matches the error of the YAML decoder for an unknown key of a pipeline or a step.
 var unknownField = regexp.MustCompile(`^(line \d+): field (\S+) not found in type pipeline\.(\w+)$`)
 
+// notSeconds matches the error of the YAML decoder for a duration such as 5m.
+var notSeconds = regexp.MustCompile("^(line \\d+): cannot unmarshal \\S+ (`.*`) into pipeline\\.Seconds$")
+
 // plainly lists the known keys, where the YAML decoder names a Go type.
 func plainly(err error) error {
 	var mistakes *yaml.TypeError
@@ -99,7 +102,8 @@ func plainly(err error) error {
 			}
 			text = m[1] + ": " + pipeline.Unknown(kind, m[2], known)
 		}
-		texts = append(texts, text)
+		texts = append(texts, notSeconds.ReplaceAllString(text,
+			"$1: $2 is not a number of seconds; write one such as 300"))
 	}
 	return errors.New(strings.Join(texts, "; "))
 }
