@@ -156,9 +156,12 @@ func exitCode(err error) int {
 	var failed *notReadyError
 	var coded *pipeline.Error
 	var setting node.SettingError
+	var absent notFoundError
 	switch {
 	case err == nil:
 		return 0
+	case errors.As(err, &absent):
+		return exitNotFound
 	case errors.As(err, &usage), errors.As(err, &setting):
 		return exitUsage
 	case errors.Is(err, errInterrupted):

@@ -58,6 +58,9 @@ func TestMistakesAreTold(t *testing.T) {
 		{[]string{"serve", "--data", t.TempDir(), "--listen", "127.0.0.1:0", "--webhook-secret", "abc"}, exitUsage,
 			"worker webhook: parameters_invalid: the webhook secret (--webhook-secret) is not whsec_ and base64; " +
 				"make one with: echo whsec_$(openssl rand -base64 32)"},
+		{[]string{"videos", "get", "film.mp4"}, exitNotFound, `videos get: "film.mp4" is not the id of a video (vid_...)`},
+		{[]string{"videos", "retry", "vid_1", "2"}, exitNotFound, `videos retry: "2" is not the id of a video (vid_...)`},
+		{[]string{"dead", "show", "foo"}, exitNotFound, `dead show: "foo" is not the id of a dead letter (dead_...)`},
 		{[]string{"upload", film, "--wait"}, exitUsage, "--wait needs a value: no, playable or ready"},
 		{[]string{"upload", "--wait", film}, exitUsage, `--wait must be no, playable or ready, not "` + film + `"`},
 		{[]string{"completion", "tcsh"}, exitUsage, `<shell> must be bash, zsh or fish, not "tcsh"`},
@@ -110,6 +113,22 @@ func TestServersErrorsHaveTheirRemedy(t *testing.T) {
 	err := run(t.Context(), []string{"upload", film, "--server", server.URL}, &bytes.Buffer{}, &bytes.Buffer{})
 	want := "upload " + film + ": The file has no bytes (upload_empty). Check the file, then send it again"
 	if exitCode(err) != exitUsage || err.Error() != want {
+		t.Errorf("exit code %d\n got %v\nwant %s", exitCode(err), err, want)
+	}
+}
+
+// TestErroredVideoPointsToWhy checks that a command that waited in vain names the command that tells more.
+func TestErroredVideoPointsToWhy(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, `{"id":"vid_1","filename":"a.mp4","status":"errored","error":{"code":"encode_failed",`+
+			`"title":"The encoder failed","detail":"no","remedy":"Try it again."}}`)
+	}))
+	defer server.Close()
+	err := run(t.Context(), []string{"videos", "watch", "vid_1", "--server", server.URL}, &bytes.Buffer{}, &bytes.Buffer{})
+	want := "a.mp4 is errored: The encoder failed (encode_failed): no. Try it again. " +
+		"`reelmill videos why vid_1 --server " + server.URL + "` tells more"
+	if exitCode(err) != exitProcessing || err.Error() != want {
 		t.Errorf("exit code %d\n got %v\nwant %s", exitCode(err), err, want)
 	}
 }

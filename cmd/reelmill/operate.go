@@ -192,6 +192,9 @@ type deadShow struct {
 	ID string `arg:"" help:"Id of the dead letter, from reelmill dead list."`
 }
 
+// Validate is called by kong.
+func (c deadShow) Validate() error { return checkID(c.ID, "a dead letter", "dead_") }
+
 // Run shows a dead letter.
 func (c deadShow) Run(ctx context.Context, s streams) error {
 	d, err := c.client().DeadLetter(ctx, c.ID)

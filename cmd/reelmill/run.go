@@ -116,7 +116,7 @@ func (c runCommand) process(ctx context.Context, s streams, n *node.Server, url 
 		}
 	}
 	if !reached(view, "ready") {
-		return &notReadyError{view}
+		return &notReadyError{view: view}
 	}
 	outputs, err := n.Outputs(ctx, view.Project, view.ID)
 	if err != nil {

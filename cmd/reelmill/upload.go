@@ -23,7 +23,7 @@ type uploadCommand struct {
 	Files []string `arg:"" name:"file" help:"Video files." type:"existingfile"`
 	serverFlags
 	wishes
-	Wait     string        `help:"${wait_help}" enum:"no,playable,ready" default:"no" placeholder:"playable|ready"`
+	Wait     string        `help:"${wait_help}" enum:"no,playable,ready" default:"no" placeholder:"no|playable|ready"`
 	Timeout  time.Duration `help:"Wait at most this long for each video. The server goes on with it." default:"6h"`
 	Parallel int           `help:"Upload this many files at once, 1 to 16." default:"3"`
 	Timeline bool          `help:"Print the events of each video after the wait."`
@@ -79,15 +79,24 @@ func (c uploadCommand) Validate() error {
 }
 
 // notReadyError says that a video ended without the state that the command waited for.
-type notReadyError struct{ view pipeline.VideoView }
+type notReadyError struct {
+	view pipeline.VideoView
+	hint string // how to learn more; empty without a server
+}
 
 // Error names the file, its state and the problem with its remedy.
 func (e *notReadyError) Error() string {
 	if p := e.view.Problem; p != nil {
-		return fmt.Sprintf("%s is %s: %s (%s): %s. %s",
-			e.view.Filename, e.view.Status, p.Title, p.Code, p.Detail, p.Remedy)
+		return fmt.Sprintf("%s is %s: %s (%s): %s. %s%s",
+			e.view.Filename, e.view.Status, p.Title, p.Code, p.Detail, p.Remedy, e.hint)
 	}
 	return fmt.Sprintf("%s is %s", e.view.Filename, e.view.Status)
+}
+
+// endedWithout returns the error of a video that ended without the state that the command waited for. The
+// server can say more about it.
+func endedWithout(view pipeline.VideoView, server webURL) error {
+	return &notReadyError{view, fmt.Sprintf(" `reelmill videos why %s --server %s` tells more", view.ID, server)}
 }
 
 // goesOnError says that a command stopped waiting for a video, which the server goes on with.
@@ -169,7 +178,7 @@ func (u *uploader) one(ctx context.Context, file string) error {
 	if reached(view, u.Wait) {
 		return nil
 	}
-	return &notReadyError{view}
+	return endedWithout(view, u.Server)
 }
 
 // again returns a function that says, once for a file, that its upload is tried again. It says so once for

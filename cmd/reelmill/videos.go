@@ -37,6 +37,30 @@ type videoArgs struct {
 	IDs []string `arg:"" name:"id" help:"Ids of videos, such as vid_7k2...; reelmill videos list shows them."`
 }
 
+// Validate is called by kong.
+func (a videoArg) Validate() error { return checkID(a.ID, "a video", "vid_") }
+
+// Validate is called by kong.
+func (a videoArgs) Validate() error {
+	for _, id := range a.IDs {
+		if err := checkID(id, "a video", "vid_"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// notFoundError says that an argument cannot be the id of anything.
+type notFoundError struct{ error }
+
+// checkID refuses an argument that does not begin as the ids of its kind do.
+func checkID(id, kind, prefix string) error {
+	if strings.HasPrefix(id, prefix) {
+		return nil
+	}
+	return notFoundError{fmt.Errorf("%q is not the id of %s (%s...)", id, kind, prefix)}
+}
+
 type videosList struct {
 	serverFlags
 	Status string `help:"List only videos in one state: ${enum}." enum:"${video_states}" default:"any"`
@@ -226,7 +250,7 @@ func (c videosWatch) Run(ctx context.Context, s streams) error {
 	if err != nil || reached(view, c.Until) {
 		return err
 	}
-	return &notReadyError{view}
+	return endedWithout(view, c.Server)
 }
 
 // wait shows the progress of the video until it has reached the state or ended, and closes the screen.
