@@ -95,7 +95,7 @@ func TestCommandsOfAVideo(t *testing.T) {
 	}
 	for want, args := range map[string][]string{
 		"320x180, 10 frames/s":   {"get", ids[0]},
-		"180p/ (1 segment)":      {"outputs", ids[0]},
+		"180p/index.m3u8 (1 seg": {"outputs", ids[0]},
 		"/master.m3u8":           {"watch", ids[0]},
 		"video.ready":            {"events", ids[0]},
 		`"type":"video.ready"`:   {"events", ids[0], "--json"},
@@ -243,7 +243,7 @@ func TestURLsBeginWithThePublicURL(t *testing.T) {
 				}
 			}
 		}
-		if said := command(t, "videos", "outputs", id); !strings.Contains(said, " "+printed+play+"180p/ (1 segment)\n") {
+		if said := command(t, "videos", "outputs", id); !strings.Contains(said, " "+printed+play+"180p/index.m3u8 (1 segment)\n") {
 			t.Errorf("--public-url %q: outputs %s", flag, said)
 		}
 		if said := command(t, "videos", "list", "--json"); !strings.Contains(said, `"play_url":"`+public+play) {

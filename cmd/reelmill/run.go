@@ -161,7 +161,11 @@ func (c runCommand) print(s streams, view pipeline.VideoView, outputs []pipeline
 	}
 	table := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
 	printOutputs(table, pipeline.ListedOutputs(outputs), "PATH", func(o pipeline.OutputView) string {
-		return filepath.Join(c.Out, filepath.FromSlash(o.Path))
+		at := filepath.Join(c.Out, filepath.FromSlash(o.Path))
+		if o.Segments != nil {
+			return filepath.Dir(at) + string(filepath.Separator)
+		}
+		return at
 	})
 	if err := table.Flush(); err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"path"
 	"strings"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/bytesize"
 	"github.com/reelmill/reelmill/pipeline/client"
+	"github.com/reelmill/reelmill/pipeline/manifest"
 )
 
 // videosCommand groups the commands about uploaded videos.
@@ -199,8 +201,22 @@ func (c videosOutputs) Run(ctx context.Context, s streams) error {
 		return err
 	}
 	return c.print(s, outputs, func(w io.Writer) {
-		printOutputs(w, outputs, "URL", func(o pipeline.OutputView) string { return absolute(c.Server, o.URL) })
+		printOutputs(w, outputs, "URL", func(o pipeline.OutputView) string { return c.urlOf(o, outputs) })
 	})
+}
+
+// urlOf returns the URL of an output: of a rendition that of its playlist, or only its folder without one.
+func (c videosOutputs) urlOf(o pipeline.OutputView, outputs []pipeline.OutputView) string {
+	if o.Segments == nil {
+		return absolute(c.Server, o.URL)
+	}
+	folder := path.Dir(o.Path)
+	for _, p := range outputs {
+		if p.Kind == pipeline.KindPlaylist && p.Path == folder+"/"+manifest.PlaylistName {
+			return absolute(c.Server, p.URL)
+		}
+	}
+	return folder + "/"
 }
 
 // printOutputs prints a line for each rendition and file. place returns where an output is; heading is the
@@ -223,7 +239,7 @@ func printOutputs(w io.Writer, outputs []pipeline.OutputView, heading string,
 		at := place(o)
 		if s := o.Segments; s != nil {
 			segments := human.Plural(s.Count, "segment")
-			at = fmt.Sprintf("%s (%d %s)", at[:strings.LastIndex(at, "/")+1], s.Count, segments)
+			at = fmt.Sprintf("%s (%d %s)", at, s.Count, segments)
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", o.Kind, o.Name, bytesize.Size(o.Size), length, picture, at)
 	}
