@@ -18,8 +18,8 @@
 // What no store guarantees:
 //
 //   - A List is not a snapshot: a key put or deleted while it runs may or may not be in it.
-//   - A store is not a lock. IfAbsent decides between writers of one key. ErrExists may come from the caller's
-//     own earlier try, whose answer was lost. Compare-and-swap on the event log decides the rest.
+//   - A store is not a lock. IfAbsent decides between writers of one key. ErrExists may come from the
+//     caller's own earlier try, whose answer was lost. Compare-and-swap on the event log decides the rest.
 //   - A Delete need not survive a power cut. Deleting again is free, and the janitor does it.
 //   - A store reports the hash of an object at its Put only: whoever needs it later keeps it in an event.
 package storage

@@ -219,8 +219,8 @@ func values[T any](all []T, of func(T) float64) []float64 {
 	return v
 }
 
-// steady is the largest ratio of a longer clip's memory to a shorter one's that counts as equal: samples, taken
-// every quarter of a second, vary.
+// steady is the largest ratio of a longer clip's memory to a shorter one's that counts as equal. Samples are
+// taken every quarter of a second, and vary.
 const steady = 1.10
 
 // memoryRows compares the peaks of the two clips.
