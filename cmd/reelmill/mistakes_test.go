@@ -168,6 +168,33 @@ func TestStreamsBesideAServer(t *testing.T) {
 	p.stop(t)
 }
 
+// TestReadyVideoIsDescribed checks that only a thumbnail that was made is named, and the job of a warning.
+func TestReadyVideoIsDescribed(t *testing.T) {
+	outputs := "[]"
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if strings.HasSuffix(r.URL.Path, "/outputs") {
+			_, _ = io.WriteString(w, `{"data":`+outputs+`}`)
+			return
+		}
+		_, _ = io.WriteString(w, `{"id":"vid_1","filename":"a.mp4","status":"ready","playable":true,"manifest":"master.m3u8",`+
+			`"play_url":"/play/vid_1/master.m3u8","warnings":[{"code":"job_timeout","title":"Too late","detail":"no","job":"audio-0"}]}`)
+	}))
+	defer server.Close()
+	for said, want := range map[string]bool{
+		"[]": false, `[{"name":"thumbnail","kind":"poster","path":"thumbnail.jpg","url":"/play/vid_1/thumbnail.jpg"}]`: true,
+	} {
+		outputs = said
+		var out bytes.Buffer
+		if err := run(t.Context(), []string{"videos", "get", "vid_1", "--server", server.URL}, &out, &out); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(out.String(), "thumbnail.jpg") != want || !strings.Contains(out.String(), "audio-0: Too late: no") {
+			t.Errorf("outputs %s: %s", said, &out)
+		}
+	}
+}
+
 // TestWatermarkedCopyIsNamed checks that the commands that show a ready video name its watermarked copy.
 func TestWatermarkedCopyIsNamed(t *testing.T) {
 	p := startServe(t, binary, t.TempDir())

@@ -135,6 +135,9 @@ func warning(p pipeline.Problem) string {
 	if p.Code == pipeline.CodePartlyUsed {
 		return p.Detail
 	}
+	if p.Job != "" {
+		return p.Job + ": " + p.Title + ": " + p.Detail
+	}
 	return p.Title + ": " + p.Detail
 }
 
@@ -173,12 +176,11 @@ func (f serverFlags) places(ctx context.Context, v pipeline.VideoView) ([]place,
 		return nil, fmt.Errorf("list outputs of %s: %w", v.ID, err)
 	}
 	for _, o := range outputs {
-		if o.Kind == pipeline.KindVideo {
+		if o.Kind == pipeline.KindVideo || o.Kind == pipeline.KindPoster && path.Ext(o.Path) == ".jpg" {
 			all = append(all, place{o.Name, absolute(f.Server, o.URL)})
 		}
 	}
-	return append(all, place{"thumbnail", strings.TrimSuffix(play, v.Manifest) + "thumbnail.jpg"},
-		place{"outputs", absolute(f.Server, "/v1/videos/"+v.ID+"/outputs")}), nil
+	return append(all, place{"outputs", absolute(f.Server, "/v1/videos/"+v.ID+"/outputs")}), nil
 }
 
 // absolute returns a URL from the server. The server's address goes before a path.
