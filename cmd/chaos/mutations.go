@@ -187,6 +187,12 @@ var mutations = []mutation{
 		suite{"./workers/transcode", "TestGridOfChangingForm"},
 	},
 	{
+		"fold: a failed optional job stops the jobs that can do without it", "pipeline/video.go",
+		"		return s.Terminal() && s != StateJobCompleted && !slices.Contains(j.Tolerates, name)\n",
+		"		return s.Terminal() && s != StateJobCompleted\n",
+		suite{"./pipeline", "TestOptionalMakerErrored"},
+	},
+	{
 		"packager: missing renditions are ignored", "workers/packager/packager.go",
 		"	texts, err := manifest.Package(made, r.job.Task.Job.Expects)\n",
 		"	texts, err := manifest.Package(made, nil)\n",
