@@ -75,7 +75,7 @@ func TestTimesNameTheirZone(t *testing.T) {
 		`{"id":"vid_1","created_at":` + at + `}`:                                 {"videos", "get", "vid_1"},
 		`{"video_id":"vid_1","timeline":[{"at":` + at + `,"event":"a"}]}`:        {"videos", "why", "vid_1"},
 		`{"data":[` + letter + `]}`:                                              {"dead", "list"},
-		letter:                                                                   {"dead", "show", "vid_1/a"},
+		letter:                                                                   {"dead", "show", "dead_1"},
 		`{"windows":[{"start":` + at + `,"uploaded":1}],"total":{"uploaded":1}}`: {"stats"},
 	} {
 		said := command(t, append(args, "--server", answering(t, body))...)

@@ -44,7 +44,7 @@ func TestStoreSettings(t *testing.T) {
 		"S3://bucket":               {want: "neither a folder nor a bucket", setting: true},
 		"s3:bucket":                 {want: "s3://bucket", setting: true},
 		"s3://bucket?colour=red":    {want: `"colour"`, setting: true},
-		"s3://bucket?endpoint=http://127.0.0.1:1": {want: "set both in the environment"},
+		"s3://bucket?endpoint=http://127.0.0.1:1": {want: "set REELMILL_S3_ACCESS_KEY and"},
 	} {
 		config := Config{Data: data, Store: store}
 		if got := config.StoreFolder(); got != c.folder {
