@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // aggregate is step 4: it appends video.playable when there is something to play, and the one end of the
@@ -108,12 +109,13 @@ type Playable struct {
 
 // outcome decides how a settled video ends: errored with the problem of its first required job that failed,
 // or of the optional job because of which a required job was skipped; else ready. Each optional job that
-// failed adds a warning.
+// failed adds a warning, and so does a job that was completed without one that was tried again later.
 func (v *Video) outcome() Finish {
 	end := Finish{State: StateVideoReady}
 	for _, j := range v.Plan {
 		f := v.Jobs[j.Name]
 		if f.State == StateJobCompleted {
+			end.Warnings = append(end.Warnings, v.late(j)...)
 			continue
 		}
 		problem := f.Data.Problem
@@ -132,6 +134,22 @@ func (v *Video) outcome() Finish {
 		end.State, end.Problem = StateVideoErrored, v.whySkipped()
 	}
 	return end
+}
+
+// late returns a warning that a completed job lacks the outputs of jobs that were completed after it. They
+// had failed, and were tried again.
+func (v *Video) late(j Job) []Problem {
+	late := slices.DeleteFunc(slices.Clone(j.Tolerates), func(name string) bool {
+		f := v.Jobs[name]
+		return f.State != StateJobCompleted || f.Last.Sequence < v.Jobs[j.Name].Last.Sequence
+	})
+	if len(late) == 0 {
+		return nil
+	}
+	p := ProblemOf(Fail(CodePartlyUsed, "%s lacks what %s made, since it was completed before; to have it, "+
+		"upload the video again", j.Name, strings.Join(late, ", ")))
+	p.Job, p.Step = j.Name, j.Step
+	return []Problem{*p}
 }
 
 // whySkipped returns the problem of a settled video in which no required job failed and one was skipped: that

@@ -218,6 +218,32 @@ func TestOptionalMakerErrored(t *testing.T) {
 	}
 }
 
+// TestMakerRetriedTooLate: the packager does not run again, so the end says what the playlists lack.
+func TestMakerRetriedTooLate(t *testing.T) {
+	sound := []pipeline.OutputKind{"sound"}
+	p := planner{"audio": {{Makes: sound, Optional: true}}, "list": {{Needs: sound}}}
+	w := newWorld(t, p)
+	w.accept(uploadOf(p.pipeline()))
+	w.run("inspect", accepted())
+	w.fail("audio", pipeline.CodeEncodeFailed)
+	w.run("list", manifest("master.m3u8"))
+	w.settle()
+	if _, err := pipeline.Redrive(t.Context(), w.log, project, video, "audio"); err != nil {
+		t.Fatal(err)
+	}
+	w.settle()
+	w.run("audio", pipeline.Result{})
+	w.settle()
+	ready := w.log.of(pipeline.VideoReady)
+	var end pipeline.Finish
+	if err := ready[len(ready)-1].Decode(&end); err != nil || len(ready) != 2 || len(end.Warnings) != 1 {
+		t.Fatalf("%d ends, the last %+v, %v", len(ready), end, err)
+	}
+	if p := end.Warnings[0]; p.Job != "list" || !strings.Contains(p.Detail, "list lacks what audio made") {
+		t.Errorf("warning %+v", p)
+	}
+}
+
 // TestRequiredMakerErrored: what required jobs make is not done without.
 func TestRequiredMakerErrored(t *testing.T) {
 	sound := []pipeline.OutputKind{"sound"}

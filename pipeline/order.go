@@ -10,9 +10,12 @@ import (
 // errCycle says that jobs of a plan wait for each other.
 var errCycle = errors.New("jobs wait for each other")
 
-// ordered reports steps whose jobs wait for each other. It plans the pipeline for sampleMedia, with every
-// step whose parameters are complete. Other media and an upload's own parameters may lead to other jobs:
-// NewPlan checks those too.
+// errName says that the name of a job is taken or invalid.
+var errName = errors.New("its name is taken or invalid")
+
+// ordered reports steps whose jobs wait for each other, or have names that are taken or invalid. It plans the
+// pipeline for sampleMedia, with every step whose parameters are complete. Other media and an upload's own
+// parameters may lead to other jobs: NewPlan checks those too.
 func (p Pipeline) ordered(planner Planner) error {
 	requested := map[string]map[string]any{}
 	for _, s := range p.Steps {
@@ -24,7 +27,8 @@ func (p Pipeline) ordered(planner Planner) error {
 			requested[s.name()] = nil
 		}
 	}
-	if _, err := NewPlan(p, requested, sampleMedia(), planner); errors.Is(err, errCycle) {
+	_, err := NewPlan(p, requested, sampleMedia(), planner)
+	if errors.Is(err, errCycle) || errors.Is(err, errName) {
 		return err
 	}
 	return nil

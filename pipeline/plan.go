@@ -290,7 +290,7 @@ func resolveEdges(plan []Job, p Pipeline) error {
 	}
 	for _, j := range plan {
 		if w.names[j.Name] || !ValidName(j.Name) {
-			return Fail(CodeParameters, "worker %s planned job %q twice, or its name is invalid", j.Worker, j.Name)
+			return Fail(CodeParameters, "job %q of the step %s: %w; rename the step", j.Name, j.Step, errName)
 		}
 		w.add(j)
 	}

@@ -87,6 +87,8 @@ func TestValidateTraits(t *testing.T) {
 		"before what it gathers":               {steps(gather, pipeline.Step{Worker: "other", After: []string{"gather"}}, after(cut, "gather")), []string{"steps cut, gather."}},
 		"behind what it gathers":               {steps(cut, after(gather, "cut")), nil},
 		"between two":                          {steps(cut, after(grind, "cut")), []string{"steps cut, grind."}},
+		"a name that a job takes":              {steps(pipeline.Step{Worker: "cut"}, pipeline.Step{Name: "cut-0", Worker: "other"}), []string{"cut-0", "rename the step"}},
+		"too long a name for its jobs":         {steps(pipeline.Step{Name: strings.Repeat("a", 63), Worker: "cut"}), []string{"rename the step"}},
 		"in a ring":                            {steps(gather, after(grind, "gather"), after(pipeline.Step{Worker: "cut"}, "grind")), []string{"steps cut, gather, grind."}},
 	} {
 		err := c.doc.Validate(p)

@@ -184,8 +184,8 @@ func (a *attempt) call(ctx context.Context, dir string) (result pipeline.Result,
 	return result, err
 }
 
-// results returns the results of the jobs that this one comes after. It leaves out a tolerated job that is
-// not completed.
+// results returns the results of the jobs that this one comes after. It leaves out a tolerated job that ended
+// without completing. One that is tried again has not ended: then the attempt fails, and is retried.
 func (a *attempt) results(ctx context.Context) (map[string]pipeline.Result, error) {
 	after, tolerated := a.task.Job.After, a.task.Job.Tolerates
 	if len(after) == 0 {
@@ -206,7 +206,8 @@ func (a *attempt) results(ctx context.Context) (map[string]pipeline.Result, erro
 			return nil, err
 		}
 		completed := job.State == pipeline.StateJobCompleted && job.Data.Result != nil
-		if !completed && slices.Contains(tolerated, after[i]) {
+		ended := e.Sequence == 0 || job.State.Terminal() // skipped jobs have no event
+		if !completed && ended && slices.Contains(tolerated, after[i]) {
 			continue
 		}
 		if !completed {

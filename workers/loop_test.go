@@ -524,6 +524,23 @@ func TestResultsOfToleratedJobs(t *testing.T) {
 	}
 }
 
+// TestToleratedJobThatIsTriedAgain: a job does not run without the result of one that it tolerates and that may
+// still complete.
+func TestToleratedJobThatIsTriedAgain(t *testing.T) {
+	r := newRig(t, brief)
+	r.enqueue(func(j *pipeline.Job) { j.After, j.Tolerates = []string{"a"}, []string{"a"} })
+	again := pipeline.Task{Project: "p", Video: "v", Job: pipeline.Job{Name: "a"}}
+	r.append(pipeline.JobStarted, again, 0, pipeline.JobEvent{Attempt: 1})
+	r.start(working(func(context.Context, job) (pipeline.Result, error) {
+		t.Error("the job ran")
+		return pipeline.Result{}, nil
+	}))
+	r.done("next", "schedule", "ack")
+	if _, data := r.last(pipeline.JobRetrying); data.Problem == nil || !strings.Contains(data.Problem.Detail, "job a is not completed") {
+		t.Errorf("%+v", data)
+	}
+}
+
 // TestStartRaced: two deliveries of one message lead to one attempt.
 func TestStartRaced(t *testing.T) {
 	r := newRig(t, brief)

@@ -194,13 +194,26 @@ func (x *explainer) blockers(j pipeline.JobView) []string {
 	blockers := []string{}
 	tolerated := x.facts.tolerated(j.Name)
 	for _, a := range j.After {
-		s := x.jobs[a].Status
-		ended := s == pipeline.StateJobCompleted || s.Terminal() && slices.Contains(tolerated, a)
+		before := x.jobs[a]
+		ended := before.Status == pipeline.StateJobCompleted || slices.Contains(tolerated, a) && x.over(before)
 		if j.Status == pipeline.StateJobPending && !ended {
 			blockers = append(blockers, a)
 		}
 	}
 	return blockers
+}
+
+// over reports whether a job runs no more: it has ended, or it is pending behind a job that ended without
+// completing. The read model calls the latter skipped once the video has ended.
+func (x *explainer) over(j pipeline.JobView) bool {
+	if j.Status != pipeline.StateJobPending {
+		return j.Status.Terminal()
+	}
+	tolerated := x.facts.tolerated(j.Name)
+	return slices.ContainsFunc(j.After, func(a string) bool {
+		before := x.jobs[a]
+		return before.Status != pipeline.StateJobCompleted && !slices.Contains(tolerated, a) && x.over(before)
+	})
 }
 
 // since returns when the job got into its present state: its last event, or the end of the last job before

@@ -203,6 +203,30 @@ func TestTimelineIsBounded(t *testing.T) {
 }
 
 // TestExplainNotes: notes of workers are in the order of the plan, however the video ended.
+// TestExplainBehindASkippedJob: a job that tolerates another waits for it no more, once that can never run.
+func TestExplainBehindASkippedJob(t *testing.T) {
+	var facts why.Facts
+	inspected, err := pipeline.NewEvent("test", pipeline.VideoInspected, pipeline.InspectedSubject(project, video), video,
+		pipeline.Event{}, pipeline.Inspected{Plan: []pipeline.Job{
+			{Name: "a"}, {Name: "b", After: []string{"a"}}, {Name: "c", After: []string{"b"}, Tolerates: []string{"b"}},
+		}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	facts.Add(inspected)
+	for status, want := range map[pipeline.JobState]int{pipeline.StateJobErrored: 0, pipeline.StateJobRetrying: 1} {
+		jobs := []pipeline.JobView{
+			{Name: "a", Status: status, Attempt: 1},
+			{Name: "b", Status: pipeline.StateJobPending, After: []string{"a"}},
+			{Name: "c", Status: pipeline.StateJobPending, After: []string{"b"}},
+		}
+		all := why.Explain(pipeline.VideoView{ID: video, Status: pipeline.StateVideoProcessing}, jobs, facts, noon).Jobs
+		if last := all[len(all)-1]; last.Job != "c" || len(last.BlockedBy) != want {
+			t.Errorf("a is %s: %+v", status, all)
+		}
+	}
+}
+
 func TestExplainNotes(t *testing.T) {
 	var facts why.Facts
 	inspected, err := pipeline.NewEvent("test", pipeline.VideoInspected, pipeline.InspectedSubject(project, video), video,

@@ -71,10 +71,13 @@ func (s *Store) put(
 	return info, s.syncUp(path.Dir(key))
 }
 
+// tempTries is how often createTemp makes a file.
+const tempTries = 100
+
 // createTemp makes a temporary file and locks it. A Reclaim may remove the file in between; then the name
 // leads elsewhere or nowhere, and createTemp makes another one. If somebody removed .tmp, it makes that too.
 func (s *Store) createTemp() (name string, f *os.File, err error) {
-	for {
+	for range tempTries {
 		name = path.Join(tmpDir, rand.Text())
 		f, err = s.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -101,6 +104,7 @@ func (s *Store) createTemp() (name string, f *os.File, err error) {
 			return "", nil, err
 		}
 	}
+	return "", nil, fmt.Errorf("create temporary file: %s is no folder, or its files vanish", tmpDir)
 }
 
 // fill copies r to f, syncs f, and returns the hash. want is PutOptions.Size.

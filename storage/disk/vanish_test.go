@@ -37,6 +37,12 @@ func TestFoldersThatVanish(t *testing.T) {
 			}
 		}
 	}
+	if err := errors.Join(os.RemoveAll(filepath.Join(dir, ".tmp")), os.Symlink("nowhere", filepath.Join(dir, ".tmp"))); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Put(context.Background(), "v/d.bin", strings.NewReader("d"), storage.PutOptions{}); err == nil {
+		t.Error("put with a .tmp that leads nowhere succeeds")
+	}
 	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)
 	}

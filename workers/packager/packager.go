@@ -19,6 +19,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"golang.org/x/sync/errgroup"
 
@@ -52,8 +53,12 @@ func (Worker) Work(ctx context.Context, job workers.Job[Params]) (pipeline.Resul
 	if err != nil {
 		return pipeline.Result{}, encode.Fault(ctx, err)
 	}
-	if r.lacksOptional() {
+	if lost := r.lostOptional(); len(lost) > 0 {
 		made = manifest.DropIncomplete(made, r.job.Task.Job.Expects)
+		if !slices.ContainsFunc(made, hasVideo) {
+			return pipeline.Result{}, pipeline.Fail(pipeline.CodeParameters,
+				"no video rendition is left to package: these optional jobs failed: %s", strings.Join(lost, ", "))
+		}
 	}
 	texts, err := manifest.Package(made, r.job.Task.Job.Expects)
 	if err != nil {
@@ -73,11 +78,17 @@ func (Worker) Work(ctx context.Context, job workers.Job[Params]) (pipeline.Resul
 // run is one attempt.
 type run struct{ job workers.Attempt }
 
-// lacksOptional reports whether an optional job failed: the renditions that it was to make may be incomplete.
-func (r run) lacksOptional() bool {
-	return slices.ContainsFunc(r.job.Task.Job.Tolerates, func(name string) bool {
+// lostOptional returns the optional jobs that failed. Renditions that they were to make may be incomplete.
+func (r run) lostOptional() []string {
+	return slices.DeleteFunc(slices.Clone(r.job.Task.Job.Tolerates), func(name string) bool {
 		_, completed := r.job.Results[name]
-		return !completed
+		return completed
+	})
+}
+
+func hasVideo(m manifest.Made) bool {
+	return slices.ContainsFunc(m.Outputs, func(o pipeline.Output) bool {
+		return o.Kind == pipeline.KindRendition
 	})
 }
 

@@ -137,6 +137,7 @@ func TestOptionalJobFailed(t *testing.T) {
 		{"all completed", map[string]pipeline.Result{"film-0": film("720p", true), "hi-0": film("1080p", false), "hi-1": {}}, "", "1080p"},
 		{"one failed", map[string]pipeline.Result{"film-0": film("720p", true), "hi-0": film("1080p", false)}, "720p", ""},
 		{"the other failed", map[string]pipeline.Result{"film-0": film("720p", true), "hi-1": film("1080p", true)}, "720p", ""},
+		{"nothing is left", map[string]pipeline.Result{"hi-0": film("1080p", false)}, "", "optional jobs failed: hi-1"},
 		{"a required one is cut", map[string]pipeline.Result{"film-0": film("720p", false), "hi-1": {}}, "", "720p"},
 	} {
 		job := pipeline.Job{
