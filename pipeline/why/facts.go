@@ -22,6 +22,8 @@ type Facts struct {
 	earlier  int
 	last     map[string]lastOfJob
 	plan     []pipeline.Job
+	// tolerated has, by job, those before it that may fail. Jobs without any are absent.
+	tolerated map[string][]string
 }
 
 type lastOfJob struct {
@@ -61,7 +63,12 @@ func (f *Facts) Add(e pipeline.Event) {
 func (f *Facts) addPlan(e pipeline.Event) {
 	var data pipeline.Inspected
 	if e.Type == pipeline.VideoInspected && e.Decode(&data) == nil {
-		f.plan = data.Plan
+		f.plan, f.tolerated = data.Plan, map[string][]string{}
+		for _, j := range f.plan {
+			if len(j.Tolerates) > 0 {
+				f.tolerated[j.Name] = j.Tolerates
+			}
+		}
 	}
 }
 
@@ -101,15 +108,6 @@ func detailOfJob(t pipeline.EventType, data pipeline.JobEvent) string {
 		}
 	}
 	return ""
-}
-
-// tolerated returns the jobs whose failure a job of the plan tolerates.
-func (f Facts) tolerated(job string) []string {
-	i := slices.IndexFunc(f.plan, func(j pipeline.Job) bool { return j.Name == job })
-	if i < 0 {
-		return nil
-	}
-	return f.plan[i].Tolerates
 }
 
 // notes returns what workers decided about the video when they planned it and when they worked.

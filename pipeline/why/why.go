@@ -192,7 +192,7 @@ func (x *explainer) ahead(j pipeline.JobView) (n int) {
 // it tolerates their failure, have not ended.
 func (x *explainer) blockers(j pipeline.JobView) []string {
 	blockers := []string{}
-	tolerated := x.facts.tolerated(j.Name)
+	tolerated := x.facts.tolerated[j.Name]
 	for _, a := range j.After {
 		before := x.jobs[a]
 		ended := before.Status == pipeline.StateJobCompleted || slices.Contains(tolerated, a) && x.over(before)
@@ -209,7 +209,7 @@ func (x *explainer) over(j pipeline.JobView) bool {
 	if j.Status != pipeline.StateJobPending {
 		return j.Status.Terminal()
 	}
-	tolerated := x.facts.tolerated(j.Name)
+	tolerated := x.facts.tolerated[j.Name]
 	return slices.ContainsFunc(j.After, func(a string) bool {
 		before := x.jobs[a]
 		return before.Status != pipeline.StateJobCompleted && !slices.Contains(tolerated, a) && x.over(before)
