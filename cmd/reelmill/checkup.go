@@ -54,8 +54,8 @@ func (d *checkup) lookAtLog(ctx context.Context, b *broker.Broker) error {
 	switch {
 	case err == nil:
 		return nil
-	case d.config.NATS == "":
-		place := broker.LogPlace("", d.config.Data)
+	case d.config.NATS.Embedded():
+		place := broker.LogPlace(broker.Address{}, d.config.Data)
 		return remedied{err, "try again; if it fails again, restore the log (" + place + ") from a backup"}
 	}
 	return remedied{err, "check that the NATS servers run and form one cluster"}

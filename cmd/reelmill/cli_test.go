@@ -78,7 +78,8 @@ func TestCommandsOfAVideo(t *testing.T) {
 		w.WriteHeader(http.StatusGone)
 	}))
 	defer refusing.Close()
-	p := startServe(t, binary, t.TempDir(), "--webhook-secret", testSecret, "--webhook-allow-private")
+	t.Setenv("REELMILL_WEBHOOK_SECRET", testSecret)
+	p := startServe(t, binary, t.TempDir(), "--webhook-allow-private")
 	t.Setenv("REELMILL_SERVER", p.url)
 	first, second := clip(t, "a.mp4", 1, "320x180", 10), clip(t, "b.mp4", 1, "320x180", 10)
 	said := command(t, "upload", first, second, "--wait", "ready", "--priority", "bulk", "--passthrough", "mine",
@@ -226,7 +227,8 @@ func TestURLsBeginWithThePublicURL(t *testing.T) {
 	film := clip(t, "a.mp4", 1, "320x180", 10)
 	for flag, public := range map[string]string{"https://video.example.org/tube/": "https://video.example.org/tube", "": ""} {
 		hooks := newReceiver(t)
-		args := []string{"--webhook-secret", testSecret, "--webhook-allow-private", "--public-url", flag}
+		t.Setenv("REELMILL_WEBHOOK_SECRET", testSecret)
+		args := []string{"--webhook-allow-private", "--public-url", flag}
 		p := startServe(t, binary, t.TempDir(), args...)
 		t.Setenv("REELMILL_SERVER", p.url)
 		printed := public

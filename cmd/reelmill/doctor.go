@@ -30,9 +30,9 @@ type doctorCommand struct {
 
 // Run prints a line for each check, and what to do about failed ones. It fails when one failed.
 func (c doctorCommand) Run(ctx context.Context, s streams, set *settings, log *slog.Logger) error {
-	secret, secretErr := keptSecret(c.WebhookSecret, c.Data)
+	signing, secretErr := keptSecret(c.WebhookSecret, c.Data, log)
 	d := &checkup{
-		out: s.out, flags: c.serveCommand, config: c.configWith(secret, set, log),
+		out: s.out, flags: c.serveCommand, config: c.configWith(signing, set, log),
 	}
 	for _, one := range []struct {
 		name   string
@@ -48,7 +48,7 @@ func (c doctorCommand) Run(ctx context.Context, s streams, set *settings, log *s
 		{"ffmpeg", d.versions, "install ffmpeg and ffprobe 5.1 or later"},
 		{"workers", d.workers, "install what is missing; on Debian: apt-get install ffmpeg"},
 		{"webhook secret", func(context.Context) (string, error) { return "it can be read or made", secretErr },
-			"let the user that runs ReelMill read " + secretPath(c.Data)},
+			"let the user that runs ReelMill read " + secretPath(c.Data) + ", or remove an empty one"},
 		{"configuration", d.configuration, "correct the flag or the key of the configuration file"},
 		{"address", d.address, "stop the program that uses the address, or name another with --listen"},
 		{"clock", d.clock, "set the clock with NTP: ids, retries and signatures depend on it"},
@@ -159,7 +159,7 @@ const brokerPatience = 10 * time.Second
 // with the flags.
 func (d *checkup) broker(ctx context.Context) (detail string, err error) {
 	n := d.config
-	if n.NATS != "" {
+	if !n.NATS.Embedded() {
 		return d.probe(ctx, n.Data)
 	}
 	if _, err := os.Stat(broker.Dir(n.Data)); !errors.Is(err, fs.ErrNotExist) {
@@ -182,7 +182,7 @@ func (d *checkup) probe(ctx context.Context, dir string) (detail string, err err
 	case errors.Is(err, embedded.ErrLocked):
 		d.running = true
 		return "a server runs on " + n.Data + "; its /readyz checks its broker", nil
-	case err != nil && n.NATS != "":
+	case err != nil && !n.NATS.Embedded():
 		return "", remedied{err, "start the NATS server, or correct --nats"}
 	case err != nil:
 		return "", remedied{fmt.Errorf("%w (as %s)", err, user()), "let the user that runs ReelMill write " + dir}
@@ -196,8 +196,8 @@ func (d *checkup) probe(ctx context.Context, dir string) (detail string, err err
 
 func (d *checkup) compare(ctx context.Context, b *broker.Broker) (string, error) {
 	n, where := d.config, "embedded in the process"
-	if n.NATS != "" {
-		where = broker.WithoutPassword(n.NATS) + ", nats-server " + b.Conn.ConnectedServerVersion()
+	if !n.NATS.Embedded() {
+		where = n.NATS.String() + ", nats-server " + b.Conn.ConnectedServerVersion()
 		if err := newEnough(b.Conn.ConnectedServerVersion()); err != nil {
 			return "", remedied{err, "install nats-server 2.15 or later"}
 		}

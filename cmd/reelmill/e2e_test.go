@@ -64,11 +64,12 @@ func TestEndToEnd(t *testing.T) {
 	for _, store := range []string{"disk", "s3"} {
 		t.Run(store, func(t *testing.T) {
 			hooks := newReceiver(t)
-			args := []string{"--webhook-secret", testSecret, "--webhook-allow-private"}
+			t.Setenv("REELMILL_WEBHOOK_SECRET", testSecret)
+			args := []string{"--webhook-allow-private"}
 			if store == "s3" {
 				c := s3test.StartGateway(t)
-				t.Setenv("REELMILL_S3_ACCESS_KEY", c.AccessKey)
-				t.Setenv("REELMILL_S3_SECRET_KEY", string(c.SecretKey))
+				t.Setenv("REELMILL_S3_ACCESS_KEY", c.AccessKey.Reveal())
+				t.Setenv("REELMILL_S3_SECRET_KEY", c.SecretKey.Reveal())
 				args = append(args, "--store", fmt.Sprintf("s3://%s/e2e?endpoint=%s&region=%s&path_style=true&create_bucket=true",
 					c.Bucket, c.Endpoint, c.Region))
 			}

@@ -81,7 +81,7 @@ func accept(t *testing.T, b *bus.Bus, video string) {
 
 func (s *site) config() node.ServerConfig {
 	return node.ServerConfig{
-		Config: node.Config{Data: s.data, NATS: s.nats, MinFree: 1}, Pipelines: (&settings{}).pipelines,
+		Config: node.Config{Data: s.data, NATS: broker.At(s.nats), MinFree: 1}, Pipelines: (&settings{}).pipelines,
 	}
 }
 
@@ -106,7 +106,7 @@ type books struct {
 func (s *site) open() (b books) {
 	s.t.Helper()
 	var err error
-	b.broker, err = broker.Open(s.t.Context(), s.nats, s.data, slog.New(slog.DiscardHandler))
+	b.broker, err = broker.Open(s.t.Context(), broker.At(s.nats), s.data, slog.New(slog.DiscardHandler))
 	check(s.t, err)
 	b.bus, err = bus.Open(s.t.Context(), b.broker.Conn, bus.Config{Exclusive: s.nats == ""})
 	check(s.t, err)
@@ -146,7 +146,7 @@ func (s *site) delete(b books, videos ...string) {
 // spoil changes the stream of the log directly.
 func (s *site) spoil(do func(js jetstream.JetStream, stream jetstream.Stream) error) {
 	s.t.Helper()
-	b, err := broker.Open(s.t.Context(), s.nats, s.data, slog.New(slog.DiscardHandler))
+	b, err := broker.Open(s.t.Context(), broker.At(s.nats), s.data, slog.New(slog.DiscardHandler))
 	check(s.t, err)
 	js, err := jetstream.New(b.Conn)
 	check(s.t, err)
@@ -330,7 +330,7 @@ func TestALossOfEventsIsNoticed(t *testing.T) {
 func TestAnotherLogIsNoticed(t *testing.T) {
 	s := newSite(t, "")
 	s.spoil(recreate(t, 0))
-	b, err := broker.Open(t.Context(), "", s.data, slog.New(slog.DiscardHandler))
+	b, err := broker.Open(t.Context(), broker.Address{}, s.data, slog.New(slog.DiscardHandler))
 	check(t, err)
 	other, err := bus.Open(t.Context(), b.Conn, bus.Config{})
 	check(t, err)

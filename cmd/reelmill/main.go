@@ -111,6 +111,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if err != nil {
 		return usageError{err}
 	}
+	if err := refuseSecrets(args, parser.Model); err != nil {
+		return usageError{err}
+	}
 	settings, err := loadSettings(args)
 	if err != nil {
 		return usageError{err}
@@ -128,8 +131,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if err != nil {
 		return usageError{plain(err)}
 	}
+	log := newLogger(stderr, c.LogLevel)
+	settings.warn(parsed, log)
 	parsed.BindTo(ctx, (*context.Context)(nil))
-	parsed.Bind(streams{stdout, stderr}, settings, newLogger(stderr, c.LogLevel))
+	parsed.Bind(streams{stdout, stderr}, settings, log)
 	err = parsed.Run()
 	var none *noServerError
 	switch {

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/reelmill/reelmill/pipeline/secret"
 )
 
 // printError prints err for people; every line of it begins with the name of the program. It prints nothing
@@ -26,9 +28,9 @@ func printError(w io.Writer, err error) {
 	}
 }
 
-// inWords returns the text of err without Go's words for a deadline.
+// inWords returns the text of err without the secrets of addresses, and without Go's words for a deadline.
 func inWords(err error) string {
-	return strings.ReplaceAll(err.Error(), context.DeadlineExceeded.Error(), "no answer in time")
+	return secret.Redact(strings.ReplaceAll(err.Error(), context.DeadlineExceeded.Error(), "no answer in time"))
 }
 
 // plain rewrites an error of the command line: it names the mistake and says what to do.

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -22,6 +23,8 @@ func TestMistakesAreTold(t *testing.T) {
 	address := taken.Addr().String()
 	film := clip(t, "a.mp4", 1, "64x64", 5)
 	folder := filepath.Dir(film)
+	badSecret := filepath.Join(folder, "bad.yaml")
+	check(t, os.WriteFile(badSecret, []byte("webhook_secret: abc\n"), 0o600))
 	for _, c := range []struct {
 		args []string
 		code int
@@ -49,14 +52,15 @@ func TestMistakesAreTold(t *testing.T) {
 		{[]string{"-v"}, exitUsage, "unknown flag -v (did you mean --version?); see `reelmill help`"},
 		{[]string{"upload", "http://example.org/a.mp4"}, exitUsage, "http://example.org/a.mp4: URLs are not fetched; " +
 			"download the file first"},
-		{[]string{"upload", film, "--webhook-url", "example.org/x"}, exitUsage, `--webhook-url: "example.org/x" is not an ` +
+		{[]string{"upload", film, "--webhook-url", "example.org/x"}, exitUsage, "--webhook-url: the value is not an " +
 			"http(s) address; write one such as https://example.com"},
 		{[]string{"serve", "--data", t.TempDir(), "--listen", "127.0.0.1:0", "--store", "s3:/videos"}, exitUsage,
 			`--store: parse storage URL: bucket "": Bucket name cannot be empty; write s3://bucket/prefix?endpoint=URL&region=R`},
 		{[]string{"serve", "--data", t.TempDir(), "--listen", "127.0.0.1:0", "--store", "s3://videos"}, exitFailure,
-			"--store: set REELMILL_S3_ACCESS_KEY and REELMILL_S3_SECRET_KEY to the keys of the bucket"},
-		{[]string{"serve", "--data", t.TempDir(), "--listen", "127.0.0.1:0", "--webhook-secret", "abc"}, exitUsage,
-			"worker webhook: parameters_invalid: the webhook secret (--webhook-secret) is not whsec_ and base64; " +
+			"--store: set REELMILL_S3_ACCESS_KEY and REELMILL_S3_SECRET_KEY to the keys of the bucket, or name files that " +
+				"hold them with --s3-access-key-file and --s3-secret-key-file"},
+		{[]string{"serve", "--data", t.TempDir(), "--listen", "127.0.0.1:0", "--config", badSecret}, exitUsage,
+			"worker webhook: parameters_invalid: the webhook secret is not whsec_ and base64; " +
 				"make one with: echo whsec_$(openssl rand -base64 32)"},
 		{[]string{"videos", "get", "film.mp4"}, exitNotFound, `videos get: "film.mp4" is not the id of a video (vid_...)`},
 		{[]string{"videos", "retry", "vid_1", "2"}, exitNotFound, `videos retry: "2" is not the id of a video (vid_...)`},

@@ -18,12 +18,13 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/api"
 	"github.com/reelmill/reelmill/pipeline/client"
+	"github.com/reelmill/reelmill/pipeline/secret"
 	"github.com/reelmill/reelmill/pipeline/stats"
 )
 
 // serverFlags are the flags of commands that ask a server.
 type serverFlags struct {
-	Server webURL `help:"URL of the server." default:"http://127.0.0.1:8080" env:"REELMILL_SERVER"`
+	Server webURL `help:"URL of the server." default:"http://127.0.0.1:8080" env:"REELMILL_SERVER" secret:"address"`
 	output
 }
 
@@ -90,18 +91,25 @@ func (e *noServerError) Error() string {
 // Unwrap returns the error of the connection.
 func (e *noServerError) Unwrap() error { return e.err }
 
-// webURL is an http or https address.
+// webURL is an http or https address. It prints without a user name and password.
 type webURL string
 
-// UnmarshalText requires http or https and a host.
+// UnmarshalText requires http or https and a host. Its error does not repeat what may be a secret.
 func (u *webURL) UnmarshalText(text []byte) error {
 	at, err := url.Parse(string(text))
 	if err != nil || at.Host == "" || at.Scheme != "http" && at.Scheme != "https" {
-		return fmt.Errorf("%q is not an http(s) address; write one such as https://example.com", text)
+		place := secret.Place(string(text))
+		if place == secret.Hidden {
+			place = "the value"
+		}
+		return fmt.Errorf("%s is not an http(s) address; write one such as https://example.com", place)
 	}
 	*u = webURL(text)
 	return nil
 }
+
+// String returns the address without a user name and password.
+func (u webURL) String() string { return secret.Redact(string(u)) }
 
 // publicURL is the address at which people reach a server, or empty.
 type publicURL string

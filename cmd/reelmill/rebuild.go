@@ -40,7 +40,7 @@ func (c rebuildCommand) Run(ctx context.Context, s streams, log *slog.Logger) (e
 		return err
 	}
 	defer func() { err = errors.Join(err, release()) }()
-	b, err := broker.Open(ctx, c.NATS, c.Data, log)
+	b, err := broker.Open(ctx, c.broker(), c.Data, log)
 	if err != nil {
 		return err
 	}

@@ -10,13 +10,13 @@ var ruleImports = []struct {
 	{"cmd/cases", []string{"pipeline/...", "workers/...", "storage/..."}},
 	{"cmd/chaos", []string{"pipeline/...", "workers/...", "storage/..."}},
 	{"cmd/reelmill", []string{"pipeline/...", "workers/...", "storage/...", "cmd/reelmill/internal/*"}},
-	{"cmd/reelmill/internal/broker", []string{"pipeline", "pipeline/bus/embedded", "pipeline/pause"}},
+	{"cmd/reelmill/internal/broker", []string{"pipeline", "pipeline/bus/embedded", "pipeline/pause", "pipeline/secret"}},
 	{"cmd/reelmill/internal/human", nil},
 	{"cmd/reelmill/internal/loss", []string{"pipeline", "pipeline/bus", "storage/catalog", "cmd/reelmill/internal/human"}},
 	{"cmd/reelmill/internal/node", []string{"pipeline/...", "workers/...", "storage/...", "cmd/reelmill/internal/broker", "cmd/reelmill/internal/loss"}},
 
 	{"pipeline", nil},
-	{"pipeline/api", []string{"pipeline", "pipeline/console", "pipeline/manifest", "pipeline/stats", "pipeline/why", "storage", "storage/catalog"}},
+	{"pipeline/api", []string{"pipeline", "pipeline/console", "pipeline/manifest", "pipeline/secret", "pipeline/stats", "pipeline/why", "storage", "storage/catalog"}},
 	{"pipeline/api/apitest", []string{"pipeline/...", "storage/..."}},
 	{"pipeline/bus", []string{"pipeline", "pipeline/bytesize", "pipeline/pause"}},
 	{"pipeline/bus/bustest", []string{"pipeline/bus/embedded", "pipeline/pipelinetest"}},
@@ -27,6 +27,7 @@ var ruleImports = []struct {
 	{"pipeline/manifest", []string{"pipeline"}},
 	{"pipeline/pause", nil},
 	{"pipeline/pipelinetest", []string{"pipeline"}},
+	{"pipeline/secret", nil},
 	{"pipeline/stats", []string{"pipeline"}},
 	{"pipeline/why", []string{"pipeline"}},
 
@@ -36,8 +37,8 @@ var ruleImports = []struct {
 	{"storage/disk", []string{"storage"}},
 	{"storage/guard", []string{"storage"}},
 	{"storage/postgres", []string{"storage"}},
-	{"storage/s3", []string{"storage"}},
-	{"storage/s3/s3test", []string{"storage", "storage/s3"}},
+	{"storage/s3", []string{"storage", "pipeline/secret"}},
+	{"storage/s3/s3test", []string{"storage", "storage/s3", "pipeline/secret"}},
 	{"storage/storagetest", []string{"storage", "storage/disk"}},
 
 	{"workers", []string{"pipeline", "pipeline/pause", "storage"}},
@@ -50,6 +51,7 @@ var ruleImports = []struct {
 	{"workers/internal/picture", []string{"pipeline", "workers/internal/encode", "workers/internal/ffmpeg"}},
 	{"workers/internal/sampletable", []string{"pipeline", "pipeline/manifest"}},
 	{"workers/internal/sandbox", nil},
+	{"workers/webhook", []string{"pipeline", "pipeline/secret", "workers", "workers/internal/*"}},
 	{"workers/workertest", []string{"pipeline", "pipeline/manifest", "storage/...", "workers", "workers/internal/*"}},
 	{"workers/*", []string{"pipeline", "pipeline/manifest", "workers", "storage", "workers/internal/*"}}, // a worker
 }

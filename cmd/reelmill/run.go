@@ -49,14 +49,14 @@ func (c runCommand) Run(ctx context.Context, s streams, set *settings, log *slog
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(data)) }()
-	secret, err := webhookSecret("", data)
+	signing, err := newWebhookSecret(data)
 	if err != nil {
 		return err
 	}
 	n, err := node.OpenServer(ctx, node.ServerConfig{
 		Config: node.Config{Data: data, MinFree: 1 << 28, Version: version, Logger: log},
 		Jobs: node.Jobs{
-			Slots: c.Slots, Threads: int(c.Threads), Webhook: webhook.Config{Secret: webhook.Secret(secret)},
+			Slots: c.Slots, Threads: int(c.Threads), Webhook: webhook.Config{Secret: signing},
 		},
 		RunJobs: true, Limits: api.Limits{MaxUpload: 1 << 40}, Pipelines: set.pipelines,
 	})

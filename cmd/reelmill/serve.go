@@ -2,17 +2,12 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
-	"os"
-	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
@@ -24,24 +19,35 @@ import (
 	"github.com/reelmill/reelmill/pipeline/api"
 	"github.com/reelmill/reelmill/pipeline/bus/embedded"
 	"github.com/reelmill/reelmill/pipeline/bytesize"
+	"github.com/reelmill/reelmill/pipeline/secret"
 )
 
 // dataFlags are the flags of commands that open a data folder.
 type dataFlags struct {
 	Data string `help:"Folder for everything that ReelMill keeps." default:"reelmill-data" env:"REELMILL_DATA" type:"path"`
 
-	NATS        string        `name:"nats" help:"${nats_help}" env:"REELMILL_NATS" placeholder:"nats://..."`
-	Replicas    int           `help:"${replicas_help}" default:"0" enum:"0,1,3,5" env:"REELMILL_NATS_REPLICAS"`
-	EventsMax   bytesize.Size `name:"events-max-bytes" help:"${events_max_help}" env:"REELMILL_EVENTS_MAX_BYTES" placeholder:"SIZE"`
-	Store       string        `help:"${store_help}" env:"REELMILL_STORE" placeholder:"s3://..."`
-	S3AccessKey string        `help:"Access key of the store." env:"REELMILL_S3_ACCESS_KEY" hidden:""`
-	S3SecretKey string        `help:"Secret key of the store." env:"REELMILL_S3_SECRET_KEY" hidden:""`
+	NATS      secret.Text   `name:"nats" help:"${nats_help}" env:"REELMILL_NATS" placeholder:"nats://..." secret:"address"`
+	Replicas  int           `help:"${replicas_help}" default:"0" enum:"0,1,3,5" env:"REELMILL_NATS_REPLICAS"`
+	EventsMax bytesize.Size `name:"events-max-bytes" help:"${events_max_help}" env:"REELMILL_EVENTS_MAX_BYTES" placeholder:"SIZE"`
+	Store     string        `help:"${store_help}" env:"REELMILL_STORE" placeholder:"s3://..." secret:"address"`
+
+	NATSFile        string      `name:"nats-file" help:"${nats_file_help}" env:"REELMILL_NATS_FILE" placeholder:"FILE"`
+	NATSCreds       string      `name:"nats-creds" help:"${nats_creds_help}" env:"REELMILL_NATS_CREDS" type:"existingfile" placeholder:"FILE" secret:"file"`
+	S3AccessKey     secret.Text `name:"s3-access-key" env:"REELMILL_S3_ACCESS_KEY" hidden:"" secret:"value"`
+	S3AccessKeyFile string      `name:"s3-access-key-file" help:"${s3_access_help}" env:"REELMILL_S3_ACCESS_KEY_FILE" placeholder:"FILE"`
+	S3SecretKey     secret.Text `name:"s3-secret-key" env:"REELMILL_S3_SECRET_KEY" hidden:"" secret:"value"`
+	S3SecretKeyFile string      `name:"s3-secret-key-file" help:"${s3_secret_help}" env:"REELMILL_S3_SECRET_KEY_FILE" placeholder:"FILE"`
+}
+
+// broker returns the address of the broker.
+func (f dataFlags) broker() broker.Address {
+	return broker.Address{URLs: f.NATS, Credentials: f.NATSCreds}
 }
 
 // config turns the flags into the configuration of a node.
 func (f dataFlags) config(log *slog.Logger) node.Config {
 	return node.Config{
-		Data: f.Data, NATS: f.NATS, Replicas: f.Replicas, EventsMax: int64(f.EventsMax), Store: f.Store,
+		Data: f.Data, NATS: f.broker(), Replicas: f.Replicas, EventsMax: int64(f.EventsMax), Store: f.Store,
 		S3AccessKey: f.S3AccessKey, S3SecretKey: f.S3SecretKey, Version: version, Logger: log,
 	}
 }
@@ -52,12 +58,12 @@ const minEventsMax = 32 * embedded.MaxPayload
 
 // Validate is called by kong.
 func (f dataFlags) Validate() error {
-	if f.NATS != "" {
-		if err := broker.CheckAddresses(f.NATS); err != nil {
+	if !f.NATS.Empty() {
+		if err := broker.CheckURLs(f.NATS.Reveal()); err != nil {
 			return fmt.Errorf("--nats: %w", err)
 		}
 	}
-	if f.Replicas > 1 && f.NATS == "" {
+	if f.Replicas > 1 && f.NATS.Empty() {
 		return fmt.Errorf("--replicas: %d copies need a cluster of NATS servers, not the embedded broker; name "+
 			"the servers of the cluster with --nats", f.Replicas)
 	}
@@ -80,6 +86,10 @@ const (
 var helpTexts = kong.Vars{
 	"nats_help": "Address of a NATS server with JetStream, to share a broker between processes. " +
 		"Default: a broker embedded in the process.",
+	"nats_file_help":  "File that holds the address of --nats, for one with a password or a token.",
+	"nats_creds_help": "Credentials file (.creds) of a NATS user.",
+	"s3_access_help":  "File that holds the access key of the store; or set REELMILL_S3_ACCESS_KEY.",
+	"s3_secret_help":  "File that holds the secret key of the store; or set REELMILL_S3_SECRET_KEY.",
 	"replicas_help": "Copies of each message in a cluster of NATS servers: 1, 3 or 5. Default (0): as it is, " +
 		"or 1 for new streams. Only `reelmill streams apply` changes existing streams.",
 	"events_max_help": "Largest size of the event log, at least " + bytesize.Size(minEventsMax).String() +
@@ -98,8 +108,9 @@ var helpTexts = kong.Vars{
 	"threads_help":    "Threads of each encoder, 1 to 64. 0 means the default of 2.",
 	"webhook_url_help": "Webhook to call when a video is playable, and when it ends. " +
 		"Uploads may name another.",
-	"webhook_secret_help": "Secret that signs webhooks: whsec_ and base64. Set it in the environment or the " +
-		"configuration file. Default: a new one, kept below --data.",
+	"webhook_url_file_help": "File that holds the address of --webhook-url, for one with a token.",
+	"webhook_secret_help": "File that holds the secret that signs webhooks (whsec_ and base64); or set " +
+		"REELMILL_WEBHOOK_SECRET. Default: a new one, kept below --data.",
 	"webhook_private_help": "Allow webhooks of uploads to private addresses.",
 	"public_help":          "Listen beyond loopback, although there is no authentication yet.",
 	"watermark_help":       "Make a watermarked copy, with an image FILE or with text:WORDS.",
@@ -124,7 +135,7 @@ type serveCommand struct {
 
 // Validate is called by kong.
 func (c serveCommand) Validate() error {
-	if c.NATS == "" {
+	if c.NATS.Empty() {
 		if err := c.Slots.checkAlone(); err != nil {
 			return err
 		}
@@ -190,57 +201,25 @@ func errPublic(address string) error {
 
 // config turns the flags into the configuration of a server.
 func (c serveCommand) config(set *settings, log *slog.Logger) (node.ServerConfig, error) {
-	secret, err := webhookSecret(c.WebhookSecret, c.Data)
+	signing, err := webhookSecret(c.WebhookSecret, c.Data, log)
 	if err != nil {
 		return node.ServerConfig{}, err
 	}
-	return c.configWith(secret, set, log), nil
+	return c.configWith(signing, set, log), nil
 }
 
 // configWith is config with a given webhook secret.
-func (c serveCommand) configWith(secret string, set *settings, log *slog.Logger) node.ServerConfig {
+func (c serveCommand) configWith(signing secret.Text, set *settings, log *slog.Logger) node.ServerConfig {
 	config := c.dataFlags.config(log)
 	config.MinFree, config.MetricsListen = int64(c.MinFree), c.MetricsListen
 	config.Tuning = node.Tuning(c.tuning)
 	return node.ServerConfig{
-		Config: config, Jobs: c.jobs(secret), RunJobs: c.Workers,
+		Config: config, Jobs: c.jobs(signing), RunJobs: c.Workers,
 		Limits: api.Limits{
 			MaxUpload: int64(c.MaxUpload), MaxVideos: c.MaxVideos, MaxProjectVideos: c.MaxShare,
 		},
 		Pipelines: set.pipelines, PublicURL: string(c.PublicURL),
 	}
-}
-
-// keptSecret returns the given secret, or the one kept below data; empty if there is none.
-func keptSecret(given, data string) (string, error) {
-	if given != "" {
-		return given, nil
-	}
-	raw, err := os.ReadFile(secretPath(data))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return "", fmt.Errorf("read webhook secret: %w", err)
-	}
-	return strings.TrimSpace(string(raw)), nil
-}
-
-func secretPath(data string) string { return filepath.Join(data, "webhook.secret") }
-
-// webhookSecret returns the given secret, or the one kept below data. It makes that on first use.
-func webhookSecret(given, data string) (string, error) {
-	if kept, err := keptSecret(given, data); err != nil || kept != "" {
-		return kept, err
-	}
-	path := secretPath(data)
-	var key [32]byte
-	rand.Read(key[:])
-	secret := "whsec_" + base64.StdEncoding.EncodeToString(key[:])
-	if err := os.MkdirAll(data, 0o700); err != nil {
-		return "", fmt.Errorf("make data folder: %w", err)
-	}
-	if err := os.WriteFile(path, []byte(secret+"\n"), 0o600); err != nil {
-		return "", fmt.Errorf("write webhook secret: %w", err)
-	}
-	return secret, nil
 }
 
 // readyPatience is after which time a server logs that it is not ready yet: most are ready sooner.

@@ -17,6 +17,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/secret"
 )
 
 // settings is the configuration file: flags by name, and pipelines. As a kong.Resolver it comes after flags
@@ -25,6 +26,7 @@ type settings struct {
 	path      string
 	values    map[string]any
 	Pipelines []pipeline.Pipeline
+	warnings  []string // about files with secrets, for the log
 }
 
 // dropEmptyVariables unsets empty variables of ReelMill: a script or a unit file may pass on a variable
@@ -65,6 +67,9 @@ func loadSettings(args []string) (*settings, error) {
 
 func (s *settings) parse(raw []byte) error {
 	if err := yaml.Unmarshal(raw, &s.values); err != nil {
+		if _, ok := errors.AsType[*yaml.TypeError](err); ok { // it quotes the text, which may be a secret
+			err = errors.New("it is not a list of settings; write lines such as data: /var/lib/reelmill")
+		}
 		return fmt.Errorf("configuration %s: %w", s.path, err)
 	}
 	var file struct {
@@ -145,7 +150,7 @@ func keys(model *kong.Application) []string {
 			continue
 		}
 		for _, f := range n.Flags {
-			if !f.Hidden && f.Name != "help" && f.Name != "version" && f.Name != "config" {
+			if (!f.Hidden || holdsSecret(f)) && f.Name != "help" && f.Name != "version" && f.Name != "config" {
 				names = append(names, strings.ReplaceAll(f.Name, "-", "_"))
 			}
 		}
@@ -160,18 +165,29 @@ func flagName(key string) string { return strings.ReplaceAll(key, "_", "-") }
 func (s *settings) Validate(*kong.Application) error { return nil }
 
 // Resolve implements kong.Resolver. It leaves a flag alone whose environment variable is set.
-func (s *settings) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+func (s *settings) Resolve(ctx *kong.Context, path *kong.Path, flag *kong.Flag) (any, error) {
+	if holdsSecret(flag) {
+		return s.resolveSecret(ctx, path, flag)
+	}
 	for _, name := range flag.Envs {
 		if _, set := os.LookupEnv(name); set {
 			return nil, nil
 		}
 	}
-	for key, value := range s.values {
-		if flagName(key) == flag.Name {
-			return flagValue(value), nil
-		}
+	if value, key := s.value(flag.Name); key != "" {
+		return flagValue(value), nil
 	}
 	return nil, nil
+}
+
+// value returns the value of a flag in the file, and its key there; an empty key if there is none.
+func (s *settings) value(flag string) (value any, key string) {
+	for key, value := range s.values {
+		if flagName(key) == flag {
+			return value, key
+		}
+	}
+	return nil, ""
 }
 
 // flagValue turns a YAML value into one for kong's mappers: a map becomes k=v;k=v.
@@ -204,10 +220,27 @@ func (s *settings) pipelines(planner pipeline.Planner) (map[string]pipeline.Pipe
 	return byName, nil
 }
 
+// newLogger returns the log of the program. It hides the secrets of addresses; the text handler quotes and
+// escapes whatever a terminal would act on.
 func newLogger(w io.Writer, level string) *slog.Logger {
 	var l slog.Level
 	if err := l.UnmarshalText([]byte(level)); err != nil {
 		l = slog.LevelInfo
 	}
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: l}))
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: l, ReplaceAttr: redact}))
+}
+
+// redact hides the secrets of addresses in an attribute of the log, such as the error of a library.
+func redact(_ []string, a slog.Attr) slog.Attr {
+	switch v := a.Value.Any().(type) {
+	case string:
+		a.Value = slog.StringValue(secret.Redact(v))
+	case error:
+		a.Value = slog.StringValue(secret.Redact(v.Error()))
+	case fmt.Stringer:
+		if a.Value.Kind() == slog.KindAny {
+			a.Value = slog.StringValue(secret.Redact(v.String()))
+		}
+	}
+	return a
 }

@@ -99,7 +99,7 @@ func TestUsage(t *testing.T) {
 		{"slots of no worker", []string{"serve", "--data", dir, "--listen", "127.0.0.1:0", "--slots", "encode=1"}, "known ones are"},
 		{"no address", []string{"serve", "--data", dir, "--listen", "nonsense"}, "127.0.0.1:8080"},
 		{"no store", []string{"serve", "--data", dir, "--listen", "127.0.0.1:0", "--store", "ftp://x"}, "s3://"},
-		{"no secret", []string{"serve", "--data", dir, "--listen", "127.0.0.1:0", "--webhook-secret", "x"}, "whsec_"},
+		{"no secret", []string{"serve", "--data", dir, "--listen", "127.0.0.1:0", "--config", write("h.yaml", "webhook_secret: x\n")}, "whsec_"},
 		{"no URL", []string{"videos", "list", "--server", "example.org"}, "https://example.com"},
 		{"no public URL", []string{"serve", "--public-url", "example.org"}, "https://video.example.com"},
 		{"public URL with a query", []string{"doctor", "--public-url", "https://example.org/?a=b"}, "may have a scheme, host, port and path"},

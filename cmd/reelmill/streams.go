@@ -74,7 +74,7 @@ func (c dataFlags) look(ctx context.Context, log *slog.Logger, do func(*broker.B
 	if err := c.checkBrokerFolder(); err != nil {
 		return err
 	}
-	b, err := broker.Open(ctx, c.NATS, c.Data, log)
+	b, err := broker.Open(ctx, c.broker(), c.Data, log)
 	if errors.Is(err, embedded.ErrLocked) {
 		return fmt.Errorf("a server runs on %s, and its broker serves no other process: stop the server, then try "+
 			"again", c.Data)
@@ -92,7 +92,7 @@ func (c dataFlags) look(ctx context.Context, log *slog.Logger, do func(*broker.B
 
 // checkBrokerFolder refuses a data folder without a broker, in which opening one would create it.
 func (c dataFlags) checkBrokerFolder() error {
-	if c.NATS != "" {
+	if !c.NATS.Empty() {
 		return nil
 	}
 	if _, err := os.Stat(broker.Dir(c.Data)); err != nil {

@@ -36,7 +36,7 @@ type wishes struct {
 	Watermark   watermark         `help:"${watermark_help}" placeholder:"FILE|text:WORDS"`
 	Metadata    map[string]string `help:"Your own data, returned with the video, as key=value;key=value."`
 	Passthrough string            `help:"Your own text, returned with the video and in webhooks." placeholder:"TEXT"`
-	WebhookURL  webURL            `help:"Webhook to call when this video is playable, and when it ends." placeholder:"URL"`
+	WebhookURL  webURL            `help:"Webhook to call when this video is playable, and when it ends." placeholder:"URL" secret:"address"`
 }
 
 // upload returns the upload of a file with these wishes.

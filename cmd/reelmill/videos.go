@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/url"
 	"path"
 	"strings"
 	"time"
@@ -183,12 +184,17 @@ func (f serverFlags) places(ctx context.Context, v pipeline.VideoView) ([]place,
 	return append(all, place{"outputs", absolute(f.Server, "/v1/videos/"+v.ID+"/outputs")}), nil
 }
 
-// absolute returns a URL from the server. The server's address goes before a path.
-func absolute(server webURL, url string) string {
-	if strings.HasPrefix(url, "/") {
-		return strings.TrimSuffix(string(server), "/") + url
+// absolute returns a URL from the server. The server's address goes before a path, without a password: a
+// player asks for it.
+func absolute(server webURL, path string) string {
+	if !strings.HasPrefix(path, "/") {
+		return path
 	}
-	return url
+	if at, err := url.Parse(string(server)); err == nil && at.User != nil {
+		at.User = nil
+		server = webURL(at.String())
+	}
+	return strings.TrimSuffix(string(server), "/") + path
 }
 
 type videosOutputs struct {

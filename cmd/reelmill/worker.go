@@ -14,8 +14,8 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"github.com/reelmill/reelmill/cmd/reelmill/internal/broker"
 	"github.com/reelmill/reelmill/cmd/reelmill/internal/node"
+	"github.com/reelmill/reelmill/pipeline/secret"
 	"github.com/reelmill/reelmill/workers/webhook"
 )
 
@@ -31,10 +31,12 @@ type workFlags struct {
 	Slots   slots   `help:"${slots_help}" env:"REELMILL_SLOTS"`
 	Threads threads `help:"${threads_help}" default:"0" env:"REELMILL_THREADS"`
 
-	WebhookURL          webURL `help:"${webhook_url_help}" env:"REELMILL_WEBHOOK_URL" placeholder:"URL"`
-	WebhookSecret       string `help:"${webhook_secret_help}" env:"REELMILL_WEBHOOK_SECRET"`
-	WebhookAllowPrivate bool   `help:"${webhook_private_help}" env:"REELMILL_WEBHOOK_ALLOW_PRIVATE"`
-	MetricsListen       string `help:"${metrics_help}" env:"REELMILL_METRICS_LISTEN" placeholder:"ADDRESS"`
+	WebhookURL          webURL      `help:"${webhook_url_help}" env:"REELMILL_WEBHOOK_URL" placeholder:"URL" secret:"address"`
+	WebhookURLFile      string      `name:"webhook-url-file" help:"${webhook_url_file_help}" env:"REELMILL_WEBHOOK_URL_FILE" placeholder:"FILE"`
+	WebhookSecret       secret.Text `env:"REELMILL_WEBHOOK_SECRET" hidden:"" secret:"value"`
+	WebhookSecretFile   string      `help:"${webhook_secret_help}" env:"REELMILL_WEBHOOK_SECRET_FILE" placeholder:"FILE"`
+	WebhookAllowPrivate bool        `help:"${webhook_private_help}" env:"REELMILL_WEBHOOK_ALLOW_PRIVATE"`
+	MetricsListen       string      `help:"${metrics_help}" env:"REELMILL_METRICS_LISTEN" placeholder:"ADDRESS"`
 	tuning
 }
 
@@ -97,9 +99,9 @@ func (n *threads) Decode(ctx *kong.DecodeContext) error {
 }
 
 // jobs turns the flags into the configuration of jobs.
-func (f workFlags) jobs(secret string) node.Jobs {
+func (f workFlags) jobs(signing secret.Text) node.Jobs {
 	return node.Jobs{Slots: f.Slots, Threads: int(f.Threads), Webhook: webhook.Config{
-		URL: string(f.WebhookURL), Secret: webhook.Secret(secret), AllowPrivate: f.WebhookAllowPrivate,
+		URL: secret.New(string(f.WebhookURL)), Secret: signing, AllowPrivate: f.WebhookAllowPrivate,
 	}}
 }
 
@@ -111,12 +113,13 @@ type workerCommand struct {
 
 // Run runs jobs until ctx ends. It prints a ready line first.
 func (c workerCommand) Run(ctx context.Context, s streams, log *slog.Logger) (err error) {
-	if c.NATS == "" || c.Store == "" {
+	if c.NATS.Empty() || c.Store == "" {
 		return usageError{errors.New("a worker needs --nats and --store, the same as its server")}
 	}
-	if c.WebhookSecret == "" {
-		return usageError{errors.New("a worker needs the webhook secret of its server: copy it from " +
-			"webhook.secret in the server's data folder to REELMILL_WEBHOOK_SECRET")}
+	if c.WebhookSecret.Empty() {
+		return usageError{errors.New("a worker needs the webhook secret of its server: copy the file " +
+			"webhook.secret from the server's data folder, and name it with --webhook-secret-file; or set " +
+			"REELMILL_WEBHOOK_SECRET")}
 	}
 	config := c.config(log)
 	config.MetricsListen, config.Tuning = c.MetricsListen, node.Tuning(c.tuning)
@@ -125,7 +128,7 @@ func (c workerCommand) Run(ctx context.Context, s streams, log *slog.Logger) (er
 		return err
 	}
 	defer func() { err = errors.Join(err, w.Close()) }()
-	fmt.Fprintf(s.err, "ReelMill %s works for %s\n", version, broker.WithoutPassword(c.NATS))
+	fmt.Fprintf(s.err, "ReelMill %s works for %s\n", version, c.broker())
 	if err := json.NewEncoder(s.out).Encode(readyLine{Ready: true}); err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/secret"
 	"github.com/reelmill/reelmill/pipeline/stats"
 	"github.com/reelmill/reelmill/storage"
 	"github.com/reelmill/reelmill/storage/catalog"
@@ -250,11 +251,11 @@ func CheckPublicURL(address string) error {
 	u, err := url.Parse(address)
 	switch {
 	case err != nil || u.Hostname() == "" || !isWeb(u):
-		return fmt.Errorf("%q is not an http(s) address, such as https://video.example.com", address)
+		return fmt.Errorf("%q is not an http(s) address, such as https://video.example.com", secret.Redact(address))
 	case u.User != nil, strings.ContainsAny(address, "?#"),
 		strings.ContainsFunc(address, func(r rune) bool { return r <= ' ' || r > '~' }):
 		return fmt.Errorf("%q may have a scheme, host, port and path in ASCII and nothing else; write it like "+
-			"https://video.example.com", u.Redacted())
+			"https://video.example.com", secret.Redact(address))
 	}
 	return nil
 }

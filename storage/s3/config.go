@@ -3,8 +3,6 @@ package s3
 import (
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 	"math"
 	"net/http"
 	"net/url"
@@ -13,6 +11,7 @@ import (
 
 	"github.com/minio/minio-go/v7/pkg/s3utils"
 
+	"github.com/reelmill/reelmill/pipeline/secret"
 	"github.com/reelmill/reelmill/storage"
 )
 
@@ -53,9 +52,9 @@ type Config struct {
 
 	// AccessKey, SecretKey and, for temporary credentials, SessionToken. They are never part of a URL: the
 	// caller takes them from the environment or a file.
-	AccessKey    string
-	SecretKey    Secret
-	SessionToken Secret
+	AccessKey    secret.Text
+	SecretKey    secret.Text
+	SessionToken secret.Text
 
 	// Transport sends the requests; a test or a fault injector wraps it. Default: minio-go's, with a limit
 	// of one minute to the first byte of an answer. Store.Close closes the default one.
@@ -153,7 +152,7 @@ func (c Config) validate() error {
 	if err := c.validatePlace(); err != nil {
 		return err
 	}
-	if c.AccessKey == "" || c.SecretKey == "" {
+	if c.AccessKey.Empty() || c.SecretKey.Empty() {
 		return errors.New("access key or secret key is missing: set both in the environment")
 	}
 	return nil
@@ -217,16 +216,3 @@ func (c Config) partSizeFor(size int64) int64 {
 	need := (size + maxParts - 1) / maxParts
 	return min((need+mib-1)/mib*mib, maxPartSize)
 }
-
-// Secret is a string that prints as *** with any verb, in JSON and in logs. Convert it to a string to use
-// it.
-type Secret string
-
-// Format implements fmt.Formatter.
-func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "***") }
-
-// MarshalText implements encoding.TextMarshaler.
-func (s Secret) MarshalText() ([]byte, error) { return []byte("***"), nil }
-
-// LogValue implements slog.LogValuer.
-func (s Secret) LogValue() slog.Value { return slog.StringValue("***") }

@@ -8,9 +8,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
 
+	"github.com/reelmill/reelmill/pipeline/secret"
 	"github.com/reelmill/reelmill/storage"
 )
 
@@ -32,7 +32,7 @@ func TestParseURL(t *testing.T) {
 		if err != nil {
 			t.Errorf("%s: %v", raw, err)
 		}
-		if diff := cmp.Diff(want, got, cmpopts.EquateComparable(Secret(""))); diff != "" {
+		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", raw, diff)
 		}
 	}
@@ -82,13 +82,13 @@ func FuzzParseURL(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if c.SecretKey != "" || c.AccessKey != "" || c.SessionToken != "" {
+		if !c.SecretKey.Empty() || !c.AccessKey.Empty() || !c.SessionToken.Empty() {
 			t.Errorf("%q gave credentials", raw)
 		}
 		if c.Bucket == "" || c.Prefix != "" && storage.ValidKey(c.Prefix) != nil {
 			t.Errorf("%q gave bucket %q, prefix %q", raw, c.Bucket, c.Prefix)
 		}
-		c.AccessKey, c.SecretKey = "a", "b"
+		c.AccessKey, c.SecretKey = secret.New("a"), secret.New("b")
 		c = c.withDefaults()
 		if err := c.validate(); err != nil {
 			t.Errorf("%q was accepted, but: %v", raw, err)
@@ -100,7 +100,7 @@ func FuzzParseURL(f *testing.F) {
 }
 
 func TestSecret(t *testing.T) {
-	c := Config{SecretKey: "hunter2", SessionToken: "hunter2"}
+	c := Config{AccessKey: secret.New("hunter2"), SecretKey: secret.New("hunter2"), SessionToken: secret.New("hunter2")}
 	var out strings.Builder
 	for _, format := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%10s"} {
 		fmt.Fprintf(&out, format+"\n", c)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/minio/minio-go/v7"
 
+	"github.com/reelmill/reelmill/pipeline/secret"
 	"github.com/reelmill/reelmill/storage"
 	"github.com/reelmill/reelmill/storage/s3"
 )
@@ -24,7 +25,7 @@ func serveAs(t *testing.T, h http.HandlerFunc) s3.Config {
 	srv := httptest.NewServer(h)
 	t.Cleanup(srv.Close)
 	return s3.Config{
-		Endpoint: srv.URL, Bucket: "reelmill", AccessKey: "a", SecretKey: "b", PathStyle: true, CreateBucket: true,
+		Endpoint: srv.URL, Bucket: "reelmill", AccessKey: secret.New("a"), SecretKey: secret.New("b"), PathStyle: true, CreateBucket: true,
 		Transport: &http.Transport{DisableKeepAlives: true},
 	}
 }

@@ -72,7 +72,7 @@ func newClient(c Config, endpoint string) (*minio.Client, error) {
 		lookup = minio.BucketLookupPath
 	}
 	return minio.New(u.Host, &minio.Options{
-		Creds:        credentials.NewStaticV4(c.AccessKey, string(c.SecretKey), string(c.SessionToken)),
+		Creds:        credentials.NewStaticV4(c.AccessKey.Reveal(), c.SecretKey.Reveal(), c.SessionToken.Reveal()),
 		Secure:       u.Scheme == "https",
 		Transport:    c.Transport,
 		Region:       c.Region,

@@ -16,6 +16,7 @@ import (
 	"github.com/minio/minio-go/v7/pkg/credentials"
 	"go.uber.org/goleak"
 
+	"github.com/reelmill/reelmill/pipeline/secret"
 	"github.com/reelmill/reelmill/storage"
 	"github.com/reelmill/reelmill/storage/s3"
 	"github.com/reelmill/reelmill/storage/s3/s3test"
@@ -76,9 +77,9 @@ func TestOpen(t *testing.T) {
 		want   string
 	}{
 		{"bucket", func(c *s3.Config) { c.Bucket, c.CreateBucket = "missing", false }, "create_bucket=true"},
-		{"secret", func(c *s3.Config) { c.SecretKey = "wrong" }, "check the access key"},
-		{"access", func(c *s3.Config) { c.AccessKey = "nobody" }, "check the access key"},
-		{"no secret", func(c *s3.Config) { c.SecretKey = "" }, "set both in the environment"},
+		{"secret", func(c *s3.Config) { c.SecretKey = secret.New("wrong") }, "check the access key"},
+		{"access", func(c *s3.Config) { c.AccessKey = secret.New("nobody") }, "check the access key"},
+		{"no secret", func(c *s3.Config) { c.SecretKey = secret.Text{} }, "set both in the environment"},
 		{"bucket name", func(c *s3.Config) { c.Bucket = "No Bucket" }, "bucket"},
 		{"endpoint", func(c *s3.Config) { c.Endpoint = "localhost:9000" }, "endpoint"},
 		{"prefix", func(c *s3.Config) { c.Prefix = "../x" }, "prefix"},
@@ -91,7 +92,7 @@ func TestOpen(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want an error that says %q", err, c.want)
 			}
-			if secret := string(good.SecretKey); err != nil && strings.Contains(err.Error(), secret) {
+			if key := good.SecretKey.Reveal(); err != nil && strings.Contains(err.Error(), key) {
 				t.Errorf("%v reveals the secret", err)
 			}
 		})
@@ -103,7 +104,7 @@ func TestOpenSilent(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 	defer cancel()
 	_, err := s3.Open(ctx, s3.Config{
-		Endpoint: "http://127.0.0.1:1", Bucket: "reelmill", AccessKey: "a", SecretKey: "b",
+		Endpoint: "http://127.0.0.1:1", Bucket: "reelmill", AccessKey: secret.New("a"), SecretKey: secret.New("b"),
 	})
 	if err == nil || !strings.Contains(err.Error(), "check the endpoint") {
 		t.Errorf("got %v", err)
@@ -218,7 +219,7 @@ func TestReclaim(t *testing.T) {
 		t.Fatal(err)
 	}
 	client, err := minio.New(u.Host, &minio.Options{
-		Creds:     credentials.NewStaticV4(config.AccessKey, string(config.SecretKey), ""),
+		Creds:     credentials.NewStaticV4(config.AccessKey.Reveal(), config.SecretKey.Reveal(), ""),
 		Region:    s3.DefaultRegion,
 		Transport: &http.Transport{DisableKeepAlives: true},
 	})

@@ -8,12 +8,13 @@ import (
 	"testing"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/secret"
 	"github.com/reelmill/reelmill/workers/webhook"
 	"github.com/reelmill/reelmill/workers/workertest"
 )
 
 func TestEveryFolderIsListed(t *testing.T) {
-	r, err := New(Config{Webhook: webhook.Config{Secret: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}})
+	r, err := New(Config{Webhook: webhook.Config{Secret: secret.New("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")}})
 	if err != nil {
 		t.Fatal(err)
 	}

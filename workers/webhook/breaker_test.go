@@ -36,7 +36,7 @@ func receiver(t *testing.T, answer http.HandlerFunc, c BreakerConfig) (url strin
 		answer(w, r)
 	}))
 	t.Cleanup(server.Close)
-	return server.URL, requests, Config{Secret: secret, AllowPrivate: true, Breakers: mustBreakers(t, c)}
+	return server.URL, requests, Config{Secret: signing, AllowPrivate: true, Breakers: mustBreakers(t, c)}
 }
 
 // hang does not answer until the sender gives up.

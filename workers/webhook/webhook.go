@@ -15,24 +15,17 @@ import (
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/secret"
 	"github.com/reelmill/reelmill/workers"
 )
-
-// Secret is a signing secret. It prints as ***.
-type Secret string
-
-const hidden = "***"
-
-func (Secret) String() string               { return hidden }
-func (Secret) GoString() string             { return hidden }
-func (Secret) MarshalText() ([]byte, error) { return []byte(hidden), nil }
 
 // Config configures deliveries. The zero Config delivers nothing: without a secret it cannot sign.
 type Config struct {
 	// URL receives the deliveries without an address of their own. The operator sets it, so it may be private.
-	URL string
+	// It may hold a token.
+	URL secret.Text
 	// Secret signs: whsec_ and 24 to 64 bytes in base64.
-	Secret Secret
+	Secret secret.Text
 	// AllowPrivate allows private addresses in users' URLs, too.
 	AllowPrivate bool
 	// Timeout of one delivery, from the connection to the end of the answer. Default, also when negative: 15 s,
@@ -88,7 +81,7 @@ func client(guarded bool, timeout time.Duration) *http.Client {
 
 // Check implements workers.Checker: it reports an invalid secret before the first delivery.
 func (w *Worker) Check(context.Context) error {
-	if w.config.Secret == "" {
+	if w.config.Secret.Empty() {
 		return nil
 	}
 	_, err := w.signer()
@@ -114,8 +107,8 @@ func (w *Worker) Work(ctx context.Context, job workers.Job[Params]) (pipeline.Re
 // deliver sends one delivery, and returns the status when the receiver accepts it.
 func (w *Worker) deliver(ctx context.Context, d pipeline.Delivery) (int, error) {
 	client, address := w.guarded, d.URL
-	if address == "" || address == w.config.URL {
-		client, address = w.trusted, w.config.URL
+	if address == "" || address == w.config.URL.Reveal() {
+		client, address = w.trusted, w.config.URL.Reveal()
 	}
 	if err := CheckURL(address); err != nil {
 		return 0, err
@@ -173,12 +166,12 @@ func (w *Worker) request(ctx context.Context, address string, d pipeline.Deliver
 
 // signer returns the signer of deliveries. Its error never contains the secret.
 func (w *Worker) signer() (*standardwebhooks.Webhook, error) {
-	if w.config.Secret == "" {
+	if w.config.Secret.Empty() {
 		return nil, pipeline.Fail(pipeline.CodeInternal, "no webhook secret is configured")
 	}
-	s, err := standardwebhooks.NewWebhook(string(w.config.Secret))
+	s, err := standardwebhooks.NewWebhook(w.config.Secret.Reveal())
 	if err != nil {
-		return nil, pipeline.Fail(pipeline.CodeParameters, "the webhook secret (--webhook-secret) is not whsec_ "+
+		return nil, pipeline.Fail(pipeline.CodeParameters, "the webhook secret is not whsec_ "+
 			"and base64; make one with: echo whsec_$(openssl rand -base64 32)")
 	}
 	return s, nil

@@ -15,11 +15,12 @@ import (
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/secret"
 	"github.com/reelmill/reelmill/workers"
 	"github.com/reelmill/reelmill/workers/workertest"
 )
 
-const secret = Secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+var signing = secret.New("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
 
 func delivery(url string) pipeline.Delivery {
 	return pipeline.Delivery{ID: "evt_1", URL: url, Body: pipeline.Message{
@@ -48,7 +49,7 @@ func code(err error) pipeline.Code {
 }
 
 func TestDelivery(t *testing.T) {
-	verifier, err := standardwebhooks.NewWebhook(string(secret))
+	verifier, err := standardwebhooks.NewWebhook(signing.Reveal())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +67,7 @@ func TestDelivery(t *testing.T) {
 		w.WriteHeader(http.StatusAccepted)
 	}))
 	defer server.Close()
-	result, err := deliver(t, Config{Secret: secret, AllowPrivate: true}, delivery(server.URL))
+	result, err := deliver(t, Config{Secret: signing, AllowPrivate: true}, delivery(server.URL))
 	if err != nil || result.Facts["status"] != http.StatusAccepted {
 		t.Errorf("result %v, %v", result, err)
 	}
@@ -89,7 +90,7 @@ func TestAnswers(t *testing.T) {
 			w.Header().Set("Location", server.URL+"/elsewhere")
 			w.WriteHeader(status)
 		}))
-		if _, err := deliver(t, Config{Secret: secret, AllowPrivate: true}, delivery(server.URL)); code(err) != want {
+		if _, err := deliver(t, Config{Secret: signing, AllowPrivate: true}, delivery(server.URL)); code(err) != want {
 			t.Errorf("%d: %v, want %q", status, err, want)
 		}
 		server.Close()
@@ -109,7 +110,7 @@ func TestEndlessAnswer(t *testing.T) {
 		}
 	}))
 	defer server.Close()
-	if _, err := deliver(t, Config{Secret: secret, AllowPrivate: true}, delivery(server.URL)); err != nil {
+	if _, err := deliver(t, Config{Secret: signing, AllowPrivate: true}, delivery(server.URL)); err != nil {
 		t.Error(err)
 	}
 }
@@ -120,7 +121,7 @@ func TestGuard(t *testing.T) {
 	defer server.Close()
 	port := server.URL[strings.LastIndex(server.URL, ":"):]
 	for _, host := range []string{"127.0.0.1", "localhost", "127.1", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0", "[::]"} {
-		_, err := deliver(t, Config{Secret: secret}, delivery("http://"+host+port))
+		_, err := deliver(t, Config{Secret: signing}, delivery("http://"+host+port))
 		if c := code(err); c != pipeline.CodeWebhookRefused && (host != "127.1" || c != pipeline.CodeWebhookFailed) {
 			t.Errorf("%s: %v", host, err)
 		}
@@ -132,7 +133,7 @@ func TestGuard(t *testing.T) {
 		t.Fatalf("the guard allowed %d requests", asked)
 	}
 	// The operator's own server may be in the same network.
-	own := Config{Secret: secret, URL: server.URL}
+	own := Config{Secret: signing, URL: secret.New(server.URL)}
 	for _, d := range []pipeline.Delivery{delivery(""), delivery(server.URL)} {
 		if _, err := deliver(t, own, d); err != nil {
 			t.Errorf("the operator's own server: %v", err)
@@ -191,14 +192,14 @@ func TestUnreachable(t *testing.T) {
 	server := httptest.NewServer(http.NotFoundHandler())
 	address := server.URL + "/hook?token=hidden"
 	server.Close()
-	_, err := deliver(t, Config{Secret: secret, AllowPrivate: true}, delivery(address))
+	_, err := deliver(t, Config{Secret: signing, AllowPrivate: true}, delivery(address))
 	if code(err) != pipeline.CodeWebhookFailed || strings.Contains(err.Error(), "hidden") {
 		t.Errorf("got %v", err)
 	}
 }
 
 func TestSecretIsHidden(t *testing.T) {
-	c := Config{Secret: secret}
+	c := Config{Secret: signing, URL: secret.New("https://example.org/MfKQ?token=MfKQ")}
 	data, err := json.Marshal(c)
 	if err != nil {
 		t.Fatal(err)
@@ -208,16 +209,16 @@ func TestSecretIsHidden(t *testing.T) {
 			t.Errorf("the secret is in %s", text)
 		}
 	}
-	for bad, want := range map[Secret]pipeline.Code{
+	for bad, want := range map[string]pipeline.Code{
 		"whsec_not base64!": pipeline.CodeParameters, "": pipeline.CodeInternal,
 	} {
-		if _, err := deliver(t, Config{Secret: bad, AllowPrivate: true}, delivery("http://127.0.0.1:1")); code(err) != want {
+		if _, err := deliver(t, Config{Secret: secret.New(bad), AllowPrivate: true}, delivery("http://127.0.0.1:1")); code(err) != want {
 			t.Errorf("secret %d bytes: %v", len(bad), err)
 		} else if strings.Contains(err.Error(), "not base64!") {
 			t.Errorf("the secret is in %v", err)
 		}
 	}
-	if New(Config{Secret: "whsec_not base64!"}).Check(t.Context()) == nil || New(c).Check(t.Context()) != nil {
+	if New(Config{Secret: secret.New("whsec_not base64!")}).Check(t.Context()) == nil || New(c).Check(t.Context()) != nil {
 		t.Error("Check does not tell a good secret from a bad one")
 	}
 }
@@ -229,7 +230,7 @@ func TestConformance(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := workertest.Registry(pipeline.NotifyWorker, New(Config{Secret: secret, AllowPrivate: true}))
+	r := workertest.Registry(pipeline.NotifyWorker, New(Config{Secret: signing, AllowPrivate: true}))
 	workertest.Run(t, workertest.Case{
 		Registry: r, Worker: pipeline.NotifyWorker, Jobs: []pipeline.Job{{Name: "notify", Part: part}},
 	})

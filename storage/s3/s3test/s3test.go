@@ -22,6 +22,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/reelmill/reelmill/pipeline/secret"
 	"github.com/reelmill/reelmill/storage/s3"
 )
 
@@ -109,8 +110,8 @@ func start(t testing.TB, binary string, backend []string) (s3.Config, error) {
 		Bucket:       "reelmill",
 		PathStyle:    true,
 		CreateBucket: true,
-		AccessKey:    "test-access",
-		SecretKey:    "test-secret-0123456789",
+		AccessKey:    secret.New("test-access"),
+		SecretKey:    secret.New("test-secret-0123456789"),
 	}
 	data := t.TempDir()
 	// A random path, so that another server on the port cannot answer in its place.
@@ -120,7 +121,7 @@ func start(t testing.TB, binary string, backend []string) (s3.Config, error) {
 	cmd.Dir = data
 	cmd.Env = []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "TMPDIR=" + os.TempDir(),
-		"ROOT_ACCESS_KEY=" + config.AccessKey, "ROOT_SECRET_KEY=" + string(config.SecretKey),
+		"ROOT_ACCESS_KEY=" + config.AccessKey.Reveal(), "ROOT_SECRET_KEY=" + config.SecretKey.Reveal(),
 	}
 	output := &bytes.Buffer{} // read only after Wait
 	cmd.Stdout, cmd.Stderr = output, output

@@ -11,10 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/url"
 	"path/filepath"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -39,11 +36,11 @@ type Broker struct {
 	closed   bool
 }
 
-// Open connects to the server at an address or, when that is empty, embeds one that keeps its data in the
+// Open connects to the server at an address or, when that is embedded, embeds one that keeps its data in the
 // folder data. The caller closes the Broker.
-func Open(ctx context.Context, address, data string, log *slog.Logger) (*Broker, error) {
+func Open(ctx context.Context, address Address, data string, log *slog.Logger) (*Broker, error) {
 	b := &Broker{log: log, recurring: &pipeline.Recurring{Logger: log}}
-	if address != "" {
+	if !address.Embedded() {
 		conn, err := connect(ctx, address, log, b.recurring)
 		b.Conn = conn
 		return b, err
@@ -66,73 +63,50 @@ const Patience = time.Minute
 
 // connect connects to the server at an address. It waits for an absent server, since all processes may start
 // at once.
-func connect(ctx context.Context, address string, log *slog.Logger, recurring *pipeline.Recurring) (
+func connect(ctx context.Context, address Address, log *slog.Logger, recurring *pipeline.Recurring) (
 	*nats.Conn, error,
 ) {
+	options := []nats.Option{
+		nats.Name("reelmill"), nats.MaxReconnects(-1),
+		nats.ReconnectWait(250 * time.Millisecond), nats.Timeout(5 * time.Second),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil { // nil: it was closed on purpose
+				log.Warn("lost the broker", "error", err)
+			}
+		}),
+		nats.ReconnectHandler(func(*nats.Conn) { log.Info("reconnected to the broker") }),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			recurring.Failed("connection to the broker", "error", err)
+		}),
+	}
+	if address.Credentials != "" {
+		options = append(options, nats.UserCredentials(address.Credentials)) // read again at each connection
+	}
 	limit := time.Now().Add(Patience)
 	for waiting := false; ; waiting = true {
-		conn, err := nats.Connect(address, nats.Name("reelmill"), nats.MaxReconnects(-1),
-			nats.ReconnectWait(250*time.Millisecond), nats.Timeout(5*time.Second),
-			nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
-				if err != nil { // nil: it was closed on purpose
-					log.Warn("lost the broker", "error", err)
-				}
-			}),
-			nats.ReconnectHandler(func(*nats.Conn) { log.Info("reconnected to the broker") }),
-			nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-				recurring.Failed("connection to the broker", "error", err)
-			}))
+		conn, err := nats.Connect(address.URLs.Reveal(), options...)
 		if err == nil {
 			return conn, nil
 		}
 		absent := errors.Is(err, nats.ErrNoServers) || errors.Is(err, nats.ErrTimeout)
 		if !absent || time.Now().After(limit) || ctx.Err() != nil {
-			return nil, fmt.Errorf("connect to broker %s: %w", WithoutPassword(address), err)
+			return nil, fmt.Errorf("connect to broker %s: %w", address, err)
 		}
 		if !waiting {
-			log.Warn("waiting for the broker", "url", WithoutPassword(address), "for", Patience)
+			log.Warn("waiting for the broker", "url", address.String(), "for", Patience)
 		}
 		pause.For(ctx, 250*time.Millisecond)
 	}
 }
 
-// CheckAddresses refuses a text that is not the address of a NATS server, or several with commas between
-// them. The error does not repeat the text, which may hold a password.
-func CheckAddresses(addresses string) error {
-	for address := range strings.SplitSeq(addresses, ",") {
-		u, err := url.Parse(strings.TrimSpace(address))
-		if err != nil || u.Hostname() == "" || !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) {
-			return errors.New("not the address of a NATS server; write nats://host:port, and commas between several")
-		}
-	}
-	return nil
-}
-
-// WithoutPassword returns the address of a server, or several, with passwords and tokens replaced by xxxxx. A
-// user name without a password is a token (https://docs.nats.io, "Token authentication").
-func WithoutPassword(addresses string) string {
-	var shown []string
-	for address := range strings.SplitSeq(addresses, ",") {
-		u, err := url.Parse(strings.TrimSpace(address))
-		if err != nil {
-			return "(unreadable)"
-		}
-		if _, ok := u.User.Password(); u.User != nil && !ok {
-			u.User = url.User("xxxxx")
-		}
-		shown = append(shown, u.Redacted())
-	}
-	return strings.Join(shown, ",")
-}
-
 // Dir returns the folder of the embedded server of a data folder.
 func Dir(data string) string { return filepath.Join(data, "broker") }
 
-// LogPlace says, for people, where the event log is: at the address of a server or, when that is empty, in a
-// data folder.
-func LogPlace(address, data string) string {
-	if address != "" {
-		return "the stream EVENTS at " + WithoutPassword(address)
+// LogPlace says, for people, where the event log is: at the address of a server or, when that is embedded, in
+// a data folder.
+func LogPlace(address Address, data string) string {
+	if !address.Embedded() {
+		return "the stream EVENTS at " + address.String()
 	}
 	return Dir(data)
 }

@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -30,7 +31,7 @@ func silent() *slog.Logger { return slog.New(slog.DiscardHandler) }
 // embed opens a broker embedded in this process, which the test closes.
 func embed(t *testing.T, data string) *Broker {
 	t.Helper()
-	b, err := Open(t.Context(), "", data, silent())
+	b, err := Open(t.Context(), Address{}, data, silent())
 	check(t, err)
 	return b
 }
@@ -39,20 +40,25 @@ func embed(t *testing.T, data string) *Broker {
 func TestBrokersAreShownWithoutPasswords(t *testing.T) {
 	for addresses, want := range map[string]string{
 		"nats://10.0.0.5:4222":                        "nats://10.0.0.5:4222",
-		"tls://me:secret@a:1":                         "tls://me:xxxxx@a:1",
-		"nats://me:secret@a:1,nats://you:secret@b:2":  "nats://me:xxxxx@a:1,nats://you:xxxxx@b:2",
-		"nats://10.0.0.5:4222, nats://10.0.0.6:4222":  "nats://10.0.0.5:4222,nats://10.0.0.6:4222",
+		"tls://me:secret@a:1":                         "tls://***@a:1",
+		"nats://me:secret@a:1,nats://you:secret@b:2":  "nats://***@a:1,nats://***@b:2",
+		"nats://10.0.0.5:4222, nats://10.0.0.6:4222":  "nats://10.0.0.5:4222, nats://10.0.0.6:4222",
 		"nats://[::1]:4222,ws://c.example.org/broker": "nats://[::1]:4222,ws://c.example.org/broker",
-		"nats://s3cr3t@a:1, tls://me:@b:2":            "nats://xxxxx@a:1,tls://me:xxxxx@b:2", // s3cr3t is a token
+		"nats://s3cr3t@a:1, tls://me:@b:2":            "nats://***@a:1, tls://***@b:2", // s3cr3t is a token
 	} {
-		if err := CheckAddresses(addresses); err != nil {
+		if err := CheckURLs(addresses); err != nil {
 			t.Errorf("%s: %v", addresses, err)
 		}
-		if got := WithoutPassword(addresses); got != want {
+		for _, verb := range []string{"%s", "%v", "%+v"} {
+			if got := fmt.Sprintf(verb, At(addresses)); got != want {
+				t.Errorf("%s is shown as %s", addresses, got)
+			}
+		}
+		if got := fmt.Sprintf("%#v", At(addresses)); strings.Contains(got, "cret") {
 			t.Errorf("%s is shown as %s", addresses, got)
 		}
 	}
-	if err := CheckAddresses("me:secret@a:1"); err == nil || strings.Contains(err.Error(), "secret") {
+	if err := CheckURLs("me:secret@a:1"); err == nil || strings.Contains(err.Error(), "secret") {
 		t.Errorf("refused with %v", err)
 	}
 }
@@ -63,7 +69,7 @@ func TestAddressesThatAreNone(t *testing.T) {
 		"", "secret", "secret:4222", "http://secret:4222", "nats://", "nats://:4222", "nats://a:secret",
 		"nats://a:1,", "nats://a:1,,nats://b:1", "nats://me:12,secret@a:1", "nats://a:1 secret",
 	} {
-		if err := CheckAddresses(addresses); err == nil || strings.Contains(err.Error(), "secret") {
+		if err := CheckURLs(addresses); err == nil || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%q: %v", addresses, err)
 		}
 	}
@@ -76,7 +82,7 @@ func TestFolderIsOfOneBroker(t *testing.T) {
 	if !b.Exclusive() || b.Healthy() != nil || !b.Conn.IsConnected() {
 		t.Errorf("exclusive %v, %v, connected %v", b.Exclusive(), b.Healthy(), b.Conn.IsConnected())
 	}
-	if other, err := Open(t.Context(), "", data, silent()); !errors.Is(err, embedded.ErrLocked) {
+	if other, err := Open(t.Context(), Address{}, data, silent()); !errors.Is(err, embedded.ErrLocked) {
 		t.Errorf("a second broker: %v, %v", other, err)
 	}
 	check(t, b.Close())
@@ -89,7 +95,7 @@ func TestFolderIsOfOneBroker(t *testing.T) {
 // TestServerElsewhere checks that nothing here depends on an embedded server then.
 func TestServerElsewhere(t *testing.T) {
 	s := bustest.Start(t, &server.Options{})
-	b, err := Open(t.Context(), s.ClientURL(), t.TempDir(), silent())
+	b, err := Open(t.Context(), At(s.ClientURL()), t.TempDir(), silent())
 	check(t, err)
 	if b.Exclusive() || b.Healthy() != nil || b.Restarts() != 0 {
 		t.Errorf("exclusive %v, %v, %d restarts", b.Exclusive(), b.Healthy(), b.Restarts())
@@ -108,7 +114,7 @@ func TestRefusedAtOnce(t *testing.T) {
 	s := bustest.Start(t, &server.Options{Authorization: "right"})
 	for _, user := range []string{"wrong@", "me:wrong@", ""} {
 		address := "nats://" + user + strings.TrimPrefix(s.ClientURL(), "nats://")
-		_, err := Open(t.Context(), address, "", slog.New(&notices{tell: func(text string) { t.Error(text) }}))
+		_, err := Open(t.Context(), At(address), "", slog.New(&notices{tell: func(text string) { t.Error(text) }}))
 		if !errors.Is(err, nats.ErrAuthorization) || strings.Contains(err.Error(), "wrong") {
 			t.Errorf("%q: %v", user, err)
 		}
@@ -132,7 +138,7 @@ func (n *notices) Handle(_ context.Context, r slog.Record) error {
 func TestWaitEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var told []string
-	_, err := Open(ctx, "nats://me:secret@127.0.0.1:1", "", slog.New(&notices{tell: func(text string) {
+	_, err := Open(ctx, At("nats://me:secret@127.0.0.1:1"), "", slog.New(&notices{tell: func(text string) {
 		told = append(told, text)
 		cancel()
 	}}))

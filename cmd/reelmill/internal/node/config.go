@@ -6,8 +6,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/reelmill/reelmill/cmd/reelmill/internal/broker"
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/api"
+	"github.com/reelmill/reelmill/pipeline/secret"
 	"github.com/reelmill/reelmill/workers/webhook"
 )
 
@@ -15,15 +17,16 @@ import (
 type Config struct {
 	// Data is the folder for everything that the node keeps. The node makes it if it is missing.
 	Data string
-	// NATS is the address of the broker. Empty: a broker embedded in the process, in a folder below Data.
-	NATS string
+	// NATS is the address of the broker. The zero Address: a broker embedded in the process, in a folder below
+	// Data.
+	NATS broker.Address
 	// Replicas is how many copies a cluster keeps of each message. 0: as many as the streams have.
 	Replicas int
 	// EventsMax is how many bytes the event log may have. 0: as many as it has.
 	EventsMax int64
 	// Store is where objects are kept: a folder, or s3://... Empty: a folder below Data.
 	Store                    string
-	S3AccessKey, S3SecretKey string
+	S3AccessKey, S3SecretKey secret.Text
 	// MinFree is how many bytes of the data disk uploads leave free. 0: a tenth, 2 to 20 GiB.
 	MinFree int64
 	// MetricsListen is an address for metrics alone. Empty: none.

@@ -17,10 +17,12 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 
+	"github.com/reelmill/reelmill/cmd/reelmill/internal/broker"
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/bus"
 	"github.com/reelmill/reelmill/pipeline/bus/bustest"
 	"github.com/reelmill/reelmill/pipeline/pipelinetest"
+	"github.com/reelmill/reelmill/pipeline/secret"
 	"github.com/reelmill/reelmill/storage"
 )
 
@@ -111,7 +113,7 @@ func TestProbeOfABucket(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := newFakeBucket(t, c.status, c.body)
 			err := ProbeStore(t.Context(), Config{
-				Store: "s3://bucket?path_style=true&endpoint=" + b.URL, S3AccessKey: "a", S3SecretKey: "b",
+				Store: "s3://bucket?path_style=true&endpoint=" + b.URL, S3AccessKey: secret.New("a"), S3SecretKey: secret.New("b"),
 			})
 			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 				t.Errorf("%v, want %q", err, c.want)
@@ -245,7 +247,7 @@ func TestRunEndsWithItsParts(t *testing.T) {
 func TestWorkerWaitsForTheServer(t *testing.T) {
 	s := bustest.Start(t, &server.Options{JetStream: true})
 	config := func(log *slog.Logger) WorkerConfig {
-		return WorkerConfig{Config: Config{Data: t.TempDir(), NATS: s.ClientURL(), Logger: log}}
+		return WorkerConfig{Config: Config{Data: t.TempDir(), NATS: broker.At(s.ClientURL()), Logger: log}}
 	}
 	told := func(do func()) *slog.Logger { return slog.New(&onWarning{newWarnings(slog.LevelWarn), do}) }
 
@@ -254,7 +256,7 @@ func TestWorkerWaitsForTheServer(t *testing.T) {
 		t.Errorf("stopped while it waits: %v, %v", w, err)
 	}
 	w, err := OpenWorker(t.Context(), config(told(func() {
-		g, err := newGround(t.Context(), Config{Data: t.TempDir(), NATS: s.ClientURL()}, false)
+		g, err := newGround(t.Context(), Config{Data: t.TempDir(), NATS: broker.At(s.ClientURL())}, false)
 		if err != nil {
 			t.Error(err)
 			return

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/reelmill/reelmill/cmd/reelmill/internal/broker"
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/bus/bustest"
 	"github.com/reelmill/reelmill/pipeline/pipelinetest"
@@ -118,7 +119,7 @@ func TestNodeWithoutQuorumIsNotReadyAndLogsOnce(t *testing.T) {
 	servers, urls := bustest.Cluster(t)
 	log := newWarnings(slog.LevelWarn)
 	n, address := runServer(t, ServerConfig{
-		Config:  Config{Data: t.TempDir(), NATS: urls, Replicas: 3, MinFree: 1, Logger: slog.New(log)},
+		Config:  Config{Data: t.TempDir(), NATS: broker.At(urls), Replicas: 3, MinFree: 1, Logger: slog.New(log)},
 		RunJobs: true,
 	})
 	awaitReady(t, address, http.StatusOK)

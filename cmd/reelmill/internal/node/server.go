@@ -103,7 +103,7 @@ func (s *Server) openAPI(context.Context) error {
 		Pipelines: pipelines, Planner: s.registry,
 		DeadLetters: s.bus, Queue: s.bus, Stats: statistics{s}, Backlog: s.catalog, Workers: s.bus.Workers,
 		Limits:          s.server.Limits,
-		WebhookDefault:  s.webhook.URL != "",
+		WebhookDefault:  !s.webhook.URL.Empty(),
 		CheckWebhookURL: webhook.CheckURL,
 		Ready:           s.ready, FreeSpace: s.disk.FreeSpace, LogRoom: s.logRoom, Stopping: s.stopping.Load,
 		Logger: s.config.Logger, Version: s.config.Version, PublicURL: s.server.PublicURL,

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/secret"
 	"github.com/reelmill/reelmill/storage"
 	"github.com/reelmill/reelmill/storage/disk"
 	"github.com/reelmill/reelmill/storage/guard"
@@ -48,18 +49,18 @@ func (c Config) openStore(ctx context.Context) (rawStore, error) {
 	}
 	if !strings.HasPrefix(c.Store, "s3:") {
 		return rawStore{}, SettingError{fmt.Errorf("--store %s is neither a folder nor a bucket; write a "+
-			"bucket as s3://bucket/prefix?endpoint=URL&region=R", c.Store)}
+			"bucket as s3://bucket/prefix?endpoint=URL&region=R", secret.Redact(c.Store))}
 	}
 	config, err := s3.ParseURL(c.Store)
 	if err != nil {
 		return rawStore{}, SettingError{fmt.Errorf("--store: %w; write s3://bucket/prefix?endpoint=URL&region=R",
 			err)}
 	}
-	if c.S3AccessKey == "" || c.S3SecretKey == "" {
+	if c.S3AccessKey.Empty() || c.S3SecretKey.Empty() {
 		return rawStore{}, errors.New("--store: set REELMILL_S3_ACCESS_KEY and REELMILL_S3_SECRET_KEY to the " +
-			"keys of the bucket")
+			"keys of the bucket, or name files that hold them with --s3-access-key-file and --s3-secret-key-file")
 	}
-	config.AccessKey, config.SecretKey = c.S3AccessKey, s3.Secret(c.S3SecretKey)
+	config.AccessKey, config.SecretKey = c.S3AccessKey, c.S3SecretKey
 	s, err := s3.Open(ctx, config)
 	if err != nil {
 		return rawStore{}, err

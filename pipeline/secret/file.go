@@ -1,0 +1,82 @@
+package secret
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// maxFile is how many bytes a file may have: no secret is longer.
+const maxFile = 64 << 10
+
+// ErrEmpty says that the file of a secret holds none.
+var ErrEmpty = errors.New("the file holds no secret")
+
+// ReadFile returns the secret in a file, which is one line; the line break at its end does not count. An empty
+// or blank file is ErrEmpty. open reports whether every user of the machine may read the file: the caller
+// warns of that. No error repeats what the file holds.
+func ReadFile(path string) (t Text, open bool, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return Text{}, false, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return Text{}, false, err
+	}
+	raw, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return Text{}, false, err
+	}
+	line := strings.TrimRight(string(raw), "\r\n")
+	switch {
+	case len(raw) > maxFile:
+		return Text{}, false, fmt.Errorf("%s has more than %d bytes: it is not the file of a secret", path,
+			maxFile)
+	case strings.TrimSpace(line) == "":
+		return Text{}, false, fmt.Errorf("%s: %w; write the secret into it", path, ErrEmpty)
+	case strings.ContainsAny(line, "\r\n\x00"):
+		return Text{}, false, fmt.Errorf("%s must hold the secret alone, on one line", path)
+	}
+	return New(line), Open(info), nil
+}
+
+// Open reports whether every user of the machine may read a file.
+func Open(info fs.FileInfo) bool { return info.Mode().Perm()&0o004 != 0 }
+
+// WriteFile writes a secret to a new file that only its owner may read, in a folder that it makes with the
+// same rights if it is missing. File and name are on the disk when it returns, or there is no file. A file
+// that exists is fs.ErrExist, and is left as it is.
+func WriteFile(path string, t Text) (err error) {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(dir, ".secret-*") // with the mode 0600
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.Remove(f.Name())) }()
+	_, err = f.WriteString(t.Reveal() + "\n")
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Link(f.Name(), path); err != nil { // unlike a rename, it replaces nothing
+		return err
+	}
+	return syncFolder(dir)
+}
+
+// syncFolder makes the names in a folder durable.
+func syncFolder(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
