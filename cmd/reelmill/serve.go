@@ -113,9 +113,15 @@ var helpTexts = kong.Vars{
 		"REELMILL_WEBHOOK_SECRET. Default: a new one, kept below --data.",
 	"webhook_private_help": "Allow webhooks of uploads to private addresses.",
 	"public_help":          "Listen beyond loopback, although there is no authentication yet.",
-	"watermark_help":       "Make a watermarked copy, with an image FILE or with text:WORDS.",
-	"wait_help":            "Wait until each video is playable, or until it is ready.",
-	"video_states":         "any, queued, inspecting, processing, ready, errored, rejected, canceled",
+	"allow_host_help": "Name by which people and programs reach this process, such as video.lan. Loopback " +
+		"names, IP addresses, and the names in --listen and --public-url need no flag. '*' allows every name; " +
+		"then any web page can use the server through the browser of a person who can reach it.",
+	"allow_origin_help": "Origin of web pages on other sites that may use the API, such as " +
+		"https://app.example.com. Default: none may.",
+	"play_origin_help": "Origin of web pages whose scripts may play videos, '*' for all, or none.",
+	"watermark_help":   "Make a watermarked copy, with an image FILE or with text:WORDS.",
+	"wait_help":        "Wait until each video is playable, or until it is ready.",
+	"video_states":     "any, queued, inspecting, processing, ready, errored, rejected, canceled",
 }
 
 // serveCommand runs everything in one process.
@@ -130,7 +136,9 @@ type serveCommand struct {
 	Workers   bool          `help:"Run jobs in this process." default:"true" negatable:"" env:"REELMILL_WORKERS"`
 	workFlags
 
-	AllowPublic bool `help:"${public_help}" env:"REELMILL_ALLOW_PUBLIC"`
+	AllowPublic bool     `help:"${public_help}" env:"REELMILL_ALLOW_PUBLIC"`
+	AllowOrigin []string `help:"${allow_origin_help}" env:"REELMILL_ALLOW_ORIGIN" placeholder:"ORIGIN"`
+	PlayOrigin  []string `help:"${play_origin_help}" default:"*" env:"REELMILL_PLAY_ORIGIN" placeholder:"ORIGIN"`
 }
 
 // Validate is called by kong.
@@ -145,6 +153,9 @@ func (c serveCommand) Validate() error {
 	}
 	if c.MaxShare < 0 {
 		return fmt.Errorf("--max-project-videos must be 0 or more, not %d", c.MaxShare)
+	}
+	if err := c.validateAccess(); err != nil {
+		return err
 	}
 	return c.dataFlags.Validate()
 }
@@ -172,6 +183,7 @@ func (c serveCommand) Run(ctx context.Context, s streams, set *settings, log *sl
 	if !node.Loopback(listener.Addr().String()) && !c.AllowPublic {
 		return usageError{errPublic(c.Listen)}
 	}
+	warnAnyHost(config.Access, log)
 	n, err := node.OpenServer(ctx, config)
 	if err != nil {
 		return err
@@ -212,7 +224,7 @@ func (c serveCommand) config(set *settings, log *slog.Logger) (node.ServerConfig
 func (c serveCommand) configWith(signing secret.Text, set *settings, log *slog.Logger) node.ServerConfig {
 	config := c.dataFlags.config(log)
 	config.MinFree, config.MetricsListen = int64(c.MinFree), c.MetricsListen
-	config.Tuning = node.Tuning(c.tuning)
+	config.Tuning, config.Access = node.Tuning(c.tuning), c.access()
 	return node.ServerConfig{
 		Config: config, Jobs: c.jobs(signing), RunJobs: c.Workers,
 		Limits: api.Limits{

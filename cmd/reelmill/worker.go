@@ -15,6 +15,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/reelmill/reelmill/cmd/reelmill/internal/node"
+	"github.com/reelmill/reelmill/pipeline/api"
 	"github.com/reelmill/reelmill/pipeline/secret"
 	"github.com/reelmill/reelmill/workers/webhook"
 )
@@ -37,6 +38,7 @@ type workFlags struct {
 	WebhookSecretFile   string      `help:"${webhook_secret_help}" env:"REELMILL_WEBHOOK_SECRET_FILE" placeholder:"FILE"`
 	WebhookAllowPrivate bool        `help:"${webhook_private_help}" env:"REELMILL_WEBHOOK_ALLOW_PRIVATE"`
 	MetricsListen       string      `help:"${metrics_help}" env:"REELMILL_METRICS_LISTEN" placeholder:"ADDRESS"`
+	AllowHost           []string    `help:"${allow_host_help}" env:"REELMILL_ALLOW_HOST" placeholder:"NAME"`
 	tuning
 }
 
@@ -111,6 +113,14 @@ type workerCommand struct {
 	workFlags
 }
 
+// Validate is called by kong.
+func (c workerCommand) Validate() error {
+	if err := c.validateHosts(); err != nil {
+		return err
+	}
+	return c.dataFlags.Validate()
+}
+
 // Run runs jobs until ctx ends. It prints a ready line first.
 func (c workerCommand) Run(ctx context.Context, s streams, log *slog.Logger) (err error) {
 	if c.NATS.Empty() || c.Store == "" {
@@ -123,6 +133,8 @@ func (c workerCommand) Run(ctx context.Context, s streams, log *slog.Logger) (er
 	}
 	config := c.config(log)
 	config.MetricsListen, config.Tuning = c.MetricsListen, node.Tuning(c.tuning)
+	config.Access = api.Access{Hosts: c.hosts(c.MetricsListen)}
+	warnAnyHost(config.Access, log)
 	w, err := node.OpenWorker(ctx, node.WorkerConfig{Config: config, Jobs: c.jobs(c.WebhookSecret)})
 	if err != nil {
 		return err

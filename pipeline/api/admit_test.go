@@ -63,7 +63,7 @@ func TestUploadToAServerThatStops(t *testing.T) {
 	closed := make(chan struct{})
 	close(closed)
 	ctx := context.WithValue(t.Context(), closingKey{}, (<-chan struct{})(closed))
-	r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/v1/videos", strings.NewReader(partHead))
+	r := httptest.NewRequestWithContext(ctx, http.MethodPost, "http://localhost/v1/videos", strings.NewReader(partHead))
 	r.Header.Set("Content-Type", "multipart/form-data; boundary=b")
 	w := httptest.NewRecorder()
 	e.handler.ServeHTTP(w, r)

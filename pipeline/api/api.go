@@ -20,6 +20,7 @@ type server struct {
 	mux     *http.ServeMux
 	api     huma.API
 	openapi []byte
+	guard   *guard
 	uploads chan struct{} // one token for each upload under way
 	streams chan struct{} // one token for each open event stream
 }
@@ -31,8 +32,12 @@ func New(cfg Config) (http.Handler, error) {
 		return nil, fmt.Errorf("api config: %w", err)
 	}
 	cfg = cfg.withDefaults()
+	guard, err := newGuard(cfg.Access, cfg.PublicURL)
+	if err != nil {
+		return nil, fmt.Errorf("api config: %w", err)
+	}
 	s := &server{
-		cfg: cfg, mux: http.NewServeMux(),
+		cfg: cfg, mux: http.NewServeMux(), guard: guard,
 		uploads: make(chan struct{}, cfg.Limits.MaxOpenUploads),
 		streams: make(chan struct{}, cfg.Limits.MaxStreams),
 	}

@@ -108,6 +108,8 @@ type Config struct {
 	// Pipelines are the pipelines by name; only pipeline.Default when empty.
 	Pipelines map[string]pipeline.Pipeline
 	Limits    Limits
+	// Access says by which names people reach the server, and which web pages may use it.
+	Access
 
 	// WebhookDefault says that the server has a webhook address of its own, to which it sends webhooks of every
 	// video.

@@ -18,6 +18,9 @@
 // A request that ends before step 4 leaves no object. When nobody knows whether the event was written, the
 // objects stay for the janitor: an object too many is harmless, a video without its source is not.
 //
+// Before all that, the guard (guard.go) refuses what a web page of another site does through the browser of a
+// person who can reach the server. Programs other than browsers pass it.
+//
 // What it guarantees:
 //
 //   - A 201 is durable.

@@ -41,8 +41,8 @@ func (s *server) edge(next http.Handler) http.Handler {
 		if !pipeline.ValidName(id) {
 			id = pipeline.NewID("req")
 		}
+		setCommonHeaders(w.Header())
 		w.Header().Set("X-Request-Id", id)
-		w.Header().Set("X-Content-Type-Options", "nosniff")
 		aw := newAnswer(w, s.cfg.Limits.WriteIdle)
 		defer aw.finish()
 		if r.Body != http.NoBody {
@@ -58,8 +58,25 @@ func (s *server) edge(next http.Handler) http.Handler {
 	})
 }
 
-// enter finds the project of a request to /v1. Playback and health belong to no project.
+// setCommonHeaders sets what keeps an answer from being taken for a page or a script, or from being embedded
+// in a page of another site. Playback replaces some of it.
+func setCommonHeaders(h http.Header) {
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	h.Set("Referrer-Policy", "no-referrer")
+}
+
+// enter lets a request in that the guard allows, and finds the project of one to /v1. Playback and health
+// belong to no project.
 func (s *server) enter(w http.ResponseWriter, r *http.Request, next http.Handler) {
+	if err := s.guard.check(r); err != nil {
+		s.refuseUnread(w, r, err)
+		return
+	}
+	if s.guard.cors(w, r) {
+		return
+	}
 	if len(r.URL.Path) >= 4 && r.URL.Path[:4] == "/v1/" {
 		project, err := s.project(r)
 		if err != nil {

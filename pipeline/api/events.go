@@ -46,7 +46,7 @@ func (s *server) getEvents(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, err)
 		return
 	}
-	w.Header().Set("Vary", "Accept")
+	w.Header().Add("Vary", "Accept")
 	if accept := r.Header.Get("Accept"); strings.Contains(accept, "application/json") &&
 		!strings.Contains(accept, "text/event-stream") {
 		s.listEvents(w, r, video, after)

@@ -174,6 +174,9 @@ func (e *env) do(method, path string, body io.Reader, headers ...string) (*http.
 	for i := 0; i < len(headers); i += 2 {
 		req.Header.Set(headers[i], headers[i+1])
 	}
+	if host := req.Header.Get("Host"); host != "" { // net/http takes it from here
+		req.Host = host
+	}
 	resp, err := e.client.Do(req)
 	must(e.t, err)
 	defer resp.Body.Close()

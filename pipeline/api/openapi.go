@@ -21,7 +21,9 @@ func describe(cfg Config) huma.Config {
 			Description: "Upload a video, follow what is made of it, play it.\n\n" +
 				"Errors are problem documents (RFC 9457) with a `code`. Times are RFC 3339 in UTC. " +
 				"Lists have `limit`, `cursor`, `next_cursor` and `has_more`. URLs begin with the server's " +
-				"--public-url. Without one they are paths: resolve them against the address of this document.",
+				"--public-url. Without one they are paths: resolve them against the address of this document.\n\n" +
+				"The server answers 421 (`host_unknown`) to a Host that it does not know, and 403 (`cross_origin`) " +
+				"when a web page of another site sends anything but GET, HEAD and OPTIONS.",
 			License: &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"},
 		},
 		Components: &huma.Components{

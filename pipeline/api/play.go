@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,9 +38,7 @@ const (
 func (s *server) play(w http.ResponseWriter, r *http.Request) {
 	video, path := r.PathValue("id"), r.PathValue("path")
 	h := w.Header()
-	h.Set("Access-Control-Allow-Origin", "*")
-	h.Set("Access-Control-Expose-Headers", "Content-Length, Content-Range, Accept-Ranges, ETag, X-Request-Id")
-	h.Set("Cross-Origin-Resource-Policy", "cross-origin")
+	h.Set("Content-Security-Policy", playPolicy) // of refusals, too
 	object, info, err := s.locate(r.Context(), video, path)
 	if errors.Is(err, pipeline.ErrNotFound) && isPlaylist(path) {
 		s.playGrowing(w, r, video, path)
@@ -62,12 +61,27 @@ func (s *server) play(w http.ResponseWriter, r *http.Request) {
 // describeContent sets the headers of all content, and ignores a Range header with too many ranges.
 func describeContent(r *http.Request, h http.Header, media, cache, tag string) {
 	h.Set("Content-Type", media)
-	h.Set("Content-Security-Policy", playPolicy)
+	if !isShown(media) {
+		h.Set("Content-Disposition", "attachment")
+	}
 	h.Set("Cache-Control", cache)
 	h.Set("ETag", tag)
 	if strings.Count(r.Header.Get("Range"), ",") >= maxRanges {
 		r.Header.Del("Range")
 	}
+}
+
+// isShown reports whether a browser may show content in place: media, subtitles and playlists. It saves all
+// else.
+func isShown(media string) bool {
+	kind, _, _ := strings.Cut(media, "/")
+	switch {
+	case kind == "video", kind == "audio", kind == "image" && media != "image/svg+xml":
+		return true
+	}
+	return slices.Contains([]string{
+		"text/vtt; charset=utf-8", "application/vnd.apple.mpegurl", "application/dash+xml",
+	}, media)
 }
 
 // isPlaylist reports whether manifest.Growing may have a playlist at path.
@@ -145,16 +159,6 @@ func etag(o pipeline.Object) string {
 	}
 	sum := sha256.Sum256([]byte(o.Key))
 	return `"k` + hex.EncodeToString(sum[:16]) + `"`
-}
-
-// playPreflight answers the CORS preflight of a player on another site.
-func (s *server) playPreflight(w http.ResponseWriter, _ *http.Request) {
-	h := w.Header()
-	h.Set("Access-Control-Allow-Origin", "*")
-	h.Set("Access-Control-Allow-Methods", "GET, HEAD")
-	h.Set("Access-Control-Allow-Headers", "Range, If-Range, If-None-Match, If-Modified-Since, X-Request-Id")
-	h.Set("Access-Control-Max-Age", "86400")
-	w.WriteHeader(http.StatusNoContent)
 }
 
 // rangeProblem turns the plain answers of http.ServeContent into problem documents.

@@ -25,6 +25,8 @@ const (
 	codeNotFound        code = "not_found"
 	codeMethod          code = "method_not_allowed"
 	codeUnauthorized    code = "unauthorized"
+	codeHostUnknown     code = "host_unknown"
+	codeCrossOrigin     code = "cross_origin"
 	codeInvalid         code = "request_invalid"
 	codeCursor          code = "cursor_invalid"
 	codeRange           code = "range_not_satisfiable"
@@ -72,6 +74,10 @@ var codes = map[code]codeEntry{
 	codeMethod:   {405, "The method is not allowed here", false, "Use a method that the Allow header lists."},
 	codeUnauthorized: {401, "Not authorized", false,
 		"Send the credentials of a project."},
+	codeHostUnknown: {421, "The host is unknown", false,
+		"If the name leads to this server, start it with --allow-host and the name."},
+	codeCrossOrigin: {403, "The request comes from another site", false,
+		"If the page is yours, start the server with --allow-origin and its origin."},
 	codeInvalid: {422, "The request is invalid", false, "Correct what errors[] names."},
 	codeCursor: {422, "The cursor is invalid", false,
 		"Send next_cursor of the previous page unchanged, or leave cursor out for the first page."},

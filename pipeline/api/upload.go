@@ -87,6 +87,15 @@ func (s *server) refuseUpload(w http.ResponseWriter, r *http.Request, body *uplo
 	_, _ = io.CopyN(io.Discard, r.Body, lingerBytes) // the bytes and their errors do not matter any more
 }
 
+// refuseUnread answers err before anything of the body was read.
+func (s *server) refuseUnread(w http.ResponseWriter, r *http.Request, err error) {
+	if r.Body == http.NoBody || r.Body == nil {
+		s.refuse(w, r, err)
+		return
+	}
+	s.refuseUpload(w, r, &uploadBody{control: http.NewResponseController(w)}, err)
+}
+
 // afterUpload returns the video from the catalog or, when that is late, from the event alone.
 func (s *server) afterUpload(ctx context.Context, e pipeline.Event) (pipeline.VideoView, error) {
 	project, video, _, err := pipeline.Address(e.Subject)

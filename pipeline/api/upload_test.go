@@ -244,7 +244,7 @@ func (e *env) announce(length int, body string) net.Conn {
 	c, err := net.Dial("tcp", strings.TrimPrefix(e.url, "http://"))
 	must(e.t, err)
 	e.t.Cleanup(func() { c.Close() })
-	_, err = fmt.Fprintf(c, "POST /v1/videos HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"+
+	_, err = fmt.Fprintf(c, "POST /v1/videos HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\n"+
 		"Content-Length: %d\r\n\r\n%s", length, body)
 	must(e.t, err)
 	return c

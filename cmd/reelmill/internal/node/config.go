@@ -31,6 +31,8 @@ type Config struct {
 	MinFree int64
 	// MetricsListen is an address for metrics alone. Empty: none.
 	MetricsListen string
+	// Access says by which names people, programs and web pages may reach the node.
+	Access api.Access
 	// Version is that of the program.
 	Version string
 	Tuning

@@ -102,7 +102,7 @@ func (s *Server) openAPI(context.Context) error {
 		Store: s.objects, Log: s.faults.log(s.bus), Catalog: s.catalog, Progress: s.bus,
 		Pipelines: pipelines, Planner: s.registry,
 		DeadLetters: s.bus, Queue: s.bus, Stats: statistics{s}, Backlog: s.catalog, Workers: s.bus.Workers,
-		Limits:          s.server.Limits,
+		Limits: s.server.Limits, Access: s.config.Access,
 		WebhookDefault:  !s.webhook.URL.Empty(),
 		CheckWebhookURL: webhook.CheckURL,
 		Ready:           s.ready, FreeSpace: s.disk.FreeSpace, LogRoom: s.logRoom, Stopping: s.stopping.Load,

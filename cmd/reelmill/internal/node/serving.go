@@ -14,12 +14,15 @@ import (
 
 // serve answers requests until ctx ends. Requests under way then get a second to finish.
 func (s *Server) serve(ctx context.Context, listener net.Listener) error {
-	mux := http.NewServeMux()
-	mux.Handle("/", s.metrics.around(s.handler))
-	if Loopback(listener.Addr().String()) {
-		mux.Handle("GET /metrics", s.metrics.handler()) // elsewhere, only --metrics-listen has them
+	handler := s.metrics.around(s.handler)
+	if Loopback(listener.Addr().String()) { // elsewhere, only --metrics-listen has them
+		scrape, err := s.protected(s.server.PublicURL, s.metrics.handler())
+		if err != nil {
+			return err
+		}
+		handler = besides(handler, scrape)
 	}
-	server := api.Server(listener.Addr().String(), mux)
+	server := api.Server(listener.Addr().String(), handler)
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(listener) }()
 	select {
@@ -39,6 +42,23 @@ func (s *Server) serve(ctx context.Context, listener net.Listener) error {
 	return nil
 }
 
+// protected protects a handler of this node as the API is.
+func (g *ground) protected(publicURL string, h http.Handler) (http.Handler, error) {
+	return api.Protect(g.config.Access, publicURL, g.config.Logger, h)
+}
+
+// besides answers GET /metrics with scrape, and everything else with next. A ServeMux would also answer by
+// itself, with redirects that lack the headers of the API.
+func besides(next, scrape http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/metrics" && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
+			scrape.ServeHTTP(w, r)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
 // serveMetrics serves metrics at --metrics-listen, if that is set, until ctx ends.
 func (g *ground) serveMetrics(ctx context.Context) error {
 	if g.config.MetricsListen == "" {
@@ -48,9 +68,11 @@ func (g *ground) serveMetrics(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("metrics: %w", err)
 	}
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", g.metrics.handler())
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	handler, err := g.protected("", besides(http.NotFoundHandler(), g.metrics.handler()))
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	server := api.Server(listener.Addr().String(), handler)
 	defer context.AfterFunc(ctx, func() { _ = server.Close() })()
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve metrics: %w", err)

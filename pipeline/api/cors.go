@@ -1,0 +1,67 @@
+package api
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// corsMaxAge is how many seconds a browser may keep the answer to a preflight of the API. It learns of changed
+// flags after that time.
+const corsMaxAge = "600"
+
+// cors sets the headers that let pages of other sites read an answer: those that Access names, and no others
+// (https://fetch.spec.whatwg.org/#http-cors-protocol). Credentials are never allowed. It reports whether it has
+// answered the request: a preflight of an allowed page for the API.
+func (g *guard) cors(w http.ResponseWriter, r *http.Request) bool {
+	h, origin := w.Header(), r.Header.Get("Origin")
+	if strings.HasPrefix(r.URL.Path, "/play/") {
+		g.corsOfPlay(h, origin)
+		return false
+	}
+	if len(g.origins) == 0 {
+		return false
+	}
+	h.Add("Vary", "Origin")
+	if !slices.Contains(g.origins, origin) {
+		return false
+	}
+	h.Set("Access-Control-Allow-Origin", origin)
+	h.Set("Access-Control-Expose-Headers", "Location, Retry-After, Idempotency-Replayed, X-Request-Id")
+	if r.Method != http.MethodOptions || r.Header.Get("Access-Control-Request-Method") == "" {
+		return false
+	}
+	h.Set("Access-Control-Allow-Methods", "GET, HEAD, POST, DELETE")
+	h.Set("Access-Control-Allow-Headers",
+		"Content-Type, Idempotency-Key, Last-Event-ID, X-Request-Id, traceparent, tracestate")
+	h.Set("Access-Control-Max-Age", corsMaxAge)
+	w.WriteHeader(http.StatusNoContent)
+	return true
+}
+
+// corsOfPlay sets the headers of playback. Whatever the origins, a page elsewhere may show a file by its
+// address, as with <video src>, unless no origin is allowed: Cross-Origin-Resource-Policy cannot list any.
+func (g *guard) corsOfPlay(h http.Header, origin string) {
+	switch {
+	case slices.Equal(g.play, []string{noOne}):
+		return
+	case len(g.play) == 0:
+		h.Set("Access-Control-Allow-Origin", "*")
+	default:
+		h.Add("Vary", "Origin")
+		if slices.Contains(g.play, origin) {
+			h.Set("Access-Control-Allow-Origin", origin)
+		}
+	}
+	h.Set("Access-Control-Expose-Headers", "Content-Length, Content-Range, Accept-Ranges, ETag, X-Request-Id")
+	h.Set("Cross-Origin-Resource-Policy", "cross-origin")
+}
+
+// playPreflight answers the preflight of a player on another site; guard.cors has said whether it may play.
+func (s *server) playPreflight(w http.ResponseWriter, _ *http.Request) {
+	h := w.Header()
+	h.Set("Access-Control-Allow-Methods", "GET, HEAD")
+	h.Set("Access-Control-Allow-Headers", "Range, If-Range, If-None-Match, If-Modified-Since, X-Request-Id")
+	h.Set("Access-Control-Max-Age", "86400")
+	w.WriteHeader(http.StatusNoContent)
+}
