@@ -98,10 +98,10 @@ func encryptedTrack(tracks []byte) int {
 		}
 		each(entry, func(id uint64, data []byte) {
 			switch {
-			case id == idTrackNumber && len(data) == 1:
-				number = max(1, int(data[0]))
-			case id == idTrackType && len(data) == 1:
-				kind = int(data[0])
+			case id == idTrackNumber:
+				number = max(1, int(unsigned(data)))
+			case id == idTrackType:
+				kind = int(unsigned(data))
 			case id == idContentEncodings:
 				each(data, func(id uint64, encoding []byte) {
 					each(encoding, func(inner uint64, _ []byte) {
@@ -115,6 +115,20 @@ func encryptedTrack(tracks []byte) int {
 		}
 	})
 	return found
+}
+
+// unsigned parses a number of any length; 0 for one of more than 8 bytes. It may begin with zeros. Numbers
+// above 255 are of no track that matters here. Source: RFC 8794, 7.2.
+func unsigned(data []byte) byte {
+	if len(data) == 0 || len(data) > 8 {
+		return 0
+	}
+	for _, b := range data[:len(data)-1] {
+		if b != 0 {
+			return 0
+		}
+	}
+	return data[len(data)-1]
 }
 
 // each visits the elements in data. The end of data may truncate the last one.

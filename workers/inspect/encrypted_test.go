@@ -31,6 +31,8 @@ func TestEncryptedIsRefusedByName(t *testing.T) {
 		"sound alone":               edited(t, whole, func(b []byte) []byte { return bytes.Replace(b, []byte("encv"), []byte("avc1"), 1) }),
 		"FairPlay":                  edited(t, whole, func(b []byte) []byte { return bytes.Replace(b, []byte("encv"), []byte("drmi"), 1) }),
 		"Matroska":                  edited(t, plain, encrypt),
+		"Matroska of long numbers":  edited(t, plain, encryptLong),
+		"CENC behind many boxes":    edited(t, whole, behindBoxes),
 		"a scrambled transport":     edited(t, stream, scramble),
 		"scrambled sound alone":     edited(t, stream, func(b []byte) []byte { return scramblePIDs(b, 0x101, 0x101) }),
 		"a scrambled DVD":           edited(t, program, scrambleDVD),
@@ -61,9 +63,25 @@ func edited(t *testing.T, path string, change func([]byte) []byte) string {
 	return save(t, "edited", change(data))
 }
 
-// encrypt marks the first track of a Matroska file as encrypted. It rewrites the elements around the new one,
-// whose lengths change.
-func encrypt(b []byte) []byte {
+// encrypt marks the first track of a Matroska file as encrypted.
+func encrypt(b []byte) []byte { return encryptWith(b, func(entry []byte) []byte { return entry }) }
+
+// encryptLong is encrypt, with the type of the track in 8 bytes in place of 1.
+func encryptLong(b []byte) []byte {
+	return encryptWith(b, func(entry []byte) []byte {
+		return bytes.Replace(entry, []byte{0x83, 0x81, 1}, []byte{0x83, 0x88, 0, 0, 0, 0, 0, 0, 0, 1}, 1)
+	})
+}
+
+// behindBoxes puts 12,000 empty boxes before the index of an MP4, which is at its end.
+func behindBoxes(b []byte) []byte {
+	at := bytes.LastIndex(b, []byte("moov")) - 4
+	return slices.Concat(b[:at], bytes.Repeat([]byte("\x00\x00\x00\x08free"), 12_000), b[at:])
+}
+
+// encryptWith marks the first track of a Matroska file as encrypted, and changes its entry. It rewrites the
+// elements around the new one, whose lengths change.
+func encryptWith(b []byte, change func(entry []byte) []byte) []byte {
 	master := func(id []byte, parts ...[]byte) []byte {
 		inside := slices.Concat(parts...)
 		length := binary.BigEndian.AppendUint64(nil, 1<<56|uint64(len(inside)))
@@ -78,7 +96,7 @@ func encrypt(b []byte) []byte {
 		tracks = tracks[6:]
 	}
 	_, length, start = element(tracks)
-	content, others := tracks[start:start+int(length)], tracks[start+int(length):]
+	content, others := change(tracks[start:start+int(length)]), tracks[start+int(length):]
 	encryption := master([]byte{0x50, 0x35}, []byte{0x47, 0xe1, 0x81, 5}) // by AES
 	encodings := master([]byte{0x6d, 0x80}, master([]byte{0x62, 0x40}, []byte{0x50, 0x33, 0x81, 1}, encryption))
 	whole := master(id, master([]byte{idTrackEntry}, content, encodings), others)

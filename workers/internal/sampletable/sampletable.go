@@ -36,7 +36,7 @@ import (
 // Limits of reading.
 const (
 	maxMoov     = 64 << 20 // bytes
-	maxTopLevel = 10_000   // boxes before moov
+	maxTopLevel = 1 << 20  // boxes before moov; encrypted tracks must not hide behind many
 	maxTracks   = 64
 	maxSamples  = 1 << 23 // of a track; 6 h at 240 frames/s are 5 million
 )
