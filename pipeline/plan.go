@@ -150,7 +150,8 @@ func (s Step) params(requested map[string]any) (json.RawMessage, error) {
 var ErrNoStep = errors.New("the pipeline has no step of this worker type")
 
 // StepOf returns the name of the first step of a worker type: an upload's own parameters for the type belong
-// to it. It checks them together with the step's. Without such a step it returns ErrNoStep.
+// to it. It checks them together with the step's, which then are complete. Without such a step it returns
+// ErrNoStep.
 func (p Pipeline) StepOf(worker string, params map[string]any, planner Planner) (string, error) {
 	i := slices.IndexFunc(p.Steps, func(s Step) bool { return s.Worker == worker })
 	if i < 0 {
@@ -160,7 +161,11 @@ func (p Pipeline) StepOf(worker string, params map[string]any, planner Planner) 
 	if err != nil {
 		return "", err
 	}
-	return p.Steps[i].name(), planner.Check(worker, raw)
+	err = planner.Check(worker, raw)
+	if field := planner.Traits()[worker].Upload; err == nil && field != nil && field.CheckParams != nil {
+		err = field.CheckParams(raw)
+	}
+	return p.Steps[i].name(), err
 }
 
 // NewPlan returns the jobs of the pipeline for media. Workers plan every step that applies; NewPlan completes

@@ -1,6 +1,8 @@
 package pipeline
 
 import (
+	"encoding/json"
+	"io"
 	"path"
 	"strings"
 )
@@ -31,6 +33,13 @@ type UploadField struct {
 	// Short is a parameter that an upload may send as NAME:VALUE, such as text:hello, instead of a JSON object.
 	// Empty: none.
 	Short string
+	// CheckParams refuses, with CodeParameters, parameters of a step that fit the schema and are of no use, such
+	// as none at all. It gets those of the step and of the upload together. nil: the schema says all.
+	CheckParams func(params json.RawMessage) error
+	// CheckFile reads a file while it arrives, and refuses it, with CodeParameters, if no step could use it. Its
+	// other errors are those of file. It needs little memory, and need not read to the end. It may accept what
+	// the step refuses later. nil: it accepts every file of one of Formats.
+	CheckFile func(file io.Reader) error
 }
 
 // Format is a file format of an asset.

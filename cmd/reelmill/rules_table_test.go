@@ -51,6 +51,7 @@ var ruleImports = []struct {
 	{"workers/internal/picture", []string{"pipeline", "workers/internal/encode", "workers/internal/ffmpeg"}},
 	{"workers/internal/sampletable", []string{"pipeline", "pipeline/manifest"}},
 	{"workers/internal/sandbox", nil},
+	{"workers/internal/userimage", []string{"pipeline", "workers/internal/sandbox"}},
 	{"workers/webhook", []string{"pipeline", "pipeline/secret", "workers", "workers/internal/*"}},
 	{"workers/workertest", []string{"pipeline", "pipeline/manifest", "storage/...", "workers", "workers/internal/*"}},
 	{"workers/*", []string{"pipeline", "pipeline/manifest", "workers", "storage", "workers/internal/*"}}, // a worker
@@ -95,7 +96,7 @@ var ruleModules = []struct {
 	{"github.com/vbauerster/mpb/v8", []string{"cmd/reelmill"}, nil},
 	{"go.uber.org/goleak", nil, ruleAny},
 	{"go.yaml.in/yaml/v3", []string{"cmd/reelmill"}, []string{"cmd/bench", "cmd/reelmill/internal/node"}},
-	{"golang.org/x/image", []string{"workers/thumbnail", "workers/watermark"}, nil},
+	{"golang.org/x/image", []string{"workers/internal/userimage", "workers/thumbnail", "workers/watermark"}, nil},
 	{"golang.org/x/sync", []string{
 		"cmd/cases", "cmd/reelmill", "cmd/reelmill/internal/node", "pipeline/bus", "workers", "workers/*",
 	}, ruleAny},

@@ -156,9 +156,14 @@ func (in *intake) storeAsset(ctx context.Context, worker, filename string, body 
 		return in.failStep(worker, codeStepInvalid, "The file in %s is not %s.", worker, formatNames(field.Formats))
 	}
 	limit := in.cfg.Limits.MaxAsset
+	checked := newCheckedReader(buffered, field.CheckFile)
+	defer checked.close()
 	key := pipeline.SourceKey(in.video, pipeline.NewID("ast")+field.Formats[i].Extension)
-	object, err := in.put(ctx, key, buffered, limit,
+	object, err := in.put(ctx, key, checked, limit,
 		in.fail(worker, codeFieldTooLarge, "The file in %s has more than %d bytes.", worker, limit))
+	if refusal, ok := errors.AsType[*pipeline.Error](err); ok {
+		return in.failStep(worker, codeStepInvalid, "%.500s.", sentence(printable(refusal.Detail)))
+	}
 	if err != nil {
 		return err
 	}
@@ -183,7 +188,8 @@ func (in *intake) put(ctx context.Context, key string, body io.Reader, limit int
 		return pipeline.Object{Key: key, Size: info.Size, SHA256: info.SHA256, ContentType: media}, nil
 	}
 	_, known := errors.AsType[*failure](err)
-	if known || errors.Is(err, storage.ErrFull) || errors.Is(err, context.Canceled) {
+	_, refused := errors.AsType[*pipeline.Error](err)
+	if known || refused || errors.Is(err, storage.ErrFull) || errors.Is(err, context.Canceled) {
 		return pipeline.Object{}, err
 	}
 	return pipeline.Object{}, fail(codeStorageFailed, "The object store did not take the file.").because(err)

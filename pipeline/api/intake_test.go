@@ -49,6 +49,8 @@ func TestFormTakesAssetOfAnyWorker(t *testing.T) {
 	}{
 		"another format": {[]part{{"stamp", "ink.png", strings.NewReader("x")}}, "stamp_invalid", "/form/stamp"},
 		"no bytes":       {[]part{{"stamp", "ink.srt", strings.NewReader("")}}, "stamp_invalid", "/form/stamp"},
+		"a bad file":     {[]part{field("pipeline", "post"), {"stamp", "ink.srt", strings.NewReader("red" + strings.Repeat("x", 1<<20))}}, "stamp_invalid", "/form/stamp"},
+		"of no use":      {[]part{field("pipeline", "post"), field("stamp", `{"text":"pink"}`)}, "stamp_invalid", "/form/stamp"},
 		"no short form":  {[]part{field("stamp", "text:x")}, "stamp_invalid", "/form/stamp"},
 		"asset by name":  {[]part{field("stamp", `{"ink":"x"}`)}, "stamp_invalid", "/form/stamp/ink"},
 		"no step":        {[]part{field("stamp", `{"text":"x"}`)}, "stamp_unsupported", "/form/stamp"},
@@ -59,6 +61,11 @@ func TestFormTakesAssetOfAnyWorker(t *testing.T) {
 			t.Errorf("%s: %s", name, raw)
 		}
 	}
+	resp, raw = e.post([]part{{"stamp", "ink.srt", strings.NewReader("red")}, file("a.mp4", "meow")})
+	if p := wantProblem(t, resp, raw, "stamp_invalid"); p.Detail != "The ink is refused: it is red." {
+		t.Errorf("%q", p.Detail)
+	}
+	equal(t, "objects", e.objects(), ink.Key, up.Source.Key)
 	if _, doc := e.get("/openapi.json"); !bytes.Contains(doc, []byte("for the step of the worker stamp")) {
 		t.Error("the OpenAPI document has no field stamp")
 	}

@@ -94,6 +94,19 @@ func (planner) Traits() map[string]pipeline.Traits {
 		}},
 		"stamp": {HidesSource: true, Upload: &pipeline.UploadField{
 			Asset: "ink", Formats: []pipeline.Format{{Name: "SubRip", Extension: ".srt"}},
+			CheckParams: func(raw json.RawMessage) error {
+				if strings.Contains(string(raw), "pink") {
+					return pipeline.Fail(pipeline.CodeParameters, "there is no pink")
+				}
+				return nil
+			},
+			CheckFile: func(file io.Reader) error {
+				head, err := io.ReadAll(io.LimitReader(file, 3))
+				if err == nil && string(head) == "red" {
+					err = pipeline.Fail(pipeline.CodeParameters, "the ink is refused: it is red")
+				}
+				return err
+			},
 		}},
 	}
 }

@@ -172,6 +172,9 @@ func (in *intake) parseParams(worker, value string) (map[string]any, error) {
 		}
 		return map[string]any{field.Short: text}, nil
 	}
+	if strings.TrimSpace(value) == "" {
+		return nil, in.failStep(worker, codeStepInvalid, "The field %s is empty.", worker)
+	}
 	var params map[string]any
 	if err := json.Unmarshal([]byte(value), &params); err != nil || params == nil {
 		return nil, in.failStep(worker, codeStepInvalid, "The text in %s is not %s.", worker,

@@ -2,6 +2,7 @@ package watermark
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"image"
 	"image/color"
@@ -11,8 +12,8 @@ import (
 	"io"
 	"math"
 	"os"
-	"strings"
 	"sync"
+	"unicode"
 
 	"github.com/disintegration/imaging"
 	"golang.org/x/image/font"
@@ -23,49 +24,35 @@ import (
 	_ "golang.org/x/image/webp"
 
 	"github.com/reelmill/reelmill/pipeline"
-)
-
-// Limits of a user's image.
-const (
-	maxPixels    = 40000000
-	maxImageSize = 64 << 20 // bytes
+	"github.com/reelmill/reelmill/workers/internal/userimage"
 )
 
 // readImage decodes a user's image to NRGBA. Its error has CodeParameters when the image is refused.
-func readImage(path string) (img *image.NRGBA, err error) {
+func readImage(path string) (*image.NRGBA, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, pipeline.Fail(pipeline.CodeFetchFailed, "read the watermark: %w", err)
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxImageSize+1))
+	data, err := io.ReadAll(io.LimitReader(f, userimage.MaxBytes+1))
 	if err != nil {
 		return nil, pipeline.Fail(pipeline.CodeFetchFailed, "read the watermark: %w", err)
 	}
-	if len(data) > maxImageSize {
-		return nil, refused("more than %d bytes", maxImageSize)
+	if len(data) > userimage.MaxBytes {
+		return nil, refused("more than %d bytes", userimage.MaxBytes)
 	}
 	return decodeImage(data)
 }
 
 func decodeImage(data []byte) (img *image.NRGBA, err error) {
-	want := kind(data)
-	if want == "" {
-		return nil, refused("neither JPEG, PNG nor WebP")
+	if err := checkImage(bytes.NewReader(data)); err != nil {
+		return nil, err
 	}
 	defer func() { // the decoders are fuzzed, but the file is untrusted
 		if r := recover(); r != nil {
 			img, err = nil, refused("damaged (%v)", r)
 		}
 	}()
-	config, format, err := image.DecodeConfig(bytes.NewReader(data))
-	switch {
-	case err != nil || format != want:
-		return nil, refused("damaged")
-	case config.Width < 1 || config.Height < 1 || int64(config.Width)*int64(config.Height) > maxPixels:
-		return nil, refused("%dx%d pixels; at most %d million are accepted",
-			config.Width, config.Height, maxPixels/1000000)
-	}
 	decoded, _, err := image.Decode(bytes.NewReader(data))
 	if err != nil {
 		return nil, refused("damaged")
@@ -76,29 +63,19 @@ func decodeImage(data []byte) (img *image.NRGBA, err error) {
 	return img, nil
 }
 
+// checkImage reads an image, and refuses one outside the limits, with CodeParameters, before any of it is
+// decoded. Its other errors are those of r.
+func checkImage(r io.Reader) error {
+	_, err := userimage.Inspect(r)
+	if refusal, ok := errors.AsType[*userimage.Refusal](err); ok {
+		return refused("%s", refusal.Reason)
+	}
+	return err
+}
+
 func refused(format string, args ...any) error {
 	reason := fmt.Sprintf(format, args...)
 	return pipeline.Fail(pipeline.CodeParameters, "the watermark image is refused: %s", reason)
-}
-
-// formats are the image formats that a mark may have. Sources: ITU-T T.81 (JPEG), RFC 2083 (PNG), RFC 9649
-// (WebP).
-func formats() []pipeline.Format {
-	return []pipeline.Format{
-		{Name: "JPEG", Extension: ".jpg", Magic: "\xff\xd8\xff"},
-		{Name: "PNG", Extension: ".png", Magic: "\x89PNG\r\n\x1a\n"},
-		{Name: "WebP", Extension: ".webp", Magic: "RIFF????WEBP"},
-	}
-}
-
-// kind returns the image format by its first bytes, as package image names it; empty for any other.
-func kind(data []byte) string {
-	for _, f := range formats() {
-		if f.Matches("", data) {
-			return strings.ToLower(f.Name)
-		}
-	}
-	return ""
 }
 
 // scaleInto resizes img to fit the box, and keeps its aspect.
@@ -126,7 +103,8 @@ func checkLetters(text string) error {
 	}
 	var buffer sfnt.Buffer
 	for _, r := range text {
-		if i, err := f.GlyphIndex(&buffer, r); err != nil || i == 0 {
+		i, err := f.GlyphIndex(&buffer, r)
+		if err != nil || i == 0 || unicode.IsControl(r) { // the font has two of these
 			return pipeline.Fail(pipeline.CodeParameters, "text: the font has no letter %q (%U)", r, r)
 		}
 	}

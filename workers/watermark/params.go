@@ -1,6 +1,7 @@
 package watermark
 
 import (
+	"encoding/json"
 	"math"
 	"strings"
 	"unicode/utf8"
@@ -49,10 +50,21 @@ const (
 	defaultOpacity  = 1
 )
 
+// checkParams refuses the parameters of a step that no mark can be made from.
+func checkParams(raw json.RawMessage) error {
+	var p Params
+	if err := json.Unmarshal(raw, &p); err != nil {
+		return pipeline.Fail(pipeline.CodeParameters, "parameters of watermark: %w", err)
+	}
+	return p.check()
+}
+
 func (p Params) check() error {
 	switch {
-	case (p.Image == "") == (p.Text == ""):
-		return pipeline.Fail(pipeline.CodeParameters, "give exactly one of image and text")
+	case p.Image == "" && p.Text == "":
+		return pipeline.Fail(pipeline.CodeParameters, "the watermark has neither an image nor a text; give one")
+	case p.Image != "" && p.Text != "":
+		return pipeline.Fail(pipeline.CodeParameters, "the watermark has both an image and a text; give one")
 	case p.Image != "" && !pipeline.ValidName(p.Image):
 		return pipeline.Fail(pipeline.CodeParameters, "image: %q is not a valid name of an asset", p.Image)
 	case !utf8.ValidString(p.Text):
@@ -60,8 +72,23 @@ func (p Params) check() error {
 	case p.Text != "" && strings.TrimSpace(p.Text) == "":
 		return pipeline.Fail(pipeline.CodeParameters, "text: it is blank")
 	}
-	if p.Text != "" {
-		return checkLetters(p.Text)
+	if err := p.checkShares(); err != nil || p.Text == "" {
+		return err
+	}
+	return checkLetters(p.Text)
+}
+
+// checkShares checks what the schema does. Sizes in memory follow from these numbers, and none may be NaN.
+func (p Params) checkShares() error {
+	for _, share := range []struct {
+		name     string
+		value    float64
+		min, max float64
+	}{{"padding", p.padding(), 0, 0.5}, {"scale", p.scale(), 0.01, 1}, {"opacity", p.opacity(), 0, 1}} {
+		if !(share.value >= share.min && share.value <= share.max) { // NaN, too
+			return pipeline.Fail(pipeline.CodeParameters, "%s: %g is not between %g and %g",
+				share.name, share.value, share.min, share.max)
+		}
 	}
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/reelmill/reelmill/workers/internal/encode"
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 	"github.com/reelmill/reelmill/workers/internal/picture"
+	"github.com/reelmill/reelmill/workers/internal/userimage"
 )
 
 // Worker is the worker type "watermark".
@@ -37,7 +38,10 @@ func (w *Worker) Check(ctx context.Context) error {
 func (w *Worker) Traits() pipeline.Traits {
 	return pipeline.Traits{
 		HidesSource: true,
-		Upload:      &pipeline.UploadField{Asset: "image", Formats: formats(), Short: "text"},
+		Upload: &pipeline.UploadField{
+			Asset: "image", Formats: userimage.Formats(), Short: "text",
+			CheckParams: checkParams, CheckFile: checkImage,
+		},
 	}
 }
 

@@ -3,6 +3,7 @@ package watermark
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"hash/crc32"
 	"image"
 	"image/color"
@@ -11,9 +12,11 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/disintegration/imaging"
 	"golang.org/x/image/bmp"
@@ -22,6 +25,7 @@ import (
 	"github.com/reelmill/reelmill/workers"
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 	"github.com/reelmill/reelmill/workers/internal/picture"
+	"github.com/reelmill/reelmill/workers/internal/userimage"
 	"github.com/reelmill/reelmill/workers/workertest"
 )
 
@@ -168,7 +172,7 @@ func TestImageFiles(t *testing.T) {
 	if err := os.WriteFile(path, good, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for size, want := range map[int64]string{maxImageSize: "", maxImageSize + 1: "more than 67108864 bytes"} {
+	for size, want := range map[int64]string{userimage.MaxBytes: "", userimage.MaxBytes + 1: "more than 67108864 bytes"} {
 		if err := os.Truncate(path, size); err != nil {
 			t.Fatal(err)
 		}
@@ -284,6 +288,84 @@ func TestParams(t *testing.T) {
 	}
 	if _, err := w.Plan(Params{Text: "\xff"}, pipeline.Media{}); err == nil {
 		t.Error("broken UTF-8 passed")
+	}
+	for _, share := range []float64{math.NaN(), math.Inf(1), math.Inf(-1), -0.1, 1.1} { // JSON has no NaN
+		for name, p := range map[string]Params{
+			"opacity": {Text: "a", Opacity: &share}, "scale": {Text: "a", Scale: &share}, "padding": {Text: "a", Padding: &share},
+		} {
+			if _, err := w.Plan(p, pipeline.Media{}); err == nil || !strings.Contains(err.Error(), name) {
+				t.Errorf("%s %g: %v", name, share, err)
+			}
+		}
+	}
+}
+
+// TestUploadChecks: what an upload may not send is known before the video is accepted. A step that uploads
+// complete may be empty in the configuration.
+func TestUploadChecks(t *testing.T) {
+	planner := registry()
+	doc := func(with map[string]any, when string) pipeline.Pipeline {
+		return pipeline.Pipeline{Name: "p", Version: 1, Steps: []pipeline.Step{{Worker: "watermark", With: with, When: when}}}
+	}
+	for _, when := range []string{"", pipeline.WhenRequested} {
+		if err := doc(map[string]any{}, when).Validate(planner); err != nil {
+			t.Errorf("an empty step, when %q: %v", when, err)
+		}
+	}
+	for name, c := range map[string]struct {
+		with, sent map[string]any
+		want       string // in the error; empty: none
+	}{
+		"a text":         {nil, map[string]any{"text": "a"}, ""},
+		"an image":       {nil, map[string]any{"image": "watermark"}, ""},
+		"text of step":   {map[string]any{"text": "a"}, map[string]any{"position": "top"}, ""},
+		"nothing":        {nil, map[string]any{}, "neither an image nor a text"},
+		"only a place":   {map[string]any{"position": "top"}, map[string]any{"opacity": 1}, "neither an image nor a text"},
+		"both":           {map[string]any{"text": "a"}, map[string]any{"image": "watermark"}, "both an image and a text"},
+		"no such letter": {nil, map[string]any{"text": "日本"}, "the font has no letter"},
+		"nothing shows":  {nil, map[string]any{"text": "\u00a0 \u00a0"}, "blank"},
+		"zero width":     {nil, map[string]any{"text": strings.Repeat("\u200b", 200)}, "the font has no letter"},
+		"controls":       {nil, map[string]any{"text": strings.Repeat("\x00", 200)}, "the font has no letter '\\x00'"},
+		"a line end":     {nil, map[string]any{"text": "a\rb"}, "the font has no letter"},
+		"infinite":       {nil, map[string]any{"text": "a", "scale": math.Inf(1)}, "encode parameters"},
+		"no number":      {nil, map[string]any{"text": "a", "opacity": math.NaN()}, "encode parameters"},
+	} {
+		_, err := doc(c.with, pipeline.WhenRequested).StepOf("watermark", c.sent, planner)
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+	}
+	if _, err := planner.Plan("watermark", []byte(`{"text":"a","scale":1e999}`), pipeline.Media{}); err == nil {
+		t.Error("a number beyond all passed")
+	}
+	check := planner.Traits()["watermark"].Upload.CheckFile
+	broken := errors.New("the line was cut")
+	if err := check(iotest.ErrReader(broken)); !errors.Is(err, broken) || pipeline.ProblemOf(err).Code == pipeline.CodeParameters {
+		t.Errorf("a file that cannot be read: %v", err)
+	}
+	if err := check(strings.NewReader("GIF89a")); pipeline.ProblemOf(err) == nil || pipeline.ProblemOf(err).Code != pipeline.CodeParameters {
+		t.Errorf("a GIF: %v", err)
+	}
+}
+
+// TestTextIsBounded: no text takes more memory than its box, however wide it would be at the reference size.
+func TestTextIsBounded(t *testing.T) {
+	for name, text := range map[string]string{
+		"wide": strings.Repeat("W", 200), "one letter": "I", "narrow": strings.Repeat("|", 200), "mixed": strings.Repeat("Щ ", 100),
+	} {
+		for _, box := range [][2]int{{1, 1}, {1920, 2}, {2, 1920}, {288, 1080}, {8192, 1080}} {
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			img, err := drawText(text, box[0], box[1])
+			runtime.ReadMemStats(&after)
+			if err != nil || img.Bounds().Dx() > box[0] || img.Bounds().Dy() > box[1] {
+				t.Errorf("%s in %v: %v, %v", name, box, img.Bounds(), err)
+			}
+			// The picture, and masks and outlines of letters that are at most as high as the box.
+			if got, most := after.TotalAlloc-before.TotalAlloc, uint64(8*box[0]*box[1]+40*box[1]*box[1]+8<<20); got > most {
+				t.Errorf("%s in %v: %d bytes, at most %d expected", name, box, got, most)
+			}
+		}
 	}
 }
 
