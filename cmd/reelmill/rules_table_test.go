@@ -50,7 +50,8 @@ var ruleImports = []struct {
 	{"workers/internal/outbound", nil},
 	{"workers/internal/picture", []string{"pipeline", "workers/internal/encode", "workers/internal/ffmpeg"}},
 	{"workers/internal/sampletable", []string{"pipeline", "pipeline/manifest"}},
-	{"workers/internal/sandbox", nil},
+	{"workers/internal/sandbox", []string{"workers/internal/sandbox/confine"}},
+	{"workers/internal/sandbox/confine", nil},
 	{"workers/internal/userimage", []string{"pipeline", "workers/internal/sandbox"}},
 	{"workers/webhook", []string{"pipeline", "pipeline/secret", "workers", "workers/internal/*"}},
 	{"workers/workertest", []string{"pipeline", "pipeline/manifest", "storage/...", "workers", "workers/internal/*"}},
@@ -77,6 +78,7 @@ var ruleModules = []struct {
 	{"github.com/disintegration/imaging", []string{"workers/thumbnail", "workers/watermark"}, []string{"workers/all", "workers/transcode"}},
 	{"github.com/google/go-cmp", nil, ruleAny},
 	{"github.com/jackc/pgx/v5", []string{"storage/postgres"}, nil},
+	{"github.com/elastic/go-seccomp-bpf", []string{"workers/internal/sandbox"}, nil},
 	{"github.com/landlock-lsm/go-landlock", []string{"workers/internal/sandbox"}, nil},
 	{"github.com/minio/minio-go/v7", []string{"storage/s3"}, nil},
 	{"github.com/nats-io/nats-server/v2", []string{"cmd/bench", "cmd/chaos", "pipeline/bus/embedded"}, []string{
@@ -97,11 +99,12 @@ var ruleModules = []struct {
 	{"go.uber.org/goleak", nil, ruleAny},
 	{"go.yaml.in/yaml/v3", []string{"cmd/reelmill"}, []string{"cmd/bench", "cmd/reelmill/internal/node"}},
 	{"golang.org/x/image", []string{"workers/internal/userimage", "workers/thumbnail", "workers/watermark"}, nil},
+	{"golang.org/x/net", []string{"workers/internal/sandbox"}, nil},
 	{"golang.org/x/sync", []string{
 		"cmd/cases", "cmd/reelmill", "cmd/reelmill/internal/node", "pipeline/bus", "workers", "workers/*",
 	}, ruleAny},
 	{"golang.org/x/sys", []string{
-		"cmd/chaos", "cmd/reelmill/internal/node", "workers", "workers/internal/ffmpeg", "workers/internal/sandbox",
+		"cmd/chaos", "cmd/reelmill/internal/node", "workers", "workers/internal/sandbox",
 	}, ruleAny},
 	{"golang.org/x/term", []string{"cmd/reelmill"}, nil},
 	{"golang.org/x/text", []string{"pipeline/manifest"}, nil},
@@ -115,6 +118,9 @@ var ruleAny = []string{"*/..."}
 
 // ruleTopFolders are the folders at the top. Names that begin with a dot, and bin, do not count.
 var ruleTopFolders = []string{"cmd", "deploy", "pipeline", "storage", "workers"}
+
+// ruleInit are the packages that may have a func init: the comment of each says why.
+var ruleInit = []string{"workers/internal/sandbox/confine"}
 
 // ruleNames are meaningless package names.
 var ruleNames = []string{"common", "helper", "helpers", "misc", "models", "types", "util", "utils"}

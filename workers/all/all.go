@@ -21,6 +21,7 @@ type Config struct {
 	FFmpeg, FFprobe string
 	Threads         int // of each encoder; 0: the encoders' own default
 	Webhook         webhook.Config
+	Cage            *Cage          // in which programs run; nil: they run without one
 	Limits          inspect.Limits // of the sources to accept; zero fields have their defaults
 }
 
@@ -31,7 +32,7 @@ func New(c Config) (*workers.Registry, error) {
 	if err != nil {
 		return nil, err
 	}
-	tools.Threads = c.Threads
+	tools.Threads, tools.Cage = c.Threads, c.Cage
 	r := workers.NewRegistry()
 	workers.Add(r, "audio", audio.New(tools))
 	workers.Add(r, "inspect", inspect.New(tools, c.Limits))

@@ -29,6 +29,8 @@ type Input struct {
 	Seek time.Duration
 	// Limit stops reading after this much input (-t). 0: to the end.
 	Limit time.Duration
+	// Pixels of the largest picture that is decoded, for the limit of memory. 0: unknown, taken for 4K.
+	Pixels int
 	// Options are further input options in order, such as {"skip_frame", "nokey"} or {"loop", "1"}.
 	Options []Option
 }

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/reelmill/reelmill/workers/internal/sandbox"
 )
 
 // Kind says how a process failed.
@@ -165,22 +167,23 @@ func containsAny(s string, words ...string) bool {
 // newError returns the failure of a process, or nil after a clean exit. ffmpeg 5 also exits with 0 when it
 // could not write the end of an output. Then only a line with the output's own path counts, since a file
 // can make ffmpeg print the other words.
-func newError(ctx context.Context, program string, args []string, res result, t *tail) error {
-	e := &Error{Program: program, Args: t.redactAll(args), Tail: t.String(), Err: res.err}
-	if res.err == nil {
+func newError(ctx context.Context, program string, args []string, err error, t *tail) error {
+	e := &Error{Program: program, Args: t.redactAll(args), Tail: t.String(), Err: err}
+	if err == nil {
 		if e.Kind = KindExit; program == "ffmpeg" && unwritten(e.Tail, hiddenOutput) {
 			return e
 		}
 		return nil
 	}
 	var exit *exec.ExitError
+	var start *sandbox.StartError
 	cause := context.Cause(ctx)
 	switch {
-	case !res.started && cause == nil:
-		e.Kind = KindStart
+	case errors.As(err, &start) && cause == nil:
+		e.Kind, e.Err = KindStart, start.Err
 	case cause != nil:
 		e.Kind, e.Err = kindOf(cause), cause
-	case errors.As(res.err, &exit):
+	case errors.As(err, &exit):
 		e.Kind, e.ExitCode, e.Err = KindExit, exit.ExitCode(), nil
 		if ws, ok := exit.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
 			e.Kind, e.ExitCode, e.Signal = KindSignal, 0, ws.Signal()

@@ -8,6 +8,8 @@ import (
 	"io"
 	"strconv"
 	"time"
+
+	"github.com/reelmill/reelmill/workers/internal/sandbox"
 )
 
 // Limits of one probe.
@@ -181,11 +183,15 @@ func (t Tools) ffprobe(
 
 	stderr := newTail(defaultTail)
 	stderr.hide(path, "<in0>")
-	res := execute(ctx, launch{
-		path: program, args: args, stdout: &capped{w: out, left: limit, over: over}, stderr: stderr,
-		limits: Limits{CPU: cpu, FileSize: 1}, // it writes no file
+	limits := sandbox.Limits{CPU: cpu, FileSize: 1} // it writes no file
+	if t.Cage != nil {
+		limits.Memory = memoryOfProbe
+	}
+	err = t.Cage.Run(ctx, sandbox.Spec{
+		Program: program, Args: args, Read: []string{at("", path)},
+		Stdout: &capped{w: out, left: limit, over: over}, Stderr: stderr, Limits: limits,
 	})
-	return newError(ctx, "ffprobe", args, res, stderr)
+	return newError(ctx, "ffprobe", args, err, stderr)
 }
 
 // parseProbe parses ffprobe's JSON.

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"sync/atomic"
 	"time"
+
+	"github.com/reelmill/reelmill/workers/internal/sandbox"
 )
 
 // RunOptions says how to run a Command. The zero value is usable.
@@ -36,8 +38,8 @@ type RunOptions struct {
 	Pulse *Pulse
 	// Nice is added to ffmpeg's niceness (0..19), Linux only. Default 0.
 	Nice int
-	// Limits are resource limits. Default: none.
-	Limits Limits
+	// Limits are resource limits. Default: none but, in a cage, that of memory, by Input.Pixels and threads.
+	Limits sandbox.Limits
 }
 
 const (
@@ -77,15 +79,20 @@ func (t Tools) Run(ctx context.Context, c Command, o RunOptions) error {
 	}()
 
 	stderr := c.tail(o)
-	res := execute(ctx, launch{
-		path: path, args: args, dir: o.Dir, env: c.Env, extra: w, limits: o.Limits, nice: o.Nice,
-		stdin: o.Stdin, stdout: o.Stdout, stderr: tee(stderr, o.Stderr), started: watch.start,
+	if o.Limits.Memory == 0 && t.Cage != nil {
+		o.Limits.Memory = c.memory()
+	}
+	read, write := c.files(o.Dir)
+	err = t.Cage.Run(ctx, sandbox.Spec{
+		Program: path, Args: args, Env: c.Env, Dir: o.Dir, Read: read, Write: write, Extra: w,
+		Stdin: o.Stdin, Stdout: o.Stdout, Stderr: tee(stderr, o.Stderr),
+		Limits: o.Limits, Nice: o.Nice, Started: watch.start,
 	})
 	watch.stop()
 	// The pipe ends with ffmpeg. If a stray child still holds it, stop reading.
 	_ = r.SetReadDeadline(time.Now().Add(time.Second))
 	<-reports
-	return newError(ctx, "ffmpeg", args, res, stderr)
+	return newError(ctx, "ffmpeg", args, err, stderr)
 }
 
 // tail returns a stderr tail that hides the command's paths.

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/reelmill/reelmill/pipeline/pipelinetest"
+	"github.com/reelmill/reelmill/workers/internal/sandbox"
 )
 
 func TestRunWritesAndReports(t *testing.T) {
@@ -365,13 +366,13 @@ func TestRunSignal(t *testing.T) {
 func TestRunLimits(t *testing.T) {
 	var e *Error
 	err := script(t, "while :; do :; done").Run(testContext(t), toNull("in.mp4"),
-		RunOptions{Limits: Limits{CPU: time.Second}})
+		RunOptions{Limits: sandbox.Limits{CPU: time.Second}})
 	if !errors.As(err, &e) || e.Kind != KindTimeout || !errors.Is(err, ErrTimeout) {
 		t.Errorf("cpu: %#v", err)
 	}
 	c := toNull(video(t, "in.mp4", 2))
 	c.Outputs[0] = Output{Path: filepath.Join(t.TempDir(), "o"), Format: "rawvideo", Maps: []string{"0:v:0"}}
-	if err := (Tools{}).Run(testContext(t), c, RunOptions{Limits: Limits{FileSize: 50000}}); err == nil {
+	if err := (Tools{}).Run(testContext(t), c, RunOptions{Limits: sandbox.Limits{FileSize: 50000}}); err == nil {
 		t.Error("file size: no error")
 	}
 }
@@ -409,8 +410,15 @@ func TestRunNotInstalled(t *testing.T) {
 
 // TestFFmpegDiesWithUs kills a process that runs ffmpeg with SIGKILL.
 func TestFFmpegDiesWithUs(t *testing.T) {
+	for _, mode := range []sandbox.Mode{sandbox.Off, sandbox.Required} {
+		t.Run(string(mode), func(t *testing.T) { diesWithUs(t, mode) })
+	}
+}
+
+func diesWithUs(t *testing.T, mode sandbox.Mode) {
+	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childEnv+"="+mkfifo(t))
+	cmd.Env = append(os.Environ(), childEnv+"="+mkfifo(t), childEnv+"_MODE="+string(mode))
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -442,7 +450,13 @@ func runAsChild(fifo string) int {
 	if err != nil {
 		return 1
 	}
-	execute(context.Background(), launch{path: path, args: args, started: func(pid int) { fmt.Println(pid) }})
+	cage, err := sandbox.New(context.Background(), sandbox.Mode(os.Getenv(childEnv+"_MODE")))
+	if err != nil {
+		return 1
+	}
+	_ = cage.Run(context.Background(), sandbox.Spec{
+		Program: path, Args: args, Read: []string{fifo}, Started: func(pid int) { fmt.Println(pid) },
+	})
 	return 0
 }
 

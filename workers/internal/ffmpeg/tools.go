@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/reelmill/reelmill/workers/internal/sandbox"
 )
 
 // ErrNotInstalled: ffmpeg or ffprobe is not in PATH. The message says what to do.
@@ -17,9 +19,10 @@ var ErrNotInstalled = errors.New("ffmpeg and ffprobe are not installed: apt-get 
 // Tools holds the paths of the two programs. The zero value looks both up in PATH at each call; Find does
 // so once and reports what is missing. Tools is immutable and safe for concurrent use.
 type Tools struct {
-	FFmpeg  string // absolute path, or a name to look up; default "ffmpeg"
-	FFprobe string // the same for ffprobe; default "ffprobe"
-	Threads int    // of an encoder if its Command sets none; 0: the maker of the Command decides
+	FFmpeg  string        // absolute path, or a name to look up; default "ffmpeg"
+	FFprobe string        // the same for ffprobe; default "ffprobe"
+	Cage    *sandbox.Cage // in which both run; nil: they run without one
+	Threads int           // of an encoder if its Command sets none; 0: the maker of the Command decides
 
 	known *lists // what ffmpeg is built with, cached; nil: asked each time
 }
@@ -67,6 +70,19 @@ func (t Tools) Version(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("ffmpeg -version: unknown answer %q", clean(out, 80))
 	}
 	return clean(words[2], 80), nil
+}
+
+// Start reports whether both programs start.
+func (t Tools) Start(ctx context.Context) error {
+	_, err := t.ask(ctx, "-hide_banner", "-version")
+	if err != nil {
+		return err
+	}
+	t.FFmpeg, err = lookup(t.FFprobe, "ffprobe") // which answers the same question
+	if err == nil {
+		_, err = t.ask(ctx, "-hide_banner", "-version")
+	}
+	return err
 }
 
 // Encoders returns the names of all encoders built into ffmpeg, such as "libx264". The map is shared: do
@@ -125,10 +141,10 @@ func (t Tools) ask(ctx context.Context, args ...string) (string, error) {
 	defer cancel()
 	var out bytes.Buffer
 	tail := newTail(defaultTail)
-	res := execute(ctx, launch{
-		path: path, args: args, stdout: &capped{w: &out, left: 1 << 20}, stderr: tail,
+	err = t.Cage.Run(ctx, sandbox.Spec{
+		Program: path, Args: args, Stdout: &capped{w: &out, left: 1 << 20}, Stderr: tail,
 	})
-	if e := newError(ctx, "ffmpeg", args, res, tail); e != nil {
+	if e := newError(ctx, "ffmpeg", args, err, tail); e != nil {
 		return "", e
 	}
 	return out.String(), nil

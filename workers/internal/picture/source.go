@@ -33,7 +33,9 @@ func Position(m pipeline.Media, at time.Duration) time.Duration {
 
 // source is Source with ffmpeg's own times.
 func source(path string, m pipeline.Media) ffmpeg.Input {
-	in := ffmpeg.Input{Path: path, Demuxer: m.Container, Late: m.Late, Limit: limit(m)}
+	in := ffmpeg.Input{
+		Path: path, Demuxer: m.Container, Late: m.Late, Limit: limit(m), Pixels: m.Video.Width * m.Video.Height,
+	}
 	in.Options = append(in.Options, option("noautorotate", ""),
 		option("reinit_filter:"+itoa(m.Video.Stream), "0"))
 	if m.Video.Codec == "av1" {

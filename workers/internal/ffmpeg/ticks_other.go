@@ -1,0 +1,6 @@
+//go:build unix && !linux
+
+package ffmpeg
+
+// cpuTicks is unknown on this system, so Stall depends on progress reports alone.
+func cpuTicks(int) int64 { return 0 }

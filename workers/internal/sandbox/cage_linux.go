@@ -1,0 +1,227 @@
+//go:build amd64 || arm64
+
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/reelmill/reelmill/workers/internal/sandbox/confine"
+)
+
+// New finds out what cages this machine can build, by building some and trying what they forbid. For Off it
+// returns nil, which is a Cage. Its error is an *Unavailable if Mode is Required and cannot be had.
+func New(ctx context.Context, m Mode) (*Cage, error) {
+	if m == Off {
+		return nil, nil
+	}
+	if m != Required && m != BestEffort {
+		return nil, fmt.Errorf("sandbox %q: it is required, best-effort or off", m)
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	c := &Cage{pid: confine.Unset, programs: map[string]needs{}}
+	c.tryLandlock(ctx)
+	c.trySeccomp(ctx)
+	if m == Required && len(c.missing) > 0 {
+		return nil, &Unavailable{c.missing}
+	}
+	c.tryNetwork(ctx)
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("try the sandbox: %w", err)
+	}
+	return c, nil
+}
+
+func (c *Cage) tryLandlock(ctx context.Context) {
+	c.abi = landlockABI()
+	err := errors.New("the kernel has no Landlock, or starts without it (lsm=landlock,...)")
+	if c.abi > 0 {
+		if err = c.try(ctx); err == nil {
+			return
+		}
+	}
+	c.abi, c.missing = 0, append(c.missing, "Landlock: "+err.Error())
+}
+
+func (c *Cage) trySeccomp(ctx context.Context) {
+	program, pid, err := filter()
+	if err == nil {
+		c.filter, c.pid = program, pid
+		if err = c.try(ctx); err == nil {
+			return
+		}
+	}
+	c.filter, c.pid, c.missing = nil, confine.Unset, append(c.missing, "seccomp: "+err.Error())
+}
+
+// tryNetwork tries a network namespace. With the rights to make one, all cages share it: nothing in it can be
+// reached. Without them, each start makes its own, in a user namespace that gives the right.
+func (c *Cage) tryNetwork(ctx context.Context) {
+	var err error
+	if c.network, err = emptyNetwork(); err == nil {
+		if err = c.try(ctx); err == nil {
+			return
+		}
+		_ = c.network.Close()
+		c.network = nil
+	}
+	c.namespaces = true
+	if err = c.try(ctx); err != nil {
+		c.namespaces, c.missing = false, append(c.missing, "network namespace: "+err.Error())
+	}
+}
+
+// emptyNetwork makes a network namespace, whose only interface is a loopback that is down.
+func emptyNetwork() (*os.File, error) {
+	type made struct {
+		file *os.File
+		err  error
+	}
+	done := make(chan made)
+	go func() {
+		runtime.LockOSThread() // and never unlock: the thread, which is in the namespace, ends with this goroutine
+		err := unix.Unshare(unix.CLONE_NEWNET)
+		var f *os.File
+		if err == nil {
+			f, err = os.Open("/proc/thread-self/ns/net")
+		}
+		done <- made{f, err}
+	}()
+	m := <-done
+	return m.file, m.err
+}
+
+// try starts a child that checks its own cage.
+func (c *Cage) try(ctx context.Context) error {
+	cmd := exec.CommandContext(ctx, self)
+	cmd.SysProcAttr = processAttributes()
+	if err := c.startChild(ctx, cmd, Spec{}, true); err != nil {
+		return err
+	}
+	return cmd.Wait()
+}
+
+// start starts a program in a cage: cmd is complete but for that.
+func (c *Cage) start(ctx context.Context, cmd *exec.Cmd, s Spec) error {
+	return c.startChild(ctx, cmd, s, false)
+}
+
+// startChild starts this program with an order to restrict itself and become another, or to check that it is
+// restricted. It returns once that has happened.
+func (c *Cage) startChild(ctx context.Context, cmd *exec.Cmd, s Spec, check bool) error {
+	var program needs // a check may open nothing at all
+	if !check {
+		var err error
+		if program, err = c.needs(ctx, s.Program); err != nil {
+			return err
+		}
+	}
+	l := s.Limits.caged()
+	limits := l.list()
+	if c.namespaces { // elsewhere all processes of the user would count
+		limits = append(limits, confine.Limit{Resource: unix.RLIMIT_NPROC, Soft: maxThreads, Hard: maxThreads})
+	}
+	o := confine.Order{
+		Path: cmd.Path, Args: cmd.Args, Env: cmd.Env, Ruleset: confine.Unset, Network: confine.Unset, Keep: 2 + len(cmd.ExtraFiles),
+		Filter: c.filter, Pid: c.pid, Limits: limits, Memory: l.memory(), Nice: s.Nice, Check: check,
+	}
+	pass := func(f *os.File) int {
+		cmd.ExtraFiles = append(cmd.ExtraFiles, f)
+		return 2 + len(cmd.ExtraFiles)
+	}
+	if c.abi > 0 {
+		set, err := c.ruleset(s, program)
+		if err != nil {
+			return err
+		}
+		defer set.Close()
+		o.Ruleset = pass(set)
+	}
+	if c.network != nil {
+		o.Network = pass(c.network)
+	}
+	status, write, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer status.Close()
+	defer write.Close()
+	o.Status = pass(write)
+	order, err := memoryFile()
+	if err != nil {
+		return err
+	}
+	defer order.Close()
+	o.Order = pass(order)
+	if _, err := order.Write(o.Encode()); err != nil {
+		return fmt.Errorf("write the order: %w", err)
+	}
+	c.dress(cmd, o.Order)
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	s.hand()
+	_ = write.Close() // the child alone has it now, until it executes the program
+	reason, err := io.ReadAll(io.LimitReader(status, 1<<10))
+	if err == nil && len(reason) == 0 {
+		return nil
+	}
+	_ = killGroup(cmd.Process.Pid)
+	_ = cmd.Wait() // the reason says more
+	return errors.Join(err, errors.New(string(reason)))
+}
+
+// dress makes cmd start this program instead, with an order and in its namespaces.
+func (c *Cage) dress(cmd *exec.Cmd, order int) {
+	cmd.Path, cmd.Args, cmd.Err = self, []string{"reelmill-sandbox"}, nil
+	cmd.Env = []string{confine.Variable + "=" + strconv.Itoa(order)}
+	if c.namespaces {
+		a := cmd.SysProcAttr
+		a.Cloneflags = unix.CLONE_NEWNET | unix.CLONE_NEWUSER
+		same := func(id int) []syscall.SysProcIDMap {
+			return []syscall.SysProcIDMap{{ContainerID: id, HostID: id, Size: 1}}
+		}
+		a.UidMappings, a.GidMappings = same(os.Getuid()), same(os.Getgid())
+	}
+}
+
+// memoryFile returns a file that is on no disk.
+func memoryFile() (*os.File, error) {
+	fd, err := unix.MemfdCreate("order", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("make the order: %w", err)
+	}
+	return os.NewFile(uintptr(fd), "order"), nil
+}
+
+// needs returns what a program needs, which it finds out once.
+func (c *Cage) needs(ctx context.Context, program string) (needs, error) {
+	if c.abi == 0 {
+		return needs{}, nil
+	}
+	c.lock.Lock()
+	defer c.lock.Unlock()
+	if n, known := c.programs[program]; known {
+		return n, nil
+	}
+	path, err := resolve(program)
+	if err != nil {
+		return needs{}, err
+	}
+	n, err := needsOf(ctx, path)
+	if err == nil {
+		c.programs[program] = n
+	}
+	return n, err
+}

@@ -1,0 +1,97 @@
+//go:build amd64 || arm64
+
+package sandbox
+
+import (
+	"bytes"
+	"context"
+	"debug/elf"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// libraryFolders are where libraries are when the loader does not say, or when a program loads them later.
+var libraryFolders = []string{
+	"/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache", "/etc/ld-musl-x86_64.path",
+	"/etc/ld-musl-aarch64.path",
+}
+
+// needsOf finds out what a program needs. It starts the program, which is the operator's and not an uploaded
+// file, only as far as its loader, which lists the libraries. Source of the variable: ld.so(8).
+func needsOf(ctx context.Context, program string) (needs, error) {
+	n := needs{execute: []string{program}}
+	f, err := elf.Open(program)
+	if err != nil {
+		var format *elf.FormatError
+		if errors.As(err, &format) {
+			return n, fmt.Errorf("%s is not a binary but perhaps a script, which the sandbox does not run: "+
+				"put the real program first in PATH", program)
+		}
+		return n, err
+	}
+	defer f.Close() //nolint:errcheck // it was only read
+	loader, err := interpreter(f)
+	if loader == "" || err != nil {
+		return n, err // static
+	}
+	n.execute = append(n.execute, loader)
+	n.libraries = slices.Clone(libraryFolders)
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program)
+	cmd.Env = []string{"LD_TRACE_LOADED_OBJECTS=1"}
+	list, err := cmd.Output()
+	if err != nil {
+		return n, nil // another kind of loader; the usual folders have to do
+	}
+	for line := range bytes.Lines(list) { // "libm.so.6 => /lib/x86_64-linux-gnu/libm.so.6 (0x...)"
+		_, path, _ := strings.Cut(string(line), "=> ")
+		path, _, _ = strings.Cut(path, " (")
+		if folder := filepath.Dir(path); filepath.IsAbs(path) && !n.covers(folder) {
+			n.libraries = append(n.libraries, folder)
+		}
+	}
+	return n, nil
+}
+
+// covers reports whether a folder is below one of the libraries' already.
+func (n needs) covers(folder string) bool {
+	return slices.ContainsFunc(n.libraries, func(l string) bool {
+		return folder == l || strings.HasPrefix(folder, l+"/")
+	})
+}
+
+// interpreter returns the dynamic loader of a program; empty for a static one.
+func interpreter(f *elf.File) (string, error) {
+	for _, p := range f.Progs {
+		if p.Type != elf.PT_INTERP {
+			continue
+		}
+		name := make([]byte, min(p.Filesz, 4096))
+		if _, err := p.ReadAt(name, 0); err != nil {
+			return "", fmt.Errorf("read the loader of the program: %w", err)
+		}
+		return string(bytes.TrimRight(name, "\x00")), nil
+	}
+	return "", nil
+}
+
+// self is this program, also after its file was replaced.
+const self = "/proc/self/exe"
+
+// resolve returns the file that a path leads to.
+func resolve(path string) (string, error) {
+	if path == self {
+		return path, nil
+	}
+	if _, err := os.Stat(path); err != nil {
+		return "", err
+	}
+	return filepath.EvalSymlinks(path)
+}

@@ -1,0 +1,76 @@
+//go:build amd64 || arm64
+
+package sandbox
+
+import (
+	"fmt"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/reelmill/reelmill/workers/internal/sandbox/confine"
+)
+
+// processAttributes gives a process its own group, and lets it die with us.
+func processAttributes() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+}
+
+// setNice raises the niceness of every thread of a process group. Linux keeps niceness per thread; a new
+// thread inherits it.
+func setNice(group, n int) error {
+	return unix.Setpriority(unix.PRIO_PGRP, group, n)
+}
+
+// setLimits applies l to a running child that has no cage.
+func setLimits(pid int, l Limits) error {
+	for _, r := range append(l.list(), l.memory()...) {
+		if err := unix.Prlimit(pid, r.Resource, &unix.Rlimit{Cur: r.Soft, Max: r.Hard}, nil); err != nil {
+			return fmt.Errorf("set limit %d of setrlimit: %w", r.Resource, err)
+		}
+	}
+	return nil
+}
+
+// list returns the limits other than memory's. None allows core dumps, which would contain users' pictures.
+func (l Limits) list() []confine.Limit {
+	list := []confine.Limit{{Resource: unix.RLIMIT_CORE}}
+	add := func(resource int, soft, hard int64) {
+		list = append(list, confine.Limit{Resource: resource, Soft: uint64(soft), Hard: uint64(hard)})
+	}
+	if l.CPU > 0 {
+		s := int64((l.CPU + time.Second - 1) / time.Second)
+		add(unix.RLIMIT_CPU, s, s+1)
+	}
+	if l.FileSize > 0 {
+		add(unix.RLIMIT_FSIZE, l.FileSize, l.FileSize)
+	}
+	if l.Files > 0 {
+		add(unix.RLIMIT_NOFILE, int64(l.Files), int64(l.Files))
+	}
+	return list
+}
+
+// memory returns the limits of memory: of what can be written to, and, more loosely, of the address space, of
+// which libraries reserve much that they never use.
+func (l Limits) memory() []confine.Limit {
+	if l.Memory == 0 {
+		return nil
+	}
+	data, space := uint64(l.Memory), uint64(l.Memory)+4<<30
+	return []confine.Limit{
+		{Resource: unix.RLIMIT_DATA, Soft: data, Hard: data}, {Resource: unix.RLIMIT_AS, Soft: space, Hard: space},
+	}
+}
+
+// caged returns the limits with the defaults of a cage.
+func (l Limits) caged() Limits {
+	if l.Memory == 0 {
+		l.Memory = defaultMemory
+	}
+	if l.Files == 0 {
+		l.Files = defaultFiles
+	}
+	return l
+}
