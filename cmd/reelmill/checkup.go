@@ -130,16 +130,23 @@ func (d *checkup) store(ctx context.Context) (string, error) {
 	return dir + " does not exist yet, and can be made", nil
 }
 
-// versions reports the versions of ffmpeg and ffprobe.
+// versions reports the version of ffmpeg. An old one is a warning, since serve starts with it.
 func (d *checkup) versions(ctx context.Context) (string, error) {
-	known := all.Versions(ctx)
+	known := all.Programs(ctx)
 	if len(known) == 0 {
 		return "", errors.New(
 			"neither ffmpeg nor ffprobe says its version: they are not in PATH, or do not start")
 	}
 	var told []string
-	for _, name := range slices.Sorted(maps.Keys(known)) {
-		told = append(told, name+" "+known[name])
+	for _, p := range known {
+		text := p.Name + " " + p.Version
+		if p.Note != "" {
+			text += ": " + p.Note
+		}
+		if p.Old {
+			return "", remedied{caution(text), p.Remedy}
+		}
+		told = append(told, text)
 	}
 	return strings.Join(told, ", "), nil
 }

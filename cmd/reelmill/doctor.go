@@ -20,6 +20,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline/bus/embedded"
 	"github.com/reelmill/reelmill/pipeline/bytesize"
 	"github.com/reelmill/reelmill/storage/catalog"
+	"github.com/reelmill/reelmill/workers/all"
 )
 
 // doctorCommand checks whether `serve` would run with the same flags, environment, configuration and user. It
@@ -28,7 +29,7 @@ type doctorCommand struct {
 	serveCommand
 }
 
-// Run prints a line for each check, and what to do about failed ones. It fails when one failed.
+// Run prints a line for each check, and what to do about failed ones and warnings. It fails when one failed.
 func (c doctorCommand) Run(ctx context.Context, s streams, set *settings, log *slog.Logger) error {
 	signing, secretErr := keptSecret(c.WebhookSecret, c.Data, log)
 	d := &checkup{
@@ -45,7 +46,7 @@ func (c doctorCommand) Run(ctx context.Context, s streams, set *settings, log *s
 		{"broker", d.broker, "let the user that runs ReelMill write the data folder, or name another with --data"},
 		{"event log", d.eventLog, ""},
 		{"store", d.store, ""},
-		{"ffmpeg", d.versions, "install ffmpeg and ffprobe 5.1 or later"},
+		{"ffmpeg", d.versions, "install ffmpeg and ffprobe " + all.OldestFFmpeg + " or later"},
 		{"workers", d.workers, "install what is missing; on Debian: apt-get install ffmpeg"},
 		{"webhook secret", func(context.Context) (string, error) { return "it can be read or made", secretErr },
 			"let the user that runs ReelMill read " + secretPath(c.Data) + ", or remove an empty one"},
@@ -88,6 +89,12 @@ type remedied struct {
 // Unwrap returns the error without its remedy.
 func (r remedied) Unwrap() error { return r.error }
 
+// caution is what people should mend although serve runs with it. It does not fail the doctor.
+type caution string
+
+// Error implements error.
+func (c caution) Error() string { return string(c) }
+
 func (d *checkup) close() error {
 	if d.model == nil {
 		return nil
@@ -100,11 +107,16 @@ func (d *checkup) report(name, detail, remedy string, err error) {
 		fmt.Fprintf(d.out, "ok    %-15s %s\n", name, detail)
 		return
 	}
-	d.failures++
+	verdict := "FAIL"
+	if _, ok := errors.AsType[caution](err); ok {
+		verdict = "warn"
+	} else {
+		d.failures++
+	}
 	if r, ok := errors.AsType[remedied](err); ok {
 		remedy = r.remedy
 	}
-	fmt.Fprintf(d.out, "FAIL  %-15s %s\n%22sto do: %s\n", name, inWords(err), "", remedy)
+	fmt.Fprintf(d.out, "%s  %-15s %s\n%22sto do: %s\n", verdict, name, inWords(err), "", remedy)
 }
 
 // dataFolder writes, syncs and removes a file in the data folder, or in the folder in which it would be made.

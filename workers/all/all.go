@@ -44,11 +44,24 @@ func New(c Config) (*workers.Registry, error) {
 	return r, nil
 }
 
-// Versions returns the versions of the programs that workers run, by name, without those that do not answer.
-func Versions(ctx context.Context) map[string]string {
-	versions := map[string]string{}
-	if v, err := (ffmpeg.Tools{}).Version(ctx); err == nil {
-		versions["ffmpeg"] = v
+// OldestFFmpeg is the oldest release of ffmpeg that workers support, as major.minor.
+const OldestFFmpeg = ffmpeg.Oldest
+
+// Program is one that workers run, in PATH.
+type Program struct {
+	Name    string // "ffmpeg"
+	Version string // the word that it prints, such as "5.1.9-0+deb12u1"
+	Old     bool   // older than workers support: people must be warned
+	Note    string // what is the matter with the version; empty: nothing
+	Remedy  string // what to do about it; empty: nothing needs to be done
+}
+
+// Programs returns the programs that workers run, without those that do not answer.
+func Programs(ctx context.Context) []Program {
+	version, err := (ffmpeg.Tools{}).Version(ctx)
+	if err != nil {
+		return nil
 	}
-	return versions
+	age := ffmpeg.AgeOf(version)
+	return []Program{{Name: "ffmpeg", Version: version, Old: age.Old, Note: age.Text, Remedy: age.Remedy}}
 }

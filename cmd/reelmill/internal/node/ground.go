@@ -97,7 +97,21 @@ func (g *ground) openWorkers(ctx context.Context, c Jobs) (err error) {
 	for worker, missing := range g.registry.CheckMachine(ctx) {
 		err = errors.Join(err, fmt.Errorf("worker %s: %w", worker, missing))
 	}
+	g.judgePrograms(ctx)
 	return err
+}
+
+// judgePrograms warns of programs that are too old, and names those of unknown age and those that are newer
+// than any that the tests had.
+func (g *ground) judgePrograms(ctx context.Context) {
+	for _, p := range all.Programs(ctx) {
+		switch {
+		case p.Old:
+			g.config.Logger.Warn(p.Name+" "+p.Version+": "+p.Note, "to_do", p.Remedy)
+		case p.Note != "":
+			g.config.Logger.Info(p.Name + " " + p.Version + ": " + p.Note)
+		}
+	}
 }
 
 // Close closes what was opened, in reverse order.

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/reelmill/reelmill/workers/all"
+)
+
+// pretendFFmpeg puts a program into PATH that says it is ffmpeg of that version, and otherwise is the real one.
+func pretendFFmpeg(t *testing.T, version string) {
+	t.Helper()
+	real, err := exec.LookPath("ffmpeg")
+	check(t, err)
+	dir := t.TempDir()
+	script := fmt.Sprintf("#!/bin/sh\n"+`[ "$1" != -version ] || { echo "ffmpeg version %s Copyright (c)"; exit; }`+
+		"\nexec %s \"$@\"\n", version, real)
+	syscall.ForkLock.RLock() // a child with the open file would make its execution fail with ETXTBSY
+	err = os.WriteFile(filepath.Join(dir, "ffmpeg"), []byte(script), 0o755)
+	syscall.ForkLock.RUnlock()
+	check(t, err)
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+}
+
+// TestOldFFmpeg checks that doctor and each start of run, serve and worker warn of an old ffmpeg and say what to
+// do; that an unknown and a newer one is a remark; and that the others are silent.
+func TestOldFFmpeg(t *testing.T) {
+	remedy := "install ffmpeg and ffprobe " + all.OldestFFmpeg + " or later"
+	for _, c := range []struct {
+		version, verdict, level, says string
+	}{
+		{"4.4.6-0ubuntu1", "warn", "WARN", "older than " + all.OldestFFmpeg},
+		{all.OldestFFmpeg + ".9", "ok", "", ""},
+		{"N-109542-g1bf1b1c", "ok", "INFO", "its release is unknown"},
+		{"99.1", "ok", "INFO", "tests have not run with a release later than"},
+	} {
+		t.Run(c.version, func(t *testing.T) {
+			pretendFFmpeg(t, c.version)
+			lines, code := examine(t, "--data", t.TempDir(), "--min-free", "1")
+			wantLine(t, lines, "ffmpeg", c.verdict, "ffmpeg "+c.version, c.says)
+			if old := c.verdict == "warn"; code != 0 || strings.Contains(lines["ffmpeg"], "to do: "+remedy) != old {
+				t.Errorf("exit code %d, %q", code, lines["ffmpeg"])
+			}
+
+			file, log := filepath.Join(t.TempDir(), "a.mp4"), &bytes.Buffer{}
+			check(t, os.WriteFile(file, []byte("no video"), 0o600))
+			if err := run(t.Context(), []string{"run", file, "--out", t.TempDir()}, io.Discard, log); err == nil {
+				t.Error("run accepted a text")
+			}
+			wantRemark(t, log.String(), c.level, c.version, c.says, remedy)
+		})
+	}
+	pretendFFmpeg(t, "4.4.6")
+	server := startServe(t, binary, t.TempDir(), "--min-free", "1")
+	wantRemark(t, server.stderr.String(), "WARN", "4.4.6", "older than", remedy)
+	server.stop(t)
+}
+
+// wantRemark checks the line of a log that is about the version of ffmpeg. An empty level: there is none.
+func wantRemark(t *testing.T, log, level, version, says, remedy string) {
+	t.Helper()
+	var found []string
+	for line := range strings.Lines(log) {
+		if strings.Contains(line, "ffmpeg "+version) {
+			found = append(found, line)
+		}
+	}
+	if level == "" && len(found) == 0 {
+		return
+	}
+	if len(found) != 1 || !strings.Contains(found[0], "level="+level) || !strings.Contains(found[0], says) ||
+		strings.Contains(found[0], remedy) != (level == "WARN") {
+		t.Errorf("level %q: %q in\n%s", level, found, log)
+	}
+}
