@@ -4,7 +4,8 @@ SHELL := bash
 .SHELLFLAGS := -o errexit -o nounset -o pipefail -c
 .DEFAULT_GOAL := help
 
-VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
+# Without --abbrev, its length depends on the number of objects in the clone.
+VERSION := $(shell git describe --tags --always --dirty --abbrev=12 2>/dev/null)
 LDFLAGS := -s -w $(if $(VERSION),-X main.version=$(VERSION))
 FUZZTIME ?= 20s
 MINUTES ?= 3
@@ -13,10 +14,13 @@ MINUTES ?= 3
 tests_with = $(shell grep --recursive --files-with-matches --include='*_test.go' '^func $(1)' \
 	cmd pipeline storage workers 2>/dev/null | xargs --no-run-if-empty dirname | sort --unique | sed 's,^,./,')
 
-.PHONY: help build demo test race lint fuzz bench sim cases corpus corpustest chaos mutate
+.PHONY: help build demo test race lint fuzz bench sim cases corpus corpustest chaos mutate vuln licences sbom reproducible
+
+# The module of the programs that check what the product is made of.
+SUPPLY := deploy/tools/supply
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build ./bin/reelmill, a static binary
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/reelmill ./cmd/reelmill
@@ -36,7 +40,7 @@ race: ## run every test under the race detector (needs gcc)
 	go test -race -timeout 3h ./...
 
 lint: ## check formatting, vet, and run golangci-lint if it is installed
-	@unformatted=$$(gofmt -l cmd pipeline storage workers); \
+	@unformatted=$$(gofmt -l cmd deploy pipeline storage workers); \
 		[ -z "$$unformatted" ] || { printf 'gofmt -w %s\n' $$unformatted; exit 1; }
 	go vet -tags corpus ./...
 	@if command -v golangci-lint >/dev/null; then golangci-lint run ./...; \
@@ -81,3 +85,21 @@ chaos: ## run for MINUTES (3) under faults, and check that nothing is lost (SEED
 
 mutate: ## remove safeguards from the code, one at a time, and check that a test notices (ONLY=part of a name)
 	go run ./cmd/chaos mutate $(if $(ONLY),'$(ONLY)')
+
+vuln: ## check for known vulnerabilities in code that is called (VULNDB=URL REQUIRED=1: fail without a database)
+	go -C $(SUPPLY) test ./vuln
+	@go -C $(SUPPLY) run ./vuln $(if $(VULNDB),-db '$(VULNDB)') $(if $(REQUIRED),-required) '$(CURDIR)' ./...
+
+licences: ## check that every linked module has a permissive licence
+	go -C $(SUPPLY) test ./licences
+	@go -C $(SUPPLY) run ./licences '$(CURDIR)' ./cmd/reelmill
+
+sbom: build ## write bin/reelmill.cdx.json, what bin/reelmill is made of, and bin/THIRD-PARTY.txt, to go with it
+	@.ci/install ffmpeg
+	go -C $(SUPPLY) test ./sbom
+	@go -C $(SUPPLY) run ./sbom -licences '$(CURDIR)' '$(CURDIR)/bin/reelmill' >bin/reelmill.cdx.json
+	@go -C $(SUPPLY) run ./licences -notices '$(CURDIR)/bin/THIRD-PARTY.txt' '$(CURDIR)' ./cmd/reelmill >/dev/null
+	@ls -l bin/reelmill.cdx.json bin/THIRD-PARTY.txt
+
+reproducible: ## build the last commit twice, the second time as on another machine, and compare the binaries
+	@.ci/reproducible

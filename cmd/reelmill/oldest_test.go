@@ -14,7 +14,8 @@ import (
 	"github.com/reelmill/reelmill/workers/all"
 )
 
-// pretendFFmpeg puts a program into PATH that says it is ffmpeg of that version, and otherwise is the real one.
+// pretendFFmpeg puts a program into PATH that says it is ffmpeg of that version, and otherwise is the real
+// one.
 func pretendFFmpeg(t *testing.T, version string) {
 	t.Helper()
 	real, err := exec.LookPath("ffmpeg")
@@ -29,8 +30,8 @@ func pretendFFmpeg(t *testing.T, version string) {
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
 }
 
-// TestOldFFmpeg checks that doctor and each start of run, serve and worker warn of an old ffmpeg and say what to
-// do; that an unknown and a newer one is a remark; and that the others are silent.
+// TestOldFFmpeg checks that doctor and each start of run, serve and worker warn of an old ffmpeg and say what
+// to do; that an unknown and a newer one is a remark; and that the others are silent.
 func TestOldFFmpeg(t *testing.T) {
 	remedy := "install ffmpeg and ffprobe " + all.OldestFFmpeg + " or later"
 	for _, c := range []struct {

@@ -13,7 +13,8 @@ const Oldest = "5.1"
 // Newest is the newest major version of ffmpeg with which ReelMill's tests have run.
 const Newest = 5
 
-// Age says how a version of ffmpeg stands to those that ReelMill supports. The zero Age is one that it supports.
+// Age says how a version of ffmpeg stands to those that ReelMill supports. The zero Age is one that it
+// supports.
 type Age struct {
 	Old    bool   // older than Oldest: people must be warned
 	Text   string // what is the matter; empty: nothing
