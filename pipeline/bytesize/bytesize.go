@@ -5,6 +5,7 @@ package bytesize
 
 import (
 	"fmt"
+	"math"
 	"strings"
 )
 
@@ -39,11 +40,12 @@ var units = []struct {
 	suffix string
 	bytes  int64
 }{
-	{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", 1 << 40},
-	{"kB", 1e3}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}, {"B", 1},
+	{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", 1 << 40}, {"PiB", 1 << 50}, {"EiB", 1 << 60},
+	{"kB", 1e3}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}, {"PB", 1e15}, {"EB", 1e18}, {"B", 1},
 }
 
-// UnmarshalText parses a number with an optional unit. A negative number is an error.
+// UnmarshalText parses a number with an optional unit. A negative number is an error, and so is one that is
+// too large to count.
 func (s *Size) UnmarshalText(text []byte) error {
 	number, unit := strings.TrimSpace(string(text)), int64(1)
 	for _, u := range units {
@@ -53,9 +55,10 @@ func (s *Size) UnmarshalText(text []byte) error {
 		}
 	}
 	var n float64
-	if _, err := fmt.Sscanf(number+"\n", "%g\n", &n); err != nil || n < 0 {
+	_, err := fmt.Sscanf(number+"\n", "%g\n", &n)
+	if n *= float64(unit); err != nil || !(n >= 0 && n < math.MaxInt64) { // nor NaN
 		return fmt.Errorf("%q is not a size; write 10GiB, 500MB or a number of bytes", text)
 	}
-	*s = Size(n * float64(unit))
+	*s = Size(n)
 	return nil
 }

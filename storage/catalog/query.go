@@ -135,7 +135,7 @@ func parseCursor(cursor string) (at int64, id string, err error) {
 	}
 	micros, id, _ := strings.Cut(string(raw), ".")
 	at, err = strconv.ParseInt(micros, 10, 64)
-	if err != nil || !pipeline.ValidName(id) {
+	if err != nil || !pipeline.ValidName(id) || micros != strconv.FormatInt(at, 10) { // +1 is none of ours
 		return 0, "", ErrCursor
 	}
 	return at, id, nil
