@@ -113,7 +113,7 @@ func (l *packetList) line(line string) {
 	var stream, num, den int
 	if strings.HasPrefix(line, "#") {
 		_, err := fmt.Sscanf(line, "#tb %d: %d/%d", &stream, &num, &den)
-		if err == nil && stream >= 0 && stream < len(l.tracks) && den > 0 {
+		if err == nil && stream >= 0 && stream < len(l.tracks) && num > 0 && den > 0 {
 			l.tracks[stream].tick = float64(num) / float64(den)
 		}
 		return
@@ -128,7 +128,7 @@ func (l *packetList) line(line string) {
 	}
 	dts, err := strconv.ParseInt(strings.TrimSpace(fields[1]), 10, 64)
 	pts, unread := strconv.ParseInt(strings.TrimSpace(fields[2]), 10, 64)
-	size, unsized := strconv.ParseInt(strings.TrimSpace(fields[4]), 10, 64)
+	size, unsized := strconv.ParseInt(strings.TrimSpace(fields[4]), 10, 32) // as large as a packet can be
 	if err != nil || unread != nil || unsized != nil || size <= 0 {
 		return
 	}
@@ -159,7 +159,7 @@ func (t *track) add(dts, pts, size int64, checksum string) {
 		return
 	}
 	if t.packets == 1 && dts != noTime {
-		t.later = float64(pts-dts) * t.tick
+		t.later = (float64(pts) - float64(dts)) * t.tick
 	}
 	t.times, t.last = keepTime(t.times, t.last, float64(pts)*t.tick)
 }

@@ -24,7 +24,12 @@ type tracks struct {
 }
 
 // readInit reads an init section: ftyp and moov with fragment defaults.
-func readInit(data []byte) (tracks, error) {
+func readInit(data []byte) (t tracks, err error) {
+	defer func() { // mp4ff panics on some damaged boxes
+		if p := recover(); p != nil {
+			t, err = tracks{}, failed("segment", "init section: damaged boxes: %v", p)
+		}
+	}()
 	f, err := mp4.DecodeFile(bytes.NewReader(data))
 	if err != nil {
 		return tracks{}, failed("segment", "init section: %v", err)
@@ -32,7 +37,6 @@ func readInit(data []byte) (tracks, error) {
 	if f.Moov == nil || f.Moov.Mvex == nil || len(f.Moov.Traks) == 0 {
 		return tracks{}, failed("segment", "init section: no fragmented movie")
 	}
-	var t tracks
 	for _, trak := range f.Moov.Traks {
 		if trak.Tkhd == nil || trak.Mdia == nil || trak.Mdia.Mdhd == nil || trak.Mdia.Hdlr == nil {
 			return tracks{}, failed("segment", "init section: incomplete track")

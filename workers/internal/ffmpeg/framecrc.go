@@ -66,7 +66,7 @@ func readFrames(r io.Reader) map[int]decoded {
 		line := lines.Text()
 		if strings.HasPrefix(line, "#") {
 			var stream, num, den int
-			if _, err := fmt.Sscanf(line, "#tb %d: %d/%d", &stream, &num, &den); err == nil && den > 0 {
+			if _, err := fmt.Sscanf(line, "#tb %d: %d/%d", &stream, &num, &den); err == nil && num > 0 && den > 0 {
 				bases[stream] = float64(num) / float64(den)
 			}
 			continue
@@ -76,12 +76,18 @@ func readFrames(r io.Reader) map[int]decoded {
 		if len(fields) < 6 || !ints(fields, &stream, &dts, &pts, &duration) {
 			continue
 		}
-		d, tick := streams[int(stream)], bases[int(stream)]*float64(time.Second)
-		d.add(time.Duration(float64(pts)*tick), time.Duration(float64(pts+duration)*tick))
+		d, tick := streams[int(stream)], bases[int(stream)]
+		d.add(duringVideo(float64(pts)*tick), duringVideo((float64(pts)+float64(max(0, duration)))*tick))
 		streams[int(stream)] = d
 	}
 	_, _ = io.Copy(io.Discard, r) // after an overlong line, keep ffmpeg from blocking on a full pipe
 	return streams
+}
+
+// duringVideo returns a time in seconds as a duration; times before the start, and later than any video is
+// long, are moved to those limits.
+func duringVideo(seconds float64) time.Duration {
+	return time.Duration(min(max(0, seconds), century) * float64(time.Second))
 }
 
 // ints parses the first fields as numbers.

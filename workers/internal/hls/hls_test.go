@@ -16,7 +16,7 @@ import (
 
 // fragments makes a fragmented MP4 of frames that grow lighter, 5 per second, with a fragment for each two
 // seconds.
-func fragments(t *testing.T, frames int) string {
+func fragments(t testing.TB, frames int) string {
 	t.Helper()
 	dir := t.TempDir()
 	raw := filepath.Join(dir, "raw")

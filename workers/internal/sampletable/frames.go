@@ -35,9 +35,9 @@ type Frames struct {
 func (s *Frames) Seconds(n int) float64 { return float64(n) * FrameSamples / float64(s.Rate) }
 
 // Frames reads the samples of an audio track. The error says why they cannot be copied: they are not AAC-LC
-// frames with 1 or 2 channels, one lies outside of the file or is empty, there is a gap or an overlap of
-// more than 3 ms, or the first one begins more than a frame after time 0, which is second origin of the
-// movie. The first frame is the one nearest to time 0. An edit list must be simple (File.Edits).
+// frames with 1 or 2 channels, one lies outside of the file or is empty, some overlap, there is a gap or an
+// overlap of more than 3 ms, or the first one begins more than a frame after time 0, which is second origin
+// of the movie. The first frame is the one nearest to time 0. An edit list must be simple (File.Edits).
 func (f *File) Frames(ctx context.Context, id int64, origin float64) (*Frames, error) {
 	t, err := f.find(id)
 	switch {
@@ -53,11 +53,12 @@ func (f *File) Frames(ctx context.Context, id int64, origin float64) (*Frames, e
 		return nil, err
 	}
 	line := timeline{rate: s.Rate}
-	zero, n, perTick := f.zero(t, origin), 0, float64(s.Rate)/float64(t.timescale())
+	zero, n, perTick, bytes := f.zero(t, origin), 0, float64(s.Rate)/float64(t.timescale()), int64(0)
 	err = t.samples(func(one sample) error {
 		if n++; n%4096 == 0 && ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
+		bytes += one.size
 		keep, err := line.place(int64(math.Round((float64(one.shown) - zero) * perTick)))
 		switch {
 		case err != nil:
@@ -66,7 +67,7 @@ func (f *File) Frames(ctx context.Context, id int64, origin float64) (*Frames, e
 			s.priming++
 		case one.size == 0:
 			return errors.New("a packet is empty")
-		case one.size > int64(maxFrame) || one.offset+one.size > f.size:
+		case one.size > int64(maxFrame) || one.offset+one.size > f.size || bytes > f.size:
 			return errTables
 		}
 		return nil

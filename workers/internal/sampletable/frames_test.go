@@ -3,11 +3,14 @@ package sampletable
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/Eyevinn/mp4ff/mp4"
 
 	"github.com/reelmill/reelmill/workers/workertest"
 )
@@ -175,5 +178,28 @@ func TestParseConfig(t *testing.T) {
 		if (err == nil) != c.sound || c.sound && (rate != c.rate || n != c.channels) {
 			t.Errorf("%s: %d Hz, %d channels, %v", c.name, rate, n, err)
 		}
+	}
+}
+
+// TestOverlappingFrames: frames that overlap cannot add up to more than the file has. A megabyte of tables would
+// otherwise be hours of audio.
+func TestOverlappingFrames(t *testing.T) {
+	const size, frames = 100, 1000
+	one := &track{
+		entry:  entry{codec: "mp4a", config: []byte{0x11, 0x90}, alone: true}, // AAC-LC, 48 kHz, stereo
+		header: &mp4.TkhdBox{TrackID: 1}, media: &mp4.MdhdBox{Timescale: 48000},
+		times: &mp4.SttsBox{SampleCount: []uint32{frames}, SampleTimeDelta: []uint32{FrameSamples}},
+		sizes: &mp4.StszBox{SampleUniformSize: size, SampleNumber: frames},
+		runs:  &mp4.StscBox{Entries: []mp4.StscEntry{{FirstChunk: 1, SamplesPerChunk: 1}}},
+		near:  &mp4.StcoBox{ChunkOffset: make([]uint32, frames)},
+	}
+	f := &File{size: size * frames, timescale: 1000, tracks: []*track{one}}
+	f.window.r = bytes.NewReader(make([]byte, f.size))
+	if s, err := f.Frames(t.Context(), 1, 0); err != nil || s.Count != frames {
+		t.Errorf("in a file that is large enough: %+v, %v", s, err)
+	}
+	f.size--
+	if s, err := f.Frames(t.Context(), 1, 0); !errors.Is(err, errTables) {
+		t.Errorf("in a smaller file: %+v, %v", s, err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 	"github.com/reelmill/reelmill/workers/workertest"
 )
 
@@ -281,7 +282,19 @@ func FuzzRead(f *testing.F) {
 		f.Add(data)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		x, err := Read(bytes.NewReader(data), int64(len(data)))
+		var x *File
+		var err error
+		used := pipelinetest.Allocated(func() { x, err = Read(bytes.NewReader(data), int64(len(data))) })
+		if most := 4<<20 + uint64(50*len(data)); used > most {
+			t.Fatalf("%d bytes of memory for a file of %d", used, len(data))
+		}
+		if found, err := FindProtected(bytes.NewReader(data), int64(len(data))); err == nil {
+			for _, p := range found {
+				if p.Track < 0 || len(p.Entry) != 4 || len(p.Scheme) > 4 {
+					t.Fatalf("%+v", p)
+				}
+			}
+		}
 		if err != nil {
 			return
 		}
@@ -291,16 +304,20 @@ func FuzzRead(f *testing.F) {
 				p.Whole && p.Bytes > int64(len(data))) {
 				t.Fatalf("%+v", p)
 			}
+			if times, tick, err := x.Times(t.Context(), id, 1000); err == nil && (len(times) > 1000 || !(tick > 0)) {
+				t.Fatalf("%d times, a tick of %v", len(times), tick)
+			}
 			if s, err := x.Frames(t.Context(), id, 0); err == nil {
-				n := 0
-				err := s.Each(t.Context(), 0, s.Count, func(data []byte) error {
-					if n++; len(data) == 0 {
+				n, sum := 0, 0
+				err := s.Each(t.Context(), 0, s.Count, func(frame []byte) error {
+					if n++; len(frame) == 0 {
 						t.Fatal("an empty frame")
 					}
+					sum += len(frame)
 					return nil
 				})
-				if err != nil || n != s.Count || n == 0 {
-					t.Fatalf("%d frames of %+v, %v", n, s, err)
+				if err != nil || n != s.Count || n == 0 || sum > len(data) {
+					t.Fatalf("%d frames of %+v, %d bytes of %d, %v", n, s, sum, len(data), err)
 				}
 			}
 			if p, err := x.Pictures(t.Context(), id, 0.25); err == nil {
