@@ -106,7 +106,7 @@ func (h *hls) parse(name string) error {
 	if err != nil {
 		return err
 	}
-	p, kind, err := m3u8.DecodeFrom(bytes.NewReader(data), true)
+	p, kind, err := decodePlaylist(data)
 	if err != nil {
 		return failed("playlist", "%v", err)
 	}
@@ -117,6 +117,16 @@ func (h *hls) parse(name string) error {
 	h.playlist, h.segments = media, media.GetAllSegments()
 	h.result.TargetDuration, err = declaredTarget(data)
 	return err
+}
+
+// decodePlaylist parses a playlist strictly.
+func decodePlaylist(data []byte) (p m3u8.Playlist, kind m3u8.ListType, err error) {
+	defer func() { // the library panics on some damaged ones
+		if r := recover(); r != nil {
+			err = fmt.Errorf("damaged: %v", r)
+		}
+	}()
+	return m3u8.DecodeFrom(bytes.NewReader(data), true)
 }
 
 // declaredTarget parses EXT-X-TARGETDURATION from the text: the library raises its own copy to the longest
