@@ -194,6 +194,8 @@ func (d *checkup) probe(ctx context.Context, dir string) (detail string, err err
 	case errors.Is(err, embedded.ErrLocked):
 		d.running = true
 		return "a server runs on " + n.Data + "; its /readyz checks its broker", nil
+	case damaged(err) != nil:
+		return "", remedied{damaged(err), broker.Remedy(dir)}
 	case err != nil && !n.NATS.Embedded():
 		return "", remedied{err, "start the NATS server, or correct --nats"}
 	case err != nil:
@@ -204,6 +206,14 @@ func (d *checkup) probe(ctx context.Context, dir string) (detail string, err err
 		err = d.lookAtLog(ctx, b)
 	}
 	return detail, err
+}
+
+// damaged returns the error about a damaged file of the broker in the chain of err, or nil.
+func damaged(err error) error {
+	if d, ok := errors.AsType[*embedded.DamageError](err); ok {
+		return d
+	}
+	return nil
 }
 
 func (d *checkup) compare(ctx context.Context, b *broker.Broker) (string, error) {

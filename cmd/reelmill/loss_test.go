@@ -425,7 +425,7 @@ func TestVideosDeletedByAnEarlierVersionAreNoLoss(t *testing.T) {
 	s.wantLost("1 of 58 events (sequence 13)", "1 video: vid-4")
 }
 
-// damage changes bytes of an event in the file of the stopped broker. The broker does not notice it.
+// damage changes bytes of an event in the file of the stopped broker.
 func (s *site) damage(subject string) {
 	s.t.Helper()
 	files, err := filepath.Glob(filepath.Join(s.data, "broker/jetstream/$G/streams/EVENTS/msgs/*.blk"))
@@ -442,25 +442,48 @@ func (s *site) damage(subject string) {
 	s.t.Fatalf("%s is in none of %v", subject, files)
 }
 
-// TestADamagedEventIsNoticed checks that the doctor and a rebuild notice an unreadable event. A rebuild never
-// leaves one out silently, even without an old read model.
+// TestADamagedEventIsNoticed checks that serve, the doctor and a rebuild refuse a log with a damaged event, and
+// change nothing. A rebuild with --force leaves out that event alone.
 func TestADamagedEventIsNoticed(t *testing.T) {
 	s := newSite(t, "")
 	s.damage("job.p.vid-3.job-2")
+	words := []string{"EVENTS/msgs/1.blk is damaged at byte", "number 28, job.p.vid-3.job-2", "in this file: 28"}
 	lines, code := s.doctor()
 	if code != exitFailure {
 		t.Errorf("the doctor's exit code is %d", code)
 	}
-	wantLine(t, lines, "event log", "FAIL", "1 event (sequence 28)", "to do: ", "from a backup")
+	wantLine(t, lines, "broker", "FAIL", append(words, "to do: ", "from a backup", "`reelmill rebuild --force`")...)
 	rebuild := func() error { _, err := s.command("rebuild"); return err }
-	wantError(t, "1 event (sequence 28) that the old one has, of 1 video: vid-3; nothing was changed", rebuild)
-	check(t, os.Remove(filepath.Join(s.data, "catalog.db")))
-	wantError(t, "1 event (sequence 28) that cannot be read; nothing was changed", rebuild)
+	for _, word := range append(words, "nothing was changed. To do: restore", "`reelmill rebuild --force`") {
+		wantError(t, word, s.serve)
+		wantError(t, word, rebuild)
+	}
 	out, err := s.command("rebuild", "--force")
-	if err != nil || !strings.Contains(out, "from 55 events; left out 1 event (sequence 28)") {
+	if err != nil || !strings.Contains(out, "left out of the broker: ") || !strings.Contains(out, "message 28, job.p") ||
+		!strings.Contains(out, "from 55 events; 1 are lost, and that was accepted") {
 		t.Errorf("%v\n%s", err, out)
 	}
 	s.wantWhole()
+	s.wantVideos(siteVideos)
+}
+
+// TestAnUnreadableEventIsNoticed checks that a rebuild without an old read model never leaves out an event
+// silently, whose document is none.
+func TestAnUnreadableEventIsNoticed(t *testing.T) {
+	s := newSite(t, "")
+	s.spoil(func(js jetstream.JetStream, _ jetstream.Stream) error {
+		_, err := js.Publish(t.Context(), pipeline.JobSubject("p", "vid-1", "b"), []byte("damaged"))
+		return err
+	})
+	check(t, os.Remove(filepath.Join(s.data, "catalog.db")))
+	wantError(t, "1 event (sequence 57) that cannot be read; nothing was changed", func() error {
+		_, err := s.command("rebuild")
+		return err
+	})
+	out, err := s.command("rebuild", "--force")
+	if err != nil || !strings.Contains(out, "from 56 events; left out 1 event (sequence 57)") {
+		t.Errorf("%v\n%s", err, out)
+	}
 }
 
 // TestARunningServerTellsOfALoss checks that a running server reports lost events at /readyz and in a metric

@@ -40,6 +40,9 @@ func (c rebuildCommand) Run(ctx context.Context, s streams, log *slog.Logger) (e
 		return err
 	}
 	defer func() { err = errors.Join(err, release()) }()
+	if err := c.mend(s.out, log); err != nil {
+		return err
+	}
 	b, err := broker.Open(ctx, c.broker(), c.Data, log)
 	if err != nil {
 		return err
@@ -52,6 +55,20 @@ func (c rebuildCommand) Run(ctx context.Context, s streams, log *slog.Logger) (e
 	r := &rebuild{config: c.config(log), bus: events, force: c.Force, out: s.out}
 	defer func() { err = errors.Join(err, r.close()) }()
 	return r.run(ctx)
+}
+
+// mend accepts, with --force, what cannot be read in the files of an embedded broker.
+func (c rebuildCommand) mend(out io.Writer, log *slog.Logger) error {
+	if !c.Force || !c.broker().Embedded() {
+		return nil
+	}
+	mended, err := broker.Mend(c.Data, log)
+	for _, told := range mended {
+		if _, failed := fmt.Fprintln(out, "left out of the broker: "+told); failed != nil {
+			return errors.Join(err, failed)
+		}
+	}
+	return err
 }
 
 // rebuild is one run of the command.

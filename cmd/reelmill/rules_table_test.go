@@ -80,6 +80,7 @@ var ruleModules = []struct {
 	{"github.com/jackc/pgx/v5", []string{"storage/postgres"}, nil},
 	{"github.com/elastic/go-seccomp-bpf", []string{"workers/internal/sandbox"}, nil},
 	{"github.com/landlock-lsm/go-landlock", []string{"workers/internal/sandbox"}, nil},
+	{"github.com/minio/highwayhash", []string{"pipeline/bus/embedded"}, nil},
 	{"github.com/minio/minio-go/v7", []string{"storage/s3"}, nil},
 	{"github.com/nats-io/nats-server/v2", []string{"cmd/bench", "cmd/chaos", "pipeline/bus/embedded"}, []string{
 		"cmd/reelmill/...", "pipeline/bus", "pipeline/bus/bustest",

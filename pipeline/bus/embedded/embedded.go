@@ -5,6 +5,10 @@
 // survives a power cut, as far as the file system and the disk keep their word. The server opens no port:
 // Server.Conn connects within the process.
 //
+// Before the server starts, Start reads all files of the streams and checks the sum of each record. The server
+// would cut a file at the first damaged record, and lose all that follow. Start refuses such a folder with a
+// DamageError instead, and Mend leaves out the damaged records alone.
+//
 // Not supported: more than one process on a folder. The second Start fails, but on a system without flock it
 // cannot notice.
 package embedded
@@ -17,6 +21,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -39,6 +44,9 @@ const (
 type Config struct {
 	Dir    string       // the folder of its data; required, and created when missing
 	Logger *slog.Logger // logs the server's warnings and errors; nil logs nothing
+	// Remade are the names of streams whose messages are made again when they are lost. Start leaves damaged
+	// records out of their files, and logs a warning.
+	Remade []string
 }
 
 // Server is a running server.
@@ -50,7 +58,8 @@ type Server struct {
 }
 
 // Start starts a server on cfg.Dir. It returns when the server has read its streams and takes connections.
-// ctx bounds the start only. When another process runs on the folder, the error is ErrLocked.
+// ctx bounds the start only. When another process runs on the folder, the error is ErrLocked; when a file of a
+// stream is damaged, it is a *DamageError.
 func Start(ctx context.Context, cfg Config) (*Server, error) {
 	if cfg.Dir == "" {
 		return nil, errors.New("start embedded broker: Dir is empty")
@@ -64,6 +73,12 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	lock, err := lockDir(cfg.Dir)
 	if err != nil {
 		return nil, err
+	}
+	i := &inspection{
+		dir: cfg.Dir, log: cfg.Logger, mend: func(stream string) bool { return slices.Contains(cfg.Remade, stream) },
+	}
+	if err := i.run(); err != nil {
+		return nil, errors.Join(fmt.Errorf("start embedded broker: %w", err), lock.Close())
 	}
 	log := &logger{log: cfg.Logger, fatal: make(chan string, 1)}
 	ns, err := server.NewServer(options(cfg.Dir))

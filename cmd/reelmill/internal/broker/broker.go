@@ -111,9 +111,24 @@ func LogPlace(address Address, data string) string {
 	return Dir(data)
 }
 
+// start starts the embedded server. The sweeper enqueues lost tasks again.
 func (b *Broker) start(ctx context.Context) (*embedded.Server, error) {
-	return embedded.Start(ctx, embedded.Config{Dir: Dir(b.data), Logger: b.log})
+	s, err := embedded.Start(ctx, embedded.Config{Dir: Dir(b.data), Logger: b.log, Remade: []string{"TASKS"}})
+	if _, ok := errors.AsType[*embedded.DamageError](err); ok {
+		err = fmt.Errorf("%w; nothing was changed. To do: %s", err, Remedy(b.data))
+	}
+	return s, err
 }
+
+// Remedy says what the operator can do about a damaged file of an embedded server (*embedded.DamageError).
+func Remedy(data string) string {
+	return "restore the folder " + Dir(data) + " from a backup; or accept the loss with `reelmill rebuild --force` " +
+		"and the same --data, which leaves out only what cannot be read, and keeps a copy of the file"
+}
+
+// Mend leaves what cannot be read out of the files of the embedded server of a data folder, and returns in
+// words what that was. It changes nothing when all can be read.
+func Mend(data string, log *slog.Logger) ([]string, error) { return embedded.Mend(Dir(data), log) }
 
 // Exclusive reports whether the broker is embedded, so that no other process uses it.
 func (b *Broker) Exclusive() bool { return b.data != "" }
