@@ -30,6 +30,22 @@ func (s shelf) Delete(_ context.Context, key string) error {
 	return nil
 }
 
+// TestJanitorAfterTheClockWasSetForward checks that an object is not old because the clock jumped.
+func TestJanitorAfterTheClockWasSetForward(t *testing.T) {
+	all := shelf{
+		"videos/vid_02/source/x.mp4": 25 * time.Hour, // being uploaded, an hour ago
+		"videos/vid_03/source/x.mp4": 49 * time.Hour,
+	}
+	w := newWorld(t, planner{})
+	j := &pipeline.Janitor{
+		Log: w.log, Owners: owners{}, Shelf: all, Jumped: func() time.Duration { return 24 * time.Hour },
+	}
+	n, err := j.Clean(t.Context())
+	if _, kept := all["videos/vid_02/source/x.mp4"]; err != nil || n != 1 || !kept {
+		t.Errorf("deleted %d, %v; left %v", n, err, all)
+	}
+}
+
 // owners knows the only video.
 type owners struct{}
 

@@ -15,22 +15,30 @@ type VideoRef struct{ Project, ID string }
 
 // Unfinished lists open videos: those that something must still happen to.
 type Unfinished interface {
-	// Unfinished returns at most limit open videos that were uploaded before a time, in the order of their ids
-	// and beginning after the id after.
-	Unfinished(ctx context.Context, before time.Time, after string, limit int) ([]VideoRef, error)
+	// Unfinished returns at most limit open videos that were uploaded before from or after until, in the order
+	// of their ids and beginning after the id after.
+	Unfinished(ctx context.Context, from, until time.Time, after string, limit int) ([]VideoRef, error)
 }
 
 // Queue knows whether a job is on its way to a worker.
 type Queue interface {
 	// Queued reports whether t's job has an unacknowledged task, of any cause, or a schedule.
 	Queued(ctx context.Context, t Task) (bool, error)
+	// Due returns when the schedule of t's job is due; the zero time when there is none.
+	Due(ctx context.Context, t Task) (time.Time, error)
+	// Schedule makes t due at a time, in place of the schedule of its job.
+	Schedule(ctx context.Context, t Task, at time.Time) error
 }
 
 // Sweeper makes sure that no video stands still for ever. It looks at each open video whose last event is
 // old: it evaluates the video, and enqueues those of its jobs that have neither a task nor a schedule. It
 // holds no state but its counts, so any number of sweepers may run at once and be restarted at any time. In a
-// pipeline without mistakes it never finds anything, so Repairs above 0 means that there is a mistake, or
-// that the queue lost a message.
+// pipeline without mistakes it never finds anything, so Repairs above 0 means that there is a mistake, that
+// the queue lost a message, or that the clock was set back.
+//
+// When the clock is set back, events are younger than no time at all, and schedules are due later than
+// planned. So an event from the future counts as old, and a schedule that is due later than the delay of its
+// job is brought forward.
 type Sweeper struct {
 	Coordinator *Coordinator
 	Videos      Unfinished
@@ -39,7 +47,8 @@ type Sweeper struct {
 	// Age is the least age of the last event of a video for the sweeper to look at it; 2 minutes when 0. That is
 	// far longer than one event takes to lead to the next, and than the clocks of machines differ.
 	Age    time.Duration
-	Logger *slog.Logger // nothing is logged when nil
+	Now    func() time.Time // time.Now when nil
+	Logger *slog.Logger     // nothing is logged when nil
 
 	mu      sync.Mutex
 	repairs map[string]uint64
@@ -47,15 +56,18 @@ type Sweeper struct {
 
 // The kinds of repair.
 const (
-	RepairEvent = "event_missed" // nobody had acted on an event
-	RepairTask  = "task_lost"    // an open job had neither task nor schedule
+	RepairEvent = "event_missed"   // nobody had acted on an event
+	RepairTask  = "task_lost"      // an open job had neither task nor schedule
+	RepairClock = "clock_set_back" // a schedule was due later than the delay of its job
 )
 
 // Repairs returns how often each kind of repair was made.
 func (s *Sweeper) Repairs() map[string]uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return map[string]uint64{RepairEvent: s.repairs[RepairEvent], RepairTask: s.repairs[RepairTask]}
+	return map[string]uint64{
+		RepairEvent: s.repairs[RepairEvent], RepairTask: s.repairs[RepairTask], RepairClock: s.repairs[RepairClock],
+	}
 }
 
 // Run sweeps at once, and then each time that Every has passed, until ctx ends.
@@ -91,19 +103,15 @@ const sweepPage = 100
 // Sweep makes one round. It returns the errors of all videos that it could not sweep; the next round tries
 // them again.
 func (s *Sweeper) Sweep(ctx context.Context) error {
-	age := s.Age
-	if age == 0 {
-		age = 2 * time.Minute
-	}
-	before, after := time.Now().Add(-age), ""
+	young, after := s.young(), ""
 	var failed error
 	for {
-		page, err := s.Videos.Unfinished(ctx, before, after, sweepPage)
+		page, err := s.Videos.Unfinished(ctx, young.from, young.until, after, sweepPage)
 		if err != nil {
 			return errors.Join(failed, fmt.Errorf("list unfinished videos: %w", err))
 		}
 		for _, v := range page {
-			if err := s.look(ctx, v, before); err != nil {
+			if err := s.look(ctx, v, young); err != nil {
 				failed = errors.Join(failed, fmt.Errorf("sweep video %s: %w", v.ID, err))
 			}
 		}
@@ -114,15 +122,37 @@ func (s *Sweeper) Sweep(ctx context.Context) error {
 	}
 }
 
-// look repairs a video if its last event was written before a time and something is wrong with it.
-func (s *Sweeper) look(ctx context.Context, ref VideoRef, before time.Time) error {
+// youth is a range of time: events in it are so young that what follows from them may still be under way.
+type youth struct{ from, now, until time.Time }
+
+// young returns the present youth. Clocks of machines differ, so it reaches as far into the future as into the
+// past. An event after it was written before the clock was set back.
+func (s *Sweeper) young() youth {
+	age, now := s.Age, time.Now
+	if age == 0 {
+		age = 2 * time.Minute
+	}
+	if s.Now != nil {
+		now = s.Now
+	}
+	at := now()
+	return youth{at.Add(-age), at, at.Add(age)}
+}
+
+func (y youth) has(t time.Time) bool { return !t.Before(y.from) && !t.After(y.until) }
+
+// look repairs a video if its last event is not young and something is wrong with it.
+func (s *Sweeper) look(ctx context.Context, ref VideoRef, young youth) error {
 	v, err := Fold(ctx, s.Coordinator.Log, ref.Project, ref.ID)
 	if err != nil {
 		return err
 	}
 	at := v.last()
-	if at.Sequence == 0 || !at.Time.Before(before) {
+	if at.Sequence == 0 || young.has(at.Time) {
 		return nil
+	}
+	if err := s.hasten(ctx, v, young); err != nil {
+		return err
 	}
 	lost, err := s.lost(ctx, v)
 	if err != nil {
@@ -176,6 +206,37 @@ func (s *Sweeper) lost(ctx context.Context, v *Video) ([]Task, error) {
 	return lost, nil
 }
 
+// hasten brings forward the schedules of a video that are due later than the delay that their event planned.
+// The delay is the difference of two times of one clock, so it is right whatever the clock says now.
+func (s *Sweeper) hasten(ctx context.Context, v *Video, young youth) error {
+	open, err := v.owed(s.Coordinator.PublicURL)
+	if err != nil {
+		return err
+	}
+	for _, j := range open {
+		f, err := FoldJob(j.last)
+		if err != nil {
+			return err
+		}
+		if f.State != StateJobRetrying || f.Data.RetryAt == nil {
+			continue
+		}
+		delay, t := max(0, f.Data.RetryAt.Sub(j.last.Time)), v.task(j.Job, j.last, j.last)
+		at, err := s.Queue.Due(ctx, t)
+		if err != nil {
+			return err
+		}
+		if !at.After(young.until.Add(delay)) {
+			continue
+		}
+		if err := s.Queue.Schedule(ctx, t, young.now.Add(delay)); err != nil {
+			return err
+		}
+		s.repaired(RepairClock, VideoRef{t.Project, t.Video}, t.Job.Name)
+	}
+	return nil
+}
+
 func (s *Sweeper) repaired(kind string, v VideoRef, job string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -183,7 +244,8 @@ func (s *Sweeper) repaired(kind string, v VideoRef, job string) {
 		s.repairs = map[string]uint64{}
 	}
 	s.repairs[kind]++
-	s.log().Error("the sweeper repaired a video that stood still; this is a bug, or the queue lost a message",
+	s.log().Error("the sweeper repaired a video that stood still; this is a bug, or the queue lost a message, or "+
+		"the clock was set back",
 		"kind", kind, "video", v.ID, "project", v.Project, "job", job)
 }
 
@@ -206,21 +268,24 @@ func (v *Video) last() Event {
 	return last
 }
 
-// due returns the tasks of the jobs that must be in the queue or with a worker. public is
-// Coordinator.PublicURL.
-func (v *Video) due(public string) ([]Task, error) {
+// owed returns the jobs that must be in the queue or with a worker. public is Coordinator.PublicURL.
+func (v *Video) owed(public string) (open []openJob, err error) {
 	if v.Uploaded.Sequence == 0 || v.Deleted.Sequence != 0 {
 		return nil, nil
 	}
-	var open []openJob
 	if v.Finished.Sequence == 0 {
 		open = v.openJobs()
 	}
 	telling, err := v.openNotify(public)
+	return append(open, telling...), err
+}
+
+// due returns the tasks of the jobs that are owed.
+func (v *Video) due(public string) ([]Task, error) {
+	open, err := v.owed(public)
 	if err != nil {
 		return nil, err
 	}
-	open = append(open, telling...)
 	due := make([]Task, len(open))
 	cause := v.Uploaded
 	for i, j := range open {

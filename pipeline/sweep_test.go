@@ -10,9 +10,24 @@ import (
 )
 
 // open is a world with one open video, as the sweeper sees it.
-type open struct{ *world }
+type open struct {
+	*world
+	scheduled *time.Time // when the schedule is due; nil or zero: there is none
+}
 
-func (o open) Unfinished(_ context.Context, _ time.Time, after string, _ int) ([]pipeline.VideoRef, error) {
+func (o open) Due(context.Context, pipeline.Task) (at time.Time, err error) {
+	if o.scheduled != nil {
+		at = *o.scheduled
+	}
+	return at, nil
+}
+
+func (o open) Schedule(_ context.Context, _ pipeline.Task, at time.Time) error {
+	*o.scheduled = at
+	return nil
+}
+
+func (o open) Unfinished(_ context.Context, _, _ time.Time, after string, _ int) ([]pipeline.VideoRef, error) {
 	if after != "" {
 		return nil, nil
 	}
@@ -20,7 +35,8 @@ func (o open) Unfinished(_ context.Context, _ time.Time, after string, _ int) ([
 }
 
 func (o open) Queued(_ context.Context, t pipeline.Task) (bool, error) {
-	return slices.Contains(o.tasks.names(), t.Job.Name), nil
+	scheduled := o.scheduled != nil && !o.scheduled.IsZero()
+	return scheduled || slices.Contains(o.tasks.names(), t.Job.Name), nil
 }
 
 func TestSweeper(t *testing.T) {
@@ -81,7 +97,7 @@ func TestSweeper(t *testing.T) {
 			w.accept(uploadOf(p.pipeline()))
 			w.run("inspect", accepted())
 			c.lose(w)
-			s := &pipeline.Sweeper{Coordinator: w.coord, Videos: open{w}, Queue: open{w}}
+			s := &pipeline.Sweeper{Coordinator: w.coord, Videos: open{world: w}, Queue: open{world: w}}
 			before := w.log.sequence
 			sweep := func(age time.Duration) {
 				s.Age = age
@@ -115,7 +131,7 @@ func TestSweeper(t *testing.T) {
 // long.
 func TestSweeperLeavesTheWindow(t *testing.T) {
 	w := planned(t, 12, 3)
-	s := &pipeline.Sweeper{Coordinator: w.coord, Videos: open{w}, Queue: open{w}, Age: time.Nanosecond}
+	s := &pipeline.Sweeper{Coordinator: w.coord, Videos: open{world: w}, Queue: open{world: w}, Age: time.Nanosecond}
 	sweep := func(tasks uint64, from, to int) {
 		t.Helper()
 		if err := s.Sweep(t.Context()); err != nil {
@@ -134,4 +150,62 @@ func TestSweeperLeavesTheWindow(t *testing.T) {
 	sweep(1, 0, 8) // both are enqueued again; only the first was certainly lost
 	w.tasks.take("t-first")
 	sweep(2, 0, 8)
+}
+
+// TestSweeperAfterTheClockWasSet checks that the sweeper brings forward a schedule that is due later than its
+// delay, once the clock was set back, or forward and back. It leaves alone one that is due in time, and it
+// repairs a lost task whose event is from the future.
+func TestSweeperAfterTheClockWasSet(t *testing.T) {
+	written := time.Now()
+	for name, c := range map[string]struct {
+		now   time.Time     // what the clock says
+		due   time.Duration // after written; 0: the schedule is lost
+		want  time.Duration // when it is due at last, after written
+		kind  string
+		tasks int
+	}{
+		"nothing happened":              {written.Add(10 * time.Minute), 20 * time.Minute, 20 * time.Minute, "", 0},
+		"an hour back":                  {written.Add(-time.Hour), 20 * time.Minute, -40 * time.Minute, pipeline.RepairClock, 0},
+		"a day forward":                 {written.Add(24 * time.Hour), 20 * time.Minute, 20 * time.Minute, "", 0},
+		"the schedule was a day ahead":  {written.Add(10 * time.Minute), 24 * time.Hour, 30 * time.Minute, pipeline.RepairClock, 0},
+		"an hour back, and a lost task": {written.Add(-time.Hour), 0, 0, pipeline.RepairTask, 1},
+		"a minute back: clocks differ":  {written.Add(-time.Minute), 20 * time.Minute, 20 * time.Minute, "", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := planner{"a": {{}}}
+			w := newWorld(t, p)
+			w.accept(uploadOf(p.pipeline()))
+			w.run("inspect", accepted())
+			task, _ := w.tasks.take("a")
+			w.write(pipeline.JobStarted, task, pipeline.JobEvent{Attempt: 1, Owner: 1})
+			data, at := retrying(), written.Add(20*time.Minute)
+			data.RetryAt = &at
+			w.write(pipeline.JobRetrying, task, data)
+			w.settle()
+			var due time.Time
+			if c.due != 0 {
+				due = written.Add(c.due)
+			}
+			o := open{w, &due}
+			s := &pipeline.Sweeper{
+				Coordinator: w.coord, Videos: o, Queue: o, Now: func() time.Time { return c.now },
+			}
+			for range 2 { // the second round finds nothing
+				if err := s.Sweep(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for kind, n := range s.Repairs() {
+				if want := map[bool]uint64{true: 1}[kind == c.kind]; n != want {
+					t.Errorf("%s repaired %d times, want %d", kind, n, want)
+				}
+			}
+			if n := len(w.tasks.names()); n != c.tasks {
+				t.Errorf("%d tasks, want %d", n, c.tasks)
+			}
+			if off := due.Sub(written.Add(c.want)).Abs(); c.due != 0 && off > time.Minute {
+				t.Errorf("it is due %v after it was written, want %v", due.Sub(written), c.want)
+			}
+		})
+	}
 }

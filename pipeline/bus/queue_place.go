@@ -39,6 +39,19 @@ func (b *Bus) Queued(ctx context.Context, t pipeline.Task) (bool, error) {
 	return false, nil
 }
 
+// Due returns when the schedule of t's job becomes its task; the zero time when there is none. t may have any
+// cause.
+func (b *Bus) Due(ctx context.Context, t pipeline.Task) (time.Time, error) {
+	if err := checkTask(t); err != nil {
+		return time.Time{}, err
+	}
+	schedule, err := b.lastTask(ctx, retrySubject(t))
+	if err != nil || schedule == nil {
+		return time.Time{}, err
+	}
+	return dueAt(schedule)
+}
+
 // standing reads the schedule of t's job and then its task, so that it sees a schedule which becomes the
 // task in between. Each is nil when there is none.
 func (b *Bus) standing(ctx context.Context, t pipeline.Task) (schedule, task *message, err error) {

@@ -219,7 +219,7 @@ func answers(ctx context.Context, c *Catalog, projects ...string) string {
 		Backlog            [][2]int
 		Stats              []stats.Stats
 	}{Sequence: must(c.Sequence(ctx)), Poisoned: must(c.Poisoned(ctx)), Rows: dump(ctx, c)}
-	all.Unfinished = must(c.Unfinished(ctx, farFuture, "", MaxLimit))
+	all.Unfinished = must(c.Unfinished(ctx, farFuture, farFuture, "", MaxLimit))
 	for _, p := range append([]string{""}, projects...) {
 		ofProject, total, err := c.Backlog(ctx, p)
 		all.Backlog = append(all.Backlog, [2]int{must(ofProject, err), total})

@@ -64,7 +64,8 @@ const (
 
 	// The conditions repeat those of the partial indexes videos_open and videos_backlog word for word.
 	sqlUnfinished = `
-		SELECT project, id FROM videos WHERE open = 1 AND id > $1 AND created_at < $2 ORDER BY id LIMIT $3`
+		SELECT project, id FROM videos WHERE open = 1 AND id > $1 AND (created_at < $2 OR created_at > $3)
+		ORDER BY id LIMIT $4`
 	sqlBacklog = `
 		SELECT COUNT(CASE WHEN project = $1 THEN 1 END), COUNT(*) FROM videos
 		WHERE status IN ('queued', 'inspecting', 'processing')`

@@ -114,12 +114,13 @@ func (c *Catalog) Backlog(ctx context.Context, project string) (ofProject, total
 }
 
 // Unfinished returns videos of all projects that have not ended, or whose end is still to be announced:
-// those uploaded before a time and with an id after the given one, by id, at most limit of them. It
-// implements pipeline.Unfinished.
-func (c *Catalog) Unfinished(ctx context.Context, before time.Time, after string, limit int) (
+// those uploaded before from or after until and with an id after the given one, by id, at most limit of
+// them. It implements pipeline.Unfinished.
+func (c *Catalog) Unfinished(ctx context.Context, from, until time.Time, after string, limit int) (
 	[]pipeline.VideoRef, error,
 ) {
-	rows, err := c.reader.stmt(sqlUnfinished).QueryContext(ctx, after, before.UnixMicro(), max(0, limit))
+	rows, err := c.reader.stmt(sqlUnfinished).
+		QueryContext(ctx, after, from.UnixMicro(), until.UnixMicro(), max(0, limit))
 	if err != nil {
 		return nil, fmt.Errorf("list unfinished videos: %w", explain(err))
 	}

@@ -209,7 +209,7 @@ func TestReopen(t *testing.T) {
 		apply(t, c, s.events[i])
 		if w := want[i+1]; w != "" {
 			v := must(c.Video(t.Context(), "p", "vid_b"))
-			open := len(must(c.Unfinished(t.Context(), farFuture, "", 9))) > 0
+			open := len(must(c.Unfinished(t.Context(), farFuture, farFuture, "", 9))) > 0
 			got := fmt.Sprintf("%s open=%v: %s", v.Status, open, statuses(t, c, "vid_b"))
 			if diff := cmp.Diff(w, got); diff != "" {
 				t.Errorf("after %d events: %s", i+1, diff)
@@ -243,7 +243,7 @@ func TestReopen(t *testing.T) {
 
 func unfinished(t *testing.T, c *Catalog) []pipeline.VideoRef {
 	t.Helper()
-	return must(c.Unfinished(t.Context(), farFuture, "", MaxLimit))
+	return must(c.Unfinished(t.Context(), farFuture, farFuture, "", MaxLimit))
 }
 
 var _ pipeline.Unfinished = (*Catalog)(nil)
@@ -259,13 +259,17 @@ func TestUnfinishedAndBacklog(t *testing.T) {
 	if diff := cmp.Diff(all, unfinished(t, c)); diff != "" {
 		t.Error(diff)
 	}
-	page := must(c.Unfinished(t.Context(), farFuture, "vid_01", 2))
+	page := must(c.Unfinished(t.Context(), farFuture, farFuture, "vid_01", 2))
 	if diff := cmp.Diff(all[1:3], page); diff != "" {
 		t.Error(diff)
 	}
 	before := must(c.Video(t.Context(), "p", "vid_09")).CreatedAt
-	if diff := cmp.Diff(all[:2], must(c.Unfinished(t.Context(), before, "", 9))); diff != "" {
+	if diff := cmp.Diff(all[:2], must(c.Unfinished(t.Context(), before, farFuture, "", 9))); diff != "" {
 		t.Error(diff)
+	}
+	future := must(c.Unfinished(t.Context(), time.UnixMicro(0), before.Add(-time.Microsecond), "", 9))
+	if diff := cmp.Diff(all[2:], future); diff != "" {
+		t.Errorf("uploaded after a time, when the clock was set back: %s", diff)
 	}
 	for project, want := range map[string]int{"p": 2, "q": 1, "x": 0} { // vid_01 has ended, and only waits for its webhook
 		ofProject, total, err := c.Backlog(t.Context(), project)

@@ -15,7 +15,12 @@ const cleanEvery = time.Hour
 
 // clean runs the janitor, and lets the store reclaim its own leftovers, every cleanEvery until ctx ends.
 func (s *Server) clean(ctx context.Context) error {
-	janitor := &pipeline.Janitor{Log: s.bus, Owners: s.bus, Shelf: shelf{s.objects}}
+	began := time.Now()
+	jumped := func() time.Duration {
+		now := time.Now()
+		return forward(began, now, now.Sub(began))
+	}
+	janitor := &pipeline.Janitor{Log: s.bus, Owners: s.bus, Shelf: shelf{s.objects}, Jumped: jumped}
 	tick := time.NewTicker(cleanEvery)
 	defer tick.Stop()
 	for {
@@ -27,13 +32,20 @@ func (s *Server) clean(ctx context.Context) error {
 		deleted, err := janitor.Clean(ctx)
 		s.metrics.cleaned.Add(float64(deleted))
 		if r, ok := s.objects.(storage.Reclaimer); ok {
-			_, failed := r.Reclaim(ctx, 24*time.Hour)
+			_, failed := r.Reclaim(ctx, 24*time.Hour+jumped())
 			err = errors.Join(err, failed)
 		}
 		if err != nil && ctx.Err() == nil {
 			s.config.Logger.Warn("clean the store", "deleted", deleted, "error", err)
 		}
 	}
+}
+
+// forward returns how far the clock was set forward between two times that a process ran apart: what the wall
+// clocks differ by, beyond that. The time
+// in which the machine slept counts too; a clock that was set back does not.
+func forward(began, now time.Time, ran time.Duration) time.Duration {
+	return max(0, now.Round(0).Sub(began.Round(0))-ran)
 }
 
 // shelf adapts a store to pipeline.Shelf.
