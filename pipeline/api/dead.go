@@ -59,7 +59,7 @@ func viewOfLetter(d pipeline.DeadLetter) deadLetterView {
 		Attempts: d.Attempts, Problem: d.Problem, CreatedAt: d.Time, Raw: d.Raw, Headers: d.Headers,
 	}
 	if isTask(d) {
-		v.Payload = &t
+		v.Payload = new(shownTask(t))
 	}
 	if v.Headers == nil {
 		v.Headers = map[string]string{}

@@ -105,7 +105,7 @@ func (s *server) listEvents(w http.ResponseWriter, r *http.Request, video string
 		events = events[:limit]
 		next = strconv.FormatUint(events[limit-1].Sequence, 10)
 	}
-	s.writeJSON(w, r, http.StatusOK, newList(events, next))
+	s.writeJSON(w, r, http.StatusOK, newList(shownEvents(events), next))
 }
 
 func limitOf(r *http.Request) (int, error) {
@@ -260,7 +260,7 @@ func (st *eventStream) sendEvent(e pipeline.Event) error {
 		st.finished = true
 	}
 	st.after = e.Sequence
-	return st.send(strconv.FormatUint(e.Sequence, 10), string(e.Type), e)
+	return st.send(strconv.FormatUint(e.Sequence, 10), string(e.Type), shownEvent(e))
 }
 
 // deleted sends the last event of a deleted video. The catalog has forgotten it, so it comes from the log.

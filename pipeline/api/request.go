@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/secret"
 )
 
 // Bounds of what an upload may ask for, in bytes. Metadata and files have theirs in Limits.
@@ -252,7 +253,8 @@ func (in *intake) checkWebhook(address string) error {
 	}
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" || !isWeb(u) {
-		return in.fail("webhook_url", codeWebhookRefused, "%.80q is not an http(s) address.", address)
+		return in.fail("webhook_url", codeWebhookRefused, "The address (%.80q) is not an http(s) address.",
+			secret.Place(address))
 	}
 	if err := in.cfg.CheckWebhookURL(address); err != nil {
 		return in.fail("webhook_url", codeWebhookRefused, "%.300s", printable(err.Error()))

@@ -1,0 +1,62 @@
+package api
+
+import (
+	"encoding/json"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/secret"
+)
+
+// An upload may name a webhook whose path or parameters are a token. The event log and the queue need all of
+// it, to deliver. Answers say only where it leads.
+
+// shownEvents returns events as they are answered.
+func shownEvents(events []pipeline.Event) []pipeline.Event {
+	shown := make([]pipeline.Event, len(events))
+	for i, e := range events {
+		shown[i] = shownEvent(e)
+	}
+	return shown
+}
+
+// shownEvent returns an event as it is answered.
+func shownEvent(e pipeline.Event) pipeline.Event {
+	if e.Type == pipeline.VideoUploaded {
+		e.Data = hideURL(e.Data, "webhook")
+	}
+	return e
+}
+
+// shownTask returns a task as it is answered.
+func shownTask(t pipeline.Task) pipeline.Task {
+	if t.Job.Worker == pipeline.NotifyWorker {
+		t.Job.Part = hideURL(t.Job.Part)
+	}
+	return t
+}
+
+// hideURL returns a JSON object with only the place of the address called url, which is in the object itself or
+// in the one called within. It returns a document without such an address as it is.
+func hideURL(doc json.RawMessage, within ...string) json.RawMessage {
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(doc, &fields) != nil {
+		return doc
+	}
+	changed := json.RawMessage(nil)
+	name := "url"
+	if len(within) > 0 {
+		name = within[0]
+		changed = hideURL(fields[name], within[1:]...)
+	} else if address := ""; json.Unmarshal(fields[name], &address) == nil && address != "" {
+		changed, _ = json.Marshal(secret.Place(address)) // a text always has JSON
+	}
+	if changed == nil || string(changed) == string(fields[name]) {
+		return doc
+	}
+	fields[name] = changed
+	shown, err := json.Marshal(fields)
+	if err != nil {
+		return nil // rather nothing than the token; parts of a document always have JSON
+	}
+	return shown
+}
