@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/reelmill/reelmill/cmd/reelmill/internal/human"
 )
 
 // completionCommand prints a script that lets a shell complete commands with the Tab key.
@@ -37,7 +39,7 @@ func (c completionCommand) Run(s streams) error {
 	if err != nil {
 		return fmt.Errorf("find this program: %w", err)
 	}
-	_, err = fmt.Fprintf(s.out, completionScripts[c.Shell], program)
+	_, err = human.Fprintf(s.out, completionScripts[c.Shell], program)
 	return err
 }
 
@@ -67,7 +69,7 @@ func complete(w io.Writer, model *kong.Application, line string) error {
 		}
 	}
 	for _, word := range candidates(node, flags, flag, last) {
-		if _, err := fmt.Fprintln(w, word); err != nil {
+		if _, err := human.Fprintln(w, word); err != nil {
 			return err
 		}
 	}

@@ -104,7 +104,7 @@ func (d *checkup) close() error {
 
 func (d *checkup) report(name, detail, remedy string, err error) {
 	if err == nil {
-		fmt.Fprintf(d.out, "ok    %-15s %s\n", name, detail)
+		human.Fprintf(d.out, "ok    %-15s %s\n", name, detail)
 		return
 	}
 	verdict := "FAIL"
@@ -116,7 +116,7 @@ func (d *checkup) report(name, detail, remedy string, err error) {
 	if r, ok := errors.AsType[remedied](err); ok {
 		remedy = r.remedy
 	}
-	fmt.Fprintf(d.out, "%s  %-15s %s\n%22sto do: %s\n", verdict, name, inWords(err), "", remedy)
+	human.Fprintf(d.out, "%s  %-15s %s\n%22sto do: %s\n", verdict, name, human.Lines(inWords(err)), "", remedy)
 }
 
 // dataFolder writes, syncs and removes a file in the data folder, or in the folder in which it would be made.

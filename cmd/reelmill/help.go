@@ -44,8 +44,8 @@ var ownHelp = map[string]kong.Vars{
 	"worker": {
 		"nats_help":  "Address of the NATS server that the server uses. A worker needs it.",
 		"store_help": storeHelp + "A worker needs it, the same as its server.",
-		"webhook_secret_help": "File that holds the secret that signs webhooks; or set REELMILL_WEBHOOK_SECRET. A " +
-			"worker needs that of its server, which is in webhook.secret in the server's data folder.",
+		"webhook_secret_help": "File that holds the secret that signs webhooks; or set REELMILL_WEBHOOK_SECRET. " +
+			"A worker needs that of its server, which is in webhook.secret in the server's data folder.",
 	},
 	"run": {"slots_help": slotsHelp},
 	"rebuild": {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/reelmill/reelmill/cmd/reelmill/internal/human"
 	"github.com/reelmill/reelmill/pipeline/secret"
 )
 
@@ -24,7 +25,7 @@ func printError(w io.Writer, err error) {
 		return
 	}
 	for line := range strings.SplitSeq(inWords(err), "\n") {
-		fmt.Fprintln(w, "reelmill:", line)
+		human.Fprintln(w, "reelmill:", line)
 	}
 }
 

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +14,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/reelmill/reelmill/cmd/reelmill/internal/human"
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/api"
 	"github.com/reelmill/reelmill/pipeline/client"
@@ -57,7 +57,7 @@ func (f pageFlags) Validate() error {
 // more prints how to list the rest; next is empty when there is none.
 func (f pageFlags) more(s streams, next string) {
 	if next != "" {
-		fmt.Fprintf(s.err, "There are more: repeat the command with --cursor %s\n", next)
+		human.Fprintf(s.err, "There are more: repeat the command with --cursor %s\n", next)
 	}
 }
 
@@ -128,7 +128,7 @@ func (u *publicURL) UnmarshalText(text []byte) error {
 // print prints v as a line of JSON with --json, and otherwise the table that text writes.
 func (o output) print(s streams, v any, text func(io.Writer)) error {
 	if o.JSON {
-		return json.NewEncoder(s.out).Encode(v)
+		return human.Encode(s.out, v)
 	}
 	table := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
 	text(table)
@@ -159,7 +159,7 @@ func (c jobsRetry) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
-	return c.print(s, job, func(w io.Writer) { fmt.Fprintln(w, job.ID, "is", job.Status) })
+	return c.print(s, job, func(w io.Writer) { human.Fprintln(w, job.ID, "is", job.Status) })
 }
 
 // deadCommand groups the commands about dead letters.
@@ -184,12 +184,12 @@ func (c deadList) Run(ctx context.Context, s streams) error {
 	defer c.more(s, next)
 	return c.print(s, letters, func(w io.Writer) {
 		if len(letters) == 0 {
-			fmt.Fprintln(w, "There are no dead letters.")
+			human.Fprintln(w, "There are no dead letters.")
 			return
 		}
-		fmt.Fprintln(w, "ID\tJOB\tCLASS\tCODE\tATTEMPTS\tWHEN\tDETAIL")
+		human.Fprintf(w, "ID\tJOB\tCLASS\tCODE\tATTEMPTS\tWHEN\tDETAIL\n")
 		for _, d := range letters {
-			fmt.Fprintf(w, "%s\t%s/%s\t%s\t%s\t%d\t%s\t%.60s\n", d.ID, d.Video, d.Job, d.Problem.Class,
+			human.Fprintf(w, "%s\t%s/%s\t%s\t%s\t%d\t%s\t%.60s\n", d.ID, d.Video, d.Job, d.Problem.Class,
 				d.Problem.Code, d.Attempts, pipeline.Clock(d.CreatedAt), d.Problem.Detail)
 		}
 	})
@@ -211,13 +211,13 @@ func (c deadShow) Run(ctx context.Context, s streams) error {
 	}
 	return c.print(s, d, func(w io.Writer) {
 		p := d.Problem
-		fmt.Fprintf(w, "job\t%s/%s\nworker\t%s\nattempts\t%d\nwhen\t%s\ntrace\t%s\nsubject\t%s\n", d.Video, d.Job,
+		human.Fprintf(w, "job\t%s/%s\nworker\t%s\nattempts\t%d\nwhen\t%s\ntrace\t%s\nsubject\t%s\n", d.Video, d.Job,
 			d.Worker, d.Attempts, pipeline.Clock(d.CreatedAt), d.TraceID, d.Subject)
-		fmt.Fprintf(w, "error\t%s (%s, %s)\n\t%s\nremedy\t%s\n", p.Title, p.Code, p.Class, p.Detail, p.Remedy)
+		human.Fprintf(w, "error\t%s (%s, %s)\n\t%s\nremedy\t%s\n", p.Title, p.Code, p.Class, p.Detail, p.Remedy)
 		for line := range strings.Lines(p.Stderr) {
-			fmt.Fprintf(w, "stderr\t%s", line)
+			human.Fprintf(w, "stderr\t%s\n", strings.TrimSuffix(line, "\n"))
 		}
-		fmt.Fprintf(w, "\npayload\t%s\n", d.Payload)
+		human.Fprintf(w, "\npayload\t%s\n", d.Payload)
 	})
 }
 
@@ -234,7 +234,7 @@ func (c deadRedrive) Run(ctx context.Context, s streams) error {
 		if err != nil {
 			return fmt.Errorf("redrive %s: %w", id, err)
 		}
-		return c.print(s, job, func(w io.Writer) { fmt.Fprintln(w, job.ID, "is", job.Status) })
+		return c.print(s, job, func(w io.Writer) { human.Fprintln(w, job.ID, "is", job.Status) })
 	})
 }
 
@@ -251,7 +251,7 @@ func (c deadDiscard) Run(ctx context.Context, s streams) error {
 			return fmt.Errorf("discard %s: %w", id, err)
 		}
 		gone := map[string]any{"id": id, "discarded": true}
-		return c.print(s, gone, func(w io.Writer) { fmt.Fprintln(w, id, "is discarded") })
+		return c.print(s, gone, func(w io.Writer) { human.Fprintln(w, id, "is discarded") })
 	})
 }
 
@@ -272,7 +272,7 @@ func (f serverFlags) each(ctx context.Context, s streams, ids []string, all bool
 			ids = append(ids, d.ID)
 		}
 		if len(ids) == 0 {
-			fmt.Fprintln(s.err, "There are no dead letters.")
+			human.Fprintln(s.err, "There are no dead letters.")
 		}
 	}
 	for _, id := range ids {
@@ -302,8 +302,8 @@ func (c statsCommand) Run(ctx context.Context, s streams) error {
 		return err
 	}
 	return c.print(s, stats, func(w io.Writer) {
-		fmt.Fprintln(w, "WINDOW\tUPLOADED\tREADY\tFAILED\tPLAYABLE P50/P95\tREADY P50/P95\t"+
-			"FAILURES\tFAILED ATTEMPTS")
+		human.Fprintf(w, "WINDOW\tUPLOADED\tREADY\tFAILED\tPLAYABLE P50/P95\tREADY P50/P95\t"+
+			"FAILURES\tFAILED ATTEMPTS\n")
 		for _, x := range stats.Windows {
 			if x.Uploaded+x.Ready+x.Canceled+len(x.Failed)+len(x.FailedAttempts) > 0 {
 				printWindow(w, pipeline.Clock(x.Start), x)
@@ -318,7 +318,7 @@ func printWindow(w io.Writer, name string, x stats.Window) {
 	for _, n := range x.Failed {
 		failed += n
 	}
-	fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%s\t%s\t%s\t%s\n", name, x.Uploaded, x.Ready, failed,
+	human.Fprintf(w, "%s\t%d\t%d\t%d\t%s\t%s\t%s\t%s\n", name, x.Uploaded, x.Ready, failed,
 		quantiles(x.TimeToPlayable), quantiles(x.TimeToReady), byCode(x.Failed), byCode(x.FailedAttempts))
 }
 

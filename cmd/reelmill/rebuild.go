@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 
 	"github.com/reelmill/reelmill/cmd/reelmill/internal/broker"
+	"github.com/reelmill/reelmill/cmd/reelmill/internal/human"
 	"github.com/reelmill/reelmill/cmd/reelmill/internal/loss"
 	"github.com/reelmill/reelmill/cmd/reelmill/internal/node"
 	"github.com/reelmill/reelmill/pipeline"
@@ -131,7 +132,7 @@ func (r *rebuild) run(ctx context.Context) error {
 	if len(unread) > 0 {
 		told += fmt.Sprintf("; left out %s that cannot be read", loss.EventsText(unread))
 	}
-	_, err = fmt.Fprintln(r.out, told)
+	_, err = human.Fprintln(r.out, told)
 	return err
 }
 
@@ -153,7 +154,7 @@ func (r *rebuild) inspect(ctx context.Context) (err error) {
 // damaged goes on without the old read model.
 func (r *rebuild) damaged(err error) error {
 	r.old = nil
-	_, failed := fmt.Fprintf(r.out, "the old read model cannot be read, so it is not compared: %v\n", err)
+	_, failed := human.Fprintf(r.out, "the old read model cannot be read, so it is not compared: %v\n", err)
 	return failed
 }
 

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +14,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/reelmill/reelmill/cmd/reelmill/internal/human"
 	"github.com/reelmill/reelmill/cmd/reelmill/internal/node"
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/api"
@@ -154,7 +154,7 @@ func (e *lateError) Unwrap() error { return context.DeadlineExceeded }
 func (c runCommand) print(s streams, view pipeline.VideoView, outputs []pipeline.OutputView) error {
 	if c.JSON {
 		view.PlayURL, view.DASHURL = "", "" // the server is gone
-		return json.NewEncoder(s.out).Encode(struct {
+		return human.Encode(s.out, struct {
 			pipeline.VideoView
 			Outputs []pipeline.OutputView `json:"outputs"`
 		}{view, outputs})
@@ -171,7 +171,7 @@ func (c runCommand) print(s streams, view pipeline.VideoView, outputs []pipeline
 		return err
 	}
 	for _, p := range view.Warnings {
-		fmt.Fprintln(s.out, "warning:", warning(p))
+		human.Fprintln(s.out, "warning:", warning(p))
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"github.com/vbauerster/mpb/v8/decor"
 	"golang.org/x/term"
 
+	"github.com/reelmill/reelmill/cmd/reelmill/internal/human"
 	"github.com/reelmill/reelmill/pipeline"
 )
 
@@ -43,12 +45,12 @@ func sized(f *os.File) bool {
 // line prints a line for people, above the bars.
 func (s *screen) line(text string) {
 	if s.p != nil {
-		fmt.Fprintln(s.p, text)
+		human.Fprintln(s.p, text)
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	fmt.Fprintln(s.s.err, text)
+	human.Fprintln(s.s.err, text)
 }
 
 // aside prints to stdout, above the bars if they are on the same terminal.
@@ -58,8 +60,8 @@ func (s *screen) aside(print func(io.Writer) error) error {
 	}
 	var text bytes.Buffer
 	err := print(&text)
-	fmt.Fprint(s.p, text.String())
-	return err
+	_, failed := text.WriteTo(s.p)
+	return errors.Join(err, failed)
 }
 
 // close leaves the bars as they are and releases the terminal. Close the bar of each file first.
@@ -89,7 +91,7 @@ func (s *screen) file(name string) *bar {
 	if s.p == nil {
 		return &bar{screen: s}
 	}
-	upload := s.p.AddBar(0, mpb.PrependDecorators(decor.Name(name+" upload ", decor.WCSyncSpaceR)),
+	upload := s.p.AddBar(0, mpb.PrependDecorators(decor.Name(human.Line(name)+" upload ", decor.WCSyncSpaceR)),
 		mpb.AppendDecorators(decor.CountersKibiByte("% .1f / % .1f")))
 	b := s.video(name)
 	b.upload = upload
@@ -102,7 +104,7 @@ func (s *screen) video(name string) *bar {
 		return &bar{screen: s}
 	}
 	return &bar{screen: s, work: s.p.AddBar(100,
-		mpb.PrependDecorators(decor.Name(name+" process ", decor.WCSyncSpaceR)),
+		mpb.PrependDecorators(decor.Name(human.Line(name)+" process ", decor.WCSyncSpaceR)),
 		mpb.AppendDecorators(decor.Percentage()))}
 }
 

@@ -175,8 +175,8 @@ func (s *settings) readSecret(file, setting string) (string, error) {
 // openWarning warns of a file with secrets that others may read. It is no error, since containers often get
 // theirs like this.
 func openWarning(file string) string {
-	return "every user of this machine can read the secrets in " + file + "; take that right away with: chmod o-r " +
-		file
+	return "every user of this machine can read the secrets in " + file + "; take that right away with: " +
+		"chmod o-r " + file
 }
 
 // warn logs which files with secrets others may read: those that were read, those that flags name, and the

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/reelmill/reelmill/cmd/reelmill/internal/broker"
+	"github.com/reelmill/reelmill/cmd/reelmill/internal/human"
 	"github.com/reelmill/reelmill/cmd/reelmill/internal/node"
 	"github.com/reelmill/reelmill/pipeline/api"
 	"github.com/reelmill/reelmill/pipeline/bus/embedded"
@@ -260,9 +260,9 @@ func announce(ctx context.Context, s streams, url string, log *slog.Logger) erro
 		case <-wait.C:
 		}
 	}
-	fmt.Fprintf(s.err, "ReelMill %s serves %s\nNext: reelmill upload FILE --server %s --wait=ready\n",
+	human.Fprintf(s.err, "ReelMill %s serves %s\nNext: reelmill upload FILE --server %s --wait=ready\n",
 		version, url, url)
-	return json.NewEncoder(s.out).Encode(readyLine{Ready: true, URL: url})
+	return human.Encode(s.out, readyLine{Ready: true, URL: url})
 }
 
 func probe(ctx context.Context, url string) (bool, error) {

@@ -10,6 +10,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/reelmill/reelmill/cmd/reelmill/internal/broker"
+	"github.com/reelmill/reelmill/cmd/reelmill/internal/human"
 	"github.com/reelmill/reelmill/pipeline/bus"
 	"github.com/reelmill/reelmill/pipeline/bus/embedded"
 	"github.com/reelmill/reelmill/pipeline/bytesize"
@@ -61,9 +62,9 @@ func (c streamsApply) Run(ctx context.Context, s streams, log *slog.Logger) erro
 func (c streamsApply) conclude(out io.Writer, n int) (err error) {
 	switch {
 	case n > 0 && c.Yes:
-		_, err = fmt.Fprintf(out, "changed %d of them\n", n)
+		_, err = human.Fprintf(out, "changed %d of them\n", n)
 	case n > 0:
-		_, err = fmt.Fprintln(out, "nothing was changed; add --yes to do it")
+		_, err = human.Fprintln(out, "nothing was changed; add --yes to do it")
 	}
 	return err
 }
@@ -104,17 +105,17 @@ func (c dataFlags) checkBrokerFolder() error {
 
 func printStreams(out io.Writer, all []bus.Live) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "STREAM\tREPLICAS\tMESSAGES\tBYTES\tLIMIT\tFIRST\tLAST")
+	human.Fprintf(w, "STREAM\tREPLICAS\tMESSAGES\tBYTES\tLIMIT\tFIRST\tLAST\n")
 	for _, l := range all {
 		switch {
 		case l.Absent:
-			fmt.Fprintf(w, "%s\tdoes not exist yet\n", l.Stream)
+			human.Fprintf(w, "%s\tdoes not exist yet\n", l.Stream)
 		case l.Consumer == "":
 			limit := "none"
 			if l.MaxBytes > 0 {
 				limit = bytesize.Size(l.MaxBytes).String()
 			}
-			fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%s\t%d\t%d\n",
+			human.Fprintf(w, "%s\t%d\t%d\t%s\t%s\t%d\t%d\n",
 				l.Stream, l.Replicas, l.Messages, bytesize.Size(l.Bytes), limit, l.First, l.Last)
 		}
 	}
@@ -125,13 +126,13 @@ func printStreams(out io.Writer, all []bus.Live) error {
 func printDifferences(out io.Writer, all []bus.Live) error {
 	for _, l := range all {
 		for _, d := range l.Differences {
-			if _, err := fmt.Fprintf(out, "%s: %s\n", l.Name(), d); err != nil {
+			if _, err := human.Fprintf(out, "%s: %s\n", l.Name(), d); err != nil {
 				return err
 			}
 		}
 	}
 	if differing(all) == 0 {
-		_, err := fmt.Fprintln(out, "nothing differs")
+		_, err := human.Fprintln(out, "nothing differs")
 		return err
 	}
 	return nil

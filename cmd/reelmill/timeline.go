@@ -2,12 +2,11 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"time"
 
+	"github.com/reelmill/reelmill/cmd/reelmill/internal/human"
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/client"
 )
@@ -42,7 +41,7 @@ func (t *timeline) follow(ctx context.Context, api *client.Client, id string, la
 
 func (t *timeline) print(e pipeline.Event) error {
 	if t.json {
-		return json.NewEncoder(t.out).Encode(e)
+		return human.Encode(t.out, e)
 	}
 	if t.first.IsZero() {
 		t.first = e.Time
@@ -51,6 +50,6 @@ func (t *timeline) print(e pipeline.Event) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(t.out, "  %8.3f s  %-16s %s\n", e.Time.Sub(t.first).Seconds(), e.Type, job)
+	_, err = human.Fprintf(t.out, "  %8.3f s  %-16s %s\n", e.Time.Sub(t.first).Seconds(), e.Type, job)
 	return err
 }

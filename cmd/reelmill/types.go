@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/reelmill/reelmill/cmd/reelmill/internal/human"
 	"github.com/reelmill/reelmill/workers"
 	"github.com/reelmill/reelmill/workers/all"
 )
@@ -27,7 +28,7 @@ func (c typesList) Run(s streams) error {
 		return err
 	}
 	return c.print(s, names, func(w io.Writer) {
-		fmt.Fprintln(w, strings.Join(names, "\n"))
+		human.Fprintln(w, human.Lines(strings.Join(names, "\n")))
 	})
 }
 
@@ -64,13 +65,13 @@ func (c typesShow) Run(s streams) error {
 	}
 	return c.print(s, t.Schema, func(w io.Writer) {
 		if len(params) == 0 {
-			fmt.Fprintf(w, "%s takes no parameters.\n", t.Name)
+			human.Fprintf(w, "%s takes no parameters.\n", t.Name)
 			return
 		}
-		fmt.Fprintln(w, "PARAMETER\tTYPE\tALLOWED\tMEANING")
+		human.Fprintf(w, "PARAMETER\tTYPE\tALLOWED\tMEANING\n")
 		for _, name := range slices.Sorted(maps.Keys(params)) {
 			p := params[name]
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", name, p.kind(), p.allowed(), p.Description)
+			human.Fprintf(w, "%s\t%s\t%s\t%s\n", name, p.kind(), p.allowed(), p.Description)
 		}
 	})
 }

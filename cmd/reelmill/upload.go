@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +13,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/reelmill/reelmill/cmd/reelmill/internal/human"
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/client"
 )
@@ -211,7 +211,7 @@ func (u *uploader) report(ctx context.Context, view pipeline.VideoView) error {
 	defer u.mu.Unlock()
 	return u.screen.aside(func(out io.Writer) error {
 		if u.JSON {
-			return json.NewEncoder(out).Encode(view)
+			return human.Encode(out, view)
 		}
 		if err := u.printVideo(ctx, out, view); err != nil {
 			return err
@@ -223,7 +223,7 @@ func (u *uploader) report(ctx context.Context, view pipeline.VideoView) error {
 		if u.Wait == "playable" && view.Playable {
 			last = pipeline.VideoPlayable
 		}
-		fmt.Fprintln(out, "  timeline")
+		human.Fprintln(out, "  timeline")
 		return (&timeline{out: out}).follow(ctx, u.api, view.ID, last)
 	})
 }
@@ -234,7 +234,7 @@ func (f serverFlags) printVideo(ctx context.Context, w io.Writer, view pipeline.
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "%s  %s  %s\n", view.ID, view.Status, view.Filename)
+	human.Fprintf(w, "%s  %s  %s\n", view.ID, view.Status, view.Filename)
 	if !view.Playable && !view.Status.Terminal() {
 		at = append(at, place{"follow", fmt.Sprintf("reelmill videos watch %s --server %s", view.ID, f.Server)})
 	}
@@ -242,7 +242,7 @@ func (f serverFlags) printVideo(ctx context.Context, w io.Writer, view pipeline.
 		at = append(at, place{"warning", warning(p)})
 	}
 	for _, p := range at {
-		fmt.Fprintf(w, "  %-11s  %s\n", p.name, p.url)
+		human.Fprintf(w, "  %-11s  %s\n", p.name, p.url)
 	}
 	return nil
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/url"
@@ -83,13 +82,13 @@ func (c videosList) Run(ctx context.Context, s streams) error {
 	defer c.more(s, page.NextCursor)
 	return c.print(s, page.Data, func(w io.Writer) {
 		if len(page.Data) == 0 {
-			fmt.Fprintln(w, "There are no videos. Upload one: reelmill upload FILE --wait=ready")
+			human.Fprintln(w, "There are no videos. Upload one: reelmill upload FILE --wait=ready")
 			return
 		}
-		fmt.Fprintln(w, "ID\tSTATUS\tPROGRESS\tCREATED\tFILE")
+		human.Fprintf(w, "ID\tSTATUS\tPROGRESS\tCREATED\tFILE\n")
 		for _, v := range page.Data {
 			created := pipeline.Clock(v.CreatedAt)
-			fmt.Fprintf(w, "%s\t%s\t%d %%\t%s\t%s\n", v.ID, v.Status, v.Progress, created, v.Filename)
+			human.Fprintf(w, "%s\t%s\t%d %%\t%s\t%s\n", v.ID, v.Status, v.Progress, created, v.Filename)
 		}
 	})
 }
@@ -114,20 +113,20 @@ func (c videosGet) Run(ctx context.Context, s streams) error {
 
 // describe prints the state, the source and the places of a video.
 func describe(w io.Writer, v pipeline.VideoView, at []place) {
-	fmt.Fprintf(w, "id\t%s\nfile\t%s, %s\nstatus\t%s, %d %%\ncreated\t%s\n",
+	human.Fprintf(w, "id\t%s\nfile\t%s, %s\nstatus\t%s, %d %%\ncreated\t%s\n",
 		v.ID, v.Filename, bytesize.Size(v.Size), v.Status, v.Progress, pipeline.Clock(v.CreatedAt))
 	if m := v.Media; m != nil {
-		fmt.Fprintf(w, "source\t%s, %dx%d, %.4g frames/s, %s, %s\n", m.Video.Codec, m.Video.Width, m.Video.Height,
+		human.Fprintf(w, "source\t%s, %dx%d, %.4g frames/s, %s, %s\n", m.Video.Codec, m.Video.Width, m.Video.Height,
 			m.Video.FrameRate(), human.Seconds(m.Duration), audioOf(m))
 	}
 	for _, p := range v.Warnings {
-		fmt.Fprintf(w, "warning\t%s\n", warning(p))
+		human.Fprintf(w, "warning\t%s\n", warning(p))
 	}
 	if p := v.Problem; p != nil {
-		fmt.Fprintf(w, "error\t%s (%s): %s\nremedy\t%s\n", p.Title, p.Code, p.Detail, p.Remedy)
+		human.Fprintf(w, "error\t%s (%s): %s\nremedy\t%s\n", p.Title, p.Code, p.Detail, p.Remedy)
 	}
 	for _, p := range at {
-		fmt.Fprintf(w, "%s\t%s\n", p.name, p.url)
+		human.Fprintf(w, "%s\t%s\n", p.name, p.url)
 	}
 }
 
@@ -232,7 +231,7 @@ func (c videosOutputs) urlOf(o pipeline.OutputView, outputs []pipeline.OutputVie
 func printOutputs(w io.Writer, outputs []pipeline.OutputView, heading string,
 	place func(pipeline.OutputView) string,
 ) {
-	fmt.Fprintln(w, "KIND\tNAME\tSIZE\tLENGTH\tPICTURE\t"+heading)
+	human.Fprintf(w, "KIND\tNAME\tSIZE\tLENGTH\tPICTURE\t%s\n", heading)
 	for _, o := range outputs {
 		if o.Kind == pipeline.KindIndex || o.Kind == pipeline.KindInit {
 			continue // part of a rendition, which has a line
@@ -249,7 +248,7 @@ func printOutputs(w io.Writer, outputs []pipeline.OutputView, heading string,
 			segments := human.Plural(s.Count, "segment")
 			at = fmt.Sprintf("%s (%d %s)", at, s.Count, segments)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", o.Kind, o.Name, bytesize.Size(o.Size), length, picture, at)
+		human.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", o.Kind, o.Name, bytesize.Size(o.Size), length, picture, at)
 	}
 }
 
@@ -267,7 +266,7 @@ func (c videosWatch) Run(ctx context.Context, s streams) error {
 		return err
 	}
 	if c.JSON {
-		err = json.NewEncoder(s.out).Encode(view)
+		err = human.Encode(s.out, view)
 	} else {
 		err = c.printVideo(ctx, s.out, view)
 	}
@@ -329,20 +328,20 @@ func (c videosWhy) Run(ctx context.Context, s streams) error {
 		return err
 	}
 	return c.print(s, why, func(w io.Writer) {
-		fmt.Fprintf(w, "%s is %s: %s\n", why.Video, why.Status, why.Summary)
+		human.Fprintf(w, "%s is %s: %s\n", why.Video, why.Status, why.Summary)
 		for _, note := range why.Notes {
-			fmt.Fprintln(w, "  "+note)
+			human.Fprintln(w, "  "+note)
 		}
 		for _, j := range why.Jobs {
-			fmt.Fprintf(w, "  %s\t%s\t%s\n", j.Job, j.Reason, j.Detail)
+			human.Fprintf(w, "  %s\t%s\t%s\n", j.Job, j.Reason, j.Detail)
 		}
-		fmt.Fprintln(w)
+		human.Fprintln(w)
 		if why.Earlier > 0 {
-			fmt.Fprintf(w, "%d earlier events are not shown\n", why.Earlier)
+			human.Fprintf(w, "%d earlier events are not shown\n", why.Earlier)
 		}
 		for _, m := range why.Timeline {
 			at := m.At.UTC().Format(time.DateOnly + " 15:04:05.000 UTC")
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", at, m.Event, m.Job, m.Detail)
+			human.Fprintf(w, "%s\t%s\t%s\t%s\n", at, m.Event, m.Job, m.Detail)
 		}
 	})
 }
@@ -377,7 +376,7 @@ func (f serverFlags) change(
 		if err != nil {
 			return fmt.Errorf("%s %s: %w", verb, id, err)
 		}
-		if err := f.print(s, view, func(w io.Writer) { fmt.Fprintln(w, id, "is", view.Status) }); err != nil {
+		if err := f.print(s, view, func(w io.Writer) { human.Fprintln(w, id, "is", view.Status) }); err != nil {
 			return err
 		}
 	}
@@ -396,7 +395,7 @@ func (c videosDelete) Run(ctx context.Context, s streams) error {
 			return fmt.Errorf("delete %s: %w", id, err)
 		}
 		gone := map[string]any{"id": id, "deleted": true}
-		if err := c.print(s, gone, func(w io.Writer) { fmt.Fprintln(w, id, "is deleted") }); err != nil {
+		if err := c.print(s, gone, func(w io.Writer) { human.Fprintln(w, id, "is deleted") }); err != nil {
 			return err
 		}
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/reelmill/reelmill/cmd/reelmill/internal/human"
 	"github.com/reelmill/reelmill/cmd/reelmill/internal/node"
 	"github.com/reelmill/reelmill/pipeline/api"
 	"github.com/reelmill/reelmill/pipeline/secret"
@@ -140,8 +140,8 @@ func (c workerCommand) Run(ctx context.Context, s streams, log *slog.Logger) (er
 		return err
 	}
 	defer func() { err = errors.Join(err, w.Close()) }()
-	fmt.Fprintf(s.err, "ReelMill %s works for %s\n", version, c.broker())
-	if err := json.NewEncoder(s.out).Encode(readyLine{Ready: true}); err != nil {
+	human.Fprintf(s.err, "ReelMill %s works for %s\n", version, c.broker())
+	if err := human.Encode(s.out, readyLine{Ready: true}); err != nil {
 		return err
 	}
 	return w.Run(ctx)

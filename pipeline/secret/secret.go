@@ -19,8 +19,8 @@ import (
 // Hidden is what is printed in place of a secret.
 const Hidden = "***"
 
-// Text is a secret. It prints as *** with every verb, in logs, JSON, YAML and other encodings, also when it is
-// empty. The zero Text is empty. Compare what Reveal returns, not Texts.
+// Text is a secret. It prints as *** with every verb, in logs, JSON, YAML and other encodings, also when it
+// is empty. The zero Text is empty. Compare what Reveal returns, not Texts.
 type Text struct {
 	// A pointer, since fmt calls no method of a field that is not exported, but prints what it holds.
 	value *string
