@@ -35,8 +35,8 @@ func shownTask(t pipeline.Task) pipeline.Task {
 	return t
 }
 
-// hideURL returns a JSON object with only the place of the address called url, which is in the object itself or
-// in the one called within. It returns a document without such an address as it is.
+// hideURL returns a JSON object with only the place of the address called url, which is in the object itself
+// or in the one called within. It returns a document without such an address as it is.
 func hideURL(doc json.RawMessage, within ...string) json.RawMessage {
 	var fields map[string]json.RawMessage
 	if json.Unmarshal(doc, &fields) != nil {

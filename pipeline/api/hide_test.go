@@ -2,7 +2,6 @@ package api
 
 import (
 	"encoding/json"
-	"fmt"
 	"strings"
 	"testing"
 
@@ -59,7 +58,7 @@ func TestHideURLLeavesTheRest(t *testing.T) {
 		}
 	}
 	got := hideURL(json.RawMessage(`{"z":1e3,"webhook":{"x":[1],"url":"https://a/b"}}`), "webhook")
-	if fmt.Sprintf("%s", got) != `{"webhook":{"url":"https://a/***","x":[1]},"z":1e3}` {
+	if string(got) != `{"webhook":{"url":"https://a/***","x":[1]},"z":1e3}` {
 		t.Errorf("got %s", got)
 	}
 }

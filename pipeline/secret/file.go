@@ -17,8 +17,8 @@ const maxFile = 64 << 10
 var ErrEmpty = errors.New("the file holds no secret")
 
 // ReadFile returns the secret in a file, which is one line; the line break at its end does not count. An
-// empty or blank file is ErrEmpty. open reports whether every user of the machine may read the file: the caller
-// warns of that. No error repeats what the file holds.
+// empty or blank file is ErrEmpty. open reports whether every user of the machine may read the file: the
+// caller warns of that. No error repeats what the file holds.
 func ReadFile(path string) (t Text, open bool, err error) {
 	f, err := os.Open(path)
 	if err != nil {

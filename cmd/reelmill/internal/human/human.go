@@ -1,5 +1,5 @@
-// Package human prints for people: it formats counts and lengths, and keeps what others wrote from acting on a
-// terminal. Package pipeline/bytesize formats sizes.
+// Package human prints for people: it formats counts and lengths, and keeps what others wrote from acting
+// on a terminal. Package pipeline/bytesize formats sizes.
 package human
 
 import (

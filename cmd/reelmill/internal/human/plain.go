@@ -14,9 +14,9 @@ import (
 )
 
 // Line returns a text that a terminal shows as one line and does not act on: names, codes and messages come
-// from users, from files and from servers. It writes control characters, line breaks and tabs, characters that
-// change the direction of text or cannot be seen, and bytes that are not UTF-8, as escapes such as \x1b and
-// \u202e. All other text stays as it is, in every script, with the joiners of scripts and emoji.
+// from users, from files and from servers. It writes control characters, line breaks and tabs, characters
+// that change the direction of text or cannot be seen, and bytes that are not UTF-8, as escapes such as \x1b
+// and \u202e. All other text stays as it is, in every script, with the joiners of scripts and emoji.
 func Line(text string) string { return escape(text, false) }
 
 // Lines is a text of several lines for Fprintf, which escapes all that Line escapes but line breaks.
@@ -27,12 +27,13 @@ func escape(text string, breaks bool) string {
 		return text
 	}
 	var b strings.Builder
-	for i, size := 0, 0; i < len(text); i += size {
-		var r rune
-		r, size = utf8.DecodeRuneInString(text[i:])
+	for rest := text; rest != ""; {
+		r, size := utf8.DecodeRuneInString(rest)
+		first := rest[0]
+		rest = rest[size:]
 		switch {
 		case r == utf8.RuneError && size == 1:
-			fmt.Fprintf(&b, `\x%02x`, text[i])
+			fmt.Fprintf(&b, `\x%02x`, first)
 		case !acts(r), breaks && r == '\n':
 			b.WriteRune(r)
 		default:
@@ -95,8 +96,8 @@ func plainArg(arg any) any {
 	return arg
 }
 
-// Encode writes v as a line of JSON in which what Line escapes is escaped as JSON has it: encoding/json leaves
-// many such characters as they are. Whoever decodes it gets the text unchanged.
+// Encode writes v as a line of JSON in which what Line escapes is escaped as JSON has it: encoding/json
+// leaves many such characters as they are. Whoever decodes it gets the text unchanged.
 func Encode(w io.Writer, v any) error {
 	var b bytes.Buffer
 	if err := json.NewEncoder(&b).Encode(v); err != nil {
