@@ -65,7 +65,7 @@ func (c rebuildCommand) mend(out io.Writer, log *slog.Logger) error {
 	}
 	mended, err := broker.Mend(c.Data, log)
 	for _, told := range mended {
-		if _, failed := fmt.Fprintln(out, "left out of the broker: "+told); failed != nil {
+		if _, failed := human.Fprintln(out, "left out of the broker: "+told); failed != nil {
 			return errors.Join(err, failed)
 		}
 	}
