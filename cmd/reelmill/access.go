@@ -36,10 +36,49 @@ func (f workFlags) validateHosts() error {
 func (c serveCommand) access() api.Access {
 	return api.Access{
 		Hosts: c.hosts(c.Listen, c.MetricsListen), Origins: c.AllowOrigin, PlayOrigins: c.PlayOrigin,
+		Proxies: c.proxies(),
 	}
 }
 
+// proxies returns the networks of --trusted-proxies; Validate has checked them.
+func (c serveCommand) proxies() (all []netip.Prefix) {
+	for _, text := range c.Proxies {
+		if p, err := parseNetwork(text); err == nil {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
+// parseNetwork reads a network, or an address alone.
+func parseNetwork(text string) (netip.Prefix, error) {
+	if a, err := netip.ParseAddr(text); err == nil {
+		return a.Prefix(a.BitLen())
+	}
+	p, err := netip.ParsePrefix(text)
+	if err != nil {
+		return p, fmt.Errorf("%q is not a network; write one such as 10.0.0.0/8", text)
+	}
+	return p.Masked(), nil
+}
+
 func (c serveCommand) validateAccess() error {
+	for _, network := range c.Proxies {
+		if _, err := parseNetwork(network); err != nil {
+			return fmt.Errorf("--trusted-proxies: %w", err)
+		}
+	}
+	for _, limit := range []struct {
+		flag  string
+		value int64
+	}{
+		{"--min-upload-rate", int64(c.MinRate)}, {"--max-client-uploads", int64(c.Uploads)},
+		{"--max-client-rate", int64(c.Rate)},
+	} {
+		if limit.value < 1 {
+			return fmt.Errorf("%s must be 1 or more, not %d", limit.flag, limit.value)
+		}
+	}
 	for _, origin := range c.AllowOrigin {
 		if err := api.CheckOrigin(origin); err != nil {
 			return fmt.Errorf("--allow-origin: %w", err)

@@ -15,6 +15,7 @@ import (
 	"os/signal"
 	"slices"
 	"syscall"
+	"time"
 
 	"github.com/alecthomas/kong"
 
@@ -37,8 +38,20 @@ const (
 	exitInterrupted = 130
 )
 
+// stopTime is how long the program may take to end after a signal. Whatever hangs then is cut off, as by a
+// crash, before Docker would kill the process, which is 10 s after the signal.
+const stopTime = 8 * time.Second
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, func() {
+		stop() // from now on a signal ends the process at once
+		time.AfterFunc(stopTime, func() {
+			fmt.Fprintf(os.Stderr, "reelmill: something did not stop within %s of the signal; the process ends now. "+
+				"Nothing that was answered is lost.\n", stopTime)
+			os.Exit(exitInterrupted)
+		})
+	})
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	printError(os.Stderr, err)

@@ -111,6 +111,7 @@ var ruleModules = []struct {
 	}, ruleAny},
 	{"golang.org/x/term", []string{"cmd/reelmill"}, nil},
 	{"golang.org/x/text", []string{"pipeline/manifest"}, nil},
+	{"golang.org/x/time", []string{"pipeline/api"}, nil},
 	{"modernc.org/sqlite", []string{"cmd/chaos", "storage/accounts", "storage/catalog"}, nil},
 	{"os/exec", []string{"cmd/bench", "cmd/cases", "cmd/chaos", "workers/internal/ffmpeg", "workers/internal/sandbox"}, ruleAny},
 	{"pgregory.net/rapid", nil, ruleAny},

@@ -118,10 +118,15 @@ var helpTexts = kong.Vars{
 		"then any web page can use the server through the browser of a person who can reach it.",
 	"allow_origin_help": "Origin of web pages on other sites that may use the API, such as " +
 		"https://app.example.com. Default: none may.",
-	"play_origin_help": "Origin of web pages whose scripts may play videos, '*' for all, or none.",
-	"watermark_help":   "Make a watermarked copy, with an image FILE or with text:WORDS.",
-	"wait_help":        "Wait until each video is playable, or until it is ready.",
-	"video_states":     "any, queued, inspecting, processing, ready, errored, rejected, canceled",
+	"proxies_help": "Network of proxies before the server, such as 10.0.0.0/8, whose X-Forwarded-For says " +
+		"who the client is. The limits for one client need it behind a proxy. Default: the header is ignored.",
+	"min_rate_help":       "Bytes a second that an upload must keep up; it may pause for up to a minute.",
+	"client_uploads_help": "Uploads that one client may send at once (429); all together may send 64.",
+	"client_rate_help":    "Requests a second that one client may send (429).",
+	"play_origin_help":    "Origin of web pages whose scripts may play videos, '*' for all, or none.",
+	"watermark_help":      "Make a watermarked copy, with an image FILE or with text:WORDS.",
+	"wait_help":           "Wait until each video is playable, or until it is ready.",
+	"video_states":        "any, queued, inspecting, processing, ready, errored, rejected, canceled",
 }
 
 // serveCommand runs everything in one process.
@@ -133,11 +138,15 @@ type serveCommand struct {
 	MaxVideos int           `help:"${max_videos_help}" default:"100000" env:"REELMILL_MAX_VIDEOS"`
 	MaxShare  int           `help:"${max_share_help}" name:"max-project-videos" default:"10000" env:"REELMILL_MAX_PROJECT_VIDEOS"`
 	MinFree   bytesize.Size `help:"${min_free_help}" env:"REELMILL_MIN_FREE"`
+	MinRate   bytesize.Size `help:"${min_rate_help}" name:"min-upload-rate" default:"1KiB" env:"REELMILL_MIN_UPLOAD_RATE"`
+	Uploads   int           `help:"${client_uploads_help}" name:"max-client-uploads" default:"48" env:"REELMILL_MAX_CLIENT_UPLOADS"`
+	Rate      int           `help:"${client_rate_help}" name:"max-client-rate" default:"1000" env:"REELMILL_MAX_CLIENT_RATE"`
 	Workers   bool          `help:"Run jobs in this process." default:"true" negatable:"" env:"REELMILL_WORKERS"`
 	workFlags
 
 	AllowPublic bool     `help:"${public_help}" env:"REELMILL_ALLOW_PUBLIC"`
 	AllowOrigin []string `help:"${allow_origin_help}" env:"REELMILL_ALLOW_ORIGIN" placeholder:"ORIGIN"`
+	Proxies     []string `help:"${proxies_help}" name:"trusted-proxies" env:"REELMILL_TRUSTED_PROXIES" placeholder:"CIDR"`
 	PlayOrigin  []string `help:"${play_origin_help}" default:"*" env:"REELMILL_PLAY_ORIGIN" placeholder:"ORIGIN"`
 }
 
@@ -229,6 +238,7 @@ func (c serveCommand) configWith(signing secret.Text, set *settings, log *slog.L
 		Config: config, Jobs: c.jobs(signing), RunJobs: c.Workers,
 		Limits: api.Limits{
 			MaxUpload: int64(c.MaxUpload), MaxVideos: c.MaxVideos, MaxProjectVideos: c.MaxShare,
+			MinUploadRate: int64(c.MinRate), MaxClientUploads: c.Uploads, MaxClientRate: c.Rate,
 		},
 		Pipelines: set.pipelines, PublicURL: string(c.PublicURL),
 	}

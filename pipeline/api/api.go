@@ -21,8 +21,9 @@ type server struct {
 	api     huma.API
 	openapi []byte
 	guard   *guard
-	uploads chan struct{} // one token for each upload under way
-	streams chan struct{} // one token for each open event stream
+	uploads *gate  // of uploads under way
+	streams *gate  // of open event streams
+	rates   *rates // of requests
 }
 
 // New returns the handler of the whole API. It starts nothing. Any number of servers may use the handler;
@@ -38,8 +39,9 @@ func New(cfg Config) (http.Handler, error) {
 	}
 	s := &server{
 		cfg: cfg, mux: http.NewServeMux(), guard: guard,
-		uploads: make(chan struct{}, cfg.Limits.MaxOpenUploads),
-		streams: make(chan struct{}, cfg.Limits.MaxStreams),
+		uploads: newGate(cfg.Limits.MaxOpenUploads, cfg.Limits.MaxClientUploads),
+		streams: newGate(cfg.Limits.MaxStreams, cfg.Limits.MaxClientStreams),
+		rates:   newRates(cfg.Limits.MaxClientRate),
 	}
 	s.api = humago.New(s.mux, describe(cfg))
 	s.api.UseMiddleware(s.checkQueries)

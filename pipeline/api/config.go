@@ -150,9 +150,16 @@ type Limits struct {
 	MaxOpenUploads int           // at once; 64. More get 503
 	MaxStreams     int           // event streams at once; 256. More get 503
 	UploadIdle     time.Duration // how long an upload may stall; 60 s
+	MinUploadRate  int64         // bytes a second that an upload must keep up (uploadPace); 1,024
+	UploadSlack    time.Duration // how long it may be slower; twice UploadIdle
 	WriteIdle      time.Duration // how long a client may take no byte of an answer; 60 s
 	Heartbeat      time.Duration // of a silent event stream; 15 s
 	ReadYourWrites time.Duration // wait for the catalog after a write; 2 s
+
+	// These are for each client (guard.clientOf). Further requests get 429.
+	MaxClientUploads int // at once; three quarters of MaxOpenUploads
+	MaxClientStreams int // at once; three quarters of MaxStreams
+	MaxClientRate    int // requests a second, and twice as many at once; 1,000
 
 	// These limit the videos that have not ended, when there is a Backlog. Uploads under way are not counted,
 	// so there may be MaxOpenUploads more.
@@ -200,6 +207,11 @@ func (l Limits) withDefaults() Limits {
 	l.MaxOpenUploads = defaulted(l.MaxOpenUploads, 64)
 	l.MaxStreams = defaulted(l.MaxStreams, 256)
 	l.UploadIdle = defaulted(l.UploadIdle, 60*time.Second)
+	l.MinUploadRate = defaulted(l.MinUploadRate, 1<<10)
+	l.UploadSlack = defaulted(l.UploadSlack, 2*l.UploadIdle)
+	l.MaxClientUploads = defaulted(l.MaxClientUploads, most(l.MaxOpenUploads))
+	l.MaxClientStreams = defaulted(l.MaxClientStreams, most(l.MaxStreams))
+	l.MaxClientRate = defaulted(l.MaxClientRate, 1000)
 	l.WriteIdle = defaulted(l.WriteIdle, 60*time.Second)
 	l.Heartbeat = defaulted(l.Heartbeat, 15*time.Second)
 	l.ReadYourWrites = defaulted(l.ReadYourWrites, 2*time.Second)
@@ -267,7 +279,8 @@ func isWeb(u *url.URL) bool { return u.Scheme == "http" || u.Scheme == "https" }
 func (l Limits) validate() error {
 	if l.MaxUpload < 0 || l.MaxAsset < 0 || l.MaxMetadata < 0 || l.MaxOpenUploads < 0 || l.MaxStreams < 0 ||
 		l.UploadIdle < 0 || l.WriteIdle < 0 || l.Heartbeat < 0 || l.ReadYourWrites < 0 ||
-		l.MaxProjectVideos < 0 || l.MaxVideos < 0 {
+		l.MaxProjectVideos < 0 || l.MaxVideos < 0 || l.MinUploadRate < 0 || l.UploadSlack < 0 ||
+		l.MaxClientUploads < 0 || l.MaxClientStreams < 0 || l.MaxClientRate < 0 {
 		return errors.New("a limit is negative")
 	}
 	return nil

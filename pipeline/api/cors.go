@@ -6,13 +6,13 @@ import (
 	"strings"
 )
 
-// corsMaxAge is how many seconds a browser may keep the answer to a preflight of the API. It learns of changed
+// corsMaxAge is how many seconds a browser may keep the answer to a preflight of the API. It learns of new
 // flags after that time.
 const corsMaxAge = "600"
 
 // cors sets the headers that let pages of other sites read an answer: those that Access names, and no others
-// (https://fetch.spec.whatwg.org/#http-cors-protocol). Credentials are never allowed. It reports whether it has
-// answered the request: a preflight of an allowed page for the API.
+// (https://fetch.spec.whatwg.org/#http-cors-protocol). Credentials are never allowed. It reports whether it
+// has answered the request: a preflight of an allowed page for the API.
 func (g *guard) cors(w http.ResponseWriter, r *http.Request) bool {
 	h, origin := w.Header(), r.Header.Get("Origin")
 	if strings.HasPrefix(r.URL.Path, "/play/") {

@@ -77,6 +77,10 @@ func (s *server) enter(w http.ResponseWriter, r *http.Request, next http.Handler
 	if s.guard.cors(w, r) {
 		return
 	}
+	if err := s.checkLimits(w, r); err != nil {
+		s.refuseUnread(w, r, err)
+		return
+	}
 	if len(r.URL.Path) >= 4 && r.URL.Path[:4] == "/v1/" {
 		project, err := s.project(r)
 		if err != nil {
@@ -86,6 +90,16 @@ func (s *server) enter(w http.ResponseWriter, r *http.Request, next http.Handler
 		r = r.WithContext(context.WithValue(r.Context(), projectKey{}, project))
 	}
 	next.ServeHTTP(w, r)
+}
+
+// checkLimits refuses a request that is too large, or one too many of its client. Health probes do not count:
+// they may come from the address of a proxy or of a node, and must not fail when its clients send too much.
+func (s *server) checkLimits(w http.ResponseWriter, r *http.Request) error {
+	if r.URL.Path != opHealth.Path && r.URL.Path != opReady.Path && !s.rates.allow(s.guard.clientOf(r)) {
+		return fail(codeTooManyRequests, "Your address sends more than %d requests a second.",
+			s.cfg.Limits.MaxClientRate)
+	}
+	return checkBounds(w, r)
 }
 
 // recover answers a panic with a problem document. When an answer has begun, it cuts the connection.

@@ -52,19 +52,27 @@ func (s *server) getEvents(w http.ResponseWriter, r *http.Request) {
 		s.listEvents(w, r, video, after)
 		return
 	}
-	select {
-	case s.streams <- struct{}{}:
-		defer func() { <-s.streams }()
-	default:
-		s.refuse(w, r, fail(codeTooManyStreams, "%d event streams are open, which is the limit.", cap(s.streams)))
+	leave, own := s.streams.enter(s.guard.clientOf(r))
+	if leave == nil {
+		s.refuse(w, r, s.tooManyStreams(own))
 		return
 	}
+	defer leave()
 	st := &eventStream{s: s, w: w, video: video, project: projectOf(r.Context()), after: after}
 	if err := st.run(r.Context(), given); err != nil && !st.begun {
 		s.refuse(w, r, err)
 	} else if err != nil && r.Context().Err() == nil {
 		s.cfg.Logger.WarnContext(r.Context(), "event stream", "request_id", requestID(r.Context()), "error", err)
 	}
+}
+
+// tooManyStreams is the failure of a stream beyond the limit of all, or of its client.
+func (s *server) tooManyStreams(own bool) error {
+	if own {
+		return fail(codeClientStreams, "%d event streams to your address are open, which is the limit for one.",
+			s.streams.each)
+	}
+	return fail(codeTooManyStreams, "%d event streams are open, which is the limit.", s.streams.all)
 }
 
 // afterOf returns the sequence after which the client wants events, and whether it named one. Last-Event-ID

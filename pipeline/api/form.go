@@ -15,13 +15,16 @@ const (
 	maxParts     = 16
 	maxEpilogue  = 4 << 10 // bytes after the form
 	formOverhead = 1 << 20 // bytes of a form beside its files and its metadata
+	// maxPartHeader is how many bytes are read for the header of a part, at least 4 KiB of which it may have:
+	// the reader of package multipart reads ahead. By itself that package allows 10 MiB.
+	maxPartHeader = 16 << 10
 )
 
 // form reads a multipart body (RFC 7578) part by part for an intake. Files go to the store while they are
 // read. Fields are few and small, and may come before or after the files.
 type form struct {
 	in     *intake
-	body   io.Reader
+	body   *headerCap
 	parts  *multipart.Reader
 	seen   map[string]bool
 	req    request
@@ -29,7 +32,33 @@ type form struct {
 }
 
 func newForm(in *intake, body io.Reader, boundary string) *form {
-	return &form{in: in, body: body, parts: multipart.NewReader(body, boundary), seen: map[string]bool{}}
+	capped := &headerCap{r: body}
+	return &form{in: in, body: capped, parts: multipart.NewReader(capped, boundary), seen: map[string]bool{}}
+}
+
+// headerCap is the body of a form, of which the header of a part may use maxPartHeader bytes.
+type headerCap struct {
+	r      io.Reader
+	header bool // the header of a part is being read
+	left   int
+	over   bool // the header was longer
+}
+
+// within limits what is read until it is called with false.
+func (h *headerCap) within(header bool) { h.header, h.left = header, maxPartHeader }
+
+// Read implements io.Reader.
+func (h *headerCap) Read(p []byte) (int, error) {
+	if !h.header {
+		return h.r.Read(p)
+	}
+	if h.left <= 0 {
+		h.over = true
+		return 0, io.ErrUnexpectedEOF
+	}
+	n, err := h.r.Read(p[:min(len(p), h.left)])
+	h.left -= n
+	return n, err
 }
 
 // maxForm returns how many bytes a whole form may have.
@@ -47,9 +76,14 @@ func maxForm(cfg Config) int64 {
 // read reads the whole form, to its closing boundary, and returns what it asks for.
 func (f *form) read(ctx context.Context) (request, error) {
 	for n := 0; ; n++ {
+		f.body.within(true)
 		part, err := f.parts.NextPart()
+		f.body.within(false)
 		if err == io.EOF { // only the bare EOF is the closing boundary
 			return f.req, f.finish()
+		}
+		if err != nil && f.body.over {
+			return f.req, fail(codePartHeader, "A part of the form has a header of more than %d bytes.", maxPartHeader)
 		}
 		if err != nil && n == 0 && isEOF(err) {
 			return f.req, fail(codeUploadMalformed, "The body does not have the boundary that Content-Type names.")

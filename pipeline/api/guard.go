@@ -24,6 +24,9 @@ type Access struct {
 	// PlayOrigins are the origins of web pages whose scripts may read what /play answers. Empty, or "*": those
 	// of all pages. "none": only pages of the server itself.
 	PlayOrigins []string
+	// Proxies are the networks of proxies whose X-Forwarded-For is believed, so that the limits for each client
+	// are for those behind the proxy. Empty: no one's.
+	Proxies []netip.Prefix
 }
 
 // anyone allows all hosts, or all origins; noOne allows no origin.
@@ -99,10 +102,13 @@ type guard struct {
 	writes  *http.CrossOriginProtection
 	origins []string // of Access, canonical
 	play    []string // of Access, canonical; empty: all
+	proxies []netip.Prefix
 }
 
 func newGuard(a Access, publicURL string) (*guard, error) {
-	g := &guard{hosts: map[string]bool{"localhost": true}, writes: http.NewCrossOriginProtection()}
+	g := &guard{
+		hosts: map[string]bool{"localhost": true}, writes: http.NewCrossOriginProtection(), proxies: a.Proxies,
+	}
 	for _, name := range a.Hosts {
 		if err := CheckHost(name); err != nil {
 			return nil, fmt.Errorf("Hosts: %w", err)
@@ -222,5 +228,6 @@ func Protect(a Access, publicURL string, log *slog.Logger, next http.Handler) (h
 		return nil, err
 	}
 	s := &server{cfg: Config{Logger: log}.withDefaults(), guard: g}
+	s.rates = newRates(s.cfg.Limits.MaxClientRate)
 	return s.edge(next), nil
 }

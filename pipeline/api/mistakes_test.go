@@ -172,9 +172,9 @@ func TestMistakesInAFormAreTheClients(t *testing.T) {
 		{"no parts", "multipart/form-data; boundary=b", "--b--\r\n", codeUploadFile},
 		{"no disposition", "multipart/form-data; boundary=b", "--b\r\n\r\nmeow\r\n--b--\r\n", codeFieldUnknown},
 		{"many headers", "multipart/form-data; boundary=b", "--b\r\n" + strings.Repeat("A: b\r\n", 20_000) + whole,
-			codeUploadMalformed},
+			codePartHeader},
 		{"a long header, and no name", "multipart/form-data; boundary=b",
-			"--b\r\nA: " + strings.Repeat("a", 1<<20) + "\r\n\r\n" + whole, codeFieldUnknown},
+			"--b\r\nA: " + strings.Repeat("a", 1<<20) + "\r\n\r\n" + whole, codePartHeader},
 		{"an empty file", "multipart/form-data; boundary=b", head + `"file"; filename="a"` + "\r\n\r\n\r\n--b--\r\n",
 			codeUploadEmpty},
 		{"a huge field", "multipart/form-data; boundary=b", head + `"priority"` + "\r\n\r\n" + strings.Repeat("a", 1<<20) +
@@ -183,7 +183,7 @@ func TestMistakesInAFormAreTheClients(t *testing.T) {
 			codeFieldRepeated},
 		{"a file twice", "multipart/form-data; boundary=b", strings.TrimSuffix(whole, "--b--\r\n") + whole, codeFieldRepeated},
 		{"deep metadata", "multipart/form-data; boundary=b", head + `"metadata"` + "\r\n\r\n" + strings.Repeat("[", 60_000) +
-			"\r\n" + whole, codeMetadata},
+			"\r\n" + whole, codeFieldTooDeep},
 		{"numbers in metadata", "multipart/form-data; boundary=b", head + `"metadata"` + "\r\n\r\n{\"a\":1}\r\n" + whole,
 			codeMetadata},
 	} {

@@ -23,7 +23,8 @@ func describe(cfg Config) huma.Config {
 				"Lists have `limit`, `cursor`, `next_cursor` and `has_more`. URLs begin with the server's " +
 				"--public-url. Without one they are paths: resolve them against the address of this document.\n\n" +
 				"The server answers 421 (`host_unknown`) to a Host that it does not know, and 403 (`cross_origin`) " +
-				"when a web page of another site sends anything but GET, HEAD and OPTIONS.",
+				"when a web page of another site sends anything but GET, HEAD and OPTIONS. A client that sends too " +
+				"much at once gets 429 with Retry-After.",
 			License: &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"},
 		},
 		Components: &huma.Components{

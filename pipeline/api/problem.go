@@ -27,6 +27,10 @@ const (
 	codeUnauthorized    code = "unauthorized"
 	codeHostUnknown     code = "host_unknown"
 	codeCrossOrigin     code = "cross_origin"
+	codeHeadersTooLarge code = "headers_too_large"
+	codeURITooLong      code = "uri_too_long"
+	codeBodyTooLarge    code = "body_too_large"
+	codeTooManyRequests code = "too_many_requests"
 	codeInvalid         code = "request_invalid"
 	codeCursor          code = "cursor_invalid"
 	codeRange           code = "range_not_satisfiable"
@@ -34,12 +38,15 @@ const (
 	codeUploadMalformed code = "upload_malformed"
 	codeUploadBroken    code = "upload_interrupted"
 	codeUploadTimeout   code = "upload_timeout"
+	codeUploadSlow      code = "upload_too_slow"
 	codeUploadTooLarge  code = "upload_too_large"
 	codeUploadEmpty     code = "upload_empty"
 	codeUploadFile      code = "upload_file_missing"
 	codeFieldUnknown    code = "field_unknown"
 	codeFieldRepeated   code = "field_repeated"
 	codeFieldTooLarge   code = "field_too_large"
+	codeFieldTooDeep    code = "field_too_deep"
+	codePartHeader      code = "part_header_too_large"
 	codeMetadata        code = "metadata_invalid"
 	codePipelineUnknown code = "pipeline_unknown"
 	codeStepInvalid     code = "*_invalid"     // * is a worker type: watermark_invalid
@@ -48,6 +55,8 @@ const (
 	codeVideoDeleted    code = "video_deleted"
 	codeTooManyUploads  code = "too_many_uploads"
 	codeTooManyStreams  code = "too_many_streams"
+	codeClientUploads   code = "too_many_client_uploads"
+	codeClientStreams   code = "too_many_client_streams"
 	codeTooManyVideos   code = "too_many_videos"
 	codeQueueFull       code = "queue_full"
 	codeState           code = "state_conflict"
@@ -78,6 +87,12 @@ var codes = map[code]codeEntry{
 		"If the name leads to this server, start it with --allow-host and the name."},
 	codeCrossOrigin: {403, "The request comes from another site", false,
 		"If the page is yours, start the server with --allow-origin and its origin."},
+	codeHeadersTooLarge: {431, "The header is too large", false, "Send fewer and shorter headers."},
+	codeURITooLong:      {414, "The address is too long", false, "Send a shorter one, with fewer parameters."},
+	codeBodyTooLarge:    {413, "The body is too large", false, "Send a smaller body, or none."},
+	codeTooManyRequests: {429, "Too many requests from one address", true,
+		"Send fewer requests a second. If a proxy sends them for many people, name it with --trusted-proxies, or " +
+			"raise --max-client-rate."},
 	codeInvalid: {422, "The request is invalid", false, "Correct what errors[] names."},
 	codeCursor: {422, "The cursor is invalid", false,
 		"Send next_cursor of the previous page unchanged, or leave cursor out for the first page."},
@@ -90,6 +105,9 @@ var codes = map[code]codeEntry{
 		"Send it again. With the same Idempotency-Key it becomes one video."},
 	codeUploadTimeout: {408, "The upload stalled", true,
 		"Send it again over a steadier connection. With the same Idempotency-Key it becomes one video."},
+	codeUploadSlow: {408, "The upload is too slow", true,
+		"Send it over a faster connection, or lower --min-upload-rate on the server. With the same " +
+			"Idempotency-Key it becomes one video."},
 	codeUploadTooLarge: {413, "The upload is too large", false,
 		"Send a smaller file, or raise --max-upload on the server."},
 	codeUploadEmpty: {422, "The file is empty", false, "Check the file, then send it again."},
@@ -99,6 +117,9 @@ var codes = map[code]codeEntry{
 		"Correct the name or leave the field out. /openapi.json describes every field."},
 	codeFieldRepeated: {422, "A field appears twice", false, "Send it once."},
 	codeFieldTooLarge: {413, "A field is too large", false, "Shorten it."},
+	codeFieldTooDeep:  {422, "The JSON in a field is nested too deep", false, "Send JSON with fewer levels."},
+	codePartHeader: {413, "The header of a part is too large", false,
+		"Send only Content-Disposition and Content-Type, with a shorter file name."},
 	codeMetadata: {422, "The metadata is invalid", false,
 		`Send a JSON object of strings, such as {"title":"Cats"}.`},
 	codePipelineUnknown: {422, "The pipeline is unknown", false, "Use a pipeline that GET /v1/pipelines lists."},
@@ -111,6 +132,11 @@ var codes = map[code]codeEntry{
 		"Use a new Idempotency-Key to upload it again."},
 	codeTooManyUploads: {503, "Too many uploads are under way", true, "Try again after Retry-After seconds."},
 	codeTooManyStreams: {503, "Too many event streams are open", true, "Try again after Retry-After seconds."},
+	codeClientUploads: {429, "Too many uploads from one address are under way", true,
+		"Wait until some have ended. If a proxy sends them for many people, name it with --trusted-proxies, or " +
+			"raise --max-client-uploads."},
+	codeClientStreams: {429, "Too many event streams are open to one address", true,
+		"Close some. If a proxy opens them for many people, name it with --trusted-proxies."},
 	codeTooManyVideos: {429, "The project has too many videos under way", true,
 		"Wait until some videos end, or cancel some. Try again after Retry-After seconds."},
 	codeQueueFull: {503, "The server has too many videos under way", true,
@@ -167,7 +193,10 @@ func (p *problemDocument) GetHeaders() http.Header {
 	switch {
 	case p.Code == codeTooManyVideos, p.Code == codeQueueFull:
 		h.Set("Retry-After", strconv.Itoa(retryBacklog))
-	case p.Status == http.StatusServiceUnavailable, p.Status == http.StatusInsufficientStorage:
+	case p.Code == codeTooManyRequests:
+		h.Set("Retry-After", "1")
+	case p.Status == http.StatusServiceUnavailable, p.Status == http.StatusTooManyRequests,
+		p.Status == http.StatusInsufficientStorage:
 		h.Set("Retry-After", strconv.Itoa(retryAfter))
 	}
 	return h

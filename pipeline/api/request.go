@@ -122,6 +122,10 @@ func (in *intake) parse(req *request, field string, text []byte) (err error) {
 	if !utf8.Valid(text) {
 		return in.fail(field, codeInvalid, "%s is not UTF-8.", field)
 	}
+	plain := []string{"pipeline", "priority", "passthrough", "webhook_url"}
+	if !slices.Contains(plain, field) && tooDeep(text) {
+		return in.fail(field, codeFieldTooDeep, "%s has more than %d levels of JSON.", field, maxDepth)
+	}
 	switch value := string(text); field {
 	case "pipeline":
 		req.pipeline = value

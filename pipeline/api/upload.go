@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"mime"
 	"net/http"
@@ -22,10 +21,7 @@ const (
 
 // postVideo takes an upload. The steps are in the package comment.
 func (s *server) postVideo(w http.ResponseWriter, r *http.Request) {
-	body := &uploadBody{
-		limit: maxForm(s.cfg), idle: s.cfg.Limits.UploadIdle, control: http.NewResponseController(w),
-	}
-	body.body = http.MaxBytesReader(w, r.Body, body.limit)
+	body := newUploadBody(w, r, maxForm(s.cfg), s.cfg.Limits)
 	e, replayed, err := s.takeUpload(r, body)
 	if err != nil {
 		s.refuseUpload(w, r, body, err)
@@ -47,13 +43,11 @@ func (s *server) postVideo(w http.ResponseWriter, r *http.Request) {
 
 // takeUpload is steps 1 to 4 of the package comment.
 func (s *server) takeUpload(r *http.Request, body *uploadBody) (pipeline.Event, bool, error) {
-	select {
-	case s.uploads <- struct{}{}:
-		defer func() { <-s.uploads }()
-	default:
-		return pipeline.Event{}, false, fail(codeTooManyUploads,
-			"%d uploads are under way, which is the limit.", cap(s.uploads))
+	leave, own := s.uploads.enter(s.guard.clientOf(r))
+	if leave == nil {
+		return pipeline.Event{}, false, s.tooManyUploads(own)
 	}
+	defer leave()
 	ctx := r.Context()
 	f, err := s.openForm(r, body)
 	if err != nil {
@@ -68,6 +62,15 @@ func (s *server) takeUpload(r *http.Request, body *uploadBody) (pipeline.Event, 
 		return pipeline.Event{}, false, f.in.explain(body, err)
 	}
 	return f.in.accept(ctx, req)
+}
+
+// tooManyUploads is the failure of an upload beyond the limit of all, or of its client.
+func (s *server) tooManyUploads(own bool) error {
+	if own {
+		return fail(codeClientUploads, "%d uploads from your address are under way, which is the limit for one.",
+			s.uploads.each)
+	}
+	return fail(codeTooManyUploads, "%d uploads are under way, which is the limit.", s.uploads.all)
 }
 
 // refuseUpload answers err, perhaps in the middle of the body, and then reads on for a moment. A client
@@ -172,44 +175,13 @@ func (in *intake) explain(body *uploadBody, err error) error {
 	switch {
 	case large:
 		return in.tooLarge()
+	case body.slow:
+		return fail(codeUploadSlow, "The upload was slower than %d bytes a second for too long.",
+			in.cfg.Limits.MinUploadRate)
 	case errors.Is(body.err, os.ErrDeadlineExceeded):
 		return fail(codeUploadTimeout, "The server received no bytes for %s.", in.cfg.Limits.UploadIdle)
 	case body.err != nil, errors.Is(err, context.Canceled):
 		return fail(codeUploadBroken, "The body ended before the form did.").because(err)
 	}
 	return err
-}
-
-// uploadBody reads a body until no bytes arrive for too long, and keeps how it ended.
-type uploadBody struct {
-	body    io.Reader
-	limit   int64 // bytes of the whole body
-	control *http.ResponseController
-	idle    time.Duration
-	moved   time.Time // when the deadline was last moved; zero before the first read
-	ended   bool      // the body was read to its end
-	err     error     // the error that ended it otherwise
-}
-
-// Read implements io.Reader.
-func (b *uploadBody) Read(p []byte) (int, error) {
-	if now := time.Now(); now.Sub(b.moved) >= min(deadlineStep, b.idle/4) {
-		b.moved = now
-		if err := b.control.SetReadDeadline(now.Add(b.idle)); err != nil && !errors.Is(err, http.ErrNotSupported) {
-			return 0, fmt.Errorf("set read deadline: %w", err)
-		}
-	}
-	n, err := b.body.Read(p)
-	switch {
-	case errors.Is(err, io.EOF):
-		b.ended = true
-	case err != nil:
-		b.err = err
-	}
-	return n, err
-}
-
-// done removes the deadline: the server goes on reading, to notice when the client hangs up.
-func (b *uploadBody) done() {
-	_ = b.control.SetReadDeadline(time.Time{}) // a connection without deadlines has none to remove
 }

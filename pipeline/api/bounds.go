@@ -1,0 +1,71 @@
+package api
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+)
+
+// Bounds of every request. net/http refuses more than maxHeaderBytes by itself, with a bare 431.
+const (
+	maxHeaders   = 100      // header lines
+	maxHeaderSum = 32 << 10 // bytes of them
+	maxURI       = 8 << 10  // bytes of path and query
+	maxQueries   = 64       // parameters
+	maxBody      = 64 << 10 // bytes of a body, except of uploads
+	maxDepth     = 16       // of JSON: arrays and objects within each other
+)
+
+// checkBounds refuses a request whose header, address or body is too large. It bounds a body whose length the
+// client does not say.
+func checkBounds(w http.ResponseWriter, r *http.Request) error {
+	lines, size := 0, 0
+	for name, values := range r.Header {
+		lines += len(values)
+		for _, v := range values {
+			size += len(name) + len(v) + len(": \r\n")
+		}
+	}
+	switch {
+	case lines > maxHeaders:
+		return fail(codeHeadersTooLarge, "The request has %d header lines; the limit is %d.", lines, maxHeaders)
+	case size > maxHeaderSum:
+		return fail(codeHeadersTooLarge, "The header has %d bytes; the limit is %d.", size, maxHeaderSum)
+	case len(r.RequestURI) > maxURI:
+		return fail(codeURITooLong, "Path and query have %d bytes; the limit is %d.", len(r.RequestURI), maxURI)
+	}
+	if n := strings.Count(r.URL.RawQuery, "&") + 1; n > maxQueries {
+		return fail(codeURITooLong, "The query has %d parameters; the limit is %d.", n, maxQueries)
+	}
+	if r.Method == http.MethodPost && r.URL.Path == "/v1/videos" { // which bounds its own body
+		return nil
+	}
+	if r.ContentLength > maxBody {
+		return fail(codeBodyTooLarge, "The body has %d bytes; the limit is %d here.", r.ContentLength, maxBody)
+	}
+	if r.Body != nil && r.Body != http.NoBody {
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	}
+	return nil
+}
+
+// tooDeep reports whether JSON has more than maxDepth arrays and objects within each other. It says false of
+// what is no JSON: the parser refuses that.
+func tooDeep(text []byte) bool {
+	d := json.NewDecoder(strings.NewReader(string(text)))
+	for depth := 0; ; {
+		token, err := d.Token()
+		if err != nil {
+			return false
+		}
+		switch token {
+		case json.Delim('{'), json.Delim('['):
+			depth++
+		case json.Delim('}'), json.Delim(']'):
+			depth--
+		}
+		if depth > maxDepth {
+			return true
+		}
+	}
+}
