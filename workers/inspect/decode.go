@@ -33,10 +33,13 @@ type decoding struct {
 // decode tries to decode video and audio. It first decodes both in one run (glance), which nearly every file
 // passes. If anything is odd, it tries each by itself.
 func (m *measurement) decode(ctx context.Context) decoding {
-	if m.glance(ctx) {
+	d := decoding{}
+	switch good, err := m.glance(ctx); {
+	case err != nil:
+		return decoding{headErr: err}
+	case good:
 		return decoding{tracks: m.media.Audio}
 	}
-	d := decoding{}
 	if d.headErr = m.decodeHead(ctx, &d); d.headErr == nil {
 		d.soundErr = m.decodeSound(ctx, &d)
 	}
@@ -52,16 +55,20 @@ func firstFrames() []ffmpeg.Option {
 
 // glance decodes the start of video and audio in one run, since starting ffmpeg takes longer than decoding.
 // Each has its own input of the file, so that neither makes the other decode more. It reports whether both
-// decoded without a complaint.
-func (m *measurement) glance(ctx context.Context) bool {
+// decoded without a complaint. An error means that decoding takes too much time.
+func (m *measurement) glance(ctx context.Context) (bool, error) {
 	if len(m.media.Audio) == 0 {
-		return false
+		return false, nil
 	}
 	in := []ffmpeg.Input{picture.Source(m.path, *m.media), m.soundInput()}
 	list := packetList{tracks: make([]track, len(m.media.Audio))}
 	r, err := m.readTo(ctx, &list, in, null([]string{picture.Stream(*m.media)}, firstFrames()...),
 		ffmpeg.Output{Format: "framecrc", Maps: streams(1, m.media.Audio)})
-	return err == nil && r.frames > 0 && len(r.errors) == 0 && list.heard()
+	var coded *pipeline.Error
+	if errors.As(err, &coded) {
+		return false, err
+	}
+	return err == nil && r.frames > 0 && len(r.errors) == 0 && list.heard(), nil
 }
 
 // heard reports whether every stream has packets.

@@ -97,12 +97,12 @@ func encryptedTrack(tracks []byte) int {
 			return
 		}
 		each(entry, func(id uint64, data []byte) {
-			switch {
-			case id == idTrackNumber:
+			switch id {
+			case idTrackNumber:
 				number = max(1, int(unsigned(data)))
-			case id == idTrackType:
+			case idTrackType:
 				kind = int(unsigned(data))
-			case id == idContentEncodings:
+			case idContentEncodings:
 				each(data, func(id uint64, encoding []byte) {
 					each(encoding, func(inner uint64, _ []byte) {
 						hidden = hidden || id == idContentEncoding && inner == idContentEncryption

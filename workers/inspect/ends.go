@@ -143,7 +143,9 @@ func (m *measurement) decodedEnd(
 ) (float64, error) {
 	in := m.file()
 	in.Seek, in.Limit = picture.Position(*m.media, seconds(from)), seconds(to-from+soundTail)
-	end, err := m.tools.SoundEnd(ctx, in, streams(0, []pipeline.AudioTrack{a})[0], ffmpeg.RunOptions{Dir: m.dir})
+	end, err := m.tools.SoundEnd(ctx, in, streams(0, []pipeline.AudioTrack{a})[0],
+		m.options())
+	err = m.tooMuch(err)
 	if in.Seek == 0 {
 		from = m.zero(a.Stream) - m.media.Origin()
 	}

@@ -7,7 +7,6 @@ import (
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/workers/internal/encode"
-	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 	"github.com/reelmill/reelmill/workers/internal/picture"
 	"github.com/reelmill/reelmill/workers/internal/sampletable"
 )
@@ -108,8 +107,8 @@ func (m *measurement) remuxed(ctx context.Context, x index) (index, error) {
 	defer os.Remove(path) // in any case, the directory is removed with the job
 	c := picture.Remux(m.path, *m.media, path)
 	c.Threads = encode.Threads()
-	if err := m.tools.Run(ctx, c, ffmpeg.RunOptions{Dir: m.dir}); err != nil {
-		return x, runFault(err)
+	if err := m.tools.Run(ctx, c, m.options()); err != nil {
+		return x, runFault(m.tooMuch(err))
 	}
 	file, err := os.Open(path)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/workers"
@@ -19,13 +20,17 @@ type Params struct{}
 
 // Worker is the worker type "inspect".
 type Worker struct {
-	tools  ffmpeg.Tools
-	limits Limits
+	tools    ffmpeg.Tools
+	limits   Limits
+	patience time.Duration // CPU time of each ffmpeg, for a small file
 }
+
+// patience is the CPU time that a run of ffmpeg may take, beside that for the bytes of a large file.
+const patience = 30 * time.Second
 
 // New returns the worker. The zero Limits are the defaults.
 func New(tools ffmpeg.Tools, limits Limits) *Worker {
-	return &Worker{tools: tools, limits: limits.withDefaults()}
+	return &Worker{tools: tools, limits: limits.withDefaults(), patience: patience}
 }
 
 // Check implements workers.Checker.
@@ -87,7 +92,10 @@ func (w *Worker) look(ctx context.Context, path, dir string) (*pipeline.Media, e
 	if err := w.limits.checkProbe(probe); err != nil {
 		return nil, err
 	}
-	m := measurement{tools: w.tools, path: path, dir: dir, demuxer: demuxer, probe: probe, late: late}
+	m := measurement{
+		tools: w.tools, path: path, dir: dir, demuxer: demuxer, probe: probe, late: late, size: info.Size(),
+		patience: w.patience,
+	}
 	if err := m.choose(ctx, info.Size()); err != nil {
 		return nil, err
 	}
@@ -100,7 +108,7 @@ func (w *Worker) look(ctx context.Context, path, dir string) (*pipeline.Media, e
 	media.Late = late
 	media.Warnings = append(media.Warnings, m.unused()...)
 	media.Video.Alpha = media.Video.Alpha || alphaMode(m.stream, head)
-	if err := w.limits.checkVideo(m.stream); err != nil {
+	if err := w.limits.checkVideo(m.stream, probe.Oversized); err != nil {
 		return media, err
 	}
 	m.media = media
@@ -193,6 +201,12 @@ func blame(e *ffmpeg.Error) *pipeline.Error {
 	switch {
 	case e.Unwritten():
 		return nil
+	case strings.Contains(words, "exceeds specified max pixel count"):
+		refused.Code, refused.Detail = pipeline.CodeLimits, "the frames have more pixels than are accepted"
+	case strings.Contains(words, "number of streams exceeds max_streams"):
+		refused.Code, refused.Detail = pipeline.CodeLimits, "the file has more streams than are accepted"
+	case strings.Contains(words, "too many channels"):
+		refused.Code, refused.Detail = pipeline.CodeLimits, "an audio track has more channels than are accepted"
 	case strings.Contains(words, "format not on whitelist"):
 		refused.Code = pipeline.CodeContainer
 	case strings.Contains(words, "not on whitelist"), strings.Contains(words, "unknown decoder"),

@@ -61,11 +61,14 @@ func (l Limits) checkProbe(r ffmpeg.ProbeResult) error {
 	return nil
 }
 
-// checkVideo checks the chosen video track.
-func (l Limits) checkVideo(s ffmpeg.Stream) error {
+// checkVideo checks the chosen video track. oversized: some frames had too many pixels for ffprobe.
+func (l Limits) checkVideo(s ffmpeg.Stream, oversized bool) error {
 	long, short := max(s.Width, s.Height), min(s.Width, s.Height)
 	sar := sampleRatio(s)
 	switch {
+	case short <= 0 && oversized:
+		return pipeline.Fail(pipeline.CodeLimits, "the frames have more pixels than are accepted, %dx%d",
+			l.Long, l.Short)
 	case short <= 0: // only frames have the size, and none was found (late.go)
 		return pipeline.Fail(pipeline.CodeMalformed,
 			"no frame was found in the first 10 minutes or 128 MB of the file")
@@ -81,6 +84,13 @@ func (l Limits) checkVideo(s ffmpeg.Stream) error {
 	return nil
 }
 
+// farthest is when a video may begin, in seconds: recordings of streams may count from 1970. ffmpeg cannot
+// shift times by much more.
+const (
+	year     = 365 * 24 * 60 * 60
+	farthest = 100 * year
+)
+
 // offRate is the share of the limit by which a rate may exceed it, since clocks are coarse.
 const offRate = 0.05
 
@@ -90,6 +100,9 @@ func (l Limits) checkMedia(m *pipeline.Media, fps float64) error {
 	// A single frame has nearly no length, so its bit rate would be huge.
 	bitrate := int64(float64(m.Size*8) / math.Max(1, m.Duration))
 	switch {
+	case math.Abs(m.Origin()) > farthest:
+		return pipeline.Fail(pipeline.CodeMalformed, "the video begins %.3g years from its time 0",
+			m.Origin()/year)
 	case m.Duration > l.Duration.Seconds():
 		return pipeline.Fail(pipeline.CodeTooLong, "%.0f seconds; at most %.0f are accepted",
 			m.Duration, l.Duration.Seconds())

@@ -22,7 +22,10 @@ type measurement struct {
 	dir     string
 	demuxer string
 	probe   ffmpeg.ProbeResult
-	late    bool // a track begins late
+	late    bool  // a track begins late
+	size    int64 // of the file in bytes
+	// patience is the CPU time of each run for a small file; 0: no limit.
+	patience time.Duration
 
 	stream ffmpeg.Stream
 	media  *pipeline.Media

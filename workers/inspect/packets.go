@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 )
 
@@ -42,7 +43,7 @@ func (m *measurement) packets(ctx context.Context, in ffmpeg.Input, streams []in
 ) {
 	enough, stop := context.WithCancel(ctx)
 	defer stop()
-	list := packetList{tracks: make([]track, len(streams)), most: most, enough: stop}
+	list := packetList{tracks: make([]track, len(streams)), most: most, enough: stop, budget: m.budget()}
 	maps := make([]string, len(streams))
 	for i, s := range streams {
 		maps[i] = fmt.Sprintf("0:%d", s)
@@ -50,13 +51,33 @@ func (m *measurement) packets(ctx context.Context, in ffmpeg.Input, streams []in
 	}
 	out := ffmpeg.Output{Format: "framecrc", Maps: maps, Options: []ffmpeg.Option{{Key: "c", Value: "copy"}}}
 	r, err := m.readTo(enough, &list, []ffmpeg.Input{in}, out)
-	if enough.Err() != nil && ctx.Err() == nil {
+	switch {
+	case list.over:
+		err = pipeline.Fail(pipeline.CodeMalformed,
+			"the index plays the same bytes again and again: the packets have more than %d bytes, the file has %d",
+			list.budget, m.size)
+	case enough.Err() != nil && ctx.Err() == nil:
 		err = nil // enough was read
 	}
 	for i := range list.tracks {
 		list.tracks[i].settle()
 	}
 	return list.tracks, r, err
+}
+
+// How many bytes the packets of a file may have.
+const (
+	mostGrowth = 8        // times as many as the file: Matroska strips headers, and compresses a little
+	mostRepeat = 16 << 20 // and some more, for repetitions in an edit list
+)
+
+// budget returns how many bytes the packets of the streams may have together; 0: any number. A file whose
+// packets have many more is a bomb: a megabyte of it may play for hours.
+func (m *measurement) budget() int64 {
+	if m.size == 0 {
+		return 0
+	}
+	return mostGrowth*m.size + mostRepeat
 }
 
 // bitrate returns the bit rate of the packets, over at least a second.
@@ -92,6 +113,10 @@ type packetList struct {
 	most   int64 // stop when one stream has this many packets; 0: read all
 	enough func()
 	rest   []byte
+
+	budget int64 // stop when all packets together have more bytes; 0: read all
+	sum    int64
+	over   bool // that is why it stopped
 }
 
 func (l *packetList) Write(p []byte) (int, error) {
@@ -131,6 +156,10 @@ func (l *packetList) line(line string) {
 	size, unsized := strconv.ParseInt(strings.TrimSpace(fields[4]), 10, 32) // as large as a packet can be
 	if err != nil || unread != nil || unsized != nil || size <= 0 {
 		return
+	}
+	if l.sum += size; l.budget > 0 && l.sum > l.budget && !l.over {
+		l.over = true
+		l.enough()
 	}
 	if strings.TrimSpace(fields[5]) == zeros && l.tracks[stream].coded {
 		return

@@ -3,9 +3,13 @@ package inspect
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"strings"
+	"syscall"
+	"time"
 
+	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/workers/internal/encode"
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 )
@@ -34,17 +38,57 @@ func (m *measurement) readTo(ctx context.Context, to io.Writer, in []ffmpeg.Inpu
 ) {
 	var r reading
 	log := &lines{limit: 20, hide: m.path}
+	o := m.options()
+	o.Stderr, o.Stdout = log, to
+	o.Progress = func(p ffmpeg.Progress) { r.frames, r.end = p.Frame, p.OutTime.Seconds() }
 	err := m.tools.Run(ctx, ffmpeg.Command{
 		Inputs: in, Outputs: out,
 		Global: []ffmpeg.Option{{Key: "max_error_rate", Value: "1"}}, LogLevel: "error", Threads: encode.Threads(),
-	}, ffmpeg.RunOptions{Dir: m.dir, Stderr: log, Stdout: to, Progress: func(p ffmpeg.Progress) {
-		r.frames, r.end = p.Frame, p.OutTime.Seconds()
-	}})
+	}, o)
+	err = m.tooMuch(err)
 	r.errors = log.kept
 	if ffmpeg.GaveUp(err) && r.frames > 0 {
 		err = nil
 	}
 	return r, err
+}
+
+// slowest is the fewest bytes that a second of CPU time must read.
+const slowest = 16 << 20
+
+// clockTicks is by how much less CPU time than the limit may be measured at the end.
+const clockTicks = 100 * time.Millisecond
+
+// cpu returns the limit of CPU time for a run; 0: none. Time by the clock would fail good files on a busy
+// machine.
+func (m *measurement) cpu() time.Duration {
+	if m.patience == 0 {
+		return 0
+	}
+	return m.patience + time.Duration(m.size/slowest)*time.Second
+}
+
+// options are those of every run.
+func (m *measurement) options() ffmpeg.RunOptions {
+	o := ffmpeg.RunOptions{Dir: m.dir}
+	o.Limits.CPU = m.cpu()
+	return o
+}
+
+// tooMuch blames the file for a run that the kernel ended after all of its CPU time. ffmpeg ends itself after
+// SIGXCPU, but not within a frame: then SIGKILL follows, as when memory runs out.
+func (m *measurement) tooMuch(err error) error {
+	var run *ffmpeg.Error
+	most := m.cpu()
+	if !errors.As(err, &run) || most == 0 || run.CPU < most-clockTicks {
+		return err
+	}
+	if run.Kind != ffmpeg.KindTimeout && (run.Kind != ffmpeg.KindSignal || run.Signal != syscall.SIGKILL) {
+		return err
+	}
+	return &pipeline.Error{
+		Code: pipeline.CodeMalformed, Detail: "reading the file takes too much time", Stderr: run.Tail, Err: err,
+	}
 }
 
 // lines keeps the first lines about the input and drops the rest. It is an io.Writer for stderr.

@@ -105,7 +105,8 @@ func (m *measurement) shot(ctx context.Context, s ffmpeg.Stream, at float64) ([]
 			},
 		}},
 		LogLevel: "error", Threads: encode.Threads(),
-	}, ffmpeg.RunOptions{Dir: m.dir})
+	}, m.options())
+	err = m.tooMuch(err)
 	if ffmpeg.GaveUp(err) {
 		return nil, nil
 	}

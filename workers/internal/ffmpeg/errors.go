@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -50,7 +51,8 @@ type Error struct {
 	Program  string // "ffmpeg" or "ffprobe"
 	Kind     Kind
 	ExitCode int            // KindExit only
-	Signal   syscall.Signal // KindSignal only
+	Signal   syscall.Signal // KindSignal, and SIGXCPU for a KindTimeout of CPU time
+	CPU      time.Duration  // that the process used; 0 if it never started or was not waited for
 	Tail     string         // the end of stderr: valid UTF-8, no control characters but newlines
 	Args     []string       // argv after the program name
 	Err      error          // the cause, if there is one
@@ -185,6 +187,7 @@ func newError(ctx context.Context, program string, args []string, err error, t *
 		e.Kind, e.Err = kindOf(cause), cause
 	case errors.As(err, &exit):
 		e.Kind, e.ExitCode, e.Err = KindExit, exit.ExitCode(), nil
+		e.CPU = exit.UserTime() + exit.SystemTime()
 		if ws, ok := exit.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
 			e.Kind, e.ExitCode, e.Signal = KindSignal, 0, ws.Signal()
 			if e.Signal == syscall.SIGXCPU {
@@ -192,7 +195,8 @@ func newError(ctx context.Context, program string, args []string, err error, t *
 			}
 		}
 		if e.ExitCode == 255 && strings.Contains(e.Tail, "received signal 24") {
-			e.Kind, e.ExitCode, e.Err = KindTimeout, 0, ErrTimeout // ffmpeg catches SIGXCPU
+			// ffmpeg catches SIGXCPU, and exits.
+			e.Kind, e.ExitCode, e.Signal, e.Err = KindTimeout, 0, syscall.SIGXCPU, ErrTimeout
 		}
 	default: // a pipe that does not close, a failed wait
 		e.Kind, e.ExitCode = KindExit, -1

@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"regexp"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/reelmill/reelmill/workers/internal/sandbox"
@@ -33,6 +35,9 @@ type ProbeOptions struct {
 type ProbeResult struct {
 	Format  Format
 	Streams []Stream
+	// Oversized: ffprobe refused frames that have more pixels than are allowed for untrusted input. The size of
+	// their stream is then unknown.
+	Oversized bool
 }
 
 // Format describes the container.
@@ -144,23 +149,30 @@ func (t Tools) Probe(ctx context.Context, path string, o ProbeOptions) (ProbeRes
 
 func (t Tools) probe(ctx context.Context, path string, o ProbeOptions, args []string) (ProbeResult, error) {
 	var out bytes.Buffer
-	if err := t.ffprobe(ctx, path, o, args, &out, probeJSON); err != nil {
+	said, err := t.ffprobe(ctx, path, o, args, &out, probeJSON)
+	if err != nil {
 		return ProbeResult{}, err
 	}
-	return parseProbe(out.Bytes())
+	r, err := parseProbe(out.Bytes())
+	r.Oversized = strings.Contains(said, "exceeds specified max pixel count") || badSize.MatchString(said)
+	return r, err
 }
 
-// ffprobe runs the program on one file, with every limit, and writes at most limit bytes to out.
+// badSize matches ffprobe's message about a size whose pixels it cannot count.
+var badSize = regexp.MustCompile(`Picture size ([0-9]{5,}x[0-9]+|[0-9]+x[0-9]{5,}) is invalid`)
+
+// ffprobe runs the program on one file, with every limit, and writes at most limit bytes to out. It returns
+// the end of what it said on stderr.
 func (t Tools) ffprobe(
 	ctx context.Context, path string, o ProbeOptions, extra []string, out io.Writer, limit int64,
-) error {
+) (said string, err error) {
 	in := Input{Path: path, Demuxer: o.Demuxer, Trusted: o.Trusted, Late: o.Late}
 	if err := in.check(); err != nil {
-		return fmt.Errorf("ffprobe command: %w", err)
+		return "", fmt.Errorf("ffprobe command: %w", err)
 	}
 	program, err := lookup(t.FFprobe, "ffprobe")
 	if err != nil {
-		return err
+		return "", err
 	}
 	args := []string{"-hide_banner", "-v", "error", "-max_alloc", strconv.Itoa(maxAlloc)}
 	for _, opt := range hardenedInput(in) {
@@ -191,7 +203,7 @@ func (t Tools) ffprobe(
 		Program: program, Args: args, Read: []string{at("", path)},
 		Stdout: &capped{w: out, left: limit, over: over}, Stderr: stderr, Limits: limits,
 	})
-	return newError(ctx, "ffprobe", args, err, stderr)
+	return stderr.String(), newError(ctx, "ffprobe", args, err, stderr)
 }
 
 // parseProbe parses ffprobe's JSON.
