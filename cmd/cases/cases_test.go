@@ -26,6 +26,12 @@ func TestEveryCaseIsWhole(t *testing.T) {
 		if c.run != nil {
 			continue
 		}
+		if c.hostile != nil {
+			if c.hostile.build == nil || len(c.hostile.ends) == 0 && c.hostile.harmless == "" {
+				t.Errorf("%s: want a build and an end: %+v", c.id, c)
+			}
+			continue
+		}
 		if _, err := k.path(c.file); err != nil {
 			t.Errorf("%s: %v", c.id, err)
 		}

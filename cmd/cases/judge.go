@@ -12,7 +12,7 @@ import (
 
 // testCase is one case, with its right outcome.
 type testCase struct {
-	id    string // r: from a public report; o: of operators and clients; m: our own
+	id    string // r: from a public report; o: of operators and clients; m: our own; x: hostile
 	what  string
 	right string // the right value, in words
 	file  string // the input, by its recipe; empty if run does all
@@ -21,6 +21,8 @@ type testCase struct {
 	want     want
 	// check judges what want does not cover; may be nil.
 	check func(*judge) error
+	// hostile is the file, in place of a recipe, and what to judge (hostile.go).
+	hostile *hostile
 	// run judges a case that is more than an upload. It runs alone on the machine.
 	run func(*runner, *judge) error
 }

@@ -43,6 +43,7 @@ type options struct {
 	corpus  string
 	keep    bool
 	list    bool
+	table   bool
 	stall   time.Duration
 }
 
@@ -63,6 +64,10 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	if o.table {
+		fmt.Print(hostileTable())
+		return nil
+	}
 	if o.list {
 		for _, c := range cases() {
 			fmt.Printf("%-20s %s: %s\n", c.id, c.what, c.right)
@@ -82,7 +87,8 @@ func run(ctx context.Context, args []string) error {
 
 func parseOptions(args []string) (o options, err error) {
 	flags := flag.NewFlagSet("cases", flag.ContinueOnError)
-	flags.StringVar(&o.only, "only", "", "ids of cases, separated by commas; all when empty. With -corpus: "+
+	flags.StringVar(&o.only, "only", "", "ids of cases, separated by commas, such as r15 or x_*; all when "+
+		"empty. With -corpus: "+
 		"parts of file names")
 	flags.StringVar(&o.json, "json", "", "file for the result")
 	flags.StringVar(&o.cache, "cache", "bin/cases", "folder that keeps the inputs for the next run")
@@ -90,6 +96,7 @@ func parseOptions(args []string) (o options, err error) {
 	flags.StringVar(&o.corpus, "corpus", "", "folder of real clips to process instead of the cases")
 	flags.BoolVar(&o.keep, "keep", false, "keep the folder of data and logs")
 	flags.BoolVar(&o.list, "list", false, "list the cases and their right outcomes, and run none")
+	flags.BoolVar(&o.table, "table", false, "print the table of hostile files for SECURITY.md, and run none")
 	flags.DurationVar(&o.stall, "stall", 10*time.Minute, "a video counts as stuck when no event comes for "+
 		"this long")
 	if err := flags.Parse(args); err != nil {
@@ -103,6 +110,12 @@ func parseOptions(args []string) (o options, err error) {
 	}
 	known := cases()
 	for _, id := range o.wanted() {
+		if group, ok := strings.CutSuffix(id, "*"); ok {
+			id = group
+			if slices.ContainsFunc(known, func(c testCase) bool { return strings.HasPrefix(c.id, group) }) {
+				continue
+			}
+		}
 		if !slices.ContainsFunc(known, func(c testCase) bool { return c.id == id }) {
 			return o, fmt.Errorf("-only: unknown case %q; -list lists the cases", id)
 		}
@@ -118,5 +131,8 @@ func (o options) wanted() []string {
 // wants reports whether to run the case with an id.
 func (o options) wants(id string) bool {
 	wanted := o.wanted()
-	return len(wanted) == 0 || slices.Contains(wanted, id)
+	return len(wanted) == 0 || slices.ContainsFunc(wanted, func(w string) bool {
+		group, ok := strings.CutSuffix(w, "*")
+		return w == id || ok && strings.HasPrefix(id, group)
+	})
 }

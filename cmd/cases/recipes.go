@@ -48,7 +48,8 @@ func beep(at, seconds float64) string {
 // recipes lists the recipes of all inputs. Those of the cases r and m are at most 12 s long and 320x180,
 // unless the length or the size is the point.
 func recipes() []recipe {
-	return slices.Concat(soundRecipes(), trackRecipes(), timeRecipes(), pictureRecipes(), operatorRecipes())
+	return slices.Concat(soundRecipes(), trackRecipes(), timeRecipes(), pictureRecipes(), operatorRecipes(),
+		hostileRecipes())
 }
 
 // soundRecipes are the recipes whose point is the audio.

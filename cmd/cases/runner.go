@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -55,12 +56,15 @@ func (r *runner) close() {
 	os.RemoveAll(r.dir)
 }
 
-// runCases runs the wanted cases: first the uploads, all on one server, then the others.
+// runCases runs the wanted cases: first the uploads, all on one server, then the hostile
+// files on another, then the others.
 func (r *runner) runCases(ctx context.Context) error {
-	var uploads, others []testCase
+	var uploads, others, hostile []testCase
 	for _, c := range cases() {
 		switch {
-		case !r.wants(c.id):
+		case !r.wants(c.id), c.hostile != nil && !c.hostile.settled() && !slices.Contains(r.wanted(), c.id):
+		case c.hostile != nil:
+			hostile = append(hostile, c)
 		case c.run != nil:
 			others = append(others, c)
 		default:
@@ -68,6 +72,9 @@ func (r *runner) runCases(ctx context.Context) error {
 		}
 	}
 	if err := r.runUploads(ctx, uploads); err != nil {
+		return err
+	}
+	if err := r.runHostile(ctx, hostile); err != nil {
 		return err
 	}
 	for _, c := range others {

@@ -44,6 +44,11 @@ type server struct {
 
 // serve starts a server on a free port, and returns when it is ready. Its log is beside its data.
 func (r *runner) serve(ctx context.Context, data string, args ...string) (*server, error) {
+	return r.serveIn(ctx, "", data, args...)
+}
+
+// serveIn is serve in a folder, which is its home and its place for temporary files, too.
+func (r *runner) serveIn(ctx context.Context, home, data string, args ...string) (*server, error) {
 	log, err := os.OpenFile(data+".log", os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
@@ -57,6 +62,9 @@ func (r *runner) serve(ctx context.Context, data string, args ...string) (*serve
 		if !strings.HasPrefix(e, "REELMILL_") { // leave out settings of the user
 			s.cmd.Env = append(s.cmd.Env, e)
 		}
+	}
+	if home != "" {
+		s.cmd.Dir, s.cmd.Env = home, append(s.cmd.Env, "HOME="+home, "TMPDIR="+home)
 	}
 	stdout, err := s.cmd.StdoutPipe()
 	if err != nil {
@@ -108,7 +116,9 @@ func (s *server) kill() {
 // build builds reelmill, unless a binary is given.
 func (r *runner) build(ctx context.Context) error {
 	if r.program != "" {
-		return nil
+		var err error
+		r.program, err = filepath.Abs(r.program)
+		return err
 	}
 	r.program = filepath.Join(r.dir, "reelmill")
 	_, err := output(ctx, "go", "build", "-o", r.program, "./cmd/reelmill")

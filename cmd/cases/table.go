@@ -12,7 +12,7 @@ const (
 func cases() []testCase {
 	var all []testCase
 	for _, part := range [][]testCase{
-		soundCases(), trackCases(), timeCases(), endCases(), pictureCases(), operatorCases(),
+		soundCases(), trackCases(), timeCases(), endCases(), pictureCases(), operatorCases(), hostileCases(),
 	} {
 		all = append(all, part...)
 	}

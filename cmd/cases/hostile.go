@@ -1,0 +1,162 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+// hostile is a file that an attacker may upload, with how it must end: within a minute, in one attempt.
+type hostile struct {
+	id    string // x_ and what it is
+	tries string // what it tries
+	// ends are the possible codes of the rejection; none: the video becomes ready, because of harmless.
+	ends     []pipeline.Code
+	harmless string // why a ready video is right
+	from     []string
+	build    func(l lab, in [][]byte) ([]byte, error)
+	ext      string // of the uploaded name; mp4 when empty
+}
+
+// lab is what hostile files point at. Nothing of it may ever be read.
+type lab struct {
+	web    string // http://127.0.0.1:PORT, which counts connections
+	secret string // path of a text file with the mark
+	victim string // path of another user's video, which is magenta
+}
+
+// hostileGroup is a line of the table in SECURITY.md.
+type hostileGroup struct {
+	name  string
+	cases []hostile
+}
+
+// hostileGroups lists all hostile files.
+func hostileGroups() []hostileGroup {
+	return []hostileGroup{
+		{"Other files under a video's name", otherFiles()},
+		{"Files that are two things at once", polyglots()},
+		{"References to other files and servers", references()},
+		{"Encrypted tracks", encryptedFiles()},
+		{"Absurd dimensions", dimensions()},
+		{"Absurd rates and counts", counts()},
+		{"Durations, edit lists and times", lengths()},
+		{"Contradicting sample tables", tables()},
+		{"Bombs", bombs()},
+		{"Nested and mis-sized boxes and elements", nesting()},
+		{"Tags, chapters, covers and attachments", tagged()},
+		{"Damaged codec data", codecs()},
+		{"MPEG transport and program streams", streams()},
+		{"AVI, WAV, FLV and ASF", riffs()},
+		{"Ogg, FLAC, MP3, AAC and MXF", others()},
+	}
+}
+
+// unsettled are the ids, without x_, of files whose end was not yet seen on the real program. A run leaves
+// them out unless -only names them; the table leaves them out, too.
+func unsettled() []string {
+	return strings.Fields("" +
+		"edit_loop edit_slices mkv_apart overlap_10h cmov_zeros mkv_strip mkv_zlib png_8k " +
+		"refs_8k jpeg_scans sei size_beyond uuid moov_0 moov_1 moov_7 moov_beyond mdat_first " +
+		"ebml_unknown ebml_nest ebml_segments ebml_void ebml_large ebml_zero ebml_voids ebml_seek " +
+		"ebml_cues ebml_lacing tag_escape tag_urls tag_1mb tags_100k tag_size cover_bomb cover_svg " +
+		"place handler fourcc codec_id lang mkv_tags mkv_tags_100k chapters_100k attach_climb " +
+		"attach_100 attach_claim styles mjpg_noise ffv1_noise hfyu_noise hfyu_claim ulrg_noise " +
+		"cvid_size svq1_odd mp43_noise wmv3_noise wvc1_noise vp60_noise xvid_noise h264_noise " +
+		"hevc_noise dvsd_noise avdn_noise cfhd_noise prores_noise theora_noise zmbv qtrle_lines " +
+		"wreck_h264 wreck_hevc wreck_av1 wreck_vp9 wreck_ogv wreck_ffv1 wreck_wmv wreck_mxf wreck_flv " +
+		"wreck_mpg wreck_avi ts_pids ts_streams ts_pmt_self ts_pat_self ts_section ts_adaptation " +
+		"ts_sync ts_versions ts_descriptors mpg_lengths mpg_map mpg_packs avi_index_one " +
+		"avi_index_beyond avi_index_large avi_odml avi_lists avi_streams avi_title wav_4gb wav_rf64 " +
+		"wav_format wav_chunks flv_script flv_array flv_keyframes flv_sizes flv_empty asf_packet_zero " +
+		"asf_packet_max asf_object asf_object_zero ogg_chain ogg_lacing ogg_granule ogg_restart " +
+		"flac_cover flac_covers flac_tags id3_256mb id3_frames id3_chain id3_cover ape xing adts " +
+		"mxf_length mxf_partition mxf_count mxf_run_in")
+}
+
+// settled reports whether the end of a file was seen to be right.
+func (h hostile) settled() bool { return !slices.Contains(unsettled(), strings.TrimPrefix(h.id, "x_")) }
+
+// hostileCases returns the hostile files as cases.
+func hostileCases() (all []testCase) {
+	for _, g := range hostileGroups() {
+		for _, h := range g.cases {
+			all = append(all, testCase{id: h.id, what: h.tries, right: h.right(), file: h.name(), hostile: &h})
+		}
+	}
+	return all
+}
+
+// name returns the name of the uploaded file.
+func (h hostile) name() string {
+	if h.ext == "" {
+		return h.id + ".mp4"
+	}
+	return h.id + "." + h.ext
+}
+
+func (h hostile) right() string {
+	switch {
+	case len(h.ends) == 0:
+		return "ready: " + h.harmless
+	case h.harmless == "":
+		return "rejected, " + strings.Join(codeNames(h.ends), " or ")
+	}
+	return "rejected, " + strings.Join(codeNames(h.ends), " or ") + "; or ready: " + h.harmless
+}
+
+func codeNames(codes []pipeline.Code) (names []string) {
+	for _, c := range codes {
+		names = append(names, string(c))
+	}
+	return names
+}
+
+// hostileTable returns the table for SECURITY.md in Markdown.
+func hostileTable() string {
+	var b strings.Builder
+	b.WriteString("| what they are | number | how they end | files |\n|---|---|---|---|\n")
+	all := 0
+	for _, g := range hostileGroups() {
+		ends, ids := map[string]int{}, []string{}
+		for _, h := range g.cases {
+			if !h.settled() {
+				continue
+			}
+			end := "ready"
+			if len(h.ends) > 0 {
+				end = "`" + strings.Join(codeNames(h.ends), "` or `") + "`"
+				if h.harmless != "" {
+					end += " or ready"
+				}
+			}
+			ends[end]++
+			ids = append(ids, strings.TrimPrefix(h.id, "x_"))
+		}
+		if all += len(ids); len(ids) > 0 {
+			fmt.Fprintf(&b, "| %s | %d | %s | %s |\n", g.name, len(ids), endings(ends), strings.Join(ids, " "))
+		}
+	}
+	fmt.Fprintf(&b, "| all | %d | | |\n", all)
+	return b.String()
+}
+
+// endings lists how many files end how, most first.
+func endings(ends map[string]int) string {
+	var names []string
+	for e := range ends {
+		names = append(names, e)
+	}
+	slices.SortFunc(names, func(a, b string) int {
+		if ends[a] != ends[b] {
+			return ends[b] - ends[a]
+		}
+		return strings.Compare(a, b)
+	})
+	for i, n := range names {
+		names[i] = fmt.Sprintf("%d %s", ends[n], n)
+	}
+	return strings.Join(names, ", ")
+}

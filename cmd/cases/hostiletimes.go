@@ -1,0 +1,343 @@
+package main
+
+import (
+	"bytes"
+	"math"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+// both are the codes of files of which a part may be damaged or too long.
+func either(codes ...[]pipeline.Code) (all []pipeline.Code) {
+	for _, c := range codes {
+		all = append(all, c...)
+	}
+	return all
+}
+
+// edits writes an edit list of version 1: duration, media time and rate of each edit (ISO/IEC 14496-12, 8.6.6).
+func edits(list ...[3]int64) []byte {
+	var b []byte
+	for _, e := range list {
+		b = append(b, cat(be64(uint64(e[0]), uint64(e[1])), be32(uint32(e[2])))...)
+	}
+	return boxed("edts", fullBox("elst", 1, 0, be32(uint32(len(list))), b))
+}
+
+// normal is the rate of an edit that plays normally.
+const normal = 0x10000
+
+// lengths are files with absurd lengths and times.
+func lengths() []hostile {
+	const counted = "the times of the frames count"
+	ready := func(id, tries, harmless string, change func(l lab, m *movie)) hostile {
+		return hostile{id: id, tries: tries, harmless: harmless, from: []string{"x_v.mp4"}, build: edited(change)}
+	}
+	emptied := func(id, tries string, ends []pipeline.Code, change func(l lab, m *movie)) hostile {
+		return hostile{id: id, tries: tries, ends: ends, from: []string{"x_v.mp4"}, build: edited(change)}
+	}
+	claim := func(length uint32) func(lab, *movie) {
+		return func(_ lab, m *movie) {
+			m.at("moov/mvhd").put(16, be32(length))
+			m.at("moov/trak/tkhd").put(20, be32(length))
+			m.at("moov/trak/mdia/mdhd").put(16, be32(length))
+			m.at("moov/trak").drop("edts")
+		}
+	}
+	edit := func(id, tries, harmless string, ends []pipeline.Code, list ...[3]int64) hostile {
+		return hostile{id: id, tries: tries, harmless: harmless, ends: ends, from: []string{"x_v.mp4"},
+			build: edited(func(_ lab, m *movie) {
+				m.at("moov/trak").drop("edts")
+				m.at("moov/trak").add(edits(list...))
+			})}
+	}
+	many := func(n int, e ...[3]int64) (list [][3]int64) {
+		for i := range n {
+			list = append(list, e[i%len(e)])
+		}
+		return list
+	}
+	mkv := func(id, tries string, ends []pipeline.Code, harmless string, change func(w *webm)) hostile {
+		return hostile{id: id, ext: "webm", tries: tries, ends: ends, harmless: harmless, from: []string{"x_vp8.ivf"},
+			build: ofVP8(func(_ lab, frames [][]byte) []byte {
+				w := webm{frames: frames}
+				change(&w)
+				return w.bytes()
+			})}
+	}
+	at := func(time func(i int) int64) func(w *webm) {
+		return func(w *webm) {
+			for i := range w.frames {
+				w.times = append(w.times, time(i))
+			}
+		}
+	}
+	float := func(v float64) func(w *webm) {
+		return func(w *webm) { w.info = ebml(0x4489, be64(math.Float64bits(v))) }
+	}
+	all := []hostile{
+		ready("x_len_zero", "a length of 0", counted, claim(0)),
+		ready("x_len_minus", "a length of -1", counted, claim(math.MaxUint32)),
+		ready("x_len_2_31", "a length of 2^31", counted, claim(1<<31)),
+		ready("x_len_2_63", "a length of 2^63", counted, func(_ lab, m *movie) {
+			m.at("moov/trak/mdia/mdhd").set(be32(1<<24), be64(0, 0), be32(12800), be64(1<<63), be32(0))
+			m.at("moov/trak").drop("edts")
+		}),
+		{id: "x_len_decade", tries: "three pictures in ten years", ends: tooLong,
+			build: fromNothing(func() []byte { return filmed(tiny(), 1, 105_000_000, 3) })},
+		edit("x_edit_loop", "an edit list that plays a second 10,000 times", "", malformed,
+			many(10_000, [3]int64{1000, 0, normal})...),
+		edit("x_edit_repeat", "an edit list that plays a second twice", "repetition is what edit lists are for", nil,
+			many(2, [3]int64{1000, 0, normal})...),
+		edit("x_edit_slices", "10,000 edits of a tick each", "the edits are applied, or ignored", nil,
+			many(10_000, [3]int64{0, 512, normal}, [3]int64{1, 1024, normal})...),
+		edit("x_edit_empty", "10,000 empty edits of 100 hours", "", malformed,
+			many(10_000, [3]int64{360_000_000, -1, normal})...),
+		edit("x_edit_negative", "an edit that begins at -5", "the edit is ignored", nil, [3]int64{1000, -5, normal}),
+		edit("x_edit_least", "an edit that begins at -2^63", "the edit is ignored", malformed,
+			[3]int64{1000, math.MinInt64, normal}),
+		edit("x_edit_most", "an edit of 2^63 - 1 at 2^63 - 1", "the edit is ignored", malformed,
+			[3]int64{math.MaxInt64, math.MaxInt64, normal}),
+		edit("x_edit_beyond", "an edit behind the end", "the edit is ignored", malformed, [3]int64{1000, 1 << 40, normal}),
+		edit("x_edit_still", "an edit at rate 0", "the rate is ignored", nil, [3]int64{1000, 0, 0}),
+		edit("x_edit_backwards", "an edit at rate -1", "the rate is ignored", nil, [3]int64{1000, 0, -normal}),
+		emptied("x_edit_count", "an edit list of 2^32 - 1 entries in 20 bytes", malformed,
+			func(_ lab, m *movie) {
+				m.at("moov/trak").drop("edts")
+				m.at("moov/trak").add(boxed("edts", fullBox("elst", 1, 0, be32(math.MaxUint32), zeroes(20))))
+			}),
+		ready("x_ctts_extreme", "pictures shown 2^31 ticks earlier and later", counted, func(_ lab, m *movie) {
+			m.at(firstTable + "stbl").drop("ctts")
+		}),
+		mkv("x_mkv_late", "pictures at 2^62 ms", malformed, "",
+			at(func(i int) int64 { return 1<<62 + int64(i)*40 })),
+		mkv("x_mkv_negative", "pictures at -2^63 ms", tooLong, "the time before the first picture is left out",
+			at(func(i int) int64 { return math.MinInt64 + int64(i)*40 })),
+		mkv("x_mkv_apart", "a picture now, and one in 2^50 ms", tooLong, "the far picture is left out",
+			at(func(i int) int64 { return int64(i/20) << 50 })),
+		mkv("x_mkv_backwards", "pictures in the reverse order", malformed, "they are shown by their times",
+			at(func(i int) int64 { return 4000 - int64(i)*40 })),
+		mkv("x_mkv_equal", "all pictures at the same time", malformed, "one of them is shown", at(func(int) int64 {
+			return 1000
+		})),
+		mkv("x_mkv_len_nan", "a length that is no number", nil, counted, float(math.NaN())),
+		mkv("x_mkv_len_inf", "an infinite length", nil, counted, float(math.Inf(1))),
+		mkv("x_mkv_len_minus", "a negative length", nil, counted, float(-1e300)),
+		mkv("x_mkv_scale_zero", "a clock without ticks", malformed, "the default clock counts", func(w *webm) {
+			w.info = ebmlUint(mkScale, 0)
+		}),
+		mkv("x_mkv_scale_max", "a clock of 2^63 ns", either(tooLong, malformed), "only the first picture is in reach",
+			func(w *webm) { w.info = ebmlUint(mkScale, 1<<63) }),
+		{id: "x_ts_wrap", ext: "ts", tries: "times that start again at 2^33", harmless: "the times are continued",
+			from: []string{"x_wrap.ts"}, build: asIs},
+		{id: "x_flv_wrap", ext: "flv", tries: "times at the end of 32 bits", ends: tooLong,
+			harmless: "the times are continued", from: []string{"x_small.flv"}, build: lateFLV},
+	}
+	return withExtremes(all)
+}
+
+// withExtremes gives the pictures of x_ctts_extreme the least and the greatest offsets.
+func withExtremes(all []hostile) []hostile {
+	for i := range all {
+		if all[i].id != "x_ctts_extreme" {
+			continue
+		}
+		all[i].ends = either(tooLong, malformed)
+		all[i].build = fromNothing(func() []byte {
+			f := film(reel{entry: tiny().entry(), timescale: 12800, delta: 512, samples: tiny().samples(24)})
+			m := parseMovie(f)
+			m.at("moov/trak/mdia/minf/stbl").add(fullBox("ctts", 1, 0, be32(2, 12, 0x80000000, 12, 0x7fffffff)))
+			b, _ := m.bytes() // it was made just now
+			return b
+		})
+	}
+	return all
+}
+
+// lateFLV moves the last tags of an FLV file to the end of time.
+func lateFLV(_ lab, in [][]byte) ([]byte, error) {
+	b := bytes.Clone(in[0])
+	for at, n := 13, 0; at+15 < len(b); n++ {
+		size := int(b[at+1])<<16 | int(b[at+2])<<8 | int(b[at+3])
+		if n > 12 {
+			b[at+7] = 0x7f
+		}
+		at += size + 15
+	}
+	return b, nil
+}
+
+// tables are MP4 files whose tables contradict each other, or the file.
+func tables() []hostile {
+	const shown = "the samples that are there are used"
+	table := func(id, tries, box string, ends []pipeline.Code, harmless string, content ...[]byte) hostile {
+		return hostile{id: id, tries: tries, ends: ends, harmless: harmless, from: []string{"x_v.mp4"},
+			build: edited(func(_ lab, m *movie) {
+				stbl := m.at("moov/trak/mdia/minf/stbl")
+				stbl.drop(box)
+				if box == "co64" {
+					stbl.drop("stco")
+				}
+				stbl.add(boxed(box, content...))
+			})}
+	}
+	rows := func(n int, row []byte) []byte { return bytes.Repeat(row, n) }
+	return []hostile{
+		table("x_stts_count", "2^32 - 1 entries of times in 16 bytes", "stts", malformed, shown,
+			be32(0, math.MaxUint32, 25, 512)),
+		table("x_stts_samples", "2^32 - 1 samples by the times", "stts", malformed, shown,
+			be32(0, 1, math.MaxUint32, 512)),
+		table("x_stts_negative", "times that go backwards", "stts", either(malformed, outside), shown, be32(0, 1, 25, 0xffffff00)),
+		table("x_stts_zero", "pictures without duration", "stts", malformed, shown, be32(0, 1, 25, 0)),
+		table("x_stsz_count", "2^31 sizes in 16 bytes", "stsz", malformed, "", be32(0, 0, 1<<31, 100)),
+		table("x_stsz_uniform", "2^32 - 1 samples of a byte", "stsz", malformed, "", be32(0, 1, math.MaxUint32)),
+		table("x_stsz_20m", "20,000,000 samples of a byte", "stsz", malformed, "", be32(0, 1, 20_000_000)),
+		table("x_stsz_large", "samples of 2^31 - 1 bytes", "stsz", malformed, "", be32(0, 0, 25),
+			rows(25, be32(math.MaxInt32))),
+		table("x_stsz_zero", "samples without bytes", "stsz", malformed, "", be32(0, 0, 25), zeroes(100)),
+		table("x_stco_beyond", "samples behind the end of the file", "stco", malformed, "", be32(0, 1, 0xfffffff0)),
+		table("x_stco_count", "2^32 - 1 chunks in 8 bytes", "stco", malformed, shown, be32(0, math.MaxUint32, 48)),
+		table("x_stco_index", "samples in the index itself", "stco", malformed, "", be32(0, 1, 0)),
+		table("x_co64_huge", "samples at 2^63 - 1", "co64", malformed, "", be32(0, 1), be64(math.MaxInt64)),
+		table("x_co64_minus", "samples at -1", "co64", malformed, "", be32(0, 1), be64(math.MaxUint64)),
+		table("x_stsc_max", "2^32 - 1 samples in a chunk", "stsc", malformed, shown, be32(0, 1, 1, math.MaxUint32, 1)),
+		table("x_stsc_order", "chunks in disorder", "stsc", malformed, shown, be32(0, 3, 9, 1, 1, 3, 5, 1, 1, 25, 1)),
+		table("x_stsc_entry", "a sample description that is not there", "stsc", malformed, shown,
+			be32(0, 1, 1, 25, 999)),
+		table("x_stss_beyond", "keyframes that are not there", "stss", nil, shown,
+			be32(0, 3, 1, 1000, math.MaxUint32)),
+		table("x_stsd_none", "no sample description", "stsd", either(malformed, noCodec, noPicture), "", be32(0, 0)),
+		table("x_stsd_count", "2^31 sample descriptions", "stsd", malformed, "", be32(0, 1<<31)),
+		{id: "x_overlap_5h", tries: "five hours of a picture that 450,000 samples share", ends: malformed,
+			build: fromNothing(func() []byte { return shared(450_000) })},
+		{id: "x_overlap_10h", tries: "ten hours of the same", ends: either(tooLong, malformed),
+			build: fromNothing(func() []byte { return shared(900_000) })},
+		{id: "x_trun_count", tries: "2^31 - 1 samples in a fragment of 100 bytes", ends: malformed, harmless: shown,
+			from: []string{"x_frag.mp4"}, build: edited(func(_ lab, m *movie) {
+				m.at("moof/traf/trun").put(4, be32(math.MaxInt32))
+			})},
+		{id: "x_trun_offset", tries: "a fragment whose samples lie before the file", ends: malformed, harmless: shown,
+			from: []string{"x_frag.mp4"}, build: edited(func(_ lab, m *movie) {
+				m.at("moof/traf/trun").put(8, be32(0x80000000))
+			})},
+		{id: "x_tfdt_max", tries: "a fragment at 2^64 - 1", ends: either(malformed, tooLong), harmless: shown,
+			from: []string{"x_frag.mp4"}, build: edited(func(_ lab, m *movie) {
+				m.at("moof/traf/tfdt").set(be32(1<<24), be64(math.MaxUint64))
+			})},
+	}
+}
+
+// shared is a film whose n samples are all the same bytes.
+func shared(n int) []byte {
+	sample := tiny().samples(1)[0]
+	m := parseMovie(film(reel{entry: tiny().entry(), timescale: 25, delta: 1, samples: [][]byte{sample},
+		count: uint32(n)}))
+	stbl := m.at("moov/trak/mdia/minf/stbl")
+	at := m.at(firstTable + "stco").data[8:]
+	stbl.drop("stco")
+	stbl.drop("stsz")
+	stbl.drop("stsc")
+	stbl.add(fullBox("stsc", 0, 0, be32(1, 1, 1, 1)))
+	stbl.add(fullBox("stsz", 0, 0, be32(uint32(len(sample)), uint32(n))))
+	stbl.add(fullBox("stco", 0, 0, be32(uint32(n)), bytes.Repeat(at, n)))
+	b, _ := m.bytes() // it was made just now
+	return b
+}
+
+// bombs are small files that become large.
+func bombs() []hostile {
+	pictures := func(id, tries string, frame func() []byte, n int, ends []pipeline.Code, harmless string) hostile {
+		return hostile{id: id, ext: "mov", tries: tries, ends: ends, harmless: harmless,
+			build: fromNothing(func() []byte {
+				return film(reel{entry: visual("png ", 320, 180), timescale: 25, delta: 1,
+					samples: repeated(frame(), n)})
+			})}
+	}
+	compressed := func(id, tries string, claim uint32, data func() []byte) hostile {
+		return hostile{id: id, ext: "mov", tries: tries, ends: malformed, build: fromNothing(func() []byte {
+			cmvd := boxed("cmvd", be32(claim), packed(data()))
+			cmov := boxed("cmov", boxed("dcom", []byte("zlib")), cmvd)
+			return cat(boxed("ftyp", []byte("qt  "), be32(0)), boxed("moov", cmov))
+		})}
+	}
+	coded := func(algorithm uint64, settings []byte) []byte {
+		return ebml(mkEncodings, ebml(mkEncoding, ebmlUint(mkScope, 1), ebmlUint(mkKind, 0),
+			ebml(mkCompression, ebmlUint(mkAlgorithm, algorithm), ebml(mkSettings, settings))))
+	}
+	mkv := func(id, tries string, ends []pipeline.Code, make func(frames [][]byte) webm) hostile {
+		return hostile{id: id, ext: "mkv", tries: tries, ends: ends, from: []string{"x_vp8.ivf"},
+			build: ofVP8(func(_ lab, frames [][]byte) []byte { return make(frames).bytes() })}
+	}
+	return []hostile{
+		compressed("x_cmov_zeros", "a compressed index of 256 MB", 256<<20, func() []byte { return zeroes(256 << 20) }),
+		compressed("x_cmov_claim", "a compressed index that claims 4 GB", math.MaxUint32, func() []byte {
+			return zeroes(1000)
+		}),
+		compressed("x_cmov_nested", "a compressed index in itself, 500 times", 0, func() []byte {
+			inside := boxed("moov")
+			for range 500 {
+				inside = boxed("moov", boxed("cmov", boxed("dcom", []byte("zlib")),
+					boxed("cmvd", be32(uint32(len(inside))), packed(inside))))
+			}
+			return inside
+		}),
+		mkv("x_mkv_strip", "50,000 blocks that repeat a megabyte of stripped header", malformed,
+			func([][]byte) webm {
+				return webm{frames: repeated([]byte{0}, 50_000), entry: coded(3, garbage(1<<20)), kind: "matroska"}
+			}),
+		mkv("x_mkv_zlib", "3,000 blocks that grow from 10 KB to 9 MB", malformed, func([][]byte) webm {
+			return webm{frames: repeated(packed(zeroes(9<<20)), 3000), entry: coded(0, nil), kind: "matroska"}
+		}),
+		mkv("x_mkv_lzo", "blocks in a broken LZO", malformed, func(frames [][]byte) webm {
+			return webm{frames: frames, entry: coded(2, nil), kind: "matroska"}
+		}),
+		pictures("x_png_400mp", "PNG pictures of 400 MP", func() []byte { return blackPNG(20000, 20000) }, 3,
+			either(malformed, outside), ""),
+		pictures("x_png_thin", "a PNG picture of 8x40,000,000", func() []byte { return blackPNG(8, 40_000_000) }, 1,
+			either(malformed, outside), ""),
+		pictures("x_png_8k", "PNG pictures of 8192x4320 in 5 KB each", func() []byte { return blackPNG(8192, 4320) }, 3,
+			nil, "they are within the limits"),
+		{id: "x_refs_8k", tries: "H.264 of 8192x4320 with 16 reference pictures in 140 KB",
+			harmless: "it is within the limits", build: fromNothing(func() []byte {
+				return filmed(h264Film{512, 270, 16}, 25, 1, 3)
+			})},
+		{id: "x_jpeg_scans", ext: "avi", tries: "a progressive JPEG of 100,000 scans in 5 MB", ends: malformed,
+			build: fromNothing(func() []byte {
+				return avi{codec: "MJPG", width: 8192, height: 4320, scale: 1, rate: 25, bits: 24,
+					frames: [][]byte{scannedJPEG(8192, 4320, 100_000)}}.bytes()
+			})},
+		{id: "x_sei", tries: "100,000 SEI messages in each picture", harmless: "they are skipped",
+			build: fromNothing(func() []byte {
+				sei := bytes.Repeat([]byte{0, 0, 0, 5, 6, 200, 1, 0, 0x80}, 100_000)
+				samples := tiny().samples(5)
+				for i := range samples {
+					samples[i] = cat(sei, samples[i])
+				}
+				return film(reel{entry: tiny().entry(), timescale: 25, delta: 1, samples: samples})
+			})},
+	}
+}
+
+// scannedJPEG is a grey progressive JPEG with scans that add nothing (ITU-T T.81, B.2.3 and G.1.2.2). Each
+// scan skips all blocks, in runs of 32,767.
+func scannedJPEG(width, height uint16, scans int) []byte {
+	segment := func(marker byte, data ...[]byte) []byte {
+		inside := cat(data...)
+		return cat([]byte{0xff, marker}, be16(uint16(len(inside)+2)), inside)
+	}
+	// One code of 1 bit each: a DC difference of 0, and the longest run of ends of blocks.
+	table := func(class, symbol byte) []byte {
+		return segment(0xc4, []byte{class, 1}, zeroes(15), []byte{symbol})
+	}
+	blocks := (int(width) + 7) / 8 * ((int(height) + 7) / 8)
+	first := bytes.Repeat([]byte{0}, blocks/8) // a bit for each block
+	run := new(bitString)
+	for left := blocks; left > 0; left -= 32767 {
+		run.put(1, 0).put(14, 0x3fff)
+	}
+	data := bytes.ReplaceAll(run.b, []byte{0xff}, []byte{0xff, 0})
+	scan := cat(segment(0xda, []byte{1, 1, 0, 1, 63, 0}), data)
+	return cat([]byte{0xff, 0xd8}, segment(0xdb, []byte{0}, times("\x01", 64)),
+		segment(0xc2, []byte{8}, be16(height, width), []byte{1, 1, 0x11, 0}), table(0, 0), table(0x10, 0xe0),
+		segment(0xda, []byte{1, 1, 0, 0, 0, 0}), first, bytes.Repeat(scan, scans), []byte{0xff, 0xd9})
+}
