@@ -151,6 +151,15 @@ func (d *checkup) versions(ctx context.Context) (string, error) {
 	return strings.Join(told, ", "), nil
 }
 
+// sandbox builds the cage that serve would run ffmpeg in.
+func (d *checkup) sandbox(ctx context.Context) (string, error) {
+	cage, err := all.NewCage(ctx, d.config.Sandbox, all.Config{})
+	if err != nil {
+		return "", err
+	}
+	return cage.String(), cage.Close()
+}
+
 // registry makes the workers of serve. It fails only when programs are missing.
 func (d *checkup) registry() (*workers.Registry, error) {
 	r, err := all.New(all.Config{Webhook: d.config.Webhook, Threads: d.config.Threads})

@@ -23,6 +23,7 @@ import (
 	"github.com/reelmill/reelmill/cmd/reelmill/internal/node"
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/client"
+	"github.com/reelmill/reelmill/workers/all"
 )
 
 // version is set by the linker.
@@ -43,6 +44,7 @@ const (
 const stopTime = 8 * time.Second
 
 func main() {
+	all.Tasks()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, func() {
 		stop() // from now on a signal ends the process at once

@@ -32,6 +32,7 @@ type runCommand struct {
 	Timeout  time.Duration `help:"Give up after this time." default:"6h"`
 	Slots    slots         `help:"${slots_help}" env:"REELMILL_SLOTS"`
 	Threads  threads       `help:"${threads_help}" default:"0" env:"REELMILL_THREADS"`
+	Sandbox  string        `help:"${sandbox_help}" default:"${sandbox}" enum:"required,best-effort,off" env:"REELMILL_SANDBOX"`
 	JSON     bool          `help:"Print the video and its outputs as a line of JSON."`
 	Timeline bool          `help:"Print the events of the video."`
 }
@@ -56,7 +57,7 @@ func (c runCommand) Run(ctx context.Context, s streams, set *settings, log *slog
 	n, err := node.OpenServer(ctx, node.ServerConfig{
 		Config: node.Config{Data: data, MinFree: 1 << 28, Version: version, Logger: log},
 		Jobs: node.Jobs{
-			Slots: c.Slots, Threads: int(c.Threads), Webhook: webhook.Config{Secret: signing},
+			Slots: c.Slots, Threads: int(c.Threads), Sandbox: c.Sandbox, Webhook: webhook.Config{Secret: signing},
 		},
 		RunJobs: true, Limits: api.Limits{MaxUpload: 1 << 40}, Pipelines: set.pipelines,
 	})

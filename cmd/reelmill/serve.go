@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -106,6 +107,9 @@ var helpTexts = kong.Vars{
 	"min_free_help":   "Free disk space that uploads must leave. Default: a tenth of the disk, 2 to 20 GiB.",
 	"slots_help":      slotsHelp + " 0 leaves the type to other processes on --nats.",
 	"threads_help":    "Threads of each encoder, 1 to 64. 0 means the default of 2.",
+	"sandbox":         defaultSandbox(),
+	"sandbox_help": "Whether ffmpeg must run in a sandbox: required, best-effort (what the machine can), or off. " +
+		"Default: required on Linux (amd64, arm64), off elsewhere.",
 	"webhook_url_help": "Webhook to call when a video is playable, and when it ends. " +
 		"Uploads may name another.",
 	"webhook_url_file_help": "File that holds the address of --webhook-url, for one with a token.",
@@ -127,6 +131,14 @@ var helpTexts = kong.Vars{
 	"watermark_help":      "Make a watermarked copy, with an image FILE or with text:WORDS.",
 	"wait_help":           "Wait until each video is playable, or until it is ready.",
 	"video_states":        "any, queued, inspecting, processing, ready, errored, rejected, canceled",
+}
+
+// defaultSandbox returns required where there is a sandbox, and elsewhere off.
+func defaultSandbox() string {
+	if runtime.GOOS == "linux" && (runtime.GOARCH == "amd64" || runtime.GOARCH == "arm64") {
+		return "required"
+	}
+	return "off"
 }
 
 // serveCommand runs everything in one process.

@@ -31,6 +31,7 @@ type tuning struct {
 type workFlags struct {
 	Slots   slots   `help:"${slots_help}" env:"REELMILL_SLOTS"`
 	Threads threads `help:"${threads_help}" default:"0" env:"REELMILL_THREADS"`
+	Sandbox string  `help:"${sandbox_help}" default:"${sandbox}" enum:"required,best-effort,off" env:"REELMILL_SANDBOX"`
 
 	WebhookURL          webURL      `help:"${webhook_url_help}" env:"REELMILL_WEBHOOK_URL" placeholder:"URL" secret:"address"`
 	WebhookURLFile      string      `name:"webhook-url-file" help:"${webhook_url_file_help}" env:"REELMILL_WEBHOOK_URL_FILE" placeholder:"FILE"`
@@ -102,7 +103,7 @@ func (n *threads) Decode(ctx *kong.DecodeContext) error {
 
 // jobs turns the flags into the configuration of jobs.
 func (f workFlags) jobs(signing secret.Text) node.Jobs {
-	return node.Jobs{Slots: f.Slots, Threads: int(f.Threads), Webhook: webhook.Config{
+	return node.Jobs{Slots: f.Slots, Threads: int(f.Threads), Sandbox: f.Sandbox, Webhook: webhook.Config{
 		URL: secret.New(string(f.WebhookURL)), Secret: signing, AllowPrivate: f.WebhookAllowPrivate,
 	}}
 }

@@ -120,6 +120,8 @@ type Config struct {
 	// Ready returns the results of the checks of /readyz by name, nil for those that pass. When nil, there is
 	// no check.
 	Ready func(ctx context.Context) map[string]error
+	// Sandbox is the tier of the sandbox, for /readyz. Empty: /readyz does not say.
+	Sandbox string
 	// FreeSpace returns why there is no room for an upload. When nil, there is always room.
 	FreeSpace func() error
 	// LogRoom returns why the event log has no room for an upload, as a *pipeline.Error. When nil, there is

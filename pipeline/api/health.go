@@ -31,6 +31,8 @@ type healthOutput struct {
 type healthBody struct {
 	Status string            `json:"status" enum:"ok,unavailable"`
 	Checks map[string]string `json:"checks" doc:"By name: ok, or what is wrong"`
+	// Sandbox is set by /readyz.
+	Sandbox string `json:"sandbox,omitempty" doc:"Tier of the sandbox in which this process runs ffmpeg"`
 }
 
 func (s *server) health(context.Context, *struct{}) (*healthOutput, error) {
@@ -41,6 +43,7 @@ func (s *server) ready(ctx context.Context, _ *struct{}) (*healthOutput, error) 
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
 	out := &healthOutput{http.StatusOK, "no-store", healthBody{Status: "ok", Checks: map[string]string{}}}
+	out.Body.Sandbox = s.cfg.Sandbox
 	for name, err := range s.cfg.Ready(ctx) {
 		out.Body.Checks[name] = "ok"
 		if err != nil {

@@ -12,6 +12,12 @@ import (
 // Cage is where ffmpeg and other programs run on untrusted files. A nil Cage is none.
 type Cage = sandbox.Cage
 
+// The tiers of a cage that lacks what protects from hostile files; see sandbox.Tier.
+const (
+	TierPartial = sandbox.TierPartial
+	TierOff     = sandbox.TierOff
+)
+
 // NewCage returns the cage of this machine for Config.Cage. Mode is required, best-effort or off. It fails if
 // the mode is required and the machine lacks something, or if ffmpeg or ffprobe does not start in the cage; the
 // error says how to go on. It takes about 0.2 s.

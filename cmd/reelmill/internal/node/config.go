@@ -53,6 +53,8 @@ type Jobs struct {
 	Slots map[string]int
 	// Threads of each encoder. 0: the encoders' own default.
 	Threads int
+	// Sandbox says whether ffmpeg must run in a cage: required, best-effort or off. Empty: off.
+	Sandbox string
 	Webhook webhook.Config
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"time"
 
@@ -29,6 +30,7 @@ type ground struct {
 	objects   storage.Store
 	guard     *guard.Guard // of objects
 	registry  *workers.Registry
+	cage      *all.Cage // in which ffmpeg runs
 	webhook   webhook.Config
 	metrics   *metrics
 	recurring *pipeline.Recurring // logs repeated failures once, as while the broker is away
@@ -90,7 +92,11 @@ func (g *ground) openWorkers(ctx context.Context, c Jobs) (err error) {
 	if g.webhook.Breakers, err = webhook.NewBreakers(webhook.BreakerConfig{}); err != nil {
 		return err
 	}
-	if g.registry, err = all.New(all.Config{Webhook: g.webhook, Threads: c.Threads}); err != nil {
+	config := all.Config{Webhook: g.webhook, Threads: c.Threads}
+	if err := g.openCage(ctx, c.Sandbox, &config); err != nil {
+		return err
+	}
+	if g.registry, err = all.New(config); err != nil {
 		return err
 	}
 	g.faults.workers(g.registry)
@@ -112,6 +118,24 @@ func (g *ground) judgePrograms(ctx context.Context) {
 			g.config.Logger.Info(p.Name + " " + p.Version + ": " + p.Note)
 		}
 	}
+}
+
+// openCage builds the cage in which ffmpeg runs, and says what it reaches.
+func (g *ground) openCage(ctx context.Context, mode string, c *all.Config) (err error) {
+	if mode == "" {
+		mode = "off"
+	}
+	if g.cage, err = all.NewCage(ctx, mode, *c); err != nil {
+		return err
+	}
+	g.closers = append(g.closers, g.cage.Close)
+	c.Cage = g.cage
+	level := slog.LevelInfo
+	if tier := g.cage.Tier(); tier == all.TierOff || tier == all.TierPartial {
+		level = slog.LevelWarn
+	}
+	g.config.Logger.Log(ctx, level, "ffmpeg runs in a sandbox", "tier", g.cage.Tier(), "missing", g.cage.Missing())
+	return nil
 }
 
 // Close closes what was opened, in reverse order.

@@ -70,6 +70,7 @@ func (m *metrics) quorum(ctx context.Context, s sink) bool {
 // measureProcess measures the restarts of the broker and the data disk.
 func (g *ground) measureProcess(_ context.Context, s sink) error {
 	s.counter(descRestarts, float64(g.broker.Restarts()))
+	s.gauge(descSandbox, 1, string(g.cage.Tier()))
 	free, total, err := g.disk.Measure()
 	if err != nil {
 		return err

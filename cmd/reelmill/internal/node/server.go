@@ -105,6 +105,7 @@ func (s *Server) openAPI(context.Context) error {
 		Limits: s.server.Limits, Access: s.config.Access,
 		WebhookDefault:  !s.webhook.URL.Empty(),
 		CheckWebhookURL: webhook.CheckURL,
+		Sandbox:         string(s.cage.Tier()),
 		Ready:           s.ready, FreeSpace: s.disk.FreeSpace, LogRoom: s.logRoom, Stopping: s.stopping.Load,
 		Logger: s.config.Logger, Version: s.config.Version, PublicURL: s.server.PublicURL,
 	})
