@@ -28,6 +28,7 @@ func pretendFFmpeg(t *testing.T, version string) {
 	syscall.ForkLock.RUnlock()
 	check(t, err)
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	t.Setenv("REELMILL_SANDBOX", "off") // a cage runs no scripts
 }
 
 // TestOldFFmpeg checks that doctor and each start of run, serve and worker warn of an old ffmpeg and say what
