@@ -36,12 +36,12 @@ func (l *Loop) admits(ctx context.Context) bool {
 	return err == nil
 }
 
-// enter waits for the attempt's turn in this process, and keeps its lease meanwhile. If an earlier attempt at
-// the job may have crashed the process, this one runs alone; all others run side by side. An attempt that
-// waits to run alone goes before those that ask later.
+// enter waits for the attempt's turn in this process, and keeps its lease meanwhile. If the previous attempt at
+// the job may have crashed the process, or ran out of memory, this one runs alone; all others run side by
+// side. An attempt that waits to run alone goes before those that ask later.
 func (a *attempt) enter(ctx context.Context) (leave func(), err error) {
 	crew, n := a.loop.crew, int64(1)
-	if crashed(a.found.Data.Problem) {
+	if alone(a.found.Data.Problem) {
 		n = everyone
 	}
 	leave = func() { crew.Release(n) }

@@ -191,6 +191,45 @@ func TestSuspectStopped(t *testing.T) {
 	r.last(pipeline.JobInterrupted)
 }
 
+// TestOutOfMemoryRunsAlone: after an attempt that ran out of memory, the next one runs alone, also when others
+// had failed before. If it runs out of memory again, the job ends, with a code that says so.
+func TestOutOfMemoryRunsAlone(t *testing.T) {
+	r := newRig(t, brief)
+	hungry := pipeline.Task{Project: "p", Video: "v", Job: pipeline.Job{
+		Name: "s", Worker: "test", Retry: []pipeline.Seconds{0.01, 0.01, 0.01, 0.01},
+	}}
+	r.enqueue(func(j *pipeline.Job) { j.Name = "a" })
+	begun, release, waits := make(chan string, 9), make(chan struct{}), make(chan struct{})
+	var running atomic.Int32
+	r.start(working(func(ctx context.Context, j job) (pipeline.Result, error) {
+		running.Add(1)
+		defer running.Add(-1)
+		begun <- j.Task.Job.Name
+		switch {
+		case j.Task.Job.Name == "a":
+			<-release
+			return publish(ctx, j)
+		case j.Number == 1:
+			return pipeline.Result{}, errors.New("the store is away")
+		case j.Number == 2:
+			defer close(waits)
+		case running.Load() != 1:
+			t.Errorf("%d attempts run beside it", running.Load()-1)
+		}
+		return pipeline.Result{}, pipeline.Fail(pipeline.CodeOutOfMemory, "ffmpeg: killed by killed")
+	}), func(c *workers.Config) { c.Slots = map[string]int{"test": 3} })
+	<-begun
+	must(t, r.bus.Enqueue(t.Context(), hungry))
+	<-waits
+	r.until("leases of both", beats(4*beatsOfLease))
+	close(release)
+	r.until("the dead letter", func(acts []string) bool { return slices.Contains(acts, "letter") })
+	_, data := r.lastOf("s", pipeline.JobErrored)
+	if data.Problem.Code != pipeline.CodeOutOfMemory || data.Attempt != 3 || data.Failed != 3 {
+		t.Errorf("%+v, %+v", data, data.Problem)
+	}
+}
+
 // TestSlotsOfWorkers: workers that mostly wait, or that people wait for, set their own number of slots.
 func TestSlotsOfWorkers(t *testing.T) {
 	for cores, want := range map[int][2]int{1: {2, 16}, 2: {2, 16}, 16: {8, 16}} {

@@ -117,7 +117,11 @@ func (l *Loop) blameOne(ctx context.Context, n note) error {
 	if err != nil || job.Last.Sequence != n.Token || job.State != pipeline.StateJobProcessing {
 		return err
 	}
-	cause := pipeline.Fail(pipeline.CodeWorkerCrashed, "process %s crashed: %s", job.Data.Process,
+	code := pipeline.CodeWorkerCrashed
+	if strings.Contains(l.crash, "out of memory") || strings.Contains(l.crash, "cannot allocate memory") {
+		code = pipeline.CodeOutOfMemory // words of the Go runtime
+	}
+	cause := pipeline.Fail(code, "process %s crashed: %s", job.Data.Process,
 		strings.SplitN(l.crash, "\n", 2)[0])
 	cause.Stderr = l.crash
 	a := newAttempt(l, orphan{n.Task, job.Data.Owner}, job)

@@ -98,10 +98,11 @@ func (a *attempt) overtaken(ctx context.Context) error {
 	return errors.Join(errTokenLost, removed, err)
 }
 
-// failed schedules another attempt, or ends the job. An attempt is the last if it ran alone because of a
-// crash and crashed again, however few failed before, or if it failed in the same way as the previous one.
+// failed schedules another attempt, or ends the job. An attempt is the last if it ran alone, because of a crash
+// or a lack of memory, and ended like that again, however few failed before; or if it failed in the same way
+// as the previous one.
 func (a *attempt) failed(ctx context.Context, cause error) error {
-	alone := crashed(a.data.Problem)
+	ran := alone(a.data.Problem)
 	a.data.Failed++
 	a.data.Problem = a.problem(cause)
 	same := failure(cause, a.data.Problem)
@@ -110,7 +111,7 @@ func (a *attempt) failed(ctx context.Context, cause error) error {
 	}
 	a.data.Failure = same
 	delay, more := nextTry(a.task.Job, a.data.Problem, a.data.Failed)
-	if !more || alone && crashed(a.data.Problem) {
+	if !more || ran && alone(a.data.Problem) {
 		return a.errored(ctx)
 	}
 	return a.retry(ctx, delay)

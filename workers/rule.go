@@ -78,10 +78,16 @@ func begun(task pipeline.Task, last pipeline.JobFold, me uint64, process string)
 		Attempt: last.Data.Attempt + 1, Failed: last.Data.Failed, Lost: attemptsLost(last), Owner: me,
 		Generation: last.Data.Generation, Failure: last.Data.Failure,
 	}
-	if crashed(last.Data.Problem) {
+	if alone(last.Data.Problem) {
 		data.Problem = last.Data.Problem
 	}
 	return data
+}
+
+// alone reports whether the attempt after one that ended with p runs alone in its process: it may have crashed
+// the process, or its encoder got too little memory.
+func alone(p *pipeline.Problem) bool {
+	return crashed(p) || p != nil && p.Code == pipeline.CodeOutOfMemory
 }
 
 // crashed reports whether p says that the process crashed while the attempt ran.
@@ -90,8 +96,8 @@ func crashed(p *pipeline.Problem) bool { return p != nil && p.Code == pipeline.C
 // defaultRetry holds the delays before attempts 2 to 5.
 var defaultRetry = []pipeline.Seconds{2, 10, 60, 300}
 
-// crashAttempts is how many attempts a job gets if its encoder crashes or runs out of memory. A job that
-// crashes the whole process also gets two: see attempt.failed.
+// crashAttempts is how many attempts a job gets if its encoder crashes. A job that crashes the whole process or
+// runs out of memory gets one attempt alone: see attempt.failed.
 const crashAttempts = 2
 
 // made marks an error that the worker returned. Errors of the loop, such as of the log or of the store in the
@@ -137,8 +143,7 @@ func nextTry(job pipeline.Job, problem *pipeline.Problem, failed int) (delay tim
 	switch {
 	case !problem.Retryable, failed > len(delays):
 		return 0, false
-	case failed >= crashAttempts &&
-		(problem.Code == pipeline.CodeOutOfMemory || problem.Code == pipeline.CodeEncoderCrashed):
+	case failed >= crashAttempts && problem.Code == pipeline.CodeEncoderCrashed:
 		return 0, false
 	}
 	return time.Duration(float64(delays[failed-1].Duration()) * (0.8 + 0.4*rand.Float64())), true

@@ -96,7 +96,7 @@ func TestBegun(t *testing.T) {
 		}
 	}
 	for code, kept := range map[pipeline.Code]bool{
-		pipeline.CodeWorkerCrashed: true, pipeline.CodeStorageFailed: false,
+		pipeline.CodeWorkerCrashed: true, pipeline.CodeOutOfMemory: true, pipeline.CodeStorageFailed: false,
 	} {
 		data := pipeline.JobEvent{Attempt: 1, Problem: pipeline.ProblemOf(pipeline.Fail(code, "x"))}
 		if got := begun(task, fold(5, pipeline.JobRetrying, data), 7, "p"); (got.Problem != nil) != kept {
@@ -123,7 +123,7 @@ func TestNextTry(t *testing.T) {
 		"the input's fault":        {own, pipeline.CodeMalformed, 1, 0},
 		"a bug":                    {own, pipeline.CodeEncodeFailed, 1, 0},
 		"out of memory":            {own, pipeline.CodeOutOfMemory, 1, time.Second},
-		"out of memory once again": {own, pipeline.CodeOutOfMemory, 2, 0},
+		"out of memory later on":   {own, pipeline.CodeOutOfMemory, 2, 100 * time.Second},
 		"a crash of ffmpeg":        {own, pipeline.CodeEncoderCrashed, 1, time.Second},
 		"a second crash of ffmpeg": {own, pipeline.CodeEncoderCrashed, 2, 0},
 	} {

@@ -157,6 +157,16 @@ var mutations = []mutation{
 		suite{"./workers/inspect", "TestKillIsNoFact"},
 	},
 	{
+		"memory: a lack of it counts as a damaged file", "workers/internal/encode/fault.go",
+		"	case e.NoMemory():\n", "	case e.NoMemory() && false:\n",
+		suite{"./workers/internal/encode", ""},
+	},
+	{
+		"memory: the attempt after a lack of it does not run alone", "workers/rule.go",
+		"	return crashed(p) || p != nil && p.Code == pipeline.CodeOutOfMemory\n", "	return crashed(p)\n",
+		suite{"./workers", "TestOutOfMemoryRunsAlone"},
+	},
+	{
 		"disks: a read error counts as a fact about the file", "workers/internal/encode/fault.go",
 		"	case errors.As(err, &disk) && disk != syscall.EINVAL && disk != syscall.EOVERFLOW:\n",
 		"	case errors.As(err, &disk) && false:\n",

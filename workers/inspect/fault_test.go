@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -169,7 +170,7 @@ func TestKillIsNoFact(t *testing.T) {
 				t.Errorf("%v frames/s", rate)
 			}
 			nth := 1
-			for ; killed(t, d, nth, want); nth++ {
+			for ; withStart(t, d, nth, "kill -KILL $$", want); nth++ {
 			}
 			if nth < 4 {
 				t.Errorf("%d starts", nth-1)
@@ -178,10 +179,47 @@ func TestKillIsNoFact(t *testing.T) {
 	}
 }
 
-// killed inspects d and kills the nth started program. It reports whether there were that many starts.
-func killed(t *testing.T, d disturbed, nth int, want pipeline.Result) bool {
+// TestMemoryIsNoFact: if a program gets too little memory to load its libraries, that says nothing about the
+// file, whichever start it is. The system's own loader refuses here.
+func TestMemoryIsNoFact(t *testing.T) {
+	for _, d := range disturbedSources(t)[:1] {
+		tools, _ := d.disturb(t, 0, ":")
+		want, err := inspect(t.Context(), tools, d.path, t.TempDir())
+		if err != nil || want.Inspection.Reason != nil {
+			t.Fatalf("%+v, %v", want.Inspection, err)
+		}
+		nth := 1
+		for ; withStart(t, d, nth, "ulimit -v 100000", want); nth++ {
+		}
+		if nth < 4 {
+			t.Errorf("%d starts", nth-1)
+		}
+	}
+}
+
+// TestMemoryOfAFile: a file whose reading asks for more than ffmpeg may allocate is refused in one attempt. If
+// this process itself is short of memory, the file is not refused.
+func TestMemoryOfAFile(t *testing.T) {
+	d := disturbed{path: workertest.Clip(t, "a.mkv", args(workertest.Pattern("64x64", "10", "1"), x264)...)}
+	tools, _ := d.disturb(t, 1, "echo 'file:x: Cannot allocate memory' >&2; exit 1")
+	r, err := inspect(t.Context(), tools, d.path, t.TempDir())
+	if ffmpeg.MemoryIsLimited() {
+		if p := pipeline.ProblemOf(err); err == nil || p.Code != pipeline.CodeOutOfMemory {
+			t.Errorf("with limited memory: %+v, %v", r.Inspection, err)
+		}
+		return
+	}
+	if err != nil || r.Inspection.Reason == nil || r.Inspection.Reason.Code != pipeline.CodeLimits ||
+		!strings.Contains(r.Inspection.Reason.Detail, "memory") {
+		t.Errorf("%+v, %v", r.Inspection, err)
+	}
+}
+
+// withStart inspects d and runs a shell command before the nth program starts. The attempt must run out of
+// memory, or find what it found without that. withStart reports whether there were that many starts.
+func withStart(t *testing.T, d disturbed, nth int, what string, want pipeline.Result) bool {
 	t.Helper()
-	tools, reached := d.disturb(t, nth, "kill -KILL $$")
+	tools, reached := d.disturb(t, nth, what)
 	r, err := inspect(t.Context(), tools, d.path, t.TempDir())
 	if p := pipeline.ProblemOf(err); err != nil && p.Code != pipeline.CodeOutOfMemory {
 		t.Errorf("start %d: %+v", nth, p)

@@ -199,7 +199,7 @@ func blame(e *ffmpeg.Error) *pipeline.Error {
 	refused := &pipeline.Error{Code: pipeline.CodeMalformed, Detail: e.Error(), Stderr: e.Tail, Err: e}
 	words := strings.ToLower(e.Tail)
 	switch {
-	case e.Unwritten():
+	case e.Unwritten(), e.NotLoaded():
 		return nil
 	case strings.Contains(words, "exceeds specified max pixel count"):
 		refused.Code, refused.Detail = pipeline.CodeLimits, "the frames have more pixels than are accepted"
@@ -207,6 +207,11 @@ func blame(e *ffmpeg.Error) *pipeline.Error {
 		refused.Code, refused.Detail = pipeline.CodeLimits, "the file has more streams than are accepted"
 	case strings.Contains(words, "too many channels"):
 		refused.Code, refused.Detail = pipeline.CodeLimits, "an audio track has more channels than are accepted"
+	case e.NoMemory() && ffmpeg.MemoryIsLimited():
+		return nil
+	case e.NoMemory():
+		refused.Code = pipeline.CodeLimits
+		refused.Detail = "reading the file needs more memory than one file may have"
 	case strings.Contains(words, "format not on whitelist"):
 		refused.Code = pipeline.CodeContainer
 	case strings.Contains(words, "not on whitelist"), strings.Contains(words, "unknown decoder"),

@@ -16,6 +16,8 @@ import (
 //	no space left             disk_full
 //	a disk is broken or gone  internal_error, which is tried again
 //	killed from outside       out_of_memory: the kernel's killer is who does that
+//	memory was refused        out_of_memory
+//	ffmpeg did not start      internal_error, which is tried again: descriptors or processes ran out
 //	ended by another signal   encoder_crashed
 //	no sign of life           job_stalled
 //	the input is at fault     input_malformed
@@ -78,7 +80,9 @@ func code(e *ffmpeg.Error) pipeline.Code {
 	switch {
 	case e.DiskFull():
 		return pipeline.CodeDiskFull
-	case e.Unwritten():
+	case e.NoMemory():
+		return pipeline.CodeOutOfMemory
+	case e.Unwritten(), e.NotLoaded():
 		return pipeline.CodeInternal
 	case e.Kind == ffmpeg.KindSignal && e.Signal == syscall.SIGKILL:
 		return pipeline.CodeOutOfMemory

@@ -29,6 +29,16 @@ func TestFault(t *testing.T) {
 		{"broken disk", exit("Error writing trailer of <out0>: Input/output error"), pipeline.CodeInternal},
 		{"scratch", &fs.PathError{Op: "write", Path: "/scratch/x", Err: syscall.ENOSPC}, pipeline.CodeDiskFull},
 		{"killed", &ffmpeg.Error{Kind: ffmpeg.KindSignal, Signal: syscall.SIGKILL}, pipeline.CodeOutOfMemory},
+		{"no memory", exit("Error while decoding stream #0:0: Cannot allocate memory"), pipeline.CodeOutOfMemory},
+		{"no memory for an encoder", exit("x264 [error]: malloc of size 1627904 failed\n" +
+			"Error while opening encoder for output stream #0:0"), pipeline.CodeOutOfMemory},
+		{"no memory for a thread", exit("Error while opening decoder for input stream #0:0 : " +
+			"Resource temporarily unavailable"), pipeline.CodeOutOfMemory},
+		{"not loaded", &ffmpeg.Error{Program: "ffmpeg", Kind: ffmpeg.KindExit, ExitCode: 127, Tail: "ffmpeg: error " +
+			"while loading shared libraries: libx.so.3: failed to map segment from shared object"}, pipeline.CodeOutOfMemory},
+		{"no memory for a process", &ffmpeg.Error{Kind: ffmpeg.KindStart, Err: syscall.ENOMEM}, pipeline.CodeOutOfMemory},
+		{"no descriptor", &ffmpeg.Error{Kind: ffmpeg.KindStart, Err: syscall.EMFILE}, pipeline.CodeInternal},
+		{"no process", &ffmpeg.Error{Kind: ffmpeg.KindStart, Err: syscall.EAGAIN}, pipeline.CodeInternal},
 		{"crashed", &ffmpeg.Error{Kind: ffmpeg.KindSignal, Signal: syscall.SIGSEGV}, pipeline.CodeEncoderCrashed},
 		{"stalled", &ffmpeg.Error{Kind: ffmpeg.KindStalled, Err: ffmpeg.ErrStalled}, pipeline.CodeJobStalled},
 		{"verify in vain", &ffmpeg.VerifyError{Check: "probe", Err: &ffmpeg.Error{Kind: ffmpeg.KindTimeout, Err: ffmpeg.ErrTimeout}}, pipeline.CodeJobTimeout},

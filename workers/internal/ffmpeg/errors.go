@@ -90,6 +90,43 @@ func (e *Error) DiskFull() bool {
 	return containsAny(e.Tail, "no space left on device", "disk quota exceeded")
 }
 
+// noMemory are messages about memory that the program could not get, from ffmpeg, the loader, and libraries
+// that do not pass on the system's error.
+var noMemory = []string{
+	"cannot allocate memory", "failed to map segment", "malloc of size", "bad_alloc",
+	"cannot create shared object descriptor",
+}
+
+// NoMemory reports whether the program ended because the system refused it memory, or a thread, which needs
+// some. If MemoryIsLimited, the machine is to blame. Otherwise a system gives out all that it has before it
+// refuses, so the file is: it asked for more than ffmpeg may allocate for one file.
+func (e *Error) NoMemory() bool {
+	switch {
+	case e.Kind == KindStart:
+		return errors.Is(e.Err, syscall.ENOMEM)
+	case e.Kind != KindExit && (e.Kind != KindSignal || e.Signal == syscall.SIGKILL):
+		return false
+	}
+	return containsAny(e.Tail, noMemory...) || e.noThread()
+}
+
+// noThread reports whether a decoder or an encoder could not start its threads.
+func (e *Error) noThread() bool {
+	for line := range strings.Lines(strings.ToLower(e.Tail)) {
+		if strings.Contains(line, "error while opening ") &&
+			strings.HasSuffix(strings.TrimSpace(line), ": resource temporarily unavailable") {
+			return true
+		}
+	}
+	return false
+}
+
+// NotLoaded reports whether the program never ran: the system could not start it, or not load its libraries.
+func (e *Error) NotLoaded() bool {
+	return e.Kind == KindStart ||
+		e.Kind == KindExit && e.ExitCode == 127 && containsAny(e.Tail, "error while loading shared libraries")
+}
+
 // hiddenOutput is the start of the name that replaces an output's path. No file can make ffmpeg write it.
 const hiddenOutput = "<out"
 
@@ -127,10 +164,10 @@ func unwritten(tail string, words ...string) bool {
 }
 
 // GaveUp reports whether a program exited with an error by itself, and not because of the disk that it
-// wrote to: usually the reason is in the file.
+// wrote to or because of memory: usually the reason is in the file.
 func GaveUp(err error) bool {
 	var e *Error
-	return errors.As(err, &e) && e.Kind == KindExit && !e.Unwritten()
+	return errors.As(err, &e) && e.Kind == KindExit && !e.Unwritten() && !e.NoMemory() && !e.NotLoaded()
 }
 
 // badInput are messages about the input that will come again with the same file.
@@ -144,9 +181,9 @@ var badInput = []string{
 }
 
 // BadInput reports whether the input is at fault, so that trying again cannot help. It guesses from the
-// messages on stderr, and is false for crashes, kills and disk faults.
+// messages on stderr, and is false for crashes, kills, disk faults and a lack of memory.
 func (e *Error) BadInput() bool {
-	if e.Kind != KindExit || e.Unwritten() {
+	if e.Kind != KindExit || e.Unwritten() || e.NoMemory() || e.NotLoaded() {
 		return false
 	}
 	if containsAny(e.Tail, badInput...) {

@@ -65,7 +65,7 @@ func failed(check, format string, args ...any) error {
 // or broken disk, a kill from outside and a missing program say nothing about the file and stay unchanged.
 func blame(check string, err error) error {
 	var e *Error
-	if errors.As(err, &e) && !e.Unwritten() {
+	if errors.As(err, &e) && !e.Unwritten() && !e.NoMemory() && !e.NotLoaded() {
 		switch e.Kind {
 		case KindExit, KindOutput, KindTimeout:
 			return &VerifyError{Check: check, Detail: clean(err.Error(), 500), Err: err}

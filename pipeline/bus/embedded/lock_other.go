@@ -1,8 +1,0 @@
-//go:build !unix || solaris || aix
-
-package embedded
-
-import "os"
-
-// tryLock always finds the lock free: this system has no flock.
-func tryLock(*os.File) (free bool, err error) { return true, nil }
