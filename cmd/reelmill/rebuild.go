@@ -17,7 +17,9 @@ import (
 	"github.com/reelmill/reelmill/cmd/reelmill/internal/node"
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/bus"
+	"github.com/reelmill/reelmill/pipeline/bus/embedded"
 	"github.com/reelmill/reelmill/storage/catalog"
+	"github.com/reelmill/reelmill/storage/claim"
 )
 
 // rebuildCommand rebuilds the read model.
@@ -37,6 +39,9 @@ func (c rebuildCommand) Run(ctx context.Context, s streams, log *slog.Logger) (e
 			"makes an empty one, and accept the loss with --force", err)
 	}
 	release, err := catalog.Claim(c.config(log).CatalogPath())
+	if errors.Is(err, catalog.ErrInUse) && c.NATS.Empty() {
+		err = fmt.Errorf("%w (%s)", err, claim.Holder(embedded.LockFile(broker.Dir(c.Data))))
+	}
 	if err != nil {
 		return err
 	}

@@ -27,6 +27,8 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+
+	"github.com/reelmill/reelmill/storage/claim"
 )
 
 // MaxPayload is the size of the largest message, in bytes. The plan of a long video is by far the largest
@@ -53,7 +55,7 @@ type Config struct {
 type Server struct {
 	server *server.Server
 	log    *slog.Logger
-	lock   *os.File
+	lock   *claim.Claim
 	stop   sync.Once
 }
 
@@ -83,7 +85,7 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	log := &logger{log: cfg.Logger, fatal: make(chan string, 1)}
 	ns, err := server.NewServer(options(cfg.Dir))
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("start embedded broker: %w", err), lock.Close())
+		return nil, errors.Join(fmt.Errorf("start embedded broker: %w", err), lock.Release())
 	}
 	ns.SetLoggerV2(log, false, false, false)
 	s := &Server{server: ns, log: cfg.Logger, lock: lock}
@@ -173,27 +175,25 @@ func (s *Server) Shutdown() {
 	s.stop.Do(func() {
 		s.server.Shutdown()
 		s.server.WaitForShutdown()
-		_ = s.lock.Close() // nothing was written to it, and the kernel releases the lock in any case
+		_ = s.lock.Release() // the kernel releases the lock in any case
 	})
 }
 
+// LockFile returns the file that the server on dir holds locked while it runs.
+func LockFile(dir string) string { return filepath.Join(dir, "lock") }
+
 // lockDir takes the lock of dir. It returns ErrLocked when another process has it.
-func lockDir(dir string) (*os.File, error) {
-	name := filepath.Join(dir, "lock")
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+func lockDir(dir string) (*claim.Claim, error) {
+	lock, err := claim.Take(LockFile(dir))
+	if errors.Is(err, claim.ErrTaken) {
+		err = fmt.Errorf("%w; stop that process, or give this one a data folder of its own. Several machines need "+
+			"a NATS cluster instead", err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("start embedded broker: %w", err)
 	}
-	free, err := tryLock(f)
-	if err == nil && !free {
-		err = fmt.Errorf("%w: %s is locked by another process; stop that process, or give this one a data folder "+
-			"of its own. Several machines need a NATS cluster instead", ErrLocked, name)
-	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("start embedded broker: %w", err), f.Close())
-	}
-	return f, nil
+	return lock, nil
 }
 
 // ErrLocked says that another process runs on the folder.
-var ErrLocked = errors.New("the folder is in use")
+var ErrLocked = claim.ErrTaken

@@ -11,6 +11,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/bus"
 	"github.com/reelmill/reelmill/storage"
+	"github.com/reelmill/reelmill/storage/claim"
 	"github.com/reelmill/reelmill/storage/guard"
 	"github.com/reelmill/reelmill/workers"
 )
@@ -43,6 +44,9 @@ func OpenWorker(ctx context.Context, c WorkerConfig) (*Worker, error) {
 
 // newWorker makes the loop that runs jobs.
 func newWorker(g *ground, slots map[string]int) (w *Worker, err error) {
+	if err := g.claimScratch(); err != nil {
+		return nil, err
+	}
 	g.metrics.expect(g.registry)
 	w = &Worker{ground: g}
 	w.loop, err = workers.NewLoop(workers.Config{
@@ -58,6 +62,20 @@ func newWorker(g *ground, slots map[string]int) (w *Worker, err error) {
 	g.disk.evict = append(g.disk.evict, w.loop.DropSources)
 	g.metrics.add("attempts", w.measureAttempts)
 	return w, nil
+}
+
+// claimScratch keeps other processes from running jobs in the data folder: each begins by emptying its scratch.
+func (g *ground) claimScratch() error {
+	lock, err := claim.Take(filepath.Join(g.config.Data, "scratch.lock"))
+	if errors.Is(err, claim.ErrTaken) {
+		err = fmt.Errorf("%w; processes that run jobs cannot share a data folder: give this one its own with --data, or "+
+			"start the server with --no-workers", err)
+	}
+	if err != nil {
+		return fmt.Errorf("run jobs: %w", err)
+	}
+	g.closers = append(g.closers, lock.Release)
+	return nil
 }
 
 // Run runs jobs and answers scrapes until ctx ends.
