@@ -31,6 +31,8 @@ type Server struct {
 	deployed bus.Slots // of all processes
 	pace     pace
 
+	connections int // that it may have at once
+
 	jobs      []func(context.Context) error // run the jobs of this process; none without RunJobs
 	presences []bus.Presence                // what this process announces
 }
@@ -38,11 +40,15 @@ type Server struct {
 // OpenServer opens all parts; none acts before Run. It refuses an event log that has lost events. The caller
 // closes the server.
 func OpenServer(ctx context.Context, c ServerConfig) (*Server, error) {
+	connections, err := CheckDescriptors(0)
+	if err != nil {
+		return nil, err
+	}
 	g, err := newGround(ctx, c.Config, false)
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{ground: g, server: c}
+	s := &Server{ground: g, server: c, connections: connections}
 	for _, open := range []func(context.Context) error{
 		s.openCatalog, s.openWatch, s.openStore, s.openRegistry, s.openFlow, s.openJobs, s.openAPI,
 	} {
@@ -90,7 +96,8 @@ func (s *Server) openJobs(context.Context) error {
 		return err
 	}
 	s.jobs, s.presences = w.jobs(), w.presences()
-	return nil
+	s.connections, err = CheckDescriptors(w.jobsAtOnce())
+	return err
 }
 
 func (s *Server) openAPI(context.Context) error {

@@ -24,7 +24,7 @@ func (s *Server) serve(ctx context.Context, listener net.Listener) error {
 	}
 	server := api.Server(listener.Addr().String(), handler)
 	done := make(chan error, 1)
-	go func() { done <- server.Serve(listener) }()
+	go func() { done <- server.Serve(limitConnections(listener, s.connections)) }()
 	select {
 	case err := <-done:
 		return fmt.Errorf("serve: %w", err)

@@ -36,6 +36,9 @@ func OpenWorker(ctx context.Context, c WorkerConfig) (*Worker, error) {
 		return nil, errors.Join(err, g.Close())
 	}
 	w, err := newWorker(g, c.Slots)
+	if err == nil {
+		_, err = CheckDescriptors(w.jobsAtOnce())
+	}
 	if err != nil {
 		return nil, errors.Join(err, g.Close())
 	}
