@@ -22,6 +22,7 @@ const (
 	CodeEncoderCrashed    Code = "encoder_crashed"
 	CodeOutOfMemory       Code = "out_of_memory"
 	CodeDiskFull          Code = "disk_full"
+	CodeDiskReadOnly      Code = "disk_read_only"
 	CodeLogFull           Code = "log_full"
 	CodeStorageFailed     Code = "storage_failed"
 	CodeVerification      Code = "output_verification_failed"
@@ -97,6 +98,10 @@ var catalogue = map[Code]CodeEntry{
 		"The job is tried once more, alone. Give the machine more memory, or ReelMill fewer --slots or --threads."},
 	CodeDiskFull: {Resource, "The disk is full", "There was no room for scratch files or outputs.",
 		"Free some space; jobs are retried automatically."},
+	CodeDiskReadOnly: {Resource, "The disk is read-only",
+		"The system mounted it so, often because the disk has faults.",
+		"Look for faults of the disk in the system's log, and mount it for writing again; jobs are retried " +
+			"automatically."},
 	CodeLogFull: {Resource, "The event log is full",
 		"It has reached its size limit; what is left is reserved for work under way and for deletions.",
 		"Delete videos, which removes their events; or let the log grow, on the server: " +

@@ -221,6 +221,9 @@ func (a *attempt) problem(err error) *pipeline.Problem {
 	if errors.Is(err, storage.ErrFull) || errors.Is(err, unix.ENOSPC) {
 		err = pipeline.Fail(pipeline.CodeDiskFull, "%w", err)
 	}
+	if errors.Is(err, unix.EROFS) {
+		err = pipeline.Fail(pipeline.CodeDiskReadOnly, "%w", err)
+	}
 	p := pipeline.ProblemOf(err)
 	p.Step, p.Job, p.Attempt = a.task.Job.Step, a.task.Job.Name, a.data.Attempt
 	return p

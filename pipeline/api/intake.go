@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/reelmill/reelmill/pipeline"
@@ -76,7 +77,7 @@ func (s *server) admit(ctx context.Context) error {
 		return fail(codeUnavailable, "The server is stopping.")
 	}
 	if err := s.cfg.FreeSpace(); err != nil {
-		return fail(codeDiskFull, "The server has no room for uploads.").because(err)
+		return noRoom(err)
 	}
 	if err := s.cfg.LogRoom(ctx); err != nil {
 		return err
@@ -95,6 +96,14 @@ func (s *server) admit(ctx context.Context) error {
 			ofProject, l.MaxProjectVideos)
 	}
 	return nil
+}
+
+// noRoom is the failure for an answer of Config.FreeSpace: its own code and detail, or disk_full.
+func noRoom(err error) *failure {
+	if p, ok := errors.AsType[*pipeline.Error](err); ok {
+		return fail(code(p.Code), "%s.", sentence(p.Detail)).because(err)
+	}
+	return fail(codeDiskFull, "The server has no room for uploads.").because(err)
 }
 
 // stopping reports whether the process, or the server of ctx, is about to end.
@@ -182,15 +191,22 @@ func (in *intake) put(ctx context.Context, key string, body io.Reader, limit int
 	pipeline.Object, error,
 ) {
 	media := storage.ContentType(key)
-	info, err := in.cfg.Store.Put(ctx, key, &cappedReader{r: body, left: limit, over: tooLarge},
-		storage.PutOptions{ContentType: media})
+	capped := &cappedReader{r: body, left: limit, over: tooLarge}
+	info, err := in.cfg.Store.Put(ctx, key, capped, storage.PutOptions{ContentType: media})
 	if err == nil {
 		return pipeline.Object{Key: key, Size: info.Size, SHA256: info.SHA256, ContentType: media}, nil
 	}
 	_, known := errors.AsType[*failure](err)
 	_, refused := errors.AsType[*pipeline.Error](err)
-	if known || refused || errors.Is(err, storage.ErrFull) || errors.Is(err, context.Canceled) {
+	switch {
+	case known, refused, errors.Is(err, context.Canceled):
 		return pipeline.Object{}, err
+	case errors.Is(err, storage.ErrFull):
+		return pipeline.Object{}, fail(codeDiskFull,
+			"The object store is full: it had room for %d bytes of the file, and keeps none of them.",
+			limit-capped.left).because(err)
+	case errors.Is(err, syscall.EROFS):
+		return pipeline.Object{}, fail(codeDiskReadOnly, "The disk of the object store is read-only.").because(err)
 	}
 	return pipeline.Object{}, fail(codeStorageFailed, "The object store did not take the file.").because(err)
 }

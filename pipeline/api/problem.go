@@ -64,6 +64,7 @@ const (
 	codeWebhookRefused       = code(pipeline.CodeWebhookRefused)
 	codeParameters           = code(pipeline.CodeParameters)
 	codeDiskFull             = code(pipeline.CodeDiskFull)
+	codeDiskReadOnly         = code(pipeline.CodeDiskReadOnly)
 	codeLogFull              = code(pipeline.CodeLogFull)
 	codeStorageFailed        = code(pipeline.CodeStorageFailed)
 	codeInternal             = code(pipeline.CodeInternal)
@@ -149,6 +150,8 @@ var codes = map[code]codeEntry{
 	codeWebhookRefused: {422, "The webhook address is refused", false,
 		"Send an http(s) address that the server may call."},
 	codeParameters: {422, "The parameters are invalid", false, "Correct the field that the detail names."},
+	codeDiskReadOnly: {503, "The disk is read-only", true,
+		"Mount the disk of the server for writing again. The server then takes uploads again by itself."},
 	codeDiskFull: {507, "The disk is full", true,
 		"Free space on the server. It then takes uploads again by itself."},
 	codeLogFull: {507, "The event log is full", true, pipeline.Describe(pipeline.CodeLogFull).Remedy},

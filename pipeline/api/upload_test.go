@@ -14,6 +14,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -303,6 +304,30 @@ func TestUploadStalls(t *testing.T) {
 	equal(t, "objects", e.objects())
 }
 
+// TestFullDiskHasNumbers: the answers say how much is free and kept, or how much of the file there was room for.
+func TestFullDiskHasNumbers(t *testing.T) {
+	free := error(&pipeline.Error{
+		Code: pipeline.CodeDiskFull, Detail: "storage is full: 3 MiB are free, and uploads leave 10 MiB",
+	})
+	fault := &storeFault{put: func(_ context.Context, _ string, r io.Reader) error {
+		if _, err := io.CopyN(io.Discard, r, 2); err != nil {
+			return err
+		}
+		return fmt.Errorf("put: %w", storage.ErrFull)
+	}}
+	e := newEnv(t, func(c *Config) {
+		fault.Store, c.Store = c.Store, fault
+		c.FreeSpace = func() error { return free }
+	})
+	for _, want := range []string{"3 MiB are free, and uploads leave 10 MiB.", "room for 2 bytes of the file"} {
+		resp, raw := e.post([]part{file("a.mp4", "meow")})
+		if p := wantProblem(t, resp, raw, codeDiskFull); !strings.Contains(p.Detail, want) {
+			t.Errorf("%q does not say %q", p.Detail, want)
+		}
+		free = nil
+	}
+}
+
 func TestUploadStoreFails(t *testing.T) {
 	var err error
 	fault := &storeFault{put: func(context.Context, string, io.Reader) error { return err }}
@@ -317,6 +342,8 @@ func TestUploadStoreFails(t *testing.T) {
 	}{
 		{fmt.Errorf("put: %w", storage.ErrFull), nil, codeDiskFull},
 		{nil, errFault, codeDiskFull},
+		{fmt.Errorf("put: %w", syscall.EROFS), nil, codeDiskReadOnly},
+		{nil, pipeline.Fail(pipeline.CodeDiskReadOnly, "the disk is read-only"), codeDiskReadOnly},
 		{errFault, nil, codeStorageFailed},
 	} {
 		err, full = c.put, c.free

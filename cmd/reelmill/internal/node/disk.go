@@ -1,10 +1,14 @@
 package node
 
 import (
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/bytesize"
 	"github.com/reelmill/reelmill/storage"
 )
@@ -19,17 +23,40 @@ type Disk struct {
 	evict []func() // remove files that can be fetched again
 }
 
-// FreeSpace returns storage.ErrFull when the disk is too full for uploads. Events can still be written then.
+// FreeSpace returns why the disk takes no uploads: it is read-only (pipeline.CodeDiskReadOnly), or too full for
+// them (storage.ErrFull with pipeline.CodeDiskFull). Events can still be written to a disk that is too full.
 func (d *Disk) FreeSpace() error {
+	if err := writable(d.Dir, "the data folder"); err != nil {
+		return err
+	}
 	free, keep, err := d.room(d.Dir, d.Reserve)
 	if err != nil {
 		return err
 	}
 	if free < keep {
-		return fmt.Errorf("%w: %s are free, and uploads leave %s; free space, or lower --min-free",
+		err := fmt.Errorf("%w: %s are free, and uploads leave %s; free space, or lower --min-free",
 			storage.ErrFull, bytesize.Size(free), bytesize.Size(keep))
+		return &pipeline.Error{Code: pipeline.CodeDiskFull, Detail: err.Error(), Err: storage.ErrFull}
 	}
 	return nil
+}
+
+// writable returns an error when no file can be made in dir, called what, because its disk is read-only. Linux makes it
+// so when the disk has faults. Neither statfs nor access always tell, so writable makes a file and removes it.
+func writable(dir, what string) error {
+	probe := filepath.Join(dir, ".reelmill-probe")
+	f, err := os.OpenFile(probe, os.O_WRONLY|os.O_CREATE, 0o600)
+	if err == nil {
+		err = errors.Join(f.Close(), os.Remove(probe))
+	}
+	if errors.Is(err, unix.EROFS) {
+		return &pipeline.Error{
+			Code: pipeline.CodeDiskReadOnly, Err: err,
+			Detail: fmt.Sprintf("the disk of %s is read-only: look for faults of the disk in the system's log, and "+
+				"mount it for writing again", what),
+		}
+	}
+	return nil // other errors show where they matter
 }
 
 // Reserve returns how many bytes uploads leave free on a disk of so many bytes.

@@ -49,6 +49,9 @@ func newGround(ctx context.Context, c Config, join bool) (g *ground, err error) 
 	if err := os.MkdirAll(c.Data, 0o700); err != nil {
 		return nil, fmt.Errorf("make data folder: %w", err)
 	}
+	if err := writable(c.Data, "the data folder"); err != nil {
+		return nil, fmt.Errorf("%w, or name another with --data (%s)", err, c.Data)
+	}
 	if g.faults, err = newFaults(c.Logger); err != nil {
 		return nil, err
 	}

@@ -39,6 +39,11 @@ func (s *Server) ready(ctx context.Context) map[string]error {
 }
 
 func (s *Server) storeAnswers(ctx context.Context) error {
+	if dir := s.config.StoreFolder(); dir != "" {
+		if err := writable(dir, "the store"); err != nil {
+			return err
+		}
+	}
 	_, err := s.objects.Stat(ctx, "readyz")
 	if errors.Is(err, storage.ErrNotFound) {
 		return nil

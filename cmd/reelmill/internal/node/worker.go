@@ -122,7 +122,11 @@ func (w *Worker) admit(ctx context.Context) error {
 	if w.guard.State() == "open" {
 		return fmt.Errorf("begin no job: %w", guard.ErrOpen)
 	}
-	free, keep, err := w.disk.room(filepath.Join(w.config.Data, "scratch"), func(total int64) int64 {
+	scratch := filepath.Join(w.config.Data, "scratch")
+	if err := writable(scratch, "scratch"); err != nil {
+		return fmt.Errorf("begin no job: %w", err)
+	}
+	free, keep, err := w.disk.room(scratch, func(total int64) int64 {
 		return min(minScratch, total/10)
 	})
 	if err != nil {
