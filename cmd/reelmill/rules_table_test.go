@@ -108,7 +108,7 @@ var ruleModules = []struct {
 		"cmd/cases", "cmd/reelmill", "cmd/reelmill/internal/node", "pipeline/bus", "workers", "workers/*",
 	}, ruleAny},
 	{"golang.org/x/sys", []string{
-		"cmd/chaos", "cmd/reelmill/internal/node", "workers", "workers/internal/sandbox",
+		"cmd/chaos", "cmd/reelmill/internal/node", "workers", "workers/internal/ffmpeg", "workers/internal/sandbox",
 	}, ruleAny},
 	{"golang.org/x/term", []string{"cmd/reelmill"}, nil},
 	{"golang.org/x/text", []string{"pipeline/manifest"}, nil},

@@ -51,7 +51,7 @@ func Mend(dir string, log *slog.Logger) (mended []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, lock.Close()) }()
+	defer func() { err = errors.Join(err, lock.Release()) }()
 	i := &inspection{dir: dir, log: log, mend: func(string) bool { return true }}
 	err = i.run()
 	return i.mended, err
