@@ -93,7 +93,7 @@ func TestFewDescriptors(t *testing.T) {
 	}
 	serve := "serve --min-free 1 --listen 127.0.0.1:0 --data " + t.TempDir()
 	need := 0
-	for _, n := range []int{32, 64, 128} {
+	for _, n := range []int{32, 64, 256} {
 		stderr, code := attempt(t, limited(n, serve)...)
 		wantRefusal(t, fmt.Sprint(n, " descriptors"), stderr, code, "needs ", "ulimit -n", "LimitNOFILE=", "--slots")
 		_, rest, _ := strings.Cut(stderr, "needs ")

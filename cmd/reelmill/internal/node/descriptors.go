@@ -15,9 +15,11 @@ import (
 // for the rest. Go raises the soft limit to the hard one at start.
 
 const (
-	baseDescriptors = 64 // the broker's files, the read model, and some to spare; a server at rest has 26
-	jobDescriptors  = 8  // of a running job: pipes, files and folders that it stores
-	connDescriptors = 4  // of an upload: its connection, the file that it writes, and folders
+	// baseDescriptors are for the broker's files, the read model, and some to spare; a server at rest has 26. With
+	// minConnections they are the 256 that the cage grants to ffmpeg, which it cannot grant above our own limit.
+	baseDescriptors = 192
+	jobDescriptors  = 8 // of a running job: pipes, files and folders that it stores
+	connDescriptors = 4 // of an upload: its connection, the file that it writes, and folders
 	minConnections  = 16
 )
 
