@@ -16,6 +16,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/client"
 	"github.com/reelmill/reelmill/pipeline/pipelinetest"
+	"github.com/reelmill/reelmill/workers/all"
 	"github.com/reelmill/reelmill/workers/workertest"
 )
 
@@ -24,6 +25,7 @@ import (
 var binary string
 
 func TestMain(m *testing.M) {
+	all.Tasks()
 	dir, err := os.MkdirTemp("", "reelmill-test-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -76,7 +76,7 @@ var ruleModules = []struct {
 	{"github.com/cenkalti/backoff/v5", []string{"storage/guard"}, nil},
 	{"github.com/coder/websocket", []string{"pipeline/api"}, nil},
 	{"github.com/danielgtaylor/huma/v2", []string{"pipeline/api", "workers", "workers/*"}, []string{"pipeline"}},
-	{"github.com/disintegration/imaging", []string{"workers/thumbnail", "workers/watermark"}, []string{"workers/all", "workers/transcode"}},
+	{"github.com/disintegration/imaging", []string{"workers/internal/userimage", "workers/thumbnail", "workers/watermark"}, []string{"workers/all", "workers/transcode"}},
 	{"github.com/google/go-cmp", nil, ruleAny},
 	{"github.com/jackc/pgx/v5", []string{"storage/postgres"}, nil},
 	{"github.com/elastic/go-seccomp-bpf", []string{"workers/internal/sandbox"}, nil},

@@ -90,9 +90,15 @@ func TestWatermarksThatNobodyCanUse(t *testing.T) {
 			t.Errorf("%.40q: %d %q, want %d %q", c.parts, status, detail, want, c.want)
 		}
 	}
+	logo := filepath.Join(t.TempDir(), "logo.png")
+	check(t, os.WriteFile(logo, []byte(good), 0o600))
+	t.Setenv("REELMILL_SERVER", p.url)
+	if said := command(t, "upload", film, "--watermark", logo, "--wait", "ready"); !strings.Contains(said, "/watermarked.mp4\n") {
+		t.Errorf("the program marked no video: %s", said)
+	}
 	var videos struct{ Data []json.RawMessage }
 	check(t, json.Unmarshal(get(t, p.url+"/v1/videos"), &videos))
-	if len(videos.Data) != 3 {
+	if len(videos.Data) != 4 {
 		t.Errorf("%d videos, want those that were accepted", len(videos.Data))
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 	"github.com/reelmill/reelmill/workers/internal/sandbox"
+	"github.com/reelmill/reelmill/workers/internal/userimage"
 )
 
 // Cage is where ffmpeg and other programs run on untrusted files. A nil Cage is none.
@@ -39,4 +40,4 @@ func NewCage(ctx context.Context, mode string, c Config) (*Cage, error) {
 
 // Tasks runs a task of a worker and ends the process, if the process was started for one (sandbox.Main).
 // Otherwise it returns at once. Call it first in main.
-func Tasks() { sandbox.Main() }
+func Tasks() { sandbox.Main(userimage.Task()) }

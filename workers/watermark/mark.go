@@ -1,89 +1,55 @@
 package watermark
 
 import (
-	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"image"
 	"image/color"
-	"image/draw"
-	_ "image/jpeg" // the three formats that are accepted
-	_ "image/png"
 	"io"
+	"io/fs"
 	"math"
 	"os"
 	"sync"
 	"unicode"
 
-	"github.com/disintegration/imaging"
 	"golang.org/x/image/font"
 	"golang.org/x/image/font/gofont/goregular"
 	"golang.org/x/image/font/opentype"
 	"golang.org/x/image/font/sfnt"
 	"golang.org/x/image/math/fixed"
-	_ "golang.org/x/image/webp"
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/workers/internal/userimage"
 )
 
-// readImage decodes a user's image to NRGBA. Its error has CodeParameters when the image is refused.
-func readImage(path string) (*image.NRGBA, error) {
+// readImage decodes a user's image, in a process of its own, at the size at which it fits the box. Its error
+// has CodeParameters when the image is refused.
+func (r run) readImage(ctx context.Context, path string, width, height int) (*image.NRGBA, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, pipeline.Fail(pipeline.CodeFetchFailed, "read the watermark: %w", err)
 	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, userimage.MaxBytes+1))
-	if err != nil {
-		return nil, pipeline.Fail(pipeline.CodeFetchFailed, "read the watermark: %w", err)
+	img, err := userimage.Decoder{Cage: r.tools.Cage}.Decode(ctx, f, width, height)
+	if read, ok := errors.AsType[*fs.PathError](err); ok {
+		return nil, pipeline.Fail(pipeline.CodeFetchFailed, "read the watermark: %w", read)
 	}
-	if len(data) > userimage.MaxBytes {
-		return nil, refused("more than %d bytes", userimage.MaxBytes)
-	}
-	return decodeImage(data)
-}
-
-func decodeImage(data []byte) (img *image.NRGBA, err error) {
-	if err := checkImage(bytes.NewReader(data)); err != nil {
-		return nil, err
-	}
-	defer func() { // the decoders are fuzzed, but the file is untrusted
-		if r := recover(); r != nil {
-			img, err = nil, refused("damaged (%v)", r)
-		}
-	}()
-	decoded, _, err := image.Decode(bytes.NewReader(data))
-	if err != nil {
-		return nil, refused("damaged")
-	}
-	b := decoded.Bounds()
-	img = image.NewNRGBA(image.Rect(0, 0, b.Dx(), b.Dy()))
-	draw.Draw(img, img.Bounds(), decoded, b.Min, draw.Src) // imaging would panic in a goroutine of its own
-	return img, nil
+	return img, named(err)
 }
 
 // checkImage reads an image, and refuses one outside the limits, with CodeParameters, before any of it is
 // decoded. Its other errors are those of r.
 func checkImage(r io.Reader) error {
 	_, err := userimage.Inspect(r)
+	return named(err)
+}
+
+// named says that a refusal is about the watermark. It returns other errors as they are.
+func named(err error) error {
 	if refusal, ok := errors.AsType[*userimage.Refusal](err); ok {
-		return refused("%s", refusal.Reason)
+		return pipeline.Fail(pipeline.CodeParameters, "the watermark image is refused: %s", refusal.Reason)
 	}
 	return err
-}
-
-func refused(format string, args ...any) error {
-	reason := fmt.Sprintf(format, args...)
-	return pipeline.Fail(pipeline.CodeParameters, "the watermark image is refused: %s", reason)
-}
-
-// scaleInto resizes img to fit the box, and keeps its aspect.
-func scaleInto(img *image.NRGBA, width, height int) *image.NRGBA {
-	b := img.Bounds()
-	factor := math.Min(float64(width)/float64(b.Dx()), float64(height)/float64(b.Dy()))
-	w, h := max(1, int(math.Round(factor*float64(b.Dx())))), max(1, int(math.Round(factor*float64(b.Dy()))))
-	return imaging.Resize(img, min(w, width), min(h, height), imaging.Lanczos)
 }
 
 // fade multiplies alpha by opacity.

@@ -140,11 +140,9 @@ func (r run) mark(ctx context.Context) (*image.NRGBA, error) {
 		if err != nil {
 			return nil, err
 		}
-		original, err := readImage(path)
-		if err != nil {
+		if img, err = r.readImage(ctx, path, width, height); err != nil {
 			return nil, err
 		}
-		img = scaleInto(original, width, height)
 	}
 	fade(img, r.params.opacity())
 	return img, nil

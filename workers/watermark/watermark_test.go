@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"hash/crc32"
 	"image"
 	"image/color"
-	"image/jpeg"
 	"image/png"
 	"math"
 	"os"
@@ -120,88 +118,44 @@ func encoded(t *testing.T, encode func(*bytes.Buffer) error) []byte {
 	return b.Bytes()
 }
 
-// TestImageGate: a file that is not a JPEG, PNG or WebP, is too large or damaged, never reaches a decoder or
-// imaging.
-func TestImageGate(t *testing.T) {
-	small := imaging.New(4, 4, color.NRGBA{G: 255, A: 128})
-	good := encoded(t, func(b *bytes.Buffer) error { return png.Encode(b, small) })
-	huge := bytes.Clone(good) // the header says 20000x20000
-	binary.BigEndian.PutUint32(huge[16:], 20000)
-	binary.BigEndian.PutUint32(huge[20:], 20000)
-	binary.BigEndian.PutUint32(huge[29:], crc32.ChecksumIEEE(huge[12:29]))
-	palette := encoded(t, func(b *bytes.Buffer) error {
-		p := image.NewPaletted(image.Rect(0, 0, 4, 4), color.Palette{color.White, color.Black})
-		return png.Encode(b, p)
-	})
-	for name, c := range map[string]struct {
-		data []byte
-		ok   bool
-	}{
-		"png":              {good, true},
-		"jpeg":             {encoded(t, func(b *bytes.Buffer) error { return jpeg.Encode(b, small, nil) }), true},
-		"palette":          {palette, true},
-		"bmp":              {encoded(t, func(b *bytes.Buffer) error { return bmp.Encode(b, small) }), false},
-		"huge":             {huge, false},
-		"cut short":        {good[:40], false},
-		"header alone":     {good[:8], false},
-		"svg":              {[]byte("<svg xmlns='http://www.w3.org/2000/svg'/>"), false},
-		"gif":              {[]byte("GIF89a\x01\x00\x01\x00\x00\x00\x00;"), false},
-		"video":            {[]byte("\x00\x00\x00\x18ftypmp42"), false},
-		"RIFF but no WebP": {[]byte("RIFF\x10\x00\x00\x00WAVEfmt "), false},
-		"empty":            {nil, false},
-	} {
+// TestImages: what becomes of an image, and of a file that cannot be read, which is no fault of the image:
+// another attempt may fetch it.
+func TestImages(t *testing.T) {
+	good := encoded(t, func(b *bytes.Buffer) error { return png.Encode(b, imaging.New(4, 4, color.White)) })
+	damaged := bytes.Clone(good)
+	damaged[len(damaged)-20]++ // the checksum of the pixels
+	file := func(data []byte) string {
 		path := filepath.Join(t.TempDir(), "x")
-		if err := os.WriteFile(path, c.data, 0o600); err != nil {
+		if err := os.WriteFile(path, data, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		img, err := readImage(path)
-		if c.ok != (err == nil) || c.ok && img.Bounds() != image.Rect(0, 0, 4, 4) {
-			t.Errorf("%s: %v", name, err)
-		}
-		if p := pipeline.ProblemOf(err); p != nil && p.Code != pipeline.CodeParameters {
-			t.Errorf("%s: code %s", name, p.Code)
-		}
+		return path
 	}
-}
-
-// TestImageFiles checks the limit of a file's size, and that a file that cannot be read is no fault of the
-// image: another attempt may fetch it.
-func TestImageFiles(t *testing.T) {
-	good := encoded(t, func(b *bytes.Buffer) error { return png.Encode(b, imaging.New(4, 4, color.White)) })
-	path := filepath.Join(t.TempDir(), "x")
-	if err := os.WriteFile(path, good, 0o600); err != nil {
+	large := file(good)
+	if err := os.Truncate(large, userimage.MaxBytes+1); err != nil {
 		t.Fatal(err)
 	}
-	for size, want := range map[int64]string{userimage.MaxBytes: "", userimage.MaxBytes + 1: "more than 67108864 bytes"} {
-		if err := os.Truncate(path, size); err != nil {
-			t.Fatal(err)
-		}
-		_, err := readImage(path)
-		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
-			t.Errorf("%d bytes: %v, want %q", size, err, want)
-		}
-	}
-	for name, path := range map[string]string{"missing": path + "y", "folder": t.TempDir()} {
-		if _, err := readImage(path); pipeline.ProblemOf(err) == nil || pipeline.ProblemOf(err).Code != pipeline.CodeFetchFailed {
+	for name, c := range map[string]struct {
+		path string
+		code pipeline.Code // empty: none
+		want string        // in the error
+	}{
+		"good":    {file(good), "", ""},
+		"BMP":     {file(encoded(t, func(b *bytes.Buffer) error { return bmp.Encode(b, imaging.New(4, 4, color.White)) })), pipeline.CodeParameters, "the watermark image is refused: neither JPEG, PNG nor WebP"},
+		"damaged": {file(damaged), pipeline.CodeParameters, "the watermark image is refused: damaged: it cannot be decoded"},
+		"large":   {large, pipeline.CodeParameters, "the watermark image is refused: 67108865 bytes"},
+		"missing": {large + "y", pipeline.CodeFetchFailed, "read the watermark"},
+		"folder":  {t.TempDir(), pipeline.CodeFetchFailed, "read the watermark"},
+	} {
+		img, err := run{}.readImage(t.Context(), c.path, 20, 10)
+		problem := pipeline.ProblemOf(err)
+		switch {
+		case c.code == "" && (err != nil || img.Bounds() != image.Rect(0, 0, 10, 10)):
 			t.Errorf("%s: %v", name, err)
+		case c.code != "" && (problem == nil || problem.Code != c.code || !strings.Contains(err.Error(), c.want)):
+			t.Errorf("%s: %v, want %s %q", name, err, c.code, c.want)
 		}
 	}
-}
-
-func FuzzDecodeImage(f *testing.F) {
-	var b bytes.Buffer
-	if err := png.Encode(&b, image.NewNRGBA(image.Rect(0, 0, 3, 3))); err != nil {
-		f.Fatal(err)
-	}
-	f.Add(b.Bytes())
-	f.Add([]byte("RIFF\x1a\x00\x00\x00WEBPVP8L"))
-	f.Add([]byte("\xff\xd8\xff\xe0"))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		img, err := decodeImage(data)
-		if (img == nil) == (err == nil) {
-			t.Errorf("image %v, error %v", img, err)
-		}
-	})
 }
 
 // TestSoundThatChanges: television that goes from stereo to 5.1 is watermarked, with the audio before and
@@ -378,8 +332,7 @@ func TestPlace(t *testing.T) {
 			for _, position := range append([]Position{""}, positions...) {
 				p.Position = position
 				maxW, maxH := p.box(size)
-				img := scaleInto(imaging.New(300, 200, color.White), maxW, maxH)
-				w, h := img.Bounds().Dx(), img.Bounds().Dy()
+				w, h := userimage.Picture{Width: 300, Height: 200}.Fit(maxW, maxH)
 				x, y := p.place(size, w, h)
 				if w < 1 || h < 1 || x < 0 || y < 0 || x+w > size.Width || y+h > size.Height {
 					t.Errorf("%v %+v: %dx%d at %d,%d", size, p, w, h, x, y)

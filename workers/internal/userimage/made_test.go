@@ -2,6 +2,7 @@ package userimage
 
 import (
 	"bytes"
+	"compress/zlib"
 	"encoding/binary"
 	"hash/crc32"
 	"os"
@@ -131,4 +132,35 @@ func drawn(t testing.TB, name string, args ...string) []byte {
 		t.Fatal(err)
 	}
 	return data
+}
+
+// deflated returns a chunk IDAT of so many equal bytes, compressed.
+func deflated(t testing.TB, value byte, n int) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	z := zlib.NewWriter(&b)
+	row := bytes.Repeat([]byte{value}, 1<<16)
+	for ; n > 0; n -= len(row) {
+		if _, err := z.Write(row[:min(n, len(row))]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return chunk("IDAT", b.Bytes())
+}
+
+// fourColours returns a JPEG of four colours, as Adobe's programs write it; transform 0 is CMYK, 2 is YCCK.
+func fourColours(transform byte) []byte {
+	var dc bitString
+	for _, difference := range []string{"1100100", "0010011", "1000000", "0111111"} {
+		dc.add("10" + difference)
+	}
+	dc.add("0000" + "0000" + "0000") // the other three blocks
+	quant := append([]byte{0}, bytes.Repeat([]byte{5}, 64)...)
+	return slices.Concat([]byte{0xff, 0xd8}, segment(0xee, append([]byte("Adobe\x00\x64\x00\x00\x00\x00"), transform)...),
+		segment(0xdb, quant...), sof(0xc2, 16, 16, 0x11, 0x11, 0x11, 0x11),
+		segment(0xc4, append([]byte{0x00, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, 0, 7)...),
+		segment(0xda, 4, 1, 0, 2, 0, 3, 0, 4, 0, 0, 0, 0), dc.data(), []byte{0xff, 0xd9})
 }
