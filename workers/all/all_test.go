@@ -56,8 +56,11 @@ func TestMissingProgram(t *testing.T) {
 }
 
 // TestDefaultPipeline takes one upload through every worker, from inspection to playback of the outputs.
-func TestDefaultPipeline(t *testing.T) {
-	r, err := New(Config{})
+func TestDefaultPipeline(t *testing.T) { defaultPipeline(t, Config{}) }
+
+func defaultPipeline(t *testing.T, c Config) {
+	t.Helper()
+	r, err := New(c)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -83,23 +83,23 @@ func (c *Cage) tryNetwork(ctx context.Context) {
 }
 
 // emptyNetwork makes a network namespace, whose only interface is a loopback that is down.
-func emptyNetwork() (*os.File, error) {
-	type made struct {
-		file *os.File
-		err  error
-	}
-	done := make(chan made)
+func emptyNetwork() (f *os.File, err error) {
+	done := make(chan struct{})
 	go func() {
-		runtime.LockOSThread() // and never unlock: the thread, which is in the namespace, ends with this goroutine
-		err := unix.Unshare(unix.CLONE_NEWNET)
-		var f *os.File
-		if err == nil {
+		defer close(done)
+		runtime.LockOSThread()
+		if unix.Gettid() == os.Getpid() { // the process would seem to be in the namespace of its main thread
+			f, err = emptyNetwork()
+			runtime.UnlockOSThread()
+			return
+		}
+		// Never unlock: the thread, which is in the namespace, ends with this goroutine.
+		if err = unix.Unshare(unix.CLONE_NEWNET); err == nil {
 			f, err = os.Open("/proc/thread-self/ns/net")
 		}
-		done <- made{f, err}
 	}()
-	m := <-done
-	return m.file, m.err
+	<-done
+	return f, err
 }
 
 // try starts a child that checks its own cage.

@@ -115,20 +115,6 @@ func newScene(t *testing.T) scene {
 	return s
 }
 
-// folder returns a new folder into which every user may look.
-func folder(t testing.TB) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("/tmp", "reelmill-sandbox")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o777); err != nil { //nolint:gosec // another user writes there
-		t.Fatal(err)
-	}
-	return dir
-}
-
 // run returns what came of each attempt.
 func (s scene) run(t *testing.T, c *Cage, program string, env []string) map[string]string {
 	t.Helper()

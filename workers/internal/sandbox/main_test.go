@@ -58,3 +58,17 @@ func write(t testing.TB, path, text string) string {
 	}
 	return path
 }
+
+// folder returns a new folder into which every user may look.
+func folder(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/tmp", "reelmill-sandbox")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o777); err != nil { //nolint:gosec // another user writes there
+		t.Fatal(err)
+	}
+	return dir
+}
