@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -58,7 +59,8 @@ func (s *server) play(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// describeContent sets the headers of all content, and ignores a Range header with too many ranges.
+// describeContent sets the headers of all content, and ignores a Range header with too many ranges, or with
+// one that is empty.
 func describeContent(r *http.Request, h http.Header, media, cache, tag string) {
 	h.Set("Content-Type", media)
 	if !isShown(media) {
@@ -66,9 +68,22 @@ func describeContent(r *http.Request, h http.Header, media, cache, tag string) {
 	}
 	h.Set("Cache-Control", cache)
 	h.Set("ETag", tag)
-	if strings.Count(r.Header.Get("Range"), ",") >= maxRanges {
+	if rng := r.Header.Get("Range"); strings.Count(rng, ",") >= maxRanges || emptySuffix(rng) {
 		r.Header.Del("Range")
 	}
+}
+
+// emptySuffix reports whether a Range asks for the last 0 bytes. http.ServeContent answers that with a part
+// that ends before it begins.
+func emptySuffix(rng string) bool {
+	for part := range strings.SplitSeq(strings.TrimPrefix(rng, "bytes="), ",") {
+		first, last, _ := strings.Cut(part, "-")
+		n, err := strconv.ParseInt(strings.TrimSpace(last), 10, 64)
+		if strings.TrimSpace(first) == "" && err == nil && n == 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // isShown reports whether a browser may show content in place: media, subtitles and playlists. It saves all

@@ -91,6 +91,8 @@ func TestPlayRanges(t *testing.T) {
 		{"bytes=0-3", etag, 206, "0123", "bytes 0-3/10"},
 		{"bytes=0-3", `"other"`, 200, "0123456789", ""},
 		{"bytes=" + strings.Repeat("0-0,", maxRanges) + "1-1", "", 200, "0123456789", ""},
+		{"bytes=-0", "", 200, "0123456789", ""}, // not bytes 10-9/10
+		{"bytes=0-1, - 00", "", 200, "0123456789", ""},
 	} {
 		headers := []string{"Range", c.rng}
 		if c.ifRange != "" {

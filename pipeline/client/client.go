@@ -56,7 +56,7 @@ type Error struct {
 		Detail  string `json:"detail"`
 	} `json:"errors"`
 
-	// RetryAfter is how long the server asks to wait; 0 if it does not.
+	// RetryAfter is how long the server asks to wait, at most a day; 0 if it does not.
 	RetryAfter time.Duration `json:"-"`
 }
 
@@ -298,6 +298,9 @@ func (c *Client) request(ctx context.Context, method, p string, body io.Reader) 
 	return http.NewRequestWithContext(ctx, method, c.base+p, body)
 }
 
+// maxRetryAfter is the longest time to wait, in seconds, that a server may ask for; more count as this.
+const maxRetryAfter = 24 * 60 * 60
+
 // errorOf returns the problem in resp.
 func errorOf(resp *http.Response) error {
 	e := &Error{}
@@ -313,7 +316,7 @@ func errorOf(resp *http.Response) error {
 		e.RequestID = resp.Header.Get("X-Request-Id")
 	}
 	if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && s > 0 {
-		e.RetryAfter = time.Duration(s) * time.Second
+		e.RetryAfter = time.Duration(min(s, maxRetryAfter)) * time.Second
 	}
 	return e
 }
