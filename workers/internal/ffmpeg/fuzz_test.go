@@ -2,6 +2,7 @@ package ffmpeg
 
 import (
 	"bytes"
+	"errors"
 	"math"
 	"os"
 	"path/filepath"
@@ -99,6 +100,19 @@ func FuzzPlaylist(f *testing.F) {
 			t.Errorf("%q: %d s, %d segments", text, d, len(h.segments))
 		}
 	})
+}
+
+// TestPlaylistThatPanics: a playlist on which the library panics is an output that is refused.
+func TestPlaylistThatPanics(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "p.m3u8")
+	text := "#EXT-X-MAP:#EXTM3U\n#EXT-X-TARGETDURATION:6\n#EXTINF:6\na\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h, err := openHLS(file, Expect{})
+	if e, ok := errors.AsType[*VerifyError](err); !ok || e.Check != "playlist" || h != nil {
+		t.Errorf("%v, %v", h, err)
+	}
 }
 
 // FuzzAgeOf: whatever ffmpeg calls its version, an old one has a remedy, and no other has.

@@ -11,7 +11,6 @@ import (
 	"testing"
 
 	"github.com/reelmill/reelmill/pipeline"
-	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 	"github.com/reelmill/reelmill/workers/workertest"
 )
 
@@ -268,80 +267,4 @@ func TestTablesDisagree(t *testing.T) {
 			t.Errorf("%s: %+v", name, p)
 		}
 	}
-}
-
-func FuzzRead(f *testing.F) {
-	for _, path := range []string{
-		clip(f, "a.mp4", x264("")...), clip(f, "a.mov", "-c:v", "mjpeg", "-frames:v", "3"),
-		workertest.Clip(f, "b.mp4", slices.Concat(workertest.Pattern("32x32", "5", "1"), workertest.Tone("1"), x264(""))...),
-	} {
-		data, err := os.ReadFile(path)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(data)
-	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		var x *File
-		var err error
-		used := pipelinetest.Allocated(func() { x, err = Read(bytes.NewReader(data), int64(len(data))) })
-		if most := 4<<20 + uint64(50*len(data)); used > most {
-			t.Fatalf("%d bytes of memory for a file of %d", used, len(data))
-		}
-		if found, err := FindProtected(bytes.NewReader(data), int64(len(data))); err == nil {
-			for _, p := range found {
-				if p.Track < 0 || len(p.Entry) != 4 || len(p.Scheme) > 4 {
-					t.Fatalf("%+v", p)
-				}
-			}
-		}
-		if err != nil {
-			return
-		}
-		for id := range int64(4) {
-			p, err := x.Picture(t.Context(), id, true, Grid{})
-			if err == nil && (p.Samples < 0 || p.Bytes < 0 || p.Length < 0 || p.Groups.Longest < 0 || p.Groups.Average < 0 ||
-				p.Whole && p.Bytes > int64(len(data))) {
-				t.Fatalf("%+v", p)
-			}
-			if times, tick, err := x.Times(t.Context(), id, 1000); err == nil && (len(times) > 1000 || !(tick > 0)) {
-				t.Fatalf("%d times, a tick of %v", len(times), tick)
-			}
-			if s, err := x.Frames(t.Context(), id, 0); err == nil {
-				n, sum := 0, 0
-				err := s.Each(t.Context(), 0, s.Count, func(frame []byte) error {
-					if n++; len(frame) == 0 {
-						t.Fatal("an empty frame")
-					}
-					sum += len(frame)
-					return nil
-				})
-				if err != nil || n != s.Count || n == 0 || sum > len(data) {
-					t.Fatalf("%d frames of %+v, %d bytes of %d, %v", n, s, sum, len(data), err)
-				}
-			}
-			if p, err := x.Pictures(t.Context(), id, 0.25); err == nil {
-				n := 0
-				err := p.Each(t.Context(), 0, len(p.Starts), func(g Group) error {
-					sum := 0
-					for _, one := range g.Pictures {
-						sum += int(one.Size)
-					}
-					if sum != len(g.Data) || sum == 0 || g.Start != p.Starts[n] {
-						t.Fatalf("group %d: %d bytes, not %d", n, len(g.Data), sum)
-					}
-					n++
-					return nil
-				})
-				if err != nil || n != len(p.Starts) {
-					t.Fatalf("%d groups of %d, %v", n, len(p.Starts), err)
-				}
-			}
-			for _, rate := range []int{0, 48000} {
-				if e, _ := x.Edits(id, rate); e != "" && e != pipeline.EditsSimple && e != pipeline.EditsComplex {
-					t.Fatalf("edits %q", e)
-				}
-			}
-		}
-	})
 }
