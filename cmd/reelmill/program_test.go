@@ -58,6 +58,7 @@ func build(path, overlay string) error {
 type process struct {
 	cmd    *exec.Cmd
 	url    string
+	stdout *pipelinetest.Buffer
 	stderr *pipelinetest.Buffer
 	exited chan error
 }
@@ -65,8 +66,16 @@ type process struct {
 // startServe starts the program and waits for its ready line. The test ends it.
 func startServe(t testing.TB, program, data string, args ...string) *process {
 	t.Helper()
-	args = append([]string{"serve", "--data", data, "--listen", "127.0.0.1:0"}, args...)
-	p := &process{cmd: exec.Command(program, args...), stderr: &pipelinetest.Buffer{}, exited: make(chan error, 1)}
+	return start(t, program, append([]string{"serve", "--data", data, "--listen", "127.0.0.1:0"}, args...)...)
+}
+
+// start starts a server or a worker, and waits for its ready line. The test ends it.
+func start(t testing.TB, program string, args ...string) *process {
+	t.Helper()
+	p := &process{
+		cmd: exec.Command(program, args...), stdout: &pipelinetest.Buffer{}, stderr: &pipelinetest.Buffer{},
+		exited: make(chan error, 1),
+	}
 	p.cmd.Stderr = p.stderr
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	stdout, err := p.cmd.StdoutPipe()
@@ -76,8 +85,12 @@ func startServe(t testing.TB, program, data string, args ...string) *process {
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	line, readErr := bufio.NewReader(stdout).ReadBytes('\n')
-	go func() { p.exited <- p.cmd.Wait() }()
+	out := bufio.NewReader(io.TeeReader(stdout, p.stdout))
+	line, readErr := out.ReadBytes('\n')
+	go func() {
+		_, _ = io.Copy(io.Discard, out) // until the process has ended, since Wait closes the pipe
+		p.exited <- p.cmd.Wait()
+	}()
 	t.Cleanup(func() { p.kill() })
 	var ready readyLine
 	if err := json.Unmarshal(line, &ready); err != nil || !ready.Ready {
