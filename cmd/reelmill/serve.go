@@ -108,8 +108,8 @@ var helpTexts = kong.Vars{
 	"slots_help":      slotsHelp + " 0 leaves the type to other processes on --nats.",
 	"threads_help":    "Threads of each encoder, 1 to 64. 0 means the default of 2.",
 	"sandbox":         defaultSandbox(),
-	"sandbox_help": "Whether ffmpeg must run in a sandbox: required, best-effort (what the machine can), or off. " +
-		"Default: required on Linux (amd64, arm64), off elsewhere.",
+	"sandbox_help": "Whether ffmpeg must run in a sandbox: required, best-effort (what the machine can), " +
+		"or off. Default: required on Linux (amd64, arm64), off elsewhere.",
 	"webhook_url_help": "Webhook to call when a video is playable, and when it ends. " +
 		"Uploads may name another.",
 	"webhook_url_file_help": "File that holds the address of --webhook-url, for one with a token.",

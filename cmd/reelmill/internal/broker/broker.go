@@ -122,8 +122,9 @@ func (b *Broker) start(ctx context.Context) (*embedded.Server, error) {
 
 // Remedy says what the operator can do about a damaged file of an embedded server (*embedded.DamageError).
 func Remedy(data string) string {
-	return "restore the folder " + Dir(data) + " from a backup; or accept the loss with `reelmill rebuild --force` " +
-		"and the same --data, which leaves out only what cannot be read, and keeps a copy of the file"
+	return "restore the folder " + Dir(data) + " from a backup; or accept the loss with " +
+		"`reelmill rebuild --force` and the same --data, which leaves out only what cannot be read, and " +
+		"keeps a copy of the file"
 }
 
 // Mend leaves what cannot be read out of the files of the embedded server of a data folder, and returns in

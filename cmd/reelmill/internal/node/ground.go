@@ -137,7 +137,8 @@ func (g *ground) openCage(ctx context.Context, mode string, c *all.Config) (err 
 	if tier := g.cage.Tier(); tier == all.TierOff || tier == all.TierPartial {
 		level = slog.LevelWarn
 	}
-	g.config.Logger.Log(ctx, level, "ffmpeg runs in a sandbox", "tier", g.cage.Tier(), "missing", g.cage.Missing())
+	g.config.Logger.Log(ctx, level, "ffmpeg runs in a sandbox", "tier", g.cage.Tier(), "missing",
+		g.cage.Missing())
 	return nil
 }
 

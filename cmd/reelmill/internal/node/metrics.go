@@ -65,7 +65,8 @@ var (
 	descRestarts = prometheus.NewDesc("reelmill_broker_restarts_total",
 		"How often the embedded broker was restarted because it was not healthy.", nil, nil)
 	descSandbox = prometheus.NewDesc("reelmill_sandbox",
-		"1 for the tier of the sandbox in which ffmpeg runs: full, standard, partial or off.", []string{"tier"}, nil)
+		"1 for the tier of the sandbox in which ffmpeg runs: full, standard, partial or off.",
+		[]string{"tier"}, nil)
 	descFree    = prometheus.NewDesc("reelmill_disk_free_bytes", "Free bytes of the data disk.", nil, nil)
 	descReserve = prometheus.NewDesc("reelmill_disk_reserve_bytes",
 		"Free bytes of the data disk below which uploads are refused.", nil, nil)
