@@ -125,8 +125,8 @@ func (s *Sweeper) Sweep(ctx context.Context) error {
 // youth is a range of time: events in it are so young that what follows from them may still be under way.
 type youth struct{ from, now, until time.Time }
 
-// young returns the present youth. Clocks of machines differ, so it reaches as far into the future as into the
-// past. An event after it was written before the clock was set back.
+// young returns the present youth. Clocks of machines differ, so it reaches as far into the future as into
+// the past. An event after it was written before the clock was set back.
 func (s *Sweeper) young() youth {
 	age, now := s.Age, time.Now
 	if age == 0 {

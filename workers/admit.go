@@ -36,9 +36,9 @@ func (l *Loop) admits(ctx context.Context) bool {
 	return err == nil
 }
 
-// enter waits for the attempt's turn in this process, and keeps its lease meanwhile. If the previous attempt at
-// the job may have crashed the process, or ran out of memory, this one runs alone; all others run side by
-// side. An attempt that waits to run alone goes before those that ask later.
+// enter waits for the attempt's turn in this process, and keeps its lease meanwhile. If the previous
+// attempt at the job may have crashed the process, or ran out of memory, this one runs alone; all others
+// run side by side. An attempt that waits to run alone goes before those that ask later.
 func (a *attempt) enter(ctx context.Context) (leave func(), err error) {
 	crew, n := a.loop.crew, int64(1)
 	if alone(a.found.Data.Problem) {

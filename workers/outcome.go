@@ -98,9 +98,9 @@ func (a *attempt) overtaken(ctx context.Context) error {
 	return errors.Join(errTokenLost, removed, err)
 }
 
-// failed schedules another attempt, or ends the job. An attempt is the last if it ran alone, because of a crash
-// or a lack of memory, and ended like that again, however few failed before; or if it failed in the same way
-// as the previous one.
+// failed schedules another attempt, or ends the job. An attempt is the last if it ran alone, because of a
+// crash or a lack of memory, and ended like that again, however few failed before; or if it failed in the
+// same way as the previous one.
 func (a *attempt) failed(ctx context.Context, cause error) error {
 	ran := alone(a.data.Problem)
 	a.data.Failed++

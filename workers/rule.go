@@ -84,8 +84,8 @@ func begun(task pipeline.Task, last pipeline.JobFold, me uint64, process string)
 	return data
 }
 
-// alone reports whether the attempt after one that ended with p runs alone in its process: it may have crashed
-// the process, or its encoder got too little memory.
+// alone reports whether the attempt after one that ended with p runs alone in its process: it may have
+// crashed the process, or its encoder got too little memory.
 func alone(p *pipeline.Problem) bool {
 	return crashed(p) || p != nil && p.Code == pipeline.CodeOutOfMemory
 }
@@ -96,8 +96,8 @@ func crashed(p *pipeline.Problem) bool { return p != nil && p.Code == pipeline.C
 // defaultRetry holds the delays before attempts 2 to 5.
 var defaultRetry = []pipeline.Seconds{2, 10, 60, 300}
 
-// crashAttempts is how many attempts a job gets if its encoder crashes. A job that crashes the whole process or
-// runs out of memory gets one attempt alone: see attempt.failed.
+// crashAttempts is how many attempts a job gets if its encoder crashes. A job that crashes the whole
+// process or runs out of memory gets one attempt alone: see attempt.failed.
 const crashAttempts = 2
 
 // made marks an error that the worker returned. Errors of the loop, such as of the log or of the store in the

@@ -15,7 +15,8 @@ func either(codes ...[]pipeline.Code) (all []pipeline.Code) {
 	return all
 }
 
-// edits writes an edit list of version 1: duration, media time and rate of each edit (ISO/IEC 14496-12, 8.6.6).
+// edits writes an edit list of version 1: duration, media time and rate of each edit (ISO/IEC 14496-12,
+// 8.6.6).
 func edits(list ...[3]int64) []byte {
 	var b []byte
 	for _, e := range list {

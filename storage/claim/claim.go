@@ -1,6 +1,6 @@
-// Package claim gives a folder to one process at a time. The claim is an advisory lock (flock) on a file, which
-// the kernel releases with the process, however that ends: a file that a killed process left is free. The
-// process that has the lock writes into the file who it is, so that the next one can say whom to stop.
+// Package claim gives a folder to one process at a time. The claim is an advisory lock (flock) on a file,
+// which the kernel releases with the process, however that ends: a file that a killed process left is free.
+// The process that has the lock writes into the file who it is, so that the next one can say whom to stop.
 //
 // Not guaranteed: on a system without flock every claim succeeds. A file system that has no locks refuses
 // them, and Take says so.
@@ -21,8 +21,8 @@ var ErrTaken = errors.New("the folder is in use")
 // Claim is a claim that this process has. Take makes one.
 type Claim struct{ file *os.File }
 
-// Take claims by the file path, which it makes if it is missing; the folder must exist. The error is ErrTaken,
-// with the holder, when another process has the claim.
+// Take claims by the file path, which it makes if it is missing; the folder must exist. The error is
+// ErrTaken, with the holder, when another process has the claim.
 func Take(path string) (*Claim, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -66,8 +66,8 @@ func sign(f *os.File) error {
 // maxHolder bounds the text of a holder, in bytes.
 const maxHolder = 200
 
-// Holder returns who last took the claim by the file path, such as "process 12 (reelmill serve) on host-7"; or
-// "another process" if that is unknown. It is of use while the claim is taken.
+// Holder returns who last took the claim by the file path, such as "process 12 (reelmill serve) on host-7";
+// or "another process" if that is unknown. It is of use while the claim is taken.
 func Holder(path string) string {
 	text, err := os.ReadFile(path)
 	line, _, whole := strings.Cut(string(text), "\n")

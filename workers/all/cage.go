@@ -19,9 +19,9 @@ const (
 	TierOff     = sandbox.TierOff
 )
 
-// NewCage returns the cage of this machine for Config.Cage. Mode is required, best-effort or off. It fails if
-// the mode is required and the machine lacks something, or if ffmpeg or ffprobe does not start in the cage; the
-// error says how to go on. It takes about 0.2 s.
+// NewCage returns the cage of this machine for Config.Cage. Mode is required, best-effort or off. It fails
+// if the mode is required and the machine lacks something, or if ffmpeg or ffprobe does not start in the
+// cage; the error says how to go on. It takes about 0.2 s.
 func NewCage(ctx context.Context, mode string, c Config) (*Cage, error) {
 	cage, err := sandbox.New(ctx, sandbox.Mode(mode))
 	if err != nil || cage == nil {

@@ -189,7 +189,8 @@ func (i *inspection) consumer(file string) error {
 	return nil
 }
 
-// keep copies a file into the folder of damaged files, unless the same content is there, and returns its path.
+// keep copies a file into the folder of damaged files, unless the same content is there, and returns its
+// path.
 func (i *inspection) keep(file, stream string, raw []byte) (string, error) {
 	dir := filepath.Join(i.dir, damagedDir)
 	if err := os.MkdirAll(dir, 0o700); err != nil {

@@ -5,9 +5,9 @@
 // survives a power cut, as far as the file system and the disk keep their word. The server opens no port:
 // Server.Conn connects within the process.
 //
-// Before the server starts, Start reads all files of the streams and checks the sum of each record. The server
-// would cut a file at the first damaged record, and lose all that follow. Start refuses such a folder with a
-// DamageError instead, and Mend leaves out the damaged records alone.
+// Before the server starts, Start reads all files of the streams and checks the sum of each record. The
+// server would cut a file at the first damaged record, and lose all that follow. Start refuses such a
+// folder with a DamageError instead, and Mend leaves out the damaged records alone.
 //
 // Not supported: more than one process on a folder. The second Start fails, but on a system without flock it
 // cannot notice.
@@ -60,8 +60,8 @@ type Server struct {
 }
 
 // Start starts a server on cfg.Dir. It returns when the server has read its streams and takes connections.
-// ctx bounds the start only. When another process runs on the folder, the error is ErrLocked; when a file of a
-// stream is damaged, it is a *DamageError.
+// ctx bounds the start only. When another process runs on the folder, the error is ErrLocked; when a file
+// of a stream is damaged, it is a *DamageError.
 func Start(ctx context.Context, cfg Config) (*Server, error) {
 	if cfg.Dir == "" {
 		return nil, errors.New("start embedded broker: Dir is empty")

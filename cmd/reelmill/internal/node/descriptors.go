@@ -10,13 +10,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A process that runs out of file descriptors fails wherever it opens the next file: it refuses uploads, and
-// its attempts fail. So a server refuses to start with too few, and takes no more connections than leave enough
-// for the rest. Go raises the soft limit to the hard one at start.
+// A process that runs out of file descriptors fails wherever it opens the next file: it refuses uploads,
+// and its attempts fail. So a server refuses to start with too few, and takes no more connections than
+// leave enough for the rest. Go raises the soft limit to the hard one at start.
 
 const (
-	// baseDescriptors are for the broker's files, the read model, and some to spare; a server at rest has 26. With
-	// minConnections they are the 256 that the cage grants to ffmpeg, which it cannot grant above our own limit.
+	// baseDescriptors are for the broker's files, the read model, and some to spare; a server at rest has 26.
+	// With minConnections they are the 256 that the cage grants to ffmpeg, which it cannot grant above our own
+	// limit.
 	baseDescriptors = 192
 	jobDescriptors  = 8 // of a running job: pipes, files and folders that it stores
 	connDescriptors = 4 // of an upload: its connection, the file that it writes, and folders

@@ -23,8 +23,9 @@ type Disk struct {
 	evict []func() // remove files that can be fetched again
 }
 
-// FreeSpace returns why the disk takes no uploads: it is read-only (pipeline.CodeDiskReadOnly), or too full for
-// them (storage.ErrFull with pipeline.CodeDiskFull). Events can still be written to a disk that is too full.
+// FreeSpace returns why the disk takes no uploads: it is read-only (pipeline.CodeDiskReadOnly), or too full
+// for them (storage.ErrFull with pipeline.CodeDiskFull). Events can still be written to a disk that is too
+// full.
 func (d *Disk) FreeSpace() error {
 	if err := writable(d.Dir, "the data folder"); err != nil {
 		return err
@@ -41,8 +42,9 @@ func (d *Disk) FreeSpace() error {
 	return nil
 }
 
-// writable returns an error when no file can be made in dir, called what, because its disk is read-only. Linux makes it
-// so when the disk has faults. Neither statfs nor access always tell, so writable makes a file and removes it.
+// writable returns an error when no file can be made in dir, called what, because its disk is read-only.
+// Linux makes it so when the disk has faults. Neither statfs nor access always tell, so writable makes a
+// file and removes it.
 func writable(dir, what string) error {
 	probe := filepath.Join(dir, ".reelmill-probe")
 	f, err := os.OpenFile(probe, os.O_WRONLY|os.O_CREATE, 0o600)

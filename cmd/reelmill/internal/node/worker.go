@@ -67,7 +67,8 @@ func newWorker(g *ground, slots map[string]int) (w *Worker, err error) {
 	return w, nil
 }
 
-// claimScratch keeps other processes from running jobs in the data folder: each begins by emptying its scratch.
+// claimScratch keeps other processes from running jobs in the data folder: each begins by emptying its
+// scratch.
 func (g *ground) claimScratch() error {
 	lock, err := claim.Take(filepath.Join(g.config.Data, "scratch.lock"))
 	if errors.Is(err, claim.ErrTaken) {
