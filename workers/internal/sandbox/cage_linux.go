@@ -185,7 +185,8 @@ func (c *Cage) startChild(ctx context.Context, cmd *exec.Cmd, s Spec, check bool
 // dress makes cmd start this program instead, with an order and in its namespaces.
 func (c *Cage) dress(cmd *exec.Cmd, order int) {
 	cmd.Path, cmd.Args, cmd.Err = self, []string{"reelmill-sandbox"}, nil
-	cmd.Env = []string{confine.Variable + "=" + strconv.Itoa(order)}
+	// Go needs no second thread to obey an order, and no collector of garbage: both would take time.
+	cmd.Env = []string{confine.Variable + "=" + strconv.Itoa(order), "GOMAXPROCS=1", "GOGC=off"}
 	if c.namespaces {
 		a := cmd.SysProcAttr
 		a.Cloneflags = unix.CLONE_NEWNET | unix.CLONE_NEWUSER
