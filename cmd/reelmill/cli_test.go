@@ -395,7 +395,8 @@ func TestCompletionKnowsCommandsFlagsAndValues(t *testing.T) {
 		"reelmill upload --wait p":     "playable",
 		"reelmill videos list --json ": "",
 		"reelmill completion z":        "zsh",
-		"reelmill serve --s3":          "",
+		"reelmill serve --s3":          "--s3-access-key-file --s3-secret-key-file",
+		"reelmill serve --webhook-sec": "--webhook-secret-file", // secrets themselves are no flags
 		"reelmill help vi":             "videos",
 		"reelmill help videos w":       "watch why",
 		"reelmill workers show w":      "watermark webhook",

@@ -49,8 +49,8 @@ func main() {
 	context.AfterFunc(ctx, func() {
 		stop() // from now on a signal ends the process at once
 		time.AfterFunc(stopTime, func() {
-			fmt.Fprintf(os.Stderr, "reelmill: something did not stop within %s of the signal; the process ends now. "+
-				"Nothing that was answered is lost.\n", stopTime)
+			_, _ = human.Fprintf(os.Stderr, "reelmill: something did not stop within %s of the signal; the process "+
+				"ends now. Nothing that was answered is lost.\n", stopTime)
 			os.Exit(exitInterrupted)
 		})
 	})

@@ -165,11 +165,21 @@ func TestStreamsBesideAServer(t *testing.T) {
 	data := t.TempDir()
 	p := startServe(t, binary, data, "--no-workers")
 	err := run(t.Context(), []string{"streams", "show", "--data", data}, &bytes.Buffer{}, &bytes.Buffer{})
-	want := "a server runs on " + data + ", and its broker serves no other process: stop the server, then try again"
+	want := fmt.Sprintf("a server runs on %s (process %d (reelmill serve) on %s), and its broker serves no other process: "+
+		"stop the server, then try again", data, p.cmd.Process.Pid, hostName(t))
 	if exitCode(err) != exitFailure || err.Error() != want {
 		t.Errorf("exit code %d\n got %v\nwant %s", exitCode(err), err, want)
 	}
 	p.stop(t)
+}
+
+func hostName(t *testing.T) string {
+	t.Helper()
+	name, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return name
 }
 
 // TestReadyVideoIsDescribed checks that only a thumbnail that was made is named, and the job of a warning.
