@@ -29,7 +29,7 @@ func NewCage(ctx context.Context, mode string, c Config) (*Cage, error) {
 	}
 	tools, err := ffmpeg.Find(c.FFmpeg, c.FFprobe)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, cage.Close())
 	}
 	tools.Cage = cage
 	if err := tools.Start(ctx); err != nil {

@@ -59,8 +59,7 @@ func (e *StartError) Unwrap() error { return e.Err }
 const killGrace = 5 * time.Second
 
 // Run runs a program to its end and waits for it. When ctx ends, the whole process group gets SIGKILL. The
-// error is a *StartError if it never ran, else that of exec.Cmd.Wait; nil for exit status 0. A program that
-// is gone takes the processes that it started with it only if they stayed in its group.
+// error is a *StartError if it never ran, else that of exec.Cmd.Wait; nil for exit status 0.
 //
 // The parent-death signal belongs to the OS thread that forked, so a goroutine keeps that thread locked
 // until Wait returns. Then it unlocks the thread and must not end it: other processes may have been forked

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"time"
 
@@ -133,12 +132,15 @@ func (g *ground) openCage(ctx context.Context, mode string, c *all.Config) (err 
 	}
 	g.closers = append(g.closers, g.cage.Close)
 	c.Cage = g.cage
-	level := slog.LevelInfo
-	if tier := g.cage.Tier(); tier == all.TierOff || tier == all.TierPartial {
-		level = slog.LevelWarn
+	log, tier := g.config.Logger, g.cage.Tier()
+	switch tier {
+	case all.TierOff:
+		log.Warn("ffmpeg runs without a sandbox", "tier", tier)
+	case all.TierPartial:
+		log.Warn("ffmpeg runs in a part of the sandbox", "tier", tier, "missing", g.cage.Missing())
+	default:
+		log.Info("ffmpeg runs in a sandbox", "tier", tier, "missing", g.cage.Missing())
 	}
-	g.config.Logger.Log(ctx, level, "ffmpeg runs in a sandbox", "tier", g.cage.Tier(), "missing",
-		g.cage.Missing())
 	return nil
 }
 
