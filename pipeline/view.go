@@ -108,9 +108,14 @@ func (v *VideoView) Apply(e Event) error {
 		if err := e.Decode(&data); err != nil {
 			return err
 		}
-		v.Media, v.InspectedAt, v.Warnings = data.Media, &at, data.Media.problems()
-		if data.Verdict == VerdictAccept {
-			v.Status = StateVideoProcessing
+		v.Media, v.InspectedAt = data.Media, &at
+		switch {
+		case v.Status.Terminal(): // a cancel came first
+			v.Warnings = append(data.Media.problems(), v.Warnings...)
+		case data.Verdict == VerdictAccept:
+			v.Warnings, v.Status = data.Media.problems(), StateVideoProcessing
+		default:
+			v.Warnings = data.Media.problems()
 		}
 		for _, j := range data.Plan {
 			v.PlannedWeight += j.weight()

@@ -2,6 +2,7 @@ package pipeline_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -120,6 +121,35 @@ func TestViewOfRejected(t *testing.T) {
 	if m.video.Problem == nil || m.video.Problem.Code != pipeline.CodeTooLong || m.video.ReadyAt != nil {
 		t.Errorf("%+v", m.video)
 	}
+}
+
+// TestViewOfLateInspection: a cancel may come before the finding of an inspection that was under way, since
+// the two have subjects of their own. The video stays canceled.
+func TestViewOfLateInspection(t *testing.T) {
+	w := newWorld(t, ladder())
+	w.accept(uploadOf(ladder().pipeline()))
+	w.run("inspect", accepted())
+	m := &views{jobs: map[string]*pipeline.JobView{}}
+	for _, e := range w.log.events {
+		if e.Type == pipeline.VideoInspected {
+			end := pipeline.Event{Type: pipeline.VideoCanceled, Subject: pipeline.FinishedSubject("p", video), Time: e.Time}
+			data, err := json.Marshal(pipeline.Finish{State: pipeline.StateVideoCanceled, Notify: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			end.Data = data
+			m.apply(t, end)
+			before := m.video
+			m.apply(t, e)
+			if m.video.Status != pipeline.StateVideoCanceled || m.video.Media == nil || m.video.FinishedAt != before.FinishedAt ||
+				len(m.video.Warnings) != len(before.Warnings) {
+				t.Errorf("%+v, before %+v", m.video, before)
+			}
+			return
+		}
+		m.apply(t, e)
+	}
+	t.Fatal("nothing was inspected")
 }
 
 func TestViewSettles(t *testing.T) {
