@@ -8,31 +8,6 @@ import (
 	"strings"
 )
 
-// cat joins bytes.
-func cat(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
-
-// be16, be32 and be64 write numbers with the highest byte first.
-func be16(numbers ...uint16) (b []byte) {
-	for _, n := range numbers {
-		b = binary.BigEndian.AppendUint16(b, n)
-	}
-	return b
-}
-
-func be32(numbers ...uint32) (b []byte) {
-	for _, n := range numbers {
-		b = binary.BigEndian.AppendUint32(b, n)
-	}
-	return b
-}
-
-func be64(numbers ...uint64) (b []byte) {
-	for _, n := range numbers {
-		b = binary.BigEndian.AppendUint64(b, n)
-	}
-	return b
-}
-
 // boxed writes a box (ISO/IEC 14496-12, 4.2).
 func boxed(name string, parts ...[]byte) []byte {
 	inside := cat(parts...)
@@ -230,9 +205,8 @@ func visual(codec string, width, height uint16, more ...[]byte) []byte {
 }
 
 // audial writes a sample description of audio. rate is in 1/65536 of a sample a second.
-func audial(codec string, channels, bits uint16, rate uint32, more ...[]byte) []byte {
-	return boxed(codec, make([]byte, 6), be16(1), make([]byte, 8), be16(channels, bits, 0, 0), be32(rate),
-		cat(more...))
+func audial(codec string, channels, bits uint16, rate uint32) []byte {
+	return boxed(codec, make([]byte, 6), be16(1), make([]byte, 8), be16(channels, bits, 0, 0), be32(rate))
 }
 
 // repeated returns a slice n times.

@@ -3,31 +3,10 @@ package main
 import (
 	"bytes"
 	"compress/zlib"
-	"encoding/binary"
 	"hash/crc32"
+	"math"
 	"math/bits"
 )
-
-// le16 and le32 write numbers with the lowest byte first.
-func le16(numbers ...uint16) (b []byte) {
-	for _, n := range numbers {
-		b = binary.LittleEndian.AppendUint16(b, n)
-	}
-	return b
-}
-
-func le32(numbers ...uint32) (b []byte) {
-	for _, n := range numbers {
-		b = binary.LittleEndian.AppendUint32(b, n)
-	}
-	return b
-}
-
-func le64(n uint64) []byte { return binary.LittleEndian.AppendUint64(nil, n) }
-
-// zeroes, and any byte n times.
-func zeroes(n int) []byte          { return make([]byte, n) }
-func times(b string, n int) []byte { return bytes.Repeat([]byte(b), n) }
 
 // packed compresses with zlib.
 func packed(data []byte) []byte {
@@ -112,7 +91,7 @@ func (f h264Film) idr() []byte {
 
 // repeat returns a picture that repeats the one before.
 func (f h264Film) repeat(number uint64) []byte {
-	s := new(bitString).golomb(0, 5, 0).put(8, number&0xff).put(1, 0).put(1, 0).put(1, 0).golomb(0, f.width*f.height)
+	s := new(bitString).golomb(0, 5, 0).put(8, number&0xff).put(3, 0).golomb(0, f.width*f.height)
 	return s.unit(0x41)
 }
 
@@ -188,11 +167,10 @@ func (a avi) bytes() []byte {
 		riff("LIST", []byte("movi"), movi), riff("idx1", index))
 }
 
-// flvTag writes a tag of FLV (Adobe FLV 10.1, E.4.1).
-func flvTag(kind byte, at uint32, data []byte) []byte {
+// flvTag writes a tag of FLV at the time 0 (Adobe FLV 10.1, E.4.1).
+func flvTag(kind byte, data []byte) []byte {
 	n := uint32(len(data))
-	return cat([]byte{kind, byte(n >> 16), byte(n >> 8), byte(n), byte(at >> 16), byte(at >> 8), byte(at),
-		byte(at >> 24), 0, 0, 0}, data, be32(n+11))
+	return cat([]byte{kind}, be32(n)[1:], zeroes(7), data, be32(n+11))
 }
 
 // flvHead begins an FLV file with video.
@@ -205,13 +183,13 @@ func oggPage(flags byte, granule uint64, serial, sequence uint32, lacing, data [
 	}
 	page := cat([]byte("OggS\x00"), []byte{flags}, le64(granule), le32(serial, sequence, 0),
 		[]byte{byte(len(lacing))}, lacing, data)
-	copy(page[22:], le32(oggSum(page)))
+	copy(page[22:], le32(checksum(0, page)))
 	return page
 }
 
-// oggSum is the checksum of a page: CRC-32 without reflection.
-func oggSum(page []byte) (sum uint32) {
-	for _, b := range page {
+// checksum is CRC-32 without reflection, from a start value: 0 for pages of Ogg, ones for sections of MPEG.
+func checksum(sum uint32, data []byte) uint32 {
+	for _, b := range data {
 		sum ^= uint32(b) << 24
 		for range 8 {
 			carry := sum >> 31
@@ -221,36 +199,19 @@ func oggSum(page []byte) (sum uint32) {
 	return sum
 }
 
-// tsPacket writes a packet of a transport stream with a payload (ISO/IEC 13818-1, 2.4.3.2).
-func tsPacket(pid uint16, starts bool, counter byte, payload []byte) []byte {
-	flag := uint16(0)
-	if starts {
-		flag = 0x4000
-	}
-	p := cat([]byte{0x47}, be16(flag|pid), []byte{0x10 | counter&15}, payload)
+// tsPacket writes a packet of a transport stream in which a payload starts (ISO/IEC 13818-1, 2.4.3.2).
+func tsPacket(pid uint16, counter byte, payload []byte) []byte {
+	p := cat([]byte{0x47}, be16(0x4000|pid), []byte{0x10 | counter&15}, payload)
 	return append(p, bytes.Repeat([]byte{0xff}, 188-len(p))...)
 }
 
 // tsTable writes a section of a table with its checksum, as the payload of a packet.
 func tsTable(id byte, extension uint16, body []byte) []byte {
 	section := cat([]byte{id}, be16(0xb000|uint16(len(body)+9)), be16(extension), []byte{0xc1, 0, 0}, body)
-	return cat([]byte{0}, section, be32(mpegSum(section)))
+	return cat([]byte{0}, section, be32(checksum(math.MaxUint32, section)))
 }
 
-// mpegSum is the checksum of sections: as in Ogg, but it starts with ones.
-func mpegSum(section []byte) uint32 {
-	sum := ^uint32(0)
-	for _, b := range section {
-		sum ^= uint32(b) << 24
-		for range 8 {
-			carry := sum >> 31
-			sum = sum<<1 ^ carry*0x04c11db7
-		}
-	}
-	return sum
-}
-
-// ID3v2 frame and tag.
+// id3Frame writes a frame of ID3v2.
 func id3Frame(name string, data []byte) []byte {
 	return cat([]byte(name), be32(uint32(len(data))), []byte{0, 0}, data)
 }
@@ -259,12 +220,4 @@ func id3Frame(name string, data []byte) []byte {
 func id3(claim int, frames ...[]byte) []byte {
 	return cat([]byte("ID3\x03\x00\x00"), []byte{byte(claim >> 21 & 127), byte(claim >> 14 & 127),
 		byte(claim >> 7 & 127), byte(claim & 127)}, cat(frames...))
-}
-
-// replaced replaces the first occurrence of old, which has the length of new.
-func replaced(b []byte, old, with string) ([]byte, error) {
-	if !bytes.Contains(b, []byte(old)) {
-		return nil, errBox
-	}
-	return bytes.Replace(b, []byte(old), []byte(with), 1), nil
 }

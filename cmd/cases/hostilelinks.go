@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/binary"
+	"slices"
 )
 
 // alias writes an entry of dref: an alias of the classic Mac OS (QuickTime File Format, data references) to a
@@ -29,7 +30,10 @@ func linked(entry func(l lab) []byte) func(lab, [][]byte) ([]byte, error) {
 }
 
 // references are files that refer to others.
-func references() []hostile {
+func references() []hostile { return slices.Concat(dataReferences(), otherReferences()) }
+
+// dataReferences are movies whose samples are elsewhere.
+func dataReferences() []hostile {
 	const self = "the reference is ignored, and the bytes at these places in the file itself are read"
 	mov := func(id, tries string, entry func(l lab) []byte) hostile {
 		return hostile{id: id, ext: "mov", tries: tries, ends: malformed, from: []string{"x_v.mp4"},
@@ -87,9 +91,16 @@ func references() []hostile {
 		elsewhere("x_rmra_file", "a reference movie that points to a file", func(l lab) []byte {
 			return location("alis", l.victim)
 		}),
+	}
+}
+
+// otherReferences are files that name others in scripts, covers and indexes.
+func otherReferences() []hostile {
+	return []hostile{
 		{id: "x_sdp_track", ext: "mov", tries: "a hint track with the SDP of a server", harmless: harmlessly,
 			from: []string{"x_av.mp4"}, build: edited(func(l lab, m *movie) {
-				m.at("moov").add(boxed("udta", boxed("hnti", boxed("rtp ", []byte("sdp "), l.fill("a=control:WEB\r\n")))))
+				rtp := boxed("rtp ", []byte("sdp "), l.fill("a=control:WEB\r\n"))
+				m.at("moov").add(boxed("udta", boxed("hnti", rtp)))
 			})},
 		{id: "x_mkv_next", ext: "mkv", tries: "a Matroska segment that continues in another file",
 			harmless: "the names of other segments are ignored", from: []string{"x_vp8.ivf"},
@@ -110,7 +121,7 @@ func references() []hostile {
 				text := func(s string) []byte { return cat(be16(uint16(len(s))), []byte(s)) }
 				data := cat([]byte{2}, text("onCuePoint"), []byte{8}, be32(1), text("url"), []byte{2}, text(l.web),
 					[]byte{0, 0, 9})
-				return cat(in[0][:13], flvTag(18, 0, data), in[0][13:]), nil
+				return cat(in[0][:13], flvTag(18, data), in[0][13:]), nil
 			}},
 		{id: "x_flac_link", ext: "flac", tries: "a cover that is a URL", ends: noPicture,
 			from: []string{"x_small.flac"}, build: func(l lab, in [][]byte) ([]byte, error) {
@@ -124,8 +135,9 @@ func references() []hostile {
 				url := id3Frame("WXXX", cat([]byte("\x00\x00"), []byte(l.web)))
 				return cat(id3(len(cover)+len(url), cover, url), in[0]), nil
 			}},
-		{id: "x_mfra", tries: "an index of fragments that lies elsewhere", harmless: "the fragments are found without",
-			from: []string{"x_frag.mp4"}, build: func(_ lab, in [][]byte) ([]byte, error) {
+		{id: "x_mfra", tries: "an index of fragments that lies elsewhere",
+			harmless: "the fragments are found without", from: []string{"x_frag.mp4"},
+			build: func(_ lab, in [][]byte) ([]byte, error) {
 				entry := cat(be64(0, 1<<62), []byte{1, 1, 1})
 				tfra := fullBox("tfra", 1, 0, be32(1, 0, 1), entry)
 				mfra := boxed("mfra", tfra, fullBox("mfro", 0, 0, be32(uint32(len(tfra)+24))))

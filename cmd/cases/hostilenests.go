@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"math"
+	"slices"
 
 	"github.com/reelmill/reelmill/pipeline"
 )
@@ -16,18 +17,49 @@ func nested(name string, depth int) []byte {
 	return b
 }
 
+// skipped says why a file with an absurd box or element is right to be ready.
+const skipped = "the box is skipped"
+
 // nesting are files whose boxes and elements have absurd sizes and depths.
-func nesting() []hostile {
-	const skipped = "the box is skipped"
-	bare := func(id, tries string, build func() []byte) hostile {
-		return hostile{id: id, tries: tries, ends: either(malformed, noPicture), build: fromNothing(func() []byte {
-			return cat(boxed("ftyp", []byte("isom"), be32(0)), build())
-		})}
-	}
+func nesting() []hostile { return slices.Concat(deepBoxes(), sizedBoxes(), ebmlElements()) }
+
+// bare is a file that has boxes and no video.
+func bare(id, tries string, build func() []byte) hostile {
+	return hostile{id: id, tries: tries, ends: either(malformed, noPicture), build: fromNothing(func() []byte {
+		return cat(boxed("ftyp", []byte("isom"), be32(0)), build())
+	})}
+}
+
+// deepBoxes are files with many boxes, or boxes within boxes.
+func deepBoxes() []hostile {
 	within := func(id, tries, parent string, ends []pipeline.Code, box func() []byte) hostile {
 		return hostile{id: id, tries: tries, ends: ends, harmless: skipped, from: []string{"x_v.mp4"},
 			build: edited(func(_ lab, m *movie) { m.at(parent).add(box()) })}
 	}
+	moovs := func(n int) func() []byte { return func() []byte { return nested("moov", n) } }
+	return []hostile{
+		bare("x_nest_moov", "10,000 nested moov boxes", moovs(10_000)),
+		bare("x_nest_4m", "4,000,000 nested moov boxes in 32 MB", moovs(4_000_000)),
+		bare("x_nest_trak", "10,000 nested trak boxes", func() []byte {
+			return boxed("moov", nested("trak", 10_000))
+		}),
+		bare("x_nest_moof", "10,000 nested moof boxes", func() []byte { return nested("moof", 10_000) }),
+		within("x_nest_udta", "10,000 nested udta boxes behind the tracks", "moov", malformed, func() []byte {
+			return nested("udta", 10_000)
+		}),
+		within("x_nest_stsd", "10,000 nested sample descriptions", "moov/trak/mdia/minf/stbl", malformed,
+			func() []byte { return fullBox("stsd", 0, 0, be32(1), nested("avc1", 10_000)) }),
+		within("x_traks", "200,000 empty tracks", "moov", outside, func() []byte {
+			return boxed("moov", bytes.Repeat(boxed("trak"), 200_000))
+		}),
+		within("x_boxes", "1,000,000 empty boxes", "moov", nil, func() []byte {
+			return boxed("udta", bytes.Repeat(boxed("skip"), 1_000_000))
+		}),
+	}
+}
+
+// sizedBoxes are files with a box that claims an absurd size.
+func sizedBoxes() []hostile {
 	// last puts a box with a header that lies behind everything else in a file.
 	last := func(id, tries string, ends []pipeline.Code, box []byte) hostile {
 		return hostile{id: id, tries: tries, ends: ends, harmless: skipped, from: []string{"x_v.mp4"},
@@ -43,27 +75,7 @@ func nesting() []hostile {
 				return cat(in[0][:at-4], head, in[0][at+4:]), nil
 			}}
 	}
-	mkv := func(id, tries string, ends []pipeline.Code, harmless string, build func(w webm) []byte) hostile {
-		return hostile{id: id, ext: "mkv", tries: tries, ends: ends, harmless: harmless, from: []string{"x_vp8.ivf"},
-			build: ofVP8(func(_ lab, frames [][]byte) []byte { return build(webm{frames: frames, kind: "matroska"}) })}
-	}
 	return []hostile{
-		bare("x_nest_moov", "10,000 nested moov boxes", func() []byte { return nested("moov", 10_000) }),
-		bare("x_nest_4m", "4,000,000 nested moov boxes in 32 MB", func() []byte { return nested("moov", 4_000_000) }),
-		bare("x_nest_trak", "10,000 nested trak boxes", func() []byte { return boxed("moov", nested("trak", 10_000)) }),
-		bare("x_nest_moof", "10,000 nested moof boxes", func() []byte { return nested("moof", 10_000) }),
-		within("x_nest_udta", "10,000 nested udta boxes behind the tracks", "moov", malformed, func() []byte {
-			return nested("udta", 10_000)
-		}),
-		within("x_nest_stsd", "10,000 nested sample descriptions", "moov/trak/mdia/minf/stbl", malformed, func() []byte {
-			return fullBox("stsd", 0, 0, be32(1), nested("avc1", 10_000))
-		}),
-		within("x_traks", "200,000 empty tracks", "moov", outside, func() []byte {
-			return boxed("moov", bytes.Repeat(boxed("trak"), 200_000))
-		}),
-		within("x_boxes", "1,000,000 empty boxes", "moov", nil, func() []byte {
-			return boxed("udta", bytes.Repeat(boxed("skip"), 1_000_000))
-		}),
 		last("x_size_7", "a box of 7 bytes", nil, sizedBox("abcd", 7)),
 		last("x_size_1", "a box of 2^63 bytes", nil, cat(sizedBox("free", 1), be64(1<<63))),
 		last("x_size_minus", "a box of -1 bytes", nil, cat(sizedBox("moof", 1), be64(math.MaxUint64))),
@@ -81,6 +93,18 @@ func nesting() []hostile {
 		bare("x_mdat_first", "a box of 2^62 bytes before everything", func() []byte {
 			return cat(sizedBox("mdat", 1), be64(1<<62), zeroes(1000))
 		}),
+	}
+}
+
+// ebmlElements are Matroska files with absurd elements.
+func ebmlElements() []hostile {
+	mkv := func(id, tries string, ends []pipeline.Code, harmless string, build func(w webm) []byte) hostile {
+		return hostile{id: id, ext: "mkv", tries: tries, ends: ends, harmless: harmless,
+			from: []string{"x_vp8.ivf"}, build: ofVP8(func(_ lab, frames [][]byte) []byte {
+				return build(webm{frames: frames, kind: "matroska"})
+			})}
+	}
+	return []hostile{
 		mkv("x_ebml_unknown", "a segment and clusters of unknown size", nil, "live recordings are like that",
 			func(w webm) []byte {
 				parts := bytes.ReplaceAll(w.parts(), be32(mkCluster), be32(mkCluster))
@@ -91,9 +115,10 @@ func nesting() []hostile {
 			w.middle = ebml(mkChapters, ebml(0x45b9, atoms))
 			return w.bytes()
 		}),
-		mkv("x_ebml_segments", "10,000 nested segments", either(malformed, noPicture), skipped, func(w webm) []byte {
-			return cat(w.head(), bytes.Repeat(ebmlHead(mkSegment, ebmlUnknown), 10_000), w.parts())
-		}),
+		mkv("x_ebml_segments", "10,000 nested segments", either(malformed, noPicture), skipped,
+			func(w webm) []byte {
+				return cat(w.head(), bytes.Repeat(ebmlHead(mkSegment, ebmlUnknown), 10_000), w.parts())
+			}),
 		mkv("x_ebml_void", "a void of 2^56 bytes before the tracks", malformed, "", func(w webm) []byte {
 			return cat(w.head(), ebmlHead(mkSegment, ebmlUnknown), ebmlHead(mkVoid, 1<<56-2), w.parts())
 		}),
@@ -131,9 +156,14 @@ func nesting() []hostile {
 // direction, and a page.
 const strange = "\x1b]0;owned\x07\x1b[2J\x9b31m\x00\xff\xfe\xe2\x80\xae" + mark
 
+// gone says why a file with hostile texts is right to be ready.
+const gone = "it goes into no output"
+
 // tagged are videos with hostile tags, chapters, covers and attachments.
-func tagged() []hostile {
-	const gone = "it goes into no output"
+func tagged() []hostile { return slices.Concat(taggedMP4(), taggedCodecs(), taggedMatroska()) }
+
+// taggedMP4 are movies with hostile tags and covers.
+func taggedMP4() []hostile {
 	meta := func(entries ...[]byte) []byte {
 		handler := fullBox("hdlr", 0, 0, be32(0), []byte("mdirappl"), zeroes(9))
 		return boxed("udta", fullBox("meta", 0, 0, handler, boxed("ilst", entries...)))
@@ -145,21 +175,6 @@ func tagged() []hostile {
 				m.at("moov").drop("udta")
 				m.at("moov").add(box(l))
 			})}
-	}
-	mkv := func(id, tries string, ends []pipeline.Code, change func(l lab, w *webm)) hostile {
-		return hostile{id: id, ext: "mkv", tries: tries, ends: ends, harmless: gone, from: []string{"x_vp8.ivf"},
-			build: ofVP8(func(l lab, frames [][]byte) []byte {
-				w := webm{frames: frames, kind: "matroska"}
-				change(l, &w)
-				return w.bytes()
-			})}
-	}
-	attached := func(name, kind string, data []byte) []byte {
-		return ebml(mkAttached, ebml(0x466e, []byte(name)), ebml(0x4660, []byte(kind)), ebml(0x465c, data),
-			ebmlUint(0x46ae, 1))
-	}
-	simple := func(name string, value []byte) []byte {
-		return ebml(0x67c8, ebml(0x45a3, []byte(name)), ebml(0x4487, value))
 	}
 	return []hostile{
 		mp4("x_tag_escape", "a title with escape sequences, NUL, broken UTF-8 and a page", func(lab) []byte {
@@ -187,6 +202,12 @@ func tagged() []hostile {
 		mp4("x_place", "a place, and a device's name", func(lab) []byte {
 			return boxed("udta", boxed("\xa9xyz", be16(20, 0x15c7), []byte("+48.8577+002.295/"+mark)))
 		}),
+	}
+}
+
+// taggedCodecs are files whose tracks and codecs have hostile names.
+func taggedCodecs() []hostile {
+	return []hostile{
 		{id: "x_handler", tries: "a handler's name with a page", harmless: gone, from: []string{"x_av.mp4"},
 			build: edited(func(_ lab, m *movie) {
 				hdlr := m.at("moov/trak/mdia/hdlr")
@@ -194,40 +215,61 @@ func tagged() []hostile {
 			})},
 		{id: "x_fourcc", tries: "a codec named ESC [2J", ends: noCodec, from: []string{"x_v.mp4"},
 			build: edited(func(_ lab, m *movie) { m.at(firstTable+"stsd").put(12, []byte("\x1b[2J")) })},
-		{id: "x_codec_id", ext: "mkv", tries: "a codec named like a page", ends: noCodec, from: []string{"x_vp8.ivf"},
-			build: ofVP8(func(_ lab, frames [][]byte) []byte {
+		{id: "x_codec_id", ext: "mkv", tries: "a codec named like a page", ends: noCodec,
+			from: []string{"x_vp8.ivf"}, build: ofVP8(func(_ lab, frames [][]byte) []byte {
 				b := webm{frames: frames, kind: "matroska"}.bytes()
 				return bytes.Replace(b, ebml(mkCodec, []byte("V_VP8")), ebml(mkCodec, []byte("V_<b>")), 1)
 			})},
-		mkv("x_lang", "a track's language that climbs", nil, func(_ lab, w *webm) {
+	}
+}
+
+// taggedMatroska are Matroska files with hostile languages, tags, chapters and attachments.
+func taggedMatroska() []hostile {
+	mkv := func(id, tries string, ends []pipeline.Code, change func(w *webm)) hostile {
+		return hostile{id: id, ext: "mkv", tries: tries, ends: ends, harmless: gone, from: []string{"x_vp8.ivf"},
+			build: ofVP8(func(_ lab, frames [][]byte) []byte {
+				w := webm{frames: frames, kind: "matroska"}
+				change(&w)
+				return w.bytes()
+			})}
+	}
+	attached := func(name, kind string, data []byte) []byte {
+		return ebml(mkAttached, ebml(0x466e, []byte(name)), ebml(0x4660, []byte(kind)), ebml(0x465c, data),
+			ebmlUint(0x46ae, 1))
+	}
+	simple := func(name string, value []byte) []byte {
+		return ebml(0x67c8, ebml(0x45a3, []byte(name)), ebml(0x4487, value))
+	}
+	return []hostile{
+		mkv("x_lang", "a track's language that climbs", nil, func(w *webm) {
 			w.entry = cat(ebml(0x22b59c, []byte("../../x"+strange)), ebml(0x536e, []byte(strange)))
 		}),
-		mkv("x_mkv_tags", "tags with a page, 1,000 deep", nil, func(_ lab, w *webm) {
+		mkv("x_mkv_tags", "tags with a page, 1,000 deep", nil, func(w *webm) {
 			inside := simple("TITLE", []byte(strange))
 			for range 1000 {
 				inside = ebml(0x67c8, ebml(0x45a3, []byte("A")), inside)
 			}
 			w.middle = ebml(mkTags, ebml(0x7373, simple("TITLE", []byte(strange)), inside))
 		}),
-		mkv("x_mkv_tags_100k", "100,000 tags", nil, func(_ lab, w *webm) {
+		mkv("x_mkv_tags_100k", "100,000 tags", nil, func(w *webm) {
 			w.middle = ebml(mkTags, ebml(0x7373, bytes.Repeat(simple("T", []byte("x")), 100_000)))
 		}),
-		mkv("x_chapters_100k", "100,000 chapters", nil, func(_ lab, w *webm) {
+		mkv("x_chapters_100k", "100,000 chapters", nil, func(w *webm) {
 			chapter := ebml(0xb6, ebmlUint(0x73c4, 1), ebmlUint(0x91, 0), ebml(0x80, ebml(0x85, []byte(mark))))
 			w.middle = ebml(mkChapters, ebml(0x45b9, bytes.Repeat(chapter, 100_000)))
 		}),
-		mkv("x_attach_climb", "attachments named ../../x, with a program and a font", nil, func(_ lab, w *webm) {
+		mkv("x_attach_climb", "attachments named ../../x, with a program and a font", nil, func(w *webm) {
 			w.middle = ebml(mkAttachments, attached("../../../../x", "application/x-sh", []byte("#!/bin/sh\n"+mark)),
 				attached("/tmp/x.exe", "application/octet-stream", []byte("MZ"+mark)),
 				attached("x.ttf", "application/x-truetype-font", garbage(10_000)))
 		}),
-		mkv("x_attach_100", "100 attachments", outside, func(_ lab, w *webm) {
+		mkv("x_attach_100", "100 attachments", outside, func(w *webm) {
 			w.middle = ebml(mkAttachments, bytes.Repeat(attached("x", "text/plain", []byte("x")), 100))
 		}),
-		mkv("x_attach_claim", "an attachment that claims 2^50 bytes", either(malformed), func(_ lab, w *webm) {
+		mkv("x_attach_claim", "an attachment that claims 2^50 bytes", either(malformed), func(w *webm) {
 			w.middle = ebml(mkAttachments, ebml(mkAttached, ebml(0x466e, []byte("x")), ebmlHead(0x465c, 1<<50)))
 		}),
-		mkv("x_styles", "subtitles with 5 MB of styles", nil, func(_ lab, w *webm) {
+		mkv("x_styles", "subtitles with 5 MB of styles", nil, func(w *webm) {
 			style := "Style: A,../../x,9999,&H0,&H0,&H0,&H0,0,0,0,0,1e9,1e9,0,0,1,99,99,2,9,9,9,1\n"
 			w.track = ebml(mkEntry, ebmlUint(mkNumber, 2), ebmlUint(mkUID, 2), ebmlUint(mkType, 17),
 				ebml(mkCodec, []byte("S_TEXT/ASS")), ebml(mkPrivate, []byte("[V4+ Styles]\n"), times(style, 64_000)))

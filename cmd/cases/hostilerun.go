@@ -197,11 +197,14 @@ func (h *hostileRun) attack(j *judge, watch *memoryWatch) (err error) {
 	}
 	most := max(hostileTime, patienceFor*h.good)
 	j.holds("time", fmt.Sprintf("%.1f s", took.Seconds()), "at most "+most.String(), took <= most)
-	peak := watch.of(view.ID)
-	j.holds("memory", fmt.Sprintf("%d MB", peak>>20), fmt.Sprintf("at most %d MB", hostileMemory>>20),
-		peak <= hostileMemory)
+	j.atMost("memory", watch.of(view.ID), hostileMemory)
 	j.hostileEnd(*j.c.hostile)
 	return h.search(j)
+}
+
+// atMost wants at most so many bytes of memory.
+func (j *judge) atMost(what string, bytes, most int64) {
+	j.holds(what, fmt.Sprintf("%d MB", bytes>>20), fmt.Sprintf("at most %d MB", most>>20), bytes <= most)
 }
 
 // produce makes a hostile file.
@@ -264,7 +267,8 @@ func (h *hostileRun) search(j *judge) error {
 	if at := strings.IndexFunc(j.said(), unprintable); at >= 0 {
 		j.wrong("answers have", "a control character: %+q", j.said()[max(0, at-20):])
 	}
-	found, err := filesWith(filepath.Join(h.server.data, "objects", "videos", j.view.ID), "source", h.token, mark)
+	objects := filepath.Join(h.server.data, "objects", "videos", j.view.ID)
+	found, err := filesWith(objects, "source", h.token, mark)
 	if err != nil {
 		return err
 	}
@@ -368,9 +372,7 @@ func (h *hostileRun) aftermath(j *judge, watch *memoryWatch) error {
 		return err
 	}
 	j.is("files with the secret", len(found), 2)
-	peak := watch.server()
-	j.holds("memory of the server", fmt.Sprintf("%d MB", peak>>20), fmt.Sprintf("at most %d MB", serverMemory>>20),
-		peak <= serverMemory)
+	j.atMost("memory of the server", watch.server(), serverMemory)
 	j.note("connections", "0; largest ffmpeg %d MB", watch.most()>>20)
 	return nil
 }

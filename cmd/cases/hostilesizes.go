@@ -23,20 +23,15 @@ func fromNothing(build func() []byte) func(lab, [][]byte) ([]byte, error) {
 }
 
 // dimensions are files with absurd sizes of pictures.
-func dimensions() []hostile {
+func dimensions() []hostile { return slices.Concat(claimedSizes(), ratios(), changingSizes()) }
+
+// claimedSizes are files whose headers claim absurd sizes.
+func claimedSizes() []hostile {
 	raw := func(id, tries string, width, height uint16, ends []pipeline.Code) hostile {
 		return hostile{id: id, ext: "mov", tries: tries, ends: ends, build: fromNothing(func() []byte {
 			return film(reel{entry: visual("raw ", width, height), timescale: 25, delta: 1,
 				samples: repeated(zeroes(3000), 25)})
 		})}
-	}
-	aspect := func(id string, h, v uint32, ends []pipeline.Code, harmless string) hostile {
-		return hostile{id: id, tries: fmt.Sprintf("pixels of %d:%d", h, v), ends: ends, harmless: harmless,
-			build: fromNothing(func() []byte {
-				entry := append(tiny().entry(), boxed("pasp", be32(h, v))...)
-				copy(entry, be32(uint32(len(entry))))
-				return film(reel{entry: entry, timescale: 25, delta: 1, samples: tiny().samples(25)})
-			})}
 	}
 	return []hostile{
 		raw("x_dims_max", "raw pictures of 65535x65535", 65535, 65535, outside),
@@ -76,12 +71,32 @@ func dimensions() []hostile {
 				return avi{codec: "\x00\x00\x00\x00", width: 320, height: 1 << 31, scale: 1, rate: 25, bits: 24,
 					frames: repeated(zeroes(3000), 10)}.bytes()
 			})},
+	}
+}
+
+// ratios are files whose pixels and rotations are absurd.
+func ratios() []hostile {
+	aspect := func(id string, h, v uint32, ends []pipeline.Code, harmless string) hostile {
+		return hostile{id: id, tries: fmt.Sprintf("pixels of %d:%d", h, v), ends: ends, harmless: harmless,
+			build: fromNothing(func() []byte {
+				entry := append(tiny().entry(), boxed("pasp", be32(h, v))...)
+				copy(entry, be32(uint32(len(entry))))
+				return film(reel{entry: entry, timescale: 25, delta: 1, samples: tiny().samples(25)})
+			})}
+	}
+	return []hostile{
 		aspect("x_sar_thin", 1, 65535, nil, "so small a ratio counts as none"),
 		aspect("x_sar_flat", 65535, 1, outside, ""),
 		{id: "x_matrix", tries: "a rotation matrix of extremes", harmless: "it is a rotation like any other",
 			from: []string{"x_av.mp4"}, build: edited(func(_ lab, m *movie) {
 				m.at("moov/trak/tkhd").put(40, be32(0x7fffffff, 0x80000000, 0, 0x80000000, 0x7fffffff, 0, 0, 0, 0))
 			})},
+	}
+}
+
+// changingSizes are files whose pictures change their size, and layers.
+func changingSizes() []hostile {
+	return []hostile{
 		resized("x_resize_8k", "pictures that grow to 8192x4320 midway", h264Film{512, 270, 1},
 			"both sizes are within the limits"),
 		resized("x_resize_16k", "pictures that grow to 16384x16384 midway", h264Film{1024, 1024, 1},
@@ -160,6 +175,12 @@ func counts() []hostile {
 	}
 	const asOne = "pictures within 1.5 ms count as one"
 	const dropped = "the audio cannot be decoded, and is not used"
+	rated := func(id, tries string, rate float64) hostile {
+		return hostile{id: id, ext: "mkv", tries: tries, harmless: dropped, from: []string{"x_vp8.ivf"},
+			build: ofVP8(func(_ lab, frames [][]byte) []byte {
+				return webm{frames: frames, track: loud(rate)}.bytes()
+			})}
+	}
 	moving := func(id, tries string, scale, rate uint32, ends []pipeline.Code, harmless string) hostile {
 		return hostile{id: id, ext: "avi", tries: tries, ends: ends, harmless: harmless,
 			from: []string{"x_mjpeg.jpg"}, build: func(_ lab, in [][]byte) ([]byte, error) {
@@ -175,7 +196,8 @@ func counts() []hostile {
 		{id: "x_timescale_max", tries: "a clock of 2^32 - 1 Hz", harmless: asOne,
 			build: fromNothing(func() []byte { return filmed(tiny(), math.MaxUint32, 1, 100) })},
 		{id: "x_timescale_zero", tries: "a clock of 0 Hz", harmless: "the clock counts as 1 Hz",
-			ends: append(malformed, tooLong...), build: fromNothing(func() []byte { return filmed(tiny(), 0, 1, 10) })},
+			ends:  append(malformed, tooLong...),
+			build: fromNothing(func() []byte { return filmed(tiny(), 0, 1, 10) })},
 		moving("x_avi_rate_zero", "an AVI of 0 frames/s", 0, 0, nil, "25 frames/s count"),
 		moving("x_avi_rate_max", "an AVI of 2^32 - 1 frames/s", 1, math.MaxUint32, nil, asOne),
 		moving("x_avi_rate_slow", "an AVI of a frame each 2^32 - 1 s", math.MaxUint32, 1, tooLong, ""),
@@ -190,12 +212,8 @@ func counts() []hostile {
 		sounding("x_channels_zero", "no channels of audio", audial("sowt", 0, 16, 48000<<16), malformed, ""),
 		sounding("x_rate_zero", "a sample rate of 0", audial("sowt", 2, 16, 0), nil, dropped),
 		sounding("x_bits_max", "audio of 65535 bits a sample", audial("lpcm", 2, 65535, 48000<<16), nil, dropped),
-		{id: "x_rate_huge", ext: "mkv", tries: "a sample rate of 4 GHz", harmless: dropped, from: []string{"x_vp8.ivf"},
-			build: ofVP8(func(_ lab, frames [][]byte) []byte { return webm{frames: frames, track: loud(4e9)}.bytes() })},
-		{id: "x_rate_nan", ext: "mkv", tries: "a sample rate that is no number", harmless: dropped,
-			from: []string{"x_vp8.ivf"}, build: ofVP8(func(_ lab, frames [][]byte) []byte {
-				return webm{frames: frames, track: loud(math.NaN())}.bytes()
-			})},
+		rated("x_rate_huge", "a sample rate of 4 GHz", 4e9),
+		rated("x_rate_nan", "a sample rate that is no number", math.NaN()),
 	}
 }
 

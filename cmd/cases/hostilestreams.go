@@ -3,8 +3,8 @@ package main
 import (
 	"bytes"
 	"encoding/binary"
-	"fmt"
 	"math"
+	"slices"
 
 	"github.com/reelmill/reelmill/pipeline"
 )
@@ -25,7 +25,9 @@ func codecs() []hostile {
 			ends: malformed, harmless: concealed, from: []string{from}, build: wreck}
 	}
 	all := []hostile{
-		coded("x_mjpg_noise", "MJPG", 320, 180, nil, func() []byte { return cat([]byte{0xff, 0xd8}, garbage(3000)) }),
+		coded("x_mjpg_noise", "MJPG", 320, 180, nil, func() []byte {
+			return cat([]byte{0xff, 0xd8}, garbage(3000))
+		}),
 		coded("x_ffv1_noise", "FFV1", 320, 180, garbage(200), noise),
 		coded("x_hfyu_noise", "HFYU", 320, 180, cat([]byte{2, 24, 0, 0}, garbage(500)), noise),
 		coded("x_hfyu_claim", "FFVH", 8192, 4320, cat([]byte{2, 24, 0, 0}, times("\xff", 500)), noise),
@@ -56,11 +58,13 @@ func codecs() []hostile {
 		{id: "x_qtrle_lines", ext: "mov", tries: "a run of lines behind the picture", ends: malformed,
 			harmless: concealed, build: fromNothing(func() []byte {
 				frame := cat(be32(0x0000_00ff), be16(8, 65535, 0, 65535, 0), garbage(240))
-				return film(reel{entry: visual("rle ", 1, 65), timescale: 25, delta: 1, samples: repeated(frame, 10)})
+				return film(reel{entry: visual("rle ", 1, 65), timescale: 25, delta: 1,
+					samples: repeated(frame, 10)})
 			})},
 	}
 	for _, w := range [][3]string{
-		{"x_wreck_h264", "x_v.mp4", "mp4"}, {"x_wreck_hevc", "x_hevc.ts", "ts"}, {"x_wreck_av1", "x_av1.mp4", "mp4"},
+		{"x_wreck_h264", "x_v.mp4", "mp4"}, {"x_wreck_hevc", "x_hevc.ts", "ts"},
+		{"x_wreck_av1", "x_av1.mp4", "mp4"},
 		{"x_wreck_vp9", "x_vp9.webm", "webm"}, {"x_wreck_ogv", "x_small.ogv", "ogv"},
 		{"x_wreck_ffv1", "x_ffv1.mkv", "mkv"}, {"x_wreck_wmv", "x_small.wmv", "wmv"},
 		{"x_wreck_mxf", "x_small.mxf", "mxf"}, {"x_wreck_flv", "x_small.flv", "flv"},
@@ -81,38 +85,48 @@ func wreck(_ lab, in [][]byte) ([]byte, error) {
 	return b, nil
 }
 
+// other says why a stream with absurd parts is right to be ready.
+const other = "what is not of the video is skipped"
+
 // streams are hostile MPEG streams.
-func streams() []hostile {
-	const other = "what is not of the video is skipped"
+func streams() []hostile { return slices.Concat(transportStreams(), programStreams()) }
+
+// transportStreams are hostile MPEG transport streams.
+func transportStreams() []hostile {
 	ts := func(id, tries string, ends []pipeline.Code, harmless string, build func(real []byte) []byte) hostile {
-		return hostile{id: id, ext: "ts", tries: tries, ends: ends, harmless: harmless, from: []string{"x_small.ts"},
+		return hostile{id: id, ext: "ts", tries: tries, ends: ends, harmless: harmless,
+			from:  []string{"x_small.ts"},
 			build: func(_ lab, in [][]byte) ([]byte, error) { return build(in[0]), nil }}
 	}
 	return []hostile{
 		ts("x_ts_pids", "packets of 8,000 tracks that no table names", nil, other, func(real []byte) []byte {
 			var b []byte
+			payload := cat([]byte{0, 0, 1, 0xe0, 0, 0, 0x80, 0, 0}, zeroes(100))
 			for pid := range uint16(8000) {
-				b = append(b, tsPacket(pid+0x180, true, 0, cat([]byte{0, 0, 1, 0xe0, 0, 0, 0x80, 0, 0}, zeroes(100)))...)
+				b = append(b, tsPacket(pid+0x180, 0, payload)...)
 			}
 			return cat(real, b)
 		}),
-		ts("x_ts_streams", "40 programs with 30 tracks each", outside, other, func([]byte) []byte { return tablesOf(40, 30) }),
+		ts("x_ts_streams", "40 programs with 30 tracks each", outside, other, func([]byte) []byte {
+			return tablesOf(40, 30)
+		}),
 		ts("x_ts_pmt_self", "a program whose table is its own track", either(malformed, noPicture), other,
 			func([]byte) []byte {
 				pat := tsTable(0, 1, be16(1, 0xe000|0x100))
 				pmt := tsTable(2, 1, cat(be16(0xe100, 0xf000), []byte{0x1b}, be16(0xe100, 0xf000)))
-				return bytes.Repeat(cat(tsPacket(0, true, 0, pat), tsPacket(0x100, true, 0, pmt)), 500)
+				return bytes.Repeat(cat(tsPacket(0, 0, pat), tsPacket(0x100, 0, pmt)), 500)
 			}),
 		ts("x_ts_pat_self", "a program whose table is the list of programs", either(malformed, noPicture), other,
 			func([]byte) []byte {
-				return bytes.Repeat(tsPacket(0, true, 0, tsTable(0, 1, be16(1, 0xe000))), 500)
+				return bytes.Repeat(tsPacket(0, 0, tsTable(0, 1, be16(1, 0xe000))), 500)
 			}),
 		ts("x_ts_section", "a table that claims 4,095 bytes", nil, other, func(real []byte) []byte {
-			return cat(tsPacket(0, true, 0, cat([]byte{0, 0}, be16(0xbfff), zeroes(100))), real)
+			return cat(tsPacket(0, 0, cat([]byte{0, 0}, be16(0xbfff), zeroes(100))), real)
 		}),
-		ts("x_ts_adaptation", "packets that are all adaptation", either(malformed, noPicture), "", func([]byte) []byte {
-			return bytes.Repeat(cat([]byte{0x47, 0x41, 0, 0x30, 183}, zeroes(183)), 1000)
-		}),
+		ts("x_ts_adaptation", "packets that are all adaptation", either(malformed, noPicture), "",
+			func([]byte) []byte {
+				return bytes.Repeat(cat([]byte{0x47, 0x41, 0, 0x30, 183}, zeroes(183)), 1000)
+			}),
 		ts("x_ts_sync", "sync bytes and nothing else", either(malformed, noPicture), "", func([]byte) []byte {
 			return times("\x47", 188*1000)
 		}),
@@ -121,7 +135,7 @@ func streams() []hostile {
 			for at := 0; at+188 <= len(real); at += 188 {
 				if at/188%5 == 4 {
 					table := tsTable(0, 1, be16(uint16(at), 0xe000|uint16(at/188&0xfff)))
-					b = append(b, tsPacket(0, true, byte(at/188), table)...)
+					b = append(b, tsPacket(0, byte(at/188), table)...)
 				}
 				b = append(b, real[at:at+188]...)
 			}
@@ -131,8 +145,14 @@ func streams() []hostile {
 			func([]byte) []byte {
 				pat := tsTable(0, 1, be16(1, 0xe000|0x100))
 				body := cat(be16(0xe101, 0xf3ff), times("\x05\xff", 30))
-				return bytes.Repeat(cat(tsPacket(0, true, 0, pat), tsPacket(0x100, true, 0, tsTable(2, 1, body))), 500)
+				return bytes.Repeat(cat(tsPacket(0, 0, pat), tsPacket(0x100, 0, tsTable(2, 1, body))), 500)
 			}),
+	}
+}
+
+// programStreams are hostile MPEG program streams.
+func programStreams() []hostile {
+	return []hostile{
 		{id: "x_mpg_lengths", ext: "mpg", tries: "packets whose headers are longer than they", harmless: other,
 			ends: malformed, from: []string{"x_small.mpg"}, build: func(_ lab, in [][]byte) ([]byte, error) {
 				b := bytes.Clone(in[0])
@@ -145,10 +165,13 @@ func streams() []hostile {
 			}},
 		{id: "x_mpg_map", ext: "mpg", tries: "a stream map that is longer than its packet", harmless: other,
 			from: []string{"x_small.mpg"}, build: func(_ lab, in [][]byte) ([]byte, error) {
-				return cat(in[0][:14], []byte{0, 0, 1, 0xbc, 0, 20, 0xff, 0xff, 0xff, 0xff}, garbage(16), in[0][14:]), nil
+				long := cat([]byte{0, 0, 1, 0xbc, 0, 20, 0xff, 0xff, 0xff, 0xff}, garbage(16))
+				return cat(in[0][:14], long, in[0][14:]), nil
 			}},
 		{id: "x_mpg_packs", ext: "mpg", tries: "200,000 pack headers", ends: either(malformed, noPicture),
-			build: fromNothing(func() []byte { return times("\x00\x00\x01\xba\x44\x00\x04\x00\x04\x01\x00\x00\x03\xf8", 200_000) })},
+			build: fromNothing(func() []byte {
+				return times("\x00\x00\x01\xba\x44\x00\x04\x00\x04\x01\x00\x00\x03\xf8", 200_000)
+			})},
 	}
 }
 
@@ -158,23 +181,25 @@ func tablesOf(programs, tracks int) []byte {
 	for p := range uint16(programs) {
 		list = append(list, be16(p+1, 0xe000|0x100+p)...)
 	}
-	b = append(b, tsPacket(0, true, 0, tsTable(0, 1, list))...)
+	b = append(b, tsPacket(0, 0, tsTable(0, 1, list))...)
 	for p := range uint16(programs) {
 		body := be16(0xe200, 0xf000)
 		for i := range uint16(tracks) {
 			body = append(body, cat([]byte{0x1b}, be16(0xe200+p*uint16(tracks)+i, 0xf000))...)
 		}
-		b = append(b, tsPacket(0x100+p, true, 0, tsTable(2, p+1, body))...)
+		b = append(b, tsPacket(0x100+p, 0, tsTable(2, p+1, body))...)
 	}
 	return bytes.Repeat(b, 10)
 }
 
 // riffs are hostile files of RIFF and of Microsoft and Adobe.
-func riffs() []hostile {
-	const other = "what is not of the video is skipped"
+func riffs() []hostile { return slices.Concat(aviFiles(), wavFiles(), flvFiles(), asfFiles()) }
+
+// aviFiles are hostile AVI files.
+func aviFiles() []hostile {
 	movie := func(id, tries string, ends []pipeline.Code, harmless string, change func(a *avi)) hostile {
-		return hostile{id: id, ext: "avi", tries: tries, ends: ends, harmless: harmless, from: []string{"x_mjpeg.jpg"},
-			build: func(_ lab, in [][]byte) ([]byte, error) {
+		return hostile{id: id, ext: "avi", tries: tries, ends: ends, harmless: harmless,
+			from: []string{"x_mjpeg.jpg"}, build: func(_ lab, in [][]byte) ([]byte, error) {
 				a := avi{codec: "MJPG", width: 320, height: 180, scale: 1, rate: 25, bits: 24,
 					frames: repeated(in[0], 25)}
 				change(&a)
@@ -182,30 +207,9 @@ func riffs() []hostile {
 			}}
 	}
 	entry := func(flags, offset, size uint32) []byte { return cat([]byte("00dc"), le32(flags, offset, size)) }
-	wav := func(id, tries string, build func() []byte) hostile {
-		return hostile{id: id, ext: "wav", tries: tries, ends: either(noPicture, malformed), build: fromNothing(build)}
-	}
-	pcm := riff("fmt ", le16(1, 2), le32(48000, 192000), le16(4, 16))
-	flv := func(id, tries string, build func(real []byte) []byte) hostile {
-		return hostile{id: id, ext: "flv", tries: tries, harmless: other, from: []string{"x_small.flv"},
-			build: func(_ lab, in [][]byte) ([]byte, error) { return build(in[0]), nil }}
-	}
-	asf := func(id, tries string, ends []pipeline.Code, change func(b []byte)) hostile {
-		return hostile{id: id, ext: "wmv", tries: tries, ends: ends, harmless: other, from: []string{"x_small.wmv"},
-			build: func(_ lab, in [][]byte) ([]byte, error) {
-				b := bytes.Clone(in[0])
-				change(b)
-				return b, nil
-			}}
-	}
-	deep := func(kind byte, n int) []byte {
-		return cat([]byte{2}, be16(10), []byte("onMetaData"),
-			bytes.Repeat(cat([]byte{kind}, map[byte][]byte{8: be32(1), 3: nil}[kind], be16(1), []byte("a")), n))
-	}
 	return []hostile{
-		movie("x_avi_index_one", "an index that names a picture 200,000 times", nil, "the pictures count", func(a *avi) {
-			a.index = bytes.Repeat(entry(0x10, 4, uint32(len(a.frames[0]))), 200_000)
-		}),
+		movie("x_avi_index_one", "an index that names a picture 200,000 times", nil, "the pictures count",
+			func(a *avi) { a.index = bytes.Repeat(entry(0x10, 4, uint32(len(a.frames[0]))), 200_000) }),
 		movie("x_avi_index_beyond", "an index behind the end of the file", malformed, "the pictures count",
 			func(a *avi) { a.index = bytes.Repeat(entry(0x10, 0xfffffff0, 1000), 25) }),
 		movie("x_avi_index_large", "pictures of 2^32 - 1 bytes", malformed, "the pictures count", func(a *avi) {
@@ -222,12 +226,23 @@ func riffs() []hostile {
 			a.more = b
 		}),
 		movie("x_avi_streams", "1,000 empty tracks", either(outside, malformed), other, func(a *avi) {
-			a.more = riff("LIST", []byte("hdrl"), bytes.Repeat(riff("LIST", []byte("strl"), riff("strh", []byte("vids"),
-				[]byte("MJPG"), zeroes(48))), 1000))
+			track := riff("LIST", []byte("strl"), riff("strh", []byte("vids"), []byte("MJPG"), zeroes(48)))
+			a.more = riff("LIST", []byte("hdrl"), bytes.Repeat(track, 1000))
 		}),
 		movie("x_avi_title", "a title with a page", nil, "it goes into no output", func(a *avi) {
 			a.more = riff("LIST", []byte("INFO"), riff("INAM", []byte(strange)))
 		}),
+	}
+}
+
+// wavFiles are hostile WAV files.
+func wavFiles() []hostile {
+	wav := func(id, tries string, build func() []byte) hostile {
+		return hostile{id: id, ext: "wav", tries: tries, ends: either(noPicture, malformed),
+			build: fromNothing(build)}
+	}
+	pcm := riff("fmt ", le16(1, 2), le32(48000, 192000), le16(4, 16))
+	return []hostile{
 		wav("x_wav_4gb", "samples that claim 4 GB", func() []byte {
 			return cat([]byte("RIFF"), le32(math.MaxUint32), []byte("WAVE"), pcm, []byte("data"), le32(math.MaxUint32),
 				zeroes(10_000))
@@ -244,22 +259,50 @@ func riffs() []hostile {
 		wav("x_wav_chunks", "300,000 empty chunks", func() []byte {
 			return riff("RIFF", []byte("WAVE"), pcm, bytes.Repeat(riff("LIST", []byte("INFO")), 300_000))
 		}),
+	}
+}
+
+// flvFiles are hostile FLV files.
+func flvFiles() []hostile {
+	flv := func(id, tries string, build func(real []byte) []byte) hostile {
+		return hostile{id: id, ext: "flv", tries: tries, harmless: other, from: []string{"x_small.flv"},
+			build: func(_ lab, in [][]byte) ([]byte, error) { return build(in[0]), nil }}
+	}
+	deep := func(kind byte, n int) []byte {
+		return cat([]byte{2}, be16(10), []byte("onMetaData"),
+			bytes.Repeat(cat([]byte{kind}, map[byte][]byte{8: be32(1), 3: nil}[kind], be16(1), []byte("a")), n))
+	}
+	return []hostile{
 		flv("x_flv_script", "script data nested 10,000 deep", func(real []byte) []byte {
-			return cat(real[:13], flvTag(18, 0, deep(3, 10_000)), real[13:])
+			return cat(real[:13], flvTag(18, deep(3, 10_000)), real[13:])
 		}),
 		flv("x_flv_array", "arrays of script data nested 10,000 deep", func(real []byte) []byte {
-			return cat(real[:13], flvTag(18, 0, deep(8, 10_000)), real[13:])
+			return cat(real[:13], flvTag(18, deep(8, 10_000)), real[13:])
 		}),
 		flv("x_flv_keyframes", "script data with 2^32 - 1 keyframes", func(real []byte) []byte {
 			data := cat([]byte{2}, be16(10), []byte("onMetaData"), []byte{8}, be32(1), be16(9), []byte("keyframes"),
 				[]byte{3}, be16(5), []byte("times"), []byte{10}, be32(math.MaxUint32), zeroes(50))
-			return cat(real[:13], flvTag(18, 0, data), real[13:])
+			return cat(real[:13], flvTag(18, data), real[13:])
 		}),
 		flv("x_flv_sizes", "a tag of 16 MB that is not there", func(real []byte) []byte {
 			return cat(real, []byte{9, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0}, zeroes(100))
 		}),
 		{id: "x_flv_empty", ext: "flv", tries: "500,000 empty tags", ends: either(malformed, noPicture),
-			build: fromNothing(func() []byte { return cat(flvHead(), bytes.Repeat(flvTag(9, 0, nil), 500_000)) })},
+			build: fromNothing(func() []byte { return cat(flvHead(), bytes.Repeat(flvTag(9, nil), 500_000)) })},
+	}
+}
+
+// asfFiles are hostile ASF files.
+func asfFiles() []hostile {
+	asf := func(id, tries string, ends []pipeline.Code, change func(b []byte)) hostile {
+		return hostile{id: id, ext: "wmv", tries: tries, ends: ends, harmless: other, from: []string{"x_small.wmv"},
+			build: func(_ lab, in [][]byte) ([]byte, error) {
+				b := bytes.Clone(in[0])
+				change(b)
+				return b, nil
+			}}
+	}
+	return []hostile{
 		asf("x_asf_packet_zero", "packets of 0 bytes", malformed, func(b []byte) { asfPacketSize(b, 0) }),
 		asf("x_asf_packet_max", "packets of 2^32 - 1 bytes", malformed, func(b []byte) {
 			asfPacketSize(b, math.MaxUint32)
@@ -282,20 +325,18 @@ func asfPacketSize(b []byte, size uint32) {
 }
 
 // others are hostile files of other containers.
-func others() []hostile {
-	sound := func(id, ext, tries, from string, build func(real []byte) []byte) hostile {
-		return hostile{id: id, ext: ext, tries: tries, ends: either(noPicture, malformed), from: []string{from},
+func others() []hostile { return slices.Concat(oggFiles(), soundFiles(), mxfFiles()) }
+
+// oggFiles are hostile Ogg files.
+func oggFiles() []hostile {
+	ogv := func(id, tries string, ends []pipeline.Code, harmless string, build func([]byte) []byte) hostile {
+		return hostile{id: id, ext: "ogv", tries: tries, ends: ends, harmless: harmless,
+			from:  []string{"x_small.ogv"},
 			build: func(_ lab, in [][]byte) ([]byte, error) { return build(in[0]), nil }}
 	}
-	ogv := func(id, tries string, ends []pipeline.Code, harmless string, build func(real []byte) []byte) hostile {
-		return hostile{id: id, ext: "ogv", tries: tries, ends: ends, harmless: harmless, from: []string{"x_small.ogv"},
-			build: func(_ lab, in [][]byte) ([]byte, error) { return build(in[0]), nil }}
-	}
-	picture := func(width, height, length uint32) []byte {
-		return cat(be32(3, 9), []byte("image/png"), be32(0, width, height, 24, 0, length))
-	}
+	const one = "the first one is used"
 	return []hostile{
-		ogv("x_ogg_chain", "10,000 chained streams of a page", either(outside, malformed), "the first one is used",
+		ogv("x_ogg_chain", "10,000 chained streams of a page", either(outside, malformed), one,
 			func(real []byte) []byte {
 				b := bytes.Clone(real)
 				for i := range uint32(10_000) {
@@ -303,18 +344,32 @@ func others() []hostile {
 				}
 				return b
 			}),
-		ogv("x_ogg_lacing", "10,000 pages without end", nil, "what is no picture is skipped", func(real []byte) []byte {
-			serial := binary.LittleEndian.Uint32(real[14:])
-			page := oggPage(1, math.MaxUint64, serial, 9, times("\xff", 255), zeroes(255*255))
-			return cat(real, bytes.Repeat(page, 500))
-		}),
+		ogv("x_ogg_lacing", "500 pages without end", nil, "what is no picture is skipped",
+			func(real []byte) []byte {
+				serial := binary.LittleEndian.Uint32(real[14:])
+				page := oggPage(1, math.MaxUint64, serial, 9, times("\xff", 255), zeroes(255*255))
+				return cat(real, bytes.Repeat(page, 500))
+			}),
 		ogv("x_ogg_granule", "a last page at 2^63 - 1", tooLong, "the times of the pictures count",
 			func(real []byte) []byte {
 				serial := binary.LittleEndian.Uint32(real[14:])
 				return cat(real, oggPage(4, math.MaxInt64, serial, 999, nil, []byte{0x40}))
 			}),
-		ogv("x_ogg_restart", "the file 200 times", either(outside, malformed), "the first one is used",
+		ogv("x_ogg_restart", "the file 200 times", either(outside, malformed), one,
 			func(real []byte) []byte { return bytes.Repeat(real, 200) }),
+	}
+}
+
+// soundFiles are hostile files of audio alone.
+func soundFiles() []hostile {
+	sound := func(id, ext, tries, from string, build func(real []byte) []byte) hostile {
+		return hostile{id: id, ext: ext, tries: tries, ends: either(noPicture, malformed), from: []string{from},
+			build: func(_ lab, in [][]byte) ([]byte, error) { return build(in[0]), nil }}
+	}
+	picture := func(width, height, length uint32) []byte {
+		return cat(be32(3, 9), []byte("image/png"), be32(0, width, height, 24, 0, length))
+	}
+	return []hostile{
 		sound("x_flac_cover", "flac", "a cover of 65536x65536 that claims 2^24 bytes", "x_small.flac",
 			func(real []byte) []byte {
 				return flacBlock(real, 6, 1<<24-1, picture(65536, 65536, 1<<24))
@@ -363,6 +418,12 @@ func others() []hostile {
 			}
 			return b
 		}),
+	}
+}
+
+// mxfFiles are hostile MXF files.
+func mxfFiles() []hostile {
+	return []hostile{
 		mxf("x_mxf_length", "a key with a length of 2^63", func(real []byte) []byte {
 			return cat(real[:1024], []byte("\x06\x0e\x2b\x34\x02\x53\x01\x01\x0d\x01\x01\x01\x01\x01\x2f\x00\x88"),
 				be64(1<<63), real[1024:])
@@ -391,7 +452,7 @@ func others() []hostile {
 // mxf changes an MXF file.
 func mxf(id, tries string, build func(real []byte) []byte) hostile {
 	return hostile{id: id, ext: "mxf", tries: tries, ends: malformed,
-		harmless: fmt.Sprintf("%s are ignored where the pictures are found without", "broken parts"),
+		harmless: "broken parts are ignored where the pictures are found without",
 		from:     []string{"x_small.mxf"},
 		build:    func(_ lab, in [][]byte) ([]byte, error) { return build(in[0]), nil }}
 }

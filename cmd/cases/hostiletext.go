@@ -62,7 +62,8 @@ func otherFiles() []hostile {
 		plain("x_hls_ts", "ts", "the same, named .ts", hlsList),
 		plain("x_hls_mkv", "mkv", "an HLS master playlist, named .mkv", hlsMaster),
 		plain("x_dash", "mp4", "a DASH manifest", dash),
-		plain("x_ffconcat", "mp4", "an ffconcat script", "ffconcat version 1.0\nfile 'VICTIM'\nfile 'WEB/a.mp4'\n"),
+		plain("x_ffconcat", "mp4", "an ffconcat script",
+			"ffconcat version 1.0\nfile 'VICTIM'\nfile 'WEB/a.mp4'\n"),
 		plain("x_concat", "mov", "a concat script without a head line", "file '/etc/passwd'\nfile 'SECRET'\n"),
 		plain("x_sdp", "mp4", "an SDP file of RTP from a server", "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\n"+
 			"c=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\na=rtpmap:96 H264/90000\n"),
@@ -84,9 +85,10 @@ func otherFiles() []hostile {
 		plain("x_xxe", "mp4", "XML with an external entity",
 			`<?xml version="1.0"?><!DOCTYPE a [<!ENTITY b SYSTEM "file://SECRET">]><a>&b;</a>`),
 		plain("x_script", "mp4", "a shell script", "#!/bin/sh\ncurl WEB/owned; cp SECRET /tmp\n"),
-		plain("x_pdf", "mp4", "a PDF that opens a URL", "%PDF-1.7\n1 0 obj<</Type/Catalog/OpenAction<</S/URI/URI(WEB)"+
-			">>>>endobj\ntrailer<</Root 1 0 R>>\n%%EOF"),
-		plain("x_postscript", "mp4", "PostScript that reads a file", "%!PS\n(SECRET) (r) file 1000 string readstring\n"),
+		plain("x_pdf", "mp4", "a PDF that opens a URL", "%PDF-1.7\n1 0 obj<</Type/Catalog/OpenAction<</S/URI"+
+			"/URI(WEB)>>>>endobj\ntrailer<</Root 1 0 R>>\n%%EOF"),
+		plain("x_postscript", "mp4", "PostScript that reads a file",
+			"%!PS\n(SECRET) (r) file 1000 string readstring\n"),
 		plain("x_mvg", "mp4", "an ImageMagick script", "push graphic-context\nimage over 0,0 1,1 'WEB/x'\n"),
 		made("x_elf", "mp4", "a Linux program", func() []byte {
 			return cat([]byte("\x7fELF\x02\x01\x01"), zeroes(9), le16(2, 62), zeroes(4000))
@@ -96,7 +98,9 @@ func otherFiles() []hostile {
 		made("x_gzip", "mp4", "a gzip bomb", gzipBomb),
 		made("x_tar", "mp4", "a tar archive with a link", linkingTar),
 		made("x_png", "mp4", "a PNG of 400 MP", func() []byte { return blackPNG(20000, 20000) }),
-		made("x_jpeg", "mp4", "a JPEG header", func() []byte { return []byte("\xff\xd8\xff\xe0\x00\x10JFIF\x00\x01") }),
+		made("x_jpeg", "mp4", "a JPEG header", func() []byte {
+			return []byte("\xff\xd8\xff\xe0\x00\x10JFIF\x00\x01")
+		}),
 		made("x_gif", "mp4", "a GIF of 65535x65535", func() []byte {
 			return cat([]byte("GIF89a"), le16(65535, 65535), zeroes(100))
 		}),
@@ -106,7 +110,9 @@ func otherFiles() []hostile {
 		made("x_heic", "mp4", "a HEIC image grid", func() []byte {
 			return cat(boxed("ftyp", []byte("heic"), be32(0), []byte("mif1heic")), fullBox("meta", 0, 0))
 		}),
-		made("x_sqlite", "mp4", "a database", func() []byte { return cat([]byte("SQLite format 3\x00"), zeroes(4000)) }),
+		made("x_sqlite", "mp4", "a database", func() []byte {
+			return cat([]byte("SQLite format 3\x00"), zeroes(4000))
+		}),
 		made("x_zeros", "mp4", "a megabyte of zeros", func() []byte { return zeroes(1 << 20) }),
 		made("x_byte", "mp4", "a single byte", func() []byte { return []byte{0x47} }),
 		made("x_noise", "mkv", "noise", func() []byte { return garbage(100_000) }),
@@ -114,7 +120,8 @@ func otherFiles() []hostile {
 			from: []string{"x_small.nut"}, build: asIs},
 		{id: "x_ivf", ext: "mkv", tries: "a real video in IVF, which is not read", ends: noContainer,
 			from: []string{"x_vp8.ivf"}, build: asIs},
-		{id: "x_rm", ext: "mp4", tries: "RealMedia", ends: noContainer, build: text(".RMF\x00\x00\x00\x12\x00\x00")},
+		{id: "x_rm", ext: "mp4", tries: "RealMedia", ends: noContainer,
+			build: text(".RMF\x00\x00\x00\x12\x00\x00")},
 		{id: "x_midi", ext: "mp4", tries: "MIDI", ends: noPicture, build: text("MThd\x00\x00\x00\x06\x00\x01")},
 	}
 }
@@ -206,8 +213,9 @@ func polyglots() []hostile {
 		})),
 		ready("x_avi_concat", "avi", "an AVI with a concat script in a JUNK chunk", "x_mjpeg.jpg", func(l lab,
 			in [][]byte) ([]byte, error) {
+			junk := riff("JUNK", l.fill("\nffconcat version 1.0\nfile VICTIM\n"))
 			return avi{codec: "MJPG", width: 320, height: 180, scale: 1, rate: 25, bits: 24,
-				frames: repeated(in[0], 10), more: riff("JUNK", l.fill("\nffconcat version 1.0\nfile VICTIM\n"))}.bytes(), nil
+				frames: repeated(in[0], 10), more: junk}.bytes(), nil
 		}),
 		{id: "x_id3_hls", ext: "mp4", tries: "an ID3 tag before an HLS playlist", ends: malformed,
 			build: func(l lab, _ [][]byte) ([]byte, error) {

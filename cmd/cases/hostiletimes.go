@@ -3,11 +3,12 @@ package main
 import (
 	"bytes"
 	"math"
+	"slices"
 
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// both are the codes of files of which a part may be damaged or too long.
+// either joins codes, of which each may be the end.
 func either(codes ...[]pipeline.Code) (all []pipeline.Code) {
 	for _, c := range codes {
 		all = append(all, c...)
@@ -28,14 +29,18 @@ func edits(list ...[3]int64) []byte {
 // normal is the rate of an edit that plays normally.
 const normal = 0x10000
 
+// counted says why a file that claims an absurd length is right to be ready.
+const counted = "the times of the frames count"
+
 // lengths are files with absurd lengths and times.
 func lengths() []hostile {
-	const counted = "the times of the frames count"
-	ready := func(id, tries, harmless string, change func(l lab, m *movie)) hostile {
-		return hostile{id: id, tries: tries, harmless: harmless, from: []string{"x_v.mp4"}, build: edited(change)}
-	}
-	emptied := func(id, tries string, ends []pipeline.Code, change func(l lab, m *movie)) hostile {
-		return hostile{id: id, tries: tries, ends: ends, from: []string{"x_v.mp4"}, build: edited(change)}
+	return slices.Concat(claimedLengths(), editLists(), extremeTimes(), matroskaTimes(), wrappedTimes())
+}
+
+// claimedLengths are movies that claim absurd lengths.
+func claimedLengths() []hostile {
+	ready := func(id, tries string, change func(l lab, m *movie)) hostile {
+		return hostile{id: id, tries: tries, harmless: counted, from: []string{"x_v.mp4"}, build: edited(change)}
 	}
 	claim := func(length uint32) func(lab, *movie) {
 		return func(_ lab, m *movie) {
@@ -45,6 +50,22 @@ func lengths() []hostile {
 			m.at("moov/trak").drop("edts")
 		}
 	}
+	return []hostile{
+		ready("x_len_zero", "a length of 0", claim(0)),
+		ready("x_len_minus", "a length of -1", claim(math.MaxUint32)),
+		ready("x_len_2_31", "a length of 2^31", claim(1<<31)),
+		ready("x_len_2_63", "a length of 2^63", func(_ lab, m *movie) {
+			m.at("moov/trak/mdia/mdhd").set(be32(1<<24), be64(0, 0), be32(12800), be64(1<<63), be32(0))
+			m.at("moov/trak").drop("edts")
+		}),
+		{id: "x_len_decade", tries: "three pictures in ten years", ends: tooLong,
+			build: fromNothing(func() []byte { return filmed(tiny(), 1, 105_000_000, 3) })},
+	}
+}
+
+// editLists are movies with absurd edit lists.
+func editLists() []hostile {
+	const ignored = "the edit is ignored"
 	edit := func(id, tries, harmless string, ends []pipeline.Code, list ...[3]int64) hostile {
 		return hostile{id: id, tries: tries, harmless: harmless, ends: ends, from: []string{"x_v.mp4"},
 			build: edited(func(_ lab, m *movie) {
@@ -58,9 +79,48 @@ func lengths() []hostile {
 		}
 		return list
 	}
+	return []hostile{
+		edit("x_edit_loop", "an edit list that plays a second 10,000 times", "", malformed,
+			many(10_000, [3]int64{1000, 0, normal})...),
+		edit("x_edit_repeat", "an edit list that plays a second twice", "repetition is what edit lists are for",
+			nil, many(2, [3]int64{1000, 0, normal})...),
+		edit("x_edit_slices", "10,000 edits of a tick each", "the edits are applied, or ignored", nil,
+			many(10_000, [3]int64{0, 512, normal}, [3]int64{1, 1024, normal})...),
+		edit("x_edit_empty", "10,000 empty edits of 100 hours", "", malformed,
+			many(10_000, [3]int64{360_000_000, -1, normal})...),
+		edit("x_edit_negative", "an edit that begins at -5", ignored, nil, [3]int64{1000, -5, normal}),
+		edit("x_edit_least", "an edit that begins at -2^63", ignored, malformed,
+			[3]int64{1000, math.MinInt64, normal}),
+		edit("x_edit_most", "an edit of 2^63 - 1 at 2^63 - 1", ignored, malformed,
+			[3]int64{math.MaxInt64, math.MaxInt64, normal}),
+		edit("x_edit_beyond", "an edit behind the end", ignored, malformed, [3]int64{1000, 1 << 40, normal}),
+		edit("x_edit_still", "an edit at rate 0", "the rate is ignored", nil, [3]int64{1000, 0, 0}),
+		edit("x_edit_backwards", "an edit at rate -1", "the rate is ignored", nil, [3]int64{1000, 0, -normal}),
+		{id: "x_edit_count", tries: "an edit list of 2^32 - 1 entries in 20 bytes", ends: malformed,
+			from: []string{"x_v.mp4"}, build: edited(func(_ lab, m *movie) {
+				m.at("moov/trak").drop("edts")
+				m.at("moov/trak").add(boxed("edts", fullBox("elst", 1, 0, be32(math.MaxUint32), zeroes(20))))
+			})},
+	}
+}
+
+// extremeTimes are movies whose pictures are shown at the least and the greatest times.
+func extremeTimes() []hostile {
+	return []hostile{{id: "x_ctts_extreme", tries: "pictures shown 2^31 ticks earlier and later",
+		ends: either(tooLong, malformed), harmless: counted, build: fromNothing(func() []byte {
+			f := film(reel{entry: tiny().entry(), timescale: 12800, delta: 512, samples: tiny().samples(24)})
+			m := parseMovie(f)
+			m.at("moov/trak/mdia/minf/stbl").add(fullBox("ctts", 1, 0, be32(2, 12, 0x80000000, 12, 0x7fffffff)))
+			b, _ := m.bytes() // it was made just now
+			return b
+		})}}
+}
+
+// matroskaTimes are Matroska files with absurd times and clocks.
+func matroskaTimes() []hostile {
 	mkv := func(id, tries string, ends []pipeline.Code, harmless string, change func(w *webm)) hostile {
-		return hostile{id: id, ext: "webm", tries: tries, ends: ends, harmless: harmless, from: []string{"x_vp8.ivf"},
-			build: ofVP8(func(_ lab, frames [][]byte) []byte {
+		return hostile{id: id, ext: "webm", tries: tries, ends: ends, harmless: harmless,
+			from: []string{"x_vp8.ivf"}, build: ofVP8(func(_ lab, frames [][]byte) []byte {
 				w := webm{frames: frames}
 				change(&w)
 				return w.bytes()
@@ -76,40 +136,7 @@ func lengths() []hostile {
 	float := func(v float64) func(w *webm) {
 		return func(w *webm) { w.info = ebml(0x4489, be64(math.Float64bits(v))) }
 	}
-	all := []hostile{
-		ready("x_len_zero", "a length of 0", counted, claim(0)),
-		ready("x_len_minus", "a length of -1", counted, claim(math.MaxUint32)),
-		ready("x_len_2_31", "a length of 2^31", counted, claim(1<<31)),
-		ready("x_len_2_63", "a length of 2^63", counted, func(_ lab, m *movie) {
-			m.at("moov/trak/mdia/mdhd").set(be32(1<<24), be64(0, 0), be32(12800), be64(1<<63), be32(0))
-			m.at("moov/trak").drop("edts")
-		}),
-		{id: "x_len_decade", tries: "three pictures in ten years", ends: tooLong,
-			build: fromNothing(func() []byte { return filmed(tiny(), 1, 105_000_000, 3) })},
-		edit("x_edit_loop", "an edit list that plays a second 10,000 times", "", malformed,
-			many(10_000, [3]int64{1000, 0, normal})...),
-		edit("x_edit_repeat", "an edit list that plays a second twice", "repetition is what edit lists are for", nil,
-			many(2, [3]int64{1000, 0, normal})...),
-		edit("x_edit_slices", "10,000 edits of a tick each", "the edits are applied, or ignored", nil,
-			many(10_000, [3]int64{0, 512, normal}, [3]int64{1, 1024, normal})...),
-		edit("x_edit_empty", "10,000 empty edits of 100 hours", "", malformed,
-			many(10_000, [3]int64{360_000_000, -1, normal})...),
-		edit("x_edit_negative", "an edit that begins at -5", "the edit is ignored", nil, [3]int64{1000, -5, normal}),
-		edit("x_edit_least", "an edit that begins at -2^63", "the edit is ignored", malformed,
-			[3]int64{1000, math.MinInt64, normal}),
-		edit("x_edit_most", "an edit of 2^63 - 1 at 2^63 - 1", "the edit is ignored", malformed,
-			[3]int64{math.MaxInt64, math.MaxInt64, normal}),
-		edit("x_edit_beyond", "an edit behind the end", "the edit is ignored", malformed, [3]int64{1000, 1 << 40, normal}),
-		edit("x_edit_still", "an edit at rate 0", "the rate is ignored", nil, [3]int64{1000, 0, 0}),
-		edit("x_edit_backwards", "an edit at rate -1", "the rate is ignored", nil, [3]int64{1000, 0, -normal}),
-		emptied("x_edit_count", "an edit list of 2^32 - 1 entries in 20 bytes", malformed,
-			func(_ lab, m *movie) {
-				m.at("moov/trak").drop("edts")
-				m.at("moov/trak").add(boxed("edts", fullBox("elst", 1, 0, be32(math.MaxUint32), zeroes(20))))
-			}),
-		ready("x_ctts_extreme", "pictures shown 2^31 ticks earlier and later", counted, func(_ lab, m *movie) {
-			m.at(firstTable + "stbl").drop("ctts")
-		}),
+	return []hostile{
 		mkv("x_mkv_late", "pictures at 2^62 ms", malformed, "",
 			at(func(i int) int64 { return 1<<62 + int64(i)*40 })),
 		mkv("x_mkv_negative", "pictures at -2^63 ms", tooLong, "the time before the first picture is left out",
@@ -118,41 +145,28 @@ func lengths() []hostile {
 			at(func(i int) int64 { return int64(i/20) << 50 })),
 		mkv("x_mkv_backwards", "pictures in the reverse order", malformed, "they are shown by their times",
 			at(func(i int) int64 { return 4000 - int64(i)*40 })),
-		mkv("x_mkv_equal", "all pictures at the same time", malformed, "one of them is shown", at(func(int) int64 {
-			return 1000
-		})),
+		mkv("x_mkv_equal", "all pictures at the same time", malformed, "one of them is shown",
+			at(func(int) int64 { return 1000 })),
 		mkv("x_mkv_len_nan", "a length that is no number", nil, counted, float(math.NaN())),
 		mkv("x_mkv_len_inf", "an infinite length", nil, counted, float(math.Inf(1))),
 		mkv("x_mkv_len_minus", "a negative length", nil, counted, float(-1e300)),
 		mkv("x_mkv_scale_zero", "a clock without ticks", malformed, "the default clock counts", func(w *webm) {
 			w.info = ebmlUint(mkScale, 0)
 		}),
-		mkv("x_mkv_scale_max", "a clock of 2^63 ns", either(tooLong, malformed), "only the first picture is in reach",
-			func(w *webm) { w.info = ebmlUint(mkScale, 1<<63) }),
-		{id: "x_ts_wrap", ext: "ts", tries: "times that start again at 2^33", harmless: "the times are continued",
-			from: []string{"x_wrap.ts"}, build: asIs},
-		{id: "x_flv_wrap", ext: "flv", tries: "times at the end of 32 bits", ends: tooLong,
-			harmless: "the times are continued", from: []string{"x_small.flv"}, build: lateFLV},
+		mkv("x_mkv_scale_max", "a clock of 2^63 ns", either(tooLong, malformed),
+			"only the first picture is in reach", func(w *webm) { w.info = ebmlUint(mkScale, 1<<63) }),
 	}
-	return withExtremes(all)
 }
 
-// withExtremes gives the pictures of x_ctts_extreme the least and the greatest offsets.
-func withExtremes(all []hostile) []hostile {
-	for i := range all {
-		if all[i].id != "x_ctts_extreme" {
-			continue
-		}
-		all[i].ends = either(tooLong, malformed)
-		all[i].build = fromNothing(func() []byte {
-			f := film(reel{entry: tiny().entry(), timescale: 12800, delta: 512, samples: tiny().samples(24)})
-			m := parseMovie(f)
-			m.at("moov/trak/mdia/minf/stbl").add(fullBox("ctts", 1, 0, be32(2, 12, 0x80000000, 12, 0x7fffffff)))
-			b, _ := m.bytes() // it was made just now
-			return b
-		})
+// wrappedTimes are files whose clocks start again.
+func wrappedTimes() []hostile {
+	const continued = "the times are continued"
+	return []hostile{
+		{id: "x_ts_wrap", ext: "ts", tries: "times that start again at 2^33", harmless: continued,
+			from: []string{"x_wrap.ts"}, build: asIs},
+		{id: "x_flv_wrap", ext: "flv", tries: "times at the end of 32 bits", ends: tooLong, harmless: continued,
+			from: []string{"x_small.flv"}, build: lateFLV},
 	}
-	return all
 }
 
 // lateFLV moves the last tags of an FLV file to the end of time.
@@ -188,7 +202,8 @@ func tables() []hostile {
 			be32(0, math.MaxUint32, 25, 512)),
 		table("x_stts_samples", "2^32 - 1 samples by the times", "stts", malformed, shown,
 			be32(0, 1, math.MaxUint32, 512)),
-		table("x_stts_negative", "times that go backwards", "stts", either(malformed, outside), shown, be32(0, 1, 25, 0xffffff00)),
+		table("x_stts_negative", "times that go backwards", "stts", either(malformed, outside), shown,
+			be32(0, 1, 25, 0xffffff00)),
 		table("x_stts_zero", "pictures without duration", "stts", malformed, shown, be32(0, 1, 25, 0)),
 		table("x_stsz_count", "2^31 sizes in 16 bytes", "stsz", malformed, "", be32(0, 0, 1<<31, 100)),
 		table("x_stsz_uniform", "2^32 - 1 samples of a byte", "stsz", malformed, "", be32(0, 1, math.MaxUint32)),
@@ -201,13 +216,16 @@ func tables() []hostile {
 		table("x_stco_index", "samples in the index itself", "stco", malformed, "", be32(0, 1, 0)),
 		table("x_co64_huge", "samples at 2^63 - 1", "co64", malformed, "", be32(0, 1), be64(math.MaxInt64)),
 		table("x_co64_minus", "samples at -1", "co64", malformed, "", be32(0, 1), be64(math.MaxUint64)),
-		table("x_stsc_max", "2^32 - 1 samples in a chunk", "stsc", malformed, shown, be32(0, 1, 1, math.MaxUint32, 1)),
-		table("x_stsc_order", "chunks in disorder", "stsc", malformed, shown, be32(0, 3, 9, 1, 1, 3, 5, 1, 1, 25, 1)),
+		table("x_stsc_max", "2^32 - 1 samples in a chunk", "stsc", malformed, shown,
+			be32(0, 1, 1, math.MaxUint32, 1)),
+		table("x_stsc_order", "chunks in disorder", "stsc", malformed, shown,
+			be32(0, 3, 9, 1, 1, 3, 5, 1, 1, 25, 1)),
 		table("x_stsc_entry", "a sample description that is not there", "stsc", malformed, shown,
 			be32(0, 1, 1, 25, 999)),
 		table("x_stss_beyond", "keyframes that are not there", "stss", nil, shown,
 			be32(0, 3, 1, 1000, math.MaxUint32)),
-		table("x_stsd_none", "no sample description", "stsd", either(malformed, noCodec, noPicture), "", be32(0, 0)),
+		table("x_stsd_none", "no sample description", "stsd", either(malformed, noCodec, noPicture), "",
+			be32(0, 0)),
 		table("x_stsd_count", "2^31 sample descriptions", "stsd", malformed, "", be32(0, 1<<31)),
 		{id: "x_overlap_5h", tries: "five hours of a picture that 450,000 samples share", ends: malformed,
 			build: fromNothing(func() []byte { return shared(450_000) })},
@@ -217,8 +235,8 @@ func tables() []hostile {
 			from: []string{"x_frag.mp4"}, build: edited(func(_ lab, m *movie) {
 				m.at("moof/traf/trun").put(4, be32(math.MaxInt32))
 			})},
-		{id: "x_trun_offset", tries: "a fragment whose samples lie before the file", ends: malformed, harmless: shown,
-			from: []string{"x_frag.mp4"}, build: edited(func(_ lab, m *movie) {
+		{id: "x_trun_offset", tries: "a fragment whose samples lie before the file", ends: malformed,
+			harmless: shown, from: []string{"x_frag.mp4"}, build: edited(func(_ lab, m *movie) {
 				m.at("moof/traf/trun").put(8, be32(0x80000000))
 			})},
 		{id: "x_tfdt_max", tries: "a fragment at 2^64 - 1", ends: either(malformed, tooLong), harmless: shown,
@@ -247,8 +265,8 @@ func shared(n int) []byte {
 
 // bombs are small files that become large.
 func bombs() []hostile {
-	pictures := func(id, tries string, frame func() []byte, n int, ends []pipeline.Code, harmless string) hostile {
-		return hostile{id: id, ext: "mov", tries: tries, ends: ends, harmless: harmless,
+	pictures := func(id, tries string, frame func() []byte, n int, ends []pipeline.Code, why string) hostile {
+		return hostile{id: id, ext: "mov", tries: tries, ends: ends, harmless: why,
 			build: fromNothing(func() []byte {
 				return film(reel{entry: visual("png ", 320, 180), timescale: 25, delta: 1,
 					samples: repeated(frame(), n)})
@@ -270,7 +288,9 @@ func bombs() []hostile {
 			build: ofVP8(func(_ lab, frames [][]byte) []byte { return make(frames).bytes() })}
 	}
 	return []hostile{
-		compressed("x_cmov_zeros", "a compressed index of 256 MB", 256<<20, func() []byte { return zeroes(256 << 20) }),
+		compressed("x_cmov_zeros", "a compressed index of 256 MB", 256<<20, func() []byte {
+			return zeroes(256 << 20)
+		}),
 		compressed("x_cmov_claim", "a compressed index that claims 4 GB", math.MaxUint32, func() []byte {
 			return zeroes(1000)
 		}),
@@ -296,8 +316,9 @@ func bombs() []hostile {
 			either(malformed, outside), ""),
 		pictures("x_png_thin", "a PNG picture of 8x40,000,000", func() []byte { return blackPNG(8, 40_000_000) }, 1,
 			either(malformed, outside), ""),
-		pictures("x_png_8k", "PNG pictures of 8192x4320 in 5 KB each", func() []byte { return blackPNG(8192, 4320) }, 3,
-			nil, "they are within the limits"),
+		pictures("x_png_8k", "PNG pictures of 8192x4320 in 5 KB each", func() []byte {
+			return blackPNG(8192, 4320)
+		}, 3, nil, "they are within the limits"),
 		{id: "x_refs_8k", tries: "H.264 of 8192x4320 with 16 reference pictures in 140 KB",
 			harmless: "it is within the limits", build: fromNothing(func() []byte {
 				return filmed(h264Film{512, 270, 16}, 25, 1, 3)
