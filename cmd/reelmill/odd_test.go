@@ -4,11 +4,16 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 
@@ -86,19 +91,60 @@ func TestTwoProcessesWithOneScratch(t *testing.T) {
 	get(t, other.url+"/readyz")
 }
 
-// TestFewDescriptors checks that a server refuses to start with 32 or 64 descriptors, and says how many it needs.
+// TestFewDescriptors checks that a server refuses to start with too few descriptors, and says how many it needs.
 func TestFewDescriptors(t *testing.T) {
-	limited := func(n int, args string) []string {
-		return []string{"sh", "-c", fmt.Sprintf("ulimit -n %d; exec %s %s", n, binary, args)}
+	limited := func(n int, command string) []string {
+		return []string{"sh", "-c", fmt.Sprintf("ulimit -n %d; exec %s %s --min-free 1 --listen 127.0.0.1:0 --data %s",
+			n, binary, command, t.TempDir())}
 	}
-	serve := "serve --min-free 1 --listen 127.0.0.1:0 --data " + t.TempDir()
-	need := 0
-	for _, n := range []int{32, 64, 256} {
-		stderr, code := attempt(t, limited(n, serve)...)
-		wantRefusal(t, fmt.Sprint(n, " descriptors"), stderr, code, "needs ", "ulimit -n", "LimitNOFILE=", "--slots")
-		_, rest, _ := strings.Cut(stderr, "needs ")
-		if _, err := fmt.Sscan(rest, &need); err != nil {
-			t.Fatalf("%v\n%s", err, stderr)
+	for n, words := range map[int][]string{
+		32: {"needs 256 without any job"}, 64: {"needs 256 without any job"}, 256: {"to run ", "--slots"},
+	} {
+		words = append(words, fmt.Sprintf("may open %d files", n), "ulimit -n 1024", "LimitNOFILE=1024")
+		stderr, code := attempt(t, limited(n, "serve")...)
+		wantRefusal(t, fmt.Sprint(n, " descriptors"), stderr, code, words...)
+	}
+}
+
+// TestManyConnectionsOfOneClient: a client that holds all connections that it can get, and sends nothing on
+// them, keeps nobody else out.
+func TestManyConnectionsOfOneClient(t *testing.T) {
+	p := start(t, "sh", "-c", fmt.Sprintf("ulimit -n 1024; exec %s serve --min-free 1 --listen 127.0.0.1:0 --data %s",
+		binary, t.TempDir()))
+	address := strings.TrimPrefix(p.url, "http://")
+	gone := make(chan struct{}, 1000)
+	var held []net.Conn
+	for range 1000 {
+		c, err := new(net.Dialer).DialContext(pipelinetest.Context(t), "tcp", address)
+		if errors.Is(err, syscall.ECONNRESET) { // the server has closed it already
+			gone <- struct{}{}
+			continue
 		}
+		check(t, err)
+		held = append(held, c)
+		_, _ = io.WriteString(c, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n") // the server may have closed it
+		go func() {
+			_, _ = io.Copy(io.Discard, c)
+			gone <- struct{}{}
+		}()
 	}
+	other := &http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true, DialContext: (&net.Dialer{
+		LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)},
+	}).DialContext}}
+	answer, err := other.Get(p.url + "/readyz")
+	if err != nil {
+		t.Fatalf("another client gets no answer: %v", err)
+	}
+	check(t, answer.Body.Close())
+	pipelinetest.Until(t, "what is too much is closed", func() bool { return len(gone) >= 800 })
+	if n := len(gone); n > 900 {
+		t.Errorf("only %d of 1000 connections are left", 1000-n)
+	}
+	if log := p.stderr.String(); strings.Count(log, "too many connections") != 1 || !strings.Contains(log, "client=127.0.0.1") {
+		t.Errorf("the log says:\n%s", log)
+	}
+	for _, c := range held {
+		check(t, c.Close())
+	}
+	get(t, p.url+"/readyz") // the first client has its places back
 }

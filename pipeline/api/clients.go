@@ -157,6 +157,6 @@ func (r *rates) forget() {
 	}
 }
 
-// most returns three quarters of n, rounded up: what one client may have of it. A site whose backend uploads
+// Share returns three quarters of n, rounded up: what one client may have of it. A site whose backend uploads
 // for all its users from one address hardly notices, and others still get in.
-func most(n int) int { return int(math.Ceil(float64(n) * 3 / 4)) }
+func Share(n int) int { return int(math.Ceil(float64(n) * 3 / 4)) }

@@ -1,13 +1,14 @@
 package node
 
 import (
-	"context"
 	"fmt"
 	"net"
-	"sync"
+	"net/netip"
 
-	"golang.org/x/sync/semaphore"
 	"golang.org/x/sys/unix"
+
+	"github.com/reelmill/reelmill/pipeline/api"
+	"github.com/reelmill/reelmill/workers"
 )
 
 // A process that runs out of file descriptors fails wherever it opens the next file: it refuses uploads,
@@ -22,81 +23,103 @@ const (
 	jobDescriptors  = 8 // of a running job: pipes, files and folders that it stores
 	connDescriptors = 4 // of an upload: its connection, the file that it writes, and folders
 	minConnections  = 16
+	// maxConnections bounds the memory of connections, of which each takes some 20 kB, where descriptors do not.
+	maxConnections = 16 << 10
+	// scrapeConnections are for --metrics-listen; they come from what baseDescriptors spares.
+	scrapeConnections = 16
 )
 
-// descriptors returns how many descriptors a server that runs so many jobs at once needs, and how many it may
-// open.
-func descriptors(jobs int) (need, limit int) {
-	need, limit = baseDescriptors+jobs*jobDescriptors+minConnections*connDescriptors, 1<<20
+// Descriptors says how many files a process may open, and what for.
+type Descriptors struct {
+	Limit       int // of this process
+	Need        int // without which it does not start
+	Jobs        int // that it runs at once; 0 for a server without workers
+	Connections int // that a server may have at once
+}
+
+// String says it to people.
+func (d Descriptors) String() string {
+	return fmt.Sprintf("this process may open %d files, and needs %d %s; a server takes up to %d connections",
+		d.Limit, d.Need, d.whatFor(), d.Connections)
+}
+
+func (d Descriptors) whatFor() string {
+	switch d.Jobs {
+	case 0:
+		return "without any job"
+	case 1:
+		return "to run a job"
+	}
+	return fmt.Sprintf("to run %d jobs at once", d.Jobs)
+}
+
+// CheckDescriptors returns an error when this process may open too few descriptors for a node that runs jobs
+// of the registry in so many slots; see Jobs.Slots. A nil registry is that of a node that runs none. Remedy
+// says what to do.
+func CheckDescriptors(r *workers.Registry, slots map[string]int) (Descriptors, error) {
+	return checkDescriptors(jobsAtOnce(r, slots), openLimit())
+}
+
+func checkDescriptors(jobs, limit int) (Descriptors, error) {
+	d := Descriptors{
+		Limit: limit, Need: baseDescriptors + jobs*jobDescriptors + minConnections*connDescriptors, Jobs: jobs,
+	}
+	if limit >= d.Need {
+		d.Connections = min(maxConnections, minConnections+(limit-d.Need)/connDescriptors)
+		return d, nil
+	}
+	return d, fmt.Errorf("this process may open %d files, and needs %d %s", limit, d.Need, d.whatFor())
+}
+
+// Remedy says what to do about too few.
+func (d Descriptors) Remedy() string {
+	enough := max(d.Need, 1024)
+	text := fmt.Sprintf("raise the limit (`ulimit -n %d`, or LimitNOFILE=%d in a systemd unit)", enough, enough)
+	if d.Jobs > 0 {
+		text += ", or lower --slots"
+	}
+	return text
+}
+
+// enoughDescriptors is CheckDescriptors with the remedy in the error.
+func enoughDescriptors(r *workers.Registry, slots map[string]int) (Descriptors, error) {
+	d, err := CheckDescriptors(r, slots)
+	if err != nil {
+		err = fmt.Errorf("%w: %s", err, d.Remedy())
+	}
+	return d, err
+}
+
+// openLimit returns how many descriptors this process may have.
+func openLimit() int {
+	limit := 1 << 20
 	var r unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r); err == nil && r.Cur < uint64(limit) {
 		limit = int(r.Cur)
 	}
-	return need, limit
+	return limit
 }
 
-// CheckDescriptors returns an error when this process may open too few descriptors for a server that runs so
-// many jobs at once. Otherwise it returns how many connections the server may have.
-func CheckDescriptors(jobs int) (connections int, err error) {
-	need, limit := descriptors(jobs)
-	if limit < need {
-		return 0, fmt.Errorf("this process may open %d files, and needs %d to run %d jobs at once: raise the limit "+
-			"(`ulimit -n %d`, or LimitNOFILE=%d in a systemd unit), or lower --slots",
-			limit, need, jobs, max(need, 1024), max(need, 1024))
+// jobsAtOnce returns how many jobs a node runs at once.
+func jobsAtOnce(r *workers.Registry, slots map[string]int) (n int) {
+	if r == nil {
+		return 0
 	}
-	return minConnections + (limit-need)/connDescriptors, nil
-}
-
-// jobsAtOnce returns how many jobs the worker runs at once.
-func (w *Worker) jobsAtOnce() (n int) {
-	for _, t := range w.registry.Types() {
-		n += w.loop.Capacity(t.Name)
+	c := workers.Config{Registry: r, Slots: slots, Interactive: interactive()}
+	for _, t := range r.Types() {
+		n += c.Capacity(t.Name)
 	}
 	return n
 }
 
-// limited is a listener with at most so many open connections. Further clients wait in the system's queue
-// until one is closed.
-type limited struct {
-	net.Listener
-	free *semaphore.Weighted
-	ends context.Context
-	end  context.CancelFunc
-}
+// interactive returns the slots for jobs of high priority alone, where they are not the default: all jobs of
+// inspect have high priority.
+func interactive() map[string]int { return map[string]int{"inspect": 0} }
 
-// limitConnections returns l with at most so many open connections.
-func limitConnections(l net.Listener, connections int) net.Listener {
-	ends, end := context.WithCancel(context.Background())
-	return &limited{l, semaphore.NewWeighted(int64(connections)), ends, end}
-}
-
-// Accept implements net.Listener.
-func (l *limited) Accept() (net.Conn, error) {
-	if err := l.free.Acquire(l.ends, 1); err != nil {
-		return nil, net.ErrClosed
-	}
-	conn, err := l.Listener.Accept()
-	if err != nil {
-		l.free.Release(1)
-		return nil, err
-	}
-	return &counted{Conn: conn, leave: sync.OnceFunc(func() { l.free.Release(1) })}, nil
-}
-
-// Close implements net.Listener.
-func (l *limited) Close() error {
-	l.end()
-	return l.Listener.Close()
-}
-
-// counted is a connection of a limited listener.
-type counted struct {
-	net.Conn
-	leave func()
-}
-
-// Close implements net.Conn.
-func (c *counted) Close() error {
-	defer c.leave()
-	return c.Conn.Close()
+// limitConnections returns l with at most so many connections, of which one client has its share at most.
+func (g *ground) limitConnections(l net.Listener, connections int) net.Listener {
+	return api.LimitConnections(l, connections, g.config.Access, func(client netip.Prefix) {
+		g.recurring.Failed("refuse a connection of a client that has too many connections", "client", client,
+			"may_have", api.Share(connections), "to_do", "if it is a proxy, name it with --trusted-proxies")
+	})
 }

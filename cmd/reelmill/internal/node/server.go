@@ -31,7 +31,7 @@ type Server struct {
 	deployed bus.Slots // of all processes
 	pace     pace
 
-	connections int // that it may have at once
+	connections int // that it may have at once; see Descriptors
 
 	jobs      []func(context.Context) error // run the jobs of this process; none without RunJobs
 	presences []bus.Presence                // what this process announces
@@ -40,7 +40,7 @@ type Server struct {
 // OpenServer opens all parts; none acts before Run. It refuses an event log that has lost events. The caller
 // closes the server.
 func OpenServer(ctx context.Context, c ServerConfig) (*Server, error) {
-	connections, err := CheckDescriptors(0)
+	descriptors, err := enoughDescriptors(nil, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -48,7 +48,7 @@ func OpenServer(ctx context.Context, c ServerConfig) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{ground: g, server: c, connections: connections}
+	s := &Server{ground: g, server: c, connections: descriptors.Connections}
 	for _, open := range []func(context.Context) error{
 		s.openCatalog, s.openWatch, s.openStore, s.openRegistry, s.openFlow, s.openJobs, s.openAPI,
 	} {
@@ -96,7 +96,8 @@ func (s *Server) openJobs(context.Context) error {
 		return err
 	}
 	s.jobs, s.presences = w.jobs(), w.presences()
-	s.connections, err = CheckDescriptors(w.jobsAtOnce())
+	descriptors, err := enoughDescriptors(s.registry, s.server.Slots)
+	s.connections = descriptors.Connections
 	return err
 }
 

@@ -24,7 +24,7 @@ func (s *Server) serve(ctx context.Context, listener net.Listener) error {
 	}
 	server := api.Server(listener.Addr().String(), handler)
 	done := make(chan error, 1)
-	go func() { done <- server.Serve(limitConnections(listener, s.connections)) }()
+	go func() { done <- server.Serve(s.limitConnections(listener, s.connections)) }()
 	select {
 	case err := <-done:
 		return fmt.Errorf("serve: %w", err)
@@ -74,7 +74,8 @@ func (g *ground) serveMetrics(ctx context.Context) error {
 	}
 	server := api.Server(listener.Addr().String(), handler)
 	defer context.AfterFunc(ctx, func() { _ = server.Close() })()
-	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+	err = server.Serve(g.limitConnections(listener, scrapeConnections))
+	if !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve metrics: %w", err)
 	}
 	return nil

@@ -37,7 +37,7 @@ func OpenWorker(ctx context.Context, c WorkerConfig) (*Worker, error) {
 	}
 	w, err := newWorker(g, c.Slots)
 	if err == nil {
-		_, err = CheckDescriptors(w.jobsAtOnce())
+		_, err = enoughDescriptors(g.registry, c.Slots)
 	}
 	if err != nil {
 		return nil, errors.Join(err, g.Close())
@@ -56,8 +56,7 @@ func newWorker(g *ground, slots map[string]int) (w *Worker, err error) {
 		Log: g.faults.log(g.bus), Tasks: g.faults.queue(loopTasks{g.bus}), Store: g.objects, Registry: g.registry,
 		Scratch: filepath.Join(g.config.Data, "scratch"), CrashOutput: filepath.Join(g.config.Data, "crash.txt"),
 		Slots: slots, Heartbeat: g.config.Lease / 3, Admit: w.admit, Logger: g.config.Logger,
-		Observe:     g.metrics.attemptEnded,
-		Interactive: map[string]int{"inspect": 0}, // all its jobs have high priority
+		Observe: g.metrics.attemptEnded, Interactive: interactive(),
 	})
 	if err != nil {
 		return nil, err
@@ -72,8 +71,8 @@ func newWorker(g *ground, slots map[string]int) (w *Worker, err error) {
 func (g *ground) claimScratch() error {
 	lock, err := claim.Take(filepath.Join(g.config.Data, "scratch.lock"))
 	if errors.Is(err, claim.ErrTaken) {
-		err = fmt.Errorf("%w; processes that run jobs cannot share a data folder: give this one its own with --data, or "+
-			"start the server with --no-workers", err)
+		err = fmt.Errorf("%w; processes that run jobs cannot share a data folder: give this one its own with "+
+			"--data, or start the server with --no-workers", err)
 	}
 	if err != nil {
 		return fmt.Errorf("run jobs: %w", err)
