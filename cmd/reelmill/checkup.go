@@ -186,6 +186,22 @@ func (d *checkup) workers(ctx context.Context) (string, error) {
 	return strings.Join(names, ", ") + " have what they need", err
 }
 
+// descriptors checks that a server may open enough files, by the rule of serve.
+func (d *checkup) descriptors(context.Context) (string, error) {
+	var r *workers.Registry
+	if d.config.RunJobs {
+		var err error
+		if r, err = d.registry(); err != nil {
+			return "", err
+		}
+	}
+	found, err := node.CheckDescriptors(r, d.config.Slots)
+	if err != nil {
+		return "", remedied{err, found.Remedy()}
+	}
+	return found.String(), nil
+}
+
 // configuration checks flags and pipelines as serve does.
 func (d *checkup) configuration(context.Context) (string, error) {
 	r, err := d.registry()

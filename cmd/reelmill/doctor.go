@@ -48,6 +48,7 @@ func (c doctorCommand) Run(ctx context.Context, s streams, set *settings, log *s
 		{"store", d.store, ""},
 		{"ffmpeg", d.versions, "install ffmpeg and ffprobe " + all.OldestFFmpeg + " or later"},
 		{"sandbox", d.sandbox, "read the error; --sandbox best-effort or off goes on with less protection"},
+		{"descriptors", d.descriptors, ""},
 		{"workers", d.workers, "install what is missing; on Debian: apt-get install ffmpeg"},
 		{"webhook secret", func(context.Context) (string, error) { return "it can be read or made", secretErr },
 			"let the user that runs ReelMill read " + secretPath(c.Data) + ", or remove an empty one"},

@@ -91,7 +91,8 @@ func TestTwoProcessesWithOneScratch(t *testing.T) {
 	get(t, other.url+"/readyz")
 }
 
-// TestFewDescriptors checks that a server refuses to start with too few descriptors, and says how many it needs.
+// TestFewDescriptors checks that a server refuses to start with too few descriptors, and says how many it needs;
+// and that the doctor says the same.
 func TestFewDescriptors(t *testing.T) {
 	limited := func(n int, command string) []string {
 		return []string{"sh", "-c", fmt.Sprintf("ulimit -n %d; exec %s %s --min-free 1 --listen 127.0.0.1:0 --data %s",
@@ -103,6 +104,12 @@ func TestFewDescriptors(t *testing.T) {
 		words = append(words, fmt.Sprintf("may open %d files", n), "ulimit -n 1024", "LimitNOFILE=1024")
 		stderr, code := attempt(t, limited(n, "serve")...)
 		wantRefusal(t, fmt.Sprint(n, " descriptors"), stderr, code, words...)
+	}
+	for n, verdict := range map[int]string{64: "FAIL", 256: "FAIL", 1024: "ok"} {
+		out, _ := exec.CommandContext(pipelinetest.Context(t), "sh", limited(n, "doctor")[1:]...).Output() // FAIL: code 1
+		if want := fmt.Sprintf("%-5s descriptors     this process may open %d files", verdict, n); !strings.Contains(string(out), want) {
+			t.Errorf("with %d descriptors:\n%s", n, out)
+		}
 	}
 }
 
