@@ -94,7 +94,8 @@ var catalogue = map[Code]CodeEntry{
 		"A signal ended ffmpeg. The source triggers a bug in ffmpeg, or the machine has a fault.",
 		"The job is tried twice. Read the end of ffmpeg's output; report it, with the input if you can."},
 	CodeOutOfMemory: {Resource, "Out of memory",
-		"The encoder was killed, most likely by the kernel because memory ran out, or the kernel refused it memory.",
+		"The encoder was killed, most likely by the kernel because memory ran out, or the kernel refused " +
+			"it memory.",
 		"The job is tried once more, alone. Give the machine more memory, or ReelMill fewer --slots or --threads."},
 	CodeDiskFull: {Resource, "The disk is full", "There was no room for scratch files or outputs.",
 		"Free some space; jobs are retried automatically."},

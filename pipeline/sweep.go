@@ -244,8 +244,8 @@ func (s *Sweeper) repaired(kind string, v VideoRef, job string) {
 		s.repairs = map[string]uint64{}
 	}
 	s.repairs[kind]++
-	s.log().Error("the sweeper repaired a video that stood still; this is a bug, or the queue lost a message, or "+
-		"the clock was set back",
+	s.log().Error("the sweeper repaired a video that stood still; this is a bug, or the queue lost a message, "+
+		"or the clock was set back",
 		"kind", kind, "video", v.ID, "project", v.Project, "job", job)
 }
 

@@ -78,8 +78,8 @@ func (c dataFlags) look(ctx context.Context, log *slog.Logger, do func(*broker.B
 	}
 	b, err := broker.Open(ctx, c.broker(), c.Data, log)
 	if errors.Is(err, embedded.ErrLocked) {
-		return fmt.Errorf("a server runs on %s (%s), and its broker serves no other process: stop the server, then "+
-			"try again", c.Data, claim.Holder(embedded.LockFile(broker.Dir(c.Data))))
+		return fmt.Errorf("a server runs on %s (%s), and its broker serves no other process: stop the server, "+
+			"then try again", c.Data, claim.Holder(embedded.LockFile(broker.Dir(c.Data))))
 	}
 	if err != nil {
 		return err

@@ -31,7 +31,8 @@ func Take(path string) (*Claim, error) {
 	free, err := tryLock(f)
 	switch {
 	case err != nil:
-		err = fmt.Errorf("lock %s: %w: its file system has no locks (flock); name a folder on a local disk", path, err)
+		err = fmt.Errorf("lock %s: %w: its file system has no locks (flock); name a folder on a local disk",
+			path, err)
 	case !free:
 		err = fmt.Errorf("%w: %s has locked %s", ErrTaken, Holder(path), path)
 	default:

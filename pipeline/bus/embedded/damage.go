@@ -26,7 +26,8 @@ type DamageError struct {
 
 // Error says where the damage is.
 func (d *DamageError) Error() string {
-	text := fmt.Sprintf("%s is damaged at byte %d: a message of the stream %s cannot be read", d.File, d.Offset, d.Stream)
+	text := fmt.Sprintf("%s is damaged at byte %d: a message of the stream %s cannot be read",
+		d.File, d.Offset, d.Stream)
 	if d.Sequence > 0 && d.Subject != "" {
 		text += fmt.Sprintf(" (it seems to be number %d, %s)", d.Sequence, d.Subject)
 	}
@@ -85,16 +86,16 @@ func globQuoted(path string) string {
 // file inspects one file. Where it ends within a record, the process or the machine died before the record
 // was whole, so nobody got an answer for it. The server cuts it off.
 func (i *inspection) file(file string) error {
+	number, is := blockNumber(file)
+	if !is {
+		return nil // not a file that the server reads
+	}
 	raw, err := os.ReadFile(file)
 	if err != nil {
 		return fmt.Errorf("inspect the broker's files: %w", err)
 	}
 	stream := filepath.Base(filepath.Dir(filepath.Dir(file)))
-	number, err := strconv.ParseUint(strings.TrimSuffix(filepath.Base(file), ".blk"), 10, 32)
-	if err != nil {
-		return nil // not a file that the server reads
-	}
-	b, err := readBlock(stream, uint32(number), raw)
+	b, err := readBlock(stream, number, raw)
 	if err != nil || len(b.bad) == 0 {
 		return err
 	}
@@ -110,6 +111,12 @@ func (i *inspection) file(file string) error {
 		}
 	}
 	return i.leaveOut(file, stream, raw, b)
+}
+
+// blockNumber returns the number in the name of a file of blocks.
+func blockNumber(file string) (number uint32, is bool) {
+	n, err := strconv.ParseUint(strings.TrimSuffix(filepath.Base(file), ".blk"), 10, 32)
+	return uint32(n), err == nil
 }
 
 // keepTorn keeps a file that ends within a record, and warns: if it did not break off but was cut, the

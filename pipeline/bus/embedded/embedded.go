@@ -77,7 +77,8 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 		return nil, err
 	}
 	i := &inspection{
-		dir: cfg.Dir, log: cfg.Logger, mend: func(stream string) bool { return slices.Contains(cfg.Remade, stream) },
+		dir: cfg.Dir, log: cfg.Logger,
+		mend: func(stream string) bool { return slices.Contains(cfg.Remade, stream) },
 	}
 	if err := i.run(); err != nil {
 		return nil, errors.Join(fmt.Errorf("start embedded broker: %w", err), lock.Release())

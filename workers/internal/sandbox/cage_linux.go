@@ -133,7 +133,8 @@ func (c *Cage) startChild(ctx context.Context, cmd *exec.Cmd, s Spec, check bool
 		limits = append(limits, confine.Limit{Resource: unix.RLIMIT_NPROC, Soft: maxThreads, Hard: maxThreads})
 	}
 	o := confine.Order{
-		Path: cmd.Path, Args: cmd.Args, Env: cmd.Env, Ruleset: confine.Unset, Network: confine.Unset, Keep: 2 + len(cmd.ExtraFiles),
+		Path: cmd.Path, Args: cmd.Args, Env: cmd.Env,
+		Ruleset: confine.Unset, Network: confine.Unset, Keep: 2 + len(cmd.ExtraFiles),
 		Filter: c.filter, Pid: c.pid, Limits: limits, Memory: l.memory(), Nice: s.Nice, Check: check,
 	}
 	pass := func(f *os.File) int {
@@ -173,13 +174,17 @@ func (c *Cage) startChild(ctx context.Context, cmd *exec.Cmd, s Spec, check bool
 	}
 	s.hand()
 	_ = write.Close() // the child alone has it now, until it executes the program
-	reason, err := io.ReadAll(io.LimitReader(status, 1<<10))
+	reason, err := io.ReadAll(io.LimitReader(status, 8<<10))
 	if err == nil && len(reason) == 0 {
 		return nil
 	}
 	_ = killGroup(cmd.Process.Pid)
 	_ = cmd.Wait() // the reason says more
-	return errors.Join(err, errors.New(string(reason)))
+	failure, ok := confine.DecodeFailure(reason)
+	if !ok {
+		return errors.Join(err, errors.New("the sandbox did not say why it failed"))
+	}
+	return fmt.Errorf("%s: %w", failure.What, syscall.Errno(failure.Errno))
 }
 
 // dress makes cmd start this program instead, with an order and in its namespaces.

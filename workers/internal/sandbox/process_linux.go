@@ -4,6 +4,7 @@ package sandbox
 
 import (
 	"fmt"
+	"os"
 	"syscall"
 	"time"
 
@@ -15,6 +16,14 @@ import (
 // processAttributes gives a process its own group, and lets it die with us.
 func processAttributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+}
+
+// refuseOrder ends a process that has an order, which package confine did not find. It must not run as the
+// server or as a task that has every right.
+func refuseOrder() {
+	if _, ordered := os.LookupEnv(confine.Variable); ordered {
+		os.Exit(confine.ExitFailed)
+	}
 }
 
 // setNice raises the niceness of every thread of a process group. Linux keeps niceness per thread; a new

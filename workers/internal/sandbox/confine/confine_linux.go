@@ -4,18 +4,17 @@ package confine
 
 import (
 	"runtime"
-	"syscall"
 	"unsafe"
 )
 
 // init is explained in the package comment.
 func init() {
-	if text, ordered := syscall.Getenv(Variable); ordered {
-		obey(text)
+	if value, ordered := variable(); ordered {
+		obey(value)
 	}
 }
 
-// Numbers of prctl(2), capabilities(7), close_range(2), seccomp(2) and Landlock, which package syscall lacks.
+// Numbers of prctl(2), capabilities(7), close_range(2), fcntl(2), open(2), seccomp(2), setns(2) and Landlock.
 const (
 	prSetPdeathsig  = 1
 	prCapbsetDrop   = 24
@@ -27,7 +26,11 @@ const (
 	capVersion3    = 0x20080522
 
 	closeRangeCloexec = 4
+	setFdCloexec      = 2 // F_SETFD
+	fdCloexec         = 1
+	cloneNewnet       = 0x40000000
 	setModeFilter     = 1
+	sigkill           = 9
 
 	sysCloseRange           = 436 // the same on every architecture, as are those of Landlock
 	sysLandlockRestrictSelf = 446
@@ -36,21 +39,42 @@ const (
 // step is a restriction, with the name that a failure has.
 type step struct {
 	name string
-	do   func(Order) syscall.Errno
+	do   func(Order) errno
 }
 
 // steps are the restrictions in their order. Each needs something that a later one takes away.
 var steps = []step{
 	{"network namespace", enterNetwork},
-	{"limits", func(o Order) syscall.Errno { return setLimits(o.Limits) }},
+	{"limits", func(o Order) errno { return setLimits(o.Limits) }},
 	{"niceness", nice},
-	{"no_new_privs", func(Order) syscall.Errno { return prctl(prSetNoNewPrivs, 1) }},
+	{"no_new_privs", func(Order) errno { return prctl(prSetNoNewPrivs, 1) }},
 	{"capabilities", dropCapabilities},
-	{"death signal", func(Order) syscall.Errno { return prctl(prSetPdeathsig, uintptr(syscall.SIGKILL)) }},
+	{"death signal", func(Order) errno { return prctl(prSetPdeathsig, sigkill) }},
 	{"Landlock", restrictFiles},
 	{"descriptors", closeOthers},
 	{"seccomp", filterCalls},
-	{"memory limits", func(o Order) syscall.Errno { return setLimits(o.Memory) }},
+	{"memory limits", func(o Order) errno { return setLimits(o.Memory) }},
+}
+
+// variable returns the value of Variable, if it is the first variable of the environment. (Package syscall,
+// which knows the environment, is initialised later; sandbox.Main looks there.)
+func variable() (value string, set bool) {
+	fd, err := open("/proc/self/environ")
+	if err != 0 {
+		return "", false
+	}
+	const prefix = Variable + "="
+	var first [len(prefix) + 24]byte
+	n, err := pread(fd, first[:], 0)
+	call(sysClose, fd, 0, 0, 0, 0)
+	if err != 0 || n < len(prefix) || string(first[:len(prefix)]) != prefix {
+		return "", false
+	}
+	end := len(prefix)
+	for end < n && first[end] != 0 {
+		end++
+	}
+	return string(first[len(prefix):end]), true
 }
 
 // obey never returns. The thread stays locked, since Landlock and seccomp hold for one thread, and the
@@ -59,42 +83,39 @@ func obey(descriptor string) {
 	runtime.LockOSThread()
 	o, ok := readOrder(descriptor)
 	if !ok {
-		syscall.Exit(ExitFailed)
+		exit(ExitFailed)
 	}
 	for _, s := range steps {
-		if errno := s.do(o); errno != 0 {
-			o.fail(s.name, errno)
+		if err := s.do(o); err != 0 {
+			o.fail(s.name, err)
 		}
 	}
 	if o.Check {
 		check(o)
 	}
-	err := syscall.Exec(o.Path, o.Args, o.Env)
-	errno, _ := err.(syscall.Errno) //nolint:errorlint // package errors would come with more imports
-	o.fail("execute "+o.Path, errno)
+	o.fail("execute "+o.Path, execute(o.Path, o.Args, o.Env))
 }
 
 // fail reports why the order cannot be obeyed, and ends the process.
-func (o Order) fail(what string, errno syscall.Errno) {
-	_, _ = syscall.Write(o.Status, []byte(what+": "+errno.Error())) // the exit status still tells
-	syscall.Exit(ExitFailed)
+func (o Order) fail(what string, err errno) {
+	write(uintptr(o.Status), Failure{what, int(err)}.encode()) // without it, the exit status still tells
+	exit(ExitFailed)
 }
 
 // check tries what the order forbids, and ends the process: with status 0 if nothing of it succeeds.
 func check(o Order) {
 	if o.Ruleset != Unset {
-		_, err := syscall.Open("/proc/self/exe", syscall.O_RDONLY, 0)
-		if err != syscall.EACCES { //nolint:errorlint // as above
-			o.fail("check of Landlock: a file that is not allowed opens", syscall.EINVAL)
+		if _, err := open("/proc/self/exe"); err != eacces {
+			o.fail("check of Landlock: a file that is not allowed opens", einval)
 		}
 	}
 	if len(o.Filter) > 0 {
-		_, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
-		if err != syscall.EPERM { //nolint:errorlint // as above
-			o.fail("check of seccomp: a socket opens", syscall.EINVAL)
+		const afUnix, sockStream = 1, 1
+		if err := failed(call(sysSocket, afUnix, sockStream, 0, 0, 0)); err != eperm {
+			o.fail("check of seccomp: a socket opens", einval)
 		}
 	}
-	syscall.Exit(0)
+	exit(0)
 }
 
 func readOrder(descriptor string) (Order, bool) {
@@ -108,8 +129,8 @@ func readOrder(descriptor string) (Order, bool) {
 	var all []byte
 	chunk := make([]byte, 16<<10)
 	for {
-		n, err := syscall.Pread(fd, chunk, int64(len(all)))
-		if err != nil {
+		n, err := pread(uintptr(fd), chunk, len(all))
+		if err != 0 {
 			return Order{}, false
 		}
 		if n == 0 {
@@ -119,111 +140,103 @@ func readOrder(descriptor string) (Order, bool) {
 	}
 }
 
-func enterNetwork(o Order) syscall.Errno {
+func enterNetwork(o Order) errno {
 	if o.Network == Unset {
 		return 0
 	}
-	_, _, errno := syscall.Syscall(sysSetns, uintptr(o.Network), syscall.CLONE_NEWNET, 0)
-	return errno
+	return failed(call(sysSetns, uintptr(o.Network), cloneNewnet, 0, 0, 0))
 }
 
-func setLimits(limits []Limit) syscall.Errno {
+func setLimits(limits []Limit) errno {
 	for _, l := range limits {
-		// Setrlimit rather than prlimit: it keeps the runtime from restoring the number of descriptors.
-		err := syscall.Setrlimit(l.Resource, &syscall.Rlimit{Cur: l.Soft, Max: l.Hard})
-		if errno, failed := err.(syscall.Errno); failed { //nolint:errorlint // as above
-			return errno
+		limit := [2]uint64{l.Soft, l.Hard}
+		err := failed(call(sysPrlimit, 0, uintptr(l.Resource), uintptr(unsafe.Pointer(&limit)), 0, 0))
+		if err != 0 {
+			return err
 		}
 	}
 	return 0
 }
 
-// nice changes the niceness of this thread, which becomes the program.
-func nice(o Order) syscall.Errno {
+// nice changes the niceness of this thread, which becomes the program. The program works without it.
+func nice(o Order) errno {
 	if o.Nice > 0 {
-		_ = syscall.Setpriority(syscall.PRIO_PROCESS, 0, o.Nice) // the program works without it
+		const prioProcess = 0
+		call(sysSetpriority, prioProcess, 0, uintptr(o.Nice), 0, 0)
 	}
 	return 0
 }
 
 // dropCapabilities leaves at most CAP_DAC_OVERRIDE, for root: the data folder may belong to another user, and
 // Landlock says which files may be opened. After no_new_privs, execve gives none back.
-func dropCapabilities(Order) syscall.Errno {
+func dropCapabilities(Order) errno {
 	for c := uintptr(0); c < 64; c++ {
 		if c == capDacOverride {
 			continue
 		}
-		errno := prctl(prCapbsetDrop, c)
-		if errno == syscall.EINVAL || errno == syscall.EPERM {
+		err := prctl(prCapbsetDrop, c)
+		if err == einval || err == eperm {
 			break // the kernel knows no more of them, or there is no right to drop and none to lose
 		}
-		if errno != 0 {
-			return errno
+		if err != 0 {
+			return err
 		}
 	}
-	if errno := prctl(prCapAmbient, ambientClearAll); errno != 0 {
-		return errno
+	if err := prctl(prCapAmbient, ambientClearAll); err != 0 {
+		return err
 	}
 	header := struct {
 		version uint32
 		pid     int32
 	}{version: capVersion3}
 	var data [2]struct{ effective, permitted, inheritable uint32 }
-	_, _, errno := syscall.Syscall(syscall.SYS_CAPGET, uintptr(unsafe.Pointer(&header)),
-		uintptr(unsafe.Pointer(&data)), 0)
-	if errno != 0 {
-		return errno
+	err := failed(call(sysCapget, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&data)), 0, 0, 0))
+	if err != 0 {
+		return err
 	}
 	kept := data[0].permitted & (1 << capDacOverride)
 	data[0].effective, data[0].permitted, data[0].inheritable = kept, kept, 0
 	data[1].effective, data[1].permitted, data[1].inheritable = 0, 0, 0
-	_, _, errno = syscall.Syscall(syscall.SYS_CAPSET, uintptr(unsafe.Pointer(&header)),
-		uintptr(unsafe.Pointer(&data)), 0)
-	return errno
+	return failed(call(sysCapset, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&data)), 0, 0, 0))
 }
 
-func restrictFiles(o Order) syscall.Errno {
+func restrictFiles(o Order) errno {
 	if o.Ruleset == Unset {
 		return 0
 	}
-	_, _, errno := syscall.Syscall(sysLandlockRestrictSelf, uintptr(o.Ruleset), 0, 0)
-	return errno
+	return failed(call(sysLandlockRestrictSelf, uintptr(o.Ruleset), 0, 0, 0, 0))
 }
 
 // closeOthers lets the program start without any descriptor above Order.Keep.
-func closeOthers(o Order) syscall.Errno {
-	_, _, errno := syscall.Syscall(sysCloseRange, uintptr(o.Keep+1), 1<<31-1, closeRangeCloexec)
-	if errno != syscall.ENOSYS && errno != syscall.EINVAL {
-		return errno
+func closeOthers(o Order) errno {
+	err := failed(call(sysCloseRange, uintptr(o.Keep+1), 1<<31-1, closeRangeCloexec, 0, 0))
+	if err != enosys && err != einval {
+		return err
 	}
 	for _, fd := range []int{o.Status, o.Order, o.Ruleset, o.Network} { // before Linux 5.11
 		if fd != Unset {
-			syscall.CloseOnExec(fd)
+			closeOnExec(uintptr(fd))
 		}
 	}
 	return 0
 }
 
-func filterCalls(o Order) syscall.Errno {
+func closeOnExec(fd uintptr) { call(sysFcntl, fd, setFdCloexec, fdCloexec, 0, 0) }
+
+func filterCalls(o Order) errno {
 	if len(o.Filter) == 0 {
 		return 0
 	}
 	if o.Pid != Unset {
-		pid := uint32(syscall.Getpid())
+		pid := uint32(call(sysGetpid, 0, 0, 0, 0, 0))
 		for i := range 4 {
 			o.Filter[o.Pid+i] = byte(pid >> (8 * i)) // amd64 and arm64 are little-endian
 		}
 	}
-	program := syscall.SockFprog{
-		Len:    uint16(len(o.Filter) / syscall.SizeofSockFilter),
-		Filter: (*syscall.SockFilter)(unsafe.Pointer(&o.Filter[0])),
-	}
-	_, _, errno := syscall.Syscall(sysSeccomp, setModeFilter, 0, uintptr(unsafe.Pointer(&program)))
-	runtime.KeepAlive(&program)
-	return errno
-}
-
-func prctl(option, argument uintptr) syscall.Errno {
-	_, _, errno := syscall.Syscall6(syscall.SYS_PRCTL, option, argument, 0, 0, 0, 0)
-	return errno
+	const instruction = 8 // bytes of a struct sock_filter
+	program := struct {
+		length uint16
+		filter *byte
+	}{uint16(len(o.Filter) / instruction), &o.Filter[0]}
+	return failed(call(sysSeccomp, setModeFilter, 0, uintptr(unsafe.Pointer(&program)), 0, 0))
 }

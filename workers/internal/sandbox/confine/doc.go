@@ -6,10 +6,10 @@
 //
 //  1. Package sandbox writes the Order to an anonymous file, and starts this program with the number of its
 //     descriptor in the environment variable Variable.
-//  2. Go initialises this package before almost every other one, since it imports nothing but runtime,
-//     syscall and unsafe. That is why it has the only func init of the project: reaching main takes tens of
-//     milliseconds, because hundreds of packages prepare tables; reaching this package takes one or two.
-//     TestImports keeps its imports so few.
+//  2. Go initialises this package right after the runtime, before even package syscall, since it imports
+//     nothing else: it makes its system calls itself. That is why it has the only func init of the project:
+//     reaching main takes tens of milliseconds, because hundreds of packages prepare tables; reaching this
+//     package takes one or two. TestImports keeps its imports so few.
 //  3. The process obeys the order: limits, no_new_privs, a death signal, no capabilities, Landlock,
 //     descriptors, seccomp, memory; then it executes the other program. Landlock's rules and the seccomp
 //     filter come ready-made from the parent.

@@ -30,6 +30,24 @@ type Order struct {
 	Check  bool    // execute nothing: try what is forbidden, and exit with 0 if none of it succeeds
 }
 
+// Failure is why an order was not obeyed. It comes through Order.Status.
+type Failure struct {
+	What  string // the step that failed
+	Errno int    // the kernel's reason
+}
+
+// encode writes a failure for DecodeFailure.
+func (f Failure) encode() []byte {
+	return appendString(appendNumber(nil, uint64(f.Errno)), f.What)
+}
+
+// DecodeFailure reads a failure. ok is false if the bytes are none.
+func DecodeFailure(b []byte) (f Failure, ok bool) {
+	r := reader{b: b}
+	f.Errno, f.What = int(r.number()), r.string()
+	return f, !r.short && len(r.b) == 0
+}
+
 // Limit is a resource limit of setrlimit(2).
 type Limit struct {
 	Resource   int
