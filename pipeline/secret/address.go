@@ -11,14 +11,14 @@ var scheme = regexp.MustCompile(`[A-Za-z][A-Za-z0-9+.-]*://`)
 
 // parameter matches a parameter of an address whose name says that its value is a secret.
 var parameter = regexp.MustCompile(
-	`(?i)([?&;][\w.~-]*(?:token|secret|passw|sig|credential|key|auth)[\w.~-]*=)[^&;\s"'<>\x60]+`)
+	`(?i)([?&;][\w.~-]*(?:token|secret|passw|sig|credential|key|auth)[\w.~-]*=)[^&;\s"<>\x60]+`)
 
 // Redact returns a text with the secrets of the addresses in it replaced by ***: what stands before an @,
 // which is a user name, a password or a token, and the values of parameters that are called token, key,
 // signature and the like. The text may be one address, several with commas between them, or a sentence.
 //
 // It hides too much rather than too little: of an address that cannot be parsed, and of one with an @ in its
-// path, it hides all before the last @.
+// path, it hides all before the last @. An apostrophe may stand in a password, so it does not end an address.
 func Redact(text string) string {
 	starts := scheme.FindAllStringIndex(text, -1)
 	if starts == nil {
@@ -35,7 +35,7 @@ func Redact(text string) string {
 		if i+1 < len(starts) { // the next address begins after a comma or a space
 			rest = text[at[1]:max(at[1], starts[i+1][0])]
 		}
-		if stop := strings.IndexAny(rest, " \t\r\n\"'<>`"); stop >= 0 {
+		if stop := strings.IndexAny(rest, " \t\r\n\"<>`"); stop >= 0 {
 			rest = rest[:stop]
 		}
 		end = at[1]

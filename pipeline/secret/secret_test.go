@@ -82,6 +82,9 @@ func TestRedact(t *testing.T) {
 		`Put "https://h/b/k?X-Amz-Credential=s3cr3t&X-Amz-Date=1&X-Amz-Signature=s3cr3t": EOF`: `Put "https://h/b/k?X-Amz-Credential=***&X-Amz-Date=1&X-Amz-Signature=***": EOF`,
 		"https://chat.example/v1?key=s3cr3t&token=s3cr3t&threadId=4":                           "https://chat.example/v1?key=***&token=***&threadId=4",
 		"https://example.org/play/vid_a/master.m3u8?wait=30s":                                  "https://example.org/play/vid_a/master.m3u8?wait=30s",
+		"nats://u:it's-s3cr3t@a:1, nats://o's3cr3t@b":                                          "nats://***@a:1, nats://***@b",
+		"https://h/x?token=it's-s3cr3t&a='b'":                                                  "https://h/x?token=***&a='b'",
+		"'nats://u:s3cr3t@a:1' and 'nats://b:1' for me@home":                                   "'nats://***@a:1' and 'nats://b:1' for me@home",
 		"connect to nats://u:s3cr3t@a:1: refused":                                              "connect to nats://***@a:1: refused",
 	} {
 		if got := Redact(text); got != want || strings.Contains(got, "s3cr3t") {
