@@ -33,12 +33,12 @@ func New(ctx context.Context, m Mode) (*Cage, error) {
 	c := &Cage{pid: confine.Unset, programs: map[string]needs{}}
 	c.tryLandlock(ctx)
 	c.trySeccomp(ctx)
-	if m == Required && len(c.missing) > 0 {
+	if m == Required && len(c.missing) > 0 && ctx.Err() == nil {
 		return nil, &Unavailable{c.missing}
 	}
 	c.tryNetwork(ctx)
-	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("try the sandbox: %w", err)
+	if err := ctx.Err(); err != nil { // then it is not known what is missing
+		return nil, errors.Join(fmt.Errorf("try the sandbox: %w", err), c.Close())
 	}
 	return c, nil
 }
@@ -130,7 +130,7 @@ func (c *Cage) startChild(ctx context.Context, cmd *exec.Cmd, s Spec, check bool
 	l := s.Limits.caged()
 	limits := l.list()
 	if c.namespaces { // elsewhere all processes of the user would count
-		limits = append(limits, confine.Limit{Resource: unix.RLIMIT_NPROC, Soft: maxThreads, Hard: maxThreads})
+		limits = append(limits, limit(unix.RLIMIT_NPROC, maxThreads, maxThreads))
 	}
 	o := confine.Order{
 		Path: cmd.Path, Args: cmd.Args, Env: cmd.Env,

@@ -47,6 +47,9 @@ func needsOf(ctx context.Context, program string) (needs, error) {
 	cmd := exec.CommandContext(ctx, program)
 	cmd.Env = []string{"LD_TRACE_LOADED_OBJECTS=1"}
 	list, err := cmd.Output()
+	if ctx.Err() != nil {
+		return n, fmt.Errorf("list the libraries of %s: %w", program, context.Cause(ctx))
+	}
 	if err != nil {
 		return n, nil // another kind of loader; the usual folders have to do
 	}

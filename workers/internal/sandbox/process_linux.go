@@ -45,18 +45,15 @@ func setLimits(pid int, l Limits) error {
 // list returns the limits other than memory's. None allows core dumps, which would contain users' pictures.
 func (l Limits) list() []confine.Limit {
 	list := []confine.Limit{{Resource: unix.RLIMIT_CORE}}
-	add := func(resource int, soft, hard int64) {
-		list = append(list, confine.Limit{Resource: resource, Soft: uint64(soft), Hard: uint64(hard)})
-	}
 	if l.CPU > 0 {
-		s := int64((l.CPU + time.Second - 1) / time.Second)
-		add(unix.RLIMIT_CPU, s, s+1)
+		s := uint64((l.CPU + time.Second - 1) / time.Second)
+		list = append(list, limit(unix.RLIMIT_CPU, s, s+1))
 	}
 	if l.FileSize > 0 {
-		add(unix.RLIMIT_FSIZE, l.FileSize, l.FileSize)
+		list = append(list, limit(unix.RLIMIT_FSIZE, uint64(l.FileSize), uint64(l.FileSize)))
 	}
 	if l.Files > 0 {
-		add(unix.RLIMIT_NOFILE, int64(l.Files), int64(l.Files))
+		list = append(list, limit(unix.RLIMIT_NOFILE, uint64(l.Files), uint64(l.Files)))
 	}
 	return list
 }
@@ -68,9 +65,16 @@ func (l Limits) memory() []confine.Limit {
 		return nil
 	}
 	data, space := uint64(l.Memory), uint64(l.Memory)+4<<30
-	return []confine.Limit{
-		{Resource: unix.RLIMIT_DATA, Soft: data, Hard: data}, {Resource: unix.RLIMIT_AS, Soft: space, Hard: space},
+	return []confine.Limit{limit(unix.RLIMIT_DATA, data, data), limit(unix.RLIMIT_AS, space, space)}
+}
+
+// limit returns a limit, or that of this process if it is lower: nobody in a cage may raise one.
+func limit(resource int, soft, hard uint64) confine.Limit {
+	var own unix.Rlimit
+	if err := unix.Getrlimit(resource, &own); err == nil {
+		soft, hard = min(soft, own.Cur), min(hard, own.Max)
 	}
+	return confine.Limit{Resource: resource, Soft: soft, Hard: hard}
 }
 
 // caged returns the limits with the defaults of a cage.

@@ -30,7 +30,8 @@ type Spec struct {
 	Started func(pid int) // called once the program runs
 }
 
-// Limits are resource limits of one process. A zero field is the default. Only Linux has them.
+// Limits are resource limits of one process. A zero field is the default. A limit of this process that is
+// lower holds instead. Only Linux on amd64 and arm64 has them.
 type Limits struct {
 	// CPU is CPU time, rounded up to seconds; then it gets SIGXCPU, and SIGKILL a second later. Default: none.
 	CPU      time.Duration

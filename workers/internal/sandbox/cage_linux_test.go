@@ -1,0 +1,62 @@
+//go:build amd64 || arm64
+
+package sandbox
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os/exec"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestLimitsOfOurOwn: a process that has limits itself starts programs all the same, also with limits that are
+// higher. In a cage even root may not raise one.
+func TestLimitsOfOurOwn(t *testing.T) {
+	const own = 1 << 50 // more than this test takes, since it cannot be raised again
+	for _, resource := range []int{unix.RLIMIT_DATA, unix.RLIMIT_AS, unix.RLIMIT_FSIZE, unix.RLIMIT_CPU} {
+		var r unix.Rlimit
+		if err := unix.Getrlimit(resource, &r); err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.Setrlimit(resource, &unix.Rlimit{Cur: min(r.Cur, own), Max: min(r.Max, own)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	higher := Limits{Memory: 1 << 60, FileSize: 1 << 60, CPU: 1<<63 - 1, Files: 1 << 30}
+	for name, c := range map[string]*Cage{"caged": newCage(t), "free": nil} {
+		var out, stderr bytes.Buffer
+		err := c.Run(t.Context(), Spec{Task: "echo", Args: []string{"a"}, Stdout: &out, Stderr: &stderr, Limits: higher})
+		if err != nil || out.String() != `["a"] ` {
+			t.Errorf("%s: %v, %q, %q", name, err, &out, &stderr)
+		}
+	}
+	if l := limit(unix.RLIMIT_FSIZE, 1, 2); l.Soft != 1 || l.Hard != 2 {
+		t.Errorf("a lower limit became %+v", l)
+	}
+}
+
+// TestCanceledStart: what is tried while the program ends says nothing about the machine, nor about what a
+// program needs.
+func TestCanceledStart(t *testing.T) {
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, m := range []Mode{Required, BestEffort} {
+		if c, err := New(ended, m); c != nil || !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: %v, %v", m, c, err)
+		}
+	}
+	program, err := exec.LookPath("true")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newCage(t)
+	if n, err := c.needs(ended, program); !errors.Is(err, context.Canceled) || len(c.programs) > 0 {
+		t.Errorf("%+v, %v; kept: %+v", n, err, c.programs)
+	}
+	if err := c.Run(t.Context(), Spec{Program: program}); err != nil {
+		t.Errorf("later: %v", err)
+	}
+}
