@@ -1,7 +1,7 @@
 package embedded
 
 import (
-	"cmp"
+	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -54,23 +54,30 @@ func Mend(dir string, log *slog.Logger) (mended []string, err error) {
 	}
 	defer func() { err = errors.Join(err, lock.Release()) }()
 	i := &inspection{dir: dir, log: log, mend: func(string) bool { return true }}
-	err = i.run()
+	err = i.run(context.Background())
 	return i.mended, err
 }
 
-// run inspects the files of all streams, and then those of their consumers.
-func (i *inspection) run() error {
-	return cmp.Or(i.each("msgs/*.blk", i.file), i.each("obs/*/meta.inf", i.consumer))
+// run inspects the files of all streams and then, if none is refused, those of their consumers. It stops when
+// ctx ends: a large log takes minutes.
+func (i *inspection) run(ctx context.Context) error {
+	if err := i.each(ctx, "msgs/*.blk", i.file); err != nil {
+		return err
+	}
+	return i.each(ctx, "obs/*/meta.inf", i.consumer)
 }
 
 // each calls do with each file of a stream's folder that matches a pattern, in order.
-func (i *inspection) each(pattern string, do func(file string) error) error {
+func (i *inspection) each(ctx context.Context, pattern string, do func(file string) error) error {
 	files, err := filepath.Glob(filepath.Join(globQuoted(i.dir), "jetstream/*/streams/*", pattern))
 	if err != nil {
 		return fmt.Errorf("inspect the broker's files: %w", err)
 	}
 	slices.Sort(files)
 	for _, file := range files {
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("inspect the broker's files: %w", err)
+		}
 		if err := do(file); err != nil {
 			return err
 		}

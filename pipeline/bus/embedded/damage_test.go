@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -267,6 +268,42 @@ func TestDamagedConsumersAreMadeAnew(t *testing.T) {
 				t.Errorf("%+v", c.CachedInfo())
 			}
 		})
+	}
+}
+
+// TestRefusedFolderIsLeftAlone checks that Start changes nothing in a folder that it refuses, not even settings
+// of a consumer that it would otherwise make anew, and that it does not read on when it is told to end.
+func TestRefusedFolderIsLeftAlone(t *testing.T) {
+	dir := t.TempDir()
+	file := filled(t, dir)
+	s := start(t, dir)
+	if _, err := streamS(t, s).CreateConsumer(t.Context(), "S", jetstream.ConsumerConfig{Durable: "c"}); err != nil {
+		t.Fatal(err)
+	}
+	s.Shutdown()
+	settings := filepath.Join(dir, "jetstream/$G/streams/S/obs/c/meta.inf")
+	damaged := map[string][]byte{}
+	for _, name := range []string{file, settings} {
+		damaged[name] = read(t, name)
+		damaged[name][100] ^= 4
+		write(t, name, damaged[name])
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Start(ended, Config{Dir: dir}); !errors.Is(err, context.Canceled) {
+		t.Errorf("a canceled start: %v", err)
+	}
+	_, err := Start(t.Context(), Config{Dir: dir})
+	if _, ok := errors.AsType[*DamageError](err); !ok {
+		t.Errorf("%v", err)
+	}
+	for name, want := range damaged {
+		if raw, err := os.ReadFile(name); err != nil || !bytes.Equal(raw, want) {
+			t.Errorf("%s was changed: %v", name, err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, damagedDir)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%s was made: %v", damagedDir, err)
 	}
 }
 

@@ -80,7 +80,7 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 		dir: cfg.Dir, log: cfg.Logger,
 		mend: func(stream string) bool { return slices.Contains(cfg.Remade, stream) },
 	}
-	if err := i.run(); err != nil {
+	if err := i.run(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("start embedded broker: %w", err), lock.Release())
 	}
 	log := &logger{log: cfg.Logger, fatal: make(chan string, 1)}
