@@ -39,6 +39,9 @@ func (d *checkup) readModel(ctx context.Context) (string, error) {
 		return "", err
 	}
 	d.model = model
+	if _, err := catalog.Verify(path); err != nil {
+		return "", err
+	}
 	place, err := model.Place(ctx)
 	return fmt.Sprintf("%s is intact, and has the events up to number %d", path, place.Sequence), err
 }

@@ -13,7 +13,8 @@ var ruleImports = []struct {
 	{"cmd/reelmill/internal/broker", []string{"pipeline", "pipeline/bus/embedded", "pipeline/pause", "pipeline/secret"}},
 	{"cmd/reelmill/internal/human", nil},
 	{"cmd/reelmill/internal/loss", []string{"pipeline", "pipeline/bus", "storage/catalog", "cmd/reelmill/internal/human"}},
-	{"cmd/reelmill/internal/node", []string{"pipeline/...", "workers/...", "storage/...", "cmd/reelmill/internal/broker", "cmd/reelmill/internal/loss"}},
+	{"cmd/reelmill/internal/node", []string{"pipeline/...", "workers/...", "storage/...", "cmd/reelmill/internal/broker", "cmd/reelmill/internal/loss", "cmd/reelmill/internal/rebuild"}},
+	{"cmd/reelmill/internal/rebuild", []string{"pipeline", "pipeline/bus", "storage/catalog", "cmd/reelmill/internal/loss"}},
 
 	{"pipeline", nil},
 	{"pipeline/api", []string{"pipeline", "pipeline/console", "pipeline/manifest", "pipeline/secret", "pipeline/stats", "pipeline/why", "storage", "storage/catalog"}},

@@ -16,6 +16,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/reelmill/reelmill/pipeline/secret"
+	"github.com/reelmill/reelmill/workers/webhook"
 )
 
 // A flag with the tag secret has a value that others must not read: "value" says that all of it is a secret,
@@ -220,6 +221,10 @@ func keptSecret(given secret.Text, data string, log *slog.Logger) (secret.Text, 
 		return secret.Text{}, fmt.Errorf("read the webhook secret: %w", err)
 	case open:
 		log.Warn(openWarning(path))
+	}
+	if err := webhook.CheckSecret(kept); err != nil {
+		return secret.Text{}, fmt.Errorf("%s is damaged: it holds no webhook secret (whsec_ and base64); restore "+
+			"it from a backup; or remove the file, to have a new secret made, which your receivers must learn", path)
 	}
 	return kept, nil
 }

@@ -119,6 +119,8 @@ func TestSecretFilesAreChecked(t *testing.T) {
 		return path
 	}
 	full := write("full", "hunter2")
+	damaged := filepath.Join(t.TempDir(), "webhook.secret")
+	check(t, os.WriteFile(damaged, []byte("whsec_hunter2!"), 0o600))
 	for name, c := range map[string]struct {
 		env  map[string]string
 		args []string
@@ -135,6 +137,8 @@ func TestSecretFilesAreChecked(t *testing.T) {
 		"a number":       {nil, []string{"--config", write("number.yaml", "webhook_secret: 0123\n")}, "write it in quotes"},
 		"no settings":    {nil, []string{"--config", full}, "it is not a list of settings"},
 		"no credentials": {nil, []string{"--nats", "nats://127.0.0.1:1", "--nats-creds", filepath.Join(dir, "none")}, "none: no such file or directory"},
+		"damaged webhook.secret": {nil, []string{"--data", filepath.Dir(damaged)},
+			"webhook.secret is damaged: it holds no webhook secret (whsec_ and base64); restore it from a backup; or remove"},
 		"empty webhook.secret": {nil, []string{"--data", filepath.Dir(write("webhook.secret", "\n"))},
 			"webhook.secret: the file holds no secret; write the secret into it; or restore it from a backup; or remove the file"},
 	} {
@@ -145,7 +149,7 @@ func TestSecretFilesAreChecked(t *testing.T) {
 			var out, log bytes.Buffer
 			args := append([]string{"serve", "--listen", "127.0.0.1:0", "--data", filepath.Join(dir, "data")}, c.args...)
 			err := run(t.Context(), args, &out, &log)
-			if exitCode(err) != exitUsage && name != "empty webhook.secret" || err == nil || !strings.Contains(err.Error(), c.want) {
+			if exitCode(err) != exitUsage && !strings.HasSuffix(name, " webhook.secret") || err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("exit code %d, %v; want %q", exitCode(err), err, c.want)
 			}
 			if strings.Contains(fmt.Sprint(err, &out, &log), "hunter2") {

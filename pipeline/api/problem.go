@@ -61,6 +61,7 @@ const (
 	codeQueueFull       code = "queue_full"
 	codeState           code = "state_conflict"
 	codeUnavailable     code = "unavailable"
+	codeReadModel       code = "read_model_damaged"
 	codeWebhookRefused       = code(pipeline.CodeWebhookRefused)
 	codeParameters           = code(pipeline.CodeParameters)
 	codeDiskFull             = code(pipeline.CodeDiskFull)
@@ -147,6 +148,9 @@ var codes = map[code]codeEntry{
 			"the file, upload another."},
 	codeUnavailable: {503, "The server cannot do that now", true,
 		"Try again later. The server's log names the part that failed."},
+	codeReadModel: {503, "The read model is damaged", true,
+		"Restart the server: it makes the read model anew from the event log. `reelmill rebuild` does the same " +
+			"while the server is stopped."},
 	codeWebhookRefused: {422, "The webhook address is refused", false,
 		"Send an http(s) address that the server may call."},
 	codeParameters: {422, "The parameters are invalid", false, "Correct the field that the detail names."},
@@ -274,6 +278,8 @@ func classify(err error) *failure {
 		return fail(codeKeyReused, "This key belongs to an upload with another file or other fields.")
 	case errors.Is(err, catalog.ErrCursor):
 		return failAt("/query/cursor", codeCursor, "The cursor is not one that this list returned.")
+	case errors.Is(err, catalog.ErrDamaged):
+		return fail(codeReadModel, "The read model, from which the server answers, is damaged.").because(err)
 	case errors.Is(err, storage.ErrFull):
 		return fail(codeDiskFull, "The object store is full.").because(err)
 	case errors.Is(err, storage.ErrUnavailable):

@@ -18,6 +18,7 @@ import (
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/pipelinetest"
+	"github.com/reelmill/reelmill/storage/catalog"
 )
 
 func TestListVideos(t *testing.T) {
@@ -482,5 +483,21 @@ func TestConfig(t *testing.T) {
 	}
 	if _, err := New(whole); err != nil {
 		t.Error(err)
+	}
+}
+
+// damagedCatalog is a read model of which nothing can be read.
+type damagedCatalog struct{ Catalog }
+
+func (damagedCatalog) Videos(context.Context, catalog.Query) (catalog.Page[pipeline.VideoView], error) {
+	return catalog.Page[pipeline.VideoView]{}, fmt.Errorf("list videos: %w", catalog.ErrDamaged)
+}
+
+func TestADamagedReadModelIsTold(t *testing.T) {
+	e := newEnv(t, func(c *Config) { c.Catalog = damagedCatalog{c.Catalog} })
+	resp, raw := e.get("/v1/videos")
+	p := wantProblem(t, resp, raw, codeReadModel)
+	if p.Status != 503 || !strings.Contains(p.Remedy, "`reelmill rebuild`") {
+		t.Errorf("%+v", p)
 	}
 }

@@ -28,7 +28,7 @@ func (c *Catalog) Apply(ctx context.Context, events []pipeline.Event) error {
 	})
 	if err != nil {
 		return fmt.Errorf("apply events %d to %d: %w",
-			events[0].Sequence, events[len(events)-1].Sequence, explain(err))
+			events[0].Sequence, events[len(events)-1].Sequence, c.explain(err))
 	}
 	for _, p := range b.poison {
 		c.log().WarnContext(ctx, "catalog left out an event that it cannot decode", "sequence", p.event.Sequence,

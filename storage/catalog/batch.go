@@ -82,7 +82,7 @@ func (b *batch) video(ctx context.Context, id string) (*videoEntry, error) {
 		&hidden.PlannedWeight, &hidden.DoneWeight, &hidden.Owed, &hidden.OwedPlayable, &hidden.Generation)
 	switch {
 	case err == nil:
-		if err := json.Unmarshal([]byte(doc), &v.view); err != nil {
+		if err := decode([]byte(doc), &v.view); err != nil {
 			return nil, fmt.Errorf("decode video %s: %w", id, err)
 		}
 		v.known = true
@@ -119,7 +119,7 @@ func scanJob(row interface{ Scan(...any) error }) (name string, j *jobEntry, err
 		return "", nil, err
 	}
 	j.born = uint64(born)
-	if err := json.Unmarshal([]byte(doc), &j.view); err != nil {
+	if err := decode([]byte(doc), &j.view); err != nil {
 		return "", nil, fmt.Errorf("decode job %s: %w", name, err)
 	}
 	return name, j, nil

@@ -2,11 +2,14 @@ package catalog
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/reelmill/reelmill/pipeline"
 )
@@ -15,7 +18,8 @@ import (
 var (
 	// ErrSchema: a later version of ReelMill wrote the file. Remedy: use that version, or rebuild.
 	ErrSchema = errors.New("a later version of ReelMill wrote the catalog")
-	// ErrDamaged: the file is not an SQLite database, or a broken one. Remedy: rebuild.
+	// ErrDamaged: the file is not an SQLite database, a broken one, or not as it was when it was closed. Remedy:
+	// rebuild.
 	ErrDamaged = errors.New("the catalog is damaged")
 	// ErrOrder: applying the events in this order would lose one. Nothing of the batch is applied.
 	ErrOrder = errors.New("events out of order")
@@ -35,12 +39,15 @@ type Catalog struct {
 
 	writer *pool // one connection, so one Apply at a time
 	reader *pool
+	path   string
 	lock   *os.File // shared, so that nobody replaces the file
 
 	mu      sync.Mutex
+	damage  error                                    // the first that was met
 	observe func(sequence uint64, s pipeline.Sample) // may be nil
 	changed chan struct{}                            // closed and replaced when the sequence has moved
 	closed  chan struct{}
+	opened  bool
 	once    sync.Once
 }
 
@@ -61,7 +68,8 @@ func (c *Catalog) open(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	if c.lock, err = lockFile(file, false); err != nil {
+	c.path = file
+	if err := c.claim(); err != nil {
 		return err
 	}
 	if c.writer, err = newPool(file, true); err != nil {
@@ -76,7 +84,29 @@ func (c *Catalog) open(ctx context.Context, path string) error {
 	if c.reader, err = newPool(file, false); err != nil {
 		return err
 	}
-	return c.reader.prepare(ctx, readerStatements)
+	err = c.reader.prepare(ctx, readerStatements)
+	c.opened = err == nil
+	return err
+}
+
+// claim locks the catalog, and compares it with its sums, if it has some.
+func (c *Catalog) claim() (err error) {
+	f, err := lockSums(c.path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	if c.lock, err = lockFile(c.path, false); err != nil {
+		return err
+	}
+	raw, err := io.ReadAll(f)
+	if err != nil {
+		return err
+	}
+	if _, err := verify(c.path, raw, time.Now().Add(sumFor)); err != nil {
+		return err
+	}
+	return clearSums(f)
 }
 
 // Close waits for running statements and closes the file. WaitFor then returns ErrClosed.
@@ -86,6 +116,9 @@ func (c *Catalog) Close() error {
 		close(c.closed)
 		err = errors.Join(c.reader.close(), c.writer.close()) // the last one checkpoints the WAL
 		if c.lock != nil {
+			if err == nil && c.opened {
+				c.seal()
+			}
 			err = errors.Join(err, c.lock.Close())
 		}
 	})
@@ -105,9 +138,17 @@ func (c *Catalog) Poisoned(ctx context.Context) (uint64, error) {
 func (c *Catalog) number(ctx context.Context, text string) (uint64, error) {
 	var n int64
 	if err := c.reader.stmt(text).QueryRowContext(ctx).Scan(&n); err != nil {
-		return 0, fmt.Errorf("read state of the catalog: %w", explain(err))
+		return 0, fmt.Errorf("read state of the catalog: %w", c.explain(missing(err)))
 	}
 	return uint64(n), nil
+}
+
+// missing says that a row which every catalog has is gone.
+func missing(err error) error {
+	if errors.Is(err, sql.ErrNoRows) {
+		return fmt.Errorf("%w: its state is gone: %w; %s", ErrDamaged, err, remedy)
+	}
+	return err
 }
 
 // Changed returns a channel that is closed when an Apply of this process next moves the sequence.

@@ -35,8 +35,8 @@
 //     Window.Complete). Samples are kept for ever: about 15 small rows per video.
 //   - Only this process's Apply wakes WaitFor and Changed. Reads see what another process applied, but it
 //     wakes nobody here.
-//   - Open does not check the whole file for damage, since that would read all of it. A statement that
-//     meets damage returns ErrDamaged.
+//   - Open compares the file with what it was when it was closed (sum.go). After a crash it compares nothing,
+//     and a changed byte in a text is not noticed. A statement that meets damage returns ErrDamaged.
 //   - The file must be on a local disk: SQLite's WAL uses memory shared by all its processes.
 //
 // A poison event, whose subject or data cannot be decoded, does not stop the projection: the catalog skips

@@ -8,6 +8,30 @@ import (
 	"syscall"
 )
 
+// lockSums opens the file of sums of the catalog at path, and waits until nobody else has it. Closing it
+// releases it.
+func lockSums(path string) (*os.File, error) {
+	f, err := os.OpenFile(path+sumSuffix, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX)
+		switch {
+		case err == nil:
+			return f, nil
+		case errors.Is(err, syscall.EINTR):
+			continue
+		}
+		return nil, errors.Join(err, f.Close())
+	}
+}
+
+// claimed reports whether nobody else has the lock of the catalog, and then takes it alone.
+func claimed(lock *os.File) bool {
+	return syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil
+}
+
 // lockFile takes the advisory lock of the catalog at path without waiting: exclusively, or shared with
 // others. Closing the file releases it; so does the end of the process.
 func lockFile(path string, alone bool) (*os.File, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"embed"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -158,11 +159,22 @@ func migrateOnce(ctx context.Context, db *sql.DB, files fs.FS) (retry bool, err 
 
 // explain marks the errors of SQLite that mean a damaged file as ErrDamaged.
 func explain(err error) error {
+	if errors.Is(err, ErrDamaged) {
+		return err
+	}
 	switch sqliteCode(err) {
 	case sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT:
 		return fmt.Errorf("%w: %w; %s", ErrDamaged, err, remedy)
 	}
 	return err
+}
+
+// decode decodes a stored document.
+func decode(doc []byte, v any) error {
+	if err := json.Unmarshal(doc, v); err != nil {
+		return fmt.Errorf("%w: a document cannot be decoded: %w; %s", ErrDamaged, err, remedy)
+	}
+	return nil
 }
 
 func isBusy(err error) bool { return sqliteCode(err) == sqlite3.SQLITE_BUSY }

@@ -115,7 +115,7 @@ func rawExec(path, text string) error {
 		return err
 	}
 	_, err = p.db.Exec(text)
-	return errors.Join(err, p.close())
+	return errors.Join(err, p.close(), os.RemoveAll(path+sumSuffix))
 }
 
 func TestDamageMetByAStatementIsTold(t *testing.T) {
@@ -272,7 +272,7 @@ func migrated(t *testing.T, path string, do func(*goose.Provider) error) {
 	pool := must(newPool(path, true))
 	files := must(fs.Sub(migrations, "migrations"))
 	p := must(goose.NewProvider(goose.DialectSQLite3, pool.db, files, goose.WithDisableGlobalRegistry(true)))
-	if err := errors.Join(do(p), pool.close()); err != nil {
+	if err := errors.Join(do(p), pool.close(), os.RemoveAll(path+sumSuffix)); err != nil {
 		t.Fatal(err)
 	}
 }

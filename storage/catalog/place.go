@@ -35,7 +35,7 @@ type Held struct {
 func (c *Catalog) Place(ctx context.Context) (Place, error) {
 	p, err := placeOf(ctx, c.reader.db)
 	if err != nil {
-		err = fmt.Errorf("read place of the catalog: %w", explain(err))
+		err = fmt.Errorf("read place of the catalog: %w", c.explain(err))
 	}
 	return p, err
 }
@@ -45,7 +45,7 @@ func (c *Catalog) Place(ctx context.Context) (Place, error) {
 func (c *Catalog) Held(ctx context.Context, of pipeline.Sequences) ([]Held, error) {
 	held, err := heldBy(ctx, c.reader.db, of)
 	if err != nil {
-		err = fmt.Errorf("search the catalog: %w", explain(err))
+		err = fmt.Errorf("search the catalog: %w", c.explain(err))
 	}
 	return held, err
 }
@@ -152,6 +152,9 @@ func Replace(path, made string) error {
 		return fmt.Errorf("replace catalog: the changes in %s are not merged", made+"-wal")
 	}
 	if err := removeSideFiles(path); err != nil {
+		return fmt.Errorf("replace catalog: %w", err)
+	}
+	if err := replaceSums(path, made); err != nil {
 		return fmt.Errorf("replace catalog: %w", err)
 	}
 	if err := os.Rename(made, path); err != nil {

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"database/sql"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -43,7 +42,7 @@ func (c *Catalog) Video(ctx context.Context, project, id string) (pipeline.Video
 	var view pipeline.VideoView
 	err := scanDoc(c.reader.stmt(sqlVideo).QueryRowContext(ctx, project, id), &view)
 	if err != nil {
-		return pipeline.VideoView{}, fmt.Errorf("video %s: %w", id, err)
+		return pipeline.VideoView{}, fmt.Errorf("video %s: %w", id, c.explain(err))
 	}
 	return view, nil
 }
@@ -58,7 +57,7 @@ func scanDoc(row *sql.Row, v any) error {
 	if err != nil {
 		return explain(err)
 	}
-	return json.Unmarshal([]byte(doc), v)
+	return decode([]byte(doc), v)
 }
 
 // Videos returns one page of the videos that q selects, newest first; within one microsecond, by descending
@@ -74,11 +73,11 @@ func (c *Catalog) Videos(ctx context.Context, q Query) (Page[pipeline.VideoView]
 	}
 	rows, err := c.reader.db.QueryContext(ctx, text, args...)
 	if err != nil {
-		return page, fmt.Errorf("list videos: %w", explain(err))
+		return page, fmt.Errorf("list videos: %w", c.explain(err))
 	}
 	views, err := scanDocs[pipeline.VideoView](rows)
 	if err != nil {
-		return page, fmt.Errorf("list videos: %w", err)
+		return page, fmt.Errorf("list videos: %w", c.explain(err))
 	}
 	if len(views) > limit {
 		views = views[:limit]
@@ -151,7 +150,7 @@ func scanDocs[T any](rows *sql.Rows) ([]T, error) {
 			return nil, explain(err)
 		}
 		var v T
-		if err := json.Unmarshal(doc, &v); err != nil {
+		if err := decode(doc, &v); err != nil {
 			return nil, err
 		}
 		list = append(list, v)
@@ -174,11 +173,11 @@ func (c *Catalog) Outputs(ctx context.Context, project, video string) ([]pipelin
 func listOf[T any](ctx context.Context, c *Catalog, what, text, project, video string) ([]T, error) {
 	rows, err := c.reader.stmt(text).QueryContext(ctx, project, video)
 	if err != nil {
-		return nil, fmt.Errorf("%s of %s: %w", what, video, explain(err))
+		return nil, fmt.Errorf("%s of %s: %w", what, video, c.explain(err))
 	}
 	list, err := scanDocs[T](rows)
 	if err != nil {
-		return nil, fmt.Errorf("%s of %s: %w", what, video, err)
+		return nil, fmt.Errorf("%s of %s: %w", what, video, c.explain(err))
 	}
 	if len(list) > 0 {
 		return list, nil
@@ -205,11 +204,11 @@ func (c *Catalog) Events(ctx context.Context, project, video string, after uint6
 	from := int64(min(after, math.MaxInt64))
 	rows, err := c.reader.stmt(sqlEvents).QueryContext(ctx, project, video, from, clampLimit(limit))
 	if err != nil {
-		return nil, fmt.Errorf("events of %s: %w", video, explain(err))
+		return nil, fmt.Errorf("events of %s: %w", video, c.explain(err))
 	}
 	events, err := scanEvents(rows)
 	if err != nil {
-		return nil, fmt.Errorf("events of %s: %w", video, err)
+		return nil, fmt.Errorf("events of %s: %w", video, c.explain(err))
 	}
 	if len(events) > 0 {
 		return events, nil
@@ -228,7 +227,7 @@ func scanEvents(rows *sql.Rows) ([]pipeline.Event, error) {
 			return nil, explain(err)
 		}
 		var e pipeline.Event
-		if err := json.Unmarshal(doc, &e); err != nil {
+		if err := decode(doc, &e); err != nil {
 			return nil, fmt.Errorf("decode event %d: %w", sequence, err)
 		}
 		e.Sequence = uint64(sequence)

@@ -3,7 +3,6 @@ package catalog
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -33,7 +32,7 @@ func (c *Catalog) Resolve(ctx context.Context, video, path string) (pipeline.Obj
 	}
 	found, err := c.resolve(ctx, video, path)
 	if err != nil {
-		return pipeline.Object{}, fmt.Errorf("resolve %q of %s: %w", path, video, err)
+		return pipeline.Object{}, fmt.Errorf("resolve %q of %s: %w", path, video, c.explain(err))
 	}
 	return found, nil
 }
@@ -80,7 +79,7 @@ func (c *Catalog) outputAt(ctx context.Context, video, path string, fits func(pi
 			return pipeline.Output{}, explain(err)
 		}
 		var o pipeline.OutputView
-		if err := json.Unmarshal(doc, &o); err != nil {
+		if err := decode(doc, &o); err != nil {
 			return pipeline.Output{}, err
 		}
 		if fits(o.Output) {
@@ -101,7 +100,7 @@ func (c *Catalog) Played(ctx context.Context, video string) (
 ) {
 	view, outputs, err = c.played(ctx, video)
 	if err != nil {
-		return pipeline.VideoView{}, nil, fmt.Errorf("what is played of %s: %w", video, err)
+		return pipeline.VideoView{}, nil, fmt.Errorf("what is played of %s: %w", video, c.explain(err))
 	}
 	return view, outputs, nil
 }

@@ -51,7 +51,7 @@ func (c *Catalog) Stats(ctx context.Context, q StatsQuery) (stats.Stats, error) 
 	}
 	s, err := c.stats(ctx, q)
 	if err != nil {
-		return stats.Stats{}, fmt.Errorf("statistics: %w", explain(err))
+		return stats.Stats{}, fmt.Errorf("statistics: %w", c.explain(err))
 	}
 	return s, nil
 }
@@ -108,7 +108,7 @@ func (w words) of(raw []byte) string {
 func (c *Catalog) Backlog(ctx context.Context, project string) (ofProject, total int, err error) {
 	err = c.reader.stmt(sqlBacklog).QueryRowContext(ctx, project).Scan(&ofProject, &total)
 	if err != nil {
-		return 0, 0, fmt.Errorf("count backlog: %w", explain(err))
+		return 0, 0, fmt.Errorf("count backlog: %w", c.explain(err))
 	}
 	return ofProject, total, nil
 }
@@ -122,19 +122,19 @@ func (c *Catalog) Unfinished(ctx context.Context, from, until time.Time, after s
 	rows, err := c.reader.stmt(sqlUnfinished).
 		QueryContext(ctx, after, from.UnixMicro(), until.UnixMicro(), max(0, limit))
 	if err != nil {
-		return nil, fmt.Errorf("list unfinished videos: %w", explain(err))
+		return nil, fmt.Errorf("list unfinished videos: %w", c.explain(err))
 	}
 	defer rows.Close()
 	var refs []pipeline.VideoRef
 	for rows.Next() {
 		var r pipeline.VideoRef
 		if err := rows.Scan(&r.Project, &r.ID); err != nil {
-			return nil, fmt.Errorf("list unfinished videos: %w", explain(err))
+			return nil, fmt.Errorf("list unfinished videos: %w", c.explain(err))
 		}
 		refs = append(refs, r)
 	}
 	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("list unfinished videos: %w", explain(err))
+		return nil, fmt.Errorf("list unfinished videos: %w", c.explain(err))
 	}
 	return refs, nil
 }

@@ -169,12 +169,22 @@ func (w *Worker) signer() (*standardwebhooks.Webhook, error) {
 	if w.config.Secret.Empty() {
 		return nil, pipeline.Fail(pipeline.CodeInternal, "no webhook secret is configured")
 	}
-	s, err := standardwebhooks.NewWebhook(w.config.Secret.Reveal())
+	return signerOf(w.config.Secret)
+}
+
+// CheckSecret refuses a secret with which no delivery can be signed. Its error never contains the secret.
+func CheckSecret(s secret.Text) error {
+	_, err := signerOf(s)
+	return err
+}
+
+func signerOf(s secret.Text) (*standardwebhooks.Webhook, error) {
+	signer, err := standardwebhooks.NewWebhook(s.Reveal())
 	if err != nil {
 		return nil, pipeline.Fail(pipeline.CodeParameters, "the webhook secret is not whsec_ "+
 			"and base64; make one with: echo whsec_$(openssl rand -base64 32)")
 	}
-	return s, nil
+	return signer, nil
 }
 
 // failure returns an error of the connection with a code.

@@ -51,8 +51,11 @@ func (s *Server) storeAnswers(ctx context.Context) error {
 	return err
 }
 
-// caughtUp returns an error when the read model is too far behind the log to answer from.
+// caughtUp returns an error when the read model is damaged, or too far behind the log to answer from.
 func (s *Server) caughtUp(ctx context.Context) error {
+	if damage := s.catalog.Damage(); damage != nil {
+		return fmt.Errorf("%w; or restart the server, which does so itself", damage)
+	}
 	applied, err := s.catalog.Sequence(ctx)
 	if err != nil {
 		return err

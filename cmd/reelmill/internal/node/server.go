@@ -3,13 +3,16 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/reelmill/reelmill/cmd/reelmill/internal/broker"
 	"github.com/reelmill/reelmill/cmd/reelmill/internal/loss"
+	"github.com/reelmill/reelmill/cmd/reelmill/internal/rebuild"
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/api"
 	"github.com/reelmill/reelmill/pipeline/bus"
@@ -62,12 +65,39 @@ func OpenServer(ctx context.Context, c ServerConfig) (*Server, error) {
 }
 
 func (s *Server) openCatalog(ctx context.Context) (err error) {
-	if s.catalog, err = catalog.Open(ctx, s.config.CatalogPath()); err != nil {
+	s.catalog, err = catalog.Open(ctx, s.config.CatalogPath())
+	if errors.Is(err, catalog.ErrDamaged) {
+		s.catalog, err = s.remakeCatalog(ctx, err)
+	}
+	if err != nil {
 		return err
 	}
 	s.catalog.Logger = s.config.Logger
 	s.closers = append(s.closers, s.catalog.Close)
 	return nil
+}
+
+// remakeCatalog makes a damaged read model anew, since the log has everything. It refuses a log that has lost
+// events.
+func (s *Server) remakeCatalog(ctx context.Context, damage error) (*catalog.Catalog, error) {
+	if last, err := s.bus.LastSequence(ctx); err != nil || last == 0 {
+		return nil, errors.Join(fmt.Errorf("%w; the event log is empty, so it was not made anew", damage), err)
+	}
+	log, path := s.config.Logger, s.config.CatalogPath()
+	log.Warn("the read model is damaged, so it is made anew from the event log; wait",
+		"file", path, "error", damage)
+	release, err := catalog.Claim(path)
+	if err != nil {
+		return nil, errors.Join(damage, err)
+	}
+	err = rebuild.Run(ctx, rebuild.Config{
+		Catalog: path, Bus: s.bus, Place: broker.LogPlace(s.config.NATS, s.config.Data), Logger: log,
+		Tell: func(text string) error { log.Warn(text, "file", path); return nil },
+	})
+	if err = errors.Join(err, release()); err != nil {
+		return nil, fmt.Errorf("%w; and it cannot be made anew: %w", damage, err)
+	}
+	return catalog.Open(ctx, path)
 }
 
 func (s *Server) openRegistry(ctx context.Context) error { return s.openWorkers(ctx, s.server.Jobs) }
