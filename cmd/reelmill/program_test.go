@@ -72,7 +72,17 @@ func startServe(t testing.TB, program, data string, args ...string) *process {
 // start starts a server or a worker, and waits for its ready line. The test ends it.
 func start(t testing.TB, program string, args ...string) *process {
 	t.Helper()
-	p := &process{
+	p, ready := launch(t, program, args...)
+	if !ready {
+		t.Fatalf("it is not ready: %q\n%s", p.stdout, p.stderr)
+	}
+	return p
+}
+
+// launch starts a server or a worker, and reports whether it became ready. The test ends it.
+func launch(t testing.TB, program string, args ...string) (p *process, ready bool) {
+	t.Helper()
+	p = &process{
 		cmd: exec.Command(program, args...), stdout: &pipelinetest.Buffer{}, stderr: &pipelinetest.Buffer{},
 		exited: make(chan error, 1),
 	}
@@ -86,18 +96,18 @@ func start(t testing.TB, program string, args ...string) *process {
 		t.Fatal(err)
 	}
 	out := bufio.NewReader(io.TeeReader(stdout, p.stdout))
-	line, readErr := out.ReadBytes('\n')
+	line, _ := out.ReadBytes('\n') // the end of the process is seen below
 	go func() {
 		_, _ = io.Copy(io.Discard, out) // until the process has ended, since Wait closes the pipe
 		p.exited <- p.cmd.Wait()
 	}()
 	t.Cleanup(func() { p.kill() })
-	var ready readyLine
-	if err := json.Unmarshal(line, &ready); err != nil || !ready.Ready {
-		t.Fatalf("ready line %q: %v, %v\n%s", line, readErr, err, p.stderr)
+	var said readyLine
+	if err := json.Unmarshal(line, &said); err != nil {
+		return p, false
 	}
-	p.url = ready.URL
-	return p
+	p.url = said.URL
+	return p, said.Ready
 }
 
 // kill kills the process without warning, and waits until it is gone.
