@@ -116,8 +116,16 @@ const maxConflicts = 8
 // leave the last step undone.
 func (c *Coordinator) evaluate(ctx context.Context, project, video string) error {
 	v, err := Fold(ctx, c.Log, project, video)
-	if err != nil || v.Uploaded.Sequence == 0 && v.Deleted.Sequence == 0 {
+	if err != nil {
 		return err
+	}
+	return c.react(ctx, v)
+}
+
+// react runs the table over a fold once.
+func (c *Coordinator) react(ctx context.Context, v *Video) error {
+	if v.Uploaded.Sequence == 0 && v.Deleted.Sequence == 0 {
+		return nil
 	}
 	for _, row := range flow {
 		err := row.react(c, ctx, v)

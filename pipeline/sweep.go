@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -34,7 +35,8 @@ type Queue interface {
 // old: it evaluates the video, and enqueues those of its jobs that have neither a task nor a schedule. It
 // holds no state but its counts, so any number of sweepers may run at once and be restarted at any time. In a
 // pipeline without mistakes it never finds anything, so Repairs above 0 means that there is a mistake, that
-// the queue lost a message, or that the clock was set back.
+// the queue lost a message, or that the clock was set back. What others do while it looks is no repair of its
+// own. Neither is what it does before the coordinator has come to it, as after hours without a server.
 //
 // When the clock is set back, events are younger than no time at all, and schedules are due later than
 // planned. So an event from the future counts as old, and a schedule that is due later than the delay of its
@@ -46,9 +48,12 @@ type Sweeper struct {
 	Every       time.Duration // between rounds; 1 minute when 0
 	// Age is the least age of the last event of a video for the sweeper to look at it; 2 minutes when 0. That is
 	// far longer than one event takes to lead to the next, and than the clocks of machines differ.
-	Age    time.Duration
-	Now    func() time.Time // time.Now when nil
-	Logger *slog.Logger     // nothing is logged when nil
+	Age time.Duration
+	// Settled returns a sequence up to which coordinators have acted on all events. What follows from a later
+	// one is on its way, and doing it first is no repair. They have acted on all when nil.
+	Settled func(ctx context.Context) (uint64, error)
+	Now     func() time.Time // time.Now when nil
+	Logger  *slog.Logger     // nothing is logged when nil
 
 	mu      sync.Mutex
 	repairs map[string]uint64
@@ -104,14 +109,17 @@ const sweepPage = 100
 // them again.
 func (s *Sweeper) Sweep(ctx context.Context) error {
 	young, after := s.young(), ""
-	var failed error
+	settled, failed := s.settled(ctx)
+	if failed != nil {
+		return failed
+	}
 	for {
 		page, err := s.Videos.Unfinished(ctx, young.from, young.until, after, sweepPage)
 		if err != nil {
 			return errors.Join(failed, fmt.Errorf("list unfinished videos: %w", err))
 		}
 		for _, v := range page {
-			if err := s.look(ctx, v, young); err != nil {
+			if err := s.look(ctx, v, young, settled); err != nil {
 				failed = errors.Join(failed, fmt.Errorf("sweep video %s: %w", v.ID, err))
 			}
 		}
@@ -120,6 +128,17 @@ func (s *Sweeper) Sweep(ctx context.Context) error {
 		}
 		after = page[len(page)-1].ID
 	}
+}
+
+func (s *Sweeper) settled(ctx context.Context) (uint64, error) {
+	if s.Settled == nil {
+		return math.MaxUint64, nil
+	}
+	sequence, err := s.Settled(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("ask what coordinators have acted on: %w", err)
+	}
+	return sequence, nil
 }
 
 // youth is a range of time: events in it are so young that what follows from them may still be under way.
@@ -142,7 +161,7 @@ func (s *Sweeper) young() youth {
 func (y youth) has(t time.Time) bool { return !t.Before(y.from) && !t.After(y.until) }
 
 // look repairs a video if its last event is not young and something is wrong with it.
-func (s *Sweeper) look(ctx context.Context, ref VideoRef, young youth) error {
+func (s *Sweeper) look(ctx context.Context, ref VideoRef, young youth, settled uint64) error {
 	v, err := Fold(ctx, s.Coordinator.Log, ref.Project, ref.ID)
 	if err != nil {
 		return err
@@ -158,26 +177,53 @@ func (s *Sweeper) look(ctx context.Context, ref VideoRef, young youth) error {
 	if err != nil {
 		return err
 	}
-	if err := s.Coordinator.Evaluate(ctx, ref.Project, ref.ID); err != nil {
-		return err
-	}
-	again, err := Fold(ctx, s.Coordinator.Log, ref.Project, ref.ID)
+	late := v.latest(func(e Event) bool { return Leads(e.Type) }).Sequence <= settled
+	acted, err := s.act(ctx, v)
 	if err != nil {
 		return err
 	}
-	if again.last().Sequence != at.Sequence {
-		if len(lost) == 0 {
-			s.repaired(RepairEvent, ref, "")
-		}
-		return nil // it moves again
+	if acted && late && len(lost) == 0 {
+		s.repaired(RepairEvent, ref, "")
+	}
+	again, err := Fold(ctx, s.Coordinator.Log, ref.Project, ref.ID)
+	if err != nil || again.last().Sequence != at.Sequence {
+		return err // it moves again
 	}
 	for _, t := range lost {
 		if err := s.Coordinator.Tasks.Enqueue(ctx, t); err != nil {
 			return err
 		}
-		s.repaired(RepairTask, ref, t.Job.Name)
+		if late {
+			s.repaired(RepairTask, ref, t.Job.Name)
+		}
 	}
 	return nil
+}
+
+// act does what follows from a fold, and reports whether an event was missing. It takes the fold as it is:
+// what follows from later events others do. When one of them was faster, nothing was missing.
+func (s *Sweeper) act(ctx context.Context, v *Video) (acted bool, err error) {
+	log := &appends{Log: s.Coordinator.Log}
+	c := *s.Coordinator
+	c.Log = log
+	err = c.react(ctx, v)
+	if errors.Is(err, ErrConflict) {
+		return false, nil
+	}
+	return log.done, err
+}
+
+// appends is a log that knows whether an event was appended through it.
+type appends struct {
+	Log
+	done bool
+}
+
+// Append implements Log.
+func (l *appends) Append(ctx context.Context, e Event, after uint64) (uint64, error) {
+	sequence, err := l.Log.Append(ctx, e, after)
+	l.done = l.done || err == nil
+	return sequence, err
 }
 
 // lost returns the tasks that are missing in the queue. Of the planned jobs that have not begun, it looks
@@ -250,18 +296,20 @@ func (s *Sweeper) repaired(kind string, v VideoRef, job string) {
 }
 
 // last returns the last event of the fold; the zero event when there is none.
-func (v *Video) last() Event {
-	last := v.Uploaded
+func (v *Video) last() Event { return v.latest(func(Event) bool { return true }) }
+
+// latest returns the last event of the fold that is one of those; the zero event when there is none.
+func (v *Video) latest(those func(Event) bool) (last Event) {
 	for _, e := range []Event{
-		v.Inspected, v.Playable, v.Finished, v.Reopened, v.Deleted, v.Inspect.Last, v.Notify.Last,
+		v.Uploaded, v.Inspected, v.Playable, v.Finished, v.Reopened, v.Deleted, v.Inspect.Last, v.Notify.Last,
 		v.NotifyPlayable.Last,
 	} {
-		if e.Sequence > last.Sequence {
+		if e.Sequence > last.Sequence && those(e) {
 			last = e
 		}
 	}
 	for _, f := range v.Jobs {
-		if f.Last.Sequence > last.Sequence {
+		if f.Last.Sequence > last.Sequence && those(f.Last) {
 			last = f.Last
 		}
 	}

@@ -209,3 +209,88 @@ func TestSweeperAfterTheClockWasSet(t *testing.T) {
 		})
 	}
 }
+
+// moving is a queue whose videos move on while the sweeper looks.
+type moving struct {
+	open
+	move func()
+}
+
+func (m *moving) Queued(ctx context.Context, t pipeline.Task) (bool, error) {
+	if m.move != nil {
+		m.move()
+		m.move = nil
+	}
+	return m.open.Queued(ctx, t)
+}
+
+// TestSweeperWhileOthersAct checks that what others do while the sweeper looks is no repair: a job of minutes
+// ends, or a person cancels.
+func TestSweeperWhileOthersAct(t *testing.T) {
+	p := planner{"a": {{}}, "b": {{}}}
+	for name, act := range map[string]func(w *world, task pipeline.Task){
+		"the last job ends": func(w *world, task pipeline.Task) {
+			w.write(pipeline.JobCompleted, task, pipeline.JobEvent{Attempt: 1, Result: &pipeline.Result{}})
+		},
+		"a cancel": func(w *world, _ pipeline.Task) {
+			if _, err := pipeline.Cancel(t.Context(), w.log, project, video); err != nil {
+				t.Error(err)
+			}
+		},
+	} {
+		w := newWorld(t, p)
+		w.accept(uploadOf(p.pipeline()))
+		w.run("inspect", accepted())
+		w.run("a", pipeline.Result{})
+		task := w.tasks.waiting[0]
+		w.write(pipeline.JobStarted, task, pipeline.JobEvent{Attempt: 1, Owner: 1})
+		s := &pipeline.Sweeper{Coordinator: w.coord, Videos: open{world: w}, Age: time.Nanosecond,
+			Queue: &moving{open{world: w}, func() { act(w, task) }}}
+		if err := s.Sweep(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if n := s.Repairs(); n[pipeline.RepairEvent]+n[pipeline.RepairTask] != 0 {
+			t.Errorf("%s: repairs %v", name, n)
+		}
+	}
+}
+
+// TestSweeperBeforeTheCoordinator checks that the sweeper acts on old events which the coordinator has not come
+// to, as when the server was down, but takes them for no repair.
+func TestSweeperBeforeTheCoordinator(t *testing.T) {
+	p := planner{"a": {{}}, "b": {{}}}
+	for name, c := range map[string]struct {
+		lose func(w *world)
+		want string // in the queue
+	}{
+		"an end": {func(w *world) {
+			w.run("a", pipeline.Result{})
+			task, _ := w.tasks.take("b")
+			w.write(pipeline.JobStarted, task, pipeline.JobEvent{Attempt: 1, Owner: 1})
+			w.write(pipeline.JobCompleted, task, pipeline.JobEvent{Attempt: 1, Result: &pipeline.Result{}})
+		}, "notify"},
+		"a verdict": {func(w *world) { w.tasks.take("a"); w.tasks.take("b") }, "a"},
+	} {
+		for _, behind := range []bool{true, false} {
+			w := newWorld(t, p)
+			w.accept(uploadOf(p.pipeline()))
+			w.run("inspect", accepted())
+			c.lose(w)
+			settled := w.log.sequence
+			if behind {
+				settled = w.log.of(pipeline.VideoUploaded)[0].Sequence
+			}
+			s := &pipeline.Sweeper{Coordinator: w.coord, Videos: open{world: w}, Queue: open{world: w}, Age: time.Nanosecond,
+				Settled: func(context.Context) (uint64, error) { return settled, nil }}
+			if err := s.Sweep(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Contains(w.tasks.names(), c.want) {
+				t.Errorf("%s: the queue has %v", name, w.tasks.names())
+			}
+			if n := s.Repairs(); (n[pipeline.RepairEvent]+n[pipeline.RepairTask] == 0) != behind {
+				t.Errorf("%s, behind %t: repairs %v", name, behind, n)
+			}
+		}
+	}
+}

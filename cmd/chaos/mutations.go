@@ -45,8 +45,7 @@ var mutations = []mutation{
 	},
 	{
 		"sweeper: a missed event is not acted on", "pipeline/sweep.go",
-		"	if err := s.Coordinator.Evaluate(ctx, ref.Project, ref.ID); err != nil {\n",
-		"	if err := ctx.Err(); err != nil {\n",
+		"	err = c.react(ctx, v)\n", "	err = ctx.Err()\n",
 		suite{"./pipeline", ""},
 	},
 	{

@@ -230,6 +230,27 @@ func nakDelay(n uint64) time.Duration {
 	return firstNak << (max(n, 1) - 1)
 }
 
+// CoordinatorSettled returns a sequence up to which all events are settled, or lead to nothing; 0 until
+// somebody coordinates.
+func (b *Bus) CoordinatorSettled(ctx context.Context) (uint64, error) {
+	last, err := b.LastSequence(ctx) // before it asks whether any event waits
+	if err != nil {
+		return 0, err
+	}
+	c, err := b.js.Consumer(ctx, streamEvents, coordinator)
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read the coordinator's position: %w", err)
+	}
+	info := c.CachedInfo()
+	if info.NumPending == 0 && info.NumAckPending <= 0 {
+		return last, nil
+	}
+	return info.AckFloor.Stream, nil
+}
+
 // CoordinatorLag returns how many events of the log are not settled: those that no process has taken, and
 // those that a process holds. All events count until somebody coordinates.
 func (b *Bus) CoordinatorLag(ctx context.Context) (uint64, error) {

@@ -303,6 +303,12 @@ func TestCoordinatorLag(t *testing.T) {
 		must(t, err)
 		return n
 	}
+	wantSettled := func(what string, want uint64) {
+		t.Helper()
+		if n, err := bus.CoordinatorSettled(soon(t)); err != nil || n != want {
+			t.Errorf("%s, and %d events are settled: %v", what, n, err)
+		}
+	}
 	for i := range 3 {
 		e := event(t, fmt.Sprint("vid_", i), "a")
 		e.Type = pipeline.JobCompleted // which leads to something
@@ -312,6 +318,7 @@ func TestCoordinatorLag(t *testing.T) {
 	if n := lag(); n != 3 {
 		t.Errorf("nobody coordinates, and the lag is %d of 3 events", n)
 	}
+	wantSettled("nobody coordinates", 0)
 	ctx, stop := context.WithCancel(t.Context())
 	at, goOn := make(chan struct{}, 3), make(chan struct{})
 	done := make(chan error, 1)
@@ -328,10 +335,12 @@ func TestCoordinatorLag(t *testing.T) {
 	if n := lag(); n != 3 {
 		t.Errorf("3 events are being handled, and the lag is %d", n)
 	}
+	wantSettled("3 events are being handled", 0)
 	close(goOn)
 	for limit := soon(t); lag() != 0; {
 		must(t, limit.Err())
 	}
+	wantSettled("all events are handled", 3)
 	stop()
 	must(t, <-done)
 }

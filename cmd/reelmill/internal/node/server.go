@@ -111,7 +111,7 @@ func (s *Server) openFlow(context.Context) error {
 			PublicURL: s.server.PublicURL,
 		},
 		Videos: s.catalog, Queue: s.bus, Every: s.config.SweepEvery, Age: s.config.SweepAge,
-		Logger: s.config.Logger,
+		Settled: s.bus.CoordinatorSettled, Logger: s.config.Logger,
 	}
 	return nil
 }
