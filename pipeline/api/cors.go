@@ -28,7 +28,7 @@ func (g *guard) cors(w http.ResponseWriter, r *http.Request) bool {
 	}
 	h.Set("Access-Control-Allow-Origin", origin)
 	h.Set("Access-Control-Expose-Headers", "Location, Retry-After, Idempotency-Replayed, X-Request-Id")
-	if r.Method != http.MethodOptions || r.Header.Get("Access-Control-Request-Method") == "" {
+	if !isPreflight(r) {
 		return false
 	}
 	h.Set("Access-Control-Allow-Methods", "GET, HEAD, POST, DELETE")
@@ -37,6 +37,17 @@ func (g *guard) cors(w http.ResponseWriter, r *http.Request) bool {
 	h.Set("Access-Control-Max-Age", corsMaxAge)
 	w.WriteHeader(http.StatusNoContent)
 	return true
+}
+
+// isPreflight reports whether a browser asks whether a page may send a request.
+func isPreflight(r *http.Request) bool {
+	return r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != ""
+}
+
+// isAllowedPreflight reports whether r is a preflight for a page that cors has allowed to read the answer. If
+// the request itself will be refused, the page can only read why if its preflight is not.
+func isAllowedPreflight(w http.ResponseWriter, r *http.Request) bool {
+	return isPreflight(r) && w.Header().Get("Access-Control-Allow-Origin") != ""
 }
 
 // corsOfPlay sets the headers of playback. Whatever the origins, a page elsewhere may show a file by its

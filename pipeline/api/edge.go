@@ -70,11 +70,11 @@ func setCommonHeaders(h http.Header) {
 // enter lets a request in that the guard allows, and finds the project of one to /v1. Playback and health
 // belong to no project.
 func (s *server) enter(w http.ResponseWriter, r *http.Request, next http.Handler) {
-	if err := s.guard.check(r); err != nil {
-		s.refuseUnread(w, r, err)
+	if s.guard.cors(w, r) { // first: a page that may read the server's answers may read refusals, too
 		return
 	}
-	if s.guard.cors(w, r) {
+	if err := s.guard.check(r); err != nil && !isAllowedPreflight(w, r) {
+		s.refuseUnread(w, r, err)
 		return
 	}
 	if err := s.checkLimits(w, r); err != nil {

@@ -206,8 +206,9 @@ func unknownHost(host string) *failure {
 	f := fail(codeHostUnknown, "The request is for the host %.80q, which is not a name of this server.",
 		printable(host))
 	if name := hostName(host); CheckHost(name) == nil {
-		f.remedy = fmt.Sprintf("If the name leads to this server, start it with --allow-host %s. "+
-			"Its IP address needs no flag.", name)
+		f.remedy = fmt.Sprintf("If the name leads to this server, start it with --allow-host %[1]s, or with "+
+			"REELMILL_ALLOW_HOST=%[1]s in its environment, or add %[1]s to allow_host in its configuration file. "+
+			"If it has other names, too, list all, separated by commas. Its IP address needs no flag.", name)
 	}
 	return f
 }

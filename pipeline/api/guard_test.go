@@ -16,14 +16,21 @@ func TestHostsThatAreRefused(t *testing.T) {
 	e := newEnv(t, func(c *Config) { c.PublicURL = "https://video.example.com:8443/sub" })
 	id := e.uploaded().ID
 	for _, host := range []string{
-		"evil.example", "evil.example:8080", "127.0.0.1.evil.example", "localhost.evil.example", "xlocalhost",
+		"evil.example", "evil.example:8080", "reelmill:8080", "127.0.0.1.evil.example", "localhost.evil.example", "xlocalhost",
 		"video.example.com.evil.example", "2130706433", "0x7f.1", "*",
 	} {
 		for _, method := range []string{"DELETE", "GET"} {
 			resp, raw := e.do(method, "/v1/videos/"+id, nil, "Host", host)
 			p := wantProblem(t, resp, raw, "host_unknown")
-			if !strings.Contains(p.Remedy, "--allow-host") {
-				t.Errorf("%s: remedy %q", host, p.Remedy)
+			name := hostName(host)
+			words := []string{"--allow-host " + name, "REELMILL_ALLOW_HOST=" + name, "add " + name + " to allow_host"}
+			if host == "*" { // no name that could be allowed
+				words = []string{"--allow-host"}
+			}
+			for _, word := range words {
+				if !strings.Contains(p.Remedy, word) {
+					t.Errorf("%s: remedy %q lacks %q", host, p.Remedy, word)
+				}
 			}
 		}
 		for _, path := range []string{"/play/" + id + "/x.mp4", "/openapi.json", "/healthz", "/nope"} {
@@ -243,6 +250,46 @@ func TestPagesThatMayPlay(t *testing.T) {
 			wantHeaders(t, name+" preflight", resp, c.want)
 		}
 	}
+}
+
+// TestPagesReadWhyTheyAreRefused checks that a page which may read the server's answers may also read that the host is
+// unknown, or that it may play but not write; that its preflights let it come so far; and that no other page may.
+func TestPagesReadWhyTheyAreRefused(t *testing.T) {
+	const app, site, evil = "https://app.example.com", "https://site.example", "https://evil.example"
+	e := newEnv(t, func(c *Config) { c.Origins, c.PlayOrigins = []string{app}, []string{site} })
+	for _, c := range []struct {
+		method, path, origin, host string
+		code                       code
+		reads                      bool
+	}{
+		{"GET", "/v1/videos", app, "mill", codeHostUnknown, true},
+		{"POST", "/v1/videos", app, "mill", codeHostUnknown, true},
+		{"GET", "/v1/videos", site, "mill", codeHostUnknown, false},
+		{"GET", "/v1/videos", evil, "mill", codeHostUnknown, false},
+		{"GET", "/play/x/master.m3u8", site, "mill", codeHostUnknown, true},
+		{"GET", "/play/x/master.m3u8", app, "mill", codeHostUnknown, false},
+		{"POST", "/play/x/master.m3u8", site, "localhost", codeCrossOrigin, true},
+		{"POST", "/play/x/master.m3u8", evil, "localhost", codeCrossOrigin, false},
+		{"POST", "/v1/videos", site, "localhost", codeCrossOrigin, false},
+		{"DELETE", "/v1/videos/x", evil, "localhost", codeCrossOrigin, false},
+	} {
+		what, want := c.method+" "+c.path+" "+c.origin, map[string]string{
+			"Access-Control-Allow-Origin": "", "Access-Control-Allow-Credentials": "", "Vary": "Origin",
+		}
+		if c.reads {
+			want["Access-Control-Allow-Origin"] = c.origin
+		}
+		resp, raw := e.do(c.method, c.path, nil, "Origin", c.origin, "Host", c.host, "Sec-Fetch-Site", "cross-site")
+		wantProblem(t, resp, raw, c.code)
+		wantHeaders(t, what, resp, want)
+		resp, _ = e.do("OPTIONS", c.path, nil, "Origin", c.origin, "Host", "mill", "Access-Control-Request-Method", "GET")
+		if (resp.StatusCode == http.StatusNoContent) != c.reads {
+			t.Errorf("preflight of %s: %s", what, resp.Status)
+		}
+		wantHeaders(t, "preflight of "+what, resp, want)
+	}
+	resp, raw := e.do("OPTIONS", "/play/x/master.m3u8", nil, "Origin", site, "Host", "mill") // no preflight
+	wantProblem(t, resp, raw, codeHostUnknown)
 }
 
 // TestAccessThatIsRefused checks that wrong hosts and origins are refused when the server starts.

@@ -86,7 +86,7 @@ var codes = map[code]codeEntry{
 	codeUnauthorized: {401, "Not authorized", false,
 		"Send the credentials of a project."},
 	codeHostUnknown: {421, "The host is unknown", false,
-		"If the name leads to this server, start it with --allow-host and the name."},
+		"If the name leads to this server, start it with --allow-host (or REELMILL_ALLOW_HOST) and the name."},
 	codeCrossOrigin: {403, "The request comes from another site", false,
 		"If the page is yours, start the server with --allow-origin and its origin."},
 	codeHeadersTooLarge: {431, "The header is too large", false, "Send fewer and shorter headers."},
