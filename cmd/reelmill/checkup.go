@@ -135,7 +135,7 @@ func (d *checkup) store(ctx context.Context) (string, error) {
 
 // versions reports the version of ffmpeg. An old one is a warning, since serve starts with it.
 func (d *checkup) versions(ctx context.Context) (string, error) {
-	known := all.Programs(ctx)
+	known := all.Programs(ctx, d.programs)
 	if len(known) == 0 {
 		return "", errors.New(
 			"neither ffmpeg nor ffprobe says its version: they are not in PATH, or do not start")
@@ -156,7 +156,7 @@ func (d *checkup) versions(ctx context.Context) (string, error) {
 
 // sandbox builds the cage that serve would run ffmpeg in.
 func (d *checkup) sandbox(ctx context.Context) (string, error) {
-	cage, err := all.NewCage(ctx, d.config.Sandbox, all.Config{})
+	cage, err := all.NewCage(ctx, d.config.Sandbox, d.programs)
 	if err != nil {
 		return "", err
 	}
@@ -165,7 +165,7 @@ func (d *checkup) sandbox(ctx context.Context) (string, error) {
 
 // registry makes the workers of serve. It fails only when programs are missing.
 func (d *checkup) registry() (*workers.Registry, error) {
-	r, err := all.New(all.Config{Webhook: d.config.Webhook, Threads: d.config.Threads})
+	r, err := all.New(d.programs)
 	if err != nil {
 		return nil, remedied{err, "install ffmpeg and ffprobe, and check that they are in PATH"}
 	}

@@ -35,6 +35,8 @@ func (c doctorCommand) Run(ctx context.Context, s streams, set *settings, log *s
 	d := &checkup{
 		out: s.out, flags: c.serveCommand, config: c.configWith(signing, set, log),
 	}
+	// When they are missing, the checks that need them say so.
+	d.programs, _ = all.Find(all.Config{Webhook: d.config.Webhook, Threads: d.config.Threads})
 	for _, one := range []struct {
 		name   string
 		do     func(context.Context) (string, error)
@@ -73,6 +75,7 @@ type checkup struct {
 	out      io.Writer
 	flags    serveCommand
 	config   node.ServerConfig
+	programs all.Config          // found, unless they are missing
 	running  bool                // a server uses the broker of the data folder
 	model    *catalog.Inspection // nil: none can be read
 	extent   bus.Extent

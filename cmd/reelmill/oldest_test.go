@@ -23,12 +23,33 @@ func pretendFFmpeg(t *testing.T, version string) {
 	dir := t.TempDir()
 	script := fmt.Sprintf("#!/bin/sh\n"+`[ "$1" != -version ] || { echo "ffmpeg version %s Copyright (c)"; exit; }`+
 		"\nexec %s \"$@\"\n", version, real)
-	syscall.ForkLock.RLock() // a child with the open file would make its execution fail with ETXTBSY
-	err = os.WriteFile(filepath.Join(dir, "ffmpeg"), []byte(script), 0o755)
-	syscall.ForkLock.RUnlock()
-	check(t, err)
+	writeProgram(t, filepath.Join(dir, "ffmpeg"), script)
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
 	t.Setenv("REELMILL_SANDBOX", "off") // a cage runs no scripts
+}
+
+func writeProgram(t *testing.T, path, script string) {
+	t.Helper()
+	syscall.ForkLock.RLock() // a child with the open file would make its execution fail with ETXTBSY
+	err := os.WriteFile(path, []byte(script), 0o755)
+	syscall.ForkLock.RUnlock()
+	check(t, err)
+}
+
+// TestFFmpegIsAskedOnce checks that a start of a server asks ffmpeg once what version it is.
+func TestFFmpegIsAskedOnce(t *testing.T) {
+	real, err := exec.LookPath("ffmpeg")
+	check(t, err)
+	dir := t.TempDir()
+	asked := filepath.Join(dir, "asked")
+	writeProgram(t, filepath.Join(dir, "ffmpeg"), fmt.Sprintf("#!/bin/sh\n"+`echo "$@" >>%s; exec %s "$@"`+"\n", asked, real))
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	startServe(t, binary, t.TempDir(), "--min-free", "1", "--sandbox", "off") // a cage runs no scripts
+	raw, err := os.ReadFile(asked)
+	check(t, err)
+	if n := strings.Count(string(raw), "-version"); n != 1 {
+		t.Errorf("ffmpeg is asked %d times for its version:\n%s", n, raw)
+	}
 }
 
 // TestOldFFmpeg checks that doctor and each start of run, serve and worker warn of an old ffmpeg and say what

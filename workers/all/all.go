@@ -23,12 +23,33 @@ type Config struct {
 	Webhook         webhook.Config
 	Cage            *Cage          // in which programs run; nil: they run without one
 	Limits          inspect.Limits // of the sources to accept; zero fields have their defaults
+
+	tools *ffmpeg.Tools // nil: not found yet
+}
+
+// Find returns c with its programs found. All that is called with the result asks ffmpeg only once what
+// version it is. Without Find it works as well, and asks again. It fails as New does.
+func Find(c Config) (Config, error) {
+	tools, err := c.find()
+	if err != nil {
+		return c, err
+	}
+	c.tools = &tools
+	return c, nil
+}
+
+// find returns the programs of c.
+func (c Config) find() (ffmpeg.Tools, error) {
+	if c.tools != nil {
+		return *c.tools, nil
+	}
+	return ffmpeg.Find(c.FFmpeg, c.FFprobe)
 }
 
 // New returns a registry with every worker. It fails if ffmpeg or ffprobe is missing. Registry.CheckMachine
 // reports what else is missing on the machine.
 func New(c Config) (*workers.Registry, error) {
-	tools, err := ffmpeg.Find(c.FFmpeg, c.FFprobe)
+	tools, err := c.find()
 	if err != nil {
 		return nil, err
 	}
@@ -47,7 +68,7 @@ func New(c Config) (*workers.Registry, error) {
 // OldestFFmpeg is the oldest release of ffmpeg that workers support, as major.minor.
 const OldestFFmpeg = ffmpeg.Oldest
 
-// Program is one that workers run, in PATH.
+// Program is one that workers run.
 type Program struct {
 	Name    string // "ffmpeg"
 	Version string // the word that it prints, such as "5.1.9-0+deb12u1"
@@ -56,9 +77,14 @@ type Program struct {
 	Remedy  string // what to do about it; empty: nothing needs to be done
 }
 
-// Programs returns the programs that workers run, without those that do not answer.
-func Programs(ctx context.Context) []Program {
-	version, err := (ffmpeg.Tools{}).Version(ctx)
+// Programs returns the programs that workers of c run, without those that do not answer.
+func Programs(ctx context.Context, c Config) []Program {
+	tools, err := c.find()
+	if err != nil {
+		return nil
+	}
+	tools.Cage = c.Cage
+	version, err := tools.Version(ctx)
 	if err != nil {
 		return nil
 	}

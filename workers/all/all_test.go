@@ -43,7 +43,7 @@ func TestEveryFolderIsListed(t *testing.T) {
 	if err := pipeline.Default().Validate(r); err != nil {
 		t.Error(err)
 	}
-	if known := Programs(t.Context()); len(known) != 1 || known[0].Name != "ffmpeg" || known[0].Version == "" {
+	if known := Programs(t.Context(), Config{}); len(known) != 1 || known[0].Name != "ffmpeg" || known[0].Version == "" {
 		t.Errorf("ffmpeg has no version: %+v", known)
 	}
 }

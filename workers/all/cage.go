@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 	"github.com/reelmill/reelmill/workers/internal/sandbox"
 	"github.com/reelmill/reelmill/workers/internal/userimage"
 )
@@ -27,7 +26,7 @@ func NewCage(ctx context.Context, mode string, c Config) (*Cage, error) {
 	if err != nil || cage == nil {
 		return nil, err
 	}
-	tools, err := ffmpeg.Find(c.FFmpeg, c.FFprobe)
+	tools, err := c.find()
 	if err != nil {
 		return nil, errors.Join(err, cage.Close())
 	}

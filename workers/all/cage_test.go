@@ -3,9 +3,12 @@ package all
 import (
 	"context"
 	"errors"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -59,6 +62,48 @@ func TestCageOfWorkers(t *testing.T) {
 	}
 	defaultPipeline(t, Config{Cage: cage})
 	if err := cage.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestFFmpegIsAskedInTheCage: what ffmpeg says about its version when it is tried in the cage is not asked again.
+func TestFFmpegIsAskedInTheCage(t *testing.T) {
+	real, err := exec.LookPath("ffmpeg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := os.ReadFile(real)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours := filepath.Join(t.TempDir(), "ffmpeg")
+	syscall.ForkLock.RLock() // a child with the open file would make its execution fail with ETXTBSY
+	err = os.WriteFile(ours, raw, 0o755)
+	syscall.ForkLock.RUnlock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := Find(Config{FFmpeg: ours})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Cage, err = NewCage(t.Context(), "required", c); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(ours); err != nil { // whoever asks again fails
+		t.Fatal(err)
+	}
+	if known := Programs(t.Context(), c); len(known) != 1 || known[0].Version == "" {
+		t.Errorf("ffmpeg is asked again: %+v", known)
+	}
+	r, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if missing := r.CheckMachine(t.Context())["inspect"]; missing != nil {
+		t.Errorf("ffmpeg is asked again: %v", missing)
+	}
+	if err := c.Cage.Close(); err != nil {
 		t.Error(err)
 	}
 }

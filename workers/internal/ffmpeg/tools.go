@@ -24,19 +24,20 @@ type Tools struct {
 	Cage    *sandbox.Cage // in which both run; nil: they run without one
 	Threads int           // of an encoder if its Command sets none; 0: the maker of the Command decides
 
-	known *lists // what ffmpeg is built with, cached; nil: asked each time
+	known *answers // of ffmpeg; nil: asked each time
 }
 
-// lists are names by the flag that lists them. Copies of one Tools share them.
-type lists struct {
-	mu    sync.Mutex
-	names map[string]map[string]bool
+// answers are what ffmpeg has said about itself. Copies of one Tools share them.
+type answers struct {
+	mu      sync.Mutex
+	version string                     // empty: not asked yet
+	names   map[string]map[string]bool // by the flag that lists them
 }
 
-// Find looks up in PATH the programs that are not named. Its Tools ask ffmpeg only once what it is built
-// with, since that takes as long as encoding a small picture. Errors match ErrNotInstalled.
+// Find looks up in PATH the programs that are not named. Its Tools ask ffmpeg only once what it is and
+// what it is built with, since that takes as long as encoding a small picture. Errors match ErrNotInstalled.
 func Find(ffmpeg, ffprobe string) (t Tools, err error) {
-	t = Tools{FFmpeg: ffmpeg, FFprobe: ffprobe, known: &lists{names: map[string]map[string]bool{}}}
+	t = Tools{FFmpeg: ffmpeg, FFprobe: ffprobe, known: &answers{names: map[string]map[string]bool{}}}
 	for name, path := range map[string]*string{"ffmpeg": &t.FFmpeg, "ffprobe": &t.FFprobe} {
 		if *path != "" {
 			continue
@@ -61,6 +62,22 @@ func lookup(configured, name string) (string, error) {
 
 // Version returns ffmpeg's version word, such as "5.1.9-0+deb12u1".
 func (t Tools) Version(ctx context.Context) (string, error) {
+	if t.known == nil {
+		return t.askVersion(ctx)
+	}
+	t.known.mu.Lock()
+	defer t.known.mu.Unlock()
+	if t.known.version != "" {
+		return t.known.version, nil
+	}
+	version, err := t.askVersion(ctx)
+	if err == nil {
+		t.known.version = version
+	}
+	return version, err
+}
+
+func (t Tools) askVersion(ctx context.Context) (string, error) {
 	out, err := t.ask(ctx, "-version")
 	if err != nil {
 		return "", err
@@ -72,11 +89,16 @@ func (t Tools) Version(ctx context.Context) (string, error) {
 	return clean(words[2], 80), nil
 }
 
-// Start reports whether both programs start.
+// Start starts both programs, and reports whether they answer. Version then knows the answer of ffmpeg.
 func (t Tools) Start(ctx context.Context) error {
-	_, err := t.ask(ctx, "-hide_banner", "-version")
+	version, err := t.askVersion(ctx)
 	if err != nil {
 		return err
+	}
+	if t.known != nil {
+		t.known.mu.Lock()
+		t.known.version = version
+		t.known.mu.Unlock()
 	}
 	t.FFmpeg, err = lookup(t.FFprobe, "ffprobe") // which answers the same question
 	if err == nil {

@@ -94,7 +94,10 @@ func (g *ground) openWorkers(ctx context.Context, c Jobs) (err error) {
 	if g.webhook.Breakers, err = webhook.NewBreakers(webhook.BreakerConfig{}); err != nil {
 		return err
 	}
-	config := all.Config{Webhook: g.webhook, Threads: c.Threads}
+	config, err := all.Find(all.Config{Webhook: g.webhook, Threads: c.Threads})
+	if err != nil {
+		return err
+	}
 	if err := g.openCage(ctx, c.Sandbox, &config); err != nil {
 		return err
 	}
@@ -105,14 +108,14 @@ func (g *ground) openWorkers(ctx context.Context, c Jobs) (err error) {
 	for worker, missing := range g.registry.CheckMachine(ctx) {
 		err = errors.Join(err, fmt.Errorf("worker %s: %w", worker, missing))
 	}
-	g.judgePrograms(ctx)
+	g.judgePrograms(ctx, config)
 	return err
 }
 
 // judgePrograms warns of programs that are too old, and names those of unknown age and those that are newer
 // than any that the tests had.
-func (g *ground) judgePrograms(ctx context.Context) {
-	for _, p := range all.Programs(ctx) {
+func (g *ground) judgePrograms(ctx context.Context, c all.Config) {
+	for _, p := range all.Programs(ctx, c) {
 		switch {
 		case p.Old:
 			g.config.Logger.Warn(p.Name+" "+p.Version+": "+p.Note, "to_do", p.Remedy)
