@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -83,6 +84,7 @@ type checkup struct {
 	unread   pipeline.Sequences // that the log has but that cannot be read
 	logRead  bool               // extent, lost and unread are of the log
 	failures int
+	patience time.Duration // for tests; 0: brokerPatience
 }
 
 // remedied is an error with what to do about it.
@@ -168,8 +170,8 @@ func (d *checkup) disk(context.Context) (string, error) {
 	return detail, nil
 }
 
-// brokerPatience is how long the doctor waits for a broker. serve waits longer, since all processes may start
-// at once.
+// brokerPatience is how long the doctor waits for a NATS server. serve waits longer, since all processes may
+// start at once. An embedded broker reads its whole log first, however long that takes.
 const brokerPatience = 10 * time.Second
 
 // broker stores, reads and removes a message on the broker that serve would use, and compares its streams
@@ -192,8 +194,12 @@ func (d *checkup) broker(ctx context.Context) (detail string, err error) {
 // probe checks the broker at --nats, or the embedded one on dir.
 func (d *checkup) probe(ctx context.Context, dir string) (detail string, err error) {
 	n := d.config
-	limited, cancel := context.WithTimeout(ctx, brokerPatience)
-	defer cancel()
+	limited := ctx
+	if !n.NATS.Embedded() {
+		var cancel context.CancelFunc
+		limited, cancel = context.WithTimeout(ctx, cmp.Or(d.patience, brokerPatience))
+		defer cancel()
+	}
 	b, err := broker.Open(limited, n.NATS, dir, n.Logger)
 	switch {
 	case errors.Is(err, embedded.ErrLocked):

@@ -3,10 +3,12 @@ package main
 import (
 	"bytes"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
@@ -18,6 +20,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline/bus/bustest"
 	"github.com/reelmill/reelmill/pipeline/bytesize"
 	"github.com/reelmill/reelmill/pipeline/pipelinetest"
+	"github.com/reelmill/reelmill/pipeline/secret"
 )
 
 // examine runs the doctor, and returns its lines by the name of the check, with the remedy on the next line.
@@ -212,5 +215,24 @@ func TestDoctorWithoutFFmpeg(t *testing.T) {
 	lines, _ := examine(t, "--data", t.TempDir(), "--min-free", "1")
 	for _, about := range []string{"ffmpeg", "workers", "configuration"} {
 		wantLine(t, lines, about, "FAIL", "to do: install ffmpeg and ffprobe")
+	}
+}
+
+// TestDoctorReadsALongLog checks that the doctor does not give up on an embedded broker that reads a large log
+// for longer than a NATS server may take to answer.
+func TestDoctorReadsALongLog(t *testing.T) {
+	log := slog.New(slog.DiscardHandler)
+	for _, data := range []string{t.TempDir(), filepath.Join(t.TempDir(), "new")} {
+		d := &checkup{config: parse(t, []string{"doctor", "--data", data}).Doctor.configWith(secret.Text{}, nil, log)}
+		d.patience = 1 // over before anything is read
+		if detail, err := d.broker(t.Context()); err != nil {
+			t.Errorf("%s, %v", detail, err)
+		}
+	}
+	d := &checkup{patience: time.Millisecond, config: node.ServerConfig{Config: node.Config{
+		NATS: broker.At("nats://127.0.0.1:1"), Logger: log,
+	}}}
+	if _, err := d.broker(t.Context()); err == nil || !strings.Contains(err.Error(), "connect to broker") {
+		t.Errorf("without a server: %v", err)
 	}
 }
