@@ -41,9 +41,8 @@ func (s *Server) clean(ctx context.Context) error {
 	}
 }
 
-// forward returns how far the clock was set forward between two times that a process ran apart: what the wall
-// clocks differ by, beyond that. The time
-// in which the machine slept counts too; a clock that was set back does not.
+// forward returns how far the clock was set forward between began and now: by how much more it moved than the
+// process ran. The time in which the machine slept counts, too. A clock that was set back gives 0.
 func forward(began, now time.Time, ran time.Duration) time.Duration {
 	return max(0, now.Round(0).Sub(began.Round(0))-ran)
 }
