@@ -5,8 +5,11 @@ package sandbox
 import (
 	"bytes"
 	"context"
+	"debug/elf"
 	"errors"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -58,5 +61,36 @@ func TestCanceledStart(t *testing.T) {
 	}
 	if err := c.Run(t.Context(), Spec{Program: program}); err != nil {
 		t.Errorf("later: %v", err)
+	}
+}
+
+// TestLoaderIsInTheCage: the dynamic loader may be executed, and runs a program that the caged one has written.
+// That program has the same cage.
+func TestLoaderIsInTheCage(t *testing.T) {
+	env, cat := "/usr/bin/env", filepath.Join(folder(t), "cat")
+	binary, err := elf.Open(env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	loader, err := interpreter(binary)
+	if err := errors.Join(err, binary.Close()); err != nil || loader == "" {
+		t.Fatalf("%q, %v", loader, err)
+	}
+	raw, err := os.ReadFile("/bin/cat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(cat, raw, 0o755); err != nil { //nolint:gosec // it is to be executed
+		t.Fatal(err)
+	}
+	own := write(t, filepath.Join(filepath.Dir(cat), "own"), "its own file")
+	for name, want := range map[string]string{own: "its own file", "/etc/passwd": cat + ": /etc/passwd: Permission denied\n"} {
+		var out bytes.Buffer
+		err := newCage(t).Run(t.Context(), Spec{
+			Program: env, Args: []string{loader, cat, name}, Write: []string{filepath.Dir(cat)}, Stdout: &out, Stderr: &out,
+		})
+		if out.String() != want || (err == nil) != (name == own) {
+			t.Errorf("%s: %v, %q", name, err, &out)
+		}
 	}
 }

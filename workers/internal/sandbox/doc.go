@@ -21,6 +21,8 @@
 //
 //   - A caged program may see whether a file exists, and its size, where the user of this process may:
 //     Landlock does not watch stat. It may use all of its CPU time and memory.
+//   - A caged program may run other code: its loader loads every program that it may read, also one that it
+//     has written. That is in the same cage.
 //   - As root, the number of threads has no limit but memory and CPU time: the kernel exempts root.
 //   - A bug in the kernel may open the cage. Only Linux has one, on amd64 and arm64.
 package sandbox
