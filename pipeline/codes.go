@@ -8,6 +8,7 @@ const (
 	CodeContainer         Code = "input_unsupported_container"
 	CodeEncrypted         Code = "input_encrypted"
 	CodeFetchFailed       Code = "input_fetch_failed"
+	CodeSourceDamaged     Code = "source_damaged"
 	CodeTooLong           Code = "input_too_long"
 	CodeTooLarge          Code = "input_too_large"
 	CodeNoVideoStream     Code = "input_no_video_stream"
@@ -61,6 +62,11 @@ var catalogue = map[Code]CodeEntry{
 	CodeFetchFailed: {Transient, "The source could not be read",
 		"The object store lost the source, or did not answer.",
 		"Check the object store, then retry the job."},
+	CodeSourceDamaged: {Transient, "The source was damaged after its upload",
+		"Its bytes differ from those that were uploaded: a disk, the network or the object store changed them, " +
+			"or somebody replaced the object.",
+		"The job is tried again; if the same bytes come twice, it ends. Check the disk or the object store, then " +
+			"upload the file again."},
 	CodeTooLong: {Input, "The video is too long", "It lasts longer than the server allows.",
 		"Shorten it, or ask the operator to raise the limit."},
 	CodeTooLarge: {Input, "The file is too large", "It has more bytes than the server allows.",

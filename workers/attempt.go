@@ -174,9 +174,11 @@ func (a *attempt) call(ctx context.Context, dir string) (result pipeline.Result,
 	if err != nil {
 		return pipeline.Result{}, err
 	}
+	check := newSourceCheck(ctx, a.loop.scratch, a.task.Source)
+	defer func() { err = check.end(err) }()
 	view := NewAttempt(Attempt{
 		Task: a.task, Token: a.data.Token, Number: a.data.Attempt, Results: results, Dir: dir, Log: a.log,
-	}, storeFiles{a.loop.Store, a.loop.scratch, a.task.Source.Key}, a.reporter(ctx))
+	}, storeFiles{a.loop.Store, a.loop.scratch, a.task.Source, a.task.Assets, check}, a.reporter(ctx))
 	result, err = a.loop.Registry.Work(ctx, view)
 	if err != nil {
 		err = made{err}

@@ -10,14 +10,18 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/storage"
 )
 
-// storeFiles implements Files on an object store, for one attempt.
+// storeFiles implements Files on an object store, for one attempt. What was uploaded is compared with the
+// SHA-256 of the upload: a copy while it is made, and a source that is used in place beside the work (check).
 type storeFiles struct {
 	store   storage.Store
 	scratch *scratch
-	source  string // the key of the source, which the attempt holds in scratch
+	source  pipeline.Object            // which the attempt holds in scratch
+	assets  map[string]pipeline.Object // of the upload
+	check   *sourceCheck               // nil: a source in place is not compared
 }
 
 // Local returns the object's own path if the store has one, and otherwise the path of a copy. It only copies
@@ -25,17 +29,30 @@ type storeFiles struct {
 // attempt.
 func (f storeFiles) Local(ctx context.Context, key, dir string) (string, error) {
 	if p, ok := inPlace(f.store, key); ok {
+		if key == f.source.Key && f.check != nil {
+			f.check.begin(p)
+		}
 		return p, nil
 	}
-	if key == f.source {
-		return f.scratch.open(ctx, key)
+	if key == f.source.Key {
+		return f.scratch.open(ctx, f.source)
 	}
 	name := copyName(dir, key)
 	if _, err := os.Stat(name); err == nil {
 		return name, nil
 	}
-	_, err := copyObject(ctx, f.store, key, name, f.scratch.room)
+	_, err := copyObject(ctx, f.store, pipeline.Object{Key: key, SHA256: f.sumOf(key)}, name, f.scratch.room)
 	return name, err
+}
+
+// sumOf returns the SHA-256 with which an asset was uploaded; empty for other objects.
+func (f storeFiles) sumOf(key string) string {
+	for _, o := range f.assets {
+		if o.Key == key {
+			return o.SHA256
+		}
+	}
+	return ""
 }
 
 // inPlace returns the path of the object in a store whose objects are local files.
@@ -53,12 +70,12 @@ func copyName(dir, key string) string {
 	return filepath.Join(dir, "in-"+hex.EncodeToString(sum[:8])+filepath.Ext(key))
 }
 
-// copyObject copies an object to the file name, which only appears once it is complete, and returns its size.
-// It calls admit with the size first, and stops if that fails.
-func copyObject(ctx context.Context, s storage.Store, key, name string, admit func(size int64) error) (
-	size int64, err error,
-) {
-	r, info, err := s.Get(ctx, key, storage.Range{})
+// copyObject copies an object to the file name, which only appears once it is complete and has the SHA-256 of
+// o, if that is known, and returns its size. It calls admit with the size first, and stops if that fails.
+func copyObject(ctx context.Context, s storage.Store, o pipeline.Object, name string,
+	admit func(size int64) error,
+) (size int64, err error) {
+	r, info, err := s.Get(ctx, o.Key, storage.Range{})
 	if err != nil {
 		return 0, err
 	}
@@ -71,9 +88,13 @@ func copyObject(ctx context.Context, s storage.Store, key, name string, admit fu
 	if err != nil {
 		return 0, err
 	}
-	n, err := io.Copy(w, io.LimitReader(r, info.Size+1))
+	sum := sha256.New()
+	n, err := io.Copy(io.MultiWriter(w, sum), io.LimitReader(r, info.Size+1))
 	if err == nil && n != info.Size {
-		err = fmt.Errorf("copy %s: got %d bytes of %d", key, n, info.Size)
+		err = fmt.Errorf("copy %s: got %d bytes of %d", o.Key, n, info.Size)
+	}
+	if err == nil {
+		err = differs(o, sum)
 	}
 	if err == nil {
 		err = w.Chmod(0o400) // attempts share it

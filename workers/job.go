@@ -83,7 +83,7 @@ const (
 func (a Attempt) Input(ctx context.Context) (string, error) {
 	p, err := a.files.Local(ctx, a.Task.Source.Key, a.Dir)
 	if err != nil {
-		return "", pipeline.Fail(pipeline.CodeFetchFailed, "read source: %w", err)
+		return "", unread("source", err)
 	}
 	return p, nil
 }
@@ -96,9 +96,17 @@ func (a Attempt) Asset(ctx context.Context, name string) (string, error) {
 	}
 	p, err := a.files.Local(ctx, o.Key, a.Dir)
 	if err != nil {
-		return "", pipeline.Fail(pipeline.CodeFetchFailed, "read asset %s: %w", name, err)
+		return "", unread("asset "+name, err)
 	}
 	return p, nil
+}
+
+// unread is why an uploaded object cannot be used.
+func unread(what string, err error) error {
+	if pipeline.ProblemOf(err).Code == pipeline.CodeSourceDamaged {
+		return err
+	}
+	return pipeline.Fail(pipeline.CodeFetchFailed, "read %s: %w", what, err)
 }
 
 // Fetch returns the path, read-only, of an output of an earlier job (see Results). The output must not have

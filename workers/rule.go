@@ -114,12 +114,13 @@ const maxFailure = 300
 var volatile = regexp.MustCompile(`0x[0-9a-fA-F]+|/[^ :]*/`)
 
 // failure names why an attempt failed; empty if another attempt may succeed. Only an output that fails
-// verification points to the source or to a bug. All other failures that are retried (a disk, a store, a lost
-// worker, a timeout, an error without a code) are the machine's fault, however often they occur. Numbers are
-// part of the name: they say where the fault was.
+// verification points to the source or to a bug, and a damaged source that has the same sum again was stored
+// so. All other failures that are retried (a disk, a store, a lost worker, a timeout, an error without a
+// code) are the machine's fault, however often they occur. Numbers are part of the name: they say where the
+// fault was.
 func failure(cause error, p *pipeline.Problem) string {
 	var own made
-	if !errors.As(cause, &own) || p.Code != pipeline.CodeVerification {
+	if !errors.As(cause, &own) || p.Code != pipeline.CodeVerification && p.Code != pipeline.CodeSourceDamaged {
 		return ""
 	}
 	name := string(p.Code) + ": " + volatile.ReplaceAllString(p.Detail, "")

@@ -37,6 +37,7 @@ type scratch struct {
 	mu     sync.Mutex
 	held   int64 // bytes reserved by attempts, besides their sources
 	copies map[string]*sourceCopy
+	intact map[string]bool // sources used in place that were as uploaded
 }
 
 // sourceCopy is the copy of a source, fetched or still to be. The lock of its scratch guards it.
@@ -58,7 +59,7 @@ const scratchReserve = 256 << 20
 func newScratch(c Config) *scratch {
 	return &scratch{
 		store: c.Store, dir: filepath.Join(c.Scratch, "sources"), keep: c.KeepSources,
-		measure: c.FreeScratch, log: c.Logger, copies: map[string]*sourceCopy{},
+		measure: c.FreeScratch, log: c.Logger, copies: map[string]*sourceCopy{}, intact: map[string]bool{},
 	}
 }
 
@@ -231,9 +232,9 @@ func (s *scratch) clear() {
 
 // open returns the path of a source, read-only, and fetches the source if there is no copy. The caller must
 // hold the source, and may read it until it releases it. Others that open it during the fetch wait.
-func (s *scratch) open(ctx context.Context, key string) (string, error) {
+func (s *scratch) open(ctx context.Context, source pipeline.Object) (string, error) {
 	s.mu.Lock()
-	c := s.copies[key]
+	c := s.copies[source.Key]
 	s.mu.Unlock()
 	select {
 	case c.turn <- struct{}{}:
@@ -250,9 +251,9 @@ func (s *scratch) open(ctx context.Context, key string) (string, error) {
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return "", err
 	}
-	size, err := copyObject(ctx, s.store, key, c.path, func(stored int64) error {
+	size, err := copyObject(ctx, s.store, source, c.path, func(stored int64) error {
 		if size > 0 && stored != size {
-			return fmt.Errorf("%s has %d bytes, but %d were uploaded", key, stored, size)
+			return fmt.Errorf("%s has %d bytes, but %d were uploaded", source.Key, stored, size)
 		}
 		return s.room(stored)
 	})

@@ -85,7 +85,7 @@ func reads(t *testing.T, s *scratch, task pipeline.Task) (path string, release f
 	if !ok || err != nil {
 		t.Fatalf("hold: %v, %v", ok, err)
 	}
-	path, err = s.open(t.Context(), task.Source.Key)
+	path, err = s.open(t.Context(), task.Source)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,7 +164,7 @@ func TestFetchSurvivesItsAttempt(t *testing.T) {
 		ctx, stop := context.WithCancelCause(t.Context())
 		ended := make(chan error, 2)
 		go func() {
-			_, err := s.open(ctx, filmOf("a").Source.Key)
+			_, err := s.open(ctx, filmOf("a").Source)
 			ended <- err
 			release()
 		}()
@@ -204,7 +204,7 @@ func TestWaitingForAFetchEnds(t *testing.T) {
 				t.Fatal(err)
 			}
 			go func() {
-				_, err := s.open(ctx, filmOf("a").Source.Key)
+				_, err := s.open(ctx, filmOf("a").Source)
 				release()
 				ended <- err
 			}()
@@ -315,7 +315,7 @@ func TestSourceOnAFullDisk(t *testing.T) {
 	}
 	fails := func(what string, want error) {
 		t.Helper()
-		_, err := s.open(t.Context(), filmOf("a").Source.Key)
+		_, err := s.open(t.Context(), filmOf("a").Source)
 		if err == nil || want != nil && !errors.Is(err, want) {
 			t.Errorf("%s: %v", what, err)
 		}
@@ -337,7 +337,7 @@ func TestSourceOnAFullDisk(t *testing.T) {
 	g.lie = -1
 	fails("longer than the store says", nil)
 	g.lie = 0
-	if _, err := s.open(t.Context(), unknown.Source.Key); err != nil {
+	if _, err := s.open(t.Context(), unknown.Source); err != nil {
 		t.Error(err)
 	}
 	release()

@@ -66,8 +66,14 @@ var mutations = []mutation{
 	},
 	{
 		"attempts: any repeated failure is the last", "workers/rule.go",
-		"	if !errors.As(cause, &own) || p.Code != pipeline.CodeVerification {\n",
-		"	if errors.As(cause, &own) && false {\n",
+		"	if !errors.As(cause, &own) || p.Code != pipeline.CodeVerification && ",
+		"	if errors.As(cause, &own) && false && ",
+		suite{"./workers", ""},
+	},
+	{
+		"disks: a source that differs from its upload is used", "workers/intact.go",
+		"	if got := hex.EncodeToString(sum.Sum(nil)); o.SHA256 != \"\" && got != o.SHA256 {\n",
+		"	if got := hex.EncodeToString(sum.Sum(nil)); o.SHA256 == \"\" && got != o.SHA256 {\n",
 		suite{"./workers", ""},
 	},
 	{
