@@ -81,9 +81,9 @@ corpustest: ## run the tests that need real clips on every clip in CORPUS=DIR (O
 	@.ci/install ffmpeg
 	@.ci/corpus '$(CORPUS)' '$(ONLY)'
 
-chaos: ## run for MINUTES (3) under faults, and check that nothing is lost (SEED=n repeats choices; JSON=file)
+chaos: ## run for MINUTES (3) under faults, and check that nothing is lost (SEED=n repeats choices; FAULTS=memory; JSON=file)
 	@.ci/install ffmpeg
-	go run ./cmd/chaos -minutes $(MINUTES) -seed $(or $(SEED),0) -json '$(JSON)'
+	go run ./cmd/chaos -minutes $(MINUTES) -seed $(or $(SEED),0) -faults '$(FAULTS)' -json '$(JSON)'
 
 mutate: ## remove safeguards from the code, one at a time, and check that a test notices (ONLY=part of a name)
 	go run ./cmd/chaos mutate $(if $(ONLY),'$(ONLY)')

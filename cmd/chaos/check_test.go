@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/sha256"
 	"database/sql"
 	"encoding/hex"
@@ -12,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/reelmill/reelmill/pipeline"
@@ -293,5 +295,40 @@ func TestEachFinding(t *testing.T) {
 		}) {
 			t.Errorf("%s, %q: findings %v", c.kind, c.what, r.Violations)
 		}
+	}
+}
+
+// TestChosenFaults checks which faults -faults asks for, and that a run of faults that are all left out ends at once.
+func TestChosenFaults(t *testing.T) {
+	for _, c := range []struct {
+		choose string
+		want   []string
+	}{
+		{"", []string{"at", "a", "b"}},
+		{"b", []string{"b"}},
+		{"a,b", []string{"at", "a", "b"}}, // at has an a
+		{"at", []string{"at"}},
+		{"c", nil},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			p := &phase{harness: newHarness(options{choose: c.choose, seed: 1})}
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			seen := map[string]bool{}
+			inject := func(name string) fault {
+				return fault{name, func(context.Context) {
+					seen[name] = true
+					if !slices.ContainsFunc(c.want, func(w string) bool { return !seen[w] }) {
+						cancel()
+					}
+				}}
+			}
+			p.play(ctx, inject("at"), []fault{inject("a"), inject("b")})
+			for name := range seen {
+				if !slices.Contains(c.want, name) {
+					t.Errorf("%q: %s was injected", c.choose, name)
+				}
+			}
+		})
 	}
 }

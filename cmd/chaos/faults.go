@@ -4,36 +4,48 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
 	_ "modernc.org/sqlite" // locks the read model's file
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/pause"
 )
 
-// fault disturbs an installation, and returns when it is over.
-type fault func(context.Context)
+// fault disturbs an installation.
+type fault struct {
+	name   string
+	inject func(context.Context) // returns when it is over
+}
 
-// play injects at before each fault, in shuffled rounds, until ctx ends. It pauses before each injection.
+// play injects the chosen faults in shuffled rounds, until ctx ends, and at, if it is chosen, before each of
+// them. It pauses before each injection.
 func (p *phase) play(ctx context.Context, at fault, faults []fault) {
+	unwanted := func(f fault) bool { return !p.chosen(f.name) }
+	before := slices.DeleteFunc([]fault{at}, unwanted)
+	faults = slices.DeleteFunc(faults, unwanted)
+	if len(faults) == 0 {
+		before, faults = nil, before
+	}
+	if len(faults) == 0 {
+		return
+	}
 	for ctx.Err() == nil {
 		deck := append([]fault{}, faults...)
 		p.mu.Lock()
 		p.random.Shuffle(len(deck), func(i, j int) { deck[i], deck[j] = deck[j], deck[i] })
 		p.mu.Unlock()
 		for _, f := range deck {
-			for _, f := range []fault{at, f} {
+			for _, f := range append(before, f) {
 				pause.For(ctx, p.between(1, 3))
 				if ctx.Err() != nil {
 					return
 				}
-				f(ctx)
+				f.inject(ctx)
 			}
 		}
 	}
@@ -42,71 +54,87 @@ func (p *phase) play(ctx context.Context, at fault, faults []fault) {
 // workerFaults injects faults into the workers of phase A.
 func (p *phase) workerFaults(ctx context.Context) {
 	some := func() *unit { return p.workers[p.intN(len(p.workers))] }
-	at := func(ctx context.Context) { p.killAtPoint(ctx, some(), "worker") }
-	p.play(ctx, at, []fault{
-		func(ctx context.Context) { p.kill(ctx, some(), "worker") },
-		func(ctx context.Context) { p.kill(ctx, some(), "worker") },
-		func(ctx context.Context) { p.freeze(ctx, p.busy(ctx, some()), "worker") },
-		p.rollWorkers,
-		func(ctx context.Context) {
-			p.generation(ctx, some(), "worker: store fails 30%", environment{StoreFail: 0.3})
-		},
-		func(ctx context.Context) {
-			p.generation(ctx, some(), "worker: log fails 20%", environment{LogFail: 0.2})
-		},
-		func(ctx context.Context) {
-			p.generation(ctx, some(), "worker: deliveries doubled, reordered, delayed",
-				environment{Double: 0.3, Reorder: 0.3, DelayMS: 800})
-		},
-	})
+	at := fault{atPoint, func(ctx context.Context) { p.killAtPoint(ctx, some(), "worker") }}
+	kill := fault{"kill worker", func(ctx context.Context) { p.kill(ctx, some(), "worker") }}
+	faults := []fault{
+		kill, kill,
+		{"freeze worker", func(ctx context.Context) { p.freeze(ctx, p.busy(ctx, some()), "worker") }},
+		{"stop workers", p.rollWorkers},
+	}
+	p.play(ctx, at, append(faults, p.generations(some, []generation{
+		{"worker: store fails 30%", environment{StoreFail: 0.3}},
+		{"worker: log fails 20%", environment{LogFail: 0.2}},
+		{"worker: deliveries doubled, reordered, delayed", environment{Double: 0.3, Reorder: 0.3, DelayMS: 800}},
+	})...))
 }
 
 // serverFaults injects faults into the server and the broker of phase A.
 func (p *phase) serverFaults(ctx context.Context) {
-	at := func(ctx context.Context) { p.killAtPoint(ctx, p.serve, "server") }
-	p.play(ctx, at, append(p.serverGenerations(),
-		func(ctx context.Context) { p.kill(ctx, p.serve, "server") },
-		func(ctx context.Context) { p.kill(ctx, p.serve, "server") },
-		func(ctx context.Context) { p.restart(ctx, p.serve, "server") },
-		func(ctx context.Context) { p.kill(ctx, p.broker, "broker") },
-		func(ctx context.Context) { p.restart(ctx, p.broker, "broker") },
-		func(ctx context.Context) { p.freeze(ctx, p.broker, "broker") },
-		p.lockCatalog,
+	at := fault{atPoint, func(ctx context.Context) { p.killAtPoint(ctx, p.serve, "server") }}
+	kill := fault{"kill server", func(ctx context.Context) { p.kill(ctx, p.serve, "server") }}
+	p.play(ctx, at, append(p.serverGenerations(), kill, kill,
+		fault{"stop server", func(ctx context.Context) { p.restart(ctx, p.serve, "server") }},
+		fault{"kill broker", func(ctx context.Context) { p.kill(ctx, p.broker, "broker") }},
+		fault{"stop broker", func(ctx context.Context) { p.restart(ctx, p.broker, "broker") }},
+		fault{"freeze broker", func(ctx context.Context) { p.freeze(ctx, p.broker, "broker") }},
+		fault{"lock SQLite", p.lockCatalog},
+		fault{"read-only", p.readOnly},
+		fault{"memory of server", func(ctx context.Context) { p.exhaust(ctx, p.serve, "server") }},
+		fault{"memory of broker", func(ctx context.Context) { p.exhaust(ctx, p.broker, "broker") }},
 	))
 }
 
 // serverGenerations returns faults that a server process injects into itself.
 func (p *phase) serverGenerations() []fault {
-	var faults []fault
-	for _, g := range []struct {
-		what string
-		env  environment
-	}{
+	return p.generations(func() *unit { return p.serve }, []generation{
 		{"server: store fails 30%", environment{StoreFail: 0.3}},
 		{"server: log fails 20%", environment{LogFail: 0.2}},
 		{"server: events doubled, reordered, delayed", environment{Double: 0.3, Reorder: 0.3, DelayMS: 400}},
 		{"server: tasks lost 20%", environment{DropTask: 0.2}},
-	} {
-		faults = append(faults, func(ctx context.Context) { p.generation(ctx, p.serve, g.what, g.env) })
+	})
+}
+
+// generation is a process with faults that it injects into itself.
+type generation struct {
+	what string
+	env  environment
+}
+
+// generations returns the faults that make a unit run generations.
+func (p *phase) generations(of func() *unit, all []generation) (faults []fault) {
+	for _, g := range all {
+		faults = append(faults, fault{g.what, func(ctx context.Context) { p.generation(ctx, of(), g.what, g.env) }})
 	}
 	return faults
 }
 
 // allInOneFaults injects faults into the process of phase B.
 func (p *phase) allInOneFaults(ctx context.Context) {
-	at := func(ctx context.Context) { p.killAtPoint(ctx, p.serve, "both") }
-	faults := append(p.serverGenerations(),
-		func(ctx context.Context) { p.kill(ctx, p.serve, "all in one") },
-		func(ctx context.Context) { p.kill(ctx, p.serve, "all in one") },
-		func(ctx context.Context) { p.kill(ctx, p.serve, "all in one") },
-		func(ctx context.Context) { p.restart(ctx, p.serve, "all in one") },
-		p.lockCatalog,
+	at := fault{atPoint, func(ctx context.Context) { p.killAtPoint(ctx, p.serve, "both") }}
+	kill := fault{"kill all in one", func(ctx context.Context) { p.kill(ctx, p.serve, "all in one") }}
+	faults := append(p.serverGenerations(), kill, kill, kill,
+		fault{"stop all in one", func(ctx context.Context) { p.restart(ctx, p.serve, "all in one") }},
+		fault{"lock SQLite", p.lockCatalog},
+		fault{"read-only", p.readOnly},
 	)
 	if p.disk != "" {
-		p.fillDisk(ctx) // at least once, however short the run
-		faults = append(faults, p.fillDisk)
+		full := fault{"full disk while encoding", p.fillWhileEncoding}
+		if p.chosen(full.name) {
+			full.inject(ctx) // at least once, however short the run
+		}
+		faults = append(faults, full, fault{"full disk", p.fillDisk})
 	}
 	p.play(ctx, at, faults)
+}
+
+// atPoint is the name of the fault that kills a process at a point.
+const atPoint = "kill at a point"
+
+// chosen reports whether -faults asks for a fault, by a part of its name.
+func (p *phase) chosen(name string) bool {
+	return p.choose == "" || slices.ContainsFunc(strings.Split(p.choose, ","), func(part string) bool {
+		return strings.Contains(name, part)
+	})
 }
 
 // kill kills a process without warning, and waits until it is back.
@@ -255,33 +283,3 @@ func (p *phase) lockCatalog(ctx context.Context) {
 }
 
 func (p *phase) catalogPath() string { return filepath.Join(p.data, "catalog.db") }
-
-// fillDisk fills the small disk to the last byte for a while.
-func (p *phase) fillDisk(ctx context.Context) {
-	name := filepath.Join(p.disk, "ballast")
-	defer os.Remove(name)
-	f, err := os.Create(name)
-	if err != nil {
-		p.sayf("fill the disk: %v", err)
-		return
-	}
-	defer f.Close()
-	p.count("disk full for 5 to 10 s", 1)
-	until := time.Now().Add(p.between(5, 10))
-	chunk, size := make([]byte, 64<<10), int64(0)
-	for ctx.Err() == nil && time.Now().Before(until) {
-		var fs unix.Statfs_t
-		if err := unix.Statfs(p.disk, &fs); err == nil && fs.Bavail > 64 {
-			room := int64(fs.Bavail) * int64(fs.Bsize)
-			if unix.Fallocate(int(f.Fd()), 0, size, room) == nil {
-				size += room
-			}
-		}
-		n, err := f.WriteAt(chunk, size) // also fill space that others free
-		size += int64(n)
-		if err != nil {
-			pause.For(ctx, 20*time.Millisecond)
-		}
-	}
-	p.sayf("the disk was full: %s", fmt.Sprint(size>>20, " MiB of ballast"))
-}

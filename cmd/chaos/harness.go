@@ -38,6 +38,7 @@ type harness struct {
 	dir      string
 	self     string // this program
 	clip     string // a short video
+	film     string // a video of one segment that takes some seconds to encode
 	junk     string // a file that is no video
 	receiver *receiver
 	points   *points
@@ -131,14 +132,11 @@ func (h *harness) prepare(ctx context.Context) (err error) {
 			return fmt.Errorf("build reelmill: %w\n%s", err, out)
 		}
 	}
-	h.clip = filepath.Join(h.dir, "clip.mp4")
-	out, err := exec.CommandContext(ctx, "ffmpeg", "-v", "error", "-nostdin", "-y",
-		"-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25:duration=2",
-		"-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000:duration=2",
-		"-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-c:a", "aac", "-shortest",
-		h.clip).CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("make a clip: %w\n%s", err, out)
+	if h.clip, err = h.record(ctx, "clip.mp4", "320x180", 2); err != nil {
+		return err
+	}
+	if h.film, err = h.record(ctx, "film.mp4", "1280x720", 5); err != nil {
+		return err
 	}
 	h.junk = filepath.Join(h.dir, "junk.mp4")
 	if err := os.WriteFile(h.junk, []byte(strings.Repeat("this is no video\n", 500)), 0o600); err != nil {
@@ -149,6 +147,20 @@ func (h *harness) prepare(ctx context.Context) (err error) {
 	}
 	h.receiver, err = newReceiver(ctx)
 	return err
+}
+
+// record makes a video of some seconds.
+func (h *harness) record(ctx context.Context, name, size string, seconds int) (string, error) {
+	file := filepath.Join(h.dir, name)
+	out, err := exec.CommandContext(ctx, "ffmpeg", "-v", "error", "-nostdin", "-y",
+		"-f", "lavfi", "-i", fmt.Sprintf("testsrc2=size=%s:rate=25:duration=%d", size, seconds),
+		"-f", "lavfi", "-i", fmt.Sprintf("sine=frequency=440:sample_rate=48000:duration=%d", seconds),
+		"-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-c:a", "aac", "-shortest",
+		file).CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("make %s: %w\n%s", name, err, out)
+	}
+	return file, nil
 }
 
 // configuration is the configuration file of every process: pipelines of simulated heavy work, and one of

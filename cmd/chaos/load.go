@@ -40,7 +40,15 @@ type load struct {
 	videos []*video
 	open   int
 	group  sync.WaitGroup
+	follow context.Context // of all uploads
 	watch  context.CancelFunc
+}
+
+// newLoad returns the load of a phase. ctx has its values only.
+func newLoad(ctx context.Context, p *phase) *load {
+	l := &load{phase: p}
+	l.follow, l.watch = context.WithCancel(context.WithoutCancel(ctx))
+	return l
 }
 
 // kinds are the kinds of uploads, and how many of a hundred each has.
@@ -81,8 +89,6 @@ func (l *load) next(n int) *video {
 
 // run uploads until ctx ends. Uploads that began go on until stop.
 func (l *load) run(ctx context.Context) {
-	follow, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	l.watch = cancel
 	for n := 0; ctx.Err() == nil; n++ {
 		pause.For(ctx, l.phase.between(0.8, 1.6))
 		for {
@@ -94,18 +100,25 @@ func (l *load) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		v := l.next(n)
-		l.mu.Lock()
-		l.videos = append(l.videos, v)
-		l.open++
-		l.mu.Unlock()
-		l.group.Go(func() {
-			l.one(follow, v)
-			l.mu.Lock()
-			defer l.mu.Unlock()
-			l.open--
-		})
+		l.begin(l.next(n))
 	}
+}
+
+// begin uploads a video and follows it, until stop.
+func (l *load) begin(v *video) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if v.key == "" {
+		v.key = fmt.Sprintf("chaos-%d-%s-%d-own", l.phase.seed, l.phase.name[:1], len(l.videos))
+	}
+	l.videos = append(l.videos, v)
+	l.open++
+	l.group.Go(func() {
+		l.one(l.follow, v)
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.open--
+	})
 }
 
 // stop waits until all uploads are finished, or ctx ends.

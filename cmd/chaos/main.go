@@ -31,6 +31,7 @@ type options struct {
 	program string
 	keep    bool
 	only    string
+	choose  string
 	inner   bool
 }
 
@@ -58,6 +59,7 @@ func run(ctx context.Context, args []string) error {
 	flags.StringVar(&o.program, "program", "", "reelmill built with -tags chaos; built when empty")
 	flags.BoolVar(&o.keep, "keep", false, "keep the folder also when all is well")
 	flags.StringVar(&o.only, "only", "", "A or B: one phase alone")
+	flags.StringVar(&o.choose, "faults", "", "only these faults: parts of their names, separated by commas")
 	flags.BoolVar(&o.inner, "inner", false, "internal: runs in a mount namespace of its own")
 	if err := flags.Parse(args); err != nil {
 		return err

@@ -49,6 +49,16 @@ var mutations = []mutation{
 		suite{"./pipeline", ""},
 	},
 	{
+		"sweeper: what waits for the coordinator counts as repaired", "pipeline/sweep.go",
+		".Sequence <= settled\n", ".Sequence <= settled || true\n",
+		suite{"./pipeline", "TestSweeper"},
+	},
+	{
+		"edge: one client may have all connections", "pipeline/api/connections.go",
+		"newGate(connections, Share(connections))", "newGate(connections, connections)",
+		suite{"./pipeline/api", "TestClientsOfConnections"},
+	},
+	{
 		"read model: two projectors at once both win", "storage/catalog/apply.go",
 		"	if n != 1 {\n", "	if n != 1 && false {\n",
 		suite{"./storage/catalog", ""},

@@ -48,7 +48,7 @@ func (h *harness) newPhase(ctx context.Context, name, data string) (*phase, erro
 	p.api = client.New(p.url, &http.Client{
 		Timeout: 20 * time.Second, Transport: &http.Transport{DisableKeepAlives: true},
 	})
-	p.load = &load{phase: p}
+	p.load = newLoad(ctx, p)
 	return p, os.MkdirAll(data, 0o700)
 }
 
@@ -81,7 +81,9 @@ func (h *harness) distributed(ctx context.Context, d time.Duration) (*result, er
 	shared := []string{"--nats", "nats://" + address, "--store", p.store}
 	p.broker = h.newUnit("broker", answering(address), h.self, "broker",
 		"-dir", filepath.Join(p.data, "broker"), "-port", fmt.Sprint(port))
+	p.broker.address = address
 	p.serve = h.newUnit("serve", readyLine, p.serveArgs(append(shared, "--no-workers")...)...)
+	p.serve.address = strings.TrimPrefix(p.url, "http://")
 	for i := range 3 {
 		name := fmt.Sprintf("worker-%d", i+1)
 		args := append([]string{h.program, "worker"}, p.common()...)

@@ -44,6 +44,8 @@ type unit struct {
 	name  string
 	argv  []string
 	ready readyFunc
+	// address is where it listens; empty: nowhere.
+	address string
 
 	mu         sync.Mutex
 	next       *environment // of the next generation only
@@ -158,6 +160,13 @@ func (u *unit) signal(s syscall.Signal) {
 		u.asked = true
 	}
 	_ = u.process.Signal(s) // it may have ended just now
+}
+
+// mayEnd says that the running generation may end, as if we had signaled it.
+func (u *unit) mayEnd() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.asked = true
 }
 
 // replace ends the running generation with a signal, and waits up to half a minute until the next one is
