@@ -92,11 +92,48 @@ func TestRefusedByTheReader(t *testing.T) {
 	}
 }
 
+// TestEndlessPicturesAreRefused: a frame that repeats the one before takes a dozen bytes. Hours of large ones are
+// refused by their pixels; a long film that is good is not.
+func TestEndlessPicturesAreRefused(t *testing.T) {
+	for _, c := range []struct {
+		name          string
+		width, height int
+		hours         float64
+		rate          int
+		bad           bool
+	}{
+		{"8K for 3 h", 8192, 4320, 3, 25, true}, {"8K for 90 min", 7680, 4320, 1.5, 24, false},
+		{"4K for 6 h", 3840, 2160, 6, 30, false}, {"4K for 6 h at 60", 3840, 2160, 6, 60, true},
+		{"1080p for 6 h at 60", 1920, 1080, 6, 60, false}, {"still 8K for 6 h", 8192, 4320, 6, 1, false},
+	} {
+		m := &pipeline.Media{Duration: c.hours * 3600, Size: 10 << 20, Video: pipeline.VideoTrack{
+			CodedWidth: c.width, CodedHeight: c.height, FrameRateNum: c.rate, FrameRateDen: 1,
+		}}
+		err := (Limits{}).withDefaults().checkMedia(m, 0, float64(c.rate))
+		if (err != nil) != c.bad || err != nil && !strings.Contains(err.Error(), "pixels together") {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		m.Video.FrameRateNum = 1 // the pictures come in bursts
+		frames := int64(m.Duration) * int64(c.rate)
+		if err := (Limits{}).withDefaults().checkMedia(m, frames, float64(c.rate)); (err != nil) != c.bad {
+			t.Errorf("%s in bursts: %v", c.name, err)
+		}
+	}
+	film := workertest.Clip(t, "a.mkv", args(workertest.Pattern("64x64", "10", "3"), x264)...)
+	in := look(t, Limits{Pixels: 64 * 64 * 29}, film)
+	if in.Reason == nil || in.Reason.Code != pipeline.CodeLimits || !strings.Contains(in.Reason.Detail, "30 frames") {
+		t.Errorf("30 frames: %+v", in.Reason)
+	}
+	if in := look(t, Limits{Pixels: 64 * 64 * 30.5}, film); in.Reason != nil {
+		t.Errorf("30 frames of 30: %+v", in.Reason)
+	}
+}
+
 // TestFarTimesAreRefused: no encoder can shift the times of a video that begins in 1,000 years.
 func TestFarTimesAreRefused(t *testing.T) {
 	for start, bad := range map[float64]bool{0: false, 1.8e9: false, 3.2e10: true, -3.2e10: true, 4.6e15: true} {
 		m := &pipeline.Media{Duration: 1, Video: pipeline.VideoTrack{Start: start}}
-		if err := (Limits{}).withDefaults().checkMedia(m, 25); (err != nil) != bad {
+		if err := (Limits{}).withDefaults().checkMedia(m, 25, 25); (err != nil) != bad {
 			t.Errorf("from %g s on: %v", start, err)
 		}
 	}

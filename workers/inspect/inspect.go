@@ -118,7 +118,7 @@ func (w *Worker) look(ctx context.Context, path, dir string) (*pipeline.Media, e
 	if err := m.run(ctx); err != nil {
 		return media, err
 	}
-	return media, w.limits.checkMedia(media, m.fps)
+	return media, w.limits.checkMedia(media, m.frames, m.fps)
 }
 
 func checkEncrypted(path string, size int64, demuxer string, head []byte) error {

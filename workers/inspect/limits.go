@@ -18,7 +18,13 @@ type Limits struct {
 	Channels    int           // of one audio track; 16
 	MaxBitrate  int64         // bits/s of the whole file; 1,000,000,000
 	SampleRatio float64       // longer edge of a pixel to the shorter; 16
+	Pixels      float64       // of all frames together; those of 6 h of 3840x2160 at 30 frames/s, 5.4e12
 }
+
+// mostPixels is the default of Limits.Pixels. Frames that only repeat others take a dozen bytes each, however
+// large they are, but decoding and scaling them takes as long as any. Without this limit, a file of 5 MB with
+// 6 hours of 8192x4320 would keep a machine busy for days.
+const mostPixels = 6 * 60 * 60 * 30 * 3840 * 2160
 
 func (l Limits) withDefaults() Limits {
 	return Limits{
@@ -26,6 +32,7 @@ func (l Limits) withDefaults() Limits {
 		Long: or(l.Long, 8192), Short: or(l.Short, 4320), FrameRate: or(l.FrameRate, 240),
 		Streams: or(l.Streams, 32), Channels: or(l.Channels, 16),
 		MaxBitrate: or(l.MaxBitrate, 1e9), SampleRatio: or(l.SampleRatio, 16),
+		Pixels: or(l.Pixels, mostPixels),
 	}
 }
 
@@ -94,11 +101,13 @@ const (
 // offRate is the share of the limit by which a rate may exceed it, since clocks are coarse.
 const offRate = 0.05
 
-// checkMedia checks what is only known after measuring. fps is the frame rate, 0 for a single frame. There is
-// no lowest bit rate, since a still needs nearly none.
-func (l Limits) checkMedia(m *pipeline.Media, fps float64) error {
+// checkMedia checks what is only known after measuring: frames is how many were found, and fps their rate, 0
+// for a single frame. There is no lowest bit rate, since a still needs nearly none.
+func (l Limits) checkMedia(m *pipeline.Media, frames int64, fps float64) error {
 	// A single frame has nearly no length, so its bit rate would be huge.
 	bitrate := int64(float64(m.Size*8) / math.Max(1, m.Duration))
+	all := math.Max(float64(frames), m.Duration*m.Video.FrameRate()) // pauses are filled with frames
+	pixels := all * float64(m.Video.CodedWidth*m.Video.CodedHeight)
 	switch {
 	case math.Abs(m.Origin()) > farthest:
 		return pipeline.Fail(pipeline.CodeMalformed, "the video begins %.3g years from its time 0",
@@ -111,6 +120,10 @@ func (l Limits) checkMedia(m *pipeline.Media, fps float64) error {
 	case bitrate > l.MaxBitrate:
 		return pipeline.Fail(pipeline.CodeLimits, "%d bits/s; at most %d are accepted",
 			bitrate, l.MaxBitrate)
+	case pixels > l.Pixels:
+		return pipeline.Fail(pipeline.CodeLimits,
+			"%.0f frames of %dx%d have %.3g pixels together; at most %.3g are accepted",
+			all, m.Video.CodedWidth, m.Video.CodedHeight, pixels, l.Pixels)
 	}
 	return nil
 }

@@ -30,6 +30,7 @@ type measurement struct {
 	stream ffmpeg.Stream
 	media  *pipeline.Media
 	seen   map[int]seen // streams that were read completely to choose among them
+	frames int64        // found; 0 if only the end of the file was read
 	fps    float64      // measured; 0 if there is one frame, or if unknown
 	claim  float64      // seconds that the file claims to last; 0 without a claim, or if it was believed
 }
@@ -259,6 +260,7 @@ func (m *measurement) settle(l length) {
 	if l.believed {
 		return
 	}
+	m.frames = l.frames
 	n := m.compare(l)
 	if held := m.media.Duration - l.last; l.last > 0 && held > m.tolerance(l.spacing) {
 		v.Held = held

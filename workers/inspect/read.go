@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/reelmill/reelmill/pipeline"
@@ -56,9 +55,6 @@ func (m *measurement) readTo(ctx context.Context, to io.Writer, in []ffmpeg.Inpu
 // slowest is the fewest bytes that a second of CPU time must read.
 const slowest = 16 << 20
 
-// clockTicks is by how much less CPU time than the limit may be measured at the end.
-const clockTicks = 100 * time.Millisecond
-
 // cpu returns the limit of CPU time for a run; 0: none. Time by the clock would fail good files on a busy
 // machine.
 func (m *measurement) cpu() time.Duration {
@@ -75,15 +71,10 @@ func (m *measurement) options() ffmpeg.RunOptions {
 	return o
 }
 
-// tooMuch blames the file for a run that the kernel ended after all of its CPU time. ffmpeg ends itself after
-// SIGXCPU, but not within a frame: then SIGKILL follows, as when memory runs out.
+// tooMuch blames the file for a run that used up its CPU time.
 func (m *measurement) tooMuch(err error) error {
 	var run *ffmpeg.Error
-	most := m.cpu()
-	if !errors.As(err, &run) || most == 0 || run.CPU < most-clockTicks {
-		return err
-	}
-	if run.Kind != ffmpeg.KindTimeout && (run.Kind != ffmpeg.KindSignal || run.Signal != syscall.SIGKILL) {
+	if !ffmpeg.Exhausted(err) || !errors.As(err, &run) {
 		return err
 	}
 	return &pipeline.Error{

@@ -102,6 +102,8 @@ func (r run) pick(ctx context.Context) (candidate, error) {
 		switch {
 		case ctx.Err() != nil:
 			return candidate{}, context.Cause(ctx)
+		case ffmpeg.Exhausted(err):
+			return candidate{}, err
 		case err != nil && spare.good(): // there may be no other frame
 			return spare, nil
 		case err == nil && c.score >= best.score:
@@ -143,7 +145,7 @@ func (r run) keyframes(ctx context.Context) (best candidate, near bool, err erro
 		c.Outputs = append(c.Outputs, frames(r.frame("key", i), fmt.Sprintf("%d:%d", i, r.media.Video.Stream), 1,
 			ffmpeg.Option{Key: "filter:v", Value: r.filter()}))
 	}
-	if err := r.step(ctx, c); err != nil && ctx.Err() != nil {
+	if err := r.step(ctx, c); err != nil && (ctx.Err() != nil || ffmpeg.Exhausted(err)) {
 		return best, false, err // other failures concern a single frame, or exact meets them again
 	}
 	near = groups != nil

@@ -228,7 +228,7 @@ func (r run) decode(ctx context.Context, b board, options []ffmpeg.Option) error
 	)
 	step := encode.Step{
 		Tools: r.worker.tools, Dir: r.job.Dir, Duration: r.media.Duration, Progress: r.job.Progress, To: 0.9,
-		Nice: r.job.Nice(),
+		Nice: r.job.Nice(), Work: r.work(),
 	}
 	cells := frames(r.file("cell-%05d."+frameCodec), "[v]", max(2, len(b.Tiles)),
 		ffmpeg.Option{Key: "r:v", Value: rate}, ffmpeg.Option{Key: "fps_mode", Value: "cfr"})

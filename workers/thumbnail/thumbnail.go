@@ -152,9 +152,12 @@ func frames(file, label string, n int, more ...ffmpeg.Option) ffmpeg.Output {
 // step runs c. Only the storyboard yields to others on the machine.
 func (r run) step(ctx context.Context, c ffmpeg.Command) error {
 	return encode.Step{
-		Tools: r.worker.tools, Dir: r.job.Dir, Duration: r.media.Duration, Nice: r.job.Nice(),
+		Tools: r.worker.tools, Dir: r.job.Dir, Duration: r.media.Duration, Nice: r.job.Nice(), Work: r.work(),
 	}.Run(ctx, c)
 }
+
+// work returns the most that a run has to do: it decodes all frames.
+func (r run) work() encode.Work { return encode.Decoding(r.media.Video, r.media.Duration, 0) }
 
 // save writes img as JPEG and publishes it.
 func (r run) save(ctx context.Context, img image.Image, o pipeline.Output) (pipeline.Output, error) {

@@ -359,3 +359,14 @@ func colours(t *testing.T, keyint string) string {
 	return workertest.Clip(t, "a.mp4", "-f", "lavfi", "-i", "color=red:s=64x64:r=10:d=6,drawbox=c=blue:t=fill:enable='gte(t,2.95)'",
 		"-c:v", "libx264", "-pix_fmt", "yuv420p", "-bf", "3", "-g", keyint, "-keyint_min", keyint, "-sc_threshold", "0")
 }
+
+// TestPicturesHaveLimitedTime: a frame that never ends to decode ends the job.
+func TestPicturesHaveLimitedTime(t *testing.T) {
+	program, wantLimit := workertest.Timed(t)
+	workertest.Run(t, workertest.Case{
+		Registry: workertest.Registry("thumbnail", New(ffmpeg.Tools{FFmpeg: program})), Worker: "thumbnail",
+		Media:  workertest.Media(320, 180, 10, 3),
+		Source: workertest.Clip(t, "a.mp4", slices.Concat(workertest.Pattern("320x180", "10", "3"), x264)...),
+	})
+	wantLimit(frameCodec)
+}

@@ -38,7 +38,7 @@ func (c chunkRun) run(ctx context.Context) (pipeline.Result, error) {
 	}
 	step := encode.Step{
 		Tools: c.tools, Dir: c.job.Dir, Duration: c.seconds(), Progress: c.job.Progress, To: encoded,
-		Nice: c.job.Nice(),
+		Nice: c.job.Nice(), Work: c.work(),
 	}
 	if err := step.Run(ctx, c.command(input)); err != nil {
 		return pipeline.Result{}, err
@@ -61,6 +61,21 @@ func (c chunkRun) run(ctx context.Context) (pipeline.Result, error) {
 // seconds returns the planned length of the chunk.
 func (c chunkRun) seconds() float64 {
 	return float64(c.end()-c.part.Start) / c.part.Rate.Float()
+}
+
+// work returns what the chunk has to decode, from the key frame before it on, and to encode. Without an
+// index, the key frame before it may be the first frame.
+func (c chunkRun) work() encode.Work {
+	v := c.job.Media().Video
+	before := float64(c.part.Start) / c.part.Rate.Float()
+	if v.Groups != nil {
+		before = min(before, v.Groups.Longest)
+	}
+	w := encode.Decoding(v, before+c.seconds(), c.part.Rate.Float())
+	for _, r := range c.part.Rungs {
+		w.Encoded += c.seconds() * r.Rate.Float() * float64(r.Size.Width*r.Size.Height)
+	}
+	return w
 }
 
 // end returns the number of the frame after the chunk's last one.

@@ -324,3 +324,14 @@ func TestLatePicture(t *testing.T) {
 		}
 	}
 }
+
+// TestChunksHaveLimitedTime: a frame that never ends to decode ends the chunk.
+func TestChunksHaveLimitedTime(t *testing.T) {
+	program, wantLimit := workertest.Timed(t)
+	workertest.Run(t, workertest.Case{
+		Registry: workertest.Registry("transcode", New(ffmpeg.Tools{FFmpeg: program})), Worker: "transcode",
+		Media:  workertest.Media(320, 180, 10, 2),
+		Source: workertest.Clip(t, "a.mp4", args(workertest.Pattern("320x180", "10", "2"), x264)...),
+	})
+	wantLimit("libx264")
+}

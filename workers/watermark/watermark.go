@@ -102,11 +102,20 @@ func (r run) run(ctx context.Context) (pipeline.Output, error) {
 	}
 	step := encode.Step{
 		Tools: r.tools, Dir: r.job.Dir, Duration: r.media.Duration, Progress: r.job.Progress, To: 0.95,
+		Work: r.work(),
 	}
 	if err := r.encode(ctx, step, input, mark.Bounds()); err != nil {
 		return pipeline.Output{}, err
 	}
 	return r.publish(ctx)
+}
+
+// work returns what the run has to decode and to encode.
+func (r run) work() encode.Work {
+	rate := picture.SourceRate(r.media.Video).Float()
+	w := encode.Decoding(r.media.Video, r.media.Duration, rate)
+	w.Encoded = r.media.Duration * rate * float64(r.size.Width*r.size.Height)
+	return w
 }
 
 // encode runs ffmpeg, and encodes the default audio beside it, if there is any.

@@ -364,3 +364,14 @@ func TestHidesTheSource(t *testing.T) {
 		t.Errorf("traits %+v", got)
 	}
 }
+
+// TestWatermarkHasLimitedTime: a frame that never ends to decode ends the job.
+func TestWatermarkHasLimitedTime(t *testing.T) {
+	program, wantLimit := workertest.Timed(t)
+	workertest.Run(t, workertest.Case{
+		Registry: workertest.Registry("watermark", New(ffmpeg.Tools{FFmpeg: program})), Worker: "watermark",
+		Params: `{"image":"mark"}`, Source: gray(t, "320x180"), Assets: map[string]string{"mark": red(t, 100, 50)},
+		Media: withSound(workertest.Media(320, 180, 5, 1)),
+	})
+	wantLimit("libx264")
+}

@@ -21,7 +21,8 @@ import (
 //	ended by another signal   encoder_crashed
 //	no sign of life           job_stalled
 //	the input is at fault     input_malformed
-//	verifying took too long   job_timeout
+//	its CPU time is used up   input_malformed
+//	it took too long          job_timeout
 //	an output is not fit      output_verification_failed
 //	anything else of ffmpeg   encode_failed
 //
@@ -47,6 +48,10 @@ func Fault(ctx context.Context, err error) error {
 			e.Stderr = run.Tail
 		}
 		return e
+	case ffmpeg.Exhausted(err) && errors.As(err, &run):
+		return &pipeline.Error{
+			Code: pipeline.CodeMalformed, Detail: "decoding the file takes too much time", Stderr: run.Tail, Err: err,
+		}
 	case errors.As(err, &run):
 		return &pipeline.Error{Code: code(run), Detail: run.Error(), Stderr: run.Tail, Err: err}
 	}
@@ -90,6 +95,8 @@ func code(e *ffmpeg.Error) pipeline.Code {
 		return pipeline.CodeEncoderCrashed
 	case e.Kind == ffmpeg.KindStalled:
 		return pipeline.CodeJobStalled
+	case e.Kind == ffmpeg.KindTimeout:
+		return pipeline.CodeJobTimeout
 	case e.BadInput():
 		return pipeline.CodeMalformed
 	}

@@ -42,6 +42,8 @@ func TestFault(t *testing.T) {
 		{"crashed", &ffmpeg.Error{Kind: ffmpeg.KindSignal, Signal: syscall.SIGSEGV}, pipeline.CodeEncoderCrashed},
 		{"stalled", &ffmpeg.Error{Kind: ffmpeg.KindStalled, Err: ffmpeg.ErrStalled}, pipeline.CodeJobStalled},
 		{"verify in vain", &ffmpeg.VerifyError{Check: "probe", Err: &ffmpeg.Error{Kind: ffmpeg.KindTimeout, Err: ffmpeg.ErrTimeout}}, pipeline.CodeJobTimeout},
+		{"endless", &ffmpeg.Error{Kind: ffmpeg.KindTimeout, Signal: syscall.SIGXCPU, Err: ffmpeg.ErrTimeout}, pipeline.CodeMalformed},
+		{"probe in vain", &ffmpeg.Error{Kind: ffmpeg.KindTimeout, Err: ffmpeg.ErrTimeout}, pipeline.CodeJobTimeout},
 		{"verify", fmt.Errorf("rung: %w", &ffmpeg.VerifyError{Check: "duration"}), pipeline.CodeVerification},
 		{"other", exit("Unknown encoder"), pipeline.CodeEncodeFailed},
 		{"coded", fmt.Errorf("x: %w", coded), pipeline.CodeFetchFailed},

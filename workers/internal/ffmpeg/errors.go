@@ -206,7 +206,10 @@ func containsAny(s string, words ...string) bool {
 // newError returns the failure of a process, or nil after a clean exit. ffmpeg 5 also exits with 0 when it
 // could not write the end of an output. Then only a line with the output's own path counts, since a file
 // can make ffmpeg print the other words.
-func newError(ctx context.Context, program string, args []string, err error, t *tail) error {
+// cpu is the process's limit of CPU time; 0 if it has none.
+func newError(
+	ctx context.Context, program string, args []string, cpu time.Duration, err error, t *tail,
+) error {
 	e := &Error{Program: program, Args: t.redactAll(args), Tail: t.String(), Err: err}
 	if err == nil {
 		if e.Kind = KindExit; program == "ffmpeg" && unwritten(e.Tail, hiddenOutput) {
@@ -227,8 +230,8 @@ func newError(ctx context.Context, program string, args []string, err error, t *
 		e.CPU = exit.UserTime() + exit.SystemTime()
 		if ws, ok := exit.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
 			e.Kind, e.ExitCode, e.Signal = KindSignal, 0, ws.Signal()
-			if e.Signal == syscall.SIGXCPU {
-				e.Kind, e.Err = KindTimeout, ErrTimeout
+			if e.Signal == syscall.SIGXCPU || e.spent(cpu) {
+				e.Kind, e.Signal, e.Err = KindTimeout, syscall.SIGXCPU, ErrTimeout
 			}
 		}
 		if e.ExitCode == 255 && strings.Contains(e.Tail, "received signal 24") {
@@ -239,6 +242,22 @@ func newError(ctx context.Context, program string, args []string, err error, t *
 		e.Kind, e.ExitCode = KindExit, -1
 	}
 	return e
+}
+
+// clockTicks is by how much less CPU time than the limit may be measured at the end.
+const clockTicks = 100 * time.Millisecond
+
+// spent reports whether the kernel killed a process that did not heed SIGXCPU: ffmpeg ends itself after that,
+// but not within a frame.
+func (e *Error) spent(cpu time.Duration) bool {
+	return cpu > 0 && e.Signal == syscall.SIGKILL && e.CPU >= cpu-clockTicks
+}
+
+// Exhausted reports whether a program used up its CPU time (sandbox.Limits). If every good file needs less,
+// the file is at fault, and trying again cannot help.
+func Exhausted(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Kind == KindTimeout && e.Signal == syscall.SIGXCPU
 }
 
 func kindOf(cause error) Kind {

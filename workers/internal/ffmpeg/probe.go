@@ -17,7 +17,7 @@ import (
 // Limits of one probe.
 const (
 	probeJSON = 1 << 20
-	probeWall = 30 * time.Second
+	probeWall = 90 * time.Second // for a machine that is six times as busy as the CPU time allows
 	probeCPU  = 15 * time.Second
 )
 
@@ -27,7 +27,7 @@ type ProbeOptions struct {
 	Trusted      bool          // we wrote the file: allows images too (see Input.Trusted)
 	Late         bool          // search more of the file for tracks (see Input.Late)
 	CountPackets bool          // read the whole file and fill Stream.Packets
-	Timeout      time.Duration // wall time; half as much CPU time. Default 30 s
+	Timeout      time.Duration // wall time; half as much CPU time. Default 90 s, and 15 s
 }
 
 // ProbeResult is what ffprobe found. All text is valid UTF-8 without control characters, at most 256
@@ -203,7 +203,7 @@ func (t Tools) ffprobe(
 		Program: program, Args: args, Read: []string{at("", path)},
 		Stdout: &capped{w: out, left: limit, over: over}, Stderr: stderr, Limits: limits,
 	})
-	return stderr.String(), newError(ctx, "ffprobe", args, err, stderr)
+	return stderr.String(), newError(ctx, "ffprobe", args, cpu, err, stderr)
 }
 
 // parseProbe parses ffprobe's JSON.

@@ -92,7 +92,7 @@ func (t Tools) Run(ctx context.Context, c Command, o RunOptions) error {
 	// The pipe ends with ffmpeg. If a stray child still holds it, stop reading.
 	_ = r.SetReadDeadline(time.Now().Add(time.Second))
 	<-reports
-	return newError(ctx, "ffmpeg", args, err, stderr)
+	return newError(ctx, "ffmpeg", args, o.Limits.CPU, err, stderr)
 }
 
 // tail returns a stderr tail that hides the command's paths.

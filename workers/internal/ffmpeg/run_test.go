@@ -365,10 +365,16 @@ func TestRunSignal(t *testing.T) {
 
 func TestRunLimits(t *testing.T) {
 	var e *Error
-	err := script(t, "while :; do :; done").Run(testContext(t), toNull("in.mp4"),
-		RunOptions{Limits: sandbox.Limits{CPU: time.Second}})
-	if !errors.As(err, &e) || e.Kind != KindTimeout || !errors.Is(err, ErrTimeout) {
-		t.Errorf("cpu: %#v", err)
+	for _, heed := range []string{"", "trap '' XCPU; "} {
+		err := script(t, heed+"while :; do :; done").Run(testContext(t), toNull("in.mp4"),
+			RunOptions{Limits: sandbox.Limits{CPU: time.Second}})
+		if !errors.As(err, &e) || e.Kind != KindTimeout || !errors.Is(err, ErrTimeout) || !Exhausted(err) {
+			t.Errorf("cpu, %q: %#v", heed, err)
+		}
+	}
+	if err := script(t, "kill -KILL $$").Run(testContext(t), toNull("in.mp4"),
+		RunOptions{Limits: sandbox.Limits{CPU: time.Minute}}); Exhausted(err) {
+		t.Errorf("killed early: %#v", err)
 	}
 	c := toNull(video(t, "in.mp4", 2))
 	c.Outputs[0] = Output{Path: filepath.Join(t.TempDir(), "o"), Format: "rawvideo", Maps: []string{"0:v:0"}}

@@ -166,7 +166,7 @@ func (t Tools) ask(ctx context.Context, args ...string) (string, error) {
 	err = t.Cage.Run(ctx, sandbox.Spec{
 		Program: path, Args: args, Stdout: &capped{w: &out, left: 1 << 20}, Stderr: tail,
 	})
-	if e := newError(ctx, "ffmpeg", args, err, tail); e != nil {
+	if e := newError(ctx, "ffmpeg", args, 0, err, tail); e != nil {
 		return "", e
 	}
 	return out.String(), nil

@@ -1,0 +1,38 @@
+package encode
+
+import (
+	"time"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+// Work says how much a run of ffmpeg has to do at most. A file may hold frames that take hours to decode,
+// such as a JPEG of a hundred thousand scans, behind good ones that inspection saw. So a run gets CPU time
+// by the pixels that good files need. The zero Work is unlimited.
+type Work struct {
+	Decoded float64 // pixels that are decoded and filtered
+	Encoded float64 // pixels that are encoded
+}
+
+// Decoding returns the work of decoding seconds of a video, and of filtering it at a rate in frames/s.
+func Decoding(v pipeline.VideoTrack, seconds, rate float64) Work {
+	return Work{Decoded: seconds * max(rate, v.FrameRate()) * float64(v.CodedWidth*v.CodedHeight)}
+}
+
+// CPU time that work may take. It leaves room for machines that are ten times as slow as one on which libx264
+// takes 170 ns per pixel with the preset slow. Decoding and filtering a pixel takes far less.
+const (
+	startTime      = 30 * time.Second
+	timePerDecoded = 750.0  // ns
+	timePerEncoded = 2000.0 // ns
+	mostTime       = 30 * 24 * time.Hour
+)
+
+// limit returns the CPU time for w; 0: no limit.
+func (w Work) limit() time.Duration {
+	if w == (Work{}) {
+		return 0
+	}
+	more := timePerDecoded*w.Decoded + timePerEncoded*w.Encoded
+	return startTime + time.Duration(min(more, float64(mostTime)))
+}
