@@ -38,7 +38,7 @@ type harness struct {
 	dir      string
 	self     string // this program
 	clip     string // a short video
-	film     string // a video of one segment that takes some seconds to encode
+	film     string // a longer one, of one segment
 	junk     string // a file that is no video
 	receiver *receiver
 	points   *points
@@ -135,7 +135,7 @@ func (h *harness) prepare(ctx context.Context) (err error) {
 	if h.clip, err = h.record(ctx, "clip.mp4", "320x180", 2); err != nil {
 		return err
 	}
-	if h.film, err = h.record(ctx, "film.mp4", "1280x720", 5); err != nil {
+	if h.film, err = h.record(ctx, "film.mp4", "640x360", 5); err != nil {
 		return err
 	}
 	h.junk = filepath.Join(h.dir, "junk.mp4")
