@@ -45,7 +45,7 @@ type Cage struct {
 	missing    []string
 
 	lock     sync.Mutex
-	programs map[string]needs // by path
+	programs map[string]needs // by path, without links
 }
 
 // Close gives back what the cage holds. Programs that run in it stay in it.

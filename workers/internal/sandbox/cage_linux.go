@@ -109,7 +109,12 @@ func (c *Cage) try(ctx context.Context) error {
 	if err := c.startChild(ctx, cmd, Spec{}, true); err != nil {
 		return err
 	}
-	return cmd.Wait()
+	err := cmd.Wait()
+	if cmd.ProcessState.ExitCode() == confine.ExitFailed { // a step that fails says why
+		return errors.New("the process could not read its order: /proc must be mounted, and the user of the " +
+			"server must be allowed to read its program's file")
+	}
+	return err
 }
 
 // start starts a program in a cage: cmd is complete but for that.
@@ -211,23 +216,24 @@ func memoryFile() (*os.File, error) {
 	return os.NewFile(uintptr(fd), "order"), nil
 }
 
-// needs returns what a program needs, which it finds out once.
+// needs returns what a program needs, which it finds out once for each file that the path leads to: an update
+// may turn a link to another version.
 func (c *Cage) needs(ctx context.Context, program string) (needs, error) {
 	if c.abi == 0 {
 		return needs{}, nil
-	}
-	c.lock.Lock()
-	defer c.lock.Unlock()
-	if n, known := c.programs[program]; known {
-		return n, nil
 	}
 	path, err := resolve(program)
 	if err != nil {
 		return needs{}, err
 	}
+	c.lock.Lock()
+	defer c.lock.Unlock()
+	if n, known := c.programs[path]; known {
+		return n, nil
+	}
 	n, err := needsOf(ctx, path)
 	if err == nil {
-		c.programs[program] = n
+		c.programs[path] = n
 	}
 	return n, err
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -91,6 +92,33 @@ func TestLoaderIsInTheCage(t *testing.T) {
 		})
 		if out.String() != want || (err == nil) != (name == own) {
 			t.Errorf("%s: %v, %q", name, err, &out)
+		}
+	}
+}
+
+// TestLibrariesElsewhere: of a folder that is not only of libraries, a program may read its libraries alone.
+func TestLibrariesElsewhere(t *testing.T) {
+	n := needs{libraries: []string{"/usr/lib"}}
+	n.addLibraries([]byte("\tlinux-vdso.so.1 (0x1)\n\tlibm.so.6 => /usr/lib/x/libm.so.6 (0x2)\n" +
+		"\tliba.so => /srv/app/liba.so (0x3)\n\tlibb.so => not found\n\tliba.so => /srv/app/liba.so (0x3)\n"))
+	if want := []string{"/usr/lib", "/srv/app/liba.so"}; !slices.Equal(n.libraries, want) {
+		t.Errorf("%q, want %q", n.libraries, want)
+	}
+}
+
+// TestTurnedLink: a program is started from where its link leads now.
+func TestTurnedLink(t *testing.T) {
+	c, link := newCage(t), filepath.Join(folder(t), "program")
+	for _, name := range []string{"true", "sleep"} {
+		path, err := exec.LookPath(name)
+		if err == nil {
+			err = os.Symlink(path, link)
+		}
+		if err == nil {
+			err = c.Run(t.Context(), Spec{Program: link, Args: []string{"0"}})
+		}
+		if err := errors.Join(err, os.Remove(link)); err != nil {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

@@ -53,20 +53,27 @@ func needsOf(ctx context.Context, program string) (needs, error) {
 	if err != nil {
 		return n, nil // another kind of loader; the usual folders have to do
 	}
-	for line := range bytes.Lines(list) { // "libm.so.6 => /lib/x86_64-linux-gnu/libm.so.6 (0x...)"
-		_, path, _ := strings.Cut(string(line), "=> ")
-		path, _, _ = strings.Cut(path, " (")
-		if folder := filepath.Dir(path); filepath.IsAbs(path) && !n.covers(folder) {
-			n.libraries = append(n.libraries, folder)
-		}
-	}
+	n.addLibraries(list)
 	return n, nil
 }
 
-// covers reports whether a folder is below one of the libraries' already.
-func (n needs) covers(folder string) bool {
+// addLibraries adds the libraries in a list of the loader, with lines as
+// "libm.so.6 => /lib/x86_64-linux-gnu/libm.so.6 (0x...)". Outside the usual folders it adds the file alone:
+// beside it, there may be anything.
+func (n *needs) addLibraries(list []byte) {
+	for line := range bytes.Lines(list) {
+		_, path, _ := strings.Cut(string(line), "=> ")
+		path, _, _ = strings.Cut(path, " (")
+		if filepath.IsAbs(path) && !n.covers(path) {
+			n.libraries = append(n.libraries, path)
+		}
+	}
+}
+
+// covers reports whether a file is one of the libraries, or below a folder of them.
+func (n *needs) covers(file string) bool {
 	return slices.ContainsFunc(n.libraries, func(l string) bool {
-		return folder == l || strings.HasPrefix(folder, l+"/")
+		return file == l || strings.HasPrefix(file, l+"/")
 	})
 }
 
