@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -21,9 +22,10 @@ type server struct {
 	api     huma.API
 	openapi []byte
 	guard   *guard
-	uploads *gate  // of uploads under way
-	streams *gate  // of open event streams
-	rates   *rates // of requests
+	uploads *gate     // of uploads under way
+	streams *gate     // of open event streams
+	rates   *rates    // of requests
+	proxies sync.Once // warns of a proxy that nobody named
 }
 
 // New returns the handler of the whole API. It starts nothing. Any number of servers may use the handler;

@@ -41,6 +41,18 @@ func (g *guard) isProxy(a netip.Addr) bool {
 	return slices.ContainsFunc(g.proxies, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
+// noticeProxy warns, once, of a proxy that Access.Proxies does not name: all its users count as one client.
+func (s *server) noticeProxy(r *http.Request) {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if r.Header.Get("X-Forwarded-For") == "" || err != nil || s.guard.isProxy(peer.Addr().Unmap()) {
+		return
+	}
+	s.proxies.Do(func() {
+		s.cfg.Logger.Warn("a request says that it came through a proxy that --trusted-proxies does not name: if "+
+			"it is yours, name it, since all its users count as one client until then", "proxy", peer.Addr())
+	})
+}
+
 // parseHop reads an address of X-Forwarded-For, which may have a port.
 func parseHop(hop string) (netip.Addr, bool) {
 	hop = strings.TrimSpace(hop)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -144,6 +145,33 @@ func TestClients(t *testing.T) {
 		if got := g.clientOf(r).String(); got != c.want {
 			t.Errorf("%s via %q is %s, want %s", c.remote, c.via, got, c.want)
 		}
+	}
+}
+
+// TestUnnamedProxy: users behind a proxy that nobody named share the limits of one client, so the operator hears
+// of it, once.
+func TestUnnamedProxy(t *testing.T) {
+	var log pipelinetest.Buffer
+	g, err := newGuard(Access{Proxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}, "")
+	must(t, err)
+	s := &server{cfg: Config{Logger: slog.New(slog.NewTextHandler(&log, nil))}, guard: g}
+	request := func(remote, via string) {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.RemoteAddr = remote
+		if via != "" {
+			r.Header.Set("X-Forwarded-For", via)
+		}
+		s.noticeProxy(r)
+	}
+	request("203.0.113.9:1", "")
+	request("10.1.1.1:1", "198.51.100.1")
+	if log.String() != "" {
+		t.Errorf("without such a proxy: %s", &log)
+	}
+	request("203.0.113.9:1", "198.51.100.1")
+	request("203.0.113.9:1", "198.51.100.1")
+	if l := log.String(); strings.Count(l, "--trusted-proxies") != 1 || !strings.Contains(l, "proxy=203.0.113.9") {
+		t.Errorf("twice through one: %s", l)
 	}
 }
 

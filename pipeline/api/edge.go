@@ -95,6 +95,7 @@ func (s *server) enter(w http.ResponseWriter, r *http.Request, next http.Handler
 // checkLimits refuses a request that is too large, or one too many of its client. Health probes do not count:
 // they may come from the address of a proxy or of a node, and must not fail when its clients send too much.
 func (s *server) checkLimits(w http.ResponseWriter, r *http.Request) error {
+	s.noticeProxy(r)
 	if r.URL.Path != opHealth.Path && r.URL.Path != opReady.Path && !s.rates.allow(s.guard.clientOf(r)) {
 		return fail(codeTooManyRequests, "Your address sends more than %d requests a second.",
 			s.cfg.Limits.MaxClientRate)

@@ -222,13 +222,16 @@ func crossOrigin(origin string) *failure {
 }
 
 // Protect returns a handler that answers as next does, with the guard, headers and limits that the API has.
-// It is for what is served beside the API, such as metrics. The logger may be nil.
-func Protect(a Access, publicURL string, log *slog.Logger, next http.Handler) (http.Handler, error) {
+// It is for what is served beside the API, such as metrics. Of the limits, only the rate of a client counts.
+// The logger may be nil.
+func Protect(
+	a Access, publicURL string, l Limits, log *slog.Logger, next http.Handler,
+) (http.Handler, error) {
 	g, err := newGuard(a, publicURL)
 	if err != nil {
 		return nil, err
 	}
-	s := &server{cfg: Config{Logger: log}.withDefaults(), guard: g}
+	s := &server{cfg: Config{Limits: l, Logger: log}.withDefaults(), guard: g}
 	s.rates = newRates(s.cfg.Limits.MaxClientRate)
 	return s.edge(next), nil
 }

@@ -16,7 +16,7 @@ import (
 func (s *Server) serve(ctx context.Context, listener net.Listener) error {
 	handler := s.metrics.around(s.handler)
 	if Loopback(listener.Addr().String()) { // elsewhere, only --metrics-listen has them
-		scrape, err := s.protected(s.server.PublicURL, s.metrics.handler())
+		scrape, err := s.protected(s.server.PublicURL, s.server.Limits, s.metrics.handler())
 		if err != nil {
 			return err
 		}
@@ -43,8 +43,8 @@ func (s *Server) serve(ctx context.Context, listener net.Listener) error {
 }
 
 // protected protects a handler of this node as the API is.
-func (g *ground) protected(publicURL string, h http.Handler) (http.Handler, error) {
-	return api.Protect(g.config.Access, publicURL, g.config.Logger, h)
+func (g *ground) protected(publicURL string, l api.Limits, h http.Handler) (http.Handler, error) {
+	return api.Protect(g.config.Access, publicURL, l, g.config.Logger, h)
 }
 
 // besides answers GET /metrics with scrape, and everything else with next. A ServeMux would also answer by
@@ -68,7 +68,7 @@ func (g *ground) serveMetrics(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("metrics: %w", err)
 	}
-	handler, err := g.protected("", besides(http.NotFoundHandler(), g.metrics.handler()))
+	handler, err := g.protected("", api.Limits{}, besides(http.NotFoundHandler(), g.metrics.handler()))
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
