@@ -239,7 +239,7 @@ func (j *judge) hostileEnd(c hostile) {
 		if m := j.view.Media; m != nil && m.Damaged {
 			got += " (damaged)"
 		}
-	case j.view.Status == pipeline.StateVideoRejected && j.view.Problem != nil:
+	case j.view.Problem != nil && (j.view.Status == pipeline.StateVideoRejected || blamed(j.view)):
 		ok = slices.Contains(c.ends, j.view.Problem.Code)
 	}
 	if !ok || j.view.Problem != nil {
@@ -251,6 +251,11 @@ func (j *judge) hostileEnd(c hostile) {
 			j.wrong("attempts of "+job.Name, "%d", job.Attempt)
 		}
 	}
+}
+
+// blamed reports whether a video is errored for a fault of the file, which inspection could not see.
+func blamed(v pipeline.VideoView) bool {
+	return v.Status == pipeline.StateVideoErrored && pipeline.Describe(v.Problem.Code).Class == pipeline.Input
 }
 
 // search looks for what must not be in the answers and outputs of a video.

@@ -22,7 +22,7 @@ func codecs() []hostile {
 	noise := func() []byte { return garbage(3000) }
 	wrecked := func(id, from, ext string) hostile {
 		return hostile{id: id, ext: ext, tries: "a real " + from[2:] + " with noise in every picture",
-			ends: malformed, harmless: concealed, from: []string{from}, build: wreck}
+			ends: either(malformed, noPicture), harmless: concealed, from: []string{from}, build: wreck}
 	}
 	all := []hostile{
 		coded("x_mjpg_noise", "MJPG", 320, 180, nil, func() []byte {
@@ -55,8 +55,8 @@ func codecs() []hostile {
 		}),
 		coded("x_theora_noise", "theo", 320, 180, nil, noise),
 		coded("x_zmbv", "ZMBV", 320, 180, nil, noise),
-		{id: "x_qtrle_lines", ext: "mov", tries: "a run of lines behind the picture", ends: malformed,
-			harmless: concealed, build: fromNothing(func() []byte {
+		{id: "x_qtrle_lines", ext: "mov", tries: "a run of lines behind the picture",
+			ends: either(malformed, outside), harmless: concealed, build: fromNothing(func() []byte {
 				frame := cat(be32(0x0000_00ff), be16(8, 65535, 0, 65535, 0), garbage(240))
 				return film(reel{entry: visual("rle ", 1, 65), timescale: 25, delta: 1,
 					samples: repeated(frame, 10)})
@@ -99,7 +99,7 @@ func transportStreams() []hostile {
 			build: func(_ lab, in [][]byte) ([]byte, error) { return build(in[0]), nil }}
 	}
 	return []hostile{
-		ts("x_ts_pids", "packets of 8,000 tracks that no table names", nil, other, func(real []byte) []byte {
+		ts("x_ts_pids", "packets of 8,000 tracks that no table names", outside, other, func(real []byte) []byte {
 			var b []byte
 			payload := cat([]byte{0, 0, 1, 0xe0, 0, 0, 0x80, 0, 0}, zeroes(100))
 			for pid := range uint16(8000) {
@@ -363,7 +363,8 @@ func oggFiles() []hostile {
 // soundFiles are hostile files of audio alone.
 func soundFiles() []hostile {
 	sound := func(id, ext, tries, from string, build func(real []byte) []byte) hostile {
-		return hostile{id: id, ext: ext, tries: tries, ends: either(noPicture, malformed), from: []string{from},
+		return hostile{id: id, ext: ext, tries: tries, ends: either(noPicture, malformed, outside),
+			from:  []string{from},
 			build: func(_ lab, in [][]byte) ([]byte, error) { return build(in[0]), nil }}
 	}
 	picture := func(width, height, length uint32) []byte {

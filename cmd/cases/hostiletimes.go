@@ -84,7 +84,7 @@ func editLists() []hostile {
 			many(10_000, [3]int64{1000, 0, normal})...),
 		edit("x_edit_repeat", "an edit list that plays a second twice", "repetition is what edit lists are for",
 			nil, many(2, [3]int64{1000, 0, normal})...),
-		edit("x_edit_slices", "10,000 edits of a tick each", "the edits are applied, or ignored", nil,
+		edit("x_edit_slices", "10,000 edits of a tick each", "", malformed,
 			many(10_000, [3]int64{0, 512, normal}, [3]int64{1, 1024, normal})...),
 		edit("x_edit_empty", "10,000 empty edits of 100 hours", "", malformed,
 			many(10_000, [3]int64{360_000_000, -1, normal})...),
@@ -139,7 +139,8 @@ func matroskaTimes() []hostile {
 	return []hostile{
 		mkv("x_mkv_late", "pictures at 2^62 ms", malformed, "",
 			at(func(i int) int64 { return 1<<62 + int64(i)*40 })),
-		mkv("x_mkv_negative", "pictures at -2^63 ms", tooLong, "the time before the first picture is left out",
+		mkv("x_mkv_negative", "pictures at -2^63 ms", either(tooLong, malformed),
+			"the time before the first picture is left out",
 			at(func(i int) int64 { return math.MinInt64 + int64(i)*40 })),
 		mkv("x_mkv_apart", "a picture now, and one in 2^50 ms", tooLong, "the far picture is left out",
 			at(func(i int) int64 { return int64(i/20) << 50 })),
@@ -198,7 +199,7 @@ func tables() []hostile {
 	}
 	rows := func(n int, row []byte) []byte { return bytes.Repeat(row, n) }
 	return []hostile{
-		table("x_stts_count", "2^32 - 1 entries of times in 16 bytes", "stts", malformed, shown,
+		table("x_stts_count", "2^32 - 1 entries of times in 16 bytes", "stts", either(malformed, outside), shown,
 			be32(0, math.MaxUint32, 25, 512)),
 		table("x_stts_samples", "2^32 - 1 samples by the times", "stts", malformed, shown,
 			be32(0, 1, math.MaxUint32, 512)),
@@ -212,7 +213,8 @@ func tables() []hostile {
 			rows(25, be32(math.MaxInt32))),
 		table("x_stsz_zero", "samples without bytes", "stsz", malformed, "", be32(0, 0, 25), zeroes(100)),
 		table("x_stco_beyond", "samples behind the end of the file", "stco", malformed, "", be32(0, 1, 0xfffffff0)),
-		table("x_stco_count", "2^32 - 1 chunks in 8 bytes", "stco", malformed, shown, be32(0, math.MaxUint32, 48)),
+		table("x_stco_count", "2^32 - 1 chunks in 8 bytes", "stco", either(malformed, outside), shown,
+			be32(0, math.MaxUint32, 48)),
 		table("x_stco_index", "samples in the index itself", "stco", malformed, "", be32(0, 1, 0)),
 		table("x_co64_huge", "samples at 2^63 - 1", "co64", malformed, "", be32(0, 1), be64(math.MaxInt64)),
 		table("x_co64_minus", "samples at -1", "co64", malformed, "", be32(0, 1), be64(math.MaxUint64)),
@@ -273,7 +275,8 @@ func bombs() []hostile {
 			})}
 	}
 	compressed := func(id, tries string, claim uint32, data func() []byte) hostile {
-		return hostile{id: id, ext: "mov", tries: tries, ends: malformed, build: fromNothing(func() []byte {
+		ends := either(malformed, noPicture, outside)
+		return hostile{id: id, ext: "mov", tries: tries, ends: ends, build: fromNothing(func() []byte {
 			cmvd := boxed("cmvd", be32(claim), packed(data()))
 			cmov := boxed("cmov", boxed("dcom", []byte("zlib")), cmvd)
 			return cat(boxed("ftyp", []byte("qt  "), be32(0)), boxed("moov", cmov))

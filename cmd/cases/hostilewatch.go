@@ -68,7 +68,7 @@ func (b *bait) close() {
 // filesOutside lists the files and folders of a run that are neither objects nor what the server keeps for
 // itself: everything that a video could leave somewhere else.
 func filesOutside(dir string) (all []string, err error) {
-	own := []string{"objects", "scratch", "nats", "catalog", "uploads"}
+	own := []string{"objects", "scratch", "broker"}
 	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return ignoreGone(err)
