@@ -23,6 +23,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline/client"
 	"github.com/reelmill/reelmill/pipeline/stats"
 	"github.com/reelmill/reelmill/pipeline/why"
+	"github.com/reelmill/reelmill/workers/workertest"
 )
 
 // hostile has one of each kind of character that a terminal acts on, and a line break and tab that would forge
@@ -240,4 +241,65 @@ func printsPast(t *testing.T, file string) (found []string) {
 		return true
 	})
 	return found
+}
+
+// TestHostileVideoDoesNotReachTheTerminal runs the commands about videos on a real one, whose tags, language,
+// file name and metadata have what a terminal acts on, and reads the log of its server.
+func TestHostileVideoDoesNotReachTheTerminal(t *testing.T) {
+	p := startServe(t, binary, t.TempDir(), "--log-level", "debug")
+	t.Setenv("REELMILL_SERVER", p.url)
+	film := hostileFilm(t)
+	try := func(args ...string) (texts string) {
+		t.Helper()
+		for _, extra := range [][]string{nil, {"--json"}} {
+			var out, errOut bytes.Buffer
+			printError(&errOut, run(t.Context(), append(slices.Clone(args), extra...), &out, &errOut))
+			if got := actsOn(out.String() + errOut.String()); got != "" {
+				t.Errorf("%q %q prints %q:\n%q\n%q", args, extra, got, &out, &errOut)
+			}
+			texts += out.String() + errOut.String()
+		}
+		return texts
+	}
+	escaped := func(args ...string) string {
+		t.Helper()
+		said := try(args...)
+		if !strings.Contains(said, `\x1b[2J`) && !strings.Contains(said, `\u001b[2J`) {
+			t.Errorf("%q does not print the hostile text at all:\n%s", args, said)
+		}
+		return said
+	}
+	said := escaped("upload", film, "--metadata",
+		"title="+strings.ReplaceAll(hostile, ";", ""), "--passthrough", hostile, "--wait", "ready") // ";" ends a pair
+	id := videoID.FindString(said)
+	if id == "" {
+		t.Fatalf("the upload says %s", said)
+	}
+	escaped("videos", "list")
+	escaped("videos", "get", id)
+	escaped("videos", "events", id)
+	for _, about := range []string{"outputs", "why", "watch"} {
+		try("videos", about, id)
+	}
+	p.stop(t)
+	if got := actsOn(p.stderr.String()); got != "" {
+		t.Errorf("serve prints %q:\n%q", got, p.stderr)
+	}
+}
+
+// hostileFilm makes a video with hostile tags under a hostile name.
+func hostileFilm(t *testing.T) string {
+	t.Helper()
+	plain := workertest.Clip(t, "film.mkv", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=10:duration=1", "-f", "lavfi", "-i",
+		"sine=duration=1", "-c:v", "libx264", "-preset", "ultrafast", "-c:a", "aac", "-metadata", "title="+hostile,
+		"-metadata", "a\x1b[2J\u202e=b\x1b[2J", "-metadata:s:a:0", "language=e\x1b\u009b", "-metadata:s:v:0", "title="+hostile)
+	raw, err := os.ReadFile(plain)
+	check(t, err)
+	if !bytes.Contains(raw, []byte("\x1b[2J")) || !bytes.Contains(raw, []byte("e\x1b")) {
+		t.Fatal("ffmpeg wrote no hostile tags")
+	}
+	// A form cannot carry C0 controls in a file name.
+	film := filepath.Join(filepath.Dir(plain), "a\u009b31m\u202eb\u2066\u200f\u061c\u2028c.mkv")
+	check(t, os.Rename(plain, film))
+	return film
 }
