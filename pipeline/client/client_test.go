@@ -152,6 +152,15 @@ func TestUploadKeepsQuotes(t *testing.T) {
 	}
 }
 
+// TestUploadDropsControls: a file name with control characters, which no header can carry, is no obstacle.
+func TestUploadDropsControls(t *testing.T) {
+	e := newEnv(t)
+	v, err := e.client.Upload(t.Context(), Upload{Path: write(t, "a.mp4", "meow"), Name: "a\x1b[2J\r\n\t\x01\u0085.mp4"})
+	if err != nil || v.Filename != "a[2J.mp4" {
+		t.Errorf("%q, %v", v.Filename, err)
+	}
+}
+
 func TestUploadWatermarkParameters(t *testing.T) {
 	e := newEnv(t)
 	for _, w := range []string{"text:cat", ` {"text":"cat"}`} {

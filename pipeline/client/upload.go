@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"unicode"
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/pause"
@@ -229,13 +230,23 @@ func IsParameters(watermark string) bool {
 }
 
 // quoter escapes a file name as curl does: as a quoted-string of RFC 7578, section 4.2, which the server
-// decodes exactly. Browsers write %22 for a quote, which no server can distinguish from a name with %22. No
-// name that a server keeps has line breaks.
-var quoter = strings.NewReplacer("\r", "%0D", "\n", "%0A", `"`, `\"`, `\`, `\\`)
+// decodes exactly. Browsers write %22 for a quote, which no server can distinguish from a name with %22.
+var quoter = strings.NewReplacer(`"`, `\"`, `\`, `\\`)
+
+// quoted returns a file name as part of a header. It leaves out control characters: a header cannot carry
+// them, and the server drops them.
+func quoted(name string) string {
+	return quoter.Replace(strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return -1
+		}
+		return r
+	}, name))
+}
 
 func writeFile(form *multipart.Writer, field, name string, body io.Reader) error {
 	part, err := form.CreatePart(textproto.MIMEHeader{
-		"Content-Disposition": {fmt.Sprintf(`form-data; name="%s"; filename="%s"`, field, quoter.Replace(name))},
+		"Content-Disposition": {fmt.Sprintf(`form-data; name="%s"; filename="%s"`, field, quoted(name))},
 		"Content-Type":        {"application/octet-stream"},
 	})
 	if err != nil {
