@@ -218,21 +218,26 @@ func (p *phase) freeze(ctx context.Context, u *unit, what string) {
 	u.signal(syscall.SIGCONT)
 }
 
+// running returns the jobs of a worker type that run: the process of each, by its subject.
+func (p *phase) running(ctx context.Context, worker string) map[string]string {
+	running := map[string]string{}
+	all, _ := p.events(ctx) // an error may pass: it is read again soon
+	for _, events := range all {
+		for _, e := range events {
+			var data pipeline.JobEvent
+			delete(running, e.Subject)
+			if e.Type == pipeline.JobStarted && e.Decode(&data) == nil && data.Worker == worker {
+				running[e.Subject] = data.Process
+			}
+		}
+	}
+	return running
+}
+
 // busy returns a worker that runs a heavy job, or otherwise if none does soon.
 func (p *phase) busy(ctx context.Context, otherwise *unit) *unit {
 	for range 20 {
-		running := map[string]string{} // process by job
-		all, _ := p.events(ctx)        // an error may pass: it is read again soon
-		for _, events := range all {
-			for _, e := range events {
-				var data pipeline.JobEvent
-				delete(running, e.Subject)
-				if e.Type == pipeline.JobStarted && e.Decode(&data) == nil && data.Worker == "chaos" {
-					running[e.Subject] = data.Process
-				}
-			}
-		}
-		for _, process := range running {
+		for _, process := range p.running(ctx, "chaos") {
 			for _, u := range p.workers {
 				if strings.HasSuffix(process, fmt.Sprintf("/%d", u.pid())) {
 					return u

@@ -28,26 +28,10 @@ func (p *phase) fillWhileEncoding(ctx context.Context) {
 			p.sayf("no encoder began, so the disk was not filled")
 			return
 		}
-		encodes = p.encodes(ctx)
+		encodes = len(p.running(ctx, "transcode")) > 0
 	}
 	p.count("disk full while encoding", 1)
 	p.fillDisk(ctx)
-}
-
-// encodes reports whether a transcode job runs.
-func (p *phase) encodes(ctx context.Context) bool {
-	running := map[string]bool{}
-	all, _ := p.events(ctx) // an error may pass: it is read again soon
-	for _, events := range all {
-		for _, e := range events {
-			var data pipeline.JobEvent
-			delete(running, e.Subject)
-			if e.Type == pipeline.JobStarted && e.Decode(&data) == nil && data.Worker == "transcode" {
-				running[e.Subject] = true
-			}
-		}
-	}
-	return len(running) > 0
 }
 
 // fillDisk fills the small disk to the last byte for a while.

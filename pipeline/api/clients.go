@@ -17,11 +17,10 @@ import (
 // address in X-Forwarded-For that is none of them: what is in front of it the client may have made up. The
 // header of anybody else is ignored. The zero Prefix is a client without an address, as in some tests.
 func (g *guard) clientOf(r *http.Request) netip.Prefix {
-	peer, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
+	client, ok := peerOf(r.RemoteAddr)
+	if !ok {
 		return netip.Prefix{}
 	}
-	client := peer.Addr().Unmap()
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
 	for _, hop := range slices.Backward(hops) {
 		if !g.isProxy(client) {
@@ -36,6 +35,12 @@ func (g *guard) clientOf(r *http.Request) netip.Prefix {
 	return network(client)
 }
 
+// peerOf returns the address in that of a connection's other end. ok is false if there is none.
+func peerOf(remote string) (a netip.Addr, ok bool) {
+	peer, err := netip.ParseAddrPort(remote)
+	return peer.Addr().Unmap(), err == nil
+}
+
 // isProxy reports whether X-Forwarded-For of an address is believed.
 func (g *guard) isProxy(a netip.Addr) bool {
 	return slices.ContainsFunc(g.proxies, func(p netip.Prefix) bool { return p.Contains(a) })
@@ -43,13 +48,13 @@ func (g *guard) isProxy(a netip.Addr) bool {
 
 // noticeProxy warns, once, of a proxy that Access.Proxies does not name: all its users count as one client.
 func (s *server) noticeProxy(r *http.Request) {
-	peer, err := netip.ParseAddrPort(r.RemoteAddr)
-	if r.Header.Get("X-Forwarded-For") == "" || err != nil || s.guard.isProxy(peer.Addr().Unmap()) {
+	peer, ok := peerOf(r.RemoteAddr)
+	if r.Header.Get("X-Forwarded-For") == "" || !ok || s.guard.isProxy(peer) {
 		return
 	}
 	s.proxies.Do(func() {
 		s.cfg.Logger.Warn("a request says that it came through a proxy that --trusted-proxies does not name: if "+
-			"it is yours, name it, since all its users count as one client until then", "proxy", peer.Addr())
+			"it is yours, name it, since all its users count as one client until then", "proxy", peer)
 	})
 }
 

@@ -52,11 +52,11 @@ func (l *limited) Accept() (net.Conn, error) {
 
 // enter counts a connection of a client. leave is nil if the client has too many.
 func (l *limited) enter(a net.Addr) (leave func(), client netip.Prefix) {
-	peer, err := netip.ParseAddrPort(a.String())
-	if err != nil || l.guard.isProxy(peer.Addr().Unmap()) {
+	peer, ok := peerOf(a.String())
+	if !ok || l.guard.isProxy(peer) {
 		return func() {}, client
 	}
-	client = network(peer.Addr().Unmap())
+	client = network(peer)
 	leave, _ = l.gate.enter(client)
 	return leave, client
 }
