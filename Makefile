@@ -56,14 +56,13 @@ fuzz: ## run each fuzz target for FUZZTIME (20s)
 		done; \
 	done
 
-# The Go benchmarks are static, as the program is: the cage starts them in its place.
 bench: ## compare with plain ffmpeg (ONLY=ready,... CLIP=film JSON=file), then run the Go benchmarks (ONLY=go)
 	@.ci/install ffmpeg
 	@[ '$(ONLY)' = go ] || go run ./cmd/bench -only '$(ONLY)' -clip '$(CLIP)' $(if $(JSON),-json '$(JSON)')
 	@[ -z '$(ONLY)' ] || [ '$(ONLY)' = go ] || exit 0; \
 		dirs='$(call tests_with,Benchmark)'; \
 		[ -n "$$dirs" ] || { echo 'there are no benchmarks'; exit 0; }; \
-		CGO_ENABLED=0 go test -run '^$$' -bench . -benchmem $$dirs
+		go test -run '^$$' -bench . -benchmem $$dirs
 
 sim: ## simulate up to 1,000 slots with the costs of the last `make bench` (SIM='-hours 10')
 	go run ./cmd/bench sim $(SIM)

@@ -253,4 +253,34 @@ var mutations = []mutation{
 		"",
 		suite{"./pipeline/api", "TestFileNames"},
 	},
+	{
+		"sandbox: files are not restricted", "workers/internal/sandbox/confine/steps_linux.go",
+		"	if o.Ruleset != Unset {\n\t\tw.do(",
+		"	if false {\n\t\tw.do(",
+		suite{"./workers/internal/sandbox", "TestEscapes"},
+	},
+	{
+		"sandbox: system calls are not filtered", "workers/internal/sandbox/confine/steps_linux.go",
+		"	w.filter(o)\n",
+		"",
+		suite{"./workers/internal/sandbox", "TestEscapes"},
+	},
+	{
+		"sandbox: capabilities stay", "workers/internal/sandbox/confine/steps_linux.go",
+		"	w.capabilities(o.Capabilities)\n",
+		"",
+		suite{"./workers/internal/sandbox/confine", ""},
+	},
+	{
+		"sandbox: descriptors stay open", "workers/internal/sandbox/confine/steps_linux.go",
+		"	w.descriptors(o)\n",
+		"",
+		suite{"./workers/internal/sandbox/confine", ""},
+	},
+	{
+		"sandbox: a step that fails is passed over", "workers/internal/sandbox/confine/program_linux.go",
+		"	h := header{",
+		"	for i := range w.calls {\n\t\tw.calls[i].Least, w.calls[i].Most = -4095, 1<<31\n\t}\n	h := header{",
+		suite{"./workers/internal/sandbox/confine", ""},
+	},
 }

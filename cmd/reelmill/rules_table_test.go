@@ -110,6 +110,7 @@ var ruleModules = []struct {
 	}, ruleAny},
 	{"golang.org/x/sys", []string{
 		"cmd/chaos", "cmd/reelmill/internal/node", "workers", "workers/internal/ffmpeg", "workers/internal/sandbox",
+		"workers/internal/sandbox/confine",
 	}, ruleAny},
 	{"golang.org/x/term", []string{"cmd/reelmill"}, nil},
 	{"golang.org/x/text", []string{"pipeline/manifest"}, nil},
@@ -124,9 +125,6 @@ var ruleAny = []string{"*/..."}
 
 // ruleTopFolders are the folders at the top. Names that begin with a dot, and bin, do not count.
 var ruleTopFolders = []string{"cmd", "deploy", "pipeline", "storage", "workers"}
-
-// ruleInit are the packages that may have a func init: the comment of each says why.
-var ruleInit = []string{"workers/internal/sandbox/confine"}
 
 // ruleNames are meaningless package names.
 var ruleNames = []string{"common", "helper", "helpers", "misc", "models", "types", "util", "utils"}

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/reelmill/reelmill/workers/internal/sandbox"
 )
 
@@ -89,22 +91,24 @@ func (t Tools) askVersion(ctx context.Context) (string, error) {
 	return clean(words[2], 80), nil
 }
 
-// Start starts both programs, and reports whether they answer. Version then knows the answer of ffmpeg.
+// Start starts both programs, side by side, and reports whether they answer. Version then knows the answer of
+// ffmpeg.
 func (t Tools) Start(ctx context.Context) error {
-	version, err := t.askVersion(ctx)
-	if err != nil {
+	other := t
+	var err error
+	if other.FFmpeg, err = lookup(t.FFprobe, "ffprobe"); err != nil { // it answers the same question
 		return err
 	}
-	if t.known != nil {
-		t.known.mu.Lock()
-		t.known.version = version
-		t.known.mu.Unlock()
-	}
-	t.FFmpeg, err = lookup(t.FFprobe, "ffprobe") // which answers the same question
-	if err == nil {
-		_, err = t.ask(ctx, "-hide_banner", "-version")
-	}
-	return err
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		_, err := other.ask(ctx, "-hide_banner", "-version")
+		return err
+	})
+	g.Go(func() error {
+		_, err := t.Version(ctx)
+		return err
+	})
+	return g.Wait()
 }
 
 // Encoders returns the names of all encoders built into ffmpeg, such as "libx264". The map is shared: do

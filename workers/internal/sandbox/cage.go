@@ -44,6 +44,8 @@ type Cage struct {
 	namespaces bool     // network and user namespaces of its own for each program
 	missing    []string
 
+	capabilities uint32 // that programs keep
+
 	lock     sync.Mutex
 	programs map[string]needs // by path, without links
 }

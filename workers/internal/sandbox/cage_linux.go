@@ -30,7 +30,7 @@ func New(ctx context.Context, m Mode) (*Cage, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	c := &Cage{pid: confine.Unset, programs: map[string]needs{}}
+	c := &Cage{pid: confine.Unset, capabilities: ownCapabilities(), programs: map[string]needs{}}
 	c.tryLandlock(ctx)
 	c.trySeccomp(ctx)
 	if m == Required && len(c.missing) > 0 && ctx.Err() == nil {
@@ -109,12 +109,7 @@ func (c *Cage) try(ctx context.Context) error {
 	if err := c.startChild(ctx, cmd, Spec{}, true); err != nil {
 		return err
 	}
-	err := cmd.Wait()
-	if cmd.ProcessState.ExitCode() == confine.ExitFailed { // a step that fails says why
-		return errors.New("the process could not read its order: /proc must be mounted, and the user of the " +
-			"server must be allowed to read its program's file")
-	}
-	return err
+	return cmd.Wait()
 }
 
 // start starts a program in a cage: cmd is complete but for that.
@@ -122,7 +117,7 @@ func (c *Cage) start(ctx context.Context, cmd *exec.Cmd, s Spec) error {
 	return c.startChild(ctx, cmd, s, false)
 }
 
-// startChild starts this program with an order to restrict itself and become another, or to check that it is
+// startChild starts a process that restricts itself and becomes another program, or checks that it is
 // restricted. It returns once that has happened.
 func (c *Cage) startChild(ctx context.Context, cmd *exec.Cmd, s Spec, check bool) error {
 	var program needs // a check may open nothing at all
@@ -132,16 +127,8 @@ func (c *Cage) startChild(ctx context.Context, cmd *exec.Cmd, s Spec, check bool
 			return err
 		}
 	}
-	l := s.Limits.caged()
-	limits := l.list()
-	if c.namespaces { // elsewhere all processes of the user would count
-		limits = append(limits, limit(unix.RLIMIT_NPROC, maxThreads, maxThreads))
-	}
-	o := confine.Order{
-		Path: cmd.Path, Args: cmd.Args, Env: cmd.Env,
-		Ruleset: confine.Unset, Network: confine.Unset, Keep: 2 + len(cmd.ExtraFiles),
-		Filter: c.filter, Pid: c.pid, Limits: limits, Memory: l.memory(), Nice: s.Nice, Check: check,
-	}
+	o := c.order(cmd, s)
+	o.Check = check
 	pass := func(f *os.File) int {
 		cmd.ExtraFiles = append(cmd.ExtraFiles, f)
 		return 2 + len(cmd.ExtraFiles)
@@ -157,6 +144,14 @@ func (c *Cage) startChild(ctx context.Context, cmd *exec.Cmd, s Spec, check bool
 	if c.network != nil {
 		o.Network = pass(c.network)
 	}
+	if cmd.Path == self { // which the child is not for long
+		own, err := os.OpenFile(self, unix.O_PATH, 0)
+		if err != nil {
+			return fmt.Errorf("open this program: %w", err)
+		}
+		defer own.Close()
+		o.Path = descriptor(pass(own))
+	}
 	status, write, err := os.Pipe()
 	if err != nil {
 		return err
@@ -164,39 +159,62 @@ func (c *Cage) startChild(ctx context.Context, cmd *exec.Cmd, s Spec, check bool
 	defer status.Close()
 	defer write.Close()
 	o.Status = pass(write)
-	order, err := memoryFile()
+	o.Image = 3 + len(cmd.ExtraFiles)
+	confining := o.Program()
+	image, err := programFile(confining)
 	if err != nil {
 		return err
 	}
-	defer order.Close()
-	o.Order = pass(order)
-	if _, err := order.Write(o.Encode()); err != nil {
-		return fmt.Errorf("write the order: %w", err)
-	}
-	c.dress(cmd, o.Order)
+	defer image.Close()
+	c.dress(cmd, pass(image))
 	if err := cmd.Start(); err != nil {
-		return err
+		return fmt.Errorf("start the process that enters the sandbox (/proc must be mounted, and programs in "+
+			"memory allowed: sysctl vm.memfd_noexec below 2): %w", err)
 	}
 	s.hand()
 	_ = write.Close() // the child alone has it now, until it executes the program
-	reason, err := io.ReadAll(io.LimitReader(status, 8<<10))
-	if err == nil && len(reason) == 0 {
+	if err := confined(status, confining); err != nil {
+		_ = killGroup(cmd.Process.Pid)
+		_ = cmd.Wait() // the error says more
+		return err
+	}
+	return nil
+}
+
+// confined waits until a process has obeyed its order. Its error says what could not be done.
+func confined(status io.Reader, p *confine.Program) error {
+	report, err := io.ReadAll(io.LimitReader(status, 8<<10))
+	if err == nil && len(report) == 0 {
 		return nil
 	}
-	_ = killGroup(cmd.Process.Pid)
-	_ = cmd.Wait() // the reason says more
-	failure, ok := confine.DecodeFailure(reason)
-	if !ok {
+	failure, ok := p.Failure(report)
+	switch {
+	case !ok:
 		return errors.Join(err, errors.New("the sandbox did not say why it failed"))
+	case failure.Errno == 0:
+		return fmt.Errorf("%s: it was not refused", failure.What)
 	}
 	return fmt.Errorf("%s: %w", failure.What, syscall.Errno(failure.Errno))
 }
 
-// dress makes cmd start this program instead, with an order and in its namespaces.
-func (c *Cage) dress(cmd *exec.Cmd, order int) {
-	cmd.Path, cmd.Args, cmd.Err = self, []string{"reelmill-sandbox"}, nil
-	// Go needs no second thread to obey an order, and no collector of garbage: both would take time.
-	cmd.Env = []string{confine.Variable + "=" + strconv.Itoa(order), "GOMAXPROCS=1", "GOGC=off"}
+// order returns what the process of cmd has to do, but for the descriptors that it gets.
+func (c *Cage) order(cmd *exec.Cmd, s Spec) confine.Order {
+	l := s.Limits.caged()
+	limits := l.list()
+	if c.namespaces { // elsewhere all processes of the user would count
+		limits = append(limits, limit(unix.RLIMIT_NPROC, maxThreads, maxThreads))
+	}
+	return confine.Order{
+		Path: cmd.Path, Args: cmd.Args, Env: cmd.Env,
+		Ruleset: confine.Unset, Network: confine.Unset, Keep: 2 + len(cmd.ExtraFiles),
+		Filter: c.filter, Pid: c.pid, Limits: limits, Memory: l.memory(), Nice: s.Nice,
+		Capabilities: c.capabilities,
+	}
+}
+
+// dress makes cmd start the program in a descriptor instead, in its namespaces.
+func (c *Cage) dress(cmd *exec.Cmd, image int) {
+	cmd.Path, cmd.Args, cmd.Env, cmd.Err = descriptor(image), []string{"reelmill-sandbox"}, []string{}, nil
 	if c.namespaces {
 		a := cmd.SysProcAttr
 		a.Cloneflags = unix.CLONE_NEWNET | unix.CLONE_NEWUSER
@@ -207,13 +225,29 @@ func (c *Cage) dress(cmd *exec.Cmd, order int) {
 	}
 }
 
-// memoryFile returns a file that is on no disk.
-func memoryFile() (*os.File, error) {
-	fd, err := unix.MemfdCreate("order", unix.MFD_CLOEXEC)
-	if err != nil {
-		return nil, fmt.Errorf("make the order: %w", err)
+// descriptor returns the path of a file that the process has open.
+func descriptor(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
+
+// programFile returns a file with a program, which is on no disk.
+//
+// The kernel executes no file that anybody may write to. So this file is opened a second time, only for
+// reading, and no process may start in between that would inherit the first descriptor.
+func programFile(p *confine.Program) (*os.File, error) {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	fd, err := unix.MemfdCreate("reelmill-sandbox", unix.MFD_CLOEXEC|unix.MFD_EXEC)
+	if errors.Is(err, unix.EINVAL) { // before Linux 6.3, every such file could be executed
+		fd, err = unix.MemfdCreate("reelmill-sandbox", unix.MFD_CLOEXEC)
 	}
-	return os.NewFile(uintptr(fd), "order"), nil
+	if err != nil {
+		return nil, fmt.Errorf("make a program in memory, which sysctl vm.memfd_noexec can forbid: %w", err)
+	}
+	writing := os.NewFile(uintptr(fd), "memfd")
+	defer writing.Close()
+	if err := p.WriteTo(writing); err != nil {
+		return nil, err
+	}
+	return os.Open(descriptor(fd))
 }
 
 // needs returns what a program needs, which it finds out once for each file that the path leads to: an update
@@ -227,13 +261,16 @@ func (c *Cage) needs(ctx context.Context, program string) (needs, error) {
 		return needs{}, err
 	}
 	c.lock.Lock()
-	defer c.lock.Unlock()
-	if n, known := c.programs[path]; known {
+	n, known := c.programs[path]
+	c.lock.Unlock() // not held while a program answers: another one may start beside it
+	if known {
 		return n, nil
 	}
-	n, err := needsOf(ctx, path)
-	if err == nil {
-		c.programs[path] = n
+	if n, err = needsOf(ctx, path); err != nil {
+		return needs{}, err
 	}
-	return n, err
+	c.lock.Lock()
+	defer c.lock.Unlock()
+	c.programs[path] = n
+	return n, nil
 }

@@ -14,8 +14,8 @@
 //   - is in a network namespace of its own without any interface, where the kernel lets us make one. Where
 //     it does not, seccomp and Landlock keep it from the network all the same.
 //
-// How: Cage.Run starts this program again, which restricts itself and then executes the other one; package
-// confine has the steps. New tries all this out on a child before it says that it works.
+// How: Cage.Run starts a small program, which restricts itself and then executes the other one; package
+// confine writes it. New tries all this out on a child before it says that it works.
 //
 // Not guaranteed:
 //

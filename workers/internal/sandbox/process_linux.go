@@ -18,12 +18,24 @@ func processAttributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }
 
-// refuseOrder ends a process that has an order, which package confine did not find. It must not run as the
-// server or as a task that has every right.
-func refuseOrder() {
-	if _, ordered := os.LookupEnv(confine.Variable); ordered {
-		os.Exit(confine.ExitFailed)
+// ownCapabilities returns the set of capabilities that programs keep: at most CAP_DAC_OVERRIDE, for root. The
+// data folder may belong to another user, and Landlock says which files may be opened. Other users' programs
+// would lose it at execve, and so would root's where a bit of capabilities(7) says so.
+func ownCapabilities() uint32 {
+	const override = 1 << unix.CAP_DAC_OVERRIDE
+	var data [2]unix.CapUserData
+	bits, err := unix.PrctlRetInt(unix.PR_GET_SECUREBITS, 0, 0, 0, 0)
+	if os.Geteuid() != 0 || err != nil || bits != 0 {
+		return 0
 	}
+	had, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, unix.CAP_DAC_OVERRIDE, 0, 0, 0)
+	if err != nil || had == 0 {
+		return 0
+	}
+	if err := unix.Capget(&unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, &data[0]); err != nil {
+		return 0
+	}
+	return data[0].Permitted & override
 }
 
 // setNice raises the niceness of every thread of a process group. Linux keeps niceness per thread; a new

@@ -29,9 +29,6 @@ func processAttributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true}
 }
 
-// refuseOrder has nothing to refuse: no order is given here.
-func refuseOrder() {}
-
 func setNice(int, int) error { return syscall.ENOSYS }
 
 func setLimits(int, Limits) error { return nil }

@@ -24,10 +24,8 @@ const TaskFailed = 3
 const taskPrefix = "reelmill-task:"
 
 // Main runs a task and ends the process, if the process was started for one. Otherwise it returns at once.
-// Call it first in main, and in TestMain where tests start tasks. A process that was to become another
-// program in a cage, and could not read that (/proc is missing), ends here, too.
+// Call it first in main, and in TestMain where tests start tasks.
 func Main(tasks ...Task) {
-	refuseOrder()
 	name, is := strings.CutPrefix(os.Args[0], taskPrefix)
 	if !is {
 		return

@@ -1,21 +1,16 @@
-// Package confine turns a process of this program into another program that can do nothing but what it was
-// allowed. Package sandbox decides what is allowed, starts the process, and hands it an Order.
+// Package confine writes small programs. Each turns its process into another program, which can do nothing
+// but what it was allowed. Package sandbox decides what is allowed, and starts them.
 //
-// Between fork and exec no Go code can run, so the program executes itself, restricts itself, and then
-// executes the other program:
+// Between fork and exec no Go code can run, and the start of a Go program takes milliseconds. So the process
+// first becomes a program of a few hundred bytes:
 //
-//  1. Package sandbox writes the Order to an anonymous file, and starts this program with the number of its
-//     descriptor in the environment variable Variable.
-//  2. Go initialises this package right after the runtime, before even package syscall, since it imports
-//     nothing else: it makes its system calls itself. That is why it has the only func init of the project:
-//     reaching main takes tens of milliseconds, because hundreds of packages prepare tables; reaching this
-//     package takes one or two. TestImports keeps its imports so few.
-//  3. The process obeys the order: limits, no_new_privs, a death signal, no capabilities, Landlock,
-//     descriptors, seccomp, memory; then it executes the other program. Landlock's rules and the seccomp
-//     filter come ready-made from the parent.
-//  4. If a step fails, it writes the reason to the status descriptor and exits with 126. The other program
-//     never runs with fewer restrictions than ordered. A started program closes the status descriptor,
-//     which tells the parent that all is in force.
-//
-// In a process without the variable, which is every other one, this package does nothing.
+//  1. Order.Program writes it, as an ELF file: a loop in assembly (loop_linux_*.s), which is always the same,
+//     and a list of system calls with all that they point to (steps_linux.go).
+//  2. Package sandbox puts it into an anonymous file, and executes that.
+//  3. The loop makes the calls one after the other: limits, no_new_privs, a death signal, no capabilities,
+//     Landlock, descriptors, seccomp, memory; the last one executes the other program. Landlock's rules and
+//     the seccomp filter come ready-made from the parent.
+//  4. If a call does not end as it must, the loop writes which one and how to the status descriptor, and
+//     exits with ExitFailed. The other program never runs with fewer restrictions than ordered. A started
+//     program closes the status descriptor, which tells the parent that all is in force.
 package confine
