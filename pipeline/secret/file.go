@@ -51,8 +51,12 @@ func Open(info fs.FileInfo) bool { return info.Mode().Perm()&0o004 != 0 }
 
 // WriteFile writes a secret to a new file that only its owner may read, in a folder that it makes with the
 // same rights if it is missing. File and name are on the disk when it returns, or there is no file. A file
-// that exists is fs.ErrExist, and is left as it is.
-func WriteFile(path string, t Text) (err error) {
+// that exists is fs.ErrExist, and is left as it is. On a disk without hard links (exFAT, SMB), a loss of
+// power may leave an empty file, which ReadFile refuses.
+func WriteFile(path string, t Text) error { return writeFile(path, t, os.Link) }
+
+// writeFile is WriteFile with the function that makes a hard link.
+func writeFile(path string, t Text, link func(from, to string) error) (err error) {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
@@ -61,15 +65,35 @@ func WriteFile(path string, t Text) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.Remove(f.Name())) }()
+	defer func() {
+		if gone := os.Remove(f.Name()); !errors.Is(gone, fs.ErrNotExist) { // a rename leaves none
+			err = errors.Join(err, gone)
+		}
+	}()
 	_, err = f.WriteString(t.Reveal() + "\n")
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	if err := os.Link(f.Name(), path); err != nil { // unlike a rename, it replaces nothing
+	err = link(f.Name(), path) // unlike a rename, it replaces nothing
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		err = claim(f.Name(), path)
+	}
+	if err != nil {
 		return err
 	}
 	return syncFolder(dir)
+}
+
+// claim makes an empty file at a path where none is, and then replaces it by another.
+func claim(from, path string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(f.Close(), os.Rename(from, path)); err != nil {
+		return errors.Join(err, os.Remove(path))
+	}
+	return nil
 }
 
 // syncFolder makes the names in a folder durable.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -138,6 +139,30 @@ func FuzzRedact(f *testing.F) {
 			t.Errorf("%q is shown as %q", text, got)
 		}
 	})
+}
+
+// TestFilesWithoutHardLinks: where the disk refuses hard links, a new file is written, too, no file is
+// replaced, and a secret that cannot be written leaves no file.
+func TestFilesWithoutHardLinks(t *testing.T) {
+	refuse := func(from, to string) error { return &os.LinkError{Op: "link", Old: from, New: to, Err: syscall.EPERM} }
+	path := filepath.Join(t.TempDir(), "a.secret")
+	if err := writeFile(path, New("s3cr3t"), refuse); err != nil {
+		t.Fatal(err)
+	}
+	if err := writeFile(path, New("other"), refuse); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("a second secret: %v", err)
+	}
+	if got, open, err := ReadFile(path); err != nil || open || got.Reveal() != "s3cr3t" {
+		t.Errorf("read %q, open to others %v, %v", got.Reveal(), open, err)
+	}
+	lost := func(from, to string) error { return errors.Join(refuse(from, to), os.Remove(from)) }
+	if err := writeFile(path+"2", New("s3cr3t"), lost); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a rename that fails: %v", err)
+	}
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err != nil || len(entries) != 1 {
+		t.Errorf("the folder has %v, %v", entries, err)
+	}
 }
 
 // TestFiles writes and reads secrets, and refuses files that hold none.
