@@ -4,19 +4,22 @@
 //
 //  1. It asks the database for its index. If nobody answers (no network, no name, no connection), it says
 //     that the check did not run, and succeeds; with -required it fails.
-//  2. An answer that is no index is an error: the database, or a proxy before it, is broken.
+//  2. A connection that TLS refuses, and an answer that is no index, are errors: the database, or a proxy
+//     before it, is broken, or is not what it says.
 //  3. It runs govulncheck. A vulnerability in a function that the module calls fails; one in code that is
 //     only linked or required is printed.
 package main
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"os"
 	"os/signal"
@@ -88,13 +91,22 @@ func ask(ctx context.Context, db string) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	index := strings.TrimSuffix(db, "/") + "/index/db.json"
+	handshake := make(chan error, 1)
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		TLSHandshakeDone: func(_ tls.ConnectionState, err error) {
+			select {
+			case handshake <- err:
+			default: // a further try
+			}
+		},
+	})
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, index, nil)
 	if err != nil {
 		return err
 	}
 	answer, err := http.DefaultClient.Do(request)
 	if err != nil {
-		return unreachable{err}
+		return failed(err, handshake)
 	}
 	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
@@ -105,6 +117,20 @@ func ask(ctx context.Context, db string) error {
 		return fmt.Errorf("read its answer: %w", err)
 	}
 	return readIndex(said)
+}
+
+// failed returns the error of a request without an answer. It is unreachable unless somebody answered whom
+// TLS refused.
+func failed(err error, handshake <-chan error) error {
+	select {
+	case refused := <-handshake:
+		if refused != nil {
+			return fmt.Errorf("somebody answers there, but TLS refuses the connection: %w. Check the clock and the "+
+				"certificates of this machine, and whether a proxy replaces certificates", err)
+		}
+	default: // nobody answered
+	}
+	return unreachable{err}
 }
 
 // readIndex checks that the answer is an index, not the page of a proxy that wants a login.

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"compress/gzip"
 	"errors"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -117,6 +119,10 @@ func TestNoDatabase(t *testing.T) {
 		_, _ = w.Write([]byte("<html>log in first"))
 	}))
 	defer portal.Close()
+	untrusted := httptest.NewUnstartedServer(http.FileServer(http.Dir(database(t))))
+	untrusted.Config.ErrorLog = log.New(io.Discard, "", 0) // clients that do not trust it
+	untrusted.StartTLS()
+	defer untrusted.Close()
 	for _, c := range []struct {
 		args []string
 		fail string // empty: none
@@ -126,6 +132,8 @@ func TestNoDatabase(t *testing.T) {
 		{[]string{"-db", gone.URL, "-required"}, "connection refused", ""},
 		{[]string{"-db", "http://no-such-host.invalid"}, "", "NOT CHECKED for known vulnerabilities"},
 		{[]string{"-db", broken.URL}, "answered 503", ""},
+		{[]string{"-db", untrusted.URL}, "TLS refuses the connection", ""},
+		{[]string{"-db", "https" + strings.TrimPrefix(portal.URL, "http")}, "TLS refuses the connection", ""},
 		{[]string{"-db", portal.URL}, "log in first", ""},
 		{[]string{"-db", "file://" + filepath.Join(dir, "none")}, "no such file", ""},
 	} {
