@@ -154,13 +154,31 @@ func (d *checkup) versions(ctx context.Context) (string, error) {
 	return strings.Join(told, ", "), nil
 }
 
-// sandbox builds the cage that serve would run ffmpeg in.
-func (d *checkup) sandbox(ctx context.Context) (string, error) {
-	cage, err := all.NewCage(ctx, d.config.Sandbox, d.programs)
-	if err != nil {
-		return "", err
+// openCage builds the cage that serve would run ffmpeg in. All further checks run ffmpeg there, so that it is
+// asked once what version it is.
+func (d *checkup) openCage(ctx context.Context) {
+	d.programs.Cage, d.noCage = all.NewCage(ctx, d.config.Sandbox, d.programs)
+}
+
+// sandbox reports the cage. None, or one that lacks a part, is a warning, since serve starts with it.
+func (d *checkup) sandbox(context.Context) (string, error) {
+	if d.noCage != nil {
+		return "", d.noCage
 	}
-	return cage.String(), cage.Close()
+	cage := d.programs.Cage
+	switch cage.Tier() {
+	case all.TierOff:
+		return "", remedied{
+			caution(cage.String() + ": nothing guards against a video that takes over ffmpeg. It could read and " +
+				"change all that this user may, also secrets and other videos, start programs, and use the network"),
+			"leave out --sandbox off, on Linux",
+		}
+	case all.TierPartial:
+		return "", remedied{
+			caution(cage.String()), "SECURITY.md says what each part guards, and which kernels have it",
+		}
+	}
+	return cage.String(), nil
 }
 
 // registry makes the workers of serve. It fails only when programs are missing.

@@ -38,6 +38,7 @@ func (c doctorCommand) Run(ctx context.Context, s streams, set *settings, log *s
 	}
 	// When they are missing, the checks that need them say so.
 	d.programs, _ = all.Find(all.Config{Webhook: d.config.Webhook, Threads: d.config.Threads})
+	d.openCage(ctx)
 	for _, one := range []struct {
 		name   string
 		do     func(context.Context) (string, error)
@@ -76,7 +77,8 @@ type checkup struct {
 	out      io.Writer
 	flags    serveCommand
 	config   node.ServerConfig
-	programs all.Config          // found, unless they are missing
+	programs all.Config          // found, unless they are missing, and in their cage
+	noCage   error               // why there is none
 	running  bool                // a server uses the broker of the data folder
 	model    *catalog.Inspection // nil: none can be read
 	extent   bus.Extent
@@ -103,10 +105,11 @@ type caution string
 func (c caution) Error() string { return string(c) }
 
 func (d *checkup) close() error {
-	if d.model == nil {
-		return nil
+	err := d.programs.Cage.Close()
+	if d.model != nil {
+		err = errors.Join(err, d.model.Close())
 	}
-	return d.model.Close()
+	return err
 }
 
 func (d *checkup) report(name, detail, remedy string, err error) {

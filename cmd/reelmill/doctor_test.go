@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -21,6 +22,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline/bytesize"
 	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 	"github.com/reelmill/reelmill/pipeline/secret"
+	"github.com/reelmill/reelmill/workers/all"
 )
 
 // examine runs the doctor, and returns its lines by the name of the check, with the remedy on the next line.
@@ -216,6 +218,35 @@ func TestDoctorWithoutFFmpeg(t *testing.T) {
 	for _, about := range []string{"ffmpeg", "workers", "configuration"} {
 		wantLine(t, lines, about, "FAIL", "to do: install ffmpeg and ffprobe")
 	}
+}
+
+// TestDoctorWarnsWithoutASandbox: serve would start, and the doctor says what nothing guards.
+func TestDoctorWarnsWithoutASandbox(t *testing.T) {
+	lines, code := examine(t, "--data", t.TempDir(), "--min-free", "1", "--sandbox", "off")
+	wantLine(t, lines, "sandbox", "warn", "sandbox off", "secrets", "other videos", "the network", "to do: ")
+	if code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+// TestDoctorAsksFFmpegOnce: what ffmpeg says about its version when it is tried in the cage is not asked again.
+func TestDoctorAsksFFmpegOnce(t *testing.T) {
+	real, err := exec.LookPath("ffmpeg")
+	check(t, err)
+	ours := filepath.Join(t.TempDir(), "ffmpeg")
+	writeProgram(t, ours, string(readFile(t, real)))
+	d := &checkup{config: node.ServerConfig{Jobs: node.Jobs{Sandbox: "required"}}}
+	d.programs, err = all.Find(all.Config{FFmpeg: ours})
+	check(t, err)
+	d.openCage(t.Context())
+	check(t, os.Remove(ours)) // whoever asks again fails
+	if detail, err := d.sandbox(t.Context()); err != nil {
+		t.Errorf("%s, %v", detail, err)
+	}
+	if detail, err := d.versions(t.Context()); err != nil || !strings.Contains(detail, "ffmpeg ") {
+		t.Errorf("ffmpeg is asked again: %s, %v", detail, err)
+	}
+	check(t, d.close())
 }
 
 // TestDoctorReadsALongLog checks that the doctor does not give up on an embedded broker that reads a large log
