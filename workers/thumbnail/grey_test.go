@@ -113,7 +113,7 @@ func TestGreyIsExact(t *testing.T) {
 			for _, file := range []string{key.file, exact.file, r.file(cell(1))} {
 				f.check(t, file)
 			}
-			f.checkPoster(t, filepath.Join(video(t, source, m), posterName+".jpg"))
+			f.checkPoster(t, poster(t, source, m))
 		})
 	}
 }

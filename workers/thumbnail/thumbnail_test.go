@@ -130,7 +130,7 @@ func TestPosterIsNear(t *testing.T) {
 		source := workertest.Clip(t, "a.mp4", slices.Concat([]string{"-f", "lavfi", "-i", colours, "-g", c.keyint, "-sc_threshold", "0"}, x264)...)
 		m := workertest.Media(64, 64, 10, 10)
 		m.Video.Groups = c.groups
-		img, err := imaging.Open(filepath.Join(video(t, source, m), "thumbnail.jpg"))
+		img, err := imaging.Open(poster(t, source, m))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -155,7 +155,7 @@ func TestOneBadSeek(t *testing.T) {
 	}
 	m := workertest.Media(64, 64, 10, 10)
 	m.Damaged, m.Video.Groups = true, &pipeline.Groups{Longest: 0.5, Average: 0.5}
-	img, err := imaging.Open(filepath.Join(video(t, source, m), "thumbnail.jpg"))
+	img, err := imaging.Open(poster(t, source, m))
 	if err != nil || sharpness(img) < 1 {
 		t.Errorf("no poster of a damaged file, %v", err)
 	}
@@ -165,8 +165,7 @@ func TestOneBadSeek(t *testing.T) {
 func TestPosterIsNotBlack(t *testing.T) {
 	source := workertest.Clip(t, "a.mp4", slices.Concat(workertest.Pattern("64x64", "10", "4"),
 		[]string{"-vf", "drawbox=c=black:t=fill:enable='lt(t,1.1)'"}, x264)...)
-	root := video(t, source, workertest.Media(64, 64, 10, 4))
-	img, err := imaging.Open(filepath.Join(root, "thumbnail.jpg"))
+	img, err := imaging.Open(poster(t, source, workertest.Media(64, 64, 10, 4)))
 	if err != nil || sharpness(img) < 1 {
 		t.Errorf("the poster is black, %v", err)
 	}
@@ -182,7 +181,7 @@ func TestPosterOfTheWholeLength(t *testing.T) {
 			if name == "dense" {
 				m.Video.Groups = &pipeline.Groups{Closed: true, Longest: 0.5, Average: 0.5}
 			}
-			img, err := imaging.Open(filepath.Join(video(t, source, m), "thumbnail.jpg"))
+			img, err := imaging.Open(poster(t, source, m))
 			if err != nil || sharpness(img) < 1 {
 				t.Errorf("black until %s s, keyframes %s: the poster is black, %v", until, name, err)
 			}
@@ -190,22 +189,43 @@ func TestPosterOfTheWholeLength(t *testing.T) {
 	}
 }
 
-func video(t *testing.T, source string, m pipeline.Media) string {
+// work runs one job of a video, poster or storyboard, and returns the folder of its outputs.
+func work(t *testing.T, job, source string, m pipeline.Media) string {
 	t.Helper()
 	store := workertest.NewStore(t)
 	p := pipeline.Pipeline{Name: "x", Steps: []pipeline.Step{{Worker: "thumbnail"}}}
-	return store.Tree(t, workertest.Video(t, registry(), store, source, m, p, nil))
+	jobs, err := pipeline.NewPlan(p, nil, m, registry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := slices.IndexFunc(jobs, func(j pipeline.Job) bool { return j.Name == "thumbnail-"+job })
+	task := pipeline.Task{
+		Project: pipeline.DefaultProject, Video: store.Video, Source: store.Add(t, "original", source), Media: &m, Job: jobs[at],
+	}
+	return store.Tree(t, map[string]pipeline.Result{job: store.Work(t, registry(), task, nil, nil)})
+}
+
+// poster returns the path of a video's poster.
+func poster(t *testing.T, source string, m pipeline.Media) string {
+	t.Helper()
+	return filepath.Join(work(t, "poster", source, m), "thumbnail.jpg")
+}
+
+// sheet returns the path of a video's storyboard.
+func sheet(t *testing.T, source string, m pipeline.Media) string {
+	t.Helper()
+	return filepath.Join(work(t, "storyboard", source, m), "storyboard.jpg")
 }
 
 func TestOneFrameAndTiny(t *testing.T) {
 	for _, size := range []int{2, 64} {
 		source := workertest.Clip(t, "a.mp4", slices.Concat([]string{"-f", "lavfi", "-i",
 			"testsrc2=r=25:d=0.04:s=64x64", "-vf", "scale=" + map[int]string{2: "2:2", 64: "64:64"}[size]}, x264)...)
-		root := video(t, source, workertest.Media(size, size, 25, 0.04))
-		for name, edge := range map[string]int{"thumbnail.jpg": size, "storyboard.jpg": 160} {
-			img, err := imaging.Open(filepath.Join(root, name))
+		m := workertest.Media(size, size, 25, 0.04)
+		for path, edge := range map[string]int{poster(t, source, m): size, sheet(t, source, m): 160} {
+			img, err := imaging.Open(path)
 			if err != nil || img.Bounds().Dx() != edge {
-				t.Errorf("%d pixels: %s %v", size, name, err)
+				t.Errorf("%d pixels: %s %v", size, path, err)
 			}
 		}
 	}
@@ -296,13 +316,13 @@ func TestTimesOfCells(t *testing.T) {
 	} {
 		m := workertest.Media(64, 64, 10, c.seconds)
 		m.Container, m.Video.Groups = c.container, c.groups
-		sheet, err := imaging.Open(filepath.Join(video(t, c.source, m), "storyboard.jpg"))
+		img, err := imaging.Open(sheet(t, c.source, m))
 		if err != nil {
 			t.Fatal(err)
 		}
 		got := ""
 		for i := range c.want {
-			if r, _, b, _ := sheet.At(i*160+80, 80).RGBA(); r > b {
+			if r, _, b, _ := img.At(i*160+80, 80).RGBA(); r > b {
 				got += "r"
 			} else {
 				got += "b"
@@ -339,12 +359,12 @@ func TestCellsShowTheirTimes(t *testing.T) {
 		}
 		m := workertest.Media(64, 64, 10, end)
 		m.Video.Groups = c.groups
-		sheet, err := imaging.Open(filepath.Join(video(t, source, m), "storyboard.jpg"))
+		img, err := imaging.Open(sheet(t, source, m))
 		if err != nil {
 			t.Fatal(err)
 		}
 		for i := range 9 {
-			grey, _, _, _ := sheet.At(i*160+80, 80).RGBA()
+			grey, _, _, _ := img.At(i*160+80, 80).RGBA()
 			at, middle := float64(grey>>8)/255*219/24, float64(i)+0.5
 			if at > middle+0.1 || at < min(middle, end)-c.before-0.1 {
 				t.Errorf("%s: cell %d shows %.2f s", c.name, i, at)
