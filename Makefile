@@ -14,7 +14,11 @@ MINUTES ?= 3
 tests_with = $(shell grep --recursive --files-with-matches --include='*_test.go' '^func $(1)' \
 	cmd pipeline storage workers 2>/dev/null | xargs --no-run-if-empty dirname | sort --unique | sed 's,^,./,')
 
-.PHONY: help build demo test race lint fuzz bench sim cases corpus corpustest chaos mutate vuln licences sbom reproducible
+# The folders, as ./a/b, whose tests have sweeps.
+sweeps = $(shell grep --recursive --files-with-matches --include='*_test.go' 'pipelinetest\.\(Sweep\|Whole\)' \
+	cmd storage workers | xargs --no-run-if-empty dirname | sort --unique | sed 's,^,./,')
+
+.PHONY: help build demo test sweep race lint fuzz bench sim cases corpus corpustest chaos mutate vuln licences sbom reproducible
 
 # The module of the programs that check what the product is made of.
 SUPPLY := deploy/tools/supply
@@ -34,6 +38,11 @@ test: ## install missing programs, vet, and run every test; a skipped test is a 
 	@.ci/install
 	go vet -tags corpus ./...
 	.ci/test
+
+# A sweep is a test of many similar cases, of which `make test` takes a sample (pipeline/pipelinetest).
+sweep: ## run the packages that have sweeps with all cases of each, half an hour (ONLY=part of the name of a test)
+	@.ci/install
+	TEST_SWEEP=1 .ci/test -run '$(ONLY)' $(sweeps)
 
 race: ## run every test under the race detector (needs gcc)
 	@.ci/install

@@ -116,7 +116,8 @@ func testsGoRed(ctx context.Context, overlay string, tests suite) (string, error
 		args = append(args, "-overlay", overlay)
 	}
 	cmd := exec.CommandContext(ctx, "go", append(args, tests.pkg)...)
-	cmd.Env = append(os.Environ(), "TEST_PATIENCE=1m") // many mutations make a test hang
+	// Many mutations make a test hang. A case that notices one may not be in the sample of its sweep.
+	cmd.Env = append(os.Environ(), "TEST_PATIENCE=1m", "TEST_SWEEP=1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) } // kills the tests too
 	out, err := cmd.CombinedOutput()

@@ -14,14 +14,19 @@ import (
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/client"
+	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 )
 
 var killSeed = flag.Uint64("killseed", 0, "seed of TestKill; 0 for one from the clock")
 
 // TestKill uploads short clips while the server is killed at random moments and started again on the same
-// folder. Every video that was answered 201 ends ready, exactly once, and no job is completed twice.
+// folder. Every video that was answered 201 ends ready, exactly once, and no job is completed twice. With
+// TEST_SWEEP, there are twice as many of both.
 func TestKill(t *testing.T) {
-	const uploads, kills = 20, 10
+	uploads, kills := 8, 5
+	if pipelinetest.Whole() {
+		uploads, kills = 20, 10
+	}
 	seed := *killSeed
 	if seed == 0 {
 		seed = uint64(time.Now().UnixNano())

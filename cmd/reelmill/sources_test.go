@@ -18,6 +18,7 @@ import (
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/client"
+	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 	"github.com/reelmill/reelmill/workers/workertest"
 )
 
@@ -69,21 +70,21 @@ func madeSources(t *testing.T) []string {
 	sound := []string{"-f", "lavfi", "-i", "sine=frequency=440:duration=3", "-shortest"}
 	x264 := []string{"-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p"}
 	var files []string
-	for _, s := range []struct {
+	for _, s := range pipelinetest.Sweep([]struct {
 		name string
 		args [][]string
 	}{
-		{"h264_aac.mp4", [][]string{picture, sound, x264, {"-c:a", "aac"}}},
-		{"silent.mkv", [][]string{picture, x264}},
 		{"vp9_opus.webm", [][]string{picture, sound, {"-c:v", "libvpx-vp9", "-deadline", "realtime", "-c:a", "libopus"}}},
 		{"mpeg2_mp2.mpg", [][]string{picture, sound, {"-c:v", "mpeg2video", "-c:a", "mp2"}}},
-		{"mpeg4_mp3.avi", [][]string{picture, sound, {"-c:v", "mpeg4", "-c:a", "libmp3lame"}}},
-		{"transport.ts", [][]string{picture, sound, x264, {"-c:a", "aac"}}},
 		{"interlaced.mov", [][]string{picture, {"-c:v", "mpeg2video", "-flags", "+ildct+ilme", "-top", "1"}}},
 		{"square_not.mp4", [][]string{picture, {"-vf", "setsar=3/2"}, x264}},
 		{"odd.webm", [][]string{{"-f", "lavfi", "-i", "testsrc2=size=319x241:rate=15:duration=2"}, {"-c:v", "libvpx"}}},
+		{"h264_aac.mp4", [][]string{picture, sound, x264, {"-c:a", "aac"}}},
+		{"silent.mkv", [][]string{picture, x264}},
+		{"mpeg4_mp3.avi", [][]string{picture, sound, {"-c:v", "mpeg4", "-c:a", "libmp3lame"}}},
+		{"transport.ts", [][]string{picture, sound, x264, {"-c:a", "aac"}}},
 		{"tiny.mp4", [][]string{{"-f", "lavfi", "-i", "testsrc2=size=16x16:rate=10:duration=1"}, x264}},
-	} {
+	}, 5) {
 		files = append(files, workertest.Clip(t, s.name, slices.Concat(s.args...)...))
 	}
 	return files

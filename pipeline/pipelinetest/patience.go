@@ -1,5 +1,5 @@
-// Package pipelinetest has what the tests of all packages use to wait, a buffer and a free address. Only
-// tests import it.
+// Package pipelinetest has what the tests of all packages use to wait, a buffer, a free address, and the
+// samples of long sweeps. Only tests import it.
 //
 // A test waits for an event, not for a number of seconds: on a busy machine, what takes a second elsewhere
 // takes a minute. So a wait is limited only by the time-out of the test binary (go test -timeout). It takes
@@ -8,6 +8,9 @@
 //
 // Promises of the product in seconds are another matter: Promptly allows for a slow machine, but not for
 // ever.
+//
+// A test with many similar cases that each start programs many times is a sweep (Sweep). An ordinary run
+// takes a sample of it. Set TEST_SWEEP for all.
 package pipelinetest
 
 import (

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 	"github.com/reelmill/reelmill/workers/workertest"
 )
 
@@ -29,27 +30,27 @@ func TestTimeBeginsWithWhatIsPlayed(t *testing.T) {
 	behind := []string{"-map", "1", "-map", "0", "-c", "copy", "-disposition:v:0", "0", "-disposition:v:1", "default"}
 	nine := slices.Concat(at("2", film), tone, []string{"-map", "0:v"}, slices.Repeat([]string{"-map", "0:a"}, 8),
 		[]string{"-map", "1", "-c", "copy", "-c:a:8", "mp2"})
-	for _, c := range []struct {
+	for _, c := range pipelinetest.Sweep([]struct {
 		name, file            string
 		clip                  []string
 		picture, sound, until float64 // seconds: of the change, of the tone, of the end
 	}{
-		{"subtitles within a second of the film", "a.mkv", slices.Concat(at("0.6", film), []string{"-i", words, "-map", "0", "-map", "1"}, copied), 2, 2, 4},
 		{"a picture before the film, MP4", "a.mp4", slices.Concat(at("2", film), other, behind, []string{"-c:v:0", "libx264"}), 2, 2, 4},
-		{"a cover before the film", "a.mkv", slices.Concat(at("2", film), cover, behind, []string{"-c:v:0", "mjpeg"}), 2, 2, 4},
-		{"a ninth language before the film", "a.mkv", nine, 2, 2, 4},
-		{"a ninth language before the film, MPEG-TS", "a.ts", nine, 2, 2, 4},
 		{"audio that cannot be decoded before the film", "a.mkv", slices.Concat(at("2", film), tone,
 			[]string{"-map", "0", "-map", "1", "-c", "copy", "-c:a:1", "flac", "-bsf:a:1", "noise=amount=1"}), 2, 2, 4},
 		{"late audio, MPEG-TS", "a.ts", slices.Concat([]string{"-i", film}, at("1.5", film), []string{"-map", "0:v", "-map", "1:a"}, copied), 2, 3.5, 5.5},
 		{"a late picture, MPEG-TS", "a.ts", slices.Concat(at("1.5", film), []string{"-i", film, "-map", "0:v", "-map", "1:a"}, copied), 3.5, 2, 5.5},
+		{"a ninth language before the film, MPEG-TS", "a.ts", nine, 2, 2, 4},
+		{"subtitles within a second of the film", "a.mkv", slices.Concat(at("0.6", film), []string{"-i", words, "-map", "0", "-map", "1"}, copied), 2, 2, 4},
+		{"a cover before the film", "a.mkv", slices.Concat(at("2", film), cover, behind, []string{"-c:v:0", "mjpeg"}), 2, 2, 4},
+		{"a ninth language before the film", "a.mkv", nine, 2, 2, 4},
 		{"late audio, MPEG-PS", "a.mpg", slices.Concat([]string{"-i", film}, at("1.5", film), []string{"-map", "0:v", "-map", "1:a",
 			"-r", "25", "-c:v", "mpeg2video", "-c:a", "mp2"}), 2, 3.5, 5.5},
 		{"audio 16 s late, MPEG-TS", "a.ts", slices.Concat([]string{"-stream_loop", "4", "-i", film}, at("16", film), []string{"-map", "0:v", "-map", "1:a"},
 			copied), 2, 18, 20},
 		{"a picture 16 s late, MPEG-TS", "a.ts", slices.Concat(at("16", film), []string{"-stream_loop", "4", "-i", film, "-map", "0:v", "-map", "1:a"},
 			copied), 18, 2, 20},
-	} {
+	}, 4) {
 		t.Run(c.name, func(t *testing.T) {
 			root, _ := played(t, workertest.Clip(t, c.file, c.clip...), true)
 			lists, err := filepath.Glob(filepath.Join(root, "*", "index.m3u8"))

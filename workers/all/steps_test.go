@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 	"github.com/reelmill/reelmill/workers/workertest"
 )
 
@@ -19,20 +20,20 @@ func TestStepsOfAnyName(t *testing.T) {
 	source := workertest.Clip(t, "a.mkv", slices.Concat(workertest.Pattern("320x180", "10", "2"), workertest.Tone("2"),
 		[]string{"-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-c:a", "aac", "-metadata:s:a:0", "language=fra"})...)
 	video := pipeline.Step{Name: "film", Worker: "transcode", With: map[string]any{"mp4": []string{"highest"}}}
-	for _, c := range []struct {
+	for _, c := range pipelinetest.Sweep([]struct {
 		name   string
 		steps  []pipeline.Step
 		sounds int      // in the master
 		others []string // playlists there, of the later of two steps
 	}{
-		{"renamed", []pipeline.Step{{Name: "sound", Worker: "audio"}, video}, 1, nil},
 		{"audio last", []pipeline.Step{video, {Name: "zound", Worker: "audio"}}, 1, nil},
-		{"another worker's step called audio", []pipeline.Step{{Name: "audio", Worker: "thumbnail"}, video, {Name: "sound", Worker: "audio"}}, 1, nil},
 		{"two of audio", []pipeline.Step{{Name: "sound", Worker: "audio"}, {Name: "other", Worker: "audio", With: map[string]any{"copy": false}}, video}, 2, []string{`URI="other/audio-fra/index.m3u8"`}},
 		{"two of transcode", []pipeline.Step{video, {Name: "again", Worker: "transcode", With: map[string]any{"mp4": []string{"180p"}}}}, 0,
 			[]string{"\nagain/180p/index.m3u8"}},
+		{"renamed", []pipeline.Step{{Name: "sound", Worker: "audio"}, video}, 1, nil},
+		{"another worker's step called audio", []pipeline.Step{{Name: "audio", Worker: "thumbnail"}, video, {Name: "sound", Worker: "audio"}}, 1, nil},
 		{"none of audio", []pipeline.Step{video}, 0, nil},
-	} {
+	}, 3) {
 		t.Run(c.name, func(t *testing.T) {
 			r, err := New(Config{})
 			if err != nil {

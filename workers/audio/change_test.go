@@ -10,24 +10,25 @@ import (
 	"testing"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 	"github.com/reelmill/reelmill/workers/workertest"
 )
 
 // TestFormatThatChanges: if channels or rate change in mid-stream, as in television between programmes, the
 // audio before and after the change has the right pitch and the right time.
 func TestFormatThatChanges(t *testing.T) {
-	for _, c := range []struct {
+	for _, c := range pipelinetest.Sweep([]struct {
 		name          string // of the file
 		codec, format string // format is also the extension of the bare stream
 		first, second string // rate and layout
 	}{
 		{"channels.ts", "ac3", "ac3", "48000 stereo", "48000 5.1(side)"},
-		{"fewer.ts", "ac3", "ac3", "48000 5.1(side)", "48000 stereo"},
 		{"rate.ts", "aac", "adts", "44100 stereo", "48000 stereo"},
+		{"rate.mkv", "ac3", "ac3", "48000 stereo", "32000 5.1(side)"},
+		{"fewer.ts", "ac3", "ac3", "48000 5.1(side)", "48000 stereo"},
 		{"both.ts", "mp2", "mp2", "44100 mono", "48000 stereo"},
 		{"mono.mkv", "mp2", "mp2", "48000 stereo", "48000 mono"},
-		{"rate.mkv", "ac3", "ac3", "48000 stereo", "32000 5.1(side)"},
-	} {
+	}, 3) {
 		t.Run(c.name, func(t *testing.T) {
 			source := joinedSource(t, c.name, 3, 6,
 				bareSound(t, c.codec, c.format, c.first, 440, 3), bareSound(t, c.codec, c.format, c.second, 880, 3))

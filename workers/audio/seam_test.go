@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 	"github.com/reelmill/reelmill/workers/workertest"
 )
 
@@ -16,17 +17,17 @@ import (
 func TestSeams(t *testing.T) {
 	const seconds = 44
 	sound := sweep(t, seconds)
-	for _, c := range []struct {
+	for _, c := range pipelinetest.Sweep([]struct {
 		name, container string
 		track           pipeline.AudioTrack
 		args            []string
 	}{
+		{"opus.webm", "matroska", pipeline.AudioTrack{Codec: "opus"}, []string{"-c:a", "libopus", "-b:a", "192k"}},
 		{"mp3.mp4", "mov", pipeline.AudioTrack{Codec: "mp3"}, []string{"-c:a", "libmp3lame", "-b:a", "192k"}},
 		{"mp3.mkv", "matroska", pipeline.AudioTrack{Codec: "mp3"}, []string{"-c:a", "libmp3lame", "-b:a", "192k"}},
-		{"opus.webm", "matroska", pipeline.AudioTrack{Codec: "opus"}, []string{"-c:a", "libopus", "-b:a", "192k"}},
 		{"vorbis.mkv", "matroska", pipeline.AudioTrack{Codec: "vorbis"}, []string{"-c:a", "libvorbis", "-q:a", "6"}},
 		{"pcm.mov", "mov", pipeline.AudioTrack{Codec: "pcm_s16le"}, []string{"-c:a", "pcm_s16le"}},
-	} {
+	}, 2) {
 		t.Run(c.name, func(t *testing.T) {
 			video := slices.Concat(x264, []string{"-g", "30"})
 			if filepath.Ext(c.name) == ".webm" {

@@ -183,16 +183,11 @@ func TestLastFrameStands(t *testing.T) {
 	}
 }
 
-// claims makes an AVI of 150 s at 4 frames/s, whose header claims another number of frames. Source:
+// claims returns a copy of an AVI of 600 frames, whose header claims another number of frames. Source:
 // AVISTREAMHEADER, dwLength, 32 bytes after the four letters of the type.
-func claims(t *testing.T, frames uint32) []byte {
+func claims(t *testing.T, avi []byte, frames uint32) []byte {
 	t.Helper()
-	path := workertest.Clip(t, "a.avi", args(workertest.Pattern("64x64", "4", "150"),
-		[]string{"-c:v", "mpeg4", "-g", "8", "-bf", "0"})...)
-	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	data := bytes.Clone(avi)
 	at := bytes.Index(data, []byte("vids")) + 32
 	if binary.LittleEndian.Uint32(data[at:]) != 600 {
 		t.Fatal("no length in the header")
@@ -203,12 +198,17 @@ func claims(t *testing.T, frames uint32) []byte {
 
 // TestLength: a length that is wrong by more than half a second is corrected, in long and short videos.
 func TestLength(t *testing.T) {
+	avi, err := os.ReadFile(workertest.Clip(t, "a.avi", args(workertest.Pattern("64x64", "4", "150"),
+		[]string{"-c:v", "mpeg4", "-g", "8", "-bf", "0"})...))
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		claim   uint32
 		want    float64
 		damaged bool
 	}{{600, 150, false}, {602, 150.5, false}, {604, 150, true}, {640, 150, true}} {
-		m, _ := factsOf(t, save(t, "a.avi", claims(t, c.claim)))
+		m, _ := factsOf(t, save(t, "a.avi", claims(t, avi, c.claim)))
 		if math.Abs(m.Duration-c.want) > 0.3 || m.Damaged != c.damaged {
 			t.Errorf("%d frames claimed: %+v", c.claim, m)
 		}

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 	"github.com/reelmill/reelmill/workers/workertest"
 )
@@ -36,7 +37,7 @@ func TestStillBesideAFilmIsNeverTheFilm(t *testing.T) {
 	mjpeg, png := []string{"-c:v", "mjpeg"}, []string{"-c:v", "png"}
 	jpeg := red(t, "c.mkv", "1", mjpeg...)
 	long := workertest.Clip(t, "l.mkv", args([]string{"-f", "lavfi", "-i", "color=red:s=96x96:r=1/3", "-frames:v", "1"}, x264)...)
-	for name, path := range map[string]string{
+	for name, path := range pipelinetest.SweepOf(map[string]string{
 		"Matroska":              beside(t, jpeg, film, "a.mkv"),
 		"MP4":                   beside(t, jpeg, film, "a.mp4"),
 		"QuickTime, PNG":        beside(t, red(t, "c.mov", "1", png...), film, "a.mov"),
@@ -57,7 +58,7 @@ func TestStillBesideAFilmIsNeverTheFilm(t *testing.T) {
 		"two of them": workertest.Clip(t, "two.mkv", "-i", jpeg, "-i", film, "-i", jpeg, "-map", "0", "-map", "1", "-map", "2", "-c", "copy",
 			"-disposition:v:0", "default", "-disposition:v:1", "0"),
 		"marked": workertest.Clip(t, "m.mp4", "-i", film, "-i", jpeg, "-map", "1", "-map", "0", "-c", "copy", "-disposition:v:0", "attached_pic"),
-	} {
+	}, "Matroska", "MP4", "AVI", "H.264 in Matroska", "a film of a still", "two of them") {
 		in := look(t, Limits{}, path)
 		if m := in.Media; in.Verdict != pipeline.VerdictAccept || m.Video.Width != 64 || len(m.Audio) != 1 || m.Duration < 2.9 || m.Damaged ||
 			!slices.ContainsFunc(m.Warnings, func(w string) bool { return strings.Contains(w, "is not used") }) {
@@ -125,7 +126,7 @@ func TestManyStillsCostLittle(t *testing.T) {
 	const stills = mostLooked + 1
 	film := workertest.Clip(t, "f.mp4", args(workertest.Pattern("64x48", "25", "2"), x264)...)
 	noise := func(more ...string) []string { return append([]string{"-vf", "noise=alls=2:allf=t"}, more...) }
-	for name, c := range map[string]struct {
+	for name, c := range pipelinetest.SweepOf(map[string]struct {
 		still  string
 		looked int
 	}{
@@ -133,13 +134,13 @@ func TestManyStillsCostLittle(t *testing.T) {
 		"covers of fewer frames": {red(t, "c.mp4", "10", x264...), mostLooked},
 		"covers of more frames":  {red(t, "c.mp4", "150", x264...), mostLooked},
 		"covers of more bytes":   {red(t, "c.mp4", "150", args(noise(), x264, []string{"-qp", "4"})...), stills + 1},
-	} {
+	}, "covers that vary", "covers of more bytes") {
 		var inputs, maps []string
 		for i := range stills {
 			inputs = append(inputs, "-i", c.still)
 			maps = append(maps, "-map", strconv.Itoa(i))
 		}
-		for _, file := range []string{"a.mkv", "a.mp4"} {
+		for _, file := range pipelinetest.Sweep([]string{"a.mkv", "a.mp4"}, 1) {
 			path := workertest.Clip(t, file, args(inputs, []string{"-i", film}, maps, []string{"-map", strconv.Itoa(stills),
 				"-c", "copy", "-disposition:v", "default", "-disposition:v:" + strconv.Itoa(stills), "0"})...)
 			m, starts := factsOf(t, path)

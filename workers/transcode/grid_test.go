@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 	"github.com/reelmill/reelmill/workers"
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 	"github.com/reelmill/reelmill/workers/internal/picture"
@@ -134,30 +135,30 @@ func TestGrid(t *testing.T) {
 	groups := func(borders ...float64) func(m *pipeline.Media) {
 		return func(m *pipeline.Media) { m.Video.Groups = &pipeline.Groups{Closed: true, Longest: 6, Borders: borders} }
 	}
-	for _, c := range []struct {
+	for _, c := range pipelinetest.Sweep([]struct {
 		name   string
 		clip   []string
 		rate   [2]int
 		length float64
 		change func(m *pipeline.Media)
 	}{
-		{"constant", args(pattern("25", "20"), x264), [2]int{25, 1}, 20, nil},
-		{"long groups and B-frames", args(pattern("24", "20"), x264, gop("250"), []string{"-bf", "3"}), [2]int{24, 1}, 20, nil},
-		{"keyframes where chunks begin", args(pattern("25", "20"), x264, gop("150"), []string{"-bf", "3"}), [2]int{25, 1}, 20,
-			groups(0, 6, 12, 18)},
 		{"some keyframes where chunks begin", args(pattern("24", "31"), x264, gop("288"), []string{"-bf", "3"}), [2]int{24, 1}, 31,
 			groups(0, 12, 24)},
 		{"NTSC keyframes where chunks begin", args(pattern("30000/1001", "19"), x264, gop("60")), [2]int{30000, 1001}, 19,
 			groups(0, 6.006, 12.012)},
-		{"NTSC", args(pattern("30000/1001", "19"), x264), [2]int{30000, 1001}, 19, nil},
-		{"rates divided", args(pattern("60", "13"), x264), [2]int{60, 1}, 13, nil},
 		{"a pause longer than a chunk", args(pattern("25", "20"), x264,
 			[]string{"-vf", "select='lt(t,4)+gt(t,14)'", "-fps_mode", "vfr"}), [2]int{25, 1}, 20, nil},
 		{"uneven", args(pattern("30", "20"), x264,
 			[]string{"-vf", "select='mod(n,3)+lt(mod(n,100),50)'", "-fps_mode", "vfr"}), [2]int{25, 1}, 20, nil},
 		{"interlaced", args(pattern("25", "13"), []string{"-vf", "setfield=tff", "-flags", "+ildct+ilme"}, x264), [2]int{25, 1}, 13,
 			func(m *pipeline.Media) { m.Video.Interlaced = true }},
-	} {
+		{"constant", args(pattern("25", "20"), x264), [2]int{25, 1}, 20, nil},
+		{"long groups and B-frames", args(pattern("24", "20"), x264, gop("250"), []string{"-bf", "3"}), [2]int{24, 1}, 20, nil},
+		{"keyframes where chunks begin", args(pattern("25", "20"), x264, gop("150"), []string{"-bf", "3"}), [2]int{25, 1}, 20,
+			groups(0, 6, 12, 18)},
+		{"NTSC", args(pattern("30000/1001", "19"), x264), [2]int{30000, 1001}, 19, nil},
+		{"rates divided", args(pattern("60", "13"), x264), [2]int{60, 1}, 13, nil},
+	}, 5) {
 		t.Run(c.name, func(t *testing.T) {
 			m := workertest.Media(128, 72, c.rate[0], c.length)
 			m.Video.FrameRateDen = c.rate[1]
@@ -200,14 +201,14 @@ func TestKeys(t *testing.T) {
 // TestGridOfHeldPicture: after the end of the video track its last frame is shown, also in chunks that lie
 // entirely after it.
 func TestGridOfHeldPicture(t *testing.T) {
-	for _, c := range []struct {
+	for _, c := range pipelinetest.Sweep([]struct {
 		file, container string
 		rate            [2]int
 		end             float64
 	}{
-		{"a.mp4", "mov", [2]int{25, 1}, 4}, {"a.mkv", "matroska", [2]int{24000, 1001}, 4.004}, {"a.ts", "mpegts", [2]int{25, 1}, 4},
-		{"a.mp4", "mov", [2]int{873, 100}, 35 / 8.73},
-	} {
+		{"a.mp4", "mov", [2]int{873, 100}, 35 / 8.73}, {"a.ts", "mpegts", [2]int{25, 1}, 4},
+		{"a.mp4", "mov", [2]int{25, 1}, 4}, {"a.mkv", "matroska", [2]int{24000, 1001}, 4.004},
+	}, 2) {
 		source := workertest.Clip(t, c.file, args(workertest.Pattern("128x72", fmt.Sprintf("%d/%d", c.rate[0], c.rate[1]), "4"),
 			workertest.Tone("26"), x264, []string{"-bf", "2", "-c:a", "mp2"})...)
 		m := workertest.Media(128, 72, c.rate[0], 26)
@@ -225,16 +226,16 @@ func TestGridOfHeldPicture(t *testing.T) {
 // TestGridOfLatePicture: if the video track begins after the audio, its first frame is shown before, whether
 // it begins in the first segment or some segments later.
 func TestGridOfLatePicture(t *testing.T) {
-	for _, c := range []struct {
+	for _, c := range pipelinetest.Sweep([]struct {
 		name, container, sound string
 		codec                  []string
 		delay                  int
 	}{
-		{"a.mkv", "matroska", "pcm_s16le", x264, 2}, {"a.mkv", "matroska", "pcm_s16le", x264, 7},
-		{"a.mkv", "matroska", "pcm_s16le", x264, 13},
+		{"a.mkv", "matroska", "pcm_s16le", x264, 7},
 		// In these containers, ffmpeg's time 0 is the first time that it decodes.
 		{"a.ts", "mpegts", "mp2", x264, 2}, {"a.mpg", "mpeg", "mp2", []string{"-c:v", "mpeg2video", "-bf", "0"}, 2},
-	} {
+		{"a.mkv", "matroska", "pcm_s16le", x264, 2}, {"a.mkv", "matroska", "pcm_s16le", x264, 13},
+	}, 3) {
 		source := workertest.Clip(t, c.name, args(workertest.Tone("20"), []string{"-itsoffset", strconv.Itoa(c.delay), "-f", "lavfi",
 			"-i", "testsrc2=s=128x72:r=25:d=13", "-fps_mode", "passthrough", "-c:a", c.sound}, c.codec)...)
 		m := workertest.Media(128, 72, 25, float64(c.delay+13))

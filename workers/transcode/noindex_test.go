@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 	"github.com/reelmill/reelmill/workers/internal/sampletable"
 	"github.com/reelmill/reelmill/workers/workertest"
@@ -71,16 +72,16 @@ func TestCopyOfWhatHasNoIndex(t *testing.T) {
 // video. Then the top rung still has the source's own frames, and the encoded rungs show the same frame at
 // the same time.
 func TestCopyOfSoundThatBeginsFirst(t *testing.T) {
-	for _, c := range []struct {
+	for _, c := range pipelinetest.Sweep([]struct {
 		name, container, rate, sound string
 		lead                         float64
 	}{
+		{"a.mkv", "matroska", "20", "44100", 0},
+		{"a.ts", "mpegts", "24000/1001", "48000", 1001.0 / 24000},
 		{"a.mkv", "matroska", "25", "48000", 0.04},
 		{"a.ts", "mpegts", "25", "48000", 0.04},
 		{"a.mkv", "matroska", "24", "44100", 1.0 / 24},
-		{"a.ts", "mpegts", "24000/1001", "48000", 1001.0 / 24000},
-		{"a.mkv", "matroska", "20", "44100", 0},
-	} {
+	}, 2) {
 		t.Run(c.rate+" frames in "+c.container, func(t *testing.T) {
 			source := workertest.Clip(t, c.name, args(workertest.Tone("14"), workertest.Pattern("320x180", c.rate, "14"), x264,
 				[]string{"-g", "60", "-bf", "2", "-sc_threshold", "0", "-profile:v", "high", "-c:a", "aac", "-ar", c.sound})...)
