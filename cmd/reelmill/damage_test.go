@@ -53,7 +53,7 @@ var mostImportant = []string{
 // again. Either all answers are as before, or the program refuses to start and names the file and what to do.
 func TestDamagedFiles(t *testing.T) {
 	site := t.TempDir()
-	p := startServe(t, binary, site, "--min-free", "1")
+	p := startServe(t, binary, site, "--min-free", "1", "--sandbox", "off")
 	for n := range 3 {
 		file := filepath.Join(t.TempDir(), fmt.Sprintf("clip-%d.mp4", n))
 		check(t, os.WriteFile(file, bytes.Repeat([]byte{byte(n)}, 1000), 0o600))
@@ -116,7 +116,8 @@ func damageAndStart(t *testing.T, site, name string, kind, round int, before map
 	raw := readFile(t, file)
 	r := rand.New(rand.NewPCG(uint64(kind), uint64(round)))
 	check(t, os.WriteFile(file, damages[kind].do(r, raw), 0o600))
-	p, ready := launch(t, binary, "serve", "--data", data, "--listen", "127.0.0.1:0", "--no-workers", "--min-free", "1")
+	p, ready := launch(t, binary, "serve", "--data", data, "--listen", "127.0.0.1:0", "--no-workers", "--min-free", "1",
+		"--sandbox", "off") // which takes a third of the start
 	if !ready {
 		p.wait(t)
 		if said := p.stderr.String(); !strings.Contains(said, filepath.Dir(file)) ||

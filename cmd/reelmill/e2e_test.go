@@ -84,7 +84,7 @@ func TestEndToEnd(t *testing.T) {
 
 func endToEnd(t *testing.T, p *process, hooks *receiver) {
 	api := p.client()
-	source := clip(t, "holiday film.mp4", 8, "640x480", 25)
+	source := clip(t, "holiday film.mp4", 8, "640x360", 15)
 	view, err := api.Upload(t.Context(), client.Upload{
 		Path: source, Watermark: "text:ReelMill", Metadata: map[string]string{"album": "2026"}, Passthrough: "42",
 		WebhookURL: hooks.URL + "/hook",

@@ -220,7 +220,7 @@ func (w *watched) follow(t *testing.T, pid int) {
 	t.Cleanup(func() { cancel(); <-done })
 	go func() {
 		defer close(done)
-		tick := time.NewTicker(5 * time.Millisecond)
+		tick := time.NewTicker(20 * time.Millisecond) // ffprobe takes 100 ms to load its libraries
 		defer tick.Stop()
 		for ctx.Err() == nil {
 			for _, child := range childrenOf(pid) {
@@ -325,13 +325,16 @@ func (s *secretSite) messages(t *testing.T) (string, int) {
 	return all.String(), n
 }
 
-// failures runs commands that fail for a secret or an address that is wrong, and returns what they print.
+// failures runs commands that fail for a secret or an address that is wrong, all at once since most of them wait
+// for an answer, and returns what they print.
 func (s *secretSite) failures(t *testing.T) map[string]string {
 	t.Helper()
 	wrong := s.file(t, "wrong", s.address("wrong-"))
 	away := s.file(t, "away", "nats://"+s.secrets["NATS token"]+"@127.0.0.1:1")
 	wrongKey := s.file(t, "wrong key", "wrong-"+s.secrets["S3 secret key"])
 	texts := map[string]string{}
+	var mu sync.Mutex
+	var group sync.WaitGroup
 	for name, c := range map[string]struct {
 		env  []string
 		args []string
@@ -349,12 +352,17 @@ func (s *secretSite) failures(t *testing.T) map[string]string {
 		cmd := exec.CommandContext(t.Context(), binary, c.args...)
 		cmd.Env = append(os.Environ(), "REELMILL_DATA="+t.TempDir(), "REELMILL_LISTEN=127.0.0.1:0")
 		cmd.Env = append(cmd.Env, c.env...)
-		out, err := cmd.CombinedOutput()
-		if err == nil || !strings.Contains(string(out), c.want) {
-			t.Errorf("%s: %v, want %q in\n%s", name, err, c.want, out)
-		}
-		texts[name] = string(out)
+		group.Go(func() {
+			out, err := cmd.CombinedOutput()
+			if err == nil || !strings.Contains(string(out), c.want) {
+				t.Errorf("%s: %v, want %q in\n%s", name, err, c.want, out)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			texts[name] = string(out)
+		})
 	}
+	group.Wait()
 	return texts
 }
 

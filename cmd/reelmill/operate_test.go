@@ -102,7 +102,7 @@ func TestCancel(t *testing.T) {
 // TestTimelineUntilPlayable checks that --wait=playable does not wait for the end, even with --timeline.
 func TestTimelineUntilPlayable(t *testing.T) {
 	p := startServe(t, binary, t.TempDir())
-	said := command(t, "upload", clip(t, "a.mp4", 60, "1280x720", 25), "--server", p.url, "--wait", "playable", "--timeline")
+	said := command(t, "upload", clip(t, "a.mp4", 60, "640x360", 25), "--server", p.url, "--wait", "playable", "--timeline")
 	if lines := strings.Split(strings.TrimSpace(said), "\n"); !strings.Contains(lines[len(lines)-1], "video.playable") {
 		t.Errorf("the command printed %s", said)
 	}

@@ -3,12 +3,15 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -92,14 +95,27 @@ func launch(t testing.TB, program string, args ...string) (p *process, ready boo
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.cmd.Start(); err != nil {
+	started, read := make(chan error, 1), make(chan struct{})
+	go func() {
+		// The system kills the process with the thread that started it, and building a cage in this process ends
+		// threads.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := p.cmd.Start()
+		started <- err
+		if err == nil {
+			<-read // until the process has ended, since Wait closes the pipe
+			p.exited <- p.cmd.Wait()
+		}
+	}()
+	if err := <-started; err != nil {
 		t.Fatal(err)
 	}
 	out := bufio.NewReader(io.TeeReader(stdout, p.stdout))
 	line, _ := out.ReadBytes('\n') // the end of the process is seen below
 	go func() {
-		_, _ = io.Copy(io.Discard, out) // until the process has ended, since Wait closes the pipe
-		p.exited <- p.cmd.Wait()
+		_, _ = io.Copy(io.Discard, out)
+		close(read)
 	}()
 	t.Cleanup(func() { p.kill() })
 	var said readyLine
@@ -135,8 +151,22 @@ func (p *process) stop(t testing.TB) {
 
 func (p *process) client() *client.Client { return client.New(p.url, http.DefaultClient) }
 
-// clip makes a short video with pictures and audio.
+// clip returns a new file with a short video with pictures and audio. Each is encoded once, since many tests
+// want the same.
 func clip(t testing.TB, name string, seconds int, size string, rate int) string {
+	t.Helper()
+	made := filepath.Join(filepath.Dir(binary), fmt.Sprintf("%ds-%s-%dfps%s", seconds, size, rate, filepath.Ext(name)))
+	if _, err := os.Stat(made); errors.Is(err, fs.ErrNotExist) {
+		check(t, os.Rename(encode(t, name, seconds, size, rate), made)) // other tests see all of it or nothing
+	}
+	raw, err := os.ReadFile(made)
+	check(t, err)
+	path := filepath.Join(t.TempDir(), name)
+	check(t, os.WriteFile(path, raw, 0o600))
+	return path
+}
+
+func encode(t testing.TB, name string, seconds int, size string, rate int) string {
 	t.Helper()
 	return workertest.Clip(t, name, "-f", "lavfi", "-i", fmt.Sprintf("testsrc2=size=%s:rate=%d:duration=%d", size, rate, seconds),
 		"-f", "lavfi", "-i", fmt.Sprintf("sine=frequency=440:sample_rate=48000:duration=%d", seconds),
