@@ -1,8 +1,11 @@
 package ffmpeg
 
 import (
+	"errors"
+	"os/exec"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 )
 
@@ -27,6 +30,27 @@ func TestErrorClasses(t *testing.T) {
 		if e.BadInput() != tt.bad || e.DiskFull() != tt.diskFull {
 			t.Errorf("%v %q: bad %v, disk full %v", tt.kind, tt.tail, e.BadInput(), e.DiskFull())
 		}
+	}
+}
+
+// TestKillForCPUTimeIsTheFile: the kernel kills a process for its CPU limit somewhat before as much is measured. A kill
+// long before the limit is another's.
+func TestKillForCPUTimeIsTheFile(t *testing.T) {
+	const busy = "i=0; while [ $i -lt 600000 ]; do i=$((i+1)); done; kill -9 $$"
+	err := exec.CommandContext(t.Context(), "sh", "-c", busy).Run()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	used := (exit.UserTime() + exit.SystemTime()).Seconds()
+	for share, spent := range map[float64]bool{1: true, 0.9: true, 0.7: true, 0.3: false, 0.01: false} {
+		limit := time.Duration(used / share * float64(time.Second))
+		if got := Exhausted(newError(t.Context(), "ffmpeg", nil, limit, err, newTail(100))); got != spent {
+			t.Errorf("killed after %g of %s: exhausted %v", share, limit, got)
+		}
+	}
+	if Exhausted(newError(t.Context(), "ffmpeg", nil, 0, err, newTail(100))) {
+		t.Error("a limit that is not there is exhausted")
 	}
 }
 
