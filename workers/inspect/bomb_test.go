@@ -63,6 +63,33 @@ func TestEndlessReadingIsTheFile(t *testing.T) {
 	}
 }
 
+// TestBombIsNotDecoded: packets that are far larger than the file refuse it at once, however long decoding takes.
+func TestBombIsNotDecoded(t *testing.T) {
+	film := workertest.Clip(t, "a.mp4", args(workertest.Pattern("320x180", "10", "1"), x264)...)
+	bomb := edited(t, film, func(b []byte) []byte { return repeat(b, 10_000) })
+	tools, _ := counted(t, `case "$*" in *frames:v*) while :; do :; done;; esac`)
+	w := New(tools, Limits{})
+	_, err := w.look(t.Context(), bomb, t.TempDir())
+	reason := refusal(err)
+	if reason == nil || reason.Code != pipeline.CodeMalformed || !strings.Contains(reason.Detail, "again") {
+		t.Errorf("%+v, %v", reason, err)
+	}
+}
+
+// TestInvalidPicturesAreTheFile: ffmpeg decodes pictures that its own filters refuse, such as pixels with a
+// negative aspect. AVI has the size of a picture beside its aspect, which gives the aspect of its pixels.
+func TestInvalidPicturesAreTheFile(t *testing.T) {
+	film := workertest.Clip(t, "a.avi", args(workertest.Pattern("320x180", "10", "1"), []string{"-c:v", "mpeg4"})...)
+	in := look(t, Limits{}, edited(t, film, func(b []byte) []byte {
+		const width = 32 // of dwFrameWidthInPixels from the start of vprp
+		b[bytes.Index(b, []byte("vprp"))+width+3] = 0x80
+		return b
+	}))
+	if in.Reason == nil || in.Reason.Code != pipeline.CodeMalformed {
+		t.Errorf("%s %+v", in.Verdict, in.Reason)
+	}
+}
+
 // TestPatienceGrowsWithTheFile: a large file has time to be read.
 func TestPatienceGrowsWithTheFile(t *testing.T) {
 	m := measurement{patience: time.Second, size: 1 << 30}
@@ -126,6 +153,17 @@ func TestEndlessPicturesAreRefused(t *testing.T) {
 	}
 	if in := look(t, Limits{Pixels: 64 * 64 * 30.5}, film); in.Reason != nil {
 		t.Errorf("30 frames of 30: %+v", in.Reason)
+	}
+}
+
+// TestPauseCounts: a video with a pause of days is as long as that. Filling it with frames would take hours.
+func TestPauseCounts(t *testing.T) {
+	const later = "setts=ts='if(lt(N,5),TS,TS+200000000)'" // ms
+	film := workertest.Clip(t, "a.mkv", args(workertest.Pattern("64x64", "10", "1"), x264,
+		[]string{"-bf", "0", "-bsf:v", later})...)
+	in := look(t, Limits{}, film)
+	if in.Reason == nil || in.Reason.Code != pipeline.CodeTooLong {
+		t.Errorf("%s %+v, %+v", in.Verdict, in.Reason, in.Media)
 	}
 }
 

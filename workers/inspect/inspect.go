@@ -194,6 +194,13 @@ func refusal(err error) *pipeline.Problem {
 	return problem
 }
 
+// unfiltered reports whether ffmpeg decoded something that not even its filters take, such as a picture whose
+// pixels have a negative aspect. Inspection adds no filter that refuses anything valid.
+func unfiltered(words string) bool {
+	return strings.Contains(words, "error reinitializing filters") ||
+		strings.Contains(words, "failed to inject frame into filter network")
+}
+
 // blame returns the reason in a failure of ffmpeg or ffprobe, or nil if it is not about the file.
 func blame(e *ffmpeg.Error) *pipeline.Error {
 	refused := &pipeline.Error{Code: pipeline.CodeMalformed, Detail: e.Error(), Stderr: e.Tail, Err: e}
@@ -218,6 +225,8 @@ func blame(e *ffmpeg.Error) *pipeline.Error {
 		strings.Contains(words, "not found for input stream"):
 		refused.Code = pipeline.CodeCodec
 	case e.Kind == ffmpeg.KindExit && e.BadInput(), e.Kind == ffmpeg.KindOutput:
+	case e.Kind == ffmpeg.KindExit && unfiltered(words):
+		refused.Detail = "the pictures or sounds that the file decodes to are not valid"
 	case e.Kind == ffmpeg.KindTimeout && e.Signal == syscall.SIGXCPU:
 		refused.Detail = "reading the file takes too much time"
 	case e.Kind == ffmpeg.KindSignal && e.Signal != syscall.SIGKILL && e.Signal != syscall.SIGTERM:

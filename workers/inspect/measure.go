@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -70,21 +71,12 @@ func (m *measurement) before() {
 
 // run returns the first error in the order head, length, audio.
 func (m *measurement) run(ctx context.Context) error {
-	var d decoding
-	var l length
 	m.before()
 	origin := m.media.Origin()
-	var both sync.WaitGroup
-	others, stop := context.WithCancel(ctx)
-	defer stop()
-	both.Go(func() {
-		if d = m.decode(ctx); d.headErr != nil {
-			stop() // then nothing else matters
-		}
-	})
-	both.Go(func() { l = m.length(others) })
-	both.Wait()
-
+	d, l := m.look(ctx)
+	if errors.Is(d.headErr, errRefused) {
+		return l.err
+	}
 	m.note(d.head)
 	m.media.Video.Alpha = m.media.Video.Alpha && !d.opaque
 	if d.headErr != nil {
@@ -109,6 +101,31 @@ func (m *measurement) run(ctx context.Context) error {
 		m.apply(x)
 	}
 	return m.ends(ctx, l)
+}
+
+// errRefused ends decoding when measuring has shown that the file is refused.
+var errRefused = errors.New("the file is refused already")
+
+// look decodes and measures at the same time, until one of both refuses the file. Then the other's result
+// does not matter: decoding a bomb takes long, but its packets show it at once.
+func (m *measurement) look(ctx context.Context) (d decoding, l length) {
+	var both sync.WaitGroup
+	toDecode, endDecoding := context.WithCancelCause(ctx)
+	toMeasure, endMeasuring := context.WithCancel(ctx)
+	defer endDecoding(nil)
+	defer endMeasuring()
+	both.Go(func() {
+		if d = m.decode(toDecode); d.headErr != nil {
+			endMeasuring()
+		}
+	})
+	both.Go(func() {
+		if l = m.length(toMeasure); l.err != nil && refusal(l.err) != nil {
+			endDecoding(errRefused)
+		}
+	})
+	both.Wait()
+	return d, l
 }
 
 // notes are the faults of a file.

@@ -41,8 +41,7 @@ func (m *measurement) readTo(ctx context.Context, to io.Writer, in []ffmpeg.Inpu
 	o.Stderr, o.Stdout = log, to
 	o.Progress = func(p ffmpeg.Progress) { r.frames, r.end = p.Frame, p.OutTime.Seconds() }
 	err := m.tools.Run(ctx, ffmpeg.Command{
-		Inputs: in, Outputs: out,
-		Global: []ffmpeg.Option{{Key: "max_error_rate", Value: "1"}}, LogLevel: "error", Threads: encode.Threads(),
+		Inputs: in, Outputs: out, Global: plainly(), LogLevel: "error", Threads: encode.Threads(),
 	}, o)
 	err = m.tooMuch(err)
 	r.errors = log.kept
@@ -50,6 +49,13 @@ func (m *measurement) readTo(ctx context.Context, to io.Writer, in []ffmpeg.Inpu
 		err = nil
 	}
 	return r, err
+}
+
+// plainly returns the options that read on after errors, and take times as the file has them. By default ffmpeg
+// drops the times of packets that are more than 30 h after the one before. But its decoders keep the times of
+// their frames, so workers would fill those hours with copies of a frame.
+func plainly() []ffmpeg.Option {
+	return []ffmpeg.Option{{Key: "max_error_rate", Value: "1"}, {Key: "dts_error_threshold", Value: "1e15"}}
 }
 
 // slowest is the fewest bytes that a second of CPU time must read.
