@@ -22,7 +22,8 @@ var refused = map[string]string{
 	"make_device": "EPERM", "make_fifo": "EPERM", "make_folder": "EACCES", "symlink": "EPERM",
 	"hard_link_other_video": "EPERM", "chmod_other_video": "EPERM", "chown_input": "EPERM",
 	"date_other_video": "EPERM", "label_other_video": "EPERM", "watch_data_folder": "EPERM",
-	"open_by_handle": "EPERM", "rename_other_video": "EACCES", "delete_other_video": "EACCES", "chroot": "EPERM",
+	"open_by_handle": "EPERM", "make_file_that_runs_as_owner": "EPERM", "leave_device": "EPERM",
+	"rename_other_video": "EACCES", "delete_other_video": "EACCES", "chroot": "EPERM",
 
 	"start_shell": "EPERM", "execute_shell": "EACCES", "execute_written_program": "EACCES",
 	"execute_memory": "EPERM", "fork": "EPERM", "clone3": "ENOSYS", "fork_bomb": "EPERM",

@@ -28,8 +28,7 @@ var allowed = []string{
 	"copy_file_range", "getdents64", "pipe", "pipe2",
 	// names of files, which Landlock watches
 	"execve", "stat", "lstat", "newfstatat", "statx", "access", "faccessat", "faccessat2", "readlink",
-	"readlinkat", "getcwd", "rename", "renameat", "renameat2", "unlink", "unlinkat", "mkdir",
-	"mkdirat", "rmdir",
+	"readlinkat", "getcwd", "rename", "renameat", "unlink", "unlinkat", "mkdir", "mkdirat", "rmdir",
 	// waiting
 	"poll", "ppoll", "select", "pselect6", "epoll_create", "epoll_create1", "epoll_ctl", "epoll_wait",
 	"epoll_pwait", "epoll_pwait2", "eventfd", "eventfd2",
@@ -80,11 +79,20 @@ func conditional() []seccomp.NameWithConditions {
 		when("tgkill", is(0, ownProcess)),
 		when("prlimit64", is(0, 0)),
 	}
-	// Before ABI 3, Landlock does not keep O_TRUNC from emptying a file that may only be read.
+	without := func(argument uint32, bits uint64) seccomp.Condition {
+		return seccomp.Condition{Argument: argument, Operation: seccomp.BitsNotSet, Value: bits}
+	}
+	// Landlock does not watch the device that it leaves where a file was.
+	list = append(list, when("renameat2", without(4, unix.RENAME_WHITEOUT)))
+	// Before ABI 3, Landlock does not keep O_TRUNC from emptying a file that may only be read. A new file must
+	// not run as its owner; the mode means nothing without a new file.
 	for name, flags := range map[string]uint32{"open": 1, "openat": 2} {
-		keeps := seccomp.Condition{Argument: flags, Operation: seccomp.BitsNotSet, Value: unix.O_TRUNC}
+		keeps := without(flags, unix.O_TRUNC)
 		writes := seccomp.Condition{Argument: flags, Operation: seccomp.BitsSet, Value: unix.O_WRONLY | unix.O_RDWR}
-		list = append(list, when(name, keeps), when(name, writes))
+		old := without(flags, unix.O_CREAT|unix.O_TMPFILE&^unix.O_DIRECTORY)
+		plain := without(flags+1, unix.S_ISUID|unix.S_ISGID|unix.S_ISVTX)
+		list = append(list, when(name, keeps, old), when(name, keeps, plain),
+			when(name, writes, old), when(name, writes, plain))
 	}
 	for name, values := range map[string][]uint64{
 		// names of threads and of memory

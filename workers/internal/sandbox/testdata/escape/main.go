@@ -126,6 +126,19 @@ func files() []attempt {
 			_, _ = handle, mount
 			return err
 		}},
+		{"make_file_that_runs_as_owner", func() error {
+			fd, err := unix.Open(in("owner"), unix.O_CREAT|unix.O_WRONLY, unix.S_ISUID|unix.S_ISGID|0o755)
+			if err == nil {
+				err = unix.Close(fd)
+			}
+			return err
+		}},
+		{"leave_device", func() error {
+			if err := os.WriteFile(in("moved"), nil, 0o600); err != nil {
+				return err
+			}
+			return unix.Renameat2(unix.AT_FDCWD, in("moved"), unix.AT_FDCWD, in("away"), unix.RENAME_WHITEOUT)
+		}},
 		{"rename_other_video", func() error {
 			err := unix.Rename(other, in("renamed"))
 			if err == nil {
