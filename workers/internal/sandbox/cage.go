@@ -14,7 +14,8 @@ type Mode string
 const (
 	// Required: without Landlock and seccomp, New fails. This is the default on Linux.
 	Required Mode = "required"
-	// BestEffort: New builds what the kernel can, and Cage.Missing says what it cannot.
+	// BestEffort: New builds what the kernel can, and Cage.Missing says what it cannot. Where programs in memory
+	// are forbidden that is nothing: programs have their limits, and the tier is TierOff.
 	BestEffort Mode = "best-effort"
 	// Off: programs run with all rights of this process; their limits hold on Linux.
 	Off Mode = "off"
@@ -43,6 +44,7 @@ type Cage struct {
 	network    *os.File // a network namespace for all programs; nil: none
 	namespaces bool     // network and user namespaces of its own for each program
 	missing    []string
+	none       bool // not even a process that restricts itself can start: programs have limits alone
 
 	capabilities uint32 // that programs keep
 
@@ -61,7 +63,7 @@ func (c *Cage) Close() error {
 // Tier returns what the cage reaches.
 func (c *Cage) Tier() Tier {
 	switch {
-	case c == nil:
+	case c == nil || c.none:
 		return TierOff
 	case c.abi == 0 || len(c.filter) == 0:
 		return TierPartial

@@ -36,7 +36,9 @@ func New(ctx context.Context, m Mode) (*Cage, error) {
 	if m == Required && len(c.missing) > 0 && ctx.Err() == nil {
 		return nil, &Unavailable{c.missing}
 	}
-	c.tryNetwork(ctx)
+	if c.none = c.abi == 0 && len(c.filter) == 0 && c.try(ctx) != nil; !c.none {
+		c.tryNetwork(ctx)
+	}
 	if err := ctx.Err(); err != nil { // then it is not known what is missing
 		return nil, errors.Join(fmt.Errorf("try the sandbox: %w", err), c.Close())
 	}
@@ -114,6 +116,10 @@ func (c *Cage) try(ctx context.Context) error {
 
 // start starts a program in a cage: cmd is complete but for that.
 func (c *Cage) start(ctx context.Context, cmd *exec.Cmd, s Spec) error {
+	if c.none {
+		s.Limits = s.Limits.caged()
+		return startFree(ctx, cmd, s)
+	}
 	return c.startChild(ctx, cmd, s, false)
 }
 
@@ -218,11 +224,13 @@ func (c *Cage) dress(cmd *exec.Cmd, image int) {
 	if c.namespaces {
 		a := cmd.SysProcAttr
 		a.Cloneflags = unix.CLONE_NEWNET | unix.CLONE_NEWUSER
-		same := func(id int) []syscall.SysProcIDMap {
-			return []syscall.SysProcIDMap{{ContainerID: id, HostID: id, Size: 1}}
-		}
 		a.UidMappings, a.GidMappings = same(os.Getuid()), same(os.Getgid())
 	}
+}
+
+// same lets an id stay what it is in a user namespace.
+func same(id int) []syscall.SysProcIDMap {
+	return []syscall.SysProcIDMap{{ContainerID: id, HostID: id, Size: 1}}
 }
 
 // descriptor returns the path of a file that the process has open.

@@ -11,6 +11,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -39,6 +41,44 @@ func TestLimitsOfOurOwn(t *testing.T) {
 	}
 	if l := limit(unix.RLIMIT_FSIZE, 1, 2); l.Soft != 1 || l.Hard != 2 {
 		t.Errorf("a lower limit became %+v", l)
+	}
+}
+
+// noPrograms names the environment variable of a process in which no program in memory may start.
+const noPrograms = "REELMILL_SANDBOX_TEST_NO_PROGRAMS"
+
+// TestNoProgramsInMemory: where vm.memfd_noexec forbids programs in memory, a required cage says so, and with
+// best effort programs run without one.
+func TestNoProgramsInMemory(t *testing.T) {
+	if os.Getenv(noPrograms) == "" {
+		cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run=^TestNoProgramsInMemory$", "-test.v")
+		cmd.Env = append(os.Environ(), noPrograms+"=1")
+		cmd.SysProcAttr = &syscall.SysProcAttr{
+			Cloneflags:  unix.CLONE_NEWPID | unix.CLONE_NEWUSER,
+			UidMappings: same(os.Getuid()), GidMappings: same(os.Getgid()),
+		}
+		text, err := cmd.CombinedOutput()
+		if err != nil || !strings.Contains(string(text), "--- PASS: TestNoProgramsInMemory ") {
+			t.Errorf("%v\n%s", err, text)
+		}
+		return
+	}
+	if err := os.WriteFile("/proc/sys/vm/memfd_noexec", []byte("2"), 0); err != nil { // of this pid namespace
+		t.Fatal(err)
+	}
+	unavailable := new(Unavailable)
+	_, err := New(t.Context(), Required)
+	if !errors.As(err, &unavailable) || !strings.Contains(err.Error(), "memfd_noexec") {
+		t.Errorf("required: %v", err)
+	}
+	c, err := New(t.Context(), BestEffort)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	err = c.Run(t.Context(), Spec{Program: "/bin/sh", Args: []string{"-c", "ulimit -n"}, Stdout: &out})
+	if err != nil || out.String() != "256\n" || c.Tier() != TierOff || len(c.Missing()) != 2 {
+		t.Errorf("%v, %q, %v", err, &out, c)
 	}
 }
 

@@ -138,7 +138,7 @@ func (g *ground) openCage(ctx context.Context, mode string, c *all.Config) (err 
 	log, tier := g.config.Logger, g.cage.Tier()
 	switch tier {
 	case all.TierOff:
-		log.Warn("ffmpeg runs without a sandbox", "tier", tier)
+		log.Warn("ffmpeg runs without a sandbox", "tier", tier, "missing", g.cage.Missing())
 	case all.TierPartial:
 		log.Warn("ffmpeg runs in a part of the sandbox", "tier", tier, "missing", g.cage.Missing())
 	default:
