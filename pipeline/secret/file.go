@@ -22,7 +22,7 @@ var ErrEmpty = errors.New("the file holds no secret")
 func ReadFile(path string) (t Text, open bool, err error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return Text{}, false, err
+		return Text{}, false, unreadable(path, err)
 	}
 	defer f.Close()
 	info, err := f.Stat()
@@ -31,7 +31,7 @@ func ReadFile(path string) (t Text, open bool, err error) {
 	}
 	raw, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {
-		return Text{}, false, err
+		return Text{}, false, unreadable(path, err)
 	}
 	line := strings.TrimRight(string(raw), "\r\n")
 	switch {
@@ -44,6 +44,16 @@ func ReadFile(path string) (t Text, open bool, err error) {
 		return Text{}, false, fmt.Errorf("%s must hold the secret alone, on one line", path)
 	}
 	return New(line), Open(info), nil
+}
+
+// unreadable says of a file that cannot be read what to do. It is no fs.PathError, of which a command prints
+// the file only: the caller's words, such as the setting that names the file, would be lost.
+func unreadable(path string, err error) error {
+	var failed *fs.PathError
+	if errors.As(err, &failed) {
+		err = failed.Err
+	}
+	return fmt.Errorf("%s: %w; name a file with the secret that this process can read", path, err)
 }
 
 // Open reports whether every user of the machine may read a file.
