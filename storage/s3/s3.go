@@ -91,7 +91,7 @@ func (s *Store) findBucket(ctx context.Context) error {
 		return nil
 	}
 	if !s.config.CreateBucket {
-		return errors.New("bucket does not exist: create it, or set create_bucket=true")
+		return errors.New("bucket does not exist: create it, or add create_bucket=true to the address of the store")
 	}
 	err = s.core.MakeBucket(ctx, s.config.Bucket, minio.MakeBucketOptions{Region: s.config.Region})
 	if response(err).Code == minio.BucketAlreadyOwnedByYou { // another process was faster

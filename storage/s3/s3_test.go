@@ -76,7 +76,7 @@ func TestOpen(t *testing.T) {
 		change func(*s3.Config)
 		want   string
 	}{
-		{"bucket", func(c *s3.Config) { c.Bucket, c.CreateBucket = "missing", false }, "create_bucket=true"},
+		{"bucket", func(c *s3.Config) { c.Bucket, c.CreateBucket = "missing", false }, "add create_bucket=true to the address of the store"},
 		{"secret", func(c *s3.Config) { c.SecretKey = secret.New("wrong") }, "check the access key"},
 		{"access", func(c *s3.Config) { c.AccessKey = secret.New("nobody") }, "check the access key"},
 		{"no secret", func(c *s3.Config) { c.SecretKey = secret.Text{} }, "set both in the environment"},
