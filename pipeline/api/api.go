@@ -113,7 +113,7 @@ func (s *server) route(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, fail(codeMethod, "%s is not allowed here.", r.Method))
 		return
 	}
-	s.refuse(w, r, fail(codeNotFound, "There is nothing at this address."))
+	s.refuse(w, r, fail(codeNotFound, "There is nothing at this address; /openapi.json describes the API."))
 }
 
 // headerProbe keeps the status and header that the mux would answer.

@@ -202,6 +202,14 @@ func TestOpenAPIHasNoGhosts(t *testing.T) {
 	}
 }
 
+// A browser that opens the server's own address learns where the API is described.
+func TestRootTellsWhereTheAPIIsDescribed(t *testing.T) {
+	resp, raw := newEnv(t, nil).do(http.MethodGet, "/", nil)
+	if p := wantProblem(t, resp, raw, codeNotFound); !strings.Contains(p.Detail, "/openapi.json") {
+		t.Errorf("it says %q", p.Detail)
+	}
+}
+
 // Answers match their schemas in the document.
 func TestAnswersFitTheirSchemas(t *testing.T) {
 	e := newEnv(t, nil)
