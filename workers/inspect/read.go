@@ -51,9 +51,9 @@ func (m *measurement) readTo(ctx context.Context, to io.Writer, in []ffmpeg.Inpu
 	return r, err
 }
 
-// plainly returns the options that read on after errors, and take times as the file has them. By default ffmpeg
-// drops the times of packets that are more than 30 h after the one before. But its decoders keep the times of
-// their frames, so workers would fill those hours with copies of a frame.
+// plainly returns the options that read on after errors, and take times as the file has them. By default
+// ffmpeg drops the times of packets that are more than 30 h after the one before. But its decoders keep the
+// times of their frames, so workers would fill those hours with copies of a frame.
 func plainly() []ffmpeg.Option {
 	return []ffmpeg.Option{{Key: "max_error_rate", Value: "1"}, {Key: "dts_error_threshold", Value: "1e15"}}
 }

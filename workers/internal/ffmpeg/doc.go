@@ -21,10 +21,10 @@
 //
 // Not guaranteed:
 //
-//   - It is not a sandbox. The allow lists reduce the attack surface, but a decoder bug still runs with the
-//     rights of this process.
-//   - It does not limit the total time of a run; the context does. Stall only catches a process that does
-//     nothing, or runs ten times as long without a report.
+//   - Without a sandbox.Cage it is none. The allow lists reduce the attack surface, but a decoder bug then
+//     has the rights of this process.
+//   - Stall only catches a process that does nothing, or runs ten times as long without a report. One that
+//     reports and sleeps lives until Wall.
 //   - The verify gate decodes the head and the tail, not every frame, unless Expect.FullDecode is set.
 //   - Two runs of the same command need not give the same bytes.
 //

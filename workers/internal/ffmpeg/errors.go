@@ -244,9 +244,9 @@ func newError(
 	return e
 }
 
-// measuredCPU is the share of its CPU limit that a process has at least used, as measured at its end, when the
-// kernel kills it for that limit. The kernel counts clock ticks for the limit, but measures exactly in the
-// end: on a busy virtual machine a tenth less.
+// measuredCPU is the share of its CPU limit that a process has at least used, as measured at its end, when
+// the kernel kills it for that limit. The kernel counts clock ticks for the limit, but measures exactly in
+// the end: on a busy virtual machine a tenth less.
 const measuredCPU = 0.5
 
 // spent reports whether the kernel killed a process that did not heed SIGXCPU: ffmpeg ends itself after that,

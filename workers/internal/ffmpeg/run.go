@@ -26,6 +26,10 @@ type RunOptions struct {
 	// on a file). After ten times as long without a report it is killed even when busy. Default 60 s; < 0:
 	// never.
 	Stall time.Duration
+	// Wall kills ffmpeg after this time by the clock, whatever it does: one that a file has taken over can
+	// report for ever and use no CPU time. Default: an hour and five times the limit of CPU time, or without
+	// that a day; < 0: never.
+	Wall time.Duration
 	// StderrTail is how many bytes at the end of stderr errors keep. Default 8 KiB.
 	StderrTail int
 	// Stderr and Stdout get a raw, untrusted copy of what ffmpeg writes there, for filters that report
@@ -71,6 +75,10 @@ func (t Tools) Run(ctx context.Context, c Command, o RunOptions) error {
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	if wall := o.wall(); wall >= 0 {
+		alarm := time.AfterFunc(wall, func() { cancel(fmt.Errorf("%w: %v", ErrTimeout, wall)) })
+		defer alarm.Stop()
+	}
 	watch := newWatchdog(o.Stall, o.Pulse, cancel)
 	reports := make(chan struct{})
 	go func() {
@@ -93,6 +101,17 @@ func (t Tools) Run(ctx context.Context, c Command, o RunOptions) error {
 	_ = r.SetReadDeadline(time.Now().Add(time.Second))
 	<-reports
 	return newError(ctx, "ffmpeg", args, o.Limits.CPU, err, stderr)
+}
+
+// wall returns Wall with its default.
+func (o RunOptions) wall() time.Duration {
+	switch {
+	case o.Wall != 0:
+		return o.Wall
+	case o.Limits.CPU == 0:
+		return 24 * time.Hour
+	}
+	return time.Hour + 5*o.Limits.CPU
 }
 
 // tail returns a stderr tail that hides the command's paths.

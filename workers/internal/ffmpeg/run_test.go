@@ -372,6 +372,11 @@ func TestRunLimits(t *testing.T) {
 			t.Errorf("cpu, %q: %#v", heed, err)
 		}
 	}
+	report := "while :; do echo progress=continue >&3; sleep 0.1; done" // and uses no CPU time
+	err := script(t, report).Run(testContext(t), toNull("in.mp4"), RunOptions{Wall: time.Second})
+	if !errors.As(err, &e) || e.Kind != KindTimeout || !errors.Is(err, ErrTimeout) || Exhausted(err) {
+		t.Errorf("by the clock: %#v", err)
+	}
 	if err := script(t, "kill -KILL $$").Run(testContext(t), toNull("in.mp4"),
 		RunOptions{Limits: sandbox.Limits{CPU: time.Minute}}); Exhausted(err) {
 		t.Errorf("killed early: %#v", err)
