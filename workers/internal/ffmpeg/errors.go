@@ -230,12 +230,8 @@ func newError(
 		e.CPU = exit.UserTime() + exit.SystemTime()
 		if ws, ok := exit.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
 			e.Kind, e.ExitCode, e.Signal = KindSignal, 0, ws.Signal()
-			if e.Signal == syscall.SIGXCPU || e.spent(cpu) {
-				e.Kind, e.Signal, e.Err = KindTimeout, syscall.SIGXCPU, ErrTimeout
-			}
 		}
-		if e.ExitCode == 255 && strings.Contains(e.Tail, "received signal 24") {
-			// ffmpeg catches SIGXCPU, and exits.
+		if e.spent(cpu) {
 			e.Kind, e.ExitCode, e.Signal, e.Err = KindTimeout, 0, syscall.SIGXCPU, ErrTimeout
 		}
 	default: // a pipe that does not close, a failed wait
@@ -249,10 +245,11 @@ func newError(
 // the end: on a busy virtual machine a tenth less.
 const measuredCPU = 0.5
 
-// spent reports whether the kernel killed a process that did not heed SIGXCPU: ffmpeg ends itself after that,
-// but not within a frame.
+// spent reports whether a process ended because of its CPU limit. ffmpeg heeds SIGXCPU, and exits with 255,
+// but only between frames: then SIGKILL comes first. Both can have other reasons, so the time decides.
 func (e *Error) spent(cpu time.Duration) bool {
-	return cpu > 0 && e.Signal == syscall.SIGKILL && e.CPU.Seconds() >= measuredCPU*cpu.Seconds()
+	ended := e.ExitCode == 255 || e.Signal == syscall.SIGKILL
+	return e.Signal == syscall.SIGXCPU || cpu > 0 && ended && e.CPU.Seconds() >= measuredCPU*cpu.Seconds()
 }
 
 // Exhausted reports whether a program used up its CPU time (sandbox.Limits). If every good file needs less,

@@ -365,7 +365,7 @@ func TestRunSignal(t *testing.T) {
 
 func TestRunLimits(t *testing.T) {
 	var e *Error
-	for _, heed := range []string{"", "trap '' XCPU; "} {
+	for _, heed := range []string{"", "trap '' XCPU; ", "trap 'exit 255' XCPU; "} {
 		err := script(t, heed+"while :; do :; done").Run(testContext(t), toNull("in.mp4"),
 			RunOptions{Limits: sandbox.Limits{CPU: time.Second}})
 		if !errors.As(err, &e) || e.Kind != KindTimeout || !errors.Is(err, ErrTimeout) || !Exhausted(err) {
