@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -231,7 +232,7 @@ func TestLastReadsYourWrites(t *testing.T) {
 
 // The server cuts its answer at 64 MiB, and Last asks for the rest.
 func TestLastReadsLargeEvents(t *testing.T) {
-	bus := newBus(t, Config{})
+	bus := newBus(t, Config{PublishTimeout: time.Minute}) // under the race detector, an answer takes 10 s
 	large := make([]byte, 6<<20)
 	var subjects []string
 	for i := range 12 {

@@ -67,6 +67,9 @@ func (t Tools) Run(ctx context.Context, c Command, o RunOptions) error {
 	if err != nil {
 		return err
 	}
+	if o.Limits.Memory == 0 && t.Cage != nil {
+		o.Limits.Memory = c.memory()
+	}
 	r, w, err := os.Pipe()
 	if err != nil {
 		return fmt.Errorf("open progress pipe: %w", err)
@@ -87,9 +90,6 @@ func (t Tools) Run(ctx context.Context, c Command, o RunOptions) error {
 	}()
 
 	stderr := c.tail(o)
-	if o.Limits.Memory == 0 && t.Cage != nil {
-		o.Limits.Memory = c.memory()
-	}
 	read, write := c.files(o.Dir)
 	err = t.Cage.Run(ctx, sandbox.Spec{
 		Program: path, Args: args, Env: c.Env, Dir: o.Dir, Read: read, Write: write, Extra: w,
