@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -97,14 +96,19 @@ func (k *kitchen) make(ctx context.Context, name string) (string, error) {
 			return "", err
 		}
 	}
-	unfinished := filepath.Join(filepath.Dir(path), "unfinished-"+name) // ffmpeg needs the extension
+	dir, err := os.MkdirTemp(filepath.Dir(path), "unfinished-") // others may make the same file
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(dir)
+	unfinished := filepath.Join(dir, name) // ffmpeg needs the extension
 	if r.build != nil {
 		err = r.assemble(paths, unfinished)
 	} else {
 		err = r.encode(ctx, paths, unfinished)
 	}
 	if err != nil {
-		return "", errors.Join(fmt.Errorf("make %s: %w", name, err), removeIfThere(unfinished))
+		return "", fmt.Errorf("make %s: %w", name, err)
 	}
 	return path, os.Rename(unfinished, path)
 }
@@ -141,11 +145,4 @@ func (r recipe) encode(ctx context.Context, paths map[string]string, out string)
 	}
 	_, err := output(ctx, "ffmpeg", append(args, out)...)
 	return err
-}
-
-func removeIfThere(path string) error {
-	if err := os.Remove(path); !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	return nil
 }
