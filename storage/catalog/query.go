@@ -129,7 +129,7 @@ func cursorOf(v pipeline.VideoView) string {
 
 func parseCursor(cursor string) (at int64, id string, err error) {
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(cursor)
-	if err != nil {
+	if err != nil || strings.ContainsAny(cursor, "\r\n") { // which package base64 skips
 		return 0, "", ErrCursor
 	}
 	micros, id, _ := strings.Cut(string(raw), ".")

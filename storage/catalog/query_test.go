@@ -138,7 +138,7 @@ func TestCursorsOfOthersAreRefused(t *testing.T) {
 // FuzzParseCursor: an accepted cursor is one that a list returns.
 func FuzzParseCursor(f *testing.F) {
 	f.Add(cursorOf(pipeline.VideoView{ID: "vid_a"}))
-	for _, cursor := range []string{"MTIudmlkX2E", "KzEudmlkX2E", "MDEudmlkX2E", "LTAudmlkX2E", "MTIudmlkX2F"} {
+	for _, cursor := range []string{"MTIudmlkX2E", "KzEudmlkX2E", "MDEudmlkX2E", "LTAudmlkX2E", "MTIudmlkX2F", "MTIu\rdmlkX2E"} {
 		f.Add(cursor)
 	}
 	f.Fuzz(func(t *testing.T, cursor string) {
