@@ -29,7 +29,7 @@ type Step struct {
 	Progress func(fraction, speed float64) // may be nil
 	From, To float64                       // this run's share of the job's progress
 	Nice     int                           // added to ffmpeg's niceness
-	Work     Work                          // limits the CPU time; after it, the error is input_malformed
+	Work     Work                          // limits files, and CPU time: then it is input_malformed
 	Stdin    *os.File                      // read by the input that is a pipe; closed by Run
 	Pulse    *ffmpeg.Pulse                 // shared with the run at the other end of the pipe
 }
@@ -41,7 +41,7 @@ func (s Step) Run(ctx context.Context, c ffmpeg.Command) error {
 	options := ffmpeg.RunOptions{
 		Dir: s.Dir, Duration: seconds(s.Duration), Nice: s.Nice, Stdin: s.Stdin, Pulse: s.Pulse,
 	}
-	options.Limits.CPU = s.Work.limit()
+	options.Limits.CPU, options.Limits.FileSize = s.Work.limit(), s.Work.file()
 	if s.Progress != nil {
 		options.Progress = func(p ffmpeg.Progress) {
 			s.Progress(s.From+(s.To-s.From)*p.Fraction, p.Speed)

@@ -8,7 +8,8 @@ import (
 
 // Work says how much a run of ffmpeg has to do at most. A file may hold frames that take hours to decode,
 // such as a JPEG of a hundred thousand scans, behind good ones that inspection saw. So a run gets CPU time
-// by the pixels that good files need. The zero Work is unlimited.
+// by the pixels that good files need, and room for its files by those that it encodes. The zero Work is
+// unlimited.
 type Work struct {
 	Decoded float64 // pixels that are decoded and filtered
 	Encoded float64 // pixels that are encoded
@@ -35,4 +36,21 @@ func (w Work) limit() time.Duration {
 	}
 	more := timePerDecoded*w.Decoded + timePerEncoded*w.Encoded
 	return startTime + time.Duration(min(more, float64(mostTime)))
+}
+
+// Bytes that one file of an encode may have. libx264 writes 2.4 bytes for a pixel of pure noise without
+// quantisation (TestNoiseFitsItsFile), and far fewer with ours. The floor is for audio, containers and
+// pictures.
+const (
+	leastFile       = 1 << 30
+	bytesPerEncoded = 4.0
+	mostFile        = 1 << 50
+)
+
+// file returns how large a file that w makes may be; 0: no limit.
+func (w Work) file() int64 {
+	if w == (Work{}) {
+		return 0
+	}
+	return leastFile + int64(min(bytesPerEncoded*w.Encoded, mostFile))
 }

@@ -2,6 +2,7 @@ package ffmpeg
 
 import (
 	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -74,6 +75,21 @@ func TestCageLimitsMemory(t *testing.T) {
 	err := caged(t).Run(testContext(t), toNull(video(t, "in.mp4", 1)), RunOptions{Limits: sandbox.Limits{Memory: 24 << 20}})
 	if !errors.As(err, &e) {
 		t.Errorf("with 24 MiB: %v", err)
+	}
+}
+
+// TestCageLimitsFiles: a command without a file among its outputs cannot write one, not even into its folder.
+func TestCageLimitsFiles(t *testing.T) {
+	c, dir := toNull(video(t, "in.mp4", 1)), t.TempDir()
+	c.Filter, c.Outputs[0].Maps = "[0:v]split[a][b];[a][b]psnr=stats_file=stats[v]", []string{"[v]"}
+	var e *Error
+	err := caged(t).Run(testContext(t), c, RunOptions{Dir: dir})
+	if info, statErr := os.Stat(filepath.Join(dir, "stats")); !errors.As(err, &e) || statErr != nil || info.Size() > 1 {
+		t.Errorf("%v; %v, %v", err, info, statErr)
+	}
+	c.Filter, c.Outputs[0] = "", Output{Path: "out", Format: "rawvideo", Maps: []string{"0:v"}}
+	if err := caged(t).Run(testContext(t), c, RunOptions{Dir: dir}); err != nil {
+		t.Errorf("a file among the outputs: %v", err)
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+
+	"github.com/reelmill/reelmill/workers/internal/sandbox"
 )
 
 // Memory that a command may need, in bytes: what libraries take, what each pixel of a picture takes in the
@@ -34,6 +36,17 @@ func (c Command) memory() int64 {
 	}
 	return memoryBase + memoryPerPixel*int64(min(pixels, maxPixels))*int64(1+len(c.Outputs)) +
 		memoryPerThread*int64(threads)
+}
+
+// limits returns limits with the defaults of a cage.
+func (c Command) limits(l sandbox.Limits) sandbox.Limits {
+	if l.Memory == 0 {
+		l.Memory = c.memory()
+	}
+	if l.FileSize == 0 && !slices.ContainsFunc(c.Outputs, func(o Output) bool { return o.Path != "" }) {
+		l.FileSize = 1 // none writes a file
+	}
+	return l
 }
 
 // files returns the files that the command reads, and the folders that it writes to: those of its outputs,

@@ -42,7 +42,8 @@ type RunOptions struct {
 	Pulse *Pulse
 	// Nice is added to ffmpeg's niceness (0..19), Linux only. Default 0.
 	Nice int
-	// Limits are resource limits. Default: none but, in a cage, that of memory, by Input.Pixels and threads.
+	// Limits are resource limits. Default: none but, in a cage, that of memory, by Input.Pixels and threads, and
+	// that of files where the command writes none.
 	Limits sandbox.Limits
 }
 
@@ -67,8 +68,8 @@ func (t Tools) Run(ctx context.Context, c Command, o RunOptions) error {
 	if err != nil {
 		return err
 	}
-	if o.Limits.Memory == 0 && t.Cage != nil {
-		o.Limits.Memory = c.memory()
+	if t.Cage != nil {
+		o.Limits = c.limits(o.Limits)
 	}
 	r, w, err := os.Pipe()
 	if err != nil {
