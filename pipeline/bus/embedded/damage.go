@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // DamageError says that a record of a stream's file cannot be read. Start returns the first one, and leaves
@@ -43,6 +44,33 @@ type inspection struct {
 	log    *slog.Logger
 	mend   func(stream string) bool // leave damaged records out of the files of this stream
 	mended []string                 // what was left out, in words
+
+	began    time.Time
+	slow     time.Duration // after which it logs what it has read
+	told     bool          // it has
+	messages int           // read, the whole ones
+	bytes    int64         // read
+}
+
+// tell logs, once, how much was read if that takes long: nobody who waits for a start can see why.
+func (i *inspection) tell() {
+	if i.told || time.Since(i.began) < i.slow {
+		return
+	}
+	i.told = true
+	i.log.Info("the broker reads all messages of its files, such as the events, before it starts; a large log "+
+		"takes minutes", "messages", i.messages, "bytes", i.bytes, "of", i.size())
+}
+
+// size returns how many bytes the files of all streams have.
+func (i *inspection) size() (n int64) {
+	files, _ := i.glob(blocks) // the pattern is good
+	for _, file := range files {
+		if info, err := os.Stat(file); err == nil {
+			n += info.Size()
+		}
+	}
+	return n
 }
 
 // Mend leaves damaged records out of the files of all streams in dir, whose server must not run. It keeps
@@ -53,15 +81,21 @@ func Mend(dir string, log *slog.Logger) (mended []string, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, lock.Release()) }()
-	i := &inspection{dir: dir, log: log, mend: func(string) bool { return true }}
+	i := &inspection{
+		dir: dir, log: log, began: time.Now(), slow: slowly,
+		mend: func(string) bool { return true },
+	}
 	err = i.run(context.Background())
 	return i.mended, err
 }
 
+// blocks are the files of messages in the folder of a stream.
+const blocks = "msgs/*.blk"
+
 // run inspects the files of all streams and then, if none is refused, those of their consumers. It stops when
 // ctx ends: a large log takes minutes.
 func (i *inspection) run(ctx context.Context) error {
-	if err := i.each(ctx, "msgs/*.blk", i.file); err != nil {
+	if err := i.each(ctx, blocks, i.file); err != nil {
 		return err
 	}
 	return i.each(ctx, "obs/*/meta.inf", i.consumer)
@@ -69,7 +103,7 @@ func (i *inspection) run(ctx context.Context) error {
 
 // each calls do with each file of a stream's folder that matches a pattern, in order.
 func (i *inspection) each(ctx context.Context, pattern string, do func(file string) error) error {
-	files, err := filepath.Glob(filepath.Join(globQuoted(i.dir), "jetstream/*/streams/*", pattern))
+	files, err := i.glob(pattern)
 	if err != nil {
 		return fmt.Errorf("inspect the broker's files: %w", err)
 	}
@@ -83,6 +117,11 @@ func (i *inspection) each(ctx context.Context, pattern string, do func(file stri
 		}
 	}
 	return nil
+}
+
+// glob returns the files of all streams' folders that match a pattern.
+func (i *inspection) glob(pattern string) ([]string, error) {
+	return filepath.Glob(filepath.Join(globQuoted(i.dir), "jetstream/*/streams/*", pattern))
 }
 
 // globQuoted returns a pattern that matches the path alone.
@@ -103,8 +142,13 @@ func (i *inspection) file(file string) error {
 	}
 	stream := filepath.Base(filepath.Dir(filepath.Dir(file)))
 	b, err := readBlock(stream, number, raw)
-	if err != nil || len(b.bad) == 0 {
+	if err != nil {
 		return err
+	}
+	i.messages, i.bytes = i.messages+len(b.good), i.bytes+int64(len(raw))
+	i.tell()
+	if len(b.bad) == 0 {
+		return nil
 	}
 	if b.torn && len(b.bad) == 1 {
 		return i.keepTorn(file, stream, raw, b)

@@ -14,6 +14,7 @@
 package embedded
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -49,7 +50,12 @@ type Config struct {
 	// Remade are the names of streams whose messages are made again when they are lost. Start leaves damaged
 	// records out of their files, and logs a warning.
 	Remade []string
+	// Slow is how long Start may read before it logs, once, how much it has read. Default 2 s.
+	Slow time.Duration
 }
+
+// slowly is the default of Config.Slow.
+const slowly = 2 * time.Second
 
 // Server is a running server.
 type Server struct {
@@ -77,7 +83,7 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 		return nil, err
 	}
 	i := &inspection{
-		dir: cfg.Dir, log: cfg.Logger,
+		dir: cfg.Dir, log: cfg.Logger, began: time.Now(), slow: cmp.Or(cfg.Slow, slowly),
 		mend: func(stream string) bool { return slices.Contains(cfg.Remade, stream) },
 	}
 	if err := i.run(ctx); err != nil {
@@ -94,6 +100,7 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 		s.Shutdown()
 		return nil, fmt.Errorf("start embedded broker in %s: %w", cfg.Dir, err)
 	}
+	i.tell() // the server has read the files, too
 	return s, nil
 }
 

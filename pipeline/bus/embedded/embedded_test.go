@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
@@ -113,6 +115,27 @@ func TestStartSaysWhyNot(t *testing.T) {
 		t.Fatal(err)
 	}
 	start(t, dir) // the failed start let go of the folder
+}
+
+// TestSlowStartSaysWhatItReads: whoever waits for a start learns that it reads all messages, and how many it has
+// read; a fast start says nothing.
+func TestSlowStartSaysWhatItReads(t *testing.T) {
+	dir := t.TempDir()
+	size := len(read(t, filled(t, dir)))
+	for slow, want := range map[time.Duration]string{
+		time.Hour: "", 1: fmt.Sprintf("messages=10 bytes=%d of=%d\n", size, size),
+	} {
+		var log pipelinetest.Buffer
+		s, err := Start(pipelinetest.Context(t), Config{Dir: dir, Logger: slog.New(slog.NewTextHandler(&log, nil)), Slow: slow})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Shutdown()
+		lines := strings.Count(log.String(), "reads all messages")
+		if !strings.Contains(log.String(), want) || lines != min(1, len(want)) {
+			t.Errorf("slow after %s: %q", slow, log.String())
+		}
+	}
 }
 
 func TestStartEndsWithItsContext(t *testing.T) {
