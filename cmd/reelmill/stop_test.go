@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
@@ -31,11 +32,35 @@ func dialServe(t *testing.T, p *process, format string, args ...any) net.Conn {
 	return c
 }
 
+// cutOff is when the program ends though something has not stopped.
+const cutOff = "8 * time.Second"
+
+// patient builds the program with ten times the time until it cuts off what runs. A slow machine may need that
+// to stop in order.
+func patient(t *testing.T) string {
+	t.Helper()
+	const before = "const stopTime = "
+	dir := t.TempDir()
+	source, err := filepath.Abs("main.go")
+	check(t, err)
+	code := string(readFile(t, source))
+	if strings.Count(code, before+cutOff) != 1 {
+		t.Fatalf("%s has no %s%s", source, before, cutOff)
+	}
+	changed, overlay := filepath.Join(dir, "main.go"), filepath.Join(dir, "overlay.json")
+	check(t, os.WriteFile(changed, []byte(strings.Replace(code, before, before+"10 * ", 1)), 0o600))
+	raw, err := json.Marshal(map[string]any{"Replace": map[string]string{source: changed}})
+	check(t, err)
+	check(t, os.WriteFile(overlay, raw, 0o600))
+	check(t, build(filepath.Join(dir, "reelmill"), overlay))
+	return filepath.Join(dir, "reelmill")
+}
+
 // TestStopsWhateverRuns asks a server to end while encoders run, uploads are slow, an event stream is open,
-// and a player reads nothing.
+// and a player reads nothing. It stops by itself, is not cut off, and leaves nothing in its scratch folder.
 func TestStopsWhateverRuns(t *testing.T) {
 	data := t.TempDir()
-	p := startServe(t, binary, data, "--threads", "1")
+	p := startServe(t, patient(t), data, "--threads", "1")
 	api := p.client()
 	small := clip(t, "small.mp4", 10, "640x360", 25)
 	done, err := api.Upload(t.Context(), client.Upload{Path: small})
@@ -74,6 +99,9 @@ func TestStopsWhateverRuns(t *testing.T) {
 	p.stop(t)
 	t.Logf("it ended within %s", time.Since(began))
 	pipelinetest.Promptly(t, "the end of the process", began, stopWithin)
+	if text := p.stderr.String(); strings.Contains(text, "did not stop within") {
+		t.Errorf("it was cut off: %s", text)
+	}
 	emptyScratch(t, data)
 }
 
