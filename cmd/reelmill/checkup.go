@@ -168,10 +168,14 @@ func (d *checkup) sandbox(context.Context) (string, error) {
 	cage := d.programs.Cage
 	switch cage.Tier() {
 	case all.TierOff:
+		remedy := "leave out --sandbox off, on Linux"
+		if d.config.Sandbox != string(all.TierOff) {
+			remedy = "use a machine that has what is missing, and --sandbox required, which does not start without"
+		}
 		return "", remedied{
 			caution(cage.String() + ": nothing guards against a video that takes over ffmpeg. It could read and " +
 				"change all that this user may, also secrets and other videos, start programs, and use the network"),
-			"leave out --sandbox off, on Linux",
+			remedy,
 		}
 	case all.TierPartial:
 		return "", remedied{

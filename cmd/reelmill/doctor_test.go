@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"log/slog"
 	"os"
@@ -226,6 +227,16 @@ func TestDoctorWarnsWithoutASandbox(t *testing.T) {
 	wantLine(t, lines, "sandbox", "warn", "sandbox off", "secrets", "other videos", "the network", "to do: ")
 	if code != 0 {
 		t.Errorf("exit code %d", code)
+	}
+}
+
+// TestDoctorKnowsWhatWasAskedFor: where best effort reaches no sandbox, nobody said --sandbox off.
+func TestDoctorKnowsWhatWasAskedFor(t *testing.T) {
+	d := &checkup{config: node.ServerConfig{Jobs: node.Jobs{Sandbox: "best-effort"}}}
+	_, err := d.sandbox(t.Context())
+	told, ok := errors.AsType[remedied](err)
+	if !ok || strings.Contains(told.remedy, "--sandbox off") || !strings.Contains(told.remedy, "--sandbox required") {
+		t.Errorf("%v, to do: %s", err, told.remedy)
 	}
 }
 
