@@ -18,6 +18,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
@@ -119,18 +120,25 @@ func ask(ctx context.Context, db string) error {
 	return readIndex(said)
 }
 
-// failed returns the error of a request without an answer. It is unreachable unless somebody answered whom
-// TLS refused.
+// failed returns the error of a request without an answer. It is unreachable unless somebody answered in time
+// whom TLS refused.
 func failed(err error, handshake <-chan error) error {
 	select {
 	case refused := <-handshake:
-		if refused != nil {
+		if refused != nil && !timeout(refused) {
 			return fmt.Errorf("somebody answers there, but TLS refuses the connection: %w. Check the clock and the "+
 				"certificates of this machine, and whether a proxy replaces certificates", err)
 		}
 	default: // nobody answered
 	}
 	return unreachable{err}
+}
+
+// timeout reports whether an error only says that nobody answered in time, as behind a firewall that drops
+// what a connection carries.
+func timeout(err error) bool {
+	var failed net.Error
+	return errors.As(err, &failed) && failed.Timeout()
 }
 
 // readIndex checks that the answer is an index, not the page of a proxy that wants a login.

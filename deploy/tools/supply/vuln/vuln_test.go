@@ -3,15 +3,18 @@ package main
 import (
 	"bytes"
 	"compress/gzip"
+	"crypto/tls"
 	"errors"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // entry is a vulnerability of Go's function path.Clean that no release has mended.
@@ -145,5 +148,27 @@ func TestNoDatabase(t *testing.T) {
 		if !strings.Contains(out.String(), c.out) || c.out == "" && out.Len() > 0 {
 			t.Errorf("%q printed %q", c.args, &out)
 		}
+	}
+}
+
+// TestSilentDatabase: a connection on which nobody answers, as behind some firewalls, is no refusal by TLS.
+func TestSilentDatabase(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // the system takes connections for it
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	conn, err := net.Dial("tcp", silent.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	handshake := make(chan error, 1)
+	handshake <- tls.Client(conn, &tls.Config{ServerName: "localhost"}).Handshake()
+	if err := failed(errors.New("no answer"), handshake); !errors.As(err, new(unreachable)) {
+		t.Errorf("%v", err)
 	}
 }
