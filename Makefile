@@ -16,7 +16,7 @@ tests_with = $(shell grep --recursive --files-with-matches --include='*_test.go'
 
 # The folders, as ./a/b, whose tests have sweeps.
 sweeps = $(shell grep --recursive --files-with-matches --include='*_test.go' 'pipelinetest\.\(Sweep\|Whole\)' \
-	cmd storage workers | xargs --no-run-if-empty dirname | sort --unique | sed 's,^,./,')
+	cmd pipeline storage workers | xargs --no-run-if-empty dirname | sort --unique | sed 's,^,./,')
 
 .PHONY: help build demo test sweep race lint fuzz bench sim cases corpus corpustest chaos mutate vuln licences sbom reproducible
 

@@ -21,7 +21,7 @@ var killSeed = flag.Uint64("killseed", 0, "seed of TestKill; 0 for one from the 
 
 // TestKill uploads short clips while the server is killed at random moments and started again on the same
 // folder. Every video that was answered 201 ends ready, exactly once, and no job is completed twice. With
-// TEST_SWEEP, there are twice as many of both.
+// TEST_SWEEP, there are more of both.
 func TestKill(t *testing.T) {
 	uploads, kills := 8, 5
 	if pipelinetest.Whole() {
