@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/pause"
 )
 
 // contentType is the media type of an event in the log
@@ -35,22 +36,44 @@ func (b *Bus) Append(ctx context.Context, e pipeline.Event, after uint64) (uint6
 	}
 	b.fill.add(size)
 	m := &nats.Msg{Subject: e.Subject, Data: doc, Header: nats.Header{"content-type": {contentType}}}
-	ack, err := b.publish(ctx, m, jetstream.WithMsgID(e.ID), jetstream.WithExpectLastSequencePerSubject(after),
+	delay := firstDelay
+	for try := 1; ; try++ {
+		sequence, err := b.swap(ctx, m, e.ID, after)
+		if err == nil {
+			return sequence, nil
+		}
+		if try == tries || !errors.Is(err, errUnderWay) || !pause.For(ctx, delay) {
+			return 0, fmt.Errorf("append %s to %s: %w", e.Type, e.Subject, err)
+		}
+		delay *= 2
+	}
+}
+
+// errUnderWay is the error of a compare that failed although nobody wrote later: an event is on its way into
+// a log with replicas. It may be ours, whose answer was lost when the leader changed.
+var errUnderWay = errors.New("the broker is storing another event of the subject, or this one")
+
+// swap stores an event as the next one of its subject.
+func (b *Bus) swap(ctx context.Context, m *nats.Msg, id string, after uint64) (uint64, error) {
+	ack, err := b.publish(ctx, m, jetstream.WithMsgID(id), jetstream.WithExpectLastSequencePerSubject(after),
 		jetstream.WithExpectStream(streamEvents))
 	if err == nil {
 		return ack.Sequence, nil // of the first try, when the server knows the id (ack.Duplicate)
 	}
 	if !isWrongSequence(err) {
-		return 0, fmt.Errorf("append %s to %s: %w", e.Type, e.Subject, err)
+		return 0, err
 	}
-	last, err := b.Last(ctx, e.Subject)
+	last, err := b.Last(ctx, m.Subject)
 	if err != nil {
-		return 0, fmt.Errorf("append %s: %w", e.Type, err)
+		return 0, err
 	}
-	if last[0].Sequence != 0 && last[0].ID == e.ID {
+	switch {
+	case last[0].Sequence != 0 && last[0].ID == id:
 		return last[0].Sequence, nil
+	case last[0].Sequence == after:
+		return 0, errUnderWay
 	}
-	return 0, fmt.Errorf("append %s to %s: %w", e.Type, e.Subject, pipeline.ErrConflict)
+	return 0, pipeline.ErrConflict
 }
 
 // checkSubject rejects subjects that are not the log's, or have wildcards.

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -250,6 +251,40 @@ func TestLastReadsLargeEvents(t *testing.T) {
 	must(t, err)
 	if len(found) != len(subjects) {
 		t.Errorf("%d messages, want %d", len(found), len(subjects))
+	}
+}
+
+// refusing is a broker that is storing an event when it is asked: it refuses the compare, but the log has
+// nothing later.
+type refusing struct {
+	jetstream.JetStream
+	left int
+}
+
+func (r *refusing) PublishMsg(ctx context.Context, m *nats.Msg, o ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
+	if r.left--; r.left >= 0 {
+		return nil, &jetstream.APIError{Code: 400, ErrorCode: jetstream.JSErrCodeStreamWrongLastSequenceConstant}
+	}
+	return r.JetStream.PublishMsg(ctx, m, o...)
+}
+
+// TestRefusalThatTheLogContradicts: it is no conflict, since nobody else has won.
+func TestRefusalThatTheLogContradicts(t *testing.T) {
+	bus := newBus(t, Config{})
+	broker := &refusing{bus.js, 2}
+	bus.js = broker
+	at, err := bus.Append(soon(t), event(t, "vid_1", "inspect"), 0)
+	must(t, err)
+	broker.left = tries
+	e := event(t, "vid_1", "inspect")
+	if _, err := bus.Append(soon(t), e, at); err == nil || errors.Is(err, pipeline.ErrConflict) {
+		t.Errorf("%v; the caller takes it for the success of another", err)
+	}
+	if _, err := bus.Append(soon(t), e, at); err != nil {
+		t.Errorf("later: %v", err)
+	}
+	if _, err := bus.Append(soon(t), event(t, "vid_1", "inspect"), at); !errors.Is(err, pipeline.ErrConflict) {
+		t.Errorf("%v, want a conflict", err)
 	}
 }
 
