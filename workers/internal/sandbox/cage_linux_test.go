@@ -75,8 +75,15 @@ func TestNoProgramsInMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	input, limited, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	var out bytes.Buffer
-	err = c.Run(t.Context(), Spec{Program: "/bin/sh", Args: []string{"-c", "ulimit -n"}, Stdout: &out})
+	err = c.Run(t.Context(), Spec{
+		Program: "/bin/sh", Args: []string{"-c", "read line; ulimit -n"}, Stdin: input, Stdout: &out,
+		Started: func(int) { _ = limited.Close() }, // without a cage, limits come after the start
+	})
 	if err != nil || out.String() != "256\n" || c.Tier() != TierOff || len(c.Missing()) != 2 {
 		t.Errorf("%v, %q, %v", err, &out, c)
 	}

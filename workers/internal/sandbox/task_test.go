@@ -90,12 +90,7 @@ func TestTaskIsCaged(t *testing.T) {
 			t.Errorf("%v, %q, want %q", err, &stderr, want)
 		}
 	}
-	stderr.Reset()
-	err = c.Run(t.Context(), Spec{Task: "greedy", Stderr: &stderr, Limits: Limits{Memory: 512 << 20}})
 	var exit *exec.ExitError
-	if !errors.As(err, &exit) || exit.ExitCode() != 2 || !strings.Contains(stderr.String(), "out of memory") {
-		t.Errorf("greedy: %v, %.300q", err, &stderr)
-	}
 	err = c.Run(t.Context(), Spec{Task: "endless", Limits: Limits{CPU: time.Second}})
 	if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL { //nolint:forcetypeassert // as on every Unix
 		t.Errorf("endless: %v", err)

@@ -18,7 +18,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -262,74 +261,6 @@ func TestDecodeIsKilled(t *testing.T) {
 	}
 }
 
-// TestLargest: pictures at the limits are decoded within them, whatever their kind, in the cage.
-func TestLargest(t *testing.T) {
-	d := Decoder{Cage: newCage(t), limits: sandbox.Limits{CPU: 10 * time.Minute, Memory: MaxMemory + ownMemory}, wait: time.Hour}
-	for name, data := range map[string][]byte{
-		"bomb":        pngOf(ihdr(8000, 5000, 8, pngTrueAlpha, 0), deflated(t, 0, 5000*(4*8000+1)), chunk("IEND", nil)),
-		"interlaced":  pngOf(ihdr(8000, 5000, 8, pngTrueAlpha, 1), deflated(t, 0, 4*8000*5000+9375), chunk("IEND", nil)), // 9375 rows
-		"deep":        pngOf(ihdr(6500, 5000, 16, pngTrueAlpha, 0), deflated(t, 0, 5000*(8*6500+1)), chunk("IEND", nil)),
-		"progressive": progressive(8000, 5000, 3),
-	} {
-		img, err := d.Decode(t.Context(), file(t, data), 1920, 1080)
-		if err != nil || img.Rect.Dy() != 1080 {
-			t.Errorf("%s of %d bytes: %v", name, len(data), err)
-		}
-	}
-}
-
-// TestServerStaysSmall: ten hostile pictures at once cost this process little memory.
-func TestServerStaysSmall(t *testing.T) {
-	bomb := pngOf(ihdr(4000, 2500, 8, pngTrueAlpha, 0), deflated(t, 0, 2500*(4*4000+1)), chunk("IEND", nil))
-	tall := pngOf(ihdr(1, 40000000, 8, pngGray, 0), deflated(t, 0, 80000000), chunk("IEND", nil))
-	scans := progressive(1024, 1024, 120000)
-	files := []*os.File{}
-	for _, data := range [][]byte{bomb, tall, scans, bomb, tall, scans, bomb, tall, scans, bomb} {
-		files = append(files, file(t, data))
-	}
-	d := Decoder{Cage: newCage(t)}
-	before := resetPeak(t)
-	var group sync.WaitGroup
-	for _, f := range files {
-		group.Go(func() {
-			if _, err := d.Decode(t.Context(), f, 288, 162); err != nil {
-				refusal(t, err)
-			}
-		})
-	}
-	group.Wait()
-	if grown := status(t, "VmHWM") - before; grown > 64<<20 {
-		t.Errorf("the peak grew by %d MiB", grown>>20)
-	}
-}
-
-// status returns a number of bytes from the status of this process.
-func status(t testing.TB, name string) int64 {
-	t.Helper()
-	text, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		t.Fatal(err)
-	}
-	found := regexp.MustCompile(name + `:\s+(\d+) kB`).FindSubmatch(text)
-	if found == nil {
-		t.Fatalf("no %s in %s", name, text)
-	}
-	n, err := strconv.ParseInt(string(found[1]), 10, 64)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n << 10
-}
-
-// resetPeak makes VmHWM the memory of now, and returns it.
-func resetPeak(t testing.TB) int64 {
-	t.Helper()
-	if err := os.WriteFile("/proc/self/clear_refs", []byte("5"), 0); err != nil { // proc(5)
-		t.Fatal(err)
-	}
-	return status(t, "VmHWM")
-}
-
 // TestAnswers: a child that was taken over can answer nothing but a picture of the size that was asked for.
 func TestAnswers(t *testing.T) {
 	var good bytes.Buffer
@@ -388,4 +319,31 @@ func FuzzDecode(f *testing.F) {
 			t.Errorf("%+v gave %v", p, img.Rect)
 		}
 	})
+}
+
+// status returns a number of bytes from the status of this process.
+func status(t testing.TB, name string) int64 {
+	t.Helper()
+	text, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := regexp.MustCompile(name + `:\s+(\d+) kB`).FindSubmatch(text)
+	if found == nil {
+		t.Fatalf("no %s in %s", name, text)
+	}
+	n, err := strconv.ParseInt(string(found[1]), 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n << 10
+}
+
+// resetPeak makes VmHWM the memory of now, and returns it.
+func resetPeak(t testing.TB) int64 {
+	t.Helper()
+	if err := os.WriteFile("/proc/self/clear_refs", []byte("5"), 0); err != nil { // proc(5)
+		t.Fatal(err)
+	}
+	return status(t, "VmHWM")
 }
