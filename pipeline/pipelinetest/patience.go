@@ -19,6 +19,8 @@ import (
 	"runtime"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // unlimited is how long a wait may take in a test binary without a time-out.
@@ -131,4 +133,13 @@ func crowding() float64 {
 		ran = threadTime() - before
 	}
 	return max(1, float64(time.Since(began))/float64(ran))
+}
+
+// threadTime returns the processor time that the calling thread has used.
+func threadTime() time.Duration {
+	var u unix.Rusage
+	if err := unix.Getrusage(thread, &u); err != nil {
+		panic(err) // only a wrong argument can cause it
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

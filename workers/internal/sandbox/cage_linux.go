@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"runtime"
@@ -173,9 +174,13 @@ func (c *Cage) startChild(ctx context.Context, cmd *exec.Cmd, s Spec, check bool
 	}
 	defer image.Close()
 	c.dress(cmd, pass(image))
-	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("start the process that enters the sandbox (/proc must be mounted, and programs in "+
-			"memory allowed: sysctl vm.memfd_noexec below 2): %w", err)
+	err = cmd.Start()
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("start the process that enters the sandbox: %w; /proc must be mounted, and a policy of "+
+			"the system must allow programs in memory", err)
+	}
+	if err != nil {
+		return err
 	}
 	s.hand()
 	_ = write.Close() // the child alone has it now, until it executes the program
