@@ -2,7 +2,10 @@ package storage
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"hash"
+	"io"
 	"strings"
 	"time"
 )
@@ -37,6 +40,50 @@ type Reclaimer interface {
 	// S3 cannot tell a live upload of another process from a dead one, so there olderThan must be longer
 	// than any Put may take; 24 h is a good value.
 	Reclaim(ctx context.Context, olderThan time.Duration) (int, error)
+}
+
+// Errors of a Resumable, besides those of every store. They come wrapped: test with errors.Is.
+var (
+	// ErrOffset: Append got an offset other than the number of bytes kept.
+	ErrOffset = errors.New("offset differs from the bytes kept")
+	// ErrChecksum: the bytes of an Append do not have the checksum that came with them.
+	ErrChecksum = errors.New("checksum differs")
+	// ErrBusy: another call, perhaps of another process, writes this unfinished object.
+	ErrBusy = errors.New("another write of the object is under way")
+)
+
+// Resumable is a store that takes an object in pieces, over many requests, restarts and power cuts. The
+// unfinished object of a key is not an object: Get, Stat and List do not see it until Finish. It stays until
+// Finish or Abandon, so whoever begins one keeps a note of it. Calls for different keys do not wait for each
+// other.
+type Resumable interface {
+	// Begin makes the unfinished object of a key, without any bytes. size is the number of bytes that will
+	// come; 0 if it is unknown. If there is one already, Begin leaves it as it is. ErrKey.
+	Begin(ctx context.Context, key string, size int64) error
+
+	// Kept returns how many bytes of the unfinished object are kept. ErrNotFound without one, ErrKey.
+	Kept(ctx context.Context, key string) (int64, error)
+
+	// Append reads r to its end, and returns how many bytes of the unfinished object are kept now: all of
+	// these survive a power cut. offset must be what Kept returns, or nothing is read and the error is
+	// ErrOffset. If r fails, or ctx ends, Append keeps what came before and returns the error, wrapped. With a
+	// checksum it keeps all bytes of r or, when they differ, none: ErrChecksum. ErrNotFound, ErrBusy, ErrFull,
+	// ErrKey.
+	Append(ctx context.Context, key string, offset int64, r io.Reader, sum *Checksum) (kept int64, err error)
+
+	// Finish makes an object of the bytes kept, durable like that of a Put, and returns its Info, with the
+	// SHA256. It may be repeated: the object of a finished key has the same Info. ErrSize, if Begin named
+	// another size; ErrNotFound, ErrBusy, ErrFull, ErrKey.
+	Finish(ctx context.Context, key string) (Info, error)
+
+	// Abandon removes the unfinished object. Without one it does nothing. ErrBusy, ErrKey.
+	Abandon(ctx context.Context, key string) error
+}
+
+// Checksum is what the bytes of an Append must hash to.
+type Checksum struct {
+	Hash hash.Hash // a new one; Append writes the bytes into it
+	Want []byte
 }
 
 // DeletePrefix deletes every object whose key begins with prefix and returns how many it deleted, even when
