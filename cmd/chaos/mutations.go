@@ -248,6 +248,24 @@ var mutations = []mutation{
 		suite{"./workers/webhook", "TestGuard"},
 	},
 	{
+		"outbound: the address is not checked when it is dialled", "workers/internal/outbound/client.go",
+		" || !d.public(at.Addr()) {",
+		" || !at.IsValid() {",
+		suite{"./workers/internal/outbound", "TestNameWithSeveralAddresses"},
+	},
+	{
+		"outbound: a redirect leads anywhere", "workers/internal/outbound/client.go",
+		"	err := g.CheckURL(next.URL.String())\n",
+		"	err := error(nil)\n",
+		suite{"./workers/internal/outbound", "TestRedirectIsChecked"},
+	},
+	{
+		"outbound: a redirect tells where it came from", "workers/internal/outbound/client.go",
+		"	next.Header.Del(\"Referer\") // the URL before may hold a token\n",
+		"",
+		suite{"./workers/internal/outbound", "TestRedirects"},
+	},
+	{
 		"names: bidi controls stay", "pipeline/api/filename.go",
 		"unicode.Bidi_Control, ",
 		"",

@@ -17,6 +17,8 @@ import (
 	"github.com/sony/gobreaker/v2"
 
 	"github.com/reelmill/reelmill/pipeline"
+
+	"github.com/reelmill/reelmill/workers/internal/outbound"
 )
 
 // BreakerConfig configures when deliveries to a host stop. The zero BreakerConfig is usable.
@@ -170,7 +172,7 @@ func (h *breaker) send(ctx context.Context, request func() (status int, err erro
 	status, err := h.Execute(func() (int, error) {
 		status, err := request()
 		switch {
-		case err != nil && (ctx.Err() != nil || errors.As(err, new(refusedAddress))):
+		case err != nil && (ctx.Err() != nil || errors.As(err, new(outbound.RefusedError))):
 			return 0, unrelated{err}
 		case err != nil:
 			h.failed(noAnswer(err))

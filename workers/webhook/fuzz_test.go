@@ -4,6 +4,8 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+
+	"github.com/reelmill/reelmill/workers/internal/outbound"
 )
 
 // FuzzCheckURL: an accepted address is http or https, has a host, and holds no password that a log could show.
@@ -20,7 +22,7 @@ func FuzzCheckURL(f *testing.F) {
 		}
 		u, err := url.Parse(address)
 		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil ||
-			len(address) > maxURL || strings.ContainsAny(address, "\r\n\x00") {
+			len(address) > outbound.MaxURL || strings.ContainsAny(address, "\r\n\x00") {
 			t.Errorf("accepted %q: %+v, %v", address, u, err)
 		}
 	})

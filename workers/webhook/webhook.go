@@ -17,6 +17,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/secret"
 	"github.com/reelmill/reelmill/workers"
+	"github.com/reelmill/reelmill/workers/internal/outbound"
 )
 
 // Config configures deliveries. The zero Config delivers nothing: without a secret it cannot sign.
@@ -48,7 +49,6 @@ func (c Config) withDefaults() Config {
 const (
 	defaultTimeout = 15 * time.Second
 	maxResponse    = 16 << 10 // bytes of a body that are read
-	maxHeader      = 16 << 10
 )
 
 // Params is empty: the job's part says what to send, and to whom.
@@ -67,16 +67,11 @@ func New(c Config) *Worker {
 	return &Worker{config: c, guarded: client(!c.AllowPrivate, c.Timeout), trusted: client(false, c.Timeout)}
 }
 
-// client returns a client that keeps no connections: deliveries are rare, and receivers many.
+// client returns a client that follows no redirects. A guarded one dials only public addresses.
 func client(guarded bool, timeout time.Duration) *http.Client {
-	return &http.Client{
-		Timeout: timeout,
-		Transport: &http.Transport{
-			DialContext: dialer(guarded, timeout), DisableKeepAlives: true, TLSHandshakeTimeout: timeout,
-			ResponseHeaderTimeout: timeout, MaxResponseHeaderBytes: maxHeader,
-		},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
+	c := outbound.Guard{AllowPrivate: !guarded, Timeout: timeout}.Client()
+	c.Timeout = timeout
+	return c
 }
 
 // Check implements workers.Checker: it reports an invalid secret before the first delivery.
@@ -187,9 +182,18 @@ func signerOf(s secret.Text) (*standardwebhooks.Webhook, error) {
 	return signer, nil
 }
 
+// CheckURL returns why u cannot be the address of a webhook, with CodeWebhookRefused: see outbound.CheckURL.
+// The address of the host is checked when it is dialled, because the name may resolve to another one by then.
+func CheckURL(u string) error {
+	if err := outbound.CheckURL(u); err != nil {
+		return pipeline.Fail(pipeline.CodeWebhookRefused, "%w", err)
+	}
+	return nil
+}
+
 // failure returns an error of the connection with a code.
 func failure(ctx context.Context, err error) error {
-	var refused refusedAddress
+	var refused outbound.RefusedError
 	var known *pipeline.Error
 	switch {
 	case errors.As(err, &known):

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -122,7 +121,7 @@ func TestGuard(t *testing.T) {
 	port := server.URL[strings.LastIndex(server.URL, ":"):]
 	for _, host := range []string{"127.0.0.1", "localhost", "127.1", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0", "[::]"} {
 		_, err := deliver(t, Config{Secret: signing}, delivery("http://"+host+port))
-		if c := code(err); c != pipeline.CodeWebhookRefused && (host != "127.1" || c != pipeline.CodeWebhookFailed) {
+		if c := code(err); c != pipeline.CodeWebhookRefused {
 			t.Errorf("%s: %v", host, err)
 		}
 		if host == "127.0.0.1" && !strings.Contains(err.Error(), "--webhook-allow-private") {
@@ -141,33 +140,6 @@ func TestGuard(t *testing.T) {
 	}
 	if _, err := deliver(t, own, delivery(server.URL+"/other")); code(err) != pipeline.CodeWebhookRefused {
 		t.Errorf("another address of the operator's server: %v", err)
-	}
-}
-
-func TestPublic(t *testing.T) {
-	for _, a := range []string{
-		"0.0.0.0", "10.0.0.1", "100.64.0.1", "127.0.0.1", "127.255.255.254", "169.254.169.254", "172.16.0.1",
-		"172.31.255.255", "192.0.0.1", "192.0.2.1", "192.88.99.1", "192.168.1.1", "198.18.0.1", "198.19.255.255",
-		"198.51.100.1", "203.0.113.1", "224.0.0.1", "239.255.255.255", "240.0.0.1", "255.255.255.255", "168.63.129.16",
-		"::", "::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "::ffff:169.254.169.254", "::127.0.0.1", "::10.0.0.1",
-		"64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "64:ff9b:1::1", "100::1", "2001::1", "2001:2::1", "2001:10::1",
-		"2001:20::1", "2001:db8::1", "2002:7f00:1::1", "2002:a00:1::1", "3fff::1", "5f00::1", "fc00::1", "fd00:ec2::254",
-		"fe80::1", "fe80::1%eth0", "fec0::1", "ff02::1", "2620:4f:8000::1",
-	} {
-		if public(netip.MustParseAddr(a)) {
-			t.Errorf("%s counts as public", a)
-		}
-	}
-	for _, a := range []string{
-		"1.1.1.1", "8.8.8.8", "93.184.216.34", "100.63.255.255", "100.128.0.1", "172.15.255.255", "172.32.0.1",
-		"::ffff:8.8.8.8", "2606:4700:4700::1111", "2a00:1450:4001::1",
-	} {
-		if !public(netip.MustParseAddr(a)) {
-			t.Errorf("%s counts as private", a)
-		}
-	}
-	if public(netip.Addr{}) {
-		t.Error("no address counts as public")
 	}
 }
 
