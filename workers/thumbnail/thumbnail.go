@@ -157,7 +157,7 @@ func (r run) step(ctx context.Context, c ffmpeg.Command) error {
 }
 
 // work returns the most that a run has to do: it decodes all frames.
-func (r run) work() encode.Work { return encode.Decoding(r.media.Video, r.media.Duration, 0) }
+func (r run) work() encode.Work { return encode.Decoding(r.media, r.media.Duration, 0) }
 
 // save writes img as JPEG and publishes it.
 func (r run) save(ctx context.Context, img image.Image, o pipeline.Output) (pipeline.Output, error) {

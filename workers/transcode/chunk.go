@@ -66,12 +66,12 @@ func (c chunkRun) seconds() float64 {
 // work returns what the chunk has to decode, from the key frame before it on, and to encode. Without an
 // index, the key frame before it may be the first frame.
 func (c chunkRun) work() encode.Work {
-	v := c.job.Media().Video
+	media := c.job.Media()
 	before := float64(c.part.Start) / c.part.Rate.Float()
-	if v.Groups != nil {
-		before = min(before, v.Groups.Longest)
+	if media.Video.Groups != nil {
+		before = min(before, media.Video.Groups.Longest)
 	}
-	w := encode.Decoding(v, before+c.seconds(), c.part.Rate.Float())
+	w := encode.Decoding(media, before+c.seconds(), c.part.Rate.Float())
 	for _, r := range c.part.Rungs {
 		w.Encoded += c.seconds() * r.Rate.Float() * float64(r.Size.Width*r.Size.Height)
 	}

@@ -113,7 +113,7 @@ func (r run) run(ctx context.Context) (pipeline.Output, error) {
 // work returns what the run has to decode and to encode.
 func (r run) work() encode.Work {
 	rate := picture.SourceRate(r.media.Video).Float()
-	w := encode.Decoding(r.media.Video, r.media.Duration, rate)
+	w := encode.Decoding(r.media, r.media.Duration, rate)
 	w.Encoded = r.media.Duration * rate * float64(r.size.Width*r.size.Height)
 	return w
 }

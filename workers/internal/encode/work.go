@@ -11,19 +11,24 @@ import (
 // by the pixels that good files need, and room for its files by those that it encodes. The zero Work is
 // unlimited.
 type Work struct {
+	Read    float64 // bytes that are read
 	Decoded float64 // pixels that are decoded and filtered
 	Encoded float64 // pixels that are encoded
 }
 
-// Decoding returns the work of decoding seconds of a video, and of filtering it at a rate in frames/s.
-func Decoding(v pipeline.VideoTrack, seconds, rate float64) Work {
-	return Work{Decoded: seconds * max(rate, v.FrameRate()) * float64(v.CodedWidth*v.CodedHeight)}
+// Decoding returns the work of reading a source, decoding seconds of its picture, and filtering that at a rate
+// in frames/s.
+func Decoding(m pipeline.Media, seconds, rate float64) Work {
+	pixels := float64(m.Video.CodedWidth * m.Video.CodedHeight)
+	return Work{Read: float64(m.Size), Decoded: seconds * max(rate, m.Video.FrameRate()) * pixels}
 }
 
 // CPU time that work may take. It leaves room for machines that are ten times as slow as one on which libx264
-// takes 170 ns per pixel with the preset slow. Decoding and filtering a pixel takes far less.
+// takes 170 ns per pixel with the preset slow. Decoding and filtering a pixel takes far less. A start takes
+// 0.2 s, and a byte that is read and not used 1 ns.
 const (
-	startTime      = 30 * time.Second
+	startTime      = 10 * time.Second
+	timePerRead    = 60.0   // ns; inspection gives a byte as much
 	timePerDecoded = 750.0  // ns
 	timePerEncoded = 2000.0 // ns
 	mostTime       = 30 * 24 * time.Hour
@@ -34,7 +39,7 @@ func (w Work) limit() time.Duration {
 	if w == (Work{}) {
 		return 0
 	}
-	more := timePerDecoded*w.Decoded + timePerEncoded*w.Encoded
+	more := timePerRead*w.Read + timePerDecoded*w.Decoded + timePerEncoded*w.Encoded
 	return startTime + time.Duration(min(more, float64(mostTime)))
 }
 

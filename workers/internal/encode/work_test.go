@@ -15,7 +15,10 @@ import (
 
 // TestWorkLimitsTime checks that the limit grows with the pixels, and that ffmpeg gets it.
 func TestWorkLimitsTime(t *testing.T) {
-	v := pipeline.VideoTrack{CodedWidth: 1000, CodedHeight: 100, FrameRateNum: 25, FrameRateDen: 1}
+	m := pipeline.Media{
+		Size:  50e6,
+		Video: pipeline.VideoTrack{CodedWidth: 1000, CodedHeight: 100, FrameRateNum: 25, FrameRateDen: 1},
+	}
 	dir := t.TempDir()
 	told, program := filepath.Join(dir, "told"), filepath.Join(dir, "ffmpeg")
 	// A process gets its limits just after its start.
@@ -28,11 +31,11 @@ func TestWorkLimitsTime(t *testing.T) {
 		work Work
 		want string
 	}{
-		"a second":         {Decoding(v, 1, 0), "32"},   // 2.5 MP
-		"at a higher rate": {Decoding(v, 1, 100), "38"}, // 10 MP
-		"an hour":          {Decoding(v, 3600, 0), "6780"},
-		"encoded":          {Work{Encoded: 1e9}, "2030"},
-		"beyond numbers":   {Work{Decoded: 1e300}, "2592030"},
+		"a second":         {Decoding(m, 1, 0), "15"},   // 50 MB,  2.5 MP
+		"at a higher rate": {Decoding(m, 1, 100), "21"}, // 50 MB,  10 MP
+		"an hour":          {Decoding(m, 3600, 0), "6763"},
+		"encoded":          {Work{Encoded: 1e9}, "2010"},
+		"beyond numbers":   {Work{Decoded: 1e300}, "2592010"},
 	} {
 		s := Step{Tools: ffmpeg.Tools{FFmpeg: program}, Dir: dir, Work: c.work}
 		err := s.Run(t.Context(), ffmpeg.Command{
@@ -47,7 +50,7 @@ func TestWorkLimitsTime(t *testing.T) {
 			t.Errorf("%s: %s s, %v; want %s", name, got, err, c.want)
 		}
 	}
-	if none, pixel := (Work{}).limit(), (Work{Decoded: 1}).limit(); none != 0 || pixel < 30*time.Second {
+	if none, pixel := (Work{}).limit(), (Work{Decoded: 1}).limit(); none != 0 || pixel < 10*time.Second {
 		t.Errorf("no work gets %s, a pixel %s", none, pixel)
 	}
 }
