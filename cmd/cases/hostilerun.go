@@ -367,7 +367,7 @@ func (h *hostileRun) aftermath(j *judge, watch *memoryWatch) error {
 			j.wrong("a new file outside", "%s", f)
 		}
 	}
-	left, err := scratch(h.server.data)
+	left, err := leftInScratch(j.ctx, h.server.data)
 	if err != nil {
 		return err
 	}

@@ -175,7 +175,7 @@ func survivesKilledEncoders(r *runner, j *judge) error {
 	cancel()
 	j.is("encoders killed", <-killed, 2)
 	j.ready()
-	left, err := scratch(s.data)
+	left, err := leftInScratch(j.ctx, s.data)
 	if err != nil {
 		return err
 	}
@@ -223,6 +223,26 @@ func children(parent int) []int {
 	}
 	return all
 }
+
+// leftInScratch waits until the scratch folder of a server is empty, since an attempt removes its folder after its
+// job is completed, and returns what is left after scratchTime.
+func leftInScratch(ctx context.Context, data string) ([]string, error) {
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for until := time.Now().Add(scratchTime); ; {
+		left, err := scratch(data)
+		if err != nil || len(left) == 0 || time.Now().After(until) {
+			return left, err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+const scratchTime = 30 * time.Second
 
 // scratch lists the leftovers of attempts in a server's scratch folder, without sources, which are kept there
 // for further jobs.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -62,7 +61,7 @@ func (r *runner) runCases(ctx context.Context) error {
 	var uploads, others, hostile []testCase
 	for _, c := range cases() {
 		switch {
-		case !r.wants(c.id), c.hostile != nil && !c.hostile.settled() && !slices.Contains(r.wanted(), c.id):
+		case !r.wants(c.id):
 		case c.hostile != nil:
 			hostile = append(hostile, c)
 		case c.run != nil:
