@@ -224,8 +224,8 @@ func children(parent int) []int {
 	return all
 }
 
-// leftInScratch waits until the scratch folder of a server is empty, since an attempt removes its folder after its
-// job is completed, and returns what is left after scratchTime.
+// leftInScratch waits until the scratch folder of a server is empty, and returns what is left after
+// scratchTime. An attempt removes its folder after its job is completed.
 func leftInScratch(ctx context.Context, data string) ([]string, error) {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()

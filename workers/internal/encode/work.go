@@ -16,8 +16,8 @@ type Work struct {
 	Encoded float64 // pixels that are encoded
 }
 
-// Decoding returns the work of reading a source, decoding seconds of its picture, and filtering that at a rate
-// in frames/s.
+// Decoding returns the work of reading a source, decoding seconds of its picture, and filtering that at a
+// rate in frames/s.
 func Decoding(m pipeline.Media, seconds, rate float64) Work {
 	pixels := float64(m.Video.CodedWidth * m.Video.CodedHeight)
 	return Work{Read: float64(m.Size), Decoded: seconds * max(rate, m.Video.FrameRate()) * pixels}
