@@ -266,6 +266,36 @@ var mutations = []mutation{
 		suite{"./workers/internal/outbound", "TestRedirects"},
 	},
 	{
+		"uploads: the last byte is answered before the video exists", "pipeline/api/tusstore.go",
+		"	u.d, err = u.c.s.finishUpload(ctx, u.d)\n", "	err = ctx.Err()\n",
+		suite{"./pipeline/api", "TestUploadInPieces"},
+	},
+	{
+		"uploads: nobody does what a crash has left undone", "pipeline/api/uploadfinish.go",
+		"d.Size == 0 || offset != d.Size {", "d.Size == 0 || offset >= 0 {",
+		suite{"./pipeline/api", "TestLostFinish"},
+	},
+	{
+		"uploads: the sweep does not make videos", "pipeline/api/uploadsweep.go",
+		"	repaired, err := s.repair(ctx, d, offset)\n", "	repaired, err := d, ctx.Err()\n",
+		suite{"./pipeline/api", "TestLostFinish"},
+	},
+	{
+		"uploads: a repeated end deletes the source", "pipeline/api/intake.go",
+		"		in.release(e)\n", "",
+		suite{"./pipeline/api", "TestAcceptedTwice"},
+	},
+	{
+		"uploads: any token fits", "pipeline/api/uploaddoc.go",
+		"[]byte(d.TokenHash)) == 1", "[]byte(d.TokenHash)) >= 0",
+		suite{"./pipeline/api", "TestTokens"},
+	},
+	{
+		"uploads: a clock that is set forward expires them", "pipeline/api/uploadsweep.go",
+		"	now = now.Add(-s.cfg.Jumped())\n", "",
+		suite{"./pipeline/api", "TestExpiry"},
+	},
+	{
 		"names: bidi controls stay", "pipeline/api/filename.go",
 		"unicode.Bidi_Control, ",
 		"",

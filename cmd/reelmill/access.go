@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/reelmill/reelmill/pipeline/api"
 )
@@ -78,6 +79,9 @@ func (c serveCommand) validateAccess() error {
 		if limit.value < 1 {
 			return fmt.Errorf("%s must be 1 or more, not %d", limit.flag, limit.value)
 		}
+	}
+	if c.Expires < time.Minute {
+		return fmt.Errorf("--upload-expires must be 1m or more, not %s", c.Expires)
 	}
 	for _, origin := range c.AllowOrigin {
 		if err := api.CheckOrigin(origin); err != nil {

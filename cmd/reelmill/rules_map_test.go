@@ -38,7 +38,7 @@ func TestRulesLeaveRoom(t *testing.T) {
 		{"pipeline/api/intake.go", exists, []string{ours + "pipeline", ours + "storage"}},
 		{"pipeline/api/presigned.go", false, []string{ours + "storage"}},
 		{"pipeline/api/request.go", exists, []string{ours + "pipeline"}},
-		{"pipeline/api/tus.go", false, []string{"github.com/tus/tusd/v2/pkg/handler"}},
+		{"pipeline/api/tus.go", exists, []string{"github.com/tus/tusd/v2/pkg/handler"}},
 		{"pipeline/api/websocket.go", false, []string{"github.com/coder/websocket"}},
 		{"pipeline/api/work.go", false, []string{ours + "pipeline"}},
 		{"pipeline/bus/presence.go", exists, []string{ours + "pipeline", "github.com/nats-io/nats.go"}},

@@ -126,11 +126,13 @@ var helpTexts = kong.Vars{
 		"who the client is. The limits for one client need it behind a proxy. Default: the header is ignored.",
 	"min_rate_help":       "Bytes a second that an upload must keep up; it may pause for up to a minute.",
 	"client_uploads_help": "Uploads that one client may send at once (429); all together may send 64.",
-	"client_rate_help":    "Requests a second that one client may send (429).",
-	"play_origin_help":    "Origin of web pages whose scripts may play videos, '*' for all, or none.",
-	"watermark_help":      "Make a watermarked copy, with an image FILE or with text:WORDS.",
-	"wait_help":           "Wait until each video is playable, or until it is ready.",
-	"video_states":        "any, queued, inspecting, processing, ready, errored, rejected, canceled",
+	"expires_help": "How long an upload that was begun waits for its next byte, such as 24h. Then what " +
+		"came of it is removed.",
+	"client_rate_help": "Requests a second that one client may send (429).",
+	"play_origin_help": "Origin of web pages whose scripts may play videos, '*' for all, or none.",
+	"watermark_help":   "Make a watermarked copy, with an image FILE or with text:WORDS.",
+	"wait_help":        "Wait until each video is playable, or until it is ready.",
+	"video_states":     "any, queued, inspecting, processing, ready, errored, rejected, canceled",
 }
 
 // defaultSandbox returns required where there is a sandbox, and elsewhere off.
@@ -152,6 +154,7 @@ type serveCommand struct {
 	MinFree   bytesize.Size `help:"${min_free_help}" env:"REELMILL_MIN_FREE"`
 	MinRate   bytesize.Size `help:"${min_rate_help}" name:"min-upload-rate" default:"1KiB" env:"REELMILL_MIN_UPLOAD_RATE"`
 	Uploads   int           `help:"${client_uploads_help}" name:"max-client-uploads" default:"48" env:"REELMILL_MAX_CLIENT_UPLOADS"`
+	Expires   time.Duration `help:"${expires_help}" name:"upload-expires" default:"24h" env:"REELMILL_UPLOAD_EXPIRES"`
 	Rate      int           `help:"${client_rate_help}" name:"max-client-rate" default:"1000" env:"REELMILL_MAX_CLIENT_RATE"`
 	Workers   bool          `help:"Run jobs in this process." default:"true" negatable:"" env:"REELMILL_WORKERS"`
 	workFlags
@@ -251,6 +254,7 @@ func (c serveCommand) configWith(signing secret.Text, set *settings, log *slog.L
 		Limits: api.Limits{
 			MaxUpload: int64(c.MaxUpload), MaxVideos: c.MaxVideos, MaxProjectVideos: c.MaxShare,
 			MinUploadRate: int64(c.MinRate), MaxClientUploads: c.Uploads, MaxClientRate: c.Rate,
+			UploadExpires: c.Expires,
 		},
 		Pipelines: set.pipelines, PublicURL: string(c.PublicURL),
 	}

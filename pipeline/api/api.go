@@ -13,6 +13,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/storage"
 )
 
 // server answers the requests of one handler.
@@ -26,11 +27,18 @@ type server struct {
 	streams *gate     // of open event streams
 	rates   *rates    // of requests
 	proxies sync.Once // warns of a proxy that nobody named
+
+	// Uploads in pieces, if the store takes them.
+	pieces        storage.Resumable
+	locks         *uploadLocks
+	waiting       waitingUploads
+	tusd          http.Handler
+	tusExtensions string
 }
 
-// New returns the handler of the whole API. It starts nothing. Any number of servers may use the handler;
-// one made by Server ends its event streams when it is shut down.
-func New(cfg Config) (http.Handler, error) {
+// New returns the handler of the whole API. It starts nothing; call Run besides. Any number of servers may
+// use the handler; one made by Server ends its event streams when it is shut down.
+func New(cfg Config) (*Handler, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, fmt.Errorf("api config: %w", err)
 	}
@@ -44,17 +52,22 @@ func New(cfg Config) (http.Handler, error) {
 		uploads: newGate(cfg.Limits.MaxOpenUploads, cfg.Limits.MaxClientUploads),
 		streams: newGate(cfg.Limits.MaxStreams, cfg.Limits.MaxClientStreams),
 		rates:   newRates(cfg.Limits.MaxClientRate),
+		locks:   newUploadLocks(),
 	}
+	s.pieces, _ = cfg.Store.(storage.Resumable)
 	s.api = humago.New(s.mux, describe(cfg))
 	s.api.UseMiddleware(s.checkQueries)
 	s.routes()
+	if err := s.routeUploads(); err != nil {
+		return nil, err
+	}
 	s.finishDescription()
 	doc, err := json.Marshal(s.api.OpenAPI())
 	if err != nil {
 		return nil, fmt.Errorf("encode OpenAPI document: %w", err)
 	}
 	s.openapi = doc
-	return s.edge(http.HandlerFunc(s.route)), nil
+	return &Handler{s.edge(http.HandlerFunc(s.route)), s}, nil
 }
 
 // routes lists every route. Those of huma describe themselves; openapi.go describes the others, which

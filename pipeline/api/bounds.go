@@ -37,7 +37,7 @@ func checkBounds(w http.ResponseWriter, r *http.Request) error {
 	if n := strings.Count(r.URL.RawQuery, "&") + 1; n > maxQueries {
 		return fail(codeURITooLong, "The query has %d parameters; the limit is %d.", n, maxQueries)
 	}
-	if r.Method == http.MethodPost && r.URL.Path == "/v1/videos" { // which bounds its own body
+	if boundsItsBody(r) {
 		return nil
 	}
 	if r.ContentLength > maxBody {
@@ -47,6 +47,18 @@ func checkBounds(w http.ResponseWriter, r *http.Request) error {
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	}
 	return nil
+}
+
+// boundsItsBody reports whether a request is for a handler of uploads, which bounds the body itself.
+func boundsItsBody(r *http.Request) bool {
+	switch r.URL.Path {
+	case "/v1/videos", "/v1/uploads":
+		return r.Method == http.MethodPost
+	case "/v1/tus", "/v1/tus/":
+		return true
+	}
+	_, ok := tokenIn(r.URL.Path)
+	return ok
 }
 
 // tooDeep reports whether JSON has more than maxDepth arrays and objects within each other. It says false of

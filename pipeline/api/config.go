@@ -130,6 +130,9 @@ type Config struct {
 	// Stopping reports whether the process is about to end. New uploads are refused then; those under way go
 	// on. May be nil: a server made by Server notices its own shutdown.
 	Stopping func() bool
+	// Jumped returns how far the clock has been set forward since the process began, which makes uploads seem
+	// older than they are. Nil: never.
+	Jumped func() time.Duration
 	// Project returns the project of a request; pipeline.DefaultProject when nil. Its error refuses the
 	// request: pipeline.ErrNotFound with 404, any other with 401.
 	Project func(r *http.Request) (string, error)
@@ -157,6 +160,9 @@ type Limits struct {
 	WriteIdle      time.Duration // how long a client may take no byte of an answer; 60 s
 	Heartbeat      time.Duration // of a silent event stream; 15 s
 	ReadYourWrites time.Duration // wait for the catalog after a write; 2 s
+	UploadExpires  time.Duration // how long an upload waits for its next byte; 24 h
+	// MaxWaitingUploads limits the uploads that have not ended, whether bytes come or not; 10,000. More get 503.
+	MaxWaitingUploads int
 
 	// These are for each client (guard.clientOf). Further requests get 429.
 	MaxClientUploads int // at once; three quarters of MaxOpenUploads
@@ -188,6 +194,9 @@ func (c Config) withDefaults() Config {
 	if c.Stopping == nil {
 		c.Stopping = func() bool { return false }
 	}
+	if c.Jumped == nil {
+		c.Jumped = func() time.Duration { return 0 }
+	}
 	if c.Project == nil {
 		c.Project = func(*http.Request) (string, error) { return pipeline.DefaultProject, nil }
 	}
@@ -217,6 +226,8 @@ func (l Limits) withDefaults() Limits {
 	l.WriteIdle = defaulted(l.WriteIdle, 60*time.Second)
 	l.Heartbeat = defaulted(l.Heartbeat, 15*time.Second)
 	l.ReadYourWrites = defaulted(l.ReadYourWrites, 2*time.Second)
+	l.UploadExpires = defaulted(l.UploadExpires, 24*time.Hour)
+	l.MaxWaitingUploads = defaulted(l.MaxWaitingUploads, 10_000)
 	l.MaxProjectVideos = defaulted(l.MaxProjectVideos, 10_000)
 	l.MaxVideos = defaulted(l.MaxVideos, 100_000)
 	return l
@@ -282,6 +293,7 @@ func (l Limits) validate() error {
 	if l.MaxUpload < 0 || l.MaxAsset < 0 || l.MaxMetadata < 0 || l.MaxOpenUploads < 0 || l.MaxStreams < 0 ||
 		l.UploadIdle < 0 || l.WriteIdle < 0 || l.Heartbeat < 0 || l.ReadYourWrites < 0 ||
 		l.MaxProjectVideos < 0 || l.MaxVideos < 0 || l.MinUploadRate < 0 || l.UploadSlack < 0 ||
+		l.UploadExpires < 0 || l.MaxWaitingUploads < 0 ||
 		l.MaxClientUploads < 0 || l.MaxClientStreams < 0 || l.MaxClientRate < 0 {
 		return errors.New("a limit is negative")
 	}

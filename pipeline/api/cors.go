@@ -19,6 +19,9 @@ func (g *guard) cors(w http.ResponseWriter, r *http.Request) bool {
 		g.corsOfPlay(h, origin)
 		return false
 	}
+	if _, ok := tokenIn(r.URL.Path); ok {
+		return corsOfUpload(w, r)
+	}
 	if len(g.origins) == 0 {
 		return false
 	}
@@ -27,13 +30,40 @@ func (g *guard) cors(w http.ResponseWriter, r *http.Request) bool {
 		return false
 	}
 	h.Set("Access-Control-Allow-Origin", origin)
-	h.Set("Access-Control-Expose-Headers", "Location, Retry-After, Idempotency-Replayed, X-Request-Id")
+	h.Set("Access-Control-Expose-Headers", exposed)
 	if !isPreflight(r) {
 		return false
 	}
 	h.Set("Access-Control-Allow-Methods", "GET, HEAD, POST, DELETE")
-	h.Set("Access-Control-Allow-Headers",
-		"Content-Type, Idempotency-Key, Last-Event-ID, X-Request-Id, traceparent, tracestate")
+	h.Set("Access-Control-Allow-Headers", "Last-Event-ID, "+sentByPages)
+	h.Set("Access-Control-Max-Age", corsMaxAge)
+	w.WriteHeader(http.StatusNoContent)
+	return true
+}
+
+// Headers that a page may read and send, those of tus among them.
+const (
+	exposed = "Location, Retry-After, Idempotency-Replayed, X-Request-Id, Upload-Offset, Upload-Length, " +
+		"Upload-Defer-Length, Upload-Metadata, Upload-Expires, Tus-Resumable, Tus-Version, Tus-Max-Size, " +
+		"Tus-Extension, Tus-Checksum-Algorithm"
+	sentByPages = "Content-Type, Content-Range, Idempotency-Key, X-Request-Id, X-Requested-With, traceparent, " +
+		"tracestate, Tus-Resumable, Upload-Length, Upload-Defer-Length, Upload-Metadata, Upload-Offset, " +
+		"Upload-Checksum, X-HTTP-Method-Override"
+)
+
+// corsOfUpload lets every page send bytes to the URL of an upload, and read what is answered. The token in
+// the URL is the permission: a page that has it got it from somebody who may upload, and without it the
+// visitor's browser is of no use to a page. So a site need not be listed in Access to upload, only to create
+// uploads.
+func corsOfUpload(w http.ResponseWriter, r *http.Request) (answered bool) {
+	h := w.Header()
+	h.Set("Access-Control-Allow-Origin", "*")
+	h.Set("Access-Control-Expose-Headers", exposed)
+	if !isPreflight(r) {
+		return false
+	}
+	h.Set("Access-Control-Allow-Methods", "HEAD, PATCH, PUT, POST, DELETE")
+	h.Set("Access-Control-Allow-Headers", sentByPages)
 	h.Set("Access-Control-Max-Age", corsMaxAge)
 	w.WriteHeader(http.StatusNoContent)
 	return true

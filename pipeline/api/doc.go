@@ -18,12 +18,27 @@
 // A request that ends before step 4 leaves no object. When nobody knows whether the event was written, the
 // objects stay for the janitor: an object too many is harmless, a video without its source is not.
 //
+// An upload in pieces goes another way to step 4, if the store is a storage.Resumable (uploads.go):
+//
+//  1. POST /v1/uploads, or the creation of tus, checks everything that can be checked, and writes a document
+//     beside the objects (uploaddoc.go). It fixes the id of the video. It is no event: the log holds videos.
+//  2. The answer has URLs with a token, of which only a hash is kept. Whoever has one may send bytes, from
+//     any page: by tus (tus.go, tusstore.go), or with one PUT (content.go). storage.Resumable keeps them.
+//  3. Whoever sees that all bytes are kept makes the video (uploadfinish.go): the request with the last byte
+//     before it is answered, a later HEAD, PATCH, PUT or GET, and a sweep each minute (uploadsweep.go). The
+//     store makes an object of the bytes, pipeline.Accept writes the event, the document says completed. Each
+//     may be repeated, so a crash between two of them, or a lost answer, costs nothing.
+//  4. The sweep ends an upload without a byte for long, and forgets the documents of ended ones.
+//
+// One request at a time works on an upload; a later one ends one that waits for bytes (uploadlocks.go).
+//
 // Before all that, the guard (guard.go) refuses what a web page of another site does through the browser of a
 // person who can reach the server. Programs other than browsers pass it.
 //
 // What it guarantees:
 //
 //   - A 201 is durable.
+//   - A 204 for the last bytes of an upload is as durable. An offset never promises bytes that a crash loses.
 //   - With an Idempotency-Key, a repeated upload is one video: its id is derived from the key, and the log
 //     admits one video.uploaded for that id. Keys do not expire. A second try need not wait for the first:
 //     both are read, one event is written, and both get that video. The id is a hash of the key and does not
@@ -42,6 +57,8 @@
 //
 //   - There is no authentication yet. Config.Project will say whose request it is.
 //   - Playback is public to whoever knows the id of a video, which has 80 random bits.
+//   - The lock of an upload is one of the process. Between processes storage.ErrBusy refuses a second writer
+//     (423), but nobody is asked to give up.
 //   - The limits on videos under way are not exact: uploads that arrive together may exceed them. While a
 //     limit is reached, a repeated upload is refused like a new one.
 //   - job.progress events are live only: they have no id and are not sent again after a reconnect.

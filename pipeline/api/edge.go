@@ -51,7 +51,7 @@ func (s *server) edge(next http.Handler) http.Handler {
 		r = r.WithContext(context.WithValue(r.Context(), requestIDKey{}, id))
 		defer func() {
 			s.cfg.Logger.DebugContext(r.Context(), "request", "request_id", id, "method", r.Method,
-				"path", r.URL.Path, "status", aw.status, "bytes", aw.bytes, "took", time.Since(began))
+				"path", shownPath(r.URL.Path), "status", aw.status, "bytes", aw.bytes, "took", time.Since(began))
 		}()
 		defer s.recover(aw, r)
 		s.enter(aw, r, next)
@@ -83,6 +83,9 @@ func (s *server) enter(w http.ResponseWriter, r *http.Request, next http.Handler
 	}
 	if len(r.URL.Path) >= 4 && r.URL.Path[:4] == "/v1/" {
 		project, err := s.project(r)
+		if t, ok := tokenIn(r.URL.Path); ok {
+			project, err = t.project, nil // the token stands for the credential
+		}
 		if err != nil {
 			s.refuse(w, r, err)
 			return

@@ -63,11 +63,19 @@ func videoID(project, key string) (string, error) {
 	if key == "" {
 		return pipeline.NewID("vid"), nil
 	}
-	if len(key) > 255 {
-		return "", failAt("/header/Idempotency-Key", codeInvalid,
-			"The key has %d characters; at most 255 are allowed.", len(key))
+	if err := checkKey(key); err != nil {
+		return "", err
 	}
 	return pipeline.DerivedID("vid", sha256.Sum256([]byte(project+"\n"+key))), nil
+}
+
+// checkKey refuses an idempotency key that is too long.
+func checkKey(key string) error {
+	if len(key) > 255 {
+		return failAt("/header/Idempotency-Key", codeInvalid,
+			"The key has %d characters; at most 255 are allowed.", len(key))
+	}
+	return nil
 }
 
 // admit refuses any upload when the server is stopping or has no room, or when too many videos are under
@@ -274,6 +282,9 @@ func (in *intake) accept(ctx context.Context, req request) (e pipeline.Event, re
 	accepting, cancel := context.WithTimeout(context.WithoutCancel(ctx), acceptTimeout)
 	defer cancel()
 	e, replayed, err = pipeline.Accept(accepting, in.cfg.Log, in.project, in.video, up, in.parent)
+	if replayed {
+		in.release(e)
+	}
 	if replayed || errors.Is(err, pipeline.ErrReused) || errors.Is(err, pipeline.ErrDeleted) {
 		in.discard(ctx) // the first upload's objects are the video's
 	}
@@ -284,6 +295,22 @@ func (in *intake) accept(ctx context.Context, req request) (e pipeline.Event, re
 		err = in.checkDeleted(accepting)
 	}
 	return e, replayed, err
+}
+
+// release lets go of the objects that e, an earlier event, has already: the same upload was accepted before.
+func (in *intake) release(e pipeline.Event) {
+	var before pipeline.Upload
+	if e.Decode(&before) != nil {
+		in.stored = nil // rather an object too many
+		return
+	}
+	in.stored = slices.DeleteFunc(in.stored, func(key string) bool {
+		used := key == before.Source.Key
+		for _, asset := range before.Assets {
+			used = used || key == asset.Key
+		}
+		return used
+	})
 }
 
 // checkDeleted refuses a replay of an upload whose video was deleted.

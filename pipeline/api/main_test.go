@@ -56,6 +56,7 @@ type env struct {
 	config  Config // with its defaults
 	url     string
 	handler http.Handler
+	api     *Handler
 	srv     *httptest.Server
 	client  *http.Client
 	served  chan string // method and path of each answered request
@@ -119,6 +120,7 @@ func newEnv(t *testing.T, change func(*Config)) *env {
 		Queue: e.Bus, DeadLetters: e.Bus, Backlog: e.Catalog, Stats: e.Catalog,
 		Limits: Limits{MaxUpload: 1 << 20, ReadYourWrites: time.Hour},
 	}
+	cfg.Store = newPieces(cfg.Store)
 	if change != nil {
 		change(&cfg)
 	}
@@ -129,7 +131,7 @@ func newEnv(t *testing.T, change func(*Config)) *env {
 func (e *env) serve(cfg Config) {
 	h, err := New(cfg)
 	must(e.t, err)
-	e.config = cfg.withDefaults()
+	e.config, e.api = cfg.withDefaults(), h
 	e.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() { e.served <- r.Method + " " + r.URL.Path }()
 		h.ServeHTTP(w, r)

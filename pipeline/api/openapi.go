@@ -31,6 +31,7 @@ func describe(cfg Config) huma.Config {
 			Schemas: huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer),
 		},
 		Tags: []*huma.Tag{
+			{Name: "uploads", Description: "Send a video in pieces, or later: by tus 1.0 or with one PUT."},
 			{Name: "videos", Description: "Upload, read, cancel, retry and delete."},
 			{
 				Name:        "events",
@@ -67,10 +68,11 @@ func (s *server) finishDescription() {
 	for _, method := range []string{http.MethodGet, http.MethodHead} {
 		doc.AddOperation(describePlay(method))
 	}
+	s.describeUploads()
 	schemas := doc.Components.Schemas
 	problem := schemas.Schema(reflect.TypeFor[problemDocument](), true, "")
 	for _, item := range doc.Paths {
-		for _, op := range []*huma.Operation{item.Get, item.Post, item.Delete, item.Head} {
+		for _, op := range []*huma.Operation{item.Get, item.Post, item.Put, item.Patch, item.Delete, item.Head} {
 			if op != nil {
 				finishOperation(op, problem)
 			}
@@ -82,6 +84,7 @@ func (s *server) finishDescription() {
 	nullable(schemas, "VideoView", "media", "error")
 	nullable(schemas, "JobView", "error")
 	nullable(schemas, "WaitingJob", "error")
+	nullable(schemas, "UploadView", "error")
 	nullable(schemas, "DeadLetterView", "payload")
 	ready := doc.Paths["/readyz"].Get
 	ready.Responses["503"] = &huma.Response{
@@ -131,25 +134,29 @@ func binary(description string) *huma.Schema {
 	return &huma.Schema{Type: huma.TypeString, Format: "binary", Description: description}
 }
 
-func (s *server) describeUpload() *huma.Operation {
-	l := s.cfg.Limits
-	form := &huma.Schema{
-		Type: huma.TypeObject, Required: []string{"file"}, AdditionalProperties: false,
-		Properties: map[string]*huma.Schema{
-			"file":     binary("The video, at most " + strconv.FormatInt(l.MaxUpload, 10) + " bytes"),
-			"pipeline": text("Name of the pipeline; default if left out"),
-			"priority": {
-				Type: huma.TypeString, Enum: []any{"high", "normal", "bulk"}, Default: "normal",
-				Description: "Priority of the video: high when somebody waits for it, bulk when it can wait",
-			},
-			"metadata":    text("A JSON object of strings, returned as given"),
-			"passthrough": text("Returned as given, in webhooks too"),
-			"webhook_url": {
-				Type: huma.TypeString, Format: "uri", Description: "Called when the video is playable, and when it ends",
-			},
+// formFields describes the fields of the form.
+func (s *server) formFields() map[string]*huma.Schema {
+	fields := map[string]*huma.Schema{
+		"file":     binary("The video, at most " + strconv.FormatInt(s.cfg.Limits.MaxUpload, 10) + " bytes"),
+		"pipeline": text("Name of the pipeline; default if left out"),
+		"priority": {
+			Type: huma.TypeString, Enum: []any{"high", "normal", "bulk"}, Default: "normal",
+			Description: "Priority of the video: high when somebody waits for it, bulk when it can wait",
+		},
+		"metadata":    text("A JSON object of strings, returned as given"),
+		"passthrough": text("Returned as given, in webhooks too"),
+		"webhook_url": {
+			Type: huma.TypeString, Format: "uri", Description: "Called when the video is playable, and when it ends",
 		},
 	}
-	maps.Copy(form.Properties, describeStepFields(s.cfg.Planner.Traits()))
+	maps.Copy(fields, describeStepFields(s.cfg.Planner.Traits()))
+	return fields
+}
+
+func (s *server) describeUpload() *huma.Operation {
+	form := &huma.Schema{
+		Type: huma.TypeObject, Required: []string{"file"}, AdditionalProperties: false, Properties: s.formFields(),
+	}
 	view := s.api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[pipeline.VideoView](), true, "")
 	return &huma.Operation{
 		OperationID: "upload-video", Method: http.MethodPost, Path: "/v1/videos", Tags: []string{"videos"},

@@ -49,12 +49,13 @@ func document(e *env) (openAPI, []byte) {
 
 // documented is every route that the document must have.
 var documented = []string{
-	"DELETE /v1/dead_letters/{id}", "DELETE /v1/videos/{id}", "GET /healthz", "GET /openapi.json",
+	"DELETE /v1/dead_letters/{id}", "DELETE /v1/tus/{token}", "DELETE /v1/videos/{id}", "GET /healthz", "GET /openapi.json",
 	"GET /play/{id}/{path}", "GET /readyz", "GET /v1/dead_letters", "GET /v1/dead_letters/{id}",
-	"GET /v1/pipelines", "GET /v1/stats", "GET /v1/videos", "GET /v1/videos/{id}", "GET /v1/videos/{id}/events",
+	"GET /v1/pipelines", "GET /v1/stats", "GET /v1/uploads", "GET /v1/uploads/{id}", "GET /v1/videos", "GET /v1/videos/{id}", "GET /v1/videos/{id}/events",
 	"GET /v1/videos/{id}/jobs", "GET /v1/videos/{id}/outputs", "GET /v1/videos/{id}/why",
-	"HEAD /play/{id}/{path}", "POST /v1/dead_letters/{id}/redrive", "POST /v1/jobs/{video}/{job}/retry",
-	"POST /v1/videos", "POST /v1/videos/{id}/cancel", "POST /v1/videos/{id}/retry",
+	"HEAD /play/{id}/{path}", "HEAD /v1/tus/{token}", "PATCH /v1/tus/{token}", "POST /v1/dead_letters/{id}/redrive",
+	"POST /v1/jobs/{video}/{job}/retry", "POST /v1/tus", "POST /v1/uploads", "POST /v1/uploads/{id}/cancel",
+	"POST /v1/videos", "POST /v1/videos/{id}/cancel", "POST /v1/videos/{id}/retry", "PUT /v1/uploads/{token}/content",
 }
 
 var inPath = regexp.MustCompile(`\{(\w+)\}`)
@@ -240,6 +241,9 @@ func TestAnswersFitTheirSchemas(t *testing.T) {
 		t.Fatal(resp.Status)
 	}
 	fits("VideoView", raw)
+	_, order := e.order(`{"filename":"a.mp4","metadata":{"a":"b"}}`)
+	fits("UploadView", order)
+	fits("ListUploadView", get("/v1/uploads"))
 	id := decode[pipeline.VideoView](t, raw).ID
 	fits("ListJobView", get("/v1/videos/"+id+"/jobs"))
 	e.inspected(id)

@@ -53,6 +53,14 @@ const (
 	codeStepMissing     code = "*_unsupported" // likewise
 	codeKeyReused       code = "idempotency_key_reused"
 	codeVideoDeleted    code = "video_deleted"
+	codeUploadEnded     code = "upload_ended"
+	codeUploadBusy      code = "upload_busy"
+	codeUploadLength    code = "upload_length_mismatch"
+	codeOffset          code = "offset_mismatch"
+	codeChecksum        code = "checksum_mismatch"
+	codeTusVersion      code = "tus_version_unsupported"
+	codeTusInvalid      code = "tus_request_invalid"
+	codeMethodMissing   code = "upload_method_unsupported"
 	codeTooManyUploads  code = "too_many_uploads"
 	codeTooManyStreams  code = "too_many_streams"
 	codeClientUploads   code = "too_many_client_uploads"
@@ -132,6 +140,21 @@ var codes = map[code]codeEntry{
 		"Use a new key for each upload, and the same key for every try of it."},
 	codeVideoDeleted: {410, "The video was deleted", false,
 		"Use a new Idempotency-Key to upload it again."},
+	codeUploadEnded: {410, "The upload has ended", false, "Create another upload with POST /v1/uploads."},
+	codeUploadBusy: {423, "Another request works on the upload", true,
+		"Ask for the offset with HEAD, and go on from there. Send one request for an upload at a time."},
+	codeUploadLength: {422, "The length differs from that of the upload", false,
+		"Send as many bytes as the upload was created for, or create another one with the right size."},
+	codeOffset: {409, "The offset is not that of the upload", true,
+		"Ask for the offset with HEAD, or in GET /v1/uploads/{id}, and send what comes after it."},
+	codeChecksum: {460, "The checksum differs", true,
+		"Send the same bytes again: they were changed on the way, or the checksum is of others."},
+	codeTusVersion: {412, "The version of tus is not supported", false,
+		"Use a client for tus 1.0, which sends Tus-Resumable: 1.0.0."},
+	codeTusInvalid: {400, "The tus request is malformed", false,
+		"Use a client for tus 1.0 (https://tus.io), or correct what the detail names."},
+	codeMethodMissing: {409, "The store does not take uploads in this way", false,
+		"Use the method tus, which every store takes."},
 	codeTooManyUploads: {503, "Too many uploads are under way", true, "Try again after Retry-After seconds."},
 	codeTooManyStreams: {503, "Too many event streams are open", true, "Try again after Retry-After seconds."},
 	codeClientUploads: {429, "Too many uploads from one address are under way", true,

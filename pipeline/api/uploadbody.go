@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"sync/atomic"
 	"time"
 )
 
@@ -21,6 +22,7 @@ type uploadBody struct {
 	ended   bool      // the body was read to its end
 	slow    bool      // the client was too slow
 	err     error     // the error that ended it otherwise
+	stopped atomic.Bool
 }
 
 // newUploadBody reads the body of r, of at most limit bytes.
@@ -44,6 +46,10 @@ func (b *uploadBody) Read(p []byte) (int, error) {
 			return 0, fmt.Errorf("set read deadline: %w", err)
 		}
 	}
+	if b.stopped.Load() { // after the deadline was moved: interrupt may have come before that
+		b.err = os.ErrDeadlineExceeded
+		return 0, b.err
+	}
 	n, err := b.body.Read(p)
 	b.slow = b.pace.spent(time.Since(now), n)
 	switch {
@@ -56,6 +62,12 @@ func (b *uploadBody) Read(p []byte) (int, error) {
 		b.err = err
 	}
 	return n, err
+}
+
+// interrupt makes Read fail, also one that waits for bytes. It may be called at any time, by anybody.
+func (b *uploadBody) interrupt() {
+	b.stopped.Store(true)
+	_ = b.control.SetReadDeadline(time.Unix(1, 0)) // a connection without deadlines has none to move
 }
 
 // done removes the deadline: the server goes on reading, to notice when the client hangs up.

@@ -15,12 +15,7 @@ const cleanEvery = time.Hour
 
 // clean runs the janitor, and lets the store reclaim its own leftovers, every cleanEvery until ctx ends.
 func (s *Server) clean(ctx context.Context) error {
-	began := time.Now()
-	jumped := func() time.Duration {
-		now := time.Now()
-		return forward(began, now, now.Sub(began))
-	}
-	janitor := &pipeline.Janitor{Log: s.bus, Owners: s.bus, Shelf: shelf{s.objects}, Jumped: jumped}
+	janitor := &pipeline.Janitor{Log: s.bus, Owners: s.bus, Shelf: shelf{s.objects}, Jumped: s.jumped}
 	tick := time.NewTicker(cleanEvery)
 	defer tick.Stop()
 	for {
@@ -32,13 +27,19 @@ func (s *Server) clean(ctx context.Context) error {
 		deleted, err := janitor.Clean(ctx)
 		s.metrics.cleaned.Add(float64(deleted))
 		if r, ok := s.objects.(storage.Reclaimer); ok {
-			_, failed := r.Reclaim(ctx, 24*time.Hour+jumped())
+			_, failed := r.Reclaim(ctx, 24*time.Hour+s.jumped())
 			err = errors.Join(err, failed)
 		}
 		if err != nil && ctx.Err() == nil {
 			s.config.Logger.Warn("clean the store", "deleted", deleted, "error", err)
 		}
 	}
+}
+
+// jumped returns how far the clock was set forward since the server was opened.
+func (s *Server) jumped() time.Duration {
+	now := time.Now()
+	return forward(s.opened, now, now.Sub(s.opened))
 }
 
 // forward returns how far the clock was set forward between began and now: by how much more it moved than the

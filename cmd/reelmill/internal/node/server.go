@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -29,7 +29,8 @@ type Server struct {
 	catalog  *catalog.Catalog
 	watch    *loss.Watch // for losses of the event log
 	sweeper  *pipeline.Sweeper
-	handler  http.Handler // of the API
+	handler  *api.Handler
+	opened   time.Time
 	stopping atomic.Bool
 	deployed bus.Slots // of all processes
 	pace     pace
@@ -51,7 +52,7 @@ func OpenServer(ctx context.Context, c ServerConfig) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{ground: g, server: c, connections: descriptors.Connections}
+	s := &Server{ground: g, server: c, opened: time.Now(), connections: descriptors.Connections}
 	for _, open := range []func(context.Context) error{
 		s.openCatalog, s.openWatch, s.openStore, s.openRegistry, s.openFlow, s.openJobs, s.openAPI,
 	} {
@@ -145,6 +146,7 @@ func (s *Server) openAPI(context.Context) error {
 		CheckWebhookURL: webhook.CheckURL,
 		Sandbox:         string(s.cage.Tier()),
 		Ready:           s.ready, FreeSpace: s.disk.FreeSpace, LogRoom: s.logRoom, Stopping: s.stopping.Load,
+		Jumped: s.jumped,
 		Logger: s.config.Logger, Version: s.config.Version, PublicURL: s.server.PublicURL,
 	})
 	return err
@@ -164,7 +166,7 @@ func (s *Server) Run(ctx context.Context, listener net.Listener) error {
 	front, frontCtx := errgroup.WithContext(ctx)
 	front.Go(func() error { return s.serve(frontCtx, listener) })
 	for _, run := range append([]func(context.Context) error{
-		s.sweeper.Run, s.clean, s.watchLog, s.serveMetrics,
+		s.sweeper.Run, s.handler.Run, s.clean, s.watchLog, s.serveMetrics,
 	}, s.jobs...) {
 		front.Go(func() error { return run(frontCtx) })
 	}

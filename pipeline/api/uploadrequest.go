@@ -1,0 +1,182 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"maps"
+	"math"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+// uploadOrder is what somebody asks for who wants to upload.
+type uploadOrder struct {
+	method   string
+	filename string
+	size     int64 // bytes of the source; 0: not known yet
+	req      request
+	tus      map[string]string // metadata as a tus client sent it
+}
+
+// uploadFields are the fields of an order beside those of every request.
+func uploadFields() []string { return []string{"filename", "size", "method"} }
+
+// bodyField is one that a form has for the video itself, which an order cannot.
+const bodyField = "file"
+
+// orderFields returns the names of all fields of an order.
+func (in *intake) orderFields() []string {
+	others := slices.DeleteFunc(in.fields(), func(f string) bool { return f == bodyField })
+	return append(uploadFields(), others...)
+}
+
+// readOrder reads the JSON body of POST /v1/uploads.
+func (in *intake) readOrder(w http.ResponseWriter, r *http.Request) (uploadOrder, error) {
+	if media := r.Header.Get("Content-Type"); !isJSON(media) {
+		f := failAt("/header/Content-Type", codeMediaType, "Content-Type is %.80q.", printable(media))
+		f.remedy = "Send application/json; the bytes of the video come later, to the url of the answer."
+		return uploadOrder{}, f
+	}
+	limit := in.cfg.Limits.MaxMetadata + maxBody
+	raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	if _, large := errors.AsType[*http.MaxBytesError](err); large {
+		return uploadOrder{}, fail(codeBodyTooLarge, "The body has more than %d bytes, the limit here.", limit)
+	}
+	if err != nil {
+		return uploadOrder{}, brokenBody(err)
+	}
+	if tooDeep(raw) {
+		return uploadOrder{}, fail(codeFieldTooDeep, "The body has more than %d levels of JSON.", maxDepth)
+	}
+	var values map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &values); err != nil || values == nil {
+		return uploadOrder{}, failAt("/body", codeInvalid, "The body is not a JSON object.")
+	}
+	o := uploadOrder{method: methodTus}
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		if err := in.takeJSON(&o, name, values[name]); err != nil {
+			return o, err
+		}
+	}
+	return o, nil
+}
+
+// isJSON reports whether a Content-Type is JSON. A request without one is taken for it.
+func isJSON(media string) bool {
+	media, _, _ = strings.Cut(strings.ToLower(media), ";")
+	return slices.Contains([]string{"", "application/json"}, strings.TrimSpace(media))
+}
+
+// takeJSON reads one member of the body. null is as if it were left out.
+func (in *intake) takeJSON(o *uploadOrder, name string, raw json.RawMessage) error {
+	if string(raw) == "null" {
+		return nil
+	}
+	if name == "size" {
+		return in.takeSize(o, string(raw))
+	}
+	var text string
+	isText := json.Unmarshal(raw, &text) == nil
+	_, steps := in.traits[name]
+	if name == "metadata" || steps && !isText {
+		return in.takeField(o, name, string(raw))
+	}
+	if !isText {
+		return in.fail(name, codeInvalid, "%s is not a string.", name)
+	}
+	return in.takeField(o, name, text)
+}
+
+// takeField reads a field that came as text.
+func (in *intake) takeField(o *uploadOrder, name, text string) error {
+	if !slices.Contains(in.orderFields(), name) {
+		return in.fail(name, codeFieldUnknown, "%s.", sentence(pipeline.Unknown("field", name, in.orderFields())))
+	}
+	if int64(len(text)) > in.limit(name) {
+		return in.tooLong(name)
+	}
+	switch name {
+	case "filename":
+		o.filename = text
+		return nil
+	case "size":
+		return in.takeSize(o, text)
+	case "method":
+		o.method = text
+		return nil
+	}
+	return in.parse(&o.req, name, []byte(text))
+}
+
+// takeSize reads a number of bytes.
+func (in *intake) takeSize(o *uploadOrder, text string) error {
+	n, err := strconv.ParseInt(text, 10, 64)
+	if errors.Is(err, strconv.ErrRange) && !strings.HasPrefix(text, "-") {
+		n, err = math.MaxInt64, nil
+	}
+	if err != nil || n < 0 {
+		return in.fail("size", codeInvalid, "size is %.40q, not a number of bytes.", printable(text))
+	}
+	if o.size = n; n == 0 {
+		return in.fail("size", codeUploadEmpty, "The file has no bytes.")
+	}
+	return nil
+}
+
+// checkOrder refuses everything that can be refused before the first byte.
+func (in *intake) checkOrder(o uploadOrder) error {
+	if o.size > in.cfg.Limits.MaxUpload {
+		f := in.tooLarge()
+		f.pointer = pointer(in.at, "size")
+		return f
+	}
+	if o.method != methodTus && o.method != methodMultipart {
+		return in.fail("method", codeInvalid, "%s.",
+			sentence(pipeline.Unknown("method", o.method, []string{methodTus, methodMultipart})))
+	}
+	if err := in.checkFields(o.req); err != nil {
+		return err
+	}
+	doc, err := in.document(o.req)
+	if err != nil {
+		return err
+	}
+	_, err = in.requested(doc, o.req)
+	return err
+}
+
+// ignoredMetadata are keys that tus clients add by themselves, and that say nothing to us.
+func ignoredMetadata() []string { return []string{"name", "type", "filetype", "relativePath"} }
+
+// tusOrder reads the metadata of a tus client, and the size that it announces.
+func (in *intake) tusOrder(header string, meta map[string]string, size int64, sized bool) (
+	uploadOrder, error,
+) {
+	o := uploadOrder{method: methodTus, size: size, filename: meta["name"], tus: meta}
+	if sized && size == 0 {
+		return o, in.fail("Upload-Length", codeUploadEmpty, "The file has no bytes.")
+	}
+	for element := range strings.SplitSeq(header, ",") {
+		name, _, _ := strings.Cut(strings.TrimSpace(element), " ")
+		if _, read := meta[name]; name != "" && !read { // tusd drops what it cannot read
+			return o, in.fail("Upload-Metadata", codeTusInvalid, "The value of %.40q is not base64.", printable(name))
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(meta)) {
+		if slices.Contains(ignoredMetadata(), name) {
+			continue
+		}
+		if slices.Contains([]string{"size", "method"}, name) { // tus has a header for the one, and is the other
+			return o, in.fail(name, codeFieldUnknown, "tus metadata has no field %s.", name)
+		}
+		if err := in.takeField(&o, name, meta[name]); err != nil {
+			return o, err
+		}
+	}
+	return o, nil
+}
