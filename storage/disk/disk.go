@@ -1,6 +1,7 @@
 // Package disk is a storage.Store in a folder. It owns that folder: an object is a file whose path below
-// the folder is its key, and .tmp holds unfinished writes. There is no index and no side file, so a copy of
-// the folder is a backup.
+// the folder is its key, .tmp holds unfinished writes, and .partial unfinished objects (storage.Resumable).
+// There is no index, and objects have no side files, so a copy of the folder is a backup. Leave .partial
+// out of a copy that is made while the store is in use.
 //
 // A Put, step by step, and what a power cut after the step leaves:
 //
@@ -9,6 +10,20 @@
 //  3. make the folders of the key                        the same, and empty folders
 //  4. rename to the key (IfAbsent: link, then unlink)    the old object, or the new one whole
 //  5. fsync the key's folder and all above it            the new object
+//
+// An unfinished object has two files in .partial: its bytes, and a note of how many of them are synced,
+// with the state of their SHA-256. A lock on the note makes a second writer fail with storage.ErrBusy. An
+// Append:
+//
+//  1. write the bytes                                    the bytes of the last note; others are cut off
+//  2. fsync the bytes, during a long Append, too         the same
+//  3. write a note over the older of two, and sync it    the bytes of the new note
+//
+// After the death of the process alone, all written bytes count, since the page cache outlives it: the note
+// holds the boot id of the kernel. Bytes with a checksum count when it is known to be right. Finish
+// compares the size, moves the file of the bytes to the key, as in steps 3 to 5 of a Put, and removes the
+// note. A note without its bytes, or with fewer than it says, is damaged, and counts as no unfinished
+// object.
 //
 // Every access goes through os.Root, so neither a key nor a symbolic link leads out of the folder. Files
 // have mode 0600 and folders 0700, because uploads are private: another server of these files runs as the
@@ -38,10 +53,11 @@ import (
 // tmpDir holds unfinished files. No key begins with a dot, so no object is in it.
 const tmpDir = ".tmp"
 
-// Store is a storage.Store, LocalPather, PrefixDeleter and Reclaimer in a folder. Open makes one.
+// Store is a storage.Store, LocalPather, PrefixDeleter, Reclaimer and Resumable in a folder. Open makes one.
 type Store struct {
 	root *os.Root
 	dir  string // absolute
+	boot string // bootID
 }
 
 // Open opens the folder dir as a store, creates it with mode 0700 if it is missing, and removes what killed
@@ -58,7 +74,7 @@ func Open(dir string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open store %s: %w", abs, err)
 	}
-	s := &Store{root: root, dir: abs}
+	s := &Store{root: root, dir: abs, boot: bootID()}
 	if _, err := s.Reclaim(context.Background(), 0); err != nil {
 		return nil, errors.Join(fmt.Errorf("open store %s: %w", abs, err), root.Close())
 	}

@@ -27,6 +27,13 @@ func TestConformance(t *testing.T) {
 	})
 }
 
+func TestResumable(t *testing.T) {
+	storagetest.RunResumable(t, 256<<10, func(t *testing.T) func() storagetest.ResumableStore {
+		dir := t.TempDir()
+		return func() storagetest.ResumableStore { return storagetest.Disk(t, dir) }
+	})
+}
+
 func put(t *testing.T, s storage.Store, key, body string) {
 	t.Helper()
 	if _, err := s.Put(context.Background(), key, strings.NewReader(body), storage.PutOptions{}); err != nil {
