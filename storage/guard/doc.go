@@ -9,9 +9,9 @@
 //     none of which begins more than Config.Patience after the first failure.
 //
 // A failure is any error except the contract's own (ErrNotFound, ErrExists, ErrRange, ErrKey, ErrSize,
-// ErrFull), the end of the caller's context, and an error of the caller's reader. Those end the operation
-// at once and pass unchanged. The guard does not wait for space on a full medium: the job's own delays are
-// longer.
+// ErrFull, ErrOffset, ErrChecksum, ErrBusy), the end of the caller's context, and an error of the caller's
+// reader. Those end the operation at once and pass unchanged. The guard does not wait for space on a full
+// medium: the job's own delays are longer.
 //
 // The breaker counts tries, not operations. It opens when at least Config.MinTries tries ended within
 // Config.Window and at least Config.FailureRatio of them failed. After Config.Pause it is half-open: the
@@ -25,6 +25,8 @@
 //   - Get returns a reader that resumes: when it breaks or ends early, it requests the rest as a new range,
 //     at most Config.Resumes times.
 //   - List starts over after a failure and skips what it has already yielded.
+//   - Begin, Kept, Finish and Abandon of a Resumable are retried. Append is tried once: after a failure the
+//     caller asks Kept what the store has.
 //   - DeletePrefix and Reclaim work with any store. The number they return may be too low after a lost
 //     answer.
 //

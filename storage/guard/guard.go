@@ -61,9 +61,9 @@ func New(s storage.Store, c Config) (*Guard, error) {
 // probeKey is the key that the half-open breaker stats. It need not exist.
 const probeKey = "probe"
 
-// Store returns the guarded store. It is a LocalPather, or a Presigner, if and only if the wrapped store
-// is; these make no request and pass unguarded. It is always a PrefixDeleter and a Reclaimer, since the
-// guard can do both for any store.
+// Store returns the guarded store. It is a LocalPather, a Presigner or a Resumable if and only if the
+// wrapped store is. The first two make no request and pass unguarded. It is always a PrefixDeleter and a
+// Reclaimer, since the guard can do both for any store.
 //
 // A Put with IfAbsent may store the object and still fail, if the answer is lost. So the guard looks for
 // the object before the first try, and returns ErrExists if it finds it. If a later try finds the object,
@@ -204,6 +204,7 @@ const (
 // contract is the errors of a store that works.
 var contract = [...]error{
 	storage.ErrNotFound, storage.ErrExists, storage.ErrRange, storage.ErrKey, storage.ErrSize, storage.ErrFull,
+	storage.ErrOffset, storage.ErrChecksum, storage.ErrBusy,
 }
 
 func judge(ctx context.Context, err error) verdict {

@@ -21,19 +21,53 @@ type guarded struct {
 func abilities(s *guarded) storage.Store {
 	local, isLocal := s.inner.(storage.LocalPather)
 	signer, isSigner := s.inner.(storage.Presigner)
+	inner, isResumable := s.inner.(storage.Resumable)
+	if !isResumable {
+		return withoutResumable(s, local, signer)
+	}
+	r := &resumable{s.g, inner}
 	switch {
 	case isLocal && isSigner:
+		return struct {
+			*guarded
+			*resumable
+			storage.LocalPather
+			storage.Presigner
+		}{s, r, local, signer}
+	case isLocal:
+		return struct {
+			*guarded
+			*resumable
+			storage.LocalPather
+		}{s, r, local}
+	case isSigner:
+		return struct {
+			*guarded
+			*resumable
+			storage.Presigner
+		}{s, r, signer}
+	}
+	return struct {
+		*guarded
+		*resumable
+	}{s, r}
+}
+
+// withoutResumable is abilities for a store that is not Resumable. local and signer may be nil.
+func withoutResumable(s *guarded, local storage.LocalPather, signer storage.Presigner) storage.Store {
+	switch {
+	case local != nil && signer != nil:
 		return struct {
 			*guarded
 			storage.LocalPather
 			storage.Presigner
 		}{s, local, signer}
-	case isLocal:
+	case local != nil:
 		return struct {
 			*guarded
 			storage.LocalPather
 		}{s, local}
-	case isSigner:
+	case signer != nil:
 		return struct {
 			*guarded
 			storage.Presigner
