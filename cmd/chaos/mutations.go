@@ -277,7 +277,7 @@ var mutations = []mutation{
 	},
 	{
 		"uploads: the sweep does not make videos", "pipeline/api/uploadsweep.go",
-		"	repaired, err := s.repair(ctx, d, offset)\n", "	repaired, err := d, ctx.Err()\n",
+		"	repaired, err := s.repair(ctx, d, offset)\n", "	_, repaired, err := offset, d, ctx.Err()\n",
 		suite{"./pipeline/api", "TestLostFinish"},
 	},
 	{
