@@ -206,6 +206,16 @@ var mutations = []mutation{
 		suite{"./workers/internal/ffmpeg", "TestRunFaultOfADisk|TestRunJudges"},
 	},
 	{
+		"unfinished objects: S3 reclaims those that are alive", "storage/s3/list.go",
+		"		if live {\n", "		if live && false {\n",
+		suite{"./storage/s3", "TestReclaimSparesUnfinished"},
+	},
+	{
+		"unfinished objects: two processes at once both win on S3", "storage/s3/partial.go",
+		"		opts.SetMatchETag(etag)\n", "",
+		suite{"./storage/s3", "TestSecondProcessTakesOver"},
+	},
+	{
 		"picture: a change of size loses a frame", "workers/internal/picture/source.go",
 		"option(\"reinit_filter:\"+itoa(m.Video.Stream), \"0\")",
 		"option(\"reinit_filter:\"+itoa(m.Video.Stream), \"1\")",

@@ -21,6 +21,24 @@
 //
 // A write that the server answers with 409 (a concurrent write was in the way) is tried five times in all.
 //
+// An unfinished object of storage.Resumable has a state, an object below .partial/ that no method shows. It
+// names a multipart upload, the parts sent, the pieces (objects with bytes that do not fill a part) and the
+// SHA-256 so far. An Append, step by step:
+//
+//  1. Read the state. The bytes kept are those that it names.
+//  2. Read until a part is full: 8 MiB, or more for an object above 70 GiB.
+//  3. Reserve the next part number in the state, send the part, and write the state that names it. Nobody
+//     sends another part under the number, so a process that was believed dead cannot overwrite a part.
+//  4. Store the bytes that are left as a piece, together with earlier pieces that are not larger. Write
+//     the state that names it, and then remove the pieces that it names no more.
+//
+// So a kill loses at most the part that is read or sent, and leaves bytes for Reclaim. Finish sends the last
+// part and completes the upload; without any part it puts the object whole. Every write of the state is a
+// compare-and-swap by If-Match: of two processes that write one object, the later comer wins, and the other
+// gets ErrBusy. On a server that ignores If-Match, two processes must not write one unfinished object at
+// once; within one process they cannot. A rule of the bucket that aborts old uploads must leave them the
+// time that an unfinished object may take.
+//
 // Not guaranteed: IfAbsent between concurrent writers on a server without conditional writes (AWS documents
 // them since 2024; the tests use versitygw). A process killed in step 3 leaves parts that cost money:
 // Reclaim removes them, and so does a lifecycle rule of the bucket.

@@ -2,9 +2,12 @@ package s3
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/minio/minio-go/v7"
@@ -102,7 +105,8 @@ func (s *Store) wantNone(ctx context.Context, prefix string) error {
 	return nil
 }
 
-// Reclaim implements storage.Reclaimer: it aborts old uploads below the store's prefix.
+// Reclaim implements storage.Reclaimer: it aborts old uploads below the store's prefix, and removes the old
+// bytes of unfinished objects, unless the state of an unfinished object names them.
 func (s *Store) Reclaim(ctx context.Context, olderThan time.Duration) (int, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	uploads := s.core.ListIncompleteUploads(ctx, s.config.Bucket, s.prefix, true)
@@ -119,6 +123,13 @@ func (s *Store) Reclaim(ctx context.Context, olderThan time.Duration) (int, erro
 		if time.Since(upload.Initiated) < olderThan {
 			continue
 		}
+		live, err := s.named(ctx, strings.TrimPrefix(upload.Key, s.prefix), upload.UploadID)
+		if err != nil {
+			return n, fmt.Errorf("reclaim %s: %w", upload.Key, err)
+		}
+		if live {
+			continue
+		}
 		if err := s.abort(ctx, upload.Key, upload.UploadID); err != nil {
 			return n, fmt.Errorf("reclaim %s: %w", upload.Key, err)
 		}
@@ -127,5 +138,55 @@ func (s *Store) Reclaim(ctx context.Context, olderThan time.Duration) (int, erro
 	if err := ctx.Err(); err != nil {
 		return n, fmt.Errorf("reclaim: %w", err)
 	}
+	pieces, err := s.reclaimPieces(ctx, olderThan)
+	return n + pieces, err
+}
+
+// reclaimPieces removes old bytes that no state names.
+func (s *Store) reclaimPieces(ctx context.Context, olderThan time.Duration) (n int, err error) {
+	var named []string
+	last := ""
+	options := minio.ListObjectsOptions{Prefix: s.prefix + partialPrefix, Recursive: true}
+	for object := range s.core.ListObjectsIter(ctx, s.config.Bucket, options) {
+		if object.Err != nil {
+			return n, fmt.Errorf("reclaim: %w", s.mapError(object.Err))
+		}
+		base, ending, _ := strings.Cut(strings.TrimPrefix(object.Key, s.prefix+partialPrefix), ".")
+		if ending == "state" || time.Since(object.LastModified) < olderThan {
+			continue
+		}
+		if base != last {
+			if named, err = s.namedPieces(ctx, s.prefix+partialPrefix+base+".state"); err != nil {
+				return n, fmt.Errorf("reclaim: %w", err)
+			}
+			last = base
+		}
+		if slices.Contains(named, ending) {
+			continue
+		}
+		if err := s.removeNames(ctx, object.Key); err != nil {
+			return n, fmt.Errorf("reclaim: %w", err)
+		}
+		n++
+	}
+	if err := ctx.Err(); err != nil {
+		return n, fmt.Errorf("reclaim: %w", err)
+	}
 	return n, nil
+}
+
+// namedPieces returns the names that a state has, without the beginning that all have.
+func (s *Store) namedPieces(ctx context.Context, state string) (names []string, err error) {
+	b, _, err := s.readSmall(ctx, state)
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil, nil
+	}
+	var p partial
+	if err == nil {
+		err = json.Unmarshal(b, &p)
+	}
+	for _, piece := range p.Pieces {
+		names = append(names, piece.Name)
+	}
+	return names, err
 }

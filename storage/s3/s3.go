@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
@@ -16,13 +17,16 @@ import (
 	"github.com/reelmill/reelmill/storage"
 )
 
-// Store is a storage.Store, Presigner, PrefixDeleter and Reclaimer in a bucket. Open makes one.
+// Store is a storage.Store, Presigner, PrefixDeleter, Reclaimer and Resumable in a bucket. Open makes one.
 type Store struct {
 	config Config // with defaults
 	prefix string // "" or Config.Prefix and a slash
 	core   minio.Core
 	public *minio.Client // signs for Config.PublicEndpoint, and sends nothing
 	close  func()
+
+	busy    busyKeys
+	buffers sync.Pool // of *[]byte, for Append
 }
 
 // Open connects to the bucket and checks that it exists. If the server does not answer, Open ends with its
