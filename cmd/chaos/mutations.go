@@ -64,6 +64,16 @@ var mutations = []mutation{
 		suite{"./storage/catalog", ""},
 	},
 	{
+		"read model: a deletion is forgotten with its video", "storage/catalog/apply.go",
+		"		return b.put(ctx, sqlPutDeletion, e, project, video, doc)\n	case !v.known", "		return nil\n	case !v.known",
+		suite{"./storage/catalog", "TestHistory"},
+	},
+	{
+		"events: the position of a page counts events of the next one", "pipeline/api/history.go",
+		"		position = events[in.Limit-1].Sequence\n", "",
+		suite{"./pipeline/api", "TestListAllEvents"},
+	},
+	{
 		"read model: an event counts each time it comes", "storage/catalog/apply.go",
 		"		case e.Sequence <= stored:\n", "		case e.Sequence <= stored && false:\n",
 		suite{"./storage/catalog", ""},

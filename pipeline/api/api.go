@@ -80,6 +80,7 @@ func (s *server) routes() {
 	handle(s, opListOutputs, s.listOutputs)
 	handle(s, opListJobs, s.listJobs)
 	s.mux.HandleFunc("GET /v1/videos/{id}/events", s.checkedQuery(s.getEvents, "after", "cursor", "limit"))
+	handle(s, opListAllEvents, s.listAllEvents)
 	handle(s, opCancelVideo, s.cancelVideo)
 	handle(s, opWhy, s.why)
 	handle(s, opRetryVideo, s.retryVideo)

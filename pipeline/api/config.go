@@ -34,6 +34,10 @@ type Catalog interface {
 	// Events returns at most limit events of a video that come after the sequence after, in the order of the
 	// log.
 	Events(ctx context.Context, project, video string, after uint64, limit int) ([]pipeline.Event, error)
+	// History returns the events that q selects, in the order of the log. An unknown video has none.
+	History(ctx context.Context, q catalog.EventQuery) ([]pipeline.Event, error)
+	// Sequence returns the sequence up to which the read model has the log.
+	Sequence(ctx context.Context) (uint64, error)
 	// Resolve returns the object that a video plays at path.
 	Resolve(ctx context.Context, video, path string) (pipeline.Object, error)
 	// Played returns a video and, if it is playable, the outputs of its completed jobs as they were published,

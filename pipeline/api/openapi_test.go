@@ -51,6 +51,7 @@ func document(e *env) (openAPI, []byte) {
 var documented = []string{
 	"DELETE /v1/dead_letters/{id}", "DELETE /v1/tus/{token}", "DELETE /v1/videos/{id}", "GET /healthz", "GET /openapi.json",
 	"GET /play/{id}/{path}", "GET /readyz", "GET /v1/dead_letters", "GET /v1/dead_letters/{id}",
+	"GET /v1/events",
 	"GET /v1/pipelines", "GET /v1/stats", "GET /v1/uploads", "GET /v1/uploads/{id}", "GET /v1/videos", "GET /v1/videos/{id}", "GET /v1/videos/{id}/events",
 	"GET /v1/videos/{id}/jobs", "GET /v1/videos/{id}/outputs", "GET /v1/videos/{id}/why",
 	"HEAD /play/{id}/{path}", "HEAD /v1/tus/{token}", "PATCH /v1/tus/{token}", "POST /v1/dead_letters/{id}/redrive",

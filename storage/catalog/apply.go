@@ -166,7 +166,17 @@ func (b *batch) apply(ctx context.Context, e pipeline.Event) error {
 	case v.known && v.view.Project != project:
 		return nil // another project has a video with this id
 	case e.Type == pipeline.VideoPurged:
-		return b.purge(ctx, v, project, video, e)
+		if err := b.purge(ctx, v, project, video, e); err != nil {
+			return err
+		}
+		return b.put(ctx, sqlPutDeletion, e, project, video, doc)
+	case e.Type == pipeline.VideoDeleted:
+		if v.known {
+			if err := b.remove(ctx, v); err != nil {
+				return err
+			}
+		}
+		return b.put(ctx, sqlPutDeletion, e, project, video, doc)
 	case !v.known && e.Type != pipeline.VideoUploaded:
 		return nil // it was deleted
 	}
@@ -185,7 +195,14 @@ func (b *batch) apply(ctx context.Context, e pipeline.Event) error {
 		}
 		b.samples = append(b.samples, counted{e.Sequence, s})
 	}
-	return b.exec(ctx, sqlPutEvent, video, int64(e.Sequence), project, string(doc))
+	return b.put(ctx, sqlPutEvent, e, project, video, doc)
+}
+
+// put stores an event, by one of the two statements that do.
+func (b *batch) put(ctx context.Context, text string, e pipeline.Event, project, video string,
+	doc []byte,
+) error {
+	return b.exec(ctx, text, video, int64(e.Sequence), project, string(e.Type), string(doc))
 }
 
 func (b *batch) applyVideo(ctx context.Context, v *videoEntry, e pipeline.Event) error {

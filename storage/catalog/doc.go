@@ -22,6 +22,9 @@
 //   - After a crash or a power cut the file is whole, perhaps at an earlier sequence: commits are not
 //     synced one by one (synchronous=NORMAL), since the log has everything. So a projector starts after
 //     Sequence, not where a consumer's acknowledgements end.
+//   - History has video.deleted and video.purged of every deleted video, in the order of the log with the
+//     events of the others. A catalog of a schema before 5 lacks those that it applied before the migration,
+//     until it is made anew.
 //   - The catalog has an output while its job is completed, and only then.
 //
 // Not guaranteed:

@@ -291,7 +291,7 @@ func (c *Catalog) reset(ctx context.Context) error {
 	return c.writer.transact(ctx, func(tx *sql.Tx) error {
 		for _, text := range []string{
 			`DELETE FROM samples`, `DELETE FROM events`, `DELETE FROM outputs`, `DELETE FROM jobs`,
-			`DELETE FROM videos`,
+			`DELETE FROM videos`, `DELETE FROM deletions`,
 			`UPDATE projection SET sequence = 0, poisoned = 0, applied_at = 0, event_id = '' WHERE id = 1`,
 		} {
 			if _, err := tx.ExecContext(ctx, text); err != nil {

@@ -33,7 +33,8 @@ const (
 			sequence = excluded.sequence, position = excluded.position, doc = excluded.doc`
 	sqlDropOutputs = `DELETE FROM outputs WHERE video = $1 AND job = $2`
 
-	sqlPutEvent = `INSERT INTO events (video, sequence, project, doc) VALUES ($1, $2, $3, $4)`
+	sqlPutEvent    = `INSERT INTO events (video, sequence, project, type, doc) VALUES ($1, $2, $3, $4, $5)`
+	sqlPutDeletion = `INSERT INTO deletions (video, sequence, project, type, doc) VALUES ($1, $2, $3, $4, $5)`
 
 	sqlPutSample = `
 		INSERT INTO samples (video, sequence, position, project, metric, at_us, label, value)
@@ -79,7 +80,7 @@ const (
 var (
 	writerStatements = []string{
 		sqlSequence, sqlMoveOn, sqlVideoRow, sqlPutVideo, sqlJobRow, sqlJobsInState, sqlPutJob, sqlPutOutput,
-		sqlDropOutputs, sqlPutEvent, sqlPutSample, sqlDropSamples, sqlDropVideo, sqlDropVideoJobs,
+		sqlDropOutputs, sqlPutEvent, sqlPutDeletion, sqlPutSample, sqlDropSamples, sqlDropVideo, sqlDropVideoJobs,
 		sqlDropVideoOutputs, sqlDropVideoEvents,
 	}
 	readerStatements = []string{

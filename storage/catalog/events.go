@@ -1,0 +1,66 @@
+package catalog
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+// EventQuery selects events. The zero value of a field selects all.
+type EventQuery struct {
+	Project string
+	Video   string
+	Types   []pipeline.EventType
+	After   uint64 // events above this sequence
+	Limit   int    // DefaultLimit when 0 or less, at most MaxLimit
+}
+
+// History returns the events that q selects, in the order of the log: those of the videos that the catalog
+// has, and video.deleted and video.purged of those that it has forgotten. The other events of a deleted video
+// are gone. An unknown video has no events.
+func (c *Catalog) History(ctx context.Context, q EventQuery) ([]pipeline.Event, error) {
+	text, args := historySQL(q)
+	rows, err := c.reader.db.QueryContext(ctx, text, args...)
+	if err != nil {
+		return nil, fmt.Errorf("read events: %w", c.explain(err))
+	}
+	events, err := scanEvents(rows)
+	if err != nil {
+		return nil, fmt.Errorf("read events: %w", c.explain(err))
+	}
+	return events, nil
+}
+
+// historySQL writes the query. Each of its halves walks an index in the order of the log, and stops at the
+// limit: the primary key or deletions_by_video for one video, events_by_project for a project, and
+// events_by_sequence for all.
+func historySQL(q EventQuery) (text string, args []any) {
+	arg := func(v any) string {
+		args = append(args, v)
+		return "$" + strconv.Itoa(len(args))
+	}
+	where := []string{"sequence > " + arg(int64(min(q.After, math.MaxInt64)))}
+	if q.Project != "" {
+		where = append(where, "project = "+arg(q.Project))
+	}
+	if q.Video != "" {
+		where = append(where, "video = "+arg(q.Video))
+	}
+	if len(q.Types) > 0 {
+		names := make([]string, len(q.Types))
+		for i, t := range q.Types {
+			names[i] = arg(string(t))
+		}
+		where = append(where, "type IN ("+strings.Join(names, ", ")+")")
+	}
+	limit := arg(clampLimit(q.Limit))
+	half := func(table string) string {
+		return "SELECT * FROM (SELECT sequence, doc FROM " + table + " WHERE " + strings.Join(where, " AND ") +
+			" ORDER BY sequence LIMIT " + limit + ") AS " + table + "_part"
+	}
+	return half("events") + " UNION ALL " + half("deletions") + " ORDER BY sequence LIMIT " + limit, args
+}
