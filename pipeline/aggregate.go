@@ -17,7 +17,9 @@ func (c *Coordinator) aggregate(ctx context.Context, v *Video) error {
 	if err := c.playable(ctx, v); err != nil {
 		return err
 	}
-	switch {
+	switch unfetched := v.unfetched(); {
+	case unfetched != nil:
+		return c.finish(ctx, v, v.Fetch.Last, Finish{State: StateVideoErrored, Problem: unfetched})
 	case v.Inspect.State == StateJobErrored && v.Inspected.Sequence == 0:
 		return c.finish(ctx, v, v.Inspect.Last, Finish{State: StateVideoErrored, Problem: v.Inspect.Data.Problem})
 	case v.Inspected.Sequence == 0:

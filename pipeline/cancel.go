@@ -52,7 +52,8 @@ func (c *Coordinator) stop(ctx context.Context, v *Video) error {
 type openJob struct {
 	Job
 	last Event
-	// cause is the event that a notify job reports; zero for the others.
+	// cause is the event that a notify job reports, or with which the source was there for an inspect job; zero
+	// for the others.
 	cause Event
 }
 
@@ -60,8 +61,11 @@ type openJob struct {
 // have been enqueued.
 func (v *Video) openJobs() []openJob {
 	var open []openJob
-	if !v.Inspect.State.Terminal() {
-		open = append(open, openJob{Job: v.inspectJob(), last: v.Inspect.Last})
+	if v.Upload.Fetch != nil && !v.Fetch.State.Terminal() {
+		open = append(open, openJob{Job: v.fetchJob(), last: v.Fetch.Last})
+	}
+	if _, ok := v.source(); ok && !v.Inspect.State.Terminal() {
+		open = append(open, openJob{Job: v.inspectJob(), last: v.Inspect.Last, cause: v.sourced()})
 	}
 	for _, j := range v.Plan {
 		f := v.Jobs[j.Name]

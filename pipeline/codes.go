@@ -8,6 +8,8 @@ const (
 	CodeContainer         Code = "input_unsupported_container"
 	CodeEncrypted         Code = "input_encrypted"
 	CodeFetchFailed       Code = "input_fetch_failed"
+	CodeFetchRefused      Code = "input_fetch_refused"
+	CodeFetchPage         Code = "input_fetch_page"
 	CodeSourceDamaged     Code = "source_damaged"
 	CodeTooLong           Code = "input_too_long"
 	CodeTooLarge          Code = "input_too_large"
@@ -60,8 +62,16 @@ var catalogue = map[Code]CodeEntry{
 		"Its video or audio is protected (CENC, DRM, scrambling) and cannot be read without the key.",
 		"Upload the file without protection."},
 	CodeFetchFailed: {Transient, "The source could not be read",
-		"The object store lost the source, or did not answer.",
-		"Check the object store, then retry the job."},
+		"The object store lost the source or did not answer, or the server of its URL did not.",
+		"Check the object store, or the server of the URL, then retry the job."},
+	CodeFetchRefused: {Input, "The source cannot be fetched",
+		"The server of the URL refuses the file or has none there, or the URL leads to an address that is not " +
+			"public.",
+		"Open the URL in a private window of a browser: it must begin a download without a login. A signed URL " +
+			"may have expired. To allow private addresses, start servers and workers with --fetch-allow-private."},
+	CodeFetchPage: {Input, "The URL leads to a web page",
+		"The server answered HTML, often a page to log in, to confirm a download or to watch the video.",
+		"Send the URL of the file itself, which needs no login."},
 	CodeSourceDamaged: {Transient, "The source was damaged after its upload",
 		"Its bytes differ from those that were uploaded: a disk, the network or the object store changed them, " +
 			"or somebody replaced the object.",

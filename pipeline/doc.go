@@ -1,7 +1,8 @@
 // Package pipeline is the story of ReelMill, told with the standard library only: what a video goes through
 // from upload to ready, in five steps, one file each.
 //
-//  1. upload (upload.go): the source is whole in the store; video.uploaded is appended, then answered.
+//  1. upload (upload.go): the source is whole in the store; video.uploaded is appended, then answered. An
+//     upload may name a URL instead; then a job fetches the source (fetch.go).
 //  2. inspect (inspect.go): a job says what the file is; verdict and frozen plan become video.inspected.
 //  3. fan out (fanout.go): every job of the plan whose `after` jobs are completed is enqueued for its worker.
 //  4. aggregate (aggregate.go): the fold of the plan's jobs becomes video.playable, and later the video's

@@ -5,16 +5,16 @@ import (
 	"slices"
 )
 
-// InspectStep is the first step of every video. Its one job and the worker type of that job have the same
-// name.
+// InspectStep is the first step of every video whose source is there. Its one job and the worker type of that
+// job have the same name.
 const InspectStep = "inspect"
 
-// inspect is step 2, first half: an uploaded video gets its inspect job.
+// inspect is step 2, first half: a video whose source is there gets its inspect job.
 func (c *Coordinator) inspect(ctx context.Context, v *Video) error {
-	if !v.Inspect.fresh() || v.Finished.Sequence != 0 {
+	if _, ok := v.source(); !ok || !v.Inspect.fresh() || v.Finished.Sequence != 0 {
 		return nil // its worker loop looks after a job that has begun
 	}
-	return c.Tasks.Enqueue(ctx, v.task(v.inspectJob(), v.Inspect.Last, v.Uploaded))
+	return c.Tasks.Enqueue(ctx, v.task(v.inspectJob(), v.Inspect.Last, v.sourced()))
 }
 
 func (v *Video) inspectJob() Job {

@@ -119,8 +119,11 @@ func (s *shelved) patience(j *Janitor, key string, at Location) time.Duration {
 		return uploads // of a repeated upload; an earlier try was accepted
 	}
 	f, known := s.video.Jobs[at.Job]
-	if at.Job == InspectStep {
+	switch {
+	case at.Job == InspectStep:
 		f, known = s.video.Inspect, true
+	case at.Job == FetchStep && s.video.Upload.Fetch != nil:
+		f, known = s.video.Fetch, true
 	}
 	switch {
 	case at.Token == 0, !known:

@@ -178,6 +178,9 @@ type Result struct {
 	Outputs []Output `json:"outputs,omitempty"`
 	// Inspection is the finding of an inspect job, and of no other.
 	Inspection *Inspection `json:"inspection,omitempty"`
+	// Source is what a fetch job stored, and no other: the source of the video. It is no output, so it is not
+	// played. Its key is below the prefix of the attempt, as that of an output.
+	Source *Object `json:"source,omitempty"`
 	// Decision is what the job decided for the jobs after it; nil when it decided nothing.
 	Decision *Decision `json:"decision,omitempty"`
 	// Facts are numbers and words that are shown to people with the job; no job reads them. What the job decided

@@ -118,6 +118,9 @@ func (v *Video) viewAt(at Event) (VideoView, error) {
 			return VideoView{}, err
 		}
 	}
+	if last := v.Fetch.Last; last.Sequence < at.Sequence {
+		view.ApplyJob(last, JobView{Step: FetchStep})
+	}
 	for _, j := range v.Plan {
 		if last := v.Jobs[j.Name].Last; last.Sequence < at.Sequence {
 			view.ApplyJob(last, JobView{Step: j.Step, Weight: j.weight()})

@@ -93,7 +93,8 @@ func (s Step) validate(earlier map[string]bool, planner Planner) error {
 		return fmt.Errorf("name %q: use 1 to 64 of A-Z a-z 0-9 _ -", name)
 	case earlier[name]:
 		return fmt.Errorf("name %q is taken", name)
-	case name == InspectStep, name == sourceFolder, name == NotifyStep, strings.HasPrefix(name, NotifyStep+"-"):
+	case name == InspectStep, name == FetchStep, name == sourceFolder, name == NotifyStep,
+		strings.HasPrefix(name, NotifyStep+"-"):
 		return fmt.Errorf("name %q is reserved", name)
 	case s.When != "" && s.When != WhenRequested:
 		return fmt.Errorf("when %q: leave it out or use %q", s.When, WhenRequested)

@@ -8,5 +8,8 @@ type Progress struct {
 	Attempt  int     `json:"attempt"`
 	Fraction float64 `json:"fraction"`        // 0 to 1; never falls within an attempt
 	Speed    float64 `json:"speed,omitempty"` // seconds of video per second
-	Note     string  `json:"note,omitempty"`
+	// Bytes is how much of the source a fetch job has, and Total its size; 0: unknown.
+	Bytes int64  `json:"bytes,omitempty"`
+	Total int64  `json:"total,omitempty"`
+	Note  string `json:"note,omitempty"`
 }

@@ -30,6 +30,7 @@ type storm struct {
 	pending   []pipeline.Event
 	running   [2]*handling
 	crashes   int // left to happen
+	fetches   bool
 	webhooks  map[string]bool
 }
 
@@ -85,6 +86,9 @@ func (s *storm) mayRun(t pipeline.Task) {
 		if told.Body.Type == pipeline.VideoPlayable && told.Body.Data.Status != pipeline.StateVideoProcessing {
 			s.rt.Fatalf("the webhook says that a playable video is %s", told.Body.Data.Status)
 		}
+	}
+	if s.fetches && t.Job.Name != "fetch" && t.Job.Step != "notify" && t.Source.Key != fetched().Source.Key {
+		s.rt.Fatalf("%s is enqueued with the source %+v", t.Job.Name, t.Source)
 	}
 	for _, a := range s.plan[t.Job.Name].After {
 		last, err := s.log.Last(context.Background(), pipeline.JobSubject(project, video, a))
@@ -150,6 +154,9 @@ func (s *storm) work(i int) {
 			p := pipeline.ProblemOf(pipeline.Fail(pipeline.CodeEncodeFailed, "doomed"))
 			p.Job = t.Job.Name
 			s.put(pipeline.JobErrored, t, pipeline.JobEvent{Attempt: 1, Failed: 1, Problem: p})
+		case t.Job.Name == "fetch":
+			r := fetched()
+			s.put(pipeline.JobCompleted, t, pipeline.JobEvent{Attempt: 1, Result: &r})
 		case t.Job.Name == "inspect":
 			r := accepted()
 			s.put(pipeline.JobCompleted, t, pipeline.JobEvent{Attempt: 1, Result: &r})
@@ -209,13 +216,15 @@ func (s *storm) draw() planner {
 		jobs = append(jobs, j)
 	}
 	s.doomed["inspect"] = rapid.IntRange(0, 19).Draw(s.rt, "inspect") == 0
+	s.fetches = rapid.Bool().Draw(s.rt, "fetches")
+	s.doomed["fetch"] = s.fetches && rapid.IntRange(0, 19).Draw(s.rt, "fetch") == 0
 	return planner{"x": jobs}
 }
 
 // outcome returns the expected outcome of the plan: which jobs ran, and how the video ended.
 func (s *storm) outcome(plan []pipeline.Job) (ran map[string]bool, end pipeline.VideoState) {
 	ran, end = map[string]bool{}, pipeline.StateVideoReady
-	if s.doomed["inspect"] {
+	if s.doomed["inspect"] || s.doomed["fetch"] {
 		return ran, pipeline.StateVideoErrored
 	}
 	for _, j := range plan { // edges lead to earlier jobs only
@@ -252,8 +261,11 @@ func TestStorm(t *testing.T) {
 				}
 			}
 		}()
-		if _, _, err := pipeline.Accept(context.Background(), s.log, project, video, uploadOf(p.pipeline()),
-			""); err != nil {
+		up := uploadOf(p.pipeline())
+		if s.fetches {
+			up = fetchOf(p.pipeline())
+		}
+		if _, _, err := pipeline.Accept(context.Background(), s.log, project, video, up, ""); err != nil {
 			rt.Fatal(err)
 		}
 		for turns := 0; s.turn(); turns++ {
@@ -274,6 +286,10 @@ func (s *storm) check(plan []pipeline.Job) {
 		if enqueued := s.tasks.stored[name] > 0; enqueued != r {
 			s.rt.Fatalf("%s enqueued %d times, want it to run: %v", name, s.tasks.stored[name], r)
 		}
+	}
+	if fetched, inspected := s.tasks.stored["fetch"], s.tasks.stored["inspect"]; s.fetches != (fetched > 0) ||
+		s.doomed["fetch"] == (inspected > 0) {
+		s.rt.Fatalf("fetch enqueued %d times, inspect %d", fetched, inspected)
 	}
 	told := map[string]bool{}
 	for _, e := range s.log.of(pipeline.VideoPlayable, pipeline.VideoReady, pipeline.VideoErrored) {

@@ -85,6 +85,7 @@ func (v *Video) stopped() []JobFold {
 			all = append(all, f)
 		}
 	}
+	add(v.Fetch)
 	add(v.Inspect)
 	for _, j := range v.Plan {
 		add(v.Jobs[j.Name])
@@ -165,7 +166,7 @@ func (v *Video) requeued() bool {
 	since := func(f JobFold) bool {
 		return f.Last.Type == JobRequeued && f.Last.Sequence > v.Finished.Sequence
 	}
-	if since(v.Inspect) {
+	if since(v.Fetch) || since(v.Inspect) {
 		return true
 	}
 	for _, f := range v.Jobs {

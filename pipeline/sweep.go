@@ -301,8 +301,8 @@ func (v *Video) last() Event { return v.latest(func(Event) bool { return true })
 // latest returns the last event of the fold that is one of those; the zero event when there is none.
 func (v *Video) latest(those func(Event) bool) (last Event) {
 	for _, e := range []Event{
-		v.Uploaded, v.Inspected, v.Playable, v.Finished, v.Reopened, v.Deleted, v.Inspect.Last, v.Notify.Last,
-		v.NotifyPlayable.Last,
+		v.Uploaded, v.Inspected, v.Playable, v.Finished, v.Reopened, v.Deleted, v.Fetch.Last, v.Inspect.Last,
+		v.Notify.Last, v.NotifyPlayable.Last,
 	} {
 		if e.Sequence > last.Sequence && those(e) {
 			last = e

@@ -15,7 +15,7 @@ type Task struct {
 	// Cause is the sequence of the job event that led to the task: 0 for the first, later the job.retrying or
 	// job.requeued. The task is valid only for the state that the event left.
 	Cause   uint64            `json:"cause"`
-	Source  Object            `json:"source"`
+	Source  Object            `json:"source"`           // the zero Object for a fetch job
 	Assets  map[string]Object `json:"assets,omitempty"` // further objects of the upload, by name: watermark
 	Media   *Media            `json:"media,omitempty"`  // nil for the inspect job
 	EventID string            `json:"event_id"`         // of the event that led to the task

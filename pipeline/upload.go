@@ -10,7 +10,9 @@ import (
 
 // Upload is the data of video.uploaded: what was asked for, frozen.
 type Upload struct {
+	// Source is the zero Object if Fetch is set: then the result of the fetch job has the source.
 	Source   Object            `json:"source"`
+	Fetch    *Fetch            `json:"fetch,omitempty"`
 	Assets   map[string]Object `json:"assets,omitempty"` // further objects, by the name that parameters use
 	Pipeline Pipeline          `json:"pipeline"`         // the document as it was at upload
 	// Requested holds the upload's own parameters, by step; they override those of the pipeline.
@@ -32,10 +34,10 @@ type Webhook struct {
 // ErrReused says that a video with this id was uploaded before with other contents or parameters.
 var ErrReused = errors.New("the id belongs to another upload")
 
-// Accept is step 1: it appends video.uploaded for an upload whose source is whole in the store, and returns
-// the event. From then on the video is never lost. parent is the traceparent of the request, or empty.
-// Accepting the same upload again returns the first event, and replayed is true. ErrReused: the id belongs to
-// another upload. ErrDeleted: it belongs to a deleted video.
+// Accept is step 1: it appends video.uploaded for an upload whose source is whole in the store or is to be
+// fetched, and returns the event. From then on the video is never lost. parent is the traceparent of the
+// request, or empty. Accepting the same upload again returns the first event, and replayed is true.
+// ErrReused: the id belongs to another upload. ErrDeleted: it belongs to a deleted video.
 func Accept(ctx context.Context, log Log, project, video string, up Upload, parent string) (
 	e Event, replayed bool, err error,
 ) {
@@ -71,7 +73,8 @@ func Accept(ctx context.Context, log Log, project, video string, up Upload, pare
 // ErrDeleted says that the video of this id was deleted. Its id is never used again.
 var ErrDeleted = errors.New("the video was deleted")
 
-// sameUpload compares what was asked for. Keys differ between two tries of one upload; hashes do not.
+// sameUpload compares what was asked for. Keys differ between two tries of one upload; hashes do not. The
+// server's limit may differ, too.
 func sameUpload(before Upload, again Event) bool {
 	var after Upload
 	if again.Decode(&after) != nil {
@@ -79,6 +82,11 @@ func sameUpload(before Upload, again Event) bool {
 	}
 	withoutKeys := func(u Upload) Upload {
 		u.Source.Key = ""
+		if u.Fetch != nil {
+			f := *u.Fetch
+			f.MaxBytes = 0
+			u.Fetch = &f
+		}
 		assets := make(map[string]Object, len(u.Assets))
 		for name, o := range u.Assets {
 			o.Key = ""

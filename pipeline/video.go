@@ -15,6 +15,7 @@ type Video struct {
 
 	Uploaded  Event
 	Upload    Upload
+	Fetch     JobFold // of an upload with a Fetch; else zero
 	Inspect   JobFold
 	Inspected Event
 	Plan      []Job
@@ -122,6 +123,9 @@ func Fold(ctx context.Context, from Log, project, video string) (*Video, error) 
 	if v.Inspect, err = FoldJob(events[5]); err != nil {
 		return nil, err
 	}
+	if err := v.foldFetch(ctx, log); err != nil {
+		return nil, err
+	}
 	if v.Inspected.Sequence == 0 {
 		return v, nil
 	}
@@ -183,6 +187,19 @@ func (v *Video) foldEnd(ctx context.Context, log lastReader, first Event) (err e
 		first = last[0]
 	}
 	v.Notify, err = FoldJob(first)
+	return err
+}
+
+// foldFetch reads the fetch job of an upload without a source.
+func (v *Video) foldFetch(ctx context.Context, log lastReader) error {
+	if v.Upload.Fetch == nil {
+		return nil
+	}
+	last, err := log.Last(ctx, JobSubject(v.Project, v.ID, FetchStep))
+	if err != nil {
+		return fmt.Errorf("fold video %s: %w", v.ID, err)
+	}
+	v.Fetch, err = FoldJob(last[0])
 	return err
 }
 
@@ -302,9 +319,10 @@ func (v *Video) task(j Job, last, cause Event) Task {
 	if last.Sequence > cause.Sequence {
 		cause = last
 	}
+	source, _ := v.source()
 	return Task{
 		Cause:   last.Sequence,
-		Project: v.Project, Video: v.ID, Job: j, Source: v.Upload.Source, Assets: v.Upload.Assets,
+		Project: v.Project, Video: v.ID, Job: j, Source: source, Assets: v.Upload.Assets,
 		Media: v.Verdict.Media.forTask(), EventID: cause.ID, Trace: cause.TraceParent,
 	}
 }

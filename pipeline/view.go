@@ -18,9 +18,9 @@ type VideoView struct {
 	Playable    bool              `json:"playable" doc:"True once a manifest with one verified rendition is published"`
 	Progress    int               `json:"progress" minimum:"0" maximum:"100" doc:"Percent of the work done"`
 	Pipeline    string            `json:"pipeline" doc:"Name of the pipeline"`
-	Filename    string            `json:"filename" doc:"As the uploader called it"`
-	Size        int64             `json:"size" doc:"Bytes of the source"`
-	SHA256      string            `json:"sha256" doc:"Of the source, in hex"`
+	Filename    string            `json:"filename" doc:"As the uploader called it; may be empty until a URL is fetched"`
+	Size        int64             `json:"size" doc:"Bytes of the source; 0 until a URL is fetched"`
+	SHA256      string            `json:"sha256" doc:"Of the source, in hex; empty until a URL is fetched"`
 	Metadata    map[string]string `json:"metadata" doc:"As given at upload"`
 	Passthrough string            `json:"passthrough" doc:"As given at upload; in webhooks too"`
 	Media       *Media            `json:"media" doc:"What inspection found; null before"`
@@ -168,6 +168,9 @@ func (v *VideoView) applyUploaded(e Event) error {
 	if err != nil {
 		return err
 	}
+	if up.Fetch != nil { // the fetch job brings size and sum
+		up.Source.Filename = up.Fetch.Filename
+	}
 	*v = VideoView{
 		ID: video, Project: project, Status: StateVideoQueued, Pipeline: up.Pipeline.Name,
 		Filename: up.Source.Filename, Size: up.Source.Size, SHA256: up.Source.SHA256,
@@ -206,7 +209,11 @@ func (v *VideoView) ApplyJob(e Event, job JobView) {
 		v.applyNotify(e, job)
 		return
 	}
-	if e.Type != JobCompleted || job.Step == InspectStep {
+	switch {
+	case e.Type != JobCompleted, job.Step == InspectStep:
+		return
+	case job.Step == FetchStep:
+		v.applyFetched(e)
 		return
 	}
 	v.DoneWeight += job.Weight
@@ -219,6 +226,15 @@ func (v *VideoView) ApplyJob(e Event, job JobView) {
 		if o.Kind == KindManifest && path.Ext(o.Path) == ".mpd" {
 			v.DASH = o.Path
 		}
+	}
+}
+
+// applyFetched sets what is known of a source once it is there.
+func (v *VideoView) applyFetched(e Event) {
+	var data JobEvent
+	if err := e.Decode(&data); err == nil && data.Result != nil && data.Result.Source != nil {
+		o := data.Result.Source
+		v.Filename, v.Size, v.SHA256 = o.Filename, o.Size, o.SHA256
 	}
 }
 

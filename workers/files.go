@@ -45,6 +45,9 @@ func (f storeFiles) Local(ctx context.Context, key, dir string) (string, error) 
 	return name, err
 }
 
+// Room makes room on the scratch disk.
+func (f storeFiles) Room(bytes int64) error { return f.scratch.room(bytes) }
+
 // sumOf returns the SHA-256 with which an asset was uploaded; empty for other objects.
 func (f storeFiles) sumOf(key string) string {
 	for _, o := range f.assets {

@@ -3,17 +3,18 @@ package workers
 import (
 	"context"
 	"encoding/json"
+	"strings"
 
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// gate is the last check before job.completed: the result can be encoded as JSON, and every output is in the
-// store under this attempt's token, with the written size.
+// gate is the last check before job.completed: the result can be encoded as JSON, and every output, or the
+// source that was fetched, is in the store under this attempt's token, with the written size.
 func (a *attempt) gate(ctx context.Context, r pipeline.Result) error {
 	if _, err := json.Marshal(r); err != nil {
 		return pipeline.Fail(pipeline.CodeVerification, "result: %w", err)
 	}
-	if len(r.Outputs) == 0 {
+	if len(r.Outputs) == 0 && r.Source == nil {
 		return nil
 	}
 	prefix := a.prefix()
@@ -23,6 +24,11 @@ func (a *attempt) gate(ctx context.Context, r pipeline.Result) error {
 			return pipeline.Fail(pipeline.CodeStorageFailed, "list outputs: %w", err)
 		}
 		sizes[info.Key] = info.Size
+	}
+	if o := r.Source; o != nil {
+		if size, ok := sizes[o.Key]; !ok || size != o.Size || size == 0 || !strings.HasPrefix(o.Key, prefix) {
+			return pipeline.Fail(pipeline.CodeVerification, "source: %d bytes in the store, %d written", size, o.Size)
+		}
 	}
 	for _, o := range r.Outputs {
 		size, ok := storedSize(sizes, o)

@@ -157,6 +157,22 @@ func (a Attempt) Publish(ctx context.Context, file string, o pipeline.Output) (p
 	return o, err
 }
 
+// PublishSource stores a local file as the source of the video, which a fetch job makes and no other.
+// filename is as the user called it, already clean. Nobody sees the source before the job is completed.
+func (a Attempt) PublishSource(ctx context.Context, file, filename string) (pipeline.Object, error) {
+	extension := strings.ToLower(path.Ext(filename))
+	if storage.ContentType(extension) == storage.Unknown {
+		extension = "" // nothing else of the user's becomes part of a key
+	}
+	o := pipeline.Object{
+		Key:         pipeline.AttemptPrefix(a.Task.Video, a.Task.Job.Name, a.Token) + "source" + extension,
+		ContentType: storage.ContentType(extension), Filename: filename,
+	}
+	var err error
+	o.Size, o.SHA256, err = a.upload(ctx, o.Key, file)
+	return o, err
+}
+
 // uploads is how many segments are stored at once: each waits for a disk or for the network.
 const uploads = 8
 
@@ -179,6 +195,30 @@ func (a Attempt) Progress(fraction, speed float64) {
 			Video: a.Task.Video, Job: a.Task.Job.Name, Attempt: a.Number, Fraction: fraction, Speed: speed,
 		})
 	}
+}
+
+// Transferred reports how many bytes of the source a fetch job has, of total (0: unknown). Call it as often
+// as you like.
+func (a Attempt) Transferred(bytes, total int64) {
+	if a.progress == nil {
+		return
+	}
+	p := pipeline.Progress{
+		Video: a.Task.Video, Job: a.Task.Job.Name, Attempt: a.Number, Bytes: bytes, Total: total,
+	}
+	if total > 0 {
+		p.Fraction = float64(bytes) / float64(total)
+	}
+	a.progress(p)
+}
+
+// Room returns why the scratch disk has no room for more bytes: storage.ErrFull. It evicts what may be
+// evicted. A job that cannot say beforehand what it needs (Job.Scratch) asks from time to time.
+func (a Attempt) Room(bytes int64) error {
+	if disk, ok := a.files.(interface{ Room(bytes int64) error }); ok {
+		return disk.Room(bytes)
+	}
+	return nil
 }
 
 // SegmentName replaces pipeline.SegmentVerb by number n.

@@ -316,7 +316,13 @@ var mutations = []mutation{
 		suite{"./pipeline/api", "TestExpiry"},
 	},
 	{
-		"names: bidi controls stay", "pipeline/api/filename.go",
+		"fetch: a file that changed is continued", "workers/fetch/answer.go",
+		"	if !ok || !same || first",
+		"	if !ok || first",
+		suite{"./workers/fetch", "TestFileChanges"},
+	},
+	{
+		"names: bidi controls stay", "pipeline/filename.go",
 		"unicode.Bidi_Control, ",
 		"",
 		suite{"./pipeline/api", "TestFileNames"},

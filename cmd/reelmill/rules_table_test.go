@@ -45,6 +45,7 @@ var ruleImports = []struct {
 
 	{"workers", []string{"pipeline", "pipeline/pause", "storage"}},
 	{"workers/all", []string{"pipeline", "storage", "workers", "workers/*", "workers/internal/*"}},
+	{"workers/fetch", []string{"pipeline", "pipeline/pause", "workers", "storage", "workers/internal/*"}},
 	{"workers/internal/audiotrack", []string{"pipeline", "workers/internal/encode", "workers/internal/ffmpeg"}},
 	{"workers/internal/encode", []string{"pipeline", "workers/internal/ffmpeg"}},
 	{"workers/internal/ffmpeg", []string{"workers/internal/sandbox"}},

@@ -116,6 +116,7 @@ var helpTexts = kong.Vars{
 	"webhook_secret_help": "File that holds the secret that signs webhooks (whsec_ and base64); or set " +
 		"REELMILL_WEBHOOK_SECRET. Default: a new one, kept below --data.",
 	"webhook_private_help": "Allow webhooks of uploads to private addresses.",
+	"fetch_private_help":   "Allow sources of uploads to be fetched from private addresses.",
 	"public_help":          "Listen beyond loopback, although there is no authentication yet.",
 	"allow_host_help": "Name by which people and programs reach this process, such as video.lan. Loopback " +
 		"names, IP addresses, and the names in --listen and --public-url need no flag. '*' allows every name; " +

@@ -17,6 +17,7 @@ import (
 	"github.com/reelmill/reelmill/cmd/reelmill/internal/node"
 	"github.com/reelmill/reelmill/pipeline/api"
 	"github.com/reelmill/reelmill/pipeline/secret"
+	"github.com/reelmill/reelmill/workers/fetch"
 	"github.com/reelmill/reelmill/workers/webhook"
 )
 
@@ -38,6 +39,7 @@ type workFlags struct {
 	WebhookSecret       secret.Text `env:"REELMILL_WEBHOOK_SECRET" hidden:"" secret:"value"`
 	WebhookSecretFile   string      `help:"${webhook_secret_help}" env:"REELMILL_WEBHOOK_SECRET_FILE" placeholder:"FILE"`
 	WebhookAllowPrivate bool        `help:"${webhook_private_help}" env:"REELMILL_WEBHOOK_ALLOW_PRIVATE"`
+	FetchAllowPrivate   bool        `help:"${fetch_private_help}" env:"REELMILL_FETCH_ALLOW_PRIVATE"`
 	MetricsListen       string      `help:"${metrics_help}" env:"REELMILL_METRICS_LISTEN" placeholder:"ADDRESS"`
 	AllowHost           []string    `help:"${allow_host_help}" env:"REELMILL_ALLOW_HOST" placeholder:"NAME"`
 	tuning
@@ -105,7 +107,7 @@ func (n *threads) Decode(ctx *kong.DecodeContext) error {
 func (f workFlags) jobs(signing secret.Text) node.Jobs {
 	return node.Jobs{Slots: f.Slots, Threads: int(f.Threads), Sandbox: f.Sandbox, Webhook: webhook.Config{
 		URL: secret.New(string(f.WebhookURL)), Secret: signing, AllowPrivate: f.WebhookAllowPrivate,
-	}}
+	}, Fetch: fetch.Config{AllowPrivate: f.FetchAllowPrivate}}
 }
 
 // workerCommand runs jobs for a server elsewhere.

@@ -7,8 +7,8 @@ import (
 	"github.com/reelmill/reelmill/pipeline/secret"
 )
 
-// An upload may name a webhook whose path or parameters are a token. The event log and the queue need all of
-// it, to deliver. Answers say only where it leads.
+// An upload may name a webhook, or a source to fetch, whose path or parameters are a token. The event log and
+// the queue need all of it, to deliver and to fetch. Answers say only where it leads.
 
 // shownEvents returns events as they are answered.
 func shownEvents(events []pipeline.Event) []pipeline.Event {
@@ -22,14 +22,14 @@ func shownEvents(events []pipeline.Event) []pipeline.Event {
 // shownEvent returns an event as it is answered.
 func shownEvent(e pipeline.Event) pipeline.Event {
 	if e.Type == pipeline.VideoUploaded {
-		e.Data = hideURL(e.Data, "webhook")
+		e.Data = hideURL(hideURL(e.Data, "webhook"), "fetch")
 	}
 	return e
 }
 
 // shownTask returns a task as it is answered.
 func shownTask(t pipeline.Task) pipeline.Task {
-	if t.Job.Worker == pipeline.NotifyWorker {
+	if t.Job.Worker == pipeline.NotifyWorker || t.Job.Worker == pipeline.FetchStep {
 		t.Job.Part = hideURL(t.Job.Part)
 	}
 	return t

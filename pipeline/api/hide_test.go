@@ -62,3 +62,18 @@ func TestHideURLLeavesTheRest(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 }
+
+// TestFetchURLIsHidden: answers say only where a source comes from.
+func TestFetchURLIsHidden(t *testing.T) {
+	up := pipeline.Upload{Fetch: &pipeline.Fetch{URL: "https://example.org/a.mp4?sig=hidden"}}
+	e, err := pipeline.NewEvent("upload", pipeline.VideoUploaded, pipeline.UploadedSubject("p", "vid_1"), "vid_1", pipeline.Event{}, up)
+	if err != nil {
+		t.Fatal(err)
+	}
+	task := pipeline.Task{Job: pipeline.Job{Worker: pipeline.FetchStep, Part: []byte(`{"url":"https://example.org/a.mp4?sig=hidden"}`)}}
+	for _, shown := range []string{string(shownEvent(e).Data), string(shownTask(task).Job.Part)} {
+		if strings.Contains(shown, "hidden") || !strings.Contains(shown, `"https://example.org/***"`) {
+			t.Errorf("shown as %s", shown)
+		}
+	}
+}

@@ -175,7 +175,8 @@ func (s *server) addLiveProgress(ctx context.Context, v *pipeline.VideoView) err
 	}
 	var planned, done float64
 	for _, j := range jobs {
-		if j.Step == pipeline.InspectStep || j.Step == pipeline.NotifyStep {
+		switch j.Step {
+		case pipeline.FetchStep, pipeline.InspectStep, pipeline.NotifyStep: // not planned
 			continue
 		}
 		weight := float64(j.Weight)

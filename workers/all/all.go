@@ -6,6 +6,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/workers"
 	"github.com/reelmill/reelmill/workers/audio"
+	"github.com/reelmill/reelmill/workers/fetch"
 	"github.com/reelmill/reelmill/workers/inspect"
 	"github.com/reelmill/reelmill/workers/internal/ffmpeg"
 	"github.com/reelmill/reelmill/workers/packager"
@@ -21,6 +22,7 @@ type Config struct {
 	FFmpeg, FFprobe string
 	Threads         int // of each encoder; 0: the encoders' own default
 	Webhook         webhook.Config
+	Fetch           fetch.Config
 	Cage            *Cage          // in which programs run; nil: they run without one
 	Limits          inspect.Limits // of the sources to accept; zero fields have their defaults
 
@@ -56,6 +58,7 @@ func New(c Config) (*workers.Registry, error) {
 	tools.Threads, tools.Cage = c.Threads, c.Cage
 	r := workers.NewRegistry()
 	workers.Add(r, "audio", audio.New(tools))
+	workers.Add(r, pipeline.FetchStep, fetch.New(c.Fetch))
 	workers.Add(r, "inspect", inspect.New(tools, c.Limits))
 	workers.Add(r, "packager", packager.Worker{})
 	workers.Add(r, "thumbnail", thumbnail.New(tools))

@@ -198,6 +198,14 @@ func (s *Store) checkOutputs(t *testing.T, task pipeline.Task, r pipeline.Result
 			t.Errorf("output %s: says %d bytes, has %d", o.Path, o.Size, size)
 		}
 	}
+	if o := r.Source; o != nil {
+		said[o.Key] = true
+		info, err := s.Stat(t.Context(), o.Key)
+		if err != nil || info.Size != o.Size || o.Size == 0 || !strings.HasPrefix(o.Key, prefix) ||
+			sum(t, s, o.Key) != o.SHA256 {
+			t.Errorf("source %+v: in the store are %+v, %v", *o, info, err)
+		}
+	}
 	for _, key := range s.Keys(t) {
 		if strings.HasPrefix(key, prefix) && !said[key] {
 			t.Errorf("%s was stored but is no output", key)

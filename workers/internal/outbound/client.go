@@ -16,6 +16,7 @@ import (
 // Guard says what requests may reach. The zero Guard is the strictest.
 type Guard struct {
 	AllowPrivate bool          // allows addresses that are not public
+	MaxURL       int           // bytes of a URL; default: the constant MaxURL
 	Redirects    int           // how many are followed; 0: none, and the answer is the redirect itself
 	Timeout      time.Duration // of a dial, a handshake, and the wait for a header; default 15 s
 }

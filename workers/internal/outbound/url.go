@@ -1,6 +1,7 @@
 package outbound
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -8,16 +9,18 @@ import (
 	"strings"
 )
 
-// MaxURL is how many bytes a URL may have.
+// MaxURL is how many bytes a URL may have by default.
 const MaxURL = 2048
 
 // CheckURL returns why u cannot be an address of a request. It must be http or https, with a host, without
 // user and fragment, and have at most MaxURL bytes. A host of numbers must be an IPv4 address in four decimal
 // parts: resolvers read other forms, such as 2130706433, 0x7f.1 and 0177.0.0.1, in different ways. No error
 // repeats what the URL holds, but for the host.
-func CheckURL(u string) error {
-	if len(u) > MaxURL {
-		return fmt.Errorf("the URL has more than %d bytes", MaxURL)
+func CheckURL(u string) error { return checkURL(u, MaxURL) }
+
+func checkURL(u string, limit int) error {
+	if len(u) > limit {
+		return fmt.Errorf("the URL has more than %d bytes", limit)
 	}
 	parsed, err := url.Parse(u)
 	switch {
@@ -56,7 +59,7 @@ func numeric(host string) bool {
 // is written: an address outside the public internet, or a name for the machine itself (RFC 6761). What other
 // names lead to is checked when they are dialled. That error is a RefusedError.
 func (g Guard) CheckURL(u string) error {
-	if err := CheckURL(u); err != nil || g.AllowPrivate {
+	if err := checkURL(u, cmp.Or(g.MaxURL, MaxURL)); err != nil || g.AllowPrivate {
 		return err
 	}
 	parsed, err := url.Parse(u)

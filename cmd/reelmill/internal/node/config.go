@@ -10,6 +10,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/api"
 	"github.com/reelmill/reelmill/pipeline/secret"
+	"github.com/reelmill/reelmill/workers/fetch"
 	"github.com/reelmill/reelmill/workers/webhook"
 )
 
@@ -56,6 +57,7 @@ type Jobs struct {
 	// Sandbox says whether ffmpeg must run in a cage: required, best-effort or off. Empty: off.
 	Sandbox string
 	Webhook webhook.Config
+	Fetch   fetch.Config
 }
 
 // ServerConfig configures a Server.

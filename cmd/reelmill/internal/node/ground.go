@@ -94,7 +94,7 @@ func (g *ground) openWorkers(ctx context.Context, c Jobs) (err error) {
 	if g.webhook.Breakers, err = webhook.NewBreakers(webhook.BreakerConfig{}); err != nil {
 		return err
 	}
-	config, err := all.Find(all.Config{Webhook: g.webhook, Threads: c.Threads})
+	config, err := all.Find(all.Config{Webhook: g.webhook, Fetch: c.Fetch, Threads: c.Threads})
 	if err != nil {
 		return err
 	}
