@@ -17,6 +17,7 @@ type EventType string
 const (
 	VideoUploaded  EventType = "video.uploaded"  // the source is whole in the store
 	VideoInspected EventType = "video.inspected" // verdict, media facts, and the plan
+	VideoChanged   EventType = "video.changed"   // its title, metadata or passthrough
 	VideoPlayable  EventType = "video.playable"  // a manifest with one verified rendition is published
 	VideoReady     EventType = "video.ready"     // every job is done and every output verified
 	VideoErrored   EventType = "video.errored"   // a required job failed for good
@@ -40,7 +41,7 @@ var EventTypes = []EventType{
 	VideoUploaded, VideoInspected,
 	JobStarted, JobCompleted, JobRetrying, JobInterrupted, JobErrored, JobCanceled, JobRequeued,
 	VideoPlayable, VideoReady, VideoErrored, VideoRejected, VideoCanceled, VideoReopened,
-	VideoDeleted, VideoPurged,
+	VideoChanged, VideoDeleted, VideoPurged,
 }
 
 // Event is one immutable fact. On the wire it is a CloudEvents 1.0 document in structured JSON
@@ -142,6 +143,10 @@ func InspectedSubject(project, video string) string {
 
 // PlayableSubject returns the subject of video.playable of a video, which has one event at most.
 func PlayableSubject(project, video string) string { return "video.playable." + project + "." + video }
+
+// ChangedSubject returns the subject of the changes of a video's title, metadata and passthrough. The last event
+// holds all of them. Compare-and-swap admits one next event.
+func ChangedSubject(project, video string) string { return "video.changed." + project + "." + video }
 
 // FinishedSubject returns the subject of a video's ends: ready, errored, rejected or canceled, with reopened
 // in between. Compare-and-swap admits one next event.

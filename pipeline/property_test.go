@@ -31,6 +31,7 @@ type storm struct {
 	running   [2]*handling
 	crashes   int // left to happen
 	fetches   bool
+	changes   int // of the title, likewise
 	webhooks  map[string]bool
 }
 
@@ -198,6 +199,12 @@ func (s *storm) turn() bool {
 	if len(can) == 0 {
 		return false
 	}
+	if s.changes > 0 { // by a user, at any time
+		can = append(can, func() {
+			s.changes--
+			s.changed(titled(strconv.Itoa(s.changes)))
+		})
+	}
 	can[rapid.IntRange(0, len(can)-1).Draw(s.rt, "turn")]()
 	return true
 }
@@ -242,7 +249,7 @@ func TestStorm(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		s := &storm{
 			rt: rt, plan: map[string]pipeline.Job{}, doomed: map[string]bool{}, webhooks: map[string]bool{},
-			crashes: rapid.IntRange(0, 12).Draw(rt, "crashes"),
+			crashes: rapid.IntRange(0, 12).Draw(rt, "crashes"), changes: rapid.IntRange(0, 3).Draw(rt, "changes"),
 		}
 		p := s.draw()
 		s.world = newWorld(t, p)
@@ -303,6 +310,9 @@ func (s *storm) check(plan []pipeline.Job) {
 	}
 	seen := map[string]int{}
 	for _, e := range s.log.events {
+		if e.Type == pipeline.VideoChanged {
+			continue
+		}
 		seen[fmt.Sprint(e.Type, e.Subject)]++
 	}
 	for what, n := range seen {

@@ -33,6 +33,7 @@ var schemaOf = map[pipeline.EventType]struct {
 	pipeline.VideoRejected:  {pipeline.Finish{}, []string{"problem"}},
 	pipeline.VideoCanceled:  {pipeline.Finish{}, nil},
 	pipeline.VideoReopened:  {pipeline.Finish{}, nil},
+	pipeline.VideoChanged:   {pipeline.Label{}, nil},
 	pipeline.VideoDeleted:   {struct{}{}, nil},
 	pipeline.VideoPurged:    {pipeline.Purged{}, nil},
 	pipeline.JobStarted:     {pipeline.JobEvent{}, nil},

@@ -17,8 +17,9 @@ type Upload struct {
 	Pipeline Pipeline          `json:"pipeline"`         // the document as it was at upload
 	// Requested holds the upload's own parameters, by step; they override those of the pipeline.
 	Requested   map[string]map[string]any `json:"requested,omitempty"`
-	Metadata    map[string]string         `json:"metadata,omitempty"`    // the user's, returned as given
-	Passthrough string                    `json:"passthrough,omitempty"` // the user's, in webhooks too
+	Title       string                    `json:"title,omitempty"`       // the user's; video.changed may change it
+	Metadata    map[string]string         `json:"metadata,omitempty"`    // likewise
+	Passthrough string                    `json:"passthrough,omitempty"` // likewise; in webhooks too
 	// Webhook is set when the upload asks for webhooks.
 	Webhook *Webhook `json:"webhook,omitempty"`
 	// Priority ranks the video among others: Normal when empty, Bulk for what can wait, High for what somebody

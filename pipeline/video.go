@@ -30,6 +30,7 @@ type Video struct {
 	// NotifyPlayable is the fold of the job that reports the video as playable.
 	NotifyPlayable JobFold
 	Deleted        Event // video.deleted or video.purged
+	Changed        Event // the last video.changed; zero before the first
 
 	// Generation counts how often the video was reopened.
 	Generation int
@@ -102,12 +103,12 @@ func Fold(ctx context.Context, from Log, project, video string) (*Video, error) 
 		UploadedSubject(project, video), InspectedSubject(project, video), PlayableSubject(project, video),
 		FinishedSubject(project, video), DeletedSubject(project, video),
 		JobSubject(project, video, InspectStep), JobSubject(project, video, NotifyStep),
-		JobSubject(project, video, NotifyPlayable))
+		JobSubject(project, video, NotifyPlayable), ChangedSubject(project, video))
 	if err != nil {
 		return nil, fmt.Errorf("fold video %s: %w", video, err)
 	}
 	v.Uploaded, v.Inspected, v.Playable = events[0], events[1], events[2]
-	v.Finished, v.Deleted = events[3], events[4]
+	v.Finished, v.Deleted, v.Changed = events[3], events[4], events[8]
 	if v.Uploaded.Sequence == 0 {
 		return v, nil
 	}

@@ -21,8 +21,9 @@ type VideoView struct {
 	Filename    string            `json:"filename" doc:"As the uploader called it; may be empty until a URL is fetched"`
 	Size        int64             `json:"size" doc:"Bytes of the source; 0 until a URL is fetched"`
 	SHA256      string            `json:"sha256" doc:"Of the source, in hex; empty until a URL is fetched"`
-	Metadata    map[string]string `json:"metadata" doc:"As given at upload"`
-	Passthrough string            `json:"passthrough" doc:"As given at upload; in webhooks too"`
+	Title       string            `json:"title" doc:"As given at upload, or changed since; may be empty"`
+	Metadata    map[string]string `json:"metadata" doc:"As given at upload, or changed since"`
+	Passthrough string            `json:"passthrough" doc:"As given at upload, or changed since; in webhooks too"`
 	Media       *Media            `json:"media" doc:"What inspection found; null before"`
 	Problem     *Problem          `json:"error" doc:"Why it is not ready; null otherwise"`
 	Warnings    []Problem         `json:"warnings" doc:"Unused parts of the source, optional jobs that failed, and webhooks not delivered yet"`
@@ -128,10 +129,25 @@ func (v *VideoView) Apply(e Event) error {
 		v.Playable, v.PlayableAt, v.Manifest, v.OwedPlayable = true, &at, data.Path, data.Notify
 	case VideoReady, VideoErrored, VideoRejected, VideoCanceled:
 		return v.applyFinish(e)
+	case VideoChanged:
+		return v.relabel(e)
 	case VideoReopened:
 		return v.reopen(e)
 	case VideoDeleted, VideoPurged:
 		v.Deleted = true
+	}
+	return nil
+}
+
+// relabel replaces what users may change.
+func (v *VideoView) relabel(e Event) error {
+	var l Label
+	if err := e.Decode(&l); err != nil {
+		return err
+	}
+	v.Title, v.Metadata, v.Passthrough = l.Title, l.Metadata, l.Passthrough
+	if v.Metadata == nil {
+		v.Metadata = map[string]string{}
 	}
 	return nil
 }
@@ -174,7 +190,7 @@ func (v *VideoView) applyUploaded(e Event) error {
 	*v = VideoView{
 		ID: video, Project: project, Status: StateVideoQueued, Pipeline: up.Pipeline.Name,
 		Filename: up.Source.Filename, Size: up.Source.Size, SHA256: up.Source.SHA256,
-		Metadata: up.Metadata, Passthrough: up.Passthrough, Warnings: []Problem{}, CreatedAt: e.Time,
+		Title: up.Title, Metadata: up.Metadata, Passthrough: up.Passthrough, Warnings: []Problem{}, CreatedAt: e.Time,
 	}
 	if v.Metadata == nil {
 		v.Metadata = map[string]string{}

@@ -106,6 +106,10 @@ func TestCommandsOfAVideo(t *testing.T) {
 			t.Errorf("videos %v printed %s\nwant %s", args, said, want)
 		}
 	}
+	said = command(t, "videos", "set", ids[0], "--title", "Cats", "--metadata", "a=b", "--remove", "who")
+	if !strings.Contains(said, "Cats") || !strings.Contains(said, "a=b") || strings.Contains(said, "who=") {
+		t.Errorf("set printed %s", said)
+	}
 	checkRefused(t, p, ids[0])
 	var out, errs bytes.Buffer
 	if err := run(t.Context(), []string{"videos", "list", "--limit", "1"}, &out, &errs); err != nil {

@@ -34,6 +34,7 @@ type wishes struct {
 	Pipeline    string            `help:"Name of the pipeline. Default: the one named default." placeholder:"NAME"`
 	Priority    string            `help:"Priority of the video: ${enum}." enum:"high, normal, bulk" default:"normal"`
 	Watermark   watermark         `help:"${watermark_help}" placeholder:"FILE|text:WORDS"`
+	Title       string            `help:"Title of the video." placeholder:"TEXT"`
 	Metadata    map[string]string `help:"Your own data, returned with the video, as key=value;key=value."`
 	Passthrough string            `help:"Your own text, returned with the video and in webhooks." placeholder:"TEXT"`
 	WebhookURL  webURL            `help:"Webhook to call when this video is playable, and when it ends." placeholder:"URL" secret:"address"`
@@ -43,7 +44,7 @@ type wishes struct {
 func (w wishes) upload(file string) client.Upload {
 	return client.Upload{
 		Path: file, Pipeline: w.Pipeline, Priority: pipeline.Priority(w.Priority), Watermark: string(w.Watermark),
-		Metadata: w.Metadata, Passthrough: w.Passthrough, WebhookURL: string(w.WebhookURL),
+		Title: w.Title, Metadata: w.Metadata, Passthrough: w.Passthrough, WebhookURL: string(w.WebhookURL),
 		IdempotencyKey: pipeline.NewID("upl"),
 	}
 }

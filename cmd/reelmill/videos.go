@@ -2,10 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/url"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,6 +29,7 @@ type videosCommand struct {
 	Why     videosWhy     `cmd:"" help:"Say what a video waits for, and what happened so far."`
 	Cancel  videosCancel  `cmd:"" help:"Stop a video: its running jobs end within 2 seconds."`
 	Retry   videosRetry   `cmd:"" help:"Go on with an errored or canceled video; completed jobs are not repeated."`
+	Set     videosSet     `cmd:"" help:"Change title, metadata or passthrough of a video."`
 	Delete  videosDelete  `cmd:"" help:"Delete a video and all its outputs."`
 }
 
@@ -113,6 +117,9 @@ func (c videosGet) Run(ctx context.Context, s streams) error {
 
 // describe prints the state, the source and the places of a video.
 func describe(w io.Writer, v pipeline.VideoView, at []place) {
+	if v.Title != "" {
+		human.Fprintf(w, "title\t%s\n", v.Title)
+	}
 	human.Fprintf(w, "id\t%s\nfile\t%s, %s\nstatus\t%s, %d %%\ncreated\t%s\n",
 		v.ID, v.Filename, bytesize.Size(v.Size), v.Status, v.Progress, pipeline.Clock(v.CreatedAt))
 	if m := v.Media; m != nil {
@@ -381,6 +388,39 @@ func (f serverFlags) change(
 		}
 	}
 	return nil
+}
+
+type videosSet struct {
+	serverFlags
+	videoArg
+	Title       *string           `help:"New title; empty for none." placeholder:"TEXT"`
+	Metadata    map[string]string `help:"Set keys, as key=value;key=value. The other keys stay."`
+	Remove      []string          `help:"Remove these keys of the metadata." placeholder:"KEY"`
+	Passthrough *string           `help:"New passthrough; empty for none." placeholder:"TEXT"`
+}
+
+// Run changes a video.
+func (c videosSet) Run(ctx context.Context, s streams) error {
+	change := client.Change{Title: c.Title, Passthrough: c.Passthrough, Metadata: map[string]*string{}}
+	for key, value := range c.Metadata {
+		change.Metadata[key] = &value
+	}
+	for _, key := range c.Remove {
+		change.Metadata[key] = nil
+	}
+	if c.Title == nil && c.Passthrough == nil && len(change.Metadata) == 0 {
+		return usageError{errors.New("say what to change: --title, --metadata, --remove or --passthrough")}
+	}
+	view, err := c.client().Change(ctx, c.ID, change)
+	if err != nil {
+		return err
+	}
+	return c.print(s, view, func(w io.Writer) {
+		human.Fprintf(w, "id\t%s\ntitle\t%s\npassthrough\t%s\n", view.ID, view.Title, view.Passthrough)
+		for _, key := range slices.Sorted(maps.Keys(view.Metadata)) {
+			human.Fprintf(w, "metadata\t%s=%s\n", key, view.Metadata[key])
+		}
+	})
 }
 
 type videosDelete struct {

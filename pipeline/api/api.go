@@ -67,6 +67,7 @@ func New(cfg Config) (*Handler, error) {
 		return nil, fmt.Errorf("encode OpenAPI document: %w", err)
 	}
 	s.openapi = doc
+	s.api.OpenAPI().Paths[opGetVideo.Path].Patch.RequestBody.Required = false // changeVideo refuses an empty one
 	return &Handler{s.edge(http.HandlerFunc(s.route)), s}, nil
 }
 
@@ -76,6 +77,7 @@ func (s *server) routes() {
 	s.mux.HandleFunc("POST /v1/videos", s.postVideo)
 	handle(s, opListVideos, s.listVideos)
 	handle(s, opGetVideo, s.getVideo)
+	handle(s, opChangeVideo(), s.changeVideo)
 	handle(s, opDeleteVideo, s.deleteVideo)
 	handle(s, opListOutputs, s.listOutputs)
 	handle(s, opListJobs, s.listJobs)

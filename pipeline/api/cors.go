@@ -34,8 +34,8 @@ func (g *guard) cors(w http.ResponseWriter, r *http.Request) bool {
 	if !isPreflight(r) {
 		return false
 	}
-	h.Set("Access-Control-Allow-Methods", "GET, HEAD, POST, DELETE")
-	h.Set("Access-Control-Allow-Headers", "Last-Event-ID, "+sentByPages)
+	h.Set("Access-Control-Allow-Methods", "GET, HEAD, POST, PATCH, DELETE")
+	h.Set("Access-Control-Allow-Headers", "If-Match, Last-Event-ID, "+sentByPages)
 	h.Set("Access-Control-Max-Age", corsMaxAge)
 	w.WriteHeader(http.StatusNoContent)
 	return true
@@ -43,7 +43,7 @@ func (g *guard) cors(w http.ResponseWriter, r *http.Request) bool {
 
 // Headers that a page may read and send, those of tus among them.
 const (
-	exposed = "Location, Retry-After, Idempotency-Replayed, X-Request-Id, Upload-Offset, Upload-Length, " +
+	exposed = "Location, ETag, Retry-After, Idempotency-Replayed, X-Request-Id, Upload-Offset, Upload-Length, " +
 		"Upload-Defer-Length, Upload-Metadata, Upload-Expires, Tus-Resumable, Tus-Version, Tus-Max-Size, " +
 		"Tus-Extension, Tus-Checksum-Algorithm"
 	sentByPages = "Content-Type, Content-Range, Idempotency-Key, X-Request-Id, X-Requested-With, traceparent, " +

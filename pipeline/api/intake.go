@@ -257,7 +257,7 @@ func (in *intake) upload(req request) (pipeline.Upload, error) {
 		return pipeline.Upload{}, err
 	}
 	up := pipeline.Upload{
-		Source: *in.source, Pipeline: doc, Metadata: req.metadata, Passthrough: req.passthrough,
+		Source: *in.source, Pipeline: doc, Title: req.title, Metadata: req.metadata, Passthrough: req.passthrough,
 		Assets: in.assets,
 	}
 	if req.priority != pipeline.Normal { // the default is written as empty

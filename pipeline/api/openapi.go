@@ -32,7 +32,7 @@ func describe(cfg Config) huma.Config {
 		},
 		Tags: []*huma.Tag{
 			{Name: "uploads", Description: "Send a video in pieces, or later: by tus 1.0 or with one PUT."},
-			{Name: "videos", Description: "Upload, read, cancel, retry and delete."},
+			{Name: "videos", Description: "Upload, read, change, cancel, retry and delete."},
 			{
 				Name:        "events",
 				Description: "One vocabulary: the type of an event is the name of the SSE event and of the webhook.",
@@ -69,6 +69,8 @@ func (s *server) finishDescription() {
 		doc.AddOperation(describePlay(method))
 	}
 	s.describeUploads()
+	body := doc.Paths[opGetVideo.Path].Patch.RequestBody.Content
+	body[mergePatch] = body["application/json"] // huma describes it as bytes
 	schemas := doc.Components.Schemas
 	problem := schemas.Schema(reflect.TypeFor[problemDocument](), true, "")
 	for _, item := range doc.Paths {
@@ -143,6 +145,7 @@ func (s *server) formFields() map[string]*huma.Schema {
 			Type: huma.TypeString, Enum: []any{"high", "normal", "bulk"}, Default: "normal",
 			Description: "Priority of the video: high when somebody waits for it, bulk when it can wait",
 		},
+		"title":       text("Of the video, at most 512 characters"),
 		"metadata":    text("A JSON object of strings, returned as given"),
 		"passthrough": text("Returned as given, in webhooks too"),
 		"webhook_url": {

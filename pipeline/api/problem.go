@@ -68,6 +68,7 @@ const (
 	codeTooManyVideos   code = "too_many_videos"
 	codeQueueFull       code = "queue_full"
 	codeState           code = "state_conflict"
+	codePrecondition    code = "precondition_failed"
 	codeUnavailable     code = "unavailable"
 	codeReadModel       code = "read_model_damaged"
 	codeWebhookRefused       = code(pipeline.CodeWebhookRefused)
@@ -169,6 +170,8 @@ var codes = map[code]codeEntry{
 	codeState: {409, "The state does not allow that", false,
 		"Only errored jobs can be retried. If the video was canceled, retry the video; if the server rejected " +
 			"the file, upload another."},
+	codePrecondition: {412, "The video was changed meanwhile", false,
+		"Read the video again, and send the change with its new ETag."},
 	codeUnavailable: {503, "The server cannot do that now", true,
 		"Try again later. The server's log names the part that failed."},
 	codeReadModel: {503, "The read model is damaged", true,

@@ -15,6 +15,7 @@ import (
 
 // Bounds of what an upload may ask for, in bytes. Metadata and files have theirs in Limits.
 const (
+	maxTitle       = 512 // characters
 	maxPassthrough = 4 << 10
 	maxWebhookURL  = 2048
 	maxText        = 8 << 10 // of any other field
@@ -25,6 +26,7 @@ const (
 type request struct {
 	pipeline    string                    // its name
 	priority    pipeline.Priority         // of the video among others
+	title       string                    // of the video
 	metadata    map[string]string         // returned as given
 	passthrough string                    // returned as given, in webhooks too
 	webhook     string                    // an address; empty: the server's own, if it has one
@@ -33,7 +35,7 @@ type request struct {
 
 // fields are those that every upload has.
 func fields() []string {
-	return []string{"file", "pipeline", "priority", "metadata", "passthrough", "webhook_url"}
+	return []string{"file", "pipeline", "priority", "title", "metadata", "passthrough", "webhook_url"}
 }
 
 // stepFields returns the worker types that take a field of the upload, which is named after them.
@@ -65,6 +67,8 @@ func (in *intake) limit(field string) int64 {
 	switch field {
 	case "metadata":
 		return in.cfg.Limits.MaxMetadata
+	case "title":
+		return maxTitle * utf8.UTFMax
 	case "passthrough":
 		return maxPassthrough
 	case "webhook_url":
@@ -122,7 +126,7 @@ func (in *intake) parse(req *request, field string, text []byte) (err error) {
 	if !utf8.Valid(text) {
 		return in.fail(field, codeInvalid, "%s is not UTF-8.", field)
 	}
-	plain := []string{"pipeline", "priority", "passthrough", "webhook_url"}
+	plain := []string{"pipeline", "priority", "title", "passthrough", "webhook_url"}
 	if !slices.Contains(plain, field) && tooDeep(text) {
 		return in.fail(field, codeFieldTooDeep, "%s has more than %d levels of JSON.", field, maxDepth)
 	}
@@ -133,6 +137,8 @@ func (in *intake) parse(req *request, field string, text []byte) (err error) {
 		req.priority = pipeline.Priority(value)
 	case "metadata":
 		req.metadata, err = in.parseMetadata(text)
+	case "title":
+		req.title = value
 	case "passthrough":
 		req.passthrough = value
 	case "webhook_url":
@@ -231,12 +237,10 @@ func (in *intake) checkFields(req request) error {
 		return in.fail("priority", codeInvalid, "%s.",
 			sentence(pipeline.Unknown("priority", string(req.priority), []string{"high", "normal", "bulk"})))
 	}
-	metadata := 0
-	for key, value := range req.metadata {
-		metadata += len(key) + len(value)
-	}
 	switch {
-	case int64(metadata) > in.limit("metadata"):
+	case utf8.RuneCountInString(req.title) > maxTitle:
+		return in.fail("title", codeFieldTooLarge, "title has more than %d characters.", maxTitle)
+	case sizeOf(req.metadata) > in.limit("metadata"):
 		return in.tooLong("metadata")
 	case int64(len(req.passthrough)) > in.limit("passthrough"):
 		return in.tooLong("passthrough")

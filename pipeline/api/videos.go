@@ -98,7 +98,10 @@ type getVideoInput struct {
 	Until string `query:"until" enum:"playable,ready" default:"ready" doc:"ready: any end of a video"`
 }
 
-type videoOutput struct{ Body pipeline.VideoView }
+type videoOutput struct {
+	ETag string `header:"ETag" doc:"For If-Match of a change: another one once title, metadata or passthrough differ"`
+	Body pipeline.VideoView
+}
 
 func (s *server) getVideo(ctx context.Context, in *getVideoInput) (*videoOutput, error) {
 	wait, err := parseWait(in.Wait)
@@ -118,7 +121,7 @@ func (s *server) getVideo(ctx context.Context, in *getVideoInput) (*videoOutput,
 // answered returns v as an answer, with its URLs.
 func (s *server) answered(v pipeline.VideoView) *videoOutput {
 	v.AddURLs(s.cfg.PublicURL)
-	return &videoOutput{v}
+	return &videoOutput{etagOf(v.Label()), v}
 }
 
 func parseWait(text string) (time.Duration, error) {

@@ -383,7 +383,7 @@ func TestRoutesThatAreNone(t *testing.T) {
 	}
 	for _, c := range [][3]string{
 		{"PATCH", "/v1/videos", "GET, HEAD, POST"},
-		{"POST", "/v1/videos/x", "DELETE, GET, HEAD"},
+		{"POST", "/v1/videos/x", "DELETE, GET, HEAD, PATCH"},
 		{"DELETE", "/healthz", "GET, HEAD"},
 		{"PUT", "/play/x/y.mp4", "GET, HEAD, OPTIONS"},
 	} {

@@ -24,6 +24,20 @@ func (c *Client) Cancel(ctx context.Context, id string) (pipeline.VideoView, err
 	return v, err
 }
 
+// Change is a change of a video. What is nil stays.
+type Change struct {
+	Title       *string            `json:"title,omitempty"`    // at most 512 characters
+	Metadata    map[string]*string `json:"metadata,omitempty"` // by key; nil removes the key
+	Passthrough *string            `json:"passthrough,omitempty"`
+}
+
+// Change changes a video and returns it. The same change again is not an error.
+func (c *Client) Change(ctx context.Context, id string, change Change) (pipeline.VideoView, error) {
+	var v pipeline.VideoView
+	err := c.doWith(ctx, http.MethodPatch, "/v1/videos/"+url.PathEscape(id), change, &v)
+	return v, err
+}
+
 // Retry resumes an errored or canceled video and returns it. Retrying again is not an error. A video that
 // has not ended, is ready or was rejected is an *Error with code state_conflict.
 func (c *Client) Retry(ctx context.Context, id string) (pipeline.VideoView, error) {

@@ -6,6 +6,7 @@
 package client
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/tls"
@@ -253,12 +254,36 @@ func (c *Client) get(ctx context.Context, path string, q url.Values, into any) e
 	return c.do(ctx, http.MethodGet, path, q, into)
 }
 
+// doWith sends a request with a JSON body and decodes the answer.
+func (c *Client) doWith(ctx context.Context, method, path string, body, into any) error {
+	raw, err := json.Marshal(body)
+	if err != nil {
+		return fmt.Errorf("encode body of %s %s: %w", method, path, err)
+	}
+	req, err := c.request(ctx, method, path, bytes.NewReader(raw))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return err
+	}
+	return finish(resp, method, path, into)
+}
+
 // do sends a request without a body and decodes the answer; into may be nil.
 func (c *Client) do(ctx context.Context, method, path string, q url.Values, into any) error {
 	resp, err := c.send(ctx, method, path, q, "application/json")
 	if err != nil {
 		return err
 	}
+	return finish(resp, method, path, into)
+}
+
+// finish decodes an answer; into may be nil.
+func finish(resp *http.Response, method, path string, into any) error {
 	defer drain(resp.Body)
 	if resp.StatusCode/100 != 2 {
 		return errorOf(resp)

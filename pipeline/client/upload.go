@@ -32,6 +32,7 @@ type Upload struct {
 
 	Pipeline    string            // empty: the server's default
 	Priority    pipeline.Priority // empty: pipeline.Normal
+	Title       string            // of the video, at most 512 characters
 	Metadata    map[string]string // returned as given
 	Passthrough string            // returned as given, in webhooks too
 	// Watermark is empty, text:..., a JSON object of parameters, or the path of an image (IsParameters).
@@ -192,7 +193,7 @@ func writeForm(form *multipart.Writer, u Upload, src source) error {
 
 func writeFields(form *multipart.Writer, u Upload) error {
 	fields := [][2]string{
-		{"pipeline", u.Pipeline}, {"priority", string(u.Priority)}, {"passthrough", u.Passthrough},
+		{"pipeline", u.Pipeline}, {"priority", string(u.Priority)}, {"title", u.Title}, {"passthrough", u.Passthrough},
 		{"webhook_url", u.WebhookURL},
 	}
 	if len(u.Metadata) > 0 {

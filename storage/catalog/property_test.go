@@ -273,6 +273,9 @@ func (a *actor) step() {
 		a.gone = true
 	case chance > 94:
 		a.s.tell("video.liked", "video.liked."+a.project+"."+a.video, a.video, `{"n":1}`)
+	case chance > 92:
+		a.s.tell(pipeline.VideoChanged, pipeline.ChangedSubject(a.project, a.video), a.video,
+			pipeline.Label{Title: fmt.Sprint("title ", chance), Metadata: map[string]string{"k": "v"}})
 	case chance > 91:
 		a.s.tell(pipeline.VideoPlayable, pipeline.PlayableSubject(a.project, a.video), a.video, `{"path":`)
 	case chance > 88 && a.planned && !a.shown:

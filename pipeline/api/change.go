@@ -1,0 +1,210 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/reelmill/reelmill/pipeline"
+)
+
+// mergePatch is the media type of a change (RFC 7396). Plain JSON is taken for it.
+const mergePatch = "application/merge-patch+json"
+
+// labelFields are what a change may have.
+func labelFields() []string { return []string{"title", "metadata", "passthrough"} }
+
+// opChangeVideo returns the operation, of which each server has its own: finishDescription completes it.
+func opChangeVideo() huma.Operation {
+	return huma.Operation{
+		OperationID: "change-video", Method: http.MethodPatch, Path: opGetVideo.Path, Tags: []string{"videos"},
+		Summary: "Change title, metadata or passthrough of a video",
+		Description: "A JSON merge patch (RFC 7396): what it leaves out stays. A key of `metadata` that is null is " +
+			"removed; `null` for `metadata` removes all keys, for the others the text. A change is the event " +
+			"`video.changed`; one that changes nothing writes none. Webhooks that follow have the new texts.\n\n" +
+			"With `If-Match`, the change is refused (412) when somebody else changed these texts since the ETag " +
+			"was read.",
+		// huma reads the body as it is; changeVideo checks it. The schema is for readers.
+		RequestBody: &huma.RequestBody{Content: map[string]*huma.MediaType{
+			"application/json": {Schema: patchSchema()},
+		}},
+		SkipValidateBody: true,
+	}
+}
+
+// patchSchema describes the body of a change.
+func patchSchema() *huma.Schema {
+	orNull := func(s *huma.Schema) *huma.Schema {
+		return &huma.Schema{AnyOf: []*huma.Schema{s, {Type: "null"}}}
+	}
+	title, longest := text("At most 512 characters"), maxTitle
+	title.MaxLength = &longest
+	return &huma.Schema{
+		Type: huma.TypeObject, AdditionalProperties: false,
+		Properties: map[string]*huma.Schema{
+			"title": orNull(title), "passthrough": orNull(text("")),
+			"metadata": orNull(&huma.Schema{
+				Type: huma.TypeObject, AdditionalProperties: orNull(text("")),
+			}),
+		},
+	}
+}
+
+type changeVideoInput struct {
+	ID          string `path:"id" doc:"The video's id"`
+	IfMatch     string `header:"If-Match" doc:"The ETag of the video that the change is made for, or *"`
+	ContentType string `header:"Content-Type" hidden:"true"`
+	RawBody     []byte `contentType:"application/merge-patch+json"`
+}
+
+// etagOf returns the ETag of a label, in quotes.
+func etagOf(l pipeline.Label) string { return `"` + l.Tag() + `"` }
+
+func (s *server) changeVideo(ctx context.Context, in *changeVideoInput) (*videoOutput, error) {
+	if err := checkVideo(in.ID); err != nil {
+		return nil, err
+	}
+	patch, err := s.parsePatch(in.ContentType, in.RawBody)
+	if err != nil {
+		return nil, err
+	}
+	e, err := pipeline.Change(ctx, s.cfg.Log, projectOf(ctx), in.ID, func(l pipeline.Label) (pipeline.Label, error) {
+		if !matches(in.IfMatch, etagOf(l)) {
+			return l, failAt("/header/If-Match", codePrecondition, "The ETag of the video is %s.", etagOf(l))
+		}
+		return s.checkLabel(patch.apply(l))
+	})
+	if err != nil {
+		return nil, orUnavailable(err)
+	}
+	return s.videoAfter(ctx, in.ID, e)
+}
+
+// matches reports whether a list of ETags allows a change of a video with the tag etag (RFC 9110, 13.1.1).
+// Weak tags never match.
+func matches(ifMatch, etag string) bool {
+	if ifMatch == "" {
+		return true
+	}
+	for one := range strings.SplitSeq(ifMatch, ",") {
+		if one = strings.TrimSpace(one); one == "*" || one == etag {
+			return true
+		}
+	}
+	return false
+}
+
+// labelPatch is a change. What is not set stays.
+type labelPatch struct {
+	Title, Passthrough replacement
+	Metadata           struct {
+		clear bool
+		keys  map[string]*string // nil: the key is removed
+	}
+}
+
+// replacement is a new text, if it is set.
+type replacement struct {
+	set  bool
+	text string
+}
+
+func (r replacement) or(before string) string {
+	if r.set {
+		return r.text
+	}
+	return before
+}
+
+// apply returns the label after the change.
+func (p labelPatch) apply(l pipeline.Label) pipeline.Label {
+	l.Title, l.Passthrough = p.Title.or(l.Title), p.Passthrough.or(l.Passthrough)
+	if p.Metadata.clear || l.Metadata == nil {
+		l.Metadata = map[string]string{}
+	}
+	for key, value := range p.Metadata.keys {
+		if value == nil {
+			delete(l.Metadata, key)
+		} else {
+			l.Metadata[key] = *value
+		}
+	}
+	return l
+}
+
+// parsePatch reads the body of a change.
+func (s *server) parsePatch(contentType string, body []byte) (p labelPatch, err error) {
+	media, _, _ := strings.Cut(contentType, ";")
+	switch strings.ToLower(strings.TrimSpace(media)) {
+	case mergePatch, "application/json", "":
+	default:
+		f := failAt("/header/Content-Type", codeMediaType, "Content-Type is %.80q.", printable(contentType))
+		f.remedy = "Send " + mergePatch + " or application/json."
+		return p, f
+	}
+	var fields map[string]json.RawMessage
+	if !utf8.Valid(body) || tooDeep(body) || json.Unmarshal(body, &fields) != nil || fields == nil {
+		return p, failAt("/body", codeInvalid, "The body is not a JSON object in UTF-8 with %s.",
+			strings.Join(labelFields(), ", "))
+	}
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		if err := p.set(name, fields[name]); err != nil {
+			return p, err
+		}
+	}
+	return p, nil
+}
+
+// set takes one field of the body.
+func (p *labelPatch) set(name string, raw json.RawMessage) error {
+	at, null := pointer("body", name), string(raw) == "null"
+	var value string
+	switch name {
+	case "title", "passthrough":
+		if json.Unmarshal(raw, &value) != nil {
+			return failAt(at, codeInvalid, "%s is neither a text nor null.", name)
+		}
+		if name == "title" {
+			p.Title = replacement{true, value}
+		} else {
+			p.Passthrough = replacement{true, value}
+		}
+	case "metadata":
+		if p.Metadata.clear = null; json.Unmarshal(raw, &p.Metadata.keys) != nil {
+			return failAt(at, codeMetadata, "metadata is not a JSON object of strings, or nulls for keys to remove.")
+		}
+	default:
+		return failAt(at, codeFieldUnknown, "%s.", sentence(pipeline.Unknown("field", name, labelFields())))
+	}
+	return nil
+}
+
+// checkLabel refuses texts that are too long.
+func (s *server) checkLabel(l pipeline.Label) (pipeline.Label, error) {
+	long := func(field string, most int64) error {
+		return failAt(pointer("body", field), codeFieldTooLarge, "%s would have more than %d bytes.", field, most)
+	}
+	switch most := s.cfg.Limits.MaxMetadata; {
+	case utf8.RuneCountInString(l.Title) > maxTitle:
+		return l, failAt("/body/title", codeFieldTooLarge, "title has more than %d characters.", maxTitle)
+	case len(l.Passthrough) > maxPassthrough:
+		return l, long("passthrough", maxPassthrough)
+	case sizeOf(l.Metadata) > most:
+		return l, long("metadata", most)
+	}
+	return l, nil
+}
+
+// sizeOf returns the bytes of all keys and values.
+func sizeOf(metadata map[string]string) (size int64) {
+	for key, value := range metadata {
+		size += int64(len(key) + len(value))
+	}
+	return size
+}
