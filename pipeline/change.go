@@ -40,11 +40,13 @@ func (v *VideoView) Label() Label { return Label{v.Title, v.Metadata, v.Passthro
 // label returns what the upload says.
 func (u Upload) label() Label { return Label{u.Title, maps.Clone(u.Metadata), u.Passthrough} }
 
-// Change appends video.changed with the label that edit makes of the present one, by compare-and-swap: a change
-// that somebody else makes meanwhile is not lost, since edit is called again with it. edit may change what it
-// gets; its error ends Change. When nothing differs, Change appends nothing and returns the event that the label
-// comes from. ErrNotFound: there is no such video.
-func Change(ctx context.Context, log Log, project, video string, edit func(Label) (Label, error)) (Event, error) {
+// Change appends video.changed with the label that edit makes of the present one, by compare-and-swap: a
+// change that somebody else makes meanwhile is not lost, since edit is called again with it. edit may change
+// what it gets; its error ends Change. When nothing differs, Change appends nothing and returns the event of
+// the present label. ErrNotFound: there is no such video.
+func Change(
+	ctx context.Context, log Log, project, video string, edit func(Label) (Label, error),
+) (Event, error) {
 	for range maxConflicts {
 		e, err := change(ctx, log, project, video, edit)
 		if !errors.Is(err, ErrConflict) {
@@ -54,7 +56,9 @@ func Change(ctx context.Context, log Log, project, video string, edit func(Label
 	return Event{}, ErrConflict
 }
 
-func change(ctx context.Context, log Log, project, video string, edit func(Label) (Label, error)) (Event, error) {
+func change(
+	ctx context.Context, log Log, project, video string, edit func(Label) (Label, error),
+) (Event, error) {
 	subject := ChangedSubject(project, video)
 	last, err := log.Last(ctx, UploadedSubject(project, video), subject, DeletedSubject(project, video))
 	if err != nil {

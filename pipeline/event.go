@@ -144,8 +144,8 @@ func InspectedSubject(project, video string) string {
 // PlayableSubject returns the subject of video.playable of a video, which has one event at most.
 func PlayableSubject(project, video string) string { return "video.playable." + project + "." + video }
 
-// ChangedSubject returns the subject of the changes of a video's title, metadata and passthrough. The last event
-// holds all of them. Compare-and-swap admits one next event.
+// ChangedSubject returns the subject of the changes of a video's title, metadata and passthrough. The last
+// event holds all of them. Compare-and-swap admits one next event.
 func ChangedSubject(project, video string) string { return "video.changed." + project + "." + video }
 
 // FinishedSubject returns the subject of a video's ends: ready, errored, rejected or canceled, with reopened

@@ -12,7 +12,7 @@ var flow = []struct {
 	on    []EventType
 	react func(*Coordinator, context.Context, *Video) error
 }{
-	{[]EventType{VideoDeleted, VideoPurged, VideoChanged}, (*Coordinator).forget}, // a late change is purged, too
+	{[]EventType{VideoDeleted, VideoPurged, VideoChanged}, (*Coordinator).forget}, // and a late change
 	{[]EventType{JobRequeued}, (*Coordinator).reopen},
 	{[]EventType{VideoCanceled, VideoInspected, JobCanceled}, (*Coordinator).stop},
 	{[]EventType{VideoUploaded, JobRequeued}, (*Coordinator).fetch},

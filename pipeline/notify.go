@@ -106,9 +106,9 @@ func notifyName(generation int) string {
 	return NotifyStep + "-" + strconv.Itoa(generation)
 }
 
-// viewAt returns the view of the video just after the event at, made from the events of the fold, with the title,
-// metadata and passthrough that it has now. But for these, it is the same at any time. It does not depend on the
-// deliveries of webhooks.
+// viewAt returns the view of the video just after the event at, made from the events of the fold, with the
+// title, metadata and passthrough that it has now. But for these, it is the same at any time. It does not
+// depend on the deliveries of webhooks.
 func (v *Video) viewAt(at Event) (VideoView, error) {
 	var view VideoView
 	for _, e := range []Event{v.Uploaded, v.Changed, v.Inspected} {

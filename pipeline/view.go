@@ -190,7 +190,8 @@ func (v *VideoView) applyUploaded(e Event) error {
 	*v = VideoView{
 		ID: video, Project: project, Status: StateVideoQueued, Pipeline: up.Pipeline.Name,
 		Filename: up.Source.Filename, Size: up.Source.Size, SHA256: up.Source.SHA256,
-		Title: up.Title, Metadata: up.Metadata, Passthrough: up.Passthrough, Warnings: []Problem{}, CreatedAt: e.Time,
+		Title: up.Title, Metadata: up.Metadata, Passthrough: up.Passthrough,
+		Warnings: []Problem{}, CreatedAt: e.Time,
 	}
 	if v.Metadata == nil {
 		v.Metadata = map[string]string{}

@@ -25,8 +25,8 @@ func opChangeVideo() huma.Operation {
 	return huma.Operation{
 		OperationID: "change-video", Method: http.MethodPatch, Path: opGetVideo.Path, Tags: []string{"videos"},
 		Summary: "Change title, metadata or passthrough of a video",
-		Description: "A JSON merge patch (RFC 7396): what it leaves out stays. A key of `metadata` that is null is " +
-			"removed; `null` for `metadata` removes all keys, for the others the text. A change is the event " +
+		Description: "A JSON merge patch (RFC 7396): what it leaves out stays. A key of `metadata` that is null " +
+			"is removed; `null` for `metadata` removes all keys, for the others the text. A change is the event " +
 			"`video.changed`; one that changes nothing writes none. Webhooks that follow have the new texts.\n\n" +
 			"With `If-Match`, the change is refused (412) when somebody else changed these texts since the ETag " +
 			"was read.",
@@ -74,12 +74,13 @@ func (s *server) changeVideo(ctx context.Context, in *changeVideoInput) (*videoO
 	if err != nil {
 		return nil, err
 	}
-	e, err := pipeline.Change(ctx, s.cfg.Log, projectOf(ctx), in.ID, func(l pipeline.Label) (pipeline.Label, error) {
+	edit := func(l pipeline.Label) (pipeline.Label, error) {
 		if !matches(in.IfMatch, etagOf(l)) {
 			return l, failAt("/header/If-Match", codePrecondition, "The ETag of the video is %s.", etagOf(l))
 		}
 		return s.checkLabel(patch.apply(l))
-	})
+	}
+	e, err := pipeline.Change(ctx, s.cfg.Log, projectOf(ctx), in.ID, edit)
 	if err != nil {
 		return nil, orUnavailable(err)
 	}

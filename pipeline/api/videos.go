@@ -99,7 +99,7 @@ type getVideoInput struct {
 }
 
 type videoOutput struct {
-	ETag string `header:"ETag" doc:"For If-Match of a change: another one once title, metadata or passthrough differ"`
+	ETag string `header:"ETag" doc:"For If-Match: another one once title, metadata or passthrough differ"`
 	Body pipeline.VideoView
 }
 

@@ -236,14 +236,19 @@ func TestChange(t *testing.T) {
 	e := newEnv(t)
 	id := e.uploaded().ID
 	title, value := "A", "1"
-	v, err := e.client.Change(t.Context(), id, Change{Title: &title, Metadata: map[string]*string{"a": &value, "b": &value}})
+	both := map[string]*string{"a": &value, "b": &value}
+	v, err := e.client.Change(t.Context(), id, Change{Title: &title, Metadata: both})
 	must(t, err)
+	if v.Metadata["b"] != "1" {
+		t.Errorf("metadata %v", v.Metadata)
+	}
 	v, err = e.client.Change(t.Context(), id, Change{Metadata: map[string]*string{"b": nil}})
 	must(t, err)
 	if v.Title != "A" || v.Metadata["a"] != "1" || len(v.Metadata) != 1 {
 		t.Errorf("%q %v", v.Title, v.Metadata)
 	}
-	if _, err := e.client.Change(t.Context(), "vid_none", Change{Title: &title}); !errors.Is(err, pipeline.ErrNotFound) {
+	_, err = e.client.Change(t.Context(), "vid_none", Change{Title: &title})
+	if !errors.Is(err, pipeline.ErrNotFound) {
 		t.Errorf("of no video: %v", err)
 	}
 }

@@ -193,8 +193,8 @@ func writeForm(form *multipart.Writer, u Upload, src source) error {
 
 func writeFields(form *multipart.Writer, u Upload) error {
 	fields := [][2]string{
-		{"pipeline", u.Pipeline}, {"priority", string(u.Priority)}, {"title", u.Title}, {"passthrough", u.Passthrough},
-		{"webhook_url", u.WebhookURL},
+		{"pipeline", u.Pipeline}, {"priority", string(u.Priority)}, {"title", u.Title},
+		{"passthrough", u.Passthrough}, {"webhook_url", u.WebhookURL},
 	}
 	if len(u.Metadata) > 0 {
 		raw, err := json.Marshal(u.Metadata)
