@@ -19,6 +19,7 @@ import (
 
 	"github.com/minio/minio-go/v7"
 
+	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 	"github.com/reelmill/reelmill/pipeline/secret"
 	"github.com/reelmill/reelmill/storage"
 	"github.com/reelmill/reelmill/storage/s3"
@@ -126,13 +127,18 @@ type roundTrip func(*http.Request) (*http.Response, error)
 // RoundTrip implements http.RoundTripper.
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// TestKilled kills a process before and after each of its requests, until it lives to its end. Another then
+// TestKilled kills a process before and after its requests (with TEST_SWEEP, each of them), until it lives to its
+// end. Another then
 // goes on, to the byte. What the kill left behind is reclaimed.
 func TestKilled(t *testing.T) {
 	config := small(s3test.StartGateway(t))
 	s := open(t, config)
 	body, ended := film(childFilm), false
-	for at := 1; !ended; at++ {
+	step := 5 // so each run takes a sample
+	if pipelinetest.Whole() {
+		step = 1
+	}
+	for at := 1; !ended; at += step {
 		for _, after := range []bool{false, true} {
 			task := childTask{
 				Config: config, Access: config.AccessKey.Reveal(), Secret: config.SecretKey.Reveal(),
