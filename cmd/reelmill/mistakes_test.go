@@ -35,7 +35,7 @@ func TestMistakesAreTold(t *testing.T) {
 			"see `reelmill help`"},
 		{[]string{"serv"}, exitUsage, `unknown command "serv" (did you mean "serve"?); see ` + "`reelmill help`"},
 		{[]string{"nonsense"}, exitUsage, "unknown command \"nonsense\"; see `reelmill help`"},
-		{[]string{"videos", "lst"}, exitUsage, `unknown command "videos lst" (did you mean "videos list" or "videos get"?); ` +
+		{[]string{"videos", "lst"}, exitUsage, `unknown command "videos lst" (did you mean "videos list", "videos get" or "videos set"?); ` +
 			"see `reelmill help videos`"},
 		{[]string{"videos"}, exitUsage, "videos needs a command: list, get, outputs, watch, events, why, cancel, retry or " +
 			"delete; see `reelmill help videos`"},
