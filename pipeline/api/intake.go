@@ -257,14 +257,14 @@ func (in *intake) upload(req request) (pipeline.Upload, error) {
 		return pipeline.Upload{}, err
 	}
 	up := pipeline.Upload{
-		Source: *in.source, Pipeline: doc, Title: req.title, Metadata: req.metadata, Passthrough: req.passthrough,
+		Source: *in.source, Pipeline: doc, Title: req.Title, Metadata: req.Metadata, Passthrough: req.Passthrough,
 		Assets: in.assets,
 	}
-	if req.priority != pipeline.Normal { // the default is written as empty
-		up.Priority = req.priority
+	if req.Priority != pipeline.Normal { // the default is written as empty
+		up.Priority = req.Priority
 	}
-	if req.webhook != "" || in.cfg.WebhookDefault {
-		up.Webhook = &pipeline.Webhook{URL: req.webhook}
+	if req.Webhook != "" || in.cfg.WebhookDefault {
+		up.Webhook = &pipeline.Webhook{URL: req.Webhook}
 	}
 	up.Requested, err = in.requested(doc, req)
 	return up, err

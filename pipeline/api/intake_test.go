@@ -108,8 +108,8 @@ func TestIntakeOfStoredObjects(t *testing.T) {
 		return in
 	}
 	req := request{
-		pipeline: "post", priority: pipeline.Bulk, metadata: map[string]string{"a": "b"}, passthrough: "p",
-		webhook: "https://hooks.example/", params: map[string]map[string]any{"stamp": {"text": "x"}},
+		Pipeline: "post", Priority: pipeline.Bulk, Metadata: map[string]string{"a": "b"}, Passthrough: "p",
+		Webhook: "https://hooks.example/", Params: map[string]map[string]any{"stamp": {"text": "x"}},
 	}
 	must(t, intake("").check(req))
 	first, replayed, err := intake("k").accept(t.Context(), req)
@@ -124,7 +124,7 @@ func TestIntakeOfStoredObjects(t *testing.T) {
 	equal(t, "objects after a replay", e.objects(), kept...)
 	var up pipeline.Upload
 	must(t, first.Decode(&up))
-	if up.Priority != pipeline.Bulk || up.Webhook.URL != req.webhook || up.Passthrough != "p" ||
+	if up.Priority != pipeline.Bulk || up.Webhook.URL != req.Webhook || up.Passthrough != "p" ||
 		up.Requested["postmark"]["ink"] != "stamp" || up.Assets["stamp"].Size != 4 {
 		t.Errorf("%+v", up)
 	}
@@ -135,20 +135,20 @@ func TestIntakeOfStoredObjects(t *testing.T) {
 func TestIntakeChecksTypedRequests(t *testing.T) {
 	e := newEnv(t, func(c *Config) { withStamp(c); c.Limits.MaxMetadata = 64 })
 	params := func(worker string, p map[string]any) request {
-		return request{params: map[string]map[string]any{worker: p}}
+		return request{Params: map[string]map[string]any{worker: p}}
 	}
 	for name, c := range map[string]struct {
 		req     request
 		code    code
 		pointer string
 	}{
-		"pipeline":    {request{pipeline: "x"}, codePipelineUnknown, "/body/pipeline"},
-		"priority":    {request{priority: "x"}, codeInvalid, "/body/priority"},
-		"metadata":    {request{metadata: map[string]string{"a": strings.Repeat("x", 64)}}, codeFieldTooLarge, "/body/metadata"},
-		"passthrough": {request{passthrough: strings.Repeat("x", 4<<10+1)}, codeFieldTooLarge, "/body/passthrough"},
-		"webhook":     {request{webhook: "ftp://x"}, codeWebhookRefused, "/body/webhook_url"},
+		"pipeline":    {request{Pipeline: "x"}, codePipelineUnknown, "/body/pipeline"},
+		"priority":    {request{Priority: "x"}, codeInvalid, "/body/priority"},
+		"metadata":    {request{Metadata: map[string]string{"a": strings.Repeat("x", 64)}}, codeFieldTooLarge, "/body/metadata"},
+		"passthrough": {request{Passthrough: strings.Repeat("x", 4<<10+1)}, codeFieldTooLarge, "/body/passthrough"},
+		"webhook":     {request{Webhook: "ftp://x"}, codeWebhookRefused, "/body/webhook_url"},
 		"long webhook": {
-			request{webhook: "https://x/" + strings.Repeat("x", 2048)}, codeFieldTooLarge, "/body/webhook_url",
+			request{Webhook: "https://x/" + strings.Repeat("x", 2048)}, codeFieldTooLarge, "/body/webhook_url",
 		},
 		"unknown worker": {params("audio", nil), codeFieldUnknown, "/body/audio"},
 		"asset by name":  {params("watermark", map[string]any{"image": "x"}), codeStepInvalid, "/body/watermark/image"},

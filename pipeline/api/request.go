@@ -22,15 +22,15 @@ const (
 )
 
 // request is what an upload asks for, whatever way it comes in. The zero request asks for the default
-// pipeline and nothing else.
+// pipeline and nothing else. The document of an upload keeps it as JSON.
 type request struct {
-	pipeline    string                    // its name
-	priority    pipeline.Priority         // of the video among others
-	title       string                    // of the video
-	metadata    map[string]string         // returned as given
-	passthrough string                    // returned as given, in webhooks too
-	webhook     string                    // an address; empty: the server's own, if it has one
-	params      map[string]map[string]any // the upload's own parameters, by worker type (pipeline.UploadField)
+	Pipeline    string                    `json:"pipeline,omitempty"`    // its name
+	Priority    pipeline.Priority         `json:"priority,omitempty"`    // of the video among others
+	Title       string                    `json:"title,omitempty"`       // of the video
+	Metadata    map[string]string         `json:"metadata,omitempty"`    // returned as given
+	Passthrough string                    `json:"passthrough,omitempty"` // returned as given, in webhooks too
+	Webhook     string                    `json:"webhook_url,omitempty"` // empty: the server's own, if it has one
+	Params      map[string]map[string]any `json:"params,omitempty"`      // by worker type (pipeline.UploadField)
 }
 
 // fields are those that every upload has.
@@ -132,22 +132,22 @@ func (in *intake) parse(req *request, field string, text []byte) (err error) {
 	}
 	switch value := string(text); field {
 	case "pipeline":
-		req.pipeline = value
+		req.Pipeline = value
 	case "priority":
-		req.priority = pipeline.Priority(value)
+		req.Priority = pipeline.Priority(value)
 	case "metadata":
-		req.metadata, err = in.parseMetadata(text)
+		req.Metadata, err = in.parseMetadata(text)
 	case "title":
-		req.title = value
+		req.Title = value
 	case "passthrough":
-		req.passthrough = value
+		req.Passthrough = value
 	case "webhook_url":
-		req.webhook = value
+		req.Webhook = value
 	default:
-		if req.params == nil {
-			req.params = map[string]map[string]any{}
+		if req.Params == nil {
+			req.Params = map[string]map[string]any{}
 		}
-		req.params[field], err = in.parseParams(field, value)
+		req.Params[field], err = in.parseParams(field, value)
 	}
 	return err
 }
@@ -218,7 +218,7 @@ func (in *intake) checkParams(worker string, params map[string]any) error {
 // check refuses mistakes in the request so far, so that they cost no upload. It checks what depends on the
 // pipeline only if the request names one.
 func (in *intake) check(req request) error {
-	if err := in.checkFields(req); err != nil || req.pipeline == "" {
+	if err := in.checkFields(req); err != nil || req.Pipeline == "" {
 		return err
 	}
 	doc, err := in.document(req)
@@ -231,28 +231,28 @@ func (in *intake) check(req request) error {
 
 // checkFields checks what does not depend on the pipeline.
 func (in *intake) checkFields(req request) error {
-	switch req.priority {
+	switch req.Priority {
 	case "", pipeline.Normal, pipeline.High, pipeline.Bulk:
 	default:
 		return in.fail("priority", codeInvalid, "%s.",
-			sentence(pipeline.Unknown("priority", string(req.priority), []string{"high", "normal", "bulk"})))
+			sentence(pipeline.Unknown("priority", string(req.Priority), []string{"high", "normal", "bulk"})))
 	}
 	switch {
-	case utf8.RuneCountInString(req.title) > maxTitle:
+	case utf8.RuneCountInString(req.Title) > maxTitle:
 		return in.fail("title", codeFieldTooLarge, "title has more than %d characters.", maxTitle)
-	case sizeOf(req.metadata) > in.limit("metadata"):
+	case sizeOf(req.Metadata) > in.limit("metadata"):
 		return in.tooLong("metadata")
-	case int64(len(req.passthrough)) > in.limit("passthrough"):
+	case int64(len(req.Passthrough)) > in.limit("passthrough"):
 		return in.tooLong("passthrough")
-	case int64(len(req.webhook)) > in.limit("webhook_url"):
+	case int64(len(req.Webhook)) > in.limit("webhook_url"):
 		return in.tooLong("webhook_url")
 	}
-	for _, worker := range slices.Sorted(maps.Keys(req.params)) {
-		if err := in.checkParams(worker, req.params[worker]); err != nil {
+	for _, worker := range slices.Sorted(maps.Keys(req.Params)) {
+		if err := in.checkParams(worker, req.Params[worker]); err != nil {
 			return err
 		}
 	}
-	return in.checkWebhook(req.webhook)
+	return in.checkWebhook(req.Webhook)
 }
 
 func (in *intake) checkWebhook(address string) error {
@@ -272,7 +272,7 @@ func (in *intake) checkWebhook(address string) error {
 
 // document returns the pipeline that a request names.
 func (in *intake) document(req request) (pipeline.Pipeline, error) {
-	name := req.pipeline
+	name := req.Pipeline
 	if name == "" {
 		name = pipeline.DefaultPipeline
 	}
@@ -289,7 +289,7 @@ func (in *intake) document(req request) (pipeline.Pipeline, error) {
 func (in *intake) requested(doc pipeline.Pipeline, req request) (map[string]map[string]any, error) {
 	var requested map[string]map[string]any
 	for _, worker := range stepFields(in.traits) {
-		own, asked := req.params[worker]
+		own, asked := req.Params[worker]
 		_, sent := in.assets[worker]
 		if !asked && !sent {
 			continue

@@ -52,7 +52,7 @@ type uploadDoc struct {
 	Filename    string            `json:"filename"`
 	Size        int64             `json:"size"` // bytes of the source; 0: not known yet
 	Key         string            `json:"key"`  // of the source
-	Request     savedRequest      `json:"request"`
+	Request     request           `json:"request"`
 	TusMetadata map[string]string `json:"tus_metadata,omitempty"` // as a tus client sent it
 	TraceParent string            `json:"traceparent,omitempty"`
 
@@ -74,28 +74,6 @@ type uploadProblem struct {
 	Detail    string `json:"detail" doc:"What happened this time"`
 	Remedy    string `json:"remedy" doc:"What to do about it"`
 	Retryable bool   `json:"retryable" doc:"Whether the same upload may succeed later"`
-}
-
-// savedRequest is a request as it is kept.
-type savedRequest struct {
-	Pipeline    string                    `json:"pipeline,omitempty"`
-	Priority    pipeline.Priority         `json:"priority,omitempty"`
-	Metadata    map[string]string         `json:"metadata,omitempty"`
-	Passthrough string                    `json:"passthrough,omitempty"`
-	Webhook     string                    `json:"webhook_url,omitempty"`
-	Params      map[string]map[string]any `json:"params,omitempty"`
-}
-
-func saved(r request) savedRequest {
-	return savedRequest{r.pipeline, r.priority, r.metadata, r.passthrough, r.webhook, r.params}
-}
-
-// request returns what was saved.
-func (r savedRequest) request() request {
-	return request{
-		pipeline: r.Pipeline, priority: r.Priority, metadata: r.Metadata, passthrough: r.Passthrough,
-		webhook: r.Webhook, params: r.Params,
-	}
 }
 
 // uploadsPrefix is that of the keys of all documents: uploads/<project>/<upload>/upload.json.

@@ -177,7 +177,7 @@ func (s *server) newUpload(in *intake, o uploadOrder, key string) (uploadDoc, er
 	now := time.Now().UTC()
 	d := uploadDoc{
 		ID: pipeline.NewID("upl"), Project: in.project, Video: in.video, Method: o.method,
-		Filename: cleanFilename(o.filename), Size: o.size, Request: saved(o.req), TusMetadata: o.tus,
+		Filename: cleanFilename(o.filename), Size: o.size, Request: o.req, TusMetadata: o.tus,
 		TraceParent: in.parent, Status: uploadWaiting, CreatedAt: now,
 		ExpiresAt: now.Add(s.cfg.Limits.UploadExpires),
 	}

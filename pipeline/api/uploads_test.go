@@ -95,8 +95,8 @@ func (e *env) wantFilm(video string) pipeline.VideoView {
 // TestUploadInPieces follows an upload from its creation to its video.
 func TestUploadInPieces(t *testing.T) {
 	e := newEnv(t, func(c *Config) { c.PublicURL = "https://v.example" })
-	u := e.ordered(`{"filename":"..\\cat.MP4","size":24,"pipeline":"default","priority":"high","metadata":{"a":"b"},
-		"passthrough":"p","webhook_url":"https://hooks.example/x","watermark":"text:x"}`,
+	u := e.ordered(`{"filename":"..\\cat.MP4","size":24,"pipeline":"default","priority":"high","title":"Cat",
+		"metadata":{"a":"b"},"passthrough":"p","webhook_url":"https://hooks.example/x","watermark":"text:x"}`,
 		"traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
 	if u.Status != uploadWaiting || u.Offset != 0 || *u.Size != 24 || u.Filename != "cat.MP4" || u.ExpiresAt == nil {
 		t.Errorf("%+v", u)
@@ -127,7 +127,7 @@ func TestUploadInPieces(t *testing.T) {
 	wantAnswer(t, resp, raw, 204, 24)
 
 	v := e.wantFilm(u.Video)
-	if v.Filename != "cat.MP4" || v.Metadata["a"] != "b" || v.Passthrough != "p" ||
+	if v.Filename != "cat.MP4" || v.Title != "Cat" || v.Metadata["a"] != "b" || v.Passthrough != "p" ||
 		v.TraceID != "0af7651916cd43dd8448eb211c80319c" {
 		t.Errorf("%+v", v)
 	}
@@ -576,7 +576,7 @@ func TestLimitOfWaitingUploads(t *testing.T) {
 // TestUploadDocument reads a document that this version wrote: later ones must, too.
 func TestUploadDocument(t *testing.T) {
 	raw := `{"id":"upl_1","project":"default","video_id":"vid_1","method":"tus","filename":"a.mp4","size":24,
-		"key":"videos/vid_1/source/upl_1.mp4","request":{"pipeline":"p","priority":"bulk","metadata":{"a":"b"},
+		"key":"videos/vid_1/source/upl_1.mp4","request":{"pipeline":"p","priority":"bulk","title":"t","metadata":{"a":"b"},
 		"passthrough":"q","webhook_url":"https://h","params":{"watermark":{"text":"x"}}},"token_hash":"h",
 		"status":"waiting","created_at":"2026-01-02T03:04:05Z","expires_at":"2026-01-03T03:04:05Z"}`
 	d := decode[uploadDoc](t, []byte(raw))
