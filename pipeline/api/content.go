@@ -74,9 +74,6 @@ func (s *server) readContent(r *http.Request, d uploadDoc) (c content, err error
 	if err := mayReceive(d); err != nil {
 		return c, err
 	}
-	if d.Method != methodTus {
-		return c, fail(codeState, "The bytes of the upload come in parts.")
-	}
 	c.total = max(0, r.ContentLength)
 	if header := r.Header.Get("Content-Range"); header != "" {
 		if c, err = readContentRange(header, r.ContentLength); err != nil {

@@ -81,10 +81,6 @@ func (s *server) orderFields() map[string]*huma.Schema {
 			Type: huma.TypeInteger, Format: "int64", Minimum: &one, Maximum: &most,
 			Description: "Bytes of the file, if known",
 		},
-		"method": {
-			Type: huma.TypeString, Enum: []any{methodTus}, Default: methodTus,
-			Description: "How the bytes come: to `url` or `content_url`",
-		},
 	})
 	return fields
 }

@@ -120,7 +120,6 @@ func newEnv(t *testing.T, change func(*Config)) *env {
 		Queue: e.Bus, DeadLetters: e.Bus, Backlog: e.Catalog, Stats: e.Catalog,
 		Limits: Limits{MaxUpload: 1 << 20, ReadYourWrites: time.Hour},
 	}
-	cfg.Store = newPieces(cfg.Store)
 	if change != nil {
 		change(&cfg)
 	}

@@ -60,7 +60,6 @@ const (
 	codeChecksum        code = "checksum_mismatch"
 	codeTusVersion      code = "tus_version_unsupported"
 	codeTusInvalid      code = "tus_request_invalid"
-	codeMethodMissing   code = "upload_method_unsupported"
 	codeTooManyUploads  code = "too_many_uploads"
 	codeTooManyStreams  code = "too_many_streams"
 	codeClientUploads   code = "too_many_client_uploads"
@@ -154,8 +153,6 @@ var codes = map[code]codeEntry{
 		"Use a client for tus 1.0, which sends Tus-Resumable: 1.0.0."},
 	codeTusInvalid: {400, "The tus request is malformed", false,
 		"Use a client for tus 1.0 (https://tus.io), or correct what the detail names."},
-	codeMethodMissing: {409, "The store does not take uploads in this way", false,
-		"Use the method tus, which every store takes."},
 	codeTooManyUploads: {503, "Too many uploads are under way", true, "Try again after Retry-After seconds."},
 	codeTooManyStreams: {503, "Too many event streams are open", true, "Try again after Retry-After seconds."},
 	codeClientUploads: {429, "Too many uploads from one address are under way", true,

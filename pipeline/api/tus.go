@@ -91,9 +91,6 @@ func (s *server) resumeByTus(w http.ResponseWriter, r *http.Request) {
 	}
 	// Before tusd locks the upload: whoever has no token must not disturb who has it.
 	d, err := s.uploadOf(r.Context(), r.PathValue("token"))
-	if err == nil && d.Method != methodTus {
-		err = fail(codeState, "The bytes of the upload come in parts.")
-	}
 	if err != nil {
 		s.refuseUnread(w, r, err)
 		return

@@ -36,19 +36,12 @@ const (
 // ended reports whether the state is the last.
 func (s uploadState) ended() bool { return s != uploadWaiting && s != uploadUploading }
 
-// The ways in which the bytes of an upload come.
-const (
-	methodTus       = "tus" // or one PUT
-	methodMultipart = "multipart"
-)
-
 // uploadDoc is an upload before its video exists. It is a JSON document in the object store, so that every
 // server sees it and a restart loses nothing.
 type uploadDoc struct {
 	ID          string            `json:"id"`
 	Project     string            `json:"project"`
 	Video       string            `json:"video_id"`
-	Method      string            `json:"method"`
 	Filename    string            `json:"filename"`
 	Size        int64             `json:"size"` // bytes of the source; 0: not known yet
 	Key         string            `json:"key"`  // of the source

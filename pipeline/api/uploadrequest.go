@@ -16,7 +16,6 @@ import (
 
 // uploadOrder is what somebody asks for who wants to upload.
 type uploadOrder struct {
-	method   string
 	filename string
 	size     int64 // bytes of the source; 0: not known yet
 	req      request
@@ -24,7 +23,7 @@ type uploadOrder struct {
 }
 
 // uploadFields are the fields of an order beside those of every request.
-func uploadFields() []string { return []string{"filename", "size", "method"} }
+func uploadFields() []string { return []string{"filename", "size"} }
 
 // bodyField is one that a form has for the video itself, which an order cannot.
 const bodyField = "file"
@@ -57,7 +56,7 @@ func (in *intake) readOrder(w http.ResponseWriter, r *http.Request) (uploadOrder
 	if err := json.Unmarshal(raw, &values); err != nil || values == nil {
 		return uploadOrder{}, failAt("/body", codeInvalid, "The body is not a JSON object.")
 	}
-	o := uploadOrder{method: methodTus}
+	var o uploadOrder
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		if err := in.takeJSON(&o, name, values[name]); err != nil {
 			return o, err
@@ -106,9 +105,6 @@ func (in *intake) takeField(o *uploadOrder, name, text string) error {
 		return nil
 	case "size":
 		return in.takeSize(o, text)
-	case "method":
-		o.method = text
-		return nil
 	}
 	return in.parse(&o.req, name, []byte(text))
 }
@@ -135,10 +131,6 @@ func (in *intake) checkOrder(o uploadOrder) error {
 		f.pointer = pointer(in.at, "size")
 		return f
 	}
-	if o.method != methodTus && o.method != methodMultipart {
-		return in.fail("method", codeInvalid, "%s.",
-			sentence(pipeline.Unknown("method", o.method, []string{methodTus, methodMultipart})))
-	}
 	if err := in.checkFields(o.req); err != nil {
 		return err
 	}
@@ -157,7 +149,7 @@ func ignoredMetadata() []string { return []string{"name", "type", "filetype", "r
 func (in *intake) tusOrder(header string, meta map[string]string, size int64, sized bool) (
 	uploadOrder, error,
 ) {
-	o := uploadOrder{method: methodTus, size: size, filename: meta["name"], tus: meta}
+	o := uploadOrder{size: size, filename: meta["name"], tus: meta}
 	if sized && size == 0 {
 		return o, in.fail("Upload-Length", codeUploadEmpty, "The file has no bytes.")
 	}
@@ -171,8 +163,8 @@ func (in *intake) tusOrder(header string, meta map[string]string, size int64, si
 		if slices.Contains(ignoredMetadata(), name) {
 			continue
 		}
-		if slices.Contains([]string{"size", "method"}, name) { // tus has a header for the one, and is the other
-			return o, in.fail(name, codeFieldUnknown, "tus metadata has no field %s.", name)
+		if name == "size" { // for which tus has a header
+			return o, in.fail(name, codeFieldUnknown, "tus metadata has no field size; send Upload-Length.")
 		}
 		if err := in.takeField(&o, name, meta[name]); err != nil {
 			return o, err

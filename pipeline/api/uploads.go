@@ -66,7 +66,6 @@ type uploadView struct {
 	ID         string         `json:"id" doc:"upl_ and 26 letters and digits"`
 	Status     uploadState    `json:"status" enum:"waiting,uploading,completed,errored,canceled,expired"`
 	Video      string         `json:"video_id" doc:"The id that the video has once the upload is completed"`
-	Method     string         `json:"method" enum:"tus" doc:"How the bytes come"`
 	Filename   string         `json:"filename" doc:"As the uploader called it"`
 	Size       *int64         `json:"size" doc:"Bytes of the whole file; null if it is not known yet"`
 	Offset     int64          `json:"offset" doc:"Bytes that the server keeps; a client goes on from there"`
@@ -81,7 +80,7 @@ type uploadView struct {
 // viewUpload describes an upload of which offset bytes are kept. The zero token adds no URLs.
 func (s *server) viewUpload(d uploadDoc, offset int64, t uploadToken) uploadView {
 	v := uploadView{
-		ID: d.ID, Status: d.Status, Video: d.Video, Method: d.Method, Filename: d.Filename, Offset: offset,
+		ID: d.ID, Status: d.Status, Video: d.Video, Filename: d.Filename, Offset: offset,
 		CreatedAt: d.CreatedAt, Problem: d.Problem,
 	}
 	if d.Size > 0 {
@@ -95,7 +94,7 @@ func (s *server) viewUpload(d uploadDoc, offset int64, t uploadToken) uploadView
 	} else {
 		v.ExpiresAt = &d.ExpiresAt
 	}
-	if t != (uploadToken{}) && d.Method == methodTus {
+	if t != (uploadToken{}) {
 		v.URL, v.ContentURL = s.tusURL(t), s.cfg.PublicURL+"/v1/uploads/"+t.String()+"/content"
 	}
 	return v
@@ -151,10 +150,6 @@ func (s *server) createUpload(ctx context.Context, in *intake, o uploadOrder, ke
 	if err := in.checkOrder(o); err != nil {
 		return d, t, false, err
 	}
-	if o.method != methodTus {
-		return d, t, false, in.fail("method", codeMethodMissing, "The store takes no upload by the method %s.",
-			o.method)
-	}
 	if err := s.admit(ctx); err != nil {
 		return d, t, false, err
 	}
@@ -176,7 +171,7 @@ func (s *server) createUpload(ctx context.Context, in *intake, o uploadOrder, ke
 func (s *server) newUpload(in *intake, o uploadOrder, key string) (uploadDoc, error) {
 	now := time.Now().UTC()
 	d := uploadDoc{
-		ID: pipeline.NewID("upl"), Project: in.project, Video: in.video, Method: o.method,
+		ID: pipeline.NewID("upl"), Project: in.project, Video: in.video,
 		Filename: cleanFilename(o.filename), Size: o.size, Request: o.req, TusMetadata: o.tus,
 		TraceParent: in.parent, Status: uploadWaiting, CreatedAt: now,
 		ExpiresAt: now.Add(s.cfg.Limits.UploadExpires),
@@ -185,7 +180,7 @@ func (s *server) newUpload(in *intake, o uploadOrder, key string) (uploadDoc, er
 		if err := checkKey(key); err != nil {
 			return d, err
 		}
-		asked, err := json.Marshal([]any{o.method, o.filename, o.size, d.Request})
+		asked, err := json.Marshal([]any{o.filename, o.size, d.Request})
 		if err != nil {
 			return d, fmt.Errorf("encode request: %w", err)
 		}

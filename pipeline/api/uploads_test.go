@@ -207,8 +207,7 @@ func TestUploadsAreRefusedEarly(t *testing.T) {
 		"step":         {`{"watermark":{"position":"x"}}`, "/body/watermark", "watermark_invalid"},
 		"asset":        {`{"watermark":{"image":"x"}}`, "/body/watermark/image", "watermark_invalid"},
 		"no such step": {`{"stamp":{"text":"x"}}`, "/body/stamp", "stamp_unsupported"},
-		"method":       {`{"method":"ftp"}`, "/body/method", codeInvalid},
-		"multipart":    {`{"method":"multipart"}`, "/body/method", codeMethodMissing},
+		"unknown":      {`{"method":"ftp"}`, "/body/method", codeFieldUnknown},
 	} {
 		resp, raw := e.order(c.body)
 		if p := wantProblem(t, resp, raw, c.code); len(p.Errors) != 1 || p.Errors[0].Pointer != c.pointer {
@@ -575,7 +574,7 @@ func TestLimitOfWaitingUploads(t *testing.T) {
 
 // TestUploadDocument reads a document that this version wrote: later ones must, too.
 func TestUploadDocument(t *testing.T) {
-	raw := `{"id":"upl_1","project":"default","video_id":"vid_1","method":"tus","filename":"a.mp4","size":24,
+	raw := `{"id":"upl_1","project":"default","video_id":"vid_1","filename":"a.mp4","size":24,
 		"key":"videos/vid_1/source/upl_1.mp4","request":{"pipeline":"p","priority":"bulk","title":"t","metadata":{"a":"b"},
 		"passthrough":"q","webhook_url":"https://h","params":{"watermark":{"text":"x"}}},"token_hash":"h",
 		"status":"waiting","created_at":"2026-01-02T03:04:05Z","expires_at":"2026-01-03T03:04:05Z"}`
