@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 
 	"github.com/reelmill/reelmill/storage"
@@ -85,7 +86,7 @@ func (p *partial) back(before noted) error {
 // writer writes and hashes what readFrom reads.
 type writer struct {
 	p      *partial
-	hash   *hasher
+	hash   hash.Hash
 	sum    *storage.Checksum
 	offset int64 // of the next byte
 	err    error // of writing; read it after done is closed
@@ -98,7 +99,7 @@ type writer struct {
 	made int // buffers
 }
 
-func newWriter(p *partial, h *hasher, sum *storage.Checksum) *writer {
+func newWriter(p *partial, h hash.Hash, sum *storage.Checksum) *writer {
 	w := &writer{
 		p: p, hash: h, sum: sum, offset: p.old.Offset,
 		work: make(chan []byte), free: make(chan []byte, buffers), done: make(chan struct{}),
@@ -198,7 +199,7 @@ func (w *writer) run() {
 		w.free <- b
 		if w.offset-last >= syncStep && w.sum == nil && len(notes) == 0 {
 			last = w.offset
-			state, err := stateOf(w.hash.Hash)
+			state, err := storage.HashState(w.hash)
 			if err != nil {
 				w.err = err
 				break

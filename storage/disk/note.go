@@ -3,12 +3,10 @@ package disk
 import (
 	"bytes"
 	"crypto/sha256"
-	"encoding"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"os"
 )
@@ -103,15 +101,3 @@ func parseSlot(page []byte) (n noted, ok bool) {
 	err := json.Unmarshal(page[head:], &n)
 	return n, err == nil && n.Offset >= 0
 }
-
-// hasher is a SHA-256 whose state can be kept.
-type hasher struct{ hash.Hash }
-
-// newHasher goes on where the state was taken.
-func newHasher(state []byte) (*hasher, error) {
-	h := sha256.New()
-	return &hasher{h}, h.(encoding.BinaryUnmarshaler).UnmarshalBinary(state)
-}
-
-// stateOf returns the state of a SHA-256.
-func stateOf(h hash.Hash) ([]byte, error) { return h.(encoding.BinaryMarshaler).MarshalBinary() }

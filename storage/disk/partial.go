@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"io/fs"
 	"os"
@@ -64,10 +65,8 @@ func (s *Store) Begin(ctx context.Context, key string, size int64) error {
 		if errors.Is(err, storage.ErrBusy) {
 			return nil
 		}
-		if err == nil || !errors.Is(err, fs.ErrExist) { // another Begin was faster
-			if err != nil {
-				return fmt.Errorf("begin %s: %w", key, err)
-			}
+		if err != nil && !errors.Is(err, fs.ErrExist) { // which says that another Begin was faster
+			return fmt.Errorf("begin %s: %w", key, err)
 		}
 	}
 	return fmt.Errorf("begin %s: the files in %s vanish", key, partialDir)
@@ -82,7 +81,7 @@ func (s *Store) makePartial(key string, size int64) (err error) {
 	}
 	defer func() { err = errors.Join(err, ignoreMissing(s.root.Remove(tmp)), f.Close()) }()
 	first := noted{Key: key, Size: max(size, 0), Boot: s.boot}
-	if first.Hash, err = stateOf(sha256.New()); err != nil {
+	if first.Hash, err = storage.HashState(sha256.New()); err != nil {
 		return err
 	}
 	at := place{}
@@ -242,10 +241,8 @@ func (s *Store) kept(ctx context.Context, key string) (int64, error) {
 	defer f.Close()
 	fi, dataErr := s.root.Lstat(dataName) // before the note: an Append that ends now looks settled
 	last, _, err := readNote(f)
-	if err == nil && dataErr == nil && last.Key == key && fi.Size() <= last.Offset {
-		if fi.Size() == last.Offset {
-			return last.Offset, nil
-		}
+	if err == nil && dataErr == nil && last.Key == key && fi.Size() == last.Offset {
+		return last.Offset, nil
 	}
 	p, lockErr := s.openPartial(key)
 	if errors.Is(lockErr, storage.ErrBusy) && err == nil {
@@ -261,15 +258,15 @@ func (s *Store) kept(ctx context.Context, key string) (int64, error) {
 // settle decides which bytes count, and notes it: those that were synced, and after the death of a process
 // also those that only reached the page cache, which outlives it. Other bytes it cuts off. It returns the
 // hash of those that count.
-func (p *partial) settle(ctx context.Context) (*hasher, error) {
+func (p *partial) settle(ctx context.Context) (hash.Hash, error) {
 	fi, err := p.data.Stat()
 	if err != nil {
 		return nil, err
 	}
 	n := p.old
-	h, err := newHasher(n.Hash)
+	h, err := storage.ResumeHash(n.Hash)
 	if err != nil {
-		return nil, fmt.Errorf("its hash: %w: %w", err, errDamaged)
+		return nil, fmt.Errorf("%w: %w", err, errDamaged)
 	}
 	survives := p.s.boot != "" && n.Boot == p.s.boot && !n.Checking
 	if !survives && fi.Size() > n.Offset {
@@ -293,8 +290,8 @@ func (p *partial) settle(ctx context.Context) (*hasher, error) {
 }
 
 // keep syncs the bytes, and then notes that so many of them count, with the hash h.
-func (p *partial) keep(n noted, h *hasher) (err error) {
-	if n.Hash, err = stateOf(h.Hash); err != nil {
+func (p *partial) keep(n noted, h hash.Hash) (err error) {
+	if n.Hash, err = storage.HashState(h); err != nil {
 		return err
 	}
 	return p.keepState(n)
@@ -359,18 +356,11 @@ func (p *partial) finish(ctx context.Context) (storage.Info, error) {
 
 // finished describes the object of a key that has no unfinished one: an earlier Finish may have made it. It
 // reads the object, since nothing else knows its hash. missing is the error if there is none.
-func (s *Store) finished(ctx context.Context, key string, missing error) (info storage.Info, err error) {
-	f, info, err := s.open(key)
+func (s *Store) finished(ctx context.Context, key string, missing error) (storage.Info, error) {
+	info, err := storage.Sum(ctx, s, key)
 	if errors.Is(err, storage.ErrNotFound) {
 		return info, missing
 	}
-	if err != nil {
-		return info, err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	h := sha256.New()
-	n, err := io.CopyBuffer(h, &reader{ctx: ctx, Reader: struct{ io.Reader }{f}}, make([]byte, copyBuffer))
-	info.Size, info.SHA256 = n, hex.EncodeToString(h.Sum(nil))
 	if errors.Is(missing, errLeft) && err == nil {
 		err = s.discard(key) // the note of a Finish whose process died at the last step
 	}

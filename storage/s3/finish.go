@@ -41,7 +41,7 @@ func (s *Store) finish(ctx context.Context, key string) (info storage.Info, err 
 	if p.Size > 0 && p.kept() != p.Size {
 		return info, fmt.Errorf("%d of %d bytes are kept: %w", p.kept(), p.Size, storage.ErrSize)
 	}
-	h, err := p.hash()
+	h, err := storage.ResumeHash(p.Hash)
 	if err != nil {
 		return info, err
 	}

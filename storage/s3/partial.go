@@ -5,12 +5,10 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"net/http"
 	"sync"
@@ -67,17 +65,6 @@ func (p *partial) tail() (n int64) {
 
 // kept is how many bytes are kept.
 func (p *partial) kept() int64 { return int64(len(p.Parts))*p.PartSize + p.tail() }
-
-// hash returns the SHA-256 of the bytes kept, to go on with.
-func (p *partial) hash() (hash.Hash, error) {
-	h := sha256.New()
-	if err := h.(encoding.BinaryUnmarshaler).UnmarshalBinary(p.Hash); err != nil {
-		return nil, fmt.Errorf("state of the hash: %w", err)
-	}
-	return h, nil
-}
-
-func marshalHash(h hash.Hash) ([]byte, error) { return h.(encoding.BinaryMarshaler).MarshalBinary() }
 
 // partialName is the name of the state of a key in the bucket, without its ending. It is a hash, since a
 // server with folders refuses a key that is a folder of others.

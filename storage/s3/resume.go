@@ -37,7 +37,7 @@ func (s *Store) begin(ctx context.Context, key string, size int64) error {
 	if _, _, err := s.load(ctx, key); err == nil || !errors.Is(err, storage.ErrNotFound) {
 		return err
 	}
-	state, err := marshalHash(sha256.New())
+	state, err := storage.HashState(sha256.New())
 	if err != nil {
 		return err
 	}
@@ -101,7 +101,7 @@ func (s *Store) append(
 	if kept := p.kept(); offset != kept {
 		return kept, fmt.Errorf("offset %d, %d bytes are kept: %w", offset, kept, storage.ErrOffset)
 	}
-	h, err := p.hash()
+	h, err := storage.ResumeHash(p.Hash)
 	if err != nil {
 		return offset, err
 	}
@@ -291,7 +291,7 @@ func (a *appending) end(readErr error) (int64, error) {
 // record writes the state after the part or piece that it names, and then removes the pieces that it names no
 // more. When the write fails it may still arrive, so nothing is removed then: Reclaim finds it.
 func (a *appending) record() (err error) {
-	if a.now.Hash, err = marshalHash(a.hash); err != nil {
+	if a.now.Hash, err = storage.HashState(a.hash); err != nil {
 		return err
 	}
 	next := a.now
