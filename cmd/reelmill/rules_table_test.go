@@ -17,7 +17,7 @@ var ruleImports = []struct {
 	{"cmd/reelmill/internal/rebuild", []string{"pipeline", "pipeline/bus", "storage/catalog", "cmd/reelmill/internal/loss"}},
 
 	{"pipeline", nil},
-	{"pipeline/api", []string{"pipeline", "pipeline/console", "pipeline/manifest", "pipeline/secret", "pipeline/stats", "pipeline/why", "storage", "storage/catalog"}},
+	{"pipeline/api", []string{"pipeline", "pipeline/console", "pipeline/manifest", "pipeline/pace", "pipeline/secret", "pipeline/stats", "pipeline/why", "storage", "storage/catalog"}},
 	{"pipeline/api/apitest", []string{"pipeline/...", "storage/..."}},
 	{"pipeline/bus", []string{"pipeline", "pipeline/bytesize", "pipeline/pause"}},
 	{"pipeline/bus/bustest", []string{"pipeline/bus/embedded", "pipeline/pipelinetest"}},
@@ -26,6 +26,7 @@ var ruleImports = []struct {
 	{"pipeline/client", []string{"pipeline", "pipeline/pause", "pipeline/stats", "pipeline/why"}},
 	{"pipeline/console", nil},
 	{"pipeline/manifest", []string{"pipeline"}},
+	{"pipeline/pace", nil},
 	{"pipeline/pause", nil},
 	{"pipeline/pipelinetest", []string{"pipeline"}},
 	{"pipeline/secret", nil},
@@ -45,7 +46,7 @@ var ruleImports = []struct {
 
 	{"workers", []string{"pipeline", "pipeline/pause", "storage"}},
 	{"workers/all", []string{"pipeline", "storage", "workers", "workers/*", "workers/internal/*"}},
-	{"workers/fetch", []string{"pipeline", "pipeline/pause", "workers", "storage", "workers/internal/*"}},
+	{"workers/fetch", []string{"pipeline", "pipeline/pace", "pipeline/pause", "workers", "storage", "workers/internal/*"}},
 	{"workers/internal/audiotrack", []string{"pipeline", "workers/internal/encode", "workers/internal/ffmpeg"}},
 	{"workers/internal/encode", []string{"pipeline", "workers/internal/ffmpeg"}},
 	{"workers/internal/ffmpeg", []string{"workers/internal/sandbox"}},

@@ -159,7 +159,7 @@ type Limits struct {
 	MaxOpenUploads int           // at once; 64. More get 503
 	MaxStreams     int           // event streams at once; 256. More get 503
 	UploadIdle     time.Duration // how long an upload may stall; 60 s
-	MinUploadRate  int64         // bytes a second that an upload must keep up (uploadPace); 1,024
+	MinUploadRate  int64         // bytes a second that an upload must keep up (package pace); 1,024
 	UploadSlack    time.Duration // how long it may be slower; twice UploadIdle
 	WriteIdle      time.Duration // how long a client may take no byte of an answer; 60 s
 	Heartbeat      time.Duration // of a silent event stream; 15 s

@@ -8,6 +8,8 @@ import (
 	"os"
 	"sync/atomic"
 	"time"
+
+	"github.com/reelmill/reelmill/pipeline/pace"
 )
 
 // uploadBody reads a body until no bytes arrive for too long or the client is too slow, and keeps how it
@@ -17,7 +19,7 @@ type uploadBody struct {
 	limit   int64 // bytes of the whole body
 	control *http.ResponseController
 	idle    time.Duration
-	pace    uploadPace
+	pace    pace.Pace
 	moved   time.Time // when the deadline was last moved; zero before the first read
 	ended   bool      // the body was read to its end
 	slow    bool      // the client was too slow
@@ -30,7 +32,7 @@ func newUploadBody(w http.ResponseWriter, r *http.Request, limit int64, l Limits
 	return &uploadBody{
 		body: http.MaxBytesReader(w, r.Body, limit), limit: limit, idle: l.UploadIdle,
 		control: http.NewResponseController(w),
-		pace:    uploadPace{rate: float64(l.MinUploadRate), most: l.UploadSlack, left: l.UploadSlack},
+		pace:    pace.New(l.MinUploadRate, l.UploadSlack),
 	}
 }
 
@@ -39,7 +41,7 @@ func (b *uploadBody) Read(p []byte) (int, error) {
 	if b.slow {
 		return 0, os.ErrDeadlineExceeded
 	}
-	now, wait := time.Now(), min(b.idle, b.pace.left)
+	now, wait := time.Now(), min(b.idle, b.pace.Left())
 	if wait < b.idle || now.Sub(b.moved) >= min(deadlineStep, b.idle/4) {
 		b.moved = now
 		if err := b.control.SetReadDeadline(now.Add(wait)); err != nil && !errors.Is(err, http.ErrNotSupported) {
@@ -51,7 +53,7 @@ func (b *uploadBody) Read(p []byte) (int, error) {
 		return 0, b.err
 	}
 	n, err := b.body.Read(p)
-	b.slow = b.pace.spent(time.Since(now), n)
+	b.slow = b.pace.Spent(time.Since(now), n)
 	switch {
 	case errors.Is(err, io.EOF):
 		b.ended, b.slow = true, false
@@ -73,22 +75,4 @@ func (b *uploadBody) interrupt() {
 // done removes the deadline: the server goes on reading, to notice when the client hangs up.
 func (b *uploadBody) done() {
 	_ = b.control.SetReadDeadline(time.Time{}) // a connection without deadlines has none to remove
-}
-
-// uploadPace says when an upload is too slow. The client has a stock of time, full at the beginning. Waiting
-// for its bytes uses the time, and each byte adds as much as it takes at the minimum rate, up to the full
-// stock. So a bad line may be silent for long after it has sent something, and on average must keep the rate;
-// but a burst does not pay for an hour of silence. The time in which the server itself is busy, such as with
-// a slow store, does not count.
-type uploadPace struct {
-	rate float64       // bytes a second
-	most time.Duration // a full stock
-	left time.Duration
-}
-
-// spent counts n bytes that took a time to arrive, and reports whether the stock is used up.
-func (p *uploadPace) spent(waited time.Duration, n int) bool {
-	earned := time.Duration(min(float64(n)/p.rate*float64(time.Second), float64(p.most)))
-	p.left = min(p.most, p.left-waited+earned)
-	return p.left <= 0
 }

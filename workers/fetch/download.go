@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/pace"
 	"github.com/reelmill/reelmill/pipeline/pause"
 	"github.com/reelmill/reelmill/workers"
 )
@@ -21,7 +22,7 @@ type download struct {
 	client *http.Client
 	from   pipeline.Fetch
 	job    workers.Attempt
-	pace   pace
+	pace   pace.Pace
 
 	file     *os.File
 	requests int
@@ -41,7 +42,7 @@ func newDownload(w *Worker, from pipeline.Fetch, job workers.Attempt) *download 
 	c := w.config
 	return &download{
 		config: c, client: w.client, from: from, job: job, total: -1,
-		pace: pace{rate: float64(c.MinRate), most: c.Slack, left: c.Slack},
+		pace: pace.New(c.MinRate, c.Slack),
 	}
 }
 
@@ -96,7 +97,7 @@ func (d *download) to(ctx context.Context, name string) (err error) {
 // wait waits before the next request: as long as the server asks for, or longer each time that one fails.
 func (d *download) wait(ctx context.Context, failed int, asked time.Duration) error {
 	wait := d.config.Pause << (failed - 1)
-	if d.pace.spent(wait, 0) {
+	if d.pace.Spent(wait, 0) {
 		return d.slow()
 	}
 	if !pause.For(ctx, max(wait, asked)) {
@@ -132,7 +133,7 @@ func (d *download) request(ctx context.Context) error {
 	d.requests++
 	began := time.Now()
 	answer, err := d.client.Do(r)
-	d.pace.spent(time.Since(began), 0)
+	d.pace.Spent(time.Since(began), 0)
 	if err != nil {
 		return d.unanswered(err)
 	}
@@ -159,11 +160,11 @@ func (d *download) read(ctx context.Context, body io.Reader, stop context.Cancel
 	defer watch.Stop()
 	buffer := make([]byte, 256<<10)
 	for {
-		watch.Reset(min(d.config.Idle, d.pace.left))
+		watch.Reset(min(d.config.Idle, d.pace.Left()))
 		began := time.Now()
 		n, err := body.Read(buffer)
 		watch.Stop()
-		slow := d.pace.spent(time.Since(began), n)
+		slow := d.pace.Spent(time.Since(began), n)
 		if err := d.write(buffer[:n]); err != nil {
 			return err
 		}
