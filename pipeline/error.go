@@ -61,6 +61,7 @@ func Fail(code Code, format string, args ...any) *Error {
 	return &Error{Code: code, Detail: err.Error(), Err: errors.Unwrap(err)}
 }
 
+// Error implements error.
 func (e *Error) Error() string {
 	if e.Detail == "" && e.Err != nil {
 		return string(e.Code) + ": " + e.Err.Error()
@@ -90,4 +91,5 @@ func ProblemOf(err error) *Problem {
 	}
 }
 
+// Error implements error.
 func (p *Problem) Error() string { return string(p.Code) + ": " + p.Detail }

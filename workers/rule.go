@@ -104,6 +104,7 @@ const crashAttempts = 2
 // gate, are not marked.
 type made struct{ error }
 
+// Unwrap returns the error within.
 func (m made) Unwrap() error { return m.error }
 
 // maxFailure bounds JobEvent.Failure, in bytes.

@@ -104,8 +104,10 @@ type happening struct {
 // happenings is a heap.Interface: the earliest first and, of the same time, the one planned first.
 type happenings []happening
 
+// Len implements heap.Interface.
 func (h happenings) Len() int { return len(h) }
 
+// Less implements heap.Interface.
 func (h happenings) Less(i, j int) bool {
 	if h[i].at != h[j].at {
 		return h[i].at < h[j].at
@@ -113,10 +115,13 @@ func (h happenings) Less(i, j int) bool {
 	return h[i].order < h[j].order
 }
 
+// Swap implements heap.Interface.
 func (h happenings) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
 
+// Push implements heap.Interface.
 func (h *happenings) Push(x any) { *h = append(*h, x.(happening)) }
 
+// Pop implements heap.Interface.
 func (h *happenings) Pop() any {
 	last := (*h)[len(*h)-1]
 	*h = (*h)[:len(*h)-1]

@@ -59,6 +59,16 @@ func newReceiver(t *testing.T) *receiver {
 	return r
 }
 
+// bucket starts an S3 server, gives the programs of the test its keys, and returns the --store in it.
+func bucket(t *testing.T) string {
+	t.Helper()
+	c := s3test.StartGateway(t)
+	t.Setenv("REELMILL_S3_ACCESS_KEY", c.AccessKey.Reveal())
+	t.Setenv("REELMILL_S3_SECRET_KEY", c.SecretKey.Reveal())
+	return fmt.Sprintf("s3://%s/store?endpoint=%s&region=%s&path_style=true&create_bucket=true",
+		c.Bucket, c.Endpoint, c.Region)
+}
+
 // TestEndToEnd uploads a video to the running program and follows it to its end, on each kind of store.
 func TestEndToEnd(t *testing.T) {
 	for _, store := range []string{"disk", "s3"} {
@@ -67,11 +77,7 @@ func TestEndToEnd(t *testing.T) {
 			t.Setenv("REELMILL_WEBHOOK_SECRET", testSecret)
 			args := []string{"--webhook-allow-private"}
 			if store == "s3" {
-				c := s3test.StartGateway(t)
-				t.Setenv("REELMILL_S3_ACCESS_KEY", c.AccessKey.Reveal())
-				t.Setenv("REELMILL_S3_SECRET_KEY", c.SecretKey.Reveal())
-				args = append(args, "--store", fmt.Sprintf("s3://%s/e2e?endpoint=%s&region=%s&path_style=true&create_bucket=true",
-					c.Bucket, c.Endpoint, c.Region))
+				args = append(args, "--store", bucket(t))
 			}
 			data := t.TempDir()
 			p := startServe(t, binary, data, args...)

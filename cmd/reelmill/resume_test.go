@@ -14,7 +14,6 @@ import (
 	"testing"
 
 	"github.com/reelmill/reelmill/pipeline/pipelinetest"
-	"github.com/reelmill/reelmill/storage/s3/s3test"
 )
 
 // TestUploadResumes kills the server while it receives an upload by tus, at random offsets, and starts it again:
@@ -25,11 +24,7 @@ func TestUploadResumes(t *testing.T) {
 		t.Run(store, func(t *testing.T) {
 			var args []string
 			if store == "s3" {
-				c := s3test.StartGateway(t)
-				t.Setenv("REELMILL_S3_ACCESS_KEY", c.AccessKey.Reveal())
-				t.Setenv("REELMILL_S3_SECRET_KEY", c.SecretKey.Reveal())
-				args = []string{"--store", fmt.Sprintf("s3://%s/resume?endpoint=%s&region=%s&path_style=true&create_bucket=true",
-					c.Bucket, c.Endpoint, c.Region)}
+				args = []string{"--store", bucket(t)}
 			}
 			uploadResumes(t, args)
 		})

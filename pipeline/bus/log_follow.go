@@ -67,6 +67,7 @@ func (b *Bus) Follow(ctx context.Context, after uint64,
 // shortError says that a log ends before the last event that was applied.
 type shortError struct{ applied, last uint64 }
 
+// Error implements error.
 func (e shortError) Error() string {
 	return fmt.Sprintf("the events up to %d were applied, and the log ends at %d: it has lost events, or is "+
 		"another one", e.applied, e.last)

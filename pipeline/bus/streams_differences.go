@@ -28,6 +28,7 @@ type Difference struct {
 	consumer func(*jetstream.ConsumerConfig)
 }
 
+// String implements fmt.Stringer.
 func (d Difference) String() string { return fmt.Sprintf("%s is %s, want %s", d.What, d.Live, d.Want) }
 
 // refuse returns ErrDiffers with the differences, or nil when there are none.

@@ -99,7 +99,10 @@ func (f *fed) Read(p []byte) (int, error) {
 // stopError is an error that ends a stream for good: the caller's, or that of an invalid or too long event.
 type stopError struct{ err error }
 
+// Error implements error.
 func (e *stopError) Error() string { return e.err.Error() }
+
+// Unwrap returns the error within.
 func (e *stopError) Unwrap() error { return e.err }
 
 // stream is one call of Events, over any number of connections.

@@ -92,7 +92,10 @@ type source struct {
 // localError is an error of a local file: retrying does not help.
 type localError struct{ err error }
 
+// Error implements error.
 func (e *localError) Error() string { return e.err.Error() }
+
+// Unwrap returns the error within.
 func (e *localError) Unwrap() error { return e.err }
 
 func openSource(u Upload) (source, error) {

@@ -34,6 +34,7 @@ type poisoned struct {
 	err   error
 }
 
+// Error implements error.
 func (p poisoned) Error() string { return p.err.Error() }
 
 // videoEntry is a video in a batch, with the jobs that the batch has read.

@@ -119,6 +119,7 @@ type packetList struct {
 	over   bool // that is why it stopped
 }
 
+// Write implements io.Writer.
 func (l *packetList) Write(p []byte) (int, error) {
 	n := len(p)
 	for {

@@ -96,6 +96,7 @@ type lines struct {
 	rest  []byte
 }
 
+// Write implements io.Writer.
 func (l *lines) Write(p []byte) (int, error) {
 	l.rest = append(l.rest, p...)
 	for {

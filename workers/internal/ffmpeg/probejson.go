@@ -65,6 +65,7 @@ type probeSideData struct {
 // text decodes a JSON string or number: ffprobe uses both for the same fields.
 type text string
 
+// UnmarshalJSON implements json.Unmarshaler.
 func (t *text) UnmarshalJSON(data []byte) error {
 	if len(data) > 0 && data[0] == '"' {
 		return json.Unmarshal(data, (*string)(t))

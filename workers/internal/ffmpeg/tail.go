@@ -46,6 +46,7 @@ func (t *tail) hide(path, name string) {
 	sort.SliceStable(t.paths, func(i, j int) bool { return len(t.paths[i].path) > len(t.paths[j].path) })
 }
 
+// Write implements io.Writer.
 func (t *tail) Write(p []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -101,6 +102,7 @@ type capped struct {
 
 var errCapped = errors.New("output limit passed")
 
+// Write implements io.Writer.
 func (c *capped) Write(p []byte) (int, error) {
 	if int64(len(p)) <= c.left {
 		c.left -= int64(len(p))
