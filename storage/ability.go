@@ -12,6 +12,17 @@ import (
 	"time"
 )
 
+// As returns the ability T of a store, such as Resumable, and whether the store has it. A store has it if it
+// implements T. So does a store that wraps another one and passes the ability on: its method
+// As(target any) bool sets the *T in target and returns true.
+func As[T any](s Store) (ability T, ok bool) {
+	if ability, ok = s.(T); ok {
+		return ability, true
+	}
+	wrapper, ok := s.(interface{ As(target any) bool })
+	return ability, ok && wrapper.As(&ability)
+}
+
 // LocalPather is a store whose objects are files on this machine.
 type LocalPather interface {
 	// LocalPath returns an absolute path at which the object can be read. The path is read-only: writing to
@@ -113,7 +124,7 @@ func DeletePrefix(ctx context.Context, s Store, prefix string) (int, error) {
 	if !strings.HasSuffix(prefix, "/") {
 		return 0, fmt.Errorf("delete prefix %q: want a slash at the end: %w", prefix, ErrKey)
 	}
-	if d, ok := s.(PrefixDeleter); ok {
+	if d, ok := As[PrefixDeleter](s); ok {
 		return d.DeletePrefix(ctx, prefix)
 	}
 	n := 0

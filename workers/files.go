@@ -60,7 +60,7 @@ func (f storeFiles) sumOf(key string) string {
 
 // inPlace returns the path of the object in a store whose objects are local files.
 func inPlace(s storage.Store, key string) (string, bool) {
-	local, ok := s.(storage.LocalPather)
+	local, ok := storage.As[storage.LocalPather](s)
 	if !ok {
 		return "", false
 	}

@@ -54,7 +54,7 @@ func New(cfg Config) (*Handler, error) {
 		rates:   newRates(cfg.Limits.MaxClientRate),
 		locks:   newUploadLocks(),
 	}
-	s.pieces, _ = cfg.Store.(storage.Resumable)
+	s.pieces, _ = storage.As[storage.Resumable](cfg.Store)
 	s.api = humago.New(s.mux, describe(cfg))
 	s.api.UseMiddleware(s.checkQueries)
 	s.routes()

@@ -393,7 +393,7 @@ func TestLostFinish(t *testing.T) {
 }
 
 // pieces returns the store as one that takes objects in pieces.
-func (e *env) pieces() storage.Resumable { return e.config.Store.(storage.Resumable) }
+func (e *env) pieces() storage.Resumable { return e.api.s.pieces }
 
 // keep keeps all of film, as a server that is killed after the last byte does.
 func (e *env) keep(key string) {

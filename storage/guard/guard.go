@@ -50,7 +50,7 @@ func New(s storage.Store, c Config) (*Guard, error) {
 		IsExcluded:    func(err error) bool { return errors.Is(err, errCallers) },
 		OnStateChange: g.changed,
 	})
-	g.store = abilities(&guarded{g, s})
+	g.store = &guarded{g, s}
 	g.probe = func(ctx context.Context) error {
 		_, err := s.Stat(ctx, probeKey)
 		return err
@@ -61,9 +61,9 @@ func New(s storage.Store, c Config) (*Guard, error) {
 // probeKey is the key that the half-open breaker stats. It need not exist.
 const probeKey = "probe"
 
-// Store returns the guarded store. It is a LocalPather, a Presigner or a Resumable if and only if the
-// wrapped store is. The first two make no request and pass unguarded. It is always a PrefixDeleter and a
-// Reclaimer, since the guard can do both for any store.
+// Store returns the guarded store. It has the abilities LocalPather, Presigner and Resumable (storage.As) if
+// and only if the wrapped store has. The first two make no request and pass unguarded. It is always a
+// PrefixDeleter and a Reclaimer, since the guard can do both for any store.
 //
 // A Put with IfAbsent may store the object and still fail, if the answer is lost. So the guard looks for
 // the object before the first try, and returns ErrExists if it finds it. If a later try finds the object,

@@ -251,7 +251,7 @@ func TestAbilities(t *testing.T) {
 		if _, err := s.Put(t.Context(), key, strings.NewReader("x"), storage.PutOptions{}); err != nil {
 			t.Fatal(err)
 		}
-		local, ok := s.(storage.LocalPather)
+		local, ok := storage.As[storage.LocalPather](s)
 		if ok != c.local {
 			t.Errorf("%s is a LocalPather: %v", name, ok)
 		} else if ok {
@@ -259,7 +259,7 @@ func TestAbilities(t *testing.T) {
 				t.Errorf("%s: local path %s", name, path)
 			}
 		}
-		signer, ok := s.(storage.Presigner)
+		signer, ok := storage.As[storage.Presigner](s)
 		if ok != c.sign {
 			t.Errorf("%s is a Presigner: %v", name, ok)
 		} else if ok {

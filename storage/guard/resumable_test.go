@@ -23,7 +23,11 @@ func TestResumable(t *testing.T) {
 						g.Failures(), g.Retries(), g.State())
 				}
 			})
-			return g.Store().(storagetest.ResumableStore)
+			pieces, _ := storage.As[storage.Resumable](g.Store())
+			return struct {
+				storage.Store
+				storage.Resumable
+			}{g.Store(), pieces}
 		}
 	})
 }
@@ -70,13 +74,14 @@ func TestResumableRetries(t *testing.T) {
 	} {
 		f := &failingResumable{failing: 2}
 		g := mustNew(t, f, Config{FirstDelay: 1})
-		if err := call(g.Store().(storage.Resumable)); err != nil || f.calls != 3 || g.Failures() != 2 {
+		s, _ := storage.As[storage.Resumable](g.Store())
+		if err := call(s); err != nil || f.calls != 3 || g.Failures() != 2 {
 			t.Errorf("%s: %v after %d calls", name, err, f.calls)
 		}
 	}
 	f := &failingResumable{failing: 2}
 	g := mustNew(t, f, Config{FirstDelay: 1})
-	s := g.Store().(storage.Resumable)
+	s, _ := storage.As[storage.Resumable](g.Store())
 	kept, err := s.Append(ctx, "k", 5, strings.NewReader("abc"), nil)
 	if !errors.Is(err, errMedium) || kept != 8 || f.calls != 1 || g.Failures() != 1 {
 		t.Errorf("append: %d, %v after %d calls", kept, err, f.calls)
@@ -127,9 +132,9 @@ func TestResumableIsNotMadeUp(t *testing.T) {
 		}{d, d, signing{d}, d}, true, true, true},
 	} {
 		s := mustNew(t, c.s, Config{}).Store()
-		_, isLocal := s.(storage.LocalPather)
-		_, isSigner := s.(storage.Presigner)
-		_, isResumable := s.(storage.Resumable)
+		_, isLocal := storage.As[storage.LocalPather](s)
+		_, isSigner := storage.As[storage.Presigner](s)
+		_, isResumable := storage.As[storage.Resumable](s)
 		if isLocal != c.local || isSigner != c.sign || isResumable != c.resume {
 			t.Errorf("%s: local %v, signer %v, resumable %v", name, isLocal, isSigner, isResumable)
 		}

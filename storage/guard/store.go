@@ -17,63 +17,20 @@ type guarded struct {
 	inner storage.Store
 }
 
-// abilities adds the optional interfaces of the wrapped store.
-func abilities(s *guarded) storage.Store {
-	local, isLocal := s.inner.(storage.LocalPather)
-	signer, isSigner := s.inner.(storage.Presigner)
-	inner, isResumable := s.inner.(storage.Resumable)
-	if !isResumable {
-		return withoutResumable(s, local, signer)
+// As passes on abilities of the wrapped store (storage.As).
+func (s *guarded) As(target any) (ok bool) {
+	switch t := target.(type) {
+	case *storage.LocalPather:
+		*t, ok = storage.As[storage.LocalPather](s.inner)
+	case *storage.Presigner:
+		*t, ok = storage.As[storage.Presigner](s.inner)
+	case *storage.Resumable:
+		var inner storage.Resumable
+		if inner, ok = storage.As[storage.Resumable](s.inner); ok {
+			*t = &resumable{s.g, inner}
+		}
 	}
-	r := &resumable{s.g, inner}
-	switch {
-	case isLocal && isSigner:
-		return struct {
-			*guarded
-			*resumable
-			storage.LocalPather
-			storage.Presigner
-		}{s, r, local, signer}
-	case isLocal:
-		return struct {
-			*guarded
-			*resumable
-			storage.LocalPather
-		}{s, r, local}
-	case isSigner:
-		return struct {
-			*guarded
-			*resumable
-			storage.Presigner
-		}{s, r, signer}
-	}
-	return struct {
-		*guarded
-		*resumable
-	}{s, r}
-}
-
-// withoutResumable is abilities for a store that is not Resumable. local and signer may be nil.
-func withoutResumable(s *guarded, local storage.LocalPather, signer storage.Presigner) storage.Store {
-	switch {
-	case local != nil && signer != nil:
-		return struct {
-			*guarded
-			storage.LocalPather
-			storage.Presigner
-		}{s, local, signer}
-	case local != nil:
-		return struct {
-			*guarded
-			storage.LocalPather
-		}{s, local}
-	case signer != nil:
-		return struct {
-			*guarded
-			storage.Presigner
-		}{s, signer}
-	}
-	return s
+	return ok
 }
 
 // Stat implements storage.Store.
@@ -116,7 +73,7 @@ func (s *guarded) List(ctx context.Context, prefix string) iter.Seq2[storage.Inf
 // DeletePrefix implements storage.PrefixDeleter. If the store does not implement it, each deletion is guarded
 // by itself.
 func (s *guarded) DeletePrefix(ctx context.Context, prefix string) (total int, err error) {
-	if _, ok := s.inner.(storage.PrefixDeleter); !ok {
+	if _, ok := storage.As[storage.PrefixDeleter](s.inner); !ok {
 		return storage.DeletePrefix(ctx, struct{ storage.Store }{s}, prefix)
 	}
 	_, err = retry(ctx, s.g, s.g.config.Tries, func() (struct{}, error) {
@@ -129,7 +86,7 @@ func (s *guarded) DeletePrefix(ctx context.Context, prefix string) (total int, e
 
 // Reclaim implements storage.Reclaimer. A store that is no Reclaimer leaves nothing to reclaim.
 func (s *guarded) Reclaim(ctx context.Context, olderThan time.Duration) (total int, err error) {
-	r, ok := s.inner.(storage.Reclaimer)
+	r, ok := storage.As[storage.Reclaimer](s.inner)
 	if !ok {
 		return 0, ctx.Err()
 	}

@@ -116,12 +116,12 @@ func hostileKeys(t *testing.T, s storage.Store) {
 		_, err = s.Stat(ctx, key)
 		mustFail(t, fmt.Sprintf("stat %.20q", key), err, storage.ErrKey)
 		mustFail(t, fmt.Sprintf("delete %.20q", key), s.Delete(ctx, key), storage.ErrKey)
-		if l, ok := s.(storage.LocalPather); ok {
+		if l, ok := storage.As[storage.LocalPather](s); ok {
 			if path, ok := l.LocalPath(key); ok {
 				t.Errorf("local path of %.20q is %s", key, path)
 			}
 		}
-		if p, ok := s.(storage.Presigner); ok {
+		if p, ok := storage.As[storage.Presigner](s); ok {
 			_, err = p.PresignGet(ctx, key, 1e9)
 			mustFail(t, fmt.Sprintf("presign get %.20q", key), err, storage.ErrKey)
 			_, err = p.PresignPut(ctx, key, 1e9)

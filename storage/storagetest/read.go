@@ -55,7 +55,7 @@ func notFound(t *testing.T, s storage.Store) {
 		}
 		_, err := s.Stat(context.Background(), key)
 		mustFail(t, "stat "+key, err, storage.ErrNotFound)
-		if l, ok := s.(storage.LocalPather); ok {
+		if l, ok := storage.As[storage.LocalPather](s); ok {
 			if path, ok := l.LocalPath(key); ok {
 				t.Errorf("local path of %s is %s", key, path)
 			}

@@ -218,7 +218,7 @@ func (r resuming) unseen(t *testing.T) {
 	mustFail(t, "get", err, storage.ErrNotFound)
 	_, err = s.Stat(ctx, "v/u.bin")
 	mustFail(t, "stat", err, storage.ErrNotFound)
-	if local, ok := s.(storage.LocalPather); ok {
+	if local, ok := storage.As[storage.LocalPather](s); ok {
 		if path, ok := local.LocalPath("v/u.bin"); ok {
 			t.Errorf("local path %s", path)
 		}

@@ -123,7 +123,7 @@ func mustBeEmpty(t testing.TB, s storage.Store) {
 	if keys := list(t, s, ""); len(keys) != 0 {
 		t.Errorf("store holds %q, want nothing", keys)
 	}
-	if r, ok := s.(storage.Reclaimer); ok {
+	if r, ok := storage.As[storage.Reclaimer](s); ok {
 		n, err := r.Reclaim(context.Background(), 0)
 		if n != 0 || err != nil {
 			t.Errorf("reclaim found %d unfinished objects (%v), want none", n, err)

@@ -26,7 +26,7 @@ func (s *Server) clean(ctx context.Context) error {
 		}
 		deleted, err := janitor.Clean(ctx)
 		s.metrics.cleaned.Add(float64(deleted))
-		if r, ok := s.objects.(storage.Reclaimer); ok {
+		if r, ok := storage.As[storage.Reclaimer](s.objects); ok {
 			_, failed := r.Reclaim(ctx, 24*time.Hour+s.jumped())
 			err = errors.Join(err, failed)
 		}
