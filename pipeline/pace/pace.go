@@ -5,8 +5,8 @@ import "time"
 
 // Pace is a stock of time, full at the beginning. Waiting for bytes uses the time, and each byte adds as much
 // as it takes at the minimum rate, up to the full stock. So a bad line may be silent for long after it has
-// sent something, and on average must keep the rate; but a burst does not pay for an hour of silence. The time
-// in which our own end is busy, such as with a slow store, does not count.
+// sent something, and on average must keep the rate; but a burst does not pay for an hour of silence. The
+// time in which our own end is busy, such as with a slow store, does not count.
 type Pace struct {
 	rate float64       // bytes a second
 	most time.Duration // a full stock
