@@ -18,7 +18,7 @@ tests_with = $(shell grep --recursive --files-with-matches --include='*_test.go'
 sweeps = $(shell grep --recursive --files-with-matches --include='*_test.go' 'pipelinetest\.\(Sweep\|Whole\)' \
 	cmd pipeline storage workers | xargs --no-run-if-empty dirname | sort --unique | sed 's,^,./,')
 
-.PHONY: help build demo test sweep race lint fuzz bench sim cases corpus corpustest chaos mutate vuln licences sbom reproducible
+.PHONY: help build demo test sweep race lint spec generate fuzz bench sim cases corpus corpustest chaos mutate vuln licences sbom reproducible
 
 # The module of the programs that check what the product is made of.
 SUPPLY := deploy/tools/supply
@@ -54,6 +54,17 @@ lint: ## check formatting, vet, and run golangci-lint if it is installed
 	go vet -tags corpus ./...
 	@if command -v golangci-lint >/dev/null; then golangci-lint run ./...; \
 		else echo 'golangci-lint is not installed: ran gofmt and go vet only'; fi
+
+spec: ## check the OpenAPI document by the rules of Redocly (recommended) and Spectral (spectral:oas)
+	@.ci/install
+	@cd deploy/tools/openapi && export REDOCLY_TELEMETRY=off && \
+		npx --no-install redocly lint ../../../pipeline/api/openapi.json && \
+		npx --no-install spectral lint --fail-severity warn ../../../pipeline/api/openapi.json
+
+generate: ## write anew what is made of the Go types: schemas of events, the OpenAPI document, the catalogue of errors
+	go test ./pipeline -run TestSchemasAreGenerated -update
+	go test ./pipeline/api -run 'TestErrorCatalogue$$' -update
+	go test ./cmd/reelmill -run TestOpenAPIIsCommitted -update
 
 # Go spends a minute on shortening each input that reaches new code; with 100 tries, it fuzzes instead.
 fuzz: ## run each fuzz target for FUZZTIME (20s)

@@ -34,6 +34,8 @@ func TestRulesLeaveRoom(t *testing.T) {
 		{"pipeline/upload.go", exists, nil},
 		{"pipeline/api/auth.go", false, []string{ours + "pipeline"}},
 		{"pipeline/api/console.go", false, []string{ours + "pipeline/console"}},
+		{"pipeline/api/describeerrors.go", exists, []string{ours + "pipeline"}},
+		{"pipeline/api/examples/why.json", exists, nil},
 		{"pipeline/api/fetch.go", false, []string{ours + "pipeline"}},
 		{"pipeline/api/intake.go", exists, []string{ours + "pipeline", ours + "storage"}},
 		{"pipeline/api/presigned.go", false, []string{ours + "storage"}},

@@ -22,6 +22,7 @@ type server struct {
 	mux     *http.ServeMux
 	api     huma.API
 	openapi []byte
+	pages   pages
 	guard   *guard
 	uploads *gate     // of uploads under way
 	streams *gate     // of open event streams
@@ -61,12 +62,17 @@ func New(cfg Config) (*Handler, error) {
 	if err := s.routeUploads(); err != nil {
 		return nil, err
 	}
-	s.finishDescription()
+	if err := s.finishDescription(); err != nil {
+		return nil, fmt.Errorf("describe the API: %w", err)
+	}
 	doc, err := json.Marshal(s.api.OpenAPI())
 	if err != nil {
 		return nil, fmt.Errorf("encode OpenAPI document: %w", err)
 	}
 	s.openapi = doc
+	if s.pages, err = s.makePages(); err != nil {
+		return nil, fmt.Errorf("make the pages of documentation: %w", err)
+	}
 	s.api.OpenAPI().Paths[opGetVideo.Path].Patch.RequestBody.Required = false // changeVideo refuses an empty one
 	return &Handler{s.edge(http.HandlerFunc(s.route)), s}, nil
 }
@@ -102,6 +108,10 @@ func (s *server) routes() {
 	handle(s, opHealth, s.health)
 	handle(s, opReady, s.ready)
 	s.mux.HandleFunc("GET /openapi.json", s.getOpenAPI)
+	s.mux.HandleFunc("GET /docs", s.getDocs)
+	s.mux.HandleFunc("GET /docs/errors", s.getErrors)
+	s.mux.HandleFunc("GET /docs/errors.json", s.getErrorList)
+	s.routeDocs()
 }
 
 // handle registers an operation, and turns its errors into problem documents.
@@ -129,7 +139,8 @@ func (s *server) route(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, fail(codeMethod, "%s is not allowed here.", r.Method))
 		return
 	}
-	s.refuse(w, r, fail(codeNotFound, "There is nothing at this address; /openapi.json describes the API."))
+	s.refuse(w, r, fail(codeNotFound, "There is nothing at this address; /docs and /openapi.json describe "+
+		"the API."))
 }
 
 // headerProbe keeps the status and header that the mux would answer.

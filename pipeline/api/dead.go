@@ -16,10 +16,12 @@ var (
 	opListDeadLetters = huma.Operation{
 		OperationID: "list-dead-letters", Method: http.MethodGet, Path: "/v1/dead_letters",
 		Tags: []string{"dead letters"}, Summary: "List the dead letters of the project",
+		Description: "A job that is not tried again leaves one, with its error and its task.",
 	}
 	opGetDeadLetter = huma.Operation{
 		OperationID: "get-dead-letter", Method: http.MethodGet, Path: "/v1/dead_letters/{id}",
 		Tags: []string{"dead letters"}, Summary: "Read a dead letter",
+		Description: "Redriving or discarding it removes it.",
 	}
 	opRedriveDeadLetter = huma.Operation{
 		OperationID: "redrive-dead-letter", Method: http.MethodPost, Path: "/v1/dead_letters/{id}/redrive",

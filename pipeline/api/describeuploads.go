@@ -152,7 +152,10 @@ func describeTus(method, id, summary string) *huma.Operation {
 		}},
 	}
 	switch method {
+	case http.MethodDelete:
+		op.Description = "As POST /v1/uploads/{id}/cancel does: the bytes are removed."
 	case http.MethodHead:
+		op.Description = "`Upload-Offset` is where the client goes on, after a restart of the server, too."
 		op.Responses["200"] = op.Responses["204"]
 		delete(op.Responses, "204")
 		return op

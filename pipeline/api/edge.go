@@ -48,7 +48,7 @@ func (s *server) edge(next http.Handler) http.Handler {
 		if r.Body != http.NoBody {
 			aw.setReadDeadline(began.Add(bodyTimeout)) // uploads move it
 		}
-		r = r.WithContext(context.WithValue(r.Context(), requestIDKey{}, id))
+		r = r.WithContext(withPublic(context.WithValue(r.Context(), requestIDKey{}, id), s.cfg.PublicURL))
 		defer func() {
 			s.cfg.Logger.DebugContext(r.Context(), "request", "request_id", id, "method", r.Method,
 				"path", shownPath(r.URL.Path), "status", aw.status, "bytes", aw.bytes, "took", time.Since(began))

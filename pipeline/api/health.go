@@ -14,11 +14,12 @@ const readyTimeout = 5 * time.Second
 var (
 	opHealth = huma.Operation{
 		OperationID: "health", Method: http.MethodGet, Path: "/healthz", Tags: []string{"health"},
-		Summary: "Whether the process answers",
+		Summary: "Whether the process answers", Description: "It checks nothing else, and is for liveness probes.",
 	}
 	opReady = huma.Operation{
 		OperationID: "ready", Method: http.MethodGet, Path: "/readyz", Tags: []string{"health"},
-		Summary: "Whether the server can work: 200, or 503 with the checks that failed",
+		Summary:     "Whether the server can work: 200, or 503 with the checks that failed",
+		Description: "For readiness probes. Each check is `ok` or says what is wrong.",
 	}
 )
 

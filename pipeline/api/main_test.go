@@ -242,13 +242,14 @@ func wantProblem(t *testing.T, resp *http.Response, raw []byte, c code) problemD
 		t.Fatalf("%s: code %q (%s), want %q", resp.Status, p.Code, p.Detail, c)
 	}
 	seenCodes.Store(starred, true)
+	wantDescribed(t, resp.Request, starred)
 	if resp.StatusCode != entry.status || p.Status != entry.status {
 		t.Errorf("%s: status %d and %d, want %d", c, resp.StatusCode, p.Status, entry.status)
 	}
 	if ct := resp.Header.Get("Content-Type"); ct != "application/problem+json" {
 		t.Errorf("%s: Content-Type %q", c, ct)
 	}
-	if p.Type != "urn:reelmill:problem:"+string(c) || p.Title != entry.title || p.Detail == "" || p.Remedy == "" ||
+	if !strings.HasSuffix(p.Type, "/docs/errors#"+string(c)) || p.Title != entry.title || p.Detail == "" || p.Remedy == "" ||
 		p.Retryable != entry.retryable {
 		t.Errorf("%s: incomplete: %s", c, raw)
 	}

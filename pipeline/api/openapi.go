@@ -26,6 +26,7 @@ func describe(cfg Config) huma.Config {
 				"when a web page of another site sends anything but GET, HEAD and OPTIONS. A client that sends too " +
 				"much at once gets 429 with Retry-After.",
 			License: &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"},
+			Contact: &huma.Contact{Name: "ReelMill", URL: "https://github.com/reelmill/reelmill"},
 		},
 		Components: &huma.Components{
 			Schemas: huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer),
@@ -43,6 +44,8 @@ func describe(cfg Config) huma.Config {
 			{Name: "stats", Description: "Throughput, failures and times, window by window."},
 			{Name: "playback", Description: "Open to everybody who knows the id of the video."},
 			{Name: "health", Description: "For operators of the server."},
+			{Name: "documentation", Description: "What describes this API."},
+			{Name: "webhooks", Description: "Requests that the server sends, which follow Standard Webhooks 1.0."},
 		},
 		Servers: []*huma.Server{{URL: "/", Description: "The server that this document comes from"}},
 		// There is no authentication yet, which an empty requirement means (OpenAPI 3.1, 4.8.30).
@@ -59,27 +62,22 @@ func describe(cfg Config) huma.Config {
 	return c
 }
 
-// finishDescription adds what huma does not know: the operations that stream, and the form of errors.
-func (s *server) finishDescription() {
+// finishDescription adds what huma does not know: the operations that stream, errors, examples and webhooks.
+func (s *server) finishDescription() error {
 	doc := s.api.OpenAPI()
 	for _, op := range []*huma.Operation{s.describeUpload(), s.describeEvents(), describeOpenAPI()} {
 		doc.AddOperation(op)
 	}
+	s.describeDocs()
 	for _, method := range []string{http.MethodGet, http.MethodHead} {
 		doc.AddOperation(describePlay(method))
 	}
 	s.describeUploads()
+	s.describeWebhooks()
 	body := doc.Paths[opGetVideo.Path].Patch.RequestBody.Content
 	body[mergePatch] = body["application/json"] // huma describes it as bytes
 	schemas := doc.Components.Schemas
-	problem := schemas.Schema(reflect.TypeFor[problemDocument](), true, "")
-	for _, item := range doc.Paths {
-		for _, op := range []*huma.Operation{item.Get, item.Post, item.Put, item.Patch, item.Delete, item.Head} {
-			if op != nil {
-				finishOperation(op, problem)
-			}
-		}
-	}
+	s.describeErrors(schemas.Schema(reflect.TypeFor[problemDocument](), true, ""))
 	for _, unused := range []string{"ErrorModel", "ErrorDetail"} { // huma's own form of errors
 		delete(schemas.Map(), unused)
 	}
@@ -92,6 +90,10 @@ func (s *server) finishDescription() {
 	ready.Responses["503"] = &huma.Response{
 		Description: "A check failed", Content: ready.Responses["200"].Content,
 	}
+	for _, op := range operations(doc) {
+		finishHeaders(op)
+	}
+	return s.describeExamples()
 }
 
 // nullable allows null for properties that are pointers to structs. huma does so for other pointers only.
@@ -104,27 +106,6 @@ func nullable(schemas huma.Registry, name string, properties ...string) {
 		schemas.Map()[name].Properties[p] = &huma.Schema{
 			Description: ref.Description, AnyOf: []*huma.Schema{{Ref: ref.Ref}, {Type: "null"}},
 		}
-	}
-}
-
-// finishOperation documents the errors and the headers that every operation has.
-func finishOperation(op *huma.Operation, problem *huma.Schema) {
-	for status := range op.Responses {
-		if n, err := strconv.Atoi(status); err != nil || n >= 400 {
-			delete(op.Responses, status)
-		}
-	}
-	for status, about := range map[string]string{
-		"4XX": "The request is wrong, or the state does not allow it", "default": "An error",
-	} {
-		op.Responses[status] = &huma.Response{
-			Description: about, Content: map[string]*huma.MediaType{problemType: {Schema: problem}},
-		}
-	}
-	for _, r := range op.Responses {
-		headers := map[string]*huma.Param{"X-Request-Id": {Schema: text("Also in the server's log")}}
-		maps.Copy(headers, r.Headers)
-		r.Headers = headers
 	}
 }
 
@@ -196,11 +177,11 @@ func describeStepFields(traits map[string]pipeline.Traits) map[string]*huma.Sche
 		field := traits[worker].Upload
 		schema := &huma.Schema{
 			Description: sentence(takes(field)) + ", for the step of the worker " + worker + ".",
-			OneOf:       []*huma.Schema{text("Text")},
+			AnyOf:       []*huma.Schema{text("Text")},
 		}
 		if field.Asset != "" {
 			schema.Description += " A file and a JSON object may both come."
-			schema.OneOf = append(schema.OneOf, binary("The file"))
+			schema.AnyOf = append(schema.AnyOf, binary("The file"))
 		}
 		described[worker] = schema
 	}
@@ -278,8 +259,8 @@ func describePlay(method string) *huma.Operation {
 
 func describeOpenAPI() *huma.Operation {
 	return &huma.Operation{
-		OperationID: "openapi", Method: http.MethodGet, Path: "/openapi.json", Tags: []string{"health"},
-		Summary: "This document",
+		OperationID: "openapi", Method: http.MethodGet, Path: "/openapi.json", Tags: []string{"documentation"},
+		Summary: "This document", Description: "OpenAPI 3.1, as `/docs` shows it for people.",
 		Responses: map[string]*huma.Response{"200": {
 			Description: "OpenAPI 3.1", Content: map[string]*huma.MediaType{
 				"application/openapi+json": {Schema: &huma.Schema{Type: huma.TypeObject}},

@@ -197,7 +197,7 @@ type fieldError struct {
 
 // problemDocument is the body of every error (RFC 9457).
 type problemDocument struct {
-	Type      string       `json:"type" doc:"A URI of the code"`
+	Type      string       `json:"type" doc:"Where the code is explained; a path when the server has no --public-url"`
 	Title     string       `json:"title" doc:"The code in words, always the same"`
 	Status    int          `json:"status" doc:"The HTTP status"`
 	Detail    string       `json:"detail" doc:"What happened this time"`
@@ -335,7 +335,7 @@ func noSuch(thing string, err error) error {
 func (f *failure) document(ctx context.Context) *problemDocument {
 	entry, code := codes[f.code], code(f.named(string(f.code)))
 	p := &problemDocument{
-		Type: "urn:reelmill:problem:" + string(code), Title: f.named(entry.title), Status: entry.status,
+		Type: problemURL(ctx, string(code)), Title: f.named(entry.title), Status: entry.status,
 		Detail: f.detail, Code: code, Retryable: entry.retryable, RequestID: requestID(ctx),
 		Remedy: f.named(entry.remedy),
 	}
@@ -346,6 +346,20 @@ func (f *failure) document(ctx context.Context) *problemDocument {
 		p.Errors = []fieldError{{f.pointer, string(code), f.detail}}
 	}
 	return p
+}
+
+type publicKey struct{}
+
+// withPublic returns a context in which the addresses of problems begin with public.
+func withPublic(ctx context.Context, public string) context.Context {
+	return context.WithValue(ctx, publicKey{}, public)
+}
+
+// problemURL returns the address of a code in the catalogue of errors. Without --public-url it is a path, as
+// all addresses in answers (RFC 9457, 3.1.1, allows a relative reference).
+func problemURL(ctx context.Context, code string) string {
+	public, _ := ctx.Value(publicKey{}).(string)
+	return public + "/docs/errors#" + code
 }
 
 // fromHuma turns huma's own errors into problem documents, and returns other values as they are.

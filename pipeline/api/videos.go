@@ -20,7 +20,7 @@ const maxWait = 60 * time.Second
 var (
 	opListVideos = huma.Operation{
 		OperationID: "list-videos", Method: http.MethodGet, Path: "/v1/videos", Tags: []string{"videos"},
-		Summary: "List videos, newest first",
+		Summary: "List videos, newest first", Description: "A page at a time: send `next_cursor` as `cursor`.",
 	}
 	opGetVideo = huma.Operation{
 		OperationID: "get-video", Method: http.MethodGet, Path: "/v1/videos/{id}", Tags: []string{"videos"},
@@ -41,11 +41,12 @@ var (
 	}
 	opListJobs = huma.Operation{
 		OperationID: "list-jobs", Method: http.MethodGet, Path: "/v1/videos/{id}/jobs", Tags: []string{"videos"},
-		Summary: "List the jobs of a video",
+		Summary:     "List the jobs of a video",
+		Description: "First those outside of the plan, then those of the plan in its order.",
 	}
 	opListPipelines = huma.Operation{
 		OperationID: "list-pipelines", Method: http.MethodGet, Path: "/v1/pipelines", Tags: []string{"pipelines"},
-		Summary: "List the pipelines",
+		Summary: "List the pipelines", Description: "With their steps, from the configuration of the server.",
 	}
 )
 

@@ -1,0 +1,248 @@
+package api
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+)
+
+// answeredCodes returns the codes that each operation may answer, besides those of generalCodes. The tests
+// check each problem that they get against it.
+func answeredCodes() map[string][]code {
+	missing, list := []code{codeNotFound}, []code{codeCursor}
+	action := []code{codeNotFound, codeState}
+	return map[string][]code{
+		"upload-video": slices.Concat(admissionCodes(), fieldCodes(), sourceCodes(), formCodes(),
+			[]code{codeKeyReused, codeVideoDeleted}),
+		"list-videos": list,
+		"get-video":   missing,
+		"change-video": slices.Concat(missing, []code{codePrecondition, codeMediaType, codeMetadata},
+			shapeCodes()),
+		"delete-video":   missing,
+		"cancel-video":   action,
+		"retry-video":    action,
+		"retry-job":      action,
+		"why":            missing,
+		"list-outputs":   missing,
+		"list-jobs":      missing,
+		"list-pipelines": nil,
+		"stats":          nil,
+
+		"create-upload": slices.Concat(admissionCodes(), fieldCodes(), []code{
+			codeMediaType, codeUploadTooLarge, codeUploadEmpty, codeKeyReused, codeTooManyUploads, codeUploadEnded,
+		}),
+		"list-uploads":  list,
+		"get-upload":    missing,
+		"cancel-upload": slices.Concat(action, []code{codeUploadBusy}),
+		"put-content":   slices.Concat(admissionCodes(), fieldCodes(), sourceCodes(), pieceCodes()),
+		"tus-create": slices.Concat(admissionCodes(), fieldCodes(), sourceCodes(), pieceCodes(),
+			[]code{codeKeyReused}, tusCodes()),
+		"tus-offset":    slices.Concat(pieceCodes(), tusCodes()),
+		"tus-append":    slices.Concat(admissionCodes(), fieldCodes(), sourceCodes(), pieceCodes(), tusCodes()),
+		"tus-terminate": slices.Concat(pieceCodes(), tusCodes(), []code{codeState}),
+
+		"list-events":     slices.Concat(missing, []code{codeTooManyStreams, codeClientStreams}),
+		"list-all-events": nil,
+
+		"list-dead-letters":   list,
+		"get-dead-letter":     missing,
+		"redrive-dead-letter": action,
+		"discard-dead-letter": missing,
+
+		"play":        {codeNotFound, codeRange},
+		"play-head":   {codeNotFound, codeRange},
+		"health":      nil,
+		"ready":       nil,
+		"openapi":     nil,
+		"docs":        nil,
+		"docs-errors": nil,
+		"list-errors": nil,
+	}
+}
+
+// admissionCodes returns the codes with which the server refuses further videos for now.
+func admissionCodes() []code {
+	return []code{
+		codeTooManyUploads, codeClientUploads, codeTooManyVideos, codeQueueFull,
+	}
+}
+
+// shapeCodes returns the codes for the form of fields.
+func shapeCodes() []code { return []code{codeFieldUnknown, codeFieldTooLarge, codeFieldTooDeep} }
+
+// fieldCodes returns the codes for what an upload asks for.
+func fieldCodes() []code {
+	return append(shapeCodes(), codeMetadata, codePipelineUnknown, codeStepInvalid, codeStepMissing,
+		codeWebhookRefused,
+		codeParameters)
+}
+
+// sourceCodes returns the codes for the bytes of a video.
+func sourceCodes() []code {
+	return []code{codeUploadTooLarge, codeUploadEmpty, codeUploadBroken, codeUploadTimeout, codeUploadSlow}
+}
+
+// formCodes returns the codes for a multipart form.
+func formCodes() []code {
+	return []code{codeMediaType, codeUploadMalformed, codeUploadFile, codeFieldRepeated, codePartHeader}
+}
+
+// pieceCodes returns the codes for an upload in pieces.
+func pieceCodes() []code {
+	return []code{codeNotFound, codeUploadEnded, codeUploadBusy, codeUploadLength, codeOffset, codeVideoDeleted}
+}
+
+// tusCodes returns the codes of the tus protocol.
+func tusCodes() []code { return []code{codeTusVersion, codeTusInvalid, codeChecksum, codeMediaType} }
+
+// generalCodes returns the codes that every operation may answer: those of wrong requests, and those of
+// failures of the server.
+func generalCodes() (wrong, failed []code) {
+	return []code{
+			codeInvalid, codeUnauthorized, codeNotFound, codeCrossOrigin, codeHostUnknown, codeHeadersTooLarge,
+			codeURITooLong,
+			codeBodyTooLarge, codeTooManyRequests, codeMethod,
+		}, []code{
+			codeInternal, codeUnavailable, codeReadModel, codeStorageFailed, codeDiskFull, codeDiskReadOnly,
+			codeLogFull,
+		}
+}
+
+// Names of the components of the document that have the general errors.
+const (
+	wrongRequest = "WrongRequest"
+	failedServer = "FailedServer"
+)
+
+// describeErrors describes the errors of all operations, and has an example of each.
+func (s *server) describeErrors(problem *huma.Schema) {
+	doc, own := s.api.OpenAPI(), answeredCodes()
+	wrong, failed := generalCodes()
+	d := errorDescriber{problem, s.stepWorkers(), s.cfg.PublicURL, map[string]*huma.Example{}}
+	doc.Components.Responses = map[string]*huma.Response{
+		wrongRequest: d.response("The request is wrong, or comes too often", wrong),
+		failedServer: d.response("The server failed, or cannot answer now", failed),
+	}
+	for _, op := range operations(doc) {
+		dropErrors(op)
+		op.Responses["4XX"] = &huma.Response{Ref: "#/components/responses/" + wrongRequest}
+		op.Responses["default"] = &huma.Response{Ref: "#/components/responses/" + failedServer}
+		byStatus := map[string][]code{}
+		for _, c := range own[op.OperationID] {
+			status := strconv.Itoa(codes[c].status)
+			if !slices.Contains(byStatus[status], c) {
+				byStatus[status] = append(byStatus[status], c)
+			}
+		}
+		for status, answered := range byStatus {
+			op.Responses[status] = d.response("", answered)
+		}
+	}
+	doc.Components.Examples = d.examples
+}
+
+// dropErrors removes the errors that huma has described.
+func dropErrors(op *huma.Operation) {
+	for status := range op.Responses {
+		if n, err := strconv.Atoi(status); err != nil || n >= 400 {
+			delete(op.Responses, status)
+		}
+	}
+}
+
+// operations returns all operations of a document, without its webhooks, in the order of their addresses.
+func operations(doc *huma.OpenAPI) (all []*huma.Operation) {
+	for _, path := range slices.Sorted(maps.Keys(doc.Paths)) {
+		all = append(all, operationsOf(doc.Paths[path])...)
+	}
+	return all
+}
+
+// operationsOf returns the operations of an address.
+func operationsOf(item *huma.PathItem) []*huma.Operation {
+	return slices.DeleteFunc([]*huma.Operation{
+		item.Get, item.Head, item.Post, item.Put, item.Patch, item.Delete,
+	}, func(op *huma.Operation) bool { return op == nil })
+}
+
+// errorDescriber describes answers with problems.
+type errorDescriber struct {
+	problem  *huma.Schema
+	workers  []string // the types that codes with a star are about
+	public   string
+	examples map[string]*huma.Example // of all codes that were described, by their names in the document
+}
+
+// response describes an answer that has one of some codes.
+func (d errorDescriber) response(about string, answered []code) *huma.Response {
+	examples, lines := map[string]*huma.Example{}, []string{}
+	for _, c := range answered {
+		for _, f := range exampleFailures(c, d.workers) {
+			name := f.named(string(f.code))
+			lines = append(lines, "`"+name+"`: "+f.named(codes[c].title))
+			examples[name] = &huma.Example{Ref: "#/components/examples/problem_" + name}
+			d.examples["problem_"+name] = d.example(f)
+		}
+	}
+	if about != "" {
+		about += ":\n\n"
+	}
+	r := &huma.Response{
+		Description: about + "- " + strings.Join(lines, "\n- "),
+		Headers:     map[string]*huma.Param{"X-Request-Id": {Schema: text("Also in the server's log")}},
+		Content:     map[string]*huma.MediaType{problemType: {Schema: d.problem, Examples: examples}},
+	}
+	if slices.ContainsFunc(answered, func(c code) bool { return retryHeader(c) != "" }) {
+		r.Headers["Retry-After"] = &huma.Param{Schema: &huma.Schema{
+			Type: huma.TypeInteger, Description: "Seconds after which another try makes sense",
+		}}
+	}
+	return r
+}
+
+// retryHeader returns the Retry-After that comes with a code, if any.
+func retryHeader(c code) string {
+	p := problemDocument{Code: c, Status: codes[c].status}
+	return p.GetHeaders().Get("Retry-After")
+}
+
+// example returns an example of a problem.
+func (d errorDescriber) example(f *failure) *huma.Example {
+	ctx := context.WithValue(context.Background(), requestIDKey{}, "req_01kah3q6m4c5w8t2y7v9r1x0zb")
+	return &huma.Example{
+		Summary: f.named(codes[f.code].title), Value: f.document(withPublic(ctx, d.public)),
+	}
+}
+
+// exampleFailures returns an example of a code; one for each worker type if the code has a star.
+func exampleFailures(c code, workers []string) []*failure {
+	if !strings.Contains(string(c), "*") {
+		return []*failure{fail(c, "%s", causes[c])}
+	}
+	var all []*failure
+	for _, w := range workers {
+		f := fail(c, "%s", strings.ReplaceAll(causes[c], "*", w))
+		f.worker = w
+		all = append(all, f)
+	}
+	return all
+}
+
+// stepWorkers returns the worker types that codes with a star may be about.
+func (s *server) stepWorkers() []string { return stepFields(s.cfg.Planner.Traits()) }
+
+// finishHeaders describes the headers that every answer has.
+func finishHeaders(op *huma.Operation) {
+	for _, r := range op.Responses {
+		if r.Ref != "" {
+			continue
+		}
+		headers := map[string]*huma.Param{"X-Request-Id": {Schema: text("Also in the server's log")}}
+		maps.Copy(headers, r.Headers)
+		r.Headers = headers
+	}
+}
