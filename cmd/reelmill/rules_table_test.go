@@ -99,7 +99,7 @@ var ruleModules = []struct {
 	{"github.com/prometheus/client_golang", []string{"cmd/reelmill/internal/node"}, nil},
 	{"github.com/santhosh-tekuri/jsonschema/v6", nil, ruleAny},
 	{"github.com/sony/gobreaker/v2", []string{"storage/guard", "workers/webhook"}, nil},
-	{"github.com/standard-webhooks/standard-webhooks/libraries", []string{"workers/webhook"}, []string{"cmd/reelmill"}},
+	{"github.com/standard-webhooks/standard-webhooks/libraries", []string{"pipeline/client", "workers/webhook"}, []string{"cmd/reelmill"}},
 	{"github.com/tus/tusd/v2", []string{"pipeline/api"}, nil},
 	{"github.com/u2takey/ffmpeg-go", []string{"workers/internal/ffmpeg"}, nil},
 	{"github.com/vbauerster/mpb/v8", []string{"cmd/reelmill"}, nil},

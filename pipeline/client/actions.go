@@ -106,13 +106,10 @@ type DeadLetter struct {
 	Headers   map[string]string `json:"headers"`       // of the message
 }
 
-// itemsPage is how many items of a list one request returns.
-const itemsPage = 100
-
 // DeadLetters yields the dead letters of the project, page after page. An error comes with the zero letter
 // and ends it. A server without dead letters is pipeline.ErrNotFound.
 func (c *Client) DeadLetters(ctx context.Context) iter.Seq2[DeadLetter, error] {
-	return pages[DeadLetter](ctx, c, "/v1/dead_letters")
+	return pages[DeadLetter](ctx, c, "/v1/dead_letters", nil)
 }
 
 // DeadLetterPage returns at most limit dead letters of the project after a cursor, oldest first, and the
@@ -125,30 +122,6 @@ func (c *Client) DeadLetterPage(ctx context.Context, limit int, cursor string) (
 	var l page[DeadLetter]
 	err := c.get(ctx, "/v1/dead_letters", q, &l)
 	return l.Data, l.NextCursor, err
-}
-
-// pages yields the items of a list, page after page. An error comes with the zero item and ends it.
-func pages[T any](ctx context.Context, c *Client, path string) iter.Seq2[T, error] {
-	return func(yield func(T, error) bool) {
-		q := url.Values{"limit": {strconv.Itoa(itemsPage)}}
-		for {
-			var l page[T]
-			if err := c.get(ctx, path, q, &l); err != nil {
-				var none T
-				yield(none, err)
-				return
-			}
-			for _, item := range l.Data {
-				if !yield(item, nil) {
-					return
-				}
-			}
-			if l.NextCursor == "" {
-				return
-			}
-			q.Set("cursor", l.NextCursor)
-		}
-	}
 }
 
 // DeadLetter returns a dead letter.

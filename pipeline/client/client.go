@@ -1,12 +1,6 @@
-// Package client talks to the API of a ReelMill server. It owns the transport: requests, problem documents
-// as errors, uploads with retries, and event streams that resume. It returns the types of package pipeline.
-//
-// A failed call may have taken effect, since the answer can be lost. Upload retries with one idempotency
-// key, so that it never makes two videos; the caller may repeat the other calls that change something.
 package client
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/tls"
@@ -14,32 +8,55 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"net/http"
 	"net/url"
-	"path"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/reelmill/reelmill/pipeline"
-	"github.com/reelmill/reelmill/pipeline/pause"
 )
 
 // Client is a client of one server. Its methods may be called from many goroutines.
 type Client struct {
-	base string
-	http *http.Client
-	// retry returns the pause before try n (from 1) of an upload or a stream; tests make it short.
+	base   string
+	http   *http.Client
+	config Config
+	// retry returns the pause before try n (from 1) of a call, an upload or a stream; tests make it short.
 	retry func(n int) time.Duration
 }
 
-// New returns a client of the server at base, such as http://localhost:8080. If hc is nil, it uses a client
-// without an overall timeout, since uploads and streams have none. Contexts limit the calls.
-func New(base string, hc *http.Client) *Client {
-	if hc == nil {
-		hc = &http.Client{}
+// Config configures a client. Only URL is needed.
+type Config struct {
+	URL string // of the server, such as http://localhost:8080
+	// HTTP sends the requests. Default: a client without an overall timeout, since uploads and streams have
+	// none; contexts limit the calls. Give it a transport that adds headers, if a proxy asks for them.
+	HTTP *http.Client
+	// Retries is how often a call is sent again after a failure that may pass. Default: 3, which takes about
+	// 4 s; negative: never. Uploads and streams have limits of their own (RetryTime).
+	Retries int
+	// Again is asked before a call is sent again, with the error of the last try; false ends the call with
+	// that error. Default: each call is sent again. It is not asked about uploads and streams.
+	Again func(err error) bool
+}
+
+// defaultRetries is the default of Config.Retries.
+const defaultRetries = 3
+
+// New returns a client of the server at base, such as http://localhost:8080, with the defaults of Config. If
+// hc is nil, it uses a client without an overall timeout.
+func New(base string, hc *http.Client) *Client { return Open(Config{URL: base, HTTP: hc}) }
+
+// Open returns a client with a configuration. It sends nothing yet: a wrong address is an error of each call.
+func Open(config Config) *Client {
+	if config.HTTP == nil {
+		config.HTTP = &http.Client{}
 	}
-	return &Client{base: strings.TrimRight(base, "/"), http: hc, retry: backoff}
+	config.Retries = cmp.Or(config.Retries, defaultRetries)
+	return &Client{
+		base: strings.TrimRight(config.URL, "/"), http: config.HTTP, config: config, retry: backoff,
+	}
 }
 
 // Error is an error answer of the server: its problem document (RFC 9457).
@@ -99,58 +116,17 @@ func passing(err error) bool {
 	}
 	_, local := errors.AsType[*localError](err)
 	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
-	return !local && !untrusted && !errors.Is(err, errBase) && !errors.Is(err, pipeline.ErrNotFound)
+	_, noJSON := errors.AsType[*json.SyntaxError](err)
+	_, otherJSON := errors.AsType[*json.UnmarshalTypeError](err)
+	return !local && !untrusted && !noJSON && !otherJSON && !errors.Is(err, errBase) &&
+		!errors.Is(err, pipeline.ErrNotFound)
 }
-
-// Until is what Wait waits for.
-type Until string
-
-// What Wait waits for.
-const (
-	Playable Until = "playable" // a manifest has a verified rendition, or the video has ended
-	Ready    Until = "ready"    // the video has ended: ready, errored, rejected or canceled
-)
-
-// longPoll is how long one request of Wait lasts.
-const longPoll = 30 * time.Second
 
 // Video returns a video as it is now.
 func (c *Client) Video(ctx context.Context, id string) (pipeline.VideoView, error) {
 	var v pipeline.VideoView
 	err := c.get(ctx, "/v1/videos/"+url.PathEscape(id), nil, &v)
 	return v, err
-}
-
-// Wait returns the video once it is in the requested state, or has ended otherwise: check its Status. It
-// survives lost connections and restarts of the server; ctx limits it.
-func (c *Client) Wait(ctx context.Context, id string, until Until) (pipeline.VideoView, error) {
-	q := url.Values{"wait": {longPoll.String()}, "until": {string(until)}}
-	for failed := 0; ; {
-		var v pipeline.VideoView
-		began := time.Now()
-		// A connection that died unnoticed must not block this for ever.
-		once, cancel := context.WithTimeout(ctx, longPoll+silence)
-		err := c.get(once, "/v1/videos/"+url.PathEscape(id), q, &v)
-		cancel()
-		switch {
-		case err == nil && (v.Status.Terminal() || until == Playable && v.Playable):
-			return v, nil
-		case ctx.Err() != nil:
-			return v, context.Cause(ctx)
-		case err == nil && time.Since(began) >= longPoll/2:
-			failed = 0
-			continue
-		case err == nil: // a server that shuts down answers early: do not spin
-			failed = 0
-		case !passing(err) || failed == maxFailures:
-			return v, err
-		default:
-			failed++
-		}
-		if !pause.For(ctx, c.retry(max(failed, 1))) {
-			return v, context.Cause(ctx)
-		}
-	}
 }
 
 // Outputs returns the current outputs of a video.
@@ -180,8 +156,23 @@ type VideoPage struct {
 	NextCursor string // empty on the last page
 }
 
+// Videos yields the videos that o selects, page after page from o.Cursor on, newest first. An error comes
+// with the zero video and ends it.
+func (c *Client) Videos(ctx context.Context, o ListOptions) iter.Seq2[pipeline.VideoView, error] {
+	if o.Limit == 0 {
+		o.Limit = itemsPage
+	}
+	return pages[pipeline.VideoView](ctx, c, "/v1/videos", o.query())
+}
+
 // List returns one page of videos.
 func (c *Client) List(ctx context.Context, o ListOptions) (VideoPage, error) {
+	var l page[pipeline.VideoView]
+	err := c.get(ctx, "/v1/videos", o.query(), &l)
+	return VideoPage(l), err
+}
+
+func (o ListOptions) query() url.Values {
 	q := url.Values{}
 	if o.Status != "" {
 		q.Set("status", string(o.Status))
@@ -192,9 +183,7 @@ func (c *Client) List(ctx context.Context, o ListOptions) (VideoPage, error) {
 	if o.Cursor != "" {
 		q.Set("cursor", o.Cursor)
 	}
-	var l page[pipeline.VideoView]
-	err := c.get(ctx, "/v1/videos", q, &l)
-	return VideoPage(l), err
+	return q
 }
 
 // Pipelines returns the pipelines of the server.
@@ -220,7 +209,11 @@ type Readiness struct {
 // status 503; a proxy's 503 has no checks.
 func (c *Client) Ready(ctx context.Context) (Readiness, error) {
 	var r Readiness
-	resp, err := c.send(ctx, http.MethodGet, "/readyz", nil, "application/json")
+	req, err := c.request(ctx, http.MethodGet, "/readyz", nil)
+	if err != nil {
+		return r, err
+	}
+	resp, err := c.http.Do(req)
 	if err != nil {
 		return r, err
 	}
@@ -241,88 +234,6 @@ func (c *Client) Ready(ctx context.Context) (Readiness, error) {
 	return r, nil
 }
 
-// page is the body of every list.
-type page[T any] struct {
-	Data       []T    `json:"data"`
-	NextCursor string `json:"next_cursor"` // null, on the last page, decodes to nothing
-}
-
-// maxAnswer limits how much of an answer is read for decoding.
-const maxAnswer = 64 << 20
-
-func (c *Client) get(ctx context.Context, path string, q url.Values, into any) error {
-	return c.do(ctx, http.MethodGet, path, q, into)
-}
-
-// doWith sends a request with a JSON body and decodes the answer.
-func (c *Client) doWith(ctx context.Context, method, path string, body, into any) error {
-	raw, err := json.Marshal(body)
-	if err != nil {
-		return fmt.Errorf("encode body of %s %s: %w", method, path, err)
-	}
-	req, err := c.request(ctx, method, path, bytes.NewReader(raw))
-	if err != nil {
-		return err
-	}
-	req.Header.Set("Accept", "application/json")
-	req.Header.Set("Content-Type", "application/json")
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return err
-	}
-	return finish(resp, method, path, into)
-}
-
-// do sends a request without a body and decodes the answer; into may be nil.
-func (c *Client) do(ctx context.Context, method, path string, q url.Values, into any) error {
-	resp, err := c.send(ctx, method, path, q, "application/json")
-	if err != nil {
-		return err
-	}
-	return finish(resp, method, path, into)
-}
-
-// finish decodes an answer; into may be nil.
-func finish(resp *http.Response, method, path string, into any) error {
-	defer drain(resp.Body)
-	if resp.StatusCode/100 != 2 {
-		return errorOf(resp)
-	}
-	if into == nil {
-		return nil
-	}
-	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(into); err != nil {
-		return fmt.Errorf("decode answer to %s %s: %w", method, path, err)
-	}
-	return nil
-}
-
-func (c *Client) send(ctx context.Context, method, path string, q url.Values, accept string) (
-	*http.Response, error,
-) {
-	if len(q) > 0 {
-		path += "?" + q.Encode()
-	}
-	req, err := c.request(ctx, method, path, nil)
-	if err != nil {
-		return nil, err
-	}
-	req.Header.Set("Accept", accept)
-	return c.http.Do(req)
-}
-
-// request returns a request to the path p, which begins with a slash and may have a query. It returns
-// pipeline.ErrNotFound for a path that a server would shorten to another one.
-func (c *Client) request(ctx context.Context, method, p string, body io.Reader) (*http.Request, error) {
-	if !strings.HasPrefix(c.base, "http://") && !strings.HasPrefix(c.base, "https://") {
-		return nil, fmt.Errorf("%w, not %q", errBase, c.base)
-	}
-	if plain, _, _ := strings.Cut(p, "?"); plain != path.Clean(plain) { // an id is empty, or made of dots
-		return nil, fmt.Errorf("request %s: %w", plain, pipeline.ErrNotFound)
-	}
-	return http.NewRequestWithContext(ctx, method, c.base+p, body)
-}
-
 // maxRetryAfter is the longest time to wait, in seconds, that a server may ask for; more count as this.
 const maxRetryAfter = 24 * 60 * 60
 
@@ -340,10 +251,19 @@ func errorOf(resp *http.Response) error {
 	if e.RequestID == "" {
 		e.RequestID = resp.Header.Get("X-Request-Id")
 	}
-	if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && s > 0 {
-		e.RetryAfter = time.Duration(min(s, maxRetryAfter)) * time.Second
-	}
+	e.RetryAfter = retryAfter(resp.Header.Get("Retry-After"))
 	return e
+}
+
+// retryAfter reads a number of seconds, or a date; 0 for anything else, and for times that are over.
+func retryAfter(text string) time.Duration {
+	wait := time.Duration(0)
+	if s, err := strconv.Atoi(text); err == nil {
+		wait = time.Duration(min(s, maxRetryAfter)) * time.Second
+	} else if at, err := http.ParseTime(text); err == nil {
+		wait = time.Until(at)
+	}
+	return min(max(wait, 0), maxRetryAfter*time.Second)
 }
 
 // drain reads the rest of a short body, so that the connection can be reused, and closes it.

@@ -40,36 +40,21 @@ const endType = "end"
 // new ones until the video has ended, and returns nil. It reopens a broken connection where it was. It
 // returns the first error of fn.
 func (c *Client) Events(ctx context.Context, id string, after uint64, fn func(Event) error) error {
-	s := &stream{client: c, id: id, after: after, fn: fn}
-	for failed := 0; ; {
-		before := s.seen
-		ended, err := s.run(ctx)
-		if stopped, ok := errors.AsType[*stopError](err); ok {
-			return stopped.err
-		}
-		switch {
-		case ended:
-			return nil
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
-		case err != nil && !passing(err):
-			return err
-		case s.seen != before:
-			failed = 0
-		}
-		if failed++; failed > maxFailures {
-			return fmt.Errorf("follow events of %s: %w", id, err)
-		}
-		if !pause.For(ctx, c.retry(failed)) {
-			return context.Cause(ctx)
-		}
+	return c.videoStream(id, after, fn).follow(ctx, maxFailures)
+}
+
+// videoStream returns the stream of one video.
+func (c *Client) videoStream(id string, after uint64, fn func(Event) error) *stream {
+	return &stream{
+		client: c, name: "events of " + id, path: "/v1/videos/" + url.PathEscape(id) + "/events",
+		after: after, fn: fn,
 	}
 }
 
 // EventLog yields the events in a video's log so far, in order, page after page. An error comes with the
 // zero event and ends it.
 func (c *Client) EventLog(ctx context.Context, id string) iter.Seq2[pipeline.Event, error] {
-	return pages[pipeline.Event](ctx, c, "/v1/videos/"+url.PathEscape(id)+"/events")
+	return pages[pipeline.Event](ctx, c, "/v1/videos/"+url.PathEscape(id)+"/events", nil)
 }
 
 // errCut means that a stream ended without an end from the server.
@@ -108,10 +93,39 @@ func (e *stopError) Unwrap() error { return e.err }
 // stream is one call of Events, over any number of connections.
 type stream struct {
 	client *Client
-	id     string
+	name   string // for errors
+	path   string // may have a query
 	after  uint64 // sequence of the last event that fn got
 	seen   int64  // bytes, including heartbeats
 	fn     func(Event) error
+}
+
+// follow reads the stream to its end, and opens it again when it breaks: failures times in a row at most
+// without a byte in between.
+func (s *stream) follow(ctx context.Context, failures int) error {
+	for failed := 0; ; {
+		before := s.seen
+		ended, err := s.run(ctx)
+		if stopped, ok := errors.AsType[*stopError](err); ok {
+			return stopped.err
+		}
+		switch {
+		case ended:
+			return nil
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case err != nil && !passing(err):
+			return err
+		case s.seen != before:
+			failed = 0
+		}
+		if failed++; failed > failures {
+			return fmt.Errorf("follow %s: %w", s.name, err)
+		}
+		if !pause.For(ctx, max(s.client.retry(failed), asked(err))) {
+			return context.Cause(ctx)
+		}
+	}
 }
 
 // run reads one connection. ended reports whether the server has ended the stream.
@@ -120,7 +134,7 @@ func (s *stream) run(ctx context.Context) (ended bool, err error) {
 	defer cancel(nil)
 	watchdog := time.AfterFunc(silence, func() { cancel(errCut) })
 	defer watchdog.Stop()
-	req, err := s.client.request(ctx, http.MethodGet, "/v1/videos/"+url.PathEscape(s.id)+"/events", nil)
+	req, err := s.client.request(ctx, http.MethodGet, s.path, nil)
 	if err != nil {
 		return false, err
 	}

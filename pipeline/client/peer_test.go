@@ -32,10 +32,10 @@ func (p *peer) RoundTrip(r *http.Request) (*http.Response, error) {
 	return p.answer(p.n, r)
 }
 
-// asking returns a client of a peer.
+// asking returns a client of a peer, which sends no call again.
 func asking(answer func(n int, r *http.Request) (*http.Response, error)) (*Client, *peer) {
 	p := &peer{answer: answer}
-	return New("http://mill.example", &http.Client{Transport: p}), p
+	return Open(Config{URL: "http://mill.example", HTTP: &http.Client{Transport: p}, Retries: -1}), p
 }
 
 // reply makes an answer; headers are names and values by turns.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -95,4 +96,79 @@ func TestWaitOutlivesADeadConnection(t *testing.T) {
 			t.Errorf("%d requests: %+v, %v", p.n, v, err)
 		}
 	})
+}
+
+// TestWaitUntil checks on a real server that the wait follows the stream, over a cut connection, and ends with
+// the state.
+func TestWaitUntil(t *testing.T) {
+	for until, want := range map[Until]pipeline.VideoState{Playable: pipeline.StateVideoQueued, Ready: pipeline.StateVideoReady} {
+		e := newEnv(t)
+		id := e.uploaded().ID
+		streams, polls := make(chan string, 9), 0
+		e.breakWith(func(_ http.ResponseWriter, r *http.Request) bool {
+			if strings.HasSuffix(r.URL.Path, "/events") {
+				streams <- r.Header.Get("Last-Event-ID")
+			}
+			if r.URL.Query().Has("wait") {
+				polls++
+			}
+			return false
+		})
+		done := make(chan error, 1)
+		var v pipeline.VideoView
+		go func() {
+			var err error
+			v, err = e.client.WaitUntil(t.Context(), id, until)
+			done <- err
+		}()
+		<-streams
+		e.srv.CloseClientConnections()
+		<-streams
+		e.tell(pipeline.VideoPlayable, pipeline.PlayableSubject(project, id), pipeline.Playable{Path: "master.m3u8"})
+		if until == Ready {
+			e.finish(id)
+		}
+		if err := <-done; err != nil || v.Status != want || !v.Playable || polls != 0 {
+			t.Errorf("until %s: %+v after %d polls, %v", until, v, polls, err)
+		}
+		if _, err := e.client.WaitUntil(t.Context(), id, until); err != nil {
+			t.Error(err)
+		}
+		if _, err := e.client.WaitUntil(t.Context(), "vid_none", until); !errors.Is(err, pipeline.ErrNotFound) {
+			t.Error(err)
+		}
+	}
+}
+
+// TestWaitUntilWithoutAStream checks that it asks instead where no stream can be had, or the stream ends.
+func TestWaitUntilWithoutAStream(t *testing.T) {
+	for name, stream := range map[string]func(*http.Request) *http.Response{
+		"too many":        func(*http.Request) *http.Response { return reply(503, `{"code":"too_many_streams","retryable":true}`) },
+		"forbidden":       func(*http.Request) *http.Response { return reply(403, "") },
+		"a page":          func(*http.Request) *http.Response { return reply(200, "<html>", "Content-Type", "text/html") },
+		"held back":       func(r *http.Request) *http.Response { return stream200(r.Context()) },
+		"ended too early": func(*http.Request) *http.Response { return reply(204, "") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				polls := 0
+				client, _ := asking(func(_ int, r *http.Request) (*http.Response, error) {
+					switch {
+					case strings.HasSuffix(r.URL.Path, "/events"):
+						return stream(r), nil
+					case !r.URL.Query().Has("wait"):
+						return reply(200, queued), nil
+					}
+					if polls++; polls < 3 {
+						pause.For(r.Context(), longPoll)
+						return reply(200, queued), nil
+					}
+					return reply(200, ready), nil
+				})
+				if v, err := client.WaitUntil(t.Context(), "vid_a", Ready); err != nil || v.Status != "ready" || polls != 3 {
+					t.Errorf("%d polls: %+v, %v", polls, v, err)
+				}
+			})
+		})
+	}
 }
