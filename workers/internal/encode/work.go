@@ -25,10 +25,11 @@ func Decoding(m pipeline.Media, seconds, rate float64) Work {
 
 // CPU time that work may take. It leaves room for machines that are ten times as slow as one on which libx264
 // takes 170 ns per pixel with the preset slow, and decoding and filtering one at most 30 ns. A start takes
-// 0.2 s, and a byte that is read and not used 1 ns.
+// 0.2 s, and a byte that is read and not used 1 ns. More is not given: a file that runs into the limit does so
+// in each job of its video, two at a time on two cores, and its verdict waits for the last.
 const (
-	startTime      = 10 * time.Second
-	timePerRead    = 60.0   // ns; inspection gives a byte as much
+	startTime      = 5 * time.Second
+	timePerRead    = 30.0   // ns
 	timePerDecoded = 400.0  // ns
 	timePerEncoded = 2000.0 // ns
 	mostTime       = 30 * 24 * time.Hour
