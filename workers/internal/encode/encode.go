@@ -40,6 +40,7 @@ func (s Step) Run(ctx context.Context, c ffmpeg.Command) error {
 	c.Threads = cmp.Or(c.Threads, s.Tools.Threads, Threads())
 	options := ffmpeg.RunOptions{
 		Dir: s.Dir, Duration: seconds(s.Duration), Nice: s.Nice, Stdin: s.Stdin, Pulse: s.Pulse,
+		Hang: s.Work.hang(),
 	}
 	options.Limits.CPU, options.Limits.FileSize = s.Work.limit(), s.Work.file()
 	if s.Progress != nil {

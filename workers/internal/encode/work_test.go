@@ -31,7 +31,7 @@ func TestWorkLimitsTime(t *testing.T) {
 		work Work
 		want string
 	}{
-		"a second":         {Decoding(m, 1, 0), "8"},   // 50 MB,  2.5 MP
+		"a second":         {Decoding(m, 1, 0), "8"},    // 50 MB,  2.5 MP
 		"at a higher rate": {Decoding(m, 1, 100), "11"}, // 50 MB,  10 MP
 		"an hour":          {Decoding(m, 3600, 0), "3607"},
 		"encoded":          {Work{Encoded: 1e9}, "2005"},
@@ -52,6 +52,28 @@ func TestWorkLimitsTime(t *testing.T) {
 	}
 	if none, pixel := (Work{}).limit(), (Work{Decoded: 1}).limit(); none != 0 || pixel < 5*time.Second {
 		t.Errorf("no work gets %s, a pixel %s", none, pixel)
+	}
+}
+
+// TestWorkOfOneFrame: between two reports, a run gets time for the frames that an encoder looks ahead at.
+func TestWorkOfOneFrame(t *testing.T) {
+	m := pipeline.Media{
+		Size:  100e6,
+		Video: pipeline.VideoTrack{CodedWidth: 1000, CodedHeight: 1000, FrameRateNum: 25, FrameRateDen: 1},
+	}
+	hour := Decoding(m, 3600, 0)
+	hour.Encoded = 3600 * 25 * 1e6
+	for name, c := range map[string]struct {
+		work Work
+		want time.Duration
+	}{
+		"none":     {Work{}, 0},
+		"a second": {Decoding(m, 1, 0), 18 * time.Second}, // 5 s, 100 MB, 25 MP
+		"an hour":  {hour, 248 * time.Second},             // 5 s, 100 MB, 100 MP decoded and encoded
+	} {
+		if got := c.work.hang(); got != c.want {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
 	}
 }
 

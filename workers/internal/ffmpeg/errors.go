@@ -45,6 +45,9 @@ var (
 	ErrOutput  = errors.New("output limit passed")
 )
 
+// errHung is the cause of an ErrTimeout for RunOptions.Hang.
+var errHung = errors.New("busy with one frame")
+
 // Error is any failure of a process. Tail and Args never contain a directory name: they have <in0>, <out1>,
 // <dir> in place of the command's paths.
 type Error struct {
@@ -225,6 +228,9 @@ func newError(
 		e.Kind, e.Err = KindStart, start.Err
 	case cause != nil:
 		e.Kind, e.Err = kindOf(cause), cause
+		if errors.Is(cause, errHung) {
+			e.Signal = syscall.SIGXCPU
+		}
 	case errors.As(err, &exit):
 		e.Kind, e.ExitCode, e.Err = KindExit, exit.ExitCode(), nil
 		e.CPU = exit.UserTime() + exit.SystemTime()
@@ -252,8 +258,8 @@ func (e *Error) spent(cpu time.Duration) bool {
 	return e.Signal == syscall.SIGXCPU || cpu > 0 && ended && e.CPU.Seconds() >= measuredCPU*cpu.Seconds()
 }
 
-// Exhausted reports whether a program used up its CPU time (sandbox.Limits). If every good file needs less,
-// the file is at fault, and trying again cannot help.
+// Exhausted reports whether a program used up its CPU time (sandbox.Limits, RunOptions.Hang). If every good
+// file needs less, the file is at fault, and trying again cannot help.
 func Exhausted(err error) bool {
 	var e *Error
 	return errors.As(err, &e) && e.Kind == KindTimeout && e.Signal == syscall.SIGXCPU

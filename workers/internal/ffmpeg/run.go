@@ -2,6 +2,7 @@ package ffmpeg
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -30,6 +31,10 @@ type RunOptions struct {
 	// report for ever and use no CPU time. Default: an hour and five times the limit of CPU time, or without
 	// that a day; < 0: never.
 	Wall time.Duration
+	// Hang kills ffmpeg after it used this much CPU time without a report: it is busy with a single frame. The
+	// error is the one of Limits.CPU. Only Linux counts the time, and ffmpeg 7 and later report even then.
+	// Default: no limit.
+	Hang time.Duration
 	// StderrTail is how many bytes at the end of stderr errors keep. Default 8 KiB.
 	StderrTail int
 	// Stderr and Stdout get a raw, untrusted copy of what ffmpeg writes there, for filters that report
@@ -83,7 +88,7 @@ func (t Tools) Run(ctx context.Context, c Command, o RunOptions) error {
 		alarm := time.AfterFunc(wall, func() { cancel(fmt.Errorf("%w: %v", ErrTimeout, wall)) })
 		defer alarm.Stop()
 	}
-	watch := newWatchdog(o.Stall, o.Pulse, cancel)
+	watch := newWatchdog(o, cancel)
 	reports := make(chan struct{})
 	go func() {
 		defer close(reports)
@@ -165,23 +170,22 @@ var epoch = time.Now()
 func (p *Pulse) report() { p.reported.Store(int64(time.Since(epoch))) }
 func (p *Pulse) work()   { p.busy.Store(int64(time.Since(epoch))) }
 
-// watchdog cancels a run that shows no sign of life.
+// watchdog cancels a run that shows no sign of life, or is busy for too long without one.
 type watchdog struct {
-	limit  time.Duration
+	stall  time.Duration // < 0: never
+	hang   time.Duration // of CPU time; 0: never
 	cancel context.CancelCauseFunc
 	pulse  *Pulse
 	quit   chan struct{}
 	done   chan struct{}
 }
 
-func newWatchdog(limit time.Duration, pulse *Pulse, cancel context.CancelCauseFunc) *watchdog {
-	if limit == 0 {
-		limit = defaultStall
+func newWatchdog(o RunOptions, cancel context.CancelCauseFunc) *watchdog {
+	w := &watchdog{stall: cmp.Or(o.Stall, defaultStall), hang: o.Hang, cancel: cancel, pulse: o.Pulse}
+	if w.pulse == nil {
+		w.pulse = &Pulse{}
 	}
-	if pulse == nil {
-		pulse = &Pulse{}
-	}
-	return &watchdog{limit: limit, pulse: pulse, cancel: cancel}
+	return w
 }
 
 func (w *watchdog) report() { w.pulse.report() }
@@ -190,7 +194,7 @@ func (w *watchdog) report() { w.pulse.report() }
 func (w *watchdog) start(pid int) {
 	w.pulse.report()
 	w.pulse.work()
-	if w.limit < 0 {
+	if w.stall < 0 && w.hang == 0 {
 		return
 	}
 	w.quit, w.done = make(chan struct{}), make(chan struct{})
@@ -204,27 +208,55 @@ func (w *watchdog) stop() {
 	}
 }
 
+// period returns how often to look at the process.
+func (w *watchdog) period() time.Duration {
+	p := w.stall
+	if p < 0 || w.hang > 0 && w.hang < p {
+		p = w.hang
+	}
+	return max(p/8, 5*time.Millisecond)
+}
+
 func (w *watchdog) watch(pid int) {
 	defer close(w.done)
-	tick := time.NewTicker(max(w.limit/8, 5*time.Millisecond))
+	tick := time.NewTicker(w.period())
 	defer tick.Stop()
-	ticks := cpuTicks(pid)
+	used, reported := cpuTicks(pid), w.pulse.reported.Load()
+	before := used // at the last report
 	for {
 		select {
 		case <-w.quit:
 			return
 		case <-tick.C:
-			if t := cpuTicks(pid); t != ticks {
-				w.pulse.work()
-				ticks = t
-			}
-			now := time.Since(epoch)
-			idle := now - time.Duration(w.pulse.busy.Load())
-			silent := now - time.Duration(w.pulse.reported.Load())
-			if silent >= busyFactor*w.limit || silent >= w.limit && idle >= w.limit {
-				w.cancel(fmt.Errorf("%w for %v", ErrStalled, silent.Round(time.Millisecond)))
-				return
-			}
+		}
+		if t := cpuTicks(pid); t != used {
+			w.pulse.work()
+			used = t
+		}
+		if r := w.pulse.reported.Load(); r != reported {
+			reported, before = r, used
+		}
+		err := w.judge(time.Duration(used-before) * cpuTick)
+		if err != nil {
+			w.cancel(err)
+			return
 		}
 	}
+}
+
+// judge returns why to cancel a run that used some CPU time since its last report.
+func (w *watchdog) judge(spent time.Duration) error {
+	if w.hang > 0 && spent >= w.hang {
+		return fmt.Errorf("%w: %w, for %v", ErrTimeout, errHung, spent)
+	}
+	if w.stall < 0 {
+		return nil
+	}
+	now := time.Since(epoch)
+	idle := now - time.Duration(w.pulse.busy.Load())
+	silent := now - time.Duration(w.pulse.reported.Load())
+	if silent >= busyFactor*w.stall || silent >= w.stall && idle >= w.stall {
+		return fmt.Errorf("%w for %v", ErrStalled, silent.Round(time.Millisecond))
+	}
+	return nil
 }

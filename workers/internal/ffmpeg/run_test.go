@@ -280,6 +280,18 @@ func TestRunReportsKeepItAlive(t *testing.T) {
 	})
 }
 
+// TestRunReportsEndAFrame: a run that reports may use more CPU time than one frame may.
+func TestRunReportsEndAFrame(t *testing.T) {
+	const hang = 300 * time.Millisecond
+	tools := script(t, `i=0; while [ $i -lt 300 ]; do
+		n=0; while [ $n -lt 2000 ]; do n=$((n+1)); done
+		echo progress=continue >&3; i=$((i+1))
+	done`)
+	if err := tools.Run(testContext(t), toNull("in.mp4"), RunOptions{Hang: hang}); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestRunStderrTail(t *testing.T) {
 	var whole bytes.Buffer
 	tools := script(t, `i=0; while [ $i -lt 2000 ]; do echo "line $i of much noise" >&2; i=$((i+1)); done
@@ -372,8 +384,12 @@ func TestRunLimits(t *testing.T) {
 			t.Errorf("cpu, %q: %#v", heed, err)
 		}
 	}
+	err := script(t, "while :; do :; done").Run(testContext(t), toNull("in.mp4"), RunOptions{Hang: time.Second})
+	if !errors.As(err, &e) || e.Kind != KindTimeout || !errors.Is(err, ErrTimeout) || !Exhausted(err) {
+		t.Errorf("one frame: %#v", err)
+	}
 	report := "while :; do echo progress=continue >&3; sleep 0.1; done" // and uses no CPU time
-	err := script(t, report).Run(testContext(t), toNull("in.mp4"), RunOptions{Wall: time.Second})
+	err = script(t, report).Run(testContext(t), toNull("in.mp4"), RunOptions{Wall: time.Second})
 	if !errors.As(err, &e) || e.Kind != KindTimeout || !errors.Is(err, ErrTimeout) || Exhausted(err) {
 		t.Errorf("by the clock: %#v", err)
 	}

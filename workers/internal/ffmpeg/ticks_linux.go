@@ -4,7 +4,11 @@ import (
 	"bytes"
 	"os"
 	"strconv"
+	"time"
 )
+
+// cpuTick is a clock tick of /proc: USER_HZ is 100 on every architecture that Go supports.
+const cpuTick = time.Second / 100
 
 // cpuTicks returns the CPU time that a process has used, in clock ticks; 0 if unknown. Source: proc(5),
 // stat, fields 14 and 15, counted from after the command name, which may contain spaces and brackets.
