@@ -80,6 +80,14 @@ const (
 	StateVideoCanceled   VideoState = "canceled"
 )
 
+// VideoStates returns all states, in the order in which a video goes through them.
+func VideoStates() []VideoState {
+	return []VideoState{
+		StateVideoQueued, StateVideoInspecting, StateVideoProcessing, StateVideoReady, StateVideoErrored,
+		StateVideoRejected, StateVideoCanceled,
+	}
+}
+
 // Terminal reports whether a video in this state changes no more.
 func (s VideoState) Terminal() bool {
 	switch s {

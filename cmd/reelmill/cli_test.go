@@ -110,6 +110,18 @@ func TestCommandsOfAVideo(t *testing.T) {
 	if !strings.Contains(said, "Cats") || !strings.Contains(said, "a=b") || strings.Contains(said, "who=") {
 		t.Errorf("set printed %s", said)
 	}
+	for filters, want := range map[string][]string{
+		"--text cats": {ids[0]}, "--metadata a=b --status ready,errored": {ids[0]}, "--metadata a=c": nil,
+		"--text lake": nil, "--created-before 2020-01-01T00:00:00Z": nil,
+	} {
+		args := append([]string{"videos", "list"}, strings.Fields(filters)...)
+		if got := videoID.FindAllString(command(t, args...), -1); !slices.Equal(got, want) {
+			t.Errorf("list %s printed %v, want %v", filters, got, want)
+		}
+	}
+	if said := command(t, "videos", "list", "--counts"); !strings.Contains(said, "ready") {
+		t.Errorf("counts: %s", said)
+	}
 	checkRefused(t, p, ids[0])
 	var out, errs bytes.Buffer
 	if err := run(t.Context(), []string{"videos", "list", "--limit", "1"}, &out, &errs); err != nil {

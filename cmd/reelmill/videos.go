@@ -69,19 +69,42 @@ func checkID(id, kind, prefix string) error {
 
 type videosList struct {
 	serverFlags
-	Status string `help:"List only videos in one state: ${enum}." enum:"${video_states}" default:"any"`
+	Status        []string          `help:"List only videos in one or more states: ${enum}." enum:"${video_states}" default:"any"`
+	Metadata      map[string]string `help:"List only videos whose metadata has these values." placeholder:"KEY=VALUE;..."`
+	Text          string            `help:"List only videos whose title, file name or passthrough contains these words." placeholder:"WORDS"`
+	CreatedAfter  time.Time         `help:"List only videos of this time or later, such as 2026-11-26T18:00:00Z." placeholder:"TIME"`
+	CreatedBefore time.Time         `help:"List only videos of before this time." placeholder:"TIME"`
+	OldestFirst   bool              `help:"List the oldest first."`
+	Counts        bool              `help:"Print only how many videos there are in each state."`
 	pageFlags
+}
+
+// options returns what the flags select.
+func (c videosList) options() client.ListOptions {
+	o := client.ListOptions{
+		Metadata: c.Metadata, Text: c.Text, CreatedAfter: c.CreatedAfter, CreatedBefore: c.CreatedBefore,
+		Ascending: c.OldestFirst, Counts: c.Counts, Limit: c.Limit, Cursor: c.Cursor,
+	}
+	if !slices.Contains(c.Status, "any") {
+		for _, s := range c.Status {
+			o.Statuses = append(o.Statuses, pipeline.VideoState(s))
+		}
+	}
+	return o
 }
 
 // Run lists videos.
 func (c videosList) Run(ctx context.Context, s streams) error {
-	o := client.ListOptions{Limit: c.Limit, Cursor: c.Cursor}
-	if c.Status != "any" {
-		o.Status = pipeline.VideoState(c.Status)
-	}
-	page, err := c.client().List(ctx, o)
+	page, err := c.client().List(ctx, c.options())
 	if err != nil {
 		return err
+	}
+	if c.Counts {
+		return c.print(s, page.Counts, func(w io.Writer) {
+			for _, state := range pipeline.VideoStates() {
+				human.Fprintf(w, "%s\t%d\n", state, page.Counts[state])
+			}
+		})
 	}
 	defer c.more(s, page.NextCursor)
 	return c.print(s, page.Data, func(w io.Writer) {

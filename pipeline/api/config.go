@@ -23,9 +23,11 @@ import (
 type Catalog interface {
 	// Video returns one video.
 	Video(ctx context.Context, project, id string) (pipeline.VideoView, error)
-	// Videos returns a page of videos, the newest first. A cursor that it did not return is
+	// Videos returns a page of the videos that q selects. A cursor that it did not return for q is
 	// catalog.ErrCursor.
 	Videos(ctx context.Context, q catalog.Query) (catalog.Page[pipeline.VideoView], error)
+	// Counts returns how many videos q selects in each status, whatever its Statuses say.
+	Counts(ctx context.Context, q catalog.Query) (map[pipeline.VideoState]int, error)
 	// Jobs returns the jobs of a video in the order of their creation, those of the plan in its order; none
 	// before a worker has touched the video.
 	Jobs(ctx context.Context, project, video string) ([]pipeline.JobView, error)

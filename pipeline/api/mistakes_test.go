@@ -53,7 +53,11 @@ func TestUnknownNamesAreGuessed(t *testing.T) {
 	e := newEnv(t, nil)
 	id := e.uploaded().ID
 	for _, c := range []struct{ request, pointer, detail string }{
-		{"GET /v1/videos?lmit=1", "/query/lmit", `(did you mean "limit"?); the known ones are cursor, limit, status.`},
+		{"GET /v1/videos?lmit=1", "/query/lmit", `(did you mean "limit"?); the known ones are counts, created_after, ` +
+			`created_before, cursor, limit, metadata[key], order, q, status.`},
+		{"GET /v1/videos?metadata=a", "/query/metadata", `the known ones are counts`},
+		{"GET /v1/videos?metadata[a=b", "/query/metadata[a", `the known ones are counts`},
+		{"GET /v1/videos?status=ready,reddy", "/query/status", `"reddy" (did you mean "ready"?)`},
 		{"GET /v1/videos?status=reddy", "/query/status", `(did you mean "ready"?); the known ones are canceled, errored`},
 		{"GET /v1/videos/" + id + "?wiat=1", "/query/wiat", "the known ones are until, wait."},
 		{"GET /v1/videos/" + id + "/events?aftr=1", "/query/aftr", `"after"?); the known ones are after, cursor, limit.`},

@@ -242,10 +242,11 @@ const (
 type failure struct {
 	code    code
 	detail  string
-	pointer string // of the one part of the request that is wrong; may be empty
-	remedy  string // instead of that of the code; may be empty
-	worker  string // the worker type that a code with a star is about
-	err     error  // the cause, for the log; may be nil
+	pointer string     // of the one part of the request that is wrong; may be empty
+	remedy  string     // instead of that of the code; may be empty
+	worker  string     // the worker type that a code with a star is about
+	others  []*failure // what else is wrong with the request
+	err     error      // the cause, for the log; may be nil
 }
 
 // Error says the code, the detail and, for the log, the cause.
@@ -272,6 +273,19 @@ func failAt(pointer string, c code, format string, args ...any) *failure {
 	f.pointer = pointer
 	return f
 }
+
+// failAll returns one failure of several, or nil for none. Its code is that of the first.
+func failAll(wrong []*failure) error {
+	if len(wrong) == 0 {
+		return nil
+	}
+	first := *wrong[0]
+	first.others = wrong[1:min(len(wrong), maxErrors)]
+	return &first
+}
+
+// maxErrors bounds how many mistakes of a request are answered.
+const maxErrors = 20
 
 // because gives the failure its cause.
 func (f *failure) because(err error) *failure {
@@ -345,6 +359,10 @@ func (f *failure) document(ctx context.Context) *problemDocument {
 	if f.pointer != "" {
 		p.Errors = []fieldError{{f.pointer, string(code), f.detail}}
 	}
+	for _, o := range f.others {
+		p.Errors = append(p.Errors, fieldError{o.pointer, o.named(string(o.code)), o.detail})
+		p.Detail += " " + o.detail
+	}
 	return p
 }
 
@@ -370,12 +388,11 @@ func fromHuma(ctx huma.Context, _ string, v any) (any, error) {
 	}
 	p := fail(codeInvalid, "%s", m.Detail).document(ctx.Context())
 	var details []string
-	for _, e := range m.Errors {
+	for _, e := range m.Errors[:min(len(m.Errors), maxErrors)] {
 		detail := explainParameter(ctx.Operation(), e)
 		details = append(details, detail)
-		p.Errors = append(p.Errors, fieldError{
-			Pointer: "/" + strings.ReplaceAll(e.Location, ".", "/"), Code: string(codeInvalid), Detail: detail,
-		})
+		at := "/" + strings.ReplaceAll(wholeOf(e.Location), ".", "/")
+		p.Errors = append(p.Errors, fieldError{Pointer: at, Code: string(codeInvalid), Detail: detail})
 	}
 	if len(details) > 0 {
 		p.Detail = strings.Join(details, " ")
@@ -383,16 +400,31 @@ func fromHuma(ctx huma.Context, _ string, v any) (any, error) {
 	return p, nil
 }
 
+// wholeOf returns the location of a list for that of an element, such as query.status[1].
+func wholeOf(location string) string {
+	if strings.HasPrefix(location, "query.") {
+		location, _, _ = strings.Cut(location, "[")
+	}
+	return location
+}
+
 // explainParameter says what is wrong with a parameter, and lists the values that it may have.
 func explainParameter(op *huma.Operation, e *huma.ErrorDetail) string {
-	in, name, _ := strings.Cut(e.Location, ".")
+	in, name, _ := strings.Cut(wholeOf(e.Location), ".")
 	value := printable(fmt.Sprint(e.Value))
 	for _, p := range op.Parameters {
-		if p.In != in || p.Name != name || p.Schema == nil || len(p.Schema.Enum) == 0 {
+		if p.In != in || p.Name != name || p.Schema == nil {
+			continue
+		}
+		values := p.Schema.Enum
+		if p.Schema.Items != nil {
+			values = p.Schema.Items.Enum
+		}
+		if len(values) == 0 {
 			continue
 		}
 		var known []string
-		for _, v := range p.Schema.Enum {
+		for _, v := range values {
 			known = append(known, fmt.Sprint(v))
 		}
 		return sentence(pipeline.Unknown("value of "+name, value, known)) + "."

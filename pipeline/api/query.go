@@ -20,15 +20,32 @@ func checkQuery(u *url.URL, known ...string) error {
 	if err != nil {
 		return failAt("/query", codeInvalid, "The query cannot be read: %.100s.", printable(err.Error()))
 	}
+	var wrong []*failure
 	for _, name := range slices.Sorted(maps.Keys(q)) {
 		switch at := pointer("query", name); {
-		case !slices.Contains(known, name):
-			return failAt(at, codeInvalid, "%s.", sentence(pipeline.Unknown("parameter", name, known)))
+		case !isKnown(name, known):
+			wrong = append(wrong, failAt(at, codeInvalid, "%s.", sentence(pipeline.Unknown("parameter", name, known))))
 		case len(q[name]) > 1:
-			return failAt(at, codeInvalid, "The parameter %s appears twice; send it once.", name)
+			wrong = append(wrong, failAt(at, codeInvalid, "The parameter %.64s appears twice; send it once.",
+				printable(name)))
 		}
 	}
-	return nil
+	return failAll(wrong)
+}
+
+// anyMember ends the name of a parameter that is an object: metadata[key] stands for all its members.
+const anyMember = "[key]"
+
+// isKnown reports whether a parameter is one of known.
+func isKnown(name string, known []string) bool {
+	return slices.ContainsFunc(known, func(k string) bool {
+		object, whole := strings.CutSuffix(k, anyMember)
+		if !whole {
+			return name == k
+		}
+		_, member := memberOf(name, object)
+		return member
+	})
 }
 
 // checkQueries is checkQuery for the operations of /v1. Health accepts any query: a load balancer that sends
@@ -40,9 +57,14 @@ func (s *server) checkQueries(ctx huma.Context, next func(huma.Context)) {
 	}
 	var known []string
 	for _, p := range ctx.Operation().Parameters {
-		if p.In == "query" {
-			known = append(known, p.Name)
+		if p.In != "query" {
+			continue
 		}
+		if p.Style == "deepObject" {
+			known = append(known, p.Name+anyMember)
+			continue
+		}
+		known = append(known, p.Name)
 	}
 	u := ctx.URL()
 	if err := checkQuery(&u, known...); err != nil {

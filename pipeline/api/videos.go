@@ -11,17 +11,12 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/reelmill/reelmill/pipeline"
-	"github.com/reelmill/reelmill/storage/catalog"
 )
 
 // maxWait bounds how long a read waits for a state. Longer waits are cut to it.
 const maxWait = 60 * time.Second
 
 var (
-	opListVideos = huma.Operation{
-		OperationID: "list-videos", Method: http.MethodGet, Path: "/v1/videos", Tags: []string{"videos"},
-		Summary: "List videos, newest first", Description: "A page at a time: send `next_cursor` as `cursor`.",
-	}
 	opGetVideo = huma.Operation{
 		OperationID: "get-video", Method: http.MethodGet, Path: "/v1/videos/{id}", Tags: []string{"videos"},
 		Summary: "Read a video, or wait for its state",
@@ -66,27 +61,6 @@ func newList[T any](data []T, next string) list[T] {
 		l.Data = []T{}
 	}
 	return l
-}
-
-type listVideosInput struct {
-	Limit  int    `query:"limit" minimum:"1" maximum:"1000" default:"50" doc:"Videos on a page"`
-	Cursor string `query:"cursor" maxLength:"512" doc:"The next_cursor of the previous page"`
-	Status string `query:"status" enum:"queued,inspecting,processing,ready,errored,rejected,canceled"`
-}
-
-type videosOutput struct{ Body list[pipeline.VideoView] }
-
-func (s *server) listVideos(ctx context.Context, in *listVideosInput) (*videosOutput, error) {
-	page, err := s.cfg.Catalog.Videos(ctx, catalog.Query{
-		Project: projectOf(ctx), Status: pipeline.VideoState(in.Status), Limit: in.Limit, Cursor: in.Cursor,
-	})
-	if err != nil {
-		return nil, err
-	}
-	for i := range page.Data {
-		page.Data[i].AddURLs(s.cfg.PublicURL)
-	}
-	return &videosOutput{newList(page.Data, page.NextCursor)}, nil
 }
 
 type videoInput struct {

@@ -143,20 +143,67 @@ func (c *Client) Jobs(ctx context.Context, id string) ([]pipeline.JobView, error
 	return l.Data, err
 }
 
-// ListOptions select and page videos. Zero values select all, from the first page.
+// ListOptions select and page videos. Zero values select all, newest first, from the first page.
 type ListOptions struct {
-	Status pipeline.VideoState
-	Limit  int    // videos per page; 0 for the server's default
-	Cursor string // the NextCursor of the previous page
+	Status        pipeline.VideoState
+	Statuses      []pipeline.VideoState // any of these, and Status
+	Metadata      map[string]string     // all of these keys, with these values
+	Text          string                // words that title, file name and passthrough contain
+	CreatedAfter  time.Time             // at this time or later
+	CreatedBefore time.Time             // before this time
+	Ascending     bool                  // oldest first
+	Counts        bool                  // whether the page has Counts
+	Limit         int                   // videos per page; 0 for the server's default
+	Cursor        string                // of another page with the same filters and order
 }
 
-// VideoPage is a page of videos, newest first.
+// query returns o as the parameters of a list.
+func (o ListOptions) query() url.Values {
+	q := url.Values{}
+	set := func(name, value string) {
+		if value != "" {
+			q.Set(name, value)
+		}
+	}
+	var statuses []string
+	for _, s := range append([]pipeline.VideoState{o.Status}, o.Statuses...) {
+		if s != "" {
+			statuses = append(statuses, string(s))
+		}
+	}
+	set("status", strings.Join(statuses, ","))
+	for key, value := range o.Metadata {
+		q.Set("metadata["+key+"]", value)
+	}
+	set("q", o.Text)
+	if !o.CreatedAfter.IsZero() {
+		q.Set("created_after", o.CreatedAfter.Format(time.RFC3339Nano))
+	}
+	if !o.CreatedBefore.IsZero() {
+		q.Set("created_before", o.CreatedBefore.Format(time.RFC3339Nano))
+	}
+	if o.Ascending {
+		q.Set("order", "created_at")
+	}
+	if o.Counts {
+		q.Set("counts", "true")
+	}
+	if o.Limit != 0 {
+		q.Set("limit", strconv.Itoa(o.Limit))
+	}
+	set("cursor", o.Cursor)
+	return q
+}
+
+// VideoPage is a page of videos.
 type VideoPage struct {
-	Data       []pipeline.VideoView
-	NextCursor string // empty on the last page
+	Data       []pipeline.VideoView        `json:"data"`
+	NextCursor string                      `json:"next_cursor"`      // empty on the last page
+	PrevCursor string                      `json:"prev_cursor"`      // empty on the first page
+	Counts     map[pipeline.VideoState]int `json:"counts,omitempty"` // by status, if ListOptions asks for them
 }
 
-// Videos yields the videos that o selects, page after page from o.Cursor on, newest first. An error comes
+// Videos yields the videos that o selects, page after page from o.Cursor on, in their order. An error comes
 // with the zero video and ends it.
 func (c *Client) Videos(ctx context.Context, o ListOptions) iter.Seq2[pipeline.VideoView, error] {
 	if o.Limit == 0 {
@@ -167,23 +214,9 @@ func (c *Client) Videos(ctx context.Context, o ListOptions) iter.Seq2[pipeline.V
 
 // List returns one page of videos.
 func (c *Client) List(ctx context.Context, o ListOptions) (VideoPage, error) {
-	var l page[pipeline.VideoView]
+	var l VideoPage
 	err := c.get(ctx, "/v1/videos", o.query(), &l)
-	return VideoPage(l), err
-}
-
-func (o ListOptions) query() url.Values {
-	q := url.Values{}
-	if o.Status != "" {
-		q.Set("status", string(o.Status))
-	}
-	if o.Limit != 0 {
-		q.Set("limit", strconv.Itoa(o.Limit))
-	}
-	if o.Cursor != "" {
-		q.Set("cursor", o.Cursor)
-	}
-	return q
+	return l, err
 }
 
 // Pipelines returns the pipelines of the server.

@@ -368,7 +368,10 @@ func (b *batch) putSample(ctx context.Context, project, video string, seq uint64
 
 // remove deletes everything about a video except its statistics.
 func (b *batch) remove(ctx context.Context, v *videoEntry) error {
-	for _, text := range []string{sqlDropVideo, sqlDropVideoJobs, sqlDropVideoOutputs, sqlDropVideoEvents} {
+	for _, text := range []string{
+		sqlDropVideo, sqlDropVideoJobs, sqlDropVideoOutputs, sqlDropVideoEvents,
+		sqlDropMetadata, sqlDropVideoGrams, sqlDropText, // in this order: the texts lead to the grams
+	} {
 		if err := b.exec(ctx, text, v.view.ID); err != nil {
 			return err
 		}

@@ -43,6 +43,7 @@ type videoEntry struct {
 	known bool // the video exists
 	dirty bool
 	jobs  map[string]*jobEntry
+	found *searchable // what the tables for searches hold; nil: nothing
 }
 
 // jobEntry is a job in a batch. If its view has no ID, the job does not exist yet.
@@ -87,6 +88,8 @@ func (b *batch) video(ctx context.Context, id string) (*videoEntry, error) {
 			return nil, fmt.Errorf("decode video %s: %w", id, err)
 		}
 		v.known = true
+		found := searchableOf(&v.view)
+		v.found = &found
 		v.view.PlannedWeight, v.view.DoneWeight = hidden.PlannedWeight, hidden.DoneWeight
 		v.view.Owed, v.view.OwedPlayable, v.view.Generation = hidden.Owed, hidden.OwedPlayable, hidden.Generation
 	case !errors.Is(err, sql.ErrNoRows):
@@ -139,6 +142,11 @@ func (b *batch) flush(ctx context.Context) error {
 		}
 		if err := b.putVideo(ctx, id, &v.view); err != nil {
 			return err
+		}
+		if found := searchableOf(&v.view); v.found == nil || !v.found.equal(found) {
+			if err := putSearchable(ctx, b, id, found); err != nil {
+				return fmt.Errorf("index video %s: %w", id, err)
+			}
 		}
 	}
 	return nil

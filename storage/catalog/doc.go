@@ -18,6 +18,8 @@
 //   - Statistics are the same before a video is deleted, afterwards, and after a rebuild from a log without
 //     its events: video.deleted removes everything about the video but its samples, and video.purged, which
 //     stays in the log, lists them again.
+//   - A list of videos finds them by an index, and all but a search for text walks that index in the order
+//     of the list (list.go). The tables for searches (search.go) are a function of the videos' documents.
 //   - A reader sees a whole batch or nothing of it. Readers do not wait for Apply, nor Apply for them.
 //   - After a crash or a power cut the file is whole, perhaps at an earlier sequence: commits are not
 //     synced one by one (synchronous=NORMAL), since the log has everything. So a projector starts after
@@ -47,9 +49,10 @@
 // that it does not know, because the video was deleted. Both move the sequence. An event of an unknown type
 // is in the event list and has no other effect.
 //
-// The SQL is what SQLite and PostgreSQL have in common: $1 placeholders, ON CONFLICT, row values, documents
-// as TEXT. The columns beside a document are those that queries select and sort by, and the fields that a
-// video's JSON omits: two sums, Owed, OwedPlayable and Generation.
+// The SQL is what SQLite and PostgreSQL have in common, but for video_grams, a table of FTS5: $1
+// placeholders, ON CONFLICT, row values, documents as TEXT. The columns beside a document are those that
+// queries select and sort by, and the fields that a video's JSON omits: two sums, Owed, OwedPlayable and
+// Generation.
 //
 // A migration that needs more of the events than the tables hold empties the tables and sets the sequence
 // to 0. Then the projector replays the log.

@@ -5,11 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/url"
 	"os"
-
-	"github.com/pressly/goose/v3"
 
 	"github.com/reelmill/reelmill/pipeline"
 )
@@ -52,11 +49,7 @@ func (i *Inspection) check(ctx context.Context) error {
 	if verdict != "ok" {
 		return fmt.Errorf("%w: %s; %s", ErrDamaged, verdict, remedy)
 	}
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return err
-	}
-	p, err := goose.NewProvider(goose.DialectSQLite3, i.db, files, goose.WithDisableGlobalRegistry(true))
+	p, err := migrator(i.db)
 	if err != nil {
 		return err
 	}

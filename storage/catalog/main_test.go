@@ -265,6 +265,11 @@ func dump(ctx context.Context, c *Catalog) string {
 		`SELECT video || '|' || job || '|' || path || '|' || sequence || '|' || position || '|' || doc
 			FROM outputs`,
 		`SELECT video || '|' || sequence || '|' || project || '|' || doc FROM events`,
+		`SELECT 'metadata|' || video || '|' || key || '|' || pair || '|' || project || '|' || created_at
+			FROM video_metadata`,
+		`SELECT 'text|' || video || '|' || folded || '|' || (SELECT COUNT(*) FROM video_grams WHERE rowid = id)
+			FROM video_text`,
+		`SELECT 'grams|' || COUNT(*) FROM video_grams`,
 		`SELECT 'sample|' || video || '|' || sequence || '|' || position || '|' || project || '|' || metric ||
 			'|' || at_us || '|' || label || '|' || value FROM samples`,
 	} {
@@ -291,7 +296,8 @@ func (c *Catalog) reset(ctx context.Context) error {
 	return c.writer.transact(ctx, func(tx *sql.Tx) error {
 		for _, text := range []string{
 			`DELETE FROM samples`, `DELETE FROM events`, `DELETE FROM outputs`, `DELETE FROM jobs`,
-			`DELETE FROM videos`, `DELETE FROM deletions`,
+			`DELETE FROM videos`, `DELETE FROM deletions`, `DELETE FROM video_metadata`, `DELETE FROM video_grams`,
+			`DELETE FROM video_text`,
 			`UPDATE projection SET sequence = 0, poisoned = 0, applied_at = 0, event_id = '' WHERE id = 1`,
 		} {
 			if _, err := tx.ExecContext(ctx, text); err != nil {

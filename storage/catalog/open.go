@@ -121,25 +121,32 @@ func (p *pool) close() error {
 // migrate brings the schema up to date. Each migration is one transaction. If two processes start at once,
 // one loses each migration and finds it done on its next try.
 func migrate(ctx context.Context, db *sql.DB) error {
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return err
-	}
+	var err error
 	for range maxMigrateTries {
 		var retry bool
-		if retry, err = migrateOnce(ctx, db, files); !retry {
+		if retry, err = migrateOnce(ctx, db); !retry {
 			return err
 		}
 	}
 	return err
 }
 
+// migrator returns all migrations, for db.
+func migrator(db *sql.DB) (*goose.Provider, error) {
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return nil, err
+	}
+	return goose.NewProvider(goose.DialectSQLite3, db, files, goose.WithDisableGlobalRegistry(true),
+		goose.WithGoMigrations(goMigrations()...))
+}
+
 // maxMigrateTries limits how often an error may be blamed on another process.
 const maxMigrateTries = 4
 
 // migrateOnce reports, with its error, whether another try makes sense.
-func migrateOnce(ctx context.Context, db *sql.DB, files fs.FS) (retry bool, err error) {
-	p, err := goose.NewProvider(goose.DialectSQLite3, db, files, goose.WithDisableGlobalRegistry(true))
+func migrateOnce(ctx context.Context, db *sql.DB) (retry bool, err error) {
+	p, err := migrator(db)
 	if err != nil {
 		return false, err
 	}

@@ -3,7 +3,6 @@ package catalog
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -270,8 +269,7 @@ func TestACatalogOfOldIsReplayed(t *testing.T) {
 func migrated(t *testing.T, path string, do func(*goose.Provider) error) {
 	t.Helper()
 	pool := must(newPool(path, true))
-	files := must(fs.Sub(migrations, "migrations"))
-	p := must(goose.NewProvider(goose.DialectSQLite3, pool.db, files, goose.WithDisableGlobalRegistry(true)))
+	p := must(migrator(pool.db))
 	if err := errors.Join(do(p), pool.close(), os.RemoveAll(path+sumSuffix)); err != nil {
 		t.Fatal(err)
 	}

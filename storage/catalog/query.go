@@ -4,13 +4,9 @@ import (
 	"context"
 	"crypto/sha256"
 	"database/sql"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"math"
-	"strconv"
-	"strings"
-	"time"
 
 	"github.com/reelmill/reelmill/pipeline"
 )
@@ -20,22 +16,6 @@ const (
 	DefaultLimit = 50
 	MaxLimit     = 1000
 )
-
-// Query selects videos. The zero value of a field other than Project selects all.
-type Query struct {
-	Project       string
-	Status        pipeline.VideoState
-	CreatedAfter  time.Time // at this time or later, to the microsecond
-	CreatedBefore time.Time // before this time
-	Limit         int       // of one page; DefaultLimit when 0 or less, at most MaxLimit
-	Cursor        string    // the NextCursor of the page before; empty for the first
-}
-
-// Page is a part of a list.
-type Page[T any] struct {
-	Data       []T    // never nil
-	NextCursor string // start of the next page; empty on the last page
-}
 
 // Video returns a video of project, or pipeline.ErrNotFound.
 func (c *Catalog) Video(ctx context.Context, project, id string) (pipeline.VideoView, error) {
@@ -58,86 +38,6 @@ func scanDoc(row *sql.Row, v any) error {
 		return explain(err)
 	}
 	return decode([]byte(doc), v)
-}
-
-// Videos returns one page of the videos that q selects, newest first; within one microsecond, by descending
-// id. Pages are positions, not snapshots: a video that existed when the first page was read is on exactly
-// one page, and videos uploaded since then are on none. A cursor that does not come from Videos is
-// ErrCursor.
-func (c *Catalog) Videos(ctx context.Context, q Query) (Page[pipeline.VideoView], error) {
-	page := Page[pipeline.VideoView]{Data: []pipeline.VideoView{}}
-	limit := clampLimit(q.Limit)
-	text, args, err := listSQL(q, limit+1)
-	if err != nil {
-		return page, err
-	}
-	rows, err := c.reader.db.QueryContext(ctx, text, args...)
-	if err != nil {
-		return page, fmt.Errorf("list videos: %w", c.explain(err))
-	}
-	views, err := scanDocs[pipeline.VideoView](rows)
-	if err != nil {
-		return page, fmt.Errorf("list videos: %w", c.explain(err))
-	}
-	if len(views) > limit {
-		views = views[:limit]
-		page.NextCursor = cursorOf(views[limit-1])
-	}
-	page.Data = views
-	return page, nil
-}
-
-func clampLimit(limit int) int {
-	if limit <= 0 {
-		return DefaultLimit
-	}
-	return min(limit, MaxLimit)
-}
-
-// listSQL writes the query; each condition walks the index videos_newest or videos_newest_by_status.
-func listSQL(q Query, limit int) (text string, args []any, err error) {
-	var b strings.Builder
-	arg := func(v any) string {
-		args = append(args, v)
-		return "$" + strconv.Itoa(len(args))
-	}
-	b.WriteString(`SELECT doc FROM videos WHERE project = ` + arg(q.Project))
-	if q.Status != "" {
-		b.WriteString(` AND status = ` + arg(string(q.Status)))
-	}
-	if !q.CreatedAfter.IsZero() {
-		b.WriteString(` AND created_at >= ` + arg(q.CreatedAfter.UnixMicro()))
-	}
-	if !q.CreatedBefore.IsZero() {
-		b.WriteString(` AND created_at < ` + arg(q.CreatedBefore.UnixMicro()))
-	}
-	if q.Cursor != "" {
-		at, id, err := parseCursor(q.Cursor)
-		if err != nil {
-			return "", nil, err
-		}
-		b.WriteString(` AND (created_at, id) < (` + arg(at) + `, ` + arg(id) + `)`)
-	}
-	b.WriteString(` ORDER BY created_at DESC, id DESC LIMIT ` + arg(limit))
-	return b.String(), args, nil
-}
-
-// cursorOf returns the position after v: its time in microseconds, a dot and its id, in base 64.
-func cursorOf(v pipeline.VideoView) string {
-	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%d.%s", v.CreatedAt.UnixMicro(), v.ID))
-}
-
-func parseCursor(cursor string) (at int64, id string, err error) {
-	raw, err := base64.RawURLEncoding.Strict().DecodeString(cursor)
-	if err != nil || strings.ContainsAny(cursor, "\r\n") { // which package base64 skips
-		return 0, "", ErrCursor
-	}
-	micros, id, _ := strings.Cut(string(raw), ".")
-	at, err = strconv.ParseInt(micros, 10, 64)
-	if err != nil || !pipeline.ValidName(id) || micros != strconv.FormatInt(at, 10) { // +1 is none of ours
-		return 0, "", ErrCursor
-	}
-	return at, id, nil
 }
 
 // scanDocs decodes one document per row, and closes rows. It returns an empty list, not nil, for no rows.

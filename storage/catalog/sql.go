@@ -1,6 +1,6 @@
 package catalog
 
-// The statements, all prepared once. query.go builds the list of videos; place.go has the rarely used ones.
+// The statements, all prepared once. list.go builds the list of videos; place.go has the rarely used ones.
 const (
 	sqlSequence = `SELECT sequence FROM projection WHERE id = 1`
 	sqlPoisoned = `SELECT poisoned FROM projection WHERE id = 1`
@@ -40,6 +40,18 @@ const (
 		INSERT INTO samples (video, sequence, position, project, metric, at_us, label, value)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`
 	sqlDropSamples = `DELETE FROM samples WHERE video = $1 AND project = $2`
+
+	sqlPutMetadata = `
+		INSERT INTO video_metadata (video, key, pair, project, created_at) VALUES ($1, $2, $3, $4, $5)`
+	sqlDropMetadata = `DELETE FROM video_metadata WHERE video = $1`
+	sqlPutText      = `
+		INSERT INTO video_text (video, folded) VALUES ($1, $2)
+		ON CONFLICT (video) DO UPDATE SET folded = excluded.folded RETURNING id`
+	sqlPutGrams       = `INSERT INTO video_grams (rowid, folded) VALUES ($1, $2)`
+	sqlDropGrams      = `DELETE FROM video_grams WHERE rowid = $1`
+	sqlDropVideoGrams = `
+		DELETE FROM video_grams WHERE rowid IN (SELECT id FROM video_text WHERE video = $1)`
+	sqlDropText = `DELETE FROM video_text WHERE video = $1`
 
 	sqlDropVideo        = `DELETE FROM videos WHERE id = $1`
 	sqlDropVideoJobs    = `DELETE FROM jobs WHERE video = $1`
@@ -81,7 +93,8 @@ var (
 	writerStatements = []string{
 		sqlSequence, sqlMoveOn, sqlVideoRow, sqlPutVideo, sqlJobRow, sqlJobsInState, sqlPutJob, sqlPutOutput,
 		sqlDropOutputs, sqlPutEvent, sqlPutDeletion, sqlPutSample, sqlDropSamples, sqlDropVideo, sqlDropVideoJobs,
-		sqlDropVideoOutputs, sqlDropVideoEvents,
+		sqlDropVideoOutputs, sqlDropVideoEvents, sqlPutMetadata, sqlDropMetadata, sqlPutText, sqlPutGrams,
+		sqlDropGrams, sqlDropVideoGrams, sqlDropText,
 	}
 	readerStatements = []string{
 		sqlSequence, sqlPoisoned, sqlAppliedAt, sqlVideo, sqlJobs, sqlOutputs, sqlEvents,
