@@ -79,7 +79,9 @@ func TestMistakesAreTold(t *testing.T) {
 		{[]string{"dead", "redrive", "x", "--all"}, exitUsage, "name dead letters or say --all, not both"},
 		{[]string{"serve", "--max-videos=-1"}, exitUsage, "serve: --max-videos must be 0 or more, not -1"},
 		{[]string{"serve", "--max-project-videos=-1"}, exitUsage, "serve: --max-project-videos must be 0 or more, not -1"},
-		{[]string{"upload", folder}, exitUsage, folder + " is a folder; name a file"},
+		{[]string{"run", folder, "--out", "x"}, exitUsage, folder + " is a folder; name a file"},
+		{[]string{"upload", t.TempDir()}, exitUsage, "there is no video to upload: of a folder, only files with the name of a " +
+			"video count, such as film.mp4"},
 		{[]string{"upload", "/no/film.mp4"}, exitUsage, "/no/film.mp4: no such file or directory"},
 		{[]string{"run", "/no/film.mp4", "--out", "x"}, exitUsage, "/no/film.mp4: no such file or directory"},
 		{

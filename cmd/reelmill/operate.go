@@ -11,7 +11,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/reelmill/reelmill/cmd/reelmill/internal/human"
@@ -28,13 +27,14 @@ type serverFlags struct {
 	output
 }
 
-// output is the flag for the format of the output.
-type output struct {
-	JSON bool `help:"Print JSON, one value a line. A list is an array on one line."`
-}
-
 func (f serverFlags) client() *client.Client {
-	return client.New(string(f.Server), &http.Client{Transport: dialer{http.DefaultTransport, f.Server}})
+	return client.Open(client.Config{
+		URL: string(f.Server), HTTP: &http.Client{Transport: dialer{http.DefaultTransport, f.Server}},
+		Again: func(err error) bool { // without a server, people want to know at once
+			_, none := errors.AsType[*noServerError](err)
+			return !none
+		},
+	})
 }
 
 // pageFlags are the flags of lists that may be long.
@@ -123,16 +123,6 @@ func (u *publicURL) UnmarshalText(text []byte) error {
 	}
 	*u = publicURL(strings.TrimRight(string(text), "/"))
 	return nil
-}
-
-// print prints v as a line of JSON with --json, and otherwise the table that text writes.
-func (o output) print(s streams, v any, text func(io.Writer)) error {
-	if o.JSON {
-		return human.Encode(s.out, v)
-	}
-	table := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
-	text(table)
-	return table.Flush()
 }
 
 // jobsCommand groups the commands about jobs.

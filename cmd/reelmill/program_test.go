@@ -35,6 +35,7 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	binary = filepath.Join(dir, "reelmill")
+	os.Setenv("REELMILL_STATE", filepath.Join(dir, "state")) // not that of the user
 	if err := build(binary, ""); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)

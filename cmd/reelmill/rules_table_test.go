@@ -104,7 +104,7 @@ var ruleModules = []struct {
 	{"github.com/u2takey/ffmpeg-go", []string{"workers/internal/ffmpeg"}, nil},
 	{"github.com/vbauerster/mpb/v8", []string{"cmd/reelmill"}, nil},
 	{"go.uber.org/goleak", nil, ruleAny},
-	{"go.yaml.in/yaml/v3", []string{"cmd/reelmill"}, []string{"cmd/bench", "cmd/reelmill/internal/node"}},
+	{"go.yaml.in/yaml/v3", []string{"cmd/reelmill", "cmd/reelmill/internal/human"}, []string{"cmd/bench", "cmd/reelmill/internal/node"}},
 	{"golang.org/x/exp", []string{"pipeline/api"}, nil}, // the logger of tusd
 	{"golang.org/x/image", []string{"workers/internal/userimage", "workers/thumbnail", "workers/watermark"}, nil},
 	{"golang.org/x/net", []string{"workers/internal/sandbox"}, nil},

@@ -29,11 +29,11 @@ type runCommand struct {
 	File string `arg:"" help:"A video file." type:"existingfile"`
 	Out  string `help:"Folder for the outputs: a new or an empty one." required:"" type:"path" placeholder:"DIR"`
 	wishes
+	output
 	Timeout  time.Duration `help:"Give up after this time." default:"6h"`
 	Slots    slots         `help:"${slots_help}" env:"REELMILL_SLOTS"`
 	Threads  threads       `help:"${threads_help}" default:"0" env:"REELMILL_THREADS"`
 	Sandbox  string        `help:"${sandbox_help}" default:"${sandbox}" enum:"required,best-effort,off" env:"REELMILL_SANDBOX"`
-	JSON     bool          `help:"Print the video and its outputs as a line of JSON."`
 	Timeline bool          `help:"Print the events of the video."`
 }
 
@@ -153,9 +153,9 @@ func (e *lateError) Error() string {
 func (e *lateError) Unwrap() error { return context.DeadlineExceeded }
 
 func (c runCommand) print(s streams, view pipeline.VideoView, outputs []pipeline.OutputView) error {
-	if c.JSON {
+	if c.structured() {
 		view.PlayURL, view.DASHURL = "", "" // the server is gone
-		return human.Encode(s.out, struct {
+		return c.encode(s.out, struct {
 			pipeline.VideoView
 			Outputs []pipeline.OutputView `json:"outputs"`
 		}{view, outputs})

@@ -14,13 +14,15 @@ import (
 
 	"github.com/reelmill/reelmill/cmd/reelmill/internal/human"
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/bytesize"
 )
 
 // screen shows the progress of files: bars on a terminal, and lines elsewhere.
 type screen struct {
-	s  streams
-	p  *mpb.Progress // nil: err is no terminal, or has no size, without which mpb draws nothing
-	mu sync.Mutex    // one line at a time
+	s    streams
+	p    *mpb.Progress // nil: err is no terminal, or has no size, without which mpb draws nothing
+	json bool          // progress is lines of JSON where there are no bars
+	mu   sync.Mutex    // one line at a time
 }
 
 func newScreen(s streams) *screen {
@@ -53,6 +55,32 @@ func (s *screen) line(text string) {
 	human.Fprintln(s.s.err, text)
 }
 
+// progress prints a line about progress: v with --json, and text otherwise.
+func (s *screen) progress(v any, text string) {
+	if !s.json {
+		s.line(text)
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_ = human.Encode(s.s.err, v) // like all that is printed for people, it may be lost
+}
+
+// uploadProgress and workProgress are lines of progress for programs.
+type (
+	uploadProgress struct {
+		File string `json:"file"`
+		Sent int64  `json:"sent"`
+		Size int64  `json:"size"`
+	}
+	workProgress struct {
+		File     string              `json:"file"`
+		Video    string              `json:"video_id"`
+		Status   pipeline.VideoState `json:"status"`
+		Progress int                 `json:"progress"`
+	}
+)
+
 // aside prints to stdout, above the bars if they are on the same terminal.
 func (s *screen) aside(print func(io.Writer) error) error {
 	if s.p == nil || !terminal(s.s.out) {
@@ -74,6 +102,8 @@ func (s *screen) close() {
 // bar shows the progress of one file.
 type bar struct {
 	screen *screen
+	name   string
+	parts  int64    // tenths of the upload that were told
 	upload *mpb.Bar // nil: nothing is uploaded, or there are no bars
 	work   *mpb.Bar // nil: there are no bars
 	total  int64
@@ -89,7 +119,7 @@ type stage struct {
 // file adds a bar for a file to upload.
 func (s *screen) file(name string) *bar {
 	if s.p == nil {
-		return &bar{screen: s}
+		return &bar{screen: s, name: name}
 	}
 	upload := s.p.AddBar(0, mpb.PrependDecorators(decor.Name(human.Line(name)+" upload ", decor.WCSyncSpaceR)),
 		mpb.AppendDecorators(decor.CountersKibiByte("% .1f / % .1f")))
@@ -101,16 +131,24 @@ func (s *screen) file(name string) *bar {
 // video adds a bar for a video on the server.
 func (s *screen) video(name string) *bar {
 	if s.p == nil {
-		return &bar{screen: s}
+		return &bar{screen: s, name: name}
 	}
-	return &bar{screen: s, work: s.p.AddBar(100,
+	return &bar{screen: s, name: name, work: s.p.AddBar(100,
 		mpb.PrependDecorators(decor.Name(human.Line(name)+" process ", decor.WCSyncSpaceR)),
 		mpb.AppendDecorators(decor.Percentage()))}
 }
 
+// tellUpload is the least size of a file of which a line tells each tenth, where there are no bars.
+const tellUpload = 64 << 20
+
 // sent shows how much of the file is uploaded.
 func (b *bar) sent(sent, total int64) {
 	if b.upload == nil {
+		if part := 10 * sent / max(total, 1); total >= tellUpload && part > b.parts {
+			b.parts = part
+			b.screen.progress(uploadProgress{b.name, sent, total},
+				fmt.Sprintf("%s  %d %% uploaded, of %s", b.name, 10*part, bytesize.Size(total)))
+		}
 		return
 	}
 	if total != b.total {
@@ -133,7 +171,8 @@ func (b *bar) processed(view pipeline.VideoView) {
 		return
 	}
 	b.told = now
-	b.screen.line(fmt.Sprintf("%s  %s, %d %%  %s", view.ID, view.Status, view.Progress, view.Filename))
+	b.screen.progress(workProgress{view.Filename, view.ID, view.Status, view.Progress},
+		fmt.Sprintf("%s  %s, %d %%  %s", view.ID, view.Status, view.Progress, view.Filename))
 }
 
 // uploaded completes the bar of the upload.

@@ -131,9 +131,11 @@ var helpTexts = kong.Vars{
 		"came of it is removed.",
 	"client_rate_help": "Requests a second that one client may send (429).",
 	"play_origin_help": "Origin of web pages whose scripts may play videos, '*' for all, or none.",
-	"watermark_help":   "Make a watermarked copy, with an image FILE or with text:WORDS.",
-	"wait_help":        "Wait until each video is playable, or until it is ready.",
-	"video_states":     "any, queued, inspecting, processing, ready, errored, rejected, canceled",
+	"state_help": "Folder that remembers uploads, so that another run goes on with them. Default: reelmill " +
+		"in your cache folder (~/.cache).",
+	"watermark_help": "Make a watermarked copy, with an image FILE or with text:WORDS.",
+	"wait_help":      "Wait until each video is playable, or until it is ready.",
+	"video_states":   "any, queued, inspecting, processing, ready, errored, rejected, canceled",
 }
 
 // defaultSandbox returns required where there is a sandbox, and elsewhere off.

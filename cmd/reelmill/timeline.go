@@ -13,9 +13,9 @@ import (
 
 // timeline prints the events of a video, a line each, with the time since the first.
 type timeline struct {
-	out   io.Writer
-	json  bool // print events as JSON
-	first time.Time
+	out    io.Writer
+	format output
+	first  time.Time
 }
 
 // errPrinted stops a timeline before the video ends.
@@ -40,8 +40,8 @@ func (t *timeline) follow(ctx context.Context, api *client.Client, id string, la
 }
 
 func (t *timeline) print(e pipeline.Event) error {
-	if t.json {
-		return human.Encode(t.out, e)
+	if t.format.structured() {
+		return t.format.encode(t.out, e)
 	}
 	if t.first.IsZero() {
 		t.first = e.Time

@@ -1,13 +1,16 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,24 +23,33 @@ import (
 
 // uploadCommand uploads files to a server.
 type uploadCommand struct {
-	Files []string `arg:"" name:"file" help:"Video files." type:"existingfile"`
+	Files []string `arg:"" name:"file" help:"Video files, and folders of them." type:"path"`
 	serverFlags
 	wishes
+	memoryFlags
+	Fresh    bool          `help:"Upload again what an earlier run of the same command has uploaded or begun."`
 	Wait     string        `help:"${wait_help}" enum:"no,playable,ready" default:"no" placeholder:"no|playable|ready"`
 	Timeout  time.Duration `help:"Wait at most this long for each video. The server goes on with it." default:"6h"`
 	Parallel int           `help:"Upload this many files at once, 1 to 16." default:"3"`
 	Timeline bool          `help:"Print the events of each video after the wait."`
 }
 
+// Help is the long help.
+func (uploadCommand) Help() string {
+	return "  reelmill upload film.mp4 --wait=ready\n  reelmill upload clips/ --priority bulk\n\n" +
+		"Of a folder, it takes the videos by their names, also those in folders below. When a connection breaks, " +
+		"it goes on where it was. After Ctrl-C or a crash, the same command goes on, and uploads nothing twice."
+}
+
 // wishes are the options of an upload.
 type wishes struct {
-	Pipeline    string            `help:"Name of the pipeline. Default: the one named default." placeholder:"NAME"`
-	Priority    string            `help:"Priority of the video: ${enum}." enum:"high, normal, bulk" default:"normal"`
-	Watermark   watermark         `help:"${watermark_help}" placeholder:"FILE|text:WORDS"`
-	Title       string            `help:"Title of the video." placeholder:"TEXT"`
-	Metadata    map[string]string `help:"Your own data, returned with the video, as key=value;key=value."`
-	Passthrough string            `help:"Your own text, returned with the video and in webhooks." placeholder:"TEXT"`
-	WebhookURL  webURL            `help:"Webhook to call when this video is playable, and when it ends." placeholder:"URL" secret:"address"`
+	Pipeline    string    `help:"Name of the pipeline. Default: the one named default." placeholder:"NAME"`
+	Priority    string    `help:"Priority of the video: ${enum}." enum:"high, normal, bulk" default:"normal"`
+	Watermark   watermark `help:"${watermark_help}" placeholder:"FILE|text:WORDS"`
+	Title       string    `help:"Title of the video." placeholder:"TEXT"`
+	Metadata    labels    `help:"Your own data, returned with the video, as key=value;key=value or as a JSON object." placeholder:"KEY=VALUE"`
+	Passthrough string    `help:"Your own text, returned with the video and in webhooks." placeholder:"TEXT"`
+	WebhookURL  webURL    `help:"Webhook to call when this video is playable, and when it ends." placeholder:"URL" secret:"address"`
 }
 
 // upload returns the upload of a file with these wishes.
@@ -73,10 +85,16 @@ const maxParallel = 16
 
 // Validate is called by kong.
 func (c uploadCommand) Validate() error {
+	var mistakes []error
 	if c.Parallel < 1 || c.Parallel > maxParallel {
-		return fmt.Errorf("--parallel must be 1 to %d, not %d", maxParallel, c.Parallel)
+		mistakes = append(mistakes, fmt.Errorf("--parallel must be 1 to %d, not %d", maxParallel, c.Parallel))
 	}
-	return nil
+	for _, file := range c.Files {
+		if _, err := os.Stat(file); err != nil {
+			mistakes = append(mistakes, err)
+		}
+	}
+	return errors.Join(mistakes...)
 }
 
 // notReadyError says that a video ended without the state that the command waited for.
@@ -123,57 +141,91 @@ func (e *goesOnError) Error() string {
 // Unwrap returns why the command stopped.
 func (e *goesOnError) Unwrap() error { return e.err }
 
-// Run uploads files, several at once. It goes on when one fails.
-func (c uploadCommand) Run(ctx context.Context, s streams) error {
-	u := uploader{uploadCommand: c, api: c.client(), out: s.out, screen: newScreen(s)}
+// Run uploads files, several at once. It goes on when one fails, and prints the results in the order given.
+func (c uploadCommand) Run(ctx context.Context, s streams) (err error) {
+	all := gather(c.Files)
+	if len(all.files) == 0 {
+		none := errors.New("there is no video to upload: of a folder, only files with the name of a video count, " +
+			"such as film.mp4")
+		return usageError{errors.Join(append(all.failed, none)...)}
+	}
+	u := uploader{uploadCommand: c, screen: c.screen(s)}
+	u.sender = &sender{
+		wishes: c.wishes, api: c.client(), server: c.Server, memory: c.folder("uploads"), line: u.screen.line,
+	}
+	u.results = results{print: func(text []byte) error {
+		return u.screen.aside(func(out io.Writer) error { _, err := out.Write(text); return err })
+	}}
 	defer u.screen.close()
-	failed := make([]error, len(c.Files))
+	if note := all.note(); note != "" {
+		u.screen.line(note)
+	}
+	u.sender.sweep()
+	return errors.Join(errors.Join(all.failed...), u.run(ctx, parcels(all.files)))
+}
+
+// run uploads the files. It forgets them when nothing is left to do, so that the same command uploads them
+// again; otherwise it goes on with them.
+func (u *uploader) run(ctx context.Context, files []parcel) error {
+	if u.Fresh {
+		if err := u.sender.forget(files); err != nil {
+			return err
+		}
+	}
+	failed := make([]error, len(files))
 	var group errgroup.Group
-	group.SetLimit(c.Parallel)
-	for i, file := range c.Files {
+	group.SetLimit(u.Parallel)
+	for i, file := range files {
 		group.Go(func() error {
 			if failed[i] = ctx.Err(); failed[i] == nil {
-				failed[i] = u.one(ctx, file)
+				failed[i] = u.one(ctx, i, file)
 			}
-			return nil
+			return u.results.done(i)
 		})
 	}
-	err := group.Wait()
+	err := errors.Join(group.Wait(), u.results.rest())
+	if !slices.ContainsFunc(failed, unfinished) {
+		err = errors.Join(err, u.sender.forget(files))
+	}
 	return errors.Join(err, errors.Join(failed...))
+}
+
+// unfinished reports whether a file whose upload ended with err needs another run.
+func unfinished(err error) bool {
+	_, ended := errors.AsType[*notReadyError](err)
+	return err != nil && !ended
 }
 
 // uploader is one run of the command.
 type uploader struct {
 	uploadCommand
-	api    *client.Client
-	screen *screen
-	out    io.Writer
-	mu     sync.Mutex // held while a video is printed
-	absent sync.Once  // says that there is no server
+	sender  *sender
+	screen  *screen
+	results results
 }
 
-func (u *uploader) one(ctx context.Context, file string) error {
-	bar := u.screen.file(filepath.Base(file))
+// one uploads the file number i, and waits for its video.
+func (u *uploader) one(ctx context.Context, i int, file parcel) error {
+	bar := u.screen.file(filepath.Base(file.path))
 	defer bar.close()
-	up := u.upload(file)
-	up.Progress, up.Again = bar.sent, u.again(file)
-	view, err := u.api.Upload(ctx, up)
+	if id := u.sender.before(file); id != "" {
+		u.screen.line(fmt.Sprintf("%s: an earlier run has uploaded it, as %s; --fresh uploads it again",
+			file.path, id))
+	}
+	view, err := u.sender.send(ctx, file, bar.sent)
 	if err != nil {
-		if ctx.Err() != nil {
-			return fmt.Errorf("upload %s: it was cut short, and the server keeps nothing of it: %w", file, err)
-		}
-		return fmt.Errorf("upload %s: %w", file, err)
+		return fmt.Errorf("upload %s: %w", file.path, err)
 	}
 	if u.Wait == "no" {
-		return u.report(ctx, view)
+		return u.report(ctx, i, view)
 	}
 	u.accepted(view)
-	w := watch{api: u.api, server: u.Server, until: u.Wait, timeout: u.Timeout}
+	w := watch{api: u.sender.api, server: u.Server, until: u.Wait, timeout: u.Timeout}
 	if view, err = w.await(ctx, view, bar.processed); err != nil {
 		return err
 	}
 	bar.close()
-	if err := u.report(ctx, view); err != nil {
+	if err := u.report(ctx, i, view); err != nil {
 		return err
 	}
 	if reached(view, u.Wait) {
@@ -182,20 +234,56 @@ func (u *uploader) one(ctx context.Context, file string) error {
 	return endedWithout(view, u.Server)
 }
 
-// again returns a function that says, once for a file, that its upload is tried again. It says so once for
-// all files when no server answers.
-func (u *uploader) again(file string) func(error) {
-	var told sync.Once
-	return func(err error) {
-		if none, ok := errors.AsType[*noServerError](err); ok {
-			u.absent.Do(func() {
-				u.screen.line(fmt.Sprintf("no server at %s: %v; trying again for %.0f s", none.server, none.err,
-					client.RetryTime.Seconds()))
-			})
-			return
-		}
-		told.Do(func() { u.screen.line(fmt.Sprintf("upload %s: %v; trying again", file, err)) })
+// results prints what becomes of files in their order, each as soon as those before it have ended.
+type results struct {
+	print func(text []byte) error
+
+	mu    sync.Mutex
+	texts map[int][]byte // that wait for those before them
+	ended map[int]bool
+	next  int
+}
+
+// set keeps the text of the file number i.
+func (r *results) set(i int, text []byte) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.texts == nil {
+		r.texts, r.ended = map[int][]byte{}, map[int]bool{}
 	}
+	r.texts[i] = text
+}
+
+// done says that the file number i has ended, with or without a text, and prints what may be printed now.
+func (r *results) done(i int) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ended == nil {
+		r.texts, r.ended = map[int][]byte{}, map[int]bool{}
+	}
+	r.ended[i] = true
+	for ; r.ended[r.next]; r.next++ {
+		text := r.texts[r.next]
+		delete(r.texts, r.next)
+		if len(text) == 0 {
+			continue
+		}
+		if err := r.print(text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rest prints what is left when some files were not begun.
+func (r *results) rest() (err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, i := range slices.Sorted(maps.Keys(r.texts)) {
+		err = errors.Join(err, r.print(r.texts[i]))
+	}
+	r.texts = nil
+	return err
 }
 
 // accepted prints the id of a video as soon as it is known. Without bars, the first line of progress has it.
@@ -206,27 +294,32 @@ func (u *uploader) accepted(view pipeline.VideoView) {
 	u.screen.line(fmt.Sprintf("%s  %s  %s", view.ID, view.Status, view.Filename))
 }
 
-// report prints a video, and its events with --timeline.
-func (u *uploader) report(ctx context.Context, view pipeline.VideoView) error {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	return u.screen.aside(func(out io.Writer) error {
-		if u.JSON {
-			return human.Encode(out, view)
-		}
-		if err := u.printVideo(ctx, out, view); err != nil {
-			return err
-		}
-		if !u.Timeline || u.Wait == "no" {
-			return nil
-		}
-		last := pipeline.EventType("")
-		if u.Wait == "playable" && view.Playable {
-			last = pipeline.VideoPlayable
-		}
-		human.Fprintln(out, "  timeline")
-		return (&timeline{out: out}).follow(ctx, u.api, view.ID, last)
-	})
+// report keeps the text about a video, and about its events with --timeline, for its turn.
+func (u *uploader) report(ctx context.Context, i int, view pipeline.VideoView) error {
+	var out bytes.Buffer
+	if err := u.describe(ctx, &out, view); err != nil {
+		return err
+	}
+	u.results.set(i, out.Bytes())
+	return nil
+}
+
+func (u *uploader) describe(ctx context.Context, out io.Writer, view pipeline.VideoView) error {
+	if u.structured() {
+		return u.encode(out, view)
+	}
+	if err := u.printVideo(ctx, out, view); err != nil {
+		return err
+	}
+	if !u.Timeline || u.Wait == "no" {
+		return nil
+	}
+	last := pipeline.EventType("")
+	if u.Wait == "playable" && view.Playable {
+		last = pipeline.VideoPlayable
+	}
+	human.Fprintln(out, "  timeline")
+	return (&timeline{out: out}).follow(ctx, u.sender.api, view.ID, last)
 }
 
 // printVideo prints the state of a video, its URLs and its warnings.

@@ -291,12 +291,12 @@ type videosWatch struct {
 
 // Run follows a video. It fails when the video ends without reaching that state.
 func (c videosWatch) Run(ctx context.Context, s streams) error {
-	view, err := c.wait(ctx, newScreen(s))
+	view, err := c.wait(ctx, c.screen(s))
 	if err != nil {
 		return err
 	}
-	if c.JSON {
-		err = human.Encode(s.out, view)
+	if c.structured() {
+		err = c.encode(s.out, view)
 	} else {
 		err = c.printVideo(ctx, s.out, view)
 	}
@@ -331,7 +331,7 @@ func (c videosEvents) Run(ctx context.Context, s streams) error {
 	if _, err := api.Video(ctx, c.ID); err != nil {
 		return err
 	}
-	t := timeline{out: s.out, json: c.JSON}
+	t := timeline{out: s.out, format: c.output}
 	if c.Follow {
 		return t.follow(ctx, api, c.ID, "")
 	}
@@ -416,10 +416,10 @@ func (f serverFlags) change(
 type videosSet struct {
 	serverFlags
 	videoArg
-	Title       *string           `help:"New title; empty for none." placeholder:"TEXT"`
-	Metadata    map[string]string `help:"Set keys, as key=value;key=value. The other keys stay."`
-	Remove      []string          `help:"Remove these keys of the metadata." placeholder:"KEY"`
-	Passthrough *string           `help:"New passthrough; empty for none." placeholder:"TEXT"`
+	Title       *string  `help:"New title; empty for none." placeholder:"TEXT"`
+	Metadata    labels   `help:"Set keys, as key=value;key=value or as a JSON object. The other keys stay." placeholder:"KEY=VALUE"`
+	Remove      []string `help:"Remove these keys of the metadata." placeholder:"KEY"`
+	Passthrough *string  `help:"New passthrough; empty for none." placeholder:"TEXT"`
 }
 
 // Run changes a video.
