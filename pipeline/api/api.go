@@ -129,7 +129,7 @@ func handle[I, O any](s *server, op huma.Operation, do func(context.Context, *I)
 func (s *server) route(w http.ResponseWriter, r *http.Request) {
 	h, pattern := s.mux.Handler(r)
 	if pattern != "" {
-		s.mux.ServeHTTP(w, r) // not h, which would lack the values in the path
+		s.idempotent(s.mux).ServeHTTP(w, r) // not h, which would lack the values in the path
 		return
 	}
 	probe := &headerProbe{header: http.Header{}}

@@ -45,7 +45,10 @@ var causes = map[code]string{
 	codePipelineUnknown: "The configuration of the server has no pipeline of this name.",
 	codeStepInvalid:     "What came for the * is neither a file of a known format nor valid parameters.",
 	codeStepMissing:     "The upload has something for the *, but no step of its pipeline uses it.",
-	codeKeyReused:       "The key was used for a request with another file or other fields.",
+	codeKeyReused: "The key was used for another request: one to another address, or with another file or " +
+		"other fields.",
+	codeKeyBusy: "A client sends a request again while the server still works on it, or two clients have one " +
+		"key. After a crash of the server, the key is free in two minutes.",
 	codeVideoDeleted: "The video that was made with this Idempotency-Key, or by this upload, was deleted. The " +
 		"key does not make it again.",
 	codeUploadEnded: "The upload was completed, canceled or refused, or has expired: no byte came for " +

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"maps"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -96,6 +97,9 @@ func pieceCodes() []code {
 	return []code{codeNotFound, codeUploadEnded, codeUploadBusy, codeUploadLength, codeOffset, codeVideoDeleted}
 }
 
+// keyCodes returns the codes that every POST may answer.
+func keyCodes() []code { return []code{codeKeyReused, codeKeyBusy} }
+
 // tusCodes returns the codes of the tus protocol.
 func tusCodes() []code { return []code{codeTusVersion, codeTusInvalid, codeChecksum, codeMediaType} }
 
@@ -132,7 +136,11 @@ func (s *server) describeErrors(problem *huma.Schema) {
 		op.Responses["4XX"] = &huma.Response{Ref: "#/components/responses/" + wrongRequest}
 		op.Responses["default"] = &huma.Response{Ref: "#/components/responses/" + failedServer}
 		byStatus := map[string][]code{}
-		for _, c := range own[op.OperationID] {
+		answered := own[op.OperationID]
+		if op.Method == http.MethodPost {
+			answered = append(answered, keyCodes()...)
+		}
+		for _, c := range answered {
 			status := strconv.Itoa(codes[c].status)
 			if !slices.Contains(byStatus[status], c) {
 				byStatus[status] = append(byStatus[status], c)

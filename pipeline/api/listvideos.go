@@ -19,7 +19,7 @@ var opListVideos = huma.Operation{
 	Summary: "List videos, newest first",
 	Description: "A video is listed when all filters fit. Pages are positions, not snapshots: while videos " +
 		"are uploaded and deleted, each video that was there before the first page is still on one page. A " +
-		"cursor belongs to its filters and order: with others it is refused (`cursor_invalid`). `limit` may change.",
+		"cursor belongs to its filters and order: with others it is refused (`cursor_invalid`).",
 }
 
 // maxPairs bounds how many keys of the metadata a list may ask for.

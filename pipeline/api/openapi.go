@@ -91,6 +91,9 @@ func (s *server) finishDescription() error {
 		Description: "A check failed", Content: ready.Responses["200"].Content,
 	}
 	for _, op := range operations(doc) {
+		if op.Method == http.MethodPost {
+			describeKey(op)
+		}
 		finishHeaders(op)
 	}
 	return s.describeExamples()

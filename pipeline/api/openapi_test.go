@@ -22,11 +22,7 @@ type openAPI struct {
 	Paths   map[string]map[string]struct {
 		OperationID string
 		Summary     string
-		Parameters  []struct {
-			Name, In string
-			Required bool
-			Schema   json.RawMessage
-		}
+		Parameters  []parameter
 		RequestBody *struct {
 			Content map[string]struct{ Schema json.RawMessage }
 		}
@@ -37,6 +33,13 @@ type openAPI struct {
 		}
 	}
 	Components struct{ Schemas, Responses, Examples map[string]json.RawMessage }
+}
+
+// parameter is one of an operation.
+type parameter struct {
+	Name, In string
+	Required bool
+	Schema   json.RawMessage
 }
 
 func document(e *env) (openAPI, []byte) {

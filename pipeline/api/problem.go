@@ -52,6 +52,7 @@ const (
 	codeStepInvalid     code = "*_invalid"     // * is a worker type: watermark_invalid
 	codeStepMissing     code = "*_unsupported" // likewise
 	codeKeyReused       code = "idempotency_key_reused"
+	codeKeyBusy         code = "idempotency_key_in_use"
 	codeVideoDeleted    code = "video_deleted"
 	codeUploadEnded     code = "upload_ended"
 	codeUploadBusy      code = "upload_busy"
@@ -136,8 +137,10 @@ var codes = map[code]codeEntry{
 	codeStepInvalid:     {422, "The * is invalid", false, "Correct what the detail names."},
 	codeStepMissing: {422, "The pipeline has no *", false,
 		"Use a pipeline with a step of the worker *, or leave the * out."},
-	codeKeyReused: {422, "The Idempotency-Key belongs to another upload", false,
-		"Use a new key for each upload, and the same key for every try of it."},
+	codeKeyReused: {422, "The Idempotency-Key belongs to another request", false,
+		"Use a new key for each request, and the same key for every try of it."},
+	codeKeyBusy: {409, "A request with this Idempotency-Key is under way", true,
+		"Wait for its answer, or send the same request again in some seconds."},
 	codeVideoDeleted: {410, "The video was deleted", false,
 		"Use a new Idempotency-Key to upload it again."},
 	codeUploadEnded: {410, "The upload has ended", false, "Create another upload with POST /v1/uploads."},

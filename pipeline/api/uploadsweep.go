@@ -24,11 +24,20 @@ type Handler struct {
 }
 
 // Run looks at all uploads at once, and then each minute, until ctx ends: it makes the videos that a crash or
-// a full disk has prevented, ends uploads that have expired, and forgets those that ended a day ago.
+// a full disk has prevented, ends uploads that have expired, and forgets those that ended a day ago. Each
+// hour it forgets the answers to idempotency keys that are a day old.
 func (h *Handler) Run(ctx context.Context) error {
 	tick := time.NewTicker(sweepUploadsEvery)
 	defer tick.Stop()
+	var answers time.Time
 	for {
+		if time.Since(answers) > sweepAnswers {
+			answers = time.Now()
+			if err := h.s.sweepStoredAnswers(ctx, answers); err != nil && ctx.Err() == nil {
+				h.s.cfg.Logger.WarnContext(ctx, "remove old answers to idempotency keys; the next sweep tries again",
+					"error", err)
+			}
+		}
 		if err := h.s.sweepUploads(ctx, time.Now()); err != nil && ctx.Err() == nil {
 			h.s.cfg.Logger.WarnContext(ctx, "sweep uploads; the next sweep tries again", "error", err)
 		}
