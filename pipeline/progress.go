@@ -12,4 +12,7 @@ type Progress struct {
 	Bytes int64  `json:"bytes,omitempty"`
 	Total int64  `json:"total,omitempty"`
 	Note  string `json:"note,omitempty"`
+
+	// Project is that of the video, where it is known. It is not part of the document.
+	Project string `json:"-"`
 }

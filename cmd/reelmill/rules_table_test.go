@@ -17,7 +17,7 @@ var ruleImports = []struct {
 	{"cmd/reelmill/internal/rebuild", []string{"pipeline", "pipeline/bus", "storage/catalog", "cmd/reelmill/internal/loss"}},
 
 	{"pipeline", nil},
-	{"pipeline/api", []string{"pipeline", "pipeline/console", "pipeline/manifest", "pipeline/pace", "pipeline/secret", "pipeline/stats", "pipeline/why", "storage", "storage/catalog"}},
+	{"pipeline/api", []string{"pipeline", "pipeline/console", "pipeline/live", "pipeline/manifest", "pipeline/pace", "pipeline/secret", "pipeline/stats", "pipeline/why", "storage", "storage/catalog"}},
 	{"pipeline/api/apitest", []string{"pipeline/...", "storage/..."}},
 	{"pipeline/bus", []string{"pipeline", "pipeline/bytesize", "pipeline/pause"}},
 	{"pipeline/bus/bustest", []string{"pipeline/bus/embedded", "pipeline/pipelinetest"}},
@@ -25,6 +25,7 @@ var ruleImports = []struct {
 	{"pipeline/bytesize", nil},
 	{"pipeline/client", []string{"pipeline", "pipeline/pause", "pipeline/stats", "pipeline/why"}},
 	{"pipeline/console", nil},
+	{"pipeline/live", []string{"pipeline", "pipeline/pause", "storage/catalog"}},
 	{"pipeline/manifest", []string{"pipeline"}},
 	{"pipeline/pace", nil},
 	{"pipeline/pause", nil},

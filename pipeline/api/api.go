@@ -13,6 +13,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/live"
 	"github.com/reelmill/reelmill/storage"
 )
 
@@ -25,7 +26,8 @@ type server struct {
 	pages   pages
 	guard   *guard
 	uploads *gate     // of uploads under way
-	streams *gate     // of open event streams
+	streams *streams  // subscribers to events
+	hub     *live.Hub // hands out events
 	rates   *rates    // of requests
 	proxies sync.Once // warns of a proxy that nobody named
 
@@ -51,10 +53,14 @@ func New(cfg Config) (*Handler, error) {
 	s := &server{
 		cfg: cfg, mux: http.NewServeMux(), guard: guard,
 		uploads: newGate(cfg.Limits.MaxOpenUploads, cfg.Limits.MaxClientUploads),
-		streams: newGate(cfg.Limits.MaxStreams, cfg.Limits.MaxClientStreams),
+		streams: newStreams(cfg.Limits),
 		rates:   newRates(cfg.Limits.MaxClientRate),
 		locks:   newUploadLocks(),
 	}
+	s.hub = live.NewHub(live.Config{
+		Source: cfg.Catalog, Progress: cfg.Progress, LogEnd: cfg.LogEnd, Buffer: cfg.Limits.StreamBuffer,
+		Encode: func(e pipeline.Event) ([]byte, error) { return json.Marshal(shownEvent(e)) }, Logger: cfg.Logger,
+	})
 	s.pieces, _ = storage.As[storage.Resumable](cfg.Store)
 	s.api = humago.New(s.mux, describe(cfg))
 	s.api.UseMiddleware(s.checkQueries)
@@ -89,6 +95,7 @@ func (s *server) routes() {
 	handle(s, opListJobs, s.listJobs)
 	s.mux.HandleFunc("GET /v1/videos/{id}/events", s.checkedQuery(s.getEvents, "after", "cursor", "limit"))
 	handle(s, opListAllEvents, s.listAllEvents)
+	s.mux.HandleFunc("GET /v1/events/stream", s.checkedQuery(s.streamEvents, "after", "type", "types", "video"))
 	handle(s, opCancelVideo, s.cancelVideo)
 	handle(s, opWhy, s.why)
 	handle(s, opRetryVideo, s.retryVideo)

@@ -21,7 +21,9 @@ var causes = map[code]string{
 		"pause, or a proxy that the server does not know as one.",
 	codeInvalid: "A parameter, header or field has a value of the wrong form, or has a name that the " +
 		"operation does not know.",
-	codeCursor:    "The cursor is of another list, was cut, or was made by the client.",
+	codeCursor: "The cursor is of another list, was cut, or was made by the client.",
+	codeCursorAhead: "The event log was replaced by another one, or the cursor is of another server, or was made " +
+		"by the client.",
 	codeRange:     "The Range header is malformed, or begins beyond the end of the file.",
 	codeMediaType: "The Content-Type is missing, or not one that the operation takes.",
 	codeUploadMalformed: "The body is no form with the boundary that Content-Type names; often a client sets " +

@@ -54,8 +54,8 @@ type Catalog interface {
 
 // Progress reports how far running jobs are; bus.Bus is one.
 type Progress interface {
-	// WatchProgress returns the reports on the jobs of a video, from now until ctx ends.
-	WatchProgress(ctx context.Context, project, video string) (<-chan pipeline.Progress, error)
+	// WatchProgress returns the reports on all jobs, with their projects, from now until ctx ends.
+	WatchProgress(ctx context.Context) (<-chan pipeline.Progress, error)
 	// LastProgress returns the last report on a job, and whether there is one.
 	LastProgress(ctx context.Context, project, video, job string) (pipeline.Progress, bool, error)
 }
@@ -126,6 +126,9 @@ type Config struct {
 	// Ready returns the results of the checks of /readyz by name, nil for those that pass. When nil, there is
 	// no check.
 	Ready func(ctx context.Context) map[string]error
+	// LogEnd returns the sequence of the last event of the log, beyond which no cursor of a stream can be. When
+	// nil, the sequence of the read model counts.
+	LogEnd func(ctx context.Context) (uint64, error)
 	// Sandbox is the tier of the sandbox, for /readyz. Empty: /readyz does not say.
 	Sandbox string
 	// FreeSpace returns why there is no room for an upload. When nil, there is always room.
@@ -159,7 +162,8 @@ type Limits struct {
 	MaxAsset       int64         // bytes of a file for a step, such as a watermark; 10 MiB
 	MaxMetadata    int64         // bytes of the metadata field; 64 KiB
 	MaxOpenUploads int           // at once; 64. More get 503
-	MaxStreams     int           // event streams at once; 256. More get 503
+	MaxStreams     int           // event streams, WebSockets and waiting reads at once; 10,000. More get 503
+	StreamBuffer   int           // events that a stream may be behind; live.DefaultBuffer. Then it is cut off
 	UploadIdle     time.Duration // how long an upload may stall; 60 s
 	MinUploadRate  int64         // bytes a second that an upload must keep up (package pace); 1,024
 	UploadSlack    time.Duration // how long it may be slower; twice UploadIdle
@@ -222,7 +226,7 @@ func (l Limits) withDefaults() Limits {
 	l.MaxAsset = defaulted(l.MaxAsset, 10<<20)
 	l.MaxMetadata = defaulted(l.MaxMetadata, 64<<10)
 	l.MaxOpenUploads = defaulted(l.MaxOpenUploads, 64)
-	l.MaxStreams = defaulted(l.MaxStreams, 256)
+	l.MaxStreams = defaulted(l.MaxStreams, 10_000)
 	l.UploadIdle = defaulted(l.UploadIdle, 60*time.Second)
 	l.MinUploadRate = defaulted(l.MinUploadRate, 1<<10)
 	l.UploadSlack = defaulted(l.UploadSlack, 2*l.UploadIdle)
@@ -297,6 +301,7 @@ func isWeb(u *url.URL) bool { return u.Scheme == "http" || u.Scheme == "https" }
 
 func (l Limits) validate() error {
 	if l.MaxUpload < 0 || l.MaxAsset < 0 || l.MaxMetadata < 0 || l.MaxOpenUploads < 0 || l.MaxStreams < 0 ||
+		l.StreamBuffer < 0 ||
 		l.UploadIdle < 0 || l.WriteIdle < 0 || l.Heartbeat < 0 || l.ReadYourWrites < 0 ||
 		l.MaxProjectVideos < 0 || l.MaxVideos < 0 || l.MinUploadRate < 0 || l.UploadSlack < 0 ||
 		l.UploadExpires < 0 || l.MaxWaitingUploads < 0 ||

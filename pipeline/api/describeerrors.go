@@ -20,7 +20,7 @@ func answeredCodes() map[string][]code {
 		"upload-video": slices.Concat(admissionCodes(), fieldCodes(), sourceCodes(), formCodes(),
 			[]code{codeKeyReused, codeVideoDeleted}),
 		"list-videos": list,
-		"get-video":   missing,
+		"get-video":   slices.Concat(missing, limitCodes()),
 		"change-video": slices.Concat(missing, []code{codePrecondition, codeMediaType, codeMetadata},
 			shapeCodes()),
 		"delete-video":   missing,
@@ -46,7 +46,8 @@ func answeredCodes() map[string][]code {
 		"tus-append":    slices.Concat(admissionCodes(), fieldCodes(), sourceCodes(), pieceCodes(), tusCodes()),
 		"tus-terminate": slices.Concat(pieceCodes(), tusCodes(), []code{codeState}),
 
-		"list-events":     slices.Concat(missing, []code{codeTooManyStreams, codeClientStreams}),
+		"list-events":     slices.Concat(missing, limitCodes(), []code{codeCursorAhead}),
+		"stream-events":   append(limitCodes(), codeCursorAhead),
 		"list-all-events": nil,
 
 		"list-dead-letters":   list,
@@ -71,6 +72,9 @@ func admissionCodes() []code {
 		codeTooManyUploads, codeClientUploads, codeTooManyVideos, codeQueueFull,
 	}
 }
+
+// limitCodes returns the codes with which the server refuses further subscribers.
+func limitCodes() []code { return []code{codeTooManyStreams, codeClientStreams} }
 
 // shapeCodes returns the codes for the form of fields.
 func shapeCodes() []code { return []code{codeFieldUnknown, codeFieldTooLarge, codeFieldTooDeep} }

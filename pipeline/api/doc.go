@@ -46,7 +46,7 @@
 //   - Every error is a problem document (RFC 9457) with a code of the table in problem.go. Every answer has
 //     an X-Request-Id, which the log has too.
 //   - An event stream has no gap. Its ids are sequences of the log: a reader that sends the last one back
-//     gets what comes after it.
+//     gets what comes after it. Package live hands out the events; a reader that is too slow is cut off.
 //   - Canceling, retrying and redriving may be repeated. Each is one event, and the answer is the state that
 //     it led to. Redriving discards the dead letter last, so a redrive that was cut short can be repeated.
 //   - A playable video has a master playlist: the packaged one or, until then, one made from the outputs of

@@ -1,10 +1,13 @@
 package api
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"net/netip"
 	"runtime/debug"
 	"time"
 
@@ -31,6 +34,14 @@ type projectKey struct{}
 func projectOf(ctx context.Context) string {
 	p, _ := ctx.Value(projectKey{}).(string)
 	return p
+}
+
+type clientKey struct{}
+
+// clientOf returns the client of the request of ctx; see guard.clientOf.
+func clientOf(ctx context.Context) netip.Prefix {
+	client, _ := ctx.Value(clientKey{}).(netip.Prefix)
+	return client
 }
 
 // edge wraps all handlers: it gives a request its id, deadlines and project, logs it, and answers panics.
@@ -90,7 +101,8 @@ func (s *server) enter(w http.ResponseWriter, r *http.Request, next http.Handler
 			s.refuse(w, r, err)
 			return
 		}
-		r = r.WithContext(context.WithValue(r.Context(), projectKey{}, project))
+		ctx := context.WithValue(r.Context(), projectKey{}, project)
+		r = r.WithContext(context.WithValue(ctx, clientKey{}, s.guard.clientOf(r)))
 	}
 	next.ServeHTTP(w, r)
 }
@@ -134,6 +146,7 @@ type answer struct {
 	moved   time.Time // when the write deadline was last moved
 	status  int       // 0 before the header
 	bytes   int64
+	gone    bool // the connection was taken over
 }
 
 func newAnswer(w http.ResponseWriter, idle time.Duration) *answer {
@@ -164,10 +177,17 @@ func (w *answer) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// Hijack implements http.Hijacker. Deadlines are then those of whoever has the connection.
+func (w *answer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, buffers, err := w.control.Hijack()
+	w.gone = w.gone || err == nil
+	return conn, buffers, err
+}
+
 // move extends the write deadline, at most once a second.
 func (w *answer) move() {
 	now := time.Now()
-	if now.Sub(w.moved) < min(deadlineStep, w.idle/4) {
+	if w.gone || now.Sub(w.moved) < min(deadlineStep, w.idle/4) {
 		return
 	}
 	w.moved = now

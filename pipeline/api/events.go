@@ -1,17 +1,14 @@
 package api
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"math"
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/live"
 	"github.com/reelmill/reelmill/storage/catalog"
 )
 
@@ -20,12 +17,6 @@ const eventsBatch = 200
 
 // maxEvents is how many events a page of the list may have.
 const maxEvents = 500
-
-// Events of the stream that the log does not have.
-const (
-	progressEvent = "job.progress"
-	endEvent      = "end"
-)
 
 // getEvents answers the events of a video: as a stream (https://html.spec.whatwg.org/#server-sent-events),
 // or, to Accept: application/json, as a list.
@@ -52,27 +43,89 @@ func (s *server) getEvents(w http.ResponseWriter, r *http.Request) {
 		s.listEvents(w, r, video, after)
 		return
 	}
-	leave, own := s.streams.enter(s.guard.clientOf(r))
-	if leave == nil {
-		s.refuse(w, r, s.tooManyStreams(own))
-		return
-	}
-	defer leave()
-	st := &eventStream{s: s, w: w, video: video, project: projectOf(r.Context()), after: after}
-	if err := st.run(r.Context(), given); err != nil && !st.begun {
+	if err := s.streamVideo(w, r, video, after, given); err != nil {
 		s.refuse(w, r, err)
-	} else if err != nil && r.Context().Err() == nil {
-		s.cfg.Logger.WarnContext(r.Context(), "event stream", "request_id", requestID(r.Context()), "error", err)
 	}
 }
 
-// tooManyStreams is the failure of a stream beyond the limit of all, or of its client.
-func (s *server) tooManyStreams(own bool) error {
-	if own {
-		return fail(codeClientStreams, "%d event streams to your address are open, which is the limit for one.",
-			s.streams.each)
+// streamVideo answers the stream of one video.
+func (s *server) streamVideo(w http.ResponseWriter, r *http.Request, video string, after uint64,
+	resumed bool,
+) error {
+	project := projectOf(r.Context())
+	view, err := s.cfg.Catalog.Video(r.Context(), project, video) // before the feed, which has what comes later
+	if err != nil {
+		return err
 	}
-	return fail(codeTooManyStreams, "%d event streams are open, which is the limit.", s.streams.all)
+	st := &eventStream{video: video, over: view.Status.Terminal()}
+	if st.over && resumed {
+		if err := s.hub.Check(r.Context(), after); err != nil {
+			return err
+		}
+		rest, err := s.cfg.Catalog.Events(r.Context(), project, video, after, 1)
+		if err == nil && len(rest) == 0 {
+			w.WriteHeader(http.StatusNoContent)
+		}
+		if err != nil || len(rest) == 0 {
+			return err
+		}
+	}
+	return s.serveSSE(w, r, st, live.Options{
+		Project: project, Videos: []string{video}, Progress: !st.over, After: &after,
+	})
+}
+
+// streamEvents answers the stream of the events of all videos, or of those that the query selects. It begins
+// after Last-Event-ID, or with what happens now. Its first line is an id, so that a client that reconnects
+// before the first event misses none.
+func (s *server) streamEvents(w http.ResponseWriter, r *http.Request) {
+	o, err := s.selection(r)
+	if err == nil {
+		err = s.serveSSE(w, r, &eventStream{}, o)
+	}
+	if err != nil {
+		s.refuse(w, r, err)
+	}
+}
+
+// selection reads what a stream of events selects.
+func (s *server) selection(r *http.Request) (o live.Options, err error) {
+	after, given, err := afterOf(r)
+	if err != nil {
+		return o, err
+	}
+	o.Project = projectOf(r.Context())
+	if given {
+		o.After = &after
+	}
+	q := r.URL.Query()
+	if o.Types, err = eventTypes("/query/types", words(q.Get("types")+","+q.Get("type"))); err != nil {
+		return o, err
+	}
+	o.Videos, err = eventVideos("/query/video", words(q.Get("video")))
+	return o, err
+}
+
+// words splits a list at its commas, and drops empty words.
+func words(text string) []string {
+	return strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' })
+}
+
+// maxStreamVideos is how many videos a stream may name.
+const maxStreamVideos = 100
+
+// eventVideos checks the videos of a stream. That they exist is not asked: they may be about to.
+func eventVideos(at string, ids []string) ([]string, error) {
+	if len(ids) > maxStreamVideos {
+		return nil, failAt(at, codeInvalid, "There are %d videos; name at most %d, or leave them out for all.",
+			len(ids), maxStreamVideos)
+	}
+	for _, id := range ids {
+		if !pipeline.ValidName(id) {
+			return nil, failAt(at, codeInvalid, "%.80q is not the id of a video.", printable(id))
+		}
+	}
+	return ids, nil
 }
 
 // afterOf returns the sequence after which the client wants events, and whether it named one. Last-Event-ID
@@ -137,167 +190,4 @@ func (s *server) writeJSON(w http.ResponseWriter, r *http.Request, status int, v
 	if err := enc.Encode(v); err != nil {
 		s.cfg.Logger.DebugContext(r.Context(), "write answer", "request_id", requestID(r.Context()), "error", err)
 	}
-}
-
-// eventStream is one reader of a video's events.
-type eventStream struct {
-	s        *server
-	w        http.ResponseWriter
-	project  string
-	video    string
-	after    uint64 // sequence of the last event sent
-	begun    bool   // the header is out
-	finished bool   // the video has ended
-}
-
-// run sends events until the video has ended, the client leaves or the server shuts down. The caller answers
-// an error as a problem while nothing was sent. Later the stream breaks off, and the client reconnects for
-// the rest.
-func (st *eventStream) run(ctx context.Context, resumed bool) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	view, err := st.s.cfg.Catalog.Video(ctx, st.project, st.video)
-	if err != nil {
-		return err
-	}
-	if st.finished = view.Status.Terminal(); st.finished && resumed {
-		rest, err := st.s.cfg.Catalog.Events(ctx, st.project, st.video, st.after, 1)
-		if err == nil && len(rest) == 0 {
-			st.w.WriteHeader(http.StatusNoContent)
-		}
-		if err != nil || len(rest) == 0 {
-			return err
-		}
-	}
-	progress := st.watch(ctx)
-	st.begin()
-	if err := st.follow(ctx, progress); err != nil {
-		return err
-	}
-	return st.flush()
-}
-
-// watch subscribes to live progress before the first look at the log. It returns nil for a finished video,
-// which has none, and when it fails: a stream without progress is better than no stream.
-func (st *eventStream) watch(ctx context.Context) <-chan pipeline.Progress {
-	if st.s.cfg.Progress == nil || st.finished {
-		return nil
-	}
-	progress, err := st.s.cfg.Progress.WatchProgress(ctx, st.project, st.video)
-	if err != nil {
-		st.s.cfg.Logger.WarnContext(ctx, "watch progress", "request_id", requestID(ctx), "error", err)
-		return nil
-	}
-	return progress
-}
-
-func (st *eventStream) begin() {
-	h := st.w.Header()
-	h.Set("Content-Type", "text/event-stream")
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Accel-Buffering", "no") // asks nginx not to hold events back
-	st.w.WriteHeader(http.StatusOK)
-	st.begun = true
-}
-
-// follow sends the events that the catalog has, then those that arrive.
-func (st *eventStream) follow(ctx context.Context, progress <-chan pipeline.Progress) error {
-	heartbeat := time.NewTicker(st.s.cfg.Limits.Heartbeat)
-	defer heartbeat.Stop()
-	for {
-		changed := st.s.cfg.Catalog.Changed() // before the look, so no change falls between
-		if done, err := st.drain(ctx); done || err != nil {
-			return err
-		}
-		for waiting := true; waiting; {
-			if err := st.flush(); err != nil {
-				return err
-			}
-			var err error
-			select {
-			case <-changed:
-				waiting = false
-			case p, ok := <-progress:
-				if !ok {
-					progress = nil
-					continue
-				}
-				err = st.send("", progressEvent, p)
-			case <-heartbeat.C:
-				_, err = fmt.Fprint(st.w, ": heartbeat\n\n")
-			case <-closing(ctx):
-				return nil
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-			if err != nil {
-				return err
-			}
-		}
-	}
-}
-
-// drain sends every event that the catalog has, and the end event when the video has ended.
-func (st *eventStream) drain(ctx context.Context) (done bool, err error) {
-	for {
-		events, err := st.s.cfg.Catalog.Events(ctx, st.project, st.video, st.after, eventsBatch)
-		if errors.Is(err, pipeline.ErrNotFound) {
-			return true, st.deleted(ctx)
-		}
-		if err != nil {
-			return false, err
-		}
-		for _, e := range events {
-			if err := st.sendEvent(e); err != nil {
-				return false, err
-			}
-		}
-		if len(events) < eventsBatch {
-			break
-		}
-	}
-	if !st.finished {
-		return false, nil
-	}
-	return true, st.send("", endEvent, struct{}{})
-}
-
-func (st *eventStream) sendEvent(e pipeline.Event) error {
-	switch e.Type {
-	case pipeline.VideoReady, pipeline.VideoErrored, pipeline.VideoRejected, pipeline.VideoCanceled:
-		st.finished = true
-	}
-	st.after = e.Sequence
-	return st.send(strconv.FormatUint(e.Sequence, 10), string(e.Type), shownEvent(e))
-}
-
-// deleted sends the last event of a deleted video. The catalog has forgotten it, so it comes from the log.
-func (st *eventStream) deleted(ctx context.Context) error {
-	last, err := st.s.cfg.Log.Last(ctx, pipeline.DeletedSubject(st.project, st.video))
-	if err != nil {
-		return err
-	}
-	if e := last[0]; e.Sequence > st.after {
-		if err := st.sendEvent(e); err != nil {
-			return err
-		}
-	}
-	return st.send("", endEvent, struct{}{})
-}
-
-// send writes one event of the stream. JSON has no line breaks, so data is one line.
-func (st *eventStream) send(id, name string, data any) error {
-	doc, err := json.Marshal(data)
-	if err != nil {
-		return fmt.Errorf("encode %s: %w", name, err)
-	}
-	if id != "" {
-		id = "id: " + id + "\n"
-	}
-	_, err = fmt.Fprintf(st.w, "%sevent: %s\ndata: %s\n\n", id, name, doc)
-	return err
-}
-
-func (st *eventStream) flush() error {
-	return http.NewResponseController(st.w).Flush()
 }

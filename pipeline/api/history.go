@@ -76,17 +76,24 @@ func (in *listAllEventsInput) query(project string) (catalog.EventQuery, error) 
 		}
 		q.After = n // a cursor is beyond the place where its list began
 	}
-	known := make([]string, len(pipeline.EventTypes))
-	for i, t := range pipeline.EventTypes {
-		known[i] = string(t)
-	}
-	for _, name := range in.Types {
+	var err error
+	q.Types, err = eventTypes("/query/types", in.Types)
+	return q, err
+}
+
+// eventTypes checks the names of types of events, which are at a place in the request.
+func eventTypes(at string, names []string) (types []pipeline.EventType, err error) {
+	for _, name := range names {
 		t := pipeline.EventType(name)
 		if !slices.Contains(pipeline.EventTypes, t) {
-			return q, failAt("/query/types", codeInvalid, "%s.",
+			known := make([]string, len(pipeline.EventTypes))
+			for i, t := range pipeline.EventTypes {
+				known[i] = string(t)
+			}
+			return nil, failAt(at, codeInvalid, "%s.",
 				sentence(pipeline.Unknown("type of event", printable(name), known)))
 		}
-		q.Types = append(q.Types, t)
+		types = append(types, t)
 	}
-	return q, nil
+	return types, nil
 }

@@ -142,6 +142,7 @@ func (e *env) serve(cfg Config) {
 	e.url, e.client = e.srv.URL, e.srv.Client()
 	e.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	e.t.Cleanup(e.srv.Close)
+	e.t.Cleanup(func() { h.EndStreams(context.Background()) })
 }
 
 // part is one part of a form.

@@ -74,6 +74,7 @@ func (s *server) finishDescription() error {
 	}
 	s.describeUploads()
 	s.describeWebhooks()
+	s.describeLive()
 	body := doc.Paths[opGetVideo.Path].Patch.RequestBody.Content
 	body[mergePatch] = body["application/json"] // huma describes it as bytes
 	schemas := doc.Components.Schemas

@@ -13,6 +13,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/live"
 	"github.com/reelmill/reelmill/storage"
 	"github.com/reelmill/reelmill/storage/catalog"
 )
@@ -33,6 +34,7 @@ const (
 	codeTooManyRequests code = "too_many_requests"
 	codeInvalid         code = "request_invalid"
 	codeCursor          code = "cursor_invalid"
+	codeCursorAhead     code = "cursor_ahead"
 	codeRange           code = "range_not_satisfiable"
 	codeMediaType       code = "media_type_unsupported"
 	codeUploadMalformed code = "upload_malformed"
@@ -107,6 +109,8 @@ var codes = map[code]codeEntry{
 	codeInvalid: {422, "The request is invalid", false, "Correct what errors[] names."},
 	codeCursor: {422, "The cursor is invalid", false,
 		"Send next_cursor of the previous page unchanged, or leave cursor out for the first page."},
+	codeCursorAhead: {409, "The cursor is beyond the event log", false,
+		"Forget the cursor and what you have seen, since the log is another one now. Then begin without a cursor."},
 	codeRange: {416, "The range is not satisfiable", false,
 		"Ask for a range within the size that Content-Range gives."},
 	codeMediaType: {415, "The media type is not supported", false,
@@ -318,6 +322,8 @@ func classify(err error) *failure {
 		return fail(codeKeyReused, "This key belongs to an upload with another file or other fields.")
 	case errors.Is(err, catalog.ErrCursor):
 		return failAt("/query/cursor", codeCursor, "The cursor is not one that this list returned.")
+	case errors.Is(err, live.ErrAhead):
+		return fail(codeCursorAhead, "%s.", sentence(err.Error()))
 	case errors.Is(err, catalog.ErrDamaged):
 		return fail(codeReadModel, "The read model, from which the server answers, is damaged.").because(err)
 	case errors.Is(err, storage.ErrFull):

@@ -5,16 +5,11 @@ import (
 	"maps"
 	"net/http"
 	"slices"
-	"strconv"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/reelmill/reelmill/pipeline"
 )
-
-// maxWait bounds how long a read waits for a state. Longer waits are cut to it.
-const maxWait = 60 * time.Second
 
 var (
 	opGetVideo = huma.Operation{
@@ -97,48 +92,6 @@ func (s *server) getVideo(ctx context.Context, in *getVideoInput) (*videoOutput,
 func (s *server) answered(v pipeline.VideoView) *videoOutput {
 	v.AddURLs(s.cfg.PublicURL)
 	return &videoOutput{etagOf(v.Label()), v}
-}
-
-func parseWait(text string) (time.Duration, error) {
-	if text == "" {
-		return 0, nil
-	}
-	if seconds, err := strconv.ParseFloat(text, 64); err == nil && seconds >= 0 {
-		return time.Duration(min(seconds, maxWait.Seconds()) * float64(time.Second)), nil
-	}
-	d, err := time.ParseDuration(text)
-	if err != nil || d < 0 {
-		return 0, failAt("/query/wait", codeInvalid,
-			"wait is %.40q; write seconds, such as 30, or a duration, such as 30s.", text)
-	}
-	return min(d, maxWait), nil
-}
-
-// await returns the video once it is playable or has ended, or as it is when the time is over.
-func (s *server) await(ctx context.Context, id string, wait time.Duration, playable bool) (
-	pipeline.VideoView, error,
-) {
-	if err := checkVideo(id); err != nil {
-		return pipeline.VideoView{}, err
-	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	for {
-		changed := s.cfg.Catalog.Changed() // before the look, so no change falls between
-		v, err := s.cfg.Catalog.Video(ctx, projectOf(ctx), id)
-		if err != nil || wait == 0 || v.Status.Terminal() || playable && v.Playable {
-			return v, err
-		}
-		select {
-		case <-changed:
-		case <-timer.C:
-			return v, nil
-		case <-closing(ctx):
-			return v, nil
-		case <-ctx.Done():
-			return v, ctx.Err()
-		}
-	}
 }
 
 // addLiveProgress adds the share of running jobs to the progress of completed ones. It stops at 99: only

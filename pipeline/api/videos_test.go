@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/live"
 	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 	"github.com/reelmill/reelmill/storage/catalog"
 )
@@ -242,10 +243,19 @@ func (unchanging) Video(context.Context, string, string) (pipeline.VideoView, er
 	return pipeline.VideoView{ID: "vid_1", Status: pipeline.StateVideoQueued}, nil
 }
 
+func (unchanging) Sequence(context.Context) (uint64, error) { return 0, nil }
+
+func (unchanging) History(context.Context, catalog.EventQuery) ([]pipeline.Event, error) {
+	return nil, nil
+}
+
 // A wait lasts as long as requested, or until its server begins to shut down, and no longer.
 func TestAWaitLastsNoLonger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &server{cfg: Config{Catalog: unchanging{}}}
+		limits := Limits{MaxStreams: 1, MaxClientStreams: 1}
+		s := &server{
+			cfg: Config{Catalog: unchanging{}}, streams: newStreams(limits), hub: live.NewHub(live.Config{Source: unchanging{}}),
+		}
 		for wait, shutdown := range map[time.Duration]time.Duration{
 			30 * time.Second: time.Hour, maxWait: 7 * time.Second, 10 * time.Millisecond: time.Second,
 		} {
@@ -259,6 +269,7 @@ func TestAWaitLastsNoLonger(t *testing.T) {
 			}
 			late.Stop()
 		}
+		s.hub.Wait()
 	})
 }
 

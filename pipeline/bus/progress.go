@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -13,7 +14,7 @@ import (
 )
 
 // progressBuffer is how many reports a slow reader may fall behind before it loses old ones.
-const progressBuffer = 16
+const progressBuffer = 256
 
 // Progress reports how far an attempt is. It does not wait for the server, and a restart of the server may
 // lose the report. The caller limits the rate.
@@ -32,14 +33,9 @@ func (b *Bus) Progress(_ context.Context, project string, p pipeline.Progress) e
 	return nil
 }
 
-// WatchProgress returns the reports on the jobs of a video from now on. A slow reader loses old ones. The
-// channel is closed when ctx ends or the connection is closed.
-func (b *Bus) WatchProgress(ctx context.Context, project, video string) (<-chan pipeline.Progress, error) {
-	subject, err := progressSubject(project, video, "any")
-	if err != nil {
-		return nil, err
-	}
-	subject = subject[:len(subject)-len("any")] + "*"
+// WatchProgress returns the reports on all jobs from now on, with their projects. A slow reader loses old ones.
+// The channel is closed when ctx ends or the connection is closed.
+func (b *Bus) WatchProgress(ctx context.Context) (<-chan pipeline.Progress, error) {
 	out := make(chan pipeline.Progress, progressBuffer)
 	on := func(m *nats.Msg) {
 		var p pipeline.Progress
@@ -47,6 +43,7 @@ func (b *Bus) WatchProgress(ctx context.Context, project, video string) (<-chan 
 			b.log.Warn("drop a report of progress", "subject", m.Subject, "error", err)
 			return
 		}
+		p.Project = projectOfProgress(m.Subject)
 		for {
 			select {
 			case out <- p:
@@ -59,9 +56,10 @@ func (b *Bus) WatchProgress(ctx context.Context, project, video string) (<-chan 
 			}
 		}
 	}
-	err = b.listen(ctx, listener{on: on, back: func() {}, end: func() { close(out) }}, subject)
+	subject := pipeline.ProgressSubject("*", "*", "*")
+	err := b.listen(ctx, listener{on: on, back: func() {}, end: func() { close(out) }}, subject)
 	if err != nil {
-		return nil, fmt.Errorf("watch progress of %s: %w", video, err)
+		return nil, fmt.Errorf("watch progress: %w", err)
 	}
 	return out, nil
 }
@@ -98,4 +96,10 @@ func progressSubject(project, video, job string) (string, error) {
 		}
 	}
 	return pipeline.ProgressSubject(project, video, job), nil
+}
+
+// projectOfProgress returns the project in a subject of progress.
+func projectOfProgress(subject string) string {
+	project, _, _ := strings.Cut(strings.TrimPrefix(subject, "progress."), ".")
+	return project
 }

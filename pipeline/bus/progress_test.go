@@ -12,11 +12,12 @@ import (
 func TestProgressIsWatchedAndKept(t *testing.T) {
 	bus := newBus(t, Config{})
 	ctx, cancel := context.WithCancel(t.Context())
-	reports, err := bus.WatchProgress(ctx, "default", "vid_1")
+	reports, err := bus.WatchProgress(ctx)
 	must(t, err)
 	for i := 1; i <= 3; i++ {
 		p := pipeline.Progress{Video: "vid_1", Job: "a", Attempt: 1, Fraction: float64(i) / 4}
 		must(t, bus.Progress(soon(t), "default", p))
+		p.Project = "default" // of the subject
 		if got := receive(t, reports); got != p {
 			t.Errorf("report %+v, want %+v", got, p)
 		}
@@ -33,9 +34,9 @@ func TestProgressIsWatchedAndKept(t *testing.T) {
 
 func TestProgressKeepsTheNewestForASlowReader(t *testing.T) {
 	bus := newBus(t, Config{})
-	reports, err := bus.WatchProgress(t.Context(), "default", "vid_1")
+	reports, err := bus.WatchProgress(t.Context())
 	must(t, err)
-	done, err := bus.WatchProgress(t.Context(), "default", "vid_1")
+	done, err := bus.WatchProgress(t.Context())
 	must(t, err)
 	const many = 3 * progressBuffer
 	for i := 1; i <= many; i++ {
@@ -58,7 +59,7 @@ func TestProgressKeepsTheNewestForASlowReader(t *testing.T) {
 
 func TestProgressChannelClosesWithTheConnection(t *testing.T) {
 	bus := newBus(t, Config{})
-	reports, err := bus.WatchProgress(t.Context(), "default", "vid_1")
+	reports, err := bus.WatchProgress(t.Context())
 	must(t, err)
 	bus.nc.Close()
 	if report := receive(t, reports); report != (pipeline.Progress{}) {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -37,6 +38,7 @@ type env struct {
 	t      *testing.T
 	client *Client
 	srv    *httptest.Server
+	conns  *connections
 	// fault may answer a request instead of the server; it reports whether it did.
 	fault atomic.Pointer[func(http.ResponseWriter, *http.Request) bool]
 }
@@ -69,11 +71,41 @@ func newEnv(t *testing.T) *env {
 	e.srv = httptest.NewUnstartedServer(front)
 	e.srv.Config = api.Server("", front)
 	e.srv.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	e.conns = &connections{Listener: e.srv.Listener}
+	e.srv.Listener = e.conns
 	e.srv.Start()
 	t.Cleanup(e.srv.Close)
+	t.Cleanup(func() { h.EndStreams(context.Background()) })
 	e.client = New(e.srv.URL+"/", e.srv.Client())
 	e.client.retry = func(int) time.Duration { return time.Millisecond }
 	return e
+}
+
+// connections is a listener that knows its connections, those of streams included, which the server does not.
+type connections struct {
+	net.Listener
+	mu  sync.Mutex
+	all []net.Conn
+}
+
+// Accept implements net.Listener.
+func (c *connections) Accept() (net.Conn, error) {
+	conn, err := c.Listener.Accept()
+	if err == nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.all = append(c.all, conn)
+	}
+	return conn, err
+}
+
+// cut closes all connections, as a broken network does.
+func (e *env) cut() {
+	e.conns.mu.Lock()
+	defer e.conns.mu.Unlock()
+	for _, conn := range e.conns.all {
+		_ = conn.Close() // it may be closed
+	}
 }
 
 // breakWith puts a fault in front of the server, which is called for each request.

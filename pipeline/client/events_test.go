@@ -33,7 +33,7 @@ func TestEventsOverBrokenConnections(t *testing.T) {
 			if ev.Sequence != 1 || ev.Log == nil || ev.Log.Sequence != 1 || ev.Log.CorrelationID != v.ID {
 				t.Errorf("%+v", ev)
 			}
-			e.srv.CloseClientConnections()
+			e.cut()
 			go e.tell(pipeline.VideoInspected, pipeline.InspectedSubject(project, v.ID), pipeline.Inspected{})
 		case "video.inspected":
 			must(t, e.Bus.Progress(t.Context(), project, pipeline.Progress{Video: v.ID, Job: "j", Fraction: 0.5}))

@@ -122,7 +122,7 @@ func TestWaitUntil(t *testing.T) {
 			done <- err
 		}()
 		<-streams
-		e.srv.CloseClientConnections()
+		e.cut()
 		<-streams
 		e.tell(pipeline.VideoPlayable, pipeline.PlayableSubject(project, id), pipeline.Playable{Path: "master.m3u8"})
 		if until == Ready {

@@ -14,6 +14,7 @@ import (
 type EventQuery struct {
 	Project string
 	Video   string
+	Videos  []string // any of them
 	Types   []pipeline.EventType
 	After   uint64 // events above this sequence
 	Limit   int    // DefaultLimit when 0 or less, at most MaxLimit
@@ -37,7 +38,7 @@ func (c *Catalog) History(ctx context.Context, q EventQuery) ([]pipeline.Event, 
 
 // historySQL writes the query. Each of its halves walks an index in the order of the log, and stops at the
 // limit: the primary key or deletions_by_video for one video, events_by_project for a project, and
-// events_by_sequence for all.
+// events_by_sequence for all. For several videos it sorts the events of these videos.
 func historySQL(q EventQuery) (text string, args []any) {
 	arg := func(v any) string {
 		args = append(args, v)
@@ -50,12 +51,17 @@ func historySQL(q EventQuery) (text string, args []any) {
 	if q.Video != "" {
 		where = append(where, "video = "+arg(q.Video))
 	}
-	if len(q.Types) > 0 {
-		names := make([]string, len(q.Types))
-		for i, t := range q.Types {
-			names[i] = arg(string(t))
+	for _, any := range []struct {
+		column string
+		values []string
+	}{{"video", q.Videos}, {"type", typeNames(q.Types)}} {
+		if len(any.values) > 0 {
+			names := make([]string, len(any.values))
+			for i, v := range any.values {
+				names[i] = arg(v)
+			}
+			where = append(where, any.column+" IN ("+strings.Join(names, ", ")+")")
 		}
-		where = append(where, "type IN ("+strings.Join(names, ", ")+")")
 	}
 	limit := arg(clampLimit(q.Limit))
 	half := func(table string) string {
@@ -63,4 +69,12 @@ func historySQL(q EventQuery) (text string, args []any) {
 			" ORDER BY sequence LIMIT " + limit + ") AS " + table + "_part"
 	}
 	return half("events") + " UNION ALL " + half("deletions") + " ORDER BY sequence LIMIT " + limit, args
+}
+
+func typeNames(types []pipeline.EventType) []string {
+	names := make([]string, len(types))
+	for i, t := range types {
+		names[i] = string(t)
+	}
+	return names
 }

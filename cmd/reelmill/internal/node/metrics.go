@@ -84,6 +84,12 @@ var (
 	descRunning = prometheus.NewDesc("reelmill_attempts_running", "Attempts under way.", []string{"worker"}, nil)
 	descSlots   = prometheus.NewDesc("reelmill_slots",
 		"Jobs that this process may run at once, those in interactive slots included.", []string{"worker"}, nil)
+	descSubscribers = prometheus.NewDesc("reelmill_subscribers",
+		"Open event streams (sse, websocket) and reads that wait for a state (wait).", []string{"kind"}, nil)
+	descSubscribersMax = prometheus.NewDesc("reelmill_subscribers_max",
+		"Subscribers that may be open at once: --max-streams.", nil, nil)
+	descSlow = prometheus.NewDesc("reelmill_slow_readers_total",
+		"Event streams and WebSockets that were cut off because their clients took events too slowly.", nil, nil)
 	descBusy = prometheus.NewDesc("reelmill_slots_busy", "Slots that hold a task.", []string{"worker"}, nil)
 )
 
@@ -100,7 +106,8 @@ func newMetrics(b *bus.Bus, recurring *pipeline.Recurring) *metrics {
 			Name: "reelmill_objects_cleaned_total", Help: "Objects that the janitor deleted.",
 		}),
 		requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "reelmill_http_request_seconds", Help: "Requests to the API, streams and uploads included.",
+			Name:    "reelmill_http_request_seconds",
+			Help:    "Requests to the API, uploads included; an event stream counts until it has begun.",
 			Buckets: []float64{.001, .005, .025, .1, .5, 2, 10, 60},
 		}, []string{"code", "method"}),
 		attempts: prometheus.NewHistogramVec(prometheus.HistogramOpts{
@@ -204,7 +211,7 @@ func (m *metrics) Describe(to chan<- *prometheus.Desc) {
 		descRepairs, descLag, descPoisoned, descDepth, descScheduled, descDead, descPresent, descBreaker,
 		descOpened, descStoreRetries, descStoreFailures, descRestarts, descFree, descJobs, descRunning, descOldest,
 		descCoordinator, descQuorum, descReserve, descSlots, descBusy, descLogBytes, descLogMax, descLogUploads,
-		descLogLost,
+		descLogLost, descSubscribers, descSubscribersMax, descSlow,
 	} {
 		to <- d
 	}

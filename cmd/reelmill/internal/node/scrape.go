@@ -88,6 +88,17 @@ func (s *Server) measureSweeper(_ context.Context, to sink) error {
 	return nil
 }
 
+// measureSubscribers measures who waits for events.
+func (s *Server) measureSubscribers(_ context.Context, to sink) error {
+	n := s.handler.Subscribers()
+	for kind, open := range n.Open {
+		to.gauge(descSubscribers, float64(open), kind)
+	}
+	to.gauge(descSubscribersMax, float64(n.Most))
+	to.counter(descSlow, float64(n.Cut))
+	return nil
+}
+
 // measureQueue measures the queue of each worker type that is registered here, runs anywhere or has tasks.
 func (g *ground) measureQueue(ctx context.Context, s sink) error {
 	backlogs, err := g.bus.Backlogs(ctx)

@@ -61,6 +61,7 @@ func OpenServer(ctx context.Context, c ServerConfig) (*Server, error) {
 		}
 	}
 	g.metrics.add("sweeper", s.measureSweeper)
+	g.metrics.add("subscribers", s.measureSubscribers)
 	g.metrics.addOfBroker("flow", s.measureFlow)
 	return s, nil
 }
@@ -141,6 +142,7 @@ func (s *Server) openAPI(context.Context) error {
 		Store: s.objects, Log: s.faults.log(s.bus), Catalog: s.catalog, Progress: s.bus,
 		Pipelines: pipelines, Planner: s.registry,
 		DeadLetters: s.bus, Queue: s.bus, Stats: statistics{s}, Backlog: s.catalog, Workers: s.bus.Workers,
+		LogEnd: s.bus.LastSequence,
 		Limits: s.server.Limits, Access: s.config.Access,
 		WebhookDefault:  !s.webhook.URL.Empty(),
 		CheckWebhookURL: webhook.CheckURL,

@@ -36,6 +36,7 @@ func (s *Server) serve(ctx context.Context, listener net.Listener) error {
 	if err := server.Shutdown(grace); err != nil {
 		s.config.Logger.Debug("close open requests", "error", errors.Join(err, server.Close()))
 	}
+	s.handler.EndStreams(grace)
 	if err := <-done; !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}

@@ -1,0 +1,285 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/live"
+)
+
+// Events of the stream that the log does not have.
+const (
+	progressEvent = "job.progress"
+	endEvent      = "end"
+)
+
+// eventStream is one reader of server-sent events (https://html.spec.whatwg.org/#server-sent-events). Its
+// connection is taken over from net/http, whose buffers and goroutine would take some 30 kB; so it takes a
+// tenth while nothing happens.
+type eventStream struct {
+	s       *server
+	video   string // of a stream of one video, which has an end
+	over    bool   // the video has ended
+	feed    *live.Feed
+	wake    chan struct{}
+	ending  ending
+	conn    atomic.Pointer[net.Conn] // nil before it is taken over
+	chunked bool
+	slow    atomic.Bool   // the feed was cut off
+	out     *bytes.Buffer // what is to be written; nil: nothing
+}
+
+// serveSSE answers with the stream of what o selects. st has the video, if the stream is that of one.
+func (s *server) serveSSE(w http.ResponseWriter, r *http.Request, st *eventStream, o live.Options) error {
+	leave, err := s.subscribe(kindSSE, s.guard.clientOf(r))
+	if err != nil {
+		return err
+	}
+	st.s, st.wake, st.ending, st.chunked = s, make(chan struct{}, 1), s.endingOf(r), r.ProtoAtLeast(1, 1)
+	o.Wake, o.Cut = st.wake, st.cut
+	st.feed, err = s.hub.Open(r.Context(), o)
+	if err != nil {
+		leave()
+		return err
+	}
+	end := func() { st.feed.Close(); leave() }
+	if done, err := st.begin(w, r); done || err != nil {
+		end()
+		if err != nil { // the header is out, so nothing can be answered
+			s.cfg.Logger.ErrorContext(r.Context(), "take over the connection of a stream", "error", err)
+		}
+		return nil
+	}
+	s.outlive(r, *st.conn.Load(), func(log *slog.Logger) {
+		defer end()
+		st.run(log)
+	})
+	return nil
+}
+
+// begin answers the header and takes the connection over. done says that the answer is complete.
+func (st *eventStream) begin(w http.ResponseWriter, r *http.Request) (done bool, err error) {
+	h := w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Accel-Buffering", "no") // asks nginx not to hold events back
+	h.Set("Connection", "close")
+	w.WriteHeader(http.StatusOK)
+	if r.Method == http.MethodHead {
+		return true, nil
+	}
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err == nil {
+		st.conn.Store(&conn)
+	}
+	return false, err
+}
+
+// cut is called when the feed is cut off. It ends a write that waits for the client, soon.
+func (st *eventStream) cut() {
+	st.slow.Store(true)
+	if conn := st.conn.Load(); conn != nil {
+		_ = (*conn).SetWriteDeadline(time.Now().Add(lastWordTime)) // it may be closed
+	}
+}
+
+// run sends events until the video has ended, the client leaves or is too slow, or the server stops.
+func (st *eventStream) run(log *slog.Logger) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	conn := *st.conn.Load()
+	listening := make(chan struct{})
+	go func() { // a client sends nothing more; the end of its side is that of the stream
+		defer close(listening)
+		var drop [64]byte
+		for {
+			if _, err := conn.Read(drop[:]); err != nil {
+				cancel()
+				return
+			}
+		}
+	}()
+	defer func() { _ = conn.Close(); <-listening }()
+	switch err := st.follow(ctx); {
+	case errors.Is(err, live.ErrSlow), err != nil && st.slow.Load():
+		log.Info("cut off an event stream: its client is too slow", "after", st.feed.Position())
+		if errors.Is(err, live.ErrSlow) { // otherwise the last event is incomplete, so nothing can follow
+			st.lastWord("cut off: the reader was too slow; resume with Last-Event-ID")
+		}
+	case err != nil && ctx.Err() == nil:
+		log.Warn("event stream", "error", err)
+	}
+}
+
+// follow sends events. It returns nil at a proper end, which is written then.
+func (st *eventStream) follow(ctx context.Context) error {
+	heartbeat := time.NewTicker(st.s.cfg.Limits.Heartbeat)
+	defer heartbeat.Stop()
+	if st.video == "" {
+		fmt.Fprintf(st.buffer(), "id: %d\n\n", st.feed.Position())
+	}
+	for {
+		done, more, err := st.sendNext(ctx)
+		if err != nil {
+			return err
+		}
+		if done {
+			return st.end()
+		}
+		if st.ending.now() {
+			st.lastWord("the server is stopping; reconnect")
+			return nil
+		}
+		if more {
+			continue
+		}
+		select {
+		case <-st.wake:
+		case <-heartbeat.C:
+			st.buffer().WriteString(": heartbeat\n\n")
+			err = st.flush()
+		case <-st.ending.server:
+		case <-st.ending.all:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// sendNext sends what the feed has now. done says that nothing will follow.
+func (st *eventStream) sendNext(ctx context.Context) (done, more bool, err error) {
+	items, more, err := st.feed.Next(ctx)
+	if err != nil {
+		return false, false, err
+	}
+	for _, it := range items {
+		if done, err = st.send(it); done || err != nil {
+			break
+		}
+	}
+	if done = done || st.video != "" && st.over && !more; done && err == nil {
+		err = st.frame("", endEvent, []byte("{}"))
+	}
+	if err == nil {
+		err = st.flush()
+	}
+	return done, more, err
+}
+
+// send writes one item. last says that it is the last of its video.
+func (st *eventStream) send(it live.Item) (last bool, err error) {
+	if it.Event == nil {
+		doc, err := json.Marshal(it.Progress)
+		if err != nil {
+			return false, fmt.Errorf("encode progress: %w", err)
+		}
+		return false, st.frame("", progressEvent, doc)
+	}
+	switch it.Event.Type {
+	case pipeline.VideoReady, pipeline.VideoErrored, pipeline.VideoRejected, pipeline.VideoCanceled:
+		st.over = true
+	case pipeline.VideoReopened:
+		st.over = false
+	case pipeline.VideoDeleted, pipeline.VideoPurged:
+		last = st.video != ""
+	}
+	return last, st.frame(strconv.FormatUint(it.Event.Sequence, 10), string(it.Event.Type), it.Event.Doc)
+}
+
+// chunkHead leaves room for the size of a chunk, before the size is known.
+const chunkHead = "00000000\r\n"
+
+// sseFlush is how many bytes are gathered before they are written.
+const sseFlush = 32 << 10
+
+// frame writes one event of the stream. JSON has no line breaks, so data is one line.
+func (st *eventStream) frame(id, name string, doc []byte) error {
+	out := st.buffer()
+	if id != "" {
+		out.WriteString("id: " + id + "\n")
+	}
+	out.WriteString("event: " + name + "\ndata: ")
+	out.Write(doc)
+	out.WriteString("\n\n")
+	if out.Len() < sseFlush {
+		return nil
+	}
+	return st.flush()
+}
+
+// buffer returns the buffer for what is to be written. Streams share buffers, so one that is silent has none.
+func (st *eventStream) buffer() *bytes.Buffer {
+	if st.out == nil {
+		st.out, _ = st.s.streams.buffers.Get().(*bytes.Buffer)
+		if st.out == nil {
+			st.out = new(bytes.Buffer)
+		}
+		st.out.Reset()
+		if st.chunked {
+			st.out.WriteString(chunkHead)
+		}
+	}
+	return st.out
+}
+
+// flush writes the buffer to the client, as one chunk (RFC 9112, 7.1).
+func (st *eventStream) flush() error {
+	if st.out == nil {
+		return nil
+	}
+	out := st.out
+	st.out = nil
+	if st.chunked {
+		copy(out.Bytes(), fmt.Sprintf("%08x", out.Len()-len(chunkHead)))
+		out.WriteString("\r\n")
+	}
+	err := st.write(out.Bytes())
+	if out.Cap() <= maxShared {
+		st.s.streams.buffers.Put(out)
+	}
+	return err
+}
+
+// maxShared is the size in bytes of the largest buffer that is kept.
+const maxShared = 2 * sseFlush
+
+// write gives the client WriteIdle to take the bytes; a client that is cut off has less.
+func (st *eventStream) write(p []byte) error {
+	conn := *st.conn.Load()
+	if err := conn.SetWriteDeadline(time.Now().Add(st.s.cfg.Limits.WriteIdle)); err != nil {
+		return err
+	}
+	if st.slow.Load() {
+		st.cut()
+	}
+	_, err := conn.Write(p)
+	return err
+}
+
+// end writes what is left, and the end of the answer.
+func (st *eventStream) end() error {
+	if err := st.flush(); err != nil || !st.chunked {
+		return err
+	}
+	return st.write([]byte("0\r\n\r\n"))
+}
+
+// lastWord ends the stream with a comment, if the client takes it soon.
+func (st *eventStream) lastWord(text string) {
+	st.slow.Store(true)
+	st.buffer().WriteString(": " + text + "\n\n")
+	_ = st.end() // the client may be gone, and will reconnect either way
+}
