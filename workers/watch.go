@@ -51,6 +51,9 @@ func (a *attempt) watch(ctx context.Context, cancel context.CancelCauseFunc, cha
 	}
 }
 
+// Unwanted reports whether the context of an attempt ended because nobody wants its job any more.
+func Unwanted(ctx context.Context) bool { return errors.Is(context.Cause(ctx), errUnwanted) }
+
 // fenced returns why the attempt must not continue: errUnwanted or errTokenLost. It returns nil if the log
 // does not answer, since the token is checked again before anything is written. It returns within a
 // heartbeat, so that the next one is in time.

@@ -79,10 +79,12 @@ var causes = map[code]string{
 	codeReadModel: "The file of the read model (catalog.db) is damaged; often a disk or a power cut is the " +
 		"cause.",
 	codeWebhookRefused: pipeline.Describe(pipeline.CodeWebhookRefused).Cause,
-	codeParameters:     "A parameter of a step does not match the schema of its worker.",
-	codeDiskFull:       "The disk of the object store has little room left; some is kept for work under way.",
-	codeDiskReadOnly:   pipeline.Describe(pipeline.CodeDiskReadOnly).Cause,
-	codeLogFull:        pipeline.Describe(pipeline.CodeLogFull).Cause,
+	codeFetchRefused: "The URL is no http or https address of a file, or leads to an address that is not " +
+		"public.",
+	codeParameters:   "A parameter of a step does not match the schema of its worker.",
+	codeDiskFull:     "The disk of the object store has little room left; some is kept for work under way.",
+	codeDiskReadOnly: pipeline.Describe(pipeline.CodeDiskReadOnly).Cause,
+	codeLogFull:      pipeline.Describe(pipeline.CodeLogFull).Cause,
 	codeStorageFailed: "The object store, a disk or an S3 server, refuses reads or writes, or does not " +
 		"answer.",
 	codeInternal: "The server has a fault that has no code of its own.",

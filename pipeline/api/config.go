@@ -123,6 +123,9 @@ type Config struct {
 	// CheckWebhookURL returns why an upload's webhook address is refused. When nil, any http(s) address is
 	// allowed.
 	CheckWebhookURL func(address string) error
+	// CheckFetchURL returns why no source can be fetched from an address, with pipeline.CodeFetchRefused. When
+	// nil, any address is allowed.
+	CheckFetchURL func(address string) error
 	// Ready returns the results of the checks of /readyz by name, nil for those that pass. When nil, there is
 	// no check.
 	Ready func(ctx context.Context) map[string]error
@@ -191,6 +194,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.CheckWebhookURL == nil {
 		c.CheckWebhookURL = func(string) error { return nil }
+	}
+	if c.CheckFetchURL == nil {
+		c.CheckFetchURL = func(string) error { return nil }
 	}
 	if c.Ready == nil {
 		c.Ready = func(context.Context) map[string]error { return nil }

@@ -18,7 +18,7 @@ func answeredCodes() map[string][]code {
 	action := []code{codeNotFound, codeState}
 	return map[string][]code{
 		"upload-video": slices.Concat(admissionCodes(), fieldCodes(), sourceCodes(), formCodes(),
-			[]code{codeKeyReused, codeVideoDeleted}),
+			[]code{codeFetchRefused, codeKeyReused, codeVideoDeleted}),
 		"list-videos": list,
 		"get-video":   slices.Concat(missing, limitCodes()),
 		"change-video": slices.Concat(missing, []code{codePrecondition, codeMediaType, codeMetadata},

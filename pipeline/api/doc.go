@@ -15,6 +15,9 @@
 //
 // The intake does not know how bytes arrive. Another way in is a file beside form.go that calls it.
 //
+// A body in JSON names a URL instead of sending the file (fetch.go): then step 2 is a check of the URL, and a
+// worker fetches the source after step 5.
+//
 // A request that ends before step 4 leaves no object. When nobody knows whether the event was written, the
 // objects stay for the janitor: an object too many is harmless, a video without its source is not.
 //

@@ -28,7 +28,8 @@ const (
 //  1. makes an intake, which names the video, and asks admit whether the server takes any upload;
 //  2. parses the fields that arrive as text, or fills in the request itself;
 //  3. brings the source and the assets: as streams, by storeSource and storeAsset, or as objects that are in
-//     the store already, by addSource and addAsset. Before a long stream it calls check;
+//     the store already, by addSource and addAsset. Before a long stream it calls check. A source that a
+//     worker is to fetch goes into the field fetch instead;
 //  4. calls accept, or discard when the upload ends before that.
 //
 // The intake owns the objects that it was given: it deletes them when the upload is certainly not accepted.
@@ -42,6 +43,7 @@ type intake struct {
 	parent  string // traceparent of the request
 
 	source *pipeline.Object
+	fetch  *pipeline.Fetch            // in place of source
 	assets map[string]pipeline.Object // by worker type
 	stored []string                   // keys of source and assets
 }
@@ -243,11 +245,8 @@ func (c *cappedReader) Read(p []byte) (int, error) {
 
 // upload checks a whole request, and returns the data of video.uploaded.
 func (in *intake) upload(req request) (pipeline.Upload, error) {
-	if in.source == nil {
-		return pipeline.Upload{}, in.fail("file", codeUploadFile, "The upload has no file.")
-	}
-	if in.source.Size == 0 {
-		return pipeline.Upload{}, in.empty()
+	if err := in.checkSource(); err != nil {
+		return pipeline.Upload{}, err
 	}
 	doc, err := in.document(req)
 	if err != nil {
@@ -257,8 +256,11 @@ func (in *intake) upload(req request) (pipeline.Upload, error) {
 		return pipeline.Upload{}, err
 	}
 	up := pipeline.Upload{
-		Source: *in.source, Pipeline: doc, Title: req.Title, Metadata: req.Metadata, Passthrough: req.Passthrough,
+		Fetch: in.fetch, Pipeline: doc, Title: req.Title, Metadata: req.Metadata, Passthrough: req.Passthrough,
 		Assets: in.assets,
+	}
+	if in.source != nil {
+		up.Source = *in.source
 	}
 	if req.Priority != pipeline.Normal { // the default is written as empty
 		up.Priority = req.Priority
@@ -268,6 +270,19 @@ func (in *intake) upload(req request) (pipeline.Upload, error) {
 	}
 	up.Requested, err = in.requested(doc, req)
 	return up, err
+}
+
+// checkSource refuses an upload without a source.
+func (in *intake) checkSource() error {
+	switch {
+	case in.fetch != nil:
+		return nil
+	case in.source == nil:
+		return in.fail("file", codeUploadFile, "The upload has no file.")
+	case in.source.Size == 0:
+		return in.empty()
+	}
+	return nil
 }
 
 // accept writes video.uploaded, and returns it. replayed says that the idempotency key had been used for the

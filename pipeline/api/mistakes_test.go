@@ -110,7 +110,7 @@ func TestUploadNotAForm(t *testing.T) {
 		ct, body string
 		want     code
 	}{
-		{"application/json", "{}", codeMediaType},
+		{"application/x-json", "{}", codeMediaType},
 		{"", "x", codeMediaType},
 		{"multipart/form-data", "x", codeUploadMalformed},
 		{"multipart/form-data; boundary=b", "--b\r\nno header\r\n\r\n", codeUploadMalformed},
@@ -163,7 +163,7 @@ func TestMistakesInAFormAreTheClients(t *testing.T) {
 		want                    code
 	}{
 		{"no type", "", whole, codeMediaType},
-		{"JSON", "application/json", "{}", codeMediaType},
+		{"JSON without a URL", "application/json", "{}", codeInvalid},
 		{"a form of the other kind", "application/x-www-form-urlencoded", "file=a", codeMediaType},
 		{"the file alone", "video/mp4", "meow", codeMediaType},
 		{"another multipart", "multipart/mixed; boundary=b", whole, codeMediaType},

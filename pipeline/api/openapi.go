@@ -150,7 +150,9 @@ func (s *server) describeUpload() *huma.Operation {
 		OperationID: "upload-video", Method: http.MethodPost, Path: "/v1/videos", Tags: []string{"videos"},
 		Summary: "Upload a video",
 		Description: "Streams the form into the store. Fields may come before or after the file. Mistakes in " +
-			"fields before it are answered before the file is read. After a 201 the video cannot be lost.",
+			"fields before it are answered before the file is read. After a 201 the video cannot be lost.\n\n" +
+			"With a JSON body that has a `url`, the server fetches the file: the 201 comes at once, the download is " +
+			"the job `fetch`, whose progress is in the events, and what fails is the `error` of the video.",
 		Parameters: []*huma.Param{
 			{
 				Name: "Idempotency-Key", In: "header", Schema: text(""),
@@ -162,6 +164,7 @@ func (s *server) describeUpload() *huma.Operation {
 		},
 		RequestBody: &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
 			"multipart/form-data": {Schema: form},
+			"application/json":    s.describeFetch(),
 		}},
 		Responses: map[string]*huma.Response{"201": {
 			Description: "Created",

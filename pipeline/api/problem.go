@@ -74,6 +74,7 @@ const (
 	codeUnavailable     code = "unavailable"
 	codeReadModel       code = "read_model_damaged"
 	codeWebhookRefused       = code(pipeline.CodeWebhookRefused)
+	codeFetchRefused         = code(pipeline.CodeFetchRefused)
 	codeParameters           = code(pipeline.CodeParameters)
 	codeDiskFull             = code(pipeline.CodeDiskFull)
 	codeDiskReadOnly         = code(pipeline.CodeDiskReadOnly)
@@ -114,7 +115,8 @@ var codes = map[code]codeEntry{
 	codeRange: {416, "The range is not satisfiable", false,
 		"Ask for a range within the size that Content-Range gives."},
 	codeMediaType: {415, "The media type is not supported", false,
-		"Send multipart/form-data with the video in a part named file."},
+		"Send multipart/form-data with the video in a part named file, or application/json with the url of the " +
+			"video."},
 	codeUploadMalformed: {400, "The form is malformed", false, "Send a multipart/form-data body (RFC 7578)."},
 	codeUploadBroken: {400, "The upload was cut short", true,
 		"Send it again. With the same Idempotency-Key it becomes one video."},
@@ -183,6 +185,9 @@ var codes = map[code]codeEntry{
 			"while the server is stopped."},
 	codeWebhookRefused: {422, "The webhook address is refused", false,
 		"Send an http(s) address that the server may call."},
+	codeFetchRefused: {422, "The URL of the source is refused", false,
+		"Send the http(s) URL of a file that the server may fetch. To allow private addresses, start servers and " +
+			"workers with --fetch-allow-private."},
 	codeParameters: {422, "The parameters are invalid", false, "Correct the field that the detail names."},
 	codeDiskReadOnly: {503, "The disk is read-only", true,
 		"Mount the disk of the server for writing again. The server then takes uploads again by itself."},

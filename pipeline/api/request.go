@@ -195,8 +195,11 @@ func (in *intake) parseParams(worker, value string) (map[string]any, error) {
 }
 
 // unknown is the failure of a field that no upload has.
-func (in *intake) unknown(field string) *failure {
-	return in.fail(field, codeFieldUnknown, "%s.", sentence(pipeline.Unknown("field", field, in.fields())))
+func (in *intake) unknown(field string) *failure { return in.unknownIn(field, in.fields()) }
+
+// unknownIn is the failure of a field that is none of the known ones.
+func (in *intake) unknownIn(field string, known []string) *failure {
+	return in.fail(field, codeFieldUnknown, "%s.", sentence(pipeline.Unknown("field", field, known)))
 }
 
 // checkParams refuses parameters for a type that takes none, and the parameter that only the intake sets.

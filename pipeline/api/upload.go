@@ -19,8 +19,17 @@ const (
 	lingerBytes = 64 << 20
 )
 
-// postVideo takes an upload. The steps are in the package comment.
+// postVideo takes an upload: a form with the file, or JSON with a URL. The steps are in the package comment.
 func (s *server) postVideo(w http.ResponseWriter, r *http.Request) {
+	if isFetch(r) {
+		e, replayed, err := s.takeFetch(w, r)
+		if err != nil {
+			s.refuse(w, r, err)
+			return
+		}
+		s.answerUpload(w, r, e, replayed)
+		return
+	}
 	body := newUploadBody(w, r, maxForm(s.cfg), s.cfg.Limits)
 	e, replayed, err := s.takeUpload(r, body)
 	if err != nil {
@@ -28,6 +37,12 @@ func (s *server) postVideo(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	body.done()
+	s.answerUpload(w, r, e, replayed)
+}
+
+// answerUpload answers the video of an upload that was accepted. replayed says that an earlier request made
+// it.
+func (s *server) answerUpload(w http.ResponseWriter, r *http.Request, e pipeline.Event, replayed bool) {
 	view, err := s.afterUpload(r.Context(), e)
 	if err != nil {
 		s.refuse(w, r, err)

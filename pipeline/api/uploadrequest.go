@@ -10,12 +10,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/reelmill/reelmill/pipeline"
 )
 
-// uploadOrder is what somebody asks for who wants to upload.
+// uploadOrder is what somebody asks for who wants to upload, or to have a source fetched.
 type uploadOrder struct {
+	own      []string // its fields beside those of every request
+	url      string   // of a source to fetch
 	filename string
 	size     int64 // bytes of the source; 0: not known yet
 	req      request
@@ -28,14 +28,15 @@ func uploadFields() []string { return []string{"filename", "size"} }
 // bodyField is one that a form has for the video itself, which an order cannot.
 const bodyField = "file"
 
-// orderFields returns the names of all fields of an order.
-func (in *intake) orderFields() []string {
+// orderFields returns the names of all fields of an order with its own fields.
+func (in *intake) orderFields(own []string) []string {
 	others := slices.DeleteFunc(in.fields(), func(f string) bool { return f == bodyField })
-	return append(uploadFields(), others...)
+	return append(slices.Clone(own), others...)
 }
 
-// readOrder reads the JSON body of POST /v1/uploads.
-func (in *intake) readOrder(w http.ResponseWriter, r *http.Request) (uploadOrder, error) {
+// readOrder reads the JSON body of POST /v1/uploads, or of POST /v1/videos with a URL. own are its fields
+// beside those of every request.
+func (in *intake) readOrder(w http.ResponseWriter, r *http.Request, own []string) (uploadOrder, error) {
 	if media := r.Header.Get("Content-Type"); !isJSON(media) {
 		f := failAt("/header/Content-Type", codeMediaType, "Content-Type is %.80q.", printable(media))
 		f.remedy = "Send application/json; the bytes of the video come later, to the url of the answer."
@@ -56,7 +57,7 @@ func (in *intake) readOrder(w http.ResponseWriter, r *http.Request) (uploadOrder
 	if err := json.Unmarshal(raw, &values); err != nil || values == nil {
 		return uploadOrder{}, failAt("/body", codeInvalid, "The body is not a JSON object.")
 	}
-	var o uploadOrder
+	o := uploadOrder{own: own}
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		if err := in.takeJSON(&o, name, values[name]); err != nil {
 			return o, err
@@ -76,6 +77,9 @@ func (in *intake) takeJSON(o *uploadOrder, name string, raw json.RawMessage) err
 	if string(raw) == "null" {
 		return nil
 	}
+	if known := in.orderFields(o.own); !slices.Contains(known, name) {
+		return in.unknownIn(name, known)
+	}
 	if name == "size" {
 		return in.takeSize(o, string(raw))
 	}
@@ -93,13 +97,16 @@ func (in *intake) takeJSON(o *uploadOrder, name string, raw json.RawMessage) err
 
 // takeField reads a field that came as text.
 func (in *intake) takeField(o *uploadOrder, name, text string) error {
-	if !slices.Contains(in.orderFields(), name) {
-		return in.fail(name, codeFieldUnknown, "%s.", sentence(pipeline.Unknown("field", name, in.orderFields())))
+	if known := in.orderFields(o.own); !slices.Contains(known, name) {
+		return in.unknownIn(name, known)
 	}
 	if int64(len(text)) > in.limit(name) {
 		return in.tooLong(name)
 	}
 	switch name {
+	case "url":
+		o.url = text
+		return nil
 	case "filename":
 		o.filename = text
 		return nil
@@ -149,7 +156,7 @@ func ignoredMetadata() []string { return []string{"name", "type", "filetype", "r
 func (in *intake) tusOrder(header string, meta map[string]string, size int64, sized bool) (
 	uploadOrder, error,
 ) {
-	o := uploadOrder{size: size, filename: meta["name"], tus: meta}
+	o := uploadOrder{own: uploadFields(), size: size, filename: meta["name"], tus: meta}
 	if sized && size == 0 {
 		return o, in.fail("Upload-Length", codeUploadEmpty, "The file has no bytes.")
 	}

@@ -110,7 +110,7 @@ func (s *server) postUpload(w http.ResponseWriter, r *http.Request) {
 		s.refuseUnread(w, r, err)
 		return
 	}
-	order, err := in.readOrder(w, r)
+	order, err := in.readOrder(w, r, uploadFields())
 	if err != nil {
 		s.refuse(w, r, err)
 		return

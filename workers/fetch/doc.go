@@ -4,6 +4,7 @@
 //  2. writes it to scratch. When the connection breaks or stalls, it asks for the rest (Range), on condition
 //     that the file is still the same (If-Range with a strong ETag or date). If the file has changed, or its
 //     server cannot send parts, it begins anew: parts of two files are never mixed;
+//     With Config.Keep, the next attempt on this machine does the same, also after a kill of the process;
 //  3. stores the file as the source of the video, under the prefix of the attempt, as an output would be. So
 //     two attempts never write the same object, and one wins.
 //

@@ -24,6 +24,7 @@ type download struct {
 	job    workers.Attempt
 	pace   pace.Pace
 
+	kept     *kept // nil: nothing is kept for another attempt
 	file     *os.File
 	requests int
 	got      int64 // bytes in file
@@ -64,13 +65,59 @@ type brokenError struct {
 // Error is the reason.
 func (e brokenError) Error() string { return e.reason }
 
-// to writes the whole file to a new file called name.
+// to writes the whole file to a file called name. It goes on where an earlier attempt ended, if that was
+// kept.
 func (d *download) to(ctx context.Context, name string) (err error) {
-	d.file, err = os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	d.file, err = os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.file.Close()) }()
+	if err := d.restore(); err != nil {
+		return err
+	}
+	if d.got > 0 && d.got == d.total {
+		return d.ended()
+	}
+	err = d.fetch(ctx)
+	return errors.Join(err, d.save(true))
+}
+
+// restore takes over what an earlier attempt kept, or makes the file empty.
+func (d *download) restore() error {
+	if d.kept == nil {
+		return d.begin()
+	}
+	n, ok := d.kept.read()
+	info, err := d.file.Stat()
+	if err != nil || !ok || info.Size() < n.Size {
+		return errors.Join(err, d.begin())
+	}
+	if err := d.file.Truncate(n.Size); err != nil {
+		return err
+	}
+	_, err = d.file.Seek(0, io.SeekEnd)
+	d.got, d.best, d.total, d.validator = n.Size, n.Size, n.Total, n.Validator
+	d.mediaType, d.disposition = n.MediaType, n.Disposition
+	return err
+}
+
+// save keeps what is there for a later attempt, if that is worth its cost, or always.
+func (d *download) save(always bool) error {
+	if d.kept == nil || d.validator == "" || d.got == 0 {
+		return nil
+	}
+	n := noted{
+		Size: d.got, Total: d.total, Validator: d.validator, MediaType: d.mediaType, Disposition: d.disposition,
+	}
+	if !always && !d.kept.due(n) {
+		return nil
+	}
+	return d.kept.write(d.file, n)
+}
+
+// fetch makes requests until the file is whole.
+func (d *download) fetch(ctx context.Context) error {
 	for failed := 0; ; {
 		before := d.best
 		err := d.request(ctx)
@@ -146,6 +193,11 @@ func (d *download) request(ctx context.Context) error {
 
 // begin makes the file empty, for a body that begins with the first byte.
 func (d *download) begin() error {
+	if d.kept != nil {
+		if err := d.kept.forget(); err != nil {
+			return err
+		}
+	}
 	if err := d.file.Truncate(0); err != nil {
 		return err
 	}
@@ -208,6 +260,9 @@ func (d *download) write(p []byte) error {
 		if err := d.look(); err != nil {
 			return err
 		}
+	}
+	if err := d.save(false); err != nil {
+		return err
 	}
 	d.job.Transferred(d.got, max(0, d.total))
 	return nil

@@ -23,6 +23,8 @@ type Config struct {
 	Slack time.Duration
 	// Idle is how long a server may send nothing before the connection counts as broken. Default: 60 s.
 	Idle time.Duration
+	// Keep is where unfinished downloads survive the end of the process. Nil: the next attempt begins anew.
+	Keep *Keep
 	// Pause is the time before the second of several tries in a row; each further one takes twice as long.
 	// Default: 1 s.
 	Pause time.Duration
@@ -99,14 +101,39 @@ func (w *Worker) Work(ctx context.Context, job workers.Job[Params]) (pipeline.Re
 	if err := w.config.CheckURL(from.URL); err != nil {
 		return pipeline.Result{}, err
 	}
-	name := filepath.Join(job.Dir, "source")
+	kept, err := w.config.Keep.take(job.Task.Video)
+	if err != nil {
+		return pipeline.Result{}, err
+	}
 	d := newDownload(w, from, job.Attempt)
+	if kept == nil {
+		return w.work(ctx, d, filepath.Join(job.Dir, "source"))
+	}
+	defer kept.release()
+	d.kept = kept
+	result, err := w.work(ctx, d, kept.path(bytesFile))
+	if err == nil || workers.Unwanted(ctx) || final(err) {
+		if removed := kept.remove(); removed != nil { // the next download removes them, when they are old
+			job.Log.WarnContext(ctx, "remove a download that nobody needs", "error", removed)
+		}
+	}
+	return result, err
+}
+
+// work downloads into the file called name, and stores it.
+func (w *Worker) work(ctx context.Context, d *download, name string) (pipeline.Result, error) {
 	if err := d.to(ctx, name); err != nil {
 		return pipeline.Result{}, err
 	}
-	source, err := job.PublishSource(ctx, name, d.filename())
+	source, err := d.job.PublishSource(ctx, name, d.filename())
 	if err != nil {
 		return pipeline.Result{}, err
 	}
 	return pipeline.Result{Source: &source, Facts: map[string]any{"requests": d.requests}}, nil
+}
+
+// final reports whether no later attempt can succeed.
+func final(err error) bool {
+	e, ok := errors.AsType[*pipeline.Error](err)
+	return ok && pipeline.Describe(e.Code).Class != pipeline.Transient
 }

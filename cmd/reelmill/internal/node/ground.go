@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/reelmill/reelmill/cmd/reelmill/internal/broker"
@@ -15,6 +16,7 @@ import (
 	"github.com/reelmill/reelmill/storage/guard"
 	"github.com/reelmill/reelmill/workers"
 	"github.com/reelmill/reelmill/workers/all"
+	"github.com/reelmill/reelmill/workers/fetch"
 	"github.com/reelmill/reelmill/workers/webhook"
 )
 
@@ -94,6 +96,8 @@ func (g *ground) openWorkers(ctx context.Context, c Jobs) (err error) {
 	if g.webhook.Breakers, err = webhook.NewBreakers(webhook.BreakerConfig{}); err != nil {
 		return err
 	}
+	c.Fetch.Keep = fetch.NewKeep(filepath.Join(g.config.Data, "fetch"))
+	g.disk.evict = append(g.disk.evict, c.Fetch.Keep.Drop)
 	config, err := all.Find(all.Config{Webhook: g.webhook, Fetch: c.Fetch, Threads: c.Threads})
 	if err != nil {
 		return err

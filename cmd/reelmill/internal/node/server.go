@@ -146,6 +146,7 @@ func (s *Server) openAPI(context.Context) error {
 		Limits: s.server.Limits, Access: s.config.Access,
 		WebhookDefault:  !s.webhook.URL.Empty(),
 		CheckWebhookURL: webhook.CheckURL,
+		CheckFetchURL:   s.server.Fetch.CheckURL,
 		Sandbox:         string(s.cage.Tier()),
 		Ready:           s.ready, FreeSpace: s.disk.FreeSpace, LogRoom: s.logRoom, Stopping: s.stopping.Load,
 		Jumped: s.jumped,
