@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -64,9 +65,10 @@ func parseNetwork(text string) (netip.Prefix, error) {
 }
 
 func (c serveCommand) validateAccess() error {
+	var mistakes []error
 	for _, network := range c.Proxies {
 		if _, err := parseNetwork(network); err != nil {
-			return fmt.Errorf("--trusted-proxies: %w", err)
+			mistakes = append(mistakes, fmt.Errorf("--trusted-proxies: %w", err))
 		}
 	}
 	for _, limit := range []struct {
@@ -77,21 +79,21 @@ func (c serveCommand) validateAccess() error {
 		{"--max-client-rate", int64(c.Rate)},
 	} {
 		if limit.value < 1 {
-			return fmt.Errorf("%s must be 1 or more, not %d", limit.flag, limit.value)
+			mistakes = append(mistakes, fmt.Errorf("%s must be 1 or more, not %d", limit.flag, limit.value))
 		}
 	}
 	if c.Expires < time.Minute {
-		return fmt.Errorf("--upload-expires must be 1m or more, not %s", c.Expires)
+		mistakes = append(mistakes, fmt.Errorf("--upload-expires must be 1m or more, not %s", c.Expires))
 	}
 	for _, origin := range c.AllowOrigin {
 		if err := api.CheckOrigin(origin); err != nil {
-			return fmt.Errorf("--allow-origin: %w", err)
+			mistakes = append(mistakes, fmt.Errorf("--allow-origin: %w", err))
 		}
 	}
 	if err := api.CheckPlayOrigins(c.PlayOrigin); err != nil {
-		return fmt.Errorf("--play-origin: %w", err)
+		mistakes = append(mistakes, fmt.Errorf("--play-origin: %w", err))
 	}
-	return c.validateHosts()
+	return errors.Join(append(mistakes, c.validateHosts())...)
 }
 
 // warnAnyHost warns of a server that answers whatever name leads to it.

@@ -357,18 +357,23 @@ func TestHelpOfACommandIsItsHelp(t *testing.T) {
 func TestCompletionKnowsCommandsFlagsAndValues(t *testing.T) {
 	model := newParser(t).Model
 	for line, want := range map[string]string{
-		"reelmill vi":                  "videos",
-		"reelmill videos w":            "watch why",
-		"reelmill upload --wa":         "--watermark --wait",
-		"reelmill upload --wait ":      "no playable ready",
-		"reelmill upload --wait p":     "playable",
-		"reelmill videos list --json ": "",
-		"reelmill completion z":        "zsh",
-		"reelmill serve --s3":          "--s3-access-key-file --s3-secret-key-file",
-		"reelmill serve --webhook-sec": "--webhook-secret-file", // secrets themselves are no flags
-		"reelmill help vi":             "videos",
-		"reelmill help videos w":       "watch why",
-		"reelmill workers show w":      "watermark webhook",
+		"reelmill w":                    "worker watch workers",
+		"reelmill ev":                   "events",
+		"reelmill config ":              "show",
+		"reelmill watch --se":           "--server --settle",
+		"reelmill videos get --output ": "table json yaml",
+		"reelmill vi":                   "videos",
+		"reelmill videos w":             "watch why",
+		"reelmill upload --wa":          "--watermark --wait",
+		"reelmill upload --wait ":       "no playable ready",
+		"reelmill upload --wait p":      "playable",
+		"reelmill videos list --json ":  "",
+		"reelmill completion z":         "zsh",
+		"reelmill serve --s3":           "--s3-access-key-file --s3-secret-key-file",
+		"reelmill serve --webhook-sec":  "--webhook-secret-file", // secrets themselves are no flags
+		"reelmill help vi":              "videos",
+		"reelmill help videos w":        "watch why",
+		"reelmill workers show w":       "watermark webhook",
 	} {
 		var out bytes.Buffer
 		if err := complete(&out, model, line); err != nil {

@@ -70,6 +70,8 @@ type commands struct {
 	Serve      serveCommand      `cmd:"" help:"Run everything in one process: API, broker, coordinator and workers."`
 	Worker     workerCommand     `cmd:"" help:"Run jobs for a server elsewhere."`
 	Upload     uploadCommand     `cmd:"" help:"Upload videos to a server, and wait for them with --wait."`
+	Watch      watchCommand      `cmd:"" help:"Upload the videos that appear in a folder."`
+	Events     eventsCommand     `cmd:"" help:"Print the events of all videos, or of one, and follow them with -f."`
 	Videos     videosCommand     `cmd:"" help:"List, show, follow, explain, cancel, retry and delete videos."`
 	Jobs       jobsCommand       `cmd:"" help:"Retry jobs."`
 	Dead       deadCommand       `cmd:"" help:"List, show, retry and discard jobs that failed for good (dead letters)."`
@@ -78,6 +80,7 @@ type commands struct {
 	Run        runCommand        `cmd:"" help:"Process one file without a server, into a folder."`
 	Rebuild    rebuildCommand    `cmd:"" help:"Rebuild the read model from the event log, while the server is stopped."`
 	Streams    streamsCommand    `cmd:"" help:"Show and change the streams of the broker."`
+	Settings   configCommand     `cmd:"" name:"config" help:"Show the settings, and where each comes from."`
 	Doctor     doctorCommand     `cmd:"" help:"Check whether serve would run with the same flags, and say what to do."`
 	Completion completionCommand `cmd:"" help:"Print a script that lets a shell complete commands with the Tab key."`
 	Help       helpCommand       `cmd:"" help:"Show the help of a command."`
@@ -150,7 +153,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	log := newLogger(stderr, c.LogLevel)
 	settings.warn(parsed, log)
 	parsed.BindTo(ctx, (*context.Context)(nil))
-	parsed.Bind(streams{stdout, stderr}, settings, log)
+	parsed.Bind(streams{stdout, stderr}, settings, log, parsed)
 	err = parsed.Run()
 	var none *noServerError
 	switch {

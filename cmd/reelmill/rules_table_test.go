@@ -98,6 +98,7 @@ var ruleModules = []struct {
 	{"github.com/oklog/ulid/v2", nil, []string{"pipeline"}},
 	{"github.com/pressly/goose/v3", []string{"storage/accounts", "storage/catalog"}, nil},
 	{"github.com/prometheus/client_golang", []string{"cmd/reelmill/internal/node"}, nil},
+	{"github.com/rogpeppe/go-internal", nil, []string{"cmd/reelmill"}},
 	{"github.com/santhosh-tekuri/jsonschema/v6", nil, ruleAny},
 	{"github.com/sony/gobreaker/v2", []string{"storage/guard", "workers/webhook"}, nil},
 	{"github.com/standard-webhooks/standard-webhooks/libraries", []string{"pipeline/client", "workers/webhook"}, []string{"cmd/reelmill"}},

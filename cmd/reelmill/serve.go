@@ -170,21 +170,17 @@ type serveCommand struct {
 
 // Validate is called by kong.
 func (c serveCommand) Validate() error {
+	var mistakes []error // all of them, so that people need not start again for each
 	if c.NATS.Empty() {
-		if err := c.Slots.checkAlone(); err != nil {
-			return err
-		}
+		mistakes = append(mistakes, c.Slots.checkAlone())
 	}
 	if c.MaxVideos < 0 {
-		return fmt.Errorf("--max-videos must be 0 or more, not %d", c.MaxVideos)
+		mistakes = append(mistakes, fmt.Errorf("--max-videos must be 0 or more, not %d", c.MaxVideos))
 	}
 	if c.MaxShare < 0 {
-		return fmt.Errorf("--max-project-videos must be 0 or more, not %d", c.MaxShare)
+		mistakes = append(mistakes, fmt.Errorf("--max-project-videos must be 0 or more, not %d", c.MaxShare))
 	}
-	if err := c.validateAccess(); err != nil {
-		return err
-	}
-	return c.dataFlags.Validate()
+	return errors.Join(append(mistakes, c.validateAccess(), c.dataFlags.Validate())...)
 }
 
 // readyLine is what serve prints on stdout once it is ready: the contract with scripts.

@@ -134,12 +134,14 @@ func (s *settings) check(model *kong.Application) error {
 		}
 	}
 	collect(model.Node)
+	var mistakes []error
 	for _, key := range slices.Sorted(maps.Keys(s.values)) {
 		if !known[flagName(key)] {
-			return fmt.Errorf("configuration %s: %s", s.path, pipeline.Unknown("key", key, keys(model)))
+			mistakes = append(mistakes,
+				fmt.Errorf("configuration %s: %s", s.path, pipeline.Unknown("key", key, keys(model))))
 		}
 	}
-	return nil
+	return errors.Join(mistakes...)
 }
 
 // keys returns the keys that a configuration file is for: the flags of serve, and pipelines.
