@@ -76,7 +76,7 @@ func (c serveCommand) validateAccess() error {
 		value int64
 	}{
 		{"--min-upload-rate", int64(c.MinRate)}, {"--max-client-uploads", int64(c.Uploads)},
-		{"--max-client-rate", int64(c.Rate)},
+		{"--max-client-rate", int64(c.Rate)}, {"--max-streams", int64(c.Streams)},
 	} {
 		if limit.value < 1 {
 			mistakes = append(mistakes, fmt.Errorf("%s must be 1 or more, not %d", limit.flag, limit.value))

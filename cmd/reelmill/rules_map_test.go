@@ -45,7 +45,7 @@ func TestRulesLeaveRoom(t *testing.T) {
 		{"pipeline/api/streams.go", exists, []string{ours + "pipeline"}},
 		{"pipeline/api/tus.go", exists, []string{"github.com/tus/tusd/v2/pkg/handler"}},
 		{"pipeline/api/wait.go", exists, []string{ours + "pipeline", ours + "pipeline/live"}},
-		{"pipeline/api/websocket.go", false, []string{"github.com/coder/websocket"}},
+		{"pipeline/api/websocket.go", exists, []string{"github.com/coder/websocket"}},
 		{"pipeline/api/work.go", false, []string{ours + "pipeline"}},
 		{"pipeline/bus/presence.go", exists, []string{ours + "pipeline", "github.com/nats-io/nats.go"}},
 		{"pipeline/console/console.go", false, nil},

@@ -129,6 +129,8 @@ var helpTexts = kong.Vars{
 	"client_uploads_help": "Uploads that one client may send at once (429); all together may send 64.",
 	"expires_help": "How long an upload that was begun waits for its next byte, such as 24h. Then what " +
 		"came of it is removed.",
+	"streams_help": "Event streams, WebSockets and waiting reads that may be open at once (503); one client " +
+		"may have three quarters (429).",
 	"client_rate_help": "Requests a second that one client may send (429).",
 	"play_origin_help": "Origin of web pages whose scripts may play videos, '*' for all, or none.",
 	"state_help": "Folder that remembers uploads, so that another run goes on with them. Default: reelmill " +
@@ -158,6 +160,7 @@ type serveCommand struct {
 	MinRate   bytesize.Size `help:"${min_rate_help}" name:"min-upload-rate" default:"1KiB" env:"REELMILL_MIN_UPLOAD_RATE"`
 	Uploads   int           `help:"${client_uploads_help}" name:"max-client-uploads" default:"48" env:"REELMILL_MAX_CLIENT_UPLOADS"`
 	Expires   time.Duration `help:"${expires_help}" name:"upload-expires" default:"24h" env:"REELMILL_UPLOAD_EXPIRES"`
+	Streams   int           `help:"${streams_help}" name:"max-streams" default:"10000" env:"REELMILL_MAX_STREAMS"`
 	Rate      int           `help:"${client_rate_help}" name:"max-client-rate" default:"1000" env:"REELMILL_MAX_CLIENT_RATE"`
 	Workers   bool          `help:"Run jobs in this process." default:"true" negatable:"" env:"REELMILL_WORKERS"`
 	workFlags
@@ -253,7 +256,7 @@ func (c serveCommand) configWith(signing secret.Text, set *settings, log *slog.L
 		Limits: api.Limits{
 			MaxUpload: int64(c.MaxUpload), MaxVideos: c.MaxVideos, MaxProjectVideos: c.MaxShare,
 			MinUploadRate: int64(c.MinRate), MaxClientUploads: c.Uploads, MaxClientRate: c.Rate,
-			UploadExpires: c.Expires,
+			UploadExpires: c.Expires, MaxStreams: c.Streams,
 		},
 		Pipelines: set.pipelines, PublicURL: string(c.PublicURL),
 	}

@@ -109,6 +109,7 @@ func TestUsage(t *testing.T) {
 		{"any and one origin", []string{"doctor", "--play-origin", "*,https://a.example"}, "--play-origin: \"*\" stands alone"},
 		{"no network", []string{"serve", "--trusted-proxies", "10.0.0.0/33"}, "--trusted-proxies: \"10.0.0.0/33\" is not a network"},
 		{"no rate", []string{"serve", "--min-upload-rate", "0"}, "--min-upload-rate must be 1 or more"},
+		{"no streams", []string{"serve", "--max-streams", "0"}, "--max-streams must be 1 or more"},
 		{"no requests", []string{"serve", "--max-client-rate", "0"}, "--max-client-rate must be 1 or more"},
 		{"no webhook URL", []string{"serve", "--webhook-url", "example.org"}, "https://example.com"},
 		{"no state", []string{"videos", "list", "--status", "done"}, "ready"},

@@ -95,6 +95,7 @@ func (s *server) routes() {
 	handle(s, opListJobs, s.listJobs)
 	s.mux.HandleFunc("GET /v1/videos/{id}/events", s.checkedQuery(s.getEvents, "after", "cursor", "limit"))
 	handle(s, opListAllEvents, s.listAllEvents)
+	s.mux.HandleFunc("GET /v1/ws", s.checkedQuery(s.getWebSocket))
 	s.mux.HandleFunc("GET /v1/events/stream", s.checkedQuery(s.streamEvents, "after", "type", "types", "video"))
 	handle(s, opCancelVideo, s.cancelVideo)
 	handle(s, opWhy, s.why)

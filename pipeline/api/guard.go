@@ -179,6 +179,16 @@ func (g *guard) check(r *http.Request) error {
 	return nil
 }
 
+// checkWebSocket refuses a WebSocket for a page of another site. It begins with a GET, which check lets pass.
+func (g *guard) checkWebSocket(r *http.Request) error {
+	as := *r
+	as.Method = http.MethodPost
+	if err := g.writes.Check(&as); err != nil {
+		return crossOrigin(r.Header.Get("Origin")).because(err)
+	}
+	return nil
+}
+
 // knows reports whether a Host header names this server. An IP address does: the guard is against names that
 // lead elsewhere first and here later, and no DNS answer changes where an address leads. Health probes send
 // addresses, such as that of a pod. An empty header does, too: only programs that speak HTTP/1.0 have none,

@@ -35,6 +35,7 @@ const (
 	codeInvalid         code = "request_invalid"
 	codeCursor          code = "cursor_invalid"
 	codeCursorAhead     code = "cursor_ahead"
+	codeWebSocket       code = "websocket_required"
 	codeRange           code = "range_not_satisfiable"
 	codeMediaType       code = "media_type_unsupported"
 	codeUploadMalformed code = "upload_malformed"
@@ -112,6 +113,8 @@ var codes = map[code]codeEntry{
 		"Send next_cursor of the previous page unchanged, or leave cursor out for the first page."},
 	codeCursorAhead: {409, "The cursor is beyond the event log", false,
 		"Forget the cursor and what you have seen, since the log is another one now. Then begin without a cursor."},
+	codeWebSocket: {426, "The address is that of a WebSocket", false,
+		"Open it as a WebSocket. Without one, follow GET /v1/events/stream."},
 	codeRange: {416, "The range is not satisfiable", false,
 		"Ask for a range within the size that Content-Range gives."},
 	codeMediaType: {415, "The media type is not supported", false,
@@ -163,7 +166,8 @@ var codes = map[code]codeEntry{
 	codeTusInvalid: {400, "The tus request is malformed", false,
 		"Use a client for tus 1.0 (https://tus.io), or correct what the detail names."},
 	codeTooManyUploads: {503, "Too many uploads are under way", true, "Try again after Retry-After seconds."},
-	codeTooManyStreams: {503, "Too many event streams are open", true, "Try again after Retry-After seconds."},
+	codeTooManyStreams: {503, "Too many event streams are open", true,
+		"Try again after Retry-After seconds, or raise --max-streams on the server."},
 	codeClientUploads: {429, "Too many uploads from one address are under way", true,
 		"Wait until some have ended. If a proxy sends them for many people, name it with --trusted-proxies, or " +
 			"raise --max-client-uploads."},
