@@ -65,6 +65,8 @@ generate: ## write anew what is made of the Go types: schemas of events, the Ope
 	go test ./pipeline -run TestSchemasAreGenerated -update
 	go test ./pipeline/api -run 'TestErrorCatalogue$$' -update
 	go test ./cmd/reelmill -run TestOpenAPIIsCommitted -update
+	@.ci/install
+	npm --prefix deploy/clients/typescript run generate
 
 # Go spends a minute on shortening each input that reaches new code; with 100 tries, it fuzzes instead.
 fuzz: ## run each fuzz target for FUZZTIME (20s)

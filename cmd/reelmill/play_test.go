@@ -343,8 +343,16 @@ type browser struct {
 	stderr pipelinetest.Buffer
 }
 
-// startBrowser starts a browser. The end of the test ends it and its processes.
+// startBrowser starts a browser that plays scenes. The end of the test ends it and its processes.
 func startBrowser(t *testing.T) *browser {
+	t.Helper()
+	pages := httptest.NewServer(http.FileServer(http.Dir(filepath.Join("testdata", "player"))))
+	t.Cleanup(pages.Close)
+	return startBrowserAt(t, pages.URL+"/page.html")
+}
+
+// startBrowserAt starts a browser that opens a page for each scene.
+func startBrowserAt(t *testing.T, page string) *browser {
 	t.Helper()
 	dir := filepath.Join("testdata", "player")
 	if _, err := os.Stat(filepath.Join(dir, "node_modules", ".package-lock.json")); err != nil {
@@ -355,11 +363,9 @@ func startBrowser(t *testing.T) *browser {
 			t.Fatalf("%v: run .ci/install", err)
 		}
 	}
-	pages := httptest.NewServer(http.FileServer(http.Dir(dir)))
-	t.Cleanup(pages.Close)
 	home := t.TempDir()
 	profile := filepath.Join(home, "profile")
-	b := &browser{cmd: exec.Command("node", "play.mjs", pages.URL+"/page.html", profile)}
+	b := &browser{cmd: exec.Command("node", "play.mjs", page, profile)}
 	b.cmd.Dir, b.cmd.Stderr, b.cmd.WaitDelay = dir, &b.stderr, 10*time.Second
 	b.cmd.Env = os.Environ()
 	for _, name := range []string{"HOME", "TMPDIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"} {
@@ -403,6 +409,13 @@ func (b *browser) end(t *testing.T, stdin io.Closer) {
 
 func (b *browser) kill() {
 	_ = syscall.Kill(-b.cmd.Process.Pid, syscall.SIGKILL) // usually it is empty
+}
+
+// run gives a scene to a new page, and reads its report.
+func (b *browser) run(t *testing.T, scene, report any) {
+	t.Helper()
+	check(t, b.to.Encode(scene))
+	b.read(t, pipelinetest.Left(t), report)
 }
 
 // play plays a scene in a new page. -artifacts keeps the last picture of the page.

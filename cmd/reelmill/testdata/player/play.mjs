@@ -28,13 +28,29 @@ async function endpoint() {
   throw new Error('the browser ended before it listened');
 }
 
+// upload chooses a file on deploy/clients/typescript/upload.html, and waits until it plays and has a certain status, or
+// until something has failed.
+async function upload(tab, scene) {
+  await tab.setInputFiles('#file', scene.file);
+  const state = () => {
+    const [status, bar, player] = ['status', 'bar', 'player'].map(id => document.getElementById(id));
+    return { status: status.textContent, progress: bar.value, time: player.currentTime, width: player.videoWidth };
+  };
+  await tab.waitForFunction(until => {
+    const said = document.getElementById('status').textContent;
+    if (!/^(Choose a file|Uploading|It is (queued|inspecting|processing|ready)$)/.test(said)) return true;
+    return said === until && document.getElementById('player').currentTime > 0;
+  }, scene.until);
+  return tab.evaluate(state);
+}
+
 async function play(context, scene) {
   const tab = await context.newPage();
   tab.on('console', message => console.error(message.text()));
   tab.on('pageerror', error => console.error(error));
   await tab.goto(page);
-  const report = await tab.evaluate(s => globalThis.play(s), scene);
-  await tab.screenshot({ path: scene.shot });
+  const report = scene.file ? await upload(tab, scene) : await tab.evaluate(s => globalThis.play(s), scene);
+  if (scene.shot) await tab.screenshot({ path: scene.shot });
   await tab.close();
   return report;
 }
