@@ -433,7 +433,7 @@ export interface paths {
         };
         /**
          * List videos, newest first
-         * @description A page at a time: send `next_cursor` as `cursor`.
+         * @description A video is listed when all filters fit. Pages are positions, not snapshots: while videos are uploaded and deleted, each video that was there before the first page is still on one page. A cursor belongs to its filters and order: with others it is refused (`cursor_invalid`). `limit` may change.
          */
         get: operations["list-videos"];
         put?: never;
@@ -994,14 +994,6 @@ export interface components {
         } & {
             [key: string]: unknown;
         };
-        ListVideoView: {
-            data: components["schemas"]["VideoView"][];
-            has_more: boolean;
-            /** @description The cursor of the next page; null on the last page */
-            next_cursor: string | null;
-        } & {
-            [key: string]: unknown;
-        };
         Media: {
             audio: components["schemas"]["AudioTrack"][] | null;
             /** Format: double */
@@ -1285,6 +1277,16 @@ export interface components {
             url?: string;
             /** @description The id that the video has once the upload is completed */
             video_id: string;
+        } & {
+            [key: string]: unknown;
+        };
+        VideoList: {
+            /** @description With counts=true: how many videos fit the filters in each status, whatever the filter status says */
+            counts?: {
+                [key: string]: number;
+            };
+            /** @description The cursor of the page before; null on the first page */
+            prev_cursor: string | null;
         } & {
             [key: string]: unknown;
         };
@@ -3723,9 +3725,24 @@ export interface operations {
             query?: {
                 /** @description Videos on a page */
                 limit?: number;
-                /** @description The next_cursor of the previous page */
+                /** @description The next_cursor or prev_cursor of another page */
                 cursor?: string;
-                status?: "queued" | "inspecting" | "processing" | "ready" | "errored" | "rejected" | "canceled";
+                /** @description One status, or several with commas between: videos in any of them */
+                status?: ("queued" | "inspecting" | "processing" | "ready" | "errored" | "rejected" | "canceled")[] | null;
+                /** @description Only videos of this time or later (RFC 3339) */
+                created_after?: string;
+                /** @description Only videos of before this time (RFC 3339) */
+                created_before?: string;
+                /** @description metadata[key]=value: only videos whose metadata has this value for the key; up to 16 keys */
+                metadata?: {
+                    [key: string]: string;
+                };
+                /** @description Words, all of which the title, the file name or passthrough contain, in upper or lower case */
+                q?: string;
+                /** @description created_at: oldest first */
+                order?: "created_at" | "-created_at";
+                /** @description Whether the answer has counts */
+                counts?: boolean;
             };
             header?: never;
             path?: never;
@@ -3742,6 +3759,15 @@ export interface operations {
                 content: {
                     /**
                      * @example {
+                     *       "counts": {
+                     *         "canceled": 0,
+                     *         "errored": 0,
+                     *         "inspecting": 0,
+                     *         "processing": 1,
+                     *         "queued": 0,
+                     *         "ready": 12,
+                     *         "rejected": 0
+                     *       },
                      *       "data": [
                      *         {
                      *           "created_at": "2026-11-28T07:43:33.781642Z",
@@ -3827,11 +3853,12 @@ export interface operations {
                      *           "warnings": []
                      *         }
                      *       ],
-                     *       "next_cursor": null,
-                     *       "has_more": false
+                     *       "has_more": true,
+                     *       "next_cursor": "YS41ZjNhLjE3OTU4MTYyNzgwMDAwMDAudmlkX2E",
+                     *       "prev_cursor": null
                      *     }
                      */
-                    "application/json": components["schemas"]["ListVideoView"];
+                    "application/json": components["schemas"]["VideoList"];
                 };
             };
             /** @description - `cursor_invalid`: The cursor is invalid */
