@@ -232,6 +232,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/events/stream": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Follow the events of all videos
+         * @description A stream of server-sent events, as of one video: `id` is the sequence in the log, `event` the type, `data` the CloudEvents document. It has no end. Without a cursor, it begins with what happens now; its first line is the `id` of that place, so that a client that reconnects misses nothing. `after=0` begins with the first event of the log.
+         *
+         *     A client that takes events too slowly is cut off, and resumes with Last-Event-ID. A cursor beyond the log is refused (`cursor_ahead`): the log is another one.
+         */
+        get: operations["stream-events"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/jobs/{video}/{job}/retry": {
         parameters: {
             query?: never;
@@ -433,7 +455,7 @@ export interface paths {
         };
         /**
          * List videos, newest first
-         * @description A video is listed when all filters fit. Pages are positions, not snapshots: while videos are uploaded and deleted, each video that was there before the first page is still on one page. A cursor belongs to its filters and order: with others it is refused (`cursor_invalid`). `limit` may change.
+         * @description A video is listed when all filters fit. Pages are positions, not snapshots: while videos are uploaded and deleted, each video that was there before the first page is still on one page. A cursor belongs to its filters and order: with others it is refused (`cursor_invalid`).
          */
         get: operations["list-videos"];
         put?: never;
@@ -2156,7 +2178,10 @@ export interface operations {
     "redrive-dead-letter": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description A new one for each request, and the same for every try of it. For 24 hours after a success, the same request gets the same answer, with Idempotency-Replayed, and does nothing; another request with the key is refused (422). While a request is under way, others with its key get 409. A request that failed leaves its key free. */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 /** @description The letter's id */
                 id: string;
@@ -2168,6 +2193,7 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    "Idempotency-Replayed"?: string;
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2204,8 +2230,21 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description - `state_conflict`: The state does not allow that */
+            /**
+             * @description - `state_conflict`: The state does not allow that
+             *     - `idempotency_key_in_use`: A request with this Idempotency-Key is under way
+             */
             409: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `idempotency_key_reused`: The Idempotency-Key belongs to another request */
+            422: {
                 headers: {
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
@@ -2333,10 +2372,94 @@ export interface operations {
             default: components["responses"]["FailedServer"];
         };
     };
+    "stream-events": {
+        parameters: {
+            query?: {
+                /** @description The same, for clients that cannot set headers */
+                after?: string;
+                /**
+                 * @description Only events of these types, separated by commas
+                 * @example video.ready,video.errored
+                 */
+                types?: string;
+                /** @description The same, for one type */
+                type?: string;
+                /** @description Only events of these videos, at most 100, separated by commas */
+                video?: string;
+            };
+            header?: {
+                /** @description Sequence of the last event that the client has */
+                "Last-Event-ID"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The events */
+            200: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example id: 9
+                     *
+                     *     id: 10
+                     *     event: video.playable
+                     *     data: {"id":"evt_01m8ghr7ze4jhqkrcx49wghb43","source":"/reelmill/coordinator","specversion":"1.0","type":"video.playable","subject":"video.playable.default.vid_01m8ghr0taxqswfbv5p1cdn8he","time":"2026-11-28T07:43:41.038401Z","datacontenttype":"application/json","eventversion":1,"correlationid":"vid_01m8ghr0taxqswfbv5p1cdn8he","causationid":"evt_01m8ghr7y3kd3ax6jp6b9243a1","traceparent":"00-b8a01438a929fb669e459adc1aaf3f14-94ef89e7b9f1bd34-01","data":{"path":"master.m3u8","job":"transcode-0000","notify":true}}
+                     *
+                     *     id: 18
+                     *     event: video.ready
+                     *     data: {"id":"evt_01m8ghr8w8a9822nwbbjvcyhqt","source":"/reelmill/coordinator","specversion":"1.0","type":"video.ready","subject":"video.finished.default.vid_01m8ghr0taxqswfbv5p1cdn8he","time":"2026-11-28T07:43:41.960596Z","datacontenttype":"application/json","eventversion":1,"correlationid":"vid_01m8ghr0taxqswfbv5p1cdn8he","causationid":"evt_01m8ghr8vx7crxcvdhxh53rb91","traceparent":"00-b8a01438a929fb669e459adc1aaf3f14-d125a7d01d186e09-01","data":{"state":"ready","notify":true}}
+                     */
+                    "text/event-stream": string;
+                };
+            };
+            /** @description - `cursor_ahead`: The cursor is beyond the event log */
+            409: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `too_many_client_streams`: Too many event streams are open to one address */
+            429: {
+                headers: {
+                    "Retry-After"?: number;
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `too_many_streams`: Too many event streams are open */
+            503: {
+                headers: {
+                    "Retry-After"?: number;
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            "4XX": components["responses"]["WrongRequest"];
+            default: components["responses"]["FailedServer"];
+        };
+    };
     "retry-job": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description A new one for each request, and the same for every try of it. For 24 hours after a success, the same request gets the same answer, with Idempotency-Replayed, and does nothing; another request with the key is refused (422). While a request is under way, others with its key get 409. A request that failed leaves its key free. */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 /** @description The video's id */
                 video: string;
@@ -2350,6 +2473,7 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    "Idempotency-Replayed"?: string;
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -2386,8 +2510,21 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description - `state_conflict`: The state does not allow that */
+            /**
+             * @description - `state_conflict`: The state does not allow that
+             *     - `idempotency_key_in_use`: A request with this Idempotency-Key is under way
+             */
             409: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `idempotency_key_reused`: The Idempotency-Key belongs to another request */
+            422: {
                 headers: {
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
@@ -2622,7 +2759,10 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description - `offset_mismatch`: The offset is not that of the upload */
+            /**
+             * @description - `offset_mismatch`: The offset is not that of the upload
+             *     - `idempotency_key_in_use`: A request with this Idempotency-Key is under way
+             */
             409: {
                 headers: {
                     "X-Request-Id"?: string;
@@ -2689,7 +2829,7 @@ export interface operations {
              *     - `parameters_invalid`: The parameters are invalid
              *     - `upload_empty`: The file is empty
              *     - `upload_length_mismatch`: The length differs from that of the upload
-             *     - `idempotency_key_reused`: The Idempotency-Key belongs to another upload
+             *     - `idempotency_key_reused`: The Idempotency-Key belongs to another request
              */
             422: {
                 headers: {
@@ -3337,6 +3477,16 @@ export interface operations {
                     "application/json": components["schemas"]["UploadView"];
                 };
             };
+            /** @description - `idempotency_key_in_use`: A request with this Idempotency-Key is under way */
+            409: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
             /** @description - `upload_ended`: The upload has ended */
             410: {
                 headers: {
@@ -3380,7 +3530,7 @@ export interface operations {
              *     - `webhook_refused`: The webhook address is refused
              *     - `parameters_invalid`: The parameters are invalid
              *     - `upload_empty`: The file is empty
-             *     - `idempotency_key_reused`: The Idempotency-Key belongs to another upload
+             *     - `idempotency_key_reused`: The Idempotency-Key belongs to another request
              */
             422: {
                 headers: {
@@ -3476,7 +3626,10 @@ export interface operations {
     "cancel-upload": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description A new one for each request, and the same for every try of it. For 24 hours after a success, the same request gets the same answer, with Idempotency-Replayed, and does nothing; another request with the key is refused (422). While a request is under way, others with its key get 409. A request that failed leaves its key free. */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 /** @description The upload's id */
                 id: string;
@@ -3488,6 +3641,7 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    "Idempotency-Replayed"?: string;
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -3519,8 +3673,21 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description - `state_conflict`: The state does not allow that */
+            /**
+             * @description - `state_conflict`: The state does not allow that
+             *     - `idempotency_key_in_use`: A request with this Idempotency-Key is under way
+             */
             409: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `idempotency_key_reused`: The Idempotency-Key belongs to another request */
+            422: {
                 headers: {
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
@@ -3994,6 +4161,16 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
+            /** @description - `idempotency_key_in_use`: A request with this Idempotency-Key is under way */
+            409: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
             /** @description - `video_deleted`: The video was deleted */
             410: {
                 headers: {
@@ -4040,7 +4217,7 @@ export interface operations {
              *     - `upload_empty`: The file is empty
              *     - `upload_file_missing`: There is no file
              *     - `field_repeated`: A field appears twice
-             *     - `idempotency_key_reused`: The Idempotency-Key belongs to another upload
+             *     - `idempotency_key_reused`: The Idempotency-Key belongs to another request
              */
             422: {
                 headers: {
@@ -4199,6 +4376,28 @@ export interface operations {
             /** @description - `not_found`: Not found */
             404: {
                 headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `too_many_client_streams`: Too many event streams are open to one address */
+            429: {
+                headers: {
+                    "Retry-After"?: number;
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `too_many_streams`: Too many event streams are open */
+            503: {
+                headers: {
+                    "Retry-After"?: number;
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -4451,7 +4650,10 @@ export interface operations {
     "cancel-video": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description A new one for each request, and the same for every try of it. For 24 hours after a success, the same request gets the same answer, with Idempotency-Replayed, and does nothing; another request with the key is refused (422). While a request is under way, others with its key get 409. A request that failed leaves its key free. */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 /** @description The video's id */
                 id: string;
@@ -4464,6 +4666,7 @@ export interface operations {
             200: {
                 headers: {
                     ETag?: string;
+                    "Idempotency-Replayed"?: string;
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -4506,8 +4709,21 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description - `state_conflict`: The state does not allow that */
+            /**
+             * @description - `state_conflict`: The state does not allow that
+             *     - `idempotency_key_in_use`: A request with this Idempotency-Key is under way
+             */
             409: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `idempotency_key_reused`: The Idempotency-Key belongs to another request */
+            422: {
                 headers: {
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
@@ -4655,6 +4871,16 @@ export interface operations {
             };
             /** @description - `not_found`: Not found */
             404: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `cursor_ahead`: The cursor is beyond the event log */
+            409: {
                 headers: {
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
@@ -4911,7 +5137,10 @@ export interface operations {
     "retry-video": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description A new one for each request, and the same for every try of it. For 24 hours after a success, the same request gets the same answer, with Idempotency-Replayed, and does nothing; another request with the key is refused (422). While a request is under way, others with its key get 409. A request that failed leaves its key free. */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 /** @description The video's id */
                 id: string;
@@ -4924,6 +5153,7 @@ export interface operations {
             200: {
                 headers: {
                     ETag?: string;
+                    "Idempotency-Replayed"?: string;
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -5024,8 +5254,21 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description - `state_conflict`: The state does not allow that */
+            /**
+             * @description - `state_conflict`: The state does not allow that
+             *     - `idempotency_key_in_use`: A request with this Idempotency-Key is under way
+             */
             409: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `idempotency_key_reused`: The Idempotency-Key belongs to another request */
+            422: {
                 headers: {
                     "X-Request-Id"?: string;
                     [name: string]: unknown;

@@ -11,6 +11,7 @@ export type Event = components['schemas']['Event'];
 export type WebhookMessage = components['schemas']['Message'];
 export type Problem = components['schemas']['ProblemDocument'];
 type Order = NonNullable<operations['create-upload']['requestBody']>['content']['application/json'];
+type Page = operations['list-videos']['responses'][200]['content']['application/json'];
 type Filter = NonNullable<operations['list-videos']['parameters']['query']>;
 
 /** What may be uploaded: a Blob or File in browsers; in Node also a Buffer or a stream of fs.createReadStream. */
@@ -42,7 +43,9 @@ export class ReelMill {
 
   constructor(base: string, options: Parameters<typeof createClient>[0] = {}) {
     this.base = base.replace(/\/$/, '');
-    this.api = createClient<paths>({ ...options, baseUrl: this.base });
+    this.api = createClient<paths>({
+      querySerializer: { array: { style: 'form', explode: false } }, ...options, baseUrl: this.base,
+    });
   }
 
   /** Uploads a file, and goes on after broken connections and restarts of the server. Returns the id of the video. */
@@ -85,7 +88,8 @@ export class ReelMill {
     let cursor: string | null = null;
     do {
       const query: Filter = cursor === null ? filter : { ...filter, cursor };
-      const page = unwrap(await again(signal, () => this.api.GET('/v1/videos', { params: { query }, signal: signal ?? null })));
+      const read = () => this.api.GET('/v1/videos', { params: { query }, signal: signal ?? null });
+      const page: Page = unwrap(await again<Page>(signal, read));
       yield* page.data;
       cursor = page.next_cursor;
     } while (cursor !== null);
