@@ -70,6 +70,14 @@ func TestEveryOperationIsDescribed(t *testing.T) {
 				t.Errorf("%s has no example (%s): add examples/%s.json, or .txt for text", what, media, names[0])
 			}
 			component := strings.TrimPrefix(m.Schema.Ref, "#/components/schemas/")
+			var shown map[string]json.RawMessage
+			if of, ok := doc.Components.Schemas[component]; ok && json.Unmarshal(m.Example, &shown) == nil {
+				for key := range shown {
+					if _, known := of.Properties[key]; !known && len(of.Properties) > 0 {
+						t.Errorf("%s has %s, which the schema %s lacks", what, key, component)
+					}
+				}
+			}
 			for _, name := range append(names, component, strings.TrimPrefix(component, "List")) {
 				used[name] = true
 			}

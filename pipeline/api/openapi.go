@@ -87,6 +87,8 @@ func (s *server) finishDescription() error {
 	nullable(schemas, "WaitingJob", "error")
 	nullable(schemas, "UploadView", "error")
 	nullable(schemas, "DeadLetterView", "payload")
+	addEmbedded(schemas, "VideoList", reflect.TypeFor[list[pipeline.VideoView]]())
+	addEmbedded(schemas, "EventsPage", reflect.TypeFor[list[pipeline.Event]]())
 	ready := doc.Paths["/readyz"].Get
 	ready.Responses["503"] = &huma.Response{
 		Description: "A check failed", Content: ready.Responses["200"].Content,
@@ -98,6 +100,18 @@ func (s *server) finishDescription() error {
 		finishHeaders(op)
 	}
 	return s.describeExamples()
+}
+
+// addEmbedded adds the properties of a struct that is embedded in the one of a schema: huma leaves out one whose
+// name is not exported.
+func addEmbedded(schemas huma.Registry, name string, embedded reflect.Type) {
+	s := schemas.Map()[name]
+	if s == nil {
+		return // its routes are off
+	}
+	e := huma.SchemaFromType(schemas, embedded)
+	maps.Copy(s.Properties, e.Properties)
+	s.Required = append(s.Required, e.Required...)
 }
 
 // nullable allows null for properties that are pointers to structs. huma does so for other pointers only.

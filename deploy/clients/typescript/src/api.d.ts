@@ -829,6 +829,10 @@ export interface components {
             [key: string]: unknown;
         };
         EventsPage: {
+            data: components["schemas"]["Event"][];
+            has_more: boolean;
+            /** @description The cursor of the next page; null on the last page */
+            next_cursor: string | null;
             /**
              * Format: int64
              * @description Sequence of the log up to which this page and those before it are complete
@@ -1307,6 +1311,10 @@ export interface components {
             counts?: {
                 [key: string]: number;
             };
+            data: components["schemas"]["VideoView"][];
+            has_more: boolean;
+            /** @description The cursor of the next page; null on the last page */
+            next_cursor: string | null;
             /** @description The cursor of the page before; null on the first page */
             prev_cursor: string | null;
         } & {
