@@ -462,6 +462,8 @@ export interface paths {
         /**
          * Upload a video
          * @description Streams the form into the store. Fields may come before or after the file. Mistakes in fields before it are answered before the file is read. After a 201 the video cannot be lost.
+         *
+         *     With a JSON body that has a `url`, the server fetches the file: the 201 comes at once, the download is the job `fetch`, whose progress is in the events, and what fails is the `error` of the video.
          */
         post: operations["upload-video"];
         delete?: never;
@@ -4066,6 +4068,44 @@ export interface operations {
             content: {
                 /**
                  * @example {
+                 *       "title": "Cat",
+                 *       "url": "https://files.example.com/cat.mp4"
+                 *     }
+                 */
+                "application/json": {
+                    /** @description As the video is called; if left out, as its server calls it */
+                    filename?: string;
+                    /** @description Strings, returned as given */
+                    metadata?: {
+                        [key: string]: string;
+                    };
+                    /** @description Returned as given, in webhooks too */
+                    passthrough?: string;
+                    /** @description Name of the pipeline; default if left out */
+                    pipeline?: string;
+                    /**
+                     * @description Priority of the video: high when somebody waits for it, bulk when it can wait
+                     * @default normal
+                     * @enum {string}
+                     */
+                    priority?: "high" | "normal" | "bulk";
+                    /** @description Of the video, at most 512 characters */
+                    title?: string;
+                    /**
+                     * Format: uri
+                     * @description An http or https address of the file itself, at most 8 KiB, without user and fragment. It may be signed: answers show only its scheme and host.
+                     */
+                    url: string;
+                    /** @description For the step of the worker watermark. */
+                    watermark?: string | Record<string, never>;
+                    /**
+                     * Format: uri
+                     * @description Called when the video is playable, and when it ends
+                     */
+                    webhook_url?: string;
+                };
+                /**
+                 * @example {
                  *       "file": "the bytes of film.mp4",
                  *       "metadata": "{\"album\": \"holidays\"}",
                  *       "priority": "normal",
@@ -4225,6 +4265,7 @@ export interface operations {
              *     - `upload_empty`: The file is empty
              *     - `upload_file_missing`: There is no file
              *     - `field_repeated`: A field appears twice
+             *     - `input_fetch_refused`: The URL of the source is refused
              *     - `idempotency_key_reused`: The Idempotency-Key belongs to another request
              */
             422: {
