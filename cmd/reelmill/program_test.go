@@ -91,7 +91,7 @@ func launch(t testing.TB, program string, args ...string) (p *process, ready boo
 		exited: make(chan error, 1),
 	}
 	p.cmd.Stderr = p.stderr
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	p.cmd.SysProcAttr = dieWithParent()
 	stdout, err := p.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

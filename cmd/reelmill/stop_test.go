@@ -114,7 +114,7 @@ func startHanging(t *testing.T) *process {
 	p := &process{
 		cmd: exec.Command(binary, "serve", "--config", pipe), stderr: &pipelinetest.Buffer{}, exited: make(chan error, 1),
 	}
-	p.cmd.Stderr, p.cmd.SysProcAttr = p.stderr, &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	p.cmd.Stderr, p.cmd.SysProcAttr = p.stderr, dieWithParent()
 	check(t, p.cmd.Start())
 	go func() { p.exited <- p.cmd.Wait() }()
 	t.Cleanup(p.kill)
