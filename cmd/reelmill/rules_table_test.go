@@ -17,9 +17,9 @@ var ruleImports = []struct {
 	{"cmd/reelmill/internal/rebuild", []string{"pipeline", "pipeline/bus", "storage/catalog", "cmd/reelmill/internal/loss"}},
 
 	{"pipeline", nil},
-	{"pipeline/api", []string{"pipeline", "pipeline/console", "pipeline/live", "pipeline/manifest", "pipeline/pace", "pipeline/secret", "pipeline/stats", "pipeline/why", "storage", "storage/catalog"}},
+	{"pipeline/api", []string{"pipeline", "pipeline/console", "pipeline/live", "pipeline/manifest", "pipeline/pace", "pipeline/secret", "pipeline/stats", "pipeline/webhooks", "pipeline/why", "storage", "storage/catalog"}},
 	{"pipeline/api/apitest", []string{"pipeline/...", "storage/..."}},
-	{"pipeline/bus", []string{"pipeline", "pipeline/bytesize", "pipeline/pause"}},
+	{"pipeline/bus", []string{"pipeline", "pipeline/bytesize", "pipeline/pause", "pipeline/webhooks"}},
 	{"pipeline/bus/bustest", []string{"pipeline/bus/embedded", "pipeline/pipelinetest"}},
 	{"pipeline/bus/embedded", []string{"pipeline", "pipeline/bus", "storage/claim"}},
 	{"pipeline/bytesize", nil},
@@ -32,6 +32,7 @@ var ruleImports = []struct {
 	{"pipeline/pipelinetest", []string{"pipeline"}},
 	{"pipeline/secret", nil},
 	{"pipeline/stats", []string{"pipeline"}},
+	{"pipeline/webhooks", []string{"pipeline", "pipeline/pause", "pipeline/secret"}},
 	{"pipeline/why", []string{"pipeline"}},
 
 	{"storage", nil},
@@ -58,7 +59,7 @@ var ruleImports = []struct {
 	{"workers/internal/sandbox", []string{"workers/internal/sandbox/confine"}},
 	{"workers/internal/sandbox/confine", nil},
 	{"workers/internal/userimage", []string{"pipeline", "workers/internal/sandbox"}},
-	{"workers/webhook", []string{"pipeline", "pipeline/secret", "workers", "workers/internal/*"}},
+	{"workers/webhook", []string{"pipeline", "pipeline/secret", "pipeline/webhooks", "workers", "workers/internal/*"}},
 	{"workers/workertest", []string{"pipeline", "pipeline/manifest", "storage/...", "workers", "workers/internal/*"}},
 	{"workers/*", []string{"pipeline", "pipeline/manifest", "workers", "storage", "workers/internal/*"}}, // a worker
 }
@@ -101,7 +102,7 @@ var ruleModules = []struct {
 	{"github.com/rogpeppe/go-internal", nil, []string{"cmd/reelmill"}},
 	{"github.com/santhosh-tekuri/jsonschema/v6", nil, ruleAny},
 	{"github.com/sony/gobreaker/v2", []string{"storage/guard", "workers/webhook"}, nil},
-	{"github.com/standard-webhooks/standard-webhooks/libraries", []string{"pipeline/client", "workers/webhook"}, []string{"cmd/reelmill"}},
+	{"github.com/standard-webhooks/standard-webhooks/libraries", []string{"pipeline/client", "workers/webhook"}, []string{"cmd/reelmill", "pipeline/webhooks"}},
 	{"github.com/tus/tusd/v2", []string{"pipeline/api"}, nil},
 	{"github.com/u2takey/ffmpeg-go", []string{"workers/internal/ffmpeg"}, nil},
 	{"github.com/vbauerster/mpb/v8", []string{"cmd/reelmill"}, nil},

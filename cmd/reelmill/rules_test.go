@@ -522,7 +522,7 @@ func TestRulesCanFail(t *testing.T) {
 		{"process elsewhere", "workers/audio/x.go", imports("audio", "os/exec"), "workers/internal/ffmpeg, "},
 		{"code imports a module of tests", "workers/x.go", imports("workers", "go.uber.org/goleak"), "only tests may"},
 		{"test imports an unknown module", "workers/x_test.go", imports("workers", theirs), "ruleModules does not list it"},
-		{"pipeline without a rule", "pipeline/webhooks/x.go", "// Package webhooks is\npackage webhooks\n", "no rule"},
+		{"pipeline without a rule", "pipeline/quotas/x.go", "// Package quotas is\npackage quotas\n", "no rule"},
 		{"store without a rule", "storage/redis/x.go", "// Package redis is\npackage redis\n", "no rule"},
 		{"workers' inside without a rule", "workers/internal/zip/x.go", "// Package zip is\npackage zip\n", "no rule"},
 		{"program without a rule", "cmd/other/x.go", "// Command other is\npackage main\n", "no rule"},

@@ -110,6 +110,7 @@ func (s *server) routes() {
 	if s.cfg.Stats != nil {
 		handle(s, opStats, s.stats)
 	}
+	s.routeWebhooks()
 	handle(s, opListPipelines, s.listPipelines)
 	s.mux.HandleFunc("GET /play/{id}/{path...}", s.play)
 	s.mux.HandleFunc("OPTIONS /play/{id}/{path...}", s.playPreflight)

@@ -14,6 +14,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/secret"
 	"github.com/reelmill/reelmill/pipeline/stats"
+	"github.com/reelmill/reelmill/pipeline/webhooks"
 	"github.com/reelmill/reelmill/storage"
 	"github.com/reelmill/reelmill/storage/catalog"
 )
@@ -105,6 +106,8 @@ type Config struct {
 	Queue Queue
 	// DeadLetters may be nil: then there are no routes for dead letters.
 	DeadLetters DeadLetters
+	// Webhooks may be nil: then there are no routes for webhook endpoints.
+	Webhooks *webhooks.Desk
 	// Backlog may be nil: then any number of videos may be under way.
 	Backlog Backlog
 	// Stats may be nil: then there is no route for statistics.

@@ -56,6 +56,18 @@ func answeredCodes() map[string][]code {
 		"redrive-dead-letter": action,
 		"discard-dead-letter": missing,
 
+		"create-webhook-endpoint": {codeWebhookRefused, codeFieldTooLarge, codeState},
+		"list-webhook-endpoints":  nil,
+		"get-webhook-endpoint":    missing,
+		"change-webhook-endpoint": {codeNotFound, codeWebhookRefused, codeFieldTooLarge},
+		"delete-webhook-endpoint": missing,
+		"rotate-webhook-secret":   action,
+		"test-webhook-endpoint":   action,
+		"list-webhook-deliveries": slices.Concat(missing, list),
+		"get-webhook-delivery":    missing,
+		"redeliver-webhook":       action,
+		"redeliver-webhooks":      action,
+
 		"play":        {codeNotFound, codeRange},
 		"play-head":   {codeNotFound, codeRange},
 		"health":      nil,

@@ -45,7 +45,7 @@ func describe(cfg Config) huma.Config {
 			{Name: "playback", Description: "Open to everybody who knows the id of the video."},
 			{Name: "health", Description: "For operators of the server."},
 			{Name: "documentation", Description: "What describes this API."},
-			{Name: "webhooks", Description: "Requests that the server sends, which follow Standard Webhooks 1.0."},
+			{Name: "webhooks", Description: "Endpoints that hear of events, and the requests that the server sends them."},
 		},
 		Servers: []*huma.Server{{URL: "/", Description: "The server that this document comes from"}},
 		// There is no authentication yet, which an empty requirement means (OpenAPI 3.1, 4.8.30).
@@ -86,6 +86,7 @@ func (s *server) finishDescription() error {
 	nullable(schemas, "JobView", "error")
 	nullable(schemas, "WaitingJob", "error")
 	nullable(schemas, "UploadView", "error")
+	nullable(schemas, "EndpointView", "disabled_reason")
 	nullable(schemas, "DeadLetterView", "payload")
 	addEmbedded(schemas, "VideoList", reflect.TypeFor[list[pipeline.VideoView]]())
 	addEmbedded(schemas, "EventsPage", reflect.TypeFor[list[pipeline.Event]]())

@@ -169,12 +169,22 @@ func (b *Bus) adopt(log jetstream.StreamConfig) {
 }
 
 // voidLeases ends the leases of an earlier process. A work queue keeps a message until it is acknowledged, so
-// voidLeases can delete its consumers; they are created again when needed. The coordinator's place in the log
-// must not be lost, so its consumer is reset to the first event that is not acknowledged.
+// voidLeases can delete its consumers; they are created again when needed. The places in the log of the
+// coordinator and the dispatcher must not be lost, so their consumers are reset to the first event that is not acknowledged.
 func (b *Bus) voidLeases(ctx context.Context) error {
-	stream, err := b.js.Stream(ctx, streamTasks)
+	for _, name := range []string{streamTasks, streamHookTasks} {
+		if err := b.deleteConsumers(ctx, name); err != nil {
+			return err
+		}
+	}
+	return errors.Join(b.resetConsumer(ctx, coordinator), b.resetConsumer(ctx, dispatcher))
+}
+
+// deleteConsumers deletes all consumers of a work queue.
+func (b *Bus) deleteConsumers(ctx context.Context, queue string) error {
+	stream, err := b.js.Stream(ctx, queue)
 	if err != nil {
-		return fmt.Errorf("open bus: read stream %s: %w", streamTasks, err)
+		return fmt.Errorf("open bus: read stream %s: %w", queue, err)
 	}
 	names := stream.ConsumerNames(ctx)
 	var old []string
@@ -182,7 +192,7 @@ func (b *Bus) voidLeases(ctx context.Context) error {
 		old = append(old, name)
 	}
 	if err := names.Err(); err != nil {
-		return fmt.Errorf("open bus: list consumers of %s: %w", streamTasks, err)
+		return fmt.Errorf("open bus: list consumers of %s: %w", queue, err)
 	}
 	g, limited := errgroup.WithContext(ctx)
 	g.SetLimit(8)
@@ -195,24 +205,21 @@ func (b *Bus) voidLeases(ctx context.Context) error {
 			return nil
 		})
 	}
-	if err := g.Wait(); err != nil {
-		return err
-	}
-	return b.resetCoordinator(ctx)
+	return g.Wait()
 }
 
-// resetCoordinator sets the coordinator back to its first event that is not acknowledged. It checks first
+// resetConsumer sets a consumer of the log back to its first event that is not acknowledged. It checks first
 // that the consumer exists: the server would not answer a request to reset one that does not.
-func (b *Bus) resetCoordinator(ctx context.Context) error {
-	_, err := b.js.Consumer(ctx, streamEvents, coordinator)
+func (b *Bus) resetConsumer(ctx context.Context, name string) error {
+	_, err := b.js.Consumer(ctx, streamEvents, name)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
 		return nil
 	}
 	if err == nil {
-		_, err = b.js.ResetConsumer(ctx, streamEvents, coordinator)
+		_, err = b.js.ResetConsumer(ctx, streamEvents, name)
 	}
 	if err != nil {
-		return fmt.Errorf("open bus: reset consumer %s: %w", coordinator, err)
+		return fmt.Errorf("open bus: reset consumer %s: %w", name, err)
 	}
 	return nil
 }

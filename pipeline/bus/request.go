@@ -118,17 +118,22 @@ func (b *Bus) subjects(ctx context.Context, stream, filter string) (map[string]u
 	}
 }
 
-// countFrom returns how many messages of the queue, from a sequence on, match the filter. The server sends
-// the number with any batched read (Nats-Num-Pending, ADR-31), from its index and not from the messages. With
-// replicas, one that lags may answer.
+// countFrom returns how many messages of the queue, from a sequence on, match the filter.
 func (b *Bus) countFrom(ctx context.Context, filter string, sequence uint64) (int, error) {
+	return b.countIn(ctx, streamTasks, filter, sequence)
+}
+
+// countIn returns how many messages of a stream, from a sequence on, match the filter. The server sends the
+// number with any batched read (Nats-Num-Pending, ADR-31), from its index and not from the messages. With
+// replicas, one that lags may answer.
+func (b *Bus) countIn(ctx context.Context, stream, filter string, sequence uint64) (int, error) {
 	doc, err := json.Marshal(want{Sequence: max(sequence, 1), NextOf: filter, Batch: 1})
 	if err != nil {
 		return 0, err
 	}
 	var m *nats.Msg
 	err = b.patiently(ctx, func(ctx context.Context) (err error) {
-		m, err = b.nc.RequestWithContext(ctx, "$JS.API.DIRECT.GET."+streamTasks, doc)
+		m, err = b.nc.RequestWithContext(ctx, "$JS.API.DIRECT.GET."+stream, doc)
 		return err
 	})
 	if err != nil {

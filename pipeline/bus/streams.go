@@ -9,7 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// The streams, and the bucket of presence.
+// The streams, and the buckets of presence and of webhook endpoints.
 const (
 	streamEvents   = "EVENTS"
 	streamTasks    = "TASKS"
@@ -17,6 +17,11 @@ const (
 	streamProgress = "PROGRESS"
 	bucketWorkers  = "WORKERS"
 	streamWorkers  = "KV_" + bucketWorkers
+
+	bucketHooks      = "WEBHOOKS"
+	streamHooks      = "KV_" + bucketHooks
+	streamHookTasks  = "HOOKS"
+	streamDeliveries = "DELIVERIES"
 )
 
 const (
@@ -24,6 +29,8 @@ const (
 	duplicateWindow       = 10 * time.Minute
 	progressMaxAge        = 15 * time.Minute
 	presenceTTL           = 30 * time.Second
+	deliveriesMaxAge      = 30 * 24 * time.Hour
+	deliveriesMaxBytes    = 1 << 30
 	unlimited             = -1
 )
 
@@ -64,7 +71,25 @@ func (b *Bus) streams() []jetstream.StreamConfig {
 	workers.Storage, workers.Discard = jetstream.MemoryStorage, jetstream.DiscardNew
 	workers.MaxMsgsPerSubject, workers.MaxAge, workers.Duplicates = 1, presenceTTL, presenceTTL
 	workers.AllowRollup, workers.AllowDirect, workers.DenyDelete = true, true, true
-	return []jetstream.StreamConfig{events, tasks, dead, progress, workers}
+	return append([]jetstream.StreamConfig{events, tasks, dead, progress, workers}, b.hookStreams(base)...)
+}
+
+// hookStreams returns what the streams of webhooks must be.
+func (b *Bus) hookStreams(base func(name, about string, subjects ...string) jetstream.StreamConfig,
+) []jetstream.StreamConfig {
+	endpoints := base(streamHooks, "Webhook endpoints", "$KV."+bucketHooks+".>")
+	endpoints.Discard, endpoints.MaxMsgsPerSubject = jetstream.DiscardNew, 1
+	endpoints.AllowRollup, endpoints.AllowDirect, endpoints.DenyDelete = true, true, true
+
+	tasks := base(streamHookTasks, "Webhook deliveries that are due, or will be", "hook.>", "hookretry.>")
+	tasks.Retention = jetstream.WorkQueuePolicy
+	tasks.AllowMsgSchedules, tasks.AllowRollup = true, true // as in TASKS
+	tasks.AllowDirect = true                                // for counts alone, which may lag
+
+	records := base(streamDeliveries, "What became of webhook deliveries", "delivery.>")
+	records.MaxMsgsPerSubject, records.MaxAge = 1, deliveriesMaxAge
+	records.MaxBytes = 0 // createStream sets it
+	return []jetstream.StreamConfig{endpoints, tasks, records}
 }
 
 // ErrAbsent says that a stream is missing, and that another process must create it (Config.Join).
@@ -98,6 +123,9 @@ func (b *Bus) createStream(ctx context.Context, want jetstream.StreamConfig) (je
 		if want.MaxBytes == 0 {
 			want.MaxBytes = b.defaultMaxBytes(ctx, want.Replicas)
 		}
+	}
+	if want.Name == streamDeliveries && want.MaxBytes == 0 {
+		want.MaxBytes = min(deliveriesMaxBytes, b.defaultMaxBytes(ctx, want.Replicas)/4)
 	}
 	stream, err := b.js.CreateStream(ctx, want)
 	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {

@@ -91,7 +91,7 @@ func (b *Bus) lookAtStream(ctx context.Context, want jetstream.StreamConfig) (Li
 
 // oddConsumers returns the bus's consumers on a stream that differ from what they must be.
 func (b *Bus) oddConsumers(ctx context.Context, name string) ([]Live, error) {
-	if name != streamEvents && name != streamTasks {
+	if !slices.Contains(durables(), name) {
 		return nil, nil
 	}
 	stream, err := b.js.Stream(ctx, name)
@@ -112,11 +112,19 @@ func (b *Bus) oddConsumers(ctx context.Context, name string) ([]Live, error) {
 	return odd, list.Err()
 }
 
+// durables returns the streams with durable consumers.
+func durables() []string { return []string{streamEvents, streamTasks, streamHookTasks} }
+
 // wantedConsumer returns what the consumer of that name must be. ours is false when the bus uses none of that
 // name.
 func (b *Bus) wantedConsumer(stream, name string) (want jetstream.ConsumerConfig, ours bool) {
-	if stream == streamEvents {
+	switch {
+	case stream == streamEvents && name == dispatcher:
+		return b.dispatcherConfig(), true
+	case stream == streamEvents:
 		return b.coordinatorConfig(), name == coordinator
+	case stream == streamHookTasks:
+		return b.hookConfig(), name == hookSenders
 	}
 	parts := strings.Split(name, "_")
 	if len(parts) < 3 {
@@ -133,7 +141,7 @@ func (b *Bus) wantedConsumer(stream, name string) (want jetstream.ConsumerConfig
 
 // checkConsumers returns ErrDiffers when a live consumer would keep tasks or events from the bus.
 func (b *Bus) checkConsumers(ctx context.Context) error {
-	for _, name := range []string{streamEvents, streamTasks} {
+	for _, name := range durables() {
 		odd, err := b.oddConsumers(ctx, name)
 		if err != nil {
 			return fmt.Errorf("open bus: list consumers of %s: %w", name, err)

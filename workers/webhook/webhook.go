@@ -115,7 +115,7 @@ func (w *Worker) deliver(ctx context.Context, d pipeline.Delivery) (int, error) 
 	status, err := w.config.Breakers.of(address).send(ctx, func() (int, error) {
 		response, err := client.Do(request)
 		if err != nil {
-			return 0, unanswered{err, w.reason(err)}
+			return 0, unanswered{err, reasonOf(err, w.config.Timeout)}
 		}
 		defer response.Body.Close()
 		// The answer does not matter, but a little of it is read so that the receiver can finish.
@@ -207,12 +207,12 @@ func failure(ctx context.Context, err error) error {
 	return pipeline.Fail(pipeline.CodeWebhookFailed, "%s", noAnswer(err))
 }
 
-// reason returns the text of an error without what http.Client adds: the method and the URL.
-func (w *Worker) reason(err error) string {
+// reasonOf returns the text of an error without what http.Client adds: the method and the URL.
+func reasonOf(err error, timeout time.Duration) string {
 	for next := errors.Unwrap(err); next != nil; next = errors.Unwrap(err) {
 		var timed interface{ Timeout() bool }
 		if errors.As(err, &timed) && timed.Timeout() {
-			return "no answer within " + w.config.Timeout.String()
+			return "no answer within " + timeout.String()
 		}
 		err = next
 	}

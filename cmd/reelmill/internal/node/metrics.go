@@ -212,6 +212,7 @@ func (m *metrics) Describe(to chan<- *prometheus.Desc) {
 		descOpened, descStoreRetries, descStoreFailures, descRestarts, descFree, descJobs, descRunning, descOldest,
 		descCoordinator, descQuorum, descReserve, descSlots, descBusy, descLogBytes, descLogMax, descLogUploads,
 		descLogLost, descSubscribers, descSubscribersMax, descSlow,
+		descHookAttempts, descHookExhausted, descHookTurned, descHookDisabled, descHookQueue, descHookLag,
 	} {
 		to <- d
 	}

@@ -34,6 +34,7 @@ type Server struct {
 	stopping atomic.Bool
 	deployed bus.Slots // of all processes
 	pace     pace
+	hooks    hooks
 
 	connections int // that it may have at once; see Descriptors
 
@@ -54,7 +55,7 @@ func OpenServer(ctx context.Context, c ServerConfig) (*Server, error) {
 	}
 	s := &Server{ground: g, server: c, opened: time.Now(), connections: descriptors.Connections}
 	for _, open := range []func(context.Context) error{
-		s.openCatalog, s.openWatch, s.openStore, s.openRegistry, s.openFlow, s.openJobs, s.openAPI,
+		s.openCatalog, s.openWatch, s.openStore, s.openRegistry, s.openFlow, s.openHooks, s.openJobs, s.openAPI,
 	} {
 		if err := open(ctx); err != nil {
 			return nil, errors.Join(err, s.Close())
@@ -143,6 +144,7 @@ func (s *Server) openAPI(context.Context) error {
 		Pipelines: pipelines, Planner: s.registry,
 		DeadLetters: s.bus, Queue: s.bus, Stats: statistics{s}, Backlog: s.catalog, Workers: s.bus.Workers,
 		LogEnd: s.bus.LastSequence,
+		Webhooks: s.hooks.desk,
 		Limits: s.server.Limits, Access: s.config.Access,
 		WebhookDefault:  !s.webhook.URL.Empty(),
 		CheckWebhookURL: webhook.CheckURL,
@@ -165,11 +167,12 @@ func (s *Server) Run(ctx context.Context, listener net.Listener) error {
 	reactors.Go(func() error { return s.project(back) })
 	reactors.Go(func() error { s.deployed.Run(back, s.bus, s.presences); return nil })
 	reactors.Go(func() error { return s.coordinate(back) })
+	reactors.Go(func() error { return s.bus.Dispatch(back, s.hooks.dispatcher.Handle) })
 
 	front, frontCtx := errgroup.WithContext(ctx)
 	front.Go(func() error { return s.serve(frontCtx, listener) })
 	for _, run := range append([]func(context.Context) error{
-		s.sweeper.Run, s.handler.Run, s.clean, s.watchLog, s.serveMetrics,
+		s.sweeper.Run, s.handler.Run, s.clean, s.watchLog, s.serveMetrics, s.hooks.sender.Run,
 	}, s.jobs...) {
 		front.Go(func() error { return run(frontCtx) })
 	}

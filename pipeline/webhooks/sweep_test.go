@@ -1,0 +1,162 @@
+package webhooks_test
+
+import (
+	"context"
+	"fmt"
+	"hash/fnv"
+	"net/http"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/reelmill/reelmill/pipeline/bus"
+	"github.com/reelmill/reelmill/pipeline/pipelinetest"
+	"github.com/reelmill/reelmill/pipeline/webhooks"
+)
+
+// TestNoDeliveryIsLost: events go to endpoints of which every third attempt fails, while the broker, the
+// dispatcher and the sender are restarted. Each event reaches each endpoint, and the reference library accepts
+// every request. With TEST_SWEEP, there are 10,000 deliveries and ten restarts.
+func TestNoDeliveryIsLost(t *testing.T) {
+	videos, restarts := 60, 2
+	if os.Getenv("TEST_SWEEP") != "" {
+		videos, restarts = 2500, 10
+	}
+	const receivers = 4
+	r := newRig(t, webhooks.SenderConfig{})
+	var hooks []*receiver
+	secrets := map[*receiver]string{}
+	for range receivers {
+		v := newReceiver(t, func(n int, w http.ResponseWriter, q *http.Request) {
+			if fails(q.Header.Get("webhook-id"), n) {
+				w.WriteHeader([]int{500, 503, 429, 302, 404}[n%5])
+			}
+		})
+		hooks = append(hooks, v)
+		secrets[v] = r.endpoint(v.URL, "video.uploaded").Secrets[0].Value
+	}
+	ids := map[string]bool{}
+	for part := range restarts + 1 {
+		for i := range videos / (restarts + 1) {
+			ids[r.uploaded(fmt.Sprintf("vid_%d_%d", part, i)).ID] = true
+		}
+		if part < restarts {
+			r.restart()
+		}
+	}
+	for _, v := range hooks {
+		accepted := map[string]bool{}
+		counts := map[string]int{}
+		for len(accepted) < len(ids) {
+			got := pipelinetest.Receive(t, fmt.Sprintf("deliveries, after %d of %d", len(accepted), len(ids)), v.got)
+			if err := got.verify(secrets[v]); err != nil {
+				t.Fatalf("the reference library refuses a delivery: %v", err)
+			}
+			counts[got.id]++
+			if !ids[got.id] {
+				t.Fatalf("%s was never told", got.id)
+			}
+			if !fails(got.id, counts[got.id]) {
+				accepted[got.id] = true
+			}
+		}
+	}
+	settled(t, r)
+	t.Logf("%d deliveries, %+v", receivers*len(ids), r.sender.Counts())
+}
+
+// fails decides by hash whether the n-th request of a delivery fails: three of ten do, and none after the sixth.
+func fails(id string, n int) bool {
+	h := fnv.New32a()
+	_, _ = fmt.Fprintf(h, "%s/%d", id, n)
+	return n <= 6 && h.Sum32()%10 < 3
+}
+
+// TestKilledAtEachStep: a sender that dies after any of its writes loses nothing, and makes no attempt more
+// than the lost one again.
+func TestKilledAtEachStep(t *testing.T) {
+	for _, step := range []string{"record", "schedule", "ack"} {
+		t.Run(step, func(t *testing.T) {
+			v := newReceiver(t, answers(500, 500, 200))
+			r := newRig(t, webhooks.SenderConfig{})
+			r.halt()
+			f := &faulty{Hooks: r.hooks, step: step}
+			ctx, stop := context.WithCancel(t.Context())
+			c := r.config
+			c.Bucket, c.Queue, c.Records, c.Schedule = r.hooks, f, f, fast()
+			c.Targets = r.sender.Targets
+			sender := webhooks.NewSender(c)
+			f.die = stop
+			e := r.endpoint(v.URL, "*")
+			task := webhooks.Task{
+				Delivery: webhooks.DeliveryID("evt_1", e.ID), Project: project, Endpoint: e.ID, Event: "evt_1",
+				Type: "video.ready", Body: []byte(`{"type":"video.ready","data":{"id":"vid_1"}}`), Attempt: 1,
+			}
+			must(t, r.hooks.Push(t.Context(), task))
+			must(t, sender.Run(ctx)) // dies at the step
+			r.restart()
+			record := r.record(e, "evt_1", ended)
+			if record.Status != webhooks.Succeeded || record.Done != 3 && step != "record" {
+				t.Errorf("record %+v", record)
+			}
+			settled(t, r)
+			if n := v.count("evt_1"); n > 4 {
+				t.Errorf("%d requests", n)
+			}
+		})
+	}
+}
+
+// faulty is what a sender writes to. It dies instead of the first write of a kind.
+type faulty struct {
+	*bus.Hooks
+	step string
+	die  func()
+}
+
+func (f *faulty) fail(step string) error {
+	if f.step != step {
+		return nil
+	}
+	f.die()
+	return context.Canceled
+}
+
+// PutRecord implements webhooks.Records.
+func (f *faulty) PutRecord(ctx context.Context, r webhooks.DeliveryRecord) error {
+	if err := f.fail("record"); err != nil {
+		return err
+	}
+	return f.Hooks.PutRecord(ctx, r)
+}
+
+// PushAt implements webhooks.Queue.
+func (f *faulty) PushAt(ctx context.Context, t webhooks.Task, at time.Time) error {
+	if err := f.fail("schedule"); err != nil {
+		return err
+	}
+	return f.Hooks.PushAt(ctx, t, at)
+}
+
+// Take implements webhooks.Queue.
+func (f *faulty) Take(ctx context.Context, most int) ([]webhooks.Lease, error) {
+	leases, err := f.Hooks.Take(ctx, most)
+	for i, l := range leases {
+		leases[i] = faultyLease{l, f}
+	}
+	return leases, err
+}
+
+// faultyLease is a lease whose ack may fail.
+type faultyLease struct {
+	webhooks.Lease
+	f *faulty
+}
+
+// Ack implements webhooks.Lease.
+func (l faultyLease) Ack(ctx context.Context) error {
+	if err := l.f.fail("ack"); err != nil {
+		return err
+	}
+	return l.Lease.Ack(ctx)
+}
