@@ -20,6 +20,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline/api"
 	"github.com/reelmill/reelmill/pipeline/bus/embedded"
 	"github.com/reelmill/reelmill/pipeline/bytesize"
+	"github.com/reelmill/reelmill/pipeline/mail"
 	"github.com/reelmill/reelmill/pipeline/secret"
 )
 
@@ -137,6 +138,12 @@ var helpTexts = kong.Vars{
 		"in your cache folder (~/.cache).",
 	"watermark_help": "Make a watermarked copy, with an image FILE or with text:WORDS.",
 	"wait_help":      "Wait until each video is playable, or until it is ready.",
+	"listen_secret_help": "File that holds the secret that signs (whsec_ and base64); or set REELMILL_LISTEN_SECRET. " +
+		"Default: a new one, which is printed.",
+	"smtp_help": "Server that sends e-mail to endpoints of the kind email, such as smtp://mail.example.com:587 " +
+		"(STARTTLS), smtps://... (TLS), or smtp+plain://127.0.0.1:25. Default: none.",
+	"smtp_file_help": "File that holds the address of --smtp, for one with a password.",
+	"smtp_from_help": "Sender of e-mail, such as 'ReelMill <video@example.com>'.",
 	"video_states":   "any, queued, inspecting, processing, ready, errored, rejected, canceled",
 }
 
@@ -165,6 +172,10 @@ type serveCommand struct {
 	Workers   bool          `help:"Run jobs in this process." default:"true" negatable:"" env:"REELMILL_WORKERS"`
 	workFlags
 
+	SMTP     secret.Text `name:"smtp" help:"${smtp_help}" env:"REELMILL_SMTP" placeholder:"smtp://..." secret:"address"`
+	SMTPFile string      `name:"smtp-file" help:"${smtp_file_help}" env:"REELMILL_SMTP_FILE" placeholder:"FILE"`
+	SMTPFrom string      `name:"smtp-from" help:"${smtp_from_help}" env:"REELMILL_SMTP_FROM" placeholder:"ADDRESS"`
+
 	AllowPublic bool     `help:"${public_help}" env:"REELMILL_ALLOW_PUBLIC"`
 	AllowOrigin []string `help:"${allow_origin_help}" env:"REELMILL_ALLOW_ORIGIN" placeholder:"ORIGIN"`
 	Proxies     []string `help:"${proxies_help}" name:"trusted-proxies" env:"REELMILL_TRUSTED_PROXIES" placeholder:"CIDR"`
@@ -183,8 +194,16 @@ func (c serveCommand) Validate() error {
 	if c.MaxShare < 0 {
 		mistakes = append(mistakes, fmt.Errorf("--max-project-videos must be 0 or more, not %d", c.MaxShare))
 	}
+	if !c.SMTP.Empty() {
+		if err := c.mail().Check(); err != nil {
+			mistakes = append(mistakes, fmt.Errorf("--smtp: %w", err))
+		}
+	}
 	return errors.Join(append(mistakes, c.validateAccess(), c.dataFlags.Validate())...)
 }
+
+// mail returns how e-mail is sent.
+func (c serveCommand) mail() mail.Config { return mail.Config{Server: c.SMTP, From: c.SMTPFrom} }
 
 // readyLine is what serve prints on stdout once it is ready: the contract with scripts.
 type readyLine struct {
@@ -258,7 +277,7 @@ func (c serveCommand) configWith(signing secret.Text, set *settings, log *slog.L
 			MinUploadRate: int64(c.MinRate), MaxClientUploads: c.Uploads, MaxClientRate: c.Rate,
 			UploadExpires: c.Expires, MaxStreams: c.Streams,
 		},
-		Pipelines: set.pipelines, PublicURL: string(c.PublicURL),
+		Mail: c.mail(), Pipelines: set.pipelines, PublicURL: string(c.PublicURL),
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/reelmill/reelmill/cmd/reelmill/internal/broker"
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/api"
+	"github.com/reelmill/reelmill/pipeline/mail"
 	"github.com/reelmill/reelmill/pipeline/secret"
 	"github.com/reelmill/reelmill/workers/fetch"
 	"github.com/reelmill/reelmill/workers/webhook"
@@ -69,6 +70,8 @@ type ServerConfig struct {
 	Limits  api.Limits
 	// Pipelines returns the pipelines by name, checked by the planner.
 	Pipelines func(pipeline.Planner) (map[string]pipeline.Pipeline, error)
+	// Mail says how messages to e-mail endpoints are sent. Without a Server: none are.
+	Mail mail.Config
 	// PublicURL is where people reach the server. URLs in answers and webhooks begin with it. Empty: they are
 	// paths.
 	PublicURL string

@@ -2,10 +2,16 @@ package node
 
 import (
 	"context"
+	"errors"
+	"io"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/bus"
+	"github.com/reelmill/reelmill/pipeline/mail"
 	"github.com/reelmill/reelmill/pipeline/webhooks"
+	"github.com/reelmill/reelmill/storage"
 	"github.com/reelmill/reelmill/workers/webhook"
 )
 
@@ -19,21 +25,68 @@ type hooks struct {
 // openHooks makes the parts that dispatch events to endpoints and deliver them.
 func (s *Server) openHooks(context.Context) error {
 	kept := s.bus.Hooks()
+	targets, err := s.hookTargets(kept)
+	if err != nil {
+		return err
+	}
 	s.hooks.dispatcher = &webhooks.Dispatcher{
 		Log: s.faults.log(s.bus), Bucket: kept, Queue: kept, PublicURL: s.server.PublicURL,
 	}
 	s.hooks.sender = webhooks.NewSender(webhooks.SenderConfig{
-		Bucket: kept, Queue: kept, Records: kept, Targets: map[webhooks.Kind]webhooks.Target{
-			webhooks.Web: webhook.NewPoster(webhook.PosterConfig{
-				AllowPrivate: s.webhook.AllowPrivate, Timeout: s.webhook.Timeout,
-			}),
-		},
+		Bucket: kept, Queue: kept, Records: kept, Targets: targets,
 		Lease: s.config.Lease, Logger: s.config.Logger,
 	})
 	s.hooks.desk = &webhooks.Desk{Sender: s.hooks.sender, LastSequence: s.bus.LastSequence}
 	s.metrics.add("webhook attempts", s.measureHooks)
 	s.metrics.addOfBroker("webhook queue", s.measureHookQueue)
 	return nil
+}
+
+// hookTargets returns what reaches each kind of endpoint. Messages on NATS need a broker that others reach,
+// and e-mail needs an SMTP server.
+func (s *Server) hookTargets(kept *bus.Hooks) (map[webhooks.Kind]webhooks.Target, error) {
+	targets := map[webhooks.Kind]webhooks.Target{
+		webhooks.Web: webhook.NewPoster(webhook.PosterConfig{
+			AllowPrivate: s.webhook.AllowPrivate, Timeout: s.webhook.Timeout,
+		}),
+	}
+	if !s.broker.Exclusive() {
+		targets[webhooks.NATS] = kept
+	}
+	if s.server.Mail.Server.Empty() {
+		return targets, nil
+	}
+	config := s.server.Mail
+	config.Poster = s.poster
+	sender, err := mail.New(config)
+	if err != nil {
+		return nil, SettingError{err}
+	}
+	targets[webhooks.Email] = sender
+	return targets, nil
+}
+
+// maxPoster is how many bytes the poster in a message may have.
+const maxPoster = 2 << 20
+
+// poster returns the poster of a video; nil when it has none, or one that is too large for a message.
+func (s *Server) poster(ctx context.Context, project, video string) ([]byte, error) {
+	outputs, err := s.catalog.Outputs(ctx, project, video)
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range outputs {
+		if o.Kind != pipeline.KindPoster || o.Size > maxPoster {
+			continue
+		}
+		body, _, err := s.objects.Get(ctx, o.Key, storage.Range{})
+		if err != nil {
+			return nil, err
+		}
+		data, err := io.ReadAll(io.LimitReader(body, maxPoster))
+		return data, errors.Join(err, body.Close())
+	}
+	return nil, nil
 }
 
 // The metrics of webhook endpoints.
