@@ -75,6 +75,9 @@ type commands struct {
 	Videos     videosCommand     `cmd:"" help:"List, show, follow, explain, cancel, retry and delete videos."`
 	Jobs       jobsCommand       `cmd:"" help:"Retry jobs."`
 	Dead       deadCommand       `cmd:"" help:"List, show, retry and discard jobs that failed for good (dead letters)."`
+	Webhooks   webhooksCommand   `cmd:"" help:"Set up, change and test the endpoints that hear of events, and see and repeat deliveries."`
+	Listen     listenCommand     `cmd:"" help:"Forward events to a server on this machine, as a webhook endpoint gets them."`
+	Trigger    triggerCommand    `cmd:"" help:"Send a made-up event to webhook endpoints."`
 	Stats      statsCommand      `cmd:"" help:"Print how many videos a server processed, how many failed, and how long they took."`
 	Workers    workersCommand    `cmd:"" help:"List the worker types, and show their parameters."`
 	Run        runCommand        `cmd:"" help:"Process one file without a server, into a folder."`
