@@ -271,7 +271,7 @@ func (b *Bus) hookConfig() jetstream.ConsumerConfig {
 		Name: hookSenders, Durable: hookSenders, Description: "Attempts at webhook deliveries",
 		FilterSubject: "hook.>",
 		AckPolicy:     jetstream.AckExplicitPolicy, DeliverPolicy: jetstream.DeliverAllPolicy,
-		AckWait: b.cfg.AckWait, MaxDeliver: -1, MaxAckPending: -1,
+		AckWait: min(b.cfg.AckWait, webhooks.MaxLease), MaxDeliver: -1, MaxAckPending: -1,
 	}
 }
 

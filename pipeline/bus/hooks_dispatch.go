@@ -54,7 +54,7 @@ func (b *Bus) dispatcherConfig() jetstream.ConsumerConfig {
 	return jetstream.ConsumerConfig{
 		Name: dispatcher, Durable: dispatcher, Description: "Which endpoints an event is delivered to",
 		AckPolicy: jetstream.AckExplicitPolicy, DeliverPolicy: jetstream.DeliverAllPolicy,
-		AckWait: b.cfg.AckWait, MaxDeliver: -1, MaxAckPending: -1,
+		AckWait: b.coordinatorLease(), MaxDeliver: -1, MaxAckPending: -1,
 	}
 }
 
@@ -132,7 +132,7 @@ func (b *Bus) dispatchBatch(ctx context.Context, batch jetstream.MessageBatch,
 func (b *Bus) handleBatch(ctx context.Context, events []pipeline.Event, messages []jetstream.Msg,
 	handle func(context.Context, []pipeline.Event) (int, error),
 ) (int, error) {
-	tick, stop := time.NewTicker(b.cfg.AckWait/3), make(chan struct{})
+	tick, stop := time.NewTicker(b.coordinatorLease()/3), make(chan struct{})
 	defer tick.Stop()
 	stopped := make(chan struct{})
 	go func() {

@@ -30,7 +30,7 @@ type SenderConfig struct {
 	Timeout time.Duration
 	// GiveUp is for how long every attempt must fail before an endpoint is disabled; 5 days when 0.
 	GiveUp time.Duration
-	// Lease is how long a task stays with a process that does not renew it; 60 s when 0.
+	// Lease is how long a task stays with a process that does not renew it; MaxLease when 0 or longer.
 	Lease time.Duration
 	// Now is the clock of records, of signatures' secrets and of GiveUp; time.Now when nil.
 	Now func() time.Time
@@ -38,12 +38,16 @@ type SenderConfig struct {
 	Logger *slog.Logger
 }
 
+// MaxLease is the longest lease of a task. It is short, since a task whose taker was cut off from the
+// broker waits for as long.
+const MaxLease = 20 * time.Second
+
 func (c SenderConfig) withDefaults() SenderConfig {
 	c.Slots = cmp.Or(c.Slots, 64)
 	c.PerHost = cmp.Or(c.PerHost, 8)
 	c.Timeout = cmp.Or(c.Timeout, 15*time.Second)
 	c.GiveUp = cmp.Or(c.GiveUp, 5*24*time.Hour)
-	c.Lease = cmp.Or(c.Lease, time.Minute)
+	c.Lease = min(cmp.Or(c.Lease, MaxLease), MaxLease)
 	if c.Now == nil {
 		c.Now = time.Now
 	}
