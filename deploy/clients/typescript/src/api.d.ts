@@ -624,6 +624,37 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/ws": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Follow events over a WebSocket
+         * @description Messages are JSON texts. The client sends:
+         *
+         *     - `{"type":"subscribe","id":"a","videos":["vid_..."],"types":["video.ready"],"after":7}`: `id` is a name of its own; `"all":true` in place of `videos` (at most 100) is for all; `types` may be left out; without `after`, the events from now on come, with 0 all.
+         *     - `{"type":"unsubscribe","id":"a"}` and `{"type":"ping"}`.
+         *
+         *     The server sends:
+         *
+         *     - `{"type":"subscribed","id":"a","position":7}`, `unsubscribed`, `pong`, or `error` with `code`, `detail` and `remedy`: one for each message, in order.
+         *     - `{"type":"event","id":"a","sequence":8,"event":{...}}`: the CloudEvents document.
+         *     - `{"type":"progress","id":"a","progress":{...}}`, for subscriptions with `videos`.
+         *
+         *     After a reconnect, subscribe with `after` the last `sequence`, or the `position` before the first event: no event is missed, and none comes twice. A connection has at most 32 subscriptions, and a message of the client 16 KiB. Close codes: 1001 the server stops, 1009 the message was too large, 1013 the client takes events too slowly; reconnect after all of them. A page of another site is refused (`cross_origin`) unless --allow-origin names it.
+         */
+        get: operations["websocket"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export interface webhooks {
     "video.canceled": {
@@ -5422,6 +5453,62 @@ export interface operations {
             /** @description - `not_found`: Not found */
             404: {
                 headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            "4XX": components["responses"]["WrongRequest"];
+            default: components["responses"]["FailedServer"];
+        };
+    };
+    websocket: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @example websocket */
+                Upgrade: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A WebSocket (RFC 6455) */
+            101: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description - `websocket_required`: The address is that of a WebSocket */
+            426: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `too_many_client_streams`: Too many event streams are open to one address */
+            429: {
+                headers: {
+                    "Retry-After"?: number;
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `too_many_streams`: Too many event streams are open */
+            503: {
+                headers: {
+                    "Retry-After"?: number;
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
