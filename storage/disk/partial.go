@@ -49,6 +49,9 @@ func (s *Store) Begin(ctx context.Context, key string, size int64) error {
 	if err := check(ctx, key); err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
+	if s.begun(key) {
+		return nil
+	}
 	for range tempTries {
 		p, err := s.openPartial(key)
 		if err == nil {
@@ -70,6 +73,23 @@ func (s *Store) Begin(ctx context.Context, key string, size int64) error {
 		}
 	}
 	return fmt.Errorf("begin %s: the files in %s vanish", key, partialDir)
+}
+
+// begun reports whether there is an unfinished object that is whole. It looks without the lock, so that it is
+// in no writer's way.
+func (s *Store) begun(key string) bool {
+	dataName, noteName := partialNames(key)
+	f, err := s.root.Open(noteName)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	last, _, err := readNote(f)
+	if err != nil || last.Key != key {
+		return false
+	}
+	fi, err := s.root.Lstat(dataName)
+	return err == nil && fi.Size() >= last.Offset
 }
 
 // makePartial makes the two files. The note comes first, complete and locked, so that nobody uses the object
