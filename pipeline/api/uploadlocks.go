@@ -75,12 +75,9 @@ type tusLock struct {
 
 // Lock implements tusd's Lock.
 func (l *tusLock) Lock(ctx context.Context, giveUp func()) (err error) {
-	body := tusCallOf(ctx).body
-	stop := func() {
-		giveUp()
-		if body != nil { // tusd forgets it if the request does not read yet
-			body.interrupt()
-		}
+	stop := giveUp
+	if body := tusCallOf(ctx).body; body != nil {
+		stop = body.interrupt // tusd's own races with a request that does not read yet, and forgets it
 	}
 	if l.unlock, err = l.of.lock(ctx, l.id, stop); err != nil {
 		return handler.ErrFileLocked

@@ -32,6 +32,8 @@ func start(t *testing.T, dir string) *Server {
 
 func TestServerKeepsWhatItAcknowledged(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "broker")
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute) // a request has 5 s without a deadline
+	defer cancel()
 	for round := range uint64(3) {
 		s := start(t, dir)
 		if err := s.Healthy(); err != nil {
@@ -51,11 +53,11 @@ func TestServerKeepsWhatItAcknowledged(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "S", Subjects: []string{"s"}})
+		_, err = js.CreateStream(ctx, jetstream.StreamConfig{Name: "S", Subjects: []string{"s"}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		ack, err := js.Publish(t.Context(), "s", bytes.Repeat([]byte("x"), MaxPayload-1024))
+		ack, err := js.Publish(ctx, "s", bytes.Repeat([]byte("x"), MaxPayload-1024))
 		if err != nil {
 			t.Fatal(err)
 		}
