@@ -14,7 +14,7 @@ import (
 
 // eventsCommand prints events of all videos, or of one.
 type eventsCommand struct {
-	Video string `arg:"" optional:"" help:"Id of a video. Without one, the command prints the events of all videos."`
+	Video string `arg:"" optional:"" help:"Id of a video. Default: the events of all videos."`
 	serverFlags
 	Follow bool     `short:"f" help:"Print new events too: of a video until it ends, of all until Ctrl-C."`
 	Type   []string `help:"Print only events of these types, such as video.ready,video.errored." placeholder:"TYPE"`

@@ -168,7 +168,8 @@ func (l *listener) forward(ctx context.Context, e pipeline.Event) error {
 	told := forwarded{e.ID, string(e.Type), video, o.Status, time.Since(began).Milliseconds(), o.Error}
 	return l.command.print(l.streams, told, func(w io.Writer) {
 		answer := strings.TrimSpace(fmt.Sprintf("%d %s", told.Status, told.Error))
-		human.Fprintf(w, "%s\t%s\t%s\t-> %s\t(%d ms)\n", pipeline.Clock(e.Time), told.Type, video, answer, told.Millis)
+		human.Fprintf(w, "%s\t%s\t%s\t-> %s\t(%d ms)\n",
+			pipeline.Clock(e.Time), told.Type, video, answer, told.Millis)
 	})
 }
 

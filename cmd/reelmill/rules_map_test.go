@@ -62,7 +62,7 @@ func TestRulesLeaveRoom(t *testing.T) {
 		{"storage/postgres/postgres.go", false, []string{"github.com/jackc/pgx/v5/pgxpool", "database/sql"}},
 		{"workers/all/all.go", exists, []string{
 			ours + "workers/audio", ours + "workers/fetch", ours + "workers/inspect", ours + "workers/policy",
-			ours + "workers/subtitles", ours + "workers/transcode",
+			ours + "workers/subtitles", ours + "workers/transcode", ours + "workers/webhook",
 		}},
 		{"workers/fetch/fetch.go", exists, []string{ours + "workers", ours + "workers/internal/outbound"}},
 		{"workers/inspect/tracks.go", exists, []string{ours + "pipeline", ours + "workers/internal/ffmpeg"}},

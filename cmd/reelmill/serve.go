@@ -138,9 +138,11 @@ var helpTexts = kong.Vars{
 		"in your cache folder (~/.cache).",
 	"watermark_help": "Make a watermarked copy, with an image FILE or with text:WORDS.",
 	"wait_help":      "Wait until each video is playable, or until it is ready.",
-	"listen_secret_help": "File that holds the secret that signs (whsec_ and base64); or set REELMILL_LISTEN_SECRET. " +
+	"listen_secret_help": "File that holds the secret that signs (whsec_ and base64); or " +
+		"set REELMILL_LISTEN_SECRET. " +
 		"Default: a new one, which is printed.",
-	"smtp_help": "Server that sends e-mail to endpoints of the kind email, such as smtp://mail.example.com:587 " +
+	"smtp_help": "Server that sends e-mail to endpoints of the kind email, such as " +
+		"smtp://mail.example.com:587 " +
 		"(STARTTLS), smtps://... (TLS), or smtp+plain://127.0.0.1:25. Default: none.",
 	"smtp_file_help": "File that holds the address of --smtp, for one with a password.",
 	"smtp_from_help": "Sender of e-mail, such as 'ReelMill <video@example.com>'.",

@@ -52,7 +52,8 @@ func (c webhooksList) Run(ctx context.Context, s streams) error {
 	}
 	return c.print(s, all, func(w io.Writer) {
 		if len(all) == 0 {
-			human.Fprintln(w, "There are no endpoints. Set one up: reelmill webhooks create --url URL --events video.ready")
+			human.Fprintln(w, "There are no endpoints. Set one up: "+
+				"reelmill webhooks create --url URL --events video.ready")
 			return
 		}
 		human.Fprintf(w, "ID\tSTATE\tPLACE\tEVENTS\tDESCRIPTION\n")
@@ -299,7 +300,7 @@ func (c webhooksDeliveries) Run(ctx context.Context, s streams) error {
 type webhooksRedeliver struct {
 	serverFlags
 	endpointArg
-	Deliveries []string `arg:"" optional:"" name:"delivery" help:"Ids of deliveries, from reelmill webhooks deliveries."`
+	Deliveries []string `arg:"" optional:"" name:"delivery" help:"Ids, from reelmill webhooks deliveries."`
 	deliveryFlags
 	DryRun bool `help:"Only count what --after and the other flags select."`
 }

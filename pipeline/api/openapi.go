@@ -45,7 +45,10 @@ func describe(cfg Config) huma.Config {
 			{Name: "playback", Description: "Open to everybody who knows the id of the video."},
 			{Name: "health", Description: "For operators of the server."},
 			{Name: "documentation", Description: "What describes this API."},
-			{Name: "webhooks", Description: "Endpoints that hear of events, and the requests that the server sends them."},
+			{
+				Name:        "webhooks",
+				Description: "Endpoints that hear of events, and the requests that the server sends them.",
+			},
 		},
 		Servers: []*huma.Server{{URL: "/", Description: "The server that this document comes from"}},
 		// There is no authentication yet, which an empty requirement means (OpenAPI 3.1, 4.8.30).
@@ -103,8 +106,8 @@ func (s *server) finishDescription() error {
 	return s.describeExamples()
 }
 
-// addEmbedded adds the properties of a struct that is embedded in the one of a schema: huma leaves out one whose
-// name is not exported.
+// addEmbedded adds the properties of a struct that is embedded in the one of a schema: huma leaves out one
+// whose name is not exported.
 func addEmbedded(schemas huma.Registry, name string, embedded reflect.Type) {
 	s := schemas.Map()[name]
 	if s == nil {

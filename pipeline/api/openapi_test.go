@@ -270,7 +270,7 @@ func TestAnswersFitTheirSchemas(t *testing.T) {
 		State: pipeline.StateVideoErrored, Problem: pipeline.ProblemOf(errFault),
 	})
 	fits("VideoView", get("/v1/videos/"+id))
-	fits("ListVideoView", get("/v1/videos"))
+	fits("VideoList", get("/v1/videos"))
 	fits("ListJobView", get("/v1/videos/"+id+"/jobs"))
 	fits("ListOutputView", get("/v1/videos/"+id+"/outputs"))
 	fits("ListPipeline", get("/v1/pipelines"))

@@ -86,7 +86,8 @@ func (o *order) check() (err error) {
 		return nil
 	case o.Type != "subscribe" && o.Type != "unsubscribe":
 		return failAt("/message/type", codeInvalid, "%s.",
-			sentence(pipeline.Unknown("type of message", printable(o.Type), []string{"ping", "subscribe", "unsubscribe"})))
+			sentence(pipeline.Unknown("type of message", printable(o.Type),
+				[]string{"ping", "subscribe", "unsubscribe"})))
 	case o.ID == "":
 		return failAt("/message/id", codeInvalid, "The id is missing; choose a name for the subscription.")
 	case o.Type == "unsubscribe":

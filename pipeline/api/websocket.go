@@ -73,7 +73,8 @@ func (s *server) getWebSocket(w http.ResponseWriter, r *http.Request) {
 	})
 	if err != nil { // it has answered
 		leave()
-		s.cfg.Logger.DebugContext(r.Context(), "open a WebSocket", "request_id", requestID(r.Context()), "error", err)
+		s.cfg.Logger.DebugContext(r.Context(), "open a WebSocket",
+			"request_id", requestID(r.Context()), "error", err)
 		return
 	}
 	conn.SetReadLimit(maxSocketMessage)
@@ -135,8 +136,8 @@ func (k *socket) run() {
 // errStopping ends a WebSocket because its server stops.
 var errStopping = errors.New("the server is stopping")
 
-// read passes the client's messages on until the connection ends. It waits while too many are not carried out,
-// so a client that sends much is not answered more.
+// read passes the client's messages on until the connection ends. It waits while too many are not carried
+// out, so a client that sends much is not answered more.
 func (k *socket) read() {
 	for {
 		kind, raw, err := k.conn.Read(k.ctx)

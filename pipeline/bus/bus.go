@@ -170,7 +170,8 @@ func (b *Bus) adopt(log jetstream.StreamConfig) {
 
 // voidLeases ends the leases of an earlier process. A work queue keeps a message until it is acknowledged, so
 // voidLeases can delete its consumers; they are created again when needed. The places in the log of the
-// coordinator and the dispatcher must not be lost, so their consumers are reset to the first event that is not acknowledged.
+// coordinator and the dispatcher must not be lost, so their consumers are reset to the first event that is
+// not acknowledged.
 func (b *Bus) voidLeases(ctx context.Context) error {
 	for _, name := range []string{streamTasks, streamHookTasks} {
 		if err := b.deleteConsumers(ctx, name); err != nil {

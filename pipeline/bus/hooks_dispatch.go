@@ -25,7 +25,9 @@ const dispatchBatch = 64
 // ends, and then returns nil. It returns an error when the connection is closed for good.
 //
 // Not guaranteed: order between batches, and delivery once.
-func (b *Bus) Dispatch(ctx context.Context, handle func(context.Context, []pipeline.Event) (int, error)) error {
+func (b *Bus) Dispatch(
+	ctx context.Context, handle func(context.Context, []pipeline.Event) (int, error),
+) error {
 	var consumer jetstream.Consumer
 	for delay := firstDelay; ctx.Err() == nil && !b.nc.IsClosed(); {
 		err := b.dispatchSome(ctx, &consumer, handle)

@@ -75,7 +75,9 @@ func (h *Hooks) PutRecord(ctx context.Context, r webhooks.DeliveryRecord) error 
 // stream.
 //
 // Not guaranteed: a record that is written while pages are read comes on none of the later ones.
-func (h *Hooks) ListRecords(ctx context.Context, q webhooks.Query) ([]webhooks.DeliveryRecord, string, error) {
+func (h *Hooks) ListRecords(
+	ctx context.Context, q webhooks.Query,
+) ([]webhooks.DeliveryRecord, string, error) {
 	before := uint64(0)
 	if q.Cursor != "" {
 		var err error

@@ -33,8 +33,8 @@ func (b *Bus) Progress(_ context.Context, project string, p pipeline.Progress) e
 	return nil
 }
 
-// WatchProgress returns the reports on all jobs from now on, with their projects. A slow reader loses old ones.
-// The channel is closed when ctx ends or the connection is closed.
+// WatchProgress returns the reports on all jobs from now on, with their projects. A slow reader loses old
+// ones. The channel is closed when ctx ends or the connection is closed.
 func (b *Bus) WatchProgress(ctx context.Context) (<-chan pipeline.Progress, error) {
 	out := make(chan pipeline.Progress, progressBuffer)
 	on := func(m *nats.Msg) {

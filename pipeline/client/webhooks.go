@@ -66,7 +66,9 @@ type EndpointChange struct {
 }
 
 // ChangeEndpoint changes a webhook endpoint and returns it.
-func (c *Client) ChangeEndpoint(ctx context.Context, id string, change EndpointChange) (webhooks.EndpointView, error) {
+func (c *Client) ChangeEndpoint(
+	ctx context.Context, id string, change EndpointChange,
+) (webhooks.EndpointView, error) {
 	var v webhooks.EndpointView
 	err := c.doWith(ctx, http.MethodPatch, endpointPath(id), change, &v)
 	return v, err
@@ -79,7 +81,9 @@ func (c *Client) DeleteEndpoint(ctx context.Context, id string) error {
 
 // RotateSecret gives a webhook endpoint a new secret, and returns the endpoint with it. The old one signs
 // too during overlap.
-func (c *Client) RotateSecret(ctx context.Context, id string, overlap time.Duration) (webhooks.EndpointView, error) {
+func (c *Client) RotateSecret(
+	ctx context.Context, id string, overlap time.Duration,
+) (webhooks.EndpointView, error) {
 	var v webhooks.EndpointView
 	body := map[string]string{"overlap": overlap.String()}
 	err := c.doWith(ctx, http.MethodPost, endpointPath(id, "rotate_secret"), body, &v)
@@ -109,7 +113,9 @@ type DeliveryOptions struct {
 
 // Deliveries returns a page of the deliveries to an endpoint, those that changed last first, and the cursor
 // of the next page.
-func (c *Client) Deliveries(ctx context.Context, id string, o DeliveryOptions) ([]webhooks.DeliveryRecord, string, error) {
+func (c *Client) Deliveries(
+	ctx context.Context, id string, o DeliveryOptions,
+) ([]webhooks.DeliveryRecord, string, error) {
 	q := url.Values{}
 	var status []string
 	for _, s := range o.Status {

@@ -43,7 +43,8 @@ const (
 // parse reads the address of a server. Its error never contains the address.
 func parse(address string) (server, error) {
 	u, err := url.Parse(address)
-	if err != nil || u.Hostname() == "" || u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "" {
+	if err != nil || u.Hostname() == "" || u.Path != "" && u.Path != "/" ||
+		u.RawQuery != "" || u.Fragment != "" {
 		return server{}, errors.New("it is not the address of an SMTP server; write one such as " +
 			"smtp://user:password@mail.example.org:587")
 	}
@@ -80,7 +81,8 @@ func (c Config) Check() error {
 		return fmt.Errorf("SMTP server: %w", err)
 	}
 	if _, err := mail.ParseAddress(c.From); err != nil || strings.ContainsAny(c.From, "\r\n") {
-		return fmt.Errorf("sender %.80q: it is not an address; write one such as ReelMill <video@example.org>", c.From)
+		return fmt.Errorf("sender %.80q: it is not an address; write one such as "+
+			"ReelMill <video@example.org>", c.From)
 	}
 	return nil
 }

@@ -39,7 +39,8 @@ type message struct {
 // verbs say what happened, by type of event. Another type is told by its name.
 var verbs = map[pipeline.EventType]string{
 	pipeline.VideoUploaded: "is uploaded", pipeline.VideoInspected: "is inspected",
-	pipeline.VideoPlayable: "can be played", pipeline.VideoReady: "is ready", pipeline.VideoErrored: "has failed",
+	pipeline.VideoPlayable: "can be played", pipeline.VideoReady: "is ready",
+	pipeline.VideoErrored:  "has failed",
 	pipeline.VideoRejected: "was refused", pipeline.VideoCanceled: "was canceled",
 	pipeline.VideoReopened: "is processed again", pipeline.VideoChanged: "was changed",
 	pipeline.VideoDeleted: "was deleted",
@@ -87,7 +88,8 @@ func contentOf(r pipeline.Report, poster bool) (content, error) {
 		return content{}, fmt.Errorf("write message about %s: %w", r.Type, err)
 	}
 	// What looks like an encoded word (RFC 2047) would be decoded by the reader's program.
-	return content{subject: strings.ReplaceAll(m.Headline, "=?", "= ?"), text: m.plain(), html: html.String()}, nil
+	subject := strings.ReplaceAll(m.Headline, "=?", "= ?")
+	return content{subject: subject, text: m.plain(), html: html.String()}, nil
 }
 
 // plain returns the text part.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -102,7 +103,9 @@ func timeout(ctx context.Context) time.Duration {
 }
 
 // message returns the message of a delivery, and its subject.
-func (s *Sender) message(ctx context.Context, e webhooks.Endpoint, t webhooks.Task) (*gomail.Msg, string, error) {
+func (s *Sender) message(
+	ctx context.Context, e webhooks.Endpoint, t webhooks.Task,
+) (*gomail.Msg, string, error) {
 	var report pipeline.Report
 	if err := json.Unmarshal(t.Body, &report); err != nil {
 		return nil, "", fmt.Errorf("decode delivery: %w", err)
@@ -132,8 +135,8 @@ func (s *Sender) message(ctx context.Context, e webhooks.Endpoint, t webhooks.Ta
 // poster returns the poster of a video that is ready or playable. A message goes out without one that
 // cannot be read.
 func (s *Sender) poster(ctx context.Context, r pipeline.Report, t webhooks.Task) []byte {
-	wanted := r.Type == pipeline.VideoReady || r.Type == pipeline.VideoPlayable || r.Type == pipeline.VideoErrored
-	if !wanted || s.config.Poster == nil || t.Video == "" {
+	pictured := []pipeline.EventType{pipeline.VideoPlayable, pipeline.VideoReady, pipeline.VideoErrored}
+	if !slices.Contains(pictured, r.Type) || s.config.Poster == nil || t.Video == "" {
 		return nil
 	}
 	data, err := s.config.Poster(ctx, t.Project, t.Video)

@@ -26,7 +26,8 @@ func Sample(kind, project, public string) (any, error) {
 		case strings.HasPrefix(kind, "job."):
 			return pipeline.JobView{
 				ID: video + "/transcode-0000", Video: video, Name: "transcode-0000", Step: "transcode",
-				Worker: "transcode", Status: pipeline.JobStateOf(t), After: []string{}, Weight: 1, Attempt: 1, CreatedAt: at,
+				Worker: "transcode", Status: pipeline.JobStateOf(t), After: []string{}, Weight: 1, Attempt: 1,
+				CreatedAt: at,
 			}, nil
 		}
 		return sampleVideo(t, video, project, public, at), nil

@@ -7,8 +7,8 @@ import (
 	"github.com/reelmill/reelmill/pipeline/secret"
 )
 
-// EndpointView is an endpoint as it is answered: without secrets, and without the path of its URL, which may be
-// one.
+// EndpointView is an endpoint as it is answered: without secrets, and without the path of its URL, which
+// may be one.
 type EndpointView struct {
 	ID            string            `json:"id" doc:"whe_ and 26 letters and digits"`
 	Kind          Kind              `json:"kind" enum:"webhook,email,nats"`

@@ -624,6 +624,178 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/webhook_endpoints": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the endpoints, the oldest first
+         * @description All of the project, without their secrets.
+         */
+        get: operations["list-webhook-endpoints"];
+        put?: never;
+        /**
+         * Set up an endpoint that hears of events
+         * @description Every event that follows, and that `events` selects, is delivered to it at least once. A `webhook` gets a POST as Standard Webhooks says (https://www.standardwebhooks.com), signed with the `secret`, which is shown in this answer and never again. The `webhook-id` is the id of the event, and the same in every attempt. Attempts go on for 75 hours: at once, then after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. `Retry-After` of 429 and 503 counts, up to a day; 410 disables the endpoint. An endpoint whose attempts all failed for five days is disabled, too; `disabled_reason` says why.
+         */
+        post: operations["create-webhook-endpoint"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/webhook_endpoints/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read an endpoint
+         * @description Without its secret.
+         */
+        get: operations["get-webhook-endpoint"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete an endpoint
+         * @description What is queued for it is not sent.
+         */
+        delete: operations["delete-webhook-endpoint"];
+        options?: never;
+        head?: never;
+        /**
+         * Change an endpoint
+         * @description What is left out stays. A key of `metadata` that is null is removed. What is queued goes to the new address; while the endpoint is disabled, it is canceled when its next attempt is due.
+         */
+        patch: operations["change-webhook-endpoint"];
+        trace?: never;
+    };
+    "/v1/webhook_endpoints/{id}/deliveries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the deliveries to an endpoint, those that changed last first
+         * @description Each with its attempts: request headers, status, headers and first KiB of the answer, time and error. They are kept for 30 days, and at most 1 GiB of all of them; the oldest go first. A delivery that changes while pages are read is at the head of the list, and on no later page.
+         */
+        get: operations["list-webhook-deliveries"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/webhook_endpoints/{id}/deliveries/{delivery}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read a delivery
+         * @description With its body and its attempts.
+         */
+        get: operations["get-webhook-delivery"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/webhook_endpoints/{id}/deliveries/{delivery}/redeliver": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Send a delivery again
+         * @description With the same `webhook-id` and body, and as many attempts as at first, whatever became of it. An endpoint that is disabled is a `state_conflict`.
+         */
+        post: operations["redeliver-webhook"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/webhook_endpoints/{id}/redeliver": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Send the deliveries of a range of time again
+         * @description Those that failed or were canceled, unless `status` says otherwise. With `dry_run`, they are only counted.
+         */
+        post: operations["redeliver-webhooks"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/webhook_endpoints/{id}/rotate_secret": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Give an endpoint a new secret
+         * @description The answer shows it, and no later one does. During `overlap`, deliveries have the signatures of both secrets.
+         */
+        post: operations["rotate-webhook-secret"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/webhook_endpoints/{id}/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Send a test to an endpoint, and answer what came of it
+         * @description One attempt, at once, with made-up data, also to an endpoint that is disabled. It does not count for `failing_since`.
+         */
+        post: operations["test-webhook-endpoint"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/ws": {
         parameters: {
             query?: never;
@@ -777,6 +949,37 @@ export interface components {
         } & {
             [key: string]: unknown;
         };
+        Attempt: {
+            /** Format: date-time */
+            at: string;
+            /** Format: int64 */
+            duration_ms: number;
+            /** @description Why it failed; empty when it was accepted */
+            error?: string;
+            /**
+             * Format: int64
+             * @description In its round, from 1
+             */
+            number: number;
+            /** @description With *** in place of the signature */
+            request_headers: {
+                [key: string]: string;
+            };
+            /** @description Its first KiB */
+            response_body: string;
+            response_headers: {
+                [key: string]: string;
+            };
+            /**
+             * Format: int64
+             * @description 0 without an answer
+             */
+            response_status: number;
+            /** Format: int64 */
+            round: number;
+        } & {
+            [key: string]: unknown;
+        };
         AudioTrack: {
             /** Format: int64 */
             bitrate?: number;
@@ -828,6 +1031,96 @@ export interface components {
             video_id: string;
             /** @description Worker type */
             worker: string;
+        } & {
+            [key: string]: unknown;
+        };
+        DeliveryRecord: {
+            /** @description The last 30, oldest first */
+            attempts: components["schemas"]["Attempt"][] | null;
+            /** @description What is sent, the same in every attempt */
+            body: unknown;
+            /** Format: date-time */
+            created_at: string;
+            /**
+             * Format: int64
+             * @description Attempts made in this round
+             */
+            done: number;
+            endpoint_id: string;
+            /** @description The webhook-id of every attempt */
+            event_id: string;
+            /** @description dlv_ and 26 letters and digits, derived from event and endpoint */
+            id: string;
+            /**
+             * Format: date-time
+             * @description null when none is due
+             */
+            next_attempt_at: string | null;
+            project: string;
+            /** @description Why it was canceled, or has no further attempt */
+            reason?: string;
+            /**
+             * Format: int64
+             * @description Grows by one when somebody asks for the delivery again
+             */
+            round: number;
+            /** @enum {string} */
+            status: "pending" | "succeeded" | "failed" | "canceled";
+            /** @description Type of the event */
+            type: string;
+            /** Format: date-time */
+            updated_at: string;
+            video_id?: string;
+        } & {
+            [key: string]: unknown;
+        };
+        EndpointPatch: {
+            description?: string;
+            email?: string;
+            enabled?: boolean;
+            events?: string[] | null;
+            /** @description A key that is null is removed */
+            metadata?: {
+                [key: string]: string | null;
+            };
+            subject?: string;
+            url?: string;
+        };
+        EndpointView: {
+            /** Format: date-time */
+            created_at: string;
+            description: string;
+            /** @description Why the server disabled it; null if it did not */
+            disabled_reason: components["schemas"]["Reason"] | null;
+            email?: string;
+            enabled: boolean;
+            /** @description Types of events; video.*, job.* and * are patterns */
+            events: string[] | null;
+            /**
+             * Format: date-time
+             * @description Since when every attempt failed; null when the last one was accepted. After five days the endpoint is disabled
+             */
+            failing_since: string | null;
+            /** @description whe_ and 26 letters and digits */
+            id: string;
+            /** @enum {string} */
+            kind: "webhook" | "email" | "nats";
+            metadata: {
+                [key: string]: string;
+            };
+            /**
+             * Format: date-time
+             * @description Until when a previous secret signs too; null when none does
+             */
+            previous_secret_expires_at: string | null;
+            /** @description Signs deliveries. Shown once: when it was made */
+            secret?: string;
+            /** @description The whole subject of NATS */
+            subject?: string;
+            /** Format: date-time */
+            updated_at: string;
+            /** @description Where deliveries go; *** stands for path and parameters, which may be a secret */
+            url?: string;
         } & {
             [key: string]: unknown;
         };
@@ -1005,6 +1298,22 @@ export interface components {
         } & {
             [key: string]: unknown;
         };
+        ListDeliveryRecord: {
+            data: components["schemas"]["DeliveryRecord"][];
+            has_more: boolean;
+            /** @description The cursor of the next page; null on the last page */
+            next_cursor: string | null;
+        } & {
+            [key: string]: unknown;
+        };
+        ListEndpointView: {
+            data: components["schemas"]["EndpointView"][];
+            has_more: boolean;
+            /** @description The cursor of the next page; null on the last page */
+            next_cursor: string | null;
+        } & {
+            [key: string]: unknown;
+        };
         ListErrorEntry: {
             data: components["schemas"]["ErrorEntry"][];
             has_more: boolean;
@@ -1091,6 +1400,38 @@ export interface components {
             job: string;
         } & {
             [key: string]: unknown;
+        };
+        NewEndpoint: {
+            description?: string;
+            /** @description Of an email endpoint: the address that gets the messages */
+            email?: string;
+            /** @default true */
+            enabled: boolean;
+            /**
+             * @description Types of events; video.*, job.* and * are patterns
+             * @example [
+             *       "video.ready",
+             *       "video.errored"
+             *     ]
+             */
+            events: string[] | null;
+            /**
+             * @description webhook: a POST to url. email: a message to email. nats: a message on a subject of the server's broker
+             * @default webhook
+             * @enum {string}
+             */
+            kind: "webhook" | "email" | "nats";
+            /** @description Returned as given */
+            metadata?: {
+                [key: string]: string;
+            };
+            /** @description Of a nats endpoint: what follows reelmill.events and the project, such as videos.ready */
+            subject?: string;
+            /**
+             * @description Of a webhook: http or https, on the public internet
+             * @example https://example.com/hooks/video
+             */
+            url?: string;
         };
         Object: {
             content_type?: string;
@@ -1218,6 +1559,54 @@ export interface components {
         } & {
             [key: string]: unknown;
         };
+        Reason: {
+            /** Format: date-time */
+            at: string;
+            /**
+             * @description gone: it answered 410. failing: every attempt failed for five days
+             * @enum {string}
+             */
+            code: "gone" | "failing";
+            detail: string;
+        } & {
+            [key: string]: unknown;
+        };
+        RedeliverInputBody: {
+            /**
+             * Format: date-time
+             * @description Deliveries made at this time or later
+             */
+            after: string;
+            /**
+             * Format: date-time
+             * @description Deliveries made before this time; now when left out
+             */
+            before?: string;
+            /** @description Only count */
+            dry_run?: boolean;
+            /** @description failed and canceled when left out */
+            status?: ("pending" | "succeeded" | "failed" | "canceled")[] | null;
+            /** @description All types when left out */
+            types?: string[] | null;
+        };
+        Redelivered: {
+            /**
+             * Format: int64
+             * @description Deliveries that are sent again, or would be
+             */
+            count: number;
+            dry_run: boolean;
+        } & {
+            [key: string]: unknown;
+        };
+        RotateInputBody: {
+            /**
+             * @description How long the old secret signs too: 0s to 168h
+             * @default 24h
+             * @example 24h
+             */
+            overlap: string;
+        };
         Segments: {
             /** Format: int64 */
             count: number;
@@ -1284,6 +1673,14 @@ export interface components {
             video: string;
         } & {
             [key: string]: unknown;
+        };
+        TestEndpointInputBody: {
+            /**
+             * @description Type of the event to play
+             * @default webhook_endpoint.test
+             * @example video.ready
+             */
+            type: string;
         };
         UploadProblem: {
             /** @description What failed */
@@ -5452,6 +5849,917 @@ export interface operations {
             };
             /** @description - `not_found`: Not found */
             404: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            "4XX": components["responses"]["WrongRequest"];
+            default: components["responses"]["FailedServer"];
+        };
+    };
+    "list-webhook-endpoints": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "data": [
+                     *         {
+                     *           "created_at": "2026-11-21T10:15:30.123Z",
+                     *           "description": "The shop",
+                     *           "disabled_reason": null,
+                     *           "enabled": true,
+                     *           "events": [
+                     *             "video.ready",
+                     *             "video.errored"
+                     *           ],
+                     *           "failing_since": null,
+                     *           "id": "whe_01kah3q5zj3e6n8p0s2f4h7k9m",
+                     *           "kind": "webhook",
+                     *           "metadata": {},
+                     *           "previous_secret_expires_at": null,
+                     *           "updated_at": "2026-11-21T10:15:30.123Z",
+                     *           "url": "https://example.com/***"
+                     *         }
+                     *       ],
+                     *       "next_cursor": null,
+                     *       "has_more": false
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ListEndpointView"];
+                };
+            };
+            "4XX": components["responses"]["WrongRequest"];
+            default: components["responses"]["FailedServer"];
+        };
+    };
+    "create-webhook-endpoint": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A new one for each request, and the same for every try of it. For 24 hours after a success, the same request gets the same answer, with Idempotency-Replayed, and does nothing; another request with the key is refused (422). While a request is under way, others with its key get 409. A request that failed leaves its key free. */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "description": "The shop",
+                 *       "events": [
+                 *         "video.ready",
+                 *         "video.errored"
+                 *       ],
+                 *       "url": "https://example.com/hooks/video"
+                 *     }
+                 */
+                "application/json": components["schemas"]["NewEndpoint"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    "Idempotency-Replayed"?: string;
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "created_at": "2026-11-21T10:15:30.123Z",
+                     *       "description": "The shop",
+                     *       "disabled_reason": null,
+                     *       "enabled": true,
+                     *       "events": [
+                     *         "video.ready",
+                     *         "video.errored"
+                     *       ],
+                     *       "failing_since": null,
+                     *       "id": "whe_01kah3q5zj3e6n8p0s2f4h7k9m",
+                     *       "kind": "webhook",
+                     *       "metadata": {},
+                     *       "previous_secret_expires_at": null,
+                     *       "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+                     *       "updated_at": "2026-11-21T10:15:30.123Z",
+                     *       "url": "https://example.com/***"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["EndpointView"];
+                };
+            };
+            /**
+             * @description - `state_conflict`: The state does not allow that
+             *     - `idempotency_key_in_use`: A request with this Idempotency-Key is under way
+             */
+            409: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `field_too_large`: A field is too large */
+            413: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /**
+             * @description - `webhook_refused`: The webhook address is refused
+             *     - `idempotency_key_reused`: The Idempotency-Key belongs to another request
+             */
+            422: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            "4XX": components["responses"]["WrongRequest"];
+            default: components["responses"]["FailedServer"];
+        };
+    };
+    "get-webhook-endpoint": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The endpoint's id */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "created_at": "2026-11-21T10:15:30.123Z",
+                     *       "description": "The shop",
+                     *       "disabled_reason": null,
+                     *       "enabled": true,
+                     *       "events": [
+                     *         "video.ready",
+                     *         "video.errored"
+                     *       ],
+                     *       "failing_since": null,
+                     *       "id": "whe_01kah3q5zj3e6n8p0s2f4h7k9m",
+                     *       "kind": "webhook",
+                     *       "metadata": {},
+                     *       "previous_secret_expires_at": null,
+                     *       "updated_at": "2026-11-21T10:15:30.123Z",
+                     *       "url": "https://example.com/***"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["EndpointView"];
+                };
+            };
+            /** @description - `not_found`: Not found */
+            404: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            "4XX": components["responses"]["WrongRequest"];
+            default: components["responses"]["FailedServer"];
+        };
+    };
+    "delete-webhook-endpoint": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The endpoint's id */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description - `not_found`: Not found */
+            404: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            "4XX": components["responses"]["WrongRequest"];
+            default: components["responses"]["FailedServer"];
+        };
+    };
+    "change-webhook-endpoint": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The endpoint's id */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "enabled": true,
+                 *       "events": [
+                 *         "video.*"
+                 *       ]
+                 *     }
+                 */
+                "application/json": components["schemas"]["EndpointPatch"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "created_at": "2026-11-21T10:15:30.123Z",
+                     *       "description": "The shop",
+                     *       "disabled_reason": null,
+                     *       "enabled": true,
+                     *       "events": [
+                     *         "video.ready",
+                     *         "video.errored"
+                     *       ],
+                     *       "failing_since": null,
+                     *       "id": "whe_01kah3q5zj3e6n8p0s2f4h7k9m",
+                     *       "kind": "webhook",
+                     *       "metadata": {},
+                     *       "previous_secret_expires_at": null,
+                     *       "updated_at": "2026-11-21T10:15:30.123Z",
+                     *       "url": "https://example.com/***"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["EndpointView"];
+                };
+            };
+            /** @description - `not_found`: Not found */
+            404: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `field_too_large`: A field is too large */
+            413: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `webhook_refused`: The webhook address is refused */
+            422: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            "4XX": components["responses"]["WrongRequest"];
+            default: components["responses"]["FailedServer"];
+        };
+    };
+    "list-webhook-deliveries": {
+        parameters: {
+            query?: {
+                /** @description Deliveries on a page */
+                limit?: number;
+                /** @description The next_cursor of the previous page */
+                cursor?: string;
+                /** @description Only these, separated by commas */
+                status?: ("pending" | "succeeded" | "failed" | "canceled")[] | null;
+                /** @description Only events of these types, separated by commas */
+                types?: string[] | null;
+                /** @description Only deliveries made at this time or later */
+                after?: string;
+                /** @description Only deliveries made before this time */
+                before?: string;
+            };
+            header?: never;
+            path: {
+                /** @description The endpoint's id */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "data": [
+                     *         {
+                     *           "attempts": [
+                     *             {
+                     *               "at": "2026-11-21T10:15:42.5Z",
+                     *               "duration_ms": 87,
+                     *               "number": 1,
+                     *               "request_headers": {
+                     *                 "content-type": "application/json",
+                     *                 "user-agent": "ReelMill",
+                     *                 "webhook-id": "evt_01kah3q6m4c5w8t2y7v9r1x0zb",
+                     *                 "webhook-signature": "v1,***",
+                     *                 "webhook-timestamp": "1763720142"
+                     *               },
+                     *               "response_body": "ok",
+                     *               "response_headers": {
+                     *                 "content-type": "text/plain"
+                     *               },
+                     *               "response_status": 200,
+                     *               "round": 0
+                     *             }
+                     *           ],
+                     *           "body": {
+                     *             "data": {
+                     *               "id": "vid_01kah3q5zj3e6n8p0s2f4h7k9m",
+                     *               "project": "default"
+                     *             },
+                     *             "timestamp": "2026-11-21T10:15:42.4Z",
+                     *             "type": "video.deleted"
+                     *           },
+                     *           "created_at": "2026-11-21T10:15:42.4Z",
+                     *           "done": 1,
+                     *           "endpoint_id": "whe_01kah3q5zj3e6n8p0s2f4h7k9m",
+                     *           "event_id": "evt_01kah3q6m4c5w8t2y7v9r1x0zb",
+                     *           "id": "dlv_2x8k3m5p7r9t1v3w5y7z9a1b3c",
+                     *           "next_attempt_at": null,
+                     *           "project": "default",
+                     *           "round": 0,
+                     *           "status": "succeeded",
+                     *           "type": "video.deleted",
+                     *           "updated_at": "2026-11-21T10:15:42.6Z",
+                     *           "video_id": "vid_01kah3q5zj3e6n8p0s2f4h7k9m"
+                     *         }
+                     *       ],
+                     *       "next_cursor": null,
+                     *       "has_more": false
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ListDeliveryRecord"];
+                };
+            };
+            /** @description - `not_found`: Not found */
+            404: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `cursor_invalid`: The cursor is invalid */
+            422: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            "4XX": components["responses"]["WrongRequest"];
+            default: components["responses"]["FailedServer"];
+        };
+    };
+    "get-webhook-delivery": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The endpoint's id */
+                id: string;
+                /** @description The delivery's id */
+                delivery: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "attempts": [
+                     *         {
+                     *           "at": "2026-11-21T10:15:42.5Z",
+                     *           "duration_ms": 87,
+                     *           "number": 1,
+                     *           "request_headers": {
+                     *             "content-type": "application/json",
+                     *             "user-agent": "ReelMill",
+                     *             "webhook-id": "evt_01kah3q6m4c5w8t2y7v9r1x0zb",
+                     *             "webhook-signature": "v1,***",
+                     *             "webhook-timestamp": "1763720142"
+                     *           },
+                     *           "response_body": "ok",
+                     *           "response_headers": {
+                     *             "content-type": "text/plain"
+                     *           },
+                     *           "response_status": 200,
+                     *           "round": 0
+                     *         }
+                     *       ],
+                     *       "body": {
+                     *         "data": {
+                     *           "id": "vid_01kah3q5zj3e6n8p0s2f4h7k9m",
+                     *           "project": "default"
+                     *         },
+                     *         "timestamp": "2026-11-21T10:15:42.4Z",
+                     *         "type": "video.deleted"
+                     *       },
+                     *       "created_at": "2026-11-21T10:15:42.4Z",
+                     *       "done": 1,
+                     *       "endpoint_id": "whe_01kah3q5zj3e6n8p0s2f4h7k9m",
+                     *       "event_id": "evt_01kah3q6m4c5w8t2y7v9r1x0zb",
+                     *       "id": "dlv_2x8k3m5p7r9t1v3w5y7z9a1b3c",
+                     *       "next_attempt_at": null,
+                     *       "project": "default",
+                     *       "round": 0,
+                     *       "status": "succeeded",
+                     *       "type": "video.deleted",
+                     *       "updated_at": "2026-11-21T10:15:42.6Z",
+                     *       "video_id": "vid_01kah3q5zj3e6n8p0s2f4h7k9m"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["DeliveryRecord"];
+                };
+            };
+            /** @description - `not_found`: Not found */
+            404: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            "4XX": components["responses"]["WrongRequest"];
+            default: components["responses"]["FailedServer"];
+        };
+    };
+    "redeliver-webhook": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A new one for each request, and the same for every try of it. For 24 hours after a success, the same request gets the same answer, with Idempotency-Replayed, and does nothing; another request with the key is refused (422). While a request is under way, others with its key get 409. A request that failed leaves its key free. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description The endpoint's id */
+                id: string;
+                /** @description The delivery's id */
+                delivery: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Accepted */
+            202: {
+                headers: {
+                    "Idempotency-Replayed"?: string;
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "attempts": [
+                     *         {
+                     *           "at": "2026-11-21T10:15:42.5Z",
+                     *           "duration_ms": 87,
+                     *           "number": 1,
+                     *           "request_headers": {
+                     *             "content-type": "application/json",
+                     *             "user-agent": "ReelMill",
+                     *             "webhook-id": "evt_01kah3q6m4c5w8t2y7v9r1x0zb",
+                     *             "webhook-signature": "v1,***",
+                     *             "webhook-timestamp": "1763720142"
+                     *           },
+                     *           "response_body": "ok",
+                     *           "response_headers": {
+                     *             "content-type": "text/plain"
+                     *           },
+                     *           "response_status": 200,
+                     *           "round": 0
+                     *         }
+                     *       ],
+                     *       "body": {
+                     *         "data": {
+                     *           "id": "vid_01kah3q5zj3e6n8p0s2f4h7k9m",
+                     *           "project": "default"
+                     *         },
+                     *         "timestamp": "2026-11-21T10:15:42.4Z",
+                     *         "type": "video.deleted"
+                     *       },
+                     *       "created_at": "2026-11-21T10:15:42.4Z",
+                     *       "done": 1,
+                     *       "endpoint_id": "whe_01kah3q5zj3e6n8p0s2f4h7k9m",
+                     *       "event_id": "evt_01kah3q6m4c5w8t2y7v9r1x0zb",
+                     *       "id": "dlv_2x8k3m5p7r9t1v3w5y7z9a1b3c",
+                     *       "next_attempt_at": null,
+                     *       "project": "default",
+                     *       "round": 0,
+                     *       "status": "succeeded",
+                     *       "type": "video.deleted",
+                     *       "updated_at": "2026-11-21T10:15:42.6Z",
+                     *       "video_id": "vid_01kah3q5zj3e6n8p0s2f4h7k9m"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["DeliveryRecord"];
+                };
+            };
+            /** @description - `not_found`: Not found */
+            404: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /**
+             * @description - `state_conflict`: The state does not allow that
+             *     - `idempotency_key_in_use`: A request with this Idempotency-Key is under way
+             */
+            409: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `idempotency_key_reused`: The Idempotency-Key belongs to another request */
+            422: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            "4XX": components["responses"]["WrongRequest"];
+            default: components["responses"]["FailedServer"];
+        };
+    };
+    "redeliver-webhooks": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A new one for each request, and the same for every try of it. For 24 hours after a success, the same request gets the same answer, with Idempotency-Replayed, and does nothing; another request with the key is refused (422). While a request is under way, others with its key get 409. A request that failed leaves its key free. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description The endpoint's id */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "after": "2026-11-21T00:00:00Z",
+                 *       "dry_run": true,
+                 *       "status": [
+                 *         "failed"
+                 *       ]
+                 *     }
+                 */
+                "application/json": components["schemas"]["RedeliverInputBody"];
+            };
+        };
+        responses: {
+            /** @description Accepted */
+            202: {
+                headers: {
+                    "Idempotency-Replayed"?: string;
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "count": 12,
+                     *       "dry_run": true
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Redelivered"];
+                };
+            };
+            /** @description - `not_found`: Not found */
+            404: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /**
+             * @description - `state_conflict`: The state does not allow that
+             *     - `idempotency_key_in_use`: A request with this Idempotency-Key is under way
+             */
+            409: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `idempotency_key_reused`: The Idempotency-Key belongs to another request */
+            422: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            "4XX": components["responses"]["WrongRequest"];
+            default: components["responses"]["FailedServer"];
+        };
+    };
+    "rotate-webhook-secret": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A new one for each request, and the same for every try of it. For 24 hours after a success, the same request gets the same answer, with Idempotency-Replayed, and does nothing; another request with the key is refused (422). While a request is under way, others with its key get 409. A request that failed leaves its key free. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description The endpoint's id */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                /**
+                 * @example {
+                 *       "overlap": "24h"
+                 *     }
+                 */
+                "application/json": components["schemas"]["RotateInputBody"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "Idempotency-Replayed"?: string;
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "created_at": "2026-11-21T10:15:30.123Z",
+                     *       "description": "The shop",
+                     *       "disabled_reason": null,
+                     *       "enabled": true,
+                     *       "events": [
+                     *         "video.ready",
+                     *         "video.errored"
+                     *       ],
+                     *       "failing_since": null,
+                     *       "id": "whe_01kah3q5zj3e6n8p0s2f4h7k9m",
+                     *       "kind": "webhook",
+                     *       "metadata": {},
+                     *       "previous_secret_expires_at": "2026-11-22T10:15:30.123Z",
+                     *       "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+                     *       "updated_at": "2026-11-21T10:15:30.123Z",
+                     *       "url": "https://example.com/***"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["EndpointView"];
+                };
+            };
+            /** @description - `not_found`: Not found */
+            404: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /**
+             * @description - `state_conflict`: The state does not allow that
+             *     - `idempotency_key_in_use`: A request with this Idempotency-Key is under way
+             */
+            409: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `idempotency_key_reused`: The Idempotency-Key belongs to another request */
+            422: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            "4XX": components["responses"]["WrongRequest"];
+            default: components["responses"]["FailedServer"];
+        };
+    };
+    "test-webhook-endpoint": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A new one for each request, and the same for every try of it. For 24 hours after a success, the same request gets the same answer, with Idempotency-Replayed, and does nothing; another request with the key is refused (422). While a request is under way, others with its key get 409. A request that failed leaves its key free. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description The endpoint's id */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                /**
+                 * @example {
+                 *       "type": "video.ready"
+                 *     }
+                 */
+                "application/json": components["schemas"]["TestEndpointInputBody"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "Idempotency-Replayed"?: string;
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "attempts": [
+                     *         {
+                     *           "at": "2026-11-21T10:15:42.5Z",
+                     *           "duration_ms": 87,
+                     *           "number": 1,
+                     *           "request_headers": {
+                     *             "content-type": "application/json",
+                     *             "user-agent": "ReelMill",
+                     *             "webhook-id": "evt_01kah3q6m4c5w8t2y7v9r1x0zb",
+                     *             "webhook-signature": "v1,***",
+                     *             "webhook-timestamp": "1763720142"
+                     *           },
+                     *           "response_body": "ok",
+                     *           "response_headers": {
+                     *             "content-type": "text/plain"
+                     *           },
+                     *           "response_status": 200,
+                     *           "round": 0
+                     *         }
+                     *       ],
+                     *       "body": {
+                     *         "data": {
+                     *           "id": "vid_01kah3q5zj3e6n8p0s2f4h7k9m",
+                     *           "project": "default"
+                     *         },
+                     *         "timestamp": "2026-11-21T10:15:42.4Z",
+                     *         "type": "video.deleted"
+                     *       },
+                     *       "created_at": "2026-11-21T10:15:42.4Z",
+                     *       "done": 1,
+                     *       "endpoint_id": "whe_01kah3q5zj3e6n8p0s2f4h7k9m",
+                     *       "event_id": "evt_01kah3q6m4c5w8t2y7v9r1x0zb",
+                     *       "id": "dlv_2x8k3m5p7r9t1v3w5y7z9a1b3c",
+                     *       "next_attempt_at": null,
+                     *       "project": "default",
+                     *       "round": 0,
+                     *       "status": "succeeded",
+                     *       "type": "video.deleted",
+                     *       "updated_at": "2026-11-21T10:15:42.6Z",
+                     *       "video_id": "vid_01kah3q5zj3e6n8p0s2f4h7k9m"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["DeliveryRecord"];
+                };
+            };
+            /** @description - `not_found`: Not found */
+            404: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /**
+             * @description - `state_conflict`: The state does not allow that
+             *     - `idempotency_key_in_use`: A request with this Idempotency-Key is under way
+             */
+            409: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `idempotency_key_reused`: The Idempotency-Key belongs to another request */
+            422: {
                 headers: {
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
