@@ -80,7 +80,7 @@ var ruleModules = []struct {
 	}, []string{"cmd/reelmill"}},
 	{"github.com/alecthomas/kong", []string{"cmd/reelmill"}, nil},
 	{"github.com/cenkalti/backoff/v5", []string{"storage/guard"}, nil},
-	{"github.com/coder/websocket", []string{"pipeline/api"}, nil},
+	{"github.com/coder/websocket", []string{"pipeline/api"}, []string{"cmd/reelmill"}},
 	{"github.com/danielgtaylor/huma/v2", []string{"pipeline/api", "workers", "workers/*"}, []string{"pipeline"}},
 	{"github.com/disintegration/imaging", []string{"workers/internal/userimage", "workers/thumbnail", "workers/watermark"}, []string{"workers/all", "workers/transcode"}},
 	{"github.com/google/go-cmp", nil, ruleAny},
