@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"os"
 	"os/exec"
@@ -43,7 +44,7 @@ func TestCurlLinesOfReadme(t *testing.T) {
 
 // curlLines returns the lines of a block that set a variable for curl or run it; also those in a comment.
 func curlLines(block string) (lines []string) {
-	for line := range strings.Lines(block) {
+	for line := range strings.Lines(strings.ReplaceAll(block, "\\\n", "")) {
 		at := strings.Index(line, "curl ")
 		switch {
 		case strings.HasPrefix(line, "S="):
@@ -67,6 +68,10 @@ func runCurl(t *testing.T, dir, line string, variables map[string]string) {
 	for name, value := range variables {
 		cmd.Env = append(cmd.Env, name+"="+value)
 	}
+	if strings.Contains(line, "/events/stream") {
+		firstByte(t, cmd)
+		return
+	}
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%s: %v\n%s", line, err, out)
@@ -83,5 +88,21 @@ func runCurl(t *testing.T, dir, line string, variables map[string]string) {
 	}
 	if answer.ContentURL != "" {
 		variables["CONTENT_URL"] = answer.ContentURL
+	}
+}
+
+// firstByte runs a command that never ends by itself, such as a stream, until it prints something.
+func firstByte(t *testing.T, cmd *exec.Cmd) {
+	t.Helper()
+	var problem bytes.Buffer
+	cmd.Stderr = &problem
+	out, err := cmd.StdoutPipe()
+	check(t, err)
+	check(t, cmd.Start())
+	_, err = out.Read(make([]byte, 1))
+	check(t, cmd.Process.Kill())
+	_ = cmd.Wait() // killed
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", cmd, err, &problem)
 	}
 }
