@@ -33,7 +33,7 @@ func TestTusClient(t *testing.T) {
 				if store == "s3" {
 					args = []string{"--store", bucket(t)}
 				}
-				c := startCutter(t, args, func(r *rand.Rand) int64 { return 1 + r.Int64N(2*size/int64(kills+1)) })
+				c := startCutter(t, args, func(r *rand.Rand) int64 { return 1 + r.Int64N(size/int64(kills+1)) })
 				c.kills = kills
 				u := createUpload(t, c.server(), int(size))
 				send(t, file, c.url+u.Path)
