@@ -357,7 +357,7 @@ func TestHelpOfACommandIsItsHelp(t *testing.T) {
 func TestCompletionKnowsCommandsFlagsAndValues(t *testing.T) {
 	model := newParser(t).Model
 	for line, want := range map[string]string{
-		"reelmill w":                    "worker watch workers",
+		"reelmill w":                    "worker watch webhooks workers",
 		"reelmill ev":                   "events",
 		"reelmill config ":              "show",
 		"reelmill watch --se":           "--server --settle",

@@ -31,7 +31,7 @@ func TestMistakesAreTold(t *testing.T) {
 		want string
 	}{
 		{nil, exitUsage, "name a command; `reelmill help` lists them"},
-		{[]string{"list"}, exitUsage, `unknown command "list" (did you mean "videos list", "dead list" or "workers list"?); ` +
+		{[]string{"list"}, exitUsage, `unknown command "list" (did you mean "listen"?); ` +
 			"see `reelmill help`"},
 		{[]string{"serv"}, exitUsage, `unknown command "serv" (did you mean "serve"?); see ` + "`reelmill help`"},
 		{[]string{"nonsense"}, exitUsage, "unknown command \"nonsense\"; see `reelmill help`"},
@@ -41,8 +41,8 @@ func TestMistakesAreTold(t *testing.T) {
 			"delete; see `reelmill help videos`"},
 		{[]string{"version", "now"}, exitUsage, "unexpected argument \"now\"; see `reelmill help version`"},
 		{[]string{"help", "upload", "now"}, exitUsage, `unknown command "upload now"; see ` + "`reelmill help upload`"},
-		{[]string{"help", "list"}, exitUsage, `unknown command "list" (did you mean "videos list", "dead list" or ` +
-			"\"workers list\"?); see `reelmill help`"},
+		{[]string{"help", "list"}, exitUsage, `unknown command "list" (did you mean "listen"?); ` +
+			"see `reelmill help`"},
 		{[]string{"videos", "cancel"}, exitUsage, "videos cancel needs <id> ...; see `reelmill help videos cancel`"},
 		{[]string{"run", film}, exitUsage, "run needs --out=DIR; see `reelmill help run`"},
 		{[]string{"videos", "list", "--bogus"}, exitUsage, "unknown flag --bogus; see `reelmill help videos list`"},
