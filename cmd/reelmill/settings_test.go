@@ -272,7 +272,7 @@ func TestReadmeCommandsExist(t *testing.T) {
 			line = strings.ReplaceAll(line, " "+file, " "+os.Args[0])
 		}
 		for _, dir := range []string{"clips/", "/srv/inbox", "/srv/uploaded"} {
-			line = strings.ReplaceAll(line, " "+dir, " "+os.TempDir())
+			line = strings.ReplaceAll(line, " "+dir, " "+t.TempDir())
 		}
 		args := strings.Fields(strings.ReplaceAll(line, "$ID", "vid_x"))[1:]
 		if args[0] == "help" {
