@@ -88,7 +88,9 @@ func (l *listener) begin(ctx context.Context) (uint64, error) {
 		return *l.command.After, nil
 	}
 	for at := uint64(0); ; { // few events are of this type, so a page leads far
-		_, position, more, err := l.client.HistoryPage(ctx, at, string(pipeline.VideoPurged))
+		_, position, more, err := l.client.HistoryPage(ctx, client.EventFilter{
+			After: at, Types: []pipeline.EventType{pipeline.VideoPurged},
+		})
 		if err != nil || !more {
 			return position, err
 		}
@@ -122,7 +124,7 @@ func (l *listener) follow(ctx context.Context, at uint64) error {
 
 // page forwards a page of events, and returns the sequence up to which all are forwarded.
 func (l *listener) page(ctx context.Context, at uint64) (next uint64, more bool, err error) {
-	events, position, more, err := l.client.HistoryPage(ctx, at)
+	events, position, more, err := l.client.HistoryPage(ctx, client.EventFilter{After: at})
 	if err != nil {
 		return at, false, err
 	}

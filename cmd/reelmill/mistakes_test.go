@@ -50,8 +50,8 @@ func TestMistakesAreTold(t *testing.T) {
 			"after the command; see `reelmill help`"},
 		{[]string{"serve", "--port", "1"}, exitUsage, "unknown flag --port (did you mean --listen?); see `reelmill help serve`"},
 		{[]string{"-v"}, exitUsage, "unknown flag -v (did you mean --version?); see `reelmill help`"},
-		{[]string{"upload", "http://example.org/a.mp4"}, exitUsage, "http://example.org/a.mp4: URLs are not fetched; " +
-			"download the file first"},
+		{[]string{"upload", "http://example.org/a.mp4"}, exitUsage, "http://example.org/a.mp4: the command sends " +
+			"files; let the server fetch a URL with POST /v1/videos, or download the file first"},
 		{[]string{"upload", film, "--webhook-url", "example.org/x"}, exitUsage, "--webhook-url: the value is not an " +
 			"http(s) address; write one such as https://example.com"},
 		{[]string{"serve", "--data", t.TempDir(), "--listen", "127.0.0.1:0", "--store", "s3:/videos"}, exitUsage,

@@ -83,11 +83,18 @@ func (w *watermark) UnmarshalText(text []byte) error {
 // maxParallel is how many files are uploaded at once at most.
 const maxParallel = 16
 
+func checkParallel(n int) error {
+	if n < 1 || n > maxParallel {
+		return fmt.Errorf("--parallel must be 1 to %d, not %d", maxParallel, n)
+	}
+	return nil
+}
+
 // Validate is called by kong.
 func (c uploadCommand) Validate() error {
 	var mistakes []error
-	if c.Parallel < 1 || c.Parallel > maxParallel {
-		mistakes = append(mistakes, fmt.Errorf("--parallel must be 1 to %d, not %d", maxParallel, c.Parallel))
+	if err := checkParallel(c.Parallel); err != nil {
+		mistakes = append(mistakes, err)
 	}
 	for _, file := range c.Files {
 		if _, err := os.Stat(file); err != nil {
@@ -153,9 +160,9 @@ func (c uploadCommand) Run(ctx context.Context, s streams) (err error) {
 	u.sender = &sender{
 		wishes: c.wishes, api: c.client(), server: c.Server, memory: c.folder("uploads"), line: u.screen.line,
 	}
-	u.results = results{print: func(text []byte) error {
+	u.results = newResults(func(text []byte) error {
 		return u.screen.aside(func(out io.Writer) error { _, err := out.Write(text); return err })
-	}}
+	})
 	defer u.screen.close()
 	if note := all.note(); note != "" {
 		u.screen.line(note)
@@ -201,7 +208,7 @@ type uploader struct {
 	uploadCommand
 	sender  *sender
 	screen  *screen
-	results results
+	results *results
 }
 
 // one uploads the file number i, and waits for its video.
@@ -244,13 +251,14 @@ type results struct {
 	next  int
 }
 
+func newResults(print func(text []byte) error) *results {
+	return &results{print: print, texts: map[int][]byte{}, ended: map[int]bool{}}
+}
+
 // set keeps the text of the file number i.
 func (r *results) set(i int, text []byte) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.texts == nil {
-		r.texts, r.ended = map[int][]byte{}, map[int]bool{}
-	}
 	r.texts[i] = text
 }
 
@@ -258,9 +266,6 @@ func (r *results) set(i int, text []byte) {
 func (r *results) done(i int) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.ended == nil {
-		r.texts, r.ended = map[int][]byte{}, map[int]bool{}
-	}
 	r.ended[i] = true
 	for ; r.ended[r.next]; r.next++ {
 		text := r.texts[r.next]
@@ -282,7 +287,7 @@ func (r *results) rest() (err error) {
 	for _, i := range slices.Sorted(maps.Keys(r.texts)) {
 		err = errors.Join(err, r.print(r.texts[i]))
 	}
-	r.texts = nil
+	clear(r.texts)
 	return err
 }
 

@@ -219,7 +219,7 @@ func TestUploadPrintsInOrder(t *testing.T) {
 // were not begun.
 func TestResultsKeepTheirOrder(t *testing.T) {
 	var out bytes.Buffer
-	r := results{print: func(text []byte) error { _, err := out.Write(text); return err }}
+	r := newResults(func(text []byte) error { _, err := out.Write(text); return err })
 	for _, i := range []int{2, 1, 4} {
 		r.set(i, []byte(strconv.Itoa(i)))
 		check(t, r.done(i))
@@ -232,7 +232,7 @@ func TestResultsKeepTheirOrder(t *testing.T) {
 	if out.String() != "124" {
 		t.Errorf("printed %s", &out)
 	}
-	broken := results{print: func([]byte) error { return io.ErrClosedPipe }}
+	broken := newResults(func([]byte) error { return io.ErrClosedPipe })
 	broken.set(0, []byte("x"))
 	if err := broken.done(0); !errors.Is(err, io.ErrClosedPipe) {
 		t.Error(err)

@@ -42,8 +42,8 @@ func (watchCommand) Help() string {
 // Validate is called by kong.
 func (c watchCommand) Validate() error {
 	var mistakes []error
-	if c.Parallel < 1 || c.Parallel > maxParallel {
-		mistakes = append(mistakes, fmt.Errorf("--parallel must be 1 to %d, not %d", maxParallel, c.Parallel))
+	if err := checkParallel(c.Parallel); err != nil {
+		mistakes = append(mistakes, err)
 	}
 	if c.Settle < 0 || c.Every <= 0 {
 		mistakes = append(mistakes, errors.New("--settle must be 0 or more, and --every more than 0"))

@@ -116,21 +116,34 @@ func (c *Client) ask(ctx context.Context, f EventFilter, fn func(pipeline.Event)
 // catchUp calls fn with the events after f.After, and moves that to where the server's list is complete.
 func (c *Client) catchUp(ctx context.Context, f *EventFilter, fn func(pipeline.Event) error) error {
 	for {
-		var p struct {
-			page[pipeline.Event]
-			Position uint64 `json:"position"`
-		}
-		if err := c.get(ctx, "/v1/events", f.query(), &p); err != nil {
+		events, position, more, err := c.HistoryPage(ctx, *f)
+		if err != nil {
 			return err
 		}
-		for _, e := range p.Data {
+		for _, e := range events {
 			if err := fn(e); err != nil {
 				return err
 			}
 		}
-		f.After = max(f.After, p.Position)
-		if p.NextCursor == "" {
+		f.After = max(f.After, position)
+		if !more {
 			return nil
 		}
 	}
+}
+
+// HistoryPage returns events of all videos that f selects, in the order of the log, and the sequence up to
+// which the pages so far are complete: it is the After of the next page. more says that the log has more
+// already.
+func (c *Client) HistoryPage(ctx context.Context, f EventFilter) (
+	events []pipeline.Event, position uint64, more bool, err error,
+) {
+	q := f.query()
+	q.Set("limit", "500")
+	var p struct {
+		page[pipeline.Event]
+		Position uint64 `json:"position"`
+	}
+	err = c.get(ctx, "/v1/events", q, &p)
+	return p.Data, p.Position, p.NextCursor != "", err
 }

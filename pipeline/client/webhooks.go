@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/webhooks"
 )
 
@@ -167,23 +166,4 @@ func (c *Client) RedeliverAll(ctx context.Context, id string, o DeliveryOptions,
 	}
 	err := c.doWith(ctx, http.MethodPost, endpointPath(id, "redeliver"), body, &answer)
 	return answer.Count, err
-}
-
-// HistoryPage returns events of all videos after a sequence, in order, and the sequence up to which the
-// pages so far are complete: send it as after for what comes later. more says that the log has more
-// already. Without types, it returns those of all types.
-func (c *Client) HistoryPage(ctx context.Context, after uint64, types ...string) (
-	events []pipeline.Event, position uint64, more bool, err error,
-) {
-	q := url.Values{"after": {strconv.FormatUint(after, 10)}, "limit": {"500"}}
-	if len(types) > 0 {
-		q.Set("types", strings.Join(types, ","))
-	}
-	var l struct {
-		Data     []pipeline.Event `json:"data"`
-		Position uint64           `json:"position"`
-		HasMore  bool             `json:"has_more"`
-	}
-	err = c.get(ctx, "/v1/events", q, &l)
-	return l.Data, l.Position, l.HasMore, err
 }
