@@ -23,8 +23,7 @@ var causes = map[code]string{
 		"operation does not know.",
 	codeCursor: "The cursor is of another list, was cut, or was made by the client.",
 	codeCursorAhead: "The event log was replaced by another one, or the cursor is of " +
-		"another server, or was made " +
-		"by the client.",
+		"another server, or was made by the client.",
 	codeWebSocket: "A client that speaks plain HTTP called the address, or a proxy dropped the Upgrade header.",
 	codeRange:     "The Range header is malformed, or begins beyond the end of the file.",
 	codeMediaType: "The Content-Type is missing, or not one that the operation takes.",

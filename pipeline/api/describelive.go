@@ -20,22 +20,19 @@ func describeWebSocket() *huma.Operation {
 			"- " +
 			"`{\"type\":\"subscribe\",\"id\":\"a\",\"videos\":[\"vid_...\"]," +
 			"\"types\":[\"video.ready\"],\"after\":7}`: " +
-			"`id` is a name of its own; `\"all\":true` in place of `videos` (at most 100) is for " +
-			"all; `types` may be " +
-			"left out; without `after`, the events from now on come, with 0 all.\n" +
+			"`id` is a name of its own; `\"all\":true` in place of `videos` (at most 100) is for all; `types` may " +
+			"be left out; without `after`, the events from now on come, with 0 all.\n" +
 			"- `{\"type\":\"unsubscribe\",\"id\":\"a\"}` and `{\"type\":\"ping\"}`.\n\n" +
 			"The server sends:\n\n" +
-			"- `{\"type\":\"subscribed\",\"id\":\"a\",\"position\":7}`, `unsubscribed`, `pong`, " +
-			"or `error` with `code`, " +
-			"`detail` and `remedy`: one for each message, in order.\n" +
+			"- `{\"type\":\"subscribed\",\"id\":\"a\",\"position\":7}`, `unsubscribed`, `pong`, or `error` with " +
+			"`code`, `detail` and `remedy`: one for each message, in order.\n" +
 			"- `{\"type\":\"event\",\"id\":\"a\",\"sequence\":8,\"event\":{...}}`: the CloudEvents document.\n" +
 			"- `{\"type\":\"progress\",\"id\":\"a\",\"progress\":{...}}`, for subscriptions with `videos`.\n\n" +
-			"After a reconnect, subscribe with `after` the last `sequence`, or the `position` " +
-			"before the first event: " +
-			"no event is missed, and none comes twice. A connection has at most 32 subscriptions, and a message of " +
-			"the client 16 KiB. Close codes: 1001 the server stops, 1009 the message was too large, 1013 the client " +
-			"takes events too slowly; reconnect after all of them. A page of another site is refused " +
-			"(`cross_origin`) unless --allow-origin names it.",
+			"After a reconnect, subscribe with `after` the last `sequence`, or the `position` before the first " +
+			"event: no event is missed, and none comes twice. A connection has at most 32 subscriptions, and a " +
+			"message of the client 16 KiB. Close codes: 1001 the server stops, 1009 the message was too large, " +
+			"1013 the client takes events too slowly; reconnect after all of them. A page of another site is " +
+			"refused (`cross_origin`) unless --allow-origin names it.",
 		Parameters: []*huma.Param{
 			{Name: "Upgrade", In: "header", Required: true, Schema: text(""), Example: "websocket"},
 		},

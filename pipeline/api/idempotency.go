@@ -321,9 +321,8 @@ func describeKey(op *huma.Operation) {
 		Name: "Idempotency-Key", In: "header", Schema: &huma.Schema{Type: huma.TypeString, MaxLength: &longest},
 		Description: "A new one for each request, and the same for every try of it. For 24 hours after a " +
 			"success, the same request gets the same answer, with Idempotency-Replayed, and does nothing; another " +
-			"request with the key is refused (422). While a request is under way, others with " +
-			"its key get 409. A request " +
-			"that failed leaves its key free.",
+			"request with the key is refused (422). While a request is under way, others with its key get 409. A " +
+			"request that failed leaves its key free.",
 	})
 	for status, r := range op.Responses {
 		if strings.HasPrefix(status, "2") {

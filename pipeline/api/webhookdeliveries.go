@@ -18,9 +18,8 @@ var (
 		OperationID: "list-webhook-deliveries", Method: http.MethodGet, Path: endpointsPath + "/{id}/deliveries",
 		Tags: []string{"webhooks"}, Summary: "List the deliveries to an endpoint, those that changed last first",
 		Description: "Each with its attempts: request headers, status, headers and first KiB of the answer, time " +
-			"and error. They are kept for 30 days, and at most 1 GiB of all of them; the oldest " +
-			"go first. A delivery " +
-			"that changes while pages are read is at the head of the list, and on no later page.",
+			"and error. They are kept for 30 days, and at most 1 GiB of all of them; the oldest go first. A " +
+			"delivery that changes while pages are read is at the head of the list, and on no later page.",
 	}
 	opGetDelivery = huma.Operation{
 		OperationID: "get-webhook-delivery", Method: http.MethodGet,
@@ -33,16 +32,14 @@ var (
 		Path: endpointsPath + "/{id}/deliveries/{delivery}/redeliver",
 		Tags: []string{"webhooks"}, Summary: "Send a delivery again", DefaultStatus: http.StatusAccepted,
 		Description: "With the same `webhook-id` and body, and as many attempts as at first, " +
-			"whatever became of it. " +
-			"An endpoint that is disabled is a `state_conflict`.",
+			"whatever became of it. An endpoint that is disabled is a `state_conflict`.",
 	}
 	opRedeliverAll = huma.Operation{
 		OperationID: "redeliver-webhooks", Method: http.MethodPost, Path: endpointsPath + "/{id}/redeliver",
 		Tags: []string{"webhooks"}, Summary: "Send the deliveries of a range of time again",
 		DefaultStatus: http.StatusAccepted,
 		Description: "Those that failed or were canceled, unless `status` says otherwise. " +
-			"With `dry_run`, they are " +
-			"only counted.",
+			"With `dry_run`, they are only counted.",
 	}
 )
 

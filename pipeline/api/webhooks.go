@@ -24,11 +24,10 @@ var (
 		Description: "Every event that follows, and that `events` selects, is delivered to it at least once. A " +
 			"`webhook` gets a POST as Standard Webhooks says (https://www.standardwebhooks.com), signed with the " +
 			"`secret`, which is shown in this answer and never again. The `webhook-id` is the id of the event, and " +
-			"the same in every attempt. Attempts go on for 75 hours: at once, then after 5 s, 5 " +
-			"min, 30 min, 2 h, 5 h, " +
-			"10 h, 14 h, 20 h and 24 h. `Retry-After` of 429 and 503 counts, up to a day; 410 " +
-			"disables the endpoint. An " +
-			"endpoint whose attempts all failed for five days is disabled, too; `disabled_reason` says why.",
+			"the same in every attempt. Attempts go on for 75 hours: at once, then after 5 s, 5 min, 30 min, 2 h, " +
+			"5 h, 10 h, 14 h, 20 h and 24 h. `Retry-After` of 429 and 503 counts, up to a day; 410 disables the " +
+			"endpoint. An endpoint whose attempts all failed for five days is disabled, too; `disabled_reason` " +
+			"says why.",
 	}
 	opListEndpoints = huma.Operation{
 		OperationID: "list-webhook-endpoints", Method: http.MethodGet, Path: endpointsPath,
@@ -56,8 +55,7 @@ var (
 		OperationID: "rotate-webhook-secret", Method: http.MethodPost, Path: endpointsPath + "/{id}/rotate_secret",
 		Tags: []string{"webhooks"}, Summary: "Give an endpoint a new secret", DefaultStatus: http.StatusOK,
 		Description: "The answer shows it, and no later one does. During `overlap`, " +
-			"deliveries have the signatures " +
-			"of both secrets.",
+			"deliveries have the signatures of both secrets.",
 	}
 	opTestEndpoint = huma.Operation{
 		OperationID: "test-webhook-endpoint", Method: http.MethodPost, Path: endpointsPath + "/{id}/test",
