@@ -154,12 +154,11 @@ func (s *server) parsePatch(contentType string, body []byte) (p labelPatch, err 
 		return p, failAt("/body", codeInvalid, "The body is not a JSON object in UTF-8 with %s.",
 			strings.Join(labelFields(), ", "))
 	}
+	var wrong []error
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
-		if err := p.set(name, fields[name]); err != nil {
-			return p, err
-		}
+		wrong = append(wrong, p.set(name, fields[name]))
 	}
-	return p, nil
+	return p, joinMistakes(wrong...)
 }
 
 // set takes one field of the body.
@@ -191,15 +190,18 @@ func (s *server) checkLabel(l pipeline.Label) (pipeline.Label, error) {
 	long := func(field string, most int64) error {
 		return failAt(pointer("body", field), codeFieldTooLarge, "%s would have more than %d bytes.", field, most)
 	}
-	switch most := s.cfg.Limits.MaxMetadata; {
-	case utf8.RuneCountInString(l.Title) > maxTitle:
-		return l, failAt("/body/title", codeFieldTooLarge, "title has more than %d characters.", maxTitle)
-	case len(l.Passthrough) > maxPassthrough:
-		return l, long("passthrough", maxPassthrough)
-	case sizeOf(l.Metadata) > most:
-		return l, long("metadata", most)
+	var wrong []error
+	if utf8.RuneCountInString(l.Title) > maxTitle {
+		wrong = append(wrong, failAt("/body/title", codeFieldTooLarge,
+			"title has more than %d characters.", maxTitle))
 	}
-	return l, nil
+	if len(l.Passthrough) > maxPassthrough {
+		wrong = append(wrong, long("passthrough", maxPassthrough))
+	}
+	if most := s.cfg.Limits.MaxMetadata; sizeOf(l.Metadata) > most {
+		wrong = append(wrong, long("metadata", most))
+	}
+	return l, joinMistakes(wrong...)
 }
 
 // sizeOf returns the bytes of all keys and values.

@@ -28,10 +28,7 @@ func (s *server) takeFetch(w http.ResponseWriter, r *http.Request) (pipeline.Eve
 	if err != nil {
 		return pipeline.Event{}, false, err
 	}
-	if err := in.checkFetchURL(order.url); err != nil {
-		return pipeline.Event{}, false, err
-	}
-	if err := in.checkOrder(order); err != nil {
+	if err := joinMistakes(in.checkOrder(order), in.checkFetchURL(order.url)); err != nil {
 		return pipeline.Event{}, false, err
 	}
 	if err := s.admit(ctx); err != nil {

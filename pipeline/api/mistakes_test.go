@@ -94,6 +94,43 @@ func TestUnknownNamesAreGuessed(t *testing.T) {
 	}
 }
 
+// TestEveryMistakeIsAnswered: who sends JSON with several mistakes gets all of them at once, each part once.
+func TestEveryMistakeIsAnswered(t *testing.T) {
+	e := newEnv(t, nil)
+	id := e.uploaded().ID
+	long := strings.Repeat("x", 513)
+	for _, c := range []struct {
+		method, path, body string
+		code               code // of the first
+		pointers           string
+	}{
+		{"POST", "/v1/uploads", `{"size":-1,"titel":"a","priority":"hihg","title":"` + long + `"}`, codeInvalid,
+			"/body/size /body/titel /body/priority /body/title"},
+		{"POST", "/v1/uploads", `{"pipeline":"defalt","metadata":[],"passthrough":1}`, codeMetadata,
+			"/body/metadata /body/passthrough /body/pipeline"},
+		{"POST", "/v1/videos", `{"url":1,"priority":"hihg","webhook_url":"gopher://x"}`, codeInvalid,
+			"/body/url /body/priority /body/webhook_url"},
+		{"POST", "/v1/videos", `{"titel":"a"}`, codeFieldUnknown, "/body/titel /body/url"},
+		{"PATCH", "/v1/videos/" + id, `{"titel":"a","metadata":1,"title":2}`, codeMetadata,
+			"/body/metadata /body/titel /body/title"},
+		{"PATCH", "/v1/videos/" + id, `{"title":"` + long + `","passthrough":"` + strings.Repeat("x", maxPassthrough+1) + `"}`,
+			codeFieldTooLarge, "/body/title /body/passthrough"},
+	} {
+		resp, raw := e.do(c.method, c.path, strings.NewReader(c.body), "Content-Type", "application/json")
+		p := decode[problemDocument](t, raw)
+		var pointers []string
+		for _, wrong := range p.Errors {
+			pointers = append(pointers, wrong.Pointer)
+			if wrong.Detail == "" || wrong.Code == "" || !strings.Contains(p.Detail, wrong.Detail) {
+				t.Errorf("%s %s %.60s: %+v is not said in %q", c.method, c.path, c.body, wrong, p.Detail)
+			}
+		}
+		if got := strings.Join(pointers, " "); got != c.pointers || p.Code != c.code || p.Remedy != codes[codeInvalid].remedy {
+			t.Errorf("%s %s %.60s: %s, %s", c.method, c.path, c.body, resp.Status, raw)
+		}
+	}
+}
+
 // TestQueryOfAnUploadIsRefused: a client that puts the pipeline into the address expects it to count.
 func TestQueryOfAnUploadIsRefused(t *testing.T) {
 	e := newEnv(t, nil)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -297,11 +298,38 @@ func failAll(wrong []*failure) error {
 	}
 	first := *wrong[0]
 	first.others = wrong[1:min(len(wrong), maxErrors)]
+	if len(first.others) > 0 {
+		first.remedy = codes[codeInvalid].remedy
+	}
 	return &first
 }
 
 // maxErrors bounds how many mistakes of a request are answered.
 const maxErrors = 20
+
+// joinMistakes returns one failure that names everything that is wrong with a request, or nil for nothing. An
+// error that is no mistake of the client is returned alone. What is said of a part first stands.
+func joinMistakes(errs ...error) error {
+	var all []*failure
+	for _, err := range errs {
+		if err == nil {
+			continue
+		}
+		f, ok := errors.AsType[*failure](err)
+		if !ok || codes[f.code].status >= http.StatusInternalServerError {
+			return err
+		}
+		alone := *f
+		alone.others = nil
+		for _, one := range append([]*failure{&alone}, f.others...) {
+			said := func(other *failure) bool { return other.pointer == one.pointer }
+			if one.pointer == "" || !slices.ContainsFunc(all, said) {
+				all = append(all, one)
+			}
+		}
+	}
+	return failAll(all)
+}
 
 // because gives the failure its cause.
 func (f *failure) because(err error) *failure {

@@ -232,30 +232,32 @@ func (in *intake) check(req request) error {
 	return err
 }
 
-// checkFields checks what does not depend on the pipeline.
+// checkFields checks what does not depend on the pipeline, and answers all mistakes at once.
 func (in *intake) checkFields(req request) error {
+	var wrong []error
 	switch req.Priority {
 	case "", pipeline.Normal, pipeline.High, pipeline.Bulk:
 	default:
-		return in.fail("priority", codeInvalid, "%s.",
-			sentence(pipeline.Unknown("priority", string(req.Priority), []string{"high", "normal", "bulk"})))
+		wrong = append(wrong, in.fail("priority", codeInvalid, "%s.",
+			sentence(pipeline.Unknown("priority", string(req.Priority), []string{"high", "normal", "bulk"}))))
 	}
-	switch {
-	case utf8.RuneCountInString(req.Title) > maxTitle:
-		return in.fail("title", codeFieldTooLarge, "title has more than %d characters.", maxTitle)
-	case sizeOf(req.Metadata) > in.limit("metadata"):
-		return in.tooLong("metadata")
-	case int64(len(req.Passthrough)) > in.limit("passthrough"):
-		return in.tooLong("passthrough")
-	case int64(len(req.Webhook)) > in.limit("webhook_url"):
-		return in.tooLong("webhook_url")
+	if utf8.RuneCountInString(req.Title) > maxTitle {
+		wrong = append(wrong, in.fail("title", codeFieldTooLarge, "title has more than %d characters.", maxTitle))
 	}
-	for _, worker := range slices.Sorted(maps.Keys(req.Params)) {
-		if err := in.checkParams(worker, req.Params[worker]); err != nil {
-			return err
+	sizes := map[string]int64{
+		"metadata":    sizeOf(req.Metadata),
+		"passthrough": int64(len(req.Passthrough)),
+		"webhook_url": int64(len(req.Webhook)),
+	}
+	for _, field := range slices.Sorted(maps.Keys(sizes)) {
+		if sizes[field] > in.limit(field) {
+			wrong = append(wrong, in.tooLong(field))
 		}
 	}
-	return in.checkWebhook(req.Webhook)
+	for _, worker := range slices.Sorted(maps.Keys(req.Params)) {
+		wrong = append(wrong, in.checkParams(worker, req.Params[worker]))
+	}
+	return joinMistakes(append(wrong, in.checkWebhook(req.Webhook))...)
 }
 
 func (in *intake) checkWebhook(address string) error {

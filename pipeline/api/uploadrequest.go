@@ -20,6 +20,7 @@ type uploadOrder struct {
 	size     int64 // bytes of the source; 0: not known yet
 	req      request
 	tus      map[string]string // metadata as a tus client sent it
+	wrong    []error           // fields that cannot be read; checkOrder answers them
 }
 
 // uploadFields are the fields of an order beside those of every request.
@@ -59,9 +60,7 @@ func (in *intake) readOrder(w http.ResponseWriter, r *http.Request, own []string
 	}
 	o := uploadOrder{own: own}
 	for _, name := range slices.Sorted(maps.Keys(values)) {
-		if err := in.takeJSON(&o, name, values[name]); err != nil {
-			return o, err
-		}
+		o.wrong = append(o.wrong, in.takeJSON(&o, name, values[name]))
 	}
 	return o, nil
 }
@@ -131,22 +130,20 @@ func (in *intake) takeSize(o *uploadOrder, text string) error {
 	return nil
 }
 
-// checkOrder refuses everything that can be refused before the first byte.
+// checkOrder refuses everything that can be refused before the first byte, all at once.
 func (in *intake) checkOrder(o uploadOrder) error {
+	wrong := o.wrong
 	if o.size > in.cfg.Limits.MaxUpload {
 		f := in.tooLarge()
 		f.pointer = pointer(in.at, "size")
-		return f
+		wrong = append(wrong, f)
 	}
-	if err := in.checkFields(o.req); err != nil {
-		return err
-	}
+	wrong = append(wrong, in.checkFields(o.req))
 	doc, err := in.document(o.req)
-	if err != nil {
-		return err
+	if err == nil {
+		_, err = in.requested(doc, o.req)
 	}
-	_, err = in.requested(doc, o.req)
-	return err
+	return joinMistakes(append(wrong, err)...)
 }
 
 // ignoredMetadata are keys that tus clients add by themselves, and that say nothing to us.
@@ -173,9 +170,7 @@ func (in *intake) tusOrder(header string, meta map[string]string, size int64, si
 		if name == "size" { // for which tus has a header
 			return o, in.fail(name, codeFieldUnknown, "tus metadata has no field size; send Upload-Length.")
 		}
-		if err := in.takeField(&o, name, meta[name]); err != nil {
-			return o, err
-		}
+		o.wrong = append(o.wrong, in.takeField(&o, name, meta[name]))
 	}
 	return o, nil
 }

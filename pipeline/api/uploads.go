@@ -137,6 +137,9 @@ func (s *server) postUpload(w http.ResponseWriter, r *http.Request) {
 func (s *server) createUpload(ctx context.Context, in *intake, o uploadOrder, key string) (
 	d uploadDoc, t uploadToken, replayed bool, err error,
 ) {
+	if joinMistakes(o.wrong...) != nil {
+		return d, t, false, in.checkOrder(o)
+	}
 	d, err = s.newUpload(in, o, key)
 	if err != nil {
 		return d, t, false, err
