@@ -352,6 +352,9 @@ func TestHelpOfACommandIsItsHelp(t *testing.T) {
 	if command(t, "--version") != command(t, "version") {
 		t.Error("--version is not version")
 	}
+	if got := command(t, "version", "-o", "yaml"); got != "---\nversion: "+version+"\n" {
+		t.Errorf("version -o yaml printed %q", got)
+	}
 }
 
 func TestCompletionKnowsCommandsFlagsAndValues(t *testing.T) {

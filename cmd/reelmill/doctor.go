@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -28,17 +27,27 @@ import (
 // removes what it writes; it creates and changes no folder, stream or read model.
 type doctorCommand struct {
 	serveCommand
+	output
 }
 
-// Run prints a line for each check, and what to do about failed ones and warnings. It fails when one failed.
+// finding is what the doctor says about one thing.
+type finding struct {
+	Check   string `json:"check"`
+	Verdict string `json:"verdict"` // ok, warn or fail
+	Detail  string `json:"detail"`
+	Remedy  string `json:"remedy,omitempty"`
+}
+
+// Run prints each check, and what to do about failed ones and warnings. It fails when one failed.
 func (c doctorCommand) Run(ctx context.Context, s streams, set *settings, log *slog.Logger) error {
 	signing, secretErr := keptSecret(c.WebhookSecret, c.Data, log)
 	d := &checkup{
-		out: s.out, flags: c.serveCommand, config: c.configWith(signing, set, log),
+		flags: c.serveCommand, config: c.configWith(signing, set, log),
 	}
 	// When they are missing, the checks that need them say so.
 	d.programs, _ = all.Find(all.Config{Webhook: d.config.Webhook, Threads: d.config.Threads})
 	d.openCage(ctx)
+	failures := 0
 	for _, one := range []struct {
 		name   string
 		do     func(context.Context) (string, error)
@@ -61,20 +70,25 @@ func (c doctorCommand) Run(ctx context.Context, s streams, set *settings, log *s
 		{"clock", d.clock, "set the clock with NTP: ids, retries and signatures depend on it"},
 	} {
 		detail, err := one.do(ctx)
-		d.report(one.name, detail, one.remedy, err)
+		found := judge(one.name, detail, one.remedy, err)
+		if err := found.print(s, c.output); err != nil {
+			return errors.Join(err, d.close())
+		}
+		if found.Verdict == "fail" {
+			failures++
+		}
 	}
 	if err := d.close(); err != nil {
 		return err
 	}
-	if d.failures > 0 {
-		return fmt.Errorf("%d %s failed", d.failures, human.Plural(d.failures, "check"))
+	if failures > 0 {
+		return fmt.Errorf("%d %s failed", failures, human.Plural(failures, "check"))
 	}
 	return nil
 }
 
 // checkup is one run of the doctor.
 type checkup struct {
-	out      io.Writer
 	flags    serveCommand
 	config   node.ServerConfig
 	programs all.Config          // found, unless they are missing, and in their cage
@@ -85,8 +99,7 @@ type checkup struct {
 	lost     *loss.Error
 	unread   pipeline.Sequences // that the log has but that cannot be read
 	logRead  bool               // extent, lost and unread are of the log
-	failures int
-	patience time.Duration // for tests; 0: brokerPatience
+	patience time.Duration      // for tests; 0: brokerPatience
 }
 
 // remedied is an error with what to do about it.
@@ -112,21 +125,34 @@ func (d *checkup) close() error {
 	return err
 }
 
-func (d *checkup) report(name, detail, remedy string, err error) {
+// judge returns the finding of a check that ended with err.
+func judge(check, detail, remedy string, err error) finding {
 	if err == nil {
-		human.Fprintf(d.out, "ok    %-15s %s\n", name, detail)
-		return
+		return finding{Check: check, Verdict: "ok", Detail: detail}
 	}
-	verdict := "FAIL"
+	verdict := "fail"
 	if _, ok := errors.AsType[caution](err); ok {
 		verdict = "warn"
-	} else {
-		d.failures++
 	}
 	if r, ok := errors.AsType[remedied](err); ok {
 		remedy = r.remedy
 	}
-	human.Fprintf(d.out, "%s  %-15s %s\n%22sto do: %s\n", verdict, name, human.Lines(inWords(err)), "", remedy)
+	return finding{check, verdict, inWords(err), remedy}
+}
+
+// print prints the finding as soon as it is known: the next check may take long.
+func (f finding) print(s streams, o output) (err error) {
+	switch {
+	case o.structured():
+		return o.encode(s.out, f)
+	case f.Verdict == "ok":
+		_, err = human.Fprintf(s.out, "ok    %-15s %s\n", f.Check, f.Detail)
+	default:
+		verdict := map[string]string{"warn": "warn", "fail": "FAIL"}[f.Verdict]
+		_, err = human.Fprintf(s.out, "%s  %-15s %s\n%22sto do: %s\n",
+			verdict, f.Check, human.Lines(f.Detail), "", f.Remedy)
+	}
+	return err
 }
 
 // dataFolder writes, syncs and removes a file in the data folder, or in the folder in which it would be made.

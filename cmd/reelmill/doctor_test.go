@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
@@ -91,6 +92,28 @@ func TestDoctorFindsFoldersThatCannotBeWritten(t *testing.T) {
 	}
 	wantLine(t, lines, "data folder", "ok")
 	wantLine(t, lines, "store", "FAIL", "--store")
+}
+
+// TestDoctorTellsPrograms: with --json, each check is a line with its verdict and, if it failed, what to do.
+func TestDoctorTellsPrograms(t *testing.T) {
+	var out bytes.Buffer
+	err := run(t.Context(), []string{"doctor", "--listen", "127.0.0.1:0", "--data", "/proc/data", "--min-free", "1", "--json"},
+		&out, io.Discard)
+	if exitCode(err) != exitFailure {
+		t.Errorf("exit %d: %v", exitCode(err), err)
+	}
+	found := map[string]finding{}
+	for d := json.NewDecoder(&out); d.More(); {
+		var f finding
+		check(t, d.Decode(&f))
+		found[f.Check] = f
+	}
+	if f := found["data folder"]; f.Verdict != "fail" || f.Detail == "" || !strings.Contains(f.Remedy, "--data") {
+		t.Errorf("data folder: %+v", f)
+	}
+	if f := found["clock"]; f.Verdict != "ok" || f.Detail == "" || f.Remedy != "" {
+		t.Errorf("clock: %+v", f)
+	}
 }
 
 // TestDoctorMeasuresTheDiskAsServeDoes checks the rule of serve, and that the doctor prints the numbers.

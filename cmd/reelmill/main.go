@@ -208,10 +208,13 @@ func exitCode(err error) int {
 	return exitFailure
 }
 
-type versionCommand struct{}
+type versionCommand struct{ output }
 
 // Run prints the version.
-func (versionCommand) Run(s streams) error {
+func (c versionCommand) Run(s streams) error {
+	if c.structured() {
+		return c.encode(s.out, map[string]string{"version": version})
+	}
 	_, err := human.Fprintln(s.out, "reelmill", version)
 	return err
 }

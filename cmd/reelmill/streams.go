@@ -24,11 +24,48 @@ type streamsCommand struct {
 }
 
 // streamsShow lists the streams.
-type streamsShow struct{ dataFlags }
+type streamsShow struct {
+	dataFlags
+	output
+}
+
+// streamView is a stream, or a consumer of it, for programs.
+type streamView struct {
+	Stream      string   `json:"stream"`
+	Consumer    string   `json:"consumer,omitempty"`
+	Exists      bool     `json:"exists"`
+	Replicas    int      `json:"replicas,omitempty"`
+	Messages    uint64   `json:"messages"`
+	Bytes       int64    `json:"bytes"`
+	MaxBytes    *int64   `json:"max_bytes"` // null: no limit
+	First       uint64   `json:"first"`     // sequences of its messages
+	Last        uint64   `json:"last"`
+	Differences []string `json:"differences"` // from the flags
+}
+
+func viewStreams(all []bus.Live) []streamView {
+	views := make([]streamView, len(all))
+	for i, l := range all {
+		views[i] = streamView{
+			Stream: l.Stream, Consumer: l.Consumer, Exists: !l.Absent, Replicas: l.Replicas, Messages: l.Messages,
+			Bytes: l.Bytes, First: l.First, Last: l.Last, Differences: []string{},
+		}
+		if l.MaxBytes > 0 {
+			views[i].MaxBytes = &l.MaxBytes
+		}
+		for _, d := range l.Differences {
+			views[i].Differences = append(views[i].Differences, d.String())
+		}
+	}
+	return views
+}
 
 // Run lists the streams and how they differ from the flags. It changes nothing.
 func (c streamsShow) Run(ctx context.Context, s streams, log *slog.Logger) error {
 	return c.look(ctx, log, func(_ *broker.Broker, all []bus.Live) error {
+		if c.structured() {
+			return c.encode(s.out, viewStreams(all))
+		}
 		if err := printStreams(s.out, all); err != nil {
 			return err
 		}

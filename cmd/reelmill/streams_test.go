@@ -3,7 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -42,6 +44,14 @@ func TestStreamsApply(t *testing.T) {
 	printed = runText(t, "streams", "show", "--data", data)
 	if !strings.Contains(printed, "nothing differs") || !strings.Contains(printed, "  9 GiB  ") {
 		t.Errorf("show printed %q", printed)
+	}
+	printed = runText(t, "streams", "show", "--data", data, "-o", "json", "--events-max-bytes", "8GiB")
+	var views []streamView
+	check(t, json.Unmarshal([]byte(printed), &views))
+	log := slices.IndexFunc(views, func(v streamView) bool { return v.Stream == "EVENTS" && v.Consumer == "" })
+	if log < 0 || !views[log].Exists || *views[log].MaxBytes != 9<<30 ||
+		!slices.Equal(views[log].Differences, []string{"max bytes is 9 GiB, want 8 GiB"}) {
+		t.Errorf("show -o json printed %s", printed)
 	}
 }
 

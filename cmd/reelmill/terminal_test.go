@@ -196,9 +196,9 @@ func TestScreenEscapes(t *testing.T) {
 	s.line(fmt.Sprintf("upload %s: %v", hostile, errors.New(hostile)))
 	s.close()
 	check(t, (&timeline{out: &out}).print(pipeline.Event{Type: hostile, Subject: pipeline.JobSubject("p", "vid_1", "job")}))
-	d := &checkup{out: &out}
-	d.report("name", hostile, hostile, nil)
-	d.report("name", hostile, hostile, errors.Join(errors.New(hostile), errors.New("two")))
+	for _, err := range []error{nil, errors.Join(errors.New(hostile), errors.New("two"))} {
+		check(t, judge("name", hostile, hostile, err).print(streams{out: &out}, output{}))
+	}
 	if got := actsOn(out.String() + errOut.String()); got != "" || !strings.Contains(errOut.String(), human.Line(hostile)) ||
 		!strings.Contains(out.String(), human.Line(hostile)) {
 		t.Errorf("%q is left in\n%s%s", got, &out, &errOut)
