@@ -31,7 +31,7 @@ func Cancel(ctx context.Context, log Log, project, video string) (Event, error) 
 		if err != nil {
 			return Event{}, err
 		}
-		e.Sequence, err = log.Append(ctx, e, v.Reopened.Sequence)
+		e, err = Append(ctx, log, e, v.Reopened.Sequence)
 		if !errors.Is(err, ErrConflict) {
 			return e, err
 		}

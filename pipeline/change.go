@@ -87,8 +87,7 @@ func change(
 	if err != nil {
 		return Event{}, err
 	}
-	e.Sequence, err = log.Append(ctx, e, changed.Sequence)
-	return e, err
+	return Append(ctx, log, e, changed.Sequence)
 }
 
 // labelOf returns the label of a video with these last events, and the one that it comes from.

@@ -22,7 +22,7 @@ func Delete(ctx context.Context, log Log, project, video string) (Event, error) 
 		if err != nil {
 			return Event{}, err
 		}
-		e.Sequence, err = log.Append(ctx, e, 0)
+		e, err = Append(ctx, log, e, 0)
 		if errors.Is(err, ErrConflict) {
 			return Delete(ctx, log, project, video) // another call was faster; return its event
 		}

@@ -46,7 +46,7 @@ var EventTypes = []EventType{
 
 // Event is one immutable fact. On the wire it is a CloudEvents 1.0 document in structured JSON
 // (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md) with the extensions
-// eventversion, correlationid, causationid and traceparent.
+// eventversion, correlationid, causationid, traceparent and actor.
 type Event struct {
 	ID            string          `json:"id"`
 	Source        string          `json:"source"` // a URI reference: /reelmill/<role>
@@ -59,7 +59,10 @@ type Event struct {
 	CorrelationID string          `json:"correlationid"` // the video
 	CausationID   string          `json:"causationid"`   // the event that led to this one; itself for the first
 	TraceParent   string          `json:"traceparent"`   // W3C Trace Context
-	Data          json.RawMessage `json:"data"`
+	// Actor is who did it: key:<id of an API key>, user:<subject of the issuer>, token:<id>, worker:<type>,
+	// ActorAnonymous or ActorSystem. Empty in events of earlier versions: unknown.
+	Actor string          `json:"actor,omitempty"`
+	Data  json.RawMessage `json:"data"`
 
 	// Sequence is the event's place in the log. It is not part of the document.
 	Sequence uint64 `json:"-"`

@@ -148,6 +148,5 @@ func (c *Coordinator) append(ctx context.Context, v *Video, t EventType, subject
 	if err != nil {
 		return Event{}, err
 	}
-	e.Sequence, err = c.Log.Append(ctx, e, after)
-	return e, err
+	return Append(ctx, c.Log, e, after)
 }

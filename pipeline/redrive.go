@@ -103,8 +103,7 @@ func requeue(ctx context.Context, log Log, v *Video, f JobFold) (Event, error) {
 	if err != nil {
 		return Event{}, err
 	}
-	e.Sequence, err = log.Append(ctx, e, f.Last.Sequence)
-	return e, err
+	return Append(ctx, log, e, f.Last.Sequence)
 }
 
 // foldNamed returns the fold of a job of the video, notify jobs of earlier generations included.
@@ -156,8 +155,7 @@ func reopen(ctx context.Context, log Log, role string, v *Video) (Event, error) 
 	if err != nil {
 		return Event{}, err
 	}
-	e.Sequence, err = log.Append(ctx, e, v.Finished.Sequence)
-	return e, err
+	return Append(ctx, log, e, v.Finished.Sequence)
 }
 
 // requeued reports whether a job of the video, other than its notify job, was requeued after its end and

@@ -53,7 +53,7 @@ func Accept(ctx context.Context, log Log, project, video string, up Upload, pare
 	if err != nil {
 		return Event{}, false, err
 	}
-	e.Sequence, err = log.Append(ctx, e, 0)
+	e, err = Append(ctx, log, e, 0)
 	if !errors.Is(err, ErrConflict) {
 		return e, false, err
 	}

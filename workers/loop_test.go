@@ -38,7 +38,8 @@ func TestCompleted(t *testing.T) {
 		data.Process != "rig" || len(data.Result.Outputs) != 1 {
 		t.Errorf("%+v", data)
 	}
-	if e.TraceParent[:35] != task.Trace[:35] || e.CorrelationID != "v" || e.CausationID == "" {
+	if e.TraceParent[:35] != task.Trace[:35] || e.CorrelationID != "v" || e.CausationID == "" ||
+		e.Actor != "worker:test" {
 		t.Errorf("%+v", e)
 	}
 	key := pipeline.AttemptPrefix("v", "j", data.Token) + "film.mp4"

@@ -18,6 +18,7 @@ func (a *attempt) write(ctx context.Context, t pipeline.EventType, cause pipelin
 	if err != nil {
 		return err
 	}
+	e.Actor = pipeline.WorkerActor(a.task.Job.Worker)
 	if e.Sequence, err = a.loop.Log.Append(ctx, e, a.last.Sequence); err != nil {
 		return err
 	}

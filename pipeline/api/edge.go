@@ -94,14 +94,15 @@ func (s *server) enter(w http.ResponseWriter, r *http.Request, next http.Handler
 	}
 	if len(r.URL.Path) >= 4 && r.URL.Path[:4] == "/v1/" {
 		project, err := s.project(r)
+		actor := pipeline.ActorAnonymous
 		if t, ok := tokenIn(r.URL.Path); ok {
-			project, err = t.project, nil // the token stands for the credential
+			project, actor, err = t.project, "token:"+t.id, nil // the token stands for the credential
 		}
 		if err != nil {
 			s.refuse(w, r, err)
 			return
 		}
-		ctx := context.WithValue(r.Context(), projectKey{}, project)
+		ctx := context.WithValue(pipeline.WithActor(r.Context(), actor), projectKey{}, project)
 		r = r.WithContext(context.WithValue(ctx, clientKey{}, s.guard.clientOf(r)))
 	}
 	next.ServeHTTP(w, r)

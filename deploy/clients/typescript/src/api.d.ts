@@ -1137,6 +1137,7 @@ export interface components {
             [key: string]: unknown;
         };
         Event: {
+            actor?: string;
             causationid: string;
             correlationid: string;
             data: unknown;
@@ -2726,6 +2727,7 @@ export interface operations {
                      * @example {
                      *       "data": [
                      *         {
+                     *           "actor": "anonymous",
                      *           "causationid": "evt_01m8ghr0wn71a0rc74jwxm01sm",
                      *           "correlationid": "vid_01m8ghr0taxqswfbv5p1cdn8he",
                      *           "data": {
@@ -2777,6 +2779,7 @@ export interface operations {
                      *           "type": "video.uploaded"
                      *         },
                      *         {
+                     *           "actor": "worker:inspect",
                      *           "causationid": "evt_01m8ghr0wn71a0rc74jwxm01sm",
                      *           "correlationid": "vid_01m8ghr0taxqswfbv5p1cdn8he",
                      *           "data": {
@@ -2846,11 +2849,11 @@ export interface operations {
                      *
                      *     id: 10
                      *     event: video.playable
-                     *     data: {"id":"evt_01m8ghr7ze4jhqkrcx49wghb43","source":"/reelmill/coordinator","specversion":"1.0","type":"video.playable","subject":"video.playable.default.vid_01m8ghr0taxqswfbv5p1cdn8he","time":"2026-11-28T07:43:41.038401Z","datacontenttype":"application/json","eventversion":1,"correlationid":"vid_01m8ghr0taxqswfbv5p1cdn8he","causationid":"evt_01m8ghr7y3kd3ax6jp6b9243a1","traceparent":"00-b8a01438a929fb669e459adc1aaf3f14-94ef89e7b9f1bd34-01","data":{"path":"master.m3u8","job":"transcode-0000","notify":true}}
+                     *     data: {"id":"evt_01m8ghr7ze4jhqkrcx49wghb43","source":"/reelmill/coordinator","specversion":"1.0","type":"video.playable","subject":"video.playable.default.vid_01m8ghr0taxqswfbv5p1cdn8he","time":"2026-11-28T07:43:41.038401Z","datacontenttype":"application/json","eventversion":1,"correlationid":"vid_01m8ghr0taxqswfbv5p1cdn8he","causationid":"evt_01m8ghr7y3kd3ax6jp6b9243a1","traceparent":"00-b8a01438a929fb669e459adc1aaf3f14-94ef89e7b9f1bd34-01","actor":"system","data":{"path":"master.m3u8","job":"transcode-0000","notify":true}}
                      *
                      *     id: 18
                      *     event: video.ready
-                     *     data: {"id":"evt_01m8ghr8w8a9822nwbbjvcyhqt","source":"/reelmill/coordinator","specversion":"1.0","type":"video.ready","subject":"video.finished.default.vid_01m8ghr0taxqswfbv5p1cdn8he","time":"2026-11-28T07:43:41.960596Z","datacontenttype":"application/json","eventversion":1,"correlationid":"vid_01m8ghr0taxqswfbv5p1cdn8he","causationid":"evt_01m8ghr8vx7crxcvdhxh53rb91","traceparent":"00-b8a01438a929fb669e459adc1aaf3f14-d125a7d01d186e09-01","data":{"state":"ready","notify":true}}
+                     *     data: {"id":"evt_01m8ghr8w8a9822nwbbjvcyhqt","source":"/reelmill/coordinator","specversion":"1.0","type":"video.ready","subject":"video.finished.default.vid_01m8ghr0taxqswfbv5p1cdn8he","time":"2026-11-28T07:43:41.960596Z","datacontenttype":"application/json","eventversion":1,"correlationid":"vid_01m8ghr0taxqswfbv5p1cdn8he","causationid":"evt_01m8ghr8vx7crxcvdhxh53rb91","traceparent":"00-b8a01438a929fb669e459adc1aaf3f14-d125a7d01d186e09-01","actor":"system","data":{"state":"ready","notify":true}}
                      */
                     "text/event-stream": string;
                 };
@@ -5246,6 +5249,7 @@ export interface operations {
                      * @example {
                      *       "data": [
                      *         {
+                     *           "actor": "anonymous",
                      *           "causationid": "evt_01m8ghr0wn71a0rc74jwxm01sm",
                      *           "correlationid": "vid_01m8ghr0taxqswfbv5p1cdn8he",
                      *           "data": {
@@ -5297,6 +5301,7 @@ export interface operations {
                      *           "type": "video.uploaded"
                      *         },
                      *         {
+                     *           "actor": "worker:inspect",
                      *           "causationid": "evt_01m8ghr0wn71a0rc74jwxm01sm",
                      *           "correlationid": "vid_01m8ghr0taxqswfbv5p1cdn8he",
                      *           "data": {
@@ -5326,11 +5331,11 @@ export interface operations {
                     /**
                      * @example id: 10
                      *     event: video.playable
-                     *     data: {"id":"evt_01m8ghr7ze4jhqkrcx49wghb43","source":"/reelmill/coordinator","specversion":"1.0","type":"video.playable","subject":"video.playable.default.vid_01m8ghr0taxqswfbv5p1cdn8he","time":"2026-11-28T07:43:41.038401Z","datacontenttype":"application/json","eventversion":1,"correlationid":"vid_01m8ghr0taxqswfbv5p1cdn8he","causationid":"evt_01m8ghr7y3kd3ax6jp6b9243a1","traceparent":"00-b8a01438a929fb669e459adc1aaf3f14-94ef89e7b9f1bd34-01","data":{"path":"master.m3u8","job":"transcode-0000","notify":true}}
+                     *     data: {"id":"evt_01m8ghr7ze4jhqkrcx49wghb43","source":"/reelmill/coordinator","specversion":"1.0","type":"video.playable","subject":"video.playable.default.vid_01m8ghr0taxqswfbv5p1cdn8he","time":"2026-11-28T07:43:41.038401Z","datacontenttype":"application/json","eventversion":1,"correlationid":"vid_01m8ghr0taxqswfbv5p1cdn8he","causationid":"evt_01m8ghr7y3kd3ax6jp6b9243a1","traceparent":"00-b8a01438a929fb669e459adc1aaf3f14-94ef89e7b9f1bd34-01","actor":"system","data":{"path":"master.m3u8","job":"transcode-0000","notify":true}}
                      *
                      *     id: 18
                      *     event: video.ready
-                     *     data: {"id":"evt_01m8ghr8w8a9822nwbbjvcyhqt","source":"/reelmill/coordinator","specversion":"1.0","type":"video.ready","subject":"video.finished.default.vid_01m8ghr0taxqswfbv5p1cdn8he","time":"2026-11-28T07:43:41.960596Z","datacontenttype":"application/json","eventversion":1,"correlationid":"vid_01m8ghr0taxqswfbv5p1cdn8he","causationid":"evt_01m8ghr8vx7crxcvdhxh53rb91","traceparent":"00-b8a01438a929fb669e459adc1aaf3f14-d125a7d01d186e09-01","data":{"state":"ready","notify":true}}
+                     *     data: {"id":"evt_01m8ghr8w8a9822nwbbjvcyhqt","source":"/reelmill/coordinator","specversion":"1.0","type":"video.ready","subject":"video.finished.default.vid_01m8ghr0taxqswfbv5p1cdn8he","time":"2026-11-28T07:43:41.960596Z","datacontenttype":"application/json","eventversion":1,"correlationid":"vid_01m8ghr0taxqswfbv5p1cdn8he","causationid":"evt_01m8ghr8vx7crxcvdhxh53rb91","traceparent":"00-b8a01438a929fb669e459adc1aaf3f14-d125a7d01d186e09-01","actor":"system","data":{"state":"ready","notify":true}}
                      *
                      *     event: end
                      *     data: {}
