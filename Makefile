@@ -78,9 +78,10 @@ fuzz: ## run each fuzz target for FUZZTIME (20s)
 		done; \
 	done
 
-bench: ## compare with plain ffmpeg (ONLY=ready,... CLIP=film JSON=file), then run the Go benchmarks (ONLY=go)
+bench: ## compare with plain ffmpeg (ONLY=ready,... CLIP=film JSON=file), the API with its peers (ONLY=api API='-size 64MiB'), Go benchmarks (ONLY=go)
 	@.ci/install ffmpeg
-	@[ '$(ONLY)' = go ] || go run ./cmd/bench -only '$(ONLY)' -clip '$(CLIP)' $(if $(JSON),-json '$(JSON)')
+	@case '$(ONLY)' in api|go) ;; *) go run ./cmd/bench -only '$(ONLY)' -clip '$(CLIP)' $(if $(JSON),-json '$(JSON)') ;; esac
+	@case '$(ONLY)' in ''|api) go run ./cmd/bench api $(if $(JSON),-json '$(JSON)$(if $(ONLY),,.api)') $(API) ;; esac
 	@[ -z '$(ONLY)' ] || [ '$(ONLY)' = go ] || exit 0; \
 		dirs='$(call tests_with,Benchmark)'; \
 		[ -n "$$dirs" ] || { echo 'there are no benchmarks'; exit 0; }; \

@@ -2,6 +2,7 @@
 // `make bench` and `make sim` call it.
 //
 //	bench        measure, print tables, and write everything as JSON
+//	bench api    the same for the API (api.go)
 //	bench sim    simulate larger installations with the measured costs (sim.go)
 //
 // The measurements, each a median of several runs:
@@ -63,8 +64,17 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) error {
-	if len(args) > 0 && args[0] == "sim" {
-		return runSim(args[1:], os.Stdout)
+	if len(args) > 0 {
+		switch args[0] {
+		case "sim":
+			return runSim(args[1:], os.Stdout)
+		case "api":
+			return runAPI(ctx, args[1:])
+		case "peer": // a process of `bench api`
+			return runPeer(ctx, args[1:], os.Stdout)
+		case "subscribers": // a process of `bench api`
+			return runSubscribers(ctx, args[1:], os.Stdout)
+		}
 	}
 	o, err := parseOptions(args)
 	if err != nil {

@@ -30,6 +30,11 @@ type process struct {
 // start starts reelmill with its own data folder, and returns when it is ready. Its log is in the folder of
 // the run.
 func (b *bench) start(ctx context.Context, args ...string) (*process, error) {
+	return b.startProgram(ctx, b.program, args...)
+}
+
+// startProgram is start for a program that takes --data and prints a ready line as reelmill does.
+func (b *bench) startProgram(ctx context.Context, program string, args ...string) (*process, error) {
 	b.started++
 	name := fmt.Sprintf("%03d-%s", b.started, args[0])
 	p := &process{data: filepath.Join(b.dir, name), done: make(chan struct{})}
@@ -38,7 +43,7 @@ func (b *bench) start(ctx context.Context, args ...string) (*process, error) {
 		return nil, err
 	}
 	defer log.Close()
-	p.cmd = exec.CommandContext(ctx, b.program, append(args, "--data", p.data)...)
+	p.cmd = exec.CommandContext(ctx, program, append(args, "--data", p.data)...)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	p.cmd.Stderr = log
 	p.cmd.Env = append(plainEnvironment(os.Environ()), "REELMILL_WEBHOOK_SECRET="+webhookSecret)

@@ -79,6 +79,15 @@ func peakRSS(pid int) int64 {
 	return parseStatus(status, "VmHWM")
 }
 
+// residentSet returns the memory of a process now, in bytes; 0 when it is gone.
+func residentSet(pid int) int64 {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0
+	}
+	return parseStatus(status, "VmRSS")
+}
+
 // children returns the running children of pid, by process id.
 func children(pid int) map[int]procStat {
 	found := map[int]procStat{}

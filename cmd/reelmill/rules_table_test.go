@@ -104,13 +104,13 @@ var ruleModules = []struct {
 	{"github.com/santhosh-tekuri/jsonschema/v6", nil, ruleAny},
 	{"github.com/sony/gobreaker/v2", []string{"storage/guard", "workers/webhook"}, nil},
 	{"github.com/standard-webhooks/standard-webhooks/libraries", []string{"pipeline/client", "workers/webhook"}, []string{"cmd/reelmill", "pipeline/webhooks"}},
-	{"github.com/tus/tusd/v2", []string{"pipeline/api"}, nil},
+	{"github.com/tus/tusd/v2", []string{"cmd/bench", "pipeline/api"}, nil},
 	{"github.com/u2takey/ffmpeg-go", []string{"workers/internal/ffmpeg"}, nil},
 	{"github.com/vbauerster/mpb/v8", []string{"cmd/reelmill"}, nil},
 	{"github.com/wneessen/go-mail", []string{"pipeline/mail"}, nil},
 	{"go.uber.org/goleak", nil, ruleAny},
 	{"go.yaml.in/yaml/v3", []string{"cmd/reelmill", "cmd/reelmill/internal/human"}, []string{"cmd/bench", "cmd/reelmill/internal/node"}},
-	{"golang.org/x/exp", []string{"pipeline/api"}, nil}, // the logger of tusd
+	{"golang.org/x/exp", []string{"cmd/bench", "pipeline/api"}, nil}, // the logger of tusd
 	{"golang.org/x/image", []string{"workers/internal/userimage", "workers/thumbnail", "workers/watermark"}, nil},
 	{"golang.org/x/net", []string{"workers/internal/sandbox"}, nil},
 	{"golang.org/x/sync", []string{
