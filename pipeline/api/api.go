@@ -107,6 +107,12 @@ func (s *server) routes() {
 		handle(s, opRedriveDeadLetter, s.redriveDeadLetter)
 		handle(s, opDiscardDeadLetter, s.discardDeadLetter)
 	}
+	if s.cfg.Queues != nil {
+		handle(s, opListWorkerTypes, s.listWorkerTypes)
+		handle(s, opListQueues, s.listQueues)
+		handle(s, opPauseQueue, s.pauseQueue)
+		handle(s, opResumeQueue, s.resumeQueue)
+	}
 	if s.cfg.Stats != nil {
 		handle(s, opStats, s.stats)
 	}

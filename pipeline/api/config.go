@@ -104,6 +104,10 @@ type Config struct {
 	Progress Progress
 	// Queue may be nil: then answers do not say the place of a job in its queue.
 	Queue Queue
+	// Queues may be nil: then there are no routes for queues and worker types.
+	Queues Queues
+	// Paces may be nil: then answers do not say how long a task waits.
+	Paces Paces
 	// DeadLetters may be nil: then there are no routes for dead letters.
 	DeadLetters DeadLetters
 	// Webhooks may be nil: then there are no routes for webhook endpoints.

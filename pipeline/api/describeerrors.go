@@ -33,6 +33,11 @@ func answeredCodes() map[string][]code {
 		"list-pipelines": nil,
 		"stats":          nil,
 
+		"list-worker-types": nil,
+		"list-queues":       nil,
+		"pause-queue":       missing,
+		"resume-queue":      missing,
+
 		"create-upload": slices.Concat(admissionCodes(), fieldCodes(), []code{
 			codeMediaType, codeUploadTooLarge, codeUploadEmpty, codeKeyReused, codeTooManyUploads, codeUploadEnded,
 		}),

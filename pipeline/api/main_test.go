@@ -117,8 +117,9 @@ func newEnv(t *testing.T, change func(*Config)) *env {
 	e := &env{t: t, Parts: apitest.Open(t), served: make(chan string, 1000)}
 	cfg := Config{
 		Store: e.Store, Log: e.Bus, Catalog: e.Catalog, Progress: e.Bus, Planner: planner{},
-		Queue: e.Bus, DeadLetters: e.Bus, Webhooks: deskOf(e.Bus, &target{}), Backlog: e.Catalog, Stats: e.Catalog,
-		Limits: Limits{MaxUpload: 1 << 20, ReadYourWrites: time.Hour},
+		Queue: e.Bus, Queues: e.Bus, Paces: e.Catalog, DeadLetters: e.Bus, Backlog: e.Catalog, Stats: e.Catalog,
+		Webhooks: deskOf(e.Bus, &target{}),
+		Limits:   Limits{MaxUpload: 1 << 20, ReadYourWrites: time.Hour},
 	}
 	if change != nil {
 		change(&cfg)

@@ -77,6 +77,13 @@ func (s *server) addLive(ctx context.Context, jobs []pipeline.JobView, facts *wh
 			facts.Workers = map[string]int{} // nil would mean that nobody knows
 		}
 	}
+	if s.cfg.Queues != nil {
+		pauses, err := s.cfg.Queues.Pauses(ctx)
+		if err != nil {
+			warn("list paused queues", err)
+		}
+		facts.Pauses = pauses
+	}
 	for i, t := range facts.Tasks {
 		if s.cfg.Queue == nil || i == maxPlaces {
 			break

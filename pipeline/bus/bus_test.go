@@ -201,7 +201,7 @@ func TestChangeIsTheOnlyWayToChangeAStream(t *testing.T) {
 	}
 	all, err := Look(soon(t), nc, Config{EventsMaxBytes: 1 << 21})
 	must(t, err)
-	if len(all) != 8 || len(all[0].Differences) != 3 || all[0].Absent || !all[1].Absent {
+	if len(all) != 9 || len(all[0].Differences) != 3 || all[0].Absent || !all[1].Absent {
 		t.Fatalf("looked at %+v", all)
 	}
 	if after := configOf(t, js, streamEvents); !reflect.DeepEqual(before, after) {
@@ -254,7 +254,7 @@ func TestChangeRefusesCopiesWithoutACluster(t *testing.T) {
 	all, err := Look(soon(t), bus.nc, Config{Replicas: 3, EventsMaxBytes: 9 << 30})
 	must(t, err)
 	err = Check(all...)
-	want := "EVENTS, TASKS, DEAD, PROGRESS, KV_WORKERS, KV_WEBHOOKS, HOOKS, DELIVERIES: 3 copies need a cluster of NATS " +
+	want := "EVENTS, TASKS, DEAD, PROGRESS, KV_WORKERS, KV_WEBHOOKS, HOOKS, DELIVERIES, KV_CONTROL: 3 copies need a cluster of NATS " +
 		"servers, and the broker is a single one; let it join a cluster, or ask for one copy"
 	if err == nil || err.Error() != want {
 		t.Errorf("%v, want %s", err, want)

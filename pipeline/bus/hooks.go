@@ -178,7 +178,7 @@ func (h *Hooks) DeleteEndpoint(ctx context.Context, project, id string) error {
 		if err != nil {
 			return nil //nolint:nilerr // no endpoint has such a name
 		}
-		m := &nats.Msg{Subject: hooksPrefix + key, Header: nats.Header{"KV-Operation": {"DEL"}}}
+		m := removalOf(hooksPrefix + key)
 		if _, err := h.b.publish(ctx, m, jetstream.WithExpectStream(streamHooks)); err != nil {
 			return fmt.Errorf("delete webhook endpoint %s: %w", id, err)
 		}

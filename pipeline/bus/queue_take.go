@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -32,6 +33,8 @@ const (
 // the lowest priority that has tasks, so no task waits for ever. Within a priority the lanes take turns, so a
 // project delays other lanes by one task each, however many tasks it has. Within a lane the oldest task comes
 // first.
+//
+// While the queue is paused (Pause), nobody takes a task.
 //
 // A message that is no task, or has another subject than its task, goes to the dead letters unchanged.
 func (b *Bus) NextAtLeast(ctx context.Context, worker string, least pipeline.Priority) (*Delivery, error) {
@@ -84,6 +87,9 @@ func (b *Bus) take(ctx context.Context, q *queue, l *line, served []pipeline.Pri
 	var failed error
 	if q.due(b.poll) {
 		failed = b.look(ctx, q)
+	}
+	if held, err := b.held(ctx, q); held || err != nil {
+		return nil, errors.Join(failed, err)
 	}
 	for _, p := range l.order(served) {
 		first := q.cursors[p]

@@ -9,7 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// The streams, and the buckets of presence and of webhook endpoints.
+// The streams, and the buckets of presence, of webhook endpoints, and of what operators ordered.
 const (
 	streamEvents   = "EVENTS"
 	streamTasks    = "TASKS"
@@ -22,6 +22,9 @@ const (
 	streamHooks      = "KV_" + bucketHooks
 	streamHookTasks  = "HOOKS"
 	streamDeliveries = "DELIVERIES"
+
+	bucketControl = "CONTROL"
+	streamControl = "KV_" + bucketControl
 )
 
 const (
@@ -71,15 +74,22 @@ func (b *Bus) streams() []jetstream.StreamConfig {
 	workers.Storage, workers.Discard = jetstream.MemoryStorage, jetstream.DiscardNew
 	workers.MaxMsgsPerSubject, workers.MaxAge, workers.Duplicates = 1, presenceTTL, presenceTTL
 	workers.AllowRollup, workers.AllowDirect, workers.DenyDelete = true, true, true
-	return append([]jetstream.StreamConfig{events, tasks, dead, progress, workers}, b.hookStreams(base)...)
+
+	streams := append([]jetstream.StreamConfig{events, tasks, dead, progress, workers}, b.hookStreams(base)...)
+	return append(streams, bucketOf(base(streamControl, "Pauses of queues", "$KV."+bucketControl+".>")))
+}
+
+// bucketOf makes a stream the bucket of that name, as CreateKeyValue makes it (ADR-8), with one value a key.
+func bucketOf(stream jetstream.StreamConfig) jetstream.StreamConfig {
+	stream.Discard, stream.MaxMsgsPerSubject = jetstream.DiscardNew, 1
+	stream.AllowRollup, stream.AllowDirect, stream.DenyDelete = true, true, true
+	return stream
 }
 
 // hookStreams returns what the streams of webhooks must be.
 func (b *Bus) hookStreams(base func(name, about string, subjects ...string) jetstream.StreamConfig,
 ) []jetstream.StreamConfig {
-	endpoints := base(streamHooks, "Webhook endpoints", "$KV."+bucketHooks+".>")
-	endpoints.Discard, endpoints.MaxMsgsPerSubject = jetstream.DiscardNew, 1
-	endpoints.AllowRollup, endpoints.AllowDirect, endpoints.DenyDelete = true, true, true
+	endpoints := bucketOf(base(streamHooks, "Webhook endpoints", "$KV."+bucketHooks+".>"))
 
 	tasks := base(streamHookTasks, "Webhook deliveries that are due, or will be", "hook.>", "hookretry.>")
 	tasks.Retention = jetstream.WorkQueuePolicy

@@ -17,6 +17,7 @@ type Facts struct {
 	Places   map[string]pipeline.Place    // by job; a job that is missing has an unknown place
 	Progress map[string]pipeline.Progress // the last report of each job
 	Workers  map[string]int               // in how many processes each worker type runs; nil when unknown
+	Pauses   map[string]pipeline.Pause    // by worker type: those whose queue is paused
 
 	timeline []Moment
 	earlier  int
@@ -58,6 +59,12 @@ func (f *Facts) Add(e pipeline.Event) {
 		f.earlier++
 	}
 	f.timeline = append(f.timeline, m)
+}
+
+// paused reports whether the queue of a worker type is paused.
+func (f *Facts) paused(worker string) bool {
+	_, paused := f.Pauses[worker]
+	return paused
 }
 
 func (f *Facts) addPlan(e pipeline.Event) {

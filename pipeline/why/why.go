@@ -24,6 +24,7 @@ type Reason string
 const (
 	WorkerMissing Reason = "worker_missing" // nobody runs its worker type
 	Stalled       Reason = "stalled"        // neither queued nor scheduled
+	Paused        Reason = "paused"         // somebody paused the queue of its worker type
 	Retrying      Reason = "retrying"       // an attempt failed, and another is scheduled
 	Running       Reason = "running"
 	Queued        Reason = "queued"
@@ -31,7 +32,7 @@ const (
 )
 
 var reasons = []Reason{
-	WorkerMissing, Stalled, Retrying, Running, Queued, Blocked,
+	WorkerMissing, Stalled, Paused, Retrying, Running, Queued, Blocked,
 }
 
 // Why says what a video waits for, and how it came there.
@@ -52,7 +53,7 @@ type WaitingJob struct {
 	Job       string            `json:"job"`
 	Worker    string            `json:"worker" doc:"Worker type"`
 	Status    pipeline.JobState `json:"status" enum:"pending,processing,retrying"`
-	Reason    Reason            `json:"reason" enum:"queued,running,retrying,blocked,worker_missing,stalled"`
+	Reason    Reason            `json:"reason" enum:"queued,running,retrying,blocked,worker_missing,stalled,paused"`
 	Detail    string            `json:"detail" doc:"The reason in words"`
 	BlockedBy []string          `json:"blocked_by" nullable:"false" doc:"Jobs that must be completed first"`
 	Attempt   int               `json:"attempt" doc:"Attempts so far"`
@@ -154,6 +155,8 @@ func (x *explainer) explain(j pipeline.JobView) WaitingJob {
 	case j.Status == pipeline.StateJobProcessing:
 		w.Reason = Running
 		x.addProgress(&w)
+	case x.facts.paused(j.Worker) && place.Queued && !place.Taken:
+		w.Reason = Paused
 	case w.RetryAt != nil && (place.DueAt != nil || x.now.Before(*w.RetryAt)):
 		w.Reason = Retrying
 	default:

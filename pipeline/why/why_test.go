@@ -54,6 +54,14 @@ func TestExplainJobs(t *testing.T) {
 			pending, why.Facts{Places: at(pipeline.Place{Queued: true, Ahead: 3})}, nil,
 			"queued", "a is the 4th in the queue of transcode",
 		},
+		"paused": {
+			pending, why.Facts{
+				Places: at(pipeline.Place{Queued: true}),
+				Pauses: map[string]pipeline.Pause{"transcode": {Reason: "a bad disk", Since: ago(60)}},
+			}, nil,
+			"paused", "the queue of transcode has been paused since " + pipeline.Clock(ago(60)) +
+				" (a bad disk): resume it",
+		},
 		"next": {
 			pending, why.Facts{Places: at(pipeline.Place{Queued: true})}, nil,
 			"queued", "a is next in the queue of transcode",

@@ -19,6 +19,13 @@ func (x *explainer) detail(w WaitingJob, place pipeline.Place, known bool) strin
 		return "nobody runs the worker type " + w.Worker + ": start a worker that has it"
 	case Stalled:
 		return w.Job + " is neither queued nor scheduled: the sweeper will enqueue it within three minutes"
+	case Paused:
+		p := x.facts.Pauses[w.Worker]
+		text := "the queue of " + w.Worker + " has been paused since " + pipeline.Clock(p.Since)
+		if p.Reason != "" {
+			text += " (" + p.Reason + ")"
+		}
+		return text + ": resume it"
 	case Running:
 		text := w.Job + " has run for " + span(x.now.Sub(w.Since))
 		if w.Process != nil {

@@ -83,6 +83,14 @@ const (
 		SELECT COUNT(CASE WHEN project = $1 THEN 1 END), COUNT(*) FROM videos
 		WHERE status IN ('queued', 'inspecting', 'processing')`
 
+	// The expressions and the condition repeat those of the index jobs_completed word for word.
+	sqlPaces = `
+		SELECT CASE WHEN json_valid(doc) THEN json_extract(doc, '$.worker') END AS worker, COUNT(*),
+			MIN(CASE WHEN json_valid(doc) THEN json_extract(doc, '$.finished_at') END)
+		FROM jobs WHERE status = 'completed'
+			AND CASE WHEN json_valid(doc) THEN json_extract(doc, '$.finished_at') END >= $1
+		GROUP BY worker`
+
 	sqlSamples = `
 		SELECT metric, at_us, label, value FROM samples
 		WHERE project = $1 AND at_us >= $2 AND at_us < $3`
@@ -98,6 +106,6 @@ var (
 	}
 	readerStatements = []string{
 		sqlSequence, sqlPoisoned, sqlAppliedAt, sqlVideo, sqlJobs, sqlOutputs, sqlEvents,
-		sqlOutputsAt, sqlAnyVideo, sqlAnyOutputs, sqlUnfinished, sqlBacklog, sqlSamples, sqlAllSamples,
+		sqlOutputsAt, sqlAnyVideo, sqlAnyOutputs, sqlUnfinished, sqlBacklog, sqlPaces, sqlSamples, sqlAllSamples,
 	}
 )

@@ -73,6 +73,20 @@ var alertScenarios = []struct {
 	{name: "a task waited for 17 minutes and was begun", series: map[string]string{
 		`reelmill_queue_oldest_task_seconds{worker="transcode"}`: "0+30x34 0 30",
 	}},
+	{name: "tasks have waited for an hour because two of the queues are paused", series: map[string]string{
+		`reelmill_queue_oldest_task_seconds{worker="transcode"}`:     "0+30x125",
+		`reelmill_queue_paused{instance="a",worker="transcode"}`:     "0 1x124",
+		`reelmill_queue_tasks{priority="normal",worker="transcode"}`: "3x125",
+		`reelmill_queue_paused{instance="a",worker="watermark"}`:     "0 1x124",
+		`reelmill_queue_tasks{priority="normal",worker="watermark"}`: "0x125",
+	}, fires: []string{
+		"ReelMillQueuePaused: The queue of transcode has been paused for an hour, and it has tasks.",
+	}},
+	{name: "a queue is paused for half an hour", series: map[string]string{
+		`reelmill_queue_oldest_task_seconds{worker="transcode"}`:     "0+30x60",
+		`reelmill_queue_paused{worker="transcode"}`:                  "0 1x59",
+		`reelmill_queue_tasks{priority="normal",worker="transcode"}`: "3x60",
+	}},
 	{name: "two serve and nobody runs watermark, which has a task", series: map[string]string{
 		`reelmill_worker_processes{instance="a",worker="watermark"}`:              "1x4 0x4",
 		`reelmill_worker_processes{instance="b",worker="watermark"}`:              "1x4 0x4",

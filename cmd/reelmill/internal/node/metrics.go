@@ -49,6 +49,8 @@ var (
 		"Tasks that wait or are held by a worker.", []string{"worker", "priority"}, nil)
 	descOldest = prometheus.NewDesc("reelmill_queue_oldest_task_seconds",
 		"Age of the oldest task that waits for a worker; 0 when none waits.", []string{"worker"}, nil)
+	descPaused = prometheus.NewDesc("reelmill_queue_paused",
+		"1 while the queue of a worker type is paused: nobody takes its tasks. Else 0.", []string{"worker"}, nil)
 	descScheduled = prometheus.NewDesc("reelmill_queue_scheduled", "Retries that are not due yet.", nil, nil)
 	descDead      = prometheus.NewDesc("reelmill_dead_letters", "Dead letters that nobody dealt with.", nil, nil)
 	descPresent   = prometheus.NewDesc("reelmill_worker_processes",
@@ -210,6 +212,7 @@ func (m *metrics) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descRepairs, descLag, descPoisoned, descDepth, descScheduled, descDead, descPresent, descBreaker,
 		descOpened, descStoreRetries, descStoreFailures, descRestarts, descFree, descJobs, descRunning, descOldest,
+		descPaused,
 		descCoordinator, descQuorum, descReserve, descSlots, descBusy, descLogBytes, descLogMax, descLogUploads,
 		descLogLost, descSubscribers, descSubscribersMax, descSlow,
 		descHookAttempts, descHookExhausted, descHookTurned, descHookDisabled, descHookQueue, descHookLag,

@@ -99,13 +99,18 @@ func (s *Server) measureSubscribers(_ context.Context, to sink) error {
 	return nil
 }
 
-// measureQueue measures the queue of each worker type that is registered here, runs anywhere or has tasks.
+// measureQueue measures the queue of each worker type that is registered here, runs anywhere, has tasks or is
+// paused.
 func (g *ground) measureQueue(ctx context.Context, s sink) error {
 	backlogs, err := g.bus.Backlogs(ctx)
 	if err != nil {
 		return err
 	}
 	present, err := g.bus.Workers(ctx)
+	if err != nil {
+		return err
+	}
+	pauses, err := g.bus.Pauses(ctx)
 	if err != nil {
 		return err
 	}
@@ -119,15 +124,22 @@ func (g *ground) measureQueue(ctx context.Context, s sink) error {
 	for worker := range present {
 		types[worker] = true
 	}
+	for worker := range pauses {
+		types[worker] = true
+	}
 	for worker := range types {
-		of, age := backlogs[worker], 0.0
+		of, age, paused := backlogs[worker], 0.0, 0.0
 		for _, p := range pipeline.Priorities {
 			s.gauge(descDepth, float64(of.Tasks[p]), worker, string(p))
 		}
 		if !of.Oldest.IsZero() {
 			age = max(0, time.Since(of.Oldest).Seconds())
 		}
+		if _, ok := pauses[worker]; ok {
+			paused = 1
+		}
 		s.gauge(descOldest, age, worker)
+		s.gauge(descPaused, paused, worker)
 		s.gauge(descPresent, float64(present[worker]), worker)
 	}
 	scheduled, err := g.bus.ScheduledCount(ctx)

@@ -142,8 +142,8 @@ func (s *Server) openAPI(context.Context) error {
 	s.handler, err = api.New(api.Config{
 		Store: s.objects, Log: s.faults.log(s.bus), Catalog: s.catalog, Progress: s.bus,
 		Pipelines: pipelines, Planner: s.registry,
-		DeadLetters: s.bus, Queue: s.bus, Stats: statistics{s}, Backlog: s.catalog, Workers: s.bus.Workers,
-		LogEnd:   s.bus.LastSequence,
+		DeadLetters: s.bus, Queue: s.bus, Queues: s.bus, Paces: s.catalog, Stats: statistics{s},
+		Backlog: s.catalog, Workers: s.bus.Workers, LogEnd: s.bus.LastSequence,
 		Webhooks: s.hooks.desk,
 		Limits:   s.server.Limits, Access: s.config.Access,
 		WebhookDefault:  !s.webhook.URL.Empty(),

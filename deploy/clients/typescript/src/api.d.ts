@@ -294,6 +294,66 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/queues": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the queues, one for each worker type
+         * @description Of all projects. `oldest_at` does not count tasks that were given back.
+         */
+        get: operations["list-queues"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/queues/{type}/pause": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Pause the queue of a worker type
+         * @description No process takes a further task of the type until the queue is resumed, also after restarts. Jobs that run go on to their end. Nothing expires meanwhile. Pausing it again changes the reason.
+         */
+        post: operations["pause-queue"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/queues/{type}/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Resume the queue of a worker type
+         * @description Resuming a queue that is not paused answers the same.
+         */
+        post: operations["resume-queue"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/stats": {
         parameters: {
             query?: never;
@@ -790,6 +850,26 @@ export interface paths {
          * @description One attempt, at once, with made-up data, also to an endpoint that is disabled. It does not count for `failing_since`.
          */
         post: operations["test-webhook-endpoint"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/worker_types": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the worker types
+         * @description Those that a process runs, or that tasks wait for, with the steps of the pipelines that use them and the schema of their parameters. A process that has said nothing for 30 seconds is not counted.
+         */
+        get: operations["list-worker-types"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1355,8 +1435,24 @@ export interface components {
         } & {
             [key: string]: unknown;
         };
+        ListQueueView: {
+            data: components["schemas"]["QueueView"][];
+            has_more: boolean;
+            /** @description The cursor of the next page; null on the last page */
+            next_cursor: string | null;
+        } & {
+            [key: string]: unknown;
+        };
         ListUploadView: {
             data: components["schemas"]["UploadView"][];
+            has_more: boolean;
+            /** @description The cursor of the next page; null on the last page */
+            next_cursor: string | null;
+        } & {
+            [key: string]: unknown;
+        };
+        ListWorkerTypeView: {
+            data: components["schemas"]["WorkerTypeView"][];
             has_more: boolean;
             /** @description The cursor of the next page; null on the last page */
             next_cursor: string | null;
@@ -1478,6 +1574,10 @@ export interface components {
         } & {
             [key: string]: unknown;
         };
+        PauseOrder: {
+            /** @description For people: who waits learns it */
+            reason?: string;
+        };
         Pipeline: {
             name: string;
             steps: components["schemas"]["Step"][] | null;
@@ -1557,6 +1657,59 @@ export interface components {
              * @description 95% are not greater
              */
             p95: number;
+        } & {
+            [key: string]: unknown;
+        };
+        QueueView: {
+            /** @description Tasks that wait or are in work */
+            by_priority: {
+                [key: string]: number;
+            };
+            /**
+             * Format: int64
+             * @description Tasks that wait
+             */
+            depth: number;
+            /**
+             * Format: double
+             * @description Of a task that is enqueued now: depth divided by the rate at which jobs of the type were completed in the last 15 minutes; null when unknown, as while the queue is paused or nobody runs the type
+             */
+            estimated_wait_seconds: number | null;
+            /**
+             * Format: int64
+             * @description Tasks that are with a process
+             */
+            in_work: number;
+            /**
+             * Format: double
+             * @description 0 when none waits
+             */
+            oldest_age_seconds: number;
+            /**
+             * Format: date-time
+             * @description When the oldest that waits was enqueued; else null
+             */
+            oldest_at: string | null;
+            /** @description Why it is paused */
+            pause_reason?: string;
+            paused: boolean;
+            /**
+             * Format: date-time
+             * @description null when it is not paused
+             */
+            paused_at: string | null;
+            /**
+             * Format: int64
+             * @description Jobs that they run at once at most
+             */
+            slots: number;
+            /** @description Worker type */
+            type: string;
+            /**
+             * Format: int64
+             * @description Processes that run the type
+             */
+            workers: number;
         } & {
             [key: string]: unknown;
         };
@@ -1892,7 +2045,7 @@ export interface components {
              */
             progress: number | null;
             /** @enum {string} */
-            reason: "queued" | "running" | "retrying" | "blocked" | "worker_missing" | "stalled";
+            reason: "queued" | "running" | "retrying" | "blocked" | "worker_missing" | "stalled" | "paused";
             /**
              * Format: date-time
              * @description When the next attempt is due
@@ -1976,6 +2129,37 @@ export interface components {
              * @description Videos uploaded
              */
             uploaded: number;
+        } & {
+            [key: string]: unknown;
+        };
+        WorkerTypeView: {
+            /**
+             * Format: int64
+             * @description Tasks that wait
+             */
+            lag: number;
+            /**
+             * Format: date-time
+             * @description When the oldest of them was enqueued; null when none waits
+             */
+            oldest_at: string | null;
+            /** @description JSON Schema of its parameters; null when no process says it */
+            schema: unknown;
+            /**
+             * Format: int64
+             * @description Jobs that they run at once at most
+             */
+            slots: number;
+            /** @description The steps that use it, as pipeline/step */
+            steps: string[];
+            type: string;
+            /** @description Of the programs */
+            versions: string[];
+            /**
+             * Format: int64
+             * @description Processes that run it
+             */
+            workers: number;
         } & {
             [key: string]: unknown;
         };
@@ -3026,6 +3210,224 @@ export interface operations {
                      *     }
                      */
                     "application/json": components["schemas"]["ListPipeline"];
+                };
+            };
+            "4XX": components["responses"]["WrongRequest"];
+            default: components["responses"]["FailedServer"];
+        };
+    };
+    "list-queues": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "data": [
+                     *         {
+                     *           "by_priority": {
+                     *             "bulk": 0,
+                     *             "high": 0,
+                     *             "normal": 16
+                     *           },
+                     *           "depth": 12,
+                     *           "estimated_wait_seconds": null,
+                     *           "in_work": 4,
+                     *           "oldest_age_seconds": 41.5,
+                     *           "oldest_at": "2026-11-28T07:43:00Z",
+                     *           "pause_reason": "the encoder of this version is slow",
+                     *           "paused": true,
+                     *           "paused_at": "2026-11-28T07:42:00Z",
+                     *           "slots": 4,
+                     *           "type": "transcode",
+                     *           "workers": 2
+                     *         }
+                     *       ],
+                     *       "next_cursor": null,
+                     *       "has_more": false
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ListQueueView"];
+                };
+            };
+            "4XX": components["responses"]["WrongRequest"];
+            default: components["responses"]["FailedServer"];
+        };
+    };
+    "pause-queue": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A new one for each request, and the same for every try of it. For 24 hours after a success, the same request gets the same answer, with Idempotency-Replayed, and does nothing; another request with the key is refused (422). While a request is under way, others with its key get 409. A request that failed leaves its key free. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description Worker type */
+                type: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                /**
+                 * @example {
+                 *       "reason": "the encoder of this version is slow"
+                 *     }
+                 */
+                "application/json": components["schemas"]["PauseOrder"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "Idempotency-Replayed"?: string;
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "by_priority": {
+                     *         "bulk": 0,
+                     *         "high": 0,
+                     *         "normal": 16
+                     *       },
+                     *       "depth": 12,
+                     *       "estimated_wait_seconds": null,
+                     *       "in_work": 4,
+                     *       "oldest_age_seconds": 41.5,
+                     *       "oldest_at": "2026-11-28T07:43:00Z",
+                     *       "pause_reason": "the encoder of this version is slow",
+                     *       "paused": true,
+                     *       "paused_at": "2026-11-28T07:42:00Z",
+                     *       "slots": 4,
+                     *       "type": "transcode",
+                     *       "workers": 2
+                     *     }
+                     */
+                    "application/json": components["schemas"]["QueueView"];
+                };
+            };
+            /** @description - `not_found`: Not found */
+            404: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `idempotency_key_in_use`: A request with this Idempotency-Key is under way */
+            409: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `idempotency_key_reused`: The Idempotency-Key belongs to another request */
+            422: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            "4XX": components["responses"]["WrongRequest"];
+            default: components["responses"]["FailedServer"];
+        };
+    };
+    "resume-queue": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A new one for each request, and the same for every try of it. For 24 hours after a success, the same request gets the same answer, with Idempotency-Replayed, and does nothing; another request with the key is refused (422). While a request is under way, others with its key get 409. A request that failed leaves its key free. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description Worker type */
+                type: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "Idempotency-Replayed"?: string;
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "by_priority": {
+                     *         "bulk": 0,
+                     *         "high": 0,
+                     *         "normal": 16
+                     *       },
+                     *       "depth": 12,
+                     *       "estimated_wait_seconds": null,
+                     *       "in_work": 4,
+                     *       "oldest_age_seconds": 41.5,
+                     *       "oldest_at": "2026-11-28T07:43:00Z",
+                     *       "pause_reason": "the encoder of this version is slow",
+                     *       "paused": true,
+                     *       "paused_at": "2026-11-28T07:42:00Z",
+                     *       "slots": 4,
+                     *       "type": "transcode",
+                     *       "workers": 2
+                     *     }
+                     */
+                    "application/json": components["schemas"]["QueueView"];
+                };
+            };
+            /** @description - `not_found`: Not found */
+            404: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `idempotency_key_in_use`: A request with this Idempotency-Key is under way */
+            409: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `idempotency_key_reused`: The Idempotency-Key belongs to another request */
+            422: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
             "4XX": components["responses"]["WrongRequest"];
@@ -6771,6 +7173,58 @@ export interface operations {
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            "4XX": components["responses"]["WrongRequest"];
+            default: components["responses"]["FailedServer"];
+        };
+    };
+    "list-worker-types": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "data": [
+                     *         {
+                     *           "lag": 0,
+                     *           "oldest_at": null,
+                     *           "schema": {
+                     *             "properties": {
+                     *               "opacity": {
+                     *                 "type": "number"
+                     *               }
+                     *             },
+                     *             "type": "object"
+                     *           },
+                     *           "slots": 2,
+                     *           "steps": [
+                     *             "default/watermark"
+                     *           ],
+                     *           "type": "watermark",
+                     *           "versions": [
+                     *             "v0.9.0"
+                     *           ],
+                     *           "workers": 1
+                     *         }
+                     *       ],
+                     *       "next_cursor": null,
+                     *       "has_more": false
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ListWorkerTypeView"];
                 };
             };
             "4XX": components["responses"]["WrongRequest"];
