@@ -109,7 +109,7 @@ func (b *apiBench) run(ctx context.Context) (err error) {
 	if b.self, err = os.Executable(); err != nil {
 		return err
 	}
-	if err := openMany(uint64(b.subscribers*5 + 8192)); err != nil {
+	if err := openMany(uint64(b.subscribers + 8192)); err != nil {
 		b.warn("%v", err)
 	}
 	b.machine = readMachine(ctx) // before the build, which is load too

@@ -55,7 +55,7 @@ var mutations = []mutation{
 	},
 	{
 		"edge: one client may have all connections", "pipeline/api/connections.go",
-		"newGate(connections, Share(connections))", "newGate(connections, connections)",
+		"newGate(whole*connections, Share(connections))", "newGate(whole*connections, whole*connections)",
 		suite{"./pipeline/api", "TestClientsOfConnections"},
 	},
 	{

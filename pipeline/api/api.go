@@ -211,6 +211,7 @@ func Server(addr string, h http.Handler) *http.Server {
 	srv := &http.Server{
 		Addr: addr, Handler: h,
 		ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+		ConnState: takenOver,
 		BaseContext: func(net.Listener) context.Context {
 			return context.WithValue(context.Background(), closingKey{}, (<-chan struct{})(closing))
 		},

@@ -2,7 +2,9 @@ package api
 
 import (
 	"errors"
+	"io"
 	"net"
+	"net/http"
 	"net/netip"
 	"syscall"
 	"testing"
@@ -96,6 +98,53 @@ func clientAddress(t *testing.T, c net.Conn) string {
 	peer, err := netip.ParseAddrPort(c.RemoteAddr().String())
 	must(t, err)
 	return peer.Addr().String()
+}
+
+// TestConnectionsOfStreams: a connection that a handler has taken over counts a quarter, and frees that at its end.
+func TestConnectionsOfStreams(t *testing.T) {
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	must(t, err)
+	taken := make(chan net.Conn, 100)
+	server := Server("", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		taken <- conn
+	}))
+	ended := make(chan error, 1)
+	all := LimitConnections(l, 2, Access{}, func(client netip.Prefix) { t.Errorf("refused %v", client) })
+	go func() { ended <- server.Serve(all) }()
+	t.Cleanup(func() {
+		must(t, server.Close())
+		if err := pipelinetest.Receive(t, "the end of the server", ended); !errors.Is(err, http.ErrServerClosed) {
+			t.Error(err)
+		}
+	})
+	ask := func(from string) {
+		dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+		c, err := dialer.DialContext(pipelinetest.Context(t), "tcp", l.Addr().String())
+		must(t, err)
+		t.Cleanup(func() { _ = c.Close() })
+		_, err = io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+		must(t, err)
+	}
+	var held []net.Conn
+	for _, from := range []string{"127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5"} {
+		ask(from)
+		held = append(held, pipelinetest.Receive(t, "a connection from "+from, taken))
+	}
+	ask("127.0.0.6") // three shares are left
+	_ = held[0].Close()
+	_ = held[0].Close() // twice, and yet it frees one share
+	sixth := pipelinetest.Receive(t, "the connection that waited", taken)
+	for _, c := range append(held[1:], sixth) {
+		must(t, c.Close())
+	}
+	if n := len(all.(*limited).free); n > whole { // those that the next client will take
+		t.Errorf("%d shares are taken", n)
+	}
 }
 
 // TestConnectionsOfAProxy: a proxy may have all connections, since those of all clients come from it.
