@@ -27,8 +27,8 @@ func ActorOf(ctx context.Context) string {
 	return ActorSystem
 }
 
-// Append appends e to log after a sequence, as Log.Append does, and returns it with its sequence. The event is
-// by its Actor, or by that of ctx when it has none.
+// Append appends e to log after a sequence, as Log.Append does, and returns it with its sequence. The event
+// is by its Actor, or by that of ctx when it has none.
 func Append(ctx context.Context, log Log, e Event, after uint64) (Event, error) {
 	if e.Actor == "" {
 		e.Actor = ActorOf(ctx)

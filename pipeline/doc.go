@@ -33,7 +33,11 @@
 //
 //   - video: one uploaded source and all that is made of it. Its id is vid_ and 26 letters and digits. It
 //     does not sort by time, since it may be derived from an idempotency key.
-//   - project: the owner of videos; a name token. Today there is one, DefaultProject.
+//   - project: the owner of videos, keys and webhook endpoints; a name token. DefaultProject always exists.
+//   - API key: a credential of one project, with scopes, each of which allows one kind of request (package
+//     access).
+//   - grant: what a request may do, made from its credential.
+//   - actor: who did what an event tells.
 //   - step: an entry of a pipeline document: a worker type, its parameters, and what must come before it.
 //   - plan: the list of jobs, frozen into video.inspected.
 //   - job: one unit of work for one worker type, named by step and part, such as transcode-0000.

@@ -44,21 +44,34 @@ var EventTypes = []EventType{
 	VideoChanged, VideoDeleted, VideoPurged,
 }
 
+// The event types of projects and their keys (package access).
+const (
+	ProjectCreated EventType = "project.created"
+	ProjectChanged EventType = "project.changed"
+	ProjectDeleted EventType = "project.deleted"
+	KeyCreated     EventType = "key.created"
+	KeyRevoked     EventType = "key.revoked"
+)
+
+// AccessEventTypes lists the event types of projects and keys. They belong to no video: webhook endpoints do
+// not get them, and lists of events have them for administrators only.
+var AccessEventTypes = []EventType{ProjectCreated, ProjectChanged, ProjectDeleted, KeyCreated, KeyRevoked}
+
 // Event is one immutable fact. On the wire it is a CloudEvents 1.0 document in structured JSON
 // (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md) with the extensions
 // eventversion, correlationid, causationid, traceparent and actor.
 type Event struct {
-	ID            string          `json:"id"`
-	Source        string          `json:"source"` // a URI reference: /reelmill/<role>
-	SpecVersion   string          `json:"specversion"`
-	Type          EventType       `json:"type"`
-	Subject       string          `json:"subject"` // the subject of the log that the event was written to
-	Time          time.Time       `json:"time"`
-	ContentType   string          `json:"datacontenttype"`
-	Version       int             `json:"eventversion"`  // of the data's schema; rises with an incompatible change
-	CorrelationID string          `json:"correlationid"` // the video
-	CausationID   string          `json:"causationid"`   // the event that led to this one; itself for the first
-	TraceParent   string          `json:"traceparent"`   // W3C Trace Context
+	ID            string    `json:"id"`
+	Source        string    `json:"source"` // a URI reference: /reelmill/<role>
+	SpecVersion   string    `json:"specversion"`
+	Type          EventType `json:"type"`
+	Subject       string    `json:"subject"` // the subject of the log that the event was written to
+	Time          time.Time `json:"time"`
+	ContentType   string    `json:"datacontenttype"`
+	Version       int       `json:"eventversion"`  // of the data's schema; rises with an incompatible change
+	CorrelationID string    `json:"correlationid"` // the video, project or key
+	CausationID   string    `json:"causationid"`   // the event that led to this one; itself for the first
+	TraceParent   string    `json:"traceparent"`   // W3C Trace Context
 	// Actor is who did it: key:<id of an API key>, user:<subject of the issuer>, token:<id>, worker:<type>,
 	// ActorAnonymous or ActorSystem. Empty in events of earlier versions: unknown.
 	Actor string          `json:"actor,omitempty"`
@@ -168,12 +181,29 @@ func ProgressSubject(project, video, job string) string {
 	return "progress." + project + "." + video + "." + job
 }
 
+// AccessSubjects matches the subjects of all projects and keys.
+const AccessSubjects = "video.access.>"
+
+// AccessSubject returns the subject of what is said about a project (thing is "project") or one of its keys
+// (thing is the key's id). Compare-and-swap admits one next event. It begins with video., because processes
+// of earlier versions refuse a log that takes other subjects; they pass over these events.
+func AccessSubject(project, thing string) string { return "video.access." + project + "." + thing }
+
+// AccessAddress returns what AccessSubject got; ok is false for the subject of a video or job.
+func AccessAddress(subject string) (project, thing string, ok bool) {
+	parts := strings.Split(subject, ".")
+	if len(parts) != 4 || parts[0] != "video" || parts[1] != "access" {
+		return "", "", false
+	}
+	return parts[2], parts[3], true
+}
+
 // Address returns the project, video and job that a subject of the log belongs to; job is empty for the
-// subject of a video.
+// subject of a video. The subjects of projects and keys are an error: AccessAddress reads them.
 func Address(subject string) (project, video, job string, err error) {
 	parts := strings.Split(subject, ".")
 	switch {
-	case len(parts) == 4 && parts[0] == "video":
+	case len(parts) == 4 && parts[0] == "video" && parts[1] != "access":
 		return parts[2], parts[3], "", nil
 	case len(parts) == 4 && parts[0] == "job":
 		return parts[1], parts[2], parts[3], nil

@@ -61,6 +61,23 @@ func TestAddress(t *testing.T) {
 			t.Errorf("%q is taken for a subject of the log", subject)
 		}
 	}
+	for _, of := range []struct{ project, thing string }{{"p", "project"}, {"p", "key_1"}, {"_operator", "key_1"}} {
+		s := pipeline.AccessSubject(of.project, of.thing)
+		if p, thing, ok := pipeline.AccessAddress(s); p != of.project || thing != of.thing || !ok {
+			t.Errorf("the address of %s is %q %q, %t", s, p, thing, ok)
+		}
+		if p, v, j, err := pipeline.Address(s); err == nil {
+			t.Errorf("%s is taken for a video: %q %q %q", s, p, v, j)
+		}
+		if !strings.HasPrefix(s, strings.TrimSuffix(pipeline.AccessSubjects, ">")) {
+			t.Errorf("%s does not match %s", s, pipeline.AccessSubjects)
+		}
+	}
+	for _, s := range []string{pipeline.UploadedSubject("p", "v"), "video.access.p", "job.access.p.v", ""} {
+		if p, thing, ok := pipeline.AccessAddress(s); ok {
+			t.Errorf("%q is taken for a project or key: %q %q", s, p, thing)
+		}
+	}
 	if s := task.Subject(); s != "task.w.normal."+pipeline.Lane("p")+".p.v.j" ||
 		letter.DeadSubject() != "dead.w.p.v.j.7" {
 		t.Errorf("subjects %s, %s", s, letter.DeadSubject())

@@ -8,8 +8,9 @@ import "embed"
 //go:embed schemas/*.json
 var schemas embed.FS
 
-// Schema returns the JSON Schema of the whole CloudEvents document of an event of type t; nil for a type that
-// is not in EventTypes. Unknown fields are allowed everywhere: within a version, data only grows.
+// Schema returns the JSON Schema of the whole CloudEvents document of an event of type t; nil for a type
+// that is in neither EventTypes nor AccessEventTypes. Unknown fields are allowed everywhere: within a
+// version, data only grows.
 func Schema(t EventType) []byte {
 	raw, err := schemas.ReadFile("schemas/" + string(t) + ".json")
 	if err != nil {

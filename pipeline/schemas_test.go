@@ -16,6 +16,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/access"
 )
 
 var update = flag.Bool("update", false, "write schemas/ anew from the Go types")
@@ -43,7 +44,15 @@ var schemaOf = map[pipeline.EventType]struct {
 	pipeline.JobErrored:     {pipeline.JobEvent{}, []string{"problem"}},
 	pipeline.JobCanceled:    {pipeline.JobEvent{}, nil},
 	pipeline.JobRequeued:    {pipeline.JobEvent{}, nil},
+	pipeline.ProjectCreated: {access.Settings{}, nil},
+	pipeline.ProjectChanged: {access.Settings{}, nil},
+	pipeline.ProjectDeleted: {struct{}{}, nil},
+	pipeline.KeyCreated:     {access.KeyData{}, nil},
+	pipeline.KeyRevoked:     {struct{}{}, nil},
 }
+
+// allTypes are the event types that have a schema.
+var allTypes = slices.Concat(pipeline.EventTypes, pipeline.AccessEventTypes)
 
 type object = map[string]any
 
@@ -142,7 +151,7 @@ func definitions(t *testing.T, root any, all map[string]*huma.Schema) object {
 }
 
 func TestSchemasAreGenerated(t *testing.T) {
-	for _, et := range pipeline.EventTypes {
+	for _, et := range allTypes {
 		want := generate(t, et)
 		if *update {
 			if err := os.WriteFile(filepath.Join("schemas", string(et)+".json"), want, 0o644); err != nil {
@@ -161,11 +170,11 @@ func TestSchemasAreGenerated(t *testing.T) {
 	}
 	for _, f := range files {
 		et, ok := strings.CutSuffix(f.Name(), ".json")
-		if !ok || !slices.Contains(pipeline.EventTypes, pipeline.EventType(et)) {
+		if !ok || !slices.Contains(allTypes, pipeline.EventType(et)) {
 			t.Errorf("schemas/%s belongs to no event type", f.Name())
 		}
 	}
-	if len(schemaOf) != len(pipeline.EventTypes) || pipeline.Schema("video.unknown") != nil {
+	if len(schemaOf) != len(allTypes) || pipeline.Schema("video.unknown") != nil {
 		t.Error("Schema does not know exactly the event types")
 	}
 }
@@ -176,7 +185,7 @@ var compiled = sync.OnceValues(func() (map[pipeline.EventType]*jsonschema.Schema
 	c.DefaultDraft(jsonschema.Draft2020)
 	c.AssertFormat()
 	all := map[pipeline.EventType]*jsonschema.Schema{}
-	for _, et := range pipeline.EventTypes {
+	for _, et := range allTypes {
 		doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(pipeline.Schema(et)))
 		if err != nil {
 			return nil, err

@@ -20,9 +20,11 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/access"
 	"github.com/reelmill/reelmill/pipeline/bus/bustest"
 	"github.com/reelmill/reelmill/pipeline/client"
 	"github.com/reelmill/reelmill/pipeline/pipelinetest"
+	"github.com/reelmill/reelmill/storage/catalog"
 )
 
 // TestRebuild deletes and rebuilds the read model, and checks that every answer of the API is the same, byte
@@ -241,4 +243,65 @@ func delivers(line string) uint64 {
 		}
 	}
 	return 0
+}
+
+// TestRebuildOfAccess: a read model that is made anew has the same projects, keys and events of them.
+func TestRebuildOfAccess(t *testing.T) {
+	s := newSite(t, "")
+	n := s.open()
+	ctx := pipeline.WithActor(t.Context(), "key:key_root")
+	_, err := access.CreateProject(ctx, n.bus, "shop", access.Settings{Title: "Shop"})
+	check(t, err)
+	_, err = access.CreateProject(ctx, n.bus, "gone", access.Settings{})
+	check(t, err)
+	for _, project := range []string{"default", "shop", "gone", access.Operator} {
+		scopes := []access.Scope{access.Read}
+		if project == access.Operator {
+			scopes = []access.Scope{access.Operate}
+		}
+		k, _, _, err := access.CreateKey(ctx, n.bus, access.NewKey{Project: project, Scopes: scopes})
+		check(t, err)
+		if project == "default" {
+			_, err = access.RevokeKey(ctx, n.bus, project, k.ID)
+			check(t, err)
+		}
+	}
+	_, err = access.DeleteProject(ctx, n.bus, "gone")
+	check(t, err)
+	s.close(n)
+	before := s.accessTables()
+	if !strings.Contains(before, "key:key_root") || strings.Count(before, "key.created") != 4 {
+		t.Fatalf("the read model has\n%s", before)
+	}
+	out, err := s.command("rebuild")
+	if err != nil || !strings.Contains(out, "rebuilt the read model from 64 events") {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if after := s.accessTables(); after != before {
+		t.Errorf("rebuilt\n%s\nbefore\n%s", after, before)
+	}
+	s.wantVideos(siteVideos)
+	s.wantWhole()
+}
+
+// accessTables writes what the read model has of projects and keys.
+func (s *site) accessTables() string {
+	s.t.Helper()
+	c, err := catalog.Open(s.t.Context(), filepath.Join(s.data, "catalog.db"))
+	check(s.t, err)
+	defer func() { check(s.t, c.Close()) }()
+	var all []any
+	projects, err := c.Projects(s.t.Context())
+	check(s.t, err)
+	all = append(all, projects)
+	for _, project := range []string{"default", "shop", "gone", access.Operator} {
+		keys, err := c.Keys(s.t.Context(), project)
+		check(s.t, err)
+		events, err := c.History(s.t.Context(), catalog.EventQuery{Project: project, Access: true})
+		check(s.t, err)
+		all = append(all, keys, events)
+	}
+	raw, err := json.Marshal(all)
+	check(s.t, err)
+	return string(raw)
 }

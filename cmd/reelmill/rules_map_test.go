@@ -26,7 +26,7 @@ func TestRulesLeaveRoom(t *testing.T) {
 		imports []string
 	}{
 		{"cmd/reelmill/command.go", false, []string{"github.com/alecthomas/kong", ours + "pipeline/client"}},
-		{"pipeline/account.go", false, nil},
+		{"pipeline/access/quota.go", false, nil},
 		{"pipeline/aggregate.go", exists, nil},
 		{"pipeline/codes.go", exists, nil},
 		{"pipeline/flow.go", exists, nil},

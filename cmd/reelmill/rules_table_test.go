@@ -17,7 +17,8 @@ var ruleImports = []struct {
 	{"cmd/reelmill/internal/rebuild", []string{"pipeline", "pipeline/bus", "storage/catalog", "cmd/reelmill/internal/loss"}},
 
 	{"pipeline", nil},
-	{"pipeline/api", []string{"pipeline", "pipeline/console", "pipeline/live", "pipeline/manifest", "pipeline/pace", "pipeline/secret", "pipeline/stats", "pipeline/webhooks", "pipeline/why", "storage", "storage/catalog"}},
+	{"pipeline/access", []string{"pipeline", "pipeline/secret"}},
+	{"pipeline/api", []string{"pipeline", "pipeline/access", "pipeline/console", "pipeline/live", "pipeline/manifest", "pipeline/pace", "pipeline/secret", "pipeline/stats", "pipeline/webhooks", "pipeline/why", "storage", "storage/catalog"}},
 	{"pipeline/api/apitest", []string{"pipeline/...", "storage/..."}},
 	{"pipeline/bus", []string{"pipeline", "pipeline/bytesize", "pipeline/pause", "pipeline/webhooks"}},
 	{"pipeline/bus/bustest", []string{"pipeline/bus/embedded", "pipeline/pipelinetest"}},
@@ -38,7 +39,7 @@ var ruleImports = []struct {
 
 	{"storage", nil},
 	{"storage/accounts", []string{"pipeline", "storage", "storage/postgres"}},
-	{"storage/catalog", []string{"pipeline", "pipeline/stats", "storage", "storage/postgres"}},
+	{"storage/catalog", []string{"pipeline", "pipeline/access", "pipeline/stats", "storage", "storage/postgres"}},
 	{"storage/claim", nil},
 	{"storage/disk", []string{"storage"}},
 	{"storage/guard", []string{"storage"}},

@@ -78,8 +78,10 @@ func (b *Bus) swap(ctx context.Context, m *nats.Msg, id string, after uint64) (u
 
 // checkSubject rejects subjects that are not the log's, or have wildcards.
 func checkSubject(subject string) error {
-	if _, _, _, err := pipeline.Address(subject); err != nil {
-		return err
+	if _, _, access := pipeline.AccessAddress(subject); !access {
+		if _, _, _, err := pipeline.Address(subject); err != nil {
+			return err
+		}
 	}
 	for token := range strings.SplitSeq(subject, ".") {
 		if !pipeline.ValidName(token) {

@@ -172,6 +172,10 @@ func (b *Bus) hold(m jetstream.Msg, p *pending) {
 		return
 	}
 	e, err := decodeEvent(m.Data(), meta.Sequence.Stream)
+	if err == nil && !pipeline.Leads(e.Type) { // also what belongs to no video
+		b.settle(m.Ack())
+		return
+	}
 	if err == nil {
 		_, _, _, err = pipeline.Address(e.Subject)
 	}
@@ -179,8 +183,6 @@ func (b *Bus) hold(m jetstream.Msg, p *pending) {
 	case err != nil:
 		log.Error("skip an event that cannot be read", "error", err)
 		b.settle(m.Term())
-	case !pipeline.Leads(e.Type):
-		b.settle(m.Ack())
 	case !p.put(m, e, meta.NumDelivered):
 		b.settle(m.Nak())
 	}

@@ -10,9 +10,9 @@ import (
 	"github.com/reelmill/reelmill/pipeline/bytesize"
 )
 
-// Room is how full the event log is, in bytes as the server counts them. As the log fills up, the bus refuses
-// uploads first, then new attempts, then everything but deletions. So a log that fills up never keeps a video
-// from ending, or from being deleted.
+// Room is how full the event log is, in bytes as the server counts them. As the log fills up, the bus
+// refuses uploads first, then new attempts, then everything but deletions and revocations. So a log that
+// fills up never keeps a video from ending, or from being deleted.
 type Room struct {
 	Bytes, Max int64
 	// Above these sizes the bus refuses uploads (Uploads), attempts too (Attempts), and all but deletions
@@ -37,7 +37,8 @@ func (r Room) For(t pipeline.EventType) int64 {
 		return r.Uploads
 	case pipeline.JobStarted, pipeline.JobRequeued:
 		return r.Attempts
-	case pipeline.VideoDeleted, pipeline.VideoPurged, pipeline.JobCanceled:
+	case pipeline.VideoDeleted, pipeline.VideoPurged, pipeline.JobCanceled, pipeline.KeyRevoked,
+		pipeline.ProjectDeleted:
 		return r.Max
 	}
 	return r.Work

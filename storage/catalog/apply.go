@@ -147,8 +147,9 @@ func (b *batch) moveOn(ctx context.Context, from uint64, last pipeline.Event) er
 
 // apply folds one event. If the event cannot be decoded, it changes nothing and returns a poisoned error.
 func (b *batch) apply(ctx context.Context, e pipeline.Event) error {
+	_, _, ofAccess := pipeline.AccessAddress(e.Subject)
 	project, video, job, err := pipeline.Address(e.Subject)
-	if err != nil {
+	if err != nil && !ofAccess {
 		return poisoned{e, err}
 	}
 	doc, err := json.Marshal(e)
@@ -157,6 +158,9 @@ func (b *batch) apply(ctx context.Context, e pipeline.Event) error {
 	}
 	if !utf8.Valid(doc) {
 		return poisoned{e, errors.New("the data is not UTF-8")}
+	}
+	if ofAccess {
+		return b.applyAccess(ctx, e, doc)
 	}
 	v, err := b.video(ctx, video)
 	if err != nil {

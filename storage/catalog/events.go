@@ -18,6 +18,8 @@ type EventQuery struct {
 	Types   []pipeline.EventType
 	After   uint64 // events above this sequence
 	Limit   int    // DefaultLimit when 0 or less, at most MaxLimit
+	// Access adds the events of the project and its keys. Those of a query for videos have none.
+	Access bool
 }
 
 // History returns the events that q selects, in the order of the log: those of the videos that the catalog
@@ -36,7 +38,7 @@ func (c *Catalog) History(ctx context.Context, q EventQuery) ([]pipeline.Event, 
 	return events, nil
 }
 
-// historySQL writes the query. Each of its halves walks an index in the order of the log, and stops at the
+// historySQL writes the query. Each of its parts walks an index in the order of the log, and stops at the
 // limit: the primary key or deletions_by_video for one video, events_by_project for a project, and
 // events_by_sequence for all. For several videos it sorts the events of these videos.
 func historySQL(q EventQuery) (text string, args []any) {
@@ -64,11 +66,15 @@ func historySQL(q EventQuery) (text string, args []any) {
 		}
 	}
 	limit := arg(clampLimit(q.Limit))
-	half := func(table string) string {
+	part := func(table string) string {
 		return "SELECT * FROM (SELECT sequence, doc FROM " + table + " WHERE " + strings.Join(where, " AND ") +
 			" ORDER BY sequence LIMIT " + limit + ") AS " + table + "_part"
 	}
-	return half("events") + " UNION ALL " + half("deletions") + " ORDER BY sequence LIMIT " + limit, args
+	text = part("events") + " UNION ALL " + part("deletions")
+	if q.Access && q.Video == "" && len(q.Videos) == 0 {
+		text += " UNION ALL " + part("access_events")
+	}
+	return text + " ORDER BY sequence LIMIT " + limit, args
 }
 
 func typeNames(types []pipeline.EventType) []string {

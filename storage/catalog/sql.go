@@ -94,6 +94,20 @@ const (
 	sqlSamples = `
 		SELECT metric, at_us, label, value FROM samples
 		WHERE project = $1 AND at_us >= $2 AND at_us < $3`
+	sqlPutAccessEvent = `
+		INSERT INTO access_events (sequence, thing, project, type, doc) VALUES ($1, $2, $3, $4, $5)`
+	sqlProjectRow = `SELECT doc FROM projects WHERE name = $1`
+	sqlPutProject = `
+		INSERT INTO projects (name, deleted, doc) VALUES ($1, $2, $3)
+		ON CONFLICT (name) DO UPDATE SET deleted = excluded.deleted, doc = excluded.doc`
+	sqlKeyRow = `SELECT doc FROM api_keys WHERE id = $1`
+	sqlPutKey = `
+		INSERT INTO api_keys (id, project, created, revoked, doc) VALUES ($1, $2, $3, $4, $5)
+		ON CONFLICT (id) DO UPDATE SET revoked = excluded.revoked, doc = excluded.doc`
+	sqlKeysLeft = `SELECT doc FROM api_keys WHERE project = $1 AND revoked = 0 ORDER BY created`
+	sqlProjects = `SELECT doc FROM projects WHERE deleted = 0 ORDER BY name`
+	sqlKeys     = `SELECT doc FROM api_keys WHERE project = $1 ORDER BY created`
+
 	sqlAllSamples = `SELECT metric, at_us, label, value FROM samples WHERE at_us >= $1 AND at_us < $2`
 )
 
@@ -102,7 +116,8 @@ var (
 		sqlSequence, sqlMoveOn, sqlVideoRow, sqlPutVideo, sqlJobRow, sqlJobsInState, sqlPutJob, sqlPutOutput,
 		sqlDropOutputs, sqlPutEvent, sqlPutDeletion, sqlPutSample, sqlDropSamples, sqlDropVideo, sqlDropVideoJobs,
 		sqlDropVideoOutputs, sqlDropVideoEvents, sqlPutMetadata, sqlDropMetadata, sqlPutText, sqlPutGrams,
-		sqlDropGrams, sqlDropVideoGrams, sqlDropText,
+		sqlDropGrams, sqlDropVideoGrams, sqlDropText, sqlPutAccessEvent, sqlProjectRow, sqlPutProject, sqlKeyRow,
+		sqlPutKey, sqlKeysLeft,
 	}
 	readerStatements = []string{
 		sqlSequence, sqlPoisoned, sqlAppliedAt, sqlVideo, sqlJobs, sqlOutputs, sqlEvents,
