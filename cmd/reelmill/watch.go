@@ -121,6 +121,9 @@ func (w *watcher) look(now time.Time) (ready []parcel, waiting bool) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if len(all.failed) == 0 { // otherwise some may only be hidden
+		w.forgetAllBut(all.files)
+	}
 	for _, path := range all.files {
 		info, err := os.Stat(path)
 		if err != nil {
@@ -141,6 +144,18 @@ func (w *watcher) look(now time.Time) (ready []parcel, waiting bool) {
 		}
 	}
 	return ready, waiting
+}
+
+// forgetAllBut forgets the files that are gone. One that comes back is another file, also if it looks the
+// same.
+func (w *watcher) forgetAllBut(there []string) {
+	known := w.seen
+	w.seen = make(map[string]sight, len(there))
+	for _, path := range there {
+		if file, ok := known[path]; ok {
+			w.seen[path] = file
+		}
+	}
 }
 
 // say prints a line once.
@@ -236,13 +251,21 @@ func (w *watcher) move(file parcel) error {
 	if w.Done == "" {
 		return nil
 	}
-	to := filepath.Join(w.Done, filepath.Base(file.path))
-	if _, err := os.Lstat(to); err == nil {
-		return fmt.Errorf("%s is uploaded, but stays: %s exists", file.path, to)
-	}
-	if err := os.Rename(file.path, to); err != nil {
-		return fmt.Errorf("%s is uploaded, but stays: %w; name a folder on the same disk with --done",
-			file.path, err)
+	if err := w.rename(file.path, filepath.Join(w.Done, filepath.Base(file.path))); err != nil {
+		return err
 	}
 	return w.sender.forget([]parcel{file})
+}
+
+// rename moves a file to a name that is free. One file at a time: others may want the same name.
+func (w *watcher) rename(from, to string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, err := os.Lstat(to); err == nil {
+		return fmt.Errorf("%s is uploaded, but stays: %s exists", from, to)
+	}
+	if err := os.Rename(from, to); err != nil {
+		return fmt.Errorf("%s is uploaded, but stays: %w; name a folder on the same disk with --done", from, err)
+	}
+	return nil
 }
