@@ -61,15 +61,21 @@ func (c *Client) FollowAll(ctx context.Context, f EventFilter, fn func(pipeline.
 	if err := c.catchUp(ctx, &f, fn); err != nil {
 		return err
 	}
-	s := &stream{client: c, name: "events", path: "/v1/events/stream", after: f.After, fn: func(e Event) error {
-		if e.Log == nil || !f.takes(*e.Log) {
-			return nil
+	var own error // of fn
+	// The address has the place, too: that of an empty log is 0, which Last-Event-ID cannot tell.
+	path := "/v1/events/stream?after=" + strconv.FormatUint(f.After, 10)
+	s := &stream{client: c, name: "events", path: path, after: f.After, fn: func(e Event) error {
+		if e.Log != nil && f.takes(*e.Log) {
+			own = fn(*e.Log)
 		}
-		return fn(*e.Log)
+		return own
 	}}
-	for s.after > 0 {
+	for {
 		err := s.follow(ctx, maxFailures)
 		f.After = s.after
+		if own != nil {
+			return own
+		}
 		if _, answered := errors.AsType[*Error](err); answered {
 			break // the server has no such stream, or too many
 		}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/reelmill/reelmill/pipeline"
 )
@@ -84,6 +85,50 @@ func TestFollowAllByStream(t *testing.T) {
 		if err != stop || strings.Join(got, " ") != "evt_1 evt_2 evt_4" ||
 			!slices.Equal(resumed, []string{"/v1/events/stream 7", "/v1/events/stream 9"}) {
 			t.Errorf("%v, resumed %v: %v", got, resumed, err)
+		}
+	})
+}
+
+// TestFollowAllOfAnEmptyLog checks that a new server is followed by its stream, too, from its first event on.
+func TestFollowAllOfAnEmptyLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, _ := asking(func(_ int, r *http.Request) (*http.Response, error) {
+			if r.URL.Path == "/v1/events" {
+				return reply(200, `{"data":[],"next_cursor":null,"position":0}`), nil
+			}
+			if r.URL.Query().Get("after") != "0" || r.Header.Get("Last-Event-ID") != "" {
+				t.Errorf("asked for %s after %q", r.URL, r.Header.Get("Last-Event-ID"))
+			}
+			return reply(200, "id: 1\ndata: {\"id\":\"evt_1\",\"type\":\"video.uploaded\"}\n\n",
+				"Content-Type", "text/event-stream"), nil
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		stop := errors.New("enough")
+		var got pipeline.Event
+		err := client.FollowAll(ctx, EventFilter{}, func(e pipeline.Event) error { got = e; return stop })
+		if err != stop || got.ID != "evt_1" || got.Sequence != 1 {
+			t.Errorf("%+v, %v", got, err)
+		}
+	})
+}
+
+// TestFollowAllReturnsItsCallersError checks that an answer of a server which the caller returns is not taken
+// for one to the stream.
+func TestFollowAllReturnsItsCallersError(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, _ := asking(func(_ int, r *http.Request) (*http.Response, error) {
+			if r.URL.Path == "/v1/events" {
+				return reply(200, `{"data":[],"next_cursor":null,"position":7}`), nil
+			}
+			return reply(200, "id: 8\ndata: {\"id\":\"evt_1\",\"type\":\"video.uploaded\"}\n\n",
+				"Content-Type", "text/event-stream"), nil
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		own := &Error{Status: http.StatusNotFound, Title: "of another call"}
+		if err := client.FollowAll(ctx, EventFilter{}, func(pipeline.Event) error { return own }); err != own {
+			t.Error(err)
 		}
 	})
 }

@@ -186,7 +186,7 @@ func (t *transfer) try(ctx context.Context) (pipeline.VideoView, error) {
 	if t.memory.Completed {
 		return t.client.Video(ctx, t.memory.Video)
 	}
-	if err := t.send(ctx); err != nil {
+	if err := t.send(ctx); err != nil && !t.forgotten(err) {
 		return pipeline.VideoView{}, err
 	}
 	v, err := t.client.Video(ctx, t.memory.Video)
@@ -226,6 +226,10 @@ func (t *transfer) lost(err error) bool {
 	e, ok := errors.AsType[*Error](err)
 	return ok && (e.Status == http.StatusNotFound || e.Status == http.StatusGone)
 }
+
+// forgotten reports whether err may mean that the server has forgotten an upload which an earlier call has
+// completed. Then its video is there, unless somebody deleted it.
+func (t *transfer) forgotten(err error) bool { return t.old && t.memory.Video != "" && t.lost(err) }
 
 // tooLarge reports whether a proxy refuses a request of this size, and a smaller one is possible.
 func (t *transfer) tooLarge(err error) bool {

@@ -289,6 +289,28 @@ func TestUploadFileThatTheServerForgot(t *testing.T) {
 	}
 }
 
+// TestUploadFileThatWasCompletedLongAgo checks that a process which died between the last byte and its note of
+// it makes no second video, when the server has forgotten the upload by the time it is run again.
+func TestUploadFileThatWasCompletedLongAgo(t *testing.T) {
+	e := newEnv(t)
+	path, _ := random(t, 1000)
+	o := Options{State: filepath.Join(t.TempDir(), "state.json")}
+	v, err := e.client.UploadFile(t.Context(), path, o)
+	must(t, err)
+	m, err := ReadUploadMemory(o.State)
+	must(t, err)
+	m.Completed = false
+	must(t, writeMemory(o.State, m))
+	must(t, e.Store.Delete(t.Context(), "uploads/"+project+"/"+m.Upload+"/upload.json"))
+	again, err := e.client.UploadFile(t.Context(), path, o)
+	if err != nil || again.ID != v.ID || e.videos() != 1 {
+		t.Errorf("%d videos; %s, then %s, %v", e.videos(), v.ID, again.ID, err)
+	}
+	if m, err := ReadUploadMemory(o.State); err != nil || !m.Completed {
+		t.Errorf("%+v, %v", m, err)
+	}
+}
+
 // TestUploadFileThatChanges checks that a video that is not the file is an error: the file was written to, got
 // shorter, or does not have the expected sum.
 func TestUploadFileThatChanges(t *testing.T) {
