@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -151,7 +152,8 @@ func (s *server) keepContent(ctx context.Context, d uploadDoc, c content, body *
 		}
 		offset = 0
 	}
-	if offset, err = s.appendTo(ctx, d, offset, s.capped(d, offset, body), nil); err != nil {
+	whole := cmp.Or(d.Size, c.total)
+	if offset, err = s.appendTo(ctx, d, offset, s.capped(whole, offset, body), nil); err != nil {
 		return d, offset, s.refusedContent(ctx, d, body, err)
 	}
 	return s.afterContent(ctx, d, c, offset)
@@ -182,10 +184,10 @@ func (s *server) afterContent(ctx context.Context, d uploadDoc, c content, offse
 	return d, offset, err
 }
 
-// capped reads the rest of an upload, and fails when there is more.
-func (s *server) capped(d uploadDoc, offset int64, r io.Reader) io.Reader {
-	if d.Size > 0 {
-		return &cappedReader{r: r, left: d.Size - offset, over: wrongSize(d.Size, d.Size+1)}
+// capped reads the rest of a file of so many bytes, 0 if that is not known, and fails when there is more.
+func (s *server) capped(size, offset int64, r io.Reader) io.Reader {
+	if size > 0 {
+		return &cappedReader{r: r, left: size - offset, over: wrongSize(size, size+1)}
 	}
 	most := s.cfg.Limits.MaxUpload
 	return &cappedReader{

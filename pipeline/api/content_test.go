@@ -111,6 +111,11 @@ func TestRefusedContent(t *testing.T) {
 	wantAnswer(t, resp, raw, 200, -1)
 	e.wantFilm(u.Video)
 	none := e.ordered(`{}`)
+	resp, raw = e.putContent(none.ContentURL, film+"!", true, "Content-Range", "bytes 0-23/24")
+	wantProblem(t, resp, raw, codeUploadLength)
+	if v := e.upload(none.ID); v.Offset != 0 || v.Size != nil {
+		t.Errorf("after a byte too many: %+v", v)
+	}
 	resp, raw = e.putContent(none.ContentURL, strings.Repeat("x", 1<<20+1), true)
 	wantProblem(t, resp, raw, codeUploadTooLarge)
 	resp, raw = e.putContent(none.ContentURL, "", true)
