@@ -31,7 +31,7 @@ const (
 	claimLease = 2 * time.Minute
 	// claimTries bounds how many servers may die with one request.
 	claimTries = 20
-	// maxStoredAnswer bounds a document, in bytes.
+	// maxStoredAnswer bounds a stored answer, in bytes. A larger one is not stored.
 	maxStoredAnswer = 4 << 20
 	sweepAnswers    = time.Hour
 )
@@ -39,7 +39,7 @@ const (
 // storedAnswer is what a request with an Idempotency-Key was answered. The key itself, which the server does
 // not keep, opens it: answers have secrets, such as the URL of an upload.
 type storedAnswer struct {
-	Request string      `json:"request"` // hash of method, address and body
+	Request string      `json:"request"` // hash of address and body; the method is POST
 	Status  int         `json:"status"`
 	Header  http.Header `json:"header"`
 	Body    []byte      `json:"body"`
@@ -210,6 +210,10 @@ func (k answerKey) save(ctx context.Context, a storedAnswer) error {
 		return err
 	}
 	sealed := k.aead.Seal(nil, nil, raw, nil)
+	if len(sealed) > maxStoredAnswer {
+		return fmt.Errorf("the answer has %d bytes when it is sealed; at most %d are read again", len(sealed),
+			maxStoredAnswer)
+	}
 	size := storage.PutOptions{Size: int64(len(sealed))}
 	_, err = k.store.Put(ctx, k.prefix+"answer", bytes.NewReader(sealed), size)
 	return err

@@ -169,3 +169,15 @@ func TestStoredAnswersAreForgotten(t *testing.T) {
 	must(t, e.api.s.sweepStoredAnswers(t.Context(), time.Now().Add(answerMemory+time.Hour)))
 	equal(t, "objects", e.objects(), before...)
 }
+
+// TestAnswersTooLargeToKeep: an answer that could not be read again is not stored, so the key stays usable.
+func TestAnswersTooLargeToKeep(t *testing.T) {
+	e := newEnv(t, nil)
+	k := e.api.s.answerKey(project, "k")
+	if err := k.save(t.Context(), storedAnswer{Request: "r", Status: 200, Body: make([]byte, maxStoredAnswer)}); err == nil {
+		t.Error("it is stored")
+	}
+	if before, err := k.load(t.Context()); before != nil || err != nil {
+		t.Errorf("%v, %v", before, err)
+	}
+}
