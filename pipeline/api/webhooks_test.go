@@ -227,3 +227,23 @@ func TestDeliveries(t *testing.T) {
 	resp, raw = e.do("POST", at+"/deliveries/"+ids[0]+"/redeliver", nil)
 	wantProblem(t, resp, raw, codeState)
 }
+
+// brokenHealth is a bucket in which nobody can read how deliveries fare.
+type brokenHealth struct{ webhooks.Bucket }
+
+// Health implements webhooks.Bucket.
+func (brokenHealth) Health(context.Context, string, string) (webhooks.Health, error) {
+	return webhooks.Health{}, errFault
+}
+
+// TestCreatedEndpointIsAnswered: once an endpoint is kept, nothing keeps its secret from the one who asked for
+// it. So nobody asks again, and gets everything twice.
+func TestCreatedEndpointIsAnswered(t *testing.T) {
+	e := newEnv(t, func(c *Config) {
+		c.CheckWebhookURL = func(string) error { return nil }
+		c.Webhooks.Sender.Bucket = brokenHealth{c.Webhooks.Sender.Bucket}
+	})
+	if made := e.endpoint("*"); made.Secret == "" || made.FailingSince != nil {
+		t.Errorf("%+v", made)
+	}
+}
