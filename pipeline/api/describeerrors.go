@@ -54,7 +54,7 @@ func answeredCodes() map[string][]code {
 		"list-events":     slices.Concat(missing, limitCodes(), []code{codeCursorAhead}),
 		"stream-events":   append(limitCodes(), codeCursorAhead),
 		"websocket":       append(limitCodes(), codeWebSocket),
-		"list-all-events": nil,
+		"list-all-events": {codeCursorAhead},
 
 		"list-dead-letters":   list,
 		"get-dead-letter":     missing,

@@ -18,11 +18,10 @@ func (s *server) describeWebhooks() {
 	doc.Components.SecuritySchemes = map[string]*huma.SecurityScheme{webhookScheme: {
 		Type: "apiKey", In: "header", Name: "webhook-signature",
 		Description: "Standard Webhooks 1.0 (https://www.standardwebhooks.com): `v1,` and an HMAC-SHA256 in " +
-			"base64 " +
-			"of `webhook-id`, `webhook-timestamp` and the body, joined by dots. The key is the secret of the " +
-			"server, " +
-			"without `whsec_` and decoded from base64. Verify it with a library of that page, on the bytes of " +
-			"the body.",
+			"base64 of `webhook-id`, `webhook-timestamp` and the body, joined by dots. The key is the secret of the " +
+			"endpoint or, for the `webhook_url` of an upload, that of the server, without `whsec_` and decoded from " +
+			"base64. While a secret is changed, there are several signatures, with spaces between. Verify them with " +
+			"a library of that page, on the bytes of the body.",
 	}}
 	body := doc.Components.Schemas.Schema(reflect.TypeFor[pipeline.Message](), true, "")
 	doc.Webhooks = map[string]*huma.PathItem{}
@@ -45,11 +44,11 @@ func describeWebhook(event, summary string, body *huma.Schema) *huma.Operation {
 	}
 	return &huma.Operation{
 		OperationID: "on-" + event, Method: http.MethodPost, Tags: []string{"webhooks"}, Summary: summary,
-		Description: "The server sends it to the `webhook_url` of the upload, or else to its own, until an " +
-			"answer is " +
-			"2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, " +
-			"with the " +
-			"same `webhook-id`, and in any order with others. `data` is the video as it was at the event.",
+		Description: "The server sends it to each endpoint that asks for the type, and to the `webhook_url` of " +
+			"the upload, or else to its own, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, " +
+			"14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with " +
+			"others. `data` is the video as it was at the event. Endpoints may ask for the other types of events, " +
+			"too.",
 		Parameters: []*huma.Param{
 			header("webhook-id", "The id of the event, the same in every try", "evt_01kah3q6m4c5w8t2y7v9r1x0zb"),
 			header("webhook-timestamp", "When this try was sent, in seconds since 1970", "1763720142"),
@@ -59,7 +58,7 @@ func describeWebhook(event, summary string, body *huma.Schema) *huma.Operation {
 		}},
 		Responses: map[string]*huma.Response{
 			"2XX": {Description: "Any 2xx: the receiver has it, and the server sends it no more"},
-			"410": {Description: "The receiver wants no more of it: the server gives up at once"},
+			"410": {Description: "The receiver wants no more: the server gives up at once, and disables the endpoint"},
 		},
 		Security: []map[string][]string{{webhookScheme: {}}},
 	}

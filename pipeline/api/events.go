@@ -152,6 +152,9 @@ func afterOf(r *http.Request) (after uint64, given bool, err error) {
 // listEvents answers one page of events. Its cursor is the sequence of the last event on it.
 func (s *server) listEvents(w http.ResponseWriter, r *http.Request, video string, after uint64) {
 	limit, err := limitOf(r)
+	if err == nil {
+		err = s.hub.Check(r.Context(), after)
+	}
 	if err != nil {
 		s.refuse(w, r, err)
 		return

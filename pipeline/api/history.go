@@ -18,7 +18,7 @@ var opListAllEvents = huma.Operation{
 	Summary: "List the events of all videos",
 	Description: "In the order of the log. Of a deleted video, only `video.deleted` and `video.purged` are " +
 		"left. For what comes later, send `position` of the last page as `after`: no event is left out, and none " +
-		"comes twice.",
+		"comes twice. A cursor beyond the log is refused (`cursor_ahead`): the log is another one.",
 }
 
 type listAllEventsInput struct {
@@ -41,6 +41,9 @@ type eventsOutput struct{ Body eventsPage }
 func (s *server) listAllEvents(ctx context.Context, in *listAllEventsInput) (*eventsOutput, error) {
 	q, err := in.query(projectOf(ctx))
 	if err != nil {
+		return nil, err
+	}
+	if err := s.hub.Check(ctx, q.After); err != nil {
 		return nil, err
 	}
 	// First, so that the events up to it are among those that are read.

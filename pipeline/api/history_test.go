@@ -85,3 +85,17 @@ func TestListAllEventsHidesWebhooks(t *testing.T) {
 		t.Errorf("%s", raw)
 	}
 }
+
+// TestListsOfEventsBeyondTheLog: a cursor beyond the log is refused, as in streams. Who asks again and again
+// would otherwise wait for a log that was replaced, and miss all of the new one.
+func TestListsOfEventsBeyondTheLog(t *testing.T) {
+	e := newEnv(t, nil)
+	id := e.uploaded().ID
+	for _, path := range []string{"/v1/events?after=2", "/v1/events?cursor=2", "/v1/videos/" + id + "/events?after=2"} {
+		resp, raw := e.do("GET", path, nil, "Accept", "application/json")
+		wantProblem(t, resp, raw, codeCursorAhead)
+	}
+	if p := read[eventsPage](e, "/v1/events?after=1"); len(p.Data) != 0 || p.Position != 1 {
+		t.Errorf("at the end of the log: %+v", p)
+	}
+}

@@ -221,7 +221,7 @@ export interface paths {
         };
         /**
          * List the events of all videos
-         * @description In the order of the log. Of a deleted video, only `video.deleted` and `video.purged` are left. For what comes later, send `position` of the last page as `after`: no event is left out, and none comes twice.
+         * @description In the order of the log. Of a deleted video, only `video.deleted` and `video.purged` are left. For what comes later, send `position` of the last page as `after`: no event is left out, and none comes twice. A cursor beyond the log is refused (`cursor_ahead`): the log is another one.
          */
         get: operations["list-all-events"];
         put?: never;
@@ -920,7 +920,7 @@ export interface webhooks {
         put?: never;
         /**
          * A video is canceled: somebody stopped it
-         * @description The server sends it to the `webhook_url` of the upload, or else to its own, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video as it was at the event.
+         * @description The server sends it to each endpoint that asks for the type, and to the `webhook_url` of the upload, or else to its own, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video as it was at the event. Endpoints may ask for the other types of events, too.
          */
         post: operations["on-video.canceled"];
         delete?: never;
@@ -940,7 +940,7 @@ export interface webhooks {
         put?: never;
         /**
          * A video is errored: a required job failed for good
-         * @description The server sends it to the `webhook_url` of the upload, or else to its own, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video as it was at the event.
+         * @description The server sends it to each endpoint that asks for the type, and to the `webhook_url` of the upload, or else to its own, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video as it was at the event. Endpoints may ask for the other types of events, too.
          */
         post: operations["on-video.errored"];
         delete?: never;
@@ -960,7 +960,7 @@ export interface webhooks {
         put?: never;
         /**
          * A video can be played
-         * @description The server sends it to the `webhook_url` of the upload, or else to its own, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video as it was at the event.
+         * @description The server sends it to each endpoint that asks for the type, and to the `webhook_url` of the upload, or else to its own, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video as it was at the event. Endpoints may ask for the other types of events, too.
          */
         post: operations["on-video.playable"];
         delete?: never;
@@ -980,7 +980,7 @@ export interface webhooks {
         put?: never;
         /**
          * A video is ready: every job is done, and every output verified
-         * @description The server sends it to the `webhook_url` of the upload, or else to its own, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video as it was at the event.
+         * @description The server sends it to each endpoint that asks for the type, and to the `webhook_url` of the upload, or else to its own, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video as it was at the event. Endpoints may ask for the other types of events, too.
          */
         post: operations["on-video.ready"];
         delete?: never;
@@ -1000,7 +1000,7 @@ export interface webhooks {
         put?: never;
         /**
          * A video is rejected: inspection refused its source
-         * @description The server sends it to the `webhook_url` of the upload, or else to its own, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video as it was at the event.
+         * @description The server sends it to each endpoint that asks for the type, and to the `webhook_url` of the upload, or else to its own, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video as it was at the event. Endpoints may ask for the other types of events, too.
          */
         post: operations["on-video.rejected"];
         delete?: never;
@@ -2991,6 +2991,16 @@ export interface operations {
                      *     }
                      */
                     "application/json": components["schemas"]["EventsPage"];
+                };
+            };
+            /** @description - `cursor_ahead`: The cursor is beyond the event log */
+            409: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
             "4XX": components["responses"]["WrongRequest"];
@@ -7340,7 +7350,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The receiver wants no more of it: the server gives up at once */
+            /** @description The receiver wants no more: the server gives up at once, and disables the endpoint */
             410: {
                 headers: {
                     [name: string]: unknown;
@@ -7420,7 +7430,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The receiver wants no more of it: the server gives up at once */
+            /** @description The receiver wants no more: the server gives up at once, and disables the endpoint */
             410: {
                 headers: {
                     [name: string]: unknown;
@@ -7547,7 +7557,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The receiver wants no more of it: the server gives up at once */
+            /** @description The receiver wants no more: the server gives up at once, and disables the endpoint */
             410: {
                 headers: {
                     [name: string]: unknown;
@@ -7676,7 +7686,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The receiver wants no more of it: the server gives up at once */
+            /** @description The receiver wants no more: the server gives up at once, and disables the endpoint */
             410: {
                 headers: {
                     [name: string]: unknown;
@@ -7753,7 +7763,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The receiver wants no more of it: the server gives up at once */
+            /** @description The receiver wants no more: the server gives up at once, and disables the endpoint */
             410: {
                 headers: {
                     [name: string]: unknown;
