@@ -1,10 +1,12 @@
 package catalog
 
 import (
+	"database/sql"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"math"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -320,4 +322,29 @@ func explainPlan(t *testing.T, c *Catalog, text string) string {
 		t.Fatal(err)
 	}
 	return plan.String()
+}
+
+// TestFillSearchesWithoutTables: a statement that cannot be prepared is the error of the migration.
+func TestFillSearchesWithoutTables(t *testing.T) {
+	db, err := sql.Open("sqlite", filepath.Join(t.TempDir(), "old.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	for _, text := range []string{
+		"CREATE TABLE videos (id TEXT, doc TEXT)", `INSERT INTO videos VALUES ('vid_a', '{"id":"vid_a"}')`,
+		"CREATE TABLE video_metadata (video TEXT, key TEXT, pair TEXT, project TEXT, created_at BIGINT)",
+	} {
+		if _, err := db.ExecContext(t.Context(), text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tx, err := db.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback()
+	if err := fillSearches(t.Context(), tx); err == nil || !strings.Contains(err.Error(), "video_text") {
+		t.Error(err)
+	}
 }

@@ -145,6 +145,11 @@ const filledAtOnce = 500
 // it reports the damage.
 func fillSearches(ctx context.Context, tx *sql.Tx) error {
 	r := &rawTx{tx: tx, stmts: map[string]*sql.Stmt{}}
+	for _, text := range []string{sqlDropMetadata, sqlPutMetadata, sqlPutText, sqlDropGrams, sqlPutGrams} {
+		if r.stmt(ctx, text); r.err != nil { // so that putSearchable finds each of them
+			return r.err
+		}
+	}
 	for after := ""; ; {
 		docs, last, err := docsAfter(ctx, tx, after)
 		if err != nil || len(docs) == 0 {
