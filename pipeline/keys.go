@@ -9,9 +9,11 @@ import (
 //
 //	videos/<video>/source/<name>         the source, and the assets of the upload
 //	videos/<video>/<job>/<token>/<path>  an output of one attempt at a job
+//	videos/<video>/stills.cache/<name>   a still image that was asked for; the janitor removes it after a day
 const (
 	videosPrefix = "videos/"
-	sourceFolder = "source" // no step or job has this name: its outputs would lie beside the source
+	sourceFolder = "source"       // no step or job has this name: its outputs would lie beside the source
+	stillsFolder = "stills.cache" // no step or job can have this name
 )
 
 // videoPrefix returns the prefix of every key of a video.
@@ -20,6 +22,9 @@ func videoPrefix(video string) string { return videosPrefix + video + "/" }
 // SourceKey returns the key of an uploaded file. The server chooses the name ("original.mp4"); the user's
 // file name belongs in metadata.
 func SourceKey(video, name string) string { return videoPrefix(video) + sourceFolder + "/" + name }
+
+// StillsPrefix returns the prefix of the still images that were asked for, which may be deleted at any time.
+func StillsPrefix(video string) string { return videoPrefix(video) + stillsFolder + "/" }
 
 // JobPrefix returns the prefix of every output of a job, whichever attempt made it.
 func JobPrefix(video, job string) string { return videoPrefix(video) + job + "/" }

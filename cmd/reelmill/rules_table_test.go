@@ -115,8 +115,8 @@ var ruleModules = []struct {
 	{"golang.org/x/image", []string{"workers/internal/userimage", "workers/thumbnail", "workers/watermark"}, nil},
 	{"golang.org/x/net", []string{"workers/internal/sandbox"}, nil},
 	{"golang.org/x/sync", []string{
-		"cmd/cases", "cmd/reelmill", "cmd/reelmill/internal/node", "pipeline/bus", "workers", "workers/*",
-		"workers/internal/ffmpeg",
+		"cmd/cases", "cmd/reelmill", "cmd/reelmill/internal/node", "pipeline/api", "pipeline/bus", "workers",
+		"workers/*", "workers/internal/ffmpeg",
 	}, ruleAny},
 	{"golang.org/x/sys", []string{
 		"cmd/chaos", "cmd/reelmill/internal/node", "workers", "workers/internal/ffmpeg", "workers/internal/sandbox",

@@ -21,16 +21,17 @@ import (
 
 // videosCommand groups the commands about uploaded videos.
 type videosCommand struct {
-	List    videosList    `cmd:"" help:"List videos, newest first."`
-	Get     videosGet     `cmd:"" help:"Show a video: its state, source, warnings and URLs."`
-	Outputs videosOutputs `cmd:"" help:"List the outputs of a video."`
-	Watch   videosWatch   `cmd:"" help:"Follow a video until it is playable or ends."`
-	Events  videosEvents  `cmd:"" help:"Print the events of a video so far."`
-	Why     videosWhy     `cmd:"" help:"Say what a video waits for, and what happened so far."`
-	Cancel  videosCancel  `cmd:"" help:"Stop a video: its running jobs end within 2 seconds."`
-	Retry   videosRetry   `cmd:"" help:"Go on with an errored or canceled video; completed jobs are not repeated."`
-	Set     videosSet     `cmd:"" help:"Change title, metadata or passthrough of a video."`
-	Delete  videosDelete  `cmd:"" help:"Delete a video and all its outputs."`
+	List      videosList      `cmd:"" help:"List videos, newest first."`
+	Get       videosGet       `cmd:"" help:"Show a video: its state, source, warnings and URLs."`
+	Outputs   videosOutputs   `cmd:"" help:"List the outputs of a video."`
+	Thumbnail videosThumbnail `cmd:"" help:"Save an image of a frame, in any size."`
+	Watch     videosWatch     `cmd:"" help:"Follow a video until it is playable or ends."`
+	Events    videosEvents    `cmd:"" help:"Print the events of a video so far."`
+	Why       videosWhy       `cmd:"" help:"Say what a video waits for, and what happened so far."`
+	Cancel    videosCancel    `cmd:"" help:"Stop a video: its running jobs end within 2 seconds."`
+	Retry     videosRetry     `cmd:"" help:"Go on with an errored or canceled video; completed jobs are not repeated."`
+	Set       videosSet       `cmd:"" help:"Change title, metadata or passthrough of a video."`
+	Delete    videosDelete    `cmd:"" help:"Delete a video and all its outputs."`
 }
 
 // videoArg names a video.

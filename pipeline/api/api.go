@@ -27,6 +27,7 @@ type server struct {
 	guard   *guard
 	uploads *gate     // of uploads under way
 	streams *streams  // subscribers to events
+	stills  *stills   // makes thumbnails that are asked for
 	hub     *live.Hub // hands out events
 	rates   *rates    // of requests
 	proxies sync.Once // warns of a proxy that nobody named
@@ -56,6 +57,7 @@ func New(cfg Config) (*Handler, error) {
 		streams: newStreams(cfg.Limits),
 		rates:   newRates(cfg.Limits.MaxClientRate),
 		locks:   newUploadLocks(),
+		stills:  newStills(cfg),
 	}
 	s.hub = live.NewHub(live.Config{
 		Source: cfg.Catalog, Progress: cfg.Progress, LogEnd: cfg.LogEnd, Buffer: cfg.Limits.StreamBuffer,
@@ -120,6 +122,7 @@ func (s *server) routes() {
 	handle(s, opListPipelines, s.listPipelines)
 	s.mux.HandleFunc("GET /play/{id}/{path...}", s.play)
 	s.mux.HandleFunc("OPTIONS /play/{id}/{path...}", s.playPreflight)
+	s.routeThumbnails()
 	handle(s, opHealth, s.health)
 	handle(s, opReady, s.ready)
 	s.mux.HandleFunc("GET /openapi.json", s.getOpenAPI)

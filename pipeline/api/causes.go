@@ -72,6 +72,11 @@ var causes = map[code]string{
 	codeTooManyVideos: "More videos of the project wait or are processed than one project may have.",
 	codeQueueFull: "More videos wait or are processed than the server takes: workers are too few, or " +
 		"stopped.",
+	codeTooManyStills: "More thumbnails are asked for than the machine makes; often a page asks for many at " +
+		"once, each for the first time.",
+	codeClientStills: "One address asks for many thumbnails at once, each for the first time.",
+	codeNotPlayable: "The video is still processed and this part of it is not done, or it has failed, or its " +
+		"pipeline makes no renditions.",
 	codeState: "The video, job, upload or dead letter is in a state that does not allow the action. The " +
 		"detail names the state.",
 	codePrecondition: "Somebody else changed the video after its ETag was read.",

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -93,6 +94,12 @@ type Backlog interface {
 	Backlog(ctx context.Context, project string) (ofProject, total int, err error)
 }
 
+// Stills makes still images of renditions, outside of this process; thumbnail.Stills is one.
+type Stills interface {
+	// Still makes an image and returns its bytes. storage.ErrNotFound: an object is no longer there.
+	Still(ctx context.Context, s pipeline.Still) ([]byte, error)
+}
+
 // Config holds what the API works with. Store, Log, Catalog and Planner are required.
 type Config struct {
 	Store   storage.Store
@@ -112,6 +119,8 @@ type Config struct {
 	DeadLetters DeadLetters
 	// Webhooks may be nil: then there are no routes for webhook endpoints.
 	Webhooks *webhooks.Desk
+	// Stills may be nil: then there are no thumbnails but the poster.
+	Stills Stills
 	// Backlog may be nil: then any number of videos may be under way.
 	Backlog Backlog
 	// Stats may be nil: then there is no route for statistics.
@@ -184,10 +193,15 @@ type Limits struct {
 	// MaxWaitingUploads limits the uploads that have not ended, whether bytes come or not; 10,000. More get 503.
 	MaxWaitingUploads int
 
+	// Stills limits the thumbnails that are made at once; half the cores, and at least 1. MaxStills limits those
+	// that are made or wait for it; 16. More get 503.
+	Stills, MaxStills int
+
 	// These are for each client (guard.clientOf). Further requests get 429.
 	MaxClientUploads int // at once; three quarters of MaxOpenUploads
 	MaxClientStreams int // at once; three quarters of MaxStreams
 	MaxClientRate    int // requests a second, and twice as many at once; 1,000
+	MaxClientStills  int // thumbnails that it waits for; twice MaxStills
 
 	// These limit the videos that have not ended, when there is a Backlog. Uploads under way are not counted,
 	// so there may be MaxOpenUploads more.
@@ -251,6 +265,9 @@ func (l Limits) withDefaults() Limits {
 	l.ReadYourWrites = defaulted(l.ReadYourWrites, 2*time.Second)
 	l.UploadExpires = defaulted(l.UploadExpires, 24*time.Hour)
 	l.MaxWaitingUploads = defaulted(l.MaxWaitingUploads, 10_000)
+	l.Stills = defaulted(l.Stills, max(1, runtime.NumCPU()/2))
+	l.MaxStills = defaulted(l.MaxStills, 16)
+	l.MaxClientStills = defaulted(l.MaxClientStills, 2*l.MaxStills)
 	l.MaxProjectVideos = defaulted(l.MaxProjectVideos, 10_000)
 	l.MaxVideos = defaulted(l.MaxVideos, 100_000)
 	return l
@@ -318,6 +335,7 @@ func (l Limits) validate() error {
 		l.UploadIdle < 0 || l.WriteIdle < 0 || l.Heartbeat < 0 || l.ReadYourWrites < 0 ||
 		l.MaxProjectVideos < 0 || l.MaxVideos < 0 || l.MinUploadRate < 0 || l.UploadSlack < 0 ||
 		l.UploadExpires < 0 || l.MaxWaitingUploads < 0 ||
+		l.Stills < 0 || l.MaxStills < 0 || l.MaxClientStills < 0 ||
 		l.MaxClientUploads < 0 || l.MaxClientStreams < 0 || l.MaxClientRate < 0 {
 		return errors.New("a limit is negative")
 	}

@@ -48,6 +48,9 @@ func wantDescribed(t *testing.T, r *http.Request, answered code) {
 		pattern := regexp.MustCompile("^" + inPath.ReplaceAllString(path, "[^/]+") + "$")
 		if path == "/play/{id}/{path}" {
 			pattern = regexp.MustCompile("^/play/[^/]+/.+$")
+			if strings.Contains(r.URL.Path, "/thumbnail.") && r.URL.RawQuery != "" {
+				continue // it has a description of its own
+			}
 		}
 		op := item[strings.ToLower(r.Method)].OperationID
 		if op != "" && pattern.MatchString(r.URL.Path) && !slices.Contains(answeredCodes()[op], answered) {

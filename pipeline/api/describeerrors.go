@@ -73,14 +73,16 @@ func answeredCodes() map[string][]code {
 		"redeliver-webhook":       action,
 		"redeliver-webhooks":      action,
 
-		"play":        {codeNotFound, codeRange},
-		"play-head":   {codeNotFound, codeRange},
-		"health":      nil,
-		"ready":       nil,
-		"openapi":     nil,
-		"docs":        nil,
-		"docs-errors": nil,
-		"list-errors": nil,
+		"play":           {codeNotFound, codeRange},
+		"play-head":      {codeNotFound, codeRange},
+		"thumbnail":      stillCodes(),
+		"thumbnail-head": stillCodes(),
+		"health":         nil,
+		"ready":          nil,
+		"openapi":        nil,
+		"docs":           nil,
+		"docs-errors":    nil,
+		"list-errors":    nil,
 	}
 }
 
@@ -117,6 +119,11 @@ func formCodes() []code {
 // pieceCodes returns the codes for an upload in pieces.
 func pieceCodes() []code {
 	return []code{codeNotFound, codeUploadEnded, codeUploadBusy, codeUploadLength, codeOffset, codeVideoDeleted}
+}
+
+// stillCodes returns the codes of thumbnails.
+func stillCodes() []code {
+	return []code{codeNotFound, codeRange, codeNotPlayable, codeClientStills, codeTooManyStills, codeParameters}
 }
 
 // keyCodes returns the codes that every POST may answer.

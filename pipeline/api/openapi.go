@@ -75,6 +75,7 @@ func (s *server) finishDescription() error {
 	s.describeDocs()
 	for _, method := range []string{http.MethodGet, http.MethodHead} {
 		doc.AddOperation(describePlay(method))
+		doc.AddOperation(describeThumbnail(method))
 	}
 	s.describeUploads()
 	s.describeWebhooks()

@@ -61,6 +61,7 @@ var documented = []string{
 	"PATCH /v1/webhook_endpoints/{id}", "POST /v1/webhook_endpoints",
 	"POST /v1/webhook_endpoints/{id}/deliveries/{delivery}/redeliver", "POST /v1/webhook_endpoints/{id}/redeliver",
 	"POST /v1/webhook_endpoints/{id}/rotate_secret", "POST /v1/webhook_endpoints/{id}/test",
+	"GET /play/{id}/thumbnail.{format}", "HEAD /play/{id}/thumbnail.{format}",
 	"GET /play/{id}/{path}", "GET /readyz", "GET /v1/dead_letters", "GET /v1/dead_letters/{id}",
 	"GET /v1/events", "GET /v1/events/stream",
 	"GET /v1/pipelines", "GET /v1/stats", "GET /v1/uploads", "GET /v1/uploads/{id}", "GET /v1/videos", "GET /v1/videos/{id}", "GET /v1/videos/{id}/events",

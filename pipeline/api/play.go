@@ -25,6 +25,8 @@ const (
 	// growCache is shorter than a segment: players request a growing playlist once per target duration, and a
 	// stale one delays them. A second is enough for one answer to serve a crowd.
 	growCache = "public, max-age=1"
+	// stillCache is long, since a frame of a rendition stays the same and takes work to make.
+	stillCache = "public, max-age=3600"
 	// playPolicy lets a browser show the one file of the answer, and neither run nor load anything else.
 	playPolicy = "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; sandbox"
 	// maxRanges is how many ranges one request may ask for. With more, it gets the whole object.
@@ -37,7 +39,10 @@ const (
 // play serves an output, whole or in ranges (RFC 9110, 14), or a playlist of a video that is still being
 // processed. Whoever knows the id may play.
 func (s *server) play(w http.ResponseWriter, r *http.Request) {
-	video, path := r.PathValue("id"), r.PathValue("path")
+	s.playPath(w, r, r.PathValue("id"), r.PathValue("path"))
+}
+
+func (s *server) playPath(w http.ResponseWriter, r *http.Request, video, path string) {
 	h := w.Header()
 	h.Set("Content-Security-Policy", playPolicy) // of refusals, too
 	object, info, err := s.locate(r.Context(), video, path)

@@ -70,6 +70,9 @@ const (
 	codeClientUploads   code = "too_many_client_uploads"
 	codeClientStreams   code = "too_many_client_streams"
 	codeTooManyVideos   code = "too_many_videos"
+	codeTooManyStills   code = "too_many_thumbnails"
+	codeClientStills    code = "too_many_client_thumbnails"
+	codeNotPlayable     code = "not_playable"
 	codeQueueFull       code = "queue_full"
 	codeState           code = "state_conflict"
 	codePrecondition    code = "precondition_failed"
@@ -176,6 +179,13 @@ var codes = map[code]codeEntry{
 		"Close some. If a proxy opens them for many people, name it with --trusted-proxies."},
 	codeTooManyVideos: {429, "The project has too many videos under way", true,
 		"Wait until some videos end, or cancel some. Try again after Retry-After seconds."},
+	codeTooManyStills: {503, "Too many thumbnails are being made", true,
+		"Try again after Retry-After seconds. A thumbnail that was made is kept for a day."},
+	codeClientStills: {429, "One address waits for too many thumbnails", true,
+		"Ask for fewer at once, or show the storyboard, which has all of them in one image. If a proxy asks for " +
+			"many people, name it with --trusted-proxies."},
+	codeNotPlayable: {409, "The video has no picture at this time yet", true,
+		"Wait until the video is playable, or ready: GET /v1/videos/{id}?wait=30s&until=playable tells."},
 	codeQueueFull: {503, "The server has too many videos under way", true,
 		"Try again after Retry-After seconds. More workers shorten the queue."},
 	codeState: {409, "The state does not allow that", false,

@@ -172,13 +172,20 @@ func (c *Client) once(ctx context.Context, k call) error {
 	return finish(resp, k.method, plain, k.into)
 }
 
-// finish decodes an answer; into may be nil.
+// finish decodes an answer; into may be nil. Into a *[]byte goes the body as it is.
 func finish(resp *http.Response, method, path string, into any) error {
 	defer drain(resp.Body)
 	if resp.StatusCode/100 != 2 {
 		return errorOf(resp)
 	}
 	if into == nil {
+		return nil
+	}
+	if raw, ok := into.(*[]byte); ok {
+		var err error
+		if *raw, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer)); err != nil {
+			return fmt.Errorf("read answer to %s %s: %w", method, path, err)
+		}
 		return nil
 	}
 	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(into); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/storage"
 	"github.com/reelmill/reelmill/workers"
 	"github.com/reelmill/reelmill/workers/audio"
 	"github.com/reelmill/reelmill/workers/fetch"
@@ -66,6 +67,17 @@ func New(c Config) (*workers.Registry, error) {
 	workers.Add(r, "watermark", watermark.New(tools))
 	workers.Add(r, pipeline.NotifyWorker, webhook.New(c.Webhook))
 	return r, nil
+}
+
+// NewStills returns what makes still images of objects of store, with the programs and the cage of c. dir is
+// a folder for scratch files. It fails as New does.
+func NewStills(c Config, store storage.Store, dir string) (*thumbnail.Stills, error) {
+	tools, err := c.find()
+	if err != nil {
+		return nil, err
+	}
+	tools.Threads, tools.Cage = c.Threads, c.Cage
+	return thumbnail.NewStills(tools, store, dir), nil
 }
 
 // OldestFFmpeg is the oldest release of ffmpeg that workers support, as major.minor.

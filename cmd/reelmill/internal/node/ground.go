@@ -31,7 +31,8 @@ type ground struct {
 	objects   storage.Store
 	guard     *guard.Guard // of objects
 	registry  *workers.Registry
-	cage      *all.Cage // in which ffmpeg runs
+	cage      *all.Cage  // in which ffmpeg runs
+	workers   all.Config // with the programs and the cage
 	webhook   webhook.Config
 	metrics   *metrics
 	recurring *pipeline.Recurring // logs repeated failures once, as while the broker is away
@@ -105,6 +106,7 @@ func (g *ground) openWorkers(ctx context.Context, c Jobs) (err error) {
 	if err := g.openCage(ctx, c.Sandbox, &config); err != nil {
 		return err
 	}
+	g.workers = config
 	if g.registry, err = all.New(config); err != nil {
 		return err
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -18,6 +20,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline/bus"
 	"github.com/reelmill/reelmill/storage"
 	"github.com/reelmill/reelmill/storage/catalog"
+	"github.com/reelmill/reelmill/workers/all"
 	"github.com/reelmill/reelmill/workers/webhook"
 )
 
@@ -139,8 +142,13 @@ func (s *Server) openAPI(context.Context) error {
 	if err != nil {
 		return err
 	}
+	stills, err := s.openStills()
+	if err != nil {
+		return err
+	}
 	s.handler, err = api.New(api.Config{
-		Store: s.objects, Log: s.faults.log(s.bus), Catalog: s.catalog, Progress: s.bus,
+		Stills: stills,
+		Store:  s.objects, Log: s.faults.log(s.bus), Catalog: s.catalog, Progress: s.bus,
 		Pipelines: pipelines, Planner: s.registry,
 		DeadLetters: s.bus, Queue: s.bus, Queues: s.bus, Paces: s.catalog, Stats: statistics{s},
 		Backlog: s.catalog, Workers: s.bus.Workers, LogEnd: s.bus.LastSequence,
@@ -155,6 +163,15 @@ func (s *Server) openAPI(context.Context) error {
 		Logger: s.config.Logger, Version: s.config.Version, PublicURL: s.server.PublicURL,
 	})
 	return err
+}
+
+// openStills makes what makes thumbnails that are asked for. It removes what a killed process left of them.
+func (s *Server) openStills() (api.Stills, error) {
+	dir := filepath.Join(s.config.Data, "stills")
+	if err := os.RemoveAll(dir); err != nil {
+		return nil, fmt.Errorf("empty the scratch folder of thumbnails: %w", err)
+	}
+	return all.NewStills(s.workers, s.objects, dir)
 }
 
 // Run serves on the listener until ctx ends, then stops in order: it takes no new requests and tasks, gives
