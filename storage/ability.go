@@ -99,6 +99,61 @@ type Checksum struct {
 	Want []byte
 }
 
+// MultipartPresigner is a store to which a client can send the parts of an object itself, over URLs, without
+// our credentials. Begin it, hand out URLs, ask what has arrived, and complete it. The unfinished object is
+// not an object: Get, Stat and List do not see it. It stays until CompleteMultipart or AbortMultipart, so
+// whoever begins one keeps a note of it. It is apart from the unfinished object of Resumable: use one of the
+// two for a key.
+type MultipartPresigner interface {
+	// BeginMultipart begins the upload of an object of size bytes, at least 1. If there is one already for the
+	// key, with the same size, it returns that one. ErrSize, if it has another size, or the store cannot take
+	// so much; ErrKey.
+	BeginMultipart(ctx context.Context, key string, size int64) (Multipart, error)
+
+	// PresignParts returns URLs for parts, in the order of their numbers given. Each accepts PUTs of exactly
+	// the bytes of its part for ttl, from one second to seven days. A part may be sent again: the last one
+	// counts. ErrRange for a number that no part has, ErrNotFound without an upload, ErrKey.
+	PresignParts(ctx context.Context, key string, numbers []int, ttl time.Duration) ([]PresignedPart, error)
+
+	// ArrivedParts returns the numbers of the parts that the store has whole, in ascending order.
+	// ErrNotFound without an upload, ErrKey.
+	ArrivedParts(ctx context.Context, key string) (Multipart, []int, error)
+
+	// CompleteMultipart makes the object of its parts and returns its Info. Nobody has read the bytes, so
+	// SHA256 is "": call Sum. It may be repeated. ErrSize, if a part is missing or has another size, and
+	// ErrBusy, if one was sent again meanwhile; the upload then goes on. ErrNotFound without an upload and
+	// without an object, ErrKey.
+	CompleteMultipart(ctx context.Context, key string) (Info, error)
+
+	// AbortMultipart removes the upload and its parts; its URLs accept nothing any more. Without one it does
+	// nothing. ErrBusy, ErrKey.
+	AbortMultipart(ctx context.Context, key string) error
+}
+
+// Multipart says how a client divides an object.
+type Multipart struct {
+	Size     int64 // bytes of the object
+	PartSize int64 // bytes of each part; the last one has what is left
+}
+
+// Parts is how many parts there are. The first one has number 1.
+func (m Multipart) Parts() int { return int((m.Size + m.PartSize - 1) / m.PartSize) }
+
+// SizeOf is how many bytes a part has; 0 if there is no part of that number.
+func (m Multipart) SizeOf(number int) int64 {
+	if number < 1 || number > m.Parts() {
+		return 0
+	}
+	return min(m.PartSize, m.Size-int64(number-1)*m.PartSize)
+}
+
+// PresignedPart is where a client sends one part, by PUT.
+type PresignedPart struct {
+	Number int
+	Size   int64 // bytes that the URL accepts
+	URL    string
+}
+
 // Sum reads the whole object and returns its Info with the SHA256. ErrNotFound, ErrKey.
 func Sum(ctx context.Context, s Store, key string) (Info, error) {
 	r, info, err := s.Get(ctx, key, Range{})

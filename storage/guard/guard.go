@@ -61,9 +61,9 @@ func New(s storage.Store, c Config) (*Guard, error) {
 // probeKey is the key that the half-open breaker stats. It need not exist.
 const probeKey = "probe"
 
-// Store returns the guarded store. It has the abilities LocalPather, Presigner and Resumable (storage.As) if
-// and only if the wrapped store has. The first two make no request and pass unguarded. It is always a
-// PrefixDeleter and a Reclaimer, since the guard can do both for any store.
+// Store returns the guarded store. It has the abilities LocalPather, Presigner, Resumable and
+// MultipartPresigner (storage.As) if and only if the wrapped store has. The first two make no request and
+// pass unguarded. It is always a PrefixDeleter and a Reclaimer, since the guard can do both for any store.
 //
 // A Put with IfAbsent may store the object and still fail, if the answer is lost. So the guard looks for
 // the object before the first try, and returns ErrExists if it finds it. If a later try finds the object,

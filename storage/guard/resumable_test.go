@@ -99,44 +99,48 @@ func TestResumableIsNotMadeUp(t *testing.T) {
 	type local = storage.LocalPather
 	type sign = storage.Presigner
 	type resume = storage.Resumable
+	type parts = storage.MultipartPresigner
 	for name, c := range map[string]struct {
 		s                   storage.Store
 		local, sign, resume bool
+		parts               bool
 	}{
-		"none": {bare, false, false, false},
-		"local": {struct {
+		"none": {s: bare},
+		"local": {s: struct {
 			storage.Store
 			local
-		}{d, d}, true, false, false},
-		"sign": {signing{d}, false, true, false},
-		"both": {struct {
-			storage.Store
-			local
-			sign
-		}{d, d, signing{d}}, true, true, false},
-		"resume": {struct {
-			storage.Store
-			resume
-		}{d, d}, false, false, true},
-		"disk": {d, true, false, true},
-		"bucket": {struct {
-			storage.Store
-			sign
-			resume
-		}{d, signing{d}, d}, false, true, true},
-		"all": {struct {
+		}{d, d}, local: true},
+		"sign": {s: signing{d}, sign: true},
+		"both": {s: struct {
 			storage.Store
 			local
 			sign
+		}{d, d, signing{d}}, local: true, sign: true},
+		"resume": {s: struct {
+			storage.Store
 			resume
-		}{d, d, signing{d}, d}, true, true, true},
+		}{d, d}, resume: true},
+		"disk":  {s: d, local: true, resume: true},
+		"parts": {s: &failingMultipart{Store: d}, parts: true},
+		"bucket": {s: struct {
+			storage.Store
+			sign
+			resume
+		}{d, signing{d}, d}, sign: true, resume: true},
+		"all": {s: struct {
+			storage.Store
+			local
+			sign
+			resume
+		}{d, d, signing{d}, d}, local: true, sign: true, resume: true},
 	} {
 		s := mustNew(t, c.s, Config{}).Store()
 		_, isLocal := storage.As[storage.LocalPather](s)
 		_, isSigner := storage.As[storage.Presigner](s)
 		_, isResumable := storage.As[storage.Resumable](s)
-		if isLocal != c.local || isSigner != c.sign || isResumable != c.resume {
-			t.Errorf("%s: local %v, signer %v, resumable %v", name, isLocal, isSigner, isResumable)
+		_, hasParts := storage.As[parts](s)
+		if isLocal != c.local || isSigner != c.sign || isResumable != c.resume || hasParts != c.parts {
+			t.Errorf("%s: local %v, signer %v, resumable %v, parts %v", name, isLocal, isSigner, isResumable, hasParts)
 		}
 	}
 }

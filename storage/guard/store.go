@@ -29,6 +29,11 @@ func (s *guarded) As(target any) (ok bool) {
 		if inner, ok = storage.As[storage.Resumable](s.inner); ok {
 			*t = &resumable{s.g, inner}
 		}
+	case *storage.MultipartPresigner:
+		var inner storage.MultipartPresigner
+		if inner, ok = storage.As[storage.MultipartPresigner](s.inner); ok {
+			*t = &multipart{s.g, inner}
+		}
 	}
 	return ok
 }

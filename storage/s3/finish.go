@@ -192,11 +192,18 @@ func (s *Store) abandon(ctx context.Context, key string) error {
 	return s.forget(ctx, p)
 }
 
-// named reports whether the state of a key names the upload.
+// named reports whether a state of a key names the upload.
 func (s *Store) named(ctx context.Context, key, uploadID string) (bool, error) {
 	p, _, err := s.load(ctx, key)
+	if err == nil && p.UploadID == uploadID {
+		return true, nil
+	}
+	if err != nil && !errors.Is(err, storage.ErrNotFound) {
+		return false, err
+	}
+	m, _, err := s.loadPresigned(ctx, key)
 	if errors.Is(err, storage.ErrNotFound) {
 		return false, nil
 	}
-	return err == nil && p.UploadID == uploadID, err
+	return err == nil && m.UploadID == uploadID, err
 }

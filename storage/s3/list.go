@@ -152,7 +152,7 @@ func (s *Store) reclaimPieces(ctx context.Context, olderThan time.Duration) (n i
 			return n, fmt.Errorf("reclaim: %w", s.mapError(object.Err))
 		}
 		base, ending, _ := strings.Cut(strings.TrimPrefix(object.Key, s.prefix+partialPrefix), ".")
-		if ending == "state" || time.Since(object.LastModified) < olderThan {
+		if ending == "state" || ending == "presigned" || time.Since(object.LastModified) < olderThan {
 			continue
 		}
 		if base != last {

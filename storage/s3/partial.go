@@ -104,22 +104,27 @@ func (s *Store) readSmall(ctx context.Context, name string) ([]byte, string, err
 	return b, info.ETag, err
 }
 
-// swap writes the state in the place of the one that has the ETag ("": of none) and returns the new ETag. If
-// another one is there, the error is ErrBusy, or ErrNotFound if there is none. An answer may be lost, so swap
-// looks what is there after any error.
+// swap writes the state in the place of the one that has the ETag, and returns the new ETag (replace).
 func (s *Store) swap(ctx context.Context, p *partial, etag string) (string, error) {
 	p.Token = rand.Text()
 	b, err := json.Marshal(p)
 	if err != nil {
 		return "", fmt.Errorf("state: %w", err)
 	}
+	return s.replace(ctx, s.stateName(p.Key), b, etag)
+}
+
+// replace writes a state in the place of the one that has the ETag ("": of none) and returns the new ETag. If
+// another one is there, the error is ErrBusy, or ErrNotFound if there is none. An answer may be lost, so
+// replace looks what is there after any error.
+func (s *Store) replace(ctx context.Context, name string, b []byte, etag string) (string, error) {
 	opts := minio.PutObjectOptions{ContentType: "application/json"}
 	if etag == "" {
 		opts.SetMatchETagExcept("*")
 	} else {
 		opts.SetMatchETag(etag)
 	}
-	name, sum := s.stateName(p.Key), sha256.Sum256(b)
+	sum := sha256.Sum256(b)
 	for try := 1; ; try++ {
 		sent, err := s.core.PutObject(ctx, s.config.Bucket, name, bytes.NewReader(b), int64(len(b)), "",
 			hex.EncodeToString(sum[:]), opts)
