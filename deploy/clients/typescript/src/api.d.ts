@@ -104,6 +104,30 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/play/{id}/thumbnail.{format}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show a frame of a video, in any size
+         * @description Without parameters it is the poster, as long as the pipeline makes one; with a size and no time, the poster in that size. Otherwise it is the frame that is shown at `time`, from the smallest rendition that is large enough: upright, with square pixels and SDR colours. It is made when it is first asked for, which takes about a second, and is kept for a day; of one video the server keeps the newest 100, or 32 MiB.
+         */
+        get: operations["thumbnail"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        /**
+         * Show a frame of a video, in any size
+         * @description Without parameters it is the poster, as long as the pipeline makes one; with a size and no time, the poster in that size. Otherwise it is the frame that is shown at `time`, from the smallest rendition that is large enough: upright, with square pixels and SDR colours. It is made when it is first asked for, which takes about a second, and is kept for a day; of one video the server keeps the newest 100, or 32 MiB.
+         */
+        head: operations["thumbnail-head"];
+        patch?: never;
+        trace?: never;
+    };
     "/play/{id}/{path}": {
         parameters: {
             query?: never;
@@ -2380,6 +2404,260 @@ export interface operations {
                      *     }
                      */
                     "application/openapi+json": Record<string, never>;
+                };
+            };
+            "4XX": components["responses"]["WrongRequest"];
+            default: components["responses"]["FailedServer"];
+        };
+    };
+    thumbnail: {
+        parameters: {
+            query?: {
+                /**
+                 * @description Seconds from the start of the video, at most its length
+                 * @example 12.5
+                 */
+                time?: number;
+                /**
+                 * @description Pixels
+                 * @example 320
+                 */
+                width?: number;
+                /**
+                 * @description Pixels
+                 * @example 320
+                 */
+                height?: number;
+                /** @description How the frame fills width and height. `preserve`: as large as fits, never enlarged. `stretch`: distorted. `crop`: filled, with edges cut off. `pad`: whole, between black bars. With one side alone, the other follows. */
+                fit?: "preserve" | "stretch" | "crop" | "pad";
+            };
+            header?: {
+                "If-None-Match"?: string;
+            };
+            path: {
+                /** @description The video's id */
+                id: string;
+                /** @description The format of the image */
+                format: "jpg" | "webp";
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The image */
+            200: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "image/jpeg": string;
+                    "image/webp": string;
+                };
+            };
+            /** @description A part of it */
+            206: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "image/jpeg": string;
+                    "image/webp": string;
+                };
+            };
+            /** @description It has not changed */
+            304: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description - `not_found`: Not found */
+            404: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `not_playable`: The video has no picture at this time yet */
+            409: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `range_not_satisfiable`: The range is not satisfiable */
+            416: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `parameters_invalid`: The parameters are invalid */
+            422: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `too_many_client_thumbnails`: One address waits for too many thumbnails */
+            429: {
+                headers: {
+                    "Retry-After"?: number;
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `too_many_thumbnails`: Too many thumbnails are being made */
+            503: {
+                headers: {
+                    "Retry-After"?: number;
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            "4XX": components["responses"]["WrongRequest"];
+            default: components["responses"]["FailedServer"];
+        };
+    };
+    "thumbnail-head": {
+        parameters: {
+            query?: {
+                /**
+                 * @description Seconds from the start of the video, at most its length
+                 * @example 12.5
+                 */
+                time?: number;
+                /**
+                 * @description Pixels
+                 * @example 320
+                 */
+                width?: number;
+                /**
+                 * @description Pixels
+                 * @example 320
+                 */
+                height?: number;
+                /** @description How the frame fills width and height. `preserve`: as large as fits, never enlarged. `stretch`: distorted. `crop`: filled, with edges cut off. `pad`: whole, between black bars. With one side alone, the other follows. */
+                fit?: "preserve" | "stretch" | "crop" | "pad";
+            };
+            header?: {
+                "If-None-Match"?: string;
+            };
+            path: {
+                /** @description The video's id */
+                id: string;
+                /** @description The format of the image */
+                format: "jpg" | "webp";
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The image */
+            200: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A part of it */
+            206: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description It has not changed */
+            304: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description - `not_found`: Not found */
+            404: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `not_playable`: The video has no picture at this time yet */
+            409: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `range_not_satisfiable`: The range is not satisfiable */
+            416: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `parameters_invalid`: The parameters are invalid */
+            422: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `too_many_client_thumbnails`: One address waits for too many thumbnails */
+            429: {
+                headers: {
+                    "Retry-After"?: number;
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `too_many_thumbnails`: Too many thumbnails are being made */
+            503: {
+                headers: {
+                    "Retry-After"?: number;
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
             "4XX": components["responses"]["WrongRequest"];
