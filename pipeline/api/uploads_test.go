@@ -603,3 +603,35 @@ func TestAcceptedTwice(t *testing.T) {
 	}
 	e.wantFilm(u.Video)
 }
+
+// TestExpiryKeepsTheSourceOfAVideo: a process dies after it wrote video.uploaded and before it noted the end of
+// the upload. When the upload expires while the log does not answer, its bytes are the video's source.
+func TestExpiryKeepsTheSourceOfAVideo(t *testing.T) {
+	log := &muteLog{}
+	e := newEnv(t, func(c *Config) { log.Log, c.Log = c.Log, log })
+	u := e.ordered(`{"size":24,"filename":"cat.mp4"}`)
+	e.keep(pipeline.SourceKey(u.Video, u.ID+".mp4"))
+	d, err := e.api.s.loadUpload(t.Context(), project, u.ID)
+	must(t, err)
+	_, err = e.api.s.makeVideo(context.WithValue(t.Context(), projectKey{}, project), d)
+	must(t, err)
+	log.err = errFault
+	if err := e.sweep(time.Now().Add(25 * time.Hour)); !errors.Is(err, errFault) {
+		t.Errorf("sweep: %v", err)
+	}
+	log.err = nil
+	e.wantFilm(u.Video)
+}
+
+// muteLog is a log that may fail to answer what it holds.
+type muteLog struct {
+	pipeline.Log
+	err error
+}
+
+func (l *muteLog) Last(ctx context.Context, subjects ...string) ([]pipeline.Event, error) {
+	if l.err != nil {
+		return nil, l.err
+	}
+	return l.Log.Last(ctx, subjects...)
+}

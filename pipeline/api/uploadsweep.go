@@ -104,6 +104,12 @@ func (s *server) sweepUpload(ctx context.Context, project, id string, now time.T
 	if repaired.Status.ended() || !now.After(repaired.ExpiresAt) {
 		return repaired, err
 	}
+	// It may be the source of a video whose upload has no note of its end. While the log does not answer, that
+	// is not known.
+	done, unknown := s.hasVideo(ctx, repaired)
+	if done || unknown != nil {
+		return repaired, errors.Join(err, unknown)
+	}
 	ended, failed := s.endUpload(ctx, repaired, uploadExpired, nil)
 	return ended, errors.Join(err, failed)
 }
