@@ -39,7 +39,7 @@ func TestRulesLeaveRoom(t *testing.T) {
 		{"pipeline/fetch.go", exists, nil},
 		{"pipeline/api/fetch.go", exists, []string{ours + "pipeline"}},
 		{"pipeline/api/intake.go", exists, []string{ours + "pipeline", ours + "storage"}},
-		{"pipeline/api/presigned.go", false, []string{ours + "storage"}},
+		{"pipeline/api/presigned.go", exists, []string{ours + "storage"}},
 		{"pipeline/api/request.go", exists, []string{ours + "pipeline"}},
 		{"pipeline/api/sse.go", exists, []string{ours + "pipeline", ours + "pipeline/live"}},
 		{"pipeline/api/streams.go", exists, []string{ours + "pipeline"}},

@@ -34,6 +34,7 @@ type server struct {
 
 	// Uploads in pieces, if the store takes them.
 	pieces        storage.Resumable
+	parts         storage.MultipartPresigner // nil if the store has no multipart uploads
 	locks         *uploadLocks
 	waiting       waitingUploads
 	tusd          http.Handler
@@ -64,6 +65,7 @@ func New(cfg Config) (*Handler, error) {
 		Encode: func(e pipeline.Event) ([]byte, error) { return json.Marshal(shownEvent(e)) }, Logger: cfg.Logger,
 	})
 	s.pieces, _ = storage.As[storage.Resumable](cfg.Store)
+	s.parts, _ = storage.As[storage.MultipartPresigner](cfg.Store)
 	s.api = humago.New(s.mux, describe(cfg))
 	s.api.UseMiddleware(s.checkQueries)
 	s.routes()

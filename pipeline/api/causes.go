@@ -57,6 +57,11 @@ var causes = map[code]string{
 	codeUploadEnded: "The upload was completed, canceled or refused, or has expired: no byte came for " +
 		"--upload-expires.",
 	codeUploadBusy: "Another request for the same upload is under way, perhaps one whose connection is dead.",
+	codeUploadMethod: "A client sends bytes by tus or with a PUT to a multipart upload, or asks for parts of an " +
+		"upload that has none.",
+	codeNoMultipart: "The objects of the server are in a folder, to which clients cannot send anything " +
+		"themselves.",
+	codePartsMissing: "A PUT of a part failed, or is still under way, or was never sent.",
 	codeUploadLength: "More or fewer bytes came than the upload was created for, or than the request " +
 		"announced.",
 	codeOffset: "The request begins at another byte than the one after the last that is kept. An earlier " +

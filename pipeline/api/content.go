@@ -36,6 +36,9 @@ func (s *server) takeContent(r *http.Request, body *uploadBody) (view uploadView
 	}
 	defer leave()
 	d, err := s.uploadOf(r.Context(), r.PathValue("token"))
+	if err == nil {
+		err = d.wantMethod(byTus)
+	}
 	if err != nil {
 		return view, err
 	}

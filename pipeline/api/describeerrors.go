@@ -40,11 +40,16 @@ func answeredCodes() map[string][]code {
 
 		"create-upload": slices.Concat(admissionCodes(), fieldCodes(), []code{
 			codeMediaType, codeUploadTooLarge, codeUploadEmpty, codeKeyReused, codeTooManyUploads, codeUploadEnded,
+			codeNoMultipart, codeUploadBusy,
 		}),
 		"list-uploads":  list,
 		"get-upload":    missing,
 		"cancel-upload": slices.Concat(action, []code{codeUploadBusy}),
-		"put-content":   slices.Concat(admissionCodes(), fieldCodes(), sourceCodes(), pieceCodes()),
+		"presign-parts": partCodes(),
+		"list-parts":    partCodes(),
+		"complete-upload": slices.Concat(admissionCodes(), fieldCodes(), partCodes(),
+			[]code{codePartsMissing, codeUploadTooLarge, codeVideoDeleted}),
+		"put-content": slices.Concat(admissionCodes(), fieldCodes(), sourceCodes(), pieceCodes()),
 		"tus-create": slices.Concat(admissionCodes(), fieldCodes(), sourceCodes(), pieceCodes(),
 			[]code{codeKeyReused}, tusCodes()),
 		"tus-offset":    slices.Concat(pieceCodes(), tusCodes()),
@@ -118,7 +123,14 @@ func formCodes() []code {
 
 // pieceCodes returns the codes for an upload in pieces.
 func pieceCodes() []code {
-	return []code{codeNotFound, codeUploadEnded, codeUploadBusy, codeUploadLength, codeOffset, codeVideoDeleted}
+	return []code{
+		codeNotFound, codeUploadEnded, codeUploadBusy, codeUploadLength, codeOffset, codeVideoDeleted, codeUploadMethod,
+	}
+}
+
+// partCodes returns the codes for a multipart upload.
+func partCodes() []code {
+	return []code{codeNotFound, codeUploadEnded, codeUploadBusy, codeUploadMethod, codeCursor}
 }
 
 // stillCodes returns the codes of thumbnails.

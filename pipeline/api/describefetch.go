@@ -8,6 +8,7 @@ import (
 func (s *server) describeFetch() *huma.MediaType {
 	fields := s.orderFields()
 	delete(fields, "size")
+	delete(fields, "method")
 	fields["filename"] = text("As the video is called; if left out, as its server calls it")
 	fields["url"] = &huma.Schema{
 		Type: huma.TypeString, Format: "uri", Description: "An http or https address of the file itself, at most " +

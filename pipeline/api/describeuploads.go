@@ -15,7 +15,9 @@ func (s *server) describeUploads() {
 	}
 	view := s.api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[uploadView](), true, "")
 	json := map[string]*huma.MediaType{"application/json": {Schema: view}}
-	for _, op := range []*huma.Operation{s.describeOrder(json), describePut(json), describeTusCreation()} {
+	for _, op := range []*huma.Operation{
+		s.describeOrder(json), describePut(json), describeComplete(json), describeTusCreation(),
+	} {
 		s.api.OpenAPI().AddOperation(op)
 	}
 	for method, about := range map[string][2]string{
@@ -35,7 +37,9 @@ func (s *server) describeOrder(json map[string]*huma.MediaType) *huma.Operation 
 		Summary: "Create an upload, and send its bytes later",
 		Description: "The answer has the id that the video will have, and URLs for the bytes: `url` for clients " +
 			"of tus 1.0, which go on after a broken connection, and `content_url` for one PUT. They hold a token, " +
-			"need no other credential, and take requests of web pages of any origin. Whatever can be refused is " +
+			"need no other credential, and take requests of web pages of any origin. With `method: multipart`, the " +
+			"answer has `parts_url` and `complete_url` instead: the client asks for the URLs of parts, PUTs each " +
+			"part of `part_size` bytes to the bucket, and completes the upload. Whatever can be refused is " +
 			"refused here, before the first byte. The upload expires when no byte comes for 24 hours " +
 			"(--upload-expires).",
 		Parameters: []*huma.Param{
@@ -79,7 +83,12 @@ func (s *server) orderFields() map[string]*huma.Schema {
 		"filename": text("As the uploader calls the file"),
 		"size": {
 			Type: huma.TypeInteger, Format: "int64", Minimum: &one, Maximum: &most,
-			Description: "Bytes of the file, if known",
+			Description: "Bytes of the file, if known; multipart needs them",
+		},
+		"method": {
+			Type: huma.TypeString, Enum: []any{string(byTus), string(byMultipart)}, Default: string(byTus),
+			Description: "How the bytes come. tus: to `url` by tus 1.0, or to `content_url` with one PUT. multipart: " +
+				"in parts, straight to the bucket of the server, which must be one of S3 (`parts_url`).",
 		},
 	})
 	return fields
@@ -173,4 +182,20 @@ func describeTus(method, id, summary string) *huma.Operation {
 	}
 	op.Parameters = append(op.Parameters, tusResumable())
 	return op
+}
+
+// describeComplete describes POST complete.
+func describeComplete(json map[string]*huma.MediaType) *huma.Operation {
+	return &huma.Operation{
+		OperationID: "complete-upload", Method: http.MethodPost, Path: "/v1/uploads/{id}/complete",
+		Tags: []string{"uploads"}, Summary: "Complete a multipart upload: its parts become the video",
+		Description: "The server asks the bucket for the parts, joins them, and reads all bytes once. When it is " +
+			"answered, the video exists and cannot be lost. It may be repeated, also while the server still works on " +
+			"it (`upload_busy`), and answers the same after the end. When parts are missing, the error names them.",
+		Parameters: []*huma.Param{{
+			Name: "id", In: "path", Required: true, Schema: text(""),
+			Description: "The upload's id, or the token in its complete_url",
+		}},
+		Responses: map[string]*huma.Response{"200": {Description: "The upload", Content: json}},
+	}
 }

@@ -62,6 +62,9 @@ const (
 	codeUploadBusy      code = "upload_busy"
 	codeUploadLength    code = "upload_length_mismatch"
 	codeOffset          code = "offset_mismatch"
+	codeUploadMethod    code = "upload_method_mismatch"
+	codeNoMultipart     code = "multipart_unsupported"
+	codePartsMissing    code = "parts_missing"
 	codeChecksum        code = "checksum_mismatch"
 	codeTusVersion      code = "tus_version_unsupported"
 	codeTusInvalid      code = "tus_request_invalid"
@@ -163,6 +166,15 @@ var codes = map[code]codeEntry{
 		"Send as many bytes as the upload was created for, or create another one with the right size."},
 	codeOffset: {409, "The offset is not that of the upload", true,
 		"Ask for the offset with HEAD, or in GET /v1/uploads/{id}, and send what comes after it."},
+	codeUploadMethod: {409, "The upload takes its bytes another way", false,
+		"Send the bytes as the answer that made the upload says: to its url or content_url or, of a multipart " +
+			"upload, in parts."},
+	codeNoMultipart: {422, "The server has no multipart uploads", false,
+		"Leave method out, and send the bytes by tus, which goes on after a broken connection, too. Only a server " +
+			"whose --store is a bucket of S3 has multipart uploads."},
+	codePartsMissing: {409, "Parts of the upload are missing", true,
+		"Send the missing parts, for which POST parts_url answers URLs. GET parts_url lists those that have " +
+			"arrived. Then complete the upload again."},
 	codeChecksum: {460, "The checksum differs", true,
 		"Send the same bytes again: they were changed on the way, or the checksum is of others."},
 	codeTusVersion: {412, "The version of tus is not supported", false,

@@ -91,6 +91,9 @@ func (s *server) resumeByTus(w http.ResponseWriter, r *http.Request) {
 	}
 	// Before tusd locks the upload: whoever has no token must not disturb who has it.
 	d, err := s.uploadOf(r.Context(), r.PathValue("token"))
+	if err == nil {
+		err = d.wantMethod(byTus)
+	}
 	if err != nil {
 		s.refuseUnread(w, r, err)
 		return

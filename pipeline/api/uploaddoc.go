@@ -49,6 +49,10 @@ type uploadDoc struct {
 	TusMetadata map[string]string `json:"tus_metadata,omitempty"` // as a tus client sent it
 	TraceParent string            `json:"traceparent,omitempty"`
 
+	Method     uploadMethod `json:"method,omitempty"`     // how the bytes come; empty: byTus
+	PartSize   int64        `json:"part_size,omitempty"`  // byMultipart: bytes of a part; 0: it is not begun yet
+	Completing bool         `json:"completing,omitempty"` // byMultipart: the client has said that all is sent
+
 	TokenHash   string `json:"token_hash"`             // SHA-256 of the token's secret
 	SealedToken []byte `json:"sealed_token,omitempty"` // the secret, which the idempotency key opens
 	RequestHash string `json:"request_hash,omitempty"` // of what came with an idempotency key
@@ -160,15 +164,15 @@ func parseToken(text string) (t uploadToken, ok bool) {
 	return uploadToken{parts[0], parts[1], parts[2]}, err == nil && len(raw) == secretBytes
 }
 
-// tokenIn returns the token in the path of a request that sends bytes: /v1/tus/<token> or
-// /v1/uploads/<token>/content.
+// tokenIn returns the token in the path of a request that sends bytes, or has others send them: that is
+// /v1/tus/<token>, or /v1/uploads/<token>/ and content, parts or complete.
 func tokenIn(path string) (t uploadToken, ok bool) {
 	if rest, found := strings.CutPrefix(path, "/v1/tus/"); found {
 		return parseToken(rest)
 	}
 	rest, begins := strings.CutPrefix(path, "/v1/uploads/")
-	token, ends := strings.CutSuffix(rest, "/content")
-	if !begins || !ends {
+	token, what, _ := strings.Cut(rest, "/")
+	if !begins || what != "content" && what != "parts" && what != "complete" {
 		return t, false
 	}
 	return parseToken(token)

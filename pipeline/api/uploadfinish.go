@@ -17,13 +17,17 @@ const (
 	lockTimeout = 20 * time.Second
 )
 
-// kept returns how many bytes of an upload the store keeps.
+// kept returns how many bytes of an upload the store keeps. Parts of a multipart upload count when they are
+// whole, in any order.
 func (s *server) kept(ctx context.Context, d uploadDoc) (int64, error) {
 	switch {
 	case d.Status == uploadCompleted:
 		return d.Size, nil
 	case d.Status.ended():
 		return 0, nil
+	}
+	if d.Method == byMultipart {
+		return s.partBytes(ctx, d)
 	}
 	n, err := s.pieces.Kept(ctx, d.Key)
 	if !errors.Is(err, storage.ErrNotFound) {
@@ -40,7 +44,7 @@ func (s *server) kept(ctx context.Context, d uploadDoc) (int64, error) {
 // process died, or the video was refused for a reason that passes. It may be called as often as one likes, by
 // whoever holds the lock.
 func (s *server) repair(ctx context.Context, d uploadDoc, offset int64) (uploadDoc, error) {
-	if d.Status.ended() || d.Size == 0 || offset != d.Size {
+	if d.Status.ended() || d.Size == 0 || offset != d.Size || d.Method == byMultipart && !d.Completing {
 		return d, nil
 	}
 	return s.finishUpload(ctx, d)
@@ -80,9 +84,9 @@ func (s *server) makeVideo(ctx context.Context, d uploadDoc) (uploadDoc, error) 
 	if err := s.admit(ctx); err != nil {
 		return d, patient(err)
 	}
-	info, err := s.pieces.Finish(ctx, d.Key)
+	info, err := s.makeSource(ctx, d)
 	if err != nil {
-		return d, ofStore(err)
+		return d, err
 	}
 	in := s.intakeOf(d)
 	in.addSource(pipeline.Object{
@@ -106,6 +110,15 @@ func (s *server) makeVideo(ctx context.Context, d uploadDoc) (uploadDoc, error) 
 		return d, failed
 	}
 	return d, f
+}
+
+// makeSource makes an object of the bytes that are kept, and returns its size and SHA-256.
+func (s *server) makeSource(ctx context.Context, d uploadDoc) (storage.Info, error) {
+	if d.Method == byMultipart {
+		return s.joinParts(ctx, d)
+	}
+	info, err := s.pieces.Finish(ctx, d.Key)
+	return info, ofStore(err)
 }
 
 // intakeOf returns the intake of an upload.
@@ -133,7 +146,7 @@ func patient(err error) error {
 func (s *server) endUpload(ctx context.Context, d uploadDoc, as uploadState, p *uploadProblem) (
 	uploadDoc, error,
 ) {
-	if err := s.pieces.Abandon(ctx, d.Key); err != nil {
+	if err := s.discard(ctx, d); err != nil {
 		return d, ofStore(err)
 	}
 	if err := s.cfg.Store.Delete(ctx, d.Key); err != nil {
@@ -145,6 +158,14 @@ func (s *server) endUpload(ctx context.Context, d uploadDoc, as uploadState, p *
 	}
 	s.waiting.ended()
 	return d, nil
+}
+
+// discard removes the bytes of an upload that are no object yet.
+func (s *server) discard(ctx context.Context, d uploadDoc) error {
+	if d.Method == byMultipart {
+		return s.parts.AbortMultipart(ctx, d.Key)
+	}
+	return s.pieces.Abandon(ctx, d.Key)
 }
 
 // saveEnd writes that an upload has ended. An error is logged only: the log has the video, and whoever looks

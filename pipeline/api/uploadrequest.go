@@ -18,13 +18,14 @@ type uploadOrder struct {
 	url      string   // of a source to fetch
 	filename string
 	size     int64 // bytes of the source; 0: not known yet
+	method   uploadMethod
 	req      request
 	tus      map[string]string // metadata as a tus client sent it
 	wrong    []error           // fields that cannot be read; checkOrder answers them
 }
 
 // uploadFields are the fields of an order beside those of every request.
-func uploadFields() []string { return []string{"filename", "size"} }
+func uploadFields() []string { return []string{"filename", "method", "size"} }
 
 // bodyField is one that a form has for the video itself, which an order cannot.
 const bodyField = "file"
@@ -109,6 +110,8 @@ func (in *intake) takeField(o *uploadOrder, name, text string) error {
 	case "filename":
 		o.filename = text
 		return nil
+	case "method":
+		return in.takeMethod(o, text)
 	case "size":
 		return in.takeSize(o, text)
 	}
@@ -167,8 +170,11 @@ func (in *intake) tusOrder(header string, meta map[string]string, size int64, si
 		if slices.Contains(ignoredMetadata(), name) {
 			continue
 		}
-		if name == "size" { // for which tus has a header
+		switch name {
+		case "size": // for which tus has a header
 			return o, in.fail(name, codeFieldUnknown, "tus metadata has no field size; send Upload-Length.")
+		case "method":
+			return o, in.fail(name, codeFieldUnknown, "tus metadata has no field method; use POST /v1/uploads.")
 		}
 		o.wrong = append(o.wrong, in.takeField(&o, name, meta[name]))
 	}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -49,6 +50,7 @@ func (s *server) routeUploads() error {
 	handle(s, opListUploads, s.listUploads)
 	handle(s, opGetUpload, s.getUpload)
 	handle(s, opCancelUpload, s.cancelUpload)
+	s.routeParts()
 	s.mux.HandleFunc("PUT /v1/uploads/{token}/content", s.checkedQuery(s.putContent))
 	for _, path := range []string{"/v1/tus", "/v1/tus/{$}"} { // clients write both
 		s.mux.HandleFunc("POST "+path, s.checkedQuery(s.createByTus))
@@ -67,10 +69,14 @@ type uploadView struct {
 	Status     uploadState    `json:"status" enum:"waiting,uploading,completed,errored,canceled,expired"`
 	Video      string         `json:"video_id" doc:"The id that the video has once the upload is completed"`
 	Filename   string         `json:"filename" doc:"As the uploader called it"`
+	Method     uploadMethod   `json:"method" enum:"tus,multipart" doc:"How the bytes come: tus means by tus 1.0 or with one PUT"`
 	Size       *int64         `json:"size" doc:"Bytes of the whole file; null if it is not known yet"`
-	Offset     int64          `json:"offset" doc:"Bytes that the server keeps; a client goes on from there"`
+	Offset     int64          `json:"offset" doc:"Bytes that the server keeps; a client goes on from there. With multipart, bytes of whole parts in the bucket"`
+	PartSize   *int64         `json:"part_size" doc:"With multipart, bytes of each part; the last one has what is left. Otherwise null"`
 	URL        string         `json:"url,omitempty" doc:"Where tus clients send the bytes; only in the answer to POST"`
 	ContentURL string         `json:"content_url,omitempty" doc:"Where one PUT sends the bytes; only in the answer to POST"`
+	PartsURL   string         `json:"parts_url,omitempty" doc:"Where a client asks for the URLs of parts (POST) and what has arrived (GET); with multipart, only in the answer to POST"`
+	Complete   string         `json:"complete_url,omitempty" doc:"Where a POST says that all parts are sent; with multipart, only in the answer to POST"`
 	CreatedAt  time.Time      `json:"created_at"`
 	ExpiresAt  *time.Time     `json:"expires_at" doc:"When the upload ends if no further byte comes; null after its end"`
 	EndedAt    *time.Time     `json:"ended_at" doc:"When it was completed, errored, canceled or expired"`
@@ -81,7 +87,10 @@ type uploadView struct {
 func (s *server) viewUpload(d uploadDoc, offset int64, t uploadToken) uploadView {
 	v := uploadView{
 		ID: d.ID, Status: d.Status, Video: d.Video, Filename: d.Filename, Offset: offset,
-		CreatedAt: d.CreatedAt, Problem: d.Problem,
+		CreatedAt: d.CreatedAt, Problem: d.Problem, Method: cmp.Or(d.Method, byTus),
+	}
+	if d.PartSize > 0 {
+		v.PartSize = &d.PartSize
 	}
 	if d.Size > 0 {
 		v.Size = &d.Size
@@ -94,8 +103,12 @@ func (s *server) viewUpload(d uploadDoc, offset int64, t uploadToken) uploadView
 	} else {
 		v.ExpiresAt = &d.ExpiresAt
 	}
-	if t != (uploadToken{}) {
-		v.URL, v.ContentURL = s.tusURL(t), s.cfg.PublicURL+"/v1/uploads/"+t.String()+"/content"
+	switch at := s.cfg.PublicURL + "/v1/uploads/" + t.String(); {
+	case t == uploadToken{}:
+	case d.Method == byMultipart:
+		v.PartsURL, v.Complete = at+"/parts", at+"/complete"
+	default:
+		v.URL, v.ContentURL = s.tusURL(t), at+"/content"
 	}
 	return v
 }
@@ -119,6 +132,12 @@ func (s *server) postUpload(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		s.refuse(w, r, err)
 		return
+	}
+	if d.Method == byMultipart {
+		if d, err = s.beginParts(r.Context(), d); err != nil {
+			s.refuse(w, r, err)
+			return
+		}
 	}
 	var offset int64
 	if replayed {
@@ -153,6 +172,9 @@ func (s *server) createUpload(ctx context.Context, in *intake, o uploadOrder, ke
 	if err := in.checkOrder(o); err != nil {
 		return d, t, false, err
 	}
+	if err := s.checkMethod(in, o); err != nil {
+		return d, t, false, err
+	}
 	if err := s.admit(ctx); err != nil {
 		return d, t, false, err
 	}
@@ -176,14 +198,18 @@ func (s *server) newUpload(in *intake, o uploadOrder, key string) (uploadDoc, er
 	d := uploadDoc{
 		ID: pipeline.NewID("upl"), Project: in.project, Video: in.video,
 		Filename: cleanFilename(o.filename), Size: o.size, Request: o.req, TusMetadata: o.tus,
-		TraceParent: in.parent, Status: uploadWaiting, CreatedAt: now,
+		TraceParent: in.parent, Status: uploadWaiting, CreatedAt: now, Method: o.method,
 		ExpiresAt: now.Add(s.cfg.Limits.UploadExpires),
 	}
 	if key != "" {
 		if err := checkKey(key); err != nil {
 			return d, err
 		}
-		asked, err := json.Marshal([]any{o.filename, o.size, d.Request})
+		order := []any{o.filename, o.size, d.Request}
+		if o.method != "" { // the hashes of orders without a method stay as they were
+			order = append(order, o.method)
+		}
+		asked, err := json.Marshal(order)
 		if err != nil {
 			return d, fmt.Errorf("encode request: %w", err)
 		}

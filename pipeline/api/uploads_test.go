@@ -207,7 +207,7 @@ func TestUploadsAreRefusedEarly(t *testing.T) {
 		"step":         {`{"watermark":{"position":"x"}}`, "/body/watermark", "watermark_invalid"},
 		"asset":        {`{"watermark":{"image":"x"}}`, "/body/watermark/image", "watermark_invalid"},
 		"no such step": {`{"stamp":{"text":"x"}}`, "/body/stamp", "stamp_unsupported"},
-		"unknown":      {`{"method":"ftp"}`, "/body/method", codeFieldUnknown},
+		"unknown":      {`{"protocol":"ftp"}`, "/body/protocol", codeFieldUnknown},
 	} {
 		resp, raw := e.order(c.body)
 		if p := wantProblem(t, resp, raw, c.code); len(p.Errors) != 1 || p.Errors[0].Pointer != c.pointer {

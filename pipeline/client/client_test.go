@@ -26,6 +26,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/api"
 	"github.com/reelmill/reelmill/pipeline/api/apitest"
+	"github.com/reelmill/reelmill/storage"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -55,9 +56,18 @@ func (planner) Traits() map[string]pipeline.Traits {
 
 func newEnv(t *testing.T) *env {
 	t.Helper()
+	return newEnvWith(t, nil)
+}
+
+// newEnvWith is newEnv with another store, unless it is nil.
+func newEnvWith(t *testing.T, store storage.Store) *env {
+	t.Helper()
 	e := &env{t: t, Parts: apitest.Open(t)}
+	if store == nil {
+		store = e.Store
+	}
 	h, err := api.New(api.Config{
-		Store: e.Store, Log: e.Bus, Catalog: e.Catalog, Progress: e.Bus, Planner: planner{},
+		Store: store, Log: e.Bus, Catalog: e.Catalog, Progress: e.Bus, Planner: planner{},
 		Queue: e.Bus, DeadLetters: e.Bus, Stats: e.Catalog,
 		Ready:  func(context.Context) map[string]error { return map[string]error{"log": nil} },
 		Limits: api.Limits{ReadYourWrites: time.Hour},

@@ -41,6 +41,9 @@ func (t *transfer) send(ctx context.Context) error {
 			return err
 		}
 	}
+	if t.options.Multipart {
+		return t.sendParts(ctx)
+	}
 	if err := t.locate(ctx); err != nil {
 		return err
 	}
@@ -68,12 +71,16 @@ func (t *transfer) create(ctx context.Context) error {
 	if v.Status.Ended() && v.Status != UploadCompleted {
 		return v.problem()
 	}
-	_, token, found := strings.Cut(v.URL, "/v1/tus/")
+	prefix, address := "/v1/tus/", v.URL
+	if t.options.Multipart {
+		prefix, address = "/v1/uploads/", strings.TrimSuffix(v.PartsURL, "/parts")
+	}
+	_, token, found := strings.Cut(address, prefix)
 	if !found || token == "" || v.Video == "" {
 		return fmt.Errorf("the server's answer has no address for the bytes of upload %q", v.ID)
 	}
 	// The address that this client knows is sure to lead to the server; that in the answer may be for others.
-	t.memory.URL, t.memory.Upload, t.memory.Video = "/v1/tus/"+token, v.ID, v.Video
+	t.memory.URL, t.memory.Upload, t.memory.Video = prefix+token, v.ID, v.Video
 	return t.save()
 }
 
@@ -183,9 +190,10 @@ func (t *transfer) patch(ctx context.Context) error {
 // chunkBody is the body of a request: bytes of the file. The transport may read it after the request has
 // failed, so what it tells ends with stop.
 type chunkBody struct {
-	t    *transfer
-	size int64
-	sent func(all bool)
+	t     *transfer
+	size  int64
+	shift int64 // bytes sent in all, less the place in the file
+	sent  func(all bool)
 
 	mu       sync.Mutex
 	at, left int64
@@ -215,7 +223,7 @@ func (b *chunkBody) Read(p []byte) (int, error) {
 	b.at, b.left = b.at+int64(n), b.left-int64(n)
 	b.sent(b.left == 0)
 	if tell := b.t.options.Progress; tell != nil {
-		tell(b.at, b.t.info.Size())
+		tell(b.at+b.shift, b.t.info.Size())
 	}
 	return n, nil
 }

@@ -41,6 +41,10 @@ type Options struct {
 	IdempotencyKey string
 	// Chunk is how many bytes one request sends at most. Default: 64 MiB; less when a proxy refuses that much.
 	Chunk int64
+	// Multipart sends the bytes straight to the bucket of the server, in parts, to presigned URLs. So the
+	// bucket must be reachable from here. A server without one refuses: an *Error with code
+	// multipart_unsupported. Chunk has no meaning then: the server says how large parts are.
+	Multipart bool
 
 	// Progress is called while bytes are sent, never from two goroutines at once. sent includes what the server
 	// keeps from before, and falls to that when a connection breaks.
@@ -60,7 +64,7 @@ const (
 )
 
 // UploadFile uploads a regular file by tus 1.0 (https://tus.io) and returns the server's view of the video.
-// It sends the file in pieces. When a connection breaks, the server restarts or, with Options.State, this
+// It sends the file in pieces; with Options.Multipart, straight to the server's bucket. When a connection breaks, the server restarts or, with Options.State, this
 // program does, it goes on after the bytes that the server keeps: none that was acknowledged is sent again.
 // In the end it compares size and SHA-256 with those of the server (ErrChanged). A refusal is an *Error.
 func (c *Client) UploadFile(ctx context.Context, path string, o Options) (pipeline.VideoView, error) {
@@ -132,6 +136,9 @@ func (c *Client) transfer(path string, o Options) (*transfer, error) {
 		Filename: cmp.Or(o.Name, filepath.Base(path)), Size: info.Size(), Pipeline: o.Pipeline,
 		Priority: o.Priority, Title: o.Title, Metadata: o.Metadata, Passthrough: o.Passthrough,
 		WebhookURL: o.WebhookURL,
+	}
+	if o.Multipart {
+		t.order.Method = methodMultipart
 	}
 	if o.Watermark != "" {
 		t.order.Watermark = json.RawMessage(o.Watermark)

@@ -33,16 +33,23 @@ type UploadView struct {
 	Status   UploadState `json:"status"`
 	Video    string      `json:"video_id"` // the id that the video has once the upload is completed
 	Filename string      `json:"filename"`
+	Method   string      `json:"method"` // how the bytes come: tus or multipart
 	Size     *int64      `json:"size"`   // bytes of the whole file; nil if the server does not know it yet
 	Offset   int64       `json:"offset"` // bytes that the server keeps
+	// PartSize is how many bytes each part has but the last; nil unless Method is multipart.
+	PartSize *int64 `json:"part_size"`
 	// URL takes the bytes by tus 1.0, and ContentURL by one PUT. They are secrets, and only in the answer to the
 	// request that made the upload.
-	URL        string     `json:"url,omitempty"`
-	ContentURL string     `json:"content_url,omitempty"`
-	CreatedAt  time.Time  `json:"created_at"`
-	ExpiresAt  *time.Time `json:"expires_at"` // when it ends if no further byte comes; nil after its end
-	EndedAt    *time.Time `json:"ended_at"`
-	Problem    *struct {
+	URL        string `json:"url,omitempty"`
+	ContentURL string `json:"content_url,omitempty"`
+	// PartsURL answers the URLs of parts, and CompleteURL makes the video of them. They are secrets like URL,
+	// and in its place when Method is multipart.
+	PartsURL    string     `json:"parts_url,omitempty"`
+	CompleteURL string     `json:"complete_url,omitempty"`
+	CreatedAt   time.Time  `json:"created_at"`
+	ExpiresAt   *time.Time `json:"expires_at"` // when it ends if no further byte comes; nil after its end
+	EndedAt     *time.Time `json:"ended_at"`
+	Problem     *struct {
 		Code      string `json:"code"`
 		Title     string `json:"title"`
 		Detail    string `json:"detail"`
@@ -66,6 +73,7 @@ func (v UploadView) problem() error {
 type order struct {
 	Filename    string            `json:"filename,omitempty"`
 	Size        int64             `json:"size"`
+	Method      string            `json:"method,omitempty"`
 	Pipeline    string            `json:"pipeline,omitempty"`
 	Priority    pipeline.Priority `json:"priority,omitempty"`
 	Title       string            `json:"title,omitempty"`

@@ -30,7 +30,9 @@ func (s *multipart) PresignParts(
 }
 
 // ArrivedParts implements storage.MultipartPresigner.
-func (s *multipart) ArrivedParts(ctx context.Context, key string) (m storage.Multipart, arrived []int, err error) {
+func (s *multipart) ArrivedParts(ctx context.Context, key string) (
+	m storage.Multipart, arrived []int, err error,
+) {
 	arrived, err = retry(ctx, s.g, s.g.config.Tries, func() (numbers []int, err error) {
 		m, numbers, err = s.inner.ArrivedParts(ctx, key)
 		return numbers, err

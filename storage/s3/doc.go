@@ -42,8 +42,8 @@
 // An object whose parts clients send to the bucket themselves (storage.MultipartPresigner) has another state
 // below .partial/, which names its multipart upload and no parts: those the server lists. Each URL has the
 // length of its part in the signature. The completion compares the ETags of the parts just listed, so what is
-// sent meanwhile cannot slip in; a mark in the state, set before, tells an object of this upload from an older
-// one when the answer is lost. A kill between the first request and the state leaves an upload for Reclaim.
+// sent meanwhile cannot slip in. A mark in the state, set before, tells the object of this upload from an
+// older one when the answer is lost. A kill before the state is written leaves an upload for Reclaim.
 //
 // Not guaranteed: IfAbsent between concurrent writers on a server without conditional writes (AWS documents
 // them since 2024; the tests use versitygw). A process killed in step 3 leaves parts that cost money:

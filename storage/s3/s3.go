@@ -17,8 +17,8 @@ import (
 	"github.com/reelmill/reelmill/storage"
 )
 
-// Store is a storage.Store, Presigner, MultipartPresigner, PrefixDeleter, Reclaimer and Resumable in a bucket.
-// Open makes one.
+// Store is a storage.Store, Presigner, MultipartPresigner, PrefixDeleter, Reclaimer and Resumable in a
+// bucket. Open makes one.
 type Store struct {
 	config Config // with defaults
 	prefix string // "" or Config.Prefix and a slash

@@ -461,7 +461,7 @@ export interface paths {
         put?: never;
         /**
          * Create an upload, and send its bytes later
-         * @description The answer has the id that the video will have, and URLs for the bytes: `url` for clients of tus 1.0, which go on after a broken connection, and `content_url` for one PUT. They hold a token, need no other credential, and take requests of web pages of any origin. Whatever can be refused is refused here, before the first byte. The upload expires when no byte comes for 24 hours (--upload-expires).
+         * @description The answer has the id that the video will have, and URLs for the bytes: `url` for clients of tus 1.0, which go on after a broken connection, and `content_url` for one PUT. They hold a token, need no other credential, and take requests of web pages of any origin. With `method: multipart`, the answer has `parts_url` and `complete_url` instead: the client asks for the URLs of parts, PUTs each part of `part_size` bytes to the bucket, and completes the upload. Whatever can be refused is refused here, before the first byte. The upload expires when no byte comes for 24 hours (--upload-expires).
          */
         post: operations["create-upload"];
         delete?: never;
@@ -504,6 +504,50 @@ export interface paths {
          * @description A request that sends bytes is cut off, and the bytes are removed. Canceling it again answers the same. An upload that is completed is a `state_conflict`: cancel its video.
          */
         post: operations["cancel-upload"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/uploads/{id}/complete": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Complete a multipart upload: its parts become the video
+         * @description The server asks the bucket for the parts, joins them, and reads all bytes once. When it is answered, the video exists and cannot be lost. It may be repeated, also while the server still works on it (`upload_busy`), and answers the same after the end. When parts are missing, the error names them.
+         */
+        post: operations["complete-upload"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/uploads/{id}/parts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the parts of a multipart upload that have arrived
+         * @description As the bucket tells, in the order of their numbers. A client that goes on sends the others.
+         */
+        get: operations["list-parts"];
+        put?: never;
+        /**
+         * Ask for the URLs of parts of a multipart upload
+         * @description Each URL takes PUTs of the bytes of its part, until `expires_at`. Their number is part of the signature: the bucket refuses any other. A part may be sent again; the last one counts.
+         */
+        post: operations["presign-parts"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1053,6 +1097,17 @@ export interface components {
         } & {
             [key: string]: unknown;
         };
+        ArrivedPart: {
+            /** Format: int64 */
+            number: number;
+            /**
+             * Format: int64
+             * @description Bytes of the part
+             */
+            size: number;
+        } & {
+            [key: string]: unknown;
+        };
         Attempt: {
             /** Format: date-time */
             at: string;
@@ -1395,6 +1450,14 @@ export interface components {
         } & {
             [key: string]: unknown;
         };
+        ListArrivedPart: {
+            data: components["schemas"]["ArrivedPart"][];
+            has_more: boolean;
+            /** @description The cursor of the next page; null on the last page */
+            next_cursor: string | null;
+        } & {
+            [key: string]: unknown;
+        };
         ListDeadLetterView: {
             data: components["schemas"]["DeadLetterView"][];
             has_more: boolean;
@@ -1598,6 +1661,19 @@ export interface components {
         } & {
             [key: string]: unknown;
         };
+        PartURL: {
+            /** Format: int64 */
+            number: number;
+            /**
+             * Format: int64
+             * @description Bytes of the part: the URL takes exactly as many
+             */
+            size: number;
+            /** @description Where a PUT sends them. Whoever has it can send this part */
+            url: string;
+        } & {
+            [key: string]: unknown;
+        };
         PauseOrder: {
             /** @description For people: who waits learns it */
             reason?: string;
@@ -1607,6 +1683,22 @@ export interface components {
             steps: components["schemas"]["Step"][] | null;
             /** Format: int64 */
             version: number;
+        } & {
+            [key: string]: unknown;
+        };
+        PresignInputBody: {
+            /** @description Of the parts; the first part has number 1 */
+            numbers: number[] | null;
+        } & {
+            [key: string]: unknown;
+        };
+        Presigned: {
+            /**
+             * Format: date-time
+             * @description When the URLs end; ask again for what is not sent by then
+             */
+            expires_at: string;
+            parts: components["schemas"]["PartURL"][] | null;
         } & {
             [key: string]: unknown;
         };
@@ -1875,6 +1967,8 @@ export interface components {
             [key: string]: unknown;
         };
         UploadView: {
+            /** @description Where a POST says that all parts are sent; with multipart, only in the answer to POST */
+            complete_url?: string;
             /** @description Where one PUT sends the bytes; only in the answer to POST */
             content_url?: string;
             /** Format: date-time */
@@ -1896,10 +1990,22 @@ export interface components {
             /** @description upl_ and 26 letters and digits */
             id: string;
             /**
+             * @description How the bytes come: tus means by tus 1.0 or with one PUT
+             * @enum {string}
+             */
+            method: "tus" | "multipart";
+            /**
              * Format: int64
-             * @description Bytes that the server keeps; a client goes on from there
+             * @description Bytes that the server keeps; a client goes on from there. With multipart, bytes of whole parts in the bucket
              */
             offset: number;
+            /**
+             * Format: int64
+             * @description With multipart, bytes of each part; the last one has what is left. Otherwise null
+             */
+            part_size: number | null;
+            /** @description Where a client asks for the URLs of parts (POST) and what has arrived (GET); with multipart, only in the answer to POST */
+            parts_url?: string;
             /**
              * Format: int64
              * @description Bytes of the whole file; null if it is not known yet
@@ -3892,6 +3998,7 @@ export interface operations {
             };
             /**
              * @description - `offset_mismatch`: The offset is not that of the upload
+             *     - `upload_method_mismatch`: The upload takes its bytes another way
              *     - `idempotency_key_in_use`: A request with this Idempotency-Key is under way
              */
             409: {
@@ -4069,6 +4176,7 @@ export interface operations {
             };
             /**
              * @description - `offset_mismatch`: The offset is not that of the upload
+             *     - `upload_method_mismatch`: The upload takes its bytes another way
              *     - `state_conflict`: The state does not allow that
              */
             409: {
@@ -4189,7 +4297,10 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description - `offset_mismatch`: The offset is not that of the upload */
+            /**
+             * @description - `offset_mismatch`: The offset is not that of the upload
+             *     - `upload_method_mismatch`: The upload takes its bytes another way
+             */
             409: {
                 headers: {
                     "X-Request-Id"?: string;
@@ -4332,7 +4443,10 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description - `offset_mismatch`: The offset is not that of the upload */
+            /**
+             * @description - `offset_mismatch`: The offset is not that of the upload
+             *     - `upload_method_mismatch`: The upload takes its bytes another way
+             */
             409: {
                 headers: {
                     "X-Request-Id"?: string;
@@ -4492,7 +4606,9 @@ export interface operations {
                      *           "expires_at": null,
                      *           "filename": "film.mp4",
                      *           "id": "upl_01m8ghr0tbzqq5zjmb0sz7h454",
+                     *           "method": "tus",
                      *           "offset": 690387,
+                     *           "part_size": null,
                      *           "size": 690387,
                      *           "status": "completed",
                      *           "video_id": "vid_01m8ghr0taxqswfbv5p1cdn8he"
@@ -4552,6 +4668,12 @@ export interface operations {
                     metadata?: {
                         [key: string]: string;
                     };
+                    /**
+                     * @description How the bytes come. tus: to `url` by tus 1.0, or to `content_url` with one PUT. multipart: in parts, straight to the bucket of the server, which must be one of S3 (`parts_url`).
+                     * @default tus
+                     * @enum {string}
+                     */
+                    method?: "tus" | "multipart";
                     /** @description Returned as given, in webhooks too */
                     passthrough?: string;
                     /** @description Name of the pipeline; default if left out */
@@ -4564,7 +4686,7 @@ export interface operations {
                     priority?: "high" | "normal" | "bulk";
                     /**
                      * Format: int64
-                     * @description Bytes of the file, if known
+                     * @description Bytes of the file, if known; multipart needs them
                      */
                     size?: number;
                     /** @description Of the video, at most 512 characters */
@@ -4598,7 +4720,9 @@ export interface operations {
                      *       "expires_at": "2026-11-29T07:43:33.707487349Z",
                      *       "filename": "film.mp4",
                      *       "id": "upl_01m8ghr0tbzqq5zjmb0sz7h454",
+                     *       "method": "tus",
                      *       "offset": 0,
+                     *       "part_size": null,
                      *       "size": 690387,
                      *       "status": "waiting",
                      *       "url": "/v1/tus/default.upl_01m8ghr0tbzqq5zjmb0sz7h454.g3doRz7uomCH61_jUPipBQ",
@@ -4662,8 +4786,19 @@ export interface operations {
              *     - `parameters_invalid`: The parameters are invalid
              *     - `upload_empty`: The file is empty
              *     - `idempotency_key_reused`: The Idempotency-Key belongs to another request
+             *     - `multipart_unsupported`: The server has no multipart uploads
              */
             422: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `upload_busy`: Another request works on the upload */
+            423: {
                 headers: {
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
@@ -4731,7 +4866,9 @@ export interface operations {
                      *       "expires_at": null,
                      *       "filename": "film.mp4",
                      *       "id": "upl_01m8ghr0tbzqq5zjmb0sz7h454",
+                     *       "method": "tus",
                      *       "offset": 690387,
+                     *       "part_size": null,
                      *       "size": 690387,
                      *       "status": "completed",
                      *       "video_id": "vid_01m8ghr0taxqswfbv5p1cdn8he"
@@ -4785,7 +4922,9 @@ export interface operations {
                      *       "expires_at": null,
                      *       "filename": "film.mp4",
                      *       "id": "upl_01m8ghr0tbzqq5zjmb0sz7h454",
+                     *       "method": "tus",
                      *       "offset": 262144,
+                     *       "part_size": null,
                      *       "size": 690387,
                      *       "status": "canceled",
                      *       "video_id": "vid_01m8ghr0taxqswfbv5p1cdn8he"
@@ -4818,6 +4957,372 @@ export interface operations {
                 };
             };
             /** @description - `idempotency_key_reused`: The Idempotency-Key belongs to another request */
+            422: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `upload_busy`: Another request works on the upload */
+            423: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            "4XX": components["responses"]["WrongRequest"];
+            default: components["responses"]["FailedServer"];
+        };
+    };
+    "complete-upload": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A new one for each request, and the same for every try of it. For 24 hours after a success, the same request gets the same answer, with Idempotency-Replayed, and does nothing; another request with the key is refused (422). While a request is under way, others with its key get 409. A request that failed leaves its key free. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description The upload's id, or the token in its complete_url */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The upload */
+            200: {
+                headers: {
+                    "Idempotency-Replayed"?: string;
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "content_url": "/v1/uploads/default.upl_01m8ghr0tbzqq5zjmb0sz7h454.g3doRz7uomCH61_jUPipBQ/content",
+                     *       "created_at": "2026-11-28T07:43:33.707487349Z",
+                     *       "ended_at": null,
+                     *       "error": null,
+                     *       "expires_at": "2026-11-29T07:43:33.707487349Z",
+                     *       "filename": "film.mp4",
+                     *       "id": "upl_01m8ghr0tbzqq5zjmb0sz7h454",
+                     *       "method": "tus",
+                     *       "offset": 0,
+                     *       "part_size": null,
+                     *       "size": 690387,
+                     *       "status": "waiting",
+                     *       "url": "/v1/tus/default.upl_01m8ghr0tbzqq5zjmb0sz7h454.g3doRz7uomCH61_jUPipBQ",
+                     *       "video_id": "vid_01m8ghr0taxqswfbv5p1cdn8he"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["UploadView"];
+                };
+            };
+            /** @description - `not_found`: Not found */
+            404: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /**
+             * @description - `upload_method_mismatch`: The upload takes its bytes another way
+             *     - `parts_missing`: Parts of the upload are missing
+             *     - `idempotency_key_in_use`: A request with this Idempotency-Key is under way
+             */
+            409: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /**
+             * @description - `upload_ended`: The upload has ended
+             *     - `video_deleted`: The video was deleted
+             */
+            410: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /**
+             * @description - `field_too_large`: A field is too large
+             *     - `upload_too_large`: The upload is too large
+             */
+            413: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /**
+             * @description - `field_unknown`: A field is unknown
+             *     - `field_too_deep`: The JSON in a field is nested too deep
+             *     - `metadata_invalid`: The metadata is invalid
+             *     - `pipeline_unknown`: The pipeline is unknown
+             *     - `watermark_invalid`: The watermark is invalid
+             *     - `watermark_unsupported`: The pipeline has no watermark
+             *     - `webhook_refused`: The webhook address is refused
+             *     - `parameters_invalid`: The parameters are invalid
+             *     - `cursor_invalid`: The cursor is invalid
+             *     - `idempotency_key_reused`: The Idempotency-Key belongs to another request
+             */
+            422: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `upload_busy`: Another request works on the upload */
+            423: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /**
+             * @description - `too_many_client_uploads`: Too many uploads from one address are under way
+             *     - `too_many_videos`: The project has too many videos under way
+             */
+            429: {
+                headers: {
+                    "Retry-After"?: number;
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /**
+             * @description - `too_many_uploads`: Too many uploads are under way
+             *     - `queue_full`: The server has too many videos under way
+             */
+            503: {
+                headers: {
+                    "Retry-After"?: number;
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            "4XX": components["responses"]["WrongRequest"];
+            default: components["responses"]["FailedServer"];
+        };
+    };
+    "list-parts": {
+        parameters: {
+            query?: {
+                /** @description Parts on a page */
+                limit?: number;
+                /** @description The next_cursor of the previous page */
+                cursor?: string;
+            };
+            header?: never;
+            path: {
+                /** @description The upload's id, or the token in its parts_url */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "data": [
+                     *         {
+                     *           "number": 1,
+                     *           "size": 16777216
+                     *         }
+                     *       ],
+                     *       "has_more": false,
+                     *       "next_cursor": null
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ListArrivedPart"];
+                };
+            };
+            /** @description - `not_found`: Not found */
+            404: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `upload_method_mismatch`: The upload takes its bytes another way */
+            409: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `upload_ended`: The upload has ended */
+            410: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `cursor_invalid`: The cursor is invalid */
+            422: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `upload_busy`: Another request works on the upload */
+            423: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            "4XX": components["responses"]["WrongRequest"];
+            default: components["responses"]["FailedServer"];
+        };
+    };
+    "presign-parts": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A new one for each request, and the same for every try of it. For 24 hours after a success, the same request gets the same answer, with Idempotency-Replayed, and does nothing; another request with the key is refused (422). While a request is under way, others with its key get 409. A request that failed leaves its key free. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description The upload's id, or the token in its parts_url */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "numbers": [
+                 *         1,
+                 *         2
+                 *       ]
+                 *     }
+                 */
+                "application/json": components["schemas"]["PresignInputBody"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "Cache-Control"?: string;
+                    "Idempotency-Replayed"?: string;
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "expires_at": "2026-11-28T08:43:33.707487349Z",
+                     *       "parts": [
+                     *         {
+                     *           "number": 1,
+                     *           "size": 16777216,
+                     *           "url": "https://s3.example.com/videos/videos/vid_01m8ghr0taxqswfbv5p1cdn8he/source/upl_01m8ghr0tbzqq5zjmb0sz7h454.mp4?uploadId=YXNk&partNumber=1&X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=KEY%2F20261128%2Fus-east-1%2Fs3%2Faws4_request&X-Amz-Date=20261128T074333Z&X-Amz-Expires=3600&X-Amz-SignedHeaders=content-length%3Bhost&X-Amz-Signature=0f3a"
+                     *         },
+                     *         {
+                     *           "number": 2,
+                     *           "size": 4194304,
+                     *           "url": "https://s3.example.com/videos/videos/vid_01m8ghr0taxqswfbv5p1cdn8he/source/upl_01m8ghr0tbzqq5zjmb0sz7h454.mp4?uploadId=YXNk&partNumber=2&X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=KEY%2F20261128%2Fus-east-1%2Fs3%2Faws4_request&X-Amz-Date=20261128T074333Z&X-Amz-Expires=3600&X-Amz-SignedHeaders=content-length%3Bhost&X-Amz-Signature=0f3a"
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Presigned"];
+                };
+            };
+            /** @description - `not_found`: Not found */
+            404: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /**
+             * @description - `upload_method_mismatch`: The upload takes its bytes another way
+             *     - `idempotency_key_in_use`: A request with this Idempotency-Key is under way
+             */
+            409: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `upload_ended`: The upload has ended */
+            410: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /**
+             * @description - `cursor_invalid`: The cursor is invalid
+             *     - `idempotency_key_reused`: The Idempotency-Key belongs to another request
+             */
             422: {
                 headers: {
                     "X-Request-Id"?: string;
@@ -4876,7 +5381,9 @@ export interface operations {
                      *       "expires_at": "2026-11-29T07:43:33.707487349Z",
                      *       "filename": "film.mp4",
                      *       "id": "upl_01m8ghr0tbzqq5zjmb0sz7h454",
+                     *       "method": "tus",
                      *       "offset": 0,
+                     *       "part_size": null,
                      *       "size": 690387,
                      *       "status": "waiting",
                      *       "url": "/v1/tus/default.upl_01m8ghr0tbzqq5zjmb0sz7h454.g3doRz7uomCH61_jUPipBQ",
@@ -4919,7 +5426,10 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description - `offset_mismatch`: The offset is not that of the upload */
+            /**
+             * @description - `offset_mismatch`: The offset is not that of the upload
+             *     - `upload_method_mismatch`: The upload takes its bytes another way
+             */
             409: {
                 headers: {
                     "X-Request-Id"?: string;
