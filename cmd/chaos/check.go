@@ -29,15 +29,17 @@ type violation struct {
 
 // result is the outcome of a phase.
 type result struct {
-	Name       string      `json:"name"`
-	Accepted   int         `json:"accepted"`
-	Finished   int         `json:"finished"`
-	Jobs       int         `json:"jobs"`
-	Outputs    int         `json:"outputs"`    // read and compared
-	Webhooks   int         `json:"webhooks"`   // events that the receiver got
-	Leftovers  int         `json:"leftovers"`  // objects that nothing refers to, which the janitor deletes
-	Repairs    int         `json:"repairs"`    // by the sweeper
-	Violations []violation `json:"violations"` // empty in a pass
+	Name     string `json:"name"`
+	Accepted int    `json:"accepted"`
+	Finished int    `json:"finished"`
+	Jobs     int    `json:"jobs"`
+	Outputs  int    `json:"outputs"`  // read and compared
+	Webhooks int    `json:"webhooks"` // events that the receiver got
+	// Sources counts the sources that were compared with their files, by the way of their upload.
+	Sources    map[string]int `json:"sources"`
+	Leftovers  int            `json:"leftovers"`  // objects that nothing refers to, which the janitor deletes
+	Repairs    int            `json:"repairs"`    // by the sweeper
+	Violations []violation    `json:"violations"` // empty in a pass
 	// Unexplained counts repairs of things that no fault lost.
 	Unexplained int `json:"unexplained_repairs"`
 
@@ -74,7 +76,7 @@ func (p *phase) check(ctx context.Context) (*result, error) {
 		return nil, err
 	}
 	heard := p.receiver.deliveries()
-	r := &result{Ends: map[string]int{}}
+	r := &result{Ends: map[string]int{}, Sources: map[string]int{}}
 	for _, v := range p.load.videos {
 		if v.id == "" {
 			continue

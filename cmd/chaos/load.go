@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 type video struct {
 	key      string
 	pipeline string
+	way      string // how it is uploaded: form, tus or content; empty: form
 	file     string
 	gone     bool // the receiver answers 410
 	cancel   time.Duration
@@ -76,6 +78,7 @@ func (l *load) next(n int) *video {
 		v.pipeline, v.file = "quick", l.phase.junk
 	}
 	v.redrive = v.pipeline == "broken" && l.phase.intN(2) == 0
+	v.way = []string{"form", "tus", "content"}[l.phase.intN(3)]
 	switch l.phase.intN(11) {
 	case 0:
 		v.cancel = l.phase.between(0.1, 4)
@@ -183,8 +186,7 @@ func (l *load) upload(ctx context.Context, v *video) {
 		id, err := l.uploadOnce(ctx, v)
 		if err != nil {
 			var answer *client.Error
-			if errors.As(err, &answer) && answer.Status < 500 && answer.Status != http.StatusConflict &&
-				answer.Status != http.StatusTooManyRequests {
+			if errors.As(err, &answer) && answer.Status < 500 && !mayPass(answer.Status) {
 				l.phase.sayf("upload %s is refused: %v", v.key, err)
 				l.phase.count("an upload that was refused", 1)
 				pause.For(ctx, 2*time.Second)
@@ -206,9 +208,24 @@ func (l *load) upload(ctx context.Context, v *video) {
 	}
 }
 
+// mayPass reports whether a refusal may pass. The read model does not know a video at once, and an upload can
+// be busy with the request that was cut.
+func mayPass(status int) bool {
+	return slices.Contains([]int{
+		http.StatusConflict, http.StatusTooManyRequests, http.StatusLocked, http.StatusNotFound,
+		http.StatusRequestTimeout,
+	}, status)
+}
+
 func (l *load) uploadOnce(ctx context.Context, v *video) (string, error) {
 	once, cancel := context.WithTimeout(ctx, 8*time.Second)
 	defer cancel()
+	switch v.way {
+	case "tus":
+		return l.uploadByTus(once, v)
+	case "content":
+		return l.uploadContent(once, v)
+	}
 	up := client.Upload{Path: v.file, Pipeline: v.pipeline, IdempotencyKey: v.key, Passthrough: v.key}
 	if v.gone {
 		up.Passthrough = gone

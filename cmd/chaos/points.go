@@ -20,7 +20,7 @@ var (
 		"append.video.errored", "append.video.rejected", "append.video.canceled", "append.video.deleted",
 		"append.video.purged", "append.video.reopened", "append.job.canceled", "append.job.requeued",
 		"enqueue.inspect", "enqueue.chaos", "enqueue.thumbnail", "enqueue.transcode", "enqueue.webhook",
-		"withdraw", "store.put.source", "store.delete", "apply",
+		"withdraw", "store.put.source", "store.begin", "store.append", "store.finish", "store.delete", "apply",
 		"handle.video.uploaded", "handle.video.inspected", "handle.job.completed", "handle.job.errored",
 		"handle.video.ready", "handle.video.errored", "handle.video.rejected", "handle.video.canceled",
 		"handle.video.deleted", "handle.video.purged",

@@ -39,9 +39,9 @@ func (h *harness) report(results []*result) error {
 		ok = ok && len(r.Violations) == 0 && r.P99 < maxSettle.Seconds() && r.Accepted > 0
 	}
 	for _, r := range results {
-		fmt.Printf("%s: %d outputs compared, %d events told by webhook, %d leftover objects, %d sweeper repairs "+
-			"(%d of what was not lost on purpose); ends %v\n", r.Name[:1], r.Outputs, r.Webhooks, r.Leftovers,
-			r.Repairs, r.Unexplained, r.Ends)
+		fmt.Printf("%s: %d outputs compared, sources compared %v, %d events told by webhook, %d leftover objects, "+
+			"%d sweeper repairs (%d of what was not lost on purpose); ends %v\n", r.Name[:1], r.Outputs, r.Sources,
+			r.Webhooks, r.Leftovers, r.Repairs, r.Unexplained, r.Ends)
 		for _, v := range r.Violations {
 			fmt.Printf("%s %s: %s %s\n", r.Name[:1], strings.ToUpper(v.Kind), v.Video, v.What)
 		}
@@ -82,13 +82,14 @@ func (p *phase) conclude(ctx context.Context, r *result) error {
 	if err := p.checkAPI(ctx, r); err != nil {
 		return err
 	}
-	r.Repairs, r.Unexplained = p.countRepairs()
-	if len(r.Violations) == 0 {
-		return nil
-	}
 	events, err := p.events(ctx)
 	if err != nil {
 		return err
+	}
+	p.checkSources(r, events)
+	r.Repairs, r.Unexplained = p.countRepairs()
+	if len(r.Violations) == 0 {
+		return nil
 	}
 	told := map[string]bool{}
 	for _, v := range r.Violations {

@@ -11,11 +11,24 @@ import (
 	"github.com/reelmill/reelmill/storage"
 )
 
-// chaosStore is a store without extra abilities, so that every byte goes through it. Any effect may kill the
-// process, or fail before or after it happens. Bodies break off midway.
+// chaosStore is a store without abilities that go past it, so that every byte goes through it. Any effect may
+// kill the process, or fail before or after it happens. Bodies break off midway.
 type chaosStore struct {
 	store storage.Store
 	chaos *chaos
+}
+
+// As passes on that the store takes objects in pieces (storage.As).
+func (s chaosStore) As(target any) bool {
+	t, asked := target.(*storage.Resumable)
+	if !asked {
+		return false
+	}
+	pieces, ok := storage.As[storage.Resumable](s.store)
+	if ok {
+		*t = chaosPieces{pieces, s.chaos}
+	}
+	return ok
 }
 
 // kind names a key in kill points: upload or output.
@@ -97,6 +110,59 @@ func (s chaosStore) Delete(ctx context.Context, key string) error {
 	return s.chaos.around("store.delete", func() error {
 		return s.chaos.failing(s.chaos.StoreFail, func() error { return s.store.Delete(ctx, key) })
 	})
+}
+
+// chaosPieces is the part of a chaosStore that takes objects in pieces.
+type chaosPieces struct {
+	pieces storage.Resumable
+	chaos  *chaos
+}
+
+// effect runs an effect that may kill the process, or fail before or after it happens.
+func (s chaosPieces) effect(name string, do func() error) error {
+	return s.chaos.around(name, func() error { return s.chaos.failing(s.chaos.StoreFail, do) })
+}
+
+// Begin implements storage.Resumable.
+func (s chaosPieces) Begin(ctx context.Context, key string, size int64) error {
+	return s.effect("store.begin", func() error { return s.pieces.Begin(ctx, key, size) })
+}
+
+// Kept implements storage.Resumable.
+func (s chaosPieces) Kept(ctx context.Context, key string) (kept int64, err error) {
+	err = s.chaos.failing(s.chaos.StoreFail, func() error {
+		kept, err = s.pieces.Kept(ctx, key)
+		return err
+	})
+	return kept, err
+}
+
+// Append implements storage.Resumable.
+func (s chaosPieces) Append(
+	ctx context.Context, key string, offset int64, r io.Reader, sum *storage.Checksum,
+) (kept int64, err error) {
+	if s.chaos.chance(s.chaos.StoreFail / 3) {
+		r = &breaking{r: r, left: 1000}
+	}
+	err = s.effect("store.append", func() error {
+		kept, err = s.pieces.Append(ctx, key, offset, r, sum)
+		return err
+	})
+	return kept, err
+}
+
+// Finish implements storage.Resumable.
+func (s chaosPieces) Finish(ctx context.Context, key string) (info storage.Info, err error) {
+	err = s.effect("store.finish", func() error {
+		info, err = s.pieces.Finish(ctx, key)
+		return err
+	})
+	return info, err
+}
+
+// Abandon implements storage.Resumable.
+func (s chaosPieces) Abandon(ctx context.Context, key string) error {
+	return s.effect("store.abandon", func() error { return s.pieces.Abandon(ctx, key) })
 }
 
 // breaking is a body that fails after some bytes.
