@@ -169,7 +169,6 @@ func TestPresignedSurvivesKills(t *testing.T) {
 			}
 			if !alive {
 				kills++
-				p.wait(t)
 				p = startServe(t, binary, data, "--store", store)
 			}
 			if status := p.call(t, "POST", "/v1/uploads/"+u.ID+"/complete", "", nil); status != http.StatusOK {

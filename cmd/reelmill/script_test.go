@@ -2,6 +2,8 @@ package main
 
 import (
 	"errors"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,11 +14,20 @@ import (
 )
 
 // TestScripts runs the command lines in testdata/script as processes, against a real server, and checks what
-// they print and how they end. A script has the address of the server in $REELMILL_SERVER, and a short video
-// in film.mp4. `exits N reelmill ...` checks an exit code.
+// they print and how they end. A script has the address of the server in $REELMILL_SERVER, a short video in
+// film.mp4, and in $ELSEWHERE the address of another server that has it. `exits N reelmill ...` checks an exit
+// code.
 func TestScripts(t *testing.T) {
-	p := startServe(t, binary, t.TempDir())
+	p := startServe(t, binary, t.TempDir(), "--fetch-allow-private")
 	film := clip(t, "film.mp4", 1, "320x180", 10)
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/film.mp4" {
+			http.NotFound(w, r)
+			return
+		}
+		http.ServeFile(w, r, film)
+	}))
+	t.Cleanup(elsewhere.Close)
 	t.Run("script", func(t *testing.T) { // which ends after all scripts, that run beside each other
 		testscript.Run(t, testscript.Params{
 			Dir: filepath.Join("testdata", "script"), RequireExplicitExec: true, RequireUniqueNames: true,
@@ -27,6 +38,7 @@ func TestScripts(t *testing.T) {
 				}
 				env.Setenv("PATH", filepath.Dir(binary)+string(filepath.ListSeparator)+os.Getenv("PATH"))
 				env.Setenv("REELMILL_SERVER", p.url)
+				env.Setenv("ELSEWHERE", elsewhere.URL)
 				env.Setenv("REELMILL_STATE", filepath.Join(env.WorkDir, "state"))
 				return os.WriteFile(filepath.Join(env.WorkDir, "film.mp4"), raw, 0o600)
 			},

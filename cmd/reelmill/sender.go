@@ -93,6 +93,9 @@ func (s *sender) stateOf(p parcel) (string, error) {
 
 // send uploads a file, or goes on with its upload. sent is called with the progress.
 func (s *sender) send(ctx context.Context, p parcel, sent func(n, total int64)) (pipeline.VideoView, error) {
+	if isAddress(p.path) {
+		return s.fetch(ctx, p)
+	}
 	again := s.tell(p.path)
 	if !s.resumable(p) {
 		up := s.upload(p.path)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +10,6 @@ import (
 	"io/fs"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -23,7 +23,7 @@ import (
 
 // uploadCommand uploads files to a server.
 type uploadCommand struct {
-	Files []string `arg:"" name:"file" help:"Video files, and folders of them." type:"path"`
+	Files []uploadPlace `arg:"" name:"file" help:"Video files, folders of them, and http(s) addresses for the server to fetch."`
 	serverFlags
 	wishes
 	memoryFlags
@@ -36,9 +36,11 @@ type uploadCommand struct {
 
 // Help is the long help.
 func (uploadCommand) Help() string {
-	return "  reelmill upload film.mp4 --wait=ready\n  reelmill upload clips/ --priority bulk\n\n" +
+	return "  reelmill upload film.mp4 --wait=ready\n  reelmill upload clips/ --priority bulk\n" +
+		"  reelmill upload https://example.com/film.mp4 --wait=ready\n\n" +
 		"Of a folder, it takes the videos by their names, also those in folders below. When a connection breaks, " +
-		"it goes on where it was. After Ctrl-C or a crash, the same command goes on, and uploads nothing twice."
+		"it goes on where it was. After Ctrl-C or a crash, the same command goes on, and uploads nothing twice. " +
+		"An address is fetched by the server; each run makes a video of its own."
 }
 
 // wishes are the options of an upload.
@@ -97,7 +99,7 @@ func (c uploadCommand) Validate() error {
 		mistakes = append(mistakes, err)
 	}
 	for _, file := range c.Files {
-		if _, err := os.Stat(file); err != nil {
+		if err := file.check(); err != nil {
 			mistakes = append(mistakes, err)
 		}
 	}
@@ -112,11 +114,12 @@ type notReadyError struct {
 
 // Error names the file, its state and the problem with its remedy.
 func (e *notReadyError) Error() string {
+	name := cmp.Or(e.view.Filename, e.view.ID) // a source that could not be fetched has no name
 	if p := e.view.Problem; p != nil {
 		return fmt.Sprintf("%s is %s: %s (%s): %s. %s%s",
-			e.view.Filename, e.view.Status, p.Title, p.Code, p.Detail, p.Remedy, e.hint)
+			name, e.view.Status, p.Title, p.Code, p.Detail, p.Remedy, e.hint)
 	}
-	return fmt.Sprintf("%s is %s", e.view.Filename, e.view.Status)
+	return fmt.Sprintf("%s is %s", name, e.view.Status)
 }
 
 // endedWithout returns the error of a video that ended without the state that the command waited for. The
@@ -150,7 +153,11 @@ func (e *goesOnError) Unwrap() error { return e.err }
 
 // Run uploads files, several at once. It goes on when one fails, and prints the results in the order given.
 func (c uploadCommand) Run(ctx context.Context, s streams) (err error) {
-	all := gather(c.Files)
+	var places []string
+	for _, place := range c.Files {
+		places = append(places, string(place))
+	}
+	all := gather(places)
 	if len(all.files) == 0 {
 		none := errors.New("there is no video to upload: of a folder, only files with the name of a video count, " +
 			"such as film.mp4")
@@ -213,7 +220,7 @@ type uploader struct {
 
 // one uploads the file number i, and waits for its video.
 func (u *uploader) one(ctx context.Context, i int, file parcel) error {
-	bar := u.screen.file(filepath.Base(file.path))
+	bar := u.screen.file(file.name())
 	defer bar.close()
 	if id := u.sender.before(file); id != "" {
 		u.screen.line(fmt.Sprintf("%s: an earlier run has uploaded it, as %s; --fresh uploads it again",
@@ -221,14 +228,20 @@ func (u *uploader) one(ctx context.Context, i int, file parcel) error {
 	}
 	view, err := u.sender.send(ctx, file, bar.sent)
 	if err != nil {
-		return fmt.Errorf("upload %s: %w", file.path, err)
+		return fmt.Errorf("upload %s: %w", file.shown(), err)
 	}
 	if u.Wait == "no" {
 		return u.report(ctx, i, view)
 	}
 	u.accepted(view)
 	w := watch{api: u.sender.api, server: u.Server, until: u.Wait, timeout: u.Timeout}
-	if view, err = w.await(ctx, view, bar.processed); err != nil {
+	seen := bar.processed
+	if isAddress(file.path) {
+		stop := u.followFetch(ctx, view.ID, bar)
+		defer stop()
+		seen = bar.fetchedOr(seen)
+	}
+	if view, err = w.await(ctx, view, seen); err != nil {
 		return err
 	}
 	bar.close()

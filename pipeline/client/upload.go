@@ -20,8 +20,14 @@ import (
 	"github.com/reelmill/reelmill/pipeline/pause"
 )
 
-// Upload is a video to upload, with its options. Set either Path, or Reader and Name.
+// Upload is a video to upload, with its options. Set Path, or Reader and Name, or URL.
 type Upload struct {
+	// URL is an http(s) address of a file that the server fetches. It may be signed: answers show only its
+	// scheme and host. Upload returns at once, before anything is fetched; what fails later is the Problem of
+	// the video. Name is then what the video is called; empty: as its server calls it. An image as Watermark
+	// is refused, and Progress is not called: the progress of fetching is in the events (Progress.Bytes).
+	URL string
+
 	Path string // a file; every try opens it again
 
 	// Reader is read once, or again if it can Seek back to where it began. Upload returns only after the
@@ -53,19 +59,29 @@ type Upload struct {
 // Upload uploads a video and returns the server's view of it. It retries, with one idempotency key, if the
 // connection breaks or the server is at fault, but not if the server refuses the upload.
 func (c *Client) Upload(ctx context.Context, u Upload) (pipeline.VideoView, error) {
+	if u.IdempotencyKey == "" {
+		u.IdempotencyKey = rand.Text()
+	}
+	if u.URL != "" {
+		return c.persist(ctx, u, true, func() (pipeline.VideoView, error) { return c.fetch(ctx, u) })
+	}
 	src, err := openSource(u)
 	if err != nil {
 		return pipeline.VideoView{}, err
 	}
-	if u.IdempotencyKey == "" {
-		u.IdempotencyKey = rand.Text()
-	}
+	return c.persist(ctx, u, src.again, func() (pipeline.VideoView, error) { return c.try(ctx, u, src) })
+}
+
+// persist tries until the server has the upload, refuses it, or has failed too often.
+func (c *Client) persist(ctx context.Context, u Upload, again bool, try func() (pipeline.VideoView, error)) (
+	pipeline.VideoView, error,
+) {
 	for failed := 0; ; {
-		v, err := c.try(ctx, u, src)
+		v, err := try()
 		if err == nil {
 			return v, nil
 		}
-		if failed++; ctx.Err() != nil || failed > maxFailures || !src.again || !passing(err) {
+		if failed++; ctx.Err() != nil || failed > maxFailures || !again || !passing(err) {
 			return v, err
 		}
 		wait := c.retry(failed)
@@ -79,6 +95,31 @@ func (c *Client) Upload(ctx context.Context, u Upload) (pipeline.VideoView, erro
 			return v, context.Cause(ctx)
 		}
 	}
+}
+
+// fetch asks the server once to fetch the video.
+func (c *Client) fetch(ctx context.Context, u Upload) (v pipeline.VideoView, err error) {
+	if u.Path != "" || u.Reader != nil {
+		return v, &localError{errors.New("upload: both URL and a file are set")}
+	}
+	if u.Watermark != "" && !IsParameters(u.Watermark) {
+		return v, &localError{errors.New("upload: an image as watermark cannot come with a URL; upload the file itself")}
+	}
+	o := order{
+		URL: u.URL, Filename: u.Name, Pipeline: u.Pipeline, Priority: u.Priority, Title: u.Title,
+		Metadata: u.Metadata, Passthrough: u.Passthrough, WebhookURL: u.WebhookURL,
+	}
+	if o.Watermark, err = watermarkOf(u.Watermark); err != nil {
+		return v, &localError{err}
+	}
+	body, err := json.Marshal(o)
+	if err != nil {
+		return v, &localError{err}
+	}
+	err = c.once(ctx, call{
+		method: http.MethodPost, path: "/v1/videos", key: u.IdempotencyKey, body: body, into: &v,
+	})
+	return v, err
 }
 
 // source yields the bytes of an upload.
@@ -115,7 +156,7 @@ func openSource(u Upload) (source, error) {
 		return source{name: name, size: info.Size(), again: info.Mode().IsRegular(), open: open}, nil
 	}
 	if u.Reader == nil || u.Name == "" {
-		return source{}, errors.New("upload: neither Path nor Reader and Name are set")
+		return source{}, errors.New("upload: neither Path, nor Reader and Name, nor URL are set")
 	}
 	src := source{name: u.Name, size: u.Size}
 	src.open = func() (io.ReadCloser, error) { return io.NopCloser(u.Reader), nil }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -132,23 +131,16 @@ func (c *Client) transfer(path string, o Options) (*transfer, error) {
 		client: c, options: o, file: f, path: path, info: info,
 		chunk: max(cmp.Or(o.Chunk, defaultChunk), 1), sum: newPrefixSum(f),
 	}
+	size := info.Size()
 	t.order = order{
-		Filename: cmp.Or(o.Name, filepath.Base(path)), Size: info.Size(), Pipeline: o.Pipeline,
+		Filename: cmp.Or(o.Name, filepath.Base(path)), Size: &size, Pipeline: o.Pipeline,
 		Priority: o.Priority, Title: o.Title, Metadata: o.Metadata, Passthrough: o.Passthrough,
 		WebhookURL: o.WebhookURL,
 	}
 	if o.Multipart {
 		t.order.Method = methodMultipart
 	}
-	if o.Watermark != "" {
-		t.order.Watermark = json.RawMessage(o.Watermark)
-		if strings.HasPrefix(o.Watermark, "text:") {
-			t.order.Watermark, err = json.Marshal(o.Watermark)
-		} else if !json.Valid(t.order.Watermark) {
-			err = errors.New("upload: the watermark is not a JSON object")
-		}
-	}
-	if err != nil {
+	if t.order.Watermark, err = watermarkOf(o.Watermark); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return t, nil

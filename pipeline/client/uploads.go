@@ -3,9 +3,11 @@ package client
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"iter"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/reelmill/reelmill/pipeline"
@@ -69,10 +71,11 @@ func (v UploadView) problem() error {
 	return e
 }
 
-// order is the body of a request that makes an upload.
+// order is the body of a request that makes an upload, or a video of a URL.
 type order struct {
+	URL         string            `json:"url,omitempty"`
 	Filename    string            `json:"filename,omitempty"`
-	Size        int64             `json:"size"`
+	Size        *int64            `json:"size,omitempty"` // nil: of a URL; 0 is refused
 	Method      string            `json:"method,omitempty"`
 	Pipeline    string            `json:"pipeline,omitempty"`
 	Priority    pipeline.Priority `json:"priority,omitempty"`
@@ -81,6 +84,19 @@ type order struct {
 	Passthrough string            `json:"passthrough,omitempty"`
 	WebhookURL  string            `json:"webhook_url,omitempty"`
 	Watermark   json.RawMessage   `json:"watermark,omitempty"` // a text, or an object
+}
+
+// watermarkOf returns a watermark as a text, or as the object that it is; nil for none.
+func watermarkOf(watermark string) (json.RawMessage, error) {
+	switch {
+	case watermark == "":
+		return nil, nil
+	case strings.HasPrefix(watermark, "text:"):
+		return json.Marshal(watermark)
+	case !json.Valid([]byte(watermark)):
+		return nil, errors.New("upload: the watermark is not a JSON object")
+	}
+	return json.RawMessage(watermark), nil
 }
 
 // Uploads yields the uploads of the project, page after page. An error comes with the zero upload and ends
