@@ -62,6 +62,9 @@ func (p *partial) append(ctx context.Context, offset int64, r io.Reader, sum *st
 	n := p.old
 	n.Offset, n.Checking = w.offset, false
 	err = w.syncErr
+	if err == nil && writeErr != nil { // os.File does not say how much of the last piece it has written
+		err = mapError(p.data.Truncate(n.Offset))
+	}
 	if err == nil {
 		err = p.keep(n, h)
 	}

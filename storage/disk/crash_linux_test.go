@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -169,5 +171,57 @@ func fillAndRecover(dir string) error {
 	if _, err := s.Put(ctx, "v/2.bin", strings.NewReader(body), storage.PutOptions{}); err != nil {
 		return fmt.Errorf("put when there is room again: %w", err)
 	}
+	if err := fillByPieces(dir, s); err != nil {
+		return fmt.Errorf("in pieces: %w", err)
+	}
 	return s.Close()
+}
+
+// fillByPieces fills the rest of a file system with an object in pieces, and goes on when there is room again.
+func fillByPieces(dir string, s *disk.Store) error {
+	const key = "v/3.bin"
+	ctx, body := context.Background(), bytes.Repeat([]byte("0123456789abcdef"), 700<<6)
+	if err := s.Begin(ctx, key, int64(len(body))); err != nil {
+		return err
+	}
+	last := int64(0)
+	for range 3 {
+		kept, err := s.Append(ctx, key, last, bytes.NewReader(body[last:]), nil)
+		if !errors.Is(err, storage.ErrFull) || kept < last || kept >= int64(len(body)) || kept == 0 {
+			return fmt.Errorf("append on a full disk: %d bytes are kept after %d, %v; want ErrFull", kept, last, err)
+		}
+		if told, err := s.Kept(ctx, key); told != kept || err != nil {
+			return fmt.Errorf("%d bytes are kept, %v; the append said %d", told, err, kept)
+		}
+		last = kept
+	}
+	sum := &storage.Checksum{Hash: sha256.New(), Want: make([]byte, sha256.Size)}
+	if kept, err := s.Append(ctx, key, last, bytes.NewReader(body[last:]), sum); !errors.Is(err, storage.ErrFull) || kept != last {
+		return fmt.Errorf("append with a checksum: %d, %v", kept, err)
+	}
+	filler := filepath.Join(dir, ".filler") // takes what the object has no use for
+	if err := os.WriteFile(filler, body, 0o600); err == nil {
+		return errors.New("the disk is not full")
+	}
+	if err := s.Begin(ctx, "v/4.bin", 1); !errors.Is(err, storage.ErrFull) {
+		return fmt.Errorf("begin on a full disk: %v", err)
+	}
+	if _, err := s.Kept(ctx, "v/4.bin"); !errors.Is(err, storage.ErrNotFound) {
+		return fmt.Errorf("something is left of it: %v", err)
+	}
+	if _, err := s.Finish(ctx, key); !errors.Is(err, storage.ErrSize) {
+		return fmt.Errorf("finish of a part: %v", err)
+	}
+	if err := errors.Join(s.Delete(ctx, "v/2.bin"), os.Remove(filler)); err != nil {
+		return err
+	}
+	if kept, err := s.Append(ctx, key, last, bytes.NewReader(body[last:]), nil); err != nil || kept != int64(len(body)) {
+		return fmt.Errorf("append when there is room again: %d, %v", kept, err)
+	}
+	info, err := s.Finish(ctx, key)
+	want := sha256.Sum256(body)
+	if err != nil || info.SHA256 != hex.EncodeToString(want[:]) {
+		return fmt.Errorf("finish: %+v, %v", info, err)
+	}
+	return s.Begin(ctx, "v/4.bin", 1)
 }

@@ -56,8 +56,9 @@ const tmpDir = ".tmp"
 // Store is a storage.Store, LocalPather, PrefixDeleter, Reclaimer and Resumable in a folder. Open makes one.
 type Store struct {
 	root *os.Root
-	dir  string // absolute
-	boot string // bootID
+	dir  string               // absolute
+	boot string               // bootID
+	sync func(*os.File) error // syncData; a test makes it fail
 }
 
 // Open opens the folder dir as a store, creates it with mode 0700 if it is missing, and removes what killed
@@ -74,7 +75,7 @@ func Open(dir string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open store %s: %w", abs, err)
 	}
-	s := &Store{root: root, dir: abs, boot: bootID()}
+	s := &Store{root: root, dir: abs, boot: bootID(), sync: syncData}
 	if _, err := s.Reclaim(context.Background(), 0); err != nil {
 		return nil, errors.Join(fmt.Errorf("open store %s: %w", abs, err), root.Close())
 	}

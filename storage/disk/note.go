@@ -38,10 +38,11 @@ type place struct {
 	synced  bool // the last note is known to be on disk: it may have come from a process that was killed
 }
 
-// write writes a note, and syncs it.
-func (a *place) write(f *os.File, n noted) error {
+// write writes a note, and syncs it with sync. A note that could not be synced counts for nobody: its slot is
+// cleared, since the caller cuts off the bytes that it tells of.
+func (a *place) write(f *os.File, n noted, sync func(*os.File) error) error {
 	if !a.synced && a.version > 0 {
-		if err := syncData(f); err != nil { // or both slots may be lost in one power cut
+		if err := sync(f); err != nil { // or both slots may be lost in one power cut
 			return err
 		}
 	}
@@ -59,11 +60,13 @@ func (a *place) write(f *os.File, n noted) error {
 		body[i] = ' '
 	}
 	sum := sha256.Sum256(body)
-	if _, err := f.WriteAt(append([]byte(hex.EncodeToString(sum[:])), body...), a.slot*slotSize); err != nil {
-		return err
+	_, err = f.WriteAt(append([]byte(hex.EncodeToString(sum[:])), body...), a.slot*slotSize)
+	if err == nil {
+		err = sync(f)
 	}
-	if err := syncData(f); err != nil {
-		return err
+	if err != nil {
+		_, failed := f.WriteAt(make([]byte, slotSize), a.slot*slotSize)
+		return errors.Join(err, failed)
 	}
 	*a = place{slot: (a.slot + 1) % slots, version: n.Version, synced: true}
 	return nil

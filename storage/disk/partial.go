@@ -106,7 +106,7 @@ func (s *Store) makePartial(key string, size int64) (err error) {
 	}
 	at := place{}
 	for range slots { // both, so that later ones find their space
-		if err := at.write(f, first); err != nil {
+		if err := at.write(f, first, s.sync); err != nil {
 			return mapError(err)
 		}
 	}
@@ -318,10 +318,10 @@ func (p *partial) keep(n noted, h hash.Hash) (err error) {
 }
 
 func (p *partial) keepState(n noted) error {
-	if err := syncData(p.data); err != nil {
+	if err := p.s.sync(p.data); err != nil {
 		return fmt.Errorf("sync the bytes: %w", mapError(err))
 	}
-	if err := p.at.write(p.note, n); err != nil {
+	if err := p.at.write(p.note, n, p.s.sync); err != nil {
 		return fmt.Errorf("write the note: %w", mapError(err))
 	}
 	p.old = n
