@@ -293,8 +293,18 @@ var mutations = []mutation{
 	},
 	{
 		"uploads: nobody does what a crash has left undone", "pipeline/api/uploadfinish.go",
-		"d.Size == 0 || offset != d.Size {", "d.Size == 0 || offset >= 0 {",
+		"d.Size == 0 || offset != d.Size ||", "d.Size == 0 || offset >= 0 ||",
 		suite{"./pipeline/api", "TestLostFinish"},
+	},
+	{
+		"uploads: the URL of a part takes any length", "storage/s3/multipart.go",
+		"http.Header{\"Content-Length\": {strconv.FormatInt(size, 10)}})", "nil)",
+		suite{"./storage/s3", "TestMultipartURL"},
+	},
+	{
+		"uploads: a note that could not be synced counts", "storage/disk/note.go",
+		"_, failed := f.WriteAt(make([]byte, slotSize), a.slot*slotSize)", "var failed error",
+		suite{"./storage/disk", "TestFailingSync"},
 	},
 	{
 		"uploads: the sweep does not make videos", "pipeline/api/uploadsweep.go",
