@@ -40,8 +40,8 @@ func (l *load) uploadByTus(ctx context.Context, v *video) (string, error) {
 	return view.ID, err
 }
 
-// uploadContent uploads a video with one PUT. Every other try ends in the middle of the body, and the next one
-// begins anew.
+// uploadContent uploads a video with one PUT. Every other try ends in the middle of the body, and the next
+// one begins anew.
 func (l *load) uploadContent(ctx context.Context, v *video) (string, error) {
 	order := map[string]any{"filename": filepath.Base(v.file), "pipeline": v.pipeline, "passthrough": v.key}
 	if v.gone {
@@ -52,7 +52,8 @@ func (l *load) uploadContent(ctx context.Context, v *video) (string, error) {
 		return "", err
 	}
 	var upload client.UploadView
-	err = l.phase.send(ctx, http.MethodPost, "/v1/uploads", v.key, "application/json", bytes.NewReader(raw), &upload)
+	err = l.phase.send(ctx, http.MethodPost, "/v1/uploads", v.key, "application/json", bytes.NewReader(raw),
+		&upload)
 	if err != nil || upload.Status == client.UploadCompleted {
 		return upload.Video, err
 	}
@@ -133,7 +134,8 @@ func (p *phase) checkSources(r *result, events map[string][]pipeline.Event) {
 			case err != nil:
 				r.violate(lost, v.id, "its source, uploaded by %s: %v", v.way, err)
 			case !bytes.Equal(got, want):
-				r.violate(wrong, v.id, "its source, uploaded by %s, has other bytes: %d, want %d", v.way, len(got), len(want))
+				r.violate(wrong, v.id, "its source, uploaded by %s, has other bytes: %d, want %d", v.way, len(got),
+					len(want))
 			default:
 				r.Sources[cmp.Or(v.way, "form")]++
 			}

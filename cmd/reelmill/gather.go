@@ -25,8 +25,8 @@ type found struct {
 	failed  []error  // what could not be read
 }
 
-// gather lists addresses and files, and the videos in folders, in the order given; the files of a folder are in that of
-// their names. It leaves out what begins with a dot, and follows no link in a folder.
+// gather lists addresses and files, and the videos in folders, in the order given; the files of a folder are
+// in that of their names. It leaves out what begins with a dot, and follows no link in a folder.
 func gather(paths []string) (all found) {
 	for _, path := range paths {
 		if isAddress(path) {

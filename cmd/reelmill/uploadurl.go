@@ -66,8 +66,8 @@ func (s *sender) fetch(ctx context.Context, p parcel) (pipeline.VideoView, error
 	return s.api.Upload(ctx, up)
 }
 
-// followFetch shows how much of a source the server has fetched, until stop is called. It is only a show: when
-// the events cannot be read, the command goes on without them.
+// followFetch shows how much of a source the server has fetched, until stop is called. It is only a show:
+// when the events cannot be read, the command goes on without them.
 func (u *uploader) followFetch(ctx context.Context, video string, b *bar) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var following sync.WaitGroup

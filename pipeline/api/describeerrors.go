@@ -124,7 +124,8 @@ func formCodes() []code {
 // pieceCodes returns the codes for an upload in pieces.
 func pieceCodes() []code {
 	return []code{
-		codeNotFound, codeUploadEnded, codeUploadBusy, codeUploadLength, codeOffset, codeVideoDeleted, codeUploadMethod,
+		codeNotFound, codeUploadEnded, codeUploadBusy, codeUploadLength, codeOffset, codeVideoDeleted,
+		codeUploadMethod,
 	}
 }
 

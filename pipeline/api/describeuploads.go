@@ -87,8 +87,8 @@ func (s *server) orderFields() map[string]*huma.Schema {
 		},
 		"method": {
 			Type: huma.TypeString, Enum: []any{string(byTus), string(byMultipart)}, Default: string(byTus),
-			Description: "How the bytes come. tus: to `url` by tus 1.0, or to `content_url` with one PUT. multipart: " +
-				"in parts, straight to the bucket of the server, which must be one of S3 (`parts_url`).",
+			Description: "How the bytes come. tus: to `url` by tus 1.0, or to `content_url` with one PUT. " +
+				"multipart: in parts, straight to the bucket of the server, which must be one of S3 (`parts_url`).",
 		},
 	})
 	return fields
@@ -190,8 +190,8 @@ func describeComplete(json map[string]*huma.MediaType) *huma.Operation {
 		OperationID: "complete-upload", Method: http.MethodPost, Path: "/v1/uploads/{id}/complete",
 		Tags: []string{"uploads"}, Summary: "Complete a multipart upload: its parts become the video",
 		Description: "The server asks the bucket for the parts, joins them, and reads all bytes once. When it is " +
-			"answered, the video exists and cannot be lost. It may be repeated, also while the server still works on " +
-			"it (`upload_busy`), and answers the same after the end. When parts are missing, the error names them.",
+			"answered, the video exists and cannot be lost. It may be repeated, also while the server still works " +
+			"on it (`upload_busy`), and answers the same after the end. When parts are missing, the error names them.",
 		Parameters: []*huma.Param{{
 			Name: "id", In: "path", Required: true, Schema: text(""),
 			Description: "The upload's id, or the token in its complete_url",

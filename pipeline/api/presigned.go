@@ -35,8 +35,8 @@ var (
 		OperationID: "presign-parts", Method: http.MethodPost, Path: "/v1/uploads/{id}/parts",
 		Tags: []string{"uploads"}, DefaultStatus: http.StatusOK,
 		Summary: "Ask for the URLs of parts of a multipart upload",
-		Description: "Each URL takes PUTs of the bytes of its part, until `expires_at`. Their number is part of the " +
-			"signature: the bucket refuses any other. A part may be sent again; the last one counts.",
+		Description: "Each URL takes PUTs of the bytes of its part, until `expires_at`. Their number is part of " +
+			"the signature: the bucket refuses any other. A part may be sent again; the last one counts.",
 	}
 	opListParts = huma.Operation{
 		OperationID: "list-parts", Method: http.MethodGet, Path: "/v1/uploads/{id}/parts",

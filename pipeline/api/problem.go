@@ -170,8 +170,8 @@ var codes = map[code]codeEntry{
 		"Send the bytes as the answer that made the upload says: to its url or content_url or, of a multipart " +
 			"upload, in parts."},
 	codeNoMultipart: {422, "The server has no multipart uploads", false,
-		"Leave method out, and send the bytes by tus, which goes on after a broken connection, too. Only a server " +
-			"whose --store is a bucket of S3 has multipart uploads."},
+		"Leave method out, and send the bytes by tus, which goes on after a broken connection, too. Only a " +
+			"server whose --store is a bucket of S3 has multipart uploads."},
 	codePartsMissing: {409, "Parts of the upload are missing", true,
 		"Send the missing parts, for which POST parts_url answers URLs. GET parts_url lists those that have " +
 			"arrived. Then complete the upload again."},

@@ -102,7 +102,9 @@ func (t *transfer) sendBatch(ctx context.Context, partSize int64, numbers []int)
 			URL    string `json:"url"`
 		} `json:"parts"`
 	}
-	err = t.client.once(ctx, call{method: http.MethodPost, path: t.memory.URL + "/parts", body: body, into: &urls})
+	err = t.client.once(ctx, call{
+		method: http.MethodPost, path: t.memory.URL + "/parts", body: body, into: &urls,
+	})
 	if err != nil {
 		return err
 	}
@@ -138,8 +140,8 @@ func (e *bucketError) Error() string {
 // bucketCode finds the code in an error document of S3.
 var bucketCode = regexp.MustCompile(`<Code>([A-Za-z0-9]{1,64})</Code>`)
 
-// putPart sends a part to the bucket. It has a transport of its own: headers that Config.HTTP adds are for the
-// server, and perhaps secret.
+// putPart sends a part to the bucket. It has a transport of its own: headers that Config.HTTP adds are for
+// the server, and perhaps secret.
 func (t *transfer) putPart(ctx context.Context, number int, address string, at, size int64) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

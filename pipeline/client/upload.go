@@ -103,7 +103,8 @@ func (c *Client) fetch(ctx context.Context, u Upload) (v pipeline.VideoView, err
 		return v, &localError{errors.New("upload: both URL and a file are set")}
 	}
 	if u.Watermark != "" && !IsParameters(u.Watermark) {
-		return v, &localError{errors.New("upload: an image as watermark cannot come with a URL; upload the file itself")}
+		return v, &localError{errors.New("upload: an image as watermark cannot come with a URL; " +
+			"upload the file itself")}
 	}
 	o := order{
 		URL: u.URL, Filename: u.Name, Pipeline: u.Pipeline, Priority: u.Priority, Title: u.Title,

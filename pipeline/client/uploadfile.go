@@ -63,9 +63,10 @@ const (
 )
 
 // UploadFile uploads a regular file by tus 1.0 (https://tus.io) and returns the server's view of the video.
-// It sends the file in pieces; with Options.Multipart, straight to the server's bucket. When a connection breaks, the server restarts or, with Options.State, this
-// program does, it goes on after the bytes that the server keeps: none that was acknowledged is sent again.
-// In the end it compares size and SHA-256 with those of the server (ErrChanged). A refusal is an *Error.
+// It sends the file in pieces; with Options.Multipart, straight to the server's bucket. When a connection
+// breaks, the server restarts or, with Options.State, this program does, it goes on after the bytes that the
+// server keeps: none that was acknowledged is sent again. In the end it compares size and SHA-256 with those
+// of the server (ErrChanged). A refusal is an *Error.
 func (c *Client) UploadFile(ctx context.Context, path string, o Options) (pipeline.VideoView, error) {
 	t, err := c.transfer(path, o)
 	if err != nil {
