@@ -55,13 +55,14 @@ lint: ## check formatting, vet, and run golangci-lint if it is installed
 	@if command -v golangci-lint >/dev/null; then golangci-lint run ./...; \
 		else echo 'golangci-lint is not installed: ran gofmt and go vet only'; fi
 
-spec: ## check the OpenAPI document by the rules of Redocly (recommended) and Spectral (spectral:oas)
+spec: ## check the OpenAPI document by the rules of Redocly (recommended) and Spectral (spectral:oas), and AsyncAPI by its parser
 	@.ci/install
 	@cd deploy/tools/openapi && export REDOCLY_TELEMETRY=off && \
 		npx --no-install redocly lint ../../../pipeline/api/openapi.json && \
-		npx --no-install spectral lint --fail-severity warn ../../../pipeline/api/openapi.json
+		npx --no-install spectral lint --fail-severity warn ../../../pipeline/api/openapi.json && \
+		node asyncapi.mjs ../../../pipeline/api/asyncapi.json
 
-generate: ## write anew what is made of the Go types: schemas of events, the OpenAPI document, the catalogue of errors
+generate: ## write anew what is made of the Go types: schemas of events, OpenAPI, AsyncAPI, the catalogue of errors
 	go test ./pipeline -run TestSchemasAreGenerated -update
 	go test ./pipeline/api -run 'TestErrorCatalogue$$' -update
 	go test ./cmd/reelmill -run TestOpenAPIIsCommitted -update

@@ -19,18 +19,19 @@ import (
 
 // server answers the requests of one handler.
 type server struct {
-	cfg     Config
-	mux     *http.ServeMux
-	api     huma.API
-	openapi []byte
-	pages   pages
-	guard   *guard
-	uploads *gate     // of uploads under way
-	streams *streams  // subscribers to events
-	stills  *stills   // makes thumbnails that are asked for
-	hub     *live.Hub // hands out events
-	rates   *rates    // of requests
-	proxies sync.Once // warns of a proxy that nobody named
+	cfg      Config
+	mux      *http.ServeMux
+	api      huma.API
+	openapi  []byte
+	asyncapi []byte
+	pages    pages
+	guard    *guard
+	uploads  *gate     // of uploads under way
+	streams  *streams  // subscribers to events
+	stills   *stills   // makes thumbnails that are asked for
+	hub      *live.Hub // hands out events
+	rates    *rates    // of requests
+	proxies  sync.Once // warns of a proxy that nobody named
 
 	// Uploads in pieces, if the store takes them.
 	pieces        storage.Resumable
@@ -80,6 +81,9 @@ func New(cfg Config) (*Handler, error) {
 		return nil, fmt.Errorf("encode OpenAPI document: %w", err)
 	}
 	s.openapi = doc
+	if s.asyncapi, err = describeAsync(cfg); err != nil {
+		return nil, fmt.Errorf("describe the events: %w", err)
+	}
 	if s.pages, err = s.makePages(); err != nil {
 		return nil, fmt.Errorf("make the pages of documentation: %w", err)
 	}
@@ -128,6 +132,7 @@ func (s *server) routes() {
 	handle(s, opHealth, s.health)
 	handle(s, opReady, s.ready)
 	s.mux.HandleFunc("GET /openapi.json", s.getOpenAPI)
+	s.mux.HandleFunc("GET /asyncapi.json", s.getAsyncAPI)
 	s.mux.HandleFunc("GET /docs", s.getDocs)
 	s.mux.HandleFunc("GET /docs/errors", s.getErrors)
 	s.mux.HandleFunc("GET /docs/errors.json", s.getErrorList)

@@ -85,6 +85,7 @@ func answeredCodes() map[string][]code {
 		"health":         nil,
 		"ready":          nil,
 		"openapi":        nil,
+		"asyncapi":       nil,
 		"docs":           nil,
 		"docs-errors":    nil,
 		"list-errors":    nil,

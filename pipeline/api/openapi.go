@@ -69,7 +69,9 @@ func describe(cfg Config) huma.Config {
 // finishDescription adds what huma does not know: the operations that stream, errors, examples and webhooks.
 func (s *server) finishDescription() error {
 	doc := s.api.OpenAPI()
-	for _, op := range []*huma.Operation{s.describeUpload(), s.describeEvents(), describeOpenAPI()} {
+	for _, op := range []*huma.Operation{
+		s.describeUpload(), s.describeEvents(), describeOpenAPI(), describeAsyncAPI(),
+	} {
 		doc.AddOperation(op)
 	}
 	s.describeDocs()

@@ -54,7 +54,7 @@ func document(e *env) (openAPI, []byte) {
 // documented is every route that the document must have.
 var documented = []string{
 	"DELETE /v1/dead_letters/{id}", "DELETE /v1/tus/{token}", "DELETE /v1/videos/{id}",
-	"GET /docs", "GET /docs/errors", "GET /docs/errors.json", "GET /healthz", "GET /openapi.json",
+	"GET /asyncapi.json", "GET /docs", "GET /docs/errors", "GET /docs/errors.json", "GET /healthz", "GET /openapi.json",
 	"GET /v1/queues", "GET /v1/worker_types", "POST /v1/queues/{type}/pause", "POST /v1/queues/{type}/resume",
 	"DELETE /v1/webhook_endpoints/{id}", "GET /v1/webhook_endpoints", "GET /v1/webhook_endpoints/{id}",
 	"GET /v1/webhook_endpoints/{id}/deliveries", "GET /v1/webhook_endpoints/{id}/deliveries/{delivery}",

@@ -11,8 +11,12 @@ import (
 // Sample returns made-up data of a message of a type, for tests. URLs begin with public, as in
 // pipeline.VideoView.AddURLs. An unknown type is an error that lists the known ones.
 func Sample(kind, project, public string) (any, error) {
+	return SampleAt(kind, project, public, time.Now().UTC().Truncate(time.Microsecond))
+}
+
+// SampleAt is Sample at a time.
+func SampleAt(kind, project, public string, at time.Time) (any, error) {
 	video := "vid_" + strings.Repeat("0", 25) + "1"
-	at := time.Now().UTC().Truncate(time.Microsecond)
 	switch t := pipeline.EventType(kind); t {
 	case TypeTest, TypeDisabled:
 		return map[string]string{"message": "This is a test of a webhook endpoint of ReelMill."}, nil

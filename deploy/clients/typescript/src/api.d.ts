@@ -4,6 +4,26 @@
  */
 
 export interface paths {
+    "/asyncapi.json": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Events and WebSocket messages
+         * @description AsyncAPI 3: the subjects of the broker, event streams, and the messages of `/v1/ws` in both directions.
+         */
+        get: operations["asyncapi"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/docs": {
         parameters: {
             query?: never;
@@ -977,6 +997,146 @@ export interface paths {
     };
 }
 export interface webhooks {
+    "job.canceled": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * A job is canceled: its result is no longer wanted
+         * @description The server sends it to each endpoint that asks for the type, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video or job as it was at the event; of a deleted video, its id.
+         */
+        post: operations["on-job.canceled"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "job.completed": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * A job is completed: its outputs
+         * @description The server sends it to each endpoint that asks for the type, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video or job as it was at the event; of a deleted video, its id.
+         */
+        post: operations["on-job.completed"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "job.errored": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * A job is errored: no attempt is left, or none would help
+         * @description The server sends it to each endpoint that asks for the type, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video or job as it was at the event; of a deleted video, its id.
+         */
+        post: operations["on-job.errored"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "job.interrupted": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * An attempt at a job was given back, and does not count
+         * @description The server sends it to each endpoint that asks for the type, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video or job as it was at the event; of a deleted video, its id.
+         */
+        post: operations["on-job.interrupted"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "job.requeued": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * A job that was errored or canceled runs again
+         * @description The server sends it to each endpoint that asks for the type, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video or job as it was at the event; of a deleted video, its id.
+         */
+        post: operations["on-job.requeued"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "job.retrying": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * An attempt at a job failed, and another one is scheduled
+         * @description The server sends it to each endpoint that asks for the type, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video or job as it was at the event; of a deleted video, its id.
+         */
+        post: operations["on-job.retrying"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "job.started": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * An attempt at a job begins
+         * @description The server sends it to each endpoint that asks for the type, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video or job as it was at the event; of a deleted video, its id.
+         */
+        post: operations["on-job.started"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "video.canceled": {
         parameters: {
             query?: never;
@@ -988,9 +1148,49 @@ export interface webhooks {
         put?: never;
         /**
          * A video is canceled: somebody stopped it
-         * @description The server sends it to each endpoint that asks for the type, and to the `webhook_url` of the upload, or else to its own, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video as it was at the event. Endpoints may ask for the other types of events, too.
+         * @description The server sends it to each endpoint that asks for the type, and to the `webhook_url` of the upload, or else to its own, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video or job as it was at the event; of a deleted video, its id.
          */
         post: operations["on-video.canceled"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "video.changed": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * The title, metadata or passthrough of a video was changed
+         * @description The server sends it to each endpoint that asks for the type, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video or job as it was at the event; of a deleted video, its id.
+         */
+        post: operations["on-video.changed"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "video.deleted": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * A video is deleted
+         * @description The server sends it to each endpoint that asks for the type, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video or job as it was at the event; of a deleted video, its id.
+         */
+        post: operations["on-video.deleted"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1008,9 +1208,29 @@ export interface webhooks {
         put?: never;
         /**
          * A video is errored: a required job failed for good
-         * @description The server sends it to each endpoint that asks for the type, and to the `webhook_url` of the upload, or else to its own, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video as it was at the event. Endpoints may ask for the other types of events, too.
+         * @description The server sends it to each endpoint that asks for the type, and to the `webhook_url` of the upload, or else to its own, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video or job as it was at the event; of a deleted video, its id.
          */
         post: operations["on-video.errored"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "video.inspected": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * The source of a video was inspected: the verdict, and the plan
+         * @description The server sends it to each endpoint that asks for the type, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video or job as it was at the event; of a deleted video, its id.
+         */
+        post: operations["on-video.inspected"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1028,9 +1248,29 @@ export interface webhooks {
         put?: never;
         /**
          * A video can be played
-         * @description The server sends it to each endpoint that asks for the type, and to the `webhook_url` of the upload, or else to its own, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video as it was at the event. Endpoints may ask for the other types of events, too.
+         * @description The server sends it to each endpoint that asks for the type, and to the `webhook_url` of the upload, or else to its own, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video or job as it was at the event; of a deleted video, its id.
          */
         post: operations["on-video.playable"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "video.purged": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Everything of a deleted video is removed
+         * @description The server sends it to each endpoint that asks for the type, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video or job as it was at the event; of a deleted video, its id.
+         */
+        post: operations["on-video.purged"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1048,7 +1288,7 @@ export interface webhooks {
         put?: never;
         /**
          * A video is ready: every job is done, and every output verified
-         * @description The server sends it to each endpoint that asks for the type, and to the `webhook_url` of the upload, or else to its own, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video as it was at the event. Endpoints may ask for the other types of events, too.
+         * @description The server sends it to each endpoint that asks for the type, and to the `webhook_url` of the upload, or else to its own, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video or job as it was at the event; of a deleted video, its id.
          */
         post: operations["on-video.ready"];
         delete?: never;
@@ -1068,9 +1308,89 @@ export interface webhooks {
         put?: never;
         /**
          * A video is rejected: inspection refused its source
-         * @description The server sends it to each endpoint that asks for the type, and to the `webhook_url` of the upload, or else to its own, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video as it was at the event. Endpoints may ask for the other types of events, too.
+         * @description The server sends it to each endpoint that asks for the type, and to the `webhook_url` of the upload, or else to its own, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video or job as it was at the event; of a deleted video, its id.
          */
         post: operations["on-video.rejected"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "video.reopened": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * A video that had ended goes on: one of its jobs runs again
+         * @description The server sends it to each endpoint that asks for the type, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video or job as it was at the event; of a deleted video, its id.
+         */
+        post: operations["on-video.reopened"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "video.uploaded": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * A video is uploaded: its source is whole in the store, or a URL is to be fetched
+         * @description The server sends it to each endpoint that asks for the type, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video or job as it was at the event; of a deleted video, its id.
+         */
+        post: operations["on-video.uploaded"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "webhook_endpoint.disabled": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Another webhook endpoint of the project was disabled
+         * @description The server sends it to each endpoint that asks for the type, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video or job as it was at the event; of a deleted video, its id.
+         */
+        post: operations["on-webhook_endpoint.disabled"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "webhook_endpoint.test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * A test that somebody asked for
+         * @description The server sends it to each endpoint that asks for the type, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video or job as it was at the event; of a deleted video, its id.
+         */
+        post: operations["on-webhook_endpoint.test"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1233,6 +1553,14 @@ export interface components {
         } & {
             [key: string]: unknown;
         };
+        EndpointMessage: {
+            data: components["schemas"]["EndpointView"];
+            /** Format: date-time */
+            timestamp: string;
+            type: string;
+        } & {
+            [key: string]: unknown;
+        };
         EndpointPatch: {
             description?: string;
             email?: string;
@@ -1352,6 +1680,20 @@ export interface components {
         } & {
             [key: string]: unknown;
         };
+        Gone: {
+            id: string;
+            project: string;
+        } & {
+            [key: string]: unknown;
+        };
+        GoneMessage: {
+            data: components["schemas"]["Gone"];
+            /** Format: date-time */
+            timestamp: string;
+            type: string;
+        } & {
+            [key: string]: unknown;
+        };
         Groups: {
             /** Format: double */
             average: number;
@@ -1401,6 +1743,14 @@ export interface components {
             /** Format: int64 */
             weight?: number;
             worker: string;
+        } & {
+            [key: string]: unknown;
+        };
+        JobMessage: {
+            data: components["schemas"]["JobView"];
+            /** Format: date-time */
+            timestamp: string;
+            type: string;
         } & {
             [key: string]: unknown;
         };
@@ -1952,6 +2302,19 @@ export interface components {
              */
             type: string;
         };
+        TestMessage: {
+            data: components["schemas"]["TestMessageDataStruct"];
+            /** Format: date-time */
+            timestamp: string;
+            type: string;
+        } & {
+            [key: string]: unknown;
+        };
+        TestMessageDataStruct: {
+            message: string;
+        } & {
+            [key: string]: unknown;
+        };
         UploadProblem: {
             /** @description What failed */
             code: string;
@@ -2348,6 +2711,38 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    asyncapi: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description AsyncAPI 3 */
+            200: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "asyncapi": "3.0.0",
+                     *       "info": {
+                     *         "title": "ReelMill events",
+                     *         "version": "devel"
+                     *       }
+                     *     }
+                     */
+                    "application/json": Record<string, never>;
+                };
+            };
+            "4XX": components["responses"]["WrongRequest"];
+            default: components["responses"]["FailedServer"];
+        };
+    };
     docs: {
         parameters: {
             query?: never;
@@ -8085,6 +8480,447 @@ export interface operations {
             default: components["responses"]["FailedServer"];
         };
     };
+    "on-job.canceled": {
+        parameters: {
+            query?: never;
+            header: {
+                /**
+                 * @description The id of the event, the same in every try
+                 * @example evt_01kah3q6m4c5w8t2y7v9r1x0zb
+                 */
+                "webhook-id": string;
+                /**
+                 * @description When this try was sent, in seconds since 1970
+                 * @example 1763720142
+                 */
+                "webhook-timestamp": string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "data": {
+                 *         "id": "vid_00000000000000000000000001/transcode-0000",
+                 *         "video_id": "vid_00000000000000000000000001",
+                 *         "name": "transcode-0000",
+                 *         "step": "transcode",
+                 *         "worker": "transcode",
+                 *         "status": "canceled",
+                 *         "after": [],
+                 *         "optional": false,
+                 *         "weight": 1,
+                 *         "attempt": 1,
+                 *         "error": null,
+                 *         "created_at": "2026-11-28T07:43:41Z",
+                 *         "started_at": null,
+                 *         "retry_at": null,
+                 *         "finished_at": null
+                 *       },
+                 *       "timestamp": "2026-11-28T07:43:41Z",
+                 *       "type": "job.canceled"
+                 *     }
+                 */
+                "application/json": components["schemas"]["JobMessage"];
+            };
+        };
+        responses: {
+            /** @description The receiver wants no more: the server gives up at once, and disables the endpoint */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Any 2xx: the receiver has it, and the server sends it no more */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    "on-job.completed": {
+        parameters: {
+            query?: never;
+            header: {
+                /**
+                 * @description The id of the event, the same in every try
+                 * @example evt_01kah3q6m4c5w8t2y7v9r1x0zb
+                 */
+                "webhook-id": string;
+                /**
+                 * @description When this try was sent, in seconds since 1970
+                 * @example 1763720142
+                 */
+                "webhook-timestamp": string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "data": {
+                 *         "id": "vid_00000000000000000000000001/transcode-0000",
+                 *         "video_id": "vid_00000000000000000000000001",
+                 *         "name": "transcode-0000",
+                 *         "step": "transcode",
+                 *         "worker": "transcode",
+                 *         "status": "completed",
+                 *         "after": [],
+                 *         "optional": false,
+                 *         "weight": 1,
+                 *         "attempt": 1,
+                 *         "error": null,
+                 *         "created_at": "2026-11-28T07:43:41Z",
+                 *         "started_at": null,
+                 *         "retry_at": null,
+                 *         "finished_at": null
+                 *       },
+                 *       "timestamp": "2026-11-28T07:43:41Z",
+                 *       "type": "job.completed"
+                 *     }
+                 */
+                "application/json": components["schemas"]["JobMessage"];
+            };
+        };
+        responses: {
+            /** @description The receiver wants no more: the server gives up at once, and disables the endpoint */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Any 2xx: the receiver has it, and the server sends it no more */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    "on-job.errored": {
+        parameters: {
+            query?: never;
+            header: {
+                /**
+                 * @description The id of the event, the same in every try
+                 * @example evt_01kah3q6m4c5w8t2y7v9r1x0zb
+                 */
+                "webhook-id": string;
+                /**
+                 * @description When this try was sent, in seconds since 1970
+                 * @example 1763720142
+                 */
+                "webhook-timestamp": string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "data": {
+                 *         "id": "vid_00000000000000000000000001/transcode-0000",
+                 *         "video_id": "vid_00000000000000000000000001",
+                 *         "name": "transcode-0000",
+                 *         "step": "transcode",
+                 *         "worker": "transcode",
+                 *         "status": "errored",
+                 *         "after": [],
+                 *         "optional": false,
+                 *         "weight": 1,
+                 *         "attempt": 1,
+                 *         "error": null,
+                 *         "created_at": "2026-11-28T07:43:41Z",
+                 *         "started_at": null,
+                 *         "retry_at": null,
+                 *         "finished_at": null
+                 *       },
+                 *       "timestamp": "2026-11-28T07:43:41Z",
+                 *       "type": "job.errored"
+                 *     }
+                 */
+                "application/json": components["schemas"]["JobMessage"];
+            };
+        };
+        responses: {
+            /** @description The receiver wants no more: the server gives up at once, and disables the endpoint */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Any 2xx: the receiver has it, and the server sends it no more */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    "on-job.interrupted": {
+        parameters: {
+            query?: never;
+            header: {
+                /**
+                 * @description The id of the event, the same in every try
+                 * @example evt_01kah3q6m4c5w8t2y7v9r1x0zb
+                 */
+                "webhook-id": string;
+                /**
+                 * @description When this try was sent, in seconds since 1970
+                 * @example 1763720142
+                 */
+                "webhook-timestamp": string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "data": {
+                 *         "id": "vid_00000000000000000000000001/transcode-0000",
+                 *         "video_id": "vid_00000000000000000000000001",
+                 *         "name": "transcode-0000",
+                 *         "step": "transcode",
+                 *         "worker": "transcode",
+                 *         "status": "pending",
+                 *         "after": [],
+                 *         "optional": false,
+                 *         "weight": 1,
+                 *         "attempt": 1,
+                 *         "error": null,
+                 *         "created_at": "2026-11-28T07:43:41Z",
+                 *         "started_at": null,
+                 *         "retry_at": null,
+                 *         "finished_at": null
+                 *       },
+                 *       "timestamp": "2026-11-28T07:43:41Z",
+                 *       "type": "job.interrupted"
+                 *     }
+                 */
+                "application/json": components["schemas"]["JobMessage"];
+            };
+        };
+        responses: {
+            /** @description The receiver wants no more: the server gives up at once, and disables the endpoint */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Any 2xx: the receiver has it, and the server sends it no more */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    "on-job.requeued": {
+        parameters: {
+            query?: never;
+            header: {
+                /**
+                 * @description The id of the event, the same in every try
+                 * @example evt_01kah3q6m4c5w8t2y7v9r1x0zb
+                 */
+                "webhook-id": string;
+                /**
+                 * @description When this try was sent, in seconds since 1970
+                 * @example 1763720142
+                 */
+                "webhook-timestamp": string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "data": {
+                 *         "id": "vid_00000000000000000000000001/transcode-0000",
+                 *         "video_id": "vid_00000000000000000000000001",
+                 *         "name": "transcode-0000",
+                 *         "step": "transcode",
+                 *         "worker": "transcode",
+                 *         "status": "pending",
+                 *         "after": [],
+                 *         "optional": false,
+                 *         "weight": 1,
+                 *         "attempt": 1,
+                 *         "error": null,
+                 *         "created_at": "2026-11-28T07:43:41Z",
+                 *         "started_at": null,
+                 *         "retry_at": null,
+                 *         "finished_at": null
+                 *       },
+                 *       "timestamp": "2026-11-28T07:43:41Z",
+                 *       "type": "job.requeued"
+                 *     }
+                 */
+                "application/json": components["schemas"]["JobMessage"];
+            };
+        };
+        responses: {
+            /** @description The receiver wants no more: the server gives up at once, and disables the endpoint */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Any 2xx: the receiver has it, and the server sends it no more */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    "on-job.retrying": {
+        parameters: {
+            query?: never;
+            header: {
+                /**
+                 * @description The id of the event, the same in every try
+                 * @example evt_01kah3q6m4c5w8t2y7v9r1x0zb
+                 */
+                "webhook-id": string;
+                /**
+                 * @description When this try was sent, in seconds since 1970
+                 * @example 1763720142
+                 */
+                "webhook-timestamp": string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "data": {
+                 *         "id": "vid_00000000000000000000000001/transcode-0000",
+                 *         "video_id": "vid_00000000000000000000000001",
+                 *         "name": "transcode-0000",
+                 *         "step": "transcode",
+                 *         "worker": "transcode",
+                 *         "status": "retrying",
+                 *         "after": [],
+                 *         "optional": false,
+                 *         "weight": 1,
+                 *         "attempt": 1,
+                 *         "error": null,
+                 *         "created_at": "2026-11-28T07:43:41Z",
+                 *         "started_at": null,
+                 *         "retry_at": null,
+                 *         "finished_at": null
+                 *       },
+                 *       "timestamp": "2026-11-28T07:43:41Z",
+                 *       "type": "job.retrying"
+                 *     }
+                 */
+                "application/json": components["schemas"]["JobMessage"];
+            };
+        };
+        responses: {
+            /** @description The receiver wants no more: the server gives up at once, and disables the endpoint */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Any 2xx: the receiver has it, and the server sends it no more */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    "on-job.started": {
+        parameters: {
+            query?: never;
+            header: {
+                /**
+                 * @description The id of the event, the same in every try
+                 * @example evt_01kah3q6m4c5w8t2y7v9r1x0zb
+                 */
+                "webhook-id": string;
+                /**
+                 * @description When this try was sent, in seconds since 1970
+                 * @example 1763720142
+                 */
+                "webhook-timestamp": string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "data": {
+                 *         "id": "vid_00000000000000000000000001/transcode-0000",
+                 *         "video_id": "vid_00000000000000000000000001",
+                 *         "name": "transcode-0000",
+                 *         "step": "transcode",
+                 *         "worker": "transcode",
+                 *         "status": "processing",
+                 *         "after": [],
+                 *         "optional": false,
+                 *         "weight": 1,
+                 *         "attempt": 1,
+                 *         "error": null,
+                 *         "created_at": "2026-11-28T07:43:41Z",
+                 *         "started_at": null,
+                 *         "retry_at": null,
+                 *         "finished_at": null
+                 *       },
+                 *       "timestamp": "2026-11-28T07:43:41Z",
+                 *       "type": "job.started"
+                 *     }
+                 */
+                "application/json": components["schemas"]["JobMessage"];
+            };
+        };
+        responses: {
+            /** @description The receiver wants no more: the server gives up at once, and disables the endpoint */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Any 2xx: the receiver has it, and the server sends it no more */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
     "on-video.canceled": {
         parameters: {
             query?: never;
@@ -8135,6 +8971,125 @@ export interface operations {
                  *     }
                  */
                 "application/json": components["schemas"]["Message"];
+            };
+        };
+        responses: {
+            /** @description The receiver wants no more: the server gives up at once, and disables the endpoint */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Any 2xx: the receiver has it, and the server sends it no more */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    "on-video.changed": {
+        parameters: {
+            query?: never;
+            header: {
+                /**
+                 * @description The id of the event, the same in every try
+                 * @example evt_01kah3q6m4c5w8t2y7v9r1x0zb
+                 */
+                "webhook-id": string;
+                /**
+                 * @description When this try was sent, in seconds since 1970
+                 * @example 1763720142
+                 */
+                "webhook-timestamp": string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "data": {
+                 *         "id": "vid_00000000000000000000000001",
+                 *         "project": "default",
+                 *         "status": "processing",
+                 *         "playable": false,
+                 *         "progress": 0,
+                 *         "pipeline": "default",
+                 *         "filename": "test.mp4",
+                 *         "size": 0,
+                 *         "sha256": "",
+                 *         "title": "A test of ReelMill",
+                 *         "metadata": {},
+                 *         "passthrough": "",
+                 *         "media": null,
+                 *         "error": null,
+                 *         "warnings": [],
+                 *         "trace_id": "",
+                 *         "created_at": "2026-11-28T07:43:41Z",
+                 *         "inspected_at": null,
+                 *         "playable_at": null,
+                 *         "ready_at": null,
+                 *         "finished_at": null
+                 *       },
+                 *       "timestamp": "2026-11-28T07:43:41Z",
+                 *       "type": "video.changed"
+                 *     }
+                 */
+                "application/json": components["schemas"]["Message"];
+            };
+        };
+        responses: {
+            /** @description The receiver wants no more: the server gives up at once, and disables the endpoint */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Any 2xx: the receiver has it, and the server sends it no more */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    "on-video.deleted": {
+        parameters: {
+            query?: never;
+            header: {
+                /**
+                 * @description The id of the event, the same in every try
+                 * @example evt_01kah3q6m4c5w8t2y7v9r1x0zb
+                 */
+                "webhook-id": string;
+                /**
+                 * @description When this try was sent, in seconds since 1970
+                 * @example 1763720142
+                 */
+                "webhook-timestamp": string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "data": {
+                 *         "id": "vid_00000000000000000000000001",
+                 *         "project": "default"
+                 *       },
+                 *       "timestamp": "2026-11-28T07:43:41Z",
+                 *       "type": "video.deleted"
+                 *     }
+                 */
+                "application/json": components["schemas"]["GoneMessage"];
             };
         };
         responses: {
@@ -8212,6 +9167,75 @@ export interface operations {
                  *       },
                  *       "timestamp": "2026-11-28T07:43:42.109514Z",
                  *       "type": "video.errored"
+                 *     }
+                 */
+                "application/json": components["schemas"]["Message"];
+            };
+        };
+        responses: {
+            /** @description The receiver wants no more: the server gives up at once, and disables the endpoint */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Any 2xx: the receiver has it, and the server sends it no more */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    "on-video.inspected": {
+        parameters: {
+            query?: never;
+            header: {
+                /**
+                 * @description The id of the event, the same in every try
+                 * @example evt_01kah3q6m4c5w8t2y7v9r1x0zb
+                 */
+                "webhook-id": string;
+                /**
+                 * @description When this try was sent, in seconds since 1970
+                 * @example 1763720142
+                 */
+                "webhook-timestamp": string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "data": {
+                 *         "id": "vid_00000000000000000000000001",
+                 *         "project": "default",
+                 *         "status": "processing",
+                 *         "playable": false,
+                 *         "progress": 0,
+                 *         "pipeline": "default",
+                 *         "filename": "test.mp4",
+                 *         "size": 0,
+                 *         "sha256": "",
+                 *         "title": "A test of ReelMill",
+                 *         "metadata": {},
+                 *         "passthrough": "",
+                 *         "media": null,
+                 *         "error": null,
+                 *         "warnings": [],
+                 *         "trace_id": "",
+                 *         "created_at": "2026-11-28T07:43:41Z",
+                 *         "inspected_at": null,
+                 *         "playable_at": null,
+                 *         "ready_at": null,
+                 *         "finished_at": null
+                 *       },
+                 *       "timestamp": "2026-11-28T07:43:41Z",
+                 *       "type": "video.inspected"
                  *     }
                  */
                 "application/json": components["schemas"]["Message"];
@@ -8342,6 +9366,56 @@ export interface operations {
                  *     }
                  */
                 "application/json": components["schemas"]["Message"];
+            };
+        };
+        responses: {
+            /** @description The receiver wants no more: the server gives up at once, and disables the endpoint */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Any 2xx: the receiver has it, and the server sends it no more */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    "on-video.purged": {
+        parameters: {
+            query?: never;
+            header: {
+                /**
+                 * @description The id of the event, the same in every try
+                 * @example evt_01kah3q6m4c5w8t2y7v9r1x0zb
+                 */
+                "webhook-id": string;
+                /**
+                 * @description When this try was sent, in seconds since 1970
+                 * @example 1763720142
+                 */
+                "webhook-timestamp": string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "data": {
+                 *         "id": "vid_00000000000000000000000001",
+                 *         "project": "default"
+                 *       },
+                 *       "timestamp": "2026-11-28T07:43:41Z",
+                 *       "type": "video.purged"
+                 *     }
+                 */
+                "application/json": components["schemas"]["GoneMessage"];
             };
         };
         responses: {
@@ -8548,6 +9622,256 @@ export interface operations {
                  *     }
                  */
                 "application/json": components["schemas"]["Message"];
+            };
+        };
+        responses: {
+            /** @description The receiver wants no more: the server gives up at once, and disables the endpoint */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Any 2xx: the receiver has it, and the server sends it no more */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    "on-video.reopened": {
+        parameters: {
+            query?: never;
+            header: {
+                /**
+                 * @description The id of the event, the same in every try
+                 * @example evt_01kah3q6m4c5w8t2y7v9r1x0zb
+                 */
+                "webhook-id": string;
+                /**
+                 * @description When this try was sent, in seconds since 1970
+                 * @example 1763720142
+                 */
+                "webhook-timestamp": string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "data": {
+                 *         "id": "vid_00000000000000000000000001",
+                 *         "project": "default",
+                 *         "status": "processing",
+                 *         "playable": false,
+                 *         "progress": 0,
+                 *         "pipeline": "default",
+                 *         "filename": "test.mp4",
+                 *         "size": 0,
+                 *         "sha256": "",
+                 *         "title": "A test of ReelMill",
+                 *         "metadata": {},
+                 *         "passthrough": "",
+                 *         "media": null,
+                 *         "error": null,
+                 *         "warnings": [],
+                 *         "trace_id": "",
+                 *         "created_at": "2026-11-28T07:43:41Z",
+                 *         "inspected_at": null,
+                 *         "playable_at": null,
+                 *         "ready_at": null,
+                 *         "finished_at": null
+                 *       },
+                 *       "timestamp": "2026-11-28T07:43:41Z",
+                 *       "type": "video.reopened"
+                 *     }
+                 */
+                "application/json": components["schemas"]["Message"];
+            };
+        };
+        responses: {
+            /** @description The receiver wants no more: the server gives up at once, and disables the endpoint */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Any 2xx: the receiver has it, and the server sends it no more */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    "on-video.uploaded": {
+        parameters: {
+            query?: never;
+            header: {
+                /**
+                 * @description The id of the event, the same in every try
+                 * @example evt_01kah3q6m4c5w8t2y7v9r1x0zb
+                 */
+                "webhook-id": string;
+                /**
+                 * @description When this try was sent, in seconds since 1970
+                 * @example 1763720142
+                 */
+                "webhook-timestamp": string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "data": {
+                 *         "id": "vid_00000000000000000000000001",
+                 *         "project": "default",
+                 *         "status": "queued",
+                 *         "playable": false,
+                 *         "progress": 0,
+                 *         "pipeline": "default",
+                 *         "filename": "test.mp4",
+                 *         "size": 0,
+                 *         "sha256": "",
+                 *         "title": "A test of ReelMill",
+                 *         "metadata": {},
+                 *         "passthrough": "",
+                 *         "media": null,
+                 *         "error": null,
+                 *         "warnings": [],
+                 *         "trace_id": "",
+                 *         "created_at": "2026-11-28T07:43:41Z",
+                 *         "inspected_at": null,
+                 *         "playable_at": null,
+                 *         "ready_at": null,
+                 *         "finished_at": null
+                 *       },
+                 *       "timestamp": "2026-11-28T07:43:41Z",
+                 *       "type": "video.uploaded"
+                 *     }
+                 */
+                "application/json": components["schemas"]["Message"];
+            };
+        };
+        responses: {
+            /** @description The receiver wants no more: the server gives up at once, and disables the endpoint */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Any 2xx: the receiver has it, and the server sends it no more */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    "on-webhook_endpoint.disabled": {
+        parameters: {
+            query?: never;
+            header: {
+                /**
+                 * @description The id of the event, the same in every try
+                 * @example evt_01kah3q6m4c5w8t2y7v9r1x0zb
+                 */
+                "webhook-id": string;
+                /**
+                 * @description When this try was sent, in seconds since 1970
+                 * @example 1763720142
+                 */
+                "webhook-timestamp": string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "data": {
+                 *         "created_at": "2026-11-21T10:15:30.123Z",
+                 *         "description": "The shop",
+                 *         "disabled_reason": null,
+                 *         "enabled": true,
+                 *         "events": [
+                 *           "video.ready",
+                 *           "video.errored"
+                 *         ],
+                 *         "failing_since": null,
+                 *         "id": "whe_01kah3q5zj3e6n8p0s2f4h7k9m",
+                 *         "kind": "webhook",
+                 *         "metadata": {},
+                 *         "previous_secret_expires_at": null,
+                 *         "updated_at": "2026-11-21T10:15:30.123Z",
+                 *         "url": "https://example.com/***"
+                 *       },
+                 *       "timestamp": "2026-11-28T07:43:41Z",
+                 *       "type": "webhook_endpoint.disabled"
+                 *     }
+                 */
+                "application/json": components["schemas"]["EndpointMessage"];
+            };
+        };
+        responses: {
+            /** @description The receiver wants no more: the server gives up at once, and disables the endpoint */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Any 2xx: the receiver has it, and the server sends it no more */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    "on-webhook_endpoint.test": {
+        parameters: {
+            query?: never;
+            header: {
+                /**
+                 * @description The id of the event, the same in every try
+                 * @example evt_01kah3q6m4c5w8t2y7v9r1x0zb
+                 */
+                "webhook-id": string;
+                /**
+                 * @description When this try was sent, in seconds since 1970
+                 * @example 1763720142
+                 */
+                "webhook-timestamp": string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "data": {
+                 *         "message": "This is a test of a webhook endpoint of ReelMill."
+                 *       },
+                 *       "timestamp": "2026-11-28T07:43:41Z",
+                 *       "type": "webhook_endpoint.test"
+                 *     }
+                 */
+                "application/json": components["schemas"]["TestMessage"];
             };
         };
         responses: {
