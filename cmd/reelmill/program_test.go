@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -67,10 +68,15 @@ type process struct {
 	exited chan error
 }
 
-// startServe starts the program and waits for its ready line. The test ends it.
+// startServe starts the program and waits for its ready line. The test ends it. Unless args say otherwise, it
+// takes uploads however full the disk is.
 func startServe(t testing.TB, program, data string, args ...string) *process {
 	t.Helper()
-	return start(t, program, append([]string{"serve", "--data", data, "--listen", "127.0.0.1:0"}, args...)...)
+	own := []string{"serve", "--data", data, "--listen", "127.0.0.1:0"}
+	if !slices.Contains(args, "--min-free") {
+		own = append(own, "--min-free", "1")
+	}
+	return start(t, program, append(own, args...)...)
 }
 
 // start starts a server or a worker, and waits for its ready line. The test ends it.
