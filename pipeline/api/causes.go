@@ -57,8 +57,8 @@ var causes = map[code]string{
 	codeUploadEnded: "The upload was completed, canceled or refused, or has expired: no byte came for " +
 		"--upload-expires.",
 	codeUploadBusy: "Another request for the same upload is under way, perhaps one whose connection is dead.",
-	codeUploadMethod: "A client sends bytes by tus or with a PUT to a multipart upload, or asks for parts of an " +
-		"upload that has none.",
+	codeUploadMethod: "A client sends bytes by tus or with a PUT to a multipart upload, or asks for parts of " +
+		"an upload that has none.",
 	codeNoMultipart: "The objects of the server are in a folder, to which clients cannot send anything " +
 		"themselves.",
 	codePartsMissing: "A PUT of a part failed, or is still under way, or was never sent.",

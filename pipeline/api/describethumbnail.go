@@ -23,8 +23,8 @@ func describeThumbnail(method string) *huma.Operation {
 		Description: "Without parameters it is the poster, as long as the pipeline makes one; with a size and no " +
 			"time, the poster in that size. Otherwise it is the frame that is shown at `time`, from the smallest " +
 			"rendition that is large enough: upright, with square pixels and SDR colours. It is made when it is " +
-			"first asked for, which takes about a second, and is kept for a day; of one video the server keeps the newest " +
-			strconv.Itoa(keptStills) + ", or " + strconv.Itoa(keptStillBytes>>20) + " MiB.",
+			"first asked for, which takes about a second, and is kept for a day; of one video the server keeps the " +
+			"newest " + strconv.Itoa(keptStills) + ", or " + strconv.Itoa(keptStillBytes>>20) + " MiB.",
 		Parameters: []*huma.Param{
 			idParam(),
 			{

@@ -23,12 +23,8 @@ const (
 	byMultipart uploadMethod = "multipart" // straight to the bucket, in parts, to presigned URLs
 )
 
-const (
-	// maxPresign is how many URLs of parts one answer has.
-	maxPresign = 1000
-	// presignTTL is how long the URL of a part can be used, unless uploads expire sooner.
-	presignTTL = time.Hour
-)
+// presignTTL is how long the URL of a part can be used, unless uploads expire sooner.
+const presignTTL = time.Hour
 
 var (
 	opPresignParts = huma.Operation{

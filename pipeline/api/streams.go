@@ -120,9 +120,9 @@ func (s *server) outlive(r *http.Request, conn io.Closer, do func(log *slog.Logg
 	})
 }
 
-// EndStreams ends all event streams and WebSockets, and the making of thumbnails, and lets no new one begin. It
-// blocks until they have ended, or closes their connections when ctx ends. An http.Server does not wait for
-// them.
+// EndStreams ends all event streams and WebSockets, and the making of thumbnails, and lets no new one begin.
+// It blocks until they have ended, or closes their connections when ctx ends. An http.Server does not wait
+// for them.
 func (h *Handler) EndStreams(ctx context.Context) {
 	all := h.s.streams
 	all.once.Do(func() { close(all.ends) })
