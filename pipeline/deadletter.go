@@ -8,7 +8,9 @@ import (
 // DeadLetter is a task that is not retried by itself, with all that is needed to see why and to redrive it.
 type DeadLetter struct {
 	// ID identifies the letter to redrive or discard it; the queue sets it when it reads the letter.
-	ID       string            `json:"id,omitempty"`
+	ID string `json:"id,omitempty"`
+	// Sequence orders the letters by age; the queue sets it when it reads the letter.
+	Sequence uint64            `json:"-"`
 	Task     Task              `json:"task"`
 	Subject  string            `json:"subject"` // of the task message
 	Headers  map[string]string `json:"headers,omitempty"`

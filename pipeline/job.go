@@ -163,6 +163,8 @@ type JobEvent struct {
 	// Generation counts how often the job was requeued after it had errored or was canceled. Attempt counts on,
 	// Failed and Lost begin anew.
 	Generation int `json:"generation,omitempty"`
+	// Reason is why somebody requeued the job, in job.requeued; empty when they did not say.
+	Reason string `json:"reason,omitempty"`
 
 	// Failure is the code and detail of the last failed attempt, if its outputs were wrong and the machine was
 	// not at fault. An attempt that fails in the same way is the last.

@@ -12,35 +12,58 @@ import (
 // reopens the video and enqueues the job. It does nothing for a job that is already requeued. ErrState: the
 // job has not errored, or its video was canceled or rejected. ErrNotFound: there is no such job.
 func Redrive(ctx context.Context, log Log, project, video, job string) (Event, error) {
+	e, _, err := redrive(ctx, log, project, video, job, order{})
+	return e, err
+}
+
+// RedriveLetter redrives the job of a dead letter, as Redrive does, if the letter is about the job's last
+// event. Otherwise it only returns that event. requeued reports whether it appended job.requeued, which has
+// the reason.
+func RedriveLetter(ctx context.Context, log Log, project string, d DeadLetter, reason string) (
+	e Event, requeued bool, err error,
+) {
+	return redrive(ctx, log, project, d.Task.Video, d.Task.Job.Name, order{token: d.Token, reason: reason})
+}
+
+// order says what is redriven, and why.
+type order struct {
+	token  uint64 // sequence of the job.errored that it is about; 0 for any
+	reason string // for people; may be empty
+}
+
+func redrive(ctx context.Context, log Log, project, video, job string, o order) (Event, bool, error) {
 	for range maxConflicts {
 		v, err := Fold(ctx, log, project, video)
 		if err != nil {
-			return Event{}, err
+			return Event{}, false, err
 		}
 		if v.Uploaded.Sequence == 0 || v.Deleted.Sequence != 0 {
-			return Event{}, ErrNotFound
+			return Event{}, false, ErrNotFound
 		}
 		f, err := v.foldNamed(ctx, log, job)
 		if err != nil {
-			return Event{}, err
+			return Event{}, false, err
 		}
 		isNotify := f.Data.Step == NotifyStep
 		switch {
+		case o.token != 0 && (f.Last.Type != JobErrored || f.Last.Sequence != o.token):
+			return f.Last, false, nil
 		case isNotify && !v.tells(f.Data.Job):
-			return Event{}, fmt.Errorf("the video was reopened; its next end gets a webhook of its own: %w", ErrState)
+			return Event{}, false, fmt.Errorf(
+				"the video was reopened; its next end gets a webhook of its own: %w", ErrState)
 		case f.Last.Type == JobRequeued:
-			return f.Last, nil
+			return f.Last, false, nil
 		case f.State != StateJobErrored:
-			return Event{}, fmt.Errorf("the job is %s: %w", f.State, ErrState)
+			return Event{}, false, fmt.Errorf("the job is %s: %w", f.State, ErrState)
 		case !isNotify && (v.Finished.Type == VideoCanceled || v.Finished.Type == VideoRejected):
-			return Event{}, fmt.Errorf("the video is %s: %w", v.End.State, ErrState)
+			return Event{}, false, fmt.Errorf("the video is %s: %w", v.End.State, ErrState)
 		}
-		e, err := requeue(ctx, log, v, f)
+		e, err := requeue(ctx, log, v, f, o.reason)
 		if !errors.Is(err, ErrConflict) {
-			return e, err
+			return e, err == nil, err
 		}
 	}
-	return Event{}, ErrConflict
+	return Event{}, false, ErrConflict
 }
 
 // Retry resumes a video that was errored or canceled. Each job that was errored or canceled gets another
@@ -70,7 +93,7 @@ func retry(ctx context.Context, log Log, project, video string) (Event, error) {
 		return Event{}, fmt.Errorf("the video is %s: %w", cmp.Or(v.End.State, StateVideoProcessing), ErrState)
 	}
 	for _, f := range v.stopped() {
-		if _, err := requeue(ctx, log, v, f); err != nil {
+		if _, err := requeue(ctx, log, v, f, ""); err != nil {
 			return Event{}, err
 		}
 	}
@@ -93,11 +116,11 @@ func (v *Video) stopped() []JobFold {
 	return all
 }
 
-// requeue appends job.requeued.
-func requeue(ctx context.Context, log Log, v *Video, f JobFold) (Event, error) {
+// requeue appends job.requeued, with a reason that may be empty.
+func requeue(ctx context.Context, log Log, v *Video, f JobFold, reason string) (Event, error) {
 	data := JobEvent{
 		Job: f.Data.Job, Step: f.Data.Step, Worker: f.Data.Worker, Attempt: f.Data.Attempt,
-		Generation: f.Data.Generation + 1,
+		Generation: f.Data.Generation + 1, Reason: reason,
 	}
 	e, err := NewEvent("upload", JobRequeued, f.Last.Subject, v.ID, f.Last, data)
 	if err != nil {

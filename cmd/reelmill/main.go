@@ -74,6 +74,7 @@ type commands struct {
 	Events     eventsCommand     `cmd:"" help:"Print the events of all videos, or of one, and follow them with -f."`
 	Videos     videosCommand     `cmd:"" help:"List, show, follow, explain, cancel, retry and delete videos."`
 	Jobs       jobsCommand       `cmd:"" help:"Retry jobs."`
+	Queues     queuesCommand     `cmd:"" help:"List, pause and resume the queues of worker types."`
 	Dead       deadCommand       `cmd:"" help:"List, show, retry and discard jobs that failed for good (dead letters)."`
 	Webhooks   webhooksCommand   `cmd:"" help:"Set up, change and test the endpoints that hear of events, and see and repeat deliveries."`
 	Listen     listenCommand     `cmd:"" help:"Forward events to a server on this machine, as a webhook endpoint gets them."`

@@ -75,7 +75,7 @@ func TestMistakesAreTold(t *testing.T) {
 		{[]string{"serve", "--workers=maybe"}, exitUsage, `--workers must be true or false, not "maybe"`},
 		{[]string{"upload", film, "--metadata", "x"}, exitUsage, `--metadata: write KEY=VALUE, not "x"`},
 		{[]string{"videos", "list", "--limit", "0"}, exitUsage, "videos list: --limit must be 1 to 200, not 0"},
-		{[]string{"dead", "redrive"}, exitUsage, "name dead letters, or say --all"},
+		{[]string{"dead", "redrive"}, exitUsage, "name dead letters, select them by flags such as --type, or say --all"},
 		{[]string{"dead", "redrive", "x", "--all"}, exitUsage, "name dead letters or say --all, not both"},
 		{[]string{"serve", "--max-videos=-1"}, exitUsage, "serve: --max-videos must be 0 or more, not -1"},
 		{[]string{"serve", "--max-project-videos=-1"}, exitUsage, "serve: --max-project-videos must be 0 or more, not -1"},

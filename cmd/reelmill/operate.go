@@ -16,6 +16,7 @@ import (
 	"github.com/reelmill/reelmill/cmd/reelmill/internal/human"
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/api"
+	"github.com/reelmill/reelmill/pipeline/bulk"
 	"github.com/reelmill/reelmill/pipeline/client"
 	"github.com/reelmill/reelmill/pipeline/secret"
 	"github.com/reelmill/reelmill/pipeline/stats"
@@ -158,6 +159,7 @@ type deadCommand struct {
 	Show    deadShow    `cmd:"" help:"Show a dead letter in full."`
 	Redrive deadRedrive `cmd:"" help:"Retry the jobs of dead letters."`
 	Discard deadDiscard `cmd:"" help:"Delete dead letters; their jobs stay errored."`
+	Runs    deadRuns    `cmd:"" help:"Follow, pause and cancel what redrives or discards many dead letters."`
 }
 
 type deadList struct {
@@ -213,12 +215,16 @@ func (c deadShow) Run(ctx context.Context, s streams) error {
 
 type deadRedrive struct {
 	serverFlags
+	letterFlags
 	IDs []string `arg:"" optional:"" name:"id" help:"Ids of dead letters, from reelmill dead list."`
 	All bool     `help:"All dead letters."`
 }
 
 // Run retries the jobs of dead letters.
 func (c deadRedrive) Run(ctx context.Context, s streams) error {
+	if c.asked() {
+		return c.runLetters(ctx, c.serverFlags, s, bulk.Redrive, c.IDs, c.All)
+	}
 	return c.each(ctx, s, c.IDs, c.All, func(id string) error {
 		job, err := c.client().Redrive(ctx, id)
 		if err != nil {
@@ -230,12 +236,16 @@ func (c deadRedrive) Run(ctx context.Context, s streams) error {
 
 type deadDiscard struct {
 	serverFlags
+	letterFlags
 	IDs []string `arg:"" optional:"" name:"id" help:"Ids of dead letters, from reelmill dead list."`
 	All bool     `help:"All dead letters."`
 }
 
 // Run discards dead letters.
 func (c deadDiscard) Run(ctx context.Context, s streams) error {
+	if c.asked() {
+		return c.runLetters(ctx, c.serverFlags, s, bulk.Discard, c.IDs, c.All)
+	}
 	return c.each(ctx, s, c.IDs, c.All, func(id string) error {
 		if err := c.client().Discard(ctx, id); err != nil {
 			return fmt.Errorf("discard %s: %w", id, err)
@@ -252,7 +262,7 @@ func (f serverFlags) each(ctx context.Context, s streams, ids []string, all bool
 	case all && len(ids) > 0:
 		return usageError{errors.New("name dead letters or say --all, not both")}
 	case !all && len(ids) == 0:
-		return usageError{errors.New("name dead letters, or say --all")}
+		return usageError{errors.New("name dead letters, select them by flags such as --type, or say --all")}
 	}
 	if all {
 		for d, err := range f.client().DeadLetters(ctx) {

@@ -115,6 +115,14 @@ func (s *server) routes() {
 		handle(s, opRedriveDeadLetter, s.redriveDeadLetter)
 		handle(s, opDiscardDeadLetter, s.discardDeadLetter)
 	}
+	if s.cfg.Bulk != nil {
+		handle(s, opCreateRun, s.createRun)
+		handle(s, opListRuns, s.listRuns)
+		handle(s, opGetRun, s.getRun)
+		handle(s, opPauseRun, s.pauseRun)
+		handle(s, opResumeRun, s.resumeRun)
+		handle(s, opCancelRun, s.cancelRun)
+	}
 	if s.cfg.Queues != nil {
 		handle(s, opListWorkerTypes, s.listWorkerTypes)
 		handle(s, opListQueues, s.listQueues)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/bulk"
 	"github.com/reelmill/reelmill/pipeline/secret"
 	"github.com/reelmill/reelmill/pipeline/stats"
 	"github.com/reelmill/reelmill/pipeline/webhooks"
@@ -117,6 +118,8 @@ type Config struct {
 	Paces Paces
 	// DeadLetters may be nil: then there are no routes for dead letters.
 	DeadLetters DeadLetters
+	// Bulk may be nil: then there are no routes for many dead letters at once.
+	Bulk *bulk.Desk
 	// Webhooks may be nil: then there are no routes for webhook endpoints.
 	Webhooks *webhooks.Desk
 	// Stills may be nil: then there are no thumbnails but the poster.

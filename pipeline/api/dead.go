@@ -130,7 +130,7 @@ func (s *server) redriveDeadLetter(ctx context.Context, in *deadLetterInput) (*j
 		f.remedy = "Look at raw and error to see who sent it, then discard the letter."
 		return nil, f
 	}
-	e, err := s.redrive(ctx, d)
+	e, _, err := pipeline.RedriveLetter(ctx, s.cfg.Log, projectOf(ctx), d, "")
 	gone := errors.Is(err, pipeline.ErrNotFound)
 	if err != nil && !gone {
 		return nil, orUnavailable(err)
@@ -143,24 +143,6 @@ func (s *server) redriveDeadLetter(ctx context.Context, in *deadLetterInput) (*j
 		return nil, fail(codeNotFound, "The video of the dead letter was deleted, so the letter was discarded.")
 	}
 	return s.jobAfter(ctx, d.Task.Video, d.Task.Job.Name, e)
-}
-
-// redrive requeues the job of a letter if the letter is about its last event, and returns the job's last
-// event after that.
-func (s *server) redrive(ctx context.Context, d pipeline.DeadLetter) (pipeline.Event, error) {
-	project := projectOf(ctx)
-	subject := pipeline.JobSubject(project, d.Task.Video, d.Task.Job.Name)
-	last, err := s.cfg.Log.Last(ctx, subject)
-	if err != nil {
-		return pipeline.Event{}, err
-	}
-	switch e := last[0]; {
-	case e.Sequence == 0:
-		return e, pipeline.ErrNotFound
-	case e.Type != pipeline.JobErrored || e.Sequence != d.Token:
-		return e, nil
-	}
-	return pipeline.Redrive(ctx, s.cfg.Log, project, d.Task.Video, d.Task.Job.Name)
 }
 
 func (s *server) discardDeadLetter(ctx context.Context, in *deadLetterInput) (*struct{}, error) {

@@ -16,7 +16,8 @@ import (
 func answeredCodes() map[string][]code {
 	missing, list := []code{codeNotFound}, []code{codeCursor}
 	action := []code{codeNotFound, codeState}
-	return map[string][]code{
+	all := operatorCodes()
+	maps.Copy(all, map[string][]code{
 		"upload-video": slices.Concat(admissionCodes(), fieldCodes(), sourceCodes(), formCodes(),
 			[]code{codeFetchRefused, codeKeyReused, codeVideoDeleted}),
 		"list-videos": list,
@@ -32,11 +33,6 @@ func answeredCodes() map[string][]code {
 		"list-jobs":      missing,
 		"list-pipelines": nil,
 		"stats":          nil,
-
-		"list-worker-types": nil,
-		"list-queues":       nil,
-		"pause-queue":       missing,
-		"resume-queue":      missing,
 
 		"create-upload": slices.Concat(admissionCodes(), fieldCodes(), []code{
 			codeMediaType, codeUploadTooLarge, codeUploadEmpty, codeKeyReused, codeTooManyUploads, codeUploadEnded,
@@ -61,10 +57,42 @@ func answeredCodes() map[string][]code {
 		"websocket":       append(limitCodes(), codeWebSocket),
 		"list-all-events": {codeCursorAhead},
 
+		"play":           {codeNotFound, codeRange},
+		"play-head":      {codeNotFound, codeRange},
+		"thumbnail":      stillCodes(),
+		"thumbnail-head": stillCodes(),
+		"health":         nil,
+		"ready":          nil,
+		"openapi":        nil,
+		"asyncapi":       nil,
+		"docs":           nil,
+		"docs-errors":    nil,
+		"list-errors":    nil,
+	})
+	return all
+}
+
+// operatorCodes is the part of answeredCodes for queues, dead letters and webhook endpoints.
+func operatorCodes() map[string][]code {
+	missing, list := []code{codeNotFound}, []code{codeCursor}
+	action := []code{codeNotFound, codeState}
+	return map[string][]code{
+		"list-worker-types": nil,
+		"list-queues":       nil,
+		"pause-queue":       missing,
+		"resume-queue":      missing,
+
 		"list-dead-letters":   list,
 		"get-dead-letter":     missing,
 		"redrive-dead-letter": action,
 		"discard-dead-letter": missing,
+
+		"create-dead-letter-run": {codeFieldUnknown},
+		"list-dead-letter-runs":  nil,
+		"get-dead-letter-run":    missing,
+		"pause-dead-letter-run":  action,
+		"resume-dead-letter-run": action,
+		"cancel-dead-letter-run": action,
 
 		"create-webhook-endpoint": {codeWebhookRefused, codeFieldTooLarge, codeState},
 		"list-webhook-endpoints":  nil,
@@ -77,18 +105,6 @@ func answeredCodes() map[string][]code {
 		"get-webhook-delivery":    missing,
 		"redeliver-webhook":       action,
 		"redeliver-webhooks":      action,
-
-		"play":           {codeNotFound, codeRange},
-		"play-head":      {codeNotFound, codeRange},
-		"thumbnail":      stillCodes(),
-		"thumbnail-head": stillCodes(),
-		"health":         nil,
-		"ready":          nil,
-		"openapi":        nil,
-		"asyncapi":       nil,
-		"docs":           nil,
-		"docs-errors":    nil,
-		"list-errors":    nil,
 	}
 }
 

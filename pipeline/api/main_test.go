@@ -24,6 +24,7 @@ import (
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/api/apitest"
+	"github.com/reelmill/reelmill/pipeline/bulk"
 	"github.com/reelmill/reelmill/storage"
 )
 
@@ -118,6 +119,7 @@ func newEnv(t *testing.T, change func(*Config)) *env {
 	cfg := Config{
 		Store: e.Store, Log: e.Bus, Catalog: e.Catalog, Progress: e.Bus, Planner: planner{},
 		Queue: e.Bus, Queues: e.Bus, Paces: e.Catalog, DeadLetters: e.Bus, Backlog: e.Catalog, Stats: e.Catalog,
+		Bulk:     &bulk.Desk{Bucket: e.Bus, Letters: e.Bus},
 		Webhooks: deskOf(e.Bus, &target{}),
 		Limits:   Limits{MaxUpload: 1 << 20, ReadYourWrites: time.Hour},
 	}

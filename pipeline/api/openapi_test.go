@@ -55,6 +55,9 @@ func document(e *env) (openAPI, []byte) {
 var documented = []string{
 	"DELETE /v1/dead_letters/{id}", "DELETE /v1/tus/{token}", "DELETE /v1/videos/{id}",
 	"GET /asyncapi.json", "GET /docs", "GET /docs/errors", "GET /docs/errors.json", "GET /healthz", "GET /openapi.json",
+	"GET /v1/dead_letter_runs", "GET /v1/dead_letter_runs/{id}", "POST /v1/dead_letter_runs",
+	"POST /v1/dead_letter_runs/{id}/pause", "POST /v1/dead_letter_runs/{id}/resume",
+	"POST /v1/dead_letter_runs/{id}/cancel",
 	"GET /v1/queues", "GET /v1/worker_types", "POST /v1/queues/{type}/pause", "POST /v1/queues/{type}/resume",
 	"DELETE /v1/webhook_endpoints/{id}", "GET /v1/webhook_endpoints", "GET /v1/webhook_endpoints/{id}",
 	"GET /v1/webhook_endpoints/{id}/deliveries", "GET /v1/webhook_endpoints/{id}/deliveries/{delivery}",

@@ -103,6 +103,7 @@ type Bus struct {
 
 	mu     sync.Mutex
 	queues map[string]*queue // by worker type
+	bulk   bulkRuns
 }
 
 // Open creates the streams that are missing on nc's server and returns a Bus that uses nc. It never changes a

@@ -113,34 +113,8 @@ func (h *Hooks) put(ctx context.Context, key string, after uint64, doc any) (uin
 	if err != nil {
 		return 0, err
 	}
-	return h.swap(ctx, streamHooks, documentOn(hooksPrefix+key, raw), after)
+	return h.b.swapIn(ctx, streamHooks, documentOn(hooksPrefix+key, raw), after)
 }
-
-// swap stores m as the next message of its subject, if the last one has the sequence after. A publish whose
-// answer was lost may find itself there.
-func (h *Hooks) swap(ctx context.Context, stream string, m *nats.Msg, after uint64) (uint64, error) {
-	id := pipeline.NewID("put")
-	m.Header.Set(putHeader, id)
-	ack, err := h.b.publish(ctx, m, jetstream.WithExpectLastSequencePerSubject(after),
-		jetstream.WithExpectStream(stream))
-	if err == nil {
-		return ack.Sequence, nil
-	}
-	if !isWrongSequence(err) {
-		return 0, err
-	}
-	stored, err := h.b.message(ctx, stream, want{LastOf: m.Subject})
-	if err != nil {
-		return 0, err
-	}
-	if stored != nil && stored.Header.Get(putHeader) == id {
-		return stored.Sequence, nil
-	}
-	return 0, pipeline.ErrConflict
-}
-
-// putHeader names a write, so that its writer knows it again.
-const putHeader = "Reelmill-Put"
 
 // Endpoint implements webhooks.Bucket.
 func (h *Hooks) Endpoint(ctx context.Context, project, id string) (webhooks.Endpoint, error) {

@@ -64,7 +64,7 @@ func (h *Hooks) PutRecord(ctx context.Context, r webhooks.DeliveryRecord) error 
 	m.Header.Set(recordStatus, string(r.Status))
 	m.Header.Set(recordType, r.Type)
 	m.Header.Set(recordCreated, r.CreatedAt.UTC().Format(time.RFC3339Nano))
-	if _, err := h.swap(ctx, streamDeliveries, m, r.Revision); err != nil {
+	if _, err := h.b.swapIn(ctx, streamDeliveries, m, r.Revision); err != nil {
 		return fmt.Errorf("keep webhook delivery %s: %w", r.ID, err)
 	}
 	return nil

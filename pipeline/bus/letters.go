@@ -165,7 +165,7 @@ func decodeLetter(m *message) pipeline.DeadLetter {
 		var d pipeline.DeadLetter
 		err := json.Unmarshal(m.Data, &d)
 		if err == nil {
-			d.ID = deadID(m.Sequence)
+			d.ID, d.Sequence = deadID(m.Sequence), m.Sequence
 			return d
 		}
 		why = []string{fmt.Sprintf("decode dead letter: %v", err)}
@@ -175,7 +175,8 @@ func decodeLetter(m *message) pipeline.DeadLetter {
 		problem = plain
 	}
 	d := pipeline.DeadLetter{
-		ID: deadID(m.Sequence), Subject: m.Header.Get(headerSubject), Headers: plainHeaders(m.Header),
+		ID: deadID(m.Sequence), Sequence: m.Sequence, Subject: m.Header.Get(headerSubject),
+		Headers: plainHeaders(m.Header),
 		Problem: *pipeline.ProblemOf(pipeline.Fail(pipeline.CodeInternal, "the message is no task: %s", problem)),
 		Time:    m.Time, Raw: m.Data,
 	}

@@ -46,6 +46,33 @@ func (b *Bus) publish(ctx context.Context, m *nats.Msg, opts ...jetstream.Publis
 	return ack, explainFull(err)
 }
 
+// swapIn stores m in a stream as the next message of its subject, if the last one has the sequence after.
+// A publish whose
+// answer was lost may find itself there.
+func (b *Bus) swapIn(ctx context.Context, stream string, m *nats.Msg, after uint64) (uint64, error) {
+	id := pipeline.NewID("put")
+	m.Header.Set(putHeader, id)
+	ack, err := b.publish(ctx, m, jetstream.WithExpectLastSequencePerSubject(after),
+		jetstream.WithExpectStream(stream))
+	if err == nil {
+		return ack.Sequence, nil
+	}
+	if !isWrongSequence(err) {
+		return 0, err
+	}
+	stored, err := b.message(ctx, stream, want{LastOf: m.Subject})
+	if err != nil {
+		return 0, err
+	}
+	if stored != nil && stored.Header.Get(putHeader) == id {
+		return stored.Sequence, nil
+	}
+	return 0, pipeline.ErrConflict
+}
+
+// putHeader names a write, so that its writer knows it again.
+const putHeader = "Reelmill-Put"
+
 // explainFull adds ErrFull and a code to an error that says there is no room. Only the log has a limit of its
 // own; every other lack of room is the disk's or the account's.
 func explainFull(err error) error {

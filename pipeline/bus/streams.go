@@ -76,7 +76,8 @@ func (b *Bus) streams() []jetstream.StreamConfig {
 	workers.AllowRollup, workers.AllowDirect, workers.DenyDelete = true, true, true
 
 	streams := append([]jetstream.StreamConfig{events, tasks, dead, progress, workers}, b.hookStreams(base)...)
-	return append(streams, bucketOf(base(streamControl, "Pauses of queues", "$KV."+bucketControl+".>")))
+	control := base(streamControl, "Pauses of queues, and bulk runs", "$KV."+bucketControl+".>")
+	return append(streams, bucketOf(control))
 }
 
 // bucketOf makes a stream the bucket of that name, as CreateKeyValue makes it (ADR-8), with one value a key.

@@ -17,6 +17,7 @@ import (
 	"github.com/reelmill/reelmill/cmd/reelmill/internal/rebuild"
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/api"
+	"github.com/reelmill/reelmill/pipeline/bulk"
 	"github.com/reelmill/reelmill/pipeline/bus"
 	"github.com/reelmill/reelmill/storage"
 	"github.com/reelmill/reelmill/storage/catalog"
@@ -38,6 +39,7 @@ type Server struct {
 	deployed bus.Slots // of all processes
 	pace     pace
 	hooks    hooks
+	bulk     *bulk.Runner // of dead letters
 
 	connections int // that it may have at once; see Descriptors
 
@@ -58,7 +60,8 @@ func OpenServer(ctx context.Context, c ServerConfig) (*Server, error) {
 	}
 	s := &Server{ground: g, server: c, opened: time.Now(), connections: descriptors.Connections}
 	for _, open := range []func(context.Context) error{
-		s.openCatalog, s.openWatch, s.openStore, s.openRegistry, s.openFlow, s.openHooks, s.openJobs, s.openAPI,
+		s.openCatalog, s.openWatch, s.openStore, s.openRegistry, s.openFlow, s.openHooks, s.openBulk, s.openJobs,
+		s.openAPI,
 	} {
 		if err := open(ctx); err != nil {
 			return nil, errors.Join(err, s.Close())
@@ -122,6 +125,15 @@ func (s *Server) openFlow(context.Context) error {
 	return nil
 }
 
+// openBulk makes the part that redrives and discards many dead letters.
+func (s *Server) openBulk(context.Context) error {
+	s.bulk = bulk.New(bulk.Config{
+		Bucket: s.bus, Letters: s.bus, Log: s.faults.log(s.bus), Load: s.bus.Load,
+		Process: pipeline.NewID("proc"), Alone: s.broker.Exclusive(), Logger: s.config.Logger,
+	})
+	return nil
+}
+
 // openJobs makes the server's own worker, if the server runs jobs.
 func (s *Server) openJobs(context.Context) error {
 	if !s.server.RunJobs {
@@ -153,6 +165,7 @@ func (s *Server) openAPI(context.Context) error {
 		DeadLetters: s.bus, Queue: s.bus, Queues: s.bus, Paces: s.catalog, Stats: statistics{s},
 		Backlog: s.catalog, Workers: s.bus.Workers, LogEnd: s.bus.LastSequence,
 		Webhooks: s.hooks.desk,
+		Bulk:     &bulk.Desk{Bucket: s.bus, Letters: s.bus, Wake: s.bulk.Wake},
 		Limits:   s.server.Limits, Access: s.config.Access,
 		WebhookDefault:  !s.webhook.URL.Empty(),
 		CheckWebhookURL: webhook.CheckURL,
@@ -189,7 +202,7 @@ func (s *Server) Run(ctx context.Context, listener net.Listener) error {
 	front, frontCtx := errgroup.WithContext(ctx)
 	front.Go(func() error { return s.serve(frontCtx, listener) })
 	for _, run := range append([]func(context.Context) error{
-		s.sweeper.Run, s.handler.Run, s.clean, s.watchLog, s.serveMetrics, s.hooks.sender.Run,
+		s.sweeper.Run, s.handler.Run, s.clean, s.watchLog, s.serveMetrics, s.hooks.sender.Run, s.bulk.Run,
 	}, s.jobs...) {
 		front.Go(func() error { return run(frontCtx) })
 	}

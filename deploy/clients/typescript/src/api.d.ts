@@ -192,6 +192,110 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/dead_letter_runs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the runs of the project, the newest first
+         * @description A run is kept for 30 days after its end.
+         */
+        get: operations["list-dead-letter-runs"];
+        put?: never;
+        /**
+         * Redrive or discard many dead letters
+         * @description With `dry_run`, counts the letters of the project that the filter selects, shows the first ten, and changes nothing. Else begins a run in the background, which goes on after restarts of the server. Letters that come later are not part of it. A run waits while 100 tasks of a worker type are in the queue, so that it does not delay other videos.
+         */
+        post: operations["create-dead-letter-run"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/dead_letter_runs/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read how far a run is
+         * @description `waiting` says what a run waits for.
+         */
+        get: operations["get-dead-letter-run"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/dead_letter_runs/{id}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Cancel a run
+         * @description What was redriven stays so; the remaining letters stay.
+         */
+        post: operations["cancel-dead-letter-run"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/dead_letter_runs/{id}/pause": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Pause a run
+         * @description The letter that the run acts on is finished.
+         */
+        post: operations["pause-dead-letter-run"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/dead_letter_runs/{id}/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Resume a run that is paused
+         * @description It goes on after the last letter that it has acted on.
+         */
+        post: operations["resume-dead-letter-run"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/dead_letters": {
         parameters: {
             query?: never;
@@ -1485,6 +1589,59 @@ export interface components {
         } & {
             [key: string]: unknown;
         };
+        BulkRunView: {
+            /** @enum {string} */
+            action: "redrive" | "discard";
+            /**
+             * Format: date-time
+             * @description null after a dry run
+             */
+            created_at: string | null;
+            /** Format: int64 */
+            done: number;
+            dry_run: boolean;
+            /**
+             * Format: date-time
+             * @description When the run was completed or canceled; else null
+             */
+            ended_at: string | null;
+            /**
+             * Format: int64
+             * @description Letters that stay, since their jobs cannot be redriven
+             */
+            failed: number;
+            /** @description The first 20 */
+            failures: components["schemas"]["LetterFailure"][];
+            filter: components["schemas"]["LetterFilter"];
+            /** @description Empty after a dry run */
+            id: string;
+            reason: string;
+            /** Format: int64 */
+            remaining: number;
+            /** @description The first ten letters, after a dry run */
+            sample?: components["schemas"]["DeadLetterView"][] | null;
+            /**
+             * Format: int64
+             * @description Letters that somebody else removed meanwhile, or whose jobs were retried since
+             */
+            skipped: number;
+            /**
+             * @description planned after a dry run
+             * @enum {string}
+             */
+            status: "planned" | "running" | "paused" | "completed" | "canceled";
+            /**
+             * Format: int64
+             * @description Letters that the filter selected
+             */
+            total: number;
+            /** Format: date-time */
+            updated_at: string | null;
+            /** @description What the run waits for, in words */
+            waiting?: string;
+        } & {
+            [key: string]: unknown;
+        };
         DeadLetterView: {
             /** Format: int64 */
             attempts: number;
@@ -1800,8 +1957,42 @@ export interface components {
         } & {
             [key: string]: unknown;
         };
+        LetterFailure: {
+            detail: string;
+            /** @description Id of the dead letter */
+            id: string;
+        } & {
+            [key: string]: unknown;
+        };
+        LetterFilter: {
+            /** @description Code of the error of the last attempt */
+            code?: string;
+            /**
+             * Format: date-time
+             * @description Letters of this time and later
+             */
+            created_after?: string;
+            /**
+             * Format: date-time
+             * @description Letters of earlier times
+             */
+            created_before?: string;
+            video_id?: string;
+            /** @description Worker type */
+            worker?: string;
+        } & {
+            [key: string]: unknown;
+        };
         ListArrivedPart: {
             data: components["schemas"]["ArrivedPart"][];
+            has_more: boolean;
+            /** @description The cursor of the next page; null on the last page */
+            next_cursor: string | null;
+        } & {
+            [key: string]: unknown;
+        };
+        ListBulkRunView: {
+            data: components["schemas"]["BulkRunView"][];
             has_more: boolean;
             /** @description The cursor of the next page; null on the last page */
             next_cursor: string | null;
@@ -2226,6 +2417,23 @@ export interface components {
              * @example 24h
              */
             overlap: string;
+        };
+        RunOrder: {
+            /**
+             * @description redrive tries the jobs again; discard leaves them errored
+             * @enum {string}
+             */
+            action: "redrive" | "discard";
+            /** @description True to select all letters of the project, without a filter */
+            all?: boolean;
+            /** @description True to count, and change nothing */
+            dry_run?: boolean;
+            /** @description Which letters. A field that is missing selects all */
+            filter?: components["schemas"]["LetterFilter"];
+            /** @description Why; required without dry_run. It is in the run, in the events job.requeued and in the log */
+            reason?: string;
+        } & {
+            [key: string]: unknown;
         };
         Segments: {
             /** Format: int64 */
@@ -3365,6 +3573,500 @@ export interface operations {
                      *     }
                      */
                     "application/json": components["schemas"]["HealthBody"];
+                };
+            };
+            "4XX": components["responses"]["WrongRequest"];
+            default: components["responses"]["FailedServer"];
+        };
+    };
+    "list-dead-letter-runs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "data": [
+                     *         {
+                     *           "action": "redrive",
+                     *           "created_at": "2026-11-28T07:42:00Z",
+                     *           "done": 117,
+                     *           "dry_run": false,
+                     *           "ended_at": null,
+                     *           "failed": 1,
+                     *           "failures": [
+                     *             {
+                     *               "detail": "the video is canceled",
+                     *               "id": "dead_81"
+                     *             }
+                     *           ],
+                     *           "filter": {
+                     *             "code": "encode_failed",
+                     *             "created_after": "2026-11-27T00:00:00Z",
+                     *             "worker": "transcode"
+                     *           },
+                     *           "id": "run_01k9zv3m7q2d8w5x6y4b1c0e9f",
+                     *           "reason": "the encoder was replaced",
+                     *           "remaining": 300,
+                     *           "skipped": 2,
+                     *           "status": "running",
+                     *           "total": 420,
+                     *           "updated_at": "2026-11-28T07:43:10Z",
+                     *           "waiting": "100 or more tasks wait for transcode"
+                     *         }
+                     *       ],
+                     *       "next_cursor": null,
+                     *       "has_more": false
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ListBulkRunView"];
+                };
+            };
+            "4XX": components["responses"]["WrongRequest"];
+            default: components["responses"]["FailedServer"];
+        };
+    };
+    "create-dead-letter-run": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A new one for each request, and the same for every try of it. For 24 hours after a success, the same request gets the same answer, with Idempotency-Replayed, and does nothing; another request with the key is refused (422). While a request is under way, others with its key get 409. A request that failed leaves its key free. */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "action": "redrive",
+                 *       "filter": {
+                 *         "code": "encode_failed",
+                 *         "created_after": "2026-11-27T00:00:00Z",
+                 *         "worker": "transcode"
+                 *       },
+                 *       "reason": "the encoder was replaced"
+                 *     }
+                 */
+                "application/json": components["schemas"]["RunOrder"];
+                "application/octet-stream": string;
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "Idempotency-Replayed"?: string;
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "action": "redrive",
+                     *       "created_at": "2026-11-28T07:42:00Z",
+                     *       "done": 117,
+                     *       "dry_run": false,
+                     *       "ended_at": null,
+                     *       "failed": 1,
+                     *       "failures": [
+                     *         {
+                     *           "detail": "the video is canceled",
+                     *           "id": "dead_81"
+                     *         }
+                     *       ],
+                     *       "filter": {
+                     *         "code": "encode_failed",
+                     *         "created_after": "2026-11-27T00:00:00Z",
+                     *         "worker": "transcode"
+                     *       },
+                     *       "id": "run_01k9zv3m7q2d8w5x6y4b1c0e9f",
+                     *       "reason": "the encoder was replaced",
+                     *       "remaining": 300,
+                     *       "skipped": 2,
+                     *       "status": "running",
+                     *       "total": 420,
+                     *       "updated_at": "2026-11-28T07:43:10Z",
+                     *       "waiting": "100 or more tasks wait for transcode"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["BulkRunView"];
+                };
+            };
+            /** @description - `idempotency_key_in_use`: A request with this Idempotency-Key is under way */
+            409: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /**
+             * @description - `field_unknown`: A field is unknown
+             *     - `idempotency_key_reused`: The Idempotency-Key belongs to another request
+             */
+            422: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            "4XX": components["responses"]["WrongRequest"];
+            default: components["responses"]["FailedServer"];
+        };
+    };
+    "get-dead-letter-run": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The run's id */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "action": "redrive",
+                     *       "created_at": "2026-11-28T07:42:00Z",
+                     *       "done": 117,
+                     *       "dry_run": false,
+                     *       "ended_at": null,
+                     *       "failed": 1,
+                     *       "failures": [
+                     *         {
+                     *           "detail": "the video is canceled",
+                     *           "id": "dead_81"
+                     *         }
+                     *       ],
+                     *       "filter": {
+                     *         "code": "encode_failed",
+                     *         "created_after": "2026-11-27T00:00:00Z",
+                     *         "worker": "transcode"
+                     *       },
+                     *       "id": "run_01k9zv3m7q2d8w5x6y4b1c0e9f",
+                     *       "reason": "the encoder was replaced",
+                     *       "remaining": 300,
+                     *       "skipped": 2,
+                     *       "status": "running",
+                     *       "total": 420,
+                     *       "updated_at": "2026-11-28T07:43:10Z",
+                     *       "waiting": "100 or more tasks wait for transcode"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["BulkRunView"];
+                };
+            };
+            /** @description - `not_found`: Not found */
+            404: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            "4XX": components["responses"]["WrongRequest"];
+            default: components["responses"]["FailedServer"];
+        };
+    };
+    "cancel-dead-letter-run": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A new one for each request, and the same for every try of it. For 24 hours after a success, the same request gets the same answer, with Idempotency-Replayed, and does nothing; another request with the key is refused (422). While a request is under way, others with its key get 409. A request that failed leaves its key free. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description The run's id */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "Idempotency-Replayed"?: string;
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "action": "redrive",
+                     *       "created_at": "2026-11-28T07:42:00Z",
+                     *       "done": 117,
+                     *       "dry_run": false,
+                     *       "ended_at": null,
+                     *       "failed": 1,
+                     *       "failures": [
+                     *         {
+                     *           "detail": "the video is canceled",
+                     *           "id": "dead_81"
+                     *         }
+                     *       ],
+                     *       "filter": {
+                     *         "code": "encode_failed",
+                     *         "created_after": "2026-11-27T00:00:00Z",
+                     *         "worker": "transcode"
+                     *       },
+                     *       "id": "run_01k9zv3m7q2d8w5x6y4b1c0e9f",
+                     *       "reason": "the encoder was replaced",
+                     *       "remaining": 300,
+                     *       "skipped": 2,
+                     *       "status": "running",
+                     *       "total": 420,
+                     *       "updated_at": "2026-11-28T07:43:10Z",
+                     *       "waiting": "100 or more tasks wait for transcode"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["BulkRunView"];
+                };
+            };
+            /** @description - `not_found`: Not found */
+            404: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /**
+             * @description - `state_conflict`: The state does not allow that
+             *     - `idempotency_key_in_use`: A request with this Idempotency-Key is under way
+             */
+            409: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `idempotency_key_reused`: The Idempotency-Key belongs to another request */
+            422: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            "4XX": components["responses"]["WrongRequest"];
+            default: components["responses"]["FailedServer"];
+        };
+    };
+    "pause-dead-letter-run": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A new one for each request, and the same for every try of it. For 24 hours after a success, the same request gets the same answer, with Idempotency-Replayed, and does nothing; another request with the key is refused (422). While a request is under way, others with its key get 409. A request that failed leaves its key free. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description The run's id */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "Idempotency-Replayed"?: string;
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "action": "redrive",
+                     *       "created_at": "2026-11-28T07:42:00Z",
+                     *       "done": 117,
+                     *       "dry_run": false,
+                     *       "ended_at": null,
+                     *       "failed": 1,
+                     *       "failures": [
+                     *         {
+                     *           "detail": "the video is canceled",
+                     *           "id": "dead_81"
+                     *         }
+                     *       ],
+                     *       "filter": {
+                     *         "code": "encode_failed",
+                     *         "created_after": "2026-11-27T00:00:00Z",
+                     *         "worker": "transcode"
+                     *       },
+                     *       "id": "run_01k9zv3m7q2d8w5x6y4b1c0e9f",
+                     *       "reason": "the encoder was replaced",
+                     *       "remaining": 300,
+                     *       "skipped": 2,
+                     *       "status": "running",
+                     *       "total": 420,
+                     *       "updated_at": "2026-11-28T07:43:10Z",
+                     *       "waiting": "100 or more tasks wait for transcode"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["BulkRunView"];
+                };
+            };
+            /** @description - `not_found`: Not found */
+            404: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /**
+             * @description - `state_conflict`: The state does not allow that
+             *     - `idempotency_key_in_use`: A request with this Idempotency-Key is under way
+             */
+            409: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `idempotency_key_reused`: The Idempotency-Key belongs to another request */
+            422: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            "4XX": components["responses"]["WrongRequest"];
+            default: components["responses"]["FailedServer"];
+        };
+    };
+    "resume-dead-letter-run": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A new one for each request, and the same for every try of it. For 24 hours after a success, the same request gets the same answer, with Idempotency-Replayed, and does nothing; another request with the key is refused (422). While a request is under way, others with its key get 409. A request that failed leaves its key free. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description The run's id */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "Idempotency-Replayed"?: string;
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "action": "redrive",
+                     *       "created_at": "2026-11-28T07:42:00Z",
+                     *       "done": 117,
+                     *       "dry_run": false,
+                     *       "ended_at": null,
+                     *       "failed": 1,
+                     *       "failures": [
+                     *         {
+                     *           "detail": "the video is canceled",
+                     *           "id": "dead_81"
+                     *         }
+                     *       ],
+                     *       "filter": {
+                     *         "code": "encode_failed",
+                     *         "created_after": "2026-11-27T00:00:00Z",
+                     *         "worker": "transcode"
+                     *       },
+                     *       "id": "run_01k9zv3m7q2d8w5x6y4b1c0e9f",
+                     *       "reason": "the encoder was replaced",
+                     *       "remaining": 300,
+                     *       "skipped": 2,
+                     *       "status": "running",
+                     *       "total": 420,
+                     *       "updated_at": "2026-11-28T07:43:10Z",
+                     *       "waiting": "100 or more tasks wait for transcode"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["BulkRunView"];
+                };
+            };
+            /** @description - `not_found`: Not found */
+            404: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /**
+             * @description - `state_conflict`: The state does not allow that
+             *     - `idempotency_key_in_use`: A request with this Idempotency-Key is under way
+             */
+            409: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `idempotency_key_reused`: The Idempotency-Key belongs to another request */
+            422: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
             "4XX": components["responses"]["WrongRequest"];
