@@ -38,8 +38,8 @@ func inWords(err error) string {
 func plain(err error) error {
 	if file, ok := errors.AsType[*fs.PathError](err); ok {
 		if m := fetched.FindStringSubmatch(file.Path); m != nil {
-			return fmt.Errorf("%s://%s: the command sends files; let the server fetch a URL with "+
-				"POST /v1/videos, or download the file first", m[1], m[2])
+			return fmt.Errorf("%s://%s: the command takes files; download it first, or let a server fetch it with "+
+				"`reelmill upload`", m[1], m[2])
 		}
 		return fmt.Errorf("%s: %w", file.Path, file.Err)
 	}

@@ -37,7 +37,7 @@ func TestMistakesAreTold(t *testing.T) {
 		{[]string{"nonsense"}, exitUsage, "unknown command \"nonsense\"; see `reelmill help`"},
 		{[]string{"videos", "lst"}, exitUsage, `unknown command "videos lst" (did you mean "videos list", "videos get" or "videos set"?); ` +
 			"see `reelmill help videos`"},
-		{[]string{"videos"}, exitUsage, "videos needs a command: list, get, outputs, watch, events, why, cancel, retry, set or " +
+		{[]string{"videos"}, exitUsage, "videos needs a command: list, get, outputs, thumbnail, watch, events, why, cancel, retry, set or " +
 			"delete; see `reelmill help videos`"},
 		{[]string{"version", "now"}, exitUsage, "unexpected argument \"now\"; see `reelmill help version`"},
 		{[]string{"help", "upload", "now"}, exitUsage, `unknown command "upload now"; see ` + "`reelmill help upload`"},
@@ -50,8 +50,8 @@ func TestMistakesAreTold(t *testing.T) {
 			"after the command; see `reelmill help`"},
 		{[]string{"serve", "--port", "1"}, exitUsage, "unknown flag --port (did you mean --listen?); see `reelmill help serve`"},
 		{[]string{"-v"}, exitUsage, "unknown flag -v (did you mean --version?); see `reelmill help`"},
-		{[]string{"upload", "http://example.org/a.mp4"}, exitUsage, "http://example.org/a.mp4: the command sends " +
-			"files; let the server fetch a URL with POST /v1/videos, or download the file first"},
+		{[]string{"run", "http://example.org/a.mp4", "--out", "x"}, exitUsage, "http://example.org/a.mp4: the command takes " +
+			"files; download it first, or let a server fetch it with `reelmill upload`"},
 		{[]string{"upload", film, "--webhook-url", "example.org/x"}, exitUsage, "--webhook-url: the value is not an " +
 			"http(s) address; write one such as https://example.com"},
 		{[]string{"serve", "--data", t.TempDir(), "--listen", "127.0.0.1:0", "--store", "s3:/videos"}, exitUsage,

@@ -23,7 +23,7 @@ import (
 
 // uploadCommand uploads files to a server.
 type uploadCommand struct {
-	Files []uploadPlace `arg:"" name:"file" help:"Videos, folders of them, and http(s) addresses for the server to fetch."`
+	Files []uploadPlace `arg:"" name:"file" help:"Videos, folders, and http(s) addresses to fetch."`
 	serverFlags
 	wishes
 	memoryFlags

@@ -20,8 +20,8 @@ import (
 // uploadPlace is where a video is that upload is to take: a file, a folder, or an address.
 type uploadPlace string
 
-// UnmarshalText makes a path absolute, and leaves an address as it is. It refuses an empty one, which would be
-// the working directory.
+// UnmarshalText makes a path absolute, and leaves an address as it is. It refuses an empty one, which would
+// be the working directory.
 func (p *uploadPlace) UnmarshalText(text []byte) error {
 	if len(text) == 0 {
 		return errors.New("it is empty; name a file, a folder or an address")
