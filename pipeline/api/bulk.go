@@ -107,9 +107,8 @@ var (
 	filterFields = []string{"worker", "code", "video_id", "created_after", "created_before"}
 )
 
-// wrong returns what is wrong with the order. Fields that nobody knows are named, with those that there
-// are: a
-// misspelt filter would select too much.
+// wrong returns what is wrong with the order. Fields that nobody knows are named, with those that there are:
+// a misspelt filter would select too much.
 func (in *createRunInput) wrong() []*failure {
 	var body struct {
 		Filter map[string]json.RawMessage `json:"filter"`

@@ -79,7 +79,7 @@ func namesFor(c code, workers []string) []string {
 // likely cause and what to do. A * in a code is a worker type.
 func ErrorCatalogue() string {
 	var b strings.Builder
-	b.WriteString("# Errors\n\nEvery code, from the tables in [problem.go](problem.go), " +
+	b.WriteString("# Errors\n\nEvery code, from the tables in [codes.go](codes.go), " +
 		"[causes.go](causes.go) and " +
 		"[codes.go](../codes.go).\n`go test ./pipeline/api -run TestErrorCatalogue -update` writes this " +
 		"file. A server has " +

@@ -46,7 +46,7 @@
 //     admits one video.uploaded for that id. Keys do not expire. A second try need not wait for the first:
 //     both are read, one event is written, and both get that video. The id is a hash of the key and does not
 //     sort by time; lists are ordered by created_at.
-//   - Every error is a problem document (RFC 9457) with a code of the table in problem.go. Every answer has
+//   - Every error is a problem document (RFC 9457) with a code of the table in codes.go. Every answer has
 //     an X-Request-Id, which the log has too.
 //   - An event stream has no gap. Its ids are sequences of the log: a reader that sends the last one back
 //     gets what comes after it. Package live hands out the events; a reader that is too slow is cut off.

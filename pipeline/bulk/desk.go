@@ -94,8 +94,7 @@ func (d *Desk) Run(ctx context.Context, project, id string) (Run, error) {
 }
 
 // Set pauses, resumes or cancels a run: status is Paused, Running or Canceled. Doing it again changes
-// nothing.
-// pipeline.ErrState: the run has ended otherwise.
+// nothing. pipeline.ErrState: the run has ended otherwise.
 func (d *Desk) Set(ctx context.Context, project, id string, status Status) (Run, error) {
 	for range maxConflicts {
 		r, err := d.Bucket.BulkRun(ctx, project, id)

@@ -7,16 +7,12 @@
 //     that come later, such as those of a redriven job that fails again, are not part of the run.
 //  3. Each server has a Runner. One of them leads a run: it writes its name into it by compare-and-swap. It
 //     writes which letter is next before it acts on it, and what became of it with the write for the next
-//
-// one.
+//     one.
 //  4. A server that sees no write of the leader for a while takes over. It begins with the letter that the
 //     leader was about to act on: one that is gone is done.
 //  5. Pause, Resume and Cancel change the state in the run. The leader sees it before the next letter.
 //  6. Before a letter is redriven, the leader waits while many tasks wait for its worker type, so that the
-//
-// run
-//
-//	does not delay other videos.
+//     run does not delay other videos.
 //
 // # Guarantees
 //

@@ -96,7 +96,13 @@ func (w *Runner) Run(ctx context.Context) error {
 			w.recurring.Failed(leadRuns, "error", err)
 		}
 		for _, r := range runs {
-			if !w.mine(ctx, r) {
+			if r.EndedAt != nil && time.Since(*r.EndedAt) > keepRuns {
+				if err := w.Bucket.DropBulkRun(ctx, r.Project, r.ID); err != nil && ctx.Err() == nil {
+					w.recurring.Failed("remove an old bulk run", "run", r.ID, "error", err)
+				}
+				continue
+			}
+			if !w.mine(r) {
 				continue
 			}
 			leaders.Go(func() {
@@ -123,16 +129,11 @@ func (w *Runner) wait(ctx context.Context, d time.Duration) {
 }
 
 // mine reports whether this process is to lead the run now, and notes that it does.
-func (w *Runner) mine(ctx context.Context, r Run) bool {
+func (w *Runner) mine(r Run) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if r.Status != Running || w.led[r.ID] {
 		delete(w.seen, r.ID)
-		if r.EndedAt != nil && time.Since(*r.EndedAt) > keepRuns {
-			if err := w.Bucket.DropBulkRun(ctx, r.Project, r.ID); err != nil {
-				w.recurring.Failed("remove an old bulk run", "run", r.ID, "error", err)
-			}
-		}
 		return false
 	}
 	if r.Leader != "" && r.Leader != w.Process && !w.Alone {
@@ -184,8 +185,7 @@ type leader struct {
 }
 
 // begin writes that this process leads the run, and finds out what became of the letter that the leader
-// before
-// was about to act on.
+// before was about to act on.
 func (l *leader) begin(ctx context.Context) error {
 	l.run.Leader, l.run.UpdatedAt = l.Process, time.Now().UTC()
 	var err error
@@ -214,8 +214,7 @@ func (l *leader) count(id string, in *int) {
 }
 
 // save stores the progress. It keeps what others have written about the state. errStop: the run is not
-// running
-// any more, or another process leads it.
+// running any more, or another process leads it.
 func (l *leader) save(ctx context.Context) error {
 	for range maxConflicts {
 		l.run.UpdatedAt = time.Now().UTC()
@@ -360,9 +359,8 @@ func (l *leader) givesUp(d pipeline.DeadLetter, err error) bool {
 	return true
 }
 
-// await waits while too many tasks wait for the worker type of a letter. It writes so, and goes on
-// writing, so
-// that nobody takes over.
+// await waits while too many tasks wait for the worker type of a letter. It writes so, and goes on writing,
+// so that nobody takes over.
 func (l *leader) await(ctx context.Context, d pipeline.DeadLetter) error {
 	for l.run.Action == Redrive && isTask(d) {
 		worker := d.Task.Job.Worker

@@ -31,8 +31,7 @@ type bulkRuns struct {
 }
 
 // BulkRuns implements bulk.Bucket. It reads the runs again only when one was written since, with a request
-// for
-// each.
+// for each.
 func (b *Bus) BulkRuns(ctx context.Context) ([]bulk.Run, error) {
 	last, err := b.message(ctx, streamControl, want{LastOf: bulkPrefix + ">"})
 	if err != nil {

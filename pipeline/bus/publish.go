@@ -46,9 +46,8 @@ func (b *Bus) publish(ctx context.Context, m *nats.Msg, opts ...jetstream.Publis
 	return ack, explainFull(err)
 }
 
-// swapIn stores m in a stream as the next message of its subject, if the last one has the sequence after.
-// A publish whose
-// answer was lost may find itself there.
+// swapIn stores m in a stream as the next message of its subject, if the last one has the sequence after. A
+// publish whose answer was lost may find itself there.
 func (b *Bus) swapIn(ctx context.Context, stream string, m *nats.Msg, after uint64) (uint64, error) {
 	id := pipeline.NewID("put")
 	m.Header.Set(putHeader, id)

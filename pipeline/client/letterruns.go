@@ -10,9 +10,8 @@ import (
 
 const runsPath = "/v1/dead_letter_runs"
 
-// NewLetterRun asks for a run that redrives or discards many dead letters. A Filter, or All, is required;
-// so is
-// Reason, without DryRun.
+// NewLetterRun asks for a run that redrives or discards many dead letters. A Filter, or All, is required; so
+// is Reason, without DryRun.
 type NewLetterRun struct {
 	Action bulk.Action        `json:"action"`
 	Filter *bulk.LetterFilter `json:"filter,omitempty"`
