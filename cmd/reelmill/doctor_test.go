@@ -216,7 +216,7 @@ func TestDoctorAdvisesWhatCanBeDone(t *testing.T) {
 		"to do: change the flags, or change the streams with `reelmill streams apply`")
 	lines, _ = examine(t, append(broker, "--replicas", "3")...)
 	wantLine(t, lines, "broker", "FAIL", "EVENTS: replicas is 1, want 3",
-		"to do: change the flags; `reelmill streams apply` cannot change the streams: EVENTS, TASKS, DEAD, PROGRESS, KV_WORKERS, KV_WEBHOOKS, HOOKS, DELIVERIES, KV_CONTROL: "+
+		"to do: change the flags; `reelmill streams apply` cannot change the streams: EVENTS, TASKS, DEAD, PROGRESS, KV_WORKERS, KV_WEBHOOKS, HOOKS, DELIVERIES, KV_CONTROL, KV_SECRETS: "+
 			"3 copies need a cluster of NATS servers")
 }
 

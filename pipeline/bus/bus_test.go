@@ -254,7 +254,7 @@ func TestChangeRefusesCopiesWithoutACluster(t *testing.T) {
 	all, err := Look(soon(t), bus.nc, Config{Replicas: 3, EventsMaxBytes: 9 << 30})
 	must(t, err)
 	err = Check(all...)
-	want := "EVENTS, TASKS, DEAD, PROGRESS, KV_WORKERS, KV_WEBHOOKS, HOOKS, DELIVERIES, KV_CONTROL: 3 copies need a cluster of NATS " +
+	want := "EVENTS, TASKS, DEAD, PROGRESS, KV_WORKERS, KV_WEBHOOKS, HOOKS, DELIVERIES, KV_CONTROL, KV_SECRETS: 3 copies need a cluster of NATS " +
 		"servers, and the broker is a single one; let it join a cluster, or ask for one copy"
 	if err == nil || err.Error() != want {
 		t.Errorf("%v, want %s", err, want)

@@ -9,7 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// The streams, and the buckets of presence, of webhook endpoints, and of what operators ordered.
+// The streams, and the buckets of presence, of webhook endpoints, of what operators ordered, and of secrets.
 const (
 	streamEvents   = "EVENTS"
 	streamTasks    = "TASKS"
@@ -25,6 +25,9 @@ const (
 
 	bucketControl = "CONTROL"
 	streamControl = "KV_" + bucketControl
+
+	bucketSecrets = "SECRETS"
+	streamSecrets = "KV_" + bucketSecrets
 )
 
 const (
@@ -77,7 +80,8 @@ func (b *Bus) streams() []jetstream.StreamConfig {
 
 	streams := append([]jetstream.StreamConfig{events, tasks, dead, progress, workers}, b.hookStreams(base)...)
 	control := base(streamControl, "Pauses of queues, and bulk runs", "$KV."+bucketControl+".>")
-	return append(streams, bucketOf(control))
+	secrets := base(streamSecrets, "Secrets of the installation", "$KV."+bucketSecrets+".>")
+	return append(streams, bucketOf(control), bucketOf(secrets))
 }
 
 // bucketOf makes a stream the bucket of that name, as CreateKeyValue makes it (ADR-8), with one value a key.
