@@ -18,6 +18,7 @@ var ruleImports = []struct {
 
 	{"pipeline", nil},
 	{"pipeline/access", []string{"pipeline", "pipeline/secret"}},
+	{"pipeline/access/oidc", []string{"pipeline", "pipeline/access", "pipeline/secret"}},
 	{"pipeline/api", []string{"pipeline", "pipeline/access", "pipeline/bulk", "pipeline/console", "pipeline/live", "pipeline/manifest", "pipeline/pace", "pipeline/secret", "pipeline/stats", "pipeline/webhooks", "pipeline/why", "storage", "storage/catalog"}},
 	{"pipeline/api/apitest", []string{"pipeline/...", "storage/..."}},
 	{"pipeline/bulk", []string{"pipeline"}},
@@ -83,8 +84,10 @@ var ruleModules = []struct {
 	{"github.com/alecthomas/kong", []string{"cmd/reelmill"}, nil},
 	{"github.com/cenkalti/backoff/v5", []string{"storage/guard"}, nil},
 	{"github.com/coder/websocket", []string{"pipeline/api"}, []string{"cmd/reelmill"}},
+	{"github.com/coreos/go-oidc/v3", []string{"pipeline/access/oidc"}, nil},
 	{"github.com/danielgtaylor/huma/v2", []string{"pipeline/api", "workers", "workers/*"}, []string{"pipeline"}},
 	{"github.com/disintegration/imaging", []string{"workers/internal/userimage", "workers/thumbnail", "workers/watermark"}, []string{"workers/all", "workers/transcode"}},
+	{"github.com/go-jose/go-jose/v4", []string{"pipeline/access/oidc"}, []string{"cmd/reelmill"}},
 	{"github.com/google/go-cmp", nil, ruleAny},
 	{"github.com/jackc/pgx/v5", []string{"storage/postgres"}, nil},
 	{"github.com/elastic/go-seccomp-bpf", []string{"workers/internal/sandbox"}, nil},

@@ -18,6 +18,8 @@ const MaxAge = 2 * time.Second
 var (
 	// ErrUnauthorized: the secret belongs to no key that may be used now.
 	ErrUnauthorized = errors.New("no valid credential")
+	// ErrIssuerAway: the credential may be valid, but the issuer that must say so does not answer.
+	ErrIssuerAway = errors.New("the issuer of the credential does not answer")
 	// ErrStale: the Book has not heard of the log for MaxAge, so a key may be revoked by now.
 	ErrStale = errors.New("the event log has not been heard for 2 s, so no key can be judged")
 )
