@@ -4,8 +4,9 @@ import "context"
 
 // Who an event is by, besides key:<id>, user:<subject> and token:<id> (Event.Actor).
 const (
-	ActorSystem    = "system"    // what follows by itself: the coordinator, the sweeper, the janitor
-	ActorAnonymous = "anonymous" // a request to a server that asks for no credential
+	ActorSystem    = "system"           // what follows by itself: the coordinator, the sweeper, the janitor
+	ActorAnonymous = "anonymous"        // a request to a server that asks for no credential
+	ActorOperator  = "operator:offline" // a command that works on the event log itself
 	actorWorker    = "worker:"
 )
 

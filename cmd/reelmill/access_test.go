@@ -149,7 +149,7 @@ func TestHostsOfAServer(t *testing.T) {
 	metrics := pipelinetest.FreeAddress(t)
 	t.Setenv("REELMILL_ALLOW_HOST", "mill.lan,mill")
 	p := startServe(t, binary, t.TempDir(), "--no-workers", "--metrics-listen", metrics,
-		"--public-url", "https://video.example.com/sub")
+		"--public-url", "https://video.example.com/sub", "--auth", "off")
 	for host, known := range map[string]bool{
 		"mill.lan": true, "mill:80": true, "video.example.com": true, "localhost:1": true, "10.1.2.3": true,
 		"evil.example": false, "example.com": false,

@@ -257,8 +257,8 @@ func (d *checkup) address(ctx context.Context) (string, error) {
 		return d.taken(ctx, err)
 	}
 	err = l.Close()
-	if !node.Loopback(l.Addr().String()) && !d.flags.AllowPublic {
-		return "", remedied{errPublic(d.flags.Listen), "listen on 127.0.0.1, or say --allow-public"}
+	if d.flags.authFor(l.Addr().String()) == node.AuthRequired {
+		url += ", which asks for API keys,"
 	}
 	return url + " is free", err
 }

@@ -79,6 +79,8 @@ type commands struct {
 	Webhooks   webhooksCommand   `cmd:"" help:"Set up, change and test the endpoints that hear of events, and see and repeat deliveries."`
 	Listen     listenCommand     `cmd:"" help:"Forward events to a server on this machine, as a webhook endpoint gets them."`
 	Trigger    triggerCommand    `cmd:"" help:"Send a made-up event to webhook endpoints."`
+	Keys       keysCommand       `cmd:"" help:"Make, list and revoke API keys."`
+	Projects   projectsCommand   `cmd:"" help:"Make, list and show projects, for operators."`
 	Stats      statsCommand      `cmd:"" help:"Print how many videos a server processed, how many failed, and how long they took."`
 	Workers    workersCommand    `cmd:"" help:"List the worker types, and show their parameters."`
 	Run        runCommand        `cmd:"" help:"Process one file without a server, into a folder."`

@@ -24,18 +24,22 @@ import (
 
 // serverFlags are the flags of commands that ask a server.
 type serverFlags struct {
-	Server webURL `help:"URL of the server." default:"http://127.0.0.1:8080" env:"REELMILL_SERVER" secret:"address"`
+	Server  webURL      `help:"URL of the server." default:"http://127.0.0.1:8080" env:"REELMILL_SERVER" secret:"address"`
+	Key     secret.Text `name:"key" env:"REELMILL_KEY" hidden:"" secret:"value"`
+	KeyFile string      `name:"key-file" help:"${key_file_help}" env:"REELMILL_KEY_FILE" placeholder:"FILE"`
 	output
 }
 
-func (f serverFlags) client() *client.Client {
-	return client.Open(client.Config{
-		URL: string(f.Server), HTTP: &http.Client{Transport: dialer{http.DefaultTransport, f.Server}},
+func (f serverFlags) client() *client.Client { return client.Open(f.clientConfig()) }
+
+func (f serverFlags) clientConfig() client.Config {
+	return client.Config{
+		URL: string(f.Server), Key: f.Key, HTTP: &http.Client{Transport: dialer{http.DefaultTransport, f.Server}},
 		Again: func(err error) bool { // without a server, people want to know at once
 			_, none := errors.AsType[*noServerError](err)
 			return !none
 		},
-	})
+	}
 }
 
 // pageFlags are the flags of lists that may be long.

@@ -118,7 +118,9 @@ var helpTexts = kong.Vars{
 		"REELMILL_WEBHOOK_SECRET. Default: a new one, kept below --data.",
 	"webhook_private_help": "Allow webhooks of uploads to private addresses.",
 	"fetch_private_help":   "Allow sources of uploads to be fetched from private addresses.",
-	"public_help":          "Listen beyond loopback, although there is no authentication yet.",
+	"public_help":          "Of earlier versions, and without effect: a server beyond loopback asks for API keys (--auth).",
+	"auth_help": "Whether requests need an API key: auto, required or off. With auto: once there is a key, and " +
+		"if other machines can reach the server, by --listen, --public-url or --trusted-proxies.",
 	"allow_host_help": "Name by which people and programs reach this process, such as video.lan. Loopback " +
 		"names, IP addresses, and the names in --listen and --public-url need no flag. '*' allows every name; " +
 		"then any web page can use the server through the browser of a person who can reach it.",
@@ -138,6 +140,12 @@ var helpTexts = kong.Vars{
 		"in your cache folder (~/.cache).",
 	"watermark_help": "Make a watermarked copy, with an image FILE or with text:WORDS.",
 	"wait_help":      "Wait until each video is playable, or until it is ready.",
+	"key_file_help":  "File that holds the API key, for a server that asks for one; or set REELMILL_KEY.",
+	"key_project_help": "Project. Default: that of the API key, or default with --offline. A key of the " +
+		"project * is one of the operator.",
+	"scopes_help": "What the key may do: upload, read, write, admin, work, operator. No scope implies another.",
+	"offline_help": "Work on the event log itself, with the --data and --nats of serve, instead of asking a " +
+		"server. An embedded broker must be stopped.",
 	"listen_secret_help": "File that holds the secret that signs (whsec_ and base64); or " +
 		"set REELMILL_LISTEN_SECRET. " +
 		"Default: a new one, which is printed.",
@@ -178,6 +186,7 @@ type serveCommand struct {
 	SMTPFile string      `name:"smtp-file" help:"${smtp_file_help}" env:"REELMILL_SMTP_FILE" placeholder:"FILE"`
 	SMTPFrom string      `name:"smtp-from" help:"${smtp_from_help}" env:"REELMILL_SMTP_FROM" placeholder:"ADDRESS"`
 
+	Auth        string   `help:"${auth_help}" default:"auto" enum:"auto,required,off" env:"REELMILL_AUTH"`
 	AllowPublic bool     `help:"${public_help}" env:"REELMILL_ALLOW_PUBLIC"`
 	AllowOrigin []string `help:"${allow_origin_help}" env:"REELMILL_ALLOW_ORIGIN" placeholder:"ORIGIN"`
 	Proxies     []string `help:"${proxies_help}" name:"trusted-proxies" env:"REELMILL_TRUSTED_PROXIES" placeholder:"CIDR"`
@@ -227,11 +236,13 @@ func (c serveCommand) Run(ctx context.Context, s streams, set *settings, log *sl
 		return err
 	}
 	defer listener.Close()
-	if !node.Loopback(listener.Addr().String()) && !c.AllowPublic {
-		return usageError{errPublic(c.Listen)}
-	}
+	config.Auth = c.authFor(listener.Addr().String())
 	warnAnyHost(config.Access, log)
+	c.warnOpen(config.Auth, listener.Addr().String(), log)
 	n, err := node.OpenServer(ctx, config)
+	if errors.Is(err, node.ErrNoKey) {
+		return usageError{c.errNoKey(err)}
+	}
 	if err != nil {
 		return err
 	}
@@ -250,12 +261,6 @@ func (c serveCommand) Run(ctx context.Context, s streams, set *settings, log *sl
 		return err
 	})
 	return errors.Join(g.Wait(), n.Close())
-}
-
-// errPublic refuses an address.
-func errPublic(address string) error {
-	return fmt.Errorf("other machines can reach %s, and there is no authentication yet: listen on 127.0.0.1 "+
-		"behind a proxy that authenticates, or say --allow-public", address)
 }
 
 // config turns the flags into the configuration of a server.

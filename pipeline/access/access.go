@@ -24,8 +24,9 @@ var (
 // Operator stands for the project of the keys of the operator, who makes projects.
 const Operator = "*"
 
-// operatorToken stands for Operator in subjects, where a star would be a wildcard. No project has this name.
-const operatorToken = "_operator"
+// OperatorToken stands for Operator in subjects and in names of objects, where a star would be a wildcard. No
+// project has this name.
+const OperatorToken = "_operator"
 
 // ProjectThing is the thing of a project's own subject; that of a key is its id.
 const ProjectThing = "project"
@@ -101,6 +102,8 @@ type Grant struct {
 	Bound   Bound
 	Origin  string // of the web page that may use it; empty: any
 	Key     string // id of the key; empty for other credentials
+
+	stored string // where State has the key; empty for other credentials
 }
 
 // Has reports whether the grant has a scope.
@@ -161,7 +164,7 @@ func CheckScopes(project string, scopes []Scope) error {
 // subject returns the subject of a thing of a project.
 func subject(project, thing string) string {
 	if project == Operator {
-		project = operatorToken
+		project = OperatorToken
 	}
 	return pipeline.AccessSubject(project, thing)
 }
@@ -170,7 +173,7 @@ func subject(project, thing string) string {
 // subject of a video or job. The project of the operator's keys is Operator.
 func Address(of string) (project, thing string) {
 	project, thing, _ = pipeline.AccessAddress(of)
-	if project == operatorToken {
+	if project == OperatorToken {
 		project = Operator
 	}
 	return project, thing

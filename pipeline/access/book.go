@@ -36,15 +36,18 @@ type Feed interface {
 type Book struct {
 	now func() time.Time
 
-	mu    sync.RWMutex
-	state *State
-	heard time.Time     // when the last look at the log began
-	news  chan struct{} // closed and replaced when heard has moved
+	mu     sync.RWMutex
+	state  *State
+	heard  time.Time     // when the last look at the log began
+	news   chan struct{} // closed and replaced when heard has moved
+	leases map[*Lease]struct{}
 }
 
 // NewBook returns a Book that has heard nothing yet: until Run has, Authenticate returns ErrStale.
 func NewBook() *Book {
-	return &Book{now: time.Now, state: NewState(), news: make(chan struct{})}
+	return &Book{
+		now: time.Now, state: NewState(), news: make(chan struct{}), leases: map[*Lease]struct{}{},
+	}
 }
 
 // Run keeps the Book up to date until ctx ends, and then returns nil.
@@ -56,12 +59,25 @@ func (b *Book) apply(e pipeline.Event) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.state.Apply(e)
+	switch e.Type {
+	case pipeline.KeyRevoked, pipeline.ProjectDeleted, "": // an event that cannot be read makes its key void
+		for l := range b.leases {
+			if l.over() {
+				l.tell(true)
+			}
+		}
+	}
 	return nil
 }
 
 func (b *Book) hear(at time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.now().Sub(b.heard) >= MaxAge { // leases were stale
+		for l := range b.leases {
+			l.tell(false)
+		}
+	}
 	b.heard = at
 	close(b.news)
 	b.news = make(chan struct{})
@@ -110,6 +126,22 @@ func (b *Book) fresh(ctx context.Context) error {
 	return err
 }
 
+// EverHadKeys reports whether a key was ever made, as far as the Book has heard. A Book that has heard
+// nothing yet waits for its first look at the log; ErrStale if none comes within MaxAge.
+func (b *Book) EverHadKeys(ctx context.Context) (bool, error) {
+	limited, cancel := context.WithTimeout(ctx, MaxAge)
+	defer cancel()
+	err := b.await(limited, func() bool { return !b.heard.IsZero() })
+	if err != nil && ctx.Err() == nil {
+		return false, ErrStale
+	}
+	if err != nil {
+		return false, err
+	}
+	defer b.mu.RUnlock()
+	return b.state.EverHadKeys(), nil
+}
+
 // WaitFor waits until the Book has the event of a sequence, or ctx ends.
 func (b *Book) WaitFor(ctx context.Context, sequence uint64) error {
 	err := b.await(ctx, func() bool { return b.state.sequence >= sequence })
@@ -153,4 +185,23 @@ func (b *Book) Authenticate(ctx context.Context, key secret.Text) (Grant, error)
 		return Grant{}, ErrUnauthorized
 	}
 	return g, nil
+}
+
+// Load returns the state that the log of a feed has now.
+func Load(ctx context.Context, feed Feed) (*State, error) {
+	state := NewState()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	whole := false
+	err := feed.Tail(ctx, pipeline.AccessSubjects, func(e pipeline.Event) error {
+		state.Apply(e)
+		return nil
+	}, func(time.Time) { whole = true; cancel() })
+	if err == nil && !whole {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read projects and keys: %w", err)
+	}
+	return state, nil
 }

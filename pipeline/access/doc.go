@@ -16,14 +16,15 @@
 // Guarantees:
 //
 //   - A key is refused at the latest MaxAge (2 s) after the event of its revocation was stored, in every
-//     process: a Book that has not looked at the log for that long returns ErrStale instead of a grant.
+//     process: a Book that has not looked at the log for that long returns ErrStale instead of a grant. What
+//     goes on for long has a Lease, which tells when its grant is over.
 //   - The project "default" always exists, also without an event. A deleted project may be created again;
 //     the keys that it had stay void.
 //   - State is a fold of the events and of nothing else: after a restart it is the same.
 //
 // Not guaranteed:
 //
-//   - A request that has begun goes on after its key is revoked.
+//   - A request that has begun goes on after its key is revoked, unless it has a Lease.
 //   - Clocks: keys expire by the clock of the process that judges them.
 //   - In a cluster, a leader of the log that is cut off may answer from the past for the seconds until it
 //     steps down.

@@ -178,7 +178,7 @@ func (s *State) grant(text string, now time.Time) (Grant, bool) {
 	id, known := s.bySum[sumOf(text)]
 	k := s.keys[id] // the zero Key for an unknown secret
 	active := k.Active(now)
-	g := Grant{Project: k.Project, Scopes: k.Scopes, Actor: "key:" + k.ID, Key: k.ID}
+	g := Grant{Project: k.Project, Scopes: k.Scopes, Actor: "key:" + k.ID, Key: k.ID, stored: id}
 	if k.ExpiresAt != nil {
 		g.Expires = *k.ExpiresAt
 	}

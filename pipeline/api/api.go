@@ -20,7 +20,7 @@ import (
 // server answers the requests of one handler.
 type server struct {
 	cfg      Config
-	mux      *http.ServeMux
+	mux      *router
 	api      huma.API
 	openapi  []byte
 	asyncapi []byte
@@ -54,7 +54,7 @@ func New(cfg Config) (*Handler, error) {
 		return nil, fmt.Errorf("api config: %w", err)
 	}
 	s := &server{
-		cfg: cfg, mux: http.NewServeMux(), guard: guard,
+		cfg: cfg, mux: newRouter(), guard: guard,
 		uploads: newGate(cfg.Limits.MaxOpenUploads, cfg.Limits.MaxClientUploads),
 		streams: newStreams(cfg.Limits),
 		rates:   newRates(cfg.Limits.MaxClientRate),
@@ -71,6 +71,9 @@ func New(cfg Config) (*Handler, error) {
 	s.api.UseMiddleware(s.checkQueries)
 	s.routes()
 	if err := s.routeUploads(); err != nil {
+		return nil, err
+	}
+	if err := s.mux.check(); err != nil {
 		return nil, err
 	}
 	if err := s.finishDescription(); err != nil {
@@ -133,6 +136,7 @@ func (s *server) routes() {
 		handle(s, opStats, s.stats)
 	}
 	s.routeWebhooks()
+	s.routeKeys()
 	handle(s, opListPipelines, s.listPipelines)
 	s.mux.HandleFunc("GET /play/{id}/{path...}", s.play)
 	s.mux.HandleFunc("OPTIONS /play/{id}/{path...}", s.playPreflight)
@@ -158,9 +162,14 @@ func handle[I, O any](s *server, op huma.Operation, do func(context.Context, *I)
 	})
 }
 
-// route answers a request. One that has no route gets a problem document.
+// route answers a request that may have its route. One that has no route gets a problem document.
 func (s *server) route(w http.ResponseWriter, r *http.Request) {
 	h, pattern := s.mux.Handler(r)
+	r, err := s.authorize(r, pattern)
+	if err != nil {
+		s.refuseUnread(w, r, err)
+		return
+	}
 	if pattern != "" {
 		s.idempotent(s.mux).ServeHTTP(w, r) // not h, which would lack the values in the path
 		return

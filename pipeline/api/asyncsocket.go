@@ -68,10 +68,20 @@ func (d *asyncAPI) addStreams() error {
 		"summary":  "The video has ended, and the stream with it",
 		"examples": []any{object{"name": "example", "payload": object{}}},
 	}
+	over, err := d.plainSchema(reflect.TypeFor[voided]())
+	if err != nil {
+		return err
+	}
+	d.schemas["Unauthorized"] = over
+	d.messages[voidEvent] = object{
+		"name": voidEvent, "title": voidEvent, "payload": ref("components", "schemas", "Unauthorized"),
+		"summary":  "The credential of the reader was revoked or has expired, and the stream ends with it",
+		"examples": []any{object{"name": "example", "payload": voided{codeUnauthorized, voidReason}}},
+	}
 	get := object{"bindings": object{"http": object{"method": "GET", "bindingVersion": "0.3.0"}}}
 	const sse = "Server-sent events: `id` is the sequence in the log, `event` the name of the message, `data` " +
 		"its payload. Last-Event-ID resumes without a gap or a double."
-	all := eventNames()
+	all := append(eventNames(), voidEvent)
 	d.addChannel("stream", "/v1/events/stream", "streams", sse+" It has no end.", all)
 	d.addOperation("follow-all", "send", "stream", "Events of all videos", all, get)
 	all = append(all, progressEvent, endEvent)

@@ -6,8 +6,14 @@ import "github.com/reelmill/reelmill/pipeline"
 var causes = map[code]string{
 	codeNotFound: "There is no such address, or no such thing of this project: the id is mistyped, or what it " +
 		"named was deleted.",
-	codeMethod:       "The address exists, but not for this method.",
-	codeUnauthorized: "The request does not say whose it is.",
+	codeMethod: "The address exists, but not for this method.",
+	codeUnauthorized: "The request has no Authorization header, or its key is mistyped, unknown, expired or " +
+		"revoked. The answer does not tell which.",
+	codeScope: "The key was made for other things; or the request names a project in X-Reelmill-Project, " +
+		"which only a key of the operator may.",
+	codeAuthUnavailable: "The server has not heard from its event log for two seconds, so a key may have been " +
+		"revoked meanwhile.",
+	codeProjectExists: "There is a project of this name.",
 	codeHostUnknown: "The Host header has a name that is none of the server's: neither a loopback name, nor " +
 		"an IP address, nor one of --listen, --public-url and --allow-host. A proxy or a DNS name is new, or a " +
 		"page tries DNS rebinding.",

@@ -10,6 +10,9 @@ const (
 	codeNotFound        code = "not_found"
 	codeMethod          code = "method_not_allowed"
 	codeUnauthorized    code = "unauthorized"
+	codeScope           code = "insufficient_scope"
+	codeAuthUnavailable code = "auth_unavailable"
+	codeProjectExists   code = "project_exists"
 	codeHostUnknown     code = "host_unknown"
 	codeCrossOrigin     code = "cross_origin"
 	codeHeadersTooLarge code = "headers_too_large"
@@ -87,7 +90,13 @@ var codes = map[code]codeEntry{
 	codeNotFound: {404, "Not found", false, "Check the address and the id. The video may have been deleted."},
 	codeMethod:   {405, "The method is not allowed here", false, "Use a method that the Allow header lists."},
 	codeUnauthorized: {401, "Not authorized", false,
-		"Send the credentials of a project."},
+		"Send a valid API key in the header: Authorization: Bearer rm_live_... (commands: REELMILL_KEY or " +
+			"--key-file). `reelmill keys create` makes one."},
+	codeScope: {403, "The credential lacks a scope", false,
+		"Use a credential with the scope that the detail names."},
+	codeAuthUnavailable: {503, "Credentials cannot be checked now", true,
+		"Try again later. If it lasts, check the connection of the server to its broker."},
+	codeProjectExists: {409, "The project exists", false, "Use it, or choose another name."},
 	codeHostUnknown: {421, "The host is unknown", false,
 		"If the name leads to this server, start it with --allow-host (or REELMILL_ALLOW_HOST) and the name."},
 	codeCrossOrigin: {403, "The request comes from another site", false,

@@ -167,6 +167,11 @@ type Config struct {
 	// Project returns the project of a request; pipeline.DefaultProject when nil. Its error refuses the
 	// request: pipeline.ErrNotFound with 404, any other with 401.
 	Project func(r *http.Request) (string, error)
+	// Keys judges credentials. Nil: there are none, no route for keys and projects, and everybody may do
+	// everything.
+	Keys Keys
+	// CredentialsRequired reports whether requests to /v1 need a credential now. Nil: they do not.
+	CredentialsRequired func(ctx context.Context) (bool, error)
 	// Logger gets requests at debug level, and errors that are the server's; nothing is logged when nil.
 	Logger *slog.Logger
 	// PublicURL is where users reach the server, such as https://video.example.com, perhaps with a path; see

@@ -35,7 +35,7 @@ func (g *guard) cors(w http.ResponseWriter, r *http.Request) bool {
 		return false
 	}
 	h.Set("Access-Control-Allow-Methods", "GET, HEAD, POST, PATCH, DELETE")
-	h.Set("Access-Control-Allow-Headers", "If-Match, Last-Event-ID, "+sentByPages)
+	h.Set("Access-Control-Allow-Headers", "Authorization, If-Match, Last-Event-ID, "+sentByPages)
 	h.Set("Access-Control-Max-Age", corsMaxAge)
 	w.WriteHeader(http.StatusNoContent)
 	return true

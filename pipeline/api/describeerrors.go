@@ -105,6 +105,14 @@ func operatorCodes() map[string][]code {
 		"get-webhook-delivery":    missing,
 		"redeliver-webhook":       action,
 		"redeliver-webhooks":      action,
+
+		"create-key":     nil,
+		"list-keys":      nil,
+		"get-key":        missing,
+		"revoke-key":     missing,
+		"create-project": {codeProjectExists},
+		"list-projects":  nil,
+		"get-project":    missing,
 	}
 }
 
@@ -166,12 +174,11 @@ func tusCodes() []code { return []code{codeTusVersion, codeTusInvalid, codeCheck
 // failures of the server.
 func generalCodes() (wrong, failed []code) {
 	return []code{
-			codeInvalid, codeUnauthorized, codeNotFound, codeCrossOrigin, codeHostUnknown, codeHeadersTooLarge,
-			codeURITooLong,
-			codeBodyTooLarge, codeTooManyRequests, codeMethod,
+			codeInvalid, codeUnauthorized, codeScope, codeNotFound, codeCrossOrigin, codeHostUnknown,
+			codeHeadersTooLarge, codeURITooLong, codeBodyTooLarge, codeTooManyRequests, codeMethod,
 		}, []code{
-			codeInternal, codeUnavailable, codeReadModel, codeStorageFailed, codeDiskFull, codeDiskReadOnly,
-			codeLogFull,
+			codeInternal, codeUnavailable, codeAuthUnavailable, codeReadModel, codeStorageFailed, codeDiskFull,
+			codeDiskReadOnly, codeLogFull,
 		}
 }
 

@@ -31,7 +31,8 @@ func describeWebSocket() *huma.Operation {
 			"After a reconnect, subscribe with `after` the last `sequence`, or the `position` before the first " +
 			"event: no event is missed, and none comes twice. A connection has at most 32 subscriptions, and a " +
 			"message of the client 16 KiB. Close codes: 1001 the server stops, 1009 the message was too large, " +
-			"1013 the client takes events too slowly; reconnect after all of them. A page of another site is " +
+			"1013 the client takes events too slowly; reconnect after all of them. 4401: the credential was " +
+			"revoked or has expired. A page of another site is " +
 			"refused (`cross_origin`) unless --allow-origin names it.",
 		Parameters: []*huma.Param{
 			{Name: "Upgrade", In: "header", Required: true, Schema: text(""), Example: "websocket"},
@@ -54,7 +55,8 @@ func describeEventStream() *huma.Operation {
 			"happens now; its first line is the `id` of that place, so that a client that reconnects misses " +
 			"nothing. `after=0` begins with the first event of the log.\n\n" +
 			"A client that takes events too slowly is cut off, and resumes with Last-Event-ID. A cursor beyond the " +
-			"log is refused (`cursor_ahead`): the log is another one.",
+			"log is refused (`cursor_ahead`): the log is another one. When the credential is revoked or expires, " +
+			"the event `unauthorized` ends the stream.",
 		Parameters: []*huma.Param{
 			sequence("Last-Event-ID", "header", "Sequence of the last event that the client has"),
 			sequence("after", "query", "The same, for clients that cannot set headers"),

@@ -35,6 +35,9 @@
 //
 // One request at a time works on an upload; a later one ends one that waits for bytes (uploadlocks.go).
 //
+// A request to /v1 needs a credential, if the server asks for one (auth.go). The table needs (scopes.go) says
+// for each route which scope it takes; the grant of the credential is in the context of the request.
+//
 // Before all that, the guard (guard.go) refuses what a web page of another site does through the browser of a
 // person who can reach the server. Programs other than browsers pass it.
 //
@@ -58,7 +61,8 @@
 //
 // What it does not guarantee:
 //
-//   - There is no authentication yet. Config.Project will say whose request it is.
+//   - A request that was let in is carried out, although its key is revoked meanwhile; only streams and reads
+//     that wait end with their key.
 //   - Playback is public to whoever knows the id of a video, which has 80 random bits.
 //   - The lock of an upload is one of the process. Between processes storage.ErrBusy refuses a second writer
 //     (423), but nobody is asked to give up.

@@ -78,8 +78,8 @@ func setCommonHeaders(h http.Header) {
 	h.Set("Referrer-Policy", "no-referrer")
 }
 
-// enter lets a request in that the guard allows, and finds the project of one to /v1. Playback and health
-// belong to no project.
+// enter lets a request in that the guard and the limits of its client allow. Then route looks for its
+// credential.
 func (s *server) enter(w http.ResponseWriter, r *http.Request, next http.Handler) {
 	if s.guard.cors(w, r) { // first: a page that may read the server's answers may read refusals, too
 		return
@@ -91,19 +91,6 @@ func (s *server) enter(w http.ResponseWriter, r *http.Request, next http.Handler
 	if err := s.checkLimits(w, r); err != nil {
 		s.refuseUnread(w, r, err)
 		return
-	}
-	if len(r.URL.Path) >= 4 && r.URL.Path[:4] == "/v1/" {
-		project, err := s.project(r)
-		actor := pipeline.ActorAnonymous
-		if t, ok := tokenIn(r.URL.Path); ok {
-			project, actor, err = t.project, "token:"+t.id, nil // the token stands for the credential
-		}
-		if err != nil {
-			s.refuse(w, r, err)
-			return
-		}
-		ctx := context.WithValue(pipeline.WithActor(r.Context(), actor), projectKey{}, project)
-		r = r.WithContext(context.WithValue(ctx, clientKey{}, s.guard.clientOf(r)))
 	}
 	next.ServeHTTP(w, r)
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/access"
 	"github.com/reelmill/reelmill/pipeline/secret"
 )
 
@@ -21,8 +22,11 @@ func shownEvents(events []pipeline.Event) []pipeline.Event {
 
 // shownEvent returns an event as it is answered.
 func shownEvent(e pipeline.Event) pipeline.Event {
-	if e.Type == pipeline.VideoUploaded {
+	switch e.Type {
+	case pipeline.VideoUploaded:
 		e.Data = hideURL(hideURL(e.Data, "webhook"), "fetch")
+	case pipeline.KeyCreated:
+		e.Data = withoutHash(e.Data)
 	}
 	return e
 }
@@ -57,6 +61,20 @@ func hideURL(doc json.RawMessage, within ...string) json.RawMessage {
 	shown, err := json.Marshal(fields)
 	if err != nil {
 		return nil // rather nothing than the token; parts of a document always have JSON
+	}
+	return shown
+}
+
+// withoutHash returns the data of key.created without the hash of the secret, which is of use to nobody.
+func withoutHash(doc json.RawMessage) json.RawMessage {
+	var data access.KeyData
+	if json.Unmarshal(doc, &data) != nil {
+		return json.RawMessage("{}")
+	}
+	data.SHA256 = ""
+	shown, err := json.Marshal(data)
+	if err != nil {
+		return json.RawMessage("{}")
 	}
 	return shown
 }

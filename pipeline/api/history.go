@@ -10,6 +10,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/access"
 	"github.com/reelmill/reelmill/storage/catalog"
 )
 
@@ -17,7 +18,8 @@ var opListAllEvents = huma.Operation{
 	OperationID: "list-all-events", Method: http.MethodGet, Path: "/v1/events", Tags: []string{"events"},
 	Summary: "List the events of all videos",
 	Description: "In the order of the log. Of a deleted video, only `video.deleted` and `video.purged` are " +
-		"left. For what comes later, send `position` of the last page as `after`: no event is left out, and none " +
+		"left. A credential with the scope admin also gets the events of the project and its keys. For " +
+		"what comes later, send `position` of the last page as `after`: no event is left out, and none " +
 		"comes twice. A cursor beyond the log is refused (`cursor_ahead`): the log is another one.",
 }
 
@@ -46,6 +48,7 @@ func (s *server) listAllEvents(ctx context.Context, in *listAllEventsInput) (*ev
 	if err := s.hub.Check(ctx, q.After); err != nil {
 		return nil, err
 	}
+	q.Access = grantOf(ctx).Has(access.Admin)
 	// First, so that the events up to it are among those that are read.
 	position, err := s.cfg.Catalog.Sequence(ctx)
 	if err != nil {
@@ -88,9 +91,10 @@ func (in *listAllEventsInput) query(project string) (catalog.EventQuery, error) 
 func eventTypes(at string, names []string) (types []pipeline.EventType, err error) {
 	for _, name := range names {
 		t := pipeline.EventType(name)
-		if !slices.Contains(pipeline.EventTypes, t) {
-			known := make([]string, len(pipeline.EventTypes))
-			for i, t := range pipeline.EventTypes {
+		all := slices.Concat(pipeline.EventTypes, pipeline.AccessEventTypes)
+		if !slices.Contains(all, t) {
+			known := make([]string, len(all))
+			for i, t := range all {
 				known[i] = string(t)
 			}
 			return nil, failAt(at, codeInvalid, "%s.",

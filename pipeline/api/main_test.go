@@ -23,6 +23,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/access"
 	"github.com/reelmill/reelmill/pipeline/api/apitest"
 	"github.com/reelmill/reelmill/pipeline/bulk"
 	"github.com/reelmill/reelmill/storage"
@@ -120,6 +121,7 @@ func newEnv(t *testing.T, change func(*Config)) *env {
 		Store: e.Store, Log: e.Bus, Catalog: e.Catalog, Progress: e.Bus, Planner: planner{},
 		Queue: e.Bus, Queues: e.Bus, Paces: e.Catalog, DeadLetters: e.Bus, Backlog: e.Catalog, Stats: e.Catalog,
 		Bulk:     &bulk.Desk{Bucket: e.Bus, Letters: e.Bus},
+		Keys:     access.NewBook(), // which hears nothing, as no test here asks for credentials
 		Webhooks: deskOf(e.Bus, &target{}),
 		Limits:   Limits{MaxUpload: 1 << 20, ReadYourWrites: time.Hour},
 	}

@@ -30,6 +30,10 @@ func describe(cfg Config) huma.Config {
 		},
 		Components: &huma.Components{
 			Schemas: huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer),
+			SecuritySchemes: map[string]*huma.SecurityScheme{securityName: {
+				Type: "http", Scheme: "bearer", Description: "An API key, rm_live_... It belongs to one project " +
+					"and has scopes. A server on loopback without keys asks for none.",
+			}},
 		},
 		Tags: []*huma.Tag{
 			{Name: "uploads", Description: "Send a video in pieces, or later: by tus 1.0 or with one PUT."},
@@ -44,6 +48,7 @@ func describe(cfg Config) huma.Config {
 			{Name: "queues", Description: "The tasks that wait for each worker type, and who works on them."},
 			{Name: "stats", Description: "Throughput, failures and times, window by window."},
 			{Name: "playback", Description: "Open to everybody who knows the id of the video."},
+			{Name: "access", Description: "Projects and their API keys."},
 			{Name: "health", Description: "For operators of the server."},
 			{Name: "documentation", Description: "What describes this API."},
 			{
@@ -52,8 +57,9 @@ func describe(cfg Config) huma.Config {
 			},
 		},
 		Servers: []*huma.Server{{URL: "/", Description: "The server that this document comes from"}},
-		// There is no authentication yet, which an empty requirement means (OpenAPI 3.1, 4.8.30).
-		Security: []map[string][]string{{}},
+		// On loopback without keys, no credential is asked for, which the empty requirement means (OpenAPI 3.1,
+		// 4.8.30). finishDescription says what each operation needs.
+		Security: []map[string][]string{{securityName: {}}, {}},
 	}
 	if cfg.PublicURL != "" {
 		doc.Servers = []*huma.Server{{URL: cfg.PublicURL, Description: "The server's public address"}}
@@ -102,6 +108,7 @@ func (s *server) finishDescription() error {
 		Description: "A check failed", Content: ready.Responses["200"].Content,
 	}
 	for _, op := range operations(doc) {
+		describeNeed(op)
 		if op.Method == http.MethodPost {
 			describeKey(op)
 		}

@@ -54,6 +54,8 @@ func (p *problemDocument) GetHeaders() http.Header {
 	switch {
 	case p.Code == codeTooManyVideos, p.Code == codeQueueFull:
 		h.Set("Retry-After", strconv.Itoa(retryBacklog))
+	case p.Code == codeUnauthorized:
+		h.Set("WWW-Authenticate", "Bearer")
 	case p.Code == codeTooManyRequests:
 		h.Set("Retry-After", "1")
 	case p.Status == http.StatusServiceUnavailable, p.Status == http.StatusTooManyRequests,
@@ -155,6 +157,9 @@ func (f *failure) because(err error) *failure {
 // the answer does not.
 func classify(err error) *failure {
 	if f, ok := errors.AsType[*failure](err); ok {
+		return f
+	}
+	if f := authFailure(err); f != nil {
 		return f
 	}
 	if p, ok := errors.AsType[*pipeline.Error](err); ok {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/access"
 	"github.com/reelmill/reelmill/pipeline/live"
 )
 
@@ -21,6 +22,7 @@ import (
 const (
 	progressEvent = "job.progress"
 	endEvent      = "end"
+	voidEvent     = "unauthorized" // the credential is over, and the stream with it
 )
 
 // eventStream is one reader of server-sent events (https://html.spec.whatwg.org/#server-sent-events). Its
@@ -33,9 +35,11 @@ type eventStream struct {
 	feed    *live.Feed
 	wake    chan struct{}
 	ending  ending
+	lease   *access.Lease
 	conn    atomic.Pointer[net.Conn] // nil before it is taken over
 	chunked bool
 	slow    atomic.Bool   // the feed was cut off
+	void    atomic.Bool   // the credential is over
 	out     *bytes.Buffer // what is to be written; nil: nothing
 }
 
@@ -47,12 +51,14 @@ func (s *server) serveSSE(w http.ResponseWriter, r *http.Request, st *eventStrea
 	}
 	st.s, st.wake, st.ending, st.chunked = s, make(chan struct{}, 1), s.endingOf(r), r.ProtoAtLeast(1, 1)
 	o.Wake, o.Cut = st.wake, st.cut
+	st.lease = s.lease(r.Context(), st.told)
 	st.feed, err = s.hub.Open(r.Context(), o)
 	if err != nil {
+		st.lease.Close()
 		leave()
 		return err
 	}
-	end := func() { st.feed.Close(); leave() }
+	end := func() { st.feed.Close(); st.lease.Close(); leave() }
 	if done, err := st.begin(w, r); done || err != nil {
 		end()
 		if err != nil { // the header is out, so nothing can be answered
@@ -88,12 +94,35 @@ func (st *eventStream) begin(w http.ResponseWriter, r *http.Request) (done bool,
 // cut is called when the feed is cut off. It ends a write that waits for the client, soon.
 func (st *eventStream) cut() {
 	st.slow.Store(true)
+	st.hurry(lastWordTime)
+}
+
+// told is called when the credential is over, and when it can be judged again.
+func (st *eventStream) told(over bool) {
+	if over {
+		st.void.Store(true)
+		st.hurry(voidWordTime)
+	}
+	ring(st.wake)
+}
+
+// hurry lets a write take so long from now on.
+func (st *eventStream) hurry(patience time.Duration) {
 	if conn := st.conn.Load(); conn != nil {
-		_ = (*conn).SetWriteDeadline(time.Now().Add(lastWordTime)) // it may be closed
+		_ = (*conn).SetWriteDeadline(time.Now().Add(patience)) // it may be closed
 	}
 }
 
-// run sends events until the video has ended, the client leaves or is too slow, or the server stops.
+// ring wakes who waits for a channel that has room for one value.
+func ring(bell chan<- struct{}) {
+	select {
+	case bell <- struct{}{}:
+	default:
+	}
+}
+
+// run sends events until the video has ended, the client leaves or is too slow, its credential is over, or the
+// server stops.
 func (st *eventStream) run(log *slog.Logger) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -116,6 +145,8 @@ func (st *eventStream) run(log *slog.Logger) {
 		if errors.Is(err, live.ErrSlow) { // otherwise the last event is incomplete, so nothing can follow
 			st.lastWord("cut off: the reader was too slow; resume with Last-Event-ID")
 		}
+	case st.void.Load():
+		log.Info("ended an event stream: its credential was revoked or has expired")
 	case err != nil && ctx.Err() == nil:
 		log.Warn("event stream", "error", err)
 	}
@@ -129,11 +160,19 @@ func (st *eventStream) follow(ctx context.Context) error {
 		fmt.Fprintf(st.buffer(), "id: %d\n\n", st.feed.Position())
 	}
 	for {
-		done, more, err := st.sendNext(ctx)
-		if err != nil {
-			return err
+		var done, more bool
+		err := st.lease.Check()
+		if err == nil {
+			done, more, err = st.sendNext(ctx)
 		}
-		if done {
+		switch {
+		case errors.Is(err, access.ErrUnauthorized):
+			return st.farewell()
+		case errors.Is(err, access.ErrStale): // events wait until credentials can be judged again
+			err = nil
+		case err != nil:
+			return err
+		case done:
 			return st.end()
 		}
 		if st.ending.now() {
@@ -262,7 +301,10 @@ func (st *eventStream) write(p []byte) error {
 	if err := conn.SetWriteDeadline(time.Now().Add(st.s.cfg.Limits.WriteIdle)); err != nil {
 		return err
 	}
-	if st.slow.Load() {
+	switch {
+	case st.void.Load():
+		st.hurry(voidWordTime)
+	case st.slow.Load():
 		st.cut()
 	}
 	_, err := conn.Write(p)
@@ -275,6 +317,27 @@ func (st *eventStream) end() error {
 		return err
 	}
 	return st.write([]byte("0\r\n\r\n"))
+}
+
+// voided is the data of the last event of a stream whose credential is over.
+type voided struct {
+	Code   code   `json:"code"`
+	Detail string `json:"detail"`
+}
+
+// voidReason says why a stream ends whose credential is over.
+const voidReason = "The credential was revoked or has expired."
+
+// farewell ends the stream with an event, since the credential is over.
+func (st *eventStream) farewell() error {
+	doc, err := json.Marshal(voided{codeUnauthorized, voidReason})
+	if err != nil {
+		return fmt.Errorf("encode the last event: %w", err)
+	}
+	if err := st.frame("", voidEvent, doc); err != nil {
+		return err
+	}
+	return st.end()
 }
 
 // lastWord ends the stream with a comment, if the client takes it soon.

@@ -30,6 +30,10 @@ func (k streamKind) String() string { return [kinds]string{"sse", "websocket", "
 // lastWordTime is how long a client that is cut off may take for the reason.
 const lastWordTime = 5 * time.Second
 
+// voidWordTime is how long a client whose credential is over may take for the reason. The revocation has been
+// under way for a second at most.
+const voidWordTime = time.Second
+
 // streams are the subscribers to events. Those that outlive their request, since their connection was taken
 // over from net/http, are tracked here: no http.Server knows them any more.
 type streams struct {

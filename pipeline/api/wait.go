@@ -54,6 +54,8 @@ func (s *server) await(ctx context.Context, id string, wait time.Duration, playa
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	wake := make(chan struct{}, 1)
+	lease := s.lease(ctx, func(bool) { ring(wake) })
+	defer lease.Close()
 	feed, err := s.hub.Open(ctx, live.Options{
 		Project: project, Videos: []string{id}, Types: awaited, Wake: wake,
 	})
@@ -62,6 +64,9 @@ func (s *server) await(ctx context.Context, id string, wait time.Duration, playa
 	}
 	defer feed.Close()
 	for {
+		if err := lease.Check(); err != nil {
+			return v, err
+		}
 		v, err := s.cfg.Catalog.Video(ctx, project, id) // after the feed has begun, so no change falls between
 		if err != nil || reached(v, playable) {
 			return v, err

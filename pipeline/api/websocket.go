@@ -13,6 +13,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/reelmill/reelmill/pipeline/access"
 	"github.com/reelmill/reelmill/pipeline/live"
 )
 
@@ -32,6 +33,7 @@ type socket struct {
 	client  netip.Prefix
 	log     *slog.Logger
 	ending  ending
+	lease   *access.Lease
 
 	ctx    context.Context //nolint:containedctx // it is the life of the connection, which outlives the request
 	cancel context.CancelFunc
@@ -39,6 +41,7 @@ type socket struct {
 	orders chan order
 	feeds  []*subscription
 	slow   atomic.Bool // a subscription was cut off
+	void   atomic.Bool // the credential is over
 	pings  atomic.Int32
 }
 
@@ -85,6 +88,8 @@ func (s *server) getWebSocket(w http.ResponseWriter, r *http.Request) {
 			wake: make(chan struct{}, 1), orders: make(chan order, socketOrders),
 		}
 		k.ctx, k.cancel = context.WithCancel(context.Background())
+		k.lease = s.lease(r.Context(), k.told) // its grant only; the request may have ended
+		defer k.lease.Close()
 		k.run()
 	})
 }
@@ -102,7 +107,7 @@ type closer struct{ *websocket.Conn }
 // Close implements io.Closer.
 func (c closer) Close() error { return c.CloseNow() }
 
-// run serves the client until it leaves or is too slow, or the server stops.
+// run serves the client until it leaves or is too slow, its credential is over, or the server stops.
 func (k *socket) run() {
 	defer func() {
 		for _, f := range k.feeds {
@@ -120,6 +125,9 @@ func (k *socket) run() {
 	switch {
 	case errors.Is(err, errStopping):
 		code, text = websocket.StatusGoingAway, "the server is stopping; reconnect"
+	case errors.Is(err, access.ErrUnauthorized), k.void.Load():
+		code, text = statusVoid, voidReason
+		k.log.Info("ended a WebSocket: its credential was revoked or has expired")
 	case errors.Is(err, live.ErrSlow), k.slow.Load():
 		code, text = websocket.StatusTryAgainLater, "the reader was too slow; resume after the last sequence"
 		k.log.Info("cut off a WebSocket: its client is too slow")
@@ -132,6 +140,10 @@ func (k *socket) run() {
 	k.cancel()
 	<-reading
 }
+
+// statusVoid is the code with which a WebSocket is closed whose credential is over. Codes from 4000 on are for
+// applications (RFC 6455, 7.4.2).
+const statusVoid websocket.StatusCode = 4401
 
 // errStopping ends a WebSocket because its server stops.
 var errStopping = errors.New("the server is stopping")
@@ -165,8 +177,14 @@ func (k *socket) serve() error {
 	heartbeat := time.NewTicker(k.s.cfg.Limits.Heartbeat)
 	defer heartbeat.Stop()
 	for {
-		more, err := k.sendNext()
-		if err != nil {
+		more, err := false, k.lease.Check()
+		if err == nil {
+			more, err = k.sendNext()
+		}
+		switch {
+		case errors.Is(err, access.ErrStale): // events wait until credentials can be judged again
+			err = nil
+		case err != nil:
 			return err
 		}
 		var next chan struct{}
@@ -241,6 +259,15 @@ func (k *socket) sendItem(id string, it live.Item) error {
 func (k *socket) cut() {
 	k.slow.Store(true)
 	time.AfterFunc(lastWordTime, k.cancel)
+}
+
+// told is called when the credential is over, and when it can be judged again.
+func (k *socket) told(over bool) {
+	if over {
+		k.void.Store(true)
+		time.AfterFunc(voidWordTime, k.cancel)
+	}
+	ring(k.wake)
 }
 
 // carryOut does what a message asks for, and answers it.

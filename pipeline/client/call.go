@@ -203,5 +203,15 @@ func (c *Client) request(ctx context.Context, method, p string, body io.Reader) 
 	if plain, _, _ := strings.Cut(p, "?"); plain != path.Clean(plain) { // an id is empty, or made of dots
 		return nil, fmt.Errorf("request %s: %w", plain, pipeline.ErrNotFound)
 	}
-	return http.NewRequestWithContext(ctx, method, c.base+p, body)
+	req, err := http.NewRequestWithContext(ctx, method, c.base+p, body)
+	if err != nil {
+		return nil, err
+	}
+	if !c.config.Key.Empty() {
+		req.Header.Set("Authorization", "Bearer "+c.config.Key.Reveal())
+	}
+	if c.config.Project != "" {
+		req.Header.Set("X-Reelmill-Project", c.config.Project)
+	}
+	return req, nil
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/secret"
 )
 
 // Client is a client of one server. Its methods may be called from many goroutines.
@@ -36,6 +37,10 @@ type Config struct {
 	// Retries is how often a call is sent again after a failure that may pass. Default: 3, which takes about
 	// 4 s; negative: never. Uploads and streams have limits of their own (RetryTime).
 	Retries int
+	// Key is the secret of an API key, for a server that asks for one. It goes to URL alone.
+	Key secret.Text
+	// Project is the project to act in. Only a key of the operator may name one; empty: that of the key.
+	Project string
 	// Again is asked before a call is sent again, with the error of the last try; false ends the call with
 	// that error. Default: each call is sent again. It is not asked about uploads and streams.
 	Again func(err error) bool

@@ -72,6 +72,8 @@ type ServerConfig struct {
 	Pipelines func(pipeline.Planner) (map[string]pipeline.Pipeline, error)
 	// Mail says how messages to e-mail endpoints are sent. Without a Server: none are.
 	Mail mail.Config
+	// Auth says when requests need a credential. The zero Auth: never.
+	Auth Auth
 	// PublicURL is where people reach the server. URLs in answers and webhooks begin with it. Empty: they are
 	// paths.
 	PublicURL string

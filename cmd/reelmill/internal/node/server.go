@@ -16,6 +16,7 @@ import (
 	"github.com/reelmill/reelmill/cmd/reelmill/internal/loss"
 	"github.com/reelmill/reelmill/cmd/reelmill/internal/rebuild"
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/access"
 	"github.com/reelmill/reelmill/pipeline/api"
 	"github.com/reelmill/reelmill/pipeline/bulk"
 	"github.com/reelmill/reelmill/pipeline/bus"
@@ -40,6 +41,7 @@ type Server struct {
 	pace     pace
 	hooks    hooks
 	bulk     *bulk.Runner // of dead letters
+	keys     *access.Book
 
 	connections int // that it may have at once; see Descriptors
 
@@ -60,7 +62,8 @@ func OpenServer(ctx context.Context, c ServerConfig) (*Server, error) {
 	}
 	s := &Server{ground: g, server: c, opened: time.Now(), connections: descriptors.Connections}
 	for _, open := range []func(context.Context) error{
-		s.openCatalog, s.openWatch, s.openStore, s.openRegistry, s.openFlow, s.openHooks, s.openBulk, s.openJobs,
+		s.openCatalog, s.openWatch, s.openKeys, s.openStore, s.openRegistry, s.openFlow, s.openHooks, s.openBulk,
+		s.openJobs,
 		s.openAPI,
 	} {
 		if err := open(ctx); err != nil {
@@ -166,7 +169,8 @@ func (s *Server) openAPI(context.Context) error {
 		Backlog: s.catalog, Workers: s.bus.Workers, LogEnd: s.bus.LastSequence,
 		Webhooks: s.hooks.desk,
 		Bulk:     &bulk.Desk{Bucket: s.bus, Letters: s.bus, Wake: s.bulk.Wake},
-		Limits:   s.server.Limits, Access: s.config.Access,
+		Keys:     s.keys, CredentialsRequired: s.asksForKeys,
+		Limits: s.server.Limits, Access: s.config.Access,
 		WebhookDefault:  !s.webhook.URL.Empty(),
 		CheckWebhookURL: webhook.CheckURL,
 		CheckFetchURL:   s.server.Fetch.CheckURL,
@@ -195,6 +199,7 @@ func (s *Server) Run(ctx context.Context, listener net.Listener) error {
 	reactors, back := errgroup.WithContext(back)
 	reactors.Go(func() error { return s.broker.Watch(back, s.disk.FreeSpace) })
 	reactors.Go(func() error { return s.project(back) })
+	reactors.Go(func() error { return s.keys.Run(back, s.bus) })
 	reactors.Go(func() error { s.deployed.Run(back, s.bus, s.presences); return nil })
 	reactors.Go(func() error { return s.coordinate(back) })
 	reactors.Go(func() error { return s.bus.Dispatch(back, s.hooks.dispatcher.Handle) })

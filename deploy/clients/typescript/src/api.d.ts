@@ -369,7 +369,7 @@ export interface paths {
         };
         /**
          * List the events of all videos
-         * @description In the order of the log. Of a deleted video, only `video.deleted` and `video.purged` are left. For what comes later, send `position` of the last page as `after`: no event is left out, and none comes twice. A cursor beyond the log is refused (`cursor_ahead`): the log is another one.
+         * @description In the order of the log. Of a deleted video, only `video.deleted` and `video.purged` are left. A credential with the scope admin also gets the events of the project and its keys. For what comes later, send `position` of the last page as `after`: no event is left out, and none comes twice. A cursor beyond the log is refused (`cursor_ahead`): the log is another one.
          */
         get: operations["list-all-events"];
         put?: never;
@@ -391,7 +391,7 @@ export interface paths {
          * Follow the events of all videos
          * @description A stream of server-sent events, as of one video: `id` is the sequence in the log, `event` the type, `data` the CloudEvents document. It has no end. Without a cursor, it begins with what happens now; its first line is the `id` of that place, so that a client that reconnects misses nothing. `after=0` begins with the first event of the log.
          *
-         *     A client that takes events too slowly is cut off, and resumes with Last-Event-ID. A cursor beyond the log is refused (`cursor_ahead`): the log is another one.
+         *     A client that takes events too slowly is cut off, and resumes with Last-Event-ID. A cursor beyond the log is refused (`cursor_ahead`): the log is another one. When the credential is revoked or expires, the event `unauthorized` ends the stream.
          */
         get: operations["stream-events"];
         put?: never;
@@ -422,6 +422,70 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/keys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the API keys of the project
+         * @description The newest first, with revoked and expired ones.
+         */
+        get: operations["list-keys"];
+        put?: never;
+        /**
+         * Make an API key
+         * @description Of the project of the credential. The answer has the `secret`, which nobody can read again. Whoever has the scope admin can make keys with every scope but operator.
+         */
+        post: operations["create-key"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/keys/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read an API key, without its secret
+         * @description Revoked and expired ones, too.
+         */
+        get: operations["get-key"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/keys/{id}/revoke": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Revoke an API key
+         * @description No process honours it two seconds later. Revoking again does nothing.
+         */
+        post: operations["revoke-key"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/pipelines": {
         parameters: {
             query?: never;
@@ -434,6 +498,50 @@ export interface paths {
          * @description With their steps, from the configuration of the server.
          */
         get: operations["list-pipelines"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/projects": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the projects
+         * @description For operators. By name.
+         */
+        get: operations["list-projects"];
+        put?: never;
+        /**
+         * Make a project
+         * @description For operators. Then make a key of it: POST /v1/keys with the header X-Reelmill-Project.
+         */
+        post: operations["create-project"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/projects/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read a project
+         * @description For operators.
+         */
+        get: operations["get-project"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1088,7 +1196,7 @@ export interface paths {
          *     - `{"type":"event","id":"a","sequence":8,"event":{...}}`: the CloudEvents document.
          *     - `{"type":"progress","id":"a","progress":{...}}`, for subscriptions with `videos`.
          *
-         *     After a reconnect, subscribe with `after` the last `sequence`, or the `position` before the first event: no event is missed, and none comes twice. A connection has at most 32 subscriptions, and a message of the client 16 KiB. Close codes: 1001 the server stops, 1009 the message was too large, 1013 the client takes events too slowly; reconnect after all of them. A page of another site is refused (`cross_origin`) unless --allow-origin names it.
+         *     After a reconnect, subscribe with `after` the last `sequence`, or the `position` before the first event: no event is missed, and none comes twice. A connection has at most 32 subscriptions, and a message of the client 16 KiB. Close codes: 1001 the server stops, 1009 the message was too large, 1013 the client takes events too slowly; reconnect after all of them. 4401: the credential was revoked or has expired. A page of another site is refused (`cross_origin`) unless --allow-origin names it.
          */
         get: operations["websocket"];
         put?: never;
@@ -1957,6 +2065,64 @@ export interface components {
         } & {
             [key: string]: unknown;
         };
+        Key: {
+            /** Format: date-time */
+            created_at: string;
+            /** @description The actor */
+            created_by?: string;
+            /**
+             * Format: date-time
+             * @description null: it does not expire
+             */
+            expires_at: string | null;
+            /** @description key_ and 26 letters and digits */
+            id: string;
+            /** @description For people */
+            name: string;
+            /** @description * for a key of the operator */
+            project: string;
+            /**
+             * Format: date-time
+             * @description null: it is not revoked
+             */
+            revoked_at: string | null;
+            /** @description The actor */
+            revoked_by?: string;
+            /** @description What it may do; no scope implies another */
+            scopes: string[] | null;
+        } & {
+            [key: string]: unknown;
+        };
+        KeyWithSecret: {
+            /** Format: date-time */
+            created_at: string;
+            /** @description The actor */
+            created_by?: string;
+            /**
+             * Format: date-time
+             * @description null: it does not expire
+             */
+            expires_at: string | null;
+            /** @description key_ and 26 letters and digits */
+            id: string;
+            /** @description For people */
+            name: string;
+            /** @description * for a key of the operator */
+            project: string;
+            /**
+             * Format: date-time
+             * @description null: it is not revoked
+             */
+            revoked_at: string | null;
+            /** @description The actor */
+            revoked_by?: string;
+            /** @description What it may do; no scope implies another */
+            scopes: string[] | null;
+            /** @description The credential; shown only here */
+            secret: string;
+        } & {
+            [key: string]: unknown;
+        };
         LetterFailure: {
             detail: string;
             /** @description Id of the dead letter */
@@ -2047,6 +2213,14 @@ export interface components {
         } & {
             [key: string]: unknown;
         };
+        ListKey: {
+            data: components["schemas"]["Key"][];
+            has_more: boolean;
+            /** @description The cursor of the next page; null on the last page */
+            next_cursor: string | null;
+        } & {
+            [key: string]: unknown;
+        };
         ListOutputView: {
             data: components["schemas"]["OutputView"][];
             has_more: boolean;
@@ -2057,6 +2231,14 @@ export interface components {
         };
         ListPipeline: {
             data: components["schemas"]["Pipeline"][];
+            has_more: boolean;
+            /** @description The cursor of the next page; null on the last page */
+            next_cursor: string | null;
+        } & {
+            [key: string]: unknown;
+        };
+        ListProject: {
+            data: components["schemas"]["Project"][];
             has_more: boolean;
             /** @description The cursor of the next page; null on the last page */
             next_cursor: string | null;
@@ -2157,6 +2339,26 @@ export interface components {
              * @example https://example.com/hooks/video
              */
             url?: string;
+        };
+        NewKey: {
+            /**
+             * Format: date-time
+             * @description It never expires when left out
+             */
+            expires_at?: string;
+            /** @description For people: who or what has the key */
+            name: string;
+            /** @description upload, read, write, admin, work */
+            scopes: string[] | null;
+        };
+        NewProject: {
+            /**
+             * @description 1 to 40 of a-z, 0-9 and hyphen
+             * @example shop
+             */
+            name: string;
+            /** @description For people; may be empty */
+            title: string;
         };
         Object: {
             content_type?: string;
@@ -2295,6 +2497,22 @@ export interface components {
             title: string;
             /** @description Where the code is explained; a path when the server has no --public-url */
             type: string;
+        } & {
+            [key: string]: unknown;
+        };
+        Project: {
+            /** Format: date-time */
+            changed_at: string;
+            /**
+             * Format: date-time
+             * @description 0001-01-01 for the project default, which was always there
+             */
+            created_at: string;
+            deleted?: boolean;
+            /** @description 1 to 40 of a-z, 0-9 and hyphen */
+            name: string;
+            /** @description For people; may be empty */
+            title: string;
         } & {
             [key: string]: unknown;
         };
@@ -2871,6 +3089,7 @@ export interface components {
          *
          *     - `internal_error`: Internal error
          *     - `unavailable`: The server cannot do that now
+         *     - `auth_unavailable`: Credentials cannot be checked now
          *     - `read_model_damaged`: The read model is damaged
          *     - `storage_failed`: The object store failed
          *     - `disk_full`: The disk is full
@@ -2892,6 +3111,7 @@ export interface components {
          *
          *     - `request_invalid`: The request is invalid
          *     - `unauthorized`: Not authorized
+         *     - `insufficient_scope`: The credential lacks a scope
          *     - `not_found`: Not found
          *     - `cross_origin`: The request comes from another site
          *     - `host_unknown`: The host is unknown
@@ -4653,6 +4873,259 @@ export interface operations {
             default: components["responses"]["FailedServer"];
         };
     };
+    "list-keys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "data": [
+                     *         {
+                     *           "created_at": "2026-11-28T12:00:00Z",
+                     *           "created_by": "key:key_01m8ghqzz0taxqswfbv5p1cdn8",
+                     *           "expires_at": "2027-11-28T12:00:00Z",
+                     *           "id": "key_01m8ghr0wn71a0rc74jwxm01sm",
+                     *           "name": "Backend of the shop",
+                     *           "project": "default",
+                     *           "revoked_at": null,
+                     *           "scopes": [
+                     *             "upload",
+                     *             "read",
+                     *             "write"
+                     *           ]
+                     *         }
+                     *       ],
+                     *       "next_cursor": null,
+                     *       "has_more": false
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ListKey"];
+                };
+            };
+            "4XX": components["responses"]["WrongRequest"];
+            default: components["responses"]["FailedServer"];
+        };
+    };
+    "create-key": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A new one for each request, and the same for every try of it. For 24 hours after a success, the same request gets the same answer, with Idempotency-Replayed, and does nothing; another request with the key is refused (422). While a request is under way, others with its key get 409. A request that failed leaves its key free. */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "expires_at": "2027-11-28T12:00:00Z",
+                 *       "name": "Backend of the shop",
+                 *       "scopes": [
+                 *         "upload",
+                 *         "read",
+                 *         "write"
+                 *       ]
+                 *     }
+                 */
+                "application/json": components["schemas"]["NewKey"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    "Cache-Control"?: string;
+                    "Idempotency-Replayed"?: string;
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "created_at": "2026-11-28T12:00:00Z",
+                     *       "created_by": "key:key_01m8ghqzz0taxqswfbv5p1cdn8",
+                     *       "expires_at": "2027-11-28T12:00:00Z",
+                     *       "id": "key_01m8ghr0wn71a0rc74jwxm01sm",
+                     *       "name": "Backend of the shop",
+                     *       "project": "default",
+                     *       "revoked_at": null,
+                     *       "scopes": [
+                     *         "upload",
+                     *         "read",
+                     *         "write"
+                     *       ],
+                     *       "secret": "rm_live_EXAMPLE"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["KeyWithSecret"];
+                };
+            };
+            /** @description - `idempotency_key_in_use`: A request with this Idempotency-Key is under way */
+            409: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `idempotency_key_reused`: The Idempotency-Key belongs to another request */
+            422: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            "4XX": components["responses"]["WrongRequest"];
+            default: components["responses"]["FailedServer"];
+        };
+    };
+    "get-key": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The key's id */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "created_at": "2026-11-28T12:00:00Z",
+                     *       "created_by": "key:key_01m8ghqzz0taxqswfbv5p1cdn8",
+                     *       "expires_at": "2027-11-28T12:00:00Z",
+                     *       "id": "key_01m8ghr0wn71a0rc74jwxm01sm",
+                     *       "name": "Backend of the shop",
+                     *       "project": "default",
+                     *       "revoked_at": null,
+                     *       "scopes": [
+                     *         "upload",
+                     *         "read",
+                     *         "write"
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Key"];
+                };
+            };
+            /** @description - `not_found`: Not found */
+            404: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            "4XX": components["responses"]["WrongRequest"];
+            default: components["responses"]["FailedServer"];
+        };
+    };
+    "revoke-key": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A new one for each request, and the same for every try of it. For 24 hours after a success, the same request gets the same answer, with Idempotency-Replayed, and does nothing; another request with the key is refused (422). While a request is under way, others with its key get 409. A request that failed leaves its key free. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description The key's id */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "Idempotency-Replayed"?: string;
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "created_at": "2026-11-28T12:00:00Z",
+                     *       "created_by": "key:key_01m8ghqzz0taxqswfbv5p1cdn8",
+                     *       "expires_at": "2027-11-28T12:00:00Z",
+                     *       "id": "key_01m8ghr0wn71a0rc74jwxm01sm",
+                     *       "name": "Backend of the shop",
+                     *       "project": "default",
+                     *       "revoked_at": null,
+                     *       "scopes": [
+                     *         "upload",
+                     *         "read",
+                     *         "write"
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Key"];
+                };
+            };
+            /** @description - `not_found`: Not found */
+            404: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `idempotency_key_in_use`: A request with this Idempotency-Key is under way */
+            409: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `idempotency_key_reused`: The Idempotency-Key belongs to another request */
+            422: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            "4XX": components["responses"]["WrongRequest"];
+            default: components["responses"]["FailedServer"];
+        };
+    };
     "list-pipelines": {
         parameters: {
             query?: never;
@@ -4701,6 +5174,155 @@ export interface operations {
                      *     }
                      */
                     "application/json": components["schemas"]["ListPipeline"];
+                };
+            };
+            "4XX": components["responses"]["WrongRequest"];
+            default: components["responses"]["FailedServer"];
+        };
+    };
+    "list-projects": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "data": [
+                     *         {
+                     *           "changed_at": "2026-11-28T12:00:00Z",
+                     *           "created_at": "2026-11-28T12:00:00Z",
+                     *           "name": "shop",
+                     *           "title": "Corner shop"
+                     *         }
+                     *       ],
+                     *       "next_cursor": null,
+                     *       "has_more": false
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ListProject"];
+                };
+            };
+            "4XX": components["responses"]["WrongRequest"];
+            default: components["responses"]["FailedServer"];
+        };
+    };
+    "create-project": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A new one for each request, and the same for every try of it. For 24 hours after a success, the same request gets the same answer, with Idempotency-Replayed, and does nothing; another request with the key is refused (422). While a request is under way, others with its key get 409. A request that failed leaves its key free. */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "name": "shop",
+                 *       "title": "Corner shop"
+                 *     }
+                 */
+                "application/json": components["schemas"]["NewProject"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    "Idempotency-Replayed"?: string;
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "changed_at": "2026-11-28T12:00:00Z",
+                     *       "created_at": "2026-11-28T12:00:00Z",
+                     *       "name": "shop",
+                     *       "title": "Corner shop"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Project"];
+                };
+            };
+            /**
+             * @description - `project_exists`: The project exists
+             *     - `idempotency_key_in_use`: A request with this Idempotency-Key is under way
+             */
+            409: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `idempotency_key_reused`: The Idempotency-Key belongs to another request */
+            422: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            "4XX": components["responses"]["WrongRequest"];
+            default: components["responses"]["FailedServer"];
+        };
+    };
+    "get-project": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "changed_at": "2026-11-28T12:00:00Z",
+                     *       "created_at": "2026-11-28T12:00:00Z",
+                     *       "name": "shop",
+                     *       "title": "Corner shop"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Project"];
+                };
+            };
+            /** @description - `not_found`: Not found */
+            404: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
             "4XX": components["responses"]["WrongRequest"];

@@ -1,0 +1,202 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/access"
+)
+
+var (
+	opCreateKey = huma.Operation{
+		OperationID: "create-key", Method: http.MethodPost, Path: "/v1/keys", Tags: []string{"access"},
+		Summary: "Make an API key", DefaultStatus: http.StatusCreated,
+		Description: "Of the project of the credential. The answer has the `secret`, which nobody can read " +
+			"again. Whoever has the scope admin can make keys with every scope but operator.",
+	}
+	opListKeys = huma.Operation{
+		OperationID: "list-keys", Method: http.MethodGet, Path: "/v1/keys", Tags: []string{"access"},
+		Summary: "List the API keys of the project", Description: "The newest first, with revoked and expired ones.",
+	}
+	opGetKey = huma.Operation{
+		OperationID: "get-key", Method: http.MethodGet, Path: "/v1/keys/{id}", Tags: []string{"access"},
+		Summary: "Read an API key, without its secret", Description: "Revoked and expired ones, too.",
+	}
+	opRevokeKey = huma.Operation{
+		OperationID: "revoke-key", Method: http.MethodPost, Path: "/v1/keys/{id}/revoke", Tags: []string{"access"},
+		Summary: "Revoke an API key", DefaultStatus: http.StatusOK,
+		Description: "No process honours it two seconds later. Revoking again does nothing.",
+	}
+	opCreateProject = huma.Operation{
+		OperationID: "create-project", Method: http.MethodPost, Path: "/v1/projects", Tags: []string{"access"},
+		Summary: "Make a project", DefaultStatus: http.StatusCreated,
+		Description: "For operators. Then make a key of it: POST /v1/keys with the header X-Reelmill-Project.",
+	}
+	opListProjects = huma.Operation{
+		OperationID: "list-projects", Method: http.MethodGet, Path: "/v1/projects", Tags: []string{"access"},
+		Summary: "List the projects", Description: "For operators. By name.",
+	}
+	opGetProject = huma.Operation{
+		OperationID: "get-project", Method: http.MethodGet, Path: "/v1/projects/{name}", Tags: []string{"access"},
+		Summary: "Read a project", Description: "For operators.",
+	}
+)
+
+// routeKeys adds the routes of keys and projects.
+func (s *server) routeKeys() {
+	if s.cfg.Keys == nil {
+		return
+	}
+	handle(s, opCreateKey, s.createKey)
+	handle(s, opListKeys, s.listKeys)
+	handle(s, opGetKey, s.getKey)
+	handle(s, opRevokeKey, s.revokeKey)
+	handle(s, opCreateProject, s.createProject)
+	handle(s, opListProjects, s.listProjects)
+	handle(s, opGetProject, s.getProject)
+}
+
+// newKey is the body of a request for a key.
+type newKey struct {
+	_         struct{}       `additionalProperties:"false"`
+	Name      string         `json:"name" maxLength:"256" doc:"For people: who or what has the key"`
+	Scopes    []access.Scope `json:"scopes" minItems:"1" maxItems:"6" doc:"upload, read, write, admin, work"`
+	ExpiresAt *time.Time     `json:"expires_at,omitempty" doc:"It never expires when left out"`
+}
+
+type createKeyInput struct{ Body newKey }
+
+// keyWithSecret is a new key.
+type keyWithSecret struct {
+	access.Key
+	Secret string `json:"secret" doc:"The credential; shown only here"`
+}
+
+type createKeyOutput struct {
+	Cache string `header:"Cache-Control"`
+	Body  keyWithSecret
+}
+
+func (s *server) createKey(ctx context.Context, in *createKeyInput) (*createKeyOutput, error) {
+	n := access.NewKey{Project: projectOf(ctx), Name: in.Body.Name, Scopes: in.Body.Scopes}
+	if in.Body.ExpiresAt != nil {
+		n.ExpiresAt = *in.Body.ExpiresAt
+	}
+	k, text, e, err := access.CreateKey(ctx, s.cfg.Log, n)
+	if err != nil {
+		return nil, invalidAccess(noSuch("project", err))
+	}
+	s.counts(ctx, e)
+	return &createKeyOutput{"no-store", keyWithSecret{k, text.Reveal()}}, nil
+}
+
+// counts waits briefly until this process knows of an event of projects and keys.
+func (s *server) counts(ctx context.Context, e pipeline.Event) {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Limits.ReadYourWrites)
+	defer cancel()
+	if err := s.cfg.Keys.WaitFor(ctx, e.Sequence); err != nil {
+		s.cfg.Logger.DebugContext(ctx, "projects and keys are late", "sequence", e.Sequence, "error", err)
+	}
+}
+
+// invalidAccess turns access.ErrInvalid and access.ErrExists into failures.
+func invalidAccess(err error) error {
+	switch {
+	case errors.Is(err, access.ErrInvalid):
+		var lines []string
+		for line := range strings.SplitSeq(err.Error(), "\n") {
+			lines = append(lines, sentence(strings.TrimPrefix(line, access.ErrInvalid.Error()+": "))+".")
+		}
+		return failAt("/body", codeInvalid, "%s", strings.Join(lines, " "))
+	case errors.Is(err, access.ErrExists):
+		return fail(codeProjectExists, "There is a project of this name.")
+	}
+	return err
+}
+
+type listKeysOutput struct{ Body list[access.Key] }
+
+func (s *server) listKeys(ctx context.Context, _ *struct{}) (*listKeysOutput, error) {
+	var keys []access.Key
+	err := s.cfg.Keys.Read(ctx, func(state *access.State) { keys = state.Keys(projectOf(ctx)) })
+	if err != nil {
+		return nil, err
+	}
+	return &listKeysOutput{newList(keys, "")}, nil
+}
+
+type keyInput struct {
+	ID string `path:"id" maxLength:"64" doc:"The key's id"`
+}
+
+type keyOutput struct{ Body access.Key }
+
+func (s *server) getKey(ctx context.Context, in *keyInput) (*keyOutput, error) {
+	var k access.Key
+	var ok bool
+	err := s.cfg.Keys.Read(ctx, func(state *access.State) { k, ok = state.Key(projectOf(ctx), in.ID) })
+	if err == nil && !ok {
+		err = noSuch("key", pipeline.ErrNotFound)
+	}
+	return &keyOutput{k}, err
+}
+
+func (s *server) revokeKey(ctx context.Context, in *keyInput) (*keyOutput, error) {
+	e, err := access.RevokeKey(ctx, s.cfg.Log, projectOf(ctx), in.ID)
+	if err != nil {
+		return nil, noSuch("key", err)
+	}
+	s.counts(ctx, e)
+	return s.getKey(ctx, in)
+}
+
+// newProject is the body of a request for a project.
+type newProject struct {
+	_    struct{} `additionalProperties:"false"`
+	Name string   `json:"name" minLength:"1" maxLength:"40" pattern:"^[a-z0-9-]+$" doc:"1 to 40 of a-z, 0-9 and hyphen" example:"shop"`
+	access.Settings
+}
+
+type createProjectInput struct{ Body newProject }
+
+type projectOutput struct{ Body access.Project }
+
+func (s *server) createProject(ctx context.Context, in *createProjectInput) (*projectOutput, error) {
+	e, err := access.CreateProject(ctx, s.cfg.Log, in.Body.Name, in.Body.Settings)
+	if err != nil {
+		return nil, invalidAccess(err)
+	}
+	s.counts(ctx, e)
+	p, _ := access.FoldProject(access.Project{}, e)
+	return &projectOutput{p}, nil
+}
+
+type listProjectsOutput struct{ Body list[access.Project] }
+
+func (s *server) listProjects(ctx context.Context, _ *struct{}) (*listProjectsOutput, error) {
+	var all []access.Project
+	if err := s.cfg.Keys.Read(ctx, func(state *access.State) { all = state.Projects() }); err != nil {
+		return nil, err
+	}
+	return &listProjectsOutput{newList(all, "")}, nil
+}
+
+type projectInput struct {
+	Name string `path:"name" maxLength:"64" doc:"The project's name"`
+}
+
+func (s *server) getProject(ctx context.Context, in *projectInput) (*projectOutput, error) {
+	var p access.Project
+	var ok bool
+	err := s.cfg.Keys.Read(ctx, func(state *access.State) { p, ok = state.Project(in.Name) })
+	if err == nil && !ok {
+		err = noSuch("project", pipeline.ErrNotFound)
+	}
+	return &projectOutput{p}, err
+}
