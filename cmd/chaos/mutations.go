@@ -54,6 +54,42 @@ var mutations = []mutation{
 		suite{"./pipeline", "TestSweeper"},
 	},
 	{
+		"tokens: one outlives the key that made it", "pipeline/access/token.go",
+		"(!ok || !k.Active(now)) {", "(!ok || !k.Active(now) && false) {",
+		suite{"./pipeline/access", "TestTokens"},
+	},
+	{
+		"tokens: one without our seal counts", "pipeline/access/token.go",
+		"!hmac.Equal([]byte(seal), []byte(m.sealOf(t.Kind, body)))", "hmac.Equal([]byte(seal), nil)",
+		suite{"./pipeline/access", "TestForgedTokens"},
+	},
+	{
+		"tokens: one makes many uploads", "pipeline/api/tokens.go",
+		"return \"upload token \" + t.Seal().Reveal()", "return header",
+		suite{"./pipeline/api", "TestUploadToken"},
+	},
+	{
+		"tokens: one for a video reads others", "pipeline/api/tokens.go",
+		"case t.Kind == access.ReadToken && !reads(pattern, r.URL.Path, t.Video):",
+		"case t.Kind == access.ReadToken && !reads(pattern, r.URL.Path, t.Video) && false:",
+		suite{"./pipeline/api", "TestMatrixOfTokens"},
+	},
+	{
+		"issuer: strangers make us fetch its keys in a loop", "pipeline/access/oidc/keys.go",
+		"if !sleep(ctx, timer, k.gap, nil) || ", "if ",
+		suite{"./pipeline/access/oidc", "TestStrangersCannotMakeUsFetch"},
+	},
+	{
+		"issuer: a token counts that has expired", "pipeline/access/oidc/oidc.go",
+		"case now >= *c.Expires+skew.Seconds():", "case now >= *c.Expires+skew.Seconds() && false:",
+		suite{"./pipeline/access/oidc", "TestHostileTokens|TestSkew"},
+	},
+	{
+		"issuer: a token of a project that does not exist counts", "pipeline/access/oidc/oidc.go",
+		"	if !known {\n", "	if !known && false {\n",
+		suite{"./pipeline/access/oidc", "TestClaims"},
+	},
+	{
 		"edge: one client may have all connections", "pipeline/api/connections.go",
 		"newGate(whole*connections, Share(connections))", "newGate(whole*connections, whole*connections)",
 		suite{"./pipeline/api", "TestClientsOfConnections"},

@@ -20,7 +20,7 @@ func (c serveCommand) authFor(listen string) node.Auth {
 	switch {
 	case c.Auth == authOff:
 		return node.AuthOff
-	case c.Auth == authRequired, c.exposed(listen):
+	case c.Auth == authRequired, c.Issuer != "", c.exposed(listen):
 		return node.AuthRequired
 	}
 	return node.AuthOnceKeys

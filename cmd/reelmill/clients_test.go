@@ -2,13 +2,20 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/client"
+	"github.com/reelmill/reelmill/pipeline/secret"
 	"github.com/reelmill/reelmill/workers/workertest"
 )
 
@@ -69,7 +76,66 @@ func TestUploadPage(t *testing.T) {
 	site := httptest.NewServer(http.FileServer(http.Dir(clientFolder)))
 	t.Cleanup(site.Close)
 	p := startServe(t, binary, t.TempDir(), "--allow-origin", site.URL)
-	b := startBrowserAt(t, site.URL+"/upload.html?server="+p.url)
+	uploadByPage(t, site.URL+"/upload.html?server="+p.url)
+}
+
+// TestUploadPageWithTokens does so with a server that asks for keys and allows no origin: the page's site has a key,
+// and gives the page a token for each thing that it does.
+func TestUploadPageWithTokens(t *testing.T) {
+	data := t.TempDir()
+	key := offlineKey(t, data, "upload,read")
+	p := startServe(t, binary, data)
+	server := client.Open(client.Config{URL: p.url, Key: key})
+	mux := http.NewServeMux()
+	var minted, pages atomic.Int32
+	site := httptest.NewServer(mux)
+	t.Cleanup(site.Close)
+	mux.Handle("/", http.FileServer(http.Dir(clientFolder)))
+	answer := func(w http.ResponseWriter, token secret.Text, err error) {
+		minted.Add(1)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		_ = json.NewEncoder(w).Encode(map[string]string{"token": token.Reveal()})
+	}
+	mux.HandleFunc("POST /tokens/upload", func(w http.ResponseWriter, r *http.Request) {
+		pages.Add(1)
+		made, err := server.CreateUploadToken(r.Context(), client.UploadLimits{
+			Origin: site.URL, Types: []string{"video/mp4"}, MaxSize: 1 << 20,
+		})
+		answer(w, made.Token, err)
+	})
+	mux.HandleFunc("POST /tokens/read", func(w http.ResponseWriter, r *http.Request) {
+		made, err := server.CreateReadToken(r.Context(), r.FormValue("video"), time.Minute)
+		answer(w, made.Token, err)
+	})
+	uploadByPage(t, site.URL+"/upload.html?tokens=/tokens&server="+p.url)
+	if minted.Load() != 2 || pages.Load() != 1 {
+		t.Errorf("the page asked for %d tokens, %d of them to upload", minted.Load(), pages.Load())
+	}
+	var found []pipeline.VideoView
+	for v, err := range server.Videos(t.Context(), client.ListOptions{}) {
+		check(t, err)
+		found = append(found, v)
+	}
+	if len(found) != 1 || found[0].Status != pipeline.StateVideoReady {
+		t.Errorf("%+v", found)
+	}
+}
+
+// offlineKey makes an API key of the project default before its server starts.
+func offlineKey(t *testing.T, data, scopes string) secret.Text {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	check(t, run(t.Context(), []string{"keys", "create", "--offline", "--data", data, "--scopes", scopes}, &stdout, &stderr))
+	return secret.New(strings.TrimSpace(stdout.String()))
+}
+
+// uploadByPage uploads a clip by the page at an address, until it plays.
+func uploadByPage(t *testing.T, page string) {
+	t.Helper()
+	b := startBrowserAt(t, page)
 	var r struct {
 		Status   string
 		Progress float64

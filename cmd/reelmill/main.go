@@ -80,6 +80,7 @@ type commands struct {
 	Listen     listenCommand     `cmd:"" help:"Forward events to a server on this machine, as a webhook endpoint gets them."`
 	Trigger    triggerCommand    `cmd:"" help:"Send a made-up event to webhook endpoints."`
 	Keys       keysCommand       `cmd:"" help:"Make, list and revoke API keys."`
+	Tokens     tokensCommand     `cmd:"" help:"Make tokens for browsers: for one upload, or to follow one video."`
 	Projects   projectsCommand   `cmd:"" help:"Make, list and show projects, for operators."`
 	Stats      statsCommand      `cmd:"" help:"Print how many videos a server processed, how many failed, and how long they took."`
 	Workers    workersCommand    `cmd:"" help:"List the worker types, and show their parameters."`

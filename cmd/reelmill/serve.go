@@ -153,8 +153,17 @@ var helpTexts = kong.Vars{
 		"smtp://mail.example.com:587 " +
 		"(STARTTLS), smtps://... (TLS), or smtp+plain://127.0.0.1:25. Default: none.",
 	"smtp_file_help": "File that holds the address of --smtp, for one with a password.",
-	"smtp_from_help": "Sender of e-mail, such as 'ReelMill <video@example.com>'.",
-	"video_states":   "any, queued, inspecting, processing, ready, errored, rejected, canceled",
+	"oidc_issuer_help": "OpenID Connect issuer whose JSON Web Tokens count as credentials, such as " +
+		"https://login.example.com. Default: none.",
+	"oidc_audience_help": "Audience (aud) that the issuer's tokens must have.",
+	"oidc_jwks_help":     "Address of the issuer's public keys. Default: where its discovery document says.",
+	"oidc_project_help":  "Claim that names the project of a token.",
+	"oidc_scope_help":    "Claim that lists the scopes of a token, as words or as a list. Unknown ones do not count.",
+	"oidc_default_project_help": "Project of tokens without that claim. Default: they are refused. With it, " +
+		"everybody to whom the issuer gives a token is let in.",
+	"oidc_default_scopes_help": "Scopes of tokens without that claim. Default: none.",
+	"smtp_from_help":           "Sender of e-mail, such as 'ReelMill <video@example.com>'.",
+	"video_states":             "any, queued, inspecting, processing, ready, errored, rejected, canceled",
 }
 
 // defaultSandbox returns required where there is a sandbox, and elsewhere off.
@@ -186,6 +195,7 @@ type serveCommand struct {
 	SMTPFile string      `name:"smtp-file" help:"${smtp_file_help}" env:"REELMILL_SMTP_FILE" placeholder:"FILE"`
 	SMTPFrom string      `name:"smtp-from" help:"${smtp_from_help}" env:"REELMILL_SMTP_FROM" placeholder:"ADDRESS"`
 
+	issuerFlags
 	Auth        string   `help:"${auth_help}" default:"auto" enum:"auto,required,off" env:"REELMILL_AUTH"`
 	AllowPublic bool     `help:"${public_help}" env:"REELMILL_ALLOW_PUBLIC"`
 	AllowOrigin []string `help:"${allow_origin_help}" env:"REELMILL_ALLOW_ORIGIN" placeholder:"ORIGIN"`
@@ -210,7 +220,7 @@ func (c serveCommand) Validate() error {
 			mistakes = append(mistakes, fmt.Errorf("--smtp: %w", err))
 		}
 	}
-	return errors.Join(append(mistakes, c.validateAccess(), c.dataFlags.Validate())...)
+	return errors.Join(append(mistakes, c.validateAccess(), c.issuerFlags.check(), c.dataFlags.Validate())...)
 }
 
 // mail returns how e-mail is sent.
@@ -238,6 +248,7 @@ func (c serveCommand) Run(ctx context.Context, s streams, set *settings, log *sl
 	defer listener.Close()
 	config.Auth = c.authFor(listener.Addr().String())
 	warnAnyHost(config.Access, log)
+	c.warnInsecure(log)
 	c.warnOpen(config.Auth, listener.Addr().String(), log)
 	n, err := node.OpenServer(ctx, config)
 	if errors.Is(err, node.ErrNoKey) {
@@ -284,7 +295,7 @@ func (c serveCommand) configWith(signing secret.Text, set *settings, log *slog.L
 			MinUploadRate: int64(c.MinRate), MaxClientUploads: c.Uploads, MaxClientRate: c.Rate,
 			UploadExpires: c.Expires, MaxStreams: c.Streams,
 		},
-		Mail: c.mail(), Pipelines: set.pipelines, PublicURL: string(c.PublicURL),
+		OIDC: c.issuerFlags.config(log), Mail: c.mail(), Pipelines: set.pipelines, PublicURL: string(c.PublicURL),
 	}
 }
 

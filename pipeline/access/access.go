@@ -102,6 +102,7 @@ type Grant struct {
 	Bound   Bound
 	Origin  string // of the web page that may use it; empty: any
 	Key     string // id of the key; empty for other credentials
+	Token   *Token // what the token says; nil for other credentials
 
 	stored string // where State has the key; empty for other credentials
 }

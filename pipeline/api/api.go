@@ -137,6 +137,7 @@ func (s *server) routes() {
 	}
 	s.routeWebhooks()
 	s.routeKeys()
+	s.routeTokens()
 	handle(s, opListPipelines, s.listPipelines)
 	s.mux.HandleFunc("GET /play/{id}/{path...}", s.play)
 	s.mux.HandleFunc("OPTIONS /play/{id}/{path...}", s.playPreflight)

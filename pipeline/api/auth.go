@@ -20,6 +20,8 @@ type Keys interface {
 	Read(ctx context.Context, do func(*access.State)) error
 	// WaitFor waits until the event of a sequence counts.
 	WaitFor(ctx context.Context, sequence uint64) error
+	// AuthenticateToken returns the grant of a token that is ours; see access.Book.
+	AuthenticateToken(ctx context.Context, t access.Token, required bool) (access.Grant, error)
 	// Lease follows whether a grant still holds; see access.Book.
 	Lease(g access.Grant, tell func(over bool)) *access.Lease
 }
@@ -51,7 +53,7 @@ func (s *server) authorize(r *http.Request, pattern string) (*http.Request, erro
 		project = access.OperatorToken
 	}
 	ctx = context.WithValue(ctx, projectKey{}, project)
-	return r.WithContext(context.WithValue(ctx, clientKey{}, s.guard.clientOf(r))), nil
+	return withoutToken(r).WithContext(context.WithValue(ctx, clientKey{}, s.guard.clientOf(r))), nil
 }
 
 // grant returns what a request may do, if that is enough for its route.
@@ -64,6 +66,9 @@ func (s *server) grant(r *http.Request, pattern string) (access.Grant, error) {
 	required, err := s.asksForCredentials(r.Context())
 	if err != nil {
 		return access.Grant{}, err
+	}
+	if token := tokenOf(r); !token.Empty() { // it counts also where no credential is needed
+		return s.tokenGrant(r, pattern, token, required)
 	}
 	if !required {
 		return s.anonymous(r)
@@ -158,6 +163,9 @@ func authFailure(err error) *failure {
 	switch {
 	case errors.Is(err, access.ErrUnauthorized): // one answer for missing, unknown, revoked and expired ones
 		return fail(codeUnauthorized, "The request has no valid credential.")
+	case errors.Is(err, access.ErrIssuerAway):
+		return fail(codeAuthUnavailable, "The credential has a key that the server does not know, and its issuer "+
+			"does not answer.").because(err)
 	case errors.Is(err, access.ErrStale):
 		return fail(codeAuthUnavailable, "The server cannot reach the event log, so it cannot tell which "+
 			"credentials are valid.").because(err)

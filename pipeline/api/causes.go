@@ -7,12 +7,17 @@ var causes = map[code]string{
 	codeNotFound: "There is no such address, or no such thing of this project: the id is mistyped, or what it " +
 		"named was deleted.",
 	codeMethod: "The address exists, but not for this method.",
-	codeUnauthorized: "The request has no Authorization header, or its key is mistyped, unknown, expired or " +
-		"revoked. The answer does not tell which.",
+	codeUnauthorized: "The request has no Authorization header, or its key or token is mistyped, unknown, " +
+		"expired or revoked, or of a project that does not exist. The answer does not tell which.",
 	codeScope: "The key was made for other things; or the request names a project in X-Reelmill-Project, " +
-		"which only a key of the operator may.",
+		"which only a key of the operator may; or a token for a browser is used for something else.",
 	codeAuthUnavailable: "The server has not heard from its event log for two seconds, so a key may have been " +
-		"revoked meanwhile.",
+		"revoked meanwhile. Or the key of a JSON Web Token is unknown, and its issuer does not answer.",
+	codeTokenUsed: "Each upload token makes one upload, and this one did so with another file, or other fields.",
+	codeTokenOrigin: "The token was made for pages of one origin, and the request has another Origin header, " +
+		"or none.",
+	codeUploadType: "The upload token lists the types that the file may have, and its name, its declared type " +
+		"or its first bytes are of another one.",
 	codeProjectExists: "There is a project of this name.",
 	codeHostUnknown: "The Host header has a name that is none of the server's: neither a loopback name, nor " +
 		"an IP address, nor one of --listen, --public-url and --allow-host. A proxy or a DNS name is new, or a " +

@@ -52,6 +52,9 @@ const (
 	codeNoMultipart     code = "multipart_unsupported"
 	codePartsMissing    code = "parts_missing"
 	codeChecksum        code = "checksum_mismatch"
+	codeTokenUsed       code = "upload_token_used"
+	codeTokenOrigin     code = "token_origin_refused"
+	codeUploadType      code = "upload_type_refused"
 	codeTusVersion      code = "tus_version_unsupported"
 	codeTusInvalid      code = "tus_request_invalid"
 	codeTooManyUploads  code = "too_many_uploads"
@@ -169,6 +172,12 @@ var codes = map[code]codeEntry{
 			"arrived. Then complete the upload again."},
 	codeChecksum: {460, "The checksum differs", true,
 		"Send the same bytes again: they were changed on the way, or the checksum is of others."},
+	codeTokenUsed: {409, "The upload token is used", false,
+		"Ask your site for another token: each makes one upload. To go on with its upload, send the same request."},
+	codeTokenOrigin: {403, "The token is for pages of another origin", false,
+		"Send the request from a page of that origin, or make a token for yours (origin), or for any."},
+	codeUploadType: {422, "The type of the file is not allowed", false,
+		"Choose a file of a type that the detail names, or make a token that allows it (content_types)."},
 	codeTusVersion: {412, "The version of tus is not supported", false,
 		"Use a client for tus 1.0, which sends Tus-Resumable: 1.0.0."},
 	codeTusInvalid: {400, "The tus request is malformed", false,

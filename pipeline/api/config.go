@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/access"
 	"github.com/reelmill/reelmill/pipeline/bulk"
 	"github.com/reelmill/reelmill/pipeline/secret"
 	"github.com/reelmill/reelmill/pipeline/stats"
@@ -170,6 +171,8 @@ type Config struct {
 	// Keys judges credentials. Nil: there are none, no route for keys and projects, and everybody may do
 	// everything.
 	Keys Keys
+	// Tokens makes and opens tokens for browsers. Nil: there are none, and no routes that make them.
+	Tokens *access.Tokens
 	// CredentialsRequired reports whether requests to /v1 need a credential now. Nil: they do not.
 	CredentialsRequired func(ctx context.Context) (bool, error)
 	// Logger gets requests at debug level, and errors that are the server's; nothing is logged when nil.

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/reelmill/reelmill/pipeline/access"
 )
 
 // corsMaxAge is how many seconds a browser may keep the answer to a preflight of the API. It learns of new
@@ -21,6 +23,9 @@ func (g *guard) cors(w http.ResponseWriter, r *http.Request) bool {
 	}
 	if _, ok := tokenIn(r.URL.Path); ok {
 		return corsOfUpload(w, r)
+	}
+	if !slices.Contains(g.origins, origin) && byToken(r) {
+		return corsOfToken(w, r)
 	}
 	if len(g.origins) == 0 {
 		return false
@@ -64,6 +69,39 @@ func corsOfUpload(w http.ResponseWriter, r *http.Request) (answered bool) {
 	}
 	h.Set("Access-Control-Allow-Methods", "HEAD, PATCH, PUT, POST, DELETE")
 	h.Set("Access-Control-Allow-Headers", sentByPages)
+	h.Set("Access-Control-Max-Age", corsMaxAge)
+	w.WriteHeader(http.StatusNoContent)
+	return true
+}
+
+// byToken reports whether a request may come from a page of any origin, since an upload token or a read token
+// is its permission. A preflight has no header with a token; it may if the request may have one.
+func byToken(r *http.Request) bool {
+	if isPreflight(r) && isCreation(r.URL.Path) {
+		asked := strings.ToLower(strings.Join(r.Header.Values("Access-Control-Request-Headers"), ","))
+		names := strings.FieldsFunc(asked, func(c rune) bool { return c == ',' || c == ' ' })
+		return r.Header.Get("Access-Control-Request-Method") == http.MethodPost &&
+			slices.Contains(names, "authorization")
+	}
+	return createsByToken(r) || readsByQuery(r)
+}
+
+// createsByToken reports whether a request makes an upload with an upload token, valid or not.
+func createsByToken(r *http.Request) bool {
+	return createsUpload(r) && access.KindOfToken(bearer(r).Reveal()) == access.UploadToken
+}
+
+// corsOfToken lets every page use its token, and read what is answered. A page without one gains nothing: its
+// request is refused, by the guard if it has no token, and otherwise since the token is not ours.
+func corsOfToken(w http.ResponseWriter, r *http.Request) (answered bool) {
+	h := w.Header()
+	h.Set("Access-Control-Allow-Origin", "*")
+	h.Set("Access-Control-Expose-Headers", exposed)
+	if !isPreflight(r) {
+		return false
+	}
+	h.Set("Access-Control-Allow-Methods", "GET, HEAD, POST")
+	h.Set("Access-Control-Allow-Headers", "Authorization, Last-Event-ID, "+sentByPages)
 	h.Set("Access-Control-Max-Age", corsMaxAge)
 	w.WriteHeader(http.StatusNoContent)
 	return true

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/access"
 	"github.com/reelmill/reelmill/storage"
 )
 
@@ -40,7 +41,8 @@ type intake struct {
 	at      string // where the fields stand in the request, such as form
 	project string
 	video   string
-	parent  string // traceparent of the request
+	parent  string        // traceparent of the request
+	token   *access.Token // with which the upload is made; nil: with another credential
 
 	source *pipeline.Object
 	fetch  *pipeline.Fetch            // in place of source

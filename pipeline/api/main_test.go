@@ -122,6 +122,7 @@ func newEnv(t *testing.T, change func(*Config)) *env {
 		Queue: e.Bus, Queues: e.Bus, Paces: e.Catalog, DeadLetters: e.Bus, Backlog: e.Catalog, Stats: e.Catalog,
 		Bulk:     &bulk.Desk{Bucket: e.Bus, Letters: e.Bus},
 		Keys:     access.NewBook(), // which hears nothing, as no test here asks for credentials
+		Tokens:   tokensOf(t, e.Bus),
 		Webhooks: deskOf(e.Bus, &target{}),
 		Limits:   Limits{MaxUpload: 1 << 20, ReadYourWrites: time.Hour},
 	}

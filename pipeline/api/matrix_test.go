@@ -23,18 +23,21 @@ type gated struct {
 	ids  map[string]string // by the first word of a path
 }
 
-func newGated(t *testing.T) *gated {
+func newGated(t *testing.T, changes ...func(*Config)) *gated {
 	t.Helper()
-	return newGatedBy(t, &muted{})
+	return newGatedBy(t, &muted{}, changes...)
 }
 
 // newGatedBy returns a server that hears of keys by a feed, which hears of the log.
-func newGatedBy(t *testing.T, feed *muted) *gated {
+func newGatedBy(t *testing.T, feed *muted, changes ...func(*Config)) *gated {
 	t.Helper()
 	g := &gated{book: access.NewBook(), ids: map[string]string{}}
 	g.env = newEnv(t, func(c *Config) {
 		c.Keys = g.book
 		c.CredentialsRequired = func(context.Context) (bool, error) { return true, nil }
+		for _, change := range changes {
+			change(c)
+		}
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

@@ -29,11 +29,8 @@ func describe(cfg Config) huma.Config {
 			Contact: &huma.Contact{Name: "ReelMill", URL: "https://github.com/reelmill/reelmill"},
 		},
 		Components: &huma.Components{
-			Schemas: huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer),
-			SecuritySchemes: map[string]*huma.SecurityScheme{securityName: {
-				Type: "http", Scheme: "bearer", Description: "An API key, rm_live_... It belongs to one project " +
-					"and has scopes. A server on loopback without keys asks for none.",
-			}},
+			Schemas:         huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer),
+			SecuritySchemes: describeSchemes(),
 		},
 		Tags: []*huma.Tag{
 			{Name: "uploads", Description: "Send a video in pieces, or later: by tus 1.0 or with one PUT."},
@@ -48,7 +45,7 @@ func describe(cfg Config) huma.Config {
 			{Name: "queues", Description: "The tasks that wait for each worker type, and who works on them."},
 			{Name: "stats", Description: "Throughput, failures and times, window by window."},
 			{Name: "playback", Description: "Open to everybody who knows the id of the video."},
-			{Name: "access", Description: "Projects and their API keys."},
+			{Name: "access", Description: "Projects, their API keys, and tokens for browsers."},
 			{Name: "health", Description: "For operators of the server."},
 			{Name: "documentation", Description: "What describes this API."},
 			{

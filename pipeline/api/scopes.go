@@ -91,6 +91,9 @@ var needs = map[string]need{
 	"POST /v1/webhook_endpoints/{id}/deliveries/{delivery}/redeliver": access.Admin,
 	"POST /v1/webhook_endpoints/{id}/redeliver":                       access.Admin,
 
+	"POST /v1/upload_tokens":           access.Upload,
+	"POST /v1/videos/{id}/read_tokens": access.Read,
+
 	"POST /v1/keys":             access.Admin,
 	"GET /v1/keys":              access.Admin,
 	"GET /v1/keys/{id}":         access.Admin,
@@ -138,8 +141,35 @@ func (m *router) check() error {
 	return nil
 }
 
-// securityName is the name of the scheme of API keys in the OpenAPI document.
-const securityName = "key"
+// The names of the schemes of credentials in the OpenAPI document.
+const (
+	securityName = "key"
+	jwtName      = "jwt"
+	uploadName   = "uploadToken"
+	readName     = "readToken"
+)
+
+// describeSchemes describes the kinds of credentials.
+func describeSchemes() map[string]*huma.SecurityScheme {
+	return map[string]*huma.SecurityScheme{
+		securityName: {
+			Type: "http", Scheme: "bearer", Description: "An API key, rm_live_... It belongs to one project " +
+				"and has scopes. A server on loopback without keys asks for none.",
+		},
+		jwtName: {
+			Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "A token of the OpenID Connect " +
+				"issuer that the server was started with (--oidc-issuer). Claims say its project and scopes.",
+		},
+		uploadName: {
+			Type: "http", Scheme: "bearer", Description: "An upload token, rm_upload_..., with which a browser " +
+				"makes one upload. POST /v1/upload_tokens makes one.",
+		},
+		readName: {
+			Type: "apiKey", In: "query", Name: tokenIsIn, Description: "A read token, rm_read_..., with which a " +
+				"browser follows one video. POST /v1/videos/{id}/read_tokens makes one. It may also come as Bearer.",
+		},
+	}
+}
 
 // describeNeed says what an operation needs.
 func describeNeed(op *huma.Operation) {
@@ -147,7 +177,14 @@ func describeNeed(op *huma.Operation) {
 	case open, byURL:
 		op.Security = []map[string][]string{{}}
 	default:
-		op.Security = []map[string][]string{{securityName: {string(n)}}, {}}
+		op.Security = []map[string][]string{{securityName: {string(n)}}, {jwtName: {string(n)}}}
+		switch pattern := op.Method + " " + op.Path; {
+		case op.Method == http.MethodPost && isCreation(op.Path):
+			op.Security = append(op.Security, map[string][]string{uploadName: {}})
+		case slices.Contains(readByToken, pattern):
+			op.Security = append(op.Security, map[string][]string{readName: {}})
+		}
+		op.Security = append(op.Security, map[string][]string{})
 	}
 }
 

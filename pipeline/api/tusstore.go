@@ -59,13 +59,15 @@ func (tusStore) NewUpload(ctx context.Context, info handler.FileInfo) (handler.U
 	if err != nil {
 		return nil, c.failed(err)
 	}
+	in.token = grantOf(ctx).Token
 	order, err := in.tusOrder(c.r.Header.Get("Upload-Metadata"), info.MetaData, info.Size, !info.SizeIsDeferred)
 	if err != nil {
 		return nil, c.failed(err)
 	}
-	d, token, replayed, err := c.s.createUpload(ctx, in, order, c.r.Header.Get("Idempotency-Key"))
+	key := keyFor(ctx, c.r.Header.Get("Idempotency-Key"))
+	d, token, replayed, err := c.s.createUpload(ctx, in, order, key)
 	if err != nil {
-		return nil, c.failed(err)
+		return nil, c.failed(in.tokenUsed(err))
 	}
 	c.token, c.before = token, replayed
 	c.upload = &tusUpload{c: c, d: d}

@@ -53,6 +53,8 @@ type uploadDoc struct {
 	PartSize   int64        `json:"part_size,omitempty"`  // byMultipart: bytes of a part; 0: it is not begun yet
 	Completing bool         `json:"completing,omitempty"` // byMultipart: the client has said that all is sent
 
+	Types []string `json:"types,omitempty"` // media types that its upload token allows; empty: any
+
 	TokenHash   string `json:"token_hash"`             // SHA-256 of the token's secret
 	SealedToken []byte `json:"sealed_token,omitempty"` // the secret, which the idempotency key opens
 	RequestHash string `json:"request_hash,omitempty"` // of what came with an idempotency key

@@ -93,7 +93,11 @@ func (s *server) makeVideo(ctx context.Context, d uploadDoc) (uploadDoc, error) 
 		Key: d.Key, Size: info.Size, SHA256: info.SHA256, ContentType: storage.ContentType(d.Key),
 		Filename: d.Filename,
 	})
-	e, _, err := in.accept(ctx, d.Request)
+	var e pipeline.Event
+	err = s.checkBytes(ctx, d)
+	if err == nil {
+		e, _, err = in.accept(ctx, d.Request)
+	}
 	if err == nil {
 		s.caught(ctx, e.Sequence)
 		return d, nil

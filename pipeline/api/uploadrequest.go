@@ -141,7 +141,7 @@ func (in *intake) checkOrder(o uploadOrder) error {
 		f.pointer = pointer(in.at, "size")
 		wrong = append(wrong, f)
 	}
-	wrong = append(wrong, in.checkFields(o.req))
+	wrong = append(wrong, in.checkToken(o), in.checkFields(o.req))
 	doc, err := in.document(o.req)
 	if err == nil {
 		_, err = in.requested(doc, o.req)

@@ -123,14 +123,16 @@ func (s *server) postUpload(w http.ResponseWriter, r *http.Request) {
 		s.refuseUnread(w, r, err)
 		return
 	}
+	in.token = grantOf(r.Context()).Token
 	order, err := in.readOrder(w, r, uploadFields())
 	if err != nil {
 		s.refuse(w, r, err)
 		return
 	}
-	d, token, replayed, err := s.createUpload(r.Context(), in, order, r.Header.Get("Idempotency-Key"))
+	key := keyFor(r.Context(), r.Header.Get("Idempotency-Key"))
+	d, token, replayed, err := s.createUpload(r.Context(), in, order, key)
 	if err != nil {
-		s.refuse(w, r, err)
+		s.refuse(w, r, in.tokenUsed(err))
 		return
 	}
 	if d.Method == byMultipart {
@@ -200,6 +202,9 @@ func (s *server) newUpload(in *intake, o uploadOrder, key string) (uploadDoc, er
 		Filename: cleanFilename(o.filename), Size: o.size, Request: o.req, TusMetadata: o.tus,
 		TraceParent: in.parent, Status: uploadWaiting, CreatedAt: now, Method: o.method,
 		ExpiresAt: now.Add(s.cfg.Limits.UploadExpires),
+	}
+	if in.token != nil {
+		d.Types = in.token.Types
 	}
 	if key != "" {
 		if err := checkKey(key); err != nil {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -30,6 +31,7 @@ type socket struct {
 	s       *server
 	conn    *websocket.Conn
 	project string
+	video   string // the only one that its read token reads; empty: all of the project
 	client  netip.Prefix
 	log     *slog.Logger
 	ending  ending
@@ -52,9 +54,11 @@ type subscription struct {
 }
 
 // getWebSocket opens a WebSocket. A page of another site may not: browsers let it open one, with no question
-// asked, and read what comes (cross-site WebSocket hijacking). So the guard checks it like a POST.
+// asked, and read what comes (cross-site WebSocket hijacking). So the guard checks it like a POST, unless it
+// has a read token: then the page has got the permission from somebody.
 func (s *server) getWebSocket(w http.ResponseWriter, r *http.Request) {
-	if err := s.guard.checkWebSocket(r); err != nil {
+	bound := grantOf(r.Context()).Bound.Video
+	if err := s.guard.checkWebSocket(r); err != nil && bound == "" {
 		s.refuse(w, r, err)
 		return
 	}
@@ -84,7 +88,7 @@ func (s *server) getWebSocket(w http.ResponseWriter, r *http.Request) {
 	s.outlive(r, closer{conn}, func(log *slog.Logger) {
 		defer leave()
 		k := &socket{
-			s: s, conn: conn, project: project, client: client, log: log, ending: ending,
+			s: s, conn: conn, project: project, video: bound, client: client, log: log, ending: ending,
 			wake: make(chan struct{}, 1), orders: make(chan order, socketOrders),
 		}
 		k.ctx, k.cancel = context.WithCancel(context.Background())
@@ -303,6 +307,9 @@ func (k *socket) obey(o order) (socketAnswer, error) {
 			}
 		}
 		return socketAnswer{}, failAt("/message/id", codeInvalid, "There is no subscription %q.", printable(o.ID))
+	}
+	if k.video != "" && !slices.Equal(o.options.Videos, []string{k.video}) {
+		return socketAnswer{}, tokenMisused("The token reads the video %s; subscribe to its events alone.", k.video)
 	}
 	for _, f := range k.feeds {
 		if f.id == o.ID {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/reelmill/reelmill/cmd/reelmill/internal/broker"
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/access/oidc"
 	"github.com/reelmill/reelmill/pipeline/api"
 	"github.com/reelmill/reelmill/pipeline/mail"
 	"github.com/reelmill/reelmill/pipeline/secret"
@@ -72,6 +73,8 @@ type ServerConfig struct {
 	Pipelines func(pipeline.Planner) (map[string]pipeline.Pipeline, error)
 	// Mail says how messages to e-mail endpoints are sent. Without a Server: none are.
 	Mail mail.Config
+	// OIDC says whose JSON Web Tokens count. Without an Issuer: nobody's.
+	OIDC oidc.Config
 	// Auth says when requests need a credential. The zero Auth: never.
 	Auth Auth
 	// PublicURL is where people reach the server. URLs in answers and webhooks begin with it. Empty: they are

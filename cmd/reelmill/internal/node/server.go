@@ -17,6 +17,7 @@ import (
 	"github.com/reelmill/reelmill/cmd/reelmill/internal/rebuild"
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/access"
+	"github.com/reelmill/reelmill/pipeline/access/oidc"
 	"github.com/reelmill/reelmill/pipeline/api"
 	"github.com/reelmill/reelmill/pipeline/bulk"
 	"github.com/reelmill/reelmill/pipeline/bus"
@@ -42,6 +43,8 @@ type Server struct {
 	hooks    hooks
 	bulk     *bulk.Runner // of dead letters
 	keys     *access.Book
+	tokens   *access.Tokens
+	issuer   *oidc.Issuer // nil: there is none
 
 	connections int // that it may have at once; see Descriptors
 
@@ -169,7 +172,7 @@ func (s *Server) openAPI(context.Context) error {
 		Backlog: s.catalog, Workers: s.bus.Workers, LogEnd: s.bus.LastSequence,
 		Webhooks: s.hooks.desk,
 		Bulk:     &bulk.Desk{Bucket: s.bus, Letters: s.bus, Wake: s.bulk.Wake},
-		Keys:     s.keys, CredentialsRequired: s.asksForKeys,
+		Keys:     credentials{s.keys, s.issuer}, Tokens: s.tokens, CredentialsRequired: s.asksForKeys,
 		Limits: s.server.Limits, Access: s.config.Access,
 		WebhookDefault:  !s.webhook.URL.Empty(),
 		CheckWebhookURL: webhook.CheckURL,
@@ -208,6 +211,7 @@ func (s *Server) Run(ctx context.Context, listener net.Listener) error {
 	front.Go(func() error { return s.serve(frontCtx, listener) })
 	for _, run := range append([]func(context.Context) error{
 		s.sweeper.Run, s.handler.Run, s.clean, s.watchLog, s.serveMetrics, s.hooks.sender.Run, s.bulk.Run,
+		s.askIssuer,
 	}, s.jobs...) {
 		front.Go(func() error { return run(frontCtx) })
 	}

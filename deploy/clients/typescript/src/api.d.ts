@@ -678,6 +678,26 @@ export interface paths {
         patch: operations["tus-append"];
         trace?: never;
     };
+    "/v1/upload_tokens": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Make a token with which a browser makes one upload
+         * @description Give it to the browser of a user of your site, who sends it as `Authorization: Bearer` of POST /v1/uploads or of the creation of tus, from a page of any origin, or of `origin` alone. Each try with the token is the same upload, and it is good for nothing else. It ends when it expires, or when the credential that made it ends; what the upload's own URLs allow does not.
+         */
+        post: operations["create-upload-token"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/uploads": {
         parameters: {
             query?: never;
@@ -938,6 +958,26 @@ export interface paths {
         get: operations["list-outputs"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/videos/{id}/read_tokens": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Make a token with which a browser follows one video
+         * @description For browsers, whose EventSource and WebSocket send no Authorization header: they add `?token=` to GET /v1/videos/{id}, to its `/events`, or to /v1/ws, from a page of any origin. The token reads this video and nothing else. Streams end with it. It ends when it expires, or when the credential that made it ends.
+         */
+        post: operations["create-read-token"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2360,6 +2400,39 @@ export interface components {
             /** @description For people; may be empty */
             title: string;
         };
+        NewReadToken: {
+            /**
+             * Format: int64
+             * @description Seconds until the token ends
+             * @default 600
+             */
+            expires_in: number;
+        };
+        NewUploadToken: {
+            /**
+             * @description What the file may be, such as video/mp4 or video/*; anything when left out
+             * @example [
+             *       "video/*"
+             *     ]
+             */
+            content_types?: string[] | null;
+            /**
+             * Format: int64
+             * @description Seconds until the token ends
+             * @default 3600
+             */
+            expires_in: number;
+            /**
+             * Format: int64
+             * @description Bytes of the largest file. With it, an upload must say its size. As many as the server allows when left out
+             */
+            max_size?: number;
+            /**
+             * @description Of the web page that may use the token; any when left out
+             * @example https://app.example.com
+             */
+            origin?: string;
+        };
         Object: {
             content_type?: string;
             filename?: string;
@@ -2588,6 +2661,21 @@ export interface components {
         } & {
             [key: string]: unknown;
         };
+        ReadTokenView: {
+            /**
+             * Format: date-time
+             * @description Never later than the end of the credential that made it
+             */
+            expires_at: string;
+            /** @description tok_ and 26 letters and digits */
+            id: string;
+            /** @description The credential; shown only here */
+            token: string;
+            /** @description The only video that it reads */
+            video_id: string;
+        } & {
+            [key: string]: unknown;
+        };
         Reason: {
             /** Format: date-time */
             at: string;
@@ -2752,6 +2840,28 @@ export interface components {
             retryable: boolean;
             /** @description The code in words, always the same */
             title: string;
+        } & {
+            [key: string]: unknown;
+        };
+        UploadTokenView: {
+            /** @description Empty: any */
+            content_types: string[] | null;
+            /**
+             * Format: date-time
+             * @description Never later than the end of the credential that made it
+             */
+            expires_at: string;
+            /** @description tok_ and 26 letters and digits; events of the upload's creation name it as their actor */
+            id: string;
+            /**
+             * Format: int64
+             * @description null: as many bytes as the server allows
+             */
+            max_size: number | null;
+            /** @description Empty: any */
+            origin: string;
+            /** @description The credential; shown only here */
+            token: string;
         } & {
             [key: string]: unknown;
         };
@@ -5692,6 +5802,16 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
+            /** @description - `token_origin_refused`: The token is for pages of another origin */
+            403: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
             /** @description - `not_found`: Not found */
             404: {
                 headers: {
@@ -5718,6 +5838,7 @@ export interface operations {
             /**
              * @description - `offset_mismatch`: The offset is not that of the upload
              *     - `upload_method_mismatch`: The upload takes its bytes another way
+             *     - `upload_token_used`: The upload token is used
              *     - `idempotency_key_in_use`: A request with this Idempotency-Key is under way
              */
             409: {
@@ -5787,6 +5908,7 @@ export interface operations {
              *     - `upload_empty`: The file is empty
              *     - `upload_length_mismatch`: The length differs from that of the upload
              *     - `idempotency_key_reused`: The Idempotency-Key belongs to another request
+             *     - `upload_type_refused`: The type of the file is not allowed
              */
             422: {
                 headers: {
@@ -6232,6 +6354,7 @@ export interface operations {
              *     - `parameters_invalid`: The parameters are invalid
              *     - `upload_empty`: The file is empty
              *     - `upload_length_mismatch`: The length differs from that of the upload
+             *     - `upload_type_refused`: The type of the file is not allowed
              */
             422: {
                 headers: {
@@ -6283,6 +6406,80 @@ export interface operations {
             503: {
                 headers: {
                     "Retry-After"?: number;
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            "4XX": components["responses"]["WrongRequest"];
+            default: components["responses"]["FailedServer"];
+        };
+    };
+    "create-upload-token": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A new one for each request, and the same for every try of it. For 24 hours after a success, the same request gets the same answer, with Idempotency-Replayed, and does nothing; another request with the key is refused (422). While a request is under way, others with its key get 409. A request that failed leaves its key free. */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                /**
+                 * @example {
+                 *       "content_types": [
+                 *         "video/*"
+                 *       ],
+                 *       "expires_in": 3600,
+                 *       "max_size": 1073741824,
+                 *       "origin": "https://app.example.com"
+                 *     }
+                 */
+                "application/json": components["schemas"]["NewUploadToken"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    "Cache-Control"?: string;
+                    "Idempotency-Replayed"?: string;
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "content_types": [
+                     *         "video/*"
+                     *       ],
+                     *       "expires_at": "2026-11-28T13:00:00Z",
+                     *       "id": "tok_01m8ghr0wn71a0rc74jwxm01sm",
+                     *       "max_size": 1073741824,
+                     *       "origin": "https://app.example.com",
+                     *       "token": "rm_upload_EXAMPLE"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["UploadTokenView"];
+                };
+            };
+            /** @description - `idempotency_key_in_use`: A request with this Idempotency-Key is under way */
+            409: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `idempotency_key_reused`: The Idempotency-Key belongs to another request */
+            422: {
+                headers: {
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -6451,7 +6648,20 @@ export interface operations {
                     "application/json": components["schemas"]["UploadView"];
                 };
             };
-            /** @description - `idempotency_key_in_use`: A request with this Idempotency-Key is under way */
+            /** @description - `token_origin_refused`: The token is for pages of another origin */
+            403: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /**
+             * @description - `upload_token_used`: The upload token is used
+             *     - `idempotency_key_in_use`: A request with this Idempotency-Key is under way
+             */
             409: {
                 headers: {
                     "X-Request-Id"?: string;
@@ -6506,6 +6716,7 @@ export interface operations {
              *     - `upload_empty`: The file is empty
              *     - `idempotency_key_reused`: The Idempotency-Key belongs to another request
              *     - `multipart_unsupported`: The server has no multipart uploads
+             *     - `upload_type_refused`: The type of the file is not allowed
              */
             422: {
                 headers: {
@@ -6803,6 +7014,7 @@ export interface operations {
              *     - `webhook_refused`: The webhook address is refused
              *     - `parameters_invalid`: The parameters are invalid
              *     - `cursor_invalid`: The cursor is invalid
+             *     - `upload_type_refused`: The type of the file is not allowed
              *     - `idempotency_key_reused`: The Idempotency-Key belongs to another request
              */
             422: {
@@ -7195,6 +7407,7 @@ export interface operations {
              *     - `parameters_invalid`: The parameters are invalid
              *     - `upload_empty`: The file is empty
              *     - `upload_length_mismatch`: The length differs from that of the upload
+             *     - `upload_type_refused`: The type of the file is not allowed
              */
             422: {
                 headers: {
@@ -8523,6 +8736,84 @@ export interface operations {
             };
             /** @description - `not_found`: Not found */
             404: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            "4XX": components["responses"]["WrongRequest"];
+            default: components["responses"]["FailedServer"];
+        };
+    };
+    "create-read-token": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A new one for each request, and the same for every try of it. For 24 hours after a success, the same request gets the same answer, with Idempotency-Replayed, and does nothing; another request with the key is refused (422). While a request is under way, others with its key get 409. A request that failed leaves its key free. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description The video's id */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                /**
+                 * @example {
+                 *       "expires_in": 600
+                 *     }
+                 */
+                "application/json": components["schemas"]["NewReadToken"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    "Cache-Control"?: string;
+                    "Idempotency-Replayed"?: string;
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "expires_at": "2026-11-28T12:10:00Z",
+                     *       "id": "tok_01m8ghr1b5k3zq0m7v9d2c4x6y",
+                     *       "token": "rm_read_EXAMPLE",
+                     *       "video_id": "vid_01m8ghqzz0taxqswfbv5p1cdn8"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ReadTokenView"];
+                };
+            };
+            /** @description - `not_found`: Not found */
+            404: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `idempotency_key_in_use`: A request with this Idempotency-Key is under way */
+            409: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `idempotency_key_reused`: The Idempotency-Key belongs to another request */
+            422: {
                 headers: {
                     "X-Request-Id"?: string;
                     [name: string]: unknown;

@@ -36,15 +36,23 @@ export interface UploadRequest extends Order {
   tus?: Partial<UploadOptions>;
 }
 
+export type Options = Parameters<typeof createClient>[0] & {
+  /** An API key or a JSON Web Token; in browsers an upload token for `upload`, or a read token for `waitUntil` and `events`. */
+  key?: string;
+};
+
 /** A client of one server. `base` is its address, such as http://127.0.0.1:8080. */
 export class ReelMill {
   readonly api: ReturnType<typeof createClient<paths>>;
   readonly base: string;
+  readonly #credential: Record<string, string>;
 
-  constructor(base: string, options: Parameters<typeof createClient>[0] = {}) {
+  constructor(base: string, { key, ...options }: Options = {}) {
     this.base = base.replace(/\/$/, '');
+    this.#credential = key ? { Authorization: `Bearer ${key}` } : {};
     this.api = createClient<paths>({
       querySerializer: { array: { style: 'form', explode: false } }, ...options, baseUrl: this.base,
+      headers: { ...this.#credential, ...(options.headers as Record<string, string> | undefined) },
     });
   }
 
@@ -101,7 +109,7 @@ export class ReelMill {
     for (;;) {
       const response = await again(signal, async () => {
         const answer = await fetch(`${this.base}/v1/videos/${encodeURIComponent(id)}/events`, {
-          headers: { Accept: 'text/event-stream', ...(last && { 'Last-Event-ID': last }) }, signal: signal ?? null,
+          headers: { ...this.#credential, Accept: 'text/event-stream', ...(last && { 'Last-Event-ID': last }) }, signal: signal ?? null,
         });
         return { response: answer, ...(answer.ok ? { data: answer } : { error: await answer.json() as Problem }) };
       });
