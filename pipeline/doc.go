@@ -36,6 +36,7 @@
 //   - project: the owner of videos, keys and webhook endpoints; a name token. DefaultProject always exists.
 //   - API key: a credential of one project, with scopes, each of which allows one kind of request (package
 //     access).
+//   - upload token, read token: credentials for a browser, to make one upload or to follow one video.
 //   - grant: what a request may do, made from its credential.
 //   - actor: who did what an event tells.
 //   - step: an entry of a pipeline document: a worker type, its parameters, and what must come before it.

@@ -27,6 +27,7 @@ func TestRulesLeaveRoom(t *testing.T) {
 	}{
 		{"cmd/reelmill/command.go", false, []string{"github.com/alecthomas/kong", ours + "pipeline/client"}},
 		{"pipeline/access/quota.go", false, nil},
+		{"pipeline/access/token.go", exists, []string{ours + "pipeline", ours + "pipeline/secret"}},
 		{"pipeline/aggregate.go", exists, nil},
 		{"pipeline/codes.go", exists, nil},
 		{"pipeline/flow.go", exists, nil},

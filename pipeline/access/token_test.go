@@ -264,7 +264,8 @@ func FuzzOpenToken(f *testing.F) {
 	f.Add("rm_read_.")
 	f.Fuzz(func(t *testing.T, text string) {
 		token, err := m.Open(secret.New(text))
-		if err == nil && text != good.Reveal() {
+		// Each process of the fuzzer has a good token of its own, with the same key.
+		if err == nil && (token.Kind != ReadToken || token.Video != "vid_1" || token.By != pipeline.ActorAnonymous) {
 			t.Fatalf("%q: %+v", text, token)
 		}
 		if err != nil && !errors.Is(err, ErrUnauthorized) {

@@ -66,8 +66,8 @@ func brandType(brand string) string {
 	return "video/mp4"
 }
 
-// typeOf returns a media type as the table of package storage writes it: in lower case, without parameters, and
-// by its registered name.
+// typeOf returns a media type as the table of package storage writes it: in lower case, without parameters,
+// and by its registered name.
 func typeOf(media string) string {
 	media, _, _ = strings.Cut(strings.ToLower(media), ";")
 	media = strings.TrimSpace(media)
@@ -111,8 +111,8 @@ func declaredTypes(o uploadOrder) (all []string) {
 	return all
 }
 
-// checkBytes refuses a file that is not of the types that the token of its upload allows. What its first bytes
-// do not tell must be allowed by its name.
+// checkBytes refuses a file that is not of the types that the token of its upload allows. What its first
+// bytes do not tell must be allowed by its name.
 func (s *server) checkBytes(ctx context.Context, d uploadDoc) error {
 	if len(d.Types) == 0 {
 		return nil

@@ -29,8 +29,8 @@ var (
 		DefaultStatus: http.StatusCreated,
 		Description: "For browsers, whose EventSource and WebSocket send no Authorization header: they add " +
 			"`?token=` to GET /v1/videos/{id}, to its `/events`, or to /v1/ws, from a page of any origin. The token " +
-			"reads this video and nothing else. Streams end with it. It ends when it expires, or when the credential " +
-			"that made it ends.",
+			"reads this video and nothing else. Streams end with it. It ends when it expires, or when the " +
+			"credential that made it ends.",
 	}
 )
 
@@ -266,7 +266,7 @@ func (in *intake) tokenUsed(err error) error {
 	if in.token == nil || classify(err).code != codeKeyReused {
 		return err
 	}
-	return fail(codeTokenUsed, "The token has made an upload already: one of another file, or with other fields.")
+	return fail(codeTokenUsed, "The token has made an upload already, of another file or with other fields.")
 }
 
 // checkToken refuses an upload that its token does not allow.
