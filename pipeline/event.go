@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -51,11 +52,21 @@ const (
 	ProjectDeleted EventType = "project.deleted"
 	KeyCreated     EventType = "key.created"
 	KeyRevoked     EventType = "key.revoked"
+	QuotaWarned    EventType = "quota.warned"   // a project has used 80% of a quota
+	QuotaExceeded  EventType = "quota.exceeded" // it has used all, or was refused something because of it
 )
 
-// AccessEventTypes lists the event types of projects and keys. They belong to no video: webhook endpoints do
-// not get them, and lists of events have them for administrators only.
-var AccessEventTypes = []EventType{ProjectCreated, ProjectChanged, ProjectDeleted, KeyCreated, KeyRevoked}
+// QuotaEventTypes lists the event types of quotas. They belong to no video, but webhook endpoints get them.
+var QuotaEventTypes = []EventType{QuotaWarned, QuotaExceeded}
+
+// HookEventTypes returns the event types that webhook endpoints get.
+func HookEventTypes() []EventType { return slices.Concat(EventTypes, QuotaEventTypes) }
+
+// AccessEventTypes lists the event types of projects, their keys and quotas. They belong to no video: lists of
+// events have them for administrators only, and webhook endpoints get none but those of QuotaEventTypes.
+var AccessEventTypes = []EventType{
+	ProjectCreated, ProjectChanged, ProjectDeleted, KeyCreated, KeyRevoked, QuotaWarned, QuotaExceeded,
+}
 
 // Event is one immutable fact. On the wire it is a CloudEvents 1.0 document in structured JSON
 // (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md) with the extensions

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -12,7 +13,7 @@ import (
 type Report struct {
 	Type      EventType       `json:"type"`
 	Timestamp time.Time       `json:"timestamp"` // of the event
-	Data      json.RawMessage `json:"data"`      // a VideoView, a JobView, or a Gone
+	Data      json.RawMessage `json:"data"`      // a VideoView, a JobView, a Gone, or that of the event of a quota
 }
 
 // Gone is the data of the report that a video is deleted.
@@ -22,11 +23,15 @@ type Gone struct {
 }
 
 // ReportOf returns the report of an event of the log: with the video just after the event for an event of a
-// video, and with the job for an event of a job. A video that is deleted has only its id. URLs begin with
+// video, and with the job for an event of a job. A video that is deleted has only its id. The event of a
+// quota is reported with its own data. URLs begin with
 // public, as in VideoView.AddURLs.
 //
 // Of a video whose events are removed meanwhile, the report has what the event itself says.
 func ReportOf(ctx context.Context, log Log, e Event, public string) (Report, error) {
+	if slices.Contains(QuotaEventTypes, e.Type) {
+		return Report{Type: e.Type, Timestamp: e.Time, Data: e.Data}, nil
+	}
 	project, video, job, err := Address(e.Subject)
 	if err != nil {
 		return Report{}, err

@@ -49,6 +49,8 @@ var schemaOf = map[pipeline.EventType]struct {
 	pipeline.ProjectDeleted: {struct{}{}, nil},
 	pipeline.KeyCreated:     {access.KeyData{}, nil},
 	pipeline.KeyRevoked:     {struct{}{}, nil},
+	pipeline.QuotaWarned:    {access.QuotaData{}, nil},
+	pipeline.QuotaExceeded:  {access.QuotaData{}, nil},
 }
 
 // allTypes are the event types that have a schema.

@@ -49,8 +49,12 @@ var Scopes = []Scope{Upload, Read, Write, Admin, Work, Operate}
 
 // Settings are what may be changed about a project.
 type Settings struct {
-	Title string `json:"title" maxLength:"256" doc:"For people; may be empty"`
+	Title  string `json:"title" maxLength:"256" doc:"For people; may be empty"`
+	Limits Limits `json:"limits,omitzero" doc:"What the project may use; no limits when left out"`
 }
+
+// check returns ErrInvalid for settings that are not allowed.
+func (s Settings) check() error { return errors.Join(checkText("title", s.Title), s.Limits.check()) }
 
 // Project owns videos, keys and webhook endpoints.
 type Project struct {
@@ -68,6 +72,8 @@ type KeyData struct {
 	Scopes    []Scope    `json:"scopes"`
 	ExpiresAt *time.Time `json:"expires_at,omitempty"`
 	SHA256    string     `json:"sha256"` // of the secret, in hex
+
+	RequestsPerSecond int `json:"requests_per_second,omitempty"` // 0: as many as the project
 }
 
 // Key is an API key, without its secret.
@@ -81,6 +87,8 @@ type Key struct {
 	ExpiresAt *time.Time `json:"expires_at" doc:"null: it does not expire"`
 	RevokedAt *time.Time `json:"revoked_at" doc:"null: it is not revoked"`
 	RevokedBy string     `json:"revoked_by,omitempty" doc:"The actor"`
+
+	RequestsPerSecond int `json:"requests_per_second,omitempty" doc:"Requests a second that each server process answers, beside the limit of the project; left out: no limit of its own"`
 
 	sum [32]byte // of the secret
 }
@@ -103,6 +111,8 @@ type Grant struct {
 	Origin  string // of the web page that may use it; empty: any
 	Key     string // id of the key; empty for other credentials
 	Token   *Token // what the token says; nil for other credentials
+
+	RequestsPerSecond int // of the key alone; 0: no limit
 
 	stored string // where State has the key; empty for other credentials
 }

@@ -75,7 +75,7 @@ func FoldProject(p Project, e pipeline.Event) (after Project, ok bool) {
 	case pipeline.ProjectCreated, pipeline.ProjectChanged:
 		var data Settings
 		if e.Decode(&data) != nil {
-			data = p.Settings // a project whose title cannot be read exists all the same
+			data = p.Settings // a project whose settings cannot be read exists all the same
 		}
 		if e.Type == pipeline.ProjectCreated {
 			p = Project{CreatedAt: e.Time}
@@ -115,7 +115,7 @@ func newKey(project, id string, e pipeline.Event) (Key, error) {
 	}
 	return Key{
 		ID: id, Project: project, Name: data.Name, Scopes: data.Scopes, CreatedAt: e.Time, CreatedBy: e.Actor,
-		ExpiresAt: data.ExpiresAt, sum: [32]byte(sum),
+		ExpiresAt: data.ExpiresAt, RequestsPerSecond: data.RequestsPerSecond, sum: [32]byte(sum),
 	}, nil
 }
 
@@ -178,7 +178,10 @@ func (s *State) grant(text string, now time.Time) (Grant, bool) {
 	id, known := s.bySum[sumOf(text)]
 	k := s.keys[id] // the zero Key for an unknown secret
 	active := k.Active(now)
-	g := Grant{Project: k.Project, Scopes: k.Scopes, Actor: "key:" + k.ID, Key: k.ID, stored: id}
+	g := Grant{
+		Project: k.Project, Scopes: k.Scopes, Actor: "key:" + k.ID, Key: k.ID, stored: id,
+		RequestsPerSecond: k.RequestsPerSecond,
+	}
 	if k.ExpiresAt != nil {
 		g.Expires = *k.ExpiresAt
 	}

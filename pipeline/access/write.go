@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/reelmill/reelmill/pipeline"
@@ -20,7 +21,7 @@ const tries = 8
 // CreateProject appends project.created. ErrExists: there is one of this name. ErrInvalid: the name or a
 // setting is not allowed.
 func CreateProject(ctx context.Context, log pipeline.Log, name string, s Settings) (pipeline.Event, error) {
-	if err := errors.Join(CheckProject(name), checkText("title", s.Title)); err != nil {
+	if err := errors.Join(CheckProject(name), s.check()); err != nil {
 		return pipeline.Event{}, err
 	}
 	return write(ctx, log, name, ProjectThing, func(last pipeline.Event) (pipeline.EventType, any, error) {
@@ -34,7 +35,7 @@ func CreateProject(ctx context.Context, log pipeline.Log, name string, s Setting
 // ChangeProject appends project.changed with the whole new settings. pipeline.ErrNotFound: there is no such
 // project.
 func ChangeProject(ctx context.Context, log pipeline.Log, name string, s Settings) (pipeline.Event, error) {
-	if err := checkText("title", s.Title); err != nil {
+	if err := s.check(); err != nil {
 		return pipeline.Event{}, err
 	}
 	return write(ctx, log, name, ProjectThing, func(last pipeline.Event) (pipeline.EventType, any, error) {
@@ -75,6 +76,8 @@ type NewKey struct {
 	Name      string
 	Scopes    []Scope
 	ExpiresAt time.Time // zero: never
+	// RequestsPerSecond limits the key alone, beside the limit of its project; 0: it has no limit of its own.
+	RequestsPerSecond int
 }
 
 // CreateKey appends key.created and returns the key with its secret, which nobody can read again.
@@ -99,6 +102,7 @@ func CreateKey(ctx context.Context, log pipeline.Log, n NewKey) (Key, secret.Tex
 	sum := sumOf(text.Reveal())
 	data := KeyData{
 		ID: pipeline.NewID("key"), Name: n.Name, Scopes: n.Scopes, SHA256: hex.EncodeToString(sum[:]),
+		RequestsPerSecond: n.RequestsPerSecond,
 	}
 	if !n.ExpiresAt.IsZero() {
 		at := n.ExpiresAt.UTC()
@@ -123,7 +127,8 @@ func (n NewKey) check() error {
 	if !n.ExpiresAt.IsZero() && !n.ExpiresAt.After(time.Now()) {
 		expiry = fmt.Errorf("%w: the key would expire in the past, %s", ErrInvalid, pipeline.Clock(n.ExpiresAt))
 	}
-	return errors.Join(project, checkText("name", n.Name), CheckScopes(n.Project, n.Scopes), expiry)
+	return errors.Join(project, checkText("name", n.Name), CheckScopes(n.Project, n.Scopes), expiry,
+		checkRate(n.RequestsPerSecond))
 }
 
 // RevokeKey appends key.revoked. Revoking again does nothing and returns the first event.
@@ -150,7 +155,7 @@ func write(ctx context.Context, log pipeline.Log, project, thing string,
 ) (pipeline.Event, error) {
 	at := subject(project, thing)
 	about := thing
-	if thing == ProjectThing {
+	if thing == ProjectThing || strings.HasPrefix(thing, quotaPrefix) {
 		about = project
 	}
 	for range tries {

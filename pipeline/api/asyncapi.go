@@ -244,7 +244,7 @@ func (d *asyncAPI) addLog() {
 // addEndpoints adds the subjects of NATS endpoints, whose messages the schemas of webhooks describe.
 func (d *asyncAPI) addEndpoints() {
 	types := []any{webhooks.TypeTest, webhooks.TypeDisabled}
-	for _, t := range pipeline.EventTypes {
+	for _, t := range pipeline.HookEventTypes() {
 		types = append(types, t)
 	}
 	d.schemas["Report"] = object{
@@ -253,7 +253,7 @@ func (d *asyncAPI) addEndpoints() {
 			"timestamp": object{"type": "string", "format": "date-time"},
 			"data": object{
 				"type":        "object",
-				"description": "The video or job just after the event; see the webhooks in /openapi.json",
+				"description": "The video, job or quota just after the event; see the webhooks in /openapi.json",
 			},
 		},
 	}

@@ -75,7 +75,7 @@ func (s *server) listDeliveries(ctx context.Context, in *listDeliveriesInput) (*
 // checkTypes refuses unknown types of events.
 func checkTypes(at string, types []string) error {
 	known := []string{webhooks.TypeTest, webhooks.TypeDisabled}
-	for _, t := range pipeline.EventTypes {
+	for _, t := range pipeline.HookEventTypes() {
 		known = append(known, string(t))
 	}
 	for _, t := range types {

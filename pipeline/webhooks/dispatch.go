@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/reelmill/reelmill/pipeline"
@@ -41,7 +42,9 @@ func (d *Dispatcher) Handle(ctx context.Context, events []pipeline.Event) (done 
 func (d *Dispatcher) dispatch(ctx context.Context, e pipeline.Event, endpoints []Endpoint) error {
 	project, video, _, err := pipeline.Address(e.Subject)
 	if err != nil {
-		return nil //nolint:nilerr // it belongs to no video, so to no endpoint
+		if project, _, _ = pipeline.AccessAddress(e.Subject); !slices.Contains(pipeline.QuotaEventTypes, e.Type) {
+			return nil // it belongs to neither a video nor a quota, so to no endpoint
+		}
 	}
 	var body json.RawMessage
 	for _, to := range endpoints {

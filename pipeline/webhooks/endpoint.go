@@ -129,8 +129,8 @@ func Matches(pattern, kind string) bool {
 
 // Patterns returns everything that Endpoint.Events may have.
 func Patterns() []string {
-	all := []string{"*", "video.*", "job.*", "webhook_endpoint.*", TypeDisabled}
-	for _, t := range pipeline.EventTypes {
+	all := []string{"*", "video.*", "job.*", "quota.*", "webhook_endpoint.*", TypeDisabled}
+	for _, t := range pipeline.HookEventTypes() {
 		all = append(all, string(t))
 	}
 	return all

@@ -33,8 +33,19 @@ func SampleAt(kind, project, public string, at time.Time) (any, error) {
 				Worker: "transcode", Status: pipeline.JobStateOf(t), After: []string{}, Weight: 1, Attempt: 1,
 				CreatedAt: at,
 			}, nil
+		case strings.HasPrefix(kind, "quota."):
+			return sampleQuota(project, at), nil
 		}
 		return sampleVideo(t, video, project, public, at), nil
+	}
+}
+
+// sampleQuota returns the data of an event of a quota, as package access writes it.
+func sampleQuota(project string, at time.Time) map[string]any {
+	return map[string]any{
+		"project": project, "quota": "upload_bytes_per_day", "limit": 1000, "used": 1000, "percent": 100,
+		"period": at.Format(time.DateOnly), "renews_at": at.Truncate(24 * time.Hour).Add(24 * time.Hour),
+		"message": "A test: the project has used all of a quota.",
 	}
 }
 
@@ -68,7 +79,7 @@ func sampleVideo(t pipeline.EventType, video, project, public string, at time.Ti
 
 func eventTypes() []string {
 	var all []string
-	for _, t := range pipeline.EventTypes {
+	for _, t := range pipeline.HookEventTypes() {
 		all = append(all, string(t))
 	}
 	return all
