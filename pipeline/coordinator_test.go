@@ -368,7 +368,8 @@ func TestDelete(t *testing.T) {
 	if err := w.log.events[1].Decode(&told); err != nil {
 		t.Fatal(err)
 	}
-	if len(told.Samples) != 1 || told.Samples[0].Metric != pipeline.MetricUploaded {
+	if len(told.Samples) != 2 || told.Samples[0].Metric != pipeline.MetricUploaded ||
+		told.Samples[1] != (pipeline.Sample{Metric: pipeline.MetricEncoded, At: told.Samples[1].At, Value: 4000}) {
 		t.Errorf("samples %+v", told.Samples)
 	}
 	if gone := told.Removed.Sequences(); gone.Count() != w.log.sequence-2 || gone.Has(first.Sequence) {
@@ -426,7 +427,7 @@ func TestDeletionTellsOfAllThatItRemoves(t *testing.T) {
 			t.Errorf("event %d is in the log: %t, and recorded as removed: %t", n, there, !there)
 		}
 	}
-	if len(told.Samples) != 1 {
+	if len(told.Samples) != 2 {
 		t.Errorf("samples %+v", told.Samples)
 	}
 }

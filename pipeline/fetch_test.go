@@ -106,7 +106,9 @@ func TestFetchedView(t *testing.T) {
 		v.Status != pipeline.StateVideoProcessing || v.Progress != 0 {
 		t.Errorf("after: %+v", v)
 	}
-	if samples, err := pipeline.SamplesOf(w.log.events); err != nil || len(samples) != 1 {
+	samples, err := pipeline.SamplesOf(w.log.events)
+	if err != nil || len(samples) != 3 || samples[0].Value != 0 || samples[1].Metric != pipeline.MetricFetched ||
+		samples[1].Value != 9 {
 		t.Errorf("samples %+v, %v", samples, err)
 	}
 }

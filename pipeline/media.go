@@ -1,5 +1,7 @@
 package pipeline
 
+import "math"
+
 // Object is one object in the store.
 type Object struct {
 	Key         string `json:"key"`
@@ -54,6 +56,17 @@ func (m *Media) forTask() *Media {
 	groups.Borders, short.Video.Groups = nil, &groups
 	return &short
 }
+
+// Milliseconds returns the length of the video, as quotas count it; m may be nil.
+func (m *Media) Milliseconds() int64 {
+	if m == nil || !(m.Duration > 0) || m.Duration > maxDuration {
+		return 0
+	}
+	return int64(math.Ceil(m.Duration * 1000))
+}
+
+// maxDuration is the longest video that Milliseconds counts, in seconds: a century.
+const maxDuration = 100 * 366 * 24 * 3600
 
 // problems returns the warnings as problems of the video; m may be nil.
 func (m *Media) problems() []Problem {

@@ -14,7 +14,9 @@ type Metric string
 
 // The metrics. Each sample comes from one event.
 const (
-	MetricUploaded Metric = "uploaded" // a video was uploaded; no value
+	MetricUploaded Metric = "uploaded" // a video was uploaded; bytes of its source, 0 if it is to be fetched
+	MetricFetched  Metric = "fetched"  // its source was fetched; bytes
+	MetricEncoded  Metric = "encoded"  // its plan was made; milliseconds of the source
 	MetricReady    Metric = "ready"    // a video became ready; seconds since its upload
 	MetricPlayable Metric = "playable" // a video became playable; seconds since its upload
 	MetricFailed   Metric = "failed"   // a video ended errored or rejected; Label is the code of its problem
@@ -25,6 +27,9 @@ const (
 	// worker type.
 	MetricEncodeSpeed Metric = "encode_speed"
 )
+
+// UsageMetrics are the metrics that quotas and the usage of a project are counted by.
+var UsageMetrics = []Metric{MetricUploaded, MetricFetched, MetricEncoded}
 
 // Sample is one observation for the statistics. It is a function of one video's events up to a certain one,
 // so it is the same however often they are read.
@@ -44,7 +49,11 @@ func SampleOf(e Event, video VideoView, job JobView) (Sample, bool) {
 	since := max(0, e.Time.Sub(video.CreatedAt).Seconds()) // clocks of two machines may differ
 	switch e.Type {
 	case VideoUploaded:
-		s.Metric = MetricUploaded
+		s.Metric, s.Value = MetricUploaded, float64(max(0, video.Size))
+	case VideoInspected:
+		if video.Status == StateVideoProcessing { // it was accepted, and not canceled before
+			s.Metric, s.Value = MetricEncoded, float64(video.Media.Milliseconds())
+		}
 	case VideoReady:
 		s.Metric, s.Value = MetricReady, since
 	case VideoPlayable:
@@ -73,6 +82,9 @@ func jobSample(e Event, job JobView) (Sample, bool) {
 			return Sample{}, false
 		}
 		return Sample{Metric: MetricAttemptFailed, At: e.Time, Label: string(data.Problem.Code)}, true
+	}
+	if data.Step == FetchStep && data.Result != nil && data.Result.Source != nil {
+		return Sample{Metric: MetricFetched, At: e.Time, Value: float64(max(0, data.Result.Source.Size))}, true
 	}
 	s := Sample{Metric: MetricEncodeSpeed, At: e.Time, Label: data.Worker, Value: encodeSpeed(e, data, job)}
 	return s, s.Value > 0

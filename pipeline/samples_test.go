@@ -88,7 +88,7 @@ func TestSamplesOf(t *testing.T) {
 	d.job(pipeline.JobErrored, "notify", broken(pipeline.CodeWebhookFailed))
 	at := func(second int) time.Time { return midday.Add(time.Duration(second) * time.Second) }
 	want := []pipeline.Sample{
-		{Metric: pipeline.MetricUploaded, At: at(0)},
+		{Metric: pipeline.MetricUploaded, At: at(0), Value: 7},
 		{Metric: pipeline.MetricAttemptFailed, At: at(2), Label: "input_fetch_failed"},
 		{Metric: pipeline.MetricFailed, At: at(8), Label: "internal_error"},
 		{Metric: pipeline.MetricPlayable, At: at(12), Value: 12},
@@ -128,7 +128,7 @@ func TestSamplesOfTheOtherEnds(t *testing.T) {
 		d.uploaded()
 		d.ended(pipeline.Finish{State: end, Problem: reason})
 		want.At = midday.Add(time.Second)
-		all := []pipeline.Sample{{Metric: pipeline.MetricUploaded, At: midday}, want}
+		all := []pipeline.Sample{{Metric: pipeline.MetricUploaded, At: midday, Value: 7}, want}
 		if diff := cmp.Diff(all, d.samples(t)); diff != "" {
 			t.Errorf("%s: %s", end, diff)
 		}
@@ -150,8 +150,9 @@ func TestSamplesOfWhatCannotBeRead(t *testing.T) {
 	d.tell("", pipeline.JobSubject(project, video, "a"), `{}`)
 	d.tell("job.admired", pipeline.JobSubject(project, video, "a"), `{}`)
 	d.tell(pipeline.VideoReady, "nonsense", `{}`)
-	if diff := cmp.Diff([]pipeline.Sample{{Metric: pipeline.MetricUploaded, At: midday.Add(3 * time.Second)}},
-		d.samples(t)); diff != "" {
+	if diff := cmp.Diff([]pipeline.Sample{
+		{Metric: pipeline.MetricUploaded, At: midday.Add(3 * time.Second), Value: 7},
+	}, d.samples(t)); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -69,6 +69,15 @@ func PlayURL(public, video, path string) string { return public + "/play/" + vid
 // Open reports whether something is still to happen to the video.
 func (v *VideoView) Open() bool { return !v.Status.Terminal() || v.Owed || v.OwedPlayable }
 
+// StoredMilliseconds returns how long the video is that is kept, or made, to be played: 0 for one that is not
+// inspected, and for one that ended before there was anything to play.
+func (v *VideoView) StoredMilliseconds() int64 {
+	if v.Playable || v.Status == StateVideoProcessing || v.Status == StateVideoReady {
+		return v.Media.Milliseconds()
+	}
+	return 0
+}
+
 // JobView is a job as the read model stores it and the API returns it.
 type JobView struct {
 	ID         string         `json:"id" doc:"The video's id, a slash, the job's name"`

@@ -212,6 +212,7 @@ func (b *batch) put(ctx context.Context, text string, e pipeline.Event, project,
 func (b *batch) applyVideo(ctx context.Context, v *videoEntry, e pipeline.Event) error {
 	var planned []pipeline.JobView
 	if e.Type == pipeline.VideoInspected {
+		v.inspected = e.Sequence
 		var err error
 		if planned, err = pipeline.PlannedJobs(e); err != nil {
 			return poisoned{e, err}
@@ -269,7 +270,7 @@ func (b *batch) applyJob(ctx context.Context, v *videoEntry, name string, e pipe
 	v.view.ApplyJob(e, j.view)
 	v.dirty, j.dirty = true, true
 	if had {
-		if err := b.exec(ctx, sqlDropOutputs, v.view.ID, name); err != nil {
+		if err := b.dropOutputs(ctx, v, name); err != nil {
 			return pipeline.JobView{}, err
 		}
 	}
@@ -291,8 +292,25 @@ func (b *batch) putOutputs(ctx context.Context, v *videoEntry, name string, e pi
 		if err != nil {
 			return err
 		}
+		v.outputBytes += max(0, o.Size)
 	}
 	return nil
+}
+
+// dropOutputs removes the outputs of a job.
+func (b *batch) dropOutputs(ctx context.Context, v *videoEntry, name string) error {
+	rows, err := b.stmt(ctx, sqlJobOutputs).QueryContext(ctx, v.view.ID, name)
+	if err != nil {
+		return err
+	}
+	outputs, err := scanDocs[pipeline.OutputView](rows)
+	if err != nil {
+		return err
+	}
+	for _, o := range outputs {
+		v.outputBytes -= max(0, o.Size)
+	}
+	return b.exec(ctx, sqlDropOutputs, v.view.ID, name)
 }
 
 // settle marks the jobs that are pending when their video ends.

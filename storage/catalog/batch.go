@@ -44,6 +44,9 @@ type videoEntry struct {
 	dirty bool
 	jobs  map[string]*jobEntry
 	found *searchable // what the tables for searches hold; nil: nothing
+
+	inspected   uint64 // sequence of video.inspected; 0 before
+	outputBytes int64  // of the outputs of the jobs that are completed
 }
 
 // jobEntry is a job in a batch. If its view has no ID, the job does not exist yet.
@@ -81,7 +84,8 @@ func (b *batch) video(ctx context.Context, id string) (*videoEntry, error) {
 	var hidden pipeline.VideoView // the fields that JSON omits
 	v := &videoEntry{jobs: map[string]*jobEntry{}}
 	err := b.stmt(ctx, sqlVideoRow).QueryRowContext(ctx, id).Scan(&doc,
-		&hidden.PlannedWeight, &hidden.DoneWeight, &hidden.Owed, &hidden.OwedPlayable, &hidden.Generation)
+		&hidden.PlannedWeight, &hidden.DoneWeight, &hidden.Owed, &hidden.OwedPlayable, &hidden.Generation,
+		&v.inspected, &v.outputBytes)
 	switch {
 	case err == nil:
 		if err := decode([]byte(doc), &v.view); err != nil {
@@ -140,7 +144,7 @@ func (b *batch) flush(ctx context.Context) error {
 		if !v.dirty {
 			continue
 		}
-		if err := b.putVideo(ctx, id, &v.view); err != nil {
+		if err := b.putVideo(ctx, id, v); err != nil {
 			return err
 		}
 		if found := searchableOf(&v.view); v.found == nil || !v.found.equal(found) {
@@ -152,14 +156,15 @@ func (b *batch) flush(ctx context.Context) error {
 	return nil
 }
 
-func (b *batch) putVideo(ctx context.Context, id string, v *pipeline.VideoView) error {
+func (b *batch) putVideo(ctx context.Context, id string, entry *videoEntry) error {
+	v := &entry.view
 	doc, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Errorf("encode video %s: %w", id, err)
 	}
 	return b.exec(ctx, sqlPutVideo, id, v.Project, string(v.Status), v.CreatedAt.UnixMicro(),
 		v.PlannedWeight, v.DoneWeight, flag(v.Owed), flag(v.OwedPlayable), flag(v.Open()), v.Generation,
-		string(doc))
+		int64(entry.inspected), v.StoredMilliseconds(), v.Size, entry.outputBytes, string(doc))
 }
 
 // flag converts a bool for a column.

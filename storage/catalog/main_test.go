@@ -259,7 +259,8 @@ func dump(ctx context.Context, c *Catalog) string {
 	for _, query := range []string{
 		`SELECT id || '|' || sequence || '|' || poisoned || '|' || applied_at FROM projection`,
 		`SELECT id || '|' || project || '|' || status || '|' || created_at || '|' || planned_weight || '|' ||
-			done_weight || '|' || owed || '|' || open || '|' || generation || '|' || doc FROM videos`,
+			done_weight || '|' || owed || '|' || open || '|' || generation || '|' ||
+			inspected || '|' || stored_ms || '|' || source_bytes || '|' || output_bytes || '|' || doc FROM videos`,
 		`SELECT video || '|' || name || '|' || status || '|' || created_at || '|' || born || '|' ||
 			position || '|' || doc FROM jobs`,
 		`SELECT video || '|' || job || '|' || path || '|' || sequence || '|' || position || '|' || doc

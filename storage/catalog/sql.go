@@ -9,16 +9,19 @@ const (
 		WHERE id = 1 AND sequence = $5`
 	sqlAppliedAt = `SELECT applied_at FROM projection WHERE id = 1`
 
-	sqlVideoRow = `SELECT doc, planned_weight, done_weight, owed, owed_playable, generation
+	sqlVideoRow = `SELECT doc, planned_weight, done_weight, owed, owed_playable, generation, inspected, output_bytes
 		FROM videos WHERE id = $1`
 	sqlPutVideo = `
 		INSERT INTO videos
-			(id, project, status, created_at, planned_weight, done_weight, owed, owed_playable, open, generation, doc)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+			(id, project, status, created_at, planned_weight, done_weight, owed, owed_playable, open, generation,
+			inspected, stored_ms, source_bytes, output_bytes, doc)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
 		ON CONFLICT (id) DO UPDATE SET status = excluded.status, created_at = excluded.created_at,
 			planned_weight = excluded.planned_weight, done_weight = excluded.done_weight,
 			owed = excluded.owed, owed_playable = excluded.owed_playable,
-			open = excluded.open, generation = excluded.generation, doc = excluded.doc`
+			open = excluded.open, generation = excluded.generation, inspected = excluded.inspected,
+			stored_ms = excluded.stored_ms, source_bytes = excluded.source_bytes,
+			output_bytes = excluded.output_bytes, doc = excluded.doc`
 
 	sqlJobRow      = `SELECT name, doc, born, position FROM jobs WHERE video = $1 AND name = $2`
 	sqlJobsInState = `SELECT name, doc, born, position FROM jobs WHERE video = $1 AND status = $2`
@@ -32,6 +35,7 @@ const (
 		ON CONFLICT (video, job, path) DO UPDATE SET
 			sequence = excluded.sequence, position = excluded.position, doc = excluded.doc`
 	sqlDropOutputs = `DELETE FROM outputs WHERE video = $1 AND job = $2`
+	sqlJobOutputs  = `SELECT doc FROM outputs WHERE video = $1 AND job = $2`
 
 	sqlPutEvent    = `INSERT INTO events (video, sequence, project, type, doc) VALUES ($1, $2, $3, $4, $5)`
 	sqlPutDeletion = `INSERT INTO deletions (video, sequence, project, type, doc) VALUES ($1, $2, $3, $4, $5)`
@@ -109,6 +113,21 @@ const (
 	sqlKeys     = `SELECT doc FROM api_keys WHERE project = $1 ORDER BY created`
 
 	sqlAllSamples = `SELECT metric, at_us, label, value FROM samples WHERE at_us >= $1 AND at_us < $2`
+
+	// Both read the index videos_usage alone. $2 is a sequence: of what was inspected after it, nothing counts.
+	sqlStored = `
+		SELECT COUNT(*), COALESCE(SUM(stored_ms), 0), COALESCE(SUM(source_bytes), 0), COALESCE(SUM(output_bytes), 0)
+		FROM videos WHERE project = $1`
+	sqlStoredUntil = `
+		SELECT COALESCE(SUM(stored_ms), 0) FROM videos WHERE project = $1 AND inspected > 0 AND inspected <= $2`
+	// The list of metrics repeats that of the partial index samples_usage word for word. What a quota refused
+	// before it was encoded does not count as encoded.
+	sqlUsage = `
+		SELECT s.metric, COUNT(*), COALESCE(SUM(s.value), 0) FROM samples s
+		WHERE s.metric IN ('uploaded', 'fetched', 'encoded') AND s.project = $1 AND s.at_us >= $2 AND s.at_us < $3
+			AND s.sequence <= $4 AND (s.metric <> 'encoded' OR NOT EXISTS (SELECT 1 FROM samples r
+				WHERE r.video = s.video AND r.metric = 'failed' AND r.label = 'quota_exceeded'))
+		GROUP BY s.metric`
 )
 
 var (
@@ -117,10 +136,11 @@ var (
 		sqlDropOutputs, sqlPutEvent, sqlPutDeletion, sqlPutSample, sqlDropSamples, sqlDropVideo, sqlDropVideoJobs,
 		sqlDropVideoOutputs, sqlDropVideoEvents, sqlPutMetadata, sqlDropMetadata, sqlPutText, sqlPutGrams,
 		sqlDropGrams, sqlDropVideoGrams, sqlDropText, sqlPutAccessEvent, sqlProjectRow, sqlPutProject, sqlKeyRow,
-		sqlPutKey, sqlKeysLeft,
+		sqlPutKey, sqlKeysLeft, sqlJobOutputs,
 	}
 	readerStatements = []string{
 		sqlSequence, sqlPoisoned, sqlAppliedAt, sqlVideo, sqlJobs, sqlOutputs, sqlEvents,
 		sqlOutputsAt, sqlAnyVideo, sqlAnyOutputs, sqlUnfinished, sqlBacklog, sqlPaces, sqlSamples, sqlAllSamples,
+		sqlStored, sqlStoredUntil, sqlUsage,
 	}
 )
