@@ -34,6 +34,7 @@ const (
 	CodeWebhookRefused    Code = "webhook_refused"
 	CodeWebhookFailed     Code = "webhook_failed"
 	CodeWorkerPanicked    Code = "worker_panicked"
+	CodeQuotaExceeded     Code = "quota_exceeded"
 	CodeInternal          Code = "internal_error"
 )
 
@@ -143,6 +144,10 @@ var catalogue = map[Code]CodeEntry{
 	CodeWorkerPanicked: {Bug, "The worker panicked",
 		"This video triggers a bug in the worker's code.",
 		"The stack is in the log of the process; report it, with the input if you can."},
+	CodeQuotaExceeded: {Input, "A quota of the project is exceeded",
+		"With this video the project would use more than its operator allows; nothing of it was encoded.",
+		"The detail names the quota and when it renews. Delete videos, wait, or ask the operator to raise the " +
+			"quota; then upload the video again."},
 	CodeInternal: {Transient, "Internal error", "A failure without a code of its own.",
 		"The full error is in the log of the process."},
 }

@@ -37,6 +37,7 @@
 //   - API key: a credential of one project, with scopes, each of which allows one kind of request (package
 //     access).
 //   - upload token, read token: credentials for a browser, to make one upload or to follow one video.
+//   - quota: a limit on what a project uploads on a day, stores, or has encoded in a month (package quota).
 //   - grant: what a request may do, made from its credential.
 //   - actor: who did what an event tells.
 //   - step: an entry of a pipeline document: a worker type, its parameters, and what must come before it.

@@ -16,8 +16,10 @@ var flow = []struct {
 	{[]EventType{JobRequeued}, (*Coordinator).reopen},
 	{[]EventType{VideoCanceled, VideoInspected, JobCanceled}, (*Coordinator).stop},
 	{[]EventType{VideoUploaded, JobRequeued}, (*Coordinator).fetch},
+	{[]EventType{JobCompleted}, (*Coordinator).allowFetched},
 	{[]EventType{VideoUploaded, JobCompleted, JobRequeued}, (*Coordinator).inspect},
 	{[]EventType{JobCompleted}, (*Coordinator).judge},
+	{[]EventType{VideoInspected}, (*Coordinator).allowEncoding},
 	{append(settling, JobRequeued), (*Coordinator).fanOut},
 	{settling, (*Coordinator).aggregate},
 	{append(ends, VideoPlayable, JobRequeued), (*Coordinator).notify},
@@ -77,6 +79,8 @@ type Coordinator struct {
 	// PublicURL is where people reach the server, such as https://video.example.org, for the URLs in webhooks.
 	// Empty: webhooks have paths.
 	PublicURL string
+	// Quotas judges what a quota allows; nil: everything.
+	Quotas Quotas
 }
 
 // Handle does all that is missing for the video that e belongs to. The event is only a hint: each time the

@@ -68,8 +68,8 @@ func redrive(ctx context.Context, log Log, project, video, job string, o order) 
 
 // Retry resumes a video that was errored or canceled. Each job that was errored or canceled gets another
 // generation of attempts, as by Redrive; completed jobs stay. Retrying again before the video ends does
-// nothing. It returns video.reopened. ErrState: the video is ready, was rejected, or has not ended yet.
-// ErrNotFound: there is no such video.
+// nothing. It returns video.reopened. ErrState: the video is ready, was rejected, was refused by a
+// quota, or has not ended yet. ErrNotFound: there is no such video.
 func Retry(ctx context.Context, log Log, project, video string) (Event, error) {
 	for range maxConflicts {
 		e, err := retry(ctx, log, project, video)
@@ -91,6 +91,9 @@ func retry(ctx context.Context, log Log, project, video string) (Event, error) {
 		return v.Reopened, nil
 	case v.Finished.Type != VideoErrored && v.Finished.Type != VideoCanceled:
 		return Event{}, fmt.Errorf("the video is %s: %w", cmp.Or(v.End.State, StateVideoProcessing), ErrState)
+	case v.End.Problem != nil && v.End.Problem.Code == CodeQuotaExceeded:
+		return Event{}, fmt.Errorf("a quota refused the video before any job of it was tried; upload it again: %w",
+			ErrState)
 	}
 	for _, f := range v.stopped() {
 		if _, err := requeue(ctx, log, v, f, ""); err != nil {
