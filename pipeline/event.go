@@ -62,8 +62,8 @@ var QuotaEventTypes = []EventType{QuotaWarned, QuotaExceeded}
 // HookEventTypes returns the event types that webhook endpoints get.
 func HookEventTypes() []EventType { return slices.Concat(EventTypes, QuotaEventTypes) }
 
-// AccessEventTypes lists the event types of projects, their keys and quotas. They belong to no video: lists of
-// events have them for administrators only, and webhook endpoints get none but those of QuotaEventTypes.
+// AccessEventTypes lists the event types of projects, their keys and quotas. They belong to no video: lists
+// of events have them for administrators only, and webhook endpoints get none but those of QuotaEventTypes.
 var AccessEventTypes = []EventType{
 	ProjectCreated, ProjectChanged, ProjectDeleted, KeyCreated, KeyRevoked, QuotaWarned, QuotaExceeded,
 }

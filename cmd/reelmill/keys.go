@@ -73,6 +73,7 @@ type keysCreate struct {
 	Name    string         `help:"For people: who or what has the key."`
 	Scopes  []access.Scope `help:"${scopes_help}" default:"upload,read,write"`
 	Expires time.Duration  `help:"How long it is valid, such as 720h. Default: until it is revoked."`
+	Rate    int            `help:"How many requests a second each server process answers, and twice as many at once. Default: as many as for the project." placeholder:"N"`
 }
 
 // Validate is called by kong.
@@ -80,12 +81,15 @@ func (c keysCreate) Validate() error {
 	if c.Expires < 0 {
 		return fmt.Errorf("--expires must be above 0, not %s", c.Expires)
 	}
+	if c.Rate < 0 {
+		return fmt.Errorf("--rate must be above 0, not %d", c.Rate)
+	}
 	return nil
 }
 
 // Run makes the key.
 func (c keysCreate) Run(ctx context.Context, s streams, log *slog.Logger) error {
-	n := access.NewKey{Project: c.Project, Name: c.Name, Scopes: c.Scopes}
+	n := access.NewKey{Project: c.Project, Name: c.Name, Scopes: c.Scopes, RequestsPerSecond: c.Rate}
 	if c.Expires > 0 {
 		n.ExpiresAt = time.Now().Add(c.Expires)
 	}

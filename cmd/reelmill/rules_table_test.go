@@ -26,7 +26,7 @@ var ruleImports = []struct {
 	{"pipeline/bus/bustest", []string{"pipeline/bus/embedded", "pipeline/pipelinetest"}},
 	{"pipeline/bus/embedded", []string{"pipeline", "pipeline/bus", "storage/claim"}},
 	{"pipeline/bytesize", nil},
-	{"pipeline/client", []string{"pipeline", "pipeline/access", "pipeline/bulk", "pipeline/pause", "pipeline/secret", "pipeline/stats", "pipeline/webhooks", "pipeline/why"}},
+	{"pipeline/client", []string{"pipeline", "pipeline/access", "pipeline/bulk", "pipeline/pause", "pipeline/quota", "pipeline/secret", "pipeline/stats", "pipeline/webhooks", "pipeline/why"}},
 	{"pipeline/console", nil},
 	{"pipeline/live", []string{"pipeline", "pipeline/pause", "storage/catalog"}},
 	{"pipeline/mail", []string{"pipeline", "pipeline/secret", "pipeline/webhooks"}},

@@ -172,6 +172,19 @@ func (b *Book) Read(ctx context.Context, do func(*State)) error {
 	return nil
 }
 
+// Limits returns the limits of a project, once the Book is believed; ErrStale otherwise.
+func (b *Book) Limits(ctx context.Context, project string) (l Limits, err error) {
+	err = b.Read(ctx, func(state *State) { l = state.Limits(project) })
+	return l, err
+}
+
+// KnownLimits returns the limits of a project as far as the Book has heard, without waiting.
+func (b *Book) KnownLimits(project string) Limits {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	return b.state.Limits(project)
+}
+
 // Authenticate returns the grant of a key's secret. A Book that is not fresh waits for the next look at the
 // log. ErrStale: none came within MaxAge. ErrUnauthorized: the secret belongs to no key, or to one that is
 // revoked or expired; nothing tells which.

@@ -41,7 +41,8 @@ func (l Limits) check() error {
 		{string(Encoded), l.MinutesEncodedPerMonth, maxMinutes},
 	} {
 		if f.value < 0 || f.value > f.max {
-			return fmt.Errorf("%w: the limit %s is %d; it can be 0, for none, to %d", ErrInvalid, f.name, f.value, f.max)
+			return fmt.Errorf("%w: the limit %s is %d; it can be 0, for none, to %d", ErrInvalid, f.name, f.value,
+				f.max)
 		}
 	}
 	if l.RequestBurst > 0 && l.RequestsPerSecond == 0 {

@@ -20,9 +20,9 @@ const WarnAt = 80
 // quotaPrefix begins the thing of the events of a quota. No key has such an id.
 const quotaPrefix = "quota-"
 
-// TellQuota appends quota.warned if s is at WarnAt percent or more, or quota.exceeded if s is at 100 or exceeded
-// says that something was refused. It appends one of each for a period and a limit, and no warning after
-// quota.exceeded: then, and below WarnAt, told is false.
+// TellQuota appends quota.warned if s is at WarnAt percent or more, or quota.exceeded if s is at 100 or
+// exceeded says that something was refused. It appends one of each for a period and a limit, and no warning
+// after quota.exceeded: then, and below WarnAt, told is false.
 func TellQuota(ctx context.Context, log pipeline.Log, project string, s Standing, exceeded bool) (
 	e pipeline.Event, told bool, err error,
 ) {

@@ -33,6 +33,9 @@ type server struct {
 	rates    *rates    // of requests
 	proxies  sync.Once // warns of a proxy that nobody named
 
+	projectRates   *projectRates // of requests of projects and keys
+	projectUploads projectGate   // of requests that send bytes
+
 	// Uploads in pieces, if the store takes them.
 	pieces        storage.Resumable
 	parts         storage.MultipartPresigner // nil if the store has no multipart uploads
@@ -58,8 +61,10 @@ func New(cfg Config) (*Handler, error) {
 		uploads: newGate(cfg.Limits.MaxOpenUploads, cfg.Limits.MaxClientUploads),
 		streams: newStreams(cfg.Limits),
 		rates:   newRates(cfg.Limits.MaxClientRate),
-		locks:   newUploadLocks(),
-		stills:  newStills(cfg),
+
+		projectRates: newProjectRates(),
+		locks:        newUploadLocks(),
+		stills:       newStills(cfg),
 	}
 	s.hub = live.NewHub(live.Config{
 		Source: cfg.Catalog, Progress: cfg.Progress, LogEnd: cfg.LogEnd, Buffer: cfg.Limits.StreamBuffer,
@@ -135,6 +140,9 @@ func (s *server) routes() {
 	if s.cfg.Stats != nil {
 		handle(s, opStats, s.stats)
 	}
+	if s.cfg.Quotas != nil {
+		handle(s, opUsage, s.usage)
+	}
 	s.routeWebhooks()
 	s.routeKeys()
 	s.routeTokens()
@@ -167,6 +175,9 @@ func handle[I, O any](s *server, op huma.Operation, do func(context.Context, *I)
 func (s *server) route(w http.ResponseWriter, r *http.Request) {
 	h, pattern := s.mux.Handler(r)
 	r, err := s.authorize(r, pattern)
+	if err == nil {
+		err = s.limitGrant(w.Header(), r)
+	}
 	if err != nil {
 		s.refuseUnread(w, r, err)
 		return

@@ -100,6 +100,9 @@ func TestEveryWebhookIsDescribed(t *testing.T) {
 	_, raw := newEnv(t, nil).get("/openapi.json")
 	got := slices.Sorted(maps.Keys(decode[refDocument](t, raw).Webhooks))
 	want := append(eventNames(), webhooks.TypeTest, webhooks.TypeDisabled)
+	for _, t := range pipeline.QuotaEventTypes {
+		want = append(want, string(t))
+	}
 	slices.Sort(want)
 	if !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)

@@ -28,8 +28,9 @@ var causes = map[code]string{
 		"same host.",
 	codeURITooLong:   "Path and query have more than 8 KiB, or the query has more than 64 parameters.",
 	codeBodyTooLarge: "The body has more than 64 KiB at an address that takes no upload.",
-	codeTooManyRequests: "One address sends more than --max-client-rate requests a second: a loop without a " +
-		"pause, or a proxy that the server does not know as one.",
+	codeTooManyRequests: "One address sends more than --max-client-rate requests a second, or one project or " +
+		"key more than its requests_per_second: a loop without a pause, or a proxy that the server does not know as " +
+		"one.",
 	codeInvalid: "A parameter, header or field has a value of the wrong form, or has a name that the " +
 		"operation does not know.",
 	codeCursor: "The cursor is of another list, was cut, or was made by the client.",
@@ -83,6 +84,10 @@ var causes = map[code]string{
 	codeTooManyUploads: "As many uploads are under way, or have not ended, as the server takes.",
 	codeTooManyStreams: "As many clients follow events as the server allows (--max-streams).",
 	codeClientUploads:  "One address sends more than --max-client-uploads uploads at once.",
+	codeProjectUploads: "More requests of one project send bytes of uploads to one server process than " +
+		"uploads_at_once of the project allows.",
+	codeQuotaExceeded: "The project has used up what its operator allows it to upload on a day, to store, or " +
+		"to have encoded in a month, or the upload is larger than what is left.",
 	codeClientStreams: "One address has three quarters of all event streams; often pages that do not close " +
 		"theirs.",
 	codeTooManyVideos: "More videos of the project wait or are processed than one project may have.",

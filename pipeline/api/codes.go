@@ -60,6 +60,7 @@ const (
 	codeTooManyUploads  code = "too_many_uploads"
 	codeTooManyStreams  code = "too_many_streams"
 	codeClientUploads   code = "too_many_client_uploads"
+	codeProjectUploads  code = "too_many_project_uploads"
 	codeClientStreams   code = "too_many_client_streams"
 	codeTooManyVideos   code = "too_many_videos"
 	codeTooManyStills   code = "too_many_thumbnails"
@@ -76,6 +77,7 @@ const (
 	codeDiskFull             = code(pipeline.CodeDiskFull)
 	codeDiskReadOnly         = code(pipeline.CodeDiskReadOnly)
 	codeLogFull              = code(pipeline.CodeLogFull)
+	codeQuotaExceeded        = code(pipeline.CodeQuotaExceeded)
 	codeStorageFailed        = code(pipeline.CodeStorageFailed)
 	codeInternal             = code(pipeline.CodeInternal)
 )
@@ -188,6 +190,11 @@ var codes = map[code]codeEntry{
 	codeClientUploads: {429, "Too many uploads from one address are under way", true,
 		"Wait until some have ended. If a proxy sends them for many people, name it with --trusted-proxies, or " +
 			"raise --max-client-uploads."},
+	codeProjectUploads: {429, "Too many uploads of the project are under way", true,
+		"Wait until some have ended, or ask the operator to raise the limit uploads_at_once of the project."},
+	codeQuotaExceeded: {403, "A quota of the project is exceeded", false,
+		"The detail names the quota and when it renews. Wait until then, delete videos if it is minutes_stored, " +
+			"or ask the operator to raise it. GET /v1/usage tells how the project stands."},
 	codeClientStreams: {429, "Too many event streams are open to one address", true,
 		"Close some. If a proxy opens them for many people, name it with --trusted-proxies."},
 	codeTooManyVideos: {429, "The project has too many videos under way", true,

@@ -15,6 +15,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/access"
 	"github.com/reelmill/reelmill/pipeline/bulk"
+	"github.com/reelmill/reelmill/pipeline/quota"
 	"github.com/reelmill/reelmill/pipeline/secret"
 	"github.com/reelmill/reelmill/pipeline/stats"
 	"github.com/reelmill/reelmill/pipeline/webhooks"
@@ -127,6 +128,8 @@ type Config struct {
 	Stills Stills
 	// Backlog may be nil: then any number of videos may be under way.
 	Backlog Backlog
+	// Quotas may be nil: then projects have no limits, and there is no route for their usage.
+	Quotas *quota.Keeper
 	// Stats may be nil: then there is no route for statistics.
 	Stats Statistics
 	// Workers returns how many processes run each worker type. May be nil: then that is unknown.

@@ -30,9 +30,9 @@ func (s *server) putContent(w http.ResponseWriter, r *http.Request) {
 
 // takeContent keeps the bytes of body and, when they are the last, makes the video.
 func (s *server) takeContent(r *http.Request, body *uploadBody) (view uploadView, err error) {
-	leave, own := s.uploads.enter(s.guard.clientOf(r))
-	if leave == nil {
-		return view, s.tooManyUploads(own)
+	leave, err := s.enterUpload(r.Context(), r)
+	if err != nil {
+		return view, err
 	}
 	defer leave()
 	d, err := s.uploadOf(r.Context(), r.PathValue("token"))
@@ -221,6 +221,11 @@ func (s *server) appendTo(
 		if err := s.pieces.Begin(ctx, d.Key, d.Size); err != nil {
 			return 0, ofStore(err)
 		}
+	}
+	if d.Reserved == nil {
+		m := newMeter(s.cfg.Quotas, d.Project)
+		defer m.close(ctx)
+		r = m.read(ctx, r)
 	}
 	kept, err := s.pieces.Append(ctx, d.Key, offset, r, sum)
 	kept = max(kept, offset)

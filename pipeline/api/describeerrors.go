@@ -33,6 +33,7 @@ func answeredCodes() map[string][]code {
 		"list-jobs":      missing,
 		"list-pipelines": nil,
 		"stats":          nil,
+		"usage":          nil,
 
 		"create-upload": slices.Concat(admissionCodes(), fieldCodes(), []code{
 			codeMediaType, codeUploadTooLarge, codeUploadEmpty, codeKeyReused, codeTooManyUploads, codeUploadEnded,
@@ -124,7 +125,8 @@ func operatorCodes() map[string][]code {
 // admissionCodes returns the codes with which the server refuses further videos for now.
 func admissionCodes() []code {
 	return []code{
-		codeTooManyUploads, codeClientUploads, codeTooManyVideos, codeQueueFull,
+		codeTooManyUploads, codeClientUploads, codeProjectUploads, codeTooManyVideos, codeQueueFull,
+		codeQuotaExceeded,
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/access"
 	"github.com/reelmill/reelmill/pipeline/webhooks"
 )
 
@@ -34,6 +35,8 @@ func (s *server) describeWebhooks() {
 	for t, summary := range eventSummaries() {
 		summaries[string(t)] = summary
 	}
+	summaries[string(pipeline.QuotaWarned)] = "The project has used 80% of a quota"
+	summaries[string(pipeline.QuotaExceeded)] = "The project has used all of a quota, or was refused something"
 	for kind, summary := range summaries {
 		body := doc.Components.Schemas.Schema(bodyOf(kind), true, "")
 		doc.Webhooks[kind] = &huma.PathItem{Post: describeWebhook(kind, summary, body)}
@@ -57,6 +60,11 @@ type (
 		Timestamp time.Time             `json:"timestamp"`
 		Data      webhooks.EndpointView `json:"data"`
 	}
+	quotaMessage struct {
+		Type      string           `json:"type"`
+		Timestamp time.Time        `json:"timestamp"`
+		Data      access.QuotaData `json:"data"`
+	}
 	testMessage struct {
 		Type      string    `json:"type"`
 		Timestamp time.Time `json:"timestamp"`
@@ -77,6 +85,8 @@ func bodyOf(kind string) reflect.Type {
 		return reflect.TypeFor[goneMessage]()
 	case strings.HasPrefix(kind, "job."):
 		return reflect.TypeFor[jobMessage]()
+	case strings.HasPrefix(kind, "quota."):
+		return reflect.TypeFor[quotaMessage]()
 	}
 	return reflect.TypeFor[pipeline.Message]()
 }
@@ -105,7 +115,7 @@ func describeWebhook(kind, summary string, body *huma.Schema) *huma.Operation {
 		OperationID: "on-" + kind, Method: http.MethodPost, Tags: []string{"webhooks"}, Summary: summary,
 		Description: to + ", until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and " +
 			"24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is " +
-			"the video or job as it was at the event; of a deleted video, its id.",
+			"the video, job or quota as it was at the event; of a deleted video, its id.",
 		Parameters: []*huma.Param{
 			header("webhook-id", "The id of the event, the same in every try", "evt_01kah3q6m4c5w8t2y7v9r1x0zb"),
 			header("webhook-timestamp", "When this try was sent, in seconds since 1970", "1763720142"),

@@ -31,10 +31,14 @@ func (s *server) takeFetch(w http.ResponseWriter, r *http.Request) (pipeline.Eve
 	if err := joinMistakes(in.checkOrder(order), in.checkFetchURL(order.url)); err != nil {
 		return pipeline.Event{}, false, err
 	}
-	if err := s.admit(ctx); err != nil {
+	if err := s.admitNew(ctx); err != nil {
 		return pipeline.Event{}, false, err
 	}
-	in.fetch = &pipeline.Fetch{URL: order.url, MaxBytes: s.cfg.Limits.MaxUpload}
+	limit, err := s.leftToFetch(ctx)
+	if err != nil {
+		return pipeline.Event{}, false, err
+	}
+	in.fetch = &pipeline.Fetch{URL: order.url, MaxBytes: limit}
 	if order.filename != "" {
 		in.fetch.Filename = cleanFilename(order.filename)
 	}

@@ -44,6 +44,7 @@ type intake struct {
 	parent  string        // traceparent of the request
 	token   *access.Token // with which the upload is made; nil: with another credential
 
+	meter  *meter // of the bytes of the source; may be nil
 	source *pipeline.Object
 	fetch  *pipeline.Fetch            // in place of source
 	assets map[string]pipeline.Object // by worker type
@@ -146,7 +147,7 @@ func (in *intake) storeSource(ctx context.Context, filename string, body io.Read
 	}
 	filename = cleanFilename(filename)
 	key := pipeline.SourceKey(in.video, pipeline.NewID("upl")+extension(filename))
-	object, err := in.put(ctx, key, buffered, in.cfg.Limits.MaxUpload, in.tooLarge())
+	object, err := in.put(ctx, key, in.meter.read(ctx, buffered), in.cfg.Limits.MaxUpload, in.tooLarge())
 	if err != nil {
 		return err
 	}

@@ -68,6 +68,8 @@ type newKey struct {
 	Name      string         `json:"name" maxLength:"256" doc:"For people: who or what has the key"`
 	Scopes    []access.Scope `json:"scopes" minItems:"1" maxItems:"6" doc:"upload, read, write, admin, work"`
 	ExpiresAt *time.Time     `json:"expires_at,omitempty" doc:"It never expires when left out"`
+
+	RequestsPerSecond int `json:"requests_per_second,omitempty" minimum:"0" maximum:"1000000" doc:"Requests a second that each server process answers, and twice as many at once, beside the limit of the project"`
 }
 
 type createKeyInput struct{ Body newKey }
@@ -84,7 +86,10 @@ type createKeyOutput struct {
 }
 
 func (s *server) createKey(ctx context.Context, in *createKeyInput) (*createKeyOutput, error) {
-	n := access.NewKey{Project: projectOf(ctx), Name: in.Body.Name, Scopes: in.Body.Scopes}
+	n := access.NewKey{
+		Project: projectOf(ctx), Name: in.Body.Name, Scopes: in.Body.Scopes,
+		RequestsPerSecond: in.Body.RequestsPerSecond,
+	}
 	if in.Body.ExpiresAt != nil {
 		n.ExpiresAt = *in.Body.ExpiresAt
 	}

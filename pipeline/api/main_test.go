@@ -26,6 +26,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline/access"
 	"github.com/reelmill/reelmill/pipeline/api/apitest"
 	"github.com/reelmill/reelmill/pipeline/bulk"
+	"github.com/reelmill/reelmill/pipeline/quota"
 	"github.com/reelmill/reelmill/storage"
 )
 
@@ -124,6 +125,7 @@ func newEnv(t *testing.T, change func(*Config)) *env {
 		Keys:     access.NewBook(), // which hears nothing, as no test here asks for credentials
 		Tokens:   tokensOf(t, e.Bus),
 		Webhooks: deskOf(e.Bus, &target{}),
+		Quotas:   unlimited(e.Parts),
 		Limits:   Limits{MaxUpload: 1 << 20, ReadYourWrites: time.Hour},
 	}
 	if change != nil {
@@ -403,5 +405,13 @@ func equal(t *testing.T, what string, got []string, want ...string) {
 	t.Helper()
 	if !slices.Equal(got, want) {
 		t.Errorf("%s: got %q, want %q", what, got, want)
+	}
+}
+
+// unlimited keeps projects that have no limits.
+func unlimited(p apitest.Parts) *quota.Keeper {
+	return &quota.Keeper{
+		Limits: func(context.Context, string) (access.Limits, error) { return access.Limits{}, nil },
+		Counts: p.Catalog, Notes: p.Bus, Log: p.Bus,
 	}
 }

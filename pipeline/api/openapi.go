@@ -43,6 +43,7 @@ func describe(cfg Config) huma.Config {
 			{Name: "dead letters", Description: "Jobs that are errored, with everything that explains why."},
 			{Name: "pipelines", Description: "What can be made of a video. The server's configuration defines them."},
 			{Name: "queues", Description: "The tasks that wait for each worker type, and who works on them."},
+			{Name: "usage", Description: "What the project uses, and how it stands with its quotas."},
 			{Name: "stats", Description: "Throughput, failures and times, window by window."},
 			{Name: "playback", Description: "Open to everybody who knows the id of the video."},
 			{Name: "access", Description: "Projects, their API keys, and tokens for browsers."},

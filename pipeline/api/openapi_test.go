@@ -67,7 +67,7 @@ var documented = []string{
 	"GET /play/{id}/thumbnail.{format}", "HEAD /play/{id}/thumbnail.{format}",
 	"GET /play/{id}/{path}", "GET /readyz", "GET /v1/dead_letters", "GET /v1/dead_letters/{id}",
 	"GET /v1/events", "GET /v1/events/stream", "GET /v1/keys", "GET /v1/keys/{id}",
-	"GET /v1/pipelines", "GET /v1/projects", "GET /v1/projects/{name}", "GET /v1/stats", "GET /v1/uploads", "GET /v1/uploads/{id}", "GET /v1/videos", "GET /v1/videos/{id}", "GET /v1/videos/{id}/events",
+	"GET /v1/pipelines", "GET /v1/projects", "GET /v1/projects/{name}", "GET /v1/stats", "GET /v1/usage", "GET /v1/uploads", "GET /v1/uploads/{id}", "GET /v1/videos", "GET /v1/videos/{id}", "GET /v1/videos/{id}/events",
 	"GET /v1/videos/{id}/jobs", "GET /v1/videos/{id}/outputs", "GET /v1/videos/{id}/why", "GET /v1/ws",
 	"HEAD /play/{id}/{path}", "HEAD /v1/tus/{token}", "PATCH /v1/tus/{token}", "PATCH /v1/videos/{id}", "POST /v1/dead_letters/{id}/redrive",
 	"POST /v1/jobs/{video}/{job}/retry", "POST /v1/keys", "POST /v1/keys/{id}/revoke", "POST /v1/projects", "POST /v1/tus", "POST /v1/upload_tokens", "POST /v1/uploads", "POST /v1/uploads/{id}/cancel", "POST /v1/uploads/{id}/complete",
@@ -290,6 +290,7 @@ func TestAnswersFitTheirSchemas(t *testing.T) {
 	fits("ListDeadLetterView", get("/v1/dead_letters"))
 	fits("DeadLetterView", get("/v1/dead_letters/"+letter))
 	fits("Stats", get("/v1/stats"))
+	fits("Report", get("/v1/usage"))
 	fits("HealthBody", get("/readyz"))
 	fits("ProblemDocument", get("/nope"))
 	fits("ProblemDocument", get("/v1/videos?limit=x"))

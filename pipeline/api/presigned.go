@@ -324,9 +324,9 @@ func (s *server) completeUpload(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *server) completeParts(r *http.Request) (view uploadView, err error) {
-	leave, own := s.uploads.enter(s.guard.clientOf(r)) // the server reads all bytes once
-	if leave == nil {
-		return view, s.tooManyUploads(own)
+	leave, err := s.enterUpload(r.Context(), r) // the server reads all bytes once
+	if err != nil {
+		return view, err
 	}
 	defer leave()
 	d, err := s.multipartOf(r.Context(), r.PathValue("id"))

@@ -14,7 +14,9 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/access"
 	"github.com/reelmill/reelmill/pipeline/live"
+	"github.com/reelmill/reelmill/pipeline/quota"
 	"github.com/reelmill/reelmill/storage"
 	"github.com/reelmill/reelmill/storage/catalog"
 )
@@ -37,6 +39,8 @@ type problemDocument struct {
 	RequestID string       `json:"request_id" doc:"Also in X-Request-Id and in the server's log"`
 	Remedy    string       `json:"remedy,omitempty" doc:"What to do about it"`
 	Errors    []fieldError `json:"errors,omitempty" doc:"What is wrong with each part of the request"`
+
+	Quota *access.Standing `json:"quota,omitempty" doc:"The quota that refuses the request"`
 }
 
 // Error implements error.
@@ -80,6 +84,8 @@ type failure struct {
 	worker  string     // the worker type that a code with a star is about
 	others  []*failure // what else is wrong with the request
 	err     error      // the cause, for the log; may be nil
+
+	quota *access.Standing // that refuses the request; may be nil
 }
 
 // Error says the code, the detail and, for the log, the cause.
@@ -162,6 +168,9 @@ func classify(err error) *failure {
 	if f := authFailure(err); f != nil {
 		return f
 	}
+	if e, ok := errors.AsType[*quota.Exceeded](err); ok {
+		return exceeded(e)
+	}
 	if p, ok := errors.AsType[*pipeline.Error](err); ok {
 		if _, known := codes[code(p.Code)]; known && code(p.Code) != codeInternal {
 			return fail(code(p.Code), "%s", p.Detail).because(err)
@@ -216,7 +225,7 @@ func (f *failure) document(ctx context.Context) *problemDocument {
 	p := &problemDocument{
 		Type: problemURL(ctx, string(code)), Title: f.named(entry.title), Status: entry.status,
 		Detail: f.detail, Code: code, Retryable: entry.retryable, RequestID: requestID(ctx),
-		Remedy: f.named(entry.remedy),
+		Remedy: f.named(entry.remedy), Quota: f.quota,
 	}
 	if f.remedy != "" {
 		p.Remedy = f.remedy

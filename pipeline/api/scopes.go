@@ -59,6 +59,7 @@ var needs = map[string]need{
 	"GET /v1/events/stream": access.Read,
 	"GET /v1/ws":            access.Read,
 	"GET /v1/stats":         access.Read,
+	"GET /v1/usage":         access.Read,
 	"GET /v1/pipelines":     access.Read,
 	"GET /v1/worker_types":  access.Read,
 

@@ -117,13 +117,12 @@ func overridden(r *http.Request) *http.Request {
 // callTus lets tusd answer a request whose body obeys our limits.
 func (s *server) callTus(w http.ResponseWriter, r *http.Request, c *tusCall) {
 	if r.Method == http.MethodPatch || r.Method == http.MethodPost && r.Header.Get("Content-Type") == tusBytes {
-		leave, own := s.uploads.enter(s.guard.clientOf(r))
-		if leave == nil {
-			s.refuseUnread(w, r, s.tooManyUploads(own))
+		leave, err := s.enterUpload(r.Context(), r)
+		if err != nil {
+			s.refuseUnread(w, r, err)
 			return
 		}
 		defer leave()
-		var err error
 		if c.sum, err = readChecksum(r.Header.Get("Upload-Checksum")); err != nil {
 			s.refuseUnread(w, r, err)
 			return

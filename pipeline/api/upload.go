@@ -58,16 +58,17 @@ func (s *server) answerUpload(w http.ResponseWriter, r *http.Request, e pipeline
 
 // takeUpload is steps 1 to 4 of the package comment.
 func (s *server) takeUpload(r *http.Request, body *uploadBody) (pipeline.Event, bool, error) {
-	leave, own := s.uploads.enter(s.guard.clientOf(r))
-	if leave == nil {
-		return pipeline.Event{}, false, s.tooManyUploads(own)
+	ctx := r.Context()
+	leave, err := s.enterUpload(ctx, r)
+	if err != nil {
+		return pipeline.Event{}, false, err
 	}
 	defer leave()
-	ctx := r.Context()
 	f, err := s.openForm(r, body)
 	if err != nil {
 		return pipeline.Event{}, false, err
 	}
+	defer f.in.meter.close(context.WithoutCancel(ctx))
 	req, err := f.read(ctx)
 	if err == nil {
 		err = ctx.Err() // the client is gone: nobody would learn of the video
@@ -134,6 +135,10 @@ func (s *server) afterUpload(ctx context.Context, e pipeline.Event) (pipeline.Vi
 	return view, view.Apply(e)
 }
 
+// formAround is more than a form has around its file, as a rule: a quota refuses an upload at once if it
+// would refuse it even so.
+const formAround = 64 << 10
+
 // openForm is step 1: it refuses what can be refused before the body is read.
 func (s *server) openForm(r *http.Request, body *uploadBody) (*form, error) {
 	if err := checkUploadQuery(r.URL); err != nil {
@@ -151,8 +156,14 @@ func (s *server) openForm(r *http.Request, body *uploadBody) (*form, error) {
 	if r.ContentLength > body.limit {
 		return nil, in.tooLarge()
 	}
-	if err := s.admit(r.Context()); err != nil {
+	if err := s.admitNew(r.Context()); err != nil {
 		return nil, err
+	}
+	in.meter = newMeter(s.cfg.Quotas, in.project)
+	if n := r.ContentLength; n > 0 { // the file and the form around it; close gives back what the file lacks
+		if err := in.meter.take(r.Context(), max(1, n-formAround), n); err != nil {
+			return nil, err
+		}
 	}
 	return newForm(in, body, boundary), nil
 }

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/quota"
 	"github.com/reelmill/reelmill/storage"
 )
 
@@ -54,6 +55,9 @@ type uploadDoc struct {
 	Completing bool         `json:"completing,omitempty"` // byMultipart: the client has said that all is sent
 
 	Types []string `json:"types,omitempty"` // media types that its upload token allows; empty: any
+
+	// Reserved is what was taken for it from its project's bytes of the day; nil: bytes count as they arrive.
+	Reserved *quota.Part `json:"reserved,omitempty"`
 
 	TokenHash   string `json:"token_hash"`             // SHA-256 of the token's secret
 	SealedToken []byte `json:"sealed_token,omitempty"` // the secret, which the idempotency key opens

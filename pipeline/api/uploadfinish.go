@@ -150,6 +150,13 @@ func patient(err error) error {
 func (s *server) endUpload(ctx context.Context, d uploadDoc, as uploadState, p *uploadProblem) (
 	uploadDoc, error,
 ) {
+	var arrived int64
+	if d.Reserved != nil {
+		var err error
+		if arrived, err = s.kept(ctx, d); err != nil {
+			return d, err
+		}
+	}
 	if err := s.discard(ctx, d); err != nil {
 		return d, ofStore(err)
 	}
@@ -161,6 +168,7 @@ func (s *server) endUpload(ctx context.Context, d uploadDoc, as uploadState, p *
 		return d, err
 	}
 	s.waiting.ended()
+	s.release(ctx, d, arrived) // last: what is given back twice would let too much through
 	return d, nil
 }
 

@@ -177,17 +177,22 @@ func (s *server) createUpload(ctx context.Context, in *intake, o uploadOrder, ke
 	if err := s.checkMethod(in, o); err != nil {
 		return d, t, false, err
 	}
-	if err := s.admit(ctx); err != nil {
+	if err := s.admitNew(ctx); err != nil {
 		return d, t, false, err
 	}
 	if !s.waiting.add(s.cfg.Limits.MaxWaitingUploads) {
 		return d, t, false, fail(codeTooManyUploads, "%d uploads have not ended, which is the limit.",
 			s.cfg.Limits.MaxWaitingUploads)
 	}
+	if d, err = s.reserve(ctx, d); err != nil {
+		s.waiting.ended()
+		return d, t, false, err
+	}
 	t = newToken(&d, key)
 	err = s.saveUpload(ctx, d, true)
 	if errors.Is(err, storage.ErrExists) { // another request with the key came first
 		s.waiting.ended()
+		s.release(ctx, d, 0)
 		before, err := s.loadUpload(ctx, d.Project, d.ID)
 		return replayUpload(before, d, key, err)
 	}

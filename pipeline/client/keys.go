@@ -17,7 +17,9 @@ func (c *Client) CreateKey(ctx context.Context, n access.NewKey) (access.Key, se
 		Name      string         `json:"name"`
 		Scopes    []access.Scope `json:"scopes"`
 		ExpiresAt *time.Time     `json:"expires_at,omitempty"`
-	}{Name: n.Name, Scopes: n.Scopes}
+
+		RequestsPerSecond int `json:"requests_per_second,omitempty"`
+	}{Name: n.Name, Scopes: n.Scopes, RequestsPerSecond: n.RequestsPerSecond}
 	if !n.ExpiresAt.IsZero() {
 		body.ExpiresAt = &n.ExpiresAt
 	}

@@ -31,10 +31,12 @@ type Notes interface {
 	PutQuotaNote(ctx context.Context, project string, note []byte, revision uint64) error
 }
 
-// Keeper holds projects to their quotas. All fields but Now and Logger are required.
+// Keeper holds projects to their quotas. All fields but Known, Now and Logger are required.
 type Keeper struct {
 	// Limits returns the limits of a project; access.ErrStale if they cannot be known now.
 	Limits func(ctx context.Context, project string) (access.Limits, error)
+	// Known returns the limits of a project as far as this process has heard, at once.
+	Known  func(project string) access.Limits
 	Counts Counts
 	Notes  Notes
 	Log    pipeline.Log
@@ -136,6 +138,16 @@ func (k *Keeper) Admit(ctx context.Context, project string) error {
 	return nil
 }
 
+// Left returns how many bytes a project may still upload today; without a quota as many as a number can hold.
+func (k *Keeper) Left(ctx context.Context, project string) (int64, error) {
+	limits, err := k.Limits(ctx, project)
+	if err != nil || limits.UploadBytesPerDay == 0 {
+		return math.MaxInt64, err
+	}
+	used, err := k.used(ctx, project, access.UploadBytes, k.now())
+	return max(0, limits.UploadBytesPerDay-int64(used)), err
+}
+
 // note is what is kept for a project: the bytes that were taken from those of a day.
 type note struct {
 	Day   string `json:"day"`
@@ -143,7 +155,9 @@ type note struct {
 }
 
 // read returns the note of today, and its revision.
-func (k *Keeper) read(ctx context.Context, project string, now time.Time) (n note, revision uint64, err error) {
+func (k *Keeper) read(ctx context.Context, project string, now time.Time) (
+	n note, revision uint64, err error,
+) {
 	today, _ := access.UploadBytes.Period(now)
 	raw, revision, err := k.Notes.QuotaNote(ctx, project)
 	if err != nil {
@@ -157,8 +171,8 @@ func (k *Keeper) read(ctx context.Context, project string, now time.Time) (n not
 
 // Part is a part of the bytes of a day that was taken for an upload.
 type Part struct {
-	Day   string // empty: the project has no such quota, or nothing was taken
-	Bytes int64
+	Day   string `json:"day"` // empty: the project has no such quota, or nothing was taken
+	Bytes int64  `json:"bytes"`
 }
 
 // tries bounds how often a note is written again because another request was faster.
@@ -198,7 +212,8 @@ func (k *Keeper) Reserve(ctx context.Context, project string, least, most int64)
 			return Part{}, err
 		}
 	}
-	return Part{}, fmt.Errorf("reserve %d bytes: too many uploads begin at once: %w", least, pipeline.ErrConflict)
+	return Part{}, fmt.Errorf("reserve %d bytes: too many uploads begin at once: %w", least,
+		pipeline.ErrConflict)
 }
 
 func (k *Keeper) write(ctx context.Context, project string, n note, revision uint64) error {

@@ -9,7 +9,8 @@ const (
 		WHERE id = 1 AND sequence = $5`
 	sqlAppliedAt = `SELECT applied_at FROM projection WHERE id = 1`
 
-	sqlVideoRow = `SELECT doc, planned_weight, done_weight, owed, owed_playable, generation, inspected, output_bytes
+	sqlVideoRow = `SELECT doc, planned_weight, done_weight, owed, owed_playable, generation, inspected,
+			output_bytes
 		FROM videos WHERE id = $1`
 	sqlPutVideo = `
 		INSERT INTO videos

@@ -22,8 +22,8 @@ func (c *Catalog) Usage(ctx context.Context, project string, from, to time.Time)
 }
 
 // UsageUntil is Usage as of a sequence: no event after it counts, except that what was deleted or has ended
-// since is no longer stored. It fills StoredMS and the range of time alone. The catalog must have applied that
-// sequence (WaitFor).
+// since is no longer stored. It fills StoredMS and the range of time alone. The catalog must have applied
+// that sequence (WaitFor).
 func (c *Catalog) UsageUntil(ctx context.Context, project string, from, to time.Time, sequence uint64) (
 	pipeline.Usage, error,
 ) {

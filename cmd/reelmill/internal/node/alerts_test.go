@@ -111,6 +111,7 @@ var alertScenarios = []struct {
 	{name: "people upload what is no video", series: map[string]string{
 		`reelmill_video_failures_total{code="input_not_video"}`: "0+1x40",
 		`reelmill_video_failures_total{code="policy_rejected"}`: "0+1x40",
+		`reelmill_video_failures_total{code="quota_exceeded"}`:  "0+1x40",
 	}},
 	{name: "three videos failed an hour ago", series: map[string]string{
 		`reelmill_video_failures_total{code="encode_failed"}`: "0x10 1 2 3x120",

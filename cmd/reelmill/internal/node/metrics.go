@@ -29,6 +29,8 @@ type metrics struct {
 	videos          *prometheus.CounterVec   // by what happened
 	videoFailures   *prometheus.CounterVec   // by code
 	playable, ready prometheus.Histogram     // seconds since the upload
+	uploadedBytes   prometheus.Counter
+	encodedSeconds  prometheus.Counter // of sources
 }
 
 // The metrics that are read at each scrape.
@@ -126,6 +128,13 @@ func newMetrics(b *bus.Bus, recurring *pipeline.Recurring) *metrics {
 			Name: "reelmill_video_failures_total", Help: "Videos that ended errored or rejected, by error code.",
 		}, []string{"code"}),
 		playable: videoTimes("playable"), ready: videoTimes("ready"),
+		uploadedBytes: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "reelmill_uploaded_bytes_total", Help: "Bytes of sources that were uploaded or fetched.",
+		}),
+		encodedSeconds: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "reelmill_encoded_media_seconds_total",
+			Help: "Length of the videos whose plan was made, each once, however many renditions it has.",
+		}),
 	}
 	for _, event := range videoEvents {
 		m.videos.WithLabelValues(string(event))
@@ -134,7 +143,7 @@ func newMetrics(b *bus.Bus, recurring *pipeline.Recurring) *metrics {
 		m.videoFailures.WithLabelValues(string(code))
 	}
 	m.registry.MustRegister(m, m.cleaned, m.requests, m.attempts, m.attemptFailures, m.videos, m.videoFailures,
-		m.playable, m.ready, collectors.NewGoCollector(),
+		m.playable, m.ready, m.uploadedBytes, m.encodedSeconds, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -191,6 +200,10 @@ func (m *metrics) videoSample(s pipeline.Sample) {
 		m.ready.Observe(s.Value)
 	case pipeline.MetricFailed:
 		m.videoFailures.WithLabelValues(s.Label).Inc()
+	case pipeline.MetricUploaded, pipeline.MetricFetched:
+		m.uploadedBytes.Add(s.Value)
+	case pipeline.MetricEncoded:
+		m.encodedSeconds.Add(s.Value / 1000)
 	}
 	if slices.Contains(videoEvents, s.Metric) {
 		m.videos.WithLabelValues(string(s.Metric)).Inc()

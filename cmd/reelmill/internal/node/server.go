@@ -21,6 +21,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline/api"
 	"github.com/reelmill/reelmill/pipeline/bulk"
 	"github.com/reelmill/reelmill/pipeline/bus"
+	"github.com/reelmill/reelmill/pipeline/quota"
 	"github.com/reelmill/reelmill/storage"
 	"github.com/reelmill/reelmill/storage/catalog"
 	"github.com/reelmill/reelmill/workers/all"
@@ -45,6 +46,7 @@ type Server struct {
 	keys     *access.Book
 	tokens   *access.Tokens
 	issuer   *oidc.Issuer // nil: there is none
+	quotas   *quota.Keeper
 
 	connections int // that it may have at once; see Descriptors
 
@@ -65,7 +67,8 @@ func OpenServer(ctx context.Context, c ServerConfig) (*Server, error) {
 	}
 	s := &Server{ground: g, server: c, opened: time.Now(), connections: descriptors.Connections}
 	for _, open := range []func(context.Context) error{
-		s.openCatalog, s.openWatch, s.openKeys, s.openStore, s.openRegistry, s.openFlow, s.openHooks, s.openBulk,
+		s.openCatalog, s.openWatch, s.openKeys, s.openQuotas, s.openStore, s.openRegistry, s.openFlow,
+		s.openHooks, s.openBulk,
 		s.openJobs,
 		s.openAPI,
 	} {
@@ -123,7 +126,7 @@ func (s *Server) openFlow(context.Context) error {
 		Coordinator: &pipeline.Coordinator{
 			Log: s.faults.log(s.bus), Archive: s.bus, Tasks: s.faults.tasks(s.bus),
 			Objects: prefixDeleter{s.objects}, Planner: s.registry, Slots: s.deployed.Of,
-			PublicURL: s.server.PublicURL,
+			PublicURL: s.server.PublicURL, Quotas: s.quotas,
 		},
 		Videos: s.catalog, Queue: s.bus, Every: s.config.SweepEvery, Age: s.config.SweepAge,
 		Settled: s.bus.CoordinatorSettled, Logger: s.config.Logger,
@@ -173,6 +176,7 @@ func (s *Server) openAPI(context.Context) error {
 		Webhooks: s.hooks.desk,
 		Bulk:     &bulk.Desk{Bucket: s.bus, Letters: s.bus, Wake: s.bulk.Wake},
 		Keys:     credentials{s.keys, s.issuer}, Tokens: s.tokens, CredentialsRequired: s.asksForKeys,
+		Quotas: s.quotas,
 		Limits: s.server.Limits, Access: s.config.Access,
 		WebhookDefault:  !s.webhook.URL.Empty(),
 		CheckWebhookURL: webhook.CheckURL,

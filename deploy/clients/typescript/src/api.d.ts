@@ -826,6 +826,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/usage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read what the project uses, and how it stands with its quotas
+         * @description What it has now, what it did in a range of time, its limits, and how much of each quota it has used. All numbers come from the event log. An operator names a project in X-Reelmill-Project.
+         */
+        get: operations["usage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/videos": {
         parameters: {
             query?: never;
@@ -1260,7 +1280,7 @@ export interface webhooks {
         put?: never;
         /**
          * A job is canceled: its result is no longer wanted
-         * @description The server sends it to each endpoint that asks for the type, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video or job as it was at the event; of a deleted video, its id.
+         * @description The server sends it to each endpoint that asks for the type, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video, job or quota as it was at the event; of a deleted video, its id.
          */
         post: operations["on-job.canceled"];
         delete?: never;
@@ -1280,7 +1300,7 @@ export interface webhooks {
         put?: never;
         /**
          * A job is completed: its outputs
-         * @description The server sends it to each endpoint that asks for the type, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video or job as it was at the event; of a deleted video, its id.
+         * @description The server sends it to each endpoint that asks for the type, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video, job or quota as it was at the event; of a deleted video, its id.
          */
         post: operations["on-job.completed"];
         delete?: never;
@@ -1300,7 +1320,7 @@ export interface webhooks {
         put?: never;
         /**
          * A job is errored: no attempt is left, or none would help
-         * @description The server sends it to each endpoint that asks for the type, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video or job as it was at the event; of a deleted video, its id.
+         * @description The server sends it to each endpoint that asks for the type, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video, job or quota as it was at the event; of a deleted video, its id.
          */
         post: operations["on-job.errored"];
         delete?: never;
@@ -1320,7 +1340,7 @@ export interface webhooks {
         put?: never;
         /**
          * An attempt at a job was given back, and does not count
-         * @description The server sends it to each endpoint that asks for the type, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video or job as it was at the event; of a deleted video, its id.
+         * @description The server sends it to each endpoint that asks for the type, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video, job or quota as it was at the event; of a deleted video, its id.
          */
         post: operations["on-job.interrupted"];
         delete?: never;
@@ -1340,7 +1360,7 @@ export interface webhooks {
         put?: never;
         /**
          * A job that was errored or canceled runs again
-         * @description The server sends it to each endpoint that asks for the type, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video or job as it was at the event; of a deleted video, its id.
+         * @description The server sends it to each endpoint that asks for the type, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video, job or quota as it was at the event; of a deleted video, its id.
          */
         post: operations["on-job.requeued"];
         delete?: never;
@@ -1360,7 +1380,7 @@ export interface webhooks {
         put?: never;
         /**
          * An attempt at a job failed, and another one is scheduled
-         * @description The server sends it to each endpoint that asks for the type, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video or job as it was at the event; of a deleted video, its id.
+         * @description The server sends it to each endpoint that asks for the type, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video, job or quota as it was at the event; of a deleted video, its id.
          */
         post: operations["on-job.retrying"];
         delete?: never;
@@ -1380,9 +1400,49 @@ export interface webhooks {
         put?: never;
         /**
          * An attempt at a job begins
-         * @description The server sends it to each endpoint that asks for the type, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video or job as it was at the event; of a deleted video, its id.
+         * @description The server sends it to each endpoint that asks for the type, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video, job or quota as it was at the event; of a deleted video, its id.
          */
         post: operations["on-job.started"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "quota.exceeded": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * The project has used all of a quota, or was refused something
+         * @description The server sends it to each endpoint that asks for the type, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video, job or quota as it was at the event; of a deleted video, its id.
+         */
+        post: operations["on-quota.exceeded"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "quota.warned": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * The project has used 80% of a quota
+         * @description The server sends it to each endpoint that asks for the type, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video, job or quota as it was at the event; of a deleted video, its id.
+         */
+        post: operations["on-quota.warned"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1400,7 +1460,7 @@ export interface webhooks {
         put?: never;
         /**
          * A video is canceled: somebody stopped it
-         * @description The server sends it to each endpoint that asks for the type, and to the `webhook_url` of the upload, or else to its own, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video or job as it was at the event; of a deleted video, its id.
+         * @description The server sends it to each endpoint that asks for the type, and to the `webhook_url` of the upload, or else to its own, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video, job or quota as it was at the event; of a deleted video, its id.
          */
         post: operations["on-video.canceled"];
         delete?: never;
@@ -1420,7 +1480,7 @@ export interface webhooks {
         put?: never;
         /**
          * The title, metadata or passthrough of a video was changed
-         * @description The server sends it to each endpoint that asks for the type, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video or job as it was at the event; of a deleted video, its id.
+         * @description The server sends it to each endpoint that asks for the type, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video, job or quota as it was at the event; of a deleted video, its id.
          */
         post: operations["on-video.changed"];
         delete?: never;
@@ -1440,7 +1500,7 @@ export interface webhooks {
         put?: never;
         /**
          * A video is deleted
-         * @description The server sends it to each endpoint that asks for the type, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video or job as it was at the event; of a deleted video, its id.
+         * @description The server sends it to each endpoint that asks for the type, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video, job or quota as it was at the event; of a deleted video, its id.
          */
         post: operations["on-video.deleted"];
         delete?: never;
@@ -1460,7 +1520,7 @@ export interface webhooks {
         put?: never;
         /**
          * A video is errored: a required job failed for good
-         * @description The server sends it to each endpoint that asks for the type, and to the `webhook_url` of the upload, or else to its own, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video or job as it was at the event; of a deleted video, its id.
+         * @description The server sends it to each endpoint that asks for the type, and to the `webhook_url` of the upload, or else to its own, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video, job or quota as it was at the event; of a deleted video, its id.
          */
         post: operations["on-video.errored"];
         delete?: never;
@@ -1480,7 +1540,7 @@ export interface webhooks {
         put?: never;
         /**
          * The source of a video was inspected: the verdict, and the plan
-         * @description The server sends it to each endpoint that asks for the type, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video or job as it was at the event; of a deleted video, its id.
+         * @description The server sends it to each endpoint that asks for the type, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video, job or quota as it was at the event; of a deleted video, its id.
          */
         post: operations["on-video.inspected"];
         delete?: never;
@@ -1500,7 +1560,7 @@ export interface webhooks {
         put?: never;
         /**
          * A video can be played
-         * @description The server sends it to each endpoint that asks for the type, and to the `webhook_url` of the upload, or else to its own, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video or job as it was at the event; of a deleted video, its id.
+         * @description The server sends it to each endpoint that asks for the type, and to the `webhook_url` of the upload, or else to its own, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video, job or quota as it was at the event; of a deleted video, its id.
          */
         post: operations["on-video.playable"];
         delete?: never;
@@ -1520,7 +1580,7 @@ export interface webhooks {
         put?: never;
         /**
          * Everything of a deleted video is removed
-         * @description The server sends it to each endpoint that asks for the type, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video or job as it was at the event; of a deleted video, its id.
+         * @description The server sends it to each endpoint that asks for the type, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video, job or quota as it was at the event; of a deleted video, its id.
          */
         post: operations["on-video.purged"];
         delete?: never;
@@ -1540,7 +1600,7 @@ export interface webhooks {
         put?: never;
         /**
          * A video is ready: every job is done, and every output verified
-         * @description The server sends it to each endpoint that asks for the type, and to the `webhook_url` of the upload, or else to its own, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video or job as it was at the event; of a deleted video, its id.
+         * @description The server sends it to each endpoint that asks for the type, and to the `webhook_url` of the upload, or else to its own, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video, job or quota as it was at the event; of a deleted video, its id.
          */
         post: operations["on-video.ready"];
         delete?: never;
@@ -1560,7 +1620,7 @@ export interface webhooks {
         put?: never;
         /**
          * A video is rejected: inspection refused its source
-         * @description The server sends it to each endpoint that asks for the type, and to the `webhook_url` of the upload, or else to its own, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video or job as it was at the event; of a deleted video, its id.
+         * @description The server sends it to each endpoint that asks for the type, and to the `webhook_url` of the upload, or else to its own, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video, job or quota as it was at the event; of a deleted video, its id.
          */
         post: operations["on-video.rejected"];
         delete?: never;
@@ -1580,7 +1640,7 @@ export interface webhooks {
         put?: never;
         /**
          * A video that had ended goes on: one of its jobs runs again
-         * @description The server sends it to each endpoint that asks for the type, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video or job as it was at the event; of a deleted video, its id.
+         * @description The server sends it to each endpoint that asks for the type, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video, job or quota as it was at the event; of a deleted video, its id.
          */
         post: operations["on-video.reopened"];
         delete?: never;
@@ -1600,7 +1660,7 @@ export interface webhooks {
         put?: never;
         /**
          * A video is uploaded: its source is whole in the store, or a URL is to be fetched
-         * @description The server sends it to each endpoint that asks for the type, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video or job as it was at the event; of a deleted video, its id.
+         * @description The server sends it to each endpoint that asks for the type, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video, job or quota as it was at the event; of a deleted video, its id.
          */
         post: operations["on-video.uploaded"];
         delete?: never;
@@ -1620,7 +1680,7 @@ export interface webhooks {
         put?: never;
         /**
          * Another webhook endpoint of the project was disabled
-         * @description The server sends it to each endpoint that asks for the type, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video or job as it was at the event; of a deleted video, its id.
+         * @description The server sends it to each endpoint that asks for the type, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video, job or quota as it was at the event; of a deleted video, its id.
          */
         post: operations["on-webhook_endpoint.disabled"];
         delete?: never;
@@ -1640,7 +1700,7 @@ export interface webhooks {
         put?: never;
         /**
          * A test that somebody asked for
-         * @description The server sends it to each endpoint that asks for the type, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video or job as it was at the event; of a deleted video, its id.
+         * @description The server sends it to each endpoint that asks for the type, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video, job or quota as it was at the event; of a deleted video, its id.
          */
         post: operations["on-webhook_endpoint.test"];
         delete?: never;
@@ -2122,6 +2182,11 @@ export interface components {
             /** @description * for a key of the operator */
             project: string;
             /**
+             * Format: int64
+             * @description Requests a second that each server process answers, beside the limit of the project; left out: no limit of its own
+             */
+            requests_per_second?: number;
+            /**
              * Format: date-time
              * @description null: it is not revoked
              */
@@ -2149,6 +2214,11 @@ export interface components {
             name: string;
             /** @description * for a key of the operator */
             project: string;
+            /**
+             * Format: int64
+             * @description Requests a second that each server process answers, beside the limit of the project; left out: no limit of its own
+             */
+            requests_per_second?: number;
             /**
              * Format: date-time
              * @description null: it is not revoked
@@ -2186,6 +2256,40 @@ export interface components {
             video_id?: string;
             /** @description Worker type */
             worker?: string;
+        } & {
+            [key: string]: unknown;
+        };
+        Limits: {
+            /**
+             * Format: int64
+             * @description Minutes of video whose encoding begins in a month of UTC; 0: no limit
+             */
+            minutes_encoded_per_month?: number;
+            /**
+             * Format: int64
+             * @description Minutes of video that are kept; 0: no limit
+             */
+            minutes_stored?: number;
+            /**
+             * Format: int64
+             * @description Requests at once; 0: twice requests_per_second
+             */
+            request_burst?: number;
+            /**
+             * Format: int64
+             * @description Requests a second, on average, that each server process answers; 0: no limit
+             */
+            requests_per_second?: number;
+            /**
+             * Format: int64
+             * @description Bytes uploaded or fetched on a day of UTC; 0: no limit
+             */
+            upload_bytes_per_day?: number;
+            /**
+             * Format: int64
+             * @description Requests that send bytes of uploads to one server process at once; 0: no limit
+             */
+            uploads_at_once?: number;
         } & {
             [key: string]: unknown;
         };
@@ -2388,10 +2492,17 @@ export interface components {
             expires_at?: string;
             /** @description For people: who or what has the key */
             name: string;
+            /**
+             * Format: int64
+             * @description Requests a second that each server process answers, and twice as many at once, beside the limit of the project
+             */
+            requests_per_second?: number;
             /** @description upload, read, write, admin, work */
             scopes: string[] | null;
         };
         NewProject: {
+            /** @description What the project may use; no limits when left out */
+            limits?: components["schemas"]["Limits"];
             /**
              * @description 1 to 40 of a-z, 0-9 and hyphen
              * @example shop
@@ -2494,6 +2605,25 @@ export interface components {
             /** @description For people: who waits learns it */
             reason?: string;
         };
+        PeriodUse: {
+            /**
+             * Format: double
+             * @description Of the videos whose encoding began, each once, however many renditions it has
+             */
+            encoded_minutes: number;
+            /**
+             * Format: int64
+             * @description Uploaded or fetched
+             */
+            uploaded_bytes: number;
+            /**
+             * Format: int64
+             * @description Videos uploaded, or to be fetched
+             */
+            uploads: number;
+        } & {
+            [key: string]: unknown;
+        };
         Pipeline: {
             name: string;
             steps: components["schemas"]["Step"][] | null;
@@ -2555,6 +2685,8 @@ export interface components {
             detail: string;
             /** @description What is wrong with each part of the request */
             errors?: components["schemas"]["FieldError"][] | null;
+            /** @description The quota that refuses the request */
+            quota?: components["schemas"]["Standing"];
             /** @description What to do about it */
             remedy?: string;
             /** @description Also in X-Request-Id and in the server's log */
@@ -2582,6 +2714,8 @@ export interface components {
              */
             created_at: string;
             deleted?: boolean;
+            /** @description What the project may use; no limits when left out */
+            limits?: components["schemas"]["Limits"];
             /** @description 1 to 40 of a-z, 0-9 and hyphen */
             name: string;
             /** @description For people; may be empty */
@@ -2661,6 +2795,51 @@ export interface components {
         } & {
             [key: string]: unknown;
         };
+        QuotaData: {
+            /**
+             * Format: int64
+             * @description Bytes or minutes
+             */
+            limit: number;
+            /** @description The same in words */
+            message: string;
+            /**
+             * Format: double
+             * @description Of the limit
+             */
+            percent: number;
+            /**
+             * @description A day or month of UTC
+             * @example 2026-11-28
+             */
+            period: string;
+            project: string;
+            /**
+             * @description The name of the limit
+             * @enum {string}
+             */
+            quota: "upload_bytes_per_day" | "minutes_stored" | "minutes_encoded_per_month";
+            /**
+             * Format: date-time
+             * @description When the use begins at 0 again; null: it falls when videos are deleted
+             */
+            renews_at: string | null;
+            /**
+             * Format: double
+             * @description Bytes or minutes; open uploads count with the size that they announced
+             */
+            used: number;
+        } & {
+            [key: string]: unknown;
+        };
+        QuotaMessage: {
+            data: components["schemas"]["QuotaData"];
+            /** Format: date-time */
+            timestamp: string;
+            type: string;
+        } & {
+            [key: string]: unknown;
+        };
         ReadTokenView: {
             /**
              * Format: date-time
@@ -2716,6 +2895,29 @@ export interface components {
         } & {
             [key: string]: unknown;
         };
+        Report: {
+            /**
+             * Format: date-time
+             * @description Start of the range
+             */
+            from: string;
+            /** @description Those that are left out are no limits */
+            limits: components["schemas"]["Limits"];
+            /** @description What it did in the range; deleting a video changes nothing of it */
+            period: components["schemas"]["PeriodUse"];
+            project: string;
+            /** @description How the project stands with each quota that it has */
+            quotas: components["schemas"]["Standing"][] | null;
+            /** @description What the project has now */
+            stored: components["schemas"]["StoredUse"];
+            /**
+             * Format: date-time
+             * @description End of the range, which is not part of it
+             */
+            to: string;
+        } & {
+            [key: string]: unknown;
+        };
         RotateInputBody: {
             /**
              * @description How long the old secret signs too: 0s to 168h
@@ -2754,6 +2956,40 @@ export interface components {
         } & {
             [key: string]: unknown;
         };
+        Standing: {
+            /**
+             * Format: int64
+             * @description Bytes or minutes
+             */
+            limit: number;
+            /**
+             * Format: double
+             * @description Of the limit
+             */
+            percent: number;
+            /**
+             * @description A day or month of UTC
+             * @example 2026-11-28
+             */
+            period: string;
+            /**
+             * @description The name of the limit
+             * @enum {string}
+             */
+            quota: "upload_bytes_per_day" | "minutes_stored" | "minutes_encoded_per_month";
+            /**
+             * Format: date-time
+             * @description When the use begins at 0 again; null: it falls when videos are deleted
+             */
+            renews_at: string | null;
+            /**
+             * Format: double
+             * @description Bytes or minutes; open uploads count with the size that they announced
+             */
+            used: number;
+        } & {
+            [key: string]: unknown;
+        };
         Stats: {
             /**
              * Format: date-time
@@ -2789,6 +3025,30 @@ export interface components {
                 [key: string]: unknown;
             };
             worker: string;
+        } & {
+            [key: string]: unknown;
+        };
+        StoredUse: {
+            /**
+             * Format: double
+             * @description Of video that is kept, or made, to be played
+             */
+            minutes: number;
+            /**
+             * Format: int64
+             * @description Of what was made of them
+             */
+            output_bytes: number;
+            /**
+             * Format: int64
+             * @description Of the sources
+             */
+            source_bytes: number;
+            /**
+             * Format: int64
+             * @description Videos that are not deleted
+             */
+            videos: number;
         } & {
             [key: string]: unknown;
         };
@@ -5802,7 +6062,10 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description - `token_origin_refused`: The token is for pages of another origin */
+            /**
+             * @description - `quota_exceeded`: A quota of the project is exceeded
+             *     - `token_origin_refused`: The token is for pages of another origin
+             */
             403: {
                 headers: {
                     "X-Request-Id"?: string;
@@ -5931,6 +6194,7 @@ export interface operations {
             };
             /**
              * @description - `too_many_client_uploads`: Too many uploads from one address are under way
+             *     - `too_many_project_uploads`: Too many uploads of the project are under way
              *     - `too_many_videos`: The project has too many videos under way
              */
             429: {
@@ -6261,6 +6525,16 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
+            /** @description - `quota_exceeded`: A quota of the project is exceeded */
+            403: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
             /** @description - `not_found`: Not found */
             404: {
                 headers: {
@@ -6377,6 +6651,7 @@ export interface operations {
             };
             /**
              * @description - `too_many_client_uploads`: Too many uploads from one address are under way
+             *     - `too_many_project_uploads`: Too many uploads of the project are under way
              *     - `too_many_videos`: The project has too many videos under way
              */
             429: {
@@ -6648,7 +6923,10 @@ export interface operations {
                     "application/json": components["schemas"]["UploadView"];
                 };
             };
-            /** @description - `token_origin_refused`: The token is for pages of another origin */
+            /**
+             * @description - `quota_exceeded`: A quota of the project is exceeded
+             *     - `token_origin_refused`: The token is for pages of another origin
+             */
             403: {
                 headers: {
                     "X-Request-Id"?: string;
@@ -6739,6 +7017,7 @@ export interface operations {
             };
             /**
              * @description - `too_many_client_uploads`: Too many uploads from one address are under way
+             *     - `too_many_project_uploads`: Too many uploads of the project are under way
              *     - `too_many_videos`: The project has too many videos under way
              */
             429: {
@@ -6954,6 +7233,16 @@ export interface operations {
                     "application/json": components["schemas"]["UploadView"];
                 };
             };
+            /** @description - `quota_exceeded`: A quota of the project is exceeded */
+            403: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
             /** @description - `not_found`: Not found */
             404: {
                 headers: {
@@ -7038,6 +7327,7 @@ export interface operations {
             };
             /**
              * @description - `too_many_client_uploads`: Too many uploads from one address are under way
+             *     - `too_many_project_uploads`: Too many uploads of the project are under way
              *     - `too_many_videos`: The project has too many videos under way
              */
             429: {
@@ -7334,6 +7624,16 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
+            /** @description - `quota_exceeded`: A quota of the project is exceeded */
+            403: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
             /** @description - `not_found`: Not found */
             404: {
                 headers: {
@@ -7430,6 +7730,7 @@ export interface operations {
             };
             /**
              * @description - `too_many_client_uploads`: Too many uploads from one address are under way
+             *     - `too_many_project_uploads`: Too many uploads of the project are under way
              *     - `too_many_videos`: The project has too many videos under way
              */
             429: {
@@ -7454,6 +7755,75 @@ export interface operations {
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            "4XX": components["responses"]["WrongRequest"];
+            default: components["responses"]["FailedServer"];
+        };
+    };
+    usage: {
+        parameters: {
+            query?: {
+                /** @description Start of the range; the first of this month (UTC) when left out */
+                from?: string;
+                /** @description End of the range, which is not part of it; now when left out */
+                to?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "from": "2026-11-01T00:00:00Z",
+                     *       "limits": {
+                     *         "minutes_stored": 2000,
+                     *         "requests_per_second": 50,
+                     *         "upload_bytes_per_day": 10737418240
+                     *       },
+                     *       "period": {
+                     *         "encoded_minutes": 431.5,
+                     *         "uploaded_bytes": 12884901888,
+                     *         "uploads": 57
+                     *       },
+                     *       "project": "shop",
+                     *       "quotas": [
+                     *         {
+                     *           "limit": 10737418240,
+                     *           "percent": 10,
+                     *           "period": "2026-11-28",
+                     *           "quota": "upload_bytes_per_day",
+                     *           "renews_at": "2026-11-29T00:00:00Z",
+                     *           "used": 1073741824
+                     *         },
+                     *         {
+                     *           "limit": 2000,
+                     *           "percent": 90.2,
+                     *           "period": "2026-11",
+                     *           "quota": "minutes_stored",
+                     *           "renews_at": null,
+                     *           "used": 1804.25
+                     *         }
+                     *       ],
+                     *       "stored": {
+                     *         "minutes": 1804.25,
+                     *         "output_bytes": 61203283968,
+                     *         "source_bytes": 48318382080,
+                     *         "videos": 212
+                     *       },
+                     *       "to": "2026-11-28T15:50:00Z"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Report"];
                 };
             };
             "4XX": components["responses"]["WrongRequest"];
@@ -7759,6 +8129,16 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
+            /** @description - `quota_exceeded`: A quota of the project is exceeded */
+            403: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
             /**
              * @description - `upload_timeout`: The upload stalled
              *     - `upload_too_slow`: The upload is too slow
@@ -7842,6 +8222,7 @@ export interface operations {
             };
             /**
              * @description - `too_many_client_uploads`: Too many uploads from one address are under way
+             *     - `too_many_project_uploads`: Too many uploads of the project are under way
              *     - `too_many_videos`: The project has too many videos under way
              */
             429: {
@@ -10517,6 +10898,118 @@ export interface operations {
                  *     }
                  */
                 "application/json": components["schemas"]["JobMessage"];
+            };
+        };
+        responses: {
+            /** @description The receiver wants no more: the server gives up at once, and disables the endpoint */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Any 2xx: the receiver has it, and the server sends it no more */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    "on-quota.exceeded": {
+        parameters: {
+            query?: never;
+            header: {
+                /**
+                 * @description The id of the event, the same in every try
+                 * @example evt_01kah3q6m4c5w8t2y7v9r1x0zb
+                 */
+                "webhook-id": string;
+                /**
+                 * @description When this try was sent, in seconds since 1970
+                 * @example 1763720142
+                 */
+                "webhook-timestamp": string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "data": {
+                 *         "limit": 1000,
+                 *         "message": "A test: the project has used all of a quota.",
+                 *         "percent": 100,
+                 *         "period": "2026-11-28",
+                 *         "project": "default",
+                 *         "quota": "upload_bytes_per_day",
+                 *         "renews_at": "2026-11-29T00:00:00Z",
+                 *         "used": 1000
+                 *       },
+                 *       "timestamp": "2026-11-28T07:43:41Z",
+                 *       "type": "quota.exceeded"
+                 *     }
+                 */
+                "application/json": components["schemas"]["QuotaMessage"];
+            };
+        };
+        responses: {
+            /** @description The receiver wants no more: the server gives up at once, and disables the endpoint */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Any 2xx: the receiver has it, and the server sends it no more */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    "on-quota.warned": {
+        parameters: {
+            query?: never;
+            header: {
+                /**
+                 * @description The id of the event, the same in every try
+                 * @example evt_01kah3q6m4c5w8t2y7v9r1x0zb
+                 */
+                "webhook-id": string;
+                /**
+                 * @description When this try was sent, in seconds since 1970
+                 * @example 1763720142
+                 */
+                "webhook-timestamp": string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "data": {
+                 *         "limit": 1000,
+                 *         "message": "A test: the project has used all of a quota.",
+                 *         "percent": 100,
+                 *         "period": "2026-11-28",
+                 *         "project": "default",
+                 *         "quota": "upload_bytes_per_day",
+                 *         "renews_at": "2026-11-29T00:00:00Z",
+                 *         "used": 1000
+                 *       },
+                 *       "timestamp": "2026-11-28T07:43:41Z",
+                 *       "type": "quota.warned"
+                 *     }
+                 */
+                "application/json": components["schemas"]["QuotaMessage"];
             };
         };
         responses: {
