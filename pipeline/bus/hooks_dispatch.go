@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,18 +20,28 @@ const dispatcher = "webhooks"
 // dispatchBatch is the most events that handle gets at once. A batch must be handled within its lease.
 const dispatchBatch = 64
 
-// Dispatch calls handle with the events of the log, some at a time, and shares them with every other
-// process that dispatches. handle returns how many of them, from the first on, are done; those come again
-// only after a crash. The others come again after a delay that grows to 30 s. Dispatch blocks until ctx
-// ends, and then returns nil. It returns an error when the connection is closed for good.
+// Dispatching is what becomes of events.
+type Dispatching struct {
+	// Handle gets events, and returns for each of them why it must come again; nil when it is done.
+	Handle func(ctx context.Context, events []pipeline.Event) []error
+	// GiveUp gets an event that failed Tries times, each time for a reason that does not pass by itself, and
+	// the last reason. When it returns nil, the event does not come again.
+	GiveUp func(ctx context.Context, e pipeline.Event, why error) error
+	// Tries is how often an event may fail; 20 when 0, which takes about ten minutes.
+	Tries int
+}
+
+// Dispatch calls d.Handle with the events of the log, some at a time, and shares them with every other
+// process that dispatches. Events that are done come again only after a crash. Each of the others comes again
+// by itself, after a delay that grows to 30 s. Dispatch blocks until ctx ends, and then returns nil. It
+// returns an error when the connection is closed for good.
 //
-// Not guaranteed: order between batches, and delivery once.
-func (b *Bus) Dispatch(
-	ctx context.Context, handle func(context.Context, []pipeline.Event) (int, error),
-) error {
+// Not guaranteed: order, and delivery once.
+func (b *Bus) Dispatch(ctx context.Context, d Dispatching) error {
+	d.Tries = cmp.Or(d.Tries, dispatchTries)
 	var consumer jetstream.Consumer
 	for delay := firstDelay; ctx.Err() == nil && !b.nc.IsClosed(); {
-		err := b.dispatchSome(ctx, &consumer, handle)
+		err := b.dispatchSome(ctx, &consumer, d)
 		if err == nil {
 			delay = firstDelay
 			b.recurring.Works(dispatchEvents)
@@ -49,6 +60,9 @@ func (b *Bus) Dispatch(
 	return nil
 }
 
+// dispatchTries is how often an event may fail by default.
+const dispatchTries = 20
+
 // dispatchEvents is what Dispatch tries, for the log.
 const dispatchEvents = "dispatch events to webhook endpoints"
 
@@ -61,9 +75,7 @@ func (b *Bus) dispatcherConfig() jetstream.ConsumerConfig {
 }
 
 // dispatchSome takes the events that are there, or waits a while for one, and handles them.
-func (b *Bus) dispatchSome(ctx context.Context, consumer *jetstream.Consumer,
-	handle func(context.Context, []pipeline.Event) (int, error),
-) error {
+func (b *Bus) dispatchSome(ctx context.Context, consumer *jetstream.Consumer, d Dispatching) error {
 	linked, unlink, err := b.connected(ctx)
 	if err != nil {
 		return err
@@ -82,7 +94,7 @@ func (b *Bus) dispatchSome(ctx context.Context, consumer *jetstream.Consumer,
 	if err != nil {
 		return err
 	}
-	n, err := b.dispatchBatch(linked, batch, handle)
+	n, err := b.dispatchBatch(linked, batch, d)
 	if n > 0 || err != nil {
 		return err
 	}
@@ -90,14 +102,12 @@ func (b *Bus) dispatchSome(ctx context.Context, consumer *jetstream.Consumer,
 	if err != nil {
 		return err
 	}
-	_, err = b.dispatchBatch(linked, batch, handle)
+	_, err = b.dispatchBatch(linked, batch, d)
 	return err
 }
 
-// dispatchBatch handles the events of a fetch, and settles their messages. It returns how many came.
-func (b *Bus) dispatchBatch(ctx context.Context, batch jetstream.MessageBatch,
-	handle func(context.Context, []pipeline.Event) (int, error),
-) (int, error) {
+// dispatchBatch handles the events of a fetch, and settles the message of each. It returns how many came.
+func (b *Bus) dispatchBatch(ctx context.Context, batch jetstream.MessageBatch, d Dispatching) (int, error) {
 	var events []pipeline.Event
 	var messages []jetstream.Msg
 	for m := range batch.Messages() {
@@ -119,21 +129,41 @@ func (b *Bus) dispatchBatch(ctx context.Context, batch jetstream.MessageBatch,
 		}
 		return 0, nil
 	}
-	done, err := b.handleBatch(ctx, events, messages, handle)
-	for i, m := range messages {
-		if i < done {
-			b.settleDispatch(m.Ack())
+	for i, err := range b.handleBatch(ctx, events, messages, d.Handle) {
+		if err == nil || b.giveUp(ctx, d, events[i], messages[i], err) {
+			b.settleDispatch(messages[i].Ack())
 			continue
 		}
-		b.settleDispatch(m.NakWithDelay(b.dispatchDelay(m)))
+		if ctx.Err() == nil {
+			b.recurring.Failed("dispatch an event to webhook endpoints", "event", events[i].ID, "error", err)
+		}
+		b.settleDispatch(messages[i].NakWithDelay(b.dispatchDelay(messages[i])))
 	}
-	return len(events), err
+	return len(events), nil
+}
+
+// giveUp ends an event that failed too often, and reports whether it did. An error that a full or absent
+// broker explains is no reason.
+func (b *Bus) giveUp(ctx context.Context, d Dispatching, e pipeline.Event, m jetstream.Msg, why error) bool {
+	meta, err := m.Metadata()
+	if err != nil || d.GiveUp == nil || meta.NumDelivered < uint64(d.Tries) ||
+		ctx.Err() != nil || passing(why) || isFull(why) {
+		return false
+	}
+	if err := d.GiveUp(ctx, e, why); err != nil {
+		b.recurring.Failed("give up an event that cannot be dispatched", "event", e.ID, "error", err)
+		return false
+	}
+	b.log.Error("gave up an event that cannot be dispatched to webhook endpoints; its deliveries have failed",
+		"event", e.ID, "type", string(e.Type), "subject", e.Subject, "tries", meta.NumDelivered, "error", why,
+		"to_do", "read the records: reelmill webhooks deliveries ENDPOINT --status failed")
+	return true
 }
 
 // handleBatch calls handle, and renews the leases of the messages meanwhile.
 func (b *Bus) handleBatch(ctx context.Context, events []pipeline.Event, messages []jetstream.Msg,
-	handle func(context.Context, []pipeline.Event) (int, error),
-) (int, error) {
+	handle func(context.Context, []pipeline.Event) []error,
+) []error {
 	tick, stop := time.NewTicker(b.coordinatorLease()/3), make(chan struct{})
 	defer tick.Stop()
 	stopped := make(chan struct{})

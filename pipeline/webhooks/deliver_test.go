@@ -1,6 +1,7 @@
 package webhooks_test
 
 import (
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -8,7 +9,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/bus/embedded"
 	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 	"github.com/reelmill/reelmill/pipeline/webhooks"
 )
@@ -144,6 +148,49 @@ func TestDispatchedAgain(t *testing.T) {
 	settled(t, r)
 	if n := v.count(sent.ID); n != 1 {
 		t.Errorf("%d requests", n)
+	}
+}
+
+// TestTooLargeToQueue: an event whose delivery the broker does not take gets a record that failed and says why, and
+// holds up no other event. It can be sent again, with its ids.
+func TestTooLargeToQueue(t *testing.T) {
+	r, v := newRig(t, webhooks.SenderConfig{}), newReceiver(t, nil)
+	e := r.endpoint(v.URL, "*")
+	r.halt()
+	large := r.largest("vid_large")
+	small := r.uploaded("vid_small")
+	r.restart()
+	if got := pipelinetest.Receive(t, "the event after it", v.got); got.id != small.ID {
+		t.Errorf("got %s", got.id)
+	}
+	record := r.record(e, large.ID, ended)
+	if record.Status != webhooks.Failed || record.Video != "vid_large" || !strings.Contains(record.Reason, "payload") {
+		t.Errorf("the record is %s: %s", record.Status, record.Reason)
+	}
+	settled(t, r)
+	_, err := r.desk.Redeliver(t.Context(), project, e.ID, record.ID)
+	must(t, err)
+	got := pipelinetest.Receive(t, "the event that was given up", v.got)
+	if got.id != large.ID || got.kind != string(pipeline.VideoUploaded) || got.body["id"] != "vid_large" {
+		t.Errorf("got %.200s", got.raw)
+	}
+}
+
+// largest appends the event of an upload that is as large as the broker takes, so that its delivery, which says more,
+// is larger.
+func (r *rig) largest(video string) pipeline.Event {
+	r.t.Helper()
+	subject := pipeline.UploadedSubject(project, video)
+	for room := 400; ; room += 50 {
+		up := pipeline.Upload{Title: strings.Repeat("x", embedded.MaxPayload-room)}
+		e, err := pipeline.NewEvent("test", pipeline.VideoUploaded, subject, video, pipeline.Event{}, up)
+		must(r.t, err)
+		if e.Sequence, err = r.bus.Append(r.t.Context(), e, 0); err == nil {
+			return e
+		}
+		if !errors.Is(err, nats.ErrMaxPayload) {
+			r.t.Fatal(err)
+		}
 	}
 }
 

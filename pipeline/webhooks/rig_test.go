@@ -93,11 +93,13 @@ func (r *rig) start() {
 	r.sender = webhooks.NewSender(c)
 	r.desk = &webhooks.Desk{Sender: r.sender, LastSequence: r.bus.LastSequence}
 	dispatcher := &webhooks.Dispatcher{
-		Log: r.bus, Bucket: r.hooks, Queue: r.hooks, PublicURL: "https://video.example.org",
+		Log: r.bus, Bucket: r.hooks, Queue: r.hooks, Records: r.hooks, PublicURL: "https://video.example.org",
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	r.stop, r.done = stop, make(chan error, 2)
-	go func() { r.done <- r.bus.Dispatch(ctx, dispatcher.Handle) }()
+	go func() {
+		r.done <- r.bus.Dispatch(ctx, bus.Dispatching{Handle: dispatcher.Handle, GiveUp: dispatcher.GiveUp, Tries: 3})
+	}()
 	go func() { r.done <- r.sender.Run(ctx) }()
 }
 

@@ -30,7 +30,7 @@ func (s *Server) openHooks(context.Context) error {
 		return err
 	}
 	s.hooks.dispatcher = &webhooks.Dispatcher{
-		Log: s.faults.log(s.bus), Bucket: kept, Queue: kept, PublicURL: s.server.PublicURL,
+		Log: s.faults.log(s.bus), Bucket: kept, Queue: kept, Records: kept, PublicURL: s.server.PublicURL,
 	}
 	s.hooks.sender = webhooks.NewSender(webhooks.SenderConfig{
 		Bucket: kept, Queue: kept, Records: kept, Targets: targets,
@@ -40,6 +40,11 @@ func (s *Server) openHooks(context.Context) error {
 	s.metrics.add("webhook attempts", s.measureHooks)
 	s.metrics.addOfBroker("webhook queue", s.measureHookQueue)
 	return nil
+}
+
+// dispatching returns what becomes of events.
+func (h hooks) dispatching() bus.Dispatching {
+	return bus.Dispatching{Handle: h.dispatcher.Handle, GiveUp: h.dispatcher.GiveUp}
 }
 
 // hookTargets returns what reaches each kind of endpoint. Messages on NATS need a broker that others reach,
@@ -100,6 +105,8 @@ var (
 		"How often a delivery had to wait because its host had as many attempts as it may have.", nil, nil)
 	descHookDisabled = prometheus.NewDesc("reelmill_webhook_endpoints_disabled_total",
 		"Webhook endpoints that this process disabled, by reason: gone or failing.", []string{"reason"}, nil)
+	descHookSkipped = prometheus.NewDesc("reelmill_webhook_events_failed_total",
+		"Events that could not be dispatched to webhook endpoints; their deliveries have failed.", nil, nil)
 	descHookQueue = prometheus.NewDesc("reelmill_webhook_queue",
 		"Deliveries to webhook endpoints: due now, or later.", []string{"due"}, nil)
 	descHookLag = prometheus.NewDesc("reelmill_webhook_lag_events",
@@ -112,6 +119,7 @@ func (s *Server) measureHooks(_ context.Context, to sink) error {
 	to.counter(descHookAttempts, float64(n.Accepted), "accepted")
 	to.counter(descHookAttempts, float64(n.Failed), "failed")
 	to.counter(descHookExhausted, float64(n.Exhausted))
+	to.counter(descHookSkipped, float64(s.hooks.dispatcher.Skipped()))
 	to.counter(descHookTurned, float64(n.Turned))
 	to.counter(descHookDisabled, float64(n.Gone), webhooks.ReasonGone)
 	to.counter(descHookDisabled, float64(n.Failing), webhooks.ReasonFailing)

@@ -228,7 +228,8 @@ func (m *metrics) Describe(to chan<- *prometheus.Desc) {
 		descPaused,
 		descCoordinator, descQuorum, descReserve, descSlots, descBusy, descLogBytes, descLogMax, descLogUploads,
 		descLogLost, descSubscribers, descSubscribersMax, descSlow,
-		descHookAttempts, descHookExhausted, descHookTurned, descHookDisabled, descHookQueue, descHookLag,
+		descHookAttempts, descHookExhausted, descHookSkipped, descHookTurned, descHookDisabled, descHookQueue,
+		descHookLag,
 	} {
 		to <- d
 	}

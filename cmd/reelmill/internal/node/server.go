@@ -209,7 +209,7 @@ func (s *Server) Run(ctx context.Context, listener net.Listener) error {
 	reactors.Go(func() error { return s.keys.Run(back, s.bus) })
 	reactors.Go(func() error { s.deployed.Run(back, s.bus, s.presences); return nil })
 	reactors.Go(func() error { return s.coordinate(back) })
-	reactors.Go(func() error { return s.bus.Dispatch(back, s.hooks.dispatcher.Handle) })
+	reactors.Go(func() error { return s.bus.Dispatch(back, s.hooks.dispatching()) })
 
 	front, frontCtx := errgroup.WithContext(ctx)
 	front.Go(func() error { return s.serve(frontCtx, listener) })
