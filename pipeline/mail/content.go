@@ -74,9 +74,9 @@ func contentOf(r pipeline.Report, poster bool) (content, error) {
 		m.Link = data.PlayURL
 	}
 	m.Facts = []string{"event: " + string(r.Type), "time: " + pipeline.Clock(r.Timestamp)}
-	for label, value := range map[string]string{"id": data.ID, "file": data.Filename} {
-		if value != "" {
-			m.Facts = append(m.Facts, label+": "+oneLine(value))
+	for _, fact := range []struct{ label, value string }{{"id", data.ID}, {"file", data.Filename}} {
+		if fact.value != "" {
+			m.Facts = append(m.Facts, fact.label+": "+oneLine(fact.value))
 		}
 	}
 	t, err := template.New("page").Parse(page)

@@ -3,9 +3,11 @@ package mail
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"time"
@@ -44,11 +46,7 @@ func (s *Sender) Send(ctx context.Context, e webhooks.Endpoint, t webhooks.Task)
 		return webhooks.Outcome{Final: true, Error: err.Error()}
 	}
 	o := webhooks.Outcome{Request: map[string]string{"to": e.Email, "subject": subject}}
-	client, err := s.client(ctx)
-	if err == nil {
-		err = client.DialAndSendWithContext(ctx, m)
-	}
-	if err == nil {
+	if err = s.deliver(ctx, m); err == nil {
 		o.Accepted = true
 		return o
 	}
@@ -72,12 +70,57 @@ func (s *Sender) reason(err error) string {
 	return text
 }
 
-// client returns a client for one message.
-func (s *Sender) client(ctx context.Context) (*gomail.Client, error) {
-	options := []gomail.Option{gomail.WithPort(s.server.port), gomail.WithTimeout(timeout(ctx))}
+// deliver hands a message to the server over a connection of its own, which is closed when ctx ends: the
+// library obeys ctx only while it dials.
+func (s *Sender) deliver(ctx context.Context, m *gomail.Msg) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout(ctx))
+	defer cancel()
+	var release func()
+	client, err := s.client(ctx, func(_ context.Context, network, address string) (net.Conn, error) {
+		conn, err := s.dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+		release = func() { stop(); _ = conn.Close() } // the library leaves it open after some errors
+		return conn, nil
+	})
+	if err != nil {
+		return err
+	}
+	session, err := client.DialToSMTPClientWithContext(ctx)
+	if release != nil {
+		defer release()
+	}
+	if err == nil {
+		err = client.SendWithSMTPClient(session, m)
+	}
+	if err != nil && ctx.Err() != nil {
+		return fmt.Errorf("it took too long: %w", err)
+	}
+	if err == nil {
+		_ = client.CloseWithSMTPClient(session) // the server has the message, whatever it says now
+	}
+	return err
+}
+
+// dial connects to the server, with TLS from the beginning if the address says so.
+func (s *Sender) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	if s.server.scheme == fullTLS {
+		d := tls.Dialer{Config: &tls.Config{ServerName: s.server.host, MinVersion: tls.VersionTLS12}}
+		return d.DialContext(ctx, network, address)
+	}
+	return new(net.Dialer).DialContext(ctx, network, address)
+}
+
+// client returns a client for one message, which connects with dial.
+func (s *Sender) client(ctx context.Context, dial gomail.DialContextFunc) (*gomail.Client, error) {
+	options := []gomail.Option{
+		gomail.WithPort(s.server.port), gomail.WithTimeout(timeout(ctx)), gomail.WithDialContextFunc(dial),
+	}
 	switch s.server.scheme {
-	case fullTLS:
-		options = append(options, gomail.WithSSL())
+	case fullTLS: // dial has done it, and the policy makes the library look whether it was done
+		options = append(options, gomail.WithTLSPolicy(gomail.TLSOpportunistic))
 	case noTLS:
 		options = append(options, gomail.WithTLSPolicy(gomail.NoTLS))
 	default:

@@ -2,6 +2,7 @@ package mail
 
 import (
 	"bufio"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -16,20 +17,20 @@ import (
 
 	"context"
 
-	"go.uber.org/goleak"
-
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 	"github.com/reelmill/reelmill/pipeline/secret"
 	"github.com/reelmill/reelmill/pipeline/webhooks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
 // smtpServer speaks as much SMTP (RFC 5321) over a socket as a client needs.
 type smtpServer struct {
-	address string
-	refuse  string // the answer to RCPT, if not empty
+	address  string
+	refuse   string      // the answer to RCPT, if not empty
+	tls      *tls.Config // STARTTLS is offered; nil: it is not
+	implicit bool        // TLS begins with the connection
+	hang     string      // the verb, or "greeting", after which nothing is answered; "": none
+	hangs    chan struct{}
 
 	mu         sync.Mutex
 	commands   []string
@@ -39,11 +40,19 @@ type smtpServer struct {
 
 func startSMTP(t *testing.T, refuse string) *smtpServer {
 	t.Helper()
+	return startServer(t, &smtpServer{refuse: refuse})
+}
+
+func startServer(t *testing.T, s *smtpServer) *smtpServer {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &smtpServer{address: l.Addr().String(), refuse: refuse, got: make(chan string, 10)}
+	s.address, s.got, s.hangs = l.Addr().String(), make(chan string, 10), make(chan struct{}, 10)
+	if s.implicit {
+		l = tls.NewListener(l, s.tls)
+	}
 	var running sync.WaitGroup
 	running.Go(func() {
 		for {
@@ -62,6 +71,11 @@ func (s *smtpServer) serve(conn net.Conn) {
 	r := bufio.NewReader(conn)
 	answer := func(line string) { _, _ = io.WriteString(conn, line+"\r\n") }
 	answer("220 test ESMTP")
+	encrypted := s.implicit
+	if s.hang == "greeting" {
+		s.silence(r)
+		return
+	}
 	for {
 		line, err := r.ReadString('\n')
 		if err != nil {
@@ -71,9 +85,23 @@ func (s *smtpServer) serve(conn net.Conn) {
 		s.mu.Lock()
 		s.commands = append(s.commands, line)
 		s.mu.Unlock()
-		switch verb := strings.ToUpper(strings.SplitN(line, " ", 2)[0]); verb {
+		verb := strings.ToUpper(strings.SplitN(line, " ", 2)[0])
+		if verb == s.hang {
+			s.silence(r)
+			return
+		}
+		switch verb {
 		case "EHLO":
-			answer("250-test\r\n250-8BITMIME\r\n250 AUTH PLAIN LOGIN")
+			answer("250-test\r\n250-8BITMIME")
+			if s.tls != nil && !encrypted {
+				answer("250-STARTTLS")
+			}
+			answer("250 AUTH PLAIN LOGIN")
+		case "STARTTLS":
+			answer("220 go on")
+			safe := tls.Server(conn, s.tls)
+			r, encrypted = bufio.NewReader(safe), true
+			answer = func(line string) { _, _ = io.WriteString(safe, line+"\r\n") }
 		case "AUTH":
 			answer("235 2.7.0 ok")
 		case "RCPT":
@@ -98,6 +126,12 @@ func (s *smtpServer) serve(conn net.Conn) {
 	}
 }
 
+// silence answers nothing more, until the client is gone.
+func (s *smtpServer) silence(r io.Reader) {
+	s.hangs <- struct{}{}
+	_, _ = io.Copy(io.Discard, r)
+}
+
 // readData reads a message up to the line with a dot.
 func readData(r *bufio.Reader) string {
 	var all strings.Builder
@@ -112,8 +146,13 @@ func readData(r *bufio.Reader) string {
 
 func sender(t *testing.T, s *smtpServer, poster []byte) *Sender {
 	t.Helper()
+	return senderBy(t, "smtp+plain", s, poster)
+}
+
+func senderBy(t *testing.T, scheme string, s *smtpServer, poster []byte) *Sender {
+	t.Helper()
 	m, err := New(Config{
-		Server: secret.New("smtp+plain://user:hunter2@" + s.address), From: "ReelMill <video@example.org>",
+		Server: secret.New(scheme + "://user:hunter2@" + s.address), From: "ReelMill <video@example.org>",
 		Poster: func(context.Context, string, string) ([]byte, error) { return poster, nil },
 	})
 	if err != nil {
