@@ -302,10 +302,12 @@ func TestFailing(t *testing.T) {
 		return now.Enabled
 	}
 	r.record(e, r.uploaded("vid_1").ID, ended)
-	r.clock.forward(119 * time.Hour)
-	r.record(e, r.uploaded("vid_2").ID, ended)
+	for i := range 3 {
+		r.clock.forward(39 * time.Hour)
+		r.record(e, r.uploaded("vid_early_"+strconv.Itoa(i)).ID, ended)
+	}
 	if !enabled() {
-		t.Fatal("disabled after 119 hours")
+		t.Fatal("disabled after 117 hours")
 	}
 	well.Store(true)
 	r.record(e, r.uploaded("vid_3").ID, ended)
@@ -315,7 +317,14 @@ func TestFailing(t *testing.T) {
 	if !enabled() {
 		t.Fatal("disabled two hours after a success")
 	}
-	r.clock.forward(121 * time.Hour)
+	for i := range 4 { // an event each day
+		r.clock.forward(25 * time.Hour)
+		r.record(e, r.uploaded("vid_day_"+strconv.Itoa(i)).ID, ended)
+	}
+	if !enabled() {
+		t.Fatal("disabled after 100 hours")
+	}
+	r.clock.forward(21 * time.Hour)
 	last := r.record(e, r.uploaded("vid_5").ID, ended)
 	if enabled() || r.sender.Counts().Failing != 1 {
 		t.Fatal("still enabled after 121 hours of failures")
@@ -327,6 +336,32 @@ func TestFailing(t *testing.T) {
 	must(t, err)
 	if now.Disabled.Code != webhooks.ReasonFailing || !strings.Contains(now.Disabled.Detail, "answered 500") {
 		t.Errorf("reason %+v", now.Disabled)
+	}
+}
+
+// TestFailingAfterAQuietWeek: time without attempts does not count. The first failures after a quiet week do not
+// disable an endpoint whose last attempt had failed, five days of failures do.
+func TestFailingAfterAQuietWeek(t *testing.T) {
+	v := newReceiver(t, answers(500))
+	r := newRig(t, webhooks.SenderConfig{})
+	e := r.endpoint(v.URL, "*")
+	r.record(e, r.uploaded("vid_1").ID, ended)
+	r.clock.forward(7 * 24 * time.Hour)
+	after := r.record(e, r.uploaded("vid_2").ID, ended)
+	if after.Status != webhooks.Failed || after.Done != 10 {
+		t.Errorf("record %+v", after)
+	}
+	now, err := r.desk.Get(t.Context(), project, e.ID)
+	must(t, err)
+	if !now.Enabled {
+		t.Fatalf("disabled by the first failure after a quiet week: %+v", now.Disabled)
+	}
+	for i := range 5 {
+		r.clock.forward(25 * time.Hour)
+		r.record(e, r.uploaded("vid_day_"+strconv.Itoa(i)).ID, ended)
+	}
+	if now, err = r.desk.Get(t.Context(), project, e.ID); err != nil || now.Enabled {
+		t.Errorf("enabled after 125 hours of failures, %v", err)
 	}
 }
 

@@ -119,7 +119,7 @@ func (d *Desk) forgive(ctx context.Context, e Endpoint) error {
 	if err != nil || h.FailingSince.IsZero() {
 		return err
 	}
-	h.FailingSince = time.Time{}
+	h.FailingSince, h.FailedAt = time.Time{}, time.Time{}
 	err = d.Sender.Bucket.PutHealth(ctx, e.Project, e.ID, h)
 	if errors.Is(err, pipeline.ErrConflict) {
 		return nil

@@ -176,7 +176,36 @@ func DeliveryID(event, endpoint string) string {
 
 // Health is how the deliveries to an endpoint fare, as it is kept.
 type Health struct {
-	FailingSince time.Time `json:"failing_since,omitzero"` // since the first failed attempt after the last success
+	// FailingSince is the first failed attempt after the last success, or after a pause of maxIdle without an
+	// attempt.
+	FailingSince time.Time `json:"failing_since,omitzero"`
+	// FailedAt is the last failed attempt, or one up to an hour before it.
+	FailedAt time.Time `json:"failed_at,omitzero"`
 
 	Revision uint64 `json:"-"` // as in Endpoint
+}
+
+// maxIdle is for how long an endpoint that fails may be left alone before its failures count anew, so that
+// time without attempts does not count as failure. The attempts at one delivery are up to 27 hours apart.
+const maxIdle = 48 * time.Hour
+
+// noteEvery is how far apart two writes of FailedAt are.
+const noteEvery = time.Hour
+
+// failed notes a failed attempt. changed reports whether h must be written, since for how long all have
+// failed.
+func (h *Health) failed(now time.Time) (changed bool, since time.Duration) {
+	last := h.FailedAt
+	if last.IsZero() { // one of an earlier version
+		last = h.FailingSince
+	}
+	switch {
+	case h.FailingSince.IsZero() || now.Sub(last) > maxIdle:
+		h.FailingSince, h.FailedAt = now, now
+		return true, 0
+	case now.Sub(last) >= noteEvery:
+		h.FailedAt = now
+		return true, now.Sub(h.FailingSince)
+	}
+	return false, now.Sub(h.FailingSince)
 }

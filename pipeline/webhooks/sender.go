@@ -291,16 +291,20 @@ func (s *Sender) judgeEndpoint(ctx context.Context, e Endpoint, o Outcome) error
 		if err != nil {
 			return err
 		}
-		now := s.Now().UTC()
-		if healthy := h.FailingSince.IsZero(); o.Accepted == healthy {
-			if healthy || now.Sub(h.FailingSince) < s.GiveUp {
+		if o.Accepted {
+			if h.FailingSince.IsZero() {
 				return nil
 			}
-			return s.disable(ctx, e, ReasonFailing, fmt.Sprintf("Every attempt has failed since %s; the last one: %s.",
-				pipeline.Clock(h.FailingSince), o.Error))
-		}
-		if h.FailingSince = now; o.Accepted {
-			h.FailingSince = time.Time{}
+			h.FailingSince, h.FailedAt = time.Time{}, time.Time{}
+		} else {
+			changed, since := h.failed(s.Now().UTC())
+			if since >= s.GiveUp {
+				return s.disable(ctx, e, ReasonFailing, fmt.Sprintf("Every attempt has failed since %s; the last one: %s.",
+					pipeline.Clock(h.FailingSince), o.Error))
+			}
+			if !changed {
+				return nil
+			}
 		}
 		if err := s.Bucket.PutHealth(ctx, e.Project, e.ID, h); !errors.Is(err, pipeline.ErrConflict) {
 			return err

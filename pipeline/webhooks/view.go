@@ -20,7 +20,7 @@ type EndpointView struct {
 	Enabled       bool              `json:"enabled"`
 	Metadata      map[string]string `json:"metadata"`
 	Disabled      *Reason           `json:"disabled_reason" doc:"Why the server disabled it; null if it did not"`
-	FailingSince  *time.Time        `json:"failing_since" doc:"Since when every attempt failed; null when the last one was accepted. After five days the endpoint is disabled"`
+	FailingSince  *time.Time        `json:"failing_since" doc:"Since when every attempt failed; null when the last one was accepted. After five days the endpoint is disabled. Two days without an attempt begin it anew"`
 	Secret        string            `json:"secret,omitempty" doc:"Signs deliveries. Shown once: when it was made"`
 	SecretExpires *time.Time        `json:"previous_secret_expires_at" doc:"Until when a previous secret signs too; null when none does"`
 	CreatedAt     time.Time         `json:"created_at"`
