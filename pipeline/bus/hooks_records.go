@@ -25,8 +25,11 @@ const (
 	recordCreated = "Reelmill-Created"
 )
 
+// recordPrefix begins the subjects of records. Those of the attempts end as they do (hookSubject).
+const recordPrefix = "delivery."
+
 func recordSubject(project, endpoint, id string) string {
-	return "delivery." + project + "." + endpoint + "." + id
+	return recordPrefix + project + "." + endpoint + "." + id
 }
 
 // Record implements webhooks.Records.
@@ -120,46 +123,66 @@ func (h *Hooks) scanRecords(ctx context.Context, q webhooks.Query, before uint64
 		return nil, nil
 	}
 	config := jetstream.ConsumerConfig{
-		Description: "List of webhook deliveries", AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true,
-		Replicas: 1, HeadersOnly: true, FilterSubject: recordSubject(q.Project, q.Endpoint, ">"),
-		DeliverPolicy: jetstream.DeliverAllPolicy, InactiveThreshold: time.Minute,
+		Description: "List of webhook deliveries", FilterSubject: recordSubject(q.Project, q.Endpoint, ">"),
+		DeliverPolicy: jetstream.DeliverAllPolicy,
 	}
 	if !q.After.IsZero() { // a record is written after its delivery was made
 		config.DeliverPolicy, config.OptStartTime = jetstream.DeliverByStartTimePolicy, &q.After
 	}
+	err = h.scanHeaders(ctx, config, func(m jetstream.Msg, meta *jetstream.MsgMetadata) bool {
+		if selects(q, m.Headers()) && (before == 0 || meta.Sequence.Stream < before) {
+			found = append(found, meta.Sequence.Stream)
+		}
+		return true
+	})
+	return found, err
+}
+
+// scanHeaders calls take with the headers of the records that a consumer selects, in the order in which they
+// were written, until take returns false.
+func (h *Hooks) scanHeaders(ctx context.Context, config jetstream.ConsumerConfig,
+	take func(m jetstream.Msg, meta *jetstream.MsgMetadata) bool,
+) error {
+	config.AckPolicy, config.MemoryStorage, config.Replicas = jetstream.AckNonePolicy, true, 1
+	config.HeadersOnly, config.InactiveThreshold = true, time.Minute
 	var c jetstream.Consumer
-	err = h.b.patiently(ctx, func(ctx context.Context) (err error) {
+	err := h.b.patiently(ctx, func(ctx context.Context) (err error) {
 		c, err = h.b.js.CreateConsumer(ctx, streamDeliveries, config)
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer h.dropConsumer(ctx, c)
 	for left := c.CachedInfo().NumPending; left > 0; {
-		limited, cancel := context.WithTimeout(ctx, fetchWait)
-		batch, err := c.Fetch(int(min(left, recordBatch)), jetstream.FetchContext(limited))
-		if err != nil {
-			cancel()
-			return nil, err
-		}
-		for m := range batch.Messages() {
-			meta, err := m.Metadata()
-			if err != nil {
-				cancel()
-				return nil, err
-			}
-			left = meta.NumPending
-			if selects(q, m.Headers()) && (before == 0 || meta.Sequence.Stream < before) {
-				found = append(found, meta.Sequence.Stream)
-			}
-		}
-		cancel()
-		if err := batch.Error(); err != nil {
-			return nil, err
+		var more bool
+		if left, more, err = scanSome(ctx, c, left, take); err != nil || !more {
+			return err
 		}
 	}
-	return found, nil
+	return nil
+}
+
+// scanSome reads some of the headers that are left. more is false when take wants no more.
+func scanSome(ctx context.Context, c jetstream.Consumer, left uint64,
+	take func(jetstream.Msg, *jetstream.MsgMetadata) bool,
+) (still uint64, more bool, err error) {
+	limited, cancel := context.WithTimeout(ctx, fetchWait)
+	defer cancel()
+	batch, err := c.Fetch(int(min(left, recordBatch)), jetstream.FetchContext(limited))
+	if err != nil {
+		return 0, false, err
+	}
+	more = true
+	for m := range batch.Messages() {
+		meta, err := m.Metadata()
+		if err != nil {
+			return 0, false, err
+		}
+		left = meta.NumPending
+		more = more && take(m, meta)
+	}
+	return left, more, batch.Error()
 }
 
 // recordBatch is how many headers of records are read at once.

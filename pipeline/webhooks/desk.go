@@ -98,7 +98,7 @@ func (d *Desk) Change(ctx context.Context, project, id string, edit func(*Endpoi
 		e.UpdatedAt = d.now()
 		fresh := e.Enabled && !was.Enabled || e.URL != was.URL || e.Email != was.Email || e.Subject != was.Subject
 		if e.Enabled {
-			e.Disabled = nil
+			e.Disabled, e.Untold = nil, false
 		}
 		if fresh {
 			if err := d.forgive(ctx, e); err != nil {

@@ -49,6 +49,7 @@ type Endpoint struct {
 	Enabled     bool              `json:"enabled"`
 	Metadata    map[string]string `json:"metadata,omitempty"`
 	Disabled    *Reason           `json:"disabled,omitempty"` // why ReelMill disabled it; nil if it did not
+	Untold      bool              `json:"untold,omitempty"`   // others are still to be told that it is disabled
 	Secrets     []Secret          `json:"secrets,omitempty"`  // of a Web endpoint; the newest first
 	After       uint64            `json:"after"`              // only later events of the log count
 	CreatedAt   time.Time         `json:"created_at"`

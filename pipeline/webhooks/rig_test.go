@@ -38,15 +38,18 @@ type rig struct {
 	clock clock
 	// config is that of the senders; the rig fills in the rest.
 	config webhooks.SenderConfig
+	// sweep starts a Sweeper that does not wait until a record has an age: it may double an attempt.
+	sweep bool
 
-	broker *embedded.Server
-	conn   interface{ Close() }
-	bus    *bus.Bus
-	hooks  *bus.Hooks
-	sender *webhooks.Sender
-	desk   *webhooks.Desk
-	stop   context.CancelFunc
-	done   chan error
+	broker  *embedded.Server
+	conn    interface{ Close() }
+	bus     *bus.Bus
+	hooks   *bus.Hooks
+	sender  *webhooks.Sender
+	desk    *webhooks.Desk
+	stop    context.CancelFunc
+	done    chan error
+	running int // parts that tell done
 }
 
 // fast are delays between attempts for tests.
@@ -96,11 +99,16 @@ func (r *rig) start() {
 		Log: r.bus, Bucket: r.hooks, Queue: r.hooks, Records: r.hooks, PublicURL: "https://video.example.org",
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	r.stop, r.done = stop, make(chan error, 2)
+	r.stop, r.done, r.running = stop, make(chan error, 3), 2
 	go func() {
 		r.done <- r.bus.Dispatch(ctx, bus.Dispatching{Handle: dispatcher.Handle, GiveUp: dispatcher.GiveUp, Tries: 3})
 	}()
 	go func() { r.done <- r.sender.Run(ctx) }()
+	if r.sweep {
+		sweeper := &webhooks.Sweeper{Sender: r.sender, Leftovers: r.hooks, Every: 50 * time.Millisecond, Age: -1}
+		r.running++
+		go func() { r.done <- sweeper.Run(ctx) }()
+	}
 }
 
 // halt stops the dispatcher and the sender.
@@ -110,7 +118,7 @@ func (r *rig) halt() {
 		return
 	}
 	r.stop()
-	for range 2 {
+	for range r.running {
 		if err := <-r.done; err != nil && !errors.Is(err, context.Canceled) {
 			r.t.Error(err)
 		}

@@ -3,6 +3,7 @@ package webhooks
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -258,12 +259,17 @@ func (s *Sender) arm(ctx context.Context, l Lease, r DeliveryRecord) error {
 	if r.Status == Pending && r.Next != nil {
 		next := l.Task()
 		next.Attempt = r.Done + 1
-		delay := max(0, r.Next.Sub(s.Now()))
-		if err := s.Queue.PushAt(ctx, next, time.Now().Add(delay)); err != nil {
+		if err := s.pushNext(ctx, next, r); err != nil {
 			return err
 		}
 	}
 	return l.Ack(ctx)
+}
+
+// pushNext queues the next attempt at a pending delivery for its time.
+func (s *Sender) pushNext(ctx context.Context, next Task, r DeliveryRecord) error {
+	delay := max(0, r.Next.Sub(s.Now()))
+	return s.Queue.PushAt(ctx, next, time.Now().Add(delay))
 }
 
 func (s *Sender) count(o Outcome, r DeliveryRecord) {
@@ -317,7 +323,7 @@ func (s *Sender) judgeEndpoint(ctx context.Context, e Endpoint, o Outcome) error
 // project.
 func (s *Sender) disable(ctx context.Context, e Endpoint, code, detail string) error {
 	now := s.Now().UTC().Truncate(time.Millisecond)
-	e.Enabled, e.UpdatedAt, e.Disabled = false, now, &Reason{Code: code, Detail: detail, At: now}
+	e.Enabled, e.UpdatedAt, e.Disabled, e.Untold = false, now, &Reason{Code: code, Detail: detail, At: now}, true
 	e, err := s.Bucket.PutEndpoint(ctx, e)
 	if errors.Is(err, pipeline.ErrConflict) {
 		return nil
@@ -335,25 +341,34 @@ func (s *Sender) disable(ctx context.Context, e Endpoint, code, detail string) e
 	return s.tell(ctx, e)
 }
 
-// tell queues a message about a disabled endpoint for the other endpoints of its project that want it.
+// tell queues a message about a disabled endpoint for the other endpoints of its project that want it, then
+// notes that it did. A process that dies in between leaves Untold, and a Sweeper does it again: the id is
+// derived, so that nobody gets it twice.
 func (s *Sender) tell(ctx context.Context, disabled Endpoint) error {
 	all, err := s.Bucket.AllEndpoints(ctx)
 	if err != nil {
 		return err
 	}
-	body, err := reportOf(TypeDisabled, s.Now(), ViewOf(disabled, Health{}, s.Now()))
+	at := disabled.Disabled.At
+	body, err := reportOf(TypeDisabled, at, ViewOf(disabled, Health{}, at))
 	if err != nil {
 		return err
 	}
-	id := pipeline.NewID("evt")
+	name := "disabled/" + disabled.ID + "/" + at.Format(time.RFC3339Nano)
+	id := pipeline.DerivedID("evt", sha256.Sum256([]byte(name)))
 	for _, to := range all {
 		if to.Project == disabled.Project && to.ID != disabled.ID && to.Wants(TypeDisabled) {
-			if err := s.Queue.Push(ctx, newTask(to, id, TypeDisabled, body, s.Now())); err != nil {
+			if err := s.Queue.Push(ctx, newTask(to, id, TypeDisabled, body, at)); err != nil {
 				return err
 			}
 		}
 	}
-	return nil
+	disabled.Untold = false
+	_, err = s.Bucket.PutEndpoint(ctx, disabled)
+	if errors.Is(err, pipeline.ErrConflict) {
+		return nil // somebody changed it: a Sweeper looks whether it is still untold
+	}
+	return err
 }
 
 // reportOf returns the body of a message that is no event of the log.

@@ -2,10 +2,12 @@ package webhooks_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"net/http"
 	"os"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -107,15 +109,122 @@ func TestKilledAtEachStep(t *testing.T) {
 	}
 }
 
+// TestKilledBeforeAFurtherRound: a process that dies after it has written that a delivery is sent again, and before it
+// has queued the attempt, does not leave it pending.
+func TestKilledBeforeAFurtherRound(t *testing.T) {
+	var well atomic.Bool
+	v := newReceiver(t, func(_ int, w http.ResponseWriter, _ *http.Request) {
+		if !well.Load() {
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+	})
+	r := newRig(t, webhooks.SenderConfig{})
+	e := r.endpoint(v.URL, "*")
+	sent := r.uploaded("vid_1")
+	record := r.record(e, sent.ID, ended)
+	well.Store(true)
+	r.halt()
+	f := &faulty{Hooks: r.hooks, step: "push", die: func() {}}
+	c := r.sender.SenderConfig
+	c.Queue = f
+	desk := &webhooks.Desk{Sender: webhooks.NewSender(c), LastSequence: r.bus.LastSequence}
+	if _, err := desk.Redeliver(t.Context(), project, e.ID, record.ID); !errors.Is(err, context.Canceled) {
+		t.Fatalf("the process did not die: %v", err)
+	}
+	due, later, err := r.bus.HookBacklog(t.Context())
+	must(t, err)
+	if due != 0 || later != 0 {
+		t.Fatalf("%d due, %d later", due, later)
+	}
+	r.sweep = true
+	r.restart()
+	record = r.record(e, sent.ID, ended)
+	settled(t, r)
+	if record.Status != webhooks.Succeeded || record.Round != 1 || v.count(sent.ID) != 11 {
+		t.Errorf("record %+v after %d requests", record, v.count(sent.ID))
+	}
+}
+
+// TestSweepLeavesWhatIsQueued: a pending delivery with an attempt that is due, under way or for later is not queued
+// again, however often it is looked for.
+func TestSweepLeavesWhatIsQueued(t *testing.T) {
+	v := newReceiver(t, answers(500))
+	r := newRig(t, webhooks.SenderConfig{Schedule: webhooks.Schedule{Delays: []time.Duration{time.Hour}}})
+	e := r.endpoint(v.URL, "*")
+	sent := r.uploaded("vid_1")
+	r.record(e, sent.ID, func(d webhooks.DeliveryRecord) bool { return d.Done == 1 })
+	pipelinetest.Until(t, "the next attempt to be scheduled", func() bool {
+		_, later, err := r.bus.HookBacklog(t.Context())
+		must(t, err)
+		return later == 1
+	})
+	for range 3 {
+		found, _, err := r.hooks.Unqueued(t.Context(), 0, time.Now().Add(time.Hour))
+		must(t, err)
+		if len(found) > 0 {
+			t.Fatalf("found %+v", found)
+		}
+	}
+}
+
+// TestKilledBeforeTheNotice: a process that dies after it has disabled an endpoint, or in the middle of telling the
+// others, tells each of them, once.
+func TestKilledBeforeTheNotice(t *testing.T) {
+	for _, told := range []int{0, 1} {
+		v := newReceiver(t, answers(410))
+		others := []*receiver{newReceiver(t, nil), newReceiver(t, nil)}
+		r := newRig(t, webhooks.SenderConfig{})
+		e := r.endpoint(v.URL, "video.*")
+		for _, o := range others {
+			r.endpoint(o.URL, webhooks.TypeDisabled)
+		}
+		r.halt()
+		task := webhooks.Task{
+			Delivery: webhooks.DeliveryID("evt_1", e.ID), Project: project, Endpoint: e.ID, Event: "evt_1",
+			Type: "video.ready", Body: []byte(`{"type":"video.ready","data":{"id":"vid_1"}}`), Attempt: 1,
+		}
+		must(t, r.hooks.Push(t.Context(), task))
+		ctx, stop := context.WithCancel(t.Context())
+		f := &faulty{Hooks: r.hooks, step: "push", after: told, die: stop}
+		c := r.sender.SenderConfig
+		c.Queue = f
+		must(t, webhooks.NewSender(c).Run(ctx)) // dies before it has told all
+		r.sweep = true
+		r.restart()
+		for i, o := range others {
+			got := pipelinetest.Receive(t, fmt.Sprintf("the notice to %d, of which %d were told", i, told), o.got)
+			if got.kind != webhooks.TypeDisabled || got.body["id"] != e.ID {
+				t.Errorf("the notice is %s", got.raw)
+			}
+		}
+		pipelinetest.Until(t, "the end of the notice", func() bool {
+			now, err := r.desk.Get(t.Context(), project, e.ID)
+			must(t, err)
+			return !now.Untold && !now.Enabled
+		})
+		settled(t, r)
+		for i, o := range others {
+			if len(o.got) > 0 {
+				t.Errorf("%d got a second notice", i)
+			}
+		}
+	}
+}
+
 // faulty is what a sender writes to. It dies instead of the first write of a kind.
 type faulty struct {
 	*bus.Hooks
-	step string
-	die  func()
+	step  string
+	after int // writes of the kind that succeed before
+	die   func()
 }
 
 func (f *faulty) fail(step string) error {
 	if f.step != step {
+		return nil
+	}
+	if f.after > 0 {
+		f.after--
 		return nil
 	}
 	f.die()
@@ -128,6 +237,14 @@ func (f *faulty) PutRecord(ctx context.Context, r webhooks.DeliveryRecord) error
 		return err
 	}
 	return f.Hooks.PutRecord(ctx, r)
+}
+
+// Push implements webhooks.Queue.
+func (f *faulty) Push(ctx context.Context, t webhooks.Task) error {
+	if err := f.fail("push"); err != nil {
+		return err
+	}
+	return f.Hooks.Push(ctx, t)
 }
 
 // PushAt implements webhooks.Queue.

@@ -19,6 +19,7 @@ import (
 type hooks struct {
 	dispatcher *webhooks.Dispatcher
 	sender     *webhooks.Sender
+	sweeper    *webhooks.Sweeper
 	desk       *webhooks.Desk
 }
 
@@ -36,6 +37,7 @@ func (s *Server) openHooks(context.Context) error {
 		Bucket: kept, Queue: kept, Records: kept, Targets: targets,
 		Lease: s.config.Lease, Logger: s.config.Logger,
 	})
+	s.hooks.sweeper = &webhooks.Sweeper{Sender: s.hooks.sender, Leftovers: kept}
 	s.hooks.desk = &webhooks.Desk{Sender: s.hooks.sender, LastSequence: s.bus.LastSequence}
 	s.metrics.add("webhook attempts", s.measureHooks)
 	s.metrics.addOfBroker("webhook queue", s.measureHookQueue)

@@ -214,8 +214,8 @@ func (s *Server) Run(ctx context.Context, listener net.Listener) error {
 	front, frontCtx := errgroup.WithContext(ctx)
 	front.Go(func() error { return s.serve(frontCtx, listener) })
 	for _, run := range append([]func(context.Context) error{
-		s.sweeper.Run, s.handler.Run, s.clean, s.watchLog, s.serveMetrics, s.hooks.sender.Run, s.bulk.Run,
-		s.askIssuer,
+		s.sweeper.Run, s.handler.Run, s.clean, s.watchLog, s.serveMetrics, s.hooks.sender.Run,
+		s.hooks.sweeper.Run, s.bulk.Run, s.askIssuer,
 	}, s.jobs...) {
 		front.Go(func() error { return run(frontCtx) })
 	}
