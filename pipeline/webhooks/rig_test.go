@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"github.com/reelmill/reelmill/pipeline"
@@ -42,7 +43,7 @@ type rig struct {
 	sweep bool
 
 	broker  *embedded.Server
-	conn    interface{ Close() }
+	conn    *nats.Conn
 	bus     *bus.Bus
 	hooks   *bus.Hooks
 	sender  *webhooks.Sender
@@ -88,6 +89,7 @@ func (r *rig) start() {
 			webhooks.Web: webhook.NewPoster(webhook.PosterConfig{
 				AllowPrivate: true, Now: r.clock.now, Timeout: c.Timeout,
 			}),
+			webhooks.NATS: r.hooks,
 		}
 	}
 	if c.Schedule.Delays == nil {
