@@ -109,11 +109,21 @@ func (h *Hooks) ListRecords(
 		}
 		r, err := decodeRecord(m)
 		if err != nil {
-			return nil, "", err
+			h.b.log.Error("skip a webhook delivery that cannot be read", "subject", m.Subject, "error", err)
+			continue
 		}
 		records = append(records, r)
 	}
 	return records, next, nil
+}
+
+// CountRecords implements webhooks.Records.
+func (h *Hooks) CountRecords(ctx context.Context, q webhooks.Query) (n int, cursor string, err error) {
+	found, err := h.scanRecords(ctx, q, 0)
+	if err != nil || len(found) == 0 {
+		return 0, "", err
+	}
+	return len(found), strconv.FormatUint(slices.Max(found)+1, 10), nil
 }
 
 // scanRecords returns the sequences of the selected records, of those below before if that is not 0.

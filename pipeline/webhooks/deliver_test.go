@@ -119,7 +119,7 @@ func settled(t *testing.T, r *rig) {
 }
 
 // TestDeletedBeforeItIsDispatched: video.deleted is delivered when the events of the video are removed
-// already.
+// already, and they are not.
 func TestDeletedBeforeItIsDispatched(t *testing.T) {
 	r, v := newRig(t, webhooks.SenderConfig{}), newReceiver(t, nil)
 	r.endpoint(v.URL, "video.deleted", "video.uploaded")
@@ -131,6 +131,10 @@ func TestDeletedBeforeItIsDispatched(t *testing.T) {
 	got := pipelinetest.Receive(t, "video.deleted", v.got)
 	if got.id != deleted.ID || got.body["id"] != "vid_1" {
 		t.Errorf("got %s", got.raw)
+	}
+	settled(t, r)
+	if len(v.got) > 0 {
+		t.Errorf("%d more came", len(v.got))
 	}
 }
 

@@ -199,7 +199,7 @@ func (d *Desk) Redeliver(ctx context.Context, project, endpoint, id string) (Del
 	if err := d.enabled(ctx, project, endpoint); err != nil {
 		return DeliveryRecord{}, err
 	}
-	return d.again(ctx, project, endpoint, id, nil)
+	return d.Sender.again(ctx, project, endpoint, id, nil)
 }
 
 func (d *Desk) enabled(ctx context.Context, project, endpoint string) error {
@@ -210,64 +210,19 @@ func (d *Desk) enabled(ctx context.Context, project, endpoint string) error {
 	return err
 }
 
-// again begins a new round, if the record is still as want says; nil: always.
-func (d *Desk) again(ctx context.Context, project, endpoint, id string, want func(DeliveryRecord) bool,
-) (DeliveryRecord, error) {
-	for range maxConflicts {
-		r, err := d.Sender.Records.Record(ctx, project, endpoint, id)
-		if err != nil || want != nil && !want(r) {
-			return r, err
-		}
-		now := d.now()
-		r.Round, r.Done, r.Status, r.Reason, r.Next, r.UpdatedAt = r.Round+1, 0, Pending, "", &now, now
-		err = d.Sender.Records.PutRecord(ctx, r)
-		if errors.Is(err, pipeline.ErrConflict) {
-			continue
-		}
-		if err != nil {
-			return DeliveryRecord{}, err
-		}
-		return r, d.Sender.Queue.Push(ctx, r.taskOf())
-	}
-	return DeliveryRecord{}, pipeline.ErrConflict
-}
-
-// redeliverPage is how many records RedeliverAll reads at once.
-const redeliverPage = 100
-
-// RedeliverAll begins a new round for the deliveries that q selects, and returns how many. With dryRun it
-// only counts. It goes through the deliveries as they were when it began; after an error, those that it
-// came to before are sent.
+// RedeliverAll orders a new round for the deliveries that q selects, and returns how many. With dryRun it only
+// counts. Senders do the rest, page after page, whatever becomes of this process. They send the deliveries as
+// they were written last when RedeliverAll was called; one that q does not select any more by then is left.
 func (d *Desk) RedeliverAll(ctx context.Context, q Query, dryRun bool) (n int, err error) {
 	if err := d.enabled(ctx, q.Project, q.Endpoint); err != nil {
 		return 0, err
 	}
-	var ids []string
-	for q.Limit, q.Cursor = redeliverPage, ""; ; {
-		page, next, err := d.Sender.Records.ListRecords(ctx, q)
-		if err != nil {
-			return 0, err
-		}
-		for _, r := range page {
-			ids = append(ids, r.ID)
-		}
-		if q.Cursor = next; next == "" {
-			break
-		}
+	n, q.Cursor, err = d.Sender.Records.CountRecords(ctx, q)
+	if err != nil || dryRun || n == 0 {
+		return n, err
 	}
-	if dryRun {
-		return len(ids), nil
-	}
-	still := func(r DeliveryRecord) bool { return q.Selects(r.Status, r.Type, r.CreatedAt) }
-	for _, id := range ids {
-		r, err := d.again(ctx, q.Project, q.Endpoint, id, still)
-		switch {
-		case errors.Is(err, pipeline.ErrNotFound): // too old by now
-		case err != nil:
-			return n, err
-		case r.Status == Pending:
-			n++
-		}
-	}
-	return n, nil
+	return n, d.Sender.Queue.Push(ctx, Task{
+		Delivery: pipeline.NewID("run"), Project: q.Project, Endpoint: q.Endpoint, Queued: d.now(), Attempt: 1,
+		Again: &q,
+	})
 }

@@ -150,6 +150,9 @@ func (s *Sender) handle(ctx context.Context, l Lease) {
 // one, or nothing, because the task is of the past.
 func (s *Sender) judge(ctx context.Context, l Lease) error {
 	t := l.Task()
+	if t.Again != nil {
+		return s.order(ctx, l)
+	}
 	r, err := s.Records.Record(ctx, t.Project, t.Endpoint, t.Delivery)
 	switch {
 	case errors.Is(err, pipeline.ErrNotFound):

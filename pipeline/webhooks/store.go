@@ -53,6 +53,9 @@ type Records interface {
 	// ListRecords returns the records that q selects, those written last first, and the cursor of the next
 	// page; "" on the last one.
 	ListRecords(ctx context.Context, q Query) ([]DeliveryRecord, string, error)
+	// CountRecords returns how many records q selects, and a cursor from which a list has these, and none that
+	// is written later.
+	CountRecords(ctx context.Context, q Query) (n int, cursor string, err error)
 }
 
 // ErrCursor says that a cursor is not one that ListRecords returned.
@@ -60,12 +63,14 @@ var ErrCursor = errors.New("the cursor is invalid")
 
 // Query selects records of an endpoint.
 type Query struct {
-	Project, Endpoint string
-	Status            []Status  // none: all
-	Types             []string  // of events; none: all
-	After, Before     time.Time // when the delivery was made: After <= t < Before; zero: no bound
-	Limit             int
-	Cursor            string // of the previous page
+	Project  string    `json:"project"`
+	Endpoint string    `json:"endpoint"`
+	Status   []Status  `json:"status,omitempty"` // none: all
+	Types    []string  `json:"types,omitempty"`  // of events; none: all
+	After    time.Time `json:"after,omitzero"`   // when the delivery was made: After <= t < Before; zero: no bound
+	Before   time.Time `json:"before,omitzero"`
+	Limit    int       `json:"limit"`
+	Cursor   string    `json:"cursor,omitempty"` // of the previous page
 }
 
 // Selects reports whether a record with these properties is selected.

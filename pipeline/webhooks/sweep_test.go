@@ -145,6 +145,68 @@ func TestKilledBeforeAFurtherRound(t *testing.T) {
 	}
 }
 
+// TestKilledWhileManyAreSentAgain: whoever sends many deliveries again dies in the middle of them, after each kind of
+// write. Each is sent once more, and no other one.
+func TestKilledWhileManyAreSentAgain(t *testing.T) {
+	const deliveries = 130 // more than a page
+	for _, step := range []string{"record", "push"} {
+		var well atomic.Bool
+		v := newReceiver(t, func(_ int, w http.ResponseWriter, _ *http.Request) {
+			if !well.Load() {
+				w.WriteHeader(http.StatusInternalServerError)
+			}
+		})
+		r := newRig(t, webhooks.SenderConfig{Schedule: webhooks.Schedule{Delays: []time.Duration{}}}) // one attempt
+		e := r.endpoint(v.URL, "*")
+		var ids []string
+		for i := range deliveries {
+			ids = append(ids, r.uploaded(fmt.Sprintf("vid_%d", i)).ID)
+		}
+		for _, id := range ids {
+			r.record(e, id, ended)
+		}
+		well.Store(true)
+		accepted := r.uploaded("vid_accepted").ID
+		r.record(e, accepted, ended)
+		r.halt()
+		before := map[string]int{}
+		for _, id := range ids {
+			before[id] = v.count(id)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		f := &faulty{Hooks: r.hooks, step: step, after: 50, die: stop}
+		c := r.sender.SenderConfig
+		c.Queue, c.Records = f, f
+		sender := webhooks.NewSender(c)
+		desk := &webhooks.Desk{Sender: sender, LastSequence: r.bus.LastSequence}
+		q := webhooks.Query{Project: project, Endpoint: e.ID, Status: []webhooks.Status{webhooks.Failed, webhooks.Canceled}}
+		if n, err := desk.RedeliverAll(ctx, q, true); n != deliveries || err != nil {
+			t.Errorf("a dry run counted %d, %v", n, err)
+		}
+		if n, err := desk.RedeliverAll(ctx, q, false); n != deliveries || err != nil {
+			t.Errorf("%d are sent again, %v", n, err)
+		}
+		must(t, sender.Run(ctx)) // dies in between
+		r.sweep = true
+		r.restart()
+		for _, id := range ids {
+			got := r.record(e, id, func(d webhooks.DeliveryRecord) bool { return d.Status == webhooks.Succeeded })
+			if got.Round != 1 {
+				t.Errorf("%s: %d rounds", id, got.Round)
+			}
+		}
+		settled(t, r)
+		for _, id := range ids {
+			if n := v.count(id) - before[id]; n < 1 || n > 2 { // an attempt under way is made again
+				t.Errorf("%s: %d requests", id, n)
+			}
+		}
+		if n := v.count(accepted); n != 1 {
+			t.Errorf("what was accepted came %d times", n)
+		}
+	}
+}
+
 // TestSweepLeavesWhatIsQueued: a pending delivery with an attempt that is due, under way or for later is not queued
 // again, however often it is looked for.
 func TestSweepLeavesWhatIsQueued(t *testing.T) {

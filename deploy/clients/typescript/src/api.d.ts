@@ -1167,7 +1167,7 @@ export interface paths {
         put?: never;
         /**
          * Send the deliveries of a range of time again
-         * @description Those that failed or were canceled, unless `status` says otherwise. With `dry_run`, they are only counted.
+         * @description Those that failed or were canceled, unless `status` says otherwise. The answer comes at once, and the server sends them in the background. With `dry_run`, they are only counted.
          */
         post: operations["redeliver-webhooks"];
         delete?: never;
@@ -1950,7 +1950,7 @@ export interface components {
             events: string[] | null;
             /**
              * Format: date-time
-             * @description Since when every attempt failed; null when the last one was accepted. After five days the endpoint is disabled
+             * @description Since when every attempt failed; null when the last one was accepted. After five days the endpoint is disabled. Two days without an attempt begin it anew
              */
             failing_since: string | null;
             /** @description whe_ and 26 letters and digits */
