@@ -19,6 +19,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/storage"
 )
 
@@ -103,7 +104,7 @@ func (s *server) answerOnce(w http.ResponseWriter, r *http.Request, key string, 
 		return replay(w, before, request, err)
 	}
 	buffered := &bufferedAnswer{ResponseWriter: w, header: maps.Clone(w.Header())}
-	next.ServeHTTP(buffered, r)
+	next.ServeHTTP(buffered, r.WithContext(context.WithValue(r.Context(), keyContext{}, key)))
 	if buffered.succeeded() {
 		answer := storedAnswer{request, buffered.status, buffered.own(w.Header()), buffered.body.Bytes()}
 		if err := k.save(ctx, answer); err != nil {
@@ -113,6 +114,19 @@ func (s *server) answerOnce(w http.ResponseWriter, r *http.Request, key string, 
 		}
 	}
 	return buffered.send()
+}
+
+type keyContext struct{}
+
+// derivedFor returns an id that belongs to the Idempotency-Key of the request; "" when it has none. What is made
+// with such an id is made once, although the answer is lost before it is stored.
+func derivedFor(ctx context.Context, prefix string) string {
+	key, _ := ctx.Value(keyContext{}).(string)
+	if key == "" {
+		return ""
+	}
+	name := prefix + " of a key\n" + projectOf(ctx) + "\n" + key
+	return pipeline.DerivedID(prefix, sha256.Sum256([]byte(name)))
 }
 
 // hashRequest returns a hash of what a request asks for, and leaves it readable.

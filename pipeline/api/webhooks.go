@@ -3,8 +3,10 @@ package api
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"net/mail"
+	"slices"
 	"strings"
 	"time"
 
@@ -99,10 +101,13 @@ func (s *server) createEndpoint(ctx context.Context, in *createEndpointInput) (*
 	if err := s.checkEndpoint(e); err != nil {
 		return nil, err
 	}
-	e, err := s.cfg.Webhooks.Create(ctx, e)
+	e, err := s.keepEndpoint(ctx, e)
 	if errors.Is(err, webhooks.ErrFull) {
 		f := fail(codeState, "%s.", sentence(err.Error()))
 		f.remedy = "Delete an endpoint that is no longer needed."
+		return nil, f
+	}
+	if f, ok := errors.AsType[*failure](err); ok {
 		return nil, f
 	}
 	if err != nil {
@@ -110,6 +115,37 @@ func (s *server) createEndpoint(ctx context.Context, in *createEndpointInput) (*
 	}
 	// Nothing may fail any more: whoever got no answer would make another endpoint. A new one has no health.
 	return withSecret(webhooks.ViewOf(e, webhooks.Health{}, e.CreatedAt), e), nil
+}
+
+// keepEndpoint keeps a new endpoint. Its id is derived from the Idempotency-Key, so that a request whose answer
+// was lost finds the endpoint that it has made. That of a key that is forgotten is another endpoint.
+func (s *server) keepEndpoint(ctx context.Context, e webhooks.Endpoint) (webhooks.Endpoint, error) {
+	if e.ID = derivedFor(ctx, "whe"); e.ID == "" {
+		return s.cfg.Webhooks.Create(ctx, e)
+	}
+	made, err := s.cfg.Webhooks.Get(ctx, e.Project, e.ID)
+	if errors.Is(err, pipeline.ErrNotFound) {
+		made, err = s.cfg.Webhooks.Create(ctx, e)
+		if !errors.Is(err, pipeline.ErrConflict) {
+			return made, err
+		}
+		made, err = s.cfg.Webhooks.Get(ctx, e.Project, e.ID) // another try came first, or it is deleted
+	}
+	switch {
+	case errors.Is(err, pipeline.ErrNotFound) || err == nil && time.Since(made.CreatedAt) > answerMemory:
+		e.ID = ""
+		return s.cfg.Webhooks.Create(ctx, e)
+	case err == nil && !sameEndpoint(e, made):
+		return e, failAt("/header/Idempotency-Key", codeKeyReused, "This key belongs to another request.")
+	}
+	return made, err
+}
+
+// sameEndpoint reports whether two endpoints were asked for with the same words.
+func sameEndpoint(a, b webhooks.Endpoint) bool {
+	return a.Kind == b.Kind && a.URL == b.URL && a.Email == b.Email && a.Subject == b.Subject &&
+		a.Description == b.Description && slices.Equal(a.Events, b.Events) &&
+		maps.Equal(a.Metadata, b.Metadata)
 }
 
 // checkEndpoint refuses an endpoint to which nothing could be delivered.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -12,6 +13,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline/bus"
 	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 	"github.com/reelmill/reelmill/pipeline/webhooks"
+	"github.com/reelmill/reelmill/storage"
 )
 
 // target is a webhooks.Target that answers as it is told.
@@ -245,5 +247,55 @@ func TestCreatedEndpointIsAnswered(t *testing.T) {
 	})
 	if made := e.endpoint("*"); made.Secret == "" || made.FailingSince != nil {
 		t.Errorf("%+v", made)
+	}
+}
+
+// forgetful is a store that keeps no answer to an Idempotency-Key, as a server that dies before it can.
+type forgetful struct{ storage.Store }
+
+// Put implements storage.Store.
+func (f forgetful) Put(
+	ctx context.Context, key string, body io.Reader, o storage.PutOptions,
+) (storage.Info, error) {
+	if strings.HasPrefix(key, answersPrefix) && strings.HasSuffix(key, "/answer") {
+		return storage.Info{}, errFault
+	}
+	return f.Store.Put(ctx, key, body, o)
+}
+
+// TestOneEndpointForOneKey: a request for an endpoint whose answer was lost makes no second one when it comes again
+// with its key, and gets the secret. Another request with the key is refused, and one after the endpoint was deleted
+// makes a new one.
+func TestOneEndpointForOneKey(t *testing.T) {
+	e := newEnv(t, func(c *Config) {
+		c.CheckWebhookURL = func(string) error { return nil }
+		c.Store = forgetful{c.Store}
+	})
+	ask := func(body string) (*http.Response, []byte) {
+		return e.do("POST", endpointsPath, strings.NewReader(body), "Idempotency-Key", "k1", "Content-Type", "application/json")
+	}
+	const body = `{"url":"https://example.com/hook","events":["video.ready"],"metadata":{"a":"b"}}`
+	var made []webhooks.EndpointView
+	for range 2 {
+		resp, raw := ask(body)
+		if resp.StatusCode != http.StatusCreated {
+			t.Fatalf("%s %s", resp.Status, raw)
+		}
+		made = append(made, decode[webhooks.EndpointView](t, raw))
+	}
+	if made[0].ID != made[1].ID || made[0].Secret == "" || made[0].Secret != made[1].Secret {
+		t.Errorf("one key made %+v", made)
+	}
+	if all := read[list[webhooks.EndpointView]](e, endpointsPath); len(all.Data) != 1 {
+		t.Errorf("there are %d endpoints", len(all.Data))
+	}
+	resp, raw := ask(`{"url":"https://example.com/other","events":["video.ready"]}`)
+	wantProblem(t, resp, raw, codeKeyReused)
+	if resp, raw := e.do("DELETE", endpointsPath+"/"+made[0].ID, nil); resp.StatusCode != http.StatusNoContent {
+		t.Fatalf("%s %s", resp.Status, raw)
+	}
+	resp, raw = ask(body)
+	if v := decode[webhooks.EndpointView](t, raw); resp.StatusCode != http.StatusCreated || v.ID == made[0].ID {
+		t.Errorf("%s %s", resp.Status, raw)
 	}
 }
