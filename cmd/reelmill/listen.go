@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"strings"
 	"time"
 
@@ -28,8 +29,8 @@ type listenCommand struct {
 	SecretFile string      `name:"listen-secret-file" help:"${listen_secret_help}" env:"REELMILL_LISTEN_SECRET_FILE" placeholder:"FILE"`
 }
 
-// listenEvery is the time between two looks at the log.
-const listenEvery = 500 * time.Millisecond
+// listenAgain is the time between two tries to reach a server that does not answer.
+const listenAgain = 500 * time.Millisecond
 
 // forwarded is what is printed for each event.
 type forwarded struct {
@@ -79,7 +80,8 @@ type listener struct {
 	client  *client.Client
 	to      webhooks.Endpoint
 	poster  *webhook.Poster
-	sent    map[string]bool // ids of the events of the page under way that are forwarded
+	place   uint64          // up to which all events are forwarded
+	sent    map[string]bool // ids of those after place that are forwarded
 }
 
 // begin returns the sequence after which events are forwarded.
@@ -99,46 +101,50 @@ func (l *listener) begin(ctx context.Context) (uint64, error) {
 }
 
 // follow forwards the events after a sequence until ctx ends. What the server refuses ends it; a server that
-// does not answer is asked again.
+// does not answer, or has too much to do, is asked again.
 func (l *listener) follow(ctx context.Context, at uint64) error {
-	for lost := false; ctx.Err() == nil; {
-		next, more, err := l.page(ctx, at)
-		at = next
-		refusal, refused := errors.AsType[*client.Error](err)
-		switch {
-		case ctx.Err() != nil:
+	place := client.EventFilter{After: at}
+	for lost := false; ; lost = true {
+		err := l.client.FollowFrom(ctx, &place, func(e pipeline.Event) error {
+			if lost {
+				human.Fprintln(l.streams.err, "The server answers again.")
+				lost = false
+			}
+			return l.once(ctx, e, place.After)
+		})
+		if ctx.Err() != nil {
 			return ctx.Err()
-		case refused && refusal.Status < 500:
+		}
+		refusal, refused := errors.AsType[*client.Error](err)
+		if refused && refusal.Status < 500 && refusal.Status != http.StatusTooManyRequests {
 			return err
-		case err != nil && !lost:
-			human.Fprintf(l.streams.err, "The server does not answer; go on after %d when it does. (%v)\n", at, err)
-		case err == nil && lost:
-			human.Fprintln(l.streams.err, "The server answers again.")
 		}
-		if lost = err != nil; lost || !more {
-			pause.For(ctx, listenEvery)
+		again := listenAgain
+		if refused {
+			again = max(again, refusal.RetryAfter)
 		}
+		if !lost {
+			human.Fprintf(l.streams.err, "The server does not answer; go on after %d when it does. (%v)\n",
+				place.After, err)
+		}
+		pause.For(ctx, again)
 	}
-	return ctx.Err()
 }
 
-// page forwards a page of events, and returns the sequence up to which all are forwarded.
-func (l *listener) page(ctx context.Context, at uint64) (next uint64, more bool, err error) {
-	events, position, more, err := l.client.HistoryPage(ctx, client.EventFilter{After: at})
-	if err != nil {
-		return at, false, err
+// once forwards an event after a place, unless it was forwarded before the server was lost.
+func (l *listener) once(ctx context.Context, e pipeline.Event, place uint64) error {
+	if place != l.place {
+		l.place = place
+		clear(l.sent)
 	}
-	for _, e := range events {
-		if l.sent[e.ID] {
-			continue
-		}
-		if err := l.forward(ctx, e); err != nil {
-			return at, false, err
-		}
-		l.sent[e.ID] = true
+	if l.sent[e.ID] {
+		return nil
 	}
-	clear(l.sent)
-	return position, more, nil
+	if err := l.forward(ctx, e); err != nil {
+		return err
+	}
+	l.sent[e.ID] = true
+	return nil
 }
 
 // forward sends an event if it is one of those asked for, and prints the answer.
@@ -146,19 +152,15 @@ func (l *listener) forward(ctx context.Context, e pipeline.Event) error {
 	if !l.to.Wants(string(e.Type)) {
 		return nil
 	}
-	project, video, job, err := pipeline.Address(e.Subject)
+	project, video, _, err := pipeline.Address(e.Subject)
 	if err != nil {
 		return nil //nolint:nilerr // no endpoint gets it either
 	}
-	data, err := l.data(ctx, e, project, video, job)
+	report, err := l.report(ctx, e, project, video)
 	if err != nil {
 		return err
 	}
-	raw, err := json.Marshal(data)
-	if err != nil {
-		return err
-	}
-	body, err := json.Marshal(pipeline.Report{Type: e.Type, Timestamp: e.Time, Data: raw})
+	body, err := json.Marshal(report)
 	if err != nil {
 		return err
 	}
@@ -175,27 +177,51 @@ func (l *listener) forward(ctx context.Context, e pipeline.Event) error {
 	})
 }
 
-// data returns the data of a delivery: the video or job as it is now, or the id alone if it is gone.
-func (l *listener) data(ctx context.Context, e pipeline.Event, project, video, job string) (any, error) {
-	gone := pipeline.Gone{ID: video, Project: project}
-	if e.Type == pipeline.VideoDeleted || e.Type == pipeline.VideoPurged {
-		return gone, nil
-	}
-	if job == "" {
-		v, err := l.client.Video(ctx, video)
-		if errors.Is(err, pipeline.ErrNotFound) {
-			return gone, nil
-		}
-		return v, err
-	}
-	jobs, err := l.client.Jobs(ctx, video)
+// report returns what an endpoint gets about an event: the video or job just after it, or the id alone if the
+// video is deleted since.
+func (l *listener) report(ctx context.Context, e pipeline.Event, project, video string) (pipeline.Report, error) {
+	gone := pipeline.Event{Type: pipeline.VideoDeleted, ID: e.ID, Subject: e.Subject, Time: e.Time}
+	now, err := l.client.Video(ctx, video)
 	if errors.Is(err, pipeline.ErrNotFound) {
-		return gone, nil
+		r, err := pipeline.ReportOf(ctx, past{}, gone, "")
+		r.Type = e.Type
+		return r, err
 	}
-	for _, j := range jobs {
-		if j.Name == job {
-			return j, err
+	if err != nil {
+		return pipeline.Report{}, err
+	}
+	var before past
+	for event, err := range l.client.EventLog(ctx, video) {
+		if err != nil {
+			return pipeline.Report{}, err
+		}
+		event.Sequence = uint64(len(before) + 1) // the list has none, but it has the order
+		if before = append(before, event); event.ID == e.ID {
+			break
 		}
 	}
-	return gone, err
+	e.Sequence = uint64(len(before))
+	public := strings.TrimSuffix(now.PlayURL, pipeline.PlayURL("", video, now.Manifest))
+	return pipeline.ReportOf(ctx, before, e, public)
+}
+
+// past is the log of a video up to an event.
+type past []pipeline.Event
+
+// Append implements pipeline.Log. Nothing is appended.
+func (p past) Append(context.Context, pipeline.Event, uint64) (uint64, error) {
+	return 0, errors.New("the past cannot be changed")
+}
+
+// Last implements pipeline.Log.
+func (p past) Last(_ context.Context, subjects ...string) ([]pipeline.Event, error) {
+	last := make([]pipeline.Event, len(subjects))
+	for i, subject := range subjects {
+		for _, e := range p {
+			if e.Subject == subject {
+				last[i] = e
+			}
+		}
+	}
+	return last, nil
 }

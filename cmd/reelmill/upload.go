@@ -11,6 +11,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -378,29 +379,52 @@ type watch struct {
 	timeout time.Duration
 }
 
-// await asks for the video until it has reached the state or ended, and calls seen with each answer. When it
-// stops before that, the error is a *goesOnError.
+// await waits until the video has reached the state or ended, and calls seen with its progress. When it stops
+// before that, the error is a *goesOnError.
 func (w watch) await(ctx context.Context, view pipeline.VideoView, seen func(pipeline.VideoView)) (
 	pipeline.VideoView, error,
 ) {
 	ctx, cancel := context.WithTimeout(ctx, w.timeout)
 	defer cancel()
-	tick := time.NewTicker(300 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		seen(view)
-		if view.Status.Terminal() || reached(view, w.until) {
-			return view, nil
-		}
-		select {
-		case <-ctx.Done():
-			return view, &goesOnError{view.ID, w.server, ctx.Err()}
-		case <-tick.C:
-		}
-		next, err := w.api.Video(ctx, view.ID)
-		if err != nil {
-			return view, &goesOnError{view.ID, w.server, err}
-		}
-		view = next
+	seen(view)
+	if view.Status.Terminal() || reached(view, w.until) {
+		return view, nil
+	}
+	stop := w.show(ctx, view.ID, seen)
+	next, err := w.api.Wait(ctx, view.ID, client.Until(w.until))
+	stop()
+	if err != nil {
+		return view, &goesOnError{view.ID, w.server, err}
+	}
+	seen(next)
+	return next, nil
+}
+
+// showEvery is the least time between two looks at a video for its progress.
+const showEvery = 300 * time.Millisecond
+
+// show calls seen with the video as its events say that there is progress, until stop is called. It is only a
+// show: when the events cannot be read, the command waits without them.
+func (w watch) show(ctx context.Context, id string, seen func(pipeline.VideoView)) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var following sync.WaitGroup
+	following.Go(func() {
+		var looked time.Time
+		_ = w.api.Events(ctx, id, 0, func(e client.Event) error {
+			state := e.Log != nil && strings.HasPrefix(e.Type, "video.")
+			if !state && time.Since(looked) < showEvery {
+				return nil
+			}
+			view, err := w.api.Video(ctx, id)
+			if err == nil && ctx.Err() == nil {
+				seen(view)
+			}
+			looked = time.Now()
+			return nil //nolint:nilerr // as above
+		})
+	})
+	return func() {
+		cancel()
+		following.Wait()
 	}
 }

@@ -58,21 +58,40 @@ const askEvery = time.Second
 // those so far, and then new ones until ctx ends. It survives lost connections and restarts of the server. It
 // returns the first error of fn. Live progress is left out; only events from the stream have a Sequence.
 func (c *Client) FollowAll(ctx context.Context, f EventFilter, fn func(pipeline.Event) error) error {
-	if err := c.catchUp(ctx, &f, fn); err != nil {
+	return c.followAll(ctx, &f, maxFailures, fn)
+}
+
+// FollowFrom is FollowAll for callers that tell somebody when the server does not answer: it gives up when it
+// cannot connect again, and moves f.After to the place before which fn got everything, so that a later call goes
+// on there. That call may repeat events: those after that place that fn got.
+func (c *Client) FollowFrom(ctx context.Context, f *EventFilter, fn func(pipeline.Event) error) error {
+	return c.followAll(ctx, f, 1, fn)
+}
+
+// followAll follows all events after f.After, which it moves; the stream may fail failures times in a row.
+func (c *Client) followAll(
+	ctx context.Context, f *EventFilter, failures int, fn func(pipeline.Event) error,
+) error {
+	if err := c.catchUp(ctx, f, fn); err != nil {
 		return err
 	}
 	var own error // of fn
 	// The address has the place, too: that of an empty log is 0, which Last-Event-ID cannot tell.
 	path := "/v1/events/stream?after=" + strconv.FormatUint(f.After, 10)
 	s := &stream{client: c, name: "events", path: path, after: f.After, fn: func(e Event) error {
-		if e.Log != nil && f.takes(*e.Log) {
+		if e.Log == nil {
+			return nil
+		}
+		if f.takes(*e.Log) {
 			own = fn(*e.Log)
+		}
+		if own == nil {
+			f.After = max(f.After, e.Sequence)
 		}
 		return own
 	}}
 	for {
-		err := s.follow(ctx, maxFailures)
-		f.After = s.after
+		err := s.follow(ctx, failures)
 		if own != nil {
 			return own
 		}
@@ -86,21 +105,23 @@ func (c *Client) FollowAll(ctx context.Context, f EventFilter, fn func(pipeline.
 			return context.Cause(ctx)
 		}
 	}
-	return c.ask(ctx, f, fn)
+	return c.ask(ctx, f, failures, fn)
 }
 
 // ask is FollowAll on a server without a stream: it asks for new events every second.
-func (c *Client) ask(ctx context.Context, f EventFilter, fn func(pipeline.Event) error) error {
-	var own error // of fn
+func (c *Client) ask(
+	ctx context.Context, f *EventFilter, failures int, fn func(pipeline.Event) error,
+) error {
+	var own, last error // own: of fn
 	for failed := 0; ; {
 		wait := askEvery
 		if failed > 0 {
-			wait = max(wait, c.retry(failed))
+			wait = max(wait, c.retry(failed), asked(last))
 		}
 		if !pause.For(ctx, wait) {
 			return context.Cause(ctx)
 		}
-		err := c.catchUp(ctx, &f, func(e pipeline.Event) error {
+		err := c.catchUp(ctx, f, func(e pipeline.Event) error {
 			own = fn(e)
 			return own
 		})
@@ -111,11 +132,12 @@ func (c *Client) ask(ctx context.Context, f EventFilter, fn func(pipeline.Event)
 			return own
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		case !passing(err) || failed == maxFailures:
+		case !passing(err) || failed == failures:
 			return err
 		default:
 			failed++
 		}
+		last = err
 	}
 }
 
