@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"time"
 	"unicode/utf8"
 
 	"github.com/reelmill/reelmill/pipeline"
@@ -173,14 +174,14 @@ func (b *batch) apply(ctx context.Context, e pipeline.Event) error {
 		if err := b.purge(ctx, v, project, video, e); err != nil {
 			return err
 		}
-		return b.put(ctx, sqlPutDeletion, e, project, video, doc)
+		return b.putDeletion(ctx, e, project, video, doc)
 	case e.Type == pipeline.VideoDeleted:
 		if v.known {
 			if err := b.remove(ctx, v); err != nil {
 				return err
 			}
 		}
-		return b.put(ctx, sqlPutDeletion, e, project, video, doc)
+		return b.putDeletion(ctx, e, project, video, doc)
 	case !v.known && e.Type != pipeline.VideoUploaded:
 		return nil // it was deleted
 	}
@@ -207,6 +208,45 @@ func (b *batch) put(ctx context.Context, text string, e pipeline.Event, project,
 	doc []byte,
 ) error {
 	return b.exec(ctx, text, video, int64(e.Sequence), project, string(e.Type), string(doc))
+}
+
+// deletionMemory is how long a deletion is kept, for readers of events that were away.
+const deletionMemory = 90 * 24 * time.Hour
+
+// putDeletion stores the deletion of a video, and forgets some of those that are older than deletionMemory: by
+// the times of the events, so that a catalog which is made anew has the same ones.
+func (b *batch) putDeletion(ctx context.Context, e pipeline.Event, project, video string, doc []byte) error {
+	if err := b.put(ctx, sqlPutDeletion, e, project, video, doc); err != nil {
+		return err
+	}
+	rows, err := b.stmt(ctx, sqlOldDeletions).QueryContext(ctx)
+	if err != nil {
+		return err
+	}
+	last, err := lastBefore(rows, e.Time.Add(-deletionMemory))
+	if err != nil || last == 0 {
+		return err
+	}
+	return b.exec(ctx, sqlDropDeletions, last)
+}
+
+// lastBefore returns the sequence of the last of the first events that are older than a time; 0 when none is.
+// One that cannot be read counts as old: nobody can read it later.
+func lastBefore(rows *sql.Rows, at time.Time) (last int64, err error) {
+	defer rows.Close()
+	for rows.Next() {
+		var sequence int64
+		var doc string
+		if err := rows.Scan(&sequence, &doc); err != nil {
+			return 0, err
+		}
+		var e pipeline.Event
+		if json.Unmarshal([]byte(doc), &e) == nil && !e.Time.Before(at) {
+			break
+		}
+		last = sequence
+	}
+	return last, rows.Err()
 }
 
 func (b *batch) applyVideo(ctx context.Context, v *videoEntry, e pipeline.Event) error {

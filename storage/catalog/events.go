@@ -23,8 +23,8 @@ type EventQuery struct {
 }
 
 // History returns the events that q selects, in the order of the log: those of the videos that the catalog
-// has, and video.deleted and video.purged of those that it has forgotten. The other events of a deleted video
-// are gone. An unknown video has no events.
+// has, and video.deleted and video.purged of those that it has forgotten, for 90 days (deletionMemory). The
+// other events of a deleted video are gone. An unknown video has no events.
 func (c *Catalog) History(ctx context.Context, q EventQuery) ([]pipeline.Event, error) {
 	text, args := historySQL(q)
 	rows, err := c.reader.db.QueryContext(ctx, text, args...)

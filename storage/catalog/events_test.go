@@ -1,9 +1,11 @@
 package catalog
 
 import (
+	"fmt"
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/pressly/goose/v3"
@@ -99,6 +101,34 @@ func TestHistoryOutlivesItsVideo(t *testing.T) {
 		gone := sequencesOf(t, c, EventQuery{Project: "p", Video: "vid_b"})
 		if n := uint64(len(s.events)); !slices.Equal(gone, []uint64{n - 1, n}) {
 			t.Errorf("%s: of the deleted video: %v", name, gone)
+		}
+	}
+}
+
+// TestOldDeletionsAreForgotten: a deletion stays for 90 days, however many videos are deleted later, and is then
+// forgotten: by the times of the events, so that a catalog which is made anew has the same ones.
+func TestOldDeletionsAreForgotten(t *testing.T) {
+	var s story
+	begin := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	var deletions []pipeline.Event
+	for day := range 200 {
+		s.deleted("p", fmt.Sprintf("vid_day_%d", day))
+		last := &s.events[len(s.events)-1]
+		last.Time = begin.Add(time.Duration(day) * 24 * time.Hour)
+		deletions = append(deletions, *last)
+	}
+	var want []uint64
+	for _, e := range deletions[109:] { // the last one, and those of the 90 days before it
+		want = append(want, e.Sequence)
+	}
+	one := fresh(t)
+	for _, e := range s.events {
+		apply(t, one, e)
+	}
+	q := EventQuery{Project: "p", Types: []pipeline.EventType{pipeline.VideoDeleted}, Limit: MaxLimit}
+	for name, c := range map[string]*Catalog{"one by one": one, "at once": fresh(t, s.events...)} {
+		if diff := cmp.Diff(want, sequencesOf(t, c, q)); diff != "" {
+			t.Errorf("%s: %s", name, diff)
 		}
 	}
 }

@@ -38,8 +38,10 @@ const (
 	sqlDropOutputs = `DELETE FROM outputs WHERE video = $1 AND job = $2`
 	sqlJobOutputs  = `SELECT doc FROM outputs WHERE video = $1 AND job = $2`
 
-	sqlPutEvent    = `INSERT INTO events (video, sequence, project, type, doc) VALUES ($1, $2, $3, $4, $5)`
-	sqlPutDeletion = `INSERT INTO deletions (video, sequence, project, type, doc) VALUES ($1, $2, $3, $4, $5)`
+	sqlPutEvent      = `INSERT INTO events (video, sequence, project, type, doc) VALUES ($1, $2, $3, $4, $5)`
+	sqlPutDeletion   = `INSERT INTO deletions (video, sequence, project, type, doc) VALUES ($1, $2, $3, $4, $5)`
+	sqlOldDeletions  = `SELECT sequence, doc FROM deletions ORDER BY sequence LIMIT 10`
+	sqlDropDeletions = `DELETE FROM deletions WHERE sequence <= $1`
 
 	sqlPutSample = `
 		INSERT INTO samples (video, sequence, position, project, metric, at_us, label, value)
@@ -134,7 +136,8 @@ const (
 var (
 	writerStatements = []string{
 		sqlSequence, sqlMoveOn, sqlVideoRow, sqlPutVideo, sqlJobRow, sqlJobsInState, sqlPutJob, sqlPutOutput,
-		sqlDropOutputs, sqlPutEvent, sqlPutDeletion, sqlPutSample, sqlDropSamples, sqlDropVideo, sqlDropVideoJobs,
+		sqlDropOutputs, sqlPutEvent, sqlPutDeletion, sqlOldDeletions,
+		sqlDropDeletions, sqlPutSample, sqlDropSamples, sqlDropVideo, sqlDropVideoJobs,
 		sqlDropVideoOutputs, sqlDropVideoEvents, sqlPutMetadata, sqlDropMetadata, sqlPutText, sqlPutGrams,
 		sqlDropGrams, sqlDropVideoGrams, sqlDropText, sqlPutAccessEvent, sqlProjectRow, sqlPutProject, sqlKeyRow,
 		sqlPutKey, sqlKeysLeft, sqlJobOutputs,
