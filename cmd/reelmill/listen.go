@@ -179,7 +179,9 @@ func (l *listener) forward(ctx context.Context, e pipeline.Event) error {
 
 // report returns what an endpoint gets about an event: the video or job just after it, or the id alone if the
 // video is deleted since.
-func (l *listener) report(ctx context.Context, e pipeline.Event, project, video string) (pipeline.Report, error) {
+func (l *listener) report(ctx context.Context, e pipeline.Event, project, video string) (
+	pipeline.Report, error,
+) {
 	gone := pipeline.Event{Type: pipeline.VideoDeleted, ID: e.ID, Subject: e.Subject, Time: e.Time}
 	now, err := l.client.Video(ctx, video)
 	if errors.Is(err, pipeline.ErrNotFound) {

@@ -118,8 +118,8 @@ func (s *server) answerOnce(w http.ResponseWriter, r *http.Request, key string, 
 
 type keyContext struct{}
 
-// derivedFor returns an id that belongs to the Idempotency-Key of the request; "" when it has none. What is made
-// with such an id is made once, although the answer is lost before it is stored.
+// derivedFor returns an id that belongs to the Idempotency-Key of the request; "" when it has none. What is
+// made with such an id is made once, although the answer is lost before it is stored.
 func derivedFor(ctx context.Context, prefix string) string {
 	key, _ := ctx.Value(keyContext{}).(string)
 	if key == "" {

@@ -62,8 +62,8 @@ func (c *Client) FollowAll(ctx context.Context, f EventFilter, fn func(pipeline.
 }
 
 // FollowFrom is FollowAll for callers that tell somebody when the server does not answer: it gives up when it
-// cannot connect again, and moves f.After to the place before which fn got everything, so that a later call goes
-// on there. That call may repeat events: those after that place that fn got.
+// cannot connect again, and moves f.After to the place before which fn got everything, so that a later call
+// goes on there. That call may repeat events: those after that place that fn got.
 func (c *Client) FollowFrom(ctx context.Context, f *EventFilter, fn func(pipeline.Event) error) error {
 	return c.followAll(ctx, f, 1, fn)
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// again begins a new round, if the record is still as want says; nil: always. It writes the record first: what
-// it does not queue then, a Sweeper queues.
+// again begins a new round, if the record is still as want says; nil: always. It writes the record first:
+// what it does not queue then, a Sweeper queues.
 func (s *Sender) again(ctx context.Context, project, endpoint, id string, want func(DeliveryRecord) bool,
 ) (DeliveryRecord, error) {
 	for range maxConflicts {
@@ -34,8 +34,8 @@ func (s *Sender) again(ctx context.Context, project, endpoint, id string, want f
 // againPage is how many deliveries one task sends again.
 const againPage = 100
 
-// order does a page of an order to send deliveries again, and queues the next page before it removes the task.
-// A page that is done again, since its process died, finds that those it has done are written after the
+// order does a page of an order to send deliveries again, and queues the next page before it removes the
+// task. A page that is done again, since its process died, finds that those it has done are written after the
 // order.
 func (s *Sender) order(ctx context.Context, l Lease) error {
 	t, q := l.Task(), *l.Task().Again

@@ -20,8 +20,8 @@ type Task struct {
 	Queued   time.Time       `json:"queued"`
 	Round    int             `json:"round"`   // grows when somebody asks for the delivery again
 	Attempt  int             `json:"attempt"` // of the round, from 1
-	// Again makes this no attempt but an order to send deliveries again, of which each task does a page. Delivery
-	// is then the id of the order.
+	// Again makes this no attempt but an order to send deliveries again, of which each task does a page.
+	// Delivery is then the id of the order.
 	Again *Query `json:"again,omitempty"`
 }
 

@@ -210,9 +210,9 @@ func (d *Desk) enabled(ctx context.Context, project, endpoint string) error {
 	return err
 }
 
-// RedeliverAll orders a new round for the deliveries that q selects, and returns how many. With dryRun it only
-// counts. Senders do the rest, page after page, whatever becomes of this process. They send the deliveries as
-// they were written last when RedeliverAll was called; one that q does not select any more by then is left.
+// RedeliverAll orders a new round for the deliveries that q selects, and returns how many. With dryRun it
+// only counts. Senders do the rest, page after page, whatever becomes of this process. One that q does not
+// select any more by then is left.
 func (d *Desk) RedeliverAll(ctx context.Context, q Query, dryRun bool) (n int, err error) {
 	if err := d.enabled(ctx, q.Project, q.Endpoint); err != nil {
 		return 0, err

@@ -13,8 +13,8 @@
 //     A task whose host has no room goes back to the queue and frees its slot. So a host that hangs does not
 //     hold up others.
 //  5. A receiver that answers 410 is disabled at once, and one whose attempts all failed for five days, with
-//     the reason in the endpoint. Two days without an attempt begin the five anew. What is still queued for it
-//     is not sent.
+//     the reason in the endpoint. Two days without an attempt begin the five anew. What is still queued for
+//     it is not sent.
 //  6. A Sweeper queues again what a process did not that died between two writes: a record that is pending
 //     without a queued attempt, and the message that an endpoint was disabled.
 //

@@ -308,8 +308,8 @@ func (s *Sender) judgeEndpoint(ctx context.Context, e Endpoint, o Outcome) error
 		} else {
 			changed, since := h.failed(s.Now().UTC())
 			if since >= s.GiveUp {
-				return s.disable(ctx, e, ReasonFailing, fmt.Sprintf("Every attempt has failed since %s; the last one: %s.",
-					pipeline.Clock(h.FailingSince), o.Error))
+				return s.disable(ctx, e, ReasonFailing, fmt.Sprintf(
+					"Every attempt has failed since %s; the last one: %s.", pipeline.Clock(h.FailingSince), o.Error))
 			}
 			if !changed {
 				return nil

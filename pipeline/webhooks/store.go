@@ -67,8 +67,8 @@ type Query struct {
 	Endpoint string    `json:"endpoint"`
 	Status   []Status  `json:"status,omitempty"` // none: all
 	Types    []string  `json:"types,omitempty"`  // of events; none: all
-	After    time.Time `json:"after,omitzero"`   // when the delivery was made: After <= t < Before; zero: no bound
-	Before   time.Time `json:"before,omitzero"`
+	After    time.Time `json:"after,omitzero"`   // when the delivery was made: After <= t < Before
+	Before   time.Time `json:"before,omitzero"`  // zero: no bound
 	Limit    int       `json:"limit"`
 	Cursor   string    `json:"cursor,omitempty"` // of the previous page
 }

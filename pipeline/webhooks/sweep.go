@@ -15,7 +15,8 @@ type Leftovers interface {
 	// Unqueued returns the pending records that were written after a sequence and before a time, and of which
 	// no attempt is queued. seen is the sequence up to which it looked: what was queued for an earlier record
 	// stays until the record is written again.
-	Unqueued(ctx context.Context, after uint64, before time.Time) (records []DeliveryRecord, seen uint64, err error)
+	Unqueued(ctx context.Context, after uint64, before time.Time) (
+		records []DeliveryRecord, seen uint64, err error)
 }
 
 // Sweeper queues again what a process that died did not: the attempt at a delivery whose record is pending,
@@ -23,8 +24,8 @@ type Leftovers interface {
 type Sweeper struct {
 	Sender    *Sender
 	Leftovers Leftovers
-	// Every is the time between two looks; 1 minute when 0. The first one comes at once, and reads the headers of
-	// all records; the others read those of records that were written since.
+	// Every is the time between two looks; 1 minute when 0. The first one comes at once, and reads the headers
+	// of all records; the others read those of records that were written since.
 	Every time.Duration
 	// Age is how old a record must be, so that whoever wrote it had the time to queue its attempt; 1 minute
 	// when 0, none when negative.
@@ -68,8 +69,8 @@ func (w *Sweeper) sweepRecords(ctx context.Context) error {
 		if err := w.Sender.pushNext(ctx, r.taskOf(), r); err != nil {
 			return err
 		}
-		w.Sender.Logger.Warn("queued a webhook delivery again; the process that was to do it died", "delivery", r.ID,
-			"endpoint", r.Endpoint, "event", r.Event)
+		w.Sender.Logger.Warn("queued a webhook delivery again; the process that was to do it died",
+			"delivery", r.ID, "endpoint", r.Endpoint, "event", r.Event)
 	}
 	w.seen = seen
 	return nil
@@ -81,8 +82,9 @@ func (w *Sweeper) sweepEndpoints(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	age := max(0, cmp.Or(w.Age, time.Minute))
 	for _, e := range all {
-		if !e.Untold || e.Disabled == nil || w.Sender.Now().Sub(e.Disabled.At) < max(0, cmp.Or(w.Age, time.Minute)) {
+		if !e.Untold || e.Disabled == nil || w.Sender.Now().Sub(e.Disabled.At) < age {
 			continue
 		}
 		now, err := w.Sender.Bucket.Endpoint(ctx, e.Project, e.ID) // the list may be older

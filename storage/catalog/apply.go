@@ -213,8 +213,8 @@ func (b *batch) put(ctx context.Context, text string, e pipeline.Event, project,
 // deletionMemory is how long a deletion is kept, for readers of events that were away.
 const deletionMemory = 90 * 24 * time.Hour
 
-// putDeletion stores the deletion of a video, and forgets some of those that are older than deletionMemory: by
-// the times of the events, so that a catalog which is made anew has the same ones.
+// putDeletion stores the deletion of a video, and forgets some of those that are older than deletionMemory:
+// by the times of the events, so that a catalog which is made anew has the same ones.
 func (b *batch) putDeletion(ctx context.Context, e pipeline.Event, project, video string, doc []byte) error {
 	if err := b.put(ctx, sqlPutDeletion, e, project, video, doc); err != nil {
 		return err
