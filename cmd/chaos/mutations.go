@@ -101,7 +101,7 @@ var mutations = []mutation{
 	},
 	{
 		"read model: a deletion is forgotten with its video", "storage/catalog/apply.go",
-		"		return b.put(ctx, sqlPutDeletion, e, project, video, doc)\n	case !v.known",
+		"		return b.putDeletion(ctx, e, project, video, doc)\n	case !v.known",
 		"		return nil\n	case !v.known",
 		suite{"./storage/catalog", "TestHistory"},
 	},
