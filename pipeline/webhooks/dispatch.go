@@ -50,9 +50,9 @@ func (d *Dispatcher) Handle(ctx context.Context, events []pipeline.Event) []erro
 // why. Its body has only the ids of what the event is about, so that the record fits whatever was too large.
 // Doing it again changes nothing.
 func (d *Dispatcher) GiveUp(ctx context.Context, e pipeline.Event, why error) error {
-	project, video, _, err := pipeline.Address(e.Subject)
-	if err != nil {
-		return nil //nolint:nilerr // as in dispatch
+	project, video, ok := addressOf(e)
+	if !ok {
+		return nil
 	}
 	endpoints, err := d.Bucket.AllEndpoints(ctx)
 	if err != nil {
@@ -88,11 +88,9 @@ func due(to Endpoint, e pipeline.Event, project string) bool {
 
 // dispatch queues the deliveries of one event.
 func (d *Dispatcher) dispatch(ctx context.Context, e pipeline.Event, endpoints []Endpoint) error {
-	project, video, _, err := pipeline.Address(e.Subject)
-	if err != nil {
-		if project, _, _ = pipeline.AccessAddress(e.Subject); !slices.Contains(pipeline.QuotaEventTypes, e.Type) {
-			return nil // it belongs to neither a video nor a quota, so to no endpoint
-		}
+	project, video, ok := addressOf(e)
+	if !ok {
+		return nil
 	}
 	var body json.RawMessage
 	for _, to := range endpoints {
@@ -115,6 +113,17 @@ func (d *Dispatcher) dispatch(ctx context.Context, e pipeline.Event, endpoints [
 		}
 	}
 	return nil
+}
+
+// addressOf returns whose endpoints an event may go to, and its video; "" when it is of a quota. ok is false
+// for an event of neither a video nor a quota, which goes to no endpoint.
+func addressOf(e pipeline.Event) (project, video string, ok bool) {
+	project, video, _, err := pipeline.Address(e.Subject)
+	if err == nil {
+		return project, video, true
+	}
+	project, _, _ = pipeline.AccessAddress(e.Subject)
+	return project, "", slices.Contains(pipeline.QuotaEventTypes, e.Type)
 }
 
 // newTask returns the task of the first attempt at a delivery.
