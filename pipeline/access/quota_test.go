@@ -23,7 +23,7 @@ func TestQuotaIsToldOnce(t *testing.T) {
 		if told {
 			var data QuotaData
 			must(t, e.Decode(&data))
-			if data.Standing.Used != s.Used || data.Project != "shop" || e.CorrelationID != "shop" {
+			if data.Used != s.Used || data.Project != "shop" || e.CorrelationID != "shop" {
 				t.Errorf("%s tells %+v of %s", e.Type, data, e.CorrelationID)
 			}
 			got = append(got, string(data.Quota)+" "+data.Period+" "+string(e.Type))

@@ -29,8 +29,8 @@ var causes = map[code]string{
 	codeURITooLong:   "Path and query have more than 8 KiB, or the query has more than 64 parameters.",
 	codeBodyTooLarge: "The body has more than 64 KiB at an address that takes no upload.",
 	codeTooManyRequests: "One address sends more than --max-client-rate requests a second, or one project or " +
-		"key more than its requests_per_second: a loop without a pause, or a proxy that the server does not know as " +
-		"one.",
+		"key more than its requests_per_second: a loop without a pause, or a proxy that the server does not know " +
+		"as one.",
 	codeInvalid: "A parameter, header or field has a value of the wrong form, or has a name that the " +
 		"operation does not know.",
 	codeCursor: "The cursor is of another list, was cut, or was made by the client.",
