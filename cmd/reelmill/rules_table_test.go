@@ -97,11 +97,11 @@ var ruleModules = []struct {
 	{"github.com/minio/minio-go/v7", []string{"storage/s3"}, nil},
 	{"github.com/nats-io/jwt/v2", nil, []string{"cmd/reelmill/internal/broker"}},
 	{"github.com/nats-io/nats-server/v2", []string{"cmd/bench", "cmd/chaos", "pipeline/bus/embedded"}, []string{
-		"cmd/reelmill/...", "pipeline/bus", "pipeline/bus/bustest",
+		"cmd/reelmill/...", "pipeline/bus", "pipeline/bus/bustest", "pipeline/quota",
 	}},
 	{"github.com/nats-io/nats.go", []string{
 		"cmd/bench", "cmd/reelmill/internal/broker", "pipeline/bus", "pipeline/bus/embedded",
-	}, []string{"cmd/reelmill/...", "pipeline/bus/bustest", "workers"}},
+	}, []string{"cmd/reelmill/...", "pipeline/bus/bustest", "pipeline/quota", "pipeline/webhooks", "workers"}},
 	{"github.com/nats-io/nkeys", nil, []string{"cmd/reelmill/internal/broker"}},
 	{"github.com/oklog/ulid/v2", nil, []string{"pipeline"}},
 	{"github.com/pressly/goose/v3", []string{"storage/accounts", "storage/catalog"}, nil},
