@@ -27,8 +27,8 @@ func (f issuerFlags) config(log *slog.Logger) oidc.Config {
 	}
 }
 
-// check returns what is wrong with the flags.
-func (f issuerFlags) check() error {
+// checkIssuer returns what is wrong with the flags.
+func (f issuerFlags) checkIssuer() error {
 	if f.Issuer != "" {
 		return f.config(nil).Check()
 	}

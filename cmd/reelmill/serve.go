@@ -158,7 +158,8 @@ var helpTexts = kong.Vars{
 	"oidc_audience_help": "Audience (aud) that the issuer's tokens must have.",
 	"oidc_jwks_help":     "Address of the issuer's public keys. Default: where its discovery document says.",
 	"oidc_project_help":  "Claim that names the project of a token.",
-	"oidc_scope_help":    "Claim that lists the scopes of a token, as words or as a list. Unknown ones do not count.",
+	"oidc_scope_help": "Claim that lists the scopes of a token, as words or as a list. Unknown ones do " +
+		"not count.",
 	"oidc_default_project_help": "Project of tokens without that claim. Default: they are refused. With it, " +
 		"everybody to whom the issuer gives a token is let in.",
 	"oidc_default_scopes_help": "Scopes of tokens without that claim. Default: none.",
@@ -220,7 +221,7 @@ func (c serveCommand) Validate() error {
 			mistakes = append(mistakes, fmt.Errorf("--smtp: %w", err))
 		}
 	}
-	return errors.Join(append(mistakes, c.validateAccess(), c.issuerFlags.check(), c.dataFlags.Validate())...)
+	return errors.Join(append(mistakes, c.validateAccess(), c.checkIssuer(), c.dataFlags.Validate())...)
 }
 
 // mail returns how e-mail is sent.

@@ -78,7 +78,9 @@ func (c tokensRead) Run(ctx context.Context, s streams) error {
 }
 
 // tellToken prints a new token: the token on stdout, for scripts, and the rest for people.
-func (f serverFlags) tellToken(s streams, whole any, id, does string, token secret.Text, expires time.Time) error {
+func (f serverFlags) tellToken(s streams, whole any, id, does string, token secret.Text,
+	expires time.Time,
+) error {
 	if f.structured() {
 		return f.encode(s.out, whole)
 	}
