@@ -64,6 +64,21 @@ func TestIssuer(t *testing.T) {
 	if _, err := user.Video(t.Context(), id); err != nil {
 		t.Error(err)
 	}
+	t.Setenv("REELMILL_KEY", token("default", "reelmill").Reveal())
+	read := strings.TrimSpace(command(t, "tokens", "read", "--server", p.url, "--expires", "1m", id))
+	get(t, p.url+"/v1/videos/"+id+"?token="+read)
+	up := strings.TrimSpace(command(t, "tokens", "upload", "--server", p.url, "--type", "video/mp4", "--max-size", "1MiB"))
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, p.url+"/v1/uploads", strings.NewReader(`{"filename":"a.mp4","size":9}`))
+	check(t, err)
+	req.Header.Set("Authorization", "Bearer "+up)
+	answer, err := http.DefaultClient.Do(req)
+	check(t, err)
+	if check(t, answer.Body.Close()); answer.StatusCode != http.StatusCreated {
+		t.Errorf("with the token of the command: %s", answer.Status)
+	}
+	if out := command(t, "tokens", "upload", "--server", p.url, "--json"); !strings.Contains(out, `"token":"rm_upload_`) {
+		t.Errorf("%s", out)
+	}
 	for name, refused := range map[string]secret.Text{
 		"no token": {}, "another audience": token("default", "other"), "a project that does not exist": token("nowhere", "reelmill"),
 	} {
