@@ -114,10 +114,11 @@ func TestUploadGoesOnAfterItsKill(t *testing.T) {
 	_, second := noise(t, dir, "b.mp4", 8<<20)
 	check(t, os.WriteFile(filepath.Join(dir, "notes.txt"), []byte("x"), 0o600))
 	args := []string{"upload", dir, "--server", g.URL, "--json", "--parallel", "1"}
-	cmd := exec.Command(binary, args...)
+	ctx, kill := context.WithCancel(t.Context())
+	cmd := exec.CommandContext(ctx, binary, args...)
 	g.on(func(_ string, read int64) {
 		if read > 2<<20 {
-			cmd.Process.Kill()
+			kill()
 		}
 	})
 	said, err := cmd.CombinedOutput()

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -118,8 +119,10 @@ func TestUploadFileOverFaults(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			e := newEnv(t)
 			path, sum := random(t, 300_000)
+			var mu sync.Mutex // the server may still read a request that the client has given up
 			n, most := map[string]int{}, int64(0)
 			e.breakWith(func(w http.ResponseWriter, r *http.Request) bool {
+				mu.Lock()
 				if r.Method == http.MethodPatch {
 					at, _ := strconv.ParseInt(r.Header.Get("Upload-Offset"), 10, 64)
 					if at < most {
@@ -128,7 +131,9 @@ func TestUploadFileOverFaults(t *testing.T) {
 					most = max(most, at)
 				}
 				n[r.Method]++
-				return n[r.Method]%2 == 1 && fault(e, w, r)
+				odd := n[r.Method]%2 == 1
+				mu.Unlock()
+				return odd && fault(e, w, r)
 			})
 			told := 0
 			v, err := e.client.UploadFile(t.Context(), path, Options{Chunk: 100_000, Again: func(error) { told++ }})
