@@ -133,7 +133,8 @@ func TestUsage(t *testing.T) {
 		{"NATS with a name alone", []string{"worker", "--nats", "localhost:4222"}, "nats://host:port"},
 		{"a second NATS without a scheme", []string{"doctor", "--nats", "nats://a:1,b:2"}, "nats://host:port"},
 		{"a comma too many", []string{"streams", "show", "--nats", "nats://a:1,"}, "nats://host:port"},
-		{"public", []string{"serve", "--data", dir, "--listen", "0.0.0.0:0"}, "authentication"},
+		{"public", []string{"serve", "--data", dir, "--listen", "0.0.0.0:0"}, "reelmill keys create"},
+		{"public, as before", []string{"serve", "--data", dir, "--listen", "0.0.0.0:0", "--allow-public"}, "reelmill keys create"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var out, errOut bytes.Buffer
@@ -268,6 +269,7 @@ func TestReadmeCommandsExist(t *testing.T) {
 			continue
 		}
 		line, _, _ = strings.Cut(line, " #")
+		line, _, _ = strings.Cut(line, " > ") // into a file
 		for _, file := range []string{"film.mp4", "a.mp4", "b.mp4"} {
 			line = strings.ReplaceAll(line, " "+file, " "+os.Args[0])
 		}
