@@ -18,7 +18,7 @@ type EventType string
 const (
 	VideoUploaded  EventType = "video.uploaded"  // the source is whole in the store
 	VideoInspected EventType = "video.inspected" // verdict, media facts, and the plan
-	VideoChanged   EventType = "video.changed"   // its title, metadata or passthrough
+	VideoChanged   EventType = "video.changed"   // its title, metadata, passthrough or playback policy
 	VideoPlayable  EventType = "video.playable"  // a manifest with one verified rendition is published
 	VideoReady     EventType = "video.ready"     // every job is done and every output verified
 	VideoErrored   EventType = "video.errored"   // a required job failed for good
@@ -54,6 +54,9 @@ const (
 	KeyRevoked     EventType = "key.revoked"
 	QuotaWarned    EventType = "quota.warned"   // a project has used 80% of a quota
 	QuotaExceeded  EventType = "quota.exceeded" // it has used all, or was refused something because of it
+
+	SigningKeyCreated EventType = "signing_key.created"
+	SigningKeyRevoked EventType = "signing_key.revoked"
 )
 
 // QuotaEventTypes lists the event types of quotas. They belong to no video, but webhook endpoints get them.
@@ -66,6 +69,7 @@ func HookEventTypes() []EventType { return slices.Concat(EventTypes, QuotaEventT
 // of events have them for administrators only, and webhook endpoints get none but those of QuotaEventTypes.
 var AccessEventTypes = []EventType{
 	ProjectCreated, ProjectChanged, ProjectDeleted, KeyCreated, KeyRevoked, QuotaWarned, QuotaExceeded,
+	SigningKeyCreated, SigningKeyRevoked,
 }
 
 // Event is one immutable fact. On the wire it is a CloudEvents 1.0 document in structured JSON
@@ -195,9 +199,9 @@ func ProgressSubject(project, video, job string) string {
 // AccessSubjects matches the subjects of all projects and keys.
 const AccessSubjects = "video.access.>"
 
-// AccessSubject returns the subject of what is said about a project (thing is "project") or one of its keys
-// (thing is the key's id). Compare-and-swap admits one next event. It begins with video., because processes
-// of earlier versions refuse a log that takes other subjects; they pass over these events.
+// AccessSubject returns the subject of what is said about a project (thing is "project"), or about one of its
+// keys or signing keys (thing is the key's id). Compare-and-swap admits one next event. It begins with video.,
+// because processes of earlier versions refuse a log that takes other subjects; they pass over these events.
 func AccessSubject(project, thing string) string { return "video.access." + project + "." + thing }
 
 // AccessAddress returns what AccessSubject got; ok is false for the subject of a video or job.

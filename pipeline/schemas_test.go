@@ -51,6 +51,9 @@ var schemaOf = map[pipeline.EventType]struct {
 	pipeline.KeyRevoked:     {struct{}{}, nil},
 	pipeline.QuotaWarned:    {access.QuotaData{}, nil},
 	pipeline.QuotaExceeded:  {access.QuotaData{}, nil},
+
+	pipeline.SigningKeyCreated: {access.SigningKeyData{}, nil},
+	pipeline.SigningKeyRevoked: {struct{}{}, nil},
 }
 
 // allTypes are the event types that have a schema.

@@ -14,16 +14,17 @@ import (
 // State is all projects and keys: the fold of their events in the order of the log. NewState makes one.
 type State struct {
 	projects map[string]Project
-	keys     map[string]Key      // by project and id
-	bySum    map[[32]byte]string // the keys that were ever valid, by the SHA-256 of their secrets
-	sequence uint64              // of the last event
+	keys     map[string]Key        // by project and id
+	signing  map[string]SigningKey // likewise
+	bySum    map[[32]byte]string   // the keys that were ever valid, by the SHA-256 of their secrets
+	sequence uint64                // of the last event
 }
 
 // NewState returns the state of an empty log.
 func NewState() *State {
 	return &State{
 		projects: map[string]Project{pipeline.DefaultProject: {Name: pipeline.DefaultProject}},
-		keys:     map[string]Key{}, bySum: map[[32]byte]string{},
+		keys:     map[string]Key{}, bySum: map[[32]byte]string{}, signing: map[string]SigningKey{},
 	}
 }
 
@@ -46,6 +47,12 @@ func (s *State) Apply(e pipeline.Event) {
 		return
 	}
 	id := project + "." + thing
+	if IsSigningKey(thing) {
+		if k, ok := FoldSigningKey(s.signing[id], e); ok {
+			s.signing[id] = k
+		}
+		return
+	}
 	before, known := s.keys[id]
 	k, ok := FoldKey(before, e)
 	if !ok {
@@ -61,6 +68,11 @@ func (s *State) voidKeys(project string, e pipeline.Event) {
 	for id, k := range s.keys {
 		if k.Project == project && k.RevokedAt == nil {
 			s.keys[id] = Void(k, e)
+		}
+	}
+	for id, k := range s.signing {
+		if k.Project == project && k.Active() {
+			s.signing[id] = VoidSigningKey(k, e)
 		}
 	}
 }
@@ -93,7 +105,7 @@ func FoldProject(p Project, e pipeline.Event) (after Project, ok bool) {
 func FoldKey(k Key, e pipeline.Event) (after Key, ok bool) {
 	project, id := Address(e.Subject)
 	switch {
-	case id == "" || id == ProjectThing:
+	case id == "" || id == ProjectThing || IsSigningKey(id):
 		return k, false
 	case e.Type == pipeline.KeyCreated && k.ID == "":
 		k, err := newKey(project, id, e)

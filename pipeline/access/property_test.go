@@ -40,8 +40,15 @@ func (m *memory) Last(_ context.Context, subjects ...string) ([]pipeline.Event, 
 
 // model says in the plainest way what must be true.
 type model struct {
-	titles map[string]string // of the projects that exist
-	keys   []modelKey
+	titles  map[string]string // of the projects that exist
+	keys    []modelKey
+	signing []modelSigningKey
+}
+
+type modelSigningKey struct {
+	project, id string
+	algorithm   Algorithm
+	void        bool
 }
 
 type modelKey struct {
@@ -65,7 +72,10 @@ func TestStateIsTheModel(t *testing.T) {
 			"delete project": func(t *rapid.T) { m.remove(t, ctx, log, names.Draw(t, "name")) },
 			"create key":     func(t *rapid.T) { m.makeKey(t, ctx, log, names.Draw(t, "name")) },
 			"revoke key":     func(t *rapid.T) { m.revoke(t, ctx, log) },
-			"":               func(t *rapid.T) { m.compare(t, log) },
+
+			"create signing key": func(t *rapid.T) { m.makeSigningKey(t, ctx, log, names.Draw(t, "name")) },
+			"revoke signing key": func(t *rapid.T) { m.revokeSigningKey(t, ctx, log) },
+			"":                   func(t *rapid.T) { m.compare(t, log) },
 		})
 	})
 }
@@ -111,6 +121,58 @@ func (m *model) remove(t *rapid.T, ctx context.Context, log *memory, name string
 	delete(m.titles, name)
 	for i := range m.keys {
 		m.keys[i].void = m.keys[i].void || m.keys[i].project == name
+	}
+	for i := range m.signing {
+		m.signing[i].void = m.signing[i].void || m.signing[i].project == name
+	}
+}
+
+func (m *model) makeSigningKey(t *rapid.T, ctx context.Context, log *memory, project string) {
+	a := rapid.SampledFrom([]Algorithm{ES256, EdDSA, "HS256", ""}).Draw(t, "algorithm")
+	k, _, _, err := CreateSigningKey(ctx, log, NewSigningKey{Project: project, Algorithm: a})
+	_, there := m.titles[project]
+	switch {
+	case CheckProject(project) != nil, a == "HS256":
+		want(t, err, ErrInvalid)
+		return
+	case !there:
+		want(t, err, pipeline.ErrNotFound)
+		return
+	}
+	want(t, err, nil)
+	if a == "" {
+		a = ES256
+	}
+	m.signing = append(m.signing, modelSigningKey{project, k.ID, a, false})
+}
+
+func (m *model) revokeSigningKey(t *rapid.T, ctx context.Context, log *memory) {
+	if len(m.signing) == 0 {
+		return
+	}
+	k := &m.signing[rapid.IntRange(0, len(m.signing)-1).Draw(t, "signing key")]
+	_, err := RevokeSigningKey(ctx, log, "elsewhere", k.id)
+	want(t, err, pipeline.ErrNotFound)
+	_, err = RevokeKey(ctx, log, k.project, k.id) // it is no API key
+	want(t, err, pipeline.ErrNotFound)
+	_, err = RevokeSigningKey(ctx, log, k.project, k.id)
+	want(t, err, nil)
+	k.void = true
+}
+
+// compareSigning compares the signing keys of a fold with the model.
+func (m *model) compareSigning(t *rapid.T, s *State) {
+	for _, k := range m.signing {
+		found, there := s.SigningKey(k.project, k.id)
+		if !there || found.Active() == k.void || found.Algorithm != k.algorithm || found.Public() == nil {
+			t.Fatalf("signing key %+v is %+v", k, found)
+		}
+		if _, there := s.SigningKey("elsewhere", k.id); there {
+			t.Fatalf("signing key %s is another project's, too", k.id)
+		}
+		if !slices.ContainsFunc(s.SigningKeys(k.project), func(l SigningKey) bool { return l.ID == k.id }) {
+			t.Fatalf("signing key %s is not listed", k.id)
+		}
 	}
 }
 
@@ -196,6 +258,7 @@ func (m *model) compare(t *rapid.T, log *memory) {
 	if _, ok := s.grant("", time.Now()); ok {
 		t.Fatal("no secret has a grant")
 	}
+	m.compareSigning(t, s)
 }
 
 func want(t *rapid.T, err, target error) {

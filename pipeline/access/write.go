@@ -134,17 +134,28 @@ func (n NewKey) check() error {
 // RevokeKey appends key.revoked. Revoking again does nothing and returns the first event.
 // pipeline.ErrNotFound: the project has no such key.
 func RevokeKey(ctx context.Context, log pipeline.Log, project, id string) (pipeline.Event, error) {
-	if !pipeline.ValidName(id) || id == ProjectThing || project != Operator && CheckProject(project) != nil {
+	if !pipeline.ValidName(id) || id == ProjectThing || IsSigningKey(id) ||
+		project != Operator && CheckProject(project) != nil {
+		return pipeline.Event{}, pipeline.ErrNotFound
+	}
+	return revoke(ctx, log, project, id, pipeline.KeyRevoked)
+}
+
+// revoke appends the event with which a key of either kind ends, unless it is there.
+func revoke(
+	ctx context.Context, log pipeline.Log, project, id string, revoked pipeline.EventType,
+) (pipeline.Event, error) {
+	if !pipeline.ValidName(id) {
 		return pipeline.Event{}, pipeline.ErrNotFound
 	}
 	return write(ctx, log, project, id, func(last pipeline.Event) (pipeline.EventType, any, error) {
 		switch {
 		case last.Sequence == 0:
 			return "", nil, pipeline.ErrNotFound
-		case last.Type == pipeline.KeyRevoked:
+		case last.Type == revoked:
 			return "", nil, nil
 		}
-		return pipeline.KeyRevoked, struct{}{}, nil
+		return revoked, struct{}{}, nil
 	})
 }
 

@@ -38,7 +38,7 @@ func (r Room) For(t pipeline.EventType) int64 {
 	case pipeline.JobStarted, pipeline.JobRequeued:
 		return r.Attempts
 	case pipeline.VideoDeleted, pipeline.VideoPurged, pipeline.JobCanceled, pipeline.KeyRevoked,
-		pipeline.ProjectDeleted:
+		pipeline.SigningKeyRevoked, pipeline.ProjectDeleted:
 		return r.Max
 	}
 	return r.Work
