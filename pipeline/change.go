@@ -14,6 +14,9 @@ type Label struct {
 	Title       string            `json:"title"`
 	Metadata    map[string]string `json:"metadata"` // never nil in an event
 	Passthrough string            `json:"passthrough"`
+	// PlaybackPolicy is never empty in an event. Events of earlier versions lack it: then what the upload says
+	// holds, so that such a process cannot make a signed video public.
+	PlaybackPolicy PlaybackPolicy `json:"playback_policy,omitempty" enum:"public,signed"`
 }
 
 // Tag returns a short text that differs for different labels: the ETag of a video.
@@ -21,7 +24,8 @@ func (l Label) Tag() string {
 	if l.Metadata == nil {
 		l.Metadata = map[string]string{}
 	}
-	raw, err := json.Marshal(l) // sorts the keys
+	l.PlaybackPolicy = l.PlaybackPolicy.stored() // the tag of a public video is that of earlier versions
+	raw, err := json.Marshal(l)                  // sorts the keys
 	if err != nil {
 		panic(err) // strings can always be encoded
 	}
@@ -31,14 +35,20 @@ func (l Label) Tag() string {
 
 // equal reports whether both labels say the same.
 func (l Label) equal(other Label) bool {
-	return l.Title == other.Title && l.Passthrough == other.Passthrough && maps.Equal(l.Metadata, other.Metadata)
+	return l.Title == other.Title && l.Passthrough == other.Passthrough &&
+		maps.Equal(l.Metadata, other.Metadata) &&
+		l.PlaybackPolicy.OrPublic() == other.PlaybackPolicy.OrPublic()
 }
 
 // Label returns what users may change of the video.
-func (v *VideoView) Label() Label { return Label{v.Title, v.Metadata, v.Passthrough} }
+func (v *VideoView) Label() Label {
+	return Label{v.Title, v.Metadata, v.Passthrough, v.PlaybackPolicy.OrPublic()}
+}
 
 // label returns what the upload says.
-func (u Upload) label() Label { return Label{u.Title, maps.Clone(u.Metadata), u.Passthrough} }
+func (u Upload) label() Label {
+	return Label{u.Title, maps.Clone(u.Metadata), u.Passthrough, u.PlaybackPolicy.OrPublic()}
+}
 
 // Change appends video.changed with the label that edit makes of the present one, by compare-and-swap: a
 // change that somebody else makes meanwhile is not lost, since edit is called again with it. edit may change
@@ -83,6 +93,7 @@ func change(
 	if after.Metadata == nil {
 		after.Metadata = map[string]string{}
 	}
+	after.PlaybackPolicy = after.PlaybackPolicy.OrPublic()
 	e, err := NewEvent("upload", VideoChanged, subject, video, from, after)
 	if err != nil {
 		return Event{}, err
@@ -92,12 +103,14 @@ func change(
 
 // labelOf returns the label of a video with these last events, and the one that it comes from.
 func labelOf(uploaded, changed Event) (Label, Event, error) {
-	if changed.Sequence != 0 {
-		var l Label
-		err := changed.Decode(&l)
-		return l, changed, err
-	}
 	var up Upload
-	err := uploaded.Decode(&up)
-	return up.label(), uploaded, err
+	if err := uploaded.Decode(&up); err != nil || changed.Sequence == 0 {
+		return up.label(), uploaded, err
+	}
+	var l Label
+	err := changed.Decode(&l)
+	if l.PlaybackPolicy == "" {
+		l.PlaybackPolicy = up.label().PlaybackPolicy
+	}
+	return l, changed, err
 }

@@ -50,7 +50,7 @@ func TestChange(t *testing.T) {
 	if err := last.Decode(&got); err != nil {
 		t.Fatal(err)
 	}
-	want := pipeline.Label{Title: "second", Metadata: map[string]string{"a": "b"}}
+	want := pipeline.Label{Title: "second", Metadata: map[string]string{"a": "b"}, PlaybackPolicy: pipeline.PlaybackPublic}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
@@ -150,7 +150,9 @@ func TestWebhookTellsWhatWasChanged(t *testing.T) {
 	if err := json.Unmarshal(task.Job.Part, &told); err != nil {
 		t.Fatal(err)
 	}
-	want := pipeline.Label{Title: "T", Metadata: map[string]string{"k": "v"}, Passthrough: "new"}
+	want := pipeline.Label{
+		Title: "T", Metadata: map[string]string{"k": "v"}, Passthrough: "new", PlaybackPolicy: pipeline.PlaybackPublic,
+	}
 	if diff := cmp.Diff(want, told.Body.Data.Label()); diff != "" {
 		t.Error(diff)
 	}
@@ -169,5 +171,98 @@ func TestTagOfALabel(t *testing.T) {
 	}
 	if again := (pipeline.Label{Metadata: map[string]string{}}).Tag(); !seen[again] {
 		t.Error("an empty map has another tag than none")
+	}
+}
+
+// TestTagsOfEarlierVersions: the tag of a public video is what it was before videos had a policy, so that no
+// client with an ETag is refused after an upgrade; that of a signed one differs.
+func TestTagsOfEarlierVersions(t *testing.T) {
+	l := pipeline.Label{Title: "t", Metadata: map[string]string{"a": "1"}, Passthrough: "p"}
+	const before = "0ec8f0feb950021b74a836a4"
+	public, signed := l, l
+	public.PlaybackPolicy, signed.PlaybackPolicy = pipeline.PlaybackPublic, pipeline.PlaybackSigned
+	if l.Tag() != before || public.Tag() != before || signed.Tag() == before {
+		t.Errorf("tags %s, %s and %s; want %s twice, and another", l.Tag(), public.Tag(), signed.Tag(), before)
+	}
+}
+
+// TestPlaybackPolicy: the view has what the upload says, and then what the last change says.
+func TestPlaybackPolicy(t *testing.T) {
+	for _, first := range []pipeline.PlaybackPolicy{"", pipeline.PlaybackPublic, pipeline.PlaybackSigned} {
+		w := newWorld(t, ladder())
+		up := uploadOf(ladder().pipeline())
+		up.PlaybackPolicy = first
+		uploaded := w.accept(up)
+		w.wantPolicy(t, first.OrPublic())
+		set := func(p pipeline.PlaybackPolicy) pipeline.Event {
+			return w.changed(func(l pipeline.Label) (pipeline.Label, error) {
+				if l.PlaybackPolicy == "" {
+					t.Error("a change does not learn the policy")
+				}
+				l.PlaybackPolicy = p
+				return l, nil
+			})
+		}
+		if e := set(first); e.Sequence != uploaded.Sequence {
+			t.Errorf("%q again is %s %d", first, e.Type, e.Sequence)
+		}
+		for _, p := range []pipeline.PlaybackPolicy{pipeline.PlaybackSigned, pipeline.PlaybackPublic, pipeline.PlaybackSigned} {
+			set(p)
+			w.wantPolicy(t, p)
+			w.changed(titled("after " + string(p)))
+			w.wantPolicy(t, p)
+		}
+		mustBeValid(t, w.log.events...)
+	}
+}
+
+// wantPolicy checks what all events so far make of a video.
+func (w *world) wantPolicy(t *testing.T, want pipeline.PlaybackPolicy) {
+	t.Helper()
+	m := &views{jobs: map[string]*pipeline.JobView{}}
+	for _, e := range w.log.events {
+		m.apply(t, e)
+	}
+	if m.video.PlaybackPolicy != want {
+		t.Errorf("the policy of the view is %q, want %q", m.video.PlaybackPolicy, want)
+	}
+}
+
+// TestAnEarlierVersionKeepsAVideoSigned: an event of a process that knows no policies makes no video public.
+func TestAnEarlierVersionKeepsAVideoSigned(t *testing.T) {
+	w := newWorld(t, ladder())
+	up := uploadOf(ladder().pipeline())
+	up.PlaybackPolicy = pipeline.PlaybackSigned
+	uploaded := w.accept(up)
+	old, err := pipeline.NewEvent("upload", pipeline.VideoChanged, pipeline.ChangedSubject(project, video), video, uploaded,
+		json.RawMessage(`{"title":"old","metadata":{},"passthrough":""}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.log.Append(t.Context(), old, 0); err != nil {
+		t.Fatal(err)
+	}
+	w.wantPolicy(t, pipeline.PlaybackSigned)
+	e := w.changed(titled("new"))
+	var l pipeline.Label
+	if err := e.Decode(&l); err != nil || l.PlaybackPolicy != pipeline.PlaybackSigned {
+		t.Errorf("the next change says %+v, %v", l, err)
+	}
+	w.wantPolicy(t, pipeline.PlaybackSigned)
+}
+
+func TestCheckPlaybackPolicy(t *testing.T) {
+	for _, p := range []pipeline.PlaybackPolicy{"", "Signed", "private"} {
+		if pipeline.CheckPlaybackPolicy(p) == nil {
+			t.Errorf("%q may be asked for", p)
+		}
+		if p != "" && !p.Signed() {
+			t.Errorf("%q plays to everybody", p)
+		}
+	}
+	for _, p := range pipeline.PlaybackPolicies() {
+		if err := pipeline.CheckPlaybackPolicy(p); err != nil || p.Signed() != (p == pipeline.PlaybackSigned) {
+			t.Errorf("%q: %v", p, err)
+		}
 	}
 }

@@ -25,6 +25,8 @@ type Upload struct {
 	// Priority ranks the video among others: Normal when empty, Bulk for what can wait, High for what somebody
 	// waits for. It applies to all of its jobs.
 	Priority Priority `json:"priority,omitempty"`
+	// PlaybackPolicy says who may play the video; video.changed may change it. Empty means public.
+	PlaybackPolicy PlaybackPolicy `json:"playback_policy,omitempty"`
 }
 
 // Webhook is where a video's webhooks are sent.

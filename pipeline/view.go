@@ -24,19 +24,21 @@ type VideoView struct {
 	Title       string            `json:"title" doc:"As given at upload, or changed since; may be empty"`
 	Metadata    map[string]string `json:"metadata" doc:"As given at upload, or changed since"`
 	Passthrough string            `json:"passthrough" doc:"As given at upload, or changed since; in webhooks too"`
-	Media       *Media            `json:"media" doc:"What inspection found; null before"`
-	Problem     *Problem          `json:"error" doc:"Why it is not ready; null otherwise"`
-	Warnings    []Problem         `json:"warnings" doc:"Unused parts of the source, optional jobs that failed, and webhooks not delivered yet"`
-	Manifest    string            `json:"manifest,omitempty" doc:"HLS manifest below /play/{id}/; set when playable"`
-	DASH        string            `json:"dash_manifest,omitempty" doc:"DASH manifest below /play/{id}/"`
-	PlayURL     string            `json:"play_url,omitempty" doc:"URL of the HLS manifest; a path when the server has no --public-url"`
-	DASHURL     string            `json:"dash_url,omitempty" doc:"As play_url, for the DASH manifest"`
-	TraceID     string            `json:"trace_id" doc:"W3C trace id of everything done for the video"`
-	CreatedAt   time.Time         `json:"created_at"`
-	InspectedAt *time.Time        `json:"inspected_at"`
-	PlayableAt  *time.Time        `json:"playable_at"`
-	ReadyAt     *time.Time        `json:"ready_at"`
-	FinishedAt  *time.Time        `json:"finished_at" doc:"When it became ready, errored, rejected or canceled"`
+	// PlaybackPolicy is empty in views that an earlier version stored, which means public; AddURLs sets it.
+	PlaybackPolicy PlaybackPolicy `json:"playback_policy" enum:"public,signed" doc:"Who may play it: whoever knows the id, or whoever has a token; see POST /v1/signing_keys"`
+	Media          *Media         `json:"media" doc:"What inspection found; null before"`
+	Problem        *Problem       `json:"error" doc:"Why it is not ready; null otherwise"`
+	Warnings       []Problem      `json:"warnings" doc:"Unused parts of the source, optional jobs that failed, and webhooks not delivered yet"`
+	Manifest       string         `json:"manifest,omitempty" doc:"HLS manifest below /play/{id}/; set when playable"`
+	DASH           string         `json:"dash_manifest,omitempty" doc:"DASH manifest below /play/{id}/"`
+	PlayURL        string         `json:"play_url,omitempty" doc:"URL of the HLS manifest; a path when the server has no --public-url. If playback_policy is signed, add ?token= and a token"`
+	DASHURL        string         `json:"dash_url,omitempty" doc:"As play_url, for the DASH manifest"`
+	TraceID        string         `json:"trace_id" doc:"W3C trace id of everything done for the video"`
+	CreatedAt      time.Time      `json:"created_at"`
+	InspectedAt    *time.Time     `json:"inspected_at"`
+	PlayableAt     *time.Time     `json:"playable_at"`
+	ReadyAt        *time.Time     `json:"ready_at"`
+	FinishedAt     *time.Time     `json:"finished_at" doc:"When it became ready, errored, rejected or canceled"`
 
 	// Deleted marks a view that is to be removed; the API never returns it.
 	Deleted bool `json:"-"`
@@ -52,8 +54,9 @@ type VideoView struct {
 }
 
 // AddURLs sets PlayURL and DASHURL; public is as in the function PlayURL. The read model stores views without
-// URLs, so that the server's address may change.
+// URLs, so that the server's address may change. The URLs carry no token, whatever the policy says.
 func (v *VideoView) AddURLs(public string) {
+	v.PlaybackPolicy = v.PlaybackPolicy.OrPublic()
 	if v.Manifest != "" {
 		v.PlayURL = PlayURL(public, v.ID, v.Manifest)
 	}
@@ -155,6 +158,9 @@ func (v *VideoView) relabel(e Event) error {
 		return err
 	}
 	v.Title, v.Metadata, v.Passthrough = l.Title, l.Metadata, l.Passthrough
+	if l.PlaybackPolicy != "" { // an earlier version changed what it knew
+		v.PlaybackPolicy = l.PlaybackPolicy
+	}
 	if v.Metadata == nil {
 		v.Metadata = map[string]string{}
 	}
@@ -200,7 +206,7 @@ func (v *VideoView) applyUploaded(e Event) error {
 		ID: video, Project: project, Status: StateVideoQueued, Pipeline: up.Pipeline.Name,
 		Filename: up.Source.Filename, Size: up.Source.Size, SHA256: up.Source.SHA256,
 		Title: up.Title, Metadata: up.Metadata, Passthrough: up.Passthrough,
-		Warnings: []Problem{}, CreatedAt: e.Time,
+		PlaybackPolicy: up.PlaybackPolicy.OrPublic(), Warnings: []Problem{}, CreatedAt: e.Time,
 	}
 	if v.Metadata == nil {
 		v.Metadata = map[string]string{}

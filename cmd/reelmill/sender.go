@@ -125,7 +125,7 @@ func (s *sender) send(ctx context.Context, p parcel, sent func(n, total int64)) 
 	view, err := s.api.UploadFile(ctx, path, client.Options{
 		Name: filepath.Base(path), Pipeline: s.Pipeline, Priority: pipeline.Priority(s.Priority), Title: s.Title,
 		Metadata: s.Metadata, Passthrough: s.Passthrough, Watermark: string(s.Watermark),
-		WebhookURL: string(s.WebhookURL), State: state, Again: again,
+		WebhookURL: string(s.WebhookURL), PlaybackPolicy: s.policy(), State: state, Again: again,
 		Progress: func(n, total int64) {
 			reached, size = n, total
 			sent(n, total)

@@ -53,6 +53,17 @@ type wishes struct {
 	Metadata    labels    `help:"Your own data, returned with the video, as key=value;key=value or as a JSON object." placeholder:"KEY=VALUE"`
 	Passthrough string    `help:"Your own text, returned with the video and in webhooks." placeholder:"TEXT"`
 	WebhookURL  webURL    `help:"Webhook to call when this video is playable, and when it ends." placeholder:"URL" secret:"address"`
+
+	PlaybackPolicy string `help:"Who may play the video: public (whoever knows its id) or signed (whoever has a token). Default: as the project says." enum:"public,signed," default:"" placeholder:"public|signed"`
+	Signed         bool   `help:"The same as --playback-policy=signed."`
+}
+
+// policy returns who may play the video; empty: what the project says.
+func (w wishes) policy() pipeline.PlaybackPolicy {
+	if w.Signed {
+		return pipeline.PlaybackSigned
+	}
+	return pipeline.PlaybackPolicy(w.PlaybackPolicy)
 }
 
 // upload returns the upload of a file with these wishes.
@@ -60,7 +71,7 @@ func (w wishes) upload(file string) client.Upload {
 	return client.Upload{
 		Path: file, Pipeline: w.Pipeline, Priority: pipeline.Priority(w.Priority), Watermark: string(w.Watermark),
 		Title: w.Title, Metadata: w.Metadata, Passthrough: w.Passthrough, WebhookURL: string(w.WebhookURL),
-		IdempotencyKey: pipeline.NewID("upl"),
+		PlaybackPolicy: w.policy(), IdempotencyKey: pipeline.NewID("upl"),
 	}
 }
 

@@ -421,26 +421,33 @@ type videosSet struct {
 	Metadata    labels   `help:"Set keys, as key=value;key=value or as a JSON object. The other keys stay." placeholder:"KEY=VALUE"`
 	Remove      []string `help:"Remove these keys of the metadata." placeholder:"KEY"`
 	Passthrough *string  `help:"New passthrough; empty for none." placeholder:"TEXT"`
+
+	PlaybackPolicy string `help:"Who may play it: public (whoever knows its id) or signed (whoever has a token)." enum:"public,signed," default:"" placeholder:"public|signed"`
 }
 
 // Run changes a video.
 func (c videosSet) Run(ctx context.Context, s streams) error {
-	change := client.Change{Title: c.Title, Passthrough: c.Passthrough, Metadata: map[string]*string{}}
+	change := client.Change{
+		Title: c.Title, Passthrough: c.Passthrough, Metadata: map[string]*string{},
+		PlaybackPolicy: pipeline.PlaybackPolicy(c.PlaybackPolicy),
+	}
 	for key, value := range c.Metadata {
 		change.Metadata[key] = &value
 	}
 	for _, key := range c.Remove {
 		change.Metadata[key] = nil
 	}
-	if c.Title == nil && c.Passthrough == nil && len(change.Metadata) == 0 {
-		return usageError{errors.New("say what to change: --title, --metadata, --remove or --passthrough")}
+	if c.Title == nil && c.Passthrough == nil && len(change.Metadata) == 0 && c.PlaybackPolicy == "" {
+		return usageError{errors.New(
+			"say what to change: --title, --metadata, --remove, --passthrough or --playback-policy")}
 	}
 	view, err := c.client().Change(ctx, c.ID, change)
 	if err != nil {
 		return err
 	}
 	return c.print(s, view, func(w io.Writer) {
-		human.Fprintf(w, "id\t%s\ntitle\t%s\npassthrough\t%s\n", view.ID, view.Title, view.Passthrough)
+		human.Fprintf(w, "id\t%s\ntitle\t%s\npassthrough\t%s\nplayback_policy\t%s\n", view.ID, view.Title,
+			view.Passthrough, view.PlaybackPolicy)
 		for _, key := range slices.Sorted(maps.Keys(view.Metadata)) {
 			human.Fprintf(w, "metadata\t%s=%s\n", key, view.Metadata[key])
 		}

@@ -18,17 +18,19 @@ import (
 const mergePatch = "application/merge-patch+json"
 
 // labelFields are what a change may have.
-func labelFields() []string { return []string{"title", "metadata", "passthrough"} }
+func labelFields() []string { return []string{"title", "metadata", "passthrough", "playback_policy"} }
 
 // opChangeVideo returns the operation, of which each server has its own: finishDescription completes it.
 func opChangeVideo() huma.Operation {
 	return huma.Operation{
 		OperationID: "change-video", Method: http.MethodPatch, Path: opGetVideo.Path, Tags: []string{"videos"},
-		Summary: "Change title, metadata or passthrough of a video",
+		Summary: "Change title, metadata, passthrough or playback policy of a video",
 		Description: "A JSON merge patch (RFC 7396): what it leaves out stays. A key of `metadata` that is null " +
 			"is removed; `null` for `metadata` removes all keys, for the others the text. A change is the event " +
 			"`video.changed`; one that changes nothing writes none. Webhooks that follow have the new texts.\n\n" +
-			"With `If-Match`, the change is refused (412) when somebody else changed these texts since the ETag " +
+			"With `playback_policy` `signed`, whoever plays needs a token from then on, players that have begun " +
+			"included; a cache in front of the server may answer what it has until that is a minute old.\n\n" +
+			"With `If-Match`, the change is refused (412) when somebody else changed any of this since the ETag " +
 			"was read.",
 		// huma reads the body as it is; changeVideo checks it. The schema is for readers.
 		RequestBody: &huma.RequestBody{Content: map[string]*huma.MediaType{
@@ -49,11 +51,21 @@ func patchSchema() *huma.Schema {
 		Type: huma.TypeObject, AdditionalProperties: false,
 		Properties: map[string]*huma.Schema{
 			"title": orNull(title), "passthrough": orNull(text("")),
+			"playback_policy": {
+				Type: huma.TypeString, Enum: anyOf(policyNames()), Description: "Who may play the video",
+			},
 			"metadata": orNull(&huma.Schema{
 				Type: huma.TypeObject, AdditionalProperties: orNull(text("")),
 			}),
 		},
 	}
+}
+
+func policyNames() (names []string) {
+	for _, p := range pipeline.PlaybackPolicies() {
+		names = append(names, string(p))
+	}
+	return names
 }
 
 type changeVideoInput struct {
@@ -104,6 +116,7 @@ func matches(ifMatch, etag string) bool {
 // labelPatch is a change. What is not set stays.
 type labelPatch struct {
 	Title, Passthrough replacement
+	Policy             replacement
 	Metadata           struct {
 		clear bool
 		keys  map[string]*string // nil: the key is removed
@@ -126,6 +139,7 @@ func (r replacement) or(before string) string {
 // apply returns the label after the change.
 func (p labelPatch) apply(l pipeline.Label) pipeline.Label {
 	l.Title, l.Passthrough = p.Title.or(l.Title), p.Passthrough.or(l.Passthrough)
+	l.PlaybackPolicy = pipeline.PlaybackPolicy(p.Policy.or(string(l.PlaybackPolicy)))
 	if p.Metadata.clear || l.Metadata == nil {
 		l.Metadata = map[string]string{}
 	}
@@ -175,6 +189,14 @@ func (p *labelPatch) set(name string, raw json.RawMessage) error {
 		} else {
 			p.Passthrough = replacement{true, value}
 		}
+	case "playback_policy":
+		if null || json.Unmarshal(raw, &value) != nil {
+			return failAt(at, codeInvalid, "playback_policy is not a text; send public or signed.")
+		}
+		if err := pipeline.CheckPlaybackPolicy(pipeline.PlaybackPolicy(value)); err != nil {
+			return failAt(at, codeInvalid, "%s.", sentence(err.Error()))
+		}
+		p.Policy = replacement{true, value}
 	case "metadata":
 		if p.Metadata.clear = null; json.Unmarshal(raw, &p.Metadata.keys) != nil {
 			return failAt(at, codeMetadata, "metadata is not a JSON object of strings, or nulls for keys to remove.")

@@ -17,9 +17,18 @@ import (
 // address in X-Forwarded-For that is none of them: what is in front of it the client may have made up. The
 // header of anybody else is ignored. The zero Prefix is a client without an address, as in some tests.
 func (g *guard) clientOf(r *http.Request) netip.Prefix {
+	client := g.addressOf(r)
+	if !client.IsValid() {
+		return netip.Prefix{}
+	}
+	return network(client)
+}
+
+// addressOf returns the address that clientOf judges by; the zero Addr if there is none.
+func (g *guard) addressOf(r *http.Request) netip.Addr {
 	client, ok := peerOf(r.RemoteAddr)
 	if !ok {
-		return netip.Prefix{}
+		return netip.Addr{}
 	}
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
 	for _, hop := range slices.Backward(hops) {
@@ -32,7 +41,7 @@ func (g *guard) clientOf(r *http.Request) netip.Prefix {
 		}
 		client = before
 	}
-	return network(client)
+	return client.WithZone("")
 }
 
 // peerOf returns the address in that of a connection's other end. ok is false if there is none.

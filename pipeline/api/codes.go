@@ -66,6 +66,9 @@ const (
 	codeTooManyStills   code = "too_many_thumbnails"
 	codeClientStills    code = "too_many_client_thumbnails"
 	codeNotPlayable     code = "not_playable"
+	codePlaybackMissing code = "playback_token_missing"
+	codePlaybackInvalid code = "playback_token_invalid"
+	codePlaybackExpired code = "playback_token_expired"
 	codeQueueFull       code = "queue_full"
 	codeState           code = "state_conflict"
 	codePrecondition    code = "precondition_failed"
@@ -204,6 +207,13 @@ var codes = map[code]codeEntry{
 	codeClientStills: {429, "One address waits for too many thumbnails", true,
 		"Ask for fewer at once, or show the storyboard, which has all of them in one image. If a proxy asks for " +
 			"many people, name it with --trusted-proxies."},
+	codePlaybackMissing: {403, "The video plays with a token only", false,
+		"Ask the site that shows the video for an address with a token (?token=...). POST /v1/signing_keys makes the " +
+			"key that signs such tokens."},
+	codePlaybackInvalid: {403, "The token does not play this", false,
+		"Sign a token for this video with a signing key of its project; the detail names what is wrong."},
+	codePlaybackExpired: {403, "The permission to play has ended", false,
+		"Load the page again, or ask the site that shows the video for a new token."},
 	codeNotPlayable: {409, "The video has no picture at this time yet", true,
 		"Wait until the video is playable, or ready: GET /v1/videos/{id}?wait=30s&until=playable tells."},
 	codeQueueFull: {503, "The server has too many videos under way", true,

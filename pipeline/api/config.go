@@ -15,6 +15,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/access"
 	"github.com/reelmill/reelmill/pipeline/bulk"
+	"github.com/reelmill/reelmill/pipeline/playback"
 	"github.com/reelmill/reelmill/pipeline/quota"
 	"github.com/reelmill/reelmill/pipeline/secret"
 	"github.com/reelmill/reelmill/pipeline/stats"
@@ -47,6 +48,8 @@ type Catalog interface {
 	Sequence(ctx context.Context) (uint64, error)
 	// Resolve returns the object that a video plays at path.
 	Resolve(ctx context.Context, video, path string) (pipeline.Object, error)
+	// Playback returns whose a video is, and who may play it.
+	Playback(ctx context.Context, video string) (project string, policy pipeline.PlaybackPolicy, err error)
 	// Played returns a video and, if it is playable, the outputs of its completed jobs as they were published,
 	// in the order of the jobs' names.
 	Played(ctx context.Context, video string) (pipeline.VideoView, []pipeline.Output, error)
@@ -126,6 +129,8 @@ type Config struct {
 	Webhooks *webhooks.Desk
 	// Stills may be nil: then there are no thumbnails but the poster.
 	Stills Stills
+	// Playback may be nil: then nobody can play a signed video.
+	Playback *playback.Judge
 	// Backlog may be nil: then any number of videos may be under way.
 	Backlog Backlog
 	// Quotas may be nil: then projects have no limits, and there is no route for their usage.

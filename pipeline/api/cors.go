@@ -13,8 +13,8 @@ import (
 const corsMaxAge = "600"
 
 // cors sets the headers that let pages of other sites read an answer: those that Access names, and no others
-// (https://fetch.spec.whatwg.org/#http-cors-protocol). Credentials are never allowed. It reports whether it
-// has answered the request: a preflight of an allowed page for the API.
+// (https://fetch.spec.whatwg.org/#http-cors-protocol). Credentials are allowed for playback alone. It reports
+// whether it has answered the request: a preflight of an allowed page for the API.
 func (g *guard) cors(w http.ResponseWriter, r *http.Request) bool {
 	h, origin := w.Header(), r.Header.Get("Origin")
 	if strings.HasPrefix(r.URL.Path, "/play/") {
@@ -119,7 +119,8 @@ func isAllowedPreflight(w http.ResponseWriter, r *http.Request) bool {
 }
 
 // corsOfPlay sets the headers of playback. Whatever the origins, a page elsewhere may show a file by its
-// address, as with <video src>, unless no origin is allowed: Cross-Origin-Resource-Policy cannot list any.
+// address, as with <video src>, unless no origin is allowed: Cross-Origin-Resource-Policy cannot list any. Pages
+// that are listed may send credentials, of which one cookie counts: that with the token of a viewer.
 func (g *guard) corsOfPlay(h http.Header, origin string) {
 	switch {
 	case slices.Equal(g.play, []string{noOne}):
@@ -130,6 +131,7 @@ func (g *guard) corsOfPlay(h http.Header, origin string) {
 		h.Add("Vary", "Origin")
 		if slices.Contains(g.play, origin) {
 			h.Set("Access-Control-Allow-Origin", origin)
+			h.Set("Access-Control-Allow-Credentials", "true")
 		}
 	}
 	h.Set("Access-Control-Expose-Headers", "Content-Length, Content-Range, Accept-Ranges, ETag, X-Request-Id")

@@ -60,8 +60,8 @@ func answeredCodes() map[string][]code {
 		"websocket":       append(limitCodes(), codeWebSocket),
 		"list-all-events": {codeCursorAhead},
 
-		"play":           {codeNotFound, codeRange},
-		"play-head":      {codeNotFound, codeRange},
+		"play":           append(viewingCodes(), codeNotFound, codeRange),
+		"play-head":      append(viewingCodes(), codeNotFound, codeRange),
 		"thumbnail":      stillCodes(),
 		"thumbnail-head": stillCodes(),
 		"health":         nil,
@@ -168,7 +168,13 @@ func partCodes() []code {
 
 // stillCodes returns the codes of thumbnails.
 func stillCodes() []code {
-	return []code{codeNotFound, codeRange, codeNotPlayable, codeClientStills, codeTooManyStills, codeParameters}
+	return append(viewingCodes(),
+		codeNotFound, codeRange, codeNotPlayable, codeClientStills, codeTooManyStills, codeParameters)
+}
+
+// viewingCodes returns the codes of playback without a permission.
+func viewingCodes() []code {
+	return []code{codePlaybackMissing, codePlaybackInvalid, codePlaybackExpired}
 }
 
 // keyCodes returns the codes that every POST may answer.

@@ -47,6 +47,7 @@ func describeThumbnail(method string) *huma.Operation {
 					"`stretch`: distorted. `crop`: filled, with edges cut off. `pad`: whole, between black bars. With one " +
 					"side alone, the other follows.",
 			},
+			viewerToken(),
 			{Name: "If-None-Match", In: "header", Schema: text("")},
 		},
 		Responses: map[string]*huma.Response{

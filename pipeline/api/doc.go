@@ -65,7 +65,7 @@
 //     that wait end with their key.
 //   - An upload token makes one upload, but whoever has it may make that one. What the upload's own URL allows
 //     goes on when the token has ended.
-//   - Playback is public to whoever knows the id of a video, which has 80 random bits.
+//   - Playback of a video whose policy is public is for whoever knows its id, which has 80 random bits.
 //   - The lock of an upload is one of the process. Between processes storage.ErrBusy refuses a second writer
 //     (423), but nobody is asked to give up.
 //   - The limits on videos under way are not exact: uploads that arrive together may exceed them. While a

@@ -268,6 +268,9 @@ func (in *intake) upload(req request) (pipeline.Upload, error) {
 	if req.Priority != pipeline.Normal { // the default is written as empty
 		up.Priority = req.Priority
 	}
+	if req.Policy.Signed() { // likewise
+		up.PlaybackPolicy = req.Policy
+	}
 	if req.Webhook != "" || in.cfg.WebhookDefault {
 		up.Webhook = &pipeline.Webhook{URL: req.Webhook}
 	}

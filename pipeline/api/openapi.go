@@ -9,6 +9,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/playback"
 )
 
 // describe returns the general part of the OpenAPI document. No page shows it, because huma's page loads
@@ -163,6 +164,11 @@ func (s *server) formFields() map[string]*huma.Schema {
 		"webhook_url": {
 			Type: huma.TypeString, Format: "uri", Description: "Called when the video is playable, and when it ends",
 		},
+		"playback_policy": {
+			Type: huma.TypeString, Enum: anyOf(policyNames()),
+			Description: "Who may play the video: whoever knows its id, or whoever has a token. If left out: what the " +
+				"project says, else public",
+		},
 	}
 	maps.Copy(fields, describeStepFields(s.cfg.Planner.Traits()))
 	return fields
@@ -272,13 +278,17 @@ func describePlay(method string) *huma.Operation {
 		OperationID: id, Method: method, Path: "/play/{id}/{path}", Tags: []string{"playback"},
 		Summary: "Play an output: a manifest, a segment, a poster",
 		Description: "From the moment that a video is playable until it is packaged, `master.m3u8` and its " +
-			"playlists list what is done so far. They grow, and their ETag changes with them.",
+			"playlists list what is done so far. They grow, and their ETag changes with them.\n\n" +
+			"If the `playback_policy` of the video is `signed`, this needs the token of a viewer, in `token` or in the " +
+			"cookie `" + tokenCookie + "`. Playlists then lead to the rest below a path that begins with `" +
+			playback.Mark + "`, which is the permission of all viewers whose tokens end at about the same time.",
 		Parameters: []*huma.Param{
 			idParam(),
 			{
 				Name: "path", In: "path", Required: true, Schema: text(""), Example: "master.m3u8",
 				Description: "Path of an output, which may have slashes",
 			},
+			viewerToken(),
 			{Name: "Range", In: "header", Schema: text(""), Example: "bytes=0-1023"},
 			{Name: "If-Range", In: "header", Schema: text("")},
 			{Name: "If-None-Match", In: "header", Schema: text("")},
@@ -288,6 +298,14 @@ func describePlay(method string) *huma.Operation {
 			"206": {Description: "A part of it", Content: media},
 			"304": {Description: "It has not changed"},
 		},
+	}
+}
+
+// viewerToken describes the token of a viewer.
+func viewerToken() *huma.Param {
+	return &huma.Param{
+		Name: tokenQuery, In: "query", Schema: text(""),
+		Description: "The token of a viewer, for a video whose policy is signed: a JWT of one of the project's signing keys",
 	}
 }
 

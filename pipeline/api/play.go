@@ -1,7 +1,6 @@
 package api
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -11,22 +10,22 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/manifest"
+	"github.com/reelmill/reelmill/pipeline/playback"
 	"github.com/reelmill/reelmill/storage"
 )
 
 const (
-	// playCache is short: a path leads to another object when its job is done again. The ETag changes then,
-	// and a revalidation is cheap.
-	playCache = "public, max-age=60"
-	// growCache is shorter than a segment: players request a growing playlist once per target duration, and a
+	// playSeconds is how long content may be kept. It is short: a path leads to another object when its job is
+	// done again. The ETag changes then, and a revalidation is cheap.
+	playSeconds = 60
+	// growSeconds is shorter than a segment: players request a growing playlist once per target duration, and a
 	// stale one delays them. A second is enough for one answer to serve a crowd.
-	growCache = "public, max-age=1"
-	// stillCache is long, since a frame of a rendition stays the same and takes work to make.
-	stillCache = "public, max-age=3600"
+	growSeconds = 1
+	// stillSeconds is long, since a frame of a rendition stays the same and takes work to make.
+	stillSeconds = 3600
 	// playPolicy lets a browser show the one file of the answer, and neither run nor load anything else.
 	playPolicy = "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; sandbox"
 	// maxRanges is how many ranges one request may ask for. With more, it gets the whole object.
@@ -37,24 +36,27 @@ const (
 )
 
 // play serves an output, whole or in ranges (RFC 9110, 14), or a playlist of a video that is still being
-// processed. Whoever knows the id may play.
+// processed. Whoever knows the id may play, unless the video is signed: then with a token or a pass.
 func (s *server) play(w http.ResponseWriter, r *http.Request) {
-	s.playPath(w, r, r.PathValue("id"), r.PathValue("path"))
+	s.playFile(w, r, r.PathValue("id"), r.PathValue("path"))
 }
 
-func (s *server) playPath(w http.ResponseWriter, r *http.Request, video, path string) {
-	h := w.Header()
-	h.Set("Content-Security-Policy", playPolicy) // of refusals, too
-	object, info, err := s.locate(r.Context(), video, path)
-	if errors.Is(err, pipeline.ErrNotFound) && isPlaylist(path) {
-		s.playGrowing(w, r, video, path)
+// playPath serves what a request may play.
+func (s *server) playPath(w http.ResponseWriter, r *http.Request, v viewing) {
+	object, info, err := s.locate(r.Context(), v.video, v.path)
+	if errors.Is(err, pipeline.ErrNotFound) && isPlaylist(v.path) {
+		s.playGrowing(w, r, v)
 		return
 	}
 	if err != nil {
 		s.refuse(w, r, err)
 		return
 	}
-	describeContent(r, h, playType(object), playCache, etag(object))
+	if v.lead != "" && playback.Leads(v.path) {
+		s.playLed(w, r, v, object, info)
+		return
+	}
+	describeContent(r, w.Header(), playType(object), v.cache(playSeconds), etag(object))
 	content := &objectReader{ctx: r.Context(), store: s.cfg.Store, key: object.Key, size: info.Size}
 	http.ServeContent(&rangeProblem{ResponseWriter: w, s: s, r: r}, r, "", info.Modified, content)
 	if err := content.close(); err != nil && r.Context().Err() == nil {
@@ -111,16 +113,13 @@ func isPlaylist(path string) bool {
 
 // playGrowing serves a playlist that no job has written yet, made from the outputs of completed jobs. Once a
 // job has written it, play serves that one, which begins with the same segments.
-func (s *server) playGrowing(w http.ResponseWriter, r *http.Request, video, path string) {
-	text, err := s.growing(r.Context(), video, path)
+func (s *server) playGrowing(w http.ResponseWriter, r *http.Request, v viewing) {
+	text, err := s.growing(r.Context(), v.video, v.path)
 	if err != nil {
 		s.refuse(w, r, err)
 		return
 	}
-	sum := sha256.Sum256(text)
-	describeContent(r, w.Header(), storage.ContentType(path), growCache, `"`+hex.EncodeToString(sum[:])+`"`)
-	out := &rangeProblem{ResponseWriter: w, s: s, r: r}
-	http.ServeContent(out, r, "", time.Time{}, bytes.NewReader(text))
+	s.sendText(w, r, v, storage.ContentType(v.path), growSeconds, text)
 }
 
 // growing returns the playlist at path of a video that is playable.

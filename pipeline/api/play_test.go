@@ -51,7 +51,7 @@ func TestPlay(t *testing.T) {
 		}
 		for name, value := range map[string]string{
 			"Content-Type": want[0], "X-Content-Type-Options": "nosniff", "Access-Control-Allow-Origin": "*",
-			"Cache-Control": playCache, "Content-Security-Policy": playPolicy, "Accept-Ranges": "bytes",
+			"Cache-Control": openCache(playSeconds), "Content-Security-Policy": playPolicy, "Accept-Ranges": "bytes",
 		} {
 			if got := resp.Header.Get(name); got != value {
 				t.Errorf("%s: %s is %q, want %q", path, name, got, value)
@@ -188,7 +188,7 @@ func TestPlayWhileItGrows(t *testing.T) {
 	e.job(pipeline.JobStarted, id, "thumbnail")
 	e.job(pipeline.JobCompleted, id, "thumbnail", e.put(id, "thumbnail", "360p/index.m3u8", "#EXTM3U\n#packaged\n"))
 	resp, raw = e.get(paths[1])
-	if string(raw) != "#EXTM3U\n#packaged\n" || resp.Header.Get("Cache-Control") != playCache {
+	if string(raw) != "#EXTM3U\n#packaged\n" || resp.Header.Get("Cache-Control") != openCache(playSeconds) {
 		t.Errorf("when it is packaged: %s %v\n%s", resp.Status, resp.Header, raw)
 	}
 }
@@ -230,7 +230,7 @@ func (e *env) wantGrowing(resp *http.Response, path string, raw []byte) {
 	e.t.Helper()
 	for name, value := range map[string]string{
 		"Content-Type": "application/vnd.apple.mpegurl", "X-Content-Type-Options": "nosniff",
-		"Access-Control-Allow-Origin": "*", "Cache-Control": growCache, "Content-Security-Policy": playPolicy,
+		"Access-Control-Allow-Origin": "*", "Cache-Control": openCache(growSeconds), "Content-Security-Policy": playPolicy,
 		"Last-Modified": "",
 	} {
 		if got := resp.Header.Get(name); got != value {

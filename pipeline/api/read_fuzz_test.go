@@ -152,7 +152,7 @@ func FuzzRange(f *testing.F) {
 		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		r.Header["Range"], r.Header["If-Range"] = []string{asked}, []string{ifRange}
 		w := httptest.NewRecorder()
-		describeContent(r, w.Header(), "video/iso.segment", playCache, etag(object))
+		describeContent(r, w.Header(), "video/iso.segment", viewing{}.cache(playSeconds), etag(object))
 		content := &objectReader{ctx: t.Context(), store: parts.Store, key: object.Key, size: object.Size}
 		http.ServeContent(&rangeProblem{ResponseWriter: w, s: s, r: r}, r, "", time.Time{}, content)
 		must(t, content.close())

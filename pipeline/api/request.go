@@ -24,18 +24,21 @@ const (
 // request is what an upload asks for, whatever way it comes in. The zero request asks for the default
 // pipeline and nothing else. The document of an upload keeps it as JSON.
 type request struct {
-	Pipeline    string                    `json:"pipeline,omitempty"`    // its name
-	Priority    pipeline.Priority         `json:"priority,omitempty"`    // of the video among others
-	Title       string                    `json:"title,omitempty"`       // of the video
-	Metadata    map[string]string         `json:"metadata,omitempty"`    // returned as given
-	Passthrough string                    `json:"passthrough,omitempty"` // returned as given, in webhooks too
-	Webhook     string                    `json:"webhook_url,omitempty"` // empty: the server's own, if it has one
-	Params      map[string]map[string]any `json:"params,omitempty"`      // by worker type (pipeline.UploadField)
+	Pipeline    string                    `json:"pipeline,omitempty"`        // its name
+	Priority    pipeline.Priority         `json:"priority,omitempty"`        // of the video among others
+	Title       string                    `json:"title,omitempty"`           // of the video
+	Metadata    map[string]string         `json:"metadata,omitempty"`        // returned as given
+	Passthrough string                    `json:"passthrough,omitempty"`     // returned as given, in webhooks too
+	Webhook     string                    `json:"webhook_url,omitempty"`     // empty: the server's own, if it has one
+	Params      map[string]map[string]any `json:"params,omitempty"`          // by worker type (pipeline.UploadField)
+	Policy      pipeline.PlaybackPolicy   `json:"playback_policy,omitempty"` // empty: the project's
 }
 
 // fields are those that every upload has.
 func fields() []string {
-	return []string{"file", "pipeline", "priority", "title", "metadata", "passthrough", "webhook_url"}
+	return []string{
+		"file", "pipeline", "priority", "title", "metadata", "passthrough", "webhook_url", "playback_policy",
+	}
 }
 
 // stepFields returns the worker types that take a field of the upload, which is named after them.
@@ -126,7 +129,7 @@ func (in *intake) parse(req *request, field string, text []byte) (err error) {
 	if !utf8.Valid(text) {
 		return in.fail(field, codeInvalid, "%s is not UTF-8.", field)
 	}
-	plain := []string{"pipeline", "priority", "title", "passthrough", "webhook_url"}
+	plain := []string{"pipeline", "priority", "title", "passthrough", "webhook_url", "playback_policy"}
 	if !slices.Contains(plain, field) && tooDeep(text) {
 		return in.fail(field, codeFieldTooDeep, "%s has more than %d levels of JSON.", field, maxDepth)
 	}
@@ -143,6 +146,8 @@ func (in *intake) parse(req *request, field string, text []byte) (err error) {
 		req.Passthrough = value
 	case "webhook_url":
 		req.Webhook = value
+	case "playback_policy":
+		req.Policy = pipeline.PlaybackPolicy(value)
 	default:
 		if req.Params == nil {
 			req.Params = map[string]map[string]any{}
@@ -243,6 +248,9 @@ func (in *intake) checkFields(req request) error {
 	}
 	if utf8.RuneCountInString(req.Title) > maxTitle {
 		wrong = append(wrong, in.fail("title", codeFieldTooLarge, "title has more than %d characters.", maxTitle))
+	}
+	if err := pipeline.CheckPlaybackPolicy(req.Policy); err != nil && req.Policy != "" {
+		wrong = append(wrong, in.fail("playback_policy", codeInvalid, "%s.", sentence(err.Error())))
 	}
 	sizes := map[string]int64{
 		"metadata":    sizeOf(req.Metadata),

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -14,7 +13,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/manifest"
@@ -40,8 +38,8 @@ type wanted struct {
 }
 
 func (s *server) routeThumbnails() {
-	for _, f := range []pipeline.StillFormat{pipeline.StillJPEG, pipeline.StillWebP} {
-		s.mux.HandleFunc("GET /play/{id}/thumbnail."+string(f), s.playThumbnail(f))
+	for _, f := range stillFormats() {
+		s.mux.HandleFunc("GET /play/{id}/"+stillPath(f), s.playThumbnail(f))
 	}
 }
 
@@ -49,19 +47,34 @@ func (s *server) routeThumbnails() {
 // job made it; with a size alone it is the poster in that size.
 func (s *server) playThumbnail(format pipeline.StillFormat) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		name := "thumbnail." + string(format)
-		if r.URL.RawQuery == "" {
-			s.playPath(w, r, r.PathValue("id"), name)
-			return
-		}
-		w.Header().Set("Content-Security-Policy", playPolicy)
-		data, err := s.thumbnail(r.Context(), r.PathValue("id"), r.URL, format)
-		if err != nil {
-			s.refuse(w, r, err)
-			return
-		}
-		s.sendStill(w, r, name, data)
+		s.playFile(w, r, r.PathValue("id"), stillPath(format))
 	}
+}
+
+func stillPath(format pipeline.StillFormat) string { return "thumbnail." + string(format) }
+
+// stillAt returns the format of the image at a path, if it is that of thumbnails.
+func stillAt(path string) (pipeline.StillFormat, bool) {
+	for _, f := range stillFormats() {
+		if path == stillPath(f) {
+			return f, true
+		}
+	}
+	return "", false
+}
+
+func stillFormats() []pipeline.StillFormat {
+	return []pipeline.StillFormat{pipeline.StillJPEG, pipeline.StillWebP}
+}
+
+// playStill serves the image that the query of u asks for.
+func (s *server) playStill(w http.ResponseWriter, r *http.Request, v viewing, u *url.URL, f pipeline.StillFormat) {
+	data, err := s.thumbnail(r.Context(), v.video, u, f)
+	if err != nil {
+		s.refuse(w, r, err)
+		return
+	}
+	s.sendStill(w, r, v, data)
 }
 
 // thumbnail returns the image that the query of u asks for.
@@ -270,11 +283,8 @@ func atFrame(at, length, rate float64) float64 {
 const frameSlack = 0.05
 
 // sendStill answers with an image.
-func (s *server) sendStill(w http.ResponseWriter, r *http.Request, name string, data []byte) {
-	sum := sha256.Sum256(data)
-	describeContent(r, w.Header(), storage.ContentType(name), stillCache, `"`+hex.EncodeToString(sum[:])+`"`)
-	out := &rangeProblem{ResponseWriter: w, s: s, r: r}
-	http.ServeContent(out, r, "", time.Time{}, bytes.NewReader(data))
+func (s *server) sendStill(w http.ResponseWriter, r *http.Request, v viewing, data []byte) {
+	s.sendText(w, r, v, storage.ContentType(v.path), stillSeconds, data)
 }
 
 // stillName returns the name under which an image is kept: equal images have equal names, however they were

@@ -122,7 +122,7 @@ func TestThumbnailIsOfTheRightFrame(t *testing.T) {
 		}
 	}
 	resp, raw := e.get("/play/" + id + "/thumbnail.jpg")
-	if resp.StatusCode != 200 || string(raw) != "jpeg" || resp.Header.Get("Cache-Control") != playCache {
+	if resp.StatusCode != 200 || string(raw) != "jpeg" || resp.Header.Get("Cache-Control") != openCache(playSeconds) {
 		t.Errorf("the poster itself: %s %q %v", resp.Status, raw, resp.Header)
 	}
 	other := e.pictured(false) // without a poster, a size alone is a frame near the first quarter
@@ -142,7 +142,7 @@ func TestThumbnailIsKept(t *testing.T) {
 	etag := resp.Header.Get("ETag")
 	for name, value := range map[string]string{
 		"Content-Type": "image/jpeg", "X-Content-Type-Options": "nosniff", "Access-Control-Allow-Origin": "*",
-		"Cache-Control": stillCache, "Content-Security-Policy": playPolicy,
+		"Cache-Control": openCache(stillSeconds), "Content-Security-Policy": playPolicy,
 	} {
 		if got := resp.Header.Get(name); resp.StatusCode != 200 || got != value {
 			t.Errorf("%s: %s is %q, want %q", resp.Status, name, got, value)

@@ -189,7 +189,7 @@ func shownPath(path string) string {
 	if t, ok := tokenIn(path); ok {
 		return strings.Replace(path, t.secret, "***", 1)
 	}
-	return path
+	return shownPlayPath(path)
 }
 
 // newToken returns a token for d, and notes its hash there. With an idempotency key, d also keeps the secret,

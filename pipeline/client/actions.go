@@ -29,6 +29,8 @@ type Change struct {
 	Title       *string            `json:"title,omitempty"`    // at most 512 characters
 	Metadata    map[string]*string `json:"metadata,omitempty"` // by key; nil removes the key
 	Passthrough *string            `json:"passthrough,omitempty"`
+	// PlaybackPolicy says who may play the video; empty: it stays.
+	PlaybackPolicy pipeline.PlaybackPolicy `json:"playback_policy,omitempty"`
 }
 
 // Change changes a video and returns it. The same change again is not an error.

@@ -41,6 +41,8 @@ type Upload struct {
 	Title       string            // of the video, at most 512 characters
 	Metadata    map[string]string // returned as given
 	Passthrough string            // returned as given, in webhooks too
+	// PlaybackPolicy says who may play the video. Empty: what the project says.
+	PlaybackPolicy pipeline.PlaybackPolicy
 	// Watermark is empty, text:..., a JSON object of parameters, or the path of an image (IsParameters).
 	Watermark  string
 	WebhookURL string
@@ -109,6 +111,7 @@ func (c *Client) fetch(ctx context.Context, u Upload) (v pipeline.VideoView, err
 	o := order{
 		URL: u.URL, Filename: u.Name, Pipeline: u.Pipeline, Priority: u.Priority, Title: u.Title,
 		Metadata: u.Metadata, Passthrough: u.Passthrough, WebhookURL: u.WebhookURL,
+		PlaybackPolicy: u.PlaybackPolicy,
 	}
 	if o.Watermark, err = watermarkOf(u.Watermark); err != nil {
 		return v, &localError{err}
@@ -240,6 +243,7 @@ func writeFields(form *multipart.Writer, u Upload) error {
 	fields := [][2]string{
 		{"pipeline", u.Pipeline}, {"priority", string(u.Priority)}, {"title", u.Title},
 		{"passthrough", u.Passthrough}, {"webhook_url", u.WebhookURL},
+		{"playback_policy", string(u.PlaybackPolicy)},
 	}
 	if len(u.Metadata) > 0 {
 		raw, err := json.Marshal(u.Metadata)

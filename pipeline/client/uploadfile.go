@@ -23,6 +23,8 @@ type Options struct {
 	Title       string            // of the video, at most 512 characters
 	Metadata    map[string]string // returned as given
 	Passthrough string            // returned as given, in webhooks too
+	// PlaybackPolicy says who may play the video. Empty: what the project says.
+	PlaybackPolicy pipeline.PlaybackPolicy
 	// Watermark is empty, text:..., or a JSON object of parameters (IsParameters). With an image, use Upload.
 	Watermark  string
 	WebhookURL string
@@ -136,7 +138,7 @@ func (c *Client) transfer(path string, o Options) (*transfer, error) {
 	t.order = order{
 		Filename: cmp.Or(o.Name, filepath.Base(path)), Size: &size, Pipeline: o.Pipeline,
 		Priority: o.Priority, Title: o.Title, Metadata: o.Metadata, Passthrough: o.Passthrough,
-		WebhookURL: o.WebhookURL,
+		WebhookURL: o.WebhookURL, PlaybackPolicy: o.PlaybackPolicy,
 	}
 	if o.Multipart {
 		t.order.Method = methodMultipart

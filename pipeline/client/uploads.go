@@ -84,6 +84,8 @@ type order struct {
 	Passthrough string            `json:"passthrough,omitempty"`
 	WebhookURL  string            `json:"webhook_url,omitempty"`
 	Watermark   json.RawMessage   `json:"watermark,omitempty"` // a text, or an object
+
+	PlaybackPolicy pipeline.PlaybackPolicy `json:"playback_policy,omitempty"`
 }
 
 // watermarkOf returns a watermark as a text, or as the object that it is; nil for none.

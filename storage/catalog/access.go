@@ -11,8 +11,8 @@ import (
 	"github.com/reelmill/reelmill/pipeline/access"
 )
 
-// applyAccess folds an event of a project or key. The row of an unreadable key is left out, as its key is
-// void.
+// applyAccess folds an event of a project, key or signing key. The row of an unreadable key is left out, as its
+// key is void.
 func (b *batch) applyAccess(ctx context.Context, e pipeline.Event, doc []byte) error {
 	project, thing := access.Address(e.Subject)
 	err := b.exec(ctx, sqlPutAccessEvent, int64(e.Sequence), thing, project, string(e.Type), string(doc))
@@ -37,6 +37,9 @@ func (b *batch) applyAccess(ctx context.Context, e pipeline.Event, doc []byte) e
 }
 
 func (b *batch) applyKey(ctx context.Context, id string, e pipeline.Event) error {
+	if access.IsSigningKey(id) {
+		return b.applySigningKey(ctx, id, e)
+	}
 	var before access.Key
 	if err := b.access(ctx, sqlKeyRow, id, &before); err != nil {
 		return err
@@ -48,7 +51,19 @@ func (b *batch) applyKey(ctx context.Context, id string, e pipeline.Event) error
 	return b.putAccess(ctx, sqlPutKey, k, id, k.Project, int64(e.Sequence), bit(k.RevokedAt != nil))
 }
 
-// voidKeys revokes the keys of a project that was deleted.
+func (b *batch) applySigningKey(ctx context.Context, id string, e pipeline.Event) error {
+	var before access.SigningKey
+	if err := b.access(ctx, sqlSigningKeyRow, id, &before); err != nil {
+		return err
+	}
+	k, ok := access.FoldSigningKey(before, e)
+	if !ok {
+		return nil
+	}
+	return b.putAccess(ctx, sqlPutSigningKey, k, id, k.Project, int64(e.Sequence), bit(!k.Active()))
+}
+
+// voidKeys revokes the keys and signing keys of a project that was deleted.
 func (b *batch) voidKeys(ctx context.Context, project string, e pipeline.Event) error {
 	rows, err := b.stmt(ctx, sqlKeysLeft).QueryContext(ctx, project)
 	if err != nil {
@@ -59,6 +74,19 @@ func (b *batch) voidKeys(ctx context.Context, project string, e pipeline.Event) 
 		if err == nil {
 			k = access.Void(k, e)
 			err = b.putAccess(ctx, sqlPutKey, k, k.ID, project, int64(e.Sequence), bit(true))
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if rows, err = b.stmt(ctx, sqlSigningKeysLeft).QueryContext(ctx, project); err != nil {
+		return err
+	}
+	signing, err := scanDocs[access.SigningKey](rows)
+	for _, k := range signing {
+		if err == nil {
+			k = access.VoidSigningKey(k, e)
+			err = b.putAccess(ctx, sqlPutSigningKey, k, k.ID, project, int64(e.Sequence), bit(true))
 		}
 	}
 	return err
@@ -115,6 +143,20 @@ func (c *Catalog) Keys(ctx context.Context, project string) ([]access.Key, error
 	all, err := scanKeys(rows)
 	if err != nil {
 		return nil, fmt.Errorf("read keys: %w", c.explain(err))
+	}
+	return all, nil
+}
+
+// SigningKeys returns the signing keys of a project, revoked ones included, in the order in which they were
+// made. They have no Public.
+func (c *Catalog) SigningKeys(ctx context.Context, project string) ([]access.SigningKey, error) {
+	rows, err := c.reader.db.QueryContext(ctx, sqlSigningKeys, project)
+	if err != nil {
+		return nil, fmt.Errorf("read signing keys: %w", c.explain(err))
+	}
+	all, err := scanDocs[access.SigningKey](rows)
+	if err != nil {
+		return nil, fmt.Errorf("read signing keys: %w", c.explain(err))
 	}
 	return all, nil
 }

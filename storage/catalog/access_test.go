@@ -3,11 +3,18 @@ package catalog
 import (
 	"encoding/json"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/access"
 )
+
+// signingKey is the public key of RFC 8410, 10.1.
+const signingKey = `-----BEGIN PUBLIC KEY-----
+MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=
+-----END PUBLIC KEY-----
+`
 
 // accessStory is a log of projects, keys and a video.
 func accessStory(t *testing.T) *story {
@@ -28,6 +35,16 @@ func accessStory(t *testing.T) *story {
 	s.tell("key.renamed", pipeline.AccessSubject("shop", "key_2"), "key_2", struct{}{})
 	s.tell(pipeline.ProjectCreated, pipeline.AccessSubject("gone", "project"), "gone", access.Settings{})
 	key("gone", "key_3")
+	signing := func(project, id string) {
+		s.tell(pipeline.SigningKeyCreated, pipeline.AccessSubject(project, id), id, access.SigningKeyData{
+			ID: id, Name: "a signing key", Algorithm: access.EdDSA, PublicKey: signingKey,
+		})
+	}
+	signing("gone", "sgk_1")
+	signing("shop", "sgk_2")
+	signing("shop", "sgk_3")
+	s.tell(pipeline.SigningKeyRevoked, pipeline.AccessSubject("shop", "sgk_3"), "sgk_3", struct{}{})
+	s.tell(pipeline.SigningKeyCreated, pipeline.AccessSubject("shop", "sgk_bad"), "sgk_bad", `{"public_key":"x"}`)
 	s.tell(pipeline.ProjectDeleted, pipeline.AccessSubject("gone", "project"), "gone", struct{}{})
 	return s
 }
@@ -41,6 +58,10 @@ func TestAccess(t *testing.T) {
 		state.Apply(e)
 	}
 	want := docOf(t, state.Keys("default")) + docOf(t, state.Keys("shop")) + docOf(t, state.Keys("gone"))
+	wantSigning := map[string]access.SigningKey{}
+	for _, k := range slices.Concat(state.SigningKeys("shop"), state.SigningKeys("gone")) {
+		wantSigning[k.ID] = k
+	}
 	for size := 1; size <= len(s.events); size += 3 {
 		c, err := Open(t.Context(), filepath.Join(t.TempDir(), "catalog.db"))
 		must(t, err)
@@ -55,6 +76,18 @@ func TestAccess(t *testing.T) {
 		}
 		if got != want {
 			t.Errorf("in batches of %d:\n%s\nwant\n%s", size, got, want)
+		}
+		shop, err := c.SigningKeys(t.Context(), "shop")
+		must(t, err)
+		gone, err := c.SigningKeys(t.Context(), "gone")
+		must(t, err)
+		if len(shop) != 2 || len(gone) != 1 || shop[0].ID != "sgk_2" || !shop[0].Active() || shop[1].Active() || gone[0].Active() {
+			t.Errorf("signing keys %+v, %+v", shop, gone)
+		}
+		for _, k := range slices.Concat(shop, gone) {
+			if docOf(t, k) != docOf(t, wantSigning[k.ID]) {
+				t.Errorf("in batches of %d:\n%s\nwant\n%s", size, docOf(t, k), docOf(t, wantSigning[k.ID]))
+			}
 		}
 		projects, err := c.Projects(t.Context())
 		must(t, err)
@@ -82,7 +115,7 @@ func TestEventsOfAccess(t *testing.T) {
 		want  []uint64
 	}{
 		"without": {EventQuery{Project: "shop"}, []uint64{3}},
-		"with":    {EventQuery{Project: "shop", Access: true}, []uint64{2, 3, 4, 5, 8}},
+		"with":    {EventQuery{Project: "shop", Access: true}, []uint64{2, 3, 4, 5, 8, 12, 13, 14, 15}},
 		"page":    {EventQuery{Project: "shop", Access: true, After: 2, Limit: 2}, []uint64{3, 4}},
 		"types":   {EventQuery{Project: "default", Access: true, Types: []pipeline.EventType{pipeline.KeyRevoked}}, []uint64{6}},
 		"a video": {EventQuery{Project: "shop", Access: true, Video: "vid_1"}, []uint64{3}},

@@ -92,6 +92,23 @@ func (c *Catalog) outputAt(ctx context.Context, video, path string, fits func(pi
 	return pipeline.Output{}, pipeline.ErrNotFound
 }
 
+// Playback returns whose a video is, and who may play it. An unknown video is pipeline.ErrNotFound.
+func (c *Catalog) Playback(ctx context.Context, video string) (
+	project string, policy pipeline.PlaybackPolicy, err error,
+) {
+	signed := false
+	err = c.reader.stmt(sqlPlayback).QueryRowContext(ctx, video).Scan(&project, &signed)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return "", "", fmt.Errorf("playback of %s: %w", video, pipeline.ErrNotFound)
+	case err != nil:
+		return "", "", fmt.Errorf("playback of %s: %w", video, c.explain(err))
+	case signed:
+		return project, pipeline.PlaybackSigned, nil
+	}
+	return project, pipeline.PlaybackPublic, nil
+}
+
 // Played returns a video and, if it is playable, the outputs of its completed jobs as the jobs published
 // them, in the order of the jobs' names. An unknown video is pipeline.ErrNotFound. Like Resolve, it does
 // not check the project.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -171,4 +172,38 @@ func FuzzSegmentRuns(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestPlayback: the catalog knows whose a video is and who may play it, before and after changes.
+func TestPlayback(t *testing.T) {
+	c, err := Open(t.Context(), filepath.Join(t.TempDir(), "catalog.db"))
+	must(t, err)
+	t.Cleanup(func() { must(t, c.Close()) })
+	s := &story{}
+	s.uploaded("shop", "vid_1")
+	s.tell(pipeline.VideoUploaded, pipeline.UploadedSubject("default", "vid_2"), "vid_2",
+		pipeline.Upload{PlaybackPolicy: pipeline.PlaybackSigned})
+	must(t, c.Apply(t.Context(), s.events))
+	want := func(video, project string, policy pipeline.PlaybackPolicy) {
+		t.Helper()
+		gotProject, got, err := c.Playback(t.Context(), video)
+		if err != nil || gotProject != project || got != policy {
+			t.Errorf("%s: %s, %s, %v; want %s, %s", video, gotProject, got, err, project, policy)
+		}
+	}
+	want("vid_1", "shop", pipeline.PlaybackPublic)
+	want("vid_2", "default", pipeline.PlaybackSigned)
+	n := len(s.events)
+	s.tell(pipeline.VideoChanged, pipeline.ChangedSubject("shop", "vid_1"), "vid_1", pipeline.Label{PlaybackPolicy: pipeline.PlaybackSigned})
+	s.tell(pipeline.VideoChanged, pipeline.ChangedSubject("default", "vid_2"), "vid_2", pipeline.Label{Title: "of an earlier version"})
+	must(t, c.Apply(t.Context(), s.events[n:]))
+	want("vid_1", "shop", pipeline.PlaybackSigned)
+	want("vid_2", "default", pipeline.PlaybackSigned)
+	n = len(s.events)
+	s.tell(pipeline.VideoChanged, pipeline.ChangedSubject("shop", "vid_1"), "vid_1", pipeline.Label{PlaybackPolicy: pipeline.PlaybackPublic})
+	must(t, c.Apply(t.Context(), s.events[n:]))
+	want("vid_1", "shop", pipeline.PlaybackPublic)
+	if _, _, err := c.Playback(t.Context(), "vid_3"); !errors.Is(err, pipeline.ErrNotFound) {
+		t.Errorf("an unknown video: %v", err)
+	}
 }

@@ -15,14 +15,14 @@ const (
 	sqlPutVideo = `
 		INSERT INTO videos
 			(id, project, status, created_at, planned_weight, done_weight, owed, owed_playable, open, generation,
-			inspected, stored_ms, source_bytes, output_bytes, doc)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+			inspected, stored_ms, source_bytes, output_bytes, signed, doc)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
 		ON CONFLICT (id) DO UPDATE SET status = excluded.status, created_at = excluded.created_at,
 			planned_weight = excluded.planned_weight, done_weight = excluded.done_weight,
 			owed = excluded.owed, owed_playable = excluded.owed_playable,
 			open = excluded.open, generation = excluded.generation, inspected = excluded.inspected,
 			stored_ms = excluded.stored_ms, source_bytes = excluded.source_bytes,
-			output_bytes = excluded.output_bytes, doc = excluded.doc`
+			output_bytes = excluded.output_bytes, signed = excluded.signed, doc = excluded.doc`
 
 	sqlJobRow      = `SELECT name, doc, born, position FROM jobs WHERE video = $1 AND name = $2`
 	sqlJobsInState = `SELECT name, doc, born, position FROM jobs WHERE video = $1 AND status = $2`
@@ -79,6 +79,7 @@ const (
 	sqlOutputsAt = `
 		SELECT doc FROM outputs WHERE video = $1 AND path = $2
 		ORDER BY sequence DESC, position DESC`
+	sqlPlayback   = `SELECT project, signed FROM videos WHERE id = $1`
 	sqlAnyVideo   = `SELECT doc FROM videos WHERE id = $1`
 	sqlAnyOutputs = `SELECT doc FROM outputs WHERE video = $1 ORDER BY job, path`
 
@@ -115,6 +116,13 @@ const (
 	sqlProjects = `SELECT doc FROM projects WHERE deleted = 0 ORDER BY name`
 	sqlKeys     = `SELECT doc FROM api_keys WHERE project = $1 ORDER BY created`
 
+	sqlSigningKeyRow = `SELECT doc FROM signing_keys WHERE id = $1`
+	sqlPutSigningKey = `
+		INSERT INTO signing_keys (id, project, created, revoked, doc) VALUES ($1, $2, $3, $4, $5)
+		ON CONFLICT (id) DO UPDATE SET revoked = excluded.revoked, doc = excluded.doc`
+	sqlSigningKeysLeft = `SELECT doc FROM signing_keys WHERE project = $1 AND revoked = 0 ORDER BY created`
+	sqlSigningKeys     = `SELECT doc FROM signing_keys WHERE project = $1 ORDER BY created`
+
 	sqlAllSamples = `SELECT metric, at_us, label, value FROM samples WHERE at_us >= $1 AND at_us < $2`
 
 	// Both read the index videos_usage alone. $2 is a sequence: of what was inspected after it, nothing counts.
@@ -140,11 +148,11 @@ var (
 		sqlDropDeletions, sqlPutSample, sqlDropSamples, sqlDropVideo, sqlDropVideoJobs,
 		sqlDropVideoOutputs, sqlDropVideoEvents, sqlPutMetadata, sqlDropMetadata, sqlPutText, sqlPutGrams,
 		sqlDropGrams, sqlDropVideoGrams, sqlDropText, sqlPutAccessEvent, sqlProjectRow, sqlPutProject, sqlKeyRow,
-		sqlPutKey, sqlKeysLeft, sqlJobOutputs,
+		sqlPutKey, sqlKeysLeft, sqlJobOutputs, sqlSigningKeyRow, sqlPutSigningKey, sqlSigningKeysLeft,
 	}
 	readerStatements = []string{
 		sqlSequence, sqlPoisoned, sqlAppliedAt, sqlVideo, sqlJobs, sqlOutputs, sqlEvents,
 		sqlOutputsAt, sqlAnyVideo, sqlAnyOutputs, sqlUnfinished, sqlBacklog, sqlPaces, sqlSamples, sqlAllSamples,
-		sqlStored, sqlStoredUntil, sqlUsage,
+		sqlStored, sqlStoredUntil, sqlUsage, sqlPlayback,
 	}
 )

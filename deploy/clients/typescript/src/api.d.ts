@@ -158,6 +158,8 @@ export interface paths {
         /**
          * Play an output: a manifest, a segment, a poster
          * @description From the moment that a video is playable until it is packaged, `master.m3u8` and its playlists list what is done so far. They grow, and their ETag changes with them.
+         *
+         *     If the `playback_policy` of the video is `signed`, this needs the token of a viewer, in `token` or in the cookie `reelmill_playback`. Playlists then lead to the rest below a path that begins with `~`, which is the permission of all viewers whose tokens end at about the same time.
          */
         get: operations["play"];
         put?: never;
@@ -167,6 +169,8 @@ export interface paths {
         /**
          * Play an output: a manifest, a segment, a poster
          * @description From the moment that a video is playable until it is packaged, `master.m3u8` and its playlists list what is done so far. They grow, and their ETag changes with them.
+         *
+         *     If the `playback_policy` of the video is `signed`, this needs the token of a viewer, in `token` or in the cookie `reelmill_playback`. Playlists then lead to the rest below a path that begins with `~`, which is the permission of all viewers whose tokens end at about the same time.
          */
         head: operations["play-head"];
         patch?: never;
@@ -894,10 +898,12 @@ export interface paths {
         options?: never;
         head?: never;
         /**
-         * Change title, metadata or passthrough of a video
+         * Change title, metadata, passthrough or playback policy of a video
          * @description A JSON merge patch (RFC 7396): what it leaves out stays. A key of `metadata` that is null is removed; `null` for `metadata` removes all keys, for the others the text. A change is the event `video.changed`; one that changes nothing writes none. Webhooks that follow have the new texts.
          *
-         *     With `If-Match`, the change is refused (412) when somebody else changed these texts since the ETag was read.
+         *     With `playback_policy` `signed`, whoever plays needs a token from then on, players that have begun included; a cache in front of the server may answer what it has until that is a minute old.
+         *
+         *     With `If-Match`, the change is refused (412) when somebody else changed any of this since the ETag was read.
          */
         patch: operations["change-video"];
         trace?: never;
@@ -3275,12 +3281,17 @@ export interface components {
             passthrough: string;
             /** @description Name of the pipeline */
             pipeline: string;
-            /** @description URL of the HLS manifest; a path when the server has no --public-url */
+            /** @description URL of the HLS manifest; a path when the server has no --public-url. If playback_policy is signed, add ?token= and a token */
             play_url?: string;
             /** @description True once a manifest with one verified rendition is published */
             playable: boolean;
             /** Format: date-time */
             playable_at: string | null;
+            /**
+             * @description Who may play it: whoever knows the id, or whoever has a token; see POST /v1/signing_keys
+             * @enum {string}
+             */
+            playback_policy: "public" | "signed";
             /**
              * Format: int64
              * @description Percent of the work done
@@ -3729,6 +3740,8 @@ export interface operations {
                 height?: number;
                 /** @description How the frame fills width and height. `preserve`: as large as fits, never enlarged. `stretch`: distorted. `crop`: filled, with edges cut off. `pad`: whole, between black bars. With one side alone, the other follows. */
                 fit?: "preserve" | "stretch" | "crop" | "pad";
+                /** @description The token of a viewer, for a video whose policy is signed: a JWT of one of the project's signing keys */
+                token?: string;
             };
             header?: {
                 "If-None-Match"?: string;
@@ -3772,6 +3785,20 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /**
+             * @description - `playback_token_missing`: The video plays with a token only
+             *     - `playback_token_invalid`: The token does not play this
+             *     - `playback_token_expired`: The permission to play has ended
+             */
+            403: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
             };
             /** @description - `not_found`: Not found */
             404: {
@@ -3859,6 +3886,8 @@ export interface operations {
                 height?: number;
                 /** @description How the frame fills width and height. `preserve`: as large as fits, never enlarged. `stretch`: distorted. `crop`: filled, with edges cut off. `pad`: whole, between black bars. With one side alone, the other follows. */
                 fit?: "preserve" | "stretch" | "crop" | "pad";
+                /** @description The token of a viewer, for a video whose policy is signed: a JWT of one of the project's signing keys */
+                token?: string;
             };
             header?: {
                 "If-None-Match"?: string;
@@ -3896,6 +3925,20 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /**
+             * @description - `playback_token_missing`: The video plays with a token only
+             *     - `playback_token_invalid`: The token does not play this
+             *     - `playback_token_expired`: The permission to play has ended
+             */
+            403: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
             };
             /** @description - `not_found`: Not found */
             404: {
@@ -3965,7 +4008,10 @@ export interface operations {
     };
     play: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description The token of a viewer, for a video whose policy is signed: a JWT of one of the project's signing keys */
+                token?: string;
+            };
             header?: {
                 /** @example bytes=0-1023 */
                 Range?: string;
@@ -4012,6 +4058,20 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /**
+             * @description - `playback_token_missing`: The video plays with a token only
+             *     - `playback_token_invalid`: The token does not play this
+             *     - `playback_token_expired`: The permission to play has ended
+             */
+            403: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
             };
             /** @description - `not_found`: Not found */
             404: {
@@ -4039,7 +4099,10 @@ export interface operations {
     };
     "play-head": {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description The token of a viewer, for a video whose policy is signed: a JWT of one of the project's signing keys */
+                token?: string;
+            };
             header?: {
                 /** @example bytes=0-1023 */
                 Range?: string;
@@ -4082,6 +4145,20 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /**
+             * @description - `playback_token_missing`: The video plays with a token only
+             *     - `playback_token_invalid`: The token does not play this
+             *     - `playback_token_expired`: The permission to play has ended
+             */
+            403: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
             };
             /** @description - `not_found`: Not found */
             404: {
@@ -6870,6 +6947,11 @@ export interface operations {
                     /** @description Name of the pipeline; default if left out */
                     pipeline?: string;
                     /**
+                     * @description Who may play the video: whoever knows its id, or whoever has a token. If left out: what the project says, else public
+                     * @enum {string}
+                     */
+                    playback_policy?: "public" | "signed";
+                    /**
                      * @description Priority of the video: high when somebody waits for it, bulk when it can wait
                      * @default normal
                      * @enum {string}
@@ -7952,6 +8034,7 @@ export interface operations {
                      *           "play_url": "/play/vid_01m8ghr0taxqswfbv5p1cdn8he/master.m3u8",
                      *           "playable": true,
                      *           "playable_at": "2026-11-28T07:43:41.038401Z",
+                     *           "playback_policy": "public",
                      *           "progress": 100,
                      *           "project": "default",
                      *           "ready_at": "2026-11-28T07:43:41.960596Z",
@@ -8017,6 +8100,11 @@ export interface operations {
                     /** @description Name of the pipeline; default if left out */
                     pipeline?: string;
                     /**
+                     * @description Who may play the video: whoever knows its id, or whoever has a token. If left out: what the project says, else public
+                     * @enum {string}
+                     */
+                    playback_policy?: "public" | "signed";
+                    /**
                      * @description Priority of the video: high when somebody waits for it, bulk when it can wait
                      * @default normal
                      * @enum {string}
@@ -8058,6 +8146,11 @@ export interface operations {
                     passthrough?: string;
                     /** @description Name of the pipeline; default if left out */
                     pipeline?: string;
+                    /**
+                     * @description Who may play the video: whoever knows its id, or whoever has a token. If left out: what the project says, else public
+                     * @enum {string}
+                     */
+                    playback_policy?: "public" | "signed";
                     /**
                      * @description Priority of the video: high when somebody waits for it, bulk when it can wait
                      * @default normal
@@ -8102,6 +8195,7 @@ export interface operations {
                      *       "pipeline": "default",
                      *       "playable": false,
                      *       "playable_at": null,
+                     *       "playback_policy": "public",
                      *       "progress": 0,
                      *       "project": "default",
                      *       "ready_at": null,
@@ -8352,6 +8446,7 @@ export interface operations {
                      *       "play_url": "/play/vid_01m8ghr0taxqswfbv5p1cdn8he/master.m3u8",
                      *       "playable": true,
                      *       "playable_at": "2026-11-28T07:43:41.038401Z",
+                     *       "playback_policy": "public",
                      *       "progress": 100,
                      *       "project": "default",
                      *       "ready_at": "2026-11-28T07:43:41.960596Z",
@@ -8465,6 +8560,11 @@ export interface operations {
                         [key: string]: string | null;
                     } | null;
                     passthrough?: string | null;
+                    /**
+                     * @description Who may play the video
+                     * @enum {string}
+                     */
+                    playback_policy?: "public" | "signed";
                     title?: string | null;
                 };
                 /**
@@ -8481,6 +8581,11 @@ export interface operations {
                         [key: string]: string | null;
                     } | null;
                     passthrough?: string | null;
+                    /**
+                     * @description Who may play the video
+                     * @enum {string}
+                     */
+                    playback_policy?: "public" | "signed";
                     title?: string | null;
                 };
             };
@@ -8568,6 +8673,7 @@ export interface operations {
                      *       "play_url": "/play/vid_01m8ghr0taxqswfbv5p1cdn8he/master.m3u8",
                      *       "playable": true,
                      *       "playable_at": "2026-11-28T07:43:41.038401Z",
+                     *       "playback_policy": "public",
                      *       "progress": 100,
                      *       "project": "default",
                      *       "ready_at": "2026-11-28T07:43:41.960596Z",
@@ -8678,6 +8784,7 @@ export interface operations {
                      *       "pipeline": "default",
                      *       "playable": false,
                      *       "playable_at": null,
+                     *       "playback_policy": "public",
                      *       "progress": 0,
                      *       "project": "default",
                      *       "ready_at": null,
@@ -9303,6 +9410,7 @@ export interface operations {
                      *       "play_url": "/play/vid_01m8ghr0taxqswfbv5p1cdn8he/master.m3u8",
                      *       "playable": true,
                      *       "playable_at": "2026-11-28T07:43:41.038401Z",
+                     *       "playback_policy": "public",
                      *       "progress": 60,
                      *       "project": "default",
                      *       "ready_at": null,
@@ -11064,6 +11172,7 @@ export interface operations {
                  *         "pipeline": "default",
                  *         "playable": false,
                  *         "playable_at": null,
+                 *         "playback_policy": "public",
                  *         "progress": 0,
                  *         "project": "default",
                  *         "ready_at": null,
@@ -11133,6 +11242,7 @@ export interface operations {
                  *         "title": "A test of ReelMill",
                  *         "metadata": {},
                  *         "passthrough": "",
+                 *         "playback_policy": "public",
                  *         "media": null,
                  *         "error": null,
                  *         "warnings": [],
@@ -11263,6 +11373,7 @@ export interface operations {
                  *         "pipeline": "default",
                  *         "playable": false,
                  *         "playable_at": null,
+                 *         "playback_policy": "public",
                  *         "progress": 0,
                  *         "project": "default",
                  *         "ready_at": null,
@@ -11332,6 +11443,7 @@ export interface operations {
                  *         "title": "A test of ReelMill",
                  *         "metadata": {},
                  *         "passthrough": "",
+                 *         "playback_policy": "public",
                  *         "media": null,
                  *         "error": null,
                  *         "warnings": [],
@@ -11459,6 +11571,7 @@ export interface operations {
                  *         "play_url": "/play/vid_01m8ghr0taxqswfbv5p1cdn8he/master.m3u8",
                  *         "playable": true,
                  *         "playable_at": "2026-11-28T07:43:41.038401Z",
+                 *         "playback_policy": "public",
                  *         "progress": 40,
                  *         "project": "default",
                  *         "ready_at": null,
@@ -11638,6 +11751,7 @@ export interface operations {
                  *         "play_url": "/play/vid_01m8ghr0taxqswfbv5p1cdn8he/master.m3u8",
                  *         "playable": true,
                  *         "playable_at": "2026-11-28T07:43:41.038401Z",
+                 *         "playback_policy": "public",
                  *         "progress": 100,
                  *         "project": "default",
                  *         "ready_at": "2026-11-28T07:43:41.960596Z",
@@ -11715,6 +11829,7 @@ export interface operations {
                  *         "pipeline": "default",
                  *         "playable": false,
                  *         "playable_at": null,
+                 *         "playback_policy": "public",
                  *         "progress": 0,
                  *         "project": "default",
                  *         "ready_at": null,
@@ -11784,6 +11899,7 @@ export interface operations {
                  *         "title": "A test of ReelMill",
                  *         "metadata": {},
                  *         "passthrough": "",
+                 *         "playback_policy": "public",
                  *         "media": null,
                  *         "error": null,
                  *         "warnings": [],
@@ -11853,6 +11969,7 @@ export interface operations {
                  *         "title": "A test of ReelMill",
                  *         "metadata": {},
                  *         "passthrough": "",
+                 *         "playback_policy": "public",
                  *         "media": null,
                  *         "error": null,
                  *         "warnings": [],
