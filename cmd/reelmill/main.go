@@ -67,32 +67,33 @@ type commands struct {
 
 	ShowVersion kong.VersionFlag `name:"version" help:"Print the version."`
 
-	Serve      serveCommand      `cmd:"" help:"Run everything in one process: API, broker, coordinator and workers."`
-	Worker     workerCommand     `cmd:"" help:"Run jobs for a server elsewhere."`
-	Upload     uploadCommand     `cmd:"" help:"Upload videos to a server, and wait for them with --wait."`
-	Watch      watchCommand      `cmd:"" help:"Upload the videos that appear in a folder."`
-	Events     eventsCommand     `cmd:"" help:"Print the events of all videos, or of one, and follow them with -f."`
-	Videos     videosCommand     `cmd:"" help:"List, show, follow, explain, cancel, retry and delete videos."`
-	Jobs       jobsCommand       `cmd:"" help:"Retry jobs."`
-	Queues     queuesCommand     `cmd:"" help:"List, pause and resume the queues of worker types."`
-	Dead       deadCommand       `cmd:"" help:"List, show, retry and discard jobs that failed for good (dead letters)."`
-	Webhooks   webhooksCommand   `cmd:"" help:"Set up, change and test the endpoints that hear of events, and see and repeat deliveries."`
-	Listen     listenCommand     `cmd:"" help:"Forward events to a server on this machine, as a webhook endpoint gets them."`
-	Trigger    triggerCommand    `cmd:"" help:"Send a made-up event to webhook endpoints."`
-	Keys       keysCommand       `cmd:"" help:"Make, list and revoke API keys."`
-	Tokens     tokensCommand     `cmd:"" help:"Make tokens for browsers: for one upload, or to follow one video."`
-	Projects   projectsCommand   `cmd:"" help:"Make, list and show projects, for operators."`
-	Usage      usageCommand      `cmd:"" help:"Print what a project uses, and how it stands with its quotas."`
-	Stats      statsCommand      `cmd:"" help:"Print how many videos a server processed, how many failed, and how long they took."`
-	Workers    workersCommand    `cmd:"" help:"List the worker types, and show their parameters."`
-	Run        runCommand        `cmd:"" help:"Process one file without a server, into a folder."`
-	Rebuild    rebuildCommand    `cmd:"" help:"Rebuild the read model from the event log, while the server is stopped."`
-	Streams    streamsCommand    `cmd:"" help:"Show and change the streams of the broker."`
-	Settings   configCommand     `cmd:"" name:"config" help:"Show the settings, and where each comes from."`
-	Doctor     doctorCommand     `cmd:"" help:"Check whether serve would run with the same flags, and say what to do."`
-	Completion completionCommand `cmd:"" help:"Print a script that lets a shell complete commands with the Tab key."`
-	Help       helpCommand       `cmd:"" help:"Show the help of a command."`
-	Version    versionCommand    `cmd:"" help:"Print the version."`
+	Serve       serveCommand       `cmd:"" help:"Run everything in one process: API, broker, coordinator and workers."`
+	Worker      workerCommand      `cmd:"" help:"Run jobs for a server elsewhere."`
+	Upload      uploadCommand      `cmd:"" help:"Upload videos to a server, and wait for them with --wait."`
+	Watch       watchCommand       `cmd:"" help:"Upload the videos that appear in a folder."`
+	Events      eventsCommand      `cmd:"" help:"Print the events of all videos, or of one, and follow them with -f."`
+	Videos      videosCommand      `cmd:"" help:"List, show, follow, explain, cancel, retry and delete videos."`
+	Jobs        jobsCommand        `cmd:"" help:"Retry jobs."`
+	Queues      queuesCommand      `cmd:"" help:"List, pause and resume the queues of worker types."`
+	Dead        deadCommand        `cmd:"" help:"List, show, retry and discard jobs that failed for good (dead letters)."`
+	Webhooks    webhooksCommand    `cmd:"" help:"Set up, change and test the endpoints that hear of events, and see and repeat deliveries."`
+	Listen      listenCommand      `cmd:"" help:"Forward events to a server on this machine, as a webhook endpoint gets them."`
+	Trigger     triggerCommand     `cmd:"" help:"Send a made-up event to webhook endpoints."`
+	Keys        keysCommand        `cmd:"" help:"Make, list and revoke API keys."`
+	Tokens      tokensCommand      `cmd:"" help:"Make tokens for browsers: for one upload, or to follow one video."`
+	SigningKeys signingKeysCommand `cmd:"" help:"Make, list and revoke the keys that sign tokens for playback."`
+	Projects    projectsCommand    `cmd:"" help:"Make, list and show projects, for operators."`
+	Usage       usageCommand       `cmd:"" help:"Print what a project uses, and how it stands with its quotas."`
+	Stats       statsCommand       `cmd:"" help:"Print how many videos a server processed, how many failed, and how long they took."`
+	Workers     workersCommand     `cmd:"" help:"List the worker types, and show their parameters."`
+	Run         runCommand         `cmd:"" help:"Process one file without a server, into a folder."`
+	Rebuild     rebuildCommand     `cmd:"" help:"Rebuild the read model from the event log, while the server is stopped."`
+	Streams     streamsCommand     `cmd:"" help:"Show and change the streams of the broker."`
+	Settings    configCommand      `cmd:"" name:"config" help:"Show the settings, and where each comes from."`
+	Doctor      doctorCommand      `cmd:"" help:"Check whether serve would run with the same flags, and say what to do."`
+	Completion  completionCommand  `cmd:"" help:"Print a script that lets a shell complete commands with the Tab key."`
+	Help        helpCommand        `cmd:"" help:"Show the help of a command."`
+	Version     versionCommand     `cmd:"" help:"Print the version."`
 }
 
 // streams are the outputs of a command: out for data, err for messages to people.

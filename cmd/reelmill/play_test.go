@@ -257,12 +257,16 @@ func getRange(t *testing.T, url string, offset, size int) []byte {
 
 // scene tells page.js what to play.
 type scene struct {
-	Player   string   `json:"player"` // hls or dash
+	Player   string   `json:"player"` // hls, dash (Shaka Player) or dashjs
 	URL      string   `json:"url"`
 	Rate     float64  `json:"rate"`
 	Switches []change `json:"switches"`
 	Seconds  float64  `json:"seconds"` // at most
 	Shot     string   `json:"shot"`    // file for the last picture
+	// Ends is when the token ends: the page pauses the video before, plays on when Resumes has come, and stops at
+	// the first answer that refuses. Both in milliseconds since 1970; 0: the token lasts.
+	Ends    int64 `json:"ends,omitempty"`
+	Resumes int64 `json:"resumes,omitempty"`
 }
 
 // change forces a rung after At seconds of playback.
@@ -285,9 +289,11 @@ type report struct {
 	Waits     int          `json:"waits"`    // for data
 	Faults    []string     `json:"faults"`
 	Fatal     bool         `json:"fatal"`
-	Frames    int          `json:"frames"` // pictures shown or dropped
-	Sound     int          `json:"sound"`  // bytes decoded
-	Rungs     []int        `json:"rungs"`  // their heights
+	Refused   []int        `json:"refused"` // statuses of answers
+	Began     bool         `json:"began"`   // before scene.Ends
+	Frames    int          `json:"frames"`  // pictures shown or dropped
+	Sound     int          `json:"sound"`   // bytes decoded
+	Rungs     []int        `json:"rungs"`   // their heights
 	Playlists []struct {
 		Type  string  `json:"type"`
 		Ended bool    `json:"ended"` // with EXT-X-ENDLIST

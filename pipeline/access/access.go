@@ -51,10 +51,20 @@ var Scopes = []Scope{Upload, Read, Write, Admin, Work, Operate}
 type Settings struct {
 	Title  string `json:"title" maxLength:"256" doc:"For people; may be empty"`
 	Limits Limits `json:"limits,omitzero" doc:"What the project may use; no limits when left out"`
+	// PlaybackPolicy is that of videos whose upload says none. Empty: public.
+	PlaybackPolicy pipeline.PlaybackPolicy `json:"playback_policy,omitempty" enum:"public,signed" doc:"Of videos whose upload says none; public if left out"`
 }
 
 // check returns ErrInvalid for settings that are not allowed.
-func (s Settings) check() error { return errors.Join(checkText("title", s.Title), s.Limits.check()) }
+func (s Settings) check() error {
+	var policy error
+	if s.PlaybackPolicy != "" {
+		if err := pipeline.CheckPlaybackPolicy(s.PlaybackPolicy); err != nil {
+			policy = fmt.Errorf("%w: %w", ErrInvalid, err)
+		}
+	}
+	return errors.Join(checkText("title", s.Title), s.Limits.check(), policy)
+}
 
 // Project owns videos, keys and webhook endpoints.
 type Project struct {

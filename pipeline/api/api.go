@@ -146,6 +146,8 @@ func (s *server) routes() {
 	s.routeWebhooks()
 	s.routeKeys()
 	s.routeTokens()
+	s.routeSigningKeys()
+	handle(s, opPlaybackURLs, s.makePlaybackURLs)
 	handle(s, opListPipelines, s.listPipelines)
 	s.mux.HandleFunc("GET /play/{id}/{path...}", s.play)
 	s.mux.HandleFunc("OPTIONS /play/{id}/{path...}", s.playPreflight)

@@ -60,6 +60,12 @@ func answeredCodes() map[string][]code {
 		"websocket":       append(limitCodes(), codeWebSocket),
 		"list-all-events": {codeCursorAhead},
 
+		"create-signing-key": missing,
+		"list-signing-keys":  nil,
+		"get-signing-key":    missing,
+		"revoke-signing-key": missing,
+		"playback-urls":      missing,
+
 		"play":           append(viewingCodes(), codeNotFound, codeRange),
 		"play-head":      append(viewingCodes(), codeNotFound, codeRange),
 		"thumbnail":      stillCodes(),

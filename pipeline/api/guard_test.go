@@ -279,6 +279,9 @@ func TestPagesReadWhyTheyAreRefused(t *testing.T) {
 		if c.reads {
 			want["Access-Control-Allow-Origin"] = c.origin
 		}
+		if c.reads && strings.HasPrefix(c.path, "/play/") { // the cookie of a viewer
+			want["Access-Control-Allow-Credentials"] = "true"
+		}
 		resp, raw := e.do(c.method, c.path, nil, "Origin", c.origin, "Host", c.host, "Sec-Fetch-Site", "cross-site")
 		wantProblem(t, resp, raw, c.code)
 		wantHeaders(t, what, resp, want)

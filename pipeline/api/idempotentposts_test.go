@@ -55,6 +55,9 @@ func TestEveryPostTakesAnIdempotencyKey(t *testing.T) {
 		}
 		other, rawOther := e.do("POST", address, strings.NewReader(`{"a":1}`), headers...)
 		wantProblem(t, other, rawOther, codeKeyReused)
+		if !strings.Contains(path, "{") {
+			continue
+		}
 		elsewhere, rawElsewhere := e.do("POST", strings.Replace(address, v.ID, "vid_other", 1), strings.NewReader("{}"), headers...)
 		wantProblem(t, elsewhere, rawElsewhere, codeKeyReused)
 	}

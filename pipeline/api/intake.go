@@ -295,7 +295,12 @@ func (in *intake) checkSource() error {
 // same upload: then the event is the first one. When the event was certainly not written, the objects are
 // deleted.
 func (in *intake) accept(ctx context.Context, req request) (e pipeline.Event, replayed bool, err error) {
-	up, err := in.upload(req)
+	defaulted := req.Policy == ""
+	err = in.usePolicy(ctx, &req)
+	var up pipeline.Upload
+	if err == nil {
+		up, err = in.upload(req)
+	}
 	if err != nil {
 		in.discard(ctx)
 		return pipeline.Event{}, false, err
@@ -303,6 +308,10 @@ func (in *intake) accept(ctx context.Context, req request) (e pipeline.Event, re
 	accepting, cancel := context.WithTimeout(context.WithoutCancel(ctx), acceptTimeout)
 	defer cancel()
 	e, replayed, err = pipeline.Accept(accepting, in.cfg.Log, in.project, in.video, up, in.parent)
+	if defaulted && errors.Is(err, pipeline.ErrReused) { // perhaps the default of the project was another then
+		up.PlaybackPolicy = otherPolicy(up.PlaybackPolicy)
+		e, replayed, err = pipeline.Accept(accepting, in.cfg.Log, in.project, in.video, up, in.parent)
+	}
 	if replayed {
 		in.release(e)
 	}
@@ -316,6 +325,29 @@ func (in *intake) accept(ctx context.Context, req request) (e pipeline.Event, re
 		err = in.checkDeleted(accepting)
 	}
 	return e, replayed, err
+}
+
+// usePolicy lets the project say who may play the video, if the request does not.
+func (in *intake) usePolicy(ctx context.Context, req *request) error {
+	if req.Policy != "" || in.cfg.Keys == nil {
+		return nil
+	}
+	err := in.cfg.Keys.Read(ctx, func(s *access.State) {
+		p, _ := s.Project(in.project)
+		req.Policy = p.PlaybackPolicy
+	})
+	if errors.Is(err, access.ErrStale) {
+		return fail(codeUnavailable, "The server cannot know now who may play the videos of the project.").because(err)
+	}
+	return err
+}
+
+// otherPolicy returns the policy in video.uploaded that p is not.
+func otherPolicy(p pipeline.PlaybackPolicy) pipeline.PlaybackPolicy {
+	if p.Signed() {
+		return ""
+	}
+	return pipeline.PlaybackSigned
 }
 
 // release lets go of the objects that e, an earlier event, has already: the same upload was accepted before.

@@ -26,6 +26,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline/access"
 	"github.com/reelmill/reelmill/pipeline/api/apitest"
 	"github.com/reelmill/reelmill/pipeline/bulk"
+	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 	"github.com/reelmill/reelmill/pipeline/quota"
 	"github.com/reelmill/reelmill/storage"
 )
@@ -118,11 +119,12 @@ func (planner) Traits() map[string]pipeline.Traits {
 func newEnv(t *testing.T, change func(*Config)) *env {
 	t.Helper()
 	e := &env{t: t, Parts: apitest.Open(t), served: make(chan string, 1000)}
+	book := access.NewBook()
 	cfg := Config{
 		Store: e.Store, Log: e.Bus, Catalog: e.Catalog, Progress: e.Bus, Planner: planner{},
 		Queue: e.Bus, Queues: e.Bus, Paces: e.Catalog, DeadLetters: e.Bus, Backlog: e.Catalog, Stats: e.Catalog,
 		Bulk:     &bulk.Desk{Bucket: e.Bus, Letters: e.Bus},
-		Keys:     access.NewBook(), // which hears nothing, as no test here asks for credentials
+		Keys:     book,
 		Tokens:   tokensOf(t, e.Bus),
 		Webhooks: deskOf(e.Bus, &target{}),
 		Quotas:   unlimited(e.Parts),
@@ -131,8 +133,21 @@ func newEnv(t *testing.T, change func(*Config)) *env {
 	if change != nil {
 		change(&cfg)
 	}
+	if cfg.Keys == Keys(book) { // else the test runs its own
+		e.follow(book)
+	}
 	e.serve(cfg)
 	return e
+}
+
+// follow lets a book hear of the log until the test ends, and waits until it has.
+func (e *env) follow(book *access.Book) {
+	e.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- book.Run(ctx, e.Bus) }()
+	e.t.Cleanup(func() { cancel(); must(e.t, <-done) })
+	must(e.t, book.WaitFresh(pipelinetest.Context(e.t)))
 }
 
 func (e *env) serve(cfg Config) {

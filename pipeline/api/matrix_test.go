@@ -76,6 +76,7 @@ func (g *gated) own(all string) {
 		{"/v1/uploads", "uploads", `{"filename":"a.mp4","size":4}`},
 		{"/v1/webhook_endpoints", "webhook_endpoints", `{"url":"https://example.com/hook","events":["*"]}`},
 		{"/v1/keys", "keys", `{"name":"a","scopes":["read"]}`},
+		{"/v1/signing_keys", "signing_keys", `{"name":"a"}`},
 		{"/v1/dead_letter_runs", "dead_letter_runs", `{"action":"redrive","all":true,"reason":"a"}`},
 	} {
 		resp, raw := g.do("POST", made.path, strings.NewReader(made.body), append(auth, "Content-Type", "application/json")...)

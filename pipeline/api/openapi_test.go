@@ -71,6 +71,8 @@ var documented = []string{
 	"GET /v1/videos/{id}/jobs", "GET /v1/videos/{id}/outputs", "GET /v1/videos/{id}/why", "GET /v1/ws",
 	"HEAD /play/{id}/{path}", "HEAD /v1/tus/{token}", "PATCH /v1/tus/{token}", "PATCH /v1/videos/{id}", "POST /v1/dead_letters/{id}/redrive",
 	"POST /v1/jobs/{video}/{job}/retry", "POST /v1/keys", "POST /v1/keys/{id}/revoke", "POST /v1/projects", "POST /v1/tus", "POST /v1/upload_tokens", "POST /v1/uploads", "POST /v1/uploads/{id}/cancel", "POST /v1/uploads/{id}/complete",
+	"POST /v1/signing_keys", "GET /v1/signing_keys", "GET /v1/signing_keys/{id}", "POST /v1/signing_keys/{id}/revoke",
+	"POST /v1/videos/{id}/playback_urls",
 	"POST /v1/uploads/{id}/parts", "GET /v1/uploads/{id}/parts",
 	"POST /v1/videos", "POST /v1/videos/{id}/cancel", "POST /v1/videos/{id}/read_tokens", "POST /v1/videos/{id}/retry", "PUT /v1/uploads/{token}/content",
 }

@@ -47,7 +47,7 @@ func (s *server) playFile(w http.ResponseWriter, r *http.Request, video, path st
 		w.Header().Add("Vary", "Cookie")
 	}
 	if f, ok := stillAt(v.path); ok {
-		if u := withoutToken(r.URL); u.RawQuery != "" {
+		if u := withoutViewer(r.URL); u.RawQuery != "" {
 			s.playStill(w, r, v, u, f)
 			return
 		}
@@ -55,8 +55,8 @@ func (s *server) playFile(w http.ResponseWriter, r *http.Request, video, path st
 	s.playPath(w, r, v)
 }
 
-// withoutToken returns u without the token of a viewer.
-func withoutToken(u *url.URL) *url.URL {
+// withoutViewer returns u without the token of a viewer.
+func withoutViewer(u *url.URL) *url.URL {
 	if !strings.Contains(u.RawQuery, tokenQuery+"=") {
 		return u
 	}

@@ -33,19 +33,12 @@ type viewers struct {
 
 func newViewers(t *testing.T, change func(*Config)) *viewers {
 	t.Helper()
-	v := &viewers{book: access.NewBook()}
+	v := &viewers{}
 	v.env = newEnv(t, func(c *Config) {
-		log := c.Log.(interface {
-			access.Vault
-			access.Feed
-		})
-		root, err := access.OpenRoot(t.Context(), log)
+		v.book = c.Keys.(*access.Book)
+		root, err := access.OpenRoot(t.Context(), c.Log.(access.Vault))
 		must(t, err)
 		c.Playback = playback.NewJudge(root, v.book)
-		ctx, cancel := context.WithCancel(context.Background())
-		done := make(chan error, 1)
-		go func() { done <- v.book.Run(ctx, log) }()
-		t.Cleanup(func() { cancel(); must(t, <-done) })
 		if change != nil {
 			change(c)
 		}
@@ -395,3 +388,109 @@ func TestLedPlaylistOfABrokenStore(t *testing.T) {
 
 // openCache is the Cache-Control of a public video.
 func openCache(seconds int) string { return viewing{}.cache(seconds) }
+
+// TestPolicyOfAProject: an upload that says no policy takes that of its project, also when it is repeated after
+// the project changed; one that says one has its own.
+func TestPolicyOfAProject(t *testing.T) {
+	v := newViewers(t, nil)
+	set := func(p pipeline.PlaybackPolicy) {
+		e, err := access.ChangeProject(t.Context(), v.Bus, project, access.Settings{PlaybackPolicy: p})
+		must(t, err)
+		must(t, v.book.WaitFor(t.Context(), e.Sequence))
+	}
+	post := func(key string, parts ...part) pipeline.VideoView {
+		t.Helper()
+		resp, raw := v.post(append(parts, file("cat.mp4", "meow")), "Idempotency-Key", key)
+		if resp.StatusCode != 201 && resp.StatusCode != 200 {
+			t.Fatalf("%s: %s", resp.Status, raw)
+		}
+		return decode[pipeline.VideoView](t, raw)
+	}
+	public := post("before")
+	set(pipeline.PlaybackSigned)
+	if _, err := access.ChangeProject(t.Context(), v.Bus, project, access.Settings{PlaybackPolicy: "secret"}); !errors.Is(err, access.ErrInvalid) {
+		t.Errorf("another policy: %v", err)
+	}
+	signed := post("after")
+	if public.PlaybackPolicy != pipeline.PlaybackPublic || signed.PlaybackPolicy != pipeline.PlaybackSigned {
+		t.Errorf("before the change %s, after it %s", public.PlaybackPolicy, signed.PlaybackPolicy)
+	}
+	if own := post("own", field("playback_policy", "public")); own.PlaybackPolicy != pipeline.PlaybackPublic {
+		t.Errorf("an upload that says public is %s", own.PlaybackPolicy)
+	}
+	set("")
+	for key, first := range map[string]pipeline.VideoView{"before": public, "after": signed} {
+		if again := post(key); again.ID != first.ID || again.PlaybackPolicy != first.PlaybackPolicy {
+			t.Errorf("%s again: %s %s, want %s %s", key, again.ID, again.PlaybackPolicy, first.ID, first.PlaybackPolicy)
+		}
+	}
+	resp, raw := v.post([]part{field("playback_policy", "signed"), file("cat.mp4", "meow")}, "Idempotency-Key", "before")
+	wantProblem(t, resp, raw, codeKeyReused)
+}
+
+// TestSigningKeys: a key's private half is answered once, its tokens play, and a foreign project knows nothing of
+// it.
+func TestSigningKeys(t *testing.T) {
+	v := newViewers(t, nil)
+	resp, raw := v.do("POST", "/v1/signing_keys", strings.NewReader(`{"name":"site"}`), "Content-Type", "application/json")
+	made := decode[signingKeyWithPrivate](t, raw)
+	if resp.StatusCode != 201 || resp.Header.Get("Cache-Control") != "no-store" || made.Algorithm != access.ES256 ||
+		!strings.HasPrefix(made.PrivateKey, "-----BEGIN PRIVATE KEY-----") {
+		t.Fatalf("%s %s", resp.Status, raw)
+	}
+	for _, path := range []string{"/v1/signing_keys", "/v1/signing_keys/" + made.ID} {
+		if _, raw := v.get(path); !strings.Contains(string(raw), made.ID) || strings.Contains(string(raw), "PRIVATE") {
+			t.Errorf("%s: %s", path, raw)
+		}
+	}
+	body := fmt.Sprintf(`{"public_key":%q}`, made.PublicKey)
+	resp, raw = v.do("POST", "/v1/signing_keys", strings.NewReader(body), "Content-Type", "application/json")
+	if brought := decode[signingKeyWithPrivate](t, raw); resp.StatusCode != 201 || brought.PrivateKey != "" || brought.PublicKey != made.PublicKey {
+		t.Errorf("%s %s", resp.Status, raw)
+	}
+	for _, body := range []string{
+		fmt.Sprintf(`{"public_key":%q}`, made.PrivateKey), `{"public_key":"x"}`, `{"algorithm":"HS256"}`,
+		fmt.Sprintf(`{"public_key":%q,"algorithm":"RS256"}`, made.PublicKey),
+	} {
+		resp, raw := v.do("POST", "/v1/signing_keys", strings.NewReader(body), "Content-Type", "application/json")
+		wantProblem(t, resp, raw, codeInvalid)
+		if strings.Contains(string(raw), strings.Split(made.PrivateKey, "\n")[1]) {
+			t.Errorf("the refusal repeats a private key: %s", raw)
+		}
+	}
+	for range 2 {
+		resp, raw = v.do("POST", "/v1/signing_keys/"+made.ID+"/revoke", nil)
+		if got := decode[access.SigningKey](t, raw); resp.StatusCode != 200 || got.Active() {
+			t.Errorf("%s %s", resp.Status, raw)
+		}
+	}
+	for _, path := range []string{"GET /v1/signing_keys/sgk_none", "POST /v1/signing_keys/sgk_none/revoke", "POST /v1/signing_keys/key_1/revoke"} {
+		method, path, _ := strings.Cut(path, " ")
+		resp, raw := v.do(method, path, nil)
+		wantProblem(t, resp, raw, codeNotFound)
+	}
+}
+
+// TestPlaybackURLs: whoever may read a video gets URLs that play it; those of a public one are its own.
+func TestPlaybackURLs(t *testing.T) {
+	v := newViewers(t, nil)
+	id, base := v.signed()
+	resp, raw := v.do("POST", "/v1/videos/"+id+"/playback_urls?seconds=60", nil)
+	urls := decode[playbackURLs](t, raw)
+	if resp.StatusCode != 200 || resp.Header.Get("Cache-Control") != "no-store" || urls.ExpiresAt == nil ||
+		time.Until(*urls.ExpiresAt) > 70*time.Second || !strings.HasPrefix(urls.BaseURL, base+playback.Mark) {
+		t.Fatalf("%s %s", resp.Status, raw)
+	}
+	if resp, raw := v.get(urls.BaseURL + "720p/init.mp4"); resp.StatusCode != 200 {
+		t.Errorf("%s %s", resp.Status, raw)
+	}
+	public := v.published()
+	_, raw = v.do("POST", "/v1/videos/"+strings.Split(public, "/")[2]+"/playback_urls", nil)
+	if urls := decode[playbackURLs](t, raw); urls.BaseURL != public || urls.ExpiresAt != nil {
+		t.Errorf("public: %s", raw)
+	}
+	resp, raw = v.do("POST", "/v1/videos/vid_none/playback_urls", nil)
+	wantProblem(t, resp, raw, codeNotFound)
+	resp, raw = v.do("POST", "/v1/videos/"+id+"/playback_urls?seconds=3601", nil)
+	wantProblem(t, resp, raw, codeInvalid)
+}

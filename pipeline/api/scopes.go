@@ -100,8 +100,15 @@ var needs = map[string]need{
 	"GET /v1/keys/{id}":         access.Admin,
 	"POST /v1/keys/{id}/revoke": access.Admin,
 	"POST /v1/projects":         access.Operate,
-	"GET /v1/projects":          access.Operate,
-	"GET /v1/projects/{name}":   access.Operate,
+
+	"POST /v1/signing_keys":              access.Admin,
+	"GET /v1/signing_keys":               access.Admin,
+	"GET /v1/signing_keys/{id}":          access.Admin,
+	"POST /v1/signing_keys/{id}/revoke":  access.Admin,
+	"POST /v1/videos/{id}/playback_urls": access.Read,
+
+	"GET /v1/projects":        access.Operate,
+	"GET /v1/projects/{name}": access.Operate,
 
 	"GET /play/{id}/thumbnail.jpg":  open,
 	"GET /play/{id}/thumbnail.webp": open,

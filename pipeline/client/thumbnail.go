@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"net/url"
 	"strconv"
 
@@ -18,7 +19,8 @@ type Thumbnail struct {
 	Format        pipeline.StillFormat // pipeline.StillJPEG when empty
 }
 
-// Thumbnail returns an image of a frame, which the server makes if it is the first to ask for it. The code
+// Thumbnail returns an image of a frame, which the server makes if it is the first to ask for it. Of a signed
+// video, it is shown to whoever may read the video. The code
 // not_playable says that there is no picture yet.
 func (c *Client) Thumbnail(ctx context.Context, id string, t Thumbnail) ([]byte, error) {
 	q := url.Values{}
@@ -37,6 +39,14 @@ func (c *Client) Thumbnail(ctx context.Context, id string, t Thumbnail) ([]byte,
 		t.Format = pipeline.StillJPEG
 	}
 	var image []byte
-	err := c.get(ctx, pipeline.PlayURL("", url.PathEscape(id), "thumbnail."+string(t.Format)), q, &image)
+	name := "thumbnail." + string(t.Format)
+	err := c.get(ctx, pipeline.PlayURL("", url.PathEscape(id), name), q, &image)
+	if e, ok := errors.AsType[*Error](err); !ok || e.Code != "playback_token_missing" {
+		return image, err
+	}
+	pass, err := c.passOf(ctx, id)
+	if err == nil {
+		err = c.get(ctx, pipeline.PlayURL("", url.PathEscape(id), pass+name), q, &image)
+	}
 	return image, err
 }

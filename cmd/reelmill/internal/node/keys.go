@@ -7,6 +7,7 @@ import (
 
 	"github.com/reelmill/reelmill/pipeline/access"
 	"github.com/reelmill/reelmill/pipeline/access/oidc"
+	"github.com/reelmill/reelmill/pipeline/playback"
 	"github.com/reelmill/reelmill/pipeline/secret"
 )
 
@@ -23,14 +24,15 @@ const (
 // ErrNoKey: the server requires keys, and there is none that may be used.
 var ErrNoKey = errors.New("the server asks for API keys, and there is none that may be used")
 
-// openKeys makes the book of projects and keys, the tokens of the installation, and what judges the tokens of
-// the issuer, if there is one. It refuses a start that would let nobody in.
+// openKeys makes the book of projects and keys, the tokens of the installation, the judge of viewers, and what
+// judges the tokens of the issuer, if there is one. It refuses a start that would let nobody in.
 func (s *Server) openKeys(ctx context.Context) error {
 	s.keys = access.NewBook()
 	root, err := access.OpenRoot(ctx, s.bus)
 	if err != nil {
 		return err
 	}
+	s.judge = playback.NewJudge(root, s.keys)
 	s.tokens = access.NewTokens(root)
 	if s.server.OIDC.Issuer != "" {
 		s.issuer, err = oidc.Open(s.server.OIDC, s.keys)

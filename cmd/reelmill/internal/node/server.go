@@ -21,6 +21,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline/api"
 	"github.com/reelmill/reelmill/pipeline/bulk"
 	"github.com/reelmill/reelmill/pipeline/bus"
+	"github.com/reelmill/reelmill/pipeline/playback"
 	"github.com/reelmill/reelmill/pipeline/quota"
 	"github.com/reelmill/reelmill/storage"
 	"github.com/reelmill/reelmill/storage/catalog"
@@ -47,6 +48,7 @@ type Server struct {
 	tokens   *access.Tokens
 	issuer   *oidc.Issuer // nil: there is none
 	quotas   *quota.Keeper
+	judge    *playback.Judge // of viewers
 
 	connections int // that it may have at once; see Descriptors
 
@@ -176,7 +178,7 @@ func (s *Server) openAPI(context.Context) error {
 		Webhooks: s.hooks.desk,
 		Bulk:     &bulk.Desk{Bucket: s.bus, Letters: s.bus, Wake: s.bulk.Wake},
 		Keys:     credentials{s.keys, s.issuer}, Tokens: s.tokens, CredentialsRequired: s.asksForKeys,
-		Quotas: s.quotas,
+		Quotas: s.quotas, Playback: s.judge,
 		Limits: s.server.Limits, Access: s.config.Access,
 		WebhookDefault:  !s.webhook.URL.Empty(),
 		CheckWebhookURL: webhook.CheckURL,

@@ -48,7 +48,31 @@ const players = {
     force(Math.max(...report.rungs), false);
     return force;
   },
+
+  // dash.js chooses its rungs by itself.
+  async dashjs(video, scene, report) {
+    const player = dashjs.MediaPlayer().create();
+    player.updateSettings({ streaming: { buffer: { bufferTimeDefault: ahead, bufferTimeAtTopQuality: ahead } } });
+    const { ERROR, STREAM_INITIALIZED } = dashjs.MediaPlayer.events;
+    player.on(ERROR, ({ error }) => fault(report, `dash.js ${error.code}`, true, error.message));
+    const ready = new Promise(done => player.on(STREAM_INITIALIZED, done));
+    player.initialize(video, scene.url, false);
+    await Promise.race([ready, pause(scene.seconds * 1000)]);
+    return () => {};
+  },
 };
+
+// failed waits until nothing more can be played.
+async function failed(report) {
+  while (!report.fatal) await pause(100);
+}
+
+// note notes the status of each answer that refuses something.
+function note(report) {
+  new PerformanceObserver(seen => seen.getEntries().forEach(({ responseStatus: status }) => {
+    if (status >= 400) report.refused.push(status);
+  })).observe({ type: 'resource' });
+}
 
 function fault(report, what, fatal, why) {
   report.faults.push(`${fatal ? 'fatal ' : ''}${what}${why ? ': ' + why : ''}`);
@@ -93,7 +117,7 @@ async function follow(video, scene, report, force) {
   let emptied = 0; // the height that the buffer was emptied for
   let last = { time: video.currentTime, clock: performance.now() };
   const limit = last.clock + scene.seconds * 1000;
-  while (!video.ended && !report.fatal && performance.now() < limit) {
+  while (!video.ended && !report.fatal && !(scene.ends && report.refused.length) && performance.now() < limit) {
     await pause(50);
     const now = { time: video.currentTime, clock: performance.now() };
     const ran = (now.clock - last.clock) / 1000 * video.playbackRate;
@@ -114,17 +138,31 @@ async function follow(video, scene, report, force) {
   }
 }
 
+// outlive pauses a video that has begun until its token has ended, and plays on. It notes whether the video has begun
+// before: else the token was too short for this machine.
+async function outlive(video, scene, report) {
+  const limit = performance.now() + scene.seconds * 1000;
+  while (!(video.currentTime > 0.1) && !report.fatal && performance.now() < limit) await pause(20);
+  report.began = video.currentTime > 0.1 && Date.now() < scene.ends;
+  if (!report.began) return;
+  video.pause();
+  while (Date.now() < scene.resumes) await pause(100);
+  video.play().catch(() => {});
+}
+
 async function play(scene) {
   const video = document.querySelector('video');
   const report = {
-    start: null, rungs: [], sizes: [], playlists: [], faults: [], fatal: false,
+    start: null, rungs: [], sizes: [], playlists: [], faults: [], fatal: false, refused: [], began: true,
     waits: 0, jumps: 0, gap: 0, leap: 0,
   };
+  note(report);
   watch(video, report);
-  const force = await players[scene.player](video, scene, report);
+  const force = await Promise.race([players[scene.player](video, scene, report), failed(report)]);
   video.playbackRate = video.defaultPlaybackRate = scene.rate;
   if (!report.fatal) await Promise.race([video.play(), pause(scene.seconds * 1000)]);
-  await follow(video, scene, report, force);
+  if (scene.ends) await outlive(video, scene, report);
+  if (report.began) await follow(video, scene, report, force);
   return Object.assign(report, {
     ended: video.ended, time: video.currentTime, duration: video.duration, buffered: ranges(video),
     frames: video.getVideoPlaybackQuality().totalVideoFrames, sound: video.webkitAudioDecodedByteCount,

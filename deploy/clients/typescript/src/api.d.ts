@@ -614,6 +614,70 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/signing_keys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the signing keys of the project
+         * @description The newest first, with revoked ones.
+         */
+        get: operations["list-signing-keys"];
+        put?: never;
+        /**
+         * Make a key that signs tokens for playback
+         * @description The answer has the private key, which nobody can read again: the server keeps the public half. With a `public_key` of your own, it has none. Tokens are JWTs with the key's id as `kid`, the video's id as `sub`, `playback` as `aud`, an `exp` and, if you like, `nbf`, `ip` (an address or network) and `path` (what the paths below the video begin with).
+         */
+        post: operations["create-signing-key"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/signing_keys/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read a signing key, without its private half
+         * @description Revoked ones, too.
+         */
+        get: operations["get-signing-key"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/signing_keys/{id}/revoke": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Revoke a signing key
+         * @description Two seconds later nothing plays for its tokens, players that have begun included. Revoking again does nothing.
+         */
+        post: operations["revoke-signing-key"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/stats": {
         parameters: {
             query?: never;
@@ -984,6 +1048,26 @@ export interface paths {
         get: operations["list-outputs"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/videos/{id}/playback_urls": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Make URLs that play a video for a while
+         * @description For whoever may read the video, such as a console: URLs with a pass, which play a signed video until `expires_at`, or until the API key that made them is revoked. Whoever has such a URL can use it. Viewers of a site get tokens of a signing key instead. Those of a public video are its usual ones.
+         */
+        post: operations["playback-urls"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2403,6 +2487,14 @@ export interface components {
         } & {
             [key: string]: unknown;
         };
+        ListSigningKey: {
+            data: components["schemas"]["SigningKey"][];
+            has_more: boolean;
+            /** @description The cursor of the next page; null on the last page */
+            next_cursor: string | null;
+        } & {
+            [key: string]: unknown;
+        };
         ListUploadView: {
             data: components["schemas"]["UploadView"][];
             has_more: boolean;
@@ -2514,6 +2606,11 @@ export interface components {
              * @example shop
              */
             name: string;
+            /**
+             * @description Of videos whose upload says none; public if left out
+             * @enum {string}
+             */
+            playback_policy?: "public" | "signed";
             /** @description For people; may be empty */
             title: string;
         };
@@ -2524,6 +2621,17 @@ export interface components {
              * @default 600
              */
             expires_in: number;
+        };
+        NewSigningKey: {
+            /**
+             * @description ES256 if left out, or that of public_key
+             * @enum {string}
+             */
+            algorithm?: "ES256" | "EdDSA" | "RS256";
+            /** @description For people: who signs with it */
+            name?: string;
+            /** @description PEM, PUBLIC KEY, of a pair of your own: ECDSA on P-256, Ed25519, or RSA of 2048 to 4096 bits. If left out, the server makes a pair */
+            public_key?: string;
         };
         NewUploadToken: {
             /**
@@ -2638,6 +2746,21 @@ export interface components {
         } & {
             [key: string]: unknown;
         };
+        PlaybackURLs: {
+            /** @description Outputs of the video are below it, such as thumbnail.jpg */
+            base_url: string;
+            /** @description Of the DASH manifest; absent until there is one */
+            dash_url?: string;
+            /**
+             * Format: date-time
+             * @description null: they do not expire, since the video is public
+             */
+            expires_at: string | null;
+            /** @description Of the HLS manifest; absent until the video is playable */
+            play_url?: string;
+        } & {
+            [key: string]: unknown;
+        };
         PresignInputBody: {
             /** @description Of the parts; the first part has number 1 */
             numbers: number[] | null;
@@ -2724,6 +2847,11 @@ export interface components {
             limits?: components["schemas"]["Limits"];
             /** @description 1 to 40 of a-z, 0-9 and hyphen */
             name: string;
+            /**
+             * @description Of videos whose upload says none; public if left out
+             * @enum {string}
+             */
+            playback_policy?: "public" | "signed";
             /** @description For people; may be empty */
             title: string;
         } & {
@@ -2959,6 +3087,64 @@ export interface components {
             last?: boolean;
             /** Format: double */
             longest?: number;
+        } & {
+            [key: string]: unknown;
+        };
+        SigningKey: {
+            /**
+             * @description The alg of its tokens
+             * @enum {string}
+             */
+            algorithm: "ES256" | "EdDSA" | "RS256";
+            /** Format: date-time */
+            created_at: string;
+            /** @description The actor */
+            created_by?: string;
+            /** @description sgk_ and 26 letters and digits: the kid of its tokens */
+            id: string;
+            /** @description For people */
+            name: string;
+            /** @description Whose videos its tokens play */
+            project: string;
+            /** @description PEM */
+            public_key: string;
+            /**
+             * Format: date-time
+             * @description null: it is not revoked
+             */
+            revoked_at: string | null;
+            /** @description The actor */
+            revoked_by?: string;
+        } & {
+            [key: string]: unknown;
+        };
+        SigningKeyWithPrivate: {
+            /**
+             * @description The alg of its tokens
+             * @enum {string}
+             */
+            algorithm: "ES256" | "EdDSA" | "RS256";
+            /** Format: date-time */
+            created_at: string;
+            /** @description The actor */
+            created_by?: string;
+            /** @description sgk_ and 26 letters and digits: the kid of its tokens */
+            id: string;
+            /** @description For people */
+            name: string;
+            /** @description PEM (PKCS #8); shown only here. Absent if you brought the public key */
+            private_key?: string;
+            /** @description Whose videos its tokens play */
+            project: string;
+            /** @description PEM */
+            public_key: string;
+            /**
+             * Format: date-time
+             * @description null: it is not revoked
+             */
+            revoked_at: string | null;
+            /** @description The actor */
+            revoked_by?: string;
         } & {
             [key: string]: unknown;
         };
@@ -5958,6 +6144,248 @@ export interface operations {
                      *     }
                      */
                     "application/json": components["schemas"]["QueueView"];
+                };
+            };
+            /** @description - `not_found`: Not found */
+            404: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `idempotency_key_in_use`: A request with this Idempotency-Key is under way */
+            409: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `idempotency_key_reused`: The Idempotency-Key belongs to another request */
+            422: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            "4XX": components["responses"]["WrongRequest"];
+            default: components["responses"]["FailedServer"];
+        };
+    };
+    "list-signing-keys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "data": [
+                     *         {
+                     *           "algorithm": "ES256",
+                     *           "created_at": "2026-11-28T12:00:00Z",
+                     *           "created_by": "key:key_01m8ghqzz0taxqswfbv5p1cdn8",
+                     *           "id": "sgk_01m8ghr0wn71a0rc74jwxm01sm",
+                     *           "name": "Web site",
+                     *           "project": "default",
+                     *           "public_key": "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEEVs/o5+uQbTjL3chynL4wXgUg2R9\nq9UU8I5mEovUf86QZ7kOBIjJwqnzD1omageEHWwHdBO6B+dFabmdT9POxg==\n-----END PUBLIC KEY-----\n",
+                     *           "revoked_at": null
+                     *         }
+                     *       ],
+                     *       "next_cursor": null,
+                     *       "has_more": false
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ListSigningKey"];
+                };
+            };
+            "4XX": components["responses"]["WrongRequest"];
+            default: components["responses"]["FailedServer"];
+        };
+    };
+    "create-signing-key": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A new one for each request, and the same for every try of it. For 24 hours after a success, the same request gets the same answer, with Idempotency-Replayed, and does nothing; another request with the key is refused (422). While a request is under way, others with its key get 409. A request that failed leaves its key free. */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "algorithm": "ES256",
+                 *       "name": "Web site"
+                 *     }
+                 */
+                "application/json": components["schemas"]["NewSigningKey"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    "Cache-Control"?: string;
+                    "Idempotency-Replayed"?: string;
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "algorithm": "ES256",
+                     *       "created_at": "2026-11-28T12:00:00Z",
+                     *       "created_by": "key:key_01m8ghqzz0taxqswfbv5p1cdn8",
+                     *       "id": "sgk_01m8ghr0wn71a0rc74jwxm01sm",
+                     *       "name": "Web site",
+                     *       "private_key": "-----BEGIN PRIVATE KEY-----\nEXAMPLE\n-----END PRIVATE KEY-----\n",
+                     *       "project": "default",
+                     *       "public_key": "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEEVs/o5+uQbTjL3chynL4wXgUg2R9\nq9UU8I5mEovUf86QZ7kOBIjJwqnzD1omageEHWwHdBO6B+dFabmdT9POxg==\n-----END PUBLIC KEY-----\n",
+                     *       "revoked_at": null
+                     *     }
+                     */
+                    "application/json": components["schemas"]["SigningKeyWithPrivate"];
+                };
+            };
+            /** @description - `not_found`: Not found */
+            404: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `idempotency_key_in_use`: A request with this Idempotency-Key is under way */
+            409: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `idempotency_key_reused`: The Idempotency-Key belongs to another request */
+            422: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            "4XX": components["responses"]["WrongRequest"];
+            default: components["responses"]["FailedServer"];
+        };
+    };
+    "get-signing-key": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The signing key's id */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "algorithm": "ES256",
+                     *       "created_at": "2026-11-28T12:00:00Z",
+                     *       "created_by": "key:key_01m8ghqzz0taxqswfbv5p1cdn8",
+                     *       "id": "sgk_01m8ghr0wn71a0rc74jwxm01sm",
+                     *       "name": "Web site",
+                     *       "project": "default",
+                     *       "public_key": "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEEVs/o5+uQbTjL3chynL4wXgUg2R9\nq9UU8I5mEovUf86QZ7kOBIjJwqnzD1omageEHWwHdBO6B+dFabmdT9POxg==\n-----END PUBLIC KEY-----\n",
+                     *       "revoked_at": null
+                     *     }
+                     */
+                    "application/json": components["schemas"]["SigningKey"];
+                };
+            };
+            /** @description - `not_found`: Not found */
+            404: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            "4XX": components["responses"]["WrongRequest"];
+            default: components["responses"]["FailedServer"];
+        };
+    };
+    "revoke-signing-key": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A new one for each request, and the same for every try of it. For 24 hours after a success, the same request gets the same answer, with Idempotency-Replayed, and does nothing; another request with the key is refused (422). While a request is under way, others with its key get 409. A request that failed leaves its key free. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description The signing key's id */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "Idempotency-Replayed"?: string;
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "algorithm": "ES256",
+                     *       "created_at": "2026-11-28T12:00:00Z",
+                     *       "created_by": "key:key_01m8ghqzz0taxqswfbv5p1cdn8",
+                     *       "id": "sgk_01m8ghr0wn71a0rc74jwxm01sm",
+                     *       "name": "Web site",
+                     *       "project": "default",
+                     *       "public_key": "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEEVs/o5+uQbTjL3chynL4wXgUg2R9\nq9UU8I5mEovUf86QZ7kOBIjJwqnzD1omageEHWwHdBO6B+dFabmdT9POxg==\n-----END PUBLIC KEY-----\n",
+                     *       "revoked_at": null
+                     *     }
+                     */
+                    "application/json": components["schemas"]["SigningKey"];
                 };
             };
             /** @description - `not_found`: Not found */
@@ -9224,6 +9652,78 @@ export interface operations {
             };
             /** @description - `not_found`: Not found */
             404: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            "4XX": components["responses"]["WrongRequest"];
+            default: components["responses"]["FailedServer"];
+        };
+    };
+    "playback-urls": {
+        parameters: {
+            query?: {
+                /** @description How long they play */
+                seconds?: number;
+            };
+            header?: {
+                /** @description A new one for each request, and the same for every try of it. For 24 hours after a success, the same request gets the same answer, with Idempotency-Replayed, and does nothing; another request with the key is refused (422). While a request is under way, others with its key get 409. A request that failed leaves its key free. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description The video's id */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "Cache-Control"?: string;
+                    "Idempotency-Replayed"?: string;
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "base_url": "/play/vid_01m8ghr0taxqswfbv5p1cdn8he/~1.1796000256.key_01m8ghqzz0taxqswfbv5p1cdn8.-.a1B2c3D4e5F6g7H8i9J0kL/",
+                     *       "dash_url": "/play/vid_01m8ghr0taxqswfbv5p1cdn8he/~1.1796000256.key_01m8ghqzz0taxqswfbv5p1cdn8.-.a1B2c3D4e5F6g7H8i9J0kL/manifest.mpd",
+                     *       "expires_at": "2026-11-29T22:57:36Z",
+                     *       "play_url": "/play/vid_01m8ghr0taxqswfbv5p1cdn8he/~1.1796000256.key_01m8ghqzz0taxqswfbv5p1cdn8.-.a1B2c3D4e5F6g7H8i9J0kL/master.m3u8"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["PlaybackURLs"];
+                };
+            };
+            /** @description - `not_found`: Not found */
+            404: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `idempotency_key_in_use`: A request with this Idempotency-Key is under way */
+            409: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `idempotency_key_reused`: The Idempotency-Key belongs to another request */
+            422: {
                 headers: {
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
