@@ -200,8 +200,9 @@ func ProgressSubject(project, video, job string) string {
 const AccessSubjects = "video.access.>"
 
 // AccessSubject returns the subject of what is said about a project (thing is "project"), or about one of its
-// keys or signing keys (thing is the key's id). Compare-and-swap admits one next event. It begins with video.,
-// because processes of earlier versions refuse a log that takes other subjects; they pass over these events.
+// keys or signing keys (thing is the key's id). Compare-and-swap admits one next event. It begins with
+// video., because processes of earlier versions refuse a log that takes other subjects; they pass over these
+// events.
 func AccessSubject(project, thing string) string { return "video.access." + project + "." + thing }
 
 // AccessAddress returns what AccessSubject got; ok is false for the subject of a video or job.

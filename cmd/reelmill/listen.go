@@ -152,11 +152,11 @@ func (l *listener) forward(ctx context.Context, e pipeline.Event) error {
 	if !l.to.Wants(string(e.Type)) {
 		return nil
 	}
-	project, video, _, err := pipeline.Address(e.Subject)
+	_, video, _, err := pipeline.Address(e.Subject)
 	if err != nil {
 		return nil //nolint:nilerr // no endpoint gets it either
 	}
-	report, err := l.report(ctx, e, project, video)
+	report, err := l.report(ctx, e, video)
 	if err != nil {
 		return err
 	}
@@ -179,9 +179,7 @@ func (l *listener) forward(ctx context.Context, e pipeline.Event) error {
 
 // report returns what an endpoint gets about an event: the video or job just after it, or the id alone if the
 // video is deleted since.
-func (l *listener) report(ctx context.Context, e pipeline.Event, project, video string) (
-	pipeline.Report, error,
-) {
+func (l *listener) report(ctx context.Context, e pipeline.Event, video string) (pipeline.Report, error) {
 	gone := pipeline.Event{Type: pipeline.VideoDeleted, ID: e.ID, Subject: e.Subject, Time: e.Time}
 	now, err := l.client.Video(ctx, video)
 	if errors.Is(err, pipeline.ErrNotFound) {

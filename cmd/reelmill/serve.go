@@ -118,9 +118,10 @@ var helpTexts = kong.Vars{
 		"REELMILL_WEBHOOK_SECRET. Default: a new one, kept below --data.",
 	"webhook_private_help": "Allow webhooks of uploads to private addresses.",
 	"fetch_private_help":   "Allow sources of uploads to be fetched from private addresses.",
-	"public_help":          "Of earlier versions, and without effect: a server beyond loopback asks for API keys (--auth).",
-	"auth_help": "Whether requests need an API key: auto, required or off. With auto: once there is a key, and " +
-		"if other machines can reach the server, by --listen, --public-url or --trusted-proxies.",
+	"public_help": "Of earlier versions, and without effect: a server beyond loopback asks for API keys " +
+		"(--auth).",
+	"auth_help": "Whether requests need an API key: auto, required or off. With auto: once there is a key, " +
+		"and if other machines can reach the server, by --listen, --public-url or --trusted-proxies.",
 	"allow_host_help": "Name by which people and programs reach this process, such as video.lan. Loopback " +
 		"names, IP addresses, and the names in --listen and --public-url need no flag. '*' allows every name; " +
 		"then any web page can use the server through the browser of a person who can reach it.",

@@ -59,11 +59,13 @@ func (c signingKeysCreate) tell(s streams, k access.SigningKey, private secret.T
 			Encoded    string `json:"private_key_base64,omitempty"`
 		}{k, private.Reveal(), encoded})
 	}
-	human.Fprintf(s.err, "%s of project %s signs with %s: it is the kid of your tokens.\n", k.ID, k.Project, k.Algorithm)
+	human.Fprintf(s.err, "%s of project %s signs with %s: it is the kid of your tokens.\n",
+		k.ID, k.Project, k.Algorithm)
 	if private.Empty() {
 		return nil
 	}
-	human.Fprintf(s.err, "Keep the private key; nobody can read it again. In base64, for a variable: %s\n", encoded)
+	human.Fprintf(s.err, "Keep the private key; nobody can read it again. In base64, for a variable: %s\n",
+		encoded)
 	_, err := fmt.Fprint(s.out, private.Reveal())
 	return err
 }

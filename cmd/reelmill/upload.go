@@ -431,7 +431,7 @@ func (w watch) show(ctx context.Context, id string, seen func(pipeline.VideoView
 				seen(view)
 			}
 			looked = time.Now()
-			return nil //nolint:nilerr // as above
+			return nil
 		})
 	})
 	return func() {

@@ -1,5 +1,5 @@
-// Package access knows who may do what: projects, their API keys, tokens for browsers, and the grant that each
-// gives to a request.
+// Package access knows who may do what: projects, their API keys, tokens for browsers, and the grant that
+// each gives to a request.
 //
 // How it works, step by step:
 //

@@ -25,7 +25,7 @@ func (b *Book) Lease(g Grant, tell func(over bool)) *Lease {
 	if !g.Expires.IsZero() {
 		l.timer = time.AfterFunc(g.Expires.Sub(b.now()), func() { tell(true) })
 	}
-	if errors.Is(l.Check(), ErrUnauthorized) { // since the request was let in, and before the Book knew of the Lease
+	if errors.Is(l.Check(), ErrUnauthorized) { // since the request was let in, before the Book knew of the Lease
 		tell(true)
 	}
 	return l

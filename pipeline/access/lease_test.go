@@ -97,7 +97,7 @@ func TestLeaseEndsWithItsKey(t *testing.T) {
 		defer l.held.Close()
 		time.Sleep(time.Second - 1)
 		l.want(t, "before the expiry", nil)
-		time.Sleep(1)
+		time.Sleep(1 * time.Nanosecond)
 		l.want(t, "the expiry", ErrUnauthorized, true)
 	})
 }

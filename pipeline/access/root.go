@@ -20,7 +20,8 @@ const (
 	rootBytes = 32
 )
 
-// Vault keeps secrets where all servers of an installation reach them, and no worker needs to; bus.Bus is one.
+// Vault keeps secrets where all servers of an installation reach them, and no worker needs to. bus.Bus is
+// one.
 type Vault interface {
 	// KeepSecret stores a value under a name that has none yet, and returns the value that the name then has.
 	KeepSecret(ctx context.Context, name string, value []byte) ([]byte, error)

@@ -84,7 +84,8 @@ func ParsePublicKey(text string) (crypto.PublicKey, Algorithm, error) {
 	block, rest := pem.Decode([]byte(text))
 	switch {
 	case block == nil || len(strings.TrimSpace(string(rest))) > 0:
-		return nil, "", fmt.Errorf("%w: the public key is not one block of PEM, -----BEGIN PUBLIC KEY-----", ErrInvalid)
+		return nil, "", fmt.Errorf("%w: the public key is not one block of PEM, -----BEGIN PUBLIC KEY-----",
+			ErrInvalid)
 	case strings.Contains(block.Type, "PRIVATE"):
 		return nil, "", fmt.Errorf("%w: this is a private key, which nobody else should have; send its public key "+
 			"(`openssl pkey -in private.pem -pubout`)", ErrInvalid)
@@ -94,7 +95,7 @@ func ParsePublicKey(text string) (crypto.PublicKey, Algorithm, error) {
 	}
 	public, err := x509.ParsePKIXPublicKey(block.Bytes)
 	if err != nil {
-		return nil, "", fmt.Errorf("%w: the public key cannot be read: %.200v", ErrInvalid, err)
+		return nil, "", fmt.Errorf("%w: the public key cannot be read: %w", ErrInvalid, err)
 	}
 	a, err := algorithmOf(public)
 	return public, a, err
@@ -111,7 +112,8 @@ func algorithmOf(public crypto.PublicKey) (Algorithm, error) {
 		return EdDSA, nil
 	case *rsa.PublicKey:
 		if n := k.N.BitLen(); n < rsaLeastBits || n > rsaMostBits {
-			return "", fmt.Errorf("%w: the RSA key has %d bits, want %d to %d", ErrInvalid, n, rsaLeastBits, rsaMostBits)
+			return "", fmt.Errorf("%w: the RSA key has %d bits, want %d to %d",
+				ErrInvalid, n, rsaLeastBits, rsaMostBits)
 		}
 		return RS256, nil
 	}
@@ -160,7 +162,9 @@ func CreateSigningKey(
 
 // pair returns the private half, if it was made here, and the data of the event.
 func (n NewSigningKey) pair() (secret.Text, SigningKeyData, error) {
-	data := SigningKeyData{ID: pipeline.NewID(signingPrefix), Name: n.Name, Algorithm: n.Algorithm, PublicKey: n.PublicKey}
+	data := SigningKeyData{
+		ID: pipeline.NewID(signingPrefix), Name: n.Name, Algorithm: n.Algorithm, PublicKey: n.PublicKey,
+	}
 	if n.PublicKey != "" {
 		public, a, err := ParsePublicKey(n.PublicKey)
 		if err == nil && n.Algorithm != "" && n.Algorithm != a {

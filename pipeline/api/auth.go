@@ -135,7 +135,8 @@ func (s *server) actIn(r *http.Request, g access.Grant) (access.Grant, error) {
 	return g, err
 }
 
-// lease follows whether the grant of a request still holds, for what may outlive it by much. tell must not block.
+// lease follows whether the grant of a request still holds, for what may outlive it by much. tell must not
+// block.
 func (s *server) lease(ctx context.Context, tell func(over bool)) *access.Lease {
 	if s.cfg.Keys == nil {
 		return nil

@@ -96,10 +96,10 @@ var causes = map[code]string{
 	codeTooManyStills: "More thumbnails are asked for than the machine makes; often a page asks for many at " +
 		"once, each for the first time.",
 	codeClientStills: "One address asks for many thumbnails at once, each for the first time.",
-	codePlaybackMissing: "The policy of the video is signed, and the address was copied without its token, or a player " +
-		"drops the query, or the cookie was set for another path or site.",
-	codePlaybackInvalid: "The token is for another video, path or address, was changed, or its signing key is unknown, " +
-		"revoked or of another project.",
+	codePlaybackMissing: "The policy of the video is signed, and the address was copied without its token, or " +
+		"a player drops the query, or the cookie was set for another path or site.",
+	codePlaybackInvalid: "The token is for another video, path or address, was changed, or its signing key is " +
+		"unknown, revoked or of another project.",
 	codePlaybackExpired: "The page was open for longer than its token lasts, or somebody uses an old address.",
 	codeNotPlayable: "The video is still processed and this part of it is not done, or it has failed, or its " +
 		"pipeline makes no renditions.",

@@ -208,8 +208,8 @@ var codes = map[code]codeEntry{
 		"Ask for fewer at once, or show the storyboard, which has all of them in one image. If a proxy asks for " +
 			"many people, name it with --trusted-proxies."},
 	codePlaybackMissing: {403, "The video plays with a token only", false,
-		"Ask the site that shows the video for an address with a token (?token=...). POST /v1/signing_keys makes the " +
-			"key that signs such tokens."},
+		"Ask the site that shows the video for an address with a token (?token=...). POST /v1/signing_keys " +
+			"makes the key that signs such tokens."},
 	codePlaybackInvalid: {403, "The token does not play this", false,
 		"Sign a token for this video with a signing key of its project; the detail names what is wrong."},
 	codePlaybackExpired: {403, "The permission to play has ended", false,

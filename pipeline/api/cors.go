@@ -119,8 +119,8 @@ func isAllowedPreflight(w http.ResponseWriter, r *http.Request) bool {
 }
 
 // corsOfPlay sets the headers of playback. Whatever the origins, a page elsewhere may show a file by its
-// address, as with <video src>, unless no origin is allowed: Cross-Origin-Resource-Policy cannot list any. Pages
-// that are listed may send credentials, of which one cookie counts: that with the token of a viewer.
+// address, as with <video src>, unless no origin is allowed: Cross-Origin-Resource-Policy cannot list any.
+// Pages that are listed may send credentials, of which one cookie counts: that with the token of a viewer.
 func (g *guard) corsOfPlay(h http.Header, origin string) {
 	switch {
 	case slices.Equal(g.play, []string{noOne}):

@@ -63,8 +63,8 @@
 //
 //   - A request that was let in is carried out, although its key is revoked meanwhile; only streams and reads
 //     that wait end with their key.
-//   - An upload token makes one upload, but whoever has it may make that one. What the upload's own URL allows
-//     goes on when the token has ended.
+//   - An upload token makes one upload, but whoever has it may make that one. What the upload's own URL
+//     allows goes on when the token has ended.
 //   - Playback of a video whose policy is public is for whoever knows its id, which has 80 random bits.
 //   - The lock of an upload is one of the process. Between processes storage.ErrBusy refuses a second writer
 //     (423), but nobody is asked to give up.

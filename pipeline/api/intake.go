@@ -337,7 +337,8 @@ func (in *intake) usePolicy(ctx context.Context, req *request) error {
 		req.Policy = p.PlaybackPolicy
 	})
 	if errors.Is(err, access.ErrStale) {
-		return fail(codeUnavailable, "The server cannot know now who may play the videos of the project.").because(err)
+		return fail(codeUnavailable, "The server cannot know now who may play the videos of the project.").
+			because(err)
 	}
 	return err
 }

@@ -22,7 +22,8 @@ var (
 	}
 	opListKeys = huma.Operation{
 		OperationID: "list-keys", Method: http.MethodGet, Path: "/v1/keys", Tags: []string{"access"},
-		Summary: "List the API keys of the project", Description: "The newest first, with revoked and expired ones.",
+		Summary:     "List the API keys of the project",
+		Description: "The newest first, with revoked and expired ones.",
 	}
 	opGetKey = huma.Operation{
 		OperationID: "get-key", Method: http.MethodGet, Path: "/v1/keys/{id}", Tags: []string{"access"},

@@ -166,8 +166,8 @@ func (s *server) formFields() map[string]*huma.Schema {
 		},
 		"playback_policy": {
 			Type: huma.TypeString, Enum: anyOf(policyNames()),
-			Description: "Who may play the video: whoever knows its id, or whoever has a token. If left out: what the " +
-				"project says, else public",
+			Description: "Who may play the video: whoever knows its id, or whoever has a token. If left out: what " +
+				"the project says, else public",
 		},
 	}
 	maps.Copy(fields, describeStepFields(s.cfg.Planner.Traits()))
@@ -279,8 +279,8 @@ func describePlay(method string) *huma.Operation {
 		Summary: "Play an output: a manifest, a segment, a poster",
 		Description: "From the moment that a video is playable until it is packaged, `master.m3u8` and its " +
 			"playlists list what is done so far. They grow, and their ETag changes with them.\n\n" +
-			"If the `playback_policy` of the video is `signed`, this needs the token of a viewer, in `token` or in the " +
-			"cookie `" + tokenCookie + "`. Playlists then lead to the rest below a path that begins with `" +
+			"If the `playback_policy` of the video is `signed`, this needs the token of a viewer, in `token` or in " +
+			"the cookie `" + tokenCookie + "`. Playlists then lead to the rest below a path that begins with `" +
 			playback.Mark + "`, which is the permission of all viewers whose tokens end at about the same time.",
 		Parameters: []*huma.Param{
 			idParam(),
@@ -305,7 +305,8 @@ func describePlay(method string) *huma.Operation {
 func viewerToken() *huma.Param {
 	return &huma.Param{
 		Name: tokenQuery, In: "query", Schema: text(""),
-		Description: "The token of a viewer, for a video whose policy is signed: a JWT of one of the project's signing keys",
+		Description: "The token of a viewer, for a video whose policy is signed: a JWT of one of the project's " +
+			"signing keys",
 	}
 }
 

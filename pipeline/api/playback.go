@@ -74,7 +74,7 @@ func (s *server) viewing(r *http.Request, video, path string) (viewing, error) {
 		pass, v.path, _ = strings.Cut(after, "/")
 	}
 	if checkVideo(video) != nil {
-		return v, nil
+		return v, nil //nolint:nilerr // what cannot be an id is the id of no video
 	}
 	project, policy, err := s.cfg.Catalog.Playback(r.Context(), video)
 	if errors.Is(err, pipeline.ErrNotFound) {
@@ -188,7 +188,9 @@ func (s *server) readAll(ctx context.Context, key string, size int64) ([]byte, e
 }
 
 // sendText serves a text that is in memory, whole or in ranges.
-func (s *server) sendText(w http.ResponseWriter, r *http.Request, v viewing, media string, seconds int, text []byte) {
+func (s *server) sendText(
+	w http.ResponseWriter, r *http.Request, v viewing, media string, seconds int, text []byte,
+) {
 	if v.lead != "" {
 		text = playback.Lead(v.path, text, v.lead)
 	}

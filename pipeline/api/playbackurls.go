@@ -21,9 +21,9 @@ const (
 var opPlaybackURLs = huma.Operation{
 	OperationID: "playback-urls", Method: http.MethodPost, Path: "/v1/videos/{id}/playback_urls",
 	Tags: []string{"playback"}, Summary: "Make URLs that play a video for a while", DefaultStatus: http.StatusOK,
-	Description: "For whoever may read the video, such as a console: URLs with a pass, which play a signed video until " +
-		"`expires_at`, or until the API key that made them is revoked. Whoever has such a URL can use it. Viewers of a " +
-		"site get tokens of a signing key instead. Those of a public video are its usual ones.",
+	Description: "For whoever may read the video, such as a console: URLs with a pass, which play a signed " +
+		"video until `expires_at`, or until the API key that made them is revoked. Whoever has such a URL can " +
+		"use it. Viewers of a site get tokens of a signing key instead. Those of a public video are its usual ones.",
 }
 
 type playbackURLsInput struct {
@@ -73,7 +73,8 @@ func (s *server) makePlaybackURLs(ctx context.Context, in *playbackURLsInput) (*
 	return &playbackURLsOutput{"no-store", urls}, nil
 }
 
-// readerEnd returns when the URLs of a reader end: never after its credential, but for the rounding of a pass.
+// readerEnd returns when the URLs of a reader end: never after its credential, but for the rounding of a
+// pass.
 func readerEnd(g access.Grant, wanted time.Duration) time.Time {
 	if wanted <= 0 {
 		wanted = readerTime

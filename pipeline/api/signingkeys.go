@@ -12,26 +12,29 @@ import (
 
 var (
 	opCreateSigningKey = huma.Operation{
-		OperationID: "create-signing-key", Method: http.MethodPost, Path: "/v1/signing_keys", Tags: []string{"playback"},
+		OperationID: "create-signing-key", Method: http.MethodPost, Path: "/v1/signing_keys",
+		Tags:    []string{"playback"},
 		Summary: "Make a key that signs tokens for playback", DefaultStatus: http.StatusCreated,
-		Description: "The answer has the private key, which nobody can read again: the server keeps the public half. " +
-			"With a `public_key` of your own, it has none. Tokens are JWTs with the key's id as `kid`, the video's id as " +
-			"`sub`, `playback` as `aud`, an `exp` and, if you like, `nbf`, `ip` (an address or network) and `path` (what " +
-			"the paths below the video begin with).",
+		Description: "The answer has the private key, which nobody can read again: the server keeps the public " +
+			"half. With a `public_key` of your own, it has none. Tokens are JWTs with the key's id as `kid`, the " +
+			"video's id as `sub`, `playback` as `aud`, an `exp` and, if you like, `nbf`, `ip` (an address or " +
+			"network) and `path` (what the paths below the video begin with).",
 	}
 	opListSigningKeys = huma.Operation{
-		OperationID: "list-signing-keys", Method: http.MethodGet, Path: "/v1/signing_keys", Tags: []string{"playback"},
+		OperationID: "list-signing-keys", Method: http.MethodGet, Path: "/v1/signing_keys",
+		Tags:    []string{"playback"},
 		Summary: "List the signing keys of the project", Description: "The newest first, with revoked ones.",
 	}
 	opGetSigningKey = huma.Operation{
-		OperationID: "get-signing-key", Method: http.MethodGet, Path: "/v1/signing_keys/{id}", Tags: []string{"playback"},
+		OperationID: "get-signing-key", Method: http.MethodGet, Path: "/v1/signing_keys/{id}",
+		Tags:    []string{"playback"},
 		Summary: "Read a signing key, without its private half", Description: "Revoked ones, too.",
 	}
 	opRevokeSigningKey = huma.Operation{
 		OperationID: "revoke-signing-key", Method: http.MethodPost, Path: "/v1/signing_keys/{id}/revoke",
 		Tags: []string{"playback"}, Summary: "Revoke a signing key", DefaultStatus: http.StatusOK,
-		Description: "Two seconds later nothing plays for its tokens, players that have begun included. Revoking again " +
-			"does nothing.",
+		Description: "Two seconds later nothing plays for its tokens, players that have begun included. Revoking " +
+			"again does nothing.",
 	}
 )
 
@@ -67,7 +70,9 @@ type createSigningKeyOutput struct {
 	Body  signingKeyWithPrivate
 }
 
-func (s *server) createSigningKey(ctx context.Context, in *createSigningKeyInput) (*createSigningKeyOutput, error) {
+func (s *server) createSigningKey(
+	ctx context.Context, in *createSigningKeyInput,
+) (*createSigningKeyOutput, error) {
 	k, private, e, err := access.CreateSigningKey(ctx, s.cfg.Log, access.NewSigningKey{
 		Project: projectOf(ctx), Name: in.Body.Name, Algorithm: in.Body.Algorithm, PublicKey: in.Body.PublicKey,
 	})

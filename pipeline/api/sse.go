@@ -121,8 +121,8 @@ func ring(bell chan<- struct{}) {
 	}
 }
 
-// run sends events until the video has ended, the client leaves or is too slow, its credential is over, or the
-// server stops.
+// run sends events until the video has ended, the client leaves or is too slow, its credential is over, or
+// the server stops.
 func (st *eventStream) run(log *slog.Logger) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()

@@ -68,7 +68,9 @@ func stillFormats() []pipeline.StillFormat {
 }
 
 // playStill serves the image that the query of u asks for.
-func (s *server) playStill(w http.ResponseWriter, r *http.Request, v viewing, u *url.URL, f pipeline.StillFormat) {
+func (s *server) playStill(
+	w http.ResponseWriter, r *http.Request, v viewing, u *url.URL, f pipeline.StillFormat,
+) {
 	data, err := s.thumbnail(r.Context(), v.video, u, f)
 	if err != nil {
 		s.refuse(w, r, err)

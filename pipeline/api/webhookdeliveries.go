@@ -38,8 +38,8 @@ var (
 		OperationID: "redeliver-webhooks", Method: http.MethodPost, Path: endpointsPath + "/{id}/redeliver",
 		Tags: []string{"webhooks"}, Summary: "Send the deliveries of a range of time again",
 		DefaultStatus: http.StatusAccepted,
-		Description: "Those that failed or were canceled, unless `status` says otherwise. The answer comes at once, " +
-			"and the server sends them in the background. With `dry_run`, they are only counted.",
+		Description: "Those that failed or were canceled, unless `status` says otherwise. The answer comes at " +
+			"once, and the server sends them in the background. With `dry_run`, they are only counted.",
 	}
 )
 

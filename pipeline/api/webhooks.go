@@ -117,8 +117,8 @@ func (s *server) createEndpoint(ctx context.Context, in *createEndpointInput) (*
 	return withSecret(webhooks.ViewOf(e, webhooks.Health{}, e.CreatedAt), e), nil
 }
 
-// keepEndpoint keeps a new endpoint. Its id is derived from the Idempotency-Key, so that a request whose answer
-// was lost finds the endpoint that it has made. That of a key that is forgotten is another endpoint.
+// keepEndpoint keeps a new endpoint. Its id is derived from the Idempotency-Key, so that a request whose
+// answer was lost finds the endpoint that it has made. That of a key that is forgotten is another endpoint.
 func (s *server) keepEndpoint(ctx context.Context, e webhooks.Endpoint) (webhooks.Endpoint, error) {
 	if e.ID = derivedFor(ctx, "whe"); e.ID == "" {
 		return s.cfg.Webhooks.Create(ctx, e)

@@ -145,8 +145,8 @@ func (k *socket) run() {
 	<-reading
 }
 
-// statusVoid is the code with which a WebSocket is closed whose credential is over. Codes from 4000 on are for
-// applications (RFC 6455, 7.4.2).
+// statusVoid is the code with which a WebSocket is closed whose credential is over. Codes from 4000 on are
+// for applications (RFC 6455, 7.4.2).
 const statusVoid websocket.StatusCode = 4401
 
 // errStopping ends a WebSocket because its server stops.

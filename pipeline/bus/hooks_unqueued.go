@@ -101,7 +101,7 @@ func (h *Hooks) unqueued(ctx context.Context, sequence uint64, due, later string
 	r, err := decodeRecord(m)
 	if err != nil {
 		h.b.log.Error("skip a webhook delivery that cannot be read", "subject", m.Subject, "error", err)
-		return nil, nil //nolint:nilerr // nobody can ever deliver it
+		return nil, nil // nobody can ever deliver it
 	}
 	return &r, nil
 }

@@ -13,10 +13,12 @@ import (
 	"github.com/reelmill/reelmill/pipeline/secret"
 )
 
-// CreateSigningKey makes a key that signs tokens for playback, and returns it with its private half in PEM, which
-// nobody can read again. With NewSigningKey.PublicKey there is none. NewSigningKey.Project does not count: the key
-// is of the project of the client.
-func (c *Client) CreateSigningKey(ctx context.Context, n access.NewSigningKey) (access.SigningKey, secret.Text, error) {
+// CreateSigningKey makes a key that signs tokens for playback, and returns it with its private half in PEM,
+// which nobody can read again. With NewSigningKey.PublicKey there is none. NewSigningKey.Project does not
+// count: the key is of the project of the client.
+func (c *Client) CreateSigningKey(
+	ctx context.Context, n access.NewSigningKey,
+) (access.SigningKey, secret.Text, error) {
 	body := struct {
 		Name      string           `json:"name,omitempty"`
 		Algorithm access.Algorithm `json:"algorithm,omitempty"`
@@ -58,8 +60,8 @@ type PlaybackURLs struct {
 	ExpiresAt *time.Time `json:"expires_at"` // nil: the video is public
 }
 
-// PlaybackURLs makes URLs that play a video for a time, at most an hour; 0: ten minutes. They are for whoever may
-// read the video. They are paths if the server has no public URL.
+// PlaybackURLs makes URLs that play a video for a time, at most an hour; 0: ten minutes. They are for whoever
+// may read the video. They are paths if the server has no public URL.
 func (c *Client) PlaybackURLs(ctx context.Context, id string, during time.Duration) (PlaybackURLs, error) {
 	q := url.Values{}
 	if during > 0 {

@@ -31,8 +31,8 @@ const (
 // maxGrid is the coarsest grid of ends.
 const maxGrid = 1024 * time.Second
 
-// Until returns when a pass ends that is made now for a permission that ends at end: rounded up on a grid of a
-// power of two of seconds, at most a tenth of what is left and at most 1,024 s, and at least 1 s.
+// Until returns when a pass ends that is made now for a permission that ends at end: rounded up on a grid of
+// a power of two of seconds, at most a tenth of what is left and at most 1,024 s, and at least 1 s.
 func Until(end, now time.Time) time.Time {
 	grid := time.Second
 	for limit := min(end.Sub(now)/10, maxGrid); grid*2 <= limit; {
@@ -77,7 +77,8 @@ func (j *Judge) Pass(ctx context.Context, a Asked, pass string) (Permit, error) 
 	p, ok := parsePass(pass)
 	p.Video = a.Video
 	if !ok || subtle.ConstantTimeCompare([]byte(j.pass(p)), []byte(pass)) != 1 {
-		return Permit{}, fmt.Errorf("%w: this server did not make the pass in the address for this video", ErrInvalid)
+		return Permit{}, fmt.Errorf("%w: this server did not make the pass in the address for this video",
+			ErrInvalid)
 	}
 	if err := p.fits(a); err != nil {
 		return Permit{}, err

@@ -11,8 +11,8 @@ import (
 	"github.com/reelmill/reelmill/pipeline/access"
 )
 
-// applyAccess folds an event of a project, key or signing key. The row of an unreadable key is left out, as its
-// key is void.
+// applyAccess folds an event of a project, key or signing key. The row of an unreadable key is left out, as
+// its key is void.
 func (b *batch) applyAccess(ctx context.Context, e pipeline.Event, doc []byte) error {
 	project, thing := access.Address(e.Subject)
 	err := b.exec(ctx, sqlPutAccessEvent, int64(e.Sequence), thing, project, string(e.Type), string(doc))

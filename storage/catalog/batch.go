@@ -164,7 +164,8 @@ func (b *batch) putVideo(ctx context.Context, id string, entry *videoEntry) erro
 	}
 	return b.exec(ctx, sqlPutVideo, id, v.Project, string(v.Status), v.CreatedAt.UnixMicro(),
 		v.PlannedWeight, v.DoneWeight, flag(v.Owed), flag(v.OwedPlayable), flag(v.Open()), v.Generation,
-		int64(entry.inspected), v.StoredMilliseconds(), v.Size, entry.outputBytes, flag(v.PlaybackPolicy.Signed()), string(doc))
+		int64(entry.inspected), v.StoredMilliseconds(), v.Size, entry.outputBytes,
+		flag(v.PlaybackPolicy.Signed()), string(doc))
 }
 
 // flag converts a bool for a column.
