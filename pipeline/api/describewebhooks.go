@@ -19,14 +19,14 @@ const webhookScheme = "standardWebhooks"
 // describeWebhooks describes the requests that the server sends.
 func (s *server) describeWebhooks() {
 	doc := s.api.OpenAPI()
-	doc.Components.SecuritySchemes = map[string]*huma.SecurityScheme{webhookScheme: {
+	doc.Components.SecuritySchemes[webhookScheme] = &huma.SecurityScheme{
 		Type: "apiKey", In: "header", Name: "webhook-signature",
 		Description: "Standard Webhooks 1.0 (https://www.standardwebhooks.com): `v1,` and an HMAC-SHA256 in " +
 			"base64 of `webhook-id`, `webhook-timestamp` and the body, joined by dots. The key is the secret of the " +
 			"endpoint or, for the `webhook_url` of an upload, that of the server, without `whsec_` and decoded from " +
 			"base64. While a secret is changed, there are several signatures, with spaces between. Verify them with " +
 			"a library of that page, on the bytes of the body.",
-	}}
+	}
 	doc.Webhooks = map[string]*huma.PathItem{}
 	summaries := map[string]string{
 		webhooks.TypeTest:     "A test that somebody asked for",

@@ -148,11 +148,33 @@ func TestOpenAPIPassesRedocly(t *testing.T) {
 			Info struct {
 				License struct{ Name, Identifier, URL string }
 			}
-			Servers  []struct{ URL string }
-			Security []map[string][]string
-			Tags     []struct{ Name, Description string }
-			Paths    map[string]map[string]struct{ Tags []string }
+			Servers    []struct{ URL string }
+			Security   []map[string][]string
+			Tags       []struct{ Name, Description string }
+			Components struct {
+				SecuritySchemes map[string]struct{ Type string }
+			}
+			Paths map[string]map[string]struct {
+				Tags     []string
+				Security []map[string][]string
+			}
+			Webhooks map[string]struct {
+				Post struct{ Security []map[string][]string }
+			}
 		}](t, raw)
+		defined := func(where string, wanted []map[string][]string) { // security-defined
+			for _, either := range wanted {
+				for name := range either {
+					if doc.Components.SecuritySchemes[name].Type == "" {
+						t.Errorf("%s asks for the security scheme %s, which is not defined", where, name)
+					}
+				}
+			}
+		}
+		defined("the document", doc.Security)
+		for name, hook := range doc.Webhooks {
+			defined("the webhook "+name, hook.Post.Security)
+		}
 		if len(doc.Servers) != 1 || doc.Servers[0].URL != server { // no-empty-servers
 			t.Errorf("servers %+v, want %s", doc.Servers, server)
 		}
@@ -173,6 +195,7 @@ func TestOpenAPIPassesRedocly(t *testing.T) {
 				t.Errorf("path %s", path)
 			}
 			for method, op := range item {
+				defined(method+" "+path, op.Security)
 				if len(op.Tags) != 1 || !tags[op.Tags[0]] {
 					t.Errorf("%s %s has the tags %v", method, path, op.Tags)
 				}

@@ -206,12 +206,16 @@ export interface paths {
         /**
          * List the runs of the project, the newest first
          * @description A run is kept for 30 days after its end.
+         *
+         *     The credential needs the scope `admin`.
          */
         get: operations["list-dead-letter-runs"];
         put?: never;
         /**
          * Redrive or discard many dead letters
          * @description With `dry_run`, counts the letters of the project that the filter selects, shows the first ten, and changes nothing. Else begins a run in the background, which goes on after restarts of the server. Letters that come later are not part of it. A run waits while 100 tasks of a worker type are in the queue, so that it does not delay other videos.
+         *
+         *     The credential needs the scope `admin`.
          */
         post: operations["create-dead-letter-run"];
         delete?: never;
@@ -230,6 +234,8 @@ export interface paths {
         /**
          * Read how far a run is
          * @description `waiting` says what a run waits for.
+         *
+         *     The credential needs the scope `admin`.
          */
         get: operations["get-dead-letter-run"];
         put?: never;
@@ -252,6 +258,8 @@ export interface paths {
         /**
          * Cancel a run
          * @description What was redriven stays so; the remaining letters stay.
+         *
+         *     The credential needs the scope `admin`.
          */
         post: operations["cancel-dead-letter-run"];
         delete?: never;
@@ -272,6 +280,8 @@ export interface paths {
         /**
          * Pause a run
          * @description The letter that the run acts on is finished.
+         *
+         *     The credential needs the scope `admin`.
          */
         post: operations["pause-dead-letter-run"];
         delete?: never;
@@ -292,6 +302,8 @@ export interface paths {
         /**
          * Resume a run that is paused
          * @description It goes on after the last letter that it has acted on.
+         *
+         *     The credential needs the scope `admin`.
          */
         post: operations["resume-dead-letter-run"];
         delete?: never;
@@ -310,6 +322,8 @@ export interface paths {
         /**
          * List the dead letters of the project
          * @description A job that is not tried again leaves one, with its error and its task.
+         *
+         *     The credential needs the scope `admin`.
          */
         get: operations["list-dead-letters"];
         put?: never;
@@ -330,6 +344,8 @@ export interface paths {
         /**
          * Read a dead letter
          * @description Redriving or discarding it removes it.
+         *
+         *     The credential needs the scope `admin`.
          */
         get: operations["get-dead-letter"];
         put?: never;
@@ -337,6 +353,8 @@ export interface paths {
         /**
          * Discard a dead letter
          * @description The job stays as it is.
+         *
+         *     The credential needs the scope `admin`.
          */
         delete: operations["discard-dead-letter"];
         options?: never;
@@ -356,6 +374,8 @@ export interface paths {
         /**
          * Try the job of a dead letter again
          * @description Retries the job and discards the letter. When the job was retried since, the letter is only discarded, and the answer is the job as it is.
+         *
+         *     The credential needs the scope `admin`.
          */
         post: operations["redrive-dead-letter"];
         delete?: never;
@@ -374,6 +394,8 @@ export interface paths {
         /**
          * List the events of all videos
          * @description In the order of the log. Of a deleted video, only `video.deleted` and `video.purged` are left. A credential with the scope admin also gets the events of the project and its keys. For what comes later, send `position` of the last page as `after`: no event is left out, and none comes twice. A cursor beyond the log is refused (`cursor_ahead`): the log is another one.
+         *
+         *     The credential needs the scope `read`.
          */
         get: operations["list-all-events"];
         put?: never;
@@ -396,6 +418,8 @@ export interface paths {
          * @description A stream of server-sent events, as of one video: `id` is the sequence in the log, `event` the type, `data` the CloudEvents document. It has no end. Without a cursor, it begins with what happens now; its first line is the `id` of that place, so that a client that reconnects misses nothing. `after=0` begins with the first event of the log.
          *
          *     A client that takes events too slowly is cut off, and resumes with Last-Event-ID. A cursor beyond the log is refused (`cursor_ahead`): the log is another one. When the credential is revoked or expires, the event `unauthorized` ends the stream.
+         *
+         *     The credential needs the scope `read`.
          */
         get: operations["stream-events"];
         put?: never;
@@ -418,6 +442,8 @@ export interface paths {
         /**
          * Try an errored job again
          * @description The job gets as many attempts as it had. If its video has ended, it is processing again. A job that is not errored is a `state_conflict`.
+         *
+         *     The credential needs the scope `write`.
          */
         post: operations["retry-job"];
         delete?: never;
@@ -436,12 +462,16 @@ export interface paths {
         /**
          * List the API keys of the project
          * @description The newest first, with revoked and expired ones.
+         *
+         *     The credential needs the scope `admin`.
          */
         get: operations["list-keys"];
         put?: never;
         /**
          * Make an API key
          * @description Of the project of the credential. The answer has the `secret`, which nobody can read again. Whoever has the scope admin can make keys with every scope but operator.
+         *
+         *     The credential needs the scope `admin`.
          */
         post: operations["create-key"];
         delete?: never;
@@ -460,6 +490,8 @@ export interface paths {
         /**
          * Read an API key, without its secret
          * @description Revoked and expired ones, too.
+         *
+         *     The credential needs the scope `admin`.
          */
         get: operations["get-key"];
         put?: never;
@@ -482,6 +514,8 @@ export interface paths {
         /**
          * Revoke an API key
          * @description No process honours it two seconds later. Revoking again does nothing.
+         *
+         *     The credential needs the scope `admin`.
          */
         post: operations["revoke-key"];
         delete?: never;
@@ -500,6 +534,8 @@ export interface paths {
         /**
          * List the pipelines
          * @description With their steps, from the configuration of the server.
+         *
+         *     The credential needs the scope `read`.
          */
         get: operations["list-pipelines"];
         put?: never;
@@ -520,12 +556,16 @@ export interface paths {
         /**
          * List the projects
          * @description For operators. By name.
+         *
+         *     The credential needs the scope `operator`.
          */
         get: operations["list-projects"];
         put?: never;
         /**
          * Make a project
          * @description For operators. Then make a key of it: POST /v1/keys with the header X-Reelmill-Project.
+         *
+         *     The credential needs the scope `operator`.
          */
         post: operations["create-project"];
         delete?: never;
@@ -544,6 +584,8 @@ export interface paths {
         /**
          * Read a project
          * @description For operators.
+         *
+         *     The credential needs the scope `operator`.
          */
         get: operations["get-project"];
         put?: never;
@@ -564,6 +606,8 @@ export interface paths {
         /**
          * List the queues, one for each worker type
          * @description Of all projects. `oldest_at` does not count tasks that were given back.
+         *
+         *     The credential needs the scope `operator`.
          */
         get: operations["list-queues"];
         put?: never;
@@ -586,6 +630,8 @@ export interface paths {
         /**
          * Pause the queue of a worker type
          * @description No process takes a further task of the type until the queue is resumed, also after restarts. Jobs that run go on to their end. Nothing expires meanwhile. Pausing it again changes the reason.
+         *
+         *     The credential needs the scope `operator`.
          */
         post: operations["pause-queue"];
         delete?: never;
@@ -606,6 +652,8 @@ export interface paths {
         /**
          * Resume the queue of a worker type
          * @description Resuming a queue that is not paused answers the same.
+         *
+         *     The credential needs the scope `operator`.
          */
         post: operations["resume-queue"];
         delete?: never;
@@ -624,12 +672,16 @@ export interface paths {
         /**
          * List the signing keys of the project
          * @description The newest first, with revoked ones.
+         *
+         *     The credential needs the scope `admin`.
          */
         get: operations["list-signing-keys"];
         put?: never;
         /**
          * Make a key that signs tokens for playback
          * @description The answer has the private key, which nobody can read again: the server keeps the public half. With a `public_key` of your own, it has none. Tokens are JWTs with the key's id as `kid`, the video's id as `sub`, `playback` as `aud`, an `exp` and, if you like, `nbf`, `ip` (an address or network) and `path` (what the paths below the video begin with).
+         *
+         *     The credential needs the scope `admin`.
          */
         post: operations["create-signing-key"];
         delete?: never;
@@ -648,6 +700,8 @@ export interface paths {
         /**
          * Read a signing key, without its private half
          * @description Revoked ones, too.
+         *
+         *     The credential needs the scope `admin`.
          */
         get: operations["get-signing-key"];
         put?: never;
@@ -670,6 +724,8 @@ export interface paths {
         /**
          * Revoke a signing key
          * @description Two seconds later nothing plays for its tokens, players that have begun included. Revoking again does nothing.
+         *
+         *     The credential needs the scope `admin`.
          */
         post: operations["revoke-signing-key"];
         delete?: never;
@@ -688,6 +744,8 @@ export interface paths {
         /**
          * Count what happened, window by window
          * @description Of the project: throughput, failures by code, time to playable and ready, speed of encoding. The range is moved out to the edges of windows.
+         *
+         *     The credential needs the scope `read`.
          */
         get: operations["stats"];
         put?: never;
@@ -710,6 +768,8 @@ export interface paths {
         /**
          * Create an upload (tus 1.0)
          * @description For clients of tus (https://tus.io) that create their uploads themselves. Upload-Metadata has the fields of POST /v1/uploads; metadata is a JSON object. The extensions are creation, creation-with-upload, creation-defer-length, expiration, termination and checksum (sha1, sha256, md5); OPTIONS tells.
+         *
+         *     The credential needs the scope `upload`.
          */
         post: operations["tus-create"];
         delete?: never;
@@ -758,6 +818,8 @@ export interface paths {
         /**
          * Make a token with which a browser makes one upload
          * @description Give it to the browser of a user of your site, who sends it as `Authorization: Bearer` of POST /v1/uploads or of the creation of tus, from a page of any origin, or of `origin` alone. Each try with the token is the same upload, and it is good for nothing else. It ends when it expires, or when the credential that made it ends; what the upload's own URLs allow does not.
+         *
+         *     The credential needs the scope `upload`.
          */
         post: operations["create-upload-token"];
         delete?: never;
@@ -776,12 +838,16 @@ export interface paths {
         /**
          * List the uploads
          * @description In the reverse order of their ids. An upload without an Idempotency-Key has an id that sorts by time.
+         *
+         *     The credential needs the scope `read`.
          */
         get: operations["list-uploads"];
         put?: never;
         /**
          * Create an upload, and send its bytes later
          * @description The answer has the id that the video will have, and URLs for the bytes: `url` for clients of tus 1.0, which go on after a broken connection, and `content_url` for one PUT. They hold a token, need no other credential, and take requests of web pages of any origin. With `method: multipart`, the answer has `parts_url` and `complete_url` instead: the client asks for the URLs of parts, PUTs each part of `part_size` bytes to the bucket, and completes the upload. Whatever can be refused is refused here, before the first byte. The upload expires when no byte comes for 24 hours (--upload-expires).
+         *
+         *     The credential needs the scope `upload`.
          */
         post: operations["create-upload"];
         delete?: never;
@@ -800,6 +866,8 @@ export interface paths {
         /**
          * Read an upload: its status, and how many bytes the server keeps
          * @description It lacks `url` and `content_url`: the server keeps only a hash of the token in them. An upload can be read until 24 hours after its end.
+         *
+         *     The credential needs the scope `read`.
          */
         get: operations["get-upload"];
         put?: never;
@@ -822,6 +890,8 @@ export interface paths {
         /**
          * Cancel an upload
          * @description A request that sends bytes is cut off, and the bytes are removed. Canceling it again answers the same. An upload that is completed is a `state_conflict`: cancel its video.
+         *
+         *     The credential needs the scope `write`.
          */
         post: operations["cancel-upload"];
         delete?: never;
@@ -842,6 +912,8 @@ export interface paths {
         /**
          * Complete a multipart upload: its parts become the video
          * @description The server asks the bucket for the parts, joins them, and reads all bytes once. When it is answered, the video exists and cannot be lost. It may be repeated, also while the server still works on it (`upload_busy`), and answers the same after the end. When parts are missing, the error names them.
+         *
+         *     The credential needs the scope `upload`.
          */
         post: operations["complete-upload"];
         delete?: never;
@@ -860,12 +932,16 @@ export interface paths {
         /**
          * List the parts of a multipart upload that have arrived
          * @description As the bucket tells, in the order of their numbers. A client that goes on sends the others.
+         *
+         *     The credential needs the scope `upload`.
          */
         get: operations["list-parts"];
         put?: never;
         /**
          * Ask for the URLs of parts of a multipart upload
          * @description Each URL takes PUTs of the bytes of its part, until `expires_at`. Their number is part of the signature: the bucket refuses any other. A part may be sent again; the last one counts.
+         *
+         *     The credential needs the scope `upload`.
          */
         post: operations["presign-parts"];
         delete?: never;
@@ -904,6 +980,8 @@ export interface paths {
         /**
          * Read what the project uses, and how it stands with its quotas
          * @description What it has now, what it did in a range of time, its limits, and how much of each quota it has used. All numbers come from the event log. An operator names a project in X-Reelmill-Project.
+         *
+         *     The credential needs the scope `read`.
          */
         get: operations["usage"];
         put?: never;
@@ -924,6 +1002,8 @@ export interface paths {
         /**
          * List videos, newest first
          * @description A video is listed when all filters fit. Pages are positions, not snapshots: while videos are uploaded and deleted, each video that was there before the first page is still on one page. A cursor belongs to its filters and order: with others it is refused (`cursor_invalid`).
+         *
+         *     The credential needs the scope `read`.
          */
         get: operations["list-videos"];
         put?: never;
@@ -932,6 +1012,8 @@ export interface paths {
          * @description Streams the form into the store. Fields may come before or after the file. Mistakes in fields before it are answered before the file is read. After a 201 the video cannot be lost.
          *
          *     With a JSON body that has a `url`, the server fetches the file: the 201 comes at once, the download is the job `fetch`, whose progress is in the events, and what fails is the `error` of the video.
+         *
+         *     The credential needs the scope `upload`.
          */
         post: operations["upload-video"];
         delete?: never;
@@ -950,6 +1032,8 @@ export interface paths {
         /**
          * Read a video, or wait for its state
          * @description With `wait`, answers when the video is playable or ready, as `until` says, when it has ended otherwise, or when the time is over: always 200, with the state at that moment.
+         *
+         *     The credential needs the scope `read`.
          */
         get: operations["get-video"];
         put?: never;
@@ -957,6 +1041,8 @@ export interface paths {
         /**
          * Delete a video
          * @description Cancels its jobs and deletes its objects. Deleting it again answers 204 again.
+         *
+         *     The credential needs the scope `write`.
          */
         delete: operations["delete-video"];
         options?: never;
@@ -968,6 +1054,8 @@ export interface paths {
          *     With `playback_policy` `signed`, whoever plays needs a token from then on, players that have begun included; a cache in front of the server may answer what it has until that is a minute old.
          *
          *     With `If-Match`, the change is refused (412) when somebody else changed any of this since the ETag was read.
+         *
+         *     The credential needs the scope `write`.
          */
         patch: operations["change-video"];
         trace?: never;
@@ -984,6 +1072,8 @@ export interface paths {
         /**
          * Cancel a video
          * @description Stops its running jobs and withdraws the waiting ones. Complete outputs stay until the video is deleted. Canceling it again answers the same. A video that has ended otherwise is a `state_conflict`.
+         *
+         *     The credential needs the scope `write`.
          */
         post: operations["cancel-video"];
         delete?: never;
@@ -1004,6 +1094,8 @@ export interface paths {
          * @description A stream of server-sent events: `id` is the sequence in the log, `event` the type, `data` the CloudEvents document. job.progress events have no id. After the video has ended, `event: end` closes the stream. A client that reconnects gets what was added, or 204.
          *
          *     With `Accept: application/json`, the answer is a list.
+         *
+         *     The credential needs the scope `read`.
          */
         get: operations["list-events"];
         put?: never;
@@ -1024,6 +1116,8 @@ export interface paths {
         /**
          * List the jobs of a video
          * @description First those outside of the plan, then those of the plan in its order.
+         *
+         *     The credential needs the scope `read`.
          */
         get: operations["list-jobs"];
         put?: never;
@@ -1044,6 +1138,8 @@ export interface paths {
         /**
          * List the outputs of a video
          * @description A rendition that several jobs make in parts is one output for each stretch without a gap. Its `id`, `job` and `key` are those of the first part.
+         *
+         *     The credential needs the scope `read`.
          */
         get: operations["list-outputs"];
         put?: never;
@@ -1066,6 +1162,8 @@ export interface paths {
         /**
          * Make URLs that play a video for a while
          * @description For whoever may read the video, such as a console: URLs with a pass, which play a signed video until `expires_at`, or until the API key that made them is revoked. Whoever has such a URL can use it. Viewers of a site get tokens of a signing key instead. Those of a public video are its usual ones.
+         *
+         *     The credential needs the scope `read`.
          */
         post: operations["playback-urls"];
         delete?: never;
@@ -1086,6 +1184,8 @@ export interface paths {
         /**
          * Make a token with which a browser follows one video
          * @description For browsers, whose EventSource and WebSocket send no Authorization header: they add `?token=` to GET /v1/videos/{id}, to its `/events`, or to /v1/ws, from a page of any origin. The token reads this video and nothing else. Streams end with it. It ends when it expires, or when the credential that made it ends.
+         *
+         *     The credential needs the scope `read`.
          */
         post: operations["create-read-token"];
         delete?: never;
@@ -1106,6 +1206,8 @@ export interface paths {
         /**
          * Retry an errored or canceled video
          * @description Its errored and canceled jobs get as many attempts as they had, and it is processing again. Completed jobs stay. Retrying it again answers the same while it is processing. A video that has not ended, is ready or was rejected is a `state_conflict`.
+         *
+         *     The credential needs the scope `write`.
          */
         post: operations["retry-video"];
         delete?: never;
@@ -1124,6 +1226,8 @@ export interface paths {
         /**
          * Explain what a video waits for
          * @description In words, for each job: its place in the queue, who runs it and how far it is, when it is tried again, or that nobody runs its worker type. With a timeline of the last events.
+         *
+         *     The credential needs the scope `read`.
          */
         get: operations["why"];
         put?: never;
@@ -1144,12 +1248,16 @@ export interface paths {
         /**
          * List the endpoints, the oldest first
          * @description All of the project, without their secrets.
+         *
+         *     The credential needs the scope `admin`.
          */
         get: operations["list-webhook-endpoints"];
         put?: never;
         /**
          * Set up an endpoint that hears of events
          * @description Every event that follows, and that `events` selects, is delivered to it at least once. A `webhook` gets a POST as Standard Webhooks says (https://www.standardwebhooks.com), signed with the `secret`, which is shown in this answer and never again. The `webhook-id` is the id of the event, and the same in every attempt. Attempts go on for 75 hours: at once, then after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. `Retry-After` of 429 and 503 counts, up to a day; 410 disables the endpoint. An endpoint whose attempts all failed for five days is disabled, too; `disabled_reason` says why.
+         *
+         *     The credential needs the scope `admin`.
          */
         post: operations["create-webhook-endpoint"];
         delete?: never;
@@ -1168,6 +1276,8 @@ export interface paths {
         /**
          * Read an endpoint
          * @description Without its secret.
+         *
+         *     The credential needs the scope `admin`.
          */
         get: operations["get-webhook-endpoint"];
         put?: never;
@@ -1175,6 +1285,8 @@ export interface paths {
         /**
          * Delete an endpoint
          * @description What is queued for it is not sent.
+         *
+         *     The credential needs the scope `admin`.
          */
         delete: operations["delete-webhook-endpoint"];
         options?: never;
@@ -1182,6 +1294,8 @@ export interface paths {
         /**
          * Change an endpoint
          * @description What is left out stays. A key of `metadata` that is null is removed. What is queued goes to the new address; while the endpoint is disabled, it is canceled when its next attempt is due.
+         *
+         *     The credential needs the scope `admin`.
          */
         patch: operations["change-webhook-endpoint"];
         trace?: never;
@@ -1196,6 +1310,8 @@ export interface paths {
         /**
          * List the deliveries to an endpoint, those that changed last first
          * @description Each with its attempts: request headers, status, headers and first KiB of the answer, time and error. They are kept for 30 days, and at most 1 GiB of all of them; the oldest go first. A delivery that changes while pages are read is at the head of the list, and on no later page.
+         *
+         *     The credential needs the scope `admin`.
          */
         get: operations["list-webhook-deliveries"];
         put?: never;
@@ -1216,6 +1332,8 @@ export interface paths {
         /**
          * Read a delivery
          * @description With its body and its attempts.
+         *
+         *     The credential needs the scope `admin`.
          */
         get: operations["get-webhook-delivery"];
         put?: never;
@@ -1238,6 +1356,8 @@ export interface paths {
         /**
          * Send a delivery again
          * @description With the same `webhook-id` and body, and as many attempts as at first, whatever became of it. An endpoint that is disabled is a `state_conflict`.
+         *
+         *     The credential needs the scope `admin`.
          */
         post: operations["redeliver-webhook"];
         delete?: never;
@@ -1258,6 +1378,8 @@ export interface paths {
         /**
          * Send the deliveries of a range of time again
          * @description Those that failed or were canceled, unless `status` says otherwise. The answer comes at once, and the server sends them in the background. With `dry_run`, they are only counted.
+         *
+         *     The credential needs the scope `admin`.
          */
         post: operations["redeliver-webhooks"];
         delete?: never;
@@ -1278,6 +1400,8 @@ export interface paths {
         /**
          * Give an endpoint a new secret
          * @description The answer shows it, and no later one does. During `overlap`, deliveries have the signatures of both secrets.
+         *
+         *     The credential needs the scope `admin`.
          */
         post: operations["rotate-webhook-secret"];
         delete?: never;
@@ -1298,6 +1422,8 @@ export interface paths {
         /**
          * Send a test to an endpoint, and answer what came of it
          * @description One attempt, at once, with made-up data, also to an endpoint that is disabled. It does not count for `failing_since`.
+         *
+         *     The credential needs the scope `admin`.
          */
         post: operations["test-webhook-endpoint"];
         delete?: never;
@@ -1316,6 +1442,8 @@ export interface paths {
         /**
          * List the worker types
          * @description Those that a process runs, or that tasks wait for, with the steps of the pipelines that use them and the schema of their parameters. A process that has said nothing for 30 seconds is not counted.
+         *
+         *     The credential needs the scope `read`.
          */
         get: operations["list-worker-types"];
         put?: never;
@@ -1347,6 +1475,8 @@ export interface paths {
          *     - `{"type":"progress","id":"a","progress":{...}}`, for subscriptions with `videos`.
          *
          *     After a reconnect, subscribe with `after` the last `sequence`, or the `position` before the first event: no event is missed, and none comes twice. A connection has at most 32 subscriptions, and a message of the client 16 KiB. Close codes: 1001 the server stops, 1009 the message was too large, 1013 the client takes events too slowly; reconnect after all of them. 4401: the credential was revoked or has expired. A page of another site is refused (`cross_origin`) unless --allow-origin names it.
+         *
+         *     The credential needs the scope `read`.
          */
         get: operations["websocket"];
         put?: never;
