@@ -22,8 +22,9 @@ var opPlaybackURLs = huma.Operation{
 	OperationID: "playback-urls", Method: http.MethodPost, Path: "/v1/videos/{id}/playback_urls",
 	Tags: []string{"playback"}, Summary: "Make URLs that play a video for a while", DefaultStatus: http.StatusOK,
 	Description: "For whoever may read the video, such as a console: URLs with a pass, which play a signed " +
-		"video until `expires_at`, or until the API key that made them is revoked. Whoever has such a URL can " +
-		"use it. Viewers of a site get tokens of a signing key instead. Those of a public video are its usual ones.",
+		"video until `expires_at`, or until the API key that made them is revoked. Whoever has such a URL " +
+		"can use it. Viewers of a site get tokens of a signing key instead. Those of a public video are its " +
+		"usual ones.",
 }
 
 type playbackURLsInput struct {

@@ -179,8 +179,8 @@ func describeSchemes() map[string]*huma.SecurityScheme {
 	}
 }
 
-// scopeExtension holds the scope that an operation needs. A security requirement of OpenAPI can name scopes of
-// OAuth 2 only, by the rules of Spectral.
+// scopeExtension holds the scope that an operation needs. A security requirement of OpenAPI can name scopes
+// of OAuth 2 only, by the rules of Spectral.
 const scopeExtension = "x-required-scope"
 
 // describeNeed says what an operation needs.
@@ -190,7 +190,8 @@ func describeNeed(op *huma.Operation) {
 		op.Security = []map[string][]string{{}}
 	default:
 		op.Extensions = map[string]any{scopeExtension: string(n)}
-		op.Description = strings.TrimSpace(op.Description + "\n\nThe credential needs the scope `" + string(n) + "`.")
+		op.Description = strings.TrimSpace(
+			op.Description + "\n\nThe credential needs the scope `" + string(n) + "`.")
 		op.Security = []map[string][]string{{securityName: {}}, {jwtName: {}}}
 		switch pattern := op.Method + " " + op.Path; {
 		case op.Method == http.MethodPost && isCreation(op.Path):

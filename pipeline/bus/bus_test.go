@@ -201,7 +201,7 @@ func TestChangeIsTheOnlyWayToChangeAStream(t *testing.T) {
 	}
 	all, err := Look(soon(t), nc, Config{EventsMaxBytes: 1 << 21})
 	must(t, err)
-	if len(all) != 9 || len(all[0].Differences) != 3 || all[0].Absent || !all[1].Absent {
+	if len(all) != 10 || len(all[0].Differences) != 3 || all[0].Absent || !all[1].Absent {
 		t.Fatalf("looked at %+v", all)
 	}
 	if after := configOf(t, js, streamEvents); !reflect.DeepEqual(before, after) {

@@ -69,10 +69,8 @@ func OpenServer(ctx context.Context, c ServerConfig) (*Server, error) {
 	}
 	s := &Server{ground: g, server: c, opened: time.Now(), connections: descriptors.Connections}
 	for _, open := range []func(context.Context) error{
-		s.openCatalog, s.openWatch, s.openKeys, s.openQuotas, s.openStore, s.openRegistry, s.openFlow,
-		s.openHooks, s.openBulk,
-		s.openJobs,
-		s.openAPI,
+		s.openCatalog, s.openWatch, s.openKeys, s.openStore, s.openRegistry, s.openFlow, s.openQuotas,
+		s.openHooks, s.openBulk, s.openJobs, s.openAPI,
 	} {
 		if err := open(ctx); err != nil {
 			return nil, errors.Join(err, s.Close())
@@ -128,7 +126,7 @@ func (s *Server) openFlow(context.Context) error {
 		Coordinator: &pipeline.Coordinator{
 			Log: s.faults.log(s.bus), Archive: s.bus, Tasks: s.faults.tasks(s.bus),
 			Objects: prefixDeleter{s.objects}, Planner: s.registry, Slots: s.deployed.Of,
-			PublicURL: s.server.PublicURL, Quotas: s.quotas,
+			PublicURL: s.server.PublicURL,
 		},
 		Videos: s.catalog, Queue: s.bus, Every: s.config.SweepEvery, Age: s.config.SweepAge,
 		Settled: s.bus.CoordinatorSettled, Logger: s.config.Logger,
