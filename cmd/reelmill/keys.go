@@ -78,6 +78,9 @@ type keysCreate struct {
 
 // Validate is called by kong.
 func (c keysCreate) Validate() error {
+	if err := c.bookFlags.Validate(); err != nil {
+		return err
+	}
 	if c.Expires < 0 {
 		return fmt.Errorf("--expires must be above 0, not %s", c.Expires)
 	}

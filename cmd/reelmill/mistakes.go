@@ -82,7 +82,8 @@ var mistakes = []mistake{
 		return needs(at, []string{"a command: " + oneOf(childNames(at))})
 	}},
 	{`^(\S+) must be one of "(.*)" but got (".*")$`, func(_ *kong.Node, found []string) error {
-		return fmt.Errorf("%s must be %s, not %s", found[0], oneOf(strings.Split(found[1], `","`)), found[2])
+		values := slices.DeleteFunc(strings.Split(found[1], `","`), func(v string) bool { return v == "" })
+		return fmt.Errorf("%s must be %s, not %s", found[0], oneOf(values), found[2])
 	}},
 	{`^--(\S+): expected .* but got "EOL" `, func(at *kong.Node, found []string) error {
 		return fmt.Errorf("--%s needs a value%s", found[0], valuesOf(at, found[0]))

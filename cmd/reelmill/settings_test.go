@@ -206,6 +206,9 @@ func TestEventsMaxHasAMinimum(t *testing.T) {
 		}
 		names = append(names, leaf.Path())
 		args := strings.Fields(leaf.Path())
+		for range leaf.Positional {
+			args = append(args, "x")
+		}
 		for text, taken := range map[string]bool{"0": true, "1": false, "268435455": false, "256MiB": true, "9GiB": true} {
 			_, err := newParser(t).Parse(append(args, "--events-max-bytes", text))
 			if (err == nil) != taken {
