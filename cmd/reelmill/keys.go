@@ -125,7 +125,7 @@ func (c keysCreate) tell(s streams, k access.Key, text secret.Text) error {
 	}
 	human.Fprintf(s.err, "%s of project %s may: %s. Keep the secret; nobody can read it again:\n",
 		k.ID, k.Project, scopesText(k.Scopes))
-	_, err := fmt.Fprintln(s.out, text.Reveal())
+	_, err := human.Fprintln(s.out, text.Reveal())
 	return err
 }
 

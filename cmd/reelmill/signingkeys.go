@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/reelmill/reelmill/cmd/reelmill/internal/human"
 	"github.com/reelmill/reelmill/pipeline"
@@ -66,8 +67,12 @@ func (c signingKeysCreate) tell(s streams, k access.SigningKey, private secret.T
 	}
 	human.Fprintf(s.err, "Keep the private key; nobody can read it again. In base64, for a variable: %s\n",
 		encoded)
-	_, err := fmt.Fprint(s.out, private.Reveal())
-	return err
+	for line := range strings.Lines(private.Reveal()) {
+		if _, err := human.Fprintln(s.out, strings.TrimSuffix(line, "\n")); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // signingKeysList lists signing keys.

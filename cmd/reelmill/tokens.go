@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/reelmill/reelmill/cmd/reelmill/internal/human"
@@ -85,6 +84,6 @@ func (f serverFlags) tellToken(s streams, whole any, id, does string, token secr
 		return f.encode(s.out, whole)
 	}
 	human.Fprintf(s.err, "%s %s until %s:\n", id, does, pipeline.Clock(expires))
-	_, err := io.WriteString(s.out, token.Reveal()+"\n")
+	_, err := human.Fprintln(s.out, token.Reveal())
 	return err
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -8,24 +9,48 @@ import (
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 )
 
-// watchOn watches a video that advances with each request, on a terminal of this many rows, and returns what
+// watchOn watches a video that advances with each event, on a terminal of this many rows, and returns what
 // the terminal shows.
 func watchOn(t *testing.T, rows uint16) string {
 	t.Helper()
-	asked := 0
-	steps := []string{`"queued"`, `"processing","progress":40`, `"processing","progress":41`, `"ready","progress":100`}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	steps := []string{`"queued"`, `"processing","progress":40`, `"processing","progress":41`}
+	looked := make(chan struct{}) // closed when all steps were looked at
+	var mu sync.Mutex
+	answer := func(w http.ResponseWriter, status string) {
 		w.Header().Set("Content-Type", "application/json")
-		fmt.Fprintf(w, `{"id":"vid_1","filename":"a.mp4","status":%s}`, steps[asked])
-		asked++
+		fmt.Fprintf(w, `{"id":"vid_1","filename":"a.mp4","status":%s}`, status)
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case strings.HasSuffix(r.URL.Path, "/events"):
+			w.Header().Set("Content-Type", "text/event-stream")
+			for i, kind := range []pipeline.EventType{pipeline.VideoInspected, pipeline.VideoPlayable} {
+				e, _ := json.Marshal(pipeline.Event{Type: kind, ID: "evt_1", Time: time.Now()})
+				fmt.Fprintf(w, "id: %d\nevent: %s\ndata: %s\n\n", i+1, kind, e)
+			}
+			w.(http.Flusher).Flush()
+			<-r.Context().Done()
+		case r.URL.Query().Has("wait"):
+			<-looked
+			answer(w, `"ready","progress":100`)
+		default:
+			mu.Lock()
+			defer mu.Unlock()
+			answer(w, steps[0])
+			if steps = steps[1:]; len(steps) == 0 {
+				close(looked)
+			}
+		}
 	}))
 	defer server.Close()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
