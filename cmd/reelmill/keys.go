@@ -25,13 +25,6 @@ type keysCommand struct {
 	Revoke keysRevoke `cmd:"" help:"Revoke API keys: two seconds later no server honours them."`
 }
 
-// projectsCommand makes and lists projects.
-type projectsCommand struct {
-	Create projectsCreate `cmd:"" help:"Make a project."`
-	List   projectsList   `cmd:"" help:"List the projects."`
-	Get    projectsGet    `cmd:"" help:"Show a project."`
-}
-
 // bookFlags say where projects and keys are: at a server, or in an event log.
 type bookFlags struct {
 	serverFlags
@@ -163,12 +156,16 @@ func (c keysList) Run(ctx context.Context, s streams, log *slog.Logger) error {
 		}
 		return c.list(s, keys)
 	}
-	return c.within(ctx, log, func(_ *bus.Bus, state *access.State) error {
+	return c.within(ctx, log, func(events *bus.Bus, state *access.State) error {
 		project := c.Project
 		if project == "" {
 			project = pipeline.DefaultProject
 		}
-		return c.list(s, state.Keys(project))
+		keys := state.Keys(project)
+		if err := access.FillUses(ctx, events, keys); err != nil {
+			return err
+		}
+		return c.list(s, keys)
 	})
 }
 
@@ -177,10 +174,14 @@ func (c keysList) list(s streams, keys []access.Key) error {
 		keys = []access.Key{}
 	}
 	return c.print(s, keys, func(w io.Writer) {
-		human.Fprintf(w, "ID\tPROJECT\tNAME\tSCOPES\tCREATED\tSTATE\n")
+		human.Fprintf(w, "ID\tPROJECT\tNAME\tSCOPES\tCREATED\tLAST USED\tSTATE\n")
 		for _, k := range keys {
-			human.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", k.ID, k.Project, k.Name, scopesText(k.Scopes),
-				pipeline.Clock(k.CreatedAt), keyState(k))
+			used := "never"
+			if k.LastUsedAt != nil {
+				used = pipeline.Clock(*k.LastUsedAt)
+			}
+			human.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", k.ID, k.Project, k.Name, scopesText(k.Scopes),
+				pipeline.Clock(k.CreatedAt), used, keyState(k))
 		}
 	})
 }
@@ -230,88 +231,6 @@ func (c keysRevoke) Run(ctx context.Context, s streams, log *slog.Logger) error 
 			return accessError("key "+id+" of project "+project, err)
 		}
 		return all()
-	})
-}
-
-// projectsCreate makes a project.
-type projectsCreate struct {
-	bookFlags
-	Name  string `arg:"" help:"1 to 40 of a-z, 0-9 and hyphen."`
-	Title string `help:"For people."`
-}
-
-// Run makes the project.
-func (c projectsCreate) Run(ctx context.Context, s streams, log *slog.Logger) error {
-	settings := access.Settings{Title: c.Title}
-	if !c.Offline {
-		p, err := c.client().CreateProject(ctx, c.Name, settings)
-		if err != nil {
-			return err
-		}
-		return c.printProjects(s, p)
-	}
-	return c.within(ctx, log, func(events *bus.Bus, _ *access.State) error {
-		e, err := access.CreateProject(operator(ctx), events, c.Name, settings)
-		if err != nil {
-			return accessError("project "+c.Name, err)
-		}
-		p, _ := access.FoldProject(access.Project{}, e)
-		return c.printProjects(s, p)
-	})
-}
-
-// printProjects prints a table of projects.
-func (f bookFlags) printProjects(s streams, all ...access.Project) error {
-	return f.print(s, all, func(w io.Writer) {
-		human.Fprintf(w, "NAME\tTITLE\tCREATED\n")
-		for _, p := range all {
-			created := "always there"
-			if !p.CreatedAt.IsZero() {
-				created = pipeline.Clock(p.CreatedAt)
-			}
-			human.Fprintf(w, "%s\t%s\t%s\n", p.Name, p.Title, created)
-		}
-	})
-}
-
-// projectsList lists projects.
-type projectsList struct{ bookFlags }
-
-// Run lists the projects.
-func (c projectsList) Run(ctx context.Context, s streams, log *slog.Logger) error {
-	if !c.Offline {
-		all, err := c.client().Projects(ctx)
-		if err != nil {
-			return err
-		}
-		return c.printProjects(s, all...)
-	}
-	return c.within(ctx, log, func(_ *bus.Bus, state *access.State) error {
-		return c.printProjects(s, state.Projects()...)
-	})
-}
-
-// projectsGet shows a project.
-type projectsGet struct {
-	bookFlags
-	Name string `arg:"" help:"The project's name."`
-}
-
-// Run shows the project.
-func (c projectsGet) Run(ctx context.Context, s streams, log *slog.Logger) error {
-	if !c.Offline {
-		p, err := c.client().Project(ctx, c.Name)
-		if err != nil {
-			return err
-		}
-		return c.printProjects(s, p)
-	}
-	return c.within(ctx, log, func(_ *bus.Bus, state *access.State) error {
-		p, ok := state.Project(c.Name)
-		if !ok {
-			return accessError("project "+c.Name, pipeline.ErrNotFound)
-		}
-		return c.printProjects(s, p)
 	})
 }
 

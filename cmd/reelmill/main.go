@@ -82,7 +82,7 @@ type commands struct {
 	Keys        keysCommand        `cmd:"" help:"Make, list and revoke API keys."`
 	Tokens      tokensCommand      `cmd:"" help:"Make tokens for browsers: for one upload, or to follow one video."`
 	SigningKeys signingKeysCommand `cmd:"" help:"Make, list and revoke the keys that sign tokens for playback."`
-	Projects    projectsCommand    `cmd:"" help:"Make, list and show projects, for operators."`
+	Projects    projectsCommand    `cmd:"" help:"Make, list, change and delete projects, for operators."`
 	Usage       usageCommand       `cmd:"" help:"Print what a project uses, and how it stands with its quotas."`
 	Stats       statsCommand       `cmd:"" help:"Print how many videos a server processed, how many failed, and how long they took."`
 	Workers     workersCommand     `cmd:"" help:"List the worker types, and show their parameters."`

@@ -97,6 +97,8 @@ type Key struct {
 	ExpiresAt *time.Time `json:"expires_at" doc:"null: it does not expire"`
 	RevokedAt *time.Time `json:"revoked_at" doc:"null: it is not revoked"`
 	RevokedBy string     `json:"revoked_by,omitempty" doc:"The actor"`
+	// LastUsedAt is no event: Uses has it, and the fold leaves it nil.
+	LastUsedAt *time.Time `json:"last_used_at" doc:"To a minute; null: never, or not since this is noted"`
 
 	RequestsPerSecond int `json:"requests_per_second,omitempty" doc:"Requests a second that each server process answers, beside the limit of the project; left out: no limit of its own"`
 

@@ -171,6 +171,16 @@ func (s *State) Keys(project string) []Key {
 	return all
 }
 
+// ActiveKey returns the id of a key of a project that may be used now; empty: there is none.
+func (s *State) ActiveKey(project string) string {
+	for _, k := range s.Keys(project) {
+		if k.Active(time.Now()) {
+			return k.ID
+		}
+	}
+	return ""
+}
+
 // Usable reports whether some key may be used now.
 func (s *State) Usable(now time.Time) bool {
 	for _, k := range s.keys {

@@ -97,7 +97,7 @@ func (m *model) create(t *rapid.T, ctx context.Context, log *memory, name string
 
 func (m *model) change(t *rapid.T, ctx context.Context, log *memory, name string) {
 	title := rapid.StringN(0, 5, 20).Draw(t, "title")
-	_, err := ChangeProject(ctx, log, name, Settings{Title: title})
+	_, err := ChangeProject(ctx, log, name, func(Settings) Settings { return Settings{Title: title} })
 	if _, there := m.titles[name]; !there {
 		want(t, err, pipeline.ErrNotFound)
 		return

@@ -107,7 +107,7 @@ func TestLimitsOfAProject(t *testing.T) {
 		"minutes_stored":            {MinutesStored: maxMinutes + 1},
 		"minutes_encoded_per_month": {MinutesEncodedPerMonth: -1},
 	} {
-		_, err := ChangeProject(t.Context(), log, "shop", Settings{Limits: l})
+		_, err := ChangeProject(t.Context(), log, "shop", func(Settings) Settings { return Settings{Limits: l} })
 		if !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -32,15 +32,22 @@ func CreateProject(ctx context.Context, log pipeline.Log, name string, s Setting
 	})
 }
 
-// ChangeProject appends project.changed with the whole new settings. pipeline.ErrNotFound: there is no such
-// project.
-func ChangeProject(ctx context.Context, log pipeline.Log, name string, s Settings) (pipeline.Event, error) {
-	if err := s.check(); err != nil {
-		return pipeline.Event{}, err
+// ChangeProject appends project.changed with the whole new settings, which change makes of the old ones. Who
+// changes a project at the same time loses nothing. pipeline.ErrNotFound: there is no such project. ErrInvalid:
+// a setting is not allowed.
+func ChangeProject(ctx context.Context, log pipeline.Log, name string, change func(Settings) Settings,
+) (pipeline.Event, error) {
+	if CheckProject(name) != nil {
+		return pipeline.Event{}, pipeline.ErrNotFound
 	}
 	return write(ctx, log, name, ProjectThing, func(last pipeline.Event) (pipeline.EventType, any, error) {
 		if !exists(name, last) {
 			return "", nil, pipeline.ErrNotFound
+		}
+		before, _ := FoldProject(Project{}, last)
+		s := change(before.Settings)
+		if err := s.check(); err != nil {
+			return "", nil, err
 		}
 		return pipeline.ProjectChanged, s, nil
 	})

@@ -86,6 +86,7 @@ func (s *server) grant(r *http.Request, pattern string) (access.Grant, error) {
 	if n := needs[pattern]; !g.Has(n) {
 		return g, scopeMissing(n)
 	}
+	s.cfg.Uses.Note(g.Key)
 	if g.Project == access.Operator && needs[pattern] != access.Operate {
 		return g, failAt("/header/"+projectHeader, codeInvalid,
 			"The credential is of no project: name one in the header %s.", projectHeader)

@@ -19,6 +19,7 @@ var causes = map[code]string{
 	codeUploadType: "The upload token lists the types that the file may have, and its name, its declared type " +
 		"or its first bytes are of another one.",
 	codeProjectExists: "There is a project of this name.",
+	codeNotEmpty:      "The project has something that would be out of reach without it.",
 	codeHostUnknown: "The Host header has a name that is none of the server's: neither a loopback name, nor " +
 		"an IP address, nor one of --listen, --public-url and --allow-host. A proxy or a DNS name is new, or a " +
 		"page tries DNS rebinding.",

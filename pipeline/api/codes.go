@@ -13,6 +13,7 @@ const (
 	codeScope           code = "insufficient_scope"
 	codeAuthUnavailable code = "auth_unavailable"
 	codeProjectExists   code = "project_exists"
+	codeNotEmpty        code = "project_not_empty"
 	codeHostUnknown     code = "host_unknown"
 	codeCrossOrigin     code = "cross_origin"
 	codeHeadersTooLarge code = "headers_too_large"
@@ -105,6 +106,8 @@ var codes = map[code]codeEntry{
 	codeAuthUnavailable: {503, "Credentials cannot be checked now", true,
 		"Try again later. If it lasts, check the connection of the server to its broker."},
 	codeProjectExists: {409, "The project exists", false, "Use it, or choose another name."},
+	codeNotEmpty: {409, "The project is not empty", false,
+		"Delete its videos and webhook endpoints, cancel its uploads and revoke its keys, then delete it again."},
 	codeHostUnknown: {421, "The host is unknown", false,
 		"If the name leads to this server, start it with --allow-host (or REELMILL_ALLOW_HOST) and the name."},
 	codeCrossOrigin: {403, "The request comes from another site", false,

@@ -181,6 +181,8 @@ type Config struct {
 	Keys Keys
 	// Tokens makes and opens tokens for browsers. Nil: there are none, and no routes that make them.
 	Tokens *access.Tokens
+	// Uses notes when keys are used, and tells. Nil: nobody knows.
+	Uses *access.Uses
 	// CredentialsRequired reports whether requests to /v1 need a credential now. Nil: they do not.
 	CredentialsRequired func(ctx context.Context) (bool, error)
 	// Logger gets requests at debug level, and errors that are the server's; nothing is logged when nil.

@@ -125,6 +125,8 @@ func operatorCodes() map[string][]code {
 		"create-project": {codeProjectExists},
 		"list-projects":  nil,
 		"get-project":    missing,
+		"change-project": missing,
+		"delete-project": {codeNotFound, codeNotEmpty},
 	}
 }
 

@@ -47,6 +47,18 @@ var (
 		OperationID: "get-project", Method: http.MethodGet, Path: "/v1/projects/{name}", Tags: []string{"access"},
 		Summary: "Read a project", Description: "For operators.",
 	}
+	opChangeProject = huma.Operation{
+		OperationID: "change-project", Method: http.MethodPatch, Path: "/v1/projects/{name}",
+		Tags: []string{"access"}, Summary: "Change a project", Description: "For operators. What is left out stays, also within `limits`; 0 takes a limit away. Videos " +
+			"keep their own `playback_policy`.",
+	}
+	opDeleteProject = huma.Operation{
+		OperationID: "delete-project", Method: http.MethodDelete, Path: "/v1/projects/{name}",
+		Tags: []string{"access"}, Summary: "Delete an empty project", DefaultStatus: http.StatusNoContent,
+		Description: "For operators. It is empty without videos, uploads that have not ended, webhook endpoints, " +
+			"and keys that may still be used; `project_not_empty` says what there is. Its signing keys end with it. " +
+			"The project `default` stays.",
+	}
 )
 
 // routeKeys adds the routes of keys and projects.
@@ -61,6 +73,8 @@ func (s *server) routeKeys() {
 	handle(s, opCreateProject, s.createProject)
 	handle(s, opListProjects, s.listProjects)
 	handle(s, opGetProject, s.getProject)
+	handle(s, opChangeProject, s.changeProject)
+	handle(s, opDeleteProject, s.deleteProject)
 }
 
 // newKey is the body of a request for a key.
@@ -122,6 +136,8 @@ func invalidAccess(err error) error {
 		return failAt("/body", codeInvalid, "%s", strings.Join(lines, " "))
 	case errors.Is(err, access.ErrExists):
 		return fail(codeProjectExists, "There is a project of this name.")
+	case errors.Is(err, access.ErrNotEmpty):
+		return fail(codeNotEmpty, "%s.", sentence(err.Error()))
 	}
 	return err
 }
@@ -133,6 +149,9 @@ func (s *server) listKeys(ctx context.Context, _ *struct{}) (*listKeysOutput, er
 	err := s.cfg.Keys.Read(ctx, func(state *access.State) { keys = state.Keys(projectOf(ctx)) })
 	if err != nil {
 		return nil, err
+	}
+	if err := s.cfg.Uses.Fill(ctx, keys); err != nil {
+		return nil, brokerFailed(err)
 	}
 	return &listKeysOutput{newList(keys, "")}, nil
 }
@@ -147,10 +166,17 @@ func (s *server) getKey(ctx context.Context, in *keyInput) (*keyOutput, error) {
 	var k access.Key
 	var ok bool
 	err := s.cfg.Keys.Read(ctx, func(state *access.State) { k, ok = state.Key(projectOf(ctx), in.ID) })
-	if err == nil && !ok {
-		err = noSuch("key", pipeline.ErrNotFound)
+	if err != nil {
+		return nil, err
 	}
-	return &keyOutput{k}, err
+	if !ok {
+		return nil, noSuch("key", pipeline.ErrNotFound)
+	}
+	one := []access.Key{k}
+	if err := s.cfg.Uses.Fill(ctx, one); err != nil {
+		return nil, brokerFailed(err)
+	}
+	return &keyOutput{one[0]}, nil
 }
 
 func (s *server) revokeKey(ctx context.Context, in *keyInput) (*keyOutput, error) {
@@ -160,49 +186,4 @@ func (s *server) revokeKey(ctx context.Context, in *keyInput) (*keyOutput, error
 	}
 	s.counts(ctx, e)
 	return s.getKey(ctx, in)
-}
-
-// newProject is the body of a request for a project.
-type newProject struct {
-	_    struct{} `additionalProperties:"false"`
-	Name string   `json:"name" minLength:"1" maxLength:"40" pattern:"^[a-z0-9-]+$" doc:"1 to 40 of a-z, 0-9 and hyphen" example:"shop"`
-	access.Settings
-}
-
-type createProjectInput struct{ Body newProject }
-
-type projectOutput struct{ Body access.Project }
-
-func (s *server) createProject(ctx context.Context, in *createProjectInput) (*projectOutput, error) {
-	e, err := access.CreateProject(ctx, s.cfg.Log, in.Body.Name, in.Body.Settings)
-	if err != nil {
-		return nil, invalidAccess(err)
-	}
-	s.counts(ctx, e)
-	p, _ := access.FoldProject(access.Project{}, e)
-	return &projectOutput{p}, nil
-}
-
-type listProjectsOutput struct{ Body list[access.Project] }
-
-func (s *server) listProjects(ctx context.Context, _ *struct{}) (*listProjectsOutput, error) {
-	var all []access.Project
-	if err := s.cfg.Keys.Read(ctx, func(state *access.State) { all = state.Projects() }); err != nil {
-		return nil, err
-	}
-	return &listProjectsOutput{newList(all, "")}, nil
-}
-
-type projectInput struct {
-	Name string `path:"name" maxLength:"64" doc:"The project's name"`
-}
-
-func (s *server) getProject(ctx context.Context, in *projectInput) (*projectOutput, error) {
-	var p access.Project
-	var ok bool
-	err := s.cfg.Keys.Read(ctx, func(state *access.State) { p, ok = state.Project(in.Name) })
-	if err == nil && !ok {
-		err = noSuch("project", pipeline.ErrNotFound)
-	}
-	return &projectOutput{p}, err
 }

@@ -394,7 +394,7 @@ func openCache(seconds int) string { return viewing{}.cache(seconds) }
 func TestPolicyOfAProject(t *testing.T) {
 	v := newViewers(t, nil)
 	set := func(p pipeline.PlaybackPolicy) {
-		e, err := access.ChangeProject(t.Context(), v.Bus, project, access.Settings{PlaybackPolicy: p})
+		e, err := access.ChangeProject(t.Context(), v.Bus, project, access.Change{PlaybackPolicy: &p}.Apply)
 		must(t, err)
 		must(t, v.book.WaitFor(t.Context(), e.Sequence))
 	}
@@ -408,7 +408,9 @@ func TestPolicyOfAProject(t *testing.T) {
 	}
 	public := post("before")
 	set(pipeline.PlaybackSigned)
-	if _, err := access.ChangeProject(t.Context(), v.Bus, project, access.Settings{PlaybackPolicy: "secret"}); !errors.Is(err, access.ErrInvalid) {
+	other := pipeline.PlaybackPolicy("secret")
+	_, err := access.ChangeProject(t.Context(), v.Bus, project, access.Change{PlaybackPolicy: &other}.Apply)
+	if !errors.Is(err, access.ErrInvalid) {
 		t.Errorf("another policy: %v", err)
 	}
 	signed := post("after")

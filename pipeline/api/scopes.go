@@ -110,6 +110,9 @@ var needs = map[string]need{
 	"GET /v1/projects":        access.Operate,
 	"GET /v1/projects/{name}": access.Operate,
 
+	"PATCH /v1/projects/{name}":  access.Operate,
+	"DELETE /v1/projects/{name}": access.Operate,
+
 	"GET /play/{id}/thumbnail.jpg":  open,
 	"GET /play/{id}/thumbnail.webp": open,
 	"GET /play/{id}/{path...}":      open,

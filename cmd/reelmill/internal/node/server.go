@@ -49,6 +49,7 @@ type Server struct {
 	issuer   *oidc.Issuer // nil: there is none
 	quotas   *quota.Keeper
 	judge    *playback.Judge // of viewers
+	uses     *access.Uses    // when keys were last used
 
 	connections int // that it may have at once; see Descriptors
 
@@ -175,7 +176,7 @@ func (s *Server) openAPI(context.Context) error {
 		Backlog: s.catalog, Workers: s.bus.Workers, LogEnd: s.bus.LastSequence,
 		Webhooks: s.hooks.desk,
 		Bulk:     &bulk.Desk{Bucket: s.bus, Letters: s.bus, Wake: s.bulk.Wake},
-		Keys:     credentials{s.keys, s.issuer}, Tokens: s.tokens, CredentialsRequired: s.asksForKeys,
+		Keys:     credentials{s.keys, s.issuer}, Tokens: s.tokens, Uses: s.uses, CredentialsRequired: s.asksForKeys,
 		Quotas: s.quotas, Playback: s.judge,
 		Limits: s.server.Limits, Access: s.config.Access,
 		WebhookDefault:  !s.webhook.URL.Empty(),
@@ -207,6 +208,7 @@ func (s *Server) Run(ctx context.Context, listener net.Listener) error {
 	reactors.Go(func() error { return s.broker.Watch(back, s.disk.FreeSpace) })
 	reactors.Go(func() error { return s.project(back) })
 	reactors.Go(func() error { return s.keys.Run(back, s.bus) })
+	reactors.Go(func() error { return s.uses.Run(back, s.config.Logger) })
 	reactors.Go(func() error { s.deployed.Run(back, s.bus, s.presences); return nil })
 	reactors.Go(func() error { return s.coordinate(back) })
 	reactors.Go(func() error { return s.bus.Dispatch(back, s.hooks.dispatching()) })

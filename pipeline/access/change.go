@@ -1,0 +1,50 @@
+package access
+
+import "github.com/reelmill/reelmill/pipeline"
+
+// Change says what to change about the settings of a project. What is nil stays.
+type Change struct {
+	Title          *string                  `json:"title,omitempty" maxLength:"256" doc:"For people; may be empty"`
+	Limits         *LimitsChange            `json:"limits,omitempty" doc:"The limits to change; others stay"`
+	PlaybackPolicy *pipeline.PlaybackPolicy `json:"playback_policy,omitempty" enum:"public,signed" doc:"Of videos whose upload says none"`
+}
+
+// LimitsChange says which limits of a project to change. What is nil stays, and 0 takes a limit away.
+type LimitsChange struct {
+	_ struct{} `additionalProperties:"false"`
+
+	RequestsPerSecond *int `json:"requests_per_second,omitempty" minimum:"0" maximum:"1000000" doc:"Requests a second, on average, that each server process answers; 0: no limit"`
+	RequestBurst      *int `json:"request_burst,omitempty" minimum:"0" maximum:"1000000" doc:"Requests at once; 0: twice requests_per_second"`
+	UploadsAtOnce     *int `json:"uploads_at_once,omitempty" minimum:"0" maximum:"1000000" doc:"Requests that send bytes of uploads to one server process at once; 0: no limit"`
+
+	UploadBytesPerDay      *int64 `json:"upload_bytes_per_day,omitempty" minimum:"0" maximum:"9007199254740991" doc:"Bytes uploaded or fetched on a day of UTC; 0: no limit"`
+	MinutesStored          *int64 `json:"minutes_stored,omitempty" minimum:"0" maximum:"9007199254740" doc:"Minutes of video that are kept; 0: no limit"`
+	MinutesEncodedPerMonth *int64 `json:"minutes_encoded_per_month,omitempty" minimum:"0" maximum:"9007199254740" doc:"Minutes of video whose encoding begins in a month of UTC; 0: no limit"`
+}
+
+// Apply returns settings with the change. It does not check them: ChangeProject does.
+func (c Change) Apply(to Settings) Settings {
+	set(&to.Title, c.Title)
+	set(&to.PlaybackPolicy, c.PlaybackPolicy)
+	if c.Limits != nil {
+		to.Limits = c.Limits.apply(to.Limits)
+	}
+	return to
+}
+
+func (c LimitsChange) apply(to Limits) Limits {
+	set(&to.RequestsPerSecond, c.RequestsPerSecond)
+	set(&to.RequestBurst, c.RequestBurst)
+	set(&to.UploadsAtOnce, c.UploadsAtOnce)
+	set(&to.UploadBytesPerDay, c.UploadBytesPerDay)
+	set(&to.MinutesStored, c.MinutesStored)
+	set(&to.MinutesEncodedPerMonth, c.MinutesEncodedPerMonth)
+	return to
+}
+
+// set sets a field to a value, unless that is nil.
+func set[T any](field, value *T) {
+	if value != nil {
+		*field = *value
+	}
+}

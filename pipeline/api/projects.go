@@ -1,0 +1,156 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/access"
+	"github.com/reelmill/reelmill/storage/catalog"
+)
+
+// newProject is the body of a request for a project.
+type newProject struct {
+	_    struct{} `additionalProperties:"false"`
+	Name string   `json:"name" minLength:"1" maxLength:"40" pattern:"^[a-z0-9-]+$" doc:"1 to 40 of a-z, 0-9 and hyphen" example:"shop"`
+	access.Settings
+}
+
+type createProjectInput struct{ Body newProject }
+
+type projectOutput struct{ Body access.Project }
+
+func (s *server) createProject(ctx context.Context, in *createProjectInput) (*projectOutput, error) {
+	e, err := access.CreateProject(ctx, s.cfg.Log, in.Body.Name, in.Body.Settings)
+	if err != nil {
+		return nil, invalidAccess(err)
+	}
+	s.counts(ctx, e)
+	p, _ := access.FoldProject(access.Project{}, e)
+	return &projectOutput{p}, nil
+}
+
+type listProjectsOutput struct{ Body list[access.Project] }
+
+func (s *server) listProjects(ctx context.Context, _ *struct{}) (*listProjectsOutput, error) {
+	var all []access.Project
+	if err := s.cfg.Keys.Read(ctx, func(state *access.State) { all = state.Projects() }); err != nil {
+		return nil, err
+	}
+	return &listProjectsOutput{newList(all, "")}, nil
+}
+
+type projectInput struct {
+	Name string `path:"name" maxLength:"64" doc:"The project's name"`
+}
+
+func (s *server) getProject(ctx context.Context, in *projectInput) (*projectOutput, error) {
+	var p access.Project
+	var ok bool
+	err := s.cfg.Keys.Read(ctx, func(state *access.State) { p, ok = state.Project(in.Name) })
+	if err == nil && !ok {
+		err = noSuch("project", pipeline.ErrNotFound)
+	}
+	return &projectOutput{p}, err
+}
+
+type changeProjectInput struct {
+	Name string `path:"name" maxLength:"64" doc:"The project's name"`
+	Body projectChange
+}
+
+// projectChange is the body of a request to change a project.
+type projectChange struct {
+	_ struct{} `additionalProperties:"false"`
+	access.Change
+}
+
+func (s *server) changeProject(ctx context.Context, in *changeProjectInput) (*projectOutput, error) {
+	e, err := access.ChangeProject(ctx, s.cfg.Log, in.Name, in.Body.Apply)
+	if err != nil {
+		return nil, invalidAccess(noSuch("project", err))
+	}
+	s.counts(ctx, e)
+	return s.getProject(ctx, &projectInput{in.Name})
+}
+
+func (s *server) deleteProject(ctx context.Context, in *projectInput) (*struct{}, error) {
+	if _, err := s.getProject(ctx, in); err != nil {
+		return nil, err
+	}
+	if in.Name == pipeline.DefaultProject {
+		return nil, failAt("/path/name", codeInvalid, "The project %s always exists.", in.Name)
+	}
+	if err := s.checkEmpty(ctx, in.Name); err != nil {
+		return nil, invalidAccess(err)
+	}
+	e, err := access.DeleteProject(ctx, s.cfg.Log, in.Name)
+	if err != nil {
+		return nil, invalidAccess(noSuch("project", err))
+	}
+	s.counts(ctx, e)
+	return nil, nil
+}
+
+// checkEmpty returns access.ErrNotEmpty for a project that has something.
+func (s *server) checkEmpty(ctx context.Context, project string) error {
+	notEmpty := func(what string) error { return fmt.Errorf("%w: it has %s", access.ErrNotEmpty, what) }
+	if s.cfg.LogEnd != nil { // a video of a moment ago counts
+		end, err := s.cfg.LogEnd(ctx)
+		if err != nil {
+			return brokerFailed(err)
+		}
+		if err := s.cfg.Catalog.WaitFor(ctx, end); err != nil {
+			return err
+		}
+	}
+	videos, err := s.cfg.Catalog.Videos(ctx, catalog.Query{Project: project, Limit: 1})
+	if err != nil {
+		return err
+	}
+	if len(videos.Data) > 0 {
+		return notEmpty("videos, such as " + videos.Data[0].ID)
+	}
+	id, err := s.openUpload(ctx, project)
+	if err != nil {
+		return err
+	}
+	if id != "" {
+		return notEmpty("the upload " + id + ", which has not ended")
+	}
+	endpoints, err := s.cfg.Webhooks.List(ctx, project)
+	if err != nil {
+		return orUnavailable(err)
+	}
+	if len(endpoints) > 0 {
+		return notEmpty("the webhook endpoint " + endpoints[0].ID)
+	}
+	key := ""
+	err = s.cfg.Keys.Read(ctx, func(state *access.State) { key = state.ActiveKey(project) })
+	if err == nil && key != "" {
+		err = notEmpty("the key " + key + ", which is not revoked")
+	}
+	return err
+}
+
+// openUpload returns the id of an upload of a project that has not ended; empty: there is none.
+func (s *server) openUpload(ctx context.Context, project string) (string, error) {
+	for info, err := range s.cfg.Store.List(ctx, uploadsPrefix+project+"/") {
+		if err != nil {
+			return "", ofStore(err)
+		}
+		_, id, ok := locateUpload(info.Key)
+		if !ok {
+			continue
+		}
+		switch d, err := s.loadUpload(ctx, project, id); {
+		case errors.Is(err, pipeline.ErrNotFound): // it was removed meanwhile
+		case err != nil:
+			return "", err
+		case !d.Status.ended():
+			return id, nil
+		}
+	}
+	return "", nil
+}
