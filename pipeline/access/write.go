@@ -33,8 +33,8 @@ func CreateProject(ctx context.Context, log pipeline.Log, name string, s Setting
 }
 
 // ChangeProject appends project.changed with the whole new settings, which change makes of the old ones. Who
-// changes a project at the same time loses nothing. pipeline.ErrNotFound: there is no such project. ErrInvalid:
-// a setting is not allowed.
+// changes a project at the same time loses nothing. pipeline.ErrNotFound: there is no such project.
+// ErrInvalid: a setting is not allowed.
 func ChangeProject(ctx context.Context, log pipeline.Log, name string, change func(Settings) Settings,
 ) (pipeline.Event, error) {
 	if CheckProject(name) != nil {

@@ -49,7 +49,8 @@ var (
 	}
 	opChangeProject = huma.Operation{
 		OperationID: "change-project", Method: http.MethodPatch, Path: "/v1/projects/{name}",
-		Tags: []string{"access"}, Summary: "Change a project", Description: "For operators. What is left out stays, also within `limits`; 0 takes a limit away. Videos " +
+		Tags: []string{"access"}, Summary: "Change a project",
+		Description: "For operators. What is left out stays, also within `limits`; 0 takes a limit away. Videos " +
 			"keep their own `playback_policy`.",
 	}
 	opDeleteProject = huma.Operation{

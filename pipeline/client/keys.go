@@ -57,14 +57,16 @@ func (c *Client) CreateProject(ctx context.Context, name string, s access.Settin
 
 // ChangeProject changes what a change names about a project. Only a key of the operator may.
 // pipeline.ErrNotFound: there is none of this name.
-func (c *Client) ChangeProject(ctx context.Context, name string, change access.Change) (access.Project, error) {
+func (c *Client) ChangeProject(
+	ctx context.Context, name string, change access.Change,
+) (access.Project, error) {
 	var p access.Project
 	err := c.doWith(ctx, http.MethodPatch, "/v1/projects/"+url.PathEscape(name), change, &p)
 	return p, err
 }
 
-// DeleteProject deletes an empty project. Only a key of the operator may. The code project_not_empty says what
-// it has. pipeline.ErrNotFound: there is none of this name.
+// DeleteProject deletes an empty project. Only a key of the operator may. The code project_not_empty says
+// what it has. pipeline.ErrNotFound: there is none of this name.
 func (c *Client) DeleteProject(ctx context.Context, name string) error {
 	return c.do(ctx, http.MethodDelete, "/v1/projects/"+url.PathEscape(name), nil, nil)
 }

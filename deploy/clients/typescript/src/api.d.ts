@@ -590,10 +590,22 @@ export interface paths {
         get: operations["get-project"];
         put?: never;
         post?: never;
-        delete?: never;
+        /**
+         * Delete an empty project
+         * @description For operators. It is empty without videos, uploads that have not ended, webhook endpoints, and keys that may still be used; `project_not_empty` says what there is. Its signing keys end with it. The project `default` stays.
+         *
+         *     The credential needs the scope `operator`.
+         */
+        delete: operations["delete-project"];
         options?: never;
         head?: never;
-        patch?: never;
+        /**
+         * Change a project
+         * @description For operators. What is left out stays, also within `limits`; 0 takes a limit away. Videos keep their own `playback_policy`.
+         *
+         *     The credential needs the scope `operator`.
+         */
+        patch: operations["change-project"];
         trace?: never;
     };
     "/v1/queues": {
@@ -2397,6 +2409,11 @@ export interface components {
             expires_at: string | null;
             /** @description key_ and 26 letters and digits */
             id: string;
+            /**
+             * Format: date-time
+             * @description To a minute; null: never, or not since this is noted
+             */
+            last_used_at: string | null;
             /** @description For people */
             name: string;
             /** @description * for a key of the operator */
@@ -2430,6 +2447,11 @@ export interface components {
             expires_at: string | null;
             /** @description key_ and 26 letters and digits */
             id: string;
+            /**
+             * Format: date-time
+             * @description To a minute; null: never, or not since this is noted
+             */
+            last_used_at: string | null;
             /** @description For people */
             name: string;
             /** @description * for a key of the operator */
@@ -2512,6 +2534,38 @@ export interface components {
             uploads_at_once?: number;
         } & {
             [key: string]: unknown;
+        };
+        LimitsChange: {
+            /**
+             * Format: int64
+             * @description Minutes of video whose encoding begins in a month of UTC; 0: no limit
+             */
+            minutes_encoded_per_month?: number;
+            /**
+             * Format: int64
+             * @description Minutes of video that are kept; 0: no limit
+             */
+            minutes_stored?: number;
+            /**
+             * Format: int64
+             * @description Requests at once; 0: twice requests_per_second
+             */
+            request_burst?: number;
+            /**
+             * Format: int64
+             * @description Requests a second, on average, that each server process answers; 0: no limit
+             */
+            requests_per_second?: number;
+            /**
+             * Format: int64
+             * @description Bytes uploaded or fetched on a day of UTC; 0: no limit
+             */
+            upload_bytes_per_day?: number;
+            /**
+             * Format: int64
+             * @description Requests that send bytes of uploads to one server process at once; 0: no limit
+             */
+            uploads_at_once?: number;
         };
         ListArrivedPart: {
             data: components["schemas"]["ArrivedPart"][];
@@ -2986,6 +3040,17 @@ export interface components {
             title: string;
         } & {
             [key: string]: unknown;
+        };
+        ProjectChange: {
+            /** @description The limits to change; others stay */
+            limits?: components["schemas"]["LimitsChange"];
+            /**
+             * @description Of videos whose upload says none
+             * @enum {string}
+             */
+            playback_policy?: "public" | "signed";
+            /** @description For people; may be empty */
+            title?: string;
         };
         Quantiles: {
             /**
@@ -5660,6 +5725,7 @@ export interface operations {
                      *           "created_by": "key:key_01m8ghqzz0taxqswfbv5p1cdn8",
                      *           "expires_at": "2027-11-28T12:00:00Z",
                      *           "id": "key_01m8ghr0wn71a0rc74jwxm01sm",
+                     *           "last_used_at": "2026-11-28T12:34:00Z",
                      *           "name": "Backend of the shop",
                      *           "project": "default",
                      *           "revoked_at": null,
@@ -5723,6 +5789,7 @@ export interface operations {
                      *       "created_by": "key:key_01m8ghqzz0taxqswfbv5p1cdn8",
                      *       "expires_at": "2027-11-28T12:00:00Z",
                      *       "id": "key_01m8ghr0wn71a0rc74jwxm01sm",
+                     *       "last_used_at": null,
                      *       "name": "Backend of the shop",
                      *       "project": "default",
                      *       "revoked_at": null,
@@ -5786,6 +5853,7 @@ export interface operations {
                      *       "created_by": "key:key_01m8ghqzz0taxqswfbv5p1cdn8",
                      *       "expires_at": "2027-11-28T12:00:00Z",
                      *       "id": "key_01m8ghr0wn71a0rc74jwxm01sm",
+                     *       "last_used_at": "2026-11-28T12:34:00Z",
                      *       "name": "Backend of the shop",
                      *       "project": "default",
                      *       "revoked_at": null,
@@ -5842,6 +5910,7 @@ export interface operations {
                      *       "created_by": "key:key_01m8ghqzz0taxqswfbv5p1cdn8",
                      *       "expires_at": "2027-11-28T12:00:00Z",
                      *       "id": "key_01m8ghr0wn71a0rc74jwxm01sm",
+                     *       "last_used_at": "2026-11-28T12:34:00Z",
                      *       "name": "Backend of the shop",
                      *       "project": "default",
                      *       "revoked_at": null,
@@ -6059,6 +6128,107 @@ export interface operations {
             cookie?: never;
         };
         requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "changed_at": "2026-11-28T12:00:00Z",
+                     *       "created_at": "2026-11-28T12:00:00Z",
+                     *       "name": "shop",
+                     *       "title": "Corner shop"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Project"];
+                };
+            };
+            /** @description - `not_found`: Not found */
+            404: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            "4XX": components["responses"]["WrongRequest"];
+            default: components["responses"]["FailedServer"];
+        };
+    };
+    "delete-project": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description - `not_found`: Not found */
+            404: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `project_not_empty`: The project is not empty */
+            409: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            "4XX": components["responses"]["WrongRequest"];
+            default: components["responses"]["FailedServer"];
+        };
+    };
+    "change-project": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The project's name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "limits": {
+                 *         "minutes_stored": 6000
+                 *       },
+                 *       "playback_policy": "signed",
+                 *       "title": "Corner shop"
+                 *     }
+                 */
+                "application/json": components["schemas"]["ProjectChange"];
+            };
+        };
         responses: {
             /** @description OK */
             200: {
