@@ -333,6 +333,11 @@ func TestReaderPlaysASignedVideo(t *testing.T) {
 	if err != nil || len(image) == 0 {
 		t.Errorf("a thumbnail for the command line: %d bytes, %v", len(image), err)
 	}
+	var said bytes.Buffer
+	check(t, run(t.Context(), []string{"videos", "get", s.video, "--server", s.url}, &said, &said))
+	if !strings.Contains(said.String(), "these URLs play with a token only") {
+		t.Errorf("the command shows the plain URLs without saying that they need a token:\n%s", &said)
+	}
 }
 
 // TestSigningKeysCommand makes, lists and revokes a key on the command line: the private half is alone on standard

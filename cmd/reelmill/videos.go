@@ -199,6 +199,10 @@ func (f serverFlags) places(ctx context.Context, v pipeline.VideoView) ([]place,
 	if v.DASHURL != "" {
 		all = append(all, place{"dash", absolute(f.Server, v.DASHURL)})
 	}
+	if v.PlaybackPolicy.Signed() {
+		all = append(all, place{"signed", "these URLs play with a token only: ?token=... of a signing key, or " +
+			"POST " + absolute(f.Server, "/v1/videos/"+v.ID+"/playback_urls")})
+	}
 	if v.Status != pipeline.StateVideoReady {
 		return all, nil
 	}

@@ -159,16 +159,23 @@ func (s *State) Key(project, id string) (Key, bool) {
 
 // Keys returns the keys of a project, the newest first, revoked ones included.
 func (s *State) Keys(project string) []Key {
-	var all []Key
-	for _, k := range s.keys {
-		if k.Project == project {
-			all = append(all, k)
-		}
-	}
-	slices.SortFunc(all, func(a, b Key) int {
-		return cmp.Or(b.CreatedAt.Compare(a.CreatedAt), cmp.Compare(b.ID, a.ID))
+	return newestFirst(s.keys, project, func(k Key) (string, time.Time, string) {
+		return k.Project, k.CreatedAt, k.ID
 	})
-	return all
+}
+
+// newestFirst returns those of a project. of returns the project, time of creation and id of one.
+func newestFirst[K any](all map[string]K, project string, of func(K) (string, time.Time, string)) []K {
+	some := slices.DeleteFunc(slices.Collect(maps.Values(all)), func(k K) bool {
+		owner, _, _ := of(k)
+		return owner != project
+	})
+	slices.SortFunc(some, func(a, b K) int {
+		_, at, id := of(a)
+		_, other, otherID := of(b)
+		return cmp.Or(other.Compare(at), cmp.Compare(otherID, id))
+	})
+	return some
 }
 
 // ActiveKey returns the id of a key of a project that may be used now; empty: there is none.

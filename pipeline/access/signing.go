@@ -13,7 +13,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -270,14 +269,7 @@ func (s *State) SigningKey(project, id string) (SigningKey, bool) {
 
 // SigningKeys returns the signing keys of a project, the newest first, revoked ones included.
 func (s *State) SigningKeys(project string) []SigningKey {
-	var all []SigningKey
-	for _, k := range s.signing {
-		if k.Project == project {
-			all = append(all, k)
-		}
-	}
-	slices.SortFunc(all, func(a, b SigningKey) int {
-		return cmp.Or(b.CreatedAt.Compare(a.CreatedAt), cmp.Compare(b.ID, a.ID))
+	return newestFirst(s.signing, project, func(k SigningKey) (string, time.Time, string) {
+		return k.Project, k.CreatedAt, k.ID
 	})
-	return all
 }

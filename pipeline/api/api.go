@@ -145,6 +145,7 @@ func (s *server) routes() {
 	}
 	s.routeWebhooks()
 	s.routeKeys()
+	s.routeProjects()
 	s.routeTokens()
 	s.routeSigningKeys()
 	handle(s, opPlaybackURLs, s.makePlaybackURLs)

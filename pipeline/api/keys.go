@@ -34,35 +34,9 @@ var (
 		Summary: "Revoke an API key", DefaultStatus: http.StatusOK,
 		Description: "No process honours it two seconds later. Revoking again does nothing.",
 	}
-	opCreateProject = huma.Operation{
-		OperationID: "create-project", Method: http.MethodPost, Path: "/v1/projects", Tags: []string{"access"},
-		Summary: "Make a project", DefaultStatus: http.StatusCreated,
-		Description: "For operators. Then make a key of it: POST /v1/keys with the header X-Reelmill-Project.",
-	}
-	opListProjects = huma.Operation{
-		OperationID: "list-projects", Method: http.MethodGet, Path: "/v1/projects", Tags: []string{"access"},
-		Summary: "List the projects", Description: "For operators. By name.",
-	}
-	opGetProject = huma.Operation{
-		OperationID: "get-project", Method: http.MethodGet, Path: "/v1/projects/{name}", Tags: []string{"access"},
-		Summary: "Read a project", Description: "For operators.",
-	}
-	opChangeProject = huma.Operation{
-		OperationID: "change-project", Method: http.MethodPatch, Path: "/v1/projects/{name}",
-		Tags: []string{"access"}, Summary: "Change a project",
-		Description: "For operators. What is left out stays, also within `limits`; 0 takes a limit away. Videos " +
-			"keep their own `playback_policy`.",
-	}
-	opDeleteProject = huma.Operation{
-		OperationID: "delete-project", Method: http.MethodDelete, Path: "/v1/projects/{name}",
-		Tags: []string{"access"}, Summary: "Delete an empty project", DefaultStatus: http.StatusNoContent,
-		Description: "For operators. It is empty without videos, uploads that have not ended, webhook endpoints, " +
-			"and keys that may still be used; `project_not_empty` says what there is. Its signing keys end with it. " +
-			"The project `default` stays.",
-	}
 )
 
-// routeKeys adds the routes of keys and projects.
+// routeKeys adds the routes of keys.
 func (s *server) routeKeys() {
 	if s.cfg.Keys == nil {
 		return
@@ -71,11 +45,6 @@ func (s *server) routeKeys() {
 	handle(s, opListKeys, s.listKeys)
 	handle(s, opGetKey, s.getKey)
 	handle(s, opRevokeKey, s.revokeKey)
-	handle(s, opCreateProject, s.createProject)
-	handle(s, opListProjects, s.listProjects)
-	handle(s, opGetProject, s.getProject)
-	handle(s, opChangeProject, s.changeProject)
-	handle(s, opDeleteProject, s.deleteProject)
 }
 
 // newKey is the body of a request for a key.
