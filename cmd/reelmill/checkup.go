@@ -272,20 +272,24 @@ func (d *checkup) taken(ctx context.Context, err error) (string, error) {
 	if host == "" || net.ParseIP(host).IsUnspecified() {
 		host = "127.0.0.1"
 	}
-	url := "http://" + net.JoinHostPort(host, port)
-	if ok, asked := probe(ctx, url+"/healthz"); asked != nil || !ok {
+	cert, certErr := d.flags.openCertificate()
+	if certErr != nil {
+		return "", certErr
+	}
+	client, url := ownClient(cert, "http://"+net.JoinHostPort(host, port))
+	if ok, asked := probe(ctx, client, url+"/healthz"); asked != nil || !ok {
 		return "", errors.Join(err, asked)
 	}
-	return "the running server answers at " + url, notReady(ctx, url)
+	return "the running server answers at " + url, notReady(ctx, client, url)
 }
 
 // notReady returns why a server is not ready, from its /readyz; nil when it is ready.
-func notReady(ctx context.Context, url string) error {
+func notReady(ctx context.Context, client *http.Client, url string) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/readyz", nil)
 	if err != nil {
 		return err
 	}
-	answer, err := http.DefaultClient.Do(request)
+	answer, err := client.Do(request)
 	if err != nil {
 		return err
 	}

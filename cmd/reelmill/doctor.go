@@ -66,6 +66,7 @@ func (c doctorCommand) Run(ctx context.Context, s streams, set *settings, log *s
 		{"webhook secret", func(context.Context) (string, error) { return "it can be read or made", secretErr },
 			"let the user that runs ReelMill read " + secretPath(c.Data) + ", or remove an empty one"},
 		{"configuration", d.configuration, "correct the flag or the key of the configuration file"},
+		{"certificate", d.certificate, "correct --tls-cert and --tls-key; both files are PEM, and belong together"},
 		{"address", d.address, "stop the program that uses the address, or name another with --listen"},
 		{"clock", d.clock, "set the clock with NTP: ids, retries and signatures depend on it"},
 	} {

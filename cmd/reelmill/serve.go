@@ -127,6 +127,9 @@ var helpTexts = kong.Vars{
 		"then any web page can use the server through the browser of a person who can reach it.",
 	"allow_origin_help": "Origin of web pages on other sites that may use the API, such as " +
 		"https://app.example.com. Default: none may.",
+	"tls_cert_help": "File with the certificate of the listener and those of its issuers (PEM). The server " +
+		"then speaks https alone. A file that is replaced counts a second later. Default: no encryption.",
+	"tls_key_help": "File with the private key of --tls-cert (PEM).",
 	"proxies_help": "Network of proxies before the server, such as 10.0.0.0/8, whose X-Forwarded-For says " +
 		"who the client is. The limits for one client need it behind a proxy. Default: the header is ignored.",
 	"min_rate_help":       "Bytes a second that an upload must keep up; it may pause for up to a minute.",
@@ -198,6 +201,7 @@ type serveCommand struct {
 	SMTPFrom string      `name:"smtp-from" help:"${smtp_from_help}" env:"REELMILL_SMTP_FROM" placeholder:"ADDRESS"`
 
 	issuerFlags
+	tlsFlags
 	Auth        string   `help:"${auth_help}" default:"auto" enum:"auto,required,off" env:"REELMILL_AUTH"`
 	AllowPublic bool     `help:"${public_help}" env:"REELMILL_ALLOW_PUBLIC"`
 	AllowOrigin []string `help:"${allow_origin_help}" env:"REELMILL_ALLOW_ORIGIN" placeholder:"ORIGIN"`
@@ -222,7 +226,8 @@ func (c serveCommand) Validate() error {
 			mistakes = append(mistakes, fmt.Errorf("--smtp: %w", err))
 		}
 	}
-	return errors.Join(append(mistakes, c.validateAccess(), c.checkIssuer(), c.dataFlags.Validate())...)
+	mistakes = append(mistakes, c.checkTLS(), c.validateAccess(), c.checkIssuer(), c.dataFlags.Validate())
+	return errors.Join(mistakes...)
 }
 
 // mail returns how e-mail is sent.
@@ -248,10 +253,15 @@ func (c serveCommand) Run(ctx context.Context, s streams, set *settings, log *sl
 		return err
 	}
 	defer listener.Close()
+	if config.Certificate, err = c.openCertificate(); err != nil {
+		return err
+	}
+	client, url := ownClient(config.Certificate, url)
 	config.Auth = c.authFor(listener.Addr().String())
 	warnAnyHost(config.Access, log)
 	c.warnInsecure(log)
 	c.warnOpen(config.Auth, listener.Addr().String(), log)
+	c.warnPlain(config.Certificate, listener.Addr().String(), log)
 	n, err := node.OpenServer(ctx, config)
 	if errors.Is(err, node.ErrNoKey) {
 		return usageError{c.errNoKey(err)}
@@ -264,7 +274,7 @@ func (c serveCommand) Run(ctx context.Context, s streams, set *settings, log *sl
 	defer stop()
 	g.Go(func() error { defer stop(); return n.Run(runCtx, listener) })
 	g.Go(func() error {
-		err := announce(runCtx, s, url, log)
+		err := announce(runCtx, client, s, url, log)
 		if err != nil {
 			stop()
 		}
@@ -306,10 +316,10 @@ const readyPatience = 2 * time.Second
 
 // announce prints the ready line once /readyz answers 200, and tells people what to type next. It logs once
 // why a server is not ready for long.
-func announce(ctx context.Context, s streams, url string, log *slog.Logger) error {
+func announce(ctx context.Context, client *http.Client, s streams, url string, log *slog.Logger) error {
 	late := time.After(readyPatience)
 	for {
-		ok, err := probe(ctx, url+"/readyz")
+		ok, err := probe(ctx, client, url+"/readyz")
 		if ok {
 			break
 		}
@@ -321,7 +331,7 @@ func announce(ctx context.Context, s streams, url string, log *slog.Logger) erro
 		case <-ctx.Done():
 			return errors.Join(ctx.Err(), err)
 		case <-late:
-			if err := notReady(ctx, url); err != nil && ctx.Err() == nil {
+			if err := notReady(ctx, client, url); err != nil && ctx.Err() == nil {
 				log.Warn("the server listens, but is not ready yet", "error", err)
 			}
 		case <-wait.C:
@@ -332,12 +342,12 @@ func announce(ctx context.Context, s streams, url string, log *slog.Logger) erro
 	return human.Encode(s.out, readyLine{Ready: true, URL: url})
 }
 
-func probe(ctx context.Context, url string) (bool, error) {
+func probe(ctx context.Context, client *http.Client, url string) (bool, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return false, err
 	}
-	answer, err := http.DefaultClient.Do(request)
+	answer, err := client.Do(request)
 	if err != nil {
 		return false, err
 	}

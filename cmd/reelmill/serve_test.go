@@ -58,7 +58,7 @@ func TestAnnounceWarnsAndGoesOn(t *testing.T) {
 	}))
 	defer server.Close()
 	var out, errOut bytes.Buffer
-	check(t, announce(t.Context(), streams{&out, &errOut}, server.URL, slog.New(slog.NewTextHandler(log, nil))))
+	check(t, announce(t.Context(), server.Client(), streams{&out, &errOut}, server.URL, slog.New(slog.NewTextHandler(log, nil))))
 	if n := strings.Count(log.String(), "\n"); n != 1 || !strings.Contains(log.String(), "not ready: disk: full") {
 		t.Errorf("%d lines are logged:\n%s", n, log)
 	}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"crypto/tls"
 	"net"
 	"net/http"
 	"net/netip"
@@ -114,6 +115,9 @@ func (c *counted) Close() error {
 
 // takenOver is for http.Server.ConnState: a connection that a handler has taken over keeps one share.
 func takenOver(conn net.Conn, state http.ConnState) {
+	if encrypted, ok := conn.(*tls.Conn); ok {
+		conn = encrypted.NetConn()
+	}
 	c, ok := conn.(*counted)
 	if !ok || state != http.StateHijacked {
 		return

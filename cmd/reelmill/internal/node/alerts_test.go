@@ -179,6 +179,13 @@ var alertScenarios = []struct {
 	{name: "the event log is fairly full", series: map[string]string{
 		`reelmill_log_bytes{}`: "6.7e9x20", `reelmill_log_upload_bytes{}`: "7.5e9x20",
 	}},
+	{name: "a certificate expires in six days", series: map[string]string{
+		`reelmill_tls_certificate_expiry_timestamp_seconds{instance="a"}`: "518400x20",
+		`reelmill_tls_certificate_expiry_timestamp_seconds{instance="b"}`: "7776000x20",
+	}, fires: []string{"ReelMillCertificateExpires: The TLS certificate of a expires in 5d 23h 50m 0s."}},
+	{name: "a certificate expires in eight days", series: map[string]string{
+		`reelmill_tls_certificate_expiry_timestamp_seconds{instance="a"}`: "691200x20",
+	}},
 	{name: "the event log has lost 3 events", series: map[string]string{
 		`reelmill_log_lost_events{}`: "0x5 3",
 	}, fires: []string{"ReelMillLogLost: The event log has lost 3 events."}},

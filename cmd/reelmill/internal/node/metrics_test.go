@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/client"
@@ -109,7 +110,30 @@ func TestMetricsThatAlertsNeed(t *testing.T) {
 			t.Errorf("%s is %v, want %v", name, s[name], want)
 		}
 	}
+	maps.Copy(s, metricsOverTLS(t))
 	checkRules(t, s)
+}
+
+// metricsOverTLS returns the metrics of a server that has a certificate.
+func metricsOverTLS(t *testing.T) series {
+	t.Helper()
+	c, err := pipelinetest.NewCertificate(nil, time.Now().Add(time.Hour))
+	check(t, err)
+	own, err := OpenCertificate(certificateFiles(t, t.TempDir(), c.Chain(), c.Key(), 0))
+	check(t, err)
+	metrics := pipelinetest.FreeAddress(t)
+	_, address := runServer(t, ServerConfig{
+		Config: Config{Data: t.TempDir(), MinFree: 1, MetricsListen: metrics}, Certificate: own,
+	})
+	pipelinetest.Until(t, "the server speaks TLS", func() bool {
+		answer, err := own.Client().Get(strings.Replace(address, "http:", "https:", 1) + "/healthz")
+		return err == nil && answer.Body.Close() == nil && answer.StatusCode == http.StatusOK
+	})
+	pipelinetest.Until(t, "metrics are served", func() bool {
+		answer, err := http.Get("http://" + metrics + "/metrics")
+		return err == nil && answer.Body.Close() == nil
+	})
+	return scrape(t, "http://"+metrics)
 }
 
 // noVideo makes a text file with the name of a video.

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -24,7 +25,7 @@ func (s *Server) serve(ctx context.Context, listener net.Listener) error {
 	}
 	server := api.Server(listener.Addr().String(), handler)
 	done := make(chan error, 1)
-	go func() { done <- server.Serve(s.limitConnections(listener, s.connections)) }()
+	go func() { done <- server.Serve(s.encrypted(s.limitConnections(listener, s.connections))) }()
 	select {
 	case err := <-done:
 		return fmt.Errorf("serve: %w", err)
@@ -41,6 +42,22 @@ func (s *Server) serve(ctx context.Context, listener net.Listener) error {
 		return err
 	}
 	return nil
+}
+
+// encrypted returns l with TLS, if the server has a certificate. A handshake happens in the goroutine of its
+// connection, within the time for headers.
+func (s *Server) encrypted(l net.Listener) net.Listener {
+	if s.server.Certificate == nil {
+		return l
+	}
+	const read = "read the renewed certificate"
+	return tls.NewListener(l, s.server.Certificate.config(func(err error) {
+		if err != nil {
+			s.recurring.Failed(read, "error", err, "to_do", "clients get the one from before until it expires")
+			return
+		}
+		s.recurring.Works(read)
+	}))
 }
 
 // protected protects a handler of this node as the API is.
