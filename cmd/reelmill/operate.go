@@ -314,7 +314,21 @@ func (c statsCommand) Run(ctx context.Context, s streams) error {
 			}
 		}
 		printWindow(w, "all", stats.Total)
+		printObjective(w, stats.Objective)
 	})
+}
+
+// printObjective says whether videos become playable in time. It prints nothing without an objective.
+func printObjective(w io.Writer, o *stats.Objective) {
+	if o == nil {
+		return
+	}
+	verdict := "met"
+	if !o.Met {
+		verdict = "MISSED"
+	}
+	human.Fprintf(w, "\nobjective: 95 %% playable within %s: %s (%d of %d were; %d more are late now)\n",
+		time.Duration(o.Seconds*float64(time.Second)), verdict, o.Within, o.Playable, o.Late)
 }
 
 func printWindow(w io.Writer, name string, x stats.Window) {

@@ -138,6 +138,8 @@ var helpTexts = kong.Vars{
 		"came of it is removed.",
 	"streams_help": "Event streams, WebSockets and waiting reads that may be open at once (503); one client " +
 		"may have three quarters (429).",
+	"playable_within_help": "Time from its upload within which a video should be playable: `reelmill stats` " +
+		"and metrics say whether 95% are. 0: no objective.",
 	"client_rate_help": "Requests a second that one client may send (429).",
 	"play_origin_help": "Origin of web pages whose scripts may play videos, '*' for all, or none.",
 	"state_help": "Folder that remembers uploads, so that another run goes on with them. Default: reelmill " +
@@ -192,6 +194,7 @@ type serveCommand struct {
 	Uploads   int           `help:"${client_uploads_help}" name:"max-client-uploads" default:"48" env:"REELMILL_MAX_CLIENT_UPLOADS"`
 	Expires   time.Duration `help:"${expires_help}" name:"upload-expires" default:"24h" env:"REELMILL_UPLOAD_EXPIRES"`
 	Streams   int           `help:"${streams_help}" name:"max-streams" default:"10000" env:"REELMILL_MAX_STREAMS"`
+	Within    time.Duration `help:"${playable_within_help}" name:"playable-within" default:"5m" env:"REELMILL_PLAYABLE_WITHIN"`
 	Rate      int           `help:"${client_rate_help}" name:"max-client-rate" default:"1000" env:"REELMILL_MAX_CLIENT_RATE"`
 	Workers   bool          `help:"Run jobs in this process." default:"true" negatable:"" env:"REELMILL_WORKERS"`
 	workFlags
@@ -225,6 +228,9 @@ func (c serveCommand) Validate() error {
 		if err := c.mail().Check(); err != nil {
 			mistakes = append(mistakes, fmt.Errorf("--smtp: %w", err))
 		}
+	}
+	if c.Within < 0 {
+		mistakes = append(mistakes, fmt.Errorf("--playable-within must be 0 or more, not %s", c.Within))
 	}
 	mistakes = append(mistakes, c.checkTLS(), c.validateAccess(), c.checkIssuer(), c.dataFlags.Validate())
 	return errors.Join(mistakes...)
@@ -308,6 +314,7 @@ func (c serveCommand) configWith(signing secret.Text, set *settings, log *slog.L
 			UploadExpires: c.Expires, MaxStreams: c.Streams,
 		},
 		OIDC: c.issuerFlags.config(log), Mail: c.mail(), Pipelines: set.pipelines, PublicURL: string(c.PublicURL),
+		PlayableObjective: c.Within,
 	}
 }
 

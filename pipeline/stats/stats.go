@@ -23,6 +23,8 @@ type Stats struct {
 	To            time.Time `json:"to" doc:"End of the last window"`
 	Windows       []Window  `json:"windows" doc:"One after the other, the empty ones too"`
 	Total         Window    `json:"total" doc:"The whole range as one window"`
+
+	Objective *Objective `json:"objective,omitempty" doc:"Whether videos become playable in time; absent when the operator has no objective"`
 }
 
 // Window is what happened from Start until before End, by the times of the events.

@@ -142,3 +142,27 @@ func TestStatsInJSON(t *testing.T) {
 		t.Error(diff, err)
 	}
 }
+
+// TestObjectiveCountsVideosThatAreLate: when nothing gets done, the times of what was done before say nothing.
+func TestObjectiveCountsVideosThatAreLate(t *testing.T) {
+	at := time.Date(2026, 11, 28, 12, 0, 30, 0, time.UTC)
+	for _, c := range []struct {
+		fast, slow, late int
+		met              bool
+	}{
+		{0, 0, 0, true}, {19, 1, 0, true}, {18, 2, 0, false}, {19, 0, 1, true}, {18, 1, 1, false}, {0, 0, 1, false},
+	} {
+		tally := stats.NewTally(time.Minute, at, at.Add(time.Minute))
+		for i := range c.fast + c.slow {
+			took := 10.0 // just in time
+			if i >= c.fast {
+				took = 10.1
+			}
+			tally.Add(pipeline.Sample{Metric: pipeline.MetricPlayable, At: at.Add(time.Duration(i) * time.Second), Value: took})
+		}
+		o := tally.Objective(10*time.Second, c.late)
+		if o.Met != c.met || o.Playable != c.fast+c.slow || o.Within != c.fast || o.Late != c.late || o.Seconds != 10 {
+			t.Errorf("%+v: %+v", c, o)
+		}
+	}
+}

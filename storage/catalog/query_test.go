@@ -238,6 +238,8 @@ func TestQueriesUseIndexes(t *testing.T) {
 		switch text {
 		case sqlBacklog: // it counts in an index that holds only the open videos
 			scans = plan != "SCAN videos USING COVERING INDEX videos_backlog\n"
+		case sqlLate: // it reads the open videos alone
+			scans = plan != "SCAN videos USING INDEX videos_backlog\n"
 		case sqlOldDeletions: // it reads the first ten of the primary key
 			scans = plan != "SCAN deletions USING INDEX sqlite_autoindex_deletions_1\n"
 		case sqlDropGrams, sqlDropVideoGrams: // = says that it looks up the rowid

@@ -90,6 +90,10 @@ const (
 	sqlBacklog = `
 		SELECT COUNT(CASE WHEN project = $1 THEN 1 END), COUNT(*) FROM videos
 		WHERE status IN ('queued', 'inspecting', 'processing')`
+	sqlLate = `
+		SELECT COUNT(*) FROM videos
+		WHERE status IN ('queued', 'inspecting', 'processing') AND ($1 = '' OR project = $1)
+			AND created_at < $2 AND CASE WHEN json_valid(doc) THEN json_extract(doc, '$.playable') END = 0`
 
 	// The expressions and the condition repeat those of the index jobs_completed word for word.
 	sqlPaces = `
@@ -152,7 +156,7 @@ var (
 	}
 	readerStatements = []string{
 		sqlSequence, sqlPoisoned, sqlAppliedAt, sqlVideo, sqlJobs, sqlOutputs, sqlEvents,
-		sqlOutputsAt, sqlAnyVideo, sqlAnyOutputs, sqlUnfinished, sqlBacklog, sqlPaces, sqlSamples, sqlAllSamples,
-		sqlStored, sqlStoredUntil, sqlUsage, sqlPlayback,
+		sqlOutputsAt, sqlAnyVideo, sqlAnyOutputs, sqlUnfinished, sqlBacklog, sqlLate, sqlPaces, sqlSamples,
+		sqlAllSamples, sqlStored, sqlStoredUntil, sqlUsage, sqlPlayback,
 	}
 )

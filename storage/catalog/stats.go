@@ -25,6 +25,8 @@ type StatsQuery struct {
 	// Window.Complete; zero if it knows none. Without it, windows that end after the last applied event are
 	// incomplete: on an idle server, the latest ones.
 	CaughtUp time.Time
+	// Objective is within which time of its upload a video should be playable. 0: there is no objective.
+	Objective time.Duration
 }
 
 func (q StatsQuery) validate() error {
@@ -88,7 +90,18 @@ func (c *Catalog) stats(ctx context.Context, q StatsQuery) (stats.Stats, error) 
 		s.Metric, s.At, s.Label = pipeline.Metric(words.of(metric)), time.UnixMicro(at), words.of(label)
 		tally.Add(s)
 	}
-	return tally.Stats(through), rows.Err()
+	if err := rows.Err(); err != nil {
+		return stats.Stats{}, err
+	}
+	s := tally.Stats(through)
+	if q.Objective > 0 {
+		late, err := c.Late(ctx, q.Project, time.Now().Add(-q.Objective))
+		if err != nil {
+			return stats.Stats{}, err
+		}
+		s.Objective = new(tally.Objective(q.Objective, late))
+	}
+	return s, nil
 }
 
 // words keeps one copy of each of the few distinct words of a result.
@@ -111,6 +124,16 @@ func (c *Catalog) Backlog(ctx context.Context, project string) (ofProject, total
 		return 0, 0, fmt.Errorf("count backlog: %w", c.explain(err))
 	}
 	return ofProject, total, nil
+}
+
+// Late returns how many videos of a project (empty: of all) were uploaded before a time, have not ended, and
+// are not playable. It reads the documents of such videos that are playable, too.
+func (c *Catalog) Late(ctx context.Context, project string, before time.Time) (n int, err error) {
+	err = c.reader.stmt(sqlLate).QueryRowContext(ctx, project, before.UnixMicro()).Scan(&n)
+	if err != nil {
+		return 0, fmt.Errorf("count late videos: %w", c.explain(err))
+	}
+	return n, nil
 }
 
 // Unfinished returns videos of all projects that have not ended, or whose end is still to be announced:

@@ -294,6 +294,31 @@ func TestPlayableIsOwedAfterTheEnd(t *testing.T) {
 	}
 }
 
+// TestLate: a video is late while it has not ended and cannot be played, and was uploaded before the time.
+func TestLate(t *testing.T) {
+	s := shelf(false) // vid_01, vid_03, ... are queued
+	s.tell(pipeline.VideoPlayable, pipeline.PlayableSubject("p", "vid_01"), "vid_01",
+		pipeline.Playable{Path: "master.m3u8"})
+	s.finished("p", "vid_03", pipeline.Finish{State: pipeline.StateVideoErrored, Notify: true})
+	c := fresh(t, s.events...)
+	for project, want := range map[string]int{"p": 3, "q": 1, "": 4, "x": 0} { // of p: vid_05, vid_07, vid_09
+		if n := must(c.Late(t.Context(), project, farFuture)); n != want {
+			t.Errorf("%q: %d are late, want %d", project, n, want)
+		}
+	}
+	before := must(c.Video(t.Context(), "p", "vid_09")).CreatedAt
+	if n := must(c.Late(t.Context(), "p", before)); n != 2 {
+		t.Errorf("%d were uploaded before vid_09", n)
+	}
+	now := time.Now()
+	stats := must(c.Stats(t.Context(), StatsQuery{
+		Project: "p", Window: time.Minute, From: now.Add(-time.Minute), To: now, Objective: time.Minute,
+	}))
+	if o := stats.Objective; o == nil || o.Seconds != 60 || o.Late != 3 || o.Met {
+		t.Errorf("%+v", o)
+	}
+}
+
 // filled opens a catalog and runs an insert that counts to n in the table `n`.
 func filled(b *testing.B, n int, insert string) *Catalog {
 	b.Helper()

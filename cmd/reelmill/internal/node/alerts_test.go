@@ -198,12 +198,26 @@ var alertScenarios = []struct {
 		`reelmill_time_to_playable_seconds_bucket{le="300"}`:  "0x9 0+1x40",
 		`reelmill_time_to_playable_seconds_bucket{le="900"}`:  "0x9 0+1.25x40",
 		`reelmill_time_to_playable_seconds_bucket{le="+Inf"}`: "0x9 0+1.25x40",
-	}, fires: []string{"ReelMillPlaybackLate: One video in ten takes more than 5 minutes to be playable."}},
+		`reelmill_time_to_playable_objective_seconds{}`:       "300x49",
+	}, fires: []string{
+		"ReelMillPlaybackLate: More than 5% of the videos take longer to be playable than --playable-within says.",
+	}},
+	{name: "10 of 50 videos took 10 minutes, which is soon enough", series: map[string]string{
+		`reelmill_time_to_playable_seconds_bucket{le="300"}`:  "0x9 0+1x40",
+		`reelmill_time_to_playable_seconds_bucket{le="900"}`:  "0x9 0+1.25x40",
+		`reelmill_time_to_playable_seconds_bucket{le="+Inf"}`: "0x9 0+1.25x40",
+		`reelmill_time_to_playable_objective_seconds{}`:       "900x49",
+	}},
+	{name: "nothing becomes playable, and two servers tell of it", series: map[string]string{
+		`reelmill_videos_late{instance="a"}`: "0x5 7x30", `reelmill_videos_late{instance="b"}`: "0x5 7x30",
+	}, fires: []string{"ReelMillVideosLate: 7 videos should be playable by now, and are not."}},
+	{name: "a video was late", series: map[string]string{`reelmill_videos_late{}`: "0x5 1x15 0x9"}},
 	{name: "of 50 videos 2 took 10 minutes to be playable, and then there are none", series: map[string]string{
 		`reelmill_time_to_playable_seconds_bucket{le="60"}`:   "0x9 0+1.2x40 48x90",
 		`reelmill_time_to_playable_seconds_bucket{le="300"}`:  "0x9 0+1.2x40 48x90",
 		`reelmill_time_to_playable_seconds_bucket{le="900"}`:  "0x9 0+1.25x40 50x90",
 		`reelmill_time_to_playable_seconds_bucket{le="+Inf"}`: "0x9 0+1.25x40 50x90",
+		`reelmill_time_to_playable_objective_seconds{}`:       "300x139",
 	}},
 	{name: "the sweeper repairs one video", series: map[string]string{
 		`reelmill_sweeper_repairs_total{kind="task_lost"}`:    "0x10 1x20",

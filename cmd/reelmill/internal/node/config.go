@@ -77,6 +77,8 @@ type ServerConfig struct {
 	OIDC oidc.Config
 	// Auth says when requests need a credential. The zero Auth: never.
 	Auth Auth
+	// PlayableObjective is within which time of its upload a video should be playable. 0: there is none.
+	PlayableObjective time.Duration
 	// Certificate is that of the listener. Nil: connections are not encrypted.
 	Certificate *Certificate
 	// PublicURL is where people reach the server. URLs in answers and webhooks begin with it. Empty: they are

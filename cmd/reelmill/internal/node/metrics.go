@@ -92,6 +92,10 @@ var (
 		"Open event streams (sse, websocket) and reads that wait for a state (wait).", []string{"kind"}, nil)
 	descSubscribersMax = prometheus.NewDesc("reelmill_subscribers_max",
 		"Subscribers that may be open at once: --max-streams.", nil, nil)
+	descObjective = prometheus.NewDesc("reelmill_time_to_playable_objective_seconds",
+		"Within how many seconds of its upload a video should be playable: --playable-within.", nil, nil)
+	descLate = prometheus.NewDesc("reelmill_videos_late",
+		"Videos that should be playable by --playable-within, have not ended, and are not.", nil, nil)
 	descSlow = prometheus.NewDesc("reelmill_slow_readers_total",
 		"Event streams and WebSockets that were cut off because their clients took events too slowly.", nil, nil)
 	descBusy = prometheus.NewDesc("reelmill_slots_busy", "Slots that hold a task.", []string{"worker"}, nil)

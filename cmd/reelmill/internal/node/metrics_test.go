@@ -60,7 +60,9 @@ func (s series) names() map[string][]string {
 // TestMetricsThatAlertsNeed checks that a server has the metrics of the alerts from the first scrape on,
 // zeros included, and that it counts.
 func TestMetricsThatAlertsNeed(t *testing.T) {
-	_, address := runServer(t, ServerConfig{Config: Config{Data: t.TempDir(), MinFree: 1}, RunJobs: true})
+	_, address := runServer(t, ServerConfig{
+		Config: Config{Data: t.TempDir(), MinFree: 1}, RunJobs: true, PlayableObjective: time.Minute,
+	})
 	awaitReady(t, address, http.StatusOK)
 	s := scrape(t, address)
 	for _, worker := range []string{"inspect", "transcode", "audio", "thumbnail", "watermark", "packager", "webhook"} {

@@ -44,5 +44,6 @@ func (s statistics) Stats(ctx context.Context, q catalog.StatsQuery) (stats.Stat
 	if applied >= last {
 		q.CaughtUp = now
 	}
+	q.Objective = s.server.PlayableObjective
 	return s.catalog.Stats(ctx, q)
 }

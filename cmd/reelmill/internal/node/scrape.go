@@ -88,6 +88,18 @@ func (s *Server) measureSweeper(_ context.Context, to sink) error {
 	return nil
 }
 
+// measureObjective measures which videos are late, and by what they are judged.
+func (s *Server) measureObjective(ctx context.Context, to sink) error {
+	within := s.server.PlayableObjective
+	late, err := s.catalog.Late(ctx, "", time.Now().Add(-within))
+	if err != nil {
+		return err
+	}
+	to.gauge(descObjective, within.Seconds())
+	to.gauge(descLate, float64(late))
+	return nil
+}
+
 // measureSubscribers measures who waits for events.
 func (s *Server) measureSubscribers(_ context.Context, to sink) error {
 	n := s.handler.Subscribers()

@@ -79,6 +79,9 @@ func OpenServer(ctx context.Context, c ServerConfig) (*Server, error) {
 	}
 	g.metrics.add("sweeper", s.measureSweeper)
 	g.metrics.add("subscribers", s.measureSubscribers)
+	if c.PlayableObjective > 0 {
+		g.metrics.add("objective", s.measureObjective)
+	}
 	if c.Certificate != nil {
 		g.metrics.add("certificate", c.Certificate.measure)
 	}

@@ -2852,6 +2852,32 @@ export interface components {
         } & {
             [key: string]: unknown;
         };
+        Objective: {
+            /**
+             * Format: int64
+             * @description Videos that are not playable now and should be
+             */
+            late: number;
+            /** @description True when 95% of all these were in time, or when there are none */
+            met: boolean;
+            /**
+             * Format: int64
+             * @description Videos that became playable in the range
+             */
+            playable: number;
+            /**
+             * Format: double
+             * @description Within so many seconds of its upload a video should be playable
+             */
+            seconds: number;
+            /**
+             * Format: int64
+             * @description Those of them that did so in time
+             */
+            within: number;
+        } & {
+            [key: string]: unknown;
+        };
         OutputView: {
             /** Format: int64 */
             average_bandwidth?: number;
@@ -3383,6 +3409,8 @@ export interface components {
              * @description Start of the first window
              */
             from: string;
+            /** @description Whether videos become playable in time; absent when the operator has no objective */
+            objective?: components["schemas"]["Objective"];
             /**
              * Format: date-time
              * @description End of the last window
