@@ -189,8 +189,8 @@ func (v *Video) requiredCompleted() bool {
 // lastJobEvent returns the latest event of the jobs of the plan; the verdict when there is none.
 func (v *Video) lastJobEvent() Event {
 	last := v.Inspected
-	for _, f := range v.Jobs {
-		if f.Last.Sequence > last.Sequence {
+	for _, j := range v.Plan {
+		if f := v.Jobs[j.Name]; f.Last.Sequence > last.Sequence {
 			last = f.Last
 		}
 	}

@@ -5,9 +5,9 @@ import "context"
 // Quotas judges videos by the quotas of their project.
 type Quotas interface {
 	// Judge returns why a video is refused at e, and nil if it is not. e is job.completed of its fetch job, with
-	// which its size is known, or video.inspected, with which its length is. Events after e do not count: so two
-	// videos that would pass a quota together are judged by their order in the log, and one of them goes on,
-	// whoever judges them and when.
+	// which its size is known; video.inspected, with which its length is; or video.outputs_requested, with which
+	// it is to be encoded again. Events after e do not count: so two videos that would pass a quota together are
+	// judged by their order in the log, and one of them goes on, whoever judges them and when.
 	Judge(ctx context.Context, project string, e Event) (*Problem, error)
 }
 

@@ -110,8 +110,11 @@ func (c *Coordinator) cancelJobs(ctx context.Context, v *Video, cause Event, job
 			break
 		}
 		names = append(names, j.Name)
-		if f.State == StateJobProcessing { // what earlier attempts stored was deleted when they ended
+		switch f.State { // what earlier attempts stored was deleted when they ended
+		case StateJobProcessing:
 			prefixes = append(prefixes, AttemptPrefix(v.ID, j.Name, j.last.Sequence))
+		case StateJobCompleted: // of an addition that failed
+			prefixes = append(prefixes, AttemptPrefix(v.ID, j.Name, f.Data.Token))
 		}
 	}
 	if len(names) == 0 {

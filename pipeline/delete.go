@@ -71,6 +71,9 @@ func (c *Coordinator) cancelDeleted(ctx context.Context, v *Video) error {
 	}
 	var begun []openJob
 	var idle []string
+	for i := range v.Additions {
+		open = append(open, v.part(&v.Additions[i]).openJobs()...)
+	}
 	for _, j := range append(v.openJobs(), open...) {
 		if j.last.Sequence != 0 {
 			begun = append(begun, j)

@@ -9,6 +9,9 @@
 //     end.
 //  5. notify (notify.go): video.playable and the video's end become webhook jobs, retried like any other.
 //
+// A video that is ready may get further outputs: addition.go says what an addition is, additionplan.go makes
+// its plan, and additionflow.go runs it. The video stays ready meanwhile.
+//
 // flow.go holds the table that says which event leads to which step, and the Coordinator that runs it.
 // keys.go holds the keys of a video's objects. Packages beside this one compute from the story:
 // pipeline/stats the statistics, pipeline/why a text on what a video waits for.
@@ -24,7 +27,8 @@
 //
 //   - A video that Accept answered is in the log; only Delete removes it.
 //   - A video ends once per generation: compare-and-swap on its video.finished subject admits one end.
-//   - The plan in video.inspected never changes; a video is judged by it and by nothing else.
+//   - The plan in video.inspected never changes; a video is judged by it and by nothing else. An addition has
+//     a plan of its own, and its failure changes nothing of the video.
 //
 // Not guaranteed: that a job runs once (it completes once), that a webhook is sent once (its id is stable),
 // and the order of events of different videos.
@@ -42,6 +46,7 @@
 //   - actor: who did what an event tells.
 //   - step: an entry of a pipeline document: a worker type, its parameters, and what must come before it.
 //   - plan: the list of jobs, frozen into video.inspected.
+//   - addition: steps that were added to a video after it was ready, numbered from 1.
 //   - job: one unit of work for one worker type, named by step and part, such as transcode-0000.
 //   - attempt: one try at a job; its token is the sequence of the job.started event that opened it.
 //   - task: the message that brings a job to a worker; its cause is the job event that it was made for.

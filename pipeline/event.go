@@ -25,8 +25,15 @@ const (
 	VideoRejected  EventType = "video.rejected"  // inspection refused it
 	VideoCanceled  EventType = "video.canceled"  // somebody stopped it
 	VideoReopened  EventType = "video.reopened"  // it had ended; jobs of it are tried again
-	VideoDeleted   EventType = "video.deleted"   // its objects and events will be removed
-	VideoPurged    EventType = "video.purged"    // they are removed; holds what statistics need
+
+	// Of additions to a ready video:
+	VideoOutputsRequested EventType = "video.outputs_requested" // steps are added: their plan
+	VideoOutputsAdded     EventType = "video.outputs_added"     // all their jobs are completed
+	VideoOutputsFailed    EventType = "video.outputs_failed"    // one failed, or somebody canceled them
+	VideoOutputsReopened  EventType = "video.outputs_reopened"  // they had failed; their jobs are tried again
+
+	VideoDeleted EventType = "video.deleted" // its objects and events will be removed
+	VideoPurged  EventType = "video.purged"  // they are removed; holds what statistics need
 
 	JobStarted     EventType = "job.started"     // an attempt begins; its sequence is the attempt's token
 	JobCompleted   EventType = "job.completed"   // the outputs of the winning attempt
@@ -42,6 +49,7 @@ var EventTypes = []EventType{
 	VideoUploaded, VideoInspected,
 	JobStarted, JobCompleted, JobRetrying, JobInterrupted, JobErrored, JobCanceled, JobRequeued,
 	VideoPlayable, VideoReady, VideoErrored, VideoRejected, VideoCanceled, VideoReopened,
+	VideoOutputsRequested, VideoOutputsAdded, VideoOutputsFailed, VideoOutputsReopened,
 	VideoChanged, VideoDeleted, VideoPurged,
 }
 

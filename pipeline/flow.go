@@ -22,11 +22,20 @@ var flow = []struct {
 	{[]EventType{VideoInspected}, (*Coordinator).allowEncoding},
 	{append(settling, JobRequeued), (*Coordinator).fanOut},
 	{settling, (*Coordinator).aggregate},
+	{[]EventType{JobRequeued}, (*Coordinator).reopenAdditions},
+	{adding, (*Coordinator).runAdditions}, // before the next: it decides by what the fold has of others
+	{[]EventType{JobCompleted, JobErrored}, (*Coordinator).concludeAdditions},
+	{[]EventType{VideoOutputsFailed, JobCompleted}, (*Coordinator).undoAdditions},
 	{append(ends, VideoPlayable, JobRequeued), (*Coordinator).notify},
 }
 
 // settling are the events after which other jobs may get their turn, or none is left.
 var settling = []EventType{VideoInspected, VideoReopened, JobCompleted, JobErrored, JobCanceled}
+
+// adding are the events after which jobs of additions may get their turn: when an addition has ended, another
+// may make the manifests anew.
+var adding = []EventType{VideoOutputsRequested, VideoOutputsReopened, VideoOutputsAdded, VideoOutputsFailed,
+	JobCompleted, JobRequeued, VideoReady, VideoErrored, VideoCanceled}
 
 // ends are the events that end a video.
 var ends = []EventType{VideoReady, VideoErrored, VideoRejected, VideoCanceled}

@@ -135,5 +135,15 @@ func (v *Video) viewAt(at Event) (VideoView, error) {
 			return VideoView{}, err
 		}
 	}
+	for _, a := range v.Additions {
+		for _, e := range []Event{a.Requested, a.Last} {
+			if e.Sequence == 0 || e.Sequence > at.Sequence {
+				continue
+			}
+			if err := view.Apply(e); err != nil {
+				return VideoView{}, err
+			}
+		}
+	}
 	return view, nil
 }

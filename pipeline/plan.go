@@ -94,7 +94,7 @@ func (s Step) validate(earlier map[string]bool, planner Planner) error {
 	case earlier[name]:
 		return fmt.Errorf("name %q is taken", name)
 	case name == InspectStep, name == FetchStep, name == sourceFolder, name == NotifyStep,
-		strings.HasPrefix(name, NotifyStep+"-"):
+		strings.HasPrefix(name, NotifyStep+"-"), strings.HasPrefix(name, additionPrefix):
 		return fmt.Errorf("name %q is reserved", name)
 	case s.When != "" && s.When != WhenRequested:
 		return fmt.Errorf("when %q: leave it out or use %q", s.When, WhenRequested)

@@ -55,6 +55,8 @@ func redrive(ctx context.Context, log Log, project, video, job string, o order) 
 			return f.Last, false, nil
 		case f.State != StateJobErrored:
 			return Event{}, false, fmt.Errorf("the job is %s: %w", f.State, ErrState)
+		case v.superseded(job):
+			return Event{}, false, stateError("another addition to the video has made what this one was to make")
 		case !isNotify && (v.Finished.Type == VideoCanceled || v.Finished.Type == VideoRejected):
 			return Event{}, false, fmt.Errorf("the video is %s: %w", v.End.State, ErrState)
 		}
@@ -184,8 +186,8 @@ func reopen(ctx context.Context, log Log, role string, v *Video) (Event, error) 
 	return Append(ctx, log, e, v.Finished.Sequence)
 }
 
-// requeued reports whether a job of the video, other than its notify job, was requeued after its end and
-// has not begun.
+// requeued reports whether a job of the video, other than its notify job and those of additions, was requeued
+// after its end and has not begun.
 func (v *Video) requeued() bool {
 	since := func(f JobFold) bool {
 		return f.Last.Type == JobRequeued && f.Last.Sequence > v.Finished.Sequence
@@ -193,10 +195,20 @@ func (v *Video) requeued() bool {
 	if since(v.Fetch) || since(v.Inspect) {
 		return true
 	}
-	for _, f := range v.Jobs {
-		if since(f) {
-			return true
-		}
+	return slices.ContainsFunc(v.Plan, func(j Job) bool { return since(v.Jobs[j.Name]) })
+}
+
+// superseded reports whether the job is of an addition that failed, and whose renditions the video has now.
+func (v *Video) superseded(job string) bool {
+	n := additionOfJob(job)
+	if n < 1 || n > len(v.Additions) {
+		return false
 	}
-	return false
+	a := &v.Additions[n-1]
+	return a.failed() && len(v.renditionsAmong(a.Renditions, nil)) > 0
+}
+
+// stateError returns an error that wraps ErrState.
+func stateError(format string, args ...any) error {
+	return fmt.Errorf("%s: %w", fmt.Sprintf(format, args...), ErrState)
 }

@@ -57,7 +57,11 @@ func ReportOf(ctx context.Context, log Log, e Event, public string) (Report, err
 
 // jobAt returns a job just after an event of it.
 func jobAt(ctx context.Context, log Log, project, video string, e Event) (JobView, error) {
-	events, err := log.Last(ctx, InspectedSubject(project, video))
+	planner := InspectedSubject(project, video)
+	if n := AdditionOf(e.Subject); n > 0 {
+		planner = ExtendedSubject(project, video, n)
+	}
+	events, err := log.Last(ctx, planner)
 	if err != nil {
 		return JobView{}, err
 	}
@@ -107,6 +111,11 @@ func (v *Video) upTo(e Event) *Video {
 		w.Changed = e
 	case VideoReady, VideoErrored, VideoRejected, VideoCanceled, VideoReopened:
 		w.Finished = e
+	case VideoOutputsAdded, VideoOutputsFailed, VideoOutputsReopened:
+		w.Additions = slices.Clone(v.Additions)
+		if n := AdditionOf(e.Subject); n <= len(w.Additions) {
+			w.Additions[n-1].Last = e
+		}
 	}
 	if w.Inspected.Sequence > e.Sequence {
 		w.Inspected = Event{}

@@ -16,7 +16,9 @@ type Metric string
 const (
 	MetricUploaded Metric = "uploaded" // a video was uploaded; bytes of its source, 0 if it is to be fetched
 	MetricFetched  Metric = "fetched"  // its source was fetched; bytes
-	MetricEncoded  Metric = "encoded"  // its plan was made; milliseconds of the source
+	// MetricEncoded: its plan, or that of an addition, was made; milliseconds of the source. Negative for an
+	// addition that a quota refused: then the same number as before, and the same time.
+	MetricEncoded  Metric = "encoded"
 	MetricReady    Metric = "ready"    // a video became ready; seconds since its upload
 	MetricPlayable Metric = "playable" // a video became playable; seconds since its upload
 	MetricFailed   Metric = "failed"   // a video ended errored or rejected; Label is the code of its problem
@@ -37,7 +39,7 @@ type Sample struct {
 	Metric Metric    `json:"metric"`
 	At     time.Time `json:"at"` // of the event
 	Label  string    `json:"label,omitempty"`
-	Value  float64   `json:"value,omitempty"` // finite, never negative
+	Value  float64   `json:"value,omitempty"` // finite; negative only as MetricEncoded says
 }
 
 // SampleOf returns the sample of e, if e counts for anything. video and job are the views after e; job is the
@@ -53,6 +55,12 @@ func SampleOf(e Event, video VideoView, job JobView) (Sample, bool) {
 	case VideoInspected:
 		if video.Status == StateVideoProcessing { // it was accepted, and not canceled before
 			s.Metric, s.Value = MetricEncoded, float64(video.Media.Milliseconds())
+		}
+	case VideoOutputsRequested:
+		s.Metric, s.Value = MetricEncoded, float64(video.Media.Milliseconds())
+	case VideoOutputsFailed:
+		if a := video.addition(AdditionOf(e.Subject)); a != nil && a.refused() {
+			s.Metric, s.Value, s.At = MetricEncoded, -float64(video.Media.Milliseconds()), a.CreatedAt
 		}
 	case VideoReady:
 		s.Metric, s.Value = MetricReady, since

@@ -235,7 +235,7 @@ func (s *Sweeper) lost(ctx context.Context, v *Video) ([]Task, error) {
 	if err != nil {
 		return nil, err
 	}
-	turns := v.turns(func(string) int { return LeastWindow })
+	turns := v.allTurns(func(string) int { return LeastWindow })
 	for _, t := range due {
 		_, planned := v.Jobs[t.Job.Name]
 		if planned && !slices.ContainsFunc(turns, func(j Job) bool { return j.Name == t.Job.Name }) {
@@ -313,6 +313,13 @@ func (v *Video) latest(those func(Event) bool) (last Event) {
 			last = f.Last
 		}
 	}
+	for _, a := range v.Additions {
+		for _, e := range []Event{a.Requested, a.Last} {
+			if e.Sequence > last.Sequence && those(e) {
+				last = e
+			}
+		}
+	}
 	return last
 }
 
@@ -323,6 +330,11 @@ func (v *Video) owed(public string) (open []openJob, err error) {
 	}
 	if v.Finished.Sequence == 0 {
 		open = v.openJobs()
+	}
+	for i := range v.Additions {
+		if a := &v.Additions[i]; a.open() {
+			open = append(open, v.part(a).openJobs()...)
+		}
 	}
 	telling, err := v.openNotify(public)
 	return append(open, telling...), err

@@ -16,5 +16,5 @@ type Usage struct {
 type UsageOfTime struct {
 	Uploads       int   `json:"uploads" doc:"Videos uploaded, or to be fetched"`
 	UploadedBytes int64 `json:"uploaded_bytes" doc:"Bytes uploaded or fetched"`
-	EncodedMS     int64 `json:"encoded_ms" doc:"Milliseconds of the videos whose plan was made, each once, however many renditions it has; those that a quota refused do not count"`
+	EncodedMS     int64 `json:"encoded_ms" doc:"Milliseconds of the videos whose plan was made, each once, however many renditions it has, and once more for each addition; what a quota refused does not count"`
 }

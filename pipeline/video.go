@@ -20,7 +20,7 @@ type Video struct {
 	Inspected Event
 	Plan      []Job
 	Verdict   Inspection
-	Jobs      map[string]JobFold // the jobs of the plan, by name
+	Jobs      map[string]JobFold // the jobs of the plan and of the additions, by name
 	Playable  Event
 	Opened    Playable // the data of the event Playable
 	Finished  Event    // zero until the video ends, and again once it is reopened
@@ -31,6 +31,8 @@ type Video struct {
 	NotifyPlayable JobFold
 	Deleted        Event // video.deleted or video.purged
 	Changed        Event // the last video.changed; zero before the first
+	// Additions are what was added to the video after it was ready, in the order of their numbers.
+	Additions []AdditionFold
 
 	// Generation counts how often the video was reopened.
 	Generation int
@@ -138,7 +140,10 @@ func Fold(ctx context.Context, from Log, project, video string) (*Video, error) 
 	if v.Inspected.Sequence == 0 {
 		return v, nil
 	}
-	return v, v.foldPlan(ctx, log)
+	if err := v.foldPlan(ctx, log); err != nil {
+		return nil, err
+	}
+	return v, v.foldAdditions(ctx, log)
 }
 
 // lastReader is the part of a Log that folding needs.
@@ -242,12 +247,17 @@ func (v *Video) foldPlan(ctx context.Context, log lastReader) error {
 	if err != nil {
 		return fmt.Errorf("fold jobs of %s: %w", v.ID, err)
 	}
-	for i, j := range v.Plan {
+	return v.foldJobs(v.Plan, events)
+}
+
+// foldJobs folds the last event of each job of a plan.
+func (v *Video) foldJobs(plan []Job, events []Event) (err error) {
+	for i, j := range plan {
 		if v.Jobs[j.Name], err = FoldJob(events[i]); err != nil {
 			return err
 		}
 	}
-	v.skipBlocked()
+	v.skipBlocked(plan)
 	return nil
 }
 
@@ -274,10 +284,10 @@ func FoldJob(last Event) (JobFold, error) {
 
 // skipBlocked marks as skipped the jobs that can never run, because a job that they wait for ended without
 // completing. The edges have no cycle, so one pass for each job reaches the end of every chain.
-func (v *Video) skipBlocked() {
-	for range v.Plan {
+func (v *Video) skipBlocked(plan []Job) {
+	for range plan {
 		changed := false
-		for _, j := range v.Plan {
+		for _, j := range plan {
 			f := v.Jobs[j.Name]
 			if f.State != StateJobPending || !v.blocked(j) {
 				continue

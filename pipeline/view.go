@@ -39,6 +39,7 @@ type VideoView struct {
 	PlayableAt     *time.Time     `json:"playable_at"`
 	ReadyAt        *time.Time     `json:"ready_at"`
 	FinishedAt     *time.Time     `json:"finished_at" doc:"When it became ready, errored, rejected or canceled"`
+	Additions      []AdditionView `json:"additions,omitempty" doc:"What was added to it since it was ready, in the order of the requests; see POST /v1/videos/{id}/outputs"`
 
 	// Deleted marks a view that is to be removed; the API never returns it.
 	Deleted bool `json:"-"`
@@ -70,7 +71,9 @@ func (v *VideoView) AddURLs(public string) {
 func PlayURL(public, video, path string) string { return public + "/play/" + video + "/" + path }
 
 // Open reports whether something is still to happen to the video.
-func (v *VideoView) Open() bool { return !v.Status.Terminal() || v.Owed || v.OwedPlayable }
+func (v *VideoView) Open() bool {
+	return !v.Status.Terminal() || v.Owed || v.OwedPlayable || v.Extending()
+}
 
 // StoredMilliseconds returns how long the video is that is kept, or made, to be played: 0 for one that is not
 // inspected, and for one that ended before there was anything to play.
@@ -92,6 +95,7 @@ type JobView struct {
 	After      []string       `json:"after" doc:"Jobs that must be completed before"`
 	Optional   bool           `json:"optional"`
 	Weight     int            `json:"weight" doc:"Share of the planned work"`
+	Addition   int            `json:"addition,omitempty" doc:"Number of the addition that it belongs to; absent for other jobs"`
 	Attempt    int            `json:"attempt" doc:"Attempts so far"`
 	Problem    *Problem       `json:"error" doc:"Of the last failed attempt; null when none failed"`
 	Facts      map[string]any `json:"facts,omitempty" doc:"What the worker reports about the job"`
@@ -141,6 +145,8 @@ func (v *VideoView) Apply(e Event) error {
 		v.Playable, v.PlayableAt, v.Manifest, v.OwedPlayable = true, &at, data.Path, data.Notify
 	case VideoReady, VideoErrored, VideoRejected, VideoCanceled:
 		return v.applyFinish(e)
+	case VideoOutputsRequested, VideoOutputsAdded, VideoOutputsFailed, VideoOutputsReopened:
+		return v.applyAddition(e)
 	case VideoChanged:
 		return v.relabel(e)
 	case VideoReopened:
@@ -248,8 +254,10 @@ func (v *VideoView) ApplyJob(e Event, job JobView) {
 		v.applyFetched(e)
 		return
 	}
-	v.DoneWeight += job.Weight
-	v.progress()
+	if job.Addition == 0 {
+		v.DoneWeight += job.Weight
+		v.progress()
+	}
 	var data JobEvent
 	if err := e.Decode(&data); err != nil || data.Result == nil {
 		return // JobView.Apply has already refused it
@@ -305,13 +313,16 @@ func (v *VideoView) undelivered(job string) []Problem {
 	return all
 }
 
-// PlannedJobs returns the views of the jobs that a video.inspected event plans, all pending.
+// PlannedJobs returns the views of the jobs that video.inspected or video.outputs_requested plans, all
+// pending.
 func PlannedJobs(e Event) ([]JobView, error) {
 	_, video, _, err := Address(e.Subject)
 	if err != nil {
 		return nil, err
 	}
-	var data Inspected
+	var data struct { // both have it
+		Plan []Job `json:"plan"`
+	}
 	if err := e.Decode(&data); err != nil {
 		return nil, err
 	}
@@ -319,8 +330,8 @@ func PlannedJobs(e Event) ([]JobView, error) {
 	for i, j := range data.Plan {
 		jobs[i] = JobView{
 			ID: video + "/" + j.Name, Video: video, Name: j.Name, Step: j.Step, Worker: j.Worker,
-			Status: StateJobPending,
-			After:  append([]string{}, j.After...), Optional: j.Optional, Weight: j.weight(), CreatedAt: e.Time,
+			Status: StateJobPending, Addition: AdditionOf(e.Subject),
+			After: append([]string{}, j.After...), Optional: j.Optional, Weight: j.weight(), CreatedAt: e.Time,
 		}
 	}
 	return jobs, nil
@@ -390,7 +401,9 @@ func (j *JobView) Unsettle() bool {
 // ListedOutputs returns outputs, those of a video's completed jobs, as the API lists them. JoinRuns joins
 // consecutive runs of one rendition into one output. It has the id, key and job of the first run, and the
 // place of the rendition's first output. An object that several jobs stored alike, such as an init section,
-// is listed once. Segments are listed without Header, and without Durations, which playlists have.
+// is listed once. Of manifests and playlists with one path, the last is listed, which is what is played:
+// those that an addition made replace those before. Segments are listed without Header, and without
+// Durations, which playlists have.
 func ListedOutputs(outputs []OutputView) []OutputView {
 	type place struct {
 		kind         OutputKind
@@ -398,6 +411,7 @@ func ListedOutputs(outputs []OutputView) []OutputView {
 		segments     bool
 	}
 	at := func(o OutputView) place { return place{o.Kind, o.Path, o.SHA256, o.Segments != nil} }
+	outputs = withoutReplaced(outputs)
 	groups := map[place][]OutputView{}
 	for _, o := range outputs {
 		groups[at(o)] = append(groups[at(o)], o)
@@ -417,6 +431,21 @@ func ListedOutputs(outputs []OutputView) []OutputView {
 		}
 	}
 	return listed
+}
+
+// withoutReplaced returns outputs without the manifests and playlists of which a later one has the path, and
+// other bytes.
+func withoutReplaced(outputs []OutputView) []OutputView {
+	lists := func(o OutputView) bool { return o.Kind == KindManifest || o.Kind == KindPlaylist }
+	latest := map[string]string{} // SHA-256, by path
+	for _, o := range outputs {
+		if lists(o) {
+			latest[o.Path] = o.SHA256
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(outputs), func(o OutputView) bool {
+		return lists(o) && latest[o.Path] != o.SHA256
+	})
 }
 
 // listedRuns returns the runs of one rendition as the API lists them, in the order of their numbers.

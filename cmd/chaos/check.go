@@ -110,7 +110,7 @@ func (r *result) checkEvents(v *video, events []pipeline.Event, heard []delivery
 	var last, playable pipeline.Event
 	begun, requeued := v.accepted, uint64(0)
 	var finish pipeline.Finish
-	completed, jobs := map[string]int{}, map[string]bool{}
+	completed, jobs, adding := map[string]int{}, map[string]bool{}, map[int]bool{}
 	for _, e := range events {
 		switch e.Type {
 		case pipeline.VideoReady, pipeline.VideoErrored, pipeline.VideoRejected, pipeline.VideoCanceled:
@@ -127,9 +127,19 @@ func (r *result) checkEvents(v *video, events []pipeline.Event, heard []delivery
 		case pipeline.VideoReopened:
 			begun = e.Time
 		case pipeline.JobRequeued:
-			requeued = e.Sequence
+			if pipeline.AdditionOf(e.Subject) == 0 { // that of an addition does not reopen the video
+				requeued = e.Sequence
+			}
 		case pipeline.JobCompleted:
 			completed[e.Subject]++
+		case pipeline.JobCanceled:
+			if pipeline.AdditionOf(e.Subject) > 0 { // an addition that failed is undone, and may be redriven
+				completed[e.Subject] = 0
+			}
+		case pipeline.VideoOutputsRequested, pipeline.VideoOutputsReopened:
+			adding[pipeline.AdditionOf(e.Subject)] = true
+		case pipeline.VideoOutputsAdded, pipeline.VideoOutputsFailed:
+			delete(adding, pipeline.AdditionOf(e.Subject))
 		case pipeline.JobErrored:
 			r.checkErrored(v, e)
 		}
@@ -145,6 +155,9 @@ func (r *result) checkEvents(v *video, events []pipeline.Event, heard []delivery
 		return
 	case last.Sequence <= requeued:
 		r.wait(stuck, v.id, "%s: it has not ended", v.pipeline)
+		return
+	case len(adding) > 0:
+		r.wait(stuck, v.id, "%s: %d additions to it have not ended", v.pipeline, len(adding))
 		return
 	case v.redriven && requeued == 0:
 		r.wait(lost, v.id, "%s: a retry was accepted, and nothing followed", v.pipeline)

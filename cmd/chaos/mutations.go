@@ -54,6 +54,21 @@ var mutations = []mutation{
 		suite{"./pipeline", "TestSweeper"},
 	},
 	{
+		"additions: one makes the manifests before an earlier one", "pipeline/addition.go",
+		"|| slices.ContainsFunc(v.Additions, earlier)\n", "|| false && slices.ContainsFunc(v.Additions, earlier)\n",
+		suite{"./pipeline", "TestAdditions"},
+	},
+	{
+		"additions: what a failed one stored stays", "pipeline/additionflow.go",
+		"f.State == StateJobCompleted {\n", "f.State == StateJobCompleted && false {\n",
+		suite{"./pipeline", "TestFailedAddition"},
+	},
+	{
+		"additions: a rung that exists is made again", "pipeline/additionplan.go",
+		"len(taken) > 0 {\n", "len(taken) > 0 && false {\n",
+		suite{"./pipeline", "TestExtendRefuses"},
+	},
+	{
 		"tokens: one outlives the key that made it", "pipeline/access/token.go",
 		"(!ok || !k.Active(now)) {", "(!ok || !k.Active(now) && false) {",
 		suite{"./pipeline/access", "TestTokens"},

@@ -187,6 +187,7 @@ func exitCode(err error) int {
 	var usage usageError
 	var answer *client.Error
 	var failed *notReadyError
+	var notAdded *notAddedError
 	var coded *pipeline.Error
 	var setting node.SettingError
 	var absent notFoundError
@@ -199,7 +200,7 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.Is(err, errInterrupted):
 		return exitInterrupted
-	case errors.As(err, &failed):
+	case errors.As(err, &failed), errors.As(err, &notAdded):
 		return exitProcessing
 	case errors.Is(err, context.DeadlineExceeded):
 		return exitTimeout

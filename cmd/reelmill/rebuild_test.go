@@ -46,7 +46,10 @@ func TestRebuild(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		awaitEnd(t, api, view.ID)
+		if end := awaitEnd(t, api, view.ID); end.Status == pipeline.StateVideoReady && u.Watermark == "" {
+			added(t, p, view.ID, rung(90), pipeline.StateAdditionReady)
+			added(t, p, view.ID, failingStep(), pipeline.StateAdditionErrored)
+		}
 	}
 	before := answers(t, p)
 	p.stop(t)
@@ -85,7 +88,7 @@ func answers(t *testing.T, p *process) map[string][]byte {
 		t.Fatal(err)
 	}
 	for _, v := range list.Data {
-		for _, suffix := range []string{"", "/jobs", "/outputs", "/events"} {
+		for _, suffix := range []string{"", "/jobs", "/outputs", "/events", "/additions"} {
 			path := "/v1/videos/" + v.ID + suffix
 			all[path] = get(t, p.url+path)
 		}

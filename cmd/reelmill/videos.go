@@ -21,17 +21,20 @@ import (
 
 // videosCommand groups the commands about uploaded videos.
 type videosCommand struct {
-	List      videosList      `cmd:"" help:"List videos, newest first."`
-	Get       videosGet       `cmd:"" help:"Show a video: its state, source, warnings and URLs."`
-	Outputs   videosOutputs   `cmd:"" help:"List the outputs of a video."`
-	Thumbnail videosThumbnail `cmd:"" help:"Save an image of a frame, in any size."`
-	Watch     videosWatch     `cmd:"" help:"Follow a video until it is playable or ends."`
-	Events    videosEvents    `cmd:"" help:"Print the events of a video so far."`
-	Why       videosWhy       `cmd:"" help:"Say what a video waits for, and what happened so far."`
-	Cancel    videosCancel    `cmd:"" help:"Stop a video: its running jobs end within 2 seconds."`
-	Retry     videosRetry     `cmd:"" help:"Go on with an errored or canceled video; completed jobs are not repeated."`
-	Set       videosSet       `cmd:"" help:"Change title, metadata or passthrough of a video."`
-	Delete    videosDelete    `cmd:"" help:"Delete a video and all its outputs."`
+	List           videosList           `cmd:"" help:"List videos, newest first."`
+	Get            videosGet            `cmd:"" help:"Show a video: its state, source, warnings and URLs."`
+	Outputs        videosOutputs        `cmd:"" help:"List the outputs of a video."`
+	AddOutput      videosAddOutput      `cmd:"" help:"Add a rung, a watermarked copy or other outputs to a ready video, without a new upload."`
+	Additions      videosAdditions      `cmd:"" help:"List what was added to a video, and what is under way."`
+	CancelAddition videosCancelAddition `cmd:"" help:"Stop an addition to a video; the video stays as it was."`
+	Thumbnail      videosThumbnail      `cmd:"" help:"Save an image of a frame, in any size."`
+	Watch          videosWatch          `cmd:"" help:"Follow a video until it is playable or ends."`
+	Events         videosEvents         `cmd:"" help:"Print the events of a video so far."`
+	Why            videosWhy            `cmd:"" help:"Say what a video waits for, and what happened so far."`
+	Cancel         videosCancel         `cmd:"" help:"Stop a video: its running jobs end within 2 seconds."`
+	Retry          videosRetry          `cmd:"" help:"Go on with an errored or canceled video; completed jobs are not repeated."`
+	Set            videosSet            `cmd:"" help:"Change title, metadata or passthrough of a video."`
+	Delete         videosDelete         `cmd:"" help:"Delete a video and all its outputs."`
 }
 
 // videoArg names a video.

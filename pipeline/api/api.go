@@ -108,6 +108,7 @@ func (s *server) routes() {
 	handle(s, opChangeVideo(), s.changeVideo)
 	handle(s, opDeleteVideo, s.deleteVideo)
 	handle(s, opListOutputs, s.listOutputs)
+	s.routeAdditions()
 	handle(s, opListJobs, s.listJobs)
 	s.mux.HandleFunc("GET /v1/videos/{id}/events", s.checkedQuery(s.getEvents, "after", "cursor", "limit"))
 	handle(s, opListAllEvents, s.listAllEvents)

@@ -49,6 +49,11 @@ func eventSummaries() map[pipeline.EventType]string {
 		pipeline.JobErrored:     "A job is errored: no attempt is left, or none would help",
 		pipeline.JobCanceled:    "A job is canceled: its result is no longer wanted",
 		pipeline.JobRequeued:    "A job that was errored or canceled runs again",
+
+		pipeline.VideoOutputsRequested: "Somebody adds outputs to a ready video",
+		pipeline.VideoOutputsAdded:     "Outputs were added to a ready video",
+		pipeline.VideoOutputsFailed:    "Nothing is added: a job failed, or somebody canceled it",
+		pipeline.VideoOutputsReopened:  "What had failed goes on: its jobs run again",
 	}
 }
 
@@ -215,12 +220,16 @@ func (d *asyncAPI) addLog() {
 	const project, video, job = "{project}", "{video}", "{job}"
 	for _, t := range pipeline.EventTypes {
 		subject := map[pipeline.EventType]string{
-			pipeline.VideoUploaded:  pipeline.UploadedSubject(project, video),
-			pipeline.VideoInspected: pipeline.InspectedSubject(project, video),
-			pipeline.VideoPlayable:  pipeline.PlayableSubject(project, video),
-			pipeline.VideoChanged:   pipeline.ChangedSubject(project, video),
-			pipeline.VideoDeleted:   pipeline.DeletedSubject(project, video),
-			pipeline.VideoPurged:    pipeline.DeletedSubject(project, video),
+			pipeline.VideoUploaded:         pipeline.UploadedSubject(project, video),
+			pipeline.VideoInspected:        pipeline.InspectedSubject(project, video),
+			pipeline.VideoPlayable:         pipeline.PlayableSubject(project, video),
+			pipeline.VideoChanged:          pipeline.ChangedSubject(project, video),
+			pipeline.VideoOutputsRequested: additionSubject(pipeline.ExtendedSubject(project, video, 1)),
+			pipeline.VideoOutputsAdded:     additionSubject(pipeline.ExtendedEndSubject(project, video, 1)),
+			pipeline.VideoOutputsFailed:    additionSubject(pipeline.ExtendedEndSubject(project, video, 1)),
+			pipeline.VideoOutputsReopened:  additionSubject(pipeline.ExtendedEndSubject(project, video, 1)),
+			pipeline.VideoDeleted:          pipeline.DeletedSubject(project, video),
+			pipeline.VideoPurged:           pipeline.DeletedSubject(project, video),
 		}[t]
 		switch {
 		case strings.HasPrefix(string(t), "job."):
@@ -235,11 +244,21 @@ func (d *asyncAPI) addLog() {
 		if !strings.HasPrefix(subject, "job.") {
 			id, parameters = strings.Join(strings.Split(subject, ".")[:2], "-"), parameters[:2]
 		}
+		if strings.Contains(subject, additionNumber) {
+			id = strings.ReplaceAll(id, "-"+additionNumber, "")
+			parameters = []string{"number", "project", "video"}
+		}
 		d.addChannel(id, subject, "broker", "A subject of the stream EVENTS of JetStream. The sequence in the "+
 			"stream orders events; it is the id of event streams.", messages, parameters...)
 		d.addOperation("log-"+id, "send", id, "Events are written to the log", messages, nil)
 	}
 }
+
+// additionNumber stands for the number of an addition in a subject.
+const additionNumber = "{number}"
+
+// additionSubject returns the subject of the first addition as that of any.
+func additionSubject(first string) string { return strings.Replace(first, "-1", "-"+additionNumber, 1) }
 
 // addEndpoints adds the subjects of NATS endpoints, whose messages the schemas of webhooks describe.
 func (d *asyncAPI) addEndpoints() {

@@ -116,7 +116,10 @@ func onSubject(subject, message string, channels func(func(string, map[string]an
 		pattern := strings.Split(address, ".")
 		fits := len(pattern) == len(parts) && messages[message] != nil
 		for i := 0; fits && i < len(parts); i++ {
-			fits = pattern[i] == parts[i] || strings.HasPrefix(pattern[i], "{")
+			before, name, variable := strings.Cut(pattern[i], "{")
+			_, after, _ := strings.Cut(name, "}")
+			fits = pattern[i] == parts[i] || variable && len(parts[i]) > len(before)+len(after) &&
+				strings.HasPrefix(parts[i], before) && strings.HasSuffix(parts[i], after)
 		}
 		found = found || fits
 		return !found

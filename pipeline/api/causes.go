@@ -67,6 +67,12 @@ var causes = map[code]string{
 		"key. After a crash of the server, the key is free in two minutes.",
 	codeVideoDeleted: "The video that was made with this Idempotency-Key, or by this upload, was deleted. The " +
 		"key does not make it again.",
+	codeNotReady: "The video is processed, or processed again, or has ended otherwise. Only ready videos get " +
+		"further outputs.",
+	codeSourceGone: "Somebody, or a rule of the operator, deleted the source from the object store after the " +
+		"video was ready.",
+	codeRenditionExists:  "A rung of the ladder is one that the video has, or that another addition makes now.",
+	codeTooManyAdditions: "Each request is an addition, also one that failed, and a video has a limit.",
 	codeUploadEnded: "The upload was completed, canceled or refused, or has expired: no byte came for " +
 		"--upload-expires.",
 	codeUploadBusy: "Another request for the same upload is under way, perhaps one whose connection is dead.",

@@ -45,6 +45,12 @@ const (
 	codeKeyReused       code = "idempotency_key_reused"
 	codeKeyBusy         code = "idempotency_key_in_use"
 	codeVideoDeleted    code = "video_deleted"
+	codeNotReady        code = "video_not_ready"
+	codeSourceGone      code = "source_gone"
+	codeRenditionExists code = "rendition_exists"
+
+	codeTooManyAdditions code = "too_many_additions"
+
 	codeUploadEnded     code = "upload_ended"
 	codeUploadBusy      code = "upload_busy"
 	codeUploadLength    code = "upload_length_mismatch"
@@ -162,6 +168,15 @@ var codes = map[code]codeEntry{
 		"Wait for its answer, or send the same request again in some seconds."},
 	codeVideoDeleted: {410, "The video was deleted", false,
 		"Use a new Idempotency-Key to upload it again."},
+	codeNotReady: {409, "The video is not ready", false,
+		"Wait until it is ready: GET /v1/videos/{id}?wait=60s tells. An errored or canceled video can be retried."},
+	codeSourceGone: {409, "The source of the video is gone", false,
+		"Upload the video again: what is added to a video is made of its source."},
+	codeRenditionExists: {409, "The video has the rendition", false,
+		"Leave out what the detail names. GET /v1/videos/{id}/outputs lists what the video has, and " +
+			"/v1/videos/{id}/additions what is under way."},
+	codeTooManyAdditions: {409, "The video has too many additions", false,
+		"Ask for several steps in one request. To go on, upload the video again with all of them in a pipeline."},
 	codeUploadEnded: {410, "The upload has ended", false, "Create another upload with POST /v1/uploads."},
 	codeUploadBusy: {423, "Another request works on the upload", true,
 		"Ask for the offset with HEAD, and go on from there. Send one request for an upload at a time."},

@@ -57,8 +57,14 @@ func (s *server) streamVideo(w http.ResponseWriter, r *http.Request, video strin
 	if err != nil {
 		return err
 	}
-	st := &eventStream{video: video, over: view.Status.Terminal()}
-	if st.over && resumed {
+	st := &eventStream{video: video, ended: view.Status.Terminal(), adding: map[int]bool{}}
+	for _, a := range view.Additions {
+		if !a.Status.Terminal() {
+			st.adding[a.Number] = true
+		}
+	}
+	over := st.over()
+	if over && resumed {
 		if err := s.hub.Check(r.Context(), after); err != nil {
 			return err
 		}
@@ -71,7 +77,7 @@ func (s *server) streamVideo(w http.ResponseWriter, r *http.Request, video strin
 		}
 	}
 	return s.serveSSE(w, r, st, live.Options{
-		Project: project, Videos: []string{video}, Progress: !st.over, After: &after,
+		Project: project, Videos: []string{video}, Progress: !over, After: &after,
 	})
 }
 

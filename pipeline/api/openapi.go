@@ -96,6 +96,7 @@ func (s *server) finishDescription() error {
 	}
 	nullable(schemas, "VideoView", "media", "error")
 	nullable(schemas, "JobView", "error")
+	nullable(schemas, "AdditionView", "error")
 	nullable(schemas, "WaitingJob", "error")
 	nullable(schemas, "UploadView", "error")
 	nullable(schemas, "EndpointView", "disabled_reason")

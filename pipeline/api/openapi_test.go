@@ -68,13 +68,13 @@ var documented = []string{
 	"GET /play/{id}/{path}", "GET /readyz", "GET /v1/dead_letters", "GET /v1/dead_letters/{id}",
 	"GET /v1/events", "GET /v1/events/stream", "GET /v1/keys", "GET /v1/keys/{id}",
 	"GET /v1/pipelines", "GET /v1/projects", "GET /v1/projects/{name}", "GET /v1/stats", "GET /v1/usage", "GET /v1/uploads", "GET /v1/uploads/{id}", "GET /v1/videos", "GET /v1/videos/{id}", "GET /v1/videos/{id}/events",
-	"GET /v1/videos/{id}/jobs", "GET /v1/videos/{id}/outputs", "GET /v1/videos/{id}/why", "GET /v1/ws",
+	"GET /v1/videos/{id}/additions", "GET /v1/videos/{id}/additions/{number}", "GET /v1/videos/{id}/jobs", "GET /v1/videos/{id}/outputs", "GET /v1/videos/{id}/why", "GET /v1/ws",
 	"HEAD /play/{id}/{path}", "HEAD /v1/tus/{token}", "PATCH /v1/tus/{token}", "PATCH /v1/videos/{id}", "POST /v1/dead_letters/{id}/redrive",
 	"POST /v1/jobs/{video}/{job}/retry", "POST /v1/keys", "POST /v1/keys/{id}/revoke", "POST /v1/projects", "PATCH /v1/projects/{name}", "DELETE /v1/projects/{name}", "POST /v1/tus", "POST /v1/upload_tokens", "POST /v1/uploads", "POST /v1/uploads/{id}/cancel", "POST /v1/uploads/{id}/complete",
 	"POST /v1/signing_keys", "GET /v1/signing_keys", "GET /v1/signing_keys/{id}", "POST /v1/signing_keys/{id}/revoke",
 	"POST /v1/videos/{id}/playback_urls",
 	"POST /v1/uploads/{id}/parts", "GET /v1/uploads/{id}/parts",
-	"POST /v1/videos", "POST /v1/videos/{id}/cancel", "POST /v1/videos/{id}/read_tokens", "POST /v1/videos/{id}/retry", "PUT /v1/uploads/{token}/content",
+	"POST /v1/videos", "POST /v1/videos/{id}/additions/{number}/cancel", "POST /v1/videos/{id}/outputs", "POST /v1/videos/{id}/cancel", "POST /v1/videos/{id}/read_tokens", "POST /v1/videos/{id}/retry", "PUT /v1/uploads/{token}/content",
 }
 
 var inPath = regexp.MustCompile(`\{(\w+)\}`)

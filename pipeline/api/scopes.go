@@ -30,12 +30,17 @@ var needs = map[string]need{
 	"PATCH /v1/videos/{id}":             access.Write,
 	"DELETE /v1/videos/{id}":            access.Write,
 	"GET /v1/videos/{id}/outputs":       access.Read,
+	"POST /v1/videos/{id}/outputs":      access.Write,
 	"GET /v1/videos/{id}/jobs":          access.Read,
 	"GET /v1/videos/{id}/events":        access.Read,
 	"GET /v1/videos/{id}/why":           access.Read,
 	"POST /v1/videos/{id}/cancel":       access.Write,
 	"POST /v1/videos/{id}/retry":        access.Write,
 	"POST /v1/jobs/{video}/{job}/retry": access.Write,
+
+	"GET /v1/videos/{id}/additions":                  access.Read,
+	"GET /v1/videos/{id}/additions/{number}":         access.Read,
+	"POST /v1/videos/{id}/additions/{number}/cancel": access.Write,
 
 	"POST /v1/uploads":                access.Upload,
 	"GET /v1/uploads":                 access.Read,

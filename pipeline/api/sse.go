@@ -30,8 +30,9 @@ const (
 // tenth while nothing happens.
 type eventStream struct {
 	s       *server
-	video   string // of a stream of one video, which has an end
-	over    bool   // the video has ended
+	video   string       // of a stream of one video, which has an end
+	ended   bool         // the video has ended
+	adding  map[int]bool // the numbers of its additions that have not
 	feed    *live.Feed
 	wake    chan struct{}
 	ending  ending
@@ -209,13 +210,25 @@ func (st *eventStream) sendNext(ctx context.Context) (done, more bool, err error
 			break
 		}
 	}
-	if done = done || st.video != "" && st.over && !more; done && err == nil {
+	if done = done || st.video != "" && st.over() && !more; done && err == nil {
 		err = st.frame("", endEvent, []byte("{}"))
 	}
 	if err == nil {
 		err = st.flush()
 	}
 	return done, more, err
+}
+
+// over reports whether nothing more is to happen to the video by itself.
+func (st *eventStream) over() bool { return st.ended && len(st.adding) == 0 }
+
+// numberIn returns the number of the addition that the document of an event is about.
+func numberIn(doc []byte) int {
+	var e pipeline.Event
+	if json.Unmarshal(doc, &e) != nil {
+		return 0
+	}
+	return pipeline.AdditionOf(e.Subject)
 }
 
 // send writes one item. last says that it is the last of its video.
@@ -229,9 +242,15 @@ func (st *eventStream) send(it live.Item) (last bool, err error) {
 	}
 	switch it.Event.Type {
 	case pipeline.VideoReady, pipeline.VideoErrored, pipeline.VideoRejected, pipeline.VideoCanceled:
-		st.over = true
+		st.ended = true
 	case pipeline.VideoReopened:
-		st.over = false
+		st.ended = false
+	case pipeline.VideoOutputsRequested, pipeline.VideoOutputsReopened:
+		if st.video != "" {
+			st.adding[numberIn(it.Event.Doc)] = true
+		}
+	case pipeline.VideoOutputsAdded, pipeline.VideoOutputsFailed:
+		delete(st.adding, numberIn(it.Event.Doc))
 	case pipeline.VideoDeleted, pipeline.VideoPurged:
 		last = st.video != ""
 	}

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"net/http"
 	"slices"
@@ -82,7 +83,8 @@ func (s *server) getVideo(ctx context.Context, in *getVideoInput) (*videoOutput,
 	if err != nil {
 		return nil, err
 	}
-	if err := s.addLiveProgress(ctx, &v); err != nil {
+	err = errors.Join(s.addLiveProgress(ctx, &v), s.addAdditionProgress(ctx, &v))
+	if err != nil {
 		return nil, err
 	}
 	return s.answered(v), nil
@@ -104,10 +106,26 @@ func (s *server) addLiveProgress(ctx context.Context, v *pipeline.VideoView) err
 	if err != nil {
 		return err
 	}
+	v.Progress = max(v.Progress, s.shareDone(ctx, v.Project, jobs, ofPlan))
+	return nil
+}
+
+// ofPlan reports whether a job is of the plan of its video.
+func ofPlan(j pipeline.JobView) bool {
+	switch j.Step {
+	case pipeline.FetchStep, pipeline.InspectStep, pipeline.NotifyStep:
+		return false
+	}
+	return j.Addition == 0
+}
+
+// shareDone returns how much of the work of some jobs is done, in percent and at most 99.
+func (s *server) shareDone(
+	ctx context.Context, project string, jobs []pipeline.JobView, those func(pipeline.JobView) bool,
+) int {
 	var planned, done float64
 	for _, j := range jobs {
-		switch j.Step {
-		case pipeline.FetchStep, pipeline.InspectStep, pipeline.NotifyStep: // not planned
+		if !those(j) {
 			continue
 		}
 		weight := float64(j.Weight)
@@ -116,13 +134,15 @@ func (s *server) addLiveProgress(ctx context.Context, v *pipeline.VideoView) err
 		case pipeline.StateJobCompleted:
 			done += weight
 		case pipeline.StateJobProcessing:
-			done += weight * s.fraction(ctx, v.Project, j)
+			if s.cfg.Progress != nil {
+				done += weight * s.fraction(ctx, project, j)
+			}
 		}
 	}
-	if planned > 0 {
-		v.Progress = max(v.Progress, min(99, int(100*done/planned)))
+	if planned == 0 {
+		return 0
 	}
-	return nil
+	return min(99, int(100*done/planned))
 }
 
 // fraction returns the progress of the running attempt of a job, from 0 to 1. It is 0 when that is unknown:

@@ -43,7 +43,9 @@ var verbs = map[pipeline.EventType]string{
 	pipeline.VideoErrored:  "has failed",
 	pipeline.VideoRejected: "was refused", pipeline.VideoCanceled: "was canceled",
 	pipeline.VideoReopened: "is processed again", pipeline.VideoChanged: "was changed",
-	pipeline.VideoDeleted: "was deleted",
+	pipeline.VideoDeleted: "was deleted", pipeline.VideoOutputsRequested: "gets more outputs",
+	pipeline.VideoOutputsAdded: "has more outputs", pipeline.VideoOutputsFailed: "did not get more outputs",
+	pipeline.VideoOutputsReopened: "gets more outputs after all",
 }
 
 // contentOf writes the message about a report.

@@ -138,6 +138,26 @@ func (k *Keeper) Admit(ctx context.Context, project string) error {
 	return nil
 }
 
+// AdmitEncoding returns an *Exceeded if a project may not have so many more milliseconds encoded. Judge has
+// the last word about what is asked for at the same time.
+func (k *Keeper) AdmitEncoding(ctx context.Context, project string, ms int64) error {
+	limits, err := k.Limits(ctx, project)
+	if err != nil || limits.Of(access.Encoded) == 0 {
+		return err
+	}
+	now := k.now()
+	used, err := k.used(ctx, project, access.Encoded, now)
+	if err != nil {
+		return err
+	}
+	s := limits.Stand(access.Encoded, used, now)
+	if used+minutes(ms) <= float64(s.Limit) {
+		return nil
+	}
+	k.tell(ctx, project, s, true)
+	return &Exceeded{Standing: s}
+}
+
 // Left returns how many bytes a project may still upload today; without a quota as many as a number can hold.
 func (k *Keeper) Left(ctx context.Context, project string) (int64, error) {
 	limits, err := k.Limits(ctx, project)
@@ -270,8 +290,11 @@ func (k *Keeper) Judge(ctx context.Context, project string, e pipeline.Event) (*
 		return nil, fmt.Errorf("judge quotas: %w", err)
 	}
 	quotas := []access.Quota{access.UploadBytes}
-	if e.Type == pipeline.VideoInspected {
+	switch e.Type {
+	case pipeline.VideoInspected:
 		quotas = []access.Quota{access.Stored, access.Encoded}
+	case pipeline.VideoOutputsRequested: // the video is stored already
+		quotas = []access.Quota{access.Encoded}
 	}
 	for _, q := range quotas {
 		if limits.Of(q) == 0 {

@@ -32,7 +32,7 @@ type StoredUse struct {
 type PeriodUse struct {
 	Uploads        int     `json:"uploads" doc:"Videos uploaded, or to be fetched"`
 	UploadedBytes  int64   `json:"uploaded_bytes" doc:"Uploaded or fetched"`
-	EncodedMinutes float64 `json:"encoded_minutes" doc:"Of the videos whose encoding began, each once, however many renditions it has"`
+	EncodedMinutes float64 `json:"encoded_minutes" doc:"Of the videos whose encoding began, each once, however many renditions it has, and once more for each addition"`
 }
 
 // Report returns what a project uses now, and what it did from from until before to. The zero from is the

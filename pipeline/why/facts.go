@@ -68,13 +68,24 @@ func (f *Facts) paused(worker string) bool {
 }
 
 func (f *Facts) addPlan(e pipeline.Event) {
-	var data pipeline.Inspected
-	if e.Type == pipeline.VideoInspected && e.Decode(&data) == nil {
-		f.plan, f.tolerated = data.Plan, map[string][]string{}
-		for _, j := range f.plan {
-			if len(j.Tolerates) > 0 {
-				f.tolerated[j.Name] = j.Tolerates
-			}
+	var data struct { // both have it
+		Plan []pipeline.Job `json:"plan"`
+	}
+	switch e.Type {
+	case pipeline.VideoInspected, pipeline.VideoOutputsRequested:
+	default:
+		return
+	}
+	if e.Decode(&data) != nil {
+		return
+	}
+	if f.tolerated == nil {
+		f.tolerated = map[string][]string{}
+	}
+	f.plan = append(f.plan, data.Plan...)
+	for _, j := range data.Plan {
+		if len(j.Tolerates) > 0 {
+			f.tolerated[j.Name] = j.Tolerates
 		}
 	}
 }
@@ -90,6 +101,20 @@ func detailOfVideo(e pipeline.Event) string {
 			return strconv.Itoa(len(data.Plan)) + " jobs planned"
 		case data.Reason != nil:
 			return data.Reason.Error()
+		}
+	case pipeline.VideoOutputsRequested:
+		var data pipeline.Addition
+		if e.Decode(&data) == nil {
+			return "addition " + strconv.Itoa(data.Number) + ": " + strconv.Itoa(len(data.Plan)) + " jobs planned"
+		}
+	case pipeline.VideoOutputsAdded, pipeline.VideoOutputsFailed, pipeline.VideoOutputsReopened:
+		var data pipeline.AdditionEnd
+		if e.Decode(&data) == nil {
+			detail := "addition " + strconv.Itoa(data.Number) + " is " + string(data.State)
+			if data.Problem != nil {
+				detail += ": " + data.Problem.Error()
+			}
+			return detail
 		}
 	case pipeline.VideoErrored, pipeline.VideoRejected:
 		var data pipeline.Finish

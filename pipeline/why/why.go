@@ -92,12 +92,19 @@ func Explain(view pipeline.VideoView, jobs []pipeline.JobView, facts Facts, now 
 		}
 	}
 	for _, j := range jobs {
-		if !j.Status.Terminal() && (!view.Status.Terminal() || j.Step == pipeline.NotifyStep) {
+		if !j.Status.Terminal() && (!view.Status.Terminal() || j.Step == pipeline.NotifyStep || x.adds(j)) {
 			w.Jobs = append(w.Jobs, x.explain(j))
 		}
 	}
 	w.Summary, w.Notes = x.summary(w.Jobs), append(facts.notes(), givenUp(jobs)...)
 	return w
+}
+
+// adds reports whether a job is of an addition that has not ended.
+func (x *explainer) adds(j pipeline.JobView) bool {
+	return slices.ContainsFunc(x.view.Additions, func(a pipeline.AdditionView) bool {
+		return a.Number == j.Addition && !a.Status.Terminal()
+	})
 }
 
 type explainer struct {

@@ -97,11 +97,19 @@ func (x *explainer) standing(jobs []WaitingJob) string {
 		if x.view.Problem != nil {
 			text += " (" + x.view.Problem.Error() + ")"
 		}
+		if len(jobs) > 0 {
+			text += "; of what is added to it, " + telling(jobs)
+		}
 		return text
 	}
 	if len(jobs) == 0 {
 		return "every planned job has ended: the next step is about to follow"
 	}
+	return telling(jobs)
+}
+
+// telling returns the most telling detail of some jobs, and how many others there are.
+func telling(jobs []WaitingJob) string {
 	first := slices.MinFunc(jobs, func(a, b WaitingJob) int {
 		return slices.Index(reasons, a.Reason) - slices.Index(reasons, b.Reason)
 	})

@@ -253,6 +253,8 @@ func (b *batch) applyVideo(ctx context.Context, v *videoEntry, e pipeline.Event)
 	var planned []pipeline.JobView
 	if e.Type == pipeline.VideoInspected {
 		v.inspected = e.Sequence
+	}
+	if e.Type == pipeline.VideoInspected || e.Type == pipeline.VideoOutputsRequested {
 		var err error
 		if planned, err = pipeline.PlannedJobs(e); err != nil {
 			return poisoned{e, err}
@@ -276,8 +278,10 @@ func (b *batch) applyVideo(ctx context.Context, v *videoEntry, e pipeline.Event)
 		}
 	}
 	switch {
-	case e.Type == pipeline.VideoReopened:
-		return b.unsettle(ctx, v)
+	case e.Type == pipeline.VideoReopened, e.Type == pipeline.VideoOutputsReopened:
+		return b.unsettle(ctx, v, pipeline.AdditionOf(e.Subject))
+	case e.Type == pipeline.VideoOutputsFailed:
+		return b.settle(ctx, v, e)
 	// A plan that comes after the end, in a race with a cancellation, never runs.
 	case over && e.Type == pipeline.VideoInspected, slices.Contains(ends, e.Type):
 		return b.settle(ctx, v, e)
@@ -353,26 +357,26 @@ func (b *batch) dropOutputs(ctx context.Context, v *videoEntry, name string) err
 	return b.exec(ctx, sqlDropOutputs, v.view.ID, name)
 }
 
-// settle marks the jobs that are pending when their video ends.
+// settle marks the jobs that are pending when their video, or their addition to it, ends.
 func (b *batch) settle(ctx context.Context, v *videoEntry, e pipeline.Event) error {
 	if err := b.load(ctx, v, pipeline.StateJobPending); err != nil {
 		return err
 	}
 	for _, j := range v.jobs {
-		if j.view.ID != "" && j.view.Settle(e) {
+		if j.view.ID != "" && j.view.Addition == pipeline.AdditionOf(e.Subject) && j.view.Settle(e) {
 			j.dirty = true
 		}
 	}
 	return nil
 }
 
-// unsettle reverts settle, because the video was reopened.
-func (b *batch) unsettle(ctx context.Context, v *videoEntry) error {
+// unsettle reverts settle, because the addition of a number, or with 0 the video itself, was reopened.
+func (b *batch) unsettle(ctx context.Context, v *videoEntry, addition int) error {
 	if err := b.load(ctx, v, pipeline.StateJobSkipped); err != nil {
 		return err
 	}
 	for _, j := range v.jobs {
-		if j.view.Unsettle() {
+		if j.view.Addition == addition && j.view.Unsettle() {
 			j.dirty = true
 		}
 	}

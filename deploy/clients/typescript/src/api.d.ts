@@ -1072,6 +1072,72 @@ export interface paths {
         patch: operations["change-video"];
         trace?: never;
     };
+    "/v1/videos/{id}/additions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List what was added to a video
+         * @description In the order of the requests (`POST /v1/videos/{id}/outputs`), with those that failed.
+         *
+         *     The credential needs the scope `read`.
+         */
+        get: operations["list-additions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/videos/{id}/additions/{number}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read an addition to a video
+         * @description With its progress.
+         *
+         *     The credential needs the scope `read`.
+         */
+        get: operations["get-addition"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/videos/{id}/additions/{number}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Cancel an addition to a video
+         * @description Stops its jobs, and removes what they stored. The video stays as it is. Canceling it again answers the same; an addition that has ended otherwise is a `state_conflict`.
+         *
+         *     The credential needs the scope `write`.
+         */
+        post: operations["cancel-addition"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/videos/{id}/cancel": {
         parameters: {
             query?: never;
@@ -1155,7 +1221,17 @@ export interface paths {
          */
         get: operations["list-outputs"];
         put?: never;
-        post?: never;
+        /**
+         * Add outputs to a ready video
+         * @description Runs further steps on the source of the video, without a new upload: a rung (`{"worker": "transcode", "with": {"ladder": [240]}}`), a watermarked copy, thumbnails, or whatever `GET /v1/worker_types` offers. Steps are as in a pipeline, and are checked alike.
+         *
+         *     The video stays ready and plays on as it is. When all jobs of the addition are completed, the manifests list the new renditions, too: one event, `video.outputs_added`. If a job fails, what the others stored is removed, `video.outputs_failed` says why, and the job can be tried again. Several additions may be under way; their manifests follow in the order of the requests.
+         *
+         *     The length of the video counts as encoded once more. A rung above the source is left out, as at upload.
+         *
+         *     The credential needs the scope `write`.
+         */
+        post: operations["add-outputs"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1781,6 +1857,86 @@ export interface webhooks {
         patch?: never;
         trace?: never;
     };
+    "video.outputs_added": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Outputs were added to a ready video
+         * @description The server sends it to each endpoint that asks for the type, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video, job or quota as it was at the event; of a deleted video, its id.
+         */
+        post: operations["on-video.outputs_added"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "video.outputs_failed": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Nothing is added: a job failed, or somebody canceled it
+         * @description The server sends it to each endpoint that asks for the type, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video, job or quota as it was at the event; of a deleted video, its id.
+         */
+        post: operations["on-video.outputs_failed"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "video.outputs_reopened": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * What had failed goes on: its jobs run again
+         * @description The server sends it to each endpoint that asks for the type, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video, job or quota as it was at the event; of a deleted video, its id.
+         */
+        post: operations["on-video.outputs_reopened"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "video.outputs_requested": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Somebody adds outputs to a ready video
+         * @description The server sends it to each endpoint that asks for the type, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video, job or quota as it was at the event; of a deleted video, its id.
+         */
+        post: operations["on-video.outputs_requested"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "video.playable": {
         parameters: {
             query?: never;
@@ -1944,6 +2100,79 @@ export interface webhooks {
 }
 export interface components {
     schemas: {
+        AddOutputsInputBody: {
+            /** @description What to run on the source */
+            steps: components["schemas"]["AddedStep"][];
+        };
+        AddedStep: {
+            /** @description Steps of the request that must be completed first */
+            after?: string[] | null;
+            /** @description Unique in the request; the worker type if left out */
+            name?: string;
+            /** @description Delays before further attempts, in seconds */
+            retry?: number[] | null;
+            /**
+             * Format: double
+             * @description Of one attempt, in seconds
+             */
+            timeout?: number;
+            /** @description Parameters of the worker type; see GET /v1/worker_types. A file is named as the upload of the video sent it */
+            with?: {
+                [key: string]: unknown;
+            };
+            /** @description Worker type */
+            worker: string;
+        };
+        AdditionLinks: {
+            /** @description POST here to cancel it */
+            cancel: string;
+            /** @description The events of the video */
+            events: string;
+            /** @description The jobs of the video */
+            jobs: string;
+            /** @description The outputs of the video */
+            outputs: string;
+            /** @description The addition */
+            self: string;
+            video: string;
+        } & {
+            [key: string]: unknown;
+        };
+        AdditionView: {
+            /** Format: date-time */
+            created_at: string;
+            /** @description Why it is errored; null otherwise */
+            error: components["schemas"]["Problem"] | null;
+            /**
+             * Format: date-time
+             * @description When it became ready, errored or canceled
+             */
+            finished_at: string | null;
+            /** @description add_ and 26 letters and digits */
+            id: string;
+            /** @description Names of its jobs, which GET /v1/videos/{id}/jobs lists with those of the video; only in answers about additions */
+            jobs?: string[] | null;
+            /** @description Where to go on; only in answers about one addition */
+            links?: components["schemas"]["AdditionLinks"];
+            /**
+             * Format: int64
+             * @description From 1, in the order of the requests for the video
+             */
+            number: number;
+            /**
+             * Format: int64
+             * @description Percent of its work that is done
+             */
+            progress: number;
+            /** @description Folders of the renditions that it makes, such as 240p */
+            renditions: string[];
+            /** @enum {string} */
+            status: "processing" | "ready" | "errored" | "canceled";
+            /** @description As they were asked for */
+            steps: components["schemas"]["Step"][];
+        } & {
+            [key: string]: unknown;
+        };
         AnswerEntry: {
             /** @description The likely cause */
             cause: string;
@@ -2352,6 +2581,11 @@ export interface components {
             [key: string]: unknown;
         };
         JobView: {
+            /**
+             * Format: int64
+             * @description Number of the addition that it belongs to; absent for other jobs
+             */
+            addition?: number;
             /** @description Jobs that must be completed before */
             after: string[] | null;
             /**
@@ -2566,6 +2800,14 @@ export interface components {
              * @description Requests that send bytes of uploads to one server process at once; 0: no limit
              */
             uploads_at_once?: number;
+        };
+        ListAdditionView: {
+            data: components["schemas"]["AdditionView"][];
+            has_more: boolean;
+            /** @description The cursor of the next page; null on the last page */
+            next_cursor: string | null;
+        } & {
+            [key: string]: unknown;
         };
         ListArrivedPart: {
             data: components["schemas"]["ArrivedPart"][];
@@ -2932,7 +3174,7 @@ export interface components {
         PeriodUse: {
             /**
              * Format: double
-             * @description Of the videos whose encoding began, each once, however many renditions it has
+             * @description Of the videos whose encoding began, each once, however many renditions it has, and once more for each addition
              */
             encoded_minutes: number;
             /**
@@ -3659,6 +3901,8 @@ export interface components {
             [key: string]: unknown;
         };
         VideoView: {
+            /** @description What was added to it since it was ready, in the order of the requests; see POST /v1/videos/{id}/outputs */
+            additions?: components["schemas"]["AdditionView"][] | null;
             /** Format: date-time */
             created_at: string;
             /** @description DASH manifest below /play/{id}/ */
@@ -9502,6 +9746,240 @@ export interface operations {
             default: components["responses"]["FailedServer"];
         };
     };
+    "list-additions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The video's id */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "data": [
+                     *         {
+                     *           "created_at": "2026-11-28T08:12:05.118203Z",
+                     *           "error": null,
+                     *           "finished_at": "2026-11-28T08:12:09.730415Z",
+                     *           "id": "add_01m8gjc2v0k7q4r9s5t1w3x6yz",
+                     *           "jobs": [
+                     *             "added-1-transcode-0000",
+                     *             "added-1-packager"
+                     *           ],
+                     *           "number": 1,
+                     *           "progress": 100,
+                     *           "renditions": [
+                     *             "240p"
+                     *           ],
+                     *           "status": "ready",
+                     *           "steps": [
+                     *             {
+                     *               "name": "",
+                     *               "with": {
+                     *                 "ladder": [
+                     *                   240
+                     *                 ]
+                     *               },
+                     *               "worker": "transcode"
+                     *             }
+                     *           ]
+                     *         }
+                     *       ],
+                     *       "next_cursor": null,
+                     *       "has_more": false
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ListAdditionView"];
+                };
+            };
+            /** @description - `not_found`: Not found */
+            404: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            "4XX": components["responses"]["WrongRequest"];
+            default: components["responses"]["FailedServer"];
+        };
+    };
+    "get-addition": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The video's id */
+                id: string;
+                /** @description The number of the addition, from 1 */
+                number: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    Location?: string;
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "created_at": "2026-11-28T08:12:05.118203Z",
+                     *       "error": null,
+                     *       "finished_at": "2026-11-28T08:12:09.730415Z",
+                     *       "id": "add_01m8gjc2v0k7q4r9s5t1w3x6yz",
+                     *       "jobs": [
+                     *         "added-1-transcode-0000",
+                     *         "added-1-packager"
+                     *       ],
+                     *       "number": 1,
+                     *       "progress": 100,
+                     *       "renditions": [
+                     *         "240p"
+                     *       ],
+                     *       "status": "ready",
+                     *       "steps": [
+                     *         {
+                     *           "name": "",
+                     *           "with": {
+                     *             "ladder": [
+                     *               240
+                     *             ]
+                     *           },
+                     *           "worker": "transcode"
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["AdditionView"];
+                };
+            };
+            /** @description - `not_found`: Not found */
+            404: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            "4XX": components["responses"]["WrongRequest"];
+            default: components["responses"]["FailedServer"];
+        };
+    };
+    "cancel-addition": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A new one for each request, and the same for every try of it. For 24 hours after a success, the same request gets the same answer, with Idempotency-Replayed, and does nothing; another request with the key is refused (422). While a request is under way, others with its key get 409. A request that failed leaves its key free. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description The video's id */
+                id: string;
+                /** @description The number of the addition, from 1 */
+                number: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "Idempotency-Replayed"?: string;
+                    Location?: string;
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "created_at": "2026-11-28T08:12:05.118203Z",
+                     *       "error": null,
+                     *       "finished_at": "2026-11-28T08:12:09.730415Z",
+                     *       "id": "add_01m8gjc2v0k7q4r9s5t1w3x6yz",
+                     *       "jobs": [
+                     *         "added-1-transcode-0000",
+                     *         "added-1-packager"
+                     *       ],
+                     *       "number": 1,
+                     *       "progress": 100,
+                     *       "renditions": [
+                     *         "240p"
+                     *       ],
+                     *       "status": "ready",
+                     *       "steps": [
+                     *         {
+                     *           "name": "",
+                     *           "with": {
+                     *             "ladder": [
+                     *               240
+                     *             ]
+                     *           },
+                     *           "worker": "transcode"
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["AdditionView"];
+                };
+            };
+            /** @description - `not_found`: Not found */
+            404: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /**
+             * @description - `state_conflict`: The state does not allow that
+             *     - `idempotency_key_in_use`: A request with this Idempotency-Key is under way
+             */
+            409: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `idempotency_key_reused`: The Idempotency-Key belongs to another request */
+            422: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            "4XX": components["responses"]["WrongRequest"];
+            default: components["responses"]["FailedServer"];
+        };
+    };
     "cancel-video": {
         parameters: {
             query?: never;
@@ -9981,6 +10459,163 @@ export interface operations {
             /** @description - `not_found`: Not found */
             404: {
                 headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            "4XX": components["responses"]["WrongRequest"];
+            default: components["responses"]["FailedServer"];
+        };
+    };
+    "add-outputs": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A new one for each request, and the same for every try of it. For 24 hours after a success, the same request gets the same answer, with Idempotency-Replayed, and does nothing; another request with the key is refused (422). While a request is under way, others with its key get 409. A request that failed leaves its key free. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description The video's id */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "steps": [
+                 *         {
+                 *           "with": {
+                 *             "ladder": [
+                 *               240
+                 *             ]
+                 *           },
+                 *           "worker": "transcode"
+                 *         }
+                 *       ]
+                 *     }
+                 */
+                "application/json": components["schemas"]["AddOutputsInputBody"];
+            };
+        };
+        responses: {
+            /** @description Accepted */
+            202: {
+                headers: {
+                    "Idempotency-Replayed"?: string;
+                    Location?: string;
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "created_at": "2026-11-28T08:12:05.118203Z",
+                     *       "error": null,
+                     *       "finished_at": null,
+                     *       "id": "add_01m8gjc2v0k7q4r9s5t1w3x6yz",
+                     *       "jobs": [
+                     *         "added-1-transcode-0000",
+                     *         "added-1-packager"
+                     *       ],
+                     *       "links": {
+                     *         "cancel": "/v1/videos/vid_01m8ghr0taxqswfbv5p1cdn8he/additions/1/cancel",
+                     *         "events": "/v1/videos/vid_01m8ghr0taxqswfbv5p1cdn8he/events",
+                     *         "jobs": "/v1/videos/vid_01m8ghr0taxqswfbv5p1cdn8he/jobs",
+                     *         "outputs": "/v1/videos/vid_01m8ghr0taxqswfbv5p1cdn8he/outputs",
+                     *         "self": "/v1/videos/vid_01m8ghr0taxqswfbv5p1cdn8he/additions/1",
+                     *         "video": "/v1/videos/vid_01m8ghr0taxqswfbv5p1cdn8he"
+                     *       },
+                     *       "number": 1,
+                     *       "progress": 0,
+                     *       "renditions": [
+                     *         "240p"
+                     *       ],
+                     *       "status": "processing",
+                     *       "steps": [
+                     *         {
+                     *           "name": "",
+                     *           "with": {
+                     *             "ladder": [
+                     *               240
+                     *             ]
+                     *           },
+                     *           "worker": "transcode"
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["AdditionView"];
+                };
+            };
+            /** @description - `quota_exceeded`: A quota of the project is exceeded */
+            403: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `not_found`: Not found */
+            404: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /**
+             * @description - `video_not_ready`: The video is not ready
+             *     - `source_gone`: The source of the video is gone
+             *     - `rendition_exists`: The video has the rendition
+             *     - `too_many_additions`: The video has too many additions
+             *     - `idempotency_key_in_use`: A request with this Idempotency-Key is under way
+             */
+            409: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /**
+             * @description - `parameters_invalid`: The parameters are invalid
+             *     - `idempotency_key_reused`: The Idempotency-Key belongs to another request
+             */
+            422: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `too_many_videos`: The project has too many videos under way */
+            429: {
+                headers: {
+                    "Retry-After"?: number;
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `queue_full`: The server has too many videos under way */
+            503: {
+                headers: {
+                    "Retry-After"?: number;
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
                 };
@@ -12284,6 +12919,286 @@ export interface operations {
                  *       },
                  *       "timestamp": "2026-11-28T07:43:41Z",
                  *       "type": "video.inspected"
+                 *     }
+                 */
+                "application/json": components["schemas"]["Message"];
+            };
+        };
+        responses: {
+            /** @description The receiver wants no more: the server gives up at once, and disables the endpoint */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Any 2xx: the receiver has it, and the server sends it no more */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    "on-video.outputs_added": {
+        parameters: {
+            query?: never;
+            header: {
+                /**
+                 * @description The id of the event, the same in every try
+                 * @example evt_01kah3q6m4c5w8t2y7v9r1x0zb
+                 */
+                "webhook-id": string;
+                /**
+                 * @description When this try was sent, in seconds since 1970
+                 * @example 1763720142
+                 */
+                "webhook-timestamp": string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "data": {
+                 *         "id": "vid_00000000000000000000000001",
+                 *         "project": "default",
+                 *         "status": "processing",
+                 *         "playable": false,
+                 *         "progress": 0,
+                 *         "pipeline": "default",
+                 *         "filename": "test.mp4",
+                 *         "size": 0,
+                 *         "sha256": "",
+                 *         "title": "A test of ReelMill",
+                 *         "metadata": {},
+                 *         "passthrough": "",
+                 *         "playback_policy": "public",
+                 *         "media": null,
+                 *         "error": null,
+                 *         "warnings": [],
+                 *         "trace_id": "",
+                 *         "created_at": "2026-11-28T07:43:41Z",
+                 *         "inspected_at": null,
+                 *         "playable_at": null,
+                 *         "ready_at": null,
+                 *         "finished_at": null
+                 *       },
+                 *       "timestamp": "2026-11-28T07:43:41Z",
+                 *       "type": "video.outputs_added"
+                 *     }
+                 */
+                "application/json": components["schemas"]["Message"];
+            };
+        };
+        responses: {
+            /** @description The receiver wants no more: the server gives up at once, and disables the endpoint */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Any 2xx: the receiver has it, and the server sends it no more */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    "on-video.outputs_failed": {
+        parameters: {
+            query?: never;
+            header: {
+                /**
+                 * @description The id of the event, the same in every try
+                 * @example evt_01kah3q6m4c5w8t2y7v9r1x0zb
+                 */
+                "webhook-id": string;
+                /**
+                 * @description When this try was sent, in seconds since 1970
+                 * @example 1763720142
+                 */
+                "webhook-timestamp": string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "data": {
+                 *         "id": "vid_00000000000000000000000001",
+                 *         "project": "default",
+                 *         "status": "processing",
+                 *         "playable": false,
+                 *         "progress": 0,
+                 *         "pipeline": "default",
+                 *         "filename": "test.mp4",
+                 *         "size": 0,
+                 *         "sha256": "",
+                 *         "title": "A test of ReelMill",
+                 *         "metadata": {},
+                 *         "passthrough": "",
+                 *         "playback_policy": "public",
+                 *         "media": null,
+                 *         "error": null,
+                 *         "warnings": [],
+                 *         "trace_id": "",
+                 *         "created_at": "2026-11-28T07:43:41Z",
+                 *         "inspected_at": null,
+                 *         "playable_at": null,
+                 *         "ready_at": null,
+                 *         "finished_at": null
+                 *       },
+                 *       "timestamp": "2026-11-28T07:43:41Z",
+                 *       "type": "video.outputs_failed"
+                 *     }
+                 */
+                "application/json": components["schemas"]["Message"];
+            };
+        };
+        responses: {
+            /** @description The receiver wants no more: the server gives up at once, and disables the endpoint */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Any 2xx: the receiver has it, and the server sends it no more */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    "on-video.outputs_reopened": {
+        parameters: {
+            query?: never;
+            header: {
+                /**
+                 * @description The id of the event, the same in every try
+                 * @example evt_01kah3q6m4c5w8t2y7v9r1x0zb
+                 */
+                "webhook-id": string;
+                /**
+                 * @description When this try was sent, in seconds since 1970
+                 * @example 1763720142
+                 */
+                "webhook-timestamp": string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "data": {
+                 *         "id": "vid_00000000000000000000000001",
+                 *         "project": "default",
+                 *         "status": "processing",
+                 *         "playable": false,
+                 *         "progress": 0,
+                 *         "pipeline": "default",
+                 *         "filename": "test.mp4",
+                 *         "size": 0,
+                 *         "sha256": "",
+                 *         "title": "A test of ReelMill",
+                 *         "metadata": {},
+                 *         "passthrough": "",
+                 *         "playback_policy": "public",
+                 *         "media": null,
+                 *         "error": null,
+                 *         "warnings": [],
+                 *         "trace_id": "",
+                 *         "created_at": "2026-11-28T07:43:41Z",
+                 *         "inspected_at": null,
+                 *         "playable_at": null,
+                 *         "ready_at": null,
+                 *         "finished_at": null
+                 *       },
+                 *       "timestamp": "2026-11-28T07:43:41Z",
+                 *       "type": "video.outputs_reopened"
+                 *     }
+                 */
+                "application/json": components["schemas"]["Message"];
+            };
+        };
+        responses: {
+            /** @description The receiver wants no more: the server gives up at once, and disables the endpoint */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Any 2xx: the receiver has it, and the server sends it no more */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    "on-video.outputs_requested": {
+        parameters: {
+            query?: never;
+            header: {
+                /**
+                 * @description The id of the event, the same in every try
+                 * @example evt_01kah3q6m4c5w8t2y7v9r1x0zb
+                 */
+                "webhook-id": string;
+                /**
+                 * @description When this try was sent, in seconds since 1970
+                 * @example 1763720142
+                 */
+                "webhook-timestamp": string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "data": {
+                 *         "id": "vid_00000000000000000000000001",
+                 *         "project": "default",
+                 *         "status": "processing",
+                 *         "playable": false,
+                 *         "progress": 0,
+                 *         "pipeline": "default",
+                 *         "filename": "test.mp4",
+                 *         "size": 0,
+                 *         "sha256": "",
+                 *         "title": "A test of ReelMill",
+                 *         "metadata": {},
+                 *         "passthrough": "",
+                 *         "playback_policy": "public",
+                 *         "media": null,
+                 *         "error": null,
+                 *         "warnings": [],
+                 *         "trace_id": "",
+                 *         "created_at": "2026-11-28T07:43:41Z",
+                 *         "inspected_at": null,
+                 *         "playable_at": null,
+                 *         "ready_at": null,
+                 *         "finished_at": null
+                 *       },
+                 *       "timestamp": "2026-11-28T07:43:41Z",
+                 *       "type": "video.outputs_requested"
                  *     }
                  */
                 "application/json": components["schemas"]["Message"];
