@@ -251,7 +251,7 @@ func TestWhyOfAWindow(t *testing.T) {
 	view, later := pipeline.VideoView{Status: pipeline.StateVideoProcessing}, v.Inspected.Time.Add(time.Hour)
 	got := why.Explain(view, jobs, facts, later)
 	for _, j := range got.Jobs {
-		reason, detail := why.Queued, "is next in the queue"
+		reason, detail := why.Queued, "is next of its project in the queue"
 		switch {
 		case j.Job == "t-03":
 			reason, detail = why.Stalled, "neither queued nor scheduled"

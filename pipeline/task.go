@@ -37,10 +37,11 @@ func (t Task) Fences() []string {
 // JobSubject is the subject of the task's job in the log.
 func (t Task) JobSubject() string { return JobSubject(t.Project, t.Video, t.Job.Name) }
 
-// Lanes is the number of lanes that the tasks of a priority are spread over.
+// Lanes is the number of lanes that subjects of tasks have. Processes of earlier versions take from lanes in
+// turn; since then projects take turns.
 const Lanes = 8
 
-// Lane returns the lane of a project: a busy project fills its own lane and leaves the others free.
+// Lane returns the lane of a project.
 func Lane(project string) string {
 	h := fnv.New32a()
 	h.Write([]byte(project))
@@ -51,7 +52,9 @@ func Lane(project string) string {
 type Place struct {
 	Queued bool // a task waits, or is held by the worker that took it
 	Taken  bool // a worker has it; false while it waits
-	// Ahead is how many tasks of the same worker type, priority and lane wait before this one; 0 when Taken.
+	// Ahead is how many tasks of the same project, worker type and priority wait before this one; 0 when Taken.
+	// Other projects take turns with this one: before each of these tasks, and before this one, a process takes
+	// at most as many tasks of another project as that has weight.
 	Ahead int
 	DueAt *time.Time // when its retry becomes a task; nil when none is scheduled
 }

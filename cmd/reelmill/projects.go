@@ -119,6 +119,8 @@ type projectsChange struct {
 
 	MinutesStored          *int64 `help:"Minutes of video that are kept; 0: no limit."`
 	MinutesEncodedPerMonth *int64 `help:"Minutes of video whose encoding begins in a month of UTC; 0: no limit."`
+
+	Weight *int `help:"How many jobs of the project workers take for one of a project of weight 1, while both have some that wait, 1 to 100."`
 }
 
 // change returns what the flags change.
@@ -132,6 +134,7 @@ func (c projectsChange) change() access.Change {
 		RequestsPerSecond: c.RequestsPerSecond, RequestBurst: c.RequestBurst, UploadsAtOnce: c.UploadsAtOnce,
 		UploadBytesPerDay: (*int64)(c.UploadBytesPerDay),
 		MinutesStored:     c.MinutesStored, MinutesEncodedPerMonth: c.MinutesEncodedPerMonth,
+		Weight: c.Weight,
 	}
 	if limits != (access.LimitsChange{}) {
 		change.Limits = &limits

@@ -20,6 +20,8 @@ type LimitsChange struct {
 	UploadBytesPerDay      *int64 `json:"upload_bytes_per_day,omitempty" minimum:"0" maximum:"9007199254740991" doc:"Bytes uploaded or fetched on a day of UTC; 0: no limit"`
 	MinutesStored          *int64 `json:"minutes_stored,omitempty" minimum:"0" maximum:"9007199254740" doc:"Minutes of video that are kept; 0: no limit"`
 	MinutesEncodedPerMonth *int64 `json:"minutes_encoded_per_month,omitempty" minimum:"0" maximum:"9007199254740" doc:"Minutes of video whose encoding begins in a month of UTC; 0: no limit"`
+
+	Weight *int `json:"weight,omitempty" minimum:"0" maximum:"100" doc:"How many jobs of the project workers take for one of a project of weight 1, while both have some that wait; 0: 1"`
 }
 
 // Apply returns settings with the change. It does not check them: ChangeProject does.
@@ -39,6 +41,7 @@ func (c LimitsChange) apply(to Limits) Limits {
 	set(&to.UploadBytesPerDay, c.UploadBytesPerDay)
 	set(&to.MinutesStored, c.MinutesStored)
 	set(&to.MinutesEncodedPerMonth, c.MinutesEncodedPerMonth)
+	set(&to.Weight, c.Weight)
 	return to
 }
 

@@ -17,14 +17,18 @@ type Limits struct {
 	UploadBytesPerDay      int64 `json:"upload_bytes_per_day,omitempty" minimum:"0" maximum:"9007199254740991" doc:"Bytes uploaded or fetched on a day of UTC; 0: no limit"`
 	MinutesStored          int64 `json:"minutes_stored,omitempty" minimum:"0" maximum:"9007199254740" doc:"Minutes of video that are kept; 0: no limit"`
 	MinutesEncodedPerMonth int64 `json:"minutes_encoded_per_month,omitempty" minimum:"0" maximum:"9007199254740" doc:"Minutes of video whose encoding begins in a month of UTC; 0: no limit"`
+
+	// Weight bounds nothing: it says how the project shares workers with others.
+	Weight int `json:"weight,omitempty" minimum:"0" maximum:"100" doc:"How many jobs of the project workers take for one of a project of weight 1, while both have some that wait; 0: 1"`
 }
 
 // maxRate is the highest number of requests, and maxMinutes of minutes, that a limit may have: sums of them
-// are exact in JSON's numbers.
+// are exact in JSON's numbers. maxWeight is the highest weight.
 const (
 	maxRate    = 1_000_000
 	maxBytes   = 1<<53 - 1
 	maxMinutes = maxBytes / 1000
+	maxWeight  = 100
 )
 
 // check returns ErrInvalid for limits that are negative or too high.
@@ -39,6 +43,7 @@ func (l Limits) check() error {
 		{string(UploadBytes), l.UploadBytesPerDay, maxBytes},
 		{string(Stored), l.MinutesStored, maxMinutes},
 		{string(Encoded), l.MinutesEncodedPerMonth, maxMinutes},
+		{"weight", int64(l.Weight), maxWeight},
 	} {
 		if f.value < 0 || f.value > f.max {
 			return fmt.Errorf("%w: the limit %s is %d; it can be 0, for none, to %d", ErrInvalid, f.name, f.value,

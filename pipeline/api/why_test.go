@@ -22,7 +22,7 @@ func TestWhy(t *testing.T) {
 		must(t, err)
 		must(t, e.Bus.Enqueue(ctx, tasks[0]))
 	}
-	if w := why(); w.Summary != "inspect is the 2nd in the queue of inspect" || *w.Jobs[0].Position != 2 || w.Video != id {
+	if w := why(); w.Summary != "inspect is the 2nd of its project in the queue of inspect" || *w.Jobs[0].Position != 2 || w.Video != id {
 		t.Errorf("%+v", w)
 	}
 	e.inspected(id)

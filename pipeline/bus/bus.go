@@ -40,6 +40,9 @@ type Config struct {
 	PublishTimeout time.Duration
 	// DrainTimeout is how long Coordinate lets running handlers finish after its context has ended; 10 s when 0.
 	DrainTimeout time.Duration
+	// Weight returns how many turns a project has in the queue for one of a project of weight 1. It is called at
+	// each take and must not block. nil, and a result below 1, mean 1.
+	Weight func(project string) int
 	// Logger logs what the bus retries or drops; nil logs nothing.
 	Logger *slog.Logger
 }
@@ -56,6 +59,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.DrainTimeout == 0 {
 		c.DrainTimeout = 10 * time.Second
+	}
+	if c.Weight == nil {
+		c.Weight = func(string) int { return 1 }
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -100,6 +106,7 @@ type Bus struct {
 	replicas int           // of the log, when it was opened
 	fill     fullness      // of the log
 	poll     time.Duration // of NextAtLeast, when no bell rings
+	idle     time.Duration // how long the server keeps the consumer of a project that nobody pulls
 
 	mu     sync.Mutex
 	queues map[string]*queue // by worker type
@@ -158,7 +165,7 @@ func prepare(nc *nats.Conn, cfg Config) (*Bus, error) {
 	}
 	return &Bus{
 		cfg: cfg, nc: nc, js: js, log: cfg.Logger, recurring: &pipeline.Recurring{Logger: cfg.Logger},
-		poll: pollInterval, queues: map[string]*queue{},
+		poll: pollInterval, idle: consumerIdle, queues: map[string]*queue{},
 	}, nil
 }
 

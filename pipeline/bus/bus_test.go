@@ -311,7 +311,7 @@ func TestOpenTakesConsumersAsTheyAre(t *testing.T) {
 	first := b.open(Config{AckWait: time.Minute})
 	must(t, first.Enqueue(soon(t), task("a", "", 0)))
 	must(t, next(t, first).Ack(soon(t)))
-	name := laneName("transcode", pipeline.Normal, pipeline.Lane("default"))
+	name := consumerName("transcode", pipeline.Normal, "default")
 	second := b.open(Config{AckWait: 30 * time.Second})
 	must(t, second.Enqueue(soon(t), task("b", "", 0)))
 	must(t, next(t, second).Ack(soon(t)))

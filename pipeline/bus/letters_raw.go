@@ -30,11 +30,11 @@ func (b *Bus) moveToLetters(ctx context.Context, m jetstream.Msg, why error) err
 	return m.DoubleAck(ctx)
 }
 
-// moveStrays does the same with the messages of a subject that is in no lane: no consumer delivers them.
+// moveStrays does the same with the messages of a subject that is none of a task: no consumer delivers them.
 func (b *Bus) moveStrays(ctx context.Context, subject string) error {
 	m, err := b.lastTask(ctx, subject)
 	for ; m != nil && err == nil; m, err = b.lastTask(ctx, subject) {
-		why := errors.New("the subject is in no lane")
+		why := errors.New("the subject is none of a task")
 		if err := b.storeRaw(ctx, subject, m.Sequence, m.Header, m.Data, why); err != nil {
 			return err
 		}

@@ -95,7 +95,7 @@ func TestDeadLetterByIDAndDiscard(t *testing.T) {
 
 func TestDeadLettersThatAreRaw(t *testing.T) {
 	bus := newBus(t, Config{})
-	subject := "task.transcode.normal.0.default.vid_1.broken"
+	subject := "task.transcode.normal.6.default.vid_1.broken"
 	m := &nats.Msg{Subject: subject, Data: []byte("{not json"), Header: nats.Header{"traceparent": {"x"}}}
 	_, err := bus.js.PublishMsg(soon(t), m)
 	must(t, err)

@@ -54,7 +54,7 @@ func (b *Bus) Resume(ctx context.Context, worker string) error {
 		_, err = b.publish(ctx, removalOf(pausePrefix+worker), jetstream.WithExpectStream(streamControl))
 	}
 	if err == nil {
-		// In no lane: every process looks at the queue.
+		// No subject of a task: every process looks at the queue.
 		err = b.nc.Publish(bellPrefix+"task."+worker+".resumed", nil)
 	}
 	if err != nil {
@@ -85,7 +85,7 @@ func decodePause(m *message) (*pipeline.Pause, error) {
 	return &p, nil
 }
 
-// held reports whether the queue is paused. If it is, the lanes are forgotten until the next look.
+// held reports whether the queue is paused. If it is, what waits is forgotten until the next look.
 func (b *Bus) held(ctx context.Context, q *queue) (bool, error) {
 	if !q.wantsAny() {
 		return false, nil // there is nothing to take
@@ -98,13 +98,15 @@ func (b *Bus) held(ctx context.Context, q *queue) (bool, error) {
 	return true, nil
 }
 
-// wantsAny reports whether something may wait in any lane.
+// wantsAny reports whether something may wait of any project.
 func (q *queue) wantsAny() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for _, lanes := range q.lanes {
-		if slices.ContainsFunc(lanes[:], func(l lane) bool { return l.pulls > 0 }) {
-			return true
+	for _, t := range q.turns {
+		for _, s := range t.projects {
+			if s.pulls > 0 {
+				return true
+			}
 		}
 	}
 	return false
@@ -114,9 +116,9 @@ func (q *queue) wantsAny() bool {
 func (q *queue) forget() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for _, lanes := range q.lanes {
-		for i := range lanes {
-			lanes[i].pulls = 0
+	for _, t := range q.turns {
+		for _, s := range t.projects {
+			s.pulls = 0
 		}
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline"
 )
 
-// The oldest task is the first that was never delivered, in whichever lane and priority.
+// The oldest task is the first that was never delivered, of whichever project and priority.
 func TestOldestTaskThatWaits(t *testing.T) {
 	bus := newBus(t, Config{})
 	oldest := func() time.Time {
@@ -19,7 +19,7 @@ func TestOldestTaskThatWaits(t *testing.T) {
 		t.Errorf("of an empty queue: %s", at)
 	}
 	began := time.Now()
-	for i, name := range projects(t, 3) {
+	for i, name := range projects(3) {
 		must(t, bus.Enqueue(soon(t), taskOf(name, "a", []pipeline.Priority{"", pipeline.Bulk, ""}[i])))
 	}
 	first := oldest()

@@ -24,9 +24,9 @@ func (b *Bus) Queued(ctx context.Context, t pipeline.Task) (bool, error) {
 	if err != nil || schedule != nil || task == nil {
 		return schedule != nil, err
 	}
-	info, err := b.laneInfo(ctx, t)
+	info, err := b.consumerInfo(ctx, t)
 	if err != nil {
-		return true, fmt.Errorf("look at the lane of %s: %w", t.Subject(), err)
+		return true, fmt.Errorf("look at the consumer of %s: %w", t.Subject(), err)
 	}
 	if info == nil || task.Sequence > info.AckFloor.Stream {
 		return true, nil
@@ -96,8 +96,8 @@ func (b *Bus) Place(ctx context.Context, t pipeline.Task) (pipeline.Place, error
 	if place.Taken = task.Sequence < untaken; place.Taken {
 		return place, nil
 	}
-	_, p, lane := splitTask(t.Subject())
-	filter := laneFilter(t.Job.Worker, p, lane)
+	_, p, _ := splitTask(t.Subject())
+	filter := tasksFilter(t.Job.Worker, p, t.Project)
 	waiting, err := b.countFrom(ctx, filter, untaken)
 	if err != nil {
 		return place, fmt.Errorf("place of %s: %w", t.Subject(), err)
@@ -110,21 +110,21 @@ func (b *Bus) Place(ctx context.Context, t pipeline.Task) (pipeline.Place, error
 	return place, nil
 }
 
-// untaken returns the first sequence in t's lane that was never delivered.
+// untaken returns the first sequence of t's project, worker type and priority that was never delivered.
 func (b *Bus) untaken(ctx context.Context, t pipeline.Task) (uint64, error) {
-	info, err := b.laneInfo(ctx, t)
+	info, err := b.consumerInfo(ctx, t)
 	if err != nil || info == nil {
 		return 1, err
 	}
 	return info.Delivered.Stream + 1, nil
 }
 
-// laneInfo returns the state of the consumer of t's lane. It returns nil when there is none yet.
-func (b *Bus) laneInfo(ctx context.Context, t pipeline.Task) (*jetstream.ConsumerInfo, error) {
-	worker, p, lane := splitTask(t.Subject())
+// consumerInfo returns the state of the consumer of t. It returns nil when there is none.
+func (b *Bus) consumerInfo(ctx context.Context, t pipeline.Task) (*jetstream.ConsumerInfo, error) {
+	worker, p, project := splitTask(t.Subject())
 	var c jetstream.Consumer
 	err := b.patiently(ctx, func(ctx context.Context) (err error) {
-		c, err = b.js.Consumer(ctx, streamTasks, laneName(worker, p, lane))
+		c, err = b.js.Consumer(ctx, streamTasks, consumerName(worker, p, project))
 		return err
 	})
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
@@ -136,10 +136,10 @@ func (b *Bus) laneInfo(ctx context.Context, t pipeline.Task) (*jetstream.Consume
 	return c.CachedInfo(), nil
 }
 
-// splitTask returns the worker type, priority and lane of a task's subject.
-func splitTask(subject string) (worker string, p pipeline.Priority, lane string) {
-	parts := strings.SplitN(subject, ".", 5)
-	return parts[1], pipeline.Priority(parts[2]), parts[3]
+// splitTask returns the worker type, priority and project of a task's subject.
+func splitTask(subject string) (worker string, p pipeline.Priority, project string) {
+	parts := strings.SplitN(subject, ".", 6)
+	return parts[1], pipeline.Priority(parts[2]), parts[4]
 }
 
 // causeOf returns the cause of a stored task, or 0 for a message that is no task.

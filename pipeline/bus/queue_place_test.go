@@ -31,7 +31,7 @@ func TestPlaceAndQueuedFollowAJob(t *testing.T) {
 	check("scheduled", pipeline.Place{DueAt: &due})
 	must(t, bus.Withdraw(soon(t), job.Project, job.Video, job.Job.Name))
 	must(t, bus.Enqueue(soon(t), task("first", "", 0)))
-	must(t, bus.Enqueue(soon(t), task("high", pipeline.High, 0))) // another lane
+	must(t, bus.Enqueue(soon(t), task("high", pipeline.High, 0))) // another priority
 	must(t, bus.Enqueue(soon(t), task("a", "", 0)))
 	must(t, bus.Enqueue(soon(t), job))
 	must(t, bus.Enqueue(soon(t), task("c", "", 0)))
@@ -120,7 +120,7 @@ func TestCounts(t *testing.T) {
 	if got := count(); got != "map[] 0 0" {
 		t.Errorf("empty: %s", got)
 	}
-	for i, name := range projects(t, 3) {
+	for i, name := range projects(3) {
 		must(t, bus.Enqueue(soon(t), taskOf(name, "a", "")))
 		must(t, bus.Enqueue(soon(t), taskOf(name, "a", pipeline.Bulk)))
 		must(t, bus.Schedule(soon(t), taskOf(name, "b", ""), time.Now().Add(time.Hour)))

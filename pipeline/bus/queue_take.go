@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/reelmill/reelmill/pipeline"
 )
@@ -17,22 +16,23 @@ const (
 	bellPrefix = "bell."
 	// pollInterval is the time between two looks at a queue: a task that is delivered again rings no bell.
 	pollInterval = 2 * time.Second
-	// bulkEvery says that every so many takes one begins with the lowest priority, which moves under any load.
+	// bulkEvery says that every so many takes one begins with the lowest priority, which moves under any
+	// load.
 	bulkEvery = 8
 	// takeTask is what NextAtLeast tries, for the log.
 	takeTask = "take a task"
 )
 
 // NextAtLeast waits for a task of a worker type whose priority is least or higher, and takes it: nobody else
-// gets it for Config.AckWait, which Extend begins anew. It returns ctx.Err() when ctx ends, and an error when
-// the connection is closed for good; it logs every other failure and tries again. Callers may be many: each
-// gets a task of its own. Callers with different priorities do not hold each other up, and cost no more
+// gets it for Config.AckWait, which Extend begins anew. It returns ctx.Err() when ctx ends, and an error
+// when the connection is closed for good; it logs every other failure and tries again. Callers may be many:
+// each gets a task of its own. Callers with different priorities do not hold each other up, and cost no more
 // requests than one.
 //
 // Tasks of high priority come first, then normal, then bulk. Every eighth take of this process begins with
-// the lowest priority that has tasks, so no task waits for ever. Within a priority the lanes take turns, so a
-// project delays other lanes by one task each, however many tasks it has. Within a lane the oldest task comes
-// first.
+// the lowest priority that has tasks, so no task waits for ever. Within a priority projects take turns: a
+// project delays each other one by no more tasks at a time than it has weight, however many wait. Of a
+// project the oldest task comes first.
 //
 // While the queue is paused (Pause), nobody takes a task.
 //
@@ -75,8 +75,7 @@ func (b *Bus) NextAtLeast(ctx context.Context, worker string, least pipeline.Pri
 	return nil, ctx.Err()
 }
 
-// take tries once to take a task of these priorities. It returns nil when there is none. Within a priority it
-// begins with the lane after the one that had the last task.
+// take tries once to take a task of these priorities. It returns nil when there is none.
 func (b *Bus) take(ctx context.Context, q *queue, l *line, served []pipeline.Priority) (*Delivery, error) {
 	select {
 	case q.pulling <- struct{}{}:
@@ -92,64 +91,16 @@ func (b *Bus) take(ctx context.Context, q *queue, l *line, served []pipeline.Pri
 		return nil, errors.Join(failed, err)
 	}
 	for _, p := range l.order(served) {
-		first := q.cursors[p]
-		for i := range pipeline.Lanes {
-			n := (first + i) % pipeline.Lanes
-			d, err := b.takeFrom(ctx, q, p, n)
+		for _, s := range q.order(p) {
+			d, err := b.takeFrom(ctx, q, s)
 			if err != nil {
-				failed = err // another lane may have another leader
+				failed = err // another project's consumer may have another leader
 			}
 			if d != nil {
-				q.cursors[p] = (n + 1) % pipeline.Lanes
 				l.taken++
 				return d, nil
 			}
 		}
 	}
 	return nil, failed
-}
-
-// takeFrom takes a task from a lane, if something may wait there. It returns nil when there is none.
-func (b *Bus) takeFrom(ctx context.Context, q *queue, p pipeline.Priority, n int) (*Delivery, error) {
-	for q.wants(p, n) {
-		m, err := b.pull(ctx, q, p, n)
-		if err != nil {
-			return nil, err
-		}
-		if m == nil {
-			q.missed(p, n)
-			return nil, nil
-		}
-		d, err := b.decodeDelivery(m)
-		if err == nil {
-			return d, nil
-		}
-		if err := b.moveToLetters(ctx, m, err); err != nil {
-			return nil, err
-		}
-	}
-	return nil, nil
-}
-
-// pull takes at most one message from a lane, and does not wait for one.
-func (b *Bus) pull(ctx context.Context, q *queue, p pipeline.Priority, n int) (jetstream.Msg, error) {
-	c, err := b.consumer(ctx, q, p, n)
-	if err != nil {
-		return nil, err
-	}
-	batch, err := c.FetchNoWait(1)
-	if err != nil {
-		return nil, err
-	}
-	// This does not end with ctx: a message on its way would be lost for AckWait. The fetch ends by itself
-	// within a second.
-	m, ok := <-batch.Messages()
-	if ok {
-		return m, nil
-	}
-	if err := batch.Error(); err != nil {
-		q.lanes[p][n].consumer = nil // it may be gone: the next pull finds or creates it
-		return nil, err
-	}
-	return nil, nil
 }

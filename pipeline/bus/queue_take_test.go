@@ -276,7 +276,7 @@ func TestNextSurvivesADeletedConsumer(t *testing.T) {
 	bus := newBus(t, Config{})
 	must(t, bus.Enqueue(soon(t), task("first", "", 0)))
 	must(t, next(t, bus).Ack(soon(t)))
-	name := laneName("transcode", pipeline.Normal, pipeline.Lane("default"))
+	name := consumerName("transcode", pipeline.Normal, "default")
 	must(t, bus.js.DeleteConsumer(soon(t), streamTasks, name))
 	must(t, bus.Enqueue(soon(t), task("a", "", 0)))
 	next(t, bus)

@@ -218,8 +218,8 @@ func TestNextMovesWhatIsNoTaskToTheDeadLetters(t *testing.T) {
 	moved, err := json.Marshal(task("b", "", 0))
 	must(t, err)
 	for subject, data := range map[string]string{
-		"task.transcode.normal.0.default.vid_1.broken": "{not json",
-		"task.transcode.normal.0.default.vid_1.moved":  string(moved), // of another subject
+		"task.transcode.normal.6.default.vid_1.broken": "{not json",
+		"task.transcode.normal.6.default.vid_1.moved":  string(moved), // of another subject
 		"task.transcode.normal.short":                  "{}",
 	} {
 		m := nats.NewMsg(subject)
@@ -240,7 +240,7 @@ func TestNextMovesWhatIsNoTaskToTheDeadLetters(t *testing.T) {
 	m, err := s.GetLastMsgForSubject(soon(t), "dead.transcode.default.vid_1.broken.*")
 	must(t, err)
 	if string(m.Data) != "{not json" || !strings.Contains(m.Header.Get(headerProblem), "decode") ||
-		m.Header.Get(headerSubject) != "task.transcode.normal.0.default.vid_1.broken" {
+		m.Header.Get(headerSubject) != "task.transcode.normal.6.default.vid_1.broken" {
 		t.Errorf("dead letter %v %s", m.Header, m.Data)
 	}
 	if n := storedOn(t, bus, streamDead, ">"); n != 3 {

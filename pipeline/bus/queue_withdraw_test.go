@@ -12,7 +12,7 @@ import (
 	"github.com/reelmill/reelmill/pipeline/pipelinetest"
 )
 
-// A withdrawal does not make the broker forget tasks of other videos in the same lane: they come again when their
+// A withdrawal does not make the broker forget tasks of other videos of the project: they come again when their
 // lease runs out.
 func TestWithdrawLeavesTheLeasesOfOthers(t *testing.T) {
 	pipelinetest.Longer(t, 3*time.Second, 24*time.Second, func(lease time.Duration) error {

@@ -5,13 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/reelmill/reelmill/pipeline"
 	"github.com/reelmill/reelmill/pipeline/bytesize"
 )
 
@@ -126,17 +124,11 @@ func (b *Bus) wantedConsumer(stream, name string) (want jetstream.ConsumerConfig
 	case stream == streamHookTasks:
 		return b.hookConfig(), name == hookSenders
 	}
-	parts := strings.Split(name, "_")
-	if len(parts) < 3 {
+	worker, p, project, ok := splitConsumer(name)
+	if !ok {
 		return want, false
 	}
-	worker := strings.Join(parts[:len(parts)-2], "_")
-	p, lane := pipeline.Priority(parts[len(parts)-2]), parts[len(parts)-1]
-	n, err := strconv.Atoi(lane)
-	if err != nil || laneName(worker, p, lane) != name {
-		return want, false
-	}
-	return b.laneConfig(worker, p, n), true
+	return b.tasksConfig(worker, p, project), true
 }
 
 // checkConsumers returns ErrDiffers when a live consumer would keep tasks or events from the bus.

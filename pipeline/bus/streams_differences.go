@@ -219,8 +219,10 @@ func consumerDifferences(want, live jetstream.ConsumerConfig) []Difference {
 		func(c *config) { c.MaxAckPending = want.MaxAckPending })
 	add("number of back-off steps", 0, len(live.BackOff), false, func(c *config) { c.BackOff = nil })
 	add("headers only", false, live.HeadersOnly, false, func(c *config) { c.HeadersOnly = false })
-	add("inactive threshold", timeLimit(0), timeLimit(live.InactiveThreshold), false,
-		func(c *config) { c.InactiveThreshold = 0 })
+	if want.InactiveThreshold == 0 { // else the bus makes it anew
+		add("inactive threshold", timeLimit(0), timeLimit(live.InactiveThreshold), false,
+			func(c *config) { c.InactiveThreshold = 0 })
+	}
 	add("largest request", countLimit(0), countLimit(max(live.MaxRequestBatch, live.MaxRequestMaxBytes)), false,
 		func(c *config) { c.MaxRequestBatch, c.MaxRequestMaxBytes = 0, 0 })
 	add("longest request", timeLimit(0), timeLimit(live.MaxRequestExpires), false,

@@ -57,7 +57,7 @@ type WaitingJob struct {
 	Detail    string            `json:"detail" doc:"The reason in words"`
 	BlockedBy []string          `json:"blocked_by" nullable:"false" doc:"Jobs that must be completed first"`
 	Attempt   int               `json:"attempt" doc:"Attempts so far"`
-	Position  *int              `json:"position" doc:"Place in the queue of its worker type and priority; 1 is next"`
+	Position  *int              `json:"position" doc:"Place among the jobs of the project that wait for its worker type and priority; 1 is next. Projects take turns"`
 	Progress  *int              `json:"progress" doc:"Percent of the attempt that is done"`
 	Speed     *float64          `json:"speed" doc:"Seconds of video made in a second"`
 	Process   *string           `json:"process" doc:"The process that runs it, or ran it last"`

@@ -52,7 +52,7 @@ func TestExplainJobs(t *testing.T) {
 	}{
 		"queued": {
 			pending, why.Facts{Places: at(pipeline.Place{Queued: true, Ahead: 3})}, nil,
-			"queued", "a is the 4th in the queue of transcode",
+			"queued", "a is the 4th of its project in the queue of transcode",
 		},
 		"paused": {
 			pending, why.Facts{
@@ -64,7 +64,7 @@ func TestExplainJobs(t *testing.T) {
 		},
 		"next": {
 			pending, why.Facts{Places: at(pipeline.Place{Queued: true})}, nil,
-			"queued", "a is next in the queue of transcode",
+			"queued", "a is next of its project in the queue of transcode",
 		},
 		"taken": {
 			pending, why.Facts{Places: at(pipeline.Place{Queued: true, Taken: true})}, nil,
@@ -147,7 +147,7 @@ func TestExplainNumbers(t *testing.T) {
 		t.Errorf("%+v", a)
 	}
 	if *b.Position != 22 || b.Since != end || b.Process != nil || b.Progress != nil ||
-		b.Detail != "b is the 22nd in the queue of x" {
+		b.Detail != "b is the 22nd of its project in the queue of x" {
 		t.Errorf("%+v", b)
 	}
 	if w.Summary != "a has run for 1 h 1 min on h, 100 %; 1 other job has not ended" {

@@ -44,9 +44,9 @@ func (x *explainer) detail(w WaitingJob, place pipeline.Place, known bool) strin
 	}
 	switch {
 	case w.Position != nil && *w.Position == 1:
-		return w.Job + " is next in the queue of " + w.Worker
+		return w.Job + " is next of its project in the queue of " + w.Worker
 	case w.Position != nil:
-		return w.Job + " is the " + ordinal(*w.Position) + " in the queue of " + w.Worker
+		return w.Job + " is the " + ordinal(*w.Position) + " of its project in the queue of " + w.Worker
 	case x.facts.last[w.Job].kind == pipeline.JobInterrupted:
 		return w.Job + " was given back unfinished, and is soon taken again"
 	case place.Taken:

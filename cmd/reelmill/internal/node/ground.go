@@ -10,6 +10,7 @@ import (
 
 	"github.com/reelmill/reelmill/cmd/reelmill/internal/broker"
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/access"
 	"github.com/reelmill/reelmill/pipeline/bus"
 	"github.com/reelmill/reelmill/pipeline/pause"
 	"github.com/reelmill/reelmill/storage"
@@ -27,6 +28,7 @@ type ground struct {
 	faults    faults
 	broker    *broker.Broker
 	bus       *bus.Bus
+	keys      *access.Book // of projects and keys; Run keeps it up to date
 	disk      *Disk
 	objects   storage.Store
 	guard     *guard.Guard // of objects
@@ -46,7 +48,7 @@ func newGround(ctx context.Context, c Config, join bool) (g *ground, err error) 
 	c = c.withDefaults()
 	g = &ground{
 		config: c, recurring: &pipeline.Recurring{Logger: c.Logger},
-		disk: &Disk{Dir: c.Data, MinFree: c.MinFree},
+		disk: &Disk{Dir: c.Data, MinFree: c.MinFree}, keys: access.NewBook(),
 	}
 	if err := os.MkdirAll(c.Data, 0o700); err != nil {
 		return nil, fmt.Errorf("make data folder: %w", err)
@@ -76,7 +78,7 @@ func newGround(ctx context.Context, c Config, join bool) (g *ground, err error) 
 func (g *ground) openBus(ctx context.Context, join bool) (*bus.Bus, error) {
 	config := bus.Config{
 		Exclusive: g.broker.Exclusive(), Join: join, AckWait: g.config.Lease, Logger: g.config.Logger,
-		Replicas: g.config.Replicas, EventsMaxBytes: g.config.EventsMax,
+		Replicas: g.config.Replicas, EventsMaxBytes: g.config.EventsMax, Weight: g.weight,
 	}
 	limit := time.Now().Add(broker.Patience)
 	for waiting := false; ; waiting = true {
@@ -90,6 +92,9 @@ func (g *ground) openBus(ctx context.Context, join bool) (*bus.Bus, error) {
 		pause.For(ctx, 250*time.Millisecond)
 	}
 }
+
+// weight returns the weight of a project as far as this process knows, and 1 before it has read the projects.
+func (g *ground) weight(project string) int { return max(g.keys.KnownLimits(project).Weight, 1) }
 
 // openWorkers registers the worker types, and refuses a machine that lacks what they need.
 func (g *ground) openWorkers(ctx context.Context, c Jobs) (err error) {

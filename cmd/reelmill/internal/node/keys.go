@@ -24,10 +24,10 @@ const (
 // ErrNoKey: the server requires keys, and there is none that may be used.
 var ErrNoKey = errors.New("the server asks for API keys, and there is none that may be used")
 
-// openKeys makes the book of projects and keys, the tokens of the installation, the judge of viewers, and
-// what judges the tokens of the issuer, if there is one. It refuses a start that would let nobody in.
+// openKeys makes the tokens of the installation, the judge of viewers, and what judges the tokens of the
+// issuer, if there is one. It refuses a start that would let nobody in.
 func (s *Server) openKeys(ctx context.Context) error {
-	s.keys, s.uses = access.NewBook(), access.NewUses(s.bus)
+	s.uses = access.NewUses(s.bus)
 	root, err := access.OpenRoot(ctx, s.bus)
 	if err != nil {
 		return err

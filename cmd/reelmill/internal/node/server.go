@@ -44,7 +44,6 @@ type Server struct {
 	pace     pace
 	hooks    hooks
 	bulk     *bulk.Runner // of dead letters
-	keys     *access.Book
 	tokens   *access.Tokens
 	issuer   *oidc.Issuer // nil: there is none
 	quotas   *quota.Keeper

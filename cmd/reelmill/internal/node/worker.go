@@ -84,11 +84,14 @@ func (g *ground) claimScratch() error {
 // Run runs jobs and answers scrapes until ctx ends.
 func (w *Worker) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	for _, run := range append(w.jobs(), w.serveMetrics) {
+	for _, run := range append(w.jobs(), w.readProjects, w.serveMetrics) {
 		g.Go(func() error { return run(ctx) })
 	}
 	return g.Wait()
 }
+
+// readProjects keeps the book of projects, which has their weights, up to date until ctx ends.
+func (w *Worker) readProjects(ctx context.Context) error { return w.keys.Run(ctx, w.bus) }
 
 // jobs returns the functions that run jobs and announce this process.
 func (w *Worker) jobs() []func(context.Context) error {

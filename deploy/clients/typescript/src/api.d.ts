@@ -2766,6 +2766,11 @@ export interface components {
              * @description Requests that send bytes of uploads to one server process at once; 0: no limit
              */
             uploads_at_once?: number;
+            /**
+             * Format: int64
+             * @description How many jobs of the project workers take for one of a project of weight 1, while both have some that wait; 0: 1
+             */
+            weight?: number;
         } & {
             [key: string]: unknown;
         };
@@ -2800,6 +2805,11 @@ export interface components {
              * @description Requests that send bytes of uploads to one server process at once; 0: no limit
              */
             uploads_at_once?: number;
+            /**
+             * Format: int64
+             * @description How many jobs of the project workers take for one of a project of weight 1, while both have some that wait; 0: 1
+             */
+            weight?: number;
         };
         ListAdditionView: {
             data: components["schemas"]["AdditionView"][];
@@ -3987,7 +3997,7 @@ export interface components {
             job: string;
             /**
              * Format: int64
-             * @description Place in the queue of its worker type and priority; 1 is next
+             * @description Place among the jobs of the project that wait for its worker type and priority; 1 is next. Projects take turns
              */
             position: number | null;
             /** @description The process that runs it, or ran it last */
