@@ -34,6 +34,12 @@ type mill struct {
 
 func newMill(tb testing.TB, slots int, work time.Duration, seen func(pipeline.Event)) *mill {
 	tb.Helper()
+	return newMillOf(tb, slots, idle{work: work}, seen)
+}
+
+// newMillOf makes a mill whose heavy worker type is w.
+func newMillOf(tb testing.TB, slots int, w idle, seen func(pipeline.Event)) *mill {
+	tb.Helper()
 	dir := tb.TempDir()
 	conn := bustest.Connect(tb, broker.Dir(dir))
 	m := &mill{tb: tb, conn: conn, bell: make(chan struct{}, 1), seen: seen}
@@ -43,7 +49,7 @@ func newMill(tb testing.TB, slots int, work time.Duration, seen func(pipeline.Ev
 	store := storagetest.Disk(tb, filepath.Join(dir, "objects"))
 	registry := workers.NewRegistry()
 	workers.Add(registry, "inspect", idle{accept: true})
-	workers.Add(registry, "idle", idle{work: work})
+	workers.Add(registry, "idle", w)
 	loop, err := workers.NewLoop(workers.Config{
 		Log: m.bus, Tasks: loopTasks{m.bus}, Store: store, Registry: registry,
 		Scratch: filepath.Join(dir, "scratch"), Slots: map[string]int{"inspect": 8, "idle": slots},
@@ -80,15 +86,24 @@ func check(tb testing.TB, err error) {
 type idle struct {
 	accept bool
 	work   time.Duration
+	jobs   []pipeline.Job // of its plan; a, b, c, and last after c when nil
+	// wait takes the place of work; it may be nil.
+	wait func(ctx context.Context, t pipeline.Task) error
 }
 
 type idleParams struct{}
 
-func (idle) Plan(idleParams, pipeline.Media) ([]pipeline.Job, error) {
+func (w idle) Plan(idleParams, pipeline.Media) ([]pipeline.Job, error) {
+	if w.jobs != nil {
+		return w.jobs, nil
+	}
 	return []pipeline.Job{{Name: "a"}, {Name: "b"}, {Name: "c"}, {Name: "last", After: []string{"c"}}}, nil
 }
 
-func (w idle) Work(ctx context.Context, _ workers.Job[idleParams]) (pipeline.Result, error) {
+func (w idle) Work(ctx context.Context, j workers.Job[idleParams]) (pipeline.Result, error) {
+	if w.wait != nil {
+		return pipeline.Result{}, w.wait(ctx, j.Task)
+	}
 	select {
 	case <-time.After(w.work):
 	case <-ctx.Done():
