@@ -19,6 +19,9 @@ func (c *Coordinator) reopenAdditions(ctx context.Context, v *Video) error {
 		if !a.failed() || !slices.ContainsFunc(a.Plan, requeued) {
 			continue
 		}
+		if gone := v.CheckSource(); gone != nil {
+			return c.refuseRequeued(ctx, v, gone)
+		}
 		for _, j := range a.Plan {
 			f := v.Jobs[j.Name]
 			if f.State != StateJobErrored && f.State != StateJobCanceled {
@@ -52,9 +55,17 @@ func (c *Coordinator) endAddition(
 	ctx context.Context, v *Video, a *AdditionFold, t EventType, cause Event, end AdditionEnd,
 ) error {
 	subject := ExtendedEndSubject(v.Project, v.ID, a.Number)
-	e, err := c.append(ctx, v, t, subject, cause, end, a.Last.Sequence)
+	e, err := NewEvent("coordinator", t, subject, v.ID, cause, end)
+	if err != nil {
+		return err
+	}
+	if t == VideoOutputsReopened { // not while retention deletes the source
+		e, err = appendFenced(ctx, c.Log, e, v.Last, a.Last.Sequence)
+	} else {
+		e, err = Append(ctx, c.Log, e, a.Last.Sequence)
+	}
 	if err == nil {
-		a.Last, a.End = e, end
+		a.Last, a.End, v.Last = e, end, e.Sequence
 	}
 	return err
 }

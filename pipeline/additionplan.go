@@ -70,7 +70,7 @@ func Extend(ctx context.Context, log Log, planner Planner, x Extension) (
 		if err != nil {
 			return Addition{}, e, false, err
 		}
-		e, err = Append(ctx, log, e, 0)
+		e, err = appendFenced(ctx, log, e, v.Last, 0) // so that retention does not delete the source meanwhile
 		if !errors.Is(err, ErrConflict) {
 			return a, e, false, err
 		}
@@ -120,6 +120,9 @@ func (v *Video) extended(ctx context.Context, planner Planner, x Extension) (Add
 		return Addition{}, fmt.Errorf("the video is %s: %w", state, ErrNotReady)
 	case len(v.Additions) >= MaxAdditions:
 		return Addition{}, ErrTooManyAdditions
+	}
+	if err := v.CheckSource(); err != nil {
+		return Addition{}, err
 	}
 	a, err := v.planAddition(x, planner)
 	if err != nil {

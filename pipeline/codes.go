@@ -35,6 +35,7 @@ const (
 	CodeWebhookFailed     Code = "webhook_failed"
 	CodeWorkerPanicked    Code = "worker_panicked"
 	CodeQuotaExceeded     Code = "quota_exceeded"
+	CodeSourceGone        Code = "source_gone"
 	CodeInternal          Code = "internal_error"
 )
 
@@ -144,6 +145,9 @@ var catalogue = map[Code]CodeEntry{
 	CodeWorkerPanicked: {Bug, "The worker panicked",
 		"This video triggers a bug in the worker's code.",
 		"The stack is in the log of the process; report it, with the input if you can."},
+	CodeSourceGone: {Input, "The source was deleted",
+		"The retention of the project says after how many days sources are deleted, and this one was older.",
+		"Upload the video again. The operator can keep sources for longer: source_days of the project."},
 	CodeQuotaExceeded: {Input, "A quota of the project is exceeded",
 		"With this video the project would use more than its operator allows; nothing of it was encoded.",
 		"The detail names the quota and when it renews. Delete videos, wait, or ask the operator to raise the " +

@@ -6,28 +6,31 @@ import (
 )
 
 // Delete appends video.deleted. From then on readers are told that there is no such video; its open jobs are
-// canceled, and its objects and events are removed. Deleting again does nothing.
+// canceled, and its objects and events are removed. Deleting again does nothing. ErrHeld: the video has a
+// legal hold. ErrNotFound: there is no such video.
 func Delete(ctx context.Context, log Log, project, video string) (Event, error) {
-	events, err := log.Last(ctx, UploadedSubject(project, video), DeletedSubject(project, video))
-	if err != nil {
-		return Event{}, err
-	}
-	switch uploaded, deleted := events[0], events[1]; {
-	case deleted.Sequence != 0:
-		return deleted, nil
-	case uploaded.Sequence == 0:
-		return Event{}, ErrNotFound
-	default:
-		e, err := NewEvent("upload", VideoDeleted, DeletedSubject(project, video), video, uploaded, struct{}{})
+	for range maxConflicts {
+		o, err := readOwn(ctx, log, project, video)
+		switch {
+		case err != nil:
+			return Event{}, err
+		case o.deleted.Sequence != 0:
+			return o.deleted, nil
+		case o.uploaded.Sequence == 0:
+			return Event{}, ErrNotFound
+		case o.held.Type == VideoHeld:
+			return Event{}, ErrHeld
+		}
+		e, err := NewEvent("upload", VideoDeleted, DeletedSubject(project, video), video, o.uploaded, Deletion{})
 		if err != nil {
 			return Event{}, err
 		}
-		e, err = Append(ctx, log, e, 0)
-		if errors.Is(err, ErrConflict) {
-			return Delete(ctx, log, project, video) // another call was faster; return its event
+		e, err = appendFenced(ctx, log, e, o.last, 0)
+		if !errors.Is(err, ErrConflict) {
+			return e, err
 		}
-		return e, err
 	}
+	return Event{}, ErrConflict
 }
 
 // Purged is the data of video.purged: what remains of a video whose events were removed.

@@ -32,8 +32,14 @@ const (
 	VideoOutputsFailed    EventType = "video.outputs_failed"    // one failed, or somebody canceled them
 	VideoOutputsReopened  EventType = "video.outputs_reopened"  // they had failed; their jobs are tried again
 
+	VideoHeld     EventType = "video.held"     // nobody may delete it or its source from now on
+	VideoReleased EventType = "video.released" // the hold has ended
+
 	VideoDeleted EventType = "video.deleted" // its objects and events will be removed
 	VideoPurged  EventType = "video.purged"  // they are removed; holds what statistics need
+
+	VideoSourceDeleted EventType = "video.source_deleted" // nobody reads its source now; its bytes will go
+	VideoSourcePurged  EventType = "video.source_purged"  // they are removed
 
 	JobStarted     EventType = "job.started"     // an attempt begins; its sequence is the attempt's token
 	JobCompleted   EventType = "job.completed"   // the outputs of the winning attempt
@@ -50,7 +56,7 @@ var EventTypes = []EventType{
 	JobStarted, JobCompleted, JobRetrying, JobInterrupted, JobErrored, JobCanceled, JobRequeued,
 	VideoPlayable, VideoReady, VideoErrored, VideoRejected, VideoCanceled, VideoReopened,
 	VideoOutputsRequested, VideoOutputsAdded, VideoOutputsFailed, VideoOutputsReopened,
-	VideoChanged, VideoDeleted, VideoPurged,
+	VideoChanged, VideoHeld, VideoReleased, VideoSourceDeleted, VideoSourcePurged, VideoDeleted, VideoPurged,
 }
 
 // The event types of projects and their keys (package access).
@@ -102,6 +108,10 @@ type Event struct {
 
 	// Sequence is the event's place in the log. It is not part of the document.
 	Sequence uint64 `json:"-"`
+	// Fence, unless it is 0, makes Log.Append compare more than the subject of the event: it is the sequence of
+	// the last event of the video itself, on whichever of the subjects that OwnSubjects matches, that the writer
+	// has seen. It is not part of the document, and 0 in what is read.
+	Fence uint64 `json:"-"`
 }
 
 // NewEvent returns an event about video on subject, caused by cause, with data encoded as JSON. The event
@@ -157,6 +167,10 @@ type Log interface {
 	// after (0: the subject has no event). Otherwise it returns ErrConflict, unless the last event is e itself
 	// (same ID): then an earlier try arrived and its answer was lost, and Append returns that sequence. The
 	// event is on disk when Append returns.
+	//
+	// For an event with a Fence, Append compares that instead of after: with the sequence of the last event on
+	// the subjects that OwnSubjects matches. All events that must not pass each other have one: what holds a
+	// video, releases it, reopens it, or deletes it or its source.
 	Append(ctx context.Context, e Event, after uint64) (uint64, error)
 
 	// Last returns the last event of each subject, in the order given; a zero Event (Sequence 0) for a subject
@@ -190,6 +204,25 @@ func ChangedSubject(project, video string) string { return "video.changed." + pr
 // FinishedSubject returns the subject of a video's ends: ready, errored, rejected or canceled, with reopened
 // in between. Compare-and-swap admits one next event.
 func FinishedSubject(project, video string) string { return "video.finished." + project + "." + video }
+
+// FenceReader is a Log that can say what the last event of a video itself is, whatever its subject. A fold
+// that is read subject by subject asks for it first: what comes after has then not been seen.
+type FenceReader interface {
+	// LastOwn returns the sequence of the last event on the subjects that OwnSubjects matches; 0: none. It sees
+	// every Append that returned before it was called.
+	LastOwn(ctx context.Context, project, video string) (uint64, error)
+}
+
+// HeldSubject returns the subject of a video's legal holds: video.held and video.released.
+func HeldSubject(project, video string) string { return "video.held." + project + "." + video }
+
+// SourceDeletedSubject returns the subject of video.source_deleted and then video.source_purged of a video.
+func SourceDeletedSubject(project, video string) string {
+	return "video.source_deleted." + project + "." + video
+}
+
+// OwnSubjects matches the subjects of a video itself, but not those of its jobs.
+func OwnSubjects(project, video string) string { return "video.*." + project + "." + video }
 
 // DeletedSubject returns the subject of video.deleted and then video.purged: the only events that remain of a
 // deleted video.

@@ -14,6 +14,7 @@ var flow = []struct {
 }{
 	{[]EventType{VideoDeleted, VideoPurged, VideoChanged}, (*Coordinator).forget}, // and a late change
 	{[]EventType{JobRequeued}, (*Coordinator).reopen},
+	{[]EventType{VideoSourceDeleted}, (*Coordinator).dropSource},
 	{[]EventType{VideoCanceled, VideoInspected, JobCanceled}, (*Coordinator).stop},
 	{[]EventType{VideoUploaded, JobRequeued}, (*Coordinator).fetch},
 	{[]EventType{JobCompleted}, (*Coordinator).allowFetched},

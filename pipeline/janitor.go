@@ -29,7 +29,8 @@ type Owners interface {
 
 // Janitor deletes objects that nobody will ever read: uploads that were stored but never accepted, and
 // outputs of attempts that did not win. Worker loops delete what they can themselves; the janitor cleans up
-// after those that were killed. It leaves young objects alone, since somebody may still be writing them.
+// after those that were killed, also while they deleted a source (Expirer). It leaves young objects alone,
+// since somebody may still be writing them.
 type Janitor struct {
 	Log    Log
 	Owners Owners
@@ -113,7 +114,10 @@ func (s *shelved) patience(j *Janitor, key string, at Location) time.Duration {
 	case s.video.Deleted.Sequence != 0:
 		return losers
 	case at.Job == "":
-		if s.video.Upload.uses(key) {
+		switch used := s.video.Upload.uses(key); {
+		case used && s.video.CheckSource() != nil:
+			return losers // the process that deletes the source was killed
+		case used:
 			return forever
 		}
 		return uploads // of a repeated upload; an earlier try was accepted
@@ -126,6 +130,8 @@ func (s *shelved) patience(j *Janitor, key string, at Location) time.Duration {
 		f, known = s.video.Fetch, true
 	}
 	switch {
+	case at.Job == FetchStep && s.video.CheckSource() != nil:
+		return losers // likewise
 	case at.Token == 0, !known:
 		return forever
 	case f.State == StateJobCompleted && f.Data.Token == at.Token:

@@ -107,11 +107,11 @@ func notifyName(generation int) string {
 }
 
 // viewAt returns the view of the video just after the event at, made from the events of the fold, with the
-// title, metadata and passthrough that it has now. But for these, it is the same at any time. It does not
-// depend on the deliveries of webhooks.
+// title, metadata, passthrough and hold that it has now. But for these, it is the same at any time. It does
+// not depend on the deliveries of webhooks.
 func (v *Video) viewAt(at Event) (VideoView, error) {
 	var view VideoView
-	for _, e := range []Event{v.Uploaded, v.Changed, v.Inspected} {
+	for _, e := range []Event{v.Uploaded, v.Changed, v.HeldBy, v.Inspected} {
 		if e.Sequence == 0 {
 			continue
 		}
@@ -127,7 +127,7 @@ func (v *Video) viewAt(at Event) (VideoView, error) {
 			view.ApplyJob(last, JobView{Step: j.Step, Weight: j.weight()})
 		}
 	}
-	for _, e := range []Event{v.Playable, v.Finished} {
+	for _, e := range []Event{v.Playable, v.Finished, v.SourceDeleted} {
 		if e.Sequence == 0 || e.Sequence > at.Sequence {
 			continue
 		}

@@ -10,7 +10,8 @@ import (
 
 // Redrive gives an errored job another generation of attempts: it appends job.requeued, and the coordinator
 // reopens the video and enqueues the job. It does nothing for a job that is already requeued. ErrState: the
-// job has not errored, or its video was canceled or rejected. ErrNotFound: there is no such job.
+// job has not errored, or its video was canceled or rejected. ErrSourceGone: the source is deleted, and the
+// job is no webhook. ErrNotFound: there is no such job.
 func Redrive(ctx context.Context, log Log, project, video, job string) (Event, error) {
 	e, _, err := redrive(ctx, log, project, video, job, order{})
 	return e, err
@@ -60,6 +61,9 @@ func redrive(ctx context.Context, log Log, project, video, job string, o order) 
 		case !isNotify && (v.Finished.Type == VideoCanceled || v.Finished.Type == VideoRejected):
 			return Event{}, false, fmt.Errorf("the video is %s: %w", v.End.State, ErrState)
 		}
+		if err := v.CheckSource(); err != nil && !isNotify {
+			return Event{}, false, err
+		}
 		e, err := requeue(ctx, log, v, f, o.reason)
 		if !errors.Is(err, ErrConflict) {
 			return e, err == nil, err
@@ -71,7 +75,7 @@ func redrive(ctx context.Context, log Log, project, video, job string, o order) 
 // Retry resumes a video that was errored or canceled. Each job that was errored or canceled gets another
 // generation of attempts, as by Redrive; completed jobs stay. Retrying again before the video ends does
 // nothing. It returns video.reopened. ErrState: the video is ready, was rejected, was refused by a
-// quota, or has not ended yet. ErrNotFound: there is no such video.
+// quota, or has not ended yet. ErrSourceGone: its source is deleted. ErrNotFound: there is no such video.
 func Retry(ctx context.Context, log Log, project, video string) (Event, error) {
 	for range maxConflicts {
 		e, err := retry(ctx, log, project, video)
@@ -96,6 +100,9 @@ func retry(ctx context.Context, log Log, project, video string) (Event, error) {
 	case v.End.Problem != nil && v.End.Problem.Code == CodeQuotaExceeded:
 		return Event{}, fmt.Errorf("a quota refused the video before any job of it was tried; upload it again: %w",
 			ErrState)
+	}
+	if err := v.CheckSource(); err != nil {
+		return Event{}, err
 	}
 	for _, f := range v.stopped() {
 		if _, err := requeue(ctx, log, v, f, ""); err != nil {
@@ -157,7 +164,8 @@ func (v *Video) tells(job string) bool {
 	return slices.ContainsFunc(v.news(), func(n news) bool { return n.job == job })
 }
 
-// reopen reopens an ended video when one of its jobs was requeued.
+// reopen reopens an ended video when one of its jobs was requeued. If the source was deleted at the same
+// moment, it ends these jobs instead.
 func (c *Coordinator) reopen(ctx context.Context, v *Video) error {
 	switch v.Finished.Type {
 	case VideoErrored, VideoReady, VideoCanceled:
@@ -167,23 +175,26 @@ func (c *Coordinator) reopen(ctx context.Context, v *Video) error {
 	if !v.requeued() {
 		return nil
 	}
+	if gone := v.CheckSource(); gone != nil {
+		return c.refuseRequeued(ctx, v, gone)
+	}
 	e, err := reopen(ctx, c.Log, "coordinator", v)
 	if err != nil {
 		return err
 	}
-	v.Reopened, v.Generation = e, v.Generation+1
+	v.Reopened, v.Generation, v.Last = e, v.Generation+1, e.Sequence
 	v.Finished, v.End, v.Notify = Event{}, Finish{}, JobFold{}
 	return nil
 }
 
-// reopen appends video.reopened, which cancels the end of v.
+// reopen appends video.reopened, which cancels the end of v, if nothing else has happened to v itself.
 func reopen(ctx context.Context, log Log, role string, v *Video) (Event, error) {
 	data := Finish{State: StateVideoProcessing, Generation: v.Generation + 1}
 	e, err := NewEvent(role, VideoReopened, FinishedSubject(v.Project, v.ID), v.ID, v.Finished, data)
 	if err != nil {
 		return Event{}, err
 	}
-	return Append(ctx, log, e, v.Finished.Sequence)
+	return appendFenced(ctx, log, e, v.Last, v.Finished.Sequence)
 }
 
 // requeued reports whether a job of the video, other than its notify job and those of additions, was requeued

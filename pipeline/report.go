@@ -116,6 +116,10 @@ func (v *Video) upTo(e Event) *Video {
 		if n := AdditionOf(e.Subject); n <= len(w.Additions) {
 			w.Additions[n-1].Last = e
 		}
+	case VideoHeld, VideoReleased:
+		w.HeldBy = e
+	case VideoSourceDeleted, VideoSourcePurged:
+		w.SourceDeleted = e
 	}
 	if w.Inspected.Sequence > e.Sequence {
 		w.Inspected = Event{}

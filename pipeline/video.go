@@ -33,6 +33,12 @@ type Video struct {
 	Changed        Event // the last video.changed; zero before the first
 	// Additions are what was added to the video after it was ready, in the order of their numbers.
 	Additions []AdditionFold
+	// HeldBy is the last video.held or video.released; zero before the first.
+	HeldBy Event
+	// SourceDeleted is video.source_deleted or video.source_purged; zero while the source is there.
+	SourceDeleted Event
+	// Last is the sequence of the last event of the video itself, as opposed to those of its jobs.
+	Last uint64
 
 	// Generation counts how often the video was reopened.
 	Generation int
@@ -104,21 +110,23 @@ func (s VideoState) finishType() EventType { return EventType("video." + string(
 
 // Fold reads the last events of a video. A video that was never uploaded folds to one whose Uploaded is zero.
 func Fold(ctx context.Context, from Log, project, video string) (*Video, error) {
-	log, err := snapshot(ctx, from, project, video)
+	log, last, err := fenced(ctx, from, project, video)
 	if err != nil {
 		return nil, fmt.Errorf("fold video %s: %w", video, err)
 	}
-	v := &Video{Project: project, ID: video, Jobs: map[string]JobFold{}}
+	v := &Video{Project: project, ID: video, Jobs: map[string]JobFold{}, Last: last}
 	events, err := log.Last(ctx,
 		UploadedSubject(project, video), InspectedSubject(project, video), PlayableSubject(project, video),
 		FinishedSubject(project, video), DeletedSubject(project, video),
 		JobSubject(project, video, InspectStep), JobSubject(project, video, NotifyStep),
-		JobSubject(project, video, NotifyPlayable), ChangedSubject(project, video))
+		JobSubject(project, video, NotifyPlayable), ChangedSubject(project, video),
+		HeldSubject(project, video), SourceDeletedSubject(project, video))
 	if err != nil {
 		return nil, fmt.Errorf("fold video %s: %w", video, err)
 	}
 	v.Uploaded, v.Inspected, v.Playable = events[0], events[1], events[2]
 	v.Finished, v.Deleted, v.Changed = events[3], events[4], events[8]
+	v.HeldBy, v.SourceDeleted = events[9], events[10]
 	if v.Uploaded.Sequence == 0 {
 		return v, nil
 	}

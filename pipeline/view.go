@@ -40,6 +40,11 @@ type VideoView struct {
 	ReadyAt        *time.Time     `json:"ready_at"`
 	FinishedAt     *time.Time     `json:"finished_at" doc:"When it became ready, errored, rejected or canceled"`
 	Additions      []AdditionView `json:"additions,omitempty" doc:"What was added to it since it was ready, in the order of the requests; see POST /v1/videos/{id}/outputs"`
+	Hold           *Hold          `json:"hold" doc:"The legal hold: until it is removed, nobody deletes the video or its source; null: there is none"`
+
+	SourceDeletedAt *time.Time `json:"source_deleted_at" doc:"When the retention of the project deleted the source; null: it has not"`
+	// ExpiresAt follows from the rules of the project, which may change at any time: the read model has nil.
+	ExpiresAt *time.Time `json:"expires_at" doc:"When the retention of the project will delete the video; null: never, as long as the rules stay, or the video has not ended or is held. In webhooks always null"`
 
 	// Deleted marks a view that is to be removed; the API never returns it.
 	Deleted bool `json:"-"`
@@ -151,6 +156,14 @@ func (v *VideoView) Apply(e Event) error {
 		return v.relabel(e)
 	case VideoReopened:
 		return v.reopen(e)
+	case VideoHeld:
+		return v.hold(e)
+	case VideoReleased:
+		v.Hold = nil
+	case VideoSourceDeleted, VideoSourcePurged:
+		if v.SourceDeletedAt == nil {
+			v.SourceDeletedAt = &at
+		}
 	case VideoDeleted, VideoPurged:
 		v.Deleted = true
 	}
@@ -171,6 +184,24 @@ func (v *VideoView) relabel(e Event) error {
 		v.Metadata = map[string]string{}
 	}
 	return nil
+}
+
+// hold sets the legal hold.
+func (v *VideoView) hold(e Event) error {
+	var data Held
+	if err := e.Decode(&data); err != nil {
+		return err
+	}
+	v.Hold = &Hold{Reason: data.Reason, By: e.Actor, Since: e.Time}
+	return nil
+}
+
+// SourceBytes returns how many bytes the source has in the store; 0 once it is deleted.
+func (v *VideoView) SourceBytes() int64 {
+	if v.SourceDeletedAt != nil {
+		return 0
+	}
+	return v.Size
 }
 
 // reopen clears the end. ReadyAt stays: the video was ready then.

@@ -352,7 +352,7 @@ func TestFold(t *testing.T) {
 	if f := v.Jobs["transcode-0000"]; f.State != pipeline.StateJobRetrying || f.Data.Failed != 1 {
 		t.Errorf("%+v", f)
 	}
-	if _, err := pipeline.Fold(ctx, failing{}, project, video); !errors.Is(err, errLog) {
+	if _, err := pipeline.Fold(ctx, failing{w.log}, project, video); !errors.Is(err, errLog) {
 		t.Errorf("a log that is down: %v", err)
 	}
 	if pipeline.JobStateOf(pipeline.VideoReady) != "" || !pipeline.StateJobSkipped.Terminal() ||

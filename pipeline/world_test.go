@@ -24,7 +24,11 @@ func newLog() *memLog { return &memLog{last: map[string]pipeline.Event{}} }
 
 func (l *memLog) Append(_ context.Context, e pipeline.Event, after uint64) (uint64, error) {
 	last := l.last[e.Subject]
-	if last.Sequence != after {
+	newest := last.Sequence
+	if e.Fence != 0 {
+		newest, after = l.lastOwn(), e.Fence
+	}
+	if newest != after {
 		if last.Sequence != 0 && last.ID == e.ID {
 			return last.Sequence, nil
 		}
@@ -44,6 +48,19 @@ func (l *memLog) Append(_ context.Context, e pipeline.Event, after uint64) (uint
 	l.last[e.Subject] = stored
 	l.events = append(l.events, stored)
 	return stored.Sequence, nil
+}
+
+// LastOwn makes it a pipeline.FenceReader.
+func (l *memLog) LastOwn(context.Context, string, string) (uint64, error) { return l.lastOwn(), nil }
+
+// lastOwn returns the sequence of the last event of the only video itself.
+func (l *memLog) lastOwn() (last uint64) {
+	for subject, e := range l.last {
+		if strings.HasPrefix(subject, "video.") {
+			last = max(last, e.Sequence)
+		}
+	}
+	return last
 }
 
 func (l *memLog) Last(_ context.Context, subjects ...string) ([]pipeline.Event, error) {

@@ -378,6 +378,26 @@ var mutations = []mutation{
 		suite{"./pipeline/api", "TestExpiry"},
 	},
 	{
+		"retention: a hold is passed over", "pipeline/retention.go",
+		"v.Finished.Sequence == 0 || v.Held() || v.busy()", "v.Finished.Sequence == 0 || v.busy()",
+		suite{"./pipeline", "TestHeldVideosStay"},
+	},
+	{
+		"retention: a hold at the same moment loses", "pipeline/hold.go",
+		"	e.Fence = fence\n", "",
+		suite{"./pipeline", "TestHoldAgainstRetention"},
+	},
+	{
+		"retention: the age does not count", "pipeline/retention.go",
+		"r.VideoDays > 0 && age >= time.Duration(r.VideoDays)*day:", "r.VideoDays > 0:",
+		suite{"./pipeline", "TestRetentionByAge"},
+	},
+	{
+		"retention: a clock that is set forward counts", "pipeline/expire.go",
+		"		now = now.Add(-x.Jumped())\n", "",
+		suite{"./pipeline", "TestRetentionDoubtsTheClock"},
+	},
+	{
 		"fetch: a file that changed is continued", "workers/fetch/answer.go",
 		"	if !ok || !same || first",
 		"	if !ok || first",

@@ -37,7 +37,7 @@ func TestMistakesAreTold(t *testing.T) {
 		{[]string{"nonsense"}, exitUsage, "unknown command \"nonsense\"; see `reelmill help`"},
 		{[]string{"videos", "lst"}, exitUsage, `unknown command "videos lst" (did you mean "videos list", "videos get" or "videos set"?); ` +
 			"see `reelmill help videos`"},
-		{[]string{"videos"}, exitUsage, "videos needs a command: list, get, outputs, add-output, additions, cancel-addition, thumbnail, watch, events, why, cancel, retry, set or " +
+		{[]string{"videos"}, exitUsage, "videos needs a command: list, get, outputs, add-output, additions, cancel-addition, thumbnail, watch, events, why, cancel, retry, set, hold, release or " +
 			"delete; see `reelmill help videos`"},
 		{[]string{"version", "now"}, exitUsage, "unexpected argument \"now\"; see `reelmill help version`"},
 		{[]string{"help", "upload", "now"}, exitUsage, `unknown command "upload now"; see ` + "`reelmill help upload`"},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"strconv"
 
 	"github.com/reelmill/reelmill/cmd/reelmill/internal/human"
 	"github.com/reelmill/reelmill/pipeline"
@@ -18,7 +19,7 @@ type projectsCommand struct {
 	Create projectsCreate `cmd:"" help:"Make a project."`
 	List   projectsList   `cmd:"" help:"List the projects."`
 	Get    projectsGet    `cmd:"" help:"Show a project."`
-	Change projectsChange `cmd:"" help:"Change the title, the limits or the playback policy of a project."`
+	Change projectsChange `cmd:"" help:"Change the title, the limits, the playback policy or the retention of a project."`
 	Delete projectsDelete `cmd:"" help:"Delete empty projects."`
 }
 
@@ -27,11 +28,26 @@ type projectsCreate struct {
 	bookFlags
 	Name  string `arg:"" help:"1 to 40 of a-z, 0-9 and hyphen."`
 	Title string `help:"For people."`
+	retentionFlags
+}
+
+// retentionFlags are the rules of retention.
+type retentionFlags struct {
+	SourceDays *int `help:"Days after its end for which the source of a video is kept; 0: for ever." placeholder:"DAYS"`
+	VideoDays  *int `help:"Days after its end for which a video is kept, with all that was made of it; 0: for ever." placeholder:"DAYS"`
+}
+
+// change returns what the flags change; nil for nothing.
+func (f retentionFlags) change() *access.RetentionChange {
+	if f.SourceDays == nil && f.VideoDays == nil {
+		return nil
+	}
+	return &access.RetentionChange{SourceDays: f.SourceDays, VideoDays: f.VideoDays}
 }
 
 // Run makes the project.
 func (c projectsCreate) Run(ctx context.Context, s streams, log *slog.Logger) error {
-	settings := access.Settings{Title: c.Title}
+	settings := access.Change{Title: &c.Title, Retention: c.retentionFlags.change()}.Apply(access.Settings{})
 	if !c.Offline {
 		p, err := c.client().CreateProject(ctx, c.Name, settings)
 		if err != nil {
@@ -52,15 +68,24 @@ func (c projectsCreate) Run(ctx context.Context, s streams, log *slog.Logger) er
 // printProjects prints a table of projects.
 func (f bookFlags) printProjects(s streams, all ...access.Project) error {
 	return f.print(s, all, func(w io.Writer) {
-		human.Fprintf(w, "NAME\tTITLE\tCREATED\n")
+		human.Fprintf(w, "NAME\tTITLE\tCREATED\tSOURCES KEPT\tVIDEOS KEPT\n")
 		for _, p := range all {
 			created := "always there"
 			if !p.CreatedAt.IsZero() {
 				created = pipeline.Clock(p.CreatedAt)
 			}
-			human.Fprintf(w, "%s\t%s\t%s\n", p.Name, p.Title, created)
+			human.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", p.Name, p.Title, created, daysKept(p.Retention.SourceDays),
+				daysKept(p.Retention.VideoDays))
 		}
 	})
+}
+
+// daysKept says in words how long something is kept.
+func daysKept(days int) string {
+	if days == 0 {
+		return "for ever"
+	}
+	return strconv.Itoa(days) + " " + human.Plural(days, "day")
 }
 
 // projectsList lists projects.
@@ -121,11 +146,13 @@ type projectsChange struct {
 	MinutesEncodedPerMonth *int64 `help:"Minutes of video whose encoding begins in a month of UTC; 0: no limit."`
 
 	Weight *int `help:"How many jobs of the project workers take for one of a project of weight 1, while both have some that wait, 1 to 100."`
+	retentionFlags
+	Yes bool `help:"Set rules of retention that delete something now. Without it, print how much that is."`
 }
 
 // change returns what the flags change.
 func (c projectsChange) change() access.Change {
-	change := access.Change{Title: c.Title}
+	change := access.Change{Title: c.Title, Retention: c.retentionFlags.change()}
 	if c.PlaybackPolicy != "" {
 		policy := pipeline.PlaybackPolicy(c.PlaybackPolicy)
 		change.PlaybackPolicy = &policy
@@ -146,14 +173,14 @@ func (c projectsChange) change() access.Change {
 func (c projectsChange) Run(ctx context.Context, s streams, log *slog.Logger) error {
 	change := c.change()
 	if change == (access.Change{}) {
-		return usageError{errors.New("say what to change, such as --title, --minutes-stored or --playback-policy")}
+		return usageError{errors.New("say what to change, such as --title, --minutes-stored or --source-days")}
 	}
 	if !c.Offline {
-		p, err := c.client().ChangeProject(ctx, c.Name, change)
-		if err != nil {
-			return err
-		}
-		return c.printProjects(s, p)
+		return c.changeOnServer(ctx, s, change)
+	}
+	if change.Retention != nil {
+		return usageError{errors.New("--source-days and --video-days need a running server, which knows what " +
+			"they would delete")}
 	}
 	return c.within(ctx, log, func(events *bus.Bus, state *access.State) error {
 		e, err := access.ChangeProject(operator(ctx), events, c.Name, change.Apply)
@@ -164,6 +191,32 @@ func (c projectsChange) Run(ctx context.Context, s streams, log *slog.Logger) er
 		p, _ := access.FoldProject(before, e)
 		return c.printProjects(s, p)
 	})
+}
+
+// changeOnServer changes the project on a server. It says first what new rules of retention would delete, and
+// needs --yes for those that would.
+func (c projectsChange) changeOnServer(ctx context.Context, s streams, change access.Change) error {
+	send := c.client().ChangeProject
+	if change.Retention != nil {
+		plan, err := c.client().PlanProjectChange(ctx, c.Name, change)
+		if err != nil {
+			return err
+		}
+		if d := plan.WouldDelete; d.Videos+d.Sources > 0 {
+			human.Fprintf(s.err, "The rules delete %d %s and %d %s of other videos now, %s in all.\n",
+				d.Videos, human.Plural(d.Videos, "video"), d.Sources, human.Plural(d.Sources, "source"),
+				bytesize.Size(d.Bytes))
+			if !c.Yes {
+				return errors.New("nothing was changed; say --yes to set the rules")
+			}
+			send = c.client().ConfirmProjectChange
+		}
+	}
+	p, err := send(ctx, c.Name, change)
+	if err != nil {
+		return err
+	}
+	return c.printProjects(s, p)
 }
 
 // projectsDelete deletes projects. It asks a server, which knows what they have.

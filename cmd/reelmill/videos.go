@@ -34,6 +34,8 @@ type videosCommand struct {
 	Cancel         videosCancel         `cmd:"" help:"Stop a video: its running jobs end within 2 seconds."`
 	Retry          videosRetry          `cmd:"" help:"Go on with an errored or canceled video; completed jobs are not repeated."`
 	Set            videosSet            `cmd:"" help:"Change title, metadata or passthrough of a video."`
+	Hold           videosHold           `cmd:"" help:"Set a legal hold on videos: nobody can delete them or their sources."`
+	Release        videosRelease        `cmd:"" help:"Remove the legal hold of videos."`
 	Delete         videosDelete         `cmd:"" help:"Delete a video and all its outputs."`
 }
 
@@ -153,6 +155,7 @@ func describe(w io.Writer, v pipeline.VideoView, at []place) {
 		human.Fprintf(w, "source\t%s, %dx%d, %.4g frames/s, %s, %s\n", m.Video.Codec, m.Video.Width, m.Video.Height,
 			m.Video.FrameRate(), human.Seconds(m.Duration), audioOf(m))
 	}
+	describeKeeping(w, v)
 	for _, p := range v.Warnings {
 		human.Fprintf(w, "warning\t%s\n", warning(p))
 	}
@@ -161,6 +164,23 @@ func describe(w io.Writer, v pipeline.VideoView, at []place) {
 	}
 	for _, p := range at {
 		human.Fprintf(w, "%s\t%s\n", p.name, p.url)
+	}
+}
+
+// describeKeeping prints how long a video and its source are kept.
+func describeKeeping(w io.Writer, v pipeline.VideoView) {
+	if h := v.Hold; h != nil {
+		human.Fprintf(w, "hold\tsince %s by %s", pipeline.Clock(h.Since), h.By)
+		if h.Reason != "" {
+			human.Fprintf(w, ": %s", h.Reason)
+		}
+		human.Fprintf(w, "\n")
+	}
+	if at := v.SourceDeletedAt; at != nil {
+		human.Fprintf(w, "source deleted\t%s\n", pipeline.Clock(*at))
+	}
+	if at := v.ExpiresAt; at != nil {
+		human.Fprintf(w, "expires\t%s\n", pipeline.Clock(*at))
 	}
 }
 
@@ -459,6 +479,50 @@ func (c videosSet) Run(ctx context.Context, s streams) error {
 			human.Fprintf(w, "metadata\t%s=%s\n", key, view.Metadata[key])
 		}
 	})
+}
+
+type videosHold struct {
+	serverFlags
+	videoArgs
+	Reason string `help:"Why, for people who read the video; may be empty." placeholder:"TEXT"`
+}
+
+// Run sets holds.
+func (c videosHold) Run(ctx context.Context, s streams) error {
+	return c.printHolds(ctx, s, "hold", c.IDs, func(ctx context.Context, id string) (pipeline.VideoView, error) {
+		return c.client().SetHold(ctx, id, c.Reason)
+	})
+}
+
+type videosRelease struct {
+	serverFlags
+	videoArgs
+}
+
+// Run removes holds.
+func (c videosRelease) Run(ctx context.Context, s streams) error {
+	return c.printHolds(ctx, s, "release", c.IDs, c.client().Release)
+}
+
+// printHolds calls do for each video, and prints whether it is held.
+func (f serverFlags) printHolds(
+	ctx context.Context, s streams, verb string, ids []string,
+	do func(ctx context.Context, id string) (pipeline.VideoView, error),
+) error {
+	for _, id := range ids {
+		view, err := do(ctx, id)
+		if err != nil {
+			return fmt.Errorf("%s %s: %w", verb, id, err)
+		}
+		state := "has no hold"
+		if view.Hold != nil {
+			state = "is held"
+		}
+		if err := f.print(s, view, func(w io.Writer) { human.Fprintln(w, id, state) }); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 type videosDelete struct {

@@ -23,9 +23,11 @@ import (
 
 // tuning holds times that tests shorten. Zero means the default.
 type tuning struct {
-	Lease      time.Duration `help:"Lease of a task." hidden:"" env:"REELMILL_LEASE"`
-	SweepEvery time.Duration `help:"Time between rounds of the sweeper." hidden:"" env:"REELMILL_SWEEP_EVERY"`
-	SweepAge   time.Duration `help:"How long a video stands still before the sweeper looks at it." hidden:"" env:"REELMILL_SWEEP_AGE"`
+	Lease        time.Duration `help:"Lease of a task." hidden:"" env:"REELMILL_LEASE"`
+	SweepEvery   time.Duration `help:"Time between rounds of the sweeper." hidden:"" env:"REELMILL_SWEEP_EVERY"`
+	SweepAge     time.Duration `help:"How long a video stands still before the sweeper looks at it." hidden:"" env:"REELMILL_SWEEP_AGE"`
+	CleanEvery   time.Duration `help:"Time between rounds of the janitor." hidden:"" env:"REELMILL_CLEAN_EVERY"`
+	RetentionDay time.Duration `help:"How long a day of a rule of retention is." hidden:"" env:"REELMILL_RETENTION_DAY"`
 }
 
 // workFlags are the flags of commands that run jobs.

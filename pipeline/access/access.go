@@ -53,6 +53,7 @@ type Settings struct {
 	Limits Limits `json:"limits,omitzero" doc:"What the project may use; no limits when left out"`
 	// PlaybackPolicy is that of videos whose upload says none. Empty: public.
 	PlaybackPolicy pipeline.PlaybackPolicy `json:"playback_policy,omitempty" enum:"public,signed" doc:"Of videos whose upload says none; public if left out"`
+	Retention      pipeline.Retention      `json:"retention,omitzero" doc:"How long videos and their sources are kept after the end of the video; for ever when left out"`
 }
 
 // check returns ErrInvalid for settings that are not allowed.
@@ -63,7 +64,11 @@ func (s Settings) check() error {
 			policy = fmt.Errorf("%w: %w", ErrInvalid, err)
 		}
 	}
-	return errors.Join(checkText("title", s.Title), s.Limits.check(), policy)
+	var retention error
+	if err := s.Retention.Check(); err != nil {
+		retention = fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return errors.Join(checkText("title", s.Title), s.Limits.check(), policy, retention)
 }
 
 // Project owns videos, keys and webhook endpoints.

@@ -185,6 +185,20 @@ func (b *Book) KnownLimits(project string) Limits {
 	return b.state.Limits(project)
 }
 
+// Retention returns the rules of the projects that have some, once the Book is believed; ErrStale otherwise.
+func (b *Book) Retention(ctx context.Context) (rules map[string]pipeline.Retention, err error) {
+	err = b.Read(ctx, func(state *State) { rules = state.Retention() })
+	return rules, err
+}
+
+// KnownRetention returns the rules of a project as far as the Book has heard, without waiting.
+func (b *Book) KnownRetention(project string) pipeline.Retention {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	p, _ := b.state.Project(project)
+	return p.Retention
+}
+
 // Authenticate returns the grant of a key's secret. A Book that is not fresh waits for the next look at the
 // log. ErrStale: none came within MaxAge. ErrUnauthorized: the secret belongs to no key, or to one that is
 // revoked or expired; nothing tells which.

@@ -5,8 +5,17 @@ import "github.com/reelmill/reelmill/pipeline"
 // Change says what to change about the settings of a project. What is nil stays.
 type Change struct {
 	Title          *string                  `json:"title,omitempty" maxLength:"256" doc:"For people; may be empty"`
-	Limits         *LimitsChange            `json:"limits,omitempty" doc:"The limits to change; others stay"`
+	Limits         *LimitsChange            `json:"limits,omitempty" doc:"The limits to change; others stay, and a new project has none"`
 	PlaybackPolicy *pipeline.PlaybackPolicy `json:"playback_policy,omitempty" enum:"public,signed" doc:"Of videos whose upload says none"`
+	Retention      *RetentionChange         `json:"retention,omitempty" doc:"The rules to change; others stay, and a new project has none"`
+}
+
+// RetentionChange says which rules of retention to change. What is nil stays, and 0 takes a rule away.
+type RetentionChange struct {
+	_ struct{} `additionalProperties:"false"`
+
+	SourceDays *int `json:"source_days,omitempty" minimum:"0" maximum:"36500" doc:"Days after its end for which the source of a video is kept; 0: for ever"`
+	VideoDays  *int `json:"video_days,omitempty" minimum:"0" maximum:"36500" doc:"Days after its end for which a video is kept, with all that was made of it; 0: for ever"`
 }
 
 // LimitsChange says which limits of a project to change. What is nil stays, and 0 takes a limit away.
@@ -31,7 +40,17 @@ func (c Change) Apply(to Settings) Settings {
 	if c.Limits != nil {
 		to.Limits = c.Limits.apply(to.Limits)
 	}
+	if c.Retention != nil {
+		set(&to.Retention.SourceDays, c.Retention.SourceDays)
+		set(&to.Retention.VideoDays, c.Retention.VideoDays)
+	}
 	return to
+}
+
+// Checked is Apply, and returns ErrInvalid for settings that are not allowed.
+func (c Change) Checked(to Settings) (Settings, error) {
+	to = c.Apply(to)
+	return to, to.check()
 }
 
 func (c LimitsChange) apply(to Limits) Limits {

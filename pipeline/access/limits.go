@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"time"
+
+	"github.com/reelmill/reelmill/pipeline"
 )
 
 // Limits bound what a project may use. A field that is 0 sets no limit. Days and months are those of UTC.
@@ -147,6 +149,17 @@ func (l Limits) Stand(q Quota, used float64, at time.Time) Standing {
 func (s *State) Limits(project string) Limits {
 	p, _ := s.Project(project)
 	return p.Limits
+}
+
+// Retention returns the rules of the projects that have some.
+func (s *State) Retention() map[string]pipeline.Retention {
+	rules := map[string]pipeline.Retention{}
+	for name, p := range s.projects {
+		if !p.Deleted && p.Retention != (pipeline.Retention{}) {
+			rules[name] = p.Retention
+		}
+	}
+	return rules
 }
 
 // checkRate returns ErrInvalid for what cannot be the rate of a key.

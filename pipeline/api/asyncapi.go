@@ -40,8 +40,15 @@ func eventSummaries() map[pipeline.EventType]string {
 		pipeline.VideoCanceled:  "A video is canceled: somebody stopped it",
 		pipeline.VideoReopened:  "A video that had ended goes on: one of its jobs runs again",
 		pipeline.VideoChanged:   "The title, metadata or passthrough of a video was changed",
+		pipeline.VideoHeld:      "A video has a legal hold: nobody deletes it or its source",
+		pipeline.VideoReleased:  "The legal hold of a video has ended",
 		pipeline.VideoDeleted:   "A video is deleted",
 		pipeline.VideoPurged:    "Everything of a deleted video is removed",
+
+		pipeline.VideoSourceDeleted: "The retention of the project deletes the source of a video; what was made " +
+			"of it stays",
+		pipeline.VideoSourcePurged: "The bytes of a source that was deleted are removed",
+
 		pipeline.JobStarted:     "An attempt at a job begins",
 		pipeline.JobCompleted:   "A job is completed: its outputs",
 		pipeline.JobRetrying:    "An attempt at a job failed, and another one is scheduled",
@@ -230,6 +237,10 @@ func (d *asyncAPI) addLog() {
 			pipeline.VideoOutputsReopened:  additionSubject(pipeline.ExtendedEndSubject(project, video, 1)),
 			pipeline.VideoDeleted:          pipeline.DeletedSubject(project, video),
 			pipeline.VideoPurged:           pipeline.DeletedSubject(project, video),
+			pipeline.VideoHeld:             pipeline.HeldSubject(project, video),
+			pipeline.VideoReleased:         pipeline.HeldSubject(project, video),
+			pipeline.VideoSourceDeleted:    pipeline.SourceDeletedSubject(project, video),
+			pipeline.VideoSourcePurged:     pipeline.SourceDeletedSubject(project, video),
 		}[t]
 		switch {
 		case strings.HasPrefix(string(t), "job."):

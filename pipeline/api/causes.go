@@ -65,6 +65,10 @@ var causes = map[code]string{
 		"other fields.",
 	codeKeyBusy: "A client sends a request again while the server still works on it, or two clients have one " +
 		"key. After a crash of the server, the key is free in two minutes.",
+	codeVideoHeld: "Somebody has set a legal hold on the video, so that neither people nor rules delete it or " +
+		"its source. `hold` of the video says who, when and why.",
+	codeWouldDelete: "Some videos of the project ended longer ago than the new rule of retention keeps them " +
+		"or their sources.",
 	codeVideoDeleted: "The video that was made with this Idempotency-Key, or by this upload, was deleted. The " +
 		"key does not make it again.",
 	codeNotReady: "The video is processed, or processed again, or has ended otherwise. Only ready videos get " +

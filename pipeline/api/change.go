@@ -12,26 +12,32 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/reelmill/reelmill/pipeline"
+	"github.com/reelmill/reelmill/pipeline/access"
 )
 
 // mergePatch is the media type of a change (RFC 7396). Plain JSON is taken for it.
 const mergePatch = "application/merge-patch+json"
 
 // labelFields are what a change may have.
-func labelFields() []string { return []string{"title", "metadata", "passthrough", "playback_policy"} }
+func labelFields() []string {
+	return []string{"title", "metadata", "passthrough", "playback_policy", "hold"}
+}
 
 // opChangeVideo returns the operation, of which each server has its own: finishDescription completes it.
 func opChangeVideo() huma.Operation {
 	return huma.Operation{
 		OperationID: "change-video", Method: http.MethodPatch, Path: opGetVideo.Path, Tags: []string{"videos"},
-		Summary: "Change title, metadata, passthrough or playback policy of a video",
+		Summary: "Change title, metadata, passthrough, playback policy or legal hold of a video",
 		Description: "A JSON merge patch (RFC 7396): what it leaves out stays. A key of `metadata` that is null " +
 			"is removed; `null` for `metadata` removes all keys, for the others the text. A change is the event " +
 			"`video.changed`; one that changes nothing writes none. Webhooks that follow have the new texts.\n\n" +
 			"With `playback_policy` `signed`, whoever plays needs a token from then on, players that have begun " +
 			"included; a cache in front of the server may answer what it has until that is a minute old.\n\n" +
-			"With `If-Match`, the change is refused (412) when somebody else changed any of this since the ETag " +
-			"was read.",
+			"With `hold`, such as `{\"reason\": \"case 7\"}`, the video has a legal hold: neither people nor rules " +
+			"delete it or its source (`video_held`), until a change with `null` removes the hold. Both are events " +
+			"(`video.held`, `video.released`), and need the scope `admin`.\n\n" +
+			"With `If-Match`, the change is refused (412) when somebody else changed any of this, but for the hold, " +
+			"since the ETag was read.",
 		// huma reads the body as it is; changeVideo checks it. The schema is for readers.
 		RequestBody: &huma.RequestBody{Content: map[string]*huma.MediaType{
 			"application/json": {Schema: patchSchema()},
@@ -54,11 +60,21 @@ func patchSchema() *huma.Schema {
 			"playback_policy": {
 				Type: huma.TypeString, Enum: anyOf(policyNames()), Description: "Who may play the video",
 			},
+			"hold": orNull(&huma.Schema{
+				Type: huma.TypeObject, AdditionalProperties: false,
+				Properties: map[string]*huma.Schema{"reason": holdReasonSchema()},
+			}),
 			"metadata": orNull(&huma.Schema{
 				Type: huma.TypeObject, AdditionalProperties: orNull(text("")),
 			}),
 		},
 	}
+}
+
+func holdReasonSchema() *huma.Schema {
+	reason, longest := text("For people; at most 512 characters"), pipeline.MaxHoldReason
+	reason.MaxLength = &longest
+	return reason
 }
 
 func policyNames() (names []string) {
@@ -92,11 +108,25 @@ func (s *server) changeVideo(ctx context.Context, in *changeVideoInput) (*videoO
 		}
 		return s.checkLabel(patch.apply(l))
 	}
+	if patch.Hold.set && !grantOf(ctx).Has(access.Admin) {
+		return nil, scopeMissing(access.Admin)
+	}
 	e, err := pipeline.Change(ctx, s.cfg.Log, projectOf(ctx), in.ID, edit)
+	if err == nil && patch.Hold.set {
+		e, err = s.changeHold(ctx, in.ID, patch.Hold)
+	}
 	if err != nil {
 		return nil, orUnavailable(err)
 	}
 	return s.videoAfter(ctx, in.ID, e)
+}
+
+// changeHold sets or removes the hold of a video.
+func (s *server) changeHold(ctx context.Context, id string, h holdPatch) (pipeline.Event, error) {
+	if h.remove {
+		return pipeline.Release(ctx, s.cfg.Log, projectOf(ctx), id)
+	}
+	return pipeline.SetHold(ctx, s.cfg.Log, projectOf(ctx), id, h.reason)
 }
 
 // matches reports whether a list of ETags allows a change of a video with the tag etag (RFC 9110, 13.1.1).
@@ -117,10 +147,42 @@ func matches(ifMatch, etag string) bool {
 type labelPatch struct {
 	Title, Passthrough replacement
 	Policy             replacement
+	Hold               holdPatch
 	Metadata           struct {
 		clear bool
 		keys  map[string]*string // nil: the key is removed
 	}
+}
+
+// holdPatch sets or removes a hold, if it is set.
+type holdPatch struct {
+	set, remove bool
+	reason      string
+}
+
+// parseHold reads what a change says about the hold.
+func parseHold(at string, raw json.RawMessage, null bool) (holdPatch, error) {
+	if null {
+		return holdPatch{set: true, remove: true}, nil
+	}
+	var fields map[string]json.RawMessage
+	h := holdPatch{set: true}
+	if json.Unmarshal(raw, &fields) != nil {
+		return h, failAt(at, codeInvalid, `hold is neither an object, such as {"reason": "case 7"}, nor null.`)
+	}
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		if name != "reason" {
+			return h, failAt(at+"/"+printable(name), codeFieldUnknown, "%s.",
+				sentence(pipeline.Unknown("field", printable(name), []string{"reason"})))
+		}
+	}
+	if reason, ok := fields["reason"]; ok && json.Unmarshal(reason, &h.reason) != nil {
+		return h, failAt(at+"/reason", codeInvalid, "The reason of the hold is not a text.")
+	}
+	if err := pipeline.CheckHoldReason(h.reason); err != nil {
+		return h, failAt(at+"/reason", codeFieldTooLarge, "%s.", sentence(err.Error()))
+	}
+	return h, nil
 }
 
 // replacement is a new text, if it is set.
@@ -197,6 +259,10 @@ func (p *labelPatch) set(name string, raw json.RawMessage) error {
 			return failAt(at, codeInvalid, "%s.", sentence(err.Error()))
 		}
 		p.Policy = replacement{true, value}
+	case "hold":
+		hold, err := parseHold(at, raw, null)
+		p.Hold = hold
+		return err
 	case "metadata":
 		if p.Metadata.clear = null; json.Unmarshal(raw, &p.Metadata.keys) != nil {
 			return failAt(at, codeMetadata, "metadata is not a JSON object of strings, or nulls for keys to remove.")

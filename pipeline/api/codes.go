@@ -46,11 +46,12 @@ const (
 	codeKeyBusy         code = "idempotency_key_in_use"
 	codeVideoDeleted    code = "video_deleted"
 	codeNotReady        code = "video_not_ready"
-	codeSourceGone      code = "source_gone"
 	codeRenditionExists code = "rendition_exists"
 
 	codeTooManyAdditions code = "too_many_additions"
 
+	codeVideoHeld       code = "video_held"
+	codeWouldDelete     code = "retention_unconfirmed"
 	codeUploadEnded     code = "upload_ended"
 	codeUploadBusy      code = "upload_busy"
 	codeUploadLength    code = "upload_length_mismatch"
@@ -88,6 +89,7 @@ const (
 	codeDiskReadOnly         = code(pipeline.CodeDiskReadOnly)
 	codeLogFull              = code(pipeline.CodeLogFull)
 	codeQuotaExceeded        = code(pipeline.CodeQuotaExceeded)
+	codeSourceGone           = code(pipeline.CodeSourceGone)
 	codeStorageFailed        = code(pipeline.CodeStorageFailed)
 	codeInternal             = code(pipeline.CodeInternal)
 )
@@ -170,13 +172,18 @@ var codes = map[code]codeEntry{
 		"Use a new Idempotency-Key to upload it again."},
 	codeNotReady: {409, "The video is not ready", false,
 		"Wait until it is ready: GET /v1/videos/{id}?wait=60s tells. An errored or canceled video can be retried."},
-	codeSourceGone: {409, "The source of the video is gone", false,
-		"Upload the video again: what is added to a video is made of its source."},
 	codeRenditionExists: {409, "The video has the rendition", false,
 		"Leave out what the detail names. GET /v1/videos/{id}/outputs lists what the video has, and " +
 			"/v1/videos/{id}/additions what is under way."},
 	codeTooManyAdditions: {409, "The video has too many additions", false,
 		"Ask for several steps in one request. To go on, upload the video again with all of them in a pipeline."},
+	codeVideoHeld: {409, "The video has a legal hold", false,
+		`Remove the hold first: PATCH /v1/videos/{id} with {"hold": null}, or reelmill videos release. That ` +
+			"needs the scope admin."},
+	codeSourceGone: {409, "The source of the video is gone", false,
+		pipeline.Describe(pipeline.CodeSourceGone).Remedy},
+	codeWouldDelete: {409, "The rule would delete something now", false,
+		"Look with ?dry_run=true how much that is. To set the rule, send the same request with ?dry_run=false."},
 	codeUploadEnded: {410, "The upload has ended", false, "Create another upload with POST /v1/uploads."},
 	codeUploadBusy: {423, "Another request works on the upload", true,
 		"Ask for the offset with HEAD, and go on from there. Send one request for an upload at a time."},

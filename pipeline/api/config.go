@@ -27,6 +27,9 @@ import (
 // Catalog is the read model; catalog.Catalog is one. For an unknown video, or one of another project, its
 // methods return pipeline.ErrNotFound.
 type Catalog interface {
+	// Expiring returns what rules would delete of a project: videos that ended at videos or before, and sources
+	// of the others that ended at sources or before. The zero time: none.
+	Expiring(ctx context.Context, project string, videos, sources time.Time) (catalog.Expiring, error)
 	// Video returns one video.
 	Video(ctx context.Context, project, id string) (pipeline.VideoView, error)
 	// Videos returns a page of the videos that q selects. A cursor that it did not return for q is
@@ -170,6 +173,10 @@ type Config struct {
 	// Stopping reports whether the process is about to end. New uploads are refused then; those under way go
 	// on. May be nil: a server made by Server notices its own shutdown.
 	Stopping func() bool
+	// Retention returns the rules of a project as far as this process has heard. Nil: there are none.
+	Retention func(project string) pipeline.Retention
+	// RetentionDay is the day of these rules; pipeline.Day when 0.
+	RetentionDay time.Duration
 	// Jumped returns how far the clock has been set forward since the process began, which makes uploads seem
 	// older than they are. Nil: never.
 	Jumped func() time.Duration
@@ -251,6 +258,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Stopping == nil {
 		c.Stopping = func() bool { return false }
+	}
+	if c.RetentionDay == 0 {
+		c.RetentionDay = pipeline.Day
 	}
 	if c.Jumped == nil {
 		c.Jumped = func() time.Duration { return 0 }

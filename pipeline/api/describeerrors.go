@@ -24,10 +24,10 @@ func answeredCodes() map[string][]code {
 		"get-video":   slices.Concat(missing, limitCodes()),
 		"change-video": slices.Concat(missing, []code{codePrecondition, codeMediaType, codeMetadata},
 			shapeCodes()),
-		"delete-video": missing,
+		"delete-video": {codeNotFound, codeVideoHeld},
 		"cancel-video": action,
-		"retry-video":  action,
-		"retry-job":    action,
+		"retry-video":  append(action, codeSourceGone),
+		"retry-job":    append(action, codeSourceGone),
 		"why":          missing,
 		"list-outputs": missing,
 		"list-jobs":    missing,
@@ -100,7 +100,7 @@ func operatorCodes() map[string][]code {
 
 		"list-dead-letters":   list,
 		"get-dead-letter":     missing,
-		"redrive-dead-letter": action,
+		"redrive-dead-letter": append(action, codeSourceGone),
 		"discard-dead-letter": missing,
 
 		"create-dead-letter-run": {codeFieldUnknown},
@@ -132,7 +132,7 @@ func operatorCodes() map[string][]code {
 		"create-project": {codeProjectExists},
 		"list-projects":  nil,
 		"get-project":    missing,
-		"change-project": missing,
+		"change-project": {codeNotFound, codeWouldDelete},
 		"delete-project": {codeNotFound, codeNotEmpty},
 	}
 }

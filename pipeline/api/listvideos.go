@@ -83,6 +83,7 @@ func (s *server) listVideos(ctx context.Context, in *listVideosInput) (*videosOu
 	}
 	for i := range page.Data {
 		page.Data[i].AddURLs(s.cfg.PublicURL)
+		s.addExpiry(&page.Data[i])
 	}
 	body := videoList{list: newList(page.Data, page.NextCursor)}
 	if page.PrevCursor != "" {

@@ -94,7 +94,7 @@ func (s *server) finishDescription() error {
 	for _, unused := range []string{"ErrorModel", "ErrorDetail"} { // huma's own form of errors
 		delete(schemas.Map(), unused)
 	}
-	nullable(schemas, "VideoView", "media", "error")
+	nullable(schemas, "VideoView", "media", "error", "hold")
 	nullable(schemas, "JobView", "error")
 	nullable(schemas, "AdditionView", "error")
 	nullable(schemas, "WaitingJob", "error")

@@ -181,6 +181,10 @@ func classify(err error) *failure {
 		return fail(codeNotFound, "There is no such video.")
 	case errors.Is(err, pipeline.ErrDeleted):
 		return fail(codeVideoDeleted, "The video that was uploaded with this key was deleted.")
+	case errors.Is(err, pipeline.ErrHeld):
+		return fail(codeVideoHeld, "The video has a legal hold, so it cannot be deleted.")
+	case errors.Is(err, pipeline.ErrSourceGone):
+		return fail(codeSourceGone, "%s.", sentence(err.Error()))
 	case errors.Is(err, pipeline.ErrState):
 		return fail(codeState, "%s.", sentence(strings.TrimSuffix(err.Error(), ": "+pipeline.ErrState.Error())))
 	case errors.Is(err, pipeline.ErrReused):

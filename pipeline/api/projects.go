@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -30,8 +31,11 @@ var (
 	opChangeProject = huma.Operation{
 		OperationID: "change-project", Method: http.MethodPatch, Path: "/v1/projects/{name}",
 		Tags: []string{"access"}, Summary: "Change a project",
-		Description: "For operators. What is left out stays, also within `limits`; 0 takes a limit away. Videos " +
-			"keep their own `playback_policy`.",
+		Description: "For operators. What is left out stays, also within `limits` and `retention`; 0 takes a " +
+			"limit or rule away. Videos keep their own `playback_policy`.\n\n" +
+			"With `dry_run=true`, answers the project as it would be and, in `would_delete`, what its rules of " +
+			"retention would delete now, and changes nothing. Without it, a change of `retention` that would delete " +
+			"something now is refused (`retention_unconfirmed`); with `dry_run=false` it is made.",
 	}
 	opDeleteProject = huma.Operation{
 		OperationID: "delete-project", Method: http.MethodDelete, Path: "/v1/projects/{name}",
@@ -58,7 +62,7 @@ func (s *server) routeProjects() {
 type newProject struct {
 	_    struct{} `additionalProperties:"false"`
 	Name string   `json:"name" minLength:"1" maxLength:"40" pattern:"^[a-z0-9-]+$" doc:"1 to 40 of a-z, 0-9 and hyphen" example:"shop"`
-	access.Settings
+	access.Change
 }
 
 type createProjectInput struct{ Body newProject }
@@ -66,7 +70,7 @@ type createProjectInput struct{ Body newProject }
 type projectOutput struct{ Body access.Project }
 
 func (s *server) createProject(ctx context.Context, in *createProjectInput) (*projectOutput, error) {
-	e, err := access.CreateProject(ctx, s.cfg.Log, in.Body.Name, in.Body.Settings)
+	e, err := access.CreateProject(ctx, s.cfg.Log, in.Body.Name, in.Body.Apply(access.Settings{}))
 	if err != nil {
 		return nil, invalidAccess(err)
 	}
@@ -100,9 +104,19 @@ func (s *server) getProject(ctx context.Context, in *projectInput) (*projectOutp
 }
 
 type changeProjectInput struct {
-	Name string `path:"name" maxLength:"64" doc:"The project's name"`
-	Body projectChange
+	Name   string `path:"name" maxLength:"64" doc:"The project's name"`
+	DryRun string `query:"dry_run" enum:"true,false" doc:"true: say what the change would do, and change nothing. false: change retention even if that deletes something now"`
+	Body   projectChange
 }
+
+// changedProject is a project as a change leaves it, or would.
+type changedProject struct {
+	access.Project
+	DryRun      bool              `json:"dry_run,omitempty" doc:"True: nothing was changed"`
+	WouldDelete *catalog.Expiring `json:"would_delete,omitempty" doc:"What the rules of retention would delete now; in a dry run alone"`
+}
+
+type changedProjectOutput struct{ Body changedProject }
 
 // projectChange is the body of a request to change a project.
 type projectChange struct {
@@ -110,13 +124,46 @@ type projectChange struct {
 	access.Change
 }
 
-func (s *server) changeProject(ctx context.Context, in *changeProjectInput) (*projectOutput, error) {
+func (s *server) changeProject(ctx context.Context, in *changeProjectInput) (*changedProjectOutput, error) {
+	if in.DryRun == "true" || in.DryRun == "" && in.Body.Retention != nil {
+		planned, err := s.planChange(ctx, in)
+		if err != nil || in.DryRun == "true" {
+			return &changedProjectOutput{planned}, err
+		}
+		if d := planned.WouldDelete; d.Videos+d.Sources > 0 {
+			return nil, failAt("/body/retention", codeWouldDelete,
+				"The rules would delete %d videos and %d sources of other videos now, %d bytes in all.", d.Videos,
+				d.Sources, d.Bytes)
+		}
+	}
 	e, err := access.ChangeProject(ctx, s.cfg.Log, in.Name, in.Body.Apply)
 	if err != nil {
 		return nil, invalidAccess(noSuch("project", err))
 	}
 	s.counts(ctx, e)
-	return s.getProject(ctx, &projectInput{in.Name})
+	out, err := s.getProject(ctx, &projectInput{in.Name})
+	return &changedProjectOutput{changedProject{Project: out.Body}}, err
+}
+
+// planChange returns a project as a change would leave it, and what its rules would delete now.
+func (s *server) planChange(ctx context.Context, in *changeProjectInput) (changedProject, error) {
+	out, err := s.getProject(ctx, &projectInput{in.Name})
+	if err != nil {
+		return changedProject{}, err
+	}
+	p := changedProject{Project: out.Body, DryRun: true}
+	if p.Settings, err = in.Body.Checked(p.Settings); err != nil {
+		return changedProject{}, invalidAccess(err)
+	}
+	ago := func(days int) time.Time {
+		if days == 0 {
+			return time.Time{}
+		}
+		return time.Now().Add(-time.Duration(days) * s.cfg.RetentionDay)
+	}
+	d, err := s.cfg.Catalog.Expiring(ctx, in.Name, ago(p.Retention.VideoDays), ago(p.Retention.SourceDays))
+	p.WouldDelete = &d
+	return p, err
 }
 
 func (s *server) deleteProject(ctx context.Context, in *projectInput) (*struct{}, error) {

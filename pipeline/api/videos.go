@@ -90,10 +90,18 @@ func (s *server) getVideo(ctx context.Context, in *getVideoInput) (*videoOutput,
 	return s.answered(v), nil
 }
 
-// answered returns v as an answer, with its URLs.
+// answered returns v as an answer, with its URLs and when it expires.
 func (s *server) answered(v pipeline.VideoView) *videoOutput {
 	v.AddURLs(s.cfg.PublicURL)
+	s.addExpiry(&v)
 	return &videoOutput{etagOf(v.Label()), v}
+}
+
+// addExpiry says when the rules of its project, as far as this process has heard, delete a video.
+func (s *server) addExpiry(v *pipeline.VideoView) {
+	if s.cfg.Retention != nil {
+		v.ExpiresAt = s.cfg.Retention(v.Project).ExpiresAt(v, s.cfg.RetentionDay)
+	}
 }
 
 // addLiveProgress adds the share of running jobs to the progress of completed ones. It stops at 99: only

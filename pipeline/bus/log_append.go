@@ -35,10 +35,17 @@ func (b *Bus) Append(ctx context.Context, e pipeline.Event, after uint64) (uint6
 		return 0, fmt.Errorf("append %s to %s: %w", e.Type, e.Subject, err)
 	}
 	b.fill.add(size)
+	scope := e.Subject
+	if e.Fence != 0 {
+		if scope, err = ownSubjects(e.Subject); err != nil {
+			return 0, fmt.Errorf("append %s: %w", e.Type, err)
+		}
+		after = e.Fence
+	}
 	m := &nats.Msg{Subject: e.Subject, Data: doc, Header: nats.Header{"content-type": {contentType}}}
 	delay := firstDelay
 	for try := 1; ; try++ {
-		sequence, err := b.swap(ctx, m, e.ID, after)
+		sequence, err := b.swap(ctx, m, e.ID, scope, after)
 		if err == nil {
 			return sequence, nil
 		}
@@ -53,10 +60,24 @@ func (b *Bus) Append(ctx context.Context, e pipeline.Event, after uint64) (uint6
 // a log with replicas. It may be ours, whose answer was lost when the leader changed.
 var errUnderWay = errors.New("the broker is storing another event of the subject, or this one")
 
-// swap stores an event as the next one of its subject.
-func (b *Bus) swap(ctx context.Context, m *nats.Msg, id string, after uint64) (uint64, error) {
-	ack, err := b.publish(ctx, m, jetstream.WithMsgID(id), jetstream.WithExpectLastSequencePerSubject(after),
-		jetstream.WithExpectStream(streamEvents))
+// ownSubjects returns the filter that matches all subjects of the video that subject is one of.
+func ownSubjects(subject string) (string, error) {
+	project, video, job, err := pipeline.Address(subject)
+	if err != nil || job != "" {
+		return "", errors.Join(fmt.Errorf("subject %q has a fence, and is not one of a video itself", subject), err)
+	}
+	return pipeline.OwnSubjects(project, video), nil
+}
+
+// swap stores an event, if the last event on the subjects that scope matches has the sequence after. In a
+// cluster the leader refuses a second event with the same scope while it replicates the first, so that those
+// that share one follow each other.
+func (b *Bus) swap(ctx context.Context, m *nats.Msg, id, scope string, after uint64) (uint64, error) {
+	expect := jetstream.WithExpectLastSequencePerSubject(after)
+	if scope != m.Subject {
+		expect = jetstream.WithExpectLastSequenceForSubject(after, scope)
+	}
+	ack, err := b.publish(ctx, m, jetstream.WithMsgID(id), expect, jetstream.WithExpectStream(streamEvents))
 	if err == nil {
 		return ack.Sequence, nil // of the first try, when the server knows the id (ack.Duplicate)
 	}
@@ -70,10 +91,41 @@ func (b *Bus) swap(ctx context.Context, m *nats.Msg, id string, after uint64) (u
 	switch {
 	case last[0].Sequence != 0 && last[0].ID == id:
 		return last[0].Sequence, nil
+	case scope != m.Subject:
+		return b.newer(ctx, scope, after)
 	case last[0].Sequence == after:
 		return 0, errUnderWay
 	}
 	return 0, pipeline.ErrConflict
+}
+
+// newer returns why the compare of a scope failed: pipeline.ErrConflict if an event of it is newer than
+// after.
+func (b *Bus) newer(ctx context.Context, scope string, after uint64) (uint64, error) {
+	stream, err := b.js.Stream(ctx, streamEvents)
+	if err != nil {
+		return 0, err
+	}
+	switch m, err := b.last(ctx, stream, scope); {
+	case err != nil:
+		return 0, err
+	case m != nil && m.Sequence == after:
+		return 0, errUnderWay
+	}
+	return 0, pipeline.ErrConflict
+}
+
+// LastOwn implements pipeline.FenceReader. It asks the leader of the stream.
+func (b *Bus) LastOwn(ctx context.Context, project, video string) (uint64, error) {
+	stream, err := b.js.Stream(ctx, streamEvents)
+	if err != nil {
+		return 0, err
+	}
+	m, err := b.last(ctx, stream, pipeline.OwnSubjects(project, video))
+	if err != nil || m == nil {
+		return 0, err
+	}
+	return m.Sequence, nil
 }
 
 // checkSubject rejects subjects that are not the log's, or have wildcards.

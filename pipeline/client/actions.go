@@ -40,6 +40,24 @@ func (c *Client) Change(ctx context.Context, id string, change Change) (pipeline
 	return v, err
 }
 
+// SetHold sets a legal hold on a video, with a reason that may be empty, and returns the video. Until
+// Release, nobody can delete the video or its source. It needs the scope admin.
+func (c *Client) SetHold(ctx context.Context, id, reason string) (pipeline.VideoView, error) {
+	return c.changeHold(ctx, id, pipeline.Held{Reason: reason})
+}
+
+// Release removes the legal hold of a video, and returns the video; without a hold it does nothing. It needs
+// the scope admin.
+func (c *Client) Release(ctx context.Context, id string) (pipeline.VideoView, error) {
+	return c.changeHold(ctx, id, nil)
+}
+
+func (c *Client) changeHold(ctx context.Context, id string, hold any) (pipeline.VideoView, error) {
+	var v pipeline.VideoView
+	err := c.doWith(ctx, http.MethodPatch, "/v1/videos/"+url.PathEscape(id), map[string]any{"hold": hold}, &v)
+	return v, err
+}
+
 // Retry resumes an errored or canceled video and returns it. Retrying again is not an error. A video that
 // has not ended, is ready or was rejected is an *Error with code state_conflict.
 func (c *Client) Retry(ctx context.Context, id string) (pipeline.VideoView, error) {

@@ -55,13 +55,43 @@ func (c *Client) CreateProject(ctx context.Context, name string, s access.Settin
 	return p, err
 }
 
-// ChangeProject changes what a change names about a project. Only a key of the operator may.
+// ChangeProject changes what a change names about a project. Only a key of the operator may. The code
+// retention_unconfirmed says that its new rules would delete something now: see PlanProjectChange.
 // pipeline.ErrNotFound: there is none of this name.
 func (c *Client) ChangeProject(
 	ctx context.Context, name string, change access.Change,
 ) (access.Project, error) {
 	var p access.Project
 	err := c.doWith(ctx, http.MethodPatch, "/v1/projects/"+url.PathEscape(name), change, &p)
+	return p, err
+}
+
+// ProjectPlan is a project as a change would leave it, and what its rules of retention would delete now.
+type ProjectPlan struct {
+	access.Project
+	WouldDelete struct {
+		Videos  int   `json:"videos"`  // with all that was made of them
+		Sources int   `json:"sources"` // of videos that stay
+		Bytes   int64 `json:"bytes"`
+	} `json:"would_delete"`
+}
+
+// PlanProjectChange says what a change of a project would do, and changes nothing. Only a key of the operator
+// may. pipeline.ErrNotFound: there is none of this name.
+func (c *Client) PlanProjectChange(
+	ctx context.Context, name string, change access.Change,
+) (ProjectPlan, error) {
+	var p ProjectPlan
+	err := c.doWith(ctx, http.MethodPatch, "/v1/projects/"+url.PathEscape(name)+"?dry_run=true", change, &p)
+	return p, err
+}
+
+// ConfirmProjectChange is ChangeProject, also if the new rules of retention delete something now.
+func (c *Client) ConfirmProjectChange(ctx context.Context, name string, change access.Change) (
+	access.Project, error,
+) {
+	var p access.Project
+	err := c.doWith(ctx, http.MethodPatch, "/v1/projects/"+url.PathEscape(name)+"?dry_run=false", change, &p)
 	return p, err
 }
 

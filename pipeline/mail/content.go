@@ -46,6 +46,9 @@ var verbs = map[pipeline.EventType]string{
 	pipeline.VideoDeleted: "was deleted", pipeline.VideoOutputsRequested: "gets more outputs",
 	pipeline.VideoOutputsAdded: "has more outputs", pipeline.VideoOutputsFailed: "did not get more outputs",
 	pipeline.VideoOutputsReopened: "gets more outputs after all",
+	pipeline.VideoHeld:            "has a legal hold",
+	pipeline.VideoReleased:        "has no legal hold any more",
+	pipeline.VideoSourceDeleted:   "has lost its source, as the retention of the project says",
 }
 
 // contentOf writes the message about a report.

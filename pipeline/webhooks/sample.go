@@ -70,6 +70,12 @@ func sampleVideo(t pipeline.EventType, video, project, public string, at time.Ti
 	case pipeline.VideoCanceled:
 		v.Status, v.FinishedAt = pipeline.StateVideoCanceled, &at
 	}
+	switch t {
+	case pipeline.VideoHeld:
+		v.Hold = &pipeline.Hold{Reason: "a test", By: pipeline.ActorAnonymous, Since: at}
+	case pipeline.VideoSourceDeleted, pipeline.VideoSourcePurged:
+		v.Status, v.FinishedAt, v.SourceDeletedAt = pipeline.StateVideoReady, &at, &at
+	}
 	if t == pipeline.VideoPlayable || t == pipeline.VideoReady {
 		v.Playable, v.PlayableAt, v.Manifest = true, &at, "master.m3u8"
 	}

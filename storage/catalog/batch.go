@@ -164,8 +164,16 @@ func (b *batch) putVideo(ctx context.Context, id string, entry *videoEntry) erro
 	}
 	return b.exec(ctx, sqlPutVideo, id, v.Project, string(v.Status), v.CreatedAt.UnixMicro(),
 		v.PlannedWeight, v.DoneWeight, flag(v.Owed), flag(v.OwedPlayable), flag(v.Open()), v.Generation,
-		int64(entry.inspected), v.StoredMilliseconds(), v.Size, entry.outputBytes,
-		flag(v.PlaybackPolicy.Signed()), string(doc))
+		int64(entry.inspected), v.StoredMilliseconds(), v.SourceBytes(), entry.outputBytes,
+		flag(v.PlaybackPolicy.Signed()), endedAt(v), flag(v.Hold != nil), string(doc))
+}
+
+// endedAt returns when a video ended, for a column; 0 for one that has not.
+func endedAt(v *pipeline.VideoView) int64 {
+	if at := v.EndedAt(); !at.IsZero() {
+		return at.UnixMicro()
+	}
+	return 0
 }
 
 // flag converts a bool for a column.

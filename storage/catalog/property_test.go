@@ -273,6 +273,11 @@ func (a *actor) step() {
 		a.gone = true
 	case chance > 94:
 		a.s.tell("video.liked", "video.liked."+a.project+"."+a.video, a.video, `{"n":1}`)
+	case chance == 93 && !a.over:
+		a.s.held(a.project, a.video)
+	case chance == 93:
+		rapid.SampledFrom([]func(project, video string){a.s.held, a.s.released, a.s.sourceDeleted}).
+			Draw(a.rt, "kept")(a.project, a.video)
 	case chance > 92:
 		a.s.tell(pipeline.VideoChanged, pipeline.ChangedSubject(a.project, a.video), a.video,
 			pipeline.Label{Title: fmt.Sprint("title ", chance), Metadata: map[string]string{"k": "v"}})

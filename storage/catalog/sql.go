@@ -15,14 +15,15 @@ const (
 	sqlPutVideo = `
 		INSERT INTO videos
 			(id, project, status, created_at, planned_weight, done_weight, owed, owed_playable, open, generation,
-			inspected, stored_ms, source_bytes, output_bytes, signed, doc)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+			inspected, stored_ms, source_bytes, output_bytes, signed, ended, held, doc)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
 		ON CONFLICT (id) DO UPDATE SET status = excluded.status, created_at = excluded.created_at,
 			planned_weight = excluded.planned_weight, done_weight = excluded.done_weight,
 			owed = excluded.owed, owed_playable = excluded.owed_playable,
 			open = excluded.open, generation = excluded.generation, inspected = excluded.inspected,
 			stored_ms = excluded.stored_ms, source_bytes = excluded.source_bytes,
-			output_bytes = excluded.output_bytes, signed = excluded.signed, doc = excluded.doc`
+			output_bytes = excluded.output_bytes, signed = excluded.signed, ended = excluded.ended,
+			held = excluded.held, doc = excluded.doc`
 
 	sqlJobRow      = `SELECT name, doc, born, position FROM jobs WHERE video = $1 AND name = $2`
 	sqlJobsInState = `SELECT name, doc, born, position FROM jobs WHERE video = $1 AND status = $2`
@@ -135,6 +136,22 @@ const (
 		FROM videos WHERE project = $1`
 	sqlStoredUntil = `
 		SELECT COALESCE(SUM(stored_ms), 0) FROM videos WHERE project = $1 AND inspected > 0 AND inspected <= $2`
+	// The conditions repeat those of the partial indexes videos_ended and videos_sources word for word, which
+	// have all that is read. $3 and $4 are the place after which the list begins.
+	sqlEnded = `
+		SELECT ended, id FROM videos WHERE ended > 0 AND held = 0 AND project = $1 AND ended <= $2
+			AND (ended, id) > ($3, $4)
+		ORDER BY ended, id LIMIT $5`
+	sqlEndedSources = `
+		SELECT ended, id FROM videos WHERE ended > 0 AND held = 0 AND source_bytes > 0 AND project = $1
+			AND ended <= $2 AND (ended, id) > ($3, $4)
+		ORDER BY ended, id LIMIT $5`
+	sqlEndedSum = `
+		SELECT COUNT(*), COALESCE(SUM(source_bytes + output_bytes), 0) FROM videos
+		WHERE ended > 0 AND held = 0 AND project = $1 AND ended <= $2`
+	sqlEndedSourcesSum = `
+		SELECT COUNT(*), COALESCE(SUM(source_bytes), 0) FROM videos
+		WHERE ended > 0 AND held = 0 AND source_bytes > 0 AND project = $1 AND ended > $2 AND ended <= $3`
 	// The list of metrics repeats that of the partial index samples_usage word for word. What a quota refused
 	// before it was encoded does not count as encoded.
 	sqlUsage = `
@@ -157,6 +174,7 @@ var (
 	readerStatements = []string{
 		sqlSequence, sqlPoisoned, sqlAppliedAt, sqlVideo, sqlJobs, sqlOutputs, sqlEvents,
 		sqlOutputsAt, sqlAnyVideo, sqlAnyOutputs, sqlUnfinished, sqlBacklog, sqlLate, sqlPaces, sqlSamples,
-		sqlAllSamples, sqlStored, sqlStoredUntil, sqlUsage, sqlPlayback,
+		sqlAllSamples, sqlStored, sqlStoredUntil, sqlUsage, sqlPlayback, sqlEnded, sqlEndedSources, sqlEndedSum,
+		sqlEndedSourcesSum,
 	}
 )

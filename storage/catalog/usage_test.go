@@ -47,7 +47,9 @@ func usageByHand(ctx context.Context, c *Catalog, log []pipeline.Event, project 
 	var u pipeline.Usage
 	for _, v := range must(c.Videos(ctx, Query{Project: project, Limit: MaxLimit})).Data {
 		u.Videos++
-		u.SourceBytes += v.Size
+		if v.SourceDeletedAt == nil {
+			u.SourceBytes += v.Size
+		}
 		kept := v.Playable || v.Status == pipeline.StateVideoReady || v.Status == pipeline.StateVideoProcessing
 		if v.Media != nil && kept {
 			u.StoredMS += 9970

@@ -48,6 +48,9 @@ type Tuning struct {
 	Lease      time.Duration // of a task
 	SweepEvery time.Duration // between rounds of the sweeper
 	SweepAge   time.Duration // how long a video stands still before the sweeper looks at it
+	CleanEvery time.Duration // between rounds of the janitor; an hour
+	// RetentionDay is the day of the rules of retention.
+	RetentionDay time.Duration
 }
 
 // Jobs configures how a node runs jobs.

@@ -165,6 +165,15 @@ func (l chaosLog) State(ctx context.Context, project, video string) ([]pipeline.
 	return all.State(ctx, project, video)
 }
 
+// LastOwn implements pipeline.FenceReader.
+func (l chaosLog) LastOwn(ctx context.Context, project, video string) (uint64, error) {
+	r, ok := l.Log.(pipeline.FenceReader)
+	if !ok {
+		return 0, errors.New("the log is no FenceReader")
+	}
+	return r.LastOwn(ctx, project, video)
+}
+
 // Append implements pipeline.Log.
 func (l chaosLog) Append(ctx context.Context, e pipeline.Event, after uint64) (sequence uint64, err error) {
 	err = l.chaos.around("append."+string(e.Type), func() error {

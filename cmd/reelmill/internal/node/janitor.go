@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"iter"
@@ -10,13 +11,16 @@ import (
 	"github.com/reelmill/reelmill/storage"
 )
 
-// cleanEvery is how often the store is searched for objects that nobody needs.
+// cleanEvery is how often the store is searched for objects that nobody needs, and the rules of retention are
+// followed.
 const cleanEvery = time.Hour
 
-// clean runs the janitor, and lets the store reclaim its own leftovers, every cleanEvery until ctx ends.
+// clean runs the janitor, and lets the store reclaim its own leftovers, every cleanEvery until ctx ends. The
+// rules of retention come first, so that the rest is what they have left.
 func (s *Server) clean(ctx context.Context) error {
 	janitor := &pipeline.Janitor{Log: s.bus, Owners: s.bus, Shelf: shelf{s.objects}, Jumped: s.jumped}
-	tick := time.NewTicker(cleanEvery)
+	expirer := s.expirer()
+	tick := time.NewTicker(cmp.Or(s.config.CleanEvery, cleanEvery))
 	defer tick.Stop()
 	for {
 		select {
@@ -24,6 +28,7 @@ func (s *Server) clean(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
+		s.expire(ctx, expirer)
 		deleted, err := janitor.Clean(ctx)
 		s.metrics.cleaned.Add(float64(deleted))
 		if r, ok := storage.As[storage.Reclaimer](s.objects); ok {
@@ -33,6 +38,25 @@ func (s *Server) clean(ctx context.Context) error {
 		if err != nil && ctx.Err() == nil {
 			s.config.Logger.Warn("clean the store", "deleted", deleted, "error", err)
 		}
+	}
+}
+
+// expirer returns what follows the rules of retention.
+func (s *Server) expirer() *pipeline.Expirer {
+	return &pipeline.Expirer{
+		Log: s.faults.log(s.bus), Videos: s.catalog, Rules: s.keys.Retention, Newest: s.catalog.Newest,
+		Ran: func() time.Duration { return time.Since(s.opened) }, Jumped: s.jumped,
+		Day: s.config.RetentionDay, Logger: s.config.Logger,
+	}
+}
+
+// expire follows the rules of retention once.
+func (s *Server) expire(ctx context.Context, x *pipeline.Expirer) {
+	sources, videos, err := x.Expire(ctx)
+	s.metrics.expired.WithLabelValues("source").Add(float64(sources))
+	s.metrics.expired.WithLabelValues("video").Add(float64(videos))
+	if err != nil && ctx.Err() == nil {
+		s.config.Logger.Warn("follow the rules of retention", "sources", sources, "videos", videos, "error", err)
 	}
 }
 

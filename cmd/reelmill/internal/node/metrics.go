@@ -22,6 +22,7 @@ type metrics struct {
 	ofBroker  []part // read at a scrape while the broker can store
 
 	cleaned  prometheus.Counter
+	expired  *prometheus.CounterVec // by what was deleted
 	requests *prometheus.HistogramVec
 
 	attempts        *prometheus.HistogramVec // seconds, by worker type and outcome
@@ -113,6 +114,10 @@ func newMetrics(b *bus.Bus, recurring *pipeline.Recurring) *metrics {
 		cleaned: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "reelmill_objects_cleaned_total", Help: "Objects that the janitor deleted.",
 		}),
+		expired: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "reelmill_retention_deleted_total",
+			Help: "Sources alone, and whole videos, that the rules of retention deleted.",
+		}, []string{"what"}),
 		requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "reelmill_http_request_seconds",
 			Help:    "Requests to the API, uploads included; an event stream counts until it has begun.",
@@ -146,8 +151,8 @@ func newMetrics(b *bus.Bus, recurring *pipeline.Recurring) *metrics {
 	for _, code := range pipeline.Codes() {
 		m.videoFailures.WithLabelValues(string(code))
 	}
-	m.registry.MustRegister(m, m.cleaned, m.requests, m.attempts, m.attemptFailures, m.videos, m.videoFailures,
-		m.playable, m.ready, m.uploadedBytes, m.encodedSeconds, collectors.NewGoCollector(),
+	m.registry.MustRegister(m, m.cleaned, m.expired, m.requests, m.attempts, m.attemptFailures, m.videos,
+		m.videoFailures, m.playable, m.ready, m.uploadedBytes, m.encodedSeconds, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

@@ -189,7 +189,7 @@ func (s *Server) openAPI(context.Context) error {
 		CheckFetchURL:   s.server.Fetch.CheckURL,
 		Sandbox:         string(s.cage.Tier()),
 		Ready:           s.ready, FreeSpace: s.disk.FreeSpace, LogRoom: s.logRoom, Stopping: s.stopping.Load,
-		Jumped: s.jumped,
+		Jumped: s.jumped, Retention: s.keys.KnownRetention, RetentionDay: s.config.RetentionDay,
 		Logger: s.config.Logger, Version: s.config.Version, PublicURL: s.server.PublicURL,
 	})
 	return err

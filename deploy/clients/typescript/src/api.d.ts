@@ -601,7 +601,9 @@ export interface paths {
         head?: never;
         /**
          * Change a project
-         * @description For operators. What is left out stays, also within `limits`; 0 takes a limit away. Videos keep their own `playback_policy`.
+         * @description For operators. What is left out stays, also within `limits` and `retention`; 0 takes a limit or rule away. Videos keep their own `playback_policy`.
+         *
+         *     With `dry_run=true`, answers the project as it would be and, in `would_delete`, what its rules of retention would delete now, and changes nothing. Without it, a change of `retention` that would delete something now is refused (`retention_unconfirmed`); with `dry_run=false` it is made.
          *
          *     The credential needs the scope `operator`.
          */
@@ -1060,12 +1062,14 @@ export interface paths {
         options?: never;
         head?: never;
         /**
-         * Change title, metadata, passthrough or playback policy of a video
+         * Change title, metadata, passthrough, playback policy or legal hold of a video
          * @description A JSON merge patch (RFC 7396): what it leaves out stays. A key of `metadata` that is null is removed; `null` for `metadata` removes all keys, for the others the text. A change is the event `video.changed`; one that changes nothing writes none. Webhooks that follow have the new texts.
          *
          *     With `playback_policy` `signed`, whoever plays needs a token from then on, players that have begun included; a cache in front of the server may answer what it has until that is a minute old.
          *
-         *     With `If-Match`, the change is refused (412) when somebody else changed any of this since the ETag was read.
+         *     With `hold`, such as `{"reason": "case 7"}`, the video has a legal hold: neither people nor rules delete it or its source (`video_held`), until a change with `null` removes the hold. Both are events (`video.held`, `video.released`), and need the scope `admin`.
+         *
+         *     With `If-Match`, the change is refused (412) when somebody else changed any of this, but for the hold, since the ETag was read.
          *
          *     The credential needs the scope `write`.
          */
@@ -1837,6 +1841,26 @@ export interface webhooks {
         patch?: never;
         trace?: never;
     };
+    "video.held": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * A video has a legal hold: nobody deletes it or its source
+         * @description The server sends it to each endpoint that asks for the type, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video, job or quota as it was at the event; of a deleted video, its id.
+         */
+        post: operations["on-video.held"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "video.inspected": {
         parameters: {
             query?: never;
@@ -2017,6 +2041,26 @@ export interface webhooks {
         patch?: never;
         trace?: never;
     };
+    "video.released": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * The legal hold of a video has ended
+         * @description The server sends it to each endpoint that asks for the type, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video, job or quota as it was at the event; of a deleted video, its id.
+         */
+        post: operations["on-video.released"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "video.reopened": {
         parameters: {
             query?: never;
@@ -2031,6 +2075,46 @@ export interface webhooks {
          * @description The server sends it to each endpoint that asks for the type, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video, job or quota as it was at the event; of a deleted video, its id.
          */
         post: operations["on-video.reopened"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "video.source_deleted": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * The retention of the project deletes the source of a video; what was made of it stays
+         * @description The server sends it to each endpoint that asks for the type, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video, job or quota as it was at the event; of a deleted video, its id.
+         */
+        post: operations["on-video.source_deleted"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "video.source_purged": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * The bytes of a source that was deleted are removed
+         * @description The server sends it to each endpoint that asks for the type, until an answer is 2xx: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It may come more than once, with the same `webhook-id`, and in any order with others. `data` is the video, job or quota as it was at the event; of a deleted video, its id.
+         */
+        post: operations["on-video.source_purged"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2311,6 +2395,35 @@ export interface components {
         } & {
             [key: string]: unknown;
         };
+        ChangedProject: {
+            /** Format: date-time */
+            changed_at: string;
+            /**
+             * Format: date-time
+             * @description 0001-01-01 for the project default, which was always there
+             */
+            created_at: string;
+            deleted?: boolean;
+            /** @description True: nothing was changed */
+            dry_run?: boolean;
+            /** @description What the project may use; no limits when left out */
+            limits?: components["schemas"]["Limits"];
+            /** @description 1 to 40 of a-z, 0-9 and hyphen */
+            name: string;
+            /**
+             * @description Of videos whose upload says none; public if left out
+             * @enum {string}
+             */
+            playback_policy?: "public" | "signed";
+            /** @description How long videos and their sources are kept after the end of the video; for ever when left out */
+            retention?: components["schemas"]["Retention"];
+            /** @description For people; may be empty */
+            title: string;
+            /** @description What the rules of retention would delete now; in a dry run alone */
+            would_delete?: components["schemas"]["Expiring"];
+        } & {
+            [key: string]: unknown;
+        };
         DeadLetterView: {
             /** Format: int64 */
             attempts: number;
@@ -2481,6 +2594,25 @@ export interface components {
         } & {
             [key: string]: unknown;
         };
+        Expiring: {
+            /**
+             * Format: int64
+             * @description Bytes of all of these
+             */
+            bytes: number;
+            /**
+             * Format: int64
+             * @description Sources alone, of videos that stay
+             */
+            sources: number;
+            /**
+             * Format: int64
+             * @description Videos, with all that was made of them
+             */
+            videos: number;
+        } & {
+            [key: string]: unknown;
+        };
         FailureReason: {
             /** @description The likely cause */
             cause: string;
@@ -2545,6 +2677,16 @@ export interface components {
             sandbox?: string;
             /** @enum {string} */
             status: "ok" | "unavailable";
+        } & {
+            [key: string]: unknown;
+        };
+        Hold: {
+            /** @description The actor of the event that set it */
+            by?: string;
+            /** @description As given; may be empty */
+            reason: string;
+            /** Format: date-time */
+            since: string;
         } & {
             [key: string]: unknown;
         };
@@ -3035,20 +3177,22 @@ export interface components {
             scopes: string[] | null;
         };
         NewProject: {
-            /** @description What the project may use; no limits when left out */
-            limits?: components["schemas"]["Limits"];
+            /** @description The limits to change; others stay, and a new project has none */
+            limits?: components["schemas"]["LimitsChange"];
             /**
              * @description 1 to 40 of a-z, 0-9 and hyphen
              * @example shop
              */
             name: string;
             /**
-             * @description Of videos whose upload says none; public if left out
+             * @description Of videos whose upload says none
              * @enum {string}
              */
             playback_policy?: "public" | "signed";
+            /** @description The rules to change; others stay, and a new project has none */
+            retention?: components["schemas"]["RetentionChange"];
             /** @description For people; may be empty */
-            title: string;
+            title?: string;
         };
         NewReadToken: {
             /**
@@ -3314,19 +3458,23 @@ export interface components {
              * @enum {string}
              */
             playback_policy?: "public" | "signed";
+            /** @description How long videos and their sources are kept after the end of the video; for ever when left out */
+            retention?: components["schemas"]["Retention"];
             /** @description For people; may be empty */
             title: string;
         } & {
             [key: string]: unknown;
         };
         ProjectChange: {
-            /** @description The limits to change; others stay */
+            /** @description The limits to change; others stay, and a new project has none */
             limits?: components["schemas"]["LimitsChange"];
             /**
              * @description Of videos whose upload says none
              * @enum {string}
              */
             playback_policy?: "public" | "signed";
+            /** @description The rules to change; others stay, and a new project has none */
+            retention?: components["schemas"]["RetentionChange"];
             /** @description For people; may be empty */
             title?: string;
         };
@@ -3524,6 +3672,32 @@ export interface components {
             to: string;
         } & {
             [key: string]: unknown;
+        };
+        Retention: {
+            /**
+             * Format: int64
+             * @description Days after its end for which the source of a video is kept; 0: for ever
+             */
+            source_days?: number;
+            /**
+             * Format: int64
+             * @description Days after its end for which a video is kept, with all that was made of it; 0: for ever
+             */
+            video_days?: number;
+        } & {
+            [key: string]: unknown;
+        };
+        RetentionChange: {
+            /**
+             * Format: int64
+             * @description Days after its end for which the source of a video is kept; 0: for ever
+             */
+            source_days?: number;
+            /**
+             * Format: int64
+             * @description Days after its end for which a video is kept, with all that was made of it; 0: for ever
+             */
+            video_days?: number;
         };
         RotateInputBody: {
             /**
@@ -3921,6 +4095,11 @@ export interface components {
             dash_url?: string;
             /** @description Why it is not ready; null otherwise */
             error: components["schemas"]["Problem"] | null;
+            /**
+             * Format: date-time
+             * @description When the retention of the project will delete the video; null: never, as long as the rules stay, or the video has not ended or is held. In webhooks always null
+             */
+            expires_at: string | null;
             /** @description As the uploader called it; may be empty until a URL is fetched */
             filename: string;
             /**
@@ -3928,6 +4107,8 @@ export interface components {
              * @description When it became ready, errored, rejected or canceled
              */
             finished_at: string | null;
+            /** @description The legal hold: until it is removed, nobody deletes the video or its source; null: there is none */
+            hold: components["schemas"]["Hold"] | null;
             /** @description vid_ and 26 letters and digits, without order: videos sort by created_at */
             id: string;
             /** Format: date-time */
@@ -3971,6 +4152,11 @@ export interface components {
              * @description Bytes of the source; 0 until a URL is fetched
              */
             size: number;
+            /**
+             * Format: date-time
+             * @description When the retention of the project deleted the source; null: it has not
+             */
+            source_deleted_at: string | null;
             /** @enum {string} */
             status: "queued" | "inspecting" | "processing" | "ready" | "errored" | "rejected" | "canceled";
             /** @description As given at upload, or changed since; may be empty */
@@ -5666,6 +5852,7 @@ export interface operations {
             };
             /**
              * @description - `state_conflict`: The state does not allow that
+             *     - `source_gone`: The source of the video is gone
              *     - `idempotency_key_in_use`: A request with this Idempotency-Key is under way
              */
             409: {
@@ -5958,6 +6145,7 @@ export interface operations {
             };
             /**
              * @description - `state_conflict`: The state does not allow that
+             *     - `source_gone`: The source of the video is gone
              *     - `idempotency_key_in_use`: A request with this Idempotency-Key is under way
              */
             409: {
@@ -6489,7 +6677,10 @@ export interface operations {
     };
     "change-project": {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description true: say what the change would do, and change nothing. false: change retention even if that deletes something now */
+                dry_run?: "true" | "false";
+            };
             header?: never;
             path: {
                 /** @description The project's name */
@@ -6521,17 +6712,36 @@ export interface operations {
                 content: {
                     /**
                      * @example {
-                     *       "changed_at": "2026-11-28T12:00:00Z",
+                     *       "changed_at": "2026-11-28T13:00:00Z",
                      *       "created_at": "2026-11-28T12:00:00Z",
+                     *       "dry_run": true,
                      *       "name": "shop",
-                     *       "title": "Corner shop"
+                     *       "retention": {
+                     *         "source_days": 30
+                     *       },
+                     *       "title": "Corner shop",
+                     *       "would_delete": {
+                     *         "bytes": 5368709120,
+                     *         "sources": 12,
+                     *         "videos": 0
+                     *       }
                      *     }
                      */
-                    "application/json": components["schemas"]["Project"];
+                    "application/json": components["schemas"]["ChangedProject"];
                 };
             };
             /** @description - `not_found`: Not found */
             404: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description - `retention_unconfirmed`: The rule would delete something now */
+            409: {
                 headers: {
                     "X-Request-Id"?: string;
                     [name: string]: unknown;
@@ -8976,8 +9186,10 @@ export interface operations {
                      *           "dash_manifest": "manifest.mpd",
                      *           "dash_url": "/play/vid_01m8ghr0taxqswfbv5p1cdn8he/manifest.mpd",
                      *           "error": null,
+                     *           "expires_at": null,
                      *           "filename": "film.mp4",
                      *           "finished_at": "2026-11-28T07:43:41.960596Z",
+                     *           "hold": null,
                      *           "id": "vid_01m8ghr0taxqswfbv5p1cdn8he",
                      *           "inspected_at": "2026-11-28T07:43:34.82734Z",
                      *           "manifest": "master.m3u8",
@@ -9050,6 +9262,7 @@ export interface operations {
                      *           "ready_at": "2026-11-28T07:43:41.960596Z",
                      *           "sha256": "b59b3e796721b13ef4232637a37379ab492a647de6fe7892ce73d0c5ff1c38df",
                      *           "size": 690387,
+                     *           "source_deleted_at": null,
                      *           "status": "ready",
                      *           "title": "My film",
                      *           "trace_id": "b8a01438a929fb669e459adc1aaf3f14",
@@ -9193,8 +9406,10 @@ export interface operations {
                      * @example {
                      *       "created_at": "2026-11-28T07:43:33.781642Z",
                      *       "error": null,
+                     *       "expires_at": null,
                      *       "filename": "film.mp4",
                      *       "finished_at": null,
+                     *       "hold": null,
                      *       "id": "vid_01m8ghr0taxqswfbv5p1cdn8he",
                      *       "inspected_at": null,
                      *       "media": null,
@@ -9211,6 +9426,7 @@ export interface operations {
                      *       "ready_at": null,
                      *       "sha256": "b59b3e796721b13ef4232637a37379ab492a647de6fe7892ce73d0c5ff1c38df",
                      *       "size": 690387,
+                     *       "source_deleted_at": null,
                      *       "status": "queued",
                      *       "title": "My film",
                      *       "trace_id": "b8a01438a929fb669e459adc1aaf3f14",
@@ -9388,8 +9604,10 @@ export interface operations {
                      *       "dash_manifest": "manifest.mpd",
                      *       "dash_url": "/play/vid_01m8ghr0taxqswfbv5p1cdn8he/manifest.mpd",
                      *       "error": null,
+                     *       "expires_at": null,
                      *       "filename": "film.mp4",
                      *       "finished_at": "2026-11-28T07:43:41.960596Z",
+                     *       "hold": null,
                      *       "id": "vid_01m8ghr0taxqswfbv5p1cdn8he",
                      *       "inspected_at": "2026-11-28T07:43:34.82734Z",
                      *       "manifest": "master.m3u8",
@@ -9462,6 +9680,7 @@ export interface operations {
                      *       "ready_at": "2026-11-28T07:43:41.960596Z",
                      *       "sha256": "b59b3e796721b13ef4232637a37379ab492a647de6fe7892ce73d0c5ff1c38df",
                      *       "size": 690387,
+                     *       "source_deleted_at": null,
                      *       "status": "ready",
                      *       "title": "My film",
                      *       "trace_id": "b8a01438a929fb669e459adc1aaf3f14",
@@ -9537,6 +9756,16 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
+            /** @description - `video_held`: The video has a legal hold */
+            409: {
+                headers: {
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
             "4XX": components["responses"]["WrongRequest"];
             default: components["responses"]["FailedServer"];
         };
@@ -9566,6 +9795,10 @@ export interface operations {
                  *     }
                  */
                 "application/json": {
+                    hold?: {
+                        /** @description For people; at most 512 characters */
+                        reason?: string;
+                    } | null;
                     metadata?: {
                         [key: string]: string | null;
                     } | null;
@@ -9587,6 +9820,10 @@ export interface operations {
                  *     }
                  */
                 "application/merge-patch+json": {
+                    hold?: {
+                        /** @description For people; at most 512 characters */
+                        reason?: string;
+                    } | null;
                     metadata?: {
                         [key: string]: string | null;
                     } | null;
@@ -9615,8 +9852,10 @@ export interface operations {
                      *       "dash_manifest": "manifest.mpd",
                      *       "dash_url": "/play/vid_01m8ghr0taxqswfbv5p1cdn8he/manifest.mpd",
                      *       "error": null,
+                     *       "expires_at": null,
                      *       "filename": "film.mp4",
                      *       "finished_at": "2026-11-28T07:43:41.960596Z",
+                     *       "hold": null,
                      *       "id": "vid_01m8ghr0taxqswfbv5p1cdn8he",
                      *       "inspected_at": "2026-11-28T07:43:34.82734Z",
                      *       "manifest": "master.m3u8",
@@ -9689,6 +9928,7 @@ export interface operations {
                      *       "ready_at": "2026-11-28T07:43:41.960596Z",
                      *       "sha256": "b59b3e796721b13ef4232637a37379ab492a647de6fe7892ce73d0c5ff1c38df",
                      *       "size": 690387,
+                     *       "source_deleted_at": null,
                      *       "status": "ready",
                      *       "title": "Our film",
                      *       "trace_id": "b8a01438a929fb669e459adc1aaf3f14",
@@ -10018,8 +10258,10 @@ export interface operations {
                      * @example {
                      *       "created_at": "2026-11-28T07:43:44.136353Z",
                      *       "error": null,
+                     *       "expires_at": null,
                      *       "filename": "film.mp4",
                      *       "finished_at": "2026-11-28T07:43:44.140726Z",
+                     *       "hold": null,
                      *       "id": "vid_01m8ghrazmdytes6k3afv1bz67",
                      *       "inspected_at": null,
                      *       "media": null,
@@ -10034,6 +10276,7 @@ export interface operations {
                      *       "ready_at": null,
                      *       "sha256": "b59b3e796721b13ef4232637a37379ab492a647de6fe7892ce73d0c5ff1c38df",
                      *       "size": 690387,
+                     *       "source_deleted_at": null,
                      *       "status": "canceled",
                      *       "title": "",
                      *       "trace_id": "db93ce70678e55ec44651af024fba982",
@@ -10815,8 +11058,10 @@ export interface operations {
                      * @example {
                      *       "created_at": "2026-11-28T07:43:33.781642Z",
                      *       "error": null,
+                     *       "expires_at": null,
                      *       "filename": "film.mp4",
                      *       "finished_at": null,
+                     *       "hold": null,
                      *       "id": "vid_01m8ghr0taxqswfbv5p1cdn8he",
                      *       "inspected_at": "2026-11-28T07:43:34.82734Z",
                      *       "manifest": "master.m3u8",
@@ -10889,6 +11134,7 @@ export interface operations {
                      *       "ready_at": null,
                      *       "sha256": "b59b3e796721b13ef4232637a37379ab492a647de6fe7892ce73d0c5ff1c38df",
                      *       "size": 690387,
+                     *       "source_deleted_at": null,
                      *       "status": "processing",
                      *       "title": "My film",
                      *       "trace_id": "b8a01438a929fb669e459adc1aaf3f14",
@@ -10910,6 +11156,7 @@ export interface operations {
             };
             /**
              * @description - `state_conflict`: The state does not allow that
+             *     - `source_gone`: The source of the video is gone
              *     - `idempotency_key_in_use`: A request with this Idempotency-Key is under way
              */
             409: {
@@ -12635,8 +12882,10 @@ export interface operations {
                  *       "data": {
                  *         "created_at": "2026-11-28T07:43:44.136353Z",
                  *         "error": null,
+                 *         "expires_at": null,
                  *         "filename": "film.mp4",
                  *         "finished_at": "2026-11-28T07:43:44.140726Z",
+                 *         "hold": null,
                  *         "id": "vid_01m8ghrazmdytes6k3afv1bz67",
                  *         "inspected_at": null,
                  *         "media": null,
@@ -12651,6 +12900,7 @@ export interface operations {
                  *         "ready_at": null,
                  *         "sha256": "b59b3e796721b13ef4232637a37379ab492a647de6fe7892ce73d0c5ff1c38df",
                  *         "size": 690387,
+                 *         "source_deleted_at": null,
                  *         "status": "canceled",
                  *         "title": "",
                  *         "trace_id": "db93ce70678e55ec44651af024fba982",
@@ -12724,7 +12974,10 @@ export interface operations {
                  *         "inspected_at": null,
                  *         "playable_at": null,
                  *         "ready_at": null,
-                 *         "finished_at": null
+                 *         "finished_at": null,
+                 *         "hold": null,
+                 *         "source_deleted_at": null,
+                 *         "expires_at": null
                  *       },
                  *       "timestamp": "2026-11-28T07:43:41Z",
                  *       "type": "video.changed"
@@ -12836,8 +13089,10 @@ export interface operations {
                  *           "step": "transcode",
                  *           "title": "Encoding failed"
                  *         },
+                 *         "expires_at": null,
                  *         "filename": "film.mp4",
                  *         "finished_at": "2026-11-28T07:43:42.109514Z",
+                 *         "hold": null,
                  *         "id": "vid_01m8ghr8y475bhvy3njcnnhn83",
                  *         "inspected_at": "2026-11-28T07:43:42.09516Z",
                  *         "media": null,
@@ -12852,6 +13107,7 @@ export interface operations {
                  *         "ready_at": null,
                  *         "sha256": "fc1e7fe5ccce9e8aadd458b476288abd6c27df1a8c0f431fd24958e8e7cc4a42",
                  *         "size": 8,
+                 *         "source_deleted_at": null,
                  *         "status": "errored",
                  *         "title": "",
                  *         "trace_id": "42761eeafef512ae65f558716c17ec6a",
@@ -12859,6 +13115,83 @@ export interface operations {
                  *       },
                  *       "timestamp": "2026-11-28T07:43:42.109514Z",
                  *       "type": "video.errored"
+                 *     }
+                 */
+                "application/json": components["schemas"]["Message"];
+            };
+        };
+        responses: {
+            /** @description The receiver wants no more: the server gives up at once, and disables the endpoint */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Any 2xx: the receiver has it, and the server sends it no more */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    "on-video.held": {
+        parameters: {
+            query?: never;
+            header: {
+                /**
+                 * @description The id of the event, the same in every try
+                 * @example evt_01kah3q6m4c5w8t2y7v9r1x0zb
+                 */
+                "webhook-id": string;
+                /**
+                 * @description When this try was sent, in seconds since 1970
+                 * @example 1763720142
+                 */
+                "webhook-timestamp": string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "data": {
+                 *         "id": "vid_00000000000000000000000001",
+                 *         "project": "default",
+                 *         "status": "processing",
+                 *         "playable": false,
+                 *         "progress": 0,
+                 *         "pipeline": "default",
+                 *         "filename": "test.mp4",
+                 *         "size": 0,
+                 *         "sha256": "",
+                 *         "title": "A test of ReelMill",
+                 *         "metadata": {},
+                 *         "passthrough": "",
+                 *         "playback_policy": "public",
+                 *         "media": null,
+                 *         "error": null,
+                 *         "warnings": [],
+                 *         "trace_id": "",
+                 *         "created_at": "2026-11-28T07:43:41Z",
+                 *         "inspected_at": null,
+                 *         "playable_at": null,
+                 *         "ready_at": null,
+                 *         "finished_at": null,
+                 *         "hold": {
+                 *           "reason": "a test",
+                 *           "by": "anonymous",
+                 *           "since": "2026-11-28T07:43:41Z"
+                 *         },
+                 *         "source_deleted_at": null,
+                 *         "expires_at": null
+                 *       },
+                 *       "timestamp": "2026-11-28T07:43:41Z",
+                 *       "type": "video.held"
                  *     }
                  */
                 "application/json": components["schemas"]["Message"];
@@ -12925,7 +13258,10 @@ export interface operations {
                  *         "inspected_at": null,
                  *         "playable_at": null,
                  *         "ready_at": null,
-                 *         "finished_at": null
+                 *         "finished_at": null,
+                 *         "hold": null,
+                 *         "source_deleted_at": null,
+                 *         "expires_at": null
                  *       },
                  *       "timestamp": "2026-11-28T07:43:41Z",
                  *       "type": "video.inspected"
@@ -12995,7 +13331,10 @@ export interface operations {
                  *         "inspected_at": null,
                  *         "playable_at": null,
                  *         "ready_at": null,
-                 *         "finished_at": null
+                 *         "finished_at": null,
+                 *         "hold": null,
+                 *         "source_deleted_at": null,
+                 *         "expires_at": null
                  *       },
                  *       "timestamp": "2026-11-28T07:43:41Z",
                  *       "type": "video.outputs_added"
@@ -13065,7 +13404,10 @@ export interface operations {
                  *         "inspected_at": null,
                  *         "playable_at": null,
                  *         "ready_at": null,
-                 *         "finished_at": null
+                 *         "finished_at": null,
+                 *         "hold": null,
+                 *         "source_deleted_at": null,
+                 *         "expires_at": null
                  *       },
                  *       "timestamp": "2026-11-28T07:43:41Z",
                  *       "type": "video.outputs_failed"
@@ -13135,7 +13477,10 @@ export interface operations {
                  *         "inspected_at": null,
                  *         "playable_at": null,
                  *         "ready_at": null,
-                 *         "finished_at": null
+                 *         "finished_at": null,
+                 *         "hold": null,
+                 *         "source_deleted_at": null,
+                 *         "expires_at": null
                  *       },
                  *       "timestamp": "2026-11-28T07:43:41Z",
                  *       "type": "video.outputs_reopened"
@@ -13205,7 +13550,10 @@ export interface operations {
                  *         "inspected_at": null,
                  *         "playable_at": null,
                  *         "ready_at": null,
-                 *         "finished_at": null
+                 *         "finished_at": null,
+                 *         "hold": null,
+                 *         "source_deleted_at": null,
+                 *         "expires_at": null
                  *       },
                  *       "timestamp": "2026-11-28T07:43:41Z",
                  *       "type": "video.outputs_requested"
@@ -13256,8 +13604,10 @@ export interface operations {
                  *       "data": {
                  *         "created_at": "2026-11-28T07:43:33.781642Z",
                  *         "error": null,
+                 *         "expires_at": null,
                  *         "filename": "film.mp4",
                  *         "finished_at": null,
+                 *         "hold": null,
                  *         "id": "vid_01m8ghr0taxqswfbv5p1cdn8he",
                  *         "inspected_at": "2026-11-28T07:43:34.82734Z",
                  *         "manifest": "master.m3u8",
@@ -13330,6 +13680,7 @@ export interface operations {
                  *         "ready_at": null,
                  *         "sha256": "b59b3e796721b13ef4232637a37379ab492a647de6fe7892ce73d0c5ff1c38df",
                  *         "size": 690387,
+                 *         "source_deleted_at": null,
                  *         "status": "processing",
                  *         "title": "My film",
                  *         "trace_id": "b8a01438a929fb669e459adc1aaf3f14",
@@ -13436,8 +13787,10 @@ export interface operations {
                  *         "dash_manifest": "manifest.mpd",
                  *         "dash_url": "/play/vid_01m8ghr0taxqswfbv5p1cdn8he/manifest.mpd",
                  *         "error": null,
+                 *         "expires_at": null,
                  *         "filename": "film.mp4",
                  *         "finished_at": "2026-11-28T07:43:41.960596Z",
+                 *         "hold": null,
                  *         "id": "vid_01m8ghr0taxqswfbv5p1cdn8he",
                  *         "inspected_at": "2026-11-28T07:43:34.82734Z",
                  *         "manifest": "master.m3u8",
@@ -13510,6 +13863,7 @@ export interface operations {
                  *         "ready_at": "2026-11-28T07:43:41.960596Z",
                  *         "sha256": "b59b3e796721b13ef4232637a37379ab492a647de6fe7892ce73d0c5ff1c38df",
                  *         "size": 690387,
+                 *         "source_deleted_at": null,
                  *         "status": "ready",
                  *         "title": "My film",
                  *         "trace_id": "b8a01438a929fb669e459adc1aaf3f14",
@@ -13572,8 +13926,10 @@ export interface operations {
                  *           "step": "inspect",
                  *           "title": "The file is not a video"
                  *         },
+                 *         "expires_at": null,
                  *         "filename": "notes.txt",
                  *         "finished_at": "2026-11-28T07:43:42.109514Z",
+                 *         "hold": null,
                  *         "id": "vid_01m8ghr8y475bhvy3njcnnhn83",
                  *         "inspected_at": "2026-11-28T07:43:42.09516Z",
                  *         "media": null,
@@ -13588,6 +13944,7 @@ export interface operations {
                  *         "ready_at": null,
                  *         "sha256": "fc1e7fe5ccce9e8aadd458b476288abd6c27df1a8c0f431fd24958e8e7cc4a42",
                  *         "size": 8,
+                 *         "source_deleted_at": null,
                  *         "status": "rejected",
                  *         "title": "",
                  *         "trace_id": "42761eeafef512ae65f558716c17ec6a",
@@ -13595,6 +13952,79 @@ export interface operations {
                  *       },
                  *       "timestamp": "2026-11-28T07:43:42.109514Z",
                  *       "type": "video.rejected"
+                 *     }
+                 */
+                "application/json": components["schemas"]["Message"];
+            };
+        };
+        responses: {
+            /** @description The receiver wants no more: the server gives up at once, and disables the endpoint */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Any 2xx: the receiver has it, and the server sends it no more */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    "on-video.released": {
+        parameters: {
+            query?: never;
+            header: {
+                /**
+                 * @description The id of the event, the same in every try
+                 * @example evt_01kah3q6m4c5w8t2y7v9r1x0zb
+                 */
+                "webhook-id": string;
+                /**
+                 * @description When this try was sent, in seconds since 1970
+                 * @example 1763720142
+                 */
+                "webhook-timestamp": string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "data": {
+                 *         "id": "vid_00000000000000000000000001",
+                 *         "project": "default",
+                 *         "status": "processing",
+                 *         "playable": false,
+                 *         "progress": 0,
+                 *         "pipeline": "default",
+                 *         "filename": "test.mp4",
+                 *         "size": 0,
+                 *         "sha256": "",
+                 *         "title": "A test of ReelMill",
+                 *         "metadata": {},
+                 *         "passthrough": "",
+                 *         "playback_policy": "public",
+                 *         "media": null,
+                 *         "error": null,
+                 *         "warnings": [],
+                 *         "trace_id": "",
+                 *         "created_at": "2026-11-28T07:43:41Z",
+                 *         "inspected_at": null,
+                 *         "playable_at": null,
+                 *         "ready_at": null,
+                 *         "finished_at": null,
+                 *         "hold": null,
+                 *         "source_deleted_at": null,
+                 *         "expires_at": null
+                 *       },
+                 *       "timestamp": "2026-11-28T07:43:41Z",
+                 *       "type": "video.released"
                  *     }
                  */
                 "application/json": components["schemas"]["Message"];
@@ -13661,10 +14091,159 @@ export interface operations {
                  *         "inspected_at": null,
                  *         "playable_at": null,
                  *         "ready_at": null,
-                 *         "finished_at": null
+                 *         "finished_at": null,
+                 *         "hold": null,
+                 *         "source_deleted_at": null,
+                 *         "expires_at": null
                  *       },
                  *       "timestamp": "2026-11-28T07:43:41Z",
                  *       "type": "video.reopened"
+                 *     }
+                 */
+                "application/json": components["schemas"]["Message"];
+            };
+        };
+        responses: {
+            /** @description The receiver wants no more: the server gives up at once, and disables the endpoint */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Any 2xx: the receiver has it, and the server sends it no more */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    "on-video.source_deleted": {
+        parameters: {
+            query?: never;
+            header: {
+                /**
+                 * @description The id of the event, the same in every try
+                 * @example evt_01kah3q6m4c5w8t2y7v9r1x0zb
+                 */
+                "webhook-id": string;
+                /**
+                 * @description When this try was sent, in seconds since 1970
+                 * @example 1763720142
+                 */
+                "webhook-timestamp": string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "data": {
+                 *         "id": "vid_00000000000000000000000001",
+                 *         "project": "default",
+                 *         "status": "ready",
+                 *         "playable": false,
+                 *         "progress": 0,
+                 *         "pipeline": "default",
+                 *         "filename": "test.mp4",
+                 *         "size": 0,
+                 *         "sha256": "",
+                 *         "title": "A test of ReelMill",
+                 *         "metadata": {},
+                 *         "passthrough": "",
+                 *         "playback_policy": "public",
+                 *         "media": null,
+                 *         "error": null,
+                 *         "warnings": [],
+                 *         "trace_id": "",
+                 *         "created_at": "2026-11-28T07:43:41Z",
+                 *         "inspected_at": null,
+                 *         "playable_at": null,
+                 *         "ready_at": null,
+                 *         "finished_at": "2026-11-28T07:43:41Z",
+                 *         "hold": null,
+                 *         "source_deleted_at": "2026-11-28T07:43:41Z",
+                 *         "expires_at": null
+                 *       },
+                 *       "timestamp": "2026-11-28T07:43:41Z",
+                 *       "type": "video.source_deleted"
+                 *     }
+                 */
+                "application/json": components["schemas"]["Message"];
+            };
+        };
+        responses: {
+            /** @description The receiver wants no more: the server gives up at once, and disables the endpoint */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Any 2xx: the receiver has it, and the server sends it no more */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    "on-video.source_purged": {
+        parameters: {
+            query?: never;
+            header: {
+                /**
+                 * @description The id of the event, the same in every try
+                 * @example evt_01kah3q6m4c5w8t2y7v9r1x0zb
+                 */
+                "webhook-id": string;
+                /**
+                 * @description When this try was sent, in seconds since 1970
+                 * @example 1763720142
+                 */
+                "webhook-timestamp": string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "data": {
+                 *         "id": "vid_00000000000000000000000001",
+                 *         "project": "default",
+                 *         "status": "ready",
+                 *         "playable": false,
+                 *         "progress": 0,
+                 *         "pipeline": "default",
+                 *         "filename": "test.mp4",
+                 *         "size": 0,
+                 *         "sha256": "",
+                 *         "title": "A test of ReelMill",
+                 *         "metadata": {},
+                 *         "passthrough": "",
+                 *         "playback_policy": "public",
+                 *         "media": null,
+                 *         "error": null,
+                 *         "warnings": [],
+                 *         "trace_id": "",
+                 *         "created_at": "2026-11-28T07:43:41Z",
+                 *         "inspected_at": null,
+                 *         "playable_at": null,
+                 *         "ready_at": null,
+                 *         "finished_at": "2026-11-28T07:43:41Z",
+                 *         "hold": null,
+                 *         "source_deleted_at": "2026-11-28T07:43:41Z",
+                 *         "expires_at": null
+                 *       },
+                 *       "timestamp": "2026-11-28T07:43:41Z",
+                 *       "type": "video.source_purged"
                  *     }
                  */
                 "application/json": components["schemas"]["Message"];
@@ -13731,7 +14310,10 @@ export interface operations {
                  *         "inspected_at": null,
                  *         "playable_at": null,
                  *         "ready_at": null,
-                 *         "finished_at": null
+                 *         "finished_at": null,
+                 *         "hold": null,
+                 *         "source_deleted_at": null,
+                 *         "expires_at": null
                  *       },
                  *       "timestamp": "2026-11-28T07:43:41Z",
                  *       "type": "video.uploaded"
