@@ -145,6 +145,8 @@ type projectsChange struct {
 	MinutesStored          *int64 `help:"Minutes of video that are kept; 0: no limit."`
 	MinutesEncodedPerMonth *int64 `help:"Minutes of video whose encoding begins in a month of UTC; 0: no limit."`
 
+	EncodesAtOnce *int `help:"Jobs of the worker type transcode, each a piece of a video, that all workers together run at once; 0: no limit."`
+
 	Weight *int `help:"How many jobs of the project workers take for one of a project of weight 1, while both have some that wait, 1 to 100."`
 	retentionFlags
 	Yes bool `help:"Set rules of retention that delete something now. Without it, print how much that is."`
@@ -161,7 +163,7 @@ func (c projectsChange) change() access.Change {
 		RequestsPerSecond: c.RequestsPerSecond, RequestBurst: c.RequestBurst, UploadsAtOnce: c.UploadsAtOnce,
 		UploadBytesPerDay: (*int64)(c.UploadBytesPerDay),
 		MinutesStored:     c.MinutesStored, MinutesEncodedPerMonth: c.MinutesEncodedPerMonth,
-		Weight: c.Weight,
+		EncodesAtOnce: c.EncodesAtOnce, Weight: c.Weight,
 	}
 	if limits != (access.LimitsChange{}) {
 		change.Limits = &limits

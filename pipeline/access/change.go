@@ -30,6 +30,8 @@ type LimitsChange struct {
 	MinutesStored          *int64 `json:"minutes_stored,omitempty" minimum:"0" maximum:"9007199254740" doc:"Minutes of video that are kept; 0: no limit"`
 	MinutesEncodedPerMonth *int64 `json:"minutes_encoded_per_month,omitempty" minimum:"0" maximum:"9007199254740" doc:"Minutes of video whose encoding begins in a month of UTC; 0: no limit"`
 
+	EncodesAtOnce *int `json:"encodes_at_once,omitempty" minimum:"0" maximum:"1000000" doc:"Jobs of the worker type transcode, each a piece of a video, that all workers together run at once; 0: no limit"`
+
 	Weight *int `json:"weight,omitempty" minimum:"0" maximum:"100" doc:"How many jobs of the project workers take for one of a project of weight 1, while both have some that wait; 0: 1"`
 }
 
@@ -60,6 +62,7 @@ func (c LimitsChange) apply(to Limits) Limits {
 	set(&to.UploadBytesPerDay, c.UploadBytesPerDay)
 	set(&to.MinutesStored, c.MinutesStored)
 	set(&to.MinutesEncodedPerMonth, c.MinutesEncodedPerMonth)
+	set(&to.EncodesAtOnce, c.EncodesAtOnce)
 	set(&to.Weight, c.Weight)
 	return to
 }

@@ -20,6 +20,9 @@ type Limits struct {
 	MinutesStored          int64 `json:"minutes_stored,omitempty" minimum:"0" maximum:"9007199254740" doc:"Minutes of video that are kept; 0: no limit"`
 	MinutesEncodedPerMonth int64 `json:"minutes_encoded_per_month,omitempty" minimum:"0" maximum:"9007199254740" doc:"Minutes of video whose encoding begins in a month of UTC; 0: no limit"`
 
+	// EncodesAtOnce holds for all workers together.
+	EncodesAtOnce int `json:"encodes_at_once,omitempty" minimum:"0" maximum:"1000000" doc:"Jobs of the worker type transcode, each a piece of a video, that all workers together run at once; 0: no limit"`
+
 	// Weight bounds nothing: it says how the project shares workers with others.
 	Weight int `json:"weight,omitempty" minimum:"0" maximum:"100" doc:"How many jobs of the project workers take for one of a project of weight 1, while both have some that wait; 0: 1"`
 }
@@ -45,6 +48,7 @@ func (l Limits) check() error {
 		{string(UploadBytes), l.UploadBytesPerDay, maxBytes},
 		{string(Stored), l.MinutesStored, maxMinutes},
 		{string(Encoded), l.MinutesEncodedPerMonth, maxMinutes},
+		{"encodes_at_once", int64(l.EncodesAtOnce), maxRate},
 		{"weight", int64(l.Weight), maxWeight},
 	} {
 		if f.value < 0 || f.value > f.max {

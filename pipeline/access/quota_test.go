@@ -83,7 +83,7 @@ func TestPeriods(t *testing.T) {
 // are refused by name.
 func TestLimitsOfAProject(t *testing.T) {
 	log := &memory{}
-	limits := Limits{RequestsPerSecond: 5, UploadsAtOnce: 2, UploadBytesPerDay: 7, MinutesStored: 8, MinutesEncodedPerMonth: 9, Weight: 3}
+	limits := Limits{RequestsPerSecond: 5, UploadsAtOnce: 2, UploadBytesPerDay: 7, MinutesStored: 8, MinutesEncodedPerMonth: 9, EncodesAtOnce: 6, Weight: 3}
 	_, err := CreateProject(t.Context(), log, "shop", Settings{Limits: limits})
 	must(t, err)
 	k, _, _, err := CreateKey(t.Context(), log, NewKey{Project: "shop", Scopes: []Scope{Read}, RequestsPerSecond: 3})
@@ -106,6 +106,7 @@ func TestLimitsOfAProject(t *testing.T) {
 		"upload_bytes_per_day":      {UploadBytesPerDay: -5},
 		"minutes_stored":            {MinutesStored: maxMinutes + 1},
 		"minutes_encoded_per_month": {MinutesEncodedPerMonth: -1},
+		"encodes_at_once":           {EncodesAtOnce: -1},
 		"weight":                    {Weight: maxWeight + 1},
 	} {
 		_, err := ChangeProject(t.Context(), log, "shop", func(Settings) Settings { return Settings{Limits: l} })

@@ -43,6 +43,10 @@ type Config struct {
 	// Weight returns how many turns a project has in the queue for one of a project of weight 1. It is called at
 	// each take and must not block. nil, and a result below 1, mean 1.
 	Weight func(project string) int
+	// AtOnce returns how many tasks of a worker type may be with all processes at once that are of one project;
+	// 0: as many as there are. It is called at each take and must not block. known is false as long as it cannot
+	// tell. nil means no limits.
+	AtOnce func(project, worker string) (tasks int, known bool)
 	// Logger logs what the bus retries or drops; nil logs nothing.
 	Logger *slog.Logger
 }
@@ -62,6 +66,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Weight == nil {
 		c.Weight = func(string) int { return 1 }
+	}
+	if c.AtOnce == nil {
+		c.AtOnce = func(string, string) (int, bool) { return 0, true }
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

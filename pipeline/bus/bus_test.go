@@ -321,12 +321,12 @@ func TestOpenTakesConsumersAsTheyAre(t *testing.T) {
 	if live.AckWait != time.Minute {
 		t.Errorf("the lease of a live consumer became %s", live.AckWait)
 	}
-	live.MaxAckPending = 1
+	live.MaxDeliver = 1
 	_, err = second.js.UpdateConsumer(soon(t), streamTasks, live)
 	must(t, err)
 	_, err = Open(soon(t), b.connect(), Config{AckWait: 30 * time.Second})
-	if !errors.Is(err, ErrDiffers) || !strings.Contains(err.Error(), "max ack pending is 1, want unlimited") {
-		t.Errorf("opened with a consumer that hands out one task at a time: %v", err)
+	if !errors.Is(err, ErrDiffers) || !strings.Contains(err.Error(), "max deliver is 1, want unlimited") {
+		t.Errorf("opened with a consumer that hands out each task once: %v", err)
 	}
 	all, err := Look(soon(t), second.nc, Config{AckWait: 30 * time.Second})
 	must(t, err)

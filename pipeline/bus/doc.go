@@ -60,6 +60,9 @@
 //   - A caller of Watch that reads after it, and again at every ring, always sees the last event of each
 //     subject.
 //   - History and Purge read the events of one video, and no others.
+//   - At most as many tasks of a project and worker type are with all processes as Config.AtOnce says, but
+//     for one task for each process that takes at the same moment, when tasks of several priorities wait
+//     (queue_limits.go).
 //
 // Not guaranteed: delivery once (a lease that runs out, a lost ack and a restart all deliver again, so
 // handlers are idempotent); order between tasks; turns over all processes together, since each takes its

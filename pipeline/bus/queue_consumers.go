@@ -20,66 +20,94 @@ const consumerIdle = 5 * time.Minute
 
 // pull takes at most one task of a project, and does not wait for one. When the server has removed the
 // consumer, it makes it anew.
-func (b *Bus) pull(ctx context.Context, s *share) (jetstream.Msg, error) {
-	m, err := b.pullOnce(ctx, s)
-	if errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrConsumerDeleted) {
-		m, err = b.pullOnce(ctx, s)
+func (b *Bus) pull(ctx context.Context, q *queue, s *share) (jetstream.Msg, error) {
+	m, err := b.pullOnce(ctx, q, s)
+	if errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrConsumerDeleted) ||
+		errors.Is(err, jetstream.ErrConsumerNotFound) {
+		s.consumer = nil
+		m, err = b.pullOnce(ctx, q, s)
 	}
 	return m, err
 }
 
-func (b *Bus) pullOnce(ctx context.Context, s *share) (jetstream.Msg, error) {
-	c, err := b.consumer(ctx, s)
+func (b *Bus) pullOnce(ctx context.Context, q *queue, s *share) (jetstream.Msg, error) {
+	l := b.limitOf(s.project, s.worker)
+	if err := b.consume(ctx, s, l); err != nil {
+		return nil, err
+	}
+	if l.tasks > 0 {
+		return b.pullWithin(ctx, q, s, l)
+	}
+	q.release(s)
+	batch, err := s.consumer.FetchNoWait(1)
 	if err != nil {
 		return nil, err
 	}
-	batch, err := c.FetchNoWait(1)
-	if err != nil {
-		return nil, err
-	}
-	// This does not end with ctx: a message on its way would be lost for AckWait. The fetch ends by itself
-	// within a second.
+	return b.received(batch, s)
+}
+
+// received waits for the message of a pull. It does not end with a context: a message on its way would be
+// lost for AckWait. The pull ends by itself within a second.
+func (b *Bus) received(batch jetstream.MessageBatch, s *share) (jetstream.Msg, error) {
+	begun := time.Now()
 	m, ok := <-batch.Messages()
 	if ok {
 		return m, nil
 	}
-	if err := batch.Error(); err != nil {
-		s.consumer = nil // it may be gone: the next pull finds or creates it
-		return nil, err
+	err := batch.Error()
+	if err != nil || time.Since(begun) >= time.Second {
+		// The consumer may be gone, or have a limit that this process does not know: the next pull finds out.
+		s.consumer = nil
 	}
-	return nil, nil
+	return nil, err
 }
 
-// consumer returns the durable consumer of a project's tasks, and creates it if necessary. It has no limit of
-// deliveries, because the event log counts attempts.
-func (b *Bus) consumer(ctx context.Context, s *share) (jetstream.Consumer, error) {
-	if s.consumer != nil {
-		return s.consumer, nil
+// consume sees that the share has its durable consumer, and that the server holds it to no limit if there is
+// none: pullWithin changes others. It has no limit of deliveries, because the event log counts attempts.
+func (b *Bus) consume(ctx context.Context, s *share, l limit) error {
+	free := l.known && l.tasks == 0
+	if s.consumer != nil && (!free || s.consumer.CachedInfo().Config.MaxAckPending <= 0) {
+		return nil
 	}
 	linked, unlink, err := b.connected(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer unlink()
 	limited, cancel := context.WithTimeout(linked, b.cfg.PublishTimeout)
 	defer cancel()
+	c := s.consumer
+	if c == nil {
+		c, err = b.ensureTasks(limited, s, l)
+	}
+	if err == nil && free {
+		c, err = b.adjust(limited, c, unlimited)
+	}
+	if err == nil {
+		s.consumer = c
+	}
+	return err
+}
+
+// ensureTasks returns the consumer of a share, and creates it, with the limit, when it is missing.
+func (b *Bus) ensureTasks(ctx context.Context, s *share, l limit) (jetstream.Consumer, error) {
 	cfg := b.tasksConfig(s.worker, s.priority, s.project)
-	c, err := b.ensureConsumer(limited, streamTasks, cfg)
+	cfg.MaxAckPending = l.acks()
+	c, err := b.ensureConsumer(ctx, streamTasks, cfg)
 	for n := 1; n < tries && isAPI(err, codeConsumerCreate); n++ {
 		// A consumer of that name was deleted. The server did not wait for its last write, which went into
 		// the new consumer's file. By now the file is gone.
 		b.recurring.Failed("create a consumer", "consumer", cfg.Name, "error", err)
-		c, err = b.ensureConsumer(limited, streamTasks, cfg)
+		c, err = b.ensureConsumer(ctx, streamTasks, cfg)
 	}
 	if isAPI(err, codeFilterNotUnique) {
-		if err = b.deleteEarlier(limited, s); err == nil {
-			c, err = b.ensureConsumer(limited, streamTasks, cfg)
+		if err = b.deleteEarlier(ctx, s); err == nil {
+			c, err = b.ensureConsumer(ctx, streamTasks, cfg)
 		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("create consumer %s: %w", cfg.Name, err)
 	}
-	s.consumer = c
 	return c, nil
 }
 

@@ -20,6 +20,7 @@ type Delivery struct {
 	msg      jetstream.Msg
 	task     pipeline.Task
 	sequence uint64
+	limited  bool // its project has a limit, so others may wait for the end of this task
 }
 
 func (b *Bus) decodeDelivery(m jetstream.Msg) (*Delivery, error) {
@@ -63,6 +64,10 @@ func (d *Delivery) Ack(ctx context.Context) error {
 	err := d.msg.DoubleAck(ctx)
 	if err != nil && !errors.Is(err, jetstream.ErrMsgAlreadyAckd) {
 		return fmt.Errorf("ack task %d: %w", d.sequence, err)
+	}
+	if d.limited {
+		// A bell that is lost costs two seconds, until the next look.
+		_ = d.nc.Publish(endedBell(d.task), nil)
 	}
 	return nil
 }

@@ -73,7 +73,14 @@ func (b *Bus) queue(worker string) (*queue, error) {
 // rang notes that a task may wait on a subject. A subject that is none of a task makes the next take list the
 // queue.
 func (q *queue) rang(subject string) {
-	if p, project, ok := projectOf(subject); ok {
+	p, project, ok := projectOf(subject)
+	switch {
+	case ok && strings.HasSuffix(subject, ended):
+		q.freed(project)
+		return
+	case ok && q.full(p, project):
+		return
+	case ok:
 		q.mark(p, project, len(pullPauses)+1)
 		return
 	}

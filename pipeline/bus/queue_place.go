@@ -68,7 +68,7 @@ func (b *Bus) standing(ctx context.Context, t pipeline.Task) (schedule, task *me
 }
 
 // Place returns where t's job is in the queue. t has the worker type and priority of the job's task, and any
-// cause. It makes at most five requests and reads no other task, however many wait.
+// cause. It makes at most eight requests and reads no other task, however many wait.
 //
 // Not guaranteed: a task that was returned, or whose lease ran out, counts as Taken until somebody takes it
 // again. Tasks that are enqueued or taken meanwhile may count or not.
@@ -107,7 +107,8 @@ func (b *Bus) Place(ctx context.Context, t pipeline.Task) (pipeline.Place, error
 		return place, fmt.Errorf("place of %s: %w", t.Subject(), err)
 	}
 	place.Ahead = max(waiting-rest, 0)
-	return place, nil
+	place.Limit, err = b.reached(ctx, t)
+	return place, err
 }
 
 // untaken returns the first sequence of t's project, worker type and priority that was never delivered.

@@ -44,6 +44,9 @@ type share struct {
 	taken   uint64    // the number of its last take; 0 before the first
 	named   time.Time // when a bell or a look named it last
 	counted time.Time // when its tasks were counted last
+	held    bool      // its limit is reached: a further task that waits is no reason to pull
+	freed   bool      // one of its tasks has ended since held was set
+	probed  time.Time // when it was pulled last while it was held back
 }
 
 // turnTime is the time of a turn of a project of weight 1. Many weights divide it.
@@ -146,7 +149,7 @@ func (q *queue) took(s *share, weight int) {
 // takeFrom takes a task of a project, if one may wait. It returns nil when there is none.
 func (b *Bus) takeFrom(ctx context.Context, q *queue, s *share) (*Delivery, error) {
 	for q.wants(s) {
-		m, err := b.pull(ctx, s)
+		m, err := b.pull(ctx, q, s)
 		if err != nil {
 			return nil, err
 		}
@@ -157,6 +160,7 @@ func (b *Bus) takeFrom(ctx context.Context, q *queue, s *share) (*Delivery, erro
 		d, err := b.decodeDelivery(m)
 		if err == nil {
 			q.took(s, b.cfg.Weight(s.project))
+			d.limited = b.limitOf(s.project, s.worker).tasks > 0
 			return d, nil
 		}
 		if err := b.moveToLetters(ctx, m, err); err != nil {

@@ -215,11 +215,11 @@ func consumerDifferences(want, live jetstream.ConsumerConfig) []Difference {
 	})
 	add("max deliver", countLimit(want.MaxDeliver), countLimit(live.MaxDeliver), false,
 		func(c *config) { c.MaxDeliver = want.MaxDeliver })
-	add("max ack pending", countLimit(want.MaxAckPending), countLimit(live.MaxAckPending), false,
-		func(c *config) { c.MaxAckPending = want.MaxAckPending })
 	add("number of back-off steps", 0, len(live.BackOff), false, func(c *config) { c.BackOff = nil })
 	add("headers only", false, live.HeadersOnly, false, func(c *config) { c.HeadersOnly = false })
-	if want.InactiveThreshold == 0 { // else the bus makes it anew
+	if want.InactiveThreshold == 0 { // else it is of a project: a take makes it anew, and sets its limit
+		add("max ack pending", countLimit(want.MaxAckPending), countLimit(live.MaxAckPending), false,
+			func(c *config) { c.MaxAckPending = want.MaxAckPending })
 		add("inactive threshold", timeLimit(0), timeLimit(live.InactiveThreshold), false,
 			func(c *config) { c.InactiveThreshold = 0 })
 	}

@@ -27,12 +27,13 @@ const (
 	Paused        Reason = "paused"         // somebody paused the queue of its worker type
 	Retrying      Reason = "retrying"       // an attempt failed, and another is scheduled
 	Running       Reason = "running"
+	Limited       Reason = "limited" // as many jobs of the project run as may run at once
 	Queued        Reason = "queued"
 	Blocked       Reason = "blocked" // other jobs must be completed first
 )
 
 var reasons = []Reason{
-	WorkerMissing, Stalled, Paused, Retrying, Running, Queued, Blocked,
+	WorkerMissing, Stalled, Paused, Retrying, Running, Limited, Queued, Blocked,
 }
 
 // Why says what a video waits for, and how it came there.
@@ -53,7 +54,7 @@ type WaitingJob struct {
 	Job       string            `json:"job"`
 	Worker    string            `json:"worker" doc:"Worker type"`
 	Status    pipeline.JobState `json:"status" enum:"pending,processing,retrying"`
-	Reason    Reason            `json:"reason" enum:"queued,running,retrying,blocked,worker_missing,stalled,paused"`
+	Reason    Reason            `json:"reason" enum:"queued,running,limited,retrying,blocked,worker_missing,stalled,paused"`
 	Detail    string            `json:"detail" doc:"The reason in words"`
 	BlockedBy []string          `json:"blocked_by" nullable:"false" doc:"Jobs that must be completed first"`
 	Attempt   int               `json:"attempt" doc:"Attempts so far"`
@@ -166,6 +167,8 @@ func (x *explainer) explain(j pipeline.JobView) WaitingJob {
 		w.Reason = Paused
 	case w.RetryAt != nil && (place.DueAt != nil || x.now.Before(*w.RetryAt)):
 		w.Reason = Retrying
+	case place.Queued && !place.Taken && place.Limit > 0:
+		w.Reason = Limited
 	default:
 		w.Reason = Queued
 	}

@@ -66,6 +66,10 @@ func TestExplainJobs(t *testing.T) {
 			pending, why.Facts{Places: at(pipeline.Place{Queued: true})}, nil,
 			"queued", "a is next of its project in the queue of transcode",
 		},
+		"limited": {
+			pending, why.Facts{Places: at(pipeline.Place{Queued: true, Limit: 2})}, nil,
+			"limited", "a waits, since the project runs 2 transcode jobs, as many as it may at once (encodes_at_once)",
+		},
 		"taken": {
 			pending, why.Facts{Places: at(pipeline.Place{Queued: true, Taken: true})}, nil,
 			"queued", "a is with a worker of transcode, which is about to begin",

@@ -26,6 +26,9 @@ func (x *explainer) detail(w WaitingJob, place pipeline.Place, known bool) strin
 			text += " (" + p.Reason + ")"
 		}
 		return text + ": resume it"
+	case Limited:
+		return fmt.Sprintf("%s waits, since the project runs %d %s jobs, as many as it may at once "+
+			"(encodes_at_once)", w.Job, place.Limit, w.Worker)
 	case Running:
 		text := w.Job + " has run for " + span(x.now.Sub(w.Since))
 		if w.Process != nil {

@@ -79,6 +79,7 @@ func (g *ground) openBus(ctx context.Context, join bool) (*bus.Bus, error) {
 	config := bus.Config{
 		Exclusive: g.broker.Exclusive(), Join: join, AckWait: g.config.Lease, Logger: g.config.Logger,
 		Replicas: g.config.Replicas, EventsMaxBytes: g.config.EventsMax, Weight: g.weight,
+		AtOnce: g.atOnce,
 	}
 	limit := time.Now().Add(broker.Patience)
 	for waiting := false; ; waiting = true {
@@ -95,6 +96,15 @@ func (g *ground) openBus(ctx context.Context, join bool) (*bus.Bus, error) {
 
 // weight returns the weight of a project as far as this process knows, and 1 before it has read the projects.
 func (g *ground) weight(project string) int { return max(g.keys.KnownLimits(project).Weight, 1) }
+
+// atOnce returns how many tasks of a worker type may run at once that are of one project. It does not know
+// before this process has read the projects.
+func (g *ground) atOnce(project, worker string) (tasks int, known bool) {
+	if worker != "transcode" {
+		return 0, true
+	}
+	return g.keys.KnownLimits(project).EncodesAtOnce, !g.keys.Heard().IsZero()
+}
 
 // openWorkers registers the worker types, and refuses a machine that lacks what they need.
 func (g *ground) openWorkers(ctx context.Context, c Jobs) (err error) {

@@ -2880,6 +2880,11 @@ export interface components {
         Limits: {
             /**
              * Format: int64
+             * @description Jobs of the worker type transcode, each a piece of a video, that all workers together run at once; 0: no limit
+             */
+            encodes_at_once?: number;
+            /**
+             * Format: int64
              * @description Minutes of video whose encoding begins in a month of UTC; 0: no limit
              */
             minutes_encoded_per_month?: number;
@@ -2917,6 +2922,11 @@ export interface components {
             [key: string]: unknown;
         };
         LimitsChange: {
+            /**
+             * Format: int64
+             * @description Jobs of the worker type transcode, each a piece of a video, that all workers together run at once; 0: no limit
+             */
+            encodes_at_once?: number;
             /**
              * Format: int64
              * @description Minutes of video whose encoding begins in a month of UTC; 0: no limit
@@ -4194,7 +4204,7 @@ export interface components {
              */
             progress: number | null;
             /** @enum {string} */
-            reason: "queued" | "running" | "retrying" | "blocked" | "worker_missing" | "stalled" | "paused";
+            reason: "queued" | "running" | "limited" | "retrying" | "blocked" | "worker_missing" | "stalled" | "paused";
             /**
              * Format: date-time
              * @description When the next attempt is due
