@@ -56,8 +56,8 @@ type Place struct {
 	// Other projects take turns with this one: before each of these tasks, and before this one, a process takes
 	// at most as many tasks of another project as that has weight.
 	Ahead int
-	// Limit is how many tasks of the project and worker type may run at once, when so many run and this one waits
-	// for the end of one; else 0.
+	// Limit is how many tasks of the project and worker type may run at once, when so many
+	// run and this one waits for the end of one; else 0.
 	Limit int
 	DueAt *time.Time // when its retry becomes a task; nil when none is scheduled
 }
