@@ -3,6 +3,7 @@ package access
 import (
 	"errors"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,7 +17,16 @@ type leased struct {
 	log  *memory
 	key  Key
 	held *Lease
+
+	mu   sync.Mutex // timers tell, too
 	told []bool
+}
+
+// tell notes what a Lease was told.
+func (l *leased) tell(over bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.told = append(l.told, over)
 }
 
 func newLeased(t *testing.T, project string, life time.Duration) *leased {
@@ -40,7 +50,7 @@ func newLeased(t *testing.T, project string, life time.Duration) *leased {
 	g, err := l.Authenticate(t.Context(), text)
 	must(t, err)
 	g.Project = "shop" // in which an operator acts
-	l.held = l.Lease(g, func(over bool) { l.told = append(l.told, over) })
+	l.held = l.Lease(g, l.tell)
 	return l
 }
 
@@ -59,7 +69,10 @@ func (l *leased) hearAll(t *testing.T) {
 func (l *leased) want(t *testing.T, when string, err error, told ...bool) {
 	t.Helper()
 	synctest.Wait()
-	if got := l.held.Check(); !errors.Is(got, err) || !slices.Equal(l.told, told) {
+	got := l.held.Check()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !errors.Is(got, err) || !slices.Equal(l.told, told) {
 		t.Errorf("%s: %v, told %v; want %v, told %v", when, got, l.told, err, told)
 	}
 	l.told = nil
@@ -129,10 +142,10 @@ func TestLeaseBegunTooLate(t *testing.T) {
 		must(t, err)
 		l.hearAll(t)
 		l.want(t, "closed before the revocation", ErrUnauthorized)
-		l.held = l.Lease(l.held.grant, func(over bool) { l.told = append(l.told, over) })
+		l.held = l.Lease(l.held.grant, l.tell)
 		l.want(t, "begun after the revocation", ErrUnauthorized, true)
 		l.held.Close()
-		l.held = l.Lease(Anonymous(), func(over bool) { l.told = append(l.told, over) })
+		l.held = l.Lease(Anonymous(), l.tell)
 		time.Sleep(time.Hour)
 		l.want(t, "of no key", nil)
 		l.held.Close()

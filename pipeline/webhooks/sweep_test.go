@@ -7,6 +7,7 @@ import (
 	"hash/fnv"
 	"net/http"
 	"os"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -277,14 +278,17 @@ func TestKilledBeforeTheNotice(t *testing.T) {
 type faulty struct {
 	*bus.Hooks
 	step  string
-	after int // writes of the kind that succeed before
+	after int // writes of the kind that succeed before; guarded by mu
 	die   func()
+	mu    sync.Mutex
 }
 
 func (f *faulty) fail(step string) error {
 	if f.step != step {
 		return nil
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if f.after > 0 {
 		f.after--
 		return nil

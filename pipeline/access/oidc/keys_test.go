@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,11 +27,12 @@ import (
 func TestStrangersCannotMakeUsFetch(t *testing.T) {
 	key, stranger := newSigning(t, "a", jose.EdDSA), newSigning(t, "b", jose.EdDSA)
 	synctest.Test(t, func(t *testing.T) {
-		began, fetches := time.Now(), 0
+		began := time.Now()
+		var fetches atomic.Int64
 		i, err := Open(Config{Issuer: "https://login.example.com", Audience: "reelmill"}, shops{})
 		must(t, err)
 		i.keys.fetch = func(context.Context) ([]jose.JSONWebKey, error) {
-			fetches++
+			fetches.Add(1)
 			time.Sleep(time.Second) // a slow issuer
 			return []jose.JSONWebKey{key.public()}, nil
 		}
@@ -58,16 +60,16 @@ func TestStrangersCannotMakeUsFetch(t *testing.T) {
 				t.Errorf("answer %d took %s", n, took)
 			}
 			since := time.Now()
-			if _, err := judge(t, i, good); err != nil || time.Since(since) != 0 && fetches > 1 {
+			if _, err := judge(t, i, good); err != nil || time.Since(since) != 0 && fetches.Load() > 1 {
 				t.Errorf("a good token: %v after %s", err, time.Since(since))
 			}
 		}
-		if most := int(time.Since(began)/fetchGap) + 1; fetches > most {
-			t.Errorf("%d fetches in %s", fetches, time.Since(began))
+		if most := int64(time.Since(began)/fetchGap) + 1; fetches.Load() > most {
+			t.Errorf("%d fetches in %s", fetches.Load(), time.Since(began))
 		}
-		before := fetches
+		before := fetches.Load()
 		time.Sleep(time.Hour) // nobody comes: the keys are fetched each refreshEvery
-		if n := fetches - before; n < 11 || n > 13 {
+		if n := fetches.Load() - before; n < 11 || n > 13 {
 			t.Errorf("%d fetches in an hour", n)
 		}
 		cancel()
@@ -165,9 +167,17 @@ func TestWithdrawnKey(t *testing.T) {
 		text := key.sign(t, map[string]any{
 			"iss": "https://login.example.com", "aud": "reelmill", "sub": "a", "exp": 1 << 40, "project": "shop",
 		}, nil)
-		published := []jose.JSONWebKey{key.public()}
-		var failing error
-		i.keys.fetch = func(context.Context) ([]jose.JSONWebKey, error) { return published, failing }
+		type answer struct {
+			published []jose.JSONWebKey
+			failing   error
+		}
+		var issuer atomic.Value
+		good := answer{published: []jose.JSONWebKey{key.public()}}
+		issuer.Store(good)
+		i.keys.fetch = func(context.Context) ([]jose.JSONWebKey, error) {
+			a := issuer.Load().(answer)
+			return a.published, a.failing
+		}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- i.Run(ctx) }()
@@ -175,7 +185,7 @@ func TestWithdrawnKey(t *testing.T) {
 		if _, err := judge(t, i, text); err != nil {
 			t.Fatal(err)
 		}
-		failing = errors.New("away")
+		issuer.Store(answer{failing: errors.New("away")})
 		time.Sleep(maxAge - time.Hour)
 		if _, err := judge(t, i, text); err != nil {
 			t.Errorf("after most of a day: %v", err)
@@ -184,12 +194,12 @@ func TestWithdrawnKey(t *testing.T) {
 		if _, err := judge(t, i, text); !errors.Is(err, access.ErrIssuerAway) {
 			t.Errorf("after a day: %v", err)
 		}
-		failing = nil
+		issuer.Store(good)
 		time.Sleep(refreshEvery)
 		if _, err := judge(t, i, text); err != nil {
 			t.Errorf("after its return: %v", err)
 		}
-		published = nil
+		issuer.Store(answer{})
 		time.Sleep(refreshEvery + time.Second)
 		if _, err := judge(t, i, text); err != access.ErrUnauthorized {
 			t.Errorf("a withdrawn key: %v", err)
