@@ -411,7 +411,7 @@ type videosCancel struct {
 
 // Run cancels videos.
 func (c videosCancel) Run(ctx context.Context, s streams) error {
-	return c.change(ctx, s, "cancel", c.IDs, c.client().Cancel)
+	return c.change(ctx, s, "cancel", c.IDs, c.client().Cancel, isStatus)
 }
 
 type videosRetry struct {
@@ -421,20 +421,23 @@ type videosRetry struct {
 
 // Run retries videos.
 func (c videosRetry) Run(ctx context.Context, s streams) error {
-	return c.change(ctx, s, "retry", c.IDs, c.client().Retry)
+	return c.change(ctx, s, "retry", c.IDs, c.client().Retry, isStatus)
 }
 
-// change calls do for each video, and prints its new state.
+// isStatus says the status of a video.
+func isStatus(v pipeline.VideoView) string { return "is " + string(v.Status) }
+
+// change calls do for each video, and prints what state says of it then.
 func (f serverFlags) change(
 	ctx context.Context, s streams, verb string, ids []string,
-	do func(ctx context.Context, id string) (pipeline.VideoView, error),
+	do func(ctx context.Context, id string) (pipeline.VideoView, error), state func(pipeline.VideoView) string,
 ) error {
 	for _, id := range ids {
 		view, err := do(ctx, id)
 		if err != nil {
 			return fmt.Errorf("%s %s: %w", verb, id, err)
 		}
-		if err := f.print(s, view, func(w io.Writer) { human.Fprintln(w, id, "is", view.Status) }); err != nil {
+		if err := f.print(s, view, func(w io.Writer) { human.Fprintln(w, id, state(view)) }); err != nil {
 			return err
 		}
 	}
@@ -479,50 +482,6 @@ func (c videosSet) Run(ctx context.Context, s streams) error {
 			human.Fprintf(w, "metadata\t%s=%s\n", key, view.Metadata[key])
 		}
 	})
-}
-
-type videosHold struct {
-	serverFlags
-	videoArgs
-	Reason string `help:"Why, for people who read the video; may be empty." placeholder:"TEXT"`
-}
-
-// Run sets holds.
-func (c videosHold) Run(ctx context.Context, s streams) error {
-	return c.printHolds(ctx, s, "hold", c.IDs, func(ctx context.Context, id string) (pipeline.VideoView, error) {
-		return c.client().SetHold(ctx, id, c.Reason)
-	})
-}
-
-type videosRelease struct {
-	serverFlags
-	videoArgs
-}
-
-// Run removes holds.
-func (c videosRelease) Run(ctx context.Context, s streams) error {
-	return c.printHolds(ctx, s, "release", c.IDs, c.client().Release)
-}
-
-// printHolds calls do for each video, and prints whether it is held.
-func (f serverFlags) printHolds(
-	ctx context.Context, s streams, verb string, ids []string,
-	do func(ctx context.Context, id string) (pipeline.VideoView, error),
-) error {
-	for _, id := range ids {
-		view, err := do(ctx, id)
-		if err != nil {
-			return fmt.Errorf("%s %s: %w", verb, id, err)
-		}
-		state := "has no hold"
-		if view.Hold != nil {
-			state = "is held"
-		}
-		if err := f.print(s, view, func(w io.Writer) { human.Fprintln(w, id, state) }); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 type videosDelete struct {

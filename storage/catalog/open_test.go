@@ -265,6 +265,25 @@ func TestACatalogOfOldIsReplayed(t *testing.T) {
 	}
 }
 
+// checkMigration checks that a catalog with events which was as a migration left it has what a new one has.
+func checkMigration(t *testing.T, version int64, events ...pipeline.Event) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "catalog.db")
+	c := open(t, path)
+	apply(t, c, events...)
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	migrated(t, path, func(p *goose.Provider) error {
+		_, err := p.DownTo(t.Context(), version)
+		return err
+	})
+	want := dump(t.Context(), fresh(t, events...))
+	if diff := cmp.Diff(want, dump(t.Context(), open(t, path))); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // migrated runs do with the migrations of the file.
 func migrated(t *testing.T, path string, do func(*goose.Provider) error) {
 	t.Helper()
