@@ -2,10 +2,15 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
+	"maps"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/reelmill/reelmill/cmd/reelmill/internal/human"
 	"github.com/reelmill/reelmill/pipeline"
@@ -68,16 +73,36 @@ func (c projectsCreate) Run(ctx context.Context, s streams, log *slog.Logger) er
 // printProjects prints a table of projects.
 func (f bookFlags) printProjects(s streams, all ...access.Project) error {
 	return f.print(s, all, func(w io.Writer) {
-		human.Fprintf(w, "NAME\tTITLE\tCREATED\tSOURCES KEPT\tVIDEOS KEPT\n")
+		human.Fprintf(w, "NAME\tTITLE\tCREATED\tSOURCES KEPT\tVIDEOS KEPT\tLIMITS\n")
 		for _, p := range all {
 			created := "always there"
 			if !p.CreatedAt.IsZero() {
 				created = pipeline.Clock(p.CreatedAt)
 			}
-			human.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", p.Name, p.Title, created, daysKept(p.Retention.SourceDays),
-				daysKept(p.Retention.VideoDays))
+			human.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", p.Name, p.Title, created,
+				daysKept(p.Retention.SourceDays), daysKept(p.Retention.VideoDays), limitsSet(p.Limits))
 		}
 	})
+}
+
+// limitsSet lists the limits that are set, by their names in the API.
+func limitsSet(l access.Limits) string {
+	raw, err := json.Marshal(l) // leaves out what is 0
+	var set map[string]int64
+	if err == nil {
+		err = json.Unmarshal(raw, &set)
+	}
+	if err != nil {
+		return err.Error()
+	}
+	if len(set) == 0 {
+		return "none"
+	}
+	var all []string
+	for _, name := range slices.Sorted(maps.Keys(set)) {
+		all = append(all, fmt.Sprintf("%s=%d", name, set[name]))
+	}
+	return strings.Join(all, " ")
 }
 
 // daysKept says in words how long something is kept.

@@ -68,7 +68,7 @@ func TestExplainJobs(t *testing.T) {
 		},
 		"limited": {
 			pending, why.Facts{Places: at(pipeline.Place{Queued: true, Limit: 2})}, nil,
-			"limited", "a waits, since the project runs 2 transcode jobs, as many as it may at once (encodes_at_once)",
+			"limited", "a waits, since encodes_at_once of the project is 2, and so many of its transcode jobs run",
 		},
 		"taken": {
 			pending, why.Facts{Places: at(pipeline.Place{Queued: true, Taken: true})}, nil,

@@ -27,8 +27,8 @@ func (x *explainer) detail(w WaitingJob, place pipeline.Place, known bool) strin
 		}
 		return text + ": resume it"
 	case Limited:
-		return fmt.Sprintf("%s waits, since the project runs %d %s jobs, as many as it may at once "+
-			"(encodes_at_once)", w.Job, place.Limit, w.Worker)
+		return fmt.Sprintf("%s waits, since encodes_at_once of the project is %d, and so many of its %s jobs run",
+			w.Job, place.Limit, w.Worker)
 	case Running:
 		text := w.Job + " has run for " + span(x.now.Sub(w.Since))
 		if w.Process != nil {
